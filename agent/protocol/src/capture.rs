@@ -1,0 +1,294 @@
+//! Captures as they cross the wire: what to capture, how it goes, what it counts.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::UnixMillis;
+
+/// What to capture. [`CaptureSpec::default`] is what a bare keystroke starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaptureSpec {
+    /// Interfaces by name; empty means the agent's default interfaces.
+    #[serde(default)]
+    pub interfaces: Vec<String>,
+    /// A capture filter as libpcap has them; `None` takes every packet.
+    #[serde(default)]
+    pub filter: Option<String>,
+    /// Bytes kept of each packet, 1 to [`CaptureSpec::MAX_SNAPLEN`].
+    pub snaplen: u32,
+    /// A file is closed and the next begun at so many bytes.
+    pub rotate_bytes: u64,
+    /// A file is closed and the next begun after so many seconds.
+    pub rotate_seconds: u64,
+    /// The oldest closed file goes when all files together would be over this.
+    pub ring_bytes: u64,
+    /// The capture ends at so many bytes written.
+    #[serde(default)]
+    pub limit_bytes: Option<u64>,
+    /// The capture ends at so many packets.
+    #[serde(default)]
+    pub limit_packets: Option<u64>,
+    /// The capture ends after so many seconds.
+    #[serde(default)]
+    pub limit_seconds: Option<u64>,
+}
+
+impl CaptureSpec {
+    /// libpcap's own largest snaplen.
+    pub const MAX_SNAPLEN: u32 = 262_144;
+    /// Below this a file holds little more than its headers.
+    pub const MIN_FILE: u64 = 64 * 1024;
+
+    /// Refuses numbers that no capture can have.
+    pub fn check(&self) -> Result<(), SpecError> {
+        if self.snaplen == 0 || self.snaplen > Self::MAX_SNAPLEN {
+            return Err(SpecError::Snaplen(self.snaplen));
+        }
+        if self.rotate_bytes < Self::MIN_FILE {
+            return Err(SpecError::RotateBytes(self.rotate_bytes));
+        }
+        if self.rotate_seconds == 0 {
+            return Err(SpecError::RotateSeconds);
+        }
+        if self.ring_bytes < self.rotate_bytes {
+            return Err(SpecError::Ring { ring: self.ring_bytes, file: self.rotate_bytes });
+        }
+        if [self.limit_bytes, self.limit_packets, self.limit_seconds].contains(&Some(0)) {
+            return Err(SpecError::ZeroLimit);
+        }
+        Ok(())
+    }
+}
+
+impl Default for CaptureSpec {
+    fn default() -> Self {
+        Self {
+            interfaces: Vec::new(),
+            filter: None,
+            snaplen: Self::MAX_SNAPLEN,
+            rotate_bytes: 64 * 1024 * 1024,
+            rotate_seconds: 300,
+            ring_bytes: 1024 * 1024 * 1024,
+            limit_bytes: None,
+            limit_packets: None,
+            limit_seconds: None,
+        }
+    }
+}
+
+/// A [`CaptureSpec`] with a number that no capture can have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// Out of range.
+    #[error("snaplen {0} is not between 1 and {max}", max = CaptureSpec::MAX_SNAPLEN)]
+    Snaplen(u32),
+    /// Too small.
+    #[error("rotation at {0} bytes is below {min} bytes", min = CaptureSpec::MIN_FILE)]
+    RotateBytes(u64),
+    /// Zero.
+    #[error("rotation after 0 seconds")]
+    RotateSeconds,
+    /// The ring holds less than one file.
+    #[error("a ring of {ring} bytes does not hold one file of {file} bytes")]
+    Ring {
+        /// Ring size in bytes.
+        ring: u64,
+        /// Rotation size in bytes.
+        file: u64,
+    },
+    /// A limit of zero.
+    #[error("a limit of 0 ends the capture before it begins")]
+    ZeroLimit,
+}
+
+/// What the agent's capture is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CaptureState {
+    /// None has run yet.
+    Idle,
+    /// Packets are being written.
+    Running {
+        /// When it began.
+        since: UnixMillis,
+        /// The interfaces it reads.
+        interfaces: Vec<String>,
+        /// What was asked.
+        spec: CaptureSpec,
+    },
+    /// The last one has ended and its files are closed.
+    Stopped {
+        /// When it began.
+        since: UnixMillis,
+        /// When it ended.
+        at: UnixMillis,
+        /// Why it ended.
+        reason: StopReason,
+    },
+}
+
+/// Why a capture ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// Somebody asked.
+    Asked,
+    /// The spec's byte limit.
+    ByteLimit,
+    /// The spec's packet limit.
+    PacketLimit,
+    /// The spec's time limit.
+    TimeLimit,
+    /// The agent is ending.
+    AgentEnds,
+    /// The disk or the kernel failed; files up to there are whole.
+    Failed {
+        /// What failed.
+        message: String,
+    },
+}
+
+/// Packets that are not in the capture files, by where they went missing. Never summed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// The kernel's packet ring was full.
+    pub kernel: u64,
+    /// The interface or its driver dropped them on receive.
+    pub interface: u64,
+    /// Our own queue to the disk was full.
+    pub queue: u64,
+}
+
+/// Upper bounds (inclusive, in bytes on the wire) of the size histogram's buckets; one more bucket takes the rest.
+pub const SIZE_BUCKETS: [u32; 6] = [64, 128, 256, 512, 1024, 1518];
+
+/// What a capture has counted. Totals since its beginning, and the last second.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statistics {
+    /// When it was counted.
+    pub at: UnixMillis,
+    /// Milliseconds since the capture began.
+    pub elapsed: u64,
+    /// Packets since the beginning.
+    pub packets: u64,
+    /// Bytes on the wire since the beginning.
+    pub bytes: u64,
+    /// The time since the statistics before these.
+    pub window: Window,
+    /// Drops since the beginning.
+    pub dropped: Dropped,
+    /// The same by interface, kernel and interface drops only.
+    pub interfaces: Vec<InterfaceDrops>,
+    /// Protocol mix since the beginning, most bytes first.
+    pub mix: Vec<Mix>,
+    /// Packets by size on the wire, as [`SIZE_BUCKETS`] cuts them.
+    pub sizes: [u64; SIZE_BUCKETS.len() + 1],
+    /// The flows with the most bytes, most first.
+    pub flows: Vec<Flow>,
+    /// Flows known.
+    pub flows_tracked: u64,
+    /// Packets of flows that the bounded table had no room for.
+    pub flows_overflow: Share,
+}
+
+/// Counts over the time since the last statistics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Its length in milliseconds.
+    pub millis: u64,
+    /// Packets in it.
+    pub packets: u64,
+    /// Bytes on the wire in it.
+    pub bytes: u64,
+}
+
+/// One interface's part of a capture's drops.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceDrops {
+    /// Its name.
+    pub name: String,
+    /// Packets taken from it.
+    pub packets: u64,
+    /// Dropped by the kernel's packet ring.
+    pub kernel: u64,
+    /// Dropped by the interface on receive.
+    pub interface: u64,
+}
+
+/// A count of packets and their bytes on the wire.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes on the wire.
+    pub bytes: u64,
+}
+
+/// One protocol's part of the traffic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mix {
+    /// `TCP`, `UDP`, `ICMP`, `ICMPv6`, `ARP`, `IPv4 other`, `IPv6 other` or `other`.
+    pub protocol: String,
+    /// Its packets and bytes.
+    pub share: Share,
+}
+
+/// The transport of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// Another IP protocol, by number; its endpoints have port 0.
+    Ip(u8),
+}
+
+/// One end of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port; 0 where the protocol has none.
+    pub port: u16,
+}
+
+/// Packets between two endpoints, both directions together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flow {
+    /// TCP, UDP or another.
+    pub transport: Transport,
+    /// The source of the first packet seen.
+    pub from: Endpoint,
+    /// The destination of the first packet seen.
+    pub to: Endpoint,
+    /// Packets and bytes, both ways.
+    pub share: Share,
+}
+
+/// One pcapng file in an agent's ring.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaptureFile {
+    /// Its name in the ring, no path in it.
+    pub name: String,
+    /// Bytes so far.
+    pub size: u64,
+    /// Packets so far.
+    pub packets: u64,
+    /// When it was begun.
+    pub started: UnixMillis,
+    /// Whether it still grows.
+    pub state: FileState,
+}
+
+/// Whether a capture file still grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileState {
+    /// Being written.
+    Open,
+    /// Whole; only such a file is fetched.
+    Closed,
+}

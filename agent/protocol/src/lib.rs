@@ -1,0 +1,241 @@
+//! The wire between `nodewatch-tui` and `nodewatch-agent`: types and bytes.
+//!
+//! Owns every type that crosses a tunnel and how one becomes a line. Must not know sockets, files, Kubernetes or
+//! screens: no I/O happens here. A tunnel carries JSON lines, one value a line, at most [`MAX_LINE`] bytes; the
+//! first line each way is a [`Hello`].
+#![warn(missing_docs)]
+
+mod capture;
+mod line;
+mod ports;
+
+pub use capture::{
+    CaptureFile, CaptureSpec, CaptureState, Dropped, Endpoint, FileState, Flow, InterfaceDrops, Mix, SIZE_BUCKETS,
+    Share, SpecError, Statistics, StopReason, Transport, Window,
+};
+pub use line::{DecodeError, EncodeError, Lines, MAX_LINE, decode, encode};
+pub use ports::{ParsePortError, Port, PortProtocol, PortsKind, PortsUpdate};
+
+use serde::{Deserialize, Serialize};
+
+/// The protocol's version. Both sides must speak the same one; it changes with every line that changes meaning.
+pub const VERSION: u32 = 1;
+
+/// A point in time: milliseconds since the Unix epoch, by the clock of the side that wrote it.
+pub type UnixMillis = u64;
+
+/// The first line each way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The speaker's [`VERSION`].
+    pub protocol: u32,
+    /// The speaker's program, `nodewatch-tui` or `nodewatch-agent`.
+    pub program: String,
+    /// The speaker's own version, for people.
+    pub version: String,
+}
+
+impl Hello {
+    /// The Hello of a program of this build.
+    pub fn of(program: &str, version: &str) -> Self {
+        Self { protocol: VERSION, program: program.to_owned(), version: version.to_owned() }
+    }
+
+    /// Refuses a peer that speaks another protocol version, with the way out in the error.
+    pub fn check(&self) -> Result<(), VersionMismatch> {
+        if self.protocol == VERSION {
+            return Ok(());
+        }
+        Err(VersionMismatch {
+            peer: self.program.clone(),
+            peer_version: self.version.clone(),
+            peer_protocol: self.protocol,
+        })
+    }
+}
+
+/// The two programs cannot talk to each other.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{peer} {peer_version} speaks protocol {peer_protocol}, this program speaks {VERSION}: use an agent image and a nodewatch-tui of the same release (--image)"
+)]
+pub struct VersionMismatch {
+    /// The peer's program name.
+    pub peer: String,
+    /// The peer's own version.
+    pub peer_version: String,
+    /// The peer's protocol version.
+    pub peer_protocol: u32,
+}
+
+/// One line from the TUI to an agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToAgent {
+    /// The handshake.
+    Hello(Hello),
+    /// An ask, answered once by a [`FromAgent::Response`] with the same id.
+    Request {
+        /// Chosen by the asking side, unique within a tunnel.
+        id: u64,
+        /// What is asked.
+        request: Request,
+    },
+}
+
+/// One line from an agent to the TUI.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromAgent {
+    /// The handshake.
+    Hello(Hello),
+    /// The answer to the request of that id.
+    Response {
+        /// The request's id.
+        id: u64,
+        /// The answer.
+        response: Response,
+    },
+    /// Something unasked. The first updates on a tunnel are the whole picture.
+    Update(Update),
+}
+
+/// What the TUI asks of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// "I am here": a tunnel without one for [`TUNNEL_SILENCE_SECONDS`] is closed by the agent.
+    Heartbeat,
+    /// Begin a capture. Refused while one runs.
+    StartCapture(CaptureSpec),
+    /// End the running capture and close its file.
+    StopCapture,
+    /// The SHA-256 of a closed capture file.
+    Checksum {
+        /// The file's name as in [`CaptureFile::name`].
+        file: String,
+    },
+    /// The tunnel is about to be closed on purpose; nothing else changes.
+    Goodbye,
+}
+
+/// How often the TUI sends [`Request::Heartbeat`].
+pub const HEARTBEAT_SECONDS: u64 = 5;
+/// After how long without a line from the TUI an agent closes a tunnel.
+pub const TUNNEL_SILENCE_SECONDS: u64 = 30;
+
+/// An agent's answer to one [`Request`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Response {
+    /// It is done, and there is nothing to tell.
+    Done,
+    /// The checksum asked for.
+    Checksum {
+        /// The file it belongs to.
+        file: String,
+        /// Bytes that were summed.
+        size: u64,
+        /// Lower-case hexadecimal SHA-256.
+        sha256: String,
+    },
+    /// It could not be done; nothing changed.
+    Refused(Refusal),
+}
+
+/// Why an agent did not do what it was asked to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// What kind of failure.
+    pub kind: RefusalKind,
+    /// What went wrong, naming the offending token.
+    pub message: String,
+    /// What to do about it.
+    pub next_step: String,
+}
+
+/// The kinds of [`Refusal`] that a caller tells apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalKind {
+    /// The ask itself is wrong: a filter that does not compile, an interface that does not exist.
+    Invalid,
+    /// The agent lacks a right.
+    NotPermitted,
+    /// Not now: already running, or nothing to stop.
+    State,
+    /// The node failed: disk, kernel.
+    Failed,
+}
+
+/// What an agent tells unasked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Update {
+    /// Facts about the agent and its node; first on every tunnel.
+    Agent(AgentFacts),
+    /// Open ports: the whole picture, then changes.
+    Ports(PortsUpdate),
+    /// The capture's state, whenever it changes.
+    Capture(CaptureState),
+    /// Once a second while a capture runs, and once after its end.
+    Statistics(Box<Statistics>),
+    /// All capture files in the ring, whenever the list or a size changes.
+    Files(Vec<CaptureFile>),
+    /// This tunnel's reader was too slow: so many updates were left out since the last line; the whole picture
+    /// follows.
+    Dropped {
+        /// Updates left out.
+        updates: u64,
+    },
+    /// Something on the node failed that nobody asked about, such as a scan.
+    Trouble {
+        /// What failed, for people.
+        message: String,
+    },
+}
+
+/// What an agent knows about itself and its node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentFacts {
+    /// The node's own host name.
+    pub hostname: String,
+    /// When this agent process began.
+    pub started: UnixMillis,
+    /// The agent's clock now.
+    pub now: UnixMillis,
+    /// Every network interface, by index.
+    pub interfaces: Vec<Interface>,
+    /// Names of the interfaces that a capture takes when none is named.
+    pub default_interfaces: Vec<String>,
+    /// Whether capture is possible.
+    pub capture: CaptureAbility,
+}
+
+/// One network interface of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Kernel name, such as `eth0`.
+    pub name: String,
+    /// Addresses it holds.
+    pub addresses: Vec<std::net::IpAddr>,
+    /// Administratively up.
+    pub up: bool,
+    /// A loopback interface.
+    pub loopback: bool,
+}
+
+/// Whether an agent can capture packets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CaptureAbility {
+    /// It can.
+    Ready,
+    /// It lacks a right.
+    Missing {
+        /// The right, as in `CAP_NET_RAW`.
+        right: String,
+        /// How to grant it.
+        next_step: String,
+    },
+}

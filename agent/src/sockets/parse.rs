@@ -1,0 +1,151 @@
+//! inet_diag's bytes: requests out, answers in. Pure; never panics, whatever the bytes.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const NLM_F_REQUEST: u16 = 0x1;
+const NLM_F_DUMP: u16 = 0x300;
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+
+/// `struct nlmsghdr` is 16 bytes, `struct inet_diag_req_v2` 56, `struct inet_diag_msg` 72.
+const HEADER: usize = 16;
+const REQUEST: usize = HEADER + 56;
+const MESSAGE: usize = 72;
+
+/// What one datagram from the kernel amounts to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Datagram {
+    /// The dump goes on in another datagram.
+    More,
+    /// The dump is complete.
+    Done,
+    /// The kernel's error number.
+    Error(i32),
+    /// Not what inet_diag writes.
+    Malformed,
+}
+
+/// A dump request for the sockets whose state's bit is set in `states`.
+pub(super) fn dump_request(sequence: u32, family: u8, ip_protocol: u8, states: u32) -> [u8; REQUEST] {
+    let mut bytes = [0; REQUEST];
+    bytes[0..4].copy_from_slice(&(REQUEST as u32).to_ne_bytes());
+    bytes[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    bytes[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+    bytes[8..12].copy_from_slice(&sequence.to_ne_bytes());
+    bytes[16] = family;
+    bytes[17] = ip_protocol;
+    bytes[20..24].copy_from_slice(&states.to_ne_bytes());
+    bytes
+}
+
+/// Reads one datagram of the dump with that sequence number and hands every local address to `found`.
+pub(super) fn datagram(mut bytes: &[u8], sequence: u32, mut found: impl FnMut(SocketAddr)) -> Datagram {
+    while bytes.len() >= HEADER {
+        let length = u32_at(bytes, 0) as usize;
+        let kind = u16::from_ne_bytes([bytes[4], bytes[5]]);
+        if length < HEADER || length > bytes.len() {
+            return Datagram::Malformed;
+        }
+        let body = &bytes[HEADER..length];
+        // Another sequence number is the tail of a dump that was given up.
+        if u32_at(bytes, 8) == sequence {
+            match kind {
+                NLMSG_DONE => return Datagram::Done,
+                NLMSG_ERROR if body.len() >= 4 => return Datagram::Error(-(u32_at(body, 0) as i32)),
+                SOCK_DIAG_BY_FAMILY => match local_address(body) {
+                    Some(local) => found(local),
+                    None => return Datagram::Malformed,
+                },
+                _ => return Datagram::Malformed,
+            }
+        }
+        let aligned = length.next_multiple_of(4).min(bytes.len());
+        bytes = &bytes[aligned..];
+    }
+    if bytes.is_empty() { Datagram::More } else { Datagram::Malformed }
+}
+
+/// The local address of one `struct inet_diag_msg`.
+fn local_address(message: &[u8]) -> Option<SocketAddr> {
+    if message.len() < MESSAGE {
+        return None;
+    }
+    let port = u16::from_be_bytes([message[4], message[5]]);
+    let address = match message[0] {
+        AF_INET => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(&message[8..12]).ok()?)),
+        AF_INET6 => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(&message[8..24]).ok()?)),
+        _ => return None,
+    };
+    Some(SocketAddr::new(address, port))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn message(sequence: u32, kind: u16, body: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER];
+        bytes[0..4].copy_from_slice(&((HEADER + body.len()) as u32).to_ne_bytes());
+        bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
+        bytes[8..12].copy_from_slice(&sequence.to_ne_bytes());
+        bytes.extend_from_slice(body);
+        bytes
+    }
+
+    fn listener(family: u8, port: u16, address: &[u8]) -> Vec<u8> {
+        let mut body = vec![0; MESSAGE];
+        body[0] = family;
+        body[4..6].copy_from_slice(&port.to_be_bytes());
+        body[8..8 + address.len()].copy_from_slice(address);
+        body
+    }
+
+    fn read(bytes: &[u8]) -> (Vec<String>, Datagram) {
+        let mut found = Vec::new();
+        let outcome = datagram(bytes, 7, |local| found.push(local.to_string()));
+        (found, outcome)
+    }
+
+    #[test]
+    fn addresses_of_both_families_are_read_to_the_end() {
+        let mut bytes = message(7, SOCK_DIAG_BY_FAMILY, &listener(AF_INET, 22, &[10, 0, 0, 1]));
+        bytes.extend(message(7, SOCK_DIAG_BY_FAMILY, &listener(AF_INET6, 443, &[0; 16])));
+        assert_eq!(read(&bytes), (vec!["10.0.0.1:22".into(), "[::]:443".into()], Datagram::More));
+        bytes.extend(message(7, NLMSG_DONE, &[0; 4]));
+        assert_eq!(read(&bytes).1, Datagram::Done);
+    }
+
+    #[test]
+    fn another_dumps_tail_is_passed_over() {
+        let bytes = message(6, SOCK_DIAG_BY_FAMILY, &listener(AF_INET, 22, &[10, 0, 0, 1]));
+        assert_eq!(read(&bytes), (vec![], Datagram::More));
+    }
+
+    #[test]
+    fn the_kernels_error_number_is_kept() {
+        assert_eq!(read(&message(7, NLMSG_ERROR, &(-13i32).to_ne_bytes())).1, Datagram::Error(13));
+    }
+
+    #[test]
+    fn a_cut_message_is_malformed() {
+        let bytes = message(7, SOCK_DIAG_BY_FAMILY, &listener(AF_INET, 22, &[10, 0, 0, 1]));
+        assert_eq!(read(&bytes[..bytes.len() - 1]).1, Datagram::Malformed);
+        assert_eq!(read(&message(7, SOCK_DIAG_BY_FAMILY, &[2; 10])).1, Datagram::Malformed);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = read(&bytes);
+        }
+    }
+}
