@@ -1,1 +1,17 @@
+//! nodewatch-tui: nodes, open ports and packets of a cluster, live in a terminal, with nothing left behind.
+//!
+//! The library behind the program, so that tests reach every layer. ARCHITECTURE.md says which module may know which.
 
+pub mod agent_client;
+pub mod app;
+pub mod cli;
+pub mod cluster;
+pub mod config;
+pub mod fetch;
+pub mod headless;
+pub mod local;
+pub mod model;
+pub mod runtime;
+pub mod site;
+pub mod text;
+pub mod ui;

@@ -287,7 +287,7 @@ impl Hub {
         if let Err(error) = spec.check() {
             return refused(RefusalKind::Invalid, error.to_string(), "choose another value");
         }
-        if let Some(Err(error)) = spec.filter.as_deref().map(capture::filter::check) {
+        if let Some(Err(error)) = spec.filter.as_deref().map(nodewatch_filter::check) {
             return refused(RefusalKind::Invalid, chain(&error), FILTER_HELP);
         }
         if let Err(error) = capture::permitted() {
@@ -325,7 +325,9 @@ impl Hub {
             Err(error) => {
                 let (kind, next_step) = match &error {
                     StartError::NoInterface { .. } => (RefusalKind::Invalid, "choose one of these"),
-                    StartError::NoDefault => (RefusalKind::Invalid, "name an interface"),
+                    StartError::NoDefault | StartError::LinkType { .. } => {
+                        (RefusalKind::Invalid, "name another interface")
+                    }
                     StartError::Filter(_) => (RefusalKind::Invalid, FILTER_HELP),
                     StartError::Ring { .. } | StartError::Threads(_) => {
                         (RefusalKind::Failed, "try fewer interfaces, or another node")

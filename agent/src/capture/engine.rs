@@ -10,14 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nodewatch_filter::FilterError;
 use nodewatch_protocol::{
     CaptureFile, CaptureSpec, Dropped, InterfaceDrops, Statistics, StopReason, UnixMillis, Window,
 };
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use super::{
-    decode,
-    filter::{self, FilterError},
+    decode::{self, Link},
     interfaces,
     output::{BUFFERS, Channel, Moment, Output},
     ring::{PacketRing, RETIRE_MILLIS, RawPacket, RingError},
@@ -40,7 +40,15 @@ pub enum StartError {
     /// None was named and none qualifies.
     #[error("this node has no interface to capture on by default")]
     NoDefault,
-    /// The filter or the link type.
+    /// The interface's packets begin with a header that this program does not read.
+    #[error("interface {interface:?} has link type {link_type}, which is not supported")]
+    LinkType {
+        /// Its name.
+        interface: String,
+        /// libpcap's name of it.
+        link_type: String,
+    },
+    /// The filter.
     #[error(transparent)]
     Filter(#[from] FilterError),
     /// The kernel's packet ring.
@@ -121,6 +129,7 @@ impl Capture {
         let engine = Engine {
             output: Output::begin(jobs, empty, &start.spec, &channels, &start.hostname, now),
             passed: vec![0; channels.len()],
+            seen: vec![0; channels.len()],
             interface_drops_before: channels.iter().map(|one| interfaces::receive_drops(&one.name)).collect(),
             channels,
             rings,
@@ -174,17 +183,13 @@ fn open_sources(start: &Start) -> Result<Vec<(Channel, PacketRing)>, StartError>
             known: start.known.iter().map(|interface| interface.name.clone()).collect(),
         };
         let index = nix::net::if_::if_nametoindex(name.as_str()).map_err(|_| missing())?;
-        let compiled = filter::compile(name, filter, start.spec.snaplen)?;
+        let compiled = nodewatch_filter::compile(name, filter, start.spec.snaplen)?;
+        let link = Link::from_number(compiled.link_type)
+            .ok_or(StartError::LinkType { interface: name.clone(), link_type: compiled.link_name })?;
         let ring = PacketRing::open(index, compiled.program.get_instructions(), start.interfaces.len())
             .map_err(|source| StartError::Ring { interface: name.clone(), source })?;
-        let channel = Channel {
-            name: name.clone(),
-            link: compiled.link,
-            packets: 0,
-            delivered: 0,
-            kernel_drops: 0,
-            interface_drops: 0,
-        };
+        let channel =
+            Channel { name: name.clone(), link, packets: 0, delivered: 0, kernel_drops: 0, interface_drops: 0 };
         Ok((channel, ring))
     };
     start.interfaces.iter().map(open).collect()
@@ -196,6 +201,8 @@ struct Engine<N> {
     interface_drops_before: Vec<Option<u64>>,
     /// Packets that the kernel says it has put into each ring.
     passed: Vec<u64>,
+    /// Packets taken out of each ring so far.
+    seen: Vec<u64>,
     counters: Counters,
     output: Output,
     spec: CaptureSpec,
@@ -255,12 +262,12 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
 
     /// Takes what the rings hold. Breaks at a limit.
     fn drain(&mut self) -> ControlFlow<StopReason> {
-        let Self { channels, rings, counters, output, spec, .. } = self;
+        let Self { channels, rings, counters, output, spec, seen, .. } = self;
         let mut reached = None;
         for (index, ring) in rings.iter_mut().enumerate() {
             let loopback = channels[index].name == "lo";
             ring.drain(|packet| {
-                channels[index].packets += 1;
+                seen[index] += 1;
                 // Loopback shows every packet twice, going out and coming in.
                 if loopback && packet.outgoing {
                     return ControlFlow::Continue(());
@@ -296,7 +303,7 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
             if let ControlFlow::Break(reason) = self.drain() {
                 return Some(reason);
             }
-            let complete = self.channels.iter().zip(&self.passed).all(|(channel, &passed)| channel.packets >= passed);
+            let complete = self.seen.iter().zip(&self.passed).all(|(seen, passed)| seen >= passed);
             if complete || Instant::now() >= deadline {
                 return None;
             }
@@ -368,6 +375,7 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
 
 #[inline]
 fn take(channels: &mut [Channel], index: usize, counters: &mut Counters, output: &mut Output, packet: &RawPacket<'_>) {
+    channels[index].packets += 1;
     let headers = decode::headers(channels[index].link, packet.data);
     counters.count(&headers, packet.wire_length);
     if output.packet(channels, index, packet) {

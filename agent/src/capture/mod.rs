@@ -4,7 +4,6 @@
 
 mod decode;
 mod engine;
-pub mod filter;
 pub mod interfaces;
 mod output;
 pub mod pcapng;

@@ -13,7 +13,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use pcap::BpfInstruction;
+use nodewatch_filter::BpfInstruction;
 
 /// Room for the largest snaplen in one block.
 const BLOCK: usize = 512 * 1024;

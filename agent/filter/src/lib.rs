@@ -1,10 +1,11 @@
 //! Capture filters: libpcap's compiler, and where in the text its objection lies.
 //!
-//! Owns the talk with libpcap. The packets themselves never pass through it.
+//! Owns the talk with libpcap, for the agent (which captures) and the TUI (which refuses a bad filter before anything
+//! is created). The packets themselves never pass through it.
+#![warn(missing_docs)]
 
-use pcap::{BpfProgram, Capture, Linktype};
-
-use super::decode::Link;
+pub use pcap::{BpfInstruction, BpfProgram};
+use pcap::{Capture, Linktype};
 
 /// A filter or an interface that libpcap does not take.
 #[derive(Debug, thiserror::Error)]
@@ -16,14 +17,6 @@ pub enum FilterError {
         interface: String,
         /// libpcap's reason.
         message: String,
-    },
-    /// The interface's packets begin with a header that this program does not read.
-    #[error("interface {interface:?} has link type {link_type}, which is not supported")]
-    LinkType {
-        /// Its name.
-        interface: String,
-        /// libpcap's name of it.
-        link_type: String,
     },
     /// The filter does not compile.
     #[error("filter {filter:?} does not compile: {message}{}", place(.filter, *.position))]
@@ -46,8 +39,12 @@ fn place(filter: &str, position: usize) -> String {
 
 /// A filter ready for one interface's socket.
 pub struct Compiled {
+    /// For the kernel.
     pub program: BpfProgram,
-    pub link: Link,
+    /// libpcap's number of the interface's link type.
+    pub link_type: i32,
+    /// libpcap's name of it.
+    pub link_name: String,
 }
 
 /// Compiles a filter for one interface. A live handle is needed: only with one does libpcap write code that finds
@@ -61,13 +58,9 @@ pub fn compile(interface: &str, filter: &str, snaplen: u32) -> Result<Compiled, 
         .buffer_size(1024 * 1024)
         .open()
         .map_err(refused)?;
-    let number = handle.get_datalink();
-    let link = Link::from_number(number.0).ok_or_else(|| FilterError::LinkType {
-        interface: interface.to_owned(),
-        link_type: number.get_name().unwrap_or_else(|_| number.0.to_string()),
-    })?;
+    let link = handle.get_datalink();
     let program = handle.compile(filter, true).map_err(|error| expression(filter, &error))?;
-    Ok(Compiled { program, link })
+    Ok(Compiled { program, link_type: link.0, link_name: link.get_name().unwrap_or_else(|_| link.0.to_string()) })
 }
 
 /// Refuses a filter that no Ethernet interface takes, without any right.

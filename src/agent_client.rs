@@ -1,0 +1,198 @@
+//! The protocol over any byte stream: hello, requests, updates, heartbeat, reconnect with back-off.
+//!
+//! Owns one tunnel to one agent at a time and the order of what is said on it. Must not know what carries the bytes
+//! nor what the app makes of them.
+
+use std::{collections::HashMap, time::Duration};
+
+use futures::future::BoxFuture;
+use nodewatch_protocol::{
+    DecodeError, FromAgent, HEARTBEAT_SECONDS, Hello, Lines, Request, Response, ToAgent, decode, encode,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::{mpsc, oneshot},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+};
+
+use crate::{
+    model::{Notice, TunnelChange},
+    site::{OpenError, Reader, Tunnel, Writer},
+};
+
+/// An agent answers every heartbeat, so a tunnel that says nothing for this long is cut.
+const SILENCE: Duration = Duration::from_secs(3 * HEARTBEAT_SECONDS);
+const HELLO_WITHIN: Duration = Duration::from_secs(10);
+/// Back-off between tries: this, doubled up to `LONGEST_PAUSE`.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// A request, and where its answer goes; a tunnel that is cut drops it.
+pub struct Ask {
+    /// What is asked.
+    pub request: Request,
+    /// Gets the answer.
+    pub answer: oneshot::Sender<Response>,
+}
+
+/// How tunnels are opened.
+pub type Opener = Box<dyn Fn() -> BoxFuture<'static, Result<Tunnel, OpenError>> + Send + Sync>;
+
+/// Why a tunnel ended.
+#[derive(Debug, thiserror::Error)]
+enum TunnelError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("the tunnel was cut")]
+    Cut,
+    #[error("the tunnel failed: {0}")]
+    Stream(#[from] std::io::Error),
+    #[error("the agent's bytes are not the protocol: {0}")]
+    Garbage(#[from] DecodeError),
+    #[error("the agent said something out of order")]
+    Order,
+    #[error("nothing came from the agent for {} s", SILENCE.as_secs())]
+    Silent,
+    #[error("the agent did not say Hello within {} s", HELLO_WITHIN.as_secs())]
+    NoHello,
+    #[error(transparent)]
+    Version(#[from] nodewatch_protocol::VersionMismatch),
+}
+
+/// Keeps a tunnel to one agent up until `asks` is closed, telling every change in order.
+pub async fn keep_tunnel(open: Opener, mut asks: mpsc::Receiver<Ask>, changes: mpsc::Sender<TunnelChange>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let mut was_up = false;
+        let error = match one_tunnel(&open, &mut asks, &changes, &mut was_up).await {
+            Ok(()) => return,
+            Err(TunnelError::Version(mismatch)) => {
+                let headline = "the agent and this program do not understand each other";
+                let notice = Notice::error(headline, mismatch.to_string(), "deploy the agent image of this release");
+                // The app being gone ends everything anyway.
+                let _ = changes.send(TunnelChange::Incompatible(notice)).await;
+                return;
+            }
+            Err(error) => error,
+        };
+        if was_up {
+            pause = FIRST_PAUSE;
+        }
+        let retry_in = pause.as_millis() as u64;
+        if changes.send(TunnelChange::Lost { reason: error.to_string(), retry_in }).await.is_err() {
+            return;
+        }
+        if refuse_asks_for(pause, &mut asks).await.is_break() {
+            return;
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Waits, dropping what is asked meanwhile: the asker is told by the dropped sender.
+async fn refuse_asks_for(pause: Duration, asks: &mut mpsc::Receiver<Ask>) -> std::ops::ControlFlow<()> {
+    let end = Instant::now() + pause;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep_until(end) => return std::ops::ControlFlow::Continue(()),
+            ask = asks.recv() => if ask.is_none() { return std::ops::ControlFlow::Break(()) },
+        }
+    }
+}
+
+/// One tunnel from its opening to its end. `Ok` when this side wants no more of it.
+async fn one_tunnel(
+    open: &Opener,
+    asks: &mut mpsc::Receiver<Ask>,
+    changes: &mpsc::Sender<TunnelChange>,
+    was_up: &mut bool,
+) -> Result<(), TunnelError> {
+    let Tunnel { reader, mut writer, guard } = open().await?;
+    let _guard = guard;
+    let mut input = Input { reader, lines: Lines::default() };
+    say(&mut writer, &ToAgent::Hello(Hello::of("nodewatch-tui", env!("CARGO_PKG_VERSION")))).await?;
+    let hello = match timeout(HELLO_WITHIN, input.next()).await.map_err(|_| TunnelError::NoHello)?? {
+        FromAgent::Hello(hello) => hello,
+        FromAgent::Response { .. } | FromAgent::Update(_) => return Err(TunnelError::Order),
+    };
+    hello.check()?;
+    *was_up = true;
+    if changes.send(TunnelChange::Up(hello)).await.is_err() {
+        return Ok(());
+    }
+
+    let mut heartbeat = interval(Duration::from_secs(HEARTBEAT_SECONDS));
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut waiting: HashMap<u64, oneshot::Sender<Response>> = HashMap::new();
+    let mut next_id = 0;
+    loop {
+        let request = tokio::select! {
+            line = timeout(SILENCE, input.next()) => {
+                match line.map_err(|_| TunnelError::Silent)?? {
+                    FromAgent::Hello(_) => return Err(TunnelError::Order),
+                    FromAgent::Update(update) => {
+                        if changes.send(TunnelChange::Update(update)).await.is_err() {
+                            return Ok(());
+                        }
+                    }
+                    FromAgent::Response { id, response } => {
+                        if let Some(answer) = waiting.remove(&id) {
+                            // Whoever asked may have lost interest.
+                            let _ = answer.send(response);
+                        }
+                    }
+                }
+                continue;
+            }
+            ask = asks.recv() => match ask {
+                Some(Ask { request, answer }) => {
+                    waiting.insert(next_id, answer);
+                    request
+                }
+                None => {
+                    let goodbye = ToAgent::Request { id: next_id, request: Request::Goodbye };
+                    // A goodbye that cannot be said is one that the agent notices by the cut.
+                    let _ = timeout(Duration::from_secs(1), say(&mut writer, &goodbye)).await;
+                    return Ok(());
+                }
+            },
+            _ = heartbeat.tick() => Request::Heartbeat,
+        };
+        timeout(SILENCE, say(&mut writer, &ToAgent::Request { id: next_id, request }))
+            .await
+            .map_err(|_| TunnelError::Silent)??;
+        next_id += 1;
+    }
+}
+
+struct Input {
+    reader: Reader,
+    lines: Lines,
+}
+
+impl Input {
+    /// The next line's value. Cancel-safe: what has been read stays in `lines`.
+    async fn next(&mut self) -> Result<FromAgent, TunnelError> {
+        let mut buffer = [0; 8 * 1024];
+        loop {
+            if let Some(line) = self.lines.next_line()? {
+                return Ok(decode(&line)?);
+            }
+            match self.reader.read(&mut buffer).await? {
+                0 => return Err(TunnelError::Cut),
+                read => self.lines.push(&buffer[..read]),
+            }
+        }
+    }
+}
+
+async fn say(writer: &mut Writer, message: &ToAgent) -> Result<(), std::io::Error> {
+    let line = encode(message).map_err(std::io::Error::other)?;
+    writer.write_all(&line).await?;
+    writer.flush().await
+}
+
+/// Waits as long as a retry of something other than a tunnel should: `attempt` counts from 1.
+pub async fn back_off(attempt: u32) {
+    sleep((FIRST_PAUSE * 2u32.saturating_pow(attempt.saturating_sub(1).min(8))).min(LONGEST_PAUSE)).await;
+}

@@ -1,0 +1,161 @@
+//! The node list's filter: `regex`, `!regex`, `-l label=value`, `field:value`.
+//!
+//! Owns the little language. Pure.
+
+use regex::{Regex, RegexBuilder};
+
+use super::node::NodeState;
+
+/// A filter that has been read.
+#[derive(Debug, Clone, Default)]
+pub enum Filter {
+    /// Shows everything.
+    #[default]
+    All,
+    /// Name, zone, type, status or agent matches.
+    Matches(Regex),
+    /// None of these matches.
+    MatchesNot(Regex),
+    /// Every one of these labels has that value; no value means that the label exists.
+    Labels(Vec<(String, Option<String>)>),
+    /// One column contains that text.
+    Field(Field, String),
+}
+
+/// Columns that `field:value` can name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    Name,
+    Status,
+    Zone,
+    Type,
+    Agent,
+}
+
+impl Filter {
+    /// Reads a filter; the error names what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Ok(Self::All);
+        }
+        if let Some(labels) = text.strip_prefix("-l") {
+            let pairs = labels.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+            let labels: Vec<_> = pairs
+                .map(|pair| match pair.split_once('=') {
+                    Some((key, value)) => {
+                        (key.trim().to_owned(), Some(value.trim_start_matches('=').trim().to_owned()))
+                    }
+                    None => (pair.to_owned(), None),
+                })
+                .collect();
+            return if labels.is_empty() {
+                Err("-l needs a label: -l key=value".to_owned())
+            } else {
+                Ok(Self::Labels(labels))
+            };
+        }
+        if let Some((field, value)) = text.split_once(':')
+            && let Some(field) = Field::parse(field)
+        {
+            return Ok(Self::Field(field, value.trim().to_lowercase()));
+        }
+        match text.strip_prefix('!') {
+            Some(rest) => Ok(Self::MatchesNot(regex(rest)?)),
+            None => Ok(Self::Matches(regex(text)?)),
+        }
+    }
+
+    /// Whether a node is shown.
+    pub fn shows(&self, state: &NodeState) -> bool {
+        match self {
+            Self::All => true,
+            Self::Matches(regex) => matches(regex, state),
+            Self::MatchesNot(regex) => !matches(regex, state),
+            Self::Labels(labels) => labels.iter().all(|(key, value)| {
+                state.node.labels.get(key).is_some_and(|found| value.as_ref().is_none_or(|value| found == value))
+            }),
+            Self::Field(field, value) => field.of(state).to_lowercase().contains(value),
+        }
+    }
+}
+
+impl Field {
+    const ALL: [(&'static str, Self); 5] = [
+        ("name", Self::Name),
+        ("status", Self::Status),
+        ("zone", Self::Zone),
+        ("type", Self::Type),
+        ("agent", Self::Agent),
+    ];
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(name, _)| *name == text.trim()).map(|(_, field)| *field)
+    }
+
+    fn of(self, state: &NodeState) -> &str {
+        match self {
+            Self::Name => &state.node.name.0,
+            Self::Status => state.node.readiness.word(),
+            Self::Zone => state.node.zone.as_deref().unwrap_or_default(),
+            Self::Type => state.node.instance_type.as_deref().unwrap_or_default(),
+            Self::Agent => state.agent.word(),
+        }
+    }
+}
+
+fn matches(regex: &Regex, state: &NodeState) -> bool {
+    Field::ALL.iter().any(|(_, field)| regex.is_match(field.of(state)))
+}
+
+fn regex(text: &str) -> Result<Regex, String> {
+    RegexBuilder::new(text).case_insensitive(true).size_limit(1 << 20).build().map_err(|error| {
+        let reason = error.to_string();
+        let last = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        format!("{text:?} is no regular expression: {last}")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Node, Readiness};
+
+    fn state(name: &str, zone: &str) -> NodeState {
+        NodeState::new(Node {
+            name: name.into(),
+            readiness: Readiness::Ready,
+            cordoned: false,
+            zone: Some(zone.into()),
+            instance_type: None,
+            addresses: vec![],
+            labels: [("zone".to_owned(), zone.to_owned())].into(),
+            version: None,
+        })
+    }
+
+    fn shown(filter: &str) -> Vec<String> {
+        let filter = Filter::parse(filter).expect("a filter");
+        [state("ip-1", "1a"), state("ip-2", "1b"), state("db", "1a")]
+            .iter()
+            .filter(|state| filter.shows(state))
+            .map(|state| state.node.name.0.clone())
+            .collect()
+    }
+
+    #[test]
+    fn every_form_of_the_language() {
+        assert_eq!(shown(""), ["ip-1", "ip-2", "db"]);
+        assert_eq!(shown("^IP"), ["ip-1", "ip-2"]);
+        assert_eq!(shown("!^ip"), ["db"]);
+        assert_eq!(shown("-l zone=1a"), ["ip-1", "db"]);
+        assert_eq!(shown("-l zone=1a,missing"), Vec::<String>::new());
+        assert_eq!(shown("zone:1b"), ["ip-2"]);
+    }
+
+    #[test]
+    fn errors_name_what_is_wrong() {
+        assert!(Filter::parse("a(").is_err_and(|error| error.contains("\"a(\"") && error.contains("unclosed group")));
+        assert!(Filter::parse("-l").is_err());
+    }
+}

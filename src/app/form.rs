@@ -1,0 +1,220 @@
+//! The capture form: text fields that become a capture spec, remembered between uses.
+//!
+//! Owns the fields and what makes them valid. Pure.
+
+use nodewatch_protocol::CaptureSpec;
+use tui_input::{Input, InputRequest};
+
+use super::action::Edit;
+use crate::text;
+
+/// A field of the form, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    Filter,
+    Interfaces,
+    Snaplen,
+    RotateSize,
+    RotateTime,
+    LimitTime,
+    LimitSize,
+    LimitPackets,
+}
+
+impl Field {
+    /// Every field, top to bottom.
+    pub const ALL: [Self; 8] = [
+        Self::Filter,
+        Self::Interfaces,
+        Self::Snaplen,
+        Self::RotateSize,
+        Self::RotateTime,
+        Self::LimitTime,
+        Self::LimitSize,
+        Self::LimitPackets,
+    ];
+
+    /// Its label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Filter => "Capture filter",
+            Self::Interfaces => "Interfaces",
+            Self::Snaplen => "Snaplen",
+            Self::RotateSize => "Rotate at size",
+            Self::RotateTime => "Rotate after",
+            Self::LimitTime => "Stop after",
+            Self::LimitSize => "Stop at size",
+            Self::LimitPackets => "Stop at packets",
+        }
+    }
+
+    /// What an empty field means.
+    pub fn placeholder(self) -> &'static str {
+        match self {
+            Self::Filter => "every packet",
+            Self::Interfaces => "those with the node's addresses; or eth0,eth1",
+            Self::Snaplen => "whole packets",
+            Self::RotateSize => "64MiB",
+            Self::RotateTime => "5m",
+            Self::LimitTime | Self::LimitSize | Self::LimitPackets => "no limit",
+        }
+    }
+}
+
+/// The form as it stands.
+#[derive(Debug, Clone)]
+pub struct CaptureForm {
+    fields: [Input; Field::ALL.len()],
+    /// The field that keys go to.
+    pub focus: usize,
+    /// What is wrong with which field.
+    pub error: Option<(Field, String)>,
+}
+
+impl Default for CaptureForm {
+    fn default() -> Self {
+        Self { fields: std::array::from_fn(|_| Input::default()), focus: 0, error: None }
+    }
+}
+
+impl CaptureForm {
+    /// A field's text.
+    pub fn value(&self, field: Field) -> &str {
+        self.fields[field as usize].value()
+    }
+
+    /// Where the focused field's cursor is, in columns.
+    pub fn cursor(&self) -> usize {
+        self.fields[self.focus].visual_cursor()
+    }
+
+    /// Changes the focused field.
+    pub fn edit(&mut self, edit: Edit) {
+        self.error = None;
+        apply(&mut self.fields[self.focus], edit);
+    }
+
+    /// Moves the focus, around the ends.
+    pub fn step(&mut self, by: isize) {
+        self.focus = (self.focus as isize + by).rem_euclid(Field::ALL.len() as isize) as usize;
+    }
+
+    /// The spec that the fields say; otherwise the error stays in the form and the focus goes to its field.
+    pub fn submit(&mut self) -> Option<CaptureSpec> {
+        match self.spec() {
+            Ok(spec) => Some(spec),
+            Err((field, message)) => {
+                self.focus = field as usize;
+                self.error = Some((field, message));
+                None
+            }
+        }
+    }
+
+    fn spec(&self) -> Result<CaptureSpec, (Field, String)> {
+        let default = CaptureSpec::default();
+        let filter = self.value(Field::Filter).trim();
+        let spec = CaptureSpec {
+            interfaces: split_list(self.value(Field::Interfaces)),
+            filter: (!filter.is_empty()).then(|| filter.to_owned()),
+            snaplen: self.read(Field::Snaplen, |text| whole_number(text, "a snaplen"))?.unwrap_or(default.snaplen),
+            rotate_bytes: self.read(Field::RotateSize, text::parse_size)?.unwrap_or(default.rotate_bytes),
+            rotate_seconds: self.seconds(Field::RotateTime)?.unwrap_or(default.rotate_seconds),
+            ring_bytes: default.ring_bytes,
+            limit_seconds: self.seconds(Field::LimitTime)?,
+            limit_bytes: self.read(Field::LimitSize, text::parse_size)?,
+            limit_packets: self.read(Field::LimitPackets, |text| whole_number(text, "a number of packets"))?,
+        };
+        let spec = CaptureSpec { ring_bytes: spec.ring_bytes.max(spec.rotate_bytes), ..spec };
+        spec.check().map_err(|error| {
+            use nodewatch_protocol::SpecError as E;
+            let field = match error {
+                E::Snaplen(_) => Field::Snaplen,
+                E::RotateBytes(_) | E::Ring { .. } => Field::RotateSize,
+                E::RotateSeconds => Field::RotateTime,
+                E::ZeroLimit => Field::LimitPackets,
+            };
+            (field, error.to_string())
+        })?;
+        Ok(spec)
+    }
+
+    fn seconds(&self, field: Field) -> Result<Option<u64>, (Field, String)> {
+        Ok(self.read(field, text::parse_duration)?.map(|duration| duration.as_secs()))
+    }
+
+    fn read<T>(&self, field: Field, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, (Field, String)> {
+        match self.value(field).trim() {
+            "" => Ok(None),
+            text => parse(text).map(Some).map_err(|message| (field, message)),
+        }
+    }
+}
+
+/// Names between commas.
+pub fn split_list(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+fn whole_number<T: std::str::FromStr>(text: &str, what: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("{text:?} is not {what}: write a whole number"))
+}
+
+/// Changes a text field.
+pub fn apply(input: &mut Input, edit: Edit) {
+    let request = match edit {
+        Edit::Insert(character) => InputRequest::InsertChar(character),
+        Edit::DeleteBack => InputRequest::DeletePrevChar,
+        Edit::DeleteWord => InputRequest::DeletePrevWord,
+        Edit::Delete => InputRequest::DeleteNextChar,
+        Edit::Left => InputRequest::GoToPrevChar,
+        Edit::Right => InputRequest::GoToNextChar,
+        Edit::Start => InputRequest::GoToStart,
+        Edit::End => InputRequest::GoToEnd,
+        Edit::Clear => InputRequest::DeleteLine,
+    };
+    // The answer only says whether anything changed.
+    let _ = input.handle(request);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(field: Field, text: &str) -> CaptureForm {
+        let mut form = CaptureForm { focus: field as usize, ..CaptureForm::default() };
+        for character in text.chars() {
+            form.edit(Edit::Insert(character));
+        }
+        form
+    }
+
+    #[test]
+    fn an_empty_form_is_the_default_capture() {
+        assert_eq!(CaptureForm::default().submit(), Some(CaptureSpec::default()));
+    }
+
+    #[test]
+    fn fields_become_a_spec() {
+        assert_eq!(typed(Field::Interfaces, "eth0, eth1,").submit().expect("valid").interfaces, ["eth0", "eth1"]);
+        assert_eq!(typed(Field::LimitTime, "5m").submit().expect("valid").limit_seconds, Some(300));
+        let large = typed(Field::RotateSize, "4GiB").submit().expect("valid");
+        assert!(large.ring_bytes >= large.rotate_bytes);
+    }
+
+    #[test]
+    fn nonsense_stays_in_the_form_with_the_focus_on_it() {
+        for (field, text) in [
+            (Field::Snaplen, "many"),
+            (Field::Snaplen, "0"),
+            (Field::RotateSize, "1KiB"),
+            (Field::LimitTime, "soon"),
+            (Field::LimitPackets, "0"),
+        ] {
+            let mut form = typed(field, text);
+            form.focus = 0;
+            assert_eq!(form.submit(), None, "{text}");
+            assert_eq!((form.focus, form.error.map(|(at, _)| at)), (field as usize, Some(field)), "{text}");
+        }
+    }
+}

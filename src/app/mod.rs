@@ -1,0 +1,265 @@
+//! The app: everything on the screens as plain state, and the one function that changes it.
+//!
+//! Owns screens, marks, cursor, notices and what each event does to them. No I/O, no clock, no drawing: time comes in
+//! with each event, and what is to be done goes out as [`Effect`]s.
+
+pub mod action;
+pub mod exit;
+pub mod filter;
+pub mod form;
+mod leave;
+mod list;
+pub mod node;
+mod update;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use nodewatch_protocol::UnixMillis;
+use tui_input::Input;
+
+pub use action::{Action, Edit, Effect, Event};
+pub use update::update;
+
+use self::{
+    exit::Exit,
+    filter::Filter,
+    form::CaptureForm,
+    node::{Agent, NodeState},
+};
+use crate::model::{NodeName, Notice, Place, SessionId};
+
+/// Notices kept.
+const MAX_NOTICES: usize = 200;
+/// How long a notice stays in the bottom line, in milliseconds.
+pub const NOTICE_SHOWN: u64 = 8_000;
+
+/// A node's views.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    Ports,
+    Capture,
+    Flows,
+    Files,
+    Events,
+}
+
+impl View {
+    /// In the order of the tabs.
+    pub const ALL: [Self; 5] = [Self::Ports, Self::Capture, Self::Flows, Self::Files, Self::Events];
+
+    /// The tab's title.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Ports => "Ports",
+            Self::Capture => "Capture",
+            Self::Flows => "Flows",
+            Self::Files => "Files",
+            Self::Events => "Events",
+        }
+    }
+
+    fn step(self, by: isize) -> Self {
+        let at = Self::ALL.iter().position(|&view| view == self).unwrap_or(0) as isize;
+        Self::ALL[(at + by).rem_euclid(Self::ALL.len() as isize) as usize]
+    }
+}
+
+/// What fills the screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Screen {
+    /// The list of nodes, with one node's view below it.
+    Nodes,
+    /// One node.
+    Node(NodeName),
+}
+
+/// What lies over the screen and takes the keys.
+#[derive(Debug, Clone)]
+pub enum Overlay {
+    /// All keys.
+    Help,
+    /// Past notices.
+    Notices,
+    /// The list's filter is being typed; the filter before it comes back on Esc.
+    FilterInput {
+        /// The text so far.
+        input: Input,
+        /// What is wrong with it.
+        error: Option<String>,
+        /// The filter that was in force.
+        before: (String, Filter),
+    },
+    /// The capture form.
+    Form(CaptureForm),
+    /// A question that Enter says yes to.
+    Confirm(Confirm),
+    /// The guided exit.
+    Exit(Exit),
+}
+
+/// Questions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Confirm {
+    /// Deploy to several nodes.
+    Deploy(Vec<NodeName>),
+    /// Stop captures on several nodes.
+    StopCaptures(Vec<NodeName>),
+}
+
+/// Which set of keys is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// The list of nodes.
+    List,
+    /// One node.
+    Node,
+    /// A text field or a form.
+    Text,
+    /// A question or the guided exit.
+    Dialog,
+    /// Help and notices.
+    Reading,
+}
+
+/// Whether the list of nodes can be believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listing {
+    /// Not answered yet.
+    Loading,
+    /// As the watch has it.
+    Current,
+    /// The watch fails; what is shown is old.
+    Stale(Notice),
+}
+
+/// A session's facts for the header.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// How long agents may run.
+    pub budget: Duration,
+    /// When the first deployment was asked for; agents end this plus the budget.
+    pub began: Option<UnixMillis>,
+}
+
+/// The whole state.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// Where the nodes are.
+    pub place: Place,
+    /// The session.
+    pub session: Session,
+    /// By the laptop's clock, as of the last event.
+    pub now: UnixMillis,
+    /// The nodes by name.
+    pub nodes: BTreeMap<NodeName, NodeState>,
+    /// Whether they are all.
+    pub listing: Listing,
+    /// What fills the screen.
+    pub screen: Screen,
+    /// The view of the node under the cursor.
+    pub view: View,
+    /// What lies over the screen.
+    pub overlay: Option<Overlay>,
+    /// The list's filter and its text.
+    pub filter: (String, Filter),
+    /// Marked nodes.
+    pub marks: BTreeSet<NodeName>,
+    /// Where a range of marks begins.
+    mark_anchor: Option<NodeName>,
+    /// The node under the cursor, by name, so that it stays when rows move.
+    pub cursor: Option<NodeName>,
+    /// First row or line shown of the view below the tabs.
+    pub scroll: usize,
+    /// The selected file in the files view.
+    pub file_cursor: usize,
+    /// The screen stands still for reading.
+    pub paused: bool,
+    /// Notices, oldest first.
+    pub notices: VecDeque<(UnixMillis, Notice)>,
+    /// The capture form's last contents.
+    pub form: CaptureForm,
+    /// The receipt's objects, once the exit is through.
+    pub ended: Option<Exit>,
+}
+
+impl App {
+    /// Nothing known yet.
+    pub fn new(place: Place, session: SessionId, budget: Duration) -> Self {
+        Self {
+            place,
+            session: Session { id: session, budget, began: None },
+            now: 0,
+            nodes: BTreeMap::new(),
+            listing: Listing::Loading,
+            screen: Screen::Nodes,
+            view: View::Ports,
+            overlay: None,
+            filter: (String::new(), Filter::All),
+            marks: BTreeSet::new(),
+            mark_anchor: None,
+            cursor: None,
+            scroll: 0,
+            file_cursor: 0,
+            paused: false,
+            notices: VecDeque::new(),
+            form: CaptureForm::default(),
+            ended: None,
+        }
+    }
+
+    /// Which keys are in force.
+    pub fn scope(&self) -> Scope {
+        match (&self.overlay, &self.screen) {
+            (Some(Overlay::FilterInput { .. } | Overlay::Form(_)), _) => Scope::Text,
+            (Some(Overlay::Confirm(_) | Overlay::Exit(_)), _) => Scope::Dialog,
+            (Some(Overlay::Help | Overlay::Notices), _) => Scope::Reading,
+            (None, Screen::Nodes) => Scope::List,
+            (None, Screen::Node(_)) => Scope::Node,
+        }
+    }
+
+    /// The nodes that the list shows, in order.
+    pub fn shown(&self) -> impl Iterator<Item = &NodeState> {
+        self.nodes.values().filter(|state| self.filter.1.shows(state))
+    }
+
+    /// The node under the cursor.
+    pub fn current(&self) -> Option<&NodeState> {
+        self.nodes.get(self.cursor.as_ref()?)
+    }
+
+    /// Nodes with an agent, and how many of these are live.
+    pub fn agents(&self) -> (usize, usize) {
+        let deployed = self.nodes.values().filter(|state| state.agent.is_deployed()).count();
+        let live = self.nodes.values().filter(|state| state.agent == Agent::Live).count();
+        (live, deployed)
+    }
+
+    /// The marked nodes, or the one under the cursor.
+    pub fn targets(&self) -> Vec<NodeName> {
+        if self.marks.is_empty() { self.cursor.iter().cloned().collect() } else { self.marks.iter().cloned().collect() }
+    }
+
+    /// The notice for the bottom line.
+    pub fn latest_notice(&self) -> Option<&Notice> {
+        let (at, notice) = self.notices.back()?;
+        (self.now.saturating_sub(*at) < NOTICE_SHOWN).then_some(notice)
+    }
+
+    /// When the agents end by themselves.
+    pub fn ends(&self) -> Option<UnixMillis> {
+        self.session.began.map(|began| began + self.session.budget.as_millis() as u64)
+    }
+
+    fn notify(&mut self, notice: Notice) {
+        if self.notices.len() == MAX_NOTICES {
+            self.notices.pop_front();
+        }
+        self.notices.push_back((self.now, notice));
+    }
+}

@@ -1,0 +1,312 @@
+//! One node as the app knows it: its agent, ports, capture, files and history.
+//!
+//! Owns what an agent's updates do to that picture. Pure.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use nodewatch_protocol::{
+    AgentFacts, CaptureFile, CaptureState, FileState, Port, PortsKind, PortsUpdate, Statistics, StopReason, UnixMillis,
+    Update,
+};
+
+use crate::{
+    model::{FetchProgress, Node, Notice},
+    text,
+};
+
+/// Seconds of rates kept for charts.
+pub const HISTORY: usize = 300;
+/// Events kept a node.
+const MAX_EVENTS: usize = 500;
+/// How long a port that opened or closed is pointed out, in milliseconds.
+pub const FRESH: u64 = 60_000;
+
+/// The agent on a node.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Agent {
+    /// None was asked for.
+    Absent,
+    /// On its way.
+    Deploying(String),
+    /// Its container runs; the tunnel is being opened.
+    Connecting,
+    /// The tunnel is up.
+    Live,
+    /// The tunnel is cut and being reopened.
+    Lost {
+        /// Why.
+        reason: String,
+        /// Tries since it was last up.
+        attempts: u32,
+        /// When the next try comes.
+        retry_at: UnixMillis,
+    },
+    /// It does not work and nothing is being tried; what was seen last remains on the screen.
+    Failed(Notice),
+}
+
+impl Agent {
+    /// One word for a column.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Absent => "-",
+            Self::Deploying(_) => "deploying",
+            Self::Connecting => "connecting",
+            Self::Live => "live",
+            Self::Lost { .. } => "lost",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    /// Whether an agent of ours may exist there.
+    pub fn is_deployed(&self) -> bool {
+        !matches!(self, Self::Absent)
+    }
+}
+
+/// A capture as the user sees it: what the agent says, or what was asked and not yet confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Nothing is outstanding.
+    Nothing,
+    /// A start was asked for.
+    Start,
+    /// A stop was asked for.
+    Stop,
+}
+
+/// One port with its short history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortRow {
+    /// The port.
+    pub port: Port,
+    /// When it was first seen.
+    pub since: UnixMillis,
+    /// Seen to open, not there from the beginning.
+    pub opened: bool,
+    /// When it closed.
+    pub closed: Option<UnixMillis>,
+}
+
+/// Rates of one second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sample {
+    /// Packets a second.
+    pub packets: u64,
+    /// Bytes a second.
+    pub bytes: u64,
+}
+
+/// Something that happened on a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeEvent {
+    /// When, by the laptop's clock.
+    pub at: UnixMillis,
+    /// What.
+    pub text: String,
+}
+
+/// Everything known of one node.
+#[derive(Debug, Clone)]
+pub struct NodeState {
+    /// The node itself.
+    pub node: Node,
+    /// Still listed.
+    pub present: bool,
+    /// Its agent.
+    pub agent: Agent,
+    /// What the agent says of itself.
+    pub facts: Option<AgentFacts>,
+    /// Its ports, closed ones for [`FRESH`] longer.
+    pub ports: BTreeMap<Port, PortRow>,
+    /// Whether the ports are known.
+    pub scanned: bool,
+    /// Its capture.
+    pub capture: CaptureState,
+    /// What is outstanding.
+    pub asked: Asked,
+    /// Why the agent did not do what it was asked last.
+    pub refusal: Option<Notice>,
+    /// The capture's latest counts.
+    pub statistics: Option<Box<Statistics>>,
+    /// Rates, oldest first.
+    pub history: VecDeque<Sample>,
+    /// Files in the agent's ring.
+    pub files: Vec<CaptureFile>,
+    /// Files on their way home or here, by name.
+    pub fetches: BTreeMap<String, FetchProgress>,
+    /// Updates that the agent left out because this side was slow.
+    pub dropped_updates: u64,
+    /// What happened, oldest first.
+    pub events: VecDeque<NodeEvent>,
+}
+
+impl NodeState {
+    /// A node without an agent.
+    pub fn new(node: Node) -> Self {
+        Self {
+            node,
+            present: true,
+            agent: Agent::Absent,
+            facts: None,
+            ports: BTreeMap::new(),
+            scanned: false,
+            capture: CaptureState::Idle,
+            asked: Asked::Nothing,
+            refusal: None,
+            statistics: None,
+            history: VecDeque::new(),
+            files: Vec::new(),
+            fetches: BTreeMap::new(),
+            dropped_updates: 0,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Remembers that something happened.
+    pub fn log(&mut self, at: UnixMillis, text: impl Into<String>) {
+        if self.events.len() == MAX_EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(NodeEvent { at, text: text.into() });
+    }
+
+    /// Ports that are open now.
+    pub fn open_ports(&self) -> impl Iterator<Item = &PortRow> {
+        self.ports.values().filter(|row| row.closed.is_none())
+    }
+
+    /// Ports that opened and closed lately.
+    pub fn recent_changes(&self, now: UnixMillis) -> (usize, usize) {
+        let fresh = |at: UnixMillis| now.saturating_sub(at) < FRESH;
+        let opened = self.open_ports().filter(|row| row.opened && fresh(row.since)).count();
+        let closed = self.ports.values().filter(|row| row.closed.is_some_and(fresh)).count();
+        (opened, closed)
+    }
+
+    /// A capture runs, as far as the agent has said.
+    pub fn is_capturing(&self) -> bool {
+        matches!(self.capture, CaptureState::Running { .. })
+    }
+
+    /// A capture has run, and nothing is outstanding.
+    pub fn capture_over(&self) -> bool {
+        self.asked == Asked::Nothing && matches!(self.capture, CaptureState::Stopped { .. })
+    }
+
+    /// The last second's rates, zero when no capture runs or nobody tells.
+    pub fn rates(&self) -> Sample {
+        match (&self.agent, self.is_capturing()) {
+            (Agent::Live, true) => self.history.back().copied().unwrap_or_default(),
+            _ => Sample::default(),
+        }
+    }
+
+    /// Closed files that are not on the laptop.
+    pub fn unfetched(&self) -> impl Iterator<Item = &CaptureFile> {
+        self.files.iter().filter(|file| {
+            file.state == FileState::Closed && !matches!(self.fetches.get(&file.name), Some(FetchProgress::Done { .. }))
+        })
+    }
+
+    /// Forgets ports that closed too long ago.
+    pub fn age(&mut self, now: UnixMillis) {
+        self.ports.retain(|_, row| row.closed.is_none_or(|at| now.saturating_sub(at) < FRESH));
+    }
+
+    /// Takes in what the agent tells.
+    pub fn apply(&mut self, update: Update, now: UnixMillis) {
+        match update {
+            Update::Agent(facts) => self.facts = Some(facts),
+            Update::Ports(update) => self.apply_ports(&update, now),
+            Update::Capture(state) => self.apply_capture(state, now),
+            Update::Statistics(statistics) => {
+                if self.history.len() == HISTORY {
+                    self.history.pop_front();
+                }
+                let window = statistics.window;
+                self.history.push_back(Sample {
+                    packets: text::per_second(window.packets, window.millis),
+                    bytes: text::per_second(window.bytes, window.millis),
+                });
+                self.statistics = Some(statistics);
+            }
+            Update::Files(files) => self.files = files,
+            Update::Dropped { updates } => {
+                self.dropped_updates += updates;
+                self.log(now, format!("{updates} updates were left out: this side was too slow"));
+            }
+            Update::Trouble { message } => self.log(now, message),
+        }
+    }
+
+    fn apply_ports(&mut self, update: &PortsUpdate, now: UnixMillis) {
+        let known_before = self.scanned;
+        self.scanned = true;
+        match update.kind {
+            PortsKind::Snapshot => {
+                // What a picture no longer shows has closed while no one looked; the agent's picture is the truth.
+                let gone: Vec<Port> =
+                    self.open_ports().map(|row| row.port).filter(|port| !update.opened.contains(port)).collect();
+                self.close(&gone, now);
+                self.open(&update.opened, now, known_before);
+            }
+            PortsKind::Continued => self.open(&update.opened, now, false),
+            PortsKind::Changes => {
+                self.close(&update.closed, now);
+                self.open(&update.opened, now, true);
+            }
+        }
+    }
+
+    fn open(&mut self, ports: &[Port], now: UnixMillis, opened: bool) {
+        for &port in ports {
+            let known = self.ports.get(&port).is_some_and(|row| row.closed.is_none());
+            if !known {
+                self.ports.insert(port, PortRow { port, since: now, opened, closed: None });
+                if opened {
+                    self.log(now, format!("opened {port}"));
+                }
+            }
+        }
+    }
+
+    fn close(&mut self, ports: &[Port], now: UnixMillis) {
+        for &port in ports {
+            if let Some(row) = self.ports.get_mut(&port) {
+                row.closed = Some(now);
+                self.log(now, format!("closed {port}"));
+            }
+        }
+    }
+
+    fn apply_capture(&mut self, state: CaptureState, now: UnixMillis) {
+        if state == self.capture {
+            return;
+        }
+        match &state {
+            CaptureState::Idle => {}
+            CaptureState::Running { interfaces, spec, .. } => {
+                self.history.clear();
+                self.statistics = None;
+                let filter = spec.filter.as_deref().unwrap_or("every packet");
+                self.log(now, format!("capture started on {}: {filter}", interfaces.join(", ")));
+            }
+            CaptureState::Stopped { reason, .. } => self.log(now, format!("capture ended: {}", reason_text(reason))),
+        }
+        self.asked = Asked::Nothing;
+        self.capture = state;
+    }
+}
+
+/// Why a capture ended, for people.
+pub fn reason_text(reason: &StopReason) -> String {
+    match reason {
+        StopReason::Asked => "stopped".to_owned(),
+        StopReason::ByteLimit => "its byte limit is reached".to_owned(),
+        StopReason::PacketLimit => "its packet limit is reached".to_owned(),
+        StopReason::TimeLimit => "its time is over".to_owned(),
+        StopReason::AgentEnds => "the agent ended".to_owned(),
+        StopReason::Failed { message } => format!("failed, {message}"),
+    }
+}

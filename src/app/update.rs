@@ -1,0 +1,542 @@
+//! The one function that changes the app.
+//!
+//! Owns what each event and each key means. Pure: same app, event and time, same result.
+
+use nodewatch_protocol::{
+    CaptureAbility, CaptureFile, CaptureSpec, FileState, RefusalKind, Request, Response, UnixMillis,
+};
+use tui_input::Input;
+
+use super::{
+    App, Confirm, Listing, Overlay, Scope, Screen, View,
+    action::{Action, Effect, Event},
+    filter::Filter,
+    form,
+    node::{Agent, Asked, NodeState},
+};
+use crate::model::{DeployProgress, Failure, FetchProgress, NodeName, NodesChange, Notice, Place, TunnelChange};
+
+/// Takes in one event and says what is to be done.
+pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
+    app.now = now;
+    match event {
+        Event::Action(action) => app.act(action),
+        Event::Nodes(change) => {
+            app.nodes_changed(change);
+            Vec::new()
+        }
+        Event::Deploy(name, progress) => {
+            app.deploy_progress(&name, progress);
+            app.check_leaving()
+        }
+        Event::Tunnel(name, change) => {
+            app.tunnel_changed(&name, change);
+            app.check_leaving()
+        }
+        Event::Answer(name, request, response) => {
+            app.answered(&name, &request, response);
+            app.check_leaving()
+        }
+        Event::Fetch(name, file, progress) => {
+            app.fetch_progress(&name, file, progress);
+            app.check_leaving()
+        }
+        Event::Removal(removal) => app.removal(removal),
+        Event::Notice(notice) => {
+            app.notify(notice);
+            Vec::new()
+        }
+        Event::Tick => {
+            for state in app.nodes.values_mut() {
+                state.age(now);
+            }
+            app.check_leaving()
+        }
+        Event::DeployTo(names) => app.deploy(names),
+        Event::StartCaptures(names, spec) => app.start_captures(names, &spec),
+        Event::Finish => app.leave(true),
+    }
+}
+
+impl App {
+    fn act(&mut self, action: Action) -> Vec<Effect> {
+        if action == Action::Interrupt {
+            return self.leave(false);
+        }
+        match self.scope() {
+            Scope::Text => self.text_key(action),
+            Scope::Dialog => self.dialog_key(action),
+            Scope::Reading => {
+                match action {
+                    Action::Up => self.scroll = self.scroll.saturating_sub(1),
+                    Action::Down => self.scroll += 1,
+                    Action::Back | Action::Quit | Action::Open | Action::Help | Action::Notices => {
+                        self.overlay = None;
+                        self.scroll = 0;
+                    }
+                    _ => {}
+                }
+                Vec::new()
+            }
+            Scope::List => {
+                if self.move_in_list(action) {
+                    return Vec::new();
+                }
+                match action {
+                    Action::Open => self.screen = self.cursor.clone().map_or(Screen::Nodes, Screen::Node),
+                    Action::Back => self.marks.clear(),
+                    _ => return self.common_key(action),
+                }
+                Vec::new()
+            }
+            Scope::Node => self.node_key(action),
+        }
+    }
+
+    fn node_key(&mut self, action: Action) -> Vec<Effect> {
+        let in_files = self.view == View::Files;
+        match action {
+            Action::Back => {
+                self.screen = Screen::Nodes;
+                self.scroll = 0;
+            }
+            Action::Up if in_files => self.file_cursor = self.file_cursor.saturating_sub(1),
+            Action::Down if in_files => {
+                let last = self.current().map_or(0, |state| state.files.len().saturating_sub(1));
+                self.file_cursor = (self.file_cursor + 1).min(last);
+            }
+            Action::Open if in_files => return self.fetch_selected(),
+            Action::Up => self.scroll = self.scroll.saturating_sub(1),
+            Action::Down => self.scroll = self.scroll.saturating_add(1),
+            Action::PageUp => self.scroll = self.scroll.saturating_sub(10),
+            Action::PageDown => self.scroll = self.scroll.saturating_add(10),
+            Action::Top => self.scroll = 0,
+            Action::Bottom => self.scroll = usize::MAX / 2,
+            _ => return self.common_key(action),
+        }
+        Vec::new()
+    }
+
+    /// Keys that mean the same in the list and on a node.
+    fn common_key(&mut self, action: Action) -> Vec<Effect> {
+        match action {
+            Action::NextView | Action::PreviousView => {
+                self.view = self.view.step(if action == Action::NextView { 1 } else { -1 });
+                self.scroll = 0;
+            }
+            Action::Files => {
+                self.view = View::Files;
+                if let Some(cursor) = self.cursor.clone() {
+                    self.screen = Screen::Node(cursor);
+                }
+            }
+            Action::FetchAll => return self.fetch_all(),
+            Action::Filter => {
+                self.screen = Screen::Nodes;
+                let input = Input::new(self.filter.0.clone());
+                self.overlay = Some(Overlay::FilterInput { input, error: None, before: self.filter.clone() });
+            }
+            Action::Deploy => return self.ask_deploy(),
+            Action::Capture => return self.toggle_capture(),
+            Action::CaptureOptions => {
+                if !self.capture_targets().is_empty() {
+                    self.overlay = Some(Overlay::Form(self.form.clone()));
+                }
+            }
+            Action::Pause => self.paused = !self.paused,
+            Action::Help => self.overlay = Some(Overlay::Help),
+            Action::Notices => self.overlay = Some(Overlay::Notices),
+            Action::Quit => return self.leave(false),
+            _ => {}
+        }
+        Vec::new()
+    }
+
+    fn text_key(&mut self, action: Action) -> Vec<Effect> {
+        match &mut self.overlay {
+            Some(Overlay::FilterInput { input, error, before }) => match action {
+                Action::Edit(edit) => {
+                    form::apply(input, edit);
+                    match Filter::parse(input.value()) {
+                        Ok(filter) => {
+                            *error = None;
+                            self.filter = (input.value().to_owned(), filter);
+                        }
+                        Err(message) => *error = Some(message),
+                    }
+                    self.settle_cursor();
+                }
+                Action::Open if error.is_none() => self.overlay = None,
+                Action::Back => {
+                    self.filter = before.clone();
+                    self.overlay = None;
+                    self.settle_cursor();
+                }
+                _ => {}
+            },
+            Some(Overlay::Form(form)) => match action {
+                Action::Edit(edit) => form.edit(edit),
+                Action::Up | Action::PreviousView => form.step(-1),
+                Action::Down | Action::NextView => form.step(1),
+                Action::Open => {
+                    if let Some(spec) = form.submit() {
+                        self.form = form.clone();
+                        self.overlay = None;
+                        let targets = self.capture_targets();
+                        return self.start_captures(targets, &spec);
+                    }
+                }
+                Action::Back => {
+                    self.form = form.clone();
+                    self.form.error = None;
+                    self.overlay = None;
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+        Vec::new()
+    }
+
+    fn dialog_key(&mut self, action: Action) -> Vec<Effect> {
+        let Some(Overlay::Confirm(question)) = &self.overlay else { return self.exit_key(action) };
+        match action {
+            Action::Open => {
+                let question = question.clone();
+                self.overlay = None;
+                match question {
+                    Confirm::Deploy(names) => self.deploy(names),
+                    Confirm::StopCaptures(names) => self.stop_captures(names),
+                }
+            }
+            Action::Back | Action::Quit => {
+                self.overlay = None;
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// One node is one keystroke; several are asked about first.
+    fn ask_deploy(&mut self) -> Vec<Effect> {
+        let names: Vec<NodeName> = self
+            .targets()
+            .into_iter()
+            .filter(|name| {
+                let agent = self.nodes.get(name).map(|state| &state.agent);
+                matches!(agent, Some(Agent::Absent | Agent::Failed(_)))
+            })
+            .collect();
+        match names.len() {
+            0 => {
+                self.notify(Notice::info("nothing to deploy: every chosen node has an agent"));
+                Vec::new()
+            }
+            1 => self.deploy(names),
+            _ => {
+                self.overlay = Some(Overlay::Confirm(Confirm::Deploy(names)));
+                Vec::new()
+            }
+        }
+    }
+
+    /// Starts agents on these nodes.
+    fn deploy(&mut self, names: Vec<NodeName>) -> Vec<Effect> {
+        let now = self.now;
+        self.session.began.get_or_insert(now);
+        for name in &names {
+            if let Some(state) = self.nodes.get_mut(name) {
+                state.agent = Agent::Deploying("asked".to_owned());
+                state.log(now, "deployment asked for");
+            }
+        }
+        vec![Effect::Deploy(names)]
+    }
+
+    /// The chosen nodes whose agent is live; a notice when there are none.
+    fn capture_targets(&mut self) -> Vec<NodeName> {
+        let live: Vec<NodeName> = self
+            .targets()
+            .into_iter()
+            .filter(|name| self.nodes.get(name).is_some_and(|state| state.agent == Agent::Live))
+            .collect();
+        if live.is_empty() {
+            self.notify(Notice::warning(
+                "no capture",
+                "none of the chosen nodes has a live agent",
+                "press d to deploy",
+            ));
+        }
+        live
+    }
+
+    /// Stops where captures run, otherwise starts with the remembered options.
+    fn toggle_capture(&mut self) -> Vec<Effect> {
+        let targets = self.capture_targets();
+        let running: Vec<NodeName> =
+            targets.iter().filter(|name| self.nodes.get(*name).is_some_and(NodeState::is_capturing)).cloned().collect();
+        match running.len() {
+            0 if targets.is_empty() => Vec::new(),
+            0 => {
+                let mut form = self.form.clone();
+                match form.submit() {
+                    Some(spec) => self.start_captures(targets, &spec),
+                    None => {
+                        self.overlay = Some(Overlay::Form(form));
+                        Vec::new()
+                    }
+                }
+            }
+            1 => self.stop_captures(running),
+            _ => {
+                self.overlay = Some(Overlay::Confirm(Confirm::StopCaptures(running)));
+                Vec::new()
+            }
+        }
+    }
+
+    /// Starts a capture on every one of these nodes that can and does not already.
+    fn start_captures(&mut self, names: Vec<NodeName>, spec: &CaptureSpec) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for name in names {
+            let Some(state) = self.nodes.get_mut(&name) else { continue };
+            if let Some(CaptureAbility::Missing { right, next_step }) = state.facts.as_ref().map(|facts| &facts.capture)
+            {
+                let notice =
+                    Notice::error(format!("no capture on {name}"), format!("the agent lacks {right}"), next_step)
+                        .of(Failure::NotPermitted);
+                state.refusal = Some(notice.clone());
+                self.notify(notice);
+                continue;
+            }
+            if !state.is_capturing() && state.asked == Asked::Nothing {
+                state.asked = Asked::Start;
+                state.refusal = None;
+                effects.push(Effect::Ask(name, Request::StartCapture(spec.clone())));
+            }
+        }
+        effects
+    }
+
+    fn stop_captures(&mut self, names: Vec<NodeName>) -> Vec<Effect> {
+        for name in &names {
+            if let Some(state) = self.nodes.get_mut(name) {
+                state.asked = Asked::Stop;
+            }
+        }
+        names.into_iter().map(|name| Effect::Ask(name, Request::StopCapture)).collect()
+    }
+
+    fn fetch_selected(&mut self) -> Vec<Effect> {
+        let at = self.file_cursor;
+        let Some(name) = self.cursor.clone() else { return Vec::new() };
+        let Some(state) = self.nodes.get_mut(&name) else { return Vec::new() };
+        let Some(file): Option<CaptureFile> = state.files.get(at).cloned() else { return Vec::new() };
+        if file.state == FileState::Open {
+            self.notify(Notice::warning(format!("{} is still being written", file.name), "", "press c to stop first"));
+            return Vec::new();
+        }
+        match state.fetches.get(&file.name) {
+            None | Some(FetchProgress::Failed(_)) => {
+                state.fetches.insert(file.name.clone(), FetchProgress::Bytes(0));
+                vec![Effect::Fetch(name, file)]
+            }
+            Some(_) => Vec::new(),
+        }
+    }
+
+    fn nodes_changed(&mut self, change: NodesChange) {
+        match change {
+            NodesChange::Replaced(nodes) => {
+                self.listing = Listing::Current;
+                let listed: Vec<NodeName> = nodes.iter().map(|node| node.name.clone()).collect();
+                let gone: Vec<NodeName> = self.nodes.keys().filter(|name| !listed.contains(name)).cloned().collect();
+                for name in gone {
+                    self.node_gone(&name);
+                }
+                for node in nodes {
+                    self.node_applied(node);
+                }
+            }
+            NodesChange::Applied(node) => self.node_applied(node),
+            NodesChange::Gone(name) => self.node_gone(&name),
+            NodesChange::Failed(notice) => {
+                if !matches!(&self.listing, Listing::Stale(known) if *known == notice) {
+                    self.notify(notice.clone());
+                }
+                self.listing = Listing::Stale(notice);
+            }
+        }
+        self.settle_cursor();
+    }
+
+    fn node_applied(&mut self, node: crate::model::Node) {
+        let now = self.now;
+        match self.nodes.get_mut(&node.name) {
+            Some(state) => {
+                if state.node.readiness != node.readiness {
+                    state.log(now, format!("node is {}", node.readiness.word()));
+                }
+                state.node = node;
+                state.present = true;
+            }
+            None => {
+                self.nodes.insert(node.name.clone(), NodeState::new(node));
+            }
+        }
+    }
+
+    /// A node that had an agent stays on the screen with what was seen of it.
+    fn node_gone(&mut self, name: &NodeName) {
+        let now = self.now;
+        let Some(state) = self.nodes.get_mut(name) else { return };
+        self.marks.remove(name);
+        if state.agent.is_deployed() {
+            state.present = false;
+            state.log(now, "the node has left the cluster");
+            let notice = Notice::warning(format!("node {name} has left the cluster"), "", "the others go on");
+            self.notify(notice);
+        } else {
+            self.nodes.remove(name);
+            if self.screen == Screen::Node(name.clone()) {
+                self.screen = Screen::Nodes;
+            }
+        }
+    }
+
+    fn deploy_progress(&mut self, name: &NodeName, progress: DeployProgress) {
+        let now = self.now;
+        let Some(state) = self.nodes.get_mut(name) else { return };
+        match progress {
+            DeployProgress::Step(step) => {
+                let waiting = matches!(state.agent, Agent::Absent | Agent::Deploying(_) | Agent::Failed(_));
+                if waiting && state.agent != Agent::Deploying(step.clone()) {
+                    state.log(now, step.clone());
+                    state.agent = Agent::Deploying(step);
+                }
+            }
+            DeployProgress::Running => {
+                if !matches!(state.agent, Agent::Live | Agent::Lost { .. } | Agent::Connecting) {
+                    state.log(now, "the agent's container runs");
+                    state.agent = Agent::Connecting;
+                }
+            }
+            DeployProgress::Failed(notice) => {
+                state.log(now, notice.line());
+                state.agent = Agent::Failed(notice.clone());
+                self.notify(notice);
+            }
+            DeployProgress::Ended(reason) => {
+                let headline = format!("the agent on {name} has ended");
+                let notice = Notice::warning(headline, reason, "press d to deploy again");
+                state.log(now, notice.line());
+                state.agent = Agent::Failed(notice.clone());
+                state.asked = Asked::Nothing;
+                self.notify(notice);
+            }
+        }
+    }
+
+    fn tunnel_changed(&mut self, name: &NodeName, change: TunnelChange) {
+        let now = self.now;
+        let Some(state) = self.nodes.get_mut(name) else { return };
+        match change {
+            TunnelChange::Up(hello) => {
+                if matches!(state.agent, Agent::Lost { .. }) {
+                    state.log(now, "the tunnel is up again");
+                } else {
+                    state.log(now, format!("the agent is live, version {}", hello.version));
+                }
+                state.agent = Agent::Live;
+            }
+            TunnelChange::Update(update) => state.apply(update, now),
+            TunnelChange::Lost { reason, retry_in } => {
+                // A pod that is known to have failed says more than its missing tunnel.
+                if matches!(state.agent, Agent::Failed(_) | Agent::Deploying(_)) {
+                    return;
+                }
+                let attempts = match &state.agent {
+                    Agent::Lost { attempts, .. } => attempts + 1,
+                    _ => 1,
+                };
+                if attempts == 1 {
+                    state.log(now, format!("tunnel lost: {reason}"));
+                }
+                state.agent = Agent::Lost { reason: reason.clone(), attempts, retry_at: now + retry_in };
+                if attempts == 1 {
+                    let headline = format!("the tunnel to {name} is lost");
+                    self.notify(Notice::warning(headline, reason, "the agent goes on; reconnecting"));
+                }
+            }
+            TunnelChange::Incompatible(notice) => {
+                state.log(now, notice.line());
+                state.agent = Agent::Failed(notice.clone());
+                self.notify(Notice { headline: format!("{name}: {}", notice.headline), ..notice });
+            }
+        }
+    }
+
+    fn answered(&mut self, name: &NodeName, request: &Request, response: Option<Response>) {
+        let now = self.now;
+        let Some(state) = self.nodes.get_mut(name) else { return };
+        let what = match request {
+            Request::StartCapture(_) => "start a capture",
+            Request::StopCapture => "stop the capture",
+            Request::Checksum { .. } | Request::Heartbeat | Request::Goodbye => "answer",
+        };
+        let notice = match response {
+            Some(Response::Refused(refusal)) => {
+                let failure = match refusal.kind {
+                    RefusalKind::Invalid => Failure::BadInput,
+                    RefusalKind::NotPermitted => Failure::NotPermitted,
+                    RefusalKind::State | RefusalKind::Failed => Failure::Other,
+                };
+                Notice::error(format!("{name} did not {what}"), refusal.message, refusal.next_step).of(failure)
+            }
+            None => Notice::error(
+                format!("{name} may not have been told to {what}"),
+                "the tunnel was cut before its answer came",
+                "look at its state when the tunnel is up again",
+            ),
+            // The new state comes as an update of its own.
+            Some(Response::Done | Response::Checksum { .. }) => return,
+        };
+        state.asked = Asked::Nothing;
+        state.log(now, notice.line());
+        state.refusal = Some(notice.clone());
+        self.notify(notice);
+    }
+
+    fn fetch_progress(&mut self, name: &NodeName, file: String, progress: FetchProgress) {
+        let now = self.now;
+        let Some(state) = self.nodes.get_mut(name) else { return };
+        let notice = match &progress {
+            FetchProgress::Bytes(_) => None,
+            FetchProgress::Resuming { reason, .. } => {
+                state.log(now, format!("{file}: resuming, {reason}"));
+                None
+            }
+            FetchProgress::Done { path, .. } => {
+                state.log(now, format!("{file} is here, checked"));
+                Some(Notice::info(format!("fetched {}", path.display())))
+            }
+            FetchProgress::Failed(notice) => {
+                state.log(now, notice.line());
+                Some(notice.clone())
+            }
+        };
+        state.fetches.insert(file, progress);
+        if let Some(notice) = notice {
+            self.notify(notice);
+        }
+    }
+
+    /// How the place is written in the header.
+    pub fn place_text(&self) -> String {
+        match &self.place {
+            Place::Local => "this machine".to_owned(),
+            Place::Cluster { context, flavour: Some(flavour) } => format!("{context} ({flavour})"),
+            Place::Cluster { context, flavour: None } => context.clone(),
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The subcommands that need no terminal, over the same app and runtime.
+//!
+//! Owns what they wait for, what they print and the exit code. Results go to standard output, everything else to
+//! standard error. SIGINT and SIGTERM end the work, clean up and then end the program.
+
+pub mod exclude;
+mod output;
+mod run;
+mod select;
+
+use std::{path::Path, time::Duration};
+
+use nodewatch_protocol::CaptureSpec;
+
+use crate::{
+    app::{
+        Event, Listing,
+        node::{Agent, NodeState},
+    },
+    cli::{CaptureArgs, Command, Format, NodesArgs},
+    model::{Failure, NodeName, Notice},
+    runtime::{Engine, unix_millis},
+    text,
+};
+use exclude::Exclusions;
+use run::{Run, Stop};
+
+/// How a program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Done,
+    Failed,
+    BadUsage,
+    Partly,
+    LeftBehind,
+    NotPermitted,
+}
+
+impl Exit {
+    /// The process's exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::BadUsage => 2,
+            Self::Partly => 3,
+            Self::LeftBehind => 4,
+            Self::NotPermitted => 5,
+        }
+    }
+
+    /// What a failure amounts to.
+    pub fn of(notice: &Notice) -> Self {
+        match notice.failure {
+            Failure::Other => Self::Failed,
+            Failure::BadInput => Self::BadUsage,
+            Failure::NotPermitted => Self::NotPermitted,
+        }
+    }
+}
+
+/// Refuses what can be known to be wrong before anything is asked or created.
+pub fn check(command: &Command, out: &Path) -> Result<(), Notice> {
+    let Command::Capture { capture, .. } = command else { return Ok(()) };
+    spec(capture)?;
+    std::fs::create_dir_all(out)
+        .and_then(|()| {
+            let probe = out.join(format!(".nodewatch-{:08x}", rand::random::<u32>()));
+            std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe))
+        })
+        .map_err(|error| {
+            Notice::error(
+                format!("cannot write to {}", out.display()),
+                error.to_string(),
+                "choose another folder with --out",
+            )
+            .of(Failure::BadInput)
+        })
+}
+
+/// Runs one command to its end.
+pub async fn run(engine: Engine, command: Command) -> Exit {
+    let mut run = match Run::start(engine) {
+        Ok(run) => run,
+        Err(error) => {
+            output::say(&format!("cannot listen for signals: {error}"));
+            return Exit::Failed;
+        }
+    };
+    let outcome = match command {
+        Command::Nodes { selector, output } => nodes(&mut run, selector.as_deref(), output.format).await,
+        Command::Ports { nodes, watch, interval, exclude, output } => {
+            ports(&mut run, &nodes, watch.then_some(interval), &exclude, output.format).await
+        }
+        Command::Capture { nodes, capture, output } => capture_packets(&mut run, &nodes, &capture, output.format).await,
+    };
+    run.clean_up().await;
+    let app = run.shut_down().await;
+    let receipt = app.receipt();
+    if app.ended.is_some() {
+        output::say(receipt.text().trim_end());
+    }
+    match outcome {
+        _ if receipt.left_behind() => Exit::LeftBehind,
+        Ok(Exit::Done) if !receipt.lost.is_empty() => Exit::Partly,
+        Ok(exit) => exit,
+        Err(Stop::Signal) => Exit::Failed,
+        Err(Stop::Notice(notice)) => {
+            output::say(&format!("error: {}", notice.line()));
+            Exit::of(&notice)
+        }
+    }
+}
+
+/// Waits for the list of nodes.
+async fn listed(run: &mut Run) -> Result<(), Stop> {
+    run.until(Duration::from_secs(60), "the list of nodes", |app| app.listing != Listing::Loading).await?;
+    match &run.app().listing {
+        Listing::Stale(notice) => Err(Stop::Notice(notice.clone())),
+        Listing::Loading | Listing::Current => Ok(()),
+    }
+}
+
+async fn nodes(run: &mut Run, selector: Option<&str>, format: Format) -> Result<Exit, Stop> {
+    listed(run).await?;
+    let arguments = NodesArgs { nodes: vec![], all: selector.is_none(), selector: selector.map(str::to_owned) };
+    let chosen = select::nodes(run.app(), &arguments)?;
+    output::nodes(chosen.iter().filter_map(|name| run.app().nodes.get(name)), format);
+    Ok(Exit::Done)
+}
+
+/// Deploys to the chosen nodes; returns those that are live and how many are not.
+async fn deployed(run: &mut Run, arguments: &NodesArgs) -> Result<(Vec<NodeName>, Vec<Notice>), Stop> {
+    listed(run).await?;
+    let chosen = select::nodes(run.app(), arguments)?;
+    run.handle(Event::DeployTo(chosen.clone()));
+    let settled = |state: &NodeState| match state.agent {
+        Agent::Live => state.scanned && state.facts.is_some(),
+        Agent::Failed(_) => true,
+        _ => !state.present,
+    };
+    let wanted = chosen.clone();
+    run.until(Duration::from_secs(300), "every agent to come up", move |app| {
+        wanted.iter().all(|name| app.nodes.get(name).is_none_or(settled))
+    })
+    .await?;
+    let mut live = Vec::new();
+    let mut failed = Vec::new();
+    for name in chosen {
+        match run.app().nodes.get(&name).map(|state| &state.agent) {
+            Some(Agent::Live) => live.push(name),
+            Some(Agent::Failed(notice)) => {
+                failed.push(Notice { headline: format!("{name}: {}", notice.headline), ..notice.clone() });
+            }
+            _ => failed.push(Notice::error(format!("{name} has left the cluster"), "", "")),
+        }
+    }
+    for notice in &failed {
+        output::say(&format!("error: {}", notice.line()));
+    }
+    Ok((live, failed))
+}
+
+/// All, some or none of it worked.
+fn outcome(worked: usize, failed: &[Notice]) -> Exit {
+    match (worked, failed.first()) {
+        (_, None) => Exit::Done,
+        (0, Some(first)) => Exit::of(first),
+        (_, Some(_)) => Exit::Partly,
+    }
+}
+
+async fn ports(
+    run: &mut Run,
+    arguments: &NodesArgs,
+    every: Option<Duration>,
+    exclusions: &Exclusions,
+    format: Format,
+) -> Result<Exit, Stop> {
+    let (live, failed) = deployed(run, arguments).await?;
+    let report = |run: &Run| {
+        let states: Vec<&NodeState> = live.iter().filter_map(|name| run.app().nodes.get(name)).collect();
+        output::ports(&states, exclusions, unix_millis(), format);
+    };
+    if !live.is_empty() {
+        report(run);
+        if let Some(every) = every {
+            // Only a signal ends the watch, and that is how it is meant to end.
+            while run.sleep(every).await.is_ok() {
+                report(run);
+            }
+        }
+    }
+    Ok(outcome(live.len(), &failed))
+}
+
+/// The capture that the arguments ask for.
+fn spec(arguments: &CaptureArgs) -> Result<CaptureSpec, Notice> {
+    let default = CaptureSpec::default();
+    let rotate_bytes = arguments.rotate_size.unwrap_or(default.rotate_bytes);
+    let spec = CaptureSpec {
+        interfaces: arguments.interfaces.clone(),
+        filter: arguments.filter.clone(),
+        snaplen: arguments.snaplen.unwrap_or(default.snaplen),
+        rotate_bytes,
+        rotate_seconds: arguments.rotate_time.map_or(default.rotate_seconds, |time| time.as_secs()),
+        ring_bytes: default.ring_bytes.max(rotate_bytes),
+        limit_bytes: arguments.max_bytes,
+        limit_packets: arguments.max_packets,
+        limit_seconds: arguments.duration.map(|duration| duration.as_secs()),
+    };
+    let bad = |cause: String, next_step: &str| Notice::error("no such capture", cause, next_step).of(Failure::BadInput);
+    spec.check().map_err(|error| bad(error.to_string(), "see nodewatch-tui capture --help"))?;
+    if let Some(filter) = &spec.filter {
+        nodewatch_filter::check(filter)
+            .map_err(|error| bad(text::chain(&error), "write it as tcpdump takes it, see man pcap-filter"))?;
+    }
+    Ok(spec)
+}
+
+async fn capture_packets(
+    run: &mut Run,
+    nodes: &NodesArgs,
+    arguments: &CaptureArgs,
+    format: Format,
+) -> Result<Exit, Stop> {
+    let spec = spec(arguments).map_err(Stop::Notice)?;
+    let (live, mut failed) = deployed(run, nodes).await?;
+    run.handle(Event::StartCaptures(live.clone(), spec));
+    let ended = |state: &NodeState| state.refusal.is_some() || state.capture_over() || !state.agent.is_deployed();
+    let watched = live.clone();
+    let waited = run.work(move |app| watched.iter().all(|name| app.nodes.get(name).is_none_or(ended))).await;
+    // A signal is how a capture without a limit is meant to end.
+    drop(waited);
+    run.clean_up().await;
+
+    let mut worked = 0;
+    for name in &live {
+        let Some(state) = run.app().nodes.get(name) else { continue };
+        if let Some(notice) = &state.refusal {
+            output::say(&format!("error: {}", notice.line()));
+            failed.push(notice.clone());
+        } else if let nodewatch_protocol::CaptureState::Stopped {
+            reason: nodewatch_protocol::StopReason::Failed { message },
+            ..
+        } = &state.capture
+        {
+            let notice = Notice::error(
+                format!("the capture on {name} failed"),
+                message.clone(),
+                "its file is whole up to there",
+            );
+            output::say(&format!("error: {}", notice.line()));
+            failed.push(notice);
+        } else {
+            worked += 1;
+        }
+    }
+    let states: Vec<&NodeState> = live.iter().filter_map(|name| run.app().nodes.get(name)).collect();
+    output::files(&states, format);
+    Ok(outcome(worked, &failed))
+}

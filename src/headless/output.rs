@@ -1,0 +1,169 @@
+//! Results on standard output, as a table or as one JSON value a line; everything else on standard error.
+
+use std::io::Write;
+
+use nodewatch_protocol::UnixMillis;
+use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr;
+
+use super::exclude::Exclusions;
+use crate::{
+    app::node::NodeState,
+    cli::Format,
+    model::FetchProgress,
+    text::{bytes, json_line, visible},
+};
+
+/// A line for people on standard error.
+pub(super) fn say(text: &str) {
+    let text: Vec<String> = text.lines().map(visible).collect();
+    // Nobody is left to tell when standard error is gone.
+    let _ = writeln!(std::io::stderr(), "{}", text.join("\n"));
+}
+
+/// A reader that has gone away (as `head` does) is no failure of ours, and cleanup goes on.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+fn print_json(values: impl Iterator<Item = Value>) {
+    for value in values {
+        print(&format!("{}\n", json_line(&value)));
+    }
+}
+
+/// Rows under their heads, every column as wide as it needs.
+fn print_table(heads: &[&str], rows: &[Vec<String>]) {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| visible(cell)).collect()).collect();
+    let heads: Vec<String> = heads.iter().map(|&head| head.to_owned()).collect();
+    let width = |column: usize| {
+        let cells = rows.iter().chain([&heads]).filter_map(|row| row.get(column));
+        cells.map(|cell| cell.width()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..heads.len()).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, &width)| format!("{cell}{}", " ".repeat(width - cell.width())))
+            .collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    print(&[&heads].into_iter().chain(&rows).map(line).collect::<String>());
+}
+
+pub(super) fn nodes<'a>(states: impl Iterator<Item = &'a NodeState>, format: Format) {
+    let nodes = states.map(|state| &state.node);
+    match format {
+        Format::Json => print_json(nodes.map(|node| {
+            json!({
+                "name": node.name,
+                "status": node.readiness.word(),
+                "cordoned": node.cordoned,
+                "zone": node.zone,
+                "type": node.instance_type,
+                "addresses": node.addresses,
+                "version": node.version,
+            })
+        })),
+        Format::Table => {
+            let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+            let rows: Vec<Vec<String>> = nodes
+                .map(|node| {
+                    let cordoned = if node.cordoned { ",cordoned" } else { "" };
+                    vec![
+                        node.name.0.clone(),
+                        format!("{}{cordoned}", node.readiness.word()),
+                        or_dash(&node.zone),
+                        or_dash(&node.instance_type),
+                        node.addresses.first().map_or_else(|| "-".to_owned(), ToString::to_string),
+                        or_dash(&node.version),
+                    ]
+                })
+                .collect();
+            print_table(&["NAME", "STATUS", "ZONE", "TYPE", "ADDRESS", "VERSION"], &rows);
+        }
+    }
+}
+
+pub(super) fn ports(states: &[&NodeState], exclusions: &Exclusions, at: UnixMillis, format: Format) {
+    let listed = |state: &NodeState| {
+        let (excluded, ports): (Vec<_>, Vec<_>) =
+            state.open_ports().map(|row| row.port).partition(|port| exclusions.leave_out(port));
+        (ports, excluded.len())
+    };
+    match format {
+        Format::Json => print_json(states.iter().map(|state| {
+            let (ports, excluded) = listed(state);
+            let ports: Vec<Value> = ports
+                .iter()
+                .map(|port| {
+                    json!({"protocol": port.protocol_name(), "address": port.local.ip(), "port": port.local.port()})
+                })
+                .collect();
+            json!({"node": state.node.name, "at": at, "ports": ports, "excluded": excluded})
+        })),
+        Format::Table => {
+            let mut rows = Vec::new();
+            let mut left_out = Vec::new();
+            for state in states {
+                let (ports, excluded) = listed(state);
+                let name = &state.node.name;
+                rows.extend(ports.iter().map(|port| {
+                    let local = port.local;
+                    vec![
+                        name.0.clone(),
+                        port.protocol_name().to_owned(),
+                        local.ip().to_string(),
+                        local.port().to_string(),
+                    ]
+                }));
+                if excluded > 0 {
+                    left_out.push(format!("{name}: {excluded} excluded"));
+                }
+            }
+            print_table(&["NODE", "PROTOCOL", "ADDRESS", "PORT"], &rows);
+            for line in left_out {
+                say(&line);
+            }
+        }
+    }
+}
+
+pub(super) fn files(states: &[&NodeState], format: Format) {
+    let files = states.iter().flat_map(|state| {
+        state.files.iter().map(move |file| {
+            let here = match state.fetches.get(&file.name) {
+                Some(FetchProgress::Done { path, sha256 }) => Some((path.display().to_string(), sha256.clone())),
+                _ => None,
+            };
+            (*state, file, here)
+        })
+    });
+    match format {
+        Format::Json => print_json(files.map(|(state, file, here)| {
+            let dropped = state.statistics.as_ref().map(|statistics| statistics.dropped);
+            let (path, sha256) = here.unzip();
+            json!({
+                "node": state.node.name, "file": file.name, "path": path, "bytes": file.size,
+                "packets": file.packets, "sha256": sha256, "dropped": dropped,
+            })
+        })),
+        Format::Table => {
+            let rows: Vec<Vec<String>> = files
+                .map(|(state, file, here)| {
+                    let dropped = state.statistics.as_ref().map(|statistics| statistics.dropped).unwrap_or_default();
+                    vec![
+                        state.node.name.0.clone(),
+                        file.packets.to_string(),
+                        bytes(file.size),
+                        format!("{}/{}/{}", dropped.kernel, dropped.interface, dropped.queue),
+                        here.map_or_else(|| "not fetched".to_owned(), |(path, _)| path),
+                    ]
+                })
+                .collect();
+            print_table(&["NODE", "PACKETS", "SIZE", "DROPPED k/i/q", "FILE"], &rows);
+        }
+    }
+}

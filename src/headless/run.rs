@@ -1,0 +1,169 @@
+//! Waiting without a terminal: for a state of the app, for time, for a signal.
+//!
+//! Owns signals and the progress lines on standard error.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::output;
+use crate::{
+    app::{App, Event, node::Agent},
+    model::{NodeName, Notice},
+    runtime::Engine,
+    text,
+};
+
+/// Why a command did not get to its end.
+pub(super) enum Stop {
+    /// SIGINT or SIGTERM.
+    Signal,
+    /// Something failed.
+    Notice(Notice),
+}
+
+/// Between two lines about how a capture goes.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
+pub(super) struct Run {
+    engine: Engine,
+    interrupt: Signal,
+    terminate: Signal,
+    /// What was said last about each node's agent.
+    told: HashMap<NodeName, String>,
+    /// The guided exit is through.
+    over: bool,
+}
+
+impl Run {
+    pub(super) fn start(engine: Engine) -> std::io::Result<Self> {
+        Ok(Self {
+            engine,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            told: HashMap::new(),
+            over: false,
+        })
+    }
+
+    pub(super) fn app(&self) -> &App {
+        &self.engine.app
+    }
+
+    pub(super) fn handle(&mut self, event: Event) {
+        self.over |= self.engine.handle(event);
+        self.tell_progress();
+    }
+
+    /// Waits until the app is so; the notice names what was waited for.
+    pub(super) async fn until(
+        &mut self,
+        at_most: Duration,
+        what: &str,
+        mut so: impl FnMut(&App) -> bool,
+    ) -> Result<(), Stop> {
+        let end = Instant::now() + at_most;
+        while !so(&self.engine.app) {
+            if Instant::now() >= end {
+                let headline = format!("waited {} s for {what}", at_most.as_secs());
+                return Err(Stop::Notice(Notice::error(
+                    headline,
+                    "it did not happen",
+                    "try again, or with fewer nodes",
+                )));
+            }
+            self.step().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the app is so, however long, telling how captures go.
+    pub(super) async fn work(&mut self, mut so: impl FnMut(&App) -> bool) -> Result<(), Stop> {
+        let mut next = Instant::now() + PROGRESS_EVERY;
+        while !so(&self.engine.app) {
+            self.step().await?;
+            if Instant::now() >= next {
+                next += PROGRESS_EVERY;
+                self.tell_captures();
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets time pass.
+    pub(super) async fn sleep(&mut self, time: Duration) -> Result<(), Stop> {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            let left = end.saturating_duration_since(Instant::now());
+            // The step is abandoned at the end of the time; it loses nothing.
+            if let Ok(stepped) = tokio::time::timeout(left, self.step()).await {
+                stepped?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops captures, fetches files, removes everything. A signal meanwhile changes nothing.
+    pub(super) async fn clean_up(&mut self) {
+        if !self.over {
+            self.handle(Event::Finish);
+        }
+        while !self.over {
+            if self.step().await.is_err() {
+                output::say("already cleaning up");
+            }
+        }
+    }
+
+    pub(super) async fn shut_down(self) -> App {
+        self.engine.shut_down().await
+    }
+
+    async fn step(&mut self) -> Result<(), Stop> {
+        tokio::select! {
+            _ = self.interrupt.recv() => Err(Stop::Signal),
+            _ = self.terminate.recv() => Err(Stop::Signal),
+            event = self.engine.next() => {
+                self.handle(event);
+                Ok(())
+            }
+        }
+    }
+
+    /// One line for each change of an agent.
+    fn tell_progress(&mut self) {
+        for (name, state) in &self.engine.app.nodes {
+            let now = match &state.agent {
+                Agent::Absent | Agent::Failed(_) => continue,
+                Agent::Deploying(step) => format!("deploying: {step}"),
+                Agent::Connecting => "connecting".to_owned(),
+                Agent::Live => "live".to_owned(),
+                Agent::Lost { reason, .. } => format!("tunnel lost: {reason}"),
+            };
+            if self.told.get(name) != Some(&now) {
+                output::say(&format!("{name}: {now}"));
+                self.told.insert(name.clone(), now);
+            }
+        }
+    }
+
+    fn tell_captures(&self) {
+        for (name, state) in &self.engine.app.nodes {
+            if let Some(counts) = state.statistics.as_ref().filter(|_| state.is_capturing()) {
+                let dropped = counts.dropped;
+                output::say(&format!(
+                    "{name}: {} {} packets, {}, dropped by kernel {} interface {} queue {}",
+                    text::clock(counts.elapsed),
+                    counts.packets,
+                    text::bytes(counts.bytes),
+                    dropped.kernel,
+                    dropped.interface,
+                    dropped.queue
+                ));
+            }
+        }
+    }
+}

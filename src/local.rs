@@ -1,0 +1,159 @@
+//! This machine as the only node: the agent as a child process, on the same kind of tunnel.
+//!
+//! Owns the child and the ring's folder, both gone at the end. Must not know the app.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
+};
+
+use futures::{
+    FutureExt, StreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+use tokio::process::{Child, Command};
+
+use crate::{
+    model::{DeployProgress, MadeObject, Node, NodeName, NodesChange, Notice, Readiness, Removal},
+    site::{Bulk, FilePart, OpenError, Site, Tunnel},
+};
+
+const AGENT: &str = "nodewatch-agent";
+
+/// This machine cannot be the node.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// The agent's program is missing.
+    #[error("cannot find the program {AGENT} beside {beside:?} or in PATH")]
+    NoAgent {
+        /// Where it was looked for first.
+        beside: PathBuf,
+    },
+    /// The ring's folder.
+    #[error("cannot make a private folder for capture files")]
+    Ring(#[source] io::Error),
+}
+
+impl From<LocalError> for Notice {
+    fn from(error: LocalError) -> Self {
+        let next_step = match error {
+            LocalError::NoAgent { .. } => "cargo build --workspace puts both programs into one folder",
+            LocalError::Ring(_) => "set TMPDIR to a folder that you can write to",
+        };
+        Self::error("this machine cannot be watched", crate::text::chain(&error), next_step)
+    }
+}
+
+/// This machine.
+pub struct Local {
+    agent: PathBuf,
+    ring: Arc<Ring>,
+    name: NodeName,
+}
+
+/// A private folder that goes with the program.
+struct Ring(PathBuf);
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // What is left of it is in the system's folder for temporary files.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Local {
+    /// Finds the agent's program and makes the ring's folder.
+    pub fn new() -> Result<Self, LocalError> {
+        let ring = std::env::temp_dir().join(format!("nodewatch-{:08x}", rand::random::<u32>()));
+        std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
+            .create(&ring)
+            .map_err(LocalError::Ring)?;
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let name = if name.trim().is_empty() { "localhost" } else { name.trim() };
+        Ok(Self { agent: find_agent()?, ring: Arc::new(Ring(ring)), name: name.into() })
+    }
+}
+
+/// Beside this program, where both are built and installed; otherwise in PATH.
+fn find_agent() -> Result<PathBuf, LocalError> {
+    let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned)).unwrap_or_default();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // Tests and benches run from a folder below the programs.
+    let folders = [beside.clone(), beside.join("..")].into_iter().chain(std::env::split_paths(&path));
+    folders.map(|folder| folder.join(AGENT)).find(|file| file.is_file()).ok_or(LocalError::NoAgent { beside })
+}
+
+fn start(command: &mut Command) -> Result<Child, OpenError> {
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        // Ctrl-C in the terminal is for this program; the agent ends with its standard input.
+        .process_group(0)
+        .spawn()
+        .map_err(|error| OpenError(format!("cannot start {AGENT}: {error}")))
+}
+
+impl Site for Local {
+    fn nodes(&self) -> BoxStream<'static, NodesChange> {
+        let node = Node {
+            name: self.name.clone(),
+            readiness: Readiness::Ready,
+            cordoned: false,
+            zone: None,
+            instance_type: Some("local".to_owned()),
+            addresses: Vec::new(),
+            labels: std::collections::BTreeMap::new(),
+            version: None,
+        };
+        stream::once(async { NodesChange::Replaced(vec![node]) }).chain(stream::pending()).boxed()
+    }
+
+    fn deploy(&self, nodes: Vec<NodeName>) -> BoxStream<'static, (NodeName, DeployProgress)> {
+        stream::iter(nodes).map(|node| (node, DeployProgress::Running)).chain(stream::pending()).boxed()
+    }
+
+    fn open(&self, _node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>> {
+        let mut command = Command::new(&self.agent);
+        command.args(["serve", "--stdio", "--ring"]).arg(&self.ring.0);
+        async move {
+            let mut child = start(&mut command)?;
+            let (Some(reader), Some(writer)) = (child.stdout.take(), child.stdin.take()) else {
+                return Err(OpenError(format!("{AGENT} has no standard input and output")));
+            };
+            Ok(Tunnel { reader: Box::new(reader), writer: Box::new(writer), guard: Box::new(child) })
+        }
+        .boxed()
+    }
+
+    fn fetch(&self, _node: &NodeName, part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>> {
+        let mut command = Command::new(&self.agent);
+        command.arg("fetch").arg("--ring").arg(&self.ring.0);
+        command
+            .arg(format!("--offset={}", part.offset))
+            .arg(format!("--length={}", part.length))
+            .arg("--")
+            .arg(part.file);
+        async move {
+            let mut child = start(&mut command)?;
+            let Some(reader) = child.stdout.take() else {
+                return Err(OpenError(format!("{AGENT} has no standard output")));
+            };
+            Ok(Bulk { reader: Box::new(reader), guard: Box::new(child) })
+        }
+        .boxed()
+    }
+
+    /// The child and the folder are this process's own, and end with it.
+    fn made(&self) -> Vec<MadeObject> {
+        Vec::new()
+    }
+
+    fn remove(&self) -> BoxStream<'static, Removal> {
+        stream::once(async { Removal::Finished }).boxed()
+    }
+}

@@ -1,0 +1,252 @@
+//! Effects as tasks.
+//!
+//! Owns one task a deployment, a tunnel, a file; ends them all with the program.
+
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use nodewatch_protocol::{CaptureFile, Request};
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    task::{AbortHandle, JoinSet},
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use crate::{
+    agent_client::{Ask, Opener, keep_tunnel},
+    app::{Effect, Event},
+    fetch::Fetch,
+    model::{DeployProgress, FetchProgress, NodeName},
+    site::Site,
+};
+
+/// Files fetched at once; each is a stream through the API server.
+const FETCHES: usize = 4;
+/// Tunnels get this long to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+type Tunnels = Arc<std::sync::Mutex<HashMap<NodeName, mpsc::Sender<Ask>>>>;
+
+pub(super) struct Performer {
+    site: Arc<dyn Site>,
+    events: mpsc::Sender<Event>,
+    out: PathBuf,
+    tasks: JoinSet<()>,
+    tunnels: Tunnels,
+    tunnel_tasks: Arc<tokio::sync::Mutex<JoinSet<()>>>,
+    fetches: Arc<Semaphore>,
+    /// Deployments, which are ended before what they made is removed.
+    deployments: Vec<AbortHandle>,
+}
+
+impl Performer {
+    pub(super) fn start(site: Arc<dyn Site>, events: mpsc::Sender<Event>, out: PathBuf) -> Self {
+        let mut tasks = JoinSet::new();
+        let mut nodes = site.nodes();
+        let tell = events.clone();
+        tasks.spawn(async move {
+            while let Some(change) = nodes.next().await {
+                if tell.send(Event::Nodes(change)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let tell = events.clone();
+        tasks.spawn(async move {
+            let mut second = interval(Duration::from_secs(1));
+            second.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            while tell.send(Event::Tick).await.is_ok() {
+                second.tick().await;
+            }
+        });
+        Self {
+            site,
+            events,
+            out,
+            tasks,
+            tunnels: Tunnels::default(),
+            tunnel_tasks: Arc::default(),
+            fetches: Arc::new(Semaphore::new(FETCHES)),
+            deployments: Vec::new(),
+        }
+    }
+
+    pub(super) fn perform(&mut self, effect: Effect) {
+        // Tasks that have ended are let go, so that a long session does not gather them.
+        while self.tasks.try_join_next().is_some() {}
+        match effect {
+            Effect::Deploy(nodes) => self.deploy(nodes),
+            Effect::Ask(node, request) => self.ask(node, request),
+            Effect::Fetch(node, file) => self.fetch(node, file),
+            Effect::CleanUp => self.clean_up(),
+            // The engine ends the program.
+            Effect::Quit => {}
+        }
+    }
+
+    /// Follows the deployment, and opens a tunnel when an agent's container runs.
+    fn deploy(&mut self, nodes: Vec<NodeName>) {
+        let mut progress = self.site.deploy(nodes);
+        let (site, events) = (Arc::clone(&self.site), self.events.clone());
+        let (tunnels, tunnel_tasks) = (Arc::clone(&self.tunnels), Arc::clone(&self.tunnel_tasks));
+        let task = self.tasks.spawn(async move {
+            while let Some((node, progress)) = progress.next().await {
+                match &progress {
+                    DeployProgress::Running => {
+                        let tunnel = open_tunnel(&site, &node, &tunnels, &events);
+                        if let Some(tunnel) = tunnel {
+                            tunnel_tasks.lock().await.spawn(tunnel);
+                        }
+                    }
+                    // The tunnel's task ends with its sender.
+                    DeployProgress::Ended(_) => drop(lock(&tunnels).remove(&node)),
+                    DeployProgress::Step(_) | DeployProgress::Failed(_) => {}
+                }
+                if events.send(Event::Deploy(node, progress)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        self.deployments.push(task);
+    }
+
+    fn ask(&mut self, node: NodeName, request: Request) {
+        let asks = lock(&self.tunnels).get(&node).cloned();
+        let events = self.events.clone();
+        self.tasks.spawn(async move {
+            let (answer, response) = oneshot::channel();
+            if let Some(asks) = asks {
+                // A closed tunnel drops `answer`, which is the failure that is told.
+                let _ = asks.send(Ask { request: request.clone(), answer }).await;
+            } else {
+                drop(answer);
+            }
+            // The app being gone ends everything anyway.
+            let _ = events.send(Event::Answer(node, request, response.await.ok())).await;
+        });
+    }
+
+    fn fetch(&mut self, node: NodeName, file: CaptureFile) {
+        let Some(asks) = lock(&self.tunnels).get(&node).cloned() else {
+            let headline = format!("{} of {node} was not fetched", file.name);
+            let notice = crate::model::Notice::error(headline, "its agent has no tunnel", "wait for it to reconnect");
+            let event = Event::Fetch(node, file.name, FetchProgress::Failed(notice));
+            let events = self.events.clone();
+            self.tasks.spawn(async move { drop(events.send(event).await) });
+            return;
+        };
+        let (site, events) = (Arc::clone(&self.site), self.events.clone());
+        let turns = Arc::clone(&self.fetches);
+        let folder = self.out.join(safe_component(&node.0));
+        self.tasks.spawn(async move {
+            // The semaphore is never closed.
+            let _turn = turns.acquire().await;
+            let (name, fetched) = (file.name.clone(), node.clone());
+            let (progress, mut told) = mpsc::unbounded_channel();
+            let fetch = Fetch { node, file, folder, asks };
+            let work = fetch.run(&*site, move |step| {
+                // The receiver lives below until this work is done.
+                let _ = progress.send(step);
+            });
+            let forward = async {
+                while let Some(mut step) = told.recv().await {
+                    // Of a run of byte counts only the latest is news.
+                    while matches!(step, FetchProgress::Bytes(_)) {
+                        let Ok(later) = told.try_recv() else { break };
+                        step = later;
+                    }
+                    if events.send(Event::Fetch(fetched.clone(), name.clone(), step)).await.is_err() {
+                        return;
+                    }
+                }
+            };
+            tokio::join!(work, forward);
+        });
+    }
+
+    /// Tunnels are closed first, so that no agent's end looks like a fault.
+    fn clean_up(&mut self) {
+        for deployment in self.deployments.drain(..) {
+            deployment.abort();
+        }
+        let (site, events) = (Arc::clone(&self.site), self.events.clone());
+        let (tunnels, tunnel_tasks) = (Arc::clone(&self.tunnels), Arc::clone(&self.tunnel_tasks));
+        self.tasks.spawn(async move {
+            close_tunnels(&tunnels, &tunnel_tasks).await;
+            let mut removals = site.remove();
+            while let Some(removal) = removals.next().await {
+                if events.send(Event::Removal(removal)).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    pub(super) async fn shut_down(mut self) {
+        close_tunnels(&self.tunnels, &self.tunnel_tasks).await;
+        self.tasks.shutdown().await;
+    }
+}
+
+/// A task that keeps a tunnel to this node, unless there is one already.
+fn open_tunnel(
+    site: &Arc<dyn Site>,
+    node: &NodeName,
+    tunnels: &Tunnels,
+    events: &mpsc::Sender<Event>,
+) -> Option<impl Future<Output = ()> + use<>> {
+    let (asks, queue) = mpsc::channel(16);
+    match lock(tunnels).entry(node.clone()) {
+        std::collections::hash_map::Entry::Occupied(known) if !known.get().is_closed() => return None,
+        std::collections::hash_map::Entry::Occupied(mut closed) => drop(closed.insert(asks)),
+        std::collections::hash_map::Entry::Vacant(free) => drop(free.insert(asks)),
+    }
+    let (site, name, events) = (Arc::clone(site), node.clone(), events.clone());
+    let opened = name.clone();
+    let opener: Opener = Box::new(move || site.open(&opened));
+    let (changes, mut told) = mpsc::channel(64);
+    Some(async move {
+        let forward = async {
+            while let Some(change) = told.recv().await {
+                if events.send(Event::Tunnel(name.clone(), change)).await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::join!(keep_tunnel(opener, queue, changes), forward);
+    })
+}
+
+async fn close_tunnels(tunnels: &Tunnels, tasks: &tokio::sync::Mutex<JoinSet<()>>) {
+    lock(tunnels).clear();
+    let mut tasks = std::mem::take(&mut *tasks.lock().await);
+    let goodbye = async { while tasks.join_next().await.is_some() {} };
+    // What has not said goodbye by then is cut.
+    let _ = timeout(GOODBYE, goodbye).await;
+}
+
+fn lock(tunnels: &Tunnels) -> std::sync::MutexGuard<'_, HashMap<NodeName, mpsc::Sender<Ask>>> {
+    // The map is whole even if a holder panicked: every change to it is one call.
+    tunnels.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// A name from outside as one folder name.
+fn safe_component(name: &str) -> String {
+    let safe: String = name
+        .chars()
+        .map(|character| if character.is_ascii_alphanumeric() || "-_.".contains(character) { character } else { '_' })
+        .collect();
+    if safe.chars().all(|character| character == '.') { "_".repeat(safe.len().max(1)) } else { safe }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::safe_component;
+
+    #[test]
+    fn a_node_name_stays_one_folder() {
+        assert_eq!(safe_component("ip-10-0-1-12.eu-west-1"), "ip-10-0-1-12.eu-west-1");
+        assert_eq!(safe_component("../../etc"), ".._.._etc");
+        assert_eq!(safe_component(".."), "__");
+    }
+}

@@ -1,0 +1,85 @@
+//! Where agents run: the seam between the program and a cluster, this machine, or a test.
+//!
+//! Owns the traits and the stream types. Must not know Kubernetes, processes or the app.
+
+use std::any::Any;
+
+use futures::{
+    FutureExt, StreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::mpsc,
+};
+
+use crate::model::{DeployProgress, MadeObject, NodeName, NodesChange, Removal};
+
+/// Bytes from an agent.
+pub type Reader = Box<dyn AsyncRead + Send + Unpin>;
+/// Bytes to an agent.
+pub type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// The byte stream between this program and one agent. Dropping it cuts it.
+pub struct Tunnel {
+    /// What the agent says.
+    pub reader: Reader,
+    /// What it is told.
+    pub writer: Writer,
+    /// What must live as long as the stream: a process, a connection.
+    pub guard: Box<dyn Any + Send>,
+}
+
+/// Bytes of a capture file. Dropping it cuts the stream.
+pub struct Bulk {
+    /// The bytes.
+    pub reader: Reader,
+    /// What must live as long as the stream.
+    pub guard: Box<dyn Any + Send>,
+}
+
+/// A stream to an agent could not be opened.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct OpenError(pub String);
+
+/// A part of a capture file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilePart {
+    /// The file's name in the agent's ring.
+    pub file: String,
+    /// Its first byte.
+    pub offset: u64,
+    /// How many bytes.
+    pub length: u64,
+}
+
+/// A set of nodes and a way to run agents on them. Everything is lazy: nothing happens before a stream or future is
+/// polled, and dropping it ends what it does.
+pub trait Site: Send + Sync + 'static {
+    /// The nodes, and every change to them, for good.
+    fn nodes(&self) -> BoxStream<'static, NodesChange>;
+    /// Puts agents onto nodes and tells how it goes, for as long as they should run.
+    fn deploy(&self, nodes: Vec<NodeName>) -> BoxStream<'static, (NodeName, DeployProgress)>;
+    /// A tunnel to a deployed agent.
+    fn open(&self, node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>>;
+    /// A part of a capture file, on a stream of its own.
+    fn fetch(&self, node: &NodeName, part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>>;
+    /// What has been made so far and not been seen gone.
+    fn made(&self) -> Vec<MadeObject>;
+    /// Removes all that was made, ending with [`Removal::Finished`].
+    fn remove(&self) -> BoxStream<'static, Removal>;
+}
+
+/// A stream of what a future sends while it runs. Polling the stream runs the future; dropping it ends both.
+pub fn produce<T, F>(work: impl FnOnce(mpsc::Sender<T>) -> F) -> BoxStream<'static, T>
+where
+    T: Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (sender, receiver) = mpsc::channel(64);
+    let work = work(sender).into_stream().filter_map(|()| async { None });
+    let items = stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) });
+    stream::select(items, work).boxed()
+}

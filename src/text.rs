@@ -1,0 +1,192 @@
+//! One way to read and write sizes, rates, durations and foreign text, for screens and for standard output.
+//!
+//! Owns formats only. Must not know what is being written or where it goes.
+
+use std::time::Duration;
+
+use nodewatch_protocol::UnixMillis;
+
+/// Foreign text with everything that could steer a terminal or hide itself made visible, as `\u{1b}`.
+pub fn visible(text: &str) -> String {
+    if !text.chars().any(is_hidden) {
+        return text.to_owned();
+    }
+    text.chars().fold(String::with_capacity(text.len() + 16), |mut shown, character| {
+        if is_hidden(character) {
+            shown.extend(character.escape_unicode());
+        } else {
+            shown.push(character);
+        }
+        shown
+    })
+}
+
+/// Control characters, and the invisible ones that reorder or hide text.
+fn is_hidden(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// JSON whose strings hold no control characters: serde_json leaves DEL and the C1 set as they are.
+pub fn json_line(value: &serde_json::Value) -> String {
+    value.to_string().chars().fold(String::new(), |mut line, character| {
+        if is_hidden(character) {
+            line.push_str(&format!("\\u{:04x}", character as u32));
+        } else {
+            line.push(character);
+        }
+        line
+    })
+}
+
+/// An error and its causes on one line, joined by colons. A cause that its effect already tells is not said twice.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Bytes in binary units, three digits: `980 B`, `12.3 MiB`.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    let mut value = count as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 999.5 && unit < UNITS.len() - 1 {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{} {}", three_digits(value), UNITS[unit])
+}
+
+/// A count in decimal units: `812`, `12.3k`, `4.56M`.
+pub fn count(count: u64) -> String {
+    const UNITS: [&str; 4] = ["k", "M", "G", "T"];
+    if count < 1000 {
+        return count.to_string();
+    }
+    let mut value = count as f64 / 1000.0;
+    let mut unit = 0;
+    while value >= 999.5 && unit < UNITS.len() - 1 {
+        value /= 1000.0;
+        unit += 1;
+    }
+    format!("{}{}", three_digits(value), UNITS[unit])
+}
+
+fn three_digits(value: f64) -> String {
+    match value {
+        small if small < 9.995 => format!("{small:.2}"),
+        middle if middle < 99.95 => format!("{middle:.1}"),
+        large => format!("{large:.0}"),
+    }
+}
+
+/// A rate of so many bytes in a time, in Mbit/s without the unit.
+pub fn megabits(bytes: u64, millis: u64) -> f64 {
+    if millis == 0 { 0.0 } else { bytes as f64 * 8.0 / (millis as f64 * 1000.0) }
+}
+
+/// So many in a time, a second.
+pub fn per_second(amount: u64, millis: u64) -> u64 {
+    amount.saturating_mul(1000).checked_div(millis).unwrap_or(0)
+}
+
+/// A length of time as a clock shows it: `00:01:12`.
+pub fn clock(millis: u64) -> String {
+    let seconds = millis / 1000;
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+/// A moment's time of day in this machine's time zone: `12:03:22`.
+pub fn time_of_day(at: UnixMillis) -> String {
+    let moment = jiff::Timestamp::from_millisecond(at as i64).unwrap_or_default();
+    moment.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string()
+}
+
+/// A duration as the command line takes it: `30s`, `5m`, `4h` or bare seconds.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = split_unit(text);
+    let seconds = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(bad_duration(text)),
+    };
+    let number: u64 = number.parse().map_err(|_| bad_duration(text))?;
+    let total = number.checked_mul(seconds).filter(|&total| total > 0).ok_or_else(|| bad_duration(text))?;
+    Ok(Duration::from_secs(total))
+}
+
+fn bad_duration(text: &str) -> String {
+    format!("{text:?} is no duration: write 30s, 5m, 4h or whole seconds above 0")
+}
+
+/// A size as the command line takes it: `64MiB`, `1GB` or bare bytes.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let bad = || format!("{text:?} is no size: write 64MiB, 1GB or whole bytes above 0");
+    let (number, unit) = split_unit(text);
+    let factor: u64 = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        _ => return Err(bad()),
+    };
+    let number: u64 = number.parse().map_err(|_| bad())?;
+    number.checked_mul(factor).filter(|&total| total > 0).ok_or_else(bad)
+}
+
+/// The leading digits, and what follows them.
+fn split_unit(text: &str) -> (&str, &str) {
+    let text = text.trim();
+    let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    (&text[..end], text[end..].trim_start())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_text_cannot_steer_the_terminal() {
+        assert_eq!(visible("a\u{1b}[2Jb\u{202e}c\u{9b}"), "a\\u{1b}[2Jb\\u{202e}c\\u{9b}");
+        let line = json_line(&serde_json::json!({"name": "a\u{9b}2J\u{1b}\u{7f}"}));
+        assert!(line.is_ascii() && line.contains("\\u009b2J\\u001b\\u007f"), "{line}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&line).expect("JSON")["name"], "a\u{9b}2J\u{1b}\u{7f}");
+    }
+
+    #[test]
+    fn three_digits_whatever_the_size() {
+        let sizes = [0, 1023, 1024, 12_900_000, 1_048_575, u64::MAX].map(bytes);
+        assert_eq!(sizes, ["0 B", "1023 B", "1.00 KiB", "12.3 MiB", "1.00 MiB", "16384 PiB"]);
+        assert_eq!([999, 12_345, 999_999].map(count), ["999", "12.3k", "1.00M"]);
+    }
+
+    #[test]
+    fn durations_and_sizes_are_read_and_nonsense_is_named() {
+        assert_eq!(parse_duration("30"), Ok(Duration::from_secs(30)));
+        assert_eq!(parse_duration("4h"), Ok(Duration::from_secs(14_400)));
+        assert_eq!(parse_size("64MiB"), Ok(67_108_864));
+        assert_eq!(parse_size("1 GB"), Ok(1_000_000_000));
+        for text in ["", "s", "0", "-1s", "3 fortnights", "99999999999999999h", "1.5h"] {
+            assert!(parse_duration(text).is_err_and(|error| error.contains(&format!("{text:?}"))), "{text}");
+        }
+        for text in ["", "0", "MiB", "12XB", "99999999999GiB"] {
+            assert!(parse_size(text).is_err_and(|error| error.contains(&format!("{text:?}"))), "{text}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! A node's capture: counts, a rolling chart, protocol mix and packet sizes.
+
+use nodewatch_protocol::{CaptureAbility, CaptureState, SIZE_BUCKETS, Statistics};
+use ratatui::{
+    Frame,
+    layout::{Constraint, Layout, Rect},
+    symbols::Marker,
+    text::Line,
+    widgets::{Axis, Chart, Dataset, GraphType, Paragraph},
+};
+
+use super::{
+    Theme,
+    widgets::{bar, fact, fit, fit_right, wrapped},
+};
+use crate::{
+    app::node::{HISTORY, NodeState, reason_text},
+    text::{bytes, clock, count, megabits, visible},
+};
+
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &NodeState, theme: &Theme) {
+    let Some(statistics) = &state.statistics else {
+        frame.render_widget(wrapped(&idle_text(state)).style(theme.dim), area);
+        return;
+    };
+    let [left, right] = Layout::horizontal([Constraint::Max(44), Constraint::Min(0)]).areas(area);
+    let mut lines = facts(state, statistics, theme);
+    let roomy = usize::from(area.height) >= lines.len() + 8;
+    if roomy {
+        lines.push(Line::default());
+        lines.extend(mix(statistics, theme));
+    }
+    frame.render_widget(Paragraph::new(lines), left);
+    if right.width < 24 {
+        return;
+    }
+    let sizes = if area.height >= 16 { SIZE_BUCKETS.len() as u16 + 2 } else { 0 };
+    let [chart_area, sizes_area] = Layout::vertical([Constraint::Min(0), Constraint::Length(sizes)]).areas(right);
+    chart(frame, chart_area, state, theme);
+    frame.render_widget(Paragraph::new(size_lines(statistics, theme)), sizes_area);
+}
+
+fn idle_text(state: &NodeState) -> String {
+    let ability = state.facts.as_ref().map(|facts| &facts.capture);
+    if let Some(CaptureAbility::Missing { right, next_step }) = ability {
+        return format!(" capture is not possible: the agent lacks {right}\n {next_step}");
+    }
+    match &state.capture {
+        CaptureState::Running { .. } => " waiting for the first second".to_owned(),
+        CaptureState::Stopped { reason, .. } => format!(" capture ended: {}", visible(&reason_text(reason))),
+        CaptureState::Idle => " no capture yet: c starts one, C with options".to_owned(),
+    }
+}
+
+fn facts(state: &NodeState, statistics: &Statistics, theme: &Theme) -> Vec<Line<'static>> {
+    let mut lines = Vec::new();
+    match &state.capture {
+        CaptureState::Running { interfaces, spec, .. } => {
+            lines.push(fact(" on", visible(&interfaces.join(", ")), theme.plain, theme));
+            let filter = spec.filter.as_deref().map_or_else(|| "every packet".to_owned(), visible);
+            lines.push(fact(" filter", filter, theme.plain, theme));
+        }
+        CaptureState::Stopped { reason, .. } => {
+            lines.push(fact(" ended", visible(&reason_text(reason)), theme.plain, theme));
+        }
+        CaptureState::Idle => {}
+    }
+    let rates = state.rates();
+    lines.push(fact(" time", clock(statistics.elapsed), theme.plain, theme));
+    lines.push(fact(
+        " packets",
+        format!("{}  ({}/s)", count(statistics.packets), count(rates.packets)),
+        theme.plain,
+        theme,
+    ));
+    let rate = megabits(rates.bytes, 1000);
+    lines.push(fact(" bytes", format!("{}  ({rate:.1} Mbit/s)", bytes(statistics.bytes)), theme.plain, theme));
+    let dropped = statistics.dropped;
+    for (name, number) in
+        [(" drop kernel", dropped.kernel), (" drop iface", dropped.interface), (" drop queue", dropped.queue)]
+    {
+        lines.push(fact(name, number.to_string(), if number > 0 { theme.bad } else { theme.good }, theme));
+    }
+    lines
+}
+
+fn mix(statistics: &Statistics, theme: &Theme) -> Vec<Line<'static>> {
+    let share = |mix: &nodewatch_protocol::Mix| {
+        let percent = (mix.share.bytes as f64 * 100.0 / statistics.bytes.max(1) as f64).min(100.0);
+        let bar = bar(mix.share.bytes, statistics.bytes, 12, theme);
+        let text = format!("{bar} {percent:5.1}%  {}", count(mix.share.packets));
+        fact(&format!(" {}", visible(&mix.protocol)), text, theme.plain, theme)
+    };
+    statistics.mix.iter().map(share).collect()
+}
+
+fn size_lines(statistics: &Statistics, theme: &Theme) -> Vec<Line<'static>> {
+    let most = statistics.sizes.iter().copied().max().unwrap_or(0);
+    let mut lines = vec![Line::styled(" packet sizes in bytes", theme.dim)];
+    for (index, &number) in statistics.sizes.iter().enumerate() {
+        let label = match (index, SIZE_BUCKETS.get(index)) {
+            (0, Some(bound)) => format!("to {bound}"),
+            (_, Some(bound)) => format!("{}-{bound}", SIZE_BUCKETS[index - 1] + 1),
+            (_, None) => format!("over {}", SIZE_BUCKETS[SIZE_BUCKETS.len() - 1]),
+        };
+        let text = format!(" {} {} {}", fit_right(&label, 10), bar(number, most, 20, theme), count(number));
+        lines.push(Line::raw(text));
+    }
+    lines
+}
+
+fn chart(frame: &mut Frame<'_>, area: Rect, state: &NodeState, theme: &Theme) {
+    if area.height < 4 {
+        return;
+    }
+    let seconds = state.history.len();
+    let points: Vec<(f64, f64)> = state
+        .history
+        .iter()
+        .enumerate()
+        .map(|(index, sample)| (index as f64 - seconds as f64 + 1.0, megabits(sample.bytes, 1000)))
+        .collect();
+    let top = points.iter().map(|point| point.1).fold(0.1, f64::max) * 1.1;
+    // The window grows with the capture up to the whole history.
+    let span = seconds.clamp(60, HISTORY) as f64;
+    let marker = if theme.symbols.unicode { Marker::Braille } else { Marker::Dot };
+    let data = Dataset::default().marker(marker).graph_type(GraphType::Line).style(theme.accent).data(&points);
+    let label = |value: f64| fit(&format!("{value:.1}"), 6);
+    let x = Axis::default().bounds([-span, 0.0]).labels([format!("-{span:.0} s"), "now".to_owned()]).style(theme.dim);
+    let y = Axis::default()
+        .title("Mbit/s")
+        .bounds([0.0, top])
+        .labels([label(0.0), label(top / 2.0), label(top)])
+        .style(theme.dim);
+    frame.render_widget(Chart::new(vec![data]).x_axis(x).y_axis(y), area);
+}

@@ -1,0 +1,131 @@
+//! What lies over a screen: help, past notices, questions, the capture form.
+
+use ratatui::{
+    Frame,
+    layout::Rect,
+    text::{Line, Span},
+    widgets::Paragraph,
+};
+
+use super::{
+    Theme,
+    widgets::{dialog, fit, scrolled, wrapped},
+};
+use crate::{
+    app::{
+        App, Confirm,
+        form::{CaptureForm, Field},
+    },
+    config::keymap::{BINDINGS, Binding},
+    model::{NodeName, Severity},
+    text::{time_of_day, visible},
+};
+
+pub(super) fn help(frame: &mut Frame<'_>, area: Rect, scroll: usize, theme: &Theme) {
+    let lines: Vec<Line<'static>> =
+        BINDINGS.iter().filter(|binding| !binding.help.is_empty()).map(|binding| help_line(binding, theme)).collect();
+    let inside = dialog(frame, area, (86, lines.len() as u16 + 2), "Keys (Esc closes)", theme);
+    scrolled(frame, inside, lines, scroll);
+}
+
+fn help_line(binding: &Binding, theme: &Theme) -> Line<'static> {
+    let keys: Vec<String> = binding.keys.iter().map(|key| key.text()).filter(|key| key != "Null").collect();
+    Line::from(vec![Span::styled(fit(&format!(" {}", keys.join(" ")), 14), theme.key), Span::raw(binding.help)])
+}
+
+pub(super) fn notices(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
+    let inside = dialog(
+        frame,
+        area,
+        (area.width.saturating_sub(4), area.height.saturating_sub(4)),
+        "Notices (Esc closes)",
+        theme,
+    );
+    if app.notices.is_empty() {
+        frame.render_widget(Line::styled(" none yet", theme.dim), inside);
+        return;
+    }
+    let mut lines = Vec::new();
+    for (at, notice) in app.notices.iter().rev() {
+        let style = match notice.severity {
+            Severity::Info => theme.plain,
+            Severity::Warning => theme.warn,
+            Severity::Error => theme.bad,
+        };
+        lines.push(Line::from(vec![
+            Span::styled(format!(" {} ", time_of_day(*at)), theme.dim),
+            Span::styled(visible(&notice.headline), style),
+        ]));
+        for more in [&notice.cause, &notice.next_step] {
+            if !more.is_empty() {
+                lines.push(Line::raw(format!("          {}", visible(more))));
+            }
+        }
+    }
+    scrolled(frame, inside, lines, app.scroll);
+}
+
+pub(super) fn confirm(frame: &mut Frame<'_>, area: Rect, question: &Confirm, theme: &Theme) {
+    let list = |names: &[NodeName]| {
+        let names: Vec<String> = names.iter().map(|name| visible(&name.0)).collect();
+        names.join(", ")
+    };
+    let (title, text) = match question {
+        Confirm::Deploy(names) => (
+            format!("Deploy to {} nodes?", names.len()),
+            format!("A hostNetwork pod with NET_RAW on each of:\n{}", list(names)),
+        ),
+        Confirm::StopCaptures(names) => {
+            (format!("Stop {} captures?", names.len()), format!("Their files stay on the nodes:\n{}", list(names)))
+        }
+    };
+    let inside = dialog(frame, area, (64, 10), &title, theme);
+    let text_area = Rect { height: inside.height.saturating_sub(1), ..inside };
+    frame.render_widget(wrapped(&text), text_area);
+    let keys = Line::from(vec![
+        Span::styled("Enter", theme.key),
+        Span::raw(" yes   "),
+        Span::styled("Esc", theme.key),
+        Span::raw(" no"),
+    ]);
+    let bottom = Rect { y: inside.bottom().saturating_sub(1), height: inside.height.min(1), ..inside };
+    frame.render_widget(keys, bottom);
+}
+
+pub(super) fn form(frame: &mut Frame<'_>, area: Rect, app: &App, form: &CaptureForm, theme: &Theme) {
+    const LABEL: usize = 17;
+    let title = match app.targets().as_slice() {
+        [one] => format!("Capture on {}", visible(&one.0)),
+        more => format!("Capture on {} nodes", more.len()),
+    };
+    let inside = dialog(frame, area, (70, Field::ALL.len() as u16 + 5), &title, theme);
+    let mut lines: Vec<Line<'static>> = Vec::new();
+    for (index, field) in Field::ALL.into_iter().enumerate() {
+        let focused = index == form.focus;
+        let label =
+            Span::styled(fit(&format!(" {}", field.label()), LABEL), if focused { theme.key } else { theme.dim });
+        let value = form.value(field);
+        let value =
+            if value.is_empty() { Span::styled(field.placeholder(), theme.dim) } else { Span::raw(visible(value)) };
+        lines.push(Line::from(vec![label, value]));
+    }
+    lines.push(Line::default());
+    lines.push(match &form.error {
+        Some((_, message)) => Line::styled(format!(" {}", visible(message)), theme.bad),
+        None => Line::default(),
+    });
+    lines.push(Line::from(vec![
+        Span::styled(" Enter", theme.key),
+        Span::raw(" start   "),
+        Span::styled("Tab", theme.key),
+        Span::raw(" next field   "),
+        Span::styled("Esc", theme.key),
+        Span::raw(" keep and close"),
+    ]));
+    frame.render_widget(Paragraph::new(lines), inside);
+    let column = inside.x + (LABEL + form.cursor()) as u16;
+    let row = inside.y + form.focus as u16;
+    if column < inside.right() && row < inside.bottom() {
+        frame.set_cursor_position((column, row));
+    }
+}

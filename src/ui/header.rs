@@ -1,0 +1,44 @@
+//! The first line: place, session, deadline, agents, time.
+
+use ratatui::{
+    Frame,
+    layout::Rect,
+    text::{Line, Span},
+};
+
+use super::Theme;
+use crate::{
+    app::App,
+    text::{time_of_day, visible},
+};
+
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
+    let mut spans = vec![
+        Span::styled(" nodewatch ", theme.title),
+        Span::raw(" "),
+        Span::styled(visible(&app.place_text()), theme.accent),
+    ];
+    if let Some(ends) = app.ends() {
+        spans.push(Span::raw(format!("  session {}", app.session.id)));
+        // Hours and minutes are enough for a deadline.
+        spans.push(Span::raw(format!("  ends {}", &time_of_day(ends)[..5])));
+        let (live, all) = app.agents();
+        let style = if live < all { theme.warn } else { theme.good };
+        spans.push(Span::styled(format!("  agents {live}/{all} live"), style));
+    }
+    let dropped: u64 = app.nodes.values().map(|state| state.dropped_updates).sum();
+    if dropped > 0 {
+        spans.push(Span::styled(format!("  {dropped} updates dropped"), theme.bad));
+    }
+    if app.paused {
+        spans.push(Span::styled("  PAUSED", theme.warn));
+    }
+    let left = Line::from(spans);
+    let time = time_of_day(app.now);
+    let room = usize::from(area.width).saturating_sub(left.width());
+    frame.render_widget(left, area);
+    if room > time.len() + 1 {
+        let right = Rect { x: area.right() - time.len() as u16 - 1, width: time.len() as u16, ..area };
+        frame.render_widget(Line::styled(time, theme.dim), right);
+    }
+}

@@ -1,0 +1,139 @@
+//! Drawing only: the app as a picture, one file a screen.
+//!
+//! Reads the app by shared reference and changes nothing. The screen, top to bottom:
+//!
+//! ```text
+//! header       place, session, deadline, agents, time
+//! title        what is listed, filter
+//! list         nodes               | or, opened with Enter:
+//! tabs         the cursor's node   | tabs, and the view over the whole screen
+//! view         ports, capture, ...
+//! footer       notice, or keys
+//! ```
+
+mod capture;
+mod dialogs;
+mod events;
+mod exit;
+mod files;
+mod flows;
+mod footer;
+mod header;
+mod nodes;
+mod ports;
+mod theme;
+mod widgets;
+
+use ratatui::{
+    Frame,
+    layout::{Constraint, Layout, Rect},
+    text::{Line, Span},
+    widgets::Paragraph,
+};
+
+pub use theme::Theme;
+
+use crate::{
+    app::{App, Overlay, Screen, View, node::NodeState},
+    text::visible,
+};
+
+/// Below this many rows the list has the screen for itself.
+const ROOM_FOR_DETAIL: u16 = 16;
+
+/// Draws the whole app.
+pub fn draw(frame: &mut Frame<'_>, app: &App, theme: &Theme) {
+    let area = frame.area();
+    let [top, middle, bottom] =
+        Layout::vertical([Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)]).areas(area);
+    header::draw(frame, top, app, theme);
+    match &app.screen {
+        Screen::Nodes if middle.height < ROOM_FOR_DETAIL => nodes::draw(frame, middle, app, theme),
+        Screen::Nodes => {
+            // The list takes what its rows need, up to more than half.
+            let rows = app.nodes.len() as u16 + 2;
+            let list = rows.clamp(5, middle.height * 11 / 20);
+            let [list, below] = Layout::vertical([Constraint::Length(list), Constraint::Min(0)]).areas(middle);
+            nodes::draw(frame, list, app, theme);
+            detail(frame, below, app, theme, false);
+        }
+        Screen::Node(_) => detail(frame, middle, app, theme, true),
+    }
+    footer::draw(frame, bottom, app, theme);
+    match &app.overlay {
+        None => {}
+        Some(Overlay::FilterInput { input, error, .. }) => {
+            footer::draw_filter(frame, bottom, input, error.as_deref(), theme);
+        }
+        Some(Overlay::Help) => dialogs::help(frame, area, app.scroll, theme),
+        Some(Overlay::Notices) => dialogs::notices(frame, area, app, theme),
+        Some(Overlay::Form(form)) => dialogs::form(frame, area, app, form, theme),
+        Some(Overlay::Confirm(question)) => dialogs::confirm(frame, area, question, theme),
+        Some(Overlay::Exit(exit)) => exit::draw(frame, area, app, exit, theme),
+    }
+}
+
+/// The tabs of the cursor's node, and the chosen view.
+fn detail(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, full: bool) {
+    let [tabs, body] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
+    let Some(state) = app.current() else {
+        frame.render_widget(Paragraph::new(theme.symbols.rule.repeat(usize::from(tabs.width))).style(theme.dim), tabs);
+        return;
+    };
+    draw_tabs(frame, tabs, app.view, state, theme);
+    if let Some(reason) = blocked(state) {
+        frame.render_widget(widgets::wrapped(&reason).style(theme.bad), body);
+        return;
+    }
+    match app.view {
+        View::Ports => ports::draw(frame, body, app, state, theme),
+        View::Capture => capture::draw(frame, body, state, theme),
+        View::Flows => flows::draw(frame, body, app, state, theme),
+        View::Files => files::draw(frame, body, app, state, theme, full),
+        View::Events => events::draw(frame, body, app, state, theme),
+    }
+}
+
+/// Why there is nothing to see of a node yet.
+fn blocked(state: &NodeState) -> Option<String> {
+    use crate::app::node::Agent;
+    let nothing_seen = !state.scanned && state.events.len() < 3;
+    match &state.agent {
+        Agent::Failed(notice) => {
+            let mut text = visible(&notice.headline);
+            for more in [&notice.cause, &notice.next_step] {
+                if !more.is_empty() {
+                    text = format!("{text}\n{}", visible(more));
+                }
+            }
+            (!state.scanned).then_some(text)
+        }
+        Agent::Deploying(step) if nothing_seen => Some(format!("deploying: {}", visible(step))),
+        _ => None,
+    }
+}
+
+fn draw_tabs(frame: &mut Frame<'_>, area: Rect, current: View, state: &NodeState, theme: &Theme) {
+    let rule = theme.symbols.rule;
+    let mut spans = vec![
+        Span::styled(format!(" {rule} "), theme.dim),
+        Span::styled(visible(&state.node.name.0), theme.title),
+        Span::styled(format!(" {rule}{rule} "), theme.dim),
+    ];
+    for (index, view) in View::ALL.into_iter().enumerate() {
+        if index > 0 {
+            spans.push(Span::styled(format!(" {rule} "), theme.dim));
+        }
+        if view == current {
+            spans.push(Span::styled(format!("[{}]", view.title()), theme.selected));
+        } else {
+            spans.push(Span::styled(view.title(), theme.dim));
+        }
+    }
+    spans.push(Span::raw(" "));
+    let line = Line::from(spans);
+    let rest = usize::from(area.width).saturating_sub(line.width());
+    let mut line = line;
+    line.push_span(Span::styled(rule.repeat(rest), theme.dim));
+    frame.render_widget(line, area);
+}

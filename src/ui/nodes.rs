@@ -1,0 +1,266 @@
+//! The list of nodes.
+//!
+//! Columns have a priority; where the screen is narrow the least important go first.
+
+use ratatui::{
+    Frame,
+    layout::Rect,
+    style::Style,
+    text::{Line, Span},
+    widgets::Paragraph,
+};
+
+use super::{
+    Theme,
+    widgets::{fit, fit_right, sparkline, wrapped},
+};
+use crate::{
+    app::{
+        App, Listing,
+        node::{Agent, Asked, NodeState},
+    },
+    model::Readiness,
+    text::{clock, count, megabits, visible},
+};
+
+const SPARK: usize = 12;
+const NAME_AT_LEAST: usize = 16;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Column {
+    Status,
+    Zone,
+    Type,
+    Agent,
+    Ports,
+    Changes,
+    Capture,
+    Packets,
+    Megabits,
+    Drops,
+    Spark,
+}
+
+/// Title, width, whether it is a number, and its priority: the highest number goes first.
+const COLUMNS: [(Column, &str, usize, bool, u8); 11] = [
+    (Column::Status, "STATUS", 8, false, 1),
+    (Column::Zone, "ZONE", 10, false, 9),
+    (Column::Type, "TYPE", 10, false, 8),
+    (Column::Agent, "AGENT", 10, false, 0),
+    (Column::Ports, "PORTS", 5, true, 2),
+    (Column::Changes, "CHG", 6, false, 6),
+    (Column::Capture, "CAPTURE", 10, false, 3),
+    (Column::Packets, "PPS", 5, true, 4),
+    (Column::Megabits, "Mbit/s", 7, true, 7),
+    // Kernel, interface and queue: three counters, never summed.
+    (Column::Drops, "DROP k/i/q", 10, true, 5),
+    (Column::Spark, "RATE", SPARK, false, 10),
+];
+
+fn columns(width: usize) -> Vec<(Column, &'static str, usize, bool)> {
+    let mut chosen: Vec<_> = COLUMNS.to_vec();
+    let needs = |chosen: &[(Column, &str, usize, bool, u8)]| {
+        3 + NAME_AT_LEAST + chosen.iter().map(|column| column.2 + 1).sum::<usize>()
+    };
+    while needs(&chosen) > width && !chosen.is_empty() {
+        let least = chosen.iter().map(|column| column.4).max().unwrap_or(0);
+        chosen.retain(|column| column.4 != least);
+    }
+    chosen.into_iter().map(|(column, title, width, number, _)| (column, title, width, number)).collect()
+}
+
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
+    let width = usize::from(area.width);
+    let shown: Vec<&NodeState> = app.shown().collect();
+    let mut lines = vec![title(app, shown.len(), width, theme)];
+    let columns = columns(width);
+    let fixed: usize = columns.iter().map(|column| column.2 + 1).sum();
+    let name_width = width.saturating_sub(3 + fixed);
+
+    if let Some(text) = empty(app, shown.len()) {
+        frame.render_widget(Paragraph::new(lines), area);
+        let below = Rect { y: (area.y + 2).min(area.bottom()), height: area.height.saturating_sub(2), ..area };
+        frame.render_widget(wrapped(&text), below);
+        return;
+    }
+
+    let mut heads = format!("   {}", fit("NAME", name_width));
+    for (_, title, width, number) in &columns {
+        heads.push(' ');
+        heads.push_str(&if *number { fit_right(title, *width) } else { fit(title, *width) });
+    }
+    lines.push(Line::styled(heads, theme.dim));
+
+    let room = usize::from(area.height).saturating_sub(lines.len());
+    let at = app.cursor.as_ref().and_then(|cursor| shown.iter().position(|state| state.node.name == *cursor));
+    // The cursor stays in the middle of a long list.
+    let first = at.unwrap_or(0).saturating_sub(room / 2).min(shown.len().saturating_sub(room));
+    for (index, state) in shown.iter().enumerate().skip(first).take(room) {
+        lines.push(row(app, state, at == Some(index), name_width, &columns, theme));
+    }
+    frame.render_widget(Paragraph::new(lines), area);
+}
+
+fn title(app: &App, shown: usize, width: usize, theme: &Theme) -> Line<'static> {
+    let mut text = format!(" NODES ({shown}");
+    if shown != app.nodes.len() {
+        text = format!("{text} of {}", app.nodes.len());
+    }
+    if !app.marks.is_empty() {
+        text = format!("{text}, {} marked", app.marks.len());
+    }
+    text.push(')');
+    let mut line = Line::from(vec![Span::styled(text, theme.title)]);
+    if let Listing::Stale(_) = app.listing {
+        line.push_span(Span::styled("  the list is old, reconnecting", theme.bad));
+    }
+    if !app.filter.0.is_empty() {
+        let filter = format!("filter: {} ", visible(&app.filter.0));
+        let room = width.saturating_sub(line.width());
+        line.push_span(Span::styled(fit_right(&filter, room), theme.accent));
+    }
+    line
+}
+
+/// What stands in an empty list's place.
+fn empty(app: &App, shown: usize) -> Option<String> {
+    if shown > 0 {
+        return None;
+    }
+    Some(match &app.listing {
+        Listing::Loading => " asking for the nodes ...".to_owned(),
+        Listing::Stale(notice) => {
+            format!(" {}\n {}\n {}", visible(&notice.headline), visible(&notice.cause), visible(&notice.next_step))
+        }
+        Listing::Current if app.nodes.is_empty() => " the cluster has no nodes".to_owned(),
+        Listing::Current => " no node matches the filter; / and Esc show all again".to_owned(),
+    })
+}
+
+fn row(
+    app: &App,
+    state: &NodeState,
+    at_cursor: bool,
+    name_width: usize,
+    columns: &[(Column, &'static str, usize, bool)],
+    theme: &Theme,
+) -> Line<'static> {
+    let marked = app.marks.contains(&state.node.name);
+    let base = if at_cursor { theme.selected } else { theme.plain };
+    let mut spans = vec![
+        Span::styled(if at_cursor { theme.symbols.cursor } else { " " }, theme.accent),
+        Span::styled(if marked { theme.symbols.mark } else { " " }, theme.warn),
+        Span::raw(" "),
+        Span::styled(
+            fit(&visible(&state.node.name.0), name_width),
+            if marked { base.patch(theme.title) } else { base },
+        ),
+    ];
+    for (column, _, width, number) in columns {
+        let (text, style) = cell(app, state, *column, theme);
+        let text = if *number { fit_right(&text, *width) } else { fit(&text, *width) };
+        spans.push(Span::raw(" "));
+        spans.push(Span::styled(text, style));
+    }
+    Line::from(spans)
+}
+
+fn cell(app: &App, state: &NodeState, column: Column, theme: &Theme) -> (String, Style) {
+    let live = state.agent == Agent::Live;
+    let plain = |text: String| (text, theme.plain);
+    let foreign = |text: &Option<String>| plain(text.as_deref().map(visible).unwrap_or_default());
+    match column {
+        Column::Status => status(state, theme),
+        Column::Zone => foreign(&state.node.zone),
+        Column::Type => foreign(&state.node.instance_type),
+        Column::Agent => {
+            let style = match &state.agent {
+                Agent::Absent => theme.dim,
+                Agent::Live => theme.good,
+                Agent::Deploying(_) | Agent::Connecting => theme.accent,
+                Agent::Lost { .. } => theme.warn,
+                Agent::Failed(_) => theme.bad,
+            };
+            (agent_text(app, state), style)
+        }
+        // What was seen last stays, dimmed, while the agent is away.
+        Column::Ports if state.scanned => {
+            (state.open_ports().count().to_string(), if live { theme.plain } else { theme.dim })
+        }
+        Column::Ports => (if state.agent.is_deployed() { "" } else { "-" }.to_owned(), theme.dim),
+        Column::Changes => changes(app, state, theme),
+        Column::Capture => capture(app, state, theme),
+        Column::Packets if state.is_capturing() => plain(count(state.rates().packets)),
+        Column::Megabits if state.is_capturing() => plain(format!("{:.1}", megabits(state.rates().bytes, 1000))),
+        Column::Drops => drops(state, theme),
+        Column::Spark if state.is_capturing() => {
+            (sparkline(state.history.iter().map(|sample| sample.packets), SPARK, theme), theme.accent)
+        }
+        Column::Packets | Column::Megabits | Column::Spark => plain(String::new()),
+    }
+}
+
+fn status(state: &NodeState, theme: &Theme) -> (String, Style) {
+    if !state.present {
+        return ("gone".to_owned(), theme.bad);
+    }
+    match (state.node.readiness, state.node.cordoned) {
+        (Readiness::Ready, false) => ("Ready".to_owned(), theme.good),
+        (Readiness::Ready, true) => ("cordoned".to_owned(), theme.warn),
+        (other, _) => (other.word().to_owned(), theme.bad),
+    }
+}
+
+fn agent_text(app: &App, state: &NodeState) -> String {
+    match &state.agent {
+        Agent::Lost { retry_at, .. } => format!("lost {}s", retry_at.saturating_sub(app.now).div_ceil(1000)),
+        other => other.word().to_owned(),
+    }
+}
+
+fn changes(app: &App, state: &NodeState, theme: &Theme) -> (String, Style) {
+    let sign = |sign: &str, number: usize| if number == 0 { String::new() } else { format!("{sign}{number}") };
+    let (opened, closed) = state.recent_changes(app.now);
+    let text = [sign("+", opened), sign("-", closed)].join(" ").trim().to_owned();
+    (text, theme.warn)
+}
+
+fn capture(app: &App, state: &NodeState, theme: &Theme) -> (String, Style) {
+    use nodewatch_protocol::{CaptureState, StopReason};
+    let symbols = theme.symbols;
+    match (&state.capture, state.asked) {
+        (_, Asked::Start) => (format!("{} starting", symbols.idle), theme.accent),
+        (_, Asked::Stop) => (format!("{} stopping", symbols.running), theme.accent),
+        (CaptureState::Running { since, .. }, Asked::Nothing) => {
+            (format!("{} {}", symbols.running, clock(app.now.saturating_sub(*since))), theme.good)
+        }
+        (CaptureState::Stopped { reason: StopReason::Failed { .. }, .. }, Asked::Nothing) => {
+            (format!("{} failed", symbols.idle), theme.bad)
+        }
+        (CaptureState::Stopped { .. }, Asked::Nothing) => (format!("{} done", symbols.idle), theme.dim),
+        (CaptureState::Idle, Asked::Nothing) if state.agent == Agent::Live => (symbols.idle.to_owned(), theme.dim),
+        (CaptureState::Idle, Asked::Nothing) => (String::new(), theme.dim),
+    }
+}
+
+fn drops(state: &NodeState, theme: &Theme) -> (String, Style) {
+    let Some(statistics) = &state.statistics else { return (String::new(), theme.plain) };
+    let dropped = statistics.dropped;
+    let text = format!("{}/{}/{}", count(dropped.kernel), count(dropped.interface), count(dropped.queue));
+    let any = dropped.kernel > 0 || dropped.interface > 0 || dropped.queue > 0;
+    (text, if any { theme.bad } else { theme.dim })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_go_by_priority_and_the_agent_goes_last() {
+        assert_eq!(columns(200).len(), COLUMNS.len());
+        assert!(columns(80).iter().all(|column| column.0 != Column::Spark && column.0 != Column::Zone));
+        assert!(columns(80).iter().any(|column| column.0 == Column::Drops));
+        assert!(columns(31).iter().all(|column| column.0 == Column::Agent));
+        assert!(columns(1).is_empty());
+    }
+}

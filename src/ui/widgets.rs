@@ -1,0 +1,130 @@
+//! Small pieces that several screens share.
+
+use ratatui::{
+    Frame,
+    layout::Rect,
+    style::Style,
+    text::{Line, Span},
+    widgets::{Block, BorderType, Clear, Paragraph, Wrap},
+};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use super::Theme;
+
+/// Text in exactly that many columns: cut with an ellipsis, or padded. The text must be visible already.
+pub(super) fn fit(text: &str, width: usize) -> String {
+    let have = text.width();
+    if have <= width {
+        return format!("{text}{}", " ".repeat(width - have));
+    }
+    let mut cut = String::new();
+    let mut used = 0;
+    for character in text.chars() {
+        let next = character.width().unwrap_or(0);
+        if used + next + 1 > width {
+            break;
+        }
+        cut.push(character);
+        used += next;
+    }
+    if width > 0 {
+        cut.push('~');
+        used += 1;
+    }
+    format!("{cut}{}", " ".repeat(width.saturating_sub(used)))
+}
+
+/// The same, at the right edge.
+pub(super) fn fit_right(text: &str, width: usize) -> String {
+    let have = text.width();
+    if have <= width { format!("{}{text}", " ".repeat(width - have)) } else { fit(text, width) }
+}
+
+/// Text over as many lines as it needs.
+pub(super) fn wrapped(text: &str) -> Paragraph<'static> {
+    Paragraph::new(text.to_owned()).wrap(Wrap { trim: false })
+}
+
+/// Lines from that offset on; the offset never goes past the last screenful.
+pub(super) fn scrolled(frame: &mut Frame<'_>, area: Rect, lines: Vec<Line<'static>>, scroll: usize) {
+    let last = lines.len().saturating_sub(usize::from(area.height));
+    let shown: Vec<Line<'static>> = lines.into_iter().skip(scroll.min(last)).take(usize::from(area.height)).collect();
+    frame.render_widget(Paragraph::new(shown), area);
+}
+
+/// A box in the middle of the screen, cleared; returns its inside.
+pub(super) fn dialog(frame: &mut Frame<'_>, area: Rect, size: (u16, u16), title: &str, theme: &Theme) -> Rect {
+    let width = size.0.min(area.width);
+    let height = size.1.min(area.height);
+    let place = Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
+    let border = if theme.symbols.unicode { BorderType::Rounded } else { BorderType::Plain };
+    let mut block = Block::bordered().border_type(border).border_style(theme.accent);
+    if !theme.symbols.unicode {
+        block = block.border_set(ASCII_BORDER);
+    }
+    let block = block.title(Span::styled(format!(" {title} "), theme.title));
+    let inside = block.inner(place);
+    frame.render_widget(Clear, place);
+    frame.render_widget(block, place);
+    inside
+}
+
+const ASCII_BORDER: ratatui::symbols::border::Set<'static> = ratatui::symbols::border::Set {
+    top_left: "+",
+    top_right: "+",
+    bottom_left: "+",
+    bottom_right: "+",
+    vertical_left: "|",
+    vertical_right: "|",
+    horizontal_top: "-",
+    horizontal_bottom: "-",
+};
+
+/// A name and its value.
+pub(super) fn fact(name: &str, value: impl Into<String>, style: Style, theme: &Theme) -> Line<'static> {
+    Line::from(vec![Span::styled(fit(name, 12), theme.dim), Span::styled(value.into(), style)])
+}
+
+/// The latest values as bars, the newest at the right.
+pub(super) fn sparkline(values: impl DoubleEndedIterator<Item = u64>, width: usize, theme: &Theme) -> String {
+    let mut latest: Vec<u64> = values.rev().take(width).collect();
+    latest.reverse();
+    let top = latest.iter().copied().max().unwrap_or(0).max(1);
+    let bars = theme.symbols.bars;
+    let drawn: String = latest
+        .iter()
+        .map(|&value| if value == 0 { " " } else { bars[(value * 7).div_ceil(top).min(7) as usize] })
+        .collect();
+    fit_right(&drawn, width)
+}
+
+/// A share of a whole as a bar.
+pub(super) fn bar(part: u64, whole: u64, width: usize, theme: &Theme) -> String {
+    let filled = if whole == 0 { 0 } else { (u128::from(part) * width as u128).div_ceil(u128::from(whole)) as usize };
+    let sign = if theme.symbols.unicode { "█" } else { "#" };
+    fit(&sign.repeat(filled.min(width)), width)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_characters_do_not_break_columns() {
+        for text in ["plain", "日本語のノード", "e\u{301}accent", ""] {
+            for width in 0..12 {
+                assert_eq!(fit(text, width).width(), width, "{text:?} in {width}");
+                assert_eq!(fit_right(text, width).width(), width, "{text:?} in {width}");
+            }
+        }
+    }
+
+    #[test]
+    fn bars_stay_in_their_width_whatever_the_numbers() {
+        let theme = Theme::standard();
+        assert_eq!(bar(u64::MAX, 1, 5, &theme).width(), 5);
+        assert_eq!(bar(1, 0, 5, &theme).trim(), "");
+        assert_eq!(sparkline([0, 1, 100].into_iter(), 5, &theme), "   ▂█");
+        assert_eq!(sparkline(std::iter::repeat_n(3, 50), 4, &theme), "████");
+    }
+}
