@@ -12,7 +12,7 @@ use nodewatch_protocol::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::{mpsc, oneshot},
-    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at},
 };
 
 use crate::{
@@ -125,10 +125,13 @@ async fn one_tunnel(
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut waiting: HashMap<u64, oneshot::Sender<Response>> = HashMap::new();
     let mut next_id = 0;
+    let mut heard = Instant::now();
     loop {
         let request = tokio::select! {
-            line = timeout(SILENCE, input.next()) => {
-                match line.map_err(|_| TunnelError::Silent)?? {
+            line = timeout_at(heard + SILENCE, input.next()) => {
+                let line = line.map_err(|_| TunnelError::Silent)??;
+                heard = Instant::now();
+                match line {
                     FromAgent::Hello(_) => return Err(TunnelError::Order),
                     FromAgent::Update(update) => {
                         if changes.send(TunnelChange::Update(update)).await.is_err() {

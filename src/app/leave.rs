@@ -2,13 +2,13 @@
 //!
 //! Owns the steps of the guided exit on the whole app. Pure.
 
-use nodewatch_protocol::{FileState, Request};
+use nodewatch_protocol::Request;
 
 use super::{
     App, Overlay,
     action::{Action, Effect},
     exit::{Exit, Phase, Receipt, STOP_WITHIN},
-    node::{Agent, Asked},
+    node::{Agent, Asked, NodeState},
 };
 use crate::model::{FetchProgress, NodeName, Place, Removal};
 
@@ -35,7 +35,9 @@ impl App {
                 Vec::new()
             }
             (Phase::Asking | Phase::FetchFailed | Phase::RemoveFailed, Action::Open) => self.go_on_leaving(),
-            (Phase::Fetching | Phase::FetchFailed, Action::Skip) => self.enter(Phase::Removing),
+            (Phase::Stopping { .. } | Phase::Fetching | Phase::FetchFailed, Action::Skip) => {
+                self.enter(Phase::Removing)
+            }
             (Phase::RemoveFailed, Action::Quit | Action::Skip) | (Phase::Done, Action::Open | Action::Quit) => {
                 self.finish()
             }
@@ -46,11 +48,10 @@ impl App {
     /// From where the exit stands to its next phase.
     fn go_on_leaving(&mut self) -> Vec<Effect> {
         match self.exit_phase() {
-            Some(Phase::Asking) => {
+            Some(Phase::Asking | Phase::FetchFailed) => {
                 let until = self.now + STOP_WITHIN;
                 self.enter(Phase::Stopping { until })
             }
-            Some(Phase::FetchFailed) => self.enter(Phase::Fetching),
             Some(Phase::RemoveFailed) => self.enter(Phase::Removing),
             _ => Vec::new(),
         }
@@ -68,7 +69,6 @@ impl App {
             exit.phase = phase.clone();
         }
         let mut effects = match phase {
-            Phase::Stopping { .. } => self.stop_all_captures(),
             Phase::Fetching => self.fetch_all(),
             Phase::Removing => vec![Effect::CleanUp],
             _ => Vec::new(),
@@ -81,14 +81,12 @@ impl App {
     pub(super) fn check_leaving(&mut self) -> Vec<Effect> {
         match self.exit_phase() {
             Some(Phase::Stopping { until }) => {
-                let open = |state: &super::node::NodeState| {
-                    state.agent == Agent::Live
-                        && (state.is_capturing() || state.files.iter().any(|file| file.state == FileState::Open))
-                };
-                if self.now < until && self.nodes.values().any(open) {
-                    return Vec::new();
+                // A tunnel that was lost meanwhile is told again when it is back.
+                let mut effects = self.stop_all_captures();
+                if self.now >= until || !self.nodes.values().any(NodeState::is_writing) {
+                    effects.extend(self.enter(Phase::Fetching));
                 }
-                self.enter(Phase::Fetching)
+                effects
             }
             Some(Phase::Fetching) => {
                 let outcomes = self.nodes.values().flat_map(|state| {
@@ -100,10 +98,8 @@ impl App {
                 if !on_their_way.is_empty() {
                     return Vec::new();
                 }
-                match self.is_unattended() || failed.is_empty() {
-                    true => self.enter(Phase::Removing),
-                    false => self.enter(Phase::FetchFailed),
-                }
+                let complete = failed.is_empty() && !self.nodes.values().any(NodeState::is_writing);
+                self.enter(if complete || self.is_unattended() { Phase::Removing } else { Phase::FetchFailed })
             }
             _ => Vec::new(),
         }
@@ -131,7 +127,7 @@ impl App {
         let running: Vec<NodeName> = self
             .nodes
             .values_mut()
-            .filter(|state| state.agent == Agent::Live && state.is_capturing())
+            .filter(|state| state.agent == Agent::Live && state.is_capturing() && state.asked != Asked::Stop)
             .map(|state| {
                 state.asked = Asked::Stop;
                 state.node.name.clone()

@@ -189,6 +189,12 @@ impl NodeState {
         matches!(self.capture, CaptureState::Running { .. })
     }
 
+    /// An agent that is there, or may come back, has a file that is not closed yet.
+    pub fn is_writing(&self) -> bool {
+        let open = self.is_capturing() || self.files.iter().any(|file| file.state == FileState::Open);
+        open && matches!(self.agent, Agent::Live | Agent::Lost { .. } | Agent::Connecting)
+    }
+
     /// A capture has run, and nothing is outstanding.
     pub fn capture_over(&self) -> bool {
         self.asked == Asked::Nothing && matches!(self.capture, CaptureState::Stopped { .. })

@@ -2,9 +2,16 @@
 //!
 //! Owns the command lines. stdin is never half-closed: under exec's v4 protocol that would close the whole stream.
 
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use futures::{FutureExt, future::BoxFuture};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Status};
 use kube::api::{Api, AttachParams, AttachedProcess};
+use tokio::io::{AsyncRead, ReadBuf};
 
 use super::{Cluster, lock};
 use crate::{
@@ -22,7 +29,7 @@ pub(super) fn open(cluster: &Cluster, node: &NodeName) -> BoxFuture<'static, Res
     let exec = exec(cluster, node, vec![AGENT.to_owned(), "connect".to_owned()]);
     async move {
         let mut process = exec.await?;
-        let (Some(reader), Some(writer)) = (process.stdout(), process.stdin()) else {
+        let (Some(reader), Some(writer)) = (output(&mut process), process.stdin()) else {
             return Err(OpenError("the exec has no standard input and output".to_owned()));
         };
         Ok(Tunnel { reader: Box::new(reader), writer: Box::new(writer), guard: Box::new(process) })
@@ -37,7 +44,7 @@ pub(super) fn fetch(cluster: &Cluster, node: &NodeName, part: FilePart) -> BoxFu
     let exec = exec(cluster, node, command);
     async move {
         let mut process = exec.await?;
-        let reader = process.stdout().ok_or_else(|| OpenError("the exec has no standard output".to_owned()))?;
+        let reader = output(&mut process).ok_or_else(|| OpenError("the exec has no standard output".to_owned()))?;
         Ok(Bulk { reader: Box::new(reader), guard: Box::new(process) })
     }
     .boxed()
@@ -60,5 +67,70 @@ fn exec(
             .max_stdin_buf_size(BUFFER)
             .max_stdout_buf_size(BUFFER);
         api.exec(&pod, command, &streams).await.map_err(|error| OpenError(text::chain(&error)))
+    }
+}
+
+/// A process's standard output that ends with the exec. kube's own reader waits for ever after a cut connection.
+struct Output<R> {
+    reader: R,
+    /// The exec's outcome, until it is known.
+    outcome: Option<BoxFuture<'static, Option<Status>>>,
+    cut: bool,
+}
+
+fn output(process: &mut AttachedProcess) -> Option<Output<impl AsyncRead + Unpin + use<>>> {
+    let outcome = process.take_status()?.boxed();
+    Some(Output { reader: process.stdout()?, outcome: Some(outcome), cut: false })
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Output<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Some(outcome) = &mut self.outcome
+            && let Poll::Ready(status) = outcome.poll_unpin(context)
+        {
+            self.outcome = None;
+            match status {
+                None => self.cut = true,
+                Some(Status { status: Some(word), message, .. }) if word == "Failure" => {
+                    return Poll::Ready(Err(io::Error::other(message.unwrap_or_default())));
+                }
+                Some(_) => {}
+            }
+        }
+        // What has come before the end is still read.
+        match Pin::new(&mut self.reader).poll_read(context, buffer) {
+            Poll::Pending if self.cut => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            read => read,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_cut_exec_ends_the_stream_after_what_had_come() {
+        let (reader, mut writer) = tokio::io::simplex(64);
+        tokio::io::AsyncWriteExt::write_all(&mut writer, b"last words").await.expect("room");
+        let mut output = Output { reader, outcome: Some(async { None }.boxed()), cut: false };
+        let mut buffer = [0; 64];
+        assert_eq!(output.read(&mut buffer).await.expect("what had come"), 10);
+        assert_eq!(output.read(&mut buffer).await.expect_err("cut").kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn a_failed_command_says_why() {
+        let (reader, _writer) = tokio::io::simplex(64);
+        let status =
+            Status { status: Some("Failure".to_owned()), message: Some("exit code 1".to_owned()), ..Status::default() };
+        let mut output = Output { reader, outcome: Some(async { Some(status) }.boxed()), cut: false };
+        assert_eq!(output.read(&mut [0; 8]).await.expect_err("failed").to_string(), "exit code 1");
     }
 }

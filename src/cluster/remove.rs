@@ -1,6 +1,6 @@
 //! Removal of what the session has made: by UID and session label, and believed only when it was seen gone.
 //!
-//! Owns the order (Jobs, service account, namespace) and the patience.
+//! Owns the preconditions and the patience.
 
 use std::time::{Duration, Instant};
 
@@ -35,11 +35,9 @@ const PARALLEL: usize = 10;
 
 pub(super) fn remove(cluster: Cluster) -> BoxStream<'static, Removal> {
     produce(move |tell| async move {
-        for kind in [Kind::Job, Kind::ServiceAccount, Kind::Namespace] {
-            let wanted: Vec<Made> =
-                lock(&cluster.state.made).iter().filter(|made| made.kind == kind).cloned().collect();
-            stream::iter(wanted).for_each_concurrent(PARALLEL, |made| remove_one(&cluster, made, &tell)).await;
-        }
+        // All at once: the namespace takes its time, and each object is looked at on its own anyway.
+        let wanted = lock(&cluster.state.made).clone();
+        stream::iter(wanted).for_each_concurrent(PARALLEL, |made| remove_one(&cluster, made, &tell)).await;
         // Nobody listening means that the program has ended.
         let _ = tell.send(Removal::Finished).await;
     })

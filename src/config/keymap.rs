@@ -139,7 +139,7 @@ pub const BINDINGS: &[Binding] = &[
         keys: &[key(KeyCode::Enter)],
         action: Action::Open,
         scopes: EVERYWHERE,
-        hint: "open",
+        hint: "",
         help: "open the node; say yes; fetch the file",
     },
     Binding { keys: &[key(KeyCode::Esc)], action: Action::Back, scopes: EVERYWHERE, hint: "", help: "back; say no" },
@@ -147,7 +147,7 @@ pub const BINDINGS: &[Binding] = &[
         keys: &[key(KeyCode::Tab)],
         action: Action::NextView,
         scopes: &[Scope::List, Scope::Node, Scope::Text],
-        hint: "views",
+        hint: "",
         help: "next view: ports, capture, flows, files, events",
     },
     Binding {

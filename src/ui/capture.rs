@@ -114,13 +114,15 @@ fn chart(frame: &mut Frame<'_>, area: Rect, state: &NodeState, theme: &Theme) {
         return;
     }
     let seconds = state.history.len();
+    let highest = state.history.iter().map(|sample| megabits(sample.bytes, 1000)).fold(0.001, f64::max);
+    let (unit, scale) = if highest < 1.0 { ("kbit/s", 1000.0) } else { ("Mbit/s", 1.0) };
     let points: Vec<(f64, f64)> = state
         .history
         .iter()
         .enumerate()
-        .map(|(index, sample)| (index as f64 - seconds as f64 + 1.0, megabits(sample.bytes, 1000)))
+        .map(|(index, sample)| (index as f64 - seconds as f64 + 1.0, megabits(sample.bytes, 1000) * scale))
         .collect();
-    let top = points.iter().map(|point| point.1).fold(0.1, f64::max) * 1.1;
+    let top = highest * scale * 1.1;
     // The window grows with the capture up to the whole history.
     let span = seconds.clamp(60, HISTORY) as f64;
     let marker = if theme.symbols.unicode { Marker::Braille } else { Marker::Dot };
@@ -128,7 +130,7 @@ fn chart(frame: &mut Frame<'_>, area: Rect, state: &NodeState, theme: &Theme) {
     let label = |value: f64| fit(&format!("{value:.1}"), 6);
     let x = Axis::default().bounds([-span, 0.0]).labels([format!("-{span:.0} s"), "now".to_owned()]).style(theme.dim);
     let y = Axis::default()
-        .title("Mbit/s")
+        .title(unit)
         .bounds([0.0, top])
         .labels([label(0.0), label(top / 2.0), label(top)])
         .style(theme.dim);

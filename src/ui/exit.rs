@@ -111,8 +111,8 @@ fn object_lines(exit: &Exit, theme: &Theme) -> Vec<Line<'static>> {
 fn keys(phase: &Phase, theme: &Theme) -> Line<'static> {
     let keys: &[(Action, &str)] = match phase {
         Phase::Asking => &[(Action::Open, "leave"), (Action::Back, "stay")],
-        Phase::Stopping { .. } | Phase::Removing => &[],
-        Phase::Fetching => &[(Action::Skip, "leave the files behind")],
+        Phase::Removing => &[],
+        Phase::Stopping { .. } | Phase::Fetching => &[(Action::Skip, "leave the files behind")],
         Phase::FetchFailed => &[(Action::Open, "again"), (Action::Skip, "leave the files behind")],
         Phase::RemoveFailed => &[(Action::Open, "again"), (Action::Skip, "leave them, exit code 4")],
         Phase::Done => &[(Action::Open, "end")],

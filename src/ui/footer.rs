@@ -8,7 +8,12 @@ use ratatui::{
 use tui_input::Input;
 
 use super::Theme;
-use crate::{app::App, config::keymap::BINDINGS, model::Severity, text::visible};
+use crate::{
+    app::{App, Scope},
+    config::keymap::BINDINGS,
+    model::Severity,
+    text::visible,
+};
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
     if let Some(notice) = app.latest_notice() {
@@ -22,10 +27,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) 
         return;
     }
     let scope = app.scope();
+    // A dialog names its own keys.
+    if !matches!(scope, Scope::List | Scope::Node) {
+        return;
+    }
     let mut spans = Vec::new();
     for binding in BINDINGS.iter().filter(|binding| !binding.hint.is_empty() && binding.scopes.contains(&scope)) {
-        spans.push(Span::raw(" "));
-        spans.push(Span::styled(binding.keys[0].text(), theme.key));
+        spans.push(Span::styled(format!(" {}", binding.keys[0].text()), theme.key));
         spans.push(Span::styled(format!(" {} ", binding.hint), theme.dim));
     }
     frame.render_widget(Line::from(spans), area);

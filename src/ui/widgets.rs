@@ -82,7 +82,7 @@ const ASCII_BORDER: ratatui::symbols::border::Set<'static> = ratatui::symbols::b
 
 /// A name and its value.
 pub(super) fn fact(name: &str, value: impl Into<String>, style: Style, theme: &Theme) -> Line<'static> {
-    Line::from(vec![Span::styled(fit(name, 12), theme.dim), Span::styled(value.into(), style)])
+    Line::from(vec![Span::styled(fit(name, 13), theme.dim), Span::styled(value.into(), style)])
 }
 
 /// The latest values as bars, the newest at the right.
