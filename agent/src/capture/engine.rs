@@ -19,7 +19,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use super::{
     decode::{self, Link},
     interfaces,
-    output::{BUFFERS, Channel, Moment, Output},
+    output::{Channel, Moment, Output},
     ring::{PacketRing, RETIRE_MILLIS, RawPacket, RingError},
     statistics::Counters,
     store::Store,
@@ -115,10 +115,6 @@ impl Capture {
 
         let (jobs, job_queue) = mpsc::channel();
         let (give_back, empty) = mpsc::channel();
-        for _ in 1..BUFFERS {
-            // The receiver is in hand, so the send succeeds.
-            let _ = give_back.send(Vec::new());
-        }
         let tell = notify.clone();
         let to_event = move |event| tell(CaptureEvent::File(event));
         let writer = Writer::spawn(start.store, start.spec.ring_bytes, start.files, job_queue, give_back, to_event)

@@ -94,7 +94,13 @@ pub fn interface_statistics(out: &mut Vec<u8>, counts: &StatisticsBlock) {
 
 /// One packet. `parts` are its captured bytes in order; more than one where a VLAN tag is put back in its place.
 #[inline]
-pub fn enhanced_packet(out: &mut Vec<u8>, interface: u32, nanos: u64, wire_length: u32, parts: [&[u8]; 3]) {
+pub fn enhanced_packet<const N: usize>(
+    out: &mut Vec<u8>,
+    interface: u32,
+    nanos: u64,
+    wire_length: u32,
+    parts: [&[u8]; N],
+) {
     let captured: usize = parts.iter().map(|part| part.len()).sum();
     let padded = captured.next_multiple_of(4);
     let total = (PACKET_OVERHEAD + padded) as u32;
@@ -105,13 +111,15 @@ pub fn enhanced_packet(out: &mut Vec<u8>, interface: u32, nanos: u64, wire_lengt
     head[12..20].copy_from_slice(&timestamp(nanos));
     head[20..24].copy_from_slice(&(captured as u32).to_le_bytes());
     head[24..28].copy_from_slice(&wire_length.to_le_bytes());
+    // Padding and the trailing length in one piece: the last bytes of it.
+    let mut tail = [0u8; 7];
+    tail[3..7].copy_from_slice(&total.to_le_bytes());
     out.reserve(total as usize);
     out.extend_from_slice(&head);
     for part in parts {
         out.extend_from_slice(part);
     }
-    out.extend_from_slice(&[0; 3][..padded - captured]);
-    out.extend_from_slice(&total.to_le_bytes());
+    out.extend_from_slice(&tail[3 - (padded - captured)..]);
 }
 
 /// A 64-bit timestamp as pcapng splits it: high half first.
@@ -197,7 +205,7 @@ mod tests {
         let interface = InterfaceBlock { name: "eth0", link_type: 1, snaplen: 128, filter: Some("tcp") };
         interface_description(&mut out, &interface);
         for (nanos, data) in packets {
-            enhanced_packet(&mut out, 0, *nanos, 1500, [data, &[], &[]]);
+            enhanced_packet(&mut out, 0, *nanos, 1500, [data.as_slice()]);
         }
         interface_statistics(
             &mut out,

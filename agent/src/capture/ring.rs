@@ -17,7 +17,7 @@ use nodewatch_filter::BpfInstruction;
 
 /// Room for the largest snaplen in one block.
 const BLOCK: usize = 512 * 1024;
-const MAX_BLOCKS: usize = 64;
+const MAX_BLOCKS: usize = 32;
 const MIN_BLOCKS: usize = 4;
 /// All rings of a capture together take at most this much memory.
 const ALL_RINGS: usize = MAX_BLOCKS * BLOCK;

@@ -213,7 +213,7 @@ mod tests {
         let store = Store::open(folder.path()).expect("a ring");
         let mut bytes = Vec::new();
         pcapng::section_header(&mut bytes, "n");
-        pcapng::enhanced_packet(&mut bytes, 0, 0, 4, [&[1, 2, 3, 4], &[], &[]]);
+        pcapng::enhanced_packet(&mut bytes, 0, 0, 4, [&[1, 2, 3, 4]]);
         let whole = bytes.len() as u64;
         bytes.extend([6, 0, 0, 0, 40]);
         store.create("torn.pcapng").expect("create").write_all(&bytes).expect("write");

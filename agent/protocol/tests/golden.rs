@@ -1,0 +1,153 @@
+//! Every message of protocol version 1 as it is written: a line that changes is a new version.
+
+use std::fmt::Debug;
+
+use nodewatch_protocol::{
+    AgentFacts, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Dropped, Endpoint, FileState, Flow, FromAgent,
+    Hello, Interface, InterfaceDrops, Mix, PortsKind, PortsUpdate, Refusal, RefusalKind, Request, Response, Share,
+    Statistics, StopReason, ToAgent, Transport, Update, Window, decode, encode,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+const TO_AGENT: &str = include_str!("golden/v1-to-agent.jsonl");
+const FROM_AGENT: &str = include_str!("golden/v1-from-agent.jsonl");
+
+fn ask(request: Request) -> ToAgent {
+    ToAgent::Request { id: 7, request }
+}
+
+fn spec() -> CaptureSpec {
+    CaptureSpec {
+        interfaces: vec!["eth0".into()],
+        filter: Some("tcp port 443".into()),
+        limit_bytes: Some(1),
+        limit_packets: Some(2),
+        limit_seconds: Some(3),
+        ..CaptureSpec::default()
+    }
+}
+
+fn to_agent() -> Vec<ToAgent> {
+    vec![
+        ToAgent::Hello(Hello { protocol: 1, program: "nodewatch-tui".into(), version: "0.1.0".into() }),
+        ask(Request::Heartbeat),
+        ask(Request::StartCapture(spec())),
+        ask(Request::StopCapture),
+        ask(Request::Checksum { file: "a.pcapng".into() }),
+        ask(Request::Goodbye),
+    ]
+}
+
+fn statistics() -> Statistics {
+    let end = |address: &str, port| Endpoint { address: address.parse().expect("an address"), port };
+    let share = Share { packets: 2, bytes: 1600 };
+    let flow = |transport, port| Flow { transport, from: end("10.0.0.1", port), to: end("2001:db8::1", port), share };
+    Statistics {
+        at: 1_700_000_000_000,
+        elapsed: 1000,
+        packets: 2,
+        bytes: 1600,
+        window: Window { millis: 1000, packets: 2, bytes: 1600 },
+        dropped: Dropped { kernel: 1, interface: 2, queue: 3 },
+        interfaces: vec![InterfaceDrops { name: "eth0".into(), packets: 2, kernel: 1, interface: 2 }],
+        mix: vec![Mix { protocol: "TCP".into(), share }],
+        sizes: [0, 1, 0, 0, 0, 1, 0],
+        flows: vec![flow(Transport::Tcp, 443), flow(Transport::Udp, 53), flow(Transport::Ip(1), 0)],
+        flows_tracked: 3,
+        flows_overflow: Share::default(),
+    }
+}
+
+fn from_agent() -> Vec<FromAgent> {
+    let answer = |response| FromAgent::Response { id: 7, response };
+    let refuse = |kind| {
+        let next_step = "do that".to_owned();
+        answer(Response::Refused(Refusal { kind, message: "no".into(), next_step }))
+    };
+    let facts = |capture| {
+        let interface = Interface {
+            name: "eth0".into(),
+            addresses: vec!["10.0.0.1".parse().expect("an address")],
+            up: true,
+            loopback: false,
+        };
+        let facts = AgentFacts {
+            hostname: "node-1".into(),
+            started: 1,
+            now: 2,
+            interfaces: vec![interface],
+            default_interfaces: vec!["eth0".into()],
+            capture,
+        };
+        FromAgent::Update(Update::Agent(facts))
+    };
+    let ports = |kind, opened: &[&str], closed: &[&str]| {
+        let read = |texts: &[&str]| texts.iter().map(|text| text.parse().expect("a port")).collect();
+        FromAgent::Update(Update::Ports(PortsUpdate { at: 5, kind, opened: read(opened), closed: read(closed) }))
+    };
+    let state = |state| FromAgent::Update(Update::Capture(state));
+    let stopped = |reason| state(CaptureState::Stopped { since: 1, at: 2, reason });
+    let file =
+        |file_state| CaptureFile { name: "a.pcapng".into(), size: 480, packets: 3, started: 1, state: file_state };
+    vec![
+        FromAgent::Hello(Hello { protocol: 1, program: "nodewatch-agent".into(), version: "0.1.0".into() }),
+        answer(Response::Done),
+        answer(Response::Checksum { file: "a.pcapng".into(), size: 480, sha256: "00ff".into() }),
+        refuse(RefusalKind::Invalid),
+        refuse(RefusalKind::NotPermitted),
+        refuse(RefusalKind::State),
+        refuse(RefusalKind::Failed),
+        facts(CaptureAbility::Ready),
+        facts(CaptureAbility::Missing { right: "CAP_NET_RAW".into(), next_step: "grant it".into() }),
+        ports(PortsKind::Snapshot, &["tcp 0.0.0.0:22", "tcp6 [::]:22", "udp 0.0.0.0:68", "udp6 [::1]:323"], &[]),
+        ports(PortsKind::Continued, &[], &[]),
+        ports(PortsKind::Changes, &["tcp 0.0.0.0:8080"], &["tcp 0.0.0.0:22"]),
+        state(CaptureState::Idle),
+        state(CaptureState::Running { since: 1, interfaces: vec!["eth0".into()], spec: spec() }),
+        stopped(StopReason::Asked),
+        stopped(StopReason::ByteLimit),
+        stopped(StopReason::PacketLimit),
+        stopped(StopReason::TimeLimit),
+        stopped(StopReason::AgentEnds),
+        stopped(StopReason::Failed { message: "no space left on device".into() }),
+        FromAgent::Update(Update::Statistics(Box::new(statistics()))),
+        FromAgent::Update(Update::Files(vec![file(FileState::Open), file(FileState::Closed)])),
+        FromAgent::Update(Update::Dropped { updates: 9 }),
+        FromAgent::Update(Update::Trouble { message: "ports: no".into() }),
+    ]
+}
+
+fn written<T: Serialize>(messages: &[T]) -> String {
+    let lines: Vec<u8> = messages.iter().flat_map(|message| encode(message).expect("a line")).collect();
+    String::from_utf8(lines).expect("JSON is UTF-8")
+}
+
+fn hold<T: Serialize + DeserializeOwned + PartialEq + Debug>(golden: &str, messages: &[T]) {
+    assert_eq!(golden, written(messages), "a line of protocol version 1 has changed");
+    let read: Vec<T> = golden.lines().map(|line| decode(line.as_bytes()).expect("a message")).collect();
+    assert_eq!(read, messages);
+}
+
+#[test]
+fn lines_to_the_agent_are_as_committed() {
+    hold(TO_AGENT, &to_agent());
+}
+
+#[test]
+fn lines_from_the_agent_are_as_committed() {
+    hold(FROM_AGENT, &from_agent());
+}
+
+#[test]
+fn a_field_from_a_later_release_is_passed_over() {
+    let line = br#"{"hello":{"protocol":1,"program":"nodewatch-agent","version":"9.0.0","mood":"good"}}"#;
+    assert!(matches!(decode::<FromAgent>(line), Ok(FromAgent::Hello(_))));
+}
+
+#[test]
+fn another_version_is_refused_with_the_way_out() {
+    let hello = Hello { protocol: 2, program: "nodewatch-agent".into(), version: "9.0.0".into() };
+    let error = hello.check().expect_err("another version").to_string();
+    assert!(error.contains("nodewatch-agent 9.0.0 speaks protocol 2, this program speaks 1"), "{error}");
+    assert!(error.contains("--image"), "{error}");
+}
