@@ -80,13 +80,12 @@ struct Socket {
 
 fn main() -> ExitCode {
     let outcome = run(Cli::parse().command);
-    // Standard input is read by a thread that cannot be interrupted, so the process is ended, not wound down.
     match outcome {
-        Ok(()) => std::process::exit(0),
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody is left to tell when standard error is gone.
             let _ = writeln!(io::stderr(), "nodewatch-agent: {}", chain(error.as_ref()));
-            std::process::exit(1)
+            ExitCode::FAILURE
         }
     }
 }
@@ -96,10 +95,10 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve { ring, socket, stdio, node_name, node_addresses } => {
             let hostname = node_name.unwrap_or_else(hostname);
             let node = NodeFacts { hostname, addresses: node_addresses };
-            runtime()?.block_on(serve(ring, socket, stdio, node))
+            block_on(serve(ring, socket, stdio, node))?
         }
         Command::Connect { socket } => {
-            Ok(runtime()?.block_on(server::connect(&socket.path, tokio::io::stdin(), tokio::io::stdout()))?)
+            Ok(block_on(server::connect(&socket.path, tokio::io::stdin(), tokio::io::stdout()))??)
         }
         Command::Fetch { ring, file, offset, length } => {
             let file = Store::open(ring.folder)?.read_from(&file, offset)?;
@@ -110,8 +109,13 @@ fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")
+fn block_on<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    let outcome = runtime.block_on(work);
+    // Dropped, it would wait for the thread that reads standard input, which ends only with its peer.
+    runtime.shutdown_background();
+    Ok(outcome)
 }
 
 async fn serve(ring: Ring, socket: Socket, stdio: bool, node: NodeFacts) -> anyhow::Result<()> {

@@ -1,0 +1,362 @@
+//! Real packets over veth pairs, captured by the real agent, refereed by tshark.
+
+mod support;
+
+use std::{path::Path, process::Command};
+
+use nodewatch_protocol::{
+    CaptureAbility, CaptureSpec, CaptureState, FromAgent, RefusalKind, Request, Response, StopReason, Transport, Update,
+};
+use support::{Agent, Net, PROGRAM, in_namespace, possible, run, tshark};
+
+fn on(interfaces: &[&str]) -> CaptureSpec {
+    CaptureSpec { interfaces: interfaces.iter().map(|&name| name.to_owned()).collect(), ..CaptureSpec::default() }
+}
+
+fn filtered(filter: &str) -> CaptureSpec {
+    CaptureSpec { filter: Some(filter.to_owned()), ..on(&["veth0"]) }
+}
+
+/// An agent in one of two joined namespaces; `None` where that cannot be.
+fn setup() -> Option<(Net, Agent)> {
+    if !possible() {
+        return None;
+    }
+    let net = Net::new();
+    let agent = Agent::in_net(&net.here, net.ring.path());
+    Some((net, agent))
+}
+
+#[test]
+fn several_interfaces_in_one_file_each_with_its_name_and_counts() {
+    let Some((net, mut agent)) = setup() else { return };
+    agent.start(CaptureSpec { filter: Some("udp port 5353".into()), ..on(&["veth0", "veth1"]) });
+    net.send("10.66.0.1:5353", 200, b"four");
+    net.send("[fd00:66:1::1]:5353", 100, &[9; 900]);
+    net.send("10.66.0.1:9999", 50, b"not these");
+    let (statistics, files) = agent.stop();
+
+    assert_eq!((statistics.packets, statistics.interfaces.len()), (300, 2));
+    assert_eq!(statistics.dropped, nodewatch_protocol::Dropped::default());
+    let rows = tshark(&files[0], &["frame.interface_name", "udp.dstport", "ipv6.version", "frame.time_epoch"]);
+    assert_eq!(rows.len(), 300);
+    assert_eq!(rows.iter().filter(|row| row[0] == "veth0" && row[2].is_empty()).count(), 200);
+    assert_eq!(rows.iter().filter(|row| row[0] == "veth1" && row[2] == "6").count(), 100);
+    assert!(rows.iter().all(|row| row[1] == "5353"));
+    assert!(rows.iter().any(|row| !row[3].ends_with("000")), "timestamps have nanoseconds: {:?}", rows[0]);
+
+    let facts = run("capinfos", &[files[0].to_str().expect("a path")]);
+    let facts = String::from_utf8_lossy(&facts.stdout).into_owned();
+    assert!(facts.contains("nanoseconds (9)") && facts.contains("Number of stat entries = 1"), "{facts}");
+
+    let mix: Vec<(&str, u64)> = statistics.mix.iter().map(|mix| (mix.protocol.as_str(), mix.share.packets)).collect();
+    assert_eq!(mix, [("UDP", 300)]);
+    assert_eq!(statistics.sizes, [200, 0, 0, 0, 100, 0, 0]);
+    assert_eq!(statistics.flows.len(), 2);
+    assert!(statistics.flows.iter().all(|flow| flow.transport == Transport::Udp && flow.to.port == 5353));
+    assert_eq!(statistics.flows[0].share.bytes, 100 * (900 + 8 + 40 + 14));
+}
+
+#[test]
+fn without_a_name_the_interfaces_with_addresses_are_taken_and_loopback_is_not() {
+    let Some((_net, mut agent)) = setup() else { return };
+    agent.start(CaptureSpec { interfaces: vec![], limit_seconds: Some(1), ..CaptureSpec::default() });
+    let interfaces = agent.until(|message| match message {
+        FromAgent::Update(Update::Capture(CaptureState::Running { interfaces, .. })) => Some(interfaces),
+        FromAgent::Update(Update::Capture(CaptureState::Stopped { .. })) => Some(vec![]),
+        FromAgent::Update(Update::Statistics(statistics)) => {
+            Some(statistics.interfaces.into_iter().map(|one| one.name).collect())
+        }
+        _ => None,
+    });
+    assert_eq!(interfaces, ["veth0", "veth1"]);
+}
+
+#[test]
+fn snaplen_cuts_the_packet_and_keeps_its_length() {
+    let Some((net, mut agent)) = setup() else { return };
+    agent.start(CaptureSpec { snaplen: 64, ..filtered("udp port 7") });
+    net.send("10.66.0.1:7", 10, &[1; 500]);
+    let (statistics, files) = agent.stop();
+    let rows = tshark(&files[0], &["frame.cap_len", "frame.len"]);
+    assert_eq!(rows, vec![vec!["64".to_owned(), "542".to_owned()]; 10]);
+    assert_eq!(statistics.bytes, 5420);
+}
+
+#[test]
+fn a_vlan_tag_is_in_the_packet_and_the_filter_finds_it() {
+    let Some((net, mut agent)) = setup() else { return };
+    agent.start(filtered("vlan 5 and udp port 7"));
+    net.send("10.66.0.1:7", 5, b"untagged");
+    // Broadcast, tagged with 5: UDP from 10.67.0.2:9 to 10.67.0.1:7. The kernel hands the tag over beside the packet.
+    let mut frame = vec![0xFF; 6];
+    frame.extend([2, 0, 0, 0, 0, 9, 0x81, 0x00, 0, 5, 0x08, 0x00]);
+    frame.extend([0x45, 0, 0, 32, 0, 0, 0, 0, 64, 17, 0, 0, 10, 67, 0, 2, 10, 67, 0, 1]);
+    frame.extend([0, 9, 0, 7, 0, 12, 0, 0, b'f', b'o', b'u', b'r']);
+    in_namespace(&net.there, || {
+        let mut wire = pcap::Capture::from_device("veth0").expect("veth0").open().expect("opens");
+        for _ in 0..8 {
+            wire.sendpacket(frame.as_slice()).expect("sends");
+        }
+    });
+    let (_, files) = agent.stop();
+    let rows = tshark(&files[0], &["vlan.id", "ip.dst", "frame.len"]);
+    let row = ["5", "10.67.0.1", "50"].map(str::to_owned).to_vec();
+    assert_eq!(rows, vec![row; 8]);
+}
+
+#[test]
+fn rotation_by_size_loses_no_packet() {
+    let Some((net, mut agent)) = setup() else { return };
+    agent.start(CaptureSpec { rotate_bytes: CaptureSpec::MIN_FILE, ..filtered("udp port 7") });
+    net.send("10.66.0.1:7", 1000, &[1; 500]);
+    let (statistics, files) = agent.stop();
+    assert_eq!(statistics.packets, 1000);
+    assert!(files.len() >= 8, "{files:?}");
+    let sizes = files.iter().map(|file| file.metadata().expect("a file").len());
+    assert!(sizes.max() <= Some(CaptureSpec::MIN_FILE + 512), "one file is at most that large");
+    assert_eq!(files.iter().map(|file| tshark(file, &["frame.len"]).len()).sum::<usize>(), 1000);
+}
+
+#[test]
+fn rotation_by_time_begins_a_new_file() {
+    let Some((net, mut agent)) = setup() else { return };
+    agent.start(CaptureSpec { rotate_seconds: 1, ..filtered("udp port 7") });
+    let mut sent = 0;
+    agent.until(|message| match message {
+        FromAgent::Update(Update::Files(files)) if files.len() >= 3 => Some(()),
+        FromAgent::Update(Update::Statistics(_)) => {
+            net.send("10.66.0.1:7", 3, b"tick");
+            sent += 3;
+            None
+        }
+        _ => None,
+    });
+    let (statistics, files) = agent.stop();
+    assert_eq!(statistics.packets, sent);
+    assert_eq!(files.iter().map(|file| tshark(file, &["frame.len"]).len() as u64).sum::<u64>(), sent);
+}
+
+#[test]
+fn the_ring_stays_within_its_bound_and_says_what_goes() {
+    let Some((net, mut agent)) = setup() else { return };
+    let file = CaptureSpec::MIN_FILE;
+    agent.start(CaptureSpec { rotate_bytes: file, ring_bytes: 3 * file, ..filtered("udp port 7") });
+    net.send("10.66.0.1:7", 1000, &[1; 500]);
+    let removed = agent.until(|message| match message {
+        FromAgent::Update(Update::Trouble { message }) => Some(message),
+        _ => None,
+    });
+    assert!(removed.contains("its oldest file") && removed.contains("-0001.pcapng"), "{removed}");
+    let (_, files) = agent.stop();
+    let total: u64 = files.iter().map(|file| file.metadata().expect("a file").len()).sum();
+    assert!(total <= 3 * file, "{total}");
+    assert_eq!(std::fs::read_dir(&agent.ring).expect("the ring").count(), files.len());
+}
+
+#[test]
+fn limits_end_a_capture_by_themselves() {
+    let Some((net, mut agent)) = setup() else { return };
+    agent.start(CaptureSpec { limit_packets: Some(7), ..filtered("udp port 7") });
+    net.send("10.66.0.1:7", 20, b"many");
+    let (statistics, state, files) = agent.ended();
+    assert!(matches!(state, CaptureState::Stopped { reason: StopReason::PacketLimit, .. }), "{state:?} {files:?}");
+    assert_eq!((statistics.packets, tshark(&agent.ring.join(&files[0].name), &["frame.len"]).len()), (7, 7));
+
+    agent.start(CaptureSpec { limit_bytes: Some(10_000), ..filtered("udp port 7") });
+    net.send("10.66.0.1:7", 100, &[1; 500]);
+    let (_, state, files) = agent.ended();
+    assert!(matches!(state, CaptureState::Stopped { reason: StopReason::ByteLimit, .. }));
+    // Ending statistics come on top.
+    assert!((9_000..10_400).contains(&files[1].size), "{files:?}");
+
+    agent.start(CaptureSpec { limit_seconds: Some(1), ..filtered("udp port 7") });
+    let (_, state, _) = agent.ended();
+    assert!(matches!(state, CaptureState::Stopped { reason: StopReason::TimeLimit, .. }));
+}
+
+#[test]
+fn a_capture_can_follow_a_capture_and_two_at_once_cannot_be() {
+    let Some((net, mut agent)) = setup() else { return };
+    for round in 1..=2 {
+        agent.start(filtered("udp port 7"));
+        let second = agent.ask(Request::StartCapture(on(&["veth0"])));
+        assert!(matches!(second, Response::Refused(refusal) if refusal.kind == RefusalKind::State));
+        net.send("10.66.0.1:7", 4, b"again");
+        let (statistics, files) = agent.stop();
+        assert_eq!((statistics.packets, files.len()), (4, round));
+    }
+    let nothing = agent.ask(Request::StopCapture);
+    assert!(matches!(nothing, Response::Refused(refusal) if refusal.kind == RefusalKind::State));
+}
+
+#[test]
+fn what_cannot_be_captured_is_refused_and_nothing_begins() {
+    let Some((_net, mut agent)) = setup() else { return };
+    let mut refused = |spec| match agent.ask(Request::StartCapture(spec)) {
+        Response::Refused(refusal) if refusal.kind == RefusalKind::Invalid => refusal.message,
+        other => panic!("{other:?}"),
+    };
+    let message = refused(filtered("tcp prt 80"));
+    assert!(message.contains("\"tcp prt 80\" does not compile") && message.contains("at character 5"), "{message}");
+    let message = refused(on(&["veth0", "eth7"]));
+    assert!(message.contains("no interface \"eth7\"") && message.contains("lo, veth0, veth1"), "{message}");
+    assert!(refused(CaptureSpec { snaplen: 0, ..on(&["veth0"]) }).contains("snaplen 0"));
+    assert_eq!(std::fs::read_dir(&agent.ring).expect("the ring").count(), 0);
+}
+
+#[test]
+fn a_full_disk_ends_the_capture_with_whole_files_and_says_so() {
+    if !possible() {
+        return;
+    }
+    let net = Net::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("a path");
+    assert!(run("mount", &["-t", "tmpfs", "-o", "size=256k", "tmpfs", path]).status.success());
+    let mut agent = Agent::in_net(&net.here, folder.path());
+    agent.start(filtered("udp port 7"));
+    net.send("10.66.0.1:7", 1500, &[1; 500]);
+    let (_, state, files) = agent.ended();
+    let CaptureState::Stopped { reason: StopReason::Failed { message }, .. } = state else { panic!("{state:?}") };
+    let whole = files.iter().map(|file| folder.path().join(&file.name)).all(|file| {
+        let bytes = std::fs::read(file).expect("a file");
+        nodewatch_agent::capture::pcapng::whole(bytes.as_slice()).expect("read").length == bytes.len() as u64
+    });
+    agent.kill();
+    assert!(run("umount", &[path]).status.success());
+    assert!(message.contains("No space left on device"), "{message}");
+    assert!(whole, "a file ends in the middle of a block");
+}
+
+#[test]
+fn a_killed_agents_files_are_found_again_whole() {
+    let Some((net, mut agent)) = setup() else { return };
+    agent.start(filtered("udp port 7"));
+    net.send("10.66.0.1:7", 500, &[1; 500]);
+    agent.until(|message| match message {
+        FromAgent::Update(Update::Files(files)) if files.iter().any(|file| file.packets > 0) => Some(()),
+        _ => None,
+    });
+    agent.kill();
+    let name =
+        std::fs::read_dir(net.ring.path()).expect("the ring").next().expect("a file").expect("a file").file_name();
+    // As if it had been killed in the middle of a write.
+    let file = net.ring.path().join(&name);
+    let length = file.metadata().expect("a file").len();
+    std::fs::OpenOptions::new().write(true).open(&file).expect("open").set_len(length - 30).expect("cut");
+
+    let mut agent = Agent::in_net(&net.here, net.ring.path());
+    let files = agent.until(|message| match message {
+        FromAgent::Update(Update::Files(files)) => Some(files),
+        _ => None,
+    });
+    assert_eq!(files.len(), 1);
+    assert_eq!(tshark(&file, &["frame.len"]).len() as u64, files[0].packets);
+    assert!(files[0].packets > 0 && files[0].size < length);
+}
+
+#[test]
+fn without_net_raw_ports_work_and_capture_says_what_is_missing() {
+    if !possible() {
+        return;
+    }
+    // Its own user can reach neither a folder of root's nor a program below it.
+    let folder = tempfile::Builder::new().prefix("nodewatch-test").tempdir_in("/tmp").expect("a folder");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(folder.path(), open).expect("chmod");
+    let program = folder.path().join("nodewatch-agent");
+    std::fs::copy(PROGRAM, &program).expect("copy");
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--no-new-privs"]);
+    command.arg(&program).args(["serve", "--stdio", "--ring"]).arg(folder.path().join("ring"));
+    let mut agent = Agent::spawn(command, &folder.path().join("ring"));
+    let ability = agent.until(|message| match message {
+        FromAgent::Update(Update::Agent(facts)) => Some(facts.capture),
+        _ => None,
+    });
+    assert!(matches!(ability, CaptureAbility::Missing { right, .. } if right == "CAP_NET_RAW"));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+    let wanted = format!("tcp {}", listener.local_addr().expect("an address"));
+    agent.until(|message| match message {
+        FromAgent::Update(Update::Ports(ports)) if ports.opened.iter().any(|port| port.to_string() == wanted) => {
+            Some(())
+        }
+        _ => None,
+    });
+    match agent.ask(Request::StartCapture(on(&["lo"]))) {
+        Response::Refused(refusal) => {
+            assert_eq!(refusal.kind, RefusalKind::NotPermitted);
+            assert!(refusal.message.contains("CAP_NET_RAW") && refusal.next_step.contains("setcap"), "{refusal:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn several_tunnels_see_one_state_and_a_stalled_one_slows_nobody() {
+    if !possible() {
+        return;
+    }
+    let net = Net::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("agent.sock");
+    let ring = folder.path().join("ring");
+    let mut serve = Command::new("nsenter")
+        .arg(format!("--net=/run/netns/{}", net.here))
+        .arg(PROGRAM)
+        .args(["serve", "--ring"])
+        .arg(&ring)
+        .arg("--socket")
+        .arg(&socket)
+        .spawn()
+        .expect("the agent starts");
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !socket.exists() && std::time::Instant::now() < end {
+        std::thread::yield_now();
+    }
+    let connect = || {
+        let mut command = Command::new(PROGRAM);
+        command.args(["connect", "--socket"]).arg(&socket);
+        Agent::spawn(command, &ring)
+    };
+    let (mut one, mut two) = (connect(), connect());
+    let stalled = stalled_tunnel(&socket);
+    one.start(filtered("udp port 7"));
+    two.until(|message| match message {
+        FromAgent::Update(Update::Capture(CaptureState::Running { .. })) => Some(()),
+        _ => None,
+    });
+    // Ports that come and go make more lines than the stalled tunnel can take.
+    in_namespace(&net.here, || {
+        let held: Vec<_> = (0..20_000).filter_map(|_| std::net::UdpSocket::bind("127.0.0.1:0").ok()).collect();
+        let opened = two.until(|message| match message {
+            FromAgent::Update(Update::Ports(ports)) if ports.opened.len() > 100 => Some(ports.opened.len()),
+            _ => None,
+        });
+        assert!(opened <= held.len());
+    });
+    net.send("10.66.0.1:7", 5, b"seen by both");
+    let counted = two.until(|message| match message {
+        FromAgent::Update(Update::Statistics(statistics)) if statistics.packets > 0 => Some(statistics.packets),
+        _ => None,
+    });
+    assert_eq!(counted, 5);
+    drop(stalled);
+    drop(two);
+    let (statistics, files) = one.stop();
+    assert_eq!((statistics.packets, tshark(&files[0], &["frame.len"]).len()), (5, 5));
+
+    // SIGTERM ends it with exit code 0, and its tunnels with it.
+    assert!(run("kill", &["-TERM", &serve.id().to_string()]).status.success());
+    assert!(serve.wait().expect("it ends").success());
+    assert!(one.child.wait().expect("it ends").success());
+}
+
+/// A tunnel whose peer says Hello and then never reads.
+fn stalled_tunnel(socket: &Path) -> std::os::unix::net::UnixStream {
+    use std::io::Write;
+    let mut stream = std::os::unix::net::UnixStream::connect(socket).expect("connect");
+    stream.write_all(b"{\"hello\":{\"protocol\":1,\"program\":\"test\",\"version\":\"0\"}}\n").expect("hello");
+    stream
+}

@@ -1,0 +1,130 @@
+//! The program from outside: what it refuses, with which words and which exit code, before anything is created.
+
+use std::process::{Command, Output};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_nodewatch-tui");
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(PROGRAM)
+        .args(arguments)
+        .env_remove("KUBECONFIG")
+        .env_remove("NODEWATCH_IMAGE")
+        .env("HOME", "/nonexistent")
+        .output()
+        .expect("the program starts")
+}
+
+/// Runs it, holds the exit code, and returns what it says.
+fn refused(arguments: &[&str], code: i32) -> String {
+    let output = run(arguments);
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+    assert!(output.stdout.is_empty(), "{arguments:?} wrote a result");
+    said
+}
+
+fn kubeconfig(server: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let text = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: here\n\
+         clusters: [{{name: c, cluster: {{server: \"{server}\"}}}}]\n\
+         users: [{{name: u, user: {{}}}}]\n\
+         contexts: [{{name: here, context: {{cluster: c, user: u}}}}, {{name: there, context: {{cluster: c, user: u}}}}]\n"
+    );
+    std::fs::write(file.path(), text).expect("written");
+    file
+}
+
+#[test]
+fn a_word_that_is_no_such_thing_is_named() {
+    for (arguments, token) in [
+        (["capture", "--local", "--duration", "soon"], "\"soon\" is no duration"),
+        (["capture", "--local", "--max-bytes", "12XB"], "\"12XB\" is no size"),
+        (["capture", "--local", "--snaplen", "0"], "snaplen 0 is not between 1 and 262144"),
+        (["capture", "--local", "--filter", "tcp prt 80"], "\"tcp prt 80\" does not compile"),
+        (["ports", "--local", "--exclude", "22,,80"], "an empty item"),
+        (["ports", "--local", "--nodes", "elsewhere"], "no node \"elsewhere\""),
+        (["ports", "--local", "-l", "zone=1a"], "no node has the labels \"zone=1a\""),
+        (["nodes", "--local", "-o", "xml"], "xml"),
+        (["nodes", "--local", "--session-budget", "0"], "\"0\" is no duration"),
+        (["nodes", "--local", "--context", "x"], "--context"),
+    ] {
+        let said = refused(&arguments, 2);
+        assert!(said.contains(token), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn an_output_folder_that_cannot_be_written_is_found_first() {
+    let said = refused(&["capture", "--local", "--out", "/proc/nowhere"], 2);
+    assert!(said.contains("cannot write to /proc/nowhere") && said.contains("--out"), "{said}");
+}
+
+#[test]
+fn an_unknown_context_is_named_with_those_there_are() {
+    let file = kubeconfig("https://127.0.0.1:1");
+    let path = file.path().to_str().expect("a path");
+    let said = refused(&["nodes", "--kubeconfig", path, "--context", "prod"], 2);
+    assert!(said.contains("no context \"prod\"") && said.contains("here, there"), "{said}");
+}
+
+#[test]
+fn a_missing_kubeconfig_says_how_to_name_one() {
+    let said = refused(&["nodes", "--kubeconfig", "/nonexistent/config"], 2);
+    assert!(said.contains("/nonexistent/config") && said.contains("--local"), "{said}");
+}
+
+#[test]
+fn an_unreachable_server_is_told_at_once() {
+    // Port 1 on loopback refuses.
+    let file = kubeconfig("https://127.0.0.1:1");
+    let path = file.path().to_str().expect("a path");
+    let said = refused(&["ports", "--all", "--kubeconfig", path], 2);
+    assert!(said.contains("cannot list the nodes") && said.contains("cannot be reached"), "{said}");
+    assert!(said.contains("kubectl cluster-info"), "{said}");
+}
+
+#[test]
+fn without_a_terminal_the_commands_are_named() {
+    let said = refused(&["--local"], 2);
+    assert!(said.contains("there is no terminal") && said.contains("capture"), "{said}");
+}
+
+#[test]
+fn this_machine_as_a_table_and_as_json() {
+    let output = run(&["nodes", "--local"]);
+    let text = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text.starts_with("NAME") && text.lines().count() == 2, "{text}");
+
+    let output = run(&["nodes", "--local", "-o", "json"]);
+    let line: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON value");
+    assert_eq!((line["status"].as_str(), line["type"].as_str()), (Some("Ready"), Some("local")));
+}
+
+#[test]
+fn ports_of_this_machine_with_exclusions_counted() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+    let port = listener.local_addr().expect("an address").port();
+    let report = |exclude: &str| -> serde_json::Value {
+        let output = run(&["ports", "--local", "-o", "json", "--exclude", exclude]);
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("one JSON value")
+    };
+    let has = |report: &serde_json::Value| {
+        report["ports"].as_array().expect("ports").iter().any(|one| one["port"] == port && one["protocol"] == "tcp")
+    };
+    let all = report("");
+    assert!(has(&all) && all["excluded"] == 0, "{all}");
+    let some = report(&port.to_string());
+    assert!(!has(&some) && some["excluded"].as_u64() >= Some(1), "{some}");
+}
+
+#[test]
+fn help_names_every_command_and_the_exit_codes() {
+    let output = run(&["--help"]);
+    let text = String::from_utf8(output.stdout).expect("text");
+    for word in ["nodes", "ports", "capture", "--local", "--image", "--session-budget", "4 something was left behind"] {
+        assert!(text.contains(word), "{word} is missing");
+    }
+}

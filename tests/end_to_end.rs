@@ -1,0 +1,198 @@
+//! The whole program but its terminal and its cluster: the engine, the protocol, the real agent, in one process.
+
+mod support;
+
+use std::sync::{Arc, atomic::Ordering};
+
+use nodewatch_protocol::Hello;
+use nodewatch_tui::{
+    app::{
+        Action, Event,
+        node::{Agent, NodeState},
+    },
+    model::FetchProgress,
+};
+use support::{Behaviour, Driver, TestSite, leave_file};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+
+struct Folders {
+    ring: tempfile::TempDir,
+    out: tempfile::TempDir,
+}
+
+fn folders() -> Folders {
+    Folders { ring: tempfile::tempdir().expect("a folder"), out: tempfile::tempdir().expect("a folder") }
+}
+
+fn state<'a>(driver: &'a Driver, node: &str) -> &'a NodeState {
+    &driver.app().nodes[&node.into()]
+}
+
+/// Deploys to every node of the site.
+async fn deployed(site: &Arc<TestSite>, folders: &Folders) -> Driver {
+    let mut driver = Driver::start(Arc::clone(site), folders.out.path());
+    driver.until("the list", |app| !app.nodes.is_empty()).await;
+    let names = driver.app().nodes.keys().cloned().collect();
+    driver.send(Event::DeployTo(names));
+    driver
+}
+
+#[tokio::test]
+async fn ports_open_and_close_on_the_screen() {
+    let folders = folders();
+    let site = Arc::new(TestSite::new(&[("a", Behaviour::Good)], folders.ring.path()));
+    let mut driver = deployed(&site, &folders).await;
+    driver.until("the first scan", |app| app.nodes.values().all(|state| state.scanned)).await;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+    let port = format!("tcp {}", listener.local_addr().expect("an address")).parse().expect("a port");
+    driver.until("the new port", |app| app.nodes[&"a".into()].ports.get(&port).is_some_and(|row| row.opened)).await;
+    drop(listener);
+    driver.until("its end", |app| app.nodes[&"a".into()].ports[&port].closed.is_some()).await;
+    let texts: Vec<&str> = state(&driver, "a").events.iter().map(|event| event.text.as_str()).collect();
+    assert!(texts.contains(&format!("opened {port}").as_str()) && texts.contains(&format!("closed {port}").as_str()));
+}
+
+#[tokio::test]
+async fn a_bad_agent_is_shown_on_its_node_and_the_others_go_on() {
+    let folders = folders();
+    let nodes = [
+        ("garbage", Behaviour::Garbage),
+        ("good", Behaviour::Good),
+        ("refused", Behaviour::Refused),
+        ("version", Behaviour::OtherVersion),
+    ];
+    let site = Arc::new(TestSite::new(&nodes, folders.ring.path()));
+    let mut driver = deployed(&site, &folders).await;
+    driver
+        .until("every agent to settle", |app| {
+            app.nodes.iter().all(|(name, state)| match name.0.as_str() {
+                "good" => state.agent == Agent::Live && state.scanned,
+                "version" => matches!(state.agent, Agent::Failed(_)),
+                _ => matches!(state.agent, Agent::Lost { attempts, .. } if attempts >= 2),
+            })
+        })
+        .await;
+    let Agent::Failed(notice) = &state(&driver, "version").agent else { panic!("it has failed") };
+    assert!(notice.cause.contains("nodewatch-agent 9.9.9 speaks protocol 99"), "{notice:?}");
+    let Agent::Lost { reason, .. } = &state(&driver, "garbage").agent else { panic!("it is lost") };
+    assert!(reason.contains("not the protocol") && !reason.contains('\u{1b}'), "{reason}");
+}
+
+#[tokio::test]
+async fn a_lost_tunnel_comes_back_with_the_agents_state() {
+    let folders = folders();
+    leave_file(folders.ring.path(), "before.pcapng", 3);
+    let site = Arc::new(TestSite::new(&[("a", Behaviour::Good)], folders.ring.path()));
+    let mut driver = deployed(&site, &folders).await;
+    let whole = |state: &NodeState| state.agent == Agent::Live && state.scanned && !state.files.is_empty();
+    driver.until("the agent", |app| app.nodes.values().all(whole)).await;
+    let ports = state(&driver, "a").ports.clone();
+
+    site.cut_tunnels();
+    driver.until("the loss", |app| matches!(app.nodes[&"a".into()].agent, Agent::Lost { .. })).await;
+    assert!(!state(&driver, "a").ports.is_empty(), "what was seen stays");
+    driver.until("the return", |app| app.nodes[&"a".into()].agent == Agent::Live).await;
+    assert_eq!(site.opened.load(Ordering::Relaxed), 2);
+    // Nothing that was open before is taken for new.
+    assert!(ports.keys().all(|port| state(&driver, "a").ports.get(port).is_none_or(|row| !row.opened)));
+    assert_eq!(state(&driver, "a").files[0].name, "before.pcapng");
+}
+
+#[tokio::test]
+async fn a_fetch_is_resumed_after_every_cut_and_checked() {
+    let folders = folders();
+    leave_file(folders.ring.path(), "large.pcapng", 500);
+    let size = folders.ring.path().join("large.pcapng").metadata().expect("a file").len();
+    let mut site = TestSite::new(&[("a", Behaviour::Good)], folders.ring.path());
+    site.cut_bulk_after = Some(size / 3 - 1);
+    let site = Arc::new(site);
+    let mut driver = deployed(&site, &folders).await;
+    driver.until("the file", |app| app.nodes[&"a".into()].files.len() == 1).await;
+    driver.send(Event::Action(Action::FetchAll));
+    let done = |state: &NodeState| matches!(state.fetches.get("large.pcapng"), Some(FetchProgress::Done { .. }));
+    driver.until("the fetch", |app| app.nodes.values().all(done)).await;
+    assert_eq!(site.bulks.load(Ordering::Relaxed), 4, "three pieces and the rest");
+    let here = folders.out.path().join("a/large.pcapng");
+    let read = |path: &std::path::Path| std::fs::read(path).expect("a file");
+    assert_eq!(read(&here), read(&folders.ring.path().join("large.pcapng")));
+    let mode = std::os::unix::fs::PermissionsExt::mode(&here.metadata().expect("facts").permissions());
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_wrong_byte_is_found_and_no_file_is_left() {
+    let folders = folders();
+    leave_file(folders.ring.path(), "a.pcapng", 5);
+    let mut site = TestSite::new(&[("a", Behaviour::Good)], folders.ring.path());
+    site.corrupt = true;
+    let site = Arc::new(site);
+    let mut driver = deployed(&site, &folders).await;
+    driver.until("the file", |app| app.nodes[&"a".into()].files.len() == 1).await;
+    driver.send(Event::Action(Action::FetchAll));
+    let failed = |state: &NodeState| matches!(state.fetches.get("a.pcapng"), Some(FetchProgress::Failed(_)));
+    driver.until("the failure", |app| app.nodes.values().all(failed)).await;
+    let Some(FetchProgress::Failed(notice)) = state(&driver, "a").fetches.get("a.pcapng") else { panic!("failed") };
+    assert!(notice.cause.contains("SHA-256"), "{notice:?}");
+    assert_eq!(std::fs::read_dir(folders.out.path().join("a")).expect("the folder").count(), 0);
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_is_named() {
+    let folders = folders();
+    leave_file(folders.ring.path(), "a.pcapng", 5);
+    let site = Arc::new(TestSite::new(&[("a", Behaviour::Good)], folders.ring.path()));
+    // A file stands where the node's folder would be.
+    std::fs::write(folders.out.path().join("a"), b"in the way").expect("written");
+    let mut driver = deployed(&site, &folders).await;
+    driver.until("the file", |app| app.nodes[&"a".into()].files.len() == 1).await;
+    driver.send(Event::Action(Action::FetchAll));
+    let failed = |state: &NodeState| matches!(state.fetches.get("a.pcapng"), Some(FetchProgress::Failed(_)));
+    driver.until("the failure", |app| app.nodes.values().all(failed)).await;
+    let Some(FetchProgress::Failed(notice)) = state(&driver, "a").fetches.get("a.pcapng") else { panic!("failed") };
+    assert!(notice.cause.contains("cannot write") && notice.next_step.contains("--out"), "{notice:?}");
+}
+
+#[tokio::test]
+async fn leaving_fetches_every_file_and_ends_with_a_receipt() {
+    let folders = folders();
+    leave_file(folders.ring.path(), "a.pcapng", 5);
+    let site = Arc::new(TestSite::new(&[("a", Behaviour::Good)], folders.ring.path()));
+    let mut driver = deployed(&site, &folders).await;
+    driver.until("the file", |app| app.nodes[&"a".into()].files.len() == 1).await;
+    driver.send(Event::Action(Action::Quit));
+    assert!(!driver.ended, "it asks first");
+    driver.send(Event::Action(Action::Open));
+    driver.until("the end", |_| false).await;
+    assert!(driver.ended);
+    let app = driver.engine.shut_down().await;
+    let text = app.receipt().text();
+    assert!(text.contains("fetched") && text.contains("a.pcapng") && !text.contains("LOST"), "{text}");
+}
+
+/// A tunnel whose reader never reads costs the agent nothing and the others nothing.
+#[tokio::test]
+async fn a_stalled_reader_holds_nobody_up() {
+    let folders = folders();
+    let site = TestSite::new(&[("a", Behaviour::Good)], folders.ring.path());
+    let (mut stalled, theirs) = tokio::io::duplex(256);
+    let hub = site.hub.clone();
+    tokio::spawn(async move {
+        let (reader, writer) = tokio::io::split(theirs);
+        nodewatch_agent::server::serve(reader, writer, &hub).await
+    });
+    let hello =
+        nodewatch_protocol::encode(&nodewatch_protocol::ToAgent::Hello(Hello::of("test", "0"))).expect("a line");
+    stalled.write_all(&hello).await.expect("room");
+
+    let site = Arc::new(site);
+    let mut driver = deployed(&site, &folders).await;
+    for _ in 0..3 {
+        let listener = std::net::UdpSocket::bind("127.0.0.1:0").expect("bind");
+        let port = format!("udp {}", listener.local_addr().expect("an address")).parse().expect("a port");
+        driver.until("the new port", |app| app.nodes[&"a".into()].ports.contains_key(&port)).await;
+    }
+    // It was served as far as it read.
+    let mut line = String::new();
+    BufReader::new(stalled).read_line(&mut line).await.expect("a line");
+    assert!(line.starts_with("{\"hello\""), "{line}");
+}
