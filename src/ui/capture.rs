@@ -37,7 +37,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &NodeState, theme: 
     let sizes = if area.height >= 16 { SIZE_BUCKETS.len() as u16 + 2 } else { 0 };
     let [chart_area, sizes_area] = Layout::vertical([Constraint::Min(0), Constraint::Length(sizes)]).areas(right);
     chart(frame, chart_area, state, theme);
-    frame.render_widget(Paragraph::new(size_lines(statistics, theme)), sizes_area);
+    frame.render_widget(Paragraph::new(size_lines(statistics, sizes_area.width, theme)), sizes_area);
 }
 
 fn idle_text(state: &NodeState) -> String {
@@ -94,7 +94,9 @@ fn mix(statistics: &Statistics, theme: &Theme) -> Vec<Line<'static>> {
     statistics.mix.iter().map(share).collect()
 }
 
-fn size_lines(statistics: &Statistics, theme: &Theme) -> Vec<Line<'static>> {
+fn size_lines(statistics: &Statistics, width: u16, theme: &Theme) -> Vec<Line<'static>> {
+    // Label, number and the spaces around them come first.
+    let room = usize::from(width).saturating_sub(10 + 6 + 3).min(40);
     let most = statistics.sizes.iter().copied().max().unwrap_or(0);
     let mut lines = vec![Line::styled(" packet sizes in bytes", theme.dim)];
     for (index, &number) in statistics.sizes.iter().enumerate() {
@@ -103,7 +105,7 @@ fn size_lines(statistics: &Statistics, theme: &Theme) -> Vec<Line<'static>> {
             (_, Some(bound)) => format!("{}-{bound}", SIZE_BUCKETS[index - 1] + 1),
             (_, None) => format!("over {}", SIZE_BUCKETS[SIZE_BUCKETS.len() - 1]),
         };
-        let text = format!(" {} {} {}", fit_right(&label, 10), bar(number, most, 20, theme), count(number));
+        let text = format!(" {} {} {}", fit_right(&label, 10), bar(number, most, room, theme), count(number));
         lines.push(Line::raw(text));
     }
     lines

@@ -23,7 +23,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
         frame.render_widget(Line::styled(" no capture file on this node", theme.dim), area);
         return;
     }
-    let head = format!(" {} {} {}  WHERE", fit("FILE", 36), fit_right("SIZE", 10), fit_right("PACKETS", 8));
+    let head = format!(" {} {} {}  WHERE", fit("FILE", 36), fit_right("SIZE", 8), fit_right("PACKETS", 7));
     let mut lines = vec![Line::styled(head, theme.dim)];
     for (index, file) in state.files.iter().enumerate() {
         let selected = full && index == app.file_cursor;
@@ -32,8 +32,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
             "{}{} {} {}  ",
             if selected { theme.symbols.cursor } else { " " },
             fit(&visible(&file.name), 36),
-            fit_right(&bytes(file.size), 10),
-            fit_right(&count(file.packets), 8)
+            fit_right(&bytes(file.size), 8),
+            fit_right(&count(file.packets), 7)
         );
         let row = if selected { theme.selected } else { theme.plain };
         lines.push(Line::from(vec![Span::styled(name, row), Span::styled(place, style)]));
@@ -44,7 +44,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
 
 fn place(file: &CaptureFile, state: &NodeState, theme: &Theme) -> (String, Style) {
     if file.state == FileState::Open {
-        return ("being written on the node".to_owned(), theme.accent);
+        return ("being written".to_owned(), theme.accent);
     }
     match state.fetches.get(&file.name) {
         None => ("on the node".to_owned(), theme.plain),
@@ -62,5 +62,5 @@ fn place(file: &CaptureFile, state: &NodeState, theme: &Theme) -> (String, Style
 /// A bar with its percentage.
 pub(super) fn progress(have: u64, size: u64, theme: &Theme) -> String {
     let percent = (have as f64 * 100.0 / size.max(1) as f64).min(100.0);
-    format!("[{}] {percent:3.0}%", bar(have, size, 16, theme))
+    format!("[{}] {percent:3.0}%", bar(have, size, 12, theme))
 }

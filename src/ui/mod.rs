@@ -115,9 +115,11 @@ fn blocked(state: &NodeState) -> Option<String> {
 
 fn draw_tabs(frame: &mut Frame<'_>, area: Rect, current: View, state: &NodeState, theme: &Theme) {
     let rule = theme.symbols.rule;
+    // The tabs and the rules between them come first.
+    let room = usize::from(area.width).saturating_sub(52);
     let mut spans = vec![
         Span::styled(format!(" {rule} "), theme.dim),
-        Span::styled(visible(&state.node.name.0), theme.title),
+        Span::styled(widgets::short_name(&state.node.name, room), theme.title),
         Span::styled(format!(" {rule}{rule} "), theme.dim),
     ];
     for (index, view) in View::ALL.into_iter().enumerate() {

@@ -12,7 +12,7 @@ use ratatui::{
 
 use super::{
     Theme,
-    widgets::{fit, fit_right, sparkline, wrapped},
+    widgets::{fit, fit_right, short_name, sparkline, wrapped},
 };
 use crate::{
     app::{
@@ -152,7 +152,7 @@ fn row(
         Span::styled(if marked { theme.symbols.mark } else { " " }, theme.warn),
         Span::raw(" "),
         Span::styled(
-            fit(&visible(&state.node.name.0), name_width),
+            fit(&short_name(&state.node.name, name_width), name_width),
             if marked { base.patch(theme.title) } else { base },
         ),
     ];

@@ -10,6 +10,7 @@ use ratatui::{
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::Theme;
+use crate::{model::NodeName, text::visible};
 
 /// Text in exactly that many columns: cut with an ellipsis, or padded. The text must be visible already.
 pub(super) fn fit(text: &str, width: usize) -> String {
@@ -38,6 +39,15 @@ pub(super) fn fit(text: &str, width: usize) -> String {
 pub(super) fn fit_right(text: &str, width: usize) -> String {
     let have = text.width();
     if have <= width { format!("{}{text}", " ".repeat(width - have)) } else { fit(text, width) }
+}
+
+/// A node's name in at most that many columns; a domain that does not fit is left out, as in `ip-10-0-1-12`.
+pub(super) fn short_name(name: &NodeName, width: usize) -> String {
+    let shown = visible(&name.0);
+    match shown.split_once('.') {
+        Some((host, _)) if shown.width() > width && host.parse::<u8>().is_err() => host.to_owned(),
+        _ => shown,
+    }
 }
 
 /// Text over as many lines as it needs.
