@@ -1,1 +1,205 @@
-fn main() {}
+//! The program with 1,000 nodes, each with an update a second: frame time, key to screen, CPU and memory.
+//!
+//! The whole program but its terminal device: engine, protocol and screens are real, the agents are written lines over
+//! in-memory streams in this same process, whose CPU time counts too. Run by `make bench`.
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people")]
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crossterm::event::{Event as TerminalEvent, KeyCode, KeyEvent, KeyModifiers};
+use futures::{
+    FutureExt, StreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+use nodewatch_protocol::{
+    CaptureSpec, CaptureState, Dropped, FromAgent, Hello, PortsKind, PortsUpdate, Share, Statistics, Update, Window,
+    encode,
+};
+use nodewatch_tui::{
+    app::{App, Event},
+    model::{DeployProgress, MadeObject, Node, NodeName, NodesChange, Place, Readiness, Removal, SessionId},
+    runtime::{Engine, terminal},
+    site::{Bulk, FilePart, OpenError, Site, Tunnel},
+    ui::{self, Theme},
+};
+use ratatui::{Terminal, TerminalOptions, Viewport, backend::CrosstermBackend, layout::Rect};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+const NODES: usize = 1000;
+const KEYS: usize = 60;
+const BETWEEN_KEYS: Duration = Duration::from_millis(250);
+
+struct Crowd;
+
+fn name(index: usize) -> NodeName {
+    NodeName(format!("ip-10-0-{}-{}", index / 250, index % 250))
+}
+
+impl Site for Crowd {
+    fn nodes(&self) -> BoxStream<'static, NodesChange> {
+        let node = |index| Node {
+            name: name(index),
+            readiness: Readiness::Ready,
+            cordoned: false,
+            zone: Some("eu-west-1a".into()),
+            instance_type: Some("m5.large".into()),
+            addresses: vec![],
+            labels: BTreeMap::new(),
+            version: None,
+        };
+        let all = (0..NODES).map(node).collect();
+        stream::iter([NodesChange::Replaced(all)]).chain(stream::pending()).boxed()
+    }
+
+    fn deploy(&self, nodes: Vec<NodeName>) -> BoxStream<'static, (NodeName, DeployProgress)> {
+        stream::iter(nodes).map(|node| (node, DeployProgress::Running)).chain(stream::pending()).boxed()
+    }
+
+    fn open(&self, _node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>> {
+        async {
+            let (ours, theirs) = tokio::io::duplex(64 * 1024);
+            tokio::spawn(agent(theirs));
+            let (reader, writer) = tokio::io::split(ours);
+            Ok(Tunnel { reader: Box::new(reader), writer: Box::new(writer), guard: Box::new(()) })
+        }
+        .boxed()
+    }
+
+    fn fetch(&self, _node: &NodeName, _part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>> {
+        async { Err(OpenError("no files here".into())) }.boxed()
+    }
+
+    fn made(&self) -> Vec<MadeObject> {
+        vec![]
+    }
+
+    fn remove(&self) -> BoxStream<'static, Removal> {
+        stream::iter([Removal::Finished]).boxed()
+    }
+}
+
+/// An agent with twenty ports and a capture.
+async fn agent(stream: tokio::io::DuplexStream) {
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let opened = (1000..1020).map(|port| format!("tcp 0.0.0.0:{port}").parse().unwrap()).collect();
+    let spec = CaptureSpec::default();
+    for message in [
+        FromAgent::Hello(Hello::of("nodewatch-agent", "0")),
+        FromAgent::Update(Update::Ports(PortsUpdate { at: 0, kind: PortsKind::Snapshot, opened, closed: vec![] })),
+        FromAgent::Update(Update::Capture(CaptureState::Running { since: 0, interfaces: vec!["eth0".into()], spec })),
+    ] {
+        writer.write_all(&encode(&message).unwrap()).await.unwrap();
+    }
+    let mut asked = [0; 4096];
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    let mut elapsed = 0;
+    loop {
+        tokio::select! {
+            read = reader.read(&mut asked) => if read.is_ok_and(|read| read > 0) { continue } else { return },
+            _ = second.tick() => {}
+        }
+        elapsed += 1000;
+        let statistics = Statistics {
+            at: elapsed,
+            elapsed,
+            packets: elapsed * 10,
+            bytes: elapsed * 9000,
+            window: Window { millis: 1000, packets: 10_000 + elapsed % 777, bytes: 9_000_000 },
+            dropped: Dropped::default(),
+            interfaces: vec![],
+            mix: vec![],
+            sizes: [1; 7],
+            flows: vec![],
+            flows_tracked: 0,
+            flows_overflow: Share::default(),
+        };
+        let update = FromAgent::Update(Update::Statistics(Box::new(statistics)));
+        if writer.write_all(&encode(&update).unwrap()).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(measure());
+}
+
+async fn measure() {
+    let place = Place::Cluster { context: "bench".into(), flavour: None };
+    let app = App::new(place, SessionId::new(1), Duration::from_secs(3600));
+    let mut engine = Engine::start(app, Arc::new(Crowd), std::env::temp_dir());
+    while engine.app.nodes.is_empty() {
+        let event = engine.next().await;
+        engine.handle(event);
+    }
+    engine.handle(Event::DeployTo((0..NODES).map(name).collect()));
+    while engine.app.agents().0 < NODES {
+        let event = engine.next().await;
+        engine.handle(event);
+    }
+
+    let viewport = TerminalOptions { viewport: Viewport::Fixed(Rect::new(0, 0, 160, 50)) };
+    let mut screen = Terminal::with_options(CrosstermBackend::new(io::sink()), viewport).unwrap();
+    let theme = Theme::standard();
+    let (pressed, mut answered) = tokio::sync::mpsc::unbounded_channel();
+    let keys = stream::unfold(0, move |index| {
+        let pressed = pressed.clone();
+        async move {
+            tokio::time::sleep(BETWEEN_KEYS).await;
+            if index == KEYS {
+                return None;
+            }
+            pressed.send(Instant::now()).unwrap();
+            let key = KeyEvent::new(KeyCode::Char('j'), KeyModifiers::NONE);
+            Some((Ok(TerminalEvent::Key(key)), index + 1))
+        }
+    });
+    let mut latencies = Vec::new();
+    let begin = Instant::now();
+    let cpu_before = cpu_time();
+    let driving = terminal::drive(&mut engine, &mut screen, &theme, Box::pin(keys), |_| {
+        while let Ok(at) = answered.try_recv() {
+            latencies.push(at.elapsed());
+        }
+    });
+    // With its keys at an end the program leaves; the time until then is what is measured.
+    let _ = tokio::time::timeout(BETWEEN_KEYS * (KEYS as u32), driving).await;
+    let share = cpu_time().saturating_sub(cpu_before).as_secs_f64() / begin.elapsed().as_secs_f64();
+
+    let mut frames: Vec<Duration> = (0..500)
+        .map(|index| {
+            engine.app.cursor = Some(name(index * 2));
+            let begin = Instant::now();
+            screen.draw(|frame| ui::draw(frame, &engine.app, &theme)).unwrap();
+            begin.elapsed()
+        })
+        .collect();
+    frames.sort();
+    latencies.sort();
+    let at = |sorted: &[Duration], percent: usize| sorted[(sorted.len() - 1) * percent / 100];
+    println!("screens   {NODES} nodes with an update a second, 160x50");
+    println!("          frame p50 {:.2?}, p99 {:.2?} (goal 8 ms)", at(&frames, 50), at(&frames, 99));
+    println!("          key to screen p50 {:.2?}, worst {:.2?} (goal 33 ms)", at(&latencies, 50), at(&latencies, 100));
+    println!("          {:.1} % of a core, the 1,000 agents' share included (goal 25)", share * 100.0);
+    println!("          {} at most (goal 120000 kB)", peak_memory());
+}
+
+/// User and system time of this process.
+fn cpu_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    Duration::from_millis(ticks * 10)
+}
+
+fn peak_memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    status.lines().find(|line| line.starts_with("VmHWM")).unwrap().replace("VmHWM:", "").trim().to_owned()
+}

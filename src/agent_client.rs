@@ -147,18 +147,16 @@ async fn one_tunnel(
                 }
                 continue;
             }
-            ask = asks.recv() => match ask {
-                Some(Ask { request, answer }) => {
-                    waiting.insert(next_id, answer);
-                    request
-                }
-                None => {
+            ask = asks.recv() => {
+                let Some(Ask { request, answer }) = ask else {
                     let goodbye = ToAgent::Request { id: next_id, request: Request::Goodbye };
                     // A goodbye that cannot be said is one that the agent notices by the cut.
                     let _ = timeout(Duration::from_secs(1), say(&mut writer, &goodbye)).await;
                     return Ok(());
-                }
-            },
+                };
+                waiting.insert(next_id, answer);
+                request
+            }
             _ = heartbeat.tick() => Request::Heartbeat,
         };
         timeout(SILENCE, say(&mut writer, &ToAgent::Request { id: next_id, request }))

@@ -2,7 +2,7 @@
 //!
 //! Owns formats only. Must not know what is being written or where it goes.
 
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
 use nodewatch_protocol::UnixMillis;
 
@@ -31,7 +31,8 @@ fn is_hidden(character: char) -> bool {
 pub fn json_line(value: &serde_json::Value) -> String {
     value.to_string().chars().fold(String::new(), |mut line, character| {
         if is_hidden(character) {
-            line.push_str(&format!("\\u{:04x}", character as u32));
+            // Writing to a String does not fail.
+            let _ = write!(line, "\\u{:04x}", character as u32);
         } else {
             line.push(character);
         }

@@ -15,7 +15,7 @@ use crate::{
 pub const STOP_WITHIN: u64 = 15_000;
 
 /// How far the exit is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Nothing has been done yet; Enter goes on.
     Asking,
@@ -157,7 +157,7 @@ mod tests {
         assert!(!exit.apply(Removal::Gone(object("Job"))));
         assert!(!exit.apply(Removal::Removing(object("Namespace"))));
         assert!(exit.apply(Removal::Finished));
-        assert_eq!((exit.phase.clone(), exit.left()), (Phase::RemoveFailed, 1));
+        assert_eq!((exit.phase, exit.left()), (Phase::RemoveFailed, 1));
         exit.apply(Removal::Gone(object("Namespace")));
         exit.apply(Removal::Finished);
         assert_eq!(exit.phase, Phase::Done);

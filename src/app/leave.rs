@@ -59,14 +59,14 @@ impl App {
 
     fn exit_phase(&self) -> Option<Phase> {
         match &self.overlay {
-            Some(Overlay::Exit(exit)) => Some(exit.phase.clone()),
+            Some(Overlay::Exit(exit)) => Some(exit.phase),
             _ => None,
         }
     }
 
     fn enter(&mut self, phase: Phase) -> Vec<Effect> {
         if let Some(Overlay::Exit(exit)) = &mut self.overlay {
-            exit.phase = phase.clone();
+            exit.phase = phase;
         }
         let mut effects = match phase {
             Phase::Fetching => self.fetch_all(),

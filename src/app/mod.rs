@@ -93,7 +93,7 @@ pub enum Overlay {
         before: (String, Filter),
     },
     /// The capture form.
-    Form(CaptureForm),
+    Form(Box<CaptureForm>),
     /// A question that Enter says yes to.
     Confirm(Confirm),
     /// The guided exit.

@@ -139,9 +139,8 @@ impl App {
             Action::Deploy => return self.ask_deploy(),
             Action::Capture => return self.toggle_capture(),
             Action::CaptureOptions => {
-                if !self.capture_targets().is_empty() {
-                    self.overlay = Some(Overlay::Form(self.form.clone()));
-                }
+                let targets = self.capture_targets();
+                self.overlay = (!targets.is_empty()).then(|| Overlay::Form(Box::new(self.form.clone())));
             }
             Action::Pause => self.paused = !self.paused,
             Action::Help => self.overlay = Some(Overlay::Help),
@@ -180,14 +179,14 @@ impl App {
                 Action::Down | Action::NextView => form.step(1),
                 Action::Open => {
                     if let Some(spec) = form.submit() {
-                        self.form = form.clone();
+                        self.form = (**form).clone();
                         self.overlay = None;
                         let targets = self.capture_targets();
                         return self.start_captures(targets, &spec);
                     }
                 }
                 Action::Back => {
-                    self.form = form.clone();
+                    self.form = (**form).clone();
                     self.form.error = None;
                     self.overlay = None;
                 }
@@ -279,12 +278,11 @@ impl App {
             0 if targets.is_empty() => Vec::new(),
             0 => {
                 let mut form = self.form.clone();
-                match form.submit() {
-                    Some(spec) => self.start_captures(targets, &spec),
-                    None => {
-                        self.overlay = Some(Overlay::Form(form));
-                        Vec::new()
-                    }
+                if let Some(spec) = form.submit() {
+                    self.start_captures(targets, &spec)
+                } else {
+                    self.overlay = Some(Overlay::Form(Box::new(form)));
+                    Vec::new()
                 }
             }
             1 => self.stop_captures(running),

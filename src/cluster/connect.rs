@@ -31,6 +31,11 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// A cluster behind a client that was made elsewhere.
+    pub fn over(client: Client, place: Place) -> Self {
+        Self { client, place }
+    }
+
     /// Reads the kubeconfig and makes a client. Nothing is sent yet.
     pub async fn open(target: &Target) -> Result<Self, Notice> {
         let file = match &target.kubeconfig {

@@ -68,14 +68,14 @@ async fn make_base(cluster: &Cluster) -> Result<(), Notice> {
     let _turn = cluster.state.base.lock().await;
     let made = |kind| lock(&cluster.state.made).iter().any(|made| made.kind == kind);
     if !made(Kind::Namespace) {
-        let object = objects::namespace(&cluster.session).map_err(broken)?;
+        let object = objects::namespace(&cluster.session).map_err(|error| broken(&error))?;
         let attempt =
             Attempt { what: format!("create namespace {}", cluster.namespace()), rights: "create on namespaces" };
         let api: Api<Namespace> = Api::all(cluster.client.clone());
         create(cluster, &api, &object, Kind::Namespace, "the session", &attempt).await?;
     }
     if !made(Kind::ServiceAccount) {
-        let object = objects::service_account(&cluster.session).map_err(broken)?;
+        let object = objects::service_account(&cluster.session).map_err(|error| broken(&error))?;
         let attempt =
             Attempt { what: "create the agents' service account".to_owned(), rights: "create on serviceaccounts" };
         let api: Api<ServiceAccount> = Api::namespaced(cluster.client.clone(), &cluster.namespace());
@@ -88,7 +88,8 @@ async fn make_job(cluster: &Cluster, node: &NodeName) -> Result<(), Notice> {
     let attempt = lock(&cluster.state.jobs).values().filter(|known| *known == node).count() + 1;
     let spent = cluster.state.began.get().map_or(Duration::ZERO, Instant::elapsed);
     let left = cluster.settings.budget.saturating_sub(spent);
-    let job = objects::agent_job(&cluster.session, node, attempt, &cluster.settings, left).map_err(broken)?;
+    let job =
+        objects::agent_job(&cluster.session, node, attempt, &cluster.settings, left).map_err(|error| broken(&error))?;
     // Known before it exists, so that its first pod finds its node.
     lock(&cluster.state.jobs).insert(job.name_any(), node.clone());
     let api: Api<Job> = Api::namespaced(cluster.client.clone(), &cluster.namespace());
@@ -117,7 +118,7 @@ where
     Ok(())
 }
 
-fn broken(error: objects::ManifestError) -> Notice {
+fn broken(error: &objects::ManifestError) -> Notice {
     Notice::error("nothing was created", error.to_string(), "this is a defect of nodewatch-tui: please report it")
 }
 

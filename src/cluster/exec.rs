@@ -37,7 +37,11 @@ pub(super) fn open(cluster: &Cluster, node: &NodeName) -> BoxFuture<'static, Res
     .boxed()
 }
 
-pub(super) fn fetch(cluster: &Cluster, node: &NodeName, part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>> {
+pub(super) fn fetch(
+    cluster: &Cluster,
+    node: &NodeName,
+    part: &FilePart,
+) -> BoxFuture<'static, Result<Bulk, OpenError>> {
     let offset = format!("--offset={}", part.offset);
     let length = format!("--length={}", part.length);
     let command = [AGENT, "fetch", &offset, &length, "--", &part.file].map(str::to_owned).to_vec();

@@ -127,7 +127,7 @@ impl Site for Cluster {
     }
 
     fn fetch(&self, node: &NodeName, part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>> {
-        exec::fetch(self, node, part)
+        exec::fetch(self, node, &part)
     }
 
     fn made(&self) -> Vec<MadeObject> {

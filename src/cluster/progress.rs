@@ -123,12 +123,12 @@ pub(super) fn of_event(event: &Event) -> Option<DeployProgress> {
 mod tests {
     use super::*;
 
-    fn pod(status: serde_json::Value) -> DeployProgress {
+    fn pod(status: &serde_json::Value) -> DeployProgress {
         of_pod(&serde_json::from_value(serde_json::json!({"metadata": {}, "status": status})).expect("a pod"))
     }
 
     fn waiting(reason: &str) -> DeployProgress {
-        pod(serde_json::json!({"phase": "Pending", "containerStatuses": [{
+        pod(&serde_json::json!({"phase": "Pending", "containerStatuses": [{
             "name": "agent", "image": "reg/agent:1", "imageID": "", "ready": false, "restartCount": 0,
             "state": {"waiting": {"reason": reason, "message": "why"}}}]}))
     }
@@ -150,18 +150,18 @@ mod tests {
 
     #[test]
     fn an_unschedulable_pod_says_why() {
-        let progress = pod(serde_json::json!({"phase": "Pending", "conditions": [{
+        let progress = pod(&serde_json::json!({"phase": "Pending", "conditions": [{
             "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/2 nodes"}]}));
         assert_eq!(headline(Some(progress)), "the pod cannot be scheduled onto its node");
     }
 
     #[test]
     fn a_running_container_is_running_and_an_evicted_pod_has_ended() {
-        let running = pod(serde_json::json!({"phase": "Running", "containerStatuses": [{
+        let running = pod(&serde_json::json!({"phase": "Running", "containerStatuses": [{
             "name": "agent", "image": "i", "imageID": "", "ready": true, "restartCount": 0,
             "state": {"running": {}}}]}));
         assert_eq!(running, DeployProgress::Running);
-        let evicted = pod(serde_json::json!({"phase": "Failed", "reason": "Evicted", "message": "low on disk"}));
+        let evicted = pod(&serde_json::json!({"phase": "Failed", "reason": "Evicted", "message": "low on disk"}));
         assert_eq!(evicted, DeployProgress::Ended("its pod failed: Evicted low on disk".into()));
     }
 

@@ -1,6 +1,6 @@
 //! Removal of what the session has made: by UID and session label, and believed only when it was seen gone.
 //!
-//! Owns the preconditions and the patience.
+//! Owns the order, the preconditions and the patience.
 
 use std::time::{Duration, Instant};
 
@@ -35,9 +35,12 @@ const PARALLEL: usize = 10;
 
 pub(super) fn remove(cluster: Cluster) -> BoxStream<'static, Removal> {
     produce(move |tell| async move {
-        // All at once: the namespace takes its time, and each object is looked at on its own anyway.
-        let wanted = lock(&cluster.state.made).clone();
-        stream::iter(wanted).for_each_concurrent(PARALLEL, |made| remove_one(&cluster, made, &tell)).await;
+        // Jobs with their pods first: a namespace that is deleted around ending pods is looked at again only much later.
+        let (jobs, rest): (Vec<Made>, Vec<Made>) =
+            lock(&cluster.state.made).iter().cloned().partition(|made| made.kind == Kind::Job);
+        for wanted in [jobs, rest] {
+            stream::iter(wanted).for_each_concurrent(PARALLEL, |made| remove_one(&cluster, made, &tell)).await;
+        }
         // Nobody listening means that the program has ended.
         let _ = tell.send(Removal::Finished).await;
     })

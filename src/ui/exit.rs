@@ -16,6 +16,7 @@ use crate::{
     app::{
         App,
         exit::{Exit, Fate, Phase},
+        node::NodeState,
     },
     config::keymap::key_for,
     model::FetchProgress,
@@ -39,7 +40,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, exit: &Exit, th
 }
 
 fn headline(app: &App, exit: &Exit) -> String {
-    let files: Vec<_> = app.nodes.values().flat_map(|state| state.unfetched()).collect();
+    let files: Vec<_> = app.nodes.values().flat_map(NodeState::unfetched).collect();
     let size: u64 = files.iter().map(|file| file.size).sum();
     match exit.phase {
         Phase::Asking => format!(

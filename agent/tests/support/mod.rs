@@ -1,4 +1,5 @@
 //! Network namespaces, an agent as a child process, and tshark as the referee.
+#![allow(clippy::print_stderr, reason = "a test says why it was skipped")]
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::{

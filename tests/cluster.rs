@@ -1,0 +1,238 @@
+//! The program against a real cluster, from outside: `make test-cluster`.
+
+mod cluster_support;
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use cluster_support::{Tmux, disturb, json_lines, kubectl, leftovers, nodes, program, run, tshark};
+
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn nodes_are_listed_as_kubectl_lists_them() {
+    let output = run(&["nodes", "-o", "json"]);
+    assert_eq!(output.status.code(), Some(0));
+    let listed: Vec<String> =
+        json_lines(&output).iter().map(|node| node["name"].as_str().expect("a name").to_owned()).collect();
+    assert_eq!(listed, nodes());
+}
+
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn ports_of_every_node_and_nothing_is_left() {
+    let output = run(&["ports", "--all", "-o", "json"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    for report in json_lines(&output) {
+        let ports = report["ports"].as_array().expect("ports");
+        assert!(ports.iter().any(|port| port["port"] == 10250), "every kubelet listens on 10250: {report}");
+    }
+    assert_eq!(json_lines(&output).len(), nodes().len());
+    assert!(said.contains("were seen gone, nothing is left"), "{said}");
+    assert_eq!(leftovers(), "");
+}
+
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn a_capture_comes_home_whole_and_checked() {
+    let out = tempfile::tempdir().expect("a folder");
+    let folder = out.path().to_str().expect("a path");
+    let output = run(&[
+        "capture",
+        "--all",
+        "--filter",
+        "tcp port 10250 or tcp port 16443",
+        "--duration",
+        "4s",
+        "--out",
+        folder,
+        "-o",
+        "json",
+    ]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let files = json_lines(&output);
+    assert_eq!(files.len(), nodes().len());
+    for file in files {
+        let path = Path::new(file["path"].as_str().expect("a path"));
+        let packets = tshark(path);
+        assert_eq!(Some(packets as u64), file["packets"].as_u64(), "{file}");
+        assert!(packets > 0, "a kubelet talks to its API server all the time: {file}");
+        assert_eq!(file["dropped"], serde_json::json!({"kernel": 0, "interface": 0, "queue": 0}));
+    }
+    assert_eq!(leftovers(), "");
+}
+
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn an_image_that_is_not_there_is_told_within_seconds() {
+    let begin = Instant::now();
+    let node = nodes().remove(0);
+    let output = run(&["ports", "--nodes", &node, "--image", "nodewatch-agent:none", "--image-pull-policy", "Never"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("the image nodewatch-agent:none cannot be pulled") && said.contains("--image"), "{said}");
+    assert!(begin.elapsed() < Duration::from_secs(120), "the reason comes long before any time-out");
+    assert_eq!(leftovers(), "");
+}
+
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn what_is_refused_before_anything_is_created() {
+    for (arguments, token) in [
+        (vec!["ports", "--nodes", "nowhere"], "no node \"nowhere\""),
+        (vec!["capture", "--all", "--filter", "tcp prt 80"], "does not compile"),
+        (vec!["ports"], "no node was chosen"),
+    ] {
+        let output = run(&arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(token), "{said}");
+    }
+    assert_eq!(leftovers(), "");
+}
+
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn an_interface_that_no_node_has_is_refused_by_the_agent() {
+    let out = tempfile::tempdir().expect("a folder");
+    let folder = out.path().to_str().expect("a path");
+    let node = nodes().remove(0);
+    let output = run(&["capture", "--nodes", &node, "-i", "nope7", "--duration", "2s", "--out", folder]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("no interface \"nope7\"") && said.contains("eth0"), "{said}");
+    assert_eq!(leftovers(), "");
+}
+
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn a_user_without_rights_is_told_which_are_missing() {
+    kubectl(&["create", "namespace", "restricted"]);
+    kubectl(&["-n", "restricted", "create", "serviceaccount", "nobody"]);
+    let config = cluster_support::kubeconfig_of_service_account("restricted", "nobody");
+    let path = config.path().to_str().expect("a path");
+    let output = run(&["nodes", "--kubeconfig", path]);
+    kubectl(&["delete", "namespace", "restricted", "--wait=true"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    assert!(said.contains("cannot list the nodes") && said.contains("list and watch on nodes"), "{said}");
+}
+
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn interrupted_in_the_middle_it_cleans_up() {
+    // A watch is meant to end so; a deployment is not.
+    for (signal, after, code) in [("INT", Moment::Report, 0), ("TERM", Moment::Report, 0), ("TERM", Moment::Job, 1)] {
+        let mut child = program(&["ports", "--all", "--watch", "--interval", "1s", "-o", "json"]);
+        let mut said = cluster_support::errors(&mut child);
+        match after {
+            Moment::Report => assert!(cluster_support::first_result(&mut child).contains("\"ports\"")),
+            Moment::Job => assert!(cluster_support::line_with(&mut said, "the Job is created").contains("deploying")),
+        }
+        cluster_support::kill(&child, signal);
+        let rest: Vec<String> = said.map_while(Result::ok).collect();
+        assert_eq!(child.wait().expect("it ends").code(), Some(code), "SIG{signal}: {rest:?}");
+        assert!(rest.iter().any(|line| line.contains("nothing is left")), "SIG{signal}: {rest:?}");
+        assert_eq!(leftovers(), "");
+    }
+}
+
+/// When a signal comes.
+enum Moment {
+    Job,
+    Report,
+}
+
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn the_api_server_dies_and_the_capture_goes_on() {
+    let Some(disturb) = disturb() else { return };
+    let mut tmux = Tmux::start(120, 36);
+    tmux.until("Ready");
+    tmux.keys(&["C-a", "d", "Enter"]);
+    tmux.until("agents 2/2 live");
+    tmux.keys(&["c"]);
+    tmux.until("● 00:00:02");
+    disturb(&["kill", "apiserver"]);
+    tmux.until("lost");
+    disturb(&["start", "apiserver"]);
+    tmux.until("agents 2/2 live");
+    // The same capture: its clock has not begun anew.
+    tmux.until("● 00:00:1");
+    tmux.keys(&["q", "Enter"]);
+    let screen = tmux.until("EXIT ");
+    assert!(screen.contains("EXIT 0") && screen.contains("nothing is left"), "{screen}");
+    assert_eq!(screen.matches("fetched ").count(), 2, "{screen}");
+    assert_eq!(leftovers(), "");
+}
+
+/// A whole session by keys alone, at the smallest size.
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn a_first_session_by_keys_at_80x24() {
+    let first = nodes().remove(0);
+    let mut tmux = Tmux::start(80, 24);
+    tmux.until("Ready");
+    tmux.keys(&["?"]);
+    tmux.until("Keys (Esc closes)");
+    tmux.keys(&["Escape", "/"]);
+    tmux.text(&first);
+    tmux.keys(&["Enter", "d"]);
+    tmux.until("live");
+    tmux.until(":10250");
+    tmux.keys(&["C"]);
+    tmux.until("Capture filter");
+    tmux.text("tcp port 10250 or tcp port 16443");
+    tmux.keys(&["Enter"]);
+    tmux.until("● 00:00:0");
+    tmux.keys(&["Enter", "Tab"]);
+    tmux.until("packet sizes");
+    tmux.until("filter      tcp port 10250");
+    tmux.keys(&["c"]);
+    tmux.keys(&["Tab", "Tab"]);
+    tmux.until("on the node");
+    tmux.keys(&["Enter"]);
+    tmux.until("here, checked");
+    tmux.keys(&["q"]);
+    tmux.until("remove everything");
+    tmux.keys(&["Enter"]);
+    let screen = tmux.until("EXIT ");
+    assert!(screen.contains("EXIT 0"), "{screen}");
+    assert!(screen.contains("3 objects were made, 3 were seen gone, nothing is left"), "{screen}");
+    assert_eq!(leftovers(), "");
+    assert!(tmux.files().iter().all(|file| tshark(file) > 0) && tmux.files().len() == 1, "{:?}", tmux.files());
+}
+
+/// The pod is as locked down as SECURITY.md says, seen on the object that runs.
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn the_running_pod_has_one_capability_and_a_deadline() {
+    let mut child = program(&["ports", "--all", "--watch", "--session-budget", "10m"]);
+    let said = cluster_support::errors(&mut child);
+    cluster_support::first_result(&mut child);
+    let jobs = kubectl(&["get", "jobs,pods", "-A", "-l", "app.kubernetes.io/managed-by=nodewatch-tui", "-o", "json"]);
+    cluster_support::kill(&child, "TERM");
+    said.for_each(drop);
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    let list: serde_json::Value = serde_json::from_str(&jobs).expect("JSON");
+    let items = list["items"].as_array().expect("items");
+    let of = |kind: &str| items.iter().filter(|item| item["kind"] == kind).cloned().collect::<Vec<_>>();
+    for job in of("Job") {
+        let deadline = job["spec"]["activeDeadlineSeconds"].as_u64().expect("a deadline");
+        assert!((500..=600).contains(&deadline), "{deadline}");
+        assert_eq!(job["spec"]["ttlSecondsAfterFinished"], 60);
+    }
+    assert_eq!(of("Pod").len(), nodes().len());
+    for pod in of("Pod") {
+        let spec = &pod["spec"];
+        let security = &spec["containers"][0]["securityContext"];
+        assert_eq!(security["capabilities"], serde_json::json!({"add": ["NET_RAW"], "drop": ["ALL"]}));
+        assert_eq!(spec["automountServiceAccountToken"], false);
+        assert!(spec["volumes"].as_array().expect("volumes").iter().all(|volume| volume.get("emptyDir").is_some()));
+        assert!(spec.get("hostPID").is_none());
+    }
+    assert_eq!(leftovers(), "");
+}

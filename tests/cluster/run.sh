@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# The cluster tests: against the cluster that KUBECONFIG names, or against a real one on this machine, which is built
+# (once, into a cache folder), started and removed again.
+#   run.sh        runs the tests
+#   run.sh up     leaves a cluster running with the agent image loaded, and says how to use it
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+cd "$here/../.."
+: "${K8S_BIN:?}" "${CLUSTER_DIR:?}"
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+# The name that containerd gives an image without a registry.
+image=docker.io/library/nodewatch-agent:$version
+
+cargo build --quiet
+if [ -n "${KUBECONFIG:-}" ]; then
+  export NODEWATCH_IMAGE=${NODEWATCH_IMAGE:?name the agent image that the cluster can pull}
+else
+  [ "$(id -u)" = 0 ] || { echo "a cluster on this machine needs root; or set KUBECONFIG" >&2; exit 1; }
+  "$here/build-kubernetes.sh" "$K8S_BIN"
+  "$here/cluster.sh" down
+  [ "${1:-}" = up ] || trap '"$here/cluster.sh" down' EXIT
+  "$here/cluster.sh" up
+  archive=$(mktemp --suffix .tar)
+  "$here/image.sh" target/debug/nodewatch-agent "$archive" "$image"
+  "$here/cluster.sh" load "$archive"
+  rm -f "$archive"
+  export KUBECONFIG=$CLUSTER_DIR/kubeconfig NODEWATCH_IMAGE=$image
+  # Processes of this cluster may be killed and started by the tests.
+  export NODEWATCH_TEST_CLUSTER="$here/cluster.sh"
+fi
+if [ "${1:-}" = up ]; then
+  echo "export KUBECONFIG=$KUBECONFIG NODEWATCH_IMAGE=$image"
+  exit 0
+fi
+# One at a time: they share two nodes.
+cargo nextest run -p nodewatch-tui --test cluster --run-ignored only --test-threads 1 --no-fail-fast

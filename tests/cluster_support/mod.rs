@@ -1,0 +1,205 @@
+//! The program, kubectl and tmux as a user has them.
+#![allow(clippy::print_stderr, reason = "a test says why it was skipped")]
+
+use std::{
+    io::{BufRead, BufReader, Lines},
+    path::{Path, PathBuf},
+    process::{Child, ChildStderr, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_nodewatch-tui");
+
+pub fn run(arguments: &[&str]) -> Output {
+    Command::new(PROGRAM).args(arguments).output().expect("the program starts")
+}
+
+pub fn program(arguments: &[&str]) -> Child {
+    Command::new(PROGRAM)
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts")
+}
+
+pub fn errors(child: &mut Child) -> Lines<BufReader<ChildStderr>> {
+    BufReader::new(child.stderr.take().expect("piped")).lines()
+}
+
+/// The first line of results. What follows is left in the pipe, which has room for it.
+pub fn first_result(child: &mut Child) -> String {
+    let results = child.stdout.as_mut().expect("piped");
+    let mut line = String::new();
+    BufReader::new(results).read_line(&mut line).expect("a line");
+    line
+}
+
+pub fn line_with(lines: &mut Lines<BufReader<ChildStderr>>, text: &str) -> String {
+    lines.map_while(Result::ok).find(|line| line.contains(text)).expect("the program says so")
+}
+
+pub fn kill(child: &Child, signal: &str) {
+    let sent = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status();
+    assert!(sent.expect("kill").success());
+}
+
+pub fn json_lines(output: &Output) -> Vec<serde_json::Value> {
+    String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+pub fn kubectl(arguments: &[&str]) -> String {
+    let output = Command::new("kubectl").args(arguments).output().expect("kubectl");
+    assert!(output.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub fn nodes() -> Vec<String> {
+    kubectl(&["get", "nodes", "-o", "name"]).lines().map(|line| line.trim_start_matches("node/").to_owned()).collect()
+}
+
+/// Everything of ours in the cluster, by label; empty when nothing is.
+pub fn leftovers() -> String {
+    let kinds = "namespaces,jobs,pods,serviceaccounts";
+    kubectl(&[
+        "get",
+        kinds,
+        "-A",
+        "-l",
+        "app.kubernetes.io/managed-by=nodewatch-tui",
+        "--no-headers",
+        "--ignore-not-found",
+    ])
+}
+
+/// Kills and starts the processes of a cluster of our own; `None` on another's.
+pub fn disturb() -> Option<impl Fn(&[&str])> {
+    let Ok(script) = std::env::var("NODEWATCH_TEST_CLUSTER") else {
+        eprintln!("skipped: this cluster is not ours to disturb");
+        return None;
+    };
+    Some(move |arguments: &[&str]| {
+        assert!(Command::new(&script).args(arguments).status().expect("the script").success(), "{arguments:?}");
+    })
+}
+
+/// Packets in a file that tshark reads to its end.
+pub fn tshark(file: &Path) -> usize {
+    let output = Command::new("tshark").arg("-r").arg(file).args(["-n", "-T", "fields", "-e", "frame.len"]).output();
+    let output = output.expect("tshark");
+    let objections = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !objections.contains("cut short"), "{objections}");
+    String::from_utf8_lossy(&output.stdout).lines().count()
+}
+
+/// A kubeconfig for a service account, as somebody else would have it.
+pub fn kubeconfig_of_service_account(namespace: &str, name: &str) -> tempfile::NamedTempFile {
+    let jsonpath = |what: &[&str], path: &str| kubectl(&[what, &["-o", &format!("jsonpath={path}")]].concat());
+    let end = Instant::now() + Duration::from_secs(20);
+    let token = loop {
+        // Kubernetes before 1.24 makes the token by itself, a moment later.
+        let secret = jsonpath(&["-n", namespace, "get", "serviceaccount", name], "{.secrets[0].name}");
+        if !secret.is_empty() {
+            let encoded = jsonpath(&["-n", namespace, "get", "secret", &secret], "{.data.token}");
+            break base64(&encoded);
+        }
+        if Instant::now() > end {
+            break kubectl(&["-n", namespace, "create", "token", name]).trim().to_owned();
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    let config = kubectl(&["config", "view", "--raw", "--flatten", "--minify", "-o", "json"]);
+    let mut config: serde_json::Value = serde_json::from_str(&config).expect("JSON");
+    let user = config["contexts"][0]["context"]["user"].clone();
+    config["users"] = serde_json::json!([{"name": user, "user": {"token": token}}]);
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), config.to_string()).expect("written");
+    file
+}
+
+fn base64(encoded: &str) -> String {
+    let mut child =
+        Command::new("base64").arg("-d").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("base64");
+    std::io::Write::write_all(&mut child.stdin.take().expect("piped"), encoded.as_bytes()).expect("written");
+    String::from_utf8(child.wait_with_output().expect("decoded").stdout).expect("text")
+}
+
+/// The program in a terminal of that size.
+pub struct Tmux {
+    name: String,
+    folder: tempfile::TempDir,
+}
+
+impl Tmux {
+    pub fn start(width: u16, height: u16) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let name = format!("nodewatch-test-{}-{width}", std::process::id());
+        let command = format!("LANG=C.UTF-8 {PROGRAM}; echo EXIT $?; sleep 600");
+        let size = [width.to_string(), height.to_string()];
+        let started = Command::new("tmux")
+            .args(["-u", "new-session", "-d", "-s", &name, "-x", &size[0], "-y", &size[1], "-c"])
+            .arg(folder.path())
+            .arg(command)
+            .env("KUBECONFIG", std::env::var("KUBECONFIG").unwrap_or_default())
+            .status();
+        assert!(started.expect("tmux").success());
+        Self { name, folder }
+    }
+
+    /// One key after another, each with the time that a person takes.
+    pub fn keys(&mut self, keys: &[&str]) {
+        for key in keys {
+            self.send(&[key]);
+            std::thread::sleep(Duration::from_millis(250));
+        }
+    }
+
+    pub fn text(&mut self, text: &str) {
+        self.send(&["-l", text]);
+        std::thread::sleep(Duration::from_millis(250));
+    }
+
+    fn send(&self, keys: &[&str]) {
+        let sent = Command::new("tmux").args(["send-keys", "-t", &self.name]).args(keys).status();
+        assert!(sent.expect("tmux").success());
+    }
+
+    pub fn screen(&self) -> String {
+        // -J joins lines that the terminal has wrapped.
+        let shown = Command::new("tmux").args(["capture-pane", "-p", "-J", "-t", &self.name]).output().expect("tmux");
+        String::from_utf8_lossy(&shown.stdout).into_owned()
+    }
+
+    /// Waits until the screen shows that text, and returns the screen.
+    pub fn until(&mut self, text: &str) -> String {
+        let end = Instant::now() + Duration::from_secs(90);
+        loop {
+            let screen = self.screen();
+            if screen.contains(text) {
+                return screen;
+            }
+            assert!(Instant::now() < end, "{text:?} did not come:\n{screen}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// The capture files that the program has brought home.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.folder.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).expect("a folder") {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() { folders.push(path) } else { found.push(path) }
+            }
+        }
+        found
+    }
+}
+
+impl Drop for Tmux {
+    fn drop(&mut self) {
+        // The session may have ended by itself.
+        let _ = Command::new("tmux").args(["kill-session", "-t", &self.name]).status();
+    }
+}

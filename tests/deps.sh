@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Sees that what the tests need is there, and installs it on Debian and Ubuntu when run as root.
+#   deps.sh test | cluster
+set -euo pipefail
+declare -A package=(
+  [pcap.h]=libpcap-dev [cc]=gcc [tshark]=tshark [tcpdump]=tcpdump [ip]=iproute2 [setpriv]=util-linux [tmux]=tmux
+  [etcd]=etcd-server [containerd]=containerd [runc]=runc [openssl]=openssl [setcap]=libcap2-bin [python3]=python3
+  [bridge]=containernetworking-plugins [pkill]=procps [kubectl]=kubernetes-client
+)
+case ${1:?} in
+  test) wanted=(cc pcap.h tshark tcpdump ip setpriv tmux) ;;
+  cluster) wanted=(setcap python3) && [ -n "${KUBECONFIG:-}" ] || wanted+=(etcd containerd runc openssl bridge pkill kubectl) ;;
+esac
+there() {
+  case $1 in
+    pcap.h) [ -f /usr/include/pcap.h ] || [ -f /usr/include/pcap/pcap.h ] ;;
+    bridge) [ -x /usr/lib/cni/bridge ] ;;
+    setcap) command -v setcap || [ -x /sbin/setcap ] ;;
+    *) command -v "$1" ;;
+  esac >/dev/null 2>&1
+}
+missing=()
+for name in "${wanted[@]}"; do there "$name" || missing+=("${package[$name]}"); done
+if [ ${#missing[@]} -gt 0 ]; then
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    echo "missing: ${missing[*]} (the names of Debian's packages)" >&2
+    # Without these nothing builds; the tests that need the others say that they were skipped.
+    for name in "${missing[@]}"; do case $name in libpcap-dev | gcc) exit 1 ;; esac; done
+    exit 0
+  fi
+  echo "installing ${missing[*]}" >&2
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq
+  apt-get install -y -qq "${missing[@]}" >/dev/null
+fi
+command -v cargo-nextest >/dev/null || cargo install cargo-nextest --locked --quiet
