@@ -15,7 +15,8 @@ export TZ = UTC
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
-build: deps
+build:
+	@tests/deps.sh build
 	cargo build --quiet
 
 run: build ## watch this machine: ports and packets, no cluster needed
@@ -24,7 +25,7 @@ run: build ## watch this machine: ports and packets, no cluster needed
 lint: deps ## formatting, clippy, shell scripts
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
-	! command -v shellcheck >/dev/null || shellcheck tests/cluster/*.sh .ci/run
+	! command -v shellcheck >/dev/null || shellcheck tests/*.sh tests/cluster/*.sh .ci/run
 
 test: lint ## everything that needs no cluster; real packets where root allows
 	cargo nextest run --workspace

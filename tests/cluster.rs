@@ -121,6 +121,26 @@ fn a_user_without_rights_is_told_which_are_missing() {
     assert!(said.contains("cannot list the nodes") && said.contains("list and watch on nodes"), "{said}");
 }
 
+/// EKS's kubeconfig runs `aws eks get-token`; this one runs a command of ours that answers in the same form.
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn a_credential_plugin_is_run_and_its_failure_is_told() {
+    kubectl(&["create", "namespace", "plugin"]);
+    kubectl(&["-n", "plugin", "create", "serviceaccount", "somebody"]);
+    let works = cluster_support::kubeconfig_with_plugin("plugin", "somebody");
+    let who = run(&["nodes", "--kubeconfig", works.path().to_str().expect("a path")]);
+    kubectl(&["delete", "namespace", "plugin", "--wait=true"]);
+    let said = String::from_utf8_lossy(&who.stderr).into_owned();
+    assert!(said.contains("system:serviceaccount:plugin:somebody"), "the plugin's token was used: {said}");
+
+    let text = std::fs::read_to_string(works.path()).expect("a kubeconfig");
+    std::fs::write(works.path(), text.replace("\"echo\"", "\"false\"")).expect("written");
+    let output = run(&["nodes", "--kubeconfig", works.path().to_str().expect("a path")]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(matches!(output.status.code(), Some(2 | 5)), "{said}");
+    assert!(said.contains("false") && !said.contains("panicked"), "{said}");
+}
+
 #[test]
 #[ignore = "needs a cluster: make test-cluster"]
 fn interrupted_in_the_middle_it_cleans_up() {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sees that what the tests need is there, and installs it on Debian and Ubuntu when run as root.
-#   deps.sh test | cluster
+#   deps.sh build | test | cluster
 set -euo pipefail
 declare -A package=(
   [pcap.h]=libpcap-dev [cc]=gcc [tshark]=tshark [tcpdump]=tcpdump [ip]=iproute2 [setpriv]=util-linux [tmux]=tmux
@@ -8,8 +8,13 @@ declare -A package=(
   [bridge]=containernetworking-plugins [pkill]=procps [kubectl]=kubernetes-client
 )
 case ${1:?} in
+  build) wanted=(cc pcap.h) ;;
   test) wanted=(cc pcap.h tshark tcpdump ip setpriv tmux) ;;
-  cluster) wanted=(setcap python3) && [ -n "${KUBECONFIG:-}" ] || wanted+=(etcd containerd runc openssl bridge pkill kubectl) ;;
+  cluster)
+    wanted=(setcap python3 kubectl)
+    [ -n "${KUBECONFIG:-}" ] || wanted+=(etcd containerd runc openssl bridge pkill)
+    ;;
+  *) exit 2 ;;
 esac
 there() {
   case $1 in
@@ -33,4 +38,4 @@ if [ ${#missing[@]} -gt 0 ]; then
   apt-get update -qq
   apt-get install -y -qq "${missing[@]}" >/dev/null
 fi
-command -v cargo-nextest >/dev/null || cargo install cargo-nextest --locked --quiet
+[ "$1" = build ] || command -v cargo-nextest >/dev/null || cargo install cargo-nextest --locked --quiet

@@ -84,6 +84,10 @@ impl App {
                 }
                 match action {
                     Action::Open => self.screen = self.cursor.clone().map_or(Screen::Nodes, Screen::Node),
+                    Action::Back if !self.filter.0.is_empty() => {
+                        self.filter = (String::new(), Filter::All);
+                        self.settle_cursor();
+                    }
                     Action::Back => self.marks.clear(),
                     _ => return self.common_key(action),
                 }

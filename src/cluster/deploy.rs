@@ -85,13 +85,19 @@ async fn make_base(cluster: &Cluster) -> Result<(), Notice> {
 }
 
 async fn make_job(cluster: &Cluster, node: &NodeName) -> Result<(), Notice> {
-    let attempt = lock(&cluster.state.jobs).values().filter(|known| *known == node).count() + 1;
+    let earlier = |made: &&Made| made.kind == Kind::Job && made.purpose == node.0;
+    let attempt = lock(&cluster.state.made).iter().filter(earlier).count() + 1;
     let spent = cluster.state.began.get().map_or(Duration::ZERO, Instant::elapsed);
     let left = cluster.settings.budget.saturating_sub(spent);
     let job =
         objects::agent_job(&cluster.session, node, attempt, &cluster.settings, left).map_err(|error| broken(&error))?;
-    // Known before it exists, so that its first pod finds its node.
-    lock(&cluster.state.jobs).insert(job.name_any(), node.clone());
+    {
+        // Known before it exists, so that its first pod finds its node; pods of an earlier Job speak for it no more.
+        let mut jobs = lock(&cluster.state.jobs);
+        jobs.retain(|_, known| known != node);
+        jobs.insert(job.name_any(), node.clone());
+    }
+    lock(&cluster.state.pods).remove(node);
     let api: Api<Job> = Api::namespaced(cluster.client.clone(), &cluster.namespace());
     let attempt = Attempt { what: format!("create the Job for {node}"), rights: "create on jobs (batch)" };
     create(cluster, &api, &job, Kind::Job, &node.0, &attempt).await

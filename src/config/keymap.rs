@@ -142,7 +142,13 @@ pub const BINDINGS: &[Binding] = &[
         hint: "",
         help: "open the node; say yes; fetch the file",
     },
-    Binding { keys: &[key(KeyCode::Esc)], action: Action::Back, scopes: EVERYWHERE, hint: "", help: "back; say no" },
+    Binding {
+        keys: &[key(KeyCode::Esc)],
+        action: Action::Back,
+        scopes: EVERYWHERE,
+        hint: "",
+        help: "back; say no; in the list: show all again, then clear marks",
+    },
     Binding {
         keys: &[key(KeyCode::Tab)],
         action: Action::NextView,

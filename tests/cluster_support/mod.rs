@@ -94,24 +94,40 @@ pub fn tshark(file: &Path) -> usize {
 
 /// A kubeconfig for a service account, as somebody else would have it.
 pub fn kubeconfig_of_service_account(namespace: &str, name: &str) -> tempfile::NamedTempFile {
+    kubeconfig(&serde_json::json!({"token": token(namespace, name)}))
+}
+
+/// The same, with the token coming from a credential plugin: `echo` with its answer.
+pub fn kubeconfig_with_plugin(namespace: &str, name: &str) -> tempfile::NamedTempFile {
+    const VERSION: &str = "client.authentication.k8s.io/v1beta1";
+    let answer = serde_json::json!({
+        "apiVersion": VERSION, "kind": "ExecCredential", "status": {"token": token(namespace, name)}});
+    kubeconfig(&serde_json::json!({"exec": {
+        "apiVersion": VERSION, "command": "echo", "args": [answer.to_string()], "interactiveMode": "Never"}}))
+}
+
+fn token(namespace: &str, name: &str) -> String {
     let jsonpath = |what: &[&str], path: &str| kubectl(&[what, &["-o", &format!("jsonpath={path}")]].concat());
     let end = Instant::now() + Duration::from_secs(20);
-    let token = loop {
+    loop {
         // Kubernetes before 1.24 makes the token by itself, a moment later.
         let secret = jsonpath(&["-n", namespace, "get", "serviceaccount", name], "{.secrets[0].name}");
         if !secret.is_empty() {
-            let encoded = jsonpath(&["-n", namespace, "get", "secret", &secret], "{.data.token}");
-            break base64(&encoded);
+            return base64(&jsonpath(&["-n", namespace, "get", "secret", &secret], "{.data.token}"));
         }
         if Instant::now() > end {
-            break kubectl(&["-n", namespace, "create", "token", name]).trim().to_owned();
+            return kubectl(&["-n", namespace, "create", "token", name]).trim().to_owned();
         }
         std::thread::sleep(Duration::from_millis(200));
-    };
+    }
+}
+
+/// The current context with another user.
+fn kubeconfig(user: &serde_json::Value) -> tempfile::NamedTempFile {
     let config = kubectl(&["config", "view", "--raw", "--flatten", "--minify", "-o", "json"]);
     let mut config: serde_json::Value = serde_json::from_str(&config).expect("JSON");
-    let user = config["contexts"][0]["context"]["user"].clone();
-    config["users"] = serde_json::json!([{"name": user, "user": {"token": token}}]);
+    let name = config["contexts"][0]["context"]["user"].clone();
+    config["users"] = serde_json::json!([{"name": name, "user": user}]);
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), config.to_string()).expect("written");
     file

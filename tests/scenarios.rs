@@ -1,0 +1,233 @@
+//! What keys and events do to the app, step by step, with no I/O at all.
+
+#[path = "support/sample.rs"]
+mod sample;
+
+use nodewatch_protocol::{
+    AgentFacts, CaptureAbility, CaptureSpec, CaptureState, FileState, Hello, Request, StopReason, Update,
+};
+use nodewatch_tui::{
+    app::{
+        Action, App, Edit, Effect, Event, Overlay, Scope, Screen,
+        exit::{Phase, STOP_WITHIN},
+        node::{Agent, Asked},
+        update,
+    },
+    model::{DeployProgress, FetchProgress, NodeName, NodesChange, Notice, Readiness, Removal, TunnelChange},
+};
+use sample::{NOW, app, facts, feed, file, node, tunnel};
+
+fn key(app: &mut App, action: Action) -> Vec<Effect> {
+    update(app, Event::Action(action), NOW)
+}
+
+fn typed(app: &mut App, text: &str) {
+    for character in text.chars() {
+        key(app, Action::Edit(Edit::Insert(character)));
+    }
+}
+
+/// Nodes a, b and c, all live.
+fn live() -> App {
+    let mut app = app();
+    let nodes = ["a", "b", "c"].map(|name| node(name, "1a", Readiness::Ready)).to_vec();
+    feed(&mut app, [Event::Nodes(NodesChange::Replaced(nodes))]);
+    feed(&mut app, [Event::DeployTo(["a", "b", "c"].map(NodeName::from).to_vec())]);
+    for name in ["a", "b", "c"] {
+        let up = TunnelChange::Up(Hello::of("nodewatch-agent", "0.1.0"));
+        feed(&mut app, [Event::Tunnel(name.into(), up), tunnel(name, facts())]);
+    }
+    app
+}
+
+fn running() -> Update {
+    Update::Capture(CaptureState::Running { since: NOW, interfaces: vec!["eth0".into()], spec: CaptureSpec::default() })
+}
+
+fn stopped() -> Update {
+    Update::Capture(CaptureState::Stopped { since: NOW, at: NOW, reason: StopReason::Asked })
+}
+
+fn phase(app: &App) -> Option<Phase> {
+    match &app.overlay {
+        Some(Overlay::Exit(exit)) => Some(exit.phase),
+        _ => None,
+    }
+}
+
+#[test]
+fn with_nothing_made_q_just_quits() {
+    let mut app = app();
+    feed(&mut app, [Event::Nodes(NodesChange::Replaced(vec![node("a", "1a", Readiness::Ready)]))]);
+    assert_eq!(key(&mut app, Action::Quit), [Effect::Quit]);
+}
+
+#[test]
+fn one_node_is_one_keystroke_and_several_are_asked_about() {
+    let mut app = app();
+    let nodes = ["a", "b", "c"].map(|name| node(name, "1a", Readiness::Ready)).to_vec();
+    feed(&mut app, [Event::Nodes(NodesChange::Replaced(nodes))]);
+    assert_eq!(key(&mut app, Action::Deploy), [Effect::Deploy(vec!["a".into()])]);
+
+    // From the second to the third, as a range.
+    for action in [Action::Down, Action::Mark, Action::MarkRange] {
+        key(&mut app, action);
+    }
+    assert_eq!(app.targets(), ["b", "c"].map(NodeName::from));
+    assert_eq!(key(&mut app, Action::Deploy), []);
+    assert_eq!(app.scope(), Scope::Dialog);
+    assert_eq!(key(&mut app, Action::Back), []);
+    key(&mut app, Action::Deploy);
+    assert_eq!(key(&mut app, Action::Open), [Effect::Deploy(["b", "c"].map(NodeName::from).to_vec())]);
+}
+
+#[test]
+fn a_capture_starts_where_it_can_and_says_where_not() {
+    let mut app = live();
+    let missing = AgentFacts {
+        hostname: "b".into(),
+        started: NOW,
+        now: NOW,
+        interfaces: vec![],
+        default_interfaces: vec![],
+        capture: CaptureAbility::Missing { right: "CAP_NET_RAW".into(), next_step: "grant it".into() },
+    };
+    let lost = TunnelChange::Lost { reason: "cut".into(), retry_in: 250 };
+    feed(&mut app, [tunnel("b", Update::Agent(missing)), Event::Tunnel("c".into(), lost)]);
+    key(&mut app, Action::MarkAll);
+    assert_eq!(
+        key(&mut app, Action::Capture),
+        [Effect::Ask("a".into(), Request::StartCapture(CaptureSpec::default()))]
+    );
+    assert_eq!(app.nodes[&"a".into()].asked, Asked::Start);
+    assert!(
+        app.latest_notice()
+            .is_some_and(|notice| notice.line().contains("no capture on b: the agent lacks CAP_NET_RAW"))
+    );
+    // Asked once is enough.
+    assert_eq!(key(&mut app, Action::Capture), []);
+    feed(&mut app, [tunnel("a", running())]);
+    assert_eq!(app.nodes[&"a".into()].asked, Asked::Nothing);
+    assert_eq!(key(&mut app, Action::Capture), [Effect::Ask("a".into(), Request::StopCapture)]);
+}
+
+#[test]
+fn the_form_remembers_what_was_typed() {
+    let mut app = live();
+    key(&mut app, Action::CaptureOptions);
+    typed(&mut app, "udp port 53");
+    let effects = key(&mut app, Action::Open);
+    let spec = CaptureSpec { filter: Some("udp port 53".into()), ..CaptureSpec::default() };
+    assert_eq!(effects, [Effect::Ask("a".into(), Request::StartCapture(spec.clone()))]);
+    // The bare key takes it too.
+    key(&mut app, Action::Down);
+    assert_eq!(key(&mut app, Action::Capture), [Effect::Ask("b".into(), Request::StartCapture(spec))]);
+}
+
+#[test]
+fn a_filter_that_is_given_up_leaves_the_one_before() {
+    let mut app = live();
+    key(&mut app, Action::Filter);
+    typed(&mut app, "b");
+    assert_eq!(app.cursor, Some("b".into()), "the cursor stays on a node that is shown");
+    key(&mut app, Action::Open);
+    key(&mut app, Action::Filter);
+    typed(&mut app, "(");
+    key(&mut app, Action::Open);
+    assert_eq!(app.scope(), Scope::Text, "a filter that cannot be read is not taken");
+    key(&mut app, Action::Back);
+    assert_eq!(app.shown().count(), 1);
+    key(&mut app, Action::Back);
+    assert_eq!(app.shown().count(), 3);
+}
+
+#[test]
+fn a_node_that_vanishes_with_an_agent_stays_on_the_screen() {
+    let mut app = live();
+    feed(&mut app, [Event::Nodes(NodesChange::Applied(node("d", "1b", Readiness::Ready)))]);
+    feed(&mut app, [Event::Nodes(NodesChange::Gone("a".into())), Event::Nodes(NodesChange::Gone("d".into()))]);
+    assert!(!app.nodes[&"a".into()].present && !app.nodes.contains_key(&"d".into()));
+    assert!(app.latest_notice().is_some_and(|notice| notice.headline == "node a has left the cluster"));
+    assert_eq!(app.nodes[&"b".into()].agent, Agent::Live);
+}
+
+#[test]
+fn a_node_opened_full_screen_that_vanishes_leads_back_to_the_list() {
+    let mut app = app();
+    feed(&mut app, [Event::Nodes(NodesChange::Replaced(vec![node("a", "1a", Readiness::Ready)]))]);
+    key(&mut app, Action::Open);
+    feed(&mut app, [Event::Nodes(NodesChange::Gone("a".into()))]);
+    assert_eq!((app.screen.clone(), app.cursor.clone()), (Screen::Nodes, None));
+    // And every key is safe with no node at all.
+    for action in [Action::Capture, Action::CaptureOptions, Action::Deploy, Action::Files, Action::Mark, Action::Open] {
+        assert_eq!(key(&mut app, action), []);
+    }
+}
+
+#[test]
+fn a_failed_pod_can_be_deployed_again_and_its_lost_tunnel_hides_no_reason() {
+    let mut app = live();
+    let notice = Notice::error("the image a cannot be pulled", "no such host", "name another");
+    feed(&mut app, [Event::Deploy("a".into(), DeployProgress::Failed(notice))]);
+    let lost = TunnelChange::Lost { reason: "cut".into(), retry_in: 250 };
+    feed(&mut app, [Event::Tunnel("a".into(), lost)]);
+    assert!(matches!(&app.nodes[&"a".into()].agent, Agent::Failed(notice) if notice.headline.contains("image")));
+    assert_eq!(key(&mut app, Action::Deploy), [Effect::Deploy(vec!["a".into()])]);
+}
+
+/// Captures are stopped, also those whose tunnel was away; files are fetched; only then is anything removed.
+#[test]
+fn the_guided_exit_goes_step_by_step() {
+    let mut app = live();
+    let lost = TunnelChange::Lost { reason: "cut".into(), retry_in: 250 };
+    feed(&mut app, [tunnel("a", running()), tunnel("b", running()), Event::Tunnel("b".into(), lost)]);
+    key(&mut app, Action::Quit);
+    assert_eq!(phase(&app), Some(Phase::Asking));
+    assert_eq!(key(&mut app, Action::Open), [Effect::Ask("a".into(), Request::StopCapture)]);
+    let up = TunnelChange::Up(Hello::of("nodewatch-agent", "0.1.0"));
+    let effects = update(&mut app, Event::Tunnel("b".into(), up), NOW);
+    assert_eq!(effects, [Effect::Ask("b".into(), Request::StopCapture)], "it is told when it is back");
+
+    let files = |name| Update::Files(vec![file(name, 100, FileState::Closed)]);
+    feed(&mut app, [tunnel("a", files("1.pcapng")), tunnel("a", stopped()), tunnel("b", files("2.pcapng"))]);
+    let fetches = update(&mut app, tunnel("b", stopped()), NOW);
+    assert_eq!((phase(&app), fetches.len()), (Some(Phase::Fetching), 2));
+
+    let done = FetchProgress::Done { path: "1.pcapng".into(), sha256: "00".into() };
+    feed(&mut app, [Event::Fetch("a".into(), "1.pcapng".into(), done.clone())]);
+    let failed = FetchProgress::Failed(Notice::error("not fetched", "disk full", "make room"));
+    feed(&mut app, [Event::Fetch("b".into(), "2.pcapng".into(), failed)]);
+    assert_eq!(phase(&app), Some(Phase::FetchFailed), "nothing is removed over a file that is not here");
+
+    let again = key(&mut app, Action::Open);
+    assert!(matches!(&again[..], [Effect::Fetch(name, _)] if name.0 == "b"));
+    let effects = update(&mut app, Event::Fetch("b".into(), "2.pcapng".into(), done), NOW);
+    assert_eq!((phase(&app), effects), (Some(Phase::Removing), vec![Effect::CleanUp]));
+    assert_eq!(update(&mut app, Event::Removal(Removal::Finished), NOW), [Effect::Quit]);
+    assert!(app.receipt().lost.is_empty() && app.receipt().fetched.len() == 2);
+}
+
+#[test]
+fn a_capture_that_does_not_end_in_time_is_asked_about() {
+    let mut app = live();
+    let open = Update::Files(vec![file("1.pcapng", 100, FileState::Open)]);
+    feed(&mut app, [tunnel("a", running()), tunnel("a", open)]);
+    key(&mut app, Action::Quit);
+    key(&mut app, Action::Open);
+    assert_eq!(update(&mut app, Event::Tick, NOW + STOP_WITHIN), []);
+    assert_eq!(phase(&app), Some(Phase::FetchFailed));
+    assert_eq!(key(&mut app, Action::Skip), [Effect::CleanUp]);
+    update(&mut app, Event::Removal(Removal::Finished), NOW);
+    assert_eq!(app.receipt().lost.len(), 1, "what was left behind is in the receipt");
+}
+
+#[test]
+fn with_nobody_watching_the_exit_asks_nothing() {
+    let mut app = live();
+    feed(&mut app, [tunnel("a", Update::Files(vec![file("1.pcapng", 100, FileState::Closed)]))]);
+    let effects = update(&mut app, Event::Finish, NOW);
+    assert!(matches!(&effects[..], [Effect::Fetch(..)]), "{effects:?}");
+    let failed = FetchProgress::Failed(Notice::error("not fetched", "disk full", "make room"));
+    assert_eq!(update(&mut app, Event::Fetch("a".into(), "1.pcapng".into(), failed), NOW), [Effect::CleanUp]);
+    assert_eq!(update(&mut app, Event::Removal(Removal::Finished), NOW), [Effect::Quit]);
+}
