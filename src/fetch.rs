@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Cuts in a row, without a byte in between, after which a fetch gives up.
-const MAX_EMPTY_TRIES: u32 = 6;
+const MAX_EMPTY_TRIES: u32 = 8;
 /// A stream that brings nothing for so long is cut.
 const STALLED: Duration = Duration::from_secs(20);
 

@@ -29,7 +29,9 @@ pub(super) fn help(frame: &mut Frame<'_>, area: Rect, scroll: usize, theme: &The
 }
 
 fn help_line(binding: &Binding, theme: &Theme) -> Line<'static> {
-    let keys: Vec<String> = binding.keys.iter().map(|key| key.text()).filter(|key| key != "Null").collect();
+    // Terminals send Ctrl-Space and Ctrl-\ under these other names.
+    let alias = |key: &String| key == "Null" || key == "Ctrl-4";
+    let keys: Vec<String> = binding.keys.iter().map(|key| key.text()).filter(|key| !alias(key)).collect();
     Line::from(vec![Span::styled(fit(&format!(" {}", keys.join(" ")), 14), theme.key), Span::raw(binding.help)])
 }
 
