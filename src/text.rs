@@ -54,6 +54,15 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// The cause at the bottom of an error, which says most in fewest words: `Connection refused (os error 111)`.
+pub fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut root = error;
+    while let Some(cause) = root.source() {
+        root = cause;
+    }
+    root.to_string()
+}
+
 /// Bytes in binary units, three digits: `980 B`, `12.3 MiB`.
 pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];

@@ -144,8 +144,7 @@ impl Hub {
                 Some(event) = self.capture_events.1.recv() => self.capture_event(event),
                 _ = scan.tick() => {
                     self.scan();
-                    let Self { subscribers, .. } = &mut self;
-                    let mut subscribers = std::mem::take(subscribers);
+                    let mut subscribers = std::mem::take(&mut self.subscribers);
                     subscribers.catch_up(|| self.picture());
                     self.subscribers = subscribers;
                 }

@@ -9,6 +9,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
+use super::error::{Attempt, notice};
 use crate::{
     model::{Failure, Notice, Place},
     text,
@@ -62,14 +63,9 @@ impl Connection {
         })?;
         config.connect_timeout = Some(Duration::from_secs(10));
         let flavour = flavour(config.cluster_url.host().unwrap_or_default());
-        let client = Client::try_from(config).map_err(|error| {
-            Notice::error(
-                format!("context {context:?} cannot be used"),
-                text::chain(&error),
-                "check its certificates and its credential plugin",
-            )
-            .of(Failure::BadInput)
-        })?;
+        // A credential plugin runs here for the first time.
+        let attempt = Attempt { what: format!("use context {context:?}"), rights: "none yet" };
+        let client = Client::try_from(config).map_err(|error| notice(&attempt, &error))?;
         Ok(Self { client, place: Place::Cluster { context, flavour } })
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns the wording and the kind of failure. Pure.
 
-use kube::{Error, runtime::watcher};
+use kube::{Error, client::AuthError, runtime::watcher};
 
 use crate::{
     model::{Failure, Notice},
@@ -25,13 +25,13 @@ pub(super) fn notice(attempt: &Attempt, error: &Error) -> Notice {
         Error::Api(status) => api(headline, attempt, status.code, &status.message),
         Error::Auth(auth) => Notice::error(
             headline,
-            format!("the credentials in the kubeconfig do not work: {}", text::chain(auth)),
+            format!("the credentials in the kubeconfig do not work: {}", credentials(auth)),
             "renew them (for EKS: aws sso login, or aws eks update-kubeconfig) and try again",
         )
         .of(Failure::NotPermitted),
         other => Notice::error(
             headline,
-            format!("the API server cannot be reached: {}", text::chain(other)),
+            format!("the API server cannot be reached: {}", text::root_cause(other)),
             "check the network, the VPN and the kubeconfig's server address (kubectl cluster-info)",
         )
         .of(Failure::BadInput),
@@ -50,6 +50,20 @@ pub(super) fn watch_notice(attempt: &Attempt, error: &watcher::Error) -> Notice 
         watcher::Error::NoResourceVersion => {
             Notice::error(format!("cannot {}", attempt.what), error.to_string(), "the watch is tried again")
         }
+    }
+}
+
+/// kube's own words for a failed credential plugin hold its environment and all of its output: secrets, perhaps.
+fn credentials(error: &AuthError) -> String {
+    match error {
+        AuthError::AuthExecRun { out, .. } => {
+            let said = String::from_utf8_lossy(&out.stderr);
+            let said = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("it says nothing");
+            format!("the credential plugin ended with {}: {said}", out.status)
+        }
+        AuthError::AuthExecStart(error) => format!("the credential plugin cannot be started: {error}"),
+        AuthError::AuthExecParse(_) => "the credential plugin's answer is no ExecCredential".to_owned(),
+        other => text::chain(other),
     }
 }
 

@@ -70,7 +70,7 @@ fn exec(
             .stderr(false)
             .max_stdin_buf_size(BUFFER)
             .max_stdout_buf_size(BUFFER);
-        api.exec(&pod, command, &streams).await.map_err(|error| OpenError(text::chain(&error)))
+        api.exec(&pod, command, &streams).await.map_err(|error| OpenError(text::root_cause(&error)))
     }
 }
 

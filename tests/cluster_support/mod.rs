@@ -54,6 +54,23 @@ pub fn kubectl(arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// An object of the test's own, gone when dropped.
+pub struct Applied(tempfile::NamedTempFile);
+
+pub fn apply(object: &serde_json::Value) -> Applied {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), object.to_string()).expect("written");
+    kubectl(&["apply", "-f", file.path().to_str().expect("a path")]);
+    Applied(file)
+}
+
+impl Drop for Applied {
+    fn drop(&mut self) {
+        // A failed test must not be followed by a failed clean-up.
+        let _ = Command::new("kubectl").args(["delete", "--wait=false", "-f"]).arg(self.0.path()).status();
+    }
+}
+
 pub fn nodes() -> Vec<String> {
     kubectl(&["get", "nodes", "-o", "name"]).lines().map(|line| line.trim_start_matches("node/").to_owned()).collect()
 }
@@ -152,11 +169,11 @@ impl Tmux {
         let name = format!("nodewatch-test-{}-{width}", std::process::id());
         let command = format!("LANG=C.UTF-8 {PROGRAM}; echo EXIT $?; sleep 600");
         let size = [width.to_string(), height.to_string()];
+        // A server of its own: one that runs already would give its own environment.
         let started = Command::new("tmux")
-            .args(["-u", "new-session", "-d", "-s", &name, "-x", &size[0], "-y", &size[1], "-c"])
+            .args(["-L", &name, "-u", "new-session", "-d", "-s", &name, "-x", &size[0], "-y", &size[1], "-c"])
             .arg(folder.path())
             .arg(command)
-            .env("KUBECONFIG", std::env::var("KUBECONFIG").unwrap_or_default())
             .status();
         assert!(started.expect("tmux").success());
         Self { name, folder }
@@ -176,13 +193,16 @@ impl Tmux {
     }
 
     fn send(&self, keys: &[&str]) {
-        let sent = Command::new("tmux").args(["send-keys", "-t", &self.name]).args(keys).status();
+        let sent = Command::new("tmux").args(["-L", &self.name, "send-keys", "-t", &self.name]).args(keys).status();
         assert!(sent.expect("tmux").success());
     }
 
     pub fn screen(&self) -> String {
         // -J joins lines that the terminal has wrapped.
-        let shown = Command::new("tmux").args(["capture-pane", "-p", "-J", "-t", &self.name]).output().expect("tmux");
+        let shown = Command::new("tmux")
+            .args(["-L", &self.name, "capture-pane", "-p", "-J", "-t", &self.name])
+            .output()
+            .expect("tmux");
         String::from_utf8_lossy(&shown.stdout).into_owned()
     }
 
@@ -216,6 +236,6 @@ impl Tmux {
 impl Drop for Tmux {
     fn drop(&mut self) {
         // The session may have ended by itself.
-        let _ = Command::new("tmux").args(["kill-session", "-t", &self.name]).status();
+        let _ = Command::new("tmux").args(["-L", &self.name, "kill-server"]).status();
     }
 }
