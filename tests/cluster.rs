@@ -1,13 +1,13 @@
 //! The program against a real cluster, from outside: `make test-cluster`.
 
-mod cluster_support;
+mod outside;
 
 use std::{
     path::Path,
     time::{Duration, Instant},
 };
 
-use cluster_support::{Tmux, disturb, json_lines, kubectl, leftovers, nodes, program, run, tshark};
+use outside::{Tmux, disturb, json_lines, kubectl, leftovers, nodes, program, run, tshark};
 
 #[test]
 #[ignore = "needs a cluster: make test-cluster"]
@@ -88,7 +88,7 @@ fn a_node_without_room_says_so_and_the_other_goes_on() {
     let nodes = nodes();
     let room = kubectl(&["get", "node", &nodes[0], "-o", "jsonpath={.status.allocatable.cpu}"]);
     let room: u64 = room.parse().expect("whole processors");
-    let filler = cluster_support::apply(&serde_json::json!({
+    let filler = outside::apply(&serde_json::json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "filler", "namespace": "default"},
         "spec": {"nodeName": nodes[0], "terminationGracePeriodSeconds": 0, "containers": [{
             "name": "filler", "image": "localhost/pause:1",
@@ -147,7 +147,7 @@ fn an_interface_that_no_node_has_is_refused_by_the_agent() {
 fn a_user_without_rights_is_told_which_are_missing() {
     kubectl(&["create", "namespace", "restricted"]);
     kubectl(&["-n", "restricted", "create", "serviceaccount", "nobody"]);
-    let config = cluster_support::kubeconfig_of_service_account("restricted", "nobody");
+    let config = outside::kubeconfig_of_service_account("restricted", "nobody");
     let path = config.path().to_str().expect("a path");
     let output = run(&["nodes", "--kubeconfig", path]);
     kubectl(&["delete", "namespace", "restricted", "--wait=true"]);
@@ -162,7 +162,7 @@ fn a_user_without_rights_is_told_which_are_missing() {
 fn a_credential_plugin_is_run_and_its_failure_is_told() {
     kubectl(&["create", "namespace", "plugin"]);
     kubectl(&["-n", "plugin", "create", "serviceaccount", "somebody"]);
-    let works = cluster_support::kubeconfig_with_plugin("plugin", "somebody");
+    let works = outside::kubeconfig_with_plugin("plugin", "somebody");
     let who = run(&["nodes", "--kubeconfig", works.path().to_str().expect("a path")]);
     kubectl(&["delete", "namespace", "plugin", "--wait=true"]);
     let said = String::from_utf8_lossy(&who.stderr).into_owned();
@@ -186,12 +186,12 @@ fn interrupted_in_the_middle_it_cleans_up() {
     // A watch is meant to end so; a deployment is not.
     for (signal, after, code) in [("INT", Moment::Report, 0), ("TERM", Moment::Report, 0), ("TERM", Moment::Job, 1)] {
         let mut child = program(&["ports", "--all", "--watch", "--interval", "1s", "-o", "json"]);
-        let mut said = cluster_support::errors(&mut child);
+        let mut said = outside::errors(&mut child);
         match after {
-            Moment::Report => assert!(cluster_support::first_result(&mut child).contains("\"ports\"")),
-            Moment::Job => assert!(cluster_support::line_with(&mut said, "the Job is created").contains("deploying")),
+            Moment::Report => assert!(outside::first_result(&mut child).contains("\"ports\"")),
+            Moment::Job => assert!(outside::line_with(&mut said, "the Job is created").contains("deploying")),
         }
-        cluster_support::kill(&child, signal);
+        outside::kill(&child, signal);
         let rest: Vec<String> = said.map_while(Result::ok).collect();
         assert_eq!(child.wait().expect("it ends").code(), Some(code), "SIG{signal}: {rest:?}");
         assert!(rest.iter().any(|line| line.contains("nothing is left")), "SIG{signal}: {rest:?}");
@@ -209,7 +209,7 @@ enum Moment {
 #[ignore = "needs a cluster: make test-cluster"]
 fn the_api_server_dies_and_the_capture_goes_on() {
     let Some(disturb) = disturb() else { return };
-    let mut tmux = Tmux::start(120, 36);
+    let mut tmux = Tmux::start(120, 36, "");
     tmux.until("Ready");
     tmux.keys(&["C-a", "d", "Enter"]);
     tmux.until("agents 2/2 live");
@@ -219,8 +219,9 @@ fn the_api_server_dies_and_the_capture_goes_on() {
     tmux.until("lost");
     disturb(&["start", "apiserver"]);
     tmux.until("agents 2/2 live");
-    // The same capture: its clock has not begun anew.
-    tmux.until("● 00:00:1");
+    tmux.keys(&["BTab"]);
+    let events = tmux.until("the tunnel is up again");
+    assert_eq!(events.matches("capture started").count(), 1, "the same capture goes on: {events}");
     tmux.keys(&["q", "Enter"]);
     let screen = tmux.until("EXIT ");
     assert!(screen.contains("EXIT 0") && screen.contains("nothing is left"), "{screen}");
@@ -233,7 +234,7 @@ fn the_api_server_dies_and_the_capture_goes_on() {
 #[ignore = "needs a cluster: make test-cluster"]
 fn a_first_session_by_keys_at_80x24() {
     let first = nodes().remove(0);
-    let mut tmux = Tmux::start(80, 24);
+    let mut tmux = Tmux::start(80, 24, "");
     tmux.until("Ready");
     tmux.keys(&["?"]);
     tmux.until("Keys (Esc closes)");
@@ -270,10 +271,10 @@ fn a_first_session_by_keys_at_80x24() {
 #[ignore = "needs a cluster: make test-cluster"]
 fn the_running_pod_has_one_capability_and_a_deadline() {
     let mut child = program(&["ports", "--all", "--watch", "--session-budget", "10m"]);
-    let said = cluster_support::errors(&mut child);
-    cluster_support::first_result(&mut child);
+    let said = outside::errors(&mut child);
+    outside::first_result(&mut child);
     let jobs = kubectl(&["get", "jobs,pods", "-A", "-l", "app.kubernetes.io/managed-by=nodewatch-tui", "-o", "json"]);
-    cluster_support::kill(&child, "TERM");
+    outside::kill(&child, "TERM");
     said.for_each(drop);
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
     let list: serde_json::Value = serde_json::from_str(&jobs).expect("JSON");

@@ -10,7 +10,7 @@ use nodewatch_tui::{
         Action, Event,
         node::{Agent, NodeState},
     },
-    model::FetchProgress,
+    model::{FetchProgress, Notice},
 };
 use support::{Behaviour, Driver, TestSite, leave_file};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -119,6 +119,18 @@ async fn a_fetch_is_resumed_after_every_cut_and_checked() {
     assert_eq!(mode & 0o777, 0o600);
 }
 
+/// Fetches a.pcapng of node a, which must fail, and returns why.
+async fn failed_fetch(driver: &mut Driver) -> Notice {
+    driver.until("the file", |app| app.nodes[&"a".into()].files.len() == 1).await;
+    driver.send(Event::Action(Action::FetchAll));
+    let failed = |state: &NodeState| matches!(state.fetches.get("a.pcapng"), Some(FetchProgress::Failed(_)));
+    driver.until("the failure", |app| app.nodes.values().all(failed)).await;
+    match state(driver, "a").fetches.get("a.pcapng") {
+        Some(FetchProgress::Failed(notice)) => notice.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[tokio::test]
 async fn a_wrong_byte_is_found_and_no_file_is_left() {
     let folders = folders();
@@ -127,11 +139,7 @@ async fn a_wrong_byte_is_found_and_no_file_is_left() {
     site.corrupt = true;
     let site = Arc::new(site);
     let mut driver = deployed(&site, &folders).await;
-    driver.until("the file", |app| app.nodes[&"a".into()].files.len() == 1).await;
-    driver.send(Event::Action(Action::FetchAll));
-    let failed = |state: &NodeState| matches!(state.fetches.get("a.pcapng"), Some(FetchProgress::Failed(_)));
-    driver.until("the failure", |app| app.nodes.values().all(failed)).await;
-    let Some(FetchProgress::Failed(notice)) = state(&driver, "a").fetches.get("a.pcapng") else { panic!("failed") };
+    let notice = failed_fetch(&mut driver).await;
     assert!(notice.cause.contains("SHA-256"), "{notice:?}");
     assert_eq!(std::fs::read_dir(folders.out.path().join("a")).expect("the folder").count(), 0);
 }
@@ -144,11 +152,7 @@ async fn a_folder_that_cannot_be_written_is_named() {
     // A file stands where the node's folder would be.
     std::fs::write(folders.out.path().join("a"), b"in the way").expect("written");
     let mut driver = deployed(&site, &folders).await;
-    driver.until("the file", |app| app.nodes[&"a".into()].files.len() == 1).await;
-    driver.send(Event::Action(Action::FetchAll));
-    let failed = |state: &NodeState| matches!(state.fetches.get("a.pcapng"), Some(FetchProgress::Failed(_)));
-    driver.until("the failure", |app| app.nodes.values().all(failed)).await;
-    let Some(FetchProgress::Failed(notice)) = state(&driver, "a").fetches.get("a.pcapng") else { panic!("failed") };
+    let notice = failed_fetch(&mut driver).await;
     assert!(notice.cause.contains("cannot write") && notice.next_step.contains("--out"), "{notice:?}");
 }
 

@@ -1,4 +1,5 @@
 //! The program, kubectl and tmux as a user has them.
+#![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(clippy::print_stderr, reason = "a test says why it was skipped")]
 
 use std::{
@@ -89,10 +90,15 @@ pub fn leftovers() -> String {
     ])
 }
 
+/// Says why a test does nothing here.
+pub fn skip(reason: &str) {
+    eprintln!("skipped: {reason}");
+}
+
 /// Kills and starts the processes of a cluster of our own; `None` on another's.
 pub fn disturb() -> Option<impl Fn(&[&str])> {
     let Ok(script) = std::env::var("NODEWATCH_TEST_CLUSTER") else {
-        eprintln!("skipped: this cluster is not ours to disturb");
+        skip("this cluster is not ours to disturb");
         return None;
     };
     Some(move |arguments: &[&str]| {
@@ -164,10 +170,10 @@ pub struct Tmux {
 }
 
 impl Tmux {
-    pub fn start(width: u16, height: u16) -> Self {
+    pub fn start(width: u16, height: u16, arguments: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let name = format!("nodewatch-test-{}-{width}", std::process::id());
-        let command = format!("LANG=C.UTF-8 {PROGRAM}; echo EXIT $?; sleep 600");
+        let command = format!("LANG=C.UTF-8 {PROGRAM} {arguments}; echo EXIT $?; sleep 600");
         let size = [width.to_string(), height.to_string()];
         // A server of its own: one that runs already would give its own environment.
         let started = Command::new("tmux")
@@ -195,6 +201,15 @@ impl Tmux {
     fn send(&self, keys: &[&str]) {
         let sent = Command::new("tmux").args(["-L", &self.name, "send-keys", "-t", &self.name]).args(keys).status();
         assert!(sent.expect("tmux").success());
+    }
+
+    pub fn resize(&mut self, width: u16, height: u16) {
+        let size = [width.to_string(), height.to_string()];
+        let resized = Command::new("tmux")
+            .args(["-L", &self.name, "resize-window", "-t", &self.name, "-x", &size[0], "-y", &size[1]])
+            .status();
+        assert!(resized.expect("tmux").success());
+        std::thread::sleep(Duration::from_millis(250));
     }
 
     pub fn screen(&self) -> String {
