@@ -20,7 +20,7 @@ build:
 	cargo build --quiet
 
 run: build ## watch this machine: ports and packets, no cluster needed
-	TZ= cargo run --quiet -p nodewatch-tui -- --local
+	TZ= cargo run --quiet --bin nodewatch-tui -- --local
 
 lint: deps ## formatting, clippy, shell scripts
 	cargo fmt --check

@@ -33,4 +33,4 @@ if [ "${1:-}" = up ]; then
   exit 0
 fi
 # One at a time: they share two nodes.
-cargo nextest run -p nodewatch-tui --test cluster --run-ignored only --test-threads 1 --no-fail-fast
+cargo nextest run --workspace --run-ignored only -E 'binary(cluster)' --test-threads 1 --no-fail-fast
