@@ -17,7 +17,7 @@ use futures::{
 use tokio::process::{Child, Command};
 
 use crate::{
-    model::{DeployProgress, MadeObject, Node, NodeName, NodesChange, Notice, Readiness, Removal},
+    model::{DeployProgress, Node, NodeName, NodesChange, Notice, Readiness, Removal},
     site::{Bulk, FilePart, OpenError, Site, Tunnel},
 };
 
@@ -149,10 +149,6 @@ impl Site for Local {
     }
 
     /// The child and the folder are this process's own, and end with it.
-    fn made(&self) -> Vec<MadeObject> {
-        Vec::new()
-    }
-
     fn remove(&self) -> BoxStream<'static, Removal> {
         stream::once(async { Removal::Finished }).boxed()
     }

@@ -14,7 +14,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::model::{DeployProgress, MadeObject, NodeName, NodesChange, Removal};
+use crate::model::{DeployProgress, NodeName, NodesChange, Removal};
 
 /// Bytes from an agent.
 pub type Reader = Box<dyn AsyncRead + Send + Unpin>;
@@ -66,8 +66,6 @@ pub trait Site: Send + Sync + 'static {
     fn open(&self, node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>>;
     /// A part of a capture file, on a stream of its own.
     fn fetch(&self, node: &NodeName, part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>>;
-    /// What has been made so far and not been seen gone.
-    fn made(&self) -> Vec<MadeObject>;
     /// Removes all that was made, ending with [`Removal::Finished`].
     fn remove(&self) -> BoxStream<'static, Removal>;
 }

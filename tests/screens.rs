@@ -123,7 +123,7 @@ fn hostile_text_is_shown_and_not_obeyed() {
             tunnel(hostile, Update::Trouble { message: hostile.into() }),
             tunnel(hostile, Update::Capture(stopped)),
             tunnel(hostile, Update::Files(vec![file(hostile, 5, FileState::Closed)])),
-            Event::Notice(Notice::error(hostile, hostile, hostile)),
+            Event::Nodes(NodesChange::Failed(Notice::error(hostile, hostile, hostile))),
         ],
     );
     for screen in [vec![], vec![Action::Open], vec![Action::Notices], vec![Action::Back, Action::Quit]] {

@@ -4,7 +4,7 @@
 
 use nodewatch_protocol::{CaptureFile, CaptureSpec, Request, Response};
 
-use crate::model::{DeployProgress, FetchProgress, NodeName, NodesChange, Notice, Removal, TunnelChange};
+use crate::model::{DeployProgress, FetchProgress, NodeName, NodesChange, Removal, TunnelChange};
 
 /// A user's intent, whatever key stood for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -71,8 +71,6 @@ pub enum Event {
     Fetch(NodeName, String, FetchProgress),
     /// Cleanup went on.
     Removal(Removal),
-    /// Something to tell that belongs to no node.
-    Notice(Notice),
     /// Deploy to these nodes, chosen outside the screens.
     DeployTo(Vec<NodeName>),
     /// Start this capture on these nodes, chosen outside the screens.

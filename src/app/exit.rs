@@ -39,8 +39,6 @@ pub enum Phase {
 /// What has become of a made object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
-    /// Still there.
-    There,
     /// Deletion was asked for.
     Removing,
     /// Seen gone.
@@ -125,7 +123,7 @@ impl Receipt {
             let name = text::visible(&format!("{} {}", object.kind, object.name));
             let _ = match fate {
                 Fate::Gone => writeln!(out, "  removed  {name}"),
-                Fate::There | Fate::Removing => writeln!(out, "  LEFT     {name}: not seen gone"),
+                Fate::Removing => writeln!(out, "  LEFT     {name}: not seen gone"),
                 Fate::Failed(reason) => writeln!(out, "  LEFT     {name}: {}", text::visible(reason)),
             };
         }
@@ -151,7 +149,7 @@ mod tests {
     fn an_object_is_gone_only_when_it_was_seen_gone() {
         let mut exit = Exit {
             phase: Phase::Removing,
-            objects: vec![(object("Namespace"), Fate::There), (object("Job"), Fate::There)],
+            objects: vec![(object("Namespace"), Fate::Removing), (object("Job"), Fate::Removing)],
             unattended: false,
         };
         assert!(!exit.apply(Removal::Gone(object("Job"))));

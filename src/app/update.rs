@@ -42,10 +42,6 @@ pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
             app.check_leaving()
         }
         Event::Removal(removal) => app.removal(removal),
-        Event::Notice(notice) => {
-            app.notify(notice);
-            Vec::new()
-        }
         Event::Tick => {
             for state in app.nodes.values_mut() {
                 state.age(now);

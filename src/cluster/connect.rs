@@ -5,7 +5,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use kube::{
-    Client, Config,
+    Client, Config, Error,
     config::{KubeConfigOptions, Kubeconfig},
 };
 
@@ -64,8 +64,15 @@ impl Connection {
         config.connect_timeout = Some(Duration::from_secs(10));
         let flavour = flavour(config.cluster_url.host().unwrap_or_default());
         // A credential plugin runs here for the first time.
-        let attempt = Attempt { what: format!("use context {context:?}"), rights: "none yet" };
-        let client = Client::try_from(config).map_err(|error| notice(&attempt, &error))?;
+        let client = Client::try_from(config).map_err(|error| match error {
+            Error::Auth(_) => notice(&Attempt { what: format!("use context {context:?}"), rights: "none" }, &error),
+            other => Notice::error(
+                format!("context {context:?} cannot be used"),
+                text::root_cause(&other),
+                "check its certificates and its server address",
+            )
+            .of(Failure::BadInput),
+        })?;
         Ok(Self { client, place: Place::Cluster { context, flavour } })
     }
 }

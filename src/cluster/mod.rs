@@ -108,6 +108,11 @@ impl Cluster {
         Self { client: connection.client, session, settings, state: Arc::default() }
     }
 
+    /// What has been made so far and not been seen gone.
+    pub fn made(&self) -> Vec<MadeObject> {
+        lock(&self.state.made).iter().map(Made::facts).collect()
+    }
+
     fn namespace(&self) -> String {
         format!("nodewatch-{}", self.session)
     }
@@ -128,10 +133,6 @@ impl Site for Cluster {
 
     fn fetch(&self, node: &NodeName, part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>> {
         exec::fetch(self, node, &part)
-    }
-
-    fn made(&self) -> Vec<MadeObject> {
-        lock(&self.state.made).iter().map(Made::facts).collect()
     }
 
     fn remove(&self) -> BoxStream<'static, Removal> {

@@ -98,7 +98,6 @@ fn object_lines(exit: &Exit, theme: &Theme) -> Vec<Line<'static>> {
         .iter()
         .map(|(object, fate)| {
             let (word, style, more) = match fate {
-                Fate::There => (" there   ", theme.warn, String::new()),
                 Fate::Removing => (" removing", theme.accent, String::new()),
                 Fate::Gone => (" gone    ", theme.good, String::new()),
                 Fate::Failed(reason) => (" LEFT    ", theme.bad, visible(reason)),

@@ -22,7 +22,7 @@ use nodewatch_agent::{
 };
 use nodewatch_tui::{
     app::{App, Event},
-    model::{DeployProgress, MadeObject, Node, NodeName, NodesChange, Place, Readiness, Removal, SessionId},
+    model::{DeployProgress, Node, NodeName, NodesChange, Place, Readiness, Removal, SessionId},
     runtime::Engine,
     site::{Bulk, FilePart, OpenError, Site, Tunnel},
 };
@@ -154,10 +154,6 @@ impl Site for TestSite {
             Ok(Bulk { reader: Box::new(std::io::Cursor::new(bytes)), guard: Box::new(()) })
         }
         .boxed()
-    }
-
-    fn made(&self) -> Vec<MadeObject> {
-        vec![]
     }
 
     fn remove(&self) -> BoxStream<'static, Removal> {
