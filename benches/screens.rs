@@ -23,7 +23,7 @@ use nodewatch_protocol::{
 };
 use nodewatch_tui::{
     app::{App, Event},
-    model::{DeployProgress, Node, NodeName, NodesChange, Place, Readiness, Removal, SessionId},
+    model::{DeployProgress, Node, NodeName, NodesChange, Place, Readiness, SessionId},
     runtime::{Engine, terminal},
     site::{Bulk, FilePart, OpenError, Site, Tunnel},
     ui::{self, Theme},
@@ -73,10 +73,6 @@ impl Site for Crowd {
 
     fn fetch(&self, _node: &NodeName, _part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>> {
         async { Err(OpenError("no files here".into())) }.boxed()
-    }
-
-    fn remove(&self) -> BoxStream<'static, Removal> {
-        stream::iter([Removal::Finished]).boxed()
     }
 }
 

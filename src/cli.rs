@@ -6,7 +6,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{cluster::PullPolicy, headless::exclude::Exclusions, text};
+use crate::{cluster::PullPolicy, headless::exclude::Exclusions, model::SessionId, text};
 
 /// Live open ports, packet statistics and captures of Kubernetes nodes, with nothing left behind
 ///
@@ -34,9 +34,18 @@ pub struct PlaceArgs {
     /// The kubeconfig's context, instead of its current one
     #[arg(long, global = true, value_name = "NAME")]
     pub context: Option<String>,
+    /// An existing namespace for the agents, instead of one of the session's own
+    #[arg(short = 'n', long, global = true, value_name = "NAME")]
+    pub namespace: Option<String>,
     /// This machine is the only node; no Kubernetes
-    #[arg(long, global = true, conflicts_with_all = ["kubeconfig", "context"])]
+    #[arg(long, global = true, conflicts_with_all = ["kubeconfig", "context", "namespace", "reaper"])]
     pub local: bool,
+    /// Hide and refuse everything that changes the cluster
+    #[arg(long, global = true)]
+    pub read_only: bool,
+    /// The context's name, where the config guards it against deployments by mistake
+    #[arg(long, global = true, value_name = "CONTEXT")]
+    pub confirm: Option<String>,
     /// The agent image
     #[arg(long, global = true, env = "NODEWATCH_IMAGE", default_value = concat!("nodewatch-agent:", env!("CARGO_PKG_VERSION")))]
     pub image: String,
@@ -46,6 +55,12 @@ pub struct PlaceArgs {
     /// How long agents may run, whatever happens to this program
     #[arg(long, global = true, value_name = "DURATION", default_value = "4h", value_parser = text::parse_duration)]
     pub session_budget: Duration,
+    /// How long agents go on when nothing is heard of this program
+    #[arg(long, global = true, value_name = "DURATION", default_value = "10m", value_parser = text::parse_duration)]
+    pub lease: Duration,
+    /// A Job in the cluster removes the session's namespace at its end, should this program no longer be able to
+    #[arg(long, global = true, conflicts_with = "namespace")]
+    pub reaper: bool,
     /// Folder for fetched captures [default: nodewatch-captures/SESSION]
     #[arg(long, global = true, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -87,6 +102,61 @@ pub enum Command {
         #[command(flatten)]
         output: OutputArgs,
     },
+    /// List sessions that are detached, left over or of other laptops
+    Sessions {
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Remove what sessions have left: the plan first, then by UID, until it is seen gone
+    Cleanup(CleanupArgs),
+    /// Take up a session again: its agents, captures and files
+    Attach {
+        /// Its id, as `sessions` has it
+        session: SessionId,
+    },
+    /// What would stop a session, and how to mend it; creates nothing
+    Preflight {
+        /// Only these nodes
+        #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+        nodes: Vec<String>,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Print what a session would apply, as YAML
+    Manifests {
+        /// Agents for these nodes
+        #[arg(long, value_name = "NAME,...", value_delimiter = ',', default_value = "node-name")]
+        nodes: Vec<String>,
+        /// The session's id [default: a random one]
+        #[arg(long, value_name = "ID")]
+        session: Option<SessionId>,
+    },
+}
+
+/// What to clean up, and how.
+#[derive(Debug, Clone, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+pub struct CleanupArgs {
+    /// These sessions; default: this laptop's, in the current context
+    #[arg(conflicts_with = "all")]
+    pub sessions: Vec<SessionId>,
+    /// This laptop's sessions in every cluster that their journals know
+    #[arg(long)]
+    pub all: bool,
+    /// Show the plan only
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(short = 'y', long)]
+    pub yes: bool,
+    /// How long an object may take to go
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = text::parse_duration)]
+    pub timeout: Duration,
+    /// Only forget the journals of these sessions, whose cluster is gone for good
+    #[arg(long, requires = "sessions", conflicts_with_all = ["dry_run", "yes"])]
+    pub forget: bool,
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// Which nodes are meant.

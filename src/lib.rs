@@ -5,10 +5,12 @@
 pub mod agent_client;
 pub mod app;
 pub mod cli;
+pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod fetch;
 pub mod headless;
+pub mod journal;
 pub mod local;
 pub mod model;
 pub mod runtime;

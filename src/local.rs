@@ -17,7 +17,7 @@ use futures::{
 use tokio::process::{Child, Command};
 
 use crate::{
-    model::{DeployProgress, Node, NodeName, NodesChange, Notice, Readiness, Removal},
+    model::{DeployProgress, Node, NodeName, NodesChange, Notice, Readiness},
     site::{Bulk, FilePart, OpenError, Site, Tunnel},
 };
 
@@ -146,10 +146,5 @@ impl Site for Local {
             Ok(Bulk { reader: Box::new(reader), guard: Box::new(child) })
         }
         .boxed()
-    }
-
-    /// The child and the folder are this process's own, and end with it.
-    fn remove(&self) -> BoxStream<'static, Removal> {
-        stream::once(async { Removal::Finished }).boxed()
     }
 }

@@ -10,12 +10,15 @@ use std::{
 use anyhow::Context;
 use clap::Parser;
 use nodewatch_tui::{
-    app::App,
-    cli::{Cli, PlaceArgs},
+    app::{App, Event, Permission},
+    cli::{Cli, Command, PlaceArgs},
+    clock,
     cluster::{AgentSettings, Cluster, Connection, Target},
+    config::file::Config,
     headless::{self, Exit},
+    journal::Journals,
     local::Local,
-    model::{Failure, Notice, Place, SessionId},
+    model::{Failure, NodeName, Notice, Place, SessionId},
     runtime::{Engine, terminal},
     site::Site,
     text::visible,
@@ -38,55 +41,121 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<Exit> {
-    match begin(&cli).await {
-        Err(notice) => {
-            say(&format!("error: {}", notice.line()));
-            Ok(Exit::of(&notice))
+    let outcome = match cli.command {
+        None => return interactive(&cli.place, None).await,
+        Some(Command::Attach { session }) => return interactive(&cli.place, Some(session)).await,
+        Some(command) => without_terminal(&cli.place, command).await,
+    };
+    Ok(outcome.unwrap_or_else(|notice| refuse(&notice)))
+}
+
+fn refuse(notice: &Notice) -> Exit {
+    say(&format!("error: {}", notice.line()));
+    Exit::of(notice)
+}
+
+async fn without_terminal(place: &PlaceArgs, command: Command) -> Result<Exit, Notice> {
+    let config = Config::load()?;
+    match command {
+        Command::Manifests { nodes, session } => {
+            let session = session.unwrap_or_else(|| SessionId::new(rand::random()));
+            let yaml = Cluster::manifests(&session, &settings(place), &names(nodes))?;
+            Ok(headless::preflight::manifests(&yaml))
         }
-        Ok(engine) => match cli.command {
-            Some(command) => Ok(headless::run(engine, command).await),
-            None => interactive(engine).await,
-        },
+        Command::Preflight { nodes, output } => {
+            refuse_local(place)?;
+            let connection = Connection::open(&target(place)).await?;
+            let cluster = Cluster::new(connection, SessionId::new(rand::random()), settings(place), journals()?);
+            Ok(headless::preflight::preflight(&cluster, &names(nodes), output.format).await)
+        }
+        Command::Sessions { output } => {
+            refuse_local(place)?;
+            let current = Connection::open(&target(place)).await;
+            Ok(headless::sessions::sessions(current, &journals()?, output.format).await)
+        }
+        Command::Cleanup(arguments) => {
+            refuse_local(place)?;
+            if (place.read_only || config.read_only) && !arguments.dry_run {
+                return Err(read_only());
+            }
+            let current = Connection::open(&target(place)).await;
+            Ok(headless::sessions::cleanup(current, &journals()?, &arguments).await)
+        }
+        command => {
+            let session = SessionId::new(rand::random());
+            let out = out(place, &session);
+            headless::check(&command, &out)?;
+            let (site, where_it_is) = site(place, &session).await?;
+            if !matches!(command, Command::Nodes { .. }) {
+                must_be_free(permission(place, &config, &where_it_is), &where_it_is)?;
+            }
+            let app = App::new(where_it_is, session, place.session_budget);
+            Ok(headless::run(Engine::start(lease(app, place), site, out), command).await)
+        }
+    }
+}
+
+/// The program on a terminal, and whatever session the user takes up in it after that.
+async fn interactive(place: &PlaceArgs, attach: Option<SessionId>) -> anyhow::Result<Exit> {
+    let mut attach = attach;
+    loop {
+        let engine = match begin(place, attach.take()).await {
+            Ok(engine) => engine,
+            Err(notice) => return Ok(refuse(&notice)),
+        };
+        let (exit, next) = on_terminal(engine).await?;
+        if next.is_none() {
+            return Ok(exit);
+        }
+        attach = next;
     }
 }
 
 /// Everything that can be refused before anything runs.
-async fn begin(cli: &Cli) -> Result<Engine, Notice> {
-    let session = SessionId::new(rand::random());
-    let out = cli.place.out.clone().unwrap_or_else(|| default_out(&session));
-    match &cli.command {
-        Some(command) => headless::check(command, &out)?,
-        None if !(std::io::stdout().is_terminal() && std::io::stdin().is_terminal()) => {
-            let next_step = "run it in one, or use the commands nodes, ports and capture (see --help)";
-            return Err(Notice::error("there is no terminal to draw on", "", next_step).of(Failure::BadInput));
+async fn begin(place: &PlaceArgs, attach: Option<SessionId>) -> Result<Engine, Notice> {
+    let config = Config::load()?;
+    if !(std::io::stdout().is_terminal() && std::io::stdin().is_terminal()) {
+        let next_step = "run it in one, or use the commands nodes, ports and capture (see --help)";
+        return Err(Notice::error("there is no terminal to draw on", "", next_step).of(Failure::BadInput));
+    }
+    if let Some(session) = attach {
+        refuse_local(place)?;
+        if place.read_only || config.read_only {
+            return Err(read_only());
         }
-        None => {}
+        return attached(place, &session).await;
     }
-    let (site, place) = site(&cli.place, &session).await?;
-    let app = App::new(place, session, cli.place.session_budget);
-    Ok(Engine::start(app, site, out))
+    let session = SessionId::new(rand::random());
+    let out = out(place, &session);
+    let (site, where_it_is) = site(place, &session).await?;
+    let mut app = App::new(where_it_is.clone(), session, place.session_budget);
+    app.permission = permission(place, &config, &where_it_is);
+    let mut engine = Engine::start(lease(app, place), site, out);
+    engine.find_sessions();
+    Ok(engine)
 }
 
-fn default_out(session: &SessionId) -> PathBuf {
-    Path::new("nodewatch-captures").join(session.to_string())
-}
-
-async fn site(arguments: &PlaceArgs, session: &SessionId) -> Result<(Arc<dyn Site>, Place), Notice> {
-    if arguments.local {
-        return Ok((Arc::new(Local::new()?), Place::Local));
+/// A session from its journal, in its own cluster.
+async fn attached(place: &PlaceArgs, session: &SessionId) -> Result<Engine, Notice> {
+    let headline = format!("session {session} cannot be taken up");
+    let journals = journals()?;
+    let (journal, record) = journals.open(session).map_err(|error| error.notice(headline.clone()))?;
+    if record.is_over() {
+        let next_step = "see nodewatch-tui sessions";
+        return Err(Notice::error(headline, "nothing of it is left", next_step).of(Failure::BadInput));
     }
-    let target = Target { kubeconfig: arguments.kubeconfig.clone(), context: arguments.context.clone() };
-    let connection = Connection::open(&target).await?;
-    let place = connection.place.clone();
-    let settings = AgentSettings {
-        image: arguments.image.clone(),
-        pull_policy: arguments.image_pull_policy,
-        budget: arguments.session_budget,
-    };
-    Ok((Arc::new(Cluster::new(connection, session.clone(), settings)), place))
+    let connection = Connection::again(&record.header.cluster).await?;
+    let (began, ends) = (record.header.began, record.ends);
+    let mut app = App::new(connection.place.clone(), session.clone(), place.session_budget);
+    app.session.lease = place.lease;
+    let cluster = Cluster::resume(connection, settings(place), journals, (journal, record))
+        .map_err(|error| error.notice(headline))?;
+    let mut engine = Engine::start(app, Arc::new(cluster), out(place, session));
+    engine.handle(Event::Attach { began, ends });
+    Ok(engine)
 }
 
-async fn interactive(mut engine: Engine) -> anyhow::Result<Exit> {
+async fn on_terminal(mut engine: Engine) -> anyhow::Result<(Exit, Option<SessionId>)> {
     let drawn = terminal::run(&mut engine).await;
     let app = engine.shut_down().await;
     let receipt = app.receipt();
@@ -95,11 +164,91 @@ async fn interactive(mut engine: Engine) -> anyhow::Result<Exit> {
         let _ = std::io::stdout().write_all(receipt.text().as_bytes());
     }
     drawn.context("the terminal failed")?;
-    Ok(match (receipt.left_behind(), receipt.lost.is_empty()) {
+    let exit = match (receipt.left_behind(), receipt.lost.is_empty()) {
         (true, _) => Exit::LeftBehind,
         (false, false) => Exit::Partly,
         (false, true) => Exit::Done,
-    })
+    };
+    Ok((exit, app.attach_next))
+}
+
+async fn site(arguments: &PlaceArgs, session: &SessionId) -> Result<(Arc<dyn Site>, Place), Notice> {
+    if arguments.local {
+        return Ok((Arc::new(Local::new()?), Place::Local));
+    }
+    let connection = Connection::open(&target(arguments)).await?;
+    let place = connection.place.clone();
+    Ok((Arc::new(Cluster::new(connection, session.clone(), settings(arguments), journals()?)), place))
+}
+
+fn target(arguments: &PlaceArgs) -> Target {
+    Target { kubeconfig: arguments.kubeconfig.iter().cloned().collect(), context: arguments.context.clone() }
+}
+
+fn settings(arguments: &PlaceArgs) -> AgentSettings {
+    AgentSettings {
+        image: arguments.image.clone(),
+        pull_policy: arguments.image_pull_policy,
+        budget: arguments.session_budget,
+        lease: arguments.lease,
+        namespace: arguments.namespace.clone(),
+        reaper: arguments.reaper,
+        owner: clock::user_at_host(),
+    }
+}
+
+fn journals() -> Result<Journals, Notice> {
+    Journals::from_environment().map_err(|error| error.notice("there is no place for the journal"))
+}
+
+fn names(nodes: Vec<String>) -> Vec<NodeName> {
+    nodes.into_iter().map(|name| NodeName(name.trim().to_owned())).collect()
+}
+
+fn out(arguments: &PlaceArgs, session: &SessionId) -> PathBuf {
+    arguments.out.clone().unwrap_or_else(|| Path::new("nodewatch-captures").join(session.to_string()))
+}
+
+fn lease(mut app: App, arguments: &PlaceArgs) -> App {
+    app.session.lease = arguments.lease;
+    app
+}
+
+fn permission(arguments: &PlaceArgs, config: &Config, place: &Place) -> Permission {
+    match place {
+        Place::Local => Permission::Free,
+        Place::Cluster { .. } if arguments.read_only || config.read_only => Permission::ReadOnly,
+        Place::Cluster { context, .. } => {
+            let confirmed = arguments.confirm.as_ref() == Some(context);
+            if config.guards(context) && !confirmed { Permission::Guarded } else { Permission::Free }
+        }
+    }
+}
+
+/// Without a terminal nobody can type the context's name.
+fn must_be_free(permission: Permission, place: &Place) -> Result<(), Notice> {
+    match (permission, place) {
+        (Permission::ReadOnly, _) => Err(read_only()),
+        (Permission::Guarded, Place::Cluster { context, .. }) => {
+            let headline = format!("context {context:?} is guarded against deployments by mistake");
+            let next_step = format!("if you mean it: --confirm {context}");
+            Err(Notice::error(headline, "it matches `production` in the config", next_step).of(Failure::BadInput))
+        }
+        (Permission::Guarded | Permission::Free, _) => Ok(()),
+    }
+}
+
+fn read_only() -> Notice {
+    Notice::error("nothing is changed", "this is read-only", "leave --read-only out, or read_only in the config")
+        .of(Failure::BadInput)
+}
+
+fn refuse_local(arguments: &PlaceArgs) -> Result<(), Notice> {
+    if !arguments.local {
+        return Ok(());
+    }
+    let cause = "a session on this machine makes nothing outside this program";
+    Err(Notice::error("--local has no sessions and no preflight", cause, "leave --local out").of(Failure::BadInput))
 }
 
 fn say(text: &str) {

@@ -3,13 +3,19 @@
 //! Owns names for things: nodes, sessions, progress, notices. Imports nothing of ours but the protocol's types, and
 //! does nothing.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+    path::PathBuf,
+    str::FromStr,
+};
 
-use nodewatch_protocol::{Hello, Update};
-use serde::Serialize;
+use nodewatch_protocol::{Hello, UnixMillis, Update};
+use serde::{Deserialize, Serialize};
 
 /// A node's name as Kubernetes has it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NodeName(pub String);
 
@@ -26,14 +32,47 @@ impl From<&str> for NodeName {
 }
 
 /// A session's id: eight lower-case hexadecimal digits.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct SessionId(String);
 
 impl SessionId {
     /// The id with that number.
     pub fn new(number: u32) -> Self {
         Self(format!("{number:08x}"))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A text that is no session's id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no session: an id has eight hexadecimal digits, see nodewatch-tui sessions")]
+pub struct ParseSessionError(String);
+
+impl FromStr for SessionId {
+    type Err = ParseSessionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        if text.len() == 8 && digits { Ok(Self(text.to_owned())) } else { Err(ParseSessionError(text.to_owned())) }
+    }
+}
+
+impl TryFrom<String> for SessionId {
+    type Error = ParseSessionError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<SessionId> for String {
+    fn from(id: SessionId) -> Self {
+        id.0
     }
 }
 
@@ -98,6 +137,22 @@ pub struct Node {
     pub labels: BTreeMap<String, String>,
     /// The kubelet's version.
     pub version: Option<String>,
+}
+
+impl Node {
+    /// A node of which only the name is known.
+    pub fn named(name: NodeName) -> Self {
+        Self {
+            name,
+            readiness: Readiness::Unknown,
+            cordoned: false,
+            zone: None,
+            instance_type: None,
+            addresses: Vec::new(),
+            labels: BTreeMap::new(),
+            version: None,
+        }
+    }
 }
 
 /// What a watch of the nodes says.
@@ -167,28 +222,232 @@ pub enum FetchProgress {
     Failed(Notice),
 }
 
-/// Something that this session has made outside this program.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// Which cluster a session began in, so that no other one is ever cleaned up in its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterIdentity {
+    /// The kubeconfig files that the context was read from, as absolute paths.
+    pub kubeconfig: Vec<PathBuf>,
+    /// The kubeconfig's context.
+    pub context: String,
+    /// The API server's address.
+    pub server: String,
+    /// SHA-256 of the certificates that the API server is trusted by, in lower-case hexadecimal; `None` where the
+    /// system's own store is.
+    pub ca_sha256: Option<String>,
+    /// The UID of the namespace `kube-system`, which no two clusters share.
+    pub kube_system_uid: String,
+}
+
+/// The kinds of objects that a session makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// The session's own namespace.
+    Namespace,
+    /// An identity for pods.
+    ServiceAccount,
+    /// What the reaper may do.
+    Role,
+    /// That the reaper may do it.
+    RoleBinding,
+    /// One agent, or the reaper.
+    Job,
+    /// A Job's pod.
+    Pod,
+}
+
+impl Kind {
+    /// As Kubernetes writes it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Namespace => "Namespace",
+            Self::ServiceAccount => "ServiceAccount",
+            Self::Role => "Role",
+            Self::RoleBinding => "RoleBinding",
+            Self::Job => "Job",
+            Self::Pod => "Pod",
+        }
+    }
+
+    /// What is kept or removed together with it.
+    pub fn group(self) -> Group {
+        match self {
+            Self::Job | Self::Pod => Group::Agents,
+            Self::Namespace | Self::ServiceAccount | Self::Role | Self::RoleBinding => Group::Base,
+        }
+    }
+}
+
+/// What a session leaves together or removes together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Group {
+    /// Capture files on the nodes.
+    Files,
+    /// Jobs and their pods.
+    Agents,
+    /// The namespace, and what is in it for the agents' sake.
+    Base,
+}
+
+impl Group {
+    /// In the order of the guided exit.
+    pub const ALL: [Self; 3] = [Self::Files, Self::Agents, Self::Base];
+}
+
+/// Groups that the user wants to keep.
+pub type Keep = BTreeSet<Group>;
+
+/// Something that a session has made outside this program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MadeObject {
-    /// Its kind, as in `Job`.
-    pub kind: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// The namespace that it is in.
+    pub namespace: Option<String>,
     /// Its name.
     pub name: String,
+    /// The UID that the server gave it, where it is known.
+    pub uid: Option<String>,
     /// For a person: what it is for, such as the node's name.
     pub purpose: String,
 }
 
-/// How the removal of one made object goes.
+impl MadeObject {
+    /// The same object, as far as anyone can tell without UIDs.
+    pub fn is_named_as(&self, other: &Self) -> bool {
+        (self.kind, &self.namespace, &self.name) == (other.kind, &other.namespace, &other.name)
+    }
+
+    /// For a person: `Job agent-1 (node-1)`.
+    pub fn text(&self) -> String {
+        let purpose = if self.purpose.is_empty() { String::new() } else { format!(" ({})", self.purpose) };
+        format!("{} {}{purpose}", self.kind.word(), self.name)
+    }
+}
+
+/// An object with what the server says of it now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SeenObject {
+    /// The object.
+    #[serde(flatten)]
+    pub object: MadeObject,
+    /// In a word or two: `1 pod running`, `being deleted`.
+    pub state: String,
+}
+
+/// How the removal of a session's objects goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Removal {
+    /// Nothing was touched, and why.
+    Refused(Notice),
     /// Deletion was asked for; it is still there.
     Removing(MadeObject),
     /// Seen gone.
     Gone(MadeObject),
+    /// Left on purpose.
+    Kept(MadeObject),
     /// Still there, and why.
     Failed(MadeObject, String),
     /// Every object has been tried.
     Finished,
+}
+
+/// What is known of a session from journals and from a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SessionSummary {
+    /// Its id.
+    pub id: SessionId,
+    /// The kubeconfig's context that leads to its cluster.
+    pub context: String,
+    /// Who began it, as `user@host`.
+    pub owner: Option<String>,
+    /// When it began.
+    pub began: Option<UnixMillis>,
+    /// When its agents end by themselves.
+    pub ends: Option<UnixMillis>,
+    /// Who has to do with it.
+    pub holder: Holder,
+    /// What is still there of it.
+    pub objects: Vec<SeenObject>,
+    /// What could not be found out; empty when all is known.
+    pub trouble: String,
+}
+
+impl SessionSummary {
+    /// How many agents it has.
+    pub fn agents(&self) -> usize {
+        self.objects.iter().filter(|seen| seen.object.kind == Kind::Job).count()
+    }
+}
+
+/// Who has to do with a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Holder {
+    /// A program that runs on this laptop now.
+    Running,
+    /// This laptop, which has left it running on purpose.
+    Detached,
+    /// This laptop, whose program has ended without cleaning up.
+    Abandoned,
+    /// Another laptop: there is no journal of it here.
+    Elsewhere,
+}
+
+impl Holder {
+    /// In a word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Detached => "detached",
+            Self::Abandoned => "leftover",
+            Self::Elsewhere => "elsewhere",
+        }
+    }
+}
+
+/// What was looked at before anything is created, and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PreflightCheck {
+    /// What was looked at, in a word or two.
+    pub check: String,
+    /// Whether it stops a session.
+    pub outcome: Outcome,
+    /// What was found.
+    pub detail: String,
+    /// How to mend it; empty when there is nothing to mend. May have several lines.
+    pub fix: String,
+}
+
+/// What came of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// As it should be.
+    Passed,
+    /// A session works, not in every respect.
+    Warning,
+    /// A session would fail.
+    Failed,
+    /// A session would be refused for want of a right.
+    NotPermitted,
+}
+
+impl Outcome {
+    /// In a word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Passed => "ok",
+            Self::Warning => "warning",
+            Self::Failed => "FAILED",
+            Self::NotPermitted => "MISSING",
+        }
+    }
+
+    /// Nothing should be created.
+    pub fn stops(self) -> bool {
+        matches!(self, Self::Failed | Self::NotPermitted)
+    }
 }
 
 /// How grave a notice is.
@@ -226,6 +485,17 @@ pub enum Failure {
     BadInput,
     /// A right is missing.
     NotPermitted,
+    /// The server cannot be reached.
+    Unreachable,
+    /// The server could not answer this time.
+    Busy,
+}
+
+impl Failure {
+    /// Trying again may help.
+    pub fn is_passing(self) -> bool {
+        matches!(self, Self::Unreachable | Self::Busy)
+    }
 }
 
 impl Notice {

@@ -9,12 +9,15 @@ use futures::{
     future::BoxFuture,
     stream::{self, BoxStream},
 };
+use nodewatch_protocol::UnixMillis;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::mpsc,
 };
 
-use crate::model::{DeployProgress, NodeName, NodesChange, Removal};
+use crate::model::{
+    DeployProgress, Keep, NodeName, NodesChange, Notice, Removal, SeenObject, SessionId, SessionSummary,
+};
 
 /// Bytes from an agent.
 pub type Reader = Box<dyn AsyncRead + Send + Unpin>;
@@ -56,7 +59,8 @@ pub struct FilePart {
 }
 
 /// A set of nodes and a way to run agents on them. Everything is lazy: nothing happens before a stream or future is
-/// polled, and dropping it ends what it does.
+/// polled, and dropping it ends what it does. What is said here by default is true of a site that makes nothing
+/// outside this program.
 pub trait Site: Send + Sync + 'static {
     /// The nodes, and every change to them, for good.
     fn nodes(&self) -> BoxStream<'static, NodesChange>;
@@ -66,8 +70,34 @@ pub trait Site: Send + Sync + 'static {
     fn open(&self, node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>>;
     /// A part of a capture file, on a stream of its own.
     fn fetch(&self, node: &NodeName, part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>>;
-    /// Removes all that was made, ending with [`Removal::Finished`].
-    fn remove(&self) -> BoxStream<'static, Removal>;
+    /// Takes up agents that run already, and tells how it goes as [`Site::deploy`] does.
+    fn attach(&self) -> BoxStream<'static, (NodeName, DeployProgress)> {
+        stream::pending().boxed()
+    }
+    /// What there is of the session now.
+    fn inventory(&self) -> BoxFuture<'static, Result<Vec<SeenObject>, Notice>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
+    /// Removes all that was made and is not to be kept, ending with [`Removal::Finished`].
+    fn remove(&self, _keep: Keep) -> BoxStream<'static, Removal> {
+        stream::once(async { Removal::Finished }).boxed()
+    }
+    /// Moves the end of everything that the session has made.
+    fn set_ends(&self, _ends: UnixMillis) -> BoxFuture<'static, Result<(), Notice>> {
+        async { Ok(()) }.boxed()
+    }
+    /// The session is left running on purpose.
+    fn detach(&self) {}
+    /// The session is over; this is what became of it.
+    fn conclude(&self, _receipt: serde_json::Value) {}
+    /// Sessions that are not this program's and have left something here.
+    fn leftovers(&self) -> BoxFuture<'static, Result<Vec<SessionSummary>, Notice>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
+    /// Removes what is left of another session.
+    fn sweep(&self, _session: SessionId) -> BoxStream<'static, Removal> {
+        stream::once(async { Removal::Finished }).boxed()
+    }
 }
 
 /// A stream of what a future sends while it runs. Polling the stream runs the future; dropping it ends both.

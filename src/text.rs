@@ -123,6 +123,12 @@ pub fn time_of_day(at: UnixMillis) -> String {
     moment.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string()
 }
 
+/// A moment in this machine's time zone: `2026-01-31 16:03`.
+pub fn date_and_time(at: UnixMillis) -> String {
+    let moment = jiff::Timestamp::from_millisecond(at as i64).unwrap_or_default();
+    moment.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string()
+}
+
 /// A duration as the command line takes it: `30s`, `5m`, `4h` or bare seconds.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split_unit(text);

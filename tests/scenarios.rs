@@ -4,16 +4,20 @@
 mod sample;
 
 use nodewatch_protocol::{
-    AgentFacts, CaptureAbility, CaptureSpec, CaptureState, FileState, Hello, Request, StopReason, Update,
+    AgentFacts, CaptureAbility, CaptureSpec, CaptureState, FileState, Hello, PortChange, PortsKind, Request, Response,
+    StopReason, Terms, Update,
 };
 use nodewatch_tui::{
     app::{
-        Action, App, Edit, Effect, Event, Overlay, Scope, Screen,
-        exit::{Phase, STOP_WITHIN},
+        Action, App, Edit, Effect, Event, Overlay, Permission, Scope, Screen,
+        exit::{DETACH_WITHIN, Phase, STOP_WITHIN},
         node::{Agent, Asked},
         update,
     },
-    model::{DeployProgress, FetchProgress, NodeName, NodesChange, Notice, Readiness, Removal, TunnelChange},
+    model::{
+        DeployProgress, FetchProgress, Group, Holder, Keep, NodeName, NodesChange, Notice, Readiness, Removal,
+        SessionId, SessionSummary, TunnelChange,
+    },
 };
 use sample::{NOW, app, facts, feed, file, node, tunnel};
 
@@ -46,6 +50,11 @@ fn running() -> Update {
 
 fn stopped() -> Update {
     Update::Capture(CaptureState::Stopped { since: NOW, at: NOW, reason: StopReason::Asked })
+}
+
+/// What agents are told in a session that begins now.
+fn terms(lease_seconds: Option<u64>) -> Request {
+    Request::Terms(Terms { left_seconds: 4 * 3600, lease_seconds })
 }
 
 fn phase(app: &App) -> Option<Phase> {
@@ -186,7 +195,8 @@ fn the_guided_exit_goes_step_by_step() {
     assert_eq!(key(&mut app, Action::Open), [Effect::Ask("a".into(), Request::StopCapture)]);
     let up = TunnelChange::Up(Hello::of("nodewatch-agent", "0.1.0"));
     let effects = update(&mut app, Event::Tunnel("b".into(), up), NOW);
-    assert_eq!(effects, [Effect::Ask("b".into(), Request::StopCapture)], "it is told when it is back");
+    let told = [Effect::Ask("b".into(), terms(Some(600))), Effect::Ask("b".into(), Request::StopCapture)];
+    assert_eq!(effects, told, "it is told when it is back");
 
     let files = |name| Update::Files(vec![file(name, 100, FileState::Closed)]);
     feed(&mut app, [tunnel("a", files("1.pcapng")), tunnel("a", stopped()), tunnel("b", files("2.pcapng"))]);
@@ -202,7 +212,7 @@ fn the_guided_exit_goes_step_by_step() {
     let again = key(&mut app, Action::Open);
     assert!(matches!(&again[..], [Effect::Fetch(name, _)] if name.0 == "b"));
     let effects = update(&mut app, Event::Fetch("b".into(), "2.pcapng".into(), done), NOW);
-    assert_eq!((phase(&app), effects), (Some(Phase::Removing), vec![Effect::CleanUp]));
+    assert_eq!((phase(&app), effects), (Some(Phase::Removing), vec![Effect::CleanUp(Keep::new())]));
     assert_eq!(update(&mut app, Event::Removal(Removal::Finished), NOW), [Effect::Quit]);
     assert!(app.receipt().lost.is_empty() && app.receipt().fetched.len() == 2);
 }
@@ -216,7 +226,7 @@ fn a_capture_that_does_not_end_in_time_is_asked_about() {
     key(&mut app, Action::Open);
     assert_eq!(update(&mut app, Event::Tick, NOW + STOP_WITHIN), []);
     assert_eq!(phase(&app), Some(Phase::FetchFailed));
-    assert_eq!(key(&mut app, Action::Skip), [Effect::CleanUp]);
+    assert_eq!(key(&mut app, Action::Skip), [Effect::CleanUp(Keep::new())]);
     update(&mut app, Event::Removal(Removal::Finished), NOW);
     assert_eq!(app.receipt().lost.len(), 1, "what was left behind is in the receipt");
 }
@@ -228,6 +238,206 @@ fn with_nobody_watching_the_exit_asks_nothing() {
     let effects = update(&mut app, Event::Finish, NOW);
     assert!(matches!(&effects[..], [Effect::Fetch(..)]), "{effects:?}");
     let failed = FetchProgress::Failed(Notice::error("not fetched", "disk full", "make room"));
-    assert_eq!(update(&mut app, Event::Fetch("a".into(), "1.pcapng".into(), failed), NOW), [Effect::CleanUp]);
+    assert_eq!(
+        update(&mut app, Event::Fetch("a".into(), "1.pcapng".into(), failed), NOW),
+        [Effect::CleanUp(Keep::new())]
+    );
     assert_eq!(update(&mut app, Event::Removal(Removal::Finished), NOW), [Effect::Quit]);
+}
+
+fn answered(name: &str, request: Request) -> Event {
+    Event::Answer(name.into(), request, Some(Response::Done))
+}
+
+#[test]
+fn ctrl_c_twice_detaches_and_waits_until_agents_know() {
+    let mut app = live();
+    let lost = TunnelChange::Lost { reason: "cut".into(), retry_in: 250 };
+    feed(&mut app, [tunnel("a", running()), Event::Tunnel("c".into(), lost)]);
+    assert_eq!(key(&mut app, Action::Interrupt), [Effect::TakeStock]);
+    let told = ["a", "b"].map(|name| Effect::Ask(name.into(), terms(None)));
+    assert_eq!(key(&mut app, Action::Interrupt), told, "no capture is stopped");
+    assert_eq!(update(&mut app, answered("a", terms(None)), NOW), []);
+    assert_eq!(update(&mut app, answered("b", terms(None)), NOW), [], "c does not know yet");
+    let effects = update(&mut app, Event::Tick, NOW + DETACH_WITHIN);
+    assert_eq!(effects, [Effect::Detach, Effect::Quit]);
+    let detached = app.receipt().detached.expect("detached");
+    assert_eq!(detached.agents.len(), 3);
+    assert_eq!((detached.captures, detached.untold), (vec!["a".into()], vec!["c".into()]));
+    assert!(!app.receipt().left_behind() && app.receipt().lost.is_empty());
+}
+
+#[test]
+fn kept_agents_go_on_after_their_files_are_fetched() {
+    let mut app = live();
+    feed(&mut app, [tunnel("a", Update::Files(vec![file("1.pcapng", 100, FileState::Closed)]))]);
+    for action in [Action::Quit, Action::Down, Action::Mark] {
+        key(&mut app, action);
+    }
+    let effects = key(&mut app, Action::Open);
+    assert!(matches!(&effects[..], [Effect::Fetch(..)]), "{effects:?}");
+    let done = FetchProgress::Done { path: "1.pcapng".into(), sha256: "00".into() };
+    let effects = update(&mut app, Event::Fetch("a".into(), "1.pcapng".into(), done), NOW);
+    assert_eq!(effects, ["a", "b", "c"].map(|name| Effect::Ask(name.into(), terms(None))));
+    for name in ["a", "b"] {
+        feed(&mut app, [answered(name, terms(None))]);
+    }
+    assert_eq!(update(&mut app, answered("c", terms(None)), NOW), [Effect::Detach, Effect::Quit]);
+}
+
+#[test]
+fn a_namespace_that_is_kept_is_not_removed_and_files_may_stay() {
+    let mut app = live();
+    feed(&mut app, [tunnel("a", Update::Files(vec![file("1.pcapng", 100, FileState::Closed)]))]);
+    for action in [Action::Quit, Action::Mark, Action::Down, Action::Down, Action::Mark] {
+        key(&mut app, action);
+    }
+    let keep = Keep::from([Group::Files, Group::Base]);
+    assert_eq!(key(&mut app, Action::Open), [Effect::CleanUp(keep)]);
+    update(&mut app, Event::Removal(Removal::Finished), NOW);
+    let receipt = app.receipt();
+    assert!(receipt.lost.is_empty() && receipt.left_there.len() == 1, "what was chosen is not lost");
+}
+
+#[test]
+fn a_refused_removal_stays_on_the_screen_and_is_tried_again() {
+    let mut app = live();
+    key(&mut app, Action::Quit);
+    assert_eq!(key(&mut app, Action::Open), [Effect::CleanUp(Keep::new())]);
+    let refused = Removal::Refused(Notice::error("another cluster", "its UID differs", "point it back"));
+    feed(&mut app, [Event::Removal(refused), Event::Removal(Removal::Finished)]);
+    assert_eq!(phase(&app), Some(Phase::RemoveFailed));
+    assert_eq!(key(&mut app, Action::Open), [Effect::CleanUp(Keep::new())]);
+    feed(&mut app, [Event::Removal(Removal::Finished)]);
+    assert!(!app.receipt().left_behind());
+}
+
+#[test]
+fn a_guarded_context_wants_its_name_once() {
+    let mut app = app();
+    app.permission = Permission::Guarded;
+    let nodes = ["a", "b"].map(|name| node(name, "1a", Readiness::Ready)).to_vec();
+    feed(&mut app, [Event::Nodes(NodesChange::Replaced(nodes))]);
+    assert_eq!(key(&mut app, Action::Deploy), []);
+    typed(&mut app, "prod");
+    assert_eq!(key(&mut app, Action::Open), [], "not the whole name");
+    typed(&mut app, "-eu");
+    assert_eq!(key(&mut app, Action::Open), [Effect::Deploy(vec!["a".into()])]);
+    key(&mut app, Action::Down);
+    assert_eq!(key(&mut app, Action::Deploy), [Effect::Deploy(vec!["b".into()])]);
+}
+
+#[test]
+fn read_only_refuses_what_it_does_not_offer() {
+    let mut app = live();
+    app.permission = Permission::ReadOnly;
+    for action in [Action::Deploy, Action::Capture, Action::CaptureOptions, Action::Budget] {
+        assert_eq!(key(&mut app, action), []);
+        assert!(app.overlay.is_none(), "{action:?}");
+        assert!(app.latest_notice().is_some_and(|notice| notice.line().contains("read-only")), "{action:?}");
+    }
+}
+
+#[test]
+fn the_end_is_moved_for_agents_and_cluster_and_comes_with_a_warning() {
+    let mut app = live();
+    key(&mut app, Action::Budget);
+    for _ in 0..5 {
+        key(&mut app, Action::Edit(Edit::DeleteBack));
+    }
+    typed(&mut app, "soon");
+    assert_eq!(key(&mut app, Action::Open), []);
+    key(&mut app, Action::Edit(Edit::Clear));
+    typed(&mut app, "20m");
+    let effects = key(&mut app, Action::Open);
+    assert_eq!(effects[0], Effect::SetEnds(NOW + 1_200_000));
+    let terms = Request::Terms(Terms { left_seconds: 1200, lease_seconds: Some(600) });
+    assert_eq!(effects[1..], ["a", "b", "c"].map(|name| Effect::Ask(name.into(), terms.clone())));
+    update(&mut app, Event::Tick, NOW + 500_000);
+    assert!(app.notices.is_empty());
+    update(&mut app, Event::Tick, NOW + 600_000);
+    update(&mut app, Event::Tick, NOW + 601_000);
+    assert_eq!(app.notices.len(), 1, "said once");
+    assert!(app.latest_notice().is_some_and(|notice| notice.line().contains("ends in 10 min")));
+}
+
+#[test]
+fn other_sessions_are_taken_up_or_removed_each_in_its_way() {
+    let session = |id, holder| SessionSummary {
+        id: SessionId::new(id),
+        context: "c".into(),
+        owner: None,
+        began: None,
+        ends: None,
+        holder,
+        objects: vec![nodewatch_tui::model::SeenObject { object: job(), state: String::new() }],
+        trouble: String::new(),
+    };
+    let found = vec![session(1, Holder::Abandoned), session(2, Holder::Elsewhere), session(3, Holder::Running)];
+    let mut app = app();
+    feed(&mut app, [Event::Sessions { found: Ok(found), asked: false }]);
+    assert_eq!(key(&mut app, Action::Remove), [Effect::Sweep(SessionId::new(1))]);
+    assert_eq!(key(&mut app, Action::Remove), [], "once is enough");
+    feed(&mut app, [Event::Sweep(SessionId::new(1), Removal::Finished)]);
+
+    key(&mut app, Action::Down);
+    assert_eq!(key(&mut app, Action::Open), [], "it is taken up where it was begun");
+    key(&mut app, Action::Remove);
+    typed(&mut app, "00000001");
+    assert_eq!(key(&mut app, Action::Open), [], "another id");
+    key(&mut app, Action::Edit(Edit::Clear));
+    typed(&mut app, "00000002");
+    assert_eq!(key(&mut app, Action::Open), [Effect::Sweep(SessionId::new(2))]);
+
+    feed(&mut app, [Event::Sessions { found: Ok(vec![session(1, Holder::Detached)]), asked: true }]);
+    assert_eq!(key(&mut app, Action::Open), [Effect::Quit]);
+    assert_eq!(app.attach_next, Some(SessionId::new(1)));
+}
+
+fn job() -> nodewatch_tui::model::MadeObject {
+    nodewatch_tui::model::MadeObject {
+        kind: nodewatch_tui::model::Kind::Job,
+        namespace: None,
+        name: "agent".into(),
+        uid: None,
+        purpose: "a".into(),
+    }
+}
+
+#[test]
+fn a_session_that_is_taken_up_knows_its_nodes_before_the_list_and_what_happened_meanwhile() {
+    let mut app = app();
+    let effects = update(&mut app, Event::Attach { began: NOW - 10, ends: NOW + 7_200_000 }, NOW);
+    assert_eq!(effects, [Effect::Attach]);
+    feed(&mut app, [Event::Deploy("a".into(), DeployProgress::Running)]);
+    let up = TunnelChange::Up(Hello::of("nodewatch-agent", "0.1.0"));
+    let effects = update(&mut app, Event::Tunnel("a".into(), up), NOW);
+    let terms = Request::Terms(Terms { left_seconds: 7200, lease_seconds: Some(600) });
+    assert_eq!(effects, [Effect::Ask("a".into(), terms)], "the lease binds again");
+    let change = |at, port: &str, opened| PortChange { at, port: port.parse().expect("a port"), opened };
+    let history = vec![change(NOW - 90_000, "tcp 0.0.0.0:1", false), change(NOW - 30_000, "tcp 0.0.0.0:8080", true)];
+    feed(
+        &mut app,
+        [
+            tunnel("a", facts()),
+            tunnel("a", sample::ports(PortsKind::Snapshot, &["tcp 0.0.0.0:22", "tcp 0.0.0.0:8080"], &[])),
+            tunnel("a", Update::PortHistory(history.clone())),
+        ],
+    );
+    let state = &app.nodes[&"a".into()];
+    assert_eq!(state.recent_changes(NOW), (1, 0));
+    let told: Vec<&str> = state.events.iter().map(|event| event.text.as_str()).collect();
+    assert!(told.contains(&"closed tcp 0.0.0.0:1") && told.contains(&"opened tcp 0.0.0.0:8080"), "{told:?}");
+    // After a cut the picture comes again; what was seen is not told twice.
+    let before = state.events.len();
+    feed(
+        &mut app,
+        [
+            tunnel("a", sample::ports(PortsKind::Snapshot, &["tcp 0.0.0.0:22", "tcp 0.0.0.0:8080"], &[])),
+            tunnel("a", Update::PortHistory(history)),
+        ],
+    );
+    assert_eq!(app.nodes[&"a".into()].events.len(), before);
+    feed(&mut app, [Event::Nodes(NodesChange::Replaced(vec![node("a", "1a", Readiness::Ready)]))]);
+    assert_eq!(app.nodes[&"a".into()].agent, Agent::Live, "the list only adds what it knows");
 }

@@ -5,12 +5,15 @@ mod sample;
 
 use nodewatch_protocol::{CaptureState, FileState, Hello, StopReason, Update};
 use nodewatch_tui::{
-    app::{Action, App, Edit, Event},
-    model::{MadeObject, NodesChange, Notice, Readiness, Removal, TunnelChange},
+    app::{Action, App, Edit, Event, Permission},
+    model::{
+        Holder, Kind, MadeObject, NodesChange, Notice, Readiness, Removal, SeenObject, SessionId, SessionSummary,
+        TunnelChange,
+    },
     ui::{self, Theme},
 };
 use ratatui::{Terminal, backend::TestBackend};
-use sample::{app, busy, facts, feed, file, node, tunnel};
+use sample::{NOW, app, busy, facts, feed, file, node, tunnel};
 
 fn draw(app: &App, width: u16, height: u16) -> String {
     // Screens show local time; the Makefile sets the zone.
@@ -81,19 +84,75 @@ fn the_dialogs() {
 #[test]
 fn the_guided_exit_from_asking_to_what_is_left() {
     let mut app = busy();
+    let namespace = object(Kind::Namespace, "nodewatch-7f3a91c2", "the session");
+    let stock = [
+        (object(Kind::Job, "agent-1", "ip-10-0-1-12"), "its pod is there"),
+        (namespace.clone(), "active"),
+        (object(Kind::ServiceAccount, "nodewatch-agent-7f3a91c2", "the agents' identity"), "there"),
+    ];
+    let stock = stock.map(|(object, state)| SeenObject { object, state: state.into() }).to_vec();
     keys(&mut app, &[Action::Quit]);
     insta::assert_snapshot!("exit_asking_80x24", draw(&app, 80, 24));
+    feed(&mut app, [Event::Stock(Ok(stock))]);
+    keys(&mut app, &[Action::Down, Action::Down, Action::Mark]);
+    insta::assert_snapshot!("exit_keeping_100x30", draw(&app, 100, 30));
+    keys(&mut app, &[Action::Mark]);
     keys(&mut app, &[Action::Open, Action::Skip]);
-    let object = |kind, name: &str| MadeObject { kind, name: name.into(), purpose: "the session".into() };
     feed(
         &mut app,
         [
-            Event::Removal(Removal::Gone(object("Job", "agent-1"))),
-            Event::Removal(Removal::Failed(object("Namespace", "nodewatch-7f3a91c2"), "held by a finalizer".into())),
+            Event::Removal(Removal::Gone(object(Kind::Job, "agent-1", "ip-10-0-1-12"))),
+            Event::Removal(Removal::Failed(namespace, "held by a finalizer".into())),
             Event::Removal(Removal::Finished),
         ],
     );
     insta::assert_snapshot!("exit_failed_80x24", draw(&app, 80, 24));
+}
+
+fn object(kind: Kind, name: &str, purpose: &str) -> MadeObject {
+    MadeObject { kind, namespace: None, name: name.into(), uid: Some(name.into()), purpose: purpose.into() }
+}
+
+/// One session that was detached here, one of another laptop, with that text wherever one comes from outside.
+fn other_sessions(text: &str) -> Event {
+    let summary = |id, owner: &str, holder, objects: Vec<SeenObject>| SessionSummary {
+        id: SessionId::new(id),
+        context: text.into(),
+        owner: Some(owner.into()),
+        began: Some(NOW - 3_600_000),
+        ends: Some(NOW + 3_600_000),
+        holder,
+        objects,
+        trouble: String::new(),
+    };
+    let seen = |kind| SeenObject { object: object(kind, text, text), state: text.into() };
+    let found = vec![
+        summary(1, "me@here", Holder::Detached, vec![seen(Kind::Job), seen(Kind::Namespace)]),
+        summary(0xbad_cafe, &format!("them@{text}"), Holder::Elsewhere, vec![seen(Kind::Namespace)]),
+    ];
+    Event::Sessions { found: Ok(found), asked: true }
+}
+
+#[test]
+fn other_sessions_and_what_is_typed_before_one_is_removed() {
+    let mut app = busy();
+    feed(&mut app, [other_sessions("there")]);
+    let left = Removal::Failed(object(Kind::Namespace, "nodewatch-00000001", ""), "held by a finalizer".into());
+    feed(&mut app, [Event::Sweep(SessionId::new(1), left)]);
+    keys(&mut app, &[Action::Down]);
+    insta::assert_snapshot!("sessions_80x24", draw(&app, 80, 24));
+    keys(&mut app, &[Action::Remove, Action::Edit(Edit::Insert('7')), Action::Open]);
+    insta::assert_snapshot!("typed_80x24", draw(&app, 80, 24));
+}
+
+#[test]
+fn read_only_offers_nothing_that_changes_a_cluster() {
+    let mut app = busy();
+    app.permission = Permission::ReadOnly;
+    keys(&mut app, &[Action::Help]);
+    let drawn = draw(&app, 100, 60);
+    assert!(!drawn.contains("deploy the agent") && !drawn.contains("start a capture"), "{drawn}");
+    assert!(drawn.contains("READ-ONLY") && drawn.contains("filter nodes"), "{drawn}");
 }
 
 #[test]
@@ -126,8 +185,19 @@ fn hostile_text_is_shown_and_not_obeyed() {
             Event::Nodes(NodesChange::Failed(Notice::error(hostile, hostile, hostile))),
         ],
     );
-    for screen in [vec![], vec![Action::Open], vec![Action::Notices], vec![Action::Back, Action::Quit]] {
+    for (screen, event) in [
+        (vec![], None),
+        (vec![Action::Open], None),
+        (vec![Action::Notices], None),
+        (vec![Action::Back], Some(other_sessions(hostile))),
+        (
+            vec![],
+            Some(Event::Sweep(SessionId::new(1), Removal::Failed(object(Kind::Job, hostile, hostile), hostile.into()))),
+        ),
+        (vec![Action::Back, Action::Quit], Some(Event::Stock(Err(Notice::error(hostile, hostile, hostile))))),
+    ] {
         keys(&mut app, &screen);
+        feed(&mut app, event);
         for _ in 0..5 {
             let drawn = draw(&app, 120, 40);
             let steering = |c: char| c != '\n' && (c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c));
@@ -140,7 +210,13 @@ fn hostile_text_is_shown_and_not_obeyed() {
 #[test]
 fn every_screen_survives_every_size() {
     let mut screens = vec![busy(), app()];
+    let mut listed = busy();
+    feed(&mut listed, [other_sessions("there")]);
+    let mut typed = listed.clone();
+    keys(&mut typed, &[Action::Down, Action::Remove]);
+    screens.extend([listed, typed]);
     for actions in [
+        vec![Action::Budget],
         vec![Action::Open],
         vec![Action::Open, Action::NextView],
         vec![Action::Open, Action::NextView, Action::NextView],

@@ -3,11 +3,15 @@
 //! Owns the last scan, the running capture, the list of files, and the answer to every request. Must not know how
 //! tunnels carry bytes.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    net::IpAddr,
+    time::Duration,
+};
 
 use nodewatch_protocol::{
-    AgentFacts, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, FileState, Interface, Port, PortsKind,
-    PortsUpdate, Refusal, RefusalKind, Request, Response, Statistics, StopReason, UnixMillis, Update,
+    AgentFacts, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, FileState, Interface, Port, PortChange,
+    PortsKind, PortsUpdate, Refusal, RefusalKind, Request, Response, Statistics, StopReason, UnixMillis, Update,
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -17,14 +21,18 @@ use tokio::{
 use crate::{
     capture::{self, Capture, CaptureEvent, FileEvent, StartError, interfaces, store::Store},
     error::chain,
+    lifetime::Lifetime,
     sockets::{self, ScanError, Scanner},
     subscribers::{Line, Subscribers},
+    unix_millis,
 };
 
 /// How often ports are scanned.
 const SCAN_EVERY: Duration = Duration::from_secs(1);
 /// Ports in one line: well below the line limit at about 50 bytes each.
 const PORTS_A_LINE: usize = 10_000;
+/// Changes of ports that a tunnel opened later is told.
+const PORT_HISTORY: usize = 1000;
 /// A capture has this long to close its files when the agent ends.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -80,9 +88,12 @@ pub struct Hub {
     node: NodeFacts,
     started: UnixMillis,
     store: Store,
+    lifetime: Lifetime,
     scanner: Option<Scanner>,
     /// `None` before the first scan that worked.
     ports: Option<(UnixMillis, BTreeSet<Port>)>,
+    /// What opened and closed, oldest first.
+    port_history: VecDeque<PortChange>,
     /// The last scan's failure, so that it is told once.
     scan_trouble: Option<String>,
     capture: Option<Capture>,
@@ -93,22 +104,19 @@ pub struct Hub {
     capture_events: (mpsc::UnboundedSender<CaptureEvent>, mpsc::UnboundedReceiver<CaptureEvent>),
 }
 
-/// Milliseconds since the Unix epoch.
-fn unix_millis() -> UnixMillis {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
-
 impl Hub {
     /// An agent with the ring's files of the process before it. Spawns the hub's task on the current runtime.
-    pub fn spawn(node: NodeFacts, store: Store) -> Result<HubHandle, capture::store::StoreError> {
+    pub fn spawn(node: NodeFacts, store: Store, lifetime: Lifetime) -> Result<HubHandle, capture::store::StoreError> {
         let (commands, queue) = mpsc::channel(64);
         let hub = Self {
             node,
             started: unix_millis(),
             files: store.recover()?,
             store,
+            lifetime,
             scanner: None,
             ports: None,
+            port_history: VecDeque::new(),
             scan_trouble: None,
             capture: None,
             state: CaptureState::Idle,
@@ -178,6 +186,9 @@ impl Hub {
                 kind = PortsKind::Continued;
             }
         }
+        if !self.port_history.is_empty() {
+            picture.push(Update::PortHistory(self.port_history.iter().copied().collect()));
+        }
         picture.push(Update::Capture(self.state.clone()));
         picture.extend(self.statistics.clone().map(Update::Statistics));
         picture.push(Update::Files(self.files.clone()));
@@ -221,6 +232,13 @@ impl Hub {
                     }
                 };
                 self.ports = Some((at, now));
+                if update.kind == PortsKind::Changes {
+                    let opened = update.opened.iter().map(|&port| PortChange { at, port, opened: true });
+                    let closed = update.closed.iter().map(|&port| PortChange { at, port, opened: false });
+                    self.port_history.extend(closed.chain(opened));
+                    let surplus = self.port_history.len().saturating_sub(PORT_HISTORY);
+                    self.port_history.drain(..surplus);
+                }
                 if update.kind == PortsKind::Snapshot || !(update.opened.is_empty() && update.closed.is_empty()) {
                     self.subscribers.publish(&Update::Ports(update));
                 }
@@ -244,8 +262,16 @@ impl Hub {
     }
 
     fn answer(&mut self, request: Request, reply: oneshot::Sender<Response>) {
+        self.lifetime.heard();
         let response = match request {
             Request::Heartbeat | Request::Goodbye => Response::Done,
+            Request::Terms(terms) => match self.lifetime.set(&terms) {
+                Ok(()) => Response::Done,
+                Err(error) => {
+                    let message = format!("the new terms hold, but are not remembered over a restart: {error}");
+                    refused(RefusalKind::Failed, message, "make room in the ring")
+                }
+            },
             Request::StartCapture(spec) => self.start_capture(spec),
             Request::StopCapture => match &self.capture {
                 Some(capture) => {

@@ -1,6 +1,6 @@
 //! The node program of nodewatch-tui: listening sockets and packets of one node, served over tunnels.
 //!
-//! Owns everything that runs on a node. Must not know Kubernetes, screens or the laptop.
+//! Owns everything that runs on a node. Must not know screens or the laptop, and Kubernetes only in the reaper.
 #![warn(missing_docs)]
 
 #[allow(missing_docs, reason = "inner parts of the agent; the protocol crate is its documented face")]
@@ -8,6 +8,12 @@ pub mod capture;
 pub mod error;
 pub mod hub;
 pub mod lifetime;
+pub mod reaper;
 pub mod server;
 pub mod sockets;
 mod subscribers;
+
+/// Milliseconds since the Unix epoch.
+pub(crate) fn unix_millis() -> nodewatch_protocol::UnixMillis {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}

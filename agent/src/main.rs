@@ -7,6 +7,7 @@ use std::{
     net::IpAddr,
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -15,7 +16,9 @@ use nodewatch_agent::{
     capture::store::Store,
     error::chain,
     hub::{Hub, NodeFacts},
-    lifetime, server,
+    lifetime::{self, Lifetime},
+    reaper::{self, Reaper},
+    server,
 };
 
 /// The node program of nodewatch-tui.
@@ -43,11 +46,29 @@ enum Command {
         /// The node's own addresses; capture takes their interfaces by default
         #[arg(long, env = "NODEWATCH_NODE_ADDRESSES", value_delimiter = ',')]
         node_addresses: Vec<IpAddr>,
+        /// End after so many seconds, whatever happens; the session may change it
+        #[arg(long, env = "NODEWATCH_DEADLINE_SECONDS", value_name = "SECONDS")]
+        deadline: Option<u64>,
+        /// End after so many seconds without a heartbeat; the session may change it
+        #[arg(long, env = "NODEWATCH_LEASE_SECONDS", value_name = "SECONDS")]
+        lease: Option<u64>,
     },
     /// Join standard input and output to a serving agent
     Connect {
         #[command(flatten)]
         socket: Socket,
+    },
+    /// Wait for a session's end and remove its namespace; what `--reaper` runs
+    Reap {
+        /// The session's namespace
+        #[arg(long, env = "NODEWATCH_NAMESPACE")]
+        namespace: String,
+        /// The namespace's UID: another one of the same name is left alone
+        #[arg(long, env = "NODEWATCH_NAMESPACE_UID")]
+        uid: String,
+        /// The session's id, which the namespace must carry as a label
+        #[arg(long, env = "NODEWATCH_SESSION")]
+        session: String,
     },
     /// Write a part of a capture file to standard output
     Fetch {
@@ -92,10 +113,14 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Serve { ring, socket, stdio, node_name, node_addresses } => {
+        Command::Serve { ring, socket, stdio, node_name, node_addresses, deadline, lease } => {
             let hostname = node_name.unwrap_or_else(hostname);
             let node = NodeFacts { hostname, addresses: node_addresses };
-            block_on(serve(ring, socket, stdio, node))?
+            let limits = Limits { deadline: deadline.map(Duration::from_secs), lease: lease.map(Duration::from_secs) };
+            block_on(serve(ring, socket, stdio, node, limits))?
+        }
+        Command::Reap { namespace, uid, session } => {
+            Ok(Reaper { namespace, uid, session, server: reaper::InCluster::from_pod()? }.run()?)
         }
         Command::Connect { socket } => {
             Ok(block_on(server::connect(&socket.path, tokio::io::stdin(), tokio::io::stdout()))??)
@@ -118,8 +143,17 @@ fn block_on<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
     Ok(outcome)
 }
 
-async fn serve(ring: Ring, socket: Socket, stdio: bool, node: NodeFacts) -> anyhow::Result<()> {
-    let hub = Hub::spawn(node, Store::open(ring.folder)?)?;
+struct Limits {
+    deadline: Option<Duration>,
+    lease: Option<Duration>,
+}
+
+async fn serve(ring: Ring, socket: Socket, stdio: bool, node: NodeFacts, limits: Limits) -> anyhow::Result<()> {
+    let store = Store::open(ring.folder.clone())?;
+    // An agent on a pipe ends with it, and the next one is another.
+    let file = (!stdio).then(|| ring.folder.join("terms.json"));
+    let lifetime = Lifetime::begin(limits.deadline, limits.lease, file);
+    let hub = Hub::spawn(node, store, lifetime.clone())?;
     let tunnels = async {
         if stdio {
             server::serve(tokio::io::stdin(), tokio::io::stdout(), &hub).await
@@ -129,6 +163,7 @@ async fn serve(ring: Ring, socket: Socket, stdio: bool, node: NodeFacts) -> anyh
     };
     let outcome = tokio::select! {
         served = tunnels => served.map_err(anyhow::Error::from),
+        _ = lifetime.over() => Ok(()),
         signal = lifetime::ended() => signal.context("cannot listen for signals"),
     };
     hub.end().await;

@@ -2,9 +2,12 @@
 //!
 //! Owns the vocabulary between keys, the app and the runtime. Does nothing.
 
-use nodewatch_protocol::{CaptureFile, CaptureSpec, Request, Response};
+use nodewatch_protocol::{CaptureFile, CaptureSpec, Request, Response, UnixMillis};
 
-use crate::model::{DeployProgress, FetchProgress, NodeName, NodesChange, Removal, TunnelChange};
+use crate::model::{
+    DeployProgress, FetchProgress, Keep, NodeName, NodesChange, Notice, Removal, SeenObject, SessionId, SessionSummary,
+    TunnelChange,
+};
 
 /// A user's intent, whatever key stood for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,8 +39,21 @@ pub enum Action {
     Interrupt,
     /// The exit dialog's way past files that cannot be fetched.
     Skip,
+    /// Move the session's end.
+    Budget,
+    /// List other sessions.
+    Sessions,
+    /// Remove what the cursor is on.
+    Remove,
     /// Into a text field.
     Edit(Edit),
+}
+
+impl Action {
+    /// Hidden and refused where nothing may be changed.
+    pub fn changes_cluster(self) -> bool {
+        matches!(self, Self::Deploy | Self::Capture | Self::CaptureOptions | Self::Budget | Self::Remove)
+    }
 }
 
 /// One change of a text field.
@@ -71,6 +87,26 @@ pub enum Event {
     Fetch(NodeName, String, FetchProgress),
     /// Cleanup went on.
     Removal(Removal),
+    /// What there is of the session.
+    Stock(Result<Vec<SeenObject>, Notice>),
+    /// The session's end was moved in the cluster, or not.
+    EndsSet(Result<(), Notice>),
+    /// Sessions that are not this one.
+    Sessions {
+        /// What was found.
+        found: Result<Vec<SessionSummary>, Notice>,
+        /// The user wants to see them.
+        asked: bool,
+    },
+    /// The removal of another session went on.
+    Sweep(SessionId, Removal),
+    /// Take up the agents of a session that began then and ends then.
+    Attach {
+        /// When it began.
+        began: UnixMillis,
+        /// When its agents end by themselves.
+        ends: UnixMillis,
+    },
     /// Deploy to these nodes, chosen outside the screens.
     DeployTo(Vec<NodeName>),
     /// Start this capture on these nodes, chosen outside the screens.
@@ -90,8 +126,20 @@ pub enum Effect {
     Ask(NodeName, Request),
     /// Bring a capture file home.
     Fetch(NodeName, CaptureFile),
-    /// Remove all that was made.
-    CleanUp,
+    /// Find out what there is of the session.
+    TakeStock,
+    /// Remove all that was made and is not to be kept.
+    CleanUp(Keep),
+    /// Move the end of everything in the cluster.
+    SetEnds(UnixMillis),
+    /// Write down that the session goes on without this program.
+    Detach,
+    /// Look for other sessions, because the user wants to see them.
+    FindSessions,
+    /// Remove what is left of another session.
+    Sweep(SessionId),
+    /// Follow the agents that run already.
+    Attach,
     /// End the program.
     Quit,
 }

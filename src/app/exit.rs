@@ -1,18 +1,21 @@
 //! The guided exit: captures stopped, files fetched, objects removed and seen gone, and a receipt.
 //!
-//! Owns the order of these steps and what is left when one of them fails. Pure.
+//! Owns what is kept and what is removed, the order of the steps and what is left when one of them fails. Pure.
 
-use std::{fmt::Write, path::PathBuf};
+use std::{collections::BTreeSet, fmt::Write, path::PathBuf};
 
 use nodewatch_protocol::UnixMillis;
+use serde_json::{Value, json};
 
 use crate::{
-    model::{MadeObject, NodeName, Removal, SessionId},
+    model::{Group, Keep, MadeObject, NodeName, Notice, Removal, SeenObject, SessionId},
     text,
 };
 
 /// A capture that was asked to stop has this long to say that it has, in milliseconds.
 pub const STOP_WITHIN: u64 = 15_000;
+/// Agents have this long to say that they go on alone.
+pub const DETACH_WITHIN: u64 = 5_000;
 
 /// How far the exit is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +35,11 @@ pub enum Phase {
     Removing,
     /// Something is still there: again, or leave it.
     RemoveFailed,
+    /// Agents are being told to go on without this program.
+    Detaching {
+        /// When waiting ends.
+        until: UnixMillis,
+    },
     /// All done.
     Done,
 }
@@ -39,12 +47,23 @@ pub enum Phase {
 /// What has become of a made object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
+    /// Nothing was done to it yet; what the server says of it.
+    There(String),
     /// Deletion was asked for.
     Removing,
     /// Seen gone.
     Gone,
+    /// Left on purpose.
+    Kept,
     /// Still there, and why.
     Failed(String),
+}
+
+impl Fate {
+    /// Nothing more has to be done for it.
+    pub fn is_settled(&self) -> bool {
+        matches!(self, Self::Gone | Self::Kept)
+    }
 }
 
 /// The exit as it stands.
@@ -54,37 +73,109 @@ pub struct Exit {
     pub phase: Phase,
     /// Every object that was made.
     pub objects: Vec<(MadeObject, Fate)>,
+    /// Why nothing can be said of the objects, or why nothing was touched.
+    pub trouble: Option<Notice>,
+    /// The cluster has said what there is.
+    pub stocked: bool,
+    /// What is not to be removed, or fetched.
+    pub keep: Keep,
+    /// The group that Space is about.
+    pub cursor: Group,
+    /// Agents that have not confirmed that they go on alone.
+    pub untold: BTreeSet<NodeName>,
     /// No person is there to answer: failures end it instead of asking.
     pub unattended: bool,
 }
 
 impl Exit {
+    /// Nothing done yet, everything to be removed.
+    pub fn new(unattended: bool) -> Self {
+        Self {
+            phase: Phase::Asking,
+            objects: Vec::new(),
+            trouble: None,
+            stocked: false,
+            keep: Keep::new(),
+            cursor: Group::Files,
+            untold: BTreeSet::new(),
+            unattended,
+        }
+    }
+
+    /// Whether a group stays; agents do not run without their namespace.
+    pub fn keeps(&self, group: Group) -> bool {
+        self.keep.contains(&group) || (group == Group::Base && self.keep.contains(&Group::Agents))
+    }
+
+    /// Keeps what would be removed, and the other way around.
+    pub fn toggle(&mut self) {
+        if !self.keep.remove(&self.cursor) {
+            self.keep.insert(self.cursor);
+        }
+    }
+
+    /// Moves to the next or the previous group.
+    pub fn step(&mut self, by: isize) {
+        let at = Group::ALL.iter().position(|&group| group == self.cursor).unwrap_or(0) as isize;
+        self.cursor = Group::ALL[(at + by).clamp(0, Group::ALL.len() as isize - 1) as usize];
+    }
+
+    /// Takes in what the cluster says there is.
+    pub fn stock(&mut self, stock: Result<Vec<SeenObject>, Notice>) {
+        match stock {
+            Ok(seen) => {
+                self.stocked = true;
+                self.trouble = None;
+                self.objects = seen.into_iter().map(|one| (one.object, Fate::There(one.state))).collect();
+            }
+            Err(notice) => self.trouble = Some(notice),
+        }
+    }
+
     /// Takes in how cleanup goes; true when it has ended.
     pub fn apply(&mut self, removal: Removal) -> bool {
         let (object, fate) = match removal {
             Removal::Removing(object) => (object, Fate::Removing),
             Removal::Gone(object) => (object, Fate::Gone),
+            Removal::Kept(object) => (object, Fate::Kept),
             Removal::Failed(object, reason) => (object, Fate::Failed(reason)),
+            Removal::Refused(notice) => {
+                self.trouble = Some(notice);
+                return false;
+            }
             Removal::Finished => {
-                let all_gone = self.objects.iter().all(|(_, fate)| *fate == Fate::Gone);
-                self.phase = if all_gone { Phase::Done } else { Phase::RemoveFailed };
+                let settled = self.trouble.is_none() && self.objects.iter().all(|(_, fate)| fate.is_settled());
+                self.phase = if settled { Phase::Done } else { Phase::RemoveFailed };
                 return true;
             }
         };
-        match self.objects.iter_mut().find(|(known, _)| known.kind == object.kind && known.name == object.name) {
-            Some((_, known)) => *known = fate,
+        match self.objects.iter_mut().find(|(known, _)| known.is_named_as(&object)) {
+            Some(known) => *known = (object, fate),
             None => self.objects.push((object, fate)),
         }
         false
     }
 
-    /// Objects that were not seen gone.
+    /// Objects that were neither seen gone nor kept on purpose.
     pub fn left(&self) -> usize {
-        self.objects.iter().filter(|(_, fate)| *fate != Fate::Gone).count()
+        self.objects.iter().filter(|(_, fate)| !fate.is_settled()).count()
     }
 }
 
-/// What a session has done and left, for standard output.
+/// A session that goes on without this program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Detachment {
+    /// When its agents end by themselves.
+    pub until: UnixMillis,
+    /// Nodes with an agent.
+    pub agents: Vec<NodeName>,
+    /// Nodes whose capture goes on.
+    pub captures: Vec<NodeName>,
+    /// Agents that could not be told, and so end after their lease.
+    pub untold: Vec<NodeName>,
+}
+
+/// What a session has done and left, for standard output and for the journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Receipt {
     /// The session.
@@ -95,22 +186,29 @@ pub struct Receipt {
     pub fetched: Vec<(PathBuf, u64, String)>,
     /// Files that did not get here, with the reason.
     pub lost: Vec<(NodeName, String, u64, String)>,
+    /// Files that were left on the nodes on purpose.
+    pub left_there: Vec<(NodeName, String, u64)>,
     /// Objects and what has become of them.
     pub objects: Vec<(MadeObject, Fate)>,
+    /// Why nothing was touched.
+    pub trouble: Option<Notice>,
+    /// The session goes on.
+    pub detached: Option<Detachment>,
 }
 
 impl Receipt {
-    /// Something of ours is still there.
+    /// Something of ours is still there that nobody chose to keep.
     pub fn left_behind(&self) -> bool {
-        self.objects.iter().any(|(_, fate)| *fate != Fate::Gone)
+        self.detached.is_none() && (self.trouble.is_some() || self.objects.iter().any(|(_, fate)| !fate.is_settled()))
     }
 
     /// The receipt as text, a line a thing.
     pub fn text(&self) -> String {
         let mut out = String::new();
         let session = self.session.as_ref().map_or_else(String::new, |session| format!("session {session} "));
+        let verb = if self.detached.is_some() { "goes on without this program" } else { "has ended" };
         // Writing to a String does not fail.
-        let _ = writeln!(out, "nodewatch-tui: {session}on {} has ended", text::visible(&self.place));
+        let _ = writeln!(out, "nodewatch-tui: {session}on {} {verb}", text::visible(&self.place));
         for (path, size, sha256) in &self.fetched {
             let path = text::visible(&path.display().to_string());
             let _ = writeln!(out, "  fetched  {path}  {}  sha256:{sha256}", text::bytes(*size));
@@ -119,53 +217,183 @@ impl Receipt {
             let what = text::visible(&format!("{file} of {node}, {}: {reason}", text::bytes(*size)));
             let _ = writeln!(out, "  LOST     {what}");
         }
+        for (node, file, size) in &self.left_there {
+            let what = text::visible(&format!("{file} of {node}, {}", text::bytes(*size)));
+            let _ = writeln!(out, "  not fetched, as chosen: {what}");
+        }
+        match &self.detached {
+            Some(detached) => self.detachment_text(detached, &mut out),
+            None => self.objects_text(&mut out),
+        }
+        out
+    }
+
+    fn detachment_text(&self, detached: &Detachment, out: &mut String) {
+        let list = |names: &[NodeName]| {
+            let names: Vec<String> = names.iter().map(|name| text::visible(&name.0)).collect();
+            names.join(", ")
+        };
+        let until = text::date_and_time(detached.until);
+        let _ = writeln!(out, "  {} agents go on until {until}: {}", detached.agents.len(), list(&detached.agents));
+        if !detached.captures.is_empty() {
+            let _ = writeln!(out, "  {} captures go on: {}", detached.captures.len(), list(&detached.captures));
+        }
+        if !detached.untold.is_empty() {
+            let untold = list(&detached.untold);
+            let _ = writeln!(out, "  NOT TOLD {untold}: without a tunnel these end when their lease lapses");
+        }
+        if let Some(session) = &self.session {
+            let _ = writeln!(out, "  come back: nodewatch-tui attach {session}");
+            let _ = writeln!(out, "  end it:    nodewatch-tui cleanup {session}");
+        }
+    }
+
+    fn objects_text(&self, out: &mut String) {
         for (object, fate) in &self.objects {
-            let name = text::visible(&format!("{} {}", object.kind, object.name));
+            let name = text::visible(&format!("{} {}", object.kind.word(), object.name));
             let _ = match fate {
                 Fate::Gone => writeln!(out, "  removed  {name}"),
+                Fate::Kept => writeln!(out, "  kept     {name}"),
+                Fate::There(_) => writeln!(out, "  LEFT     {name}: not touched"),
                 Fate::Removing => writeln!(out, "  LEFT     {name}: not seen gone"),
                 Fate::Failed(reason) => writeln!(out, "  LEFT     {name}: {}", text::visible(reason)),
             };
         }
-        let left = self.objects.iter().filter(|(_, fate)| *fate != Fate::Gone).count();
-        let _ = match (left, self.objects.len()) {
-            (0, 0) => writeln!(out, "  nothing was made outside this machine, nothing is left"),
-            (0, count) => writeln!(out, "  {count} objects were made, {count} were seen gone, nothing is left"),
-            (left, _) => writeln!(out, "  {left} objects may still be there: kubectl delete namespace is the way out"),
+        if let Some(notice) = &self.trouble {
+            let _ = writeln!(out, "  {}", text::visible(&notice.line()));
+        }
+        let count = |so: fn(&Fate) -> bool| self.objects.iter().filter(|(_, fate)| so(fate)).count();
+        let (gone, kept) = (count(|fate| *fate == Fate::Gone), count(|fate| *fate == Fate::Kept));
+        let left = self.objects.len() - gone - kept;
+        let again = self.session.as_ref().map(|session| format!("nodewatch-tui cleanup {session}")).unwrap_or_default();
+        let _ = match (left, kept, gone) {
+            (0, ..) if self.trouble.is_some() => writeln!(out, "  nothing was removed; try again: {again}"),
+            (0, 0, 0) => writeln!(out, "  nothing was made outside this machine, nothing is left"),
+            (0, 0, _) => writeln!(out, "  {gone} objects were made, {gone} were seen gone, nothing is left"),
+            (0, ..) => writeln!(out, "  {gone} objects were seen gone, {kept} were kept; remove them: {again}"),
+            (left, ..) => writeln!(out, "  {left} objects may still be there; try again: {again}"),
         };
-        out
+    }
+
+    /// The receipt for the journal and for programs.
+    pub fn json(&self) -> Value {
+        let fate = |fate: &Fate| match fate {
+            Fate::There(_) | Fate::Removing => json!({"fate": "left", "reason": "not seen gone"}),
+            Fate::Gone => json!({"fate": "removed"}),
+            Fate::Kept => json!({"fate": "kept"}),
+            Fate::Failed(reason) => json!({"fate": "left", "reason": reason}),
+        };
+        let objects = self.objects.iter().map(|(object, became)| {
+            let mut value = fate(became);
+            value["kind"] = json!(object.kind);
+            value["namespace"] = json!(object.namespace);
+            value["name"] = json!(object.name);
+            value["uid"] = json!(object.uid);
+            value
+        });
+        let fetched =
+            self.fetched.iter().map(|(path, size, sha256)| json!({"path": path, "bytes": size, "sha256": sha256}));
+        let lost = self
+            .lost
+            .iter()
+            .map(|(node, file, size, reason)| json!({"node": node, "file": file, "bytes": size, "reason": reason}));
+        let there = self.left_there.iter().map(|(node, file, size)| json!({"node": node, "file": file, "bytes": size}));
+        let detached = self.detached.as_ref().map(|detached| {
+            json!({"until": detached.until, "agents": detached.agents, "captures": detached.captures,
+                "untold": detached.untold})
+        });
+        json!({
+            "session": self.session, "place": self.place, "left_behind": self.left_behind(),
+            "objects": objects.collect::<Vec<_>>(), "fetched": fetched.collect::<Vec<_>>(),
+            "lost": lost.collect::<Vec<_>>(), "left_on_nodes": there.collect::<Vec<_>>(), "detached": detached,
+            "trouble": self.trouble.as_ref().map(Notice::line),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Kind;
 
-    fn object(kind: &'static str) -> MadeObject {
-        MadeObject { kind, name: "nodewatch-1".into(), purpose: String::new() }
+    fn object(kind: Kind) -> MadeObject {
+        MadeObject { kind, namespace: None, name: "nodewatch-1".into(), uid: None, purpose: String::new() }
     }
 
     #[test]
     fn an_object_is_gone_only_when_it_was_seen_gone() {
-        let mut exit = Exit {
-            phase: Phase::Removing,
-            objects: vec![(object("Namespace"), Fate::Removing), (object("Job"), Fate::Removing)],
-            unattended: false,
-        };
-        assert!(!exit.apply(Removal::Gone(object("Job"))));
-        assert!(!exit.apply(Removal::Removing(object("Namespace"))));
+        let mut exit = Exit::new(false);
+        exit.stock(Ok(vec![
+            SeenObject { object: object(Kind::Namespace), state: "active".into() },
+            SeenObject { object: object(Kind::Job), state: "its pod is there".into() },
+        ]));
+        assert!(!exit.apply(Removal::Gone(object(Kind::Job))));
+        assert!(!exit.apply(Removal::Removing(object(Kind::Namespace))));
         assert!(exit.apply(Removal::Finished));
         assert_eq!((exit.phase, exit.left()), (Phase::RemoveFailed, 1));
-        exit.apply(Removal::Gone(object("Namespace")));
+        exit.apply(Removal::Gone(object(Kind::Namespace)));
         exit.apply(Removal::Finished);
         assert_eq!(exit.phase, Phase::Done);
+    }
+
+    #[test]
+    fn a_removal_that_was_refused_is_no_success_though_nothing_is_known_to_be_left() {
+        let mut exit = Exit::new(false);
+        exit.apply(Removal::Refused(Notice::error("another cluster", "its UID differs", "point it back")));
+        exit.apply(Removal::Finished);
+        assert_eq!(exit.phase, Phase::RemoveFailed);
+        let receipt = Receipt { trouble: exit.trouble, ..Receipt::default() };
+        assert!(receipt.left_behind());
+        assert!(receipt.text().contains("another cluster: its UID differs"), "{}", receipt.text());
+        assert_eq!(receipt.json()["left_behind"], true);
+    }
+
+    #[test]
+    fn agents_are_not_kept_without_their_namespace() {
+        let mut exit = Exit::new(false);
+        exit.step(1);
+        exit.toggle();
+        assert!(exit.keeps(Group::Agents) && exit.keeps(Group::Base) && !exit.keeps(Group::Files));
+        exit.toggle();
+        assert!(Group::ALL.iter().all(|&group| !exit.keeps(group)));
+    }
+
+    #[test]
+    fn what_was_kept_on_purpose_is_not_left_behind() {
+        let receipt = Receipt {
+            session: Some(SessionId::new(1)),
+            objects: vec![(object(Kind::Job), Fate::Gone), (object(Kind::Namespace), Fate::Kept)],
+            ..Receipt::default()
+        };
+        assert!(!receipt.left_behind());
+        let text = receipt.text();
+        assert!(text.contains("1 were kept; remove them: nodewatch-tui cleanup 00000001"), "{text}");
+    }
+
+    #[test]
+    fn a_detached_session_says_until_when_and_how_to_come_back() {
+        let receipt = Receipt {
+            session: Some(SessionId::new(1)),
+            detached: Some(Detachment {
+                until: 0,
+                agents: vec!["a".into(), "b".into()],
+                captures: vec!["a".into()],
+                untold: vec!["b".into()],
+            }),
+            ..Receipt::default()
+        };
+        let text = receipt.text();
+        for part in ["2 agents go on until", "1 captures go on: a", "NOT TOLD b", "nodewatch-tui attach 00000001"] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(!receipt.left_behind());
     }
 
     #[test]
     fn the_receipt_says_what_is_left_and_hides_no_control_characters() {
         let receipt = Receipt {
             place: "a\u{1b}b".into(),
-            objects: vec![(object("Job"), Fate::Failed("finalizer \u{1b}[2J".into()))],
+            objects: vec![(object(Kind::Job), Fate::Failed("finalizer \u{1b}[2J".into()))],
             lost: vec![("n".into(), "f.pcapng".into(), 2048, "disk full".into())],
             ..Receipt::default()
         };

@@ -1,16 +1,16 @@
 //! From the wish to leave to the end of the program.
 //!
-//! Owns the steps of the guided exit on the whole app. Pure.
+//! Owns the steps of the guided exit, and of detaching, on the whole app. Pure.
 
-use nodewatch_protocol::Request;
+use nodewatch_protocol::{FileState, Request, Response, Terms};
 
 use super::{
     App, Overlay,
     action::{Action, Effect},
-    exit::{Exit, Phase, Receipt, STOP_WITHIN},
+    exit::{DETACH_WITHIN, Detachment, Exit, Phase, Receipt, STOP_WITHIN},
     node::{Agent, Asked, NodeState},
 };
-use crate::model::{FetchProgress, NodeName, Place, Removal};
+use crate::model::{FetchProgress, Group, Keep, NodeName, Notice, Place, Removal, SeenObject};
 
 impl App {
     /// Opens the guided exit, or ends at once when nothing was made.
@@ -21,40 +21,80 @@ impl App {
         if let Some(Overlay::Exit(exit)) = &mut self.overlay {
             exit.unattended |= unattended;
         } else {
-            self.overlay = Some(Overlay::Exit(Exit { phase: Phase::Asking, objects: Vec::new(), unattended }));
+            self.scroll = 0;
+            self.overlay = Some(Overlay::Exit(Exit::new(unattended)));
         }
-        if unattended { self.go_on_leaving() } else { Vec::new() }
+        if unattended { self.go_on_leaving() } else { vec![Effect::TakeStock] }
+    }
+
+    /// Ctrl-C: opens the exit; again it detaches, as long as nothing has been removed; while removing it goes without
+    /// waiting for the rest.
+    pub(super) fn interrupt(&mut self) -> Vec<Effect> {
+        match self.exit_phase() {
+            None => self.leave(false),
+            Some(Phase::Asking | Phase::Stopping { .. } | Phase::Fetching | Phase::FetchFailed) => self.detach(),
+            Some(Phase::Removing | Phase::RemoveFailed | Phase::Detaching { .. } | Phase::Done) => self.finish(),
+        }
     }
 
     /// A key in the guided exit.
     pub(super) fn exit_key(&mut self, action: Action) -> Vec<Effect> {
-        let Some(Overlay::Exit(exit)) = &self.overlay else { return Vec::new() };
-        match (&exit.phase, action) {
+        let Some(Overlay::Exit(exit)) = &mut self.overlay else { return Vec::new() };
+        match (exit.phase, action) {
+            (Phase::Asking, Action::Up) => exit.step(-1),
+            (Phase::Asking, Action::Down) => exit.step(1),
+            (Phase::Asking, Action::Mark) => exit.toggle(),
+            (_, Action::PageUp) => self.scroll = self.scroll.saturating_sub(10),
+            (_, Action::PageDown) => self.scroll = self.scroll.saturating_add(10),
             (Phase::Asking, Action::Back | Action::Quit) => {
                 self.overlay = None;
-                Vec::new()
+                self.scroll = 0;
             }
-            (Phase::Asking | Phase::FetchFailed | Phase::RemoveFailed, Action::Open) => self.go_on_leaving(),
+            (Phase::Asking | Phase::FetchFailed | Phase::RemoveFailed, Action::Open) => return self.go_on_leaving(),
             (Phase::Stopping { .. } | Phase::Fetching | Phase::FetchFailed, Action::Skip) => {
-                self.enter(Phase::Removing)
+                return self.after_files();
             }
             (Phase::RemoveFailed, Action::Quit | Action::Skip) | (Phase::Done, Action::Open | Action::Quit) => {
-                self.finish()
+                return self.finish();
             }
-            _ => Vec::new(),
+            _ => {}
+        }
+        Vec::new()
+    }
+
+    /// What the cluster says there is.
+    pub(super) fn stock(&mut self, stock: Result<Vec<SeenObject>, Notice>) {
+        if let Some(Overlay::Exit(exit)) = &mut self.overlay
+            && exit.phase == Phase::Asking
+        {
+            exit.stock(stock);
         }
     }
 
     /// From where the exit stands to its next phase.
     fn go_on_leaving(&mut self) -> Vec<Effect> {
+        let until = self.now + STOP_WITHIN;
         match self.exit_phase() {
-            Some(Phase::Asking | Phase::FetchFailed) => {
-                let until = self.now + STOP_WITHIN;
-                self.enter(Phase::Stopping { until })
+            // Captures go on with their agents.
+            Some(Phase::Asking) if self.keeps(Group::Agents) => {
+                if self.keeps(Group::Files) {
+                    self.detach()
+                } else {
+                    self.enter(Phase::Fetching)
+                }
             }
+            Some(Phase::Asking | Phase::FetchFailed) => self.enter(Phase::Stopping { until }),
             Some(Phase::RemoveFailed) => self.enter(Phase::Removing),
             _ => Vec::new(),
         }
+    }
+
+    fn keeps(&self, group: Group) -> bool {
+        matches!(&self.overlay, Some(Overlay::Exit(exit)) if exit.keeps(group))
+    }
+
+    fn after_files(&mut self) -> Vec<Effect> {
+        if self.keeps(Group::Agents) { self.detach() } else { self.enter(Phase::Removing) }
     }
 
     fn exit_phase(&self) -> Option<Phase> {
@@ -65,16 +105,57 @@ impl App {
     }
 
     fn enter(&mut self, phase: Phase) -> Vec<Effect> {
+        let mut keep = Keep::new();
         if let Some(Overlay::Exit(exit)) = &mut self.overlay {
             exit.phase = phase;
+            keep.clone_from(&exit.keep);
+            if phase == Phase::Removing {
+                exit.trouble = None;
+            }
         }
         let mut effects = match phase {
             Phase::Fetching => self.fetch_all(),
-            Phase::Removing => vec![Effect::CleanUp],
+            Phase::Removing => vec![Effect::CleanUp(keep)],
             _ => Vec::new(),
         };
         effects.extend(self.check_leaving());
         effects
+    }
+
+    /// Tells every agent to go on alone, and ends the program when they have confirmed it.
+    fn detach(&mut self) -> Vec<Effect> {
+        let deployed = self.nodes.values().filter(|state| state.agent.runs()).map(|state| state.node.name.clone());
+        let untold = deployed.collect();
+        let until = self.now + DETACH_WITHIN;
+        if let Some(Overlay::Exit(exit)) = &mut self.overlay {
+            exit.phase = Phase::Detaching { until };
+            exit.untold = untold;
+        }
+        let mut effects = self.tell_terms();
+        effects.extend(self.check_leaving());
+        effects
+    }
+
+    /// How long agents may go on: no lease binds them once nobody is there to renew it.
+    pub(super) fn terms(&self) -> Option<Terms> {
+        let ends = self.session.ends.filter(|_| self.place != Place::Local)?;
+        let left_seconds = ends.saturating_sub(self.now) / 1000;
+        let detaching = matches!(self.exit_phase(), Some(Phase::Detaching { .. }));
+        Some(Terms { left_seconds, lease_seconds: (!detaching).then_some(self.session.lease.as_secs()) })
+    }
+
+    /// Tells all live agents their terms.
+    pub(super) fn tell_terms(&self) -> Vec<Effect> {
+        let Some(terms) = self.terms() else { return Vec::new() };
+        let live = self.nodes.values().filter(|state| state.agent == Agent::Live);
+        live.map(|state| Effect::Ask(state.node.name.clone(), Request::Terms(terms))).collect()
+    }
+
+    /// An agent has heard its terms.
+    pub(super) fn terms_heard(&mut self, name: &NodeName, response: Option<&Response>) {
+        if let (Some(Overlay::Exit(exit)), Some(_)) = (&mut self.overlay, response) {
+            exit.untold.remove(name);
+        }
     }
 
     /// Sees whether the phase that is waited for has come about.
@@ -84,7 +165,8 @@ impl App {
                 // A tunnel that was lost meanwhile is told again when it is back.
                 let mut effects = self.stop_all_captures();
                 if self.now >= until || !self.nodes.values().any(NodeState::is_writing) {
-                    effects.extend(self.enter(Phase::Fetching));
+                    let next = if self.keeps(Group::Files) { Phase::Removing } else { Phase::Fetching };
+                    effects.extend(self.enter(next));
                 }
                 effects
             }
@@ -98,8 +180,13 @@ impl App {
                 if !on_their_way.is_empty() {
                     return Vec::new();
                 }
-                let complete = failed.is_empty() && !self.nodes.values().any(NodeState::is_writing);
-                self.enter(if complete || self.is_unattended() { Phase::Removing } else { Phase::FetchFailed })
+                let complete =
+                    failed.is_empty() && (self.keeps(Group::Agents) || !self.nodes.values().any(NodeState::is_writing));
+                if complete || self.is_unattended() { self.after_files() } else { self.enter(Phase::FetchFailed) }
+            }
+            Some(Phase::Detaching { until }) => {
+                let untold = matches!(&self.overlay, Some(Overlay::Exit(exit)) if !exit.untold.is_empty());
+                if untold && self.now < until { Vec::new() } else { self.finish() }
             }
             _ => Vec::new(),
         }
@@ -117,10 +204,12 @@ impl App {
     }
 
     fn finish(&mut self) -> Vec<Effect> {
-        if let Some(Overlay::Exit(exit)) = &self.overlay {
-            self.ended = Some(exit.clone());
+        let Some(Overlay::Exit(exit)) = &self.overlay else { return vec![Effect::Quit] };
+        self.ended = Some(exit.clone());
+        match exit.phase {
+            Phase::Detaching { .. } => vec![Effect::Detach, Effect::Quit],
+            _ => vec![Effect::Quit],
         }
-        vec![Effect::Quit]
     }
 
     fn stop_all_captures(&mut self) -> Vec<Effect> {
@@ -155,20 +244,30 @@ impl App {
 
     /// What the session has done and left.
     pub fn receipt(&self) -> Receipt {
+        let ended = self.ended.as_ref();
+        let detached = ended.filter(|exit| matches!(exit.phase, Phase::Detaching { .. }));
         let mut receipt = Receipt {
             session: Some(self.session.id.clone()),
             place: match &self.place {
                 Place::Local => "this machine".to_owned(),
                 Place::Cluster { context, .. } => format!("context {context}"),
             },
-            objects: self.ended.as_ref().map(|exit| exit.objects.clone()).unwrap_or_default(),
+            objects: ended.map(|exit| exit.objects.clone()).unwrap_or_default(),
+            trouble: ended.and_then(|exit| exit.trouble.clone()),
+            detached: detached.map(|exit| self.detachment(exit)),
             ..Receipt::default()
         };
+        let chosen = ended.is_some_and(|exit| exit.keeps(Group::Files));
         for (name, state) in &self.nodes {
             for file in &state.files {
                 match state.fetches.get(&file.name) {
                     Some(FetchProgress::Done { path, sha256 }) => {
                         receipt.fetched.push((path.clone(), file.size, sha256.clone()));
+                    }
+                    // It is still there.
+                    _ if detached.is_some() => {}
+                    _ if chosen && file.state == FileState::Closed => {
+                        receipt.left_there.push((name.clone(), file.name.clone(), file.size));
                     }
                     Some(FetchProgress::Failed(notice)) => {
                         receipt.lost.push((name.clone(), file.name.clone(), file.size, notice.cause.clone()));
@@ -181,5 +280,17 @@ impl App {
             }
         }
         receipt
+    }
+
+    fn detachment(&self, exit: &Exit) -> Detachment {
+        let of = |so: fn(&NodeState) -> bool| {
+            self.nodes.values().filter(|state| so(state)).map(|state| state.node.name.clone()).collect()
+        };
+        Detachment {
+            until: self.session.ends.unwrap_or(self.now),
+            agents: of(|state| state.agent.runs()),
+            captures: of(|state| state.agent.runs() && state.is_capturing()),
+            untold: exit.untold.iter().cloned().collect(),
+        }
     }
 }

@@ -10,6 +10,7 @@ pub mod form;
 mod leave;
 mod list;
 pub mod node;
+pub mod sessions;
 mod update;
 
 use std::{
@@ -28,9 +29,14 @@ use self::{
     filter::Filter,
     form::CaptureForm,
     node::{Agent, NodeState},
+    sessions::{Sessions, Typed},
 };
 use crate::model::{NodeName, Notice, Place, SessionId};
 
+/// How long agents go on without a heartbeat, unless the user says otherwise.
+pub const LEASE: Duration = Duration::from_secs(600);
+/// How long before its end a session says so, in milliseconds.
+const REMIND_BEFORE: u64 = 600_000;
 /// Notices kept.
 const MAX_NOTICES: usize = 200;
 /// How long a notice stays in the bottom line, in milliseconds.
@@ -96,6 +102,10 @@ pub enum Overlay {
     Form(Box<CaptureForm>),
     /// A question that Enter says yes to.
     Confirm(Confirm),
+    /// Sessions that are not this one.
+    Sessions(Sessions),
+    /// A text that must be typed.
+    Typed(Typed),
     /// The guided exit.
     Exit(Exit),
 }
@@ -107,6 +117,17 @@ pub enum Confirm {
     Deploy(Vec<NodeName>),
     /// Stop captures on several nodes.
     StopCaptures(Vec<NodeName>),
+}
+
+/// Whether the cluster may be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    /// It may.
+    Free,
+    /// Once the context's name was typed.
+    Guarded,
+    /// It may not.
+    ReadOnly,
 }
 
 /// Which set of keys is in force.
@@ -140,10 +161,24 @@ pub enum Listing {
 pub struct Session {
     /// Its id.
     pub id: SessionId,
-    /// How long agents may run.
+    /// How long agents may run, unless the end is moved.
     pub budget: Duration,
-    /// When the first deployment was asked for; agents end this plus the budget.
+    /// How long agents go on without hearing from this program.
+    pub lease: Duration,
+    /// When the first deployment was asked for.
     pub began: Option<UnixMillis>,
+    /// When the agents end by themselves.
+    pub ends: Option<UnixMillis>,
+    /// The end that the user was reminded of.
+    reminded: Option<UnixMillis>,
+}
+
+impl Session {
+    /// Agents end so long after this, unless the end was fixed before.
+    fn begin(&mut self, now: UnixMillis) {
+        self.began.get_or_insert(now);
+        self.ends.get_or_insert(now + self.budget.as_millis() as u64);
+    }
 }
 
 /// The whole state.
@@ -153,6 +188,10 @@ pub struct App {
     pub place: Place,
     /// The session.
     pub session: Session,
+    /// Whether the cluster may be changed.
+    pub permission: Permission,
+    /// The session that the program is to take up when this one has ended.
+    pub attach_next: Option<SessionId>,
     /// By the laptop's clock, as of the last event.
     pub now: UnixMillis,
     /// The nodes by name.
@@ -192,7 +231,9 @@ impl App {
     pub fn new(place: Place, session: SessionId, budget: Duration) -> Self {
         Self {
             place,
-            session: Session { id: session, budget, began: None },
+            session: Session { id: session, budget, lease: LEASE, began: None, ends: None, reminded: None },
+            permission: Permission::Free,
+            attach_next: None,
             now: 0,
             nodes: BTreeMap::new(),
             listing: Listing::Loading,
@@ -215,8 +256,8 @@ impl App {
     /// Which keys are in force.
     pub fn scope(&self) -> Scope {
         match (&self.overlay, &self.screen) {
-            (Some(Overlay::FilterInput { .. } | Overlay::Form(_)), _) => Scope::Text,
-            (Some(Overlay::Confirm(_) | Overlay::Exit(_)), _) => Scope::Dialog,
+            (Some(Overlay::FilterInput { .. } | Overlay::Form(_) | Overlay::Typed(_)), _) => Scope::Text,
+            (Some(Overlay::Confirm(_) | Overlay::Sessions(_) | Overlay::Exit(_)), _) => Scope::Dialog,
             (Some(Overlay::Help | Overlay::Notices), _) => Scope::Reading,
             (None, Screen::Nodes) => Scope::List,
             (None, Screen::Node(_)) => Scope::Node,
@@ -253,7 +294,7 @@ impl App {
 
     /// When the agents end by themselves.
     pub fn ends(&self) -> Option<UnixMillis> {
-        self.session.began.map(|began| began + self.session.budget.as_millis() as u64)
+        self.session.ends
     }
 
     fn notify(&mut self, notice: Notice) {

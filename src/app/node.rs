@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use nodewatch_protocol::{
-    AgentFacts, CaptureFile, CaptureState, FileState, Port, PortsKind, PortsUpdate, Statistics, StopReason, UnixMillis,
-    Update,
+    AgentFacts, CaptureFile, CaptureState, FileState, Port, PortChange, PortsKind, PortsUpdate, Statistics, StopReason,
+    UnixMillis, Update,
 };
 
 use crate::{
@@ -56,6 +56,11 @@ impl Agent {
             Self::Lost { .. } => "lost",
             Self::Failed(_) => "failed",
         }
+    }
+
+    /// Whether it runs, as far as anyone knows.
+    pub fn runs(&self) -> bool {
+        matches!(self, Self::Connecting | Self::Live | Self::Lost { .. } | Self::Deploying(_))
     }
 
     /// Whether an agent of ours may exist there.
@@ -121,6 +126,8 @@ pub struct NodeState {
     pub ports: BTreeMap<Port, PortRow>,
     /// Whether the ports are known.
     pub scanned: bool,
+    /// The last picture of the ports was the first, so what changed before it is news.
+    history_is_news: bool,
     /// Its capture.
     pub capture: CaptureState,
     /// What is outstanding.
@@ -151,6 +158,7 @@ impl NodeState {
             facts: None,
             ports: BTreeMap::new(),
             scanned: false,
+            history_is_news: false,
             capture: CaptureState::Idle,
             asked: Asked::Nothing,
             refusal: None,
@@ -225,6 +233,7 @@ impl NodeState {
         match update {
             Update::Agent(facts) => self.facts = Some(facts),
             Update::Ports(update) => self.apply_ports(&update, now),
+            Update::PortHistory(changes) => self.apply_port_history(&changes, now),
             Update::Capture(state) => self.apply_capture(state, now),
             Update::Statistics(statistics) => {
                 if self.history.len() == HISTORY {
@@ -251,6 +260,7 @@ impl NodeState {
         self.scanned = true;
         match update.kind {
             PortsKind::Snapshot => {
+                self.history_is_news = !known_before;
                 // What a picture no longer shows has closed while no one looked; the agent's picture is the truth.
                 let gone: Vec<Port> =
                     self.open_ports().map(|row| row.port).filter(|port| !update.opened.contains(port)).collect();
@@ -263,6 +273,30 @@ impl NodeState {
                 self.open(&update.opened, now, true);
             }
         }
+    }
+
+    /// What happened on the node while nobody looked, by the agent's clock.
+    fn apply_port_history(&mut self, changes: &[PortChange], now: UnixMillis) {
+        if !std::mem::take(&mut self.history_is_news) {
+            return;
+        }
+        // The agent's clock may differ from this one.
+        let theirs = self.facts.as_ref().map_or(now, |facts| facts.now);
+        for change in changes {
+            let at = now.saturating_sub(theirs.saturating_sub(change.at));
+            let port = change.port;
+            if change.opened {
+                if let Some(row) = self.ports.get_mut(&port) {
+                    (row.since, row.opened) = (at, true);
+                }
+                self.log(at, format!("opened {port}"));
+            } else {
+                let closed = PortRow { port, since: at, opened: false, closed: Some(at) };
+                self.ports.entry(port).or_insert(closed);
+                self.log(at, format!("closed {port}"));
+            }
+        }
+        self.age(now);
     }
 
     fn open(&mut self, ports: &[Port], now: UnixMillis, opened: bool) {

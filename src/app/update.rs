@@ -8,13 +8,13 @@ use nodewatch_protocol::{
 use tui_input::Input;
 
 use super::{
-    App, Confirm, Listing, Overlay, Scope, Screen, View,
+    App, Confirm, Listing, Overlay, Permission, REMIND_BEFORE, Scope, Screen, View,
     action::{Action, Effect, Event},
     filter::Filter,
     form,
     node::{Agent, Asked, NodeState},
 };
-use crate::model::{DeployProgress, Failure, FetchProgress, NodeName, NodesChange, Notice, Place, TunnelChange};
+use crate::model::{DeployProgress, Failure, FetchProgress, Node, NodeName, NodesChange, Notice, Place, TunnelChange};
 
 /// Takes in one event and says what is to be done.
 pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
@@ -30,8 +30,9 @@ pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
             app.check_leaving()
         }
         Event::Tunnel(name, change) => {
-            app.tunnel_changed(&name, change);
-            app.check_leaving()
+            let mut effects = app.tunnel_changed(&name, change);
+            effects.extend(app.check_leaving());
+            effects
         }
         Event::Answer(name, request, response) => {
             app.answered(&name, &request, response);
@@ -42,10 +43,33 @@ pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
             app.check_leaving()
         }
         Event::Removal(removal) => app.removal(removal),
+        Event::Stock(stock) => {
+            app.stock(stock);
+            Vec::new()
+        }
+        Event::EndsSet(Ok(())) => Vec::new(),
+        Event::EndsSet(Err(notice)) => {
+            app.notify(notice);
+            Vec::new()
+        }
+        Event::Sessions { found, asked } => {
+            app.found_sessions(found, asked);
+            Vec::new()
+        }
+        Event::Sweep(id, removal) => {
+            app.swept(&id, &removal);
+            Vec::new()
+        }
+        Event::Attach { began, ends } => {
+            app.session.began = Some(began);
+            app.session.ends = Some(ends);
+            vec![Effect::Attach]
+        }
         Event::Tick => {
             for state in app.nodes.values_mut() {
                 state.age(now);
             }
+            app.remind();
             app.check_leaving()
         }
         Event::DeployTo(names) => app.deploy(names),
@@ -57,7 +81,7 @@ pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
 impl App {
     fn act(&mut self, action: Action) -> Vec<Effect> {
         if action == Action::Interrupt {
-            return self.leave(false);
+            return self.interrupt();
         }
         match self.scope() {
             Scope::Text => self.text_key(action),
@@ -120,6 +144,7 @@ impl App {
     /// Keys that mean the same in the list and on a node.
     fn common_key(&mut self, action: Action) -> Vec<Effect> {
         match action {
+            change if change.changes_cluster() && self.permission == Permission::ReadOnly => self.refuse_read_only(),
             Action::NextView | Action::PreviousView => {
                 self.view = self.view.step(if action == Action::NextView { 1 } else { -1 });
                 self.scroll = 0;
@@ -137,6 +162,8 @@ impl App {
                 self.overlay = Some(Overlay::FilterInput { input, error: None, before: self.filter.clone() });
             }
             Action::Deploy => return self.ask_deploy(),
+            Action::Budget => self.ask_budget(),
+            Action::Sessions => return vec![Effect::FindSessions],
             Action::Capture => return self.toggle_capture(),
             Action::CaptureOptions => {
                 let targets = self.capture_targets();
@@ -192,13 +219,17 @@ impl App {
                 }
                 _ => {}
             },
-            _ => {}
+            _ => return self.typed_key(action),
         }
         Vec::new()
     }
 
     fn dialog_key(&mut self, action: Action) -> Vec<Effect> {
-        let Some(Overlay::Confirm(question)) = &self.overlay else { return self.exit_key(action) };
+        let question = match &self.overlay {
+            Some(Overlay::Confirm(question)) => question,
+            Some(Overlay::Sessions(_)) => return self.sessions_key(action),
+            _ => return self.exit_key(action),
+        };
         match action {
             Action::Open => {
                 let question = question.clone();
@@ -231,18 +262,14 @@ impl App {
                 self.notify(Notice::info("nothing to deploy: every chosen node has an agent"));
                 Vec::new()
             }
-            1 => self.deploy(names),
-            _ => {
-                self.overlay = Some(Overlay::Confirm(Confirm::Deploy(names)));
-                Vec::new()
-            }
+            _ => self.deploy_if_permitted(names),
         }
     }
 
     /// Starts agents on these nodes.
-    fn deploy(&mut self, names: Vec<NodeName>) -> Vec<Effect> {
+    pub(super) fn deploy(&mut self, names: Vec<NodeName>) -> Vec<Effect> {
         let now = self.now;
-        self.session.began.get_or_insert(now);
+        self.session.begin(now);
         for name in &names {
             if let Some(state) = self.nodes.get_mut(name) {
                 state.agent = Agent::Deploying("asked".to_owned());
@@ -368,7 +395,7 @@ impl App {
         self.settle_cursor();
     }
 
-    fn node_applied(&mut self, node: crate::model::Node) {
+    fn node_applied(&mut self, node: Node) {
         let now = self.now;
         match self.nodes.get_mut(&node.name) {
             Some(state) => {
@@ -404,7 +431,8 @@ impl App {
 
     fn deploy_progress(&mut self, name: &NodeName, progress: DeployProgress) {
         let now = self.now;
-        let Some(state) = self.nodes.get_mut(name) else { return };
+        // A session that is taken up knows its nodes before the list does.
+        let state = self.nodes.entry(name.clone()).or_insert_with(|| NodeState::new(Node::named(name.clone())));
         match progress {
             DeployProgress::Step(step) => {
                 let waiting = matches!(state.agent, Agent::Absent | Agent::Deploying(_) | Agent::Failed(_));
@@ -435,9 +463,9 @@ impl App {
         }
     }
 
-    fn tunnel_changed(&mut self, name: &NodeName, change: TunnelChange) {
+    fn tunnel_changed(&mut self, name: &NodeName, change: TunnelChange) -> Vec<Effect> {
         let now = self.now;
-        let Some(state) = self.nodes.get_mut(name) else { return };
+        let Some(state) = self.nodes.get_mut(name) else { return Vec::new() };
         match change {
             TunnelChange::Up(hello) => {
                 if matches!(state.agent, Agent::Lost { .. }) {
@@ -446,12 +474,15 @@ impl App {
                     state.log(now, format!("the agent is live, version {}", hello.version));
                 }
                 state.agent = Agent::Live;
+                // It may be another process than before, or a session that was left alone.
+                let terms = self.terms().map(|terms| Effect::Ask(name.clone(), Request::Terms(terms)));
+                return terms.into_iter().collect();
             }
             TunnelChange::Update(update) => state.apply(update, now),
             TunnelChange::Lost { reason, retry_in } => {
                 // A pod that is known to have failed says more than its missing tunnel.
                 if matches!(state.agent, Agent::Failed(_) | Agent::Deploying(_)) {
-                    return;
+                    return Vec::new();
                 }
                 let attempts = match &state.agent {
                     Agent::Lost { attempts, .. } => attempts + 1,
@@ -472,14 +503,23 @@ impl App {
                 self.notify(Notice { headline: format!("{name}: {}", notice.headline), ..notice });
             }
         }
+        Vec::new()
     }
 
     fn answered(&mut self, name: &NodeName, request: &Request, response: Option<Response>) {
         let now = self.now;
+        if let Request::Terms(_) = request {
+            self.terms_heard(name, response.as_ref());
+            if matches!(response, None | Some(Response::Done)) {
+                // A tunnel that was cut is told again when it is back.
+                return;
+            }
+        }
         let Some(state) = self.nodes.get_mut(name) else { return };
         let what = match request {
             Request::StartCapture(_) => "start a capture",
             Request::StopCapture => "stop the capture",
+            Request::Terms(_) => "write down how long it may go on",
             Request::Checksum { .. } | Request::Heartbeat | Request::Goodbye => "answer",
         };
         let notice = match response {
@@ -527,6 +567,21 @@ impl App {
         if let Some(notice) = notice {
             self.notify(notice);
         }
+    }
+
+    /// Says in time that the end is near: nothing extends it silently.
+    fn remind(&mut self) {
+        let Some(ends) = self.session.ends.filter(|&ends| self.session.reminded != Some(ends)) else { return };
+        if self.now + REMIND_BEFORE < ends || !self.nodes.values().any(|state| state.agent.runs()) {
+            return;
+        }
+        self.session.reminded = Some(ends);
+        let minutes = ends.saturating_sub(self.now) / 60_000;
+        self.notify(Notice::warning(
+            format!("the session ends in {minutes} min"),
+            "its budget is spent then",
+            "b moves it",
+        ));
     }
 
     /// How the place is written in the header.

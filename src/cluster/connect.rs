@@ -1,49 +1,80 @@
 //! From a kubeconfig and a context's name to a client.
 //!
-//! Owns the choice of kubeconfig and context. Credential plugins (EKS uses one) are kube's.
+//! Owns the choice of kubeconfig and context, and how many calls go out at once. Credential plugins (EKS uses one) are
+//! kube's.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use http::{Request, Response};
 use kube::{
     Client, Config, Error,
-    config::{KubeConfigOptions, Kubeconfig},
+    client::{Body, ClientBuilder},
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
+use tower::{BoxError, Service, limit::ConcurrencyLimitLayer};
 
-use super::error::{Attempt, notice};
+use super::{
+    error::{Attempt, notice},
+    identity,
+};
 use crate::{
-    model::{Failure, Notice, Place},
+    model::{ClusterIdentity, Failure, Notice, Place},
     text,
 };
+
+/// Calls that wait for an answer at the same time, whatever goes on.
+const CALLS: usize = 10;
 
 /// Which cluster is meant.
 #[derive(Debug, Clone, Default)]
 pub struct Target {
-    /// A kubeconfig other than `$KUBECONFIG` or `~/.kube/config`.
-    pub kubeconfig: Option<PathBuf>,
+    /// Kubeconfig files other than `$KUBECONFIG` or `~/.kube/config`, merged in this order; none means these.
+    pub kubeconfig: Vec<PathBuf>,
     /// A context other than the current one.
     pub context: Option<String>,
 }
 
 /// A cluster that can be asked.
+#[derive(Clone)]
 pub struct Connection {
     pub(super) client: Client,
     /// For screens.
     pub place: Place,
+    /// The context's name.
+    pub(super) context: String,
+    /// The files that the context was read from, as absolute paths.
+    pub(super) kubeconfig: Vec<PathBuf>,
+    /// The API server's address.
+    pub(super) server: String,
+    /// What it is trusted by, see [`ClusterIdentity::ca_sha256`].
+    pub(super) ca_sha256: Option<String>,
 }
 
 impl Connection {
-    /// A cluster behind a client that was made elsewhere.
-    pub fn over(client: Client, place: Place) -> Self {
-        Self { client, place }
+    /// A cluster behind a stack of services that was made elsewhere.
+    pub fn over<S, B>(stack: ClientBuilder<S>, place: Place) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<B>> + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<BoxError>,
+        B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let client = limited(stack);
+        let context = match &place {
+            Place::Cluster { context, .. } => context.clone(),
+            Place::Local => String::new(),
+        };
+        Self { client, place, context, kubeconfig: Vec::new(), server: String::new(), ca_sha256: None }
     }
 
     /// Reads the kubeconfig and makes a client. Nothing is sent yet.
     pub async fn open(target: &Target) -> Result<Self, Notice> {
-        let file = match &target.kubeconfig {
-            Some(path) => Kubeconfig::read_from(path),
-            None => Kubeconfig::read(),
-        };
-        let file = file.map_err(|error| {
+        let files = if target.kubeconfig.is_empty() { usual_files() } else { target.kubeconfig.clone() };
+        let file = read(&files).map_err(|error| {
             Notice::error(
                 "cannot read the kubeconfig",
                 text::chain(&error),
@@ -63,8 +94,9 @@ impl Connection {
         })?;
         config.connect_timeout = Some(Duration::from_secs(10));
         let flavour = flavour(config.cluster_url.host().unwrap_or_default());
+        let (server, ca_sha256) = identity::trust(&config);
         // A credential plugin runs here for the first time.
-        let client = Client::try_from(config).map_err(|error| match error {
+        let builder = ClientBuilder::try_from(config).map_err(|error| match error {
             Error::Auth(_) => notice(&Attempt { what: format!("use context {context:?}"), rights: "none" }, &error),
             other => Notice::error(
                 format!("context {context:?} cannot be used"),
@@ -73,8 +105,62 @@ impl Connection {
             )
             .of(Failure::BadInput),
         })?;
-        Ok(Self { client, place: Place::Cluster { context, flavour } })
+        let client = limited(builder);
+        let kubeconfig = files.iter().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone())).collect();
+        let place = Place::Cluster { context: context.clone(), flavour };
+        Ok(Self { client, place, context, kubeconfig, server, ca_sha256 })
     }
+
+    /// The cluster that a session began in, by the session's own credentials; refused when it is another one now.
+    pub async fn again(identity: &ClusterIdentity) -> Result<Self, Notice> {
+        let target = Target { kubeconfig: identity.kubeconfig.clone(), context: Some(identity.context.clone()) };
+        let connection = Self::open(&target).await?;
+        identity::check(&connection, identity).await?;
+        Ok(connection)
+    }
+
+    /// Which cluster this is.
+    pub async fn identity(&self) -> Result<ClusterIdentity, Notice> {
+        Ok(ClusterIdentity {
+            kubeconfig: self.kubeconfig.clone(),
+            context: self.context.clone(),
+            server: self.server.clone(),
+            ca_sha256: self.ca_sha256.clone(),
+            kube_system_uid: identity::kube_system_uid(&self.client).await?,
+        })
+    }
+
+    /// The context's name.
+    pub fn context(&self) -> &str {
+        &self.context
+    }
+}
+
+fn limited<S, B>(stack: ClientBuilder<S>) -> Client
+where
+    S: Service<Request<Body>, Response = Response<B>> + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    stack.with_layer(&ConcurrencyLimitLayer::new(CALLS)).build()
+}
+
+/// As kubectl has it: every file that `$KUBECONFIG` names and that exists, otherwise `~/.kube/config`.
+fn usual_files() -> Vec<PathBuf> {
+    let named = std::env::var_os("KUBECONFIG").unwrap_or_default();
+    let named: Vec<PathBuf> = std::env::split_paths(&named).filter(|path| !path.as_os_str().is_empty()).collect();
+    if named.is_empty() {
+        let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+        return vec![home.join(".kube/config")];
+    }
+    let exist: Vec<PathBuf> = named.iter().filter(|path| path.exists()).cloned().collect();
+    if exist.is_empty() { named } else { exist }
+}
+
+fn read(files: &[PathBuf]) -> Result<Kubeconfig, KubeconfigError> {
+    files.iter().map(Path::new).try_fold(Kubeconfig::default(), |all, file| all.merge(Kubeconfig::read_from(file)?))
 }
 
 fn chosen_context(file: &Kubeconfig, wanted: Option<&str>) -> Result<String, Notice> {

@@ -1,211 +1,205 @@
-//! From chosen nodes to running agents: namespace and service account once, a Job a node, and what becomes of them.
+//! From chosen nodes to running agents: preflight, namespace and service account once, a Job a node.
 //!
-//! Owns creation and the watch of pods and events. Every object is entered into the list of what was made with the
-//! UID that the server gave it.
+//! Owns creation. Every object is in the journal before it exists, and again with the UID that the server gave it.
 
-use std::{
-    sync::atomic::Ordering,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream};
-use k8s_openapi::api::{
-    batch::v1::Job,
-    core::v1::{Event as KubeEvent, Namespace, Pod, ServiceAccount},
-};
 use kube::{
-    Resource, ResourceExt,
-    api::{Api, PostParams},
-    runtime::{WatchStreamExt, watcher},
+    ResourceExt,
+    api::{Api, DynamicObject, PostParams},
 };
-use tokio::sync::mpsc;
 
 use super::{
-    Cluster, Kind, Made,
-    error::{Attempt, notice, watch_notice},
-    lock, objects, progress,
+    Cluster, PARALLEL,
+    error::{Attempt, notice},
+    follow::{Progress, follow},
+    header, identity, kinds, lock,
+    objects::{Draft, ManifestError, SESSION_LABEL, Session},
+    preflight,
 };
 use crate::{
-    model::{DeployProgress, NodeName, Notice},
+    clock::unix_millis,
+    journal::{Entry, Journal},
+    model::{DeployProgress, Kind, MadeObject, NodeName, Notice},
     site::produce,
 };
-
-/// Jobs created at once.
-const PARALLEL: usize = 10;
-
-type Progress = mpsc::Sender<(NodeName, DeployProgress)>;
 
 /// Deploys, and for the first deployment of a session goes on to follow all its pods.
 pub(super) fn deploy(cluster: Cluster, nodes: Vec<NodeName>) -> BoxStream<'static, (NodeName, DeployProgress)> {
     produce(move |tell| async move {
-        cluster.state.began.get_or_init(Instant::now);
-        if let Err(notice) = make_base(&cluster).await {
+        if let Err(notice) = make_base(&cluster, &nodes).await {
             for node in nodes {
                 // Nobody listening means that the session is over.
                 let _ = tell.send((node, DeployProgress::Failed(notice.clone()))).await;
             }
             return;
         }
-        let create = futures::stream::iter(nodes).for_each_concurrent(PARALLEL, |node| {
-            let (cluster, tell) = (cluster.clone(), tell.clone());
-            async move {
-                let progress = match make_job(&cluster, &node).await {
-                    Ok(()) => DeployProgress::Step("the Job is created".to_owned()),
-                    Err(notice) => DeployProgress::Failed(notice),
-                };
-                let _ = tell.send((node, progress)).await;
-            }
-        });
-        if cluster.state.following.swap(true, Ordering::Relaxed) {
-            create.await;
-        } else {
-            tokio::join!(create, follow_pods(&cluster, &tell), follow_events(&cluster, &tell));
-        }
+        let create = make_jobs(&cluster, nodes, &tell);
+        tokio::join!(create, follow(&cluster, &tell));
     })
 }
 
-async fn make_base(cluster: &Cluster) -> Result<(), Notice> {
+async fn make_jobs(cluster: &Cluster, nodes: Vec<NodeName>, tell: &Progress) {
+    let create = futures::stream::iter(nodes).for_each_concurrent(PARALLEL, |node| async move {
+        let progress = match make_job(cluster, &node).await {
+            Ok(()) => DeployProgress::Step("the Job is created".to_owned()),
+            Err(notice) => DeployProgress::Failed(notice),
+        };
+        let _ = tell.send((node, progress)).await;
+    });
+    create.await;
+}
+
+/// Everything that agents need before there can be one. What can be known to stop them stops it here.
+async fn make_base(cluster: &Cluster, nodes: &[NodeName]) -> Result<(), Notice> {
     let _turn = cluster.state.base.lock().await;
-    let made = |kind| lock(&cluster.state.made).iter().any(|made| made.kind == kind);
-    if !made(Kind::Namespace) {
-        let object = objects::namespace(&cluster.session).map_err(|error| broken(&error))?;
-        let attempt =
-            Attempt { what: format!("create namespace {}", cluster.namespace()), rights: "create on namespaces" };
-        let api: Api<Namespace> = Api::all(cluster.client.clone());
-        create(cluster, &api, &object, Kind::Namespace, "the session", &attempt).await?;
+    let journal = match cluster.journal() {
+        // The same address may answer as another cluster by now.
+        Some((journal, header)) => {
+            identity::check_uid(cluster.client(), &header.cluster).await?;
+            journal
+        }
+        None => begin(cluster, nodes).await?,
+    };
+    let has = |kind, name: &str| {
+        let made = lock(&cluster.state.made);
+        made.iter()
+            .find(|(_, made)| made.kind == kind && made.name == name && made.uid.is_some())
+            .map(|(_, made)| made.clone())
+    };
+    let namespace = cluster.namespace();
+    if cluster.settings.namespace.is_none() && has(Kind::Namespace, &namespace).is_none() {
+        create(cluster, &journal, with_session(cluster, |session| session.namespace())?).await?;
     }
-    if !made(Kind::ServiceAccount) {
-        let object = objects::service_account(&cluster.session).map_err(|error| broken(&error))?;
-        let attempt =
-            Attempt { what: "create the agents' service account".to_owned(), rights: "create on serviceaccounts" };
-        let api: Api<ServiceAccount> = Api::namespaced(cluster.client.clone(), &cluster.namespace());
-        create(cluster, &api, &object, Kind::ServiceAccount, "the agents' identity", &attempt).await?;
+    let account = with_session(cluster, |session| session.service_account())?;
+    if has(Kind::ServiceAccount, &account.object.name).is_none() {
+        create(cluster, &journal, account).await?;
+    }
+    if cluster.settings.reaper
+        && let Some(MadeObject { uid: Some(uid), .. }) = has(Kind::Namespace, &namespace)
+    {
+        for draft in with_session(cluster, |session| session.reaper(&uid))? {
+            if has(draft.object.kind, &draft.object.name).is_none() {
+                create(cluster, &journal, draft).await?;
+            }
+        }
     }
     Ok(())
 }
 
+/// The first deployment of the session: preflight, and the journal's first line.
+async fn begin(cluster: &Cluster, nodes: &[NodeName]) -> Result<Arc<Journal>, Notice> {
+    preflight::gate(&cluster.connection, &cluster.settings, nodes).await?;
+    let began = unix_millis();
+    let ends = began + cluster.settings.budget.as_millis() as u64;
+    let header = header(cluster, began, ends).await?;
+    let journal = cluster.journals.create(&header).map_err(|error| unrecorded(&error))?;
+    let journal = Arc::new(journal);
+    *lock(&cluster.state.journal) = Some((Arc::clone(&journal), header));
+    *lock(&cluster.state.ends) = Some(ends);
+    Ok(journal)
+}
+
+/// Rather nothing than something that nobody would find again.
+fn unrecorded(error: &crate::journal::JournalError) -> Notice {
+    error.notice("nothing is created, as it cannot be recorded")
+}
+
+fn with_session<T>(cluster: &Cluster, work: impl FnOnce(Session<'_>) -> Result<T, ManifestError>) -> Result<T, Notice> {
+    let began = cluster.journal().map_or_else(unix_millis, |(_, header)| header.began);
+    let ends = lock(&cluster.state.ends).unwrap_or(began);
+    let session = Session { id: &cluster.session, settings: &cluster.settings, began, ends };
+    work(session).map_err(|error| broken(&error))
+}
+
 async fn make_job(cluster: &Cluster, node: &NodeName) -> Result<(), Notice> {
-    let earlier = |made: &&Made| made.kind == Kind::Job && made.purpose == node.0;
-    let attempt = lock(&cluster.state.made).iter().filter(earlier).count() + 1;
-    let spent = cluster.state.began.get().map_or(Duration::ZERO, Instant::elapsed);
-    let left = cluster.settings.budget.saturating_sub(spent);
-    let job =
-        objects::agent_job(&cluster.session, node, attempt, &cluster.settings, left).map_err(|error| broken(&error))?;
+    let Some((journal, _)) = cluster.journal() else {
+        return Err(Notice::error("no Job was created", "the session has no journal", "deploy again"));
+    };
+    let earlier = |made: &MadeObject| made.kind == Kind::Job && made.purpose == node.0;
+    let attempt = lock(&cluster.state.made).iter().filter(|(_, made)| earlier(made)).count() + 1;
+    let left = lock(&cluster.state.ends).unwrap_or_default().saturating_sub(unix_millis());
+    let job = with_session(cluster, |session| session.agent_job(node, attempt, Duration::from_millis(left)))?;
     {
         // Known before it exists, so that its first pod finds its node; pods of an earlier Job speak for it no more.
         let mut jobs = lock(&cluster.state.jobs);
         jobs.retain(|_, known| known != node);
-        jobs.insert(job.name_any(), node.clone());
+        jobs.insert(job.object.name.clone(), node.clone());
     }
     lock(&cluster.state.pods).remove(node);
-    let api: Api<Job> = Api::namespaced(cluster.client.clone(), &cluster.namespace());
-    let attempt = Attempt { what: format!("create the Job for {node}"), rights: "create on jobs (batch)" };
-    create(cluster, &api, &job, Kind::Job, &node.0, &attempt).await
+    create(cluster, &journal, job).await
 }
 
-async fn create<K>(
-    cluster: &Cluster,
-    api: &Api<K>,
-    object: &K,
-    kind: Kind,
-    purpose: &str,
-    attempt: &Attempt,
-) -> Result<(), Notice>
-where
-    K: Resource + Clone + serde::Serialize + serde::de::DeserializeOwned + std::fmt::Debug,
-{
-    let created = api.create(&PostParams::default(), object).await.map_err(|error| notice(attempt, &error))?;
-    lock(&cluster.state.made).push(Made {
-        kind,
-        name: created.name_any(),
-        uid: created.uid().unwrap_or_default(),
-        purpose: purpose.to_owned(),
-    });
-    Ok(())
-}
-
-fn broken(error: &objects::ManifestError) -> Notice {
-    Notice::error("nothing was created", error.to_string(), "this is a defect of nodewatch-tui: please report it")
-}
-
-fn session_objects(cluster: &Cluster) -> watcher::Config {
-    watcher::Config::default().labels(&format!("{}={}", objects::SESSION_LABEL, cluster.session))
-}
-
-/// Tells what the session's pods do, for as long as it is listened to.
-async fn follow_pods(cluster: &Cluster, tell: &Progress) {
-    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace());
-    let mut pods = watcher(api, session_objects(cluster)).default_backoff().boxed();
-    while let Some(event) = pods.next().await {
-        let told = match event {
-            Ok(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod)) => pod_changed(cluster, &pod, false),
-            Ok(watcher::Event::Delete(pod)) => pod_changed(cluster, &pod, true),
-            Ok(watcher::Event::Init | watcher::Event::InitDone) => None,
-            Err(error) => {
-                if let Some(notice) = lasting(cluster, &error) {
-                    for node in waiting_nodes(cluster) {
-                        let _ = tell.send((node, DeployProgress::Failed(notice.clone()))).await;
-                    }
+/// Creates one object. Once begun it is finished, even when nobody waits for it any more: removal must see it.
+async fn create(cluster: &Cluster, journal: &Arc<Journal>, draft: Draft) -> Result<(), Notice> {
+    let (cluster, journal) = (cluster.clone(), Arc::clone(journal));
+    let what = format!("create {}", draft.object.text());
+    let created = tokio::spawn(async move {
+        let _creating = cluster.state.creating.read().await;
+        let object = draft.object.clone();
+        let rights = create_right(object.kind);
+        let dynamic = draft.dynamic().map_err(|error| broken(&error))?;
+        record(&journal, Entry::Making(object.clone())).await.map_err(|error| unrecorded(&error))?;
+        lock(&cluster.state.made).push((unix_millis(), object.clone()));
+        let api = kinds::api(cluster.client(), object.kind, object.namespace.as_deref());
+        let attempt = Attempt { what: format!("create {}", object.text()), rights };
+        match made_or_known(&api, &dynamic, &cluster).await {
+            Ok(created) => {
+                let made = MadeObject { uid: created.uid(), ..object.clone() };
+                if let Some(known) = lock(&cluster.state.made).iter_mut().find(|(_, known)| *known == object) {
+                    known.1 = made.clone();
                 }
-                None
+                // Without it the object is found by its label.
+                let _ = record(&journal, Entry::Made(made)).await;
+                Ok(())
             }
-        };
-        if let Some(told) = told
-            && tell.send(told).await.is_err()
-        {
-            return;
+            // A refusal means that it does not exist; any other failure leaves that open.
+            Err(kube::Error::Api(status)) if (400..500).contains(&status.code) => {
+                lock(&cluster.state.made).retain(|(_, known)| *known != object);
+                let _ = record(&journal, Entry::Gone(object)).await;
+                Err(notice(&attempt, &kube::Error::Api(status)))
+            }
+            Err(error) => Err(notice(&attempt, &error)),
         }
+    });
+    created.await.unwrap_or_else(|_| Err(Notice::error(format!("cannot {what}"), "the program is ending", "")))
+}
+
+/// Creates it. One that is there already and carries the session's label is an earlier try's, whose answer was lost.
+async fn made_or_known(
+    api: &Api<DynamicObject>,
+    object: &DynamicObject,
+    cluster: &Cluster,
+) -> Result<DynamicObject, kube::Error> {
+    let refused = match api.create(&PostParams::default(), object).await {
+        Err(kube::Error::Api(status)) if status.code == 409 => kube::Error::Api(status),
+        outcome => return outcome,
+    };
+    let found = api.get_opt(&object.name_any()).await?;
+    let ours =
+        |found: &DynamicObject| found.labels().get(SESSION_LABEL).map(String::as_str) == Some(cluster.session.as_str());
+    found.filter(ours).ok_or(refused)
+}
+
+/// Flushing takes a while on some disks, which must not hold up the screen.
+async fn record(journal: &Arc<Journal>, entry: Entry) -> Result<(), crate::journal::JournalError> {
+    let journal = Arc::clone(journal);
+    // A task that was cancelled has not run, which happens only when the program ends.
+    tokio::task::spawn_blocking(move || journal.record(entry)).await.unwrap_or(Ok(()))
+}
+
+fn create_right(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Namespace => "create on namespaces",
+        Kind::ServiceAccount => "create on serviceaccounts",
+        Kind::Role => "create on roles (rbac.authorization.k8s.io), and every right that the reaper gets",
+        Kind::RoleBinding => "create on rolebindings (rbac.authorization.k8s.io)",
+        Kind::Job => "create on jobs (batch)",
+        Kind::Pod => "create on pods",
     }
 }
 
-/// A watch that is refused will be refused again; one that was cut comes back by itself.
-fn lasting(cluster: &Cluster, error: &watcher::Error) -> Option<Notice> {
-    let what = format!("watch the agents' pods in {}", cluster.namespace());
-    let notice = watch_notice(&Attempt { what, rights: "list and watch on pods" }, error);
-    (notice.failure == crate::model::Failure::NotPermitted).then_some(notice)
-}
-
-/// Nodes with a Job and no pod yet.
-fn waiting_nodes(cluster: &Cluster) -> Vec<NodeName> {
-    let pods = lock(&cluster.state.pods);
-    lock(&cluster.state.jobs).values().filter(|node| !pods.contains_key(node)).cloned().collect()
-}
-
-fn pod_changed(cluster: &Cluster, pod: &Pod, deleted: bool) -> Option<(NodeName, DeployProgress)> {
-    let job = pod.labels().get("job-name")?;
-    let node = lock(&cluster.state.jobs).get(job)?.clone();
-    let name = pod.name_any();
-    let mut pods = lock(&cluster.state.pods);
-    let progress =
-        if deleted { DeployProgress::Ended("its pod was deleted".to_owned()) } else { progress::of_pod(pod) };
-    match (&progress, pods.get(&node)) {
-        // An older pod of the same node has ended; the current one matters.
-        (DeployProgress::Ended(_), Some(current)) if *current != name => return None,
-        (DeployProgress::Ended(_), None) => return None,
-        (DeployProgress::Ended(_), Some(_)) => drop(pods.remove(&node)),
-        _ => drop(pods.insert(node.clone(), name)),
-    }
-    Some((node, progress))
-}
-
-/// Tells what keeps pods from being created or started: only events say so.
-async fn follow_events(cluster: &Cluster, tell: &Progress) {
-    let api: Api<KubeEvent> = Api::namespaced(cluster.client.clone(), &cluster.namespace());
-    let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
-    while let Some(event) = events.next().await {
-        // Without the right to watch events the pods still tell most of it.
-        let Ok(watcher::Event::Apply(event) | watcher::Event::InitApply(event)) = event else { continue };
-        let Some(progress) = progress::of_event(&event) else { continue };
-        let Some(about) = event.involved_object.name.as_deref() else { continue };
-        // A pod is named after its Job, with a random suffix.
-        let node = lock(&cluster.state.jobs)
-            .iter()
-            .find(|(job, _)| about == job.as_str() || about.starts_with(&format!("{job}-")))
-            .map(|(_, node)| node.clone());
-        if let Some(node) = node
-            && tell.send((node, progress)).await.is_err()
-        {
-            return;
-        }
-    }
+fn broken(error: &ManifestError) -> Notice {
+    Notice::error("nothing was created", error.to_string(), "this is a defect of nodewatch-tui: please report it")
 }

@@ -34,7 +34,7 @@ pub(super) fn notice(attempt: &Attempt, error: &Error) -> Notice {
             format!("the API server cannot be reached: {}", text::root_cause(other)),
             "check the network, the VPN and the kubeconfig's server address (kubectl cluster-info)",
         )
-        .of(Failure::BadInput),
+        .of(Failure::Unreachable),
     }
 }
 
@@ -76,6 +76,9 @@ fn api(headline: String, attempt: &Attempt, code: u16, message: &str) -> Notice 
         )
         .of(Failure::NotPermitted),
         403 => Notice::error(headline, message, format!("you need: {}", attempt.rights)).of(Failure::NotPermitted),
+        429 | 500.. => {
+            Notice::error(headline, format!("the API server says {code}: {message}"), "try again").of(Failure::Busy)
+        }
         _ => Notice::error(headline, format!("the API server says {code}: {message}"), "try again"),
     }
 }

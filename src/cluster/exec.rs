@@ -60,7 +60,7 @@ fn exec(
     command: Vec<String>,
 ) -> impl Future<Output = Result<AttachedProcess, OpenError>> + Send + use<> {
     let pod = lock(&cluster.state.pods).get(node).cloned();
-    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace());
+    let api: Api<Pod> = Api::namespaced(cluster.client().clone(), &cluster.namespace());
     async move {
         let pod = pod.ok_or_else(|| OpenError("its pod is gone".to_owned()))?;
         let streams = AttachParams::default()

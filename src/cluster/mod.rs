@@ -1,32 +1,57 @@
-//! Kubernetes: the node watch, the agents' objects, tunnels by exec, and the removal of all that was made.
+//! Kubernetes: the node watch, the agents' objects, tunnels by exec, preflight, leftovers, and the removal of all that
+//! was made.
 //!
-//! Owns every call to the API server. Speaks `model` and the tunnel's byte stream; must not know the app or a screen.
+//! Owns every call to the API server. Speaks `model`, the journal and the tunnel's byte stream; must not know the app
+//! or a screen.
 
 mod connect;
 mod deploy;
 mod error;
 mod exec;
+mod follow;
+mod identity;
+mod image;
+mod inventory;
+mod kinds;
+mod leftovers;
 mod nodes;
 mod objects;
+mod preflight;
 mod progress;
 mod remove;
+mod strangers;
+mod terms;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use futures::{future::BoxFuture, stream::BoxStream};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use kube::Client;
+use nodewatch_protocol::UnixMillis;
 
 pub use connect::{Connection, Target};
+pub use leftovers::{Leftover, leftovers, sessions};
 pub use objects::PullPolicy;
 
 use crate::{
-    model::{DeployProgress, MadeObject, NodeName, NodesChange, Removal, SessionId},
+    clock::unix_millis,
+    journal::{Entry, Header, Journal, JournalError, Journals, Record},
+    model::{
+        ClusterIdentity, DeployProgress, Keep, Kind, MadeObject, NodeName, NodesChange, Notice, PreflightCheck,
+        Removal, SeenObject, SessionId, SessionSummary,
+    },
     site::{Bulk, FilePart, OpenError, Site, Tunnel},
 };
+use inventory::Places;
+use remove::Scope;
+
+/// Calls of one kind in flight.
+const PARALLEL: usize = 10;
+/// An object that is still there after this long is reported with what holds it.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a session's agents are made of.
 #[derive(Debug, Clone)]
@@ -37,64 +62,43 @@ pub struct AgentSettings {
     pub pull_policy: Option<PullPolicy>,
     /// How long agents may run.
     pub budget: Duration,
+    /// How long agents go on without a heartbeat.
+    pub lease: Duration,
+    /// A namespace that exists, in place of one of the session's own.
+    pub namespace: Option<String>,
+    /// A Job in the cluster removes the namespace at the session's end.
+    pub reaper: bool,
+    /// Who is at it, as `user@host`.
+    pub owner: String,
 }
 
 /// One cluster and what this session has made in it.
 #[derive(Clone)]
 pub struct Cluster {
-    client: Client,
+    connection: Connection,
     session: SessionId,
     settings: AgentSettings,
+    journals: Journals,
     state: Arc<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// What was made and not seen gone, in order of creation.
-    made: Mutex<Vec<Made>>,
+    /// What was made, or was about to be, and not seen gone, in order of creation; with the time of its making.
+    made: Mutex<Vec<(UnixMillis, MadeObject)>>,
+    /// Where that is written down. Begun with the first creation.
+    journal: Mutex<Option<(Arc<Journal>, Header)>>,
+    /// When the agents end by themselves, once the first was deployed.
+    ends: Mutex<Option<UnixMillis>>,
     /// Each node's current Job, by the Job's name.
     jobs: Mutex<HashMap<String, NodeName>>,
     /// Each node's current pod.
     pods: Mutex<HashMap<NodeName, String>>,
     /// The pods are being followed.
     following: AtomicBool,
-    /// Only one task makes the namespace.
+    /// Only one task makes the namespace; removal waits for creations that are under way.
     base: tokio::sync::Mutex<()>,
-    /// When the budget began to run.
-    began: std::sync::OnceLock<Instant>,
-}
-
-/// An object of ours, and the UID that the server gave it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Made {
-    kind: Kind,
-    name: String,
-    uid: String,
-    purpose: String,
-}
-
-/// The kinds that a session makes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Namespace,
-    ServiceAccount,
-    Job,
-}
-
-impl Kind {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Namespace => "Namespace",
-            Self::ServiceAccount => "ServiceAccount",
-            Self::Job => "Job",
-        }
-    }
-}
-
-impl Made {
-    fn facts(&self) -> MadeObject {
-        MadeObject { kind: self.kind.word(), name: self.name.clone(), purpose: self.purpose.clone() }
-    }
+    creating: tokio::sync::RwLock<()>,
 }
 
 /// Every change under these locks is one call, so the data is whole even if a holder panicked.
@@ -104,27 +108,105 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Cluster {
     /// A session on a connected cluster. Nothing is made yet.
-    pub fn new(connection: Connection, session: SessionId, settings: AgentSettings) -> Self {
-        Self { client: connection.client, session, settings, state: Arc::default() }
+    pub fn new(connection: Connection, session: SessionId, settings: AgentSettings, journals: Journals) -> Self {
+        Self { connection, session, settings, journals, state: Arc::default() }
+    }
+
+    /// A session that was begun earlier, taken up from its journal. The connection must be to its cluster.
+    pub fn resume(
+        connection: Connection,
+        settings: AgentSettings,
+        journals: Journals,
+        (journal, record): (Journal, Record),
+    ) -> Result<Self, JournalError> {
+        journal.record(Entry::Attached)?;
+        let header = record.header;
+        let namespace = (!header.own_namespace).then(|| header.namespace.clone());
+        let budget = Duration::from_millis(record.ends.saturating_sub(header.began));
+        let settings = AgentSettings { budget, namespace, ..settings };
+        let state = State { made: Mutex::new(record.objects), ends: Mutex::new(Some(record.ends)), ..State::default() };
+        let session = header.session.clone();
+        *lock(&state.journal) = Some((Arc::new(journal), header));
+        Ok(Self { connection, session, settings, journals, state: Arc::new(state) })
     }
 
     /// What has been made so far and not been seen gone.
     pub fn made(&self) -> Vec<MadeObject> {
-        lock(&self.state.made).iter().map(Made::facts).collect()
+        lock(&self.state.made).iter().map(|(_, object)| object.clone()).collect()
+    }
+
+    /// Everything that would be applied for these nodes, as YAML.
+    pub fn manifests(session: &SessionId, settings: &AgentSettings, nodes: &[NodeName]) -> Result<String, Notice> {
+        let began = unix_millis();
+        let ends = began + settings.budget.as_millis() as u64;
+        let session = objects::Session { id: session, settings, began, ends };
+        session.yaml(nodes).map_err(|error| {
+            let next_step = "see nodewatch-tui nodes for the names of nodes";
+            Notice::error("no manifests", error.to_string(), next_step).of(crate::model::Failure::BadInput)
+        })
+    }
+
+    /// What would stop a session on these nodes; all nodes when none is named.
+    pub async fn preflight(&self, nodes: &[NodeName]) -> Vec<PreflightCheck> {
+        preflight::run(&self.connection, &self.settings, nodes).await
+    }
+
+    fn client(&self) -> &Client {
+        &self.connection.client
     }
 
     fn namespace(&self) -> String {
-        format!("nodewatch-{}", self.session)
+        self.settings.namespace.clone().unwrap_or_else(|| objects::namespace_name(&self.session))
+    }
+
+    fn places(&self) -> Places {
+        let namespace = self.namespace();
+        let own = self.settings.namespace.is_none().then(|| namespace.clone());
+        Places { namespaces: BTreeSet::from([namespace]), own }
+    }
+
+    fn journal(&self) -> Option<(Arc<Journal>, Header)> {
+        lock(&self.state.journal).clone()
+    }
+
+    fn scope(&self) -> Scope {
+        let (journal, identity) = self.journal().map(|(journal, header)| (journal, header.cluster)).unzip();
+        Scope {
+            client: self.client().clone(),
+            session: self.session.clone(),
+            identity,
+            known: self.made(),
+            places: self.places(),
+            journal,
+            patience: PATIENCE,
+        }
+    }
+
+    /// Removes leftovers of another session from this session's cluster.
+    async fn sweep_scope(self, session: SessionId) -> Result<Scope, Notice> {
+        let own = self.connection.identity().await?;
+        match self.journals.open(&session) {
+            Ok((journal, record)) => leftovers::scope_of_record(&self.connection, journal, record, PATIENCE).await,
+            Err(JournalError::Unknown(_)) => {
+                let found = leftovers::elsewhere(&self.connection, &own, &session).await?;
+                Ok(leftovers::scope_of_found(&self.connection, &own, &found, PATIENCE))
+            }
+            Err(error) => Err(error.notice(format!("session {session} is not removed"))),
+        }
     }
 }
 
 impl Site for Cluster {
     fn nodes(&self) -> BoxStream<'static, NodesChange> {
-        nodes::watch(self.client.clone())
+        nodes::watch(self.client().clone())
     }
 
     fn deploy(&self, nodes: Vec<NodeName>) -> BoxStream<'static, (NodeName, DeployProgress)> {
         deploy::deploy(self.clone(), nodes)
+    }
+
+    fn attach(&self) -> BoxStream<'static, (NodeName, DeployProgress)> {
+        follow::attach(self.clone())
     }
 
     fn open(&self, node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>> {
@@ -135,7 +217,88 @@ impl Site for Cluster {
         exec::fetch(self, node, &part)
     }
 
-    fn remove(&self) -> BoxStream<'static, Removal> {
-        remove::remove(self.clone())
+    fn inventory(&self) -> BoxFuture<'static, Result<Vec<SeenObject>, Notice>> {
+        let cluster = self.clone();
+        async move {
+            let mut scope = cluster.scope();
+            scope.known = cluster.made();
+            let mut seen: Vec<SeenObject> = remove::plan(&scope).await?.iter().map(inventory::Seen::summary).collect();
+            // Roles are not listed: they go with the namespace.
+            let roles = scope.known.into_iter().filter(|object| matches!(object.kind, Kind::Role | Kind::RoleBinding));
+            seen.extend(roles.map(|object| SeenObject { object, state: "goes with the namespace".to_owned() }));
+            Ok(seen)
+        }
+        .boxed()
     }
+
+    fn remove(&self, keep: Keep) -> BoxStream<'static, Removal> {
+        let cluster = self.clone();
+        async move {
+            // What is being created is let finish, so that it is seen.
+            drop(cluster.state.creating.write().await);
+            let state = Arc::clone(&cluster.state);
+            remove::remove(cluster.scope(), keep).inspect(move |removal| {
+                if let Removal::Gone(object) = removal {
+                    lock(&state.made).retain(|(_, known)| {
+                        !(known.is_named_as(object) && (known.uid.is_none() || known.uid == object.uid))
+                    });
+                }
+            })
+        }
+        .flatten_stream()
+        .boxed()
+    }
+
+    fn set_ends(&self, ends: UnixMillis) -> BoxFuture<'static, Result<(), Notice>> {
+        terms::set_ends(self.clone(), ends).boxed()
+    }
+
+    fn detach(&self) {
+        if let Some((journal, _)) = self.journal() {
+            // Without the entry the session is called a leftover later, which is true as well.
+            let _ = journal.record(Entry::Detached);
+        }
+    }
+
+    fn conclude(&self, receipt: serde_json::Value) {
+        if let Some((journal, _)) = self.journal() {
+            // The receipt is on standard output too.
+            let _ = journal.record(Entry::Receipt(receipt));
+        }
+    }
+
+    fn leftovers(&self) -> BoxFuture<'static, Result<Vec<SessionSummary>, Notice>> {
+        let cluster = self.clone();
+        async move {
+            let found = leftovers(&cluster.connection, &cluster.journals).await?;
+            Ok(found.into_iter().map(|one| one.summary).filter(|one| one.id != cluster.session).collect())
+        }
+        .boxed()
+    }
+
+    fn sweep(&self, session: SessionId) -> BoxStream<'static, Removal> {
+        let cluster = self.clone();
+        async move {
+            match cluster.sweep_scope(session).await {
+                Ok(scope) => remove::remove(scope, Keep::new()),
+                Err(notice) => futures::stream::iter([Removal::Refused(notice), Removal::Finished]).boxed(),
+            }
+        }
+        .flatten_stream()
+        .boxed()
+    }
+}
+
+/// The identity that a journal is begun with.
+async fn header(cluster: &Cluster, began: UnixMillis, ends: UnixMillis) -> Result<Header, Notice> {
+    let identity: ClusterIdentity = cluster.connection.identity().await?;
+    Ok(Header {
+        session: cluster.session.clone(),
+        owner: cluster.settings.owner.clone(),
+        began,
+        ends,
+        cluster: identity,
+        namespace: cluster.namespace(),
+        own_namespace: cluster.settings.namespace.is_none(),
+    })
 }

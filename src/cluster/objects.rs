@@ -1,28 +1,39 @@
 //! The session's objects, from the YAML in `manifests/`.
 //!
-//! Owns what is replaced in these files: session, node, image, deadline. Everything else is said there, once.
+//! Owns what is replaced in these files: session, node, namespace, image, times. Everything else is said there, once.
 
 use std::time::Duration;
 
-use k8s_openapi::api::{
-    batch::v1::Job,
-    core::v1::{Namespace, ServiceAccount},
-};
-use serde::de::DeserializeOwned;
+use kube::api::DynamicObject;
+use nodewatch_protocol::UnixMillis;
+use serde_json::{Value, json};
 
 use super::AgentSettings;
-use crate::model::{NodeName, SessionId};
+use crate::{
+    clock::rfc3339,
+    model::{Kind, MadeObject, NodeName, SessionId},
+};
 
 const NAMESPACE: &str = include_str!("../../manifests/namespace.yaml");
 const SERVICE_ACCOUNT: &str = include_str!("../../manifests/service-account.yaml");
 const AGENT_JOB: &str = include_str!("../../manifests/agent-job.yaml");
+const REAPER: &str = include_str!("../../manifests/reaper.yaml");
 
-/// What the manifests have in place of a session's id and a node's name.
+/// What the manifests have in place of a session's id.
 const SAMPLE_SESSION: &str = "00000000";
-const SAMPLE_NODE: &str = "node-name";
 
+/// The label that all objects carry.
+pub(super) const MANAGED_BY: &str = "app.kubernetes.io/managed-by=nodewatch-tui";
 /// The label that carries the session's id.
 pub(super) const SESSION_LABEL: &str = "nodewatch-tui/session";
+/// The annotation that names an agent's node.
+pub(super) const NODE: &str = "nodewatch-tui/node";
+/// The annotations of namespace and service account.
+pub(super) const OWNER: &str = "nodewatch-tui/owner";
+pub(super) const BEGAN: &str = "nodewatch-tui/began";
+pub(super) const ENDS: &str = "nodewatch-tui/ends";
+/// How much longer than the session the reaper may run.
+pub(super) const REAPER_LONGER: Duration = Duration::from_secs(1800);
 
 /// When an image is pulled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -45,70 +56,179 @@ impl PullPolicy {
 
 /// The manifests are part of the program and tested; this names the one that is not what it should be.
 #[derive(Debug, thiserror::Error)]
-#[error("the built-in manifest of the {kind} cannot be read: {reason}")]
+#[error("the built-in manifest of the {kind} cannot be used: {reason}")]
 pub(super) struct ManifestError {
     kind: &'static str,
     reason: String,
 }
 
-pub(super) fn namespace(session: &SessionId) -> Result<Namespace, ManifestError> {
-    read("Namespace", NAMESPACE, session, SAMPLE_NODE)
+/// An object that is about to be created.
+#[derive(Debug, Clone)]
+pub(super) struct Draft {
+    /// How it will be known.
+    pub object: MadeObject,
+    /// All of it.
+    pub value: Value,
 }
 
-pub(super) fn service_account(session: &SessionId) -> Result<ServiceAccount, ManifestError> {
-    read("ServiceAccount", SERVICE_ACCOUNT, session, SAMPLE_NODE)
-}
-
-/// The Job for one node. `attempt` tells a node's Jobs of one session apart.
-pub(super) fn agent_job(
-    session: &SessionId,
-    node: &NodeName,
-    attempt: usize,
-    settings: &AgentSettings,
-    left: Duration,
-) -> Result<Job, ManifestError> {
-    let mut job: Job = read("Job", AGENT_JOB, session, &node.0)?;
-    let broken = |reason: &str| ManifestError { kind: "Job", reason: reason.to_owned() };
-    job.metadata.name = Some(job_name(node, attempt));
-    let spec = job.spec.as_mut().ok_or_else(|| broken("no spec"))?;
-    spec.active_deadline_seconds = Some(left.as_secs().max(1) as i64);
-    let pod = spec.template.spec.as_mut().ok_or_else(|| broken("no pod spec"))?;
-    let container = pod.containers.first_mut().ok_or_else(|| broken("no container"))?;
-    container.image = Some(settings.image.clone());
-    if let Some(policy) = settings.pull_policy {
-        container.image_pull_policy = Some(policy.word().to_owned());
+impl Draft {
+    /// As the client takes it.
+    pub fn dynamic(&self) -> Result<DynamicObject, ManifestError> {
+        let kind = self.object.kind.word();
+        serde_json::from_value(self.value.clone()).map_err(|error| ManifestError { kind, reason: error.to_string() })
     }
-    Ok(job)
+}
+
+/// A session, as far as its objects tell of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Session<'a> {
+    pub id: &'a SessionId,
+    pub settings: &'a AgentSettings,
+    pub began: UnixMillis,
+    pub ends: UnixMillis,
+}
+
+/// A session's own namespace.
+pub(super) fn namespace_name(session: &SessionId) -> String {
+    format!("nodewatch-{session}")
+}
+
+impl Session<'_> {
+    pub fn namespace(&self) -> Result<Draft, ManifestError> {
+        let mut value = self.read(Kind::Namespace, NAMESPACE)?;
+        self.annotate(Kind::Namespace, &mut value)?;
+        Ok(draft(Kind::Namespace, value, "the session"))
+    }
+
+    pub fn service_account(&self) -> Result<Draft, ManifestError> {
+        let mut value = self.read(Kind::ServiceAccount, SERVICE_ACCOUNT)?;
+        self.annotate(Kind::ServiceAccount, &mut value)?;
+        Ok(draft(Kind::ServiceAccount, value, "the agents' identity"))
+    }
+
+    /// The reaper's account, rights and Job, in the order of their creation.
+    pub fn reaper(&self, namespace_uid: &str) -> Result<Vec<Draft>, ManifestError> {
+        let kinds = [Kind::ServiceAccount, Kind::Role, Kind::RoleBinding, Kind::Job];
+        let documents = REAPER.split("\n---\n").zip(kinds);
+        documents
+            .map(|(yaml, kind)| {
+                let mut value = self.read(kind, yaml)?;
+                if kind == Kind::Job {
+                    let left = self.settings.budget + REAPER_LONGER;
+                    set(kind, &mut value, "/spec/activeDeadlineSeconds", json!(left.as_secs()))?;
+                    self.set_image(&mut value)?;
+                    set_variable(&mut value, "NODEWATCH_NAMESPACE_UID", namespace_uid)?;
+                }
+                Ok(draft(kind, value, "the reaper"))
+            })
+            .collect()
+    }
+
+    /// The Job for one node. `attempt` tells a node's Jobs of one session apart.
+    pub fn agent_job(&self, node: &NodeName, attempt: usize, left: Duration) -> Result<Draft, ManifestError> {
+        let kind = Kind::Job;
+        let dns = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
+        if node.0.is_empty() || !node.0.bytes().all(dns) {
+            return Err(ManifestError { kind: "Job", reason: format!("{:?} is no name of a node", node.0) });
+        }
+        let left = left.as_secs().max(1);
+        let mut value = self.read(kind, AGENT_JOB)?;
+        set(kind, &mut value, "/metadata/name", json!(job_name(self.id, node, attempt)))?;
+        set(kind, &mut value, "/metadata/annotations", json!({NODE: node.0}))?;
+        set(kind, &mut value, "/spec/activeDeadlineSeconds", json!(left))?;
+        let names = "/spec/template/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution\
+                     /nodeSelectorTerms/0/matchFields/0/values";
+        set(kind, &mut value, names, json!([node.0]))?;
+        self.set_image(&mut value)?;
+        set_variable(&mut value, "NODEWATCH_DEADLINE_SECONDS", &left.to_string())?;
+        set_variable(&mut value, "NODEWATCH_LEASE_SECONDS", &self.settings.lease.as_secs().to_string())?;
+        Ok(draft(kind, value, &node.0))
+    }
+
+    /// All of it for these nodes as YAML, in the order of creation.
+    pub fn yaml(&self, nodes: &[NodeName]) -> Result<String, ManifestError> {
+        let mut drafts = Vec::new();
+        if self.settings.namespace.is_none() {
+            drafts.push(self.namespace()?);
+        }
+        drafts.push(self.service_account()?);
+        if self.settings.reaper {
+            drafts.extend(self.reaper("the UID that the namespace gets")?);
+        }
+        for node in nodes {
+            drafts.push(self.agent_job(node, 1, self.settings.budget)?);
+        }
+        let documents: Result<Vec<String>, ManifestError> = drafts
+            .iter()
+            .map(|draft| {
+                serde_saphyr::to_string(&draft.value)
+                    .map_err(|error| ManifestError { kind: draft.object.kind.word(), reason: error.to_string() })
+            })
+            .collect();
+        Ok(documents?.join("---\n"))
+    }
+
+    fn annotate(&self, kind: Kind, value: &mut Value) -> Result<(), ManifestError> {
+        let annotations = json!({OWNER: self.settings.owner, BEGAN: rfc3339(self.began), ENDS: rfc3339(self.ends)});
+        set(kind, value, "/metadata/annotations", annotations)
+    }
+
+    fn set_image(&self, value: &mut Value) -> Result<(), ManifestError> {
+        let container = "/spec/template/spec/containers/0";
+        set(Kind::Job, value, &format!("{container}/image"), json!(self.settings.image))?;
+        if let Some(policy) = self.settings.pull_policy {
+            set(Kind::Job, value, &format!("{container}/imagePullPolicy"), json!(policy.word()))?;
+        }
+        Ok(())
+    }
+
+    fn read(&self, kind: Kind, yaml: &str) -> Result<Value, ManifestError> {
+        let yaml = yaml.replace(SAMPLE_SESSION, self.id.as_str());
+        let mut value: Value = serde_saphyr::from_str(&yaml)
+            .map_err(|error| ManifestError { kind: kind.word(), reason: error.to_string() })?;
+        if let (Some(namespace), true) = (&self.settings.namespace, kind != Kind::Namespace) {
+            set(kind, &mut value, "/metadata/namespace", json!(namespace))?;
+        }
+        Ok(value)
+    }
+}
+
+fn draft(kind: Kind, value: Value, purpose: &str) -> Draft {
+    let text = |path: &str| value.pointer(path).and_then(Value::as_str).map(str::to_owned);
+    let object = MadeObject {
+        kind,
+        namespace: text("/metadata/namespace"),
+        name: text("/metadata/name").unwrap_or_default(),
+        uid: None,
+        purpose: purpose.to_owned(),
+    };
+    Draft { object, value }
+}
+
+/// Replaces what the manifest has at that place.
+fn set(kind: Kind, value: &mut Value, pointer: &str, new: Value) -> Result<(), ManifestError> {
+    let place = value.pointer_mut(pointer);
+    *place.ok_or_else(|| ManifestError { kind: kind.word(), reason: format!("it has no {pointer}") })? = new;
+    Ok(())
+}
+
+fn set_variable(job: &mut Value, name: &str, text: &str) -> Result<(), ManifestError> {
+    let variables = job.pointer_mut("/spec/template/spec/containers/0/env").and_then(Value::as_array_mut);
+    let variable = variables.into_iter().flatten().find(|variable| variable["name"] == name);
+    *variable
+        .and_then(|variable| variable.get_mut("value"))
+        .ok_or_else(|| ManifestError { kind: "Job", reason: format!("it has no variable {name}") })? = json!(text);
+    Ok(())
 }
 
 /// A node's name may be as long as a Job's, so a hash stands for it.
-fn job_name(node: &NodeName, attempt: usize) -> String {
+fn job_name(session: &SessionId, node: &NodeName, attempt: usize) -> String {
     // FNV-1a: the same in every build, as the name is read back from the cluster.
     let hash = node
         .0
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    format!("agent-{hash:016x}-{attempt}")
-}
-
-/// Node names are DNS names, so they need no quoting in YAML where the manifest has none.
-fn read<T: DeserializeOwned>(
-    kind: &'static str,
-    yaml: &str,
-    session: &SessionId,
-    node: &str,
-) -> Result<T, ManifestError> {
-    let dns = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
-    if node.is_empty() || !node.bytes().all(dns) {
-        return Err(ManifestError { kind, reason: format!("{node:?} is no name of a node") });
-    }
-    // Quoted: a name of digits alone is a name all the same.
-    let quoted = format!("{node:?}");
-    let yaml = yaml
-        .replace(SAMPLE_SESSION, &session.to_string())
-        .replace(&format!("[{SAMPLE_NODE}]"), &format!("[{quoted}]"))
-        .replace(&format!("nodewatch-tui/node: {SAMPLE_NODE}"), &format!("nodewatch-tui/node: {quoted}"));
-    serde_saphyr::from_str(&yaml).map_err(|error| ManifestError { kind, reason: error.to_string() })
+    format!("agent-{session}-{hash:016x}-{attempt}")
 }
 
 #[cfg(test)]
@@ -116,34 +236,52 @@ mod tests {
     use super::*;
 
     fn settings() -> AgentSettings {
-        AgentSettings { image: "registry/agent:1".into(), pull_policy: Some(PullPolicy::Never), budget: Duration::ZERO }
+        AgentSettings {
+            image: "registry/agent:1".into(),
+            pull_policy: Some(PullPolicy::Never),
+            budget: Duration::from_secs(600),
+            lease: Duration::from_secs(60),
+            namespace: None,
+            reaper: true,
+            owner: "me@here".into(),
+        }
     }
 
-    fn job(node: &str) -> Result<Job, ManifestError> {
-        agent_job(&SessionId::new(0x7f3a_91c2), &node.into(), 1, &settings(), Duration::from_secs(90))
+    fn with<T>(id: u32, settings: &AgentSettings, work: impl FnOnce(Session<'_>) -> T) -> T {
+        let id = SessionId::new(id);
+        work(Session { id: &id, settings, began: 1_700_000_000_000, ends: 1_700_000_600_000 })
+    }
+
+    fn job(node: &str) -> Result<Value, ManifestError> {
+        let job = |session: Session<'_>| session.agent_job(&node.into(), 1, Duration::from_secs(90));
+        with(0x7f3a_91c2, &settings(), job).map(|draft| draft.value)
     }
 
     #[test]
     fn a_job_for_one_node_and_one_session() {
-        let job = serde_json::to_value(job("12.example").expect("a job")).expect("JSON");
+        let job = job("12.example").expect("a job");
         assert_eq!(job["metadata"]["namespace"], "nodewatch-7f3a91c2");
         assert_eq!(job["metadata"]["labels"][SESSION_LABEL], "7f3a91c2");
         assert_eq!(job["metadata"]["annotations"]["nodewatch-tui/node"], "12.example");
         assert_eq!(job["spec"]["activeDeadlineSeconds"], 90);
         let pod = &job["spec"]["template"]["spec"];
+        assert_eq!(pod["serviceAccountName"], "nodewatch-agent-7f3a91c2");
         let terms =
             &pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
-        assert_eq!(terms[0]["matchFields"][0]["values"], serde_json::json!(["12.example"]));
-        assert_eq!(pod["containers"][0]["image"], "registry/agent:1");
-        assert_eq!(pod["containers"][0]["imagePullPolicy"], "Never");
+        assert_eq!(terms[0]["matchFields"][0]["values"], json!(["12.example"]));
+        let container = &pod["containers"][0];
+        assert_eq!((&container["image"], &container["imagePullPolicy"]), (&json!("registry/agent:1"), &json!("Never")));
+        let variables = container["env"].as_array().expect("variables");
+        assert!(variables.contains(&json!({"name": "NODEWATCH_LEASE_SECONDS", "value": "60"})), "{variables:?}");
+        assert!(variables.contains(&json!({"name": "NODEWATCH_DEADLINE_SECONDS", "value": "90"})), "{variables:?}");
     }
 
     #[test]
     fn the_pod_has_one_capability_and_nothing_of_the_host_but_its_network() {
-        let job = serde_json::to_value(job("a").expect("a job")).expect("JSON");
+        let job = job("a").expect("a job");
         let pod = &job["spec"]["template"]["spec"];
         let security = &pod["containers"][0]["securityContext"];
-        assert_eq!(security["capabilities"], serde_json::json!({"drop": ["ALL"], "add": ["NET_RAW"]}));
+        assert_eq!(security["capabilities"], json!({"drop": ["ALL"], "add": ["NET_RAW"]}));
         assert_eq!(security["allowPrivilegeEscalation"], false);
         assert_eq!(security["readOnlyRootFilesystem"], true);
         assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
@@ -155,16 +293,51 @@ mod tests {
     }
 
     #[test]
-    fn every_object_carries_the_session() {
-        let session = SessionId::new(1);
-        let namespace = namespace(&session).expect("a namespace").metadata;
-        let account = service_account(&session).expect("an account").metadata;
-        assert_eq!(namespace.name.as_deref(), Some("nodewatch-00000001"));
-        for metadata in [namespace, account] {
-            let labels = metadata.labels.expect("labels");
-            assert_eq!(labels[SESSION_LABEL], "00000001");
-            assert_eq!(labels["app.kubernetes.io/managed-by"], "nodewatch-tui");
+    fn every_object_carries_the_session_whatever_its_digits_look_like() {
+        for (id, text) in [(1, "00000001"), (0x1234_5678, "12345678"), (0x1e12_3456, "1e123456")] {
+            let yaml = with(id, &settings(), |session| session.yaml(&["a".into()])).expect("YAML");
+            let documents: Vec<Value> =
+                yaml.split("---\n").map(|one| serde_saphyr::from_str(one).expect("YAML")).collect();
+            let kinds: Vec<&str> = documents.iter().filter_map(|object| object["kind"].as_str()).collect();
+            let reaper = ["ServiceAccount", "Role", "RoleBinding", "Job"];
+            assert_eq!(kinds, [&["Namespace", "ServiceAccount"], &reaper[..], &["Job"]].concat());
+            for object in documents {
+                assert_eq!(object["metadata"]["labels"][SESSION_LABEL], text, "{yaml}");
+                assert_eq!(object["metadata"]["labels"]["app.kubernetes.io/managed-by"], "nodewatch-tui");
+            }
         }
+    }
+
+    #[test]
+    fn who_began_it_and_until_when_is_written_on_it() {
+        let draft = with(1, &settings(), |session| session.namespace()).expect("a namespace");
+        assert_eq!(draft.object.name, "nodewatch-00000001");
+        let annotations = &draft.value["metadata"]["annotations"];
+        assert_eq!((&annotations[OWNER], &annotations[ENDS]), (&json!("me@here"), &json!("2023-11-14T22:23:20Z")));
+    }
+
+    #[test]
+    fn the_reaper_may_delete_its_own_namespace_and_nothing_else() {
+        let drafts = with(1, &settings(), |session| session.reaper("uid-1")).expect("the reaper");
+        let rules = drafts[1].value["rules"].as_array().expect("rules");
+        let deleting: Vec<&Value> = rules
+            .iter()
+            .filter(|rule| rule["verbs"].as_array().is_some_and(|verbs| verbs.contains(&json!("delete"))))
+            .collect();
+        assert_eq!(deleting.len(), 1);
+        assert_eq!(deleting[0]["resources"], json!(["namespaces"]));
+        assert_eq!(deleting[0]["resourceNames"], json!(["nodewatch-00000001"]));
+        let job = &drafts[3].value;
+        assert_eq!(job["spec"]["activeDeadlineSeconds"], 600 + 1800);
+        assert!(job.to_string().contains("uid-1"));
+    }
+
+    #[test]
+    fn in_a_namespace_of_somebody_else_nothing_names_our_own() {
+        let settings = AgentSettings { namespace: Some("tools".into()), reaper: false, ..settings() };
+        let yaml = with(1, &settings, |session| session.yaml(&["a".into()])).expect("YAML");
+        assert!(!yaml.contains("nodewatch-00000001"), "{yaml}");
+        assert_eq!(yaml.matches("namespace: tools").count(), 2, "{yaml}");
     }
 
     #[test]

@@ -1,165 +1,465 @@
-//! Removal of what the session has made: by UID and session label, and believed only when it was seen gone.
+//! Removal of a session's objects: by UID and session label, and believed only when it was seen gone.
 //!
-//! Owns the order, the preconditions and the patience.
+//! Owns the order, the preconditions and the patience. The same for the guided exit and for leftovers of any session.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::{StreamExt, stream, stream::BoxStream};
-use k8s_openapi::api::{
-    batch::v1::Job,
-    core::v1::{Namespace, ServiceAccount},
-};
 use kube::{
-    Error, Resource, ResourceExt,
-    api::{Api, DeleteParams, Preconditions, PropagationPolicy},
+    Client, Error, ResourceExt,
+    api::{DeleteParams, ListParams, ObjectMeta, Preconditions, PropagationPolicy},
 };
 use tokio::{sync::mpsc, time::sleep};
 
 use super::{
-    Cluster, Kind, Made,
+    PARALLEL,
     error::{Attempt, notice},
-    lock,
+    identity,
+    inventory::{Places, Seen, look},
+    kinds,
     objects::SESSION_LABEL,
+    strangers,
 };
 use crate::{
-    model::{MadeObject, Removal},
+    journal::{Entry, Journal},
+    model::{ClusterIdentity, Group, Keep, Kind, MadeObject, Notice, Removal, SessionId},
     site::produce,
 };
 
-/// An object that is still there after this long is reported with what holds it.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// Calls to a server that cannot be reached are tried again for this long.
-const UNREACHABLE: Duration = Duration::from_secs(20);
+const UNREACHABLE: Duration = Duration::from_secs(60);
+/// Between two looks at first; it grows, as what hangs does not hurry.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
-const PARALLEL: usize = 10;
+const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(3);
 
-pub(super) fn remove(cluster: Cluster) -> BoxStream<'static, Removal> {
-    produce(move |tell| async move {
-        // Jobs with their pods first: a namespace that is deleted around ending pods is looked at again only much later.
-        let (jobs, rest): (Vec<Made>, Vec<Made>) =
-            lock(&cluster.state.made).iter().cloned().partition(|made| made.kind == Kind::Job);
-        for wanted in [jobs, rest] {
-            stream::iter(wanted).for_each_concurrent(PARALLEL, |made| remove_one(&cluster, made, &tell)).await;
-        }
-        // Nobody listening means that the program has ended.
-        let _ = tell.send(Removal::Finished).await;
-    })
+/// What to remove, and what is known of it.
+#[derive(Clone)]
+pub(super) struct Scope {
+    pub client: Client,
+    pub session: SessionId,
+    /// The cluster that it must be; `None` for a session that has no journal here.
+    pub identity: Option<ClusterIdentity>,
+    /// What the journal has; empty for a session that has none here.
+    pub known: Vec<MadeObject>,
+    pub places: Places,
+    pub journal: Option<Arc<Journal>>,
+    /// An object that is still there after this long is reported with what holds it.
+    pub patience: Duration,
 }
 
-async fn remove_one(cluster: &Cluster, made: Made, tell: &mpsc::Sender<Removal>) {
-    let facts = made.facts();
-    let _ = tell.send(Removal::Removing(facts.clone())).await;
-    let namespace = cluster.namespace();
-    let client = cluster.client.clone();
-    let outcome = match made.kind {
-        Kind::Namespace => until_gone(&Api::<Namespace>::all(client), cluster, &made).await,
-        Kind::ServiceAccount => {
-            until_gone(&Api::<ServiceAccount>::namespaced(client, &namespace), cluster, &made).await
-        }
-        Kind::Job => until_gone(&Api::<Job>::namespaced(client, &namespace), cluster, &made).await,
-    };
-    let removal = match outcome {
-        Ok(()) => {
-            lock(&cluster.state.made).retain(|known| *known != made);
-            Removal::Gone(facts)
-        }
-        Err(reason) => Removal::Failed(facts, reason),
-    };
-    let _ = tell.send(removal).await;
-}
-
-/// Deletes an object and waits until one with its UID is no longer there.
-async fn until_gone<K>(api: &Api<K>, cluster: &Cluster, made: &Made) -> Result<(), String>
-where
-    K: Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
-{
-    let began = Instant::now();
-    let mut asked = false;
-    loop {
-        let step = if asked { look(api, made).await } else { ask(api, cluster, made).await };
-        match step {
-            Ok(Step::Gone) => return Ok(()),
-            Ok(Step::There(held_by)) => {
-                asked = true;
-                if began.elapsed() >= PATIENCE {
-                    return Err(format!("still there after {} s{held_by}", PATIENCE.as_secs()));
-                }
-            }
-            Err(Trouble::Lasting(reason)) => return Err(reason),
-            Err(Trouble::Passing(reason)) => {
-                if began.elapsed() >= UNREACHABLE {
-                    return Err(reason);
-                }
-            }
-        }
-        sleep(LOOK_EVERY).await;
-    }
-}
-
-enum Step {
+/// What is to become of one object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Claim {
+    /// Ours, and there.
+    Remove,
+    /// Seen not to be there.
     Gone,
-    /// What holds it, for a person; may be empty.
-    There(String),
+    /// There, but no longer ours to remove.
+    LeftAlone(String),
+    /// Goes with the namespace.
+    WithNamespace,
 }
 
-enum Trouble {
-    Passing(String),
-    Lasting(String),
-}
-
-/// Asks for the deletion of exactly this object.
-async fn ask<K>(api: &Api<K>, cluster: &Cluster, made: &Made) -> Result<Step, Trouble>
-where
-    K: Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
-{
-    let Some(found) = get(api, made).await? else { return Ok(Step::Gone) };
-    if found.labels().get(SESSION_LABEL) != Some(&cluster.session.to_string()) {
-        return Err(Trouble::Lasting(format!("it no longer carries the label {SESSION_LABEL}: left alone")));
-    }
-    let parameters = DeleteParams {
-        preconditions: Some(Preconditions { uid: Some(made.uid.clone()), ..Preconditions::default() }),
-        propagation_policy: Some(PropagationPolicy::Foreground),
-        ..DeleteParams::default()
-    };
-    match api.delete(&made.name, &parameters).await {
-        Ok(_) => Ok(Step::There(String::new())),
-        Err(Error::Api(status)) if status.code == 404 => Ok(Step::Gone),
-        // Another object has taken the name in the meantime: ours is gone.
-        Err(Error::Api(status)) if status.code == 409 && status.message.contains("UID") => Ok(Step::Gone),
-        Err(error) => Err(trouble(&made.facts(), "delete", &error)),
-    }
-}
-
-async fn look<K>(api: &Api<K>, made: &Made) -> Result<Step, Trouble>
-where
-    K: Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
-{
-    Ok(match get(api, made).await? {
-        None => Step::Gone,
-        Some(found) if found.finalizers().is_empty() => Step::There(String::new()),
-        Some(found) => Step::There(format!(", held by the finalizers {}", found.finalizers().join(", "))),
+/// Removes what is not to be kept, ending with [`Removal::Finished`].
+pub(super) fn remove(scope: Scope, keep: Keep) -> BoxStream<'static, Removal> {
+    produce(move |tell| async move {
+        let work = Work { scope, tell };
+        if let Err(notice) = work.run(&keep).await {
+            work.tell(Removal::Refused(notice)).await;
+        }
+        work.tell(Removal::Finished).await;
     })
 }
 
-/// The object with this name and UID; 404 and another UID both mean that it is gone.
-async fn get<K>(api: &Api<K>, made: &Made) -> Result<Option<K>, Trouble>
-where
-    K: Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
-{
-    match api.get_opt(&made.name).await {
-        Ok(found) => Ok(found.filter(|found| found.uid().as_ref() == Some(&made.uid))),
-        Err(error) => Err(trouble(&made.facts(), "get", &error)),
+/// What a removal would do, object by object.
+pub(super) async fn plan(scope: &Scope) -> Result<Vec<Seen>, Notice> {
+    if let Some(identity) = &scope.identity {
+        identity::check_uid(&scope.client, identity).await?;
+    }
+    let seen = look(&scope.client, &scope.places, &scope.session).await?;
+    let ours = |one: &Seen| {
+        claims(&scope.known, std::slice::from_ref(one), &scope.session).iter().any(|(_, claim)| *claim == Claim::Remove)
+    };
+    // Pods go with their Jobs.
+    Ok(seen.into_iter().filter(|one| ours(one) && one.metadata.owner_references.is_none()).collect())
+}
+
+/// Everything known or seen, and what is to become of it. An object is the session's when its label says so, unless
+/// the journal knows another one by that name.
+fn claims(known: &[MadeObject], seen: &[Seen], session: &SessionId) -> Vec<(MadeObject, Claim)> {
+    let mut claims = Vec::new();
+    for one in seen.iter().filter(|one| one.session.as_ref() == Some(session)) {
+        let mut same_name = known.iter().filter(|object| object.is_named_as(&one.object)).peekable();
+        let another =
+            same_name.peek().is_some() && same_name.all(|object| object.uid.is_some() && object.uid != one.object.uid);
+        if !another {
+            let purpose = known.iter().find(|object| object.uid == one.object.uid).map(|object| object.purpose.clone());
+            let purpose = purpose.unwrap_or_else(|| one.object.purpose.clone());
+            claims.push((MadeObject { purpose, ..one.object.clone() }, Claim::Remove));
+        }
+    }
+    for object in known {
+        if claims.iter().any(|(ours, _)| ours.is_named_as(object) && (object.uid.is_none() || ours.uid == object.uid)) {
+            continue;
+        }
+        let there = seen.iter().any(|one| object.uid.is_some() && one.object.uid == object.uid);
+        let claim = match object.kind {
+            Kind::Role | Kind::RoleBinding => Claim::WithNamespace,
+            _ if there => Claim::LeftAlone(format!("it no longer carries the label {SESSION_LABEL}: left alone")),
+            _ => Claim::Gone,
+        };
+        claims.push((object.clone(), claim));
+    }
+    claims
+}
+
+struct Work {
+    scope: Scope,
+    tell: mpsc::Sender<Removal>,
+}
+
+impl Work {
+    async fn run(&self, keep: &Keep) -> Result<(), Notice> {
+        let scope = &self.scope;
+        if let Some(identity) = &scope.identity {
+            self.patiently(|| identity::check_uid(&scope.client, identity)).await?;
+        }
+        let seen = self.patiently(|| look(&scope.client, &scope.places, &scope.session)).await?;
+        // Agents do not run without their namespace.
+        let keep_base = keep.contains(&Group::Base) || keep.contains(&Group::Agents);
+        let mut stages: [Vec<MadeObject>; 4] = Default::default();
+        let mut with_namespace = Vec::new();
+        for (object, claim) in claims(&scope.known, &seen, &scope.session) {
+            let kept = match object.kind.group() {
+                Group::Base => keep_base,
+                group => keep.contains(&group),
+            };
+            match claim {
+                Claim::Gone => self.gone(object).await,
+                Claim::LeftAlone(reason) => self.tell(Removal::Failed(object, reason)).await,
+                Claim::Remove | Claim::WithNamespace if kept => self.tell(Removal::Kept(object)).await,
+                Claim::WithNamespace => with_namespace.push(object),
+                Claim::Remove => stages[stage(object.kind)].push(object),
+            }
+        }
+        let [jobs, _, base, namespaces] = stages;
+        let stuck = self.remove_all(jobs).await;
+        if !keep.contains(&Group::Agents) {
+            self.remove_orphans(stuck).await?;
+        }
+        self.remove_all(base).await;
+        let namespace_gone = match namespaces.into_iter().next() {
+            Some(namespace) => self.remove_namespace(namespace).await?,
+            None => !seen.iter().any(|one| one.object.kind == Kind::Namespace),
+        };
+        for object in with_namespace {
+            if namespace_gone {
+                self.gone(object).await;
+            } else {
+                self.tell(Removal::Failed(object, "it goes with its namespace".to_owned())).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Pods whose Jobs are gone. Those of Jobs that are still there are theirs.
+    async fn remove_orphans(&self, stuck: bool) -> Result<(), Notice> {
+        let scope = &self.scope;
+        if stuck {
+            return Ok(());
+        }
+        let seen = self.patiently(|| look(&scope.client, &scope.places, &scope.session)).await?;
+        let ours = |one: &&Seen| one.object.kind == Kind::Pod && one.session.as_ref() == Some(&scope.session);
+        let pods = seen.iter().filter(ours).map(|one| one.object.clone()).collect();
+        self.remove_all(pods).await;
+        Ok(())
+    }
+
+    /// Not while somebody else's objects are in it.
+    async fn remove_namespace(&self, namespace: MadeObject) -> Result<bool, Notice> {
+        let scope = &self.scope;
+        let strangers = self.patiently(|| strangers::find(&scope.client, &namespace.name, &scope.session)).await?;
+        if strangers.is_empty() {
+            return Ok(!self.remove_all(vec![namespace]).await);
+        }
+        let more = if strangers.len() > 5 { format!(" and {} more", strangers.len() - 5) } else { String::new() };
+        let names = strangers[..strangers.len().min(5)].join(", ");
+        let next = format!("move or delete it, then: nodewatch-tui cleanup {}", scope.session);
+        let reason = format!("not removed, as it holds what is not the session's: {names}{more} ({next})");
+        self.tell(Removal::Failed(namespace, reason)).await;
+        Ok(false)
+    }
+
+    /// Deletes these and waits until none is there. True when something stays.
+    async fn remove_all(&self, objects: Vec<MadeObject>) -> bool {
+        let asked = stream::iter(objects).map(|object| async move {
+            self.tell(Removal::Removing(object.clone())).await;
+            match self.ask(&object).await {
+                Ok(there) => Ok((object, there)),
+                Err(reason) => {
+                    self.tell(Removal::Failed(object, reason)).await;
+                    Err(())
+                }
+            }
+        });
+        let answers: Vec<Result<_, ()>> = asked.buffer_unordered(PARALLEL).collect().await;
+        let refused = answers.iter().any(Result::is_err);
+        let mut waiting = Vec::new();
+        for (object, there) in answers.into_iter().flatten() {
+            if there {
+                waiting.push(object);
+            } else {
+                self.gone(object).await;
+            }
+        }
+        self.until_gone(waiting).await || refused
+    }
+
+    /// Asks for the deletion of exactly this object; false when it is not there.
+    async fn ask(&self, object: &MadeObject) -> Result<bool, String> {
+        let parameters = DeleteParams {
+            preconditions: Some(Preconditions { uid: object.uid.clone(), ..Preconditions::default() }),
+            propagation_policy: Some(PropagationPolicy::Foreground),
+            ..DeleteParams::default()
+        };
+        let api = kinds::api(&self.scope.client, object.kind, object.namespace.as_deref());
+        let began = Instant::now();
+        loop {
+            match api.delete(&object.name, &parameters).await {
+                Ok(_) => return Ok(true),
+                Err(Error::Api(status)) if status.code == 404 => return Ok(false),
+                // Another object has taken the name in the meantime: ours is gone.
+                Err(Error::Api(status)) if status.code == 409 && status.message.contains("UID") => return Ok(false),
+                // It is being deleted already.
+                Err(Error::Api(status)) if status.code == 409 => return Ok(true),
+                Err(error) => {
+                    let what = format!("delete {} {}", object.kind.word(), object.name);
+                    let line = notice(&Attempt { what, rights: delete_right(object.kind) }, &error).line();
+                    if lasting(&error) || began.elapsed() >= UNREACHABLE {
+                        return Err(line);
+                    }
+                    sleep(LOOK_EVERY).await;
+                }
+            }
+        }
+    }
+
+    /// Looks until none of these is there. True when something stays.
+    async fn until_gone(&self, mut waiting: Vec<MadeObject>) -> bool {
+        let began = Instant::now();
+        let mut pause = LOOK_EVERY;
+        let mut unreachable: Option<Instant> = None;
+        while !waiting.is_empty() {
+            sleep(pause).await;
+            pause = (pause * 5 / 4).min(LOOK_AT_LEAST_EVERY);
+            let reason = match self.still_there(&waiting).await {
+                Ok(there) => {
+                    unreachable = None;
+                    let (still, gone): (Vec<_>, Vec<_>) = waiting
+                        .into_iter()
+                        .partition(|object| there.iter().any(|(uid, _)| Some(uid) == object.uid.as_ref()));
+                    for object in gone {
+                        self.gone(object).await;
+                    }
+                    waiting = still;
+                    if began.elapsed() < self.scope.patience {
+                        continue;
+                    }
+                    let held = |object: &MadeObject| {
+                        let held = there.iter().find(|(uid, _)| Some(uid) == object.uid.as_ref());
+                        held.map(|(_, by)| by.clone()).unwrap_or_default()
+                    };
+                    for object in std::mem::take(&mut waiting) {
+                        let reason = format!("still there after {} s{}", began.elapsed().as_secs(), held(&object));
+                        self.tell(Removal::Failed(object, reason)).await;
+                    }
+                    return true;
+                }
+                Err(notice) if unreachable.get_or_insert_with(Instant::now).elapsed() < UNREACHABLE => {
+                    drop(notice);
+                    continue;
+                }
+                Err(notice) => notice.line(),
+            };
+            for object in std::mem::take(&mut waiting) {
+                self.tell(Removal::Failed(object, format!("not seen gone: {reason}"))).await;
+            }
+            return true;
+        }
+        false
+    }
+
+    /// The UIDs of what is there among the kinds and namespaces of these, with what holds each.
+    async fn still_there(&self, waiting: &[MadeObject]) -> Result<Vec<(String, String)>, Notice> {
+        let mut there = Vec::new();
+        let lists: BTreeSet<_> = waiting.iter().map(|object| (object.kind, object.namespace.clone())).collect();
+        for (kind, namespace) in lists {
+            let api = kinds::api(&self.scope.client, kind, namespace.as_deref());
+            let attempt =
+                Attempt { what: format!("see whether the {}s are gone", kind.word()), rights: "list and get" };
+            if kind == Kind::Namespace {
+                for object in waiting.iter().filter(|object| object.kind == Kind::Namespace) {
+                    let found = api.get_opt(&object.name).await.map_err(|error| notice(&attempt, &error))?;
+                    there.extend(found.map(|found| {
+                        let held = namespace_held_by(&found.data).unwrap_or_else(|| held_by(&found.metadata));
+                        (found.uid().unwrap_or_default(), held)
+                    }));
+                }
+            } else {
+                let listed = api.list_metadata(&ListParams::default()).await;
+                let listed = listed.map_err(|error| notice(&attempt, &error))?;
+                there.extend(listed.items.iter().map(|one| (one.uid().unwrap_or_default(), held_by(&one.metadata))));
+            }
+        }
+        Ok(there)
+    }
+
+    /// Tries again for a while when the server cannot be reached.
+    async fn patiently<T, F: Future<Output = Result<T, Notice>>>(
+        &self,
+        mut work: impl FnMut() -> F,
+    ) -> Result<T, Notice> {
+        let began = Instant::now();
+        loop {
+            match work().await {
+                Err(notice) if notice.failure.is_passing() && began.elapsed() < UNREACHABLE => {
+                    sleep(LOOK_EVERY * 2).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn gone(&self, object: MadeObject) {
+        if let Some(journal) = &self.scope.journal {
+            // An entry that is missing costs one needless look at the next cleanup.
+            let _ = journal.record(Entry::Gone(object.clone()));
+        }
+        self.tell(Removal::Gone(object)).await;
+    }
+
+    async fn tell(&self, removal: Removal) {
+        // Nobody listening means that the program has ended.
+        let _ = self.tell.send(removal).await;
     }
 }
 
-fn trouble(object: &MadeObject, verb: &str, error: &Error) -> Trouble {
-    let what = format!("{verb} {} {}", object.kind, object.name);
-    let line = notice(&Attempt { what, rights: "get and delete on namespaces, serviceaccounts, jobs" }, error).line();
+/// Jobs with their pods first: a namespace that is deleted around ending pods is looked at again only much later.
+fn stage(kind: Kind) -> usize {
+    match kind {
+        Kind::Job => 0,
+        Kind::Pod => 1,
+        Kind::ServiceAccount | Kind::Role | Kind::RoleBinding => 2,
+        Kind::Namespace => 3,
+    }
+}
+
+fn delete_right(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Namespace => "delete on namespaces",
+        Kind::ServiceAccount => "delete on serviceaccounts",
+        Kind::Role => "delete on roles (rbac.authorization.k8s.io)",
+        Kind::RoleBinding => "delete on rolebindings (rbac.authorization.k8s.io)",
+        Kind::Job => "delete on jobs (batch)",
+        Kind::Pod => "delete on pods",
+    }
+}
+
+fn held_by(metadata: &ObjectMeta) -> String {
+    match metadata.finalizers.as_deref() {
+        Some(finalizers) if !finalizers.is_empty() => format!(", held by the finalizers {}", finalizers.join(", ")),
+        _ => String::new(),
+    }
+}
+
+/// A namespace that hangs says itself what is in it and which finalizers hold that.
+fn namespace_held_by(data: &serde_json::Value) -> Option<String> {
+    let conditions = data.pointer("/status/conditions")?.as_array()?;
+    let telling = ["NamespaceFinalizersRemaining", "NamespaceContentRemaining", "NamespaceDeletionContentFailure"];
+    let messages: Vec<&str> = conditions
+        .iter()
+        .filter(|condition| condition["status"] == "True")
+        .filter(|condition| telling.iter().any(|kind| condition["type"] == *kind))
+        .filter_map(|condition| condition["message"].as_str())
+        .collect();
+    (!messages.is_empty()).then(|| format!(": {}", messages.join("; ")))
+}
+
+/// A refusal will be one again; what is cut or busy may not be.
+fn lasting(error: &Error) -> bool {
     match error {
-        Error::Api(status) if (400..500).contains(&status.code) && status.code != 409 && status.code != 429 => {
-            Trouble::Lasting(line)
+        Error::Api(status) => (400..500).contains(&status.code) && status.code != 409 && status.code != 429,
+        Error::Auth(_) => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SESSION: u32 = 1;
+
+    fn job(name: &str, uid: Option<&str>) -> MadeObject {
+        MadeObject {
+            kind: Kind::Job,
+            namespace: Some("n".into()),
+            name: name.into(),
+            uid: uid.map(str::to_owned),
+            purpose: "node-1".into(),
         }
-        Error::Auth(_) => Trouble::Lasting(line),
-        _ => Trouble::Passing(line),
+    }
+
+    fn seen(name: &str, uid: &str, session: Option<u32>) -> Seen {
+        Seen {
+            object: job(name, Some(uid)),
+            session: session.map(SessionId::new),
+            metadata: ObjectMeta::default(),
+            state: String::new(),
+        }
+    }
+
+    fn claim(known: &[MadeObject], seen: &[Seen]) -> Vec<(String, Claim)> {
+        let claims = claims(known, seen, &SessionId::new(SESSION));
+        claims.into_iter().map(|(object, claim)| (object.uid.unwrap_or_default(), claim)).collect()
+    }
+
+    #[test]
+    fn what_carries_the_label_is_ours_with_or_without_a_journal() {
+        let there = [seen("a", "1", Some(SESSION)), seen("b", "2", Some(7)), seen("c", "3", None)];
+        assert_eq!(claim(&[], &there), [("1".into(), Claim::Remove)]);
+        // Created, and killed before the answer came.
+        assert_eq!(claim(&[job("a", None)], &there), [("1".into(), Claim::Remove)]);
+        assert_eq!(claim(&[job("x", None)], &[]), [(String::new(), Claim::Gone)]);
+    }
+
+    #[test]
+    fn an_object_that_took_the_name_of_ours_is_not_ours() {
+        let there = [seen("a", "2", Some(SESSION))];
+        assert_eq!(claim(&[job("a", Some("1"))], &there), [("1".into(), Claim::Gone)]);
+        // Unless we were about to make one again.
+        let known = [job("a", Some("1")), job("a", None)];
+        assert_eq!(claim(&known, &there), [("2".into(), Claim::Remove), ("1".into(), Claim::Gone)]);
+    }
+
+    #[test]
+    fn an_object_that_lost_its_label_is_left_alone_and_not_called_gone() {
+        let claims = claim(&[job("a", Some("1"))], &[seen("a", "1", None)]);
+        assert!(matches!(&claims[..], [(_, Claim::LeftAlone(_))]), "{claims:?}");
+    }
+
+    #[test]
+    fn a_namespace_says_what_holds_it() {
+        let data = serde_json::json!({"status": {"conditions": [
+            {"type": "NamespaceDeletionDiscoveryFailure", "status": "False", "message": "all is well"},
+            {"type": "NamespaceFinalizersRemaining", "status": "True",
+             "message": "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances"},
+        ]}});
+        let held = namespace_held_by(&data).expect("held");
+        assert!(held.contains("example.com/hold") && !held.contains("all is well"), "{held}");
     }
 }

@@ -4,7 +4,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use crate::app::{Action, Edit, Scope};
+use crate::app::{Action, Edit, Permission, Scope};
 
 /// One key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,6 +59,7 @@ pub struct Binding {
 
 const BROWSE: &[Scope] = &[Scope::List, Scope::Node];
 const MOVE: &[Scope] = &[Scope::List, Scope::Node, Scope::Reading];
+const MOVE_AND_DIALOG: &[Scope] = &[Scope::List, Scope::Node, Scope::Reading, Scope::Dialog];
 const LIST: &[Scope] = &[Scope::List];
 const OUTSIDE_TEXT: &[Scope] = &[Scope::List, Scope::Node, Scope::Dialog, Scope::Reading];
 const EVERYWHERE: &[Scope] = &[Scope::List, Scope::Node, Scope::Text, Scope::Dialog, Scope::Reading];
@@ -110,9 +111,9 @@ pub const BINDINGS: &[Binding] = &[
     Binding {
         keys: &[key(KeyCode::Char(' '))],
         action: Action::Mark,
-        scopes: LIST,
+        scopes: &[Scope::List, Scope::Dialog],
         hint: "mark",
-        help: "mark the node",
+        help: "mark the node; in the guided exit: keep or remove",
     },
     Binding {
         keys: &[Key { code: KeyCode::Char(' '), modifiers: KeyModifiers::CONTROL }, key(KeyCode::Null)],
@@ -163,8 +164,20 @@ pub const BINDINGS: &[Binding] = &[
         hint: "",
         help: "previous view",
     },
-    Binding { keys: &[letter('k'), key(KeyCode::Up)], action: Action::Up, scopes: MOVE, hint: "", help: "up" },
-    Binding { keys: &[letter('j'), key(KeyCode::Down)], action: Action::Down, scopes: MOVE, hint: "", help: "down" },
+    Binding {
+        keys: &[letter('k'), key(KeyCode::Up)],
+        action: Action::Up,
+        scopes: MOVE_AND_DIALOG,
+        hint: "",
+        help: "up",
+    },
+    Binding {
+        keys: &[letter('j'), key(KeyCode::Down)],
+        action: Action::Down,
+        scopes: MOVE_AND_DIALOG,
+        hint: "",
+        help: "down",
+    },
     Binding { keys: &[key(KeyCode::Up)], action: Action::Up, scopes: &[Scope::Text], hint: "", help: "" },
     Binding { keys: &[key(KeyCode::Down)], action: Action::Down, scopes: &[Scope::Text], hint: "", help: "" },
     Binding { keys: &[letter('g'), key(KeyCode::Home)], action: Action::Top, scopes: MOVE, hint: "", help: "first" },
@@ -172,14 +185,14 @@ pub const BINDINGS: &[Binding] = &[
     Binding {
         keys: &[ctrl('b'), key(KeyCode::PageUp)],
         action: Action::PageUp,
-        scopes: MOVE,
+        scopes: MOVE_AND_DIALOG,
         hint: "",
         help: "page up",
     },
     Binding {
         keys: &[ctrl('f'), key(KeyCode::PageDown)],
         action: Action::PageDown,
-        scopes: MOVE,
+        scopes: MOVE_AND_DIALOG,
         hint: "",
         help: "page down",
     },
@@ -196,6 +209,27 @@ pub const BINDINGS: &[Binding] = &[
         scopes: &[Scope::List, Scope::Node, Scope::Reading],
         hint: "",
         help: "past notices",
+    },
+    Binding {
+        keys: &[letter('b')],
+        action: Action::Budget,
+        scopes: BROWSE,
+        hint: "",
+        help: "move the session's end: shorten or extend its budget",
+    },
+    Binding {
+        keys: &[letter('L')],
+        action: Action::Sessions,
+        scopes: BROWSE,
+        hint: "",
+        help: "other sessions: detached, left over, of other laptops",
+    },
+    Binding {
+        keys: &[ctrl('d')],
+        action: Action::Remove,
+        scopes: &[Scope::Dialog],
+        hint: "",
+        help: "in the list of sessions: remove it",
     },
     Binding {
         keys: &[letter('x')],
@@ -223,7 +257,7 @@ pub const BINDINGS: &[Binding] = &[
         action: Action::Interrupt,
         scopes: EVERYWHERE,
         hint: "",
-        help: "the same from anywhere",
+        help: "the same from anywhere; again: detach, agents and captures go on",
     },
 ];
 
@@ -264,6 +298,11 @@ pub fn action(event: KeyEvent, scope: Scope) -> Option<Action> {
         }
         _ => None,
     }
+}
+
+/// Whether a binding is shown: what may not be done is not offered.
+pub fn is_offered(binding: &Binding, permission: Permission) -> bool {
+    !(permission == Permission::ReadOnly && binding.action.changes_cluster())
 }
 
 /// The first key of an action, for texts that name it.

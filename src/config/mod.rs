@@ -1,5 +1,6 @@
-//! What the user can set: today the keymap's table.
+//! What the user can set: the keymap, and the config file.
 //!
-//! Owns the one place where keys, hints and help come from.
+//! Owns the tables and their reading. Must not know what an action or a setting does.
 
+pub mod file;
 pub mod keymap;

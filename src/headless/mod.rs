@@ -5,8 +5,10 @@
 
 pub mod exclude;
 mod output;
+pub mod preflight;
 mod run;
 mod select;
+pub mod sessions;
 
 use std::{path::Path, time::Duration};
 
@@ -18,8 +20,9 @@ use crate::{
         node::{Agent, NodeState},
     },
     cli::{CaptureArgs, Command, Format, NodesArgs},
+    clock::unix_millis,
     model::{Failure, NodeName, Notice},
-    runtime::{Engine, unix_millis},
+    runtime::Engine,
     text,
 };
 use exclude::Exclusions;
@@ -52,8 +55,8 @@ impl Exit {
     /// What a failure amounts to.
     pub fn of(notice: &Notice) -> Self {
         match notice.failure {
-            Failure::Other => Self::Failed,
-            Failure::BadInput => Self::BadUsage,
+            Failure::Other | Failure::Busy => Self::Failed,
+            Failure::BadInput | Failure::Unreachable => Self::BadUsage,
             Failure::NotPermitted => Self::NotPermitted,
         }
     }
@@ -93,6 +96,12 @@ pub async fn run(engine: Engine, command: Command) -> Exit {
             ports(&mut run, &nodes, watch.then_some(interval), &exclude, output.format).await
         }
         Command::Capture { nodes, capture, output } => capture_packets(&mut run, &nodes, &capture, output.format).await,
+        // These need no engine.
+        Command::Sessions { .. }
+        | Command::Cleanup(_)
+        | Command::Attach { .. }
+        | Command::Preflight { .. }
+        | Command::Manifests { .. } => Ok(Exit::BadUsage),
     };
     run.clean_up().await;
     let app = run.shut_down().await;

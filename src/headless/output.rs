@@ -22,19 +22,19 @@ pub(super) fn say(text: &str) {
 }
 
 /// A reader that has gone away (as `head` does) is no failure of ours, and cleanup goes on.
-fn print(text: &str) {
+pub(super) fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-fn print_json(values: impl Iterator<Item = Value>) {
+pub(super) fn print_json(values: impl Iterator<Item = Value>) {
     for value in values {
         print(&format!("{}\n", json_line(&value)));
     }
 }
 
 /// Rows under their heads, every column as wide as it needs.
-fn print_table(heads: &[&str], rows: &[Vec<String>]) {
+pub(super) fn print_table(heads: &[&str], rows: &[Vec<String>]) {
     let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| visible(cell)).collect()).collect();
     let heads: Vec<String> = heads.iter().map(|&head| head.to_owned()).collect();
     let width = |column: usize| {

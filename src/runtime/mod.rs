@@ -8,11 +8,11 @@ pub mod terminal;
 
 use std::{path::PathBuf, sync::Arc};
 
-use nodewatch_protocol::UnixMillis;
 use tokio::sync::mpsc;
 
 use crate::{
     app::{App, Effect, Event, update},
+    clock::unix_millis,
     site::Site,
 };
 use perform::Performer;
@@ -28,17 +28,17 @@ pub struct Engine {
     events: mpsc::Receiver<Event>,
 }
 
-/// The laptop's clock.
-pub fn unix_millis() -> UnixMillis {
-    jiff::Timestamp::now().as_millisecond().max(0) as u64
-}
-
 impl Engine {
     /// Starts to watch the site's nodes.
     pub fn start(app: App, site: Arc<dyn Site>, out: PathBuf) -> Self {
         let (sender, events) = mpsc::channel(QUEUE);
         let performer = Performer::start(site, sender, out);
         Self { app, performer, events }
+    }
+
+    /// Looks whether other sessions have left something, which the app shows when it has.
+    pub fn find_sessions(&mut self) {
+        self.performer.find_sessions(false);
     }
 
     /// The next event from outside. Cancel-safe.
@@ -66,8 +66,11 @@ impl Engine {
         quit
     }
 
-    /// Ends every task; tunnels say goodbye first.
+    /// Ends every task; tunnels say goodbye first. What became of the session is recorded.
     pub async fn shut_down(self) -> App {
+        if self.app.ended.is_some() {
+            self.performer.conclude(self.app.receipt().json());
+        }
         self.performer.shut_down().await;
         self.app
     }

@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
-use futures::StreamExt;
+use futures::{StreamExt, stream::BoxStream};
 use nodewatch_protocol::{CaptureFile, Request};
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
@@ -16,7 +16,7 @@ use crate::{
     agent_client::{Ask, Opener, keep_tunnel},
     app::{Effect, Event},
     fetch::Fetch,
-    model::{DeployProgress, FetchProgress, NodeName},
+    model::{DeployProgress, FetchProgress, Keep, NodeName, SessionId},
     site::Site,
 };
 
@@ -78,15 +78,53 @@ impl Performer {
             Effect::Deploy(nodes) => self.deploy(nodes),
             Effect::Ask(node, request) => self.ask(node, request),
             Effect::Fetch(node, file) => self.fetch(node, file),
-            Effect::CleanUp => self.clean_up(),
+            Effect::CleanUp(keep) => self.clean_up(keep),
+            Effect::TakeStock => {
+                let stock = self.site.inventory();
+                self.tell(async move { Event::Stock(stock.await) });
+            }
+            Effect::SetEnds(ends) => {
+                let set = self.site.set_ends(ends);
+                self.tell(async move { Event::EndsSet(set.await) });
+            }
+            Effect::Detach => self.site.detach(),
+            Effect::FindSessions => self.find_sessions(true),
+            Effect::Sweep(session) => self.sweep(session),
+            Effect::Attach => self.follow(self.site.attach()),
             // The engine ends the program.
             Effect::Quit => {}
         }
     }
 
-    /// Follows the deployment, and opens a tunnel when an agent's container runs.
+    /// Makes one event of some work.
+    fn tell(&mut self, work: impl Future<Output = Event> + Send + 'static) {
+        let events = self.events.clone();
+        // The app being gone ends everything anyway.
+        self.tasks.spawn(async move { drop(events.send(work.await).await) });
+    }
+
+    pub(super) fn find_sessions(&mut self, asked: bool) {
+        let found = self.site.leftovers();
+        self.tell(async move { Event::Sessions { found: found.await, asked } });
+    }
+
+    fn sweep(&mut self, session: SessionId) {
+        let (mut removals, events) = (self.site.sweep(session.clone()), self.events.clone());
+        self.tasks.spawn(async move {
+            while let Some(removal) = removals.next().await {
+                if events.send(Event::Sweep(session.clone(), removal)).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
     fn deploy(&mut self, nodes: Vec<NodeName>) {
-        let mut progress = self.site.deploy(nodes);
+        self.follow(self.site.deploy(nodes));
+    }
+
+    /// Follows a deployment, and opens a tunnel when an agent's container runs.
+    fn follow(&mut self, mut progress: BoxStream<'static, (NodeName, DeployProgress)>) {
         let (site, events) = (Arc::clone(&self.site), self.events.clone());
         let (tunnels, tunnel_tasks) = (Arc::clone(&self.tunnels), Arc::clone(&self.tunnel_tasks));
         let task = self.tasks.spawn(async move {
@@ -165,7 +203,7 @@ impl Performer {
     }
 
     /// Tunnels are closed first, so that no agent's end looks like a fault.
-    fn clean_up(&mut self) {
+    fn clean_up(&mut self, keep: Keep) {
         for deployment in self.deployments.drain(..) {
             deployment.abort();
         }
@@ -173,13 +211,17 @@ impl Performer {
         let (tunnels, tunnel_tasks) = (Arc::clone(&self.tunnels), Arc::clone(&self.tunnel_tasks));
         self.tasks.spawn(async move {
             close_tunnels(&tunnels, &tunnel_tasks).await;
-            let mut removals = site.remove();
+            let mut removals = site.remove(keep);
             while let Some(removal) = removals.next().await {
                 if events.send(Event::Removal(removal)).await.is_err() {
                     return;
                 }
             }
         });
+    }
+
+    pub(super) fn conclude(&self, receipt: serde_json::Value) {
+        self.site.conclude(receipt);
     }
 
     pub(super) async fn shut_down(mut self) {

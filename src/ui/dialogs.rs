@@ -16,16 +16,16 @@ use crate::{
         App, Confirm,
         form::{CaptureForm, Field},
     },
-    config::keymap::{BINDINGS, Binding},
+    config::keymap::{BINDINGS, Binding, is_offered},
     model::{NodeName, Severity},
     text::{time_of_day, visible},
 };
 
-pub(super) fn help(frame: &mut Frame<'_>, area: Rect, scroll: usize, theme: &Theme) {
-    let lines: Vec<Line<'static>> =
-        BINDINGS.iter().filter(|binding| !binding.help.is_empty()).map(|binding| help_line(binding, theme)).collect();
+pub(super) fn help(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
+    let told = |binding: &&Binding| !binding.help.is_empty() && is_offered(binding, app.permission);
+    let lines: Vec<Line<'static>> = BINDINGS.iter().filter(told).map(|binding| help_line(binding, theme)).collect();
     let inside = dialog(frame, area, (86, lines.len() as u16 + 2), "Keys (Esc closes)", theme);
-    scrolled(frame, inside, lines, scroll);
+    scrolled(frame, inside, lines, app.scroll);
 }
 
 fn help_line(binding: &Binding, theme: &Theme) -> Line<'static> {

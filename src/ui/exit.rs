@@ -1,126 +1,181 @@
-//! The guided exit.
+//! The guided exit: every group of things with what becomes of it, and each thing in it.
 
 use nodewatch_protocol::FileState;
 use ratatui::{
     Frame,
     layout::Rect,
+    style::Style,
     text::{Line, Span},
 };
 
 use super::{
     Theme, files,
-    widgets::{dialog, scrolled},
+    widgets::{dialog, key_line, scrolled, wrapped_lines},
 };
 use crate::{
-    app::Action,
     app::{
-        App,
+        Action, App,
         exit::{Exit, Fate, Phase},
         node::NodeState,
     },
-    config::keymap::key_for,
-    model::FetchProgress,
+    model::{FetchProgress, Group, MadeObject},
     text::{bytes, visible},
 };
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, exit: &Exit, theme: &Theme) {
-    let inside = dialog(frame, area, (76, 20), "Leave", theme);
-    let mut lines = vec![Line::styled(format!(" {}", headline(app, exit)), theme.title), Line::default()];
-    match exit.phase {
-        Phase::Asking | Phase::Stopping { .. } | Phase::Fetching | Phase::FetchFailed => {
-            lines.extend(agent_lines(app, theme));
-            lines.extend(file_lines(app, theme));
-        }
-        Phase::Removing | Phase::RemoveFailed | Phase::Done => lines.extend(object_lines(exit, theme)),
+    let size = (96.min(area.width.saturating_sub(4)), area.height.saturating_sub(4).min(30));
+    let title = format!("Leave session {}", app.session.id);
+    let inside = dialog(frame, area, size, &title, theme);
+    let width = usize::from(inside.width);
+    let mut lines = vec![Line::styled(format!(" {}", headline(app, exit)), theme.title)];
+    if let Some(notice) = &exit.trouble {
+        lines.extend(wrapped_lines(&notice.line(), 1, width, theme.bad));
+    }
+    for group in Group::ALL {
+        lines.extend(group_lines(app, exit, group, width, theme));
     }
     let body = Rect { height: inside.height.saturating_sub(1), ..inside };
     scrolled(frame, body, lines, app.scroll);
     let bottom = Rect { y: inside.bottom().saturating_sub(1), height: inside.height.min(1), ..inside };
-    frame.render_widget(keys(&exit.phase, theme), bottom);
+    frame.render_widget(key_line(keys(exit.phase), theme), bottom);
 }
 
 fn headline(app: &App, exit: &Exit) -> String {
-    let files: Vec<_> = app.nodes.values().flat_map(NodeState::unfetched).collect();
-    let size: u64 = files.iter().map(|file| file.size).sum();
+    let files = app.nodes.values().flat_map(NodeState::unfetched).count();
     match exit.phase {
-        Phase::Asking => format!(
-            "Enter: stop captures, fetch {} files ({}), remove everything",
-            files.len() + app.nodes.values().filter(|state| state.is_capturing()).count(),
-            bytes(size)
-        ),
+        Phase::Asking if exit.keeps(Group::Agents) => {
+            "Enter: agents and captures go on without this program".to_owned()
+        }
+        Phase::Asking if exit.keep.is_empty() => "Enter: stop captures, fetch files, remove everything".to_owned(),
+        Phase::Asking => "Enter: as chosen below".to_owned(),
         Phase::Stopping { .. } => "waiting for captures to close their files".to_owned(),
-        Phase::Fetching => format!("fetching {} files", files.len()),
+        Phase::Fetching => format!("fetching {files} files"),
         Phase::FetchFailed => "some files could not be fetched".to_owned(),
         Phase::Removing => format!("removing, {} not yet seen gone", exit.left()),
         Phase::RemoveFailed => format!("{} objects may still be there", exit.left()),
+        Phase::Detaching { .. } => format!("telling {} agents to go on alone", exit.untold.len()),
         Phase::Done => "everything was seen gone".to_owned(),
     }
 }
 
-fn agent_lines(app: &App, theme: &Theme) -> Vec<Line<'static>> {
-    app.nodes
-        .iter()
-        .filter(|(_, state)| state.agent.is_deployed())
-        .map(|(name, state)| {
-            let capture = if state.is_capturing() { ", capturing" } else { "" };
-            Line::from(vec![
-                Span::styled(" remove  ", theme.warn),
-                Span::raw(format!("agent on {} ({}{capture})", visible(&name.0), state.agent.word())),
-            ])
-        })
-        .collect()
+fn group_lines(app: &App, exit: &Exit, group: Group, width: usize, theme: &Theme) -> Vec<Line<'static>> {
+    let (what, mut items) = match group {
+        Group::Files => file_lines(app, exit, theme),
+        Group::Agents | Group::Base => object_lines(app, exit, group, width, theme),
+    };
+    let asking = exit.phase == Phase::Asking;
+    let fate = match (group, exit.keeps(group)) {
+        (Group::Files, false) => "fetch",
+        (_, false) => "remove",
+        (_, true) => "keep",
+    };
+    let cursor = if asking && exit.cursor == group { ">" } else { " " };
+    let style = if exit.keeps(group) { theme.warn } else { theme.accent };
+    let mut head = Line::from(vec![
+        Span::styled(format!("{cursor}{fate:7}"), style),
+        Span::styled(format!(" {what}"), theme.title),
+    ]);
+    if asking && exit.cursor == group {
+        head = head.style(theme.selected);
+    }
+    items.insert(0, head);
+    items
 }
 
-fn file_lines(app: &App, theme: &Theme) -> Vec<Line<'static>> {
+fn file_lines(app: &App, exit: &Exit, theme: &Theme) -> (String, Vec<Line<'static>>) {
     let mut lines = Vec::new();
+    let mut size = 0;
+    let mut count = 0;
     for (name, state) in &app.nodes {
         for file in &state.files {
+            let here = matches!(state.fetches.get(&file.name), Some(FetchProgress::Done { .. }));
+            if !here {
+                (size, count) = (size + file.size, count + 1);
+            }
             let (word, style, more) = match state.fetches.get(&file.name) {
-                _ if file.state == FileState::Open => (" fetch   ", theme.accent, "still being written".to_owned()),
-                None => (" fetch   ", theme.accent, String::new()),
+                _ if file.state == FileState::Open => ("open", theme.accent, "still being written".to_owned()),
+                None if exit.keeps(Group::Files) => ("there", theme.warn, String::new()),
+                None => ("there", theme.plain, String::new()),
                 Some(FetchProgress::Bytes(have) | FetchProgress::Resuming { have, .. }) => {
-                    (" fetch   ", theme.accent, files::progress(*have, file.size, theme))
+                    ("coming", theme.accent, files::progress(*have, file.size, theme))
                 }
-                Some(FetchProgress::Done { .. }) => (" here    ", theme.good, String::new()),
-                Some(FetchProgress::Failed(notice)) => (" FAILED  ", theme.bad, visible(&notice.cause)),
+                Some(FetchProgress::Done { .. }) => ("here", theme.good, String::new()),
+                Some(FetchProgress::Failed(notice)) => ("FAILED", theme.bad, visible(&notice.cause)),
             };
-            lines.push(Line::from(vec![
-                Span::styled(word, style),
-                Span::raw(format!("{} of {}, {} {more}", visible(&file.name), visible(&name.0), bytes(file.size))),
-            ]));
+            let what = format!("{}  {} of {} {more}", bytes(file.size), visible(&file.name), visible(&name.0));
+            lines.push(item(word, style, what));
         }
+    }
+    (format!("capture files on nodes: {count} not here, {}", bytes(size)), lines)
+}
+
+fn object_lines(app: &App, exit: &Exit, group: Group, width: usize, theme: &Theme) -> (String, Vec<Line<'static>>) {
+    let of_group: Vec<&(MadeObject, Fate)> =
+        exit.objects.iter().filter(|(object, _)| object.kind.group() == group).collect();
+    let mut count = of_group.len();
+    let mut lines: Vec<Line<'static>> =
+        of_group.iter().flat_map(|(object, fate)| object_line(object, fate, width, theme)).collect();
+    let what = match group {
+        Group::Agents => "agents",
+        Group::Base | Group::Files => "namespace and accounts",
+    };
+    // Before the cluster has said what there is, the agents are known all the same.
+    if group == Group::Agents && lines.is_empty() && !exit.stocked {
+        let deployed = app.nodes.values().filter(|state| state.agent.is_deployed());
+        lines.extend(deployed.map(|state| {
+            let capture = if state.is_capturing() { ", capturing" } else { "" };
+            item(state.agent.word(), theme.plain, format!("agent on {}{capture}", visible(&state.node.name.0)))
+        }));
+        count = lines.len();
+    }
+    let asking = exit.phase == Phase::Asking && !exit.stocked && exit.trouble.is_none();
+    let count = if asking { "asking the cluster".to_owned() } else { count.to_string() };
+    let kept = if group == Group::Base && exit.keeps(Group::Agents) { " (agents need it)" } else { "" };
+    // What the cluster is known not to clean up by itself.
+    let inert = if group == Group::Base && exit.keeps(group) && kept.is_empty() {
+        "; stays until nodewatch-tui cleanup, or --reaper's end"
+    } else {
+        ""
+    };
+    (format!("{what}: {count}{kept}{inert}"), lines)
+}
+
+/// An object; why one is left on lines of its own, as that is what has to be read.
+fn object_line(object: &MadeObject, fate: &Fate, width: usize, theme: &Theme) -> Vec<Line<'static>> {
+    let (word, style, more) = match fate {
+        Fate::There(state) => ("there", theme.plain, visible(state)),
+        Fate::Removing => ("removing", theme.accent, String::new()),
+        Fate::Gone => ("gone", theme.good, String::new()),
+        Fate::Kept => ("kept", theme.warn, String::new()),
+        Fate::Failed(_) => ("LEFT", theme.bad, String::new()),
+    };
+    let mut lines = vec![item(word, style, format!("{}  {more}", visible(&object.text())))];
+    if let Fate::Failed(reason) = fate {
+        lines.extend(wrapped_lines(reason, 13, width, theme.bad));
     }
     lines
 }
 
-fn object_lines(exit: &Exit, theme: &Theme) -> Vec<Line<'static>> {
-    exit.objects
-        .iter()
-        .map(|(object, fate)| {
-            let (word, style, more) = match fate {
-                Fate::Removing => (" removing", theme.accent, String::new()),
-                Fate::Gone => (" gone    ", theme.good, String::new()),
-                Fate::Failed(reason) => (" LEFT    ", theme.bad, visible(reason)),
-            };
-            let what = format!(" {} {} ({}) {more}", object.kind, visible(&object.name), visible(&object.purpose));
-            Line::from(vec![Span::styled(word, style), Span::raw(what)])
-        })
-        .collect()
+fn item(word: &str, style: Style, what: String) -> Line<'static> {
+    Line::from(vec![Span::styled(format!("   {word:10}"), style), Span::raw(what)])
 }
 
-fn keys(phase: &Phase, theme: &Theme) -> Line<'static> {
-    let keys: &[(Action, &str)] = match phase {
-        Phase::Asking => &[(Action::Open, "leave"), (Action::Back, "stay")],
-        Phase::Removing => &[],
-        Phase::Stopping { .. } | Phase::Fetching => &[(Action::Skip, "leave the files behind")],
-        Phase::FetchFailed => &[(Action::Open, "again"), (Action::Skip, "leave the files behind")],
+fn keys(phase: Phase) -> &'static [(Action, &'static str)] {
+    match phase {
+        Phase::Asking => &[
+            (Action::Open, "leave"),
+            (Action::Mark, "keep or remove"),
+            (Action::Interrupt, "detach"),
+            (Action::Back, "stay"),
+        ],
+        Phase::Removing | Phase::Detaching { .. } => &[(Action::Interrupt, "do not wait")],
+        Phase::Stopping { .. } | Phase::Fetching => {
+            &[(Action::Skip, "leave the files behind"), (Action::Interrupt, "detach")]
+        }
+        Phase::FetchFailed => {
+            &[(Action::Open, "again"), (Action::Skip, "leave the files behind"), (Action::Interrupt, "detach")]
+        }
         Phase::RemoveFailed => &[(Action::Open, "again"), (Action::Skip, "leave them, exit code 4")],
         Phase::Done => &[(Action::Open, "end")],
-    };
-    let mut spans = Vec::new();
-    for (action, what) in keys {
-        spans.push(Span::styled(format!(" {}", key_for(*action)), theme.key));
-        spans.push(Span::raw(format!(" {what}  ")));
     }
-    Line::from(spans)
 }

@@ -10,7 +10,7 @@ use tui_input::Input;
 use super::Theme;
 use crate::{
     app::{App, Scope},
-    config::keymap::BINDINGS,
+    config::keymap::{BINDINGS, Binding, is_offered},
     model::Severity,
     text::visible,
 };
@@ -32,7 +32,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) 
         return;
     }
     let mut spans = Vec::new();
-    for binding in BINDINGS.iter().filter(|binding| !binding.hint.is_empty() && binding.scopes.contains(&scope)) {
+    let hinted = |binding: &&Binding| {
+        !binding.hint.is_empty() && binding.scopes.contains(&scope) && is_offered(binding, app.permission)
+    };
+    for binding in BINDINGS.iter().filter(hinted) {
         spans.push(Span::styled(format!(" {}", binding.keys[0].text()), theme.key));
         spans.push(Span::styled(format!(" {} ", binding.hint), theme.dim));
     }

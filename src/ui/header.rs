@@ -8,7 +8,7 @@ use ratatui::{
 
 use super::Theme;
 use crate::{
-    app::App,
+    app::{App, Permission},
     text::{time_of_day, visible},
 };
 
@@ -26,6 +26,12 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) 
         let style = if live < all { theme.warn } else { theme.good };
         spans.push(Span::styled(format!("  agents {live}/{all} live"), style));
     }
+    let guard = match app.permission {
+        Permission::Free => None,
+        Permission::Guarded => Some("  GUARDED"),
+        Permission::ReadOnly => Some("  READ-ONLY"),
+    };
+    spans.extend(guard.map(|word| Span::styled(word, theme.warn)));
     let dropped: u64 = app.nodes.values().map(|state| state.dropped_updates).sum();
     if dropped > 0 {
         spans.push(Span::styled(format!("  {dropped} updates dropped"), theme.bad));

@@ -21,6 +21,7 @@ mod footer;
 mod header;
 mod nodes;
 mod ports;
+mod sessions;
 mod theme;
 mod widgets;
 
@@ -65,10 +66,12 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: &Theme) {
         Some(Overlay::FilterInput { input, error, .. }) => {
             footer::draw_filter(frame, bottom, input, error.as_deref(), theme);
         }
-        Some(Overlay::Help) => dialogs::help(frame, area, app.scroll, theme),
+        Some(Overlay::Help) => dialogs::help(frame, area, app, theme),
         Some(Overlay::Notices) => dialogs::notices(frame, area, app, theme),
         Some(Overlay::Form(form)) => dialogs::form(frame, area, app, form, theme),
         Some(Overlay::Confirm(question)) => dialogs::confirm(frame, area, question, theme),
+        Some(Overlay::Sessions(list)) => sessions::draw(frame, area, app, list, theme),
+        Some(Overlay::Typed(text)) => sessions::typed(frame, area, text, theme),
         Some(Overlay::Exit(exit)) => exit::draw(frame, area, app, exit, theme),
     }
 }

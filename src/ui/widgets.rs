@@ -10,7 +10,7 @@ use ratatui::{
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::Theme;
-use crate::{model::NodeName, text::visible};
+use crate::{app::Action, config::keymap::key_for, model::NodeName, text::visible};
 
 /// Text in exactly that many columns: cut with an ellipsis, or padded. The text must be visible already.
 pub(super) fn fit(text: &str, width: usize) -> String {
@@ -113,6 +113,23 @@ pub(super) fn bar(part: u64, whole: u64, width: usize, theme: &Theme) -> String 
     let filled = if whole == 0 { 0 } else { (u128::from(part) * width as u128).div_ceil(u128::from(whole)) as usize };
     let sign = if theme.symbols.unicode { "█" } else { "#" };
     fit(&sign.repeat(filled.min(width)), width)
+}
+
+/// Foreign text on as many lines as it takes, indented.
+pub(super) fn wrapped_lines(text: &str, indent: usize, width: usize, style: Style) -> Vec<Line<'static>> {
+    let shown = visible(text);
+    let lines = textwrap::wrap(&shown, width.saturating_sub(indent).max(1));
+    lines.iter().map(|line| Line::styled(format!("{}{line}", " ".repeat(indent)), style)).collect()
+}
+
+/// Keys with what they do here, for a dialog's last line.
+pub(super) fn key_line(keys: &[(Action, &str)], theme: &Theme) -> Line<'static> {
+    let mut spans = Vec::new();
+    for (action, what) in keys {
+        spans.push(Span::styled(format!(" {}", key_for(*action)), theme.key));
+        spans.push(Span::raw(format!(" {what}  ")));
+    }
+    Line::from(spans)
 }
 
 #[cfg(test)]

@@ -18,11 +18,12 @@ use futures::{
 use nodewatch_agent::{
     capture::{pcapng, store::Store},
     hub::{Hub, HubHandle, NodeFacts},
+    lifetime::Lifetime,
     server,
 };
 use nodewatch_tui::{
     app::{App, Event},
-    model::{DeployProgress, Node, NodeName, NodesChange, Place, Readiness, Removal, SessionId},
+    model::{DeployProgress, Node, NodeName, NodesChange, Place, Readiness, SessionId},
     runtime::Engine,
     site::{Bulk, FilePart, OpenError, Site, Tunnel},
 };
@@ -60,7 +61,7 @@ impl TestSite {
         let facts = NodeFacts { hostname: "test".into(), addresses: vec![] };
         Self {
             nodes: nodes.iter().map(|&(name, behaviour)| (name.into(), behaviour)).collect(),
-            hub: Hub::spawn(facts, store.clone()).expect("a hub"),
+            hub: Hub::spawn(facts, store.clone(), Lifetime::begin(None, None, None)).expect("a hub"),
             store,
             tunnels: Mutex::default(),
             opened: AtomicUsize::new(0),
@@ -154,10 +155,6 @@ impl Site for TestSite {
             Ok(Bulk { reader: Box::new(std::io::Cursor::new(bytes)), guard: Box::new(()) })
         }
         .boxed()
-    }
-
-    fn remove(&self) -> BoxStream<'static, Removal> {
-        stream::iter([Removal::Finished]).boxed()
     }
 }
 

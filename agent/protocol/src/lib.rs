@@ -14,12 +14,12 @@ pub use capture::{
     Share, SpecError, Statistics, StopReason, Transport, Window,
 };
 pub use line::{DecodeError, EncodeError, Lines, MAX_LINE, decode, encode};
-pub use ports::{ParsePortError, Port, PortProtocol, PortsKind, PortsUpdate};
+pub use ports::{ParsePortError, Port, PortChange, PortProtocol, PortsKind, PortsUpdate};
 
 use serde::{Deserialize, Serialize};
 
 /// The protocol's version. Both sides must speak the same one; it changes with every line that changes meaning.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A point in time: milliseconds since the Unix epoch, by the clock of the side that wrote it.
 pub type UnixMillis = u64;
@@ -115,8 +115,20 @@ pub enum Request {
         /// The file's name as in [`CaptureFile::name`].
         file: String,
     },
+    /// From now on the agent may go on for so long. Every request renews the lease.
+    Terms(Terms),
     /// The tunnel is about to be closed on purpose; nothing else changes.
     Goodbye,
+}
+
+/// How long an agent may go on. Lengths of time, as the two sides' clocks may differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// Seconds until the session's deadline.
+    pub left_seconds: u64,
+    /// Seconds without a request after which the agent ends before its deadline; `None` while the session is
+    /// detached.
+    pub lease_seconds: Option<u64>,
 }
 
 /// How often the TUI sends [`Request::Heartbeat`].
@@ -176,6 +188,8 @@ pub enum Update {
     Agent(AgentFacts),
     /// Open ports: the whole picture, then changes.
     Ports(PortsUpdate),
+    /// What opened and closed before this tunnel did, oldest first; bounded, and only part of a whole picture.
+    PortHistory(Vec<PortChange>),
     /// The capture's state, whenever it changes.
     Capture(CaptureState),
     /// Once a second while a capture runs, and once after its end.

@@ -94,6 +94,17 @@ pub struct PortsUpdate {
     pub closed: Vec<Port>,
 }
 
+/// One port that opened or closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortChange {
+    /// The scan that saw it.
+    pub at: UnixMillis,
+    /// The port.
+    pub port: Port,
+    /// Opened, otherwise closed.
+    pub opened: bool,
+}
+
 /// How to read a [`PortsUpdate`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

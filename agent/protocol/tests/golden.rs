@@ -1,16 +1,19 @@
-//! Every message of protocol version 1 as it is written: a line that changes is a new version.
+//! Every message of the current protocol version as it is written: a line that changes is a new version. Lines of
+//! earlier versions stay readable, so that a peer of another version is told apart and not taken for garbage.
 
 use std::fmt::Debug;
 
 use nodewatch_protocol::{
     AgentFacts, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Dropped, Endpoint, FileState, Flow, FromAgent,
-    Hello, Interface, InterfaceDrops, Mix, PortsKind, PortsUpdate, Refusal, RefusalKind, Request, Response, Share,
-    Statistics, StopReason, ToAgent, Transport, Update, Window, decode, encode,
+    Hello, Interface, InterfaceDrops, Mix, PortChange, PortsKind, PortsUpdate, Refusal, RefusalKind, Request, Response,
+    Share, Statistics, StopReason, Terms, ToAgent, Transport, Update, Window, decode, encode,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-const TO_AGENT: &str = include_str!("golden/v1-to-agent.jsonl");
-const FROM_AGENT: &str = include_str!("golden/v1-from-agent.jsonl");
+const TO_AGENT: &str = include_str!("golden/v2-to-agent.jsonl");
+const FROM_AGENT: &str = include_str!("golden/v2-from-agent.jsonl");
+const EARLIER_TO_AGENT: &str = include_str!("golden/v1-to-agent.jsonl");
+const EARLIER_FROM_AGENT: &str = include_str!("golden/v1-from-agent.jsonl");
 
 fn ask(request: Request) -> ToAgent {
     ToAgent::Request { id: 7, request }
@@ -29,11 +32,13 @@ fn spec() -> CaptureSpec {
 
 fn to_agent() -> Vec<ToAgent> {
     vec![
-        ToAgent::Hello(Hello { protocol: 1, program: "nodewatch-tui".into(), version: "0.1.0".into() }),
+        ToAgent::Hello(Hello { protocol: 2, program: "nodewatch-tui".into(), version: "0.1.0".into() }),
         ask(Request::Heartbeat),
         ask(Request::StartCapture(spec())),
         ask(Request::StopCapture),
         ask(Request::Checksum { file: "a.pcapng".into() }),
+        ask(Request::Terms(Terms { left_seconds: 14_400, lease_seconds: Some(600) })),
+        ask(Request::Terms(Terms { left_seconds: 1, lease_seconds: None })),
         ask(Request::Goodbye),
     ]
 }
@@ -90,7 +95,7 @@ fn from_agent() -> Vec<FromAgent> {
     let file =
         |file_state| CaptureFile { name: "a.pcapng".into(), size: 480, packets: 3, started: 1, state: file_state };
     vec![
-        FromAgent::Hello(Hello { protocol: 1, program: "nodewatch-agent".into(), version: "0.1.0".into() }),
+        FromAgent::Hello(Hello { protocol: 2, program: "nodewatch-agent".into(), version: "0.1.0".into() }),
         answer(Response::Done),
         answer(Response::Checksum { file: "a.pcapng".into(), size: 480, sha256: "00ff".into() }),
         refuse(RefusalKind::Invalid),
@@ -102,6 +107,10 @@ fn from_agent() -> Vec<FromAgent> {
         ports(PortsKind::Snapshot, &["tcp 0.0.0.0:22", "tcp6 [::]:22", "udp 0.0.0.0:68", "udp6 [::1]:323"], &[]),
         ports(PortsKind::Continued, &[], &[]),
         ports(PortsKind::Changes, &["tcp 0.0.0.0:8080"], &["tcp 0.0.0.0:22"]),
+        FromAgent::Update(Update::PortHistory(vec![
+            PortChange { at: 4, port: "tcp 0.0.0.0:22".parse().expect("a port"), opened: false },
+            PortChange { at: 5, port: "udp6 [::]:53".parse().expect("a port"), opened: true },
+        ])),
         state(CaptureState::Idle),
         state(CaptureState::Running { since: 1, interfaces: vec!["eth0".into()], spec: spec() }),
         stopped(StopReason::Asked),
@@ -123,7 +132,7 @@ fn written<T: Serialize>(messages: &[T]) -> String {
 }
 
 fn hold<T: Serialize + DeserializeOwned + PartialEq + Debug>(golden: &str, messages: &[T]) {
-    assert_eq!(golden, written(messages), "a line of protocol version 1 has changed");
+    assert_eq!(golden, written(messages), "a line of the protocol has changed");
     let read: Vec<T> = golden.lines().map(|line| decode(line.as_bytes()).expect("a message")).collect();
     assert_eq!(read, messages);
 }
@@ -139,6 +148,12 @@ fn lines_from_the_agent_are_as_committed() {
 }
 
 #[test]
+fn lines_of_earlier_versions_can_be_read() {
+    assert!(EARLIER_TO_AGENT.lines().all(|line| decode::<ToAgent>(line.as_bytes()).is_ok()));
+    assert!(EARLIER_FROM_AGENT.lines().all(|line| decode::<FromAgent>(line.as_bytes()).is_ok()));
+}
+
+#[test]
 fn a_field_from_a_later_release_is_passed_over() {
     let line = br#"{"hello":{"protocol":1,"program":"nodewatch-agent","version":"9.0.0","mood":"good"}}"#;
     assert!(matches!(decode::<FromAgent>(line), Ok(FromAgent::Hello(_))));
@@ -146,8 +161,8 @@ fn a_field_from_a_later_release_is_passed_over() {
 
 #[test]
 fn another_version_is_refused_with_the_way_out() {
-    let hello = Hello { protocol: 2, program: "nodewatch-agent".into(), version: "9.0.0".into() };
+    let hello = Hello { protocol: 3, program: "nodewatch-agent".into(), version: "9.0.0".into() };
     let error = hello.check().expect_err("another version").to_string();
-    assert!(error.contains("nodewatch-agent 9.0.0 speaks protocol 2, this program speaks 1"), "{error}");
+    assert!(error.contains("nodewatch-agent 9.0.0 speaks protocol 3, this program speaks 2"), "{error}");
     assert!(error.contains("--image"), "{error}");
 }

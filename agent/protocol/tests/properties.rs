@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use nodewatch_protocol::{
     CaptureFile, CaptureSpec, CaptureState, DecodeError, Dropped, Endpoint, FileState, Flow, FromAgent, Hello, Lines,
     MAX_LINE, Mix, Port, PortProtocol, PortsKind, PortsUpdate, Refusal, RefusalKind, Request, Response, Share,
-    Statistics, StopReason, ToAgent, Transport, Update, Window, decode, encode,
+    Statistics, StopReason, Terms, ToAgent, Transport, Update, Window, decode, encode,
 };
 use proptest::{collection::vec, option, prelude::*};
 
@@ -40,6 +40,8 @@ fn request() -> impl Strategy<Value = Request> {
         spec().prop_map(Request::StartCapture),
         Just(Request::StopCapture),
         any::<String>().prop_map(|file| Request::Checksum { file }),
+        (any::<u64>(), option::of(any::<u64>()))
+            .prop_map(|(left_seconds, lease_seconds)| Request::Terms(Terms { left_seconds, lease_seconds })),
         Just(Request::Goodbye),
     ]
 }

@@ -1,0 +1,268 @@
+//! Sessions that are not this one: leftovers, detached ones and those of other laptops, and what the user does to them.
+//!
+//! Owns the dialog that lists them, and the texts that must be typed before something grave. Pure.
+
+use tui_input::Input;
+
+use super::{
+    App, Confirm, Overlay, Permission,
+    action::{Action, Effect},
+    form,
+};
+use crate::{
+    model::{Holder, NodeName, Notice, Place, Removal, SessionId, SessionSummary},
+    text,
+};
+
+/// How the removal of a listed session goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sweep {
+    /// Nobody has asked for it.
+    Not,
+    /// So many objects are not yet seen gone.
+    Running(usize),
+    /// Everything was seen gone.
+    Gone,
+    /// What stays, and why.
+    Failed(String),
+}
+
+/// The list of sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sessions {
+    /// The sessions, oldest first.
+    pub rows: Vec<(SessionSummary, Sweep)>,
+    /// The selected one.
+    pub cursor: usize,
+}
+
+/// A text that has to be typed before something is done.
+#[derive(Debug, Clone)]
+pub struct Typed {
+    /// What is done then.
+    pub purpose: Purpose,
+    /// The text so far.
+    pub input: Input,
+    /// What is wrong with it.
+    pub error: Option<String>,
+}
+
+/// What a typed text is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purpose {
+    /// The context's name, before the first deployment to a guarded context.
+    Deploy {
+        /// The context.
+        context: String,
+        /// The nodes.
+        nodes: Vec<NodeName>,
+    },
+    /// Another laptop's session, by its id.
+    Sweep(SessionId),
+    /// How long the session goes on from now.
+    Budget,
+}
+
+impl App {
+    /// What was found at the start, or was asked for.
+    pub(super) fn found_sessions(&mut self, found: Result<Vec<SessionSummary>, Notice>, asked: bool) {
+        let found = match found {
+            Ok(found) => found,
+            // At the start nobody has asked; the rights that it takes are not needed for anything else.
+            Err(notice) if asked => return self.notify(notice),
+            Err(_) => return,
+        };
+        let found: Vec<SessionSummary> = found
+            .into_iter()
+            .filter(|session| session.holder != Holder::Running && !session.objects.is_empty())
+            .collect();
+        let ours = found.iter().any(|session| session.holder != Holder::Elsewhere);
+        if found.is_empty() {
+            if asked {
+                self.notify(Notice::info("no other session has left anything here"));
+            }
+        } else if self.overlay.is_none() && (ours || asked) {
+            let rows = found.into_iter().map(|session| (session, Sweep::Not)).collect();
+            self.overlay = Some(Overlay::Sessions(Sessions { rows, cursor: 0 }));
+        } else {
+            let count = found.len();
+            self.notify(Notice::info(format!("{count} sessions of other laptops are in this cluster; L lists them")));
+        }
+    }
+
+    /// A key in the list of sessions.
+    pub(super) fn sessions_key(&mut self, action: Action) -> Vec<Effect> {
+        let Some(Overlay::Sessions(sessions)) = &mut self.overlay else { return Vec::new() };
+        let Some((session, sweep)) = sessions.rows.get(sessions.cursor) else {
+            self.overlay = None;
+            return Vec::new();
+        };
+        let (id, holder, agents) = (session.id.clone(), session.holder, session.agents());
+        let idle = matches!(sweep, Sweep::Not | Sweep::Failed(_));
+        match action {
+            Action::Up => sessions.cursor = sessions.cursor.saturating_sub(1),
+            Action::Down => sessions.cursor = (sessions.cursor + 1).min(sessions.rows.len() - 1),
+            Action::Back | Action::Quit => self.overlay = None,
+            Action::Open | Action::Remove if self.permission == Permission::ReadOnly => self.refuse_read_only(),
+            Action::Open if holder == Holder::Elsewhere => {
+                self.notify(Notice::warning("this session is another laptop's", "", "attach to it there"));
+            }
+            Action::Open if agents == 0 => {
+                self.notify(Notice::warning("there is no agent left of this session", "", "Ctrl-d removes the rest"));
+            }
+            Action::Open if self.session.began.is_some() => {
+                let headline = "this program has a session already";
+                self.notify(Notice::warning(headline, "", format!("leave it, then: nodewatch-tui attach {id}")));
+            }
+            Action::Open => {
+                self.attach_next = Some(id);
+                return vec![Effect::Quit];
+            }
+            Action::Remove if idle && holder == Holder::Elsewhere => self.ask_typed(Purpose::Sweep(id)),
+            Action::Remove if idle => return self.sweep(id),
+            _ => {}
+        }
+        Vec::new()
+    }
+
+    fn sweep(&mut self, id: SessionId) -> Vec<Effect> {
+        if let Some(Overlay::Sessions(sessions)) = &mut self.overlay
+            && let Some((session, sweep)) = sessions.rows.iter_mut().find(|(session, _)| session.id == id)
+        {
+            *sweep = Sweep::Running(session.objects.len());
+        }
+        vec![Effect::Sweep(id)]
+    }
+
+    /// The removal of a listed session went on.
+    pub(super) fn swept(&mut self, id: &SessionId, removal: &Removal) {
+        let mut ended = None;
+        if let Some(Overlay::Sessions(sessions)) = &mut self.overlay
+            && let Some((_, sweep)) = sessions.rows.iter_mut().find(|(session, _)| session.id == *id)
+        {
+            match removal {
+                Removal::Gone(_) => {
+                    if let Sweep::Running(left) = sweep {
+                        *left = left.saturating_sub(1);
+                    }
+                }
+                Removal::Failed(object, reason) => *sweep = Sweep::Failed(format!("{}: {reason}", object.text())),
+                Removal::Refused(notice) => *sweep = Sweep::Failed(notice.line()),
+                Removal::Finished if matches!(sweep, Sweep::Running(_)) => *sweep = Sweep::Gone,
+                Removal::Removing(_) | Removal::Kept(_) | Removal::Finished => {}
+            }
+        } else {
+            // The list was closed meanwhile; a failure is told all the same.
+            ended = match removal {
+                Removal::Failed(object, reason) => {
+                    Some(Notice::warning(format!("{} of session {id} is left", object.text()), reason.clone(), ""))
+                }
+                Removal::Refused(notice) => Some(notice.clone()),
+                _ => None,
+            };
+        }
+        if let Some(notice) = ended {
+            self.notify(notice);
+        }
+    }
+
+    /// Asks for a text.
+    pub(super) fn ask_typed(&mut self, purpose: Purpose) {
+        let text = match &purpose {
+            Purpose::Budget => {
+                let left = self.session.ends.unwrap_or(self.now).saturating_sub(self.now) / 60_000;
+                format!("{}m", left.max(1))
+            }
+            Purpose::Deploy { .. } | Purpose::Sweep(_) => String::new(),
+        };
+        self.overlay = Some(Overlay::Typed(Typed { purpose, input: Input::new(text), error: None }));
+    }
+
+    /// A key while a text is typed.
+    pub(super) fn typed_key(&mut self, action: Action) -> Vec<Effect> {
+        let Some(Overlay::Typed(typed)) = &mut self.overlay else { return Vec::new() };
+        match action {
+            Action::Edit(edit) => {
+                form::apply(&mut typed.input, edit);
+                typed.error = None;
+            }
+            Action::Back => self.overlay = None,
+            Action::Open => {
+                let (purpose, text) = (typed.purpose.clone(), typed.input.value().trim().to_owned());
+                match self.take_typed(purpose, &text) {
+                    Ok(effects) => return effects,
+                    Err(error) => {
+                        if let Some(Overlay::Typed(typed)) = &mut self.overlay {
+                            typed.error = Some(error);
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+        Vec::new()
+    }
+
+    fn take_typed(&mut self, purpose: Purpose, text: &str) -> Result<Vec<Effect>, String> {
+        match purpose {
+            Purpose::Deploy { context, nodes } => {
+                if text != context {
+                    return Err(format!("that is not {context:?}; Esc deploys nothing"));
+                }
+                self.permission = Permission::Free;
+                self.overlay = None;
+                Ok(self.deploy(nodes))
+            }
+            Purpose::Sweep(id) => {
+                if text != id.as_str() {
+                    return Err(format!("that is not {id}; Esc removes nothing"));
+                }
+                self.overlay = None;
+                self.notify(Notice::info(format!("session {id} is being removed; L shows whether it is gone")));
+                Ok(vec![Effect::Sweep(id)])
+            }
+            Purpose::Budget => {
+                let left = text::parse_duration(text)?;
+                self.overlay = None;
+                let ends = self.now + left.as_millis() as u64;
+                self.session.ends = Some(ends);
+                let mut effects = vec![Effect::SetEnds(ends)];
+                effects.extend(self.tell_terms());
+                Ok(effects)
+            }
+        }
+    }
+
+    /// Moves the session's end.
+    pub(super) fn ask_budget(&mut self) {
+        if self.session.ends.is_some() {
+            self.ask_typed(Purpose::Budget);
+        } else {
+            self.notify(Notice::info("the session has not begun: its budget begins with the first deployment"));
+        }
+    }
+
+    pub(super) fn refuse_read_only(&mut self) {
+        self.notify(Notice::warning("nothing is changed", "this is read-only", "start without --read-only"));
+    }
+
+    /// Deploys where that needs no further word, otherwise asks for it.
+    pub(super) fn deploy_if_permitted(&mut self, nodes: Vec<NodeName>) -> Vec<Effect> {
+        match (&self.permission, &self.place) {
+            (Permission::ReadOnly, _) => {
+                self.refuse_read_only();
+                Vec::new()
+            }
+            (Permission::Guarded, Place::Cluster { context, .. }) => {
+                let context = context.clone();
+                self.ask_typed(Purpose::Deploy { context, nodes });
+                Vec::new()
+            }
+            (Permission::Guarded | Permission::Free, _) if nodes.len() > 1 => {
+                self.overlay = Some(Overlay::Confirm(Confirm::Deploy(nodes)));
+                Vec::new()
+            }
+            (Permission::Guarded | Permission::Free, _) => self.deploy(nodes),
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Sessions that are not this program's: what journals and labels say of them, and their removal.
+//!
+//! Owns the comparison of the two. A session without a journal here is somebody else's.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{FutureExt, StreamExt, stream, stream::BoxStream};
+
+use super::{
+    connect::Connection,
+    identity,
+    inventory::{self, Places, Seen},
+    objects::namespace_name,
+    remove::{self, Scope},
+};
+use crate::{
+    journal::{Journal, JournalError, Journals, Record},
+    model::{
+        ClusterIdentity, Failure, Holder, Keep, Kind, MadeObject, Notice, Removal, SeenObject, SessionId,
+        SessionSummary,
+    },
+};
+
+/// A session, and the way to its cluster.
+#[derive(Clone)]
+pub struct Leftover {
+    /// What is known of it.
+    pub summary: SessionSummary,
+    /// Its cluster, where that answers as the one it began in.
+    connection: Option<Connection>,
+    identity: ClusterIdentity,
+    places: Places,
+}
+
+impl Leftover {
+    /// Exactly what would be removed.
+    pub async fn plan(&self, journals: &Journals) -> Result<Vec<SeenObject>, Notice> {
+        let scope = self.scope(journals, Duration::ZERO).await?;
+        Ok(remove::plan(&scope).await?.iter().map(Seen::summary).collect())
+    }
+
+    /// Removes it, ending with [`Removal::Finished`].
+    pub fn remove(self, journals: Journals, patience: Duration) -> BoxStream<'static, Removal> {
+        async move {
+            match self.scope(&journals, patience).await {
+                Ok(scope) => remove::remove(scope, Keep::new()),
+                Err(notice) => stream::iter([Removal::Refused(notice), Removal::Finished]).boxed(),
+            }
+        }
+        .flatten_stream()
+        .boxed()
+    }
+
+    async fn scope(&self, journals: &Journals, patience: Duration) -> Result<Scope, Notice> {
+        let Some(connection) = &self.connection else {
+            let headline = format!("session {} cannot be looked at", self.summary.id);
+            return Err(Notice::error(headline, self.summary.trouble.clone(), "").of(Failure::Unreachable));
+        };
+        match journals.open(&self.summary.id) {
+            Ok((journal, record)) => scope_of_record(connection, journal, record, patience).await,
+            Err(JournalError::Unknown(_)) => Ok(scope_of_found(connection, &self.identity, self, patience)),
+            Err(error) => Err(error.notice(format!("session {} is left alone", self.summary.id))),
+        }
+    }
+}
+
+/// What to remove of a session with a journal here.
+pub(super) async fn scope_of_record(
+    connection: &Connection,
+    journal: Journal,
+    record: Record,
+    patience: Duration,
+) -> Result<Scope, Notice> {
+    identity::check(connection, &record.header.cluster).await?;
+    let places = places_of(&record);
+    Ok(Scope {
+        client: connection.client.clone(),
+        session: record.header.session,
+        identity: Some(record.header.cluster),
+        known: record.objects.into_iter().map(|(_, object)| object).collect(),
+        places,
+        journal: Some(Arc::new(journal)),
+        patience,
+    })
+}
+
+/// What to remove of a session that only its labels tell of.
+pub(super) fn scope_of_found(
+    connection: &Connection,
+    identity: &ClusterIdentity,
+    found: &Leftover,
+    patience: Duration,
+) -> Scope {
+    Scope {
+        client: connection.client.clone(),
+        session: found.summary.id.clone(),
+        identity: Some(identity.clone()),
+        known: Vec::new(),
+        places: found.places.clone(),
+        journal: None,
+        patience,
+    }
+}
+
+/// One session of somebody else on this cluster.
+pub(super) async fn elsewhere(
+    connection: &Connection,
+    identity: &ClusterIdentity,
+    session: &SessionId,
+) -> Result<Leftover, Notice> {
+    let seen = inventory::everywhere(&connection.client).await?;
+    let of_it: Vec<&Seen> = seen.iter().filter(|one| one.session.as_ref() == Some(session)).collect();
+    if of_it.is_empty() {
+        let headline = format!("there is no session {session} in context {:?}", connection.context());
+        return Err(Notice::error(headline, "", "see nodewatch-tui sessions").of(Failure::BadInput));
+    }
+    Ok(compare(session, None, &of_it, identity, Some(connection), Holder::Elsewhere))
+}
+
+/// Every session that has something on this cluster, or a journal here that says so.
+pub async fn leftovers(connection: &Connection, journals: &Journals) -> Result<Vec<Leftover>, Notice> {
+    let identity = connection.identity().await?;
+    let records: Vec<Record> = journals.all().into_iter().flatten().collect();
+    on_cluster(connection, &identity, &records, journals).await
+}
+
+/// The same for every cluster that a journal knows, and for this one. A cluster that does not answer, or answers as
+/// another, is told in the sessions' `trouble`; a journal that cannot be read is told as a notice.
+pub async fn sessions(current: Option<&Connection>, journals: &Journals) -> (Vec<Leftover>, Vec<Notice>) {
+    let mut notices = Vec::new();
+    let mut records = Vec::new();
+    for record in journals.all() {
+        match record {
+            Ok(record) => records.push(record),
+            Err(error) => notices.push(error.notice("a journal is passed over")),
+        }
+    }
+    let mut found = Vec::new();
+    let mut covered = BTreeSet::new();
+    if let Some(connection) = current {
+        let here = match connection.identity().await {
+            Ok(identity) => {
+                let found = on_cluster(connection, &identity, &records, journals).await;
+                found.map(|found| (identity, found))
+            }
+            Err(notice) => Err(notice),
+        };
+        match here {
+            Ok((identity, sessions)) => {
+                covered.insert(identity.kube_system_uid);
+                found.extend(sessions);
+            }
+            Err(notice) => notices.push(notice),
+        }
+    }
+    let mut clusters: Vec<ClusterIdentity> = Vec::new();
+    for record in records.iter().filter(|record| !record.is_over()) {
+        let cluster = &record.header.cluster;
+        if !covered.contains(&cluster.kube_system_uid) && !clusters.contains(cluster) {
+            clusters.push(cluster.clone());
+        }
+    }
+    for cluster in clusters {
+        let theirs: Vec<Record> = records.iter().filter(|record| record.header.cluster == cluster).cloned().collect();
+        let answer = match Connection::again(&cluster).await {
+            Ok(connection) => on_cluster(&connection, &cluster, &theirs, journals).await,
+            Err(notice) => Err(notice),
+        };
+        match answer {
+            Ok(sessions) => found.extend(sessions),
+            Err(notice) => {
+                let unfinished = theirs.iter().filter(|record| !record.is_over());
+                found.extend(unfinished.map(|record| unreachable(record, journals.holder(record), &notice)));
+            }
+        }
+    }
+    found.sort_by(|a, b| (a.summary.began, &a.summary.id).cmp(&(b.summary.began, &b.summary.id)));
+    // One session may be found by two contexts that lead to the same cluster.
+    found.dedup_by(|a, b| a.summary.id == b.summary.id);
+    (found, notices)
+}
+
+async fn on_cluster(
+    connection: &Connection,
+    identity: &ClusterIdentity,
+    records: &[Record],
+    journals: &Journals,
+) -> Result<Vec<Leftover>, Notice> {
+    let seen = inventory::everywhere(&connection.client).await?;
+    let mut by_session: BTreeMap<SessionId, Vec<&Seen>> = BTreeMap::new();
+    for one in &seen {
+        if let Some(session) = &one.session {
+            by_session.entry(session.clone()).or_default().push(one);
+        }
+    }
+    let here = |record: &&Record| record.header.cluster.kube_system_uid == identity.kube_system_uid;
+    let records: Vec<&Record> = records.iter().filter(here).collect();
+    for record in records.iter().filter(|record| !record.is_over()) {
+        by_session.entry(record.header.session.clone()).or_default();
+    }
+    let found = by_session.into_iter().map(|(session, seen)| {
+        let record = records.iter().find(|record| record.header.session == session).copied();
+        let holder = record.map_or(Holder::Elsewhere, |record| journals.holder(record));
+        // Its journal says how its cluster is reached; the check of who answers is by this connection.
+        compare(&session, record, &seen, identity, Some(connection), holder)
+    });
+    Ok(found.collect())
+}
+
+fn compare(
+    session: &SessionId,
+    record: Option<&Record>,
+    seen: &[&Seen],
+    identity: &ClusterIdentity,
+    connection: Option<&Connection>,
+    holder: Holder,
+) -> Leftover {
+    let namespaces = seen.iter().filter_map(|one| one.object.namespace.clone()).collect();
+    let own = seen.iter().find(|one| one.object.kind == Kind::Namespace).map(|one| one.object.name.clone());
+    let mut places = Places { namespaces, own };
+    places.namespaces.extend(places.own.clone());
+    if let Some(record) = record {
+        let known = places_of(record);
+        places.namespaces.extend(known.namespaces);
+        places.own = places.own.or(known.own);
+    }
+    let told = |of: fn(&Seen) -> Option<u64>| seen.iter().find_map(|one| of(one));
+    let summary = SessionSummary {
+        id: session.clone(),
+        context: record.map_or(&identity.context, |record| &record.header.cluster.context).clone(),
+        owner: record.map(|record| record.header.owner.clone()).or_else(|| seen.iter().find_map(|one| one.owner())),
+        began: record.map(|record| record.header.began).or_else(|| told(Seen::began)),
+        ends: record.map(|record| record.ends).or_else(|| told(Seen::ends)),
+        holder,
+        objects: seen.iter().map(|one| one.summary()).collect(),
+        trouble: String::new(),
+    };
+    Leftover { summary, connection: connection.cloned(), identity: identity.clone(), places }
+}
+
+fn unreachable(record: &Record, holder: Holder, notice: &Notice) -> Leftover {
+    let unknown = |object: &MadeObject| SeenObject { object: object.clone(), state: "unknown".to_owned() };
+    let header = &record.header;
+    Leftover {
+        summary: SessionSummary {
+            id: header.session.clone(),
+            context: header.cluster.context.clone(),
+            owner: Some(header.owner.clone()),
+            began: Some(header.began),
+            ends: Some(record.ends),
+            holder,
+            objects: record.objects.iter().map(|(_, object)| unknown(object)).collect(),
+            trouble: notice.line(),
+        },
+        connection: None,
+        identity: header.cluster.clone(),
+        places: places_of(record),
+    }
+}
+
+fn places_of(record: &Record) -> Places {
+    let header = &record.header;
+    let own = header.own_namespace.then(|| namespace_name(&header.session));
+    Places { namespaces: BTreeSet::from([header.namespace.clone()]), own }
+}

@@ -1,0 +1,495 @@
+//! What would stop a session, found out before anything is created.
+//!
+//! Owns the checks and their fixes. Every call is a question: access reviews, lists, and one dry run.
+
+mod room;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures::{StreamExt, stream};
+use k8s_openapi::api::{
+    authorization::v1::SelfSubjectAccessReview,
+    core::v1::{LimitRange, Namespace, Node as KubeNode, ResourceQuota},
+};
+use kube::{
+    Client,
+    api::{Api, ListParams, PostParams},
+    client::Body,
+};
+use serde_json::json;
+
+use super::{
+    AgentSettings, PARALLEL,
+    connect::Connection,
+    error::{Attempt, notice},
+    image::{self, Reading},
+    objects::namespace_name,
+};
+use crate::{
+    clock::unix_millis,
+    model::{Failure, NodeName, Notice, Outcome, PreflightCheck, SessionId},
+};
+
+/// Clocks that differ by more make times on the screens misleading.
+const CLOCK_WITHIN: Duration = Duration::from_secs(5);
+/// What the agent image is built for.
+const ARCHITECTURES: [&str; 2] = ["amd64", "arm64"];
+/// The first version in which a Job's time to live is on by default.
+const TTL_SINCE: (u32, u32) = (1, 21);
+
+/// One thing that a user must be allowed.
+struct Right {
+    verb: &'static str,
+    group: &'static str,
+    resource: &'static str,
+    subresource: &'static str,
+    /// In the agents' namespace; otherwise in the whole cluster.
+    namespaced: bool,
+    /// Without it a session still works, without what is named here.
+    costs: Option<&'static str>,
+}
+
+fn rights(settings: &AgentSettings) -> Vec<Right> {
+    let mut rights = Vec::new();
+    let mut need = |group, resource: &'static str, namespaced, verbs: &[&'static str], costs| {
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        let right = |&verb: &&'static str| Right { verb, group, resource, subresource, namespaced, costs };
+        rights.extend(verbs.iter().map(right));
+    };
+    need("", "nodes", false, &["list", "watch"], None);
+    need("", "namespaces", false, &["get"], None);
+    if settings.namespace.is_none() {
+        need("", "namespaces", false, &["create", "delete"], None);
+        need(
+            "",
+            "namespaces",
+            false,
+            &["patch"],
+            Some("moving the session's end for the reaper and for other laptops"),
+        );
+    }
+    need("", "serviceaccounts", true, &["list", "create", "delete"], None);
+    need("batch", "jobs", true, &["list", "create", "delete"], None);
+    need("batch", "jobs", true, &["patch"], Some("moving the session's end"));
+    need("", "pods", true, &["list", "watch"], None);
+    need("", "pods", true, &["delete"], Some("removing pods whose Job somebody has deleted without them"));
+    need("", "pods/exec", true, &["get"], None);
+    need("", "pods/exec", true, &["create"], Some("tunnels on Kubernetes 1.35 and later"));
+    need("", "events", true, &["list", "watch"], Some("the reasons why a pod does not start"));
+    need("", "namespaces", false, &["list"], Some("finding sessions that other laptops have begun"));
+    if settings.reaper {
+        need("rbac.authorization.k8s.io", "roles", true, &["create"], None);
+        need("rbac.authorization.k8s.io", "rolebindings", true, &["create"], None);
+        need("", "services", true, &["list"], None);
+        need("", "persistentvolumeclaims", true, &["list"], None);
+        for resource in ["deployments", "statefulsets", "daemonsets"] {
+            need("apps", resource, true, &["list"], None);
+        }
+    }
+    rights
+}
+
+/// Refuses what is known to fail.
+pub(super) async fn gate(connection: &Connection, settings: &AgentSettings, nodes: &[NodeName]) -> Result<(), Notice> {
+    let checks = run(connection, settings, nodes).await;
+    let failed: Vec<&PreflightCheck> = checks.iter().filter(|check| check.outcome.stops()).collect();
+    let Some(worst) = failed.iter().map(|check| check.outcome).max() else { return Ok(()) };
+    let details: Vec<String> = failed.iter().map(|check| format!("{}: {}", check.check, check.detail)).collect();
+    let next_step = "nodewatch-tui preflight shows how to mend it; nothing was created";
+    let failure = if worst == Outcome::NotPermitted { Failure::NotPermitted } else { Failure::Other };
+    Err(Notice::error("preflight found what would stop the session", details.join("; "), next_step).of(failure))
+}
+
+/// All checks, for these nodes or for all of them.
+pub(super) async fn run(connection: &Connection, settings: &AgentSettings, nodes: &[NodeName]) -> Vec<PreflightCheck> {
+    let client = &connection.client;
+    let namespace = settings.namespace.clone().unwrap_or_else(|| namespace_name(&SessionId::new(0)));
+    let (server, access, room, machines) = tokio::join!(
+        server(client),
+        access(client, settings, &namespace),
+        agents_namespace(client, settings, nodes.len()),
+        machines(client, nodes),
+    );
+    let image = check_image(&settings.image);
+    [server, access, room, machines, vec![image]].concat()
+}
+
+fn check(what: &str, outcome: Outcome, detail: impl Into<String>, fix: impl Into<String>) -> PreflightCheck {
+    PreflightCheck { check: what.to_owned(), outcome, detail: detail.into(), fix: fix.into() }
+}
+
+/// A question that could not be asked.
+fn unanswered(what: &str, notice: &Notice) -> PreflightCheck {
+    let outcome = if notice.failure == Failure::NotPermitted { Outcome::NotPermitted } else { Outcome::Failed };
+    check(what, outcome, format!("{}: {}", notice.headline, notice.cause), notice.next_step.clone())
+}
+
+/// Version and clock, from one answer.
+async fn server(client: &Client) -> Vec<PreflightCheck> {
+    let attempt = Attempt { what: "ask the API server for its version".to_owned(), rights: "none" };
+    let ask = async {
+        let request = http::Request::get("/version").body(Body::empty()).map_err(kube::Error::HttpError)?;
+        let response = client.send(request).await?;
+        let date = response.headers().get("date").and_then(|date| date.to_str().ok()).map(str::to_owned);
+        let status = response.status();
+        let body = response.into_body().collect_bytes().await?;
+        Ok::<_, kube::Error>((status, date, body))
+    };
+    let (status, date, body) = match ask.await {
+        Ok(answer) => answer,
+        Err(error) => return vec![unanswered("API server", &notice(&attempt, &error))],
+    };
+    let version: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    let mut checks = vec![check_version(status.as_u16(), &version)];
+    let date = date.and_then(|date| jiff::fmt::rfc2822::parse(&date).ok());
+    checks.extend(date.map(|date| check_clock(date.timestamp().as_millisecond(), unix_millis() as i64)));
+    checks
+}
+
+fn check_version(status: u16, version: &serde_json::Value) -> PreflightCheck {
+    let text = version["gitVersion"].as_str().unwrap_or_default();
+    let number = |name: &str| -> Option<u32> {
+        version[name].as_str()?.trim_end_matches(|character: char| !character.is_ascii_digit()).parse().ok()
+    };
+    let what = "API server version";
+    match (number("major"), number("minor")) {
+        (Some(major), Some(minor)) if (major, minor) < TTL_SINCE => check(
+            what,
+            Outcome::Warning,
+            format!("{text}: Jobs that have ended stay until cleanup unless TTLAfterFinished is switched on"),
+            "leave by the guided exit, or run nodewatch-tui cleanup",
+        ),
+        (Some(_), Some(_)) => check(what, Outcome::Passed, text, ""),
+        _ => {
+            let detail = format!("the answer ({status}) is no version of Kubernetes");
+            check(what, Outcome::Failed, detail, "check the server address in the kubeconfig")
+        }
+    }
+}
+
+fn check_clock(theirs: i64, ours: i64) -> PreflightCheck {
+    // The header has whole seconds.
+    let apart = Duration::from_millis((theirs - ours).unsigned_abs()).saturating_sub(Duration::from_secs(1));
+    let (outcome, fix) = if apart > CLOCK_WITHIN {
+        (Outcome::Warning, "set this machine's clock: times on the screens would mislead")
+    } else {
+        (Outcome::Passed, "")
+    };
+    check("clock", outcome, format!("the API server's differs by {} s", (theirs - ours).abs() / 1000), fix)
+}
+
+/// Each verb on each kind that a session uses.
+async fn access(client: &Client, settings: &AgentSettings, namespace: &str) -> Vec<PreflightCheck> {
+    let rights = rights(settings);
+    let total = rights.len();
+    let answers: Vec<(Right, Result<bool, kube::Error>)> = stream::iter(rights)
+        .map(|right| async move {
+            let answer = allowed(client, &right, namespace).await;
+            (right, answer)
+        })
+        .buffer_unordered(PARALLEL)
+        .collect()
+        .await;
+    let mut missing = Vec::new();
+    for (right, answer) in answers {
+        match answer {
+            Ok(true) => {}
+            Ok(false) => missing.push(right),
+            Err(error) => {
+                let what = "ask which rights you have".to_owned();
+                let rights = "create on selfsubjectaccessreviews (authorization.k8s.io)";
+                return vec![unanswered("rights", &notice(&Attempt { what, rights }, &error))];
+            }
+        }
+    }
+    let mut checks =
+        vec![check("rights", Outcome::Passed, format!("{} of {total} that a session uses", total - missing.len()), "")];
+    checks.extend(missing_rights(&missing));
+    checks
+}
+
+async fn allowed(client: &Client, right: &Right, namespace: &str) -> Result<bool, kube::Error> {
+    let mut attributes = json!({"verb": right.verb, "group": right.group, "resource": right.resource});
+    if !right.subresource.is_empty() {
+        attributes["subresource"] = json!(right.subresource);
+    }
+    if right.namespaced {
+        attributes["namespace"] = json!(namespace);
+    }
+    let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+        "metadata": {}, "spec": {"resourceAttributes": attributes}});
+    let review: SelfSubjectAccessReview = serde_json::from_value(review).map_err(kube::Error::SerdeError)?;
+    let answer = Api::all(client.clone()).create(&PostParams::default(), &review).await?;
+    Ok(answer.status.is_some_and(|status| status.allowed))
+}
+
+/// One check a kind, with the rule that would mend it.
+fn missing_rights(missing: &[Right]) -> Vec<PreflightCheck> {
+    let mut kinds: BTreeMap<(&str, &str, &str), Vec<&Right>> = BTreeMap::new();
+    for right in missing {
+        kinds.entry((right.group, right.resource, right.subresource)).or_default().push(right);
+    }
+    let check_kind = |((group, resource, subresource), mut rights): ((&str, &str, &str), Vec<&Right>)| {
+        rights.sort_by_key(|right| right.verb);
+        let verbs: Vec<&str> = rights.iter().map(|right| right.verb).collect();
+        let verbs = verbs.join(", ");
+        let slash = if subresource.is_empty() { "" } else { "/" };
+        let resource = format!("{resource}{slash}{subresource}");
+        let kind = if group.is_empty() { resource.clone() } else { format!("{resource} ({group})") };
+        let costs: Option<Vec<&str>> = rights.iter().map(|right| right.costs).collect();
+        let (outcome, without) = match costs {
+            Some(mut costs) => {
+                costs.dedup();
+                (Outcome::Warning, format!("; without it you go without {}", costs.join(", and ")))
+            }
+            None => (Outcome::NotPermitted, String::new()),
+        };
+        let group = if group.is_empty() { "\"\"" } else { group };
+        let fix = format!("- apiGroups: [{group}]\n  resources: [{resource}]\n  verbs: [{verbs}]");
+        check("rights", outcome, format!("no right to {verbs} on {kind}{without}"), fix)
+    };
+    kinds.into_iter().map(check_kind).collect()
+}
+
+/// Whether the agents' namespace lets them in and has room for them.
+async fn agents_namespace(client: &Client, settings: &AgentSettings, agents: usize) -> Vec<PreflightCheck> {
+    let what = "pod security";
+    let Some(name) = &settings.namespace else {
+        return vec![dry_run(client, settings, what).await];
+    };
+    let attempt = |what: String, rights| Attempt { what, rights };
+    let namespace = match Api::<Namespace>::all(client.clone()).get_opt(name).await {
+        Ok(Some(namespace)) => namespace,
+        Ok(None) => {
+            let fix = format!("kubectl create namespace {name}, or leave --namespace out");
+            return vec![check("namespace", Outcome::Failed, format!("there is no namespace {name:?}"), fix)];
+        }
+        Err(error) => {
+            let attempt = attempt(format!("get namespace {name}"), "get on namespaces");
+            return vec![unanswered("namespace", &notice(&attempt, &error))];
+        }
+    };
+    let labels = namespace.metadata.labels.unwrap_or_default();
+    let level = labels.get("pod-security.kubernetes.io/enforce").map_or("privileged", String::as_str);
+    let mut checks = vec![match level {
+        "privileged" => check(what, Outcome::Passed, format!("namespace {name} enforces {level}"), ""),
+        _ => check(
+            what,
+            Outcome::Failed,
+            format!("namespace {name} enforces {level}, which refuses pods on the host's network"),
+            format!("kubectl label --overwrite namespace {name} pod-security.kubernetes.io/enforce=privileged"),
+        ),
+    }];
+    let all = ListParams::default();
+    let (quotas, limits) =
+        tokio::join!(async { Api::<ResourceQuota>::namespaced(client.clone(), name).list(&all).await }, async {
+            Api::<LimitRange>::namespaced(client.clone(), name).list(&all).await
+        },);
+    checks.push(match quotas {
+        Ok(quotas) => room::quota(&quotas.items, agents.max(1)),
+        Err(error) => {
+            let attempt = attempt("list the quotas".to_owned(), "list on resourcequotas");
+            PreflightCheck { outcome: Outcome::Warning, ..unanswered("quota", &notice(&attempt, &error)) }
+        }
+    });
+    checks.push(match limits {
+        Ok(limits) => room::limits(&limits.items),
+        Err(error) => {
+            let attempt = attempt("list the limit ranges".to_owned(), "list on limitranges");
+            PreflightCheck { outcome: Outcome::Warning, ..unanswered("limit range", &notice(&attempt, &error)) }
+        }
+    });
+    checks
+}
+
+/// Whether admission lets a namespace with the privileged label in. Nothing is created.
+async fn dry_run(client: &Client, settings: &AgentSettings, what: &str) -> PreflightCheck {
+    let now = unix_millis();
+    let id = SessionId::new(0);
+    let session = super::objects::Session { id: &id, settings, began: now, ends: now };
+    let parameters = PostParams { dry_run: true, ..PostParams::default() };
+    let namespace = match session.namespace().and_then(|draft| draft.dynamic()) {
+        Ok(namespace) => namespace,
+        Err(error) => return check(what, Outcome::Failed, error.to_string(), "report this as a defect"),
+    };
+    match super::kinds::api(client, crate::model::Kind::Namespace, None).create(&parameters, &namespace).await {
+        Ok(_) => check(what, Outcome::Passed, "the session's own namespace may be labelled privileged", ""),
+        Err(error) => {
+            let attempt = Attempt { what: "create a namespace (dry run)".to_owned(), rights: "create on namespaces" };
+            unanswered(what, &notice(&attempt, &error))
+        }
+    }
+}
+
+async fn machines(client: &Client, chosen: &[NodeName]) -> Vec<PreflightCheck> {
+    let nodes = match Api::<KubeNode>::all(client.clone()).list(&ListParams::default()).await {
+        Ok(nodes) => nodes.items,
+        Err(error) => {
+            let attempt = Attempt { what: "list the nodes".to_owned(), rights: "list and watch on nodes" };
+            return vec![unanswered("nodes", &notice(&attempt, &error))];
+        }
+    };
+    let wanted = |node: &KubeNode| {
+        let name = node.metadata.name.as_deref().unwrap_or_default();
+        chosen.is_empty() || chosen.iter().any(|chosen| chosen.0 == name)
+    };
+    check_nodes(&nodes.into_iter().filter(wanted).collect::<Vec<_>>())
+}
+
+fn check_nodes(nodes: &[KubeNode]) -> Vec<PreflightCheck> {
+    let name = |node: &KubeNode| node.metadata.name.clone().unwrap_or_default();
+    let of =
+        |so: &dyn Fn(&KubeNode) -> bool| -> Vec<String> { nodes.iter().filter(|node| so(node)).map(name).collect() };
+    let info = |node: &KubeNode, what: fn(&k8s_openapi::api::core::v1::NodeSystemInfo) -> &String| {
+        let info = node.status.as_ref().and_then(|status| status.node_info.as_ref());
+        info.map(|info| what(info).clone()).unwrap_or_default()
+    };
+    let ready = |node: &KubeNode| {
+        let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    };
+    let mut checks = Vec::new();
+    let foreign = of(&|node| !matches!(info(node, |info| &info.operating_system).as_str(), "linux" | ""));
+    let other = of(&|node| {
+        let architecture = info(node, |info| &info.architecture);
+        !architecture.is_empty() && !ARCHITECTURES.contains(&architecture.as_str())
+    });
+    let mut architectures: Vec<String> = nodes.iter().map(|node| info(node, |info| &info.architecture)).collect();
+    architectures.sort();
+    architectures.dedup();
+    checks.push(match (foreign.is_empty(), other.is_empty(), architectures.len()) {
+        (false, _, _) => check(
+            "operating system",
+            Outcome::Failed,
+            format!("the agent runs on Linux only, not on {}", shown(&foreign)),
+            "choose other nodes",
+        ),
+        (true, false, _) => check(
+            "architecture",
+            Outcome::Failed,
+            format!("the agent image is for {}, not for {}", ARCHITECTURES.join(" and "), shown(&other)),
+            "choose other nodes, or build an image for them",
+        ),
+        (true, true, 0 | 1) => check("architecture", Outcome::Passed, format!("linux {}", architectures.join(" ")), ""),
+        (true, true, _) => check(
+            "architecture",
+            Outcome::Warning,
+            format!("nodes are {}: the image must be for each of them", architectures.join(" and ")),
+            "build the image for several platforms (docker buildx)",
+        ),
+    });
+    let not_ready = of(&|node| !ready(node));
+    checks.push(if not_ready.is_empty() {
+        check("nodes", Outcome::Passed, format!("{} Ready", nodes.len()), "")
+    } else {
+        let detail = format!("not Ready: {}", shown(&not_ready));
+        check("nodes", Outcome::Warning, detail, "agents start there when the kubelet is back")
+    });
+    let tainted =
+        of(&|node| node.spec.as_ref().and_then(|spec| spec.taints.as_ref()).is_some_and(|taints| !taints.is_empty()));
+    checks.push(check(
+        "taints",
+        Outcome::Passed,
+        format!("{} nodes have some; agents tolerate all", tainted.len()),
+        "",
+    ));
+    checks
+}
+
+/// The first few names.
+fn shown(names: &[String]) -> String {
+    let more = if names.len() > 5 { format!(" and {} more", names.len() - 5) } else { String::new() };
+    format!("{}{more}", names[..names.len().min(5)].join(", "))
+}
+
+fn check_image(reference: &str) -> PreflightCheck {
+    let what = "image";
+    let fix = "name it with --image or NODEWATCH_IMAGE, as in registry.example/nodewatch-agent:0.1.0";
+    match image::read(reference) {
+        Reading::Good => check(what, Outcome::Passed, reference, ""),
+        Reading::Odd(detail) => check(what, Outcome::Warning, detail, fix),
+        Reading::Bad(detail) => check(what, Outcome::Failed, format!("{reference:?}: {detail}"), fix),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn right(verb: &'static str, costs: Option<&'static str>) -> Right {
+        Right { verb, group: "batch", resource: "jobs", subresource: "", namespaced: true, costs }
+    }
+
+    #[test]
+    fn missing_rights_come_with_the_rule_that_mends_them() {
+        let checks = missing_rights(&[right("delete", None), right("create", None)]);
+        assert_eq!(checks.len(), 1);
+        assert_eq!(checks[0].outcome, Outcome::NotPermitted);
+        assert_eq!(checks[0].detail, "no right to create, delete on jobs (batch)");
+        assert_eq!(checks[0].fix, "- apiGroups: [batch]\n  resources: [jobs]\n  verbs: [create, delete]");
+        let checks = missing_rights(&[right("patch", Some("moving the session's end"))]);
+        assert_eq!(checks[0].outcome, Outcome::Warning);
+    }
+
+    #[test]
+    fn the_operator_role_has_every_right_that_a_session_uses() {
+        let settings = AgentSettings {
+            image: String::new(),
+            pull_policy: None,
+            budget: Duration::ZERO,
+            lease: Duration::ZERO,
+            namespace: None,
+            reaper: true,
+            owner: String::new(),
+        };
+        let role: serde_json::Value =
+            serde_saphyr::from_str(include_str!("../../manifests/operator-rbac.yaml")).expect("YAML");
+        let rules = role["rules"].as_array().expect("rules");
+        for right in rights(&settings) {
+            let slash = if right.subresource.is_empty() { "" } else { "/" };
+            let resource = json!(format!("{}{slash}{}", right.resource, right.subresource));
+            let has = |rule: &serde_json::Value, key: &str, value: &serde_json::Value| {
+                rule[key].as_array().is_some_and(|all| all.contains(value))
+            };
+            let granted = rules.iter().any(|rule| {
+                has(rule, "apiGroups", &json!(right.group))
+                    && has(rule, "resources", &resource)
+                    && has(rule, "verbs", &json!(right.verb))
+            });
+            assert!(granted, "{} on {resource} is missing from operator-rbac.yaml", right.verb);
+        }
+    }
+
+    #[test]
+    fn versions_and_clocks() {
+        let version = |minor: &str| json!({"major": "1", "minor": minor, "gitVersion": format!("v1.{minor}")});
+        assert_eq!(check_version(200, &version("33+")).outcome, Outcome::Passed);
+        assert_eq!(check_version(200, &version("20")).outcome, Outcome::Warning);
+        assert_eq!(check_version(404, &json!("what")).outcome, Outcome::Failed);
+        assert_eq!(check_clock(10_000, 13_000).outcome, Outcome::Passed);
+        assert_eq!(check_clock(100_000, 13_000).outcome, Outcome::Warning);
+    }
+
+    #[test]
+    fn nodes_that_the_image_cannot_run_on_are_named() {
+        let node = |name: &str, os: &str, architecture: &str| -> KubeNode {
+            serde_json::from_value(json!({"metadata": {"name": name}, "status": {
+                "conditions": [{"type": "Ready", "status": "True"}],
+                "nodeInfo": {"operatingSystem": os, "architecture": architecture, "bootID": "", "machineID": "",
+                    "containerRuntimeVersion": "", "kernelVersion": "", "kubeProxyVersion": "", "kubeletVersion": "",
+                    "osImage": "", "systemUUID": ""}}}))
+            .expect("a node")
+        };
+        let worst = |nodes: &[KubeNode]| {
+            let checks = check_nodes(nodes);
+            let worst = checks.iter().max_by_key(|check| check.outcome).expect("checks");
+            (worst.outcome, worst.detail.clone())
+        };
+        let linux = node("a", "linux", "amd64");
+        assert_eq!(worst(std::slice::from_ref(&linux)).0, Outcome::Passed);
+        assert_eq!(worst(&[linux.clone(), node("b", "linux", "arm64")]).0, Outcome::Warning);
+        let (outcome, detail) = worst(&[linux.clone(), node("win", "windows", "amd64")]);
+        assert!(outcome == Outcome::Failed && detail.contains("win"), "{detail}");
+        assert_eq!(worst(&[linux, node("c", "linux", "s390x")]).0, Outcome::Failed);
+    }
+}

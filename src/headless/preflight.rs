@@ -1,0 +1,41 @@
+//! `preflight` and `manifests`: what would stop a session, and what one would apply.
+//!
+//! Owns their output. Nothing is created.
+
+use serde_json::json;
+
+use super::{Exit, output};
+use crate::{
+    cli::Format,
+    cluster::Cluster,
+    model::{NodeName, Outcome, PreflightCheck},
+};
+
+/// Runs all checks and prints them.
+pub async fn preflight(cluster: &Cluster, nodes: &[NodeName], format: Format) -> Exit {
+    let checks = cluster.preflight(nodes).await;
+    match format {
+        Format::Json => output::print_json(checks.iter().map(|check| json!(check))),
+        Format::Table => {
+            let rows = |check: &PreflightCheck| {
+                vec![check.outcome.word().to_owned(), check.check.clone(), check.detail.clone()]
+            };
+            output::print_table(&["RESULT", "CHECK", "DETAIL"], &checks.iter().map(rows).collect::<Vec<_>>());
+            for check in checks.iter().filter(|check| !check.fix.is_empty()) {
+                let lines: Vec<String> = check.fix.lines().map(|line| format!("    {line}")).collect();
+                output::say(&format!("{}: {}:\n{}", check.outcome.word(), check.detail, lines.join("\n")));
+            }
+        }
+    }
+    match checks.iter().map(|check| check.outcome).max() {
+        Some(Outcome::NotPermitted) => Exit::NotPermitted,
+        Some(Outcome::Failed) => Exit::Failed,
+        _ => Exit::Done,
+    }
+}
+
+/// Prints YAML as it is.
+pub fn manifests(yaml: &str) -> Exit {
+    output::print(yaml);
+    Exit::Done
+}

@@ -1,0 +1,267 @@
+//! `sessions` and `cleanup`: what earlier sessions have left, and its removal.
+//!
+//! Owns the plan that is shown first, the questions, and what exit code the outcome is.
+
+use std::{
+    io::{BufRead, IsTerminal},
+    time::Duration,
+};
+
+use futures::StreamExt;
+use serde_json::json;
+
+use super::{Exit, output};
+use crate::{
+    cli::{CleanupArgs, Format},
+    cluster::{Connection, Leftover, sessions as find},
+    journal::Journals,
+    model::{Holder, Notice, Removal, SeenObject, SessionId},
+    text::date_and_time,
+};
+
+/// Lists every session that has something left, or is running here.
+pub async fn sessions(current: Result<Connection, Notice>, journals: &Journals, format: Format) -> Exit {
+    let (found, notices) = find_all(current, journals).await;
+    let exit = notices.first().map_or(Exit::Done, Exit::of);
+    let there: Vec<&Leftover> =
+        found.iter().filter(|one| !one.summary.objects.is_empty() || one.summary.holder == Holder::Running).collect();
+    match format {
+        Format::Json => output::print_json(there.iter().map(|one| json!(one.summary))),
+        Format::Table if there.is_empty() => output::say("no session has left anything"),
+        Format::Table => {
+            let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+            let rows: Vec<Vec<String>> = there
+                .iter()
+                .map(|one| {
+                    let summary = &one.summary;
+                    let what = match summary.trouble.as_str() {
+                        "" => format!("{} agents, {} objects", summary.agents(), summary.objects.len()),
+                        trouble => format!("{} objects, unknown: {trouble}", summary.objects.len()),
+                    };
+                    vec![
+                        summary.id.to_string(),
+                        summary.holder.word().to_owned(),
+                        or_dash(summary.owner.clone()),
+                        summary.context.clone(),
+                        or_dash(summary.began.map(date_and_time)),
+                        or_dash(summary.ends.map(date_and_time)),
+                        what,
+                    ]
+                })
+                .collect();
+            output::print_table(&["SESSION", "HOLDER", "OWNER", "CONTEXT", "BEGAN", "ENDS", "LEFT"], &rows);
+        }
+    }
+    exit
+}
+
+/// All sessions; what could not be asked is said and returned. Without a usable context the journals' clusters are
+/// asked all the same.
+async fn find_all(current: Result<Connection, Notice>, journals: &Journals) -> (Vec<Leftover>, Vec<Notice>) {
+    let (current, unusable) = match current {
+        Ok(connection) => (Some(connection), None),
+        Err(notice) => (None, Some(notice)),
+    };
+    let (found, mut notices) = find(current.as_ref(), journals).await;
+    notices.extend(unusable.filter(|_| found.is_empty()));
+    for notice in &notices {
+        output::say(&format!("error: {}", notice.line()));
+    }
+    (found, notices)
+}
+
+/// Removes what is left: plan, question, removal.
+pub async fn cleanup(current: Result<Connection, Notice>, journals: &Journals, arguments: &CleanupArgs) -> Exit {
+    if arguments.forget {
+        return forget(journals, &arguments.sessions);
+    }
+    let here = current.as_ref().ok().map(|connection| connection.context().to_owned());
+    let (found, notices) = find_all(current, journals).await;
+    let (chosen, mut exit) = choose(found, arguments, here.as_deref());
+    if chosen.is_empty() && exit == Exit::Done && !notices.is_empty() {
+        return Exit::of(&notices[0]);
+    }
+    let mut plans = Vec::new();
+    for session in chosen {
+        match session.plan(journals).await {
+            Ok(objects) => plans.push((session, objects)),
+            Err(notice) => {
+                output::say(&format!("error: session {} stays: {}", session.summary.id, notice.line()));
+                exit = Exit::LeftBehind;
+            }
+        }
+    }
+    let planned: usize = plans.iter().map(|(_, objects)| objects.len()).sum();
+    print_plan(&plans, arguments);
+    if arguments.dry_run {
+        return exit;
+    }
+    if planned > 0 && !(arguments.yes || confirmed(&plans, planned)) {
+        output::say("nothing was removed");
+        return Exit::BadUsage;
+    }
+    for (session, objects) in plans {
+        let id = session.summary.id.clone();
+        if session.summary.holder == Holder::Elsewhere && !confirmed_by_id(&session, &id) {
+            output::say(&format!("session {id} stays: its id was not typed"));
+            exit = Exit::LeftBehind;
+        } else if !remove(session, journals, arguments, objects.is_empty()).await {
+            exit = Exit::LeftBehind;
+        }
+    }
+    if planned == 0 && exit == Exit::Done {
+        output::say("there is nothing to do");
+    }
+    exit
+}
+
+/// The sessions that are meant. One that is named and cannot be had is said, and decides the exit code.
+fn choose(found: Vec<Leftover>, arguments: &CleanupArgs, here: Option<&str>) -> (Vec<Leftover>, Exit) {
+    let mut exit = Exit::Done;
+    let mut chosen = Vec::new();
+    for id in &arguments.sessions {
+        match found.iter().find(|one| one.summary.id == *id) {
+            Some(one) if one.summary.holder == Holder::Running => {
+                output::say(&format!("error: session {id} is open in another nodewatch-tui here: quit it there first"));
+                exit = Exit::LeftBehind;
+            }
+            Some(one) => chosen.push(one.clone()),
+            None => output::say(&format!("session {id}: nothing of it is left, here or in a cluster that was asked")),
+        }
+    }
+    if !arguments.sessions.is_empty() {
+        return (chosen, exit);
+    }
+    for one in found {
+        let summary = &one.summary;
+        let (id, owner) = (&summary.id, summary.owner.as_deref().unwrap_or("nobody"));
+        match summary.holder {
+            Holder::Running => output::say(&format!("session {id} is open in another nodewatch-tui here: left alone")),
+            Holder::Elsewhere => {
+                output::say(&format!("session {id} is {owner}'s: left alone; to remove it name it: cleanup {id}"));
+            }
+            // Without --all only what this context leads to.
+            Holder::Detached | Holder::Abandoned if arguments.all || here == Some(summary.context.as_str()) => {
+                chosen.push(one);
+            }
+            Holder::Detached | Holder::Abandoned => {
+                output::say(&format!("session {id} is in context {}: left alone without --all", summary.context));
+            }
+        }
+    }
+    (chosen, exit)
+}
+
+fn print_plan(plans: &[(Leftover, Vec<SeenObject>)], arguments: &CleanupArgs) {
+    let rows = plans.iter().flat_map(|(session, objects)| objects.iter().map(move |seen| (&session.summary, seen)));
+    match arguments.output.format {
+        // What becomes of each is told later, one value an object.
+        Format::Json if !arguments.dry_run => {}
+        Format::Json => output::print_json(rows.map(|(session, seen)| {
+            json!({"session": session.id, "context": session.context, "action": "delete", "object": seen.object,
+                "state": seen.state})
+        })),
+        Format::Table => {
+            let rows: Vec<Vec<String>> = rows
+                .map(|(session, seen)| {
+                    vec![
+                        session.id.to_string(),
+                        session.context.clone(),
+                        seen.object.kind.word().to_owned(),
+                        seen.object.namespace.clone().unwrap_or_else(|| "-".to_owned()),
+                        seen.object.name.clone(),
+                        seen.object.uid.clone().unwrap_or_default(),
+                        seen.state.clone(),
+                    ]
+                })
+                .collect();
+            if !rows.is_empty() {
+                output::print_table(&["SESSION", "CONTEXT", "DELETE", "NAMESPACE", "NAME", "UID", "STATE"], &rows);
+            }
+        }
+    }
+}
+
+fn confirmed(plans: &[(Leftover, Vec<SeenObject>)], planned: usize) -> bool {
+    // Sessions of other laptops are asked about one by one.
+    if plans.iter().all(|(session, _)| session.summary.holder == Holder::Elsewhere) {
+        return true;
+    }
+    if !std::io::stdin().is_terminal() {
+        output::say("error: there is nobody to ask: say --yes, or --dry-run to see the plan only");
+        return false;
+    }
+    output::say(&format!("Remove these {planned} objects? [y/N]"));
+    matches!(answer().as_str(), "y" | "Y" | "yes")
+}
+
+/// Somebody else may be working with it: `--yes` does not speak for them.
+fn confirmed_by_id(session: &Leftover, id: &SessionId) -> bool {
+    let summary = &session.summary;
+    let owner = summary.owner.as_deref().unwrap_or("nobody says who");
+    let began = summary.began.map_or_else(|| "at an unknown time".to_owned(), date_and_time);
+    output::say(&format!("Session {id} was begun by {owner} {began}, not on this laptop. Type its id to remove it:"));
+    answer() == id.as_str()
+}
+
+fn answer() -> String {
+    let mut line = String::new();
+    // No answer is no.
+    let _ = std::io::stdin().lock().read_line(&mut line);
+    line.trim().to_owned()
+}
+
+/// True when everything was seen gone.
+async fn remove(session: Leftover, journals: &Journals, arguments: &CleanupArgs, quiet: bool) -> bool {
+    let id = session.summary.id.clone();
+    let patience: Duration = arguments.timeout;
+    let mut removals = session.remove(journals.clone(), patience);
+    let mut all_gone = true;
+    let mut gone = 0;
+    while let Some(removal) = removals.next().await {
+        let (object, outcome, reason) = match &removal {
+            Removal::Gone(object) => {
+                gone += 1;
+                (object, "removed", "")
+            }
+            Removal::Kept(object) => (object, "kept", ""),
+            Removal::Failed(object, reason) => (object, "left", reason.as_str()),
+            Removal::Refused(notice) => {
+                output::say(&format!("error: session {id} stays: {}", notice.line()));
+                all_gone = false;
+                continue;
+            }
+            Removal::Removing(_) | Removal::Finished => continue,
+        };
+        all_gone &= outcome != "left";
+        match arguments.output.format {
+            Format::Json => output::print_json(
+                [json!({"session": id, "object": object, "outcome": outcome, "reason": reason})].into_iter(),
+            ),
+            // An object that was gone before is no news.
+            Format::Table if quiet && reason.is_empty() => {}
+            Format::Table if reason.is_empty() => output::say(&format!("{outcome}  {}", object.text())),
+            Format::Table => output::say(&format!("LEFT  {}: {reason}", object.text())),
+        }
+    }
+    if !quiet && all_gone {
+        output::say(&format!("session {id}: {gone} objects were seen gone, nothing is left"));
+    }
+    all_gone
+}
+
+/// Drops journals of clusters that are gone for good.
+fn forget(journals: &Journals, sessions: &[SessionId]) -> Exit {
+    let mut exit = Exit::Done;
+    for id in sessions {
+        match journals.forget(id) {
+            Ok(()) => output::say(&format!("session {id} is forgotten here; nothing was removed from its cluster")),
+            Err(error) => {
+                let notice = error.notice(format!("session {id} is not forgotten"));
+                output::say(&format!("error: {}", notice.line()));
+                exit = Exit::of(&notice);
+            }
+        }
+    }
+    exit
+}

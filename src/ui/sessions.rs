@@ -1,0 +1,102 @@
+//! Other sessions, and texts that must be typed before something grave.
+
+use ratatui::{
+    Frame,
+    layout::Rect,
+    text::{Line, Span},
+};
+
+use super::{
+    Theme,
+    widgets::{dialog, fit, key_line, scrolled, wrapped, wrapped_lines},
+};
+use crate::{
+    app::{
+        Action, App,
+        sessions::{Purpose, Sessions, Sweep, Typed},
+    },
+    model::{Holder, SessionSummary},
+    text::{date_and_time, visible},
+};
+
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, sessions: &Sessions, theme: &Theme) {
+    let size = (90.min(area.width.saturating_sub(2)), (sessions.rows.len() as u16 * 3 + 6).min(area.height));
+    let inside = dialog(frame, area, size, "Other sessions in this cluster", theme);
+    let mut lines = vec![Line::styled(" SESSION   HOLDER    OWNER", theme.title)];
+    for (index, (session, sweep)) in sessions.rows.iter().enumerate() {
+        let style = if index == sessions.cursor { theme.selected } else { theme.plain };
+        let cursor = if index == sessions.cursor { ">" } else { " " };
+        let owner = visible(session.owner.as_deref().unwrap_or("nobody says who"));
+        let head = format!("{cursor}{}  {} {owner}", session.id, fit(session.holder.word(), 9));
+        lines.push(Line::styled(head, style));
+        lines.push(Line::styled(format!("           {}", times(session, app.now)), theme.dim));
+        let (word, style) = match sweep {
+            Sweep::Not => (what_is_left(session), theme.plain),
+            Sweep::Running(left) => (format!("removing, {left} not yet seen gone"), theme.accent),
+            Sweep::Gone => ("everything was seen gone".to_owned(), theme.good),
+            Sweep::Failed(reason) => (format!("LEFT: {reason}"), theme.bad),
+        };
+        lines.extend(wrapped_lines(&word, 11, usize::from(inside.width), style));
+    }
+    let body = Rect { height: inside.height.saturating_sub(1), ..inside };
+    let first = (sessions.cursor * 3).saturating_sub(usize::from(body.height).saturating_sub(4));
+    scrolled(frame, body, lines, first);
+    let bottom = Rect { y: inside.bottom().saturating_sub(1), height: inside.height.min(1), ..inside };
+    let here = sessions.rows.get(sessions.cursor).is_none_or(|(session, _)| session.holder != Holder::Elsewhere);
+    let keys: &[(Action, &str)] = if here {
+        &[(Action::Open, "attach"), (Action::Remove, "remove"), (Action::Back, "later")]
+    } else {
+        &[(Action::Remove, "remove (asks for its id)"), (Action::Back, "later")]
+    };
+    frame.render_widget(key_line(keys, theme), bottom);
+}
+
+fn times(session: &SessionSummary, now: u64) -> String {
+    let began = session.began.map_or_else(|| "nobody says when".to_owned(), date_and_time);
+    let ends = match session.ends {
+        Some(ends) if ends > now => format!(", ends {}", date_and_time(ends)),
+        Some(ends) => format!(", ended {}", date_and_time(ends)),
+        None => String::new(),
+    };
+    format!("began {began}{ends}")
+}
+
+fn what_is_left(session: &SessionSummary) -> String {
+    match (session.agents(), session.objects.len()) {
+        (0, others) => format!("no agent, {others} other objects"),
+        (agents, all) => format!("{agents} agents, {} other objects", all - agents),
+    }
+}
+
+pub(super) fn typed(frame: &mut Frame<'_>, area: Rect, typed: &Typed, theme: &Theme) {
+    let (title, text) = match &typed.purpose {
+        Purpose::Deploy { context, nodes } => (
+            "A guarded context",
+            format!("Agents on {} nodes of {}.\nType the context's name to deploy:", nodes.len(), visible(context)),
+        ),
+        Purpose::Sweep(id) => (
+            "Another laptop's session",
+            format!("Somebody may be working with {id}.\nType its id to remove it with its agents and captures:"),
+        ),
+        Purpose::Budget => (
+            "The session's end",
+            "Agents end by themselves so long from now, as in 30m or 8h.\nCaptures are not disturbed.".to_owned(),
+        ),
+    };
+    let inside = dialog(frame, area, (64, 9), title, theme);
+    let text_area = Rect { height: inside.height.min(3), ..inside };
+    frame.render_widget(wrapped(&text), text_area);
+    let row = |at: u16| Rect { y: inside.y + at, height: u16::from(inside.height > at), ..inside };
+    frame.render_widget(
+        Line::from(vec![Span::styled("> ", theme.key), Span::raw(visible(typed.input.value()))]),
+        row(3),
+    );
+    if let Some(error) = &typed.error {
+        frame.render_widget(Line::styled(visible(error), theme.bad), row(4));
+    }
+    frame.render_widget(key_line(&[(Action::Open, "yes"), (Action::Back, "no")], theme), row(6));
+    let column = inside.x + 2 + typed.input.visual_cursor() as u16;
+    if column < inside.right() && inside.height > 3 {
+        frame.set_cursor_position((column, inside.y + 3));
+    }
+}

@@ -1,0 +1,200 @@
+//! An API server in memory: objects by their paths, and a script that may answer before them.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use http::{Method, Request, Response};
+use kube::client::{Body, ClientBuilder};
+use serde_json::{Value, json};
+
+/// The way to a server.
+pub type Stack = ClientBuilder<tower_test::mock::Mock<Request<Body>, Response<Body>>>;
+
+/// One call as the server got it.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub method: Method,
+    pub path: String,
+    pub query: String,
+    pub body: Value,
+}
+
+#[derive(Default)]
+pub struct State {
+    /// By path, as in `/api/v1/namespaces/x`.
+    pub objects: BTreeMap<String, Value>,
+    pub calls: Vec<Call>,
+    pub in_flight: usize,
+    pub most_in_flight: usize,
+    uids: usize,
+}
+
+#[derive(Clone, Default)]
+pub struct Server {
+    state: Arc<Mutex<State>>,
+}
+
+pub fn refusal(code: u16, reason: &str, message: &str) -> (u16, Value) {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "metadata": {},
+        "code": code, "reason": reason, "message": message});
+    (code, status)
+}
+
+impl Server {
+    /// A server with `kube-system`, and the way to it. Watches are left unanswered, as quiet ones are.
+    pub fn start(mut script: impl FnMut(&Call) -> Option<(u16, Value)> + Send + 'static) -> (Self, Stack) {
+        let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+        let server = Self::default();
+        server.put("/api/v1/namespaces/kube-system", json!({"metadata": {"name": "kube-system", "uid": "cluster-1"}}));
+        let ours = server.clone();
+        tokio::spawn(async move {
+            let mut unanswered = Vec::new();
+            while let Some((request, respond)) = handle.next_request().await {
+                let (parts, body) = request.into_parts();
+                let body = body.collect_bytes().await.expect("a body");
+                let call = Call {
+                    method: parts.method,
+                    path: parts.uri.path().to_owned(),
+                    query: parts.uri.query().unwrap_or_default().to_owned(),
+                    body: serde_json::from_slice(&body).unwrap_or_default(),
+                };
+                if call.query.contains("watch=true") {
+                    unanswered.push(respond);
+                    continue;
+                }
+                let (code, value) = script(&call).unwrap_or_else(|| ours.lock().answer(&call));
+                {
+                    let mut state = ours.lock();
+                    state.calls.push(call);
+                    state.in_flight += 1;
+                    state.most_in_flight = state.most_in_flight.max(state.in_flight);
+                }
+                let ours = ours.clone();
+                tokio::spawn(async move {
+                    // As long as an answer takes to arrive, others may be asked for.
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                    ours.lock().in_flight -= 1;
+                    let body = Body::from(value.to_string().into_bytes());
+                    respond.send_response(Response::builder().status(code).body(body).expect("a response"));
+                });
+            }
+        });
+        (server, ClientBuilder::new(service, "default"))
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("whole")
+    }
+
+    pub fn put(&self, path: &str, object: Value) {
+        self.lock().objects.insert(path.to_owned(), object);
+    }
+
+    /// Calls with that method, as paths.
+    pub fn called(&self, method: &Method) -> Vec<String> {
+        self.lock().calls.iter().filter(|call| call.method == method).map(|call| call.path.clone()).collect()
+    }
+}
+
+impl State {
+    fn answer(&mut self, call: &Call) -> (u16, Value) {
+        match (call.method.as_str(), call.path.as_str()) {
+            ("POST", path) if path.ends_with("selfsubjectaccessreviews") => {
+                let mut review = call.body.clone();
+                review["status"] = json!({"allowed": true});
+                (201, review)
+            }
+            ("GET", "/version") => (200, json!({"major": "1", "minor": "33", "gitVersion": "v1.33.1"})),
+            ("GET", "/api") => {
+                (200, json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}))
+            }
+            ("GET", "/apis") => (200, json!({"kind": "APIGroupList", "groups": []})),
+            ("GET", "/api/v1") => (
+                200,
+                json!({"kind": "APIResourceList", "groupVersion": "v1", "resources": [
+                {"name": "configmaps", "kind": "ConfigMap", "singularName": "", "namespaced": true,
+                 "verbs": ["create", "delete", "list"]}]}),
+            ),
+            ("POST", path) => {
+                if call.query.contains("dryRun") {
+                    return (201, call.body.clone());
+                }
+                let name = call.body["metadata"]["name"].as_str().unwrap_or_default();
+                let path = format!("{path}/{name}");
+                if self.objects.contains_key(&path) {
+                    return refusal(409, "AlreadyExists", "there is one already");
+                }
+                self.uids += 1;
+                let mut object = call.body.clone();
+                object["metadata"]["uid"] = json!(format!("uid-{}", self.uids));
+                self.objects.insert(path, object.clone());
+                (201, object)
+            }
+            ("DELETE", path) => {
+                let Some(object) = self.objects.get(path) else { return refusal(404, "NotFound", "not found") };
+                let wanted = &call.body["preconditions"]["uid"];
+                if *wanted != object["metadata"]["uid"] {
+                    return refusal(409, "Conflict", "Precondition failed: UID in precondition differs");
+                }
+                let object = object.clone();
+                let below = format!("{path}/");
+                let inside = format!("/{}/", path.trim_start_matches("/api/v1/"));
+                self.objects.retain(|known, _| known != path && !known.starts_with(&below) && !known.contains(&inside));
+                (200, object)
+            }
+            ("PATCH", path) => match self.objects.get_mut(path) {
+                None => refusal(404, "NotFound", "not found"),
+                Some(object) => {
+                    merge(object, &call.body);
+                    (200, object.clone())
+                }
+            },
+            ("GET", path) => match self.objects.get(path) {
+                Some(object) => (200, object.clone()),
+                None if is_list(path) => (200, self.list(call)),
+                None => refusal(404, "NotFound", "not found"),
+            },
+            _ => refusal(405, "MethodNotAllowed", "no such thing"),
+        }
+    }
+
+    fn list(&self, call: &Call) -> Value {
+        let (parent, plural) = call.path.rsplit_once('/').expect("a path");
+        let label = call.query.split('&').find_map(|part| part.strip_prefix("labelSelector="));
+        let label = label.map(|label| label.replace("%2F", "/").replace("%3D", "="));
+        let items = self.objects.iter().filter(|(path, object)| {
+            let (collection, _) = path.rsplit_once('/').expect("a path");
+            let here = if parent.contains("/namespaces/") || plural == "namespaces" {
+                collection == call.path
+            } else {
+                collection.ends_with(&format!("/{plural}"))
+            };
+            let chosen = label
+                .as_deref()
+                .and_then(|label| label.split_once('='))
+                .is_none_or(|(key, value)| object["metadata"]["labels"][key] == value);
+            here && chosen
+        });
+        let items: Vec<&Value> = items.map(|(_, object)| object).collect();
+        json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items})
+    }
+}
+
+fn is_list(path: &str) -> bool {
+    let kinds = ["namespaces", "nodes", "pods", "events", "serviceaccounts", "jobs", "configmaps"];
+    kinds.iter().any(|kind| path.ends_with(&format!("/{kind}")))
+}
+
+fn merge(into: &mut Value, patch: &Value) {
+    match (into, patch) {
+        (Value::Object(into), Value::Object(patch)) => {
+            for (key, value) in patch {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, patch) => *into = patch.clone(),
+    }
+}
