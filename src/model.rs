@@ -313,6 +313,11 @@ pub struct MadeObject {
 }
 
 impl MadeObject {
+    /// An agent's Job, not the reaper's.
+    pub fn is_agent(&self) -> bool {
+        self.kind == Kind::Job && self.name.starts_with("agent-")
+    }
+
     /// The same object, as far as anyone can tell without UIDs.
     pub fn is_named_as(&self, other: &Self) -> bool {
         (self.kind, &self.namespace, &self.name) == (other.kind, &other.namespace, &other.name)
@@ -376,7 +381,7 @@ pub struct SessionSummary {
 impl SessionSummary {
     /// How many agents it has.
     pub fn agents(&self) -> usize {
-        self.objects.iter().filter(|seen| seen.object.kind == Kind::Job).count()
+        self.objects.iter().filter(|seen| seen.object.is_agent()).count()
     }
 }
 

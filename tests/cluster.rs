@@ -107,7 +107,7 @@ fn a_node_without_room_says_so_and_the_other_goes_on() {
 #[test]
 #[ignore = "needs a cluster: make test-cluster"]
 fn the_manifests_are_what_kubectl_takes() {
-    for file in ["namespace", "service-account", "agent-job"] {
+    for file in ["namespace", "service-account", "agent-job", "reaper", "operator-rbac"] {
         let path = format!("{}/manifests/{file}.yaml", env!("CARGO_MANIFEST_DIR"));
         kubectl(&["apply", "--dry-run=client", "--validate=true", "-f", &path]);
     }
@@ -258,6 +258,7 @@ fn a_first_session_by_keys_at_80x24() {
     tmux.until("here, checked");
     tmux.keys(&["q"]);
     tmux.until("remove everything");
+    tmux.until("its pod is there");
     tmux.keys(&["Enter"]);
     let screen = tmux.until("EXIT ");
     assert!(screen.contains("EXIT 0"), "{screen}");

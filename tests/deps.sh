@@ -5,14 +5,14 @@ set -euo pipefail
 declare -A package=(
   [pcap.h]=libpcap-dev [cc]=gcc [tshark]=tshark [tcpdump]=tcpdump [ip]=iproute2 [setpriv]=util-linux [tmux]=tmux
   [etcd]=etcd-server [containerd]=containerd [runc]=runc [openssl]=openssl [setcap]=libcap2-bin [python3]=python3
-  [bridge]=containernetworking-plugins [pkill]=procps [kubectl]=kubernetes-client
+  [bridge]=containernetworking-plugins [pkill]=procps [socat]=socat [kubectl]=kubernetes-client
 )
 case ${1:?} in
   build) wanted=(cc pcap.h) ;;
   test) wanted=(cc pcap.h tshark tcpdump ip setpriv tmux) ;;
   cluster)
     wanted=(setcap python3 kubectl)
-    [ -n "${KUBECONFIG:-}" ] || wanted+=(etcd containerd runc openssl bridge pkill)
+    [ -n "${KUBECONFIG:-}" ] || wanted+=(etcd containerd runc openssl bridge pkill socat)
     ;;
   *) exit 2 ;;
 esac

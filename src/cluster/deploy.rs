@@ -9,10 +9,11 @@ use kube::{
     ResourceExt,
     api::{Api, DynamicObject, PostParams},
 };
+use tokio::time::sleep;
 
 use super::{
     Cluster, PARALLEL,
-    error::{Attempt, notice},
+    error::{Attempt, Patience, notice},
     follow::{Progress, follow},
     header, identity, kinds, lock,
     objects::{Draft, ManifestError, SESSION_LABEL, Session},
@@ -24,6 +25,10 @@ use crate::{
     model::{DeployProgress, Kind, MadeObject, NodeName, Notice},
     site::produce,
 };
+
+/// A creation is tried again for this long when the server cannot be reached.
+const UNREACHABLE: Duration = Duration::from_secs(30);
+const TRY_EVERY: Duration = Duration::from_millis(500);
 
 /// Deploys, and for the first deployment of a session goes on to follow all its pods.
 pub(super) fn deploy(cluster: Cluster, nodes: Vec<NodeName>) -> BoxStream<'static, (NodeName, DeployProgress)> {
@@ -72,10 +77,7 @@ async fn make_base(cluster: &Cluster, nodes: &[NodeName]) -> Result<(), Notice> 
     if cluster.settings.namespace.is_none() && has(Kind::Namespace, &namespace).is_none() {
         create(cluster, &journal, with_session(cluster, |session| session.namespace())?).await?;
     }
-    let account = with_session(cluster, |session| session.service_account())?;
-    if has(Kind::ServiceAccount, &account.object.name).is_none() {
-        create(cluster, &journal, account).await?;
-    }
+    // As early as can be: from here on nothing is left without the laptop.
     if cluster.settings.reaper
         && let Some(MadeObject { uid: Some(uid), .. }) = has(Kind::Namespace, &namespace)
     {
@@ -84,6 +86,10 @@ async fn make_base(cluster: &Cluster, nodes: &[NodeName]) -> Result<(), Notice> 
                 create(cluster, &journal, draft).await?;
             }
         }
+    }
+    let account = with_session(cluster, |session| session.service_account())?;
+    if has(Kind::ServiceAccount, &account.object.name).is_none() {
+        create(cluster, &journal, account).await?;
     }
     Ok(())
 }
@@ -172,9 +178,14 @@ async fn made_or_known(
     object: &DynamicObject,
     cluster: &Cluster,
 ) -> Result<DynamicObject, kube::Error> {
-    let refused = match api.create(&PostParams::default(), object).await {
-        Err(kube::Error::Api(status)) if status.code == 409 => kube::Error::Api(status),
-        outcome => return outcome,
+    let server = Patience::default();
+    let attempt = Attempt { what: String::new(), rights: "" };
+    let refused = loop {
+        match api.create(&PostParams::default(), object).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => break kube::Error::Api(status),
+            Err(error) if server.permits(notice(&attempt, &error).failure, UNREACHABLE) => sleep(TRY_EVERY).await,
+            outcome => return outcome,
+        }
     };
     let found = api.get_opt(&object.name_any()).await?;
     let ours =

@@ -1,8 +1,14 @@
 //! The API server's refusals as notices: what happened, why, what to do.
 //!
-//! Owns the wording and the kind of failure. Pure.
+//! Owns the wording, the kind of failure, and which of them pass by themselves.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use kube::{Error, client::AuthError, runtime::watcher};
+use tokio::time::Instant;
 
 use crate::{
     model::{Failure, Notice},
@@ -35,6 +41,46 @@ pub(super) fn notice(attempt: &Attempt, error: &Error) -> Notice {
             "check the network, the VPN and the kubeconfig's server address (kubectl cluster-info)",
         )
         .of(Failure::Unreachable),
+    }
+}
+
+/// A server that was away refuses everything for a moment before it has read who may do what.
+const COMING_BACK: Duration = Duration::from_secs(15);
+
+/// Which failed calls are worth trying again, and for how long.
+#[derive(Debug, Default)]
+pub(super) struct Patience {
+    /// The first failure of a row, and the last one that was not a refusal.
+    trouble: Mutex<Option<(Instant, Instant)>>,
+}
+
+impl Patience {
+    /// Whether to try again after this failure, which began to be tried so long ago at most.
+    pub fn permits(&self, failure: Failure, at_most: Duration) -> bool {
+        let now = Instant::now();
+        // Both times are set in one go, so they are whole even if a holder panicked.
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match (failure, *trouble) {
+            (passing, known) if passing.is_passing() => {
+                let first = known.map_or(now, |(first, _)| first);
+                *trouble = Some((first, now));
+                now - first < at_most
+            }
+            (Failure::NotPermitted, Some((_, last))) => now - last < COMING_BACK,
+            _ => false,
+        }
+    }
+
+    /// A call has worked: the next trouble is another one.
+    pub fn worked(&self) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((first, last)) = &mut *trouble {
+            // Refusals may still follow for a moment.
+            *first = Instant::now();
+            if last.elapsed() > COMING_BACK {
+                *trouble = None;
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Owns the watches of pods and events, and taking up a session that was begun earlier.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream};
 use k8s_openapi::api::core::v1::{Event as KubeEvent, Pod};
@@ -11,7 +11,7 @@ use kube::{
     api::Api,
     runtime::{WatchStreamExt, watcher},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     Cluster,
@@ -19,11 +19,14 @@ use super::{
     inventory, lock, objects, progress,
 };
 use crate::{
-    model::{DeployProgress, Failure, Kind, NodeName, Notice},
+    model::{DeployProgress, Failure, Kind, MadeObject, NodeName, Notice},
     site::produce,
 };
 
 pub(super) type Progress = mpsc::Sender<(NodeName, DeployProgress)>;
+
+/// A watch that is refused for so long will be refused for good: a server that comes back refuses for a moment.
+const REFUSED_FOR: Duration = Duration::from_secs(10);
 
 /// Follows the pods, unless somebody does already.
 pub(super) async fn follow(cluster: &Cluster, tell: &Progress) {
@@ -65,8 +68,7 @@ pub(super) fn attach(cluster: Cluster) -> BoxStream<'static, (NodeName, DeployPr
 
 /// Nodes that the journal has a Job for.
 fn known_nodes(cluster: &Cluster) -> Vec<NodeName> {
-    let jobs =
-        cluster.made().into_iter().filter(|object| object.kind == Kind::Job && object.name.starts_with("agent-"));
+    let jobs = cluster.made().into_iter().filter(MadeObject::is_agent);
     let mut nodes: Vec<NodeName> = jobs.map(|job| NodeName(job.purpose)).collect();
     nodes.sort();
     nodes.dedup();
@@ -81,13 +83,20 @@ fn session_objects(cluster: &Cluster) -> watcher::Config {
 async fn follow_pods(cluster: &Cluster, tell: &Progress) {
     let api: Api<Pod> = Api::namespaced(cluster.client().clone(), &cluster.namespace());
     let mut pods = watcher(api, session_objects(cluster)).default_backoff().boxed();
+    let mut refused: Option<Instant> = None;
     while let Some(event) = pods.next().await {
         let told = match event {
             Ok(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod)) => pod_changed(cluster, &pod, false),
             Ok(watcher::Event::Delete(pod)) => pod_changed(cluster, &pod, true),
-            Ok(watcher::Event::Init | watcher::Event::InitDone) => None,
+            Ok(watcher::Event::Init) => None,
+            Ok(watcher::Event::InitDone) => {
+                refused = None;
+                None
+            }
             Err(error) => {
-                if let Some(notice) = lasting(cluster, &error) {
+                if let Some(notice) = lasting(cluster, &error)
+                    && refused.get_or_insert_with(Instant::now).elapsed() > REFUSED_FOR
+                {
                     for node in waiting_nodes(cluster) {
                         let _ = tell.send((node, DeployProgress::Failed(notice.clone()))).await;
                     }
@@ -103,7 +112,7 @@ async fn follow_pods(cluster: &Cluster, tell: &Progress) {
     }
 }
 
-/// A watch that is refused will be refused again; one that was cut comes back by itself.
+/// One that was cut comes back by itself.
 fn lasting(cluster: &Cluster, error: &watcher::Error) -> Option<Notice> {
     let what = format!("watch the agents' pods in {}", cluster.namespace());
     let notice = watch_notice(&Attempt { what, rights: "list and watch on pods" }, error);

@@ -2,22 +2,21 @@
 //!
 //! Owns the order, the preconditions and the patience. The same for the guided exit and for leftovers of any session.
 
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream, stream::BoxStream};
 use kube::{
     Client, Error, ResourceExt,
     api::{DeleteParams, ListParams, ObjectMeta, Preconditions, PropagationPolicy},
 };
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
 
 use super::{
     PARALLEL,
-    error::{Attempt, notice},
+    error::{Attempt, Patience, notice},
     identity,
     inventory::{Places, Seen, look},
     kinds,
@@ -67,7 +66,7 @@ enum Claim {
 /// Removes what is not to be kept, ending with [`Removal::Finished`].
 pub(super) fn remove(scope: Scope, keep: Keep) -> BoxStream<'static, Removal> {
     produce(move |tell| async move {
-        let work = Work { scope, tell };
+        let work = Work { scope, tell, server: Patience::default() };
         if let Err(notice) = work.run(&keep).await {
             work.tell(Removal::Refused(notice)).await;
         }
@@ -120,6 +119,8 @@ fn claims(known: &[MadeObject], seen: &[Seen], session: &SessionId) -> Vec<(Made
 struct Work {
     scope: Scope,
     tell: mpsc::Sender<Removal>,
+    /// With the server.
+    server: Patience,
 }
 
 impl Work {
@@ -227,7 +228,6 @@ impl Work {
             ..DeleteParams::default()
         };
         let api = kinds::api(&self.scope.client, object.kind, object.namespace.as_deref());
-        let began = Instant::now();
         loop {
             match api.delete(&object.name, &parameters).await {
                 Ok(_) => return Ok(true),
@@ -238,9 +238,9 @@ impl Work {
                 Err(Error::Api(status)) if status.code == 409 => return Ok(true),
                 Err(error) => {
                     let what = format!("delete {} {}", object.kind.word(), object.name);
-                    let line = notice(&Attempt { what, rights: delete_right(object.kind) }, &error).line();
-                    if lasting(&error) || began.elapsed() >= UNREACHABLE {
-                        return Err(line);
+                    let notice = notice(&Attempt { what, rights: delete_right(object.kind) }, &error);
+                    if !self.server.permits(notice.failure, UNREACHABLE) {
+                        return Err(notice.line());
                     }
                     sleep(LOOK_EVERY).await;
                 }
@@ -252,13 +252,12 @@ impl Work {
     async fn until_gone(&self, mut waiting: Vec<MadeObject>) -> bool {
         let began = Instant::now();
         let mut pause = LOOK_EVERY;
-        let mut unreachable: Option<Instant> = None;
         while !waiting.is_empty() {
             sleep(pause).await;
             pause = (pause * 5 / 4).min(LOOK_AT_LEAST_EVERY);
             let reason = match self.still_there(&waiting).await {
                 Ok(there) => {
-                    unreachable = None;
+                    self.server.worked();
                     let (still, gone): (Vec<_>, Vec<_>) = waiting
                         .into_iter()
                         .partition(|object| there.iter().any(|(uid, _)| Some(uid) == object.uid.as_ref()));
@@ -279,10 +278,7 @@ impl Work {
                     }
                     return true;
                 }
-                Err(notice) if unreachable.get_or_insert_with(Instant::now).elapsed() < UNREACHABLE => {
-                    drop(notice);
-                    continue;
-                }
+                Err(notice) if self.server.permits(notice.failure, UNREACHABLE) => continue,
                 Err(notice) => notice.line(),
             };
             for object in std::mem::take(&mut waiting) {
@@ -323,13 +319,13 @@ impl Work {
         &self,
         mut work: impl FnMut() -> F,
     ) -> Result<T, Notice> {
-        let began = Instant::now();
         loop {
             match work().await {
-                Err(notice) if notice.failure.is_passing() && began.elapsed() < UNREACHABLE => {
-                    sleep(LOOK_EVERY * 2).await;
+                Err(notice) if self.server.permits(notice.failure, UNREACHABLE) => sleep(LOOK_EVERY * 2).await,
+                done => {
+                    self.server.worked();
+                    return done;
                 }
-                done => return done,
             }
         }
     }
@@ -387,15 +383,6 @@ fn namespace_held_by(data: &serde_json::Value) -> Option<String> {
         .filter_map(|condition| condition["message"].as_str())
         .collect();
     (!messages.is_empty()).then(|| format!(": {}", messages.join("; ")))
-}
-
-/// A refusal will be one again; what is cut or busy may not be.
-fn lasting(error: &Error) -> bool {
-    match error {
-        Error::Api(status) => (400..500).contains(&status.code) && status.code != 409 && status.code != 429,
-        Error::Auth(_) => true,
-        _ => false,
-    }
 }
 
 #[cfg(test)]

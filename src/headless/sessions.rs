@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use serde_json::json;
 
 use super::{Exit, output};
@@ -18,6 +18,9 @@ use crate::{
     model::{Holder, Notice, Removal, SeenObject, SessionId},
     text::date_and_time,
 };
+
+/// Sessions removed at once: each is mostly waiting.
+const AT_ONCE: usize = 4;
 
 /// Lists every session that has something left, or is running here.
 pub async fn sessions(current: Result<Connection, Notice>, journals: &Journals, format: Format) -> Exit {
@@ -100,14 +103,19 @@ pub async fn cleanup(current: Result<Connection, Notice>, journals: &Journals, a
         output::say("nothing was removed");
         return Exit::BadUsage;
     }
+    let mut removals = Vec::new();
     for (session, objects) in plans {
         let id = session.summary.id.clone();
         if session.summary.holder == Holder::Elsewhere && !confirmed_by_id(&session, &id) {
             output::say(&format!("session {id} stays: its id was not typed"));
             exit = Exit::LeftBehind;
-        } else if !remove(session, journals, arguments, objects.is_empty()).await {
-            exit = Exit::LeftBehind;
+        } else {
+            removals.push(remove(session, journals, arguments, objects.is_empty()));
         }
+    }
+    let outcomes: Vec<bool> = stream::iter(removals).buffer_unordered(AT_ONCE).collect().await;
+    if outcomes.contains(&false) {
+        exit = Exit::LeftBehind;
     }
     if planned == 0 && exit == Exit::Done {
         output::say("there is nothing to do");

@@ -28,9 +28,12 @@ else
   # Processes of this cluster may be killed and started by the tests.
   export NODEWATCH_TEST_CLUSTER="$here/cluster.sh"
 fi
+# The program under test runs as somebody with no more than manifests/operator-rbac.yaml.
+export NODEWATCH_OPERATOR_KUBECONFIG=${CLUSTER_DIR%/}-operator.kubeconfig
+"$here/operator.sh" "$NODEWATCH_OPERATOR_KUBECONFIG"
 if [ "${1:-}" = up ]; then
-  echo "export KUBECONFIG=$KUBECONFIG NODEWATCH_IMAGE=$image"
+  echo "export KUBECONFIG=$KUBECONFIG NODEWATCH_IMAGE=$NODEWATCH_IMAGE"
   exit 0
 fi
 # One at a time: they share two nodes.
-cargo nextest run --workspace --run-ignored only -E 'binary(cluster)' --test-threads 1 --no-fail-fast
+cargo nextest run --workspace --run-ignored only -E 'binary(cluster) | binary(leaks)' --test-threads 1 --no-fail-fast

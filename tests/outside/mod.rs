@@ -11,13 +11,37 @@ use std::{
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_nodewatch-tui");
 
+/// The state folder of this test alone.
+pub fn state() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("state-{}", std::process::id()))
+}
+
+/// Somebody with no more rights than `manifests/operator-rbac.yaml`, where the tests have made one.
+pub fn operator() -> Option<PathBuf> {
+    std::env::var_os("NODEWATCH_OPERATOR_KUBECONFIG").map(PathBuf::from)
+}
+
+/// The program as that user, with a state folder of its own.
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    as_operator(&mut command).args(arguments);
+    command
+}
+
+fn as_operator(command: &mut Command) -> &mut Command {
+    if let Some(operator) = operator() {
+        command.env("KUBECONFIG", operator);
+    }
+    command.env("XDG_STATE_HOME", state()).env("XDG_CONFIG_HOME", state())
+}
+
 pub fn run(arguments: &[&str]) -> Output {
-    Command::new(PROGRAM).args(arguments).output().expect("the program starts")
+    command(arguments).stdin(Stdio::null()).output().expect("the program starts")
 }
 
 pub fn program(arguments: &[&str]) -> Child {
-    Command::new(PROGRAM)
-        .args(arguments)
+    command(arguments)
+        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -172,11 +196,14 @@ pub struct Tmux {
 impl Tmux {
     pub fn start(width: u16, height: u16, arguments: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let name = format!("nodewatch-test-{}-{width}", std::process::id());
+        static STARTED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        let number = STARTED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let name = format!("nodewatch-test-{}-{number}", std::process::id());
         let command = format!("LANG=C.UTF-8 {PROGRAM} {arguments}; echo EXIT $?; sleep 600");
         let size = [width.to_string(), height.to_string()];
         // A server of its own: one that runs already would give its own environment.
-        let started = Command::new("tmux")
+        let mut tmux = Command::new("tmux");
+        let started = as_operator(&mut tmux)
             .args(["-L", &name, "-u", "new-session", "-d", "-s", &name, "-x", &size[0], "-y", &size[1], "-c"])
             .arg(folder.path())
             .arg(command)
