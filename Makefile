@@ -43,6 +43,7 @@ bench: deps ## speed and memory beside ss, tcpdump; with a cluster up, the first
 	cargo build --release --quiet --workspace
 	cargo bench --quiet -p nodewatch-agent --bench node
 	cargo bench --quiet -p nodewatch-tui --bench screens
+	cargo bench --quiet -p nodewatch-tui --bench cluster
 	tests/cluster/first-packet.sh
 
 image: ## the agent image, static, from scratch

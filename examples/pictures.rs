@@ -23,7 +23,7 @@ fn main() -> std::io::Result<()> {
     let mut app = sample::busy();
     app.view = nodewatch_tui::app::View::Capture;
     std::fs::write(folder.join("nodes.svg"), svg(&frame(&app)))?;
-    sample::feed(&mut app, [Event::Action(Action::Quit)]);
+    sample::feed(&mut app, [Event::Action(Action::Quit), sample::stock()]);
     std::fs::write(folder.join("exit.svg"), svg(&frame(&app)))
 }
 

@@ -48,8 +48,23 @@ fn a_word_that_is_no_such_thing_is_named() {
         (["nodes", "--local", "-o", "xml"], "xml"),
         (["nodes", "--local", "--session-budget", "0"], "\"0\" is no duration"),
         (["nodes", "--local", "--context", "x"], "--context"),
+        (["nodes", "--local", "--lease", "never"], "\"never\" is no duration"),
+        (["ports", "--reaper", "--namespace", "x"], "--namespace"),
+        (["cleanup", "--all", "--timeout", "x"], "\"x\" is no duration"),
     ] {
         let said = refused(&arguments, 2);
+        assert!(said.contains(token), "{arguments:?}: {said}");
+    }
+    for (arguments, token) in [
+        (&["cleanup", "7f3a91c"][..], "\"7f3a91c\" is no session: an id has eight hexadecimal digits"),
+        (&["attach", "../../etc"], "\"../../etc\" is no session"),
+        (&["cleanup", "7f3a91c2", "--all"], "cannot be used with"),
+        (&["cleanup", "--forget"], "SESSIONS"),
+        (&["manifests", "--nodes", "a b"], "\"a b\" is no name of a node"),
+        (&["preflight", "--local"], "--local has no sessions and no preflight"),
+        (&["cleanup", "--all", "--local"], "--local has no sessions"),
+    ] {
+        let said = refused(arguments, 2);
         assert!(said.contains(token), "{arguments:?}: {said}");
     }
 }
@@ -121,10 +136,90 @@ fn ports_of_this_machine_with_exclusions_counted() {
 }
 
 #[test]
+fn manifests_need_no_cluster() {
+    let output = run(&["manifests", "--nodes", "a,b", "--session", "7f3a91c2", "--image", "registry.example/agent:1"]);
+    let yaml = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(yaml.matches("\nkind: ").count(), 4, "{yaml}");
+    assert!(yaml.contains("name: nodewatch-7f3a91c2") && yaml.contains("image: registry.example/agent:1"), "{yaml}");
+}
+
+#[test]
+fn a_config_that_cannot_be_understood_stops_everything() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("nodewatch-tui")).expect("a folder");
+    let path = folder.path().join("nodewatch-tui/config.toml");
+    std::fs::write(&path, "readonly = true\n").expect("written");
+    for arguments in [&["nodes", "--local"][..], &["sessions"], &[]] {
+        let output = Command::new(PROGRAM)
+            .args(arguments)
+            .env("XDG_CONFIG_HOME", folder.path())
+            .output()
+            .expect("the program starts");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("line 1: unknown field `readonly`") && said.contains("config.toml"), "{said}");
+    }
+}
+
+/// A session of a cluster that no longer answers is told, kept, and forgotten only on purpose.
+#[test]
+fn a_session_whose_cluster_is_gone_stays_until_it_is_forgotten() {
+    let state = tempfile::tempdir().expect("a folder");
+    let file = kubeconfig("https://127.0.0.1:1");
+    let identity = serde_json::json!({"kubeconfig": [file.path()], "context": "here",
+        "server": "https://127.0.0.1:1", "ca_sha256": null, "kube_system_uid": "u"});
+    let began = serde_json::json!({"at": 1, "began": {"session": "7f3a91c2", "owner": "me@here", "began": 1, "ends": 2,
+        "cluster": identity, "namespace": "nodewatch-7f3a91c2", "own_namespace": true}});
+    let made = serde_json::json!({"at": 1, "made": {"kind": "Namespace", "namespace": null,
+        "name": "nodewatch-7f3a91c2", "uid": "x", "purpose": "the session"}});
+    let folder = state.path().join("nodewatch-tui/sessions");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join("7f3a91c2.json"), format!("{began}\n{made}\n")).expect("written");
+    let run = |arguments: &[&str]| {
+        let output = Command::new(PROGRAM)
+            .args(arguments)
+            .env("XDG_STATE_HOME", state.path())
+            .env("HOME", "/nonexistent")
+            .env_remove("KUBECONFIG")
+            .output()
+            .expect("the program starts");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let (_, listed, _) = run(&["sessions", "-o", "json"]);
+    let session: serde_json::Value = serde_json::from_str(listed.trim()).expect("one session");
+    assert!(session["trouble"].as_str().is_some_and(|trouble| trouble.contains("cannot be reached")), "{session}");
+    let (code, _, said) = run(&["cleanup", "--all", "--yes"]);
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("session 7f3a91c2 stays") && said.contains("cannot be reached"), "{said}");
+    let (code, _, said) = run(&["cleanup", "7f3a91c2", "--forget"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(folder.read_dir().expect("the folder").next().is_none());
+}
+
+#[test]
 fn help_names_every_command_and_the_exit_codes() {
     let output = run(&["--help"]);
     let text = String::from_utf8(output.stdout).expect("text");
-    for word in ["nodes", "ports", "capture", "--local", "--image", "--session-budget", "4 something was left behind"] {
+    for word in [
+        "nodes",
+        "ports",
+        "capture",
+        "sessions",
+        "cleanup",
+        "attach",
+        "preflight",
+        "manifests",
+        "--reaper",
+        "--local",
+        "--image",
+        "--session-budget",
+        "4 something was left behind",
+    ] {
         assert!(text.contains(word), "{word} is missing");
     }
 }

@@ -398,7 +398,7 @@ fn job() -> nodewatch_tui::model::MadeObject {
     nodewatch_tui::model::MadeObject {
         kind: nodewatch_tui::model::Kind::Job,
         namespace: None,
-        name: "agent".into(),
+        name: "agent-1".into(),
         uid: None,
         purpose: "a".into(),
     }

@@ -7,13 +7,12 @@ use nodewatch_protocol::{CaptureState, FileState, Hello, StopReason, Update};
 use nodewatch_tui::{
     app::{Action, App, Edit, Event, Permission},
     model::{
-        Holder, Kind, MadeObject, NodesChange, Notice, Readiness, Removal, SeenObject, SessionId, SessionSummary,
-        TunnelChange,
+        Holder, Kind, NodesChange, Notice, Readiness, Removal, SeenObject, SessionId, SessionSummary, TunnelChange,
     },
     ui::{self, Theme},
 };
 use ratatui::{Terminal, backend::TestBackend};
-use sample::{NOW, app, busy, facts, feed, file, node, tunnel};
+use sample::{NOW, app, busy, facts, feed, file, node, object, stock, tunnel};
 
 fn draw(app: &App, width: u16, height: u16) -> String {
     // Screens show local time; the Makefile sets the zone.
@@ -84,33 +83,26 @@ fn the_dialogs() {
 #[test]
 fn the_guided_exit_from_asking_to_what_is_left() {
     let mut app = busy();
-    let namespace = object(Kind::Namespace, "nodewatch-7f3a91c2", "the session");
-    let stock = [
-        (object(Kind::Job, "agent-1", "ip-10-0-1-12"), "its pod is there"),
-        (namespace.clone(), "active"),
-        (object(Kind::ServiceAccount, "nodewatch-agent-7f3a91c2", "the agents' identity"), "there"),
-    ];
-    let stock = stock.map(|(object, state)| SeenObject { object, state: state.into() }).to_vec();
     keys(&mut app, &[Action::Quit]);
     insta::assert_snapshot!("exit_asking_80x24", draw(&app, 80, 24));
-    feed(&mut app, [Event::Stock(Ok(stock))]);
+    feed(&mut app, [stock()]);
     keys(&mut app, &[Action::Down, Action::Down, Action::Mark]);
     insta::assert_snapshot!("exit_keeping_100x30", draw(&app, 100, 30));
     keys(&mut app, &[Action::Mark]);
     keys(&mut app, &[Action::Open, Action::Skip]);
+    let namespace = object(Kind::Namespace, "nodewatch-7f3a91c2", "the session");
     feed(
         &mut app,
         [
-            Event::Removal(Removal::Gone(object(Kind::Job, "agent-1", "ip-10-0-1-12"))),
-            Event::Removal(Removal::Failed(namespace, "held by a finalizer".into())),
+            Event::Removal(Removal::Gone(object(Kind::Job, "agent-7f3a91c2-1", "ip-10-0-1-12"))),
+            Event::Removal(Removal::Failed(
+                namespace,
+                "still there after 120 s, held by the finalizers example.com/hold".into(),
+            )),
             Event::Removal(Removal::Finished),
         ],
     );
     insta::assert_snapshot!("exit_failed_80x24", draw(&app, 80, 24));
-}
-
-fn object(kind: Kind, name: &str, purpose: &str) -> MadeObject {
-    MadeObject { kind, namespace: None, name: name.into(), uid: Some(name.into()), purpose: purpose.into() }
 }
 
 /// One session that was detached here, one of another laptop, with that text wherever one comes from outside.

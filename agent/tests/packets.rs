@@ -5,7 +5,8 @@ mod support;
 use std::{path::Path, process::Command};
 
 use nodewatch_protocol::{
-    CaptureAbility, CaptureSpec, CaptureState, FromAgent, RefusalKind, Request, Response, StopReason, Transport, Update,
+    CaptureAbility, CaptureSpec, CaptureState, FromAgent, Hello, PortsKind, RefusalKind, Request, Response, StopReason,
+    Terms, ToAgent, Transport, Update, encode,
 };
 use support::{Agent, Net, PROGRAM, in_namespace, possible, run, tshark};
 
@@ -300,28 +301,9 @@ fn several_tunnels_see_one_state_and_a_stalled_one_slows_nobody() {
     }
     let net = Net::new();
     let folder = tempfile::tempdir().expect("a folder");
-    let socket = folder.path().join("agent.sock");
-    let ring = folder.path().join("ring");
-    let mut serve = Command::new("nsenter")
-        .arg(format!("--net=/run/netns/{}", net.here))
-        .arg(PROGRAM)
-        .args(["serve", "--ring"])
-        .arg(&ring)
-        .arg("--socket")
-        .arg(&socket)
-        .spawn()
-        .expect("the agent starts");
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
-    while !socket.exists() && std::time::Instant::now() < end {
-        std::thread::yield_now();
-    }
-    let connect = || {
-        let mut command = Command::new(PROGRAM);
-        command.args(["connect", "--socket"]).arg(&socket);
-        Agent::spawn(command, &ring)
-    };
+    let (mut serve, connect) = serving(&net, folder.path(), &[]);
     let (mut one, mut two) = (connect(), connect());
-    let stalled = stalled_tunnel(&socket);
+    let stalled = stalled_tunnel(&folder.path().join("agent.sock"));
     one.start(filtered("udp port 7"));
     two.until(|message| match message {
         FromAgent::Update(Update::Capture(CaptureState::Running { .. })) => Some(()),
@@ -357,6 +339,109 @@ fn several_tunnels_see_one_state_and_a_stalled_one_slows_nobody() {
 fn stalled_tunnel(socket: &Path) -> std::os::unix::net::UnixStream {
     use std::io::Write;
     let mut stream = std::os::unix::net::UnixStream::connect(socket).expect("connect");
-    stream.write_all(b"{\"hello\":{\"protocol\":1,\"program\":\"test\",\"version\":\"0\"}}\n").expect("hello");
+    stream.write_all(&encode(&ToAgent::Hello(Hello::of("test", "0"))).expect("a line")).expect("hello");
     stream
+}
+
+/// An agent on a socket, and the way to open a tunnel to it.
+fn serving(net: &Net, folder: &Path, more: &[&str]) -> (std::process::Child, impl Fn() -> Agent) {
+    let (socket, ring) = (folder.join("agent.sock"), folder.join("ring"));
+    let serve = Command::new("nsenter")
+        .arg(format!("--net=/run/netns/{}", net.here))
+        .arg(PROGRAM)
+        .args(["serve", "--ring"])
+        .arg(&ring)
+        .arg("--socket")
+        .arg(&socket)
+        .args(more)
+        .spawn()
+        .expect("the agent starts");
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !socket.exists() && std::time::Instant::now() < end {
+        std::thread::yield_now();
+    }
+    let connect = move || {
+        let mut command = Command::new(PROGRAM);
+        command.args(["connect", "--socket"]).arg(&socket);
+        Agent::spawn(command, &ring)
+    };
+    (serve, connect)
+}
+
+/// The laptop is gone without a goodbye: the agent closes its file and ends well.
+#[test]
+fn a_lapsed_lease_ends_the_capture_with_a_whole_file() {
+    if !possible() {
+        return;
+    }
+    let net = Net::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut serve, connect) = serving(&net, folder.path(), &["--deadline", "600", "--lease", "600"]);
+    let mut agent = connect();
+    agent.start(filtered("udp port 7"));
+    net.send("10.66.0.1:7", 50, &[1; 100]);
+    agent.until(|message| match message {
+        FromAgent::Update(Update::Statistics(statistics)) if statistics.packets == 50 => Some(()),
+        _ => None,
+    });
+    // The terms that it was started with are not the last word.
+    let terms = Terms { left_seconds: 600, lease_seconds: Some(2) };
+    assert_eq!(agent.ask(Request::Terms(terms)), Response::Done);
+    agent.kill();
+    assert!(serve.wait().expect("it ends").success());
+    let ring = folder.path().join("ring");
+    let files: Vec<_> =
+        std::fs::read_dir(&ring).expect("the ring").map(|entry| entry.expect("an entry").path()).collect();
+    let file = files.iter().find(|path| path.extension().is_some_and(|it| it == "pcapng")).expect("a file");
+    assert_eq!(tshark(file, &["frame.len"]).len(), 50);
+    let drops = tshark_statistics(file);
+    assert!(drops, "a file that was closed ends with its counts");
+}
+
+/// An interface statistics block, which is written when a file is closed.
+fn tshark_statistics(file: &Path) -> bool {
+    const INTERFACE_STATISTICS: [u8; 4] = [5, 0, 0, 0];
+    let bytes = std::fs::read(file).expect("readable");
+    let mut at = 0;
+    let mut last = [0; 4];
+    while let Some(head) = bytes.get(at..at + 8) {
+        last.copy_from_slice(&head[..4]);
+        at += u32::from_le_bytes([head[4], head[5], head[6], head[7]]).max(8) as usize;
+    }
+    last == INTERFACE_STATISTICS
+}
+
+/// What ports did while no tunnel was open is told to the next one.
+#[test]
+fn a_later_tunnel_hears_what_ports_did_before_it() {
+    if !possible() {
+        return;
+    }
+    let net = Net::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut serve, connect) = serving(&net, folder.path(), &[]);
+    let mut first = connect();
+    let changed = |agent: &mut Agent, wanted: &str, opened: bool| {
+        agent.until(|message| match message {
+            FromAgent::Update(Update::Ports(ports)) if ports.kind == PortsKind::Changes => {
+                let all = if opened { ports.opened } else { ports.closed };
+                all.iter().any(|port| port.to_string() == wanted).then_some(())
+            }
+            _ => None,
+        });
+    };
+    first.until(|message| matches!(message, FromAgent::Update(Update::Ports(_))).then_some(()));
+    let listener = in_namespace(&net.here, || std::net::TcpListener::bind("127.0.0.1:4242").expect("bind"));
+    changed(&mut first, "tcp 127.0.0.1:4242", true);
+    drop(listener);
+    changed(&mut first, "tcp 127.0.0.1:4242", false);
+    drop(first);
+    let history = connect().until(|message| match message {
+        FromAgent::Update(Update::PortHistory(history)) => Some(history),
+        _ => None,
+    });
+    let told: Vec<(String, bool)> = history.iter().map(|change| (change.port.to_string(), change.opened)).collect();
+    assert_eq!(told, [("tcp 127.0.0.1:4242".to_owned(), true), ("tcp 127.0.0.1:4242".to_owned(), false)]);
+    assert!(run("kill", &["-TERM", &serve.id().to_string()]).status.success());
+    assert!(serve.wait().expect("it ends").success());
 }

@@ -173,6 +173,8 @@ pub struct Detachment {
     pub captures: Vec<NodeName>,
     /// Agents that could not be told, and so end after their lease.
     pub untold: Vec<NodeName>,
+    /// A reaper removes the rest at the end.
+    pub reaped: bool,
 }
 
 /// What a session has done and left, for standard output and for the journal.
@@ -243,6 +245,10 @@ impl Receipt {
             let _ = writeln!(out, "  NOT TOLD {untold}: without a tunnel these end when their lease lapses");
         }
         if let Some(session) = &self.session {
+            if !detached.reaped {
+                let _ =
+                    writeln!(out, "  after that an empty namespace stays until it is cleaned up (--reaper removes it)");
+            }
             let _ = writeln!(out, "  come back: nodewatch-tui attach {session}");
             let _ = writeln!(out, "  end it:    nodewatch-tui cleanup {session}");
         }
@@ -379,11 +385,18 @@ mod tests {
                 agents: vec!["a".into(), "b".into()],
                 captures: vec!["a".into()],
                 untold: vec!["b".into()],
+                reaped: false,
             }),
             ..Receipt::default()
         };
         let text = receipt.text();
-        for part in ["2 agents go on until", "1 captures go on: a", "NOT TOLD b", "nodewatch-tui attach 00000001"] {
+        for part in [
+            "2 agents go on until",
+            "1 captures go on: a",
+            "NOT TOLD b",
+            "an empty namespace stays",
+            "nodewatch-tui attach 00000001",
+        ] {
             assert!(text.contains(part), "{text}");
         }
         assert!(!receipt.left_behind());

@@ -10,7 +10,7 @@ use super::{
     exit::{DETACH_WITHIN, Detachment, Exit, Phase, Receipt, STOP_WITHIN},
     node::{Agent, Asked, NodeState},
 };
-use crate::model::{FetchProgress, Group, Keep, NodeName, Notice, Place, Removal, SeenObject};
+use crate::model::{FetchProgress, Group, Keep, Kind, NodeName, Notice, Place, Removal, SeenObject};
 
 impl App {
     /// Opens the guided exit, or ends at once when nothing was made.
@@ -291,6 +291,7 @@ impl App {
             agents: of(|state| state.agent.runs()),
             captures: of(|state| state.agent.runs() && state.is_capturing()),
             untold: exit.untold.iter().cloned().collect(),
+            reaped: exit.objects.iter().any(|(object, _)| object.kind == Kind::Role),
         }
     }
 }

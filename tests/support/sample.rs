@@ -9,7 +9,10 @@ use nodewatch_protocol::{
 };
 use nodewatch_tui::{
     app::{Action, App, Event, update},
-    model::{DeployProgress, FetchProgress, Node, NodesChange, Notice, Place, Readiness, SessionId, TunnelChange},
+    model::{
+        DeployProgress, FetchProgress, Kind, MadeObject, Node, NodesChange, Notice, Place, Readiness, SeenObject,
+        SessionId, TunnelChange,
+    },
 };
 
 /// 2023-11-14 22:13:20 UTC.
@@ -31,6 +34,20 @@ pub fn node(name: &str, zone: &str, readiness: Readiness) -> Node {
 pub fn app() -> App {
     let place = Place::Cluster { context: "prod-eu".into(), flavour: Some("eks") };
     App::new(place, SessionId::new(0x7f3a_91c2), Duration::from_secs(4 * 3600))
+}
+
+pub fn object(kind: Kind, name: &str, purpose: &str) -> MadeObject {
+    MadeObject { kind, namespace: None, name: name.into(), uid: Some(name.into()), purpose: purpose.into() }
+}
+
+/// What the cluster says there is of the session.
+pub fn stock() -> Event {
+    let seen = [
+        (object(Kind::Job, "agent-7f3a91c2-1", "ip-10-0-1-12"), "its pod is there"),
+        (object(Kind::Namespace, "nodewatch-7f3a91c2", "the session"), "active"),
+        (object(Kind::ServiceAccount, "nodewatch-agent-7f3a91c2", "the agents' identity"), "there"),
+    ];
+    Event::Stock(Ok(seen.map(|(object, state)| SeenObject { object, state: state.into() }).to_vec()))
 }
 
 pub fn feed(app: &mut App, events: impl IntoIterator<Item = Event>) {
