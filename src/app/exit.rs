@@ -273,7 +273,7 @@ impl Receipt {
         let left = self.objects.len() - gone - kept;
         let again = self.session.as_ref().map(|session| format!("nodewatch-tui cleanup {session}")).unwrap_or_default();
         let _ = match (left, kept, gone) {
-            (0, ..) if self.trouble.is_some() => writeln!(out, "  nothing was removed; try again: {again}"),
+            (0, ..) if self.trouble.is_some() => writeln!(out, "  not everything was removed; try again: {again}"),
             (0, 0, 0) => writeln!(out, "  nothing was made outside this machine, nothing is left"),
             (0, 0, _) => writeln!(out, "  {gone} objects were made, {gone} were seen gone, nothing is left"),
             (0, ..) => writeln!(out, "  {gone} objects were seen gone, {kept} were kept; remove them: {again}"),

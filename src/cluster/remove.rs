@@ -154,7 +154,7 @@ impl Work {
         }
         self.remove_all(base).await;
         let namespace_gone = match namespaces.into_iter().next() {
-            Some(namespace) => self.remove_namespace(namespace).await?,
+            Some(namespace) => self.remove_namespace(namespace).await,
             None => !seen.iter().any(|one| one.object.kind == Kind::Namespace),
         };
         for object in with_namespace {
@@ -181,18 +181,24 @@ impl Work {
     }
 
     /// Not while somebody else's objects are in it.
-    async fn remove_namespace(&self, namespace: MadeObject) -> Result<bool, Notice> {
+    async fn remove_namespace(&self, namespace: MadeObject) -> bool {
         let scope = &self.scope;
-        let strangers = self.patiently(|| strangers::find(&scope.client, &namespace.name, &scope.session)).await?;
+        let strangers = match self.patiently(|| strangers::find(&scope.client, &namespace.name, &scope.session)).await {
+            Ok(strangers) => strangers,
+            Err(notice) => {
+                self.tell(Removal::Failed(namespace, format!("what it holds cannot be seen: {}", notice.line()))).await;
+                return false;
+            }
+        };
         if strangers.is_empty() {
-            return Ok(!self.remove_all(vec![namespace]).await);
+            return !self.remove_all(vec![namespace]).await;
         }
         let more = if strangers.len() > 5 { format!(" and {} more", strangers.len() - 5) } else { String::new() };
         let names = strangers[..strangers.len().min(5)].join(", ");
         let next = format!("move or delete it, then: nodewatch-tui cleanup {}", scope.session);
         let reason = format!("not removed, as it holds what is not the session's: {names}{more} ({next})");
         self.tell(Removal::Failed(namespace, reason)).await;
-        Ok(false)
+        false
     }
 
     /// Deletes these and waits until none is there. True when something stays.
@@ -222,8 +228,9 @@ impl Work {
 
     /// Asks for the deletion of exactly this object; false when it is not there.
     async fn ask(&self, object: &MadeObject) -> Result<bool, String> {
+        let Some(uid) = object.uid.clone() else { return Err("its UID is not known".to_owned()) };
         let parameters = DeleteParams {
-            preconditions: Some(Preconditions { uid: object.uid.clone(), ..Preconditions::default() }),
+            preconditions: Some(Preconditions { uid: Some(uid), ..Preconditions::default() }),
             propagation_policy: Some(PropagationPolicy::Foreground),
             ..DeleteParams::default()
         };

@@ -4,14 +4,14 @@
 //! user may list it.
 
 use futures::{StreamExt, stream};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{APIResource, APIResourceList, OwnerReference};
 use kube::{
     Api, Client,
-    api::{DynamicObject, ListParams, ObjectMeta},
-    discovery::{Discovery, Scope, verbs},
+    api::{ApiResource, DynamicObject, ListParams, ObjectMeta},
 };
 
 use super::{
+    PARALLEL,
     error::{Attempt, notice},
     objects::SESSION_LABEL,
 };
@@ -24,25 +24,52 @@ const AUTOMATIC_ACCOUNTS: [&str; 3] = ["default", "builder", "deployer"];
 
 /// Names of somebody else's objects there, as in `ConfigMap notes`.
 pub(super) async fn find(client: &Client, namespace: &str, session: &SessionId) -> Result<Vec<String>, Notice> {
-    let attempt = Attempt { what: "ask which kinds of objects there are".to_owned(), rights: "none" };
-    let discovery = Discovery::new(client.clone()).run().await.map_err(|error| notice(&attempt, &error))?;
-    let kinds = discovery.groups().flat_map(kube::discovery::ApiGroup::recommended_resources);
-    let kinds = kinds.filter(|(kind, able)| {
-        let made_by_people = able.supports_operation(verbs::CREATE) && able.supports_operation(verbs::DELETE);
-        let events = kind.kind == "Event";
-        able.scope == Scope::Namespaced && made_by_people && able.supports_operation(verbs::LIST) && !events
-    });
-    let found = stream::iter(kinds.map(|(kind, _)| kind)).map(|kind| async move {
+    let kinds = kinds_that_people_make(client).await?;
+    let found = stream::iter(kinds).map(|kind| async move {
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind);
         // What may not be listed is not looked at; SECURITY.md says so.
         let listed = api.list_metadata(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
         let strange = listed.into_iter().filter(|one| is_strange(&kind.kind, &one.metadata, session));
         strange.map(|one| format!("{} {}", kind.kind, one.metadata.name.unwrap_or_default())).collect::<Vec<_>>()
     });
-    let mut found: Vec<String> = found.buffer_unordered(super::PARALLEL).concat().await;
+    let mut found: Vec<String> = found.buffer_unordered(PARALLEL).concat().await;
     found.sort();
     found.dedup();
     Ok(found)
+}
+
+/// Every kind that can be created, listed and deleted in a namespace, in each group's preferred version.
+async fn kinds_that_people_make(client: &Client) -> Result<Vec<ApiResource>, Notice> {
+    let attempt = Attempt { what: "ask which kinds of objects there are".to_owned(), rights: "none" };
+    let core = client.list_core_api_resources("v1").await.map_err(|error| notice(&attempt, &error))?;
+    let groups = client.list_api_groups().await.map_err(|error| notice(&attempt, &error))?;
+    let versions = groups.groups.into_iter().filter_map(|group| {
+        let preferred = group.preferred_version.or_else(|| group.versions.into_iter().next())?;
+        Some(preferred.group_version)
+    });
+    // A group whose own server is away (metrics often is) must not hold up the removal.
+    let asked =
+        stream::iter(versions).map(|version| async move { client.list_api_group_resources(&version).await.ok() });
+    let others: Vec<Option<APIResourceList>> = asked.buffer_unordered(PARALLEL).collect().await;
+    let lists = [core].into_iter().chain(others.into_iter().flatten());
+    Ok(lists.flat_map(|list| made_by_people(&list)).collect())
+}
+
+fn made_by_people(list: &APIResourceList) -> Vec<ApiResource> {
+    let (group, version) = list.group_version.split_once('/').unwrap_or(("", &list.group_version));
+    let wanted = list.resources.iter().filter(|kind| {
+        let able = ["create", "delete", "list"].iter().all(|verb| kind.verbs.iter().any(|known| known == verb));
+        // Subresources have a slash; events are told by everyone about everything.
+        kind.namespaced && able && !kind.name.contains('/') && kind.kind != "Event"
+    });
+    let resource = |kind: &APIResource| ApiResource {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        api_version: list.group_version.clone(),
+        kind: kind.kind.clone(),
+        plural: kind.name.clone(),
+    };
+    wanted.map(resource).collect()
 }
 
 /// Neither the session's, nor made by a controller for something that is looked at by itself.

@@ -149,7 +149,11 @@ fn object_line(object: &MadeObject, fate: &Fate, width: usize, theme: &Theme) ->
         Fate::Kept => ("kept", theme.warn, String::new()),
         Fate::Failed(_) => ("LEFT", theme.bad, String::new()),
     };
-    let mut lines = vec![item(word, style, format!("{}  {more}", visible(&object.text())))];
+    // What it is for says more than its name, which may be cut.
+    let name = visible(&format!("{} {}", object.kind.word(), object.name));
+    let mut what = vec![visible(&object.purpose), more, name];
+    what.retain(|part| !part.is_empty());
+    let mut lines = vec![item(word, style, what.join("  "))];
     if let Fate::Failed(reason) = fate {
         lines.extend(wrapped_lines(reason, 13, width, theme.bad));
     }
