@@ -27,6 +27,7 @@ use nodewatch_tui::{
     model::{DeployProgress, Keep, NodeName, Place, Removal, SessionId},
     site::Site,
 };
+use serde_json::json;
 use tower::Service;
 
 const NODES: usize = 100;
@@ -99,12 +100,9 @@ fn main() {
     let kubectl = Kubectl(kubeconfig.clone());
     let nodes: Vec<NodeName> = (0..NODES).map(|number| NodeName(format!("bench-{number:03}"))).collect();
     // Without capacity no pod is bound to them, so none waits for a kubelet to let it go.
-    let objects: String = nodes
-        .iter()
-        .map(|name| {
-            format!("---\n{{apiVersion: v1, kind: Node, metadata: {{name: {name}, labels: {{bench: nodewatch}}}}}}\n")
-        })
-        .collect();
+    let object = |name: &NodeName| json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"bench": "nodewatch"}}});
+    let objects: Vec<_> = nodes.iter().map(object).collect();
+    let objects = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
     kubectl.run(&["apply", "-f", "-"], &objects);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(ours(&kubeconfig, &nodes));

@@ -17,6 +17,9 @@ pub const STOP_WITHIN: u64 = 15_000;
 /// Agents have this long to say that they go on alone.
 pub const DETACH_WITHIN: u64 = 5_000;
 
+/// Seconds between two questions for what there is, when the cluster could not say.
+pub const STOCK_EVERY: u64 = 5;
+
 /// How far the exit is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -42,6 +45,13 @@ pub enum Phase {
     },
     /// All done.
     Done,
+}
+
+impl Phase {
+    /// Nothing was removed yet.
+    pub fn is_before_removal(self) -> bool {
+        matches!(self, Self::Asking | Self::Stopping { .. } | Self::Fetching | Self::FetchFailed)
+    }
 }
 
 /// What has become of a made object.

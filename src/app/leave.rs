@@ -7,7 +7,7 @@ use nodewatch_protocol::{FileState, Request, Response, Terms};
 use super::{
     App, Overlay,
     action::{Action, Effect},
-    exit::{DETACH_WITHIN, Detachment, Exit, Phase, Receipt, STOP_WITHIN},
+    exit::{DETACH_WITHIN, Detachment, Exit, Phase, Receipt, STOCK_EVERY, STOP_WITHIN},
     node::{Agent, Asked, NodeState},
 };
 use crate::model::{FetchProgress, Group, Keep, Kind, NodeName, Notice, Place, Removal, SeenObject};
@@ -32,8 +32,8 @@ impl App {
     pub(super) fn interrupt(&mut self) -> Vec<Effect> {
         match self.exit_phase() {
             None => self.leave(false),
-            Some(Phase::Asking | Phase::Stopping { .. } | Phase::Fetching | Phase::FetchFailed) => self.detach(),
-            Some(Phase::Removing | Phase::RemoveFailed | Phase::Detaching { .. } | Phase::Done) => self.finish(),
+            Some(phase) if phase.is_before_removal() => self.detach(),
+            Some(_) => self.finish(),
         }
     }
 
@@ -62,12 +62,23 @@ impl App {
         Vec::new()
     }
 
-    /// What the cluster says there is.
+    /// What the cluster says there is, as long as nothing of it was touched.
     pub(super) fn stock(&mut self, stock: Result<Vec<SeenObject>, Notice>) {
         if let Some(Overlay::Exit(exit)) = &mut self.overlay
-            && exit.phase == Phase::Asking
+            && exit.phase.is_before_removal()
         {
             exit.stock(stock);
+        }
+    }
+
+    /// Asks again for what the cluster could not say.
+    pub(super) fn take_stock_again(&self) -> Vec<Effect> {
+        let due = (self.now / 1000).is_multiple_of(STOCK_EVERY);
+        match &self.overlay {
+            Some(Overlay::Exit(exit)) if due && exit.trouble.is_some() && exit.phase.is_before_removal() => {
+                vec![Effect::TakeStock]
+            }
+            _ => Vec::new(),
         }
     }
 

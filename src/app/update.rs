@@ -70,7 +70,9 @@ pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
                 state.age(now);
             }
             app.remind();
-            app.check_leaving()
+            let mut effects = app.take_stock_again();
+            effects.extend(app.check_leaving());
+            effects
         }
         Event::DeployTo(names) => app.deploy(names),
         Event::StartCaptures(names, spec) => app.start_captures(names, &spec),

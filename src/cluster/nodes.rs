@@ -32,6 +32,8 @@ pub(super) fn watch(client: Client) -> BoxStream<'static, NodesChange> {
                 Ok(watcher::Event::InitDone) => Some(NodesChange::Replaced(std::mem::take(&mut listing))),
                 Ok(watcher::Event::Apply(node)) => Some(NodesChange::Applied(convert(&node))),
                 Ok(watcher::Event::Delete(node)) => Some(NodesChange::Gone(node.name_any().as_str().into())),
+                // The server has forgotten where the watch was; the list that follows says everything anew.
+                Err(watcher::Error::WatchError(status)) if status.code == 410 => None,
                 Err(error) => Some(NodesChange::Failed(watch_notice(&attempt, &error))),
             };
             async move { change }

@@ -33,7 +33,7 @@ use crate::{
 const UNREACHABLE: Duration = Duration::from_secs(60);
 /// Between two looks at first; it grows, as what hangs does not hurry.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
-const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(3);
+const LOOK_AT_LEAST_EVERY: Duration = Duration::from_millis(1500);
 
 /// What to remove, and what is known of it.
 #[derive(Clone)]
@@ -79,7 +79,13 @@ pub(super) async fn plan(scope: &Scope) -> Result<Vec<Seen>, Notice> {
     if let Some(identity) = &scope.identity {
         identity::check_uid(&scope.client, identity).await?;
     }
-    let seen = look(&scope.client, &scope.places, &scope.session).await?;
+    let mut seen = look(&scope.client, &scope.places, &scope.session).await?;
+    for one in &mut seen {
+        // The journal knows what it was made for.
+        if let Some(known) = scope.known.iter().find(|known| known.uid.is_some() && known.uid == one.object.uid) {
+            one.object.purpose.clone_from(&known.purpose);
+        }
+    }
     let ours = |one: &Seen| {
         claims(&scope.known, std::slice::from_ref(one), &scope.session).iter().any(|(_, claim)| *claim == Claim::Remove)
     };

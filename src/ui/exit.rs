@@ -112,7 +112,7 @@ fn file_lines(app: &App, exit: &Exit, theme: &Theme) -> (String, Vec<Line<'stati
 fn object_lines(app: &App, exit: &Exit, group: Group, width: usize, theme: &Theme) -> (String, Vec<Line<'static>>) {
     let of_group: Vec<&(MadeObject, Fate)> =
         exit.objects.iter().filter(|(object, _)| object.kind.group() == group).collect();
-    let mut count = of_group.len();
+    let count = of_group.len();
     let mut lines: Vec<Line<'static>> =
         of_group.iter().flat_map(|(object, fate)| object_line(object, fate, width, theme)).collect();
     let what = match group {
@@ -126,10 +126,12 @@ fn object_lines(app: &App, exit: &Exit, group: Group, width: usize, theme: &Them
             let capture = if state.is_capturing() { ", capturing" } else { "" };
             item(state.agent.word(), theme.plain, format!("agent on {}{capture}", visible(&state.node.name.0)))
         }));
-        count = lines.len();
     }
-    let asking = exit.phase == Phase::Asking && !exit.stocked && exit.trouble.is_none();
-    let count = if asking { "asking the cluster".to_owned() } else { count.to_string() };
+    let count = match (exit.stocked || !exit.phase.is_before_removal(), &exit.trouble) {
+        (true, _) => count.to_string(),
+        (false, None) => "asking the cluster".to_owned(),
+        (false, Some(_)) => "the cluster does not say".to_owned(),
+    };
     let kept = if group == Group::Base && exit.keeps(Group::Agents) { " (agents need it)" } else { "" };
     // What the cluster is known not to clean up by itself.
     let inert = if group == Group::Base && exit.keeps(group) && kept.is_empty() {

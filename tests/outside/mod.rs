@@ -187,6 +187,9 @@ fn base64(encoded: &str) -> String {
     String::from_utf8(child.wait_with_output().expect("decoded").stdout).expect("text")
 }
 
+/// Terminals of this test so far.
+static STARTED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+
 /// The program in a terminal of that size.
 pub struct Tmux {
     name: String,
@@ -196,7 +199,6 @@ pub struct Tmux {
 impl Tmux {
     pub fn start(width: u16, height: u16, arguments: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        static STARTED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
         let number = STARTED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let name = format!("nodewatch-test-{}-{number}", std::process::id());
         let command = format!("LANG=C.UTF-8 {PROGRAM} {arguments}; echo EXIT $?; sleep 600");
