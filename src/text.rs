@@ -78,6 +78,11 @@ pub fn bytes(count: u64) -> String {
     format!("{} {}", three_digits(value), UNITS[unit])
 }
 
+/// A count with its noun: `1 agent`, `2 agents`.
+pub fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
 /// A count in decimal units: `812`, `12.3k`, `4.56M`.
 pub fn count(count: u64) -> String {
     const UNITS: [&str; 4] = ["k", "M", "G", "T"];

@@ -159,7 +159,7 @@ fn a_detached_session_is_taken_up_again() {
     tmux.until("its pod is there");
     tmux.keys(&["C-c"]);
     let screen = tmux.until("EXIT ");
-    assert!(screen.contains("EXIT 0") && screen.contains("captures go on"), "{screen}");
+    assert!(screen.contains("EXIT 0") && screen.contains("2 captures: "), "{screen}");
     drop(tmux);
     let detached = session();
     assert_eq!(detached["holder"], "detached");
@@ -352,8 +352,10 @@ fn a_guarded_context_wants_its_name_and_read_only_wants_nothing() {
     assert_eq!(leftovers(), "");
 }
 
+type Change = dyn Fn(&mut Vec<Value>);
+
 /// The operator's rights without one of them.
-fn operator_without(name: &str, missing: &dyn Fn(&mut Vec<Value>)) -> tempfile::NamedTempFile {
+fn operator_without(name: &str, missing: &Change) -> tempfile::NamedTempFile {
     let role = kubectl(&["get", "clusterrole", "nodewatch-operator", "-o", "json"]);
     let mut role: Value = serde_json::from_str(&role).expect("JSON");
     missing(role["rules"].as_array_mut().expect("rules"));
@@ -386,7 +388,7 @@ fn preflight_names_the_missing_right_and_nothing_is_half_made() {
             rules.retain(|rule| rule["verbs"].as_array().is_some_and(|verbs| !verbs.is_empty()));
         }
     };
-    let cases: [(&str, &dyn Fn(&mut Vec<Value>), &str, &str); 3] = [
+    let cases: [(&str, &Change, &str, &str); 3] = [
         ("no-delete", &without("namespaces", "delete"), "no right to delete on namespaces", "verbs: [delete]"),
         ("no-exec", &without("pods/exec", "get"), "no right to get on pods/exec", "resources: [pods/exec]"),
         ("no-nodes", &without("nodes", "list"), "no right to list on nodes", "verbs: [list]"),

@@ -92,7 +92,7 @@ fn deletions(server: &Shared) -> Vec<(String, String, Value)> {
     server.lock().expect("whole").deletions.clone()
 }
 
-fn jobs(metadata: Value) -> (String, Value) {
+fn jobs(metadata: &Value) -> (String, Value) {
     let path = NAMESPACE.replace("/api/v1", "/apis/batch/v1");
     (format!("{path}/jobs"), json!({"items": [{"metadata": metadata}]}))
 }
@@ -120,7 +120,7 @@ fn an_end_that_was_moved_is_waited_for() {
 fn agents_get_their_time_to_end_and_no_more() {
     let (server, reaper, _token) = start();
     let labels = json!({"nodewatch-tui/session": "00000001", "app.kubernetes.io/name": "nodewatch-agent"});
-    let (path, list) = jobs(json!({"name": "agent", "labels": labels}));
+    let (path, list) = jobs(&json!({"name": "agent", "labels": labels}));
     put(&server, &path, list);
     assert_eq!(reaper.look(ENDS + 1000).expect("answered"), Step::Wait);
     assert_eq!(reaper.look(ENDS + 150_000).expect("answered"), Step::Done);
@@ -129,7 +129,7 @@ fn agents_get_their_time_to_end_and_no_more() {
 #[test]
 fn somebody_elses_workload_keeps_the_namespace() {
     let (server, reaper, _token) = start();
-    let (path, list) = jobs(json!({"name": "backup"}));
+    let (path, list) = jobs(&json!({"name": "backup"}));
     put(&server, &path, list);
     let error = reaper.look(ENDS).expect_err("it is left alone").to_string();
     assert!(error.contains("jobs/backup is not the session's"), "{error}");

@@ -246,9 +246,10 @@ impl Receipt {
             names.join(", ")
         };
         let until = text::date_and_time(detached.until);
-        let _ = writeln!(out, "  {} agents go on until {until}: {}", detached.agents.len(), list(&detached.agents));
-        if !detached.captures.is_empty() {
-            let _ = writeln!(out, "  {} captures go on: {}", detached.captures.len(), list(&detached.captures));
+        let (agents, captures) = (&detached.agents, &detached.captures);
+        let _ = writeln!(out, "  until {until}: {}: {}", text::counted(agents.len(), "agent"), list(agents));
+        if !captures.is_empty() {
+            let _ = writeln!(out, "  until {until}: {}: {}", text::counted(captures.len(), "capture"), list(captures));
         }
         if !detached.untold.is_empty() {
             let untold = list(&detached.untold);
@@ -287,7 +288,7 @@ impl Receipt {
             (0, 0, 0) => writeln!(out, "  nothing was made outside this machine, nothing is left"),
             (0, 0, _) => writeln!(out, "  {gone} objects were made, {gone} were seen gone, nothing is left"),
             (0, ..) => writeln!(out, "  {gone} objects were seen gone, {kept} were kept; remove them: {again}"),
-            (left, ..) => writeln!(out, "  {left} objects may still be there; try again: {again}"),
+            (left, ..) => writeln!(out, "  {} may still be there; try again: {again}", text::counted(left, "object")),
         };
     }
 
@@ -401,8 +402,8 @@ mod tests {
         };
         let text = receipt.text();
         for part in [
-            "2 agents go on until",
-            "1 captures go on: a",
+            "2 agents: a, b",
+            "1 capture: a",
             "NOT TOLD b",
             "an empty namespace stays",
             "nodewatch-tui attach 00000001",

@@ -174,10 +174,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// Agents end so long after this, unless the end was fixed before.
-    fn begin(&mut self, now: UnixMillis) {
+    /// In a cluster agents end so long after this, unless the end was fixed before.
+    fn begin(&mut self, now: UnixMillis, place: &Place) {
         self.began.get_or_insert(now);
-        self.ends.get_or_insert(now + self.budget.as_millis() as u64);
+        if *place != Place::Local {
+            self.ends.get_or_insert(now + self.budget.as_millis() as u64);
+        }
     }
 }
 

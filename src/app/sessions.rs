@@ -238,7 +238,9 @@ impl App {
         if self.session.ends.is_some() {
             self.ask_typed(Purpose::Budget);
         } else {
-            self.notify(Notice::info("the session has not begun: its budget begins with the first deployment"));
+            self.notify(Notice::info(
+                "there is no end to move: a budget begins with the first deployment to a cluster",
+            ));
         }
     }
 

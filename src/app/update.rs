@@ -271,7 +271,7 @@ impl App {
     /// Starts agents on these nodes.
     pub(super) fn deploy(&mut self, names: Vec<NodeName>) -> Vec<Effect> {
         let now = self.now;
-        self.session.begin(now);
+        self.session.begin(now, &self.place);
         for name in &names {
             if let Some(state) = self.nodes.get_mut(name) {
                 state.agent = Agent::Deploying("asked".to_owned());

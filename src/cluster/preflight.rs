@@ -314,6 +314,9 @@ async fn dry_run(client: &Client, settings: &AgentSettings, what: &str) -> Prefl
     };
     match super::kinds::api(client, crate::model::Kind::Namespace, None).create(&parameters, &namespace).await {
         Ok(_) => check(what, Outcome::Passed, "the session's own namespace may be labelled privileged", ""),
+        Err(kube::Error::Api(status)) if status.code == 400 && status.message.contains("dry run") => {
+            check(what, Outcome::Warning, format!("admission cannot be asked: {}", status.message), "")
+        }
         Err(error) => {
             let attempt = Attempt { what: "create a namespace (dry run)".to_owned(), rights: "create on namespaces" };
             unanswered(what, &notice(&attempt, &error))
@@ -357,16 +360,18 @@ fn check_nodes(nodes: &[KubeNode]) -> Vec<PreflightCheck> {
     let mut architectures: Vec<String> = nodes.iter().map(|node| info(node, |info| &info.architecture)).collect();
     architectures.sort();
     architectures.dedup();
+    // Where some nodes will do, the session goes on with these.
+    let unfit = |names: &[String]| if names.len() == nodes.len() { Outcome::Failed } else { Outcome::Warning };
     checks.push(match (foreign.is_empty(), other.is_empty(), architectures.len()) {
         (false, _, _) => check(
             "operating system",
-            Outcome::Failed,
+            unfit(&foreign),
             format!("the agent runs on Linux only, not on {}", shown(&foreign)),
             "choose other nodes",
         ),
         (true, false, _) => check(
             "architecture",
-            Outcome::Failed,
+            unfit(&other),
             format!("the agent image is for {}, not for {}", ARCHITECTURES.join(" and "), shown(&other)),
             "choose other nodes, or build an image for them",
         ),
@@ -488,8 +493,11 @@ mod tests {
         let linux = node("a", "linux", "amd64");
         assert_eq!(worst(std::slice::from_ref(&linux)).0, Outcome::Passed);
         assert_eq!(worst(&[linux.clone(), node("b", "linux", "arm64")]).0, Outcome::Warning);
-        let (outcome, detail) = worst(&[linux.clone(), node("win", "windows", "amd64")]);
-        assert!(outcome == Outcome::Failed && detail.contains("win"), "{detail}");
-        assert_eq!(worst(&[linux, node("c", "linux", "s390x")]).0, Outcome::Failed);
+        let windows = node("win", "windows", "amd64");
+        let (outcome, detail) = worst(&[linux.clone(), windows.clone()]);
+        assert!(outcome == Outcome::Warning && detail.contains("win"), "{detail}");
+        assert_eq!(worst(&[windows]).0, Outcome::Failed, "no node is left");
+        assert_eq!(worst(&[node("c", "linux", "s390x")]).0, Outcome::Failed);
+        assert_eq!(worst(&[linux, node("c", "linux", "s390x")]).0, Outcome::Warning);
     }
 }

@@ -155,8 +155,9 @@ impl Work {
         }
         let [jobs, _, base, namespaces] = stages;
         let stuck = self.remove_all(jobs).await;
-        if !keep.contains(&Group::Agents) {
-            self.remove_orphans(stuck).await?;
+        // Pods of Jobs that are still there are theirs.
+        if !stuck && !keep.contains(&Group::Agents) {
+            self.remove_orphans().await?;
         }
         self.remove_all(base).await;
         let namespace_gone = match namespaces.into_iter().next() {
@@ -173,12 +174,9 @@ impl Work {
         Ok(())
     }
 
-    /// Pods whose Jobs are gone. Those of Jobs that are still there are theirs.
-    async fn remove_orphans(&self, stuck: bool) -> Result<(), Notice> {
+    /// Pods whose Jobs somebody has deleted without them.
+    async fn remove_orphans(&self) -> Result<(), Notice> {
         let scope = &self.scope;
-        if stuck {
-            return Ok(());
-        }
         let seen = self.patiently(|| look(&scope.client, &scope.places, &scope.session)).await?;
         let ours = |one: &&Seen| one.object.kind == Kind::Pod && one.session.as_ref() == Some(&scope.session);
         let pods = seen.iter().filter(ours).map(|one| one.object.clone()).collect();

@@ -16,7 +16,7 @@ use crate::{
     cluster::{Connection, Leftover, sessions as find},
     journal::Journals,
     model::{Holder, Notice, Removal, SeenObject, SessionId},
-    text::date_and_time,
+    text::{counted, date_and_time},
 };
 
 /// Sessions removed at once: each is mostly waiting.
@@ -38,8 +38,11 @@ pub async fn sessions(current: Result<Connection, Notice>, journals: &Journals, 
                 .map(|one| {
                     let summary = &one.summary;
                     let what = match summary.trouble.as_str() {
-                        "" => format!("{} agents, {} objects", summary.agents(), summary.objects.len()),
-                        trouble => format!("{} objects, unknown: {trouble}", summary.objects.len()),
+                        "" => {
+                            let agents = counted(summary.agents(), "agent");
+                            format!("{agents}, {}", counted(summary.objects.len(), "object"))
+                        }
+                        trouble => format!("{}, unknown: {trouble}", counted(summary.objects.len(), "object")),
                     };
                     vec![
                         summary.id.to_string(),
@@ -199,7 +202,7 @@ fn confirmed(plans: &[(Leftover, Vec<SeenObject>)], planned: usize) -> bool {
         output::say("error: there is nobody to ask: say --yes, or --dry-run to see the plan only");
         return false;
     }
-    output::say(&format!("Remove these {planned} objects? [y/N]"));
+    output::say(&format!("Remove {}? [y/N]", counted(planned, "object")));
     matches!(answer().as_str(), "y" | "Y" | "yes")
 }
 

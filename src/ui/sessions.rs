@@ -16,7 +16,7 @@ use crate::{
         sessions::{Purpose, Sessions, Sweep, Typed},
     },
     model::{Holder, SessionSummary},
-    text::{date_and_time, visible},
+    text::{counted, date_and_time, visible},
 };
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, sessions: &Sessions, theme: &Theme) {
@@ -63,8 +63,8 @@ fn times(session: &SessionSummary, now: u64) -> String {
 
 fn what_is_left(session: &SessionSummary) -> String {
     match (session.agents(), session.objects.len()) {
-        (0, others) => format!("no agent, {others} other objects"),
-        (agents, all) => format!("{agents} agents, {} other objects", all - agents),
+        (0, others) => format!("no agent, {}", counted(others, "other object")),
+        (agents, all) => format!("{}, {}", counted(agents, "agent"), counted(all - agents, "other object")),
     }
 }
 
