@@ -14,7 +14,7 @@ use crate::{cluster::PullPolicy, headless::exclude::Exclusions, model::SessionId
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_CODES)]
 pub struct Cli {
-    /// What to do without a terminal
+    /// What to do
     #[command(subcommand)]
     pub command: Option<Command>,
     /// Where and with what
@@ -66,9 +66,46 @@ pub struct PlaceArgs {
     pub out: Option<PathBuf>,
 }
 
-/// The commands that need no terminal.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// On nodes, without a terminal
+    #[command(flatten)]
+    OnNodes(NodeCommand),
+    /// List sessions that are detached, left over or of other laptops
+    Sessions {
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Remove what sessions have left: the plan first, then by UID, until it is seen gone
+    Cleanup(CleanupArgs),
+    /// Take up a session again: its agents, captures and files
+    Attach {
+        /// Its id, as `sessions` has it
+        session: SessionId,
+    },
+    /// What would stop a session, and how to mend it; creates nothing
+    Preflight {
+        /// Only these nodes
+        #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+        nodes: Vec<String>,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Print what a session would apply, as YAML
+    Manifests {
+        /// Agents for these nodes
+        #[arg(long, value_name = "NAME,...", value_delimiter = ',', default_value = "node-name")]
+        nodes: Vec<String>,
+        /// The session's id [default: a random one]
+        #[arg(long, value_name = "ID")]
+        session: Option<SessionId>,
+    },
+}
+
+/// The commands that do on nodes what the screens do.
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
     /// List the nodes
     Nodes {
         /// Only nodes with these labels
@@ -101,35 +138,6 @@ pub enum Command {
         capture: CaptureArgs,
         #[command(flatten)]
         output: OutputArgs,
-    },
-    /// List sessions that are detached, left over or of other laptops
-    Sessions {
-        #[command(flatten)]
-        output: OutputArgs,
-    },
-    /// Remove what sessions have left: the plan first, then by UID, until it is seen gone
-    Cleanup(CleanupArgs),
-    /// Take up a session again: its agents, captures and files
-    Attach {
-        /// Its id, as `sessions` has it
-        session: SessionId,
-    },
-    /// What would stop a session, and how to mend it; creates nothing
-    Preflight {
-        /// Only these nodes
-        #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
-        nodes: Vec<String>,
-        #[command(flatten)]
-        output: OutputArgs,
-    },
-    /// Print what a session would apply, as YAML
-    Manifests {
-        /// Agents for these nodes
-        #[arg(long, value_name = "NAME,...", value_delimiter = ',', default_value = "node-name")]
-        nodes: Vec<String>,
-        /// The session's id [default: a random one]
-        #[arg(long, value_name = "ID")]
-        session: Option<SessionId>,
     },
 }
 

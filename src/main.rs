@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::Parser;
 use nodewatch_tui::{
     app::{App, Event, Permission},
-    cli::{Cli, Command, PlaceArgs},
+    cli::{CleanupArgs, Cli, Command, NodeCommand, OutputArgs, PlaceArgs},
     clock,
     cluster::{AgentSettings, Cluster, Connection, Target},
     config::file::Config,
@@ -41,10 +41,19 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<Exit> {
+    let place = &cli.place;
+    let config = match Config::load() {
+        Ok(config) => config,
+        Err(error) => return Ok(refuse(&error.into())),
+    };
     let outcome = match cli.command {
-        None => return interactive(&cli.place, None).await,
-        Some(Command::Attach { session }) => return interactive(&cli.place, Some(session)).await,
-        Some(command) => without_terminal(&cli.place, command).await,
+        None => return interactive(place, &config, None).await,
+        Some(Command::Attach { session }) => return interactive(place, &config, Some(session)).await,
+        Some(Command::OnNodes(command)) => on_nodes(place, &config, command).await,
+        Some(Command::Sessions { output }) => sessions(place, output).await,
+        Some(Command::Cleanup(arguments)) => cleanup(place, &config, &arguments).await,
+        Some(Command::Preflight { nodes, output }) => preflight(place, nodes, output).await,
+        Some(Command::Manifests { nodes, session }) => manifests(place, nodes, session),
     };
     Ok(outcome.unwrap_or_else(|notice| refuse(&notice)))
 }
@@ -54,52 +63,51 @@ fn refuse(notice: &Notice) -> Exit {
     Exit::of(notice)
 }
 
-async fn without_terminal(place: &PlaceArgs, command: Command) -> Result<Exit, Notice> {
-    let config = Config::load()?;
-    match command {
-        Command::Manifests { nodes, session } => {
-            let session = session.unwrap_or_else(|| SessionId::new(rand::random()));
-            let yaml = Cluster::manifests(&session, &settings(place), &names(nodes))?;
-            Ok(headless::preflight::manifests(&yaml))
-        }
-        Command::Preflight { nodes, output } => {
-            refuse_local(place)?;
-            let connection = Connection::open(&target(place)).await?;
-            let cluster = Cluster::new(connection, SessionId::new(rand::random()), settings(place), journals()?);
-            Ok(headless::preflight::preflight(&cluster, &names(nodes), output.format).await)
-        }
-        Command::Sessions { output } => {
-            refuse_local(place)?;
-            let current = Connection::open(&target(place)).await;
-            Ok(headless::sessions::sessions(current, &journals()?, output.format).await)
-        }
-        Command::Cleanup(arguments) => {
-            refuse_local(place)?;
-            if (place.read_only || config.read_only) && !arguments.dry_run {
-                return Err(read_only());
-            }
-            let current = Connection::open(&target(place)).await;
-            Ok(headless::sessions::cleanup(current, &journals()?, &arguments).await)
-        }
-        command => {
-            let session = SessionId::new(rand::random());
-            let out = out(place, &session);
-            headless::check(&command, &out)?;
-            let (site, where_it_is) = site(place, &session).await?;
-            if !matches!(command, Command::Nodes { .. }) {
-                must_be_free(permission(place, &config, &where_it_is), &where_it_is)?;
-            }
-            let app = App::new(where_it_is, session, place.session_budget);
-            Ok(headless::run(Engine::start(lease(app, place), site, out), command).await)
-        }
+async fn on_nodes(place: &PlaceArgs, config: &Config, command: NodeCommand) -> Result<Exit, Notice> {
+    let session = SessionId::new(rand::random());
+    let out = out(place, &session);
+    headless::check(&command, &out)?;
+    let (site, where_it_is) = site(place, &session).await?;
+    if !matches!(command, NodeCommand::Nodes { .. }) {
+        must_be_free(permission(place, config, &where_it_is), &where_it_is)?;
     }
+    let app = App::new(where_it_is, session, place.session_budget);
+    Ok(headless::run(Engine::start(lease(app, place), site, out), command).await)
+}
+
+async fn sessions(place: &PlaceArgs, output: OutputArgs) -> Result<Exit, Notice> {
+    refuse_local(place)?;
+    let current = Connection::open(&target(place)).await;
+    Ok(headless::sessions::sessions(current, &journals()?, output.format).await)
+}
+
+async fn cleanup(place: &PlaceArgs, config: &Config, arguments: &CleanupArgs) -> Result<Exit, Notice> {
+    refuse_local(place)?;
+    if (place.read_only || config.read_only) && !arguments.dry_run {
+        return Err(read_only());
+    }
+    let current = Connection::open(&target(place)).await;
+    Ok(headless::sessions::cleanup(current, &journals()?, arguments).await)
+}
+
+async fn preflight(place: &PlaceArgs, nodes: Vec<String>, output: OutputArgs) -> Result<Exit, Notice> {
+    refuse_local(place)?;
+    let connection = Connection::open(&target(place)).await?;
+    let cluster = Cluster::new(connection, SessionId::new(rand::random()), settings(place), journals()?);
+    Ok(headless::preflight::preflight(&cluster, &names(nodes), output.format).await)
+}
+
+fn manifests(place: &PlaceArgs, nodes: Vec<String>, session: Option<SessionId>) -> Result<Exit, Notice> {
+    let session = session.unwrap_or_else(|| SessionId::new(rand::random()));
+    let yaml = Cluster::manifests(&session, &settings(place), &names(nodes))?;
+    Ok(headless::preflight::manifests(&yaml))
 }
 
 /// The program on a terminal, and whatever session the user takes up in it after that.
-async fn interactive(place: &PlaceArgs, attach: Option<SessionId>) -> anyhow::Result<Exit> {
+async fn interactive(place: &PlaceArgs, config: &Config, attach: Option<SessionId>) -> anyhow::Result<Exit> {
     let mut attach = attach;
     loop {
-        let engine = match begin(place, attach.take()).await {
+        let engine = match begin(place, config, attach.take()).await {
             Ok(engine) => engine,
             Err(notice) => return Ok(refuse(&notice)),
         };
@@ -112,8 +120,7 @@ async fn interactive(place: &PlaceArgs, attach: Option<SessionId>) -> anyhow::Re
 }
 
 /// Everything that can be refused before anything runs.
-async fn begin(place: &PlaceArgs, attach: Option<SessionId>) -> Result<Engine, Notice> {
-    let config = Config::load()?;
+async fn begin(place: &PlaceArgs, config: &Config, attach: Option<SessionId>) -> Result<Engine, Notice> {
     if !(std::io::stdout().is_terminal() && std::io::stdin().is_terminal()) {
         let next_step = "run it in one, or use the commands nodes, ports and capture (see --help)";
         return Err(Notice::error("there is no terminal to draw on", "", next_step).of(Failure::BadInput));
@@ -129,7 +136,7 @@ async fn begin(place: &PlaceArgs, attach: Option<SessionId>) -> Result<Engine, N
     let out = out(place, &session);
     let (site, where_it_is) = site(place, &session).await?;
     let mut app = App::new(where_it_is.clone(), session, place.session_budget);
-    app.permission = permission(place, &config, &where_it_is);
+    app.permission = permission(place, config, &where_it_is);
     let mut engine = Engine::start(lease(app, place), site, out);
     engine.find_sessions();
     Ok(engine)

@@ -193,7 +193,7 @@ fn a_detached_session_is_taken_up_again() {
     assert_eq!(leftovers(), "");
 }
 
-/// What was left over is offered at the start, and removed with a key.
+/// What was left over is offered at the start, and taken up or removed with a key.
 #[test]
 #[ignore = "needs a cluster: make test-cluster"]
 fn the_next_start_offers_what_was_left() {
@@ -202,6 +202,16 @@ fn the_next_start_offers_what_was_left() {
     let mut tmux = Tmux::start(80, 24, "");
     let screen = tmux.until("Other sessions in this cluster");
     assert!(screen.contains(&id) && screen.contains("leftover"), "{screen}");
+    tmux.keys(&["Enter"]);
+    tmux.until(&format!("agents {0}/{0} live", nodes().len()));
+    tmux.until(&format!("session {id}"));
+    tmux.keys(&["q", "Enter"]);
+    tmux.until("EXIT 0");
+    assert_eq!(leftovers(), "");
+
+    kill(watching(&[]));
+    let mut tmux = Tmux::start(80, 24, "");
+    tmux.until("Other sessions in this cluster");
     tmux.keys(&["C-d"]);
     tmux.until("everything was seen gone");
     tmux.keys(&["Escape", "q"]);
@@ -355,7 +365,7 @@ fn a_guarded_context_wants_its_name_and_read_only_wants_nothing() {
 type Change = dyn Fn(&mut Vec<Value>);
 
 /// The operator's rights without one of them.
-fn operator_without(name: &str, missing: &Change) -> tempfile::NamedTempFile {
+fn operator_without(name: &str, missing: &Change) -> (tempfile::NamedTempFile, Vec<outside::Applied>) {
     let role = kubectl(&["get", "clusterrole", "nodewatch-operator", "-o", "json"]);
     let mut role: Value = serde_json::from_str(&role).expect("JSON");
     missing(role["rules"].as_array_mut().expect("rules"));
@@ -367,11 +377,8 @@ fn operator_without(name: &str, missing: &Change) -> tempfile::NamedTempFile {
         "rules": role["rules"]});
     let account =
         json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "default"}});
-    for object in [account, role, binding] {
-        // They stay until the cluster goes, as a user's do.
-        std::mem::forget(outside::apply(&object));
-    }
-    outside::kubeconfig_of_service_account("default", name)
+    let applied = [account, role, binding].iter().map(outside::apply).collect();
+    (outside::kubeconfig_of_service_account("default", name), applied)
 }
 
 #[test]
@@ -394,7 +401,7 @@ fn preflight_names_the_missing_right_and_nothing_is_half_made() {
         ("no-nodes", &without("nodes", "list"), "no right to list on nodes", "verbs: [list]"),
     ];
     for (name, missing, detail, fix) in cases {
-        let config = operator_without(name, missing);
+        let (config, _user) = operator_without(name, missing);
         let path = config.path().to_str().expect("a path");
         let output = run(&["preflight", "--kubeconfig", path, "-o", "json"]);
         assert_eq!(output.status.code(), Some(5), "{name}: {}", said(&output));

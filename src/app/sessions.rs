@@ -85,8 +85,8 @@ impl App {
             let rows = found.into_iter().map(|session| (session, Sweep::Not)).collect();
             self.overlay = Some(Overlay::Sessions(Sessions { rows, cursor: 0 }));
         } else {
-            let count = found.len();
-            self.notify(Notice::info(format!("{count} sessions of other laptops are in this cluster; L lists them")));
+            let sessions = text::counted(found.len(), "other session");
+            self.notify(Notice::info(format!("{sessions} in this cluster; L lists them")));
         }
     }
 

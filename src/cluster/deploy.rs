@@ -141,8 +141,10 @@ async fn make_job(cluster: &Cluster, node: &NodeName) -> Result<(), Notice> {
 async fn create(cluster: &Cluster, journal: &Arc<Journal>, draft: Draft) -> Result<(), Notice> {
     let (cluster, journal) = (cluster.clone(), Arc::clone(journal));
     let what = format!("create {}", draft.object.text());
+    // Before the task: one that has not run yet must not begin behind a removal's back.
+    let creating = Arc::clone(&cluster.state.creating).read_owned().await;
     let created = tokio::spawn(async move {
-        let _creating = cluster.state.creating.read().await;
+        let _creating = creating;
         let object = draft.object.clone();
         let rights = create_right(object.kind);
         let dynamic = draft.dynamic().map_err(|error| broken(&error))?;

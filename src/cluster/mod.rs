@@ -96,9 +96,10 @@ struct State {
     pods: Mutex<HashMap<NodeName, String>>,
     /// The pods are being followed.
     following: AtomicBool,
-    /// Only one task makes the namespace; removal waits for creations that are under way.
+    /// Only one task makes the namespace.
     base: tokio::sync::Mutex<()>,
-    creating: tokio::sync::RwLock<()>,
+    /// Held for reading while something is created; removal waits for it.
+    creating: Arc<tokio::sync::RwLock<()>>,
 }
 
 /// Every change under these locks is one call, so the data is whole even if a holder panicked.
@@ -220,8 +221,7 @@ impl Site for Cluster {
     fn inventory(&self) -> BoxFuture<'static, Result<Vec<SeenObject>, Notice>> {
         let cluster = self.clone();
         async move {
-            let mut scope = cluster.scope();
-            scope.known = cluster.made();
+            let scope = cluster.scope();
             let mut seen: Vec<SeenObject> = remove::plan(&scope).await?.iter().map(inventory::Seen::summary).collect();
             // Roles are not listed: they go with the namespace.
             let roles = scope.known.into_iter().filter(|object| matches!(object.kind, Kind::Role | Kind::RoleBinding));

@@ -19,7 +19,7 @@ use crate::{
         Event, Listing,
         node::{Agent, NodeState},
     },
-    cli::{CaptureArgs, Command, Format, NodesArgs},
+    cli::{CaptureArgs, Format, NodeCommand, NodesArgs},
     clock::unix_millis,
     model::{Failure, NodeName, Notice},
     runtime::Engine,
@@ -63,8 +63,8 @@ impl Exit {
 }
 
 /// Refuses what can be known to be wrong before anything is asked or created.
-pub fn check(command: &Command, out: &Path) -> Result<(), Notice> {
-    let Command::Capture { capture, .. } = command else { return Ok(()) };
+pub fn check(command: &NodeCommand, out: &Path) -> Result<(), Notice> {
+    let NodeCommand::Capture { capture, .. } = command else { return Ok(()) };
     spec(capture)?;
     std::fs::create_dir_all(out)
         .and_then(|()| {
@@ -82,7 +82,7 @@ pub fn check(command: &Command, out: &Path) -> Result<(), Notice> {
 }
 
 /// Runs one command to its end.
-pub async fn run(engine: Engine, command: Command) -> Exit {
+pub async fn run(engine: Engine, command: NodeCommand) -> Exit {
     let mut run = match Run::start(engine) {
         Ok(run) => run,
         Err(error) => {
@@ -91,17 +91,13 @@ pub async fn run(engine: Engine, command: Command) -> Exit {
         }
     };
     let outcome = match command {
-        Command::Nodes { selector, output } => nodes(&mut run, selector.as_deref(), output.format).await,
-        Command::Ports { nodes, watch, interval, exclude, output } => {
+        NodeCommand::Nodes { selector, output } => nodes(&mut run, selector.as_deref(), output.format).await,
+        NodeCommand::Ports { nodes, watch, interval, exclude, output } => {
             ports(&mut run, &nodes, watch.then_some(interval), &exclude, output.format).await
         }
-        Command::Capture { nodes, capture, output } => capture_packets(&mut run, &nodes, &capture, output.format).await,
-        // These need no engine.
-        Command::Sessions { .. }
-        | Command::Cleanup(_)
-        | Command::Attach { .. }
-        | Command::Preflight { .. }
-        | Command::Manifests { .. } => Ok(Exit::BadUsage),
+        NodeCommand::Capture { nodes, capture, output } => {
+            capture_packets(&mut run, &nodes, &capture, output.format).await
+        }
     };
     run.clean_up().await;
     let app = run.shut_down().await;

@@ -7,7 +7,7 @@ use std::{io, time::Duration};
 use crossterm::{
     event::{DisableBracketedPaste, EnableBracketedPaste, Event as TerminalEvent, EventStream},
     execute,
-    terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
+    terminal::{Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
 };
 use futures::{Stream, StreamExt};
 use ratatui::{Terminal, backend::Backend};
@@ -35,7 +35,9 @@ impl Guard {
     fn enter() -> io::Result<Self> {
         enable_raw_mode()?;
         let guard = Self;
-        execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste)?;
+        // Not ratatui's own clearing, which asks for the cursor: the keys' reader of an earlier session in this program
+        // may take the answer.
+        execute!(io::stdout(), EnterAlternateScreen, Clear(ClearType::All), EnableBracketedPaste)?;
         Ok(guard)
     }
 }
@@ -61,7 +63,6 @@ pub async fn run(engine: &mut Engine) -> io::Result<()> {
         hook(info);
     }));
     let mut terminal = Terminal::new(ratatui::backend::CrosstermBackend::new(io::stdout()))?;
-    terminal.clear()?;
     let theme = ui::Theme::from_environment();
     drive(engine, &mut terminal, &theme, EventStream::new(), |_| {}).await
 }

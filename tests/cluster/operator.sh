@@ -1,8 +1,14 @@
 #!/usr/bin/env bash
 # Makes a user with exactly the rights of manifests/operator-rbac.yaml in the cluster that KUBECONFIG names.
 #   operator.sh OUT      writes its kubeconfig to OUT
+#   operator.sh remove   removes the user again
 set -euo pipefail
 out=${1:?} account=nodewatch-test-operator
+if [ "$out" = remove ]; then
+  kubectl delete clusterrolebinding/$account clusterrole/nodewatch-operator >/dev/null
+  kubectl -n default delete serviceaccount/$account >/dev/null
+  exit 0
+fi
 manifests=$(cd "$(dirname "$0")/../../manifests" && pwd)
 kubectl apply -f "$manifests/operator-rbac.yaml" >/dev/null
 kubectl apply -f - >/dev/null <<Y

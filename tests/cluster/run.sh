@@ -14,6 +14,8 @@ image=docker.io/library/nodewatch-agent:$version
 cargo build --quiet
 if [ -n "${KUBECONFIG:-}" ]; then
   export NODEWATCH_IMAGE=${NODEWATCH_IMAGE:?name the agent image that the cluster can pull}
+  operator=$(mktemp)
+  trap '"$here/operator.sh" remove; rm -f "$operator"' EXIT
 else
   [ "$(id -u)" = 0 ] || { echo "a cluster on this machine needs root; or set KUBECONFIG" >&2; exit 1; }
   "$here/build-kubernetes.sh" "$K8S_BIN"
@@ -25,12 +27,13 @@ else
   "$here/cluster.sh" load "$archive"
   rm -f "$archive"
   export KUBECONFIG=$CLUSTER_DIR/kubeconfig NODEWATCH_IMAGE=$image
+  operator=$CLUSTER_DIR/operator.kubeconfig
   # Processes of this cluster may be killed and started by the tests.
   export NODEWATCH_TEST_CLUSTER="$here/cluster.sh"
 fi
 # The program under test runs as somebody with no more than manifests/operator-rbac.yaml.
-export NODEWATCH_OPERATOR_KUBECONFIG=${CLUSTER_DIR%/}-operator.kubeconfig
-"$here/operator.sh" "$NODEWATCH_OPERATOR_KUBECONFIG"
+"$here/operator.sh" "$operator"
+export NODEWATCH_OPERATOR_KUBECONFIG=$operator
 if [ "${1:-}" = up ]; then
   echo "export KUBECONFIG=$KUBECONFIG NODEWATCH_IMAGE=$NODEWATCH_IMAGE"
   exit 0
