@@ -53,10 +53,10 @@ pub struct PlaceArgs {
     #[arg(long, global = true, value_name = "POLICY")]
     pub image_pull_policy: Option<PullPolicy>,
     /// How long agents may run, whatever happens to this program
-    #[arg(long, global = true, value_name = "DURATION", default_value = "4h", value_parser = text::parse_duration)]
+    #[arg(long, global = true, value_name = "DURATION", default_value = "4h", value_parser = text::parse_budget)]
     pub session_budget: Duration,
     /// How long agents go on when nothing is heard of this program
-    #[arg(long, global = true, value_name = "DURATION", default_value = "10m", value_parser = text::parse_duration)]
+    #[arg(long, global = true, value_name = "DURATION", default_value = "10m", value_parser = text::parse_budget)]
     pub lease: Duration,
     /// A Job in the cluster removes the session's namespace at its end, should this program no longer be able to
     #[arg(long, global = true, conflicts_with = "namespace")]

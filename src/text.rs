@@ -6,6 +6,9 @@ use std::{fmt::Write, time::Duration};
 
 use nodewatch_protocol::UnixMillis;
 
+/// The longest that a session may be given.
+pub const LONGEST_BUDGET: Duration = Duration::from_secs(30 * 86_400);
+
 /// Foreign text with everything that could steer a terminal or hide itself made visible, as `\u{1b}`.
 pub fn visible(text: &str) -> String {
     if !text.chars().any(is_hidden) {
@@ -149,6 +152,15 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(total))
 }
 
+/// A duration for which agents may run: nothing that is meant to be ephemeral outlives [`LONGEST_BUDGET`].
+pub fn parse_budget(text: &str) -> Result<Duration, String> {
+    let budget = parse_duration(text)?;
+    if budget > LONGEST_BUDGET {
+        return Err(format!("{text:?} is too long for agents that are meant to go: write at most 30d"));
+    }
+    Ok(budget)
+}
+
 fn bad_duration(text: &str) -> String {
     format!("{text:?} is no duration: write 30s, 5m, 4h or whole seconds above 0")
 }
@@ -206,6 +218,8 @@ mod tests {
         for text in ["", "s", "0", "-1s", "3 fortnights", "99999999999999999h", "1.5h"] {
             assert!(parse_duration(text).is_err_and(|error| error.contains(&format!("{text:?}"))), "{text}");
         }
+        assert_eq!(parse_budget("30d"), Ok(LONGEST_BUDGET));
+        assert!(parse_budget("31d").is_err_and(|error| error.contains("\"31d\" is too long")));
         for text in ["", "0", "MiB", "12XB", "99999999999GiB"] {
             assert!(parse_size(text).is_err_and(|error| error.contains(&format!("{text:?}"))), "{text}");
         }

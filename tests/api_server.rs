@@ -380,6 +380,20 @@ async fn the_end_is_moved_everywhere_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_its_end_a_session_gets_no_agent_until_the_end_is_moved() {
+    let test = test(|_| None);
+    test.deploy(&["n1"]).await;
+    test.cluster.set_ends(1).await.expect("moved");
+    let notice = match test.deploy(&["n2"]).await.remove(0) {
+        (_, DeployProgress::Failed(notice)) => notice,
+        other => panic!("{other:?}"),
+    };
+    assert!(notice.line().contains("budget is spent"), "{}", notice.line());
+    test.cluster.set_ends(u64::MAX / 2).await.expect("moved");
+    assert!(matches!(test.deploy(&["n2"]).await[0].1, DeployProgress::Step(_)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn sessions_of_this_laptop_and_of_others_are_told_apart() {
     let test = test(|_| None);
     test.deploy(&["n1"]).await;

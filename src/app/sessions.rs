@@ -222,7 +222,7 @@ impl App {
                 Ok(vec![Effect::Sweep(id)])
             }
             Purpose::Budget => {
-                let left = text::parse_duration(text)?;
+                let left = text::parse_budget(text)?;
                 self.overlay = None;
                 let ends = self.now + left.as_millis() as u64;
                 self.session.ends = Some(ends);

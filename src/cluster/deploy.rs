@@ -126,6 +126,10 @@ async fn make_job(cluster: &Cluster, node: &NodeName) -> Result<(), Notice> {
     let earlier = |made: &MadeObject| made.kind == Kind::Job && made.purpose == node.0;
     let attempt = lock(&cluster.state.made).iter().filter(|(_, made)| earlier(made)).count() + 1;
     let left = lock(&cluster.state.ends).unwrap_or_default().saturating_sub(unix_millis());
+    if left == 0 {
+        let headline = format!("no agent on {node}");
+        return Err(Notice::error(headline, "the session's budget is spent", "move its end with b, then deploy again"));
+    }
     let job = with_session(cluster, |session| session.agent_job(node, attempt, Duration::from_millis(left)))?;
     {
         // Known before it exists, so that its first pod finds its node; pods of an earlier Job speak for it no more.

@@ -11,7 +11,10 @@ use kube::{
     api::Api,
     runtime::{WatchStreamExt, watcher},
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
 
 use super::{
     Cluster,
@@ -28,6 +31,9 @@ pub(super) type Progress = mpsc::Sender<(NodeName, DeployProgress)>;
 /// A watch that is refused for so long will be refused for good: a server that comes back refuses for a moment.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
 
+/// Between two tries to find the agents of an earlier session.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
 /// Follows the pods, unless somebody does already.
 pub(super) async fn follow(cluster: &Cluster, tell: &Progress) {
     if !cluster.state.following.swap(true, Ordering::Relaxed) {
@@ -38,15 +44,16 @@ pub(super) async fn follow(cluster: &Cluster, tell: &Progress) {
 /// Finds the Jobs of a session that was begun earlier, and goes on as if they had just been deployed.
 pub(super) fn attach(cluster: Cluster) -> BoxStream<'static, (NodeName, DeployProgress)> {
     produce(move |tell| async move {
-        let seen = match inventory::look(cluster.client(), &cluster.places(), &cluster.session).await {
-            Ok(seen) => seen,
-            Err(notice) => {
-                let failed = DeployProgress::Failed(notice);
-                for node in known_nodes(&cluster) {
-                    // Nobody listening means that the session is over.
-                    let _ = tell.send((node, failed.clone())).await;
+        let seen = loop {
+            match inventory::look(cluster.client(), &cluster.places(), &cluster.session).await {
+                Ok(seen) => break seen,
+                Err(notice) => {
+                    for node in known_nodes(&cluster) {
+                        // Nobody listening means that the session is over.
+                        let _ = tell.send((node, DeployProgress::Failed(notice.clone()))).await;
+                    }
+                    sleep(LOOK_AGAIN).await;
                 }
-                return;
             }
         };
         let mut gone = known_nodes(&cluster);
