@@ -322,9 +322,7 @@ impl Record {
                     None => self.objects.push((line.at, object)),
                 }
             }
-            Entry::Gone(object) => self
-                .objects
-                .retain(|(_, known)| !(known.is_named_as(&object) && (known.uid.is_none() || known.uid == object.uid))),
+            Entry::Gone(object) => self.objects.retain(|(_, known)| !known.is(&object)),
             Entry::Ends(ends) => self.ends = ends,
             Entry::Detached => self.detached = true,
             Entry::Attached => self.detached = false,

@@ -323,6 +323,11 @@ impl MadeObject {
         (self.kind, &self.namespace, &self.name) == (other.kind, &other.namespace, &other.name)
     }
 
+    /// The same object, by UID as far as this one's is known.
+    pub fn is(&self, other: &Self) -> bool {
+        self.is_named_as(other) && (self.uid.is_none() || self.uid == other.uid)
+    }
+
     /// For a person: `Job agent-1 (node-1)`.
     pub fn text(&self) -> String {
         let purpose = if self.purpose.is_empty() { String::new() } else { format!(" ({})", self.purpose) };

@@ -326,9 +326,11 @@ fn a_context_that_leads_elsewhere_loses_nothing() {
         said(&refused)
     );
     assert!(!leftovers().is_empty());
-    // Pointed back, it needs no current context: each session is reached by its own.
+    // Pointed back, the session is reached by its own context, also when the current one has another name for the cluster.
     std::fs::write(path, original).expect("written");
-    run_to(0, &["cleanup", "--all", "--yes", "--kubeconfig", "/nonexistent"]);
+    let other = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(other.path(), moved.to_string()).expect("written");
+    run_to(0, &["cleanup", "--all", "--yes", "--kubeconfig", other.path().to_str().expect("a path")]);
     assert_eq!(leftovers(), "");
 }
 

@@ -394,12 +394,11 @@ fn a_lapsed_lease_ends_the_capture_with_a_whole_file() {
         std::fs::read_dir(&ring).expect("the ring").map(|entry| entry.expect("an entry").path()).collect();
     let file = files.iter().find(|path| path.extension().is_some_and(|it| it == "pcapng")).expect("a file");
     assert_eq!(tshark(file, &["frame.len"]).len(), 50);
-    let drops = tshark_statistics(file);
-    assert!(drops, "a file that was closed ends with its counts");
+    assert!(ends_with_counts(file), "a file that was closed ends with its counts");
 }
 
 /// An interface statistics block, which is written when a file is closed.
-fn tshark_statistics(file: &Path) -> bool {
+fn ends_with_counts(file: &Path) -> bool {
     const INTERFACE_STATISTICS: [u8; 4] = [5, 0, 0, 0];
     let bytes = std::fs::read(file).expect("readable");
     let mut at = 0;

@@ -294,11 +294,6 @@ impl App {
         (self.now.saturating_sub(*at) < NOTICE_SHOWN).then_some(notice)
     }
 
-    /// When the agents end by themselves.
-    pub fn ends(&self) -> Option<UnixMillis> {
-        self.session.ends
-    }
-
     fn notify(&mut self, notice: Notice) {
         if self.notices.len() == MAX_NOTICES {
             self.notices.pop_front();

@@ -63,7 +63,7 @@ impl Connection {
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let client = limited(stack);
+        let client = stack.with_layer(&ConcurrencyLimitLayer::new(CALLS)).build();
         let context = match &place {
             Place::Cluster { context, .. } => context.clone(),
             Place::Local => String::new(),
@@ -105,10 +105,9 @@ impl Connection {
             )
             .of(Failure::BadInput),
         })?;
-        let client = limited(builder);
         let kubeconfig = files.iter().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone())).collect();
-        let place = Place::Cluster { context: context.clone(), flavour };
-        Ok(Self { client, place, context, kubeconfig, server, ca_sha256 })
+        let over = Self::over(builder, Place::Cluster { context, flavour });
+        Ok(Self { kubeconfig, server, ca_sha256, ..over })
     }
 
     /// The cluster that a session began in, by the session's own credentials; refused when it is another one now.
@@ -130,21 +129,15 @@ impl Connection {
         })
     }
 
+    /// Whether it uses the context, and so the credentials, that a session began with.
+    pub(super) fn is_by_context_of(&self, cluster: &ClusterIdentity) -> bool {
+        (&self.context, &self.kubeconfig) == (&cluster.context, &cluster.kubeconfig)
+    }
+
     /// The context's name.
     pub fn context(&self) -> &str {
         &self.context
     }
-}
-
-fn limited<S, B>(stack: ClientBuilder<S>) -> Client
-where
-    S: Service<Request<Body>, Response = Response<B>> + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Into<BoxError>,
-    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    stack.with_layer(&ConcurrencyLimitLayer::new(CALLS)).build()
 }
 
 /// As kubectl has it: every file that `$KUBECONFIG` names and that exists, otherwise `~/.kube/config`.

@@ -68,14 +68,14 @@ impl Leftover {
     }
 }
 
-/// What to remove of a session with a journal here.
+/// What to remove of a session with a journal here, by the context that it began with.
 pub(super) async fn scope_of_record(
-    connection: &Connection,
+    at_hand: &Connection,
     journal: Journal,
     record: Record,
     patience: Duration,
 ) -> Result<Scope, Notice> {
-    identity::check(connection, &record.header.cluster).await?;
+    let connection = way_to(&record.header.cluster, at_hand).await?;
     let places = places_of(&record);
     Ok(Scope {
         client: connection.client.clone(),
@@ -86,6 +86,20 @@ pub(super) async fn scope_of_record(
         journal: Some(Arc::new(journal)),
         patience,
     })
+}
+
+/// A connection to a session's cluster by the session's own context. Where that cannot be used any more, the one at
+/// hand will do if it is to the same cluster at the same address.
+async fn way_to(cluster: &ClusterIdentity, at_hand: &Connection) -> Result<Connection, Notice> {
+    let by_own = if at_hand.is_by_context_of(cluster) {
+        identity::check(at_hand, cluster).await.map(|()| at_hand.clone())
+    } else {
+        Connection::again(cluster).await
+    };
+    match by_own {
+        Ok(connection) => Ok(connection),
+        Err(notice) => identity::check(at_hand, cluster).await.map(|()| at_hand.clone()).map_err(|_| notice),
+    }
 }
 
 /// What to remove of a session that only its labels tell of.

@@ -239,9 +239,7 @@ impl Site for Cluster {
             let state = Arc::clone(&cluster.state);
             remove::remove(cluster.scope(), keep).inspect(move |removal| {
                 if let Removal::Gone(object) = removal {
-                    lock(&state.made).retain(|(_, known)| {
-                        !(known.is_named_as(object) && (known.uid.is_none() || known.uid == object.uid))
-                    });
+                    lock(&state.made).retain(|(_, known)| !known.is(object));
                 }
             })
         }

@@ -108,7 +108,7 @@ fn claims(known: &[MadeObject], seen: &[Seen], session: &SessionId) -> Vec<(Made
         }
     }
     for object in known {
-        if claims.iter().any(|(ours, _)| ours.is_named_as(object) && (object.uid.is_none() || ours.uid == object.uid)) {
+        if claims.iter().any(|(ours, _)| object.is(ours)) {
             continue;
         }
         let there = seen.iter().any(|one| object.uid.is_some() && one.object.uid == object.uid);

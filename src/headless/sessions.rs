@@ -25,7 +25,11 @@ const AT_ONCE: usize = 4;
 /// Lists every session that has something left, or is running here.
 pub async fn sessions(current: Result<Connection, Notice>, journals: &Journals, format: Format) -> Exit {
     let (found, notices) = find_all(current, journals).await;
-    let exit = notices.first().map_or(Exit::Done, Exit::of);
+    let exit = match notices.first() {
+        None => Exit::Done,
+        Some(notice) if found.is_empty() => Exit::of(notice),
+        Some(_) => Exit::Partly,
+    };
     let there: Vec<&Leftover> =
         found.iter().filter(|one| !one.summary.objects.is_empty() || one.summary.holder == Holder::Running).collect();
     match format {
@@ -69,7 +73,7 @@ async fn find_all(current: Result<Connection, Notice>, journals: &Journals) -> (
         Err(notice) => (None, Some(notice)),
     };
     let (found, mut notices) = find(current.as_ref(), journals).await;
-    notices.extend(unusable.filter(|_| found.is_empty()));
+    notices.extend(unusable);
     for notice in &notices {
         output::say(&format!("error: {}", notice.line()));
     }
