@@ -176,6 +176,8 @@ fn settings() -> AgentSettings {
         lease: Duration::from_secs(600),
         namespace: None,
         reaper: false,
+        service_account: None,
+        role: None,
         owner: "bench".into(),
     }
 }

@@ -52,6 +52,7 @@ impl Site for Crowd {
             addresses: vec![],
             labels: BTreeMap::new(),
             version: None,
+            instance_id: None,
         };
         let all = (0..NODES).map(node).collect();
         stream::iter([NodesChange::Replaced(all)]).chain(stream::pending()).boxed()
@@ -69,6 +70,10 @@ impl Site for Crowd {
             Ok(Tunnel { reader: Box::new(reader), writer: Box::new(writer), guard: Box::new(()) })
         }
         .boxed()
+    }
+
+    fn follow(&self, _node: &NodeName, _since: u64) -> BoxFuture<'static, Result<Bulk, OpenError>> {
+        async { Err(OpenError("no capture here".into())) }.boxed()
     }
 
     fn fetch(&self, _node: &NodeName, _part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>> {
@@ -110,6 +115,7 @@ async fn agent(stream: tokio::io::DuplexStream) {
             flows: vec![],
             flows_tracked: 0,
             flows_overflow: Share::default(),
+            left_out: Share::default(),
         };
         let update = FromAgent::Update(Update::Statistics(Box::new(statistics)));
         if writer.write_all(&encode(&update).unwrap()).await.is_err() {

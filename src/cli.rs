@@ -5,8 +5,14 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use nodewatch_protocol::{Content, Recorder};
 
-use crate::{cluster::PullPolicy, headless::exclude::Exclusions, model::SessionId, text};
+use crate::{
+    cluster::PullPolicy,
+    headless::{captures, exclude::Exclusions},
+    model::{S3Url, SessionId, StorageSettings, Way},
+    text,
+};
 
 /// Live open ports, packet statistics and captures of Kubernetes nodes, with nothing left behind
 ///
@@ -61,9 +67,75 @@ pub struct PlaceArgs {
     /// A Job in the cluster removes the session's namespace at its end, should this program no longer be able to
     #[arg(long, global = true, conflicts_with = "namespace")]
     pub reaper: bool,
-    /// Folder for fetched captures [default: nodewatch-captures/SESSION]
+    /// Folder for fetched captures [default: nodewatch-captures/SESSION]; `capture --out -` writes one stream to
+    /// standard output
     #[arg(long, global = true, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Seconds before now that a freeze saves
+    #[arg(long, global = true, value_name = "DURATION", default_value = "30s", value_parser = text::parse_duration)]
+    pub freeze_before: Duration,
+    /// Seconds from now that a freeze saves
+    #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = text::parse_duration)]
+    pub freeze_after: Duration,
+    #[command(flatten)]
+    pub storage: StorageArgs,
+}
+
+/// Captures in S3.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Captures in S3")]
+pub struct StorageArgs {
+    /// Deliver captures there, as they are closed, below a folder of the session's own
+    #[arg(long, global = true, value_name = "s3://BUCKET/PREFIX")]
+    pub s3: Option<S3Url>,
+    /// Another server than AWS's, as $AWS_ENDPOINT_URL has it; agents must reach it too
+    #[arg(long, global = true, value_name = "URL", requires = "s3")]
+    pub s3_endpoint: Option<String>,
+    /// The bucket's region [default: the environment's, then what the bucket says]
+    #[arg(long, global = true, value_name = "REGION", requires = "s3")]
+    pub s3_region: Option<String>,
+    /// Whether the bucket goes into the path [default: with another server than AWS's]
+    #[arg(long, global = true, value_name = "BOOL", requires = "s3")]
+    pub s3_path_style: Option<bool>,
+    /// Encrypt objects with this KMS key
+    #[arg(long, global = true, value_name = "ARN", requires = "s3")]
+    pub s3_kms_key: Option<String>,
+    /// The objects' storage class
+    #[arg(long, global = true, value_name = "CLASS", requires = "s3")]
+    pub s3_storage_class: Option<String>,
+    /// Agents compress captures on their way
+    #[arg(long, global = true, requires = "s3")]
+    pub zstd: bool,
+    /// Agents deliver under this role, which their service account may assume, instead of what this laptop signs
+    #[arg(long, global = true, value_name = "ROLE_ARN", requires = "s3")]
+    pub irsa: Option<String>,
+    /// Agents deliver with what EKS Pod Identity gives their service account
+    #[arg(long, global = true, requires_all = ["s3", "service_account"], conflicts_with = "irsa")]
+    pub pod_identity: bool,
+    /// An existing service account for the agents, in --namespace
+    #[arg(long, global = true, value_name = "NAME", requires = "namespace")]
+    pub service_account: Option<String>,
+}
+
+impl StorageArgs {
+    /// Where captures go, when they go to S3.
+    pub fn settings(&self) -> Option<StorageSettings> {
+        let way = match (&self.irsa, self.pod_identity) {
+            (Some(role), _) => Way::Role(role.clone()),
+            (None, true) => Way::PodIdentity,
+            (None, false) => Way::Grant,
+        };
+        Some(StorageSettings {
+            url: self.s3.clone()?,
+            endpoint: self.s3_endpoint.clone(),
+            region: self.s3_region.clone(),
+            path_style: self.s3_path_style,
+            kms_key: self.s3_kms_key.clone(),
+            storage_class: self.s3_storage_class.clone(),
+            zstd: self.zstd,
+            way,
+        })
+    }
 }
 
 /// The commands.
@@ -84,6 +156,18 @@ pub enum Command {
         /// Its id, as `sessions` has it
         session: SessionId,
     },
+    /// Save the last seconds of a session's armed flight recorders, wherever the session is open
+    Freeze {
+        /// Its id
+        session: SessionId,
+        /// Only these nodes
+        #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+        nodes: Vec<String>,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Make one capture of many, in time order, with the nodes' names at their interfaces
+    Merge(MergeArgs),
     /// What would stop a session, and how to mend it; creates nothing
     Preflight {
         /// Only these nodes
@@ -141,6 +225,25 @@ pub enum NodeCommand {
     },
 }
 
+/// What to merge.
+#[derive(Debug, Clone, Args)]
+pub struct MergeArgs {
+    /// Capture files, or folders with some
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Only packets from this time on: RFC 3339, or 14:05 of today, UTC
+    #[arg(long, value_name = "TIME", value_parser = captures::parse_time)]
+    pub from: Option<u64>,
+    /// Only packets up to this time
+    #[arg(long, value_name = "TIME", value_parser = captures::parse_time)]
+    pub to: Option<u64>,
+    /// The new file, which must not exist; - is standard output
+    #[arg(long = "into", short = 'w', value_name = "FILE", default_value_os_t = captures::default_out())]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
 /// What to clean up, and how.
 #[derive(Debug, Clone, Args)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
@@ -160,8 +263,11 @@ pub struct CleanupArgs {
     /// How long an object may take to go
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = text::parse_duration)]
     pub timeout: Duration,
+    /// Remove the sessions' captures in S3 too, which stay otherwise
+    #[arg(long)]
+    pub captures: bool,
     /// Only forget the journals of these sessions, whose cluster is gone for good
-    #[arg(long, requires = "sessions", conflicts_with_all = ["dry_run", "yes"])]
+    #[arg(long, requires = "sessions", conflicts_with_all = ["dry_run", "yes", "captures"])]
     pub forget: bool,
     #[command(flatten)]
     pub output: OutputArgs,
@@ -209,6 +315,19 @@ pub struct CaptureArgs {
     /// Begin the next file after this long
     #[arg(long, value_name = "DURATION", value_parser = text::parse_duration)]
     pub rotate_time: Option<Duration>,
+    /// Keep so much on each node until it is delivered; never more than 80 % of what its volume has left [default: 1GiB]
+    #[arg(long, value_name = "SIZE", value_parser = text::parse_size)]
+    pub ring_size: Option<u64>,
+    /// What is kept of packets: headers (link to transport layer), dns (the same, and DNS whole), full
+    /// [default: headers]
+    #[arg(long, value_name = "WHAT", value_parser = text::parse_content)]
+    pub content: Option<Content>,
+    /// Capture this product's own traffic too
+    #[arg(long)]
+    pub include_own: bool,
+    /// A flight recorder: keep only the last of it, as in 2m or 2m,512MiB, until `freeze` saves it
+    #[arg(long, value_name = "TIME[,SIZE]", value_parser = text::parse_recorder)]
+    pub recorder: Option<Recorder>,
 }
 
 /// How results are written.

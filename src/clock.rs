@@ -23,6 +23,12 @@ pub fn from_rfc3339(text: &str) -> Option<UnixMillis> {
     Some(moment.as_millisecond().max(0) as u64)
 }
 
+/// The nanoseconds since the Unix epoch that an RFC 3339 text names.
+pub fn nanos_of(text: &str) -> Option<u64> {
+    let moment: jiff::Timestamp = text.parse().ok()?;
+    u64::try_from(moment.as_nanosecond()).ok()
+}
+
 /// `user@host`, for people who find what this program has made.
 pub fn user_at_host() -> String {
     let user = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default();
@@ -32,6 +38,12 @@ pub fn user_at_host() -> String {
         if name.trim().is_empty() { otherwise.to_owned() } else { text::visible(name.trim()) }
     };
     format!("{}@{}", or(&user, "someone"), or(&host, "somewhere"))
+}
+
+/// For a file's name, in UTC: `20231114T221320Z`.
+pub fn file_stamp(at: UnixMillis) -> String {
+    let at = jiff::Timestamp::from_millisecond(i64::try_from(at).unwrap_or(0)).unwrap_or_default();
+    at.strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 
 #[cfg(test)]

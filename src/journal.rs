@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::unix_millis,
-    model::{ClusterIdentity, Failure, Holder, MadeObject, Notice, SessionId},
+    model::{ClusterIdentity, Failure, Holder, MadeObject, Notice, SessionId, StorageSettings},
     text,
 };
 
@@ -105,6 +105,8 @@ pub enum Entry {
     Gone(MadeObject),
     /// The budget was changed.
     Ends(UnixMillis),
+    /// Where in S3 its captures go; `None` once they are gone.
+    Storage(Option<StorageSettings>),
     /// Left running on purpose.
     Detached,
     /// Taken up again.
@@ -232,7 +234,8 @@ impl Journals {
     fn forget_old(&self) {
         let now = unix_millis();
         for record in self.all().into_iter().flatten() {
-            if record.is_over() && now.saturating_sub(record.last) > KEPT {
+            // The only record of where its captures are.
+            if record.is_over() && record.storage.is_none() && now.saturating_sub(record.last) > KEPT {
                 // It will be tried again at the next session.
                 let _ = fs::remove_file(self.path(&record.header.session));
             }
@@ -298,6 +301,8 @@ pub struct Record {
     pub ends: UnixMillis,
     /// What may exist: being made or made, and not seen gone. With the time of its making.
     pub objects: Vec<(UnixMillis, MadeObject)>,
+    /// Where in S3 it has captures.
+    pub storage: Option<StorageSettings>,
     /// Left running on purpose.
     pub detached: bool,
     /// The last line's time.
@@ -324,6 +329,7 @@ impl Record {
             }
             Entry::Gone(object) => self.objects.retain(|(_, known)| !known.is(&object)),
             Entry::Ends(ends) => self.ends = ends,
+            Entry::Storage(storage) => self.storage = storage,
             Entry::Detached => self.detached = true,
             Entry::Attached => self.detached = false,
         }
@@ -340,7 +346,8 @@ fn read(path: &Path) -> Result<Record, JournalError> {
 fn replay(bytes: &[u8]) -> Option<Record> {
     let mut lines = bytes.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok());
     let Line { at, entry: Entry::Began(header) } = lines.next()? else { return None };
-    let mut record = Record { ends: header.ends, header, objects: Vec::new(), detached: false, last: at };
+    let mut record =
+        Record { ends: header.ends, header, objects: Vec::new(), storage: None, detached: false, last: at };
     lines.for_each(|line| record.apply(line));
     Some(record)
 }

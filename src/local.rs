@@ -14,6 +14,7 @@ use futures::{
     future::BoxFuture,
     stream::{self, BoxStream},
 };
+use nodewatch_protocol::UnixMillis;
 use tokio::process::{Child, Command};
 
 use crate::{
@@ -109,6 +110,7 @@ impl Site for Local {
             addresses: Vec::new(),
             labels: std::collections::BTreeMap::new(),
             version: None,
+            instance_id: None,
         };
         stream::once(async { NodesChange::Replaced(vec![node]) }).chain(stream::pending()).boxed()
     }
@@ -130,6 +132,12 @@ impl Site for Local {
         .boxed()
     }
 
+    fn follow(&self, _node: &NodeName, since: UnixMillis) -> BoxFuture<'static, Result<Bulk, OpenError>> {
+        let mut command = Command::new(&self.agent);
+        command.arg("follow").arg("--ring").arg(&self.ring.0).arg(format!("--since={since}"));
+        bulk(command)
+    }
+
     fn fetch(&self, _node: &NodeName, part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>> {
         let mut command = Command::new(&self.agent);
         command.arg("fetch").arg("--ring").arg(&self.ring.0);
@@ -138,13 +146,16 @@ impl Site for Local {
             .arg(format!("--length={}", part.length))
             .arg("--")
             .arg(part.file);
-        async move {
-            let mut child = start(&mut command)?;
-            let Some(reader) = child.stdout.take() else {
-                return Err(OpenError(format!("{AGENT} has no standard output")));
-            };
-            Ok(Bulk { reader: Box::new(reader), guard: Box::new(child) })
-        }
-        .boxed()
+        bulk(command)
     }
+}
+
+/// What a process writes to its standard output.
+fn bulk(mut command: Command) -> BoxFuture<'static, Result<Bulk, OpenError>> {
+    async move {
+        let mut child = start(&mut command)?;
+        let reader = child.stdout.take().ok_or_else(|| OpenError(format!("{AGENT} has no standard output")))?;
+        Ok(Bulk { reader: Box::new(reader), guard: Box::new(child) })
+    }
+    .boxed()
 }

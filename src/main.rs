@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::Context;
 use clap::Parser;
+use nodewatch_protocol::Freeze;
 use nodewatch_tui::{
     app::{App, Event, Permission},
     cli::{CleanupArgs, Cli, Command, NodeCommand, OutputArgs, PlaceArgs},
@@ -18,9 +19,10 @@ use nodewatch_tui::{
     headless::{self, Exit},
     journal::Journals,
     local::Local,
-    model::{Failure, NodeName, Notice, Place, SessionId},
-    runtime::{Engine, terminal},
+    model::{Failure, NodeName, Notice, Place, SessionId, StorageSettings},
+    runtime::{Engine, Outlets, terminal},
     site::Site,
+    storage::Storage,
     text::visible,
 };
 
@@ -49,9 +51,11 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
     let outcome = match cli.command {
         None => return interactive(place, &config, None).await,
         Some(Command::Attach { session }) => return interactive(place, &config, Some(session)).await,
-        Some(Command::OnNodes(command)) => on_nodes(place, &config, command).await,
+        Some(Command::OnNodes(command)) => Box::pin(on_nodes(place, &config, command)).await,
         Some(Command::Sessions { output }) => sessions(place, output).await,
         Some(Command::Cleanup(arguments)) => cleanup(place, &config, &arguments).await,
+        Some(Command::Freeze { session, nodes, output }) => Box::pin(freeze(place, &session, nodes, output)).await,
+        Some(Command::Merge(arguments)) => Ok(headless::captures::merge(&arguments)),
         Some(Command::Preflight { nodes, output }) => preflight(place, nodes, output).await,
         Some(Command::Manifests { nodes, session }) => manifests(place, nodes, session),
     };
@@ -72,7 +76,8 @@ async fn on_nodes(place: &PlaceArgs, config: &Config, command: NodeCommand) -> R
         must_be_free(permission(place, config, &where_it_is), &where_it_is)?;
     }
     let app = App::new(where_it_is, session, place.session_budget);
-    Ok(headless::run(Engine::start(lease(app, place), site, out), command).await)
+    let engine = Engine::start(settled(app, place), site, outlets(place, config, &out).await);
+    Ok(Box::pin(headless::run(engine, command, &out)).await)
 }
 
 async fn sessions(place: &PlaceArgs, output: OutputArgs) -> Result<Exit, Notice> {
@@ -94,13 +99,40 @@ async fn preflight(place: &PlaceArgs, nodes: Vec<String>, output: OutputArgs) ->
     refuse_local(place)?;
     let connection = Connection::open(&target(place)).await?;
     let cluster = Cluster::new(connection, SessionId::new(rand::random()), settings(place), journals()?);
-    Ok(headless::preflight::preflight(&cluster, &names(nodes), output.format).await)
+    let storage = match place.storage.settings() {
+        Some(settings) => Some(Storage::open(settings).await),
+        None => None,
+    };
+    Ok(headless::preflight::preflight(&cluster, storage.as_ref(), &names(nodes), output.format).await)
 }
 
 fn manifests(place: &PlaceArgs, nodes: Vec<String>, session: Option<SessionId>) -> Result<Exit, Notice> {
     let session = session.unwrap_or_else(|| SessionId::new(rand::random()));
     let yaml = Cluster::manifests(&session, &settings(place), &names(nodes))?;
     Ok(headless::preflight::manifests(&yaml))
+}
+
+/// Takes no session over: the agents are asked beside whoever has it.
+async fn freeze(
+    place: &PlaceArgs,
+    session: &SessionId,
+    nodes: Vec<String>,
+    output: OutputArgs,
+) -> Result<Exit, Notice> {
+    refuse_local(place)?;
+    let journals = journals()?;
+    let headline = format!("session {session} cannot be frozen");
+    let record = journals.all().into_iter().flatten().find(|record| record.header.session == *session);
+    let unknown = || {
+        Notice::error(headline.clone(), "this laptop has no journal of it", "see nodewatch-tui sessions")
+            .of(Failure::BadInput)
+    };
+    let record = record.ok_or_else(unknown)?;
+    let connection = Connection::again(&record.header.cluster).await?;
+    let app = settled(App::new(connection.place.clone(), session.clone(), place.session_budget), place);
+    let cluster = Cluster::observe(connection, settings(place), journals, &record);
+    let engine = Engine::start(app, Arc::new(cluster), out(place, session));
+    Ok(Box::pin(headless::captures::freeze(engine, &names(nodes), frozen(place), output.format)).await)
 }
 
 /// The program on a terminal, and whatever session the user takes up in it after that.
@@ -130,20 +162,20 @@ async fn begin(place: &PlaceArgs, config: &Config, attach: Option<SessionId>) ->
         if place.read_only || config.read_only {
             return Err(read_only());
         }
-        return attached(place, &session).await;
+        return attached(place, config, &session).await;
     }
     let session = SessionId::new(rand::random());
     let out = out(place, &session);
     let (site, where_it_is) = site(place, &session).await?;
     let mut app = App::new(where_it_is.clone(), session, place.session_budget);
     app.permission = permission(place, config, &where_it_is);
-    let mut engine = Engine::start(lease(app, place), site, out);
+    let mut engine = Engine::start(settled(app, place), site, outlets(place, config, &out).await);
     engine.find_sessions();
     Ok(engine)
 }
 
 /// A session from its journal, in its own cluster.
-async fn attached(place: &PlaceArgs, session: &SessionId) -> Result<Engine, Notice> {
+async fn attached(place: &PlaceArgs, config: &Config, session: &SessionId) -> Result<Engine, Notice> {
     let headline = format!("session {session} cannot be taken up");
     let journals = journals()?;
     let (journal, record) = journals.open(session).map_err(|error| error.notice(headline.clone()))?;
@@ -153,11 +185,13 @@ async fn attached(place: &PlaceArgs, session: &SessionId) -> Result<Engine, Noti
     }
     let connection = Connection::again(&record.header.cluster).await?;
     let (began, ends) = (record.header.began, record.ends);
-    let mut app = App::new(connection.place.clone(), session.clone(), place.session_budget);
-    app.session.lease = place.lease;
+    let app = settled(App::new(connection.place.clone(), session.clone(), place.session_budget), place);
+    // Where its captures went until now is where they go, unless another place is named.
+    let storage = place.storage.settings().or_else(|| record.storage.clone());
     let cluster = Cluster::resume(connection, settings(place), journals, (journal, record))
         .map_err(|error| error.notice(headline))?;
-    let mut engine = Engine::start(app, Arc::new(cluster), out(place, session));
+    let outlets = outlets_with(storage, config, &out(place, session)).await;
+    let mut engine = Engine::start(app, Arc::new(cluster), outlets);
     engine.handle(Event::Attach { began, ends });
     Ok(engine)
 }
@@ -200,6 +234,8 @@ fn settings(arguments: &PlaceArgs) -> AgentSettings {
         lease: arguments.lease,
         namespace: arguments.namespace.clone(),
         reaper: arguments.reaper,
+        service_account: arguments.storage.service_account.clone(),
+        role: arguments.storage.irsa.clone(),
         owner: clock::user_at_host(),
     }
 }
@@ -216,9 +252,29 @@ fn out(arguments: &PlaceArgs, session: &SessionId) -> PathBuf {
     arguments.out.clone().unwrap_or_else(|| Path::new("nodewatch-captures").join(session.to_string()))
 }
 
-fn lease(mut app: App, arguments: &PlaceArgs) -> App {
+fn settled(mut app: App, arguments: &PlaceArgs) -> App {
     app.session.lease = arguments.lease;
+    app.freeze = frozen(arguments);
     app
+}
+
+fn frozen(arguments: &PlaceArgs) -> Freeze {
+    Freeze { before_seconds: arguments.freeze_before.as_secs(), after_seconds: arguments.freeze_after.as_secs() }
+}
+
+async fn outlets(arguments: &PlaceArgs, config: &Config, folder: &Path) -> Outlets {
+    outlets_with(arguments.storage.settings(), config, folder).await
+}
+
+async fn outlets_with(storage: Option<StorageSettings>, config: &Config, folder: &Path) -> Outlets {
+    let mut outlets = Outlets::from(folder.to_owned());
+    if let Some(settings) = storage {
+        outlets.storage = Some(Arc::new(Storage::open(settings).await));
+    }
+    if let Some(viewer) = &config.viewer {
+        outlets.viewer.clone_from(viewer);
+    }
+    outlets
 }
 
 fn permission(arguments: &PlaceArgs, config: &Config, place: &Place) -> Permission {

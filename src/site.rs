@@ -2,7 +2,7 @@
 //!
 //! Owns the traits and the stream types. Must not know Kubernetes, processes or the app.
 
-use std::any::Any;
+use std::{any::Any, collections::BTreeMap, net::IpAddr};
 
 use futures::{
     FutureExt, StreamExt,
@@ -17,6 +17,7 @@ use tokio::{
 
 use crate::model::{
     DeployProgress, Keep, NodeName, NodesChange, Notice, Removal, SeenObject, SessionId, SessionSummary,
+    StorageSettings,
 };
 
 /// Bytes from an agent.
@@ -70,6 +71,16 @@ pub trait Site: Send + Sync + 'static {
     fn open(&self, node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>>;
     /// A part of a capture file, on a stream of its own.
     fn fetch(&self, node: &NodeName, part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>>;
+    /// The running capture as it grows, files that were closed before `since` left out, on a stream of its own.
+    fn follow(&self, node: &NodeName, since: UnixMillis) -> BoxFuture<'static, Result<Bulk, OpenError>>;
+    /// Names of what has addresses here, for the readers of captures; empty where nothing is known.
+    fn names(&self) -> BoxFuture<'static, BTreeMap<IpAddr, String>> {
+        async { BTreeMap::new() }.boxed()
+    }
+    /// Writes down where in S3 the session's captures are, before the first gets there; `None` when they are gone.
+    fn note_storage(&self, _storage: Option<StorageSettings>) -> Result<(), Notice> {
+        Ok(())
+    }
     /// Takes up agents that run already, and tells how it goes as [`Site::deploy`] does.
     fn attach(&self) -> BoxStream<'static, (NodeName, DeployProgress)> {
         stream::pending().boxed()

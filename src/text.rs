@@ -4,7 +4,7 @@
 
 use std::{fmt::Write, time::Duration};
 
-use nodewatch_protocol::UnixMillis;
+use nodewatch_protocol::{Content, Recorder, UnixMillis};
 
 /// The longest that a session may be given.
 pub const LONGEST_BUDGET: Duration = Duration::from_secs(30 * 86_400);
@@ -188,6 +188,24 @@ fn split_unit(text: &str) -> (&str, &str) {
     let text = text.trim();
     let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
     (&text[..end], text[end..].trim_start())
+}
+
+/// What is kept of packets: `headers`, `dns` or `full`.
+pub fn parse_content(text: &str) -> Result<Content, String> {
+    let all = [Content::Headers, Content::Dns, Content::Full];
+    let found = all.into_iter().find(|content| content.word() == text);
+    found.ok_or_else(|| format!("{text:?} is no content of a capture: write headers, dns or full"))
+}
+
+/// What a flight recorder keeps: a time, or a time and a size as in `2m,512MiB`.
+pub fn parse_recorder(text: &str) -> Result<Recorder, String> {
+    let (time, size) = match text.split_once(',') {
+        Some((time, size)) => (time, Some(size)),
+        None => (text, None),
+    };
+    let default = Recorder::default();
+    let bytes = size.map(parse_size).transpose()?.unwrap_or(default.bytes);
+    Ok(Recorder { seconds: parse_duration(time)?.as_secs(), bytes })
 }
 
 #[cfg(test)]

@@ -37,6 +37,8 @@ fn settings() -> AgentSettings {
         lease: Duration::from_secs(60),
         namespace: None,
         reaper: false,
+        service_account: None,
+        role: None,
         owner: "me@here".into(),
     }
 }

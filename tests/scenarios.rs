@@ -25,6 +25,20 @@ fn key(app: &mut App, action: Action) -> Vec<Effect> {
     update(app, Event::Action(action), NOW)
 }
 
+/// The removal of all but that.
+fn cleanup(keep: Keep) -> Effect {
+    Effect::CleanUp { captured: vec![], keep }
+}
+
+/// Effects, whatever nodes a removal gathers manifests of.
+fn removal(effects: Vec<Effect>) -> Vec<Effect> {
+    let plain = |effect| match effect {
+        Effect::CleanUp { keep, .. } => cleanup(keep),
+        other => other,
+    };
+    effects.into_iter().map(plain).collect()
+}
+
 fn typed(app: &mut App, text: &str) {
     for character in text.chars() {
         key(app, Action::Edit(Edit::Insert(character)));
@@ -212,7 +226,7 @@ fn the_guided_exit_goes_step_by_step() {
     let again = key(&mut app, Action::Open);
     assert!(matches!(&again[..], [Effect::Fetch(name, _)] if name.0 == "b"));
     let effects = update(&mut app, Event::Fetch("b".into(), "2.pcapng".into(), done), NOW);
-    assert_eq!((phase(&app), effects), (Some(Phase::Removing), vec![Effect::CleanUp(Keep::new())]));
+    assert_eq!((phase(&app), removal(effects)), (Some(Phase::Removing), vec![cleanup(Keep::new())]));
     assert_eq!(update(&mut app, Event::Removal(Removal::Finished), NOW), [Effect::Quit]);
     assert!(app.receipt().lost.is_empty() && app.receipt().fetched.len() == 2);
 }
@@ -226,7 +240,7 @@ fn a_capture_that_does_not_end_in_time_is_asked_about() {
     key(&mut app, Action::Open);
     assert_eq!(update(&mut app, Event::Tick, NOW + STOP_WITHIN), []);
     assert_eq!(phase(&app), Some(Phase::FetchFailed));
-    assert_eq!(key(&mut app, Action::Skip), [Effect::CleanUp(Keep::new())]);
+    assert_eq!(removal(key(&mut app, Action::Skip)), [cleanup(Keep::new())]);
     update(&mut app, Event::Removal(Removal::Finished), NOW);
     assert_eq!(app.receipt().lost.len(), 1, "what was left behind is in the receipt");
 }
@@ -239,8 +253,8 @@ fn with_nobody_watching_the_exit_asks_nothing() {
     assert!(matches!(&effects[..], [Effect::Fetch(..)]), "{effects:?}");
     let failed = FetchProgress::Failed(Notice::error("not fetched", "disk full", "make room"));
     assert_eq!(
-        update(&mut app, Event::Fetch("a".into(), "1.pcapng".into(), failed), NOW),
-        [Effect::CleanUp(Keep::new())]
+        removal(update(&mut app, Event::Fetch("a".into(), "1.pcapng".into(), failed), NOW)),
+        [cleanup(Keep::new())]
     );
     assert_eq!(update(&mut app, Event::Removal(Removal::Finished), NOW), [Effect::Quit]);
 }
@@ -293,7 +307,7 @@ fn a_namespace_that_is_kept_is_not_removed_and_files_may_stay() {
         key(&mut app, action);
     }
     let keep = Keep::from([Group::Files, Group::Base]);
-    assert_eq!(key(&mut app, Action::Open), [Effect::CleanUp(keep)]);
+    assert_eq!(removal(key(&mut app, Action::Open)), [cleanup(keep)]);
     update(&mut app, Event::Removal(Removal::Finished), NOW);
     let receipt = app.receipt();
     assert!(receipt.lost.is_empty() && receipt.left_there.len() == 1, "what was chosen is not lost");
@@ -303,11 +317,11 @@ fn a_namespace_that_is_kept_is_not_removed_and_files_may_stay() {
 fn a_refused_removal_stays_on_the_screen_and_is_tried_again() {
     let mut app = live();
     key(&mut app, Action::Quit);
-    assert_eq!(key(&mut app, Action::Open), [Effect::CleanUp(Keep::new())]);
+    assert_eq!(removal(key(&mut app, Action::Open)), [cleanup(Keep::new())]);
     let refused = Removal::Refused(Notice::error("another cluster", "its UID differs", "point it back"));
     feed(&mut app, [Event::Removal(refused), Event::Removal(Removal::Finished)]);
     assert_eq!(phase(&app), Some(Phase::RemoveFailed));
-    assert_eq!(key(&mut app, Action::Open), [Effect::CleanUp(Keep::new())]);
+    assert_eq!(removal(key(&mut app, Action::Open)), [cleanup(Keep::new())]);
     feed(&mut app, [Event::Removal(Removal::Finished)]);
     assert!(!app.receipt().left_behind());
 }

@@ -1,7 +1,7 @@
 //! The agent's state and the one task that changes it.
 //!
-//! Owns the last scan, the running capture, the list of files, and the answer to every request. Must not know how
-//! tunnels carry bytes.
+//! Owns the last scan, the running capture and the answer to every request; files are the ring's, their delivery the
+//! uploader's. Must not know how tunnels carry bytes.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -10,21 +10,24 @@ use std::{
 };
 
 use nodewatch_protocol::{
-    AgentFacts, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, FileState, Interface, Port, PortChange,
-    PortsKind, PortsUpdate, Refusal, RefusalKind, Request, Response, Statistics, StopReason, UnixMillis, Update,
+    AgentFacts, CaptureAbility, CaptureRecord, CaptureSpec, CaptureState, FileState, Freeze, Interface, Port,
+    PortChange, PortsKind, PortsUpdate, Refusal, RefusalKind, Request, Response, RingState, Statistics, StopReason,
+    TimeSpan, UnixMillis, Update,
 };
 use tokio::{
-    sync::{mpsc, oneshot},
-    time::{MissedTickBehavior, interval, timeout},
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout, timeout_at},
 };
 
 use crate::{
-    capture::{self, Capture, CaptureEvent, FileEvent, StartError, interfaces, store::Store},
+    capture::{self, Capture, CaptureEvent, StartError, interfaces, own::OwnTraffic},
     error::chain,
     lifetime::Lifetime,
+    ring::Ring,
     sockets::{self, ScanError, Scanner},
     subscribers::{Line, Subscribers},
     unix_millis,
+    upload::Uploader,
 };
 
 /// How often ports are scanned.
@@ -33,6 +36,8 @@ const SCAN_EVERY: Duration = Duration::from_secs(1);
 const PORTS_A_LINE: usize = 10_000;
 /// Changes of ports that a tunnel opened later is told.
 const PORT_HISTORY: usize = 1000;
+/// The list of files is told at most this often.
+const FILES_EVERY: Duration = Duration::from_millis(250);
 /// A capture has this long to close its files when the agent ends.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -49,7 +54,7 @@ pub struct NodeFacts {
 enum Command {
     Subscribe(oneshot::Sender<mpsc::Receiver<Line>>),
     Ask(Request, oneshot::Sender<Response>),
-    End(oneshot::Sender<()>),
+    End(Duration, oneshot::Sender<()>),
 }
 
 /// The way from any task to the hub.
@@ -73,10 +78,11 @@ impl HubHandle {
         answer.await.ok()
     }
 
-    /// Ends the hub: the capture is stopped and its files are closed when this returns.
-    pub async fn end(&self) {
+    /// Ends the hub: when this returns the capture is stopped, its files are closed, and what a sink takes within that
+    /// time is delivered.
+    pub async fn end(&self, within: Duration) {
         let (reply, answer) = oneshot::channel();
-        if self.commands.send(Command::End(reply)).await.is_ok() {
+        if self.commands.send(Command::End(within, reply)).await.is_ok() {
             // A hub that is already gone has ended.
             let _ = answer.await;
         }
@@ -87,7 +93,12 @@ impl HubHandle {
 pub struct Hub {
     node: NodeFacts,
     started: UnixMillis,
-    store: Store,
+    ring: Ring,
+    ring_changes: watch::Receiver<u64>,
+    /// What was told of the ring last, and when the next may be told.
+    told: (RingState, Instant),
+    uploader: Uploader,
+    own: OwnTraffic,
     lifetime: Lifetime,
     scanner: Option<Scanner>,
     /// `None` before the first scan that worked.
@@ -99,20 +110,24 @@ pub struct Hub {
     capture: Option<Capture>,
     state: CaptureState,
     statistics: Option<Box<Statistics>>,
-    files: Vec<CaptureFile>,
     subscribers: Subscribers,
     capture_events: (mpsc::UnboundedSender<CaptureEvent>, mpsc::UnboundedReceiver<CaptureEvent>),
 }
 
 impl Hub {
-    /// An agent with the ring's files of the process before it. Spawns the hub's task on the current runtime.
-    pub fn spawn(node: NodeFacts, store: Store, lifetime: Lifetime) -> Result<HubHandle, capture::store::StoreError> {
+    /// An agent with the ring's files of the process before it, whose capture it goes on with. Spawns the hub's task on
+    /// the current runtime.
+    pub fn spawn(node: NodeFacts, ring: Ring, lifetime: Lifetime) -> std::io::Result<HubHandle> {
         let (commands, queue) = mpsc::channel(64);
-        let hub = Self {
+        let own = OwnTraffic::default();
+        let mut hub = Self {
             node,
             started: unix_millis(),
-            files: store.recover()?,
-            store,
+            ring_changes: ring.changes(),
+            told: (RingState::default(), Instant::now()),
+            uploader: Uploader::start(ring.clone(), own.clone())?,
+            own,
+            ring,
             lifetime,
             scanner: None,
             ports: None,
@@ -125,6 +140,9 @@ impl Hub {
             // Unbounded, but its writers send a few events a second at most.
             capture_events: mpsc::unbounded_channel(),
         };
+        if let Some(interrupted) = hub.ring.interrupted() {
+            hub.resume(interrupted);
+        }
         tokio::spawn(hub.run(queue));
         Ok(HubHandle { commands })
     }
@@ -132,12 +150,22 @@ impl Hub {
     async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut scan = interval(SCAN_EVERY);
         scan.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // A change that came too soon after the last one that was told.
+        let mut owed = false;
         loop {
             tokio::select! {
+                Ok(()) = self.ring_changes.changed() => {
+                    self.uploader.wake();
+                    owed = true;
+                }
+                () = sleep_until(self.told.1), if owed => {
+                    owed = false;
+                    self.tell_ring();
+                }
                 command = commands.recv() => match command {
                     None => return,
-                    Some(Command::End(done)) => {
-                        self.end().await;
+                    Some(Command::End(within, done)) => {
+                        self.end(within).await;
                         // Whoever asked may have gone away meanwhile.
                         let _ = done.send(());
                         return;
@@ -152,6 +180,7 @@ impl Hub {
                 Some(event) = self.capture_events.1.recv() => self.capture_event(event),
                 _ = scan.tick() => {
                     self.scan();
+                    self.tell_ring_state();
                     let mut subscribers = std::mem::take(&mut self.subscribers);
                     subscribers.catch_up(|| self.picture());
                     self.subscribers = subscribers;
@@ -160,7 +189,22 @@ impl Hub {
         }
     }
 
-    async fn end(&mut self) {
+    async fn end(&mut self, within: Duration) {
+        let deadline = Instant::now() + within;
+        self.end_capture().await;
+        // Tunnels may be gone or not; who is there sees how it goes.
+        let delivered = async {
+            while !self.uploader.is_idle() {
+                self.uploader.wake();
+                let _ = timeout(FILES_EVERY, self.ring_changes.changed()).await;
+                self.tell_ring();
+            }
+        };
+        // What is not there by then stays in the ring, for as long as the ring does.
+        let _ = timeout_at(deadline, delivered).await;
+    }
+
+    async fn end_capture(&mut self) {
         let Some(capture) = &self.capture else { return };
         capture.stop(StopReason::AgentEnds);
         let ended = async {
@@ -191,8 +235,26 @@ impl Hub {
         }
         picture.push(Update::Capture(self.state.clone()));
         picture.extend(self.statistics.clone().map(Update::Statistics));
-        picture.push(Update::Files(self.files.clone()));
+        picture.push(Update::Files(self.ring.files()));
+        picture.push(Update::Ring(self.ring.state(self.uploader.state())));
         picture
+    }
+
+    fn tell_ring(&mut self) {
+        self.told.1 = Instant::now() + FILES_EVERY;
+        for message in self.ring.messages() {
+            self.subscribers.publish(&Update::Trouble { message });
+        }
+        self.subscribers.publish(&Update::Files(self.ring.files()));
+        self.tell_ring_state();
+    }
+
+    fn tell_ring_state(&mut self) {
+        let now = self.ring.state(self.uploader.state());
+        if now != self.told.0 {
+            self.subscribers.publish(&Update::Ring(now.clone()));
+            self.told.0 = now;
+        }
     }
 
     fn facts(&self) -> AgentFacts {
@@ -280,6 +342,17 @@ impl Hub {
                 }
                 None => refused(RefusalKind::State, "no capture is running", "start one first"),
             },
+            Request::Freeze(freeze) => self.freeze(freeze),
+            Request::Sink(sink) => {
+                self.uploader.set(sink);
+                self.tell_ring_state();
+                Response::Done
+            }
+            Request::RemoveFile { file } => match self.ring.remove(&file) {
+                Ok(true) => Response::Done,
+                Ok(false) => no_such_file(&file),
+                Err(error) => refused(RefusalKind::Failed, chain(&error), "try again"),
+            },
             Request::Checksum { file } => return self.checksum(file, reply),
         };
         // The tunnel may be gone; what was asked is done all the same.
@@ -288,24 +361,79 @@ impl Hub {
 
     /// Reads the whole file, so it happens beside the hub.
     fn checksum(&self, file: String, reply: oneshot::Sender<Response>) {
-        let closed = self.files.iter().any(|one| one.name == file && one.state == FileState::Closed);
-        let store = self.store.clone();
+        let closed = self.ring.files().iter().any(|one| one.name == file && one.state == FileState::Closed);
+        let ring = self.ring.clone();
         tokio::task::spawn_blocking(move || {
             let response = if closed {
-                match store.checksum(&file) {
-                    Ok((size, sha256)) => Response::Checksum { file, size, sha256 },
+                match ring.store().checksum(&file) {
+                    Ok((size, sha256)) => {
+                        ring.set_checksum(&file, sha256.clone());
+                        Response::Checksum { file, size, sha256 }
+                    }
                     Err(error) => refused(RefusalKind::Failed, chain(&error), "fetch it again"),
                 }
             } else {
-                let message = format!("no closed capture file {file:?} in the ring");
-                refused(RefusalKind::Invalid, message, "stop the capture first, or choose one of the files listed")
+                no_such_file(&file)
             };
             // The tunnel may be gone.
             let _ = reply.send(response);
         });
     }
 
+    /// Marks a part of the recorder's time; the capture thread saves it when its end has come.
+    fn freeze(&self, freeze: Freeze) -> Response {
+        let CaptureState::Running { spec: CaptureSpec { recorder: Some(recorder), .. }, .. } = &self.state else {
+            let next_step = "arm one first: a capture with --recorder, or C in the TUI";
+            return refused(RefusalKind::State, "no flight recorder is armed", next_step);
+        };
+        if freeze.before_seconds > recorder.seconds {
+            let message =
+                format!("the recorder keeps {} s, {} s were asked for", recorder.seconds, freeze.before_seconds);
+            return refused(RefusalKind::Invalid, message, "ask for less, or arm it with more");
+        }
+        let now = unix_millis();
+        self.ring.add_freeze(TimeSpan {
+            from: now.saturating_sub(freeze.before_seconds.saturating_mul(1000)),
+            to: now.saturating_add(freeze.after_seconds.saturating_mul(1000)),
+        });
+        Response::Done
+    }
+
+    /// Goes on with what a process before this one was capturing when it was stopped.
+    fn resume(&mut self, interrupted: CaptureRecord) {
+        let now = unix_millis();
+        let manifest = self.ring.manifest();
+        let files = || manifest.files.iter().filter(|record| record.capture == interrupted.since);
+        let until = files().map(|record| record.file.ended).max().unwrap_or(interrupted.since);
+        let packets: u64 = files().map(|record| record.file.packets).sum();
+        let bytes: u64 = files().map(|record| record.file.size).sum();
+        let mut spec = interrupted.spec;
+        spec.interfaces = interrupted.interfaces;
+        spec.limit_seconds =
+            spec.limit_seconds.map(|limit| limit.saturating_sub((now - interrupted.since.min(now)) / 1000));
+        spec.limit_packets = spec.limit_packets.map(|limit| limit.saturating_sub(packets));
+        spec.limit_bytes = spec.limit_bytes.map(|limit| limit.saturating_sub(bytes));
+        let time = |at: UnixMillis| jiff::Timestamp::from_millisecond(at as i64).unwrap_or_default();
+        let gap = format!(
+            "gap: nothing was captured from {:.3} to {:.3}, when the agent was stopped and started again",
+            time(until),
+            time(now)
+        );
+        if let Response::Refused(refusal) = self.start_capture_after(spec, gap) {
+            // A limit that was all but reached is an end like any other.
+            let message = format!("the capture did not go on after a restart: {}", refusal.message);
+            self.ring.say(message.clone());
+            let reason = StopReason::Failed { message };
+            self.ring.capture_ended(now, reason.clone());
+            self.state = CaptureState::Stopped { since: interrupted.since, at: now, reason };
+        }
+    }
+
     fn start_capture(&mut self, spec: CaptureSpec) -> Response {
+        self.start_capture_after(spec, String::new())
+    }
+
+    fn start_capture_after(&mut self, spec: CaptureSpec, gap: String) -> Response {
         if self.capture.is_some() {
             return refused(RefusalKind::State, "a capture is already running", "stop it first");
         }
@@ -331,9 +459,10 @@ impl Hub {
         let start = capture::Start {
             interfaces: chosen.clone(),
             known,
-            store: self.store.clone(),
-            files: self.files.clone(),
+            ring: self.ring.clone(),
             hostname: self.node.hostname.clone(),
+            gap,
+            own: self.own.clone(),
             spec: spec.clone(),
         };
         match Capture::start(start, move |event| {
@@ -369,15 +498,7 @@ impl Hub {
                 self.subscribers.publish(&Update::Statistics(statistics.clone()));
                 self.statistics = Some(statistics);
             }
-            CaptureEvent::File(FileEvent::Files(files)) => {
-                self.subscribers.publish(&Update::Files(files.clone()));
-                self.files = files;
-            }
-            CaptureEvent::File(FileEvent::Discarded(name)) => {
-                let message = format!("the ring is full: its oldest file {name} was removed");
-                self.subscribers.publish(&Update::Trouble { message });
-            }
-            CaptureEvent::File(FileEvent::Failed(message)) => {
+            CaptureEvent::Failed(message) => {
                 if let Some(capture) = &self.capture {
                     capture.stop(StopReason::Failed { message });
                 }
@@ -386,6 +507,8 @@ impl Hub {
             CaptureEvent::Ended(reason) => {
                 let since = self.capture.take().map_or(self.started, |capture| capture.since);
                 self.state = CaptureState::Stopped { since, at: unix_millis(), reason };
+                // Whoever sees the end sees the files as they are then.
+                self.tell_ring();
                 self.subscribers.publish(&Update::Capture(self.state.clone()));
             }
         }
@@ -397,6 +520,11 @@ const GRANT_NET_RAW: &str = "grant it: in Kubernetes the agent's Job adds NET_RA
      capability (setcap cap_net_raw=ep) as the container's direct entrypoint; on this machine run \
      `sudo setcap cap_net_raw=ep nodewatch-agent`, or run as root";
 const FILTER_HELP: &str = "write it as tcpdump takes it, see `man pcap-filter`";
+
+fn no_such_file(file: &str) -> Response {
+    let message = format!("no closed capture file {file:?} in the ring");
+    refused(RefusalKind::Invalid, message, "stop the capture first, or choose one of the files listed")
+}
 
 fn refused(kind: RefusalKind, message: impl Into<String>, next_step: impl Into<String>) -> Response {
     Response::Refused(Refusal { kind, message: message.into(), next_step: next_step.into() })

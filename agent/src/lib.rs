@@ -6,12 +6,17 @@
 #[allow(missing_docs, reason = "inner parts of the agent; the protocol crate is its documented face")]
 pub mod capture;
 pub mod error;
+pub mod follow;
 pub mod hub;
 pub mod lifetime;
 pub mod reaper;
+#[allow(missing_docs, reason = "inner parts of the agent; the protocol crate is its documented face")]
+pub mod ring;
 pub mod server;
 pub mod sockets;
 mod subscribers;
+#[allow(missing_docs, reason = "inner parts of the agent; the protocol crate is its documented face")]
+pub mod upload;
 
 /// Milliseconds since the Unix epoch.
 pub(crate) fn unix_millis() -> nodewatch_protocol::UnixMillis {

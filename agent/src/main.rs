@@ -13,11 +13,12 @@ use std::{
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use nodewatch_agent::{
-    capture::store::Store,
     error::chain,
+    follow,
     hub::{Hub, NodeFacts},
-    lifetime::{self, Lifetime},
+    lifetime::{self, End, Lifetime},
     reaper::{self, Reaper},
+    ring::{Ring, store::Store},
     server,
 };
 
@@ -34,7 +35,7 @@ enum Command {
     /// Watch this node and serve tunnels until SIGTERM
     Serve {
         #[command(flatten)]
-        ring: Ring,
+        ring: RingFolder,
         #[command(flatten)]
         socket: Socket,
         /// Serve one tunnel on standard input and output instead of the socket, and end with it
@@ -70,10 +71,18 @@ enum Command {
         #[arg(long, env = "NODEWATCH_SESSION")]
         session: String,
     },
+    /// Write the running capture to standard output, until it ends
+    Follow {
+        #[command(flatten)]
+        ring: RingFolder,
+        /// Leave out files that were closed before this time, in milliseconds since the Unix epoch
+        #[arg(long, default_value_t = 0, value_name = "MILLIS")]
+        since: u64,
+    },
     /// Write a part of a capture file to standard output
     Fetch {
         #[command(flatten)]
-        ring: Ring,
+        ring: RingFolder,
         /// The file's name in the ring
         file: String,
         /// The first byte to write
@@ -86,7 +95,7 @@ enum Command {
 }
 
 #[derive(Args)]
-struct Ring {
+struct RingFolder {
     /// Folder of the capture files
     #[arg(long = "ring", env = "NODEWATCH_RING", default_value = "/var/lib/nodewatch/ring")]
     folder: PathBuf,
@@ -125,6 +134,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Connect { socket } => {
             Ok(block_on(server::connect(&socket.path, tokio::io::stdin(), tokio::io::stdout()))??)
         }
+        Command::Follow { ring, since } => {
+            Ok(follow::follow(&Store::open(ring.folder)?, since, &mut io::stdout().lock())?)
+        }
         Command::Fetch { ring, file, offset, length } => {
             let file = Store::open(ring.folder)?.read_from(&file, offset)?;
             let mut output = io::stdout().lock();
@@ -143,17 +155,22 @@ fn block_on<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
     Ok(outcome)
 }
 
+/// To end in, where a pod's grace period of 30 s runs.
+const AT_ONCE: Duration = Duration::from_secs(22);
+/// To end in, where nobody waits.
+const IN_PEACE: Duration = Duration::from_secs(600);
+
 struct Limits {
     deadline: Option<Duration>,
     lease: Option<Duration>,
 }
 
-async fn serve(ring: Ring, socket: Socket, stdio: bool, node: NodeFacts, limits: Limits) -> anyhow::Result<()> {
+async fn serve(ring: RingFolder, socket: Socket, stdio: bool, node: NodeFacts, limits: Limits) -> anyhow::Result<()> {
     let store = Store::open(ring.folder.clone())?;
     // An agent on a pipe ends with it, and the next one is another.
     let file = (!stdio).then(|| ring.folder.join("terms.json"));
     let lifetime = Lifetime::begin(limits.deadline, limits.lease, file);
-    let hub = Hub::spawn(node, store, lifetime.clone())?;
+    let hub = Hub::spawn(node.clone(), Ring::open(store, &node.hostname)?, lifetime.clone())?;
     let tunnels = async {
         if stdio {
             server::serve(tokio::io::stdin(), tokio::io::stdout(), &hub).await
@@ -161,12 +178,16 @@ async fn serve(ring: Ring, socket: Socket, stdio: bool, node: NodeFacts, limits:
             server::listen(&socket.path, hub.clone()).await
         }
     };
-    let outcome = tokio::select! {
-        served = tunnels => served.map_err(anyhow::Error::from),
-        _ = lifetime.over() => Ok(()),
-        signal = lifetime::ended() => signal.context("cannot listen for signals"),
+    let (outcome, within) = tokio::select! {
+        served = tunnels => (served.map_err(anyhow::Error::from), AT_ONCE),
+        end = lifetime.over() => (Ok(()), if end == End::Lease { IN_PEACE } else { AT_ONCE }),
+        signal = lifetime::ended() => (signal.context("cannot listen for signals"), AT_ONCE),
     };
-    hub.end().await;
+    tokio::select! {
+        () = hub.end(within) => {}
+        // Nobody waits for what a pod that is being deleted does in peace.
+        _ = lifetime::ended(), if within > AT_ONCE => hub.end(AT_ONCE).await,
+    }
     outcome
 }
 

@@ -5,13 +5,17 @@ mod support;
 use std::{path::Path, process::Command};
 
 use nodewatch_protocol::{
-    CaptureAbility, CaptureSpec, CaptureState, FromAgent, Hello, PortsKind, RefusalKind, Request, Response, StopReason,
-    Terms, ToAgent, Transport, Update, encode,
+    CaptureAbility, CaptureSpec, CaptureState, Content, FromAgent, Hello, PortsKind, RefusalKind, Request, Response,
+    StopReason, Terms, ToAgent, Transport, Update, encode,
 };
 use support::{Agent, Net, PROGRAM, in_namespace, possible, run, tshark};
 
 fn on(interfaces: &[&str]) -> CaptureSpec {
-    CaptureSpec { interfaces: interfaces.iter().map(|&name| name.to_owned()).collect(), ..CaptureSpec::default() }
+    CaptureSpec {
+        interfaces: interfaces.iter().map(|&name| name.to_owned()).collect(),
+        content: Content::Full,
+        ..CaptureSpec::default()
+    }
 }
 
 fn filtered(filter: &str) -> CaptureSpec {
@@ -152,7 +156,7 @@ fn the_ring_stays_within_its_bound_and_says_what_goes() {
     let (_, files) = agent.stop();
     let total: u64 = files.iter().map(|file| file.metadata().expect("a file").len()).sum();
     assert!(total <= 3 * file, "{total}");
-    assert_eq!(std::fs::read_dir(&agent.ring).expect("the ring").count(), files.len());
+    assert_eq!(captures(&agent.ring).len(), files.len());
 }
 
 #[test]
@@ -203,7 +207,7 @@ fn what_cannot_be_captured_is_refused_and_nothing_begins() {
     let message = refused(on(&["veth0", "eth7"]));
     assert!(message.contains("no interface \"eth7\"") && message.contains("lo, veth0, veth1"), "{message}");
     assert!(refused(CaptureSpec { snaplen: 0, ..on(&["veth0"]) }).contains("snaplen 0"));
-    assert_eq!(std::fs::read_dir(&agent.ring).expect("the ring").count(), 0);
+    assert_eq!(captures(&agent.ring), Vec::<String>::new());
 }
 
 #[test]
@@ -216,13 +220,15 @@ fn a_full_disk_ends_the_capture_with_whole_files_and_says_so() {
     let path = folder.path().to_str().expect("a path");
     assert!(run("mount", &["-t", "tmpfs", "-o", "size=256k", "tmpfs", path]).status.success());
     let mut agent = Agent::in_net(&net.here, folder.path());
+    // Somebody else's.
+    std::fs::write(folder.path().join("ballast"), vec![0; 200 * 1024]).expect("room");
     agent.start(filtered("udp port 7"));
     net.send("10.66.0.1:7", 1500, &[1; 500]);
     let (_, state, files) = agent.ended();
     let CaptureState::Stopped { reason: StopReason::Failed { message }, .. } = state else { panic!("{state:?}") };
     let whole = files.iter().map(|file| folder.path().join(&file.name)).all(|file| {
         let bytes = std::fs::read(file).expect("a file");
-        nodewatch_agent::capture::pcapng::whole(bytes.as_slice()).expect("read").length == bytes.len() as u64
+        nodewatch_pcapng::whole(bytes.as_slice()).expect("read").length == bytes.len() as u64
     });
     agent.kill();
     assert!(run("umount", &[path]).status.success());
@@ -240,8 +246,7 @@ fn a_killed_agents_files_are_found_again_whole() {
         _ => None,
     });
     agent.kill();
-    let name =
-        std::fs::read_dir(net.ring.path()).expect("the ring").next().expect("a file").expect("a file").file_name();
+    let name = captures(net.ring.path()).pop().expect("a file");
     // As if it had been killed in the middle of a write.
     let file = net.ring.path().join(&name);
     let length = file.metadata().expect("a file").len();
@@ -252,9 +257,26 @@ fn a_killed_agents_files_are_found_again_whole() {
         FromAgent::Update(Update::Files(files)) => Some(files),
         _ => None,
     });
-    assert_eq!(files.len(), 1);
+    assert_eq!(files[0].name, name);
     assert_eq!(tshark(&file, &["frame.len"]).len() as u64, files[0].packets);
-    assert!(files[0].packets > 0 && files[0].size < length);
+    assert!(files[0].packets > 0 && files[0].packets < 500 && files[0].incomplete.contains("was stopped"));
+
+    // The capture has gone on by itself, in a file that says what is missing before it.
+    net.send("10.66.0.1:7", 20, &[1; 500]);
+    let (statistics, paths) = agent.stop();
+    assert_eq!((statistics.packets, paths.len()), (20, 2));
+    assert_eq!(tshark(&paths[1], &["frame.len"]).len(), 20);
+    let facts = String::from_utf8(run("capinfos", &[paths[1].to_str().expect("a path")]).stdout).expect("text");
+    assert!(facts.contains("gap: nothing was captured from"), "{facts}");
+}
+
+/// Names of the capture files in a ring's folder, oldest first.
+fn captures(ring: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(ring).expect("the ring").map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<String> = names.map(|name| name.into_string().expect("text")).collect();
+    names.retain(|name| name.ends_with(".pcapng"));
+    names.sort();
+    names
 }
 
 #[test]

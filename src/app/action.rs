@@ -2,11 +2,13 @@
 //!
 //! Owns the vocabulary between keys, the app and the runtime. Does nothing.
 
+use std::{path::PathBuf, time::Duration};
+
 use nodewatch_protocol::{CaptureFile, CaptureSpec, Request, Response, UnixMillis};
 
 use crate::model::{
-    DeployProgress, FetchProgress, Keep, NodeName, NodesChange, Notice, Removal, SeenObject, SessionId, SessionSummary,
-    TunnelChange,
+    DeployProgress, FetchProgress, Keep, Node, NodeName, NodesChange, Notice, Removal, SeenObject, SessionId,
+    SessionSummary, StoredFile, StoredSummary, TunnelChange,
 };
 
 /// A user's intent, whatever key stood for it.
@@ -45,6 +47,14 @@ pub enum Action {
     Sessions,
     /// Remove what the cursor is on.
     Remove,
+    /// Save the last seconds of armed flight recorders.
+    Freeze,
+    /// Follow a running capture in the viewer, or open a file in it.
+    Follow,
+    /// Make one file of several.
+    Merge,
+    /// To the terminal's clipboard.
+    Copy,
     /// Into a text field.
     Edit(Edit),
 }
@@ -52,7 +62,7 @@ pub enum Action {
 impl Action {
     /// Hidden and refused where nothing may be changed.
     pub fn changes_cluster(self) -> bool {
-        matches!(self, Self::Deploy | Self::Capture | Self::CaptureOptions | Self::Budget | Self::Remove)
+        matches!(self, Self::Deploy | Self::Capture | Self::CaptureOptions | Self::Budget | Self::Remove | Self::Freeze)
     }
 }
 
@@ -85,6 +95,18 @@ pub enum Event {
     Answer(NodeName, Request, Option<Response>),
     /// A file's way home went on.
     Fetch(NodeName, String, FetchProgress),
+    /// An agent was told where to deliver, and for how long that holds.
+    Granted(NodeName, Result<Option<Duration>, Notice>),
+    /// What S3 has.
+    Stored(Result<Vec<StoredFile>, Notice>),
+    /// An object's way here went on, by key.
+    Download(String, FetchProgress),
+    /// Something that was asked for beside the agents is done, or not.
+    Told(Notice),
+    /// How much the session has in S3.
+    StorageStock(Result<StoredSummary, Notice>),
+    /// The session's captures in S3 were removed, or not.
+    StorageRemoved(Result<StoredSummary, Notice>),
     /// Cleanup went on.
     Removal(Removal),
     /// What there is of the session.
@@ -107,10 +129,16 @@ pub enum Event {
         /// When its agents end by themselves.
         ends: UnixMillis,
     },
+    /// Look at the agents of a session that another program has.
+    Observe,
     /// Deploy to these nodes, chosen outside the screens.
     DeployTo(Vec<NodeName>),
     /// Start this capture on these nodes, chosen outside the screens.
     StartCaptures(Vec<NodeName>, CaptureSpec),
+    /// Somebody outside the screens asks an agent something.
+    Asked(NodeName, Request),
+    /// End every capture, asked outside the screens.
+    StopCaptures,
     /// A second has passed.
     Tick,
     /// Somebody outside (a signal, a headless command) wants the program to clean up and end, without a dialog.
@@ -126,10 +154,42 @@ pub enum Effect {
     Ask(NodeName, Request),
     /// Bring a capture file home.
     Fetch(NodeName, CaptureFile),
+    /// Tell an agent where to deliver.
+    Grant(NodeName),
+    /// Find out what S3 has.
+    ListStored,
+    /// Bring an object home.
+    Download {
+        /// Its key.
+        key: String,
+        /// Its node, for the folder.
+        node: String,
+        /// Its session, where that is another.
+        session: Option<String>,
+    },
+    /// Remove an object of this session.
+    RemoveStored(String),
+    /// Put a text into the terminal's clipboard.
+    Copy(String),
+    /// Make one file of these.
+    Merge(Vec<PathBuf>),
+    /// Follow the running captures of these nodes in the viewer.
+    Follow(Vec<NodeName>),
+    /// Open a file in the viewer.
+    View(PathBuf),
     /// Find out what there is of the session.
     TakeStock,
-    /// Remove all that was made and is not to be kept.
-    CleanUp(Keep),
+    /// Remove all that was made and is not to be kept, after the manifests of these nodes' captures were gathered.
+    CleanUp {
+        /// Nodes with captures.
+        captured: Vec<Node>,
+        /// What stays.
+        keep: Keep,
+    },
+    /// Find out how much the session has in S3.
+    StockStorage,
+    /// Remove the session's captures in S3.
+    RemoveStorage,
     /// Move the end of everything in the cluster.
     SetEnds(UnixMillis),
     /// Write down that the session goes on without this program.

@@ -8,7 +8,7 @@ use nodewatch_protocol::UnixMillis;
 use serde_json::{Value, json};
 
 use crate::{
-    model::{Group, Keep, MadeObject, NodeName, Notice, Removal, SeenObject, SessionId},
+    model::{Group, Keep, MadeObject, NodeName, Notice, Removal, S3Url, SeenObject, SessionId, StoredSummary},
     text,
 };
 
@@ -28,6 +28,11 @@ pub enum Phase {
     /// Waiting for captures to close their files.
     Stopping {
         /// When waiting ends.
+        until: UnixMillis,
+    },
+    /// Agents are delivering to S3.
+    Delivering {
+        /// When waiting ends, unless it moves.
         until: UnixMillis,
     },
     /// Files are on their way.
@@ -50,7 +55,10 @@ pub enum Phase {
 impl Phase {
     /// Nothing was removed yet.
     pub fn is_before_removal(self) -> bool {
-        matches!(self, Self::Asking | Self::Stopping { .. } | Self::Fetching | Self::FetchFailed)
+        matches!(
+            self,
+            Self::Asking | Self::Stopping { .. } | Self::Delivering { .. } | Self::Fetching | Self::FetchFailed
+        )
     }
 }
 
@@ -76,6 +84,25 @@ impl Fate {
     }
 }
 
+/// What has become of the session's captures in S3.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InStorage {
+    /// S3 was asked what there is.
+    Asked,
+    /// This much is there.
+    There(StoredSummary),
+    /// S3 does not say.
+    Unknown(Notice),
+    /// Being removed.
+    Removing,
+    /// Seen gone.
+    Gone(StoredSummary),
+    /// Left on purpose.
+    Kept,
+    /// Perhaps still there.
+    Failed(Notice),
+}
+
 /// The exit as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exit {
@@ -83,6 +110,12 @@ pub struct Exit {
     pub phase: Phase,
     /// Every object that was made.
     pub objects: Vec<(MadeObject, Fate)>,
+    /// Where captures are in S3, and what has become of them.
+    pub storage: Option<(S3Url, InStorage)>,
+    /// The cluster's objects have all been tried.
+    pub site_finished: bool,
+    /// How far the delivery was when it was last seen to move.
+    pub delivered: u64,
     /// Why nothing can be said of the objects, or why nothing was touched.
     pub trouble: Option<Notice>,
     /// The cluster has said what there is.
@@ -98,14 +131,18 @@ pub struct Exit {
 }
 
 impl Exit {
-    /// Nothing done yet, everything to be removed.
-    pub fn new(unattended: bool) -> Self {
+    /// Nothing done yet; everything is to be removed, but for captures in S3, which were put there to stay.
+    pub fn new(unattended: bool, storage: Option<S3Url>) -> Self {
+        let keep = storage.iter().map(|_| Group::Storage).collect();
         Self {
             phase: Phase::Asking,
             objects: Vec::new(),
+            storage: storage.map(|place| (place, InStorage::Asked)),
+            site_finished: false,
+            delivered: 0,
             trouble: None,
             stocked: false,
-            keep: Keep::new(),
+            keep,
             cursor: Group::Files,
             untold: BTreeSet::new(),
             unattended,
@@ -126,8 +163,46 @@ impl Exit {
 
     /// Moves to the next or the previous group.
     pub fn step(&mut self, by: isize) {
-        let at = Group::ALL.iter().position(|&group| group == self.cursor).unwrap_or(0) as isize;
-        self.cursor = Group::ALL[(at + by).clamp(0, Group::ALL.len() as isize - 1) as usize];
+        let groups = self.groups();
+        let at = groups.iter().position(|&group| group == self.cursor).unwrap_or(0) as isize;
+        self.cursor = groups[(at + by).clamp(0, groups.len() as isize - 1) as usize];
+    }
+
+    /// The groups that there are.
+    pub fn groups(&self) -> &'static [Group] {
+        if self.storage.is_some() { &Group::ALL } else { &Group::ALL[..Group::ALL.len() - 1] }
+    }
+
+    /// What S3 says there is, as long as nothing of it was touched.
+    pub fn stock_storage(&mut self, found: Result<StoredSummary, Notice>) {
+        if let Some((_, state @ (InStorage::Asked | InStorage::There(_) | InStorage::Unknown(_)))) = &mut self.storage {
+            *state = match found {
+                Ok(summary) => InStorage::There(summary),
+                Err(notice) => InStorage::Unknown(notice),
+            };
+        }
+    }
+
+    /// What has become of the captures in S3; true when that was the last thing to wait for.
+    pub fn storage_removed(&mut self, outcome: Result<StoredSummary, Notice>) -> bool {
+        if let Some((_, state)) = &mut self.storage {
+            *state = match outcome {
+                Ok(summary) => InStorage::Gone(summary),
+                Err(notice) => InStorage::Failed(notice),
+            };
+        }
+        self.settle()
+    }
+
+    /// True when everything has been tried.
+    fn settle(&mut self) -> bool {
+        if !self.site_finished || matches!(self.storage, Some((_, InStorage::Removing))) {
+            return false;
+        }
+        let stored = !matches!(self.storage, Some((_, InStorage::Failed(_))));
+        let settled = stored && self.trouble.is_none() && self.objects.iter().all(|(_, fate)| fate.is_settled());
+        self.phase = if settled { Phase::Done } else { Phase::RemoveFailed };
+        true
     }
 
     /// Takes in what the cluster says there is.
@@ -154,9 +229,8 @@ impl Exit {
                 return false;
             }
             Removal::Finished => {
-                let settled = self.trouble.is_none() && self.objects.iter().all(|(_, fate)| fate.is_settled());
-                self.phase = if settled { Phase::Done } else { Phase::RemoveFailed };
-                return true;
+                self.site_finished = true;
+                return self.settle();
             }
         };
         match self.objects.iter_mut().find(|(known, _)| known.is_named_as(&object)) {
@@ -168,7 +242,8 @@ impl Exit {
 
     /// Objects that were neither seen gone nor kept on purpose.
     pub fn left(&self) -> usize {
-        self.objects.iter().filter(|(_, fate)| !fate.is_settled()).count()
+        let stored = matches!(self.storage, Some((_, InStorage::Removing | InStorage::Failed(_))));
+        self.objects.iter().filter(|(_, fate)| !fate.is_settled()).count() + usize::from(stored)
     }
 }
 
@@ -196,6 +271,10 @@ pub struct Receipt {
     pub place: String,
     /// Files on the laptop, with their sizes and checksums.
     pub fetched: Vec<(PathBuf, u64, String)>,
+    /// Files in S3, with their sizes there and the checksums of what is in them.
+    pub delivered: Vec<(String, u64, Option<String>)>,
+    /// Where captures are in S3, and what has become of them.
+    pub storage: Option<(S3Url, InStorage)>,
     /// Files that did not get here, with the reason.
     pub lost: Vec<(NodeName, String, u64, String)>,
     /// Files that were left on the nodes on purpose.
@@ -211,7 +290,9 @@ pub struct Receipt {
 impl Receipt {
     /// Something of ours is still there that nobody chose to keep.
     pub fn left_behind(&self) -> bool {
-        self.detached.is_none() && (self.trouble.is_some() || self.objects.iter().any(|(_, fate)| !fate.is_settled()))
+        let stored = matches!(self.storage, Some((_, InStorage::Failed(_) | InStorage::Removing)));
+        let objects = self.objects.iter().any(|(_, fate)| !fate.is_settled());
+        self.detached.is_none() && (self.trouble.is_some() || stored || objects)
     }
 
     /// The receipt as text, a line a thing.
@@ -224,6 +305,10 @@ impl Receipt {
         for (path, size, sha256) in &self.fetched {
             let path = text::visible(&path.display().to_string());
             let _ = writeln!(out, "  fetched  {path}  {}  sha256:{sha256}", text::bytes(*size));
+        }
+        for (uri, size, sha256) in &self.delivered {
+            let sha256 = sha256.as_ref().map(|sum| format!("  sha256:{sum}")).unwrap_or_default();
+            let _ = writeln!(out, "  in S3    {}  {}{sha256}", text::visible(uri), text::bytes(*size));
         }
         for (node, file, size, reason) in &self.lost {
             let what = text::visible(&format!("{file} of {node}, {}: {reason}", text::bytes(*size)));
@@ -276,6 +361,7 @@ impl Receipt {
                 Fate::Failed(reason) => writeln!(out, "  LEFT     {name}: {}", text::visible(reason)),
             };
         }
+        self.storage_text(out);
         if let Some(notice) = &self.trouble {
             let _ = writeln!(out, "  {}", text::visible(&notice.line()));
         }
@@ -289,6 +375,26 @@ impl Receipt {
             (0, 0, _) => writeln!(out, "  {gone} objects were made, {gone} were seen gone, nothing is left"),
             (0, ..) => writeln!(out, "  {gone} objects were seen gone, {kept} were kept; remove them: {again}"),
             (left, ..) => writeln!(out, "  {} may still be there; try again: {again}", text::counted(left, "object")),
+        };
+    }
+
+    fn storage_text(&self, out: &mut String) {
+        let Some((place, state)) = &self.storage else { return };
+        let place = text::visible(&place.to_string());
+        let _ = match state {
+            InStorage::Gone(found) => {
+                writeln!(out, "  removed  {} in {place}", text::counted(found.objects as usize, "object"))
+            }
+            InStorage::Failed(notice) => writeln!(out, "  LEFT     {place}: {}", text::visible(&notice.line())),
+            InStorage::Removing => writeln!(out, "  LEFT     {place}: not seen gone"),
+            InStorage::Kept if self.delivered.is_empty() => Ok(()),
+            InStorage::Asked | InStorage::There(_) | InStorage::Unknown(_) | InStorage::Kept => {
+                let again = self
+                    .session
+                    .as_ref()
+                    .map(|session| format!("; remove: nodewatch-tui cleanup {session} --captures"));
+                writeln!(out, "  kept     captures in {place}{}", again.unwrap_or_default())
+            }
         };
     }
 
@@ -319,7 +425,18 @@ impl Receipt {
             json!({"until": detached.until, "agents": detached.agents, "captures": detached.captures,
                 "untold": detached.untold})
         });
+        let delivered =
+            self.delivered.iter().map(|(uri, size, sha256)| json!({"uri": uri, "bytes": size, "sha256": sha256}));
+        let storage = self.storage.as_ref().map(|(place, state)| {
+            let word = match state {
+                InStorage::Gone(_) => "removed",
+                InStorage::Failed(_) | InStorage::Removing => "left",
+                _ => "kept",
+            };
+            json!({"place": place, "fate": word})
+        });
         json!({
+            "delivered": delivered.collect::<Vec<_>>(), "storage": storage,
             "session": self.session, "place": self.place, "left_behind": self.left_behind(),
             "objects": objects.collect::<Vec<_>>(), "fetched": fetched.collect::<Vec<_>>(),
             "lost": lost.collect::<Vec<_>>(), "left_on_nodes": there.collect::<Vec<_>>(), "detached": detached,
@@ -339,7 +456,7 @@ mod tests {
 
     #[test]
     fn an_object_is_gone_only_when_it_was_seen_gone() {
-        let mut exit = Exit::new(false);
+        let mut exit = Exit::new(false, None);
         exit.stock(Ok(vec![
             SeenObject { object: object(Kind::Namespace), state: "active".into() },
             SeenObject { object: object(Kind::Job), state: "its pod is there".into() },
@@ -355,7 +472,7 @@ mod tests {
 
     #[test]
     fn a_removal_that_was_refused_is_no_success_though_nothing_is_known_to_be_left() {
-        let mut exit = Exit::new(false);
+        let mut exit = Exit::new(false, None);
         exit.apply(Removal::Refused(Notice::error("another cluster", "its UID differs", "point it back")));
         exit.apply(Removal::Finished);
         assert_eq!(exit.phase, Phase::RemoveFailed);
@@ -367,7 +484,7 @@ mod tests {
 
     #[test]
     fn agents_are_not_kept_without_their_namespace() {
-        let mut exit = Exit::new(false);
+        let mut exit = Exit::new(false, None);
         exit.step(1);
         exit.toggle();
         assert!(exit.keeps(Group::Agents) && exit.keeps(Group::Base) && !exit.keeps(Group::Files));

@@ -131,6 +131,7 @@ mod tests {
             addresses: vec![],
             labels: [("zone".to_owned(), zone.to_owned())].into(),
             version: None,
+            instance_id: None,
         })
     }
 

@@ -19,11 +19,14 @@ pub enum Field {
     LimitTime,
     LimitSize,
     LimitPackets,
+    Content,
+    Recorder,
+    IncludeOwn,
 }
 
 impl Field {
     /// Every field, top to bottom.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Filter,
         Self::Interfaces,
         Self::Snaplen,
@@ -32,6 +35,9 @@ impl Field {
         Self::LimitTime,
         Self::LimitSize,
         Self::LimitPackets,
+        Self::Content,
+        Self::Recorder,
+        Self::IncludeOwn,
     ];
 
     /// Its label.
@@ -45,6 +51,9 @@ impl Field {
             Self::LimitTime => "Stop after",
             Self::LimitSize => "Stop at size",
             Self::LimitPackets => "Stop at packets",
+            Self::Content => "Content",
+            Self::Recorder => "Flight recorder",
+            Self::IncludeOwn => "Own traffic",
         }
     }
 
@@ -54,6 +63,9 @@ impl Field {
             Self::Filter => "every packet",
             Self::Interfaces => "those with the node's addresses; or eth0,eth1",
             Self::Snaplen => "whole packets",
+            Self::Content => "headers; or dns, full",
+            Self::Recorder => "off; or the time to keep, as 2m, or 2m,512MiB",
+            Self::IncludeOwn => "left out; or include",
             Self::RotateSize => "64MiB",
             Self::RotateTime => "5m",
             Self::LimitTime | Self::LimitSize | Self::LimitPackets => "no limit",
@@ -124,8 +136,12 @@ impl CaptureForm {
             limit_seconds: self.seconds(Field::LimitTime)?,
             limit_bytes: self.read(Field::LimitSize, text::parse_size)?,
             limit_packets: self.read(Field::LimitPackets, |text| whole_number(text, "a number of packets"))?,
+            content: self.read(Field::Content, text::parse_content)?.unwrap_or_default(),
+            include_own: self.read(Field::IncludeOwn, include)?.unwrap_or(false),
+            recorder: self.read(Field::Recorder, text::parse_recorder)?,
         };
-        let spec = CaptureSpec { ring_bytes: spec.ring_bytes.max(spec.rotate_bytes), ..spec };
+        let recorder = spec.recorder.map_or(0, |recorder| recorder.bytes.saturating_mul(2));
+        let spec = CaptureSpec { ring_bytes: spec.ring_bytes.max(spec.rotate_bytes).max(recorder), ..spec };
         spec.check().map_err(|error| {
             use nodewatch_protocol::SpecError as E;
             let field = match error {
@@ -133,6 +149,7 @@ impl CaptureForm {
                 E::RotateBytes(_) | E::Ring { .. } => Field::RotateSize,
                 E::RotateSeconds => Field::RotateTime,
                 E::ZeroLimit => Field::LimitPackets,
+                E::RecorderSeconds | E::RecorderBytes { .. } => Field::Recorder,
             };
             (field, error.to_string())
         })?;
@@ -154,6 +171,14 @@ impl CaptureForm {
 /// Names between commas.
 pub fn split_list(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+fn include(text: &str) -> Result<bool, String> {
+    match text {
+        "include" => Ok(true),
+        "left out" => Ok(false),
+        _ => Err(format!("{text:?} is neither \"include\" nor empty")),
+    }
 }
 
 fn whole_number<T: std::str::FromStr>(text: &str, what: &str) -> Result<T, String> {
@@ -197,6 +222,9 @@ mod tests {
     #[test]
     fn fields_become_a_spec() {
         assert_eq!(typed(Field::Interfaces, "eth0, eth1,").submit().expect("valid").interfaces, ["eth0", "eth1"]);
+        assert_eq!(typed(Field::Content, "dns").submit().expect("valid").content, nodewatch_protocol::Content::Dns);
+        let recorder = typed(Field::Recorder, "30s,1MiB").submit().expect("valid").recorder.expect("armed");
+        assert_eq!((recorder.seconds, recorder.bytes), (30, 1024 * 1024));
         assert_eq!(typed(Field::LimitTime, "5m").submit().expect("valid").limit_seconds, Some(300));
         let large = typed(Field::RotateSize, "4GiB").submit().expect("valid");
         assert!(large.ring_bytes >= large.rotate_bytes);
@@ -210,6 +238,9 @@ mod tests {
             (Field::RotateSize, "1KiB"),
             (Field::LimitTime, "soon"),
             (Field::LimitPackets, "0"),
+            (Field::Content, "payload"),
+            (Field::Recorder, "2m,"),
+            (Field::IncludeOwn, "yes"),
         ] {
             let mut form = typed(field, text);
             form.focus = 0;

@@ -2,15 +2,16 @@
 //!
 //! Owns the steps of the guided exit, and of detaching, on the whole app. Pure.
 
-use nodewatch_protocol::{FileState, Request, Response, Terms};
+use nodewatch_protocol::{Delivery, FileState, Request, Response, Terms};
 
 use super::{
     App, Overlay,
     action::{Action, Effect},
-    exit::{DETACH_WITHIN, Detachment, Exit, Phase, Receipt, STOCK_EVERY, STOP_WITHIN},
+    delivery::STALLED,
+    exit::{DETACH_WITHIN, Detachment, Exit, InStorage, Phase, Receipt, STOCK_EVERY, STOP_WITHIN},
     node::{Agent, Asked, NodeState},
 };
-use crate::model::{FetchProgress, Group, Keep, Kind, NodeName, Notice, Place, Removal, SeenObject};
+use crate::model::{FetchProgress, Group, Keep, Kind, NodeName, Notice, Place, Removal, SeenObject, StoredSummary};
 
 impl App {
     /// Opens the guided exit, or ends at once when nothing was made.
@@ -22,9 +23,16 @@ impl App {
             exit.unattended |= unattended;
         } else {
             self.scroll = 0;
-            self.overlay = Some(Overlay::Exit(Exit::new(unattended)));
+            let storage = self.storage.as_ref().map(|storage| storage.session(&self.session.id));
+            let mut exit = Exit::new(unattended, storage);
+            exit.keep.extend(self.keep_files.then_some(Group::Files));
+            self.overlay = Some(Overlay::Exit(exit));
         }
-        if unattended { self.go_on_leaving() } else { vec![Effect::TakeStock] }
+        if unattended {
+            return self.go_on_leaving();
+        }
+        let storage = self.storage.is_some().then_some(Effect::StockStorage);
+        [Effect::TakeStock].into_iter().chain(storage).collect()
     }
 
     /// Ctrl-C: opens the exit; again it detaches, as long as nothing has been removed; while removing it goes without
@@ -51,6 +59,7 @@ impl App {
                 self.scroll = 0;
             }
             (Phase::Asking | Phase::FetchFailed | Phase::RemoveFailed, Action::Open) => return self.go_on_leaving(),
+            (Phase::Delivering { .. }, Action::Skip) => return self.enter(Phase::Fetching),
             (Phase::Stopping { .. } | Phase::Fetching | Phase::FetchFailed, Action::Skip) => {
                 return self.after_files();
             }
@@ -88,7 +97,8 @@ impl App {
         match self.exit_phase() {
             // Captures go on with their agents.
             Some(Phase::Asking) if self.keeps(Group::Agents) => {
-                if self.keeps(Group::Files) {
+                if self.keeps(Group::Files) || self.undelivered() > 0 {
+                    // What a sink takes goes on getting there.
                     self.detach()
                 } else {
                     self.enter(Phase::Fetching)
@@ -126,11 +136,37 @@ impl App {
         }
         let mut effects = match phase {
             Phase::Fetching => self.fetch_all(),
-            Phase::Removing => vec![Effect::CleanUp(keep)],
+            Phase::Removing => self.remove_everything(&keep),
             _ => Vec::new(),
         };
         effects.extend(self.check_leaving());
         effects
+    }
+
+    /// What was made in the cluster, and in S3 what is not to be kept; the manifest is gathered first.
+    fn remove_everything(&mut self, keep: &Keep) -> Vec<Effect> {
+        let nodes = self.nodes.values().filter(|state| state.agent.runs() && !state.files.is_empty());
+        let mut effects =
+            vec![Effect::CleanUp { captured: nodes.map(|state| state.node.clone()).collect(), keep: keep.clone() }];
+        if let Some(Overlay::Exit(exit)) = &mut self.overlay
+            && let Some((_, state)) = &mut exit.storage
+        {
+            if keep.contains(&Group::Storage) {
+                *state = InStorage::Kept;
+            } else if !matches!(state, InStorage::Gone(_)) {
+                *state = InStorage::Removing;
+                effects.push(Effect::RemoveStorage);
+            }
+            exit.site_finished = false;
+        }
+        effects
+    }
+
+    /// What S3 had to say.
+    pub(super) fn storage_removed(&mut self, outcome: Result<StoredSummary, Notice>) -> Vec<Effect> {
+        let Some(Overlay::Exit(exit)) = &mut self.overlay else { return Vec::new() };
+        let ended = exit.storage_removed(outcome);
+        if ended && (exit.phase == Phase::Done || exit.unattended) { self.finish() } else { Vec::new() }
     }
 
     /// Tells every agent to go on alone, and ends the program when they have confirmed it.
@@ -176,10 +212,28 @@ impl App {
                 // A tunnel that was lost meanwhile is told again when it is back.
                 let mut effects = self.stop_all_captures();
                 if self.now >= until || !self.nodes.values().any(NodeState::is_writing) {
-                    let next = if self.keeps(Group::Files) { Phase::Removing } else { Phase::Fetching };
+                    let next = match (self.undelivered(), self.keeps(Group::Files)) {
+                        (1.., _) => Phase::Delivering { until: self.now + STALLED },
+                        (0, true) => Phase::Removing,
+                        (0, false) => Phase::Fetching,
+                    };
                     effects.extend(self.enter(next));
                 }
                 effects
+            }
+            Some(Phase::Delivering { until }) => {
+                let (now, moved) = (self.now, self.delivery_progress());
+                if let Some(Overlay::Exit(exit)) = &mut self.overlay
+                    && moved > exit.delivered
+                {
+                    exit.delivered = moved;
+                    exit.phase = Phase::Delivering { until: now + STALLED };
+                }
+                if self.undelivered() > 0 && now < until {
+                    return Vec::new();
+                }
+                // The last resort: over the tunnel.
+                self.enter(if self.keeps(Group::Files) { Phase::Removing } else { Phase::Fetching })
             }
             Some(Phase::Fetching) => {
                 let outcomes = self.nodes.values().flat_map(|state| {
@@ -223,7 +277,7 @@ impl App {
         }
     }
 
-    fn stop_all_captures(&mut self) -> Vec<Effect> {
+    pub(super) fn stop_all_captures(&mut self) -> Vec<Effect> {
         let running: Vec<NodeName> = self
             .nodes
             .values_mut()
@@ -265,12 +319,19 @@ impl App {
             },
             objects: ended.map(|exit| exit.objects.clone()).unwrap_or_default(),
             trouble: ended.and_then(|exit| exit.trouble.clone()),
+            storage: ended.and_then(|exit| exit.storage.clone()),
             detached: detached.map(|exit| self.detachment(exit)),
             ..Receipt::default()
         };
         let chosen = ended.is_some_and(|exit| exit.keeps(Group::Files));
         for (name, state) in &self.nodes {
             for file in &state.files {
+                if let (Delivery::Delivered { key, size }, Some(storage)) = (&file.delivery, &self.storage) {
+                    receipt.delivered.push((storage.url.object(key), *size, file.sha256.clone()));
+                    if !matches!(state.fetches.get(&file.name), Some(FetchProgress::Done { .. })) {
+                        continue;
+                    }
+                }
                 match state.fetches.get(&file.name) {
                     Some(FetchProgress::Done { path, sha256 }) => {
                         receipt.fetched.push((path.clone(), file.size, sha256.clone()));

@@ -1,14 +1,73 @@
-//! Moving through the list of nodes: cursor, marks, ranges.
+//! The list of nodes: which there are, cursor, marks, ranges.
 //!
-//! Owns what these keys mean. Pure.
+//! Owns what a change of the cluster's nodes and what the list's keys mean. Pure.
 
-use super::{App, action::Action};
-use crate::model::NodeName;
+use super::{App, Listing, Screen, action::Action, node::NodeState};
+use crate::model::{Node, NodeName, NodesChange, Notice};
 
 /// Rows that a page key moves.
 const PAGE: isize = 10;
 
 impl App {
+    pub(super) fn nodes_changed(&mut self, change: NodesChange) {
+        match change {
+            NodesChange::Replaced(nodes) => {
+                self.listing = Listing::Current;
+                let listed: Vec<NodeName> = nodes.iter().map(|node| node.name.clone()).collect();
+                let gone: Vec<NodeName> = self.nodes.keys().filter(|name| !listed.contains(name)).cloned().collect();
+                for name in gone {
+                    self.node_gone(&name);
+                }
+                for node in nodes {
+                    self.node_applied(node);
+                }
+            }
+            NodesChange::Applied(node) => self.node_applied(node),
+            NodesChange::Gone(name) => self.node_gone(&name),
+            NodesChange::Failed(notice) => {
+                if !matches!(&self.listing, Listing::Stale(known) if *known == notice) {
+                    self.notify(notice.clone());
+                }
+                self.listing = Listing::Stale(notice);
+            }
+        }
+        self.settle_cursor();
+    }
+
+    fn node_applied(&mut self, node: Node) {
+        let now = self.now;
+        match self.nodes.get_mut(&node.name) {
+            Some(state) => {
+                if state.node.readiness != node.readiness {
+                    state.log(now, format!("node is {}", node.readiness.word()));
+                }
+                state.node = node;
+                state.present = true;
+            }
+            None => {
+                self.nodes.insert(node.name.clone(), NodeState::new(node));
+            }
+        }
+    }
+
+    /// A node that had an agent stays on the screen with what was seen of it.
+    fn node_gone(&mut self, name: &NodeName) {
+        let now = self.now;
+        let Some(state) = self.nodes.get_mut(name) else { return };
+        self.marks.remove(name);
+        if state.agent.is_deployed() {
+            state.present = false;
+            state.log(now, "the node has left the cluster");
+            let notice = Notice::warning(format!("node {name} has left the cluster"), "", "the others go on");
+            self.notify(notice);
+        } else {
+            self.nodes.remove(name);
+            if self.screen == Screen::Node(name.clone()) {
+                self.screen = Screen::Nodes;
+            }
+        }
+    }
+
     /// Moves the cursor, or marks. False when the action is another one.
     pub(super) fn move_in_list(&mut self, action: Action) -> bool {
         match action {

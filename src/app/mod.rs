@@ -4,7 +4,10 @@
 //! with each event, and what is to be done goes out as [`Effect`]s.
 
 pub mod action;
+mod captures;
+pub mod delivery;
 pub mod exit;
+pub mod files;
 pub mod filter;
 pub mod form;
 mod leave;
@@ -18,14 +21,16 @@ use std::{
     time::Duration,
 };
 
-use nodewatch_protocol::UnixMillis;
+use nodewatch_protocol::{CaptureSpec, Freeze, UnixMillis};
 use tui_input::Input;
 
 pub use action::{Action, Edit, Effect, Event};
 pub use update::update;
 
 use self::{
+    delivery::StorageInfo,
     exit::Exit,
+    files::Files,
     filter::Filter,
     form::CaptureForm,
     node::{Agent, NodeState},
@@ -80,6 +85,8 @@ pub enum Screen {
     Nodes,
     /// One node.
     Node(NodeName),
+    /// Every capture file.
+    Files,
 }
 
 /// What lies over the screen and takes the keys.
@@ -117,6 +124,17 @@ pub enum Confirm {
     Deploy(Vec<NodeName>),
     /// Stop captures on several nodes.
     StopCaptures(Vec<NodeName>),
+    /// Capture payloads too.
+    FullContent(Vec<NodeName>, Box<CaptureSpec>),
+    /// Remove files for good.
+    RemoveFiles {
+        /// In agents' rings.
+        on_nodes: Vec<(NodeName, String)>,
+        /// In S3, by key.
+        stored: Vec<String>,
+        /// Of all of them.
+        bytes: u64,
+    },
 }
 
 /// Whether the cluster may be changed.
@@ -137,6 +155,8 @@ pub enum Scope {
     List,
     /// One node.
     Node,
+    /// The files.
+    Files,
     /// A text field or a form.
     Text,
     /// A question or the guided exit.
@@ -224,6 +244,16 @@ pub struct App {
     pub notices: VecDeque<(UnixMillis, Notice)>,
     /// The capture form's last contents.
     pub form: CaptureForm,
+    /// Where captures go beside this laptop.
+    pub storage: Option<StorageInfo>,
+    /// The Files screen.
+    pub files: Files,
+    /// How much a freeze saves.
+    pub freeze: Freeze,
+    /// Captured files are not to be fetched at the end: they went another way.
+    pub keep_files: bool,
+    /// The user has said in this session that payloads may be captured.
+    pub full_content: bool,
     /// The receipt's objects, once the exit is through.
     pub ended: Option<Exit>,
 }
@@ -251,6 +281,11 @@ impl App {
             paused: false,
             notices: VecDeque::new(),
             form: CaptureForm::default(),
+            storage: None,
+            files: Files::default(),
+            freeze: Freeze::default(),
+            full_content: false,
+            keep_files: false,
             ended: None,
         }
     }
@@ -263,6 +298,7 @@ impl App {
             (Some(Overlay::Help | Overlay::Notices), _) => Scope::Reading,
             (None, Screen::Nodes) => Scope::List,
             (None, Screen::Node(_)) => Scope::Node,
+            (None, Screen::Files) => Scope::Files,
         }
     }
 

@@ -5,10 +5,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use nodewatch_protocol::{
-    AgentFacts, CaptureFile, CaptureState, FileState, Port, PortChange, PortsKind, PortsUpdate, Statistics, StopReason,
-    UnixMillis, Update,
+    AgentFacts, CaptureFile, CaptureState, FileState, Port, PortChange, PortsKind, PortsUpdate, RingState, Statistics,
+    StopReason, UnixMillis, Update,
 };
 
+use super::delivery::GrantState;
 use crate::{
     model::{FetchProgress, Node, Notice},
     text,
@@ -140,6 +141,10 @@ pub struct NodeState {
     pub history: VecDeque<Sample>,
     /// Files in the agent's ring.
     pub files: Vec<CaptureFile>,
+    /// How the ring and its delivery stand.
+    pub ring: Option<RingState>,
+    /// Its right to deliver.
+    pub grant: GrantState,
     /// Files on their way home or here, by name.
     pub fetches: BTreeMap<String, FetchProgress>,
     /// Updates that the agent left out because this side was slow.
@@ -165,6 +170,8 @@ impl NodeState {
             statistics: None,
             history: VecDeque::new(),
             files: Vec::new(),
+            ring: None,
+            grant: GrantState::Nothing,
             fetches: BTreeMap::new(),
             dropped_updates: 0,
             events: VecDeque::new(),
@@ -197,6 +204,12 @@ impl NodeState {
         matches!(self.capture, CaptureState::Running { .. })
     }
 
+    /// A flight recorder runs there.
+    pub fn is_armed(&self) -> bool {
+        let recorder = matches!(&self.capture, CaptureState::Running { spec, .. } if spec.recorder.is_some());
+        self.agent == Agent::Live && recorder
+    }
+
     /// An agent that is there, or may come back, has a file that is not closed yet.
     pub fn is_writing(&self) -> bool {
         let open = self.is_capturing() || self.files.iter().any(|file| file.state == FileState::Open);
@@ -216,10 +229,11 @@ impl NodeState {
         }
     }
 
-    /// Closed files that are not on the laptop.
+    /// Closed files that are neither on the laptop nor in S3.
     pub fn unfetched(&self) -> impl Iterator<Item = &CaptureFile> {
         self.files.iter().filter(|file| {
-            file.state == FileState::Closed && !matches!(self.fetches.get(&file.name), Some(FetchProgress::Done { .. }))
+            let here = matches!(self.fetches.get(&file.name), Some(FetchProgress::Done { .. }));
+            file.state == FileState::Closed && !here && !file.delivery.is_delivered()
         })
     }
 
@@ -247,6 +261,7 @@ impl NodeState {
                 self.statistics = Some(statistics);
             }
             Update::Files(files) => self.files = files,
+            Update::Ring(ring) => self.ring = Some(ring),
             Update::Dropped { updates } => {
                 self.dropped_updates += updates;
                 self.log(now, format!("{updates} updates were left out: this side was too slow"));
@@ -330,7 +345,8 @@ impl NodeState {
                 self.history.clear();
                 self.statistics = None;
                 let filter = spec.filter.as_deref().unwrap_or("every packet");
-                self.log(now, format!("capture started on {}: {filter}", interfaces.join(", ")));
+                let content = spec.content.word();
+                self.log(now, format!("capture started on {}: {filter}, content {content}", interfaces.join(", ")));
             }
             CaptureState::Stopped { reason, .. } => self.log(now, format!("capture ended: {}", reason_text(reason))),
         }

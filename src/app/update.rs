@@ -2,19 +2,18 @@
 //!
 //! Owns what each event and each key means. Pure: same app, event and time, same result.
 
-use nodewatch_protocol::{
-    CaptureAbility, CaptureFile, CaptureSpec, FileState, RefusalKind, Request, Response, UnixMillis,
-};
+use nodewatch_protocol::{RefusalKind, Request, Response, UnixMillis};
 use tui_input::Input;
 
 use super::{
-    App, Confirm, Listing, Overlay, Permission, REMIND_BEFORE, Scope, Screen, View,
+    App, Confirm, Overlay, Permission, REMIND_BEFORE, Scope, Screen, View,
     action::{Action, Effect, Event},
+    delivery::GrantState,
     filter::Filter,
     form,
     node::{Agent, Asked, NodeState},
 };
-use crate::model::{DeployProgress, Failure, FetchProgress, Node, NodeName, NodesChange, Notice, Place, TunnelChange};
+use crate::model::{DeployProgress, Failure, Node, NodeName, Notice, Place, TunnelChange};
 
 /// Takes in one event and says what is to be done.
 pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
@@ -42,6 +41,29 @@ pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
             app.fetch_progress(&name, file, progress);
             app.check_leaving()
         }
+        Event::Granted(name, outcome) => {
+            app.granted(&name, outcome);
+            app.check_leaving()
+        }
+        Event::Stored(stored) => {
+            app.stored(stored);
+            Vec::new()
+        }
+        Event::Download(key, progress) => {
+            app.download_progress(key, progress);
+            Vec::new()
+        }
+        Event::Told(notice) => {
+            app.notify(notice);
+            if app.screen == Screen::Files { app.list_stored() } else { Vec::new() }
+        }
+        Event::StorageStock(found) => {
+            if let Some(Overlay::Exit(exit)) = &mut app.overlay {
+                exit.stock_storage(found);
+            }
+            Vec::new()
+        }
+        Event::StorageRemoved(outcome) => app.storage_removed(outcome),
         Event::Removal(removal) => app.removal(removal),
         Event::Stock(stock) => {
             app.stock(stock);
@@ -65,12 +87,16 @@ pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
             app.session.ends = Some(ends);
             vec![Effect::Attach]
         }
+        Event::StopCaptures => app.stop_all_captures(),
+        Event::Observe => vec![Effect::Attach],
+        Event::Asked(name, request) => vec![Effect::Ask(name, request)],
         Event::Tick => {
             for state in app.nodes.values_mut() {
                 state.age(now);
             }
             app.remind();
             let mut effects = app.take_stock_again();
+            effects.extend(app.grants_due());
             effects.extend(app.check_leaving());
             effects
         }
@@ -116,6 +142,10 @@ impl App {
                 Vec::new()
             }
             Scope::Node => self.node_key(action),
+            Scope::Files => match self.files_key(action) {
+                Some(effects) => effects,
+                None => self.common_key(action),
+            },
         }
     }
 
@@ -151,12 +181,9 @@ impl App {
                 self.view = self.view.step(if action == Action::NextView { 1 } else { -1 });
                 self.scroll = 0;
             }
-            Action::Files => {
-                self.view = View::Files;
-                if let Some(cursor) = self.cursor.clone() {
-                    self.screen = Screen::Node(cursor);
-                }
-            }
+            Action::Files => return self.open_files(),
+            Action::Freeze => return self.freeze_recorders(),
+            Action::Follow => return self.follow_captures(),
             Action::FetchAll => return self.fetch_all(),
             Action::Filter => {
                 self.screen = Screen::Nodes;
@@ -211,7 +238,7 @@ impl App {
                         self.form = (**form).clone();
                         self.overlay = None;
                         let targets = self.capture_targets();
-                        return self.start_captures(targets, &spec);
+                        return self.ask_start_captures(targets, spec);
                     }
                 }
                 Action::Back => {
@@ -239,6 +266,11 @@ impl App {
                 match question {
                     Confirm::Deploy(names) => self.deploy(names),
                     Confirm::StopCaptures(names) => self.stop_captures(names),
+                    Confirm::FullContent(names, spec) => {
+                        self.full_content = true;
+                        self.start_captures(names, &spec)
+                    }
+                    Confirm::RemoveFiles { on_nodes, stored, .. } => self.remove_files(on_nodes, stored),
                 }
             }
             Action::Back | Action::Quit => {
@@ -279,156 +311,6 @@ impl App {
             }
         }
         vec![Effect::Deploy(names)]
-    }
-
-    /// The chosen nodes whose agent is live; a notice when there are none.
-    fn capture_targets(&mut self) -> Vec<NodeName> {
-        let live: Vec<NodeName> = self
-            .targets()
-            .into_iter()
-            .filter(|name| self.nodes.get(name).is_some_and(|state| state.agent == Agent::Live))
-            .collect();
-        if live.is_empty() {
-            self.notify(Notice::warning(
-                "no capture",
-                "none of the chosen nodes has a live agent",
-                "press d to deploy",
-            ));
-        }
-        live
-    }
-
-    /// Stops where captures run, otherwise starts with the remembered options.
-    fn toggle_capture(&mut self) -> Vec<Effect> {
-        let targets = self.capture_targets();
-        let running: Vec<NodeName> =
-            targets.iter().filter(|name| self.nodes.get(*name).is_some_and(NodeState::is_capturing)).cloned().collect();
-        match running.len() {
-            0 if targets.is_empty() => Vec::new(),
-            0 => {
-                let mut form = self.form.clone();
-                if let Some(spec) = form.submit() {
-                    self.start_captures(targets, &spec)
-                } else {
-                    self.overlay = Some(Overlay::Form(Box::new(form)));
-                    Vec::new()
-                }
-            }
-            1 => self.stop_captures(running),
-            _ => {
-                self.overlay = Some(Overlay::Confirm(Confirm::StopCaptures(running)));
-                Vec::new()
-            }
-        }
-    }
-
-    /// Starts a capture on every one of these nodes that can and does not already.
-    fn start_captures(&mut self, names: Vec<NodeName>, spec: &CaptureSpec) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        for name in names {
-            let Some(state) = self.nodes.get_mut(&name) else { continue };
-            if let Some(CaptureAbility::Missing { right, next_step }) = state.facts.as_ref().map(|facts| &facts.capture)
-            {
-                let notice =
-                    Notice::error(format!("no capture on {name}"), format!("the agent lacks {right}"), next_step)
-                        .of(Failure::NotPermitted);
-                state.refusal = Some(notice.clone());
-                self.notify(notice);
-                continue;
-            }
-            if !state.is_capturing() && state.asked == Asked::Nothing {
-                state.asked = Asked::Start;
-                state.refusal = None;
-                effects.push(Effect::Ask(name, Request::StartCapture(spec.clone())));
-            }
-        }
-        effects
-    }
-
-    fn stop_captures(&mut self, names: Vec<NodeName>) -> Vec<Effect> {
-        for name in &names {
-            if let Some(state) = self.nodes.get_mut(name) {
-                state.asked = Asked::Stop;
-            }
-        }
-        names.into_iter().map(|name| Effect::Ask(name, Request::StopCapture)).collect()
-    }
-
-    fn fetch_selected(&mut self) -> Vec<Effect> {
-        let at = self.file_cursor;
-        let Some(name) = self.cursor.clone() else { return Vec::new() };
-        let Some(state) = self.nodes.get_mut(&name) else { return Vec::new() };
-        let Some(file): Option<CaptureFile> = state.files.get(at).cloned() else { return Vec::new() };
-        if file.state == FileState::Open {
-            self.notify(Notice::warning(format!("{} is still being written", file.name), "", "press c to stop first"));
-            return Vec::new();
-        }
-        match state.fetches.get(&file.name) {
-            None | Some(FetchProgress::Failed(_)) => {
-                state.fetches.insert(file.name.clone(), FetchProgress::Bytes(0));
-                vec![Effect::Fetch(name, file)]
-            }
-            Some(_) => Vec::new(),
-        }
-    }
-
-    fn nodes_changed(&mut self, change: NodesChange) {
-        match change {
-            NodesChange::Replaced(nodes) => {
-                self.listing = Listing::Current;
-                let listed: Vec<NodeName> = nodes.iter().map(|node| node.name.clone()).collect();
-                let gone: Vec<NodeName> = self.nodes.keys().filter(|name| !listed.contains(name)).cloned().collect();
-                for name in gone {
-                    self.node_gone(&name);
-                }
-                for node in nodes {
-                    self.node_applied(node);
-                }
-            }
-            NodesChange::Applied(node) => self.node_applied(node),
-            NodesChange::Gone(name) => self.node_gone(&name),
-            NodesChange::Failed(notice) => {
-                if !matches!(&self.listing, Listing::Stale(known) if *known == notice) {
-                    self.notify(notice.clone());
-                }
-                self.listing = Listing::Stale(notice);
-            }
-        }
-        self.settle_cursor();
-    }
-
-    fn node_applied(&mut self, node: Node) {
-        let now = self.now;
-        match self.nodes.get_mut(&node.name) {
-            Some(state) => {
-                if state.node.readiness != node.readiness {
-                    state.log(now, format!("node is {}", node.readiness.word()));
-                }
-                state.node = node;
-                state.present = true;
-            }
-            None => {
-                self.nodes.insert(node.name.clone(), NodeState::new(node));
-            }
-        }
-    }
-
-    /// A node that had an agent stays on the screen with what was seen of it.
-    fn node_gone(&mut self, name: &NodeName) {
-        let now = self.now;
-        let Some(state) = self.nodes.get_mut(name) else { return };
-        self.marks.remove(name);
-        if state.agent.is_deployed() {
-            state.present = false;
-            state.log(now, "the node has left the cluster");
-            let notice = Notice::warning(format!("node {name} has left the cluster"), "", "the others go on");
-            self.notify(notice);
-        } else {
-            self.nodes.remove(name);
-            if self.screen == Screen::Node(name.clone()) {
-                self.screen = Screen::Nodes;
-            }
-        }
     }
 
     fn deploy_progress(&mut self, name: &NodeName, progress: DeployProgress) {
@@ -477,8 +359,11 @@ impl App {
                 }
                 state.agent = Agent::Live;
                 // It may be another process than before, or a session that was left alone.
+                state.grant = GrantState::Nothing;
                 let terms = self.terms().map(|terms| Effect::Ask(name.clone(), Request::Terms(terms)));
-                return terms.into_iter().collect();
+                let mut effects: Vec<Effect> = terms.into_iter().collect();
+                effects.extend(self.grants_due());
+                return effects;
             }
             TunnelChange::Update(update) => state.apply(update, now),
             TunnelChange::Lost { reason, retry_in } => {
@@ -522,6 +407,9 @@ impl App {
             Request::StartCapture(_) => "start a capture",
             Request::StopCapture => "stop the capture",
             Request::Terms(_) => "write down how long it may go on",
+            Request::Freeze(_) => "freeze its flight recorder",
+            Request::Sink(_) => "take where to deliver",
+            Request::RemoveFile { .. } => "remove a file",
             Request::Checksum { .. } | Request::Heartbeat | Request::Goodbye => "answer",
         };
         let notice = match response {
@@ -538,6 +426,14 @@ impl App {
                 "the tunnel was cut before its answer came",
                 "look at its state when the tunnel is up again",
             ),
+            Some(Response::Done) if matches!(request, Request::Freeze(_)) => {
+                let after = self.freeze.after_seconds;
+                state.log(now, "the flight recorder is frozen");
+                let headline =
+                    format!("{name} saves {} s before now and {after} s from now", self.freeze.before_seconds);
+                self.notify(Notice::info(headline));
+                return;
+            }
             // The new state comes as an update of its own.
             Some(Response::Done | Response::Checksum { .. }) => return,
         };
@@ -545,30 +441,6 @@ impl App {
         state.log(now, notice.line());
         state.refusal = Some(notice.clone());
         self.notify(notice);
-    }
-
-    fn fetch_progress(&mut self, name: &NodeName, file: String, progress: FetchProgress) {
-        let now = self.now;
-        let Some(state) = self.nodes.get_mut(name) else { return };
-        let notice = match &progress {
-            FetchProgress::Bytes(_) => None,
-            FetchProgress::Resuming { reason, .. } => {
-                state.log(now, format!("{file}: resuming, {reason}"));
-                None
-            }
-            FetchProgress::Done { path, .. } => {
-                state.log(now, format!("{file} is here, checked"));
-                Some(Notice::info(format!("fetched {}", path.display())))
-            }
-            FetchProgress::Failed(notice) => {
-                state.log(now, notice.line());
-                Some(notice.clone())
-            }
-        };
-        state.fetches.insert(file, progress);
-        if let Some(notice) = notice {
-            self.notify(notice);
-        }
     }
 
     /// Says in time that the end is near: nothing extends it silently.

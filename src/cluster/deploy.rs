@@ -87,6 +87,9 @@ async fn make_base(cluster: &Cluster, nodes: &[NodeName]) -> Result<(), Notice> 
             }
         }
     }
+    if cluster.settings.service_account.is_some() {
+        return Ok(());
+    }
     let account = with_session(cluster, |session| session.service_account())?;
     if has(Kind::ServiceAccount, &account.object.name).is_none() {
         create(cluster, &journal, account).await?;

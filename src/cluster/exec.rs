@@ -11,6 +11,7 @@ use std::{
 use futures::{FutureExt, future::BoxFuture};
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Status};
 use kube::api::{Api, AttachParams, AttachedProcess};
+use nodewatch_protocol::UnixMillis;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::{Cluster, lock};
@@ -44,7 +45,19 @@ pub(super) fn fetch(
 ) -> BoxFuture<'static, Result<Bulk, OpenError>> {
     let offset = format!("--offset={}", part.offset);
     let length = format!("--length={}", part.length);
-    let command = [AGENT, "fetch", &offset, &length, "--", &part.file].map(str::to_owned).to_vec();
+    bulk(cluster, node, [AGENT, "fetch", &offset, &length, "--", &part.file].map(str::to_owned).to_vec())
+}
+
+pub(super) fn follow(
+    cluster: &Cluster,
+    node: &NodeName,
+    since: UnixMillis,
+) -> BoxFuture<'static, Result<Bulk, OpenError>> {
+    bulk(cluster, node, vec![AGENT.to_owned(), "follow".to_owned(), format!("--since={since}")])
+}
+
+/// What a command writes to its standard output.
+fn bulk(cluster: &Cluster, node: &NodeName, command: Vec<String>) -> BoxFuture<'static, Result<Bulk, OpenError>> {
     let exec = exec(cluster, node, command);
     async move {
         let mut process = exec.await?;

@@ -14,6 +14,7 @@ mod image;
 mod inventory;
 mod kinds;
 mod leftovers;
+mod names;
 mod nodes;
 mod objects;
 mod preflight;
@@ -23,7 +24,8 @@ mod strangers;
 mod terms;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
@@ -41,7 +43,7 @@ use crate::{
     journal::{Entry, Header, Journal, JournalError, Journals, Record},
     model::{
         ClusterIdentity, DeployProgress, Keep, Kind, MadeObject, NodeName, NodesChange, Notice, PreflightCheck,
-        Removal, SeenObject, SessionId, SessionSummary,
+        Removal, SeenObject, SessionId, SessionSummary, StorageSettings,
     },
     site::{Bulk, FilePart, OpenError, Site, Tunnel},
 };
@@ -66,6 +68,10 @@ pub struct AgentSettings {
     pub lease: Duration,
     /// A namespace that exists, in place of one of the session's own.
     pub namespace: Option<String>,
+    /// A service account that exists, in place of the session's own.
+    pub service_account: Option<String>,
+    /// The role that agents assume to deliver to S3.
+    pub role: Option<String>,
     /// A Job in the cluster removes the namespace at the session's end.
     pub reaper: bool,
     /// Who is at it, as `user@host`.
@@ -129,6 +135,20 @@ impl Cluster {
         let session = header.session.clone();
         *lock(&state.journal) = Some((Arc::new(journal), header));
         Ok(Self { connection, session, settings, journals, state: Arc::new(state) })
+    }
+
+    /// A session that another program has, or none: its agents can be talked to, nothing is made or removed.
+    pub fn observe(connection: Connection, settings: AgentSettings, journals: Journals, record: &Record) -> Self {
+        let header = &record.header;
+        let namespace = (!header.own_namespace).then(|| header.namespace.clone());
+        let state = State { made: Mutex::new(record.objects.clone()), ..State::default() };
+        let settings = AgentSettings { namespace, ..settings };
+        Self { connection, session: header.session.clone(), settings, journals, state: Arc::new(state) }
+    }
+
+    /// The session's id.
+    pub fn session(&self) -> &SessionId {
+        &self.session
     }
 
     /// What has been made so far and not been seen gone.
@@ -212,6 +232,20 @@ impl Site for Cluster {
 
     fn open(&self, node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>> {
         exec::open(self, node)
+    }
+
+    fn follow(&self, node: &NodeName, since: UnixMillis) -> BoxFuture<'static, Result<Bulk, OpenError>> {
+        exec::follow(self, node, since)
+    }
+
+    fn names(&self) -> BoxFuture<'static, BTreeMap<IpAddr, String>> {
+        names::names(self.client().clone()).boxed()
+    }
+
+    fn note_storage(&self, storage: Option<StorageSettings>) -> Result<(), Notice> {
+        let Some((journal, _)) = self.journal() else { return Ok(()) };
+        let recorded = journal.record(Entry::Storage(storage));
+        recorded.map_err(|error| error.notice("nothing is delivered to S3 before it is written down"))
     }
 
     fn fetch(&self, node: &NodeName, part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>> {

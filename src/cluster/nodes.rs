@@ -61,6 +61,13 @@ fn convert(node: &KubeNode) -> Node {
         instance_type: label(["node.kubernetes.io/instance-type", "beta.kubernetes.io/instance-type"]),
         addresses: addresses.into_iter().flatten().filter_map(|address| address.address.parse().ok()).collect(),
         version: status.and_then(|status| status.node_info.as_ref()).map(|info| info.kubelet_version.clone()),
+        // As in aws:///eu-west-1a/i-0123456789abcdef0.
+        instance_id: node
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.provider_id.as_deref()?.strip_prefix("aws://"))
+            .and_then(|rest| rest.rsplit('/').next())
+            .map(str::to_owned),
         labels,
     }
 }
@@ -74,7 +81,7 @@ mod tests {
         let node: KubeNode = serde_json::from_value(serde_json::json!({
             "metadata": {"name": "ip-10-0-1-12", "labels": {
                 "topology.kubernetes.io/zone": "eu-west-1a", "node.kubernetes.io/instance-type": "m5.large"}},
-            "spec": {"unschedulable": true},
+            "spec": {"unschedulable": true, "providerID": "aws:///eu-west-1a/i-0123456789abcdef0"},
             "status": {
                 "conditions": [{"type": "MemoryPressure", "status": "False"}, {"type": "Ready", "status": "Unknown"}],
                 "addresses": [{"type": "InternalIP", "address": "10.0.1.12"}, {"type": "Hostname", "address": "x"}],
@@ -84,6 +91,7 @@ mod tests {
         let node = convert(&node);
         assert_eq!((node.readiness, node.cordoned), (Readiness::Unknown, true));
         assert_eq!((node.zone.as_deref(), node.instance_type.as_deref()), (Some("eu-west-1a"), Some("m5.large")));
+        assert_eq!(node.instance_id.as_deref(), Some("i-0123456789abcdef0"));
         assert_eq!(node.addresses, ["10.0.1.12".parse::<std::net::IpAddr>().expect("an address")]);
     }
 }

@@ -142,6 +142,12 @@ impl Session<'_> {
         self.set_image(&mut value)?;
         set_variable(&mut value, "NODEWATCH_DEADLINE_SECONDS", &left.to_string())?;
         set_variable(&mut value, "NODEWATCH_LEASE_SECONDS", &self.settings.lease.as_secs().to_string())?;
+        if let Some(account) = &self.settings.service_account {
+            set(kind, &mut value, "/spec/template/spec/serviceAccountName", json!(account))?;
+        }
+        if let Some(role) = &self.settings.role {
+            assume(&mut value, role)?;
+        }
         Ok(draft(kind, value, &node.0))
     }
 
@@ -151,7 +157,9 @@ impl Session<'_> {
         if self.settings.namespace.is_none() {
             drafts.push(self.namespace()?);
         }
-        drafts.push(self.service_account()?);
+        if self.settings.service_account.is_none() {
+            drafts.push(self.service_account()?);
+        }
         if self.settings.reaper {
             drafts.extend(self.reaper("the UID that the namespace gets")?);
         }
@@ -191,6 +199,36 @@ impl Session<'_> {
         }
         Ok(value)
     }
+}
+
+/// Where the kubelet puts the token for AWS, and renews it.
+const TOKEN_FOLDER: &str = "/var/run/secrets/eks.amazonaws.com/serviceaccount";
+
+/// What an EKS cluster's webhook would add for an annotated service account, said here so that it is seen: a token for
+/// AWS alone, and the role that it is for. No Kubernetes token comes with it.
+fn assume(value: &mut Value, role: &str) -> Result<(), ManifestError> {
+    let add = |value: &mut Value, path: &str, items: Vec<Value>| {
+        let list = value.pointer_mut(path).and_then(Value::as_array_mut);
+        let missing = || ManifestError { kind: "Job", reason: format!("it has no {path}") };
+        list.ok_or_else(missing).map(|list| list.extend(items))
+    };
+    let pod = "/spec/template/spec";
+    let token =
+        json!({"serviceAccountToken": {"audience": "sts.amazonaws.com", "expirationSeconds": 3600, "path": "token"}});
+    add(value, &format!("{pod}/volumes"), vec![json!({"name": "aws-token", "projected": {"sources": [token]}})])?;
+    let mount = json!({"name": "aws-token", "mountPath": TOKEN_FOLDER, "readOnly": true});
+    add(value, &format!("{pod}/containers/0/volumeMounts"), vec![mount])?;
+    let variables = vec![
+        json!({"name": "AWS_ROLE_ARN", "value": role}),
+        json!({"name": "AWS_WEB_IDENTITY_TOKEN_FILE", "value": format!("{TOKEN_FOLDER}/token")}),
+    ];
+    add(value, &format!("{pod}/containers/0/env"), variables)?;
+    // The token is readable for the agent's own user only through the pod's group.
+    let context = value.pointer_mut(&format!("{pod}/securityContext")).and_then(Value::as_object_mut);
+    if let Some(context) = context {
+        context.insert("fsGroup".to_owned(), json!(65532));
+    }
+    Ok(())
 }
 
 fn draft(kind: Kind, value: Value, purpose: &str) -> Draft {
@@ -243,6 +281,8 @@ mod tests {
             lease: Duration::from_secs(60),
             namespace: None,
             reaper: true,
+            service_account: None,
+            role: None,
             owner: "me@here".into(),
         }
     }

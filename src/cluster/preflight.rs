@@ -445,6 +445,8 @@ mod tests {
             lease: Duration::ZERO,
             namespace: None,
             reaper: true,
+            service_account: None,
+            role: None,
             owner: String::new(),
         };
         let role: serde_json::Value =

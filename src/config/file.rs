@@ -24,11 +24,14 @@ pub struct Config {
     pub production: Option<Regex>,
     /// Nothing in a cluster may be changed.
     pub read_only: bool,
+    /// The viewer of captures and its arguments; `{}` stands for the pipe or file that it reads.
+    #[serde(deserialize_with = "command")]
+    pub viewer: Option<Vec<String>>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { production: Regex::new("prod").ok(), read_only: false }
+        Self { production: Regex::new("prod").ok(), read_only: false, viewer: None }
     }
 }
 
@@ -84,6 +87,16 @@ impl Config {
     pub fn guards(&self, context: &str) -> bool {
         self.production.as_ref().is_some_and(|production| production.is_match(context))
     }
+}
+
+/// A program that reads something.
+fn command<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    let parts = Vec::<String>::deserialize(deserializer)?;
+    let reads = parts.iter().skip(1).any(|part| part == "{}");
+    if parts.first().is_some_and(|program| !program.is_empty()) && reads {
+        return Ok(Some(parts));
+    }
+    Err(serde::de::Error::custom("viewer needs a program and, among its arguments, \"{}\" for what it reads"))
 }
 
 fn pattern<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Regex>, D::Error> {

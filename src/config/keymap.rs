@@ -58,11 +58,13 @@ pub struct Binding {
 }
 
 const BROWSE: &[Scope] = &[Scope::List, Scope::Node];
-const MOVE: &[Scope] = &[Scope::List, Scope::Node, Scope::Reading];
-const MOVE_AND_DIALOG: &[Scope] = &[Scope::List, Scope::Node, Scope::Reading, Scope::Dialog];
+const SCREENS: &[Scope] = &[Scope::List, Scope::Node, Scope::Files];
+const MOVE: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Reading];
+const MOVE_AND_DIALOG: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Reading, Scope::Dialog];
 const LIST: &[Scope] = &[Scope::List];
-const OUTSIDE_TEXT: &[Scope] = &[Scope::List, Scope::Node, Scope::Dialog, Scope::Reading];
-const EVERYWHERE: &[Scope] = &[Scope::List, Scope::Node, Scope::Text, Scope::Dialog, Scope::Reading];
+const FILES: &[Scope] = &[Scope::Files];
+const OUTSIDE_TEXT: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Dialog, Scope::Reading];
+const EVERYWHERE: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Text, Scope::Dialog, Scope::Reading];
 
 /// The table. The order is the order of help and hints.
 pub const BINDINGS: &[Binding] = &[
@@ -88,18 +90,46 @@ pub const BINDINGS: &[Binding] = &[
         help: "start a capture with filter, interfaces, limits",
     },
     Binding {
+        keys: &[letter('F')],
+        action: Action::Freeze,
+        scopes: SCREENS,
+        hint: "",
+        help: "save the last seconds of armed flight recorders: the chosen, or all",
+    },
+    Binding {
         keys: &[letter('f')],
         action: Action::Files,
-        scopes: BROWSE,
+        scopes: SCREENS,
         hint: "files",
-        help: "capture files of the cursor's node; Enter fetches one",
+        help: "every capture file: on nodes, on the way, here, in S3; again: refresh",
     },
     Binding {
         keys: &[letter('s')],
         action: Action::FetchAll,
-        scopes: BROWSE,
+        scopes: SCREENS,
         hint: "",
-        help: "fetch every closed capture file from every node",
+        help: "fetch every closed capture file that is on its node alone",
+    },
+    Binding {
+        keys: &[letter('w')],
+        action: Action::Follow,
+        scopes: SCREENS,
+        hint: "",
+        help: "follow running captures in Wireshark; on a file: open it there",
+    },
+    Binding {
+        keys: &[letter('m')],
+        action: Action::Merge,
+        scopes: FILES,
+        hint: "merge",
+        help: "one file of the marked ones, in time order",
+    },
+    Binding {
+        keys: &[letter('y')],
+        action: Action::Copy,
+        scopes: FILES,
+        hint: "copy URI",
+        help: "copy the file's place in S3, or on this laptop",
     },
     Binding {
         keys: &[letter('/')],
@@ -111,9 +141,9 @@ pub const BINDINGS: &[Binding] = &[
     Binding {
         keys: &[key(KeyCode::Char(' '))],
         action: Action::Mark,
-        scopes: &[Scope::List, Scope::Dialog],
+        scopes: &[Scope::List, Scope::Files, Scope::Dialog],
         hint: "mark",
-        help: "mark the node; in the guided exit: keep or remove",
+        help: "mark the node or file; in the guided exit: keep or remove",
     },
     Binding {
         keys: &[Key { code: KeyCode::Char(' '), modifiers: KeyModifiers::CONTROL }, key(KeyCode::Null)],
@@ -132,7 +162,7 @@ pub const BINDINGS: &[Binding] = &[
     Binding {
         keys: &[ctrl('\\'), ctrl('4')],
         action: Action::ClearMarks,
-        scopes: LIST,
+        scopes: &[Scope::List, Scope::Files],
         hint: "",
         help: "clear all marks",
     },
@@ -141,7 +171,7 @@ pub const BINDINGS: &[Binding] = &[
         action: Action::Open,
         scopes: EVERYWHERE,
         hint: "",
-        help: "open the node; say yes; fetch the file",
+        help: "open the node; say yes; fetch the file, from its node or S3",
     },
     Binding {
         keys: &[key(KeyCode::Esc)],
@@ -203,13 +233,7 @@ pub const BINDINGS: &[Binding] = &[
         hint: "",
         help: "hold the screen still; what happens is not lost",
     },
-    Binding {
-        keys: &[letter('n')],
-        action: Action::Notices,
-        scopes: &[Scope::List, Scope::Node, Scope::Reading],
-        hint: "",
-        help: "past notices",
-    },
+    Binding { keys: &[letter('n')], action: Action::Notices, scopes: MOVE, hint: "", help: "past notices" },
     Binding {
         keys: &[letter('b')],
         action: Action::Budget,
@@ -227,9 +251,9 @@ pub const BINDINGS: &[Binding] = &[
     Binding {
         keys: &[ctrl('d')],
         action: Action::Remove,
-        scopes: &[Scope::Dialog],
+        scopes: &[Scope::Files, Scope::Dialog],
         hint: "",
-        help: "in the list of sessions: remove it",
+        help: "remove the file, or in the list of sessions the session",
     },
     Binding {
         keys: &[letter('x')],
@@ -238,13 +262,7 @@ pub const BINDINGS: &[Binding] = &[
         hint: "",
         help: "in the guided exit: go on without it",
     },
-    Binding {
-        keys: &[letter('?')],
-        action: Action::Help,
-        scopes: &[Scope::List, Scope::Node, Scope::Reading],
-        hint: "help",
-        help: "this help",
-    },
+    Binding { keys: &[letter('?')], action: Action::Help, scopes: MOVE, hint: "help", help: "this help" },
     Binding {
         keys: &[letter('q')],
         action: Action::Quit,
@@ -338,7 +356,7 @@ mod tests {
         let capital = press(KeyCode::Char('C'), KeyModifiers::SHIFT);
         assert_eq!(action(capital, Scope::List), Some(Action::CaptureOptions));
         let interrupt = press(KeyCode::Char('c'), KeyModifiers::CONTROL);
-        for scope in [Scope::List, Scope::Node, Scope::Text, Scope::Dialog, Scope::Reading] {
+        for scope in [Scope::List, Scope::Node, Scope::Files, Scope::Text, Scope::Dialog, Scope::Reading] {
             assert_eq!(action(interrupt, scope), Some(Action::Interrupt));
         }
     }

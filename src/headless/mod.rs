@@ -3,6 +3,7 @@
 //! Owns what they wait for, what they print and the exit code. Results go to standard output, everything else to
 //! standard error. SIGINT and SIGTERM end the work, clean up and then end the program.
 
+pub mod captures;
 pub mod exclude;
 mod output;
 pub mod preflight;
@@ -21,6 +22,7 @@ use crate::{
     },
     cli::{CaptureArgs, Format, NodeCommand, NodesArgs},
     clock::unix_millis,
+    live,
     model::{Failure, NodeName, Notice},
     runtime::Engine,
     text,
@@ -66,6 +68,9 @@ impl Exit {
 pub fn check(command: &NodeCommand, out: &Path) -> Result<(), Notice> {
     let NodeCommand::Capture { capture, .. } = command else { return Ok(()) };
     spec(capture)?;
+    if out.as_os_str() == STDOUT {
+        return Ok(());
+    }
     std::fs::create_dir_all(out)
         .and_then(|()| {
             let probe = out.join(format!(".nodewatch-{:08x}", rand::random::<u32>()));
@@ -81,8 +86,11 @@ pub fn check(command: &NodeCommand, out: &Path) -> Result<(), Notice> {
         })
 }
 
+/// The folder that means one stream on standard output.
+const STDOUT: &str = "-";
+
 /// Runs one command to its end.
-pub async fn run(engine: Engine, command: NodeCommand) -> Exit {
+pub async fn run(engine: Engine, command: NodeCommand, out: &Path) -> Exit {
     let mut run = match Run::start(engine) {
         Ok(run) => run,
         Err(error) => {
@@ -96,7 +104,12 @@ pub async fn run(engine: Engine, command: NodeCommand) -> Exit {
             ports(&mut run, &nodes, watch.then_some(interval), &exclude, output.format).await
         }
         NodeCommand::Capture { nodes, capture, output } => {
-            capture_packets(&mut run, &nodes, &capture, output.format).await
+            let spec = spec(&capture).map_err(Stop::Notice);
+            match spec {
+                Ok(spec) if out.as_os_str() == STDOUT => stream_packets(&mut run, &nodes, spec).await,
+                Ok(spec) => capture_packets(&mut run, &nodes, spec, output.format).await,
+                Err(stop) => Err(stop),
+            }
         }
     };
     run.clean_up().await;
@@ -209,7 +222,13 @@ fn spec(arguments: &CaptureArgs) -> Result<CaptureSpec, Notice> {
         snaplen: arguments.snaplen.unwrap_or(default.snaplen),
         rotate_bytes,
         rotate_seconds: arguments.rotate_time.map_or(default.rotate_seconds, |time| time.as_secs()),
-        ring_bytes: default.ring_bytes.max(rotate_bytes),
+        ring_bytes: {
+            let recorder = arguments.recorder.map_or(0, |recorder| recorder.bytes.saturating_mul(2));
+            arguments.ring_size.unwrap_or(default.ring_bytes).max(rotate_bytes).max(recorder)
+        },
+        content: arguments.content.unwrap_or_default(),
+        include_own: arguments.include_own,
+        recorder: arguments.recorder,
         limit_bytes: arguments.max_bytes,
         limit_packets: arguments.max_packets,
         limit_seconds: arguments.duration.map(|duration| duration.as_secs()),
@@ -223,14 +242,66 @@ fn spec(arguments: &CaptureArgs) -> Result<CaptureSpec, Notice> {
     Ok(spec)
 }
 
-async fn capture_packets(
-    run: &mut Run,
-    nodes: &NodesArgs,
-    arguments: &CaptureArgs,
-    format: Format,
-) -> Result<Exit, Stop> {
-    let spec = spec(arguments).map_err(Stop::Notice)?;
+/// One pcapng of all nodes on standard output, for as long as captures run and somebody reads it.
+async fn stream_packets(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec) -> Result<Exit, Stop> {
+    let (live, failed) = deployed(run, nodes).await?;
+    run.keep_files();
+    run.handle(Event::StartCaptures(live.clone(), spec));
+    let mut stream = tokio::spawn(live::follow(run.site(), live.clone(), 0, tokio::io::stdout()));
+    let ended = |state: &NodeState| state.refusal.is_some() || state.capture_over() || !state.agent.is_deployed();
+    let watched = live.clone();
+    let mut over = false;
+    let mut streamed = None;
+    while !over && streamed.is_none() {
+        tokio::select! {
+            // A signal is how a capture without a limit is meant to end.
+            step = run.step() => over = step.is_err() || watched.iter().all(|name| run.app().nodes.get(name).is_none_or(ended)),
+            done = &mut stream => streamed = Some(done),
+        }
+    }
+    let refused: Vec<Notice> = live.iter().filter_map(|name| run.app().nodes.get(name)?.refusal.clone()).collect();
+    for notice in &refused {
+        output::say(&format!("error: {}", notice.line()));
+    }
+    if streamed.is_none() {
+        // What is on its way still comes, once the captures have closed their files.
+        run.stop_captures();
+        let rest = async { streamed = Some((&mut stream).await) };
+        let _ = tokio::time::timeout(Duration::from_secs(20), async {
+            tokio::select! {
+                () = rest => {}
+                () = run.go_on() => {}
+            }
+        })
+        .await;
+    }
+    stream.abort();
+    let failures: Vec<Notice> = failed.into_iter().chain(refused).collect();
+    let worked = live.len().saturating_sub(failures.len());
+    match streamed {
+        Some(Ok(Ok((packets, cut)))) => {
+            output::say(&format!("{} streamed", text::counted(packets as usize, "packet")));
+            for (node, reason) in &cut {
+                output::say(&format!("error: the stream of {node} was cut: {reason}"));
+            }
+            Ok(if cut.is_empty() { outcome(worked, &failures) } else { Exit::Partly })
+        }
+        // A reader that has enough, as `head` or `tshark -c` do, is no failure.
+        Some(Ok(Err(live::LiveError::Reader(_)))) => Ok(outcome(worked, &failures)),
+        Some(Ok(Err(error))) => {
+            Err(Stop::Notice(Notice::error("the stream broke off", text::chain(&error), "capture into files instead")))
+        }
+        Some(Err(_)) | None => Ok(Exit::Partly),
+    }
+}
+
+async fn capture_packets(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec, format: Format) -> Result<Exit, Stop> {
+    let armed = spec.recorder.is_some();
     let (live, mut failed) = deployed(run, nodes).await?;
+    if armed {
+        let session = run.app().session.id.clone();
+        output::say(&format!("session {session} is armed: nodewatch-tui freeze {session} saves its last seconds"));
+    }
     run.handle(Event::StartCaptures(live.clone(), spec));
     let ended = |state: &NodeState| state.refusal.is_some() || state.capture_over() || !state.agent.is_deployed();
     let watched = live.clone();

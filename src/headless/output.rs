@@ -131,6 +131,14 @@ pub(super) fn ports(states: &[&NodeState], exclusions: &Exclusions, at: UnixMill
     }
 }
 
+/// The key of a file that S3 has.
+fn delivered(file: &nodewatch_protocol::CaptureFile) -> Option<String> {
+    match &file.delivery {
+        nodewatch_protocol::Delivery::Delivered { key, .. } => Some(key.clone()),
+        _ => None,
+    }
+}
+
 pub(super) fn files(states: &[&NodeState], format: Format) {
     let files = states.iter().flat_map(|state| {
         state.files.iter().map(move |file| {
@@ -147,7 +155,8 @@ pub(super) fn files(states: &[&NodeState], format: Format) {
             let (path, sha256) = here.unzip();
             json!({
                 "node": state.node.name, "file": file.name, "path": path, "bytes": file.size,
-                "packets": file.packets, "sha256": sha256, "dropped": dropped,
+                "packets": file.packets, "sha256": sha256.or_else(|| file.sha256.clone()), "dropped": dropped,
+                "delivered": delivered(file), "incomplete": file.incomplete,
             })
         })),
         Format::Table => {
@@ -159,7 +168,9 @@ pub(super) fn files(states: &[&NodeState], format: Format) {
                         file.packets.to_string(),
                         bytes(file.size),
                         format!("{}/{}/{}", dropped.kernel, dropped.interface, dropped.queue),
-                        here.map_or_else(|| "not fetched".to_owned(), |(path, _)| path),
+                        here.map(|(path, _)| path)
+                            .or_else(|| delivered(file))
+                            .unwrap_or_else(|| "not fetched".to_owned()),
                     ]
                 })
                 .collect();

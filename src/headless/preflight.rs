@@ -9,11 +9,15 @@ use crate::{
     cli::Format,
     cluster::Cluster,
     model::{NodeName, Outcome, PreflightCheck},
+    storage::Storage,
 };
 
 /// Runs all checks and prints them.
-pub async fn preflight(cluster: &Cluster, nodes: &[NodeName], format: Format) -> Exit {
-    let checks = cluster.preflight(nodes).await;
+pub async fn preflight(cluster: &Cluster, storage: Option<&Storage>, nodes: &[NodeName], format: Format) -> Exit {
+    let mut checks = cluster.preflight(nodes).await;
+    if let Some(storage) = storage {
+        checks.extend(storage.check(cluster.session()).await);
+    }
     match format {
         Format::Json => output::print_json(checks.iter().map(|check| json!(check))),
         Format::Table => {

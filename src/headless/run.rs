@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nodewatch_protocol::Request;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::output;
@@ -56,6 +57,16 @@ impl Run {
     pub(super) fn handle(&mut self, event: Event) {
         self.over |= self.engine.handle(event);
         self.tell_progress();
+    }
+
+    /// Asks an agent something; the answer shows in the app.
+    pub(super) fn ask(&mut self, node: NodeName, request: Request) {
+        self.handle(Event::Asked(node, request));
+    }
+
+    /// Where agents are, for what reads captures while they run.
+    pub(super) fn site(&self) -> std::sync::Arc<dyn crate::site::Site> {
+        self.engine.site()
     }
 
     /// Waits until the app is so; the notice names what was waited for.
@@ -122,7 +133,25 @@ impl Run {
         self.engine.shut_down().await
     }
 
-    async fn step(&mut self) -> Result<(), Stop> {
+    /// Captured files stay where they are: they went another way.
+    pub(super) fn keep_files(&mut self) {
+        self.engine.app.keep_files = true;
+    }
+
+    /// Ends every capture, and nothing else.
+    pub(super) fn stop_captures(&mut self) {
+        self.handle(Event::StopCaptures);
+    }
+
+    /// Lets the app go on for as long as this is polled.
+    pub(super) async fn go_on(&mut self) {
+        loop {
+            // A second signal changes nothing: the end is on its way.
+            let _ = self.step().await;
+        }
+    }
+
+    pub(super) async fn step(&mut self) -> Result<(), Stop> {
         tokio::select! {
             _ = self.interrupt.recv() => Err(Stop::Signal),
             _ = self.terminate.recv() => Err(Stop::Signal),

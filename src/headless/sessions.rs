@@ -104,6 +104,7 @@ pub async fn cleanup(current: Result<Connection, Notice>, journals: &Journals, a
     let planned: usize = plans.iter().map(|(_, objects)| objects.len()).sum();
     print_plan(&plans, arguments);
     if arguments.dry_run {
+        super::captures::remove_captures(journals, arguments, here.as_deref()).await;
         return exit;
     }
     if planned > 0 && !(arguments.yes || confirmed(&plans, planned)) {
@@ -124,10 +125,14 @@ pub async fn cleanup(current: Result<Connection, Notice>, journals: &Journals, a
     if outcomes.contains(&false) {
         exit = Exit::LeftBehind;
     }
-    if planned == 0 && exit == Exit::Done {
-        output::say("there is nothing to do");
+    match super::captures::remove_captures(journals, arguments, here.as_deref()).await {
+        Exit::Done if planned == 0 && exit == Exit::Done && !arguments.captures => {
+            output::say("there is nothing to do");
+            exit
+        }
+        Exit::Done => exit,
+        left => left,
     }
-    exit
 }
 
 /// The sessions that are meant. One that is named and cannot be had is said, and decides the exit code.
@@ -202,11 +207,16 @@ fn confirmed(plans: &[(Leftover, Vec<SeenObject>)], planned: usize) -> bool {
     if plans.iter().all(|(session, _)| session.summary.holder == Holder::Elsewhere) {
         return true;
     }
+    asked(&format!("Remove {}? [y/N]", counted(planned, "object")))
+}
+
+/// A question that a person says yes to.
+pub(super) fn asked(question: &str) -> bool {
     if !std::io::stdin().is_terminal() {
         output::say("error: there is nobody to ask: say --yes, or --dry-run to see the plan only");
         return false;
     }
-    output::say(&format!("Remove {}? [y/N]", counted(planned, "object")));
+    output::say(question);
     matches!(answer().as_str(), "y" | "Y" | "yes")
 }
 

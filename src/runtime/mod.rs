@@ -3,18 +3,20 @@
 //!
 //! Owns every task. The one module that sees the app and the outside world; must not draw.
 
+mod outlets;
 mod perform;
 pub mod terminal;
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
 use crate::{
-    app::{App, Effect, Event, update},
+    app::{App, Effect, Event, delivery::StorageInfo, update},
     clock::unix_millis,
     site::Site,
 };
+pub use outlets::{Outlets, PLACE, merge_notice};
 use perform::Performer;
 
 /// Events that may wait for the app. A full queue makes tunnels wait, and their agents then count what they drop.
@@ -25,15 +27,27 @@ pub struct Engine {
     /// The state.
     pub app: App,
     performer: Performer,
+    /// What the terminal is to take into its clipboard.
+    pub clipboard: Option<String>,
     events: mpsc::Receiver<Event>,
 }
 
 impl Engine {
-    /// Starts to watch the site's nodes.
-    pub fn start(app: App, site: Arc<dyn Site>, out: PathBuf) -> Self {
+    /// Starts to watch the site's nodes. Captures leave by these outlets.
+    pub fn start(mut app: App, site: Arc<dyn Site>, outlets: impl Into<Outlets>) -> Self {
         let (sender, events) = mpsc::channel(QUEUE);
-        let performer = Performer::start(site, sender, out);
-        Self { app, performer, events }
+        let outlets = outlets.into();
+        app.storage = outlets.storage.as_ref().map(|storage| {
+            let settings = storage.settings();
+            StorageInfo { url: settings.url, way: settings.way }
+        });
+        let performer = Performer::start(site, sender, outlets, app.session.id.clone(), app.place_text());
+        Self { app, performer, events, clipboard: None }
+    }
+
+    /// Where agents are.
+    pub fn site(&self) -> Arc<dyn Site> {
+        self.performer.site()
     }
 
     /// Looks whether other sessions have left something, which the app shows when it has.
@@ -57,10 +71,10 @@ impl Engine {
         let effects = update(&mut self.app, event, unix_millis());
         let mut quit = false;
         for effect in effects {
-            if effect == Effect::Quit {
-                quit = true;
-            } else {
-                self.performer.perform(effect);
+            match effect {
+                Effect::Quit => quit = true,
+                Effect::Copy(text) => self.clipboard = Some(text),
+                effect => self.performer.perform(effect),
             }
         }
         quit

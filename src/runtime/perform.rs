@@ -2,21 +2,22 @@
 //!
 //! Owns one task a deployment, a tunnel, a file; ends them all with the program.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream};
-use nodewatch_protocol::{CaptureFile, Request};
+use nodewatch_protocol::{CaptureFile, Request, Response};
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{Notify, Semaphore, mpsc, oneshot},
     task::{AbortHandle, JoinSet},
     time::{MissedTickBehavior, interval, timeout},
 };
 
+use super::outlets::{Outlet, Outlets};
 use crate::{
     agent_client::{Ask, Opener, keep_tunnel},
     app::{Effect, Event},
     fetch::Fetch,
-    model::{DeployProgress, FetchProgress, Keep, NodeName, SessionId},
+    model::{DeployProgress, FetchProgress, Keep, Node, NodeName, Notice, Removal, SessionId},
     site::Site,
 };
 
@@ -30,17 +31,25 @@ type Tunnels = Arc<std::sync::Mutex<HashMap<NodeName, mpsc::Sender<Ask>>>>;
 pub(super) struct Performer {
     site: Arc<dyn Site>,
     events: mpsc::Sender<Event>,
-    out: PathBuf,
+    outlet: Outlet,
     tasks: JoinSet<()>,
     tunnels: Tunnels,
     tunnel_tasks: Arc<tokio::sync::Mutex<JoinSet<()>>>,
     fetches: Arc<Semaphore>,
+    /// Told when no agent delivers any more.
+    cleaned: Arc<Notify>,
     /// Deployments, which are ended before what they made is removed.
     deployments: Vec<AbortHandle>,
 }
 
 impl Performer {
-    pub(super) fn start(site: Arc<dyn Site>, events: mpsc::Sender<Event>, out: PathBuf) -> Self {
+    pub(super) fn start(
+        site: Arc<dyn Site>,
+        events: mpsc::Sender<Event>,
+        outlets: Outlets,
+        session: SessionId,
+        place: String,
+    ) -> Self {
         let mut tasks = JoinSet::new();
         let mut nodes = site.nodes();
         let tell = events.clone();
@@ -59,14 +68,16 @@ impl Performer {
                 second.tick().await;
             }
         });
+        let fetches = Arc::new(Semaphore::new(FETCHES));
         Self {
+            outlet: Outlet::new(outlets, session, place, Arc::clone(&site), Arc::clone(&fetches)),
             site,
             events,
-            out,
             tasks,
             tunnels: Tunnels::default(),
             tunnel_tasks: Arc::default(),
-            fetches: Arc::new(Semaphore::new(FETCHES)),
+            fetches,
+            cleaned: Arc::default(),
             deployments: Vec::new(),
         }
     }
@@ -78,7 +89,37 @@ impl Performer {
             Effect::Deploy(nodes) => self.deploy(nodes),
             Effect::Ask(node, request) => self.ask(node, request),
             Effect::Fetch(node, file) => self.fetch(node, file),
-            Effect::CleanUp(keep) => self.clean_up(keep),
+            Effect::Grant(node) => self.grant(node),
+            Effect::ListStored => {
+                let outlet = self.outlet.clone();
+                self.tell(async move { outlet.list().await });
+            }
+            Effect::StockStorage => {
+                let outlet = self.outlet.clone();
+                self.tell(async move { outlet.stock().await });
+            }
+            Effect::RemoveStored(key) => {
+                let outlet = self.outlet.clone();
+                self.tell(async move { outlet.remove_one(key).await });
+            }
+            Effect::RemoveStorage => {
+                let (outlet, cleaned) = (self.outlet.clone(), Arc::clone(&self.cleaned));
+                // Not while agents still deliver.
+                self.tell(async move {
+                    cleaned.notified().await;
+                    outlet.remove_all().await
+                });
+            }
+            Effect::Download { key, node, session } => {
+                self.tasks.spawn(self.outlet.clone().download(key, node, session, self.events.clone()));
+            }
+            Effect::Merge(files) => self.tell(self.outlet.clone().merge(files)),
+            Effect::Follow(nodes) => self.tell(self.outlet.clone().follow(nodes)),
+            Effect::View(file) => {
+                let told = self.outlet.view(&file);
+                self.tell(async move { told });
+            }
+            Effect::CleanUp { captured, keep } => self.clean_up(captured, keep),
             Effect::TakeStock => {
                 let stock = self.site.inventory();
                 self.tell(async move { Event::Stock(stock.await) });
@@ -91,8 +132,8 @@ impl Performer {
             Effect::FindSessions => self.find_sessions(true),
             Effect::Sweep(session) => self.sweep(session),
             Effect::Attach => self.follow(self.site.attach()),
-            // The engine ends the program.
-            Effect::Quit => {}
+            // The engine's and the terminal's.
+            Effect::Quit | Effect::Copy(_) => {}
         }
     }
 
@@ -101,6 +142,10 @@ impl Performer {
         let events = self.events.clone();
         // The app being gone ends everything anyway.
         self.tasks.spawn(async move { drop(events.send(work.await).await) });
+    }
+
+    pub(super) fn site(&self) -> Arc<dyn Site> {
+        Arc::clone(&self.site)
     }
 
     pub(super) fn find_sessions(&mut self, asked: bool) {
@@ -164,10 +209,37 @@ impl Performer {
         });
     }
 
+    /// Signs and tells; the answer of the agent is what counts.
+    fn grant(&mut self, node: NodeName) {
+        let asks = lock(&self.tunnels).get(&node).cloned();
+        let outlet = self.outlet.clone();
+        self.tell(async move {
+            let granted = async {
+                let (sink, valid) = outlet.sink(&node).await?;
+                let cut = || {
+                    let headline = format!("{node} was not told where to deliver");
+                    Notice::warning(headline, "its tunnel was cut", "it is told when the tunnel is up again")
+                };
+                let (answer, response) = oneshot::channel();
+                asks.ok_or_else(cut)?.send(Ask { request: Request::Sink(sink), answer }).await.map_err(|_| cut())?;
+                match response.await {
+                    Ok(Response::Done) => Ok(valid),
+                    Ok(Response::Refused(refusal)) => {
+                        let headline = format!("{node} does not take where to deliver");
+                        Err(Notice::error(headline, refusal.message, refusal.next_step))
+                    }
+                    Ok(Response::Checksum { .. }) | Err(_) => Err(cut()),
+                }
+            };
+            let granted = granted.await;
+            Event::Granted(node, granted)
+        });
+    }
+
     fn fetch(&mut self, node: NodeName, file: CaptureFile) {
         let Some(asks) = lock(&self.tunnels).get(&node).cloned() else {
             let headline = format!("{} of {node} was not fetched", file.name);
-            let notice = crate::model::Notice::error(headline, "its agent has no tunnel", "wait for it to reconnect");
+            let notice = Notice::error(headline, "its agent has no tunnel", "wait for it to reconnect");
             let event = Event::Fetch(node, file.name, FetchProgress::Failed(notice));
             let events = self.events.clone();
             self.tasks.spawn(async move { drop(events.send(event).await) });
@@ -175,7 +247,7 @@ impl Performer {
         };
         let (site, events) = (Arc::clone(&self.site), self.events.clone());
         let turns = Arc::clone(&self.fetches);
-        let folder = self.out.join(safe_component(&node.0));
+        let folder = self.outlet.outlets.folder.join(safe_component(&node.0));
         self.tasks.spawn(async move {
             // The semaphore is never closed.
             let _turn = turns.acquire().await;
@@ -203,16 +275,25 @@ impl Performer {
     }
 
     /// Tunnels are closed first, so that no agent's end looks like a fault.
-    fn clean_up(&mut self, keep: Keep) {
+    fn clean_up(&mut self, captured: Vec<Node>, keep: Keep) {
         for deployment in self.deployments.drain(..) {
             deployment.abort();
         }
         let (site, events) = (Arc::clone(&self.site), self.events.clone());
         let (tunnels, tunnel_tasks) = (Arc::clone(&self.tunnels), Arc::clone(&self.tunnel_tasks));
+        let (outlet, cleaned) = (self.outlet.clone(), Arc::clone(&self.cleaned));
         self.tasks.spawn(async move {
+            for notice in outlet.write_manifest(captured).await {
+                if events.send(Event::Told(notice)).await.is_err() {
+                    return;
+                }
+            }
             close_tunnels(&tunnels, &tunnel_tasks).await;
             let mut removals = site.remove(keep);
             while let Some(removal) = removals.next().await {
+                if removal == Removal::Finished {
+                    cleaned.notify_one();
+                }
                 if events.send(Event::Removal(removal)).await.is_err() {
                     return;
                 }
@@ -273,7 +354,7 @@ fn lock(tunnels: &Tunnels) -> std::sync::MutexGuard<'_, HashMap<NodeName, mpsc::
 }
 
 /// A name from outside as one folder name.
-fn safe_component(name: &str) -> String {
+pub(super) fn safe_component(name: &str) -> String {
     let safe: String = name
         .chars()
         .map(|character| if character.is_ascii_alphanumeric() || "-_.".contains(character) { character } else { '_' })

@@ -2,9 +2,13 @@
 //!
 //! Owns the pace: a key is drawn at once, everything else at most ten times a second.
 
-use std::{io, time::Duration};
+use std::{
+    io::{self, IsTerminal},
+    time::Duration,
+};
 
 use crossterm::{
+    clipboard::CopyToClipboard,
     event::{DisableBracketedPaste, EnableBracketedPaste, Event as TerminalEvent, EventStream},
     execute,
     terminal::{Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
@@ -89,6 +93,9 @@ pub async fn drive<B: Backend<Error = io::Error>>(
             }
             let shown = if paused { &*frozen.get_or_insert_with(|| engine.app.clone()) } else { &engine.app };
             terminal.draw(|frame| ui::draw(frame, shown, theme))?;
+            if let Some(text) = engine.clipboard.take().filter(|_| io::stdout().is_terminal()) {
+                execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))?;
+            }
             drawn(terminal);
             dirty = false;
             next_frame = Instant::now() + FRAME;

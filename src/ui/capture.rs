@@ -65,6 +65,13 @@ fn facts(state: &NodeState, statistics: &Statistics, theme: &Theme) -> Vec<Line<
         }
         CaptureState::Idle => {}
     }
+    if let CaptureState::Running { spec, .. } = &state.capture {
+        let kept = match spec.recorder {
+            Some(recorder) => format!("{}, the last {} s until F", spec.content.word(), recorder.seconds),
+            None => spec.content.word().to_owned(),
+        };
+        lines.push(fact(" content", kept, theme.plain, theme));
+    }
     let rates = state.rates();
     lines.push(fact(" time", clock(statistics.elapsed), theme.plain, theme));
     lines.push(fact(
@@ -81,6 +88,18 @@ fn facts(state: &NodeState, statistics: &Statistics, theme: &Theme) -> Vec<Line<
     {
         lines.push(fact(name, number.to_string(), if number > 0 { theme.bad } else { theme.good }, theme));
     }
+    if statistics.left_out.packets > 0 {
+        lines.push(fact(" own left out", count(statistics.left_out.packets), theme.dim, theme));
+    }
+    lines.extend(state.ring.as_ref().map(|ring| {
+        let used = format!("{} of {}", bytes(ring.used), bytes(ring.limit));
+        fact(" ring", used, theme.plain, theme)
+    }));
+    if let Some(discarded) = state.ring.as_ref().map(|ring| ring.discarded).filter(|lost| lost.files > 0) {
+        let text = format!("{} files, {} packets", discarded.files, count(discarded.packets));
+        lines.push(fact(" thrown away", text, theme.bad, theme));
+    }
+    lines.extend(state.delivery_trouble().map(|text| Line::styled(format!(" {}", visible(&text)), theme.bad)));
     lines
 }
 

@@ -18,7 +18,7 @@ use crate::{
     },
     config::keymap::{BINDINGS, Binding, is_offered},
     model::{NodeName, Severity},
-    text::{time_of_day, visible},
+    text::{bytes, counted, time_of_day, visible},
 };
 
 pub(super) fn help(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
@@ -80,6 +80,22 @@ pub(super) fn confirm(frame: &mut Frame<'_>, area: Rect, question: &Confirm, the
         Confirm::StopCaptures(names) => {
             (format!("Stop {} captures?", names.len()), format!("Their files stay on the nodes:\n{}", list(names)))
         }
+        Confirm::FullContent(names, _) => (
+            "Capture payloads?".to_owned(),
+            format!(
+                "Passwords, tokens and people's data may be in them, and go wherever the files go. The manifest says \
+                 so. Asked once a session.\n{}",
+                list(names)
+            ),
+        ),
+        Confirm::RemoveFiles { on_nodes, stored, bytes: size } => (
+            format!("Remove {}?", bytes(*size)),
+            format!(
+                "{} on nodes and {} in S3, for good.",
+                counted(on_nodes.len(), "file"),
+                counted(stored.len(), "object")
+            ),
+        ),
     };
     let inside = dialog(frame, area, (64, 10), &title, theme);
     let text_area = Rect { height: inside.height.saturating_sub(1), ..inside };

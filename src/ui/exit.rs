@@ -15,11 +15,11 @@ use super::{
 use crate::{
     app::{
         Action, App,
-        exit::{Exit, Fate, Phase},
+        exit::{Exit, Fate, InStorage, Phase},
         node::NodeState,
     },
-    model::{FetchProgress, Group, MadeObject},
-    text::{bytes, visible},
+    model::{FetchProgress, Group, MadeObject, StoredSummary},
+    text::{bytes, counted, visible},
 };
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, exit: &Exit, theme: &Theme) {
@@ -31,7 +31,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, exit: &Exit, th
     if let Some(notice) = &exit.trouble {
         lines.extend(wrapped_lines(&notice.line(), 1, width, theme.bad));
     }
-    for group in Group::ALL {
+    for &group in exit.groups() {
         lines.extend(group_lines(app, exit, group, width, theme));
     }
     let body = Rect { height: inside.height.saturating_sub(1), ..inside };
@@ -47,8 +47,12 @@ fn headline(app: &App, exit: &Exit) -> String {
             "Enter: agents and captures go on without this program".to_owned()
         }
         Phase::Asking if exit.keep.is_empty() => "Enter: stop captures, fetch files, remove everything".to_owned(),
+        Phase::Asking if exit.storage.is_some() && exit.keep.len() == 1 && exit.keeps(Group::Storage) => {
+            "Enter: stop captures, deliver files, remove all but the captures in S3".to_owned()
+        }
         Phase::Asking => "Enter: as chosen below".to_owned(),
         Phase::Stopping { .. } => "waiting for captures to close their files".to_owned(),
+        Phase::Delivering { .. } => format!("{} on their way to S3", counted(app.undelivered(), "file")),
         Phase::Fetching => format!("fetching {files} files"),
         Phase::FetchFailed => "some files could not be fetched".to_owned(),
         Phase::Removing => format!("removing, {} not yet seen gone", exit.left()),
@@ -62,6 +66,7 @@ fn group_lines(app: &App, exit: &Exit, group: Group, width: usize, theme: &Theme
     let (what, mut items) = match group {
         Group::Files => file_lines(app, exit, theme),
         Group::Agents | Group::Base => object_lines(app, exit, group, width, theme),
+        Group::Storage => storage_lines(exit, width, theme),
     };
     let asking = exit.phase == Phase::Asking;
     let fate = match (group, exit.keeps(group)) {
@@ -89,13 +94,14 @@ fn file_lines(app: &App, exit: &Exit, theme: &Theme) -> (String, Vec<Line<'stati
     for (name, state) in &app.nodes {
         for file in &state.files {
             let here = matches!(state.fetches.get(&file.name), Some(FetchProgress::Done { .. }));
-            if !here {
+            if !here && !file.delivery.is_delivered() {
                 (size, count) = (size + file.size, count + 1);
             }
             let (word, style, more) = match state.fetches.get(&file.name) {
                 _ if file.state == FileState::Open => ("open", theme.accent, "still being written".to_owned()),
                 None if exit.keeps(Group::Files) => ("there", theme.warn, String::new()),
-                None => ("there", theme.plain, String::new()),
+                None if file.delivery.is_delivered() => ("in S3", theme.good, String::new()),
+                None => ("there", theme.plain, files::delivery(file, theme).unwrap_or_default()),
                 Some(FetchProgress::Bytes(have) | FetchProgress::Resuming { have, .. }) => {
                     ("coming", theme.accent, files::progress(*have, file.size, theme))
                 }
@@ -106,7 +112,7 @@ fn file_lines(app: &App, exit: &Exit, theme: &Theme) -> (String, Vec<Line<'stati
             lines.push(item(word, style, what));
         }
     }
-    (format!("capture files on nodes: {count} not here, {}", bytes(size)), lines)
+    (format!("capture files on nodes: {count} nowhere else, {}", bytes(size)), lines)
 }
 
 fn object_lines(app: &App, exit: &Exit, group: Group, width: usize, theme: &Theme) -> (String, Vec<Line<'static>>) {
@@ -117,7 +123,7 @@ fn object_lines(app: &App, exit: &Exit, group: Group, width: usize, theme: &Them
         of_group.iter().flat_map(|(object, fate)| object_line(object, fate, width, theme)).collect();
     let what = match group {
         Group::Agents => "agents",
-        Group::Base | Group::Files => "namespace and accounts",
+        Group::Base | Group::Files | Group::Storage => "namespace and accounts",
     };
     // Before the cluster has said what there is, the agents are known all the same.
     if group == Group::Agents && lines.is_empty() && !exit.stocked {
@@ -162,6 +168,35 @@ fn object_line(object: &MadeObject, fate: &Fate, width: usize, theme: &Theme) ->
     lines
 }
 
+fn storage_lines(exit: &Exit, width: usize, theme: &Theme) -> (String, Vec<Line<'static>>) {
+    let Some((place, state)) = &exit.storage else { return (String::new(), Vec::new()) };
+    let summary = |found: &StoredSummary| {
+        let mut text = format!("{}, {}", counted(found.objects as usize, "object"), bytes(found.bytes));
+        if found.versions > 0 {
+            text = format!("{text}, {} older versions", found.versions);
+        }
+        if found.uploads > 0 {
+            text = format!("{text}, {} unfinished uploads", found.uploads);
+        }
+        text
+    };
+    let place = visible(&place.to_string());
+    let (word, style, more) = match state {
+        InStorage::Asked => ("", theme.dim, "asking S3".to_owned()),
+        InStorage::There(found) => ("there", theme.plain, summary(found)),
+        InStorage::Unknown(_) => ("unknown", theme.warn, String::new()),
+        InStorage::Removing => ("removing", theme.accent, String::new()),
+        InStorage::Gone(found) => ("gone", theme.good, summary(found)),
+        InStorage::Kept => ("kept", theme.warn, String::new()),
+        InStorage::Failed(_) => ("LEFT", theme.bad, String::new()),
+    };
+    let mut lines = vec![item(word, style, format!("{place}  {more}"))];
+    if let InStorage::Unknown(notice) | InStorage::Failed(notice) = state {
+        lines.extend(wrapped_lines(&notice.line(), 13, width, theme.bad));
+    }
+    ("captures in S3".to_owned(), lines)
+}
+
 fn item(word: &str, style: Style, what: String) -> Line<'static> {
     Line::from(vec![Span::styled(format!("   {word:10}"), style), Span::raw(what)])
 }
@@ -175,7 +210,7 @@ fn keys(phase: Phase) -> &'static [(Action, &'static str)] {
             (Action::Back, "stay"),
         ],
         Phase::Removing | Phase::Detaching { .. } => &[(Action::Interrupt, "do not wait")],
-        Phase::Stopping { .. } | Phase::Fetching => {
+        Phase::Stopping { .. } | Phase::Delivering { .. } | Phase::Fetching => {
             &[(Action::Skip, "leave the files behind"), (Action::Interrupt, "detach")]
         }
         Phase::FetchFailed => {

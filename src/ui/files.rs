@@ -1,61 +1,216 @@
-//! A node's capture files: in the agent's ring, on their way, on the laptop.
+//! Capture files: a node's own, and the screen of all of them, wherever they are.
 
-use nodewatch_protocol::{CaptureFile, FileState};
+use nodewatch_protocol::{CaptureFile, Delivery, Dropped, FileState};
 use ratatui::{
     Frame,
-    layout::Rect,
+    layout::{Constraint, Layout, Rect},
     style::Style,
     text::{Line, Span},
 };
 
 use super::{
     Theme,
-    widgets::{bar, fit, fit_right, scrolled},
+    widgets::{bar, fit, fit_right, scrolled, wrapped_lines},
 };
 use crate::{
-    app::{App, node::NodeState},
+    app::{
+        App,
+        files::{FileRow, Stored},
+        node::NodeState,
+    },
     model::FetchProgress,
-    text::{bytes, count, visible},
+    text::{bytes, count, counted, date_and_time, visible},
 };
 
+/// Columns of a capture file's name: its start to the microsecond, and its number.
+const NAME: usize = 36;
+
+/// One node's files, as a view of the node.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme, full: bool) {
     if state.files.is_empty() {
         frame.render_widget(Line::styled(" no capture file on this node", theme.dim), area);
         return;
     }
-    let head = format!(" {} {} {}  WHERE", fit("FILE", 36), fit_right("SIZE", 8), fit_right("PACKETS", 7));
+    let head = format!(" {} {} {}  WHERE", fit("FILE", NAME), fit_right("SIZE", 8), fit_right("PACKETS", 7));
     let mut lines = vec![Line::styled(head, theme.dim)];
     for (index, file) in state.files.iter().enumerate() {
         let selected = full && index == app.file_cursor;
-        let (place, style) = place(file, state, theme);
+        let (place, style) = place(Some(file), false, state.fetches.get(&file.name), theme);
         let name = format!(
             "{}{} {} {}  ",
             if selected { theme.symbols.cursor } else { " " },
-            fit(&visible(&file.name), 36),
+            fit(&visible(&file.name), NAME),
             fit_right(&bytes(file.size), 8),
             fit_right(&count(file.packets), 7)
         );
         let row = if selected { theme.selected } else { theme.plain };
-        lines.push(Line::from(vec![Span::styled(name, row), Span::styled(place, style)]));
+        lines.push(Line::from(vec![Span::styled(name, row), mark_of(file, theme), Span::styled(place, style)]));
     }
     let scroll = if full { (app.file_cursor + 3).saturating_sub(usize::from(area.height)) } else { app.scroll };
     scrolled(frame, area, lines, scroll);
 }
 
-fn place(file: &CaptureFile, state: &NodeState, theme: &Theme) -> (String, Style) {
-    if file.state == FileState::Open {
+/// Every file of the session, and what S3 has of older ones.
+pub(super) fn screen(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
+    let rows = app.file_rows();
+    let facts = if area.height >= 14 { 5 } else { 0 };
+    let [title, list, below] =
+        Layout::vertical([Constraint::Length(1), Constraint::Min(0), Constraint::Length(facts)]).areas(area);
+    frame.render_widget(title_line(app, &rows, theme), title);
+    let node = usize::from(area.width).saturating_sub(NAME + 50).clamp(8, 28);
+    let head = format!(
+        "  {} {} {} {} {}  WHERE",
+        fit("NODE", node),
+        fit("FILE", NAME),
+        fit_right("PACKETS", 7),
+        fit_right("SIZE", 8),
+        fit_right("DROP", 5)
+    );
+    let cursor = app.files.cursor.min(rows.len().saturating_sub(1));
+    let mut lines: Vec<Line<'static>> = Vec::new();
+    for (index, row) in rows.iter().enumerate() {
+        lines.push(row_line(app, row, node, index == cursor, theme));
+    }
+    if rows.is_empty() {
+        lines.push(Line::styled("  no capture file yet: c on a node starts a capture", theme.dim));
+    }
+    let [heads, body] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(list);
+    frame.render_widget(Line::styled(head, theme.dim), heads);
+    scrolled(frame, body, lines, (cursor + 2).saturating_sub(usize::from(body.height)));
+    if let Some(row) = rows.get(cursor) {
+        let mut lines = vec![Line::styled(theme.symbols.rule.repeat(usize::from(below.width)), theme.dim)];
+        lines.extend(fact_lines(app, row, usize::from(below.width), theme));
+        scrolled(frame, below, lines, 0);
+    }
+}
+
+fn title_line(app: &App, rows: &[FileRow<'_>], theme: &Theme) -> Line<'static> {
+    let marked = app.files.marks.len();
+    let marked = if marked > 0 { format!(", {marked} marked") } else { String::new() };
+    let mut spans = vec![Span::styled(format!(" FILES ({}{marked})", rows.len()), theme.title)];
+    if let Some(storage) = &app.storage {
+        let (word, style) = match &app.files.stored {
+            Stored::Unknown | Stored::Known(_) => ("", theme.dim),
+            Stored::Asked => ("  listing", theme.dim),
+            Stored::Failed(_) => ("  NOT LISTED", theme.bad),
+        };
+        spans.push(Span::styled(format!("  {}", visible(&storage.url.to_string())), theme.accent));
+        spans.push(Span::styled(word, style));
+        let waiting = app.undelivered();
+        if waiting > 0 {
+            spans.push(Span::styled(format!("  {} on the way", counted(waiting, "file")), theme.accent));
+        }
+    }
+    let discarded: u64 = rings(app).map(|ring| ring.discarded.files).sum();
+    if discarded > 0 {
+        let lost: u64 = rings(app).map(|ring| ring.discarded.packets).sum();
+        let text = format!("  {} with {} packets THROWN AWAY undelivered", counted(discarded as usize, "file"), lost);
+        spans.push(Span::styled(text, theme.bad));
+    }
+    Line::from(spans)
+}
+
+fn rings(app: &App) -> impl Iterator<Item = &nodewatch_protocol::RingState> {
+    app.nodes.values().filter_map(|state| state.ring.as_ref())
+}
+
+fn row_line(app: &App, row: &FileRow<'_>, node: usize, selected: bool, theme: &Theme) -> Line<'static> {
+    let mark = if app.files.marks.contains(&row.key) { theme.symbols.mark } else { " " };
+    let owner = match &row.key.session {
+        Some(session) => format!("{session}:{}", row.key.node),
+        None => row.key.node.clone(),
+    };
+    let packets = row.on_node.map_or_else(|| "-".to_owned(), |file| count(file.packets));
+    let dropped = row.on_node.map_or_else(|| "-".to_owned(), |file| drops(file.dropped).to_string());
+    let text = format!(
+        "{}{mark}{} {} {} {} {}  ",
+        if selected { theme.symbols.cursor } else { " " },
+        fit(&visible(&owner), node),
+        fit(&visible(&row.key.name), NAME),
+        fit_right(&packets, 7),
+        fit_right(&bytes(row.size()), 8),
+        fit_right(&dropped, 5)
+    );
+    let (place, style) = place(row.on_node, row.stored.is_some(), row.here, theme);
+    let mut spans = vec![Span::styled(text, if selected { theme.selected } else { theme.plain })];
+    spans.extend(row.on_node.map(|file| mark_of(file, theme)));
+    spans.push(Span::styled(place, style));
+    Line::from(spans)
+}
+
+fn drops(dropped: Dropped) -> u64 {
+    dropped.kernel + dropped.interface + dropped.queue
+}
+
+/// A word for a file that something is missing from.
+fn mark_of(file: &CaptureFile, theme: &Theme) -> Span<'static> {
+    if file.is_complete() { Span::raw("") } else { Span::styled("INCOMPLETE ", theme.bad) }
+}
+
+/// What there is to say of the row under the cursor.
+fn fact_lines(app: &App, row: &FileRow<'_>, width: usize, theme: &Theme) -> Vec<Line<'static>> {
+    let mut texts = Vec::new();
+    if let Some(file) = row.on_node {
+        let Dropped { kernel, interface, queue } = file.dropped;
+        let ended = if file.ended == 0 { "now".to_owned() } else { date_and_time(file.ended) };
+        texts.push((
+            format!(
+                "{} to {ended}, {} packets, dropped by kernel {kernel}, interface {interface}, queue {queue}",
+                date_and_time(file.started),
+                file.packets
+            ),
+            theme.plain,
+        ));
+        if !file.incomplete.is_empty() {
+            texts.push((file.incomplete.clone(), theme.bad));
+        }
+        texts.extend(file.sha256.as_ref().map(|sum| (format!("sha256:{sum}"), theme.dim)));
+        if let Delivery::Waiting { reason } = &file.delivery {
+            texts.push((format!("not delivered yet: {reason}"), theme.warn));
+        }
+    }
+    if let (Some(stored), Some(storage)) = (row.stored, &app.storage) {
+        texts.push((format!("{}  {}", storage.url.object(&stored.key), bytes(stored.size)), theme.good));
+    }
+    texts.extend(row.path().map(|path| (path.display().to_string(), theme.good)));
+    texts.into_iter().flat_map(|(text, style)| wrapped_lines(&text, 1, width, style)).collect()
+}
+
+/// Where a file is, most important first.
+fn place(file: Option<&CaptureFile>, stored: bool, here: Option<&FetchProgress>, theme: &Theme) -> (String, Style) {
+    if file.is_some_and(|file| file.state == FileState::Open) {
         return ("being written".to_owned(), theme.accent);
     }
-    match state.fetches.get(&file.name) {
-        None => ("on the node".to_owned(), theme.plain),
-        Some(FetchProgress::Bytes(have)) => (progress(*have, file.size, theme), theme.accent),
+    let size = file.map_or(0, |file| file.size);
+    match here {
+        Some(FetchProgress::Bytes(have)) if size == 0 => (format!("{} here", bytes(*have)), theme.accent),
+        Some(FetchProgress::Bytes(have)) => (progress(*have, size, theme), theme.accent),
         Some(FetchProgress::Resuming { have, reason }) => {
-            (format!("{} resuming: {}", progress(*have, file.size, theme), visible(reason)), theme.warn)
+            (format!("{} resuming: {}", progress(*have, size, theme), visible(reason)), theme.warn)
         }
         Some(FetchProgress::Done { path, .. }) => {
             (format!("here, checked: {}", visible(&path.display().to_string())), theme.good)
         }
         Some(FetchProgress::Failed(notice)) => (format!("not fetched: {}", visible(&notice.cause)), theme.bad),
+        None => match file {
+            None if stored => ("in S3".to_owned(), theme.good),
+            None => ("gone".to_owned(), theme.dim),
+            Some(file) => match delivery(file, theme) {
+                Some(text) if file.delivery.is_delivered() => (text, theme.good),
+                Some(text) => (text, theme.accent),
+                None => ("on the node".to_owned(), theme.plain),
+            },
+        },
+    }
+}
+
+/// How far a file is on its way to the sink; `None` when it has not set out.
+pub(super) fn delivery(file: &CaptureFile, theme: &Theme) -> Option<String> {
+    match &file.delivery {
+        Delivery::Held => None,
+        Delivery::Sending { sent } => Some(format!("to S3 {}", progress(*sent, file.size, theme))),
+        Delivery::Waiting { .. } => Some("on the node, S3 to be tried again".to_owned()),
+        Delivery::Delivered { .. } => Some("in S3, checked".to_owned()),
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) 
     }
     let scope = app.scope();
     // A dialog names its own keys.
-    if !matches!(scope, Scope::List | Scope::Node) {
+    if !matches!(scope, Scope::List | Scope::Node | Scope::Files) {
         return;
     }
     let mut spans = Vec::new();

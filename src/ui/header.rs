@@ -32,6 +32,17 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) 
         Permission::ReadOnly => Some("  READ-ONLY"),
     };
     spans.extend(guard.map(|word| Span::styled(word, theme.warn)));
+    if app.storage.is_some() {
+        let trouble = app.nodes.values().any(|state| state.delivery_trouble().is_some());
+        let waiting: usize = app.nodes.values().map(crate::app::node::NodeState::queued).sum();
+        let style = if trouble { theme.bad } else { theme.good };
+        let word = match (trouble, waiting) {
+            (true, _) => format!("  S3 FAILS, {waiting} held"),
+            (false, 0) => "  S3".to_owned(),
+            (false, _) => format!("  S3 {waiting} to go"),
+        };
+        spans.push(Span::styled(word, style));
+    }
     let dropped: u64 = app.nodes.values().map(|state| state.dropped_updates).sum();
     if dropped > 0 {
         spans.push(Span::styled(format!("  {dropped} updates dropped"), theme.bad));

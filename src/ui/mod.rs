@@ -59,6 +59,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: &Theme) {
             detail(frame, below, app, theme, false);
         }
         Screen::Node(_) => detail(frame, middle, app, theme, true),
+        Screen::Files => files::screen(frame, middle, app, theme),
     }
     footer::draw(frame, bottom, app, theme);
     match &app.overlay {

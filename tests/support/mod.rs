@@ -16,11 +16,13 @@ use futures::{
     stream::{self, BoxStream},
 };
 use nodewatch_agent::{
-    capture::{pcapng, store::Store},
+    follow::follow,
     hub::{Hub, HubHandle, NodeFacts},
     lifetime::Lifetime,
+    ring::{Ring, store::Store},
     server,
 };
+use nodewatch_pcapng::{self as pcapng, SectionBlock};
 use nodewatch_tui::{
     app::{App, Event},
     model::{DeployProgress, Node, NodeName, NodesChange, Place, Readiness, SessionId},
@@ -61,7 +63,12 @@ impl TestSite {
         let facts = NodeFacts { hostname: "test".into(), addresses: vec![] };
         Self {
             nodes: nodes.iter().map(|&(name, behaviour)| (name.into(), behaviour)).collect(),
-            hub: Hub::spawn(facts, store.clone(), Lifetime::begin(None, None, None)).expect("a hub"),
+            hub: Hub::spawn(
+                facts,
+                Ring::open(store.clone(), "test").expect("a ring"),
+                Lifetime::begin(None, None, None),
+            )
+            .expect("a hub"),
             store,
             tunnels: Mutex::default(),
             opened: AtomicUsize::new(0),
@@ -81,11 +88,11 @@ impl TestSite {
 /// Puts a capture file with so many packets into a ring, as an agent before this one has left it.
 pub fn leave_file(ring: &Path, name: &str, packets: usize) {
     let mut bytes = Vec::new();
-    pcapng::section_header(&mut bytes, "test");
-    let interface = pcapng::InterfaceBlock { name: "eth0", link_type: 1, snaplen: 0, filter: None };
+    pcapng::section_header(&mut bytes, &SectionBlock { hardware: "test", application: "test", comments: &[] });
+    let interface = pcapng::InterfaceBlock { name: "eth0", link_type: 1, snaplen: 0, filter: None, description: "" };
     pcapng::interface_description(&mut bytes, &interface);
     for packet in 0..packets {
-        pcapng::enhanced_packet(&mut bytes, 0, packet as u64, 100, [&[packet as u8; 100]]);
+        pcapng::enhanced_packet(&mut bytes, 0, packet as u64, 100, [&[packet as u8; 100]], &[]);
     }
     std::fs::write(ring.join(name), bytes).expect("written");
 }
@@ -100,6 +107,7 @@ fn node(name: &NodeName) -> Node {
         addresses: vec![],
         labels: BTreeMap::new(),
         version: None,
+        instance_id: None,
     }
 }
 
@@ -138,6 +146,16 @@ impl Site for TestSite {
         });
         self.tunnels.lock().expect("whole").push(agent.abort_handle());
         async move { Ok(Tunnel { reader: Box::new(reader), writer: Box::new(writer), guard: Box::new(()) }) }.boxed()
+    }
+
+    fn follow(&self, _node: &NodeName, since: u64) -> BoxFuture<'static, Result<Bulk, OpenError>> {
+        let (store, (reader, writer)) = (self.store.clone(), std::io::pipe().expect("a pipe"));
+        std::thread::spawn(move || {
+            // The end of the pipe is what the reader sees of a failure.
+            let _ = follow(&store, since, &mut std::io::BufWriter::new(writer));
+        });
+        let reader = tokio::fs::File::from_std(std::os::fd::OwnedFd::from(reader).into());
+        async { Ok(Bulk { reader: Box::new(reader), guard: Box::new(()) }) }.boxed()
     }
 
     fn fetch(&self, _node: &NodeName, part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>> {

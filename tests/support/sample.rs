@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use nodewatch_protocol::{
-    AgentFacts, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Dropped, Endpoint, FileState, Flow, Hello, Mix,
-    PortsKind, PortsUpdate, Share, Statistics, Transport, Update, Window,
+    AgentFacts, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Delivery, Dropped, Endpoint, FileState, Flow,
+    Hello, Mix, PortsKind, PortsUpdate, Share, Statistics, Transport, Update, Window,
 };
 use nodewatch_tui::{
     app::{Action, App, Event, update},
@@ -28,6 +28,7 @@ pub fn node(name: &str, zone: &str, readiness: Readiness) -> Node {
         addresses: vec![],
         labels: BTreeMap::new(),
         version: Some("v1.33.1".into()),
+        instance_id: None,
     }
 }
 
@@ -94,11 +95,23 @@ pub fn statistics(second: u64) -> Update {
         ],
         flows_tracked: 2,
         flows_overflow: Share::default(),
+        left_out: Share::default(),
     }))
 }
 
 pub fn file(name: &str, size: u64, state: FileState) -> CaptureFile {
-    CaptureFile { name: name.into(), size, packets: size / 900, started: NOW, state }
+    CaptureFile {
+        name: name.into(),
+        size,
+        packets: size / 900,
+        started: NOW,
+        ended: if state == FileState::Open { 0 } else { NOW + 60_000 },
+        state,
+        dropped: Dropped::default(),
+        incomplete: String::new(),
+        sha256: None,
+        delivery: Delivery::Held,
+    }
 }
 
 pub fn facts() -> Update {

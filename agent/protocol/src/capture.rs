@@ -32,6 +32,69 @@ pub struct CaptureSpec {
     /// The capture ends after so many seconds.
     #[serde(default)]
     pub limit_seconds: Option<u64>,
+    /// What is kept of each packet, within the snaplen.
+    #[serde(default)]
+    pub content: Content,
+    /// This product's own traffic is captured too.
+    #[serde(default)]
+    pub include_own: bool,
+    /// Only the last of it is kept, until it is frozen; `None` keeps all of it.
+    #[serde(default)]
+    pub recorder: Option<Recorder>,
+}
+
+/// What is kept of a packet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Content {
+    /// From the link layer to the end of the transport layer's header; no payload.
+    #[default]
+    Headers,
+    /// The same, and the whole of what goes from or to port 53 or 5353.
+    Dns,
+    /// Everything, up to the snaplen.
+    Full,
+}
+
+impl Content {
+    /// As the command line has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Headers => "headers",
+            Self::Dns => "dns",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// A flight recorder: an armed capture keeps so much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorder {
+    /// Packets older than this may go.
+    pub seconds: u64,
+    /// The oldest go when all of them would take more than this.
+    pub bytes: u64,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self { seconds: 120, bytes: 256 * 1024 * 1024 }
+    }
+}
+
+/// The part of a flight recorder's time that is to be saved, counted from when the agent is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freeze {
+    /// Seconds back.
+    pub before_seconds: u64,
+    /// Seconds on.
+    pub after_seconds: u64,
+}
+
+impl Default for Freeze {
+    fn default() -> Self {
+        Self { before_seconds: 30, after_seconds: 10 }
+    }
 }
 
 impl CaptureSpec {
@@ -54,6 +117,15 @@ impl CaptureSpec {
         if self.ring_bytes < self.rotate_bytes {
             return Err(SpecError::Ring { ring: self.ring_bytes, file: self.rotate_bytes });
         }
+        if let Some(Recorder { seconds, bytes }) = self.recorder {
+            if seconds == 0 {
+                return Err(SpecError::RecorderSeconds);
+            }
+            // What is frozen needs as much room again.
+            if bytes < Self::MIN_FILE || bytes > self.ring_bytes / 2 {
+                return Err(SpecError::RecorderBytes { bytes, ring: self.ring_bytes });
+            }
+        }
         if [self.limit_bytes, self.limit_packets, self.limit_seconds].contains(&Some(0)) {
             return Err(SpecError::ZeroLimit);
         }
@@ -73,6 +145,9 @@ impl Default for CaptureSpec {
             limit_bytes: None,
             limit_packets: None,
             limit_seconds: None,
+            content: Content::Headers,
+            include_own: false,
+            recorder: None,
         }
     }
 }
@@ -96,6 +171,17 @@ pub enum SpecError {
         ring: u64,
         /// Rotation size in bytes.
         file: u64,
+    },
+    /// The recorder keeps no time.
+    #[error("a flight recorder of 0 seconds keeps nothing")]
+    RecorderSeconds,
+    /// The recorder keeps next to nothing, or leaves no room for what is frozen.
+    #[error("a flight recorder of {bytes} bytes: between {min} bytes and half of the ring's {ring} bytes will do", min = CaptureSpec::MIN_FILE)]
+    RecorderBytes {
+        /// What was asked.
+        bytes: u64,
+        /// Ring size in bytes.
+        ring: u64,
     },
     /// A limit of zero.
     #[error("a limit of 0 ends the capture before it begins")]
@@ -190,6 +276,9 @@ pub struct Statistics {
     pub flows_tracked: u64,
     /// Packets of flows that the bounded table had no room for.
     pub flows_overflow: Share,
+    /// This product's own packets, which are in no other count and in no file.
+    #[serde(default)]
+    pub left_out: Share,
 }
 
 /// Counts over the time since the last statistics.
@@ -266,29 +355,4 @@ pub struct Flow {
     pub to: Endpoint,
     /// Packets and bytes, both ways.
     pub share: Share,
-}
-
-/// One pcapng file in an agent's ring.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CaptureFile {
-    /// Its name in the ring, no path in it.
-    pub name: String,
-    /// Bytes so far.
-    pub size: u64,
-    /// Packets so far.
-    pub packets: u64,
-    /// When it was begun.
-    pub started: UnixMillis,
-    /// Whether it still grows.
-    pub state: FileState,
-}
-
-/// Whether a capture file still grows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FileState {
-    /// Being written.
-    Open,
-    /// Whole; only such a file is fetched.
-    Closed,
 }

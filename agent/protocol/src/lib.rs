@@ -6,12 +6,17 @@
 #![warn(missing_docs)]
 
 mod capture;
+mod files;
 mod line;
 mod ports;
 
 pub use capture::{
-    CaptureFile, CaptureSpec, CaptureState, Dropped, Endpoint, FileState, Flow, InterfaceDrops, Mix, SIZE_BUCKETS,
+    CaptureSpec, CaptureState, Content, Dropped, Endpoint, Flow, Freeze, InterfaceDrops, Mix, Recorder, SIZE_BUCKETS,
     Share, SpecError, Statistics, StopReason, Transport, Window,
+};
+pub use files::{
+    Amount, CaptureFile, CaptureRecord, Delivery, FilePlace, FileRecord, FileState, Grant, MANIFEST, NodeManifest,
+    OwnSink, RingState, Sink, SinkState, TimeSpan,
 };
 pub use line::{DecodeError, EncodeError, Lines, MAX_LINE, decode, encode};
 pub use ports::{ParsePortError, Port, PortChange, PortProtocol, PortsKind, PortsUpdate};
@@ -19,7 +24,7 @@ pub use ports::{ParsePortError, Port, PortChange, PortProtocol, PortsKind, Ports
 use serde::{Deserialize, Serialize};
 
 /// The protocol's version. Both sides must speak the same one; it changes with every line that changes meaning.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// A point in time: milliseconds since the Unix epoch, by the clock of the side that wrote it.
 pub type UnixMillis = u64;
@@ -110,6 +115,15 @@ pub enum Request {
     StartCapture(CaptureSpec),
     /// End the running capture and close its file.
     StopCapture,
+    /// Save a part of the flight recorder's time as one file.
+    Freeze(Freeze),
+    /// Deliver closed files there from now on.
+    Sink(Sink),
+    /// Remove a closed file from the ring, delivered or not.
+    RemoveFile {
+        /// The file's name as in [`CaptureFile::name`].
+        file: String,
+    },
     /// The SHA-256 of a closed capture file.
     Checksum {
         /// The file's name as in [`CaptureFile::name`].
@@ -196,6 +210,8 @@ pub enum Update {
     Statistics(Box<Statistics>),
     /// All capture files in the ring, whenever the list or a size changes.
     Files(Vec<CaptureFile>),
+    /// How the ring and its delivery stand, whenever that changes.
+    Ring(RingState),
     /// This tunnel's reader was too slow: so many updates were left out since the last line; the whole picture
     /// follows.
     Dropped {

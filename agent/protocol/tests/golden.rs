@@ -4,16 +4,19 @@
 use std::fmt::Debug;
 
 use nodewatch_protocol::{
-    AgentFacts, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Dropped, Endpoint, FileState, Flow, FromAgent,
-    Hello, Interface, InterfaceDrops, Mix, PortChange, PortsKind, PortsUpdate, Refusal, RefusalKind, Request, Response,
-    Share, Statistics, StopReason, Terms, ToAgent, Transport, Update, Window, decode, encode,
+    AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Content, Delivery, Dropped, Endpoint,
+    FileState, Flow, Freeze, FromAgent, Grant, Hello, Interface, InterfaceDrops, Mix, OwnSink, PortChange, PortsKind,
+    PortsUpdate, Recorder, Refusal, RefusalKind, Request, Response, RingState, Share, Sink, SinkState, Statistics,
+    StopReason, Terms, ToAgent, Transport, Update, Window, decode, encode,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-const TO_AGENT: &str = include_str!("golden/v2-to-agent.jsonl");
-const FROM_AGENT: &str = include_str!("golden/v2-from-agent.jsonl");
-const EARLIER_TO_AGENT: &str = include_str!("golden/v1-to-agent.jsonl");
-const EARLIER_FROM_AGENT: &str = include_str!("golden/v1-from-agent.jsonl");
+const TO_AGENT: &str = include_str!("golden/v3-to-agent.jsonl");
+const FROM_AGENT: &str = include_str!("golden/v3-from-agent.jsonl");
+const EARLIER_TO_AGENT: [&str; 2] =
+    [include_str!("golden/v1-to-agent.jsonl"), include_str!("golden/v2-to-agent.jsonl")];
+const EARLIER_FROM_AGENT: [&str; 2] =
+    [include_str!("golden/v1-from-agent.jsonl"), include_str!("golden/v2-from-agent.jsonl")];
 
 fn ask(request: Request) -> ToAgent {
     ToAgent::Request { id: 7, request }
@@ -32,10 +35,37 @@ fn spec() -> CaptureSpec {
 
 fn to_agent() -> Vec<ToAgent> {
     vec![
-        ToAgent::Hello(Hello { protocol: 2, program: "nodewatch-tui".into(), version: "0.1.0".into() }),
+        ToAgent::Hello(Hello { protocol: 3, program: "nodewatch-tui".into(), version: "0.1.0".into() }),
         ask(Request::Heartbeat),
         ask(Request::StartCapture(spec())),
+        ask(Request::StartCapture(CaptureSpec {
+            content: Content::Dns,
+            include_own: true,
+            recorder: Some(Recorder::default()),
+            ..CaptureSpec::default()
+        })),
         ask(Request::StopCapture),
+        ask(Request::Freeze(Freeze::default())),
+        ask(Request::Sink(Sink::Ring)),
+        ask(Request::Sink(Sink::Grant(Grant {
+            url: "https://bucket.s3.eu-west-1.amazonaws.com/".into(),
+            fields: [("policy".to_owned(), "e30=".to_owned())].into(),
+            prefix: "captures/7f3a91c2/node-1/".into(),
+            max_bytes: 5_368_709_120,
+            valid_seconds: 900,
+            zstd: false,
+        }))),
+        ask(Request::Sink(Sink::Own(OwnSink {
+            bucket: "bucket".into(),
+            prefix: "captures/7f3a91c2/node-1/".into(),
+            region: "eu-west-1".into(),
+            endpoint: None,
+            path_style: false,
+            kms_key: Some("arn:aws:kms:eu-west-1:1:key/2".into()),
+            storage_class: Some("STANDARD_IA".into()),
+            zstd: true,
+        }))),
+        ask(Request::RemoveFile { file: "a.pcapng".into() }),
         ask(Request::Checksum { file: "a.pcapng".into() }),
         ask(Request::Terms(Terms { left_seconds: 14_400, lease_seconds: Some(600) })),
         ask(Request::Terms(Terms { left_seconds: 1, lease_seconds: None })),
@@ -60,6 +90,7 @@ fn statistics() -> Statistics {
         flows: vec![flow(Transport::Tcp, 443), flow(Transport::Udp, 53), flow(Transport::Ip(1), 0)],
         flows_tracked: 3,
         flows_overflow: Share::default(),
+        left_out: share,
     }
 }
 
@@ -92,10 +123,25 @@ fn from_agent() -> Vec<FromAgent> {
     };
     let state = |state| FromAgent::Update(Update::Capture(state));
     let stopped = |reason| state(CaptureState::Stopped { since: 1, at: 2, reason });
-    let file =
-        |file_state| CaptureFile { name: "a.pcapng".into(), size: 480, packets: 3, started: 1, state: file_state };
+    let file = |file_state, delivery| CaptureFile {
+        name: "a.pcapng".into(),
+        size: 480,
+        packets: 3,
+        started: 1,
+        ended: 2,
+        state: file_state,
+        dropped: Dropped { kernel: 1, interface: 2, queue: 3 },
+        incomplete: "incomplete: torn".into(),
+        sha256: Some("00ff".into()),
+        delivery,
+    };
+    let amount = Amount { files: 1, bytes: 480, packets: 3 };
+    let ring = |sink| {
+        let (queued, delivered, discarded) = (amount, amount, amount);
+        FromAgent::Update(Update::Ring(RingState { used: 1, limit: 2, queued, delivered, discarded, retries: 4, sink }))
+    };
     vec![
-        FromAgent::Hello(Hello { protocol: 2, program: "nodewatch-agent".into(), version: "0.1.0".into() }),
+        FromAgent::Hello(Hello { protocol: 3, program: "nodewatch-agent".into(), version: "0.1.0".into() }),
         answer(Response::Done),
         answer(Response::Checksum { file: "a.pcapng".into(), size: 480, sha256: "00ff".into() }),
         refuse(RefusalKind::Invalid),
@@ -120,7 +166,15 @@ fn from_agent() -> Vec<FromAgent> {
         stopped(StopReason::AgentEnds),
         stopped(StopReason::Failed { message: "no space left on device".into() }),
         FromAgent::Update(Update::Statistics(Box::new(statistics()))),
-        FromAgent::Update(Update::Files(vec![file(FileState::Open), file(FileState::Closed)])),
+        FromAgent::Update(Update::Files(vec![
+            file(FileState::Open, Delivery::Held),
+            file(FileState::Closed, Delivery::Sending { sent: 100 }),
+            file(FileState::Closed, Delivery::Waiting { reason: "no answer".into() }),
+            file(FileState::Closed, Delivery::Delivered { key: "captures/a.pcapng".into(), size: 480 }),
+        ])),
+        ring(SinkState::Ring),
+        ring(SinkState::Grant { left_seconds: 60 }),
+        ring(SinkState::Own),
         FromAgent::Update(Update::Dropped { updates: 9 }),
         FromAgent::Update(Update::Trouble { message: "ports: no".into() }),
     ]
@@ -149,8 +203,10 @@ fn lines_from_the_agent_are_as_committed() {
 
 #[test]
 fn lines_of_earlier_versions_can_be_read() {
-    assert!(EARLIER_TO_AGENT.lines().all(|line| decode::<ToAgent>(line.as_bytes()).is_ok()));
-    assert!(EARLIER_FROM_AGENT.lines().all(|line| decode::<FromAgent>(line.as_bytes()).is_ok()));
+    let mut to_agent = EARLIER_TO_AGENT.iter().flat_map(|lines| lines.lines());
+    assert!(to_agent.all(|line| decode::<ToAgent>(line.as_bytes()).is_ok()));
+    let mut from_agent = EARLIER_FROM_AGENT.iter().flat_map(|lines| lines.lines());
+    assert!(from_agent.all(|line| decode::<FromAgent>(line.as_bytes()).is_ok()));
 }
 
 #[test]
@@ -161,8 +217,17 @@ fn a_field_from_a_later_release_is_passed_over() {
 
 #[test]
 fn another_version_is_refused_with_the_way_out() {
-    let hello = Hello { protocol: 3, program: "nodewatch-agent".into(), version: "9.0.0".into() };
+    let hello = Hello { protocol: 4, program: "nodewatch-agent".into(), version: "9.0.0".into() };
     let error = hello.check().expect_err("another version").to_string();
-    assert!(error.contains("nodewatch-agent 9.0.0 speaks protocol 3, this program speaks 2"), "{error}");
+    assert!(error.contains("nodewatch-agent 9.0.0 speaks protocol 4, this program speaks 3"), "{error}");
     assert!(error.contains("--image"), "{error}");
+}
+
+#[test]
+#[ignore = "writes the golden lines of the current version; run after a new version was decided on"]
+fn write_golden_lines() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let version = nodewatch_protocol::VERSION;
+    std::fs::write(folder.join(format!("v{version}-to-agent.jsonl")), written(&to_agent())).expect("written");
+    std::fs::write(folder.join(format!("v{version}-from-agent.jsonl")), written(&from_agent())).expect("written");
 }

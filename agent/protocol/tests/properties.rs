@@ -3,9 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use nodewatch_protocol::{
-    CaptureFile, CaptureSpec, CaptureState, DecodeError, Dropped, Endpoint, FileState, Flow, FromAgent, Hello, Lines,
-    MAX_LINE, Mix, Port, PortProtocol, PortsKind, PortsUpdate, Refusal, RefusalKind, Request, Response, Share,
-    Statistics, StopReason, Terms, ToAgent, Transport, Update, Window, decode, encode,
+    CaptureFile, CaptureSpec, CaptureState, DecodeError, Delivery, Dropped, Endpoint, FileState, Flow, FromAgent,
+    Hello, Lines, MAX_LINE, Mix, Port, PortProtocol, PortsKind, PortsUpdate, Recorder, Refusal, RefusalKind, Request,
+    Response, Share, Statistics, StopReason, Terms, ToAgent, Transport, Update, Window, decode, encode,
 };
 use proptest::{collection::vec, option, prelude::*};
 
@@ -30,6 +30,8 @@ fn spec() -> impl Strategy<Value = CaptureSpec> {
             limit_bytes: limits.0,
             limit_packets: limits.1,
             limit_seconds: limits.2,
+            recorder: limits.0.map(|bytes| Recorder { seconds: 1, bytes }),
+            ..CaptureSpec::default()
         },
     )
 }
@@ -75,6 +77,7 @@ fn statistics() -> impl Strategy<Value = Statistics> {
     let mix = (any::<String>(), share()).prop_map(|(protocol, share)| Mix { protocol, share });
     (any::<[u64; 7]>(), any::<[u64; 6]>(), vec(mix, 0..4), vec(flow(), 0..4), share()).prop_map(
         |(sizes, n, mix, flows, flows_overflow)| Statistics {
+            left_out: flows_overflow,
             at: n[0],
             elapsed: n[1],
             packets: n[2],
@@ -99,7 +102,12 @@ fn update() -> impl Strategy<Value = Update> {
         size,
         packets: size,
         started: size,
+        ended: size,
         state: if open { FileState::Open } else { FileState::Closed },
+        dropped: Dropped { kernel: size, ..Dropped::default() },
+        incomplete: if open { "torn".into() } else { String::new() },
+        sha256: None,
+        delivery: if open { Delivery::Held } else { Delivery::Sending { sent: size } },
     });
     let stopped = any::<String>().prop_map(|message| {
         Update::Capture(CaptureState::Stopped { since: 1, at: 2, reason: StopReason::Failed { message } })

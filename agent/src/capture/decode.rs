@@ -3,7 +3,7 @@
 //! Owns header parsing from the link layer to ports. Pure; never panics, whatever the bytes. Addresses are kept as
 //! 128 bits, IPv4 as IPv4-mapped, so that one key serves both.
 
-use nodewatch_protocol::Transport;
+use nodewatch_protocol::{Content, Transport};
 
 /// How an interface's packets begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,9 +82,26 @@ pub struct Tuple {
 pub struct Headers {
     pub class: Class,
     pub tuple: Option<Tuple>,
+    /// Bytes from the link layer to the end of the transport layer's header; may be more than were captured.
+    pub length: usize,
 }
 
-const OTHER: Headers = Headers { class: Class::Other, tuple: None };
+/// A packet of which only the link layer is understood.
+fn other(length: usize) -> Headers {
+    Headers { class: Class::Other, tuple: None, length }
+}
+
+/// How many bytes of a packet are kept.
+#[inline]
+pub fn kept(content: Content, headers: &Headers, captured: usize) -> usize {
+    let names =
+        |tuple: &Tuple| [tuple.source_port, tuple.destination_port].into_iter().any(|port| matches!(port, 53 | 5353));
+    match content {
+        Content::Full => captured,
+        Content::Dns if headers.tuple.as_ref().is_some_and(names) => captured,
+        Content::Dns | Content::Headers => headers.length.min(captured),
+    }
+}
 
 /// Reads a packet as far as its captured bytes go.
 #[inline]
@@ -92,9 +109,9 @@ pub fn headers(link: Link, bytes: &[u8]) -> Headers {
     match link {
         Link::Ethernet => ethernet(bytes),
         Link::Raw => match bytes.first().map(|byte| byte >> 4) {
-            Some(4) => ip4(bytes),
-            Some(6) => ip6(bytes),
-            _ => OTHER,
+            Some(4) => ip4(bytes, 0),
+            Some(6) => ip6(bytes, 0),
+            _ => other(0),
         },
     }
 }
@@ -104,46 +121,49 @@ fn ethernet(bytes: &[u8]) -> Headers {
     let mut at = 12;
     // Two tags at most: 802.1ad around 802.1Q.
     for _ in 0..3 {
-        let Some(kind) = u16_at(bytes, at) else { return OTHER };
+        let Some(kind) = u16_at(bytes, at) else { return other(at) };
         at += 2;
         match kind {
-            0x0800 => return ip4(&bytes[at..]),
-            0x86DD => return ip6(&bytes[at..]),
-            0x0806 => return Headers { class: Class::Arp, tuple: None },
+            0x0800 => return ip4(bytes, at),
+            0x86DD => return ip6(bytes, at),
+            // Hardware and protocol addresses, for Ethernet and IPv4 as good as always.
+            0x0806 => return Headers { class: Class::Arp, tuple: None, length: at + 28 },
             0x8100 | 0x88A8 => at += 2,
-            _ => return OTHER,
+            _ => return other(at),
         }
     }
-    OTHER
+    other(at)
 }
 
 #[inline]
-fn ip4(bytes: &[u8]) -> Headers {
-    let Some(fixed) = bytes.first_chunk::<20>() else { return OTHER };
+fn ip4(bytes: &[u8], at: usize) -> Headers {
+    let Some(fixed) = bytes.get(at..).and_then(|bytes| bytes.first_chunk::<20>()) else { return other(at + 20) };
     let header = usize::from(fixed[0] & 0x0F) * 4;
     let protocol = fixed[9];
     // Only the first fragment carries ports.
     let first_fragment = u16::from_be_bytes([fixed[6], fixed[7]]) & 0x1FFF == 0;
-    let payload = if first_fragment && header >= 20 { bytes.get(header..) } else { None };
+    let end = at + header.max(20);
+    let payload = (first_fragment && header >= 20).then_some(end);
     let source = mapped([fixed[12], fixed[13], fixed[14], fixed[15]]);
     let destination = mapped([fixed[16], fixed[17], fixed[18], fixed[19]]);
-    transport(protocol, Class::Ip4Other, source, destination, payload)
+    transport(protocol, Class::Ip4Other, (source, destination), bytes, payload.ok_or(end))
 }
 
 #[inline]
-fn ip6(bytes: &[u8]) -> Headers {
-    let Some(fixed) = bytes.first_chunk::<40>() else { return OTHER };
+fn ip6(bytes: &[u8], at: usize) -> Headers {
+    let Some(fixed) = bytes.get(at..).and_then(|bytes| bytes.first_chunk::<40>()) else { return other(at + 40) };
     let mut source = [0; 16];
     let mut destination = [0; 16];
     source.copy_from_slice(&fixed[8..24]);
     destination.copy_from_slice(&fixed[24..40]);
-    let (protocol, payload) = skip_extensions(fixed[6], bytes);
-    transport(protocol, Class::Ip6Other, u128::from_be_bytes(source), u128::from_be_bytes(destination), payload)
+    let (protocol, payload) = skip_extensions(fixed[6], bytes, at + 40);
+    let addresses = (u128::from_be_bytes(source), u128::from_be_bytes(destination));
+    transport(protocol, Class::Ip6Other, addresses, bytes, payload)
 }
 
-/// Passes over IPv6 extension headers; no payload where the headers go on beyond what was captured.
-fn skip_extensions(mut next: u8, bytes: &[u8]) -> (u8, Option<&[u8]>) {
-    let mut at = 40;
+/// Passes over IPv6 extension headers; `Err` has where the headers end that could be read, where no transport header
+/// follows.
+fn skip_extensions(mut next: u8, bytes: &[u8], mut at: usize) -> (u8, Result<usize, usize>) {
     // A chain longer than this is no traffic that has ports to show.
     for _ in 0..8 {
         let length = match next {
@@ -151,19 +171,26 @@ fn skip_extensions(mut next: u8, bytes: &[u8]) -> (u8, Option<&[u8]>) {
             51 => bytes.get(at + 1).map(|&units| (usize::from(units) + 2) * 4),
             44 => match u16_at(bytes, at + 2) {
                 Some(offset) if offset & 0xFFF8 == 0 => Some(8),
-                _ => return (bytes.get(at).copied().unwrap_or(next), None),
+                _ => return (bytes.get(at).copied().unwrap_or(next), Err(at + 8)),
             },
-            _ => return (next, bytes.get(at..)),
+            _ => return (next, Ok(at)),
         };
-        let (Some(length), Some(&following)) = (length, bytes.get(at)) else { return (next, None) };
+        let (Some(length), Some(&following)) = (length, bytes.get(at)) else { return (next, Err(at)) };
         next = following;
         at += length;
     }
-    (next, None)
+    (next, Err(at))
 }
 
+/// `payload` is where the transport header begins, or, where there is none, where the IP headers end.
 #[inline]
-fn transport(protocol: u8, other: Class, source: u128, destination: u128, payload: Option<&[u8]>) -> Headers {
+fn transport(
+    protocol: u8,
+    other: Class,
+    (source, destination): (u128, u128),
+    bytes: &[u8],
+    payload: Result<usize, usize>,
+) -> Headers {
     let (class, transport) = match protocol {
         6 => (Class::Tcp, Transport::Tcp),
         17 => (Class::Udp, Transport::Udp),
@@ -171,13 +198,46 @@ fn transport(protocol: u8, other: Class, source: u128, destination: u128, payloa
         58 => (Class::Icmp6, Transport::Ip(58)),
         number => (other, Transport::Ip(number)),
     };
-    let ports = match (transport, payload) {
-        (Transport::Tcp | Transport::Udp, Some(payload)) => payload.first_chunk::<4>(),
+    let segment = payload.ok().and_then(|at| bytes.get(at..));
+    let ports = match (transport, segment) {
+        (Transport::Tcp | Transport::Udp, Some(segment)) => segment.first_chunk::<4>(),
         _ => None,
     };
     let (source_port, destination_port) =
         ports.map_or((0, 0), |p| (u16::from_be_bytes([p[0], p[1]]), u16::from_be_bytes([p[2], p[3]])));
-    Headers { class, tuple: Some(Tuple { transport, source, destination, source_port, destination_port }) }
+    let length = match payload {
+        Err(end) => end,
+        Ok(at) => at + transport_header(protocol, segment.unwrap_or_default()),
+    };
+    Headers { class, tuple: Some(Tuple { transport, source, destination, source_port, destination_port }), length }
+}
+
+/// How long the header of that protocol is.
+#[inline]
+fn transport_header(protocol: u8, segment: &[u8]) -> usize {
+    match protocol {
+        // The data offset, options included.
+        6 => segment.get(12).map_or(20, |offset| usize::from(offset >> 4).max(5) * 4),
+        17 => 8,
+        // An error carries the headers of the packet that it is about: that is what makes it worth having.
+        1 => match segment.first() {
+            Some(3 | 4 | 5 | 11 | 12) => 8 + quoted(ip4(segment, 8), segment),
+            _ => 8,
+        },
+        58 => match segment.first() {
+            Some(1..=4) => 8 + quoted(ip6(segment, 8), segment),
+            // Neighbour discovery: one address, and options that hold hardware addresses.
+            Some(133..=137) => segment.len().min(128),
+            _ => 8,
+        },
+        132 => 12,
+        _ => 0,
+    }
+}
+
+/// The quoted packet's headers within an ICMP error, without what is before them.
+fn quoted(headers: Headers, segment: &[u8]) -> usize {
+    headers.length.min(segment.len()).saturating_sub(8)
 }
 
 #[inline]
@@ -247,6 +307,38 @@ mod tests {
         assert_eq!(headers(Link::Ethernet, &frame(&[8, 6], &[])).class, Class::Arp);
         assert_eq!(headers(Link::Ethernet, &frame(&[0x88, 0xCC], &[])).class, Class::Other);
         assert_eq!(headers(Link::Raw, &ip6_packet(58, &[])).class, Class::Icmp6);
+    }
+
+    /// What is kept of a packet with that many bytes of headers and a payload behind them.
+    fn kept_of(packet: &[u8], content: Content) -> usize {
+        let bytes = frame(&[8, 0], packet);
+        kept(content, &headers(Link::Ethernet, &bytes), bytes.len())
+    }
+
+    #[test]
+    fn headers_end_where_the_transport_layers_does() {
+        let mut tcp = [0; 60];
+        tcp[12] = 8 << 4;
+        let udp = [&PORTS[..], &[0; 40]].concat();
+        assert_eq!(kept_of(&ip4_packet(6, [0, 0], &tcp), Content::Headers), 14 + 20 + 32);
+        assert_eq!(kept_of(&ip4_packet(17, [0, 0], &udp), Content::Headers), 14 + 20 + 8);
+        assert_eq!(kept_of(&ip4_packet(17, [0, 9], &udp), Content::Headers), 14 + 20, "a later fragment");
+        assert_eq!(kept_of(&ip4_packet(99, [0, 0], &[7; 40]), Content::Headers), 14 + 20);
+        // An ICMP error with the headers, and no payload, of the packet that it is about.
+        let error = [&[3, 1, 0, 0, 0, 0, 0, 0], ip4_packet(17, [0, 0], &udp).as_slice()].concat();
+        assert_eq!(kept_of(&ip4_packet(1, [0, 0], &error), Content::Headers), 14 + 20 + 8 + 20 + 8);
+        assert_eq!(kept_of(&ip4_packet(1, [0, 0], &[&[8, 0], &[7; 60][..]].concat()), Content::Headers), 14 + 20 + 8);
+        let lldp = frame(&[0x88, 0xCC], &[7; 50]);
+        assert_eq!(kept(Content::Headers, &headers(Link::Ethernet, &lldp), lldp.len()), 14);
+    }
+
+    #[test]
+    fn names_are_kept_whole_where_they_are_asked_for() {
+        let dns = ip4_packet(17, [0, 0], &[&PORTS[..], &[0; 40]].concat());
+        let web = ip4_packet(17, [0, 0], &[&[0x1F, 0x90, 1, 187][..], &[0; 40]].concat());
+        assert_eq!(kept_of(&dns, Content::Dns), 14 + 20 + 44);
+        assert_eq!(kept_of(&web, Content::Dns), 14 + 20 + 8);
+        assert_eq!(kept_of(&web, Content::Full), 14 + 20 + 44);
     }
 
     proptest! {

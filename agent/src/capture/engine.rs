@@ -12,19 +12,20 @@ use std::{
 
 use nodewatch_filter::FilterError;
 use nodewatch_protocol::{
-    CaptureFile, CaptureSpec, Dropped, InterfaceDrops, Statistics, StopReason, UnixMillis, Window,
+    CaptureRecord, CaptureSpec, Dropped, InterfaceDrops, Share, Statistics, StopReason, TimeSpan, UnixMillis, Window,
 };
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use super::{
     decode::{self, Link},
     interfaces,
-    output::{Channel, Moment, Output},
-    ring::{PacketRing, RETIRE_MILLIS, RawPacket, RingError},
+    output::{Channel, Moment, Origin, Output},
+    own::OwnTraffic,
+    source::{PacketRing, RETIRE_MILLIS, RawPacket, RingError},
     statistics::Counters,
-    store::Store,
-    writer::{FileEvent, Writer},
+    writer::Writer,
 };
+use crate::ring::Ring;
 
 /// A capture could not be started; nothing runs and no file was begun.
 #[derive(Debug, thiserror::Error)]
@@ -69,8 +70,8 @@ pub enum StartError {
 pub enum CaptureEvent {
     /// Once a second, and once at the end.
     Statistics(Box<Statistics>),
-    /// What became of the files.
-    File(FileEvent),
+    /// Files cannot be written any more.
+    Failed(String),
     /// An interface is in trouble; the capture goes on.
     Trouble(String),
     /// All files are closed; the last event.
@@ -86,11 +87,13 @@ pub struct Start {
     /// The interfaces there are.
     pub known: Vec<nodewatch_protocol::Interface>,
     /// Where files go.
-    pub store: Store,
-    /// Files that are there already.
-    pub files: Vec<CaptureFile>,
+    pub ring: Ring,
     /// For the files' headers.
     pub hostname: String,
+    /// Why there is nothing before the first file; empty for no such reason.
+    pub gap: String,
+    /// Connections that are left out.
+    pub own: OwnTraffic,
 }
 
 /// A running capture. It ends when told to or at its limits; dropping this value stops it too.
@@ -116,23 +119,34 @@ impl Capture {
         let (jobs, job_queue) = mpsc::channel();
         let (give_back, empty) = mpsc::channel();
         let tell = notify.clone();
-        let to_event = move |event| tell(CaptureEvent::File(event));
-        let writer = Writer::spawn(start.store, start.spec.ring_bytes, start.files, job_queue, give_back, to_event)
+        let to_event = move |message| tell(CaptureEvent::Failed(message));
+        let now = Moment::now();
+        start.ring.capture_began(CaptureRecord {
+            since: now.unix_millis(),
+            interfaces: start.interfaces.clone(),
+            spec: start.spec.clone(),
+            ended: None,
+        });
+        let ring = start.ring.clone();
+        let writer = Writer::spawn(start.ring, start.spec.recorder, job_queue, give_back, to_event)
             .map_err(StartError::Threads)?;
 
-        let now = Moment::now();
+        let origin = Origin { hostname: &start.hostname, gap: &start.gap };
         let (channels, rings) = sources.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
         let engine = Engine {
-            output: Output::begin(jobs, empty, &start.spec, &channels, &start.hostname, now),
+            output: Output::begin(jobs, empty, &start.spec, &channels, origin, now),
             passed: vec![0; channels.len()],
             seen: vec![0; channels.len()],
             interface_drops_before: channels.iter().map(|one| interfaces::receive_drops(&one.name)).collect(),
             channels,
             rings,
             counters: Counters::default(),
+            left_out: Share::default(),
+            own: start.own,
+            ring: ring.clone(),
             spec: start.spec,
             began: now,
-            window: (now.instant, nodewatch_protocol::Share::default()),
+            window: (now.instant, Share::default()),
             wake: Arc::clone(&wake),
             stop: Arc::clone(&stop),
             notify,
@@ -143,6 +157,7 @@ impl Capture {
                 let (reason, notify) = engine.run();
                 // The last file is closed before the end is told.
                 let reason = if writer.join().is_ok() { reason } else { failed("the writer thread panicked") };
+                ring.capture_ended(Moment::now().unix_millis(), reason.clone());
                 notify(CaptureEvent::Ended(reason));
             })
             .map_err(StartError::Threads)?;
@@ -200,11 +215,15 @@ struct Engine<N> {
     /// Packets taken out of each ring so far.
     seen: Vec<u64>,
     counters: Counters,
+    /// This product's own packets, which are in no count and no file.
+    left_out: Share,
+    own: OwnTraffic,
+    ring: Ring,
     output: Output,
     spec: CaptureSpec,
     began: Moment,
     /// When the last statistics were made, and the totals then.
-    window: (Instant, nodewatch_protocol::Share),
+    window: (Instant, Share),
     wake: Arc<OwnedFd>,
     stop: Arc<OnceLock<StopReason>>,
     notify: N,
@@ -212,6 +231,7 @@ struct Engine<N> {
 
 impl<N: Fn(CaptureEvent)> Engine<N> {
     fn run(mut self) -> (StopReason, N) {
+        self.output.bound_file(self.ring.limit() / 4);
         let mut next_tick = self.began.instant + Duration::from_secs(1);
         let reason = loop {
             if let Some(reason) = self.stop.get() {
@@ -235,7 +255,8 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
             }
         };
         self.tick();
-        self.output.end(&self.channels, Moment::now());
+        let freezes = self.freezes();
+        self.output.end(&self.channels, &freezes, Moment::now());
         (reason, self.notify)
     }
 
@@ -258,7 +279,7 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
 
     /// Takes what the rings hold. Breaks at a limit.
     fn drain(&mut self) -> ControlFlow<StopReason> {
-        let Self { channels, rings, counters, output, spec, seen, .. } = self;
+        let Self { channels, rings, counters, output, spec, seen, own, left_out, .. } = self;
         let mut reached = None;
         for (index, ring) in rings.iter_mut().enumerate() {
             let loopback = channels[index].name == "lo";
@@ -268,11 +289,22 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
                 if loopback && packet.outgoing {
                     return ControlFlow::Continue(());
                 }
-                if spec.limit_bytes.is_some_and(|limit| output.total_bytes + packet.data.len() as u64 > limit) {
+                let headers = decode::headers(channels[index].link, packet.data);
+                if !spec.include_own && headers.tuple.as_ref().is_some_and(|tuple| own.has(tuple)) {
+                    left_out.packets += 1;
+                    left_out.bytes += u64::from(packet.wire_length);
+                    return ControlFlow::Continue(());
+                }
+                let kept = decode::kept(spec.content, &headers, packet.data.len());
+                if spec.limit_bytes.is_some_and(|limit| output.total_bytes + kept as u64 > limit) {
                     reached = Some(StopReason::ByteLimit);
                     return ControlFlow::Break(());
                 }
-                take(channels, index, counters, output, &packet);
+                counters.count(&headers, packet.wire_length);
+                let taken = output.packet(channels, index, &RawPacket { data: &packet.data[..kept], ..packet });
+                // Only now: a file that this packet has closed does not count it.
+                channels[index].packets += 1;
+                channels[index].delivered += u64::from(taken);
                 if spec.limit_packets.is_some_and(|limit| counters.total().packets >= limit) {
                     reached = Some(StopReason::PacketLimit);
                     return ControlFlow::Break(());
@@ -326,9 +358,16 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
     fn tick(&mut self) {
         self.read_drops();
         let now = Moment::now();
-        self.output.tick(&self.channels, now);
+        let freezes = self.freezes();
+        // Several files, so that the oldest can go while the newest grows.
+        self.output.bound_file(self.ring.limit() / 4);
+        self.output.tick(&self.channels, &freezes, now);
         let statistics = self.statistics(now);
         (self.notify)(CaptureEvent::Statistics(Box::new(statistics)));
+    }
+
+    fn freezes(&self) -> Vec<TimeSpan> {
+        if self.spec.recorder.is_some() { self.ring.freezes() } else { Vec::new() }
     }
 
     fn statistics(&mut self, now: Moment) -> Statistics {
@@ -365,16 +404,7 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
             flows: self.counters.top_flows(),
             flows_tracked,
             flows_overflow,
+            left_out: self.left_out,
         }
-    }
-}
-
-#[inline]
-fn take(channels: &mut [Channel], index: usize, counters: &mut Counters, output: &mut Output, packet: &RawPacket<'_>) {
-    channels[index].packets += 1;
-    let headers = decode::headers(channels[index].link, packet.data);
-    counters.count(&headers, packet.wire_length);
-    if output.packet(channels, index, packet) {
-        channels[index].delivered += 1;
     }
 }

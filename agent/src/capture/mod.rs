@@ -1,17 +1,16 @@
-//! Packet capture on named interfaces: source, filter, statistics, pcapng files, the ring on disk.
+//! Packet capture on named interfaces: source, filter, statistics, pcapng files.
 //!
 //! Owns everything between a network interface and a capture file. Must not know tunnels or requests.
 
 mod decode;
 mod engine;
+mod freeze;
 pub mod interfaces;
 mod output;
-pub mod pcapng;
-mod ring;
+pub mod own;
+mod source;
 mod statistics;
-pub mod store;
 mod writer;
 
 pub use engine::{Capture, CaptureEvent, Start, StartError};
-pub use ring::permitted;
-pub use writer::FileEvent;
+pub use source::permitted;

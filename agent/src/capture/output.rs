@@ -8,18 +8,16 @@ use std::{
     time::Instant,
 };
 
-use nodewatch_protocol::{CaptureSpec, UnixMillis};
+use nodewatch_pcapng::{self as pcapng, InterfaceBlock, PACKET_OVERHEAD, SectionBlock, StatisticsBlock};
+use nodewatch_protocol::{CaptureSpec, Content, Dropped, TimeSpan, UnixMillis};
 
-use super::{
-    decode::Link,
-    pcapng::{self, InterfaceBlock, PACKET_OVERHEAD, StatisticsBlock},
-    ring::RawPacket,
-    store::file_name,
-    writer::Job,
-};
+use super::{decode::Link, source::RawPacket, writer::Job};
+use crate::ring::store::file_name;
 
 /// A buffer is handed over when the next packet would take it past this.
 const BUFFER: usize = 512 * 1024;
+/// A packet is handed over by the kernel a little after its time: so long a span is waited for, in milliseconds.
+const LATE: u64 = 300;
 /// Buffers between the capture thread and the disk: 16 MiB in all.
 pub const BUFFERS: usize = 32;
 
@@ -38,6 +36,15 @@ pub struct Channel {
     pub kernel_drops: u64,
     /// Dropped by the interface.
     pub interface_drops: u64,
+}
+
+/// What the files' headers say of the capture.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// The node.
+    pub hostname: &'a str,
+    /// Why there is nothing before the first file; empty for no such reason.
+    pub gap: &'a str,
 }
 
 /// A moment, on the clocks that a file needs.
@@ -73,10 +80,15 @@ pub struct Output {
     header: Vec<u8>,
     rotate_bytes: u64,
     rotate_seconds: u64,
+    file_bound: u64,
     /// Bytes of the file so far, handed over or not.
     file_bytes: u64,
     file_began: Moment,
+    /// The counts when the file was begun.
+    before: (Vec<Channel>, u64),
     sequence: u32,
+    /// Parts of the recorder's time that were handed over to be saved.
+    frozen: Vec<TimeSpan>,
     /// Bytes of all files so far.
     pub total_bytes: u64,
     /// Packets that found no free buffer.
@@ -90,20 +102,11 @@ impl Output {
         empty: Receiver<Vec<u8>>,
         spec: &CaptureSpec,
         channels: &[Channel],
-        hostname: &str,
+        origin: Origin<'_>,
         now: Moment,
     ) -> Self {
-        let mut header = Vec::new();
-        pcapng::section_header(&mut header, hostname);
-        for channel in channels {
-            let interface = InterfaceBlock {
-                name: &channel.name,
-                link_type: channel.link.number(),
-                snaplen: spec.snaplen,
-                filter: spec.filter.as_deref(),
-            };
-            pcapng::interface_description(&mut header, &interface);
-        }
+        let header = header(spec, channels, origin.hostname, &[]);
+        let first = header_with(spec, channels, &origin);
         let mut output = Self {
             jobs,
             empty,
@@ -112,14 +115,21 @@ impl Output {
             buffered_packets: 0,
             header,
             rotate_bytes: spec.rotate_bytes,
-            rotate_seconds: spec.rotate_seconds,
+            rotate_seconds: match spec.recorder {
+                // Pieces small enough to forget by, and not too many.
+                Some(recorder) => (recorder.seconds / 8).clamp(1, 10),
+                None => spec.rotate_seconds,
+            },
+            file_bound: u64::MAX,
             file_bytes: 0,
             file_began: now,
+            before: (channels.to_vec(), 0),
             sequence: 0,
+            frozen: Vec::new(),
             total_bytes: 0,
             queue_drops: 0,
         };
-        output.begin_file(now);
+        output.begin_file(channels, now, &first);
         output
     }
 
@@ -127,7 +137,7 @@ impl Output {
     #[inline]
     pub fn packet(&mut self, channels: &[Channel], index: usize, packet: &RawPacket<'_>) -> bool {
         let size = PACKET_OVERHEAD + packet.data.len().next_multiple_of(4) + 4;
-        if self.file_bytes + size as u64 > self.rotate_bytes {
+        if self.file_bytes + size as u64 > self.rotate_bytes.min(self.file_bound) {
             self.rotate(channels, Moment::now());
         }
         if self.buffer.len() + size > BUFFER && !self.hand_over() {
@@ -141,11 +151,18 @@ impl Output {
                 tag[..2].copy_from_slice(&tpid.to_be_bytes());
                 tag[2..].copy_from_slice(&tci.to_be_bytes());
                 let parts = [addresses, tag.as_slice(), rest];
-                pcapng::enhanced_packet(&mut self.buffer, index as u32, packet.nanos, packet.wire_length + 4, parts);
+                pcapng::enhanced_packet(
+                    &mut self.buffer,
+                    index as u32,
+                    packet.nanos,
+                    packet.wire_length + 4,
+                    parts,
+                    &[],
+                );
             }
             _ => {
                 let parts = [packet.data];
-                pcapng::enhanced_packet(&mut self.buffer, index as u32, packet.nanos, packet.wire_length, parts);
+                pcapng::enhanced_packet(&mut self.buffer, index as u32, packet.nanos, packet.wire_length, parts, &[]);
             }
         }
         let written = (self.buffer.len() - before) as u64;
@@ -155,8 +172,15 @@ impl Output {
         true
     }
 
-    /// Rotates a file that is old enough, and lets what is buffered be seen on disk.
-    pub fn tick(&mut self, channels: &[Channel], now: Moment) {
+    /// Rotates a file that is old enough, hands over what is to be saved of the recorder, and lets what is buffered be
+    /// seen on disk.
+    pub fn tick(&mut self, channels: &[Channel], freezes: &[TimeSpan], now: Moment) {
+        let due: Vec<TimeSpan> = self.pending(freezes).filter(|span| span.to + LATE <= now.unix_millis()).collect();
+        if !due.is_empty() {
+            // What was captured until now belongs to closed files.
+            self.rotate(channels, now);
+            self.freeze(&due, now);
+        }
         if now.instant.duration_since(self.file_began.instant).as_secs() >= self.rotate_seconds {
             self.rotate(channels, now);
         }
@@ -165,47 +189,88 @@ impl Output {
         }
     }
 
-    /// Closes the last file. Waits for the disk, as no packet comes any more.
-    pub fn end(mut self, channels: &[Channel], now: Moment) {
-        self.statistics(channels, now);
+    /// From the next packet on no file is larger than this, whatever the spec says: the volume is short.
+    pub fn bound_file(&mut self, bytes: u64) {
+        self.file_bound = bytes.max(CaptureSpec::MIN_FILE);
+    }
+
+    /// Closes the last file and saves what was to be saved later. Waits for the disk, as no packet comes any more.
+    pub fn end(mut self, channels: &[Channel], freezes: &[TimeSpan], now: Moment) {
+        let dropped = self.statistics(channels, now);
         self.append_and_go_on_in(Vec::new());
-        self.send(Job::Close);
+        self.send(Job::Close { ended: now.unix_millis(), dropped });
+        let rest: Vec<TimeSpan> = self.pending(freezes).collect();
+        self.freeze(&rest, now);
+    }
+
+    fn pending<'a>(&'a self, freezes: &'a [TimeSpan]) -> impl Iterator<Item = TimeSpan> + 'a {
+        freezes.iter().filter(|span| !self.frozen.contains(span)).copied()
+    }
+
+    fn freeze(&mut self, spans: &[TimeSpan], now: Moment) {
+        for &span in spans {
+            self.frozen.push(span);
+            let name = self.next_name(now);
+            self.send(Job::Freeze { name, span });
+        }
+    }
+
+    fn next_name(&mut self, now: Moment) -> String {
+        self.sequence += 1;
+        file_name(now.unix_millis(), (now.unix_nanos / 1000 % 1000) as u16, self.sequence)
     }
 
     /// Closes the file and begins the next, or goes on with this one while no buffer is free.
     #[cold]
     fn rotate(&mut self, channels: &[Channel], now: Moment) {
         let Some(next) = self.empty_buffer() else { return };
-        self.statistics(channels, now);
+        let dropped = self.statistics(channels, now);
         self.append_and_go_on_in(next);
-        self.send(Job::Close);
-        self.begin_file(now);
+        self.send(Job::Close { ended: now.unix_millis(), dropped });
+        let header = std::mem::take(&mut self.header);
+        self.begin_file(channels, now, &header);
+        self.header = header;
     }
 
-    fn begin_file(&mut self, now: Moment) {
-        self.sequence += 1;
-        let micros = (now.unix_nanos / 1000 % 1000) as u16;
-        let name = file_name(now.unix_millis(), micros, self.sequence);
+    fn begin_file(&mut self, channels: &[Channel], now: Moment, header: &[u8]) {
+        let name = self.next_name(now);
         self.send(Job::Begin { name, started: now.unix_millis() });
-        self.buffer.extend_from_slice(&self.header);
-        self.file_bytes = self.header.len() as u64;
-        self.total_bytes += self.header.len() as u64;
+        self.buffer.extend_from_slice(header);
+        self.file_bytes = header.len() as u64;
+        self.total_bytes += header.len() as u64;
         self.file_began = now;
+        self.before = (channels.to_vec(), self.queue_drops);
     }
 
-    fn statistics(&mut self, channels: &[Channel], now: Moment) {
-        for (index, channel) in channels.iter().enumerate() {
+    /// Writes what was counted while this file was open; returns what was dropped of it.
+    fn statistics(&mut self, channels: &[Channel], now: Moment) -> Dropped {
+        let mut dropped = Dropped { queue: self.queue_drops - self.before.1, ..Dropped::default() };
+        for (index, (channel, before)) in channels.iter().zip(&self.before.0).enumerate() {
+            let packets = channel.packets - before.packets;
+            let delivered = channel.delivered - before.delivered;
+            let kernel = channel.kernel_drops - before.kernel_drops;
+            let interface = channel.interface_drops.saturating_sub(before.interface_drops);
+            let queue = packets - delivered;
+            dropped.kernel += kernel;
+            dropped.interface += interface;
+            let comment = if (kernel, interface, queue) == (0, 0, 0) {
+                String::new()
+            } else {
+                format!("incomplete: dropped by kernel {kernel}, by interface {interface}, by our own queue {queue}")
+            };
             let counts = StatisticsBlock {
                 interface: index as u32,
                 at: now.unix_nanos,
                 since: self.file_began.unix_nanos,
-                received: channel.packets + channel.kernel_drops,
-                dropped_by_interface: channel.interface_drops,
-                dropped_by_kernel: channel.kernel_drops,
-                delivered: channel.delivered,
+                received: packets + kernel,
+                dropped_by_interface: interface,
+                dropped_by_kernel: kernel,
+                delivered,
+                comment: &comment,
             };
             pcapng::interface_statistics(&mut self.buffer, &counts);
         }
+        dropped
     }
 
     fn hand_over(&mut self) -> bool {
@@ -234,11 +299,42 @@ impl Output {
     }
 }
 
+fn header(spec: &CaptureSpec, channels: &[Channel], hostname: &str, comments: &[String]) -> Vec<u8> {
+    let content = match spec.content {
+        Content::Headers => "content headers: payloads were left out when this was captured",
+        Content::Dns => "content dns: payloads were left out when this was captured, those of DNS excepted",
+        Content::Full => "content full: payloads are in it",
+    };
+    let comments = [&[content.to_owned()], comments].concat();
+    let mut header = Vec::new();
+    let application = concat!("nodewatch-agent ", env!("CARGO_PKG_VERSION"));
+    pcapng::section_header(&mut header, &SectionBlock { hardware: hostname, application, comments: &comments });
+    for channel in channels {
+        let interface = InterfaceBlock {
+            name: &channel.name,
+            link_type: channel.link.number(),
+            snaplen: spec.snaplen,
+            filter: spec.filter.as_deref(),
+            description: "",
+        };
+        pcapng::interface_description(&mut header, &interface);
+    }
+    header
+}
+
+/// The first file's header, which says what is missing before it.
+fn header_with(spec: &CaptureSpec, channels: &[Channel], origin: &Origin<'_>) -> Vec<u8> {
+    let gap = [origin.gap.to_owned()];
+    header(spec, channels, origin.hostname, if origin.gap.is_empty() { &[] } else { &gap })
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::channel;
 
     use super::*;
+
+    const ORIGIN: Origin<'_> = Origin { hostname: "n", gap: "" };
 
     fn channels() -> Vec<Channel> {
         vec![Channel {
@@ -259,7 +355,7 @@ mod tests {
     fn a_disk_that_stands_still_costs_counted_packets_and_nothing_else() {
         let (jobs, held_jobs) = channel();
         let (give_back, empty) = channel();
-        let mut output = Output::begin(jobs, empty, &CaptureSpec::default(), &channels(), "n", Moment::now());
+        let mut output = Output::begin(jobs, empty, &CaptureSpec::default(), &channels(), ORIGIN, Moment::now());
         let data = vec![7; 60_000];
         let sent = 100 + BUFFERS * BUFFER / data.len();
         let taken = (0..sent).filter(|_| output.packet(&channels(), 0, &packet(&data))).count();
@@ -283,19 +379,19 @@ mod tests {
         let (jobs, done) = channel();
         let (_give_back, empty) = channel();
         let spec = CaptureSpec { rotate_bytes: CaptureSpec::MIN_FILE, ..CaptureSpec::default() };
-        let mut output = Output::begin(jobs, empty, &spec, &channels(), "n", Moment::now());
+        let mut output = Output::begin(jobs, empty, &spec, &channels(), ORIGIN, Moment::now());
         let data = vec![7; 30_000];
         for _ in 0..5 {
             assert!(output.packet(&channels(), 0, &packet(&data)));
         }
-        output.end(&channels(), Moment::now());
+        output.end(&channels(), &[], Moment::now());
 
         let mut files: Vec<Vec<u8>> = Vec::new();
         for job in done {
             match job {
                 Job::Begin { .. } => files.push(Vec::new()),
                 Job::Append { blocks, .. } => files.last_mut().expect("begun").extend(blocks),
-                Job::Close => {}
+                Job::Close { .. } | Job::Freeze { .. } => {}
             }
         }
         let packets: Vec<u64> = files

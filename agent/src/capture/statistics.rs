@@ -183,6 +183,7 @@ mod tests {
 
     fn packet(from: u128, to: u128, ports: (u16, u16)) -> Headers {
         Headers {
+            length: 0,
             class: Class::Tcp,
             tuple: Some(Tuple {
                 transport: Transport::Tcp,
@@ -226,7 +227,7 @@ mod tests {
     fn sizes_and_mix_add_up() {
         let mut counters = Counters::default();
         for length in [64, 65, 1518, 9001] {
-            counters.count(&Headers { class: Class::Arp, tuple: None }, length);
+            counters.count(&Headers { class: Class::Arp, tuple: None, length: 42 }, length);
         }
         assert_eq!(counters.sizes(), [1, 1, 0, 0, 0, 1, 1]);
         assert_eq!(counters.mix().len(), 1);

@@ -3,6 +3,10 @@
 //! Owns names for things: nodes, sessions, progress, notices. Imports nothing of ours but the protocol's types, and
 //! does nothing.
 
+mod storage;
+
+pub use storage::{ParseS3UrlError, S3Url, StorageSettings, StoredFile, StoredSummary, Way};
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -137,6 +141,8 @@ pub struct Node {
     pub labels: BTreeMap<String, String>,
     /// The kubelet's version.
     pub version: Option<String>,
+    /// The EC2 instance's id.
+    pub instance_id: Option<String>,
 }
 
 impl Node {
@@ -151,6 +157,7 @@ impl Node {
             addresses: Vec::new(),
             labels: BTreeMap::new(),
             version: None,
+            instance_id: None,
         }
     }
 }
@@ -287,11 +294,13 @@ pub enum Group {
     Agents,
     /// The namespace, and what is in it for the agents' sake.
     Base,
+    /// Captures in S3.
+    Storage,
 }
 
 impl Group {
     /// In the order of the guided exit.
-    pub const ALL: [Self; 3] = [Self::Files, Self::Agents, Self::Base];
+    pub const ALL: [Self; 4] = [Self::Files, Self::Agents, Self::Base, Self::Storage];
 }
 
 /// Groups that the user wants to keep.

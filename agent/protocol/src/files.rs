@@ -1,0 +1,275 @@
+//! Capture files as they cross the wire, where they go, and what a node remembers of them.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{CaptureSpec, Dropped, StopReason, UnixMillis};
+
+/// One pcapng file in an agent's ring.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaptureFile {
+    /// Its name in the ring, no path in it.
+    pub name: String,
+    /// Bytes so far.
+    pub size: u64,
+    /// Packets so far.
+    pub packets: u64,
+    /// When it was begun.
+    pub started: UnixMillis,
+    /// When it was closed; 0 while it is open.
+    #[serde(default)]
+    pub ended: UnixMillis,
+    /// Whether it still grows.
+    pub state: FileState,
+    /// Packets that should be in it and are not.
+    #[serde(default)]
+    pub dropped: Dropped,
+    /// Why something else than that is missing: a gap, a torn end. Empty when nothing is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub incomplete: String,
+    /// Lower-case hexadecimal SHA-256, once it has been summed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// How far it is on the way to the sink.
+    #[serde(default)]
+    pub delivery: Delivery,
+}
+
+impl CaptureFile {
+    /// Nothing is missing from it.
+    pub fn is_complete(&self) -> bool {
+        self.incomplete.is_empty() && self.dropped == Dropped::default()
+    }
+}
+
+/// Whether a capture file still grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileState {
+    /// Being written.
+    Open,
+    /// Whole; only such a file is fetched.
+    Closed,
+}
+
+/// How far a capture file is on its way from the node to the sink.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// On the node alone.
+    #[default]
+    Held,
+    /// So many bytes of it are sent.
+    Sending {
+        /// Bytes.
+        sent: u64,
+    },
+    /// The last try failed; the next one comes.
+    Waiting {
+        /// Why it failed.
+        reason: String,
+    },
+    /// The sink has it and has checked it.
+    Delivered {
+        /// Where: the object's key.
+        key: String,
+        /// Bytes there.
+        size: u64,
+    },
+}
+
+impl Delivery {
+    /// The sink has it.
+    pub fn is_delivered(&self) -> bool {
+        matches!(self, Self::Delivered { .. })
+    }
+}
+
+/// Where an agent is to deliver closed capture files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sink {
+    /// Nowhere: they stay in the ring.
+    Ring,
+    /// To S3 under a policy that the laptop has signed. Held in memory only.
+    Grant(Grant),
+    /// To S3 with the agent's own credentials.
+    Own(OwnSink),
+}
+
+/// A signed POST policy: whoever has it may make objects below one prefix, up to a size, until it expires.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// Where to post to.
+    pub url: String,
+    /// The form's fields besides the key, the checksum and the file: policy, signature, and what the policy demands.
+    pub fields: BTreeMap<String, String>,
+    /// What every key must begin with, ending in a slash.
+    pub prefix: String,
+    /// The largest object.
+    pub max_bytes: u64,
+    /// Seconds until it expires, from when it was sent.
+    pub valid_seconds: u64,
+    /// Files are compressed on their way.
+    pub zstd: bool,
+}
+
+impl fmt::Debug for Grant {
+    /// Without the fields: these are the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Grant({}{} for {} s)", self.url, self.prefix, self.valid_seconds)
+    }
+}
+
+/// A bucket that the agent has credentials for by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnSink {
+    /// The bucket.
+    pub bucket: String,
+    /// What every key must begin with, ending in a slash.
+    pub prefix: String,
+    /// Its region.
+    pub region: String,
+    /// Another server than AWS's.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// The bucket goes into the path, not into the host name.
+    #[serde(default)]
+    pub path_style: bool,
+    /// The KMS key that objects are encrypted with.
+    #[serde(default)]
+    pub kms_key: Option<String>,
+    /// The storage class.
+    #[serde(default)]
+    pub storage_class: Option<String>,
+    /// Files are compressed on their way.
+    #[serde(default)]
+    pub zstd: bool,
+}
+
+/// How the ring and its delivery stand.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RingState {
+    /// Bytes of all files in the ring.
+    pub used: u64,
+    /// What they may take: the capture's bound, or less where the volume is short.
+    pub limit: u64,
+    /// Files and bytes that are closed and not delivered.
+    pub queued: Amount,
+    /// What was delivered since the ring began.
+    pub delivered: Amount,
+    /// What was thrown away before it was delivered, since the ring began.
+    pub discarded: Amount,
+    /// Tries that failed, since the agent began.
+    pub retries: u64,
+    /// Where files go.
+    pub sink: SinkState,
+}
+
+/// A number of files with their bytes and packets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Amount {
+    /// Files.
+    pub files: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Packets in them.
+    pub packets: u64,
+}
+
+impl Amount {
+    /// Adds one file.
+    pub fn add(&mut self, file: &CaptureFile) {
+        self.files += 1;
+        self.bytes += file.size;
+        self.packets += file.packets;
+    }
+}
+
+/// Whether an agent can deliver.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SinkState {
+    /// It was not told where to.
+    #[default]
+    Ring,
+    /// By grant, for so many seconds yet; 0 is expired, and the ring holds the files.
+    Grant {
+        /// Seconds left.
+        left_seconds: u64,
+    },
+    /// With its own credentials.
+    Own,
+}
+
+/// What a node's [`NodeManifest`] is called, in the ring and in S3.
+pub const MANIFEST: &str = "manifest.json";
+
+/// What a node remembers of its captures: the ring's own list, and, as `manifest.json`, what goes along with the files.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeManifest {
+    /// The node's name.
+    pub node: String,
+    /// Captures, oldest first.
+    pub captures: Vec<CaptureRecord>,
+    /// Files, oldest first; those that were delivered or thrown away stay listed.
+    pub files: Vec<FileRecord>,
+    /// What was delivered.
+    pub delivered: Amount,
+    /// What was thrown away before it was delivered.
+    pub discarded: Amount,
+    /// Parts of a flight recorder's time that are still to be saved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub freezes: Vec<TimeSpan>,
+    /// Where files go when the agent has credentials of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sink: Option<OwnSink>,
+}
+
+/// A span of time, by the node's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeSpan {
+    /// Its beginning.
+    pub from: UnixMillis,
+    /// Its end.
+    pub to: UnixMillis,
+}
+
+/// One capture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaptureRecord {
+    /// When it began; what [`FileRecord::capture`] names.
+    pub since: UnixMillis,
+    /// The interfaces that it read.
+    pub interfaces: Vec<String>,
+    /// What was asked.
+    pub spec: CaptureSpec,
+    /// When and why it ended; `None` while it runs.
+    pub ended: Option<(UnixMillis, StopReason)>,
+}
+
+/// One file of a capture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// The file.
+    #[serde(flatten)]
+    pub file: CaptureFile,
+    /// The capture's beginning.
+    pub capture: UnixMillis,
+    /// What it is to the ring.
+    pub place: FilePlace,
+}
+
+/// What a file is to the ring.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FilePlace {
+    /// In it.
+    #[default]
+    Kept,
+    /// A part of a flight recorder's memory: not delivered, and not listed for people.
+    Recorder,
+    /// No longer in it.
+    Gone,
+}

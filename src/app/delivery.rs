@@ -1,0 +1,147 @@
+//! Delivery to S3, as far as the app has to do with it: which agents need a grant, and whether all is there.
+//!
+//! Owns when a grant is asked for and renewed, and when the guided exit stops to wait. Pure.
+
+use std::time::Duration;
+
+use nodewatch_protocol::{Delivery, FileState, SinkState, UnixMillis};
+
+use super::{
+    App,
+    action::Effect,
+    node::{Agent, NodeState},
+};
+use crate::model::{NodeName, Notice, S3Url, SessionId, Way};
+
+/// After a failure, in milliseconds.
+const RETRY: u64 = 30_000;
+/// The guided exit waits so long for a delivery that does not move, in milliseconds.
+pub const STALLED: u64 = 60_000;
+
+/// Where captures go beside this laptop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StorageInfo {
+    /// Where sessions' folders are.
+    pub url: S3Url,
+    /// What agents deliver with.
+    pub way: Way,
+}
+
+impl StorageInfo {
+    /// Where this session's are.
+    pub fn session(&self, session: &SessionId) -> S3Url {
+        self.url.below(session.as_str())
+    }
+}
+
+/// An agent's right to deliver, as this side knows it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum GrantState {
+    /// It was not told anything.
+    #[default]
+    Nothing,
+    /// On its way.
+    Asked,
+    /// It has one; `None` needs no renewal.
+    Held {
+        /// When it is to be renewed.
+        renew_at: Option<UnixMillis>,
+    },
+    /// It could not be told; tried again then.
+    Failed {
+        /// When.
+        retry_at: UnixMillis,
+    },
+}
+
+impl App {
+    /// Grants for live agents that have none, or soon none.
+    pub(super) fn grants_due(&mut self) -> Vec<Effect> {
+        if self.storage.is_none() {
+            return Vec::new();
+        }
+        let now = self.now;
+        let mut effects = Vec::new();
+        for (name, state) in self.nodes.iter_mut().filter(|(_, state)| state.agent == Agent::Live) {
+            let due = match state.grant {
+                GrantState::Nothing => true,
+                GrantState::Asked => false,
+                GrantState::Held { renew_at } => renew_at.is_some_and(|at| now >= at),
+                GrantState::Failed { retry_at } => now >= retry_at,
+            };
+            if due {
+                state.grant = GrantState::Asked;
+                effects.push(Effect::Grant(name.clone()));
+            }
+        }
+        effects
+    }
+
+    /// An agent was told where to deliver, for that long, or not.
+    pub(super) fn granted(&mut self, name: &NodeName, outcome: Result<Option<Duration>, Notice>) {
+        let now = self.now;
+        let Some(state) = self.nodes.get_mut(name) else { return };
+        let failed_before = matches!(state.grant, GrantState::Failed { .. });
+        match outcome {
+            Ok(valid) => {
+                // Early enough that a few failures cost nothing.
+                let renew_at = valid.map(|valid| now + valid.as_millis() as u64 / 3);
+                state.grant = GrantState::Held { renew_at };
+            }
+            Err(notice) => {
+                state.grant = GrantState::Failed { retry_at: now + RETRY };
+                if !failed_before {
+                    state.log(now, notice.line());
+                    self.notify(notice);
+                }
+            }
+        }
+    }
+
+    /// Files that are still on their way to S3 from agents that can deliver.
+    pub fn undelivered(&self) -> usize {
+        self.nodes.values().filter(|state| state.can_deliver()).map(NodeState::queued).sum()
+    }
+
+    /// Bytes that have got there or are sent, for seeing whether it moves.
+    pub(super) fn delivery_progress(&self) -> u64 {
+        let sent = |state: &NodeState| -> u64 {
+            let files = state.files.iter().map(|file| match &file.delivery {
+                Delivery::Sending { sent } => *sent,
+                _ => 0,
+            });
+            files.sum::<u64>() + state.ring.as_ref().map_or(0, |ring| ring.delivered.bytes)
+        };
+        self.nodes.values().map(sent).sum()
+    }
+}
+
+impl NodeState {
+    /// Its agent is there and knows where to deliver.
+    pub fn can_deliver(&self) -> bool {
+        let sink = self.ring.as_ref().map(|ring| &ring.sink);
+        let usable = match sink {
+            Some(SinkState::Grant { left_seconds }) => *left_seconds > 0,
+            Some(SinkState::Own) => true,
+            Some(SinkState::Ring) | None => matches!(self.grant, GrantState::Asked),
+        };
+        self.agent == Agent::Live && usable
+    }
+
+    /// Its closed files that the sink does not have yet.
+    pub fn queued(&self) -> usize {
+        self.files.iter().filter(|file| file.state == FileState::Closed && !file.delivery.is_delivered()).count()
+    }
+
+    /// What is wrong with its delivery, in a few words.
+    pub fn delivery_trouble(&self) -> Option<String> {
+        let ring = self.ring.as_ref()?;
+        if ring.sink == (SinkState::Grant { left_seconds: 0 }) && ring.queued.files > 0 {
+            return Some("the grant has expired: the ring holds the files".to_owned());
+        }
+        self.files.iter().find_map(|file| match &file.delivery {
+            Delivery::Waiting { reason } => Some(format!("not delivered yet: {reason}")),
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,339 @@
+//! The Files screen: every capture file of the session, on nodes, on the way, here and in S3, and those of older
+//! sessions.
+//!
+//! Owns which rows there are, marks on them, and what a key does to a file. Pure.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+
+use nodewatch_protocol::{CaptureFile, FileState, Request};
+
+use super::{
+    App, Confirm, Overlay, Screen,
+    action::{Action, Effect},
+    node::Agent,
+};
+use crate::{
+    model::{FetchProgress, NodeName, Notice, StoredFile},
+    text,
+};
+
+/// The screen's own state.
+#[derive(Debug, Clone, Default)]
+pub struct Files {
+    /// The row under the cursor.
+    pub cursor: usize,
+    /// Marked rows.
+    pub marks: BTreeSet<FileKey>,
+    /// What S3 has.
+    pub stored: Stored,
+    /// Objects on their way here or here, by key.
+    pub downloads: BTreeMap<String, FetchProgress>,
+}
+
+/// What is known of S3.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Stored {
+    /// Nobody has asked yet.
+    #[default]
+    Unknown,
+    /// Asked.
+    Asked,
+    /// These are there.
+    Known(Vec<StoredFile>),
+    /// It could not be listed.
+    Failed(Notice),
+}
+
+/// A file, wherever it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileKey {
+    /// Its session; `None` is this one.
+    pub session: Option<String>,
+    /// Its node.
+    pub node: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// One row.
+#[derive(Debug, Clone)]
+pub struct FileRow<'a> {
+    /// Which file.
+    pub key: FileKey,
+    /// In the agent's ring.
+    pub on_node: Option<&'a CaptureFile>,
+    /// In S3.
+    pub stored: Option<&'a StoredFile>,
+    /// On its way here, or here.
+    pub here: Option<&'a FetchProgress>,
+}
+
+impl FileRow<'_> {
+    /// Its bytes, uncompressed where that is known.
+    pub fn size(&self) -> u64 {
+        self.on_node.map_or_else(|| self.stored.map_or(0, |stored| stored.size), |file| file.size)
+    }
+
+    /// Where it is on the laptop.
+    pub fn path(&self) -> Option<&PathBuf> {
+        match self.here {
+            Some(FetchProgress::Done { path, .. }) => Some(path),
+            _ => None,
+        }
+    }
+}
+
+impl App {
+    /// Every row, this session's nodes first, then what only S3 has.
+    pub fn file_rows(&self) -> Vec<FileRow<'_>> {
+        let stored: &[StoredFile] = match &self.files.stored {
+            Stored::Known(files) => files,
+            _ => &[],
+        };
+        let mut by_key: BTreeMap<&str, &StoredFile> = stored.iter().map(|file| (file.key.as_str(), file)).collect();
+        let mut rows = Vec::new();
+        for (node, state) in &self.nodes {
+            for file in &state.files {
+                let in_s3 = match &file.delivery {
+                    nodewatch_protocol::Delivery::Delivered { key, .. } => by_key.remove(key.as_str()),
+                    _ => None,
+                };
+                let fetched = state.fetches.get(&file.name);
+                rows.push(FileRow {
+                    key: FileKey { session: None, node: node.0.clone(), name: file.name.clone() },
+                    on_node: Some(file),
+                    stored: in_s3,
+                    here: fetched.or_else(|| self.files.downloads.get(&in_s3?.key)),
+                });
+            }
+        }
+        let Some(storage) = &self.storage else { return rows };
+        let mut others: Vec<FileRow<'_>> = by_key
+            .into_values()
+            .filter_map(|stored| {
+                let (session, node, name) = storage.url.split_key(&stored.key)?;
+                let name = name.strip_suffix(".zst").unwrap_or(name);
+                let session = (session != self.session.id).then(|| session.to_string());
+                name.ends_with(".pcapng").then(|| FileRow {
+                    key: FileKey { session, node: node.to_owned(), name: name.to_owned() },
+                    on_node: None,
+                    stored: Some(stored),
+                    here: self.files.downloads.get(&stored.key),
+                })
+            })
+            .collect();
+        // This session's first, then the newest.
+        others.sort_by(|a, b| {
+            let newest = |row: &FileRow<'_>| std::cmp::Reverse(row.stored.map(|stored| stored.modified));
+            (a.key.session.is_some(), newest(a)).cmp(&(b.key.session.is_some(), newest(b)))
+        });
+        rows.extend(others);
+        rows
+    }
+
+    /// Opens the screen; asks S3 for what it has.
+    pub(super) fn open_files(&mut self) -> Vec<Effect> {
+        self.screen = Screen::Files;
+        self.files.cursor = 0;
+        self.list_stored()
+    }
+
+    pub(super) fn list_stored(&mut self) -> Vec<Effect> {
+        if self.storage.is_none() {
+            return Vec::new();
+        }
+        if !matches!(self.files.stored, Stored::Known(_)) {
+            self.files.stored = Stored::Asked;
+        }
+        vec![Effect::ListStored]
+    }
+
+    /// A key on the Files screen; `None` when it means what it means everywhere.
+    pub(super) fn files_key(&mut self, action: Action) -> Option<Vec<Effect>> {
+        let last = self.file_rows().len().saturating_sub(1);
+        let cursor = &mut self.files.cursor;
+        *cursor = (*cursor).min(last);
+        match action {
+            Action::Up => *cursor = cursor.saturating_sub(1),
+            Action::Down => *cursor = (*cursor + 1).min(last),
+            Action::PageUp => *cursor = cursor.saturating_sub(10),
+            Action::PageDown => *cursor = (*cursor + 10).min(last),
+            Action::Top => *cursor = 0,
+            Action::Bottom => *cursor = last,
+            Action::Back if !self.files.marks.is_empty() => self.files.marks.clear(),
+            Action::Back => self.screen = Screen::Nodes,
+            Action::ClearMarks => self.files.marks.clear(),
+            Action::Mark => {
+                if let Some(key) = self.file_rows().get(self.files.cursor).map(|row| row.key.clone())
+                    && !self.files.marks.remove(&key)
+                {
+                    self.files.marks.insert(key);
+                }
+                self.files.cursor = (self.files.cursor + 1).min(last);
+            }
+            Action::Open => return Some(self.bring_home()),
+            Action::Copy => return Some(self.copy_place()),
+            Action::Remove => self.ask_remove(),
+            Action::Merge => return Some(self.merge_marked()),
+            Action::Follow => return Some(self.view_file()),
+            Action::Files => return Some(self.list_stored()),
+            _ => return None,
+        }
+        Some(Vec::new())
+    }
+
+    /// Marked rows, or the one under the cursor.
+    fn chosen_files(&self) -> Vec<FileRow<'_>> {
+        let rows = self.file_rows();
+        if self.files.marks.is_empty() {
+            return rows.into_iter().skip(self.files.cursor).take(1).collect();
+        }
+        rows.into_iter().filter(|row| self.files.marks.contains(&row.key)).collect()
+    }
+
+    /// Fetches from the node where its agent is there, otherwise from S3.
+    fn bring_home(&mut self) -> Vec<Effect> {
+        enum From {
+            Node(NodeName, CaptureFile),
+            S3 { key: String, node: String, session: Option<String> },
+        }
+        let mut wanted = Vec::new();
+        let mut writing = 0;
+        for row in self.chosen_files() {
+            if !matches!(row.here, None | Some(FetchProgress::Failed(_))) {
+                continue;
+            }
+            let node = NodeName(row.key.node.clone());
+            let live = self.nodes.get(&node).is_some_and(|state| state.agent == Agent::Live);
+            match (row.on_node, row.stored) {
+                (Some(file), _) if file.state == FileState::Open => writing += 1,
+                (Some(file), stored) if live || stored.is_none() => wanted.push(From::Node(node, file.clone())),
+                (_, Some(stored)) => wanted.push(From::S3 {
+                    key: stored.key.clone(),
+                    node: row.key.node.clone(),
+                    session: row.key.session.clone(),
+                }),
+                _ => {}
+            }
+        }
+        if writing > 0 {
+            let what = text::counted(writing, "file");
+            self.notify(Notice::warning(format!("{what} still being written"), "", "stop the capture first"));
+        }
+        let begin = |from| match from {
+            From::Node(name, file) => {
+                if let Some(state) = self.nodes.get_mut(&name) {
+                    state.fetches.insert(file.name.clone(), FetchProgress::Bytes(0));
+                }
+                Effect::Fetch(name, file)
+            }
+            From::S3 { key, node, session } => {
+                self.files.downloads.insert(key.clone(), FetchProgress::Bytes(0));
+                Effect::Download { key, node, session }
+            }
+        };
+        wanted.into_iter().map(begin).collect()
+    }
+
+    fn copy_place(&mut self) -> Vec<Effect> {
+        let rows = self.chosen_files();
+        let place = |row: &FileRow<'_>| {
+            let in_s3 = row.stored.map(|stored| stored.key.as_str());
+            let delivered = row.on_node.and_then(|file| match &file.delivery {
+                nodewatch_protocol::Delivery::Delivered { key, .. } => Some(key.as_str()),
+                _ => None,
+            });
+            let uri = in_s3.or(delivered).zip(self.storage.as_ref()).map(|(key, storage)| storage.url.object(key));
+            uri.or_else(|| row.path().map(|path| path.display().to_string()))
+        };
+        let places: Vec<String> = rows.iter().filter_map(place).collect();
+        if places.is_empty() {
+            self.notify(Notice::warning(
+                "nothing was copied",
+                "the file is neither in S3 nor here yet",
+                "Enter fetches it",
+            ));
+            return Vec::new();
+        }
+        self.notify(Notice::info(format!("copied {}", places.join(" "))));
+        vec![Effect::Copy(places.join("\n"))]
+    }
+
+    fn ask_remove(&mut self) {
+        let mut on_nodes = Vec::new();
+        let mut stored = Vec::new();
+        let mut bytes = 0;
+        for row in self.chosen_files() {
+            bytes += row.size();
+            on_nodes.extend(
+                row.on_node
+                    .filter(|file| file.state == FileState::Closed)
+                    .map(|file| (NodeName(row.key.node.clone()), file.name.clone())),
+            );
+            // Another session's captures are that session's to remove.
+            if row.key.session.is_none() {
+                stored.extend(row.stored.map(|stored| stored.key.clone()));
+            }
+        }
+        if on_nodes.is_empty() && stored.is_empty() {
+            let next_step = "an open file is closed first; an older session's go with cleanup SESSION --captures";
+            self.notify(Notice::warning("nothing to remove here", "", next_step));
+        } else {
+            self.overlay = Some(Overlay::Confirm(Confirm::RemoveFiles { on_nodes, stored, bytes }));
+        }
+    }
+
+    /// After the question.
+    pub(super) fn remove_files(&mut self, on_nodes: Vec<(NodeName, String)>, stored: Vec<String>) -> Vec<Effect> {
+        self.files.marks.clear();
+        let on_nodes = on_nodes.into_iter().map(|(name, file)| Effect::Ask(name, Request::RemoveFile { file }));
+        on_nodes.chain(stored.into_iter().map(Effect::RemoveStored)).collect()
+    }
+
+    fn merge_marked(&mut self) -> Vec<Effect> {
+        let rows = self.chosen_files();
+        let (here, away): (Vec<_>, Vec<_>) = rows.iter().map(FileRow::path).partition(Option::is_some);
+        let paths: Vec<PathBuf> = here.into_iter().flatten().cloned().collect();
+        let missing = away.len();
+        if paths.is_empty() || missing > 0 {
+            let cause = format!("{} of the chosen files are not on this laptop", missing.max(1));
+            self.notify(Notice::warning("nothing was merged", cause, "Enter fetches them; Space marks several"));
+            return Vec::new();
+        }
+        self.notify(Notice::info(format!("merging {}", text::counted(paths.len(), "file"))));
+        vec![Effect::Merge(paths)]
+    }
+
+    fn view_file(&mut self) -> Vec<Effect> {
+        let path = self.file_rows().get(self.files.cursor).and_then(|row| row.path().cloned());
+        let Some(path) = path else {
+            self.notify(Notice::warning("the file is not on this laptop", "", "Enter fetches it"));
+            return Vec::new();
+        };
+        vec![Effect::View(path)]
+    }
+
+    /// What S3 has is known, or not.
+    pub(super) fn stored(&mut self, stored: Result<Vec<StoredFile>, Notice>) {
+        match stored {
+            Ok(files) => self.files.stored = Stored::Known(files),
+            Err(notice) => {
+                self.notify(notice.clone());
+                self.files.stored = Stored::Failed(notice);
+            }
+        }
+    }
+
+    /// An object's way here went on.
+    pub(super) fn download_progress(&mut self, key: String, progress: FetchProgress) {
+        match &progress {
+            FetchProgress::Done { path, .. } => self.notify(Notice::info(format!("fetched {}", path.display()))),
+            FetchProgress::Failed(notice) => self.notify(notice.clone()),
+            FetchProgress::Bytes(_) | FetchProgress::Resuming { .. } => {}
+        }
+        self.files.downloads.insert(key, progress);
+    }
+}

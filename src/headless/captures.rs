@@ -1,0 +1,271 @@
+//! `freeze` and `merge`, and the captures in S3 that `cleanup --captures` removes.
+//!
+//! Owns what they print and the exit code.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use nodewatch_protocol::{FileState, Freeze, Request};
+use serde_json::json;
+
+use super::{
+    Exit, output,
+    run::{Run, Stop},
+};
+use crate::{
+    app::{Event, node::NodeState},
+    cli::{CleanupArgs, Format, MergeArgs},
+    clock,
+    journal::{Entry, Journals, Record},
+    manifest,
+    merge::{self, Merge},
+    model::{FetchProgress, Holder, NodeName, Notice, SessionId},
+    runtime::{Engine, merge_notice},
+    storage::Storage,
+    text::{bytes, counted},
+};
+
+/// A frozen file is written within so long after its last second.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(60);
+
+/// Saves the flight recorders of a session that runs elsewhere: in another program, or detached.
+pub async fn freeze(mut engine: Engine, nodes: &[NodeName], freeze: Freeze, format: Format) -> Exit {
+    engine.app.freeze = freeze;
+    engine.handle(Event::Observe);
+    let mut run = match Run::start(engine) {
+        Ok(run) => run,
+        Err(error) => {
+            output::say(&format!("cannot listen for signals: {error}"));
+            return Exit::Failed;
+        }
+    };
+    let done = freeze_all(&mut run, nodes, freeze, format).await;
+    // The session is not this program's: nothing is cleaned up.
+    run.shut_down().await;
+    match done {
+        Ok(exit) => exit,
+        Err(Stop::Signal) => Exit::Failed,
+        Err(Stop::Notice(notice)) => {
+            output::say(&format!("error: {}", notice.line()));
+            Exit::of(&notice)
+        }
+    }
+}
+
+async fn freeze_all(run: &mut Run, nodes: &[NodeName], freeze: Freeze, format: Format) -> Result<Exit, Stop> {
+    let meant = |name: &NodeName| nodes.is_empty() || nodes.contains(name);
+    let seen = |state: &NodeState| state.ring.is_some() || !state.agent.runs();
+    let agents = run.until(Duration::from_secs(60), "its agents", |app| {
+        let mut wanted = app.nodes.values().filter(|state| state.agent.is_deployed()).peekable();
+        wanted.peek().is_some() && wanted.all(seen)
+    });
+    agents.await?;
+    let armed: Vec<NodeName> = run
+        .app()
+        .nodes
+        .values()
+        .filter(|state| state.is_armed() && meant(&state.node.name))
+        .map(|state| state.node.name.clone())
+        .collect();
+    if armed.is_empty() {
+        let next_step = "arm one with capture --recorder, or with C in the TUI";
+        return Err(Stop::Notice(Notice::error("nothing to freeze", "no flight recorder is armed there", next_step)));
+    }
+    let before: BTreeMap<NodeName, usize> =
+        armed.iter().map(|name| (name.clone(), run.app().nodes.get(name).map_or(0, closed))).collect();
+    for name in &armed {
+        run.ask(name.clone(), Request::Freeze(freeze));
+    }
+    let within = Duration::from_secs(freeze.after_seconds) + WRITTEN_WITHIN;
+    let settled = before.clone();
+    run.until(within, "the frozen files", move |app| {
+        settled.iter().all(|(name, count)| {
+            app.nodes
+                .get(name)
+                .is_none_or(|state| state.refusal.is_some() || !state.agent.runs() || arrived(state, *count))
+        })
+    })
+    .await?;
+    let mut refused = 0;
+    let mut rows = Vec::new();
+    for (name, count) in &before {
+        let Some(state) = run.app().nodes.get(name) else { continue };
+        if let Some(notice) = &state.refusal {
+            output::say(&format!("error: {}", notice.line()));
+            refused += 1;
+        }
+        for file in state.files.iter().filter(|file| file.state == FileState::Closed).skip(*count) {
+            let place = match state.fetches.get(&file.name) {
+                Some(FetchProgress::Done { path, .. }) => path.display().to_string(),
+                _ if file.delivery.is_delivered() => "in S3".to_owned(),
+                _ => "on the node".to_owned(),
+            };
+            rows.push((name.clone(), file.clone(), place));
+        }
+    }
+    match format {
+        Format::Json => output::print_json(rows.iter().map(|(name, file, place)| {
+            json!({"node": name, "file": file.name, "packets": file.packets, "bytes": file.size, "place": place,
+                "incomplete": file.incomplete})
+        })),
+        Format::Table => {
+            let rows: Vec<Vec<String>> = rows
+                .iter()
+                .map(|(name, file, place)| {
+                    vec![name.0.clone(), file.packets.to_string(), bytes(file.size), file.name.clone(), place.clone()]
+                })
+                .collect();
+            output::print_table(&["NODE", "PACKETS", "SIZE", "FILE", "WHERE"], &rows);
+        }
+    }
+    Ok(match refused {
+        0 => Exit::Done,
+        all if all == before.len() => Exit::Failed,
+        _ => Exit::Partly,
+    })
+}
+
+fn closed(state: &NodeState) -> usize {
+    state.files.iter().filter(|file| file.state == FileState::Closed).count()
+}
+
+/// There is a new file, and it is where it should be.
+fn arrived(state: &NodeState, before: usize) -> bool {
+    closed(state) > before
+        && state.files.iter().filter(|file| file.state == FileState::Closed).skip(before).all(|file| {
+            file.delivery.is_delivered()
+                || matches!(state.fetches.get(&file.name), Some(FetchProgress::Done { .. } | FetchProgress::Failed(_)))
+        })
+}
+
+/// Makes one capture of many.
+pub fn merge(arguments: &MergeArgs) -> Exit {
+    match merged(arguments) {
+        Ok(()) => Exit::Done,
+        Err(notice) => {
+            output::say(&format!("error: {}", notice.line()));
+            Exit::of(&notice)
+        }
+    }
+}
+
+fn merged(arguments: &MergeArgs) -> Result<(), Notice> {
+    let inputs = merge::find(&arguments.files).map_err(|error| merge_notice(&error))?;
+    let to_stdout = arguments.out.as_os_str() == "-";
+    let from = arguments.from.unwrap_or(0);
+    let to = arguments.to.unwrap_or(u64::MAX);
+    if from > to {
+        let headline = "no packet can be between these times";
+        return Err(
+            Notice::error(headline, "--from is later than --to", "exchange them").of(crate::model::Failure::BadInput)
+        );
+    }
+    let names = manifest::names_for(&inputs);
+    let merge = Merge { inputs, window: from..=to, names };
+    let done =
+        if to_stdout { merge.write(std::io::stdout().lock(), &arguments.out) } else { merge.into_file(&arguments.out) };
+    let merged = done.map_err(|error| merge_notice(&error))?;
+    let cut = if merged.cut > 0 { format!(", {} outside the window", merged.cut) } else { String::new() };
+    let what = format!("{} of {}{cut}", counted(merged.packets as usize, "packet"), counted(merged.files, "file"));
+    match arguments.output.format {
+        Format::Json if !to_stdout => output::print_json(
+            [json!({"path": arguments.out, "files": merged.files, "packets": merged.packets, "cut": merged.cut,
+                "bytes": merged.size})]
+            .into_iter(),
+        ),
+        _ => output::say(&format!("{what}, {} in {}", bytes(merged.size), arguments.out.display())),
+    }
+    Ok(())
+}
+
+/// Captures in S3 of these sessions, where their journals know of any: shown, asked about, removed. Without
+/// `--captures` they are only named.
+pub async fn remove_captures(journals: &Journals, arguments: &CleanupArgs, here: Option<&str>) -> Exit {
+    let meant = |record: &Record| {
+        let id = &record.header.session;
+        arguments.sessions.contains(id)
+            || (arguments.sessions.is_empty()
+                && (arguments.all || here == Some(record.header.cluster.context.as_str()))
+                && journals.holder(record) != Holder::Running)
+    };
+    let records = journals.all().into_iter().flatten().filter(|record| record.storage.is_some()).filter(meant);
+    let mut exit = Exit::Done;
+    for record in records {
+        let (id, Some(settings)) = (record.header.session.clone(), record.storage.clone()) else { continue };
+        let storage = Storage::open(settings).await;
+        let place = storage.session(&id);
+        if !arguments.captures {
+            output::say(&format!("captures of session {id} stay in {place}: cleanup {id} --captures removes them"));
+            continue;
+        }
+        if let Err(notice) = remove_captures_of(&storage, journals, arguments, &id).await {
+            output::say(&format!("error: {}", notice.line()));
+            exit = Exit::LeftBehind;
+        }
+    }
+    exit
+}
+
+async fn remove_captures_of(
+    storage: &Storage,
+    journals: &Journals,
+    arguments: &CleanupArgs,
+    id: &SessionId,
+) -> Result<(), Notice> {
+    let place = storage.session(id);
+    let found = storage.summary(&place).await.map_err(|error| error.notice(format!("{place} is not known")))?;
+    let more = if found.versions > 0 { format!(", {} older versions", found.versions) } else { String::new() };
+    let what = format!(
+        "{} ({}{more}), {} in {place}",
+        counted(found.objects as usize, "object"),
+        bytes(found.bytes),
+        counted(found.uploads as usize, "unfinished upload")
+    );
+    if arguments.dry_run {
+        output::say(&format!("would remove {what}"));
+        return Ok(());
+    }
+    if !found.is_empty() {
+        if !(arguments.yes || super::sessions::asked(&format!("Remove {what}? [y/N]"))) {
+            return Err(Notice::error(format!("{place} stays"), "nobody said yes", "say --yes"));
+        }
+        storage.remove(id).await.map_err(|error| error.notice(format!("{place} may still be there")))?;
+    }
+    let (journal, _) = journals.open(id).map_err(|error| error.notice("the journal still names these captures"))?;
+    journal.record(Entry::Storage(None)).map_err(|error| error.notice("the journal still names these captures"))?;
+    output::say(&format!("removed {what}"));
+    Ok(())
+}
+
+/// A time for a window: RFC 3339, or `HH:MM[:SS]` of today in UTC.
+pub fn parse_time(text: &str) -> Result<u64, String> {
+    let today = clock::rfc3339(clock::unix_millis());
+    let day = today.split('T').next().unwrap_or_default();
+    let of_today = match text.matches(':').count() {
+        1 => format!("{day}T{text}:00Z"),
+        2 => format!("{day}T{text}Z"),
+        _ => String::new(),
+    };
+    clock::nanos_of(text).or_else(|| clock::nanos_of(&of_today)).ok_or_else(|| {
+        format!("{text:?} is no time: write 2026-01-31T14:05:00Z (with a fraction or an offset where needed) or 14:05 of today, UTC")
+    })
+}
+
+/// Where a merged capture goes unless it is said.
+pub fn default_out() -> PathBuf {
+    PathBuf::from("merged.pcapng")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_and_nonsense_is_named() {
+        assert_eq!(parse_time("2023-11-14T22:13:20.5Z"), Ok(1_700_000_000_500_000_000));
+        assert_eq!(parse_time("2023-11-14T23:13:20+01:00"), Ok(1_700_000_000_000_000_000));
+        assert!(parse_time("14:05").is_ok() && parse_time("14:05:09.25").is_ok());
+        for text in ["", "yesterday", "25:00", "14"] {
+            assert!(parse_time(text).is_err_and(|error| error.contains(&format!("{text:?}"))), "{text}");
+        }
+    }
+}

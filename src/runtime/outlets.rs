@@ -1,0 +1,344 @@
+//! Where captures leave the program: the laptop's folder, S3, the viewer.
+//!
+//! Owns what the engine is given for that, and the work of each effect that is about it.
+
+use std::{path::PathBuf, process::Stdio, sync::Arc, time::Duration};
+
+use tokio::{
+    net::unix::pipe,
+    process::Command,
+    sync::{OnceCell, Semaphore, mpsc},
+};
+
+use crate::{
+    app::Event,
+    live,
+    manifest::{self, SessionManifest},
+    merge::{self, Merge},
+    model::{FetchProgress, Node, NodeName, Notice, SessionId},
+    site::Site,
+    storage::{Storage, StorageError},
+    text,
+};
+
+/// A viewer has so long to open what it is to read.
+const VIEWER_WITHIN: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Stands in a viewer's command for the pipe or file that it is to read.
+pub const PLACE: &str = "{}";
+
+/// Where captures leave the program.
+#[derive(Debug, Clone)]
+pub struct Outlets {
+    /// The session's folder on the laptop.
+    pub folder: PathBuf,
+    /// S3, where it is used.
+    pub storage: Option<Arc<Storage>>,
+    /// The viewer's program and arguments, [`PLACE`] standing for what it reads.
+    pub viewer: Vec<String>,
+}
+
+impl From<PathBuf> for Outlets {
+    fn from(folder: PathBuf) -> Self {
+        let viewer = ["wireshark", "-k", "-i", PLACE].map(str::to_owned).to_vec();
+        Self { folder, storage: None, viewer }
+    }
+}
+
+/// The outlets of a running session. Clones share it.
+#[derive(Clone)]
+pub(super) struct Outlet {
+    pub(super) outlets: Outlets,
+    pub(super) session: SessionId,
+    pub(super) place: String,
+    pub(super) site: Arc<dyn Site>,
+    /// The journal knows where in S3 captures go.
+    noted: Arc<OnceCell<()>>,
+    turns: Arc<Semaphore>,
+}
+
+impl Outlet {
+    pub(super) fn new(
+        outlets: Outlets,
+        session: SessionId,
+        place: String,
+        site: Arc<dyn Site>,
+        turns: Arc<Semaphore>,
+    ) -> Self {
+        Self { outlets, session, place, site, noted: Arc::default(), turns }
+    }
+
+    fn storage(&self) -> Result<&Storage, Notice> {
+        let none = || Notice::error("there is no S3", "none was named", "begin with --s3 s3://bucket/prefix");
+        self.outlets.storage.as_deref().ok_or_else(none)
+    }
+
+    /// How an agent is to deliver. Before the first is told, the journal is.
+    pub(super) async fn sink(&self, node: &NodeName) -> Result<(nodewatch_protocol::Sink, Option<Duration>), Notice> {
+        let storage = self.storage()?;
+        self.noted.get_or_try_init(|| async { self.site.note_storage(Some(storage.settings())) }).await?;
+        let sink = storage.sink(&self.session, node).await;
+        sink.map_err(|error| error.notice(format!("{node} cannot deliver to S3, its ring holds the files")))
+    }
+
+    pub(super) async fn list(&self) -> Event {
+        let storage = match self.storage() {
+            Ok(storage) => storage,
+            Err(notice) => return Event::Stored(Err(notice)),
+        };
+        let place = storage.settings().url;
+        Event::Stored(storage.list(&place).await.map_err(|error| error.notice(format!("{place} cannot be listed"))))
+    }
+
+    pub(super) async fn stock(&self) -> Event {
+        let found = async {
+            let storage = self.storage()?;
+            let place = storage.session(&self.session);
+            let found = storage.summary(&place).await;
+            found.map_err(|error| error.notice(format!("{place} does not say what is there")))
+        };
+        Event::StorageStock(found.await)
+    }
+
+    pub(super) async fn remove_all(&self) -> Event {
+        let removed = async {
+            let storage = self.storage()?;
+            let removed = storage.remove(&self.session).await;
+            let removed = removed
+                .map_err(|error| error.notice(format!("{} may still be there", storage.session(&self.session))))?;
+            self.site.note_storage(None)?;
+            Ok(removed)
+        };
+        Event::StorageRemoved(removed.await)
+    }
+
+    pub(super) async fn remove_one(&self, key: String) -> Event {
+        let removed =
+            async { self.storage()?.remove_one(&self.session, &key).await.map_err(|error| refused(&error, &key)) };
+        Event::Told(match removed.await {
+            Ok(()) => Notice::info(format!("removed {key}")),
+            Err(notice) => notice,
+        })
+    }
+
+    /// Brings an object home, telling how it goes.
+    pub(super) async fn download(
+        self,
+        key: String,
+        node: String,
+        session: Option<String>,
+        events: mpsc::Sender<Event>,
+    ) {
+        // The semaphore is never closed.
+        let _turn = self.turns.acquire().await;
+        let folder = match &session {
+            None => self.outlets.folder.clone(),
+            // Beside this session's.
+            Some(other) => self.outlets.folder.with_file_name(super::perform::safe_component(other)),
+        };
+        let folder = folder.join(super::perform::safe_component(&node));
+        let progress = |have| {
+            // Of a run of byte counts only what there is room for is news.
+            let _ = events.try_send(Event::Download(key.clone(), FetchProgress::Bytes(have)));
+        };
+        let done = async {
+            let storage = self.storage()?;
+            storage.download(&key, &folder, progress).await.map_err(|error| {
+                let name = key.rsplit('/').next().unwrap_or_default();
+                error.notice(format!("{name} was not fetched from S3"))
+            })
+        };
+        let outcome = match done.await {
+            Ok((path, sha256)) => FetchProgress::Done { path, sha256 },
+            Err(notice) => FetchProgress::Failed(notice),
+        };
+        // The app being gone ends everything anyway.
+        let _ = events.send(Event::Download(key, outcome)).await;
+    }
+
+    pub(super) async fn merge(self, inputs: Vec<PathBuf>) -> Event {
+        let stamp = crate::clock::file_stamp(crate::clock::unix_millis());
+        let path = self.outlets.folder.join(format!("merged-{stamp}.pcapng"));
+        let mut names = manifest::names_for(&inputs);
+        if names.is_empty() {
+            names = self.site.names().await;
+        }
+        let out = path.clone();
+        let work = move || Merge { inputs, window: 0..=u64::MAX, names }.into_file(&out);
+        let merged = tokio::task::spawn_blocking(work).await;
+        Event::Told(match merged {
+            Ok(Ok(merged)) => {
+                let packets = text::counted(merged.packets as usize, "packet");
+                Notice::info(format!("{packets} of {} files in {}", merged.files, path.display()))
+            }
+            Ok(Err(error)) => merge_notice(&error),
+            Err(error) => Notice::error("nothing was merged", error.to_string(), "try again"),
+        })
+    }
+
+    /// Starts the viewer on a pipe and feeds it until the captures end or it is closed.
+    pub(super) async fn follow(self, nodes: Vec<NodeName>) -> Event {
+        let names: Vec<String> = nodes.iter().map(|node| node.0.clone()).collect();
+        let headline = format!("following {}", names.join(", "));
+        let Some(pipe) = Pipe::new() else {
+            return Event::Told(Notice::error(headline, "no pipe could be made", "set TMPDIR to a folder of yours"));
+        };
+        let mut viewer = match self.viewer(&pipe.path) {
+            Ok(viewer) => viewer,
+            Err(notice) => return Event::Told(notice),
+        };
+        let since = crate::clock::unix_millis();
+        let site = Arc::clone(&self.site);
+        let feed = async {
+            let out = pipe.opened().await.map_err(live::LiveError::from)?;
+            live::follow(site, nodes, since, out).await
+        };
+        let ended = tokio::select! {
+            fed = feed => match fed {
+                Ok((packets, failed)) if failed.is_empty() => {
+                    Notice::info(format!("{headline}: {} shown, the captures have ended", text::counted(packets as usize, "packet")))
+                }
+                Ok((_, failed)) => Notice::warning(headline, failed[0].1.clone(), "press w again"),
+                // The user has closed it.
+                Err(live::LiveError::Reader(_)) => Notice::info(format!("{headline}: the viewer was closed")),
+                Err(error) => Notice::error(headline, text::chain(&error), "press w again"),
+            },
+            // One that hands the pipe on to another program ends at once, and well.
+            Some(code) = failed_viewer(&mut viewer) => {
+                Notice::error(headline, format!("the viewer {:?} ended with {code}", self.outlets.viewer[0]), VIEWER_HELP)
+            }
+        };
+        Event::Told(ended)
+    }
+
+    pub(super) fn view(&self, file: &std::path::Path) -> Event {
+        // A viewer of live captures reads a file in place of an interface.
+        let opens: Vec<String> = self
+            .outlets
+            .viewer
+            .iter()
+            .filter(|part| *part != "-k")
+            .map(|part| if part == "-i" { "-r".into() } else { part.clone() })
+            .collect();
+        let outlet = Self { outlets: Outlets { viewer: opens, ..self.outlets.clone() }, ..self.clone() };
+        Event::Told(match outlet.viewer(file) {
+            Ok(_) => Notice::info(format!("opened {}", file.display())),
+            Err(notice) => notice,
+        })
+    }
+
+    fn viewer(&self, place: &std::path::Path) -> Result<tokio::process::Child, Notice> {
+        let parts: Vec<std::ffi::OsString> = self
+            .outlets
+            .viewer
+            .iter()
+            .map(|part| if part == PLACE { place.as_os_str().to_owned() } else { part.into() })
+            .collect();
+        let program = parts.first().cloned().unwrap_or_default();
+        Command::new(&program)
+            .args(parts.iter().skip(1))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // Ctrl-C in the terminal is for this program; the viewer outlives it when the user wants.
+            .process_group(0)
+            .spawn()
+            .map_err(|error| {
+                let headline = format!("the viewer {} does not start", program.display());
+                Notice::error(headline, error.to_string(), VIEWER_HELP)
+            })
+    }
+
+    /// What goes along with the captures: into the session's folder where there is one, and to S3.
+    pub(super) async fn write_manifest(&self, captured: Vec<Node>) -> Vec<Notice> {
+        if captured.is_empty() {
+            return Vec::new();
+        }
+        let (nodes, names) = tokio::join!(manifest::gather(Arc::clone(&self.site), captured), self.site.names());
+        let manifest = SessionManifest {
+            session: self.session.clone(),
+            place: self.place.clone(),
+            written: crate::clock::rfc3339(crate::clock::unix_millis()),
+            nodes,
+            names,
+        };
+        let mut notices = Vec::new();
+        if let Ok(storage) = self.storage() {
+            let bytes = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
+            if let Err(error) = storage.put(&self.session, nodewatch_protocol::MANIFEST, bytes).await {
+                notices.push(error.notice("the session's manifest is not in S3"));
+            }
+        }
+        // Without files here nobody looks for it here.
+        if self.outlets.folder.exists()
+            && let Err(error) = manifest.write(&self.outlets.folder)
+        {
+            notices.push(Notice::warning("the session's manifest was not written", error.to_string(), ""));
+        }
+        notices
+    }
+}
+
+const VIEWER_HELP: &str =
+    "install Wireshark, or set `viewer` in the config, as in [\"tmux\", \"new-window\", \"termshark\", \"-i\", \"{}\"]";
+
+fn refused(error: &StorageError, key: &str) -> Notice {
+    error.notice(format!("{key} was not removed"))
+}
+
+/// A merge that failed, for the user.
+pub fn merge_notice(error: &merge::MergeError) -> Notice {
+    let next_step = match error {
+        merge::MergeError::Nothing(_) => "name files, or a folder with captures",
+        merge::MergeError::Open { .. } | merge::MergeError::Input { .. } => "leave it out, or fetch it again",
+        merge::MergeError::Output { .. } => "choose another --out, or make room",
+    };
+    Notice::error("nothing was merged", text::chain(error), next_step).of(crate::model::Failure::BadInput)
+}
+
+/// Waits for a viewer that ends badly; one that ends well says nothing.
+async fn failed_viewer(viewer: &mut tokio::process::Child) -> Option<String> {
+    match viewer.wait().await {
+        Ok(status) if status.success() => std::future::pending().await,
+        Ok(status) => Some(status.to_string()),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+/// A named pipe in a folder of its own, both gone when dropped.
+struct Pipe {
+    folder: PathBuf,
+    path: PathBuf,
+}
+
+impl Pipe {
+    fn new() -> Option<Self> {
+        let folder = std::env::temp_dir().join(format!("nodewatch-{:08x}", rand::random::<u32>()));
+        std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700).create(&folder).ok()?;
+        let path = folder.join("capture.pcapng");
+        // POSIX has the program wherever there is a pipe.
+        let made = std::process::Command::new("mkfifo").arg("-m").arg("600").arg(&path).status();
+        let pipe = Self { folder, path };
+        made.is_ok_and(|status| status.success()).then_some(pipe)
+    }
+
+    /// Its writing end, once the viewer has opened the other.
+    async fn opened(&self) -> std::io::Result<pipe::Sender> {
+        let mut waited = Duration::ZERO;
+        loop {
+            match pipe::OpenOptions::new().open_sender(&self.path) {
+                Ok(sender) => return Ok(sender),
+                Err(error) if waited >= VIEWER_WITHIN => return Err(error),
+                Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+            }
+            waited += LOOK_EVERY;
+        }
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        // What is left is an empty name in the system's folder for temporary files.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}

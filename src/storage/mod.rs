@@ -1,0 +1,218 @@
+//! S3 from the laptop: grants for agents, listing, download, removal, and what stops a delivery.
+//!
+//! Owns the laptop's AWS credentials and every call that is made with them. Must not know the app, a screen or
+//! Kubernetes.
+
+mod check;
+mod download;
+mod grant;
+mod list;
+mod remove;
+
+use std::time::{Duration, SystemTime};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::{Credentials, provider::ProvideCredentials};
+use aws_sdk_s3::{
+    Client,
+    config::{RequestChecksumCalculation, ResponseChecksumValidation},
+    error::DisplayErrorContext,
+};
+use nodewatch_protocol::{OwnSink, Sink};
+
+use crate::model::{Failure, NodeName, Notice, S3Url, SessionId, StorageSettings, Way};
+
+/// A grant holds so long, as far as the credentials that sign it do.
+const GRANTED: Duration = Duration::from_secs(3600);
+/// Credentials that end sooner than this sign nothing.
+const TOO_SHORT: Duration = Duration::from_secs(60);
+/// S3's largest object in one request.
+const MAX_POST: u64 = 5 * 1024 * 1024 * 1024;
+
+/// S3 did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// There are no credentials, or they have ended.
+    #[error("no AWS credentials that can sign: {0}")]
+    Credentials(String),
+    /// The call.
+    #[error("cannot {operation}: {reason}")]
+    Call {
+        /// What was tried.
+        operation: &'static str,
+        /// Why not.
+        reason: String,
+    },
+    /// A file here.
+    #[error("cannot write {path:?}")]
+    Local {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// What came is not what was stored.
+    #[error("its SHA-256 is {found}, and should be {expected}")]
+    Checksum {
+        /// Of what came.
+        found: String,
+        /// By the manifest or the server.
+        expected: String,
+    },
+    /// Something that is not ours to touch.
+    #[error("{key:?} is not below {prefix:?}: it is left alone")]
+    Foreign {
+        /// The object.
+        key: String,
+        /// What it should be below.
+        prefix: String,
+    },
+}
+
+impl StorageError {
+    fn call<E: std::error::Error>(operation: &'static str) -> impl FnOnce(E) -> Self {
+        move |error| Self::Call { operation, reason: reason(&error) }
+    }
+
+    /// For the user, as the reason why something was not done.
+    pub fn notice(&self, headline: impl Into<String>) -> Notice {
+        let (next_step, failure) = match self {
+            Self::Credentials(_) => ("sign in, or choose another AWS_PROFILE", Failure::NotPermitted),
+            Self::Call { .. } => ("see nodewatch-tui preflight --s3", Failure::Other),
+            Self::Local { .. } => ("make room, or choose another folder with --out", Failure::Other),
+            Self::Checksum { .. } => ("try again; if it stays so, fetch it from the node", Failure::Other),
+            Self::Foreign { .. } => ("look at the bucket by hand", Failure::Other),
+        };
+        Notice::error(headline, crate::text::chain(self), next_step).of(failure)
+    }
+}
+
+/// The SDK's chain of causes without its debug dumps.
+fn reason<E: std::error::Error>(error: &E) -> String {
+    let full = DisplayErrorContext(error).to_string();
+    // Behind this comes the whole response, headers and all.
+    let short = full.split(" (").next().unwrap_or(&full);
+    let causes = crate::text::chain(error);
+    if causes.len() > short.len() { causes } else { short.to_owned() }
+}
+
+/// One place in S3, as this laptop reaches it.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    settings: StorageSettings,
+    config: SdkConfig,
+    client: Client,
+    region: String,
+}
+
+impl Storage {
+    /// Reads the environment and profiles; calls nobody but who gives the credentials.
+    pub async fn open(settings: StorageSettings) -> Self {
+        let mut loader = aws_config::defaults(BehaviorVersion::latest());
+        if let Some(region) = &settings.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        let config = loader.load().await;
+        let region = config.region().map_or_else(|| "us-east-1".to_owned(), ToString::to_string);
+        let mut storage = Self { client: Client::new(&config), settings, config, region };
+        if storage.settings.endpoint.is_none() {
+            let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+            storage.settings.endpoint =
+                variable("AWS_ENDPOINT_URL_S3").or_else(|| storage.config.endpoint_url().map(str::to_owned));
+        }
+        storage.client = storage.client_in(&storage.region);
+        // Without a region that somebody has chosen the bucket says its own.
+        if storage.settings.region.is_none()
+            && storage.settings.endpoint.is_none()
+            && let Some(region) = storage.bucket_region().await
+        {
+            storage.client = storage.client_in(&region);
+            storage.region = region;
+        }
+        storage
+    }
+
+    fn client_in(&self, region: &str) -> Client {
+        let mut settings = aws_sdk_s3::config::Builder::from(&self.config)
+            .region(Region::new(region.to_owned()))
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .force_path_style(self.path_style());
+        if let Some(endpoint) = &self.settings.endpoint {
+            settings = settings.endpoint_url(endpoint);
+        }
+        Client::from_conf(settings.build())
+    }
+
+    /// Another server than AWS's seldom has a name for each bucket.
+    fn path_style(&self) -> bool {
+        self.settings.path_style.unwrap_or(self.settings.endpoint.is_some())
+    }
+
+    /// What it was opened with, and what was found out.
+    pub fn settings(&self) -> StorageSettings {
+        StorageSettings { region: Some(self.region.clone()), ..self.settings.clone() }
+    }
+
+    /// Where a session's objects are.
+    pub fn session(&self, session: &SessionId) -> S3Url {
+        self.settings.url.below(session.as_str())
+    }
+
+    /// Where a node's are.
+    pub fn node(&self, session: &SessionId, node: &NodeName) -> S3Url {
+        self.session(session).below(&component(&node.0))
+    }
+
+    /// How an agent is to deliver, and for how long that holds: for good with its own credentials.
+    pub async fn sink(&self, session: &SessionId, node: &NodeName) -> Result<(Sink, Option<Duration>), StorageError> {
+        let place = self.node(session, node);
+        if self.settings.way == Way::Grant {
+            let credentials = self.credentials().await?;
+            let now = SystemTime::now();
+            let left = credentials
+                .expiry()
+                .map_or(GRANTED, |at| at.duration_since(now).unwrap_or_default().saturating_sub(TOO_SHORT));
+            let valid = left.min(GRANTED);
+            if valid.is_zero() {
+                return Err(StorageError::Credentials("these end within a minute".to_owned()));
+            }
+            return Ok((Sink::Grant(self.grant(&place, &credentials, now, valid)), Some(valid)));
+        }
+        let settings = &self.settings;
+        let own = OwnSink {
+            bucket: place.bucket,
+            prefix: place.prefix,
+            region: self.region.clone(),
+            endpoint: settings.endpoint.clone(),
+            path_style: self.path_style(),
+            kms_key: settings.kms_key.clone(),
+            storage_class: settings.storage_class.clone(),
+            zstd: settings.zstd,
+        };
+        Ok((Sink::Own(own), None))
+    }
+
+    async fn credentials(&self) -> Result<Credentials, StorageError> {
+        let none = || StorageError::Credentials("none are set up".to_owned());
+        let provider = self.config.credentials_provider().ok_or_else(none)?;
+        provider.provide_credentials().await.map_err(|error| StorageError::Credentials(reason(&error)))
+    }
+
+    /// Puts a small object of this product's own below a session's prefix.
+    pub async fn put(&self, session: &SessionId, name: &str, bytes: Vec<u8>) -> Result<String, StorageError> {
+        let key = format!("{}{name}", self.session(session).prefix);
+        let put = self.client.put_object().bucket(&self.settings.url.bucket).key(&key).body(bytes.into());
+        let put = match &self.settings.kms_key {
+            Some(kms) => put.server_side_encryption(aws_sdk_s3::types::ServerSideEncryption::AwsKms).ssekms_key_id(kms),
+            None => put,
+        };
+        put.send().await.map_err(StorageError::call("write to the bucket"))?;
+        Ok(key)
+    }
+}
+
+/// A node's name as one part of a key: Kubernetes' own names pass unchanged.
+fn component(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect()
+}
