@@ -16,7 +16,7 @@ use crate::model::{NodeName, Notice, S3Url, SessionId, Way};
 /// After a failure, in milliseconds.
 const RETRY: u64 = 30_000;
 /// The guided exit waits so long for a delivery that does not move, in milliseconds.
-pub const STALLED: u64 = 60_000;
+pub const STALLED: u64 = 30_000;
 
 /// Where captures go beside this laptop.
 #[derive(Debug, Clone, PartialEq, Eq)]

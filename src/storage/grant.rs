@@ -15,12 +15,19 @@ use jiff::Timestamp;
 use nodewatch_protocol::Grant;
 use serde_json::{Value, json};
 
-use super::{MAX_POST, Storage};
+use super::Storage;
 use crate::model::S3Url;
 
 impl Storage {
     /// What allows an agent to make objects below that place, for that long.
-    pub(super) fn grant(&self, place: &S3Url, credentials: &Credentials, now: SystemTime, valid: Duration) -> Grant {
+    pub(super) fn grant(
+        &self,
+        place: &S3Url,
+        credentials: &Credentials,
+        now: SystemTime,
+        valid: Duration,
+        max_bytes: u64,
+    ) -> Grant {
         let began = Timestamp::try_from(now).unwrap_or_default();
         let expires = Timestamp::try_from(now + valid).unwrap_or_default();
         let day = began.strftime("%Y%m%d").to_string();
@@ -46,7 +53,7 @@ impl Storage {
         conditions.extend([
             json!({"bucket": place.bucket}),
             json!(["starts-with", "$key", place.prefix]),
-            json!(["content-length-range", 0, MAX_POST]),
+            json!(["content-length-range", 0, max_bytes]),
             json!({"x-amz-checksum-algorithm": "SHA256"}),
             json!(["starts-with", "$x-amz-checksum-sha256", ""]),
         ]);
@@ -61,7 +68,7 @@ impl Storage {
             url: self.post_url(&place.bucket),
             fields,
             prefix: place.prefix.clone(),
-            max_bytes: MAX_POST,
+            max_bytes,
             valid_seconds: valid.as_secs(),
             zstd: settings.zstd,
         }

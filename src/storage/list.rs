@@ -22,14 +22,21 @@ impl Storage {
     /// Objects below a place of this bucket.
     pub async fn list(&self, place: &S3Url) -> Result<Vec<StoredFile>, StorageError> {
         let mut found = Vec::new();
-        let mut pages =
-            self.client.list_objects_v2().bucket(&place.bucket).prefix(&place.prefix).into_paginator().send();
+        let mut pages = self
+            .client
+            .list_objects_v2()
+            .bucket(&place.bucket)
+            .prefix(&place.prefix)
+            // XML has no way to write some of the characters that a key may have.
+            .encoding_type(EncodingType::Url)
+            .into_paginator()
+            .send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(StorageError::call("list the bucket"))?;
             for object in page.contents() {
-                let Some(key) = object.key() else { continue };
+                let Some(key) = object.key().and_then(decoded) else { continue };
                 found.push(StoredFile {
-                    key: key.to_owned(),
+                    key,
                     size: object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
                     modified: object.last_modified().and_then(|at| at.to_millis().ok()).unwrap_or(0).max(0) as u64,
                 });
@@ -51,6 +58,7 @@ impl Storage {
                 .list_object_versions()
                 .bucket(&place.bucket)
                 .prefix(&place.prefix)
+                .encoding_type(EncodingType::Url)
                 .set_key_marker(key_marker)
                 .set_version_id_marker(version_marker)
                 .send()
@@ -62,13 +70,13 @@ impl Storage {
                 Err(error) => return Err(StorageError::call("list the bucket's versions")(error)),
             };
             found.extend(page.versions().iter().map(|version| Version {
-                key: version.key().unwrap_or_default().to_owned(),
+                key: version.key().and_then(decoded).unwrap_or_default(),
                 id: version.version_id().unwrap_or_default().to_owned(),
                 size: version.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
                 latest: version.is_latest().unwrap_or(false),
             }));
             found.extend(page.delete_markers().iter().map(|marker| Version {
-                key: marker.key().unwrap_or_default().to_owned(),
+                key: marker.key().and_then(decoded).unwrap_or_default(),
                 id: marker.version_id().unwrap_or_default().to_owned(),
                 size: 0,
                 latest: false,
@@ -76,7 +84,7 @@ impl Storage {
             if !page.is_truncated().unwrap_or(false) {
                 return Ok(Some(found));
             }
-            key_marker = page.next_key_marker().map(str::to_owned);
+            key_marker = page.next_key_marker().and_then(decoded);
             version_marker = page.next_version_id_marker().map(str::to_owned);
         }
     }
@@ -97,14 +105,15 @@ impl Storage {
                 .send()
                 .await
                 .map_err(StorageError::call("list the bucket's uploads"))?;
-            found.extend(page.uploads().iter().filter_map(|upload| {
-                let key = urlencoding::decode(upload.key()?).ok()?.into_owned();
-                Some((key, upload.upload_id()?.to_owned()))
-            }));
+            found.extend(
+                page.uploads()
+                    .iter()
+                    .filter_map(|upload| Some((decoded(upload.key()?)?, upload.upload_id()?.to_owned()))),
+            );
             if !page.is_truncated().unwrap_or(false) {
                 return Ok(found);
             }
-            key_marker = page.next_key_marker().map(str::to_owned);
+            key_marker = page.next_key_marker().and_then(decoded);
             id_marker = page.next_upload_id_marker().map(str::to_owned);
         }
     }
@@ -126,4 +135,9 @@ impl Storage {
         let bytes = files.iter().map(|file| file.size).sum();
         Ok(StoredSummary { objects: files.len() as u64, bytes, versions: 0, uploads })
     }
+}
+
+/// A key as `encoding-type=url` writes it, a space being a plus.
+fn decoded(key: &str) -> Option<String> {
+    urlencoding::decode(&key.replace('+', "%20")).ok().map(std::borrow::Cow::into_owned)
 }

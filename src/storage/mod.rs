@@ -18,7 +18,7 @@ use aws_sdk_s3::{
     config::{RequestChecksumCalculation, ResponseChecksumValidation},
     error::DisplayErrorContext,
 };
-use nodewatch_protocol::{OwnSink, Sink};
+use nodewatch_protocol::{Grant, OwnSink, Sink};
 
 use crate::model::{Failure, NodeName, Notice, S3Url, SessionId, StorageSettings, Way};
 
@@ -112,7 +112,13 @@ impl Storage {
         if let Some(region) = &settings.region {
             loader = loader.region(Region::new(region.clone()));
         }
-        let config = loader.load().await;
+        // The chain of credentials makes a large future.
+        let config = Box::pin(loader.load()).await;
+        Self::with(settings, config).await
+    }
+
+    /// The same with what somebody else has read.
+    pub async fn with(settings: StorageSettings, config: SdkConfig) -> Self {
         let region = config.region().map_or_else(|| "us-east-1".to_owned(), ToString::to_string);
         let mut storage = Self { client: Client::new(&config), settings, config, region };
         if storage.settings.endpoint.is_none() {
@@ -166,19 +172,12 @@ impl Storage {
 
     /// How an agent is to deliver, and for how long that holds: for good with its own credentials.
     pub async fn sink(&self, session: &SessionId, node: &NodeName) -> Result<(Sink, Option<Duration>), StorageError> {
-        let place = self.node(session, node);
         if self.settings.way == Way::Grant {
-            let credentials = self.credentials().await?;
-            let now = SystemTime::now();
-            let left = credentials
-                .expiry()
-                .map_or(GRANTED, |at| at.duration_since(now).unwrap_or_default().saturating_sub(TOO_SHORT));
-            let valid = left.min(GRANTED);
-            if valid.is_zero() {
-                return Err(StorageError::Credentials("these end within a minute".to_owned()));
-            }
-            return Ok((Sink::Grant(self.grant(&place, &credentials, now, valid)), Some(valid)));
+            let grant = self.grant_for(session, node, GRANTED, MAX_POST).await?;
+            let valid = Duration::from_secs(grant.valid_seconds);
+            return Ok((Sink::Grant(grant), Some(valid)));
         }
+        let place = self.node(session, node);
         let settings = &self.settings;
         let own = OwnSink {
             bucket: place.bucket,
@@ -191,6 +190,27 @@ impl Storage {
             zstd: settings.zstd,
         };
         Ok((Sink::Own(own), None))
+    }
+
+    /// A signed policy for one node's objects: at most that long, as far as the credentials hold, and at most that
+    /// large.
+    pub async fn grant_for(
+        &self,
+        session: &SessionId,
+        node: &NodeName,
+        at_most: Duration,
+        max_bytes: u64,
+    ) -> Result<Grant, StorageError> {
+        let credentials = self.credentials().await?;
+        let now = SystemTime::now();
+        let left = credentials
+            .expiry()
+            .map_or(at_most, |at| at.duration_since(now).unwrap_or_default().saturating_sub(TOO_SHORT));
+        let valid = left.min(at_most);
+        if valid.is_zero() {
+            return Err(StorageError::Credentials("these end within a minute".to_owned()));
+        }
+        Ok(self.grant(&self.node(session, node), &credentials, now, valid, max_bytes))
     }
 
     async fn credentials(&self) -> Result<Credentials, StorageError> {

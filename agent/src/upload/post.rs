@@ -55,7 +55,8 @@ fn form(grant: &Grant, key: &str, checksum: &str, boundary: &str) -> (String, St
     let given = grant.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let part = format!("--{boundary}\r\nContent-Disposition: form-data; name=");
     let fields = ours.into_iter().chain(given);
-    let fields: String = fields.map(|(name, value)| format!("{part}\"{name}\"\r\n\r\n{value}\r\n")).collect();
+    let fields: Vec<String> = fields.map(|(name, value)| format!("{part}\"{name}\"\r\n\r\n{value}\r\n")).collect();
+    let fields = fields.concat();
     let file = "\"file\"; filename=\"capture\"\r\nContent-Type: application/octet-stream\r\n\r\n";
     let head = format!("{fields}{part}{file}");
     (head, format!("\r\n--{boundary}--\r\n"))
@@ -71,12 +72,18 @@ fn boundary() -> String {
 fn message(text: &str) -> String {
     let element = |name: &str| {
         let (_, rest) = text.split_once(&format!("<{name}>"))?;
-        Some(rest.split_once('<')?.0.to_owned())
+        Some(plain(rest.split_once('<')?.0))
     };
     match (element("Code"), element("Message")) {
         (Some(code), Some(message)) => format!("{code}, {message}"),
         _ => text.chars().take(100).collect(),
     }
+}
+
+/// Text out of XML: its five entities.
+fn plain(text: &str) -> String {
+    let entities = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")];
+    entities.iter().fold(text.to_owned(), |text, (entity, character)| text.replace(entity, character))
 }
 
 struct Counted<'a, R> {
@@ -100,8 +107,8 @@ mod tests {
 
     #[test]
     fn an_error_is_told_by_code_and_message() {
-        let xml = "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>Policy expired.</Message></Error>";
-        assert_eq!(message(xml), "AccessDenied, Policy expired.");
+        let xml = "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>Key &apos;a&amp;b&apos; expired.</Message></Error>";
+        assert_eq!(message(xml), "AccessDenied, Key 'a&b' expired.");
         assert_eq!(message("bad gateway"), "bad gateway");
     }
 }

@@ -1,0 +1,294 @@
+//! The agent as a process: its own credentials, and how much it delivers when its time is up.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, UdpSocket},
+    path::PathBuf,
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use nodewatch_protocol::{
+    CaptureFile, CaptureSpec, Content, FileState, FromAgent, Hello, OwnSink, Request, Response, Sink, ToAgent, Update,
+    decode, encode,
+};
+
+use crate::{
+    bucket::{BUCKET, Garage, KEY, REGION, SECRET, free_port, keys, object, storage},
+    delivery::session,
+};
+
+/// The agent's program lies beside the other.
+fn program() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_nodewatch-tui")).with_file_name("nodewatch-agent")
+}
+
+struct Agent {
+    child: Child,
+    input: Option<ChildStdin>,
+    said: mpsc::Receiver<FromAgent>,
+    next_id: u64,
+    ring: tempfile::TempDir,
+    files: Vec<CaptureFile>,
+}
+
+impl Agent {
+    /// `None` where packets cannot be captured.
+    fn start(environment: &[(&str, String)]) -> Option<Self> {
+        if Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout != b"0\n") {
+            return None;
+        }
+        let ring = tempfile::tempdir().expect("a folder");
+        let mut child = Command::new(program())
+            .args(["serve", "--stdio", "--node-name", "node-1", "--ring"])
+            .arg(ring.path())
+            .env_clear()
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the agent starts");
+        let lines = BufReader::new(child.stdout.take().expect("piped")).split(b'\n');
+        let (sender, said) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if sender.send(decode(&line).expect("the protocol")).is_err() {
+                    return;
+                }
+            }
+        });
+        let input = child.stdin.take();
+        let mut agent = Self { child, input, said, next_id: 0, ring, files: Vec::new() };
+        agent.say(&ToAgent::Hello(Hello::of("test", "0")));
+        Some(agent)
+    }
+
+    fn say(&mut self, message: &ToAgent) {
+        let input = self.input.as_mut().expect("it listens");
+        input.write_all(&encode(message).expect("a line")).expect("it listens");
+    }
+
+    fn until(&mut self, what: &str, mut so: impl FnMut(&FromAgent, &[CaptureFile]) -> bool) {
+        let end = Instant::now() + Duration::from_secs(40);
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let Ok(message) = self.said.recv_timeout(left) else { panic!("{what}: {:?}", self.files) };
+            if let FromAgent::Update(Update::Files(files)) = &message {
+                self.files.clone_from(files);
+            }
+            if so(&message, &self.files) {
+                return;
+            }
+        }
+    }
+
+    fn ask(&mut self, request: Request) {
+        self.next_id += 1;
+        let wanted = self.next_id;
+        self.say(&ToAgent::Request { id: wanted, request });
+        self.until("an answer", |message, _| match message {
+            FromAgent::Response { id, response } if *id == wanted => {
+                assert_eq!(*response, Response::Done);
+                true
+            }
+            _ => false,
+        });
+    }
+
+    /// Captures so many packets of that size on the loopback, and leaves the capture running.
+    fn capture(&mut self, packets: usize, size: usize) {
+        let receiver = UdpSocket::bind("127.0.0.1:0").expect("bind");
+        let to = receiver.local_addr().expect("an address");
+        self.ask(Request::StartCapture(CaptureSpec {
+            interfaces: vec!["lo".into()],
+            filter: Some(format!("udp port {}", to.port())),
+            content: Content::Full,
+            ..CaptureSpec::default()
+        }));
+        let sender = UdpSocket::bind("127.0.0.1:0").expect("bind");
+        for number in 0..packets {
+            sender.send_to(&vec![7; size], to).expect("sent");
+            if number % 200 == 0 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        self.until("all packets in the file", |_, files| files.iter().any(|file| file.packets == packets as u64));
+    }
+
+    fn delivered(&mut self) -> CaptureFile {
+        self.until("delivery", |_, files| files.iter().any(|file| file.delivery.is_delivered()));
+        self.files[0].clone()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn own(endpoint: &str, bucket: &str) -> OwnSink {
+    OwnSink {
+        bucket: bucket.to_owned(),
+        prefix: "inc/7f3a91c2/node-1/".into(),
+        region: REGION.into(),
+        endpoint: Some(endpoint.to_owned()),
+        path_style: true,
+        kms_key: None,
+        storage_class: None,
+        zstd: false,
+    }
+}
+
+/// What EKS Pod Identity's agent answers on a node, with credentials that Garage knows.
+fn pod_identity() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut asked = [0; 4096];
+            let read = stream.read(&mut asked).unwrap_or(0);
+            let authorized =
+                String::from_utf8_lossy(&asked[..read]).to_lowercase().contains("authorization: pod-token");
+            let body = format!(
+                "{{\"AccessKeyId\":\"{KEY}\",\"SecretAccessKey\":\"{SECRET}\",\"Token\":\"\",\
+                 \"Expiration\":\"2099-01-01T00:00:00Z\"}}"
+            );
+            let status = if authorized { "200 OK" } else { "401 Unauthorized" };
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            // The agent may ask again.
+            let _ = stream.write_all(format!("{head}{body}").as_bytes());
+        }
+    });
+    format!("http://{address}/v1/credentials")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_pod_identity_large_files_go_in_parts() {
+    let Some(garage) = Garage::start() else { return };
+    let token = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(token.path(), "pod-token").expect("written");
+    let environment = [
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", pod_identity()),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token.path().display().to_string()),
+    ];
+    let Some(mut agent) = Agent::start(&environment) else { return };
+    agent.capture(20_000, 1400);
+    agent.ask(Request::Sink(Sink::Own(own(&garage.endpoint(), BUCKET))));
+    agent.ask(Request::StopCapture);
+    let file = agent.delivered();
+    assert!(file.size > 16 * 1024 * 1024, "more than one part: {}", file.size);
+    let key = format!("inc/7f3a91c2/node-1/{}", file.name);
+    let stored = object(&garage.client(), &key).await;
+    assert_eq!(stored, std::fs::read(agent.ring.path().join(&file.name)).expect("the file"));
+    let uploads = garage.client().list_multipart_uploads().bucket(BUCKET).send().await.expect("listed");
+    assert_eq!(uploads.uploads().len(), 0, "every upload was ended");
+    let manifest = std::fs::read_to_string(agent.ring.path().join("manifest.json")).expect("the manifest");
+    assert!(!manifest.contains(SECRET) && manifest.contains("\"sink\""), "where to, and no secret");
+}
+
+/// AWS's own answers, from moto; `None` where it is not installed.
+struct Moto {
+    child: Child,
+    endpoint: String,
+}
+
+impl Moto {
+    fn start() -> Option<Self> {
+        let port = free_port();
+        let folder = std::env::var_os("NODEWATCH_MOTO").map(PathBuf::from);
+        let cache = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/nodewatch-tui/moto"));
+        let mut command = Command::new("python3");
+        command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()]);
+        if let Some(folder) = folder.or(cache).filter(|folder| folder.is_dir()) {
+            command.env("PYTHONPATH", folder);
+        }
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
+        let mut moto = Self { child, endpoint: format!("http://127.0.0.1:{port}") };
+        let end = Instant::now() + Duration::from_secs(30);
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if moto.child.try_wait().expect("its state").is_some() || Instant::now() > end {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Some(moto)
+    }
+}
+
+impl Drop for Moto {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::print_stderr, reason = "a test says why it was skipped")]
+async fn with_a_role_the_token_of_the_service_account_is_exchanged() {
+    let Some(moto) = Moto::start() else {
+        eprintln!("skipped: there is no moto (make deps installs it)");
+        return;
+    };
+    let client = crate::bucket::client_in(&moto.endpoint, "us-east-1");
+    client.create_bucket().bucket("moto").send().await.expect("a bucket");
+    let token = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(token.path(), "eyJhbGciOiJub25lIn0.e30.x").expect("written");
+    let environment = [
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", token.path().display().to_string()),
+        ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/nodewatch".to_owned()),
+        ("AWS_ENDPOINT_URL_STS", moto.endpoint.clone()),
+    ];
+    let Some(mut agent) = Agent::start(&environment) else { return };
+    agent.capture(10, 100);
+    agent.ask(Request::Sink(Sink::Own(OwnSink { region: "us-east-1".into(), ..own(&moto.endpoint, "moto") })));
+    agent.ask(Request::StopCapture);
+    let file = agent.delivered();
+    let key = format!("inc/7f3a91c2/node-1/{}", file.name);
+    let stored = client.get_object().bucket("moto").key(key).send().await.expect("the object");
+    let stored = stored.body.collect().await.expect("its bytes").into_bytes();
+    assert_eq!(stored, std::fs::read(agent.ring.path().join(&file.name)).expect("the file"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_credentials_of_its_own_the_agent_says_so_and_takes_no_others() {
+    // A node's own role would be behind this address.
+    let Some(mut agent) = Agent::start(&[("AWS_ACCESS_KEY_ID", KEY.into()), ("AWS_SECRET_ACCESS_KEY", SECRET.into())])
+    else {
+        return;
+    };
+    agent.capture(10, 100);
+    agent.ask(Request::Sink(Sink::Own(own("http://127.0.0.1:1", BUCKET))));
+    agent.ask(Request::StopCapture);
+    agent.until("why not", |_, files| {
+        files.iter().any(|file| {
+            matches!(&file.delivery, nodewatch_protocol::Delivery::Waiting { reason }
+                if reason.contains("no credentials of its own"))
+        })
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_is_told_to_end_while_it_captures_delivers_the_last_packets_first() {
+    let Some(garage) = Garage::start() else { return };
+    let Some(mut agent) = Agent::start(&[]) else { return };
+    agent.capture(500, 300);
+    assert!(agent.files.iter().any(|file| file.state == FileState::Open));
+    let (sink, _) = storage(&garage.endpoint()).await.sink(&session(), &"node-1".into()).await.expect("signed");
+    agent.ask(Request::Sink(sink));
+    let told = Instant::now();
+    Command::new("kill").args(["-TERM", &agent.child.id().to_string()]).status().expect("kill");
+    assert!(agent.child.wait().expect("it ends").success());
+    assert!(told.elapsed() < Duration::from_secs(25), "within a pod's grace period: {:?}", told.elapsed());
+    let found = keys(&garage.client(), "").await;
+    let [capture, manifest] = &found[..] else { panic!("{found:?}") };
+    assert!(manifest.ends_with("/manifest.json"));
+    let bytes = object(&garage.client(), capture).await;
+    let whole = nodewatch_pcapng::whole(bytes.as_slice()).expect("read");
+    assert_eq!((whole.packets, whole.length), (500, bytes.len() as u64));
+    let manifest = object(&garage.client(), manifest).await;
+    let manifest: nodewatch_protocol::NodeManifest = serde_json::from_slice(&manifest).expect("a manifest");
+    assert!(manifest.captures[0].ended.is_some() && manifest.files[0].file.packets == 500);
+}

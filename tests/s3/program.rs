@@ -1,0 +1,243 @@
+//! The program itself, on this machine as the only node, with captures that go to S3.
+
+use std::{
+    io::Read,
+    net::UdpSocket,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::bucket::{Fault, Garage, Proxy, keys, object};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_nodewatch-tui");
+
+fn possible() -> bool {
+    let raw = Command::new("tshark").arg("-v").output().is_ok_and(|output| output.status.success());
+    raw && Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
+}
+
+/// The program in a folder of its own.
+fn program(folder: &Path, endpoint: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments).current_dir(folder).env("XDG_STATE_HOME", folder.join("state")).env("HOME", folder);
+    command.envs(Garage::environment(endpoint));
+    command
+}
+
+fn capture(folder: &Path, endpoint: &str, port: u16, more: &[&str]) -> Child {
+    let filter = format!("udp port {port}");
+    let arguments = [&["--local", "capture", "-i", "lo", "--filter", &filter], more].concat();
+    program(folder, endpoint, &arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
+}
+
+fn ended(child: Child) -> Output {
+    child.wait_with_output().expect("it ends")
+}
+
+/// Sends numbered packets until told to stop; returns how many.
+struct Sender {
+    stop: std::sync::mpsc::Sender<()>,
+    thread: std::thread::JoinHandle<u32>,
+    pub port: u16,
+}
+
+impl Sender {
+    fn start(every: Duration) -> Self {
+        let receiver = UdpSocket::bind("127.0.0.1:0").expect("bind");
+        let to = receiver.local_addr().expect("an address");
+        let (stop, stopped) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let socket = UdpSocket::bind("127.0.0.1:0").expect("bind");
+            let mut sent = 0u32;
+            while stopped.recv_timeout(every).is_err() {
+                socket.send_to(&sent.to_be_bytes(), to).expect("sent");
+                sent += 1;
+            }
+            drop(receiver);
+            sent
+        });
+        Self { stop, thread, port: to.port() }
+    }
+
+    fn stop(self) -> u32 {
+        self.stop.send(()).expect("it runs");
+        self.thread.join().expect("no panic")
+    }
+}
+
+/// The numbers in a capture's packets, by tshark.
+fn numbers(path: &Path) -> Vec<u32> {
+    let fields = ["-T", "fields", "-e", "data.data"];
+    let output = Command::new("tshark").arg("-r").arg(path).arg("-n").args(fields).output().expect("tshark");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let rows = String::from_utf8(output.stdout).expect("text");
+    rows.lines().filter(|row| !row.is_empty()).map(|row| u32::from_str_radix(row, 16).expect("a number")).collect()
+}
+
+/// Captures below a prefix of the bucket, in a folder.
+async fn fetched(garage: &Garage, folder: &Path) -> Vec<PathBuf> {
+    let client = garage.client();
+    let mut paths = Vec::new();
+    for key in keys(&client, "").await.into_iter().filter(|key| key.ends_with(".pcapng")) {
+        let path = folder.join(key.replace('/', "_"));
+        std::fs::write(&path, object(&client, &key).await).expect("written");
+        paths.push(path);
+    }
+    paths
+}
+
+fn agents_of(program: u32) -> Vec<u32> {
+    let listed = Command::new("pgrep").args(["-P", &program.to_string(), "nodewatch-agent"]).output().expect("pgrep");
+    String::from_utf8(listed.stdout).expect("text").lines().map(|line| line.parse().expect("a number")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_requests_in_ten_fail_the_agent_dies_twice_and_nothing_that_was_counted_is_missing() {
+    let Some(garage) = Garage::start() else { return };
+    if !possible() {
+        return;
+    }
+    let proxy = Proxy::start(garage.address);
+    let faults = [Fault::Unavailable, Fault::CutRequest, Fault::HalfAnswer(20)];
+    proxy.plan(move |number| if number % 10 < 3 { faults[number % 3] } else { Fault::None });
+    let folder = tempfile::tempdir().expect("a folder");
+    let sender = Sender::start(Duration::from_millis(2));
+    let more = ["--s3", "s3://captures/inc", "--rotate-time", "1s", "--content", "full", "--duration", "14s"];
+    let child = capture(folder.path(), &proxy.endpoint(), sender.port, &more);
+    let began = Instant::now();
+    for at in [4, 8] {
+        std::thread::sleep(Duration::from_secs(at).saturating_sub(began.elapsed()));
+        for agent in agents_of(child.id()) {
+            Command::new("kill").args(["-9", &agent.to_string()]).status().expect("kill");
+        }
+    }
+    let output = ended(child);
+    sender.stop();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(proxy.faults.load(std::sync::atomic::Ordering::Relaxed) >= 3, "the faults were there");
+
+    let files = fetched(&garage, folder.path()).await;
+    let mut found: Vec<u32> = Vec::new();
+    for file in &files {
+        found.extend(numbers(file));
+    }
+    let all = found.len();
+    found.sort_unstable();
+    found.dedup();
+    assert_eq!(found.len(), all, "no packet twice");
+    // What the program says was captured is what the files hold.
+    let rows = String::from_utf8(output.stdout).expect("text");
+    let counted: usize = rows
+        .lines()
+        .skip(1)
+        .map(|row| row.split_whitespace().nth(1).expect("a count").parse::<usize>().expect("one"))
+        .sum();
+    assert_eq!(all, counted, "{rows}\n{said}");
+    // Two gaps of a restart at most; everything else is there without a hole.
+    let holes = found.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();
+    assert!(holes <= 2 && all > 2000, "{holes} holes in {all} packets");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stays_away_leaves_the_files_to_the_tunnel() {
+    let Some(garage) = Garage::start() else { return };
+    if !possible() {
+        return;
+    }
+    let proxy = Proxy::start(garage.address);
+    let folder = tempfile::tempdir().expect("a folder");
+    let sender = Sender::start(Duration::from_millis(5));
+    let more = ["--s3", "s3://captures/inc", "--rotate-time", "1s", "--content", "full", "--duration", "5s"];
+    let child = capture(folder.path(), &proxy.endpoint(), sender.port, &more);
+    std::thread::sleep(Duration::from_secs(3));
+    proxy.plan(|_| Fault::Refused);
+    let output = ended(child);
+    sender.stop();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("fetched  ") && said.contains("in S3    "), "some here, some there: {said}");
+    let mut found: Vec<u32> = Vec::new();
+    let here = Command::new("find").arg(folder.path()).args(["-name", "*.pcapng"]).output().expect("find").stdout;
+    let here: Vec<PathBuf> = String::from_utf8(here).expect("text").lines().map(PathBuf::from).collect();
+    for file in fetched(&garage, folder.path()).await.iter().chain(&here) {
+        found.extend(numbers(file));
+    }
+    found.sort_unstable();
+    assert!(found.windows(2).all(|pair| pair[1] == pair[0] + 1), "one capture without a hole, in two places");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn own_uploads_are_left_out_and_come_back_when_asked_for() {
+    let Some(garage) = Garage::start() else { return };
+    if !possible() {
+        return;
+    }
+    let run = |more: &'static [&'static str]| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let filter = format!("tcp port {}", garage.address.port());
+        let arguments =
+            ["--local", "capture", "-i", "lo", "--filter", &filter, "--duration", "6s", "--rotate-time", "1s"];
+        let arguments = [&arguments[..], &["--s3", "s3://captures/own"], more].concat();
+        let output = program(folder.path(), &garage.endpoint(), &arguments).output().expect("it runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let rows = String::from_utf8(output.stdout).expect("text");
+        let count = |row: &str| row.split_whitespace().nth(1).expect("a count").parse::<u32>().expect("a number");
+        rows.lines().skip(1).map(count).sum::<u32>()
+    };
+    assert_eq!(run(&[]), 0, "its own uploads are the only traffic on that port");
+    assert!(run(&["--include-own"]) > 10);
+}
+
+#[test]
+fn one_stream_on_standard_output_is_read_by_tshark_while_it_runs() {
+    if !possible() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let sender = Sender::start(Duration::from_millis(5));
+    let more = ["--out", "-", "--content", "full", "--rotate-time", "1s"];
+    let mut child = capture(folder.path(), "http://127.0.0.1:1", sender.port, &more);
+    let stdout = child.stdout.take().expect("piped");
+    // tshark ends after so many packets: the pipe breaks, and the program cleans up.
+    let mut tshark = Command::new("tshark")
+        .args(["-n", "-c", "400", "-T", "fields", "-e", "data.data", "-r", "-"])
+        .stdin(stdout)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("tshark");
+    let mut rows = String::new();
+    tshark.stdout.take().expect("piped").read_to_string(&mut rows).expect("rows");
+    tshark.wait().expect("it ends");
+    let output = ended(child);
+    sender.stop();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let found: Vec<u32> = rows.lines().map(|row| u32::from_str_radix(row, 16).expect("a number")).collect();
+    assert_eq!(found.len(), 400);
+    assert!(found.windows(2).all(|pair| pair[1] == pair[0] + 1), "over several files without a hole");
+    assert!(!folder.path().join("nodewatch-captures").exists(), "no file was made");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_input_is_refused_before_anything_runs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (arguments, word) in [
+        (&["--s3", "bucket/x", "--local", "capture"][..], "bucket/x"),
+        (&["--local", "capture", "--content", "payload"], "payload"),
+        (&["--local", "capture", "--recorder", "0s"], "0s"),
+        (&["--local", "capture", "--recorder", "1m,1"], "1 bytes"),
+        (&["--local", "capture", "--zstd"], "--s3"),
+        (&["--local", "--pod-identity", "--s3", "s3://bucket", "capture"], "--service-account"),
+        (&["merge", "no-such-folder"], "no-such-folder"),
+        (&["merge", "--from", "noon", "."], "noon"),
+        (&["merge", "."], "no capture file"),
+    ] {
+        let output = program(folder.path(), "http://127.0.0.1:1", arguments).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(word), "{arguments:?}: {said}");
+    }
+}
