@@ -39,10 +39,11 @@ cluster-up: deps-cluster ## leaves a real two-node cluster running for hands-on 
 cluster-down: ## removes it
 	tests/cluster/cluster.sh down
 
-bench: deps ## speed and memory beside ss, tcpdump; with a cluster up, the first packet too
+bench: deps ## speed and memory beside ss, tcpdump, aws s3 cp, mergecap; with a cluster up, the first packet too
 	cargo build --release --quiet --workspace
 	cargo bench --quiet -p nodewatch-agent --bench node
 	cargo bench --quiet -p nodewatch-tui --bench screens
+	cargo bench --quiet -p nodewatch-tui --bench captures
 	cargo bench --quiet -p nodewatch-tui --bench cluster
 	tests/cluster/first-packet.sh
 
@@ -52,7 +53,7 @@ image: ## the agent image, static, from scratch
 pictures: build ## assets/ from the program's own frames
 	cargo run --quiet --example pictures
 
-# What Debian lacks is installed when make runs as root; elsewhere the missing program is named.
+# What Debian lacks, and Garage and moto for the tests of S3, is installed when make runs as root; elsewhere the missing program is named.
 deps:
 	@tests/deps.sh test
 

@@ -271,9 +271,7 @@ async fn outlets_with(storage: Option<StorageSettings>, config: &Config, folder:
     if let Some(settings) = storage {
         outlets.storage = Some(Arc::new(Storage::open(settings).await));
     }
-    if let Some(viewer) = &config.viewer {
-        outlets.viewer.clone_from(viewer);
-    }
+    outlets.viewer.clone_from(&config.viewer);
     outlets
 }
 

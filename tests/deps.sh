@@ -5,11 +5,12 @@ set -euo pipefail
 declare -A package=(
   [pcap.h]=libpcap-dev [cc]=gcc [tshark]=tshark [tcpdump]=tcpdump [ip]=iproute2 [setpriv]=util-linux [tmux]=tmux
   [etcd]=etcd-server [containerd]=containerd [runc]=runc [openssl]=openssl [setcap]=libcap2-bin [python3]=python3
-  [bridge]=containernetworking-plugins [pkill]=procps [socat]=socat [kubectl]=kubernetes-client
+  [pip]=python3-pip [mergecap]=wireshark-common
+  [bridge]=containernetworking-plugins [pkill]=procps [pgrep]=procps [socat]=socat [kubectl]=kubernetes-client
 )
 case ${1:?} in
   build) wanted=(cc pcap.h) ;;
-  test) wanted=(cc pcap.h tshark tcpdump ip setpriv tmux) ;;
+  test) wanted=(cc pcap.h tshark mergecap tcpdump ip setpriv tmux python3 pip pgrep) ;;
   cluster)
     wanted=(setcap python3 kubectl)
     [ -n "${KUBECONFIG:-}" ] || wanted+=(etcd containerd runc openssl bridge pkill socat)
@@ -20,6 +21,7 @@ there() {
   case $1 in
     pcap.h) [ -f /usr/include/pcap.h ] || [ -f /usr/include/pcap/pcap.h ] ;;
     bridge) [ -x /usr/lib/cni/bridge ] ;;
+    pip) python3 -m pip --version ;;
     setcap) command -v setcap || [ -x /sbin/setcap ] ;;
     *) command -v "$1" ;;
   esac >/dev/null 2>&1
@@ -37,5 +39,15 @@ if [ ${#missing[@]} -gt 0 ]; then
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -qq
   apt-get install -y -qq "${missing[@]}" >/dev/null
+fi
+# A real S3 server for the tests, and AWS's own answers: both into the cache folder, once.
+if [ "$1" != build ]; then
+  cache=${XDG_CACHE_HOME:-$HOME/.cache}/nodewatch-tui
+  [ -x "${NODEWATCH_GARAGE:-$cache/garage/bin/garage}" ] ||
+    cargo install garage --locked --quiet --root "$cache/garage"
+  if ! PYTHONPATH=$cache/moto python3 -c 'import moto.server' 2>/dev/null; then
+    python3 -m pip install --quiet --disable-pip-version-check --target "$cache/moto" 'moto[server]' ||
+      echo "without moto the test of IAM roles says that it was skipped" >&2
+  fi
 fi
 [ "$1" = build ] || command -v cargo-nextest >/dev/null || cargo install cargo-nextest --locked --quiet

@@ -2,7 +2,9 @@
 //!
 //! Owns which nodes a key is about and what is asked of their agents. Pure.
 
-use nodewatch_protocol::{CaptureAbility, CaptureFile, CaptureSpec, Content, FileState, Request};
+use nodewatch_protocol::{
+    CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Content, FileState, Request, SinkState,
+};
 
 use super::{
     App, Confirm, Overlay,
@@ -77,6 +79,22 @@ impl App {
             self.notify(Notice::warning("nothing to freeze", "no flight recorder is armed", next_step));
         }
         names.into_iter().map(|name| Effect::Ask(name, Request::Freeze(self.freeze))).collect()
+    }
+
+    /// What a flight recorder has saved is delivered at once: here, where its agent has no other sink.
+    pub(super) fn bring_frozen_home(&mut self, name: &NodeName) -> Vec<Effect> {
+        let Some(state) = self.nodes.get_mut(name) else { return Vec::new() };
+        let here = state.ring.as_ref().is_some_and(|ring| ring.sink == SinkState::Ring);
+        if !(here && state.is_armed()) {
+            return Vec::new();
+        }
+        let CaptureState::Running { since, .. } = state.capture else { return Vec::new() };
+        let saved = |file: &&CaptureFile| !state.fetches.contains_key(&file.name) && file.ended >= since;
+        let saved: Vec<CaptureFile> = state.unfetched().filter(saved).cloned().collect();
+        for file in &saved {
+            state.fetches.insert(file.name.clone(), FetchProgress::Bytes(0));
+        }
+        saved.into_iter().map(|file| Effect::Fetch(name.clone(), file)).collect()
     }
 
     /// Follows the chosen running captures in the viewer.

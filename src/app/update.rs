@@ -2,7 +2,7 @@
 //!
 //! Owns what each event and each key means. Pure: same app, event and time, same result.
 
-use nodewatch_protocol::{RefusalKind, Request, Response, UnixMillis};
+use nodewatch_protocol::{RefusalKind, Request, Response, UnixMillis, Update};
 use tui_input::Input;
 
 use super::{
@@ -365,7 +365,13 @@ impl App {
                 effects.extend(self.grants_due());
                 return effects;
             }
-            TunnelChange::Update(update) => state.apply(update, now),
+            TunnelChange::Update(update) => {
+                let files = matches!(update, Update::Files(_));
+                state.apply(update, now);
+                if files {
+                    return self.bring_frozen_home(name);
+                }
+            }
             TunnelChange::Lost { reason, retry_in } => {
                 // A pod that is known to have failed says more than its missing tunnel.
                 if matches!(state.agent, Agent::Failed(_) | Agent::Deploying(_)) {

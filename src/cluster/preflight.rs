@@ -77,6 +77,7 @@ fn rights(settings: &AgentSettings) -> Vec<Right> {
     need("", "pods/exec", true, &["create"], Some("tunnels on Kubernetes 1.35 and later"));
     need("", "events", true, &["list", "watch"], Some("the reasons why a pod does not start"));
     need("", "namespaces", false, &["list"], Some("finding sessions that other laptops have begun"));
+    need("", "services", false, &["list"], Some("names of services in merged captures"));
     if settings.reaper {
         need("rbac.authorization.k8s.io", "roles", true, &["create"], None);
         need("rbac.authorization.k8s.io", "rolebindings", true, &["create"], None);

@@ -15,6 +15,9 @@ use crate::{
     text,
 };
 
+/// Wireshark, capturing from a pipe at once.
+const VIEWER: [&str; 4] = ["wireshark", "-k", "-i", "{}"];
+
 /// The settings.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -26,12 +29,12 @@ pub struct Config {
     pub read_only: bool,
     /// The viewer of captures and its arguments; `{}` stands for the pipe or file that it reads.
     #[serde(deserialize_with = "command")]
-    pub viewer: Option<Vec<String>>,
+    pub viewer: Vec<String>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { production: Regex::new("prod").ok(), read_only: false, viewer: None }
+        Self { production: Regex::new("prod").ok(), read_only: false, viewer: VIEWER.map(str::to_owned).to_vec() }
     }
 }
 
@@ -90,11 +93,11 @@ impl Config {
 }
 
 /// A program that reads something.
-fn command<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+fn command<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let parts = Vec::<String>::deserialize(deserializer)?;
     let reads = parts.iter().skip(1).any(|part| part == "{}");
     if parts.first().is_some_and(|program| !program.is_empty()) && reads {
-        return Ok(Some(parts));
+        return Ok(parts);
     }
     Err(serde::de::Error::custom("viewer needs a program and, among its arguments, \"{}\" for what it reads"))
 }

@@ -5,7 +5,7 @@
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
@@ -59,9 +59,20 @@ impl Garage {
     }
 
     pub fn on(host: &str) -> Option<Self> {
+        let address: SocketAddr = format!("{host}:{}", free_port()).parse().expect("an address");
+        let garage = Self::with(address, |program| Command::new(program))?;
+        let end = Instant::now() + Duration::from_secs(30);
+        while TcpStream::connect(address).is_err() {
+            assert!(Instant::now() < end, "Garage does not listen");
+            thread::sleep(Duration::from_millis(50));
+        }
+        Some(garage)
+    }
+
+    /// Started by somebody's command, perhaps where nobody else can connect to it: not waited for.
+    pub fn with(address: SocketAddr, command: impl FnOnce(&Path) -> Command) -> Option<Self> {
         let program = program()?;
         let folder = tempfile::tempdir().expect("a folder");
-        let address: SocketAddr = format!("{host}:{}", free_port()).parse().expect("an address");
         let rpc = free_port();
         let path = folder.path().display();
         let config = format!(
@@ -71,7 +82,7 @@ impl Garage {
         );
         let file = folder.path().join("garage.toml");
         std::fs::write(&file, config).expect("written");
-        let child = Command::new(program)
+        let child = command(&program)
             .arg("-c")
             .arg(&file)
             .args(["server", "--single-node", "--default-bucket"])
@@ -81,13 +92,7 @@ impl Garage {
             .stderr(Stdio::null())
             .spawn()
             .expect("Garage starts");
-        let garage = Self { child, folder, address };
-        let end = Instant::now() + Duration::from_secs(30);
-        while TcpStream::connect(address).is_err() {
-            assert!(Instant::now() < end, "Garage does not listen");
-            thread::sleep(Duration::from_millis(50));
-        }
-        Some(garage)
+        Some(Self { child, folder, address })
     }
 
     pub fn endpoint(&self) -> String {

@@ -198,6 +198,10 @@ pub struct Tmux {
 
 impl Tmux {
     pub fn start(width: u16, height: u16, arguments: &str) -> Self {
+        Self::with(width, height, arguments, &[])
+    }
+
+    pub fn with(width: u16, height: u16, arguments: &str, environment: &[(&str, String)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let number = STARTED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let name = format!("nodewatch-test-{}-{number}", std::process::id());
@@ -206,6 +210,7 @@ impl Tmux {
         // A server of its own: one that runs already would give its own environment.
         let mut tmux = Command::new("tmux");
         let started = as_operator(&mut tmux)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .args(["-L", &name, "-u", "new-session", "-d", "-s", &name, "-x", &size[0], "-y", &size[1], "-c"])
             .arg(folder.path())
             .arg(command)
@@ -259,6 +264,19 @@ impl Tmux {
                 return screen;
             }
             assert!(Instant::now() < end, "{text:?} did not come:\n{screen}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Waits until the screen shows that text no more.
+    pub fn until_gone(&mut self, text: &str) -> String {
+        let end = Instant::now() + Duration::from_secs(90);
+        loop {
+            let screen = self.screen();
+            if !screen.contains(text) {
+                return screen;
+            }
+            assert!(Instant::now() < end, "{text:?} did not go:\n{screen}");
             std::thread::sleep(Duration::from_millis(100));
         }
     }

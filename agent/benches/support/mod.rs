@@ -1,0 +1,213 @@
+//! Namespaces, an agent and tcpdump as child processes, and what they cost. Shared by the benches.
+#![allow(dead_code, reason = "each bench uses a part of it")]
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{SocketAddr, UdpSocket},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    time::Duration,
+};
+
+pub const PACKETS: u64 = 1_500_000;
+
+/// Two namespaces joined by a veth pair, gone when dropped.
+pub struct Namespaces {
+    pub here: String,
+    pub there: String,
+}
+
+impl Namespaces {
+    pub fn make() -> Self {
+        let id = std::process::id();
+        let names = Self { here: format!("nwb{id}a"), there: format!("nwb{id}b") };
+        let (a, b) = (names.here.as_str(), names.there.as_str());
+        ip(&["netns", "add", a]);
+        ip(&["netns", "add", b]);
+        ip(&["-n", a, "link", "add", "veth0", "type", "veth", "peer", "name", "veth0", "netns", b]);
+        for (name, address) in [(a, "10.77.0.1/24"), (b, "10.77.0.2/24")] {
+            ip(&["-n", name, "addr", "add", address, "dev", "veth0"]);
+            ip(&["-n", name, "link", "set", "veth0", "up"]);
+            ip(&["-n", name, "link", "set", "lo", "up"]);
+        }
+        // Another machine's address: the receiving side captures the packets and has no other work with them.
+        ip(&["-n", a, "neigh", "add", "10.77.0.9", "lladdr", "02:00:00:00:00:09", "dev", "veth0"]);
+        names
+    }
+
+    pub fn run(&self, program: &Path, arguments: &[&str]) -> Command {
+        Self::command(&self.here, program, arguments)
+    }
+
+    pub fn run_there(&self, program: &Path, arguments: &[&str]) -> Command {
+        Self::command(&self.there, program, arguments)
+    }
+
+    pub fn command(name: &str, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{name}")).arg(program).args(arguments);
+        command
+    }
+}
+
+impl Drop for Namespaces {
+    fn drop(&mut self) {
+        ip(&["netns", "del", &self.here]);
+        ip(&["netns", "del", &self.there]);
+    }
+}
+
+pub fn ip(arguments: &[&str]) {
+    assert!(Command::new("ip").args(arguments).status().expect("ip").success(), "ip {arguments:?}");
+}
+
+/// The program that was built beside this one.
+pub fn agent_program() -> PathBuf {
+    let folders = std::env::current_exe().unwrap();
+    folders.ancestors().nth(2).unwrap().join("nodewatch-agent")
+}
+
+/// An agent as a child process with its protocol on standard input and output.
+pub struct Agent {
+    pub child: Child,
+    pub input: ChildStdin,
+    pub lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    pub ring: tempfile::TempDir,
+}
+
+impl Agent {
+    pub fn start(command: Command) -> Self {
+        Self::with_files(command, Path::new("/nowhere"))
+    }
+
+    /// With the capture files of that folder in its ring.
+    pub fn with_files(mut command: Command, files: &Path) -> Self {
+        let ring = tempfile::tempdir().unwrap();
+        for file in std::fs::read_dir(files).into_iter().flatten().map(Result::unwrap) {
+            std::fs::copy(file.path(), ring.path().join(file.file_name())).unwrap();
+        }
+        let mut child =
+            command.arg("--ring").arg(ring.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let input = child.stdin.take().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut agent = Self { child, input, lines, ring };
+        agent.say(&format!(
+            r#"{{"hello":{{"protocol":{},"program":"bench","version":"0"}}}}"#,
+            nodewatch_protocol::VERSION
+        ));
+        agent
+    }
+
+    pub fn say(&mut self, line: &str) {
+        writeln!(self.input, "{line}").unwrap();
+    }
+
+    /// The next line that holds this text.
+    pub fn line_with(&mut self, text: &str) -> String {
+        self.lines.by_ref().map(Result::unwrap).find(|line| line.contains(text)).expect("the agent goes on")
+    }
+
+    /// Ends it and returns its CPU time and its capture's size.
+    pub fn end(mut self) -> (Duration, u64) {
+        drop(self.input);
+        let cpu = cpu_time(&mut self.child);
+        let size =
+            std::fs::read_dir(self.ring.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
+        (cpu, size)
+    }
+}
+
+/// Waits for a child and returns the CPU time that it alone has taken.
+pub fn cpu_time(child: &mut Child) -> Duration {
+    let before = children_cpu();
+    child.wait().unwrap();
+    children_cpu().saturating_sub(before)
+}
+
+pub fn children_cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    // cutime and cstime, in ticks of a hundredth of a second.
+    let ticks: u64 = fields[13].parse::<u64>().unwrap() + fields[14].parse::<u64>().unwrap();
+    Duration::from_millis(ticks * 10)
+}
+
+/// Small UDP packets as fast as one core sends them.
+pub fn flood(to: SocketAddr, count: u64) {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.connect(to).unwrap();
+    for _ in 0..count {
+        // A full queue is part of a flood.
+        let _ = socket.send(&[7; 18]);
+    }
+}
+
+pub struct Outcome {
+    pub packets: u64,
+    pub dropped: u64,
+    pub cpu: Duration,
+}
+
+impl Outcome {
+    pub fn nanos_a_packet(&self) -> u64 {
+        self.cpu.as_nanos() as u64 / self.packets.max(1)
+    }
+}
+
+pub fn send(names: &Namespaces) {
+    let count = PACKETS.to_string();
+    let sent = names.run(&std::env::current_exe().unwrap(), &["flood", "10.77.0.9:9", &count]).status().unwrap();
+    assert!(sent.success());
+}
+
+/// One capture of a flood. `sink` is a request for where to deliver, and makes files small enough to be delivered
+/// meanwhile.
+pub fn agent_round(names: &Namespaces, content: &str, sink: Option<&str>) -> Outcome {
+    let mut agent = Agent::start(names.run_there(&agent_program(), &["serve", "--stdio"]));
+    if let Some(sink) = sink {
+        agent.say(sink);
+    }
+    let rotate = if sink.is_some() { 16 * 1024 * 1024 } else { 1024 * 1024 * 1024 };
+    agent.say(&format!(
+        r#"{{"request":{{"id":1,"request":{{"start_capture":{{"interfaces":["veth0"],"filter":"udp and port 9","snaplen":262144,"rotate_bytes":{rotate},"rotate_seconds":3600,"ring_bytes":1073741824,"content":"{content}"}}}}}}}}"#
+    ));
+    agent.line_with("\"running\"");
+    send(names);
+    std::thread::sleep(Duration::from_millis(300));
+    agent.say(r#"{"request":{"id":2,"request":"stop_capture"}}"#);
+    let mut statistics = String::new();
+    loop {
+        let line = agent.lines.next().unwrap().unwrap();
+        if line.contains("\"statistics\"") {
+            statistics = line;
+        } else if line.contains("\"stopped\"") {
+            break;
+        }
+    }
+    let (cpu, size) = agent.end();
+    let counts: serde_json::Value = serde_json::from_str(&statistics).unwrap();
+    let counts = &counts["update"]["statistics"];
+    let number = |value: &serde_json::Value| value.as_u64().unwrap();
+    assert!(size > number(&counts["packets"]) * 60, "the packets are in the file");
+    let dropped = number(&counts["dropped"]["kernel"]) + number(&counts["dropped"]["queue"]);
+    Outcome { packets: number(&counts["packets"]), dropped, cpu }
+}
+
+pub fn tcpdump_round(names: &Namespaces) -> Outcome {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("out.pcap");
+    let arguments = ["-i", "veth0", "-n", "-Z", "root", "-w", file.to_str().unwrap(), "udp and port 9"];
+    let mut child = names.run_there(Path::new("tcpdump"), &arguments).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    said.by_ref().map(Result::unwrap).find(|line| line.contains("listening on")).unwrap();
+    send(names);
+    std::thread::sleep(Duration::from_millis(1300));
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let rest: Vec<String> = said.map(Result::unwrap).collect();
+    let cpu = cpu_time(&mut child);
+    let number = |what: &str| -> u64 {
+        let line = rest.iter().find(|line| line.contains(what)).unwrap();
+        line.split(' ').next().unwrap().parse().unwrap()
+    };
+    Outcome { packets: number("packets captured"), dropped: number("dropped by kernel"), cpu }
+}

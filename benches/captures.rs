@@ -1,0 +1,221 @@
+//! Captures on their way, beside the tools that a user would pick instead, in one run, as ratios: `aws s3 cp` for
+//! delivery, `mergecap` for merging, and `tcpdump -w` for a capture that delivers while it runs.
+//!
+//! Needs root, Garage (`make deps`), `aws`, `mergecap` and `tcpdump`. Run by `make bench`.
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, reason = "a program for people")]
+
+#[path = "../tests/bucket/mod.rs"]
+mod bucket;
+#[path = "../agent/benches/support/mod.rs"]
+mod support;
+
+use std::{
+    io::Write,
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use bucket::{Garage, storage};
+use nodewatch_pcapng::{InterfaceBlock, SectionBlock, enhanced_packet, interface_description, section_header};
+use nodewatch_protocol::{Request, Sink, ToAgent, encode};
+use nodewatch_tui::model::SessionId;
+use support::{Agent, Namespaces, Outcome, agent_program, agent_round, cpu_time, flood, tcpdump_round};
+
+const FILES: usize = 8;
+const FILE: usize = 64 * 1024 * 1024;
+const ROUNDS: usize = 3;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let ["flood", to, count] = arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        return flood(to.parse().unwrap(), count.parse().unwrap());
+    }
+    deliver();
+    merge();
+    capture();
+}
+
+fn median<T: Ord + Copy>(mut values: Vec<T>) -> T {
+    values.sort();
+    values[values.len() / 2]
+}
+
+fn millis(times: &[(Duration, Duration)], of: impl Fn(&(Duration, Duration)) -> Duration) -> u64 {
+    median(times.iter().map(|time| of(time).as_millis() as u64).collect())
+}
+
+/// The request that tells an agent to deliver there, as a line.
+fn sink(endpoint: &str, node: &str) -> String {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let sink = runtime.block_on(async {
+        let storage = storage(endpoint).await;
+        storage.sink(&SessionId::new(1), &node.into()).await.unwrap().0
+    });
+    let Sink::Grant(_) = &sink else { panic!("a grant") };
+    let line = encode(&ToAgent::Request { id: 99, request: Request::Sink(sink) }).unwrap();
+    String::from_utf8(line).unwrap().trim().to_owned()
+}
+
+// ---------------------------------------------------------------------------------------------------- delivery
+
+fn pcapng(folder: &Path, name: &str, size: usize, first: u64, step: u64) {
+    let mut out = std::io::BufWriter::with_capacity(1 << 20, std::fs::File::create(folder.join(name)).unwrap());
+    let mut bytes = Vec::new();
+    section_header(&mut bytes, &SectionBlock { hardware: name, application: "nodewatch-agent bench", comments: &[] });
+    let interface = InterfaceBlock { name: "eth0", link_type: 1, snaplen: 262_144, filter: None, description: "" };
+    interface_description(&mut bytes, &interface);
+    let data: Vec<u8> = (0..1500u32).map(|byte| ((byte * 2_654_435_761) >> 13) as u8).collect();
+    let (mut written, mut nanos) = (0, first);
+    while written + bytes.len() < size {
+        // Sizes as traffic has them: acknowledgements and full segments.
+        let length = if (nanos / step).is_multiple_of(3) { 1500 } else { 66 };
+        enhanced_packet(&mut bytes, 0, nanos, length as u32, [&data[..length]], &[]);
+        nanos += step;
+        if bytes.len() > 1 << 20 {
+            out.write_all(&bytes).unwrap();
+            written += bytes.len();
+            bytes.clear();
+        }
+    }
+    out.write_all(&bytes).unwrap();
+}
+
+fn deliver() {
+    let Some(garage) = Garage::start() else { return };
+    let files = tempfile::tempdir().unwrap();
+    for number in 0..FILES {
+        pcapng(files.path(), &format!("{number}.pcapng"), FILE, number as u64 * 1_000_000_000_000, 1000);
+    }
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        ours.push(deliver_ours(&garage, files.path(), round));
+        theirs.push(deliver_theirs(&garage, files.path(), round));
+    }
+    let (ours_wall, theirs_wall) = (millis(&ours, |time| time.0), millis(&theirs, |time| time.0));
+    let (ours_cpu, theirs_cpu) = (millis(&ours, |time| time.1), millis(&theirs, |time| time.1));
+    let rate = |wall: u64| (FILES * FILE / 1024 / 1024) as u64 * 1000 / wall;
+    println!(
+        "deliver   agent   {FILES} files of 64 MiB: {} MiB/s, {ours_cpu} ms of CPU\n          aws s3 cp {} MiB/s, \
+         {theirs_cpu} ms of CPU; throughput ratio {:.2} (goal 1.00), CPU ratio {:.2} (goal 1.00)",
+        rate(ours_wall),
+        rate(theirs_wall),
+        theirs_wall as f64 / ours_wall as f64,
+        ours_cpu as f64 / theirs_cpu as f64
+    );
+}
+
+fn deliver_ours(garage: &Garage, files: &Path, round: usize) -> (Duration, Duration) {
+    let line = sink(&garage.endpoint(), &format!("ours-{round}"));
+    let mut command = Command::new(agent_program());
+    command.args(["serve", "--stdio"]);
+    // Files that an agent before this one has left: found, and closed, before anything is measured.
+    let mut agent = Agent::with_files(command, files);
+    agent.line_with("\"ports\"");
+    agent.line_with("\"ring\"");
+    let begin = Instant::now();
+    agent.say(&line);
+    agent.line_with("\"queued\":{\"files\":0,");
+    let wall = begin.elapsed();
+    (wall, agent.end().0)
+}
+
+fn deliver_theirs(garage: &Garage, files: &Path, round: usize) -> (Duration, Duration) {
+    let begin = Instant::now();
+    let mut child = Command::new("aws")
+        .args(["s3", "cp", "--recursive", "--quiet", "--exclude", "*", "--include", "*.pcapng"])
+        .arg(files)
+        .arg(format!("s3://captures/theirs-{round}/"))
+        .envs(Garage::environment(&garage.endpoint()))
+        .spawn()
+        .expect("the AWS command line");
+    let cpu = cpu_time(&mut child);
+    (begin.elapsed(), cpu)
+}
+
+// ---------------------------------------------------------------------------------------------------- merging
+
+fn merge() {
+    const INPUTS: u64 = 4;
+    let folder = tempfile::tempdir().unwrap();
+    let inputs: Vec<String> = (0..INPUTS)
+        .map(|number| {
+            let name = format!("{number}.pcapng");
+            // Packets of all files alternate.
+            pcapng(folder.path(), &name, 250_000_000, 1_700_000_000_000_000_000 + number * 250, 1000);
+            folder.path().join(name).display().to_string()
+        })
+        .collect();
+    let out = folder.path().join("out");
+    let program = agent_program().with_file_name("nodewatch-tui");
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        for (program, results) in [(program.as_path(), &mut ours), (Path::new("mergecap"), &mut theirs)] {
+            let mut command = Command::new(program);
+            if program.ends_with("nodewatch-tui") {
+                command.arg("merge");
+            }
+            command.arg("-w").arg(&out).args(&inputs);
+            results.push(measured(command));
+            std::fs::remove_file(&out).unwrap();
+        }
+    }
+    let wall = |results: &[(Duration, u64)]| median(results.iter().map(|result| result.0.as_millis() as u64).collect());
+    let memory = |results: &[(Duration, u64)]| results.iter().map(|result| result.1).max().unwrap_or(0) / 1024;
+    println!(
+        "merge     ours    4 files of 250 MB: {} ms, {} MB at most (goal 64)\n          mergecap {} ms, {} MB at most; \
+         ratio {:.2} (goal 1.00)",
+        wall(&ours),
+        memory(&ours),
+        wall(&theirs),
+        memory(&theirs),
+        wall(&ours) as f64 / wall(&theirs) as f64
+    );
+}
+
+/// How long it takes, and its highest memory in KiB.
+fn measured(mut command: Command) -> (Duration, u64) {
+    let begin = Instant::now();
+    let mut child: Child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut highest = 0;
+    loop {
+        if let Some(done) = child.try_wait().unwrap() {
+            assert!(done.success(), "{command:?}");
+            return (begin.elapsed(), highest);
+        }
+        let peak = std::fs::read_to_string(&status).ok().and_then(|text| {
+            let line = text.lines().find(|line| line.starts_with("VmHWM"))?.to_owned();
+            line.split_whitespace().nth(1)?.parse::<u64>().ok()
+        });
+        highest = highest.max(peak.unwrap_or(0));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------- capture
+
+/// Ring, content headers and upload on, against a capture that only writes. The server is in the node's own namespace.
+fn capture() {
+    let names = Namespaces::make();
+    let address: SocketAddr = "127.0.0.1:39000".parse().unwrap();
+    let Some(garage) = Garage::with(address, |program| names.run_there(program, &[])) else { return };
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for round in 0..5 {
+        let line = sink(&garage.endpoint(), &format!("capture-{round}"));
+        ours.push(agent_round(&names, "headers", Some(&line)));
+        theirs.push(tcpdump_round(&names));
+    }
+    let cost = |rounds: &[Outcome]| median(rounds.iter().map(Outcome::nanos_a_packet).collect());
+    let dropped = |rounds: &[Outcome]| rounds.iter().map(|round| round.dropped).sum::<u64>();
+    println!(
+        "capture   agent   with headers, ring and upload: {} ns a packet, {} dropped\n          tcpdump {} ns a packet, {} \
+         dropped; ratio {:.2} (goal 1.00)",
+        cost(&ours),
+        dropped(&ours),
+        cost(&theirs),
+        dropped(&theirs),
+        cost(&ours) as f64 / cost(&theirs) as f64
+    );
+}

@@ -1,0 +1,304 @@
+//! Captures of a real cluster on their way to a real S3 server, whatever happens to either: `make test-cluster`.
+
+mod bucket;
+mod outside;
+
+use std::{
+    net::UdpSocket,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use bucket::{Fault, Garage, Proxy, SECRET, keys, object};
+use nodewatch_protocol::NodeManifest;
+use outside::{Tmux, command, kubectl, leftovers, nodes, skip};
+
+/// Where the nodes of the tests' own cluster reach this machine.
+fn host() -> Option<String> {
+    if std::env::var_os("NODEWATCH_TEST_CLUSTER").is_none() {
+        skip("whether nodes of this cluster reach this machine is not known");
+        return None;
+    }
+    Some("10.89.0.1".to_owned())
+}
+
+fn address(node: &str) -> String {
+    let path = "jsonpath={.status.addresses[?(@.type==\"InternalIP\")].address}";
+    kubectl(&["get", "node", node, "-o", path]).trim().to_owned()
+}
+
+/// Numbered packets to a node, until stopped.
+struct Traffic {
+    stop: mpsc::Sender<()>,
+    thread: std::thread::JoinHandle<u32>,
+}
+
+const PORT: u16 = 5999;
+
+impl Traffic {
+    fn to(address: &str, every: Duration) -> Self {
+        let to = format!("{address}:{PORT}");
+        let (stop, stopped) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let socket = UdpSocket::bind("0.0.0.0:0").expect("bind");
+            let mut sent = 0u32;
+            while stopped.recv_timeout(every).is_err() {
+                // Nobody listens, which an earlier packet's answer may say.
+                let _ = socket.send_to(&sent.to_be_bytes(), &to);
+                sent += 1;
+            }
+            sent
+        });
+        Self { stop, thread }
+    }
+
+    fn stop(self) -> u32 {
+        self.stop.send(()).expect("it runs");
+        self.thread.join().expect("no panic")
+    }
+}
+
+/// The numbers in a capture, by tshark.
+fn numbers(path: &Path) -> Vec<u32> {
+    let fields = ["-Y", "udp && !icmp", "-T", "fields", "-e", "data.data"];
+    let output = Command::new("tshark").arg("-r").arg(path).arg("-n").args(fields).output().expect("tshark");
+    let objections = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !objections.contains("cut short"), "{objections}");
+    let rows = String::from_utf8(output.stdout).expect("text");
+    rows.lines().filter(|row| !row.is_empty()).map(|row| u32::from_str_radix(row, 16).expect("a number")).collect()
+}
+
+async fn fetched(garage: &Garage, folder: &Path) -> Vec<PathBuf> {
+    let client = garage.client();
+    let mut paths = Vec::new();
+    for key in keys(&client, "").await.into_iter().filter(|key| key.ends_with(".pcapng")) {
+        let path = folder.join(key.replace('/', "_"));
+        std::fs::write(&path, object(&client, &key).await).expect("written");
+        paths.push(path);
+    }
+    paths
+}
+
+/// The agents' own processes, which on this cluster are processes of this machine.
+fn agents() -> Vec<String> {
+    let found = Command::new("pgrep").args(["-f", "^/nodewatch-agent serve"]).output().expect("pgrep").stdout;
+    String::from_utf8(found).expect("text").lines().map(str::to_owned).collect()
+}
+
+fn storage_arguments(endpoint: &str) -> String {
+    format!("--s3 s3://captures/inc --s3-endpoint {endpoint} --s3-region garage")
+}
+
+/// A capture of the numbered packets with their payload, begun by keys on the first node.
+fn begin(tmux: &mut Tmux) {
+    tmux.until("Ready");
+    tmux.keys(&["d"]);
+    tmux.until("agents 1/1 live");
+    tmux.keys(&["C"]);
+    tmux.until("Capture filter");
+    tmux.text(&format!("udp port {PORT} and not icmp"));
+    // Rotate after, then content.
+    tmux.keys(&["Tab", "Tab", "Tab", "Tab"]);
+    tmux.text("2s");
+    tmux.keys(&["Tab", "Tab", "Tab", "Tab"]);
+    tmux.text("full");
+    tmux.keys(&["Enter"]);
+    tmux.until("Capture payloads?");
+    tmux.keys(&["Enter"]);
+    tmux.until("● 00:00:0");
+}
+
+/// S3 fails three requests in ten and is away for two minutes, the agent is killed twice, the laptop leaves for a while.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: make test-cluster"]
+async fn captures_arrive_whatever_happens_on_the_way() {
+    let (Some(host), node) = (host(), nodes().remove(0)) else { return };
+    let Some(garage) = Garage::on(&host) else { return };
+    let proxy = Proxy::on(&host, garage.address);
+    let faults = [Fault::Unavailable, Fault::CutRequest, Fault::HalfAnswer(20)];
+    let flaky = move |number: usize| if number % 10 < 3 { faults[number % 3] } else { Fault::None };
+    proxy.plan(flaky);
+    let traffic = Traffic::to(&address(&node), Duration::from_millis(5));
+    let environment = Garage::environment(&proxy.endpoint());
+    let arguments = storage_arguments(&proxy.endpoint());
+    let mut tmux = Tmux::with(120, 36, &arguments, &environment);
+    begin(&mut tmux);
+    std::thread::sleep(Duration::from_secs(8));
+
+    proxy.plan(|_| Fault::Refused);
+    let away = Instant::now();
+    tmux.until("S3 FAILS");
+    let kill = || {
+        for agent in agents() {
+            Command::new("kill").args(["-9", &agent]).status().expect("kill");
+        }
+    };
+    kill();
+    tmux.until_gone("1/1 live");
+    tmux.until("agents 1/1 live");
+    std::thread::sleep(Duration::from_secs(5));
+
+    // The laptop goes away, and comes back.
+    tmux.keys(&["C-c", "C-c"]);
+    let screen = tmux.until("EXIT ");
+    assert!(screen.contains("EXIT 0") && screen.contains("come back: nodewatch-tui attach"), "{screen}");
+    let id = screen.split("attach ").nth(1).expect("an id")[..8].to_owned();
+    drop(tmux);
+    std::thread::sleep(Duration::from_secs(10));
+    // Where its captures go is known from its journal.
+    let mut tmux = Tmux::with(120, 36, &format!("attach {id}"), &environment);
+    tmux.until("agents 1/1 live");
+    kill();
+    tmux.until_gone("1/1 live");
+    tmux.until("agents 1/1 live");
+    std::thread::sleep(Duration::from_secs(120).saturating_sub(away.elapsed()));
+    proxy.plan(flaky);
+
+    tmux.until_gone("S3 FAILS");
+    std::thread::sleep(Duration::from_secs(5));
+    tmux.keys(&["f"]);
+    tmux.until("in S3, checked");
+    tmux.keys(&["Escape", "q"]);
+    tmux.until("captures in S3");
+    tmux.keys(&["Enter"]);
+    let screen = tmux.until("EXIT ");
+    let sent = traffic.stop();
+    assert!(screen.contains("EXIT 0") && !screen.contains("LOST"), "{screen}");
+    assert_eq!(tmux.files().iter().filter(|file| file.extension().is_some_and(|end| end == "pcapng")).count(), 0);
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut found: Vec<u32> = Vec::new();
+    for file in fetched(&garage, folder.path()).await {
+        found.extend(numbers(&file));
+    }
+    let all = found.len();
+    found.sort_unstable();
+    found.dedup();
+    assert_eq!(found.len(), all, "no packet twice");
+    let holes: Vec<(u32, u32)> =
+        found.windows(2).filter(|pair| pair[1] != pair[0] + 1).map(|pair| (pair[0], pair[1])).collect();
+    assert!(holes.len() <= 2, "only where the agent was killed: {holes:?} of {sent}");
+    // What was counted as captured is what is there.
+    let manifest = object(&garage.client(), &format!("inc/{id}/{node}/manifest.json")).await;
+    let manifest: NodeManifest = serde_json::from_slice(&manifest).expect("a manifest");
+    let counted: u64 = manifest.files.iter().map(|record| record.file.packets).sum();
+    assert_eq!((counted, manifest.discarded.files), (all as u64, 0));
+    assert!(manifest.captures.len() == 3, "taken up after each kill: {:?}", manifest.captures.len());
+    assert_eq!(leftovers(), "");
+
+    // What was kept is found again by its session, and removed when asked.
+    let cleanup = |more: &[&str]| {
+        let output =
+            command(&[&["cleanup", &id], more].concat()).envs(environment.clone()).stdin(Stdio::null()).output();
+        let output = output.expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (_, said) = cleanup(&["--yes"]);
+    assert!(said.contains(&format!("captures of session {id} stay in s3://captures/inc/{id}/")), "{said}");
+    assert!(!keys(&garage.client(), "").await.is_empty());
+    let (code, said) = cleanup(&["--captures", "--yes"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(keys(&garage.client(), "").await, Vec::<String>::new());
+}
+
+/// The last packets of a pod that is deleted are in S3 before its grace period is over; and nothing secret is anywhere.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: make test-cluster"]
+async fn a_deleted_pods_last_packets_arrive_and_no_secret_is_left_anywhere() {
+    let (Some(host), node) = (host(), nodes().remove(0)) else { return };
+    let Some(garage) = Garage::on(&host) else { return };
+    let traffic = Traffic::to(&address(&node), Duration::from_millis(5));
+    let arguments = storage_arguments(&garage.endpoint());
+    let mut tmux = Tmux::with(120, 36, &arguments, &Garage::environment(&garage.endpoint()));
+    begin(&mut tmux);
+    std::thread::sleep(Duration::from_secs(6));
+
+    let ours = ["-A", "-l", "app.kubernetes.io/managed-by=nodewatch-tui"];
+    let objects = kubectl(&[&["get", "namespaces,jobs,pods,serviceaccounts,events", "-o", "yaml"], &ours[..]].concat());
+    let pods = kubectl(&[&["get", "pods", "-o", "name", "--no-headers"], &ours[..]].concat());
+    let namespace = kubectl(&[&["get", "pods", "-o", "jsonpath={.items[0].metadata.namespace}"], &ours[..]].concat());
+    let pod = pods.lines().next().expect("a pod").to_owned();
+    let logs = kubectl(&["-n", &namespace, "logs", &pod]);
+    let processes =
+        Command::new("sh").args(["-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"]).output().expect("ps").stdout;
+    let folder = std::env::var("CLUSTER_DIR").expect("the cluster's folder");
+    let on_nodes =
+        ["-rlE", &format!("{SECRET}|[xX]-[aA]mz-[sS]ignature"), &folder, "--include=*.json", "--include=*.pcapng"];
+    let on_nodes = Command::new("grep").args(on_nodes).output().expect("grep").stdout;
+    for (place, text) in
+        [("objects", objects), ("logs", logs), ("arguments", String::from_utf8_lossy(&processes).into())]
+    {
+        assert!(!text.contains(SECRET) && !text.to_lowercase().contains("x-amz-signature"), "a secret in the {place}");
+    }
+    assert_eq!(String::from_utf8_lossy(&on_nodes), "", "a secret on a node");
+
+    kubectl(&["-n", &namespace, "delete", &pod, "--grace-period=30", "--wait=false"]);
+    let deleted = Instant::now();
+    let last = traffic.stop();
+    let until = Duration::from_secs(25);
+    let mut newest = 0;
+    while deleted.elapsed() < until && newest + 40 < last {
+        let folder = tempfile::tempdir().expect("a folder");
+        for file in fetched(&garage, folder.path()).await {
+            newest = newest.max(numbers(&file).into_iter().max().unwrap_or(0));
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    // The signal comes to the agent a moment after the command; traffic ended with the command.
+    assert!(newest + 40 >= last, "{newest} of {last} within {until:?}");
+    tmux.keys(&["q", "Enter"]);
+    tmux.until("EXIT ");
+    assert_eq!(leftovers(), "");
+}
+
+/// A fault that is over before anybody can press a key: the recorder of a session that runs elsewhere is frozen.
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn an_armed_session_is_frozen_from_another_program() {
+    let Some(_) = host() else { return };
+    let node = nodes().remove(0);
+    let traffic = Traffic::to(&address(&node), Duration::from_millis(20));
+    let out = tempfile::tempdir().expect("a folder");
+    let folder = out.path().to_str().expect("a path");
+    let filter = format!("udp port {PORT} and not icmp");
+    let mut armed = outside::program(&[
+        "capture",
+        "--nodes",
+        &node,
+        "--recorder",
+        "60s",
+        "--filter",
+        &filter,
+        "--content",
+        "full",
+        "--out",
+        folder,
+    ]);
+    let mut lines = outside::errors(&mut armed);
+    let line = outside::line_with(&mut lines, "is armed");
+    let id = line.split_whitespace().nth(1).expect("an id").to_owned();
+    std::thread::spawn(move || lines.map_while(Result::ok).count());
+    std::thread::sleep(Duration::from_secs(8));
+
+    let frozen = tempfile::tempdir().expect("a folder");
+    let place = frozen.path().to_str().expect("a path");
+    let output =
+        outside::run(&["freeze", &id, "--freeze-before", "4s", "--freeze-after", "2s", "--out", place, "-o", "json"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let [file] = &outside::json_lines(&output)[..] else { panic!("one file: {said}") };
+    let found = numbers(Path::new(file["place"].as_str().expect("a path")));
+    assert_eq!(Some(found.len() as u64), file["packets"].as_u64());
+    assert!(found.windows(2).all(|pair| pair[1] == pair[0] + 1), "{found:?}");
+    // Six seconds of fifty packets each.
+    assert!((200..=320).contains(&found.len()), "{}", found.len());
+
+    let refused = outside::run(&["freeze", "00000000"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", String::from_utf8_lossy(&refused.stderr));
+    outside::kill(&armed, "INT");
+    assert!(armed.wait().expect("it ends").success());
+    traffic.stop();
+    assert_eq!(leftovers(), "");
+}
