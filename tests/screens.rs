@@ -7,12 +7,13 @@ use nodewatch_protocol::{CaptureState, FileState, Hello, StopReason, Update};
 use nodewatch_tui::{
     app::{Action, App, Edit, Event, Permission},
     model::{
-        Holder, Kind, NodesChange, Notice, Readiness, Removal, SeenObject, SessionId, SessionSummary, TunnelChange,
+        Holder, Kind, NodesChange, Notice, Readiness, Removal, SeenObject, SessionId, SessionSummary, StoredFile,
+        StoredSummary, TunnelChange,
     },
     ui::{self, Theme},
 };
 use ratatui::{Terminal, backend::TestBackend};
-use sample::{NOW, app, busy, facts, feed, file, node, object, stock, tunnel};
+use sample::{NOW, app, busy, delivering, facts, feed, file, node, object, stock, tunnel};
 
 fn draw(app: &App, width: u16, height: u16) -> String {
     // Screens show local time; the Makefile sets the zone.
@@ -232,4 +233,50 @@ fn every_screen_survives_every_size() {
             }
         }
     }
+}
+
+#[test]
+fn every_capture_file_wherever_it_is() {
+    let mut app = delivering();
+    keys(&mut app, &[Action::Files, Action::Down]);
+    insta::assert_snapshot!("files_80x24", draw(&app, 80, 24));
+    insta::assert_snapshot!("files_160x24", draw(&app, 160, 24));
+    keys(&mut app, &[Action::Mark, Action::Mark, Action::Remove]);
+    insta::assert_snapshot!("files_remove_80x24", draw(&app, 80, 24));
+    keys(&mut app, &[Action::Back]);
+    feed(&mut app, [Event::Stored(Err(Notice::error("it cannot be listed", "403", "sign in")))]);
+    assert!(draw(&app, 100, 24).contains("NOT LISTED"));
+    // At any size, also with a cursor that was further down.
+    keys(&mut app, &[Action::Bottom]);
+    for (width, height) in [(1, 1), (20, 6), (40, 10), (300, 100)] {
+        draw(&app, width, height);
+    }
+    let mut none = busy();
+    for state in none.nodes.values_mut() {
+        state.files.clear();
+    }
+    keys(&mut none, &[Action::Files]);
+    assert!(draw(&none, 80, 24).contains("no capture file yet"));
+}
+
+#[test]
+fn a_capture_that_is_delivered_and_an_exit_that_keeps_it() {
+    let mut app = delivering();
+    keys(&mut app, &[Action::NextView, Action::Open]);
+    insta::assert_snapshot!("node_delivering_80x24", draw(&app, 80, 24));
+    keys(&mut app, &[Action::Quit]);
+    let found = StoredSummary { objects: 2, bytes: 4_003_000, versions: 1, uploads: 1 };
+    feed(&mut app, [stock(), Event::StorageStock(Ok(found))]);
+    insta::assert_snapshot!("exit_storage_100x40", draw(&app, 100, 40));
+}
+
+#[test]
+fn hostile_names_in_a_bucket_are_shown_as_text() {
+    let mut app = delivering();
+    let key = "inc/7f3a91c2/\u{1b}[2Jnode/\u{1b}]0;x\u{7}\u{202e}.pcapng".to_owned();
+    feed(&mut app, [Event::Stored(Ok(vec![StoredFile { key, size: u64::MAX, modified: u64::MAX }]))]);
+    keys(&mut app, &[Action::Files, Action::Bottom]);
+    let screen = draw(&app, 160, 24);
+    assert!(screen.contains("\\u{1b}[2Jnode"), "{screen}");
+    assert!(!screen.chars().any(|character| character.is_control() && character != '\n'), "{screen}");
 }

@@ -25,6 +25,31 @@ use crate::{
 /// Columns of a capture file's name: its start to the microsecond, and its number.
 const NAME: usize = 36;
 
+/// How wide what varies is.
+struct Columns {
+    node: usize,
+    name: usize,
+}
+
+impl Columns {
+    fn of(width: u16) -> Self {
+        let width = usize::from(width);
+        // Narrow, a file goes by its month, day and time to the second.
+        let name = if width >= 120 { NAME } else { 16 };
+        Self { node: width.saturating_sub(name + 50).clamp(8, 28), name }
+    }
+
+    fn file(&self, name: &str) -> String {
+        let short = || {
+            let (start, number) = name.strip_suffix(".pcapng")?.split_once('-')?;
+            // 20231114T221320.123456Z becomes 1114T221320.
+            Some(format!("{}-{number}", start.get(4..15)?))
+        };
+        let text = if self.name < NAME { short().unwrap_or_else(|| name.to_owned()) } else { name.to_owned() };
+        visible(&text)
+    }
+}
+
 /// One node's files, as a view of the node.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme, full: bool) {
     if state.files.is_empty() {
@@ -57,11 +82,11 @@ pub(super) fn screen(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme
     let [title, list, below] =
         Layout::vertical([Constraint::Length(1), Constraint::Min(0), Constraint::Length(facts)]).areas(area);
     frame.render_widget(title_line(app, &rows, theme), title);
-    let node = usize::from(area.width).saturating_sub(NAME + 50).clamp(8, 28);
+    let columns = Columns::of(area.width);
     let head = format!(
         "  {} {} {} {} {}  WHERE",
-        fit("NODE", node),
-        fit("FILE", NAME),
+        fit("NODE", columns.node),
+        fit("FILE", columns.name),
         fit_right("PACKETS", 7),
         fit_right("SIZE", 8),
         fit_right("DROP", 5)
@@ -69,7 +94,7 @@ pub(super) fn screen(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme
     let cursor = app.files.cursor.min(rows.len().saturating_sub(1));
     let mut lines: Vec<Line<'static>> = Vec::new();
     for (index, row) in rows.iter().enumerate() {
-        lines.push(row_line(app, row, node, index == cursor, theme));
+        lines.push(row_line(app, row, &columns, index == cursor, theme));
     }
     if rows.is_empty() {
         lines.push(Line::styled("  no capture file yet: c on a node starts a capture", theme.dim));
@@ -114,7 +139,7 @@ fn rings(app: &App) -> impl Iterator<Item = &nodewatch_protocol::RingState> {
     app.nodes.values().filter_map(|state| state.ring.as_ref())
 }
 
-fn row_line(app: &App, row: &FileRow<'_>, node: usize, selected: bool, theme: &Theme) -> Line<'static> {
+fn row_line(app: &App, row: &FileRow<'_>, columns: &Columns, selected: bool, theme: &Theme) -> Line<'static> {
     let mark = if app.files.marks.contains(&row.key) { theme.symbols.mark } else { " " };
     let owner = match &row.key.session {
         Some(session) => format!("{session}:{}", row.key.node),
@@ -125,8 +150,8 @@ fn row_line(app: &App, row: &FileRow<'_>, node: usize, selected: bool, theme: &T
     let text = format!(
         "{}{mark}{} {} {} {} {}  ",
         if selected { theme.symbols.cursor } else { " " },
-        fit(&visible(&owner), node),
-        fit(&visible(&row.key.name), NAME),
+        fit(&visible(&owner), columns.node),
+        fit(&columns.file(&row.key.name), columns.name),
         fit_right(&packets, 7),
         fit_right(&bytes(row.size()), 8),
         fit_right(&dropped, 5)

@@ -21,7 +21,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) 
     if app.session.began.is_some() {
         spans.push(Span::raw(format!("  session {}", app.session.id)));
         // Hours and minutes are enough for a deadline.
-        spans.extend(app.session.ends.map(|ends| Span::raw(format!("  ends {}", &time_of_day(ends)[..5]))));
+        let roomy = app.storage.is_none() || area.width >= 100;
+        spans.extend(
+            app.session.ends.filter(|_| roomy).map(|ends| Span::raw(format!("  ends {}", &time_of_day(ends)[..5]))),
+        );
         let (live, all) = app.agents();
         let style = if live < all { theme.warn } else { theme.good };
         spans.push(Span::styled(format!("  agents {live}/{all} live"), style));

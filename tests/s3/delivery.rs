@@ -26,7 +26,7 @@ pub fn session() -> SessionId {
 struct Agent {
     ring: Ring,
     uploader: Uploader,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// An agent's ring and uploader, without the rest of it.
@@ -34,7 +34,7 @@ fn agent() -> Agent {
     let folder = tempfile::tempdir().expect("a folder");
     let ring = Ring::open(Store::open(folder.path()).expect("a folder"), NODE).expect("a ring");
     let uploader = Uploader::start(ring.clone(), OwnTraffic::default()).expect("threads");
-    Agent { ring, uploader, _folder: folder }
+    Agent { ring, uploader, folder: folder }
 }
 
 impl Agent {
@@ -98,7 +98,7 @@ async fn a_file_gets_there_whole_with_its_manifest_and_no_secret_stays_on_the_di
     assert_eq!(file.delivery, Delivery::Delivered { key: format!("{prefix}a.pcapng"), size: 3_000_000 });
 
     // Memory only: nothing of the policy is in the ring's folder.
-    for entry in std::fs::read_dir(agent._folder.path()).expect("the ring") {
+    for entry in std::fs::read_dir(agent.folder.path()).expect("the ring") {
         let bytes = std::fs::read(entry.expect("an entry").path()).expect("read");
         for secret in [&grant.fields["x-amz-signature"], &grant.fields["policy"]] {
             assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()), "a secret on the disk");

@@ -4,14 +4,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use nodewatch_protocol::{
-    AgentFacts, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Delivery, Dropped, Endpoint, FileState, Flow,
-    Hello, Mix, PortsKind, PortsUpdate, Share, Statistics, Transport, Update, Window,
+    AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Delivery, Dropped, Endpoint, FileState,
+    Flow, Hello, Mix, PortsKind, PortsUpdate, RingState, Share, SinkState, Statistics, Transport, Update, Window,
 };
 use nodewatch_tui::{
-    app::{Action, App, Event, update},
+    app::{Action, App, Event, delivery::StorageInfo, update},
     model::{
-        DeployProgress, FetchProgress, Kind, MadeObject, Node, NodesChange, Notice, Place, Readiness, SeenObject,
-        SessionId, TunnelChange,
+        DeployProgress, FetchProgress, Kind, MadeObject, Node, NodesChange, Notice, Place, Readiness, S3Url,
+        SeenObject, SessionId, StoredFile, TunnelChange, Way,
     },
 };
 
@@ -184,6 +184,62 @@ pub fn busy() -> App {
         ],
     );
     app.cursor = Some(live.into());
+    app.notices.clear();
+    app
+}
+
+/// The busy app with captures that go to S3: there, on the way, held, incomplete, and some of an older session.
+pub fn delivering() -> App {
+    let mut app = busy();
+    let live = "ip-10-0-1-12.eu-west-1.compute.internal";
+    let url: S3Url = "s3://captures/inc".parse().expect("a place");
+    app.storage = Some(StorageInfo { url, way: Way::Grant });
+    let key = |session: &str, name: &str| format!("inc/{session}/{live}/{name}");
+    let delivered = CaptureFile {
+        delivery: Delivery::Delivered { key: key("7f3a91c2", "20231114T221000.000000Z-0001.pcapng"), size: 4_000_000 },
+        sha256: Some("3f5a".repeat(16)),
+        ..file("20231114T221000.000000Z-0001.pcapng", 4_000_000, FileState::Closed)
+    };
+    let torn = CaptureFile {
+        incomplete: "incomplete: the agent was stopped while it wrote this file".into(),
+        dropped: Dropped { kernel: 7, interface: 0, queue: 2 },
+        ..file("20231114T221100.000000Z-0002.pcapng", 900_000, FileState::Closed)
+    };
+    let sending = CaptureFile {
+        delivery: Delivery::Sending { sent: 30_000_000 },
+        ..file("20231114T221208.000000Z-0003.pcapng", 67_108_000, FileState::Closed)
+    };
+    let waiting = CaptureFile {
+        delivery: Delivery::Waiting { reason: "s3.example answers 503: SlowDown".into() },
+        ..file("20231114T221300.000000Z-0004.pcapng", 4_000_000, FileState::Closed)
+    };
+    let open = file("20231114T221315.000000Z-0005.pcapng", 900_000, FileState::Open);
+    let stored =
+        |session: &str, name: &str, modified| StoredFile { key: key(session, name), size: 4_000_000, modified };
+    let amount = |files, bytes, packets| Amount { files, bytes, packets };
+    feed(
+        &mut app,
+        [
+            tunnel(live, Update::Files(vec![delivered, torn, sending, waiting, open])),
+            tunnel(
+                live,
+                Update::Ring(RingState {
+                    used: 77_000_000,
+                    limit: 1_073_741_824,
+                    queued: amount(3, 72_008_000, 80_008),
+                    delivered: amount(1, 4_000_000, 4_444),
+                    discarded: amount(2, 130_000_000, 140_000),
+                    retries: 3,
+                    sink: SinkState::Grant { left_seconds: 2400 },
+                }),
+            ),
+            Event::Stored(Ok(vec![
+                stored("7f3a91c2", "20231114T221000.000000Z-0001.pcapng", NOW),
+                stored("0badcafe", "20231101T090000.000000Z-0001.pcapng", NOW - 1_000_000),
+                stored("7f3a91c2", "manifest.json", NOW),
+            ])),
+        ],
+    );
     app.notices.clear();
     app
 }
