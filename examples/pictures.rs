@@ -24,7 +24,10 @@ fn main() -> std::io::Result<()> {
     app.view = nodewatch_tui::app::View::Capture;
     std::fs::write(folder.join("nodes.svg"), svg(&frame(&app)))?;
     sample::feed(&mut app, [Event::Action(Action::Quit), sample::stock()]);
-    std::fs::write(folder.join("exit.svg"), svg(&frame(&app)))
+    std::fs::write(folder.join("exit.svg"), svg(&frame(&app)))?;
+    let mut app = sample::delivering();
+    sample::feed(&mut app, [Action::Files, Action::Down].map(Event::Action));
+    std::fs::write(folder.join("files.svg"), svg(&frame(&app)))
 }
 
 fn frame(app: &nodewatch_tui::app::App) -> Buffer {

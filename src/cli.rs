@@ -263,7 +263,8 @@ pub struct CleanupArgs {
     /// How long an object may take to go
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = text::parse_duration)]
     pub timeout: Duration,
-    /// Remove the sessions' captures in S3 too, which stay otherwise
+    /// Remove the sessions' captures in S3 too, which stay otherwise; a session that no journal here knows is looked for
+    /// below --s3
     #[arg(long)]
     pub captures: bool,
     /// Only forget the journals of these sessions, whose cluster is gone for good

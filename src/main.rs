@@ -91,8 +91,8 @@ async fn cleanup(place: &PlaceArgs, config: &Config, arguments: &CleanupArgs) ->
     if (place.read_only || config.read_only) && !arguments.dry_run {
         return Err(read_only());
     }
-    let current = Connection::open(&target(place)).await;
-    Ok(headless::sessions::cleanup(current, &journals()?, arguments).await)
+    let target = target(place);
+    Ok(headless::sessions::cleanup(place, &journals()?, arguments, Connection::open(&target)).await)
 }
 
 async fn preflight(place: &PlaceArgs, nodes: Vec<String>, output: OutputArgs) -> Result<Exit, Notice> {

@@ -476,7 +476,8 @@ fn payloads_are_asked_about_once_a_session() {
     assert_eq!(start(&mut app), [], "nothing before the answer");
     assert!(matches!(&app.overlay, Some(Overlay::Confirm(_))));
     assert_eq!(key(&mut app, Action::Back), []);
-    start(&mut app);
+    key(&mut app, Action::CaptureOptions);
+    assert_eq!(key(&mut app, Action::Open), [], "the form remembers, and the question comes again");
     let asked = [Effect::Ask("a".into(), Request::StartCapture(full()))];
     assert_eq!(key(&mut app, Action::Open), asked);
     feed(&mut app, [tunnel("a", running()), Event::Answer("a".into(), Request::StopCapture, Some(Response::Done))]);

@@ -269,6 +269,8 @@ pub struct Receipt {
     pub session: Option<SessionId>,
     /// Where it ran.
     pub place: String,
+    /// That is this machine, without a cluster.
+    pub on_this_machine: bool,
     /// Files on the laptop, with their sizes and checksums.
     pub fetched: Vec<(PathBuf, u64, String)>,
     /// Files in S3, with their sizes there and the checksums of what is in them.
@@ -380,6 +382,13 @@ impl Receipt {
 
     fn storage_text(&self, out: &mut String) {
         let Some((place, state)) = &self.storage else { return };
+        // A session on this machine has no journal that would know the place.
+        let outer = place.prefix.trim_end_matches('/').rsplit_once('/').map_or("", |(outer, _)| outer);
+        let named = if self.on_this_machine {
+            format!(" --s3 s3://{}/{}", place.bucket, text::visible(outer))
+        } else {
+            String::new()
+        };
         let place = text::visible(&place.to_string());
         let _ = match state {
             InStorage::Gone(found) => {
@@ -392,7 +401,7 @@ impl Receipt {
                 let again = self
                     .session
                     .as_ref()
-                    .map(|session| format!("; remove: nodewatch-tui cleanup {session} --captures"));
+                    .map(|session| format!("; remove: nodewatch-tui cleanup {session} --captures{named}"));
                 writeln!(out, "  kept     captures in {place}{}", again.unwrap_or_default())
             }
         };

@@ -313,6 +313,7 @@ impl App {
         let detached = ended.filter(|exit| matches!(exit.phase, Phase::Detaching { .. }));
         let mut receipt = Receipt {
             session: Some(self.session.id.clone()),
+            on_this_machine: self.place == Place::Local,
             place: match &self.place {
                 Place::Local => "this machine".to_owned(),
                 Place::Cluster { context, .. } => format!("context {context}"),

@@ -15,10 +15,10 @@ use crate::{
     app::{Event, node::NodeState},
     cli::{CleanupArgs, Format, MergeArgs},
     clock,
-    journal::{Entry, Journals, Record},
+    journal::{Entry, JournalError, Journals, Record},
     manifest,
     merge::{self, Merge},
-    model::{FetchProgress, Holder, NodeName, Notice, SessionId},
+    model::{FetchProgress, Holder, NodeName, Notice, SessionId, StorageSettings},
     runtime::{Engine, merge_notice},
     storage::Storage,
     text::{bytes, counted},
@@ -205,6 +205,19 @@ pub async fn remove_captures(journals: &Journals, arguments: &CleanupArgs, here:
     exit
 }
 
+/// The same for sessions that no journal here knows, as those on a machine without a cluster, in a place that is named.
+pub async fn remove_named(settings: StorageSettings, journals: &Journals, arguments: &CleanupArgs) -> Exit {
+    let storage = Storage::open(settings).await;
+    let mut exit = Exit::Done;
+    for id in &arguments.sessions {
+        if let Err(notice) = remove_captures_of(&storage, journals, arguments, id).await {
+            output::say(&format!("error: {}", notice.line()));
+            exit = Exit::LeftBehind;
+        }
+    }
+    exit
+}
+
 async fn remove_captures_of(
     storage: &Storage,
     journals: &Journals,
@@ -230,8 +243,12 @@ async fn remove_captures_of(
         }
         storage.remove(id).await.map_err(|error| error.notice(format!("{place} may still be there")))?;
     }
-    let (journal, _) = journals.open(id).map_err(|error| error.notice("the journal still names these captures"))?;
-    journal.record(Entry::Storage(None)).map_err(|error| error.notice("the journal still names these captures"))?;
+    let named = "the journal still names these captures";
+    match journals.open(id) {
+        Ok((journal, _)) => journal.record(Entry::Storage(None)).map_err(|error| error.notice(named))?,
+        Err(JournalError::Unknown(_)) => {}
+        Err(error) => return Err(error.notice(named)),
+    }
     output::say(&format!("removed {what}"));
     Ok(())
 }

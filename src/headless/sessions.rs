@@ -12,9 +12,9 @@ use serde_json::json;
 
 use super::{Exit, output};
 use crate::{
-    cli::{CleanupArgs, Format},
+    cli::{CleanupArgs, Format, PlaceArgs},
     cluster::{Connection, Leftover, sessions as find},
-    journal::Journals,
+    journal::{JournalError, Journals},
     model::{Holder, Notice, Removal, SeenObject, SessionId},
     text::{counted, date_and_time},
 };
@@ -81,10 +81,23 @@ async fn find_all(current: Result<Connection, Notice>, journals: &Journals) -> (
 }
 
 /// Removes what is left: plan, question, removal.
-pub async fn cleanup(current: Result<Connection, Notice>, journals: &Journals, arguments: &CleanupArgs) -> Exit {
+pub async fn cleanup(
+    place: &PlaceArgs,
+    journals: &Journals,
+    arguments: &CleanupArgs,
+    connect: impl Future<Output = Result<Connection, Notice>>,
+) -> Exit {
     if arguments.forget {
         return forget(journals, &arguments.sessions);
     }
+    let unknown = |id: &SessionId| matches!(journals.open(id), Err(JournalError::Unknown(_)));
+    if let Some(settings) = place.storage.settings().filter(|_| arguments.captures)
+        && !arguments.sessions.is_empty()
+        && arguments.sessions.iter().all(unknown)
+    {
+        return super::captures::remove_named(settings, journals, arguments).await;
+    }
+    let current = connect.await;
     let here = current.as_ref().ok().map(|connection| connection.context().to_owned());
     let (found, notices) = find_all(current, journals).await;
     let (chosen, mut exit) = choose(found, arguments, here.as_deref());

@@ -34,7 +34,7 @@ fn agent() -> Agent {
     let folder = tempfile::tempdir().expect("a folder");
     let ring = Ring::open(Store::open(folder.path()).expect("a folder"), NODE).expect("a ring");
     let uploader = Uploader::start(ring.clone(), OwnTraffic::default()).expect("threads");
-    Agent { ring, uploader, folder: folder }
+    Agent { ring, uploader, folder }
 }
 
 impl Agent {

@@ -5,7 +5,7 @@
 
 use std::{
     sync::mpsc::{Receiver, Sender},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use nodewatch_pcapng::{self as pcapng, InterfaceBlock, PACKET_OVERHEAD, SectionBlock, StatisticsBlock};
@@ -181,7 +181,9 @@ impl Output {
             self.rotate(channels, now);
             self.freeze(&due, now);
         }
-        if now.instant.duration_since(self.file_began.instant).as_secs() >= self.rotate_seconds {
+        // Ticks come once a second, and not to the microsecond.
+        let age = now.instant.duration_since(self.file_began.instant) + Duration::from_millis(500);
+        if age.as_secs() >= self.rotate_seconds {
             self.rotate(channels, now);
         }
         if !self.buffer.is_empty() {
