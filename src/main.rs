@@ -76,7 +76,11 @@ async fn on_nodes(place: &PlaceArgs, config: &Config, command: NodeCommand) -> R
         must_be_free(permission(place, config, &where_it_is), &where_it_is)?;
     }
     let app = App::new(where_it_is, session, place.session_budget);
+    let captures = matches!(command, NodeCommand::Capture { .. });
     let engine = Engine::start(settled(app, place), site, outlets(place, config, &out).await);
+    if captures {
+        engine.check_storage().await?;
+    }
     Ok(Box::pin(headless::run(engine, command, &out)).await)
 }
 
@@ -171,6 +175,7 @@ async fn begin(place: &PlaceArgs, config: &Config, attach: Option<SessionId>) ->
     app.permission = permission(place, config, &where_it_is);
     let mut engine = Engine::start(settled(app, place), site, outlets(place, config, &out).await);
     engine.find_sessions();
+    engine.watch_storage();
     Ok(engine)
 }
 

@@ -9,9 +9,13 @@ use nodewatch_protocol::{Delivery, FileState, SinkState, UnixMillis};
 use super::{
     App,
     action::Effect,
+    files::Flow,
     node::{Agent, NodeState},
 };
-use crate::model::{NodeName, Notice, S3Url, SessionId, Way};
+use crate::{
+    model::{FetchProgress, NodeName, Notice, S3Url, SessionId, Way},
+    text::per_second,
+};
 
 /// After a failure, in milliseconds.
 const RETRY: u64 = 30_000;
@@ -101,6 +105,21 @@ impl App {
     /// Files that are still on their way to S3 from agents that can deliver.
     pub fn undelivered(&self) -> usize {
         self.nodes.values().filter(|state| state.can_deliver()).map(NodeState::queued).sum()
+    }
+
+    /// Takes the measure of what moves, once a second.
+    pub(super) fn measure_flow(&mut self) {
+        let here = |progress: &FetchProgress| match progress {
+            FetchProgress::Bytes(have) | FetchProgress::Resuming { have, .. } => *have,
+            FetchProgress::Done { .. } | FetchProgress::Failed(_) => 0,
+        };
+        let fetched: u64 = self.nodes.values().flat_map(|state| state.fetches.values()).map(here).sum();
+        let downloaded: u64 = self.files.downloads.values().map(here).sum();
+        let bytes = self.delivery_progress() + fetched + downloaded;
+        let flow = &mut self.files.flow;
+        let millis = self.now.saturating_sub(flow.at);
+        // A file that is through no longer counts among those under way: a step back is none.
+        *flow = Flow { at: self.now, bytes, rate: per_second(bytes.saturating_sub(flow.bytes), millis) };
     }
 
     /// Bytes that have got there or are sent, for seeing whether it moves.

@@ -8,7 +8,7 @@ use std::{
     path::PathBuf,
 };
 
-use nodewatch_protocol::{CaptureFile, FileState, Request};
+use nodewatch_protocol::{CaptureFile, FileState, Request, UnixMillis};
 
 use super::{
     App, Confirm, Overlay, Screen,
@@ -31,6 +31,19 @@ pub struct Files {
     pub stored: Stored,
     /// Objects on their way here or here, by key.
     pub downloads: BTreeMap<String, FetchProgress>,
+    /// How fast files move, all together.
+    pub flow: Flow,
+}
+
+/// How much had moved at a time, and how fast it did until then.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// When.
+    pub at: UnixMillis,
+    /// Bytes of files under way and delivered.
+    pub bytes: u64,
+    /// Bytes a second.
+    pub rate: u64,
 }
 
 /// What is known of S3.

@@ -95,6 +95,7 @@ pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
                 state.age(now);
             }
             app.remind();
+            app.measure_flow();
             let mut effects = app.take_stock_again();
             effects.extend(app.grants_due());
             effects.extend(app.check_leaving());

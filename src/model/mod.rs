@@ -438,6 +438,17 @@ pub struct PreflightCheck {
     pub fix: String,
 }
 
+impl PreflightCheck {
+    /// As the reason why something was not begun.
+    pub fn notice(self, headline: impl Into<String>) -> Notice {
+        let failure = match self.outcome {
+            Outcome::NotPermitted => Failure::NotPermitted,
+            Outcome::Passed | Outcome::Warning | Outcome::Failed => Failure::BadInput,
+        };
+        Notice::error(headline, self.detail, self.fix).of(failure)
+    }
+}
+
 /// What came of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use crate::{
     app::{App, Effect, Event, delivery::StorageInfo, update},
     clock::unix_millis,
+    model::Notice,
     site::Site,
 };
 pub use outlets::{Outlets, PLACE, merge_notice};
@@ -48,6 +49,16 @@ impl Engine {
     /// Where agents are.
     pub fn site(&self) -> Arc<dyn Site> {
         self.performer.site()
+    }
+
+    /// What would stop a delivery to S3, found out before anything is made.
+    pub async fn check_storage(&self) -> Result<(), Notice> {
+        self.performer.outlet().check().await.map_or(Ok(()), Err)
+    }
+
+    /// The same beside everything else, told when there is something to tell.
+    pub fn watch_storage(&mut self) {
+        self.performer.check_storage();
     }
 
     /// Looks whether other sessions have left something, which the app shows when it has.

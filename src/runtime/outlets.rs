@@ -81,6 +81,13 @@ impl Outlet {
         sink.map_err(|error| error.notice(format!("{node} cannot deliver to S3, its ring holds the files")))
     }
 
+    /// What would stop a delivery; `None` when nothing would.
+    pub(super) async fn check(&self) -> Option<Notice> {
+        let checks = self.storage().ok()?.check(&self.session).await;
+        let worst = checks.into_iter().filter(|check| check.outcome.stops()).max_by_key(|check| check.outcome)?;
+        Some(worst.notice("captures would not get to S3"))
+    }
+
     pub(super) async fn list(&self) -> Event {
         let storage = match self.storage() {
             Ok(storage) => storage,

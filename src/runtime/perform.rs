@@ -144,6 +144,20 @@ impl Performer {
         self.tasks.spawn(async move { drop(events.send(work.await).await) });
     }
 
+    pub(super) fn outlet(&self) -> &Outlet {
+        &self.outlet
+    }
+
+    pub(super) fn check_storage(&mut self) {
+        let (outlet, events) = (self.outlet.clone(), self.events.clone());
+        self.tasks.spawn(async move {
+            if let Some(notice) = outlet.check().await {
+                // The app being gone ends everything anyway.
+                let _ = events.send(Event::Told(notice)).await;
+            }
+        });
+    }
+
     pub(super) fn site(&self) -> Arc<dyn Site> {
         Arc::clone(&self.site)
     }

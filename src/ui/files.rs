@@ -126,6 +126,9 @@ fn title_line(app: &App, rows: &[FileRow<'_>], theme: &Theme) -> Line<'static> {
             spans.push(Span::styled(format!("  {} on the way", counted(waiting, "file")), theme.accent));
         }
     }
+    if app.files.flow.rate > 0 {
+        spans.push(Span::styled(format!("  {}/s", bytes(app.files.flow.rate)), theme.accent));
+    }
     let discarded: u64 = rings(app).map(|ring| ring.discarded.files).sum();
     if discarded > 0 {
         let lost: u64 = rings(app).map(|ring| ring.discarded.packets).sum();

@@ -221,6 +221,38 @@ fn one_stream_on_standard_output_is_read_by_tshark_while_it_runs() {
     assert!(!folder.path().join("nodewatch-captures").exists(), "no file was made");
 }
 
+#[test]
+fn a_bucket_that_is_not_there_is_refused_before_anything_runs() {
+    let Some(garage) = Garage::start() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let arguments = ["--local", "capture", "--duration", "1s", "--s3", "s3://no-such-bucket/x"];
+    let output = program(folder.path(), &garage.endpoint(), &arguments).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(matches!(output.status.code(), Some(2 | 5)) && said.contains("no-such-bucket"), "{said}");
+    assert!(!said.contains("deploying"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn captures_of_a_session_without_a_journal_are_removed_by_name() {
+    let Some(garage) = Garage::start() else { return };
+    if !possible() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let sender = Sender::start(Duration::from_millis(5));
+    let child =
+        capture(folder.path(), &garage.endpoint(), sender.port, &["--s3", "s3://captures/x", "--duration", "2s"]);
+    let said = String::from_utf8_lossy(&ended(child).stderr).into_owned();
+    sender.stop();
+    let again =
+        said.split("remove: nodewatch-tui ").nth(1).expect("the way to remove them").lines().next().expect("a line");
+    assert!(!keys(&garage.client(), "").await.is_empty());
+    let arguments: Vec<&str> = again.split(' ').chain(["--yes"]).collect();
+    let output = program(folder.path(), &garage.endpoint(), &arguments).output().expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(keys(&garage.client(), "").await, Vec::<String>::new());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_input_is_refused_before_anything_runs() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -69,7 +69,7 @@ impl Connector for OwnConnector {
                 Ok((stream, ours)) => {
                     let config = details.config;
                     let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
-                    return Ok(Some(OwnTransport { stream, buffers, _ours: ours }));
+                    return Ok(Some(OwnTransport { stream, buffers, deaf: false, _ours: ours }));
                 }
                 Err(error) => last = error,
             }
@@ -100,6 +100,8 @@ impl OwnConnector {
 struct OwnTransport {
     stream: TcpStream,
     buffers: LazyBuffers,
+    /// The peer takes no more: it has answered before the end of what it was sent, and the answer says why.
+    deaf: bool,
     _ours: Ours,
 }
 
@@ -126,8 +128,17 @@ impl Transport for OwnTransport {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        if self.deaf {
+            return Ok(());
+        }
         let output = &self.buffers.output()[..amount];
-        self.stream.write_all(output).map_err(|error| failed(error, timeout))
+        match self.stream.write_all(output) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
+                self.deaf = true;
+                Ok(())
+            }
+            written => written.map_err(|error| failed(error, timeout)),
+        }
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
@@ -138,7 +149,7 @@ impl Transport for OwnTransport {
     }
 
     fn is_open(&mut self) -> bool {
-        if self.stream.set_nonblocking(true).is_err() {
+        if self.deaf || self.stream.set_nonblocking(true).is_err() {
             return false;
         }
         // Anything but "nothing to read" on an idle connection is its end.
