@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bucket::{Fault, Garage, Proxy, SECRET, keys, object};
+use bucket::{Fault, Garage, Proxy, SECRET, keys, numbers, object};
 use nodewatch_protocol::NodeManifest;
 use outside::{Tmux, command, kubectl, leftovers, nodes, skip};
 
@@ -58,27 +58,6 @@ impl Traffic {
         self.stop.send(()).expect("it runs");
         self.thread.join().expect("no panic")
     }
-}
-
-/// The numbers in a capture, by tshark.
-fn numbers(path: &Path) -> Vec<u32> {
-    let fields = ["-Y", "udp && !icmp", "-T", "fields", "-e", "data.data"];
-    let output = Command::new("tshark").arg("-r").arg(path).arg("-n").args(fields).output().expect("tshark");
-    let objections = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && !objections.contains("cut short"), "{objections}");
-    let rows = String::from_utf8(output.stdout).expect("text");
-    rows.lines().filter(|row| !row.is_empty()).map(|row| u32::from_str_radix(row, 16).expect("a number")).collect()
-}
-
-async fn fetched(garage: &Garage, folder: &Path) -> Vec<PathBuf> {
-    let client = garage.client();
-    let mut paths = Vec::new();
-    for key in keys(&client, "").await.into_iter().filter(|key| key.ends_with(".pcapng")) {
-        let path = folder.join(key.replace('/', "_"));
-        std::fs::write(&path, object(&client, &key).await).expect("written");
-        paths.push(path);
-    }
-    paths
 }
 
 /// The agents' own processes, which on this cluster are processes of this machine.
@@ -166,11 +145,11 @@ async fn captures_arrive_whatever_happens_on_the_way() {
     let screen = tmux.until("EXIT ");
     let sent = traffic.stop();
     assert!(screen.contains("EXIT 0") && !screen.contains("LOST"), "{screen}");
-    assert_eq!(tmux.files().iter().filter(|file| file.extension().is_some_and(|end| end == "pcapng")).count(), 0);
+    assert_eq!(tmux.files(), Vec::<PathBuf>::new(), "nothing came over the tunnel");
 
     let folder = tempfile::tempdir().expect("a folder");
     let mut found: Vec<u32> = Vec::new();
-    for file in fetched(&garage, folder.path()).await {
+    for file in garage.fetched(folder.path()).await {
         found.extend(numbers(&file));
     }
     let all = found.len();
@@ -241,7 +220,7 @@ async fn a_deleted_pods_last_packets_arrive_and_no_secret_is_left_anywhere() {
     let mut newest = 0;
     while deleted.elapsed() < until && newest + 40 < last {
         let folder = tempfile::tempdir().expect("a folder");
-        for file in fetched(&garage, folder.path()).await {
+        for file in garage.fetched(folder.path()).await {
             newest = newest.max(numbers(&file).into_iter().max().unwrap_or(0));
         }
         std::thread::sleep(Duration::from_millis(500));

@@ -46,13 +46,8 @@ fn a_capture_on_loopback_comes_home_and_nothing_is_left() {
     tmux.keys(&["Enter"]);
     let screen = tmux.until("EXIT ");
     assert!(screen.contains("EXIT 0") && screen.contains("nothing is left"), "{screen}");
-    let files = captures(tmux.files());
+    let files = tmux.files();
     assert_eq!((files.len(), tshark(&files[0])), (1, 25), "{files:?}");
-}
-
-/// Capture files, without what goes along.
-fn captures(files: Vec<std::path::PathBuf>) -> Vec<std::path::PathBuf> {
-    files.into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "pcapng")).collect()
 }
 
 #[test]

@@ -104,6 +104,18 @@ impl Garage {
         client(&self.endpoint())
     }
 
+    /// Every capture of the bucket, in a folder.
+    pub async fn fetched(&self, folder: &Path) -> Vec<PathBuf> {
+        let client = self.client();
+        let mut paths = Vec::new();
+        for key in keys(&client, "").await.into_iter().filter(|key| key.ends_with(".pcapng")) {
+            let path = folder.join(key.replace('/', "_"));
+            std::fs::write(&path, object(&client, &key).await).expect("written");
+            paths.push(path);
+        }
+        paths
+    }
+
     /// The variables that the AWS SDK reads.
     pub fn environment(endpoint: &str) -> [(&'static str, String); 5] {
         [
@@ -177,6 +189,16 @@ pub async fn keys(client: &Client, prefix: &str) -> Vec<String> {
 pub async fn object(client: &Client, key: &str) -> Vec<u8> {
     let answer = client.get_object().bucket(BUCKET).key(key).send().await.expect("the object");
     answer.body.collect().await.expect("its bytes").into_bytes().to_vec()
+}
+
+/// The numbers that are the payload of a capture's UDP packets, by tshark.
+pub fn numbers(path: &Path) -> Vec<u32> {
+    let fields = ["-Y", "udp && !icmp", "-T", "fields", "-e", "data.data"];
+    let output = Command::new("tshark").arg("-r").arg(path).arg("-n").args(fields).output().expect("tshark");
+    let objections = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !objections.contains("cut short"), "{objections}");
+    let rows = String::from_utf8(output.stdout).expect("text");
+    rows.lines().filter(|row| !row.is_empty()).map(|row| u32::from_str_radix(row, 16).expect("a number")).collect()
 }
 
 /// What a proxy does to one connection.

@@ -288,7 +288,11 @@ impl Tmux {
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).expect("a folder") {
                 let path = entry.expect("an entry").path();
-                if path.is_dir() { folders.push(path) } else { found.push(path) }
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|extension| extension == "pcapng") {
+                    found.push(path);
+                }
             }
         }
         found

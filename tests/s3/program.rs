@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::bucket::{Fault, Garage, Proxy, keys, object};
+use crate::bucket::{Fault, Garage, Proxy, keys, numbers};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_nodewatch-tui");
 
@@ -66,27 +66,6 @@ impl Sender {
     }
 }
 
-/// The numbers in a capture's packets, by tshark.
-fn numbers(path: &Path) -> Vec<u32> {
-    let fields = ["-T", "fields", "-e", "data.data"];
-    let output = Command::new("tshark").arg("-r").arg(path).arg("-n").args(fields).output().expect("tshark");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let rows = String::from_utf8(output.stdout).expect("text");
-    rows.lines().filter(|row| !row.is_empty()).map(|row| u32::from_str_radix(row, 16).expect("a number")).collect()
-}
-
-/// Captures below a prefix of the bucket, in a folder.
-async fn fetched(garage: &Garage, folder: &Path) -> Vec<PathBuf> {
-    let client = garage.client();
-    let mut paths = Vec::new();
-    for key in keys(&client, "").await.into_iter().filter(|key| key.ends_with(".pcapng")) {
-        let path = folder.join(key.replace('/', "_"));
-        std::fs::write(&path, object(&client, &key).await).expect("written");
-        paths.push(path);
-    }
-    paths
-}
-
 fn agents_of(program: u32) -> Vec<u32> {
     let listed = Command::new("pgrep").args(["-P", &program.to_string(), "nodewatch-agent"]).output().expect("pgrep");
     String::from_utf8(listed.stdout).expect("text").lines().map(|line| line.parse().expect("a number")).collect()
@@ -118,7 +97,7 @@ async fn three_requests_in_ten_fail_the_agent_dies_twice_and_nothing_that_was_co
     assert!(output.status.success(), "{said}");
     assert!(proxy.faults.load(std::sync::atomic::Ordering::Relaxed) >= 3, "the faults were there");
 
-    let files = fetched(&garage, folder.path()).await;
+    let files = garage.fetched(folder.path()).await;
     let mut found: Vec<u32> = Vec::new();
     for file in &files {
         found.extend(numbers(file));
@@ -161,7 +140,7 @@ async fn a_server_that_stays_away_leaves_the_files_to_the_tunnel() {
     let mut found: Vec<u32> = Vec::new();
     let here = Command::new("find").arg(folder.path()).args(["-name", "*.pcapng"]).output().expect("find").stdout;
     let here: Vec<PathBuf> = String::from_utf8(here).expect("text").lines().map(PathBuf::from).collect();
-    for file in fetched(&garage, folder.path()).await.iter().chain(&here) {
+    for file in garage.fetched(folder.path()).await.iter().chain(&here) {
         found.extend(numbers(file));
     }
     found.sort_unstable();
