@@ -21,7 +21,7 @@ use bucket::{Garage, storage};
 use nodewatch_pcapng::{InterfaceBlock, SectionBlock, enhanced_packet, interface_description, section_header};
 use nodewatch_protocol::{Request, Sink, ToAgent, encode};
 use nodewatch_tui::model::SessionId;
-use support::{Agent, Namespaces, Outcome, agent_program, agent_round, cpu_time, flood, tcpdump_round};
+use support::{Agent, Namespaces, Outcome, Traffic, agent_program, agent_round, cpu_time, flood, tcpdump_round};
 
 const FILES: usize = 8;
 const FILE: usize = 64 * 1024 * 1024;
@@ -29,12 +29,14 @@ const ROUNDS: usize = 3;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let ["flood", to, count] = arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        return flood(to.parse().unwrap(), count.parse().unwrap());
+    if let ["flood", to, count, kind] = arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        return flood(to.parse().unwrap(), count.parse().unwrap(), kind == "mixed");
     }
     deliver();
     merge();
-    capture();
+    let names = Namespaces::make();
+    capture(&names, Traffic::Mixed, "mixed packets, RFC 6985");
+    capture(&names, Traffic::Small, "small packets alone");
 }
 
 fn median<T: Ord + Copy>(mut values: Vec<T>) -> T {
@@ -197,20 +199,19 @@ fn measured(mut command: Command) -> (Duration, u64) {
 // ---------------------------------------------------------------------------------------------------- capture
 
 /// Ring, content headers and upload on, against a capture that only writes. The server is in the node's own namespace.
-fn capture() {
-    let names = Namespaces::make();
+fn capture(names: &Namespaces, traffic: Traffic, what: &str) {
     let address: SocketAddr = "127.0.0.1:39000".parse().unwrap();
     let Some(garage) = Garage::with(address, |program| names.run_there(program, &[])) else { return };
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for round in 0..5 {
         let line = sink(&garage.endpoint(), &format!("capture-{round}"));
-        ours.push(agent_round(&names, "headers", Some(&line)));
-        theirs.push(tcpdump_round(&names));
+        ours.push(agent_round(names, traffic, "headers", Some(&line)));
+        theirs.push(tcpdump_round(names, traffic));
     }
     let cost = |rounds: &[Outcome]| median(rounds.iter().map(Outcome::nanos_a_packet).collect());
     let dropped = |rounds: &[Outcome]| rounds.iter().map(|round| round.dropped).sum::<u64>();
     println!(
-        "capture   agent   with headers, ring and upload: {} ns a packet, {} dropped\n          tcpdump {} ns a packet, {} \
+        "capture   agent   {what}, with headers, ring and upload: {} ns a packet, {} dropped\n          tcpdump {} ns a packet, {} \
          dropped; ratio {:.2} (goal 1.00)",
         cost(&ours),
         dropped(&ours),

@@ -15,7 +15,7 @@ use std::{
 };
 
 use nodewatch_agent::sockets::Scanner;
-use support::{Agent, Namespaces, Outcome, agent_program, agent_round, flood, tcpdump_round};
+use support::{Agent, Namespaces, Outcome, Traffic, agent_program, agent_round, flood, tcpdump_round};
 
 const LISTENERS: usize = 1_000;
 const CONNECTIONS: usize = 100_000;
@@ -25,7 +25,7 @@ const ROUNDS: usize = 5;
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["flood", to, count] => flood(to.parse().unwrap(), count.parse().unwrap()),
+        ["flood", to, count, kind] => flood(to.parse().unwrap(), count.parse().unwrap(), kind == "mixed"),
         ["hold", pairs] => hold(pairs.parse().unwrap()),
         ["sockets"] => sockets(),
         _ => {
@@ -128,8 +128,8 @@ fn capture(names: &Namespaces) {
     let mut ours = Vec::new();
     let mut theirs = Vec::new();
     for _ in 0..ROUNDS {
-        ours.push(agent_round(names, "full", None));
-        theirs.push(tcpdump_round(names));
+        ours.push(agent_round(names, Traffic::Small, "full", None));
+        theirs.push(tcpdump_round(names, Traffic::Small));
     }
     let dropped = |rounds: &[Outcome]| rounds.iter().map(|round| round.dropped).sum::<u64>();
     let packets = |rounds: &[Outcome]| median(rounds.iter().map(|round| round.packets).collect());

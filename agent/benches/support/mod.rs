@@ -132,13 +132,29 @@ pub fn children_cpu() -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-/// Small UDP packets as fast as one core sends them.
-pub fn flood(to: SocketAddr, count: u64) {
+/// What a flood is made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Traffic {
+    /// The smallest packets that Ethernet has.
+    Small,
+    /// Seven small, four medium, one large: the "Internet mix" of RFC 6985.
+    Mixed,
+}
+
+/// UDP packets as fast as one core sends them.
+pub fn flood(to: SocketAddr, count: u64, mixed: bool) {
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
     socket.connect(to).unwrap();
-    for _ in 0..count {
+    let data = [7; 1454];
+    for number in 0..count {
+        let size = match number % 12 {
+            0..7 => 18,
+            _ if !mixed => 18,
+            7..11 => 530,
+            _ => 1454,
+        };
         // A full queue is part of a flood.
-        let _ = socket.send(&[7; 18]);
+        let _ = socket.send(&data[..size]);
     }
 }
 
@@ -154,15 +170,16 @@ impl Outcome {
     }
 }
 
-pub fn send(names: &Namespaces) {
+pub fn send(names: &Namespaces, traffic: Traffic) {
     let count = PACKETS.to_string();
-    let sent = names.run(&std::env::current_exe().unwrap(), &["flood", "10.77.0.9:9", &count]).status().unwrap();
+    let kind = if traffic == Traffic::Mixed { "mixed" } else { "small" };
+    let sent = names.run(&std::env::current_exe().unwrap(), &["flood", "10.77.0.9:9", &count, kind]).status().unwrap();
     assert!(sent.success());
 }
 
 /// One capture of a flood. `sink` is a request for where to deliver, and makes files small enough to be delivered
 /// meanwhile.
-pub fn agent_round(names: &Namespaces, content: &str, sink: Option<&str>) -> Outcome {
+pub fn agent_round(names: &Namespaces, traffic: Traffic, content: &str, sink: Option<&str>) -> Outcome {
     let mut agent = Agent::start(names.run_there(&agent_program(), &["serve", "--stdio"]));
     if let Some(sink) = sink {
         agent.say(sink);
@@ -172,7 +189,7 @@ pub fn agent_round(names: &Namespaces, content: &str, sink: Option<&str>) -> Out
         r#"{{"request":{{"id":1,"request":{{"start_capture":{{"interfaces":["veth0"],"filter":"udp and port 9","snaplen":262144,"rotate_bytes":{rotate},"rotate_seconds":3600,"ring_bytes":1073741824,"content":"{content}"}}}}}}}}"#
     ));
     agent.line_with("\"running\"");
-    send(names);
+    send(names, traffic);
     std::thread::sleep(Duration::from_millis(300));
     agent.say(r#"{"request":{"id":2,"request":"stop_capture"}}"#);
     let mut statistics = String::new();
@@ -193,14 +210,14 @@ pub fn agent_round(names: &Namespaces, content: &str, sink: Option<&str>) -> Out
     Outcome { packets: number(&counts["packets"]), dropped, cpu }
 }
 
-pub fn tcpdump_round(names: &Namespaces) -> Outcome {
+pub fn tcpdump_round(names: &Namespaces, traffic: Traffic) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("out.pcap");
     let arguments = ["-i", "veth0", "-n", "-Z", "root", "-w", file.to_str().unwrap(), "udp and port 9"];
     let mut child = names.run_there(Path::new("tcpdump"), &arguments).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
     said.by_ref().map(Result::unwrap).find(|line| line.contains("listening on")).unwrap();
-    send(names);
+    send(names, traffic);
     std::thread::sleep(Duration::from_millis(1300));
     Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     let rest: Vec<String> = said.map(Result::unwrap).collect();
