@@ -507,6 +507,7 @@ impl Hub {
             CaptureEvent::Ended(reason) => {
                 let since = self.capture.take().map_or(self.started, |capture| capture.since);
                 self.state = CaptureState::Stopped { since, at: unix_millis(), reason };
+                self.uploader.manifest_changed();
                 // Whoever sees the end sees the files as they are then.
                 self.tell_ring();
                 self.subscribers.publish(&Update::Capture(self.state.clone()));

@@ -168,13 +168,14 @@ impl Store {
         Ok(file)
     }
 
-    /// Removes a file.
+    /// Removes a file; one that somebody else has removed already is gone all the same.
     pub fn remove(&self, name: &str) -> Result<(), StoreError> {
-        fs::remove_file(self.path(name)?).map_err(|source| StoreError::File {
-            operation: "remove",
-            name: name.to_owned(),
-            source,
-        })
+        match fs::remove_file(self.path(name)?) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => {
+                removed.map_err(|source| StoreError::File { operation: "remove", name: name.to_owned(), source })
+            }
+        }
     }
 
     /// Size and lower-case hexadecimal SHA-256 of a file.

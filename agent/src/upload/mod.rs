@@ -171,6 +171,12 @@ impl Uploader {
         }
     }
 
+    /// What goes along has changed: it is sent again, also when no file is.
+    pub fn manifest_changed(&self) {
+        self.shared.manifest().1 = true;
+        self.wake();
+    }
+
     /// There may be something to deliver.
     pub fn wake(&self) {
         self.shared.changed.notify_all();
