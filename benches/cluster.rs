@@ -177,6 +177,7 @@ fn settings() -> AgentSettings {
         namespace: None,
         reaper: false,
         service_account: None,
+        ring: None,
         role: None,
         owner: "bench".into(),
     }

@@ -71,6 +71,10 @@ pub struct PlaceArgs {
     /// standard output
     #[arg(long, global = true, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Keep so much of captures on each node until it is delivered; never more than 80 % of what its volume has left
+    /// [default: 1GiB]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = text::parse_size)]
+    pub ring_size: Option<u64>,
     /// Seconds before now that a freeze saves
     #[arg(long, global = true, value_name = "DURATION", default_value = "30s", value_parser = text::parse_duration)]
     pub freeze_before: Duration,
@@ -316,9 +320,6 @@ pub struct CaptureArgs {
     /// Begin the next file after this long
     #[arg(long, value_name = "DURATION", value_parser = text::parse_duration)]
     pub rotate_time: Option<Duration>,
-    /// Keep so much on each node until it is delivered; never more than 80 % of what its volume has left [default: 1GiB]
-    #[arg(long, value_name = "SIZE", value_parser = text::parse_size)]
-    pub ring_size: Option<u64>,
     /// What is kept of packets: headers (link to transport layer), dns (the same, and DNS whole), full
     /// [default: headers]
     #[arg(long, value_name = "WHAT", value_parser = text::parse_content)]

@@ -70,7 +70,7 @@ fn refuse(notice: &Notice) -> Exit {
 async fn on_nodes(place: &PlaceArgs, config: &Config, command: NodeCommand) -> Result<Exit, Notice> {
     let session = SessionId::new(rand::random());
     let out = out(place, &session);
-    headless::check(&command, &out)?;
+    headless::check(&command, place.ring_size, &out)?;
     let (site, where_it_is) = site(place, &session).await?;
     if !matches!(command, NodeCommand::Nodes { .. }) {
         must_be_free(permission(place, config, &where_it_is), &where_it_is)?;
@@ -239,6 +239,7 @@ fn settings(arguments: &PlaceArgs) -> AgentSettings {
         lease: arguments.lease,
         namespace: arguments.namespace.clone(),
         reaper: arguments.reaper,
+        ring: arguments.ring_size,
         service_account: arguments.storage.service_account.clone(),
         role: arguments.storage.irsa.clone(),
         owner: clock::user_at_host(),
@@ -260,6 +261,7 @@ fn out(arguments: &PlaceArgs, session: &SessionId) -> PathBuf {
 fn settled(mut app: App, arguments: &PlaceArgs) -> App {
     app.session.lease = arguments.lease;
     app.freeze = frozen(arguments);
+    app.ring_bytes = arguments.ring_size;
     app
 }
 

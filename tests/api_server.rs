@@ -38,6 +38,7 @@ fn settings() -> AgentSettings {
         namespace: None,
         reaper: false,
         service_account: None,
+        ring: None,
         role: None,
         owner: "me@here".into(),
     }

@@ -47,6 +47,9 @@ enum Command {
         /// The node's own addresses; capture takes their interfaces by default
         #[arg(long, env = "NODEWATCH_NODE_ADDRESSES", value_delimiter = ',')]
         node_addresses: Vec<IpAddr>,
+        /// What the ring's volume is meant for, in bytes; no capture takes more
+        #[arg(long, env = "NODEWATCH_RING_LIMIT", value_name = "BYTES")]
+        ring_limit: Option<u64>,
         /// End after so many seconds, whatever happens; the session may change it
         #[arg(long, env = "NODEWATCH_DEADLINE_SECONDS", value_name = "SECONDS")]
         deadline: Option<u64>,
@@ -122,10 +125,14 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Serve { ring, socket, stdio, node_name, node_addresses, deadline, lease } => {
+        Command::Serve { ring, socket, stdio, node_name, node_addresses, ring_limit, deadline, lease } => {
             let hostname = node_name.unwrap_or_else(hostname);
             let node = NodeFacts { hostname, addresses: node_addresses };
-            let limits = Limits { deadline: deadline.map(Duration::from_secs), lease: lease.map(Duration::from_secs) };
+            let limits = Limits {
+                ring: ring_limit,
+                deadline: deadline.map(Duration::from_secs),
+                lease: lease.map(Duration::from_secs),
+            };
             block_on(serve(ring, socket, stdio, node, limits))?
         }
         Command::Reap { namespace, uid, session } => {
@@ -161,6 +168,7 @@ const AT_ONCE: Duration = Duration::from_secs(22);
 const IN_PEACE: Duration = Duration::from_secs(600);
 
 struct Limits {
+    ring: Option<u64>,
     deadline: Option<Duration>,
     lease: Option<Duration>,
 }
@@ -170,7 +178,11 @@ async fn serve(ring: RingFolder, socket: Socket, stdio: bool, node: NodeFacts, l
     // An agent on a pipe ends with it, and the next one is another.
     let file = (!stdio).then(|| ring.folder.join("terms.json"));
     let lifetime = Lifetime::begin(limits.deadline, limits.lease, file);
-    let hub = Hub::spawn(node.clone(), Ring::open(store, &node.hostname)?, lifetime.clone())?;
+    let ring = Ring::open(store, &node.hostname)?;
+    if let Some(limit) = limits.ring {
+        ring.limit_volume(limit);
+    }
+    let hub = Hub::spawn(node, ring, lifetime.clone())?;
     let tunnels = async {
         if stdio {
             server::serve(tokio::io::stdin(), tokio::io::stdout(), &hub).await

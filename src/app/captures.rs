@@ -40,7 +40,7 @@ impl App {
             0 if targets.is_empty() => Vec::new(),
             0 => {
                 let mut form = self.form.clone();
-                if let Some(spec) = form.submit() {
+                if let Some(spec) = form.submit(self.ring_bytes()) {
                     self.ask_start_captures(targets, spec)
                 } else {
                     self.overlay = Some(Overlay::Form(Box::new(form)));
@@ -53,6 +53,10 @@ impl App {
                 Vec::new()
             }
         }
+    }
+
+    pub(super) fn ring_bytes(&self) -> u64 {
+        self.ring_bytes.unwrap_or(CaptureSpec::default().ring_bytes)
     }
 
     /// Payloads are asked about once a session.

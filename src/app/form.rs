@@ -111,9 +111,10 @@ impl CaptureForm {
         self.focus = (self.focus as isize + by).rem_euclid(Field::ALL.len() as isize) as usize;
     }
 
-    /// The spec that the fields say; otherwise the error stays in the form and the focus goes to its field.
-    pub fn submit(&mut self) -> Option<CaptureSpec> {
-        match self.spec() {
+    /// The spec that the fields say for a ring of that size; otherwise the error stays in the form and the focus goes to
+    /// its field.
+    pub fn submit(&mut self, ring_bytes: u64) -> Option<CaptureSpec> {
+        match self.spec(ring_bytes) {
             Ok(spec) => Some(spec),
             Err((field, message)) => {
                 self.focus = field as usize;
@@ -123,7 +124,7 @@ impl CaptureForm {
         }
     }
 
-    fn spec(&self) -> Result<CaptureSpec, (Field, String)> {
+    fn spec(&self, ring_bytes: u64) -> Result<CaptureSpec, (Field, String)> {
         let default = CaptureSpec::default();
         let filter = self.value(Field::Filter).trim();
         let spec = CaptureSpec {
@@ -132,7 +133,7 @@ impl CaptureForm {
             snaplen: self.read(Field::Snaplen, |text| whole_number(text, "a snaplen"))?.unwrap_or(default.snaplen),
             rotate_bytes: self.read(Field::RotateSize, text::parse_size)?.unwrap_or(default.rotate_bytes),
             rotate_seconds: self.seconds(Field::RotateTime)?.unwrap_or(default.rotate_seconds),
-            ring_bytes: default.ring_bytes,
+            ring_bytes,
             limit_seconds: self.seconds(Field::LimitTime)?,
             limit_bytes: self.read(Field::LimitSize, text::parse_size)?,
             limit_packets: self.read(Field::LimitPackets, |text| whole_number(text, "a number of packets"))?,
@@ -140,8 +141,6 @@ impl CaptureForm {
             include_own: self.read(Field::IncludeOwn, include)?.unwrap_or(false),
             recorder: self.read(Field::Recorder, text::parse_recorder)?,
         };
-        let recorder = spec.recorder.map_or(0, |recorder| recorder.bytes.saturating_mul(2));
-        let spec = CaptureSpec { ring_bytes: spec.ring_bytes.max(spec.rotate_bytes).max(recorder), ..spec };
         spec.check().map_err(|error| {
             use nodewatch_protocol::SpecError as E;
             let field = match error {
@@ -206,6 +205,8 @@ pub fn apply(input: &mut Input, edit: Edit) {
 mod tests {
     use super::*;
 
+    const GIB: u64 = 1024 * 1024 * 1024;
+
     fn typed(field: Field, text: &str) -> CaptureForm {
         let mut form = CaptureForm { focus: field as usize, ..CaptureForm::default() };
         for character in text.chars() {
@@ -216,18 +217,17 @@ mod tests {
 
     #[test]
     fn an_empty_form_is_the_default_capture() {
-        assert_eq!(CaptureForm::default().submit(), Some(CaptureSpec::default()));
+        assert_eq!(CaptureForm::default().submit(GIB), Some(CaptureSpec::default()));
     }
 
     #[test]
     fn fields_become_a_spec() {
-        assert_eq!(typed(Field::Interfaces, "eth0, eth1,").submit().expect("valid").interfaces, ["eth0", "eth1"]);
-        assert_eq!(typed(Field::Content, "dns").submit().expect("valid").content, nodewatch_protocol::Content::Dns);
-        let recorder = typed(Field::Recorder, "30s,1MiB").submit().expect("valid").recorder.expect("armed");
+        assert_eq!(typed(Field::Interfaces, "eth0, eth1,").submit(GIB).expect("valid").interfaces, ["eth0", "eth1"]);
+        assert_eq!(typed(Field::Content, "dns").submit(GIB).expect("valid").content, nodewatch_protocol::Content::Dns);
+        let recorder = typed(Field::Recorder, "30s,1MiB").submit(GIB).expect("valid").recorder.expect("armed");
         assert_eq!((recorder.seconds, recorder.bytes), (30, 1024 * 1024));
-        assert_eq!(typed(Field::LimitTime, "5m").submit().expect("valid").limit_seconds, Some(300));
-        let large = typed(Field::RotateSize, "4GiB").submit().expect("valid");
-        assert!(large.ring_bytes >= large.rotate_bytes);
+        assert_eq!(typed(Field::LimitTime, "5m").submit(GIB).expect("valid").limit_seconds, Some(300));
+        assert_eq!(typed(Field::RotateSize, "4GiB").submit(8 * GIB).expect("valid").ring_bytes, 8 * GIB);
     }
 
     #[test]
@@ -236,6 +236,7 @@ mod tests {
             (Field::Snaplen, "many"),
             (Field::Snaplen, "0"),
             (Field::RotateSize, "1KiB"),
+            (Field::RotateSize, "4GiB"),
             (Field::LimitTime, "soon"),
             (Field::LimitPackets, "0"),
             (Field::Content, "payload"),
@@ -244,7 +245,7 @@ mod tests {
         ] {
             let mut form = typed(field, text);
             form.focus = 0;
-            assert_eq!(form.submit(), None, "{text}");
+            assert_eq!(form.submit(GIB), None, "{text}");
             assert_eq!((form.focus, form.error.map(|(at, _)| at)), (field as usize, Some(field)), "{text}");
         }
     }

@@ -248,6 +248,8 @@ pub struct App {
     pub storage: Option<StorageInfo>,
     /// The Files screen.
     pub files: Files,
+    /// What the ring on a node may take, where the user has said it.
+    pub ring_bytes: Option<u64>,
     /// How much a freeze saves.
     pub freeze: Freeze,
     /// Captured files are not to be fetched at the end: they went another way.
@@ -283,6 +285,7 @@ impl App {
             form: CaptureForm::default(),
             storage: None,
             files: Files::default(),
+            ring_bytes: None,
             freeze: Freeze::default(),
             full_content: false,
             keep_files: false,

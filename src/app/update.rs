@@ -209,6 +209,7 @@ impl App {
     }
 
     fn text_key(&mut self, action: Action) -> Vec<Effect> {
+        let ring_bytes = self.ring_bytes();
         match &mut self.overlay {
             Some(Overlay::FilterInput { input, error, before }) => match action {
                 Action::Edit(edit) => {
@@ -235,7 +236,7 @@ impl App {
                 Action::Up | Action::PreviousView => form.step(-1),
                 Action::Down | Action::NextView => form.step(1),
                 Action::Open => {
-                    if let Some(spec) = form.submit() {
+                    if let Some(spec) = form.submit(ring_bytes) {
                         self.form = (**form).clone();
                         self.overlay = None;
                         let targets = self.capture_targets();

@@ -68,6 +68,8 @@ pub struct AgentSettings {
     pub lease: Duration,
     /// A namespace that exists, in place of one of the session's own.
     pub namespace: Option<String>,
+    /// What the ring on a node may take, in bytes; `None` leaves it to the manifest.
+    pub ring: Option<u64>,
     /// A service account that exists, in place of the session's own.
     pub service_account: Option<String>,
     /// The role that agents assume to deliver to S3.

@@ -35,6 +35,11 @@ pub(super) const ENDS: &str = "nodewatch-tui/ends";
 /// How much longer than the session the reaper may run.
 pub(super) const REAPER_LONGER: Duration = Duration::from_secs(1800);
 
+/// What the agent's volume holds beside the ring: a file that is being packed, the manifest.
+const VOLUME_MORE: u64 = 176 * 1024 * 1024;
+/// What its container may write beside the volume.
+const CONTAINER_MORE: u64 = 100 * 1024 * 1024;
+
 /// When an image is pulled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "PascalCase")]
@@ -142,6 +147,13 @@ impl Session<'_> {
         self.set_image(&mut value)?;
         set_variable(&mut value, "NODEWATCH_DEADLINE_SECONDS", &left.to_string())?;
         set_variable(&mut value, "NODEWATCH_LEASE_SECONDS", &self.settings.lease.as_secs().to_string())?;
+        if let Some(ring) = self.settings.ring {
+            set_variable(&mut value, "NODEWATCH_RING_LIMIT", &ring.to_string())?;
+            let room = |more: u64| json!(ring.saturating_add(more).to_string());
+            set(kind, &mut value, "/spec/template/spec/volumes/0/emptyDir/sizeLimit", room(VOLUME_MORE))?;
+            let storage = "/spec/template/spec/containers/0/resources/limits/ephemeral-storage";
+            set(kind, &mut value, storage, room(VOLUME_MORE + CONTAINER_MORE))?;
+        }
         if let Some(account) = &self.settings.service_account {
             set(kind, &mut value, "/spec/template/spec/serviceAccountName", json!(account))?;
         }
@@ -282,6 +294,7 @@ mod tests {
             namespace: None,
             reaper: true,
             service_account: None,
+            ring: None,
             role: None,
             owner: "me@here".into(),
         }
@@ -295,6 +308,34 @@ mod tests {
     fn job(node: &str) -> Result<Value, ManifestError> {
         let job = |session: Session<'_>| session.agent_job(&node.into(), 1, Duration::from_secs(90));
         with(0x7f3a_91c2, &settings(), job).map(|draft| draft.value)
+    }
+
+    #[test]
+    fn a_ring_that_was_asked_for_fits_its_volume_and_a_role_comes_with_a_token_for_aws_alone() {
+        let gib = 1024 * 1024 * 1024;
+        let settings = AgentSettings {
+            ring: Some(4 * gib),
+            role: Some("arn:aws:iam::1:role/r".into()),
+            service_account: Some("captures".into()),
+            ..settings()
+        };
+        let draft = |session: Session<'_>| session.agent_job(&"n".into(), 1, Duration::from_secs(90));
+        let job = with(1, &settings, draft).expect("a job").value;
+        let pod = &job["spec"]["template"]["spec"];
+        assert_eq!(pod["serviceAccountName"], "captures");
+        assert_eq!(pod["automountServiceAccountToken"], false);
+        let container = &pod["containers"][0];
+        let variables = container["env"].as_array().expect("variables");
+        let has = |name: &str, value: &str| variables.contains(&json!({"name": name, "value": value}));
+        assert!(has("NODEWATCH_RING_LIMIT", &(4 * gib).to_string()) && has("AWS_ROLE_ARN", "arn:aws:iam::1:role/r"));
+        let size = |value: &Value| value.as_str().and_then(|text| text.parse::<u64>().ok()).expect("bytes");
+        let volume = size(&pod["volumes"][0]["emptyDir"]["sizeLimit"]);
+        assert!(volume > 4 * gib && size(&container["resources"]["limits"]["ephemeral-storage"]) > volume);
+        let token = &pod["volumes"][1]["projected"]["sources"];
+        assert_eq!(token.as_array().map(Vec::len), Some(1));
+        assert_eq!(token[0]["serviceAccountToken"]["audience"], "sts.amazonaws.com");
+        let account = with(1, &settings, |session| session.yaml(&["n".into()])).expect("YAML");
+        assert!(!account.contains("name: nodewatch-agent-00000001"), "somebody else's account is not made");
     }
 
     #[test]

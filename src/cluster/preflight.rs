@@ -447,6 +447,7 @@ mod tests {
             namespace: None,
             reaper: true,
             service_account: None,
+            ring: None,
             role: None,
             owner: String::new(),
         };

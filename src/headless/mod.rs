@@ -65,9 +65,9 @@ impl Exit {
 }
 
 /// Refuses what can be known to be wrong before anything is asked or created.
-pub fn check(command: &NodeCommand, out: &Path) -> Result<(), Notice> {
+pub fn check(command: &NodeCommand, ring_size: Option<u64>, out: &Path) -> Result<(), Notice> {
     let NodeCommand::Capture { capture, .. } = command else { return Ok(()) };
-    spec(capture)?;
+    spec(capture, ring_size)?;
     if out.as_os_str() == STDOUT {
         return Ok(());
     }
@@ -104,7 +104,7 @@ pub async fn run(engine: Engine, command: NodeCommand, out: &Path) -> Exit {
             ports(&mut run, &nodes, watch.then_some(interval), &exclude, output.format).await
         }
         NodeCommand::Capture { nodes, capture, output } => {
-            let spec = spec(&capture).map_err(Stop::Notice);
+            let spec = spec(&capture, run.app().ring_bytes).map_err(Stop::Notice);
             match spec {
                 Ok(spec) if out.as_os_str() == STDOUT => stream_packets(&mut run, &nodes, spec).await,
                 Ok(spec) => capture_packets(&mut run, &nodes, spec, output.format).await,
@@ -213,7 +213,7 @@ async fn ports(
 }
 
 /// The capture that the arguments ask for.
-fn spec(arguments: &CaptureArgs) -> Result<CaptureSpec, Notice> {
+fn spec(arguments: &CaptureArgs, ring_size: Option<u64>) -> Result<CaptureSpec, Notice> {
     let default = CaptureSpec::default();
     let rotate_bytes = arguments.rotate_size.unwrap_or(default.rotate_bytes);
     let spec = CaptureSpec {
@@ -222,10 +222,7 @@ fn spec(arguments: &CaptureArgs) -> Result<CaptureSpec, Notice> {
         snaplen: arguments.snaplen.unwrap_or(default.snaplen),
         rotate_bytes,
         rotate_seconds: arguments.rotate_time.map_or(default.rotate_seconds, |time| time.as_secs()),
-        ring_bytes: {
-            let recorder = arguments.recorder.map_or(0, |recorder| recorder.bytes.saturating_mul(2));
-            arguments.ring_size.unwrap_or(default.ring_bytes).max(rotate_bytes).max(recorder)
-        },
+        ring_bytes: ring_size.unwrap_or(default.ring_bytes),
         content: arguments.content.unwrap_or_default(),
         include_own: arguments.include_own,
         recorder: arguments.recorder,

@@ -19,6 +19,7 @@ use aws_sdk_s3::{
     error::DisplayErrorContext,
 };
 use nodewatch_protocol::{Grant, OwnSink, Sink};
+use tokio::time::timeout;
 
 use crate::model::{Failure, NodeName, Notice, S3Url, SessionId, StorageSettings, Way};
 
@@ -26,6 +27,8 @@ use crate::model::{Failure, NodeName, Notice, S3Url, SessionId, StorageSettings,
 const GRANTED: Duration = Duration::from_secs(3600);
 /// Credentials that end sooner than this sign nothing.
 const TOO_SHORT: Duration = Duration::from_secs(60);
+/// A bucket has so long to say its region, before anything is on the screen.
+const REGION_WITHIN: Duration = Duration::from_secs(5);
 /// S3's largest object in one request.
 const MAX_POST: u64 = 5 * 1024 * 1024 * 1024;
 
@@ -130,7 +133,7 @@ impl Storage {
         // Without a region that somebody has chosen the bucket says its own.
         if storage.settings.region.is_none()
             && storage.settings.endpoint.is_none()
-            && let Some(region) = storage.bucket_region().await
+            && let Ok(Some(region)) = timeout(REGION_WITHIN, storage.bucket_region()).await
         {
             storage.client = storage.client_in(&region);
             storage.region = region;

@@ -41,6 +41,8 @@ struct State {
     manifest: NodeManifest,
     /// The capture's bound in bytes.
     bound: u64,
+    /// What the volume was made for, where somebody has said it.
+    volume: u64,
     messages: Vec<String>,
     retries: u64,
     /// The manifest could not be written, which is told once.
@@ -55,6 +57,7 @@ impl Ring {
         let mut state = State {
             manifest: NodeManifest { node: node.to_owned(), ..manifest },
             bound: CaptureSpec::default().ring_bytes,
+            volume: u64::MAX,
             messages: Vec::new(),
             retries: 0,
             unwritten: false,
@@ -96,6 +99,11 @@ impl Ring {
         let ring = Self { store, state: Arc::new(Mutex::new(state)), changes: watch::channel(0).0 };
         ring.change(|_| ());
         Ok(ring)
+    }
+
+    /// The volume is meant for so much, whatever a capture asks for and the file system has.
+    pub fn limit_volume(&self, bytes: u64) {
+        self.lock().volume = bytes;
     }
 
     /// Tells whenever something has changed.
@@ -386,11 +394,11 @@ impl Ring {
         removed
     }
 
-    /// The bound, and never more than 80 % of what the volume has left for us.
+    /// The bound, the volume's own, and never more than 80 % of what the file system has left for us.
     pub fn limit(&self) -> u64 {
         let (bound, used) = {
             let state = self.lock();
-            (state.bound, state.used())
+            (state.bound.min(state.volume), state.used())
         };
         let Some(available) = self.store.available() else { return bound };
         bound.min((available.saturating_add(used) / 5).saturating_mul(4))

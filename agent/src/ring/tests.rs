@@ -93,6 +93,19 @@ fn what_is_thrown_away_undelivered_is_counted_and_said() {
 }
 
 #[test]
+fn a_volume_bounds_what_a_capture_may_ask_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ring = open(&folder);
+    ring.limit_volume(700);
+    ring.capture_began(capture());
+    assert_eq!(ring.limit(), 700);
+    write(&ring, "a.pcapng", 3, true);
+    write(&ring, "b.pcapng", 3, true);
+    assert!(ring.state(SinkState::Ring).used <= 700);
+    assert_eq!(ring.manifest().discarded.files, 1);
+}
+
+#[test]
 fn a_restarted_ring_knows_its_files_and_its_capture_and_marks_the_torn_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let ring = open(&folder);
