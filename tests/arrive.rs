@@ -271,8 +271,8 @@ fn an_armed_session_is_frozen_from_another_program() {
     let found = numbers(Path::new(file["place"].as_str().expect("a path")));
     assert_eq!(Some(found.len() as u64), file["packets"].as_u64());
     assert!(found.windows(2).all(|pair| pair[1] == pair[0] + 1), "{found:?}");
-    // Six seconds of fifty packets each.
-    assert!((200..=320).contains(&found.len()), "{}", found.len());
+    // Six seconds of at most fifty packets each.
+    assert!((100..=330).contains(&found.len()), "{}", found.len());
 
     let refused = outside::run(&["freeze", "00000000"]);
     assert_eq!(refused.status.code(), Some(2), "{}", String::from_utf8_lossy(&refused.stderr));

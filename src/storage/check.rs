@@ -65,30 +65,29 @@ impl Storage {
             fix: fix.to_owned(),
         };
         let block = "block public access to it: aws s3api put-public-access-block";
-        match self.client.get_bucket_policy_status().bucket(bucket).send().await {
-            Ok(answer)
-                if answer.policy_status().and_then(aws_sdk_s3::types::PolicyStatus::is_public).unwrap_or(false) =>
-            {
-                return found(Outcome::Failed, format!("bucket {bucket} is public"), block);
+        let by_policy = match self.client.get_bucket_policy_status().bucket(bucket).send().await {
+            Ok(answer) => {
+                let public = answer.policy_status().and_then(aws_sdk_s3::types::PolicyStatus::is_public);
+                Ok(public.unwrap_or(false))
             }
-            Ok(_) => {}
-            Err(error) if matches!(error.code(), Some("NoSuchBucketPolicy")) => {}
-            Err(error) => {
-                let why = error.code().unwrap_or("no answer").to_owned();
-                return found(Outcome::Warning, format!("whether {bucket} is public is not known ({why})"), "");
-            }
-        }
+            Err(error) if matches!(error.code(), Some("NoSuchBucketPolicy")) => Ok(false),
+            Err(error) => Err(error.code().unwrap_or("no answer").to_owned()),
+        };
         let everybody = |uri: &str| uri.ends_with("/AllUsers") || uri.ends_with("/AuthenticatedUsers");
-        match self.client.get_bucket_acl().bucket(bucket).send().await {
-            Ok(answer)
-                if answer
-                    .grants()
-                    .iter()
-                    .any(|grant| grant.grantee().and_then(|grantee| grantee.uri()).is_some_and(everybody)) =>
-            {
-                found(Outcome::Failed, format!("bucket {bucket} is open to everybody by its ACL"), block)
+        let by_acl = match self.client.get_bucket_acl().bucket(bucket).send().await {
+            Ok(answer) => {
+                let grantees = answer.grants().iter().filter_map(|grant| grant.grantee()?.uri());
+                Ok(grantees.into_iter().any(everybody))
             }
-            _ => found(Outcome::Passed, format!("bucket {bucket} is not public"), ""),
+            Err(error) => Err(error.code().unwrap_or("no answer").to_owned()),
+        };
+        match (by_policy, by_acl) {
+            (Ok(true), _) => found(Outcome::Failed, format!("bucket {bucket} is public by its policy"), block),
+            (_, Ok(true)) => found(Outcome::Failed, format!("bucket {bucket} is open to everybody by its ACL"), block),
+            (Ok(false), Ok(false)) => found(Outcome::Passed, format!("bucket {bucket} is not public"), ""),
+            (Err(why), _) | (_, Err(why)) => {
+                found(Outcome::Warning, format!("whether {bucket} is public is not known ({why})"), "")
+            }
         }
     }
 

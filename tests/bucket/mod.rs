@@ -28,10 +28,15 @@ pub const SECRET: &str = "000102030405060708090a0b0c0d0e0f000102030405060708090a
 pub const BUCKET: &str = "captures";
 pub const REGION: &str = "garage";
 
-fn program() -> Option<PathBuf> {
+/// Where `make deps` puts what is slow to build.
+fn cache() -> Option<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
-    let built = cache.map(|cache| cache.join("nodewatch-tui/garage/bin/garage"));
+    cache.map(|cache| cache.join("nodewatch-tui"))
+}
+
+fn program() -> Option<PathBuf> {
+    let built = cache().map(|cache| cache.join("garage/bin/garage"));
     let named = std::env::var_os("NODEWATCH_GARAGE").map(PathBuf::from);
     let found = named.or(built).filter(|path| path.is_file());
     if found.is_none() {
@@ -129,6 +134,43 @@ impl Garage {
 }
 
 impl Drop for Garage {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// AWS's own answers, from moto; `None` where it is not installed.
+pub struct Moto {
+    child: Child,
+    pub endpoint: String,
+}
+
+impl Moto {
+    pub fn start() -> Option<Self> {
+        let port = free_port();
+        let folder = std::env::var_os("NODEWATCH_MOTO").map(PathBuf::from);
+        let cache = cache().map(|cache| cache.join("moto"));
+        let mut command = Command::new("python3");
+        command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()]);
+        if let Some(folder) = folder.or(cache).filter(|folder| folder.is_dir()) {
+            command.env("PYTHONPATH", folder);
+        }
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
+        let mut moto = Self { child, endpoint: format!("http://127.0.0.1:{port}") };
+        let end = Instant::now() + Duration::from_secs(30);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if moto.child.try_wait().expect("its state").is_some() || Instant::now() > end {
+                eprintln!("skipped: there is no moto (make deps installs it)");
+                return None;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        Some(moto)
+    }
+}
+
+impl Drop for Moto {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

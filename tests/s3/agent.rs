@@ -15,7 +15,7 @@ use nodewatch_protocol::{
 };
 
 use crate::{
-    bucket::{BUCKET, Garage, KEY, REGION, SECRET, free_port, keys, object, storage},
+    bucket::{BUCKET, Garage, KEY, Moto, REGION, SECRET, keys, object, storage},
     delivery::session,
 };
 
@@ -189,49 +189,9 @@ async fn with_a_pod_identity_large_files_go_in_parts() {
     assert!(!manifest.contains(SECRET) && manifest.contains("\"sink\""), "where to, and no secret");
 }
 
-/// AWS's own answers, from moto; `None` where it is not installed.
-struct Moto {
-    child: Child,
-    endpoint: String,
-}
-
-impl Moto {
-    fn start() -> Option<Self> {
-        let port = free_port();
-        let folder = std::env::var_os("NODEWATCH_MOTO").map(PathBuf::from);
-        let cache = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/nodewatch-tui/moto"));
-        let mut command = Command::new("python3");
-        command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()]);
-        if let Some(folder) = folder.or(cache).filter(|folder| folder.is_dir()) {
-            command.env("PYTHONPATH", folder);
-        }
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
-        let mut moto = Self { child, endpoint: format!("http://127.0.0.1:{port}") };
-        let end = Instant::now() + Duration::from_secs(30);
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            if moto.child.try_wait().expect("its state").is_some() || Instant::now() > end {
-                return None;
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        Some(moto)
-    }
-}
-
-impl Drop for Moto {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
-#[allow(clippy::print_stderr, reason = "a test says why it was skipped")]
 async fn with_a_role_the_token_of_the_service_account_is_exchanged() {
-    let Some(moto) = Moto::start() else {
-        eprintln!("skipped: there is no moto (make deps installs it)");
-        return;
-    };
+    let Some(moto) = Moto::start() else { return };
     let client = crate::bucket::client_in(&moto.endpoint, "us-east-1");
     client.create_bucket().bucket("moto").send().await.expect("a bucket");
     let token = tempfile::NamedTempFile::new().expect("a file");

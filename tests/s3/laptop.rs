@@ -3,12 +3,12 @@
 use std::{path::Path, sync::atomic::Ordering, time::Duration};
 
 use nodewatch_tui::{
-    model::{Outcome, SessionId, StoredSummary},
+    model::{Outcome, PreflightCheck, SessionId, StorageSettings, StoredSummary},
     storage::{Storage, StorageError},
 };
 
 use crate::{
-    bucket::{BUCKET, Fault, Garage, KEY, Proxy, SECRET, config, keys, settings, storage},
+    bucket::{BUCKET, Fault, Garage, KEY, Moto, Proxy, SECRET, client_in, config, keys, settings, storage},
     delivery::session,
 };
 
@@ -124,7 +124,7 @@ async fn removal_takes_one_sessions_objects_and_unfinished_uploads_and_nothing_e
 #[tokio::test(flavor = "multi_thread")]
 async fn preflight_finds_a_bucket_that_is_missing_or_not_ours() {
     let Some(garage) = Garage::start() else { return };
-    let worst = |checks: Vec<nodewatch_tui::model::PreflightCheck>| {
+    let worst = |checks: Vec<PreflightCheck>| {
         let worst = checks.into_iter().max_by_key(|check| check.outcome).expect("a check");
         (worst.outcome, worst.detail)
     };
@@ -156,4 +156,36 @@ async fn credentials_that_are_about_to_end_sign_nothing() {
     let storage = Storage::with(settings("http://127.0.0.1:1", "inc"), config).await;
     let refused = storage.sink(&SessionId::new(1), &"n".into()).await;
     assert!(matches!(refused, Err(StorageError::Credentials(_))), "{refused:?}");
+}
+
+/// S3's own answers about versions and openness, which Garage has none of.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_version_goes_and_a_bucket_that_is_open_to_everybody_is_found() {
+    use aws_sdk_s3::types::{BucketCannedAcl, BucketVersioningStatus, VersioningConfiguration};
+    let Some(moto) = Moto::start() else { return };
+    let client = client_in(&moto.endpoint, "us-east-1");
+    client.create_bucket().bucket(BUCKET).send().await.expect("a bucket");
+    let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+    client.put_bucket_versioning().bucket(BUCKET).versioning_configuration(enabled).send().await.expect("versions");
+    for key in ["inc/7f3a91c2/node-1/a.pcapng", "inc/7f3a91c2/node-1/b.pcapng", "inc/7f3a91c3/node-1/a.pcapng"] {
+        put(&client, key, b"one").await;
+        put(&client, key, b"two").await;
+    }
+    client.delete_object().bucket(BUCKET).key("inc/7f3a91c2/node-1/b.pcapng").send().await.expect("a marker");
+    let region = StorageSettings { region: Some("us-east-1".into()), ..settings(&moto.endpoint, "inc") };
+    let storage = Storage::with(region, config(KEY, SECRET)).await;
+    let found = storage.summary(&storage.session(&session())).await.expect("a summary");
+    // Two versions of each and a marker; only a's second is what one sees.
+    assert_eq!((found.objects, found.bytes, found.versions), (1, 3, 4));
+    assert_eq!(storage.remove(&session()).await.expect("removed"), found);
+    let left = client.list_object_versions().bucket(BUCKET).send().await.expect("listed");
+    assert!(left.versions().iter().all(|version| version.key() == Some("inc/7f3a91c3/node-1/a.pcapng")));
+    assert_eq!((left.versions().len(), left.delete_markers().len()), (2, 0));
+
+    let worst = |checks: Vec<PreflightCheck>| checks.into_iter().map(|check| check.outcome).max();
+    assert!(worst(storage.check(&session()).await) < Some(Outcome::Failed));
+    client.put_bucket_acl().bucket(BUCKET).acl(BucketCannedAcl::PublicRead).send().await.expect("open");
+    let checks = storage.check(&session()).await;
+    assert!(checks.iter().any(|check| check.detail.contains("open to everybody")), "{checks:?}");
+    assert_eq!(worst(checks), Some(Outcome::Failed));
 }
