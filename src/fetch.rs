@@ -119,6 +119,9 @@ impl Fetch {
             return Err(FetchError::Checksum { found, expected });
         }
         fs::rename(&part, &whole).await.map_err(local(&whole))?;
+        let (answer, _nobody_waits) = oneshot::channel();
+        // An agent that does not hear it keeps the file longer than it must, and no more.
+        let _ = self.asks.try_send(Ask { request: Request::Fetched { file: self.file.name.clone() }, answer });
         Ok((whole, found))
     }
 

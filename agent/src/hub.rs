@@ -348,6 +348,10 @@ impl Hub {
                 self.tell_ring_state();
                 Response::Done
             }
+            Request::Fetched { file } => {
+                self.ring.set_fetched(&file);
+                Response::Done
+            }
             Request::RemoveFile { file } => match self.ring.remove(&file) {
                 Ok(true) => Response::Done,
                 Ok(false) => no_such_file(&file),

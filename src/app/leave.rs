@@ -11,7 +11,10 @@ use super::{
     exit::{DETACH_WITHIN, Detachment, Exit, InStorage, Phase, Receipt, STOCK_EVERY, STOP_WITHIN},
     node::{Agent, Asked, NodeState},
 };
-use crate::model::{FetchProgress, Group, Keep, Kind, NodeName, Notice, Place, Removal, SeenObject, StoredSummary};
+use crate::{
+    model::{FetchProgress, Group, Keep, Kind, NodeName, Notice, Place, Removal, SeenObject, StoredSummary},
+    text,
+};
 
 impl App {
     /// Opens the guided exit, or ends at once when nothing was made.
@@ -326,6 +329,11 @@ impl App {
         };
         let chosen = ended.is_some_and(|exit| exit.keeps(Group::Files));
         for (name, state) in &self.nodes {
+            if let Some(discarded) = state.ring.as_ref().map(|ring| ring.discarded).filter(|lost| lost.files > 0) {
+                let what = text::counted(discarded.files as usize, "file");
+                let reason = format!("the ring was full: {} packets were thrown away undelivered", discarded.packets);
+                receipt.lost.push((name.clone(), what, discarded.bytes, reason));
+            }
             for file in &state.files {
                 if let (Delivery::Delivered { key, size }, Some(storage)) = (&file.delivery, &self.storage) {
                     receipt.delivered.push((storage.url.object(key), *size, file.sha256.clone()));

@@ -418,7 +418,7 @@ impl App {
             Request::Freeze(_) => "freeze its flight recorder",
             Request::Sink(_) => "take where to deliver",
             Request::RemoveFile { .. } => "remove a file",
-            Request::Checksum { .. } | Request::Heartbeat | Request::Goodbye => "answer",
+            Request::Fetched { .. } | Request::Checksum { .. } | Request::Heartbeat | Request::Goodbye => "answer",
         };
         let notice = match response {
             Some(Response::Refused(refusal)) => {

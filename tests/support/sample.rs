@@ -111,6 +111,7 @@ pub fn file(name: &str, size: u64, state: FileState) -> CaptureFile {
         incomplete: String::new(),
         sha256: None,
         delivery: Delivery::Held,
+        fetched: false,
     }
 }
 

@@ -34,9 +34,17 @@ pub struct CaptureFile {
     /// How far it is on the way to the sink.
     #[serde(default)]
     pub delivery: Delivery,
+    /// A laptop has it, checked.
+    #[serde(default)]
+    pub fetched: bool,
 }
 
 impl CaptureFile {
+    /// Somebody else has it: the ring may let it go.
+    pub fn is_elsewhere(&self) -> bool {
+        self.fetched || self.delivery.is_delivered()
+    }
+
     /// Nothing is missing from it.
     pub fn is_complete(&self) -> bool {
         self.incomplete.is_empty() && self.dropped == Dropped::default()

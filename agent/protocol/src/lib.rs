@@ -119,6 +119,11 @@ pub enum Request {
     Freeze(Freeze),
     /// Deliver closed files there from now on.
     Sink(Sink),
+    /// The laptop has a file, checked: it may go when room is needed.
+    Fetched {
+        /// The file's name as in [`CaptureFile::name`].
+        file: String,
+    },
     /// Remove a closed file from the ring, delivered or not.
     RemoveFile {
         /// The file's name as in [`CaptureFile::name`].

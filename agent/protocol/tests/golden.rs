@@ -65,6 +65,7 @@ fn to_agent() -> Vec<ToAgent> {
             storage_class: Some("STANDARD_IA".into()),
             zstd: true,
         }))),
+        ask(Request::Fetched { file: "a.pcapng".into() }),
         ask(Request::RemoveFile { file: "a.pcapng".into() }),
         ask(Request::Checksum { file: "a.pcapng".into() }),
         ask(Request::Terms(Terms { left_seconds: 14_400, lease_seconds: Some(600) })),
@@ -134,6 +135,7 @@ fn from_agent() -> Vec<FromAgent> {
         incomplete: "incomplete: torn".into(),
         sha256: Some("00ff".into()),
         delivery,
+        fetched: true,
     };
     let amount = Amount { files: 1, bytes: 480, packets: 3 };
     let ring = |sink| {

@@ -107,6 +107,7 @@ fn update() -> impl Strategy<Value = Update> {
         dropped: Dropped { kernel: size, ..Dropped::default() },
         incomplete: if open { "torn".into() } else { String::new() },
         sha256: None,
+        fetched: open,
         delivery: if open { Delivery::Held } else { Delivery::Sending { sent: size } },
     });
     let stopped = any::<String>().prop_map(|message| {

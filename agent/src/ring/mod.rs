@@ -65,7 +65,7 @@ impl Ring {
         let present = store.names()?;
         for record in state.manifest.files.iter_mut().filter(|record| record.place != FilePlace::Gone) {
             if !present.contains(&record.file.name) {
-                if record.place == FilePlace::Kept && !record.file.delivery.is_delivered() {
+                if record.place == FilePlace::Kept && !record.file.is_elsewhere() {
                     state.manifest.discarded.add(&record.file);
                     state
                         .messages
@@ -204,6 +204,7 @@ impl Ring {
                 incomplete: String::new(),
                 sha256: None,
                 delivery: Delivery::Held,
+                fetched: false,
             };
             state.manifest.files.push(FileRecord { file, capture, place });
             state.forget_oldest();
@@ -284,7 +285,7 @@ impl Ring {
                 let record = &state.manifest.files[at];
                 let file = record.file.clone();
                 // Thrown away while its last bytes were under way: it has got there all the same.
-                if record.place == FilePlace::Gone {
+                if record.place == FilePlace::Gone && !record.file.is_elsewhere() {
                     let discarded = &mut state.manifest.discarded;
                     discarded.files -= discarded.files.min(1);
                     discarded.bytes -= discarded.bytes.min(file.size);
@@ -301,6 +302,15 @@ impl Ring {
         self.change(|state| {
             if let Some(record) = state.record(name) {
                 record.file.sha256 = Some(sha256);
+            }
+        });
+    }
+
+    /// A laptop has a file.
+    pub fn set_fetched(&self, name: &str) {
+        self.change(|state| {
+            if let Some(record) = state.record(name) {
+                record.file.fetched = true;
             }
         });
     }
@@ -383,7 +393,7 @@ impl Ring {
             let record = &mut state.manifest.files[at];
             let place = std::mem::replace(&mut record.place, FilePlace::Gone);
             let file = record.file.clone();
-            if place == FilePlace::Kept && !file.delivery.is_delivered() {
+            if place == FilePlace::Kept && !file.is_elsewhere() {
                 state.manifest.discarded.add(&file);
                 state.say(format!(
                     "{why}: its oldest file {name} with {} packets was removed undelivered",
@@ -480,7 +490,7 @@ fn victims(files: &[FileRecord], limit: u64) -> Vec<String> {
     let mut total: u64 = here().map(|record| record.file.size).sum();
     let mut count = here().count();
     let mut gone = Vec::new();
-    let delivered = |record: &FileRecord| record.file.delivery.is_delivered();
+    let delivered = |record: &FileRecord| record.file.is_elsewhere();
     let sending = |record: &FileRecord| matches!(record.file.delivery, Delivery::Sending { .. });
     let closed = || here().filter(|record| record.file.state == FileState::Closed);
     let order = (closed().filter(|record| delivered(record)))

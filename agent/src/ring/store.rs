@@ -114,6 +114,7 @@ impl Store {
             incomplete,
             sha256: None,
             delivery: Delivery::Held,
+            fetched: false,
         }))
     }
 

@@ -18,6 +18,7 @@ fn record(name: &str, size: u64, state: FileState, delivery: Delivery) -> FileRe
         incomplete: String::new(),
         sha256: None,
         delivery,
+        fetched: false,
     };
     FileRecord { file, capture: 0, place: FilePlace::Kept }
 }
@@ -81,6 +82,7 @@ fn what_is_thrown_away_undelivered_is_counted_and_said() {
     assert_eq!(ring.files().len(), 2, "the delivered one went");
     assert_eq!((ring.manifest().discarded, ring.messages()), (Amount::default(), vec![]));
     write(&ring, "d.pcapng", 3, true);
+    ring.set_fetched("d.pcapng");
     let discarded = ring.manifest().discarded;
     assert_eq!((discarded.files, discarded.packets), (1, 3));
     let said = ring.messages();
@@ -89,6 +91,10 @@ fn what_is_thrown_away_undelivered_is_counted_and_said() {
     assert_eq!(ring.claim_queued().map(|file| file.name).as_deref(), Some("c.pcapng"));
     assert_eq!(ring.claim_queued().map(|file| file.name).as_deref(), Some("d.pcapng"));
     assert_eq!((ring.claim_queued(), ring.queued()), (None, 2));
+    // What the laptop has goes before what nobody has, and is not lost.
+    write(&ring, "e.pcapng", 1, true);
+    assert!(!folder.path().join("d.pcapng").exists() && folder.path().join("c.pcapng").exists());
+    assert_eq!(ring.manifest().discarded, discarded);
     assert!(!folder.path().join("b.pcapng").exists());
 }
 
