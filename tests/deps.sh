@@ -10,7 +10,7 @@ declare -A package=(
 )
 case ${1:?} in
   build) wanted=(cc pcap.h) ;;
-  test) wanted=(cc pcap.h tshark mergecap tcpdump ip setpriv tmux python3 pip pgrep) ;;
+  test) wanted=(cc pcap.h openssl tshark mergecap tcpdump ip setpriv tmux python3 pip pgrep) ;;
   cluster)
     wanted=(setcap python3 kubectl)
     [ -n "${KUBECONFIG:-}" ] || wanted+=(etcd containerd runc openssl bridge pkill socat)

@@ -229,3 +229,42 @@ async fn a_compressed_file_comes_home_as_it_was() {
     assert_eq!(std::fs::read(path).expect("read"), content("a.pcapng", 1_000_000));
     assert_eq!(sum, agent.ring.store().checksum("a.pcapng").expect("summed").1);
 }
+
+/// A server's certificate has to be one that the public authorities vouch for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_nobody_vouches_for_is_sent_nothing() {
+    use std::process::{Command, Stdio};
+    let Some(garage) = Garage::start() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let (key, certificate) = (folder.path().join("key.pem"), folder.path().join("cert.pem"));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .stderr(Stdio::null())
+        .status();
+    assert!(made.expect("openssl").success());
+    let port = crate::bucket::free_port();
+    let mut server = Command::new("openssl")
+        .args(["s_server", "-quiet", "-www", "-accept", &port.to_string(), "-key"])
+        .arg(&key)
+        .arg("-cert")
+        .arg(&certificate)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("openssl");
+    let agent = agent();
+    let grant = granted(&storage(&garage.endpoint()).await).await;
+    agent.uploader.set(Sink::Grant(Grant { url: format!("https://localhost:{port}/captures"), ..grant }));
+    agent.close_file("a.pcapng", 10);
+    agent
+        .until("what is wrong with it", |agent| {
+            matches!(agent.delivery("a.pcapng"), Delivery::Waiting { reason } if reason.contains("certificate"))
+        })
+        .await;
+    server.kill().expect("running");
+    server.wait().expect("killed");
+}
