@@ -241,9 +241,9 @@ pub struct MergeArgs {
     /// Only packets up to this time
     #[arg(long, value_name = "TIME", value_parser = captures::parse_time)]
     pub to: Option<u64>,
-    /// The new file, which must not exist; - is standard output
-    #[arg(long = "into", short = 'w', value_name = "FILE", default_value_os_t = captures::default_out())]
-    pub out: PathBuf,
+    /// The new file, which must not exist; - is standard output. --out does the same [default: merged.pcapng]
+    #[arg(short = 'w', long = "into", value_name = "FILE")]
+    pub into: Option<PathBuf>,
     #[command(flatten)]
     pub output: OutputArgs,
 }

@@ -55,7 +55,7 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Some(Command::Sessions { output }) => sessions(place, output).await,
         Some(Command::Cleanup(arguments)) => cleanup(place, &config, &arguments).await,
         Some(Command::Freeze { session, nodes, output }) => Box::pin(freeze(place, &session, nodes, output)).await,
-        Some(Command::Merge(arguments)) => Ok(headless::captures::merge(&arguments)),
+        Some(Command::Merge(arguments)) => Ok(headless::captures::merge(&arguments, place.out.as_deref())),
         Some(Command::Preflight { nodes, output }) => preflight(place, nodes, output).await,
         Some(Command::Manifests { nodes, session }) => manifests(place, nodes, session),
     };

@@ -2,7 +2,11 @@
 //!
 //! Owns what they print and the exit code.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use nodewatch_protocol::{FileState, Freeze, Request};
 use serde_json::json;
@@ -138,8 +142,8 @@ fn arrived(state: &NodeState, before: usize) -> bool {
 }
 
 /// Makes one capture of many.
-pub fn merge(arguments: &MergeArgs) -> Exit {
-    match merged(arguments) {
+pub fn merge(arguments: &MergeArgs, out: Option<&Path>) -> Exit {
+    match merged(arguments, out) {
         Ok(()) => Exit::Done,
         Err(notice) => {
             output::say(&format!("error: {}", notice.line()));
@@ -148,9 +152,20 @@ pub fn merge(arguments: &MergeArgs) -> Exit {
     }
 }
 
-fn merged(arguments: &MergeArgs) -> Result<(), Notice> {
+/// Where a merged capture goes: into a file, or into a folder that there is.
+fn target(arguments: &MergeArgs, out: Option<&Path>) -> PathBuf {
+    const NAME: &str = "merged.pcapng";
+    match arguments.into.as_deref().or(out) {
+        None => PathBuf::from(NAME),
+        Some(place) if place.is_dir() => place.join(NAME),
+        Some(place) => place.to_owned(),
+    }
+}
+
+fn merged(arguments: &MergeArgs, out: Option<&Path>) -> Result<(), Notice> {
+    let out = target(arguments, out);
     let inputs = merge::find(&arguments.files).map_err(|error| merge_notice(&error))?;
-    let to_stdout = arguments.out.as_os_str() == "-";
+    let to_stdout = out.as_os_str() == "-";
     let from = arguments.from.unwrap_or(0);
     let to = arguments.to.unwrap_or(u64::MAX);
     if from > to {
@@ -161,18 +176,17 @@ fn merged(arguments: &MergeArgs) -> Result<(), Notice> {
     }
     let names = manifest::names_for(&inputs);
     let merge = Merge { inputs, window: from..=to, names };
-    let done =
-        if to_stdout { merge.write(std::io::stdout().lock(), &arguments.out) } else { merge.into_file(&arguments.out) };
+    let done = if to_stdout { merge.write(std::io::stdout().lock(), &out) } else { merge.into_file(&out) };
     let merged = done.map_err(|error| merge_notice(&error))?;
     let cut = if merged.cut > 0 { format!(", {} outside the window", merged.cut) } else { String::new() };
     let what = format!("{} of {}{cut}", counted(merged.packets as usize, "packet"), counted(merged.files, "file"));
     match arguments.output.format {
         Format::Json if !to_stdout => output::print_json(
-            [json!({"path": arguments.out, "files": merged.files, "packets": merged.packets, "cut": merged.cut,
+            [json!({"path": out, "files": merged.files, "packets": merged.packets, "cut": merged.cut,
                 "bytes": merged.size})]
             .into_iter(),
         ),
-        _ => output::say(&format!("{what}, {} in {}", bytes(merged.size), arguments.out.display())),
+        _ => output::say(&format!("{what}, {} in {}", bytes(merged.size), out.display())),
     }
     Ok(())
 }
@@ -265,11 +279,6 @@ pub fn parse_time(text: &str) -> Result<u64, String> {
     clock::nanos_of(text).or_else(|| clock::nanos_of(&of_today)).ok_or_else(|| {
         format!("{text:?} is no time: write 2026-01-31T14:05:00Z (with a fraction or an offset where needed) or 14:05 of today, UTC")
     })
-}
-
-/// Where a merged capture goes unless it is said.
-pub fn default_out() -> PathBuf {
-    PathBuf::from("merged.pcapng")
 }
 
 #[cfg(test)]

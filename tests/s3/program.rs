@@ -232,6 +232,39 @@ async fn captures_of_a_session_without_a_journal_are_removed_by_name() {
     assert_eq!(keys(&garage.client(), "").await, Vec::<String>::new());
 }
 
+#[test]
+fn merging_writes_where_it_is_told_and_overwrites_nothing() {
+    if !possible() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let sender = Sender::start(Duration::from_millis(5));
+    let child =
+        capture(folder.path(), "", sender.port, &["--content", "full", "--rotate-time", "1s", "--duration", "3s"]);
+    assert!(ended(child).status.success());
+    sender.stop();
+    let merge = |arguments: &[&str]| {
+        let all = [&["merge", "nodewatch-captures"], arguments].concat();
+        program(folder.path(), "", &all).output().expect("it runs")
+    };
+    std::fs::create_dir(folder.path().join("into")).expect("a folder");
+    for (arguments, place) in [
+        (&["--out", "a.pcapng"][..], "a.pcapng"),
+        (&["-w", "b.pcapng"], "b.pcapng"),
+        (&["--out", "into"], "into/merged.pcapng"),
+    ] {
+        let output = merge(arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let found = numbers(&folder.path().join(place));
+        assert!(found.len() > 100 && found.windows(2).all(|pair| pair[1] == pair[0] + 1), "{found:?}");
+    }
+    let again = merge(&["--out", "a.pcapng"]);
+    assert_eq!(again.status.code(), Some(2), "{}", String::from_utf8_lossy(&again.stderr));
+    let none = merge(&["--from", "2020-01-01T00:00:00Z", "--to", "2020-01-02T00:00:00Z", "--out", "none.pcapng"]);
+    let said = String::from_utf8_lossy(&none.stderr).into_owned();
+    assert!(none.status.success() && said.contains("0 packets") && said.contains("outside the window"), "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_input_is_refused_before_anything_runs() {
     let folder = tempfile::tempdir().expect("a folder");
