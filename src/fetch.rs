@@ -111,7 +111,7 @@ impl Fetch {
         }
         output.sync_all().await.map_err(local(&part))?;
 
-        let found = hash.finalize().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+        let found = crate::text::hex(&hash.finalize());
         let expected = self.checksum().await?;
         if found != expected {
             // A wrong file must not be mistaken for a capture.

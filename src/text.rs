@@ -190,6 +190,20 @@ fn split_unit(text: &str) -> (&str, &str) {
     (&text[..end], text[end..].trim_start())
 }
 
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+}
+
+/// A name from outside as one part of a path or key; Kubernetes' own names pass unchanged.
+pub fn safe_component(name: &str) -> String {
+    let safe: String = name
+        .chars()
+        .map(|character| if character.is_ascii_alphanumeric() || "-_.".contains(character) { character } else { '_' })
+        .collect();
+    if safe.chars().all(|character| character == '.') { "_".repeat(safe.len().max(1)) } else { safe }
+}
+
 /// What is kept of packets: `headers`, `dns` or `full`.
 pub fn parse_content(text: &str) -> Result<Content, String> {
     let all = [Content::Headers, Content::Dns, Content::Full];
@@ -218,6 +232,13 @@ mod tests {
         let line = json_line(&serde_json::json!({"name": "a\u{9b}2J\u{1b}\u{7f}"}));
         assert!(line.is_ascii() && line.contains("\\u009b2J\\u001b\\u007f"), "{line}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&line).expect("JSON")["name"], "a\u{9b}2J\u{1b}\u{7f}");
+    }
+
+    #[test]
+    fn a_node_name_stays_one_folder() {
+        assert_eq!(safe_component("ip-10-0-1-12.eu-west-1"), "ip-10-0-1-12.eu-west-1");
+        assert_eq!(safe_component("../../etc"), ".._.._etc");
+        assert_eq!(safe_component(".."), "__");
     }
 
     #[test]

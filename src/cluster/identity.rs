@@ -19,7 +19,7 @@ pub(super) fn trust(config: &Config) -> (String, Option<String>) {
         for certificate in certificates {
             hash.update(certificate);
         }
-        hash.finalize().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+        crate::text::hex(&hash.finalize())
     });
     (config.cluster_url.to_string().trim_end_matches('/').to_owned(), fingerprint)
 }

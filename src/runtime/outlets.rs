@@ -141,9 +141,9 @@ impl Outlet {
         let folder = match &session {
             None => self.outlets.folder.clone(),
             // Beside this session's.
-            Some(other) => self.outlets.folder.with_file_name(super::perform::safe_component(other)),
+            Some(other) => self.outlets.folder.with_file_name(text::safe_component(other)),
         };
-        let folder = folder.join(super::perform::safe_component(&node));
+        let folder = folder.join(text::safe_component(&node));
         let progress = |have| {
             // Of a run of byte counts only what there is room for is news.
             let _ = events.try_send(Event::Download(key.clone(), FetchProgress::Bytes(have)));

@@ -19,6 +19,7 @@ use crate::{
     fetch::Fetch,
     model::{DeployProgress, FetchProgress, Keep, Node, NodeName, Notice, Removal, SessionId},
     site::Site,
+    text::safe_component,
 };
 
 /// Files fetched at once; each is a stream through the API server.
@@ -365,25 +366,4 @@ async fn close_tunnels(tunnels: &Tunnels, tasks: &tokio::sync::Mutex<JoinSet<()>
 fn lock(tunnels: &Tunnels) -> std::sync::MutexGuard<'_, HashMap<NodeName, mpsc::Sender<Ask>>> {
     // The map is whole even if a holder panicked: every change to it is one call.
     tunnels.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-/// A name from outside as one folder name.
-pub(super) fn safe_component(name: &str) -> String {
-    let safe: String = name
-        .chars()
-        .map(|character| if character.is_ascii_alphanumeric() || "-_.".contains(character) { character } else { '_' })
-        .collect();
-    if safe.chars().all(|character| character == '.') { "_".repeat(safe.len().max(1)) } else { safe }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::safe_component;
-
-    #[test]
-    fn a_node_name_stays_one_folder() {
-        assert_eq!(safe_component("ip-10-0-1-12.eu-west-1"), "ip-10-0-1-12.eu-west-1");
-        assert_eq!(safe_component("../../etc"), ".._.._etc");
-        assert_eq!(safe_component(".."), "__");
-    }
 }

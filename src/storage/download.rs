@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use super::{Storage, StorageError, reason};
+use crate::text::hex;
 
 /// Cuts in a row, without a byte in between, after which a download gives up.
 const MAX_EMPTY_TRIES: u32 = 6;
@@ -187,10 +188,6 @@ fn unpack(from: &Path, to: &Path) -> io::Result<String> {
     }
     output.sync_all()?;
     Ok(hex(&hash.finalize()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
 #[cfg(test)]

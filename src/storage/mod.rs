@@ -170,7 +170,7 @@ impl Storage {
 
     /// Where a node's are.
     pub fn node(&self, session: &SessionId, node: &NodeName) -> S3Url {
-        self.session(session).below(&component(&node.0))
+        self.session(session).below(&crate::text::safe_component(&node.0))
     }
 
     /// How an agent is to deliver, and for how long that holds: for good with its own credentials.
@@ -233,9 +233,4 @@ impl Storage {
         put.send().await.map_err(StorageError::call("write to the bucket"))?;
         Ok(key)
     }
-}
-
-/// A node's name as one part of a key: Kubernetes' own names pass unchanged.
-fn component(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect()
 }

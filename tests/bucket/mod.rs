@@ -64,14 +64,19 @@ impl Garage {
     }
 
     pub fn on(host: &str) -> Option<Self> {
-        let address: SocketAddr = format!("{host}:{}", free_port()).parse().expect("an address");
-        let garage = Self::with(address, |program| Command::new(program))?;
         let end = Instant::now() + Duration::from_secs(30);
-        while TcpStream::connect(address).is_err() {
-            assert!(Instant::now() < end, "Garage does not listen");
-            thread::sleep(Duration::from_millis(50));
+        loop {
+            let address: SocketAddr = format!("{host}:{}", free_port()).parse().expect("an address");
+            let mut garage = Self::with(address, |program| Command::new(program))?;
+            // One that ends at once has found a port taken meanwhile.
+            while garage.child.try_wait().expect("its state").is_none() {
+                if TcpStream::connect(address).is_ok() {
+                    return Some(garage);
+                }
+                assert!(Instant::now() < end, "Garage does not listen");
+                thread::sleep(Duration::from_millis(50));
+            }
         }
-        Some(garage)
     }
 
     /// Started by somebody's command, perhaps where nobody else can connect to it: not waited for.

@@ -8,7 +8,6 @@ pub mod store;
 
 use std::{
     fs::File,
-    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -440,11 +439,6 @@ impl Ring {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every change leaves the list whole, even one whose holder panicked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Where a file lies, for the process that fetches it.
-    pub fn path(&self, name: &str) -> Result<PathBuf, StoreError> {
-        self.store.path(name)
     }
 }
 

@@ -190,7 +190,7 @@ impl Store {
     }
 
     /// A name is one path component: what a tunnel asks for cannot leave the folder.
-    pub fn path(&self, name: &str) -> Result<PathBuf, StoreError> {
+    fn path(&self, name: &str) -> Result<PathBuf, StoreError> {
         if Path::new(name).file_name() == Some(name.as_ref()) {
             Ok(self.folder.join(name))
         } else {

@@ -1,0 +1,212 @@
+//! Captures on their way: payloads asked about, grants, deliveries, freezes, the screen of all files.
+
+use nodewatch_protocol::{
+    Amount, CaptureFile, CaptureSpec, CaptureState, Content, Delivery, FileState, Freeze, Hello, Recorder, Request,
+    Response, RingState, SinkState, StopReason, Update,
+};
+use nodewatch_tui::{
+    app::{
+        Action, App, Edit, Effect, Event, Overlay, Scope,
+        delivery::{STALLED, StorageInfo},
+        exit::Phase,
+        update,
+    },
+    model::{FetchProgress, Group, Keep, Notice, Removal, StoredSummary, TunnelChange, Way},
+};
+
+use crate::{
+    cleanup, key, live, phase, removal, running,
+    sample::{NOW, delivering, feed, file, tunnel},
+    typed,
+};
+
+fn full() -> CaptureSpec {
+    CaptureSpec { content: Content::Full, ..CaptureSpec::default() }
+}
+
+#[test]
+fn payloads_are_asked_about_once_a_session() {
+    let mut app = live();
+    let start = |app: &mut App| {
+        key(app, Action::CaptureOptions);
+        for _ in 0..8 {
+            key(app, Action::NextView);
+        }
+        key(app, Action::Edit(Edit::Clear));
+        typed(app, "full");
+        key(app, Action::Open)
+    };
+    assert_eq!(start(&mut app), [], "nothing before the answer");
+    assert!(matches!(&app.overlay, Some(Overlay::Confirm(_))));
+    assert_eq!(key(&mut app, Action::Back), []);
+    key(&mut app, Action::CaptureOptions);
+    assert_eq!(key(&mut app, Action::Open), [], "the form remembers, and the question comes again");
+    let asked = [Effect::Ask("a".into(), Request::StartCapture(full()))];
+    assert_eq!(key(&mut app, Action::Open), asked);
+    feed(&mut app, [tunnel("a", running()), Event::Answer("a".into(), Request::StopCapture, Some(Response::Done))]);
+    let stopped = CaptureState::Stopped { since: 1, at: 2, reason: StopReason::Asked };
+    feed(&mut app, [tunnel("a", Update::Capture(stopped))]);
+    key(&mut app, Action::CaptureOptions);
+    assert_eq!(key(&mut app, Action::Open), asked, "asked once, and the form remembers");
+}
+
+fn to_s3(app: &mut App) {
+    let url = "s3://captures/inc".parse().expect("a place");
+    app.storage = Some(StorageInfo { url, way: Way::Grant });
+}
+
+fn grants(effects: &[Effect]) -> Vec<&str> {
+    let granted = effects.iter().filter_map(|effect| match effect {
+        Effect::Grant(name) => Some(name.0.as_str()),
+        _ => None,
+    });
+    granted.collect()
+}
+
+#[test]
+fn grants_are_asked_for_renewed_in_time_and_given_again_to_a_new_process() {
+    let mut app = live();
+    assert_eq!(grants(&update(&mut app, Event::Tick, NOW)), Vec::<&str>::new(), "not without S3");
+    to_s3(&mut app);
+    assert_eq!(grants(&update(&mut app, Event::Tick, NOW)), ["a", "b", "c"]);
+    assert_eq!(grants(&update(&mut app, Event::Tick, NOW + 1000)), Vec::<&str>::new(), "once");
+    let hour = Some(std::time::Duration::from_secs(3600));
+    for name in ["a", "b"] {
+        feed(&mut app, [Event::Granted(name.into(), Ok(hour))]);
+    }
+    let failed = Notice::error("no", "signed out", "sign in");
+    feed(&mut app, [Event::Granted("c".into(), Err(failed.clone()))]);
+    assert_eq!(app.notices.back().map(|(_, notice)| notice), Some(&failed));
+    assert_eq!(grants(&update(&mut app, Event::Tick, NOW + 31_000)), ["c"], "tried again");
+    let told = app.notices.len();
+    update(&mut app, Event::Granted("c".into(), Err(failed)), NOW + 32_000);
+    assert_eq!(app.notices.len(), told + 1, "said when it begins to fail, and not each time");
+    // A third of its time has passed: there is time for many failures.
+    assert_eq!(grants(&update(&mut app, Event::Tick, NOW + 1_250_000)), ["a", "b", "c"]);
+    let up = Event::Tunnel("a".into(), TunnelChange::Up(Hello::of("nodewatch-agent", "0")));
+    feed(&mut app, [Event::Granted("a".into(), Ok(hour))]);
+    assert_eq!(grants(&update(&mut app, up, NOW + 1_251_000)), ["a"], "its memory is empty");
+}
+
+fn ring(queued: u64, delivered: u64) -> Update {
+    let amount = |files| Amount { files, bytes: files * 100, packets: files };
+    Update::Ring(RingState {
+        queued: amount(queued),
+        delivered: amount(delivered),
+        sink: SinkState::Grant { left_seconds: 60 },
+        ..RingState::default()
+    })
+}
+
+fn delivered(name: &str) -> CaptureFile {
+    let key = format!("inc/7f3a91c2/a/{name}");
+    CaptureFile { delivery: Delivery::Delivered { key, size: 90 }, ..file(name, 100, FileState::Closed) }
+}
+
+#[test]
+fn the_exit_waits_for_deliveries_that_move_and_fetches_what_does_not_get_there() {
+    let mut app = live();
+    to_s3(&mut app);
+    let files = ["1.pcapng", "2.pcapng"].map(|name| file(name, 100, FileState::Closed)).to_vec();
+    feed(&mut app, [tunnel("a", ring(2, 0)), tunnel("a", Update::Files(files))]);
+    assert_eq!(key(&mut app, Action::Quit), [Effect::TakeStock, Effect::StockStorage]);
+    assert_eq!(key(&mut app, Action::Open), []);
+    assert!(matches!(phase(&app), Some(Phase::Delivering { .. })));
+    let half = vec![delivered("1.pcapng"), file("2.pcapng", 100, FileState::Closed)];
+    update(&mut app, tunnel("a", Update::Files(half)), NOW + STALLED - 1000);
+    update(&mut app, tunnel("a", ring(1, 1)), NOW + STALLED - 1000);
+    update(&mut app, Event::Tick, NOW + STALLED + 1000);
+    assert!(matches!(phase(&app), Some(Phase::Delivering { .. })), "it moves");
+    let effects = update(&mut app, Event::Tick, NOW + 2 * STALLED + 1000);
+    let fetched: Vec<&Effect> = effects.iter().filter(|effect| matches!(effect, Effect::Fetch(..))).collect();
+    assert!(matches!(&fetched[..], [Effect::Fetch(_, file)] if file.name == "2.pcapng"), "{effects:?}");
+    let done = FetchProgress::Done { path: "2.pcapng".into(), sha256: "00".into() };
+    let effects = update(&mut app, Event::Fetch("a".into(), "2.pcapng".into(), done), NOW);
+    assert_eq!(removal(effects), [cleanup(Keep::from([Group::Storage]))], "captures in S3 stay");
+    assert_eq!(update(&mut app, Event::Removal(Removal::Finished), NOW), [Effect::Quit]);
+    let receipt = app.receipt();
+    assert_eq!(receipt.delivered, [("s3://captures/inc/7f3a91c2/a/1.pcapng".to_owned(), 90, None)]);
+    assert!(receipt.lost.is_empty() && receipt.fetched.len() == 1 && !receipt.left_behind());
+    assert!(receipt.text().contains("cleanup 7f3a91c2 --captures"), "{}", receipt.text());
+}
+
+#[test]
+fn captures_in_s3_are_removed_when_that_is_chosen_and_a_failure_is_no_success() {
+    let mut app = live();
+    to_s3(&mut app);
+    feed(&mut app, [tunnel("a", ring(0, 1)), tunnel("a", Update::Files(vec![delivered("1.pcapng")]))]);
+    key(&mut app, Action::Quit);
+    for action in [Action::Down, Action::Down, Action::Down, Action::Mark] {
+        key(&mut app, action);
+    }
+    assert_eq!(removal(key(&mut app, Action::Open)), [cleanup(Keep::new()), Effect::RemoveStorage]);
+    feed(&mut app, [Event::Removal(Removal::Finished)]);
+    assert_eq!(phase(&app), Some(Phase::Removing), "both have to end");
+    let failed = Notice::error("they may still be there", "403", "sign in");
+    feed(&mut app, [Event::StorageRemoved(Err(failed))]);
+    assert_eq!(phase(&app), Some(Phase::RemoveFailed));
+    assert_eq!(removal(key(&mut app, Action::Open)), [cleanup(Keep::new()), Effect::RemoveStorage], "again");
+    feed(&mut app, [Event::StorageRemoved(Ok(StoredSummary { objects: 2, ..StoredSummary::default() }))]);
+    assert_eq!(update(&mut app, Event::Removal(Removal::Finished), NOW), [Effect::Quit]);
+    assert!(app.receipt().text().contains("removed  2 objects in s3://captures/inc/7f3a91c2/"));
+}
+
+fn armed() -> Update {
+    let spec = CaptureSpec { recorder: Some(Recorder::default()), ..CaptureSpec::default() };
+    Update::Capture(CaptureState::Running { since: NOW, interfaces: vec![], spec })
+}
+
+#[test]
+fn a_freeze_is_for_the_chosen_recorders_or_for_all_and_brings_its_file_home() {
+    let mut app = live();
+    assert_eq!(key(&mut app, Action::Freeze), []);
+    assert!(app.notices.back().is_some_and(|(_, notice)| notice.cause.contains("no flight recorder is armed")));
+    feed(&mut app, [tunnel("b", armed()), tunnel("c", armed())]);
+    let freeze = |name: &str| Effect::Ask(name.into(), Request::Freeze(Freeze::default()));
+    assert_eq!(key(&mut app, Action::Freeze), [freeze("b"), freeze("c")], "the cursor's node has none");
+    key(&mut app, Action::Down);
+    assert_eq!(key(&mut app, Action::Freeze), [freeze("b")]);
+
+    feed(&mut app, [tunnel("b", Update::Ring(RingState::default()))]);
+    let saved = CaptureFile { ended: NOW + 5, ..file("1.pcapng", 100, FileState::Closed) };
+    let effects = update(&mut app, tunnel("b", Update::Files(vec![saved.clone()])), NOW);
+    assert_eq!(effects, [Effect::Fetch("b".into(), saved.clone())]);
+    assert_eq!(update(&mut app, tunnel("b", Update::Files(vec![saved.clone()])), NOW), [], "once");
+    feed(&mut app, [tunnel("c", ring(0, 0))]);
+    assert_eq!(update(&mut app, tunnel("c", Update::Files(vec![saved])), NOW), [], "S3 is where c delivers");
+}
+
+#[test]
+fn the_files_screen_fetches_merges_copies_and_removes() {
+    let mut app = delivering();
+    assert_eq!(key(&mut app, Action::Files), [Effect::ListStored]);
+    assert_eq!(app.scope(), Scope::Files);
+    let rows = app.file_rows().len();
+    assert_eq!(rows, 6, "five on the node, one of which is in S3 too, and one of an older session");
+    // The first is fetched from its node, whose agent is live.
+    let effects = key(&mut app, Action::Open);
+    assert!(matches!(&effects[..], [Effect::Fetch(_, file)] if file.name.ends_with("0001.pcapng")), "{effects:?}");
+    let copied = key(&mut app, Action::Copy);
+    let node = "ip-10-0-1-12.eu-west-1.compute.internal";
+    let uri = format!("s3://captures/inc/7f3a91c2/{node}/20231114T221000.000000Z-0001.pcapng");
+    assert_eq!(copied, [Effect::Copy(uri)]);
+    // The last is in S3 alone.
+    key(&mut app, Action::Bottom);
+    let effects = key(&mut app, Action::Open);
+    let [Effect::Download { key: object, session, .. }] = &effects[..] else { panic!("{effects:?}") };
+    assert!(object.contains("0badcafe") && session.as_deref() == Some("0badcafe"));
+    assert_eq!(key(&mut app, Action::Remove), [], "another session's is not removed here");
+    assert!(app.overlay.is_none());
+    assert_eq!(key(&mut app, Action::Merge), [], "it is not here yet");
+    let done = FetchProgress::Done { path: "old.pcapng".into(), sha256: "00".into() };
+    let object = object.clone();
+    feed(&mut app, [Event::Download(object, done)]);
+    assert_eq!(key(&mut app, Action::Merge), [Effect::Merge(vec!["old.pcapng".into()])]);
+    assert_eq!(key(&mut app, Action::Follow), [Effect::View("old.pcapng".into())]);
+    // Removing is asked about, for every place that a file is in.
+    key(&mut app, Action::Top);
+    key(&mut app, Action::Remove);
+    let effects = key(&mut app, Action::Open);
+    assert!(matches!(&effects[0], Effect::Ask(_, Request::RemoveFile { .. })), "{effects:?}");
+    assert!(matches!(&effects[1], Effect::RemoveStored(key) if key.contains("7f3a91c2")), "{effects:?}");
+}
