@@ -151,18 +151,17 @@ pub(super) fn files(states: &[&NodeState], format: Format) {
     });
     match format {
         Format::Json => print_json(files.map(|(state, file, here)| {
-            let dropped = state.statistics.as_ref().map(|statistics| statistics.dropped);
             let (path, sha256) = here.unzip();
             json!({
                 "node": state.node.name, "file": file.name, "path": path, "bytes": file.size,
-                "packets": file.packets, "sha256": sha256.or_else(|| file.sha256.clone()), "dropped": dropped,
+                "packets": file.packets, "sha256": sha256.or_else(|| file.sha256.clone()), "dropped": file.dropped,
                 "delivered": delivered(file), "incomplete": file.incomplete,
             })
         })),
         Format::Table => {
             let rows: Vec<Vec<String>> = files
                 .map(|(state, file, here)| {
-                    let dropped = state.statistics.as_ref().map(|statistics| statistics.dropped).unwrap_or_default();
+                    let dropped = file.dropped;
                     vec![
                         state.node.name.0.clone(),
                         file.packets.to_string(),
