@@ -53,6 +53,7 @@ impl Site for Crowd {
             labels: BTreeMap::new(),
             version: None,
             instance_id: None,
+            kubelet_port: None,
         };
         let all = (0..NODES).map(node).collect();
         stream::iter([NodesChange::Replaced(all)]).chain(stream::pending()).boxed()

@@ -6,11 +6,12 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use nodewatch_protocol::{Content, Recorder};
+use nodewatch_report::PortSet;
 
 use crate::{
     cluster::PullPolicy,
-    headless::{captures, exclude::Exclusions},
-    model::{S3Url, SessionId, StorageSettings, Way},
+    headless::captures,
+    model::{LogsSettings, PortKey, S3Url, SessionId, StorageSettings, Way},
     text,
 };
 
@@ -33,6 +34,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 bad usage, 3 done in p
 
 /// Options that go with every command.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct PlaceArgs {
     /// The kubeconfig, instead of $KUBECONFIG or ~/.kube/config
     #[arg(long, global = true, value_name = "FILE")]
@@ -81,8 +83,133 @@ pub struct PlaceArgs {
     /// Seconds from now that a freeze saves
     #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = text::parse_duration)]
     pub freeze_after: Duration,
+    /// Ports to leave out of lists and reports, as in 22,8000-8100,53/udp,tcp/9100,127.0.0.0/8; they are counted
+    #[arg(long, global = true, value_name = "LIST")]
+    pub exclude: Option<PortSet>,
+    /// Ports that should be open though no service and no pod says so, in the same form
+    #[arg(long, global = true, value_name = "LIST")]
+    pub expect: Option<PortSet>,
+    /// Time between two reports of a node
+    #[arg(long, global = true, value_name = "DURATION", default_value = "60s", value_parser = text::parse_duration)]
+    pub interval: Duration,
+    /// Name the process and pod that hold each port. The agents then see the host's processes and run as uid 0 with
+    /// SYS_PTRACE and DAC_READ_SEARCH: they could read every file and process of the node
+    #[arg(long, global = true)]
+    pub processes: bool,
     #[command(flatten)]
     pub storage: StorageArgs,
+    #[command(flatten)]
+    pub logs: LogsArgs,
+}
+
+impl PlaceArgs {
+    /// By what right agents deliver and report.
+    pub fn way(&self) -> Way {
+        match (&self.storage.irsa, self.storage.pod_identity) {
+            (Some(role), _) => Way::Role(role.clone()),
+            (None, true) => Way::PodIdentity,
+            (None, false) => Way::Grant,
+        }
+    }
+
+    /// Where reports go, when they go anywhere; the cluster goes by that name where none is given.
+    pub fn logs(&self, cluster: &str) -> Option<LogsSettings> {
+        let logs = &self.logs;
+        Some(LogsSettings {
+            group: logs.cloudwatch.clone()?,
+            per_node: logs.log_group_per_node,
+            retention_days: logs.log_retention,
+            interval_seconds: self.interval.as_secs(),
+            cluster: logs.cluster_name.clone().unwrap_or_else(|| cluster.to_owned()),
+            region: None,
+            endpoint: None,
+            way: self.way(),
+            alarms: logs.alarms,
+            sns_topic: logs.sns_topic.clone(),
+        })
+    }
+
+    /// Where captures go, when they go to S3.
+    pub fn storage(&self) -> Option<StorageSettings> {
+        let storage = &self.storage;
+        Some(StorageSettings {
+            url: storage.s3.clone()?,
+            endpoint: storage.s3_endpoint.clone(),
+            region: storage.s3_region.clone(),
+            path_style: storage.s3_path_style,
+            kms_key: storage.s3_kms_key.clone(),
+            storage_class: storage.s3_storage_class.clone(),
+            zstd: storage.zstd,
+            way: self.way(),
+        })
+    }
+}
+
+/// Reports in CloudWatch.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Reports in CloudWatch")]
+pub struct LogsArgs {
+    /// Report open ports to this log group, a stream a node, with metrics in the embedded metric format
+    #[arg(long, global = true, value_name = "GROUP", value_parser = log_group)]
+    pub cloudwatch: Option<String>,
+    /// A log group a node, GROUP/NODE, instead
+    #[arg(long, global = true, requires = "cloudwatch")]
+    pub log_group_per_node: bool,
+    /// Days after which a log group that is made here forgets its events
+    #[arg(long, global = true, value_name = "DAYS", default_value = "14", value_parser = retention)]
+    pub log_retention: u32,
+    /// The metrics' dimension `cluster`, and whose alarms are meant [default: the context's name]
+    #[arg(long, global = true, value_name = "NAME", value_parser = cluster_name)]
+    pub cluster_name: Option<String>,
+    /// Alarms for the session: a silent node, agent errors, unexpected ports; removed when it ends
+    #[arg(long, global = true, requires = "cloudwatch")]
+    pub alarms: bool,
+    /// Who is told of an alarm
+    #[arg(long, global = true, value_name = "ARN", value_parser = sns_topic)]
+    pub sns_topic: Option<String>,
+}
+
+fn log_group(name: &str) -> Result<String, String> {
+    nodewatch_report::check_group(name).map(|()| name.to_owned())
+}
+
+fn retention(text: &str) -> Result<u32, String> {
+    nodewatch_report::check_retention(text)
+}
+
+/// It is a part of alarms' names and a dimension's value.
+fn cluster_name(text: &str) -> Result<String, String> {
+    let good = (1..=100).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/');
+    good.then(|| text.to_owned()).ok_or_else(|| {
+        format!(
+            "{text:?} is no name of a cluster: write 1 to 100 letters, digits and signs, without spaces and slashes"
+        )
+    })
+}
+
+fn sns_topic(text: &str) -> Result<String, String> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let good = matches!(parts[..], ["arn", _, "sns", region, account, topic]
+        if !region.is_empty() && account.len() == 12 && !topic.is_empty());
+    good.then(|| text.to_owned())
+        .ok_or_else(|| format!("{text:?} is no SNS topic: write it as arn:aws:sns:eu-west-1:123456789012:name"))
+}
+
+/// `22/tcp`, `tcp/22`, or `22` for TCP.
+fn port(text: &str) -> Result<PortKey, String> {
+    let bad = || format!("{text:?} is no port: write 22/tcp, 53/udp or 22");
+    let (number, protocol) = match text.split_once('/') {
+        None => (text, "tcp"),
+        Some((left @ ("tcp" | "udp"), right)) => (right, left),
+        Some(parts) => parts,
+    };
+    let protocol = match protocol {
+        "tcp" => nodewatch_protocol::PortProtocol::Tcp,
+        "udp" => nodewatch_protocol::PortProtocol::Udp,
+        _ => return Err(bad()),
+    };
+    let port = number.parse().ok().filter(|&port: &u16| port > 0).ok_or_else(bad)?;
+    Ok(PortKey { port, protocol })
 }
 
 /// Captures in S3.
@@ -110,36 +237,16 @@ pub struct StorageArgs {
     /// Agents compress captures on their way
     #[arg(long, global = true, requires = "s3")]
     pub zstd: bool,
-    /// Agents deliver under this role, which their service account may assume, instead of what this laptop signs
-    #[arg(long, global = true, value_name = "ROLE_ARN", requires = "s3")]
+    /// Agents deliver and report under this role, which their service account may assume, instead of what this laptop
+    /// signs and sends
+    #[arg(long, global = true, value_name = "ROLE_ARN")]
     pub irsa: Option<String>,
-    /// Agents deliver with what EKS Pod Identity gives their service account
-    #[arg(long, global = true, requires_all = ["s3", "service_account"], conflicts_with = "irsa")]
+    /// Agents deliver and report with what EKS Pod Identity gives their service account
+    #[arg(long, global = true, requires = "service_account", conflicts_with = "irsa")]
     pub pod_identity: bool,
     /// An existing service account for the agents, in --namespace
     #[arg(long, global = true, value_name = "NAME", requires = "namespace")]
     pub service_account: Option<String>,
-}
-
-impl StorageArgs {
-    /// Where captures go, when they go to S3.
-    pub fn settings(&self) -> Option<StorageSettings> {
-        let way = match (&self.irsa, self.pod_identity) {
-            (Some(role), _) => Way::Role(role.clone()),
-            (None, true) => Way::PodIdentity,
-            (None, false) => Way::Grant,
-        };
-        Some(StorageSettings {
-            url: self.s3.clone()?,
-            endpoint: self.s3_endpoint.clone(),
-            region: self.s3_region.clone(),
-            path_style: self.s3_path_style,
-            kms_key: self.s3_kms_key.clone(),
-            storage_class: self.s3_storage_class.clone(),
-            zstd: self.zstd,
-            way,
-        })
-    }
 }
 
 /// The commands.
@@ -170,6 +277,9 @@ pub enum Command {
         #[command(flatten)]
         output: OutputArgs,
     },
+    /// Alarms on the reports of a cluster, which stay until they are deleted
+    #[command(subcommand)]
+    Alarms(AlarmsCommand),
     /// Make one capture of many, in time order, with the nodes' names at their interfaces
     Merge(MergeArgs),
     /// What would stop a session, and how to mend it; creates nothing
@@ -206,15 +316,8 @@ pub enum NodeCommand {
     Ports {
         #[command(flatten)]
         nodes: NodesArgs,
-        /// Report again and again until Ctrl-C
-        #[arg(long)]
-        watch: bool,
-        /// Time between two reports
-        #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = text::parse_duration, requires = "watch")]
-        interval: Duration,
-        /// Ports to leave out, as in 22,8000-8100,53/udp; they are counted
-        #[arg(long, value_name = "LIST", default_value = "")]
-        exclude: Exclusions,
+        #[command(flatten)]
+        ports: PortsArgs,
         #[command(flatten)]
         output: OutputArgs,
     },
@@ -226,6 +329,57 @@ pub enum NodeCommand {
         capture: CaptureArgs,
         #[command(flatten)]
         output: OutputArgs,
+    },
+}
+
+/// How ports are reported.
+#[derive(Debug, Clone, Args)]
+pub struct PortsArgs {
+    /// Report again and again until Ctrl-C, and tell each change as it is seen
+    #[arg(long)]
+    pub watch: bool,
+    /// End the watch after this long
+    #[arg(long, value_name = "DURATION", value_parser = text::parse_duration, requires = "watch")]
+    pub duration: Option<Duration>,
+    /// Write the ports down as the cluster's baseline
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["watch", "baseline"])]
+    pub save_baseline: Option<PathBuf>,
+    /// Tell what differs from this baseline; exit code 3 when something does
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+    /// Read reports of so long ago until now back from --cloudwatch; deploys nothing
+    #[arg(long, value_name = "DURATION", value_parser = text::parse_duration, requires = "cloudwatch",
+        conflicts_with_all = ["watch", "baseline", "save_baseline"])]
+    pub since: Option<Duration>,
+    /// With --since: only reports with this port, as in 22/tcp
+    #[arg(long, value_name = "PORT", value_parser = port, requires = "since")]
+    pub port: Option<PortKey>,
+}
+
+/// What to do with a cluster's alarms.
+#[derive(Debug, Clone, Subcommand)]
+pub enum AlarmsCommand {
+    /// One for each node that falls silent, one for agent errors, one for unexpected ports; those of nodes that are gone
+    /// are removed
+    Create {
+        #[command(flatten)]
+        nodes: NodesArgs,
+        /// Make metrics of events that are plain lines in --cloudwatch, as a log shipper sends an agent's standard output
+        #[arg(long, requires = "cloudwatch")]
+        metric_filter: bool,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// The cluster's alarms and their states
+    List {
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Remove the cluster's alarms, and with --cloudwatch the metric filters of that group
+    Delete {
+        /// Do not ask
+        #[arg(short = 'y', long)]
+        yes: bool,
     },
 }
 
@@ -267,12 +421,15 @@ pub struct CleanupArgs {
     /// How long an object may take to go
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = text::parse_duration)]
     pub timeout: Duration,
+    /// Remove the log groups that the sessions have made, with the reports in them
+    #[arg(long)]
+    pub reports: bool,
     /// Remove the sessions' captures in S3 too, which stay otherwise; a session that no journal here knows is looked for
     /// below --s3
     #[arg(long)]
     pub captures: bool,
     /// Only forget the journals of these sessions, whose cluster is gone for good
-    #[arg(long, requires = "sessions", conflicts_with_all = ["dry_run", "yes", "captures"])]
+    #[arg(long, requires = "sessions", conflicts_with_all = ["dry_run", "yes", "captures", "reports"])]
     pub forget: bool,
     #[command(flatten)]
     pub output: OutputArgs,

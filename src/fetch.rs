@@ -175,7 +175,7 @@ impl Fetch {
             match response.await {
                 Ok(Response::Checksum { sha256, .. }) => return Ok(sha256),
                 Ok(Response::Refused(refusal)) => return Err(FetchError::NoChecksum(refusal.message)),
-                Ok(Response::Done) => "it answered something else".clone_into(&mut reason),
+                Ok(Response::Done | Response::Probed(_)) => "it answered something else".clone_into(&mut reason),
                 Err(_) => "the tunnel was cut".clone_into(&mut reason),
             }
             back_off(attempt).await;

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::unix_millis,
-    model::{ClusterIdentity, Failure, Holder, MadeObject, Notice, SessionId, StorageSettings},
+    model::{ClusterIdentity, Failure, Holder, LogsSettings, MadeObject, Notice, SessionId, StorageSettings},
     text,
 };
 
@@ -107,6 +107,8 @@ pub enum Entry {
     Ends(UnixMillis),
     /// Where in S3 its captures go; `None` once they are gone.
     Storage(Option<StorageSettings>),
+    /// Where its reports go and whether there are alarms on them; `None` once the alarms are gone.
+    Logs(Option<LogsSettings>),
     /// Left running on purpose.
     Detached,
     /// Taken up again.
@@ -235,7 +237,11 @@ impl Journals {
         let now = unix_millis();
         for record in self.all().into_iter().flatten() {
             // The only record of where its captures are.
-            if record.is_over() && record.storage.is_none() && now.saturating_sub(record.last) > KEPT {
+            if record.is_over()
+                && record.storage.is_none()
+                && !record.has_alarms()
+                && now.saturating_sub(record.last) > KEPT
+            {
                 // It will be tried again at the next session.
                 let _ = fs::remove_file(self.path(&record.header.session));
             }
@@ -303,6 +309,8 @@ pub struct Record {
     pub objects: Vec<(UnixMillis, MadeObject)>,
     /// Where in S3 it has captures.
     pub storage: Option<StorageSettings>,
+    /// Where its reports go, as long as something of them is to be removed or may be.
+    pub logs: Option<LogsSettings>,
     /// Left running on purpose.
     pub detached: bool,
     /// The last line's time.
@@ -310,6 +318,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// There may be alarms of it.
+    pub fn has_alarms(&self) -> bool {
+        self.logs.as_ref().is_some_and(|logs| logs.alarms)
+    }
+
     /// Nothing of it can be left.
     pub fn is_over(&self) -> bool {
         self.objects.is_empty()
@@ -330,6 +343,7 @@ impl Record {
             Entry::Gone(object) => self.objects.retain(|(_, known)| !known.is(&object)),
             Entry::Ends(ends) => self.ends = ends,
             Entry::Storage(storage) => self.storage = storage,
+            Entry::Logs(logs) => self.logs = logs,
             Entry::Detached => self.detached = true,
             Entry::Attached => self.detached = false,
         }
@@ -347,7 +361,7 @@ fn replay(bytes: &[u8]) -> Option<Record> {
     let mut lines = bytes.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok());
     let Line { at, entry: Entry::Began(header) } = lines.next()? else { return None };
     let mut record =
-        Record { ends: header.ends, header, objects: Vec::new(), storage: None, detached: false, last: at };
+        Record { ends: header.ends, header, objects: Vec::new(), storage: None, logs: None, detached: false, last: at };
     lines.for_each(|line| record.apply(line));
     Some(record)
 }

@@ -53,6 +53,8 @@ pub struct Local {
     agent: PathBuf,
     ring: Arc<Ring>,
     name: NodeName,
+    /// The agent finds out who holds ports.
+    processes: bool,
 }
 
 /// A private folder that goes with the program.
@@ -67,14 +69,14 @@ impl Drop for Ring {
 
 impl Local {
     /// Finds the agent's program and makes the ring's folder.
-    pub fn new() -> Result<Self, LocalError> {
+    pub fn new(processes: bool) -> Result<Self, LocalError> {
         let ring = std::env::temp_dir().join(format!("nodewatch-{:08x}", rand::random::<u32>()));
         std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
             .create(&ring)
             .map_err(LocalError::Ring)?;
         let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let name = if name.trim().is_empty() { "localhost" } else { name.trim() };
-        Ok(Self { agent: find_agent()?, ring: Arc::new(Ring(ring)), name: name.into() })
+        Ok(Self { agent: find_agent()?, ring: Arc::new(Ring(ring)), name: name.into(), processes })
     }
 }
 
@@ -111,6 +113,7 @@ impl Site for Local {
             labels: std::collections::BTreeMap::new(),
             version: None,
             instance_id: None,
+            kubelet_port: None,
         };
         stream::once(async { NodesChange::Replaced(vec![node]) }).chain(stream::pending()).boxed()
     }
@@ -122,6 +125,9 @@ impl Site for Local {
     fn open(&self, _node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>> {
         let mut command = Command::new(&self.agent);
         command.args(["serve", "--stdio", "--ring"]).arg(&self.ring.0);
+        if self.processes {
+            command.arg("--processes");
+        }
         async move {
             let mut child = start(&mut command)?;
             let (Some(reader), Some(writer)) = (child.stdout.take(), child.stdin.take()) else {

@@ -12,14 +12,15 @@ use clap::Parser;
 use nodewatch_protocol::Freeze;
 use nodewatch_tui::{
     app::{App, Event, Permission},
-    cli::{CleanupArgs, Cli, Command, NodeCommand, OutputArgs, PlaceArgs},
+    cli::{AlarmsCommand, CleanupArgs, Cli, Command, NodeCommand, OutputArgs, PlaceArgs},
     clock,
     cluster::{AgentSettings, Cluster, Connection, Target},
     config::file::Config,
     headless::{self, Exit},
     journal::Journals,
     local::Local,
-    model::{Failure, NodeName, Notice, Place, SessionId, StorageSettings},
+    logs::Logs,
+    model::{Failure, LogsSettings, NodeName, Notice, Place, SessionId, StorageSettings, Way},
     runtime::{Engine, Outlets, terminal},
     site::Site,
     storage::Storage,
@@ -55,6 +56,7 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Some(Command::Sessions { output }) => sessions(place, output).await,
         Some(Command::Cleanup(arguments)) => cleanup(place, &config, &arguments).await,
         Some(Command::Freeze { session, nodes, output }) => Box::pin(freeze(place, &session, nodes, output)).await,
+        Some(Command::Alarms(command)) => alarms(place, command).await,
         Some(Command::Merge(arguments)) => Ok(headless::captures::merge(&arguments, place.out.as_deref())),
         Some(Command::Preflight { nodes, output }) => preflight(place, nodes, output).await,
         Some(Command::Manifests { nodes, session }) => manifests(place, nodes, session),
@@ -71,17 +73,86 @@ async fn on_nodes(place: &PlaceArgs, config: &Config, command: NodeCommand) -> R
     let session = SessionId::new(rand::random());
     let out = out(place, &session);
     headless::check(&command, place.ring_size, &out)?;
+    has_a_sink(place)?;
+    if let NodeCommand::Ports { nodes, ports, output } = &command
+        && let Some(since) = ports.since
+    {
+        let logs = Logs::open(logs_of(place, &cluster_name(place, None))?).await;
+        return headless::reports::past(&logs, nodes, since, ports.port, output.format).await;
+    }
     let (site, where_it_is) = site(place, &session).await?;
     if !matches!(command, NodeCommand::Nodes { .. }) {
         must_be_free(permission(place, config, &where_it_is), &where_it_is)?;
     }
-    let app = App::new(where_it_is, session, place.session_budget);
     let captures = matches!(command, NodeCommand::Capture { .. });
-    let engine = Engine::start(settled(app, place), site, outlets(place, config, &out).await);
+    let reports = matches!(command, NodeCommand::Ports { .. });
+    let cluster = cluster_name(place, Some(&where_it_is));
+    let mut outlets = outlets(place, config, &out, &cluster).await;
+    if !reports {
+        outlets.logs = None;
+    }
+    let app = App::new(where_it_is, session, place.session_budget);
+    let engine = Engine::start(settled(app, place, config), site, outlets);
     if captures {
         engine.check_storage().await?;
     }
-    Ok(Box::pin(headless::run(engine, command, &out)).await)
+    let run = headless::Settings { out: &out, interval: place.interval, cluster: &cluster };
+    Ok(Box::pin(headless::run(engine, command, run)).await)
+}
+
+/// The alarms of a cluster. Nothing is deployed.
+async fn alarms(place: &PlaceArgs, command: AlarmsCommand) -> Result<Exit, Notice> {
+    let session = SessionId::new(0);
+    let create = matches!(command, AlarmsCommand::Create { .. });
+    // Only for the nodes, and for the cluster's name.
+    let found = if create || place.logs.cluster_name.is_none() { Some(site(place, &session).await?) } else { None };
+    let name = cluster_name(place, found.as_ref().map(|(_, place)| place));
+    let settings = place.logs(&name).unwrap_or_else(|| LogsSettings {
+        group: String::new(),
+        per_node: false,
+        retention_days: place.logs.log_retention,
+        interval_seconds: place.interval.as_secs(),
+        cluster: name.clone(),
+        region: None,
+        endpoint: None,
+        way: place.way(),
+        alarms: true,
+        sns_topic: place.logs.sns_topic.clone(),
+    });
+    let logs = Logs::open(settings).await;
+    headless::reports::alarms(&logs, command, found.map(|(site, _)| site)).await
+}
+
+/// The cluster's name in metrics and alarms: of an EKS context's ARN the last part.
+fn cluster_name(arguments: &PlaceArgs, place: Option<&Place>) -> String {
+    let from_context = || match place {
+        Some(Place::Cluster { context, .. }) => {
+            let last = context.rsplit('/').next().unwrap_or(context);
+            last.chars().map(|character| if character.is_ascii_graphic() { character } else { '_' }).take(100).collect()
+        }
+        Some(Place::Local) | None => "local".to_owned(),
+    };
+    arguments.logs.cluster_name.clone().unwrap_or_else(from_context)
+}
+
+fn logs_of(place: &PlaceArgs, cluster: &str) -> Result<LogsSettings, Notice> {
+    let none = || {
+        let next_step = "name it with --cloudwatch GROUP";
+        Notice::error("there is no log group to read", "", next_step).of(Failure::BadInput)
+    };
+    place.logs(cluster).ok_or_else(none)
+}
+
+/// A role of the agents' own that nothing is sent with is a mistake.
+fn has_a_sink(place: &PlaceArgs) -> Result<(), Notice> {
+    let own = place.way() != Way::Grant;
+    if own && place.storage.s3.is_none() && place.logs.cloudwatch.is_none() {
+        let token = if place.storage.pod_identity { "--pod-identity" } else { "--irsa" };
+        let next_step = "name a bucket with --s3, or a log group with --cloudwatch";
+        let headline = format!("{token} has nowhere to deliver to");
+        return Err(Notice::error(headline, "", next_step).of(Failure::BadInput));
+    }
+    Ok(())
 }
 
 async fn sessions(place: &PlaceArgs, output: OutputArgs) -> Result<Exit, Notice> {
@@ -103,7 +174,7 @@ async fn preflight(place: &PlaceArgs, nodes: Vec<String>, output: OutputArgs) ->
     refuse_local(place)?;
     let connection = Connection::open(&target(place)).await?;
     let cluster = Cluster::new(connection, SessionId::new(rand::random()), settings(place), journals()?);
-    let storage = match place.storage.settings() {
+    let storage = match place.storage() {
         Some(settings) => Some(Storage::open(settings).await),
         None => None,
     };
@@ -133,7 +204,8 @@ async fn freeze(
     };
     let record = record.ok_or_else(unknown)?;
     let connection = Connection::again(&record.header.cluster).await?;
-    let app = settled(App::new(connection.place.clone(), session.clone(), place.session_budget), place);
+    let app = App::new(connection.place.clone(), session.clone(), place.session_budget);
+    let app = settled(app, place, &Config::default());
     let cluster = Cluster::observe(connection, settings(place), journals, &record);
     let engine = Engine::start(app, Arc::new(cluster), out(place, session));
     Ok(Box::pin(headless::captures::freeze(engine, &names(nodes), frozen(place), output.format)).await)
@@ -170,10 +242,12 @@ async fn begin(place: &PlaceArgs, config: &Config, attach: Option<SessionId>) ->
     }
     let session = SessionId::new(rand::random());
     let out = out(place, &session);
+    has_a_sink(place)?;
     let (site, where_it_is) = site(place, &session).await?;
     let mut app = App::new(where_it_is.clone(), session, place.session_budget);
     app.permission = permission(place, config, &where_it_is);
-    let mut engine = Engine::start(settled(app, place), site, outlets(place, config, &out).await);
+    let outlets = outlets(place, config, &out, &cluster_name(place, Some(&where_it_is))).await;
+    let mut engine = Engine::start(settled(app, place, config), site, outlets);
     engine.find_sessions();
     engine.watch_storage();
     Ok(engine)
@@ -190,12 +264,15 @@ async fn attached(place: &PlaceArgs, config: &Config, session: &SessionId) -> Re
     }
     let connection = Connection::again(&record.header.cluster).await?;
     let (began, ends) = (record.header.began, record.ends);
-    let app = settled(App::new(connection.place.clone(), session.clone(), place.session_budget), place);
+    let app = settled(App::new(connection.place.clone(), session.clone(), place.session_budget), place, config);
+    // Where its reports went until now is where they go, unless another place is named.
+    let cluster = cluster_name(place, Some(&connection.place));
+    let logs = place.logs(&cluster).or_else(|| record.logs.clone());
     // Where its captures went until now is where they go, unless another place is named.
-    let storage = place.storage.settings().or_else(|| record.storage.clone());
+    let storage = place.storage().or_else(|| record.storage.clone());
     let cluster = Cluster::resume(connection, settings(place), journals, (journal, record))
         .map_err(|error| error.notice(headline))?;
-    let outlets = outlets_with(storage, config, &out(place, session)).await;
+    let outlets = outlets_with(storage, logs, config, &out(place, session)).await;
     let mut engine = Engine::start(app, Arc::new(cluster), outlets);
     engine.handle(Event::Attach { began, ends });
     Ok(engine)
@@ -220,7 +297,7 @@ async fn on_terminal(mut engine: Engine) -> anyhow::Result<(Exit, Option<Session
 
 async fn site(arguments: &PlaceArgs, session: &SessionId) -> Result<(Arc<dyn Site>, Place), Notice> {
     if arguments.local {
-        return Ok((Arc::new(Local::new()?), Place::Local));
+        return Ok((Arc::new(Local::new(arguments.processes)?), Place::Local));
     }
     let connection = Connection::open(&target(arguments)).await?;
     let place = connection.place.clone();
@@ -239,6 +316,7 @@ fn settings(arguments: &PlaceArgs) -> AgentSettings {
         lease: arguments.lease,
         namespace: arguments.namespace.clone(),
         reaper: arguments.reaper,
+        processes: arguments.processes,
         ring: arguments.ring_size,
         service_account: arguments.storage.service_account.clone(),
         role: arguments.storage.irsa.clone(),
@@ -258,7 +336,10 @@ fn out(arguments: &PlaceArgs, session: &SessionId) -> PathBuf {
     arguments.out.clone().unwrap_or_else(|| Path::new("nodewatch-captures").join(session.to_string()))
 }
 
-fn settled(mut app: App, arguments: &PlaceArgs) -> App {
+fn settled(mut app: App, arguments: &PlaceArgs, config: &Config) -> App {
+    app.ports.exclude = arguments.exclude.clone().unwrap_or_else(|| config.exclude.clone());
+    app.ports.named = arguments.expect.clone().unwrap_or_else(|| config.expect.clone());
+    app.ports.processes = arguments.processes;
     app.session.lease = arguments.lease;
     app.freeze = frozen(arguments);
     app.ring_bytes = arguments.ring_size;
@@ -269,12 +350,20 @@ fn frozen(arguments: &PlaceArgs) -> Freeze {
     Freeze { before_seconds: arguments.freeze_before.as_secs(), after_seconds: arguments.freeze_after.as_secs() }
 }
 
-async fn outlets(arguments: &PlaceArgs, config: &Config, folder: &Path) -> Outlets {
-    outlets_with(arguments.storage.settings(), config, folder).await
+async fn outlets(arguments: &PlaceArgs, config: &Config, folder: &Path, cluster: &str) -> Outlets {
+    outlets_with(arguments.storage(), arguments.logs(cluster), config, folder).await
 }
 
-async fn outlets_with(storage: Option<StorageSettings>, config: &Config, folder: &Path) -> Outlets {
+async fn outlets_with(
+    storage: Option<StorageSettings>,
+    logs: Option<LogsSettings>,
+    config: &Config,
+    folder: &Path,
+) -> Outlets {
     let mut outlets = Outlets::from(folder.to_owned());
+    if let Some(settings) = logs {
+        outlets.logs = Some(Arc::new(Logs::open(settings).await));
+    }
     if let Some(settings) = storage {
         outlets.storage = Some(Arc::new(Storage::open(settings).await));
     }

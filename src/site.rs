@@ -16,8 +16,8 @@ use tokio::{
 };
 
 use crate::model::{
-    DeployProgress, Keep, NodeName, NodesChange, Notice, Removal, SeenObject, SessionId, SessionSummary,
-    StorageSettings,
+    DeployProgress, Expectations, Keep, LogsSettings, NodeName, NodesChange, Notice, Removal, SeenObject, SessionId,
+    SessionSummary, StorageSettings,
 };
 
 /// Bytes from an agent.
@@ -76,6 +76,14 @@ pub trait Site: Send + Sync + 'static {
     /// Names of what has addresses here, for the readers of captures; empty where nothing is known.
     fn names(&self) -> BoxFuture<'static, BTreeMap<IpAddr, String>> {
         async { BTreeMap::new() }.boxed()
+    }
+    /// Which ports should answer on these nodes; `None` where nobody says.
+    fn expected(&self, _nodes: Vec<NodeName>) -> Option<BoxFuture<'static, Expectations>> {
+        None
+    }
+    /// Writes down where reports go and which alarms there are, before the first is made; `None` when they are gone.
+    fn note_logs(&self, _logs: Option<LogsSettings>) -> Result<(), Notice> {
+        Ok(())
     }
     /// Writes down where in S3 the session's captures are, before the first gets there; `None` when they are gone.
     fn note_storage(&self, _storage: Option<StorageSettings>) -> Result<(), Notice> {

@@ -1,18 +1,14 @@
 //! The agent's state and the one task that changes it.
 //!
-//! Owns the last scan, the running capture and the answer to every request; files are the ring's, their delivery the
+//! Owns the ports, the running capture, the reports and the answer to every request; files are the ring's, their delivery the
 //! uploader's. Must not know how tunnels carry bytes.
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    net::IpAddr,
-    time::Duration,
-};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use nodewatch_protocol::{
-    AgentFacts, CaptureAbility, CaptureRecord, CaptureSpec, CaptureState, FileState, Freeze, Interface, Port,
-    PortChange, PortsKind, PortsUpdate, Refusal, RefusalKind, Request, Response, RingState, Statistics, StopReason,
-    TimeSpan, UnixMillis, Update,
+    AgentFacts, CaptureAbility, CaptureRecord, CaptureSpec, CaptureState, FileState, Freeze, Interface, Refusal,
+    RefusalKind, ReportPlan, ReportState, Request, Response, RingState, Statistics, StopReason, TimeSpan, UnixMillis,
+    Update,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -23,8 +19,10 @@ use crate::{
     capture::{self, Capture, CaptureEvent, StartError, interfaces, own::OwnTraffic},
     error::chain,
     lifetime::Lifetime,
+    ports::Ports,
+    probe,
+    reports::Reports,
     ring::Ring,
-    sockets::{self, ScanError, Scanner},
     subscribers::{Line, Subscribers},
     unix_millis,
     upload::Uploader,
@@ -32,10 +30,6 @@ use crate::{
 
 /// How often ports are scanned.
 const SCAN_EVERY: Duration = Duration::from_secs(1);
-/// Ports in one line: well below the line limit at about 50 bytes each.
-const PORTS_A_LINE: usize = 10_000;
-/// Changes of ports that a tunnel opened later is told.
-const PORT_HISTORY: usize = 1000;
 /// The list of files is told at most this often.
 const FILES_EVERY: Duration = Duration::from_millis(250);
 /// A capture has this long to close its files when the agent ends.
@@ -48,12 +42,14 @@ pub struct NodeFacts {
     pub hostname: String,
     /// The node's own addresses, where Kubernetes has told them.
     pub addresses: Vec<IpAddr>,
+    /// The node's processes may be looked at.
+    pub processes: bool,
 }
 
 /// What tunnels send to the hub.
 enum Command {
     Subscribe(oneshot::Sender<mpsc::Receiver<Line>>),
-    Ask(Request, oneshot::Sender<Response>),
+    Ask(Box<Request>, oneshot::Sender<Response>),
     End(Duration, oneshot::Sender<()>),
 }
 
@@ -74,7 +70,7 @@ impl HubHandle {
     /// The answer to a request; `None` when the hub has ended.
     pub async fn ask(&self, request: Request) -> Option<Response> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Ask(request, reply)).await.ok()?;
+        self.commands.send(Command::Ask(Box::new(request), reply)).await.ok()?;
         answer.await.ok()
     }
 
@@ -100,13 +96,10 @@ pub struct Hub {
     uploader: Uploader,
     own: OwnTraffic,
     lifetime: Lifetime,
-    scanner: Option<Scanner>,
-    /// `None` before the first scan that worked.
-    ports: Option<(UnixMillis, BTreeSet<Port>)>,
-    /// What opened and closed, oldest first.
-    port_history: VecDeque<PortChange>,
-    /// The last scan's failure, so that it is told once.
-    scan_trouble: Option<String>,
+    ports: Ports,
+    reports: Option<Reports>,
+    /// How reports stood when that was last told.
+    told_reports: ReportState,
     capture: Option<Capture>,
     state: CaptureState,
     statistics: Option<Box<Statistics>>,
@@ -121,7 +114,6 @@ impl Hub {
         let (commands, queue) = mpsc::channel(64);
         let own = OwnTraffic::default();
         let mut hub = Self {
-            node,
             started: unix_millis(),
             ring_changes: ring.changes(),
             told: (RingState::default(), Instant::now()),
@@ -129,10 +121,10 @@ impl Hub {
             own,
             ring,
             lifetime,
-            scanner: None,
-            ports: None,
-            port_history: VecDeque::new(),
-            scan_trouble: None,
+            ports: Ports::new(node.processes),
+            node,
+            reports: None,
+            told_reports: ReportState::default(),
             capture: None,
             state: CaptureState::Idle,
             statistics: None,
@@ -142,6 +134,10 @@ impl Hub {
         };
         if let Some(interrupted) = hub.ring.interrupted() {
             hub.resume(interrupted);
+        }
+        if let Some(plan) = hub.ring.manifest().reports {
+            // A plan that worked before the restart works after it.
+            hub.report(Some(plan));
         }
         tokio::spawn(hub.run(queue));
         Ok(HubHandle { commands })
@@ -175,7 +171,7 @@ impl Hub {
                         // A tunnel that is gone again is forgotten at the next update.
                         let _ = reply.send(lines);
                     }
-                    Some(Command::Ask(request, reply)) => self.answer(request, reply),
+                    Some(Command::Ask(request, reply)) => self.answer(*request, reply),
                 },
                 Some(event) = self.capture_events.1.recv() => self.capture_event(event),
                 _ = scan.tick() => {
@@ -194,7 +190,8 @@ impl Hub {
         self.end_capture().await;
         // Tunnels may be gone or not; who is there sees how it goes.
         let delivered = async {
-            while !self.uploader.is_idle() {
+            let reported = |reports: &Option<Reports>| reports.as_ref().is_none_or(Reports::is_idle);
+            while !(self.uploader.is_idle() && reported(&self.reports)) {
                 self.uploader.wake();
                 let _ = timeout(FILES_EVERY, self.ring_changes.changed()).await;
                 self.tell_ring();
@@ -220,19 +217,8 @@ impl Hub {
     /// Everything a new tunnel must know.
     fn picture(&self) -> Vec<Update> {
         let mut picture = vec![Update::Agent(self.facts())];
-        if let Some((at, ports)) = &self.ports {
-            let all: Vec<Port> = ports.iter().copied().collect();
-            let mut kind = PortsKind::Snapshot;
-            // An empty picture is a picture too.
-            let parts = if all.is_empty() { vec![&all[..]] } else { all.chunks(PORTS_A_LINE).collect() };
-            for part in parts {
-                picture.push(Update::Ports(PortsUpdate { at: *at, kind, opened: part.to_vec(), closed: vec![] }));
-                kind = PortsKind::Continued;
-            }
-        }
-        if !self.port_history.is_empty() {
-            picture.push(Update::PortHistory(self.port_history.iter().copied().collect()));
-        }
+        picture.extend(self.ports.picture());
+        picture.extend(self.reports.as_ref().and_then(Reports::state).map(Update::Reports));
         picture.push(Update::Capture(self.state.clone()));
         picture.extend(self.statistics.clone().map(Update::Statistics));
         picture.push(Update::Files(self.ring.files()));
@@ -277,49 +263,44 @@ impl Hub {
     }
 
     fn scan(&mut self) {
-        let at = unix_millis();
-        match self.scan_once() {
-            Ok(now) => {
-                self.scan_trouble = None;
-                let update = match &self.ports {
-                    None => PortsUpdate {
-                        at,
-                        kind: PortsKind::Snapshot,
-                        opened: now.iter().copied().collect(),
-                        closed: vec![],
-                    },
-                    Some((_, before)) => {
-                        let (opened, closed) = sockets::changes(before, &now);
-                        PortsUpdate { at, kind: PortsKind::Changes, opened, closed }
-                    }
-                };
-                self.ports = Some((at, now));
-                if update.kind == PortsKind::Changes {
-                    let opened = update.opened.iter().map(|&port| PortChange { at, port, opened: true });
-                    let closed = update.closed.iter().map(|&port| PortChange { at, port, opened: false });
-                    self.port_history.extend(closed.chain(opened));
-                    let surplus = self.port_history.len().saturating_sub(PORT_HISTORY);
-                    self.port_history.drain(..surplus);
-                }
-                if update.kind == PortsKind::Snapshot || !(update.opened.is_empty() && update.closed.is_empty()) {
-                    self.subscribers.publish(&Update::Ports(update));
-                }
+        for update in self.ports.scan() {
+            if let (Update::Trouble { .. }, Some(reports)) = (&update, &mut self.reports) {
+                reports.failed();
             }
-            Err(error) => {
-                self.scanner = None;
-                let message = format!("ports: {}", chain(&error));
-                if self.scan_trouble.as_ref() != Some(&message) {
-                    self.subscribers.publish(&Update::Trouble { message: message.clone() });
-                    self.scan_trouble = Some(message);
-                }
-            }
+            self.subscribers.publish(&update);
+        }
+        let Some(reports) = &mut self.reports else { return };
+        reports.due(&self.ports);
+        let state = reports.state().unwrap_or_default();
+        if state != self.told_reports {
+            self.subscribers.publish(&Update::Reports(state.clone()));
+            self.told_reports = state;
         }
     }
 
-    fn scan_once(&mut self) -> Result<BTreeSet<Port>, ScanError> {
-        match &mut self.scanner {
-            Some(scanner) => scanner.scan(),
-            None => self.scanner.insert(Scanner::open()?).scan(),
+    /// Reports by that plan from now on, also after a restart.
+    fn report(&mut self, plan: Option<ReportPlan>) -> Response {
+        let http = self.uploader.http();
+        let next = match (self.reports.take(), plan) {
+            (_, None) => None,
+            (Some(same), Some(plan)) if *same.plan() == plan => {
+                self.reports = Some(same);
+                return Response::Done;
+            }
+            (Some(before), Some(plan)) => Some(before.replan(plan, &http)),
+            (None, Some(plan)) => Some(Reports::new(plan, Some(http))),
+        };
+        match next.transpose() {
+            Ok(next) => {
+                self.ring.remember_reports(next.as_ref().map(|reports| reports.plan().clone()));
+                self.reports = next;
+                Response::Done
+            }
+            Err(error) => {
+                let next_step = "see manifests/cloudwatch-policy.json, or report from the laptop: leave --irsa and \
+                     --pod-identity out";
+                refused(RefusalKind::NotPermitted, chain(&error), next_step)
+            }
         }
     }
 
@@ -358,6 +339,14 @@ impl Hub {
                 Err(error) => refused(RefusalKind::Failed, chain(&error), "try again"),
             },
             Request::Checksum { file } => return self.checksum(file, reply),
+            Request::Probe(probe) => {
+                tokio::spawn(async move {
+                    // The tunnel may be gone.
+                    let _ = reply.send(Response::Probed(probe::probe(probe).await));
+                });
+                return;
+            }
+            Request::Report(plan) => self.report(plan.map(|plan| *plan)),
         };
         // The tunnel may be gone; what was asked is done all the same.
         let _ = reply.send(response);

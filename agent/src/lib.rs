@@ -9,7 +9,10 @@ pub mod error;
 pub mod follow;
 pub mod hub;
 pub mod lifetime;
+mod ports;
+pub mod probe;
 pub mod reaper;
+pub mod reports;
 #[allow(missing_docs, reason = "inner parts of the agent; the protocol crate is its documented face")]
 pub mod ring;
 pub mod server;

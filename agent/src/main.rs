@@ -18,9 +18,12 @@ use nodewatch_agent::{
     hub::{Hub, NodeFacts},
     lifetime::{self, End, Lifetime},
     reaper::{self, Reaper},
+    reports,
     ring::{Ring, store::Store},
     server,
 };
+use nodewatch_protocol::ReportPlan;
+use nodewatch_report::{PortSet, Stream};
 
 /// The node program of nodewatch-tui.
 #[derive(Parser)]
@@ -56,7 +59,14 @@ enum Command {
         /// End after so many seconds without a heartbeat; the session may change it
         #[arg(long, env = "NODEWATCH_LEASE_SECONDS", value_name = "SECONDS")]
         lease: Option<u64>,
+        /// Find out which process and pod holds each port; needs the host's processes, root, SYS_PTRACE and
+        /// DAC_READ_SEARCH
+        #[arg(long, env = "NODEWATCH_PROCESSES")]
+        processes: bool,
     },
+    /// Report this node's open ports until SIGTERM, with no laptop: a line of JSON each on standard output, and to
+    /// CloudWatch Logs where a group is named
+    Report(ReportArgs),
     /// Join standard input and output to a serving agent
     Connect {
         #[command(flatten)]
@@ -98,6 +108,72 @@ enum Command {
 }
 
 #[derive(Args)]
+struct ReportArgs {
+    /// Seconds between two reports
+    #[arg(long, env = "NODEWATCH_INTERVAL", default_value_t = 60, value_name = "SECONDS",
+        value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    interval: u64,
+    /// Ports to leave out, as in 22,8000-8100,53/udp,127.0.0.0/8; they are counted
+    #[arg(long, env = "NODEWATCH_EXCLUDE", default_value = "", hide_default_value = true, value_name = "LIST")]
+    exclude: PortSet,
+    /// Ports that are to be there, in the same form: any other reachable one counts in UnexpectedPorts
+    #[arg(long, env = "NODEWATCH_EXPECT", value_name = "LIST")]
+    expect: Option<PortSet>,
+    /// Send each report to this log group too, with the role of the pod's service account
+    #[arg(long, env = "NODEWATCH_CLOUDWATCH", value_name = "GROUP", value_parser = log_group)]
+    cloudwatch: Option<String>,
+    /// A log group a node, GROUP/NODE, instead of a stream a node
+    #[arg(long, env = "NODEWATCH_LOG_GROUP_PER_NODE", requires = "cloudwatch")]
+    log_group_per_node: bool,
+    /// Days after which a group that is made here forgets its events
+    #[arg(long, env = "NODEWATCH_RETENTION_DAYS", default_value_t = 14, value_name = "DAYS",
+        value_parser = retention)]
+    retention_days: u32,
+    /// The metrics' dimension `cluster`
+    #[arg(long, env = "NODEWATCH_CLUSTER", default_value = "", hide_default_value = true, value_name = "NAME")]
+    cluster: String,
+    /// The node's name; default: the host name
+    #[arg(long, env = "NODEWATCH_NODE_NAME")]
+    node_name: Option<String>,
+    /// The region of CloudWatch Logs
+    #[arg(long, env = "AWS_REGION", default_value = "us-east-1", value_name = "REGION")]
+    region: String,
+    /// Another server than AWS's
+    #[arg(long, env = "AWS_ENDPOINT_URL", value_name = "URL")]
+    endpoint: Option<String>,
+}
+
+impl ReportArgs {
+    fn plan(self) -> ReportPlan {
+        let hostname = self.node_name.unwrap_or_else(hostname);
+        let Stream { group, stream } =
+            Stream::of_node(&self.cloudwatch.unwrap_or_default(), self.log_group_per_node, &hostname);
+        ReportPlan {
+            group,
+            stream,
+            retention_days: self.retention_days,
+            region: self.region,
+            endpoint: self.endpoint.filter(|endpoint| !endpoint.is_empty()),
+            cluster: self.cluster,
+            // There is none.
+            session: String::new(),
+            interval_seconds: self.interval,
+            exclude: self.exclude.to_string(),
+            expected: self.expect.as_ref().map(PortSet::to_string),
+            hostname,
+        }
+    }
+}
+
+fn log_group(name: &str) -> Result<String, String> {
+    nodewatch_report::check_group(name).map(|()| name.to_owned())
+}
+
+fn retention(text: &str) -> Result<u32, String> {
+    nodewatch_report::check_retention(text)
+}
+
+#[derive(Args)]
 struct RingFolder {
     /// Folder of the capture files
     #[arg(long = "ring", env = "NODEWATCH_RING", default_value = "/var/lib/nodewatch/ring")]
@@ -125,15 +201,21 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Serve { ring, socket, stdio, node_name, node_addresses, ring_limit, deadline, lease } => {
+        Command::Serve { ring, socket, stdio, node_name, node_addresses, ring_limit, deadline, lease, processes } => {
             let hostname = node_name.unwrap_or_else(hostname);
-            let node = NodeFacts { hostname, addresses: node_addresses };
+            let node = NodeFacts { hostname, addresses: node_addresses, processes };
             let limits = Limits {
                 ring: ring_limit,
                 deadline: deadline.map(Duration::from_secs),
                 lease: lease.map(Duration::from_secs),
             };
             block_on(serve(ring, socket, stdio, node, limits))?
+        }
+        Command::Report(arguments) => {
+            let state = block_on(reports::run(arguments.plan(), lifetime::ended()))??;
+            let lost = state.queued + state.dropped + state.rejected;
+            anyhow::ensure!(lost == 0, "{lost} reports did not get to CloudWatch Logs: {}", state.trouble);
+            Ok(())
         }
         Command::Reap { namespace, uid, session } => {
             Ok(Reaper { namespace, uid, session, server: reaper::InCluster::from_pod()? }.run()?)

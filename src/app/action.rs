@@ -4,11 +4,12 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use nodewatch_protocol::{CaptureFile, CaptureSpec, Request, Response, UnixMillis};
+use nodewatch_protocol::{CaptureFile, CaptureSpec, ReportState, Request, Response, UnixMillis};
+use nodewatch_report::Event as ReportEvent;
 
 use crate::model::{
-    DeployProgress, FetchProgress, Keep, Node, NodeName, NodesChange, Notice, Removal, SeenObject, SessionId,
-    SessionSummary, StoredFile, StoredSummary, TunnelChange,
+    DeployProgress, Expectations, FetchProgress, Group, Keep, Node, NodeName, NodesChange, Notice, PastQuery,
+    PastReport, Removal, SeenObject, SessionId, SessionSummary, StoredFile, StoredSummary, TunnelChange,
 };
 
 /// A user's intent, whatever key stood for it.
@@ -55,6 +56,21 @@ pub enum Action {
     Merge,
     /// To the terminal's clipboard.
     Copy,
+    /// The open ports of all nodes.
+    Ports,
+    /// Leave the port under the cursor out of lists and reports.
+    Exclude,
+    /// Take back what was left out by key.
+    IncludeAgain,
+    /// Try the port under the cursor from another node.
+    Probe,
+    /// Past reports of what the cursor is on.
+    History,
+    /// Type a command.
+    Command,
+    /// More columns to the left and to the right.
+    Left,
+    Right,
     /// Into a text field.
     Edit(Edit),
 }
@@ -103,6 +119,18 @@ pub enum Event {
     Download(String, FetchProgress),
     /// Something that was asked for beside the agents is done, or not.
     Told(Notice),
+    /// Which ports should answer on these nodes.
+    Expected(Vec<NodeName>, Expectations),
+    /// How this laptop's reports to CloudWatch Logs stand.
+    Reports(ReportState),
+    /// Past reports were read back.
+    Past(Result<Vec<PastReport>, Notice>),
+    /// What CloudWatch has of a group of the guided exit.
+    CloudStock(Group, Result<String, Notice>),
+    /// It was removed from there, or not.
+    CloudRemoved(Group, Result<(), Notice>),
+    /// Alarms were made and removed, or not.
+    Alarms(Result<(usize, usize), Notice>),
     /// How much the session has in S3.
     StorageStock(Result<StoredSummary, Notice>),
     /// The session's captures in S3 were removed, or not.
@@ -177,6 +205,18 @@ pub enum Effect {
     Follow(Vec<NodeName>),
     /// Open a file in the viewer.
     View(PathBuf),
+    /// Find out which ports should answer on these nodes.
+    Expect(Vec<NodeName>),
+    /// Send a report of a node.
+    Report(NodeName, ReportEvent),
+    /// Read past reports back.
+    Past(PastQuery),
+    /// Make alarms for these nodes, and remove those of others.
+    Alarms(Vec<NodeName>),
+    /// Find out what there is in CloudWatch.
+    StockCloud,
+    /// Remove a group of the guided exit from CloudWatch.
+    RemoveCloud(Group),
     /// Find out what there is of the session.
     TakeStock,
     /// Remove all that was made and is not to be kept, after the manifests of these nodes' captures were gathered.

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, fmt::Write, path::PathBuf};
 
-use nodewatch_protocol::UnixMillis;
+use nodewatch_protocol::{ReportState, UnixMillis};
 use serde_json::{Value, json};
 
 use crate::{
@@ -112,6 +112,8 @@ pub struct Exit {
     pub objects: Vec<(MadeObject, Fate)>,
     /// Where captures are in S3, and what has become of them.
     pub storage: Option<(S3Url, InStorage)>,
+    /// What there is in CloudWatch, by group, and what has become of it.
+    pub cloud: Vec<(Group, String, Fate)>,
     /// The cluster's objects have all been tried.
     pub site_finished: bool,
     /// How far the delivery was when it was last seen to move.
@@ -138,6 +140,7 @@ impl Exit {
             phase: Phase::Asking,
             objects: Vec::new(),
             storage: storage.map(|place| (place, InStorage::Asked)),
+            cloud: Vec::new(),
             site_finished: false,
             delivered: 0,
             trouble: None,
@@ -169,8 +172,32 @@ impl Exit {
     }
 
     /// The groups that there are.
-    pub fn groups(&self) -> &'static [Group] {
-        if self.storage.is_some() { &Group::ALL } else { &Group::ALL[..Group::ALL.len() - 1] }
+    pub fn groups(&self) -> Vec<Group> {
+        let there = |group: &Group| match group {
+            Group::Storage => self.storage.is_some(),
+            Group::Reports | Group::Alarms => self.cloud.iter().any(|(known, ..)| known == group),
+            Group::Files | Group::Agents | Group::Base => true,
+        };
+        Group::ALL.into_iter().filter(there).collect()
+    }
+
+    /// Takes in what CloudWatch says there is, as long as nothing of it was touched.
+    pub fn stock_cloud(&mut self, found: Group, state: &str) {
+        let untouched = |fate: &Fate| matches!(fate, Fate::There(_));
+        for (_, _, fate) in self.cloud.iter_mut().filter(|(group, _, fate)| *group == found && untouched(fate)) {
+            *fate = Fate::There(state.to_owned());
+        }
+    }
+
+    /// What has become of a group in CloudWatch; true when that was the last thing to wait for.
+    pub fn cloud_removed(&mut self, removed: Group, outcome: &Result<(), Notice>) -> bool {
+        for (_, _, fate) in self.cloud.iter_mut().filter(|(group, ..)| *group == removed) {
+            *fate = match outcome {
+                Ok(()) => Fate::Gone,
+                Err(notice) => Fate::Failed(notice.line()),
+            };
+        }
+        self.settle()
     }
 
     /// What S3 says there is, as long as nothing of it was touched.
@@ -196,11 +223,15 @@ impl Exit {
 
     /// True when everything has been tried.
     fn settle(&mut self) -> bool {
-        if !self.site_finished || matches!(self.storage, Some((_, InStorage::Removing))) {
+        let removing = |(_, _, fate): &(Group, String, Fate)| *fate == Fate::Removing;
+        let waiting = matches!(self.storage, Some((_, InStorage::Removing))) || self.cloud.iter().any(removing);
+        if !self.site_finished || waiting {
             return false;
         }
         let stored = !matches!(self.storage, Some((_, InStorage::Failed(_))));
-        let settled = stored && self.trouble.is_none() && self.objects.iter().all(|(_, fate)| fate.is_settled());
+        let cloud = self.cloud.iter().all(|(_, _, fate)| fate.is_settled());
+        let settled =
+            stored && cloud && self.trouble.is_none() && self.objects.iter().all(|(_, fate)| fate.is_settled());
         self.phase = if settled { Phase::Done } else { Phase::RemoveFailed };
         true
     }
@@ -243,7 +274,8 @@ impl Exit {
     /// Objects that were neither seen gone nor kept on purpose.
     pub fn left(&self) -> usize {
         let stored = matches!(self.storage, Some((_, InStorage::Removing | InStorage::Failed(_))));
-        self.objects.iter().filter(|(_, fate)| !fate.is_settled()).count() + usize::from(stored)
+        let cloud = self.cloud.iter().filter(|(_, _, fate)| !fate.is_settled()).count();
+        self.objects.iter().filter(|(_, fate)| !fate.is_settled()).count() + cloud + usize::from(stored)
     }
 }
 
@@ -277,6 +309,10 @@ pub struct Receipt {
     pub delivered: Vec<(String, u64, Option<String>)>,
     /// Where captures are in S3, and what has become of them.
     pub storage: Option<(S3Url, InStorage)>,
+    /// Where reports went, and how they stood at the end.
+    pub reports: Option<(String, ReportState)>,
+    /// What there was in CloudWatch, and what has become of it.
+    pub cloud: Vec<(Group, String, Fate)>,
     /// Files that did not get here, with the reason.
     pub lost: Vec<(NodeName, String, u64, String)>,
     /// Files that were left on the nodes on purpose.
@@ -294,7 +330,8 @@ impl Receipt {
     pub fn left_behind(&self) -> bool {
         let stored = matches!(self.storage, Some((_, InStorage::Failed(_) | InStorage::Removing)));
         let objects = self.objects.iter().any(|(_, fate)| !fate.is_settled());
-        self.detached.is_none() && (self.trouble.is_some() || stored || objects)
+        let cloud = self.cloud.iter().any(|(_, _, fate)| !fate.is_settled());
+        self.detached.is_none() && (self.trouble.is_some() || stored || objects || cloud)
     }
 
     /// The receipt as text, a line a thing.
@@ -320,11 +357,30 @@ impl Receipt {
             let what = text::visible(&format!("{file} of {node}, {}", text::bytes(*size)));
             let _ = writeln!(out, "  not fetched, as chosen: {what}");
         }
+        self.reports_text(&mut out);
         match &self.detached {
             Some(detached) => self.detachment_text(detached, &mut out),
             None => self.objects_text(&mut out),
         }
         out
+    }
+
+    /// Reports that did not get there; some may still, where agents send them.
+    pub fn unreported(&self) -> u64 {
+        let lost = |(_, state): &(String, ReportState)| state.queued + state.dropped + state.rejected;
+        self.reports.as_ref().map_or(0, lost)
+    }
+
+    fn reports_text(&self, out: &mut String) {
+        let Some((place, state)) = &self.reports else { return };
+        let sent = text::counted(state.sent as usize, "report");
+        let _ = writeln!(out, "  reported {sent} to {}", text::visible(place));
+        if self.unreported() > 0 && self.detached.is_none() {
+            let ReportState { queued, dropped, rejected, trouble, .. } = state;
+            let why =
+                text::visible(&format!("{queued} not sent, {dropped} without room, {rejected} refused; {trouble}"));
+            let _ = writeln!(out, "  LOST     {}: {why}", text::counted(self.unreported() as usize, "report"));
+        }
     }
 
     fn detachment_text(&self, detached: &Detachment, out: &mut String) {
@@ -364,6 +420,16 @@ impl Receipt {
             };
         }
         self.storage_text(out);
+        for (_, what, fate) in &self.cloud {
+            let what = text::visible(what);
+            let _ = match fate {
+                Fate::Gone => writeln!(out, "  removed  {what}"),
+                Fate::Kept => writeln!(out, "  kept     {what}"),
+                Fate::There(_) => writeln!(out, "  LEFT     {what}: not touched"),
+                Fate::Removing => writeln!(out, "  LEFT     {what}: not seen gone"),
+                Fate::Failed(reason) => writeln!(out, "  LEFT     {what}: {}", text::visible(reason)),
+            };
+        }
         if let Some(notice) = &self.trouble {
             let _ = writeln!(out, "  {}", text::visible(&notice.line()));
         }
@@ -444,7 +510,15 @@ impl Receipt {
             };
             json!({"place": place, "fate": word})
         });
+        let cloud = self.cloud.iter().map(|(group, what, became)| {
+            let mut value = fate(became);
+            value["group"] = json!(group);
+            value["what"] = json!(what);
+            value
+        });
+        let reports = self.reports.as_ref().map(|(place, state)| json!({"place": place, "state": state}));
         json!({
+            "cloud": cloud.collect::<Vec<_>>(), "reports": reports,
             "delivered": delivered.collect::<Vec<_>>(), "storage": storage,
             "session": self.session, "place": self.place, "left_behind": self.left_behind(),
             "objects": objects.collect::<Vec<_>>(), "fetched": fetched.collect::<Vec<_>>(),

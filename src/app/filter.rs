@@ -108,7 +108,7 @@ fn matches(regex: &Regex, state: &NodeState) -> bool {
     Field::ALL.iter().any(|(_, field)| regex.is_match(field.of(state)))
 }
 
-fn regex(text: &str) -> Result<Regex, String> {
+pub(super) fn regex(text: &str) -> Result<Regex, String> {
     RegexBuilder::new(text).case_insensitive(true).size_limit(1 << 20).build().map_err(|error| {
         let reason = error.to_string();
         let last = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
@@ -132,6 +132,7 @@ mod tests {
             labels: [("zone".to_owned(), zone.to_owned())].into(),
             version: None,
             instance_id: None,
+            kubelet_port: None,
         })
     }
 

@@ -8,7 +8,7 @@ use super::{
     App, Overlay,
     action::{Action, Effect},
     delivery::STALLED,
-    exit::{DETACH_WITHIN, Detachment, Exit, InStorage, Phase, Receipt, STOCK_EVERY, STOP_WITHIN},
+    exit::{DETACH_WITHIN, Detachment, Exit, Fate, InStorage, Phase, Receipt, STOCK_EVERY, STOP_WITHIN},
     node::{Agent, Asked, NodeState},
 };
 use crate::{
@@ -29,13 +29,31 @@ impl App {
             let storage = self.storage.as_ref().map(|storage| storage.session(&self.session.id));
             let mut exit = Exit::new(unattended, storage);
             exit.keep.extend(self.keep_files.then_some(Group::Files));
+            if let Some(reports) = &self.reports {
+                let settings = &reports.settings;
+                let asked = || Fate::There("asking CloudWatch".to_owned());
+                let days = settings.retention_days;
+                let group = format!("reports in log group {}", settings.group);
+                exit.cloud.push((
+                    Group::Reports,
+                    format!("{group} (a group made here forgets after {days} d)"),
+                    asked(),
+                ));
+                if settings.alarms {
+                    let what = format!("alarms of session {} in CloudWatch", self.session.id);
+                    exit.cloud.push((Group::Alarms, what, asked()));
+                }
+                // They were sent there to stay.
+                exit.keep.insert(Group::Reports);
+            }
             self.overlay = Some(Overlay::Exit(exit));
         }
         if unattended {
             return self.go_on_leaving();
         }
         let storage = self.storage.is_some().then_some(Effect::StockStorage);
-        [Effect::TakeStock].into_iter().chain(storage).collect()
+        let cloud = self.reports.is_some().then_some(Effect::StockCloud);
+        [Effect::TakeStock].into_iter().chain(storage).chain(cloud).collect()
     }
 
     /// Ctrl-C: opens the exit; again it detaches, as long as nothing has been removed; while removing it goes without
@@ -162,6 +180,17 @@ impl App {
             }
             exit.site_finished = false;
         }
+        if let Some(Overlay::Exit(exit)) = &mut self.overlay {
+            exit.site_finished = false;
+            for (group, _, fate) in &mut exit.cloud {
+                if keep.contains(group) {
+                    *fate = Fate::Kept;
+                } else if *fate != Fate::Gone {
+                    *fate = Fate::Removing;
+                    effects.push(Effect::RemoveCloud(*group));
+                }
+            }
+        }
         effects
     }
 
@@ -170,6 +199,18 @@ impl App {
         let Some(Overlay::Exit(exit)) = &mut self.overlay else { return Vec::new() };
         let ended = exit.storage_removed(outcome);
         if ended && (exit.phase == Phase::Done || exit.unattended) { self.finish() } else { Vec::new() }
+    }
+
+    /// What CloudWatch had to say of a group.
+    pub(super) fn cloud_removed(&mut self, group: Group, outcome: &Result<(), Notice>) -> Vec<Effect> {
+        let Some(Overlay::Exit(exit)) = &mut self.overlay else { return Vec::new() };
+        let ended = exit.cloud_removed(group, outcome);
+        if ended && (exit.phase == Phase::Done || exit.unattended) { self.finish() } else { Vec::new() }
+    }
+
+    /// Nothing is to be made any more.
+    pub(super) fn is_removing(&self) -> bool {
+        self.exit_phase().is_some_and(|phase| !phase.is_before_removal())
     }
 
     /// Tells every agent to go on alone, and ends the program when they have confirmed it.
@@ -324,6 +365,11 @@ impl App {
             objects: ended.map(|exit| exit.objects.clone()).unwrap_or_default(),
             trouble: ended.and_then(|exit| exit.trouble.clone()),
             storage: ended.and_then(|exit| exit.storage.clone()),
+            reports: self
+                .reports
+                .as_ref()
+                .and_then(|reports| Some((format!("log group {}", reports.settings.group), self.report_state()?))),
+            cloud: ended.map(|exit| exit.cloud.clone()).unwrap_or_default(),
             detached: detached.map(|exit| self.detachment(exit)),
             ..Receipt::default()
         };

@@ -5,6 +5,7 @@
 
 pub mod action;
 mod captures;
+mod command;
 pub mod delivery;
 pub mod exit;
 pub mod files;
@@ -13,6 +14,8 @@ pub mod form;
 mod leave;
 mod list;
 pub mod node;
+pub mod ports;
+pub mod reports;
 pub mod sessions;
 mod update;
 
@@ -34,6 +37,8 @@ use self::{
     filter::Filter,
     form::CaptureForm,
     node::{Agent, NodeState},
+    ports::{PortFilter, Ports},
+    reports::{History, Reports},
     sessions::{Sessions, Typed},
 };
 use crate::model::{NodeName, Notice, Place, SessionId};
@@ -87,6 +92,8 @@ pub enum Screen {
     Node(NodeName),
     /// Every capture file.
     Files,
+    /// The open ports of all nodes.
+    Ports,
 }
 
 /// What lies over the screen and takes the keys.
@@ -105,6 +112,24 @@ pub enum Overlay {
         /// The filter that was in force.
         before: (String, Filter),
     },
+    /// A command is being typed.
+    Command {
+        /// The text so far.
+        input: Input,
+        /// What is wrong with it.
+        error: Option<String>,
+    },
+    /// The ports' filter is being typed; the filter before it comes back on Esc.
+    PortFilter {
+        /// The text so far.
+        input: Input,
+        /// What is wrong with it.
+        error: Option<String>,
+        /// The filter that was in force.
+        before: (String, PortFilter),
+    },
+    /// Past reports.
+    History(History),
     /// The capture form.
     Form(Box<CaptureForm>),
     /// A question that Enter says yes to.
@@ -157,6 +182,8 @@ pub enum Scope {
     Node,
     /// The files.
     Files,
+    /// The ports of all nodes.
+    Ports,
     /// A text field or a form.
     Text,
     /// A question or the guided exit.
@@ -248,6 +275,10 @@ pub struct App {
     pub storage: Option<StorageInfo>,
     /// The Files screen.
     pub files: Files,
+    /// The Ports screen, and what is expected and left out.
+    pub ports: Ports,
+    /// Where reports go, when they go to CloudWatch Logs.
+    pub reports: Option<Reports>,
     /// What the ring on a node may take, where the user has said it.
     pub ring_bytes: Option<u64>,
     /// How much a freeze saves.
@@ -285,6 +316,8 @@ impl App {
             form: CaptureForm::default(),
             storage: None,
             files: Files::default(),
+            ports: Ports::default(),
+            reports: None,
             ring_bytes: None,
             freeze: Freeze::default(),
             full_content: false,
@@ -296,12 +329,22 @@ impl App {
     /// Which keys are in force.
     pub fn scope(&self) -> Scope {
         match (&self.overlay, &self.screen) {
-            (Some(Overlay::FilterInput { .. } | Overlay::Form(_) | Overlay::Typed(_)), _) => Scope::Text,
+            (
+                Some(
+                    Overlay::FilterInput { .. }
+                    | Overlay::Form(_)
+                    | Overlay::Typed(_)
+                    | Overlay::Command { .. }
+                    | Overlay::PortFilter { .. },
+                ),
+                _,
+            ) => Scope::Text,
             (Some(Overlay::Confirm(_) | Overlay::Sessions(_) | Overlay::Exit(_)), _) => Scope::Dialog,
-            (Some(Overlay::Help | Overlay::Notices), _) => Scope::Reading,
+            (Some(Overlay::Help | Overlay::Notices | Overlay::History(_)), _) => Scope::Reading,
             (None, Screen::Nodes) => Scope::List,
             (None, Screen::Node(_)) => Scope::Node,
             (None, Screen::Files) => Scope::Files,
+            (None, Screen::Ports) => Scope::Ports,
         }
     }
 

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use nodewatch_protocol::{
-    AgentFacts, CaptureFile, CaptureState, FileState, Port, PortChange, PortsKind, PortsUpdate, RingState, Statistics,
-    StopReason, UnixMillis, Update,
+    AgentFacts, CaptureFile, CaptureState, FileState, Port, PortChange, PortOwner, PortsKind, PortsUpdate, ReportPlan,
+    ReportState, RingState, Statistics, StopReason, UnixMillis, Update,
 };
 
 use super::delivery::GrantState;
@@ -112,6 +112,23 @@ pub struct NodeEvent {
     pub text: String,
 }
 
+/// How a node's reports to CloudWatch Logs stand.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reporting {
+    /// When its tunnel was first up.
+    pub live_since: Option<UnixMillis>,
+    /// When the next one is due.
+    pub next: UnixMillis,
+    /// Reports so far.
+    pub sequence: u64,
+    /// What failed on the node since the last one.
+    pub errors: u64,
+    /// What the agent was told to report by itself.
+    pub told: Option<ReportPlan>,
+    /// How that stands.
+    pub by_agent: Option<ReportState>,
+}
+
 /// Everything known of one node.
 #[derive(Debug, Clone)]
 pub struct NodeState {
@@ -127,6 +144,12 @@ pub struct NodeState {
     pub ports: BTreeMap<Port, PortRow>,
     /// Whether the ports are known.
     pub scanned: bool,
+    /// Who holds them, where the agent may look.
+    pub owners: Option<BTreeMap<Port, PortOwner>>,
+    /// How its reports stand.
+    pub reporting: Reporting,
+    /// Ports that were seen to open and close, oldest first, and how many there were in all.
+    pub port_changes: (VecDeque<PortChange>, u64),
     /// The last picture of the ports was the first, so what changed before it is news.
     history_is_news: bool,
     /// Its capture.
@@ -163,6 +186,9 @@ impl NodeState {
             facts: None,
             ports: BTreeMap::new(),
             scanned: false,
+            owners: None,
+            reporting: Reporting::default(),
+            port_changes: (VecDeque::new(), 0),
             history_is_news: false,
             capture: CaptureState::Idle,
             asked: Asked::Nothing,
@@ -248,6 +274,10 @@ impl NodeState {
             Update::Agent(facts) => self.facts = Some(facts),
             Update::Ports(update) => self.apply_ports(&update, now),
             Update::PortHistory(changes) => self.apply_port_history(&changes, now),
+            Update::Owners(owners) => {
+                self.owners = Some(owners.into_iter().map(|owner| (owner.port, owner)).collect());
+            }
+            Update::Reports(state) => self.reporting.by_agent = Some(state),
             Update::Capture(state) => self.apply_capture(state, now),
             Update::Statistics(statistics) => {
                 if self.history.len() == HISTORY {
@@ -264,9 +294,13 @@ impl NodeState {
             Update::Ring(ring) => self.ring = Some(ring),
             Update::Dropped { updates } => {
                 self.dropped_updates += updates;
+                self.reporting.errors += 1;
                 self.log(now, format!("{updates} updates were left out: this side was too slow"));
             }
-            Update::Trouble { message } => self.log(now, message),
+            Update::Trouble { message } => {
+                self.reporting.errors += 1;
+                self.log(now, message);
+            }
         }
     }
 
@@ -314,6 +348,14 @@ impl NodeState {
         self.age(now);
     }
 
+    fn note_change(&mut self, change: PortChange) {
+        if self.port_changes.0.len() == MAX_EVENTS {
+            self.port_changes.0.pop_front();
+        }
+        self.port_changes.0.push_back(change);
+        self.port_changes.1 += 1;
+    }
+
     fn open(&mut self, ports: &[Port], now: UnixMillis, opened: bool) {
         for &port in ports {
             let known = self.ports.get(&port).is_some_and(|row| row.closed.is_none());
@@ -321,6 +363,7 @@ impl NodeState {
                 self.ports.insert(port, PortRow { port, since: now, opened, closed: None });
                 if opened {
                     self.log(now, format!("opened {port}"));
+                    self.note_change(PortChange { at: now, port, opened });
                 }
             }
         }
@@ -331,6 +374,7 @@ impl NodeState {
             if let Some(row) = self.ports.get_mut(&port) {
                 row.closed = Some(now);
                 self.log(now, format!("closed {port}"));
+                self.note_change(PortChange { at: now, port, opened: false });
             }
         }
     }

@@ -260,7 +260,8 @@ impl App {
                 self.ask_typed(Purpose::Deploy { context, nodes });
                 Vec::new()
             }
-            (Permission::Guarded | Permission::Free, _) if nodes.len() > 1 => {
+            // More rights than usual are asked about each time.
+            (Permission::Guarded | Permission::Free, _) if nodes.len() > 1 || self.ports.processes => {
                 self.overlay = Some(Overlay::Confirm(Confirm::Deploy(nodes)));
                 Vec::new()
             }

@@ -19,7 +19,11 @@ use crate::model::{DeployProgress, Failure, Node, NodeName, Notice, Place, Tunne
 pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
     app.now = now;
     match event {
-        Event::Action(action) => app.act(action),
+        Event::Action(action) => {
+            let effects = app.act(action);
+            app.refresh_ports();
+            effects
+        }
         Event::Nodes(change) => {
             app.nodes_changed(change);
             Vec::new()
@@ -57,6 +61,12 @@ pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
             app.notify(notice);
             if app.screen == Screen::Files { app.list_stored() } else { Vec::new() }
         }
+        event @ (Event::Expected(..)
+        | Event::Reports(_)
+        | Event::Past(_)
+        | Event::Alarms(_)
+        | Event::CloudStock(..)
+        | Event::CloudRemoved(..)) => app.report_event(event),
         Event::StorageStock(found) => {
             if let Some(Overlay::Exit(exit)) = &mut app.overlay {
                 exit.stock_storage(found);
@@ -90,17 +100,7 @@ pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
         Event::StopCaptures => app.stop_all_captures(),
         Event::Observe => vec![Effect::Attach],
         Event::Asked(name, request) => vec![Effect::Ask(name, request)],
-        Event::Tick => {
-            for state in app.nodes.values_mut() {
-                state.age(now);
-            }
-            app.remind();
-            app.measure_flow();
-            let mut effects = app.take_stock_again();
-            effects.extend(app.grants_due());
-            effects.extend(app.check_leaving());
-            effects
-        }
+        Event::Tick => app.tick(),
         Event::DeployTo(names) => app.deploy(names),
         Event::StartCaptures(names, spec) => app.start_captures(names, &spec),
         Event::Finish => app.leave(true),
@@ -108,6 +108,24 @@ pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
 }
 
 impl App {
+    /// A second has passed.
+    fn tick(&mut self) -> Vec<Effect> {
+        let now = self.now;
+        for state in self.nodes.values_mut() {
+            state.age(now);
+        }
+        self.remind();
+        self.measure_flow();
+        self.refresh_ports();
+        let mut effects = self.take_stock_again();
+        effects.extend(self.expectations_due());
+        effects.extend(self.reports_due());
+        effects.extend(self.alarms_due());
+        effects.extend(self.grants_due());
+        effects.extend(self.check_leaving());
+        effects
+    }
+
     fn act(&mut self, action: Action) -> Vec<Effect> {
         if action == Action::Interrupt {
             return self.interrupt();
@@ -119,7 +137,9 @@ impl App {
                 match action {
                     Action::Up => self.scroll = self.scroll.saturating_sub(1),
                     Action::Down => self.scroll += 1,
-                    Action::Back | Action::Quit | Action::Open | Action::Help | Action::Notices => {
+                    Action::PageUp => self.scroll = self.scroll.saturating_sub(10),
+                    Action::PageDown => self.scroll += 10,
+                    Action::Back | Action::Quit | Action::Open | Action::Help | Action::Notices | Action::History => {
                         self.overlay = None;
                         self.scroll = 0;
                     }
@@ -144,6 +164,10 @@ impl App {
             }
             Scope::Node => self.node_key(action),
             Scope::Files => match self.files_key(action) {
+                Some(effects) => effects,
+                None => self.common_key(action),
+            },
+            Scope::Ports => match self.ports_key(action) {
                 Some(effects) => effects,
                 None => self.common_key(action),
             },
@@ -175,7 +199,7 @@ impl App {
     }
 
     /// Keys that mean the same in the list and on a node.
-    fn common_key(&mut self, action: Action) -> Vec<Effect> {
+    pub(super) fn common_key(&mut self, action: Action) -> Vec<Effect> {
         match action {
             change if change.changes_cluster() && self.permission == Permission::ReadOnly => self.refuse_read_only(),
             Action::NextView | Action::PreviousView => {
@@ -183,6 +207,11 @@ impl App {
                 self.scroll = 0;
             }
             Action::Files => return self.open_files(),
+            Action::Ports => self.open_ports(),
+            Action::History => return self.history_of_node(),
+            Action::Command => {
+                self.overlay = Some(Overlay::Command { input: Input::default(), error: None });
+            }
             Action::Freeze => return self.freeze_recorders(),
             Action::Follow => return self.follow_captures(),
             Action::FetchAll => return self.fetch_all(),
@@ -211,6 +240,8 @@ impl App {
     fn text_key(&mut self, action: Action) -> Vec<Effect> {
         let ring_bytes = self.ring_bytes();
         match &mut self.overlay {
+            Some(Overlay::Command { .. }) => return self.command_key(action),
+            Some(Overlay::PortFilter { .. }) => self.port_filter_key(action),
             Some(Overlay::FilterInput { input, error, before }) => match action {
                 Action::Edit(edit) => {
                     form::apply(input, edit);
@@ -362,6 +393,8 @@ impl App {
                 state.agent = Agent::Live;
                 // It may be another process than before, or a session that was left alone.
                 state.grant = GrantState::Nothing;
+                state.reporting.told = None;
+                state.reporting.live_since.get_or_insert(now);
                 let terms = self.terms().map(|terms| Effect::Ask(name.clone(), Request::Terms(terms)));
                 let mut effects: Vec<Effect> = terms.into_iter().collect();
                 effects.extend(self.grants_due());
@@ -369,6 +402,7 @@ impl App {
             }
             TunnelChange::Update(update) => {
                 let files = matches!(update, Update::Files(_));
+                self.ports.stale |= matches!(update, Update::Ports(_) | Update::Owners(_) | Update::PortHistory(_));
                 state.apply(update, now);
                 if files {
                     return self.bring_frozen_home(name);
@@ -403,6 +437,15 @@ impl App {
 
     fn answered(&mut self, name: &NodeName, request: &Request, response: Option<Response>) {
         let now = self.now;
+        if let (Request::Probe(probe), None | Some(Response::Refused(_))) = (request, &response) {
+            self.ports.asked.remove(probe);
+        }
+        if let (Request::Report(_), None | Some(Response::Refused(_)), Some(state)) =
+            (request, &response, self.nodes.get_mut(name))
+        {
+            // Told again when its tunnel is up again.
+            state.reporting.errors += 1;
+        }
         if let Request::Terms(_) = request {
             self.terms_heard(name, response.as_ref());
             if matches!(response, None | Some(Response::Done)) {
@@ -418,6 +461,8 @@ impl App {
             Request::Freeze(_) => "freeze its flight recorder",
             Request::Sink(_) => "take where to deliver",
             Request::RemoveFile { .. } => "remove a file",
+            Request::Probe(_) => "probe a port",
+            Request::Report(_) => "report by itself",
             Request::Fetched { .. } | Request::Checksum { .. } | Request::Heartbeat | Request::Goodbye => "answer",
         };
         let notice = match response {
@@ -442,6 +487,7 @@ impl App {
                 self.notify(Notice::info(headline));
                 return;
             }
+            Some(Response::Probed(probed)) => return self.probed(name, probed),
             // The new state comes as an update of its own.
             Some(Response::Done | Response::Checksum { .. }) => return,
         };

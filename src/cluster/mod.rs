@@ -8,6 +8,7 @@ mod connect;
 mod deploy;
 mod error;
 mod exec;
+mod expected;
 mod follow;
 mod identity;
 mod image;
@@ -42,8 +43,8 @@ use crate::{
     clock::unix_millis,
     journal::{Entry, Header, Journal, JournalError, Journals, Record},
     model::{
-        ClusterIdentity, DeployProgress, Keep, Kind, MadeObject, NodeName, NodesChange, Notice, PreflightCheck,
-        Removal, SeenObject, SessionId, SessionSummary, StorageSettings,
+        ClusterIdentity, DeployProgress, Expectations, Keep, Kind, LogsSettings, MadeObject, NodeName, NodesChange,
+        Notice, PreflightCheck, Removal, SeenObject, SessionId, SessionSummary, StorageSettings,
     },
     site::{Bulk, FilePart, OpenError, Site, Tunnel},
 };
@@ -74,6 +75,8 @@ pub struct AgentSettings {
     pub service_account: Option<String>,
     /// The role that agents assume to deliver to S3.
     pub role: Option<String>,
+    /// Agents find out who holds ports.
+    pub processes: bool,
     /// A Job in the cluster removes the namespace at the session's end.
     pub reaper: bool,
     /// Who is at it, as `user@host`.
@@ -242,6 +245,16 @@ impl Site for Cluster {
 
     fn names(&self) -> BoxFuture<'static, BTreeMap<IpAddr, String>> {
         names::names(self.client().clone()).boxed()
+    }
+
+    fn expected(&self, nodes: Vec<NodeName>) -> Option<BoxFuture<'static, Expectations>> {
+        Some(expected::expected(self.client().clone(), nodes).boxed())
+    }
+
+    fn note_logs(&self, logs: Option<LogsSettings>) -> Result<(), Notice> {
+        let Some((journal, _)) = self.journal() else { return Ok(()) };
+        let recorded = journal.record(Entry::Logs(logs));
+        recorded.map_err(|error| error.notice("nothing is reported before it is written down"))
     }
 
     fn note_storage(&self, storage: Option<StorageSettings>) -> Result<(), Notice> {

@@ -68,6 +68,9 @@ fn convert(node: &KubeNode) -> Node {
             .and_then(|spec| spec.provider_id.as_deref()?.strip_prefix("aws://"))
             .and_then(|rest| rest.rsplit('/').next())
             .map(str::to_owned),
+        kubelet_port: status
+            .and_then(|status| status.daemon_endpoints.as_ref()?.kubelet_endpoint.as_ref())
+            .and_then(|endpoint| u16::try_from(endpoint.port).ok()),
         labels,
     }
 }

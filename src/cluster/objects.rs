@@ -157,6 +157,9 @@ impl Session<'_> {
         if let Some(account) = &self.settings.service_account {
             set(kind, &mut value, "/spec/template/spec/serviceAccountName", json!(account))?;
         }
+        if self.settings.processes {
+            see_processes(&mut value)?;
+        }
         if let Some(role) = &self.settings.role {
             assume(&mut value, role)?;
         }
@@ -211,6 +214,23 @@ impl Session<'_> {
         }
         Ok(value)
     }
+}
+
+/// What it takes to find out which process holds a socket: the host's processes, and the right to look at those of others.
+fn see_processes(job: &mut Value) -> Result<(), ManifestError> {
+    let pod = "/spec/template/spec";
+    let context = format!("{pod}/securityContext");
+    for (key, value) in [("runAsNonRoot", json!(false)), ("runAsUser", json!(0)), ("runAsGroup", json!(0))] {
+        set(Kind::Job, job, &format!("{context}/{key}"), value)?;
+    }
+    let capabilities = format!("{pod}/containers/0/securityContext/capabilities/add");
+    set(Kind::Job, job, &capabilities, json!(["NET_RAW", "SYS_PTRACE", "DAC_READ_SEARCH"]))?;
+    let missing = || ManifestError { kind: "Job", reason: "it has no pod or no variables".to_owned() };
+    let spec = job.pointer_mut(pod).and_then(Value::as_object_mut).ok_or_else(missing)?;
+    spec.insert("hostPID".to_owned(), json!(true));
+    let variables = job.pointer_mut(&format!("{pod}/containers/0/env")).and_then(Value::as_array_mut);
+    variables.ok_or_else(missing)?.push(json!({"name": "NODEWATCH_PROCESSES", "value": "true"}));
+    Ok(())
 }
 
 /// Where the kubelet puts the token for AWS, and renews it.
@@ -296,6 +316,7 @@ mod tests {
             service_account: None,
             ring: None,
             role: None,
+            processes: false,
             owner: "me@here".into(),
         }
     }
@@ -308,6 +329,20 @@ mod tests {
     fn job(node: &str) -> Result<Value, ManifestError> {
         let job = |session: Session<'_>| session.agent_job(&node.into(), 1, Duration::from_secs(90));
         with(0x7f3a_91c2, &settings(), job).map(|draft| draft.value)
+    }
+
+    #[test]
+    fn only_who_asks_for_processes_gets_the_rights_for_it() {
+        let plain = job("n").expect("a job");
+        assert!(plain["spec"]["template"]["spec"].get("hostPID").is_none());
+        let settings = AgentSettings { processes: true, ..settings() };
+        let draft = |session: Session<'_>| session.agent_job(&"n".into(), 1, Duration::from_secs(90));
+        let job = with(1, &settings, draft).expect("a job").value;
+        let pod = &job["spec"]["template"]["spec"];
+        assert_eq!((&pod["hostPID"], &pod["securityContext"]["runAsUser"]), (&json!(true), &json!(0)));
+        let security = &pod["containers"][0]["securityContext"];
+        assert_eq!(security["capabilities"]["add"], json!(["NET_RAW", "SYS_PTRACE", "DAC_READ_SEARCH"]));
+        assert_eq!((&security["privileged"], &security["allowPrivilegeEscalation"]), (&json!(false), &json!(false)));
     }
 
     #[test]

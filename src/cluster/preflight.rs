@@ -77,7 +77,9 @@ fn rights(settings: &AgentSettings) -> Vec<Right> {
     need("", "pods/exec", true, &["create"], Some("tunnels on Kubernetes 1.35 and later"));
     need("", "events", true, &["list", "watch"], Some("the reasons why a pod does not start"));
     need("", "namespaces", false, &["list"], Some("finding sessions that other laptops have begun"));
-    need("", "services", false, &["list"], Some("names of services in merged captures"));
+    need("", "services", false, &["list"], Some("names of services in merged captures, and the ports that they say"));
+    need("", "pods", false, &["list"], Some("names of pods in merged captures, and the ports that they say"));
+    need("", "endpoints", false, &["list"], Some("whether something is behind a service's port"));
     if settings.reaper {
         need("rbac.authorization.k8s.io", "roles", true, &["create"], None);
         need("rbac.authorization.k8s.io", "rolebindings", true, &["create"], None);
@@ -449,6 +451,7 @@ mod tests {
             service_account: None,
             ring: None,
             role: None,
+            processes: false,
             owner: String::new(),
         };
         let role: serde_json::Value =

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nodewatch_report::PortSet;
 use regex::Regex;
 use serde::Deserialize;
 
@@ -27,6 +28,12 @@ pub struct Config {
     pub production: Option<Regex>,
     /// Nothing in a cluster may be changed.
     pub read_only: bool,
+    /// Ports that are counted and neither listed nor reported, as `--exclude` takes them.
+    #[serde(deserialize_with = "ports")]
+    pub exclude: PortSet,
+    /// Ports that should be open, as `--expect` takes them.
+    #[serde(deserialize_with = "ports")]
+    pub expect: PortSet,
     /// The viewer of captures and its arguments; `{}` stands for the pipe or file that it reads.
     #[serde(deserialize_with = "command")]
     pub viewer: Vec<String>,
@@ -34,7 +41,13 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { production: Regex::new("prod").ok(), read_only: false, viewer: VIEWER.map(str::to_owned).to_vec() }
+        Self {
+            production: Regex::new("prod").ok(),
+            read_only: false,
+            exclude: PortSet::default(),
+            expect: PortSet::default(),
+            viewer: VIEWER.map(str::to_owned).to_vec(),
+        }
     }
 }
 
@@ -92,6 +105,11 @@ impl Config {
     }
 }
 
+/// A list of ports.
+fn ports<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<PortSet, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+}
+
 /// A program that reads something.
 fn command<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let parts = Vec::<String>::deserialize(deserializer)?;
@@ -138,6 +156,7 @@ mod tests {
         let default = Config::default();
         assert_eq!(example.production.map(|it| it.to_string()), default.production.map(|it| it.to_string()));
         assert_eq!(example.read_only, default.read_only);
+        assert_eq!((example.exclude, example.expect), (default.exclude, default.expect));
     }
 
     #[test]
@@ -146,6 +165,7 @@ mod tests {
         for (text, token) in [
             ("read_only = true\nreadonly = true", "line 2: unknown field `readonly`"),
             ("read_only = 7", "line 1: invalid type"),
+            ("exclude = \"22,65536\"", "\"65536\" in \"22,65536\": not a port"),
             ("production = \"(\"", "\"(\" is no regular expression"),
             ("what", "line 1"),
         ] {

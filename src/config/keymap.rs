@@ -58,13 +58,17 @@ pub struct Binding {
 }
 
 const BROWSE: &[Scope] = &[Scope::List, Scope::Node];
-const SCREENS: &[Scope] = &[Scope::List, Scope::Node, Scope::Files];
-const MOVE: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Reading];
-const MOVE_AND_DIALOG: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Reading, Scope::Dialog];
+const SCREENS: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Ports];
+const MOVE: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Reading];
+const MOVE_AND_DIALOG: &[Scope] =
+    &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Reading, Scope::Dialog];
+const WITH_HISTORY: &[Scope] = &[Scope::List, Scope::Node, Scope::Ports];
 const LIST: &[Scope] = &[Scope::List];
 const FILES: &[Scope] = &[Scope::Files];
-const OUTSIDE_TEXT: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Dialog, Scope::Reading];
-const EVERYWHERE: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Text, Scope::Dialog, Scope::Reading];
+const PORTS: &[Scope] = &[Scope::Ports];
+const OUTSIDE_TEXT: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Dialog, Scope::Reading];
+const EVERYWHERE: &[Scope] =
+    &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Text, Scope::Dialog, Scope::Reading];
 
 /// The table. The order is the order of help and hints.
 pub const BINDINGS: &[Binding] = &[
@@ -118,6 +122,62 @@ pub const BINDINGS: &[Binding] = &[
         help: "follow running captures in Wireshark; on a file: open it there",
     },
     Binding {
+        keys: &[letter('o')],
+        action: Action::Ports,
+        scopes: &[Scope::List, Scope::Node, Scope::Files],
+        hint: "ports",
+        help: "the open ports of all nodes: by node, by port, as a matrix",
+    },
+    Binding {
+        keys: &[letter('P')],
+        action: Action::Probe,
+        scopes: PORTS,
+        hint: "probe",
+        help: "try the port from another node: TCP connect, UDP with an answer",
+    },
+    Binding {
+        keys: &[letter('e')],
+        action: Action::Exclude,
+        scopes: PORTS,
+        hint: "exclude",
+        help: "leave the port out of lists and reports; it is counted",
+    },
+    Binding {
+        keys: &[letter('E')],
+        action: Action::IncludeAgain,
+        scopes: PORTS,
+        hint: "",
+        help: "take back what was left out by key",
+    },
+    Binding {
+        keys: &[letter('H')],
+        action: Action::History,
+        scopes: WITH_HISTORY,
+        hint: "",
+        help: "past reports of the node or port, from CloudWatch Logs",
+    },
+    Binding {
+        keys: &[letter('h'), key(KeyCode::Left)],
+        action: Action::Left,
+        scopes: PORTS,
+        hint: "",
+        help: "in the matrix: nodes to the left",
+    },
+    Binding {
+        keys: &[letter('l'), key(KeyCode::Right)],
+        action: Action::Right,
+        scopes: PORTS,
+        hint: "",
+        help: "in the matrix: nodes to the right",
+    },
+    Binding {
+        keys: &[letter(':')],
+        action: Action::Command,
+        scopes: SCREENS,
+        hint: "",
+        help: "type a command: nodes, ports, files, history, sessions, quit",
+    },
+    Binding {
         keys: &[letter('m')],
         action: Action::Merge,
         scopes: FILES,
@@ -134,9 +194,9 @@ pub const BINDINGS: &[Binding] = &[
     Binding {
         keys: &[letter('/')],
         action: Action::Filter,
-        scopes: BROWSE,
+        scopes: &[Scope::List, Scope::Node, Scope::Ports],
         hint: "filter",
-        help: "filter nodes: regex, !regex, -l label=value, zone:1a",
+        help: "filter nodes: regex, !regex, -l label=value, zone:1a; ports: class:unexpected, port:22",
     },
     Binding {
         keys: &[key(KeyCode::Char(' '))],
@@ -183,14 +243,14 @@ pub const BINDINGS: &[Binding] = &[
     Binding {
         keys: &[key(KeyCode::Tab)],
         action: Action::NextView,
-        scopes: &[Scope::List, Scope::Node, Scope::Text],
+        scopes: &[Scope::List, Scope::Node, Scope::Ports, Scope::Text],
         hint: "",
-        help: "next view: ports, capture, flows, files, events",
+        help: "next view: ports, capture, flows, files, events; by node, by port, matrix",
     },
     Binding {
         keys: &[key(KeyCode::BackTab)],
         action: Action::PreviousView,
-        scopes: &[Scope::List, Scope::Node, Scope::Text],
+        scopes: &[Scope::List, Scope::Node, Scope::Ports, Scope::Text],
         hint: "",
         help: "previous view",
     },
@@ -229,7 +289,7 @@ pub const BINDINGS: &[Binding] = &[
     Binding {
         keys: &[letter('p')],
         action: Action::Pause,
-        scopes: BROWSE,
+        scopes: &[Scope::List, Scope::Node, Scope::Ports],
         hint: "",
         help: "hold the screen still; what happens is not lost",
     },
@@ -356,7 +416,8 @@ mod tests {
         let capital = press(KeyCode::Char('C'), KeyModifiers::SHIFT);
         assert_eq!(action(capital, Scope::List), Some(Action::CaptureOptions));
         let interrupt = press(KeyCode::Char('c'), KeyModifiers::CONTROL);
-        for scope in [Scope::List, Scope::Node, Scope::Files, Scope::Text, Scope::Dialog, Scope::Reading] {
+        for scope in [Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Text, Scope::Dialog, Scope::Reading]
+        {
             assert_eq!(action(interrupt, scope), Some(Action::Interrupt));
         }
     }

@@ -4,9 +4,10 @@
 //! standard error. SIGINT and SIGTERM end the work, clean up and then end the program.
 
 pub mod captures;
-pub mod exclude;
 mod output;
+mod ports;
 pub mod preflight;
+pub mod reports;
 mod run;
 mod select;
 pub mod sessions;
@@ -21,13 +22,11 @@ use crate::{
         node::{Agent, NodeState},
     },
     cli::{CaptureArgs, Format, NodeCommand, NodesArgs},
-    clock::unix_millis,
     live,
     model::{Failure, NodeName, Notice},
     runtime::Engine,
     text,
 };
-use exclude::Exclusions;
 use run::{Run, Stop};
 
 /// How a program ends.
@@ -89,8 +88,19 @@ pub fn check(command: &NodeCommand, ring_size: Option<u64>, out: &Path) -> Resul
 /// The folder that means one stream on standard output.
 const STDOUT: &str = "-";
 
+/// What a command has from options that go with every command.
+pub struct Settings<'a> {
+    /// Folder for fetched captures, or `-`.
+    pub out: &'a Path,
+    /// Time between two reports.
+    pub interval: Duration,
+    /// The cluster's name.
+    pub cluster: &'a str,
+}
+
 /// Runs one command to its end.
-pub async fn run(engine: Engine, command: NodeCommand, out: &Path) -> Exit {
+pub async fn run(engine: Engine, command: NodeCommand, settings: Settings<'_>) -> Exit {
+    let Settings { out, interval, cluster } = settings;
     let mut run = match Run::start(engine) {
         Ok(run) => run,
         Err(error) => {
@@ -100,8 +110,9 @@ pub async fn run(engine: Engine, command: NodeCommand, out: &Path) -> Exit {
     };
     let outcome = match command {
         NodeCommand::Nodes { selector, output } => nodes(&mut run, selector.as_deref(), output.format).await,
-        NodeCommand::Ports { nodes, watch, interval, exclude, output } => {
-            ports(&mut run, &nodes, watch.then_some(interval), &exclude, output.format).await
+        NodeCommand::Ports { nodes, ports, output } => {
+            let work = ports::Work { arguments: &ports, interval, cluster, format: output.format };
+            ports::ports(&mut run, &nodes, &work).await
         }
         NodeCommand::Capture { nodes, capture, output } => {
             let spec = spec(&capture, run.app().ring_bytes).map_err(Stop::Notice);
@@ -120,7 +131,7 @@ pub async fn run(engine: Engine, command: NodeCommand, out: &Path) -> Exit {
     }
     match outcome {
         _ if receipt.left_behind() => Exit::LeftBehind,
-        Ok(Exit::Done) if !receipt.lost.is_empty() => Exit::Partly,
+        Ok(Exit::Done) if !receipt.lost.is_empty() || receipt.unreported() > 0 => Exit::Partly,
         Ok(exit) => exit,
         Err(Stop::Signal) => Exit::Failed,
         Err(Stop::Notice(notice)) => {
@@ -186,30 +197,6 @@ fn outcome(worked: usize, failed: &[Notice]) -> Exit {
         (0, Some(first)) => Exit::of(first),
         (_, Some(_)) => Exit::Partly,
     }
-}
-
-async fn ports(
-    run: &mut Run,
-    arguments: &NodesArgs,
-    every: Option<Duration>,
-    exclusions: &Exclusions,
-    format: Format,
-) -> Result<Exit, Stop> {
-    let (live, failed) = deployed(run, arguments).await?;
-    let report = |run: &Run| {
-        let states: Vec<&NodeState> = live.iter().filter_map(|name| run.app().nodes.get(name)).collect();
-        output::ports(&states, exclusions, unix_millis(), format);
-    };
-    if !live.is_empty() {
-        report(run);
-        if let Some(every) = every {
-            // Only a signal ends the watch, and that is how it is meant to end.
-            while run.sleep(every).await.is_ok() {
-                report(run);
-            }
-        }
-    }
-    Ok(outcome(live.len(), &failed))
 }
 
 /// The capture that the arguments ask for.

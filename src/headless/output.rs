@@ -2,11 +2,9 @@
 
 use std::io::Write;
 
-use nodewatch_protocol::UnixMillis;
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
-use super::exclude::Exclusions;
 use crate::{
     app::node::NodeState,
     cli::Format,
@@ -83,50 +81,6 @@ pub(super) fn nodes<'a>(states: impl Iterator<Item = &'a NodeState>, format: For
                 })
                 .collect();
             print_table(&["NAME", "STATUS", "ZONE", "TYPE", "ADDRESS", "VERSION"], &rows);
-        }
-    }
-}
-
-pub(super) fn ports(states: &[&NodeState], exclusions: &Exclusions, at: UnixMillis, format: Format) {
-    let listed = |state: &NodeState| {
-        let (excluded, ports): (Vec<_>, Vec<_>) =
-            state.open_ports().map(|row| row.port).partition(|port| exclusions.leave_out(port));
-        (ports, excluded.len())
-    };
-    match format {
-        Format::Json => print_json(states.iter().map(|state| {
-            let (ports, excluded) = listed(state);
-            let ports: Vec<Value> = ports
-                .iter()
-                .map(|port| {
-                    json!({"protocol": port.protocol_name(), "address": port.local.ip(), "port": port.local.port()})
-                })
-                .collect();
-            json!({"node": state.node.name, "at": at, "ports": ports, "excluded": excluded})
-        })),
-        Format::Table => {
-            let mut rows = Vec::new();
-            let mut left_out = Vec::new();
-            for state in states {
-                let (ports, excluded) = listed(state);
-                let name = &state.node.name;
-                rows.extend(ports.iter().map(|port| {
-                    let local = port.local;
-                    vec![
-                        name.0.clone(),
-                        port.protocol_name().to_owned(),
-                        local.ip().to_string(),
-                        local.port().to_string(),
-                    ]
-                }));
-                if excluded > 0 {
-                    left_out.push(format!("{name}: {excluded} excluded"));
-                }
-            }
-            print_table(&["NODE", "PROTOCOL", "ADDRESS", "PORT"], &rows);
-            for line in left_out {
-                say(&line);
-            }
         }
     }
 }

@@ -104,19 +104,6 @@ impl Run {
         Ok(())
     }
 
-    /// Lets time pass.
-    pub(super) async fn sleep(&mut self, time: Duration) -> Result<(), Stop> {
-        let end = Instant::now() + time;
-        while Instant::now() < end {
-            let left = end.saturating_duration_since(Instant::now());
-            // The step is abandoned at the end of the time; it loses nothing.
-            if let Ok(stepped) = tokio::time::timeout(left, self.step()).await {
-                stepped?;
-            }
-        }
-        Ok(())
-    }
-
     /// Stops captures, fetches files, removes everything. A signal meanwhile changes nothing.
     pub(super) async fn clean_up(&mut self) {
         if !self.over {

@@ -91,7 +91,7 @@ pub async fn cleanup(
         return forget(journals, &arguments.sessions);
     }
     let unknown = |id: &SessionId| matches!(journals.open(id), Err(JournalError::Unknown(_)));
-    if let Some(settings) = place.storage.settings().filter(|_| arguments.captures)
+    if let Some(settings) = place.storage().filter(|_| arguments.captures)
         && !arguments.sessions.is_empty()
         && arguments.sessions.iter().all(unknown)
     {
@@ -117,6 +117,7 @@ pub async fn cleanup(
     let planned: usize = plans.iter().map(|(_, objects)| objects.len()).sum();
     print_plan(&plans, arguments);
     if arguments.dry_run {
+        super::reports::remove_left(journals, arguments, here.as_deref()).await;
         super::captures::remove_captures(journals, arguments, here.as_deref()).await;
         return exit;
     }
@@ -138,8 +139,11 @@ pub async fn cleanup(
     if outcomes.contains(&false) {
         exit = Exit::LeftBehind;
     }
+    if super::reports::remove_left(journals, arguments, here.as_deref()).await != Exit::Done {
+        exit = Exit::LeftBehind;
+    }
     match super::captures::remove_captures(journals, arguments, here.as_deref()).await {
-        Exit::Done if planned == 0 && exit == Exit::Done && !arguments.captures => {
+        Exit::Done if planned == 0 && exit == Exit::Done && !arguments.captures && !arguments.reports => {
             output::say("there is nothing to do");
             exit
         }

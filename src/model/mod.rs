@@ -3,8 +3,12 @@
 //! Owns names for things: nodes, sessions, progress, notices. Imports nothing of ours but the protocol's types, and
 //! does nothing.
 
+mod ports;
+mod reports;
 mod storage;
 
+pub use ports::{Expectation, Expectations, ListedPort, NodeExpectations, Origin, Owner, PortClass, PortKey};
+pub use reports::{ALARM_MARK, Alarm, AlarmKind, LogsSettings, PastQuery, PastReport};
 pub use storage::{ParseS3UrlError, S3Url, StorageSettings, StoredFile, StoredSummary, Way};
 
 use std::{
@@ -143,6 +147,8 @@ pub struct Node {
     pub version: Option<String>,
     /// The EC2 instance's id.
     pub instance_id: Option<String>,
+    /// Where its kubelet listens.
+    pub kubelet_port: Option<u16>,
 }
 
 impl Node {
@@ -158,6 +164,7 @@ impl Node {
             labels: BTreeMap::new(),
             version: None,
             instance_id: None,
+            kubelet_port: None,
         }
     }
 }
@@ -296,11 +303,15 @@ pub enum Group {
     Base,
     /// Captures in S3.
     Storage,
+    /// Reports in CloudWatch Logs.
+    Reports,
+    /// Alarms on them.
+    Alarms,
 }
 
 impl Group {
     /// In the order of the guided exit.
-    pub const ALL: [Self; 4] = [Self::Files, Self::Agents, Self::Base, Self::Storage];
+    pub const ALL: [Self; 6] = [Self::Files, Self::Agents, Self::Base, Self::Storage, Self::Reports, Self::Alarms];
 }
 
 /// Groups that the user wants to keep.

@@ -5,6 +5,7 @@
 
 mod outlets;
 mod perform;
+mod reporting;
 pub mod terminal;
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::{
-    app::{App, Effect, Event, delivery::StorageInfo, update},
+    app::{App, Effect, Event, delivery::StorageInfo, reports::Reports, update},
     clock::unix_millis,
     model::Notice,
     site::Site,
@@ -42,6 +43,7 @@ impl Engine {
             let settings = storage.settings();
             StorageInfo { url: settings.url, way: settings.way }
         });
+        app.reports = outlets.logs.as_ref().map(|logs| Reports::new(logs.settings().clone()));
         let performer = Performer::start(site, sender, outlets, app.session.id.clone(), app.place_text());
         Self { app, performer, events, clipboard: None }
     }

@@ -13,6 +13,7 @@ use tokio::{
 use crate::{
     app::Event,
     live,
+    logs::Logs,
     manifest::{self, SessionManifest},
     merge::{self, Merge},
     model::{FetchProgress, Node, NodeName, Notice, SessionId},
@@ -34,6 +35,8 @@ pub struct Outlets {
     pub folder: PathBuf,
     /// S3, where it is used.
     pub storage: Option<Arc<Storage>>,
+    /// CloudWatch, where it is used.
+    pub logs: Option<Arc<Logs>>,
     /// The viewer's program and arguments, [`PLACE`] standing for what it reads.
     pub viewer: Vec<String>,
 }
@@ -41,7 +44,7 @@ pub struct Outlets {
 impl From<PathBuf> for Outlets {
     fn from(folder: PathBuf) -> Self {
         let viewer = ["wireshark", "-k", "-i", PLACE].map(str::to_owned).to_vec();
-        Self { folder, storage: None, viewer }
+        Self { folder, storage: None, logs: None, viewer }
     }
 }
 

@@ -7,17 +7,20 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use futures::{StreamExt, stream::BoxStream};
 use nodewatch_protocol::{CaptureFile, Request, Response};
 use tokio::{
-    sync::{Notify, Semaphore, mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot, watch},
     task::{AbortHandle, JoinSet},
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::outlets::{Outlet, Outlets};
+use super::{
+    outlets::{Outlet, Outlets},
+    reporting::Reporting,
+};
 use crate::{
     agent_client::{Ask, Opener, keep_tunnel},
     app::{Effect, Event},
     fetch::Fetch,
-    model::{DeployProgress, FetchProgress, Keep, Node, NodeName, Notice, Removal, SessionId},
+    model::{DeployProgress, FetchProgress, Group, Keep, Node, NodeName, Notice, Removal, SessionId},
     site::Site,
     text::safe_component,
 };
@@ -33,12 +36,15 @@ pub(super) struct Performer {
     site: Arc<dyn Site>,
     events: mpsc::Sender<Event>,
     outlet: Outlet,
+    reporting: Reporting,
     tasks: JoinSet<()>,
     tunnels: Tunnels,
     tunnel_tasks: Arc<tokio::sync::Mutex<JoinSet<()>>>,
     fetches: Arc<Semaphore>,
     /// Told when no agent delivers any more.
-    cleaned: Arc<Notify>,
+    cleaned: Arc<watch::Sender<usize>>,
+    /// Cleanups begun so far.
+    cleanups: usize,
     /// Deployments, which are ended before what they made is removed.
     deployments: Vec<AbortHandle>,
 }
@@ -70,15 +76,21 @@ impl Performer {
             }
         });
         let fetches = Arc::new(Semaphore::new(FETCHES));
+        let reporting = Reporting::new(outlets.logs.clone(), session.clone(), Arc::clone(&site));
+        if let Some(watching) = reporting.watch(events.clone()) {
+            tasks.spawn(watching);
+        }
         Self {
             outlet: Outlet::new(outlets, session, place, Arc::clone(&site), Arc::clone(&fetches)),
+            reporting,
             site,
             events,
             tasks,
             tunnels: Tunnels::default(),
             tunnel_tasks: Arc::default(),
             fetches,
-            cleaned: Arc::default(),
+            cleaned: Arc::new(watch::Sender::new(0)),
+            cleanups: 0,
             deployments: Vec::new(),
         }
     }
@@ -104,11 +116,39 @@ impl Performer {
                 self.tell(async move { outlet.remove_one(key).await });
             }
             Effect::RemoveStorage => {
-                let (outlet, cleaned) = (self.outlet.clone(), Arc::clone(&self.cleaned));
+                let (outlet, cleaned) = (self.outlet.clone(), self.cleaned());
                 // Not while agents still deliver.
                 self.tell(async move {
-                    cleaned.notified().await;
+                    cleaned.await;
                     outlet.remove_all().await
+                });
+            }
+            Effect::Expect(nodes) => {
+                if let Some(expected) = self.site.expected(nodes.clone()) {
+                    self.tell(async move { Event::Expected(nodes, expected.await) });
+                }
+            }
+            Effect::Report(node, event) => self.reporting.report(&node, event),
+            Effect::Past(query) => {
+                let reporting = self.reporting.clone();
+                self.tell(async move { Event::Past(reporting.past(&query).await) });
+            }
+            Effect::Alarms(nodes) => {
+                let reporting = self.reporting.clone();
+                self.tell(async move { Event::Alarms(reporting.alarms(&nodes).await) });
+            }
+            Effect::StockCloud => {
+                for group in [Group::Reports, Group::Alarms] {
+                    let reporting = self.reporting.clone();
+                    self.tell(async move { Event::CloudStock(group, reporting.stock(group).await) });
+                }
+            }
+            Effect::RemoveCloud(group) => {
+                let (reporting, cleaned) = (self.reporting.clone(), self.cleaned());
+                // Not while agents still report.
+                self.tell(async move {
+                    cleaned.await;
+                    Event::CloudRemoved(group, reporting.remove(group).await)
                 });
             }
             Effect::Download { key, node, session } => {
@@ -135,6 +175,15 @@ impl Performer {
             Effect::Attach => self.follow(self.site.attach()),
             // The engine's and the terminal's.
             Effect::Quit | Effect::Copy(_) => {}
+        }
+    }
+
+    /// Waits for the end of the cleanup that was begun last.
+    fn cleaned(&self) -> impl Future<Output = ()> + use<> {
+        let (mut cleaned, wanted) = (self.cleaned.subscribe(), self.cleanups);
+        async move {
+            // The sender lives as long as the program.
+            let _ = cleaned.wait_for(|&ended| ended >= wanted).await;
         }
     }
 
@@ -243,7 +292,7 @@ impl Performer {
                         let headline = format!("{node} does not take where to deliver");
                         Err(Notice::error(headline, refusal.message, refusal.next_step))
                     }
-                    Ok(Response::Checksum { .. }) | Err(_) => Err(cut()),
+                    Ok(Response::Checksum { .. } | Response::Probed(_)) | Err(_) => Err(cut()),
                 }
             };
             let granted = granted.await;
@@ -296,8 +345,15 @@ impl Performer {
         }
         let (site, events) = (Arc::clone(&self.site), self.events.clone());
         let (tunnels, tunnel_tasks) = (Arc::clone(&self.tunnels), Arc::clone(&self.tunnel_tasks));
-        let (outlet, cleaned) = (self.outlet.clone(), Arc::clone(&self.cleaned));
+        self.cleanups += 1;
+        let (outlet, cleaned, number) = (self.outlet.clone(), Arc::clone(&self.cleaned), self.cleanups);
+        let reporting = self.reporting.clone();
         self.tasks.spawn(async move {
+            if let Some(state) = reporting.settle().await
+                && events.send(Event::Reports(state)).await.is_err()
+            {
+                return;
+            }
             for notice in outlet.write_manifest(captured).await {
                 if events.send(Event::Told(notice)).await.is_err() {
                     return;
@@ -307,7 +363,7 @@ impl Performer {
             let mut removals = site.remove(keep);
             while let Some(removal) = removals.next().await {
                 if removal == Removal::Finished {
-                    cleaned.notify_one();
+                    cleaned.send_replace(number);
                 }
                 if events.send(Event::Removal(removal)).await.is_err() {
                     return;

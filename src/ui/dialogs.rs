@@ -9,16 +9,17 @@ use ratatui::{
 
 use super::{
     Theme,
-    widgets::{dialog, fit, scrolled, wrapped},
+    widgets::{dialog, fit, scrolled, wrapped, wrapped_lines},
 };
 use crate::{
     app::{
         App, Confirm,
         form::{CaptureForm, Field},
+        reports::{History, changes},
     },
     config::keymap::{BINDINGS, Binding, is_offered},
     model::{NodeName, Severity},
-    text::{bytes, counted, time_of_day, visible},
+    text::{bytes, counted, date_and_time, time_of_day, visible},
 };
 
 pub(super) fn help(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
@@ -67,7 +68,32 @@ pub(super) fn notices(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Them
     scrolled(frame, inside, lines, app.scroll);
 }
 
-pub(super) fn confirm(frame: &mut Frame<'_>, area: Rect, question: &Confirm, theme: &Theme) {
+/// What changed between past reports, newest first.
+pub(super) fn history(frame: &mut Frame<'_>, area: Rect, app: &App, history: &History, theme: &Theme) {
+    let size = (area.width.saturating_sub(4), area.height.saturating_sub(4));
+    let title = format!("{} (Esc closes)", visible(&history.title));
+    let inside = dialog(frame, area, size, &title, theme);
+    let width = usize::from(inside.width);
+    let lines: Vec<Line<'static>> = match &history.found {
+        None => vec![Line::styled(" asking CloudWatch Logs ...", theme.dim)],
+        Some(Err(notice)) => wrapped_lines(&notice.line(), 1, width, theme.bad),
+        Some(Ok(reports)) if reports.is_empty() => vec![Line::styled(" no report of it in that time", theme.dim)],
+        Some(Ok(reports)) => {
+            let mut lines = vec![Line::styled(
+                format!(" {}, what changed between them:", counted(reports.len(), "report")),
+                theme.dim,
+            )];
+            for (at, node, text) in changes(reports) {
+                let text = format!("{} {node}  {}", date_and_time(at), text.replace('\t', " "));
+                lines.extend(wrapped_lines(&text, 1, width, theme.plain));
+            }
+            lines
+        }
+    };
+    scrolled(frame, inside, lines, app.scroll);
+}
+
+pub(super) fn confirm(frame: &mut Frame<'_>, area: Rect, app: &App, question: &Confirm, theme: &Theme) {
     let list = |names: &[NodeName]| {
         let names: Vec<String> = names.iter().map(|name| visible(&name.0)).collect();
         names.join(", ")
@@ -75,7 +101,7 @@ pub(super) fn confirm(frame: &mut Frame<'_>, area: Rect, question: &Confirm, the
     let (title, text) = match question {
         Confirm::Deploy(names) => (
             format!("Deploy to {} nodes?", names.len()),
-            format!("A hostNetwork pod with NET_RAW on each of:\n{}", list(names)),
+            format!("A hostNetwork pod with {} on each of:\n{}", rights(app.ports.processes), list(names)),
         ),
         Confirm::StopCaptures(names) => {
             (format!("Stop {} captures?", names.len()), format!("Their files stay on the nodes:\n{}", list(names)))
@@ -108,6 +134,16 @@ pub(super) fn confirm(frame: &mut Frame<'_>, area: Rect, question: &Confirm, the
     ]);
     let bottom = Rect { y: inside.bottom().saturating_sub(1), height: inside.height.min(1), ..inside };
     frame.render_widget(keys, bottom);
+}
+
+/// What the agents of this session may do.
+pub(super) fn rights(processes: bool) -> &'static str {
+    if processes {
+        "NET_RAW and, for --processes, the host's processes, uid 0, SYS_PTRACE and DAC_READ_SEARCH, with which it could read \
+         every file and process of the node,"
+    } else {
+        "NET_RAW"
+    }
 }
 
 pub(super) fn form(frame: &mut Frame<'_>, area: Rect, app: &App, form: &CaptureForm, theme: &Theme) {

@@ -31,7 +31,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, exit: &Exit, th
     if let Some(notice) = &exit.trouble {
         lines.extend(wrapped_lines(&notice.line(), 1, width, theme.bad));
     }
-    for &group in exit.groups() {
+    for group in exit.groups() {
         lines.extend(group_lines(app, exit, group, width, theme));
     }
     let body = Rect { height: inside.height.saturating_sub(1), ..inside };
@@ -47,8 +47,8 @@ fn headline(app: &App, exit: &Exit) -> String {
             "Enter: agents and captures go on without this program".to_owned()
         }
         Phase::Asking if exit.keep.is_empty() => "Enter: stop captures, fetch files, remove everything".to_owned(),
-        Phase::Asking if exit.storage.is_some() && exit.keep.len() == 1 && exit.keeps(Group::Storage) => {
-            "Enter: stop captures, deliver files, remove all but the captures in S3".to_owned()
+        Phase::Asking if exit.keep.iter().all(|group| matches!(group, Group::Storage | Group::Reports)) => {
+            "Enter: stop captures, deliver files, remove all but what was sent to S3 and CloudWatch Logs".to_owned()
         }
         Phase::Asking => "Enter: as chosen below".to_owned(),
         Phase::Stopping { .. } => "waiting for captures to close their files".to_owned(),
@@ -67,6 +67,7 @@ fn group_lines(app: &App, exit: &Exit, group: Group, width: usize, theme: &Theme
         Group::Files => file_lines(app, exit, theme),
         Group::Agents | Group::Base => object_lines(app, exit, group, width, theme),
         Group::Storage => storage_lines(exit, width, theme),
+        Group::Reports | Group::Alarms => cloud_lines(exit, group, width, theme),
     };
     let asking = exit.phase == Phase::Asking;
     let fate = match (group, exit.keeps(group)) {
@@ -123,7 +124,7 @@ fn object_lines(app: &App, exit: &Exit, group: Group, width: usize, theme: &Them
         of_group.iter().flat_map(|(object, fate)| object_line(object, fate, width, theme)).collect();
     let what = match group {
         Group::Agents => "agents",
-        Group::Base | Group::Files | Group::Storage => "namespace and accounts",
+        _ => "namespace and accounts",
     };
     // Before the cluster has said what there is, the agents are known all the same.
     if group == Group::Agents && lines.is_empty() && !exit.stocked {
@@ -195,6 +196,26 @@ fn storage_lines(exit: &Exit, width: usize, theme: &Theme) -> (String, Vec<Line<
         lines.extend(wrapped_lines(&notice.line(), 13, width, theme.bad));
     }
     ("captures in S3".to_owned(), lines)
+}
+
+fn cloud_lines(exit: &Exit, group: Group, width: usize, theme: &Theme) -> (String, Vec<Line<'static>>) {
+    let of_group = exit.cloud.iter().filter(|(known, ..)| *known == group);
+    let lines = of_group.flat_map(|(_, what, fate)| {
+        let (word, style, more) = match fate {
+            Fate::There(state) => ("there", theme.plain, visible(state)),
+            Fate::Removing => ("removing", theme.accent, String::new()),
+            Fate::Gone => ("gone", theme.good, String::new()),
+            Fate::Kept => ("kept", theme.warn, String::new()),
+            Fate::Failed(_) => ("LEFT", theme.bad, String::new()),
+        };
+        let mut lines = vec![item(word, style, format!("{}  {more}", visible(what)))];
+        if let Fate::Failed(reason) = fate {
+            lines.extend(wrapped_lines(reason, 13, width, theme.bad));
+        }
+        lines
+    });
+    let what = if group == Group::Alarms { "alarms in CloudWatch" } else { "reports in CloudWatch Logs" };
+    (what.to_owned(), lines.collect())
 }
 
 fn item(word: &str, style: Style, what: String) -> Line<'static> {

@@ -28,7 +28,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) 
     }
     let scope = app.scope();
     // A dialog names its own keys.
-    if !matches!(scope, Scope::List | Scope::Node | Scope::Files) {
+    if !matches!(scope, Scope::List | Scope::Node | Scope::Files | Scope::Ports) {
         return;
     }
     let mut spans = Vec::new();
@@ -42,14 +42,23 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) 
     frame.render_widget(Line::from(spans), area);
 }
 
-pub(super) fn draw_filter(frame: &mut Frame<'_>, area: Rect, input: &Input, error: Option<&str>, theme: &Theme) {
+/// A line that is being typed behind its sign, with what is wrong with it or what can be typed.
+pub(super) fn draw_input(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    sign: &'static str,
+    input: &Input,
+    error: Option<&str>,
+    hint: &'static str,
+    theme: &Theme,
+) {
     frame.render_widget(ratatui::widgets::Clear, area);
     let text = visible(input.value());
     let hint = error.map_or_else(
-        || Span::styled("   regex, !regex, -l label=value, zone:1a", theme.dim),
+        || Span::styled(format!("   {hint}"), theme.dim),
         |error| Span::styled(format!("   {}", visible(error)), theme.bad),
     );
-    frame.render_widget(Line::from(vec![Span::styled("/", theme.key), Span::raw(text), hint]), area);
+    frame.render_widget(Line::from(vec![Span::styled(sign, theme.key), Span::raw(text), hint]), area);
     let column = area.x + 1 + input.visual_cursor() as u16;
     if column < area.right() {
         frame.set_cursor_position((column, area.y));

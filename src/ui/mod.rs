@@ -11,6 +11,7 @@
 //! footer       notice, or keys
 //! ```
 
+mod all_ports;
 mod capture;
 mod dialogs;
 mod events;
@@ -39,6 +40,10 @@ use crate::{
     text::visible,
 };
 
+/// What can be typed.
+const FILTER_HINT: &str = "regex, !regex, -l label=value, zone:1a";
+const PORT_FILTER_HINT: &str = "regex, !regex, port:22, class:unexpected, scope:all, node:, owner:";
+const COMMAND_HINT: &str = "nodes ports files history sessions notices help quit";
 /// Below this many rows the list has the screen for itself.
 const ROOM_FOR_DETAIL: u16 = 16;
 
@@ -60,17 +65,25 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: &Theme) {
         }
         Screen::Node(_) => detail(frame, middle, app, theme, true),
         Screen::Files => files::screen(frame, middle, app, theme),
+        Screen::Ports => all_ports::screen(frame, middle, app, theme),
     }
     footer::draw(frame, bottom, app, theme);
     match &app.overlay {
         None => {}
         Some(Overlay::FilterInput { input, error, .. }) => {
-            footer::draw_filter(frame, bottom, input, error.as_deref(), theme);
+            footer::draw_input(frame, bottom, "/", input, error.as_deref(), FILTER_HINT, theme);
         }
+        Some(Overlay::Command { input, error }) => {
+            footer::draw_input(frame, bottom, ":", input, error.as_deref(), COMMAND_HINT, theme);
+        }
+        Some(Overlay::PortFilter { input, error, .. }) => {
+            footer::draw_input(frame, bottom, "/", input, error.as_deref(), PORT_FILTER_HINT, theme);
+        }
+        Some(Overlay::History(history)) => dialogs::history(frame, area, app, history, theme),
         Some(Overlay::Help) => dialogs::help(frame, area, app, theme),
         Some(Overlay::Notices) => dialogs::notices(frame, area, app, theme),
         Some(Overlay::Form(form)) => dialogs::form(frame, area, app, form, theme),
-        Some(Overlay::Confirm(question)) => dialogs::confirm(frame, area, question, theme),
+        Some(Overlay::Confirm(question)) => dialogs::confirm(frame, area, app, question, theme),
         Some(Overlay::Sessions(list)) => sessions::draw(frame, area, app, list, theme),
         Some(Overlay::Typed(text)) => sessions::typed(frame, area, text, theme),
         Some(Overlay::Exit(exit)) => exit::draw(frame, area, app, exit, theme),

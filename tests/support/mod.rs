@@ -60,7 +60,7 @@ pub struct TestSite {
 impl TestSite {
     pub fn new(nodes: &[(&str, Behaviour)], ring: &Path) -> Self {
         let store = Store::open(ring).expect("a ring");
-        let facts = NodeFacts { hostname: "test".into(), addresses: vec![] };
+        let facts = NodeFacts { hostname: "test".into(), ..NodeFacts::default() };
         Self {
             nodes: nodes.iter().map(|&(name, behaviour)| (name.into(), behaviour)).collect(),
             hub: Hub::spawn(
@@ -108,6 +108,7 @@ fn node(name: &NodeName) -> Node {
         labels: BTreeMap::new(),
         version: None,
         instance_id: None,
+        kubelet_port: None,
     }
 }
 

@@ -29,6 +29,7 @@ pub fn node(name: &str, zone: &str, readiness: Readiness) -> Node {
         labels: BTreeMap::new(),
         version: Some("v1.33.1".into()),
         instance_id: None,
+        kubelet_port: None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CaptureSpec, Dropped, StopReason, UnixMillis};
+use crate::{CaptureSpec, Dropped, ReportPlan, StopReason, UnixMillis};
 
 /// One pcapng file in an agent's ring.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -233,6 +233,9 @@ pub struct NodeManifest {
     /// Where files go when the agent has credentials of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sink: Option<OwnSink>,
+    /// What the agent reports by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reports: Option<ReportPlan>,
 }
 
 /// A span of time, by the node's clock.

@@ -9,6 +9,7 @@ mod capture;
 mod files;
 mod line;
 mod ports;
+mod reports;
 
 pub use capture::{
     CaptureSpec, CaptureState, Content, Dropped, Endpoint, Flow, Freeze, InterfaceDrops, Mix, Recorder, SIZE_BUCKETS,
@@ -19,12 +20,13 @@ pub use files::{
     OwnSink, RingState, Sink, SinkState, TimeSpan,
 };
 pub use line::{DecodeError, EncodeError, Lines, MAX_LINE, decode, encode};
-pub use ports::{ParsePortError, Port, PortChange, PortProtocol, PortsKind, PortsUpdate};
+pub use ports::{ParsePortError, Port, PortChange, PortOwner, PortProtocol, PortScope, PortsKind, PortsUpdate};
+pub use reports::{Probe, ProbeOutcome, Probed, ReportPlan, ReportState};
 
 use serde::{Deserialize, Serialize};
 
 /// The protocol's version. Both sides must speak the same one; it changes with every line that changes meaning.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// A point in time: milliseconds since the Unix epoch, by the clock of the side that wrote it.
 pub type UnixMillis = u64;
@@ -134,6 +136,10 @@ pub enum Request {
         /// The file's name as in [`CaptureFile::name`].
         file: String,
     },
+    /// Try to reach a port from the agent's node.
+    Probe(Probe),
+    /// Report open ports to CloudWatch Logs from now on, with the agent's own credentials; `None` ends it.
+    Report(Option<Box<ReportPlan>>),
     /// From now on the agent may go on for so long. Every request renews the lease.
     Terms(Terms),
     /// The tunnel is about to be closed on purpose; nothing else changes.
@@ -170,6 +176,8 @@ pub enum Response {
         /// Lower-case hexadecimal SHA-256.
         sha256: String,
     },
+    /// What came of a probe.
+    Probed(Probed),
     /// It could not be done; nothing changed.
     Refused(Refusal),
 }
@@ -209,6 +217,10 @@ pub enum Update {
     Ports(PortsUpdate),
     /// What opened and closed before this tunnel did, oldest first; bounded, and only part of a whole picture.
     PortHistory(Vec<PortChange>),
+    /// Which process holds which port, whenever that changes; only from an agent that may look.
+    Owners(Vec<PortOwner>),
+    /// How the agent's own reports stand, whenever that changes.
+    Reports(ReportState),
     /// The capture's state, whenever it changes.
     Capture(CaptureState),
     /// Once a second while a capture runs, and once after its end.

@@ -39,6 +39,44 @@ impl Port {
     }
 }
 
+/// From where a listening socket can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PortScope {
+    /// From its own machine only.
+    Loopback,
+    /// On one address of the node.
+    Node,
+    /// On all addresses.
+    All,
+}
+
+impl PortScope {
+    /// As people and JSON have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Loopback => "loopback",
+            Self::Node => "node",
+            Self::All => "all",
+        }
+    }
+}
+
+impl Port {
+    /// From where it can be reached, by the address it is bound to.
+    pub fn scope(&self) -> PortScope {
+        // A v4 address in v6 notation means what it does in v4.
+        let address = self.local.ip().to_canonical();
+        if address.is_loopback() {
+            PortScope::Loopback
+        } else if address.is_unspecified() {
+            PortScope::All
+        } else {
+            PortScope::Node
+        }
+    }
+}
+
 impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.protocol_name(), self.local)
@@ -103,6 +141,20 @@ pub struct PortChange {
     pub port: Port,
     /// Opened, otherwise closed.
     pub opened: bool,
+}
+
+/// The process that holds a port.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PortOwner {
+    /// The port.
+    pub port: Port,
+    /// The process's id on the node.
+    pub pid: u32,
+    /// Its name, as `ps` has it.
+    pub process: String,
+    /// The UID of the pod that it runs in; `None` for one of the node's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<String>,
 }
 
 /// How to read a [`PortsUpdate`].

@@ -13,7 +13,7 @@ use std::{
 
 use nodewatch_protocol::{
     Amount, CaptureFile, CaptureRecord, CaptureSpec, Delivery, Dropped, FilePlace, FileRecord, FileState, NodeManifest,
-    OwnSink, RingState, SinkState, StopReason, TimeSpan, UnixMillis,
+    OwnSink, ReportPlan, RingState, SinkState, StopReason, TimeSpan, UnixMillis,
 };
 use tokio::sync::watch;
 
@@ -381,6 +381,10 @@ impl Ring {
     }
 
     /// Files go to a bucket with the agent's own credentials, also after a restart; `None` is no longer.
+    pub fn remember_reports(&self, plan: Option<ReportPlan>) {
+        self.change(|state| state.manifest.reports = plan);
+    }
+
     pub fn remember_sink(&self, sink: Option<OwnSink>) {
         self.change(|state| state.manifest.sink = sink);
     }

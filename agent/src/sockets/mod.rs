@@ -3,6 +3,7 @@
 //! Owns the scan and what changed between two of them. Must not know tunnels or captures. Needs no capability.
 
 mod netlink;
+pub mod owners;
 mod parse;
 
 use std::collections::BTreeSet;

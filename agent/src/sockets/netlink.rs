@@ -51,6 +51,7 @@ pub struct Scanner {
     socket: OwnedFd,
     buffer: Vec<u8>,
     sequence: u32,
+    inodes: Vec<(u32, Port)>,
 }
 
 impl Scanner {
@@ -60,19 +61,25 @@ impl Scanner {
             socket_with(AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))
                 .map_err(ScanError::Open)?;
         // The kernel fills datagrams of up to 32 KiB when the reader offers that much.
-        Ok(Self { socket, buffer: vec![0; 32 * 1024], sequence: 0 })
+        Ok(Self { socket, buffer: vec![0; 32 * 1024], sequence: 0, inodes: Vec::new() })
     }
 
     /// Every TCP socket in LISTEN and every bound, unconnected UDP socket of this network namespace.
     pub fn scan(&mut self) -> Result<BTreeSet<Port>, ScanError> {
-        let mut ports = Vec::new();
+        let mut sockets = Vec::new();
         for table in &TABLES {
-            self.dump(table, &mut ports)?;
+            self.dump(table, &mut sockets)?;
         }
-        Ok(ports.into_iter().collect())
+        self.inodes = sockets;
+        Ok(self.inodes.iter().map(|(_, port)| *port).collect())
     }
 
-    fn dump(&mut self, table: &Table, ports: &mut Vec<Port>) -> Result<(), ScanError> {
+    /// The sockets of the last scan by inode, by which processes are found that hold them.
+    pub fn inodes(&self) -> &[(u32, Port)] {
+        &self.inodes
+    }
+
+    fn dump(&mut self, table: &Table, sockets: &mut Vec<(u32, Port)>) -> Result<(), ScanError> {
         self.sequence = self.sequence.wrapping_add(1);
         let family = table.family.as_raw() as u8;
         let request = parse::dump_request(self.sequence, family, table.ip_protocol, 1 << table.state);
@@ -81,8 +88,8 @@ impl Scanner {
             let (length, _) = recv(&self.socket, self.buffer.as_mut_slice(), RecvFlags::empty())
                 .map_err(|errno| ScanError::Read(table.name, errno))?;
             let datagram = &self.buffer[..length];
-            match parse::datagram(datagram, self.sequence, |local| ports.push(Port { protocol: table.protocol, local }))
-            {
+            let mut found = |local, inode| sockets.push((inode, Port { protocol: table.protocol, local }));
+            match parse::datagram(datagram, self.sequence, &mut found) {
                 Datagram::More => {}
                 Datagram::Done => return Ok(()),
                 Datagram::Error(number) => return Err(ScanError::Refused(table.name, number)),

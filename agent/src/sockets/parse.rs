@@ -14,6 +14,8 @@ const AF_INET6: u8 = 10;
 const HEADER: usize = 16;
 const REQUEST: usize = HEADER + 56;
 const MESSAGE: usize = 72;
+/// Where `struct inet_diag_msg` has the socket's inode.
+const INODE: usize = 68;
 
 /// What one datagram from the kernel amounts to.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,8 +43,8 @@ pub(super) fn dump_request(sequence: u32, family: u8, ip_protocol: u8, states: u
     bytes
 }
 
-/// Reads one datagram of the dump with that sequence number and hands every local address to `found`.
-pub(super) fn datagram(mut bytes: &[u8], sequence: u32, mut found: impl FnMut(SocketAddr)) -> Datagram {
+/// Reads one datagram of the dump with that sequence number and hands every local address with its socket's inode to `found`.
+pub(super) fn datagram(mut bytes: &[u8], sequence: u32, mut found: impl FnMut(SocketAddr, u32)) -> Datagram {
     while bytes.len() >= HEADER {
         let length = u32_at(bytes, 0) as usize;
         let kind = u16::from_ne_bytes([bytes[4], bytes[5]]);
@@ -56,7 +58,7 @@ pub(super) fn datagram(mut bytes: &[u8], sequence: u32, mut found: impl FnMut(So
                 NLMSG_DONE => return Datagram::Done,
                 NLMSG_ERROR if body.len() >= 4 => return Datagram::Error(-(u32_at(body, 0) as i32)),
                 SOCK_DIAG_BY_FAMILY => match local_address(body) {
-                    Some(local) => found(local),
+                    Some(local) => found(local, u32_at(body, INODE)),
                     None => return Datagram::Malformed,
                 },
                 _ => return Datagram::Malformed,
@@ -111,7 +113,7 @@ mod tests {
 
     fn read(bytes: &[u8]) -> (Vec<String>, Datagram) {
         let mut found = Vec::new();
-        let outcome = datagram(bytes, 7, |local| found.push(local.to_string()));
+        let outcome = datagram(bytes, 7, |local, _| found.push(local.to_string()));
         (found, outcome)
     }
 

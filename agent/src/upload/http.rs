@@ -31,12 +31,12 @@ const BUFFER: usize = 256 * 1024;
 
 /// The client. Clones share its connections.
 #[derive(Debug, Clone)]
-pub(super) struct Http {
+pub(crate) struct Http {
     pub(super) agent: Agent,
 }
 
 impl Http {
-    pub(super) fn new(traffic: OwnTraffic) -> Self {
+    pub(crate) fn new(traffic: OwnTraffic) -> Self {
         let tls = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
             .root_certs(RootCerts::WebPki)

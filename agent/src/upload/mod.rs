@@ -4,6 +4,7 @@
 //! here: the ring does that when it needs room. Must not know tunnels or packets.
 
 mod http;
+pub(crate) mod logs;
 mod own;
 mod post;
 
@@ -134,6 +135,11 @@ impl Uploader {
             thread::Builder::new().name(format!("upload-{number}")).spawn(move || work(&shared))?;
         }
         Ok(uploader)
+    }
+
+    /// The connections, for what else goes out.
+    pub(crate) fn http(&self) -> Http {
+        self.shared.http.clone()
     }
 
     /// From now on files go there.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use aws_config::{
-    BehaviorVersion, Region, ecs::EcsCredentialsProvider, provider_config::ProviderConfig,
+    BehaviorVersion, Region, SdkConfig, ecs::EcsCredentialsProvider, provider_config::ProviderConfig,
     web_identity_token::WebIdentityTokenCredentialsProvider,
 };
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -68,17 +68,7 @@ impl Own {
     }
 
     async fn client(&self) -> Result<Client, UploadError> {
-        let connector = SharedHttpConnector::new(UreqConnector(self.http.clone()));
-        let http = http_client_fn(move |_, _| connector.clone());
-        let region = Region::new(self.sink.region.clone());
-        let provider = ProviderConfig::default().with_region(Some(region.clone())).with_http_client(http.clone());
-        let credentials = self.credentials(&provider)?;
-        let config = aws_config::defaults(BehaviorVersion::latest())
-            .region(region)
-            .http_client(http)
-            .credentials_provider(credentials)
-            .load()
-            .await;
+        let config = config(self.http.clone(), &self.sink.region, self.policy()).await?;
         let mut settings = aws_sdk_s3::config::Builder::from(&config)
             // Back-off and the next try are the queue's.
             .retry_config(RetryConfig::disabled())
@@ -89,20 +79,6 @@ impl Own {
             settings = settings.endpoint_url(endpoint);
         }
         Ok(Client::from_conf(settings.build()))
-    }
-
-    fn credentials(&self, provider: &ProviderConfig) -> Result<SharedCredentialsProvider, UploadError> {
-        let set = |name| std::env::var_os(name).is_some();
-        if set("AWS_WEB_IDENTITY_TOKEN_FILE") {
-            let narrowed = WebIdentityTokenCredentialsProvider::builder().configure(provider).policy(self.policy());
-            Ok(SharedCredentialsProvider::new(narrowed.build()))
-        } else if set("AWS_CONTAINER_CREDENTIALS_FULL_URI") {
-            Ok(SharedCredentialsProvider::new(EcsCredentialsProvider::builder().configure(provider).build()))
-        } else {
-            let message = "this agent has no credentials of its own: neither a role for its service account nor a pod \
-                 identity reached it";
-            Err(UploadError::Own(message.to_owned()))
-        }
     }
 
     /// What is left of the role: writing below the prefix.
@@ -209,6 +185,31 @@ impl Own {
         let complete = client.complete_multipart_upload().bucket(&self.sink.bucket).key(key).upload_id(upload);
         complete.multipart_upload(whole).send().await.map_err(told)?;
         Ok(())
+    }
+}
+
+/// What any client here is made of: the agent's own connections, and its own credentials narrowed to that policy.
+pub(super) async fn config(http: Http, region: &str, policy: String) -> Result<SdkConfig, UploadError> {
+    let connector = SharedHttpConnector::new(UreqConnector(http));
+    let http = http_client_fn(move |_, _| connector.clone());
+    let region = Region::new(region.to_owned());
+    let provider = ProviderConfig::default().with_region(Some(region.clone())).with_http_client(http.clone());
+    let credentials = credentials(&provider, policy)?;
+    let loader = aws_config::defaults(BehaviorVersion::latest()).region(region).http_client(http);
+    Ok(loader.credentials_provider(credentials).load().await)
+}
+
+fn credentials(provider: &ProviderConfig, policy: String) -> Result<SharedCredentialsProvider, UploadError> {
+    let set = |name| std::env::var_os(name).is_some();
+    if set("AWS_WEB_IDENTITY_TOKEN_FILE") {
+        let narrowed = WebIdentityTokenCredentialsProvider::builder().configure(provider).policy(policy);
+        Ok(SharedCredentialsProvider::new(narrowed.build()))
+    } else if set("AWS_CONTAINER_CREDENTIALS_FULL_URI") {
+        Ok(SharedCredentialsProvider::new(EcsCredentialsProvider::builder().configure(provider).build()))
+    } else {
+        let message = "this agent has no credentials of its own: neither a role for its service account nor a pod \
+             identity reached it";
+        Err(UploadError::Own(message.to_owned()))
     }
 }
 

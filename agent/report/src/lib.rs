@@ -1,0 +1,16 @@
+//! Port reports: what is in one, and its way to CloudWatch Logs.
+//!
+//! Owns the language of port lists, the embedded metric format, and the queue with its sender, for both programs: the laptop
+//! sends with its own credentials, an agent with those of its role. Must not know how ports are found, nor sessions, screens
+//! or clusters.
+#![warn(missing_docs)]
+
+mod event;
+mod queue;
+mod send;
+mod set;
+
+pub use event::{Event, METRICS, NAMESPACE, Report, ReportedPort};
+pub use queue::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_EVENT_BYTES, Queue};
+pub use send::{Bounds, Reporter, Stream, check_group, check_retention, reason};
+pub use set::{ParsePortSetError, PortSet};

@@ -1,0 +1,200 @@
+//! Reports that the agent sends by itself: as events to CloudWatch Logs, as lines on standard output.
+//!
+//! Owns when one is due and what is in it. Must not know tunnels.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::{self, Write},
+    time::Duration,
+};
+
+use nodewatch_protocol::{Port, ReportPlan, ReportState, UnixMillis};
+use nodewatch_report::{Bounds, Event, ParsePortSetError, PortSet, Report, ReportedPort, Reporter, Stream};
+use tokio::time::Instant;
+
+use crate::{ports::Ports, unix_millis, upload::logs};
+
+/// Waits to be sent, at most.
+const QUEUE_BYTES: usize = 16 * 1024 * 1024;
+
+/// What cannot be reported.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// A list of ports.
+    #[error(transparent)]
+    Ports(#[from] ParsePortSetError),
+    /// The way to CloudWatch Logs.
+    #[error("{0}")]
+    Logs(String),
+    /// Standard output.
+    #[error("cannot write to standard output")]
+    Output(#[source] io::Error),
+}
+
+/// One agent's reports.
+pub(crate) struct Reports {
+    plan: ReportPlan,
+    exclude: PortSet,
+    expected: Option<PortSet>,
+    stream: Stream,
+    reporter: Option<Reporter>,
+    sequence: u64,
+    errors: u64,
+    next: Instant,
+}
+
+impl Reports {
+    /// Reports by that plan, to CloudWatch Logs when `http` is the way there.
+    pub fn new(plan: ReportPlan, http: Option<logs::Http>) -> Result<Self, ReportError> {
+        let reporter = match http {
+            Some(http) => {
+                let tags = HashMap::from([("managed-by".to_owned(), "nodewatch-tui".to_owned())]);
+                let bounds =
+                    Bounds { bytes: QUEUE_BYTES, retention_days: plan.retention_days, tags, ..Bounds::default() };
+                Some(logs::reporter(&plan, bounds, http).map_err(ReportError::Logs)?)
+            }
+            None => None,
+        };
+        Ok(Self {
+            exclude: plan.exclude.parse()?,
+            expected: plan.expected.as_deref().map(str::parse).transpose()?,
+            stream: Stream { group: plan.group.clone(), stream: plan.stream.clone() },
+            reporter,
+            // A restarted agent's events are others than those before.
+            sequence: unix_millis(),
+            errors: 0,
+            next: Instant::now(),
+            plan,
+        })
+    }
+
+    pub fn plan(&self) -> &ReportPlan {
+        &self.plan
+    }
+
+    /// The same with another plan; what waits goes on.
+    pub fn replan(self, plan: ReportPlan, http: &logs::Http) -> Result<Self, ReportError> {
+        let same = (&self.plan.group, &self.plan.stream, &self.plan.region, &self.plan.endpoint)
+            == (&plan.group, &plan.stream, &plan.region, &plan.endpoint);
+        let mut next = Self::new(plan, (!same).then(|| http.clone()))?;
+        if same {
+            next.reporter = self.reporter;
+            next.next = self.next;
+        }
+        Ok(next)
+    }
+
+    /// Something failed on the node.
+    pub fn failed(&mut self) {
+        self.errors += 1;
+    }
+
+    /// The report that is due now, if one is.
+    pub fn due(&mut self, ports: &Ports) -> Option<Event> {
+        let open = ports.open()?;
+        let now = Instant::now();
+        if now < self.next {
+            return None;
+        }
+        let interval = Duration::from_secs(self.plan.interval_seconds.max(1));
+        self.next = (self.next + interval).max(now);
+        self.sequence += 1;
+        let event = self.report(open, unix_millis()).event();
+        self.errors = 0;
+        if let Some(reporter) = &self.reporter {
+            reporter.push(&self.stream, event.clone());
+        }
+        Some(event)
+    }
+
+    fn report(&self, open: &BTreeMap<Port, UnixMillis>, at: UnixMillis) -> Report<'_> {
+        let (excluded, listed): (Vec<_>, Vec<_>) = open.iter().partition(|(port, _)| self.exclude.contains(port));
+        let class = |port: &Port| match &self.expected {
+            None => "",
+            Some(expected) if expected.contains(port) => "expected",
+            Some(_) => "unexpected",
+        };
+        let ports: Vec<ReportedPort<'_>> = listed
+            .into_iter()
+            .map(|(port, since)| ReportedPort { port: *port, first_seen: *since, class: class(port) })
+            .collect();
+        // A socket that only its own machine reaches opens nothing.
+        let alarming = |port: &&ReportedPort<'_>| {
+            port.class == "unexpected" && port.port.scope() != nodewatch_protocol::PortScope::Loopback
+        };
+        Report {
+            at,
+            hostname: &self.plan.hostname,
+            cluster: &self.plan.cluster,
+            session: &self.plan.session,
+            sequence: self.sequence,
+            excluded: excluded.len(),
+            unexpected: self.expected.as_ref().map(|_| ports.iter().filter(alarming).count()),
+            ports,
+            agent_errors: self.errors,
+        }
+    }
+
+    /// How the way to CloudWatch Logs stands.
+    pub fn state(&self) -> Option<ReportState> {
+        self.reporter.as_ref().map(Reporter::state)
+    }
+
+    /// Nothing is waiting.
+    pub fn is_idle(&self) -> bool {
+        self.reporter.as_ref().is_none_or(Reporter::is_idle)
+    }
+
+    /// Waits for what is waiting, at most that long.
+    pub async fn settle(&self, within: Duration) {
+        if let Some(reporter) = &self.reporter {
+            reporter.settle(within).await;
+        }
+    }
+}
+
+/// Reports until `end`: a line on standard output each, and an event where the plan names a group. What no tunnel is needed
+/// for.
+pub async fn run(plan: ReportPlan, end: impl Future<Output = io::Result<()>>) -> Result<ReportState, ReportError> {
+    let http = (!plan.group.is_empty()).then(|| logs::Http::new(crate::capture::own::OwnTraffic::default()));
+    let mut reports = Reports::new(plan, http)?;
+    let mut ports = Ports::new(false);
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    let mut told = String::new();
+    let mut end = std::pin::pin!(end);
+    loop {
+        tokio::select! {
+            _ = second.tick() => {}
+            ended = &mut end => {
+                ended.map_err(ReportError::Output)?;
+                break;
+            }
+        }
+        for update in ports.scan() {
+            if let nodewatch_protocol::Update::Trouble { message } = update {
+                reports.failed();
+                say(&message);
+            }
+        }
+        if let Some(event) = reports.due(&ports) {
+            let line = format!("{}\n", event.message);
+            let mut output = io::stdout().lock();
+            output.write_all(line.as_bytes()).and_then(|()| output.flush()).map_err(ReportError::Output)?;
+        }
+        let trouble = reports.state().map(|state| state.trouble).unwrap_or_default();
+        if trouble != told {
+            if !trouble.is_empty() {
+                reports.failed();
+                say(&format!("CloudWatch Logs: {trouble}"));
+            }
+            told = trouble;
+        }
+    }
+    reports.settle(Duration::from_secs(15)).await;
+    Ok(reports.state().unwrap_or_default())
+}
+
+fn say(text: &str) {
+    // Nobody is left to tell when standard error is gone.
+    let _ = writeln!(io::stderr(), "nodewatch-agent: {}", text.escape_debug());
+}

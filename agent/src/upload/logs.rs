@@ -1,0 +1,74 @@
+//! The way of an agent's own reports to CloudWatch Logs: its credentials over its own connections.
+//!
+//! Owns the client. The role is narrowed to the one group that the plan names.
+
+use std::{thread, time::Duration};
+
+use aws_sdk_cloudwatchlogs::{
+    Client,
+    config::{retry::RetryConfig, timeout::TimeoutConfig},
+};
+use nodewatch_protocol::ReportPlan;
+use nodewatch_report::{Bounds, Reporter};
+use serde_json::json;
+use tokio::sync::oneshot;
+
+pub(crate) use super::http::Http;
+use super::own;
+
+/// A call's time, its connection's included.
+const CALL_WITHIN: Duration = Duration::from_secs(60);
+
+/// A reporter on a thread of its own: the agent's connections block.
+pub(crate) fn reporter(plan: &ReportPlan, bounds: Bounds, http: Http) -> Result<Reporter, String> {
+    let (answer, client) = std::sync::mpsc::channel();
+    let plan = plan.clone();
+    let work = move || {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return drop(answer.send(Err(error.to_string()))),
+        };
+        runtime.block_on(async {
+            let (ended, over) = oneshot::channel::<()>();
+            let reporter = connect(&plan, http)
+                .await
+                .map(|client| (Reporter::new(client, bounds, tokio::runtime::Handle::current()), ended));
+            if answer.send(reporter).is_ok() {
+                // The sender lives as long as the program, or is dropped with an error.
+                let _ = over.await;
+            }
+        });
+    };
+    thread::Builder::new().name("reports".to_owned()).spawn(work).map_err(|error| error.to_string())?;
+    let (reporter, ended) = client.recv().map_err(|error| error.to_string())??;
+    // The thread's runtime serves the reporter for as long as there is one.
+    reporter.keep(Box::new(ended));
+    Ok(reporter)
+}
+
+async fn connect(plan: &ReportPlan, http: Http) -> Result<Client, String> {
+    let config = own::config(http, &plan.region, policy(&plan.group)).await.map_err(|error| error.to_string())?;
+    let mut settings = aws_sdk_cloudwatchlogs::config::Builder::from(&config)
+        // Back-off and the next try are the queue's.
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(TimeoutConfig::builder().operation_timeout(CALL_WITHIN).build());
+    if let Some(endpoint) = &plan.endpoint {
+        settings = settings.endpoint_url(endpoint);
+    }
+    Ok(Client::from_conf(settings.build()))
+}
+
+/// What is left of the role: writing to this group, and looking whether an event is there.
+fn policy(group: &str) -> String {
+    let group = format!("arn:aws:logs:*:*:log-group:{group}");
+    let actions = [
+        "logs:CreateLogGroup",
+        "logs:CreateLogStream",
+        "logs:GetLogEvents",
+        "logs:PutLogEvents",
+        "logs:PutRetentionPolicy",
+        "logs:TagResource",
+    ];
+    let statement = json!({"Effect": "Allow", "Action": actions, "Resource": [group, format!("{group}:*")]});
+    json!({"Version": "2012-10-17", "Statement": [statement]}).to_string()
+}

@@ -1,0 +1,535 @@
+//! The Ports screen: every port of every node, by node, by port and as a matrix; what is expected, left out and probed.
+//!
+//! Owns which rows there are and what a key does to one. Rows are made when something has changed and not while drawing:
+//! there may be tens of thousands. Pure.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::{IpAddr, SocketAddr},
+};
+
+use nodewatch_protocol::{Port, PortProtocol, PortScope, Probe, Probed, Request, UnixMillis};
+use nodewatch_report::PortSet;
+use regex::Regex;
+use tui_input::Input;
+
+use super::{
+    App, Overlay, Screen, View,
+    action::{Action, Effect},
+    filter, form,
+    node::{Agent, NodeState},
+};
+use crate::model::{
+    Expectation, Expectations, ListedPort, NodeExpectations, NodeName, Notice, Origin, Owner, PortClass, PortKey,
+};
+
+/// What should be there is asked again this often, in milliseconds.
+const EXPECT_EVERY: u64 = 30_000;
+/// Rows that a page key moves.
+const PAGE: usize = 20;
+/// Columns that a key moves the matrix by.
+const COLUMNS: usize = 4;
+
+/// How the screen shows ports.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// A row a port of a node.
+    #[default]
+    ByNode,
+    /// A row a port, with the nodes that have it.
+    ByPort,
+    /// A row a port, a column a node.
+    Matrix,
+}
+
+impl Mode {
+    /// In the order of Tab.
+    pub const ALL: [Self; 3] = [Self::ByNode, Self::ByPort, Self::Matrix];
+
+    /// The tab's title.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::ByNode => "by node",
+            Self::ByPort => "by port",
+            Self::Matrix => "matrix",
+        }
+    }
+}
+
+/// A row of the screen by node: indices into [`Ports::lists`].
+pub type NodeRow = (usize, usize);
+
+/// A row of the other two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortGroup {
+    /// The port.
+    pub key: PortKey,
+    /// Nodes that list it, as indices into [`Ports::lists`], with its class there.
+    pub nodes: Vec<(usize, Option<PortClass>)>,
+}
+
+impl PortGroup {
+    /// On how many nodes it is so.
+    pub fn count(&self, class: PortClass) -> usize {
+        self.nodes.iter().filter(|(_, found)| *found == Some(class)).count()
+    }
+
+    /// On how many nodes something may answer.
+    pub fn open(&self) -> usize {
+        self.nodes.iter().filter(|(_, class)| class.is_none_or(PortClass::is_open)).count()
+    }
+}
+
+/// What came of a probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeResult {
+    /// The node that tried.
+    pub from: NodeName,
+    /// When.
+    pub at: UnixMillis,
+    /// What came of it.
+    pub probed: Probed,
+}
+
+/// The screen's state, and what it shares with reports.
+#[derive(Debug, Clone, Default)]
+pub struct Ports {
+    /// How ports are shown.
+    pub mode: Mode,
+    /// The row under the cursor.
+    pub cursor: usize,
+    /// The first node shown in the matrix.
+    pub first_column: usize,
+    /// The filter and its text.
+    pub filter: (String, PortFilter),
+    /// Agents look at the nodes' processes.
+    pub processes: bool,
+    /// Left out by flag or config.
+    pub exclude: PortSet,
+    /// Left out by key.
+    pub excluded_by_key: PortSet,
+    /// To be there, by flag or config.
+    pub named: PortSet,
+    /// To be there, by the API; `None` until it has said.
+    pub expected: Option<Expectations>,
+    /// When that was asked last.
+    asked_at: UnixMillis,
+    /// And about which nodes.
+    asked_for: BTreeSet<NodeName>,
+    /// The nodes that it was said of.
+    expected_for: BTreeSet<NodeName>,
+    /// Rows are not what nodes say any more.
+    pub stale: bool,
+    /// Every node with known ports, and its ports.
+    pub lists: Vec<(NodeName, Vec<ListedPort>)>,
+    /// Rows by node that the filter shows.
+    pub rows: Vec<NodeRow>,
+    /// Rows by port that the filter shows.
+    pub groups: Vec<PortGroup>,
+    /// How many ports are left out on purpose.
+    pub excluded: usize,
+    /// Probes under way, with the node that each is about.
+    pub asked: HashMap<Probe, NodeName>,
+    /// What came of probes.
+    pub probes: BTreeMap<(NodeName, PortKey), ProbeResult>,
+}
+
+impl Ports {
+    /// Whether it is known what should be there on a node.
+    pub fn is_expected_known(&self, node: &NodeName) -> bool {
+        self.expected_for.contains(node)
+    }
+
+    /// Whether a port is left out.
+    pub fn leaves_out(&self, port: &Port) -> bool {
+        self.exclude.contains(port) || self.excluded_by_key.contains(port)
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        if self.mode == Mode::ByNode { self.rows.len() } else { self.groups.len() }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The node and port of a row by node.
+    pub fn listed(&self, (node, at): NodeRow) -> Option<(&NodeName, &ListedPort)> {
+        let (name, list) = self.lists.get(node)?;
+        Some((name, list.get(at)?))
+    }
+}
+
+/// What the Ports screen shows.
+#[derive(Debug, Clone, Default)]
+pub enum PortFilter {
+    /// Everything.
+    #[default]
+    All,
+    /// Node, port, class, owner or reason matches.
+    Matches(Regex),
+    /// None of these matches.
+    MatchesNot(Regex),
+    /// One column contains that text.
+    Field(PortField, String),
+}
+
+/// Columns that `field:value` can name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortField {
+    Node,
+    Port,
+    Class,
+    Scope,
+    Owner,
+}
+
+impl PortField {
+    const ALL: [(&'static str, Self); 5] = [
+        ("node", Self::Node),
+        ("port", Self::Port),
+        ("class", Self::Class),
+        ("scope", Self::Scope),
+        ("owner", Self::Owner),
+    ];
+}
+
+impl PortFilter {
+    /// Reads a filter; the error names what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Ok(Self::All);
+        }
+        if let Some((field, value)) = text.split_once(':')
+            && let Some((_, field)) = PortField::ALL.iter().find(|(name, _)| *name == field)
+        {
+            return Ok(Self::Field(*field, value.trim().to_lowercase()));
+        }
+        match text.strip_prefix('!') {
+            Some(rest) => Ok(Self::MatchesNot(filter::regex(rest)?)),
+            None => Ok(Self::Matches(filter::regex(text)?)),
+        }
+    }
+}
+
+/// A filter at work: what many rows share is looked at once.
+struct Sieve<'a> {
+    filter: &'a PortFilter,
+    ports: HashMap<Port, bool>,
+}
+
+impl Sieve<'_> {
+    /// Whether the node's own columns decide.
+    fn node(&self, node: &NodeName) -> bool {
+        match self.filter {
+            PortFilter::Matches(regex) | PortFilter::MatchesNot(regex) => regex.is_match(&node.0),
+            PortFilter::Field(PortField::Node, value) => node.0.to_lowercase().contains(value),
+            _ => false,
+        }
+    }
+
+    fn shows(&mut self, node_matches: bool, listed: &ListedPort) -> bool {
+        let class = listed.class.map_or("", PortClass::word);
+        match self.filter {
+            PortFilter::All => true,
+            PortFilter::Matches(regex) => node_matches || self.matches(regex, class, listed),
+            PortFilter::MatchesNot(regex) => !(node_matches || self.matches(regex, class, listed)),
+            PortFilter::Field(PortField::Node, _) => node_matches,
+            PortFilter::Field(PortField::Port, value) => match value.parse::<u16>() {
+                Ok(number) => listed.port.local.port() == number,
+                Err(_) => listed.port.to_string().contains(value),
+            },
+            PortFilter::Field(PortField::Class, value) => class.starts_with(value.as_str()),
+            PortFilter::Field(PortField::Scope, value) => listed.port.scope().word().starts_with(value.as_str()),
+            PortFilter::Field(PortField::Owner, value) => listed.owner.to_lowercase().contains(value),
+        }
+    }
+
+    fn matches(&mut self, regex: &Regex, class: &str, listed: &ListedPort) -> bool {
+        let port = *self.ports.entry(listed.port).or_insert_with(|| regex.is_match(&listed.port.to_string()));
+        let text = |text: &str| !text.is_empty() && regex.is_match(text);
+        port || text(class) || text(&listed.owner) || text(&listed.why)
+    }
+}
+
+impl App {
+    /// A node's ports with what should be there, left-out ones included.
+    pub fn list_ports(&self, state: &NodeState) -> Vec<ListedPort> {
+        self.expectations_of(&state.node.name).list(state.open_ports().map(|row| {
+            let owner = state.owners.as_ref().and_then(|owners| owners.get(&row.port)).map(|owner| Owner {
+                pid: owner.pid,
+                process: &owner.process,
+                pod_uid: owner.pod_uid.as_deref(),
+            });
+            (row.port, row.since, owner)
+        }))
+    }
+
+    pub(super) fn expectations_of(&self, node: &NodeName) -> NodeExpectations<'_> {
+        NodeExpectations::of(node, self.ports.expected.as_ref(), &self.ports.named)
+    }
+
+    /// What should be there is asked while agents are live, gently.
+    pub(super) fn expectations_due(&mut self) -> Vec<Effect> {
+        let live: Vec<NodeName> = self
+            .nodes
+            .values()
+            .filter(|state| state.agent == Agent::Live)
+            .map(|state| state.node.name.clone())
+            .collect();
+        let new = |name: &NodeName| !self.ports.asked_for.contains(name);
+        let due = self.now.saturating_sub(self.ports.asked_at) >= EXPECT_EVERY || live.iter().any(new);
+        if live.is_empty() || !due {
+            return Vec::new();
+        }
+        self.ports.asked_at = self.now;
+        self.ports.asked_for = live.iter().cloned().collect();
+        vec![Effect::Expect(live)]
+    }
+
+    /// The API has said what should be there.
+    pub(super) fn expected(&mut self, nodes: Vec<NodeName>, mut expected: Expectations) {
+        self.ports.expected_for = nodes.into_iter().collect();
+        for state in self.nodes.values() {
+            let Some(port) = state.node.kubelet_port else { continue };
+            expected.list.push(Expectation {
+                node: Some(state.node.name.clone()),
+                key: PortKey { port, protocol: PortProtocol::Tcp },
+                address: None,
+                origin: Origin::Kubelet,
+                ready: true,
+            });
+        }
+        let before = self.ports.expected.as_ref().map(|expected| expected.gaps.clone()).unwrap_or_default();
+        for gap in expected.gaps.iter().filter(|gap| !before.contains(gap)) {
+            let next_step = "grant list on services, endpoints and pods: manifests/operator-rbac.yaml";
+            self.notify(Notice::warning("not every expected port is known", gap.clone(), next_step));
+        }
+        self.ports.stale |= self.ports.expected.as_ref() != Some(&expected);
+        self.ports.expected = Some(expected);
+    }
+
+    pub(super) fn open_ports(&mut self) {
+        self.screen = Screen::Ports;
+        self.ports.stale = true;
+        self.ports.cursor = 0;
+    }
+
+    /// Makes the rows anew when they are seen and old.
+    pub(super) fn refresh_ports(&mut self) {
+        if self.screen != Screen::Ports || !self.ports.stale || self.paused {
+            return;
+        }
+        self.ports.stale = false;
+        let known = self.nodes.values().filter(|state| state.scanned);
+        self.ports.lists = known.map(|state| (state.node.name.clone(), self.list_ports(state))).collect();
+        self.sift_ports();
+    }
+
+    /// What the filter lets through.
+    fn sift_ports(&mut self) {
+        let ports = &mut self.ports;
+        let mut sieve = Sieve { filter: &ports.filter.1, ports: HashMap::new() };
+        let mut rows = Vec::new();
+        let mut excluded = 0;
+        for (node, (name, list)) in ports.lists.iter().enumerate() {
+            let node_matches = sieve.node(name);
+            for (at, listed) in list.iter().enumerate() {
+                if ports.exclude.contains(&listed.port) || ports.excluded_by_key.contains(&listed.port) {
+                    excluded += 1;
+                } else if sieve.shows(node_matches, listed) {
+                    rows.push((node, at));
+                }
+            }
+        }
+        let mut groups: BTreeMap<PortKey, Vec<(usize, Option<PortClass>)>> = BTreeMap::new();
+        if ports.mode != Mode::ByNode {
+            for &(node, at) in &rows {
+                let listed = &ports.lists[node].1[at];
+                let nodes = groups.entry(listed.port.into()).or_default();
+                match nodes.last_mut() {
+                    // Several sockets of one port on one node: what may answer counts.
+                    Some((last, class)) if *last == node => *class = (*class).min(listed.class),
+                    _ => nodes.push((node, listed.class)),
+                }
+            }
+        }
+        ports.groups = groups.into_iter().map(|(key, nodes)| PortGroup { key, nodes }).collect();
+        ports.rows = rows;
+        ports.excluded = excluded;
+        ports.cursor = ports.cursor.min(ports.len().saturating_sub(1));
+        ports.first_column = ports.first_column.min(ports.lists.len().saturating_sub(1));
+    }
+
+    /// A key on the Ports screen; `None` when it means what it means everywhere.
+    pub(super) fn ports_key(&mut self, action: Action) -> Option<Vec<Effect>> {
+        let last = self.ports.len().saturating_sub(1);
+        let ports = &mut self.ports;
+        match action {
+            Action::Up => ports.cursor = ports.cursor.saturating_sub(1),
+            Action::Down => ports.cursor = (ports.cursor + 1).min(last),
+            Action::PageUp => ports.cursor = ports.cursor.saturating_sub(PAGE),
+            Action::PageDown => ports.cursor = (ports.cursor + PAGE).min(last),
+            Action::Top => ports.cursor = 0,
+            Action::Bottom => ports.cursor = last,
+            Action::Left => ports.first_column = ports.first_column.saturating_sub(COLUMNS),
+            Action::Right => {
+                ports.first_column = (ports.first_column + COLUMNS).min(ports.lists.len().saturating_sub(1));
+            }
+            Action::NextView | Action::PreviousView => {
+                let at = Mode::ALL.iter().position(|&mode| mode == ports.mode).unwrap_or(0);
+                let by = if action == Action::NextView { 1 } else { Mode::ALL.len() - 1 };
+                ports.mode = Mode::ALL[(at + by) % Mode::ALL.len()];
+                ports.cursor = 0;
+                self.sift_ports();
+            }
+            Action::Filter => {
+                let before = ports.filter.clone();
+                let input = Input::new(before.0.clone());
+                self.overlay = Some(Overlay::PortFilter { input, error: None, before });
+            }
+            Action::Back if !ports.filter.0.is_empty() => {
+                ports.filter = (String::new(), PortFilter::All);
+                self.sift_ports();
+            }
+            Action::Back => self.screen = Screen::Nodes,
+            Action::Open => self.open_ports_node(),
+            Action::Exclude => self.exclude_row(),
+            Action::IncludeAgain => {
+                ports.excluded_by_key = PortSet::default();
+                self.sift_ports();
+            }
+            Action::Probe => return Some(self.probe_row()),
+            Action::History => return Some(self.history_of_row()),
+            _ => return None,
+        }
+        Some(Vec::new())
+    }
+
+    /// A key while the ports' filter is typed.
+    pub(super) fn port_filter_key(&mut self, action: Action) {
+        let Some(Overlay::PortFilter { input, error, before }) = &mut self.overlay else { return };
+        match action {
+            Action::Edit(edit) => {
+                form::apply(input, edit);
+                match PortFilter::parse(input.value()) {
+                    Ok(filter) => {
+                        *error = None;
+                        self.ports.filter = (input.value().to_owned(), filter);
+                        self.sift_ports();
+                    }
+                    Err(message) => *error = Some(message),
+                }
+            }
+            Action::Open if error.is_none() => self.overlay = None,
+            Action::Back => {
+                self.ports.filter = before.clone();
+                self.overlay = None;
+                self.sift_ports();
+            }
+            _ => {}
+        }
+    }
+
+    /// The port under the cursor, and its node where the row has one.
+    pub(super) fn port_under_cursor(&self) -> Option<(Option<NodeName>, PortKey)> {
+        let ports = &self.ports;
+        if ports.mode == Mode::ByNode {
+            let (name, listed) = ports.listed(*ports.rows.get(ports.cursor)?)?;
+            return Some((Some(name.clone()), listed.port.into()));
+        }
+        Some((None, ports.groups.get(ports.cursor)?.key))
+    }
+
+    fn open_ports_node(&mut self) {
+        if let Some((Some(name), _)) = self.port_under_cursor() {
+            self.cursor = Some(name.clone());
+            self.screen = Screen::Node(name);
+            self.view = View::Ports;
+            self.scroll = 0;
+        }
+    }
+
+    fn exclude_row(&mut self) {
+        let Some((_, key)) = self.port_under_cursor() else { return };
+        self.ports.excluded_by_key.add(key.protocol, key.port);
+        let text = key.text();
+        self.sift_ports();
+        self.notify(Notice::info(format!("{text} is left out of lists and reports, and counted; E takes it back")));
+    }
+
+    /// Tries the port from another node, so that open means reachable.
+    fn probe_row(&mut self) -> Vec<Effect> {
+        let row = match self.ports.mode {
+            Mode::ByNode => self.ports.rows.get(self.ports.cursor).and_then(|row| self.ports.listed(*row)),
+            // The first node that has it stands for all.
+            Mode::ByPort | Mode::Matrix => self.ports.groups.get(self.ports.cursor).and_then(|group| {
+                let (name, list) = self.ports.lists.get(group.nodes.first()?.0)?;
+                Some((name, list.iter().find(|listed| PortKey::from(listed.port) == group.key)?))
+            }),
+        };
+        let Some((name, listed)) = row else { return Vec::new() };
+        let (name, port) = (name.clone(), listed.port);
+        let target = match self.nodes.get(&name).map(|state| address_of(&state.node.addresses, port)) {
+            Some(Some(address)) => SocketAddr::new(address, port.local.port()),
+            _ if port.scope() == PortScope::Loopback => {
+                self.notify(Notice::warning(format!("{port} was not probed"), "only its own node can reach it", ""));
+                return Vec::new();
+            }
+            _ => {
+                self.notify(Notice::warning(format!("{name} was not probed"), "its address is not known", ""));
+                return Vec::new();
+            }
+        };
+        let others = || self.nodes.values().filter(|state| state.agent == Agent::Live && state.node.name != name);
+        // The next one in order, so that probes of several nodes do not all come from the first.
+        let from = others().find(|state| state.node.name > name).or_else(|| others().next());
+        let Some(from) = from.map(|state| state.node.name.clone()) else {
+            let next_step = "deploy to a second node";
+            self.notify(Notice::warning("nothing was probed", "that takes an agent on another node", next_step));
+            return Vec::new();
+        };
+        let probe = Probe { protocol: port.protocol, to: target };
+        self.ports.asked.insert(probe, name);
+        vec![Effect::Ask(from, Request::Probe(probe))]
+    }
+
+    /// What came of it.
+    pub(super) fn probed(&mut self, from: &NodeName, probed: Probed) {
+        let Some(name) = self.ports.asked.remove(&probed.probe) else { return };
+        let text = format!("{} of {name} {}", probed.probe.to, probe_text(&probed));
+        let now = self.now;
+        if let Some(state) = self.nodes.get_mut(&name) {
+            state.log(now, format!("probe from {from}: {text}"));
+        }
+        self.notify(Notice::info(format!("{text}, from {from}")));
+        let key = PortKey { port: probed.probe.to.port(), protocol: probed.probe.protocol };
+        self.ports.probes.insert((name, key), ProbeResult { from: from.clone(), at: now, probed });
+    }
+}
+
+/// What came of a probe, for people.
+pub fn probe_text(probed: &Probed) -> String {
+    let word = probed.outcome.word();
+    match &probed.outcome {
+        nodewatch_protocol::ProbeOutcome::Failed { reason } => format!("{word}: {reason}"),
+        nodewatch_protocol::ProbeOutcome::Silent => word.to_owned(),
+        _ => format!("{word} in {:.1} ms", probed.micros as f64 / 1000.0),
+    }
+}
+
+/// Where a node's port is reached from elsewhere.
+fn address_of(addresses: &[IpAddr], port: Port) -> Option<IpAddr> {
+    match port.scope() {
+        PortScope::Loopback => None,
+        PortScope::Node => Some(port.local.ip()),
+        PortScope::All => {
+            let same = addresses.iter().find(|address| address.is_ipv4() == port.local.is_ipv4());
+            // A socket on [::] mostly takes IPv4 too.
+            same.or(addresses.first()).copied()
+        }
+    }
+}

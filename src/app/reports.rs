@@ -1,0 +1,248 @@
+//! Reports to CloudWatch Logs: when one is due, what is in it, who sends it; and reports of the past.
+//!
+//! Owns that for the laptop; an agent with a role of its own is told to do it by itself. Pure.
+
+use std::collections::BTreeSet;
+
+use nodewatch_protocol::{ReportPlan, ReportState, Request, UnixMillis};
+use nodewatch_report::{Report, ReportedPort};
+
+use super::{
+    App, Overlay,
+    action::{Effect, Event},
+    node::{Agent, NodeState},
+};
+use crate::{
+    model::{LogsSettings, NodeName, Notice, PastQuery, PastReport, Place, PortClass, PortKey, Way},
+    text,
+};
+
+/// A first report waits so long for what should be open to be known, in milliseconds.
+const CLASSED_WITHIN: u64 = 10_000;
+/// Past reports that a screen asks for: so far back, in milliseconds, and so many.
+const PAST: (u64, usize) = (24 * 3_600_000, 2000);
+
+/// Where reports go and how that stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reports {
+    /// Where and how.
+    pub settings: LogsSettings,
+    /// How this laptop's stand.
+    pub state: ReportState,
+    /// The nodes that there are alarms for, or will be.
+    pub alarmed: Option<BTreeSet<NodeName>>,
+}
+
+impl Reports {
+    /// Nothing sent yet.
+    pub fn new(settings: LogsSettings) -> Self {
+        Self { settings, state: ReportState::default(), alarmed: None }
+    }
+}
+
+/// Past reports on the screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History {
+    /// Of what.
+    pub title: String,
+    /// The port that is asked about.
+    pub port: Option<PortKey>,
+    /// What was found; `None` while it is asked for.
+    pub found: Option<Result<Vec<PastReport>, Notice>>,
+}
+
+impl App {
+    /// What was asked of the API and of CloudWatch has come.
+    pub(super) fn report_event(&mut self, event: Event) -> Vec<Effect> {
+        match event {
+            Event::Expected(nodes, expected) => self.expected(nodes, expected),
+            Event::Reports(state) => {
+                if let Some(reports) = &mut self.reports {
+                    reports.state = state;
+                }
+            }
+            Event::Past(past) => {
+                if let Some(Overlay::History(History { found: found @ None, .. })) = &mut self.overlay {
+                    *found = Some(past);
+                }
+            }
+            Event::Alarms(outcome) => self.alarms_made(outcome),
+            Event::CloudStock(group, found) => {
+                if let Some(Overlay::Exit(exit)) = &mut self.overlay {
+                    exit.stock_cloud(group, &found.unwrap_or_else(|notice| notice.line()));
+                }
+            }
+            Event::CloudRemoved(group, outcome) => return self.cloud_removed(group, &outcome),
+            _ => {}
+        }
+        Vec::new()
+    }
+
+    /// How all reports stand, the laptop's and the agents' own.
+    pub fn report_state(&self) -> Option<ReportState> {
+        let reports = self.reports.as_ref()?;
+        let agents = self.nodes.values().filter_map(|state| state.reporting.by_agent.as_ref());
+        Some(agents.fold(reports.state.clone(), ReportState::and))
+    }
+
+    /// Reports that are due, and agents that are to report by themselves and do not know it.
+    pub(super) fn reports_due(&mut self) -> Vec<Effect> {
+        let Some(settings) = self.reports.as_ref().map(|reports| reports.settings.clone()) else { return Vec::new() };
+        let now = self.now;
+        // Whether a port is expected is known a moment after the tunnel is up; without an API nobody says.
+        let classed = |state: &NodeState| {
+            self.place == Place::Local
+                || self.ports.is_expected_known(&state.node.name)
+                || state.reporting.sequence > 0
+                || state.reporting.live_since.is_some_and(|since| now >= since + CLASSED_WITHIN)
+        };
+        let live = |state: &&NodeState| state.agent == Agent::Live && state.scanned && classed(state);
+        let names: Vec<NodeName> = self.nodes.values().filter(live).map(|state| state.node.name.clone()).collect();
+        let mut effects = Vec::new();
+        for name in names {
+            if settings.way != Way::Grant {
+                effects.extend(self.tell_plan(&name, &settings));
+                continue;
+            }
+            let Some(state) = self.nodes.get(&name).filter(|state| now >= state.reporting.next) else { continue };
+            let event = self.report(state, &settings).event();
+            effects.push(Effect::Report(name.clone(), event));
+            if let Some(state) = self.nodes.get_mut(&name) {
+                let reporting = &mut state.reporting;
+                let interval = settings.interval_seconds * 1000;
+                let next = reporting.next + interval;
+                // One that was missed is not made up for.
+                reporting.next = if next + interval > now { next.max(now) } else { now + interval };
+                reporting.sequence += 1;
+                reporting.errors = 0;
+            }
+        }
+        effects
+    }
+
+    /// Alarms follow the nodes: one that is gone has none.
+    pub(super) fn alarms_due(&mut self) -> Vec<Effect> {
+        let removing = self.is_removing();
+        let Some(reports) = self.reports.as_mut().filter(|reports| reports.settings.alarms && !removing) else {
+            return Vec::new();
+        };
+        let reporting = |state: &&NodeState| state.present && state.scanned && state.agent.is_deployed();
+        let nodes: BTreeSet<NodeName> =
+            self.nodes.values().filter(reporting).map(|state| state.node.name.clone()).collect();
+        if nodes.is_empty() && reports.alarmed.is_none() || reports.alarmed.as_ref() == Some(&nodes) {
+            return Vec::new();
+        }
+        reports.alarmed = Some(nodes.clone());
+        vec![Effect::Alarms(nodes.into_iter().collect())]
+    }
+
+    fn alarms_made(&mut self, outcome: Result<(usize, usize), Notice>) {
+        match outcome {
+            Ok((made, removed)) => {
+                let removed = if removed > 0 { format!(", {removed} of gone nodes removed") } else { String::new() };
+                self.notify(Notice::info(format!("{} made{removed}", text::counted(made, "alarm"))));
+            }
+            Err(notice) => self.notify(notice),
+        }
+    }
+
+    fn report<'a>(&'a self, state: &'a NodeState, settings: &'a LogsSettings) -> Report<'a> {
+        let listed = self.list_ports(state);
+        let sockets = || listed.iter().filter(|one| one.socket);
+        let kept = || sockets().filter(|one| !self.ports.leaves_out(&one.port));
+        let known = listed.iter().any(|one| one.class.is_some()) || self.ports.expected.is_some();
+        Report {
+            at: self.now,
+            hostname: &state.node.name.0,
+            cluster: &settings.cluster,
+            session: self.session.id.as_str(),
+            sequence: state.reporting.sequence,
+            ports: kept()
+                .map(|one| ReportedPort {
+                    port: one.port,
+                    first_seen: one.since,
+                    class: one.class.map_or("", PortClass::word),
+                })
+                .collect(),
+            excluded: sockets().count() - kept().count(),
+            unexpected: known.then(|| kept().filter(|one| one.is_alarming()).count()),
+            agent_errors: state.reporting.errors,
+        }
+    }
+
+    fn tell_plan(&mut self, name: &NodeName, settings: &LogsSettings) -> Option<Effect> {
+        let stream = settings.stream(name);
+        let exclude = self.ports.exclude.clone().and(&self.ports.excluded_by_key);
+        let plan = ReportPlan {
+            group: stream.group,
+            stream: stream.stream,
+            retention_days: settings.retention_days,
+            region: settings.region.clone().unwrap_or_default(),
+            endpoint: settings.endpoint.clone(),
+            cluster: settings.cluster.clone(),
+            hostname: name.0.clone(),
+            session: self.session.id.to_string(),
+            interval_seconds: settings.interval_seconds,
+            exclude: exclude.to_string(),
+            expected: self.expectations_of(name).set().map(|set| set.to_string()),
+        };
+        let state = self.nodes.get_mut(name)?;
+        if state.reporting.told.as_ref() == Some(&plan) {
+            return None;
+        }
+        state.reporting.told = Some(plan.clone());
+        Some(Effect::Ask(name.clone(), Request::Report(Some(Box::new(plan)))))
+    }
+
+    /// Past reports of the node under the cursor.
+    pub(super) fn history_of_node(&mut self) -> Vec<Effect> {
+        let Some(name) = self.cursor.clone() else { return Vec::new() };
+        self.ask_history(vec![name], None)
+    }
+
+    /// Past reports with the port under the cursor.
+    pub(super) fn history_of_row(&mut self) -> Vec<Effect> {
+        let Some((node, key)) = self.port_under_cursor() else { return Vec::new() };
+        self.ask_history(node.into_iter().collect(), Some(key))
+    }
+
+    fn ask_history(&mut self, nodes: Vec<NodeName>, port: Option<PortKey>) -> Vec<Effect> {
+        if self.reports.is_none() {
+            let next_step = "begin with --cloudwatch GROUP";
+            self.notify(Notice::warning("there is no history", "no log group was named", next_step));
+            return Vec::new();
+        }
+        let port_text = port.map(|key| format!("{} on ", key.text())).unwrap_or_default();
+        let node_text = nodes.first().map_or_else(|| "all nodes".to_owned(), ToString::to_string);
+        self.scroll = 0;
+        self.overlay = Some(Overlay::History(History {
+            title: format!("{port_text}{node_text}, the last 24 h"),
+            port,
+            found: None,
+        }));
+        let since = self.now.saturating_sub(PAST.0);
+        vec![Effect::Past(PastQuery { nodes, port, since, limit: PAST.1 })]
+    }
+}
+
+/// What changed from report to report, newest first: the time, the node, and what opened (`+`) and closed (`-`).
+pub fn changes(reports: &[PastReport]) -> Vec<(UnixMillis, String, String)> {
+    let mut last: std::collections::BTreeMap<&str, &PastReport> = std::collections::BTreeMap::new();
+    let mut changes = Vec::new();
+    for report in reports {
+        let mut parts = Vec::new();
+        match last.insert(&report.node, report) {
+            None => parts.push(format!("{} open", report.ports.len())),
+            Some(before) => {
+                let new = report.ports.iter().filter(|port| !before.ports.contains(port));
+                let gone = before.ports.iter().filter(|port| !report.ports.contains(port));
+                parts.extend(new.map(|port| format!("+{port}")).chain(gone.map(|port| format!("-{port}"))));
+            }
+        }
+        if !parts.is_empty() {
+            changes.push((report.at, report.node.clone(), parts.join("  ")));
+        }
+    }
+    changes.reverse();
+    changes
+}

@@ -1,0 +1,240 @@
+//! Reports of the past, and alarms: what is in CloudWatch, without any agent.
+//!
+//! Owns what is printed of them and the exit code.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use serde_json::json;
+
+use super::{Exit, output, sessions::asked};
+use crate::{
+    app::{filter, reports::changes},
+    cli::{AlarmsCommand, CleanupArgs, Format, NodesArgs},
+    clock::unix_millis,
+    journal::{Entry, Journals, Record},
+    logs::{Filters, Logs, MAX_NAMES, Scope},
+    model::{AlarmKind, Failure, Holder, LogsSettings, NodeName, NodesChange, Notice, PastQuery, PortKey, SessionId},
+    site::Site,
+    text::{counted, date_and_time},
+};
+
+/// Past reports that are read at most.
+const MOST: usize = 100_000;
+/// The list of nodes has so long to come.
+const LISTED_WITHIN: Duration = Duration::from_secs(60);
+
+/// Reports that CloudWatch Logs has, oldest first; as a table what changed between them, newest first.
+pub async fn past(
+    logs: &Logs,
+    nodes: &NodesArgs,
+    since: Duration,
+    port: Option<PortKey>,
+    format: Format,
+) -> Result<Exit, Notice> {
+    if nodes.selector.is_some() {
+        let cause = "labels of nodes of the past are not known";
+        return Err(
+            Notice::error("-l does not go with --since", cause, "name nodes with --nodes").of(Failure::BadInput)
+        );
+    }
+    let query = PastQuery {
+        nodes: nodes.nodes.iter().map(|name| NodeName(name.trim().to_owned())).collect(),
+        port,
+        since: unix_millis().saturating_sub(since.as_millis() as u64),
+        limit: MOST,
+    };
+    let reports = logs.past(&query).await.map_err(|error| error.notice("past reports cannot be had"))?;
+    if reports.len() == MOST {
+        output::say(&format!("only the newest {MOST} reports are told: choose a shorter --since, or --nodes"));
+    }
+    match format {
+        Format::Json => output::print_json(reports.iter().map(|report| {
+            let ports = report.ports.iter().map(|text| match text.split_once('\t') {
+                Some((port, class)) => json!({"port": port, "class": class}),
+                None => json!({"port": text}),
+            });
+            json!({"at": report.at, "node": report.node, "ports": ports.collect::<Vec<_>>(),
+                "excluded": report.excluded, "unexpected": report.unexpected})
+        })),
+        Format::Table if reports.is_empty() => output::say("no report in that time"),
+        Format::Table => {
+            let rows: Vec<Vec<String>> = changes(&reports)
+                .into_iter()
+                .map(|(at, node, text)| vec![date_and_time(at), node, text.replace('\t', " ")])
+                .collect();
+            output::print_table(&["TIME", "NODE", "WHAT CHANGED"], &rows);
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// A cluster's alarms: made for the nodes that there are, listed, removed.
+pub async fn alarms(logs: &Logs, command: AlarmsCommand, site: Option<Arc<dyn Site>>) -> Result<Exit, Notice> {
+    let scope = Scope::Cluster;
+    let failed = |headline: &'static str| move |error: crate::logs::LogsError| error.notice(headline);
+    match command {
+        AlarmsCommand::Create { nodes, metric_filter, output: format } => {
+            let chosen = match site {
+                Some(site) => choose(&*site, &nodes).await?,
+                None => Vec::new(),
+            };
+            if metric_filter {
+                let filters = logs.put_filters(unix_millis(), chosen.len()).await;
+                match filters.map_err(failed("the metric filters were not made"))? {
+                    Filters::ByHostname => output::say("metric filters are there, with the dimension hostname"),
+                    Filters::Whole(names) => output::say(&format!(
+                        "warning: {names} names of nodes in an hour: beyond {MAX_NAMES} CloudWatch Logs would switch the \
+                         filters off, so they are there without a dimension, and alarms on single nodes need \
+                         nodewatch-agent's own events"
+                    )),
+                }
+            }
+            let (made, removed) = logs.reconcile(&scope, &chosen).await.map_err(failed("not every alarm was made"))?;
+            let cluster = &logs.settings().cluster;
+            match format.format {
+                Format::Json => {
+                    output::print_json([json!({"cluster": cluster, "made": made, "removed": removed})].into_iter());
+                }
+                Format::Table => output::say(&format!(
+                    "cluster {cluster}: {} made, {removed} of gone nodes removed",
+                    counted(made, "alarm")
+                )),
+            }
+        }
+        AlarmsCommand::List { output: format } => list(logs, &scope, format.format).await?,
+        AlarmsCommand::Delete { yes } => {
+            let there = logs.alarms(&scope).await.map_err(failed("the alarms cannot be listed"))?;
+            let cluster = &logs.settings().cluster;
+            if !there.is_empty()
+                && !yes
+                && !asked(&format!("Remove {} of {cluster}? [y/N]", counted(there.len(), "alarm")))
+            {
+                output::say("nothing was removed");
+                return Ok(Exit::BadUsage);
+            }
+            let removed = logs.delete_alarms(&scope).await.map_err(failed("alarms may still be there"))?;
+            if !logs.settings().group.is_empty() {
+                logs.delete_filters().await.map_err(failed("metric filters may still be there"))?;
+            }
+            output::say(&format!("cluster {cluster}: {} removed", counted(removed, "alarm")));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+async fn list(logs: &Logs, scope: &Scope, format: Format) -> Result<(), Notice> {
+    let alarms = logs.alarms(scope).await.map_err(|error| error.notice("the alarms cannot be listed"))?;
+    let what = |kind: &AlarmKind| match kind {
+        AlarmKind::Silent(node) => ("silent", node.0.clone()),
+        AlarmKind::Errors => ("agent-errors", String::new()),
+        AlarmKind::Unexpected => ("unexpected-ports", String::new()),
+    };
+    match format {
+        Format::Json => output::print_json(alarms.iter().map(|alarm| {
+            let (kind, node) = what(&alarm.kind);
+            json!({"name": alarm.name, "kind": kind, "node": (!node.is_empty()).then_some(node), "state": alarm.state})
+        })),
+        Format::Table if alarms.is_empty() => output::say("there are no alarms of this cluster"),
+        Format::Table => {
+            let row = |alarm: &crate::model::Alarm| {
+                let (kind, node) = what(&alarm.kind);
+                vec![kind.to_owned(), node, alarm.state.clone(), alarm.name.clone()]
+            };
+            let rows: Vec<Vec<String>> = alarms.iter().map(row).collect();
+            output::print_table(&["ALARM", "NODE", "STATE", "NAME"], &rows);
+        }
+    }
+    Ok(())
+}
+
+/// The chosen nodes of those that there are; all of them without a choice.
+async fn choose(site: &dyn Site, arguments: &NodesArgs) -> Result<Vec<NodeName>, Notice> {
+    let none = || Notice::error("the nodes cannot be listed", "no answer came", "try again").of(Failure::Unreachable);
+    let mut changes = site.nodes();
+    let first = tokio::time::timeout(LISTED_WITHIN, changes.next()).await.map_err(|_| none())?;
+    let nodes = match first.ok_or_else(none)? {
+        NodesChange::Replaced(nodes) => nodes,
+        NodesChange::Failed(notice) => return Err(notice),
+        NodesChange::Applied(_) | NodesChange::Gone(_) => return Err(none()),
+    };
+    let bad = |headline: String| Notice::error(headline, "", "see nodewatch-tui nodes").of(Failure::BadInput);
+    if let Some(selector) = &arguments.selector {
+        let filter = filter::Filter::parse(&format!("-l {selector}")).map_err(bad)?;
+        let shown = nodes.into_iter().map(crate::app::node::NodeState::new).filter(|state| filter.shows(state));
+        return Ok(shown.map(|state| state.node.name).collect());
+    }
+    let names: BTreeSet<NodeName> = nodes.into_iter().map(|node| node.name).collect();
+    let wanted = arguments.nodes.iter().map(|name| NodeName(name.trim().to_owned()));
+    let wanted: Vec<NodeName> = wanted.collect();
+    if let Some(unknown) = wanted.iter().find(|name| !names.contains(name)) {
+        return Err(bad(format!("no node {:?}", unknown.0)));
+    }
+    Ok(if wanted.is_empty() { names.into_iter().collect() } else { wanted })
+}
+
+/// Alarms that sessions have left, and with `--reports` their log groups: named, asked about, removed.
+pub async fn remove_left(journals: &Journals, arguments: &CleanupArgs, here: Option<&str>) -> Exit {
+    let mut exit = Exit::Done;
+    let all: Vec<Record> = journals.all().into_iter().flatten().collect();
+    for record in all {
+        let id = record.header.session.clone();
+        let meant = arguments.sessions.contains(&id)
+            || (arguments.sessions.is_empty()
+                && journals.holder(&record) != Holder::Running
+                && (arguments.all || here == Some(record.header.cluster.context.as_str())));
+        let Some(settings) = record.logs.clone().filter(|_| meant) else { continue };
+        if !record.has_alarms() && !arguments.reports {
+            if !arguments.sessions.is_empty() {
+                output::say(&format!(
+                    "reports in log group {} stay: --reports removes a group made here",
+                    settings.group
+                ));
+            }
+            continue;
+        }
+        if journals.holder(&record) == Holder::Running {
+            output::say(&format!("error: session {id} is open in another nodewatch-tui here: quit it there first"));
+            exit = Exit::LeftBehind;
+            continue;
+        }
+        if let Err(notice) = remove_one(journals, arguments, &id, settings).await {
+            output::say(&format!("error: {}", notice.line()));
+            exit = Exit::LeftBehind;
+        }
+    }
+    exit
+}
+
+async fn remove_one(
+    journals: &Journals,
+    arguments: &CleanupArgs,
+    id: &SessionId,
+    settings: LogsSettings,
+) -> Result<(), Notice> {
+    let left = |error: crate::logs::LogsError| {
+        error.notice(format!("alarms or log groups of session {id} may still be there"))
+    };
+    let logs = Logs::open(settings.clone()).await;
+    let scope = Scope::Session(id.clone());
+    let alarms = logs.alarms(&scope).await.map_err(left)?;
+    let groups = if arguments.reports { logs.groups_of(id).await.map_err(left)? } else { Vec::new() };
+    let what = format!("{} and {} of session {id}", counted(alarms.len(), "alarm"), counted(groups.len(), "log group"));
+    if arguments.dry_run {
+        output::say(&format!("would be removed: {what}"));
+        return Ok(());
+    }
+    // Alarms go with their session; reports are asked about.
+    if !groups.is_empty() && !arguments.yes && !asked(&format!("Remove {what}? [y/N]")) {
+        return Err(Notice::error(format!("{what} stay"), "nobody said yes", "say --yes"));
+    }
+    logs.delete_alarms(&scope).await.map_err(left)?;
+    logs.remove_groups(&groups).await.map_err(left)?;
+    if !(alarms.is_empty() && groups.is_empty()) {
+        output::say(&format!("removed  {what}"));
+    }
+    let rest = (!arguments.reports).then_some(LogsSettings { alarms: false, ..settings });
+    let headline = format!("the journal of session {id} does not know that its alarms are gone");
+    let (journal, _) = journals.open(id).map_err(|error| error.notice(headline.clone()))?;
+    journal.record(Entry::Logs(rest)).map_err(|error| error.notice(headline))
+}

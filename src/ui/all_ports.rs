@@ -1,0 +1,382 @@
+//! The ports of all nodes: by node, by port, and as a matrix.
+//!
+//! Only the rows that fit are made: there may be tens of thousands.
+
+use nodewatch_protocol::Port;
+use ratatui::{
+    Frame,
+    layout::{Constraint, Layout, Rect},
+    style::Style,
+    text::{Line, Span},
+    widgets::Paragraph,
+};
+
+use super::{
+    Theme,
+    widgets::{fit, fit_right, short_name, wrapped_lines},
+};
+use crate::{
+    app::{
+        App,
+        ports::{Mode, PortGroup, Ports, ProbeResult, probe_text},
+    },
+    model::{ListedPort, NodeName, PortClass, PortKey},
+    text::{time_of_day, visible},
+};
+
+/// Rows below the list for what there is to say of the cursor's row.
+const FACTS: u16 = 4;
+/// Columns of a node in the matrix.
+const CELL: usize = 5;
+
+pub(super) fn screen(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
+    let ports = &app.ports;
+    let facts = if area.height >= 14 { FACTS } else { 0 };
+    let [title, tabs, body, below] =
+        Layout::vertical([Constraint::Length(1), Constraint::Length(1), Constraint::Min(0), Constraint::Length(facts)])
+            .areas(area);
+    frame.render_widget(title_line(app, theme), title);
+    frame.render_widget(tab_line(ports, usize::from(tabs.width), theme), tabs);
+    if ports.is_empty() {
+        let text = if ports.lists.is_empty() {
+            "  no ports are known yet: deploy to nodes first (Esc, Space, d)"
+        } else {
+            "  nothing matches the filter; / and Esc show all again"
+        };
+        frame.render_widget(Line::styled(text, theme.dim), body);
+        return;
+    }
+    let room = usize::from(body.height).saturating_sub(1);
+    // The cursor stays in the middle of a long list.
+    let first = ports.cursor.saturating_sub(room / 2).min(ports.len().saturating_sub(room));
+    let shown = first..(first + room).min(ports.len());
+    let width = usize::from(body.width);
+    let mut lines = Vec::with_capacity(room + 1);
+    match ports.mode {
+        Mode::ByNode => {
+            let columns = Columns::of(width);
+            lines.push(columns.head(theme));
+            lines.extend(shown.filter_map(|at| columns.row(ports, at, theme)));
+        }
+        Mode::ByPort => {
+            lines.push(Line::styled(
+                format!("   {} {} {}  NODES", fit("PORT", 11), fit_right("OPEN", 9), fit("CLASS", 28)),
+                theme.dim,
+            ));
+            lines.extend(shown.map(|at| group_row(ports, at, width, theme)));
+        }
+        Mode::Matrix => {
+            let nodes = Matrix::of(ports, width);
+            lines.push(nodes.head(ports, theme));
+            lines.extend(shown.map(|at| nodes.row(ports, at, theme)));
+        }
+    }
+    frame.render_widget(Paragraph::new(lines), body);
+    frame.render_widget(Paragraph::new(fact_lines(app, usize::from(below.width), theme)), below);
+}
+
+fn title_line(app: &App, theme: &Theme) -> Line<'static> {
+    let ports = &app.ports;
+    let (rows, lists) = (ports.rows.len(), ports.lists.len());
+    let mut line = Line::from(Span::styled(format!(" PORTS ({rows} on {lists} nodes)"), theme.title));
+    if ports.excluded > 0 {
+        line.push_span(Span::styled(format!("  {} excluded", ports.excluded), theme.warn));
+    }
+    if let Some(state) = app.report_state() {
+        let group = app.reports.as_ref().map(|reports| visible(&reports.settings.group)).unwrap_or_default();
+        line.push_span(Span::styled(format!("  {} reported to {group}", state.sent), theme.accent));
+        if state.queued > 0 {
+            line.push_span(Span::styled(format!(", {} waiting", state.queued), theme.warn));
+        }
+        let lost = state.dropped + state.rejected;
+        if lost > 0 {
+            line.push_span(Span::styled(format!(", {lost} LOST"), theme.bad));
+        }
+        if !state.trouble.is_empty() {
+            line.push_span(Span::styled(format!("  {}", visible(&state.trouble)), theme.bad));
+        }
+    }
+    if !ports.filter.0.is_empty() {
+        line.push_span(Span::styled(format!("  filter: {}", visible(&ports.filter.0)), theme.accent));
+    }
+    line
+}
+
+fn tab_line(ports: &Ports, width: usize, theme: &Theme) -> Line<'static> {
+    let rule = theme.symbols.rule;
+    let mut spans = vec![Span::styled(format!(" {rule}"), theme.dim)];
+    for mode in Mode::ALL {
+        spans.push(Span::styled(format!("{rule} "), theme.dim));
+        spans.push(if mode == ports.mode {
+            Span::styled(format!("[{}]", mode.title()), theme.selected)
+        } else {
+            Span::styled(mode.title(), theme.dim)
+        });
+        spans.push(Span::raw(" "));
+    }
+    let mut line = Line::from(spans);
+    let rest = width.saturating_sub(line.width());
+    line.push_span(Span::styled(rule.repeat(rest), theme.dim));
+    line
+}
+
+/// How a class is written and how it looks.
+fn class_of(class: Option<PortClass>, theme: &Theme) -> (&'static str, Style) {
+    match class {
+        None => ("-", theme.dim),
+        Some(PortClass::Expected) => ("expected", theme.good),
+        Some(PortClass::Unexpected) => ("UNEXPECTED", theme.warn),
+        Some(PortClass::ByRules) => ("by rules", theme.accent),
+        Some(PortClass::Dead) => ("DEAD", theme.bad),
+    }
+}
+
+/// By node: how wide what varies is, and what there is room for.
+struct Columns {
+    node: usize,
+    since: bool,
+    owner: usize,
+}
+
+impl Columns {
+    fn of(width: usize) -> Self {
+        let since = width >= 100;
+        let fixed = 3 + 6 + 22 + 9 + 11 + if since { 9 } else { 0 };
+        let node = (width.saturating_sub(fixed) / 3).clamp(10, 44);
+        Self { node, since, owner: width.saturating_sub(fixed + node + 2) }
+    }
+
+    fn head(&self, theme: &Theme) -> Line<'static> {
+        let since = if self.since { format!("{} ", fit("SINCE", 8)) } else { String::new() };
+        let head = format!(
+            "   {} {} {} {} {}{since}{}",
+            fit("NODE", self.node),
+            fit("PROTO", 5),
+            fit("ADDRESS", 21),
+            fit("SCOPE", 8),
+            fit("CLASS", 11),
+            fit("WHY, OWNER", self.owner)
+        );
+        Line::styled(head, theme.dim)
+    }
+
+    fn row(&self, ports: &Ports, at: usize, theme: &Theme) -> Option<Line<'static>> {
+        let (name, listed) = ports.listed(*ports.rows.get(at)?)?;
+        let selected = at == ports.cursor;
+        let base = if selected { theme.selected } else { theme.plain };
+        let (class, style) = class_of(listed.class, theme);
+        let address =
+            if listed.socket { listed.port.local.to_string() } else { format!(":{}", listed.port.local.port()) };
+        let since = match (self.since, listed.socket) {
+            (true, true) => format!("{} ", time_of_day(listed.since)),
+            (true, false) => fit("", 9),
+            (false, _) => String::new(),
+        };
+        let probe = ports.probes.get(&(name.clone(), listed.port.into()));
+        let mut spans = vec![
+            Span::styled(if selected { theme.symbols.cursor } else { " " }, theme.accent),
+            Span::raw("  "),
+            Span::styled(fit(&short_name(name, self.node), self.node), base),
+            Span::styled(format!(" {} {} ", fit(listed.port.protocol_name(), 5), fit(&address, 21)), base),
+            Span::styled(format!("{} ", fit(scope(listed), 8)), theme.dim),
+            Span::styled(format!("{} ", fit(class, 10)), style),
+            Span::styled(since, theme.dim),
+        ];
+        spans.push(match probe {
+            Some(probe) => Span::styled(fit(&visible(&probe_text(&probe.probed)), self.owner), theme.accent),
+            None => Span::styled(fit(&why(listed), self.owner), theme.dim),
+        });
+        Some(Line::from(spans))
+    }
+}
+
+fn scope(listed: &ListedPort) -> &'static str {
+    if listed.socket { listed.port.scope().word() } else { "-" }
+}
+
+fn why(listed: &ListedPort) -> String {
+    let parts: Vec<String> =
+        [&listed.why, &listed.owner].iter().filter(|part| !part.is_empty()).map(|part| visible(part)).collect();
+    parts.join(", ")
+}
+
+fn group_row(ports: &Ports, at: usize, width: usize, theme: &Theme) -> Line<'static> {
+    let Some(group) = ports.groups.get(at) else { return Line::default() };
+    let selected = at == ports.cursor;
+    let base = if selected { theme.selected } else { theme.plain };
+    let all = ports.lists.len();
+    let open = group.open();
+    let some = if open == all { theme.plain } else { theme.warn };
+    let room = width.saturating_sub(57);
+    // The fewer are more telling: who has it, or who lacks it.
+    let has =
+        |node: usize| group.nodes.iter().any(|(known, class)| *known == node && class.is_none_or(PortClass::is_open));
+    let names = |wanted: bool| {
+        let mut names = String::new();
+        for (node, (name, _)) in ports.lists.iter().enumerate() {
+            if names.len() > room {
+                break;
+            }
+            if has(node) == wanted {
+                names = format!("{names}{} ", short_name(name, 16));
+            }
+        }
+        names
+    };
+    let text = if open == all {
+        "on all".to_owned()
+    } else if open * 2 <= all {
+        names(true)
+    } else {
+        format!("not on {}", names(false))
+    };
+    Line::from(vec![
+        Span::styled(if selected { theme.symbols.cursor } else { " " }, theme.accent),
+        Span::styled(format!("  {} ", fit(&group.key.text(), 11)), base),
+        Span::styled(format!("{} ", fit_right(&format!("{open}/{all}"), 9)), some),
+        Span::styled(format!("{}  ", fit(&class_counts(group), 28)), worst(group, theme)),
+        Span::styled(fit(&text, room), theme.dim),
+    ])
+}
+
+fn class_counts(group: &PortGroup) -> String {
+    let classes = [PortClass::Expected, PortClass::Unexpected, PortClass::ByRules, PortClass::Dead];
+    let counts: Vec<String> = classes
+        .into_iter()
+        .map(|class| (group.count(class), class))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, class)| match class {
+            PortClass::ByRules => format!("{count} by rules"),
+            class => format!("{count} {}", class.word()),
+        })
+        .collect();
+    if counts.is_empty() { "-".to_owned() } else { counts.join(" ") }
+}
+
+fn worst(group: &PortGroup, theme: &Theme) -> Style {
+    let has = |class| group.count(class) > 0;
+    match (has(PortClass::Dead), has(PortClass::Unexpected)) {
+        (true, _) => theme.bad,
+        (false, true) => theme.warn,
+        (false, false) => theme.plain,
+    }
+}
+
+/// The nodes whose columns fit.
+struct Matrix {
+    first: usize,
+    nodes: usize,
+}
+
+impl Matrix {
+    fn of(ports: &Ports, width: usize) -> Self {
+        let fits = (width.saturating_sub(15) / CELL).max(1);
+        let first = ports.first_column.min(ports.lists.len().saturating_sub(fits));
+        Self { first, nodes: fits.min(ports.lists.len() - first) }
+    }
+
+    /// What tells nodes apart is at their names' ends.
+    fn head(&self, ports: &Ports, theme: &Theme) -> Line<'static> {
+        let mut head = fit("   PORT", 15);
+        for (name, _) in ports.lists.iter().skip(self.first).take(self.nodes) {
+            let name = short_name(name, 63);
+            let end: String = name.chars().rev().take(CELL - 1).collect();
+            let end: String = end.chars().rev().collect();
+            head.push_str(&fit(&end, CELL));
+        }
+        Line::styled(head, theme.dim)
+    }
+
+    fn row(&self, ports: &Ports, at: usize, theme: &Theme) -> Line<'static> {
+        let Some(group) = ports.groups.get(at) else { return Line::default() };
+        let selected = at == ports.cursor;
+        let base = if selected { theme.selected } else { theme.plain };
+        let mut spans = vec![
+            Span::styled(if selected { theme.symbols.cursor } else { " " }, theme.accent),
+            Span::styled(format!("  {}", fit(&group.key.text(), 12)), base),
+        ];
+        for node in self.first..self.first + self.nodes {
+            // Nodes of a group are in order.
+            let found = group.nodes.binary_search_by_key(&node, |(known, _)| *known);
+            let (word, style) = match found.map(|at| group.nodes[at].1) {
+                Err(_) => (".", theme.dim),
+                Ok(None) => ("o", theme.plain),
+                Ok(Some(PortClass::Expected)) => ("o", theme.good),
+                Ok(Some(PortClass::Unexpected)) => ("o!", theme.warn),
+                Ok(Some(PortClass::ByRules)) => ("r", theme.accent),
+                Ok(Some(PortClass::Dead)) => ("DEAD", theme.bad),
+            };
+            spans.push(Span::styled(fit(word, CELL), style));
+        }
+        Line::from(spans)
+    }
+}
+
+fn fact_lines(app: &App, width: usize, theme: &Theme) -> Vec<Line<'static>> {
+    let ports = &app.ports;
+    let mut lines = vec![Line::styled(theme.symbols.rule.repeat(width), theme.dim)];
+    let mut say = |text: String, style: Style| lines.extend(wrapped_lines(&text, 1, width, style));
+    match ports.mode {
+        Mode::ByNode => {
+            let Some((name, listed)) = ports.rows.get(ports.cursor).and_then(|row| ports.listed(*row)) else {
+                return lines;
+            };
+            let (class, style) = class_of(listed.class, theme);
+            say(format!("{} on {name}: {class}{}", place(listed), reason(listed)), style);
+            if let Some(probe) = ports.probes.get(&(name.clone(), PortKey::from(listed.port))) {
+                say(probe_line(name, probe), theme.accent);
+            }
+        }
+        Mode::ByPort | Mode::Matrix => {
+            let Some(group) = ports.groups.get(ports.cursor) else { return lines };
+            say(
+                format!(
+                    "{}: {} of {} nodes, {}",
+                    group.key.text(),
+                    group.open(),
+                    ports.lists.len(),
+                    class_counts(group)
+                ),
+                worst(group, theme),
+            );
+            if ports.mode == Mode::Matrix {
+                say(
+                    "o open, o! unexpected, r served by packet rules, DEAD expected and not there, . nothing; h l move"
+                        .to_owned(),
+                    theme.dim,
+                );
+            }
+            for ((name, key), probe) in &ports.probes {
+                if *key == group.key {
+                    say(probe_line(name, probe), theme.accent);
+                }
+            }
+        }
+    }
+    lines
+}
+
+fn place(listed: &ListedPort) -> String {
+    let Port { local, .. } = listed.port;
+    if listed.socket {
+        listed.port.to_string()
+    } else {
+        format!("{} {} (no socket)", listed.port.protocol_name(), local.port())
+    }
+}
+
+fn reason(listed: &ListedPort) -> String {
+    let why = match listed.class {
+        Some(PortClass::ByRules) => ", packet rules take it to its pods",
+        Some(PortClass::Dead) => ", nothing is there that could answer",
+        _ => "",
+    };
+    let parts: Vec<&str> = [&*listed.why, &*listed.owner].into_iter().filter(|part| !part.is_empty()).collect();
+    let parts = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
+    format!("{why}{parts}")
+}
+
+fn probe_line(name: &NodeName, probe: &ProbeResult) -> String {
+    let ProbeResult { from, at, probed } = probe;
+    format!("{} probe of {} on {name} from {from}: {}", time_of_day(*at), probed.probe.to, probe_text(probed))
+}
