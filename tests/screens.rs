@@ -50,6 +50,22 @@ fn a_node_in_every_view() {
 }
 
 #[test]
+fn the_ports_of_all_nodes_in_every_mode() {
+    let mut app = sample::reporting();
+    keys(&mut app, &[Action::Ports, Action::Down]);
+    for mode in ["by_node", "by_port", "matrix"] {
+        insta::assert_snapshot!(format!("ports_{mode}_80x24"), draw(&app, 80, 24));
+        insta::assert_snapshot!(format!("ports_{mode}_140x30"), draw(&app, 140, 30));
+        for (width, height) in [(1, 1), (5, 3), (20, 6), (300, 4)] {
+            draw(&app, width, height);
+        }
+        keys(&mut app, &[Action::NextView]);
+    }
+    keys(&mut app, &[Action::Back, Action::Quit]);
+    insta::assert_snapshot!("exit_with_reports_100x30", draw(&app, 100, 30));
+}
+
+#[test]
 fn before_the_first_answer_and_with_no_node() {
     let mut app = app();
     assert!(draw(&app, 80, 24).contains("asking for the nodes"));

@@ -208,6 +208,11 @@ impl App {
         if ended && (exit.phase == Phase::Done || exit.unattended) { self.finish() } else { Vec::new() }
     }
 
+    /// The guided exit is open.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.exit_phase().is_some()
+    }
+
     /// Nothing is to be made any more.
     pub(super) fn is_removing(&self) -> bool {
         self.exit_phase().is_some_and(|phase| !phase.is_before_removal())

@@ -282,7 +282,7 @@ impl App {
             .collect();
         let new = |name: &NodeName| !self.ports.asked_for.contains(name);
         let due = self.now.saturating_sub(self.ports.asked_at) >= EXPECT_EVERY || live.iter().any(new);
-        if live.is_empty() || !due {
+        if live.is_empty() || !due || self.is_leaving() {
             return Vec::new();
         }
         self.ports.asked_at = self.now;

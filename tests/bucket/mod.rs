@@ -256,6 +256,8 @@ pub enum Fault {
     Refused,
     /// Answered with 503 after the request has begun.
     Unavailable,
+    /// Answered as AWS does when there were too many requests.
+    Throttled,
     /// Cut in the middle of the request.
     CutRequest,
     /// The server has it; the answer is cut after so many bytes.
@@ -326,6 +328,17 @@ fn carry(mut client: TcpStream, server: SocketAddr, fault: Fault) -> std::io::Re
         client.write_all(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 46\r\nConnection: close\r\n\r\n")?;
         client.write_all(b"<Error><Code>SlowDown</Code><Message></Message>")?;
         // What is still coming must not turn the answer into a reset.
+        client.set_read_timeout(Some(Duration::from_millis(500)))?;
+        while client.read(&mut some).is_ok_and(|read| read > 0) {}
+        return Ok(());
+    }
+    if fault == Fault::Throttled {
+        let mut some = [0; 4096];
+        let _ = client.read(&mut some)?;
+        client.write_all(
+            b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: 60\r\nConnection: \
+              close\r\n\r\n{\"__type\":\"ThrottlingException\",\"message\":\"Rate exceeded\"}   ",
+        )?;
         client.set_read_timeout(Some(Duration::from_millis(500)))?;
         while client.read(&mut some).is_ok_and(|read| read > 0) {}
         return Ok(());

@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use nodewatch_protocol::{
     AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Delivery, Dropped, Endpoint, FileState,
-    Flow, Hello, Mix, PortsKind, PortsUpdate, RingState, Share, SinkState, Statistics, Transport, Update, Window,
+    Flow, Hello, Mix, PortOwner, PortProtocol, PortsKind, PortsUpdate, ReportState, RingState, Share, SinkState,
+    Statistics, Transport, Update, Window,
 };
 use nodewatch_tui::{
-    app::{Action, App, Event, delivery::StorageInfo, update},
+    app::{Action, App, Event, delivery::StorageInfo, reports::Reports, update},
     model::{
-        DeployProgress, FetchProgress, Kind, MadeObject, Node, NodesChange, Notice, Place, Readiness, S3Url,
-        SeenObject, SessionId, StoredFile, TunnelChange, Way,
+        DeployProgress, Expectation, Expectations, FetchProgress, Kind, LogsSettings, MadeObject, Node, NodesChange,
+        Notice, Origin, Place, PortKey, Readiness, S3Url, SeenObject, SessionId, StoredFile, TunnelChange, Way,
     },
 };
 
@@ -186,6 +187,62 @@ pub fn busy() -> App {
         ],
     );
     app.cursor = Some(live.into());
+    app.notices.clear();
+    app
+}
+
+/// Nodes with expected, unexpected and dead ports, reported to CloudWatch Logs.
+pub fn reporting() -> App {
+    let mut app = busy();
+    let live = "ip-10-0-1-12.eu-west-1.compute.internal";
+    app.reports = Some(Reports::new(LogsSettings {
+        group: "/nodewatch/prod".into(),
+        per_node: false,
+        retention_days: 14,
+        interval_seconds: 60,
+        cluster: "prod".into(),
+        region: None,
+        endpoint: None,
+        way: Way::Grant,
+        alarms: true,
+        sns_topic: None,
+    }));
+    let expect = |port, origin, ready| Expectation {
+        node: None,
+        key: PortKey { port, protocol: PortProtocol::Tcp },
+        address: None,
+        origin,
+        ready,
+    };
+    let list = vec![
+        expect(10250, Origin::Kubelet, true),
+        expect(30080, Origin::NodePort("shop/front".into()), true),
+        expect(31999, Origin::NodePort("shop/\u{1b}[2Jgone".into()), false),
+    ];
+    let names: Vec<_> = app.nodes.keys().cloned().collect();
+    feed(
+        &mut app,
+        [
+            Event::Expected(names.clone(), Expectations { list, ..Expectations::default() }),
+            tunnel(&names[3].0, ports(PortsKind::Snapshot, &["tcp6 [::]:10250", "tcp 127.0.0.1:10248"], &[])),
+            tunnel(
+                live,
+                Update::Owners(vec![PortOwner {
+                    port: "tcp 0.0.0.0:8080".parse().expect("a port"),
+                    pid: 4711,
+                    process: "no\u{1b}de".into(),
+                    pod_uid: None,
+                }]),
+            ),
+            Event::Reports(ReportState {
+                sent: 41,
+                queued: 2,
+                dropped: 1,
+                trouble: "Rate exceeded".into(),
+                ..ReportState::default()
+            }),
+        ],
+    );
     app.notices.clear();
     app
 }

@@ -5,18 +5,25 @@ use std::fmt::Debug;
 
 use nodewatch_protocol::{
     AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Content, Delivery, Dropped, Endpoint,
-    FileState, Flow, Freeze, FromAgent, Grant, Hello, Interface, InterfaceDrops, Mix, OwnSink, PortChange, PortsKind,
-    PortsUpdate, Recorder, Refusal, RefusalKind, Request, Response, RingState, Share, Sink, SinkState, Statistics,
-    StopReason, Terms, ToAgent, Transport, Update, Window, decode, encode,
+    FileState, Flow, Freeze, FromAgent, Grant, Hello, Interface, InterfaceDrops, Mix, OwnSink, PortChange, PortOwner,
+    PortProtocol, PortsKind, PortsUpdate, Probe, ProbeOutcome, Probed, Recorder, Refusal, RefusalKind, ReportPlan,
+    ReportState, Request, Response, RingState, Share, Sink, SinkState, Statistics, StopReason, Terms, ToAgent,
+    Transport, Update, Window, decode, encode,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-const TO_AGENT: &str = include_str!("golden/v3-to-agent.jsonl");
-const FROM_AGENT: &str = include_str!("golden/v3-from-agent.jsonl");
-const EARLIER_TO_AGENT: [&str; 2] =
-    [include_str!("golden/v1-to-agent.jsonl"), include_str!("golden/v2-to-agent.jsonl")];
-const EARLIER_FROM_AGENT: [&str; 2] =
-    [include_str!("golden/v1-from-agent.jsonl"), include_str!("golden/v2-from-agent.jsonl")];
+const TO_AGENT: &str = include_str!("golden/v4-to-agent.jsonl");
+const FROM_AGENT: &str = include_str!("golden/v4-from-agent.jsonl");
+const EARLIER_TO_AGENT: [&str; 3] = [
+    include_str!("golden/v1-to-agent.jsonl"),
+    include_str!("golden/v2-to-agent.jsonl"),
+    include_str!("golden/v3-to-agent.jsonl"),
+];
+const EARLIER_FROM_AGENT: [&str; 3] = [
+    include_str!("golden/v1-from-agent.jsonl"),
+    include_str!("golden/v2-from-agent.jsonl"),
+    include_str!("golden/v3-from-agent.jsonl"),
+];
 
 fn ask(request: Request) -> ToAgent {
     ToAgent::Request { id: 7, request }
@@ -35,7 +42,7 @@ fn spec() -> CaptureSpec {
 
 fn to_agent() -> Vec<ToAgent> {
     vec![
-        ToAgent::Hello(Hello { protocol: 3, program: "nodewatch-tui".into(), version: "0.1.0".into() }),
+        ToAgent::Hello(Hello { protocol: 4, program: "nodewatch-tui".into(), version: "0.1.0".into() }),
         ask(Request::Heartbeat),
         ask(Request::StartCapture(spec())),
         ask(Request::StartCapture(CaptureSpec {
@@ -70,6 +77,21 @@ fn to_agent() -> Vec<ToAgent> {
         ask(Request::Checksum { file: "a.pcapng".into() }),
         ask(Request::Terms(Terms { left_seconds: 14_400, lease_seconds: Some(600) })),
         ask(Request::Terms(Terms { left_seconds: 1, lease_seconds: None })),
+        ask(Request::Probe(Probe { protocol: PortProtocol::Udp, to: "[2001:db8::1]:53".parse().expect("an address") })),
+        ask(Request::Report(None)),
+        ask(Request::Report(Some(Box::new(ReportPlan {
+            group: "/nodewatch/prod".into(),
+            stream: "node-1".into(),
+            retention_days: 14,
+            region: "eu-west-1".into(),
+            endpoint: None,
+            cluster: "prod".into(),
+            hostname: "node-1".into(),
+            session: "7f3a91c2".into(),
+            interval_seconds: 60,
+            exclude: "22,53/udp".into(),
+            expected: Some("10250/tcp".into()),
+        })))),
         ask(Request::Goodbye),
     ]
 }
@@ -142,10 +164,24 @@ fn from_agent() -> Vec<FromAgent> {
         let (queued, delivered, discarded) = (amount, amount, amount);
         FromAgent::Update(Update::Ring(RingState { used: 1, limit: 2, queued, delivered, discarded, retries: 4, sink }))
     };
+    let probed = |outcome| {
+        let probe = Probe { protocol: PortProtocol::Tcp, to: "10.0.0.2:22".parse().expect("an address") };
+        Response::Probed(Probed { probe, outcome, micros: 300 })
+    };
+    let owner = |pod_uid| PortOwner {
+        port: "tcp 0.0.0.0:22".parse().expect("a port"),
+        pid: 812,
+        process: "sshd".into(),
+        pod_uid,
+    };
     vec![
-        FromAgent::Hello(Hello { protocol: 3, program: "nodewatch-agent".into(), version: "0.1.0".into() }),
+        FromAgent::Hello(Hello { protocol: 4, program: "nodewatch-agent".into(), version: "0.1.0".into() }),
         answer(Response::Done),
         answer(Response::Checksum { file: "a.pcapng".into(), size: 480, sha256: "00ff".into() }),
+        answer(probed(ProbeOutcome::Reached)),
+        answer(probed(ProbeOutcome::Refused)),
+        answer(probed(ProbeOutcome::Silent)),
+        answer(probed(ProbeOutcome::Failed { reason: "network is unreachable".into() })),
         refuse(RefusalKind::Invalid),
         refuse(RefusalKind::NotPermitted),
         refuse(RefusalKind::State),
@@ -159,6 +195,18 @@ fn from_agent() -> Vec<FromAgent> {
             PortChange { at: 4, port: "tcp 0.0.0.0:22".parse().expect("a port"), opened: false },
             PortChange { at: 5, port: "udp6 [::]:53".parse().expect("a port"), opened: true },
         ])),
+        FromAgent::Update(Update::Owners(vec![
+            owner(None),
+            owner(Some("0f6c1f2e-9b0a-4a58-8a6e-0123456789ab".into())),
+        ])),
+        FromAgent::Update(Update::Reports(ReportState {
+            sent: 1,
+            queued: 2,
+            dropped: 3,
+            rejected: 4,
+            retries: 5,
+            trouble: "throttled".into(),
+        })),
         state(CaptureState::Idle),
         state(CaptureState::Running { since: 1, interfaces: vec!["eth0".into()], spec: spec() }),
         stopped(StopReason::Asked),
@@ -219,9 +267,9 @@ fn a_field_from_a_later_release_is_passed_over() {
 
 #[test]
 fn another_version_is_refused_with_the_way_out() {
-    let hello = Hello { protocol: 4, program: "nodewatch-agent".into(), version: "9.0.0".into() };
+    let hello = Hello { protocol: 5, program: "nodewatch-agent".into(), version: "9.0.0".into() };
     let error = hello.check().expect_err("another version").to_string();
-    assert!(error.contains("nodewatch-agent 9.0.0 speaks protocol 4, this program speaks 3"), "{error}");
+    assert!(error.contains("nodewatch-agent 9.0.0 speaks protocol 5, this program speaks 4"), "{error}");
     assert!(error.contains("--image"), "{error}");
 }
 

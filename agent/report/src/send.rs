@@ -18,7 +18,7 @@ use aws_sdk_cloudwatchlogs::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
     operation::{get_log_events::GetLogEventsError, put_log_events::PutLogEventsError},
-    types::InputLogEvent,
+    types::{InputLogEvent, RejectedLogEventsInfo},
 };
 use nodewatch_protocol::ReportState;
 use tokio::{
@@ -311,14 +311,7 @@ impl Shared {
             .map_err(PutLogEventsError::unhandled)?;
         let put = self.client.put_log_events().log_group_name(&stream.group).log_stream_name(&stream.stream);
         let answer = put.set_log_events(Some(events)).send().await.map_err(SdkError::into_service_error)?;
-        Ok(answer.rejected_log_events_info().map_or(0, |info| {
-            let end = |index: Option<i32>| index.unwrap_or(0).max(0) as usize;
-            let old = end(info.too_old_log_event_end_index()).max(end(info.expired_log_event_end_index()));
-            let new = info
-                .too_new_log_event_start_index()
-                .map_or(0, |start| batch.len().saturating_sub(start.max(0) as usize));
-            (old + new).min(batch.len())
-        }))
+        Ok(answer.rejected_log_events_info().map_or(0, |info| not_taken(info, batch.len())))
     }
 
     /// Which of these messages the stream has.
@@ -369,6 +362,15 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// How many events of a batch were not taken. The first index is exclusive and counts from the oldest, as
+/// `RejectedLogEventsInfo` in the API reference has it.
+fn not_taken(info: &RejectedLogEventsInfo, batch: usize) -> usize {
+    let index = |index: Option<i32>| index.unwrap_or(0).max(0) as usize;
+    let old = index(info.too_old_log_event_end_index()).max(index(info.expired_log_event_end_index()));
+    let new = info.too_new_log_event_start_index().map_or(0, |start| batch.saturating_sub(start.max(0) as usize));
+    (old + new).min(batch)
 }
 
 /// Somebody else may have made it first.
@@ -447,6 +449,20 @@ mod tests {
         assert!(back_off(&bounds, 30) >= bounds.longest_pause / 2);
         let several: HashSet<Duration> = (0..20).map(|_| back_off(&bounds, 8)).collect();
         assert!(several.len() > 1, "all the same");
+    }
+
+    #[test]
+    fn what_the_service_does_not_take_is_counted() {
+        let info = |old, expired, new| {
+            let info = RejectedLogEventsInfo::builder().set_too_old_log_event_end_index(old);
+            info.set_expired_log_event_end_index(expired).set_too_new_log_event_start_index(new).build()
+        };
+        assert_eq!(not_taken(&info(Some(2), None, None), 5), 2);
+        assert_eq!(not_taken(&info(Some(2), Some(3), Some(4)), 5), 4);
+        assert_eq!(not_taken(&info(None, None, None), 5), 0);
+        for hostile in [info(Some(-7), None, Some(-1)), info(Some(i32::MAX), Some(i32::MAX), None)] {
+            assert!(not_taken(&hostile, 5) <= 5);
+        }
     }
 
     #[test]

@@ -1,0 +1,334 @@
+//! The Ports screen by keys, reports that are due, alarms, and what the guided exit does with them.
+
+use nodewatch_protocol::{PortProtocol, PortsKind, Probe, ProbeOutcome, Probed, ReportState, Request, Response};
+use nodewatch_tui::{
+    app::{
+        Action, App, Effect, Event, Overlay, Screen,
+        exit::{Fate, Phase},
+        ports::Mode,
+        reports::Reports,
+        update,
+    },
+    model::{
+        Expectation, Expectations, Group, LogsSettings, NodeName, NodesChange, Notice, Origin, PastReport, PortClass,
+        PortKey, Readiness, Removal, TunnelChange, Way,
+    },
+};
+
+use crate::{
+    key, live, phase,
+    sample::{NOW, feed, node, ports, tunnel},
+    typed,
+};
+
+fn settings(way: Way) -> LogsSettings {
+    LogsSettings {
+        group: "g".into(),
+        per_node: false,
+        retention_days: 14,
+        interval_seconds: 60,
+        cluster: "c".into(),
+        region: Some("eu-west-1".into()),
+        endpoint: None,
+        way,
+        alarms: true,
+        sns_topic: None,
+    }
+}
+
+fn tcp(port: u16) -> PortKey {
+    PortKey { port, protocol: PortProtocol::Tcp }
+}
+
+fn expected(ports: &[u16]) -> Event {
+    let one = |&port: &u16| Expectation {
+        node: None,
+        key: tcp(port),
+        address: None,
+        origin: Origin::NodePort("ns/web".into()),
+        ready: true,
+    };
+    let expectations = Expectations { list: ports.iter().map(one).collect(), ..Expectations::default() };
+    Event::Expected(["a", "b", "c"].map(NodeName::from).to_vec(), expectations)
+}
+
+/// Nodes a, b and c with ports and what should be there.
+fn scanned() -> App {
+    let mut app = live();
+    for (index, name) in ["a", "b", "c"].into_iter().enumerate() {
+        let mut node = node(name, "1a", Readiness::Ready);
+        node.addresses = vec![format!("10.0.0.{}", index + 1).parse().expect("an address")];
+        feed(&mut app, [Event::Nodes(NodesChange::Applied(node))]);
+    }
+    feed(
+        &mut app,
+        [
+            tunnel("a", ports(PortsKind::Snapshot, &["tcp 0.0.0.0:22", "tcp 127.0.0.1:99", "udp 0.0.0.0:53"], &[])),
+            tunnel("b", ports(PortsKind::Snapshot, &["tcp 0.0.0.0:22", "tcp 0.0.0.0:666"], &[])),
+            tunnel("c", ports(PortsKind::Snapshot, &[], &[])),
+            expected(&[22]),
+        ],
+    );
+    app
+}
+
+fn reporting(way: Way) -> App {
+    let mut app = scanned();
+    app.reports = Some(Reports::new(settings(way)));
+    app
+}
+
+fn tick(app: &mut App, seconds: u64) -> Vec<Effect> {
+    update(app, Event::Tick, NOW + seconds * 1000)
+}
+
+fn reports(effects: &[Effect]) -> Vec<(String, serde_json::Value)> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Report(node, event) => Some((node.0.clone(), serde_json::from_str(&event.message).expect("JSON"))),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn the_screen_shows_ports_by_node_by_port_and_as_a_matrix() {
+    let mut app = scanned();
+    key(&mut app, Action::Ports);
+    assert_eq!(app.screen, Screen::Ports);
+    assert_eq!(app.ports.rows.len(), 6, "three of a, two of b, and of c the one that rules serve");
+    key(&mut app, Action::NextView);
+    assert_eq!(app.ports.mode, Mode::ByPort);
+    let open: Vec<(String, usize)> = app.ports.groups.iter().map(|group| (group.key.text(), group.open())).collect();
+    assert_eq!(open, [("22/tcp".into(), 3), ("53/udp".into(), 1), ("99/tcp".into(), 1), ("666/tcp".into(), 1)]);
+    assert_eq!(app.ports.groups[0].count(PortClass::ByRules), 1);
+    key(&mut app, Action::NextView);
+    assert_eq!(app.ports.mode, Mode::Matrix);
+    assert_eq!(app.ports.groups[0].nodes.iter().map(|(node, _)| *node).collect::<Vec<_>>(), [0, 1, 2]);
+
+    // A port that opens is there at the next second.
+    feed(&mut app, [tunnel("c", ports(PortsKind::Changes, &["tcp 0.0.0.0:7"], &[]))]);
+    tick(&mut app, 1);
+    assert_eq!(app.ports.groups[0].key.text(), "7/tcp");
+}
+
+#[test]
+fn a_filter_narrows_while_it_is_typed_and_esc_brings_the_old_one_back() {
+    let mut app = scanned();
+    key(&mut app, Action::Ports);
+    for (text, rows) in
+        [("class:unexpected", 3), ("port:22", 3), ("!^a$", 3), ("scope:loop", 1), ("NodePort", 3), ("node:b", 2)]
+    {
+        key(&mut app, Action::Filter);
+        key(&mut app, Action::Edit(nodewatch_tui::app::Edit::Clear));
+        typed(&mut app, text);
+        key(&mut app, Action::Open);
+        assert_eq!(app.ports.rows.len(), rows, "{text}");
+    }
+    key(&mut app, Action::Filter);
+    key(&mut app, Action::Edit(nodewatch_tui::app::Edit::Clear));
+    typed(&mut app, "(");
+    assert!(matches!(&app.overlay, Some(Overlay::PortFilter { error: Some(error), .. }) if error.contains("(")));
+    key(&mut app, Action::Open);
+    assert!(app.overlay.is_some(), "what cannot be read is not taken");
+    key(&mut app, Action::Back);
+    assert_eq!((app.ports.filter.0.as_str(), app.ports.rows.len()), ("node:b", 2));
+    key(&mut app, Action::Back);
+    assert_eq!((app.ports.filter.0.as_str(), app.ports.rows.len()), ("", 6));
+}
+
+#[test]
+fn what_is_left_out_is_counted_and_comes_back() {
+    let mut app = scanned();
+    app.ports.exclude = "53/udp".parse().expect("a list");
+    key(&mut app, Action::Ports);
+    assert_eq!((app.ports.rows.len(), app.ports.excluded), (5, 1));
+    key(&mut app, Action::Exclude);
+    assert_eq!((app.ports.rows.len(), app.ports.excluded), (2, 4), "22/tcp on every node");
+    key(&mut app, Action::IncludeAgain);
+    assert_eq!((app.ports.rows.len(), app.ports.excluded), (5, 1));
+}
+
+#[test]
+fn a_probe_comes_from_another_node_and_its_outcome_is_shown() {
+    let mut app = scanned();
+    key(&mut app, Action::Ports);
+    let probe = Probe { protocol: PortProtocol::Tcp, to: "10.0.0.1:22".parse().expect("an address") };
+    assert_eq!(key(&mut app, Action::Probe), [Effect::Ask("b".into(), Request::Probe(probe))]);
+    let probed = Probed { probe, outcome: ProbeOutcome::Reached, micros: 300 };
+    feed(&mut app, [Event::Answer("b".into(), Request::Probe(probe), Some(Response::Probed(probed.clone())))]);
+    let result = &app.ports.probes[&("a".into(), tcp(22))];
+    assert_eq!((&result.from, &result.probed), (&"b".into(), &probed));
+    assert!(app.latest_notice().is_some_and(|notice| notice.headline.contains("10.0.0.1:22 of a reached in 0.3 ms")));
+
+    // A port that only its own node reaches, and a cluster with one agent.
+    key(&mut app, Action::Down);
+    assert_eq!(key(&mut app, Action::Probe), []);
+    assert!(app.latest_notice().is_some_and(|notice| notice.cause.contains("only its own node")));
+    for name in ["b", "c"] {
+        let lost = TunnelChange::Lost { reason: "cut".into(), retry_in: 1 };
+        feed(&mut app, [Event::Tunnel(name.into(), lost)]);
+    }
+    key(&mut app, Action::Up);
+    assert_eq!(key(&mut app, Action::Probe), []);
+    assert!(app.latest_notice().is_some_and(|notice| notice.cause.contains("another node")));
+}
+
+#[test]
+fn a_command_that_does_not_exist_is_named() {
+    let mut app = live();
+    key(&mut app, Action::Command);
+    typed(&mut app, "prots");
+    key(&mut app, Action::Open);
+    assert!(matches!(&app.overlay, Some(Overlay::Command { error: Some(error), .. }) if error.contains("\"prots\"")));
+    key(&mut app, Action::Edit(nodewatch_tui::app::Edit::Clear));
+    typed(&mut app, "ports");
+    key(&mut app, Action::Open);
+    assert_eq!((app.screen.clone(), app.overlay.is_none()), (Screen::Ports, true));
+    key(&mut app, Action::Command);
+    typed(&mut app, "nodes");
+    key(&mut app, Action::Open);
+    assert_eq!(app.screen, Screen::Nodes);
+}
+
+#[test]
+fn what_opens_and_closes_between_two_reports_is_seen() {
+    let mut app = scanned();
+    let before = app.nodes[&NodeName::from("a")].port_changes.1;
+    feed(
+        &mut app,
+        [
+            tunnel("a", ports(PortsKind::Changes, &["tcp 0.0.0.0:7"], &[])),
+            tunnel("a", ports(PortsKind::Changes, &[], &["tcp 0.0.0.0:7"])),
+        ],
+    );
+    let (changes, total) = &app.nodes[&NodeName::from("a")].port_changes;
+    assert_eq!(total - before, 2);
+    let latest: Vec<(String, bool)> =
+        changes.iter().rev().take(2).map(|change| (change.port.to_string(), change.opened)).collect();
+    assert_eq!(latest, [("tcp 0.0.0.0:7".into(), false), ("tcp 0.0.0.0:7".into(), true)]);
+}
+
+#[test]
+fn each_live_node_is_reported_at_its_interval_and_a_missed_one_is_not_made_up_for() {
+    let mut app = reporting(Way::Grant);
+    app.ports.exclude = "53/udp".parse().expect("a list");
+    let first = reports(&tick(&mut app, 1));
+    assert_eq!(first.iter().map(|(node, _)| node.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
+    let (a, b) = (&first[0].1, &first[1].1);
+    assert_eq!((&a["OpenPorts"], &a["excluded"], &a["UnexpectedPorts"]), (&2.into(), &1.into(), &0.into()));
+    assert_eq!((&b["UnexpectedPorts"], &b["cluster"], &b["session"]), (&1.into(), &"c".into(), &"7f3a91c2".into()));
+    assert!(reports(&tick(&mut app, 2)).is_empty());
+    let lost = TunnelChange::Lost { reason: "cut".into(), retry_in: 1 };
+    feed(&mut app, [Event::Tunnel("c".into(), lost)]);
+    let second = reports(&tick(&mut app, 61));
+    assert_eq!(second.len(), 2, "a node that is not heard of is silent");
+    assert!(second[0].1["sequence"].as_u64() > first[0].1["sequence"].as_u64(), "any two events differ");
+    assert_eq!(reports(&tick(&mut app, 1000)).len(), 2, "one each, however long it was away");
+}
+
+#[test]
+fn an_agent_with_a_role_is_told_once_and_again_when_more_is_expected() {
+    let mut app = reporting(Way::PodIdentity);
+    let told = |effects: Vec<Effect>| {
+        let plans = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Ask(node, Request::Report(Some(plan))) => Some((node.0, plan)),
+            Effect::Report(..) => panic!("the laptop reports too"),
+            _ => None,
+        });
+        plans.collect::<Vec<_>>()
+    };
+    let first = told(tick(&mut app, 1));
+    assert_eq!(first.len(), 3);
+    assert_eq!((first[0].1.expected.as_deref(), first[0].1.stream.as_str()), (Some("22/tcp"), "a"));
+    assert!(told(tick(&mut app, 2)).is_empty());
+    feed(&mut app, [expected(&[22, 80])]);
+    assert_eq!(told(tick(&mut app, 3))[2].1.expected.as_deref(), Some("22/tcp,80/tcp"));
+}
+
+#[test]
+fn alarms_follow_the_nodes() {
+    let mut app = reporting(Way::Grant);
+    let alarms = |effects: Vec<Effect>| {
+        effects.into_iter().find_map(|effect| match effect {
+            Effect::Alarms(nodes) => Some(nodes),
+            _ => None,
+        })
+    };
+    assert_eq!(alarms(tick(&mut app, 1)), Some(["a", "b", "c"].map(NodeName::from).to_vec()));
+    assert_eq!(alarms(tick(&mut app, 2)), None);
+    feed(&mut app, [Event::Nodes(NodesChange::Gone("b".into()))]);
+    assert_eq!(alarms(tick(&mut app, 3)), Some(["a", "c"].map(NodeName::from).to_vec()));
+}
+
+#[test]
+fn the_guided_exit_keeps_reports_and_removes_alarms_and_says_what_is_left() {
+    let mut app = reporting(Way::Grant);
+    tick(&mut app, 1);
+    feed(&mut app, [Event::Reports(ReportState { sent: 3, queued: 0, ..ReportState::default() })]);
+    assert!(key(&mut app, Action::Quit).contains(&Effect::StockCloud));
+    feed(
+        &mut app,
+        [Event::CloudStock(Group::Alarms, Ok("5 alarms".into())), Event::CloudStock(Group::Reports, Ok("3".into()))],
+    );
+    let effects = key(&mut app, Action::Open);
+    assert!(effects.contains(&Effect::RemoveCloud(Group::Alarms)), "{effects:?}");
+    assert!(!effects.contains(&Effect::RemoveCloud(Group::Reports)), "{effects:?}");
+    assert!(!tick(&mut app, 70).iter().any(|effect| matches!(effect, Effect::Alarms(_))), "none is made any more");
+    feed(&mut app, [Event::Removal(Removal::Finished)]);
+    assert_eq!(phase(&app), Some(Phase::Removing), "alarms are waited for");
+    let denied = || Notice::error("alarms may still be there", "denied", "");
+    feed(&mut app, [Event::CloudRemoved(Group::Alarms, Err(denied()))]);
+    assert_eq!(phase(&app), Some(Phase::RemoveFailed));
+    let effects = key(&mut app, Action::Open);
+    assert!(effects.contains(&Effect::RemoveCloud(Group::Alarms)), "tried again: {effects:?}");
+    feed(&mut app, [Event::Removal(Removal::Finished), Event::CloudRemoved(Group::Alarms, Err(denied()))]);
+    assert_eq!(key(&mut app, Action::Skip), [Effect::Quit]);
+    let receipt = app.receipt();
+    assert!(receipt.left_behind());
+    let text = receipt.text();
+    assert!(
+        text.contains("reported 3 reports to log group g") && text.contains("LEFT     alarms of session"),
+        "{text}"
+    );
+    assert!(receipt.cloud.iter().any(|(group, _, fate)| (*group, fate) == (Group::Reports, &Fate::Kept)));
+}
+
+#[test]
+fn history_is_asked_for_a_port_and_shown_when_it_comes() {
+    let mut app = scanned();
+    key(&mut app, Action::Ports);
+    assert_eq!(key(&mut app, Action::History), []);
+    assert!(app.latest_notice().is_some_and(|notice| notice.next_step.contains("--cloudwatch")));
+    app.reports = Some(Reports::new(settings(Way::Grant)));
+    let effects = key(&mut app, Action::History);
+    assert!(
+        matches!(&effects[..], [Effect::Past(query)] if query.nodes == ["a".into()] && query.port == Some(tcp(22))),
+        "{effects:?}"
+    );
+    let report = |at, ports: &[&str]| PastReport {
+        at,
+        node: "a".into(),
+        ports: ports.iter().map(|port| (*port).to_owned()).collect(),
+        excluded: 0,
+        unexpected: None,
+    };
+    let past = [report(1, &["tcp 0.0.0.0:22"]), report(2, &["tcp 0.0.0.0:22"]), report(3, &["tcp 0.0.0.0:80"])];
+    let changes = nodewatch_tui::app::reports::changes(&past);
+    let told: Vec<(u64, &str)> = changes.iter().map(|(at, _, text)| (*at, text.as_str())).collect();
+    assert_eq!(told, [(3, "+tcp 0.0.0.0:80  -tcp 0.0.0.0:22"), (1, "1 open")]);
+    feed(&mut app, [Event::Past(Ok(past.to_vec()))]);
+    assert!(matches!(&app.overlay, Some(Overlay::History(history)) if history.found.is_some()));
+    key(&mut app, Action::Back);
+    assert_eq!((app.overlay.is_none(), app.screen.clone()), (true, Screen::Ports));
+}
+
+#[test]
+fn rights_beyond_the_usual_are_asked_about_for_one_node_too() {
+    let mut app = crate::app();
+    feed(&mut app, [Event::Nodes(NodesChange::Replaced(vec![node("a", "1a", Readiness::Ready)]))]);
+    app.ports.processes = true;
+    assert_eq!(key(&mut app, Action::Deploy), []);
+    assert_eq!(key(&mut app, Action::Open), [Effect::Deploy(vec!["a".into()])]);
+}
