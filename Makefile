@@ -10,7 +10,7 @@ IMAGE ?= nodewatch-agent:$(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml 
 # Screens show local time; the tests hold them in UTC.
 export TZ = UTC
 
-.PHONY: help run build test lint test-cluster cluster-up cluster-down bench image pictures deps deps-cluster
+.PHONY: help run build test lint checkov test-cluster cluster-up cluster-down bench image pictures deps deps-cluster
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -27,7 +27,10 @@ lint: deps ## formatting, clippy, shell scripts
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	! command -v shellcheck >/dev/null || shellcheck tests/*.sh tests/cluster/*.sh .ci/run
 
-test: lint ## everything that needs no cluster; real packets where root allows
+checkov: deps ## the manifests against Checkov's rules; skips and their reasons are in SECURITY.md
+	PYTHONPATH=$(CACHE)/checkov python3 -m checkov.main --config-file manifests/.checkov.yaml
+
+test: lint checkov ## everything that needs no cluster; real packets where root allows
 	cargo nextest run --workspace
 
 test-cluster: deps-cluster ## a real cluster, or the one that KUBECONFIG names

@@ -22,8 +22,8 @@ use nodewatch_protocol::{
     encode,
 };
 use nodewatch_tui::{
-    app::{App, Event},
-    model::{DeployProgress, Node, NodeName, NodesChange, Place, Readiness, SessionId},
+    app::{Action, App, Edit, Event, update},
+    model::{DeployProgress, Node, NodeName, NodesChange, Place, Readiness, SessionId, TunnelChange},
     runtime::{Engine, terminal},
     site::{Bulk, FilePart, OpenError, Site, Tunnel},
     ui::{self, Theme},
@@ -33,6 +33,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const NODES: usize = 1000;
 const KEYS: usize = 60;
+const ROWS: usize = 50_000;
 const BETWEEN_KEYS: Duration = Duration::from_millis(250);
 
 struct Crowd;
@@ -128,6 +129,7 @@ async fn agent(stream: tokio::io::DuplexStream) {
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(measure());
+    ports();
 }
 
 async fn measure() {
@@ -188,6 +190,43 @@ async fn measure() {
     println!("          key to screen p50 {:.2?}, worst {:.2?} (goal 33 ms)", at(&latencies, 50), at(&latencies, 100));
     println!("          {:.1} % of a core, the 1,000 agents' share included (goal 25)", share * 100.0);
     println!("          {} at most (goal 120000 kB)", peak_memory());
+}
+
+/// The Ports screen with 50,000 rows: a key and the frame that follows it, while scrolling and while a filter is typed.
+fn ports() {
+    let place = Place::Cluster { context: "bench".into(), flavour: None };
+    let mut app = App::new(place, SessionId::new(1), Duration::from_secs(3600));
+    let node = |index: usize| Node { readiness: Readiness::Ready, ..Node::named(name(index)) };
+    update(&mut app, Event::Nodes(NodesChange::Replaced((0..NODES).map(node).collect())), 1);
+    for index in 0..NODES {
+        let opened = (1000..1000 + ROWS / NODES).map(|port| format!("tcp 0.0.0.0:{port}").parse().unwrap()).collect();
+        let ports = Update::Ports(PortsUpdate { at: 0, kind: PortsKind::Snapshot, opened, closed: vec![] });
+        update(&mut app, Event::Tunnel(name(index), TunnelChange::Update(ports)), 1);
+    }
+    let viewport = TerminalOptions { viewport: Viewport::Fixed(Rect::new(0, 0, 160, 50)) };
+    let mut screen = Terminal::with_options(CrosstermBackend::new(io::sink()), viewport).unwrap();
+    let theme = Theme::standard();
+    update(&mut app, Event::Action(Action::Ports), 1);
+    assert_eq!(app.ports.rows.len(), ROWS);
+    let mut timed = |app: &mut App, action: Action| {
+        let begin = Instant::now();
+        update(app, Event::Action(action), 1);
+        screen.draw(|frame| ui::draw(frame, app, &theme)).unwrap();
+        begin.elapsed()
+    };
+    let mut scrolls: Vec<Duration> = (0..500).map(|_| timed(&mut app, Action::PageDown)).collect();
+    timed(&mut app, Action::Filter);
+    let mut filters = Vec::new();
+    for text in ["10-0-3-1", "class:une", "1049", "!^ip-10-0-1", "port:1007"].repeat(8) {
+        filters.extend(text.chars().map(|character| timed(&mut app, Action::Edit(Edit::Insert(character)))));
+        filters.push(timed(&mut app, Action::Edit(Edit::Clear)));
+    }
+    scrolls.sort();
+    filters.sort();
+    let at = |sorted: &[Duration], percent: usize| sorted[(sorted.len() - 1) * percent / 100];
+    println!("ports     {NODES} nodes, {ROWS} ports, 160x50: a key and the frame after it");
+    println!("          scrolling p50 {:.2?}, p99 {:.2?} (goal 8 ms)", at(&scrolls, 50), at(&scrolls, 99));
+    println!("          filtering p50 {:.2?}, p99 {:.2?} (goal 8 ms)", at(&filters, 50), at(&filters, 99));
 }
 
 /// User and system time of this process.

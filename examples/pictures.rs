@@ -27,7 +27,10 @@ fn main() -> std::io::Result<()> {
     std::fs::write(folder.join("exit.svg"), svg(&frame(&app)))?;
     let mut app = sample::delivering();
     sample::feed(&mut app, [Action::Files, Action::Down].map(Event::Action));
-    std::fs::write(folder.join("files.svg"), svg(&frame(&app)))
+    std::fs::write(folder.join("files.svg"), svg(&frame(&app)))?;
+    let mut app = sample::reporting();
+    sample::feed(&mut app, [Action::Ports, Action::Down].map(Event::Action));
+    std::fs::write(folder.join("ports.svg"), svg(&frame(&app)))
 }
 
 fn frame(app: &nodewatch_tui::app::App) -> Buffer {

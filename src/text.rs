@@ -5,6 +5,7 @@
 use std::{fmt::Write, time::Duration};
 
 use nodewatch_protocol::{Content, Recorder, UnixMillis};
+pub use nodewatch_report::chain;
 
 /// The longest that a session may be given.
 pub const LONGEST_BUDGET: Duration = Duration::from_secs(30 * 86_400);
@@ -41,20 +42,6 @@ pub fn json_line(value: &serde_json::Value) -> String {
         }
         line
     })
-}
-
-/// An error and its causes on one line, joined by colons. A cause that its effect already tells is not said twice.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// The cause at the bottom of an error, which says most in fewest words: `Connection refused (os error 111)`.

@@ -173,6 +173,24 @@ fn unsafe_is_in_one_file() {
     }
 }
 
+/// A check that is skipped without a word is a finding that is hidden.
+#[test]
+fn every_skip_of_checkov_has_its_reason_in_security() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |file: &str| fs::read_to_string(root.join(file)).expect("text");
+    let skipped: Vec<String> = read("manifests/.checkov.yaml")
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("  - ")?.to_owned()))
+        .collect();
+    assert!(!skipped.is_empty(), "the list has another form");
+    let rows: Vec<String> = read("SECURITY.md")
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("| CKV")?.split(' ').next()?.to_owned()))
+        .map(|id| format!("CKV{id}"))
+        .collect();
+    assert_eq!(skipped, rows);
+}
+
 #[test]
 fn every_module_says_what_it_owns() {
     for (file, text) in [

@@ -107,7 +107,7 @@ fn a_node_without_room_says_so_and_the_other_goes_on() {
 #[test]
 #[ignore = "needs a cluster: make test-cluster"]
 fn the_manifests_are_what_kubectl_takes() {
-    for file in ["namespace", "service-account", "agent-job", "reaper", "operator-rbac"] {
+    for file in ["namespace", "service-account", "agent-job", "reaper", "operator-rbac", "daemonset"] {
         let path = format!("{}/manifests/{file}.yaml", env!("CARGO_MANIFEST_DIR"));
         kubectl(&["apply", "--dry-run=client", "--validate=true", "-f", &path]);
     }

@@ -49,5 +49,8 @@ if [ "$1" != build ]; then
     python3 -m pip install --quiet --disable-pip-version-check --target "$cache/moto" 'moto[server]' ||
       echo "without moto the test of IAM roles says that it was skipped" >&2
   fi
+  if ! PYTHONPATH=$cache/checkov python3 -c 'import checkov.main' 2>/dev/null; then
+    python3 -m pip install --quiet --disable-pip-version-check --target "$cache/checkov" checkov
+  fi
 fi
 [ "$1" = build ] || command -v cargo-nextest >/dev/null || cargo install cargo-nextest --locked --quiet

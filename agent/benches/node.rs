@@ -15,6 +15,7 @@ use std::{
 };
 
 use nodewatch_agent::sockets::Scanner;
+use nodewatch_report::{Report, ReportedPort};
 use support::{Agent, Namespaces, Outcome, Traffic, agent_program, agent_round, flood, tcpdump_round};
 
 const LISTENERS: usize = 1_000;
@@ -67,7 +68,31 @@ fn sockets() {
         theirs.push(begin.elapsed());
         assert!(listed.stdout.lines().count() >= LISTENERS);
     }
-    let (ours, theirs) = (median(ours), median(theirs));
+    let mut reports = Vec::new();
+    for _ in 0..20 {
+        let begin = Instant::now();
+        let found = scanner.scan().unwrap();
+        let ports = found.iter().map(|&port| ReportedPort { port, first_seen: 1, class: "expected" }).collect();
+        let (hostname, cluster, session) = ("node-1", "bench", "00000000");
+        let report = Report {
+            at: 2,
+            hostname,
+            cluster,
+            session,
+            sequence: 1,
+            ports,
+            excluded: 0,
+            unexpected: Some(0),
+            agent_errors: 0,
+        };
+        assert!(report.event().message.len() > LISTENERS * 20);
+        reports.push(begin.elapsed());
+    }
+    let (ours, theirs, reports) = (median(ours), median(theirs), median(reports));
+    println!(
+        "report    the same as an event for CloudWatch Logs: {reports:.2?}, ss -ltunH {theirs:.2?}, ratio {:.2} (goal 1.00)",
+        reports.as_secs_f64() / theirs.as_secs_f64()
+    );
     println!(
         "sockets   {} established, {} listeners: scan {ours:.2?}, ss -ltunH {theirs:.2?}, ratio {:.2} (goal 1.00)",
         HOLDERS * share * 2,

@@ -375,7 +375,7 @@ impl Receipt {
         let Some((place, state)) = &self.reports else { return };
         let sent = text::counted(state.sent as usize, "report");
         let _ = writeln!(out, "  reported {sent} to {}", text::visible(place));
-        if self.unreported() > 0 && self.detached.is_none() {
+        if self.unreported() > 0 {
             let ReportState { queued, dropped, rejected, trouble, .. } = state;
             let why =
                 text::visible(&format!("{queued} not sent, {dropped} without room, {rejected} refused; {trouble}"));
@@ -397,6 +397,12 @@ impl Receipt {
         if !detached.untold.is_empty() {
             let untold = list(&detached.untold);
             let _ = writeln!(out, "  NOT TOLD {untold}: without a tunnel these end when their lease lapses");
+        }
+        if self.cloud.iter().any(|(group, ..)| *group == Group::Alarms) {
+            let _ = writeln!(
+                out,
+                "  alarms of the session stay, and tell that nodes are silent once nobody reports for them"
+            );
         }
         if let Some(session) = &self.session {
             if !detached.reaped {

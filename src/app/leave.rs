@@ -370,10 +370,11 @@ impl App {
             objects: ended.map(|exit| exit.objects.clone()).unwrap_or_default(),
             trouble: ended.and_then(|exit| exit.trouble.clone()),
             storage: ended.and_then(|exit| exit.storage.clone()),
-            reports: self
-                .reports
-                .as_ref()
-                .and_then(|reports| Some((format!("log group {}", reports.settings.group), self.report_state()?))),
+            reports: self.reports.as_ref().and_then(|reports| {
+                // What agents send by themselves goes on when they do.
+                let state = if detached.is_some() { Some(reports.state.clone()) } else { self.report_state() };
+                Some((format!("log group {}", reports.settings.group), state?))
+            }),
             cloud: ended.map(|exit| exit.cloud.clone()).unwrap_or_default(),
             detached: detached.map(|exit| self.detachment(exit)),
             ..Receipt::default()

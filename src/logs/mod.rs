@@ -12,7 +12,7 @@ use aws_sdk_cloudwatchlogs::{
     config::{retry::RetryConfig, timeout::TimeoutConfig},
     error::{ProvideErrorMetadata, SdkError},
 };
-use nodewatch_report::{Bounds, Reporter, reason};
+use nodewatch_report::{Bounds, Reporter, chain};
 
 use crate::model::{Failure, LogsSettings, Notice, SessionId};
 
@@ -41,7 +41,7 @@ impl LogsError {
                     "AccessDeniedException" | "AccessDenied" | "UnrecognizedClientException" | "ExpiredTokenException"
                 )
             );
-            Self { operation, reason: reason(&error), refused }
+            Self { operation, reason: chain(&error), refused }
         }
     }
 

@@ -94,7 +94,10 @@ impl Engine {
     }
 
     /// Ends every task; tunnels say goodbye first. What became of the session is recorded.
-    pub async fn shut_down(self) -> App {
+    pub async fn shut_down(mut self) -> App {
+        if let (Some(state), Some(reports)) = (self.performer.settle_reports().await, &mut self.app.reports) {
+            reports.state = state;
+        }
         if self.app.ended.is_some() {
             self.performer.conclude(self.app.receipt().json());
         }

@@ -5,7 +5,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream};
-use nodewatch_protocol::{CaptureFile, Request, Response};
+use nodewatch_protocol::{CaptureFile, ReportState, Request, Response};
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
     task::{AbortHandle, JoinSet},
@@ -370,6 +370,11 @@ impl Performer {
                 }
             }
         });
+    }
+
+    /// What is still to be reported gets there, or is counted.
+    pub(super) async fn settle_reports(&self) -> Option<ReportState> {
+        self.reporting.settle().await
     }
 
     pub(super) fn conclude(&self, receipt: serde_json::Value) {

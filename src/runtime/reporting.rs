@@ -3,7 +3,10 @@
 //! Owns the reporter of a running session and the work of each effect that is about CloudWatch.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -33,11 +36,13 @@ pub(super) struct Reporting {
     reporter: Arc<OnceLock<Result<Reporter, Notice>>>,
     /// One change of alarms at a time, so that a removal sees what was being made.
     alarms: Arc<Mutex<bool>>,
+    /// The wait for the last reports is over.
+    settled: Arc<AtomicBool>,
 }
 
 impl Reporting {
     pub(super) fn new(logs: Option<Arc<Logs>>, session: SessionId, site: Arc<dyn Site>) -> Self {
-        Self { logs, session, site, reporter: Arc::default(), alarms: Arc::default() }
+        Self { logs, session, site, reporter: Arc::default(), alarms: Arc::default(), settled: Arc::default() }
     }
 
     fn logs(&self) -> Result<&Logs, Notice> {
@@ -86,10 +91,12 @@ impl Reporting {
         })
     }
 
-    /// Waits for what is still on its way; how it stands then.
+    /// Waits, once, for what is still on its way; how it stands then.
     pub(super) async fn settle(&self) -> Option<ReportState> {
         let Some(Ok(reporter)) = self.reporter.get() else { return None };
-        reporter.settle(SETTLE_WITHIN).await;
+        if !self.settled.swap(true, Ordering::Relaxed) {
+            reporter.settle(SETTLE_WITHIN).await;
+        }
         Some(reporter.state())
     }
 

@@ -142,7 +142,7 @@ impl Columns {
     fn of(width: usize) -> Self {
         let since = width >= 100;
         let fixed = 3 + 6 + 22 + 9 + 11 + if since { 9 } else { 0 };
-        let node = (width.saturating_sub(fixed) / 3).clamp(10, 44);
+        let node = (width.saturating_sub(fixed) / 3).clamp(14, 44);
         Self { node, since, owner: width.saturating_sub(fixed + node + 2) }
     }
 
@@ -279,7 +279,7 @@ impl Matrix {
     fn head(&self, ports: &Ports, theme: &Theme) -> Line<'static> {
         let mut head = fit("   PORT", 15);
         for (name, _) in ports.lists.iter().skip(self.first).take(self.nodes) {
-            let name = short_name(name, 63);
+            let name = short_name(name, 0);
             let end: String = name.chars().rev().take(CELL - 1).collect();
             let end: String = end.chars().rev().collect();
             head.push_str(&fit(&end, CELL));

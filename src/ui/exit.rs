@@ -149,15 +149,20 @@ fn object_lines(app: &App, exit: &Exit, group: Group, width: usize, theme: &Them
     (format!("{what}: {count}{kept}{inert}"), lines)
 }
 
-/// An object; why one is left on lines of its own, as that is what has to be read.
-fn object_line(object: &MadeObject, fate: &Fate, width: usize, theme: &Theme) -> Vec<Line<'static>> {
-    let (word, style, more) = match fate {
+/// A word for what became of something, and what there is to say of it.
+fn fate_text(fate: &Fate, theme: &Theme) -> (&'static str, Style, String) {
+    match fate {
         Fate::There(state) => ("there", theme.plain, visible(state)),
         Fate::Removing => ("removing", theme.accent, String::new()),
         Fate::Gone => ("gone", theme.good, String::new()),
         Fate::Kept => ("kept", theme.warn, String::new()),
         Fate::Failed(_) => ("LEFT", theme.bad, String::new()),
-    };
+    }
+}
+
+/// An object; why one is left on lines of its own, as that is what has to be read.
+fn object_line(object: &MadeObject, fate: &Fate, width: usize, theme: &Theme) -> Vec<Line<'static>> {
+    let (word, style, more) = fate_text(fate, theme);
     // What it is for says more than its name, which may be cut.
     let name = visible(&format!("{} {}", object.kind.word(), object.name));
     let mut what = vec![visible(&object.purpose), more, name];
@@ -201,13 +206,7 @@ fn storage_lines(exit: &Exit, width: usize, theme: &Theme) -> (String, Vec<Line<
 fn cloud_lines(exit: &Exit, group: Group, width: usize, theme: &Theme) -> (String, Vec<Line<'static>>) {
     let of_group = exit.cloud.iter().filter(|(known, ..)| *known == group);
     let lines = of_group.flat_map(|(_, what, fate)| {
-        let (word, style, more) = match fate {
-            Fate::There(state) => ("there", theme.plain, visible(state)),
-            Fate::Removing => ("removing", theme.accent, String::new()),
-            Fate::Gone => ("gone", theme.good, String::new()),
-            Fate::Kept => ("kept", theme.warn, String::new()),
-            Fate::Failed(_) => ("LEFT", theme.bad, String::new()),
-        };
+        let (word, style, more) = fate_text(fate, theme);
         let mut lines = vec![item(word, style, format!("{}  {more}", visible(what)))];
         if let Fate::Failed(reason) = fate {
             lines.extend(wrapped_lines(reason, 13, width, theme.bad));

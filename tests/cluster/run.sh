@@ -39,4 +39,4 @@ if [ "${1:-}" = up ]; then
   exit 0
 fi
 # One at a time: they share two nodes.
-cargo nextest run --workspace --run-ignored only -E 'binary(arrive) | binary(cluster) | binary(leaks)' --test-threads 1 --no-fail-fast
+cargo nextest run --workspace --run-ignored only -E 'binary(arrive) | binary(cluster) | binary(leaks) | binary(ports)' --test-threads 1 --no-fail-fast

@@ -117,6 +117,7 @@ fn statistics() -> Statistics {
     }
 }
 
+#[allow(clippy::too_many_lines, reason = "a list of every message")]
 fn from_agent() -> Vec<FromAgent> {
     let answer = |response| FromAgent::Response { id: 7, response };
     let refuse = |kind| {

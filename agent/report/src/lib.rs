@@ -12,5 +12,19 @@ mod set;
 
 pub use event::{Event, METRICS, NAMESPACE, Report, ReportedPort};
 pub use queue::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_EVENT_BYTES, Queue};
-pub use send::{Bounds, Reporter, Stream, check_group, check_retention, reason};
+pub use send::{Bounds, Reporter, Stream, check_group, check_retention};
 pub use set::{ParsePortSetError, PortSet};
+
+/// An error and its causes on one line, joined by colons. A cause that its effect already tells is not said twice.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
+}

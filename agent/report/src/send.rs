@@ -28,7 +28,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{event::Event, queue::Queue};
+use crate::{chain, event::Event, queue::Queue};
 
 /// Streams that are sent to at once.
 const AT_ONCE: usize = 8;
@@ -258,7 +258,7 @@ impl Shared {
                 Ok(there) => there,
                 // Without the right to look, twice is better than never.
                 Err(error) if is_refusal(error.code()) => HashSet::new(),
-                Err(error) => return Err(reason(&error)),
+                Err(error) => return Err(chain(&error)),
             };
             let sizes: usize =
                 unsure.iter().filter(|event| there.contains(&event.message)).map(|event| event.message.len()).sum();
@@ -278,7 +278,7 @@ impl Shared {
                 Ok(())
             }
             Err(error) => {
-                let told = reason(&error);
+                let told = chain(&error);
                 match error.code() {
                     Some("ResourceNotFoundException") => return self.make(stream).await,
                     // It would be refused for good, and everything behind it with it.
@@ -347,7 +347,7 @@ impl Shared {
                         lock(&self.made).insert(stream.group.clone());
                     }
                     Err(error) if error.is_resource_already_exists_exception() => {}
-                    Err(error) => return Err(reason(&error)),
+                    Err(error) => return Err(chain(&error)),
                 }
                 let made = create().send().await.map_err(SdkError::into_service_error);
                 made.map(drop).or_else(|error| present(&error, error.is_resource_already_exists_exception()))?;
@@ -357,7 +357,7 @@ impl Shared {
         if let Some(set @ false) = groups.get_mut(&stream.group) {
             let put = self.client.put_retention_policy().log_group_name(&stream.group);
             let put = put.retention_in_days(self.bounds.retention_days as i32).send().await;
-            put.map_err(|error| reason(&error.into_service_error()))?;
+            put.map_err(|error| chain(&error.into_service_error()))?;
             *set = true;
         }
         Ok(())
@@ -375,7 +375,7 @@ fn not_taken(info: &RejectedLogEventsInfo, batch: usize) -> usize {
 
 /// Somebody else may have made it first.
 fn present(error: &dyn Error, is_there: bool) -> Result<(), String> {
-    if is_there { Ok(()) } else { Err(reason(error)) }
+    if is_there { Ok(()) } else { Err(chain(error)) }
 }
 
 /// The service has said that it did nothing.
@@ -393,20 +393,6 @@ fn is_refusal(code: Option<&str>) -> bool {
                 | "ResourceNotFoundException"
         )
     )
-}
-
-/// An error of the SDK on one line, its causes behind it.
-pub fn reason(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// Whether CloudWatch Logs takes that name for a group; the error names what is wrong. Rules: `CreateLogGroup` in its API
