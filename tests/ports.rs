@@ -182,7 +182,9 @@ fn a_watch_tells_what_opens_and_closes_between_its_reports() {
         let found = lines.find(|line| line.contains(what)).unwrap_or_else(|| panic!("{what} was not told"));
         serde_json::from_str::<Value>(&found).expect("JSON")
     };
-    nodes().iter().for_each(|_| assert!(until("\"without_socket\"")["ports"].is_array()));
+    for _ in nodes() {
+        assert!(until("\"without_socket\"")["ports"].is_array());
+    }
     let listeners = Listeners::open();
     let mut opened = until("\"opened\"");
     while opened["port"] != 17001 {

@@ -15,7 +15,7 @@ use nodewatch_tui::{
 
 use bucket::{KEY, SECRET};
 
-pub fn settings(endpoint: &str, group: &str) -> LogsSettings {
+fn settings(endpoint: &str, group: &str) -> LogsSettings {
     LogsSettings {
         group: group.to_owned(),
         per_node: false,
@@ -30,16 +30,16 @@ pub fn settings(endpoint: &str, group: &str) -> LogsSettings {
     }
 }
 
-pub fn config() -> SdkConfig {
+fn config() -> SdkConfig {
     bucket::config(KEY, SECRET)
 }
 
-pub fn logs(endpoint: &str, group: &str) -> Logs {
+fn logs(endpoint: &str, group: &str) -> Logs {
     Logs::with(settings(endpoint, group), config())
 }
 
 /// What CloudWatch Logs has, asked past any proxy.
-pub fn client(endpoint: &str) -> aws_sdk_cloudwatchlogs::Client {
+fn client(endpoint: &str) -> aws_sdk_cloudwatchlogs::Client {
     let settings = aws_sdk_cloudwatchlogs::config::Builder::from(&config())
         .region(aws_config::Region::new("us-east-1"))
         .endpoint_url(endpoint);
@@ -47,7 +47,7 @@ pub fn client(endpoint: &str) -> aws_sdk_cloudwatchlogs::Client {
 }
 
 /// Every message of a stream, in its order.
-pub async fn messages(endpoint: &str, group: &str, stream: &str) -> Vec<String> {
+async fn messages(endpoint: &str, group: &str, stream: &str) -> Vec<String> {
     let client = client(endpoint);
     let mut found = Vec::new();
     let mut token: Option<String> = None;
