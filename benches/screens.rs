@@ -208,25 +208,42 @@ fn ports() {
     let theme = Theme::standard();
     update(&mut app, Event::Action(Action::Ports), 1);
     assert_eq!(app.ports.rows.len(), ROWS);
-    let mut timed = |app: &mut App, action: Action| {
+    let mut draw = |app: &App| drop(screen.draw(|frame| ui::draw(frame, app, &theme)).unwrap());
+    let mut timed = |app: &mut App, event: Event| {
         let begin = Instant::now();
-        update(app, Event::Action(action), 1);
-        screen.draw(|frame| ui::draw(frame, app, &theme)).unwrap();
+        update(app, event, 1);
+        draw(app);
         begin.elapsed()
     };
-    let mut scrolls: Vec<Duration> = (0..500).map(|_| timed(&mut app, Action::PageDown)).collect();
-    timed(&mut app, Action::Filter);
+    let mut scrolls: Vec<Duration> = (0..500).map(|_| timed(&mut app, Event::Action(Action::PageDown))).collect();
+    timed(&mut app, Event::Action(Action::Filter));
     let mut filters = Vec::new();
     for text in ["10-0-3-1", "class:une", "1049", "!^ip-10-0-1", "port:1007"].repeat(8) {
-        filters.extend(text.chars().map(|character| timed(&mut app, Action::Edit(Edit::Insert(character)))));
-        filters.push(timed(&mut app, Action::Edit(Edit::Clear)));
+        filters.extend(
+            text.chars().map(|character| timed(&mut app, Event::Action(Action::Edit(Edit::Insert(character))))),
+        );
+        filters.push(timed(&mut app, Event::Action(Action::Edit(Edit::Clear))));
+    }
+    timed(&mut app, Event::Action(Action::Edit(Edit::Clear)));
+    timed(&mut app, Event::Action(Action::Open));
+    // A port opens on every node in the same second.
+    let mut seconds: Vec<Duration> = Vec::new();
+    for second in 0..50 {
+        for index in 0..NODES {
+            let opened = vec![format!("tcp 0.0.0.0:{}", 2000 + second).parse().unwrap()];
+            let ports = Update::Ports(PortsUpdate { at: 0, kind: PortsKind::Changes, opened, closed: vec![] });
+            update(&mut app, Event::Tunnel(name(index), TunnelChange::Update(ports)), 1);
+        }
+        seconds.push(timed(&mut app, Event::Tick));
     }
     scrolls.sort();
     filters.sort();
+    seconds.sort();
     let at = |sorted: &[Duration], percent: usize| sorted[(sorted.len() - 1) * percent / 100];
     println!("ports     {NODES} nodes, {ROWS} ports, 160x50: a key and the frame after it");
     println!("          scrolling p50 {:.2?}, p99 {:.2?} (goal 8 ms)", at(&scrolls, 50), at(&scrolls, 99));
     println!("          filtering p50 {:.2?}, p99 {:.2?} (goal 8 ms)", at(&filters, 50), at(&filters, 99));
+    println!("          a second in which every node has changed p50 {:.2?}", at(&seconds, 50));
 }
 
 /// User and system time of this process.

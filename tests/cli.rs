@@ -45,6 +45,18 @@ fn a_word_that_is_no_such_thing_is_named() {
         (["ports", "--local", "--exclude", "22,,80"], "an empty item"),
         (["ports", "--local", "--nodes", "elsewhere"], "no node \"elsewhere\""),
         (["ports", "--local", "-l", "zone=1a"], "no node has the labels \"zone=1a\""),
+        (["ports", "--local", "--exclude", "65536"], "\"65536\" in \"65536\": not a port"),
+        (["ports", "--local", "--exclude", "9-8"], "a range that runs backwards"),
+        (["ports", "--local", "--expect", "53/icmp"], "a protocol other than tcp and udp"),
+        (["ports", "--local", "--cloudwatch", "a b"], "\"a b\" is no log group"),
+        (["ports", "--local", "--log-retention", "15"], "\"15\" is no retention"),
+        (["ports", "--local", "--sns-topic", "pager"], "\"pager\" is no SNS topic"),
+        (["ports", "--local", "--cluster-name", "a/b"], "\"a/b\" is no name of a cluster"),
+        (["ports", "--local", "--baseline", "/nonexistent/b"], "cannot read the baseline \"/nonexistent/b\""),
+        (["ports", "--local", "--save-baseline", "/nonexistent/b"], "there is no such folder"),
+        (["ports", "--local", "--since", "1h"], "--cloudwatch"),
+        (["ports", "--local", "--duration", "1s"], "--watch"),
+        (["ports", "--local", "--irsa", "arn:aws:iam::1:role/r"], "--irsa has nowhere to deliver to"),
         (["nodes", "--local", "-o", "xml"], "xml"),
         (["nodes", "--local", "--session-budget", "0"], "\"0\" is no duration"),
         (["nodes", "--local", "--context", "x"], "--context"),
@@ -56,7 +68,8 @@ fn a_word_that_is_no_such_thing_is_named() {
         assert!(said.contains(token), "{arguments:?}: {said}");
     }
     for (arguments, token) in [
-        (&["cleanup", "7f3a91c"][..], "\"7f3a91c\" is no session: an id has eight hexadecimal digits"),
+        (&["ports", "--local", "--alarms"][..], "--cloudwatch"),
+        (&["cleanup", "7f3a91c"], "\"7f3a91c\" is no session: an id has eight hexadecimal digits"),
         (&["attach", "../../etc"], "\"../../etc\" is no session"),
         (&["cleanup", "7f3a91c2", "--all"], "cannot be used with"),
         (&["cleanup", "--forget"], "SESSIONS"),

@@ -1,5 +1,7 @@
 //! Ports of a real cluster: eight kinds of them, drift, owners, probes by key, and the DaemonSet that needs no TUI.
 
+#[path = "bucket/mod.rs"]
+mod bucket;
 mod outside;
 
 use std::{
@@ -222,6 +224,46 @@ fn all_nodes_ports_by_keys_and_a_probe_from_the_other_node() {
     tmux.keys(&["q", "Enter"]);
     let screen = tmux.until("EXIT ");
     assert!(screen.contains("EXIT 0"), "{screen}");
+    assert_eq!(leftovers(), "");
+}
+
+/// A program that was killed leaves its alarms, and the journal knows of them.
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn alarms_of_a_killed_session_go_with_cleanup() {
+    let Some(moto) = bucket::Moto::start() else { return };
+    let with_aws = |arguments: &[&str]| {
+        let mut command = outside::command(arguments);
+        command.envs(bucket::Garage::environment(&moto.endpoint)).env("AWS_REGION", "us-east-1");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let alarms = || {
+        let aws = with_aws(&["alarms", "list", "--cluster-name", "c"]).output().expect("it starts");
+        assert_eq!(aws.status.code(), Some(0), "{}", String::from_utf8_lossy(&aws.stderr));
+        let metrics = aws_sdk_cloudwatch::config::Builder::from(&bucket::config(bucket::KEY, bucket::SECRET))
+            .region(aws_config::Region::new("us-east-1"))
+            .endpoint_url(&moto.endpoint);
+        let client = aws_sdk_cloudwatch::Client::from_conf(metrics.build());
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let all = runtime.block_on(client.describe_alarms().send()).expect("a list");
+        all.metric_alarms().len()
+    };
+    let watch =
+        ["ports", "--all", "--watch", "--interval", "1s", "--cloudwatch", "g", "--alarms", "--cluster-name", "c"];
+    let mut child = with_aws(&watch).spawn().expect("it starts");
+    let end = Instant::now() + Duration::from_secs(60);
+    while alarms() < nodes().len() + 2 {
+        assert!(Instant::now() < end, "there are {} alarms", alarms());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    let cleanup = with_aws(&["cleanup", "--yes"]).output().expect("it starts");
+    let said = String::from_utf8_lossy(&cleanup.stderr).into_owned();
+    assert_eq!(cleanup.status.code(), Some(0), "{said}");
+    assert!(said.contains("alarms and 0 log groups of session"), "{said}");
+    assert_eq!(alarms(), 0);
     assert_eq!(leftovers(), "");
 }
 

@@ -8,8 +8,9 @@ use super::{
     App, Overlay,
     action::{Action, Effect},
     delivery::STALLED,
-    exit::{DETACH_WITHIN, Detachment, Exit, Fate, InStorage, Phase, Receipt, STOCK_EVERY, STOP_WITHIN},
+    exit::{DETACH_WITHIN, Exit, Fate, InStorage, Phase, STOCK_EVERY, STOP_WITHIN},
     node::{Agent, Asked, NodeState},
+    receipt::{Detachment, Receipt},
 };
 use crate::{
     model::{FetchProgress, Group, Keep, Kind, NodeName, Notice, Place, Removal, SeenObject, StoredSummary},

@@ -15,6 +15,7 @@ mod leave;
 mod list;
 pub mod node;
 pub mod ports;
+pub mod receipt;
 pub mod reports;
 pub mod sessions;
 mod update;

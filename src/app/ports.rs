@@ -11,6 +11,7 @@ use std::{
 use nodewatch_protocol::{Port, PortProtocol, PortScope, Probe, Probed, Request, UnixMillis};
 use nodewatch_report::PortSet;
 use regex::Regex;
+use rustc_hash::FxHashMap;
 use tui_input::Input;
 
 use super::{
@@ -23,8 +24,10 @@ use crate::model::{
     Expectation, Expectations, ListedPort, NodeExpectations, NodeName, Notice, Origin, Owner, PortClass, PortKey,
 };
 
-/// What should be there is asked again this often, in milliseconds.
+/// What should be there is asked again this often, in milliseconds, of so few nodes; of more it takes every pod's list.
 const EXPECT_EVERY: u64 = 30_000;
+const FEW_NODES: usize = 20;
+const EXPECT_SELDOM: u64 = 300_000;
 /// Rows that a page key moves.
 const PAGE: usize = 20;
 /// Columns that a key moves the matrix by.
@@ -80,6 +83,16 @@ impl PortGroup {
     }
 }
 
+/// Which lists are not what nodes say any more.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum Stale {
+    /// All are old, or there is another set of nodes.
+    #[default]
+    All,
+    /// Those of these nodes.
+    Nodes(BTreeSet<NodeName>),
+}
+
 /// What came of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProbeResult {
@@ -118,8 +131,8 @@ pub struct Ports {
     asked_for: BTreeSet<NodeName>,
     /// The nodes that it was said of.
     expected_for: BTreeSet<NodeName>,
-    /// Rows are not what nodes say any more.
-    pub stale: bool,
+    /// Whether rows are what nodes say.
+    stale: Stale,
     /// Every node with known ports, and its ports.
     pub lists: Vec<(NodeName, Vec<ListedPort>)>,
     /// Rows by node that the filter shows.
@@ -135,6 +148,13 @@ pub struct Ports {
 }
 
 impl Ports {
+    /// A node has told something of its ports.
+    pub(super) fn changed(&mut self, node: &NodeName) {
+        if let Stale::Nodes(nodes) = &mut self.stale {
+            nodes.insert(node.clone());
+        }
+    }
+
     /// Whether it is known what should be there on a node.
     pub fn is_expected_known(&self, node: &NodeName) -> bool {
         self.expected_for.contains(node)
@@ -218,7 +238,8 @@ impl PortFilter {
 /// A filter at work: what many rows share is looked at once.
 struct Sieve<'a> {
     filter: &'a PortFilter,
-    ports: HashMap<Port, bool>,
+    ports: FxHashMap<Port, bool>,
+    classes: FxHashMap<&'static str, bool>,
 }
 
 impl Sieve<'_> {
@@ -248,10 +269,11 @@ impl Sieve<'_> {
         }
     }
 
-    fn matches(&mut self, regex: &Regex, class: &str, listed: &ListedPort) -> bool {
+    fn matches(&mut self, regex: &Regex, class: &'static str, listed: &ListedPort) -> bool {
         let port = *self.ports.entry(listed.port).or_insert_with(|| regex.is_match(&listed.port.to_string()));
         let text = |text: &str| !text.is_empty() && regex.is_match(text);
-        port || text(class) || text(&listed.owner) || text(&listed.why)
+        let class = *self.classes.entry(class).or_insert_with(|| text(class));
+        port || class || text(&listed.owner) || text(&listed.why)
     }
 }
 
@@ -280,8 +302,12 @@ impl App {
             .filter(|state| state.agent == Agent::Live)
             .map(|state| state.node.name.clone())
             .collect();
-        let new = |name: &NodeName| !self.ports.asked_for.contains(name);
-        let due = self.now.saturating_sub(self.ports.asked_at) >= EXPECT_EVERY || live.iter().any(new);
+        // Once for all that are coming up, and then not more often than a large cluster's API bears.
+        let coming = self.nodes.values().any(|state| matches!(state.agent, Agent::Deploying(_) | Agent::Connecting));
+        let new = !coming && live.iter().any(|name| !self.ports.asked_for.contains(name));
+        let every = if live.len() > FEW_NODES { EXPECT_SELDOM } else { EXPECT_EVERY };
+        let last = self.ports.asked_at.max(self.session.began.unwrap_or(0));
+        let due = new || self.now.saturating_sub(last) >= every;
         if live.is_empty() || !due || self.is_leaving() {
             return Vec::new();
         }
@@ -308,31 +334,49 @@ impl App {
             let next_step = "grant list on services, endpoints and pods: manifests/operator-rbac.yaml";
             self.notify(Notice::warning("not every expected port is known", gap.clone(), next_step));
         }
-        self.ports.stale |= self.ports.expected.as_ref() != Some(&expected);
+        if self.ports.expected.as_ref() != Some(&expected) {
+            self.ports.stale = Stale::All;
+        }
         self.ports.expected = Some(expected);
     }
 
     pub(super) fn open_ports(&mut self) {
         self.screen = Screen::Ports;
-        self.ports.stale = true;
+        self.ports.stale = Stale::All;
         self.ports.cursor = 0;
     }
 
     /// Makes the rows anew when they are seen and old.
     pub(super) fn refresh_ports(&mut self) {
-        if self.screen != Screen::Ports || !self.ports.stale || self.paused {
+        let fresh = matches!(&self.ports.stale, Stale::Nodes(nodes) if nodes.is_empty());
+        if self.screen != Screen::Ports || fresh || self.paused {
             return;
         }
-        self.ports.stale = false;
-        let known = self.nodes.values().filter(|state| state.scanned);
-        self.ports.lists = known.map(|state| (state.node.name.clone(), self.list_ports(state))).collect();
+        let mut lists = std::mem::take(&mut self.ports.lists);
+        let stale = std::mem::replace(&mut self.ports.stale, Stale::Nodes(BTreeSet::new()));
+        let known: Vec<&NodeState> = self.nodes.values().filter(|state| state.scanned).collect();
+        match stale {
+            Stale::Nodes(nodes)
+                if lists.iter().map(|(name, _)| name).eq(known.iter().map(|state| &state.node.name)) =>
+            {
+                for (state, (_, list)) in known.iter().zip(&mut lists) {
+                    if nodes.contains(&state.node.name) {
+                        *list = self.list_ports(state);
+                    }
+                }
+            }
+            Stale::Nodes(_) | Stale::All => {
+                lists = known.iter().map(|state| (state.node.name.clone(), self.list_ports(state))).collect();
+            }
+        }
+        self.ports.lists = lists;
         self.sift_ports();
     }
 
     /// What the filter lets through.
     fn sift_ports(&mut self) {
         let ports = &mut self.ports;
-        let mut sieve = Sieve { filter: &ports.filter.1, ports: HashMap::new() };
+        let mut sieve = Sieve { filter: &ports.filter.1, ports: FxHashMap::default(), classes: FxHashMap::default() };
         let mut rows = Vec::new();
         let mut excluded = 0;
         for (node, (name, list)) in ports.lists.iter().enumerate() {

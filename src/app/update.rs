@@ -402,7 +402,9 @@ impl App {
             }
             TunnelChange::Update(update) => {
                 let files = matches!(update, Update::Files(_));
-                self.ports.stale |= matches!(update, Update::Ports(_) | Update::Owners(_) | Update::PortHistory(_));
+                if matches!(update, Update::Ports(_) | Update::Owners(_) | Update::PortHistory(_)) {
+                    self.ports.changed(name);
+                }
                 state.apply(update, now);
                 if files {
                     return self.bring_frozen_home(name);
