@@ -370,13 +370,16 @@ pub enum AlarmsCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// The cluster's alarms and their states
+    /// The cluster's alarms and their states, its sessions' too
     List {
         #[command(flatten)]
         output: OutputArgs,
     },
     /// Remove the cluster's alarms, and with --cloudwatch the metric filters of that group
     Delete {
+        /// Instead those of this session, of which no journal is left
+        #[arg(long, value_name = "ID")]
+        session: Option<SessionId>,
         /// Do not ask
         #[arg(short = 'y', long)]
         yes: bool,

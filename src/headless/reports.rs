@@ -102,8 +102,10 @@ pub async fn alarms(logs: &Logs, command: AlarmsCommand, site: Option<Arc<dyn Si
                 )),
             }
         }
-        AlarmsCommand::List { output: format } => list(logs, &scope, format.format).await?,
-        AlarmsCommand::Delete { yes } => {
+        AlarmsCommand::List { output: format } => list(logs, format.format).await?,
+        AlarmsCommand::Delete { session, yes } => {
+            let whole = session.is_none();
+            let scope = session.map_or(scope, Scope::Session);
             let there = logs.alarms(&scope).await.map_err(failed("the alarms cannot be listed"))?;
             let cluster = &logs.settings().cluster;
             if !there.is_empty()
@@ -114,7 +116,7 @@ pub async fn alarms(logs: &Logs, command: AlarmsCommand, site: Option<Arc<dyn Si
                 return Ok(Exit::BadUsage);
             }
             let removed = logs.delete_alarms(&scope).await.map_err(failed("alarms may still be there"))?;
-            if !logs.settings().group.is_empty() {
+            if whole && !logs.settings().group.is_empty() {
                 logs.delete_filters().await.map_err(failed("metric filters may still be there"))?;
             }
             output::say(&format!("cluster {cluster}: {} removed", counted(removed, "alarm")));
@@ -123,8 +125,8 @@ pub async fn alarms(logs: &Logs, command: AlarmsCommand, site: Option<Arc<dyn Si
     Ok(Exit::Done)
 }
 
-async fn list(logs: &Logs, scope: &Scope, format: Format) -> Result<(), Notice> {
-    let alarms = logs.alarms(scope).await.map_err(|error| error.notice("the alarms cannot be listed"))?;
+async fn list(logs: &Logs, format: Format) -> Result<(), Notice> {
+    let alarms = logs.all_alarms().await.map_err(|error| error.notice("the alarms cannot be listed"))?;
     let what = |kind: &AlarmKind| match kind {
         AlarmKind::Silent(node) => ("silent", node.0.clone()),
         AlarmKind::Errors => ("agent-errors", String::new()),
@@ -133,16 +135,18 @@ async fn list(logs: &Logs, scope: &Scope, format: Format) -> Result<(), Notice> 
     match format {
         Format::Json => output::print_json(alarms.iter().map(|alarm| {
             let (kind, node) = what(&alarm.kind);
-            json!({"name": alarm.name, "kind": kind, "node": (!node.is_empty()).then_some(node), "state": alarm.state})
+            json!({"name": alarm.name, "session": alarm.session, "kind": kind,
+                "node": (!node.is_empty()).then_some(node), "state": alarm.state})
         })),
         Format::Table if alarms.is_empty() => output::say("there are no alarms of this cluster"),
         Format::Table => {
             let row = |alarm: &crate::model::Alarm| {
                 let (kind, node) = what(&alarm.kind);
-                vec![kind.to_owned(), node, alarm.state.clone(), alarm.name.clone()]
+                let session = alarm.session.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
+                vec![kind.to_owned(), node, session, alarm.state.clone(), alarm.name.clone()]
             };
             let rows: Vec<Vec<String>> = alarms.iter().map(row).collect();
-            output::print_table(&["ALARM", "NODE", "STATE", "NAME"], &rows);
+            output::print_table(&["ALARM", "NODE", "SESSION", "STATE", "NAME"], &rows);
         }
     }
     Ok(())

@@ -27,6 +27,9 @@ const MISSED: i32 = 3;
 /// up a little before. "Creating metric filters" in the Amazon CloudWatch Logs user guide.
 pub const MAX_NAMES: usize = 1000;
 
+/// In the place of a session's id: alarms that stay.
+const STANDING: &str = "standing";
+
 /// Whose alarms are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
@@ -40,7 +43,14 @@ impl Scope {
     fn word(&self) -> &str {
         match self {
             Self::Session(session) => session.as_str(),
-            Self::Cluster => "standing",
+            Self::Cluster => STANDING,
+        }
+    }
+
+    fn session(&self) -> Option<&SessionId> {
+        match self {
+            Self::Session(session) => Some(session),
+            Self::Cluster => None,
         }
     }
 }
@@ -55,12 +65,13 @@ pub enum Filters {
 }
 
 impl Logs {
-    fn prefix(&self, scope: &Scope) -> String {
-        format!("{ALARM_MARK}/{}/{}/", self.settings.cluster, scope.word())
+    /// What the names of all alarms of this cluster begin with.
+    fn prefix(&self) -> String {
+        format!("{ALARM_MARK}/{}/", self.settings.cluster)
     }
 
     fn name(&self, scope: &Scope, kind: &AlarmKind) -> String {
-        let prefix = self.prefix(scope);
+        let prefix = format!("{}{}/", self.prefix(), scope.word());
         match kind {
             AlarmKind::Silent(node) => format!("{prefix}silent/{node}"),
             AlarmKind::Errors => format!("{prefix}agent-errors"),
@@ -137,14 +148,24 @@ impl Logs {
         Ok(())
     }
 
-    /// The alarms that there are.
+    /// The alarms that there are of this scope.
     pub async fn alarms(&self, scope: &Scope) -> Result<Vec<Alarm>, LogsError> {
-        let prefix = self.prefix(scope);
+        let mut found = self.alarms_below(&format!("{}{}/", self.prefix(), scope.word())).await?;
+        found.retain(|alarm| alarm.session.as_ref() == scope.session());
+        Ok(found)
+    }
+
+    /// Every alarm of the cluster, its sessions' too.
+    pub async fn all_alarms(&self) -> Result<Vec<Alarm>, LogsError> {
+        self.alarms_below(&self.prefix()).await
+    }
+
+    async fn alarms_below(&self, prefix: &str) -> Result<Vec<Alarm>, LogsError> {
         let mut found = Vec::new();
-        let mut pages = self.metrics.describe_alarms().alarm_name_prefix(&prefix).into_paginator().send();
+        let mut pages = self.metrics.describe_alarms().alarm_name_prefix(prefix).into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(LogsError::of("list the alarms"))?;
-            found.extend(page.metric_alarms().iter().filter_map(|alarm| read(alarm, &prefix)));
+            found.extend(page.metric_alarms().iter().filter_map(|alarm| read(alarm, &self.prefix())));
         }
         Ok(found)
     }
@@ -239,12 +260,14 @@ fn filter_name(metric: &str) -> String {
 fn read(alarm: &MetricAlarm, prefix: &str) -> Option<Alarm> {
     let name = alarm.alarm_name()?;
     alarm.alarm_description()?.strip_prefix(ALARM_MARK)?;
-    let kind = match name.strip_prefix(prefix)?.split_once('/') {
+    let (scope, rest) = name.strip_prefix(prefix)?.split_once('/')?;
+    let session = if scope == STANDING { None } else { Some(scope.parse().ok()?) };
+    let kind = match rest.split_once('/') {
         Some(("silent", node)) => AlarmKind::Silent(node.into()),
-        None if name.ends_with("/agent-errors") => AlarmKind::Errors,
-        None if name.ends_with("/unexpected-ports") => AlarmKind::Unexpected,
+        None if rest == "agent-errors" => AlarmKind::Errors,
+        None if rest == "unexpected-ports" => AlarmKind::Unexpected,
         _ => return None,
     };
     let state = alarm.state_value().map_or("", aws_sdk_cloudwatch::types::StateValue::as_str).to_owned();
-    Some(Alarm { name: name.to_owned(), kind, state })
+    Some(Alarm { name: name.to_owned(), session, kind, state })
 }

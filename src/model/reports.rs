@@ -4,7 +4,7 @@ use nodewatch_protocol::UnixMillis;
 use nodewatch_report::Stream;
 use serde::{Deserialize, Serialize};
 
-use super::{NodeName, PortKey, Way};
+use super::{NodeName, PortKey, SessionId, Way};
 
 /// Where reports go and how; nothing of it is secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +90,8 @@ pub const ALARM_MARK: &str = "nodewatch-tui";
 pub struct Alarm {
     /// Its name.
     pub name: String,
+    /// Whose it is: a session's, or `None` for the cluster's own.
+    pub session: Option<SessionId>,
     /// What it is about.
     pub kind: AlarmKind,
     /// Its state as CloudWatch has it: `OK`, `ALARM`, `INSUFFICIENT_DATA`.

@@ -48,7 +48,12 @@ fn headline(app: &App, exit: &Exit) -> String {
         }
         Phase::Asking if exit.keep.is_empty() => "Enter: stop captures, fetch files, remove everything".to_owned(),
         Phase::Asking if exit.keep.iter().all(|group| matches!(group, Group::Storage | Group::Reports)) => {
-            "Enter: stop captures, deliver files, remove all but what was sent to S3 and CloudWatch Logs".to_owned()
+            let kept = match (exit.keeps(Group::Storage), exit.keeps(Group::Reports)) {
+                (true, true) => "the captures in S3 and the reports",
+                (true, false) => "the captures in S3",
+                (false, _) => "the reports",
+            };
+            format!("Enter: stop captures, deliver files, remove all but {kept}")
         }
         Phase::Asking => "Enter: as chosen below".to_owned(),
         Phase::Stopping { .. } => "waiting for captures to close their files".to_owned(),

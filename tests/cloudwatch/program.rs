@@ -15,11 +15,16 @@ use crate::{
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_nodewatch-tui");
 
-fn run(folder: &Path, endpoint: &str, arguments: &[&str]) -> Output {
+fn command(folder: &Path, endpoint: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(arguments).current_dir(folder).env("XDG_STATE_HOME", folder.join("state")).env("HOME", folder);
     command.env("XDG_CONFIG_HOME", folder).envs(Garage::environment(endpoint)).env("AWS_REGION", "us-east-1");
-    command.stdin(Stdio::null()).output().expect("it starts")
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn run(folder: &Path, endpoint: &str, arguments: &[&str]) -> Output {
+    command(folder, endpoint, arguments).output().expect("it starts")
 }
 
 fn said(output: &Output) -> String {
@@ -83,6 +88,21 @@ async fn a_clusters_alarms_are_made_listed_and_removed() {
     assert_eq!(alarms(&["create", "-o", "json"])[0]["made"], 0);
     let kinds: Vec<Value> = alarms(&["list", "-o", "json"]).iter().map(|alarm| alarm["kind"].clone()).collect();
     assert!(["silent", "agent-errors", "unexpected-ports"].iter().all(|kind| kinds.contains(&Value::from(*kind))));
+    // A session on this machine has no journal: what it leaves when it is killed is found by its name.
+    let watch = ["--local", "ports", "--watch", "--cloudwatch", "g", "--alarms", "--cluster-name", "local"];
+    let mut killed = command(folder.path(), &moto.endpoint, &watch).spawn().expect("it starts");
+    let left = loop {
+        let left: Vec<Value> =
+            alarms(&["list", "-o", "json"]).into_iter().filter(|alarm| alarm["session"].is_string()).collect();
+        if left.len() == 3 {
+            break left;
+        }
+        assert!(killed.try_wait().expect("its state").is_none(), "it ended before its alarms were there");
+    };
+    killed.kill().expect("killed");
+    killed.wait().expect("ended");
+    alarms(&["delete", "-y", "--session", left[0]["session"].as_str().expect("an id")]);
+    assert_eq!(alarms(&["list", "-o", "json"]).len(), 3, "the cluster's own stay");
     let refused = run(folder.path(), &moto.endpoint, &["--local", "alarms", "delete"]);
     assert_eq!(refused.status.code(), Some(2), "nobody is there to ask: {}", said(&refused));
     alarms(&["delete", "-y"]);
