@@ -167,7 +167,9 @@ async fn captures_arrive_whatever_happens_on_the_way() {
     assert!(manifest.captures.len() == 3, "taken up after each kill: {:?}", manifest.captures.len());
     assert_eq!(leftovers(), "");
 
-    // What was kept is found again by its session, and removed when asked.
+    // What was kept is found again by its session, and removed when asked. A removal that fails is told and tried again by
+    // the user: that is not what is looked at here.
+    proxy.plan(|_| Fault::None);
     let cleanup = |more: &[&str]| {
         let output =
             command(&[&["cleanup", &id], more].concat()).envs(environment.clone()).stdin(Stdio::null()).output();

@@ -259,10 +259,12 @@ impl Sieve<'_> {
             PortFilter::Matches(regex) => node_matches || self.matches(regex, class, listed),
             PortFilter::MatchesNot(regex) => !(node_matches || self.matches(regex, class, listed)),
             PortFilter::Field(PortField::Node, _) => node_matches,
-            PortFilter::Field(PortField::Port, value) => match value.parse::<u16>() {
-                Ok(number) => listed.port.local.port() == number,
-                Err(_) => listed.port.to_string().contains(value),
-            },
+            PortFilter::Field(PortField::Port, value) => {
+                *self.ports.entry(listed.port).or_insert_with(|| match value.parse::<u16>() {
+                    Ok(number) => listed.port.local.port() == number,
+                    Err(_) => listed.port.to_string().contains(value.as_str()),
+                })
+            }
             PortFilter::Field(PortField::Class, value) => class.starts_with(value.as_str()),
             PortFilter::Field(PortField::Scope, value) => listed.port.scope().word().starts_with(value.as_str()),
             PortFilter::Field(PortField::Owner, value) => listed.owner.to_lowercase().contains(value),
