@@ -208,7 +208,9 @@ fn ports() {
     let theme = Theme::standard();
     update(&mut app, Event::Action(Action::Ports), 1);
     assert_eq!(app.ports.rows.len(), ROWS);
-    let mut draw = |app: &App| drop(screen.draw(|frame| ui::draw(frame, app, &theme)).unwrap());
+    let mut draw = |app: &App| {
+        screen.draw(|frame| ui::draw(frame, app, &theme)).unwrap();
+    };
     let mut timed = |app: &mut App, event: Event| {
         let begin = Instant::now();
         update(app, event, 1);
