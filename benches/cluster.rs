@@ -179,6 +179,7 @@ fn settings() -> AgentSettings {
         service_account: None,
         ring: None,
         role: None,
+        push: None,
         processes: false,
         owner: "bench".into(),
     }

@@ -165,7 +165,7 @@ async fn measure() {
     let mut latencies = Vec::new();
     let begin = Instant::now();
     let cpu_before = cpu_time();
-    let driving = terminal::drive(&mut engine, &mut screen, &theme, Box::pin(keys), |_| {
+    let driving = terminal::drive(&mut engine, &mut screen, &theme, Box::pin(keys), false, |_| {
         while let Ok(at) = answered.try_recv() {
             latencies.push(at.elapsed());
         }
@@ -178,7 +178,7 @@ async fn measure() {
         .map(|index| {
             engine.app.cursor = Some(name(index * 2));
             let begin = Instant::now();
-            screen.draw(|frame| ui::draw(frame, &engine.app, &theme)).unwrap();
+            screen.draw(|frame| drop(ui::draw(frame, &engine.app, &theme))).unwrap();
             begin.elapsed()
         })
         .collect();
@@ -209,7 +209,7 @@ fn ports() {
     update(&mut app, Event::Action(Action::Ports), 1);
     assert_eq!(app.ports.rows.len(), ROWS);
     let mut draw = |app: &App| {
-        screen.draw(|frame| ui::draw(frame, app, &theme)).unwrap();
+        screen.draw(|frame| drop(ui::draw(frame, app, &theme))).unwrap();
     };
     let mut timed = |app: &mut App, event: Event| {
         let begin = Instant::now();

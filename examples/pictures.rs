@@ -35,7 +35,7 @@ fn main() -> std::io::Result<()> {
 
 fn frame(app: &nodewatch_tui::app::App) -> Buffer {
     let Ok(mut terminal) = Terminal::new(TestBackend::new(120, 30));
-    let Ok(_) = terminal.draw(|frame| ui::draw(frame, app, &Theme::standard()));
+    let Ok(_) = terminal.draw(|frame| drop(ui::draw(frame, app, &Theme::standard())));
     terminal.backend().buffer().clone()
 }
 

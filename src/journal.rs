@@ -18,7 +18,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::unix_millis,
-    model::{ClusterIdentity, Failure, Holder, LogsSettings, MadeObject, Notice, SessionId, StorageSettings},
+    model::{
+        ClusterIdentity, Failure, Holder, LogsSettings, MadeObject, Notice, SUMMARY_VERSION, SessionId,
+        StorageSettings, Summary,
+    },
     text,
 };
 
@@ -117,6 +120,23 @@ pub enum Entry {
     Receipt(serde_json::Value),
 }
 
+impl Entry {
+    /// For people; `None` for what is bookkeeping.
+    fn text(&self) -> Option<String> {
+        Some(match self {
+            Self::Began(header) => format!("begun by {} in context {}", header.owner, header.cluster.context),
+            Self::Made(object) => format!("made {}", object.text()),
+            Self::Gone(object) => format!("seen gone: {}", object.text()),
+            Self::Ends(_) => "its end was moved".to_owned(),
+            Self::Storage(Some(storage)) => format!("captures go to {}", storage.url),
+            Self::Logs(Some(logs)) => format!("reports go to log group {}", logs.group),
+            Self::Detached => "left running on purpose".to_owned(),
+            Self::Attached => "taken up again".to_owned(),
+            Self::Making(_) | Self::Storage(None) | Self::Logs(None) | Self::Receipt(_) => return None,
+        })
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Line {
     at: UnixMillis,
@@ -206,7 +226,35 @@ impl Journals {
             Err(error) => return Err(error),
         };
         let path = self.path(session);
+        // Nothing depends on it, and there may be none.
+        let _ = fs::remove_file(self.summary_path(session));
         fs::remove_file(&path).map_err(|source| JournalError::File { operation: "remove the journal", path, source })
+    }
+
+    /// Writes down what a session's report is made of, beside its journal.
+    pub fn save_summary(&self, summary: &Summary) -> Result<(), JournalError> {
+        let path = self.summary_path(&summary.session);
+        let failed = |source| JournalError::File { operation: "write the summary", path: path.clone(), source };
+        let text = serde_json::to_vec(summary).map_err(|error| failed(error.into()))?;
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        file.and_then(|mut file| file.write_all(&text)).map_err(failed)
+    }
+
+    /// What a session's report is made of; `None` when nobody has written it down, or not in a form that can be read.
+    pub fn summary(&self, session: &SessionId) -> Option<Summary> {
+        let text = fs::read(self.summary_path(session)).ok()?;
+        serde_json::from_slice(&text).ok().filter(|summary: &Summary| summary.version == SUMMARY_VERSION)
+    }
+
+    /// What a session's journal tells, oldest first.
+    pub fn history(&self, session: &SessionId) -> Vec<(UnixMillis, String)> {
+        let bytes = fs::read(self.path(session)).unwrap_or_default();
+        let lines = bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok());
+        lines.filter_map(|line| Some((line.at, line.entry.text()?))).collect()
+    }
+
+    fn summary_path(&self, session: &SessionId) -> PathBuf {
+        self.folder.join(format!("{session}.summary"))
     }
 
     /// Every session that has a journal, by name; damaged ones as errors.
@@ -244,6 +292,7 @@ impl Journals {
             {
                 // It will be tried again at the next session.
                 let _ = fs::remove_file(self.path(&record.header.session));
+                let _ = fs::remove_file(self.summary_path(&record.header.session));
             }
         }
     }

@@ -16,8 +16,8 @@ use tokio::{
 };
 
 use crate::model::{
-    DeployProgress, Expectations, Keep, LogsSettings, NodeName, NodesChange, Notice, Removal, SeenObject, SessionId,
-    SessionSummary, StorageSettings,
+    ContextRow, DeployProgress, Expectations, Keep, LogsSettings, NodeName, NodesChange, Notice, Removal, SeenObject,
+    SessionId, SessionSummary, StorageSettings, Summary,
 };
 
 /// Bytes from an agent.
@@ -107,10 +107,14 @@ pub trait Site: Send + Sync + 'static {
     }
     /// The session is left running on purpose.
     fn detach(&self) {}
-    /// The session is over; this is what became of it.
-    fn conclude(&self, _receipt: serde_json::Value) {}
-    /// Sessions that are not this program's and have left something here.
-    fn leftovers(&self) -> BoxFuture<'static, Result<Vec<SessionSummary>, Notice>> {
+    /// The session is over, or goes on without this program; this is what became of it, and what its report is made of.
+    fn conclude(&self, _receipt: serde_json::Value, _summary: &Summary) {}
+    /// Other contexts that there are.
+    fn contexts(&self) -> Result<Vec<ContextRow>, Notice> {
+        Ok(Vec::new())
+    }
+    /// Sessions that are not this program's and have left something: here, or everywhere that this laptop knows of.
+    fn leftovers(&self, _everywhere: bool) -> BoxFuture<'static, Result<Vec<SessionSummary>, Notice>> {
         async { Ok(Vec::new()) }.boxed()
     }
     /// Removes what is left of another session.

@@ -124,6 +124,18 @@ pub fn date_and_time(at: UnixMillis) -> String {
     moment.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string()
 }
 
+/// A moment in UTC, for machines: `2026-01-31T16:03:22.125Z`.
+pub fn rfc3339(at: UnixMillis) -> String {
+    let moment = jiff::Timestamp::from_millisecond(at as i64).unwrap_or_default();
+    moment.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}
+
+/// Whether Kubernetes takes it as a namespace's name (RFC 1123).
+pub fn is_dns_label(name: &str) -> bool {
+    let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&name.len()) && name.bytes().all(inside) && !name.starts_with('-') && !name.ends_with('-')
+}
+
 /// A duration as the command line takes it: `30s`, `5m`, `4h` or bare seconds.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split_unit(text);

@@ -40,6 +40,7 @@ fn settings() -> AgentSettings {
         service_account: None,
         ring: None,
         role: None,
+        push: None,
         processes: false,
         owner: "me@here".into(),
     }

@@ -171,7 +171,11 @@ fn a_config_that_cannot_be_understood_stops_everything() {
             .expect("the program starts");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{said}");
-        assert!(said.contains("line 1: unknown field `readonly`") && said.contains("config.toml"), "{said}");
+        assert!(
+            said.contains("line 1: unknown key \"readonly\": did you mean \"read_only\"?")
+                && said.contains("config.toml"),
+            "{said}"
+        );
     }
 }
 

@@ -6,14 +6,17 @@ use std::{path::PathBuf, time::Duration};
 
 use nodewatch_protocol::{CaptureFile, CaptureSpec, ReportState, Request, Response, UnixMillis};
 use nodewatch_report::Event as ReportEvent;
+use serde::{Deserialize, Serialize};
 
+use super::sort::Column;
 use crate::model::{
-    DeployProgress, Expectations, FetchProgress, Group, Keep, Node, NodeName, NodesChange, Notice, PastQuery,
-    PastReport, Removal, SeenObject, SessionId, SessionSummary, StoredFile, StoredSummary, TunnelChange,
+    ContextRow, DeployProgress, Expectations, FetchProgress, Group, Keep, Node, NodeName, NodesChange, Notice,
+    PastQuery, PastReport, Removal, SeenObject, SessionId, SessionSummary, StoredFile, StoredSummary, Summary,
+    TunnelChange,
 };
 
 /// A user's intent, whatever key stood for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Action {
     Up,
     Down,
@@ -71,6 +74,27 @@ pub enum Action {
     /// More columns to the left and to the right.
     Left,
     Right,
+    /// Sort the rows, or the other way around.
+    Sort(Column),
+    /// More columns.
+    Wide,
+    /// Only what is at fault.
+    Faults,
+    /// The list or view alone.
+    Zoom,
+    /// What happened on all nodes.
+    Events,
+    /// The screen before this one, and after it again.
+    GoBack,
+    GoForward,
+    /// The table into a file.
+    Save,
+    /// Another context of the kubeconfig.
+    Contexts,
+    /// The session's report.
+    Report,
+    /// Back to the shell for a while.
+    Suspend,
     /// Into a text field.
     Edit(Edit),
 }
@@ -83,7 +107,7 @@ impl Action {
 }
 
 /// One change of a text field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Edit {
     Insert(char),
     DeleteBack,
@@ -96,11 +120,37 @@ pub enum Edit {
     Clear,
 }
 
+/// What the mouse was pointed at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Pointed {
+    /// A row of the screen's list, from its first.
+    Row(usize),
+    /// A tab, from the first.
+    Tab(usize),
+    /// A part of the capture chart, in milliseconds since 1970.
+    Window(UnixMillis, UnixMillis),
+}
+
+/// What the program goes on with after a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Next {
+    /// Another session.
+    Attach(SessionId),
+    /// A session in another context.
+    Context(String),
+    /// A session whose agents go into that namespace; `None` is one of its own.
+    Namespace(Option<String>),
+}
+
 /// What happened, for [`crate::app::update`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Event {
     /// The user wants something.
     Action(Action),
+    /// The mouse was pointed at something.
+    Pointed(Pointed),
+    /// The kubeconfig's contexts.
+    Contexts(Result<Vec<ContextRow>, Notice>),
     /// The list of nodes changed.
     Nodes(NodesChange),
     /// A deployment went on.
@@ -199,6 +249,19 @@ pub enum Effect {
     RemoveStored(String),
     /// Put a text into the terminal's clipboard.
     Copy(String),
+    /// Write a table into a file of that name.
+    Save {
+        /// The file; a name alone goes beside the captures.
+        name: String,
+        /// What is in it.
+        contents: String,
+    },
+    /// Read the kubeconfig's contexts.
+    FindContexts,
+    /// Write the session's report beside the captures.
+    WriteReport(Box<Summary>),
+    /// Give the terminal back until the shell says to go on.
+    Suspend,
     /// Make one file of these.
     Merge(Vec<PathBuf>),
     /// Follow the running captures of these nodes in the viewer.

@@ -25,7 +25,7 @@ impl App {
             self.notify(Notice::warning(
                 "no capture",
                 "none of the chosen nodes has a live agent",
-                "press d to deploy",
+                "press {deploy} to deploy",
             ));
         }
         live
@@ -152,7 +152,11 @@ impl App {
         let Some(state) = self.nodes.get_mut(&name) else { return Vec::new() };
         let Some(file): Option<CaptureFile> = state.files.get(at).cloned() else { return Vec::new() };
         if file.state == FileState::Open {
-            self.notify(Notice::warning(format!("{} is still being written", file.name), "", "press c to stop first"));
+            self.notify(Notice::warning(
+                format!("{} is still being written", file.name),
+                "",
+                "press {capture} to stop first",
+            ));
             return Vec::new();
         }
         match state.fetches.get(&file.name) {

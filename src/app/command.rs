@@ -1,56 +1,257 @@
 //! Commands that are typed after `:`.
 //!
-//! Owns their names. Each does what some key does. Pure.
+//! Owns their names, completion and history. Each does what some key does, or takes a word that no key could. Pure.
+
+use tui_input::Input;
 
 use super::{
-    App, Overlay, Screen,
-    action::{Action, Effect},
-    form,
+    App, Column, Overlay, Screen, View,
+    action::{Action, Effect, Next},
+    filter, form,
+    sort::Order,
+};
+use crate::{
+    model::{Notice, Place},
+    text,
 };
 
-/// Names, with k9s' short ones, and what they do.
-const COMMANDS: [(&[&str], Action); 9] = [
-    (&["nodes", "node", "no"], Action::Back),
-    (&["ports", "port", "po"], Action::Ports),
-    (&["files", "file", "captures"], Action::Files),
-    (&["history"], Action::History),
-    (&["sessions", "session"], Action::Sessions),
-    (&["notices"], Action::Notices),
-    (&["budget"], Action::Budget),
-    (&["help", "h"], Action::Help),
-    (&["quit", "q", "q!"], Action::Quit),
+/// Commands remembered.
+const REMEMBERED: usize = 50;
+
+/// What a command does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Does {
+    /// What a key does.
+    Key(Action),
+    /// The list of nodes.
+    Nodes,
+    /// A node's view.
+    View(View),
+    /// Another context: the list, or by name.
+    Context,
+    /// Another namespace for agents.
+    Namespace,
+    /// The table into a file.
+    Save,
+    /// Sort by a column.
+    Sort,
+    /// Filter by an expression.
+    Filter,
+    /// End the session in so long.
+    Budget,
+}
+
+struct Command {
+    /// Its name, and k9s' short ones.
+    names: &'static [&'static str],
+    does: Does,
+    /// What may follow it; empty when nothing may.
+    takes: &'static str,
+}
+
+const fn plain(names: &'static [&'static str], does: Does) -> Command {
+    Command { names, does, takes: "" }
+}
+
+const COMMANDS: [Command; 19] = [
+    plain(&["nodes", "node", "no"], Does::Nodes),
+    plain(&["ports", "port", "po"], Does::Key(Action::Ports)),
+    plain(&["captures", "capture", "cap"], Does::Key(Action::Files)),
+    plain(&["files", "file"], Does::Key(Action::Files)),
+    plain(&["flows", "flow"], Does::View(View::Flows)),
+    plain(&["events", "event", "ev"], Does::Key(Action::Events)),
+    plain(&["sessions", "session"], Does::Key(Action::Sessions)),
+    plain(&["history"], Does::Key(Action::History)),
+    plain(&["notices"], Does::Key(Action::Notices)),
+    Command { names: &["ctx", "context", "contexts"], does: Does::Context, takes: "NAME" },
+    Command { names: &["ns", "namespace"], does: Does::Namespace, takes: "NAME, or - for one of the session's own" },
+    Command { names: &["filter"], does: Does::Filter, takes: "EXPRESSION" },
+    Command { names: &["sort"], does: Does::Sort, takes: "COLUMN" },
+    Command { names: &["save"], does: Does::Save, takes: "FILE.csv or FILE.json" },
+    Command { names: &["budget"], does: Does::Budget, takes: "DURATION" },
+    plain(&["report"], Does::Key(Action::Report)),
+    plain(&["pause"], Does::Key(Action::Pause)),
+    plain(&["help", "h"], Does::Key(Action::Help)),
+    plain(&["quit", "q", "q!"], Does::Key(Action::Quit)),
 ];
 
+/// The commands' names, for the line below what is typed.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    COMMANDS.iter().map(|command| command.names[0])
+}
+
 impl App {
+    pub(super) fn open_command(&mut self) {
+        self.overlay = Some(Overlay::Command { input: Input::default(), error: None, recalled: 0 });
+    }
+
     /// A key while a command is typed.
     pub(super) fn command_key(&mut self, action: Action) -> Vec<Effect> {
-        let Some(Overlay::Command { input, error }) = &mut self.overlay else { return Vec::new() };
+        let completed = if action == Action::NextView { self.completed() } else { None };
+        let Some(Overlay::Command { input, error, recalled }) = &mut self.overlay else { return Vec::new() };
         match action {
             Action::Edit(edit) => {
                 *error = None;
                 form::apply(input, edit);
             }
+            Action::NextView => {
+                if let Some(text) = completed {
+                    *input = Input::new(text);
+                }
+            }
+            Action::Up | Action::Down => {
+                let most = self.typed.len();
+                *recalled = if action == Action::Up { (*recalled + 1).min(most) } else { recalled.saturating_sub(1) };
+                let text = self.typed.iter().rev().nth(recalled.wrapping_sub(1)).cloned().unwrap_or_default();
+                *input = Input::new(text);
+                *error = None;
+            }
             Action::Back => self.overlay = None,
             Action::Open => {
-                let typed = input.value().trim().to_lowercase();
-                match COMMANDS.iter().find(|(names, _)| names.contains(&typed.as_str())) {
-                    _ if typed.is_empty() => self.overlay = None,
-                    Some((_, Action::Back)) => {
-                        self.overlay = None;
-                        self.screen = Screen::Nodes;
-                    }
-                    Some((_, action)) => {
-                        self.overlay = None;
-                        return self.common_key(*action);
-                    }
-                    None => {
-                        let names: Vec<&str> = COMMANDS.iter().map(|(names, _)| names[0]).collect();
-                        *error = Some(format!("{typed:?} is no command: {}", names.join(" ")));
-                    }
-                }
+                let text = input.value().trim().to_owned();
+                return self.run_command(&text);
             }
             _ => {}
         }
         Vec::new()
+    }
+
+    fn run_command(&mut self, typed: &str) -> Vec<Effect> {
+        if typed.is_empty() {
+            self.overlay = None;
+            return Vec::new();
+        }
+        let (name, rest) = typed.split_once(char::is_whitespace).unwrap_or((typed, ""));
+        let (name, rest) = (name.to_lowercase(), rest.trim());
+        let outcome = match COMMANDS.iter().find(|command| command.names.contains(&name.as_str())) {
+            None => Err(format!("{name:?} is no command: {}", names().collect::<Vec<_>>().join(" "))),
+            Some(command) if command.takes.is_empty() && !rest.is_empty() => {
+                Err(format!("{name} takes nothing, and {rest:?} follows it"))
+            }
+            Some(command) => self.obey(command, rest),
+        };
+        match outcome {
+            Ok(effects) => {
+                self.typed.retain(|known| known != typed);
+                if self.typed.len() == REMEMBERED {
+                    self.typed.remove(0);
+                }
+                self.typed.push(typed.to_owned());
+                effects
+            }
+            Err(message) => {
+                if let Some(Overlay::Command { error, .. }) = &mut self.overlay {
+                    *error = Some(message);
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    /// Does it; the error says why not, and leaves everything as it was.
+    fn obey(&mut self, command: &Command, rest: &str) -> Result<Vec<Effect>, String> {
+        let needs = |what: &str| if rest.is_empty() { Err(format!("{} {what}", command.names[0])) } else { Ok(()) };
+        let overlay = self.overlay.take();
+        let outcome = match command.does {
+            Does::Key(action) => Ok(self.common_key(action)),
+            Does::Nodes => {
+                self.screen = Screen::Nodes;
+                Ok(Vec::new())
+            }
+            Does::View(view) => {
+                self.screen = self.cursor.clone().map_or(Screen::Nodes, Screen::Node);
+                self.view = view;
+                Ok(Vec::new())
+            }
+            Does::Context if rest.is_empty() => Ok(vec![Effect::FindContexts]),
+            Does::Context if !self.contexts.is_empty() && !self.contexts.iter().any(|name| name == rest) => {
+                Err(format!("there is no context {rest:?}: {}", self.contexts.join(" ")))
+            }
+            Does::Context => Ok(self.switch(Next::Context(rest.to_owned()))),
+            Does::Namespace => self.namespace_command(rest),
+            Does::Save => Ok(self.save_table((!rest.is_empty()).then_some(rest))),
+            Does::Sort => self.sort_by_word(rest),
+            Does::Filter => self.set_filter(rest).map(|()| Vec::new()),
+            Does::Budget if rest.is_empty() => Ok(self.common_key(Action::Budget)),
+            Does::Budget => needs(command.takes).and_then(|()| self.move_end(rest)),
+        };
+        if outcome.is_err() {
+            self.overlay = overlay;
+        }
+        outcome
+    }
+
+    fn namespace_command(&mut self, name: &str) -> Result<Vec<Effect>, String> {
+        if self.place == Place::Local {
+            return Err("this machine has no namespaces".to_owned());
+        }
+        match name {
+            "" => {
+                let headline = match &self.namespace {
+                    Some(name) => format!("agents go into namespace {name}"),
+                    None => "agents go into a namespace of the session's own".to_owned(),
+                };
+                self.notify(Notice::info(headline));
+                Ok(Vec::new())
+            }
+            "-" => Ok(self.switch(Next::Namespace(None))),
+            name if text::is_dns_label(name) => Ok(self.switch(Next::Namespace(Some(name.to_owned())))),
+            name => Err(format!("{name:?} is no namespace: write lower-case letters, digits and -")),
+        }
+    }
+
+    fn sort_by_word(&mut self, word: &str) -> Result<Vec<Effect>, String> {
+        let found = Column::ALL.into_iter().find(|column| column.word() == word);
+        let words = || Column::ALL.map(Column::word).join(" ");
+        let column = found.ok_or_else(|| format!("{word:?} is no column: {}", words()))?;
+        match self.screen {
+            Screen::Nodes | Screen::Node(_) => self.order = Some(Order::toggled(self.order, column)),
+            Screen::Files => self.files.order = Some(Order::toggled(self.files.order, column)),
+            Screen::Ports => {
+                self.ports.order = Some(Order::toggled(self.ports.order, column));
+                self.sift_ports();
+            }
+            Screen::Events => return Err("events are in the order of time".to_owned()),
+        }
+        Ok(Vec::new())
+    }
+
+    /// What Tab makes of the text: the longest beginning that all that could be meant share.
+    fn completed(&self) -> Option<String> {
+        let Some(Overlay::Command { input, .. }) = &self.overlay else { return None };
+        let typed = input.value();
+        let (before, word, candidates): (String, &str, Vec<String>) = match typed.split_once(' ') {
+            None => (String::new(), typed, names().map(str::to_owned).collect()),
+            Some((name, word)) => {
+                let command = COMMANDS.iter().find(|command| command.names.contains(&name))?;
+                let candidates = match command.does {
+                    Does::Context => self.contexts.clone(),
+                    Does::Sort => Column::ALL.map(|column| column.word().to_owned()).to_vec(),
+                    Does::Filter => filter::FIELDS.iter().map(|(name, _)| format!("{name}:")).collect(),
+                    _ => return None,
+                };
+                (format!("{name} "), word, candidates)
+            }
+        };
+        let fitting: Vec<&String> = candidates.iter().filter(|name| name.starts_with(word)).collect();
+        let (first, more) = fitting.split_first()?;
+        let shared = more.iter().fold(first.as_str(), |shared, name| {
+            let same = shared.chars().zip(name.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum();
+            &shared[..same]
+        });
+        Some(format!("{before}{shared}"))
+    }
+
+    /// What could follow, for the line below what is typed.
+    pub fn command_hint(&self) -> String {
+        let Some(Overlay::Command { input, .. }) = &self.overlay else { return String::new() };
+        let typed = input.value().trim_start();
+        match typed.split_once(' ') {
+            Some((name, _)) => {
+                let command = COMMANDS.iter().find(|command| command.names.contains(&name));
+                command.map_or_else(String::new, |command| command.takes.to_owned())
+            }
+            None => names().filter(|name| name.starts_with(typed)).collect::<Vec<_>>().join(" "),
+        }
     }
 }

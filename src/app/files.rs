@@ -13,12 +13,17 @@ use nodewatch_protocol::{CaptureFile, FileState, Request, UnixMillis};
 use super::{
     App, Confirm, Overlay, Screen,
     action::{Action, Effect},
+    filter::TextFilter,
     node::Agent,
+    sort::Order,
 };
 use crate::{
     model::{FetchProgress, NodeName, Notice, StoredFile},
     text,
 };
+
+/// What a filter can name.
+pub(super) const FIELDS: &[&str] = &["node", "file", "place"];
 
 /// The screen's own state.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +32,10 @@ pub struct Files {
     pub cursor: usize,
     /// Marked rows.
     pub marks: BTreeSet<FileKey>,
+    /// The filter and its text.
+    pub filter: (String, TextFilter),
+    /// The order of rows; as they come, when there is none.
+    pub order: Option<Order>,
     /// What S3 has.
     pub stored: Stored,
     /// Objects on their way here or here, by key.
@@ -90,6 +99,26 @@ impl FileRow<'_> {
         self.on_node.map_or_else(|| self.stored.map_or(0, |stored| stored.size), |file| file.size)
     }
 
+    /// Where it is, in a word.
+    pub fn place(&self) -> &'static str {
+        match (self.path(), self.stored, self.on_node) {
+            (Some(_), ..) => "here",
+            (None, Some(_), _) => "S3",
+            (None, None, Some(file)) if file.delivery.is_delivered() => "S3",
+            (None, None, Some(_)) => "node",
+            (None, None, None) => "gone",
+        }
+    }
+
+    /// Something is missing from it, or it did not get where it was to go.
+    pub fn is_fault(&self) -> bool {
+        let incomplete = self.on_node.is_some_and(|file| {
+            let waiting = matches!(file.delivery, nodewatch_protocol::Delivery::Waiting { .. });
+            !file.is_complete() || waiting
+        });
+        incomplete || matches!(self.here, Some(FetchProgress::Failed(_)))
+    }
+
     /// Where it is on the laptop.
     pub fn path(&self) -> Option<&PathBuf> {
         match self.here {
@@ -100,8 +129,22 @@ impl FileRow<'_> {
 }
 
 impl App {
-    /// Every row, this session's nodes first, then what only S3 has.
+    /// The rows that the screen shows, in order.
     pub fn file_rows(&self) -> Vec<FileRow<'_>> {
+        let mut rows = self.all_file_rows();
+        let files = &self.files;
+        rows.retain(|row| {
+            let fields = [("node", row.key.node.as_str()), ("file", &row.key.name), ("place", row.place())];
+            (!self.layout.faults_only || row.is_fault()) && files.filter.1.shows(&fields)
+        });
+        if let Some(order) = files.order {
+            rows.sort_by(|a, b| order.files(a, b));
+        }
+        rows
+    }
+
+    /// Every row, this session's nodes first, then what only S3 has.
+    fn all_file_rows(&self) -> Vec<FileRow<'_>> {
         let stored: &[StoredFile] = match &self.files.stored {
             Stored::Known(files) => files,
             _ => &[],
@@ -177,7 +220,9 @@ impl App {
             Action::Top => *cursor = 0,
             Action::Bottom => *cursor = last,
             Action::Back if !self.files.marks.is_empty() => self.files.marks.clear(),
+            Action::Back if !self.files.filter.0.is_empty() => self.files.filter = <(String, TextFilter)>::default(),
             Action::Back => self.screen = Screen::Nodes,
+            Action::Sort(column) => self.files.order = Some(Order::toggled(self.files.order, column)),
             Action::ClearMarks => self.files.marks.clear(),
             Action::Mark => {
                 if let Some(key) = self.file_rows().get(self.files.cursor).map(|row| row.key.clone())
@@ -267,7 +312,7 @@ impl App {
             self.notify(Notice::warning(
                 "nothing was copied",
                 "the file is neither in S3 nor here yet",
-                "Enter fetches it",
+                "{open} fetches it",
             ));
             return Vec::new();
         }
@@ -313,7 +358,7 @@ impl App {
         let missing = away.len();
         if paths.is_empty() || missing > 0 {
             let cause = format!("{} of the chosen files are not on this laptop", missing.max(1));
-            self.notify(Notice::warning("nothing was merged", cause, "Enter fetches them; Space marks several"));
+            self.notify(Notice::warning("nothing was merged", cause, "{open} fetches them; {mark} marks several"));
             return Vec::new();
         }
         self.notify(Notice::info(format!("merging {}", text::counted(paths.len(), "file"))));
@@ -323,7 +368,7 @@ impl App {
     fn view_file(&mut self) -> Vec<Effect> {
         let path = self.file_rows().get(self.files.cursor).and_then(|row| row.path().cloned());
         let Some(path) = path else {
-            self.notify(Notice::warning("the file is not on this laptop", "", "Enter fetches it"));
+            self.notify(Notice::warning("the file is not on this laptop", "", "{open} fetches it"));
             return Vec::new();
         };
         vec![Effect::View(path)]

@@ -22,6 +22,52 @@ pub enum Filter {
     Field(Field, String),
 }
 
+/// A filter of rows that are texts by field.
+#[derive(Debug, Clone, Default)]
+pub enum TextFilter {
+    /// Shows everything.
+    #[default]
+    All,
+    /// A field matches.
+    Matches(Regex),
+    /// None does.
+    MatchesNot(Regex),
+    /// This field contains that text, in any case.
+    Field(&'static str, String),
+}
+
+impl TextFilter {
+    /// Reads a filter for rows with these fields; the error names what is wrong with it.
+    pub fn parse(text: &str, fields: &[&'static str]) -> Result<Self, String> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Ok(Self::All);
+        }
+        if let Some((name, value)) = text.split_once(':')
+            && let Some(field) = fields.iter().find(|field| **field == name.trim())
+        {
+            return Ok(Self::Field(field, value.trim().to_lowercase()));
+        }
+        match text.strip_prefix('!') {
+            Some(rest) => Ok(Self::MatchesNot(regex(rest)?)),
+            None => Ok(Self::Matches(regex(text)?)),
+        }
+    }
+
+    /// Whether a row with these fields is shown.
+    pub fn shows(&self, row: &[(&str, &str)]) -> bool {
+        let any = |regex: &Regex| row.iter().any(|(_, text)| regex.is_match(text));
+        match self {
+            Self::All => true,
+            Self::Matches(regex) => any(regex),
+            Self::MatchesNot(regex) => !any(regex),
+            Self::Field(field, value) => {
+                row.iter().any(|(name, text)| name == field && text.to_lowercase().contains(value.as_str()))
+            }
+        }
+    }
+}
+
 /// Columns that `field:value` can name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
@@ -80,17 +126,18 @@ impl Filter {
     }
 }
 
-impl Field {
-    const ALL: [(&'static str, Self); 5] = [
-        ("name", Self::Name),
-        ("status", Self::Status),
-        ("zone", Self::Zone),
-        ("type", Self::Type),
-        ("agent", Self::Agent),
-    ];
+/// Their names.
+pub(super) const FIELDS: [(&str, Field); 5] = [
+    ("name", Field::Name),
+    ("status", Field::Status),
+    ("zone", Field::Zone),
+    ("type", Field::Type),
+    ("agent", Field::Agent),
+];
 
+impl Field {
     fn parse(text: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(name, _)| *name == text.trim()).map(|(_, field)| *field)
+        FIELDS.iter().find(|(name, _)| *name == text.trim()).map(|(_, field)| *field)
     }
 
     fn of(self, state: &NodeState) -> &str {
@@ -105,7 +152,7 @@ impl Field {
 }
 
 fn matches(regex: &Regex, state: &NodeState) -> bool {
-    Field::ALL.iter().any(|(_, field)| regex.is_match(field.of(state)))
+    FIELDS.iter().any(|(_, field)| regex.is_match(field.of(state)))
 }
 
 pub(super) fn regex(text: &str) -> Result<Regex, String> {
@@ -153,6 +200,15 @@ mod tests {
         assert_eq!(shown("-l zone=1a"), ["ip-1", "db"]);
         assert_eq!(shown("-l zone=1a,missing"), Vec::<String>::new());
         assert_eq!(shown("zone:1b"), ["ip-2"]);
+    }
+
+    #[test]
+    fn rows_of_text_are_filtered_in_the_same_language() {
+        let row = [("node", "ip-1"), ("place", "in S3")];
+        let shows = |text: &str| TextFilter::parse(text, &["node", "place"]).expect("a filter").shows(&row);
+        assert!(shows("") && shows("s3") && shows("place:S3") && shows("!db") && shows("other:|ip"));
+        assert!(!shows("db") && !shows("node:s3") && !shows("!ip"));
+        assert!(TextFilter::parse("(", &[]).is_err());
     }
 
     #[test]

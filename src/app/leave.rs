@@ -74,10 +74,12 @@ impl App {
             (Phase::Asking, Action::Up) => exit.step(-1),
             (Phase::Asking, Action::Down) => exit.step(1),
             (Phase::Asking, Action::Mark) => exit.toggle(),
+            (_, Action::Report) => self.report_at_end = !self.report_at_end,
             (_, Action::PageUp) => self.scroll = self.scroll.saturating_sub(10),
             (_, Action::PageDown) => self.scroll = self.scroll.saturating_add(10),
             (Phase::Asking, Action::Back | Action::Quit) => {
                 self.overlay = None;
+                self.next = None;
                 self.scroll = 0;
             }
             (Phase::Asking | Phase::FetchFailed | Phase::RemoveFailed, Action::Open) => return self.go_on_leaving(),

@@ -2,11 +2,13 @@
 //!
 //! Owns what a change of the cluster's nodes and what the list's keys mean. Pure.
 
-use super::{App, Listing, Screen, action::Action, node::NodeState};
+use super::{App, Listing, Screen, action::Action, node::NodeState, sort::Order};
 use crate::model::{Node, NodeName, NodesChange, Notice};
 
 /// Rows that a page key moves.
 const PAGE: isize = 10;
+/// Columns that can be scrolled away.
+const MOST_COLUMNS: usize = 12;
 
 impl App {
     pub(super) fn nodes_changed(&mut self, change: NodesChange) {
@@ -89,6 +91,13 @@ impl App {
             Action::MarkRange => self.mark_range(),
             Action::MarkAll => self.marks = self.shown().map(|state| state.node.name.clone()).collect(),
             Action::ClearMarks => self.marks.clear(),
+            Action::Sort(column) => self.order = Some(Order::toggled(self.order, column)),
+            Action::Left => self.layout.first_column = self.layout.first_column.saturating_sub(1),
+            Action::Right => self.layout.first_column = (self.layout.first_column + 1).min(MOST_COLUMNS),
+            Action::Wide => {
+                self.layout.wide = !self.layout.wide;
+                self.layout.first_column = 0;
+            }
             _ => return false,
         }
         true
@@ -111,17 +120,19 @@ impl App {
     pub(super) fn settle_cursor(&mut self) {
         let shown = self.cursor.as_ref().is_some_and(|cursor| self.shown().any(|state| state.node.name == *cursor));
         if !shown {
-            // The next one in order takes the place of one that went.
-            let next = self.shown().find(|state| Some(&state.node.name) > self.cursor.as_ref()).or(self.shown().last());
+            // The next one by name takes the place of one that went.
+            let after = self.shown().filter(|state| Some(&state.node.name) > self.cursor.as_ref());
+            let next = after.min_by(|a, b| a.node.name.cmp(&b.node.name)).or(self.shown().last());
             self.cursor = next.map(|state| state.node.name.clone());
         }
     }
 
     fn mark_range(&mut self) {
         let (Some(from), Some(to)) = (self.mark_anchor.clone(), self.cursor.clone()) else { return };
-        let (low, high) = if from <= to { (from, to) } else { (to, from) };
-        let range: Vec<NodeName> =
-            self.shown().map(|state| state.node.name.clone()).filter(|name| (&low..=&high).contains(&name)).collect();
-        self.marks.extend(range);
+        let names: Vec<NodeName> = self.shown().map(|state| state.node.name.clone()).collect();
+        let place = |wanted: &NodeName| names.iter().position(|name| name == wanted);
+        if let (Some(from), Some(to)) = (place(&from), place(&to)) {
+            self.marks.extend(names[from.min(to)..=from.max(to)].iter().cloned());
+        }
     }
 }

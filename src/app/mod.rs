@@ -5,8 +5,10 @@
 
 pub mod action;
 mod captures;
-mod command;
+pub mod command;
+pub mod contexts;
 pub mod delivery;
+pub mod events;
 pub mod exit;
 pub mod files;
 pub mod filter;
@@ -17,7 +19,14 @@ pub mod node;
 pub mod ports;
 pub mod receipt;
 pub mod reports;
+mod rollup;
 pub mod sessions;
+mod sieve;
+mod sort;
+pub mod summary;
+pub mod table;
+mod trail;
+mod typing;
 mod update;
 
 use std::{
@@ -26,21 +35,27 @@ use std::{
 };
 
 use nodewatch_protocol::{CaptureSpec, Freeze, UnixMillis};
+use serde::{Deserialize, Serialize};
 use tui_input::Input;
 
-pub use action::{Action, Edit, Effect, Event};
+pub use action::{Action, Edit, Effect, Event, Next, Pointed};
+pub use sieve::PortFilter;
+pub use sort::{Column, Order};
 pub use update::update;
 
 use self::{
+    contexts::Contexts,
     delivery::StorageInfo,
+    events::Events,
     exit::Exit,
     files::Files,
     filter::Filter,
     form::CaptureForm,
     node::{Agent, NodeState},
-    ports::{PortFilter, Ports},
+    ports::Ports,
     reports::{History, Reports},
     sessions::{Sessions, Typed},
+    trail::Trail,
 };
 use crate::model::{NodeName, Notice, Place, SessionId};
 
@@ -95,6 +110,8 @@ pub enum Screen {
     Files,
     /// The open ports of all nodes.
     Ports,
+    /// What happened on all nodes.
+    Events,
 }
 
 /// What lies over the screen and takes the keys.
@@ -104,14 +121,14 @@ pub enum Overlay {
     Help,
     /// Past notices.
     Notices,
-    /// The list's filter is being typed; the filter before it comes back on Esc.
+    /// The screen's filter is being typed; the filter before it comes back on Esc.
     FilterInput {
         /// The text so far.
         input: Input,
         /// What is wrong with it.
         error: Option<String>,
         /// The filter that was in force.
-        before: (String, Filter),
+        before: String,
     },
     /// A command is being typed.
     Command {
@@ -119,15 +136,8 @@ pub enum Overlay {
         input: Input,
         /// What is wrong with it.
         error: Option<String>,
-    },
-    /// The ports' filter is being typed; the filter before it comes back on Esc.
-    PortFilter {
-        /// The text so far.
-        input: Input,
-        /// What is wrong with it.
-        error: Option<String>,
-        /// The filter that was in force.
-        before: (String, PortFilter),
+        /// How many commands back, when an earlier one was brought back.
+        recalled: usize,
     },
     /// Past reports.
     History(History),
@@ -137,6 +147,8 @@ pub enum Overlay {
     Confirm(Confirm),
     /// Sessions that are not this one.
     Sessions(Sessions),
+    /// The kubeconfig's contexts.
+    Contexts(Contexts),
     /// A text that must be typed.
     Typed(Typed),
     /// The guided exit.
@@ -164,7 +176,7 @@ pub enum Confirm {
 }
 
 /// Whether the cluster may be changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Permission {
     /// It may.
     Free,
@@ -185,12 +197,49 @@ pub enum Scope {
     Files,
     /// The ports of all nodes.
     Ports,
+    /// What happened on all nodes.
+    Events,
     /// A text field or a form.
     Text,
     /// A question or the guided exit.
     Dialog,
     /// Help and notices.
     Reading,
+}
+
+impl Scope {
+    /// Every scope.
+    pub const ALL: &[Self] =
+        &[Self::List, Self::Node, Self::Files, Self::Ports, Self::Events, Self::Text, Self::Dialog, Self::Reading];
+
+    /// Its name, for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::List => "nodes",
+            Self::Node => "node",
+            Self::Files => "files",
+            Self::Ports => "ports",
+            Self::Events => "events",
+            Self::Text => "text",
+            Self::Dialog => "dialogs",
+            Self::Reading => "help and notices",
+        }
+    }
+}
+
+/// What of a screen is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// More columns in the list of nodes.
+    pub wide: bool,
+    /// Only rows with something at fault.
+    pub faults_only: bool,
+    /// The list or view alone.
+    pub zoomed: bool,
+    /// Columns of the list that are scrolled away to the left.
+    pub first_column: usize,
+    /// The part of the capture chart that was picked, in milliseconds since 1970.
+    pub window: Option<(UnixMillis, UnixMillis)>,
 }
 
 /// Whether the list of nodes can be believed.
@@ -238,10 +287,14 @@ pub struct App {
     pub place: Place,
     /// The session.
     pub session: Session,
+    /// The namespace for agents, where it is not the session's own.
+    pub namespace: Option<String>,
     /// Whether the cluster may be changed.
     pub permission: Permission,
-    /// The session that the program is to take up when this one has ended.
-    pub attach_next: Option<SessionId>,
+    /// What the program is to go on with when this session has ended.
+    pub next: Option<Next>,
+    /// Nothing was deployed with this program yet: a line says what to begin with.
+    pub first_run: bool,
     /// By the laptop's clock, as of the last event.
     pub now: UnixMillis,
     /// The nodes by name.
@@ -256,6 +309,16 @@ pub struct App {
     pub overlay: Option<Overlay>,
     /// The list's filter and its text.
     pub filter: (String, Filter),
+    /// The list's order; by name when there is none.
+    pub order: Option<Order>,
+    /// What of the screens is shown.
+    pub layout: Layout,
+    /// Where the user has been.
+    trail: Trail,
+    /// Commands that were typed, oldest first.
+    typed: Vec<String>,
+    /// The kubeconfig's contexts, once they were read.
+    pub contexts: Vec<String>,
     /// Marked nodes.
     pub marks: BTreeSet<NodeName>,
     /// Where a range of marks begins.
@@ -276,6 +339,8 @@ pub struct App {
     pub storage: Option<StorageInfo>,
     /// The Files screen.
     pub files: Files,
+    /// The Events screen.
+    pub events: Events,
     /// The Ports screen, and what is expected and left out.
     pub ports: Ports,
     /// Where reports go, when they go to CloudWatch Logs.
@@ -288,6 +353,8 @@ pub struct App {
     pub keep_files: bool,
     /// The user has said in this session that payloads may be captured.
     pub full_content: bool,
+    /// The session's report is written at its end.
+    pub report_at_end: bool,
     /// The receipt's objects, once the exit is through.
     pub ended: Option<Exit>,
 }
@@ -298,8 +365,10 @@ impl App {
         Self {
             place,
             session: Session { id: session, budget, lease: LEASE, began: None, ends: None, reminded: None },
+            namespace: None,
             permission: Permission::Free,
-            attach_next: None,
+            next: None,
+            first_run: false,
             now: 0,
             nodes: BTreeMap::new(),
             listing: Listing::Loading,
@@ -307,6 +376,11 @@ impl App {
             view: View::Ports,
             overlay: None,
             filter: (String::new(), Filter::All),
+            order: None,
+            layout: Layout::default(),
+            trail: Trail::default(),
+            typed: Vec::new(),
+            contexts: Vec::new(),
             marks: BTreeSet::new(),
             mark_anchor: None,
             cursor: None,
@@ -317,12 +391,14 @@ impl App {
             form: CaptureForm::default(),
             storage: None,
             files: Files::default(),
+            events: Events::default(),
             ports: Ports::default(),
             reports: None,
             ring_bytes: None,
             freeze: Freeze::default(),
             full_content: false,
             keep_files: false,
+            report_at_end: false,
             ended: None,
         }
     }
@@ -330,28 +406,37 @@ impl App {
     /// Which keys are in force.
     pub fn scope(&self) -> Scope {
         match (&self.overlay, &self.screen) {
-            (
-                Some(
-                    Overlay::FilterInput { .. }
-                    | Overlay::Form(_)
-                    | Overlay::Typed(_)
-                    | Overlay::Command { .. }
-                    | Overlay::PortFilter { .. },
-                ),
-                _,
-            ) => Scope::Text,
-            (Some(Overlay::Confirm(_) | Overlay::Sessions(_) | Overlay::Exit(_)), _) => Scope::Dialog,
+            (Some(Overlay::FilterInput { .. } | Overlay::Form(_) | Overlay::Typed(_) | Overlay::Command { .. }), _) => {
+                Scope::Text
+            }
+            (Some(Overlay::Confirm(_) | Overlay::Sessions(_) | Overlay::Contexts(_) | Overlay::Exit(_)), _) => {
+                Scope::Dialog
+            }
             (Some(Overlay::Help | Overlay::Notices | Overlay::History(_)), _) => Scope::Reading,
-            (None, Screen::Nodes) => Scope::List,
-            (None, Screen::Node(_)) => Scope::Node,
-            (None, Screen::Files) => Scope::Files,
-            (None, Screen::Ports) => Scope::Ports,
+            (None, _) => self.screen_scope(),
+        }
+    }
+
+    /// Which keys are in force where nothing lies over the screen.
+    pub fn screen_scope(&self) -> Scope {
+        match self.screen {
+            Screen::Nodes => Scope::List,
+            Screen::Node(_) => Scope::Node,
+            Screen::Files => Scope::Files,
+            Screen::Ports => Scope::Ports,
+            Screen::Events => Scope::Events,
         }
     }
 
     /// The nodes that the list shows, in order.
-    pub fn shown(&self) -> impl Iterator<Item = &NodeState> {
-        self.nodes.values().filter(|state| self.filter.1.shows(state))
+    pub fn shown(&self) -> std::vec::IntoIter<&NodeState> {
+        let faults = self.layout.faults_only;
+        let shown = |state: &&NodeState| (!faults || state.is_faulty()) && self.filter.1.shows(state);
+        let mut nodes: Vec<&NodeState> = self.nodes.values().filter(shown).collect();
+        if let Some(order) = self.order {
+            nodes.sort_by(|a, b| order.nodes(a, b));
+        }
+        nodes.into_iter()
     }
 
     /// The node under the cursor.

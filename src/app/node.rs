@@ -9,9 +9,9 @@ use nodewatch_protocol::{
     ReportState, RingState, Statistics, StopReason, UnixMillis, Update,
 };
 
-use super::delivery::GrantState;
+use super::{delivery::GrantState, rollup::Rollup};
 use crate::{
-    model::{FetchProgress, Node, Notice},
+    model::{FetchProgress, Node, Notice, Readiness},
     text,
 };
 
@@ -56,6 +56,18 @@ impl Agent {
             Self::Live => "live",
             Self::Lost { .. } => "lost",
             Self::Failed(_) => "failed",
+        }
+    }
+
+    /// For sorting: the further along, the earlier.
+    pub(super) fn rank(&self) -> u8 {
+        match self {
+            Self::Live => 0,
+            Self::Connecting => 1,
+            Self::Deploying(_) => 2,
+            Self::Lost { .. } => 3,
+            Self::Failed(_) => 4,
+            Self::Absent => 5,
         }
     }
 
@@ -162,6 +174,8 @@ pub struct NodeState {
     pub statistics: Option<Box<Statistics>>,
     /// Rates, oldest first.
     pub history: VecDeque<Sample>,
+    /// The whole session's rates.
+    pub rates_of_session: Rollup,
     /// Files in the agent's ring.
     pub files: Vec<CaptureFile>,
     /// How the ring and its delivery stand.
@@ -195,6 +209,7 @@ impl NodeState {
             refusal: None,
             statistics: None,
             history: VecDeque::new(),
+            rates_of_session: Rollup::default(),
             files: Vec::new(),
             ring: None,
             grant: GrantState::Nothing,
@@ -210,6 +225,15 @@ impl NodeState {
             self.events.pop_front();
         }
         self.events.push_back(NodeEvent { at, text: text.into() });
+    }
+
+    /// Something is wrong with the node, its agent or its capture.
+    pub fn is_faulty(&self) -> bool {
+        let dropped = self.statistics.as_ref().is_some_and(|it| it.dropped != nodewatch_protocol::Dropped::default());
+        let failed = matches!(&self.capture, CaptureState::Stopped { reason: StopReason::Failed { .. }, .. });
+        let agent = matches!(self.agent, Agent::Lost { .. } | Agent::Failed(_));
+        let node = !self.present || self.node.cordoned || self.node.readiness != Readiness::Ready;
+        node || agent || failed || dropped || self.refusal.is_some() || self.delivery_trouble().is_some()
     }
 
     /// Ports that are open now.
@@ -284,6 +308,7 @@ impl NodeState {
                     self.history.pop_front();
                 }
                 let window = statistics.window;
+                self.rates_of_session.push(now, &window);
                 self.history.push_back(Sample {
                     packets: text::per_second(window.packets, window.millis),
                     bytes: text::per_second(window.bytes, window.millis),

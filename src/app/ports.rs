@@ -10,15 +10,13 @@ use std::{
 
 use nodewatch_protocol::{Port, PortProtocol, PortScope, Probe, Probed, Request, UnixMillis};
 use nodewatch_report::PortSet;
-use regex::Regex;
-use rustc_hash::FxHashMap;
-use tui_input::Input;
 
 use super::{
-    App, Overlay, Screen, View,
+    App, Screen, View,
     action::{Action, Effect},
-    filter, form,
     node::{Agent, NodeState},
+    sieve::{PortFilter, Sieve},
+    sort::{Column, Order},
 };
 use crate::model::{
     Expectation, Expectations, ListedPort, NodeExpectations, NodeName, Notice, Origin, Owner, PortClass, PortKey,
@@ -115,6 +113,8 @@ pub struct Ports {
     pub first_column: usize,
     /// The filter and its text.
     pub filter: (String, PortFilter),
+    /// The order of rows; by node, or by port, when there is none.
+    pub order: Option<Order>,
     /// Agents look at the nodes' processes.
     pub processes: bool,
     /// Left out by flag or config.
@@ -155,6 +155,37 @@ impl Ports {
         }
     }
 
+    /// The rows are to be made anew.
+    pub(super) fn look_again(&mut self) {
+        self.stale = Stale::All;
+    }
+
+    fn sort(&mut self) {
+        let Some(order) = self.order else { return };
+        let lists = &self.lists;
+        let listed = |row: &NodeRow| (&lists[row.0].0, &lists[row.0].1[row.1]);
+        self.rows.sort_by(|a, b| {
+            let ((a_node, a_port), (b_node, b_port)) = (listed(a), listed(b));
+            let ordering = match order.column {
+                Column::Ports => a_port.port.local.port().cmp(&b_port.port.local.port()),
+                Column::Time => a_port.since.cmp(&b_port.since),
+                Column::Class => b_port.class.cmp(&a_port.class),
+                _ => a_node.cmp(b_node),
+            };
+            order.directed(ordering).then_with(|| (a.0, a.1).cmp(&(b.0, b.1)))
+        });
+        self.groups.sort_by(|a, b| {
+            let worst = |group: &PortGroup| group.nodes.iter().filter_map(|(_, class)| *class).max();
+            let ordering = match order.column {
+                Column::Class => worst(b).cmp(&worst(a)),
+                // By number of nodes: a port's name is its number.
+                Column::Name => a.open().cmp(&b.open()),
+                _ => a.key.cmp(&b.key),
+            };
+            order.directed(ordering).then_with(|| a.key.cmp(&b.key))
+        });
+    }
+
     /// Whether it is known what should be there on a node.
     pub fn is_expected_known(&self, node: &NodeName) -> bool {
         self.expected_for.contains(node)
@@ -179,103 +210,6 @@ impl Ports {
     pub fn listed(&self, (node, at): NodeRow) -> Option<(&NodeName, &ListedPort)> {
         let (name, list) = self.lists.get(node)?;
         Some((name, list.get(at)?))
-    }
-}
-
-/// What the Ports screen shows.
-#[derive(Debug, Clone, Default)]
-pub enum PortFilter {
-    /// Everything.
-    #[default]
-    All,
-    /// Node, port, class, owner or reason matches.
-    Matches(Regex),
-    /// None of these matches.
-    MatchesNot(Regex),
-    /// One column contains that text.
-    Field(PortField, String),
-}
-
-/// Columns that `field:value` can name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PortField {
-    Node,
-    Port,
-    Class,
-    Scope,
-    Owner,
-}
-
-impl PortField {
-    const ALL: [(&'static str, Self); 5] = [
-        ("node", Self::Node),
-        ("port", Self::Port),
-        ("class", Self::Class),
-        ("scope", Self::Scope),
-        ("owner", Self::Owner),
-    ];
-}
-
-impl PortFilter {
-    /// Reads a filter; the error names what is wrong with it.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        if text.is_empty() {
-            return Ok(Self::All);
-        }
-        if let Some((field, value)) = text.split_once(':')
-            && let Some((_, field)) = PortField::ALL.iter().find(|(name, _)| *name == field)
-        {
-            return Ok(Self::Field(*field, value.trim().to_lowercase()));
-        }
-        match text.strip_prefix('!') {
-            Some(rest) => Ok(Self::MatchesNot(filter::regex(rest)?)),
-            None => Ok(Self::Matches(filter::regex(text)?)),
-        }
-    }
-}
-
-/// A filter at work: what many rows share is looked at once.
-struct Sieve<'a> {
-    filter: &'a PortFilter,
-    ports: FxHashMap<Port, bool>,
-    classes: FxHashMap<&'static str, bool>,
-}
-
-impl Sieve<'_> {
-    /// Whether the node's own columns decide.
-    fn node(&self, node: &NodeName) -> bool {
-        match self.filter {
-            PortFilter::Matches(regex) | PortFilter::MatchesNot(regex) => regex.is_match(&node.0),
-            PortFilter::Field(PortField::Node, value) => node.0.to_lowercase().contains(value),
-            _ => false,
-        }
-    }
-
-    fn shows(&mut self, node_matches: bool, listed: &ListedPort) -> bool {
-        let class = listed.class.map_or("", PortClass::word);
-        match self.filter {
-            PortFilter::All => true,
-            PortFilter::Matches(regex) => node_matches || self.matches(regex, class, listed),
-            PortFilter::MatchesNot(regex) => !(node_matches || self.matches(regex, class, listed)),
-            PortFilter::Field(PortField::Node, _) => node_matches,
-            PortFilter::Field(PortField::Port, value) => {
-                *self.ports.entry(listed.port).or_insert_with(|| match value.parse::<u16>() {
-                    Ok(number) => listed.port.local.port() == number,
-                    Err(_) => listed.port.to_string().contains(value.as_str()),
-                })
-            }
-            PortFilter::Field(PortField::Class, value) => class.starts_with(value.as_str()),
-            PortFilter::Field(PortField::Scope, value) => listed.port.scope().word().starts_with(value.as_str()),
-            PortFilter::Field(PortField::Owner, value) => listed.owner.to_lowercase().contains(value),
-        }
-    }
-
-    fn matches(&mut self, regex: &Regex, class: &'static str, listed: &ListedPort) -> bool {
-        let port = *self.ports.entry(listed.port).or_insert_with(|| regex.is_match(&listed.port.to_string()));
-        let text = |text: &str| !text.is_empty() && regex.is_match(text);
-        let class = *self.classes.entry(class).or_insert_with(|| text(class));
-        port || class || text(&listed.owner) || text(&listed.why)
     }
 }
 
@@ -375,10 +309,11 @@ impl App {
         self.sift_ports();
     }
 
-    /// What the filter lets through.
-    fn sift_ports(&mut self) {
+    /// What the filter lets through, in order.
+    pub(super) fn sift_ports(&mut self) {
+        let faults_only = self.layout.faults_only;
         let ports = &mut self.ports;
-        let mut sieve = Sieve { filter: &ports.filter.1, ports: FxHashMap::default(), classes: FxHashMap::default() };
+        let mut sieve = Sieve::new(&ports.filter.1);
         let mut rows = Vec::new();
         let mut excluded = 0;
         for (node, (name, list)) in ports.lists.iter().enumerate() {
@@ -386,7 +321,7 @@ impl App {
             for (at, listed) in list.iter().enumerate() {
                 if ports.exclude.contains(&listed.port) || ports.excluded_by_key.contains(&listed.port) {
                     excluded += 1;
-                } else if sieve.shows(node_matches, listed) {
+                } else if (!faults_only || listed.is_fault()) && sieve.shows(node_matches, listed) {
                     rows.push((node, at));
                 }
             }
@@ -405,6 +340,7 @@ impl App {
         }
         ports.groups = groups.into_iter().map(|(key, nodes)| PortGroup { key, nodes }).collect();
         ports.rows = rows;
+        ports.sort();
         ports.excluded = excluded;
         ports.cursor = ports.cursor.min(ports.len().saturating_sub(1));
         ports.first_column = ports.first_column.min(ports.lists.len().saturating_sub(1));
@@ -421,6 +357,14 @@ impl App {
             Action::PageDown => ports.cursor = (ports.cursor + PAGE).min(last),
             Action::Top => ports.cursor = 0,
             Action::Bottom => ports.cursor = last,
+            Action::Sort(column) => {
+                ports.order = Some(Order::toggled(ports.order, column));
+                self.sift_ports();
+            }
+            Action::Faults => {
+                self.layout.faults_only = !self.layout.faults_only;
+                self.sift_ports();
+            }
             Action::Left => ports.first_column = ports.first_column.saturating_sub(COLUMNS),
             Action::Right => {
                 ports.first_column = (ports.first_column + COLUMNS).min(ports.lists.len().saturating_sub(1));
@@ -431,11 +375,6 @@ impl App {
                 ports.mode = Mode::ALL[(at + by) % Mode::ALL.len()];
                 ports.cursor = 0;
                 self.sift_ports();
-            }
-            Action::Filter => {
-                let before = ports.filter.clone();
-                let input = Input::new(before.0.clone());
-                self.overlay = Some(Overlay::PortFilter { input, error: None, before });
             }
             Action::Back if !ports.filter.0.is_empty() => {
                 ports.filter = (String::new(), PortFilter::All);
@@ -453,31 +392,6 @@ impl App {
             _ => return None,
         }
         Some(Vec::new())
-    }
-
-    /// A key while the ports' filter is typed.
-    pub(super) fn port_filter_key(&mut self, action: Action) {
-        let Some(Overlay::PortFilter { input, error, before }) = &mut self.overlay else { return };
-        match action {
-            Action::Edit(edit) => {
-                form::apply(input, edit);
-                match PortFilter::parse(input.value()) {
-                    Ok(filter) => {
-                        *error = None;
-                        self.ports.filter = (input.value().to_owned(), filter);
-                        self.sift_ports();
-                    }
-                    Err(message) => *error = Some(message),
-                }
-            }
-            Action::Open if error.is_none() => self.overlay = None,
-            Action::Back => {
-                self.ports.filter = before.clone();
-                self.overlay = None;
-                self.sift_ports();
-            }
-            _ => {}
-        }
     }
 
     /// The port under the cursor, and its node where the row has one.
@@ -504,7 +418,8 @@ impl App {
         self.ports.excluded_by_key.add(key.protocol, key.port);
         let text = key.text();
         self.sift_ports();
-        self.notify(Notice::info(format!("{text} is left out of lists and reports, and counted; E takes it back")));
+        let told = format!("{text} is left out of lists and reports, and counted; {{include-again}} takes it back");
+        self.notify(Notice::info(told));
     }
 
     /// Tries the port from another node, so that open means reachable.

@@ -6,7 +6,7 @@ use tui_input::Input;
 
 use super::{
     App, Confirm, Overlay, Permission,
-    action::{Action, Effect},
+    action::{Action, Effect, Next},
     form,
 };
 use crate::{
@@ -86,7 +86,7 @@ impl App {
             self.overlay = Some(Overlay::Sessions(Sessions { rows, cursor: 0 }));
         } else {
             let sessions = text::counted(found.len(), "other session");
-            self.notify(Notice::info(format!("{sessions} in this cluster; L lists them")));
+            self.notify(Notice::info(format!("{sessions} in this cluster; {{sessions}} lists them")));
         }
     }
 
@@ -108,14 +108,14 @@ impl App {
                 self.notify(Notice::warning("this session is another laptop's", "", "attach to it there"));
             }
             Action::Open if agents == 0 => {
-                self.notify(Notice::warning("there is no agent left of this session", "", "Ctrl-d removes the rest"));
+                self.notify(Notice::warning("there is no agent left of this session", "", "{remove} removes the rest"));
             }
             Action::Open if self.session.began.is_some() => {
                 let headline = "this program has a session already";
                 self.notify(Notice::warning(headline, "", format!("leave it, then: nodewatch-tui attach {id}")));
             }
             Action::Open => {
-                self.attach_next = Some(id);
+                self.next = Some(Next::Attach(id));
                 return vec![Effect::Quit];
             }
             Action::Remove if idle && holder == Holder::Elsewhere => self.ask_typed(Purpose::Sweep(id)),
@@ -218,19 +218,33 @@ impl App {
                     return Err(format!("that is not {id}; Esc removes nothing"));
                 }
                 self.overlay = None;
-                self.notify(Notice::info(format!("session {id} is being removed; L shows whether it is gone")));
+                self.notify(Notice::info(format!(
+                    "session {id} is being removed; {{sessions}} shows whether it is gone"
+                )));
                 Ok(vec![Effect::Sweep(id)])
             }
             Purpose::Budget => {
-                let left = text::parse_budget(text)?;
+                let effects = self.move_end(text)?;
                 self.overlay = None;
-                let ends = self.now + left.as_millis() as u64;
-                self.session.ends = Some(ends);
-                let mut effects = vec![Effect::SetEnds(ends)];
-                effects.extend(self.tell_terms());
                 Ok(effects)
             }
         }
+    }
+
+    /// Ends the session in so long from now.
+    pub(super) fn move_end(&mut self, text: &str) -> Result<Vec<Effect>, String> {
+        let left = text::parse_budget(text)?;
+        if self.session.ends.is_none() {
+            return Err("there is no end to move: a budget begins with the first deployment to a cluster".to_owned());
+        }
+        if self.permission == Permission::ReadOnly {
+            return Err("nothing is changed: this is read-only".to_owned());
+        }
+        let ends = self.now + left.as_millis() as u64;
+        self.session.ends = Some(ends);
+        let mut effects = vec![Effect::SetEnds(ends)];
+        effects.extend(self.tell_terms());
+        Ok(effects)
     }
 
     /// Moves the session's end.

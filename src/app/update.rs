@@ -3,14 +3,12 @@
 //! Owns what each event and each key means. Pure: same app, event and time, same result.
 
 use nodewatch_protocol::{RefusalKind, Request, Response, UnixMillis, Update};
-use tui_input::Input;
 
 use super::{
     App, Confirm, Overlay, Permission, REMIND_BEFORE, Scope, Screen, View,
     action::{Action, Effect, Event},
     delivery::GrantState,
     filter::Filter,
-    form,
     node::{Agent, Asked, NodeState},
 };
 use crate::model::{DeployProgress, Failure, Node, NodeName, Notice, Place, TunnelChange};
@@ -20,9 +18,21 @@ pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
     app.now = now;
     match event {
         Event::Action(action) => {
+            let spot = app.spot();
             let effects = app.act(action);
+            if !matches!(action, Action::GoBack | Action::GoForward) {
+                app.left(spot);
+            }
             app.refresh_ports();
             effects
+        }
+        Event::Pointed(pointed) => {
+            app.pointed(&pointed);
+            Vec::new()
+        }
+        Event::Contexts(found) => {
+            app.found_contexts(found);
+            Vec::new()
         }
         Event::Nodes(change) => {
             app.nodes_changed(change);
@@ -127,8 +137,10 @@ impl App {
     }
 
     fn act(&mut self, action: Action) -> Vec<Effect> {
-        if action == Action::Interrupt {
-            return self.interrupt();
+        match action {
+            Action::Interrupt => return self.interrupt(),
+            Action::Suspend => return vec![Effect::Suspend],
+            _ => {}
         }
         match self.scope() {
             Scope::Text => self.text_key(action),
@@ -157,6 +169,10 @@ impl App {
                         self.filter = (String::new(), Filter::All);
                         self.settle_cursor();
                     }
+                    Action::Back if self.layout.faults_only => {
+                        self.layout.faults_only = false;
+                        self.settle_cursor();
+                    }
                     Action::Back => self.marks.clear(),
                     _ => return self.common_key(action),
                 }
@@ -171,12 +187,17 @@ impl App {
                 Some(effects) => effects,
                 None => self.common_key(action),
             },
+            Scope::Events => match self.events_key(action) {
+                Some(effects) => effects,
+                None => self.common_key(action),
+            },
         }
     }
 
     fn node_key(&mut self, action: Action) -> Vec<Effect> {
         let in_files = self.view == View::Files;
         match action {
+            Action::Back if self.layout.window.is_some() => self.layout.window = None,
             Action::Back => {
                 self.screen = Screen::Nodes;
                 self.scroll = 0;
@@ -209,17 +230,26 @@ impl App {
             Action::Files => return self.open_files(),
             Action::Ports => self.open_ports(),
             Action::History => return self.history_of_node(),
-            Action::Command => {
-                self.overlay = Some(Overlay::Command { input: Input::default(), error: None });
+            Action::Command => self.open_command(),
+            Action::Events => {
+                self.screen = Screen::Events;
+                self.events.cursor = 0;
             }
+            Action::GoBack => self.go_back(),
+            Action::GoForward => self.go_forward(),
+            Action::Zoom => self.layout.zoomed = !self.layout.zoomed,
+            Action::Faults => {
+                self.layout.faults_only = !self.layout.faults_only;
+                self.settle_cursor();
+            }
+            Action::Save => return self.save_table(None),
+            Action::Copy => return self.copy_row(),
+            Action::Contexts => return vec![Effect::FindContexts],
+            Action::Report => return vec![Effect::WriteReport(Box::new(self.summary()))],
             Action::Freeze => return self.freeze_recorders(),
             Action::Follow => return self.follow_captures(),
             Action::FetchAll => return self.fetch_all(),
-            Action::Filter => {
-                self.screen = Screen::Nodes;
-                let input = Input::new(self.filter.0.clone());
-                self.overlay = Some(Overlay::FilterInput { input, error: None, before: self.filter.clone() });
-            }
+            Action::Filter => self.open_filter(),
             Action::Deploy => return self.ask_deploy(),
             Action::Budget => self.ask_budget(),
             Action::Sessions => return vec![Effect::FindSessions],
@@ -241,27 +271,7 @@ impl App {
         let ring_bytes = self.ring_bytes();
         match &mut self.overlay {
             Some(Overlay::Command { .. }) => return self.command_key(action),
-            Some(Overlay::PortFilter { .. }) => self.port_filter_key(action),
-            Some(Overlay::FilterInput { input, error, before }) => match action {
-                Action::Edit(edit) => {
-                    form::apply(input, edit);
-                    match Filter::parse(input.value()) {
-                        Ok(filter) => {
-                            *error = None;
-                            self.filter = (input.value().to_owned(), filter);
-                        }
-                        Err(message) => *error = Some(message),
-                    }
-                    self.settle_cursor();
-                }
-                Action::Open if error.is_none() => self.overlay = None,
-                Action::Back => {
-                    self.filter = before.clone();
-                    self.overlay = None;
-                    self.settle_cursor();
-                }
-                _ => {}
-            },
+            Some(Overlay::FilterInput { .. }) => self.filter_key(action),
             Some(Overlay::Form(form)) => match action {
                 Action::Edit(edit) => form.edit(edit),
                 Action::Up | Action::PreviousView => form.step(-1),
@@ -290,6 +300,7 @@ impl App {
         let question = match &self.overlay {
             Some(Overlay::Confirm(question)) => question,
             Some(Overlay::Sessions(_)) => return self.sessions_key(action),
+            Some(Overlay::Contexts(_)) => return self.contexts_key(action),
             _ => return self.exit_key(action),
         };
         match action {
@@ -336,6 +347,7 @@ impl App {
     /// Starts agents on these nodes.
     pub(super) fn deploy(&mut self, names: Vec<NodeName>) -> Vec<Effect> {
         let now = self.now;
+        self.first_run = false;
         self.session.begin(now, &self.place);
         for name in &names {
             if let Some(state) = self.nodes.get_mut(name) {
@@ -371,7 +383,7 @@ impl App {
             }
             DeployProgress::Ended(reason) => {
                 let headline = format!("the agent on {name} has ended");
-                let notice = Notice::warning(headline, reason, "press d to deploy again");
+                let notice = Notice::warning(headline, reason, "press {deploy} to deploy again");
                 state.log(now, notice.line());
                 state.agent = Agent::Failed(notice.clone());
                 state.asked = Asked::Nothing;
@@ -510,7 +522,7 @@ impl App {
         self.notify(Notice::warning(
             format!("the session ends in {minutes} min"),
             "its budget is spent then",
-            "b moves it",
+            "{budget} moves it",
         ));
     }
 

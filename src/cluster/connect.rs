@@ -12,7 +12,7 @@ use http::{Request, Response};
 use kube::{
     Client, Config, Error,
     client::{Body, ClientBuilder},
-    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError, NamedContext},
 };
 use tower::{BoxError, Service, limit::ConcurrencyLimitLayer};
 
@@ -21,7 +21,7 @@ use super::{
     identity,
 };
 use crate::{
-    model::{ClusterIdentity, Failure, Notice, Place},
+    model::{ClusterIdentity, ContextRow, Failure, Notice, Place},
     text,
 };
 
@@ -172,8 +172,33 @@ fn chosen_context(file: &Kubeconfig, wanted: Option<&str>) -> Result<String, Not
     }
 }
 
-fn flavour(host: &str) -> Option<&'static str> {
-    host.ends_with(".eks.amazonaws.com").then_some("eks")
+/// Every context of these files, or of the usual ones.
+pub(super) fn contexts(files: &[PathBuf]) -> Result<Vec<ContextRow>, Notice> {
+    let usual = usual_files();
+    let file = read(if files.is_empty() { &usual } else { files }).map_err(|error| {
+        Notice::error("cannot read the kubeconfig", text::chain(&error), "mend it with kubectl config")
+    })?;
+    let row = |context: &NamedContext| {
+        let inside = context.context.as_ref();
+        ContextRow {
+            name: context.name.clone(),
+            cluster: inside.map(|inside| inside.cluster.clone()).unwrap_or_default(),
+            user: inside.and_then(|inside| inside.user.clone()).unwrap_or_default(),
+            current: file.current_context.as_ref() == Some(&context.name),
+        }
+    };
+    Ok(file.contexts.iter().map(row).collect())
+}
+
+/// The context that would be used, without asking anybody; what is wrong with the kubeconfig is said when it is used.
+pub fn context_name(target: &Target) -> Option<String> {
+    let usual = usual_files();
+    let file = read(if target.kubeconfig.is_empty() { &usual } else { &target.kubeconfig }).ok()?;
+    chosen_context(&file, target.context.as_deref()).ok()
+}
+
+fn flavour(host: &str) -> Option<String> {
+    host.ends_with(".eks.amazonaws.com").then(|| "eks".to_owned())
 }
 
 #[cfg(test)]
@@ -195,7 +220,7 @@ mod tests {
 
     #[test]
     fn an_eks_address_is_known() {
-        assert_eq!(flavour("abc.gr7.eu-west-1.eks.amazonaws.com"), Some("eks"));
+        assert_eq!(flavour("abc.gr7.eu-west-1.eks.amazonaws.com"), Some("eks".to_owned()));
         assert_eq!(flavour("127.0.0.1"), None);
     }
 }

@@ -14,7 +14,7 @@ use kube::api::{Api, AttachParams, AttachedProcess};
 use nodewatch_protocol::UnixMillis;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::{Cluster, lock};
+use super::{Cluster, lock, push};
 use crate::{
     model::NodeName,
     site::{Bulk, FilePart, OpenError, Tunnel},
@@ -23,13 +23,20 @@ use crate::{
 
 /// The agent's program in its image.
 const AGENT: &str = "/nodewatch-agent";
+
+/// The agent's program in this session's pods.
+fn program(cluster: &Cluster) -> &'static str {
+    if cluster.settings.push.is_some() { push::PROGRAM } else { AGENT }
+}
+
 /// kube's default of 1 KiB would make a system call of every packet.
 const BUFFER: usize = 256 * 1024;
 
 pub(super) fn open(cluster: &Cluster, node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>> {
-    let exec = exec(cluster, node, vec![AGENT.to_owned(), "connect".to_owned()]);
+    let (cluster, node) = (cluster.clone(), node.clone());
     async move {
-        let mut process = exec.await?;
+        push::ensure(&cluster, &node).await?;
+        let mut process = exec(&cluster, &node, vec![program(&cluster).to_owned(), "connect".to_owned()]).await?;
         let (Some(reader), Some(writer)) = (output(&mut process), process.stdin()) else {
             return Err(OpenError("the exec has no standard input and output".to_owned()));
         };
@@ -45,7 +52,7 @@ pub(super) fn fetch(
 ) -> BoxFuture<'static, Result<Bulk, OpenError>> {
     let offset = format!("--offset={}", part.offset);
     let length = format!("--length={}", part.length);
-    bulk(cluster, node, [AGENT, "fetch", &offset, &length, "--", &part.file].map(str::to_owned).to_vec())
+    bulk(cluster, node, [program(cluster), "fetch", &offset, &length, "--", &part.file].map(str::to_owned).to_vec())
 }
 
 pub(super) fn follow(
@@ -53,7 +60,7 @@ pub(super) fn follow(
     node: &NodeName,
     since: UnixMillis,
 ) -> BoxFuture<'static, Result<Bulk, OpenError>> {
-    bulk(cluster, node, vec![AGENT.to_owned(), "follow".to_owned(), format!("--since={since}")])
+    bulk(cluster, node, vec![program(cluster).to_owned(), "follow".to_owned(), format!("--since={since}")])
 }
 
 /// What a command writes to its standard output.
@@ -67,7 +74,7 @@ fn bulk(cluster: &Cluster, node: &NodeName, command: Vec<String>) -> BoxFuture<'
     .boxed()
 }
 
-fn exec(
+pub(super) fn exec(
     cluster: &Cluster,
     node: &NodeName,
     command: Vec<String>,
@@ -88,14 +95,14 @@ fn exec(
 }
 
 /// A process's standard output that ends with the exec. kube's own reader waits for ever after a cut connection.
-struct Output<R> {
+pub(super) struct Output<R> {
     reader: R,
     /// The exec's outcome, until it is known.
     outcome: Option<BoxFuture<'static, Option<Status>>>,
     cut: bool,
 }
 
-fn output(process: &mut AttachedProcess) -> Option<Output<impl AsyncRead + Unpin + use<>>> {
+pub(super) fn output(process: &mut AttachedProcess) -> Option<Output<impl AsyncRead + Unpin + use<>>> {
     let outcome = process.take_status()?.boxed();
     Some(Output { reader: process.stdout()?, outcome: Some(outcome), cut: false })
 }

@@ -20,6 +20,7 @@ mod nodes;
 mod objects;
 mod preflight;
 mod progress;
+mod push;
 mod remove;
 mod strangers;
 mod terms;
@@ -35,16 +36,18 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use kube::Client;
 use nodewatch_protocol::UnixMillis;
 
-pub use connect::{Connection, Target};
+use connect::contexts;
+pub use connect::{Connection, Target, context_name};
 pub use leftovers::{Leftover, leftovers, sessions};
 pub use objects::PullPolicy;
+pub use push::Push;
 
 use crate::{
     clock::unix_millis,
     journal::{Entry, Header, Journal, JournalError, Journals, Record},
     model::{
-        ClusterIdentity, DeployProgress, Expectations, Keep, Kind, LogsSettings, MadeObject, NodeName, NodesChange,
-        Notice, PreflightCheck, Removal, SeenObject, SessionId, SessionSummary, StorageSettings,
+        ClusterIdentity, ContextRow, DeployProgress, Expectations, Keep, Kind, LogsSettings, MadeObject, NodeName,
+        NodesChange, Notice, PreflightCheck, Removal, SeenObject, SessionId, SessionSummary, StorageSettings, Summary,
     },
     site::{Bulk, FilePart, OpenError, Site, Tunnel},
 };
@@ -79,6 +82,8 @@ pub struct AgentSettings {
     pub processes: bool,
     /// A Job in the cluster removes the namespace at the session's end.
     pub reaper: bool,
+    /// The agent program is sent into pods of a stock image.
+    pub push: Option<Push>,
     /// Who is at it, as `user@host`.
     pub owner: String,
 }
@@ -105,6 +110,8 @@ struct State {
     jobs: Mutex<HashMap<String, NodeName>>,
     /// Each node's current pod.
     pods: Mutex<HashMap<NodeName, String>>,
+    /// The pods that have the agent program that is sent.
+    pushed: Mutex<HashMap<NodeName, String>>,
     /// The pods are being followed.
     following: AtomicBool,
     /// Only one task makes the namespace.
@@ -307,17 +314,28 @@ impl Site for Cluster {
         }
     }
 
-    fn conclude(&self, receipt: serde_json::Value) {
+    fn conclude(&self, receipt: serde_json::Value, summary: &Summary) {
         if let Some((journal, _)) = self.journal() {
             // The receipt is on standard output too.
             let _ = journal.record(Entry::Receipt(receipt));
+            // Without it the report has what the journal has.
+            let _ = self.journals.save_summary(summary);
         }
     }
 
-    fn leftovers(&self) -> BoxFuture<'static, Result<Vec<SessionSummary>, Notice>> {
+    fn contexts(&self) -> Result<Vec<ContextRow>, Notice> {
+        contexts(&self.connection.kubeconfig)
+    }
+
+    fn leftovers(&self, everywhere: bool) -> BoxFuture<'static, Result<Vec<SessionSummary>, Notice>> {
         let cluster = self.clone();
         async move {
-            let found = leftovers(&cluster.connection, &cluster.journals).await?;
+            let found = if everywhere {
+                // What cannot be reached says so in its own row.
+                sessions(Some(&cluster.connection), &cluster.journals).await.0
+            } else {
+                leftovers(&cluster.connection, &cluster.journals).await?
+            };
             Ok(found.into_iter().map(|one| one.summary).filter(|one| one.id != cluster.session).collect())
         }
         .boxed()

@@ -8,7 +8,7 @@ use kube::api::DynamicObject;
 use nodewatch_protocol::UnixMillis;
 use serde_json::{Value, json};
 
-use super::AgentSettings;
+use super::{AgentSettings, push};
 use crate::{
     clock::rfc3339,
     model::{Kind, MadeObject, NodeName, SessionId},
@@ -65,6 +65,12 @@ impl PullPolicy {
 pub(super) struct ManifestError {
     kind: &'static str,
     reason: String,
+}
+
+impl ManifestError {
+    pub fn new(kind: Kind, reason: String) -> Self {
+        Self { kind: kind.word(), reason }
+    }
 }
 
 /// An object that is about to be created.
@@ -157,11 +163,15 @@ impl Session<'_> {
         if let Some(account) = &self.settings.service_account {
             set(kind, &mut value, "/spec/template/spec/serviceAccountName", json!(account))?;
         }
-        if self.settings.processes {
-            see_processes(&mut value)?;
-        }
         if let Some(role) = &self.settings.role {
             assume(&mut value, role)?;
+        }
+        if let Some(push) = &self.settings.push {
+            push::wait_for_program(&mut value, push)?;
+        }
+        // After that: what it adds stands.
+        if self.settings.processes {
+            see_processes(&mut value)?;
         }
         Ok(draft(kind, value, &node.0))
     }
@@ -276,7 +286,7 @@ fn draft(kind: Kind, value: Value, purpose: &str) -> Draft {
 }
 
 /// Replaces what the manifest has at that place.
-fn set(kind: Kind, value: &mut Value, pointer: &str, new: Value) -> Result<(), ManifestError> {
+pub(super) fn set(kind: Kind, value: &mut Value, pointer: &str, new: Value) -> Result<(), ManifestError> {
     let place = value.pointer_mut(pointer);
     *place.ok_or_else(|| ManifestError { kind: kind.word(), reason: format!("it has no {pointer}") })? = new;
     Ok(())
@@ -317,6 +327,7 @@ mod tests {
             ring: None,
             role: None,
             processes: false,
+            push: None,
             owner: "me@here".into(),
         }
     }

@@ -451,6 +451,7 @@ mod tests {
             service_account: None,
             ring: None,
             role: None,
+            push: None,
             processes: false,
             owner: String::new(),
         };

@@ -1,52 +1,70 @@
 //! The config file: `$XDG_CONFIG_HOME/nodewatch-tui/config.toml`.
 //!
-//! Owns its keys and defaults. A flag overrules it; what it does not say is as in `assets/config.example.toml`.
+//! Owns its form, the keys that are no flags, and errors that name line and key. What a flag's key may say is the
+//! command line's to judge. The example in `assets/config.example.toml` says the defaults.
 
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
 };
 
-use nodewatch_report::PortSet;
 use regex::Regex;
-use serde::Deserialize;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
+use super::{keymap::Keymap, suggest};
 use crate::{
     model::{Failure, Notice},
     text,
 };
 
 /// Wireshark, capturing from a pipe at once.
-const VIEWER: [&str; 4] = ["wireshark", "-k", "-i", "{}"];
+pub const VIEWER: [&str; 4] = ["wireshark", "-k", "-i", "{}"];
+/// Contexts that are guarded.
+pub const PRODUCTION: &str = "prod";
+/// The keys that are no flags.
+pub const OWN_KEYS: [&str; 3] = ["production", "viewer", "keys"];
+
+/// A key of the file that a flag overrules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The flag's name with underscores.
+    pub key: String,
+    /// What it says, as the command line would have it.
+    pub value: String,
+    /// Where.
+    pub line: usize,
+}
 
 /// The settings.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone)]
 pub struct Config {
-    /// Contexts that match this need their name typed before the first deployment; empty guards none.
-    #[serde(deserialize_with = "pattern")]
+    /// The file, where there is a folder for it.
+    pub path: Option<PathBuf>,
+    /// What it says of flags.
+    pub entries: Vec<Entry>,
+    /// Contexts that match this need their name typed before the first deployment; `None` guards none.
     pub production: Option<Regex>,
-    /// Nothing in a cluster may be changed.
-    pub read_only: bool,
-    /// Ports that are counted and neither listed nor reported, as `--exclude` takes them.
-    #[serde(deserialize_with = "ports")]
-    pub exclude: PortSet,
-    /// Ports that should be open, as `--expect` takes them.
-    #[serde(deserialize_with = "ports")]
-    pub expect: PortSet,
     /// The viewer of captures and its arguments; `{}` stands for the pipe or file that it reads.
-    #[serde(deserialize_with = "command")]
     pub viewer: Vec<String>,
+    /// What keys mean.
+    pub keys: Keymap,
+    /// The lines of the own keys that the file has, bindings as `keys.NAME`.
+    pub lines: BTreeMap<String, usize>,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
-            production: Regex::new("prod").ok(),
-            read_only: false,
-            exclude: PortSet::default(),
-            expect: PortSet::default(),
+            path: None,
+            entries: Vec::new(),
+            production: Regex::new(PRODUCTION).ok(),
             viewer: VIEWER.map(str::to_owned).to_vec(),
+            keys: Keymap::default(),
+            lines: BTreeMap::new(),
         }
     }
 }
@@ -63,11 +81,13 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// It is no TOML, or has a key or a value that does not exist.
-    #[error("{path:?}: {message}")]
+    #[error("{path:?}: line {line}: {message}")]
     Invalid {
         /// The file.
         path: PathBuf,
-        /// What and where.
+        /// Where, from 1.
+        line: usize,
+        /// What.
         message: String,
     },
 }
@@ -80,55 +100,126 @@ impl From<ConfigError> for Notice {
 }
 
 impl Config {
-    /// Reads the file where the environment says; without one these are the defaults.
-    pub fn load() -> Result<Self, ConfigError> {
+    /// Reads the file where the environment says; without one these are the defaults. `flags` are the keys that stand
+    /// for flags.
+    pub fn load(flags: &[&str]) -> Result<Self, ConfigError> {
         let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let folder = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")));
-        folder.map_or_else(|| Ok(Self::default()), |folder| Self::read(&folder.join("nodewatch-tui/config.toml")))
+        folder.map_or_else(|| Ok(Self::default()), |folder| Self::read(folder.join("nodewatch-tui/config.toml"), flags))
     }
 
-    fn read(path: &Path) -> Result<Self, ConfigError> {
-        match std::fs::read_to_string(path) {
-            Ok(text) => toml::from_str(&text).map_err(|error| {
-                let line = error.span().map_or(0, |span| 1 + text[..span.start].matches('\n').count());
-                let message = format!("line {line}: {}", error.message());
-                ConfigError::Invalid { path: path.to_owned(), message }
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(source) => Err(ConfigError::Read { path: path.to_owned(), source }),
+    /// Reads a file; one that is not there says nothing.
+    pub fn read(path: PathBuf, flags: &[&str]) -> Result<Self, ConfigError> {
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Self::parse(&text, flags)
+                .map(|config| Self { path: Some(path.clone()), ..config })
+                .map_err(|(line, message)| ConfigError::Invalid { path, line, message }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self { path: Some(path), ..Self::default() }),
+            Err(source) => Err(ConfigError::Read { path, source }),
         }
+    }
+
+    /// Reads a file's text; the error has the line.
+    pub fn parse(text: &str, flags: &[&str]) -> Result<Self, (usize, String)> {
+        let line_of = |at: usize| 1 + text[..at.min(text.len())].matches('\n').count();
+        let table = DeTable::parse(text)
+            .map_err(|error| (error.span().map_or(1, |span| line_of(span.start)), error.message().to_owned()))?;
+        let mut config = Self::default();
+        for (key, value) in table.get_ref() {
+            let (name, line) = (key.get_ref().as_ref(), line_of(key.span().start));
+            let at = |message: String| (line, message);
+            config.lines.insert(name.to_owned(), line);
+            match (name, value.get_ref()) {
+                ("production", DeValue::String(pattern)) => config.production = production(pattern).map_err(at)?,
+                ("production", _) => return Err(at("production is a regular expression between quotes".to_owned())),
+                ("viewer", value) => config.viewer = viewer(value).map_err(at)?,
+                ("keys", DeValue::Table(keys)) => config.bind(keys, &line_of)?,
+                ("keys", _) => return Err(at("keys is a table: [keys]".to_owned())),
+                (flag, value) if flags.contains(&flag) => {
+                    let value =
+                        scalar(value).ok_or_else(|| at(format!("{flag} takes a text, a number, true or false")))?;
+                    config.entries.push(Entry { key: flag.to_owned(), value, line });
+                }
+                (unknown, _) => {
+                    let known = flags.iter().copied().chain(OWN_KEYS);
+                    return Err(at(format!("unknown key {unknown:?}{}", suggest(unknown, known))));
+                }
+            }
+        }
+        Ok(config)
+    }
+
+    fn bind(&mut self, keys: &DeTable<'_>, line_of: &dyn Fn(usize) -> usize) -> Result<(), (usize, String)> {
+        let mut own = BTreeMap::new();
+        let mut lines = BTreeMap::new();
+        for (name, value) in keys {
+            let line = line_of(name.span().start);
+            let bound = key_list(value).ok_or_else(|| {
+                (line, format!("keys.{} is a key or a list of keys, as [\"d\", \"F5\"]", name.get_ref()))
+            })?;
+            lines.insert(name.get_ref().to_string(), line);
+            own.insert(name.get_ref().to_string(), bound);
+        }
+        self.keys = Keymap::with(&own)
+            .map_err(|(name, message)| (lines.get(&name).copied().unwrap_or(1), format!("keys.{name}: {message}")))?;
+        self.lines.extend(lines.into_iter().map(|(name, line)| (format!("keys.{name}"), line)));
+        Ok(())
     }
 
     /// Whether a context's name has to be typed before the first deployment.
     pub fn guards(&self, context: &str) -> bool {
         self.production.as_ref().is_some_and(|production| production.is_match(context))
     }
+
+    /// Where the file is, for messages.
+    pub fn place(&self) -> &Path {
+        self.path.as_deref().unwrap_or(Path::new("config.toml"))
+    }
 }
 
-/// A list of ports.
-fn ports<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<PortSet, D::Error> {
-    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+fn scalar(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) => Some(number.to_string()),
+        DeValue::Boolean(truth) => Some(truth.to_string()),
+        _ => None,
+    }
+}
+
+fn strings(value: &DeValue<'_>) -> Option<Vec<String>> {
+    let DeValue::Array(items) = value else { return None };
+    let text = |item: &Spanned<DeValue<'_>>| match item.get_ref() {
+        DeValue::String(text) => Some(text.to_string()),
+        _ => None,
+    };
+    items.iter().map(text).collect()
+}
+
+fn key_list(value: &Spanned<DeValue<'_>>) -> Option<Vec<String>> {
+    match value.get_ref() {
+        DeValue::String(text) => Some(vec![text.to_string()]),
+        list => strings(list),
+    }
 }
 
 /// A program that reads something.
-fn command<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let parts = Vec::<String>::deserialize(deserializer)?;
+fn viewer(value: &DeValue<'_>) -> Result<Vec<String>, String> {
+    let parts = strings(value).unwrap_or_default();
     let reads = parts.iter().skip(1).any(|part| part == "{}");
     if parts.first().is_some_and(|program| !program.is_empty()) && reads {
         return Ok(parts);
     }
-    Err(serde::de::Error::custom("viewer needs a program and, among its arguments, \"{}\" for what it reads"))
+    Err("viewer needs a program and, among its arguments, \"{}\" for what it reads".to_owned())
 }
 
-fn pattern<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Regex>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    if text.is_empty() {
+fn production(pattern: &str) -> Result<Option<Regex>, String> {
+    if pattern.is_empty() {
         return Ok(None);
     }
-    Regex::new(&text).map(Some).map_err(|error| {
+    Regex::new(pattern).map(Some).map_err(|error| {
         let error = error.to_string();
         let last = error.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        serde::de::Error::custom(format!("{text:?} is no regular expression: {last}"))
+        format!("{pattern:?} is no regular expression: {last}")
     })
 }
 
@@ -136,41 +227,39 @@ fn pattern<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<R
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Config, String> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("config.toml");
-        std::fs::write(&path, text).expect("written");
-        Config::read(&path).map_err(|error| error.to_string())
-    }
+    const FLAGS: [&str; 3] = ["read_only", "lease", "log_retention"];
 
     #[test]
     fn without_a_file_contexts_named_prod_are_guarded() {
-        let config = Config::read(Path::new("/nowhere/config.toml")).expect("the defaults");
+        let config = Config::read("/nowhere/config.toml".into(), &FLAGS).expect("the defaults");
         assert!(config.guards("prod-eu") && config.guards("eks-production") && !config.guards("staging"));
-        assert!(!config.read_only);
+        assert!(config.entries.is_empty());
     }
 
     #[test]
-    fn the_example_says_the_defaults() {
-        let example = read(include_str!("../../assets/config.example.toml")).expect("readable");
-        let default = Config::default();
-        assert_eq!(example.production.map(|it| it.to_string()), default.production.map(|it| it.to_string()));
-        assert_eq!(example.read_only, default.read_only);
-        assert_eq!((example.exclude, example.expect), (default.exclude, default.expect));
+    fn what_it_says_of_flags_is_taken_as_the_command_line_would_have_it() {
+        let config = Config::parse("lease = '5m'\n\nread_only = true\nlog_retention = 30", &FLAGS).expect("readable");
+        let entry = |key: &str, value: &str, line| Entry { key: key.into(), value: value.into(), line };
+        let mut found = config.entries;
+        found.sort_by_key(|entry| entry.line);
+        assert_eq!(found, [entry("lease", "5m", 1), entry("read_only", "true", 3), entry("log_retention", "30", 4)]);
     }
 
     #[test]
     fn what_cannot_be_understood_is_named_with_its_line() {
-        assert!(!read("production = \"\"").expect("none is guarded").guards("prod"));
-        for (text, token) in [
-            ("read_only = true\nreadonly = true", "line 2: unknown field `readonly`"),
-            ("read_only = 7", "line 1: invalid type"),
-            ("exclude = \"22,65536\"", "\"65536\" in \"22,65536\": not a port"),
-            ("production = \"(\"", "\"(\" is no regular expression"),
-            ("what", "line 1"),
+        assert!(!Config::parse("production = \"\"", &FLAGS).expect("none is guarded").guards("prod"));
+        for (text, line, told) in [
+            ("read_only = true\nreadonly = true", 2, "unknown key \"readonly\": did you mean \"read_only\"?"),
+            ("lease = [1]", 1, "lease takes a text, a number, true or false"),
+            ("production = \"(\"", 1, "\"(\" is no regular expression"),
+            ("\n[keys]\ndeploy = \"c\"", 3, "keys.deploy: \"c\" already means \"capture\""),
+            ("[keys]\n\ndeplyo = [\"x\"]", 3, "keys.deplyo: there is no action \"deplyo\""),
+            ("[keys]\ndeploy = 7", 2, "keys.deploy is a key or a list of keys"),
+            ("viewer = ['tshark']", 1, "viewer needs a program"),
+            ("what", 1, ""),
         ] {
-            let error = read(text).expect_err(text);
-            assert!(error.contains(token), "{error}");
+            let (at, error) = Config::parse(text, &FLAGS).expect_err(text);
+            assert!(at == line && error.contains(told), "{text:?}: line {at}: {error}");
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     cli::{CleanupArgs, Format, PlaceArgs},
     cluster::{Connection, Leftover, sessions as find},
     journal::{JournalError, Journals},
-    model::{Holder, Notice, Removal, SeenObject, SessionId},
+    model::{Failure, Holder, Moment, Notice, Removal, SUMMARY_VERSION, SeenObject, SessionId, Summary},
     text::{counted, date_and_time},
 };
 
@@ -63,6 +63,34 @@ pub async fn sessions(current: Result<Connection, Notice>, journals: &Journals, 
         }
     }
     exit
+}
+
+/// What a session's report is made of: what was seen of it when it ended, or else what its journal has.
+pub fn summary(journals: &Journals, session: &SessionId) -> Result<Summary, Notice> {
+    if let Some(summary) = journals.summary(session) {
+        return Ok(summary);
+    }
+    let headline = format!("session {session} cannot be told");
+    let unknown = || {
+        let next_step = "see nodewatch-tui sessions; a recording can be told with --from";
+        Notice::error(headline.clone(), "this laptop has no journal of it", next_step).of(Failure::BadInput)
+    };
+    let record = journals.all().into_iter().flatten().find(|record| record.header.session == *session);
+    let record = record.ok_or_else(unknown)?;
+    let left = record.objects.iter().map(|(_, object)| format!("LEFT     {}", object.text()));
+    let timeline = journals.history(session).into_iter().map(|(at, text)| Moment { at, node: None, text });
+    Ok(Summary {
+        version: SUMMARY_VERSION,
+        session: session.clone(),
+        place: format!("context {}", record.header.cluster.context),
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        began: Some(record.header.began),
+        ends: Some(record.ends),
+        written: record.last,
+        timeline: timeline.collect(),
+        nodes: Vec::new(),
+        receipt: left.collect(),
+    })
 }
 
 /// All sessions; what could not be asked is said and returned. Without a usable context the journals' clusters are

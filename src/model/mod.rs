@@ -6,10 +6,14 @@
 mod ports;
 mod reports;
 mod storage;
+mod summary;
 
 pub use ports::{Expectation, Expectations, ListedPort, NodeExpectations, Origin, Owner, PortClass, PortKey};
 pub use reports::{ALARM_MARK, Alarm, AlarmKind, LogsSettings, PastQuery, PastReport};
 pub use storage::{ParseS3UrlError, S3Url, StorageSettings, StoredFile, StoredSummary, Way};
+pub use summary::{
+    CaptureSummary, FileSummary, Moment, NodeSummary, PortMoment, PortSummary, RatePoint, SUMMARY_VERSION, Summary,
+};
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -91,7 +95,7 @@ impl fmt::Display for SessionId {
 }
 
 /// Where the nodes are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
     /// This machine is the only node.
     Local,
@@ -100,12 +104,12 @@ pub enum Place {
         /// The kubeconfig's context.
         context: String,
         /// What runs it, where its address tells: `eks`.
-        flavour: Option<&'static str>,
+        flavour: Option<String>,
     },
 }
 
 /// A node's Ready condition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Readiness {
     /// Ready.
     Ready,
@@ -127,7 +131,7 @@ impl Readiness {
 }
 
 /// One node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// Its name.
     pub name: NodeName,
@@ -170,7 +174,7 @@ impl Node {
 }
 
 /// What a watch of the nodes says.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum NodesChange {
     /// These are all nodes.
     Replaced(Vec<Node>),
@@ -183,7 +187,7 @@ pub enum NodesChange {
 }
 
 /// How a deployment to one node goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DeployProgress {
     /// On the way; what is being waited for.
     Step(String),
@@ -196,7 +200,7 @@ pub enum DeployProgress {
 }
 
 /// What happens to the tunnel to one agent.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum TunnelChange {
     /// Both sides have said Hello.
     Up(Hello),
@@ -214,7 +218,7 @@ pub enum TunnelChange {
 }
 
 /// A capture file on its way to the laptop.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FetchProgress {
     /// So many bytes are here.
     Bytes(u64),
@@ -356,7 +360,7 @@ impl MadeObject {
 }
 
 /// An object with what the server says of it now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenObject {
     /// The object.
     #[serde(flatten)]
@@ -366,7 +370,7 @@ pub struct SeenObject {
 }
 
 /// How the removal of a session's objects goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Removal {
     /// Nothing was touched, and why.
     Refused(Notice),
@@ -383,7 +387,7 @@ pub enum Removal {
 }
 
 /// What is known of a session from journals and from a cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionSummary {
     /// Its id.
     pub id: SessionId,
@@ -411,7 +415,7 @@ impl SessionSummary {
 }
 
 /// Who has to do with a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Holder {
     /// A program that runs on this laptop now.
@@ -491,8 +495,21 @@ impl Outcome {
     }
 }
 
+/// A context of the kubeconfig.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContextRow {
+    /// Its name.
+    pub name: String,
+    /// Its cluster.
+    pub cluster: String,
+    /// Its user.
+    pub user: String,
+    /// It is the kubeconfig's current one.
+    pub current: bool,
+}
+
 /// How grave a notice is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Severity {
     /// Good to know.
     Info,
@@ -503,7 +520,7 @@ pub enum Severity {
 }
 
 /// Something told to the user: what happened, why, and what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     /// How grave it is.
     pub severity: Severity,
@@ -518,7 +535,7 @@ pub struct Notice {
 }
 
 /// The kinds of failure that exit codes tell apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Failure {
     /// Something failed, or nothing did.
     Other,

@@ -10,12 +10,12 @@ use std::{
 
 use nodewatch_protocol::{Port, PortProtocol, PortScope, UnixMillis};
 use nodewatch_report::PortSet;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::NodeName;
 
 /// A port number of a protocol, whatever address it is on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PortKey {
     /// The number.
     pub port: u16,
@@ -41,7 +41,7 @@ impl From<Port> for PortKey {
 }
 
 /// Who says that a port should answer.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Origin {
     /// A service's node port; on some nodes only those with its pods answer.
     NodePort(String),
@@ -77,7 +77,7 @@ impl Origin {
 }
 
 /// A port that should answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expectation {
     /// On this node; `None` is on every node.
     pub node: Option<NodeName>,
@@ -107,7 +107,7 @@ impl Expectation {
 }
 
 /// What is known of how a cluster should look.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expectations {
     /// What the API says.
     pub list: Vec<Expectation>,
@@ -118,7 +118,7 @@ pub struct Expectations {
 }
 
 /// Whether a port should be there, and whether it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PortClass {
     /// Open, and should be.
@@ -163,6 +163,13 @@ pub struct ListedPort {
     pub owner: Arc<str>,
     /// When the socket was first seen.
     pub since: UnixMillis,
+}
+
+impl ListedPort {
+    /// Something is open that should not be, or should be and is not.
+    pub fn is_fault(&self) -> bool {
+        matches!(self.class, Some(PortClass::Unexpected | PortClass::Dead))
+    }
 }
 
 impl ListedPort {

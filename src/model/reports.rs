@@ -44,7 +44,7 @@ impl LogsSettings {
 }
 
 /// A report that was read back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PastReport {
     /// When it was made.
     pub at: UnixMillis,

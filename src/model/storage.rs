@@ -131,7 +131,7 @@ pub enum Way {
 }
 
 /// One object.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredFile {
     /// Its key.
     pub key: String,
@@ -142,7 +142,7 @@ pub struct StoredFile {
 }
 
 /// What there is below a prefix.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredSummary {
     /// Objects.
     pub objects: u64,

@@ -3,7 +3,9 @@
 //!
 //! Owns every task. The one module that sees the app and the outside world; must not draw.
 
+pub mod handoff;
 mod outlets;
+mod panics;
 mod perform;
 mod reporting;
 pub mod terminal;
@@ -16,6 +18,7 @@ use crate::{
     app::{App, Effect, Event, delivery::StorageInfo, reports::Reports, update},
     clock::unix_millis,
     model::Notice,
+    record::{RecordError, Recorder},
     site::Site,
 };
 pub use outlets::{Outlets, PLACE, merge_notice};
@@ -31,6 +34,9 @@ pub struct Engine {
     performer: Performer,
     /// What the terminal is to take into its clipboard.
     pub clipboard: Option<String>,
+    /// The terminal is to be given back for a while.
+    pub suspend: bool,
+    recorder: Option<Recorder>,
     events: mpsc::Receiver<Event>,
 }
 
@@ -45,7 +51,29 @@ impl Engine {
         });
         app.reports = outlets.logs.as_ref().map(|logs| Reports::new(logs.settings().clone()));
         let performer = Performer::start(site, sender, outlets, app.session.id.clone(), app.place_text());
-        Self { app, performer, events, clipboard: None }
+        Self { app, performer, events, clipboard: None, suspend: false, recorder: None }
+    }
+
+    /// Records everything from here on.
+    pub fn record(&mut self, mut recorder: Recorder) -> Result<(), Notice> {
+        recorder.begin(&self.app).map_err(|error| error.notice())?;
+        self.recorder = Some(recorder);
+        Ok(())
+    }
+
+    /// The screen was drawn.
+    fn record_frame(&mut self, width: u16, height: u16) {
+        let written = self.recorder.as_mut().map(|recorder| recorder.frame(self.app.now, width, height));
+        self.recorded(written);
+    }
+
+    /// A recording that fails ends, and says so once.
+    fn recorded(&mut self, written: Option<Result<(), RecordError>>) {
+        if let Some(Err(error)) = written {
+            self.recorder = None;
+            // As any event that is not recorded.
+            let _ = update(&mut self.app, Event::Told(error.notice()), unix_millis());
+        }
     }
 
     /// Where agents are.
@@ -81,12 +109,16 @@ impl Engine {
 
     /// Takes in one event and begins what follows from it. True when the program is to end.
     pub fn handle(&mut self, event: Event) -> bool {
-        let effects = update(&mut self.app, event, unix_millis());
+        let now = unix_millis();
+        let written = self.recorder.as_mut().map(|recorder| recorder.event(&event, now));
+        self.recorded(written);
+        let effects = update(&mut self.app, event, now);
         let mut quit = false;
         for effect in effects {
             match effect {
                 Effect::Quit => quit = true,
                 Effect::Copy(text) => self.clipboard = Some(text),
+                Effect::Suspend => self.suspend = true,
                 effect => self.performer.perform(effect),
             }
         }
@@ -99,7 +131,7 @@ impl Engine {
             reports.state = state;
         }
         if self.app.ended.is_some() {
-            self.performer.conclude(self.app.receipt().json());
+            self.performer.conclude(self.app.receipt().json(), &self.app.summary());
         }
         self.performer.shut_down().await;
         self.app

@@ -71,6 +71,11 @@ impl Outlet {
         Self { outlets, session, place, site, noted: Arc::default(), turns }
     }
 
+    /// The session's folder on the laptop.
+    pub(super) fn folder(&self) -> &std::path::Path {
+        &self.outlets.folder
+    }
+
     fn storage(&self) -> Result<&Storage, Notice> {
         let none = || Notice::error("there is no S3", "none was named", "begin with --s3 s3://bucket/prefix");
         self.outlets.storage.as_deref().ok_or_else(none)
@@ -208,10 +213,10 @@ impl Outlet {
                 Ok((packets, failed)) if failed.is_empty() => {
                     Notice::info(format!("{headline}: {} shown, the captures have ended", text::counted(packets as usize, "packet")))
                 }
-                Ok((_, failed)) => Notice::warning(headline, failed[0].1.clone(), "press w again"),
+                Ok((_, failed)) => Notice::warning(headline, failed[0].1.clone(), "press {follow} again"),
                 // The user has closed it.
                 Err(live::LiveError::Reader(_)) => Notice::info(format!("{headline}: the viewer was closed")),
-                Err(error) => Notice::error(headline, text::chain(&error), "press w again"),
+                Err(error) => Notice::error(headline, text::chain(&error), "press {follow} again"),
             },
             // One that hands the pipe on to another program ends at once, and well.
             Some(code) = failed_viewer(&mut viewer) => {

@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::{
+    handoff,
     outlets::{Outlet, Outlets},
     reporting::Reporting,
 };
@@ -20,7 +21,7 @@ use crate::{
     agent_client::{Ask, Opener, keep_tunnel},
     app::{Effect, Event},
     fetch::Fetch,
-    model::{DeployProgress, FetchProgress, Group, Keep, Node, NodeName, Notice, Removal, SessionId},
+    model::{DeployProgress, FetchProgress, Group, Keep, Node, NodeName, Notice, Removal, SessionId, Summary},
     site::Site,
     text::safe_component,
 };
@@ -173,8 +174,20 @@ impl Performer {
             Effect::FindSessions => self.find_sessions(true),
             Effect::Sweep(session) => self.sweep(session),
             Effect::Attach => self.follow(self.site.attach()),
+            Effect::Save { name, contents } => {
+                let folder = self.outlet.folder().to_owned();
+                self.tell(async move { Event::Told(handoff::save_notice(&folder, &name, &contents)) });
+            }
+            Effect::WriteReport(summary) => {
+                let folder = self.outlet.folder().to_owned();
+                self.tell(async move { Event::Told(handoff::report_notice(&folder, &summary)) });
+            }
+            Effect::FindContexts => {
+                let site = Arc::clone(&self.site);
+                self.tell(async move { Event::Contexts(site.contexts()) });
+            }
             // The engine's and the terminal's.
-            Effect::Quit | Effect::Copy(_) => {}
+            Effect::Quit | Effect::Copy(_) | Effect::Suspend => {}
         }
     }
 
@@ -213,7 +226,7 @@ impl Performer {
     }
 
     pub(super) fn find_sessions(&mut self, asked: bool) {
-        let found = self.site.leftovers();
+        let found = self.site.leftovers(asked);
         self.tell(async move { Event::Sessions { found: found.await, asked } });
     }
 
@@ -377,8 +390,8 @@ impl Performer {
         self.reporting.settle().await
     }
 
-    pub(super) fn conclude(&self, receipt: serde_json::Value) {
-        self.site.conclude(receipt);
+    pub(super) fn conclude(&self, receipt: serde_json::Value, summary: &Summary) {
+        self.site.conclude(receipt, summary);
     }
 
     pub(super) async fn shut_down(mut self) {

@@ -1,47 +1,63 @@
 //! The terminal: raw mode and its end, the loop of keys, events and frames.
 //!
-//! Owns the pace: a key is drawn at once, everything else at most ten times a second.
+//! Owns the pace: a key is drawn at once, everything else at most ten times a second. Whatever ends the program, also a
+//! panic, the terminal is put back first.
 
 use std::{
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Stdout},
     time::Duration,
 };
 
 use crossterm::{
     clipboard::CopyToClipboard,
-    event::{DisableBracketedPaste, EnableBracketedPaste, Event as TerminalEvent, EventStream},
+    event::{
+        DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture, Event as TerminalEvent,
+        EventStream, MouseButton, MouseEvent, MouseEventKind,
+    },
     execute,
     terminal::{Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
 };
 use futures::{Stream, StreamExt};
-use ratatui::{Terminal, backend::Backend};
+use ratatui::{
+    Terminal,
+    backend::{Backend, CrosstermBackend},
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{Instant, sleep_until},
 };
 
-use super::Engine;
+use super::{Engine, panics};
 use crate::{
-    app::{Action, Edit, Event, Scope},
-    config::keymap,
-    ui,
+    app::{Action, App, Edit, Event, Pointed, Scope},
+    config::keymap::Keymap,
+    ui::{self, Hits, Target, Theme},
 };
 
 /// Between two frames that no key asked for.
 const FRAME: Duration = Duration::from_millis(100);
+/// Between two frames while the window is being resized.
+const RESIZE: Duration = Duration::from_millis(30);
 /// Events taken in before keys are looked at again.
 const BATCH: usize = 256;
+/// Rows that a turn of the wheel moves.
+const WHEEL: usize = 3;
 
 /// Puts the terminal back, whatever happens: dropped on return and on unwinding, and run by the panic hook.
-struct Guard;
+struct Guard {
+    mouse: bool,
+}
 
 impl Guard {
-    fn enter() -> io::Result<Self> {
+    fn enter(mouse: bool) -> io::Result<Self> {
         enable_raw_mode()?;
-        let guard = Self;
+        let guard = Self { mouse };
         // Not ratatui's own clearing, which asks for the cursor: the keys' reader of an earlier session in this program
         // may take the answer.
         execute!(io::stdout(), EnterAlternateScreen, Clear(ClearType::All), EnableBracketedPaste)?;
+        if mouse {
+            execute!(io::stdout(), EnableMouseCapture)?;
+        }
         Ok(guard)
     }
 }
@@ -52,47 +68,125 @@ impl Drop for Guard {
     }
 }
 
-fn restore() {
+pub(super) fn restore() {
     // A terminal that is gone cannot be put back.
-    let _ = execute!(io::stdout(), DisableBracketedPaste, LeaveAlternateScreen);
+    let _ = execute!(io::stdout(), DisableMouseCapture, DisableBracketedPaste, LeaveAlternateScreen);
     let _ = disable_raw_mode();
 }
 
-/// Runs the program on the real terminal until the user leaves.
-pub async fn run(engine: &mut Engine) -> io::Result<()> {
-    let _guard = Guard::enter()?;
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        restore();
-        hook(info);
-    }));
-    let mut terminal = Terminal::new(ratatui::backend::CrosstermBackend::new(io::stdout()))?;
-    let theme = ui::Theme::from_environment();
-    drive(engine, &mut terminal, &theme, EventStream::new(), |_| {}).await
+/// The real terminal, for as long as the program draws on it.
+pub struct Screen {
+    terminal: Terminal<CrosstermBackend<Stdout>>,
+    theme: Theme,
+    input: EventStream,
+    guard: Guard,
+}
+
+impl Screen {
+    /// Takes the terminal over.
+    pub fn open(theme: Theme, mouse: bool) -> io::Result<Self> {
+        let guard = Guard::enter(mouse)?;
+        panics::install();
+        let terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        Ok(Self { terminal, theme, input: EventStream::new(), guard })
+    }
+
+    /// Shows the app while something is under way that it cannot do without; `None` when the user does not wait for it.
+    pub async fn wait<T>(&mut self, app: &App, work: impl Future<Output = T>) -> io::Result<Option<T>> {
+        self.terminal.draw(|frame| drop(ui::draw(frame, app, &self.theme)))?;
+        let mut work = std::pin::pin!(work);
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(Some(done)),
+                _ = terminate.recv() => return Ok(None),
+                _ = hang_up.recv() => return Ok(None),
+                key = self.input.next() => {
+                    let Some(event) = key.transpose()? else { return Ok(None) };
+                    let events = translate(&event, Scope::List, &self.theme.keys, &mut Pointer::default());
+                    if events.iter().any(|event| matches!(event, Event::Action(Action::Quit | Action::Interrupt))) {
+                        return Ok(None);
+                    }
+                    self.terminal.draw(|frame| drop(ui::draw(frame, app, &self.theme)))?;
+                }
+            }
+        }
+    }
+
+    /// Runs the program until the user leaves.
+    pub async fn run(&mut self, engine: &mut Engine) -> io::Result<()> {
+        let Self { terminal, theme, input, guard } = self;
+        drive(engine, terminal, theme, input, guard.mouse, |_| {}).await
+    }
+
+    /// Draws one frame of something else than a running session.
+    pub fn show(&mut self, draw: impl FnOnce(&mut ratatui::Frame<'_>, &Theme)) -> io::Result<()> {
+        self.terminal.draw(|frame| draw(frame, &self.theme)).map(drop)
+    }
+
+    /// The next key; `None` when the terminal is gone.
+    pub async fn key(&mut self) -> io::Result<Option<TerminalEvent>> {
+        self.input.next().await.transpose()
+    }
+}
+
+/// What is on the screen: the app, or while it is paused the app as it was.
+#[derive(Default)]
+pub struct Stage {
+    frozen: Option<App>,
+}
+
+impl Stage {
+    /// The app to draw. Dialogs end the pause.
+    pub fn shown<'a>(&'a mut self, app: &'a App) -> &'a App {
+        if app.paused && app.overlay.is_none() {
+            self.frozen.get_or_insert_with(|| app.clone())
+        } else {
+            self.frozen = None;
+            app
+        }
+    }
+}
+
+/// What the mouse has done so far, over the places of the frame before.
+#[derive(Default)]
+struct Pointer {
+    hits: Hits,
+    /// Where in the chart a drag began.
+    drag: Option<u64>,
 }
 
 /// The loop, over any terminal and any source of keys. `drawn` is told after each frame.
 pub async fn drive<B: Backend<Error = io::Error>>(
     engine: &mut Engine,
     terminal: &mut Terminal<B>,
-    theme: &ui::Theme,
+    theme: &Theme,
     mut input: impl Stream<Item = io::Result<TerminalEvent>> + Unpin,
+    mouse: bool,
     mut drawn: impl FnMut(&Terminal<B>),
 ) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;
-    let mut frozen = None;
+    let mut stop = signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))?;
+    let mut stage = Stage::default();
+    let mut pointer = Pointer::default();
     let mut next_frame = Instant::now();
     let mut dirty = true;
     loop {
+        if panics::happened() {
+            return Err(io::Error::other("the program has failed, see above"));
+        }
+        if std::mem::take(&mut engine.suspend) && io::stdout().is_terminal() {
+            suspend(mouse)?;
+            terminal.clear()?;
+            dirty = true;
+        }
         if dirty && Instant::now() >= next_frame {
-            // Paused, the screen shows the app as it was; dialogs end the pause.
-            let paused = engine.app.paused && engine.app.overlay.is_none();
-            if !paused {
-                frozen = None;
-            }
-            let shown = if paused { &*frozen.get_or_insert_with(|| engine.app.clone()) } else { &engine.app };
-            terminal.draw(|frame| ui::draw(frame, shown, theme))?;
+            let shown = stage.shown(&engine.app);
+            let frame = terminal.draw(|frame| pointer.hits = ui::draw(frame, shown, theme))?;
+            let area = frame.area;
+            engine.record_frame(area.width, area.height);
             if let Some(text) = engine.clipboard.take().filter(|_| io::stdout().is_terminal()) {
                 execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))?;
             }
@@ -104,18 +198,22 @@ pub async fn drive<B: Backend<Error = io::Error>>(
             biased;
             key = input.next() => match key {
                 Some(event) => {
-                    for event in translate(&event?, engine.app.scope()) {
+                    let event = event?;
+                    for event in translate(&event, engine.app.scope(), &theme.keys, &mut pointer) {
                         if engine.handle(event) {
                             return Ok(());
                         }
                     }
-                    (dirty, next_frame) = (true, Instant::now());
+                    let resized = matches!(event, TerminalEvent::Resize(..));
+                    let soon = Instant::now() + RESIZE;
+                    (dirty, next_frame) = (true, if resized { next_frame.min(soon) } else { Instant::now() });
                 }
                 // The terminal is gone: clean up without it.
                 None => return finish(engine).await,
             },
             _ = terminate.recv() => { if engine.handle(Event::Finish) { return Ok(()) } }
             _ = hang_up.recv() => return finish(engine).await,
+            _ = stop.recv() => engine.suspend = true,
             event = engine.next() => {
                 if engine.handle(event) {
                     return Ok(());
@@ -133,6 +231,15 @@ pub async fn drive<B: Backend<Error = io::Error>>(
     }
 }
 
+/// Gives the terminal back and stops, with all that the shell started together; goes on when the shell says so.
+fn suspend(mouse: bool) -> io::Result<()> {
+    restore();
+    rustix::process::kill_current_process_group(rustix::process::Signal::STOP)?;
+    // It is put back by the guard that there is already.
+    std::mem::forget(Guard::enter(mouse)?);
+    Ok(())
+}
+
 /// Cleans up with nobody watching.
 async fn finish(engine: &mut Engine) -> io::Result<()> {
     let mut ended = engine.handle(Event::Finish);
@@ -143,14 +250,83 @@ async fn finish(engine: &mut Engine) -> io::Result<()> {
     Ok(())
 }
 
-fn translate(event: &TerminalEvent, scope: Scope) -> Vec<Event> {
+fn translate(event: &TerminalEvent, scope: Scope, keys: &Keymap, pointer: &mut Pointer) -> Vec<Event> {
     match event {
-        TerminalEvent::Key(key) => keymap::action(*key, scope).map(Event::Action).into_iter().collect(),
+        TerminalEvent::Key(key) => keys.action(*key, scope).map(Event::Action).into_iter().collect(),
         TerminalEvent::Paste(text) if scope == Scope::Text => text
             .chars()
             .filter(|character| !character.is_control())
             .map(|character| Event::Action(Action::Edit(Edit::Insert(character))))
             .collect(),
+        TerminalEvent::Mouse(mouse) => pointed(*mouse, scope, pointer),
         _ => Vec::new(),
+    }
+}
+
+fn pointed(mouse: MouseEvent, scope: Scope, pointer: &mut Pointer) -> Vec<Event> {
+    let target = pointer.hits.at(mouse.column, mouse.row);
+    match (mouse.kind, target) {
+        // In a text field these are other fields or earlier commands.
+        (MouseEventKind::ScrollUp, _) if scope != Scope::Text => vec![Event::Action(Action::Up); WHEEL],
+        (MouseEventKind::ScrollDown, _) if scope != Scope::Text => vec![Event::Action(Action::Down); WHEEL],
+        (MouseEventKind::Down(MouseButton::Left), target) => {
+            pointer.drag = None;
+            match target {
+                Some(Target::Row(row)) => vec![Event::Pointed(Pointed::Row(row))],
+                Some(Target::Tab(tab)) => vec![Event::Pointed(Pointed::Tab(tab))],
+                Some(Target::Moment(at)) => {
+                    pointer.drag = Some(at);
+                    Vec::new()
+                }
+                None => Vec::new(),
+            }
+        }
+        // The part is taken when the button is let go: meanwhile the chart, and so the time under the mouse, stays.
+        (MouseEventKind::Up(MouseButton::Left), Some(Target::Moment(to))) => {
+            let from = pointer.drag.take().filter(|from| *from != to);
+            from.map(|from| Event::Pointed(Pointed::Window(from, to))).into_iter().collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossterm::event::KeyModifiers;
+    use ratatui::backend::TestBackend;
+
+    use super::*;
+    use crate::model::{Place, SessionId};
+
+    fn mouse(kind: MouseEventKind, column: u16, row: u16) -> MouseEvent {
+        MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }
+    }
+
+    #[test]
+    fn a_paused_app_is_drawn_as_it_was_until_a_dialog_opens() {
+        let mut app = App::new(Place::Local, SessionId::new(1), Duration::from_secs(1));
+        let mut stage = Stage::default();
+        app.paused = true;
+        assert_eq!(stage.shown(&app).now, 0);
+        app.now = 7;
+        assert_eq!(stage.shown(&app).now, 0);
+        app.overlay = Some(crate::app::Overlay::Help);
+        assert_eq!(stage.shown(&app).now, 7);
+    }
+
+    #[test]
+    fn tabs_of_a_drawn_screen_can_be_clicked_and_the_wheel_scrolls() {
+        let app = App::new(Place::Local, SessionId::new(1), Duration::from_secs(1));
+        let mut terminal = Terminal::new(TestBackend::new(80, 24)).expect("a terminal");
+        let mut pointer = Pointer::default();
+        let mut shown = app.clone();
+        shown.screen = crate::app::Screen::Ports;
+        let _ = terminal.draw(|frame| pointer.hits = ui::draw(frame, &shown, &Theme::standard()));
+        let click = mouse(MouseEventKind::Down(MouseButton::Left), 18, 2);
+        let events = pointed(click, Scope::Ports, &mut pointer);
+        assert!(matches!(events[..], [Event::Pointed(Pointed::Tab(1))]), "{events:?}");
+        let wheel = mouse(MouseEventKind::ScrollDown, 5, 5);
+        assert_eq!(pointed(wheel, Scope::Ports, &mut pointer).len(), WHEEL);
+        assert!(pointed(wheel, Scope::Text, &mut pointer).is_empty());
     }
 }

@@ -12,8 +12,8 @@ use ratatui::{
 };
 
 use super::{
-    Theme,
-    widgets::{fit, fit_right, short_name, wrapped_lines},
+    Hits, Theme,
+    widgets::{crumbs, first_shown, fit, fit_right, short_name, wrapped_lines},
 };
 use crate::{
     app::{
@@ -29,26 +29,26 @@ const FACTS: u16 = 4;
 /// Columns of a node in the matrix.
 const CELL: usize = 5;
 
-pub(super) fn screen(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
+pub(super) fn screen(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, hits: &mut Hits) {
     let ports = &app.ports;
-    let facts = if area.height >= 14 { FACTS } else { 0 };
+    let facts = if area.height >= 14 && !app.layout.zoomed { FACTS } else { 0 };
     let [title, tabs, body, below] =
         Layout::vertical([Constraint::Length(1), Constraint::Length(1), Constraint::Min(0), Constraint::Length(facts)])
             .areas(area);
-    frame.render_widget(title_line(app, theme), title);
-    frame.render_widget(tab_line(ports, usize::from(tabs.width), theme), tabs);
+    frame.render_widget(title_line(app, usize::from(title.width), theme), title);
+    frame.render_widget(tab_line(ports, tabs, theme, hits), tabs);
     if ports.is_empty() {
         let text = if ports.lists.is_empty() {
-            "  no ports are known yet: deploy to nodes first (Esc, Space, d)"
+            "  no ports are known yet: deploy to nodes first ({back}, {mark}, {deploy})"
         } else {
-            "  nothing matches the filter; / and Esc show all again"
+            "  nothing is shown: {back} shows all again"
         };
-        frame.render_widget(Line::styled(text, theme.dim), body);
+        frame.render_widget(Line::styled(theme.keys.fill(text), theme.dim), body);
         return;
     }
     let room = usize::from(body.height).saturating_sub(1);
-    // The cursor stays in the middle of a long list.
-    let first = ports.cursor.saturating_sub(room / 2).min(ports.len().saturating_sub(room));
+    let first = first_shown(ports.cursor, ports.len(), room);
+    hits.rows(Rect { y: body.y + 1, height: body.height.saturating_sub(1), ..body }, first, ports.len() - first);
     let shown = first..(first + room).min(ports.len());
     let width = usize::from(body.width);
     let mut lines = Vec::with_capacity(room + 1);
@@ -75,10 +75,10 @@ pub(super) fn screen(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme
     frame.render_widget(Paragraph::new(fact_lines(app, usize::from(below.width), theme)), below);
 }
 
-fn title_line(app: &App, theme: &Theme) -> Line<'static> {
+fn title_line(app: &App, width: usize, theme: &Theme) -> Line<'static> {
     let ports = &app.ports;
     let (rows, lists) = (ports.rows.len(), ports.lists.len());
-    let mut line = Line::from(Span::styled(format!(" PORTS ({rows} on {lists} nodes)"), theme.title));
+    let mut line = Line::default();
     if ports.excluded > 0 {
         line.push_span(Span::styled(format!("  {} excluded", ports.excluded), theme.warn));
     }
@@ -96,17 +96,23 @@ fn title_line(app: &App, theme: &Theme) -> Line<'static> {
             line.push_span(Span::styled(format!("  {}", visible(&state.trouble)), theme.bad));
         }
     }
-    if !ports.filter.0.is_empty() {
-        line.push_span(Span::styled(format!("  filter: {}", visible(&ports.filter.0)), theme.accent));
-    }
-    line
+    let name = format!("PORTS ({rows} on {lists} nodes)");
+    let mut title = crumbs(app, &["NODES"], &name, width.saturating_sub(line.width()), theme);
+    // What narrows the list stays at the right edge.
+    let at = title.spans.len().min(3);
+    title.spans.splice(at..at, line.spans);
+    title
 }
 
-fn tab_line(ports: &Ports, width: usize, theme: &Theme) -> Line<'static> {
+fn tab_line(ports: &Ports, area: Rect, theme: &Theme, hits: &mut Hits) -> Line<'static> {
     let rule = theme.symbols.rule;
     let mut spans = vec![Span::styled(format!(" {rule}"), theme.dim)];
-    for mode in Mode::ALL {
+    let mut used = 2;
+    for (index, mode) in Mode::ALL.into_iter().enumerate() {
         spans.push(Span::styled(format!("{rule} "), theme.dim));
+        let width = mode.title().len() + if mode == ports.mode { 2 } else { 0 };
+        hits.tab(area, used + 2, width, index);
+        used += width + 3;
         spans.push(if mode == ports.mode {
             Span::styled(format!("[{}]", mode.title()), theme.selected)
         } else {
@@ -115,7 +121,7 @@ fn tab_line(ports: &Ports, width: usize, theme: &Theme) -> Line<'static> {
         spans.push(Span::raw(" "));
     }
     let mut line = Line::from(spans);
-    let rest = width.saturating_sub(line.width());
+    let rest = usize::from(area.width).saturating_sub(line.width());
     line.push_span(Span::styled(rule.repeat(rest), theme.dim));
     line
 }

@@ -10,17 +10,20 @@ use ratatui::{
 };
 
 use super::{
-    Theme,
+    Hits, Theme,
     widgets::{bar, fact, fit, fit_right, wrapped},
 };
 use crate::{
-    app::node::{HISTORY, NodeState, reason_text},
+    app::{
+        App,
+        node::{HISTORY, NodeState, Sample, reason_text},
+    },
     text::{bytes, clock, count, megabits, visible},
 };
 
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &NodeState, theme: &Theme) {
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme, hits: &mut Hits) {
     let Some(statistics) = &state.statistics else {
-        frame.render_widget(wrapped(&idle_text(state)).style(theme.dim), area);
+        frame.render_widget(wrapped(&theme.keys.fill(&idle_text(state))).style(theme.dim), area);
         return;
     };
     let [left, right] = Layout::horizontal([Constraint::Max(44), Constraint::Min(0)]).areas(area);
@@ -36,7 +39,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &NodeState, theme: 
     }
     let sizes = if area.height >= 16 { SIZE_BUCKETS.len() as u16 + 2 } else { 0 };
     let [chart_area, sizes_area] = Layout::vertical([Constraint::Min(0), Constraint::Length(sizes)]).areas(right);
-    chart(frame, chart_area, state, theme);
+    chart(frame, chart_area, app, state, theme, hits);
     frame.render_widget(Paragraph::new(size_lines(statistics, sizes_area.width, theme)), sizes_area);
 }
 
@@ -48,7 +51,7 @@ fn idle_text(state: &NodeState) -> String {
     match &state.capture {
         CaptureState::Running { .. } => " waiting for the first second".to_owned(),
         CaptureState::Stopped { reason, .. } => format!(" capture ended: {}", visible(&reason_text(reason))),
-        CaptureState::Idle => " no capture yet: c starts one, C with options".to_owned(),
+        CaptureState::Idle => " no capture yet: {capture} starts one, {capture-options} with options".to_owned(),
     }
 }
 
@@ -130,30 +133,56 @@ fn size_lines(statistics: &Statistics, width: u16, theme: &Theme) -> Vec<Line<'s
     lines
 }
 
-fn chart(frame: &mut Frame<'_>, area: Rect, state: &NodeState, theme: &Theme) {
+fn chart(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme, hits: &mut Hits) {
     if area.height < 4 {
         return;
     }
     let seconds = state.history.len();
-    let highest = state.history.iter().map(|sample| megabits(sample.bytes, 1000)).fold(0.001, f64::max);
-    let (unit, scale) = if highest < 1.0 { ("kbit/s", 1000.0) } else { ("Mbit/s", 1.0) };
-    let points: Vec<(f64, f64)> = state
+    // The window grows with the capture up to the whole history.
+    let span = seconds.clamp(60, HISTORY);
+    let end = app.now;
+    let picked = app.layout.window.map(|(from, to)| {
+        let back = |at: u64| end.saturating_sub(at).div_ceil(1000).min(span as u64) as usize;
+        (back(from).max(back(to) + 1), back(to))
+    });
+    let (from, to) = picked.unwrap_or((span, 0));
+    let shown: Vec<(usize, &Sample)> = state
         .history
         .iter()
         .enumerate()
-        .map(|(index, sample)| (index as f64 - seconds as f64 + 1.0, megabits(sample.bytes, 1000) * scale))
+        .map(|(index, sample)| (seconds - index - 1, sample))
+        .filter(|(back, _)| (to..=from).contains(back))
         .collect();
-    let top = highest * scale * 1.1;
-    // The window grows with the capture up to the whole history.
-    let span = seconds.clamp(60, HISTORY) as f64;
+    let [title_area, area] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
+    let rate = |sample: &Sample| megabits(sample.bytes, 1000);
+    let mean = shown.iter().map(|(_, sample)| rate(sample)).sum::<f64>() / shown.len().max(1) as f64;
+    let highest = shown.iter().map(|(_, sample)| rate(sample)).fold(0.0, f64::max);
+    let packets = shown.iter().map(|(_, sample)| sample.packets).sum::<u64>() / shown.len().max(1) as u64;
+    let what = if picked.is_some() { "picked" } else { "shown" };
+    let title = format!(" {what}: mean {mean:.1} top {highest:.1} Mbit/s, {} packets/s", count(packets));
+    let title = fit(&title, usize::from(title_area.width));
+    frame.render_widget(Line::styled(title, if picked.is_some() { theme.accent } else { theme.dim }), title_area);
+    let (unit, scale) = if highest < 1.0 { ("kbit/s", 1000.0) } else { ("Mbit/s", 1.0) };
+    let points: Vec<(f64, f64)> = shown.iter().map(|(back, sample)| (-(*back as f64), rate(sample) * scale)).collect();
+    let top = highest.max(0.001) * scale * 1.1;
     let marker = if theme.symbols.unicode { Marker::Braille } else { Marker::Dot };
     let data = Dataset::default().marker(marker).graph_type(GraphType::Line).style(theme.accent).data(&points);
     let label = |value: f64| fit(&format!("{value:.1}"), 6);
-    let x = Axis::default().bounds([-span, 0.0]).labels([format!("-{span:.0} s"), "now".to_owned()]).style(theme.dim);
+    let now = |back: usize| if back == 0 { "now".to_owned() } else { format!("-{back} s") };
+    let x = Axis::default().bounds([-(from as f64), -(to as f64)]).labels([now(from), now(to)]).style(theme.dim);
     let y = Axis::default()
         .title(unit)
         .bounds([0.0, top])
         .labels([label(0.0), label(top / 2.0), label(top)])
         .style(theme.dim);
     frame.render_widget(Chart::new(vec![data]).x_axis(x).y_axis(y), area);
+    // Right of the labels and the axis, above the line of times.
+    let graph = Rect {
+        x: area.x + 7.min(area.width),
+        width: area.width.saturating_sub(7),
+        height: area.height.saturating_sub(2),
+        ..area
+    };
+    let back = |seconds: usize| end.saturating_sub(seconds as u64 * 1000);
+    hits.chart(graph, back(from), back(to));
 }

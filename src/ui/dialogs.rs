@@ -9,31 +9,42 @@ use ratatui::{
 
 use super::{
     Theme,
-    widgets::{dialog, fit, scrolled, wrapped, wrapped_lines},
+    widgets::{dialog, fit, key_line, scrolled, wrapped, wrapped_lines},
 };
 use crate::{
     app::{
-        App, Confirm,
+        Action, App, Confirm,
         form::{CaptureForm, Field},
         reports::{History, changes},
     },
-    config::keymap::{BINDINGS, Binding, is_offered},
+    config::keymap::{Binding, Key, is_offered, shown_keys},
     model::{NodeName, Severity},
     text::{bytes, counted, date_and_time, time_of_day, visible},
 };
 
 pub(super) fn help(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
-    let told = |binding: &&Binding| !binding.help.is_empty() && is_offered(binding, app.permission);
-    let lines: Vec<Line<'static>> = BINDINGS.iter().filter(told).map(|binding| help_line(binding, theme)).collect();
-    let inside = dialog(frame, area, (86, lines.len() as u16 + 2), "Keys (Esc closes)", theme);
+    let here = app.screen_scope();
+    let of = |wanted: bool| {
+        let told = move |binding: &Binding| !binding.help.is_empty() && is_offered(binding, app.permission);
+        let rows =
+            theme.keys.rows().filter(move |(binding, _)| told(binding) && binding.scopes.contains(&here) == wanted);
+        rows.map(|(binding, keys)| help_line(binding, keys, theme))
+    };
+    let elsewhere = Line::styled(" on other screens and in dialogs", theme.title);
+    let lines: Vec<Line<'static>> = of(true).chain([Line::default(), elsewhere]).chain(of(false)).collect();
+    let title = closes(concat!("Keys of nodewatch-tui ", env!("CARGO_PKG_VERSION")), theme);
+    let inside = dialog(frame, area, (100, lines.len() as u16 + 2), &title, theme);
     scrolled(frame, inside, lines, app.scroll);
 }
 
-fn help_line(binding: &Binding, theme: &Theme) -> Line<'static> {
-    // Terminals send Ctrl-Space and Ctrl-\ under these other names.
-    let alias = |key: &String| key == "Null" || key == "Ctrl-4";
-    let keys: Vec<String> = binding.keys.iter().map(|key| key.text()).filter(|key| !alias(key)).collect();
-    Line::from(vec![Span::styled(fit(&format!(" {}", keys.join(" ")), 14), theme.key), Span::raw(binding.help)])
+fn help_line(binding: &Binding, keys: &[Key], theme: &Theme) -> Line<'static> {
+    let keys = shown_keys(keys).join(" ");
+    Line::from(vec![Span::styled(fit(&format!(" {keys}"), 15), theme.key), Span::raw(binding.help)])
+}
+
+/// A title with the key that closes the dialog.
+fn closes(title: &str, theme: &Theme) -> String {
+    theme.keys.fill(&format!("{title} ({{back}} closes)"))
 }
 
 pub(super) fn notices(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
@@ -41,7 +52,7 @@ pub(super) fn notices(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Them
         frame,
         area,
         (area.width.saturating_sub(4), area.height.saturating_sub(4)),
-        "Notices (Esc closes)",
+        &closes("Notices", theme),
         theme,
     );
     if app.notices.is_empty() {
@@ -57,11 +68,11 @@ pub(super) fn notices(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Them
         };
         lines.push(Line::from(vec![
             Span::styled(format!(" {} ", time_of_day(*at)), theme.dim),
-            Span::styled(visible(&notice.headline), style),
+            Span::styled(theme.say(&notice.headline), style),
         ]));
         for more in [&notice.cause, &notice.next_step] {
             if !more.is_empty() {
-                lines.push(Line::raw(format!("          {}", visible(more))));
+                lines.push(Line::raw(format!("          {}", theme.say(more))));
             }
         }
     }
@@ -71,12 +82,12 @@ pub(super) fn notices(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Them
 /// What changed between past reports, newest first.
 pub(super) fn history(frame: &mut Frame<'_>, area: Rect, app: &App, history: &History, theme: &Theme) {
     let size = (area.width.saturating_sub(4), area.height.saturating_sub(4));
-    let title = format!("{} (Esc closes)", visible(&history.title));
+    let title = closes(&visible(&history.title), theme);
     let inside = dialog(frame, area, size, &title, theme);
     let width = usize::from(inside.width);
     let lines: Vec<Line<'static>> = match &history.found {
         None => vec![Line::styled(" asking CloudWatch Logs ...", theme.dim)],
-        Some(Err(notice)) => wrapped_lines(&notice.line(), 1, width, theme.bad),
+        Some(Err(notice)) => wrapped_lines(&theme.keys.fill(&notice.line()), 1, width, theme.bad),
         Some(Ok(reports)) if reports.is_empty() => vec![Line::styled(" no report of it in that time", theme.dim)],
         Some(Ok(reports)) => {
             let mut lines = vec![Line::styled(
@@ -126,12 +137,7 @@ pub(super) fn confirm(frame: &mut Frame<'_>, area: Rect, app: &App, question: &C
     let inside = dialog(frame, area, (64, 10), &title, theme);
     let text_area = Rect { height: inside.height.saturating_sub(1), ..inside };
     frame.render_widget(wrapped(&text), text_area);
-    let keys = Line::from(vec![
-        Span::styled("Enter", theme.key),
-        Span::raw(" yes   "),
-        Span::styled("Esc", theme.key),
-        Span::raw(" no"),
-    ]);
+    let keys = key_line(&[(Action::Open, "yes"), (Action::Back, "no")], theme);
     let bottom = Rect { y: inside.bottom().saturating_sub(1), height: inside.height.min(1), ..inside };
     frame.render_widget(keys, bottom);
 }
@@ -168,14 +174,10 @@ pub(super) fn form(frame: &mut Frame<'_>, area: Rect, app: &App, form: &CaptureF
         Some((_, message)) => Line::styled(format!(" {}", visible(message)), theme.bad),
         None => Line::default(),
     });
-    lines.push(Line::from(vec![
-        Span::styled(" Enter", theme.key),
-        Span::raw(" start   "),
-        Span::styled("Tab", theme.key),
-        Span::raw(" next field   "),
-        Span::styled("Esc", theme.key),
-        Span::raw(" keep and close"),
-    ]));
+    lines.push(key_line(
+        &[(Action::Open, "start"), (Action::NextView, "next field"), (Action::Back, "keep and close")],
+        theme,
+    ));
     frame.render_widget(Paragraph::new(lines), inside);
     let column = inside.x + (LABEL + form.cursor()) as u16;
     let row = inside.y + form.focus as u16;

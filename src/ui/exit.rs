@@ -27,13 +27,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, exit: &Exit, th
     let title = format!("Leave session {}", app.session.id);
     let inside = dialog(frame, area, size, &title, theme);
     let width = usize::from(inside.width);
-    let mut lines = vec![Line::styled(format!(" {}", headline(app, exit)), theme.title)];
+    let mut lines = vec![Line::styled(format!(" {}", theme.keys.fill(&headline(app, exit))), theme.title)];
     if let Some(notice) = &exit.trouble {
         lines.extend(wrapped_lines(&notice.line(), 1, width, theme.bad));
     }
     for group in exit.groups() {
         lines.extend(group_lines(app, exit, group, width, theme));
     }
+    lines.push(report_line(app, theme));
     let body = Rect { height: inside.height.saturating_sub(1), ..inside };
     scrolled(frame, body, lines, app.scroll);
     let bottom = Rect { y: inside.bottom().saturating_sub(1), height: inside.height.min(1), ..inside };
@@ -44,18 +45,18 @@ fn headline(app: &App, exit: &Exit) -> String {
     let files = app.nodes.values().flat_map(NodeState::unfetched).count();
     match exit.phase {
         Phase::Asking if exit.keeps(Group::Agents) => {
-            "Enter: agents and captures go on without this program".to_owned()
+            "{open}: agents and captures go on without this program".to_owned()
         }
-        Phase::Asking if exit.keep.is_empty() => "Enter: stop captures, fetch files, remove everything".to_owned(),
+        Phase::Asking if exit.keep.is_empty() => "{open}: stop captures, fetch files, remove everything".to_owned(),
         Phase::Asking if exit.keep.iter().all(|group| matches!(group, Group::Storage | Group::Reports)) => {
             let kept = match (exit.keeps(Group::Storage), exit.keeps(Group::Reports)) {
                 (true, true) => "the captures in S3 and the reports",
                 (true, false) => "the captures in S3",
                 (false, _) => "the reports",
             };
-            format!("Enter: stop captures, deliver files, remove all but {kept}")
+            format!("{{open}}: stop captures, deliver files, remove all but {kept}")
         }
-        Phase::Asking => "Enter: as chosen below".to_owned(),
+        Phase::Asking => "{open}: as chosen below".to_owned(),
         Phase::Stopping { .. } => "waiting for captures to close their files".to_owned(),
         Phase::Delivering { .. } => format!("{} on their way to S3", counted(app.undelivered(), "file")),
         Phase::Fetching => format!("fetching {files} files"),
@@ -65,6 +66,21 @@ fn headline(app: &App, exit: &Exit) -> String {
         Phase::Detaching { .. } => format!("telling {} agents to go on alone", exit.untold.len()),
         Phase::Done => "everything was seen gone".to_owned(),
     }
+}
+
+/// What the user takes away of the session besides its files.
+fn report_line(app: &App, theme: &Theme) -> Line<'static> {
+    let (word, style, what) = if app.report_at_end {
+        ("write", theme.accent, "the session's report, beside its files")
+    } else {
+        ("-", theme.dim, "no report of the session")
+    };
+    let key = theme.keys.fill("({report} changes it)");
+    Line::from(vec![
+        Span::styled(format!(" {word:7}"), style),
+        Span::styled(format!(" {what} "), theme.title),
+        Span::styled(key, theme.dim),
+    ])
 }
 
 fn group_lines(app: &App, exit: &Exit, group: Group, width: usize, theme: &Theme) -> Vec<Line<'static>> {

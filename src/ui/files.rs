@@ -9,8 +9,8 @@ use ratatui::{
 };
 
 use super::{
-    Theme,
-    widgets::{bar, fit, fit_right, scrolled, wrapped_lines},
+    Hits, Theme,
+    widgets::{bar, crumbs, first_shown, fit, fit_right, scrolled, wrapped_lines},
 };
 use crate::{
     app::{
@@ -76,12 +76,12 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
 }
 
 /// Every file of the session, and what S3 has of older ones.
-pub(super) fn screen(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
+pub(super) fn screen(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, hits: &mut Hits) {
     let rows = app.file_rows();
-    let facts = if area.height >= 14 { 5 } else { 0 };
+    let facts = if area.height >= 14 && !app.layout.zoomed { 5 } else { 0 };
     let [title, list, below] =
         Layout::vertical([Constraint::Length(1), Constraint::Min(0), Constraint::Length(facts)]).areas(area);
-    frame.render_widget(title_line(app, &rows, theme), title);
+    frame.render_widget(title_line(app, &rows, usize::from(title.width), theme), title);
     let columns = Columns::of(area.width);
     let head = format!(
         "  {} {} {} {} {}  WHERE",
@@ -92,16 +92,24 @@ pub(super) fn screen(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme
         fit_right("DROP", 5)
     );
     let cursor = app.files.cursor.min(rows.len().saturating_sub(1));
-    let mut lines: Vec<Line<'static>> = Vec::new();
-    for (index, row) in rows.iter().enumerate() {
-        lines.push(row_line(app, row, &columns, index == cursor, theme));
-    }
-    if rows.is_empty() {
-        lines.push(Line::styled("  no capture file yet: c on a node starts a capture", theme.dim));
-    }
     let [heads, body] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(list);
     frame.render_widget(Line::styled(head, theme.dim), heads);
-    scrolled(frame, body, lines, (cursor + 2).saturating_sub(usize::from(body.height)));
+    let room = usize::from(body.height);
+    let first = first_shown(cursor, rows.len(), room);
+    hits.rows(body, first, rows.len() - first);
+    let shown = rows.iter().enumerate().skip(first).take(room);
+    let mut lines: Vec<Line<'static>> =
+        shown.map(|(index, row)| row_line(app, row, &columns, index == cursor, theme)).collect();
+    if rows.is_empty() {
+        let narrowed = app.layout.faults_only || !app.files.filter.0.is_empty();
+        let text = if narrowed {
+            "  nothing is shown: {back} shows all again"
+        } else {
+            "  no capture file yet: {capture} on a node starts a capture"
+        };
+        lines.push(Line::styled(theme.keys.fill(text), theme.dim));
+    }
+    scrolled(frame, body, lines, 0);
     if let Some(row) = rows.get(cursor) {
         let mut lines = vec![Line::styled(theme.symbols.rule.repeat(usize::from(below.width)), theme.dim)];
         lines.extend(fact_lines(app, row, usize::from(below.width), theme));
@@ -109,10 +117,10 @@ pub(super) fn screen(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme
     }
 }
 
-fn title_line(app: &App, rows: &[FileRow<'_>], theme: &Theme) -> Line<'static> {
+fn title_line(app: &App, rows: &[FileRow<'_>], width: usize, theme: &Theme) -> Line<'static> {
     let marked = app.files.marks.len();
     let marked = if marked > 0 { format!(", {marked} marked") } else { String::new() };
-    let mut spans = vec![Span::styled(format!(" FILES ({}{marked})", rows.len()), theme.title)];
+    let mut spans = Vec::new();
     if let Some(storage) = &app.storage {
         let (word, style) = match &app.files.stored {
             Stored::Unknown | Stored::Known(_) => ("", theme.dim),
@@ -135,7 +143,13 @@ fn title_line(app: &App, rows: &[FileRow<'_>], theme: &Theme) -> Line<'static> {
         let text = format!("  {} with {} packets THROWN AWAY undelivered", counted(discarded as usize, "file"), lost);
         spans.push(Span::styled(text, theme.bad));
     }
-    Line::from(spans)
+    let line = Line::from(spans);
+    let name = format!("FILES ({}{marked})", rows.len());
+    let mut title = crumbs(app, &["NODES"], &name, width.saturating_sub(line.width()), theme);
+    // What narrows the list stays at the right edge.
+    let at = title.spans.len().min(3);
+    title.spans.splice(at..at, line.spans);
+    title
 }
 
 fn rings(app: &App) -> impl Iterator<Item = &nodewatch_protocol::RingState> {

@@ -10,7 +10,7 @@ use tui_input::Input;
 use super::Theme;
 use crate::{
     app::{App, Scope},
-    config::keymap::{BINDINGS, Binding, is_offered},
+    config::keymap::is_offered,
     model::Severity,
     text::visible,
 };
@@ -22,24 +22,38 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) 
             Severity::Warning => ("warning: ", theme.warn),
             Severity::Error => ("error: ", theme.bad),
         };
-        let line = Line::from(vec![Span::styled(word, style), Span::styled(visible(&notice.line()), style)]);
+        let line = Line::from(vec![Span::styled(word, style), Span::styled(theme.say(&notice.line()), style)]);
         frame.render_widget(line, area);
         return;
     }
     let scope = app.scope();
     // A dialog names its own keys.
-    if !matches!(scope, Scope::List | Scope::Node | Scope::Files | Scope::Ports) {
+    if !matches!(scope, Scope::List | Scope::Node | Scope::Files | Scope::Ports | Scope::Events) {
         return;
     }
-    let mut spans = Vec::new();
-    let hinted = |binding: &&Binding| {
-        !binding.hint.is_empty() && binding.scopes.contains(&scope) && is_offered(binding, app.permission)
-    };
-    for binding in BINDINGS.iter().filter(hinted) {
-        spans.push(Span::styled(format!(" {}", binding.keys[0].text()), theme.key));
-        spans.push(Span::styled(format!(" {} ", binding.hint), theme.dim));
+    let mut hints: Vec<(String, &str)> = theme
+        .keys
+        .rows()
+        .filter(|(binding, _)| !binding.hint.is_empty() && binding.scopes.contains(&scope))
+        .filter(|(binding, _)| is_offered(binding, app.permission))
+        .filter_map(|(binding, keys)| Some((keys.first()?.to_string(), binding.hint)))
+        .collect();
+    // The last two are the ways to everything else and out: they stay where there is little room.
+    let width = |hints: &[(String, &str)]| hints.iter().map(|(key, hint)| key.len() + hint.len() + 3).sum::<usize>();
+    while hints.len() > 2 && width(&hints) > usize::from(area.width) + 1 {
+        hints.remove(hints.len() - 3);
     }
-    frame.render_widget(Line::from(spans), area);
+    let spans = hints.into_iter().flat_map(|(key, hint)| {
+        [Span::styled(format!(" {key}"), theme.key), Span::styled(format!(" {hint} "), theme.dim)]
+    });
+    frame.render_widget(Line::from(spans.collect::<Vec<_>>()), area);
+}
+
+/// What to begin with, for somebody who has never done so.
+pub(super) fn draw_first_run(frame: &mut Frame<'_>, area: Rect, theme: &Theme) {
+    let text =
+        "first time? {deploy} puts the agent there, {capture} captures, {quit} leaves and removes all; {help} has more";
+    frame.render_widget(Line::styled(format!(" {}", theme.keys.fill(text)), theme.accent), area);
 }
 
 /// A line that is being typed behind its sign, with what is wrong with it or what can be typed.
@@ -49,7 +63,7 @@ pub(super) fn draw_input(
     sign: &'static str,
     input: &Input,
     error: Option<&str>,
-    hint: &'static str,
+    hint: &str,
     theme: &Theme,
 ) {
     frame.render_widget(ratatui::widgets::Clear, area);

@@ -13,11 +13,15 @@ use crate::{
 };
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
-    let mut spans = vec![
-        Span::styled(" nodewatch ", theme.title),
-        Span::raw(" "),
-        Span::styled(visible(&app.place_text()), theme.accent),
-    ];
+    // The context is always there, and looks different where something is at stake.
+    let (place, guard) = match app.permission {
+        Permission::Free => (theme.accent, None),
+        Permission::Guarded => (theme.guarded, Some("GUARDED")),
+        Permission::ReadOnly => (theme.warn, Some("READ-ONLY")),
+    };
+    let name = if area.width >= 40 { " nodewatch  " } else { " " };
+    let mut spans = vec![Span::styled(name, theme.title), Span::styled(visible(&app.place_text()), place)];
+    spans.extend(guard.map(|word| Span::styled(format!("  {word}"), theme.warn)));
     if app.session.began.is_some() {
         spans.push(Span::raw(format!("  session {}", app.session.id)));
         // Hours and minutes are enough for a deadline.
@@ -29,12 +33,6 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) 
         let style = if live < all { theme.warn } else { theme.good };
         spans.push(Span::styled(format!("  agents {live}/{all} live"), style));
     }
-    let guard = match app.permission {
-        Permission::Free => None,
-        Permission::Guarded => Some("  GUARDED"),
-        Permission::ReadOnly => Some("  READ-ONLY"),
-    };
-    spans.extend(guard.map(|word| Span::styled(word, theme.warn)));
     if app.storage.is_some() {
         let trouble = app.nodes.values().any(|state| state.delivery_trouble().is_some());
         let waiting: usize = app.nodes.values().map(crate::app::node::NodeState::queued).sum();

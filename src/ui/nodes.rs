@@ -11,12 +11,12 @@ use ratatui::{
 };
 
 use super::{
-    Theme,
-    widgets::{fit, fit_right, short_name, sparkline, wrapped},
+    Hits, Theme,
+    widgets::{crumbs, first_shown, fit, fit_right, short_name, sparkline, wrapped},
 };
 use crate::{
     app::{
-        App, Listing,
+        App, Layout, Listing,
         node::{Agent, Asked, NodeState},
     },
     model::Readiness,
@@ -28,6 +28,9 @@ const NAME_AT_LEAST: usize = 16;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Column {
+    Address,
+    Version,
+    Instance,
     Status,
     Zone,
     Type,
@@ -57,8 +60,19 @@ const COLUMNS: [(Column, &str, usize, bool, u8); 11] = [
     (Column::Spark, "RATE", SPARK, false, 10),
 ];
 
-fn columns(width: usize) -> Vec<(Column, &'static str, usize, bool)> {
+/// What the wide list has besides, ahead of what a narrow screen leaves out first.
+const WIDE: [(Column, &str, usize, bool, u8); 3] = [
+    (Column::Address, "ADDRESS", 15, false, 4),
+    (Column::Version, "VERSION", 12, false, 5),
+    (Column::Instance, "INSTANCE", 19, false, 6),
+];
+
+fn columns(width: usize, layout: Layout) -> Vec<(Column, &'static str, usize, bool)> {
     let mut chosen: Vec<_> = COLUMNS.to_vec();
+    if layout.wide {
+        chosen.splice(1..1, WIDE);
+    }
+    chosen.drain(..layout.first_column.min(chosen.len() - 1));
     let needs = |chosen: &[(Column, &str, usize, bool, u8)]| {
         3 + NAME_AT_LEAST + chosen.iter().map(|column| column.2 + 1).sum::<usize>()
     };
@@ -69,18 +83,18 @@ fn columns(width: usize) -> Vec<(Column, &'static str, usize, bool)> {
     chosen.into_iter().map(|(column, title, width, number, _)| (column, title, width, number)).collect()
 }
 
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, hits: &mut Hits) {
     let width = usize::from(area.width);
     let shown: Vec<&NodeState> = app.shown().collect();
     let mut lines = vec![title(app, shown.len(), width, theme)];
-    let columns = columns(width);
+    let columns = columns(width, app.layout);
     let fixed: usize = columns.iter().map(|column| column.2 + 1).sum();
     let name_width = width.saturating_sub(3 + fixed);
 
     if let Some(text) = empty(app, shown.len()) {
         frame.render_widget(Paragraph::new(lines), area);
         let below = Rect { y: (area.y + 2).min(area.bottom()), height: area.height.saturating_sub(2), ..area };
-        frame.render_widget(wrapped(&text), below);
+        frame.render_widget(wrapped(&theme.keys.fill(&text)), below);
         return;
     }
 
@@ -93,8 +107,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) 
 
     let room = usize::from(area.height).saturating_sub(lines.len());
     let at = app.cursor.as_ref().and_then(|cursor| shown.iter().position(|state| state.node.name == *cursor));
-    // The cursor stays in the middle of a long list.
-    let first = at.unwrap_or(0).saturating_sub(room / 2).min(shown.len().saturating_sub(room));
+    let first = first_shown(at.unwrap_or(0), shown.len(), room);
+    let rows = Rect { y: (area.y + 2).min(area.bottom()), height: area.height.saturating_sub(2), ..area };
+    hits.rows(rows, first, shown.len() - first);
     for (index, state) in shown.iter().enumerate().skip(first).take(room) {
         lines.push(row(app, state, at == Some(index), name_width, &columns, theme));
     }
@@ -102,7 +117,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) 
 }
 
 fn title(app: &App, shown: usize, width: usize, theme: &Theme) -> Line<'static> {
-    let mut text = format!(" NODES ({shown}");
+    let mut text = format!("NODES ({shown}");
     if shown != app.nodes.len() {
         text = format!("{text} of {}", app.nodes.len());
     }
@@ -110,15 +125,10 @@ fn title(app: &App, shown: usize, width: usize, theme: &Theme) -> Line<'static> 
         text = format!("{text}, {} marked", app.marks.len());
     }
     text.push(')');
-    let mut line = Line::from(vec![Span::styled(text, theme.title)]);
-    if let Listing::Stale(_) = app.listing {
-        line.push_span(Span::styled("  the list is old, reconnecting", theme.bad));
-    }
-    if !app.filter.0.is_empty() {
-        let filter = format!("filter: {} ", visible(&app.filter.0));
-        let room = width.saturating_sub(line.width());
-        line.push_span(Span::styled(fit_right(&filter, room), theme.accent));
-    }
+    let Listing::Stale(_) = app.listing else { return crumbs(app, &[], &text, width, theme) };
+    let old = "  the list is old, reconnecting";
+    let mut line = crumbs(app, &[], &text, width.saturating_sub(old.len()), theme);
+    line.push_span(Span::styled(old, theme.bad));
     line
 }
 
@@ -133,7 +143,7 @@ fn empty(app: &App, shown: usize) -> Option<String> {
             format!(" {}\n {}\n {}", visible(&notice.headline), visible(&notice.cause), visible(&notice.next_step))
         }
         Listing::Current if app.nodes.is_empty() => " the cluster has no nodes".to_owned(),
-        Listing::Current => " no node matches the filter; / and Esc show all again".to_owned(),
+        Listing::Current => " no node is shown: {back} shows all again".to_owned(),
     })
 }
 
@@ -170,6 +180,9 @@ fn cell(app: &App, state: &NodeState, column: Column, theme: &Theme) -> (String,
     let plain = |text: String| (text, theme.plain);
     let foreign = |text: &Option<String>| plain(text.as_deref().map(visible).unwrap_or_default());
     match column {
+        Column::Address => plain(state.node.addresses.first().map(ToString::to_string).unwrap_or_default()),
+        Column::Version => foreign(&state.node.version),
+        Column::Instance => foreign(&state.node.instance_id),
         Column::Status => status(state, theme),
         Column::Zone => foreign(&state.node.zone),
         Column::Type => foreign(&state.node.instance_type),
@@ -257,10 +270,20 @@ mod tests {
 
     #[test]
     fn columns_go_by_priority_and_the_agent_goes_last() {
-        assert_eq!(columns(200).len(), COLUMNS.len());
-        assert!(columns(80).iter().all(|column| column.0 != Column::Spark && column.0 != Column::Zone));
-        assert!(columns(80).iter().any(|column| column.0 == Column::Drops));
-        assert!(columns(31).iter().all(|column| column.0 == Column::Agent));
-        assert!(columns(1).is_empty());
+        let narrow = Layout::default();
+        assert_eq!(columns(200, narrow).len(), COLUMNS.len());
+        assert!(columns(80, narrow).iter().all(|column| column.0 != Column::Spark && column.0 != Column::Zone));
+        assert!(columns(80, narrow).iter().any(|column| column.0 == Column::Drops));
+        assert!(columns(31, narrow).iter().all(|column| column.0 == Column::Agent));
+        assert!(columns(1, narrow).is_empty());
+    }
+
+    #[test]
+    fn the_wide_list_has_addresses_and_can_be_moved_through() {
+        let wide = Layout { wide: true, ..Layout::default() };
+        assert!(columns(120, wide).iter().any(|column| column.0 == Column::Address));
+        let moved = Layout { first_column: 4, ..wide };
+        assert!(columns(300, moved).iter().all(|column| column.0 != Column::Address));
+        assert_eq!(columns(300, Layout { first_column: 99, ..wide }).len(), 1, "one column stays");
     }
 }

@@ -19,10 +19,10 @@ use crate::app::{
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme) {
     if !state.scanned {
         let text = match state.agent {
-            Agent::Absent => " no agent on this node: press d to deploy one",
+            Agent::Absent => " no agent on this node: press {deploy} to deploy one",
             _ => " waiting for the first scan",
         };
-        frame.render_widget(Line::styled(text, theme.dim), area);
+        frame.render_widget(Line::styled(theme.keys.fill(text), theme.dim), area);
         return;
     }
     if state.ports.is_empty() {

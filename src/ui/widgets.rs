@@ -10,7 +10,11 @@ use ratatui::{
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::Theme;
-use crate::{app::Action, config::keymap::key_for, model::NodeName, text::visible};
+use crate::{
+    app::{Action, App},
+    model::NodeName,
+    text::visible,
+};
 
 /// Text in exactly that many columns: cut with an ellipsis, or padded. The text must be visible already.
 pub(super) fn fit(text: &str, width: usize) -> String {
@@ -48,6 +52,36 @@ pub(super) fn short_name(name: &NodeName, width: usize) -> String {
         Some((host, _)) if shown.width() > width && host.parse::<u8>().is_err() => host.to_owned(),
         _ => shown,
     }
+}
+
+/// The screen's title behind those that lead to it, and at the right what filter, order and faults-only make of it.
+pub(super) fn crumbs(app: &App, before: &[&str], title: &str, width: usize, theme: &Theme) -> Line<'static> {
+    let mut line = Line::from(" ");
+    for name in before {
+        line.push_span(Span::styled(format!("{name} {} ", theme.symbols.crumb), theme.dim));
+    }
+    line.push_span(Span::styled(title.to_owned(), theme.title));
+    let mut narrowed = Vec::new();
+    if app.layout.faults_only {
+        narrowed.push("faults only".to_owned());
+    }
+    if let Some(order) = app.screen_order() {
+        narrowed.push(format!("by {}", order.text(theme.symbols.unicode)));
+    }
+    let filter = app.filter_text();
+    if !filter.is_empty() {
+        narrowed.push(format!("filter: {}", visible(filter)));
+    }
+    if !narrowed.is_empty() {
+        let room = width.saturating_sub(line.width());
+        line.push_span(Span::styled(fit_right(&format!("  {} ", narrowed.join("  ")), room), theme.accent));
+    }
+    line
+}
+
+/// The first row shown of a list, so that the cursor stays in its middle.
+pub(super) fn first_shown(cursor: usize, rows: usize, room: usize) -> usize {
+    cursor.saturating_sub(room / 2).min(rows.saturating_sub(room))
 }
 
 /// Text over as many lines as it needs.
@@ -126,7 +160,7 @@ pub(super) fn wrapped_lines(text: &str, indent: usize, width: usize, style: Styl
 pub(super) fn key_line(keys: &[(Action, &str)], theme: &Theme) -> Line<'static> {
     let mut spans = Vec::new();
     for (action, what) in keys {
-        spans.push(Span::styled(format!(" {}", key_for(*action)), theme.key));
+        spans.push(Span::styled(format!(" {}", theme.keys.key_for(*action)), theme.key));
         spans.push(Span::raw(format!(" {what}  ")));
     }
     Line::from(spans)

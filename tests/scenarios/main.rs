@@ -11,7 +11,7 @@ use nodewatch_protocol::{
 };
 use nodewatch_tui::{
     app::{
-        Action, App, Edit, Effect, Event, Overlay, Permission, Scope, Screen,
+        Action, App, Edit, Effect, Event, Next, Overlay, Permission, Scope, Screen,
         exit::{DETACH_WITHIN, Phase, STOP_WITHIN},
         node::{Agent, Asked},
         update,
@@ -407,7 +407,7 @@ fn other_sessions_are_taken_up_or_removed_each_in_its_way() {
 
     feed(&mut app, [Event::Sessions { found: Ok(vec![session(1, Holder::Detached)]), asked: true }]);
     assert_eq!(key(&mut app, Action::Open), [Effect::Quit]);
-    assert_eq!(app.attach_next, Some(SessionId::new(1)));
+    assert_eq!(app.next, Some(Next::Attach(SessionId::new(1))));
 }
 
 fn job() -> nodewatch_tui::model::MadeObject {

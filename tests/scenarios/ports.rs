@@ -129,7 +129,7 @@ fn a_filter_narrows_while_it_is_typed_and_esc_brings_the_old_one_back() {
     key(&mut app, Action::Filter);
     key(&mut app, Action::Edit(nodewatch_tui::app::Edit::Clear));
     typed(&mut app, "(");
-    assert!(matches!(&app.overlay, Some(Overlay::PortFilter { error: Some(error), .. }) if error.contains('(')));
+    assert!(matches!(&app.overlay, Some(Overlay::FilterInput { error: Some(error), .. }) if error.contains('(')));
     key(&mut app, Action::Open);
     assert!(app.overlay.is_some(), "what cannot be read is not taken");
     key(&mut app, Action::Back);

@@ -35,7 +35,7 @@ pub fn node(name: &str, zone: &str, readiness: Readiness) -> Node {
 }
 
 pub fn app() -> App {
-    let place = Place::Cluster { context: "prod-eu".into(), flavour: Some("eks") };
+    let place = Place::Cluster { context: "prod-eu".into(), flavour: Some("eks".into()) };
     App::new(place, SessionId::new(0x7f3a_91c2), Duration::from_secs(4 * 3600))
 }
 

@@ -1,0 +1,121 @@
+//! The filter line, one for all screens, and what the mouse points at.
+//!
+//! Owns what typing into it does. Each screen's filter language is its own. Pure.
+
+use tui_input::Input;
+
+use super::{
+    App, Overlay, Screen, View,
+    action::{Action, Pointed},
+    events, files,
+    filter::{Filter, TextFilter},
+    form,
+    ports::Mode,
+    sieve::PortFilter,
+    sort::Order,
+};
+
+impl App {
+    /// The text of the screen's filter.
+    pub fn filter_text(&self) -> &str {
+        match self.screen {
+            Screen::Nodes | Screen::Node(_) => &self.filter.0,
+            Screen::Files => &self.files.filter.0,
+            Screen::Ports => &self.ports.filter.0,
+            Screen::Events => &self.events.filter.0,
+        }
+    }
+
+    /// The order of the screen's rows, where the user has chosen one.
+    pub fn screen_order(&self) -> Option<Order> {
+        match self.screen {
+            Screen::Nodes | Screen::Node(_) => self.order,
+            Screen::Files => self.files.order,
+            Screen::Ports => self.ports.order,
+            Screen::Events => None,
+        }
+    }
+
+    pub(super) fn open_filter(&mut self) {
+        if matches!(self.screen, Screen::Node(_)) {
+            self.screen = Screen::Nodes;
+        }
+        let before = self.filter_text().to_owned();
+        self.overlay = Some(Overlay::FilterInput { input: Input::new(before.clone()), error: None, before });
+    }
+
+    /// Filters the screen; the error names what is wrong, and the filter before it stays.
+    pub(super) fn set_filter(&mut self, text: &str) -> Result<(), String> {
+        let own = text.to_owned();
+        match self.screen {
+            Screen::Nodes | Screen::Node(_) => {
+                self.filter = (own, Filter::parse(text)?);
+                self.settle_cursor();
+            }
+            Screen::Files => {
+                self.files.filter = (own, TextFilter::parse(text, files::FIELDS)?);
+                self.files.cursor = 0;
+            }
+            Screen::Ports => {
+                self.ports.filter = (own, PortFilter::parse(text)?);
+                self.sift_ports();
+            }
+            Screen::Events => {
+                self.events.filter = (own, TextFilter::parse(text, events::FIELDS)?);
+                self.events.cursor = 0;
+            }
+        }
+        Ok(())
+    }
+
+    /// A key while the filter is typed.
+    pub(super) fn filter_key(&mut self, action: Action) {
+        let Some(Overlay::FilterInput { input, error, before }) = &mut self.overlay else { return };
+        match action {
+            Action::Edit(edit) => {
+                form::apply(input, edit);
+                let text = input.value().to_owned();
+                let outcome = self.set_filter(&text).err();
+                if let Some(Overlay::FilterInput { error, .. }) = &mut self.overlay {
+                    *error = outcome;
+                }
+            }
+            Action::Open if error.is_none() => self.overlay = None,
+            Action::Back => {
+                let before = before.clone();
+                self.overlay = None;
+                // It was in force, so it can be read.
+                let _ = self.set_filter(&before);
+            }
+            _ => {}
+        }
+    }
+
+    /// The mouse was pointed at something of the screen.
+    pub(super) fn pointed(&mut self, pointed: &Pointed) {
+        match (pointed, &self.screen) {
+            (Pointed::Row(row), Screen::Nodes) => {
+                let name = self.shown().nth(*row).map(|state| state.node.name.clone());
+                if name.is_some() && name != self.cursor {
+                    self.cursor = name;
+                    self.scroll = 0;
+                    self.file_cursor = 0;
+                }
+            }
+            (Pointed::Row(row), Screen::Files) => self.files.cursor = *row,
+            (Pointed::Row(row), Screen::Ports) => self.ports.cursor = (*row).min(self.ports.len().saturating_sub(1)),
+            (Pointed::Row(row), Screen::Events) => self.events.cursor = *row,
+            (Pointed::Row(row), Screen::Node(_)) => self.file_cursor = *row,
+            (Pointed::Tab(tab), Screen::Ports) => {
+                self.ports.mode = Mode::ALL[(*tab).min(Mode::ALL.len() - 1)];
+                self.ports.cursor = 0;
+                self.sift_ports();
+            }
+            (Pointed::Tab(tab), _) => {
+                self.view = View::ALL[(*tab).min(View::ALL.len() - 1)];
+                self.scroll = 0;
+            }
+            (Pointed::Window(from, to), _) => self.layout.window = Some((*from.min(to), *from.max(to))),
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Options that go with every command, and which of them are settings.
+//!
+//! Owns their names, defaults and checks. Must not do anything.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+use nodewatch_report::PortSet;
+
+use crate::{
+    cluster::PullPolicy,
+    model::{LogsSettings, S3Url, StorageSettings, Way},
+    text,
+    ui::Palette,
+};
+
+/// The options that the environment (`NODEWATCH_NAME`) and the config file can set too, by their names with underscores.
+/// Those that say where to go and who to be are not among them.
+pub const SETTINGS: [&str; 33] = [
+    "image",
+    "image_pull_policy",
+    "push_agent",
+    "push_agent_as_root",
+    "agent_binary",
+    "session_budget",
+    "lease",
+    "reaper",
+    "read_only",
+    "processes",
+    "out",
+    "ring_size",
+    "freeze_before",
+    "freeze_after",
+    "exclude",
+    "expect",
+    "interval",
+    "theme",
+    "ascii",
+    "mouse",
+    "s3",
+    "s3_endpoint",
+    "s3_region",
+    "s3_path_style",
+    "s3_kms_key",
+    "s3_storage_class",
+    "zstd",
+    "cloudwatch",
+    "log_group_per_node",
+    "log_retention",
+    "cluster_name",
+    "alarms",
+    "sns_topic",
+];
+
+/// Options that go with every command.
+#[derive(Debug, Clone, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+pub struct PlaceArgs {
+    /// The kubeconfig, instead of $KUBECONFIG or ~/.kube/config
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The kubeconfig's context, instead of its current one
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// An existing namespace for the agents, instead of one of the session's own
+    #[arg(short = 'n', long, global = true, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// This machine is the only node; no Kubernetes
+    #[arg(long, global = true, conflicts_with_all = ["kubeconfig", "context", "namespace", "reaper"])]
+    pub local: bool,
+    /// Hide and refuse everything that changes the cluster
+    #[arg(long, global = true)]
+    pub read_only: bool,
+    /// The context's name, where the config guards it against deployments by mistake
+    #[arg(long, global = true, value_name = "CONTEXT")]
+    pub confirm: Option<String>,
+    /// The agent image
+    #[arg(long, global = true, env = "NODEWATCH_IMAGE", default_value = concat!("nodewatch-agent:", env!("CARGO_PKG_VERSION")))]
+    pub image: String,
+    /// When nodes pull the agent image
+    #[arg(long, global = true, value_name = "POLICY")]
+    pub image_pull_policy: Option<PullPolicy>,
+    /// How long agents may run, whatever happens to this program
+    #[arg(long, global = true, value_name = "DURATION", default_value = "4h", value_parser = text::parse_budget)]
+    pub session_budget: Duration,
+    /// How long agents go on when nothing is heard of this program
+    #[arg(long, global = true, value_name = "DURATION", default_value = "10m", value_parser = text::parse_budget)]
+    pub lease: Duration,
+    /// A Job in the cluster removes the session's namespace at its end, should this program no longer be able to
+    #[arg(long, global = true, conflicts_with = "namespace")]
+    pub reaper: bool,
+    /// Folder for fetched captures [default: nodewatch-captures/SESSION]; `capture --out -` writes one stream to
+    /// standard output
+    #[arg(long, global = true, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Keep so much of captures on each node until it is delivered; never more than 80 % of what its volume has left
+    /// [default: 1GiB]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = text::parse_size)]
+    pub ring_size: Option<u64>,
+    /// Seconds before now that a freeze saves
+    #[arg(long, global = true, value_name = "DURATION", default_value = "30s", value_parser = text::parse_duration)]
+    pub freeze_before: Duration,
+    /// Seconds from now that a freeze saves
+    #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = text::parse_duration)]
+    pub freeze_after: Duration,
+    /// Ports to leave out of lists and reports, as in 22,8000-8100,53/udp,tcp/9100,127.0.0.0/8; they are counted
+    #[arg(long, global = true, value_name = "LIST")]
+    pub exclude: Option<PortSet>,
+    /// Ports that should be open though no service and no pod says so, in the same form
+    #[arg(long, global = true, value_name = "LIST")]
+    pub expect: Option<PortSet>,
+    /// Time between two reports of a node
+    #[arg(long, global = true, value_name = "DURATION", default_value = "60s", value_parser = text::parse_duration)]
+    pub interval: Duration,
+    /// Name the process and pod that hold each port. The agents then see the host's processes and run as uid 0 with
+    /// SYS_PTRACE and DAC_READ_SEARCH: they could read every file and process of the node
+    #[arg(long, global = true)]
+    pub processes: bool,
+    /// A stock image with a shell that the cluster has already, where the agent image cannot be had: the agent program is
+    /// sent to its pods and checked. Ports only, as a sent program cannot carry a capability
+    #[arg(long, global = true, value_name = "IMAGE")]
+    pub push_agent: Option<String>,
+    /// With --push-agent: capture too, with the pods as uid 0 and still NET_RAW alone
+    #[arg(long, global = true, requires = "push_agent")]
+    pub push_agent_as_root: bool,
+    /// The agent program that --push-agent sends [default: nodewatch-agent beside this program]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub agent_binary: Option<PathBuf>,
+    /// Record the session's events into this file, for replay; without packets and credentials
+    #[arg(long, global = true, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Colours: auto, dark, light, high-contrast, or terminal for its own sixteen
+    #[arg(long, global = true, value_name = "NAME", default_value = "auto", value_parser = palette)]
+    pub theme: Palette,
+    /// Draw with ASCII only
+    #[arg(long, global = true)]
+    pub ascii: bool,
+    /// Whether the mouse is taken: select, scroll, pick a part of a chart
+    #[arg(long, global = true, value_name = "BOOL", default_value = "true", action = clap::ArgAction::Set)]
+    pub mouse: bool,
+    #[command(flatten)]
+    pub storage: StorageArgs,
+    #[command(flatten)]
+    pub logs: LogsArgs,
+}
+
+impl PlaceArgs {
+    /// By what right agents deliver and report.
+    pub fn way(&self) -> Way {
+        match (&self.storage.irsa, self.storage.pod_identity) {
+            (Some(role), _) => Way::Role(role.clone()),
+            (None, true) => Way::PodIdentity,
+            (None, false) => Way::Grant,
+        }
+    }
+
+    /// Where reports go, when they go anywhere; the cluster goes by that name where none is given.
+    pub fn logs(&self, cluster: &str) -> Option<LogsSettings> {
+        let logs = &self.logs;
+        Some(LogsSettings {
+            group: logs.cloudwatch.clone()?,
+            per_node: logs.log_group_per_node,
+            retention_days: logs.log_retention,
+            interval_seconds: self.interval.as_secs(),
+            cluster: logs.cluster_name.clone().unwrap_or_else(|| cluster.to_owned()),
+            region: None,
+            endpoint: None,
+            way: self.way(),
+            alarms: logs.alarms,
+            sns_topic: logs.sns_topic.clone(),
+        })
+    }
+
+    /// Where captures go, when they go to S3.
+    pub fn storage(&self) -> Option<StorageSettings> {
+        let storage = &self.storage;
+        Some(StorageSettings {
+            url: storage.s3.clone()?,
+            endpoint: storage.s3_endpoint.clone(),
+            region: storage.s3_region.clone(),
+            path_style: storage.s3_path_style,
+            kms_key: storage.s3_kms_key.clone(),
+            storage_class: storage.s3_storage_class.clone(),
+            zstd: storage.zstd,
+            way: self.way(),
+        })
+    }
+}
+
+/// Reports in CloudWatch.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Reports in CloudWatch")]
+pub struct LogsArgs {
+    /// Report open ports to this log group, a stream a node, with metrics in the embedded metric format
+    #[arg(long, global = true, value_name = "GROUP", value_parser = log_group)]
+    pub cloudwatch: Option<String>,
+    /// A log group a node, GROUP/NODE, instead
+    #[arg(long, global = true, requires = "cloudwatch")]
+    pub log_group_per_node: bool,
+    /// Days after which a log group that is made here forgets its events
+    #[arg(long, global = true, value_name = "DAYS", default_value = "14", value_parser = retention)]
+    pub log_retention: u32,
+    /// The metrics' dimension `cluster`, and whose alarms are meant [default: the context's name]
+    #[arg(long, global = true, value_name = "NAME", value_parser = cluster_name)]
+    pub cluster_name: Option<String>,
+    /// Alarms for the session: a silent node, agent errors, unexpected ports; removed when it ends
+    #[arg(long, global = true, requires = "cloudwatch")]
+    pub alarms: bool,
+    /// Who is told of an alarm
+    #[arg(long, global = true, value_name = "ARN", value_parser = sns_topic)]
+    pub sns_topic: Option<String>,
+}
+
+fn log_group(name: &str) -> Result<String, String> {
+    nodewatch_report::check_group(name).map(|()| name.to_owned())
+}
+
+fn retention(text: &str) -> Result<u32, String> {
+    nodewatch_report::check_retention(text)
+}
+
+/// It is a part of alarms' names and a dimension's value.
+fn cluster_name(text: &str) -> Result<String, String> {
+    let good = (1..=100).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/');
+    good.then(|| text.to_owned()).ok_or_else(|| {
+        format!(
+            "{text:?} is no name of a cluster: write 1 to 100 letters, digits and signs, without spaces and slashes"
+        )
+    })
+}
+
+fn sns_topic(text: &str) -> Result<String, String> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let good = matches!(parts[..], ["arn", _, "sns", region, account, topic]
+        if !region.is_empty() && account.len() == 12 && !topic.is_empty());
+    good.then(|| text.to_owned())
+        .ok_or_else(|| format!("{text:?} is no SNS topic: write it as arn:aws:sns:eu-west-1:123456789012:name"))
+}
+
+/// Captures in S3.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Captures in S3")]
+pub struct StorageArgs {
+    /// Deliver captures there, as they are closed, below a folder of the session's own
+    #[arg(long, global = true, value_name = "s3://BUCKET/PREFIX")]
+    pub s3: Option<S3Url>,
+    /// Another server than AWS's, as $AWS_ENDPOINT_URL has it; agents must reach it too
+    #[arg(long, global = true, value_name = "URL", requires = "s3")]
+    pub s3_endpoint: Option<String>,
+    /// The bucket's region [default: the environment's, then what the bucket says]
+    #[arg(long, global = true, value_name = "REGION", requires = "s3")]
+    pub s3_region: Option<String>,
+    /// Whether the bucket goes into the path [default: with another server than AWS's]
+    #[arg(long, global = true, value_name = "BOOL", requires = "s3")]
+    pub s3_path_style: Option<bool>,
+    /// Encrypt objects with this KMS key
+    #[arg(long, global = true, value_name = "ARN", requires = "s3")]
+    pub s3_kms_key: Option<String>,
+    /// The objects' storage class
+    #[arg(long, global = true, value_name = "CLASS", requires = "s3")]
+    pub s3_storage_class: Option<String>,
+    /// Agents compress captures on their way
+    #[arg(long, global = true, requires = "s3")]
+    pub zstd: bool,
+    /// Agents deliver and report under this role, which their service account may assume, instead of what this laptop
+    /// signs and sends
+    #[arg(long, global = true, value_name = "ROLE_ARN")]
+    pub irsa: Option<String>,
+    /// Agents deliver and report with what EKS Pod Identity gives their service account
+    #[arg(long, global = true, requires = "service_account", conflicts_with = "irsa")]
+    pub pod_identity: bool,
+    /// An existing service account for the agents, in --namespace
+    #[arg(long, global = true, value_name = "NAME", requires = "namespace")]
+    pub service_account: Option<String>,
+}
+
+fn palette(text: &str) -> Result<Palette, String> {
+    text.parse()
+}

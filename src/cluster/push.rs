@@ -1,0 +1,164 @@
+//! The agent program sent into a pod of a stock image, for clusters where no image of ours can be had.
+//!
+//! Owns what such a pod runs until the program is there, and the sending. A sent file cannot carry a capability, so the
+//! pod is as locked down as ever and cannot capture, unless the user has it run as uid 0.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
+
+use super::{
+    Cluster, exec, lock,
+    objects::{ManifestError, set},
+};
+use crate::{
+    model::{Failure, Kind, NodeName, Notice},
+    site::OpenError,
+    text,
+};
+
+/// Where the program is in the pod, on a volume of its own.
+pub(super) const PROGRAM: &str = "/var/lib/nodewatch-agent/nodewatch-agent";
+const FOLDER: &str = "/var/lib/nodewatch-agent";
+/// Room for the program, twice.
+const ROOM: &str = "256Mi";
+/// How long sending may take.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The pod's command: wait for the program, see that it is the one that was meant, become it. It does not wait for ever,
+/// ends when it is told to, and looks again after each restart.
+const WAIT: &str = "trap 'exit 0' TERM; n=0; \
+    until [ -x \"$P\" ] && echo \"$NODEWATCH_PUSHED_SHA256  $P\" | sha256sum -c >/dev/null 2>&1; do \
+    n=$((n+1)); [ $n -lt 600 ] || exit 0; sleep 1 & wait $!; done; trap - TERM; exec \"$P\" serve";
+
+/// What is sent, and into what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Push {
+    /// A stock image with sh, head, chmod, mv, sleep and sha256sum.
+    pub image: String,
+    /// The agent program.
+    program: Arc<[u8]>,
+    /// Its lower-case hexadecimal SHA-256.
+    sha256: String,
+    /// Its pods run as uid 0, with NET_RAW alone.
+    pub as_root: bool,
+}
+
+impl Push {
+    /// Reads the program.
+    pub fn read(image: String, path: &Path, as_root: bool) -> Result<Self, Notice> {
+        let refused = |cause: String| {
+            let next_step = "name the agent program for the nodes' architecture with --agent-binary";
+            Notice::error("there is no agent program to send", cause, next_step).of(Failure::BadInput)
+        };
+        let program = std::fs::read(path).map_err(|error| refused(format!("{}: {error}", path.display())))?;
+        if !program.starts_with(b"\x7fELF") {
+            return Err(refused(format!("{} is no Linux program", path.display())));
+        }
+        let sha256 = text::hex(&Sha256::digest(&program));
+        Ok(Self { image, program: program.into(), sha256, as_root })
+    }
+}
+
+/// Makes an agent's Job one that waits for its program.
+pub(super) fn wait_for_program(job: &mut Value, push: &Push) -> Result<(), ManifestError> {
+    let pod = "/spec/template/spec";
+    let container = format!("{pod}/containers/0");
+    let missing = |what: &str| ManifestError::new(Kind::Job, format!("it has no {what}"));
+    let add = |job: &mut Value, path: String, item: Value| {
+        let list = job.pointer_mut(&path).and_then(Value::as_array_mut);
+        list.ok_or_else(|| missing(&path)).map(|list| list.push(item))
+    };
+    add(job, format!("{container}/env"), json!({"name": "NODEWATCH_PUSHED_SHA256", "value": push.sha256}))?;
+    add(job, format!("{container}/env"), json!({"name": "P", "value": PROGRAM}))?;
+    add(job, format!("{container}/volumeMounts"), json!({"name": "program", "mountPath": FOLDER}))?;
+    add(job, format!("{pod}/volumes"), json!({"name": "program", "emptyDir": {"sizeLimit": ROOM}}))?;
+    let fields = job.pointer_mut(&container).and_then(Value::as_object_mut).ok_or_else(|| missing("container"))?;
+    fields.remove("args");
+    fields.insert("command".to_owned(), json!(["sh", "-c", WAIT]));
+    let added = format!("{container}/securityContext/capabilities/add");
+    if push.as_root {
+        let context = format!("{pod}/securityContext");
+        for (key, value) in [("runAsNonRoot", json!(false)), ("runAsUser", json!(0)), ("runAsGroup", json!(0))] {
+            set(Kind::Job, job, &format!("{context}/{key}"), value)?;
+        }
+        Ok(())
+    } else {
+        // Nothing could take it up.
+        set(Kind::Job, job, &added, json!([]))
+    }
+}
+
+/// Sees that a node's pod has the program.
+pub(super) async fn ensure(cluster: &Cluster, node: &NodeName) -> Result<(), OpenError> {
+    let Some(push) = &cluster.settings.push else { return Ok(()) };
+    let pod = lock(&cluster.state.pods).get(node).cloned();
+    let Some(pod) = pod else { return Err(OpenError("its pod is gone".to_owned())) };
+    if lock(&cluster.state.pushed).get(node) == Some(&pod) {
+        return Ok(());
+    }
+    let sent = timeout(PATIENCE, send(cluster, node, push)).await;
+    sent.unwrap_or_else(|_| Err(OpenError("the agent program was not taken within 5 min".to_owned())))?;
+    lock(&cluster.state.pushed).insert(node.clone(), pod);
+    Ok(())
+}
+
+async fn send(cluster: &Cluster, node: &NodeName, push: &Push) -> Result<(), OpenError> {
+    let (size, sum) = (push.program.len(), &push.sha256);
+    // Another program may have sent it already: then nothing is read.
+    let script = format!(
+        "P={PROGRAM}; if [ -x $P ] && echo '{sum}  '$P | sha256sum -c >/dev/null 2>&1; then echo there; exit 0; fi; \
+         echo ready; head -c {size} > $P.part && echo '{sum}  '$P.part | sha256sum -c >/dev/null && \
+         chmod 755 $P.part && mv $P.part $P && echo taken"
+    );
+    let command = ["sh", "-c", &script].map(str::to_owned).to_vec();
+    let mut process = exec::exec(cluster, node, command).await?;
+    let (Some(mut reader), Some(mut writer)) = (exec::output(&mut process), process.stdin()) else {
+        return Err(OpenError("the exec has no standard input and output".to_owned()));
+    };
+    let failed = |error: std::io::Error| OpenError(format!("the agent program was not sent: {error}"));
+    let mut heard = String::new();
+    let mut buffer = [0; 256];
+    let mut sent = false;
+    loop {
+        let read = reader.read(&mut buffer).await.map_err(failed)?;
+        heard.push_str(&String::from_utf8_lossy(&buffer[..read]));
+        if heard.contains("there") || heard.contains("taken") {
+            return Ok(());
+        }
+        if read == 0 {
+            let cause = text::visible(heard.trim());
+            return Err(OpenError(format!(
+                "the stock image did not take the agent program, or its checksum differs: it needs sh, head, sha256sum, \
+                 chmod and mv ({cause})"
+            )));
+        }
+        if heard.contains("ready") && !std::mem::replace(&mut sent, true) {
+            writer.write_all(&push.program).await.map_err(failed)?;
+            writer.flush().await.map_err(failed)?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_program_is_not_sent() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("agent");
+        let refused = |path: &Path| Push::read("busybox:1".into(), path, false).expect_err("refused").line();
+        assert!(refused(&path).contains("No such file"));
+        std::fs::write(&path, "#!/bin/sh\n").expect("written");
+        assert!(refused(&path).contains("is no Linux program"));
+        std::fs::write(&path, b"\x7fELF...").expect("written");
+        let push = Push::read("busybox:1".into(), &path, false).expect("read");
+        assert_eq!(push.sha256.len(), 64);
+    }
+}

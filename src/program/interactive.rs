@@ -1,0 +1,197 @@
+//! The program on a terminal, and whatever the user goes on with in it.
+//!
+//! Owns the order: the screen is there before anything is asked of a network, and receipts come when it is gone.
+
+use std::{
+    fs::{self, DirBuilder},
+    io::{self, IsTerminal},
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    print, read_only, refuse_local,
+    settings::{agents, cluster_name, has_a_sink, journals, out, outlets, outlets_with, permission, settled, target},
+    site,
+};
+use crate::{
+    app::{App, Event, Next},
+    cli::PlaceArgs,
+    cluster::{Cluster, Connection, context_name},
+    config::file::Config,
+    headless::Exit,
+    model::{Failure, Notice, Place, SessionId},
+    record::Recorder,
+    runtime::{Engine, handoff, terminal::Screen},
+    text::visible,
+    ui::Theme,
+};
+
+/// Runs sessions until the user leaves.
+pub(super) async fn run(place: &PlaceArgs, config: &Config, attach: Option<SessionId>) -> Result<Exit, Notice> {
+    if !(io::stdout().is_terminal() && io::stdin().is_terminal()) {
+        let next_step = "run it in one, or use the commands nodes, ports and capture (see --help)";
+        return Err(Notice::error("there is no terminal to draw on", "", next_step).of(Failure::BadInput));
+    }
+    let recorder = place.record.as_deref().map(Recorder::create).transpose().map_err(|error| error.notice())?;
+    let theme = Theme::from_environment(place.theme, place.ascii, config.keys.clone());
+    let mut screen = Screen::open(theme, place.mouse).map_err(|error| terminal_failed(&error))?;
+    let mut told = String::new();
+    let outcome = sessions(&mut screen, place, config, attach, recorder, &mut told).await;
+    drop(screen);
+    print(told.as_bytes());
+    outcome
+}
+
+fn terminal_failed(error: &io::Error) -> Notice {
+    Notice::error("the terminal failed", error.to_string(), "see nodewatch-tui sessions for what is left")
+}
+
+async fn sessions(
+    screen: &mut Screen,
+    place: &PlaceArgs,
+    config: &Config,
+    mut attach: Option<SessionId>,
+    mut recorder: Option<Recorder>,
+    told: &mut String,
+) -> Result<Exit, Notice> {
+    let mut place = place.clone();
+    // Where a switch that fails leads back to, and what is said of it there.
+    let mut before: Option<PlaceArgs> = None;
+    let mut failed: Option<Notice> = None;
+    loop {
+        let begun = screen.wait(&preview(&place), begin(&place, config, attach.take())).await;
+        let mut engine = match (begun.map_err(|error| terminal_failed(&error))?, before.take()) {
+            (None, _) => return Ok(Exit::Done),
+            (Some(Err(notice)), Some(back)) => {
+                place = back;
+                failed = Some(notice);
+                continue;
+            }
+            (Some(Err(notice)), None) => return Err(notice),
+            (Some(Ok(engine)), _) => engine,
+        };
+        if let Some(recorder) = recorder.take() {
+            engine.record(recorder)?;
+        }
+        if let Some(notice) = failed.take() {
+            engine.handle(Event::Told(notice));
+        }
+        let was_first = engine.app.first_run;
+        let drawn = screen.run(&mut engine).await;
+        let app = engine.shut_down().await;
+        if was_first && !app.first_run {
+            no_longer_first();
+        }
+        told.push_str(&epilogue(&app, &out(&place, &app.session.id)));
+        drawn.map_err(|error| terminal_failed(&error))?;
+        match app.next.clone() {
+            None => return Ok(exit_of(&app)),
+            Some(next) => {
+                before = Some(place.clone());
+                match next {
+                    Next::Attach(session) => attach = Some(session),
+                    Next::Context(name) => (place.context, place.local) = (Some(name), false),
+                    Next::Namespace(name) => place.namespace = name,
+                }
+            }
+        }
+    }
+}
+
+fn exit_of(app: &App) -> Exit {
+    let receipt = app.receipt();
+    match (receipt.left_behind(), receipt.lost.is_empty()) {
+        (true, _) => Exit::LeftBehind,
+        (false, false) => Exit::Partly,
+        (false, true) => Exit::Done,
+    }
+}
+
+/// What is said of a session when the screen is gone: its receipt, and where its report is.
+fn epilogue(app: &App, folder: &Path) -> String {
+    let mut told = if app.ended.is_some() { app.receipt().text() } else { String::new() };
+    if app.report_at_end && app.session.began.is_some() {
+        let report = match handoff::write_report(folder, &app.summary()) {
+            Ok(paths) => paths.map(|path| path.display().to_string()).join(" and "),
+            Err(error) => format!("not written, {}: {error}", folder.display()),
+        };
+        told.push_str(&format!("  report   {}\n", visible(&report)));
+    }
+    told
+}
+
+/// What can be shown before anybody has answered.
+fn preview(place: &PlaceArgs) -> App {
+    let context = || context_name(&target(place)).unwrap_or_else(|| "kubeconfig".to_owned());
+    let where_it_is = if place.local { Place::Local } else { Place::Cluster { context: context(), flavour: None } };
+    let mut app = App::new(where_it_is, SessionId::new(0), place.session_budget);
+    app.now = crate::clock::unix_millis();
+    app
+}
+
+/// The file that says that somebody has deployed with this program before.
+fn used() -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = variable("XDG_STATE_HOME").or_else(|| Some(variable("HOME")?.join(".local/state")))?;
+    Some(state.join("nodewatch-tui/used"))
+}
+
+fn no_longer_first() {
+    if let Some(path) = used() {
+        // Where it cannot be written the hint comes again, which is no harm.
+        let folder = path.parent().map(|folder| DirBuilder::new().recursive(true).mode(0o700).create(folder));
+        if matches!(folder, Some(Ok(()))) {
+            let _ = fs::write(path, "");
+        }
+    }
+}
+
+/// Everything that can be refused before anything runs.
+async fn begin(place: &PlaceArgs, config: &Config, attach: Option<SessionId>) -> Result<Engine, Notice> {
+    if let Some(session) = attach {
+        refuse_local(place)?;
+        if place.read_only {
+            return Err(read_only());
+        }
+        return attached(place, config, &session).await;
+    }
+    let session = SessionId::new(rand::random());
+    let out = out(place, &session);
+    has_a_sink(place)?;
+    let (site, where_it_is) = site(place, &session).await?;
+    let mut app = App::new(where_it_is.clone(), session, place.session_budget);
+    app.permission = permission(place, config, &where_it_is);
+    app.first_run = used().is_some_and(|path| !path.exists());
+    let outlets = outlets(place, config, &out, &cluster_name(place, Some(&where_it_is))).await;
+    let mut engine = Engine::start(settled(app, place), site, outlets);
+    engine.find_sessions();
+    engine.watch_storage();
+    Ok(engine)
+}
+
+/// A session from its journal, in its own cluster.
+async fn attached(place: &PlaceArgs, config: &Config, session: &SessionId) -> Result<Engine, Notice> {
+    let headline = format!("session {session} cannot be taken up");
+    let journals = journals()?;
+    let (journal, record) = journals.open(session).map_err(|error| error.notice(headline.clone()))?;
+    if record.is_over() {
+        let next_step = "see nodewatch-tui sessions";
+        return Err(Notice::error(headline, "nothing of it is left", next_step).of(Failure::BadInput));
+    }
+    let connection = Connection::again(&record.header.cluster).await?;
+    let (began, ends) = (record.header.began, record.ends);
+    let app = settled(App::new(connection.place.clone(), session.clone(), place.session_budget), place);
+    // Where its reports went until now is where they go, unless another place is named.
+    let cluster = cluster_name(place, Some(&connection.place));
+    let logs = place.logs(&cluster).or_else(|| record.logs.clone());
+    // Where its captures went until now is where they go, unless another place is named.
+    let storage = place.storage().or_else(|| record.storage.clone());
+    let cluster = Cluster::resume(connection, agents(place)?, journals, (journal, record))
+        .map_err(|error| error.notice(headline))?;
+    let outlets = outlets_with(storage, logs, config, &out(place, session)).await;
+    let mut engine = Engine::start(app, Arc::new(cluster), outlets);
+    engine.handle(Event::Attach { began, ends });
+    Ok(engine)
+}

@@ -1,0 +1,277 @@
+//! The program: settings in layers, a command, an exit code.
+//!
+//! Owns which command becomes what. Every other layer is known here and knows nothing of it.
+
+mod generated;
+mod interactive;
+pub mod layers;
+mod replay;
+mod settings;
+
+use std::{ffi::OsString, io::Write, sync::Arc};
+
+use crate::{
+    app::{App, Permission},
+    cli::{AlarmsCommand, CleanupArgs, Cli, Command, Format, NodeCommand, OutputArgs, PlaceArgs, ReportArgs},
+    cluster::{Cluster, Connection},
+    config::file::Config,
+    headless::{self, Exit},
+    local::Local,
+    logs::Logs,
+    model::{Failure, LogsSettings, Notice, Place, SessionId},
+    runtime::{Engine, handoff},
+    site::Site,
+    storage::Storage,
+    text::{self, visible},
+};
+use layers::{LayersError, Setting};
+use settings::{
+    agents, cluster_name, frozen, has_a_sink, journals, logs_of, names, out, outlets, permission, settled, target,
+};
+
+/// Runs the program with these arguments, the first of which is its own name.
+pub async fn run(arguments: &[OsString]) -> Exit {
+    let (cli, config, in_force) = match layers::read(arguments) {
+        Ok(read) => read,
+        Err(LayersError::CommandLine(error)) => {
+            // Help and version are no errors, and go to standard output.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::BadUsage } else { Exit::Done };
+        }
+        Err(LayersError::Config(error)) => return refuse(&error.into()),
+    };
+    let outcome = obey(cli, &config, &in_force).await;
+    outcome.unwrap_or_else(|notice| refuse(&notice))
+}
+
+async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<Exit, Notice> {
+    let place = &cli.place;
+    match cli.command {
+        None => interactive::run(place, config, None).await,
+        Some(Command::Attach { session }) => interactive::run(place, config, Some(session)).await,
+        Some(Command::OnNodes(command)) => Box::pin(on_nodes(place, config, command)).await,
+        Some(Command::Sessions { output }) => sessions(place, output).await,
+        Some(Command::Cleanup(arguments)) => cleanup(place, &arguments).await,
+        Some(Command::Freeze { session, nodes, output }) => Box::pin(freeze(place, &session, nodes, output)).await,
+        Some(Command::Alarms(command)) => alarms(place, command).await,
+        Some(Command::Merge(arguments)) => Ok(headless::captures::merge(&arguments, place.out.as_deref())),
+        Some(Command::Preflight { nodes, output }) => preflight(place, nodes, output).await,
+        Some(Command::Manifests { nodes, session }) => manifests(place, nodes, session),
+        Some(Command::Config { output }) => Ok(settings_in_force(in_force, config, output)),
+        Some(Command::Report(arguments)) => report(place, &arguments),
+        Some(Command::Replay(arguments)) => replay::run(place, config, &arguments).await,
+        Some(Command::Completions { shell }) => Ok(print(&generated::completions(shell))),
+        Some(Command::Man) => generated::man()
+            .map(|page| print(&page))
+            .map_err(|error| Notice::error("the manual page was not made", error.to_string(), "")),
+    }
+}
+
+/// A reader that has gone away is no failure of ours.
+fn print(bytes: &[u8]) -> Exit {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
+    Exit::Done
+}
+
+fn settings_in_force(in_force: &[Setting], config: &Config, output: OutputArgs) -> Exit {
+    match output.format {
+        Format::Table => print(layers::as_toml(in_force, config.place()).as_bytes()),
+        Format::Json => {
+            let lines: String = layers::as_json(in_force).map(|line| format!("{}\n", text::json_line(&line))).collect();
+            print(lines.as_bytes())
+        }
+    }
+}
+
+/// A session's report from what it has left on this laptop, or from a recording of it.
+fn report(place: &PlaceArgs, arguments: &ReportArgs) -> Result<Exit, Notice> {
+    let summary = match (&arguments.from, &arguments.session) {
+        (Some(file), _) => replay::summary(file)?,
+        (None, Some(session)) => headless::sessions::summary(&journals()?, session)?,
+        // The command line asks for one of them.
+        (None, None) => return Ok(Exit::BadUsage),
+    };
+    if arguments.print {
+        return Ok(print(crate::report::markdown(&summary).as_bytes()));
+    }
+    let folder = out(place, &summary.session);
+    let written = handoff::write_report(&folder, &summary).map_err(|error| {
+        let cause = format!("{}: {error}", folder.display());
+        Notice::error("the report was not written", cause, "make room or mend its rights, or name another --out")
+    })?;
+    for path in written {
+        print(format!("{}\n", visible(&path.display().to_string())).as_bytes());
+    }
+    Ok(Exit::Done)
+}
+
+fn refuse(notice: &Notice) -> Exit {
+    say(&format!("error: {}", notice.line()));
+    Exit::of(notice)
+}
+
+async fn on_nodes(place: &PlaceArgs, config: &Config, command: NodeCommand) -> Result<Exit, Notice> {
+    let session = SessionId::new(rand::random());
+    let out = out(place, &session);
+    headless::check(&command, place.ring_size, &out)?;
+    has_a_sink(place)?;
+    if matches!(command, NodeCommand::Capture { .. }) {
+        can_capture(place)?;
+    }
+    if let NodeCommand::Ports { nodes, ports, output } = &command
+        && let Some(since) = ports.since
+    {
+        let logs = Logs::open(logs_of(place, &cluster_name(place, None))?).await;
+        return headless::reports::past(&logs, nodes, since, ports.port, output.format).await;
+    }
+    let (site, where_it_is) = site(place, &session).await?;
+    if !matches!(command, NodeCommand::Nodes { .. }) {
+        must_be_free(permission(place, config, &where_it_is), &where_it_is)?;
+    }
+    let captures = matches!(command, NodeCommand::Capture { .. });
+    let reports = matches!(command, NodeCommand::Ports { .. });
+    let cluster = cluster_name(place, Some(&where_it_is));
+    let mut outlets = outlets(place, config, &out, &cluster).await;
+    if !reports {
+        outlets.logs = None;
+    }
+    let app = App::new(where_it_is, session, place.session_budget);
+    let engine = Engine::start(settled(app, place), site, outlets);
+    if captures {
+        engine.check_storage().await?;
+    }
+    let run = headless::Settings { out: &out, interval: place.interval, cluster: &cluster };
+    Ok(Box::pin(headless::run(engine, command, run)).await)
+}
+
+/// The alarms of a cluster. Nothing is deployed.
+async fn alarms(place: &PlaceArgs, command: AlarmsCommand) -> Result<Exit, Notice> {
+    let session = SessionId::new(0);
+    let create = matches!(command, AlarmsCommand::Create { .. });
+    // Only for the nodes, and for the cluster's name.
+    let found = if create || place.logs.cluster_name.is_none() { Some(site(place, &session).await?) } else { None };
+    let name = cluster_name(place, found.as_ref().map(|(_, place)| place));
+    let settings = place.logs(&name).unwrap_or_else(|| LogsSettings {
+        group: String::new(),
+        per_node: false,
+        retention_days: place.logs.log_retention,
+        interval_seconds: place.interval.as_secs(),
+        cluster: name.clone(),
+        region: None,
+        endpoint: None,
+        way: place.way(),
+        alarms: true,
+        sns_topic: place.logs.sns_topic.clone(),
+    });
+    let logs = Logs::open(settings).await;
+    headless::reports::alarms(&logs, command, found.map(|(site, _)| site)).await
+}
+
+/// A sent program has no file capability, and a user other than root then has none at all.
+fn can_capture(place: &PlaceArgs) -> Result<(), Notice> {
+    if place.push_agent.is_none() || place.push_agent_as_root || place.processes {
+        return Ok(());
+    }
+    let cause =
+        "a program that is sent cannot carry the capability NET_RAW, which a pod without uid 0 gets from its image";
+    let next_step =
+        "use the agent image (--image), or let the pods run as uid 0 with NET_RAW alone: --push-agent-as-root";
+    Err(Notice::error("--push-agent cannot capture", cause, next_step).of(Failure::BadInput))
+}
+
+async fn sessions(place: &PlaceArgs, output: OutputArgs) -> Result<Exit, Notice> {
+    refuse_local(place)?;
+    let current = Connection::open(&target(place)).await;
+    Ok(headless::sessions::sessions(current, &journals()?, output.format).await)
+}
+
+async fn cleanup(place: &PlaceArgs, arguments: &CleanupArgs) -> Result<Exit, Notice> {
+    refuse_local(place)?;
+    if place.read_only && !arguments.dry_run {
+        return Err(read_only());
+    }
+    let target = target(place);
+    Ok(headless::sessions::cleanup(place, &journals()?, arguments, Connection::open(&target)).await)
+}
+
+async fn preflight(place: &PlaceArgs, nodes: Vec<String>, output: OutputArgs) -> Result<Exit, Notice> {
+    refuse_local(place)?;
+    let connection = Connection::open(&target(place)).await?;
+    let cluster = Cluster::new(connection, SessionId::new(rand::random()), agents(place)?, journals()?);
+    let storage = match place.storage() {
+        Some(settings) => Some(Storage::open(settings).await),
+        None => None,
+    };
+    Ok(headless::preflight::preflight(&cluster, storage.as_ref(), &names(nodes), output.format).await)
+}
+
+fn manifests(place: &PlaceArgs, nodes: Vec<String>, session: Option<SessionId>) -> Result<Exit, Notice> {
+    let session = session.unwrap_or_else(|| SessionId::new(rand::random()));
+    let yaml = Cluster::manifests(&session, &agents(place)?, &names(nodes))?;
+    Ok(headless::preflight::manifests(&yaml))
+}
+
+/// Takes no session over: the agents are asked beside whoever has it.
+async fn freeze(
+    place: &PlaceArgs,
+    session: &SessionId,
+    nodes: Vec<String>,
+    output: OutputArgs,
+) -> Result<Exit, Notice> {
+    refuse_local(place)?;
+    let journals = journals()?;
+    let headline = format!("session {session} cannot be frozen");
+    let record = journals.all().into_iter().flatten().find(|record| record.header.session == *session);
+    let unknown = || {
+        Notice::error(headline.clone(), "this laptop has no journal of it", "see nodewatch-tui sessions")
+            .of(Failure::BadInput)
+    };
+    let record = record.ok_or_else(unknown)?;
+    let connection = Connection::again(&record.header.cluster).await?;
+    let app = App::new(connection.place.clone(), session.clone(), place.session_budget);
+    let app = settled(app, place);
+    let cluster = Cluster::observe(connection, agents(place)?, journals, &record);
+    let engine = Engine::start(app, Arc::new(cluster), out(place, session));
+    Ok(Box::pin(headless::captures::freeze(engine, &names(nodes), frozen(place), output.format)).await)
+}
+
+async fn site(arguments: &PlaceArgs, session: &SessionId) -> Result<(Arc<dyn Site>, Place), Notice> {
+    if arguments.local {
+        return Ok((Arc::new(Local::new(arguments.processes)?), Place::Local));
+    }
+    let connection = Connection::open(&target(arguments)).await?;
+    let place = connection.place.clone();
+    Ok((Arc::new(Cluster::new(connection, session.clone(), agents(arguments)?, journals()?)), place))
+}
+
+/// Without a terminal nobody can type the context's name.
+fn must_be_free(permission: Permission, place: &Place) -> Result<(), Notice> {
+    match (permission, place) {
+        (Permission::ReadOnly, _) => Err(read_only()),
+        (Permission::Guarded, Place::Cluster { context, .. }) => {
+            let headline = format!("context {context:?} is guarded against deployments by mistake");
+            let next_step = format!("if you mean it: --confirm {context}");
+            Err(Notice::error(headline, "it matches `production` in the config", next_step).of(Failure::BadInput))
+        }
+        (Permission::Guarded | Permission::Free, _) => Ok(()),
+    }
+}
+
+fn read_only() -> Notice {
+    Notice::error("nothing is changed", "this is read-only", "leave --read-only out, or read_only in the config")
+        .of(Failure::BadInput)
+}
+
+fn refuse_local(arguments: &PlaceArgs) -> Result<(), Notice> {
+    if !arguments.local {
+        return Ok(());
+    }
+    let cause = "a session on this machine makes nothing outside this program";
+    Err(Notice::error("--local has no sessions and no preflight", cause, "leave --local out").of(Failure::BadInput))
+}
+
+fn say(text: &str) {
+    // Nobody is left to tell when standard error is gone.
+    let _ = writeln!(std::io::stderr(), "{}", visible(text));
+}

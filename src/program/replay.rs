@@ -1,0 +1,152 @@
+//! `replay`: a recording on the terminal again, at its own pace or another.
+//!
+//! Owns the pace and its keys. What is drawn is what the program drew.
+
+use std::{
+    io::{self, IsTerminal},
+    path::Path,
+    time::Duration,
+};
+
+use crossterm::event::{Event as TerminalEvent, KeyCode, KeyModifiers};
+use ratatui::{Frame, Terminal, backend::TestBackend, layout::Rect, text::Line};
+
+use super::print;
+use crate::{
+    cli::{PlaceArgs, ReplayArgs},
+    config::file::Config,
+    headless::Exit,
+    model::{Failure, Notice, Summary},
+    record::{Player, Step},
+    runtime::terminal::{Screen, Stage},
+    text::time_of_day,
+    ui::{self, Theme},
+};
+
+/// A pause in the recording is not waited for longer than this.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// What a key makes of the speed.
+const FASTER: f64 = 2.0;
+
+pub(super) async fn run(place: &PlaceArgs, config: &Config, arguments: &ReplayArgs) -> Result<Exit, Notice> {
+    let mut player = Player::open(&arguments.file).map_err(|error| error.notice())?;
+    let theme = Theme::from_environment(place.theme, place.ascii, config.keys.clone());
+    if arguments.print {
+        let text = last_frame(&mut player, &theme)?;
+        return Ok(print(text.as_bytes()));
+    }
+    if !(io::stdout().is_terminal() && io::stdin().is_terminal()) {
+        let next_step = "run it in one, or use --print";
+        return Err(Notice::error("there is no terminal to draw on", "", next_step).of(Failure::BadInput));
+    }
+    let failed = |error: io::Error| Notice::error("the terminal failed", error.to_string(), "");
+    let mut screen = Screen::open(theme, false).map_err(failed)?;
+    play(&mut screen, &mut player, arguments.speed).await.map(|()| Exit::Done)
+}
+
+/// What the session's report would say at the end of a recording.
+pub(super) fn summary(file: &Path) -> Result<Summary, Notice> {
+    let mut player = Player::open(file).map_err(|error| error.notice())?;
+    while player.step().map_err(|error| error.notice())?.is_some() {}
+    Ok(player.app.summary())
+}
+
+fn last_frame(player: &mut Player, theme: &Theme) -> Result<String, Notice> {
+    let mut stage = Stage::default();
+    let mut text = String::new();
+    while let Some(step) = player.step().map_err(|error| error.notice())? {
+        if let Step::Frame(_, width, height) = step {
+            let Ok(mut terminal) = Terminal::new(TestBackend::new(width, height));
+            let Ok(_) = terminal.draw(|frame| drop(ui::draw(frame, stage.shown(&player.app), theme)));
+            text = lines(&terminal);
+        }
+    }
+    Ok(text)
+}
+
+fn lines(terminal: &Terminal<TestBackend>) -> String {
+    let buffer = terminal.backend().buffer();
+    let row = |y: u16| (0..buffer.area.width).map(|x| buffer[(x, y)].symbol()).collect::<String>();
+    (0..buffer.area.height).map(|y| format!("{}\n", row(y).trim_end())).collect()
+}
+
+/// How the recording goes on.
+struct Pace {
+    speed: f64,
+    paused: bool,
+}
+
+async fn play(screen: &mut Screen, player: &mut Player, speed: f64) -> Result<(), Notice> {
+    let failed = |error: io::Error| Notice::error("the terminal failed", error.to_string(), "");
+    let mut pace = Pace { speed, paused: false };
+    let mut stage = Stage::default();
+    let mut shown_at = None;
+    let mut ended = false;
+    loop {
+        let step = if ended { None } else { player.step().map_err(|error| error.notice())? };
+        ended |= step.is_none();
+        let at = match step {
+            Some(Step::Event(_)) => continue,
+            Some(Step::Frame(at, ..)) => at,
+            None => player.app.now,
+        };
+        let gap = Duration::from_millis(at.saturating_sub(shown_at.replace(at).unwrap_or(at)));
+        let mut wait = gap.div_f64(pace.speed).min(LONGEST_WAIT);
+        loop {
+            let draw = |frame: &mut Frame<'_>, theme: &Theme| {
+                ui::draw(frame, stage.shown(&player.app), theme);
+                status(frame, &pace, at, ended, theme);
+            };
+            screen.show(draw).map_err(failed)?;
+            let still = ended || pace.paused;
+            tokio::select! {
+                () = tokio::time::sleep(wait), if !still => break,
+                key = screen.key() => match key.map_err(failed)? {
+                    None => return Ok(()),
+                    Some(key) => match heard(&key, &mut pace) {
+                        Heard::Quit => return Ok(()),
+                        Heard::Next if !ended => break,
+                        Heard::Next | Heard::Other => wait = Duration::ZERO,
+                    },
+                },
+            }
+        }
+    }
+}
+
+/// What a key means while a recording is played.
+enum Heard {
+    Quit,
+    /// The next frame.
+    Next,
+    Other,
+}
+
+fn heard(event: &TerminalEvent, pace: &mut Pace) -> Heard {
+    let TerminalEvent::Key(key) = event else { return Heard::Other };
+    match key.code {
+        KeyCode::Char('q') | KeyCode::Esc => return Heard::Quit,
+        KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return Heard::Quit,
+        KeyCode::Right | KeyCode::Char('l') => return Heard::Next,
+        KeyCode::Char(' ') => pace.paused = !pace.paused,
+        KeyCode::Char('+') => pace.speed *= FASTER,
+        KeyCode::Char('-') => pace.speed /= FASTER,
+        _ => {}
+    }
+    Heard::Other
+}
+
+/// Over the right end of the last line, so that everything else is as it was.
+fn status(frame: &mut Frame<'_>, pace: &Pace, at: u64, ended: bool, theme: &Theme) {
+    let state = match (ended, pace.paused) {
+        (true, _) => "END",
+        (false, true) => "PAUSED",
+        (false, false) => "REPLAY",
+    };
+    let speed = pace.speed;
+    let text = format!(" {state} {} {speed}x  Space pause  Right step  + - speed  q quit ", time_of_day(at));
+    let area = frame.area();
+    let width = (text.len() as u16).min(area.width);
+    let place = Rect { x: area.right() - width, y: area.bottom().saturating_sub(1), width, height: area.height.min(1) };
+    frame.render_widget(Line::styled(text, theme.selected), place);
+}

@@ -1,0 +1,73 @@
+//! A recording, event by event.
+//!
+//! Owns the reading. Time is the recording's own.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+};
+
+use nodewatch_protocol::UnixMillis;
+
+use super::{Header, Line, RecordError, VERSION};
+use crate::app::{App, update};
+
+/// What a line of a recording was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The app has taken in an event.
+    Event(UnixMillis),
+    /// The screen was drawn in so many columns and rows.
+    Frame(UnixMillis, u16, u16),
+}
+
+/// A recording that is being played.
+#[derive(Debug)]
+pub struct Player {
+    /// The app as of the last step.
+    pub app: App,
+    path: PathBuf,
+    lines: std::io::Lines<BufReader<File>>,
+    line: usize,
+}
+
+impl Player {
+    /// Reads how it began.
+    pub fn open(path: &Path) -> Result<Self, RecordError> {
+        let failed = |source| RecordError::File { operation: "read", path: path.to_owned(), source };
+        let mut lines = BufReader::new(File::open(path).map_err(failed)?).lines();
+        let invalid = |reason: String| RecordError::Invalid { path: path.to_owned(), line: 1, reason };
+        let first = lines.next().unwrap_or_else(|| Ok(String::new())).map_err(failed)?;
+        let header: Header = serde_json::from_str(&first).map_err(|error| invalid(error.to_string()))?;
+        if header.recording != VERSION {
+            let (theirs, program) = (header.recording, header.program);
+            return Err(invalid(format!("it has form {theirs}, of program {program:?}; this one reads {VERSION}")));
+        }
+        let app = header.start.app().map_err(invalid)?;
+        Ok(Self { app, path: path.to_owned(), lines, line: 1 })
+    }
+
+    /// The next step; `None` at the end. A last line that was cut off by the program's end is the end.
+    pub fn step(&mut self) -> Result<Option<Step>, RecordError> {
+        let Some(text) = self.lines.next() else { return Ok(None) };
+        self.line += 1;
+        let text = text.map_err(|source| RecordError::File { operation: "read", path: self.path.clone(), source })?;
+        let line: Line = match serde_json::from_str(&text) {
+            Ok(line) => line,
+            Err(error) if error.is_eof() => return Ok(None),
+            Err(error) => {
+                let (path, line) = (self.path.clone(), self.line);
+                return Err(RecordError::Invalid { path, line, reason: error.to_string() });
+            }
+        };
+        Ok(Some(match line {
+            Line::Event(at, event) => {
+                // What it made the program do was done when it was recorded.
+                let _ = update(&mut self.app, *event, at);
+                Step::Event(at)
+            }
+            Line::Frame(at, width, height) => Step::Frame(at, width, height),
+        }))
+    }
+}

@@ -1,0 +1,62 @@
+//! The Events screen: what happened on all nodes, newest first.
+
+use ratatui::{
+    Frame,
+    layout::{Constraint, Layout, Rect},
+    text::{Line, Span},
+    widgets::Paragraph,
+};
+
+use super::{
+    Hits, Theme,
+    widgets::{crumbs, first_shown, fit, short_name},
+};
+use crate::{
+    app::App,
+    model::{NodeName, Severity},
+    text::{time_of_day, visible},
+};
+
+pub(super) fn screen(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, hits: &mut Hits) {
+    let rows = app.event_rows();
+    let [title, head, body] =
+        Layout::vertical([Constraint::Length(1), Constraint::Length(1), Constraint::Min(0)]).areas(area);
+    let name = format!("EVENTS ({})", rows.len());
+    frame.render_widget(crumbs(app, &["NODES"], &name, usize::from(title.width), theme), title);
+    let node_width = (usize::from(area.width) / 4).clamp(8, 32);
+    frame.render_widget(
+        Line::styled(format!("  {} {}  EVENT", fit("TIME", 8), fit("NODE", node_width)), theme.dim),
+        head,
+    );
+    if rows.is_empty() {
+        frame.render_widget(Line::styled("  nothing has happened that the filter shows", theme.dim), body);
+        return;
+    }
+    let cursor = app.events.cursor.min(rows.len() - 1);
+    let room = usize::from(body.height);
+    let first = first_shown(cursor, rows.len(), room);
+    hits.rows(body, first, rows.len() - first);
+    let lines: Vec<Line<'static>> = rows
+        .iter()
+        .enumerate()
+        .skip(first)
+        .take(room)
+        .map(|(index, row)| {
+            let selected = index == cursor;
+            let base = if selected { theme.selected } else { theme.plain };
+            let (word, style) = match row.severity {
+                Severity::Info => ("", base),
+                Severity::Warning => ("warning: ", theme.warn),
+                Severity::Error => ("error: ", theme.bad),
+            };
+            let node = short_name(&NodeName(row.node.to_owned()), node_width);
+            Line::from(vec![
+                Span::styled(if selected { theme.symbols.cursor } else { " " }, theme.accent),
+                Span::styled(format!(" {} ", time_of_day(row.at)), theme.dim),
+                Span::styled(format!("{}  ", fit(&visible(&node), node_width)), base),
+                Span::styled(format!("{word}{}", theme.say(&row.text)), style),
+            ])
+        })
+        .collect();
+    frame.render_widget(Paragraph::new(lines), body);
+}

@@ -1,0 +1,113 @@
+//! What is made from the source is what is committed: the example config, the README's tables. What is made on demand,
+//! completions and the manual page, has every command and option in it.
+//!
+//! `UPDATE_GENERATED=1 cargo test --test generated` writes the committed ones anew.
+
+use std::{collections::BTreeSet, path::Path, process::Command};
+
+use nodewatch_tui::{cli::SETTINGS, config::file::Config, program::layers};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_nodewatch-tui");
+
+fn root(file: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
+}
+
+/// Holds a file to what it should say, or writes it anew.
+fn hold(file: &str, wanted: &str) {
+    let path = root(file);
+    if std::env::var_os("UPDATE_GENERATED").is_some() {
+        std::fs::write(&path, wanted).expect("written");
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    let first = found.lines().zip(wanted.lines()).position(|(a, b)| a != b);
+    assert!(found == wanted, "{file} is not what the source says, from line {first:?} on: UPDATE_GENERATED=1 mends it");
+}
+
+fn readme_with(table: &str, name: &str) -> String {
+    let readme = std::fs::read_to_string(root("README.md")).expect("the README");
+    let (begin, end) = (format!("<!-- {name}: generated -->\n"), format!("<!-- /{name} -->"));
+    let from = readme.find(&begin).unwrap_or_else(|| panic!("README.md has no {begin}")) + begin.len();
+    let to = readme[from..].find(&end).unwrap_or_else(|| panic!("README.md has no {end}")) + from;
+    format!("{}{table}{}", &readme[..from], &readme[to..])
+}
+
+#[test]
+fn the_example_config_says_the_defaults() {
+    let example = layers::example();
+    hold("assets/config.example.toml", &example);
+    let config = Config::parse(&example, &SETTINGS).expect("it can be read");
+    let default = Config::default();
+    assert_eq!(config.production.map(|it| it.to_string()), default.production.map(|it| it.to_string()));
+    assert_eq!(config.viewer, default.viewer);
+    let keys = |config: &nodewatch_tui::config::keymap::Keymap| {
+        config.rows().map(|(binding, keys)| (binding.name, keys.first().map(ToString::to_string))).collect::<Vec<_>>()
+    };
+    assert_eq!(keys(&config.keys), keys(&default.keys));
+}
+
+#[test]
+fn the_readmes_tables_are_the_sources() {
+    hold("README.md", &readme_with(&layers::key_table(), "keys"));
+    hold("README.md", &readme_with(&layers::flag_table(), "options"));
+}
+
+/// Every command and every option that is not hidden.
+fn names() -> BTreeSet<String> {
+    fn gather(command: &clap::Command, names: &mut BTreeSet<String>) {
+        let long = |argument: &clap::Arg| argument.get_long().map(|long| format!("--{long}"));
+        names.extend(command.get_arguments().filter(|argument| !argument.is_hide_set()).filter_map(long));
+        for command in command.get_subcommands().filter(|command| command.get_name() != "help") {
+            names.insert(command.get_name().to_owned());
+            gather(command, names);
+        }
+    }
+    let mut names = BTreeSet::new();
+    gather(&layers::command(), &mut names);
+    assert!(names.len() > 60 && names.contains("capture") && names.contains("--push-agent"), "{names:?}");
+    names
+}
+
+fn made(arguments: &[&str]) -> String {
+    let output = Command::new(PROGRAM).args(arguments).env("HOME", "/nonexistent").output().expect("it starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[test]
+fn completions_of_every_shell_have_every_command_and_option() {
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        let script = made(&["completions", shell]);
+        for name in names() {
+            let name = if shell == "fish" { name.trim_start_matches("--").to_owned() } else { name };
+            assert!(script.contains(&name), "{shell} does not know {name}");
+        }
+    }
+    // The shell itself takes it and answers.
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = folder.path().join("completions.bash");
+    std::fs::write(&script, made(&["completions", "bash"])).expect("written");
+    let question = format!(
+        "source {}; COMP_WORDS=(nodewatch-tui ca); COMP_CWORD=1; _nodewatch__tui nodewatch-tui ca; echo ${{COMPREPLY[@]}}",
+        script.display()
+    );
+    let answer = Command::new("bash").args(["-c", &question]).output().expect("bash");
+    assert_eq!(String::from_utf8_lossy(&answer.stdout).trim(), "capture", "{answer:?}");
+}
+
+#[test]
+fn the_manual_page_has_every_command_and_option() {
+    let page = made(&["man"]).replace("\\-", "-");
+    for name in names() {
+        assert!(page.to_lowercase().contains(&name), "the page does not have {name}");
+    }
+    assert!(page.starts_with(".ie") || page.contains(".TH nodewatch-tui"), "{}", &page[..200]);
+}
+
+#[test]
+fn the_version_names_the_agent_protocol() {
+    let version = made(&["--version"]);
+    let wanted =
+        format!("nodewatch-tui {} (agent protocol {})\n", env!("CARGO_PKG_VERSION"), nodewatch_protocol::VERSION);
+    assert_eq!(version, wanted);
+}
