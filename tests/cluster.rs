@@ -237,7 +237,7 @@ fn a_first_session_by_keys_at_80x24() {
     let mut tmux = Tmux::start(80, 24, "");
     tmux.until("Ready");
     tmux.keys(&["?"]);
-    tmux.until("Keys (Esc closes)");
+    tmux.until("Keys of nodewatch-tui");
     tmux.keys(&["Escape", "/"]);
     tmux.text(&first);
     tmux.keys(&["Enter", "d"]);

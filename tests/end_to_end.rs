@@ -200,3 +200,68 @@ async fn a_stalled_reader_holds_nobody_up() {
     BufReader::new(stalled).read_line(&mut line).await.expect("a line");
     assert!(line.starts_with("{\"hello\""), "{line}");
 }
+
+/// Every frame of a recorded session is drawn again, to the letter.
+#[tokio::test]
+async fn a_replay_draws_the_frames_of_the_session() {
+    use nodewatch_tui::{
+        record::{Player, Recorder, Step},
+        runtime::terminal::Stage,
+        ui::{self, Theme},
+    };
+    use ratatui::{Terminal, backend::TestBackend};
+
+    fn frame(app: &nodewatch_tui::app::App, stage: &mut Stage, (width, height): (u16, u16)) -> String {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal");
+        let theme = Theme::standard();
+        terminal.draw(|frame| drop(ui::draw(frame, stage.shown(app), &theme))).expect("drawn");
+        terminal.backend().to_string()
+    }
+
+    let folders = folders();
+    let site = Arc::new(TestSite::new(&[("a", Behaviour::Good), ("b", Behaviour::Garbage)], folders.ring.path()));
+    let path = folders.out.path().join("session.jsonl");
+    let mut driver = Driver::start(Arc::clone(&site), folders.out.path());
+    driver.engine.record(Recorder::create(&path).expect("a file")).expect("begun");
+    let mut stage = Stage::default();
+    let mut drawn = Vec::new();
+    let sizes = [(80, 24), (200, 60), (40, 10)];
+    let keys = [
+        Action::MarkAll,
+        Action::Deploy,
+        Action::Open,
+        Action::NextView,
+        Action::Events,
+        Action::Pause,
+        Action::Down,
+        Action::Pause,
+        Action::GoBack,
+        Action::Help,
+        Action::Down,
+        Action::Back,
+        Action::Ports,
+        Action::Quit,
+    ];
+    for key in keys {
+        driver.send(Event::Action(key));
+        let until = driver.app().now + 300;
+        driver.until("some time", |app| app.now >= until).await;
+        let size = sizes[drawn.len() % sizes.len()];
+        drawn.push(frame(driver.app(), &mut stage, size));
+        driver.engine.record_frame(size.0, size.1);
+    }
+    drop(driver);
+
+    let mut player = Player::open(&path).expect("a recording");
+    let mut stage = Stage::default();
+    let mut again = Vec::new();
+    while let Some(step) = player.step().expect("a step") {
+        if let Step::Frame(_, width, height) = step {
+            again.push(frame(&player.app, &mut stage, (width, height)));
+        }
+    }
+    assert_eq!(again.len(), drawn.len());
+    for (index, (again, drawn)) in again.iter().zip(&drawn).enumerate() {
+        assert_eq!(again, drawn, "frame {index}");
+    }
+}

@@ -159,7 +159,7 @@ fn read_only_offers_nothing_that_changes_a_cluster() {
     let mut app = busy();
     app.permission = Permission::ReadOnly;
     keys(&mut app, &[Action::Help]);
-    let drawn = draw(&app, 100, 60);
+    let drawn = draw(&app, 100, 90);
     assert!(!drawn.contains("deploy the agent") && !drawn.contains("start a capture"), "{drawn}");
     assert!(drawn.contains("READ-ONLY") && drawn.contains("filter: regex"), "{drawn}");
 }
@@ -295,4 +295,139 @@ fn hostile_names_in_a_bucket_are_shown_as_text() {
     let screen = draw(&app, 160, 24);
     assert!(screen.contains("\\u{1b}[2Jnode"), "{screen}");
     assert!(!screen.chars().any(|character| character.is_control() && character != '\n'), "{screen}");
+}
+
+/// Rows without what is blank at their ends.
+fn trimmed(drawn: &str) -> String {
+    let row = |line: &str| line.trim_matches('"').trim_end().to_owned();
+    drawn.lines().map(row).collect::<Vec<_>>().join("\n").trim_end().to_owned()
+}
+
+/// An app whose every foreign text is meant to do harm.
+fn hostile() -> App {
+    let bad = "ev\u{1b}[2J\u{9b}31m\u{202e}日本e\u{301}=1+1";
+    let mut app = app();
+    let mut first = node(bad, bad, Readiness::Ready);
+    first.instance_type = Some(bad.into());
+    let wide = "ノード-日本語の名前-とても長い-".repeat(3);
+    feed(&mut app, [Event::Nodes(NodesChange::Replaced(vec![first, node(&wide, &wide, Readiness::NotReady)]))]);
+    feed(&mut app, [Event::DeployTo(vec![bad.into()])]);
+    feed(
+        &mut app,
+        [
+            Event::Tunnel(bad.into(), TunnelChange::Up(Hello::of(bad, bad))),
+            tunnel(bad, facts()),
+            tunnel(bad, sample::ports(nodewatch_protocol::PortsKind::Snapshot, &["tcp 0.0.0.0:22"], &[])),
+            tunnel(bad, sample::statistics(5)),
+            tunnel(bad, Update::Files(vec![file(bad, 5, FileState::Closed)])),
+            tunnel(bad, Update::Trouble { message: bad.into() }),
+            Event::Told(Notice::error(bad, bad, bad)),
+        ],
+    );
+    app
+}
+
+/// An app where nothing works.
+fn failing() -> App {
+    let mut app = busy();
+    let notice = Notice::error("cannot list the nodes", "connection refused", "check the network");
+    let names: Vec<_> = app.nodes.keys().cloned().collect();
+    let stopped = CaptureState::Stopped { since: 1, at: 2, reason: StopReason::Failed { message: "disk full".into() } };
+    feed(
+        &mut app,
+        [
+            Event::Nodes(NodesChange::Failed(notice.clone())),
+            tunnel(&names[0].0, Update::Capture(stopped)),
+            Event::Tunnel(names[0].clone(), TunnelChange::Lost { reason: "cut".into(), retry_in: 9_000 }),
+            Event::Told(notice),
+        ],
+    );
+    app
+}
+
+/// Every screen, view and mode, by the keys that lead there.
+const SCREENS: [(&str, &[Action]); 17] = [
+    ("nodes", &[]),
+    ("nodes, wide", &[Action::Wide]),
+    ("nodes, faults", &[Action::Faults]),
+    ("nodes, zoomed", &[Action::Zoom]),
+    ("node, ports", &[Action::Open]),
+    ("node, capture", &[Action::Open, Action::NextView]),
+    ("node, flows", &[Action::Open, Action::NextView, Action::NextView]),
+    ("node, files", &[Action::Open, Action::PreviousView, Action::PreviousView]),
+    ("node, events", &[Action::Open, Action::PreviousView]),
+    ("files", &[Action::Files]),
+    ("ports", &[Action::Ports]),
+    ("ports by port", &[Action::Ports, Action::NextView]),
+    ("ports, matrix", &[Action::Ports, Action::PreviousView]),
+    ("events", &[Action::Events]),
+    ("command", &[Action::Command]),
+    ("notices", &[Action::Notices]),
+    ("exit", &[Action::Quit]),
+];
+
+#[test]
+fn every_screen_empty_busy_failing_and_hostile_at_three_sizes() {
+    for (state, make) in
+        [("empty", app as fn() -> App), ("busy", sample::reporting), ("failing", failing), ("hostile", hostile)]
+    {
+        for (width, height) in [(80, 24), (200, 60), (20, 6)] {
+            let mut all = String::new();
+            for (name, actions) in SCREENS {
+                let mut app = make();
+                app.cursor = app.nodes.keys().next().cloned();
+                keys(&mut app, actions);
+                let drawn = draw(&app, width, height);
+                let steering = |c: char| c != '\n' && (c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c));
+                assert!(!drawn.contains(steering), "{state}, {name}: {drawn:?}");
+                all = format!("{all}=== {name}\n{}\n", trimmed(&drawn));
+            }
+            insta::assert_snapshot!(format!("all_{state}_{width}x{height}"), all);
+        }
+    }
+}
+
+#[test]
+fn columns_line_up_whatever_characters_names_have() {
+    use unicode_width::UnicodeWidthStr;
+    let app = hostile();
+    let mut terminal = Terminal::new(TestBackend::new(120, 30)).expect("a terminal");
+    terminal.draw(|frame| drop(ui::draw(frame, &app, &Theme::standard()))).expect("drawn");
+    let buffer = terminal.backend().buffer();
+    // The column of the word below STATUS, by cells and not by characters.
+    let column = |y: u16, word: &str| {
+        let cells: Vec<&str> = (0..120).map(|x| buffer[(x, y)].symbol()).collect();
+        (0..120).find(|&x| cells[x..].concat().starts_with(word))
+    };
+    assert_eq!(column(2, "STATUS"), column(3, "Ready"));
+    assert_eq!(column(2, "STATUS"), column(4, "NotReady"));
+    assert!("日本".width() == 4 && column(2, "STATUS").is_some());
+}
+
+#[test]
+fn the_context_is_there_at_every_width_and_looks_different_where_it_is_guarded() {
+    let mut app = busy();
+    for width in [16, 20, 40, 80, 300] {
+        assert!(draw(&app, width, 6).lines().next().expect("a line").contains("prod-eu"), "{width}");
+    }
+    let style = |app: &App| {
+        let mut terminal = Terminal::new(TestBackend::new(80, 24)).expect("a terminal");
+        terminal.draw(|frame| drop(ui::draw(frame, app, &Theme::standard()))).expect("drawn");
+        terminal.backend().buffer()[(13, 0)].style()
+    };
+    let free = style(&app);
+    app.permission = Permission::Guarded;
+    assert_ne!(style(&app), free);
+    assert!(draw(&app, 80, 24).contains("GUARDED"), "never colour alone");
+}
+
+#[test]
+fn a_first_run_says_what_to_begin_with_until_something_is_deployed() {
+    let mut app = app();
+    feed(&mut app, [Event::Nodes(NodesChange::Replaced(vec![node("a", "1a", Readiness::Ready)]))]);
+    app.first_run = true;
+    assert!(draw(&app, 80, 24).contains("first time? d puts the agent there"));
+    assert!(!draw(&app, 80, 8).contains("first time"), "not where there is no room for it");
+    keys(&mut app, &[Action::Deploy]);
+    assert!(!draw(&app, 80, 24).contains("first time"));
 }

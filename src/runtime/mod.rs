@@ -61,8 +61,8 @@ impl Engine {
         Ok(())
     }
 
-    /// The screen was drawn.
-    fn record_frame(&mut self, width: u16, height: u16) {
+    /// The screen was drawn in so many columns and rows.
+    pub fn record_frame(&mut self, width: u16, height: u16) {
         let written = self.recorder.as_mut().map(|recorder| recorder.frame(self.app.now, width, height));
         self.recorded(written);
     }

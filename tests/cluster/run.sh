@@ -25,6 +25,9 @@ else
   archive=$(mktemp --suffix .tar)
   "$here/image.sh" target/debug/nodewatch-agent "$archive" "$image"
   "$here/cluster.sh" load "$archive"
+  export NODEWATCH_STOCK_IMAGE=docker.io/library/stock:1
+  "$here/stock-image.sh" target/debug/nodewatch-agent "$archive" "$NODEWATCH_STOCK_IMAGE"
+  "$here/cluster.sh" load "$archive"
   rm -f "$archive"
   export KUBECONFIG=$CLUSTER_DIR/kubeconfig NODEWATCH_IMAGE=$image
   operator=$CLUSTER_DIR/operator.kubeconfig

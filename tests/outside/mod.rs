@@ -130,6 +130,35 @@ pub fn disturb() -> Option<impl Fn(&[&str])> {
     })
 }
 
+/// Waits until that many capture files are on the laptop.
+pub fn until_files(tmux: &Tmux, count: usize) {
+    let end = Instant::now() + Duration::from_secs(90);
+    while tmux.files().len() < count {
+        assert!(Instant::now() < end, "{count} files did not come:\n{}", tmux.screen());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// The operator's kubeconfig with its one context under several names, the first of them current.
+pub fn kubeconfig_with_contexts(folder: &Path, names: &[&str]) -> String {
+    let original = operator().or_else(|| std::env::var_os("KUBECONFIG").map(PathBuf::from)).expect("a kubeconfig");
+    let file = folder.join("kubeconfig");
+    std::fs::copy(original, &file).expect("copied");
+    let path = file.to_string_lossy().into_owned();
+    let config = |arguments: &[&str]| kubectl(&[&["--kubeconfig", &path, "config"], arguments].concat());
+    let context = config(&["current-context"]).trim().to_owned();
+    let of = |field: &str| {
+        let query = format!("-o=jsonpath={{.contexts[?(@.name==\"{context}\")].context.{field}}}");
+        config(&["view", &query]).trim().to_owned()
+    };
+    let (cluster, user) = (of("cluster"), of("user"));
+    for name in names {
+        config(&["set-context", name, &format!("--cluster={cluster}"), &format!("--user={user}")]);
+    }
+    config(&["use-context", names[0]]);
+    path
+}
+
 /// Packets in a file that tshark reads to its end.
 pub fn tshark(file: &Path) -> usize {
     let output = Command::new("tshark").arg("-r").arg(file).args(["-n", "-T", "fields", "-e", "frame.len"]).output();
@@ -283,6 +312,13 @@ impl Tmux {
 
     /// The capture files that the program has brought home.
     pub fn files(&self) -> Vec<PathBuf> {
+        let mut files = self.all_files();
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "pcapng"));
+        files
+    }
+
+    /// Every file that the program has written.
+    pub fn all_files(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         let mut folders = vec![self.folder.path().to_owned()];
         while let Some(folder) = folders.pop() {
@@ -290,7 +326,7 @@ impl Tmux {
                 let path = entry.expect("an entry").path();
                 if path.is_dir() {
                     folders.push(path);
-                } else if path.extension().is_some_and(|extension| extension == "pcapng") {
+                } else {
                     found.push(path);
                 }
             }

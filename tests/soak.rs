@@ -1,0 +1,68 @@
+//! Eight hours of a session in fast-forward: memory does not grow.
+
+#[path = "support/sample.rs"]
+#[allow(dead_code, reason = "a part of it is enough here")]
+mod sample;
+
+use nodewatch_protocol::{FileState, PortsKind, Update};
+use nodewatch_tui::{
+    app::{Action, App, Event, update},
+    model::{FetchProgress, Notice, TunnelChange},
+    ui::{self, Theme},
+};
+use ratatui::{Terminal, backend::TestBackend};
+use sample::{NOW, busy, file, ports, statistics, tunnel};
+
+const HOURS: u64 = 8;
+
+/// Resident memory of this process, in bytes.
+fn resident() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").expect("statm");
+    let pages: u64 = pages.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number");
+    pages * 4096
+}
+
+/// One second of everything that happens: statistics, ports that come and go, files, a tunnel that flaps, keys.
+fn second(app: &mut App, at: u64) {
+    let now = NOW + at * 1000;
+    let names: Vec<String> = app.nodes.keys().map(|name| name.0.clone()).collect();
+    let live = &names[0];
+    let mut happen = vec![Event::Tick, tunnel(live, statistics(at))];
+    let port = format!("tcp 0.0.0.0:{}", 20_000 + at % 1000);
+    let (opened, closed): (&[&str], &[&str]) = if at % 2 == 0 { (&[&port], &[]) } else { (&[], &[&port]) };
+    happen.push(tunnel(live, ports(PortsKind::Changes, opened, closed)));
+    happen.push(Event::Told(Notice::warning(format!("at {at}"), "a reason of some length", "what to do")));
+    happen.push(tunnel(live, Update::Trouble { message: format!("trouble {at}") }));
+    if at % 60 == 0 {
+        let files = (0..20).map(|number| file(&format!("{at}-{number}.pcapng"), 1000, FileState::Closed)).collect();
+        happen.push(tunnel(live, Update::Files(files)));
+        happen.push(Event::Fetch(live.as_str().into(), format!("{at}-1.pcapng"), FetchProgress::Bytes(at)));
+        let cut = TunnelChange::Lost { reason: "cut".into(), retry_in: 250 };
+        happen.push(Event::Tunnel(names[1].as_str().into(), cut));
+    }
+    for key in [Action::Ports, Action::Events, Action::GoBack, Action::Files, Action::Back] {
+        happen.push(Event::Action(key));
+    }
+    for event in happen {
+        update(app, event, now);
+    }
+}
+
+#[test]
+fn eight_hours_do_not_make_it_grow() {
+    let mut app = busy();
+    let mut terminal = Terminal::new(TestBackend::new(120, 40)).expect("a terminal");
+    let theme = Theme::standard();
+    let mut after_an_hour = 0;
+    for at in 1..=HOURS * 3600 {
+        second(&mut app, at);
+        if at % 30 == 0 {
+            terminal.draw(|frame| drop(ui::draw(frame, &app, &theme))).expect("drawn");
+        }
+        if at == 3600 {
+            after_an_hour = resident();
+        }
+    }
+    let grown = resident().saturating_sub(after_an_hour);
+    assert!(grown < 4 << 20, "{grown} bytes more after {HOURS} h than after one");
+}
