@@ -10,7 +10,7 @@ IMAGE ?= nodewatch-agent:$(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml 
 # Screens show local time; the tests hold them in UTC.
 export TZ = UTC
 
-.PHONY: help run build test lint checkov test-cluster cluster-up cluster-down bench image pictures deps deps-cluster
+.PHONY: help run build test lint checkov test-cluster cluster-up cluster-down bench image pictures static deb dist deps deps-cluster
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -53,8 +53,33 @@ bench: deps ## speed and memory beside ss, tcpdump, aws s3 cp, mergecap; with a 
 image: ## the agent image, static, from scratch
 	docker build -f agent/Dockerfile -t $(IMAGE) .
 
-pictures: build ## assets/ from the program's own frames
+pictures: build ## assets/ from the program's own frames: screenshots and the demo
 	cargo run --quiet --example pictures
+
+# glibc's resolver wants the system's own libraries even in a static program; musl's does not, so it is taken where it is.
+TRIPLE ?= $(shell rustc -vV | sed -n 's/^host: //p')
+STATIC = target/static
+static: ## static programs for Linux, small, into target/static
+	@tests/deps.sh static
+	for package in nodewatch-agent nodewatch-tui; do \
+	  RUSTFLAGS="-C target-feature=+crt-static" LIBPCAP_LIBDIR=$${LIBPCAP_LIBDIR:-$(CACHE)/libpcap} \
+	    cargo build --quiet --profile dist --target $(TRIPLE) -p $$package && \
+	  install -D target/$(TRIPLE)/dist/$$package $(STATIC)/$$package; \
+	done
+	ls -l $(STATIC)
+
+deb: ## a Debian package of both programs into target/debian
+	@tests/deps.sh deb
+	cargo build --quiet --profile dist -p nodewatch-agent
+	cargo build --quiet --profile dist -p nodewatch-tui
+	mkdir -p target/deb && ln -sf nodewatch-tui target/deb/kubectl-nodewatch
+	target/dist/nodewatch-tui man | gzip -9n >target/deb/nodewatch-tui.1.gz
+	for shell in bash zsh fish; do target/dist/nodewatch-tui completions $$shell >target/deb/completions.$$shell; done
+	PATH="$(CACHE)/cargo-deb/bin:$$PATH" cargo deb --no-build --profile dist -p nodewatch-tui
+
+URL ?= https://example.invalid/nodewatch-tui
+dist: static ## release archive of this machine's platform, and krew's manifest, into target/release-files
+	assets/dist.sh $(STATIC) linux $(shell uname -m | sed 's/x86_64/amd64/;s/aarch64/arm64/') target/release-files $(URL)
 
 # What Debian lacks, and Garage and moto for the tests of S3, is installed when make runs as root; elsewhere the missing program is named.
 deps:

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Sees that what the tests need is there, and installs it on Debian and Ubuntu when run as root.
-#   deps.sh build | test | cluster
+#   deps.sh build | test | cluster | static | deb
 set -euo pipefail
 declare -A package=(
   [pcap.h]=libpcap-dev [cc]=gcc [tshark]=tshark [tcpdump]=tcpdump [ip]=iproute2 [setpriv]=util-linux [tmux]=tmux
   [etcd]=etcd-server [containerd]=containerd [runc]=runc [openssl]=openssl [setcap]=libcap2-bin [python3]=python3
   [pip]=python3-pip [mergecap]=wireshark-common
+  [flex]=flex [bison]=bison [make]=make [dpkg]=dpkg
   [bridge]=containernetworking-plugins [pkill]=procps [pgrep]=procps [socat]=socat [kubectl]=kubernetes-client
 )
 case ${1:?} in
@@ -15,6 +16,8 @@ case ${1:?} in
     wanted=(setcap python3 kubectl)
     [ -n "${KUBECONFIG:-}" ] || wanted+=(etcd containerd runc openssl bridge pkill socat)
     ;;
+  static) wanted=(cc flex bison make) ;;
+  deb) wanted=(cc pcap.h dpkg) ;;
   *) exit 2 ;;
 esac
 there() {
@@ -40,17 +43,33 @@ if [ ${#missing[@]} -gt 0 ]; then
   apt-get update -qq
   apt-get install -y -qq "${missing[@]}" >/dev/null
 fi
-# A real S3 server for the tests, and AWS's own answers: both into the cache folder, once.
-if [ "$1" != build ]; then
-  cache=${XDG_CACHE_HOME:-$HOME/.cache}/nodewatch-tui
-  [ -x "${NODEWATCH_GARAGE:-$cache/garage/bin/garage}" ] ||
-    cargo install garage --locked --quiet --root "$cache/garage"
-  if ! PYTHONPATH=$cache/moto python3 -c 'import moto.server' 2>/dev/null; then
-    python3 -m pip install --quiet --disable-pip-version-check --target "$cache/moto" 'moto[server]' ||
-      echo "without moto the test of IAM roles says that it was skipped" >&2
-  fi
-  if ! PYTHONPATH=$cache/checkov python3 -c 'import checkov.main' 2>/dev/null; then
-    python3 -m pip install --quiet --disable-pip-version-check --target "$cache/checkov" checkov
-  fi
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/nodewatch-tui
+# Debian's static libpcap wants libdbus, which is not static: the same sources without what looks for devices.
+if [ "$1" = static ] && [ -z "${LIBPCAP_LIBDIR:-}" ] && [ ! -f "$cache/libpcap/libpcap.a" ]; then
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
+  (
+    cd "$work"
+    apt-get source -qq --download-only libpcap >/dev/null
+    tar -xf libpcap_*.orig.tar.gz
+    cd libpcap-*/
+    ./configure --quiet --disable-dbus --disable-rdma --disable-bluetooth --disable-usb --without-libnl --disable-shared
+    make -s libpcap.a
+    install -D libpcap.a "$cache/libpcap/libpcap.a"
+  )
 fi
-[ "$1" = build ] || command -v cargo-nextest >/dev/null || cargo install cargo-nextest --locked --quiet
+if [ "$1" = deb ] && ! command -v cargo-deb >/dev/null && [ ! -x "$cache/cargo-deb/bin/cargo-deb" ]; then
+  cargo install cargo-deb --locked --quiet --root "$cache/cargo-deb"
+fi
+case $1 in build | static | deb) exit 0 ;; esac
+# A real S3 server for the tests, and AWS's own answers: both into the cache folder, once.
+[ -x "${NODEWATCH_GARAGE:-$cache/garage/bin/garage}" ] ||
+  cargo install garage --locked --quiet --root "$cache/garage"
+if ! PYTHONPATH=$cache/moto python3 -c 'import moto.server' 2>/dev/null; then
+  python3 -m pip install --quiet --disable-pip-version-check --target "$cache/moto" 'moto[server]' ||
+    echo "without moto the test of IAM roles says that it was skipped" >&2
+fi
+if ! PYTHONPATH=$cache/checkov python3 -c 'import checkov.main' 2>/dev/null; then
+  python3 -m pip install --quiet --disable-pip-version-check --target "$cache/checkov" checkov
+fi
+command -v cargo-nextest >/dev/null || cargo install cargo-nextest --locked --quiet

@@ -3,6 +3,12 @@
 //!
 //! `UPDATE_GENERATED=1 cargo test --test generated` writes the committed ones anew.
 
+#[path = "support/pictures.rs"]
+mod pictures;
+#[path = "support/sample.rs"]
+#[allow(dead_code, reason = "pictures need a part of it")]
+mod sample;
+
 use std::{collections::BTreeSet, path::Path, process::Command};
 
 use nodewatch_tui::{cli::SETTINGS, config::file::Config, program::layers};
@@ -50,6 +56,15 @@ fn the_example_config_says_the_defaults() {
 fn the_readmes_tables_are_the_sources() {
     hold("README.md", &readme_with(&layers::key_table(), "keys"));
     hold("README.md", &readme_with(&layers::flag_table(), "options"));
+}
+
+/// They show local time; the Makefile sets the zone.
+#[test]
+fn the_pictures_are_what_the_program_draws() {
+    assert_eq!(std::env::var("TZ").as_deref(), Ok("UTC"), "run the tests with TZ=UTC, as make test does");
+    for (name, picture) in pictures::all() {
+        hold(&format!("assets/{name}"), &picture);
+    }
 }
 
 /// Every command and every option that is not hidden.
@@ -110,4 +125,61 @@ fn the_version_names_the_agent_protocol() {
     let wanted =
         format!("nodewatch-tui {} (agent protocol {})\n", env!("CARGO_PKG_VERSION"), nodewatch_protocol::VERSION);
     assert_eq!(version, wanted);
+}
+
+/// What a release is: an archive with kubectl's name for the program in it, and a manifest that krew finds it by.
+#[test]
+fn a_release_archive_and_its_manifest_belong_together() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (programs, out) = (folder.path().join("programs"), folder.path().join("out"));
+    std::fs::create_dir(&programs).expect("a folder");
+    for name in ["nodewatch-tui", "nodewatch-agent"] {
+        // Of another platform, as far as this machine can tell.
+        std::fs::write(programs.join(name), "not for this machine").expect("written");
+    }
+    let packed = Command::new(root("assets/dist.sh"))
+        .arg(&programs)
+        .args(["linux", "amd64"])
+        .arg(&out)
+        .arg("https://releases.example/nodewatch-tui")
+        .env("HOME", "/nonexistent")
+        .output()
+        .expect("bash");
+    assert!(packed.status.success(), "{}", String::from_utf8_lossy(&packed.stderr));
+    let archive = format!("nodewatch-tui-{}-linux-amd64.tar.gz", env!("CARGO_PKG_VERSION"));
+    let listed = Command::new("tar").arg("-tvzf").arg(out.join(&archive)).output().expect("tar");
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    for inside in [
+        "kubectl-nodewatch -> nodewatch-tui",
+        "nodewatch-agent",
+        "nodewatch-tui.1",
+        "completions/nodewatch-tui.zsh",
+        "LICENSE",
+    ] {
+        assert!(listed.contains(inside), "{inside} is not in {listed}");
+    }
+    let text = std::fs::read_to_string(out.join("nodewatch.yaml")).expect("a manifest");
+    let manifest: serde_json::Value = serde_saphyr::from_str(&text).expect("YAML");
+    let platforms = manifest["spec"]["platforms"].as_array().expect("platforms");
+    assert_eq!(platforms.len(), 1, "only what was packed: {text}");
+    assert_eq!(platforms[0]["selector"]["matchLabels"]["arch"], "amd64");
+    assert!(
+        platforms[0]["uri"]
+            .as_str()
+            .is_some_and(|uri| uri.starts_with("https://releases.example/") && uri.ends_with(&archive))
+    );
+    let sums = std::fs::read_to_string(out.join("SHA256SUMS")).expect("sums");
+    let sum = platforms[0]["sha256"].as_str().expect("a sum");
+    assert!(sum.len() == 64 && sums.starts_with(sum), "{sums}");
+    assert!(!text.contains('@'), "{text}");
+}
+
+#[test]
+fn as_a_plugin_of_kubectl_it_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let plugin = folder.path().join("kubectl-nodewatch");
+    std::os::unix::fs::symlink(PROGRAM, &plugin).expect("linked");
+    let output = Command::new(&plugin).arg("--help").env("HOME", "/nonexistent").output().expect("it starts");
+    let help = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(help.contains("Usage: kubectl nodewatch [OPTIONS]"), "{help}");
 }

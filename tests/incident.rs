@@ -226,3 +226,16 @@ fn contexts_and_namespaces_are_changed_inside_the_program() {
     assert!(screen.contains("EXIT 0") && screen.contains("nothing is left"), "both receipts are told: {screen}");
     assert_eq!(leftovers(), "");
 }
+
+/// kubectl finds the program under its own name for it.
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn kubectl_runs_it_as_a_plugin() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = env!("CARGO_BIN_EXE_nodewatch-tui");
+    std::os::unix::fs::symlink(program, folder.path().join("kubectl-nodewatch")).expect("linked");
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").expect("a path"));
+    let output = Command::new("kubectl").args(["nodewatch", "nodes"]).env("PATH", path).output().expect("kubectl");
+    let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(nodes().iter().all(|node| listed.contains(node)), "{listed}");
+}

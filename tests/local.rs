@@ -65,3 +65,65 @@ fn a_resized_and_interrupted_screen_leaves_the_terminal_as_it_was() {
     let screen = tmux.until("EXIT 0");
     assert!(!screen.contains("NODES"), "the screen before the program is back: {screen}");
 }
+
+/// What a terminal that is as it was says of itself.
+const AS_IT_WAS: &str = "stty -a | tr ' ;' '\\n\\n' | grep -xE 'icanon|echo|isig' | sort | tr '\\n' ' '";
+
+/// Stopped and continued like any other program of a shell.
+#[test]
+fn a_stopped_program_gives_the_terminal_back_and_comes_again() {
+    if !possible() {
+        return;
+    }
+    let program = env!("CARGO_BIN_EXE_nodewatch-tui");
+    let mut tmux = Tmux::running(80, 24, "bash --norc -i");
+    tmux.text(&format!("PS1='$ '; clear; LANG=C.UTF-8 {program} --local"));
+    tmux.keys(&["Enter"]);
+    tmux.until("Ready");
+    tmux.keys(&["C-z"]);
+    tmux.until("Stopped");
+    tmux.text(AS_IT_WAS);
+    tmux.keys(&["Enter"]);
+    tmux.until("echo icanon isig");
+    tmux.text("fg");
+    tmux.keys(&["Enter"]);
+    tmux.until("NODES (1)");
+    // It takes keys again, and a signal from elsewhere stops it as well.
+    tmux.keys(&["?"]);
+    tmux.until("Keys of nodewatch-tui");
+    tmux.keys(&["Escape"]);
+    let stopped = Command::new("pkill").args(["-TSTP", "-f", &format!("^{program} --local")]).status().expect("pkill");
+    assert!(stopped.success());
+    tmux.until("Stopped");
+    tmux.text("fg");
+    tmux.keys(&["Enter"]);
+    tmux.until("NODES (1)");
+    tmux.keys(&["q"]);
+    tmux.text("echo left with $?");
+    tmux.keys(&["Enter"]);
+    tmux.until("left with 0");
+}
+
+/// A panic leaves a usable terminal, and a file that says what happened.
+#[test]
+fn a_panic_gives_the_terminal_back_and_leaves_a_report() {
+    if !possible() {
+        return;
+    }
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_nodewatch-tui")).with_file_name("examples/panics");
+    let mut tmux = Tmux::running(80, 24, "bash --norc -i");
+    tmux.text(&format!("PS1='$ '; clear; LANG=C.UTF-8 {}; echo ended with $?", program.display()));
+    tmux.keys(&["Enter"]);
+    let screen = tmux.until("ended with 101");
+    assert!(screen.contains("nodewatch-tui has failed") && screen.contains("on purpose \\u{1b}[31m"), "{screen}");
+    let place = screen.split("a report is in ").nth(1).and_then(|rest| rest.split(';').next()).expect("its place");
+    let report = std::fs::read_to_string(place).expect("the report");
+    assert!(
+        report.contains("nodewatch-tui 0.") && report.contains("on purpose") && report.contains("panics.rs"),
+        "{report}"
+    );
+    assert!(!report.contains('\u{1b}'));
+    tmux.text(AS_IT_WAS);
+    tmux.keys(&["Enter"]);
+    tmux.until("echo icanon isig");
+}

@@ -282,6 +282,7 @@ impl Session {
 
 /// The whole state.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own, and none is a screen or a phase")]
 pub struct App {
     /// Where the nodes are.
     pub place: Place,

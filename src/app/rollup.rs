@@ -27,7 +27,7 @@ impl Rollup {
                 last.millis += window.millis;
             }
             _ => {
-                self.points.push(RatePoint { at, millis: window.millis, packets: window.packets, bytes: window.bytes })
+                self.points.push(RatePoint { at, millis: window.millis, packets: window.packets, bytes: window.bytes });
             }
         }
         if self.points.len() >= MOST {

@@ -44,7 +44,7 @@ pub async fn freeze(mut engine: Engine, nodes: &[NodeName], freeze: Freeze, form
     };
     let done = freeze_all(&mut run, nodes, freeze, format).await;
     // The session is not this program's: nothing is cleaned up.
-    run.shut_down().await;
+    Box::pin(run.shut_down()).await;
     match done {
         Ok(exit) => exit,
         Err(Stop::Signal) => Exit::Failed,

@@ -124,7 +124,7 @@ pub async fn run(engine: Engine, command: NodeCommand, settings: Settings<'_>) -
         }
     };
     run.clean_up().await;
-    let app = run.shut_down().await;
+    let app = Box::pin(run.shut_down()).await;
     let receipt = app.receipt();
     if app.ended.is_some() {
         output::say(receipt.text().trim_end());

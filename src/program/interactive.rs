@@ -3,6 +3,7 @@
 //! Owns the order: the screen is there before anything is asked of a network, and receipts come when it is gone.
 
 use std::{
+    fmt::Write,
     fs::{self, DirBuilder},
     io::{self, IsTerminal},
     os::unix::fs::DirBuilderExt,
@@ -38,7 +39,7 @@ pub(super) async fn run(place: &PlaceArgs, config: &Config, attach: Option<Sessi
     let theme = Theme::from_environment(place.theme, place.ascii, config.keys.clone());
     let mut screen = Screen::open(theme, place.mouse).map_err(|error| terminal_failed(&error))?;
     let mut told = String::new();
-    let outcome = sessions(&mut screen, place, config, attach, recorder, &mut told).await;
+    let outcome = Box::pin(sessions(&mut screen, place, config, attach, recorder, &mut told)).await;
     drop(screen);
     print(told.as_bytes());
     outcome
@@ -61,7 +62,7 @@ async fn sessions(
     let mut before: Option<PlaceArgs> = None;
     let mut failed: Option<Notice> = None;
     loop {
-        let begun = screen.wait(&preview(&place), begin(&place, config, attach.take())).await;
+        let begun = screen.wait(&preview(&place), Box::pin(begin(&place, config, attach.take()))).await;
         let mut engine = match (begun.map_err(|error| terminal_failed(&error))?, before.take()) {
             (None, _) => return Ok(Exit::Done),
             (Some(Err(notice)), Some(back)) => {
@@ -117,7 +118,8 @@ fn epilogue(app: &App, folder: &Path) -> String {
             Ok(paths) => paths.map(|path| path.display().to_string()).join(" and "),
             Err(error) => format!("not written, {}: {error}", folder.display()),
         };
-        told.push_str(&format!("  report   {}\n", visible(&report)));
+        // Writing to a String does not fail.
+        let _ = writeln!(told, "  report   {}", visible(&report));
     }
     told
 }

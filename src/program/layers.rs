@@ -2,7 +2,7 @@
 //!
 //! Owns which layer wins and where each value came from. The command line's own checks judge every layer's values.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, fmt::Write};
 
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, builder::BoolishValueParser, parser::ValueSource};
 use serde_json::{Value, json};
@@ -217,7 +217,8 @@ pub fn as_toml(settings: &[Setting], place: &std::path::Path) -> String {
             Value::Null => format!("# {key} ="),
             value => format!("{key} = {}", toml_value(value)),
         };
-        out.push_str(&format!("{line}  # {}\n", setting.source.text()));
+        // Writing to a String does not fail.
+        let _ = writeln!(out, "{line}  # {}", setting.source.text());
     }
     out
 }
@@ -262,7 +263,7 @@ pub fn example() -> String {
     ];
     for (key, help, value) in own {
         let help = help.replace('\n', "\n# ");
-        out.push_str(&format!("\n# {help}.\n{key} = {}\n", toml_value(&value)));
+        let _ = writeln!(out, "\n# {help}.\n{key} = {}", toml_value(&value));
     }
     for key in SETTINGS {
         let Some(argument) = command.get_arguments().find(|argument| argument.get_id() == key) else { continue };
@@ -284,14 +285,14 @@ pub fn example() -> String {
                 format!("{key} = {}", toml_value(&value))
             }
         };
-        out.push_str(&format!("\n{help}.\n{line}\n"));
+        let _ = writeln!(out, "\n{help}.\n{line}");
     }
     out.push_str(
         "\n# What keys do: a key or a list of keys, the one for the hint line first. Names are as in `?`: d, C, Ctrl-d, Alt-x,\n\
          # F5, Space, Enter, Esc, Tab, PgUp. A key that means two things on one screen is refused.\n[keys]\n",
     );
     for (name, keys) in bindings(&Keymap::default()) {
-        out.push_str(&format!("{name} = {}\n", toml_value(&json!(keys))));
+        let _ = writeln!(out, "{name} = {}", toml_value(&json!(keys)));
     }
     out
 }
@@ -305,7 +306,7 @@ pub fn key_table() -> String {
         let scopes: Vec<&str> = binding.scopes.iter().map(|scope| scope.word()).collect();
         let place = if scopes.len() > 4 { "everywhere".to_owned() } else { scopes.join(", ") };
         let name = if binding.name.is_empty() { "fixed".to_owned() } else { format!("`{}`", binding.name) };
-        out.push_str(&format!("| {} | {place} | {} | {name} |\n", keys.join(" "), binding.help));
+        let _ = writeln!(out, "| {} | {place} | {} | {name} |", keys.join(" "), binding.help);
     }
     out
 }
@@ -322,7 +323,7 @@ pub fn flag_table() -> String {
         let default = argument.get_default_values().first().filter(|_| takes_value);
         let default = default.map(|value| format!("`{}`", value.to_string_lossy())).unwrap_or_default();
         let help = argument.get_help().map(ToString::to_string).unwrap_or_default().replace('|', "\\|");
-        out.push_str(&format!("| {short}`--{long}{value}` | {default} | {help} |\n"));
+        let _ = writeln!(out, "| {short}`--{long}{value}` | {default} | {help} |");
     }
     out
 }

@@ -40,15 +40,15 @@ pub async fn run(arguments: &[OsString]) -> Exit {
         }
         Err(LayersError::Config(error)) => return refuse(&error.into()),
     };
-    let outcome = obey(cli, &config, &in_force).await;
+    let outcome = Box::pin(obey(cli, &config, &in_force)).await;
     outcome.unwrap_or_else(|notice| refuse(&notice))
 }
 
 async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<Exit, Notice> {
     let place = &cli.place;
     match cli.command {
-        None => interactive::run(place, config, None).await,
-        Some(Command::Attach { session }) => interactive::run(place, config, Some(session)).await,
+        None => Box::pin(interactive::run(place, config, None)).await,
+        Some(Command::Attach { session }) => Box::pin(interactive::run(place, config, Some(session))).await,
         Some(Command::OnNodes(command)) => Box::pin(on_nodes(place, config, command)).await,
         Some(Command::Sessions { output }) => sessions(place, output).await,
         Some(Command::Cleanup(arguments)) => cleanup(place, &arguments).await,
@@ -78,7 +78,8 @@ fn settings_in_force(in_force: &[Setting], config: &Config, output: OutputArgs) 
     match output.format {
         Format::Table => print(layers::as_toml(in_force, config.place()).as_bytes()),
         Format::Json => {
-            let lines: String = layers::as_json(in_force).map(|line| format!("{}\n", text::json_line(&line))).collect();
+            let lines: String =
+                layers::as_json(in_force).fold(String::new(), |all, line| all + &text::json_line(&line) + "\n");
             print(lines.as_bytes())
         }
     }

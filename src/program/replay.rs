@@ -67,7 +67,7 @@ fn last_frame(player: &mut Player, theme: &Theme) -> Result<String, Notice> {
 fn lines(terminal: &Terminal<TestBackend>) -> String {
     let buffer = terminal.backend().buffer();
     let row = |y: u16| (0..buffer.area.width).map(|x| buffer[(x, y)].symbol()).collect::<String>();
-    (0..buffer.area.height).map(|y| format!("{}\n", row(y).trim_end())).collect()
+    (0..buffer.area.height).fold(String::new(), |all, y| all + row(y).trim_end() + "\n")
 }
 
 /// How the recording goes on.

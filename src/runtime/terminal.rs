@@ -5,6 +5,7 @@
 
 use std::{
     io::{self, IsTerminal, Stdout},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -23,7 +24,7 @@ use ratatui::{
     backend::{Backend, CrosstermBackend},
 };
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     time::{Instant, sleep_until},
 };
 
@@ -43,6 +44,9 @@ const BATCH: usize = 256;
 /// Rows that a turn of the wheel moves.
 const WHEEL: usize = 3;
 
+/// The terminal is raw and shows the alternate screen.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
 /// Puts the terminal back, whatever happens: dropped on return and on unwinding, and run by the panic hook.
 struct Guard {
     mouse: bool,
@@ -50,6 +54,7 @@ struct Guard {
 
 impl Guard {
     fn enter(mouse: bool) -> io::Result<Self> {
+        TAKEN.store(true, Ordering::Relaxed);
         enable_raw_mode()?;
         let guard = Self { mouse };
         // Not ratatui's own clearing, which asks for the cursor: the keys' reader of an earlier session in this program
@@ -69,9 +74,32 @@ impl Drop for Guard {
 }
 
 pub(super) fn restore() {
+    // Once: leaving the alternate screen again would put the cursor where it was before what has been said since.
+    if !TAKEN.swap(false, Ordering::Relaxed) {
+        return;
+    }
     // A terminal that is gone cannot be put back.
     let _ = execute!(io::stdout(), DisableMouseCapture, DisableBracketedPaste, LeaveAlternateScreen);
     let _ = disable_raw_mode();
+}
+
+/// What the system tells the program. Listened to for as long as there is a screen: a signal that comes between two
+/// sessions is not lost.
+pub struct Signals {
+    terminate: Signal,
+    hang_up: Signal,
+    stop: Signal,
+}
+
+impl Signals {
+    /// From here on these signals end nothing by themselves.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+            stop: signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))?,
+        })
+    }
 }
 
 /// The real terminal, for as long as the program draws on it.
@@ -79,29 +107,29 @@ pub struct Screen {
     terminal: Terminal<CrosstermBackend<Stdout>>,
     theme: Theme,
     input: EventStream,
+    signals: Signals,
     guard: Guard,
 }
 
 impl Screen {
     /// Takes the terminal over.
     pub fn open(theme: Theme, mouse: bool) -> io::Result<Self> {
+        let signals = Signals::listen()?;
         let guard = Guard::enter(mouse)?;
         panics::install();
         let terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
-        Ok(Self { terminal, theme, input: EventStream::new(), guard })
+        Ok(Self { terminal, theme, input: EventStream::new(), signals, guard })
     }
 
     /// Shows the app while something is under way that it cannot do without; `None` when the user does not wait for it.
     pub async fn wait<T>(&mut self, app: &App, work: impl Future<Output = T>) -> io::Result<Option<T>> {
         self.terminal.draw(|frame| drop(ui::draw(frame, app, &self.theme)))?;
         let mut work = std::pin::pin!(work);
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut hang_up = signal(SignalKind::hangup())?;
         loop {
             tokio::select! {
                 done = &mut work => return Ok(Some(done)),
-                _ = terminate.recv() => return Ok(None),
-                _ = hang_up.recv() => return Ok(None),
+                _ = self.signals.terminate.recv() => return Ok(None),
+                _ = self.signals.hang_up.recv() => return Ok(None),
                 key = self.input.next() => {
                     let Some(event) = key.transpose()? else { return Ok(None) };
                     let events = translate(&event, Scope::List, &self.theme.keys, &mut Pointer::default());
@@ -116,8 +144,8 @@ impl Screen {
 
     /// Runs the program until the user leaves.
     pub async fn run(&mut self, engine: &mut Engine) -> io::Result<()> {
-        let Self { terminal, theme, input, guard } = self;
-        drive(engine, terminal, theme, input, guard.mouse, |_| {}).await
+        let Self { terminal, theme, input, signals, guard } = self;
+        drive(engine, terminal, theme, (input, signals), guard.mouse, |_| {}).await
     }
 
     /// Draws one frame of something else than a running session.
@@ -162,13 +190,10 @@ pub async fn drive<B: Backend<Error = io::Error>>(
     engine: &mut Engine,
     terminal: &mut Terminal<B>,
     theme: &Theme,
-    mut input: impl Stream<Item = io::Result<TerminalEvent>> + Unpin,
+    (mut input, signals): (impl Stream<Item = io::Result<TerminalEvent>> + Unpin, &mut Signals),
     mouse: bool,
     mut drawn: impl FnMut(&Terminal<B>),
 ) -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    let mut stop = signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))?;
     let mut stage = Stage::default();
     let mut pointer = Pointer::default();
     let mut next_frame = Instant::now();
@@ -179,7 +204,8 @@ pub async fn drive<B: Backend<Error = io::Error>>(
         }
         if std::mem::take(&mut engine.suspend) && io::stdout().is_terminal() {
             suspend(mouse)?;
-            terminal.clear()?;
+            // The screen is blank, and so is what is held to be on it. Ratatui's own clearing asks for the cursor.
+            terminal.swap_buffers();
             dirty = true;
         }
         if dirty && Instant::now() >= next_frame {
@@ -211,9 +237,9 @@ pub async fn drive<B: Backend<Error = io::Error>>(
                 // The terminal is gone: clean up without it.
                 None => return finish(engine).await,
             },
-            _ = terminate.recv() => { if engine.handle(Event::Finish) { return Ok(()) } }
-            _ = hang_up.recv() => return finish(engine).await,
-            _ = stop.recv() => engine.suspend = true,
+            _ = signals.terminate.recv() => { if engine.handle(Event::Finish) { return Ok(()) } }
+            _ = signals.hang_up.recv() => return finish(engine).await,
+            _ = signals.stop.recv() => engine.suspend = true,
             event = engine.next() => {
                 if engine.handle(event) {
                     return Ok(());

@@ -231,10 +231,19 @@ impl Tmux {
     }
 
     pub fn with(width: u16, height: u16, arguments: &str, environment: &[(&str, String)]) -> Self {
+        let command = format!("LANG=C.UTF-8 {PROGRAM} {arguments}; echo EXIT $?; sleep 600");
+        Self::run(width, height, &command, environment)
+    }
+
+    /// Another program than ours.
+    pub fn running(width: u16, height: u16, command: &str) -> Self {
+        Self::run(width, height, command, &[])
+    }
+
+    fn run(width: u16, height: u16, command: &str, environment: &[(&str, String)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let number = STARTED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let name = format!("nodewatch-test-{}-{number}", std::process::id());
-        let command = format!("LANG=C.UTF-8 {PROGRAM} {arguments}; echo EXIT $?; sleep 600");
         let size = [width.to_string(), height.to_string()];
         // A server of its own: one that runs already would give its own environment.
         let mut tmux = Command::new("tmux");
