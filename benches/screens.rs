@@ -165,18 +165,12 @@ async fn measure() {
     let mut latencies = Vec::new();
     let begin = Instant::now();
     let cpu_before = cpu_time();
-    let driving = terminal::drive(
-        &mut engine,
-        &mut screen,
-        &theme,
-        (Box::pin(keys), &mut terminal::Signals::listen().unwrap()),
-        false,
-        |_| {
-            while let Ok(at) = answered.try_recv() {
-                latencies.push(at.elapsed());
-            }
-        },
-    );
+    let mut signals = terminal::Signals::listen().unwrap();
+    let driving = terminal::drive(&mut engine, &mut screen, &theme, (Box::pin(keys), &mut signals), false, |_| {
+        while let Ok(at) = answered.try_recv() {
+            latencies.push(at.elapsed());
+        }
+    });
     // With its keys at an end the program leaves; the time until then is what is measured.
     let _ = tokio::time::timeout(BETWEEN_KEYS * (KEYS as u32), driving).await;
     let share = cpu_time().saturating_sub(cpu_before).as_secs_f64() / begin.elapsed().as_secs_f64();

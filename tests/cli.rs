@@ -240,3 +240,74 @@ fn help_names_every_command_and_the_exit_codes() {
         assert!(text.contains(word), "{word} is missing");
     }
 }
+
+/// Flag, environment, file, default: each setting says where it came from.
+#[test]
+fn the_nearest_layer_wins_and_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("nodewatch-tui")).expect("a folder");
+    let file = folder.path().join("nodewatch-tui/config.toml");
+    std::fs::write(&file, "lease = '5m'\ninterval = '30s'\ntheme = 'light'\n[keys]\ndeploy = 'F5'\n").expect("written");
+    let output = Command::new(PROGRAM)
+        .args(["config", "-o", "json", "--theme", "dark"])
+        .env("XDG_CONFIG_HOME", folder.path())
+        .env("NODEWATCH_INTERVAL", "10s")
+        .env("NODEWATCH_READ_ONLY", "yes")
+        .env_remove("NODEWATCH_IMAGE")
+        .output()
+        .expect("the program starts");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines: Vec<serde_json::Value> =
+        String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let setting = |key: &str| {
+        let found = lines.iter().find(|line| line["key"] == key).unwrap_or_else(|| panic!("no {key}"));
+        (found["value"].clone(), found["source"].as_str().unwrap_or_default().to_owned())
+    };
+    for (key, value, source) in [
+        ("theme", "dark".into(), "flag"),
+        ("interval", "10s".into(), "environment"),
+        ("lease", "5m".into(), "file, line 1"),
+        ("session_budget", "4h".into(), "default"),
+        ("keys.deploy", serde_json::json!(["F5"]), "file, line 5"),
+        ("keys.quit", serde_json::json!(["q"]), "default"),
+    ] {
+        assert_eq!(setting(key), (value, source.to_owned()), "{key}");
+    }
+    let output =
+        Command::new(PROGRAM).arg("config").env("NODEWATCH_LEASE", "soon").env("HOME", "/nonexistent").output();
+    let said = String::from_utf8_lossy(&output.expect("it starts").stderr).into_owned();
+    assert!(said.contains("\"soon\" is no duration"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_told_replayed_or_sent_is_named() {
+    for (arguments, token) in [
+        (&["report", "7f3a91c2"][..], "session 7f3a91c2 cannot be told: this laptop has no journal of it"),
+        (&["report"], "<SESSION|--from <FILE>>"),
+        (&["report", "--from", "/nonexistent/r"], "cannot read the recording \"/nonexistent/r\""),
+        (&["replay", "/nonexistent/r"], "cannot read the recording \"/nonexistent/r\""),
+        (&["replay", "x", "--speed", "0"], "\"0\" is no speed"),
+        (&["completions", "tcsh"], "tcsh"),
+        (&["nodes", "--local", "--theme", "pink"], "\"pink\" is no theme: write auto, dark"),
+        (&["manifests", "--push-agent", "busybox:1", "--agent-binary", "/etc/hostname"], "is no Linux program"),
+        (&["manifests", "--push-agent", "busybox:1", "--reaper"], "--reaper does not go with --push-agent"),
+        (&["manifests", "--push-agent-as-root"], "--push-agent"),
+        (&["capture", "--all", "--push-agent", "busybox:1"], "cannot carry the capability NET_RAW"),
+    ] {
+        let said = refused(arguments, 2);
+        assert!(said.contains(token), "{arguments:?}: {said}");
+    }
+}
+
+/// The pod that waits for its agent is as locked down as the one that has it.
+#[test]
+fn a_pod_of_a_stock_image_is_as_locked_down() {
+    let output = run(&["manifests", "--push-agent", "busybox:1.36", "--nodes", "a", "--session", "7f3a91c2"]);
+    let yaml = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    for line in ["image: busybox:1.36", "runAsNonRoot: true", "readOnlyRootFilesystem: true", "add: []", "sha256sum -c"]
+    {
+        assert!(yaml.contains(line), "{line}: {yaml}");
+    }
+    assert!(!yaml.contains("hostPath") && !yaml.contains("hostPID") && !yaml.contains("NET_RAW"), "{yaml}");
+}

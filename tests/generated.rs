@@ -6,7 +6,6 @@
 #[path = "support/pictures.rs"]
 mod pictures;
 #[path = "support/sample.rs"]
-#[allow(dead_code, reason = "pictures need a part of it")]
 mod sample;
 
 use std::{collections::BTreeSet, path::Path, process::Command};

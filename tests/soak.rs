@@ -1,7 +1,6 @@
 //! Eight hours of a session in fast-forward: memory does not grow.
 
 #[path = "support/sample.rs"]
-#[allow(dead_code, reason = "a part of it is enough here")]
 mod sample;
 
 use nodewatch_protocol::{FileState, PortsKind, Update};
@@ -29,11 +28,11 @@ fn second(app: &mut App, at: u64) {
     let live = &names[0];
     let mut happen = vec![Event::Tick, tunnel(live, statistics(at))];
     let port = format!("tcp 0.0.0.0:{}", 20_000 + at % 1000);
-    let (opened, closed): (&[&str], &[&str]) = if at % 2 == 0 { (&[&port], &[]) } else { (&[], &[&port]) };
+    let (opened, closed): (&[&str], &[&str]) = if at.is_multiple_of(2) { (&[&port], &[]) } else { (&[], &[&port]) };
     happen.push(tunnel(live, ports(PortsKind::Changes, opened, closed)));
     happen.push(Event::Told(Notice::warning(format!("at {at}"), "a reason of some length", "what to do")));
     happen.push(tunnel(live, Update::Trouble { message: format!("trouble {at}") }));
-    if at % 60 == 0 {
+    if at.is_multiple_of(60) {
         let files = (0..20).map(|number| file(&format!("{at}-{number}.pcapng"), 1000, FileState::Closed)).collect();
         happen.push(tunnel(live, Update::Files(files)));
         happen.push(Event::Fetch(live.as_str().into(), format!("{at}-1.pcapng"), FetchProgress::Bytes(at)));
@@ -56,7 +55,7 @@ fn eight_hours_do_not_make_it_grow() {
     let mut after_an_hour = 0;
     for at in 1..=HOURS * 3600 {
         second(&mut app, at);
-        if at % 30 == 0 {
+        if at.is_multiple_of(30) {
             terminal.draw(|frame| drop(ui::draw(frame, &app, &theme))).expect("drawn");
         }
         if at == 3600 {

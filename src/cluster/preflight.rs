@@ -107,11 +107,12 @@ pub(super) async fn gate(connection: &Connection, settings: &AgentSettings, node
 pub(super) async fn run(connection: &Connection, settings: &AgentSettings, nodes: &[NodeName]) -> Vec<PreflightCheck> {
     let client = &connection.client;
     let namespace = settings.namespace.clone().unwrap_or_else(|| namespace_name(&SessionId::new(0)));
+    let supported = settings.push.as_ref().map_or(ARCHITECTURES.to_vec(), |push| vec![push.architecture]);
     let (server, access, room, machines) = tokio::join!(
         server(client),
         access(client, settings, &namespace),
         agents_namespace(client, settings, nodes.len()),
-        machines(client, nodes),
+        machines(client, nodes, &supported),
     );
     let image = check_image(&settings.image);
     [server, access, room, machines, vec![image]].concat()
@@ -327,7 +328,7 @@ async fn dry_run(client: &Client, settings: &AgentSettings, what: &str) -> Prefl
     }
 }
 
-async fn machines(client: &Client, chosen: &[NodeName]) -> Vec<PreflightCheck> {
+async fn machines(client: &Client, chosen: &[NodeName], supported: &[&str]) -> Vec<PreflightCheck> {
     let nodes = match Api::<KubeNode>::all(client.clone()).list(&ListParams::default()).await {
         Ok(nodes) => nodes.items,
         Err(error) => {
@@ -339,10 +340,11 @@ async fn machines(client: &Client, chosen: &[NodeName]) -> Vec<PreflightCheck> {
         let name = node.metadata.name.as_deref().unwrap_or_default();
         chosen.is_empty() || chosen.iter().any(|chosen| chosen.0 == name)
     };
-    check_nodes(&nodes.into_iter().filter(wanted).collect::<Vec<_>>())
+    check_nodes(&nodes.into_iter().filter(wanted).collect::<Vec<_>>(), supported)
 }
 
-fn check_nodes(nodes: &[KubeNode]) -> Vec<PreflightCheck> {
+/// Nodes that the agent program is for; `supported` are its architectures.
+fn check_nodes(nodes: &[KubeNode], supported: &[&str]) -> Vec<PreflightCheck> {
     let name = |node: &KubeNode| node.metadata.name.clone().unwrap_or_default();
     let of =
         |so: &dyn Fn(&KubeNode) -> bool| -> Vec<String> { nodes.iter().filter(|node| so(node)).map(name).collect() };
@@ -358,7 +360,7 @@ fn check_nodes(nodes: &[KubeNode]) -> Vec<PreflightCheck> {
     let foreign = of(&|node| !matches!(info(node, |info| &info.operating_system).as_str(), "linux" | ""));
     let other = of(&|node| {
         let architecture = info(node, |info| &info.architecture);
-        !architecture.is_empty() && !ARCHITECTURES.contains(&architecture.as_str())
+        !architecture.is_empty() && !supported.contains(&architecture.as_str())
     });
     let mut architectures: Vec<String> = nodes.iter().map(|node| info(node, |info| &info.architecture)).collect();
     architectures.sort();
@@ -375,7 +377,7 @@ fn check_nodes(nodes: &[KubeNode]) -> Vec<PreflightCheck> {
         (true, false, _) => check(
             "architecture",
             unfit(&other),
-            format!("the agent image is for {}, not for {}", ARCHITECTURES.join(" and "), shown(&other)),
+            format!("the agent is for {}, not for {}", supported.join(" and "), shown(&other)),
             "choose other nodes, or build an image for them",
         ),
         (true, true, 0 | 1) => check("architecture", Outcome::Passed, format!("linux {}", architectures.join(" ")), ""),
@@ -494,7 +496,7 @@ mod tests {
             .expect("a node")
         };
         let worst = |nodes: &[KubeNode]| {
-            let checks = check_nodes(nodes);
+            let checks = check_nodes(nodes, &ARCHITECTURES);
             let worst = checks.iter().max_by_key(|check| check.outcome).expect("checks");
             (worst.outcome, worst.detail.clone())
         };

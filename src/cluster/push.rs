@@ -45,6 +45,8 @@ pub struct Push {
     program: Arc<[u8]>,
     /// Its lower-case hexadecimal SHA-256.
     sha256: String,
+    /// What it runs on, as Kubernetes names it.
+    pub(super) architecture: &'static str,
     /// Its pods run as uid 0, with NET_RAW alone.
     pub as_root: bool,
 }
@@ -57,11 +59,15 @@ impl Push {
             Notice::error("there is no agent program to send", cause, next_step).of(Failure::BadInput)
         };
         let program = std::fs::read(path).map_err(|error| refused(format!("{}: {error}", path.display())))?;
-        if !program.starts_with(b"\x7fELF") {
-            return Err(refused(format!("{} is no Linux program", path.display())));
-        }
+        // `e_machine` of the ELF header, see elf(5).
+        let machine = program.get(18..20).filter(|_| program.starts_with(b"\x7fELF"));
+        let architecture = match machine {
+            Some([62, 0]) => "amd64",
+            Some([183, 0]) => "arm64",
+            _ => return Err(refused(format!("{} is no Linux program for amd64 or arm64", path.display()))),
+        };
         let sha256 = text::hex(&Sha256::digest(&program));
-        Ok(Self { image, program: program.into(), sha256, as_root })
+        Ok(Self { image, program: program.into(), sha256, architecture, as_root })
     }
 }
 
@@ -157,8 +163,13 @@ mod tests {
         assert!(refused(&path).contains("No such file"));
         std::fs::write(&path, "#!/bin/sh\n").expect("written");
         assert!(refused(&path).contains("is no Linux program"));
-        std::fs::write(&path, b"\x7fELF...").expect("written");
+        let mut program = b"\x7fELF".to_vec();
+        program.resize(64, 0);
+        std::fs::write(&path, &program).expect("written");
+        assert!(refused(&path).contains("for amd64 or arm64"));
+        program[18] = 183;
+        std::fs::write(&path, &program).expect("written");
         let push = Push::read("busybox:1".into(), &path, false).expect("read");
-        assert_eq!(push.sha256.len(), 64);
+        assert_eq!((push.sha256.len(), push.architecture), (64, "arm64"));
     }
 }
