@@ -46,6 +46,7 @@ bench: deps ## speed and memory beside ss, tcpdump, aws s3 cp, mergecap; with a 
 	cargo build --release --quiet --workspace
 	cargo bench --quiet -p nodewatch-agent --bench node
 	cargo bench --quiet -p nodewatch-tui --bench screens
+	tests/first-frame.py target/release/nodewatch-tui --local -- kubectl version --client
 	cargo bench --quiet -p nodewatch-tui --bench captures
 	cargo bench --quiet -p nodewatch-tui --bench cluster
 	tests/cluster/first-packet.sh

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::unix_millis,
+    folders,
     model::{
         ClusterIdentity, Failure, Holder, LogsSettings, MadeObject, Notice, SUMMARY_VERSION, SessionId,
         StorageSettings, Summary,
@@ -153,9 +154,7 @@ pub struct Journals {
 impl Journals {
     /// Where the environment says.
     pub fn from_environment() -> Result<Self, JournalError> {
-        let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let state = variable("XDG_STATE_HOME").or_else(|| Some(variable("HOME")?.join(".local/state")));
-        Ok(Self::in_folder(&state.ok_or(JournalError::NoHome)?))
+        Ok(Self { folder: folders::state().ok_or(JournalError::NoHome)?.join("sessions") })
     }
 
     /// Below that state folder.

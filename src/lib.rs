@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod config;
 pub mod drift;
 pub mod fetch;
+pub mod folders;
 pub mod headless;
 pub mod journal;
 pub mod live;

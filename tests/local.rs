@@ -77,7 +77,9 @@ fn a_stopped_program_gives_the_terminal_back_and_comes_again() {
     }
     let program = env!("CARGO_BIN_EXE_nodewatch-tui");
     let mut tmux = Tmux::running(80, 24, "bash --norc -i");
-    tmux.text(&format!("PS1='$ '; clear; LANG=C.UTF-8 {program} --local"));
+    // No other test's program has that lease.
+    let arguments = "--local --lease 599s";
+    tmux.text(&format!("PS1='$ '; clear; LANG=C.UTF-8 {program} {arguments}"));
     tmux.keys(&["Enter"]);
     tmux.until("Ready");
     tmux.keys(&["C-z"]);
@@ -92,7 +94,8 @@ fn a_stopped_program_gives_the_terminal_back_and_comes_again() {
     tmux.keys(&["?"]);
     tmux.until("Keys of nodewatch-tui");
     tmux.keys(&["Escape"]);
-    let stopped = Command::new("pkill").args(["-TSTP", "-f", &format!("^{program} --local")]).status().expect("pkill");
+    let stopped =
+        Command::new("pkill").args(["-TSTP", "-f", &format!("^{program} {arguments}")]).status().expect("pkill");
     assert!(stopped.success());
     tmux.until("Stopped");
     tmux.text("fg");

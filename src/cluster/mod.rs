@@ -332,7 +332,10 @@ impl Site for Cluster {
         async move {
             let found = if everywhere {
                 // What cannot be reached says so in its own row.
-                sessions(Some(&cluster.connection), &cluster.journals).await.0
+                match sessions(Some(&cluster.connection), &cluster.journals).await {
+                    (found, notices) if found.is_empty() => notices.into_iter().next().map_or(Ok(found), Err)?,
+                    (found, _) => found,
+                }
             } else {
                 leftovers(&cluster.connection, &cluster.journals).await?
             };

@@ -17,6 +17,7 @@ use toml::{
 
 use super::{keymap::Keymap, suggest};
 use crate::{
+    folders,
     model::{Failure, Notice},
     text,
 };
@@ -103,9 +104,7 @@ impl Config {
     /// Reads the file where the environment says; without one these are the defaults. `flags` are the keys that stand
     /// for flags.
     pub fn load(flags: &[&str]) -> Result<Self, ConfigError> {
-        let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let folder = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")));
-        folder.map_or_else(|| Ok(Self::default()), |folder| Self::read(folder.join("nodewatch-tui/config.toml"), flags))
+        folders::config().map_or_else(|| Ok(Self::default()), |folder| Self::read(folder.join("config.toml"), flags))
     }
 
     /// Reads a file; one that is not there says nothing.

@@ -21,6 +21,7 @@ use crate::{
     cli::PlaceArgs,
     cluster::{Cluster, Connection, context_name},
     config::file::Config,
+    folders,
     headless::Exit,
     model::{Failure, Notice, Place, SessionId},
     record::Recorder,
@@ -135,9 +136,7 @@ fn preview(place: &PlaceArgs) -> App {
 
 /// The file that says that somebody has deployed with this program before.
 fn used() -> Option<PathBuf> {
-    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let state = variable("XDG_STATE_HOME").or_else(|| Some(variable("HOME")?.join(".local/state")))?;
-    Some(state.join("nodewatch-tui/used"))
+    Some(folders::state()?.join("used"))
 }
 
 fn no_longer_first() {

@@ -15,7 +15,7 @@ use std::{
 };
 
 use super::terminal::restore;
-use crate::text::visible;
+use crate::{folders, text::visible};
 
 static HAPPENED: AtomicBool = AtomicBool::new(false);
 static INSTALLED: Once = Once::new();
@@ -45,9 +45,7 @@ pub(super) fn install() {
 }
 
 fn write(text: &str) -> io::Result<PathBuf> {
-    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let state = variable("XDG_STATE_HOME").or_else(|| Some(variable("HOME")?.join(".local/state")));
-    let folder = state.unwrap_or_else(std::env::temp_dir).join("nodewatch-tui");
+    let folder = folders::state().unwrap_or_else(|| std::env::temp_dir().join("nodewatch-tui"));
     DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
     let stamp = crate::clock::file_stamp(crate::clock::unix_millis());
     let path = folder.join(format!("panic-{stamp}.txt"));

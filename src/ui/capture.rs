@@ -155,7 +155,9 @@ fn chart(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme:
         .collect();
     let [title_area, area] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
     let rate = |sample: &Sample| megabits(sample.bytes, 1000);
-    let mean = shown.iter().map(|(_, sample)| rate(sample)).sum::<f64>() / shown.len().max(1) as f64;
+    // An empty sum is -0.0.
+    let mean =
+        shown.iter().map(|(_, sample)| rate(sample)).fold(0.0, |sum, rate| sum + rate) / shown.len().max(1) as f64;
     let highest = shown.iter().map(|(_, sample)| rate(sample)).fold(0.0, f64::max);
     let packets = shown.iter().map(|(_, sample)| sample.packets).sum::<u64>() / shown.len().max(1) as u64;
     let what = if picked.is_some() { "picked" } else { "shown" };

@@ -21,7 +21,7 @@ use crate::{
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, sessions: &Sessions, theme: &Theme) {
     let size = (90.min(area.width.saturating_sub(2)), (sessions.rows.len() as u16 * 3 + 6).min(area.height));
-    let inside = dialog(frame, area, size, "Other sessions in this cluster", theme);
+    let inside = dialog(frame, area, size, "Other sessions", theme);
     let mut lines = vec![Line::styled(" SESSION   HOLDER    OWNER", theme.title)];
     for (index, (session, sweep)) in sessions.rows.iter().enumerate() {
         let style = if index == sessions.cursor { theme.selected } else { theme.plain };
@@ -58,7 +58,7 @@ fn times(session: &SessionSummary, now: u64) -> String {
         Some(ends) => format!(", ended {}", date_and_time(ends)),
         None => String::new(),
     };
-    format!("began {began}{ends}")
+    format!("began {began}{ends}, context {}", visible(&session.context))
 }
 
 fn what_is_left(session: &SessionSummary) -> String {

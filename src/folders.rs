@@ -1,0 +1,21 @@
+//! Where this program's own files are on the laptop, after the XDG Base Directory Specification.
+//!
+//! Owns the two folders. Makes none.
+
+use std::path::PathBuf;
+
+/// What outlives a run and is nobody's to edit: `$XDG_STATE_HOME/nodewatch-tui`. `None` without a home.
+pub fn state() -> Option<PathBuf> {
+    below("XDG_STATE_HOME", ".local/state")
+}
+
+/// What the user sets: `$XDG_CONFIG_HOME/nodewatch-tui`. `None` without a home.
+pub fn config() -> Option<PathBuf> {
+    below("XDG_CONFIG_HOME", ".config")
+}
+
+/// Relative paths in these variables do not count.
+fn below(variable: &str, in_home: &str) -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    Some(absolute(variable).or_else(|| Some(absolute("HOME")?.join(in_home)))?.join("nodewatch-tui"))
+}
