@@ -154,12 +154,12 @@ pub struct Journals {
 impl Journals {
     /// Where the environment says.
     pub fn from_environment() -> Result<Self, JournalError> {
-        Ok(Self { folder: folders::state().ok_or(JournalError::NoHome)?.join("sessions") })
+        Ok(Self::in_folder(&folders::state().ok_or(JournalError::NoHome)?))
     }
 
-    /// Below that state folder.
+    /// Below the program's state folder.
     pub fn in_folder(state: &Path) -> Self {
-        Self { folder: state.join("nodewatch-tui").join("sessions") }
+        Self { folder: state.join("sessions") }
     }
 
     /// Begins a session's journal.

@@ -27,7 +27,7 @@ use nodewatch_report::{PortSet, Stream};
 
 /// The node program of nodewatch-tui.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(version = nodewatch_protocol::version_text(env!("CARGO_PKG_VERSION")), about)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -20,7 +20,7 @@ pub use place::{PlaceArgs, SETTINGS};
 ///
 /// Without a command the terminal program starts on the current context.
 #[derive(Debug, Parser)]
-#[command(name = "nodewatch-tui", version = version(), after_help = EXIT_CODES)]
+#[command(name = "nodewatch-tui", version = nodewatch_protocol::version_text(env!("CARGO_PKG_VERSION")), after_help = EXIT_CODES)]
 pub struct Cli {
     /// What to do
     #[command(subcommand)]
@@ -28,11 +28,6 @@ pub struct Cli {
     /// Where and with what
     #[command(flatten)]
     pub place: PlaceArgs,
-}
-
-/// With the protocol that its agents must speak.
-pub fn version() -> String {
-    format!("{} (agent protocol {})", env!("CARGO_PKG_VERSION"), nodewatch_protocol::VERSION)
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 bad usage, 3 done in part, 4 something was left behind, \

@@ -63,7 +63,7 @@ impl Engine {
 
     /// The screen was drawn in so many columns and rows.
     pub fn record_frame(&mut self, width: u16, height: u16) {
-        let written = self.recorder.as_mut().map(|recorder| recorder.frame(self.app.now, width, height));
+        let written = self.recorder.as_mut().map(|recorder| recorder.frame(unix_millis(), width, height));
         self.recorded(written);
     }
 

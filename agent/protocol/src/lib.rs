@@ -28,6 +28,11 @@ use serde::{Deserialize, Serialize};
 /// The protocol's version. Both sides must speak the same one; it changes with every line that changes meaning.
 pub const VERSION: u32 = 4;
 
+/// A program's version as it tells it, with the protocol that the other side must speak: `0.1.0 (agent protocol 4)`.
+pub fn version_text(program: &str) -> String {
+    format!("{program} (agent protocol {VERSION})")
+}
+
 /// A point in time: milliseconds since the Unix epoch, by the clock of the side that wrote it.
 pub type UnixMillis = u64;
 
