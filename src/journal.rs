@@ -456,6 +456,42 @@ mod tests {
     }
 
     #[test]
+    fn a_session_can_be_told_after_it_has_ended_and_goes_with_its_journal() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journals = Journals::in_folder(folder.path());
+        let journal = journals.create(&header(1)).expect("created");
+        journal.record(Entry::Making(job("a", None))).expect("recorded");
+        journal.record(Entry::Made(job("a", Some("1")))).expect("recorded");
+        journal.record(Entry::Gone(job("a", Some("1")))).expect("recorded");
+        drop(journal);
+        let session = header(1).session;
+        let told: Vec<String> = journals.history(&session).into_iter().map(|(_, text)| text).collect();
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(told[0].starts_with("begun by") && told[2].starts_with("seen gone: Job a"), "{told:?}");
+        assert_eq!(journals.summary(&session), None);
+        let summary = Summary {
+            version: SUMMARY_VERSION,
+            session: session.clone(),
+            place: String::new(),
+            program: String::new(),
+            began: None,
+            ends: None,
+            written: 1,
+            timeline: Vec::new(),
+            nodes: Vec::new(),
+            receipt: Vec::new(),
+        };
+        journals.save_summary(&summary).expect("saved");
+        assert_eq!(journals.summary(&session), Some(summary.clone()));
+        assert_eq!(journals.all().len(), 1, "a summary is no journal");
+        // One of a program that is newer is not guessed at.
+        journals.save_summary(&Summary { version: SUMMARY_VERSION + 1, ..summary }).expect("saved");
+        assert_eq!(journals.summary(&session), None);
+        journals.forget(&session).expect("forgotten");
+        assert_eq!(std::fs::read_dir(folder.path().join("sessions")).expect("there").count(), 0);
+    }
+
+    #[test]
     fn what_was_about_to_be_made_is_known_until_it_is_seen_gone() {
         let folder = tempfile::tempdir().expect("a folder");
         let journals = Journals::in_folder(folder.path());

@@ -441,7 +441,7 @@ async fn a_finalizer_that_hangs_is_named() {
 
 /// The test's own session as it looks when its program has ended: the same journal without its lock.
 async fn abandoned(test: &Test, state: &Path) -> nodewatch_tui::cluster::Leftover {
-    let folder = state.join("nodewatch-tui/sessions");
+    let folder = state.join("sessions");
     let journal = folder.join("00000001.json");
     let copy = folder.join("copy");
     std::fs::copy(&journal, &copy).expect("copied");
