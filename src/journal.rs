@@ -488,7 +488,7 @@ mod tests {
         journals.save_summary(&Summary { version: SUMMARY_VERSION + 1, ..summary }).expect("saved");
         assert_eq!(journals.summary(&session), None);
         journals.forget(&session).expect("forgotten");
-        assert_eq!(std::fs::read_dir(folder.path().join("sessions")).expect("there").count(), 0);
+        assert_eq!(fs::read_dir(folder.path().join("sessions")).expect("there").count(), 0);
     }
 
     #[test]
