@@ -200,7 +200,7 @@ fn the_next_start_offers_what_was_left() {
     kill(watching(&[]));
     let id = id(&session());
     let mut tmux = Tmux::start(80, 24, "");
-    let screen = tmux.until("Other sessions in this cluster");
+    let screen = tmux.until("Other sessions");
     assert!(screen.contains(&id) && screen.contains("leftover"), "{screen}");
     tmux.keys(&["Enter"]);
     tmux.until(&format!("agents {0}/{0} live", nodes().len()));
@@ -211,7 +211,7 @@ fn the_next_start_offers_what_was_left() {
 
     kill(watching(&[]));
     let mut tmux = Tmux::start(80, 24, "");
-    tmux.until("Other sessions in this cluster");
+    tmux.until("Other sessions");
     tmux.keys(&["C-d"]);
     tmux.until("everything was seen gone");
     tmux.keys(&["Escape", "q"]);
