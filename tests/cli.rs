@@ -286,6 +286,8 @@ fn what_cannot_be_told_replayed_or_sent_is_named() {
         (&["report"], "<SESSION|--from <FILE>>"),
         (&["report", "--from", "/nonexistent/r"], "cannot read the recording \"/nonexistent/r\""),
         (&["replay", "/nonexistent/r"], "cannot read the recording \"/nonexistent/r\""),
+        (&["sessions", "--record", "x"], "this command has no session to record"),
+        (&["nodes", "--local", "--record", "/etc/hostname"], "a recording is not written over"),
         (&["replay", "x", "--speed", "0"], "\"0\" is no speed"),
         (&["completions", "tcsh"], "tcsh"),
         (&["nodes", "--local", "--theme", "pink"], "\"pink\" is no theme: write auto, dark"),
@@ -310,4 +312,20 @@ fn a_pod_of_a_stock_image_is_as_locked_down() {
         assert!(yaml.contains(line), "{line}: {yaml}");
     }
     assert!(!yaml.contains("hostPath") && !yaml.contains("hostPID") && !yaml.contains("NET_RAW"), "{yaml}");
+}
+
+/// What was done without a terminal can be looked at afterwards, too.
+#[test]
+fn a_command_is_recorded_told_and_drawn() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("session.jsonl");
+    let file = file.to_str().expect("text");
+    let output = run(&["ports", "--local", "--watch", "--duration", "3s", "--interval", "1s", "--record", file]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let told = run(&["report", "--from", file, "--print"]);
+    let report = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(report.starts_with("# nodewatch session ") && report.contains("the agent is live"), "{report}");
+    let drawn = run(&["replay", file, "--print"]);
+    let frame = String::from_utf8_lossy(&drawn.stdout).into_owned();
+    assert!(frame.lines().count() == 40 && frame.contains("NODES (1)") && frame.contains("agents 1/1 live"), "{frame}");
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    print, read_only, refuse_local,
+    print, read_only, recorder, refuse_local,
     settings::{agents, cluster_name, has_a_sink, journals, out, outlets, outlets_with, permission, settled, target},
     site,
 };
@@ -36,7 +36,7 @@ pub(super) async fn run(place: &PlaceArgs, config: &Config, attach: Option<Sessi
         let next_step = "run it in one, or use the commands nodes, ports and capture (see --help)";
         return Err(Notice::error("there is no terminal to draw on", "", next_step).of(Failure::BadInput));
     }
-    let recorder = place.record.as_deref().map(Recorder::create).transpose().map_err(|error| error.notice())?;
+    let recorder = recorder(place)?;
     let theme = Theme::from_environment(place.theme, place.ascii, config.keys.clone());
     let mut screen = Screen::open(theme, place.mouse).map_err(|error| terminal_failed(&error))?;
     let mut told = String::new();

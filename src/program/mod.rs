@@ -19,6 +19,7 @@ use crate::{
     local::Local,
     logs::Logs,
     model::{Failure, LogsSettings, Notice, Place, SessionId},
+    record::Recorder,
     runtime::{Engine, handoff},
     site::Site,
     storage::Storage,
@@ -46,6 +47,10 @@ pub async fn run(arguments: &[OsString]) -> Exit {
 
 async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<Exit, Notice> {
     let place = &cli.place;
+    if place.record.is_some() && !matches!(cli.command, None | Some(Command::Attach { .. } | Command::OnNodes(_))) {
+        let next_step = "leave --record out";
+        return Err(Notice::error("this command has no session to record", "", next_step).of(Failure::BadInput));
+    }
     match cli.command {
         None => Box::pin(interactive::run(place, config, None)).await,
         Some(Command::Attach { session }) => Box::pin(interactive::run(place, config, Some(session))).await,
@@ -117,6 +122,7 @@ async fn on_nodes(place: &PlaceArgs, config: &Config, command: NodeCommand) -> R
     let out = out(place, &session);
     headless::check(&command, place.ring_size, &out)?;
     has_a_sink(place)?;
+    let recorder = recorder(place)?;
     if matches!(command, NodeCommand::Capture { .. }) {
         can_capture(place)?;
     }
@@ -138,7 +144,10 @@ async fn on_nodes(place: &PlaceArgs, config: &Config, command: NodeCommand) -> R
         outlets.logs = None;
     }
     let app = App::new(where_it_is, session, place.session_budget);
-    let engine = Engine::start(settled(app, place), site, outlets);
+    let mut engine = Engine::start(settled(app, place), site, outlets);
+    if let Some(recorder) = recorder {
+        engine.record(recorder)?;
+    }
     if captures {
         engine.check_storage().await?;
     }
@@ -167,6 +176,11 @@ async fn alarms(place: &PlaceArgs, command: AlarmsCommand) -> Result<Exit, Notic
     });
     let logs = Logs::open(settings).await;
     headless::reports::alarms(&logs, command, found.map(|(site, _)| site)).await
+}
+
+/// The file is made before anything else is.
+fn recorder(place: &PlaceArgs) -> Result<Option<Recorder>, Notice> {
+    place.record.as_deref().map(Recorder::create).transpose().map_err(|error| error.notice())
 }
 
 /// A sent program has no file capability, and a user other than root then has none at all.

@@ -27,6 +27,8 @@ pub use player::{Player, Step};
 const VERSION: u32 = 1;
 /// A recording that gets longer than this ends there, in bytes: a forgotten one does not fill the disk.
 const LONGEST: u64 = 1 << 30;
+/// The size of frames that nobody saw.
+const UNSEEN: (u16, u16) = (120, 40);
 
 /// A recording cannot be made or read.
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +154,8 @@ pub struct Recorder {
     path: PathBuf,
     out: BufWriter<File>,
     written: u64,
+    /// Something was drawn since the last second.
+    framed: bool,
 }
 
 impl Recorder {
@@ -159,7 +163,7 @@ impl Recorder {
     pub fn create(path: &Path) -> Result<Self, RecordError> {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         let failed = |source| RecordError::File { operation: "make", path: path.to_owned(), source };
-        Ok(Self { path: path.to_owned(), out: BufWriter::new(file.map_err(failed)?), written: 0 })
+        Ok(Self { path: path.to_owned(), out: BufWriter::new(file.map_err(failed)?), written: 0, framed: true })
     }
 
     /// What the app is before its first event.
@@ -171,11 +175,19 @@ impl Recorder {
 
     /// An event, before the app takes it in.
     pub fn event(&mut self, event: &Event, at: UnixMillis) -> Result<(), RecordError> {
-        self.write(&Line::Event(at, Box::new(without_secrets(event))))
+        self.write(&Line::Event(at, Box::new(without_secrets(event))))?;
+        // Without a terminal nothing is drawn; a replay shows what would have been.
+        let second = matches!(event, Event::Tick);
+        if second && !std::mem::take(&mut self.framed) {
+            let (width, height) = UNSEEN;
+            self.write(&Line::Frame(at, width, height))?;
+        }
+        Ok(())
     }
 
     /// A frame, after it was drawn. What was recorded until then is on the disk.
     pub fn frame(&mut self, at: UnixMillis, width: u16, height: u16) -> Result<(), RecordError> {
+        self.framed = true;
         self.write(&Line::Frame(at, width, height))?;
         self.out.flush().map_err(|source| self.failed(source))
     }
