@@ -74,8 +74,13 @@ async fn sessions(
             (Some(Err(notice)), None) => return Err(notice),
             (Some(Ok(engine)), _) => engine,
         };
-        if let Some(recorder) = recorder.take() {
-            engine.record(recorder)?;
+        match recorder.take() {
+            Some(recorder) => engine.record(recorder)?,
+            None if place.record.is_some() => {
+                let headline = "the recording has ended with the session before this one";
+                engine.handle(Event::Told(Notice::info(headline)));
+            }
+            None => {}
         }
         if let Some(notice) = failed.take() {
             engine.handle(Event::Told(notice));
