@@ -53,6 +53,12 @@ impl Exit {
         }
     }
 
+    /// The first of two that is not well.
+    #[must_use]
+    pub fn or(self, later: Self) -> Self {
+        if self == Self::Done { later } else { self }
+    }
+
     /// What a failure amounts to.
     pub fn of(notice: &Notice) -> Self {
         match notice.failure {

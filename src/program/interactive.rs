@@ -62,10 +62,12 @@ async fn sessions(
     // Where a switch that fails leads back to, and what is said of it there.
     let mut before: Option<PlaceArgs> = None;
     let mut failed: Option<Notice> = None;
+    // What an earlier session left behind is not forgotten over a later one that did not.
+    let mut worst = Exit::Done;
     loop {
         let begun = screen.wait(&preview(&place), Box::pin(begin(&place, config, attach.take()))).await;
         let mut engine = match (begun.map_err(|error| terminal_failed(&error))?, before.take()) {
-            (None, _) => return Ok(Exit::Done),
+            (None, _) => return Ok(worst),
             (Some(Err(notice)), Some(back)) => {
                 place = back;
                 failed = Some(notice);
@@ -93,8 +95,9 @@ async fn sessions(
         }
         told.push_str(&epilogue(&app, &out(&place, &app.session.id)));
         drawn.map_err(|error| terminal_failed(&error))?;
+        worst = worst.or(exit_of(&app));
         match app.next.clone() {
-            None => return Ok(exit_of(&app)),
+            None => return Ok(worst),
             Some(next) => {
                 before = Some(place.clone());
                 match next {
