@@ -253,7 +253,7 @@ async fn a_server_that_is_away_during_a_removal_is_waited_for() {
 async fn without_a_journal_nothing_is_created() {
     let test = test(|_| None);
     // A file where the folder should be, as good as a full disk.
-    std::fs::write(test.folder.path().join("nodewatch-tui"), b"").expect("written");
+    std::fs::write(test.folder.path().join("sessions"), b"").expect("written");
     let notice = test.refused_deployment().await;
     assert!(notice.line().contains("nothing is created, as it cannot be recorded"), "{}", notice.line());
     assert!(notice.line().contains("XDG_STATE_HOME"), "{}", notice.line());

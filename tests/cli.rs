@@ -283,7 +283,7 @@ fn the_nearest_layer_wins_and_says_so() {
 fn what_cannot_be_told_replayed_or_sent_is_named() {
     for (arguments, token) in [
         (&["report", "7f3a91c2"][..], "session 7f3a91c2 cannot be told: this laptop has no journal of it"),
-        (&["report"], "<SESSION|--from <FILE>>"),
+        (&["report"], "<SESSION>"),
         (&["report", "--from", "/nonexistent/r"], "cannot read the recording \"/nonexistent/r\""),
         (&["replay", "/nonexistent/r"], "cannot read the recording \"/nonexistent/r\""),
         (&["sessions", "--record", "x"], "this command has no session to record"),

@@ -154,7 +154,7 @@ pub struct Recorder {
     path: PathBuf,
     out: BufWriter<File>,
     written: u64,
-    /// Something was drawn since the last second.
+    /// Somebody draws.
     framed: bool,
 }
 
@@ -163,7 +163,7 @@ impl Recorder {
     pub fn create(path: &Path) -> Result<Self, RecordError> {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         let failed = |source| RecordError::File { operation: "make", path: path.to_owned(), source };
-        Ok(Self { path: path.to_owned(), out: BufWriter::new(file.map_err(failed)?), written: 0, framed: true })
+        Ok(Self { path: path.to_owned(), out: BufWriter::new(file.map_err(failed)?), written: 0, framed: false })
     }
 
     /// What the app is before its first event.
@@ -177,8 +177,7 @@ impl Recorder {
     pub fn event(&mut self, event: &Event, at: UnixMillis) -> Result<(), RecordError> {
         self.write(&Line::Event(at, Box::new(without_secrets(event))))?;
         // Without a terminal nothing is drawn; a replay shows what would have been.
-        let second = matches!(event, Event::Tick);
-        if second && !std::mem::take(&mut self.framed) {
+        if matches!(event, Event::Tick) && !self.framed {
             let (width, height) = UNSEEN;
             self.write(&Line::Frame(at, width, height))?;
         }
