@@ -25,6 +25,16 @@ pub fn visible(text: &str) -> String {
     })
 }
 
+/// A notice's text where there are no keys: `press {deploy}` names the act alone.
+pub fn without_keys(text: &str) -> String {
+    let mut parts = text.split('{');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |told, part| match part.split_once('}') {
+        Some((name, rest)) if name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') => told + name + rest,
+        _ => told + "{" + part,
+    })
+}
+
 /// Control characters, and the invisible ones that reorder or hide text.
 fn is_hidden(character: char) -> bool {
     character.is_control()
@@ -231,6 +241,12 @@ mod tests {
         let line = json_line(&serde_json::json!({"name": "a\u{9b}2J\u{1b}\u{7f}"}));
         assert!(line.is_ascii() && line.contains("\\u009b2J\\u001b\\u007f"), "{line}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&line).expect("JSON")["name"], "a\u{9b}2J\u{1b}\u{7f}");
+    }
+
+    #[test]
+    fn where_there_are_no_keys_the_act_is_named() {
+        assert_eq!(without_keys("press {deploy} to {go-back}"), "press deploy to go-back");
+        assert_eq!(without_keys("{\"a\": {1}} {"), "{\"a\": {1}} {");
     }
 
     #[test]

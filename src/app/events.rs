@@ -54,7 +54,7 @@ impl App {
             at: *at,
             node: "",
             severity: notice.severity,
-            text: notice.line(),
+            text: notice.fact(),
         });
         let filter = &self.events.filter.1;
         let faulty = |row: &EventRow<'_>| !self.layout.faults_only || row.severity != Severity::Info;
@@ -79,6 +79,7 @@ impl App {
             Action::Top => *cursor = 0,
             Action::Bottom => *cursor = last,
             Action::Back if !self.events.filter.0.is_empty() => self.events.filter = <(String, TextFilter)>::default(),
+            Action::Back if self.layout.faults_only => self.layout.faults_only = false,
             Action::Back => self.screen = Screen::Nodes,
             Action::Open => {
                 let node = self.event_rows().get(self.events.cursor).map(|row| row.node.into());

@@ -221,6 +221,7 @@ impl App {
             Action::Bottom => *cursor = last,
             Action::Back if !self.files.marks.is_empty() => self.files.marks.clear(),
             Action::Back if !self.files.filter.0.is_empty() => self.files.filter = <(String, TextFilter)>::default(),
+            Action::Back if self.layout.faults_only => self.layout.faults_only = false,
             Action::Back => self.screen = Screen::Nodes,
             Action::Sort(column) => self.files.order = Some(Order::toggled(self.files.order, column)),
             Action::ClearMarks => self.files.marks.clear(),

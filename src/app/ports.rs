@@ -380,6 +380,10 @@ impl App {
                 ports.filter = (String::new(), PortFilter::All);
                 self.sift_ports();
             }
+            Action::Back if self.layout.faults_only => {
+                self.layout.faults_only = false;
+                self.sift_ports();
+            }
             Action::Back => self.screen = Screen::Nodes,
             Action::Open => self.open_ports_node(),
             Action::Exclude => self.exclude_row(),

@@ -27,7 +27,7 @@ impl App {
                 text: event.text.clone(),
             })
         });
-        let told = self.notices.iter().map(|(at, notice)| Moment { at: *at, node: None, text: notice.line() });
+        let told = self.notices.iter().map(|(at, notice)| Moment { at: *at, node: None, text: notice.fact() });
         let mut timeline: Vec<Moment> = of_nodes.chain(told).collect();
         timeline.sort_by(|a, b| (a.at, &a.node, &a.text).cmp(&(b.at, &b.node, &b.text)));
         let receipt = self.ended.as_ref().map(|_| self.receipt().text());

@@ -384,7 +384,7 @@ impl App {
             DeployProgress::Ended(reason) => {
                 let headline = format!("the agent on {name} has ended");
                 let notice = Notice::warning(headline, reason, "press {deploy} to deploy again");
-                state.log(now, notice.line());
+                state.log(now, notice.fact());
                 state.agent = Agent::Failed(notice.clone());
                 state.asked = Asked::Nothing;
                 self.notify(notice);

@@ -9,12 +9,12 @@ use crate::{
     app::node::NodeState,
     cli::Format,
     model::FetchProgress,
-    text::{bytes, json_line, visible},
+    text::{bytes, json_line, visible, without_keys},
 };
 
 /// A line for people on standard error.
 pub(super) fn say(text: &str) {
-    let text: Vec<String> = text.lines().map(visible).collect();
+    let text: Vec<String> = text.lines().map(|line| visible(&without_keys(line))).collect();
     // Nobody is left to tell when standard error is gone.
     let _ = writeln!(std::io::stderr(), "{}", text.join("\n"));
 }

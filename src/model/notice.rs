@@ -80,6 +80,11 @@ impl Notice {
         Self { failure, ..self }
     }
 
+    /// What happened and why, without what to do about it, which may name keys: for what is written down.
+    pub fn fact(&self) -> String {
+        if self.cause.is_empty() { self.headline.clone() } else { format!("{}: {}", self.headline, self.cause) }
+    }
+
     /// All of it on one line.
     pub fn line(&self) -> String {
         let mut line = self.headline.clone();

@@ -74,6 +74,17 @@ fn faults_only_shows_what_is_wrong_and_escape_shows_all_again() {
     key(&mut app, Action::Back);
     assert_eq!(names(&app).len(), 4);
 
+    // On the other screens too, Esc shows all again before it leads back.
+    for (open, screen) in
+        [(Action::Files, Screen::Files), (Action::Ports, Screen::Ports), (Action::Events, Screen::Events)]
+    {
+        let mut app = reporting();
+        for action in [open, Action::Faults, Action::Back] {
+            key(&mut app, action);
+        }
+        assert!(app.screen == screen && !app.layout.faults_only, "{open:?}");
+    }
+
     let mut app = reporting();
     key(&mut app, Action::Ports);
     let all = app.ports.rows.len();
