@@ -238,9 +238,10 @@ pub async fn object(client: &Client, key: &str) -> Vec<u8> {
     answer.body.collect().await.expect("its bytes").into_bytes().to_vec()
 }
 
-/// The numbers that are the payload of a capture's UDP packets, by tshark.
+/// The numbers that are the payload of a capture's UDP packets, by tshark. Not by its field `data`: an ephemeral port may be one
+/// that a dissector has registered (37008 is TZSP), and then there is none.
 pub fn numbers(path: &Path) -> Vec<u32> {
-    let fields = ["-Y", "udp && !icmp", "-T", "fields", "-e", "data.data"];
+    let fields = ["-Y", "udp && !icmp", "-T", "fields", "-e", "udp.payload"];
     let output = Command::new("tshark").arg("-r").arg(path).arg("-n").args(fields).output().expect("tshark");
     let objections = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && !objections.contains("cut short"), "{objections}");

@@ -181,7 +181,7 @@ fn one_stream_on_standard_output_is_read_by_tshark_while_it_runs() {
     let stdout = child.stdout.take().expect("piped");
     // tshark ends after so many packets: the pipe breaks, and the program cleans up.
     let mut tshark = Command::new("tshark")
-        .args(["-n", "-c", "400", "-T", "fields", "-e", "data.data", "-r", "-"])
+        .args(["-n", "-c", "400", "-T", "fields", "-e", "udp.payload", "-r", "-"])
         .stdin(stdout)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
