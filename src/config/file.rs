@@ -22,8 +22,10 @@ use crate::{
     text,
 };
 
+/// Stands in a viewer's command for the pipe or file that it is to read.
+pub const PLACE: &str = "{}";
 /// Wireshark, capturing from a pipe at once.
-pub const VIEWER: [&str; 4] = ["wireshark", "-k", "-i", "{}"];
+pub const VIEWER: [&str; 4] = ["wireshark", "-k", "-i", PLACE];
 /// Contexts that are guarded.
 pub const PRODUCTION: &str = "prod";
 /// The keys that are no flags.
@@ -49,7 +51,7 @@ pub struct Config {
     pub entries: Vec<Entry>,
     /// Contexts that match this need their name typed before the first deployment; `None` guards none.
     pub production: Option<Regex>,
-    /// The viewer of captures and its arguments; `{}` stands for the pipe or file that it reads.
+    /// The viewer of captures and its arguments, [`PLACE`] standing for what it reads.
     pub viewer: Vec<String>,
     /// What keys mean.
     pub keys: Keymap,
@@ -204,7 +206,7 @@ fn key_list(value: &Spanned<DeValue<'_>>) -> Option<Vec<String>> {
 /// A program that reads something.
 fn viewer(value: &DeValue<'_>) -> Result<Vec<String>, String> {
     let parts = strings(value).unwrap_or_default();
-    let reads = parts.iter().skip(1).any(|part| part == "{}");
+    let reads = parts.iter().skip(1).any(|part| part == PLACE);
     if parts.first().is_some_and(|program| !program.is_empty()) && reads {
         return Ok(parts);
     }

@@ -21,7 +21,7 @@ use crate::{
     record::{RecordError, Recorder},
     site::Site,
 };
-pub use outlets::{Outlets, PLACE, merge_notice};
+pub use outlets::{Outlets, merge_notice};
 use perform::Performer;
 
 /// Events that may wait for the app. A full queue makes tunnels wait, and their agents then count what they drop.

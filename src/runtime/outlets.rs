@@ -12,6 +12,7 @@ use tokio::{
 
 use crate::{
     app::Event,
+    config::file::{PLACE, VIEWER},
     live,
     logs::Logs,
     manifest::{self, SessionManifest},
@@ -25,8 +26,6 @@ use crate::{
 /// A viewer has so long to open what it is to read.
 const VIEWER_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Stands in a viewer's command for the pipe or file that it is to read.
-pub const PLACE: &str = "{}";
 
 /// Where captures leave the program.
 #[derive(Debug, Clone)]
@@ -43,8 +42,7 @@ pub struct Outlets {
 
 impl From<PathBuf> for Outlets {
     fn from(folder: PathBuf) -> Self {
-        let viewer = ["wireshark", "-k", "-i", PLACE].map(str::to_owned).to_vec();
-        Self { folder, storage: None, logs: None, viewer }
+        Self { folder, storage: None, logs: None, viewer: VIEWER.map(str::to_owned).to_vec() }
     }
 }
 
