@@ -1,12 +1,20 @@
 //! The program from outside: what it refuses, with which words and which exit code, before anything is created.
 
-use std::process::{Command, Output};
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_nodewatch-tui");
 
 fn run(arguments: &[&str]) -> Output {
+    run_in(Path::new("."), arguments)
+}
+
+fn run_in(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(PROGRAM)
         .args(arguments)
+        .current_dir(folder)
         .env_remove("KUBECONFIG")
         .env_remove("NODEWATCH_IMAGE")
         .env("HOME", "/nonexistent")
@@ -14,12 +22,15 @@ fn run(arguments: &[&str]) -> Output {
         .expect("the program starts")
 }
 
-/// Runs it, holds the exit code, and returns what it says.
+/// Runs it, holds the exit code, and returns what it says. Whatever is refused leaves nothing where it ran.
 fn refused(arguments: &[&str], code: i32) -> String {
-    let output = run(arguments);
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = run_in(folder.path(), arguments);
     let said = String::from_utf8(output.stderr).expect("text");
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
     assert!(output.stdout.is_empty(), "{arguments:?} wrote a result");
+    let left: Vec<_> = std::fs::read_dir(folder.path()).expect("the folder").collect();
+    assert!(left.is_empty(), "{arguments:?} left {left:?}");
     said
 }
 
@@ -289,6 +300,7 @@ fn what_cannot_be_told_replayed_or_sent_is_named() {
         (&["sessions", "--record", "x"], "this command has no session to record"),
         (&["nodes", "--local", "--record", "/etc/hostname"], "a recording is not written over"),
         (&["replay", "x", "--speed", "0"], "\"0\" is no speed"),
+        (&["capture", "--all", "--kubeconfig", "/nonexistent/k", "--record", "r"], "/nonexistent/k"),
         (&["completions", "tcsh"], "tcsh"),
         (&["nodes", "--local", "--theme", "pink"], "\"pink\" is no theme: write auto, dark"),
         (&["manifests", "--push-agent", "busybox:1", "--agent-binary", "/etc/hostname"], "is no Linux program"),

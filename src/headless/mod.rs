@@ -12,7 +12,7 @@ mod run;
 mod select;
 pub mod sessions;
 
-use std::{path::Path, time::Duration};
+use std::{fs, io, path::Path, time::Duration};
 
 use nodewatch_protocol::CaptureSpec;
 
@@ -76,19 +76,25 @@ pub fn check(command: &NodeCommand, ring_size: Option<u64>, out: &Path) -> Resul
     if out.as_os_str() == STDOUT {
         return Ok(());
     }
-    std::fs::create_dir_all(out)
-        .and_then(|()| {
-            let probe = out.join(format!(".nodewatch-{:08x}", rand::random::<u32>()));
-            std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe))
-        })
-        .map_err(|error| {
-            Notice::error(
-                format!("cannot write to {}", out.display()),
-                error.to_string(),
-                "choose another folder with --out",
-            )
-            .of(Failure::BadInput)
-        })
+    tried(out).map_err(|error| {
+        let headline = format!("cannot write to {}", out.display());
+        Notice::error(headline, error.to_string(), "choose another folder with --out").of(Failure::BadInput)
+    })
+}
+
+/// Whether files can be made in a folder. Nothing stays of the trial: the command may yet be refused.
+fn tried(folder: &Path) -> io::Result<()> {
+    let named = folder.ancestors().filter(|ancestor| !ancestor.as_os_str().is_empty());
+    let made: Vec<&Path> = named.take_while(|ancestor| !ancestor.exists()).collect();
+    let result = fs::create_dir_all(folder).and_then(|()| {
+        let probe = folder.join(format!(".nodewatch-{:08x}", rand::random::<u32>()));
+        fs::write(&probe, b"").and_then(|()| fs::remove_file(&probe))
+    });
+    for folder in made {
+        // One that somebody uses by now is not empty, and stays.
+        let _ = fs::remove_dir(folder);
+    }
+    result
 }
 
 /// The folder that means one stream on standard output.

@@ -6,7 +6,7 @@
 mod player;
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, BufWriter, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -203,6 +203,16 @@ impl Recorder {
 
     fn failed(&self, source: io::Error) -> RecordError {
         RecordError::File { operation: "write", path: self.path.clone(), source }
+    }
+}
+
+/// A session that never began leaves no file, which would be in the way of the next try.
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        if self.written == 0 {
+            // Whoever wants the file for something else finds it empty.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
