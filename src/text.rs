@@ -215,8 +215,7 @@ pub fn safe_component(name: &str) -> String {
 
 /// What is kept of packets: `headers`, `dns` or `full`.
 pub fn parse_content(text: &str) -> Result<Content, String> {
-    let all = [Content::Headers, Content::Dns, Content::Full];
-    let found = all.into_iter().find(|content| content.word() == text);
+    let found = Content::ALL.into_iter().find(|content| content.word() == text);
     found.ok_or_else(|| format!("{text:?} is no content of a capture: write headers, dns or full"))
 }
 

@@ -5,13 +5,13 @@ set -euo pipefail
 declare -A package=(
   [pcap.h]=libpcap-dev [cc]=gcc [tshark]=tshark [tcpdump]=tcpdump [ip]=iproute2 [setpriv]=util-linux [tmux]=tmux
   [etcd]=etcd-server [containerd]=containerd [runc]=runc [openssl]=openssl [setcap]=libcap2-bin [python3]=python3
-  [pip]=python3-pip [mergecap]=wireshark-common
+  [pip]=python3-pip [mergecap]=wireshark-common [zsh]=zsh [fish]=fish
   [flex]=flex [bison]=bison [make]=make [dpkg]=dpkg
   [bridge]=containernetworking-plugins [pkill]=procps [pgrep]=procps [socat]=socat [kubectl]=kubernetes-client
 )
 case ${1:?} in
   build) wanted=(cc pcap.h) ;;
-  test) wanted=(cc pcap.h openssl tshark mergecap tcpdump ip setpriv tmux python3 pip pgrep) ;;
+  test) wanted=(cc pcap.h openssl tshark mergecap tcpdump ip setpriv tmux python3 pip pgrep zsh fish) ;;
   cluster)
     wanted=(setcap python3 kubectl)
     [ -n "${KUBECONFIG:-}" ] || wanted+=(etcd containerd runc openssl bridge pkill socat)

@@ -97,16 +97,45 @@ fn completions_of_every_shell_have_every_command_and_option() {
             assert!(script.contains(&name), "{shell} does not know {name}");
         }
     }
-    // The shell itself takes it and answers.
+}
+
+/// What a shell says to a line with its completions; nothing where it is not installed.
+fn asked(shell: &str, arguments: &[&str], question: &str) -> Option<String> {
     let folder = tempfile::tempdir().expect("a folder");
-    let script = folder.path().join("completions.bash");
-    std::fs::write(&script, made(&["completions", "bash"])).expect("written");
-    let question = format!(
-        "source {}; COMP_WORDS=(nodewatch-tui ca); COMP_CWORD=1; _nodewatch__tui nodewatch-tui ca; echo ${{COMPREPLY[@]}}",
-        script.display()
-    );
-    let answer = Command::new("bash").args(["-c", &question]).output().expect("bash");
-    assert_eq!(String::from_utf8_lossy(&answer.stdout).trim(), "capture", "{answer:?}");
+    let script = folder.path().join("completions");
+    std::fs::write(&script, made(&["completions", shell])).expect("written");
+    let line = question.replace("SCRIPT", &script.display().to_string());
+    let asked = Command::new(shell).args(arguments).args(["-c", &line]).env("HOME", folder.path()).output();
+    let Ok(answer) = asked else {
+        eprintln!("skipped: there is no {shell}");
+        return None;
+    };
+    assert!(answer.status.success() && answer.stderr.is_empty(), "{shell}: {answer:?}");
+    Some(String::from_utf8(answer.stdout).expect("text"))
+}
+
+#[test]
+fn shells_complete_commands_options_and_their_words() {
+    // What readline would tell the function: all words, which is the cursor's, that one and the one before it.
+    let bash = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [.., before, last] = words[..] else { return None };
+        let at = words.len() - 1;
+        let question = format!(
+            "source SCRIPT; COMP_WORDS=({line}); COMP_CWORD={at}; \
+             _nodewatch__tui nodewatch-tui '{last}' '{before}'; echo ${{COMPREPLY[@]}}"
+        );
+        asked("bash", &["--norc"], &question)
+    };
+    assert_eq!(bash("nodewatch-tui ca").as_deref(), Some("capture\n"));
+    assert_eq!(bash("nodewatch-tui capture --cont").as_deref(), Some("--content --context\n"));
+    assert_eq!(bash("nodewatch-tui --theme hi").as_deref(), Some("high-contrast\n"));
+    let fish = |line: &str| asked("fish", &["--no-config"], &format!("source SCRIPT; complete -C '{line}'"));
+    if let Some(words) = fish("nodewatch-tui nodes --theme ") {
+        assert_eq!(words, "auto\ndark\nhigh-contrast\nlight\nterminal\n");
+    }
+    // Of zsh only what it can be asked without a terminal: whether it can read them.
+    asked("zsh", &["-f"], "zsh -n SCRIPT");
 }
 
 #[test]

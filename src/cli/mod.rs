@@ -3,6 +3,7 @@
 //! Owns names, defaults and help texts. Must not do anything.
 
 mod place;
+mod words;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -15,6 +16,7 @@ use crate::{
     text,
 };
 pub use place::{PlaceArgs, SETTINGS};
+use words::Words;
 
 /// Live open ports, packet statistics and captures of Kubernetes nodes, with nothing left behind
 ///
@@ -315,7 +317,8 @@ pub struct CaptureArgs {
     pub rotate_time: Option<Duration>,
     /// What is kept of packets: headers (link to transport layer), dns (the same, and DNS whole), full
     /// [default: headers]
-    #[arg(long, value_name = "WHAT", value_parser = text::parse_content)]
+    #[arg(long, value_name = "WHAT", hide_possible_values = true,
+        value_parser = Words::new(text::parse_content, Content::ALL.map(Content::word)))]
     pub content: Option<Content>,
     /// Capture this product's own traffic too
     #[arg(long)]

@@ -7,6 +7,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use nodewatch_report::PortSet;
 
+use super::words::Words;
 use crate::{
     cluster::PullPolicy,
     model::{LogsSettings, S3Url, StorageSettings, Way},
@@ -130,7 +131,8 @@ pub struct PlaceArgs {
     #[arg(long, global = true, value_name = "FILE")]
     pub record: Option<PathBuf>,
     /// Colours: auto, dark, light, high-contrast, or terminal for its own sixteen
-    #[arg(long, global = true, value_name = "NAME", default_value = "auto", value_parser = palette)]
+    #[arg(long, global = true, value_name = "NAME", default_value = "auto", hide_possible_values = true,
+        value_parser = Words::new(str::parse::<Palette>, Palette::ALL.map(|(name, _)| name)))]
     pub theme: Palette,
     /// Draw with ASCII only
     #[arg(long, global = true)]
@@ -272,8 +274,4 @@ pub struct StorageArgs {
     /// An existing service account for the agents, in --namespace
     #[arg(long, global = true, value_name = "NAME", requires = "namespace")]
     pub service_account: Option<String>,
-}
-
-fn palette(text: &str) -> Result<Palette, String> {
-    text.parse()
 }

@@ -10,6 +10,11 @@ use super::layers;
 pub fn completions(shell: Shell) -> Vec<u8> {
     let mut out = Vec::new();
     clap_complete::generate(shell, &mut layers::command(), "nodewatch-tui", &mut out);
+    if shell == Shell::Bash {
+        // clap_complete 4.6 spells a hyphen in a program's name in two ways, so that nothing of a command is completed
+        // (https://github.com/clap-rs/clap/issues/6421).
+        out = String::from_utf8_lossy(&out).replace("nodewatch__subcmd__tui", "nodewatch__tui").into_bytes();
+    }
     out
 }
 

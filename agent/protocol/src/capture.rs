@@ -57,6 +57,9 @@ pub enum Content {
 }
 
 impl Content {
+    /// All of them, from the least that is kept.
+    pub const ALL: [Self; 3] = [Self::Headers, Self::Dns, Self::Full];
+
     /// As the command line has it.
     pub fn word(self) -> &'static str {
         match self {
