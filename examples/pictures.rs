@@ -1,5 +1,7 @@
 //! Writes the README's pictures and its demo into `assets/`. Run by `make pictures`.
 
+#[path = "../tests/support/incident.rs"]
+mod incident;
 #[path = "../tests/support/pictures.rs"]
 mod pictures;
 #[path = "../tests/support/sample.rs"]

@@ -3,6 +3,8 @@
 //!
 //! `UPDATE_GENERATED=1 cargo test --test generated` writes the committed ones anew.
 
+#[path = "support/incident.rs"]
+mod incident;
 #[path = "support/pictures.rs"]
 mod pictures;
 #[path = "support/sample.rs"]
@@ -100,6 +102,7 @@ fn completions_of_every_shell_have_every_command_and_option() {
 }
 
 /// What a shell says to a line with its completions; nothing where it is not installed.
+#[allow(clippy::print_stderr, reason = "a skipped test says so")]
 fn asked(shell: &str, arguments: &[&str], question: &str) -> Option<String> {
     let folder = tempfile::tempdir().expect("a folder");
     let script = folder.path().join("completions");

@@ -166,12 +166,19 @@ fn read_only_offers_nothing_that_changes_a_cluster() {
 
 #[test]
 fn ascii_where_the_terminal_has_no_more() {
+    for make in [sample::reporting, delivering, hostile] {
+        for (name, actions) in SCREENS {
+            let mut app = make();
+            keys(&mut app, actions);
+            let drawn = draw_with(&app, 120, 40, &Theme::plain_ascii());
+            assert!(drawn.is_ascii(), "{name}: {drawn}");
+        }
+    }
     let mut app = busy();
-    let list = draw_with(&app, 80, 24, &Theme::plain_ascii());
-    keys(&mut app, &[Action::Quit]);
-    let exit = draw_with(&app, 80, 24, &Theme::plain_ascii());
-    assert!(list.is_ascii(), "{list}");
-    assert!(exit.is_ascii(), "{exit}");
+    keys(&mut app, &[Action::Open, Action::NextView]);
+    let chart = draw_with(&app, 120, 40, &Theme::plain_ascii());
+    let unknown = chart.replace("? help", "").contains('?');
+    assert!(chart.contains("#####") && chart.contains("+-----") && !unknown, "{chart}");
 }
 
 /// Names, labels, ports' events, notices and reasons come from outside.

@@ -117,16 +117,16 @@ pub struct Expectations {
     pub gaps: Vec<String>,
 }
 
-/// Whether a port should be there, and whether it is.
+/// Whether a port should be there, and whether it is; from what is well to what is worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PortClass {
     /// Open, and should be.
     Expected,
-    /// Open, and nobody says that it should be.
-    Unexpected,
     /// Should answer and has no socket: packet rules take it to where it is served.
     ByRules,
+    /// Open, and nobody says that it should be.
+    Unexpected,
     /// Should answer, and nothing is there that could.
     Dead,
 }

@@ -258,7 +258,7 @@ mod tests {
         recorder.event(&Event::Answer("n".into(), sink.clone(), Some(Response::Done)), 1).expect("written");
         recorder.event(&Event::Asked("n".into(), sink), 2).expect("written");
         recorder.frame(3, 80, 24).expect("written");
-        let text = std::fs::read_to_string(&path).expect("text");
+        let text = fs::read_to_string(&path).expect("text");
         assert!(!text.contains("s3cr3t") && text.lines().count() == 4, "{text}");
         let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().expect("there").permissions());
         assert_eq!(mode & 0o777, 0o600);
@@ -272,7 +272,7 @@ mod tests {
         let mut recorder = Recorder::create(&path).expect("made");
         recorder.begin(&app()).expect("written");
         recorder.frame(3, 80, 24).expect("written");
-        let good = std::fs::read_to_string(&path).expect("text");
+        let good = fs::read_to_string(&path).expect("text");
         for (text, told) in [
             (String::new(), "line 1"),
             ("{}".to_owned(), "line 1"),
@@ -280,7 +280,7 @@ mod tests {
             (format!("{good}{{\"event\":[1,\"Nothing\"]}}\n"), "line 3"),
             (format!("{good}\u{1b}[2J\n"), "line 3"),
         ] {
-            std::fs::write(&path, &text).expect("written");
+            fs::write(&path, &text).expect("written");
             let error = Player::open(&path).and_then(|mut player| {
                 while player.step()?.is_some() {}
                 Ok(())

@@ -9,7 +9,7 @@ use ratatui::{
 
 use super::{
     Hits, Theme,
-    widgets::{crumbs, first_shown, fit, short_name},
+    widgets::{crumbs, cursor_row, first_shown, fit, short_name},
 };
 use crate::{
     app::App,
@@ -43,19 +43,19 @@ pub(super) fn screen(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme
         .take(room)
         .map(|(index, row)| {
             let selected = index == cursor;
-            let base = if selected { theme.selected } else { theme.plain };
             let (word, style) = match row.severity {
-                Severity::Info => ("", base),
+                Severity::Info => ("", theme.plain),
                 Severity::Warning => ("warning: ", theme.warn),
                 Severity::Error => ("error: ", theme.bad),
             };
             let node = short_name(&NodeName(row.node.to_owned()), node_width);
-            Line::from(vec![
+            let line = Line::from(vec![
                 Span::styled(if selected { theme.symbols.cursor } else { " " }, theme.accent),
                 Span::styled(format!(" {} ", time_of_day(row.at)), theme.dim),
-                Span::styled(format!("{}  ", fit(&visible(&node), node_width)), base),
+                Span::styled(format!("{}  ", fit(&visible(&node), node_width)), theme.plain),
                 Span::styled(format!("{word}{}", theme.say(&row.text)), style),
-            ])
+            ]);
+            if selected { cursor_row(line, body.width, theme) } else { line }
         })
         .collect();
     frame.render_widget(Paragraph::new(lines), body);

@@ -13,7 +13,7 @@ use ratatui::{
 
 use super::{
     Hits, Theme,
-    widgets::{crumbs, first_shown, fit, fit_right, short_name, wrapped_lines},
+    widgets::{crumbs, cursor_row, first_shown, fit, fit_right, short_name, wrapped_lines},
 };
 use crate::{
     app::{
@@ -70,6 +70,10 @@ pub(super) fn screen(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme
             lines.push(nodes.head(ports, theme));
             lines.extend(shown.map(|at| nodes.row(ports, at, theme)));
         }
+    }
+    // Below the heads.
+    if let Some(row) = lines.get_mut(1 + ports.cursor.saturating_sub(first)) {
+        *row = cursor_row(std::mem::take(row), body.width, theme);
     }
     frame.render_widget(Paragraph::new(lines), body);
     frame.render_widget(Paragraph::new(fact_lines(app, usize::from(below.width), theme)), below);
@@ -169,7 +173,6 @@ impl Columns {
     fn row(&self, ports: &Ports, at: usize, theme: &Theme) -> Option<Line<'static>> {
         let (name, listed) = ports.listed(*ports.rows.get(at)?)?;
         let selected = at == ports.cursor;
-        let base = if selected { theme.selected } else { theme.plain };
         let (class, style) = class_of(listed.class, theme);
         let address =
             if listed.socket { listed.port.local.to_string() } else { format!(":{}", listed.port.local.port()) };
@@ -182,8 +185,8 @@ impl Columns {
         let mut spans = vec![
             Span::styled(if selected { theme.symbols.cursor } else { " " }, theme.accent),
             Span::raw("  "),
-            Span::styled(fit(&short_name(name, self.node), self.node), base),
-            Span::styled(format!(" {} {} ", fit(listed.port.protocol_name(), 5), fit(&address, 21)), base),
+            Span::styled(fit(&short_name(name, self.node), self.node), theme.plain),
+            Span::styled(format!(" {} {} ", fit(listed.port.protocol_name(), 5), fit(&address, 21)), theme.plain),
             Span::styled(format!("{} ", fit(scope(listed), 8)), theme.dim),
             Span::styled(format!("{} ", fit(class, 10)), style),
             Span::styled(since, theme.dim),
@@ -201,15 +204,15 @@ fn scope(listed: &ListedPort) -> &'static str {
 }
 
 fn why(listed: &ListedPort) -> String {
-    let parts: Vec<String> =
-        [&listed.why, &listed.owner].iter().filter(|part| !part.is_empty()).map(|part| visible(part)).collect();
-    parts.join(", ")
+    // Who declares a port is most often who holds it.
+    let owner = if listed.why.ends_with(&*listed.owner) { "" } else { &listed.owner };
+    let parts = [&*listed.why, owner].into_iter().filter(|part| !part.is_empty()).map(visible);
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 fn group_row(ports: &Ports, at: usize, width: usize, theme: &Theme) -> Line<'static> {
     let Some(group) = ports.groups.get(at) else { return Line::default() };
     let selected = at == ports.cursor;
-    let base = if selected { theme.selected } else { theme.plain };
     let all = ports.lists.len();
     let open = group.open();
     let some = if open == all { theme.plain } else { theme.warn };
@@ -238,7 +241,7 @@ fn group_row(ports: &Ports, at: usize, width: usize, theme: &Theme) -> Line<'sta
     };
     Line::from(vec![
         Span::styled(if selected { theme.symbols.cursor } else { " " }, theme.accent),
-        Span::styled(format!("  {} ", fit(&group.key.text(), 11)), base),
+        Span::styled(format!("  {} ", fit(&group.key.text(), 11)), theme.plain),
         Span::styled(format!("{} ", fit_right(&format!("{open}/{all}"), 9)), some),
         Span::styled(format!("{}  ", fit(&class_counts(group), 28)), worst(group, theme)),
         Span::styled(fit(&text, room), theme.dim),
@@ -296,10 +299,9 @@ impl Matrix {
     fn row(&self, ports: &Ports, at: usize, theme: &Theme) -> Line<'static> {
         let Some(group) = ports.groups.get(at) else { return Line::default() };
         let selected = at == ports.cursor;
-        let base = if selected { theme.selected } else { theme.plain };
         let mut spans = vec![
             Span::styled(if selected { theme.symbols.cursor } else { " " }, theme.accent),
-            Span::styled(format!("  {}", fit(&group.key.text(), 12)), base),
+            Span::styled(format!("  {}", fit(&group.key.text(), 12)), theme.plain),
         ];
         for node in self.first..self.first + self.nodes {
             // Nodes of a group are in order.

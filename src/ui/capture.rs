@@ -5,7 +5,7 @@ use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
     symbols::Marker,
-    text::Line,
+    text::{Line, Span},
     widgets::{Axis, Chart, Dataset, GraphType, Paragraph},
 };
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     app::{
-        App,
+        Action, App,
         node::{HISTORY, NodeState, Sample, reason_text},
     },
     text::{bytes, clock, count, megabits, visible},
@@ -70,7 +70,10 @@ fn facts(state: &NodeState, statistics: &Statistics, theme: &Theme) -> Vec<Line<
     }
     if let CaptureState::Running { spec, .. } = &state.capture {
         let kept = match spec.recorder {
-            Some(recorder) => format!("{}, the last {} s until F", spec.content.word(), recorder.seconds),
+            Some(recorder) => {
+                let key = theme.keys.key_for(Action::Freeze);
+                format!("{}, the last {} s until {key}", spec.content.word(), recorder.seconds)
+            }
             None => spec.content.word().to_owned(),
         };
         lines.push(fact(" content", kept, theme.plain, theme));
@@ -110,8 +113,9 @@ fn mix(statistics: &Statistics, theme: &Theme) -> Vec<Line<'static>> {
     let share = |mix: &nodewatch_protocol::Mix| {
         let percent = (mix.share.bytes as f64 * 100.0 / statistics.bytes.max(1) as f64).min(100.0);
         let bar = bar(mix.share.bytes, statistics.bytes, 12, theme);
-        let text = format!("{bar} {percent:5.1}%  {}", count(mix.share.packets));
-        fact(&format!(" {}", visible(&mix.protocol)), text, theme.plain, theme)
+        let mut line = fact(&format!(" {}", visible(&mix.protocol)), bar, theme.accent, theme);
+        line.push_span(format!(" {percent:5.1}%  {}", count(mix.share.packets)));
+        line
     };
     statistics.mix.iter().map(share).collect()
 }
@@ -127,10 +131,20 @@ fn size_lines(statistics: &Statistics, width: u16, theme: &Theme) -> Vec<Line<'s
             (_, Some(bound)) => format!("{}-{bound}", SIZE_BUCKETS[index - 1] + 1),
             (_, None) => format!("over {}", SIZE_BUCKETS[SIZE_BUCKETS.len() - 1]),
         };
-        let text = format!(" {} {} {}", fit_right(&label, 10), bar(number, most, room, theme), count(number));
-        lines.push(Line::raw(text));
+        lines.push(Line::from(vec![
+            Span::raw(format!(" {} ", fit_right(&label, 10))),
+            Span::styled(bar(number, most, room, theme), theme.accent),
+            Span::raw(format!(" {}", count(number))),
+        ]));
     }
     lines
+}
+
+/// The next round number that an axis can end with and be halved.
+fn round_top(value: f64) -> f64 {
+    let power = 10f64.powf(value.log10().floor());
+    let steps = [1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0];
+    steps.into_iter().map(|step| step * power).find(|&top| top >= value).unwrap_or(10.0 * power)
 }
 
 fn chart(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme, hits: &mut Hits) {
@@ -165,13 +179,17 @@ fn chart(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme:
     let title = fit(&title, usize::from(title_area.width));
     frame.render_widget(Line::styled(title, if picked.is_some() { theme.accent } else { theme.dim }), title_area);
     let (unit, scale) = if highest < 1.0 { ("kbit/s", 1000.0) } else { ("Mbit/s", 1.0) };
-    let points: Vec<(f64, f64)> = shown.iter().map(|(back, sample)| (-(*back as f64), rate(sample) * scale)).collect();
-    let top = highest.max(0.001) * scale * 1.1;
-    let marker = if theme.symbols.unicode { Marker::Braille } else { Marker::Dot };
-    let data = Dataset::default().marker(marker).graph_type(GraphType::Line).style(theme.accent).data(&points);
-    let label = |value: f64| fit(&format!("{value:.1}"), 6);
+    let mut points: Vec<(f64, f64)> =
+        shown.iter().map(|(back, sample)| (-(*back as f64), rate(sample) * scale)).collect();
+    // An area lies between two points.
+    points.extend(if points.len() == 1 { points.first().copied() } else { None });
+    let top = round_top(highest.max(0.001) * scale);
+    let marker = if theme.symbols.unicode { Marker::Braille } else { Marker::Custom('#') };
+    let data = Dataset::default().marker(marker).graph_type(GraphType::Area).style(theme.accent).data(&points);
+    let label = |value: f64| fit_right(&format!("{}", (value * 100.0).round() / 100.0), 6);
     let now = |back: usize| if back == 0 { "now".to_owned() } else { format!("-{back} s") };
-    let x = Axis::default().bounds([-(from as f64), -(to as f64)]).labels([now(from), now(to)]).style(theme.dim);
+    let times = [now(from), now(usize::midpoint(from, to)), now(to)];
+    let x = Axis::default().bounds([-(from as f64), -(to as f64)]).labels(times).style(theme.dim);
     let y = Axis::default()
         .title(unit)
         .bounds([0.0, top])
@@ -187,4 +205,18 @@ fn chart(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme:
     };
     let back = |seconds: usize| end.saturating_sub(seconds as u64 * 1000);
     hits.chart(graph, back(from), back(to));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_axis_ends_with_a_round_number_above_what_it_shows() {
+        for (value, top) in
+            [(0.001, 0.001), (1.0, 1.0), (1.1, 1.2), (9.1, 10.0), (66.2, 80.0), (100.8, 120.0), (260.0, 300.0)]
+        {
+            assert!((round_top(value) - top).abs() < top / 1e6, "{value} ends at {}", round_top(value));
+        }
+    }
 }

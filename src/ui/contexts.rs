@@ -4,7 +4,7 @@ use ratatui::{Frame, layout::Rect, text::Line};
 
 use super::{
     Theme,
-    widgets::{dialog, first_shown, fit, key_line},
+    widgets::{cursor_row, dialog, first_shown, fit, key_line},
 };
 use crate::{
     app::{Action, App, contexts::Contexts},
@@ -24,7 +24,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, contexts: &Cont
         let sign = if selected { theme.symbols.cursor } else { " " };
         let here = if app.is_here(&row.name) { theme.symbols.mark } else { " " };
         let text = format!("{sign}{here} {} {}", fit(&visible(&row.name), name), visible(&row.cluster));
-        lines.push(Line::styled(text, if selected { theme.selected } else { theme.plain }));
+        let line = Line::raw(text);
+        lines.push(if selected { cursor_row(line, inside.width, theme) } else { line });
     }
     frame.render_widget(ratatui::widgets::Paragraph::new(lines), inside);
     let bottom = Rect { y: inside.bottom().saturating_sub(1), height: inside.height.min(1), ..inside };

@@ -10,7 +10,7 @@ use ratatui::{
 
 use super::{
     Theme, files,
-    widgets::{dialog, key_line, scrolled, wrapped_lines},
+    widgets::{cursor_row, dialog, key_line, scrolled, short_name, wrapped_lines},
 };
 use crate::{
     app::{
@@ -96,16 +96,14 @@ fn group_lines(app: &App, exit: &Exit, group: Group, width: usize, theme: &Theme
         (_, false) => "remove",
         (_, true) => "keep",
     };
-    let cursor = if asking && exit.cursor == group { ">" } else { " " };
+    let selected = asking && exit.cursor == group;
+    let cursor = if selected { theme.symbols.cursor } else { " " };
     let style = if exit.keeps(group) { theme.warn } else { theme.accent };
-    let mut head = Line::from(vec![
+    let head = Line::from(vec![
         Span::styled(format!("{cursor}{fate:7}"), style),
         Span::styled(format!(" {what}"), theme.title),
     ]);
-    if asking && exit.cursor == group {
-        head = head.style(theme.selected);
-    }
-    items.insert(0, head);
+    items.insert(0, if selected { cursor_row(head, width, theme) } else { head });
     items
 }
 
@@ -130,7 +128,7 @@ fn file_lines(app: &App, exit: &Exit, theme: &Theme) -> (String, Vec<Line<'stati
                 Some(FetchProgress::Done { .. }) => ("here", theme.good, String::new()),
                 Some(FetchProgress::Failed(notice)) => ("FAILED", theme.bad, visible(&notice.cause)),
             };
-            let what = format!("{}  {} of {} {more}", bytes(file.size), visible(&file.name), visible(&name.0));
+            let what = format!("{}  {} of {} {more}", bytes(file.size), visible(&file.name), short_name(name, 24));
             lines.push(item(word, style, what));
         }
     }

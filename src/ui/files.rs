@@ -10,7 +10,7 @@ use ratatui::{
 
 use super::{
     Hits, Theme,
-    widgets::{bar, crumbs, first_shown, fit, fit_right, scrolled, wrapped_lines},
+    widgets::{bar, crumbs, cursor_row, first_shown, fit, fit_right, scrolled, short_name, wrapped_lines},
 };
 use crate::{
     app::{
@@ -18,7 +18,7 @@ use crate::{
         files::{FileRow, Stored},
         node::NodeState,
     },
-    model::FetchProgress,
+    model::{FetchProgress, NodeName},
     text::{bytes, count, counted, date_and_time, visible},
 };
 
@@ -62,14 +62,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
         let selected = full && index == app.file_cursor;
         let (place, style) = place(Some(file), false, state.fetches.get(&file.name), theme);
         let name = format!(
-            "{}{} {} {}  ",
-            if selected { theme.symbols.cursor } else { " " },
+            "{} {} {}  ",
             fit(&visible(&file.name), NAME),
             fit_right(&bytes(file.size), 8),
             fit_right(&count(file.packets), 7)
         );
-        let row = if selected { theme.selected } else { theme.plain };
-        lines.push(Line::from(vec![Span::styled(name, row), mark_of(file, theme), Span::styled(place, style)]));
+        let cursor = Span::styled(if selected { theme.symbols.cursor } else { " " }, theme.accent);
+        let line = Line::from(vec![cursor, Span::raw(name), mark_of(file, theme), Span::styled(place, style)]);
+        lines.push(if selected { cursor_row(line, area.width, theme) } else { line });
     }
     let scroll = if full { (app.file_cursor + 3).saturating_sub(usize::from(area.height)) } else { app.scroll };
     scrolled(frame, area, lines, scroll);
@@ -98,8 +98,12 @@ pub(super) fn screen(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme
     let first = first_shown(cursor, rows.len(), room);
     hits.rows(body, first, rows.len() - first);
     let shown = rows.iter().enumerate().skip(first).take(room);
-    let mut lines: Vec<Line<'static>> =
-        shown.map(|(index, row)| row_line(app, row, &columns, index == cursor, theme)).collect();
+    let mut lines: Vec<Line<'static>> = shown
+        .map(|(index, row)| {
+            let line = row_line(app, row, &columns, index == cursor, theme);
+            if index == cursor { cursor_row(line, body.width, theme) } else { line }
+        })
+        .collect();
     if rows.is_empty() {
         let narrowed = app.layout.faults_only || !app.files.filter.0.is_empty();
         let text = if narrowed {
@@ -158,23 +162,24 @@ fn rings(app: &App) -> impl Iterator<Item = &nodewatch_protocol::RingState> {
 
 fn row_line(app: &App, row: &FileRow<'_>, columns: &Columns, selected: bool, theme: &Theme) -> Line<'static> {
     let mark = if app.files.marks.contains(&row.key) { theme.symbols.mark } else { " " };
+    let node = NodeName(row.key.node.clone());
     let owner = match &row.key.session {
-        Some(session) => format!("{session}:{}", row.key.node),
-        None => row.key.node.clone(),
+        Some(session) => format!("{session}:{}", short_name(&node, columns.node.saturating_sub(session.len() + 1))),
+        None => short_name(&node, columns.node),
     };
     let packets = row.on_node.map_or_else(|| "-".to_owned(), |file| count(file.packets));
     let dropped = row.on_node.map_or_else(|| "-".to_owned(), |file| drops(file.dropped).to_string());
     let text = format!(
-        "{}{mark}{} {} {} {} {}  ",
-        if selected { theme.symbols.cursor } else { " " },
-        fit(&visible(&owner), columns.node),
+        "{mark}{} {} {} {} {}  ",
+        fit(&owner, columns.node),
         fit(&columns.file(&row.key.name), columns.name),
         fit_right(&packets, 7),
         fit_right(&bytes(row.size()), 8),
         fit_right(&dropped, 5)
     );
     let (place, style) = place(row.on_node, row.stored.is_some(), row.here, theme);
-    let mut spans = vec![Span::styled(text, if selected { theme.selected } else { theme.plain })];
+    let cursor = if selected { theme.symbols.cursor } else { " " };
+    let mut spans = vec![Span::styled(cursor, theme.accent), Span::raw(text)];
     spans.extend(row.on_node.map(|file| mark_of(file, theme)));
     spans.push(Span::styled(place, style));
     Line::from(spans)

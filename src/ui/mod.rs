@@ -31,7 +31,9 @@ mod widgets;
 
 use ratatui::{
     Frame,
+    buffer::Buffer,
     layout::{Constraint, Layout, Rect},
+    style::Style,
     text::{Line, Span},
     widgets::Paragraph,
 };
@@ -105,8 +107,23 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: &Theme) -> Hits {
         Some(Overlay::Contexts(contexts)) => contexts::draw(frame, area, app, contexts, theme),
         Some(Overlay::Exit(exit)) => exit::draw(frame, area, app, exit, theme),
     }
+    if !theme.symbols.unicode {
+        in_ascii(frame.buffer_mut());
+    }
     // What lies under a dialog is nobody's to point at.
     if app.overlay.is_some() { Hits::default() } else { hits }
+}
+
+/// What the library draws of charts, and letters of others that the terminal has no sign for.
+fn in_ascii(buffer: &mut Buffer) {
+    for cell in buffer.content.iter_mut().filter(|cell| !cell.symbol().is_ascii()) {
+        cell.set_symbol(match cell.symbol() {
+            "│" => "|",
+            "─" => "-",
+            "└" => "+",
+            _ => "?",
+        });
+    }
 }
 
 fn filter_hint(app: &App) -> &'static str {
@@ -126,12 +143,9 @@ fn detail(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, hits: &mu
         return;
     };
     draw_tabs(frame, tabs, app, state, theme, hits);
-    if let Some(reason) = blocked(state) {
-        frame.render_widget(
-            widgets::wrapped(&reason.lines().map(|line| theme.say(line)).collect::<Vec<_>>().join("\n"))
-                .style(theme.bad),
-            body,
-        );
+    if let Some((reason, style)) = blocked(state, theme) {
+        let lines: Vec<String> = reason.lines().map(|line| format!(" {}", theme.say(line))).collect();
+        frame.render_widget(widgets::wrapped(&lines.join("\n")).style(style), body);
         return;
     }
     match app.view {
@@ -144,7 +158,7 @@ fn detail(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, hits: &mu
 }
 
 /// Why there is nothing to see of a node yet.
-fn blocked(state: &NodeState) -> Option<String> {
+fn blocked(state: &NodeState, theme: &Theme) -> Option<(String, Style)> {
     use crate::app::node::Agent;
     let nothing_seen = !state.scanned && state.events.len() < 3;
     match &state.agent {
@@ -155,9 +169,9 @@ fn blocked(state: &NodeState) -> Option<String> {
                     text = format!("{text}\n{more}");
                 }
             }
-            (!state.scanned).then_some(text)
+            (!state.scanned).then_some((text, theme.bad))
         }
-        Agent::Deploying(step) if nothing_seen => Some(format!("deploying: {step}")),
+        Agent::Deploying(step) if nothing_seen => Some((format!("deploying: {step}"), theme.accent)),
         _ => None,
     }
 }

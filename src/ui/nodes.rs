@@ -12,7 +12,7 @@ use ratatui::{
 
 use super::{
     Hits, Theme,
-    widgets::{crumbs, first_shown, fit, fit_right, short_name, sparkline, wrapped},
+    widgets::{crumbs, cursor_row, first_shown, fit, fit_right, short_name, sparkline, wrapped},
 };
 use crate::{
     app::{
@@ -111,7 +111,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
     let rows = Rect { y: (area.y + 2).min(area.bottom()), height: area.height.saturating_sub(2), ..area };
     hits.rows(rows, first, shown.len() - first);
     for (index, state) in shown.iter().enumerate().skip(first).take(room) {
-        lines.push(row(app, state, at == Some(index), name_width, &columns, theme));
+        let at_cursor = at == Some(index);
+        let line = row(app, state, at_cursor, name_width, &columns, theme);
+        lines.push(if at_cursor { cursor_row(line, area.width, theme) } else { line });
     }
     frame.render_widget(Paragraph::new(lines), area);
 }
@@ -156,14 +158,13 @@ fn row(
     theme: &Theme,
 ) -> Line<'static> {
     let marked = app.marks.contains(&state.node.name);
-    let base = if at_cursor { theme.selected } else { theme.plain };
     let mut spans = vec![
         Span::styled(if at_cursor { theme.symbols.cursor } else { " " }, theme.accent),
         Span::styled(if marked { theme.symbols.mark } else { " " }, theme.warn),
         Span::raw(" "),
         Span::styled(
             fit(&short_name(&state.node.name, name_width), name_width),
-            if marked { base.patch(theme.title) } else { base },
+            if marked { theme.title } else { theme.plain },
         ),
     ];
     for (column, _, width, number) in columns {

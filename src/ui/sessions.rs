@@ -8,7 +8,7 @@ use ratatui::{
 
 use super::{
     Theme,
-    widgets::{dialog, fit, key_line, scrolled, wrapped, wrapped_lines},
+    widgets::{cursor_row, dialog, fit, key_line, scrolled, wrapped, wrapped_lines},
 };
 use crate::{
     app::{
@@ -24,11 +24,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, sessions: &Sess
     let inside = dialog(frame, area, size, "Other sessions", theme);
     let mut lines = vec![Line::styled(" SESSION   HOLDER    OWNER", theme.title)];
     for (index, (session, sweep)) in sessions.rows.iter().enumerate() {
-        let style = if index == sessions.cursor { theme.selected } else { theme.plain };
-        let cursor = if index == sessions.cursor { ">" } else { " " };
+        let selected = index == sessions.cursor;
+        let cursor = if selected { theme.symbols.cursor } else { " " };
         let owner = visible(session.owner.as_deref().unwrap_or("nobody says who"));
-        let head = format!("{cursor}{}  {} {owner}", session.id, fit(session.holder.word(), 9));
-        lines.push(Line::styled(head, style));
+        let head = Line::raw(format!("{cursor}{}  {} {owner}", session.id, fit(session.holder.word(), 9)));
+        lines.push(if selected { cursor_row(head, inside.width, theme) } else { head });
         lines.push(Line::styled(format!("           {}", times(session, app.now)), theme.dim));
         let (word, style) = match sweep {
             Sweep::Not => (what_is_left(session), theme.plain),

@@ -140,13 +140,19 @@ impl Terminal {
     }
 }
 
+type Rgb = (u8, u8, u8);
+
 /// Dim, good, warning, bad, accent. Distinct to people who cannot tell red from green: blue, yellow and vermilion after
 /// Okabe and Ito.
-type Shades = [(u8, u8, u8); 5];
+type Shades = [Rgb; 5];
 
 const DARK: Shades = [(142, 149, 160), (86, 200, 163), (240, 200, 80), (255, 122, 82), (102, 184, 240)];
-const LIGHT: Shades = [(92, 99, 110), (0, 110, 84), (130, 86, 0), (176, 44, 8), (0, 86, 158)];
+const LIGHT: Shades = [(92, 99, 110), (0, 110, 84), (112, 72, 0), (176, 44, 8), (0, 86, 158)];
 const STRONG: Shades = [(225, 225, 225), (120, 255, 210), (255, 230, 60), (255, 150, 120), (120, 210, 255)];
+
+/// What lies behind the row under the cursor.
+const DARK_BAND: Rgb = (46, 55, 75);
+const LIGHT_BAND: Rgb = (214, 226, 242);
 
 impl Theme {
     /// As the terminal can show it: `NO_COLOR` takes colours away, a locale without UTF-8 the signs beyond ASCII.
@@ -164,17 +170,13 @@ impl Theme {
             (Palette::Auto, None) => Palette::Terminal,
             (chosen, _) => chosen,
         };
-        let shades = match palette {
-            Palette::Dark => DARK,
-            Palette::Light => LIGHT,
-            Palette::HighContrast => STRONG,
-            Palette::Auto | Palette::Terminal => return Self::sixteen(terminal.depth, symbols),
-        };
-        if matches!(terminal.depth, Depth::None | Depth::Sixteen) {
-            return Self::sixteen(terminal.depth, symbols);
+        let few = matches!(terminal.depth, Depth::None | Depth::Sixteen);
+        match palette {
+            Palette::Dark if !few => Self::shaded(&DARK, DARK_BAND, terminal.depth, symbols),
+            Palette::Light if !few => Self::shaded(&LIGHT, LIGHT_BAND, terminal.depth, symbols),
+            Palette::HighContrast if !few => Self::shaded(&STRONG, DARK_BAND, terminal.depth, symbols).on_black(),
+            _ => Self::sixteen(terminal.depth, symbols),
         }
-        let theme = Self::shaded(&shades, terminal.depth, symbols);
-        if palette == Palette::HighContrast { theme.on_black() } else { theme }
     }
 
     /// The terminal's own colours with Unicode signs, whatever the environment: for pictures and tests.
@@ -212,12 +214,14 @@ impl Theme {
         }
     }
 
-    fn shaded(shades: &Shades, depth: Depth, symbols: Symbols) -> Self {
-        let colour = |(red, green, blue): (u8, u8, u8)| {
-            Style::new().fg(if depth == Depth::True { Color::Rgb(red, green, blue) } else { indexed(red, green, blue) })
+    fn shaded(shades: &Shades, band: Rgb, depth: Depth, symbols: Symbols) -> Self {
+        let shown = |(red, green, blue): Rgb| {
+            if depth == Depth::True { Color::Rgb(red, green, blue) } else { indexed((red, green, blue)) }
         };
+        let colour = |shade: Rgb| Style::new().fg(shown(shade));
         let [dim, good, warn, bad, accent] = *shades;
         Self {
+            selected: Style::new().bg(shown(band)),
             dim: colour(dim),
             good: colour(good),
             warn: colour(warn),
@@ -248,24 +252,43 @@ impl Theme {
         }
     }
 
+    /// What a style becomes in the row under the cursor. Colours of roles stay where the palette has a band that they can be
+    /// read on; elsewhere the whole row is one.
+    pub fn under_cursor(&self, style: Style) -> Style {
+        let is_band = self.selected.bg.is_some() && self.selected.fg.is_none();
+        let own = if style.fg == self.dim.fg { None } else { style.fg };
+        match own {
+            Some(colour) if is_band => self.selected.fg(colour).add_modifier(style.add_modifier),
+            _ => self.selected.add_modifier(style.add_modifier & Modifier::BOLD),
+        }
+    }
+
     /// A text of our own with keys by name, or of others, as it may be shown.
     pub fn say(&self, text: &str) -> String {
         visible(&self.keys.fill(text))
     }
 }
 
-/// The nearest of the 6×6×6 colours that 256-colour terminals share.
-fn indexed(red: u8, green: u8, blue: u8) -> Color {
-    let step = |value: u8| {
-        if value < 48 {
-            0
-        } else if value < 115 {
-            1
-        } else {
-            (value - 35) / 40
-        }
+/// The nearest of the 240 colours that 256-colour terminals share.
+fn indexed(wanted: Rgb) -> Color {
+    let far = |(a, b): (u8, u8)| u32::from(a.abs_diff(b)).pow(2);
+    let distance = |index: &u8| {
+        let (red, green, blue) = shared(*index);
+        far((red, wanted.0)) + far((green, wanted.1)) + far((blue, wanted.2))
     };
-    Color::Indexed(16 + 36 * step(red) + 6 * step(green) + step(blue))
+    (16..=255).min_by_key(distance).map_or(Color::Reset, Color::Indexed)
+}
+
+/// One of them, from 16 on: a cube of 6×6×6 colours, then 24 greys, as xterm has them.
+fn shared(index: u8) -> Rgb {
+    let step = |level: u8| if level == 0 { 0 } else { 55 + 40 * level };
+    match index.saturating_sub(16) {
+        cube @ 0..216 => (step(cube / 36), step(cube / 6 % 6), step(cube % 6)),
+        grey => {
+            let level = 8 + 10 * (grey - 216);
+            (level, level, level)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -301,18 +324,49 @@ mod tests {
     #[test]
     fn every_palette_can_be_read_on_its_background() {
         // The contrast of two colours after WCAG 2.1; 4.5 is what it asks of text.
-        let light = |(red, green, blue): (u8, u8, u8)| {
+        let light = |(red, green, blue): Rgb| {
             let part = |value: u8| {
                 let value = f64::from(value) / 255.0;
                 if value <= 0.03928 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
             };
             0.2126 * part(red) + 0.7152 * part(green) + 0.0722 * part(blue)
         };
+        let readable = |shade: Rgb, background: Rgb| {
+            let (a, b) = (light(shade), light(background));
+            let contrast = (a.max(b) + 0.05) / (a.min(b) + 0.05);
+            assert!(contrast >= 4.5, "{shade:?} on {background:?}: {contrast:.1}");
+        };
+        let near = |shade: Rgb| match indexed(shade) {
+            Color::Indexed(index) => shared(index),
+            other => panic!("{other:?}"),
+        };
         for (shades, background) in [(DARK, (30, 30, 30)), (LIGHT, (250, 250, 250)), (STRONG, (0, 0, 0))] {
             for shade in shades {
-                let (a, b) = (light(shade), light(background));
-                let contrast = (a.max(b) + 0.05) / (a.min(b) + 0.05);
-                assert!(contrast >= 4.5, "{shade:?} on {background:?}: {contrast:.1}");
+                readable(shade, background);
+                readable(near(shade), background);
+            }
+        }
+        // Under the cursor nothing is dimmed.
+        for (shades, band) in [(DARK, DARK_BAND), (LIGHT, LIGHT_BAND)] {
+            for shade in &shades[1..] {
+                readable(*shade, band);
+                readable(near(*shade), near(band));
+            }
+        }
+    }
+
+    #[test]
+    fn the_row_under_the_cursor_is_one_band() {
+        let dark = Theme::in_true_colour(Palette::Dark);
+        assert_eq!(dark.under_cursor(dark.bad).fg, dark.bad.fg);
+        assert_eq!(dark.under_cursor(dark.dim).fg, None);
+        for style in [dark.plain, dark.dim, dark.good, dark.bad, dark.title] {
+            assert_eq!(dark.under_cursor(style).bg, dark.selected.bg);
+        }
+        for theme in [Theme::standard(), Theme::plain_ascii(), Theme::in_true_colour(Palette::HighContrast)] {
+            for style in [theme.plain, theme.dim, theme.good, theme.bad] {
+                let shown = theme.under_cursor(style);
+                assert_eq!((shown.fg, shown.bg), (theme.selected.fg, theme.selected.bg));
             }
         }
     }
@@ -321,7 +375,8 @@ mod tests {
     fn themes_are_read_by_name() {
         assert_eq!("high-contrast".parse(), Ok(Palette::HighContrast));
         assert!("pink".parse::<Palette>().is_err_and(|error| error.contains("\"pink\" is no theme: write auto, dark")));
-        assert_eq!(indexed(255, 255, 255), Color::Indexed(231));
-        assert_eq!(indexed(0, 0, 0), Color::Indexed(16));
+        assert_eq!(indexed((255, 255, 255)), Color::Indexed(231));
+        assert_eq!(indexed((0, 0, 0)), Color::Indexed(16));
+        assert_eq!(indexed((48, 48, 48)), Color::Indexed(236));
     }
 }

@@ -84,6 +84,15 @@ pub(super) fn first_shown(cursor: usize, rows: usize, room: usize) -> usize {
     cursor.saturating_sub(room / 2).min(rows.saturating_sub(room))
 }
 
+/// The row under the cursor, as a band over the whole width.
+pub(super) fn cursor_row(row: Line<'static>, width: impl Into<usize>, theme: &Theme) -> Line<'static> {
+    let rest = width.into().saturating_sub(row.width());
+    let whole = row.style;
+    let spans =
+        row.spans.into_iter().map(|span| Span::styled(span.content, theme.under_cursor(whole.patch(span.style))));
+    spans.chain([Span::styled(" ".repeat(rest), theme.selected)]).collect()
+}
+
 /// Text over as many lines as it needs.
 pub(super) fn wrapped(text: &str) -> Paragraph<'static> {
     Paragraph::new(text.to_owned()).wrap(Wrap { trim: false })

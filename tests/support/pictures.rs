@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use nodewatch_protocol::{CaptureState, FileState, StopReason, Update};
 use nodewatch_tui::{
-    app::{Action, App, Edit, Event, View},
+    app::{Action, App, Column, Edit, Event, View},
     model::FetchProgress,
     ui::{self, Palette, Theme},
 };
@@ -15,25 +15,33 @@ use ratatui::{
     style::{Color, Modifier},
 };
 
-use super::sample::{NOW, busy, delivering, feed, file, reporting, stock, tunnel};
+use super::incident::{self, WATCHED};
+use super::sample::{NOW, feed, tunnel};
 
 /// A cell's size.
 const CELL: (usize, usize) = (9, 19);
 const SIZE: (u16, u16) = (120, 30);
 const DEMO: (u16, u16) = (100, 26);
+/// A dark terminal's own two colours.
+const PAPER: &str = "#16181d";
+const INK: &str = "#d7dae0";
 /// Seconds that a frame of the demo stays.
 const STAYS: usize = 2;
 
 /// Every picture with its name.
 pub fn all() -> Vec<(&'static str, String)> {
-    let mut nodes = busy();
+    let mut nodes = incident::listed();
+    incident::live(&mut nodes);
+    let mut ports = nodes.clone();
+    incident::capturing(&mut nodes);
+    incident::starting(&mut nodes);
     nodes.view = View::Capture;
     let mut exit = nodes.clone();
-    feed(&mut exit, [Event::Action(Action::Quit), stock()]);
-    let mut files = delivering();
+    feed(&mut exit, [Event::Action(Action::Quit), incident::stock()]);
+    let mut files = nodes.clone();
+    incident::delivering(&mut files);
     feed(&mut files, [Action::Files, Action::Down].map(Event::Action));
-    let mut ports = reporting();
-    feed(&mut ports, [Action::Ports, Action::Down].map(Event::Action));
+    feed(&mut ports, [Action::Ports, Action::Sort(Column::Class)].map(Event::Action));
     let of = |app: &App| picture(&frame(app, SIZE));
     vec![
         ("nodes.svg", of(&nodes)),
@@ -44,43 +52,78 @@ pub fn all() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// An incident in a minute: the frames after each step.
+/// An incident in half a minute: the frames after each step.
 fn film() -> Vec<Buffer> {
-    let mut app = busy();
-    app.view = View::Ports;
-    app.marks.clear();
-    let live = app.cursor.clone().map(|name| name.0).unwrap_or_default();
-    let key = |action: Action| vec![Event::Action(action)];
-    let typed = |text: &str| -> Vec<Event> {
-        text.chars().map(|character| Event::Action(Action::Edit(Edit::Insert(character)))).collect()
+    type Step = Box<dyn Fn(&mut App)>;
+    let key = |actions: &[Action]| -> Step {
+        let actions = actions.to_vec();
+        Box::new(move |app| feed(app, actions.iter().copied().map(Event::Action)))
     };
-    let stopped = CaptureState::Stopped { since: NOW - 72_000, at: NOW, reason: StopReason::Asked };
-    let name = "20231114T221208.000000Z-0001.pcapng";
-    let here =
-        FetchProgress::Done { path: format!("nodewatch-captures/7f3a91c2/{name}").into(), sha256: "3f5a".repeat(16) };
-    let steps: Vec<Vec<Event>> = vec![
-        vec![],
-        key(Action::Filter).into_iter().chain(typed("zone:1a")).collect(),
-        [Action::Open, Action::Open].map(Event::Action).to_vec(),
-        key(Action::NextView),
-        key(Action::NextView),
-        [Action::Back, Action::Ports].map(Event::Action).to_vec(),
-        key(Action::Events),
-        vec![
-            tunnel(&live, Update::Capture(stopped)),
-            tunnel(&live, Update::Files(vec![file(name, 67_108_000, FileState::Closed)])),
-            Event::Fetch(live.as_str().into(), name.into(), FetchProgress::Bytes(30_000_000)),
-            Event::Action(Action::Files),
-        ],
-        vec![Event::Fetch(live.as_str().into(), name.into(), here)],
-        vec![Event::Action(Action::Quit), stock()],
+    let typed = |text: &'static str| -> Step {
+        Box::new(move |app| feed(app, text.chars().map(|letter| Event::Action(Action::Edit(Edit::Insert(letter))))))
+    };
+    let steps: Vec<Step> = vec![
+        Box::new(|_| ()),
+        key(&[Action::Filter]),
+        typed("10-0-1|2-7"),
+        key(&[Action::Open, Action::MarkAll]),
+        key(&[Action::Deploy]),
+        key(&[Action::Open]),
+        Box::new(incident::live),
+        key(&[Action::Capture]),
+        Box::new(|app| {
+            incident::capturing(app);
+            app.view = View::Capture;
+        }),
+        key(&[Action::Open]),
+        key(&[Action::NextView]),
+        key(&[Action::Ports, Action::Sort(Column::Class)]),
+        Box::new(|app| {
+            feed(app, stopped());
+            feed(app, [Event::Action(Action::Files)]);
+        }),
+        Box::new(|app| feed(app, fetched(2))),
+        key(&[Action::Quit]),
+        Box::new(|app| feed(app, [incident::stock()])),
+        Box::new(|app| {
+            feed(app, [Event::Action(Action::Open)]);
+            feed(app, fetched(3));
+        }),
+        Box::new(|app| feed(app, incident::removed())),
     ];
+    let mut app = incident::listed();
     let mut frames = Vec::new();
     for step in steps {
-        feed(&mut app, step);
+        step(&mut app);
         frames.push(frame(&app, DEMO));
     }
     frames
+}
+
+/// Captures have ended, and their files are closed.
+fn stopped() -> Vec<Event> {
+    let state = CaptureState::Stopped { since: NOW - 72_000, at: NOW, reason: StopReason::Asked };
+    let of = |(at, name): (u64, &str)| {
+        let mut files = incident::files(at);
+        for file in &mut files {
+            file.state = FileState::Closed;
+        }
+        [tunnel(name, Update::Capture(state.clone())), tunnel(name, Update::Files(files))]
+    };
+    (0..).zip(WATCHED).flat_map(of).collect()
+}
+
+/// The files of so many nodes are here, those of others on their way.
+fn fetched(nodes: u64) -> Vec<Event> {
+    let of = |(at, name): (u64, &'static str)| {
+        incident::files(at).into_iter().map(move |file| {
+            let path = format!("nodewatch-captures/7f3a91c2/{name}/{}", file.name);
+            let done = FetchProgress::Done { path: path.into(), sha256: "3f5a".repeat(16) };
+            let progress = if at < nodes { done } else { FetchProgress::Bytes(file.size * 2 / 3) };
+            Event::Fetch(name.into(), file.name, progress)
+        })
+    };
+    (0..).zip(WATCHED).flat_map(of).collect()
 }
 
 fn frame(app: &App, (width, height): (u16, u16)) -> Buffer {
@@ -95,7 +138,7 @@ fn head(buffer: &Buffer) -> String {
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" xml:space=\"preserve\" \
          font-family=\"ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace\" font-size=\"14.9\">\n\
-         <rect width=\"100%\" height=\"100%\" rx=\"6\" fill=\"#16181d\"/>\n"
+         <rect width=\"100%\" height=\"100%\" rx=\"6\" fill=\"{PAPER}\"/>\n"
     )
 }
 
@@ -130,34 +173,53 @@ fn rows(buffer: &Buffer) -> String {
             let end = (x..buffer.area.width).find(|&at| looks(&buffer[(at, y)]) != looks(first));
             let end = end.unwrap_or(buffer.area.width);
             let text: String = (x..end).map(|at| buffer[(at, y)].symbol()).collect();
-            run(&mut out, (x, y), usize::from(end - x), &text, looks(first));
+            run(&mut out, (x, y), usize::from(end - x), &text, &looks(first));
             x = end;
         }
     }
     out
 }
 
-/// Colour, whether it is reversed, whether it is bold.
-fn looks(cell: &Cell) -> (Color, bool, bool) {
-    let blank = cell.symbol().trim().is_empty() && !cell.modifier.contains(Modifier::REVERSED);
-    // A blank looks like what is beside it, which makes longer runs.
-    let colour = if blank { Color::Reset } else { cell.fg };
-    (colour, cell.modifier.contains(Modifier::REVERSED), cell.modifier.contains(Modifier::BOLD) && !blank)
+/// How a cell looks.
+#[derive(PartialEq, Eq)]
+struct Looks {
+    colour: String,
+    behind: Option<String>,
+    bold: bool,
 }
 
-fn run(out: &mut String, (x, y): (u16, u16), cells: usize, text: &str, (colour, reversed, bold): (Color, bool, bool)) {
+fn looks(cell: &Cell) -> Looks {
+    let blank = cell.symbol().trim().is_empty();
+    let bold = cell.modifier.contains(Modifier::BOLD) && !blank;
+    let behind = (cell.bg != Color::Reset).then(|| hex(cell.bg));
+    if cell.modifier.contains(Modifier::REVERSED) {
+        return Looks { colour: PAPER.to_owned(), behind: Some(hex(cell.fg)), bold };
+    }
+    // A blank looks like what is beside it, which makes longer runs.
+    Looks { colour: hex(if blank { Color::Reset } else { cell.fg }), behind, bold }
+}
+
+fn run(out: &mut String, (x, y): (u16, u16), cells: usize, text: &str, looks: &Looks) {
     let (left, top) = (usize::from(x) * CELL.0, usize::from(y) * CELL.1);
     let wide = cells * CELL.0;
     // Writing to a String does not fail.
-    if reversed {
+    if let Some(behind) = &looks.behind {
         let _ =
-            writeln!(out, "<rect x=\"{left}\" y=\"{top}\" width=\"{wide}\" height=\"{}\" fill=\"#d7dae0\"/>", CELL.1);
+            writeln!(out, "<rect x=\"{left}\" y=\"{top}\" width=\"{wide}\" height=\"{}\" fill=\"{behind}\"/>", CELL.1);
     }
     if text.trim().is_empty() {
         return;
     }
-    let fill = if reversed { "#16181d".to_owned() } else { hex(colour) };
-    let weight = if bold { " font-weight=\"bold\"" } else { "" };
+    let fill = &looks.colour;
+    let weight = if looks.bold { " font-weight=\"bold\"" } else { "" };
+    if text.chars().all(|sign| BRAILLE.contains(&sign) || sign == ' ') {
+        let _ = writeln!(
+            out,
+            "<path d=\"{}\" stroke=\"{fill}\" stroke-width=\"2.6\" stroke-dasharray=\"2.6 1.9\"/>",
+            dots((left, top), text)
+        );
+        return;
+    }
     let text = text.replace('&', "&amp;").replace('<', "&lt;");
     let _ = writeln!(
         out,
@@ -166,9 +228,31 @@ fn run(out: &mut String, (x, y): (u16, u16), cells: usize, text: &str, (colour, 
     );
 }
 
+const BRAILLE: std::ops::RangeInclusive<char> = '\u{2800}'..='\u{28ff}';
+
+/// Braille as it is, two by four dots a sign, as dashed lines: no font has to have it, or to be as wide as ours.
+fn dots((left, top): (usize, usize), text: &str) -> String {
+    // The bits of a sign's rows, left and right: the fourth row came later to Unicode.
+    const BITS: [[u32; 2]; 4] = [[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]];
+    let mut path = String::new();
+    for (row, bits) in BITS.into_iter().enumerate() {
+        let of = |sign: char| bits.map(|bit| BRAILLE.contains(&sign) && u32::from(sign) & bit != 0);
+        let row_of_dots: Vec<bool> = text.chars().flat_map(of).collect();
+        let mut column = 0;
+        for run in row_of_dots.chunk_by(|a, b| a == b) {
+            if run[0] {
+                let (x, y) = (left as f64 + column as f64 * 4.5 + 1.0, top as f64 + row as f64 * 4.75 + 2.4);
+                let _ = write!(path, "M{x} {y}H{}", x + run.len() as f64 * 4.5 - 1.9);
+            }
+            column += run.len();
+        }
+    }
+    path
+}
+
 fn hex(colour: Color) -> String {
     match colour {
         Color::Rgb(red, green, blue) => format!("#{red:02x}{green:02x}{blue:02x}"),
-        _ => "#d7dae0".to_owned(),
+        _ => INK.to_owned(),
     }
 }
