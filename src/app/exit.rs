@@ -172,7 +172,9 @@ impl Exit {
         let there = |group: &Group| match group {
             Group::Storage => self.storage.is_some(),
             Group::Reports | Group::Alarms => self.cloud.iter().any(|(known, ..)| known == group),
-            Group::Files | Group::Agents | Group::Base => true,
+            Group::Files => true,
+            // A session on the laptop itself makes no objects.
+            Group::Agents | Group::Base => !self.stocked || !self.objects.is_empty(),
         };
         Group::ALL.into_iter().filter(there).collect()
     }

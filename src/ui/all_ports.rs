@@ -21,7 +21,7 @@ use crate::{
         ports::{Mode, PortGroup, Ports, ProbeResult, probe_text},
     },
     model::{ListedPort, NodeName, PortClass, PortKey},
-    text::{time_of_day, visible},
+    text::{counted, time_of_day, visible},
 };
 
 /// Rows below the list for what there is to say of the cursor's row.
@@ -100,7 +100,7 @@ fn title_line(app: &App, width: usize, theme: &Theme) -> Line<'static> {
             line.push_span(Span::styled(format!("  {}", visible(&state.trouble)), theme.bad));
         }
     }
-    let name = format!("PORTS ({rows} on {lists} nodes)");
+    let name = format!("PORTS ({rows} on {})", counted(lists, "node"));
     let mut title = crumbs(app, &["NODES"], &name, width.saturating_sub(line.width()), theme);
     // What narrows the list stays at the right edge.
     let at = title.spans.len().min(3);

@@ -72,7 +72,11 @@ pub(super) fn typed(frame: &mut Frame<'_>, area: Rect, typed: &Typed, theme: &Th
     let (title, text) = match &typed.purpose {
         Purpose::Deploy { context, nodes } => (
             "A guarded context",
-            format!("Agents on {} nodes of {}.\nType the context's name to deploy:", nodes.len(), visible(context)),
+            format!(
+                "Agents on {} of {}.\nType the context's name to deploy:",
+                counted(nodes.len(), "node"),
+                visible(context)
+            ),
         ),
         Purpose::Sweep(id) => (
             "Another laptop's session",
