@@ -111,6 +111,18 @@ pub fn megabits(bytes: u64, millis: u64) -> f64 {
     if millis == 0 { 0.0 } else { bytes as f64 * 8.0 / (millis as f64 * 1000.0) }
 }
 
+/// The next round number that an axis can end with and be halved.
+pub fn axis_end(value: f64) -> f64 {
+    let power = 10f64.powf(value.log10().floor());
+    let steps = [1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0];
+    steps.into_iter().map(|step| step * power).find(|&end| end >= value).unwrap_or(10.0 * power)
+}
+
+/// A number at an axis, without zeros behind it.
+pub fn axis_label(value: f64) -> String {
+    format!("{}", (value * 1000.0).round() / 1000.0)
+}
+
 /// So many in a time, a second.
 pub fn per_second(amount: u64, millis: u64) -> u64 {
     amount.saturating_mul(1000).checked_div(millis).unwrap_or(0)
@@ -276,5 +288,15 @@ mod tests {
         for text in ["", "0", "MiB", "12XB", "99999999999GiB"] {
             assert!(parse_size(text).is_err_and(|error| error.contains(&format!("{text:?}"))), "{text}");
         }
+    }
+
+    #[test]
+    fn an_axis_ends_with_a_round_number_above_what_it_shows() {
+        for (value, end) in
+            [(0.001, "0.001"), (1.0, "1"), (1.1, "1.2"), (9.1, "10"), (66.2, "80"), (100.8, "120"), (260.0, "300")]
+        {
+            assert_eq!(axis_label(axis_end(value)), end);
+        }
+        assert_eq!(axis_label(axis_end(1.5) / 2.0), "0.75");
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html as page};
 
-use super::{drift, facts};
+use super::{drift, facts, ports};
 use crate::{
     model::{NodeSummary, PortClass, RatePoint, Summary},
     text::{self, visible},
@@ -16,8 +16,9 @@ const STYLE: &str = "\
 body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}\
 table{border-collapse:collapse;margin:.6rem 0;width:100%}\
 td,th{border-bottom:1px solid var(--line);padding:.2rem .6rem .2rem 0;text-align:left;vertical-align:top}\
+table.facts{width:auto}table.facts th{padding-right:2rem}h3{margin:1.2rem 0 0;font-size:1rem}\
 td{overflow-wrap:anywhere}th{font-weight:600}code,td.mono{font-family:ui-monospace,monospace;font-size:13px}\
-.bad{color:var(--bad);font-weight:600}svg{width:100%;height:auto}polyline{fill:none;stroke:var(--accent);stroke-width:1.5}\
+.bad{color:var(--bad);font-weight:600}svg{width:100%;height:auto}polygon{fill:var(--accent);fill-opacity:.25}polyline{fill:none;stroke:var(--accent);stroke-width:1.5}\
 svg text{font-size:11px;fill:currentColor}svg line{stroke:var(--line)}";
 
 /// The chart's size.
@@ -38,7 +39,7 @@ pub fn html(summary: &Summary) -> String {
             }
             body {
                 h1 { "nodewatch session " (summary.session.as_str()) }
-                table {
+                table.facts {
                     @for (name, value) in facts(summary) { tr { th { (name) } td { (visible(&value)) } } }
                 }
                 @for node in &summary.nodes { (node_section(node)) }
@@ -74,10 +75,11 @@ fn node_section(node: &NodeSummary) -> Markup {
                 "; dropped by kernel " (capture.dropped.kernel) ", interface " (capture.dropped.interface)
                 ", own queue " (capture.dropped.queue) "." }
             @if !capture.mix.is_empty() {
-                p { @for (protocol, bytes) in &capture.mix { (visible(protocol)) " " (text::bytes(*bytes)) "; " } }
+                p { (mix(&capture.mix)) }
             }
         }
         @if !node.files.is_empty() {
+            h3 { "Capture files" }
             table {
                 tr { th { "file" } th { "size" } th { "packets" } th { "dropped k, i, q" } th { "where" } th { "SHA-256" } }
                 @for file in &node.files {
@@ -93,18 +95,25 @@ fn node_section(node: &NodeSummary) -> Markup {
             }
         }
         @if !node.ports.is_empty() {
-            table {
-                tr { th { "port" } th { "class" } th { "why" } }
-                @for port in &node.ports {
-                    tr {
-                        td.mono { (visible(&port.port)) }
-                        td class=[drift_class(port.class)] { (port.class.map_or("", PortClass::word)) }
-                        td { (visible(&port.why)) }
+            h3 { "Ports" }
+            @if node.ports.iter().any(|port| port.class.is_some()) {
+                table {
+                    tr { th { "port" } th { "class" } th { "why" } }
+                    @for port in ports(node) {
+                        tr {
+                            td.mono { (visible(&port.port)) }
+                            td class=[drift_class(port.class)] { (port.class.map_or("", PortClass::word)) }
+                            td { (visible(&port.why)) }
+                        }
                     }
                 }
+            } @else {
+                // Without a cluster nobody says which should be there.
+                p { @for port in &node.ports { code { (visible(&port.port)) } " " } }
             }
         }
         @if !node.changes.is_empty() {
+            h3 { "Ports that opened and closed" }
             table {
                 tr { th { "time" } th { "what" } th { "port" } }
                 @for change in &node.changes {
@@ -123,10 +132,16 @@ fn drift_class(class: Option<PortClass>) -> Option<&'static str> {
     class.filter(|class| matches!(class, PortClass::Unexpected | PortClass::Dead)).map(|_| "bad")
 }
 
+fn mix(mix: &[(String, u64)]) -> String {
+    let parts: Vec<String> =
+        mix.iter().map(|(protocol, bytes)| format!("{} {}", visible(protocol), text::bytes(*bytes))).collect();
+    parts.join(", ")
+}
+
 /// Bits a second over time, with both axes.
 fn chart(points: &[RatePoint]) -> Markup {
     let rate = |point: &RatePoint| text::megabits(point.bytes, point.millis);
-    let top = points.iter().map(rate).fold(0.001, f64::max);
+    let top = text::axis_end(points.iter().map(rate).fold(0.001, f64::max));
     let (from, to) = (points[0].at, points[points.len() - 1].at.max(points[0].at + 1));
     let (width, height) = (CHART.0 - MARGIN.0 - 10.0, CHART.1 - 2.0 * MARGIN.1);
     let line = points.iter().fold(String::new(), |mut line, point| {
@@ -136,15 +151,22 @@ fn chart(points: &[RatePoint]) -> Markup {
         let _ = write!(line, "{x:.1},{y:.1} ");
         line
     });
-    let bottom = MARGIN.1 + height;
+    let (right, bottom) = (MARGIN.0 + width, MARGIN.1 + height);
+    let area = format!("{},{bottom} {line}{right},{bottom}", MARGIN.0);
+    // To the second, in UTC.
+    let time = |at| text::rfc3339(at)[..19].replace('T', " ");
     page! {
         svg viewBox=(format!("0 0 {} {}", CHART.0, CHART.1)) role="img" aria-label="Mbit/s over time" {
-            line x1=(MARGIN.0) y1=(bottom) x2=(MARGIN.0 + width) y2=(bottom) {}
+            @for share in [0.0, 0.5, 1.0] {
+                @let y = bottom - height * share;
+                line x1=(MARGIN.0) y1=(y) x2=(right) y2=(y) {}
+                text x=(MARGIN.0 - 6.0) y=(y + 4.0) text-anchor="end" { (text::axis_label(top * share)) }
+            }
             line x1=(MARGIN.0) y1=(MARGIN.1) x2=(MARGIN.0) y2=(bottom) {}
-            text x="4" y=(MARGIN.1 + 4.0) { (format!("{top:.1} Mbit/s")) }
-            text x="4" y=(bottom) { "0" }
-            text x=(MARGIN.0) y=(CHART.1 - 4.0) { (text::rfc3339(from)) }
-            text x=(MARGIN.0 + width) y=(CHART.1 - 4.0) text-anchor="end" { (text::rfc3339(to)) }
+            text x=(MARGIN.0) y=(MARGIN.1 - 8.0) text-anchor="end" { "Mbit/s" }
+            text x=(MARGIN.0) y=(CHART.1 - 4.0) { (time(from)) }
+            text x=(right) y=(CHART.1 - 4.0) text-anchor="end" { (time(to)) " UTC" }
+            polygon points=(area) {}
             polyline points=(line.trim()) {}
         }
     }

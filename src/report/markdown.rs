@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{drift, facts};
+use super::{drift, facts, ports};
 use crate::{
     model::{NodeSummary, PortClass, Summary},
     text,
@@ -39,9 +39,8 @@ fn node_section(out: &mut String, node: &NodeSummary) {
         writeln!(out, "\n{}, {} not as they should be.", text::counted(node.ports.len(), "open port"), drifted.len());
     if !node.ports.is_empty() {
         out.push('\n');
-        let rows = node
-            .ports
-            .iter()
+        let rows = ports(node)
+            .into_iter()
             .map(|port| vec![port.port.clone(), port.class.map_or("", PortClass::word).to_owned(), port.why.clone()]);
         table(out, &["port", "class", "why"], rows);
     }

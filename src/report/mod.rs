@@ -9,6 +9,8 @@ mod markdown;
 pub use html::html;
 pub use markdown::markdown;
 
+use std::cmp::Reverse;
+
 use crate::{
     model::{NodeSummary, PortClass, PortSummary, Summary},
     text,
@@ -35,6 +37,13 @@ fn facts(summary: &Summary) -> Vec<(&'static str, String)> {
         ("Dropped by kernel, interface, own queue", format!("{kernel}, {interface}, {queue}")),
         ("Program", format!("nodewatch-tui {}", summary.program)),
     ]
+}
+
+/// A node's open ports and those that should be, the worst first.
+fn ports(node: &NodeSummary) -> Vec<&PortSummary> {
+    let mut ports: Vec<&PortSummary> = node.ports.iter().collect();
+    ports.sort_by_key(|port| Reverse(port.class));
+    ports
 }
 
 /// Ports that are not as they should be.

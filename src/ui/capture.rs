@@ -18,7 +18,7 @@ use crate::{
         Action, App,
         node::{HISTORY, NodeState, Sample, reason_text},
     },
-    text::{bytes, clock, count, megabits, visible},
+    text::{axis_end, axis_label, bytes, clock, count, megabits, visible},
 };
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme, hits: &mut Hits) {
@@ -140,13 +140,6 @@ fn size_lines(statistics: &Statistics, width: u16, theme: &Theme) -> Vec<Line<'s
     lines
 }
 
-/// The next round number that an axis can end with and be halved.
-fn round_top(value: f64) -> f64 {
-    let power = 10f64.powf(value.log10().floor());
-    let steps = [1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0];
-    steps.into_iter().map(|step| step * power).find(|&top| top >= value).unwrap_or(10.0 * power)
-}
-
 fn chart(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme, hits: &mut Hits) {
     if area.height < 4 {
         return;
@@ -183,10 +176,10 @@ fn chart(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme:
         shown.iter().map(|(back, sample)| (-(*back as f64), rate(sample) * scale)).collect();
     // An area lies between two points.
     points.extend(if points.len() == 1 { points.first().copied() } else { None });
-    let top = round_top(highest.max(0.001) * scale);
+    let top = axis_end(highest.max(0.001) * scale);
     let marker = if theme.symbols.unicode { Marker::Braille } else { Marker::Custom('#') };
     let data = Dataset::default().marker(marker).graph_type(GraphType::Area).style(theme.accent).data(&points);
-    let label = |value: f64| fit_right(&format!("{}", (value * 100.0).round() / 100.0), 6);
+    let label = |value: f64| fit_right(&axis_label(value), 6);
     let now = |back: usize| if back == 0 { "now".to_owned() } else { format!("-{back} s") };
     let times = [now(from), now(usize::midpoint(from, to)), now(to)];
     let x = Axis::default().bounds([-(from as f64), -(to as f64)]).labels(times).style(theme.dim);
@@ -205,18 +198,4 @@ fn chart(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme:
     };
     let back = |seconds: usize| end.saturating_sub(seconds as u64 * 1000);
     hits.chart(graph, back(from), back(to));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_axis_ends_with_a_round_number_above_what_it_shows() {
-        for (value, top) in
-            [(0.001, 0.001), (1.0, 1.0), (1.1, 1.2), (9.1, 10.0), (66.2, 80.0), (100.8, 120.0), (260.0, 300.0)]
-        {
-            assert!((round_top(value) - top).abs() < top / 1e6, "{value} ends at {}", round_top(value));
-        }
-    }
 }

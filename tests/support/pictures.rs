@@ -136,7 +136,7 @@ fn frame(app: &App, (width, height): (u16, u16)) -> Buffer {
 fn head(buffer: &Buffer) -> String {
     let (width, height) = (usize::from(buffer.area.width) * CELL.0, usize::from(buffer.area.height) * CELL.1);
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" xml:space=\"preserve\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
          font-family=\"ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace\" font-size=\"14.9\">\n\
          <rect width=\"100%\" height=\"100%\" rx=\"6\" fill=\"{PAPER}\"/>\n"
     )
@@ -172,8 +172,8 @@ fn rows(buffer: &Buffer) -> String {
             let first = &buffer[(x, y)];
             let end = (x..buffer.area.width).find(|&at| looks(&buffer[(at, y)]) != looks(first));
             let end = end.unwrap_or(buffer.area.width);
-            let text: String = (x..end).map(|at| buffer[(at, y)].symbol()).collect();
-            run(&mut out, (x, y), usize::from(end - x), &text, &looks(first));
+            let signs: Vec<&str> = (x..end).map(|at| buffer[(at, y)].symbol()).collect();
+            run(&mut out, (x, y), &signs, &looks(first));
             x = end;
         }
     }
@@ -199,14 +199,15 @@ fn looks(cell: &Cell) -> Looks {
     Looks { colour: hex(if blank { Color::Reset } else { cell.fg }), behind, bold }
 }
 
-fn run(out: &mut String, (x, y): (u16, u16), cells: usize, text: &str, looks: &Looks) {
+fn run(out: &mut String, (x, y): (u16, u16), signs: &[&str], looks: &Looks) {
     let (left, top) = (usize::from(x) * CELL.0, usize::from(y) * CELL.1);
-    let wide = cells * CELL.0;
+    let wide = signs.len() * CELL.0;
     // Writing to a String does not fail.
     if let Some(behind) = &looks.behind {
         let _ =
             writeln!(out, "<rect x=\"{left}\" y=\"{top}\" width=\"{wide}\" height=\"{}\" fill=\"{behind}\"/>", CELL.1);
     }
+    let text = signs.concat();
     if text.trim().is_empty() {
         return;
     }
@@ -216,16 +217,53 @@ fn run(out: &mut String, (x, y): (u16, u16), cells: usize, text: &str, looks: &L
         let _ = writeln!(
             out,
             "<path d=\"{}\" stroke=\"{fill}\" stroke-width=\"2.6\" stroke-dasharray=\"2.6 1.9\"/>",
-            dots((left, top), text)
+            dots((left, top), &text)
         );
         return;
     }
-    let text = text.replace('&', "&amp;").replace('<', "&lt;");
-    let _ = writeln!(
-        out,
-        "<text x=\"{left}\" y=\"{}\" textLength=\"{wide}\" fill=\"{fill}\"{weight}>{text}</text>",
-        top + 15
-    );
+    let mut at = 0;
+    for same in signs.chunk_by(|a, b| a == b && *a != "│") {
+        if let Some((x, y, width, height)) = shape(same[0]) {
+            let (from, wide) = ((left + at * CELL.0) as f64 + x, ((same.len() - 1) * CELL.0) as f64 + width);
+            let y = top as f64 + y;
+            let _ =
+                writeln!(out, "<rect x=\"{from}\" y=\"{y}\" width=\"{wide}\" height=\"{height}\" fill=\"{fill}\"/>");
+        }
+        at += same.len();
+    }
+    for (at, piece) in pieces(signs) {
+        let text = piece.concat().replace('&', "&amp;").replace('<', "&lt;");
+        let _ = writeln!(
+            out,
+            "<text x=\"{}\" y=\"{}\" textLength=\"{}\" fill=\"{fill}\"{weight}>{text}</text>",
+            left + at * CELL.0,
+            top + 15,
+            piece.len() * CELL.0
+        );
+    }
+}
+
+/// Signs that go on in the next cell, as what they are there: place and size in a cell. Fonts leave gaps between them.
+fn shape(sign: &str) -> Option<(f64, f64, f64, f64)> {
+    match sign {
+        "█" => Some((0.0, 0.0, 9.0, 19.0)),
+        "▌" => Some((0.0, 0.0, 4.5, 19.0)),
+        "─" => Some((0.0, 9.0, 9.0, 1.0)),
+        "│" => Some((4.0, 0.0, 1.0, 19.0)),
+        _ => None,
+    }
+}
+
+/// Signs with at most one blank between them, and where they begin: viewers differ in whether more of them count.
+fn pieces<'a>(signs: &'a [&'a str]) -> Vec<(usize, &'a [&'a str])> {
+    let mut pieces: Vec<(usize, usize)> = Vec::new();
+    for at in (0..signs.len()).filter(|&at| signs[at] != " " && shape(signs[at]).is_none()) {
+        match pieces.last_mut() {
+            Some((_, end)) if at == *end || (at == *end + 1 && signs[*end] == " ") => *end = at + 1,
+            _ => pieces.push((at, at + 1)),
+        }
+    }
+    pieces.into_iter().map(|(from, to)| (from, &signs[from..to])).collect()
 }
 
 const BRAILLE: std::ops::RangeInclusive<char> = '\u{2800}'..='\u{28ff}';
