@@ -66,6 +66,24 @@ fn a_resized_and_interrupted_screen_leaves_the_terminal_as_it_was() {
     assert!(!screen.contains("NODES"), "the screen before the program is back: {screen}");
 }
 
+/// Over SSH nothing but the terminal can reach the clipboard.
+#[test]
+fn what_is_copied_arrives_in_the_terminals_clipboard() {
+    if !possible() {
+        return;
+    }
+    let mut tmux = Tmux::start(80, 24, "--local");
+    tmux.take_what_is_copied();
+    tmux.until("Ready");
+    tmux.keys(&["y"]);
+    let screen = tmux.until("copied ");
+    let name = screen.split("copied ").nth(1).and_then(|rest| rest.lines().next()).expect("a name").trim().to_owned();
+    assert!(!name.is_empty());
+    assert_eq!(tmux.copied(), name);
+    tmux.keys(&["q"]);
+    tmux.until("EXIT 0");
+}
+
 /// What a terminal that is as it was says of itself.
 const AS_IT_WAS: &str = "stty -a | tr ' ;' '\\n\\n' | grep -xE 'icanon|echo|isig' | sort | tr '\\n' ' '";
 

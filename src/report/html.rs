@@ -18,7 +18,8 @@ table{border-collapse:collapse;margin:.6rem 0;width:100%}\
 td,th{border-bottom:1px solid var(--line);padding:.2rem .6rem .2rem 0;text-align:left;vertical-align:top}\
 table.facts{width:auto}table.facts th{padding-right:2rem}h3{margin:1.2rem 0 0;font-size:1rem}\
 td{overflow-wrap:anywhere}th{font-weight:600}code,td.mono{font-family:ui-monospace,monospace;font-size:13px}\
-.bad{color:var(--bad);font-weight:600}svg{width:100%;height:auto}polygon{fill:var(--accent);fill-opacity:.25}polyline{fill:none;stroke:var(--accent);stroke-width:1.5}\
+.bad{color:var(--bad);font-weight:600}svg{width:100%;height:auto}\
+polygon{fill:var(--accent);fill-opacity:.25}polyline{fill:none;stroke:var(--accent);stroke-width:1.5}\
 svg text{font-size:11px;fill:currentColor}svg line{stroke:var(--line)}";
 
 /// The chart's size.

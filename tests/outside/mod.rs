@@ -284,6 +284,25 @@ impl Tmux {
         std::thread::sleep(Duration::from_millis(250));
     }
 
+    /// This terminal takes what programs copy (OSC 52), as those with a clipboard do.
+    pub fn take_what_is_copied(&self) {
+        let set = Command::new("tmux").args(["-L", &self.name, "set", "-s", "set-clipboard", "on"]).status();
+        assert!(set.expect("tmux").success());
+    }
+
+    /// Waits until something was copied, and returns it.
+    pub fn copied(&self) -> String {
+        let end = Instant::now() + Duration::from_secs(90);
+        loop {
+            let shown = Command::new("tmux").args(["-L", &self.name, "show-buffer"]).output().expect("tmux");
+            if shown.status.success() {
+                return String::from_utf8_lossy(&shown.stdout).into_owned();
+            }
+            assert!(Instant::now() < end, "nothing was copied");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     pub fn screen(&self) -> String {
         // -J joins lines that the terminal has wrapped.
         let shown = Command::new("tmux")
