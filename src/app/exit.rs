@@ -315,6 +315,14 @@ mod tests {
     }
 
     #[test]
+    fn what_was_never_made_is_no_group_to_remove() {
+        let mut exit = Exit::new(false, None);
+        assert_eq!(exit.groups(), [Group::Files, Group::Agents, Group::Base], "nobody has said yet");
+        exit.stock(Ok(Vec::new()));
+        assert_eq!(exit.groups(), [Group::Files]);
+    }
+
+    #[test]
     fn agents_are_not_kept_without_their_namespace() {
         let mut exit = Exit::new(false, None);
         exit.step(1);

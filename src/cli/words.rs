@@ -2,7 +2,7 @@
 //!
 //! Owns that shells can complete them. Must not know what they mean: that, and what is said of others, is their parser's.
 
-use std::{ffi::OsStr, fmt};
+use std::ffi::OsStr;
 
 use clap::{
     Arg, Command, Error,
@@ -22,7 +22,7 @@ impl<T> Words<T> {
     }
 }
 
-impl<T: fmt::Debug + Clone + Send + Sync> TypedValueParser for Words<T> {
+impl<T: Clone + Send + Sync> TypedValueParser for Words<T> {
     type Value = T;
 
     fn parse_ref(&self, command: &Command, argument: Option<&Arg>, value: &OsStr) -> Result<T, Error> {

@@ -279,6 +279,8 @@ mod tests {
             (good.replace("\"recording\":1", "\"recording\":2"), "line 1: it has form 2"),
             (format!("{good}{{\"event\":[1,\"Nothing\"]}}\n"), "line 3"),
             (format!("{good}\u{1b}[2J\n"), "line 3"),
+            (format!("{good}{{\"frame\":[1,65535,65535]}}\n"), "line 3: no terminal has 65535x65535 cells"),
+            (format!("{good}{{\"event\":[18446744073709551615,\"Tick\"]}}\n"), "18446744073709551615 is no time"),
         ] {
             fs::write(&path, &text).expect("written");
             let error = Player::open(&path).and_then(|mut player| {

@@ -13,6 +13,11 @@ use nodewatch_protocol::UnixMillis;
 use super::{Header, Line, RecordError, VERSION};
 use crate::app::{App, update};
 
+/// The end of the year 9999. Nothing that is added to a time before it overflows.
+const LAST: UnixMillis = 253_402_300_799_999;
+/// More cells than any terminal has; so many can be drawn.
+const LARGEST: u32 = 1_000_000;
+
 /// What a line of a recording was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
@@ -56,11 +61,11 @@ impl Player {
         let line: Line = match serde_json::from_str(&text) {
             Ok(line) => line,
             Err(error) if error.is_eof() => return Ok(None),
-            Err(error) => {
-                let (path, line) = (self.path.clone(), self.line);
-                return Err(RecordError::Invalid { path, line, reason: error.to_string() });
-            }
+            Err(error) => return Err(self.invalid(error.to_string())),
         };
+        if let Some(reason) = impossible(&line) {
+            return Err(self.invalid(reason));
+        }
         Ok(Some(match line {
             Line::Event(at, event) => {
                 // What it made the program do was done when it was recorded.
@@ -70,4 +75,20 @@ impl Player {
             Line::Frame(at, width, height) => Step::Frame(at, width, height),
         }))
     }
+
+    fn invalid(&self, reason: String) -> RecordError {
+        RecordError::Invalid { path: self.path.clone(), line: self.line, reason }
+    }
+}
+
+/// Why no program can have recorded a line.
+fn impossible(line: &Line) -> Option<String> {
+    let (at, width, height) = match *line {
+        Line::Event(at, _) => (at, 0, 0),
+        Line::Frame(at, width, height) => (at, width, height),
+    };
+    if at > LAST {
+        return Some(format!("{at} is no time"));
+    }
+    (u32::from(width) * u32::from(height) > LARGEST).then(|| format!("no terminal has {width}x{height} cells"))
 }

@@ -143,10 +143,13 @@ fn mix(mix: &[(String, u64)]) -> String {
 fn chart(points: &[RatePoint]) -> Markup {
     let rate = |point: &RatePoint| text::megabits(point.bytes, point.millis);
     let top = text::axis_end(points.iter().map(rate).fold(0.001, f64::max));
-    let (from, to) = (points[0].at, points[points.len() - 1].at.max(points[0].at + 1));
+    // A clock may have been set back meanwhile.
+    let times = || points.iter().map(|point| point.at);
+    let (from, to) = (times().min().unwrap_or(0), times().max().unwrap_or(0));
+    let span = (to - from).max(1) as f64;
     let (width, height) = (CHART.0 - MARGIN.0 - 10.0, CHART.1 - 2.0 * MARGIN.1);
     let line = points.iter().fold(String::new(), |mut line, point| {
-        let x = MARGIN.0 + width * (point.at - from) as f64 / (to - from) as f64;
+        let x = MARGIN.0 + width * (point.at - from) as f64 / span;
         let y = MARGIN.1 + height * (1.0 - rate(point) / top);
         // Writing to a String does not fail.
         let _ = write!(line, "{x:.1},{y:.1} ");

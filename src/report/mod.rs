@@ -133,6 +133,25 @@ mod tests {
     }
 
     #[test]
+    fn a_chart_stands_whatever_clocks_say() {
+        for times in [&[u64::MAX][..], &[5_000, 1_000, 3_000], &[0, u64::MAX]] {
+            let mut summary = summary("node-1");
+            summary.nodes[0].rates =
+                times.iter().map(|&at| RatePoint { at, millis: 1000, packets: 1, bytes: u64::MAX }).collect();
+            let page = html(&summary);
+            assert!(page.contains("<polyline") && !page.contains("NaN") && !page.contains("inf"), "{times:?}: {page}");
+        }
+    }
+
+    #[test]
+    fn the_worst_ports_come_first() {
+        let mut summary = summary("node-1");
+        summary.nodes[0].ports.reverse();
+        let classes: Vec<_> = ports(&summary.nodes[0]).iter().map(|port| port.class).collect();
+        assert_eq!(classes, [Some(PortClass::Unexpected), Some(PortClass::Expected), None]);
+    }
+
+    #[test]
     fn what_comes_from_a_cluster_is_text_and_no_markup() {
         let page = html(&summary(HOSTILE));
         assert!(!page.contains("<script") && !page.contains('\u{1b}'), "{page}");
