@@ -26,9 +26,9 @@ pub use reports::{Probe, ProbeOutcome, Probed, ReportPlan, ReportState};
 use serde::{Deserialize, Serialize};
 
 /// The protocol's version. Both sides must speak the same one; it changes with every line that changes meaning.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
-/// A program's version as it tells it, with the protocol that the other side must speak: `0.1.0 (agent protocol 4)`.
+/// A program's version as it tells it, with the protocol that the other side must speak: `0.1.0 (agent protocol 5)`.
 pub fn version_text(program: &str) -> String {
     format!("{program} (agent protocol {VERSION})")
 }

@@ -12,17 +12,19 @@ use nodewatch_protocol::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-const TO_AGENT: &str = include_str!("golden/v4-to-agent.jsonl");
-const FROM_AGENT: &str = include_str!("golden/v4-from-agent.jsonl");
-const EARLIER_TO_AGENT: [&str; 3] = [
+const TO_AGENT: &str = include_str!("golden/v5-to-agent.jsonl");
+const FROM_AGENT: &str = include_str!("golden/v5-from-agent.jsonl");
+const EARLIER_TO_AGENT: [&str; 4] = [
     include_str!("golden/v1-to-agent.jsonl"),
     include_str!("golden/v2-to-agent.jsonl"),
     include_str!("golden/v3-to-agent.jsonl"),
+    include_str!("golden/v4-to-agent.jsonl"),
 ];
-const EARLIER_FROM_AGENT: [&str; 3] = [
+const EARLIER_FROM_AGENT: [&str; 4] = [
     include_str!("golden/v1-from-agent.jsonl"),
     include_str!("golden/v2-from-agent.jsonl"),
     include_str!("golden/v3-from-agent.jsonl"),
+    include_str!("golden/v4-from-agent.jsonl"),
 ];
 
 fn ask(request: Request) -> ToAgent {
@@ -42,7 +44,7 @@ fn spec() -> CaptureSpec {
 
 fn to_agent() -> Vec<ToAgent> {
     vec![
-        ToAgent::Hello(Hello { protocol: 4, program: "nodewatch-tui".into(), version: "0.1.0".into() }),
+        ToAgent::Hello(Hello { protocol: 5, program: "nodewatch-tui".into(), version: "0.1.0".into() }),
         ask(Request::Heartbeat),
         ask(Request::StartCapture(spec())),
         ask(Request::StartCapture(CaptureSpec {
@@ -176,7 +178,7 @@ fn from_agent() -> Vec<FromAgent> {
         pod_uid,
     };
     vec![
-        FromAgent::Hello(Hello { protocol: 4, program: "nodewatch-agent".into(), version: "0.1.0".into() }),
+        FromAgent::Hello(Hello { protocol: 5, program: "nodewatch-agent".into(), version: "0.1.0".into() }),
         answer(Response::Done),
         answer(Response::Checksum { file: "a.pcapng".into(), size: 480, sha256: "00ff".into() }),
         answer(probed(ProbeOutcome::Reached)),
@@ -268,9 +270,9 @@ fn a_field_from_a_later_release_is_passed_over() {
 
 #[test]
 fn another_version_is_refused_with_the_way_out() {
-    let hello = Hello { protocol: 5, program: "nodewatch-agent".into(), version: "9.0.0".into() };
+    let hello = Hello { protocol: 99, program: "nodewatch-agent".into(), version: "9.0.0".into() };
     let error = hello.check().expect_err("another version").to_string();
-    assert!(error.contains("nodewatch-agent 9.0.0 speaks protocol 5, this program speaks 4"), "{error}");
+    assert!(error.contains("nodewatch-agent 9.0.0 speaks protocol 99, this program speaks 5"), "{error}");
     assert!(error.contains("--image"), "{error}");
 }
 
