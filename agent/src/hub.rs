@@ -6,9 +6,9 @@
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use nodewatch_protocol::{
-    AgentFacts, CaptureAbility, CaptureRecord, CaptureSpec, CaptureState, FileState, Freeze, Interface, Refusal,
-    RefusalKind, ReportPlan, ReportState, Request, Response, RingState, Statistics, StopReason, TimeSpan, UnixMillis,
-    Update,
+    AgentFacts, BootSpan, CaptureAbility, CaptureRecord, CaptureSpec, CaptureState, FileState, Freeze, Interface,
+    PendingFreeze, Refusal, RefusalKind, ReportPlan, ReportState, Request, Response, RingState, Statistics, StopReason,
+    UnixMillis, Update,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -385,7 +385,10 @@ impl Hub {
             return refused(RefusalKind::Invalid, message, "ask for less, or arm it with more");
         }
         let now = unix_millis();
-        self.ring.add_freeze(TimeSpan {
+        self.ring.add_freeze(PendingFreeze {
+            id: self.ring.sequence().take(),
+            capture: 0,
+            span: BootSpan::default(),
             from: now.saturating_sub(freeze.before_seconds.saturating_mul(1000)),
             to: now.saturating_add(freeze.after_seconds.saturating_mul(1000)),
         });

@@ -5,6 +5,7 @@
 
 #[allow(missing_docs, reason = "inner parts of the agent; the protocol crate is its documented face")]
 pub mod capture;
+pub mod clock;
 pub mod error;
 pub mod follow;
 pub mod hub;

@@ -149,7 +149,7 @@ impl NodeState {
 
     /// Its closed files that the sink does not have yet.
     pub fn queued(&self) -> usize {
-        self.files.iter().filter(|file| file.state == FileState::Closed && !file.delivery.is_delivered()).count()
+        self.files.iter().filter(|file| file.state == FileState::Closed && !file.delivery.is_over()).count()
     }
 
     /// What is wrong with its delivery, in a few words.
@@ -160,6 +160,7 @@ impl NodeState {
         }
         self.files.iter().find_map(|file| match &file.delivery {
             Delivery::Waiting { reason } => Some(format!("not delivered yet: {reason}")),
+            Delivery::Lost { reason } => Some(format!("cannot be delivered: {reason}")),
             _ => None,
         })
     }

@@ -176,8 +176,10 @@ pub struct NodeState {
     pub history: VecDeque<Sample>,
     /// The whole session's rates.
     pub rates_of_session: Rollup,
-    /// Files in the agent's ring.
+    /// Files in the agent's ring, by sequence.
     pub files: Vec<CaptureFile>,
+    /// The parts of a long list whose end has not come yet.
+    files_before: Vec<CaptureFile>,
     /// How the ring and its delivery stand.
     pub ring: Option<RingState>,
     /// Its right to deliver.
@@ -211,6 +213,7 @@ impl NodeState {
             history: VecDeque::new(),
             rates_of_session: Rollup::default(),
             files: Vec::new(),
+            files_before: Vec::new(),
             ring: None,
             grant: GrantState::Nothing,
             fetches: BTreeMap::new(),
@@ -295,7 +298,11 @@ impl NodeState {
     /// Takes in what the agent tells.
     pub fn apply(&mut self, update: Update, now: UnixMillis) {
         match update {
-            Update::Agent(facts) => self.facts = Some(facts),
+            Update::Agent(facts) => {
+                self.facts = Some(facts);
+                // The first of a picture: what an earlier tunnel did not tell to the end is no part of it.
+                self.files_before.clear();
+            }
             Update::Ports(update) => self.apply_ports(&update, now),
             Update::PortHistory(changes) => self.apply_port_history(&changes, now),
             Update::Owners(owners) => {
@@ -315,9 +322,15 @@ impl NodeState {
                 });
                 self.statistics = Some(statistics);
             }
-            Update::Files(files) => self.files = files,
+            Update::FilesPart(files) => self.files_before.extend(files),
+            Update::Files(files) => {
+                self.files = std::mem::take(&mut self.files_before);
+                self.files.extend(files);
+            }
+            Update::FilesChanged { files, gone } => self.change_files(files, &gone),
             Update::Ring(ring) => self.ring = Some(ring),
             Update::Dropped { updates } => {
+                self.files_before.clear();
                 self.dropped_updates += updates;
                 self.reporting.errors += 1;
                 self.log(now, format!("{updates} updates were left out: this side was too slow"));
@@ -401,6 +414,19 @@ impl NodeState {
                 self.log(now, format!("closed {port}"));
                 self.note_change(PortChange { at: now, port, opened: false });
             }
+        }
+    }
+
+    /// Takes over what has changed in a long list.
+    fn change_files(&mut self, changed: Vec<CaptureFile>, gone: &[u64]) {
+        for file in changed {
+            match self.files.binary_search_by_key(&file.sequence, |known| known.sequence) {
+                Ok(at) => self.files[at] = file,
+                Err(at) => self.files.insert(at, file),
+            }
+        }
+        if !gone.is_empty() {
+            self.files.retain(|file| !gone.contains(&file.sequence));
         }
     }
 

@@ -413,7 +413,7 @@ impl App {
                 return effects;
             }
             TunnelChange::Update(update) => {
-                let files = matches!(update, Update::Files(_));
+                let files = matches!(update, Update::Files(_) | Update::FilesChanged { .. });
                 if matches!(update, Update::Ports(_) | Update::Owners(_) | Update::PortHistory(_)) {
                     self.ports.changed(name);
                 }

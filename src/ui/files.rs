@@ -258,6 +258,7 @@ pub(super) fn delivery(file: &CaptureFile, theme: &Theme) -> Option<String> {
         Delivery::Sending { sent } => Some(format!("to S3 {}", progress(*sent, file.size, theme))),
         Delivery::Waiting { .. } => Some("on the node, S3 to be tried again".to_owned()),
         Delivery::Delivered { .. } => Some("in S3, checked".to_owned()),
+        Delivery::Lost { .. } => Some("on the node, cannot go to S3".to_owned()),
     }
 }
 

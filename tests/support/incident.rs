@@ -111,6 +111,7 @@ pub fn delivering(app: &mut App) {
             queued: amount(1, 900_000, 1000),
             delivered: amount(1, 67_108_000, 74_564),
             discarded: Amount::default(),
+            lost: Amount::default(),
             retries: 0,
             sink: SinkState::Grant { left_seconds: 2400 },
         };

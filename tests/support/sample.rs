@@ -104,6 +104,7 @@ pub fn statistics(second: u64) -> Update {
 pub fn file(name: &str, size: u64, state: FileState) -> CaptureFile {
     CaptureFile {
         name: name.into(),
+        sequence: name.rsplit_once('-').and_then(|(_, end)| end.split('.').next()?.parse().ok()).unwrap_or_default(),
         size,
         packets: size / 900,
         started: NOW,
@@ -288,6 +289,7 @@ pub fn delivering() -> App {
                     queued: amount(3, 72_008_000, 80_008),
                     delivered: amount(1, 4_000_000, 4_444),
                     discarded: amount(2, 130_000_000, 140_000),
+                    lost: Amount::default(),
                     retries: 3,
                     sink: SinkState::Grant { left_seconds: 2400 },
                 }),

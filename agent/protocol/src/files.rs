@@ -11,6 +11,9 @@ use crate::{CaptureSpec, Dropped, ReportPlan, StopReason, UnixMillis};
 pub struct CaptureFile {
     /// Its name in the ring, no path in it.
     pub name: String,
+    /// Its place in the order of the ring's files: larger is later, over captures and restarts, whatever clocks say.
+    #[serde(default)]
+    pub sequence: u64,
     /// Bytes so far.
     pub size: u64,
     /// Packets so far.
@@ -85,12 +88,22 @@ pub enum Delivery {
         /// Bytes there.
         size: u64,
     },
+    /// It can never get there, and is not tried again.
+    Lost {
+        /// Why.
+        reason: String,
+    },
 }
 
 impl Delivery {
     /// The sink has it.
     pub fn is_delivered(&self) -> bool {
         matches!(self, Self::Delivered { .. })
+    }
+
+    /// Nothing more comes of it.
+    pub fn is_over(&self) -> bool {
+        matches!(self, Self::Delivered { .. } | Self::Lost { .. })
     }
 }
 
@@ -169,6 +182,9 @@ pub struct RingState {
     pub delivered: Amount,
     /// What was thrown away before it was delivered, since the ring began.
     pub discarded: Amount,
+    /// What could not be delivered for good, since the ring began.
+    #[serde(default)]
+    pub lost: Amount,
     /// Tries that failed, since the agent began.
     pub retries: u64,
     /// Where files go.
@@ -219,6 +235,15 @@ pub const MANIFEST: &str = "manifest.json";
 pub struct NodeManifest {
     /// The node's name.
     pub node: String,
+    /// The ring's own name, made by chance when its folder was new: another ring of the node has another.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub ring: String,
+    /// What [`CaptureFile::sequence`] the next file gets.
+    #[serde(default)]
+    pub next_sequence: u64,
+    /// The boot of the node that the [`BootSpan`]s are of.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub boot: String,
     /// Captures, oldest first.
     pub captures: Vec<CaptureRecord>,
     /// Files, oldest first; those that were delivered or thrown away stay listed.
@@ -227,9 +252,12 @@ pub struct NodeManifest {
     pub delivered: Amount,
     /// What was thrown away before it was delivered.
     pub discarded: Amount,
+    /// What could not be delivered for good.
+    #[serde(default)]
+    pub lost: Amount,
     /// Parts of a flight recorder's time that are still to be saved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub freezes: Vec<TimeSpan>,
+    pub freezes: Vec<PendingFreeze>,
     /// Where files go when the agent has credentials of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sink: Option<OwnSink>,
@@ -238,13 +266,31 @@ pub struct NodeManifest {
     pub reports: Option<ReportPlan>,
 }
 
-/// A span of time, by the node's clock.
+/// A part of a flight recorder's time that is to be saved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TimeSpan {
-    /// Its beginning.
+pub struct PendingFreeze {
+    /// Its number in this ring.
+    #[serde(default)]
+    pub id: u64,
+    /// The capture that it is a part of, as [`FileRecord::capture`] has it.
+    #[serde(default)]
+    pub capture: UnixMillis,
+    /// Its beginning by the node's clock, for people.
     pub from: UnixMillis,
-    /// Its end.
+    /// Its end by the node's clock, for people.
     pub to: UnixMillis,
+    /// What counts.
+    #[serde(default)]
+    pub span: BootSpan,
+}
+
+/// A span of time in milliseconds since the node was started, which goes on while it is suspended and never jumps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootSpan {
+    /// Its beginning.
+    pub from: u64,
+    /// Its end.
+    pub to: u64,
 }
 
 /// One capture.
@@ -258,6 +304,12 @@ pub struct CaptureRecord {
     pub spec: CaptureSpec,
     /// When and why it ended; `None` while it runs.
     pub ended: Option<(UnixMillis, StopReason)>,
+    /// When it began by the clock that a [`BootSpan`] has.
+    #[serde(default)]
+    pub boot: u64,
+    /// The capture that it goes on with, after the agent was stopped and started again: its `since`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumes: Option<UnixMillis>,
 }
 
 /// One file of a capture.
@@ -270,6 +322,12 @@ pub struct FileRecord {
     pub capture: UnixMillis,
     /// What it is to the ring.
     pub place: FilePlace,
+    /// When its packets were captured; nothing where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<BootSpan>,
+    /// It was saved out of a flight recorder's memory.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub frozen: bool,
 }
 
 /// What a file is to the ring.

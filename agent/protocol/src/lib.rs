@@ -16,8 +16,8 @@ pub use capture::{
     Share, SpecError, Statistics, StopReason, Transport, Window,
 };
 pub use files::{
-    Amount, CaptureFile, CaptureRecord, Delivery, FilePlace, FileRecord, FileState, Grant, MANIFEST, NodeManifest,
-    OwnSink, RingState, Sink, SinkState, TimeSpan,
+    Amount, BootSpan, CaptureFile, CaptureRecord, Delivery, FilePlace, FileRecord, FileState, Grant, MANIFEST,
+    NodeManifest, OwnSink, PendingFreeze, RingState, Sink, SinkState,
 };
 pub use line::{DecodeError, EncodeError, Lines, MAX_LINE, decode, encode};
 pub use ports::{ParsePortError, Port, PortChange, PortOwner, PortProtocol, PortScope, PortsKind, PortsUpdate};
@@ -230,8 +230,17 @@ pub enum Update {
     Capture(CaptureState),
     /// Once a second while a capture runs, and once after its end.
     Statistics(Box<Statistics>),
-    /// All capture files in the ring, whenever the list or a size changes.
+    /// The first part of the list of capture files, where it is too long for one line; [`Update::Files`] is its end.
+    FilesPart(Vec<CaptureFile>),
+    /// All capture files in the ring, by sequence, together with the parts just before this line.
     Files(Vec<CaptureFile>),
+    /// What has changed in a long list since it was told.
+    FilesChanged {
+        /// New files, and those that are no longer as they were told.
+        files: Vec<CaptureFile>,
+        /// The sequence numbers of those that went.
+        gone: Vec<u64>,
+    },
     /// How the ring and its delivery stand, whenever that changes.
     Ring(RingState),
     /// This tunnel's reader was too slow: so many updates were left out since the last line; the whole picture

@@ -151,6 +151,7 @@ fn from_agent() -> Vec<FromAgent> {
     let stopped = |reason| state(CaptureState::Stopped { since: 1, at: 2, reason });
     let file = |file_state, delivery| CaptureFile {
         name: "a.pcapng".into(),
+        sequence: 7,
         size: 480,
         packets: 3,
         started: 1,
@@ -164,8 +165,9 @@ fn from_agent() -> Vec<FromAgent> {
     };
     let amount = Amount { files: 1, bytes: 480, packets: 3 };
     let ring = |sink| {
-        let (queued, delivered, discarded) = (amount, amount, amount);
-        FromAgent::Update(Update::Ring(RingState { used: 1, limit: 2, queued, delivered, discarded, retries: 4, sink }))
+        let (queued, delivered, discarded, lost) = (amount, amount, amount, amount);
+        let state = RingState { used: 1, limit: 2, queued, delivered, discarded, lost, retries: 4, sink };
+        FromAgent::Update(Update::Ring(state))
     };
     let probed = |outcome| {
         let probe = Probe { protocol: PortProtocol::Tcp, to: "10.0.0.2:22".parse().expect("an address") };
@@ -224,7 +226,13 @@ fn from_agent() -> Vec<FromAgent> {
             file(FileState::Closed, Delivery::Sending { sent: 100 }),
             file(FileState::Closed, Delivery::Waiting { reason: "no answer".into() }),
             file(FileState::Closed, Delivery::Delivered { key: "captures/a.pcapng".into(), size: 480 }),
+            file(FileState::Closed, Delivery::Lost { reason: "its bytes are gone".into() }),
         ])),
+        FromAgent::Update(Update::FilesPart(vec![file(FileState::Closed, Delivery::Held)])),
+        FromAgent::Update(Update::FilesChanged {
+            files: vec![file(FileState::Closed, Delivery::Held)],
+            gone: vec![5, 6],
+        }),
         ring(SinkState::Ring),
         ring(SinkState::Grant { left_seconds: 60 }),
         ring(SinkState::Own),

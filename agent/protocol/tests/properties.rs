@@ -99,6 +99,7 @@ fn update() -> impl Strategy<Value = Update> {
         .prop_map(|(at, opened, closed)| Update::Ports(PortsUpdate { at, kind: PortsKind::Changes, opened, closed }));
     let file = (any::<String>(), any::<u64>(), any::<bool>()).prop_map(|(name, size, open)| CaptureFile {
         name,
+        sequence: size,
         size,
         packets: size,
         started: size,
@@ -117,7 +118,9 @@ fn update() -> impl Strategy<Value = Update> {
         .prop_map(|(interfaces, spec)| Update::Capture(CaptureState::Running { since: 1, interfaces, spec }));
     prop_oneof![
         ports,
-        vec(file, 0..5).prop_map(Update::Files),
+        vec(file.clone(), 0..5).prop_map(Update::Files),
+        vec(file.clone(), 0..5).prop_map(Update::FilesPart),
+        (vec(file, 0..5), vec(any::<u64>(), 0..5)).prop_map(|(files, gone)| Update::FilesChanged { files, gone }),
         stopped,
         running,
         statistics().prop_map(|statistics| Update::Statistics(Box::new(statistics))),

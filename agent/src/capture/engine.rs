@@ -12,7 +12,8 @@ use std::{
 
 use nodewatch_filter::FilterError;
 use nodewatch_protocol::{
-    CaptureRecord, CaptureSpec, Dropped, InterfaceDrops, Share, Statistics, StopReason, TimeSpan, UnixMillis, Window,
+    CaptureRecord, CaptureSpec, Dropped, InterfaceDrops, PendingFreeze, Share, Statistics, StopReason, UnixMillis,
+    Window,
 };
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
@@ -126,6 +127,8 @@ impl Capture {
             interfaces: start.interfaces.clone(),
             spec: start.spec.clone(),
             ended: None,
+            boot: crate::clock::Clock::system().boot().as_millis(),
+            resumes: None,
         });
         let ring = start.ring.clone();
         let writer = Writer::spawn(start.ring, start.spec.recorder, job_queue, give_back, to_event)
@@ -134,7 +137,7 @@ impl Capture {
         let origin = Origin { hostname: &start.hostname, gap: &start.gap };
         let (channels, rings) = sources.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
         let engine = Engine {
-            output: Output::begin(jobs, empty, &start.spec, &channels, origin, now),
+            output: Output::begin(jobs, empty, &start.spec, &channels, origin, ring.sequence(), now),
             passed: vec![0; channels.len()],
             seen: vec![0; channels.len()],
             interface_drops_before: channels.iter().map(|one| interfaces::receive_drops(&one.name)).collect(),
@@ -366,7 +369,7 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
         (self.notify)(CaptureEvent::Statistics(Box::new(statistics)));
     }
 
-    fn freezes(&self) -> Vec<TimeSpan> {
+    fn freezes(&self) -> Vec<PendingFreeze> {
         if self.spec.recorder.is_some() { self.ring.freezes() } else { Vec::new() }
     }
 

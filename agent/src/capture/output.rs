@@ -9,10 +9,10 @@ use std::{
 };
 
 use nodewatch_pcapng::{self as pcapng, InterfaceBlock, PACKET_OVERHEAD, SectionBlock, StatisticsBlock};
-use nodewatch_protocol::{CaptureSpec, Content, Dropped, TimeSpan, UnixMillis};
+use nodewatch_protocol::{CaptureSpec, Content, Dropped, PendingFreeze, UnixMillis};
 
 use super::{decode::Link, source::RawPacket, writer::Job};
-use crate::ring::store::file_name;
+use crate::ring::{Sequence, store::file_name};
 
 /// A buffer is handed over when the next packet would take it past this.
 const BUFFER: usize = 512 * 1024;
@@ -86,9 +86,9 @@ pub struct Output {
     file_began: Moment,
     /// The counts when the file was begun.
     before: (Vec<Channel>, u64),
-    sequence: u32,
+    sequence: Sequence,
     /// Parts of the recorder's time that were handed over to be saved.
-    frozen: Vec<TimeSpan>,
+    frozen: Vec<PendingFreeze>,
     /// Bytes of all files so far.
     pub total_bytes: u64,
     /// Packets that found no free buffer.
@@ -103,6 +103,7 @@ impl Output {
         spec: &CaptureSpec,
         channels: &[Channel],
         origin: Origin<'_>,
+        sequence: Sequence,
         now: Moment,
     ) -> Self {
         let header = header(spec, channels, origin.hostname, &[]);
@@ -124,7 +125,7 @@ impl Output {
             file_bytes: 0,
             file_began: now,
             before: (channels.to_vec(), 0),
-            sequence: 0,
+            sequence,
             frozen: Vec::new(),
             total_bytes: 0,
             queue_drops: 0,
@@ -174,8 +175,9 @@ impl Output {
 
     /// Rotates a file that is old enough, hands over what is to be saved of the recorder, and lets what is buffered be
     /// seen on disk.
-    pub fn tick(&mut self, channels: &[Channel], freezes: &[TimeSpan], now: Moment) {
-        let due: Vec<TimeSpan> = self.pending(freezes).filter(|span| span.to + LATE <= now.unix_millis()).collect();
+    pub fn tick(&mut self, channels: &[Channel], freezes: &[PendingFreeze], now: Moment) {
+        let due: Vec<PendingFreeze> =
+            self.pending(freezes).filter(|span| span.to + LATE <= now.unix_millis()).collect();
         if !due.is_empty() {
             // What was captured until now belongs to closed files.
             self.rotate(channels, now);
@@ -197,19 +199,19 @@ impl Output {
     }
 
     /// Closes the last file and saves what was to be saved later. Waits for the disk, as no packet comes any more.
-    pub fn end(mut self, channels: &[Channel], freezes: &[TimeSpan], now: Moment) {
+    pub fn end(mut self, channels: &[Channel], freezes: &[PendingFreeze], now: Moment) {
         let dropped = self.statistics(channels, now);
         self.append_and_go_on_in(Vec::new());
         self.send(Job::Close { ended: now.unix_millis(), dropped });
-        let rest: Vec<TimeSpan> = self.pending(freezes).collect();
+        let rest: Vec<PendingFreeze> = self.pending(freezes).collect();
         self.freeze(&rest, now);
     }
 
-    fn pending<'a>(&'a self, freezes: &'a [TimeSpan]) -> impl Iterator<Item = TimeSpan> + 'a {
+    fn pending<'a>(&'a self, freezes: &'a [PendingFreeze]) -> impl Iterator<Item = PendingFreeze> + 'a {
         freezes.iter().filter(|span| !self.frozen.contains(span)).copied()
     }
 
-    fn freeze(&mut self, spans: &[TimeSpan], now: Moment) {
+    fn freeze(&mut self, spans: &[PendingFreeze], now: Moment) {
         for &span in spans {
             self.frozen.push(span);
             let name = self.next_name(now);
@@ -218,8 +220,7 @@ impl Output {
     }
 
     fn next_name(&mut self, now: Moment) -> String {
-        self.sequence += 1;
-        file_name(now.unix_millis(), (now.unix_nanos / 1000 % 1000) as u16, self.sequence)
+        file_name(now.unix_millis(), (now.unix_nanos / 1000 % 1000) as u16, self.sequence.take())
     }
 
     /// Closes the file and begins the next, or goes on with this one while no buffer is free.
@@ -357,7 +358,15 @@ mod tests {
     fn a_disk_that_stands_still_costs_counted_packets_and_nothing_else() {
         let (jobs, held_jobs) = channel();
         let (give_back, empty) = channel();
-        let mut output = Output::begin(jobs, empty, &CaptureSpec::default(), &channels(), ORIGIN, Moment::now());
+        let mut output = Output::begin(
+            jobs,
+            empty,
+            &CaptureSpec::default(),
+            &channels(),
+            ORIGIN,
+            Sequence::default(),
+            Moment::now(),
+        );
         let data = vec![7; 60_000];
         let sent = 100 + BUFFERS * BUFFER / data.len();
         let taken = (0..sent).filter(|_| output.packet(&channels(), 0, &packet(&data))).count();
@@ -381,7 +390,7 @@ mod tests {
         let (jobs, done) = channel();
         let (_give_back, empty) = channel();
         let spec = CaptureSpec { rotate_bytes: CaptureSpec::MIN_FILE, ..CaptureSpec::default() };
-        let mut output = Output::begin(jobs, empty, &spec, &channels(), ORIGIN, Moment::now());
+        let mut output = Output::begin(jobs, empty, &spec, &channels(), ORIGIN, Sequence::default(), Moment::now());
         let data = vec![7; 30_000];
         for _ in 0..5 {
             assert!(output.packet(&channels(), 0, &packet(&data)));

@@ -10,7 +10,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use nodewatch_protocol::{Dropped, FilePlace, Recorder, TimeSpan, UnixMillis};
+use nodewatch_protocol::{Dropped, FilePlace, PendingFreeze, Recorder, UnixMillis};
 
 use super::freeze::{self, Frozen};
 use crate::{
@@ -50,7 +50,7 @@ pub enum Job {
         /// The new file's name.
         name: String,
         /// Which part.
-        span: TimeSpan,
+        span: PendingFreeze,
     },
 }
 
@@ -142,8 +142,8 @@ impl<N: FnMut(String) + Send + 'static> Writer<N> {
     }
 
     /// On a thread of its own: copying must not hold up what is being captured.
-    fn freeze(&mut self, name: String, span: TimeSpan) -> Result<(), StoreError> {
-        let wider = TimeSpan { from: span.from.saturating_sub(SLACK), to: span.to + SLACK };
+    fn freeze(&mut self, name: String, span: PendingFreeze) -> Result<(), StoreError> {
+        let wider = PendingFreeze { from: span.from.saturating_sub(SLACK), to: span.to + SLACK, ..span };
         let segments = self.ring.segments(wider)?;
         let ring = self.ring.clone();
         let work = move || {

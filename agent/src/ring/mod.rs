@@ -8,12 +8,15 @@ pub mod store;
 
 use std::{
     fs::File,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use nodewatch_protocol::{
     Amount, CaptureFile, CaptureRecord, CaptureSpec, Delivery, Dropped, FilePlace, FileRecord, FileState, NodeManifest,
-    OwnSink, ReportPlan, RingState, SinkState, StopReason, TimeSpan, UnixMillis,
+    OwnSink, PendingFreeze, ReportPlan, RingState, SinkState, StopReason, UnixMillis,
 };
 use tokio::sync::watch;
 
@@ -28,10 +31,31 @@ const MAX_CAPTURES: usize = 256;
 /// Sayings that wait for the hub.
 const MAX_MESSAGES: usize = 64;
 
+/// Where the numbers of a ring's files come from, each larger than any before. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Sequence(Arc<AtomicU64>);
+
+impl Sequence {
+    /// The next file's.
+    pub fn take(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// No number up to this one comes any more.
+    fn pass(&self, number: u64) {
+        self.0.fetch_max(number.saturating_add(1), Ordering::Relaxed);
+    }
+
+    fn peek(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// The ring. Clones share it.
 #[derive(Clone)]
 pub struct Ring {
     store: Store,
+    sequence: Sequence,
     state: Arc<Mutex<State>>,
     changes: watch::Sender<u64>,
 }
@@ -44,6 +68,8 @@ struct State {
     volume: u64,
     messages: Vec<String>,
     retries: u64,
+    /// Bytes that are about to be written and are in no file yet.
+    reserved: u64,
     /// The manifest could not be written, which is told once.
     unwritten: bool,
 }
@@ -59,9 +85,23 @@ impl Ring {
             volume: u64::MAX,
             messages: Vec::new(),
             retries: 0,
+            reserved: 0,
             unwritten: false,
         };
+        if state.manifest.ring.is_empty() {
+            state.manifest.ring = store::chance();
+        }
         let present = store.names()?;
+        let sequence = Sequence::default();
+        sequence.pass(state.manifest.next_sequence.saturating_sub(1));
+        let known = state.manifest.files.iter().map(|record| record.file.sequence);
+        for number in known.chain(present.iter().filter_map(|name| store::sequence_of(name))) {
+            sequence.pass(number);
+        }
+        // A list of an earlier release has no numbers, but is in order.
+        for record in state.manifest.files.iter_mut().filter(|record| record.file.sequence == 0) {
+            record.file.sequence = sequence.take();
+        }
         for record in state.manifest.files.iter_mut().filter(|record| record.place != FilePlace::Gone) {
             if !present.contains(&record.file.name) {
                 if record.place == FilePlace::Kept && !record.file.is_elsewhere() {
@@ -83,19 +123,23 @@ impl Ring {
             }
             match (store.recover_file(name)?, known) {
                 (Some(file), Some(at)) => {
-                    let started = state.manifest.files[at].file.started;
-                    state.manifest.files[at].file = CaptureFile { started, ..file };
+                    let CaptureFile { started, sequence, .. } = state.manifest.files[at].file;
+                    state.manifest.files[at].file = CaptureFile { started, sequence, ..file };
                 }
                 (Some(file), None) => {
                     let capture = state.manifest.captures.last().map_or(file.started, |capture| capture.since);
-                    state.manifest.files.push(FileRecord { file, capture, place: FilePlace::Kept });
+                    let taken = |number: &u64| state.manifest.files.iter().all(|one| one.file.sequence != *number);
+                    let number = store::sequence_of(name).filter(taken).unwrap_or_else(|| sequence.take());
+                    let file = CaptureFile { sequence: number, ..file };
+                    let place = FilePlace::Kept;
+                    state.manifest.files.push(FileRecord { file, capture, place, span: None, frozen: false });
                 }
                 (None, Some(at)) => drop(state.manifest.files.remove(at)),
                 (None, None) => {}
             }
         }
-        state.manifest.files.sort_by(|a, b| a.file.name.cmp(&b.file.name));
-        let ring = Self { store, state: Arc::new(Mutex::new(state)), changes: watch::channel(0).0 };
+        state.manifest.files.sort_by_key(|record| record.file.sequence);
+        let ring = Self { store, sequence, state: Arc::new(Mutex::new(state)), changes: watch::channel(0).0 };
         ring.change(|_| ());
         Ok(ring)
     }
@@ -108,6 +152,11 @@ impl Ring {
     /// Tells whenever something has changed.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// The numbers of its files.
+    pub fn sequence(&self) -> Sequence {
+        self.sequence.clone()
     }
 
     /// The folder behind it.
@@ -148,6 +197,7 @@ impl Ring {
             queued,
             delivered: state.manifest.delivered,
             discarded: state.manifest.discarded,
+            lost: state.manifest.lost,
             retries: state.retries,
             sink,
         }
@@ -192,8 +242,11 @@ impl Ring {
         let file = self.store.create(&name)?;
         self.change(|state| {
             let capture = state.manifest.captures.last().map_or(started, |capture| capture.since);
+            let sequence = store::sequence_of(&name).unwrap_or_else(|| self.sequence.take());
+            self.sequence.pass(sequence);
             let file = CaptureFile {
                 name,
+                sequence,
                 size: 0,
                 packets: 0,
                 started,
@@ -205,7 +258,7 @@ impl Ring {
                 delivery: Delivery::Held,
                 fetched: false,
             };
-            state.manifest.files.push(FileRecord { file, capture, place });
+            state.manifest.files.push(FileRecord { file, capture, place, span: None, frozen: false });
             state.forget_oldest();
         });
         Ok(file)
@@ -223,6 +276,18 @@ impl Ring {
             self.discard(&name, "the ring is full")?;
         }
         Ok(())
+    }
+
+    /// Room for what is needed for a moment, until the value is dropped. Nothing goes for it: `None` when there is none.
+    pub fn reserve_scratch(&self, bytes: u64) -> Option<Reservation> {
+        let limit = self.limit();
+        let mut state = self.lock();
+        if state.used().saturating_add(bytes) > limit {
+            return None;
+        }
+        state.reserved += bytes;
+        drop(state);
+        Some(Reservation { ring: self.clone(), bytes })
     }
 
     /// So many bytes and packets were appended to a file. Not a change that a restart must know of.
@@ -250,6 +315,11 @@ impl Ring {
     /// The bytes that a file has by the ring's own count.
     pub fn size(&self, name: &str) -> u64 {
         self.lock().record(name).map_or(0, |record| record.file.size)
+    }
+
+    /// The files that are to be delivered yet, in order.
+    pub fn to_deliver(&self) -> Vec<CaptureFile> {
+        self.lock().kept().filter(|record| is_queued(record)).map(|record| record.file.clone()).collect()
     }
 
     /// The oldest file to deliver that nobody is delivering, which from now on somebody is.
@@ -292,6 +362,12 @@ impl Ring {
                 }
                 state.manifest.delivered.add(&file);
             }
+            if let Delivery::Lost { .. } = delivery
+                && !state.manifest.files[at].file.delivery.is_over()
+            {
+                let file = state.manifest.files[at].file.clone();
+                state.manifest.lost.add(&file);
+            }
             state.manifest.files[at].file.delivery = delivery;
         });
     }
@@ -328,22 +404,22 @@ impl Ring {
     }
 
     /// A part of the flight recorder's time is to be saved.
-    pub fn add_freeze(&self, span: TimeSpan) {
+    pub fn add_freeze(&self, span: PendingFreeze) {
         self.change(|state| state.manifest.freezes.push(span));
     }
 
     /// It was saved, or cannot be.
-    pub fn drop_freeze(&self, span: TimeSpan) {
+    pub fn drop_freeze(&self, span: PendingFreeze) {
         self.change(|state| state.manifest.freezes.retain(|one| *one != span));
     }
 
     /// Spans that are to be saved.
-    pub fn freezes(&self) -> Vec<TimeSpan> {
+    pub fn freezes(&self) -> Vec<PendingFreeze> {
         self.lock().manifest.freezes.clone()
     }
 
     /// The recorder's closed files that have to do with that span, opened, oldest first.
-    pub fn segments(&self, span: TimeSpan) -> Result<Vec<(CaptureFile, File)>, StoreError> {
+    pub fn segments(&self, span: PendingFreeze) -> Result<Vec<(CaptureFile, File)>, StoreError> {
         // Under the lock, so that none of them goes meanwhile.
         let state = self.lock();
         let wanted = state.manifest.files.iter().filter(|record| {
@@ -422,6 +498,7 @@ impl Ring {
         {
             let mut state = self.lock();
             change(&mut state);
+            state.manifest.next_sequence = self.sequence.peek();
             let written = self.store.write_manifest(&state.manifest);
             match (&written, state.unwritten) {
                 (Err(error), false) => {
@@ -446,6 +523,18 @@ impl Ring {
     }
 }
 
+/// Bytes in the ring that nobody else gets, until this is dropped.
+pub struct Reservation {
+    ring: Ring,
+    bytes: u64,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.ring.lock().reserved -= self.bytes;
+    }
+}
+
 impl State {
     fn kept(&self) -> impl Iterator<Item = &FileRecord> {
         self.manifest.files.iter().filter(|record| record.place == FilePlace::Kept)
@@ -458,7 +547,7 @@ impl State {
 
     fn used(&self) -> u64 {
         let here = self.manifest.files.iter().filter(|record| record.place != FilePlace::Gone);
-        here.map(|record| record.file.size).sum()
+        here.map(|record| record.file.size).sum::<u64>() + self.reserved
     }
 
     fn forget_oldest(&mut self) {
@@ -478,7 +567,7 @@ impl State {
 }
 
 fn is_queued(record: &FileRecord) -> bool {
-    record.place == FilePlace::Kept && record.file.state == FileState::Closed && !record.file.delivery.is_delivered()
+    record.place == FilePlace::Kept && record.file.state == FileState::Closed && !record.file.delivery.is_over()
 }
 
 /// Which closed files go, so that all together take at most `limit` bytes: the oldest delivered ones, then the oldest,

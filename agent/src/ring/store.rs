@@ -105,6 +105,7 @@ impl Store {
         file.seek(SeekFrom::End(0)).and_then(|_| file.write_all(&counts)).map_err(failed("mark"))?;
         Ok(Some(CaptureFile {
             name: name.to_owned(),
+            sequence: 0,
             size: whole.length + counts.len() as u64,
             packets: whole.packets,
             started: ended,
@@ -137,8 +138,7 @@ impl Store {
     /// A file without a name, for what is needed for a moment.
     pub fn scratch(&self) -> Result<File, StoreError> {
         let failed = |source| StoreError::File { operation: "create", name: "scratch".to_owned(), source };
-        let chance = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
-        let path = self.folder.join(format!("{chance:016x}.scratch"));
+        let path = self.folder.join(format!("{}.scratch", chance()));
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
         fs::remove_file(path).map_err(failed)?;
@@ -221,9 +221,19 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// A file's name: its start in UTC with microseconds, and a sequence number, so that no two collide.
-pub fn file_name(start: UnixMillis, micros: u16, sequence: u32) -> String {
+pub fn file_name(start: UnixMillis, micros: u16, sequence: u64) -> String {
     let start = jiff::Timestamp::from_millisecond(start as i64).unwrap_or_default();
     format!("{}.{:03}{micros:03}Z-{sequence:04}.pcapng", start.strftime("%Y%m%dT%H%M%S"), start.subsec_millisecond())
+}
+
+/// The sequence number that a file's name ends in.
+pub fn sequence_of(name: &str) -> Option<u64> {
+    name.strip_suffix(".pcapng")?.rsplit_once('-')?.1.parse().ok()
+}
+
+/// A name by chance: 16 hexadecimal digits.
+pub fn chance() -> String {
+    format!("{:016x}", std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0))
 }
 
 #[cfg(test)]
@@ -233,8 +243,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_sort_by_time_and_tell_microseconds_apart() {
+    fn names_tell_microseconds_and_end_in_their_place_in_the_order() {
         assert_eq!(file_name(1_700_000_000_123, 456, 7), "20231114T221320.123456Z-0007.pcapng");
+        assert_eq!(sequence_of(&file_name(1_700_000_000_123, 456, 12_345)), Some(12_345));
+        for name in ["a.pcapng", "a-b.pcapng", "a-7.zst", ""] {
+            assert_eq!(sequence_of(name), None, "{name}");
+        }
     }
 
     #[test]

@@ -4,11 +4,14 @@ use std::{fs, io::Write};
 
 use nodewatch_pcapng as pcapng;
 
+use nodewatch_protocol::BootSpan;
+
 use super::*;
 
 fn record(name: &str, size: u64, state: FileState, delivery: Delivery) -> FileRecord {
     let file = CaptureFile {
         name: name.into(),
+        sequence: 0,
         size,
         packets: 1,
         started: 0,
@@ -20,7 +23,7 @@ fn record(name: &str, size: u64, state: FileState, delivery: Delivery) -> FileRe
         delivery,
         fetched: false,
     };
-    FileRecord { file, capture: 0, place: FilePlace::Kept }
+    FileRecord { file, capture: 0, place: FilePlace::Kept, span: None, frozen: false }
 }
 
 fn delivered() -> Delivery {
@@ -43,7 +46,7 @@ fn delivered_files_go_first_then_the_oldest_and_the_open_one_stays() {
 
 fn capture() -> CaptureRecord {
     let spec = CaptureSpec { ring_bytes: 1000, ..CaptureSpec::default() };
-    CaptureRecord { since: 7, interfaces: vec!["eth0".into()], spec, ended: None }
+    CaptureRecord { since: 7, interfaces: vec!["eth0".into()], spec, ended: None, boot: 0, resumes: None }
 }
 
 /// A file with so many packets of 100 bytes, closed or as a crash leaves it.
@@ -154,11 +157,11 @@ fn a_recorder_forgets_by_age_and_size_but_not_what_is_to_be_saved() {
         ring.close(name, ended, Dropped::default(), "");
     }
     assert_eq!(ring.files(), vec![], "a recorder's memory is nobody's file");
-    let span = TimeSpan { from: 15, to: 25 };
+    let span = PendingFreeze { id: 0, capture: 0, from: 15, to: 25, span: BootSpan::default() };
     ring.add_freeze(span);
     ring.prune_recorder(1000, 0).expect("pruned");
     let names = |ring: &Ring| -> Vec<String> {
-        let all = ring.segments(TimeSpan { from: 0, to: 100 }).expect("opened");
+        let all = ring.segments(PendingFreeze { from: 0, to: 100, ..span }).expect("opened");
         all.into_iter().map(|(file, _)| file.name).collect()
     };
     assert_eq!(names(&ring), ["2.pcapng", "3.pcapng"]);
