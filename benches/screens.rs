@@ -25,7 +25,7 @@ use nodewatch_tui::{
     app::{Action, App, Edit, Event, update},
     model::{DeployProgress, Node, NodeName, NodesChange, Place, Readiness, SessionId, TunnelChange},
     runtime::{Engine, terminal},
-    site::{Bulk, FilePart, OpenError, Site, Tunnel},
+    site::{Bulk, FilePart, OpenError, Site, StreamFrom, Tunnel},
     ui::{self, Theme},
 };
 use ratatui::{Terminal, TerminalOptions, Viewport, backend::CrosstermBackend, layout::Rect};
@@ -74,7 +74,7 @@ impl Site for Crowd {
         .boxed()
     }
 
-    fn follow(&self, _node: &NodeName, _since: u64) -> BoxFuture<'static, Result<Bulk, OpenError>> {
+    fn follow(&self, _node: &NodeName, _from: StreamFrom) -> BoxFuture<'static, Result<Bulk, OpenError>> {
         async { Err(OpenError("no capture here".into())) }.boxed()
     }
 

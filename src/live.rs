@@ -1,20 +1,33 @@
 //! Running captures of several nodes as one pcapng stream, while they run.
 //!
-//! Owns the interleaving, and going on after a cut. Must not know what reads the stream.
+//! Owns the interleaving, going on after a cut, and what is said of what is missing. Must not know what reads the stream.
 
-use std::{collections::HashMap, io, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt, io,
+    sync::Arc,
+};
 
-use nodewatch_pcapng::{Block, InterfaceTable, Parser, ReadError, SectionBlock, enhanced_packet, section_header};
+use nodewatch_pcapng::{
+    Block, InterfaceTable, Parser, ReadError, Section, SectionBlock, Statistics, enhanced_packet, section_header,
+};
+use nodewatch_protocol::StreamMark;
 use tokio::{
     io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     task::JoinSet,
 };
 
-use crate::{agent_client::back_off, model::NodeName, site::Site};
+use crate::{
+    agent_client::back_off,
+    model::NodeName,
+    site::{Site, StreamFrom},
+};
 
 /// Cuts in a row, without a byte in between, after which a node is given up.
 const MAX_EMPTY_TRIES: u32 = 8;
+/// A comment is no longer than this.
+const MAX_COMMENT: usize = 2000;
 
 /// The stream has ended before the captures did.
 #[derive(Debug, thiserror::Error)]
@@ -32,20 +45,83 @@ pub enum LiveError {
     },
 }
 
+/// What went through, and what did not.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Followed {
+    /// Packets that went through.
+    pub packets: u64,
+    /// What is missing of a node's capture, where something is.
+    pub missing: BTreeMap<NodeName, Missing>,
+    /// Nodes whose stream could not be had to its end, and why.
+    pub cut: Vec<(NodeName, String)>,
+}
+
+impl Followed {
+    /// Every packet that the captures took went through.
+    pub fn is_whole(&self) -> bool {
+        self.missing.is_empty() && self.cut.is_empty()
+    }
+
+    /// A line for each thing that is missing.
+    pub fn faults(&self) -> Vec<String> {
+        let missing = self.missing.iter().map(|(node, missing)| format!("the stream of {node} {missing}"));
+        let cut = self.cut.iter().map(|(node, reason)| format!("the stream of {node} was cut: {reason}"));
+        missing.chain(cut).collect()
+    }
+}
+
+/// What a node's stream lacks.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// Files that went out of the ring before they were read whole.
+    pub files: u64,
+    /// Packets of them that are not in the stream.
+    pub packets: u64,
+    /// There were more, of which nothing is known.
+    pub more: bool,
+    /// Times in which nothing was captured, in words.
+    pub gaps: Vec<String>,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        if self.files > 0 || self.more {
+            let least = if self.more { "at least " } else { "" };
+            parts.push(format!(
+                "lacks {least}{} packets of {} that the ring let go before they were read",
+                self.packets,
+                crate::text::counted(self.files as usize, "file")
+            ));
+        }
+        parts.extend(self.gaps.iter().map(|gap| format!("has a {gap}")));
+        f.write_str(&parts.join(", "))
+    }
+}
+
 enum Piece {
     /// The stream begins, perhaps again.
     Begins,
     Bytes(Vec<u8>),
+    /// It has ended; whoever reads it is told how far it got.
+    Ends(oneshot::Sender<Reached>),
 }
 
-/// Follows the captures of these nodes until all have ended; returns how many packets went through, and the nodes whose
-/// stream could not be had to its end. Files that were closed before `since` are left out.
+/// How far a stream got.
+struct Reached {
+    /// The capture has ended.
+    end: bool,
+    /// Which capture it is of.
+    capture: Option<u64>,
+}
+
+/// Follows the captures of these nodes until all have ended. Files that were closed before `since` are left out.
 pub async fn follow(
     site: Arc<dyn Site>,
     nodes: Vec<NodeName>,
     since: u64,
     mut out: impl AsyncWrite + Unpin,
-) -> Result<(u64, Vec<(NodeName, String)>), LiveError> {
+) -> Result<Followed, LiveError> {
     let (sender, mut pieces) = mpsc::channel(16);
     let mut streams = JoinSet::new();
     for (number, node) in nodes.iter().cloned().enumerate() {
@@ -58,8 +134,8 @@ pub async fn follow(
     out.write_all(&buffer).await?;
     out.flush().await?;
     let mut table = InterfaceTable::default();
-    let mut sources: HashMap<usize, Source> = HashMap::new();
-    let mut packets = 0;
+    let mut sources: BTreeMap<usize, Source> = BTreeMap::new();
+    let mut followed = Followed::default();
     while let Some((number, piece)) = pieces.recv().await {
         let source = sources.entry(number).or_default();
         let bytes = match piece {
@@ -67,23 +143,32 @@ pub async fn follow(
                 source.begin_again();
                 continue;
             }
+            Piece::Ends(told) => {
+                // A task that was ended meanwhile asks no more.
+                let _ = told.send(Reached { end: source.end, capture: source.capture });
+                continue;
+            }
             Piece::Bytes(bytes) => bytes,
         };
         buffer.clear();
         let taken = source.take(&bytes, &nodes[number], &mut table, &mut buffer);
-        packets += taken.map_err(|source| LiveError::Garbage { node: nodes[number].clone(), source })?;
+        followed.packets += taken.map_err(|source| LiveError::Garbage { node: nodes[number].clone(), source })?;
         out.write_all(&buffer).await?;
         out.flush().await?;
     }
     buffer.clear();
+    for source in sources.values_mut() {
+        source.last_words(&mut table);
+    }
     table.write_counts(&mut buffer);
     out.write_all(&buffer).await?;
     out.shutdown().await?;
-    let mut failed = Vec::new();
     while let Some(ended) = streams.join_next().await {
-        failed.extend(ended.ok().flatten());
+        followed.cut.extend(ended.ok().flatten());
     }
-    Ok((packets, failed))
+    let missing = sources.into_iter().map(|(number, source)| (nodes[number].clone(), source.missing()));
+    followed.missing = missing.filter(|(_, missing)| *missing != Missing::default()).collect();
+    Ok(followed)
 }
 
 /// What is known of one node's stream.
@@ -91,23 +176,34 @@ pub async fn follow(
 struct Source {
     parser: Parser,
     numbers: Vec<u32>,
-    /// By interface: the time up to which packets and counts have gone through, and whether what comes is newer. What
-    /// comes again after a cut is passed over.
-    through: HashMap<u32, Through>,
+    /// Which capture it is of.
+    capture: Option<u64>,
+    /// The capture has ended.
+    end: bool,
+    /// The file that is being read, by its sequence, and how many of its blocks have come on this stream.
+    file: (u64, u64),
+    /// By file: what has gone through. What comes again after a cut is passed over.
+    through: HashMap<u64, Through>,
+    /// Packets that a file lacks, by its sequence.
+    lacking: BTreeMap<u64, u64>,
+    /// Files went of which nothing is known.
+    forgotten: bool,
+    gaps: BTreeSet<String>,
+    /// For the next packet's comment.
+    marks: Vec<String>,
 }
 
-#[derive(Default)]
+#[derive(Default, Clone, Copy)]
 struct Through {
+    blocks: u64,
     packets: u64,
-    counts: u64,
-    caught_up: bool,
 }
 
 impl Source {
     fn begin_again(&mut self) {
         self.parser = Parser::default();
         self.numbers.clear();
-        self.through.values_mut().for_each(|one| one.caught_up = false);
+        self.file = (0, 0);
     }
 
     fn take(
@@ -117,39 +213,127 @@ impl Source {
         table: &mut InterfaceTable,
         out: &mut Vec<u8>,
     ) -> Result<u64, ReadError> {
-        self.parser.push(bytes);
+        // Out of the way of what its blocks change.
+        let mut parser = std::mem::take(&mut self.parser);
+        parser.push(bytes);
         let mut packets = 0;
-        while let Some(block) = self.parser.next_block()? {
+        while let Some(block) = parser.next_block()? {
             match block {
-                Block::Section(_) => self.numbers.clear(),
+                Block::Section(section) => {
+                    self.numbers.clear();
+                    self.section(&section);
+                }
                 Block::Interface(interface) => {
                     let name = format!("{node}/{}", interface.name);
                     self.numbers.push(table.number(out, &name, &node.0, &interface));
                 }
                 Block::Statistics(counts) => {
                     let Some(&number) = self.numbers.get(counts.interface) else { continue };
-                    let through = self.through.entry(number).or_default();
-                    if counts.at > through.counts {
-                        through.counts = counts.at;
+                    if self.is_new(false) {
                         table.count(number, &counts);
                     }
                 }
                 Block::Packet(packet) => {
                     let (number, data) = (self.numbers[packet.interface], [packet.data]);
-                    let through = self.through.entry(number).or_default();
-                    if !through.caught_up && through.packets > 0 && packet.nanos <= through.packets {
+                    if !self.is_new(true) {
                         continue;
                     }
-                    through.caught_up = true;
-                    through.packets = through.packets.max(packet.nanos);
-                    enhanced_packet(out, number, packet.nanos, packet.wire_length, data, packet.options);
                     packets += 1;
+                    if self.marks.is_empty() {
+                        enhanced_packet(out, number, packet.nanos, packet.wire_length, data, packet.options);
+                    } else {
+                        let options = with_comments(&std::mem::take(&mut self.marks), packet.options);
+                        enhanced_packet(out, number, packet.nanos, packet.wire_length, data, &options);
+                    }
                 }
                 Block::Other(_) => {}
             }
         }
+        self.parser = parser;
         Ok(packets)
     }
+
+    /// Whether the next block of the file has not gone through before, which from now on it has.
+    fn is_new(&mut self, packet: bool) -> bool {
+        let (file, blocks) = &mut self.file;
+        *blocks += 1;
+        let through = self.through.entry(*file).or_default();
+        let new = *blocks > through.blocks;
+        if new {
+            through.blocks = *blocks;
+            through.packets += u64::from(packet);
+        }
+        new
+    }
+
+    fn section(&mut self, section: &Section) {
+        for comment in &section.comments {
+            match StreamMark::of(comment) {
+                Some(StreamMark::Capture(since)) => {
+                    self.capture.get_or_insert(since);
+                }
+                Some(StreamMark::File(sequence)) => self.file = (sequence, 0),
+                Some(StreamMark::Missed { sequence, packets, why }) => self.missed(sequence, packets, why),
+                Some(StreamMark::Forgotten(_)) if self.forgotten => {}
+                Some(mark @ StreamMark::Forgotten(_)) => {
+                    self.forgotten = true;
+                    self.marks.push(mark.to_string());
+                }
+                Some(StreamMark::End) => self.end = true,
+                None if comment.starts_with("gap: ") && self.gaps.insert(comment.clone()) => {
+                    self.marks.push(comment.clone());
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// A file that has gone may have been read before a cut, in part or in whole.
+    fn missed(&mut self, sequence: u64, packets: u64, why: String) {
+        let through = self.through.get(&sequence).map_or(0, |through| through.packets);
+        let packets = packets.saturating_sub(through);
+        if packets > 0 && self.lacking.insert(sequence, packets).is_none() {
+            self.marks.push(StreamMark::Missed { sequence, packets, why }.to_string());
+        }
+    }
+
+    /// What no packet came after.
+    fn last_words(&mut self, table: &mut InterfaceTable) {
+        if let (Some(&number), false) = (self.numbers.first(), self.marks.is_empty()) {
+            let comments = std::mem::take(&mut self.marks);
+            table.count(number, &Statistics { comments, ..Statistics::default() });
+        }
+    }
+
+    fn missing(self) -> Missing {
+        Missing {
+            files: self.lacking.len() as u64,
+            packets: self.lacking.values().sum(),
+            more: self.forgotten,
+            gaps: self.gaps.into_iter().collect(),
+        }
+    }
+}
+
+/// A packet's options with comments before them.
+fn with_comments(comments: &[String], options: &[u8]) -> Vec<u8> {
+    const COMMENT: u16 = 1;
+    let mut all = Vec::new();
+    for comment in comments {
+        let most = comment.char_indices().map(|(at, _)| at).take_while(|at| *at <= MAX_COMMENT).last().unwrap_or(0);
+        let bytes = if comment.len() <= MAX_COMMENT { comment.as_bytes() } else { &comment.as_bytes()[..most] };
+        all.extend(COMMENT.to_le_bytes());
+        all.extend((bytes.len() as u16).to_le_bytes());
+        all.extend_from_slice(bytes);
+        all.resize(all.len().next_multiple_of(4), 0);
+    }
+    if options.is_empty() {
+        // The end of options.
+        all.extend([0; 4]);
+    } else {
+        all.extend_from_slice(options);
+    }
+    all
 }
 
 /// One node's bytes, from the beginning again after each cut. Returns why it was given up.
@@ -161,18 +345,19 @@ async fn read(
     pieces: mpsc::Sender<(usize, Piece)>,
 ) -> Option<(NodeName, String)> {
     let mut empty_tries = 0;
+    let mut from = StreamFrom { since, capture: None };
     loop {
         if pieces.send((number, Piece::Begins)).await.is_err() {
             return None;
         }
-        let reason = match site.follow(&node, since).await {
+        let reason = match site.follow(&node, from).await {
             Err(error) => error.to_string(),
+            // At the end of this arm the stream is closed, before the next is opened.
             Ok(mut bulk) => {
                 let mut buffer = vec![0; 128 * 1024];
-                loop {
+                let reason = loop {
                     match bulk.reader.read(&mut buffer).await {
-                        // The agent's process ends when the capture does.
-                        Ok(0) => return None,
+                        Ok(0) => break "the agent's stream ended before its capture did".to_owned(),
                         Ok(read) => {
                             empty_tries = 0;
                             if pieces.send((number, Piece::Bytes(buffer[..read].to_vec()))).await.is_err() {
@@ -181,7 +366,16 @@ async fn read(
                         }
                         Err(error) => break error.to_string(),
                     }
+                };
+                let (told, reached) = oneshot::channel();
+                if pieces.send((number, Piece::Ends(told))).await.is_err() {
+                    return None;
                 }
+                match reached.await {
+                    Ok(Reached { end: false, capture }) => from.capture = capture.or(from.capture),
+                    Ok(Reached { end: true, .. }) | Err(_) => return None,
+                }
+                reason
             }
         };
         empty_tries += 1;
@@ -191,3 +385,6 @@ async fn read(
         back_off(empty_tries).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,12 +14,11 @@ use futures::{
     future::BoxFuture,
     stream::{self, BoxStream},
 };
-use nodewatch_protocol::UnixMillis;
 use tokio::process::{Child, Command};
 
 use crate::{
     model::{DeployProgress, Node, NodeName, NodesChange, Notice, Readiness},
-    site::{Bulk, FilePart, OpenError, Site, Tunnel},
+    site::{Bulk, FilePart, OpenError, Site, StreamFrom, Tunnel},
 };
 
 const AGENT: &str = "nodewatch-agent";
@@ -138,9 +137,9 @@ impl Site for Local {
         .boxed()
     }
 
-    fn follow(&self, _node: &NodeName, since: UnixMillis) -> BoxFuture<'static, Result<Bulk, OpenError>> {
+    fn follow(&self, _node: &NodeName, from: StreamFrom) -> BoxFuture<'static, Result<Bulk, OpenError>> {
         let mut command = Command::new(&self.agent);
-        command.arg("follow").arg("--ring").arg(&self.ring.0).arg(format!("--since={since}"));
+        command.arg("follow").arg("--ring").arg(&self.ring.0).args(from.arguments());
         bulk(command)
     }
 

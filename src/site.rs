@@ -59,6 +59,24 @@ pub struct FilePart {
     pub length: u64,
 }
 
+/// Where a running capture is to be followed from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StreamFrom {
+    /// Files that were closed before this time are left out.
+    pub since: UnixMillis,
+    /// The capture that began then, by the agent's clock, whether or not it still runs; `None` is the one that runs.
+    pub capture: Option<UnixMillis>,
+}
+
+impl StreamFrom {
+    /// As the agent's program takes it.
+    pub fn arguments(self) -> Vec<String> {
+        let mut arguments = vec![format!("--since={}", self.since)];
+        arguments.extend(self.capture.map(|capture| format!("--capture={capture}")));
+        arguments
+    }
+}
+
 /// A set of nodes and a way to run agents on them. Everything is lazy: nothing happens before a stream or future is
 /// polled, and dropping it ends what it does. What is said here by default is true of a site that makes nothing
 /// outside this program.
@@ -71,8 +89,8 @@ pub trait Site: Send + Sync + 'static {
     fn open(&self, node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>>;
     /// A part of a capture file, on a stream of its own.
     fn fetch(&self, node: &NodeName, part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>>;
-    /// The running capture as it grows, files that were closed before `since` left out, on a stream of its own.
-    fn follow(&self, node: &NodeName, since: UnixMillis) -> BoxFuture<'static, Result<Bulk, OpenError>>;
+    /// The running capture as it grows, on a stream of its own.
+    fn follow(&self, node: &NodeName, from: StreamFrom) -> BoxFuture<'static, Result<Bulk, OpenError>>;
     /// Names of what has addresses here, for the readers of captures; empty where nothing is known.
     fn names(&self) -> BoxFuture<'static, BTreeMap<IpAddr, String>> {
         async { BTreeMap::new() }.boxed()

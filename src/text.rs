@@ -239,7 +239,7 @@ pub fn parse_recorder(text: &str) -> Result<Recorder, String> {
     };
     let default = Recorder::default();
     let bytes = size.map(parse_size).transpose()?.unwrap_or(default.bytes);
-    Ok(Recorder { seconds: parse_duration(time)?.as_secs(), bytes })
+    Ok(Recorder { seconds: parse_duration(time)?.into(), bytes })
 }
 
 #[cfg(test)]

@@ -1,15 +1,23 @@
 //! A running capture's files as one stream, while they are written.
 //!
-//! Owns the order of files and when the stream ends. Runs as a process of its own beside the agent, and sees nothing
-//! but the ring's folder. A file that is rotated away and discarded before it was read is said on standard error.
+//! Owns the order of files, which is that of the ring's list, and when the stream ends. Runs as a process of its own beside
+//! the agent, and sees nothing but the ring's folder. What went out of the ring before it was read is marked in the stream
+//! and counted.
 
 use std::{
-    io::{self, Read, Write},
+    collections::BTreeSet,
+    fmt,
+    fs::File,
+    io::{self, Write},
+    os::unix::fs::FileExt,
     thread,
     time::Duration,
 };
 
-use nodewatch_protocol::{FilePlace, FileRecord, FileState, NodeManifest, UnixMillis};
+use nodewatch_pcapng::{MAX_BLOCK, SectionBlock, section_header};
+use nodewatch_protocol::{
+    CaptureRecord, FilePlace, FileRecord, FileState, NodeManifest, StopReason, StreamMark, UnixMillis,
+};
 
 use crate::ring::store::{Store, StoreError};
 
@@ -17,6 +25,10 @@ use crate::ring::store::{Store, StoreError};
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// A capture has so long to begin.
 const BEGINS_WITHIN: Duration = Duration::from_secs(30);
+/// Read at once; a longer block makes it grow.
+const BUFFER: usize = 256 * 1024;
+/// An enhanced packet block's type.
+const PACKET: u32 = 6;
 
 /// The stream cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -32,65 +44,187 @@ pub enum FollowError {
     NoCapture,
 }
 
-/// Copies the latest capture's files, those that ended before `since` left out, until it has ended and all is copied.
-pub fn follow(store: &Store, since: UnixMillis, out: &mut impl Write) -> Result<(), FollowError> {
-    let capture = begun(store)?;
-    let mut buffer = vec![0; 256 * 1024];
-    let mut last = String::new();
+/// What to follow.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct From {
+    /// Files that were closed before this time are left out.
+    pub since: UnixMillis,
+    /// The capture that began then, running or not; `None` is the one that runs.
+    pub capture: Option<UnixMillis>,
+}
+
+/// What is not in the stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Missed {
+    /// Files that went unread, in whole or in part.
+    pub files: u64,
+    /// Their packets.
+    pub packets: u64,
+    /// Files went of which nothing is known any more.
+    pub more: bool,
+}
+
+impl Missed {
+    /// All is there.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for Missed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let least = if self.more { "at least " } else { "" };
+        write!(f, "the stream lacks {least}{} packets of {least}{} files", self.packets, self.files)
+    }
+}
+
+/// Copies a capture's files until it has ended and all is copied; returns what went before it was read.
+pub fn follow(store: &Store, from: &From, out: &mut impl Write) -> Result<Missed, FollowError> {
+    let (capture, mut last) = begun(store, from)?;
+    let mut stream = Stream { out, missed: Missed::default(), buffer: vec![0; BUFFER] };
+    stream.mark(&StreamMark::Capture(capture))?;
     loop {
-        let Some(record) = next(store, capture, since, &last) else {
-            if over(store, capture) && next(store, capture, since, &last).is_none() {
-                return Ok(());
+        let Some(manifest) = store.read_manifest() else {
+            thread::sleep(LOOK_EVERY);
+            continue;
+        };
+        let captures = one_capture(&manifest, capture);
+        let Some(record) = next(&manifest, &captures, last) else {
+            if over(&manifest, &captures) {
+                stream.mark(&StreamMark::End)?;
+                return Ok(stream.missed);
             }
             thread::sleep(LOOK_EVERY);
             continue;
         };
-        last.clone_from(&record.file.name);
-        let mut input = match store.read_from(&last, 0) {
-            Ok(input) => input,
-            Err(error) => {
-                // Nobody may be there to read it.
-                let _ = writeln!(io::stderr(), "{last} went before it was read: {error}");
+        if let Some(last) = last
+            && let Some(oldest) = manifest.files.iter().map(|record| record.file.sequence).min()
+            && oldest > last + 1
+        {
+            stream.forgotten(oldest - 1)?;
+        }
+        last = Some(record.file.sequence);
+        if record.place == FilePlace::Gone {
+            stream.missed(record, record.file.packets, "it went out of the ring before it was read")?;
+            continue;
+        }
+        match store.read_from(&record.file.name, 0) {
+            Ok(input) => stream.file(store, record, &input)?,
+            Err(_) => stream.missed(record, record.file.packets, "it went out of the ring before it was read")?,
+        }
+    }
+}
+
+struct Stream<'a, W> {
+    out: &'a mut W,
+    missed: Missed,
+    buffer: Vec<u8>,
+}
+
+impl<W: Write> Stream<'_, W> {
+    /// A section without interfaces, between those of files.
+    fn mark(&mut self, mark: &StreamMark) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        let comments = [mark.to_string()];
+        let application = concat!("nodewatch-agent ", env!("CARGO_PKG_VERSION"));
+        section_header(&mut bytes, &SectionBlock { hardware: "", application, comments: &comments });
+        self.out.write_all(&bytes)?;
+        self.out.flush()
+    }
+
+    fn missed(&mut self, record: &FileRecord, packets: u64, why: &str) -> io::Result<()> {
+        if packets == 0 {
+            return Ok(());
+        }
+        self.missed.files += 1;
+        self.missed.packets += packets;
+        self.mark(&StreamMark::Missed { sequence: record.file.sequence, packets, why: why.to_owned() })
+    }
+
+    fn forgotten(&mut self, sequence: u64) -> io::Result<()> {
+        self.missed.more = true;
+        self.mark(&StreamMark::Forgotten(sequence))
+    }
+
+    /// One file from its beginning until it is closed and all of it is copied. Only whole blocks go out: what is torn is cut
+    /// by the agent that comes next.
+    fn file(&mut self, store: &Store, record: &FileRecord, input: &File) -> io::Result<()> {
+        self.mark(&StreamMark::File(record.file.sequence))?;
+        let name = &record.file.name;
+        let (mut at, mut packets) = (0, 0);
+        loop {
+            if self.copy(input, &mut at, &mut packets)? {
                 continue;
             }
-        };
-        loop {
             // Looked at before reading: what is closed now has no more than what is read next.
-            let closed = !is_open(store, &last);
-            let read = copy(&mut input, &mut buffer, out)?;
-            if read == 0 {
-                if closed {
-                    break;
-                }
+            let closed = closed(store, name);
+            if self.copy(input, &mut at, &mut packets)? {
+                continue;
+            }
+            let Some(listed) = closed else {
                 thread::sleep(LOOK_EVERY);
-            }
+                continue;
+            };
+            let unread = input.metadata()?.len() > at;
+            let lacks = listed.saturating_sub(packets);
+            return if unread && lacks > 0 { self.missed(record, lacks, "it is damaged") } else { Ok(()) };
         }
+    }
+
+    /// Copies the whole blocks that there are; false when there are none.
+    fn copy(&mut self, input: &File, at: &mut u64, packets: &mut u64) -> io::Result<bool> {
+        let read = input.read_at(&mut self.buffer, *at)?;
+        let whole = whole_blocks(&self.buffer[..read]);
+        if whole.bytes == 0 {
+            let full = read == self.buffer.len() && read < MAX_BLOCK;
+            if full {
+                self.buffer.resize(2 * read, 0);
+            }
+            return Ok(full);
+        }
+        self.out.write_all(&self.buffer[..whole.bytes])?;
+        self.out.flush()?;
+        *at += whole.bytes as u64;
+        *packets += whole.packets;
+        Ok(true)
     }
 }
 
-fn copy(input: &mut impl Read, buffer: &mut [u8], out: &mut impl Write) -> io::Result<u64> {
-    let mut copied = 0;
-    loop {
-        match input.read(buffer)? {
-            0 => {
-                out.flush()?;
-                return Ok(copied);
-            }
-            read => {
-                out.write_all(&buffer[..read])?;
-                copied += read as u64;
-            }
-        }
-    }
+#[derive(Debug, PartialEq, Eq)]
+struct WholeBlocks {
+    bytes: usize,
+    packets: u64,
 }
 
-/// The capture to follow: the latest, once there is one that runs.
-fn begun(store: &Store) -> Result<UnixMillis, FollowError> {
+/// How much of these bytes are whole blocks, as this product writes them.
+fn whole_blocks(bytes: &[u8]) -> WholeBlocks {
+    let mut whole = WholeBlocks { bytes: 0, packets: 0 };
+    let number = |at: usize| {
+        let bytes = bytes.get(at..at + 4)?;
+        Some(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    };
+    while let (Some(kind), Some(length)) = (number(whole.bytes), number(whole.bytes + 4)) {
+        let length = length as usize;
+        if length < 12 || !length.is_multiple_of(4) || length > bytes.len() - whole.bytes {
+            break;
+        }
+        whole.bytes += length;
+        whole.packets += u64::from(kind == PACKET);
+    }
+    whole
+}
+
+/// The capture to follow, once there is one, and the sequence before the first file of the stream.
+fn begun(store: &Store, from: &From) -> Result<(UnixMillis, Option<u64>), FollowError> {
     let mut waited = Duration::ZERO;
     loop {
         let manifest = store.read_manifest().unwrap_or_default();
-        if let Some(capture) = manifest.captures.last().filter(|capture| capture.ended.is_none()) {
-            return Ok(capture.since);
+        let wanted = match from.capture {
+            Some(since) => manifest.captures.iter().find(|capture| capture.since == since),
+            None => manifest.captures.last().filter(|capture| capture.ended.is_none()),
+        };
+        if let Some(capture) = wanted {
+            return Ok((capture.since, before_first(&manifest, capture.since, from.since)));
         }
         if waited >= BEGINS_WITHIN {
             return Err(FollowError::NoCapture);
@@ -100,24 +234,74 @@ fn begun(store: &Store) -> Result<UnixMillis, FollowError> {
     }
 }
 
-fn over(store: &Store, capture: UnixMillis) -> bool {
-    let ended =
-        |manifest: NodeManifest| manifest.captures.iter().any(|one| one.since == capture && one.ended.is_some());
-    store.read_manifest().is_some_and(ended)
-}
-
-fn is_open(store: &Store, name: &str) -> bool {
-    let open = |record: &FileRecord| record.file.name == name && record.file.state == FileState::Open;
-    store.read_manifest().is_some_and(|manifest| manifest.files.iter().any(open))
-}
-
-fn next(store: &Store, capture: UnixMillis, since: UnixMillis, last: &str) -> Option<FileRecord> {
-    let wanted = |record: &FileRecord| {
-        let file = &record.file;
-        record.capture == capture
-            && record.place != FilePlace::Gone
-            && file.name.as_str() > last
-            && (file.state == FileState::Open || file.ended >= since)
+/// The sequence after which the stream begins; `None` is the capture's beginning. A time says where to begin and no more:
+/// files that come later count whatever the clock says.
+fn before_first(manifest: &NodeManifest, capture: UnixMillis, since: UnixMillis) -> Option<u64> {
+    let captures = one_capture(manifest, capture);
+    let recorder = manifest.captures.iter().any(|one| one.since == capture && one.spec.recorder.is_some());
+    if since == 0 && !recorder {
+        return None;
+    }
+    let begins = |record: &&FileRecord| {
+        // What a flight recorder has forgotten was never to be kept.
+        let there = !(recorder && record.place == FilePlace::Gone);
+        there && (record.file.state == FileState::Open || record.file.ended >= since)
     };
-    store.read_manifest()?.files.into_iter().filter(wanted).min_by(|a, b| a.file.name.cmp(&b.file.name))
+    let files = || manifest.files.iter().filter(|record| belongs(record, &captures));
+    let first = files().filter(begins).map(|record| record.file.sequence).min();
+    // Where all that there is ended before, what comes next is the first.
+    let latest = files().map(|record| record.file.sequence).max();
+    match first {
+        Some(first) => first.checked_sub(1),
+        None => latest,
+    }
 }
+
+/// A capture, and those that went on with it after a restart.
+fn one_capture(manifest: &NodeManifest, capture: UnixMillis) -> BTreeSet<UnixMillis> {
+    let mut all = BTreeSet::from([capture]);
+    let mut at = capture;
+    // One that was interrupted is ended by the one that goes on with it.
+    let ends_with = |at| {
+        let ended = manifest.captures.iter().find(|one| one.since == at)?.ended.as_ref()?;
+        (ended.1 == StopReason::AgentEnds).then_some(ended.0)
+    };
+    let goes_on = |at| {
+        let until = ends_with(at);
+        let next = |one: &&CaptureRecord| one.resumes == Some(at) || until == Some(one.since);
+        manifest.captures.iter().find(next).map(|one| one.since)
+    };
+    while let Some(next) = goes_on(at)
+        && all.insert(next)
+    {
+        at = next;
+    }
+    all
+}
+
+fn belongs(record: &FileRecord, captures: &BTreeSet<UnixMillis>) -> bool {
+    // What was frozen is in the stream already.
+    captures.contains(&record.capture) && !record.frozen
+}
+
+fn over(manifest: &NodeManifest, captures: &BTreeSet<UnixMillis>) -> bool {
+    manifest.captures.iter().filter(|one| captures.contains(&one.since)).all(|one| one.ended.is_some())
+}
+
+/// The packets of a file that is closed, or gone.
+fn closed(store: &Store, name: &str) -> Option<u64> {
+    let manifest = store.read_manifest()?;
+    match manifest.files.iter().find(|record| record.file.name == name) {
+        Some(record) => (record.file.state == FileState::Closed).then_some(record.file.packets),
+        None => Some(0),
+    }
+}
+
+fn next<'a>(manifest: &'a NodeManifest, captures: &BTreeSet<UnixMillis>, last: Option<u64>) -> Option<&'a FileRecord> {
+    let wanted =
+        |record: &&FileRecord| belongs(record, captures) && last.is_none_or(|last| record.file.sequence > last);
+    manifest.files.iter().filter(wanted).min_by_key(|record| record.file.sequence)
+}
+
+#[cfg(test)]
+mod tests;

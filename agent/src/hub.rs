@@ -1,32 +1,37 @@
 //! The agent's state and the one task that changes it.
 //!
 //! Owns the ports, the running capture, the reports and the answer to every request; files are the ring's, their delivery the
-//! uploader's. Must not know how tunnels carry bytes.
+//! uploader's. The task waits for nothing but what is told to it: files, names and the kernel's lists are looked at on threads
+//! beside it, which tell it what they have found. Must not know how tunnels carry bytes.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+mod captures;
+mod facts;
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use nodewatch_protocol::{
-    AgentFacts, BootSpan, CaptureAbility, CaptureRecord, CaptureSpec, CaptureState, FileState, Freeze, Interface,
-    PendingFreeze, Refusal, RefusalKind, ReportPlan, ReportState, Request, Response, RingState, Statistics, StopReason,
-    UnixMillis, Update,
+    AgentFacts, BootSpan, CaptureSpec, CaptureState, FileState, Freeze, PendingFreeze, Refusal, RefusalKind,
+    ReportPlan, ReportState, Request, Response, RingState, Statistics, Update,
 };
 use tokio::{
-    sync::{mpsc, oneshot, watch},
-    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout, timeout_at},
+    sync::{Semaphore, mpsc, oneshot, watch},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
 use crate::{
-    capture::{self, Capture, CaptureEvent, StartError, interfaces, own::OwnTraffic},
+    capture::{CaptureEvent, own::OwnTraffic},
+    clock::Clock,
     error::chain,
     lifetime::Lifetime,
     ports::Ports,
     probe,
-    reports::Reports,
+    reports::{ReportError, Reports},
     ring::Ring,
     subscribers::{Line, Subscribers},
     unix_millis,
     upload::Uploader,
 };
+use captures::{Slot, Started};
 
 /// How often ports are scanned.
 const SCAN_EVERY: Duration = Duration::from_secs(1);
@@ -34,6 +39,12 @@ const SCAN_EVERY: Duration = Duration::from_secs(1);
 const FILES_EVERY: Duration = Duration::from_millis(250);
 /// A capture has this long to close its files when the agent ends.
 const GRACE: Duration = Duration::from_secs(10);
+/// Interfaces are looked at this often, and for every new tunnel.
+const FACTS_EVERY: Duration = Duration::from_secs(10);
+/// Asks that may wait for the node's disk at once.
+const DISK_ASKS: usize = 64;
+/// New terms are written down within so long, or it is said that they are not.
+const REMEMBERED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What the agent is told about its node.
 #[derive(Debug, Clone, Default)]
@@ -50,13 +61,29 @@ pub struct NodeFacts {
 enum Command {
     Subscribe(oneshot::Sender<mpsc::Receiver<Line>>),
     Ask(Box<Request>, oneshot::Sender<Response>),
-    End(Duration, oneshot::Sender<()>),
 }
+
+/// What threads beside the hub have found.
+enum Found {
+    Facts(Box<AgentFacts>),
+    Capture(Box<Started>),
+    Reports { number: u64, made: Box<Result<Reports, ReportError>>, reply: Option<oneshot::Sender<Response>> },
+    Trouble(String),
+}
+
+/// The hub's task has ended without having been told to.
+#[derive(Debug, thiserror::Error)]
+#[error("the agent's main task has failed")]
+pub struct HubFailed;
 
 /// The way from any task to the hub.
 #[derive(Clone)]
 pub struct HubHandle {
     commands: mpsc::Sender<Command>,
+    /// By when it is to have ended.
+    end: Arc<watch::Sender<Option<Instant>>>,
+    /// True once it has.
+    over: watch::Receiver<bool>,
 }
 
 impl HubHandle {
@@ -67,28 +94,49 @@ impl HubHandle {
         answer.await.ok()
     }
 
-    /// The answer to a request; `None` when the hub has ended.
-    pub async fn ask(&self, request: Request) -> Option<Response> {
+    /// Asks, in the order of the calls; the answer comes in its own time. `None` when the hub has ended.
+    pub(crate) async fn send(&self, request: Request) -> Option<oneshot::Receiver<Response>> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Ask(Box::new(request), reply)).await.ok()?;
-        answer.await.ok()
+        Some(answer)
+    }
+
+    /// The answer to a request; `None` when the hub has ended.
+    pub async fn ask(&self, request: Request) -> Option<Response> {
+        self.send(request).await?.await.ok()
+    }
+
+    /// The agent is to end within that time: to stop the capture, close its files and deliver what a sink takes. Told again,
+    /// the end can only come nearer.
+    pub fn end_within(&self, within: Duration) {
+        let by = Instant::now() + within;
+        self.end.send_if_modified(|end| {
+            let nearer = end.is_none_or(|end| by < end);
+            if nearer {
+                *end = Some(by);
+            }
+            nearer
+        });
+    }
+
+    /// Waits until the hub has ended; an error when it did so unasked.
+    pub async fn over(&self) -> Result<(), HubFailed> {
+        // An error is a task that is gone without a word.
+        self.over.clone().wait_for(|over| *over).await.map(drop).map_err(|_| HubFailed)
     }
 
     /// Ends the hub: when this returns the capture is stopped, its files are closed, and what a sink takes within that
     /// time is delivered.
     pub async fn end(&self, within: Duration) {
-        let (reply, answer) = oneshot::channel();
-        if self.commands.send(Command::End(within, reply)).await.is_ok() {
-            // A hub that is already gone has ended.
-            let _ = answer.await;
-        }
+        self.end_within(within);
+        // A hub that is already gone has ended.
+        let _ = self.over().await;
     }
 }
 
 /// The state of one agent.
 pub struct Hub {
     node: NodeFacts,
-    started: UnixMillis,
     ring: Ring,
     ring_changes: watch::Receiver<u64>,
     /// What was told of the ring last, and when the next may be told.
@@ -96,15 +144,26 @@ pub struct Hub {
     uploader: Uploader,
     own: OwnTraffic,
     lifetime: Lifetime,
+    facts: AgentFacts,
+    /// When interfaces are looked at next; `None` while that is under way.
+    facts_due: Option<Instant>,
     ports: Ports,
     reports: Option<Reports>,
     /// How reports stood when that was last told.
     told_reports: ReportState,
-    capture: Option<Capture>,
+    /// Counts plans, so that of two the later one stands.
+    plans: u64,
+    capture: Slot,
     state: CaptureState,
     statistics: Option<Box<Statistics>>,
     subscribers: Subscribers,
     capture_events: (mpsc::UnboundedSender<CaptureEvent>, mpsc::UnboundedReceiver<CaptureEvent>),
+    found: (mpsc::UnboundedSender<Found>, mpsc::UnboundedReceiver<Found>),
+    disk: Arc<Semaphore>,
+    remembering: Arc<Semaphore>,
+    end: watch::Receiver<Option<Instant>>,
+    /// Until when the capture may close its files, once the agent is to end.
+    closed_by: Option<Instant>,
 }
 
 impl Hub {
@@ -112,44 +171,64 @@ impl Hub {
     /// the current runtime.
     pub fn spawn(node: NodeFacts, ring: Ring, lifetime: Lifetime) -> std::io::Result<HubHandle> {
         let (commands, queue) = mpsc::channel(64);
+        let (end, ends) = watch::channel(None);
+        let (over, is_over) = watch::channel(false);
         let own = OwnTraffic::default();
-        let mut hub = Self {
-            started: unix_millis(),
+        let hub = Self {
             ring_changes: ring.changes(),
             told: (RingState::default(), Instant::now()),
             uploader: Uploader::start(ring.clone(), own.clone())?,
             own,
             ring,
             lifetime,
+            facts: facts::read(&node, unix_millis()),
+            facts_due: Some(Instant::now() + FACTS_EVERY),
             ports: Ports::new(node.processes),
             node,
             reports: None,
             told_reports: ReportState::default(),
-            capture: None,
+            plans: 0,
+            capture: Slot::None,
             state: CaptureState::Idle,
             statistics: None,
             subscribers: Subscribers::default(),
-            // Unbounded, but its writers send a few events a second at most.
+            // Unbounded, but their writers send a few events a second at most.
             capture_events: mpsc::unbounded_channel(),
+            found: mpsc::unbounded_channel(),
+            disk: Arc::new(Semaphore::new(DISK_ASKS)),
+            remembering: Arc::new(Semaphore::new(2)),
+            end: ends,
+            closed_by: None,
         };
-        if let Some(interrupted) = hub.ring.interrupted() {
-            hub.resume(interrupted);
-        }
-        if let Some(plan) = hub.ring.manifest().reports {
-            // A plan that worked before the restart works after it.
-            hub.report(Some(plan));
-        }
-        tokio::spawn(hub.run(queue));
-        Ok(HubHandle { commands })
+        tokio::spawn(async move {
+            hub.run(queue).await;
+            // Who waits for it may have gone away meanwhile.
+            let _ = over.send(true);
+        });
+        Ok(HubHandle { commands, end: Arc::new(end), over: is_over })
     }
 
     async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        if let Some(interrupted) = self.ring.interrupted() {
+            self.resume(interrupted);
+        }
+        if let Some(plan) = self.ring.manifest().reports {
+            // A plan that worked before the restart works after it.
+            self.report(Some(plan), None);
+        }
         let mut scan = interval(SCAN_EVERY);
         scan.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looked = interval(FILES_EVERY);
+        looked.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // A change that came too soon after the last one that was told.
         let mut owed = false;
-        loop {
+        while !self.is_over() {
             tokio::select! {
+                Ok(()) = self.end.changed() => self.begin_to_end(),
+                _ = looked.tick(), if self.closed_by.is_some() => {
+                    self.uploader.wake();
+                    owed = true;
+                }
                 Ok(()) = self.ring_changes.changed() => {
                     self.uploader.wake();
                     owed = true;
@@ -160,58 +239,65 @@ impl Hub {
                 }
                 command = commands.recv() => match command {
                     None => return,
-                    Some(Command::End(within, done)) => {
-                        self.end(within).await;
-                        // Whoever asked may have gone away meanwhile.
-                        let _ = done.send(());
-                        return;
-                    }
                     Some(Command::Subscribe(reply)) => {
                         let lines = self.subscribers.add(&self.picture());
                         // A tunnel that is gone again is forgotten at the next update.
                         let _ = reply.send(lines);
+                        self.look_at_interfaces();
                     }
                     Some(Command::Ask(request, reply)) => self.answer(*request, reply),
                 },
                 Some(event) = self.capture_events.1.recv() => self.capture_event(event),
+                Some(found) = self.found.1.recv() => self.take(found),
                 _ = scan.tick() => {
                     self.scan();
                     self.tell_ring_state();
+                    if self.facts_due.is_some_and(|due| due <= Instant::now()) {
+                        self.look_at_interfaces();
+                    }
                     let mut subscribers = std::mem::take(&mut self.subscribers);
                     subscribers.catch_up(|| self.picture());
                     self.subscribers = subscribers;
                 }
             }
         }
+        // Tunnels may be gone or not; who is there sees how it went.
+        self.tell_ring();
     }
 
-    async fn end(&mut self, within: Duration) {
-        let deadline = Instant::now() + within;
-        self.end_capture().await;
-        // Tunnels may be gone or not; who is there sees how it goes.
-        let delivered = async {
-            let reported = |reports: &Option<Reports>| reports.as_ref().is_none_or(Reports::is_idle);
-            while !(self.uploader.is_idle() && reported(&self.reports)) {
-                self.uploader.wake();
-                let _ = timeout(FILES_EVERY, self.ring_changes.changed()).await;
-                self.tell_ring();
-            }
-        };
-        // What is not there by then stays in the ring, for as long as the ring does.
-        let _ = timeout_at(deadline, delivered).await;
+    /// The agent is to end, or to end sooner than it was told before.
+    fn begin_to_end(&mut self) {
+        if self.closed_by.is_none() {
+            self.closed_by = Some(Instant::now() + GRACE);
+            self.end_capture();
+        }
     }
 
-    async fn end_capture(&mut self) {
-        let Some(capture) = &self.capture else { return };
-        capture.stop(StopReason::AgentEnds);
-        let ended = async {
-            while self.capture.is_some() {
-                let Some(event) = self.capture_events.1.recv().await else { return };
-                self.capture_event(event);
+    /// There is nothing left to do before the end, or no time.
+    fn is_over(&self) -> bool {
+        let (Some(by), Some(closed_by)) = (*self.end.borrow(), self.closed_by) else { return false };
+        let now = Instant::now();
+        // Past the grace period the torn tail is cut at the next start. What is not delivered by the end stays in the ring,
+        // for as long as the ring does.
+        let closed = matches!(self.capture, Slot::None) || now >= closed_by;
+        let reported = self.reports.as_ref().is_none_or(Reports::is_idle);
+        now >= by || (closed && self.uploader.is_idle() && reported)
+    }
+
+    fn take(&mut self, found: Found) {
+        match found {
+            Found::Facts(facts) => {
+                self.facts_due = Some(Instant::now() + FACTS_EVERY);
+                let news = AgentFacts { now: self.facts.now, ..*facts };
+                if news != self.facts {
+                    self.facts = news;
+                    self.subscribers.publish(&Update::Agent(self.facts()));
+                }
             }
-        };
-        // Past the grace period the torn tail is cut at the next start.
-        let _ = timeout(GRACE, ended).await;
+            Found::Capture(started) => self.capture_started(*started),
+            Found::Reports { number, made, reply } => self.reports_made(number, *made, reply),
+            Found::Trouble(message) => self.subscribers.publish(&Update::Trouble { message }),
+        }
     }
 
     /// Everything a new tunnel must know.
@@ -244,22 +330,19 @@ impl Hub {
     }
 
     fn facts(&self) -> AgentFacts {
-        let all = interfaces::list().unwrap_or_default();
-        AgentFacts {
-            hostname: self.node.hostname.clone(),
-            started: self.started,
-            now: unix_millis(),
-            default_interfaces: self.default_interfaces(&all),
-            interfaces: all,
-            capture: match capture::permitted() {
-                Ok(()) => CaptureAbility::Ready,
-                Err(_) => CaptureAbility::Missing { right: NET_RAW.to_owned(), next_step: GRANT_NET_RAW.to_owned() },
-            },
-        }
+        AgentFacts { now: unix_millis(), ..self.facts.clone() }
     }
 
-    fn default_interfaces(&self, all: &[Interface]) -> Vec<String> {
-        interfaces::defaults(all, &self.node.addresses, interfaces::Traits::read)
+    /// Beside the hub, unless that is under way.
+    fn look_at_interfaces(&mut self) {
+        if self.facts_due.take().is_none() {
+            return;
+        }
+        let (node, started, found) = (self.node.clone(), self.facts.started, self.found.0.clone());
+        tokio::task::spawn_blocking(move || {
+            // The hub may have ended.
+            let _ = found.send(Found::Facts(Box::new(facts::read(&node, started))));
+        });
     }
 
     fn scan(&mut self) {
@@ -278,51 +361,68 @@ impl Hub {
         }
     }
 
-    /// Reports by that plan from now on, also after a restart.
-    fn report(&mut self, plan: Option<ReportPlan>) -> Response {
-        let http = self.uploader.http();
-        let next = match (self.reports.take(), plan) {
-            (_, None) => None,
-            (Some(same), Some(plan)) if *same.plan() == plan => {
-                self.reports = Some(same);
-                return Response::Done;
-            }
-            (Some(before), Some(plan)) => Some(before.replan(plan, &http)),
-            (None, Some(plan)) => Some(Reports::new(plan, Some(http))),
-        };
-        match next.transpose() {
-            Ok(next) => {
-                self.ring.remember_reports(next.as_ref().map(|reports| reports.plan().clone()));
-                self.reports = next;
+    /// Reports by that plan from now on, also after a restart. What is refused leaves the plan before it as it is.
+    fn report(&mut self, plan: Option<ReportPlan>, reply: Option<oneshot::Sender<Response>>) {
+        self.plans += 1;
+        let response = match (&mut self.reports, plan) {
+            (_, None) => {
+                self.reports = None;
+                self.ring.remember_reports(None);
                 Response::Done
             }
-            Err(error) => {
-                let next_step = "see manifests/cloudwatch-policy.json, or report from the laptop: leave --irsa and \
-                     --pod-identity out";
-                refused(RefusalKind::NotPermitted, chain(&error), next_step)
+            (Some(same), Some(plan)) if *same.plan() == plan => Response::Done,
+            (Some(before), Some(plan)) if before.goes_where(&plan) => match before.replan(plan.clone()) {
+                Ok(()) => {
+                    self.ring.remember_reports(Some(plan));
+                    Response::Done
+                }
+                Err(error) => not_reported(&error),
+            },
+            (_, Some(plan)) => {
+                let (number, http, found) = (self.plans, self.uploader.http(), self.found.0.clone());
+                // Credentials are looked for on the way.
+                tokio::task::spawn_blocking(move || {
+                    let made = Box::new(Reports::new(plan, Some(http)));
+                    // The hub may have ended.
+                    let _ = found.send(Found::Reports { number, made, reply });
+                });
+                return;
             }
-        }
+        };
+        answer(reply, response);
+    }
+
+    fn reports_made(
+        &mut self,
+        number: u64,
+        made: Result<Reports, ReportError>,
+        reply: Option<oneshot::Sender<Response>>,
+    ) {
+        let response = match made {
+            _ if number != self.plans => {
+                refused(RefusalKind::State, "another plan came after this one", "look at that")
+            }
+            Ok(made) => {
+                self.ring.remember_reports(Some(made.plan().clone()));
+                self.reports = Some(made);
+                Response::Done
+            }
+            Err(error) => not_reported(&error),
+        };
+        answer(reply, response);
     }
 
     fn answer(&mut self, request: Request, reply: oneshot::Sender<Response>) {
         self.lifetime.heard();
         let response = match request {
             Request::Heartbeat | Request::Goodbye => Response::Done,
-            Request::Terms(terms) => match self.lifetime.set(&terms) {
-                Ok(()) => Response::Done,
-                Err(error) => {
-                    let message = format!("the new terms hold, but are not remembered over a restart: {error}");
-                    refused(RefusalKind::Failed, message, "make room in the ring")
-                }
-            },
-            Request::StartCapture(spec) => self.start_capture(spec),
-            Request::StopCapture => match &self.capture {
-                Some(capture) => {
-                    capture.stop(StopReason::Asked);
-                    Response::Done
-                }
-                None => refused(RefusalKind::State, "no capture is running", "start one first"),
-            },
+            Request::Terms(terms) => {
+                self.lifetime.set(&terms);
+                self.remember_terms();
+                Response::Done
+            }
+            Request::StartCapture(spec) => return self.start_capture(spec, reply),
+            Request::StopCapture => self.stop_capture(),
             Request::Freeze(freeze) => self.freeze(freeze),
             Request::Sink(sink) => {
                 self.uploader.set(sink);
@@ -333,11 +433,15 @@ impl Hub {
                 self.ring.set_fetched(&file);
                 Response::Done
             }
-            Request::RemoveFile { file } => match self.ring.remove(&file) {
-                Ok(true) => Response::Done,
-                Ok(false) => no_such_file(&file),
-                Err(error) => refused(RefusalKind::Failed, chain(&error), "try again"),
-            },
+            Request::RemoveFile { file } => {
+                let ring = self.ring.clone();
+                let work = move || match ring.remove(&file) {
+                    Ok(true) => Response::Done,
+                    Ok(false) => no_such_file(&file),
+                    Err(error) => refused(RefusalKind::Failed, chain(&error), "try again"),
+                };
+                return self.beside(work, reply);
+            }
             Request::Checksum { file } => return self.checksum(file, reply),
             Request::Probe(probe) => {
                 tokio::spawn(async move {
@@ -346,36 +450,70 @@ impl Hub {
                 });
                 return;
             }
-            Request::Report(plan) => self.report(plan.map(|plan| *plan)),
+            Request::Report(plan) => return self.report(plan.map(|plan| *plan), Some(reply)),
         };
-        // The tunnel may be gone; what was asked is done all the same.
-        let _ = reply.send(response);
+        answer(Some(reply), response);
+    }
+
+    /// What waits for the node's disk happens on a thread beside the hub.
+    fn beside(&self, work: impl FnOnce() -> Response + Send + 'static, reply: oneshot::Sender<Response>) {
+        let Ok(turn) = Arc::clone(&self.disk).try_acquire_owned() else {
+            let message = format!("{DISK_ASKS} asks wait for the node's disk already");
+            return answer(
+                Some(reply),
+                refused(RefusalKind::Failed, message, "look at the node's disk, and try again"),
+            );
+        };
+        tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            answer(Some(reply), work());
+        });
+    }
+
+    /// The new terms hold already: what fails here counts for a restarted agent only, and is said.
+    fn remember_terms(&self) {
+        // One writes, and one that waits for it will write what holds then.
+        let Ok(turn) = Arc::clone(&self.remembering).try_acquire_owned() else { return };
+        let (lifetime, found) = (self.lifetime.clone(), self.found.0.clone());
+        tokio::spawn(async move {
+            let written = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                lifetime.remember()
+            });
+            let why = match timeout(REMEMBERED_WITHIN, written).await {
+                Ok(Ok(Err(error))) => error.to_string(),
+                Ok(_) => return,
+                Err(_) => format!("the disk does not answer within {} s", REMEMBERED_WITHIN.as_secs()),
+            };
+            let message = format!("the new terms hold, but are not remembered over a restart: {why}");
+            // The hub may have ended.
+            let _ = found.send(Found::Trouble(message));
+        });
     }
 
     /// Reads the whole file, so it happens beside the hub.
     fn checksum(&self, file: String, reply: oneshot::Sender<Response>) {
         let closed = self.ring.files().iter().any(|one| one.name == file && one.state == FileState::Closed);
         let ring = self.ring.clone();
-        tokio::task::spawn_blocking(move || {
-            let response = if closed {
-                match ring.store().checksum(&file) {
-                    Ok((size, sha256)) => {
-                        ring.set_checksum(&file, sha256.clone());
-                        Response::Checksum { file, size, sha256 }
-                    }
-                    Err(error) => refused(RefusalKind::Failed, chain(&error), "fetch it again"),
+        let work = move || {
+            if !closed {
+                return no_such_file(&file);
+            }
+            match ring.store().checksum(&file) {
+                Ok((size, sha256)) => {
+                    ring.set_checksum(&file, sha256.clone());
+                    Response::Checksum { file, size, sha256 }
                 }
-            } else {
-                no_such_file(&file)
-            };
-            // The tunnel may be gone.
-            let _ = reply.send(response);
-        });
+                Err(error) => refused(RefusalKind::Failed, chain(&error), "fetch it again"),
+            }
+        };
+        self.beside(work, reply);
     }
 
     /// Marks a part of the recorder's time; the capture thread saves it when its end has come.
     fn freeze(&self, freeze: Freeze) -> Response {
-        let CaptureState::Running { spec: CaptureSpec { recorder: Some(recorder), .. }, .. } = &self.state else {
+        let CaptureState::Running { since, spec: CaptureSpec { recorder: Some(recorder), .. }, .. } = &self.state
+        else {
             let next_step = "arm one first: a capture with --recorder, or C in the TUI";
             return refused(RefusalKind::State, "no flight recorder is armed", next_step);
         };
@@ -384,145 +522,42 @@ impl Hub {
                 format!("the recorder keeps {} s, {} s were asked for", recorder.seconds, freeze.before_seconds);
             return refused(RefusalKind::Invalid, message, "ask for less, or arm it with more");
         }
-        let now = unix_millis();
+        let (now, boot) = (unix_millis(), Clock::system().boot());
         self.ring.add_freeze(PendingFreeze {
             id: self.ring.sequence().take(),
-            capture: 0,
-            span: BootSpan::default(),
-            from: now.saturating_sub(freeze.before_seconds.saturating_mul(1000)),
-            to: now.saturating_add(freeze.after_seconds.saturating_mul(1000)),
+            capture: *since,
+            span: BootSpan {
+                from: (boot - freeze.before_seconds.duration()).as_millis(),
+                to: (boot + freeze.after_seconds.duration()).as_millis(),
+            },
+            from: now.saturating_sub(freeze.before_seconds.millis()),
+            to: now.saturating_add(freeze.after_seconds.millis()),
         });
         Response::Done
     }
-
-    /// Goes on with what a process before this one was capturing when it was stopped.
-    fn resume(&mut self, interrupted: CaptureRecord) {
-        let now = unix_millis();
-        let manifest = self.ring.manifest();
-        let files = || manifest.files.iter().filter(|record| record.capture == interrupted.since);
-        let until = files().map(|record| record.file.ended).max().unwrap_or(interrupted.since);
-        let packets: u64 = files().map(|record| record.file.packets).sum();
-        let bytes: u64 = files().map(|record| record.file.size).sum();
-        let mut spec = interrupted.spec;
-        spec.interfaces = interrupted.interfaces;
-        spec.limit_seconds =
-            spec.limit_seconds.map(|limit| limit.saturating_sub((now - interrupted.since.min(now)) / 1000));
-        spec.limit_packets = spec.limit_packets.map(|limit| limit.saturating_sub(packets));
-        spec.limit_bytes = spec.limit_bytes.map(|limit| limit.saturating_sub(bytes));
-        let time = |at: UnixMillis| jiff::Timestamp::from_millisecond(at as i64).unwrap_or_default();
-        let gap = format!(
-            "gap: nothing was captured from {:.3} to {:.3}, when the agent was stopped and started again",
-            time(until),
-            time(now)
-        );
-        if let Response::Refused(refusal) = self.start_capture_after(spec, gap) {
-            // A limit that was all but reached is an end like any other.
-            let message = format!("the capture did not go on after a restart: {}", refusal.message);
-            self.ring.say(message.clone());
-            let reason = StopReason::Failed { message };
-            self.ring.capture_ended(now, reason.clone());
-            self.state = CaptureState::Stopped { since: interrupted.since, at: now, reason };
-        }
-    }
-
-    fn start_capture(&mut self, spec: CaptureSpec) -> Response {
-        self.start_capture_after(spec, String::new())
-    }
-
-    fn start_capture_after(&mut self, spec: CaptureSpec, gap: String) -> Response {
-        if self.capture.is_some() {
-            return refused(RefusalKind::State, "a capture is already running", "stop it first");
-        }
-        if let Err(error) = spec.check() {
-            return refused(RefusalKind::Invalid, error.to_string(), "choose another value");
-        }
-        if let Some(Err(error)) = spec.filter.as_deref().map(nodewatch_filter::check) {
-            return refused(RefusalKind::Invalid, chain(&error), FILTER_HELP);
-        }
-        if let Err(error) = capture::permitted() {
-            let message = format!("this agent may not capture, it lacks {NET_RAW}: {error}");
-            return refused(RefusalKind::NotPermitted, message, GRANT_NET_RAW);
-        }
-        let known = interfaces::list().unwrap_or_default();
-        let chosen = if spec.interfaces.is_empty() {
-            self.default_interfaces(&known)
-        } else {
-            // Named twice is meant once.
-            let mut seen = BTreeSet::new();
-            spec.interfaces.iter().filter(|name| seen.insert(*name)).cloned().collect()
-        };
-        let events = self.capture_events.0.clone();
-        let start = capture::Start {
-            interfaces: chosen.clone(),
-            known,
-            ring: self.ring.clone(),
-            hostname: self.node.hostname.clone(),
-            gap,
-            own: self.own.clone(),
-            spec: spec.clone(),
-        };
-        match Capture::start(start, move |event| {
-            // The hub drains its events until the last capture has ended.
-            let _ = events.send(event);
-        }) {
-            Ok(capture) => {
-                self.state = CaptureState::Running { since: capture.since, interfaces: chosen, spec };
-                self.capture = Some(capture);
-                self.statistics = None;
-                self.subscribers.publish(&Update::Capture(self.state.clone()));
-                Response::Done
-            }
-            Err(error) => {
-                let (kind, next_step) = match &error {
-                    StartError::NoInterface { .. } => (RefusalKind::Invalid, "choose one of these"),
-                    StartError::NoDefault | StartError::LinkType { .. } => {
-                        (RefusalKind::Invalid, "name another interface")
-                    }
-                    StartError::Filter(_) => (RefusalKind::Invalid, FILTER_HELP),
-                    StartError::Ring { .. } | StartError::Threads(_) => {
-                        (RefusalKind::Failed, "try fewer interfaces, or another node")
-                    }
-                };
-                refused(kind, chain(&error), next_step)
-            }
-        }
-    }
-
-    fn capture_event(&mut self, event: CaptureEvent) {
-        match event {
-            CaptureEvent::Statistics(statistics) => {
-                self.subscribers.publish(&Update::Statistics(statistics.clone()));
-                self.statistics = Some(statistics);
-            }
-            CaptureEvent::Failed(message) => {
-                if let Some(capture) = &self.capture {
-                    capture.stop(StopReason::Failed { message });
-                }
-            }
-            CaptureEvent::Trouble(message) => self.subscribers.publish(&Update::Trouble { message }),
-            CaptureEvent::Ended(reason) => {
-                let since = self.capture.take().map_or(self.started, |capture| capture.since);
-                self.state = CaptureState::Stopped { since, at: unix_millis(), reason };
-                self.uploader.manifest_changed();
-                // Whoever sees the end sees the files as they are then.
-                self.tell_ring();
-                self.subscribers.publish(&Update::Capture(self.state.clone()));
-            }
-        }
-    }
 }
-
-const NET_RAW: &str = "CAP_NET_RAW";
-const GRANT_NET_RAW: &str = "grant it: in Kubernetes the agent's Job adds NET_RAW and the image's binary needs the file \
-     capability (setcap cap_net_raw=ep) as the container's direct entrypoint; on this machine run \
-     `sudo setcap cap_net_raw=ep nodewatch-agent`, or run as root";
-const FILTER_HELP: &str = "write it as tcpdump takes it, see `man pcap-filter`";
 
 fn no_such_file(file: &str) -> Response {
     let message = format!("no closed capture file {file:?} in the ring");
     refused(RefusalKind::Invalid, message, "stop the capture first, or choose one of the files listed")
 }
 
+fn not_reported(error: &ReportError) -> Response {
+    let next_step =
+        "see manifests/cloudwatch-policy.json, or report from the laptop: leave --irsa and --pod-identity out";
+    refused(RefusalKind::NotPermitted, chain(error), next_step)
+}
+
 fn refused(kind: RefusalKind, message: impl Into<String>, next_step: impl Into<String>) -> Response {
     Response::Refused(Refusal { kind, message: message.into(), next_step: next_step.into() })
 }
+
+/// What was asked is done whether or not the tunnel is still there.
+fn answer(reply: Option<oneshot::Sender<Response>>, response: Response) {
+    if let Some(reply) = reply {
+        let _ = reply.send(response);
+    }
+}
+
+#[cfg(test)]
+mod tests;

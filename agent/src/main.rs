@@ -5,7 +5,8 @@
 use std::{
     io::{self, Read, Write},
     net::IpAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
+    pin::pin,
     process::ExitCode,
     time::Duration,
 };
@@ -14,9 +15,10 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use nodewatch_agent::{
     error::chain,
-    follow,
+    follow, gone,
     hub::{Hub, NodeFacts},
-    lifetime::{self, End, Lifetime},
+    lifetime::{End, Lifetime, Signals},
+    panics,
     reaper::{self, Reaper},
     reports,
     ring::{Ring, store::Store},
@@ -91,6 +93,10 @@ enum Command {
         /// Leave out files that were closed before this time, in milliseconds since the Unix epoch
         #[arg(long, default_value_t = 0, value_name = "MILLIS")]
         since: u64,
+        /// The capture that began then, in milliseconds since the Unix epoch, and what goes on with it after a restart; default:
+        /// the one that runs
+        #[arg(long, value_name = "MILLIS")]
+        capture: Option<u64>,
     },
     /// Write a part of a capture file to standard output
     Fetch {
@@ -157,7 +163,7 @@ impl ReportArgs {
             cluster: self.cluster,
             // There is none.
             session: String::new(),
-            interval_seconds: self.interval,
+            interval_seconds: self.interval.into(),
             exclude: self.exclude.to_string(),
             expected: self.expect.as_ref().map(PortSet::to_string),
             hostname,
@@ -188,6 +194,7 @@ struct Socket {
 }
 
 fn main() -> ExitCode {
+    panics::end_the_process();
     let outcome = run(Cli::parse().command);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -212,21 +219,40 @@ fn run(command: Command) -> anyhow::Result<()> {
             block_on(serve(ring, socket, stdio, node, limits))?
         }
         Command::Report(arguments) => {
-            let state = block_on(reports::run(arguments.plan(), lifetime::ended()))??;
+            let state = block_on(async {
+                let mut signals = Signals::listen().context(NO_SIGNALS)?;
+                let end = async move {
+                    signals.next().await;
+                    Ok(())
+                };
+                Ok::<_, anyhow::Error>(reports::run(arguments.plan(), end).await?)
+            })??;
             let lost = state.queued + state.dropped + state.rejected;
             anyhow::ensure!(lost == 0, "{lost} reports did not get to CloudWatch Logs: {}", state.trouble);
             Ok(())
         }
         Command::Reap { namespace, uid, session } => {
-            Ok(Reaper { namespace, uid, session, server: reaper::InCluster::from_pod()? }.run()?)
+            let reaper = Reaper { namespace, uid, session, server: reaper::InCluster::from_pod()? };
+            block_on(async {
+                let mut signals = Signals::listen().context(NO_SIGNALS)?;
+                tokio::select! {
+                    done = tokio::task::spawn_blocking(move || reaper.run()) => Ok(done??),
+                    () = signals.next() => Ok(()),
+                }
+            })?
         }
         Command::Connect { socket } => {
             Ok(block_on(server::connect(&socket.path, tokio::io::stdin(), tokio::io::stdout()))??)
         }
-        Command::Follow { ring, since } => {
-            Ok(follow::follow(&Store::open(ring.folder)?, since, &mut io::stdout().lock())?)
+        Command::Follow { ring, since, capture } => {
+            gone::end_with_the_reader();
+            let from = follow::From { since, capture };
+            let missed = follow::follow(&Store::open(ring.folder)?, &from, &mut io::stdout().lock())?;
+            anyhow::ensure!(missed.is_nothing(), "{missed}");
+            Ok(())
         }
         Command::Fetch { ring, file, offset, length } => {
+            gone::end_with_the_reader();
             let file = Store::open(ring.folder)?.read_from(&file, offset)?;
             let mut output = io::stdout().lock();
             io::copy(&mut file.take(length), &mut output)?;
@@ -244,6 +270,8 @@ fn block_on<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
     Ok(outcome)
 }
 
+const NO_SIGNALS: &str = "cannot listen for signals";
+
 /// To end in, where a pod's grace period of 30 s runs.
 const AT_ONCE: Duration = Duration::from_secs(22);
 /// To end in, where nobody waits.
@@ -256,33 +284,69 @@ struct Limits {
 }
 
 async fn serve(ring: RingFolder, socket: Socket, stdio: bool, node: NodeFacts, limits: Limits) -> anyhow::Result<()> {
-    let store = Store::open(ring.folder.clone())?;
-    // An agent on a pipe ends with it, and the next one is another.
-    let file = (!stdio).then(|| ring.folder.join("terms.json"));
-    let lifetime = Lifetime::begin(limits.deadline, limits.lease, file);
-    let ring = Ring::open(store, &node.hostname)?;
-    if let Some(limit) = limits.ring {
-        ring.limit_volume(limit);
-    }
+    // Before anything else: the first process of a container does not hear a signal that it has not asked for.
+    let mut signals = Signals::listen().context(NO_SIGNALS)?;
+    let hostname = node.hostname.clone();
+    let opened = tokio::task::spawn_blocking(move || open(&ring.folder, stdio, &hostname, &limits));
+    let (ring, lifetime) = tokio::select! {
+        opened = opened => opened??,
+        // What is recovered half is recovered at the next start.
+        () = signals.next() => return Ok(()),
+    };
     let hub = Hub::spawn(node, ring, lifetime.clone())?;
     let tunnels = async {
         if stdio {
-            server::serve(tokio::io::stdin(), tokio::io::stdout(), &hub).await
+            server::serve_pipe(tokio::io::stdin(), tokio::io::stdout(), &hub).await
         } else {
             server::listen(&socket.path, hub.clone()).await
         }
     };
-    let (outcome, within) = tokio::select! {
-        served = tunnels => (served.map_err(anyhow::Error::from), AT_ONCE),
-        end = lifetime.over() => (Ok(()), if end == End::Lease { IN_PEACE } else { AT_ONCE }),
-        signal = lifetime::ended() => (signal.context("cannot listen for signals"), AT_ONCE),
-    };
-    tokio::select! {
-        () = hub.end(within) => {}
-        // Nobody waits for what a pod that is being deleted does in peace.
-        _ = lifetime::ended(), if within > AT_ONCE => hub.end(AT_ONCE).await,
+    let mut tunnels = pin!(tunnels);
+    let mut served = None;
+    let mut lapsed = false;
+    let mut due = false;
+    // Whatever comes later can only bring the end nearer.
+    loop {
+        tokio::select! {
+            outcome = &mut tunnels, if served.is_none() => {
+                served = Some(outcome);
+                hub.end_within(AT_ONCE);
+            }
+            end = lifetime.over(), if !lapsed && !due => match end {
+                End::Lease => {
+                    lapsed = true;
+                    hub.end_within(IN_PEACE);
+                }
+                End::Deadline => {
+                    due = true;
+                    hub.end_within(AT_ONCE);
+                }
+            },
+            _ = lifetime.deadline(), if lapsed && !due => {
+                due = true;
+                hub.end_within(AT_ONCE);
+            }
+            () = signals.next() => hub.end_within(AT_ONCE),
+            over = hub.over() => {
+                over?;
+                break;
+            }
+        }
     }
-    outcome
+    Ok(served.unwrap_or(Ok(()))?)
+}
+
+/// Waits for the disk, and for what is torn to be mended.
+fn open(folder: &Path, stdio: bool, hostname: &str, limits: &Limits) -> anyhow::Result<(Ring, Lifetime)> {
+    let store = Store::open(folder)?;
+    // An agent on a pipe ends with it, and the next one is another.
+    let file = (!stdio).then(|| folder.join("terms.json"));
+    let lifetime = Lifetime::begin(limits.deadline, limits.lease, file);
+    let ring = Ring::open(store, hostname)?;
+    if let Some(limit) = limits.ring {
+        ring.limit_volume(limit);
+    }
+    Ok((ring, lifetime))
 }
 
 fn hostname() -> String {

@@ -72,16 +72,18 @@ impl Reports {
         &self.plan
     }
 
-    /// The same with another plan; what waits goes on.
-    pub fn replan(self, plan: ReportPlan, http: &logs::Http) -> Result<Self, ReportError> {
-        let same = (&self.plan.group, &self.plan.stream, &self.plan.region, &self.plan.endpoint)
-            == (&plan.group, &plan.stream, &plan.region, &plan.endpoint);
-        let mut next = Self::new(plan, (!same).then(|| http.clone()))?;
-        if same {
-            next.reporter = self.reporter;
-            next.next = self.next;
-        }
-        Ok(next)
+    /// Whether another plan's reports would go where these go.
+    pub fn goes_where(&self, plan: &ReportPlan) -> bool {
+        (&self.plan.group, &self.plan.stream, &self.plan.region, &self.plan.endpoint)
+            == (&plan.group, &plan.stream, &plan.region, &plan.endpoint)
+    }
+
+    /// The same with another plan that [goes there](Self::goes_where) too; what waits goes on. An error changes nothing.
+    pub fn replan(&mut self, plan: ReportPlan) -> Result<(), ReportError> {
+        let next = Self::new(plan, None)?;
+        let (reporter, due) = (self.reporter.take(), self.next);
+        *self = Self { reporter, next: due, ..next };
+        Ok(())
     }
 
     /// Something failed on the node.
@@ -96,7 +98,7 @@ impl Reports {
         if now < self.next {
             return None;
         }
-        let interval = Duration::from_secs(self.plan.interval_seconds.max(1));
+        let interval = self.plan.interval_seconds.duration().max(Duration::from_secs(1));
         self.next = (self.next + interval).max(now);
         self.sequence += 1;
         let event = self.report(open, unix_millis()).event();

@@ -132,9 +132,9 @@ impl CaptureForm {
             filter: (!filter.is_empty()).then(|| filter.to_owned()),
             snaplen: self.read(Field::Snaplen, |text| whole_number(text, "a snaplen"))?.unwrap_or(default.snaplen),
             rotate_bytes: self.read(Field::RotateSize, text::parse_size)?.unwrap_or(default.rotate_bytes),
-            rotate_seconds: self.seconds(Field::RotateTime)?.unwrap_or(default.rotate_seconds),
+            rotate_seconds: self.seconds(Field::RotateTime)?.map_or(default.rotate_seconds, Into::into),
             ring_bytes,
-            limit_seconds: self.seconds(Field::LimitTime)?,
+            limit_seconds: self.seconds(Field::LimitTime)?.map(Into::into),
             limit_bytes: self.read(Field::LimitSize, text::parse_size)?,
             limit_packets: self.read(Field::LimitPackets, |text| whole_number(text, "a number of packets"))?,
             content: self.read(Field::Content, text::parse_content)?.unwrap_or_default(),
@@ -225,8 +225,8 @@ mod tests {
         assert_eq!(typed(Field::Interfaces, "eth0, eth1,").submit(GIB).expect("valid").interfaces, ["eth0", "eth1"]);
         assert_eq!(typed(Field::Content, "dns").submit(GIB).expect("valid").content, nodewatch_protocol::Content::Dns);
         let recorder = typed(Field::Recorder, "30s,1MiB").submit(GIB).expect("valid").recorder.expect("armed");
-        assert_eq!((recorder.seconds, recorder.bytes), (30, 1024 * 1024));
-        assert_eq!(typed(Field::LimitTime, "5m").submit(GIB).expect("valid").limit_seconds, Some(300));
+        assert_eq!((recorder.seconds.get(), recorder.bytes), (30, 1024 * 1024));
+        assert_eq!(typed(Field::LimitTime, "5m").submit(GIB).expect("valid").limit_seconds, Some(300.into()));
         assert_eq!(typed(Field::RotateSize, "4GiB").submit(8 * GIB).expect("valid").ring_bytes, 8 * GIB);
     }
 

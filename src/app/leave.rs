@@ -238,9 +238,9 @@ impl App {
     /// How long agents may go on: no lease binds them once nobody is there to renew it.
     pub(super) fn terms(&self) -> Option<Terms> {
         let ends = self.session.ends?;
-        let left_seconds = ends.saturating_sub(self.now) / 1000;
+        let left_seconds = (ends.saturating_sub(self.now) / 1000).into();
         let detaching = matches!(self.exit_phase(), Some(Phase::Detaching { .. }));
-        Some(Terms { left_seconds, lease_seconds: (!detaching).then_some(self.session.lease.as_secs()) })
+        Some(Terms { left_seconds, lease_seconds: (!detaching).then(|| self.session.lease.into()) })
     }
 
     /// Tells all live agents their terms.

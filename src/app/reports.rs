@@ -182,7 +182,7 @@ impl App {
             cluster: settings.cluster.clone(),
             hostname: name.0.clone(),
             session: self.session.id.to_string(),
-            interval_seconds: settings.interval_seconds,
+            interval_seconds: settings.interval_seconds.into(),
             exclude: exclude.to_string(),
             expected: self.expectations_of(name).set().map(|set| set.to_string()),
         };

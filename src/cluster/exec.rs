@@ -11,13 +11,12 @@ use std::{
 use futures::{FutureExt, future::BoxFuture};
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Status};
 use kube::api::{Api, AttachParams, AttachedProcess};
-use nodewatch_protocol::UnixMillis;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::{Cluster, lock, push};
 use crate::{
     model::NodeName,
-    site::{Bulk, FilePart, OpenError, Tunnel},
+    site::{Bulk, FilePart, OpenError, StreamFrom, Tunnel},
     text,
 };
 
@@ -58,9 +57,10 @@ pub(super) fn fetch(
 pub(super) fn follow(
     cluster: &Cluster,
     node: &NodeName,
-    since: UnixMillis,
+    from: StreamFrom,
 ) -> BoxFuture<'static, Result<Bulk, OpenError>> {
-    bulk(cluster, node, vec![program(cluster).to_owned(), "follow".to_owned(), format!("--since={since}")])
+    let command = [program(cluster).to_owned(), "follow".to_owned()];
+    bulk(cluster, node, command.into_iter().chain(from.arguments()).collect())
 }
 
 /// What a command writes to its standard output.

@@ -49,7 +49,7 @@ use crate::{
         ClusterIdentity, ContextRow, DeployProgress, Expectations, Keep, Kind, LogsSettings, MadeObject, NodeName,
         NodesChange, Notice, PreflightCheck, Removal, SeenObject, SessionId, SessionSummary, StorageSettings, Summary,
     },
-    site::{Bulk, FilePart, OpenError, Site, Tunnel},
+    site::{Bulk, FilePart, OpenError, Site, StreamFrom, Tunnel},
 };
 use inventory::Places;
 use remove::Scope;
@@ -246,8 +246,8 @@ impl Site for Cluster {
         exec::open(self, node)
     }
 
-    fn follow(&self, node: &NodeName, since: UnixMillis) -> BoxFuture<'static, Result<Bulk, OpenError>> {
-        exec::follow(self, node, since)
+    fn follow(&self, node: &NodeName, from: StreamFrom) -> BoxFuture<'static, Result<Bulk, OpenError>> {
+        exec::follow(self, node, from)
     }
 
     fn names(&self) -> BoxFuture<'static, BTreeMap<IpAddr, String>> {

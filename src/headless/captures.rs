@@ -79,7 +79,7 @@ async fn freeze_all(run: &mut Run, nodes: &[NodeName], freeze: Freeze, format: F
     for name in &armed {
         run.ask(name.clone(), Request::Freeze(freeze));
     }
-    let within = Duration::from_secs(freeze.after_seconds) + WRITTEN_WITHIN;
+    let within = freeze.after_seconds.duration() + WRITTEN_WITHIN;
     let settled = before.clone();
     run.until(within, "the frozen files", move |app| {
         settled.iter().all(|(name, count)| {

@@ -220,14 +220,14 @@ fn spec(arguments: &CaptureArgs, ring_size: Option<u64>) -> Result<CaptureSpec, 
         filter: arguments.filter.clone(),
         snaplen: arguments.snaplen.unwrap_or(default.snaplen),
         rotate_bytes,
-        rotate_seconds: arguments.rotate_time.map_or(default.rotate_seconds, |time| time.as_secs()),
+        rotate_seconds: arguments.rotate_time.map_or(default.rotate_seconds, Into::into),
         ring_bytes: ring_size.unwrap_or(default.ring_bytes),
         content: arguments.content.unwrap_or_default(),
         include_own: arguments.include_own,
         recorder: arguments.recorder,
         limit_bytes: arguments.max_bytes,
         limit_packets: arguments.max_packets,
-        limit_seconds: arguments.duration.map(|duration| duration.as_secs()),
+        limit_seconds: arguments.duration.map(Into::into),
     };
     let bad = |cause: String, next_step: &str| Notice::error("no such capture", cause, next_step).of(Failure::BadInput);
     spec.check().map_err(|error| bad(error.to_string(), "see nodewatch-tui capture --help"))?;
@@ -275,12 +275,12 @@ async fn stream_packets(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec) -> 
     let failures: Vec<Notice> = failed.into_iter().chain(refused).collect();
     let worked = live.len().saturating_sub(failures.len());
     match streamed {
-        Some(Ok(Ok((packets, cut)))) => {
-            output::say(&format!("{} streamed", text::counted(packets as usize, "packet")));
-            for (node, reason) in &cut {
-                output::say(&format!("error: the stream of {node} was cut: {reason}"));
+        Some(Ok(Ok(followed))) => {
+            output::say(&format!("{} streamed", text::counted(followed.packets as usize, "packet")));
+            for fault in followed.faults() {
+                output::say(&format!("error: {fault}"));
             }
-            Ok(if cut.is_empty() { outcome(worked, &failures) } else { Exit::Partly })
+            Ok(if followed.is_whole() { outcome(worked, &failures) } else { Exit::Partly })
         }
         // A reader that has enough, as `head` or `tshark -c` do, is no failure.
         Some(Ok(Err(live::LiveError::Reader(_)))) => Ok(outcome(worked, &failures)),

@@ -67,7 +67,7 @@ pub(super) fn settled(mut app: App, arguments: &PlaceArgs) -> App {
 }
 
 pub(super) fn frozen(arguments: &PlaceArgs) -> Freeze {
-    Freeze { before_seconds: arguments.freeze_before.as_secs(), after_seconds: arguments.freeze_after.as_secs() }
+    Freeze { before_seconds: arguments.freeze_before.into(), after_seconds: arguments.freeze_after.into() }
 }
 
 pub(super) async fn outlets(arguments: &PlaceArgs, config: &Config, folder: &Path, cluster: &str) -> Outlets {

@@ -251,7 +251,7 @@ mod tests {
             fields,
             prefix: "p/".into(),
             max_bytes: 1,
-            valid_seconds: 1,
+            valid_seconds: 1.into(),
             zstd: false,
         };
         let sink = Request::Sink(Sink::Grant(grant));

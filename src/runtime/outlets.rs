@@ -208,10 +208,11 @@ impl Outlet {
         };
         let ended = tokio::select! {
             fed = feed => match fed {
-                Ok((packets, failed)) if failed.is_empty() => {
-                    Notice::info(format!("{headline}: {} shown, the captures have ended", text::counted(packets as usize, "packet")))
+                Ok(followed) if followed.is_whole() => {
+                    let shown = text::counted(followed.packets as usize, "packet");
+                    Notice::info(format!("{headline}: {shown} shown, the captures have ended"))
                 }
-                Ok((_, failed)) => Notice::warning(headline, failed[0].1.clone(), "press {follow} again"),
+                Ok(followed) => Notice::warning(headline, followed.faults().join("; "), "press {follow} again"),
                 // The user has closed it.
                 Err(live::LiveError::Reader(_)) => Notice::info(format!("{headline}: the viewer was closed")),
                 Err(error) => Notice::error(headline, text::chain(&error), "press {follow} again"),

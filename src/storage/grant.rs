@@ -69,7 +69,7 @@ impl Storage {
             fields,
             prefix: place.prefix.clone(),
             max_bytes,
-            valid_seconds: valid.as_secs(),
+            valid_seconds: valid.into(),
             zstd: settings.zstd,
         }
     }

@@ -177,7 +177,7 @@ impl Storage {
     pub async fn sink(&self, session: &SessionId, node: &NodeName) -> Result<(Sink, Option<Duration>), StorageError> {
         if self.settings.way == Way::Grant {
             let grant = self.grant_for(session, node, GRANTED, MAX_POST).await?;
-            let valid = Duration::from_secs(grant.valid_seconds);
+            let valid = grant.valid_seconds.duration();
             return Ok((Sink::Grant(grant), Some(valid)));
         }
         let place = self.node(session, node);

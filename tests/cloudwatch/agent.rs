@@ -117,7 +117,7 @@ async fn told_by_a_session_it_reports_and_goes_on_after_a_restart() {
         cluster: "prod".to_owned(),
         hostname: "node-1".to_owned(),
         session: "7f3a91c2".to_owned(),
-        interval_seconds: 1,
+        interval_seconds: 1.into(),
         exclude: String::new(),
         expected: None,
     };

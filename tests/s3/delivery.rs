@@ -135,7 +135,7 @@ async fn the_server_refuses_what_a_grant_does_not_allow() {
     let agent_3 = agent();
     let short = storage.grant_for(&session(), &NODE.into(), Duration::from_secs(1), 1000).await.expect("signed");
     tokio::time::sleep(Duration::from_millis(2100)).await;
-    agent_3.uploader.set(Sink::Grant(Grant { valid_seconds: 3600, ..short }));
+    agent_3.uploader.set(Sink::Grant(Grant { valid_seconds: 3600.into(), ..short }));
     agent_3.close_file("a.pcapng", 10);
     let reason = agent_3.refusal("a.pcapng").await;
     assert!(reason.contains("answers 4") && reason.to_lowercase().contains("expiration"), "{reason}");
@@ -157,7 +157,7 @@ async fn an_expired_grant_holds_the_files_until_the_next_one() {
     let storage = storage(&garage.endpoint()).await;
     let agent = agent();
     let grant = granted(&storage).await;
-    agent.uploader.set(Sink::Grant(Grant { valid_seconds: 0, ..grant.clone() }));
+    agent.uploader.set(Sink::Grant(Grant { valid_seconds: 0.into(), ..grant.clone() }));
     agent.close_file("a.pcapng", 10);
     assert_eq!(agent.uploader.state(), SinkState::Grant { left_seconds: 0 });
     assert!(agent.uploader.is_idle() && agent.ring.queued() == 1, "held, and nothing is tried");

@@ -71,7 +71,7 @@ fn stopped() -> Update {
 
 /// What agents are told in a session that begins now.
 fn terms(lease_seconds: Option<u64>) -> Request {
-    Request::Terms(Terms { left_seconds: 4 * 3600, lease_seconds })
+    Request::Terms(Terms { left_seconds: (4 * 3600).into(), lease_seconds: lease_seconds.map(Into::into) })
 }
 
 fn phase(app: &App) -> Option<Phase> {
@@ -368,7 +368,7 @@ fn the_end_is_moved_for_agents_and_cluster_and_comes_with_a_warning() {
     typed(&mut app, "20m");
     let effects = key(&mut app, Action::Open);
     assert_eq!(effects[0], Effect::SetEnds(NOW + 1_200_000));
-    let terms = Request::Terms(Terms { left_seconds: 1200, lease_seconds: Some(600) });
+    let terms = Request::Terms(Terms { left_seconds: 1200.into(), lease_seconds: Some(600.into()) });
     assert_eq!(effects[1..], ["a", "b", "c"].map(|name| Effect::Ask(name.into(), terms.clone())));
     update(&mut app, Event::Tick, NOW + 500_000);
     assert!(app.notices.is_empty());
@@ -429,7 +429,7 @@ fn a_session_that_is_taken_up_knows_its_nodes_before_the_list_and_what_happened_
     feed(&mut app, [Event::Deploy("a".into(), DeployProgress::Running)]);
     let up = TunnelChange::Up(Hello::of("nodewatch-agent", "0.1.0"));
     let effects = update(&mut app, Event::Tunnel("a".into(), up), NOW);
-    let terms = Request::Terms(Terms { left_seconds: 7200, lease_seconds: Some(600) });
+    let terms = Request::Terms(Terms { left_seconds: 7200.into(), lease_seconds: Some(600.into()) });
     assert_eq!(effects, [Effect::Ask("a".into(), terms)], "the lease binds again");
     let change = |at, port: &str, opened| PortChange { at, port: port.parse().expect("a port"), opened };
     let history = vec![change(NOW - 90_000, "tcp 0.0.0.0:1", false), change(NOW - 30_000, "tcp 0.0.0.0:8080", true)];

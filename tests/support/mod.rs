@@ -16,7 +16,7 @@ use futures::{
     stream::{self, BoxStream},
 };
 use nodewatch_agent::{
-    follow::follow,
+    follow::{From, follow},
     hub::{Hub, HubHandle, NodeFacts},
     lifetime::Lifetime,
     ring::{Ring, store::Store},
@@ -27,7 +27,7 @@ use nodewatch_tui::{
     app::{App, Event},
     model::{DeployProgress, Node, NodeName, NodesChange, Place, Readiness, SessionId},
     runtime::Engine,
-    site::{Bulk, FilePart, OpenError, Site, Tunnel},
+    site::{Bulk, FilePart, OpenError, Site, StreamFrom, Tunnel},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -149,11 +149,12 @@ impl Site for TestSite {
         async move { Ok(Tunnel { reader: Box::new(reader), writer: Box::new(writer), guard: Box::new(()) }) }.boxed()
     }
 
-    fn follow(&self, _node: &NodeName, since: u64) -> BoxFuture<'static, Result<Bulk, OpenError>> {
+    fn follow(&self, _node: &NodeName, from: StreamFrom) -> BoxFuture<'static, Result<Bulk, OpenError>> {
         let (store, (reader, writer)) = (self.store.clone(), std::io::pipe().expect("a pipe"));
         std::thread::spawn(move || {
             // The end of the pipe is what the reader sees of a failure.
-            let _ = follow(&store, since, &mut std::io::BufWriter::new(writer));
+            let from = From { since: from.since, capture: from.capture };
+            let _ = follow(&store, &from, &mut std::io::BufWriter::new(writer));
         });
         let reader = tokio::fs::File::from_std(std::os::fd::OwnedFd::from(reader).into());
         async { Ok(Bulk { reader: Box::new(reader), guard: Box::new(()) }) }.boxed()

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::UnixMillis;
+use crate::{Seconds, UnixMillis};
 
 /// What to capture. [`CaptureSpec::default`] is what a bare keystroke starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,7 +20,7 @@ pub struct CaptureSpec {
     /// A file is closed and the next begun at so many bytes.
     pub rotate_bytes: u64,
     /// A file is closed and the next begun after so many seconds.
-    pub rotate_seconds: u64,
+    pub rotate_seconds: Seconds,
     /// The oldest closed file goes when all files together would be over this.
     pub ring_bytes: u64,
     /// The capture ends at so many bytes written.
@@ -31,7 +31,7 @@ pub struct CaptureSpec {
     pub limit_packets: Option<u64>,
     /// The capture ends after so many seconds.
     #[serde(default)]
-    pub limit_seconds: Option<u64>,
+    pub limit_seconds: Option<Seconds>,
     /// What is kept of each packet, within the snaplen.
     #[serde(default)]
     pub content: Content,
@@ -74,14 +74,14 @@ impl Content {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorder {
     /// Packets older than this may go.
-    pub seconds: u64,
+    pub seconds: Seconds,
     /// The oldest go when all of them would take more than this.
     pub bytes: u64,
 }
 
 impl Default for Recorder {
     fn default() -> Self {
-        Self { seconds: 120, bytes: 256 * 1024 * 1024 }
+        Self { seconds: Seconds::new(120), bytes: 256 * 1024 * 1024 }
     }
 }
 
@@ -89,14 +89,14 @@ impl Default for Recorder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Freeze {
     /// Seconds back.
-    pub before_seconds: u64,
+    pub before_seconds: Seconds,
     /// Seconds on.
-    pub after_seconds: u64,
+    pub after_seconds: Seconds,
 }
 
 impl Default for Freeze {
     fn default() -> Self {
-        Self { before_seconds: 30, after_seconds: 10 }
+        Self { before_seconds: Seconds::new(30), after_seconds: Seconds::new(10) }
     }
 }
 
@@ -114,14 +114,14 @@ impl CaptureSpec {
         if self.rotate_bytes < Self::MIN_FILE {
             return Err(SpecError::RotateBytes(self.rotate_bytes));
         }
-        if self.rotate_seconds == 0 {
+        if self.rotate_seconds.get() == 0 {
             return Err(SpecError::RotateSeconds);
         }
         if self.ring_bytes < self.rotate_bytes {
             return Err(SpecError::Ring { ring: self.ring_bytes, file: self.rotate_bytes });
         }
         if let Some(Recorder { seconds, bytes }) = self.recorder {
-            if seconds == 0 {
+            if seconds.get() == 0 {
                 return Err(SpecError::RecorderSeconds);
             }
             // What is frozen needs as much room again.
@@ -129,7 +129,7 @@ impl CaptureSpec {
                 return Err(SpecError::RecorderBytes { bytes, ring: self.ring_bytes });
             }
         }
-        if [self.limit_bytes, self.limit_packets, self.limit_seconds].contains(&Some(0)) {
+        if [self.limit_bytes, self.limit_packets, self.limit_seconds.map(Seconds::get)].contains(&Some(0)) {
             return Err(SpecError::ZeroLimit);
         }
         Ok(())
@@ -143,7 +143,7 @@ impl Default for CaptureSpec {
             filter: None,
             snaplen: Self::MAX_SNAPLEN,
             rotate_bytes: 64 * 1024 * 1024,
-            rotate_seconds: 300,
+            rotate_seconds: Seconds::new(300),
             ring_bytes: 1024 * 1024 * 1024,
             limit_bytes: None,
             limit_packets: None,

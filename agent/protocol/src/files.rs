@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CaptureSpec, Dropped, ReportPlan, StopReason, UnixMillis};
+use crate::{CaptureSpec, Dropped, ReportPlan, Seconds, StopReason, UnixMillis};
 
 /// One pcapng file in an agent's ring.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,7 +131,7 @@ pub struct Grant {
     /// The largest object.
     pub max_bytes: u64,
     /// Seconds until it expires, from when it was sent.
-    pub valid_seconds: u64,
+    pub valid_seconds: Seconds,
     /// Files are compressed on their way.
     pub zstd: bool,
 }

@@ -10,6 +10,8 @@ mod files;
 mod line;
 mod ports;
 mod reports;
+mod seconds;
+mod stream;
 
 pub use capture::{
     CaptureSpec, CaptureState, Content, Dropped, Endpoint, Flow, Freeze, InterfaceDrops, Mix, Recorder, SIZE_BUCKETS,
@@ -22,6 +24,8 @@ pub use files::{
 pub use line::{DecodeError, EncodeError, Lines, MAX_LINE, decode, encode};
 pub use ports::{ParsePortError, Port, PortChange, PortOwner, PortProtocol, PortScope, PortsKind, PortsUpdate};
 pub use reports::{Probe, ProbeOutcome, Probed, ReportPlan, ReportState};
+pub use seconds::Seconds;
+pub use stream::StreamMark;
 
 use serde::{Deserialize, Serialize};
 
@@ -155,10 +159,10 @@ pub enum Request {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
     /// Seconds until the session's deadline.
-    pub left_seconds: u64,
+    pub left_seconds: Seconds,
     /// Seconds without a request after which the agent ends before its deadline; `None` while the session is
     /// detached.
-    pub lease_seconds: Option<u64>,
+    pub lease_seconds: Option<Seconds>,
 }
 
 /// How often the TUI sends [`Request::Heartbeat`].

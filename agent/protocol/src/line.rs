@@ -7,6 +7,8 @@ use serde::{Serialize, de::DeserializeOwned};
 /// The longest line either side accepts, newline included: 1 MiB.
 pub const MAX_LINE: usize = 1024 * 1024;
 
+/// Room that is kept between two lines.
+const KEPT: usize = 64 * 1024;
 /// How much of a bad line an error repeats.
 const EXCERPT: usize = 60;
 
@@ -72,6 +74,11 @@ impl Lines {
         self.pending.extend_from_slice(bytes);
     }
 
+    /// Bytes that are held.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
     /// The next whole line without its newline, `None` when more bytes are needed.
     pub fn next_line(&mut self) -> Result<Option<Vec<u8>>, DecodeError> {
         let found = self.pending[self.searched..].iter().position(|&byte| byte == b'\n');
@@ -86,6 +93,10 @@ impl Lines {
         let mut line: Vec<u8> = self.pending.drain(..=end).collect();
         line.pop();
         self.searched = 0;
+        // A long line's room is given back.
+        if self.pending.is_empty() {
+            self.pending.shrink_to(KEPT);
+        }
         Ok(Some(line))
     }
 }

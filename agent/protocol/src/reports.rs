@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::PortProtocol;
+use crate::{PortProtocol, Seconds};
 
 /// A try to reach a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -76,7 +76,7 @@ pub struct ReportPlan {
     /// The session, for the events.
     pub session: String,
     /// Seconds between two reports.
-    pub interval_seconds: u64,
+    pub interval_seconds: Seconds,
     /// Ports that are counted and not listed, as `--exclude` takes them.
     pub exclude: String,
     /// Ports that are to be there, in the same language; `None` where nobody knows.

@@ -37,7 +37,7 @@ fn spec() -> CaptureSpec {
         filter: Some("tcp port 443".into()),
         limit_bytes: Some(1),
         limit_packets: Some(2),
-        limit_seconds: Some(3),
+        limit_seconds: Some(3.into()),
         ..CaptureSpec::default()
     }
 }
@@ -61,7 +61,7 @@ fn to_agent() -> Vec<ToAgent> {
             fields: [("policy".to_owned(), "e30=".to_owned())].into(),
             prefix: "captures/7f3a91c2/node-1/".into(),
             max_bytes: 5_368_709_120,
-            valid_seconds: 900,
+            valid_seconds: 900.into(),
             zstd: false,
         }))),
         ask(Request::Sink(Sink::Own(OwnSink {
@@ -77,8 +77,8 @@ fn to_agent() -> Vec<ToAgent> {
         ask(Request::Fetched { file: "a.pcapng".into() }),
         ask(Request::RemoveFile { file: "a.pcapng".into() }),
         ask(Request::Checksum { file: "a.pcapng".into() }),
-        ask(Request::Terms(Terms { left_seconds: 14_400, lease_seconds: Some(600) })),
-        ask(Request::Terms(Terms { left_seconds: 1, lease_seconds: None })),
+        ask(Request::Terms(Terms { left_seconds: 14_400.into(), lease_seconds: Some(600.into()) })),
+        ask(Request::Terms(Terms { left_seconds: 1.into(), lease_seconds: None })),
         ask(Request::Probe(Probe { protocol: PortProtocol::Udp, to: "[2001:db8::1]:53".parse().expect("an address") })),
         ask(Request::Report(None)),
         ask(Request::Report(Some(Box::new(ReportPlan {
@@ -90,7 +90,7 @@ fn to_agent() -> Vec<ToAgent> {
             cluster: "prod".into(),
             hostname: "node-1".into(),
             session: "7f3a91c2".into(),
-            interval_seconds: 60,
+            interval_seconds: 60.into(),
             exclude: "22,53/udp".into(),
             expected: Some("10250/tcp".into()),
         })))),

@@ -25,12 +25,12 @@ fn spec() -> impl Strategy<Value = CaptureSpec> {
             filter,
             snaplen,
             rotate_bytes,
-            rotate_seconds,
+            rotate_seconds: rotate_seconds.into(),
             ring_bytes,
             limit_bytes: limits.0,
             limit_packets: limits.1,
-            limit_seconds: limits.2,
-            recorder: limits.0.map(|bytes| Recorder { seconds: 1, bytes }),
+            limit_seconds: limits.2.map(Into::into),
+            recorder: limits.0.map(|bytes| Recorder { seconds: 1.into(), bytes }),
             ..CaptureSpec::default()
         },
     )
@@ -42,8 +42,10 @@ fn request() -> impl Strategy<Value = Request> {
         spec().prop_map(Request::StartCapture),
         Just(Request::StopCapture),
         any::<String>().prop_map(|file| Request::Checksum { file }),
-        (any::<u64>(), option::of(any::<u64>()))
-            .prop_map(|(left_seconds, lease_seconds)| Request::Terms(Terms { left_seconds, lease_seconds })),
+        (any::<u64>(), option::of(any::<u64>())).prop_map(|(left, lease)| Request::Terms(Terms {
+            left_seconds: left.into(),
+            lease_seconds: lease.map(Into::into)
+        })),
         Just(Request::Goodbye),
     ]
 }

@@ -248,7 +248,7 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
                 continue;
             }
             if let Some(limit) = self.spec.limit_seconds
-                && now.duration_since(self.began.instant) >= Duration::from_secs(limit)
+                && now.duration_since(self.began.instant) >= limit.duration()
             {
                 break self.drain_to_the_end().unwrap_or(StopReason::TimeLimit);
             }

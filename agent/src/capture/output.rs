@@ -118,8 +118,8 @@ impl Output {
             rotate_bytes: spec.rotate_bytes,
             rotate_seconds: match spec.recorder {
                 // Pieces small enough to forget by, and not too many.
-                Some(recorder) => (recorder.seconds / 8).clamp(1, 10),
-                None => spec.rotate_seconds,
+                Some(recorder) => (recorder.seconds.get() / 8).clamp(1, 10),
+                None => spec.rotate_seconds.get(),
             },
             file_bound: u64::MAX,
             file_bytes: 0,

@@ -136,7 +136,7 @@ impl<N: FnMut(String) + Send + 'static> Writer<N> {
             self.ring.close(&name, ended, dropped, incomplete);
         }
         if let Some(Recorder { seconds, bytes }) = self.recorder {
-            self.ring.prune_recorder(ended.saturating_sub(seconds * 1000 + SLACK), bytes)?;
+            self.ring.prune_recorder(ended.saturating_sub(seconds.millis() + SLACK), bytes)?;
         }
         Ok(())
     }

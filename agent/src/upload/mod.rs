@@ -148,7 +148,7 @@ impl Uploader {
         let destination = match sink {
             Sink::Ring => Destination::Ring,
             Sink::Grant(grant) => {
-                let expires = Instant::now() + Duration::from_secs(grant.valid_seconds);
+                let expires = Instant::now() + grant.valid_seconds.duration();
                 Destination::Grant(Arc::new(grant), expires)
             }
             Sink::Own(sink) => Destination::Own(Arc::new(own::Own::new(sink, shared.http.clone()))),
@@ -404,7 +404,7 @@ mod tests {
             fields: [("x-amz-signature".to_owned(), "deadbeef".to_owned())].into(),
             prefix: "p/".into(),
             max_bytes: 1,
-            valid_seconds: 9,
+            valid_seconds: 9.into(),
             zstd: false,
         };
         assert_eq!(format!("{grant:?}"), "Grant(https://s3.example/bp/ for 9 s)");

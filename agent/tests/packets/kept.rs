@@ -46,7 +46,7 @@ fn headers_are_kept_and_payloads_are_not_and_lengths_stay_true() {
 #[test]
 fn a_flight_recorder_forgets_and_a_freeze_saves_what_was_before_and_after() {
     let Some((net, mut agent)) = setup() else { return };
-    let recorder = Recorder { seconds: 8, bytes: 1024 * 1024 };
+    let recorder = Recorder { seconds: 8.into(), bytes: 1024 * 1024 };
     agent.start(CaptureSpec { recorder: Some(recorder), ..filtered("udp port 7") });
     let began = Instant::now();
     // One packet after the other, its number as its payload, and when each was sent.
@@ -56,7 +56,7 @@ fn a_flight_recorder_forgets_and_a_freeze_saves_what_was_before_and_after() {
         sent.push(Instant::now());
         net.send("10.66.0.1:7", 1, &(sent.len() as u32 - 1).to_be_bytes());
         if frozen.is_none() && began.elapsed() >= Duration::from_secs(12) {
-            let freeze = Freeze { before_seconds: 3, after_seconds: 2 };
+            let freeze = Freeze { before_seconds: 3.into(), after_seconds: 2.into() };
             frozen = Some(Instant::now());
             assert_eq!(agent.ask(Request::Freeze(freeze)), Response::Done);
         }
@@ -95,7 +95,7 @@ fn a_flight_recorder_forgets_and_a_freeze_saves_what_was_before_and_after() {
     let refused = agent.ask(Request::Freeze(Freeze::default()));
     assert!(matches!(refused, Response::Refused(refusal) if refusal.message.contains("no flight recorder")));
     agent.start(CaptureSpec { recorder: Some(recorder), ..filtered("udp port 7") });
-    let too_much = agent.ask(Request::Freeze(Freeze { before_seconds: 9, after_seconds: 1 }));
+    let too_much = agent.ask(Request::Freeze(Freeze { before_seconds: 9.into(), after_seconds: 1.into() }));
     assert!(
         matches!(too_much, Response::Refused(refusal) if refusal.message.contains("keeps 8 s, 9 s were asked for"))
     );
@@ -107,7 +107,10 @@ fn a_freeze_that_a_restart_comes_between_is_saved_all_the_same() {
     agent.start(CaptureSpec { recorder: Some(Recorder::default()), ..filtered("udp port 7") });
     net.send("10.66.0.1:7", 50, &[1; 20]);
     std::thread::sleep(Duration::from_millis(2500));
-    assert_eq!(agent.ask(Request::Freeze(Freeze { before_seconds: 10, after_seconds: 4 })), Response::Done);
+    assert_eq!(
+        agent.ask(Request::Freeze(Freeze { before_seconds: 10.into(), after_seconds: 4.into() })),
+        Response::Done
+    );
     agent.kill();
     let mut agent = Agent::in_net(&net.here, net.ring.path());
     let saved = agent.until(|message| match message {
@@ -122,7 +125,7 @@ fn a_freeze_that_a_restart_comes_between_is_saved_all_the_same() {
 #[test]
 fn a_running_capture_is_followed_over_its_files_to_its_end() {
     let Some((net, mut agent)) = setup() else { return };
-    agent.start(CaptureSpec { rotate_seconds: 1, ..filtered("udp port 7") });
+    agent.start(CaptureSpec { rotate_seconds: 1.into(), ..filtered("udp port 7") });
     let mut follow = Command::new(PROGRAM);
     follow.args(["follow", "--ring"]).arg(&agent.ring).stdout(std::process::Stdio::piped());
     let mut follow = follow.spawn().expect("it starts");
@@ -132,7 +135,10 @@ fn a_running_capture_is_followed_over_its_files_to_its_end() {
         let (mut sections, mut packets) = (0, 0);
         while let Some(block) = reader.next_block().expect("whole blocks") {
             match block {
-                nodewatch_pcapng::Block::Section(_) => sections += 1,
+                nodewatch_pcapng::Block::Section(section) => {
+                    let marks = section.comments.iter().filter_map(|text| nodewatch_protocol::StreamMark::of(text));
+                    sections += usize::from(marks.count() == 0);
+                }
                 nodewatch_pcapng::Block::Packet(_) => packets += 1,
                 _ => {}
             }

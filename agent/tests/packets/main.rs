@@ -71,7 +71,7 @@ fn several_interfaces_in_one_file_each_with_its_name_and_counts() {
 #[test]
 fn without_a_name_the_interfaces_with_addresses_are_taken_and_loopback_is_not() {
     let Some((_net, mut agent)) = setup() else { return };
-    agent.start(CaptureSpec { interfaces: vec![], limit_seconds: Some(1), ..CaptureSpec::default() });
+    agent.start(CaptureSpec { interfaces: vec![], limit_seconds: Some(1.into()), ..CaptureSpec::default() });
     let interfaces = agent.until(|message| match message {
         FromAgent::Update(Update::Capture(CaptureState::Running { interfaces, .. })) => Some(interfaces),
         FromAgent::Update(Update::Capture(CaptureState::Stopped { .. })) => Some(vec![]),
@@ -132,7 +132,7 @@ fn rotation_by_size_loses_no_packet() {
 #[test]
 fn rotation_by_time_begins_a_new_file() {
     let Some((net, mut agent)) = setup() else { return };
-    agent.start(CaptureSpec { rotate_seconds: 1, ..filtered("udp port 7") });
+    agent.start(CaptureSpec { rotate_seconds: 1.into(), ..filtered("udp port 7") });
     let mut sent = 0;
     agent.until(|message| match message {
         FromAgent::Update(Update::Files(files)) if files.len() >= 3 => Some(()),
@@ -181,7 +181,7 @@ fn limits_end_a_capture_by_themselves() {
     // Ending statistics come on top.
     assert!((9_000..10_400).contains(&files[1].size), "{files:?}");
 
-    agent.start(CaptureSpec { limit_seconds: Some(1), ..filtered("udp port 7") });
+    agent.start(CaptureSpec { limit_seconds: Some(1.into()), ..filtered("udp port 7") });
     let (_, state, _) = agent.ended();
     assert!(matches!(state, CaptureState::Stopped { reason: StopReason::TimeLimit, .. }));
 }
@@ -199,6 +199,44 @@ fn a_capture_can_follow_a_capture_and_two_at_once_cannot_be() {
     }
     let nothing = agent.ask(Request::StopCapture);
     assert!(matches!(nothing, Response::Refused(refusal) if refusal.kind == RefusalKind::State));
+}
+
+#[test]
+fn a_start_right_after_a_stop_waits_for_the_end_of_the_one_before() {
+    let Some((net, mut agent)) = setup() else { return };
+    agent.start(filtered("udp port 7"));
+    net.send("10.66.0.1:7", 4, b"first");
+    // In one breath.
+    agent.say(&ToAgent::Request { id: 1001, request: Request::StopCapture });
+    agent.say(&ToAgent::Request { id: 1002, request: Request::StartCapture(filtered("udp port 8")) });
+    agent.say(&ToAgent::Request { id: 1003, request: Request::StartCapture(filtered("udp port 9")) });
+    let mut answers = std::collections::BTreeMap::new();
+    let spec = agent.until(|message| match message {
+        FromAgent::Response { id, response } => {
+            answers.insert(id, response);
+            None
+        }
+        // The first one's beginning is told too.
+        FromAgent::Update(Update::Capture(CaptureState::Running { spec, .. })) => {
+            (spec.filter.as_deref() != Some("udp port 7")).then_some(spec)
+        }
+        _ => None,
+    });
+    if !answers.contains_key(&1002) {
+        assert_eq!(agent.until(|message| answer_to(message, 1002)), Response::Done);
+    }
+    assert_eq!(spec.filter.as_deref(), Some("udp port 8"));
+    assert!(matches!(&answers[&1003], Response::Refused(refusal) if refusal.kind == RefusalKind::State), "{answers:?}");
+    net.send("10.66.0.1:8", 3, b"second");
+    let (statistics, _) = agent.stop();
+    assert_eq!(statistics.packets, 3);
+}
+
+fn answer_to(message: FromAgent, wanted: u64) -> Option<Response> {
+    match message {
+        FromAgent::Response { id, response } if id == wanted => Some(response),
+        _ => None,
+    }
 }
 
 #[test]
@@ -413,7 +451,7 @@ fn a_lapsed_lease_ends_the_capture_with_a_whole_file() {
         _ => None,
     });
     // The terms that it was started with are not the last word.
-    let terms = Terms { left_seconds: 600, lease_seconds: Some(2) };
+    let terms = Terms { left_seconds: 600.into(), lease_seconds: Some(2.into()) };
     assert_eq!(agent.ask(Request::Terms(terms)), Response::Done);
     agent.kill();
     assert!(serve.wait().expect("it ends").success());

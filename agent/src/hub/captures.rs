@@ -1,0 +1,360 @@
+//! Captures from the ask to the end: begun beside the hub, one at a time, and gone on with after a restart.
+//!
+//! Owns what is asked while another one is beginning or ending. Packets and files are the capture's own.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use nodewatch_protocol::{
+    CaptureRecord, CaptureSpec, CaptureState, RefusalKind, Response, StopReason, UnixMillis, Update,
+};
+use tokio::{
+    sync::{mpsc::UnboundedSender, oneshot},
+    time::{sleep, timeout},
+};
+
+use super::{
+    Found, Hub, NodeFacts, answer,
+    facts::{GRANT_NET_RAW, NET_RAW, default_interfaces},
+    refused,
+};
+use crate::{
+    capture::{self, Capture, CaptureEvent, StartError, interfaces},
+    error::chain,
+    unix_millis,
+};
+
+/// A filter that is not compiled by then is refused.
+const COMPILED_WITHIN: Duration = Duration::from_secs(10);
+/// A capture that has not begun by then is not to begin any more.
+const BEGUN_WITHIN: Duration = Duration::from_secs(60);
+const FILTER_HELP: &str = "write it as tcpdump takes it, see `man pcap-filter`";
+
+/// The one capture there can be.
+pub(super) enum Slot {
+    /// None.
+    None,
+    /// It is being begun on a thread beside the hub; `stop` is why it is not to run when it has, `early` what it has told
+    /// before the hub knew of it.
+    Beginning { stop: Option<StopReason>, early: Vec<CaptureEvent> },
+    /// It runs.
+    Running(Capture),
+    /// It was told to end; `next` begins when it has.
+    Ending { capture: Capture, next: Option<Wanted> },
+}
+
+/// A capture that is to begin.
+pub(super) struct Wanted {
+    spec: CaptureSpec,
+    /// Why there is nothing before its first file; empty for no such reason.
+    gap: String,
+    by: By,
+}
+
+/// Who wants it.
+enum By {
+    Tunnel(oneshot::Sender<Response>),
+    /// The process before this one was capturing since then.
+    Restart(UnixMillis),
+}
+
+/// What came of beginning.
+pub(super) struct Started {
+    /// The capture with its interfaces and what it captures, or why there is none.
+    outcome: Result<(Capture, Vec<String>, CaptureSpec), Response>,
+    /// Who is to hear of it; nobody where it took too long.
+    by: Option<By>,
+}
+
+impl Hub {
+    /// Goes on with what a process before this one was capturing when it was stopped.
+    pub(super) fn resume(&mut self, interrupted: CaptureRecord) {
+        let now = unix_millis();
+        let manifest = self.ring.manifest();
+        let files = || manifest.files.iter().filter(|record| record.capture == interrupted.since);
+        let until = files().map(|record| record.file.ended).max().unwrap_or(interrupted.since);
+        let packets: u64 = files().map(|record| record.file.packets).sum();
+        let bytes: u64 = files().map(|record| record.file.size).sum();
+        let mut spec = interrupted.spec;
+        spec.interfaces = interrupted.interfaces;
+        spec.limit_seconds = spec.limit_seconds.map(|limit| limit.less((now - interrupted.since.min(now)) / 1000));
+        spec.limit_packets = spec.limit_packets.map(|limit| limit.saturating_sub(packets));
+        spec.limit_bytes = spec.limit_bytes.map(|limit| limit.saturating_sub(bytes));
+        let time = |at: UnixMillis| jiff::Timestamp::from_millisecond(at as i64).unwrap_or_default();
+        let gap = format!(
+            "gap: nothing was captured from {:.3} to {:.3}, when the agent was stopped and started again",
+            time(until),
+            time(now)
+        );
+        self.want(Wanted { spec, gap, by: By::Restart(interrupted.since) });
+    }
+
+    pub(super) fn start_capture(&mut self, spec: CaptureSpec, reply: oneshot::Sender<Response>) {
+        self.want(Wanted { spec, gap: String::new(), by: By::Tunnel(reply) });
+    }
+
+    fn want(&mut self, wanted: Wanted) {
+        let state = |message: &str, next_step: &str| refused(RefusalKind::State, message, next_step);
+        let refusal = match &mut self.capture {
+            _ if self.closed_by.is_some() => state("the agent is ending", "deploy another one"),
+            Slot::None => return self.begin(wanted),
+            Slot::Beginning { .. } => state("a capture is already beginning", "wait for it"),
+            Slot::Running(_) | Slot::Ending { next: Some(_), .. } => {
+                state("a capture is already running", "stop it first")
+            }
+            Slot::Ending { next, .. } => {
+                *next = Some(wanted);
+                return;
+            }
+        };
+        self.not_begun(wanted.by, refusal);
+    }
+
+    /// Beside the hub: names, lists of interfaces, packet rings and the ring's files are waited for there.
+    fn begin(&mut self, wanted: Wanted) {
+        let Wanted { spec, gap, by } = wanted;
+        if let Err(error) = spec.check() {
+            return self.not_begun(by, refused(RefusalKind::Invalid, error.to_string(), "choose another value"));
+        }
+        self.capture = Slot::Beginning { stop: None, early: Vec::new() };
+        let filter = spec.filter.clone();
+        let (node, ring, own) = (self.node.clone(), self.ring.clone(), self.own.clone());
+        let (events, found) = (self.capture_events.0.clone(), self.found.0.clone());
+        let start = move || {
+            let notify = move |event| {
+                // The hub drains its events until the last capture has ended.
+                let _ = events.send(event);
+            };
+            start(&node, spec, gap, (ring, own), notify)
+        };
+        tokio::spawn(async move {
+            let started = begun(filter, start, by, &found).await;
+            // The hub may have ended.
+            let _ = found.send(Found::Capture(Box::new(started)));
+        });
+    }
+
+    pub(super) fn capture_started(&mut self, started: Started) {
+        let Started { outcome, by } = started;
+        let Slot::Beginning { stop, early } = std::mem::replace(&mut self.capture, Slot::None) else { return };
+        match outcome {
+            Err(refusal) => {
+                if let Some(by) = by {
+                    self.not_begun(by, refusal);
+                }
+            }
+            Ok((capture, interfaces, spec)) => {
+                self.state = CaptureState::Running { since: capture.since, interfaces, spec };
+                self.statistics = None;
+                self.subscribers.publish(&Update::Capture(self.state.clone()));
+                let late = by.is_none().then(|| StopReason::Failed { message: "it began too late".to_owned() });
+                if let Some(By::Tunnel(reply)) = by {
+                    answer(Some(reply), Response::Done);
+                }
+                self.capture = match stop.or(late) {
+                    None => Slot::Running(capture),
+                    Some(reason) => {
+                        capture.stop(reason);
+                        Slot::Ending { capture, next: None }
+                    }
+                };
+                for event in early {
+                    self.capture_event(event);
+                }
+            }
+        }
+    }
+
+    fn not_begun(&mut self, by: By, refusal: Response) {
+        match (by, refusal) {
+            (By::Tunnel(reply), refusal) => answer(Some(reply), refusal),
+            (By::Restart(since), Response::Refused(refusal)) => {
+                // A limit that was all but reached is an end like any other.
+                let message = format!("the capture did not go on after a restart: {}", refusal.message);
+                self.ring.say(message.clone());
+                let reason = StopReason::Failed { message };
+                let at = unix_millis();
+                self.ring.capture_ended(at, reason.clone());
+                self.state = CaptureState::Stopped { since, at, reason };
+                self.subscribers.publish(&Update::Capture(self.state.clone()));
+            }
+            (By::Restart(_), _) => {}
+        }
+    }
+
+    pub(super) fn stop_capture(&mut self) -> Response {
+        let nothing = || refused(RefusalKind::State, "no capture is running", "start one first");
+        match &mut self.capture {
+            Slot::None => nothing(),
+            Slot::Running(_) => {
+                self.end_running(StopReason::Asked);
+                Response::Done
+            }
+            Slot::Beginning { stop, .. } => {
+                stop.get_or_insert(StopReason::Asked);
+                Response::Done
+            }
+            Slot::Ending { next, .. } => {
+                if let Some(wanted) = next.take() {
+                    let word = refused(RefusalKind::State, "it was stopped before it began", "start it again");
+                    self.not_begun(wanted.by, word);
+                }
+                Response::Done
+            }
+        }
+    }
+
+    fn end_running(&mut self, reason: StopReason) {
+        self.capture = match std::mem::replace(&mut self.capture, Slot::None) {
+            Slot::Running(capture) => {
+                capture.stop(reason);
+                Slot::Ending { capture, next: None }
+            }
+            other => other,
+        };
+    }
+
+    /// The agent ends.
+    pub(super) fn end_capture(&mut self) {
+        self.end_running(StopReason::AgentEnds);
+        match &mut self.capture {
+            Slot::None | Slot::Running(_) => {}
+            Slot::Beginning { stop, .. } => {
+                stop.get_or_insert(StopReason::AgentEnds);
+            }
+            Slot::Ending { next, .. } => {
+                if let Some(wanted) = next.take() {
+                    let word = refused(RefusalKind::State, "the agent is ending", "deploy another one");
+                    self.not_begun(wanted.by, word);
+                }
+            }
+        }
+    }
+
+    pub(super) fn capture_event(&mut self, event: CaptureEvent) {
+        if let Slot::Beginning { early, .. } = &mut self.capture {
+            return early.push(event);
+        }
+        match event {
+            CaptureEvent::Statistics(statistics) => {
+                self.subscribers.publish(&Update::Statistics(statistics.clone()));
+                self.statistics = Some(statistics);
+            }
+            CaptureEvent::Failed(message) => self.end_running(StopReason::Failed { message }),
+            CaptureEvent::Trouble(message) => self.subscribers.publish(&Update::Trouble { message }),
+            CaptureEvent::Ended(reason) => {
+                let (since, next) = match std::mem::replace(&mut self.capture, Slot::None) {
+                    Slot::Running(capture) => (capture.since, None),
+                    Slot::Ending { capture, next } => (capture.since, next),
+                    Slot::Beginning { .. } | Slot::None => (self.facts.started, None),
+                };
+                self.state = CaptureState::Stopped { since, at: unix_millis(), reason };
+                self.uploader.manifest_changed();
+                // Whoever sees the end sees the files as they are then.
+                self.tell_ring();
+                self.subscribers.publish(&Update::Capture(self.state.clone()));
+                if let Some(wanted) = next {
+                    self.want(wanted);
+                }
+            }
+        }
+    }
+}
+
+/// Begins a capture on a thread of its own. Whoever wants it waits so long and no longer; what comes after that is told to
+/// nobody, and is to end as soon as it is there.
+async fn begun(
+    filter: Option<String>,
+    start: impl FnOnce() -> Result<(Capture, Vec<String>, CaptureSpec), Response> + Send + 'static,
+    by: By,
+    found: &UnboundedSender<Found>,
+) -> Started {
+    if let Err(refusal) = compiled(filter).await {
+        return Started { outcome: Err(refusal), by: Some(by) };
+    }
+    let failed = |_| Err(refused(RefusalKind::Failed, "the agent failed", "deploy it again"));
+    let mut beginning = tokio::task::spawn_blocking(start);
+    tokio::select! {
+        outcome = &mut beginning => Started { outcome: outcome.unwrap_or_else(failed), by: Some(by) },
+        () = sleep(BEGUN_WITHIN) => {
+            tell(found, by, &too_slow("the capture did not begin", BEGUN_WITHIN));
+            Started { outcome: beginning.await.unwrap_or_else(failed), by: None }
+        }
+    }
+}
+
+/// Whether that filter compiles. libpcap may be slow, and its process cannot be told to give up.
+async fn compiled(filter: Option<String>) -> Result<(), Response> {
+    let Some(filter) = filter else { return Ok(()) };
+    let check = tokio::task::spawn_blocking(move || nodewatch_filter::check(&filter));
+    match timeout(COMPILED_WITHIN, check).await {
+        Ok(Ok(Ok(()))) => Ok(()),
+        Ok(Ok(Err(error))) => Err(refused(RefusalKind::Invalid, chain(&error), FILTER_HELP)),
+        Ok(Err(_)) => Err(refused(RefusalKind::Failed, "the filter's compiler failed", FILTER_HELP)),
+        Err(_) => Err(too_slow("the filter is not compiled", COMPILED_WITHIN)),
+    }
+}
+
+fn too_slow(what: &str, within: Duration) -> Response {
+    let message = format!("{what} within {} s", within.as_secs());
+    refused(RefusalKind::Failed, message, "write a shorter filter, look at the node's disk, or try another node")
+}
+
+/// Whoever asked hears it now; what goes on after a restart is the hub's to tell.
+fn tell(found: &UnboundedSender<Found>, by: By, word: &Response) {
+    match (by, word) {
+        (By::Tunnel(reply), word) => answer(Some(reply), word.clone()),
+        (By::Restart(_), Response::Refused(refusal)) => {
+            // The hub may have ended.
+            let _ = found.send(Found::Trouble(refusal.message.clone()));
+        }
+        (By::Restart(_), _) => {}
+    }
+}
+
+/// Waits for names, files and the kernel.
+fn start<N>(
+    node: &NodeFacts,
+    spec: CaptureSpec,
+    gap: String,
+    (ring, own): (crate::ring::Ring, capture::own::OwnTraffic),
+    notify: N,
+) -> Result<(Capture, Vec<String>, CaptureSpec), Response>
+where
+    N: Fn(CaptureEvent) + Clone + Send + 'static,
+{
+    if let Err(error) = capture::permitted() {
+        let message = format!("this agent may not capture, it lacks {NET_RAW}: {error}");
+        return Err(refused(RefusalKind::NotPermitted, message, GRANT_NET_RAW));
+    }
+    let known = interfaces::list().unwrap_or_default();
+    let chosen = if spec.interfaces.is_empty() {
+        default_interfaces(node, &known)
+    } else {
+        // Named twice is meant once.
+        let mut seen = BTreeSet::new();
+        spec.interfaces.iter().filter(|name| seen.insert(*name)).cloned().collect()
+    };
+    let start = capture::Start {
+        interfaces: chosen.clone(),
+        known,
+        ring,
+        hostname: node.hostname.clone(),
+        gap,
+        own,
+        spec: spec.clone(),
+    };
+    match Capture::start(start, notify) {
+        Ok(capture) => Ok((capture, chosen, spec)),
+        Err(error) => {
+            let (kind, next_step) = match &error {
+                StartError::NoInterface { .. } => (RefusalKind::Invalid, "choose one of these"),
+                StartError::NoDefault | StartError::LinkType { .. } => (RefusalKind::Invalid, "name another interface"),
+                StartError::Filter(_) => (RefusalKind::Invalid, FILTER_HELP),
+                StartError::Ring { .. } | StartError::Threads(_) => {
+                    (RefusalKind::Failed, "try fewer interfaces, or another node")
+                }
+            };
+            Err(refused(kind, chain(&error), next_step))
+        }
+    }
+}

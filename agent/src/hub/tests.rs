@@ -1,0 +1,153 @@
+//! A hub whose disk, server or neighbours never answer. A disk that hangs is a FIFO in the place of a file.
+
+use std::{path::Path, process::Command};
+
+use nodewatch_protocol::{Grant, ReportPlan, Sink, Terms};
+use tokio::time::timeout;
+
+use super::*;
+use crate::ring::store::Store;
+
+/// What should come at once has come by then, or never does.
+const SOON: Duration = Duration::from_secs(20);
+
+fn spawn(folder: &Path) -> (HubHandle, Ring) {
+    let ring = Ring::open(Store::open(folder).expect("a ring"), "test").expect("a ring");
+    let lifetime = Lifetime::begin(None, None, Some(folder.join("terms.json")));
+    (Hub::spawn(NodeFacts::default(), ring.clone(), lifetime).expect("a hub"), ring)
+}
+
+/// A closed file with a packet, which an agent before this one has left.
+fn leave_file(folder: &Path, name: &str) {
+    use nodewatch_pcapng::{InterfaceBlock, SectionBlock, enhanced_packet, interface_description, section_header};
+    let mut bytes = Vec::new();
+    section_header(&mut bytes, &SectionBlock { hardware: "n", application: "t", comments: &[] });
+    let interface = InterfaceBlock { name: "eth0", link_type: 1, snaplen: 0, filter: None, description: "" };
+    interface_description(&mut bytes, &interface);
+    enhanced_packet(&mut bytes, 0, 1, 4, [&[1; 4]], &[]);
+    std::fs::write(folder.join(name), bytes).expect("written");
+}
+
+fn hang(path: &Path) {
+    let _ = std::fs::remove_file(path);
+    assert!(Command::new("mkfifo").arg(path).status().expect("mkfifo").success());
+}
+
+async fn beats(hub: &HubHandle) {
+    let beat = timeout(SOON, hub.ask(Request::Heartbeat)).await.expect("the hub waits for something");
+    assert_eq!(beat, Some(Response::Done));
+}
+
+#[tokio::test]
+async fn a_disk_that_hangs_holds_up_neither_heartbeats_nor_the_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    leave_file(folder.path(), "a.pcapng");
+    let (hub, _ring) = spawn(folder.path());
+    for file in ["a.pcapng", "terms.part"] {
+        hang(&folder.path().join(file));
+    }
+    let checksum = hub.send(Request::Checksum { file: "a.pcapng".into() }).await.expect("the hub");
+    let terms = Request::Terms(Terms { left_seconds: 600.into(), lease_seconds: None });
+    for _ in 0..5 {
+        assert_eq!(timeout(SOON, hub.ask(terms.clone())).await.expect("the terms hold at once"), Some(Response::Done));
+    }
+    beats(&hub).await;
+    drop(checksum);
+    timeout(SOON, hub.end(Duration::from_secs(600))).await.expect("nothing is left to do");
+    // What waits for the disk is let be.
+    for file in ["a.pcapng", "terms.part"] {
+        let path = folder.path().join(file);
+        let _ = std::fs::OpenOptions::new().read(true).write(true).open(path);
+    }
+}
+
+/// A hub with a file that it delivers for ever: the server takes connections and never answers.
+async fn delivering(folder: &Path) -> (HubHandle, std::net::TcpListener) {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    leave_file(folder, "a.pcapng");
+    let (hub, _ring) = spawn(folder);
+    let grant = Grant {
+        url: format!("http://{}/bucket", server.local_addr().expect("an address")),
+        fields: std::collections::BTreeMap::new(),
+        prefix: "p/".into(),
+        max_bytes: 1024 * 1024,
+        valid_seconds: u64::MAX.into(),
+        zstd: false,
+    };
+    assert_eq!(hub.ask(Request::Sink(Sink::Grant(grant))).await, Some(Response::Done));
+    (hub, server)
+}
+
+#[tokio::test]
+async fn an_end_can_come_nearer_and_never_goes_away() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (hub, _server) = delivering(folder.path()).await;
+    // As after a lapsed lease: in peace.
+    hub.end_within(Duration::from_secs(600));
+    beats(&hub).await;
+    let late = hub.ask(Request::StartCapture(CaptureSpec::default())).await;
+    assert!(matches!(&late, Some(Response::Refused(refusal)) if refusal.kind == RefusalKind::State), "{late:?}");
+    let mut over = Box::pin(hub.over());
+    tokio::select! {
+        biased;
+        _ = &mut over => panic!("the file is not delivered"),
+        () = std::future::ready(()) => {}
+    }
+    // A pod that is deleted, and told so again and again.
+    hub.end_within(Duration::from_millis(50));
+    for _ in 0..3 {
+        hub.end_within(Duration::from_secs(600));
+    }
+    timeout(SOON, over).await.expect("the nearest end stands").expect("it ended as it was told");
+}
+
+#[tokio::test]
+async fn a_hub_that_dies_is_noticed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (hub, _ring) = spawn(folder.path());
+    let HubHandle { commands, end, over } = hub;
+    // Its task ends with the last way to it.
+    drop((commands, end));
+    let mut over = over;
+    timeout(SOON, over.wait_for(|over| *over)).await.expect("it ends").expect("it says so");
+
+    let (dead, over) = watch::channel(false);
+    drop(dead);
+    let (commands, queue) = mpsc::channel(1);
+    drop(queue);
+    let hub = HubHandle { commands, end: Arc::new(watch::channel(None).0), over };
+    assert!(hub.over().await.is_err());
+    assert_eq!(hub.ask(Request::Heartbeat).await, None);
+}
+
+fn plan(exclude: &str) -> ReportPlan {
+    ReportPlan {
+        group: "g".into(),
+        stream: "s".into(),
+        retention_days: 1,
+        region: "eu-central-1".into(),
+        endpoint: Some("http://127.0.0.1:1".into()),
+        cluster: "c".into(),
+        hostname: "h".into(),
+        session: "s".into(),
+        interval_seconds: u64::MAX.into(),
+        exclude: exclude.into(),
+        expected: None,
+    }
+}
+
+#[tokio::test]
+async fn a_plan_that_is_refused_leaves_the_one_before_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (hub, ring) = spawn(folder.path());
+    ring.remember_reports(Some(plan("22")));
+    drop(hub);
+    // Gone on with after a restart.
+    let (hub, ring) = spawn(folder.path());
+    for bad in [plan("no port"), ReportPlan { group: "another".into(), ..plan("no port") }] {
+        let answer = hub.ask(Request::Report(Some(Box::new(bad)))).await;
+        assert!(matches!(answer, Some(Response::Refused(_))), "{answer:?}");
+        assert_eq!(ring.manifest().reports, Some(plan("22")));
+    }
+    beats(&hub).await;
+}

@@ -1,0 +1,64 @@
+//! What a panic means in a program that nobody watches: its end, and not a process that is deaf in one part.
+//!
+//! Owns the exit code. A container that ends so is started again, and goes on with what is in its ring.
+
+use std::{
+    io::{self, Write},
+    panic,
+};
+
+/// What Rust's own programs end with when their first thread panics.
+pub const EXIT_CODE: i32 = 101;
+
+/// From now on a panic of any thread or task, caught or not, ends this process once it is told on standard error.
+pub fn end_the_process() {
+    let tell = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        // Nobody is left to tell when standard error is gone.
+        let _ = writeln!(io::stderr(), "nodewatch-agent: this is a fault of the program; it ends, to be started again");
+        // Nothing is closed here, as a lock may be held: the next start cuts and marks what is torn.
+        std::process::exit(EXIT_CODE);
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// Says which part is to panic, in a process of its own.
+    const PART: &str = "NODEWATCH_TEST_PANIC";
+
+    /// Not a test by itself: what the one below runs.
+    #[test]
+    fn a_process_with_a_part_that_panics() {
+        let Ok(part) = std::env::var(PART) else { return };
+        end_the_process();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async move {
+            match part.as_str() {
+                "thread" => drop(std::thread::spawn(|| panic!("a thread"))),
+                "task" => drop(tokio::spawn(async { panic!("a task") })),
+                "blocking" => drop(tokio::task::spawn_blocking(|| panic!("a thread beside the hub"))),
+                other => drop(panic::catch_unwind(|| panic!("caught: {other}"))),
+            }
+            std::future::pending::<()>().await;
+        });
+    }
+
+    #[test]
+    fn whatever_part_panics_the_process_ends_and_says_so() {
+        for part in ["thread", "task", "blocking", "caught"] {
+            let mut command = Command::new(std::env::current_exe().expect("this test"));
+            command
+                .args(["--exact", "panics::tests::a_process_with_a_part_that_panics", "--nocapture"])
+                .env(PART, part);
+            let output = command.output().expect("it ran");
+            assert_eq!(output.status.code(), Some(EXIT_CODE), "{part}");
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert!(told.contains("panicked at") && told.contains("to be started again"), "{part}: {told}");
+        }
+    }
+}

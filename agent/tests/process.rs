@@ -1,0 +1,150 @@
+//! The agent as a process: its signals, its limits, and the end of those that read it.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::{
+    io::Read,
+    os::unix::net::UnixStream,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use nodewatch_protocol::{Request, Response};
+use support::{Agent, PROGRAM};
+
+/// What never ends is noticed by then.
+const SOON: Duration = Duration::from_secs(30);
+
+/// Serves on a socket in that folder, under these limits of the shell.
+fn serve(folder: &Path, limits: &str) -> Child {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(format!("{limits} exec \"$@\"")).args(["sh", PROGRAM, "serve", "--ring"]);
+    command.arg(folder.join("ring")).arg("--socket").arg(folder.join("agent.sock"));
+    let child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the agent starts");
+    let end = Instant::now() + SOON;
+    while UnixStream::connect(folder.join("agent.sock")).is_err() {
+        assert!(Instant::now() < end, "it does not listen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child
+}
+
+fn connect(folder: &Path) -> Agent {
+    let mut command = Command::new(PROGRAM);
+    command.arg("connect").arg("--socket").arg(folder.join("agent.sock"));
+    Agent::spawn(command, &folder.join("ring"))
+}
+
+/// Its exit code; a process that does not end is killed and has none.
+fn ended(child: &mut Child) -> Option<i32> {
+    let end = Instant::now() + SOON;
+    while Instant::now() < end {
+        if let Some(status) = child.try_wait().expect("a child") {
+            return status.code();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().expect("running");
+    child.wait().expect("killed");
+    None
+}
+
+fn signal(child: &Child, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process(pid, signal).expect("it runs");
+}
+
+#[test]
+fn every_signal_that_ends_it_ends_it_well() {
+    use rustix::process::Signal;
+    for word in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut child = serve(folder.path(), "");
+        signal(&child, word);
+        assert_eq!(ended(&mut child), Some(0), "{word:?}");
+    }
+}
+
+/// A disk that hangs while the ring is recovered is a FIFO in the place of a capture file.
+#[test]
+fn a_signal_while_the_ring_is_recovered_is_heeded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ring = folder.path().join("ring");
+    std::fs::create_dir(&ring).expect("made");
+    let fifo = ring.join("20260101T000000.000000Z-0001.pcapng");
+    assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
+    let mut command = Command::new(PROGRAM);
+    command.args(["serve", "--ring"]).arg(&ring).arg("--socket").arg(folder.path().join("agent.sock"));
+    let mut child = command.stdin(Stdio::null()).spawn().expect("the agent starts");
+    // It has the FIFO open for reading and writing, and waits for bytes.
+    let end = Instant::now() + SOON;
+    let has_it_open = |child: &Child| {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", child.id())).expect("its descriptors");
+        open.flatten().any(|one| std::fs::read_link(one.path()).is_ok_and(|to| to == fifo))
+    };
+    while !has_it_open(&child) {
+        assert!(Instant::now() < end, "it does not recover");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    signal(&child, rustix::process::Signal::TERM);
+    assert_eq!(ended(&mut child), Some(0));
+}
+
+#[test]
+fn connections_beyond_its_descriptors_cost_nobody_the_agent() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut child = serve(folder.path(), "ulimit -n 40;");
+    let mut first = connect(folder.path());
+    let many: Vec<_> = (0..80).filter_map(|_| UnixStream::connect(folder.path().join("agent.sock")).ok()).collect();
+    assert!(many.len() > 40, "{} connections", many.len());
+    assert_eq!(first.ask(Request::Heartbeat), Response::Done);
+    drop(many);
+    assert_eq!(connect(folder.path()).ask(Request::Heartbeat), Response::Done);
+    signal(&child, rustix::process::Signal::TERM);
+    assert_eq!(ended(&mut child), Some(0));
+}
+
+#[test]
+fn a_second_agent_leaves_the_first_ones_socket_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut first = serve(folder.path(), "");
+    let mut command = Command::new(PROGRAM);
+    command.args(["serve", "--ring"]).arg(folder.path().join("another")).arg("--socket");
+    let output = command.arg(folder.path().join("agent.sock")).stdin(Stdio::null()).output().expect("it ran");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && told.contains("another agent serves on the socket"), "{told}");
+    assert_eq!(connect(folder.path()).ask(Request::Heartbeat), Response::Done);
+    signal(&first, rustix::process::Signal::TERM);
+    assert_eq!(ended(&mut first), Some(0));
+}
+
+/// `follow` with nothing to write, as behind a quiet filter.
+fn follow(folder: &Path) -> Child {
+    let mut command = Command::new(PROGRAM);
+    command.args(["follow", "--ring"]).arg(folder);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
+}
+
+#[test]
+fn what_reads_a_capture_ends_with_its_reader_or_its_input() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let list = r#"{"node":"n","captures":[{"since":7,"interfaces":[],"spec":{"snaplen":1,"rotate_bytes":65536,
+        "rotate_seconds":1,"ring_bytes":65536},"ended":null}],"files":[],"delivered":{"files":0,"bytes":0,"packets":0},
+        "discarded":{"files":0,"bytes":0,"packets":0}}"#;
+    std::fs::write(folder.path().join("manifest.json"), list).expect("written");
+
+    let mut deaf = follow(folder.path());
+    let mut stream = deaf.stdout.take().expect("piped");
+    stream.read_exact(&mut [0; 4]).expect("it has begun");
+    drop(stream);
+    let code = ended(&mut deaf);
+    assert_eq!(code, Some(1), "its reader has gone");
+
+    let mut alone = follow(folder.path());
+    let mut stream = alone.stdout.take().expect("piped");
+    stream.read_exact(&mut [0; 4]).expect("it has begun");
+    drop(alone.stdin.take());
+    assert_eq!(ended(&mut alone), Some(1), "its input has ended");
+}
