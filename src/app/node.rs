@@ -335,6 +335,7 @@ impl NodeState {
                 self.reporting.errors += 1;
                 self.log(now, format!("{updates} updates were left out: this side was too slow"));
             }
+            Update::Note { message } => self.log(now, message),
             Update::Trouble { message } => {
                 self.reporting.errors += 1;
                 self.log(now, message);

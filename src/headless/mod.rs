@@ -211,13 +211,21 @@ fn outcome(worked: usize, failed: &[Notice]) -> Exit {
     }
 }
 
+/// A host's name in a filter is looked up here, where it is seen what becomes of it; an agent looks none up.
+const LOOKED_UP_WITHIN: Duration = Duration::from_secs(5);
+
 /// The capture that the arguments ask for.
 fn spec(arguments: &CaptureArgs, ring_size: Option<u64>) -> Result<CaptureSpec, Notice> {
     let default = CaptureSpec::default();
     let rotate_bytes = arguments.rotate_size.unwrap_or(default.rotate_bytes);
+    let bad = |cause: String, next_step: &str| Notice::error("no such capture", cause, next_step).of(Failure::BadInput);
+    let hosts = nodewatch_filter::SystemHosts { within: LOOKED_UP_WITHIN };
+    let filter = arguments.filter.as_deref().map(|filter| nodewatch_filter::resolve(filter, &hosts)).transpose();
+    let filter =
+        filter.map_err(|error| bad(text::chain(&error), "write the host's addresses, or see man pcap-filter"))?;
     let spec = CaptureSpec {
         interfaces: arguments.interfaces.clone(),
-        filter: arguments.filter.clone(),
+        filter,
         snaplen: arguments.snaplen.unwrap_or(default.snaplen),
         rotate_bytes,
         rotate_seconds: arguments.rotate_time.map_or(default.rotate_seconds, Into::into),
@@ -229,7 +237,6 @@ fn spec(arguments: &CaptureArgs, ring_size: Option<u64>) -> Result<CaptureSpec, 
         limit_packets: arguments.max_packets,
         limit_seconds: arguments.duration.map(Into::into),
     };
-    let bad = |cause: String, next_step: &str| Notice::error("no such capture", cause, next_step).of(Failure::BadInput);
     spec.check().map_err(|error| bad(error.to_string(), "see nodewatch-tui capture --help"))?;
     if let Some(filter) = &spec.filter {
         nodewatch_filter::check(filter)

@@ -194,6 +194,7 @@ fn counted(second: u64, at: u64) -> Statistics {
         from,
         to,
         share: share(second * 72 * percent, second * 62_000 * percent),
+        tunnel: None,
     };
     Statistics {
         at: NOW,

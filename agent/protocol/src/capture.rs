@@ -47,7 +47,8 @@ pub struct CaptureSpec {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Content {
-    /// From the link layer to the end of the transport layer's header; no payload.
+    /// From the link layer to the end of the transport layer's header, inside tunnels that of the packet that they carry; no
+    /// payload.
     #[default]
     Headers,
     /// The same, and the whole of what goes from or to port 53 or 5353.
@@ -304,8 +305,29 @@ pub struct InterfaceDrops {
     pub packets: u64,
     /// Dropped by the kernel's packet ring.
     pub kernel: u64,
-    /// Dropped by the interface on receive.
+    /// Lost by the interface before any capture could see them.
     pub interface: u64,
+    /// For how long nothing was captured from it since the capture began, because it was down or not there.
+    #[serde(default)]
+    pub gap_millis: u64,
+    /// How it is.
+    #[serde(default)]
+    pub state: InterfaceState,
+}
+
+/// How an interface of a capture is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InterfaceState {
+    /// Its packets are captured.
+    #[default]
+    Reading,
+    /// It is down; it is captured again when it is up.
+    Down,
+    /// There is none of that name; it is captured again when there is.
+    Gone,
+    /// It is there and cannot be read.
+    LeftOut,
 }
 
 /// A count of packets and their bytes on the wire.
@@ -358,4 +380,49 @@ pub struct Flow {
     pub to: Endpoint,
     /// Packets and bytes, both ways.
     pub share: Share,
+    /// The tunnel that it came in, the outermost of several; the ends are those inside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<Tunnel>,
+}
+
+/// A way to carry packets inside packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tunnel {
+    /// VXLAN.
+    Vxlan,
+    /// Geneve.
+    Geneve,
+    /// GRE, and what is mirrored in it.
+    Gre,
+    /// IPv4 in IP.
+    Ipip,
+    /// IPv6 in IP.
+    SixInFour,
+    /// Ethernet in IP.
+    EtherIp,
+    /// MPLS.
+    Mpls,
+    /// A PPPoE session.
+    Pppoe,
+}
+
+impl Tunnel {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 8] =
+        [Self::Vxlan, Self::Geneve, Self::Gre, Self::Ipip, Self::SixInFour, Self::EtherIp, Self::Mpls, Self::Pppoe];
+
+    /// The name that people read.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Vxlan => "VXLAN",
+            Self::Geneve => "Geneve",
+            Self::Gre => "GRE",
+            Self::Ipip => "IPIP",
+            Self::SixInFour => "6in4",
+            Self::EtherIp => "EtherIP",
+            Self::Mpls => "MPLS",
+            Self::Pppoe => "PPPoE",
+        }
+    }
 }

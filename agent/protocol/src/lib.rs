@@ -14,8 +14,8 @@ mod seconds;
 mod stream;
 
 pub use capture::{
-    CaptureSpec, CaptureState, Content, Dropped, Endpoint, Flow, Freeze, InterfaceDrops, Mix, Recorder, SIZE_BUCKETS,
-    Share, SpecError, Statistics, StopReason, Transport, Window,
+    CaptureSpec, CaptureState, Content, Dropped, Endpoint, Flow, Freeze, InterfaceDrops, InterfaceState, Mix, Recorder,
+    SIZE_BUCKETS, Share, SpecError, Statistics, StopReason, Transport, Tunnel, Window,
 };
 pub use files::{
     Amount, BootSpan, CaptureFile, CaptureRecord, Delivery, FilePlace, FileRecord, FileState, Grant, MANIFEST,
@@ -256,6 +256,11 @@ pub enum Update {
     /// Something on the node failed that nobody asked about, such as a scan.
     Trouble {
         /// What failed, for people.
+        message: String,
+    },
+    /// Something that is worth knowing and no failure, such as how a capture filters its packets.
+    Note {
+        /// What, for people.
         message: String,
     },
 }

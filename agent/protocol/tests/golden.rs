@@ -5,10 +5,10 @@ use std::fmt::Debug;
 
 use nodewatch_protocol::{
     AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Content, Delivery, Dropped, Endpoint,
-    FileState, Flow, Freeze, FromAgent, Grant, Hello, Interface, InterfaceDrops, Mix, OwnSink, PortChange, PortOwner,
-    PortProtocol, PortsKind, PortsUpdate, Probe, ProbeOutcome, Probed, Recorder, Refusal, RefusalKind, ReportPlan,
-    ReportState, Request, Response, RingState, Share, Sink, SinkState, Statistics, StopReason, Terms, ToAgent,
-    Transport, Update, Window, decode, encode,
+    FileState, Flow, Freeze, FromAgent, Grant, Hello, Interface, InterfaceDrops, InterfaceState, Mix, OwnSink,
+    PortChange, PortOwner, PortProtocol, PortsKind, PortsUpdate, Probe, ProbeOutcome, Probed, Recorder, Refusal,
+    RefusalKind, ReportPlan, ReportState, Request, Response, RingState, Share, Sink, SinkState, Statistics, StopReason,
+    Terms, ToAgent, Transport, Tunnel, Update, Window, decode, encode,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -101,7 +101,21 @@ fn to_agent() -> Vec<ToAgent> {
 fn statistics() -> Statistics {
     let end = |address: &str, port| Endpoint { address: address.parse().expect("an address"), port };
     let share = Share { packets: 2, bytes: 1600 };
-    let flow = |transport, port| Flow { transport, from: end("10.0.0.1", port), to: end("2001:db8::1", port), share };
+    let flow = |transport, port, tunnel| Flow {
+        transport,
+        from: end("10.0.0.1", port),
+        to: end("2001:db8::1", port),
+        share,
+        tunnel,
+    };
+    let interface = |name: &str, gap_millis, state| InterfaceDrops {
+        name: name.into(),
+        packets: 2,
+        kernel: 1,
+        interface: 2,
+        gap_millis,
+        state,
+    };
     Statistics {
         at: 1_700_000_000_000,
         elapsed: 1000,
@@ -109,10 +123,19 @@ fn statistics() -> Statistics {
         bytes: 1600,
         window: Window { millis: 1000, packets: 2, bytes: 1600 },
         dropped: Dropped { kernel: 1, interface: 2, queue: 3 },
-        interfaces: vec![InterfaceDrops { name: "eth0".into(), packets: 2, kernel: 1, interface: 2 }],
+        interfaces: vec![
+            interface("eth0", 0, InterfaceState::Reading),
+            interface("eth1", 2300, InterfaceState::Down),
+            interface("wg0", 4600, InterfaceState::Gone),
+            interface("wlan0", 0, InterfaceState::LeftOut),
+        ],
         mix: vec![Mix { protocol: "TCP".into(), share }],
         sizes: [0, 1, 0, 0, 0, 1, 0],
-        flows: vec![flow(Transport::Tcp, 443), flow(Transport::Udp, 53), flow(Transport::Ip(1), 0)],
+        flows: std::iter::once(None)
+            .chain(Tunnel::ALL.map(Some))
+            .map(|tunnel| flow(Transport::Tcp, 443, tunnel))
+            .chain([flow(Transport::Udp, 53, None), flow(Transport::Ip(1), 0, None)])
+            .collect(),
         flows_tracked: 3,
         flows_overflow: Share::default(),
         left_out: share,
@@ -238,6 +261,7 @@ fn from_agent() -> Vec<FromAgent> {
         ring(SinkState::Own),
         FromAgent::Update(Update::Dropped { updates: 9 }),
         FromAgent::Update(Update::Trouble { message: "ports: no".into() }),
+        FromAgent::Update(Update::Note { message: "the filter is applied by the agent".into() }),
     ]
 }
 

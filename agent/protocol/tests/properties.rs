@@ -72,7 +72,13 @@ fn share() -> impl Strategy<Value = Share> {
 fn flow() -> impl Strategy<Value = Flow> {
     let end = || any::<(IpAddr, u16)>().prop_map(|(address, port)| Endpoint { address, port });
     let transport = prop_oneof![Just(Transport::Tcp), Just(Transport::Udp), any::<u8>().prop_map(Transport::Ip)];
-    (transport, end(), end(), share()).prop_map(|(transport, from, to, share)| Flow { transport, from, to, share })
+    (transport, end(), end(), share()).prop_map(|(transport, from, to, share)| Flow {
+        transport,
+        from,
+        to,
+        share,
+        tunnel: None,
+    })
 }
 
 fn statistics() -> impl Strategy<Value = Statistics> {

@@ -5,66 +5,34 @@
 use std::{
     ops::ControlFlow,
     os::fd::{AsFd, OwnedFd},
-    sync::{Arc, OnceLock, mpsc},
+    sync::{
+        Arc, OnceLock,
+        mpsc::{self, Receiver, Sender},
+    },
     thread,
     time::{Duration, Instant},
 };
 
-use nodewatch_filter::FilterError;
 use nodewatch_protocol::{
-    CaptureRecord, CaptureSpec, Dropped, InterfaceDrops, PendingFreeze, Share, Statistics, StopReason, UnixMillis,
-    Window,
+    CaptureRecord, CaptureSpec, Content, Dropped, InterfaceDrops, InterfaceState, PendingFreeze, Share, Statistics,
+    StopReason, UnixMillis, Window,
 };
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use super::{
-    decode::{self, Link},
-    interfaces,
+    decode::{self, Fragments, Link},
+    devices::Devices,
+    open::{self, Opened},
     output::{Channel, Moment, Origin, Output},
     own::OwnTraffic,
-    source::{PacketRing, RETIRE_MILLIS, RawPacket, RingError},
+    source::{PacketRing, RETIRE_MILLIS, RawPacket},
+    start::{self, Beginning, How, Start, StartError, Word},
     statistics::Counters,
+    taps::Tap,
+    watch::{self, News, Order, Sight, Wanted},
     writer::Writer,
 };
 use crate::ring::Ring;
-
-/// A capture could not be started; nothing runs and no file was begun.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// An interface that this node does not have.
-    #[error("no interface {name:?} on this node; it has {}", known.join(", "))]
-    NoInterface {
-        /// What was asked for.
-        name: String,
-        /// What there is.
-        known: Vec<String>,
-    },
-    /// None was named and none qualifies.
-    #[error("this node has no interface to capture on by default")]
-    NoDefault,
-    /// The interface's packets begin with a header that this program does not read.
-    #[error("interface {interface:?} has link type {link_type}, which is not supported")]
-    LinkType {
-        /// Its name.
-        interface: String,
-        /// libpcap's name of it.
-        link_type: String,
-    },
-    /// The filter.
-    #[error(transparent)]
-    Filter(#[from] FilterError),
-    /// The kernel's packet ring.
-    #[error("cannot capture on interface {interface:?}")]
-    Ring {
-        /// The interface.
-        interface: String,
-        /// Why.
-        source: RingError,
-    },
-    /// Threads or wake-ups.
-    #[error("cannot start the capture threads")]
-    Threads(#[source] std::io::Error),
-}
 
 /// What a running capture tells.
 #[derive(Debug)]
@@ -75,26 +43,19 @@ pub enum CaptureEvent {
     Failed(String),
     /// An interface is in trouble; the capture goes on.
     Trouble(String),
+    /// Something that is worth knowing; nothing is missing.
+    Note(String),
     /// All files are closed; the last event.
     Ended(StopReason),
 }
 
-/// What a capture needs to start.
-pub struct Start {
-    /// What to capture; its interfaces are ignored in favour of `interfaces`.
-    pub spec: CaptureSpec,
-    /// The interfaces to capture on, by name.
-    pub interfaces: Vec<String>,
-    /// The interfaces there are.
-    pub known: Vec<nodewatch_protocol::Interface>,
-    /// Where files go.
-    pub ring: Ring,
-    /// For the files' headers.
-    pub hostname: String,
-    /// Why there is nothing before the first file; empty for no such reason.
-    pub gap: String,
-    /// Connections that are left out.
-    pub own: OwnTraffic,
+impl From<Word> for CaptureEvent {
+    fn from(word: Word) -> Self {
+        match word {
+            Word::Trouble(line) => Self::Trouble(line),
+            Word::Note(line) => Self::Note(line),
+        }
+    }
 }
 
 /// A running capture. It ends when told to or at its limits; dropping this value stops it too.
@@ -103,68 +64,37 @@ pub struct Capture {
     wake: Arc<OwnedFd>,
     /// When it began.
     pub since: UnixMillis,
+    /// The interfaces that it reads, or will when they are there.
+    pub interfaces: Vec<String>,
 }
 
 impl Capture {
-    /// Opens every ring with its compiled filter, then starts the threads. `notify` is called from both of them.
+    /// Opens every ring with its compiled filter, then starts the threads. This may take a while: libpcap compiles, the
+    /// kernel makes rings. `notify` is called from all of the threads.
     pub fn start<N>(start: Start, notify: N) -> Result<Self, StartError>
     where
         N: Fn(CaptureEvent) + Clone + Send + 'static,
     {
-        let sources = open_sources(&start)?;
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|errno| StartError::Threads(errno.into()))?;
         let wake = Arc::new(wake);
         let stop = Arc::new(OnceLock::new());
-
-        let (jobs, job_queue) = mpsc::channel();
-        let (give_back, empty) = mpsc::channel();
-        let tell = notify.clone();
-        let to_event = move |message| tell(CaptureEvent::Failed(message));
-        let now = Moment::now();
-        start.ring.capture_began(CaptureRecord {
-            since: now.unix_millis(),
-            interfaces: start.interfaces.clone(),
-            spec: start.spec.clone(),
-            ended: None,
-            boot: crate::clock::Clock::system().boot().as_millis(),
-            resumes: None,
-        });
-        let ring = start.ring.clone();
-        let writer = Writer::spawn(start.ring, start.spec.recorder, job_queue, give_back, to_event)
-            .map_err(StartError::Threads)?;
-
-        let origin = Origin { hostname: &start.hostname, gap: &start.gap };
-        let (channels, rings) = sources.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
-        let engine = Engine {
-            output: Output::begin(jobs, empty, &start.spec, &channels, origin, ring.sequence(), now),
-            passed: vec![0; channels.len()],
-            seen: vec![0; channels.len()],
-            interface_drops_before: channels.iter().map(|one| interfaces::receive_drops(&one.name)).collect(),
-            channels,
-            rings,
-            counters: Counters::default(),
-            left_out: Share::default(),
-            own: start.own,
-            ring: ring.clone(),
-            spec: start.spec,
-            began: now,
-            window: (now.instant, Share::default()),
-            wake: Arc::clone(&wake),
-            stop: Arc::clone(&stop),
-            notify,
-        };
+        let (engine, writer) = begin(start, Arc::clone(&wake), Arc::clone(&stop), notify)?;
+        let since = engine.began.unix_millis();
+        let interfaces = engine.taps.iter().map(|tap| tap.name.clone()).collect();
         thread::Builder::new()
             .name("capture".to_owned())
             .spawn(move || {
-                let (reason, notify) = engine.run();
+                let ring = engine.ring.clone();
+                let (reason, rings, notify) = engine.run();
                 // The last file is closed before the end is told.
                 let reason = if writer.join().is_ok() { reason } else { failed("the writer thread panicked") };
                 ring.capture_ended(Moment::now().unix_millis(), reason.clone());
                 notify(CaptureEvent::Ended(reason));
+                open::close(rings);
             })
             .map_err(StartError::Threads)?;
-        Ok(Self { stop, wake, since: now.unix_millis() })
+        Ok(Self { stop, wake, since, interfaces })
     }
 
     /// Asks the capture to end; [`CaptureEvent::Ended`] follows when its files are closed.
@@ -186,38 +116,114 @@ fn failed(message: &str) -> StopReason {
     StopReason::Failed { message: message.to_owned() }
 }
 
-fn open_sources(start: &Start) -> Result<Vec<(Channel, PacketRing)>, StartError> {
-    if start.interfaces.is_empty() {
-        return Err(StartError::NoDefault);
-    }
-    let filter = start.spec.filter.as_deref().unwrap_or_default();
-    let open = |name: &String| {
-        let missing = || StartError::NoInterface {
-            name: name.clone(),
-            known: start.known.iter().map(|interface| interface.name.clone()).collect(),
+/// Opens what there is to open and begins the first file.
+fn begin<N>(
+    start: Start,
+    wake: Arc<OwnedFd>,
+    stop: Arc<OnceLock<StopReason>>,
+    notify: N,
+) -> Result<(Engine<N>, thread::JoinHandle<()>), StartError>
+where
+    N: Fn(CaptureEvent) + Clone + Send + 'static,
+{
+    let mut devices = Devices::open().map_err(StartError::Devices)?;
+    let Beginning { interfaces, said, opener } = start::begin(&start, &mut devices)?;
+
+    let now = Moment::now();
+    let mut taps: Vec<Tap> = Vec::new();
+    let mut channels: Vec<Channel> = Vec::new();
+    let mut feeds: Vec<Feed> = Vec::new();
+    let mut left_out = Vec::new();
+    for one in interfaces {
+        let channel = channels.len();
+        let (link, snaplen) = match &one.how {
+            How::Open(opened) => (opened.link, opened.snaplen),
+            How::Down(hardware) => (Link::likely(*hardware), start.spec.snaplen),
+            How::Gone => (Link::Ethernet, start.spec.snaplen),
+            How::LeftOut => {
+                left_out.push(one.name);
+                continue;
+            }
         };
-        let index = nix::net::if_::if_nametoindex(name.as_str()).map_err(|_| missing())?;
-        let compiled = nodewatch_filter::compile(name, filter, start.spec.snaplen)?;
-        let link = Link::from_number(compiled.link_type)
-            .ok_or(StartError::LinkType { interface: name.clone(), link_type: compiled.link_name })?;
-        let ring = PacketRing::open(index, compiled.program.get_instructions(), start.interfaces.len())
-            .map_err(|source| StartError::Ring { interface: name.clone(), source })?;
-        let channel =
-            Channel { name: name.clone(), link, packets: 0, delivered: 0, kernel_drops: 0, interface_drops: 0 };
-        Ok((channel, ring))
+        channels.push(Channel::new(&one.name, link, snaplen));
+        let mut tap = Tap::new(one.name, channel);
+        // What is missing at the beginning has been said.
+        match one.how {
+            How::Open(opened) => {
+                tap.reading(opened.index, opened.lost, &mut channels, now);
+                feeds.push(Feed { ring: opened.ring, tap: taps.len(), channel, until: None });
+            }
+            How::Down(_) => drop(tap.missing(InterfaceState::Down, &mut channels, now)),
+            How::Gone | How::LeftOut => drop(tap.missing(InterfaceState::Gone, &mut channels, now)),
+        }
+        taps.push(tap);
+    }
+
+    let (jobs, job_queue) = mpsc::channel();
+    let (give_back, empty) = mpsc::channel();
+    let tell = notify.clone();
+    let to_event = move |message| tell(CaptureEvent::Failed(message));
+    start.ring.capture_began(CaptureRecord {
+        since: now.unix_millis(),
+        interfaces: taps.iter().map(|tap| tap.name.clone()).collect(),
+        spec: start.spec.clone(),
+        ended: None,
+        boot: crate::clock::Clock::system().boot().as_millis(),
+        resumes: None,
+    });
+    let ring = start.ring.clone();
+    let writer =
+        Writer::spawn(start.ring, start.spec.recorder, job_queue, give_back, to_event).map_err(StartError::Threads)?;
+    let wanted = taps.iter().map(|tap| Wanted::new(tap.name.clone(), tap.index)).collect();
+    let (orders, news) = watch::spawn(wanted, devices, opener, Arc::clone(&wake)).map_err(StartError::Threads)?;
+
+    for word in said {
+        notify(word.into());
+    }
+    let origin = Origin { hostname: &start.hostname, gap: &start.gap, left_out: &left_out };
+    let engine = Engine {
+        output: Output::begin(jobs, empty, &start.spec, &channels, origin, ring.sequence(), now),
+        channels,
+        taps,
+        feeds,
+        left_out_names: left_out,
+        orders,
+        news,
+        counters: Counters::default(),
+        fragments: Fragments::default(),
+        left_out: Share::default(),
+        own: start.own,
+        ring,
+        spec: start.spec,
+        began: now,
+        window: (now.instant, Share::default()),
+        wake,
+        stop,
+        notify,
     };
-    start.interfaces.iter().map(open).collect()
+    Ok((engine, writer))
+}
+
+/// One ring, and where its packets go.
+struct Feed {
+    ring: PacketRing,
+    tap: usize,
+    channel: usize,
+    /// Its interface is gone: it is closed then, or when nothing is left in it.
+    until: Option<Instant>,
 }
 
 struct Engine<N> {
+    taps: Vec<Tap>,
     channels: Vec<Channel>,
-    rings: Vec<PacketRing>,
-    interface_drops_before: Vec<Option<u64>>,
-    /// Packets that the kernel says it has put into each ring.
-    passed: Vec<u64>,
-    /// Packets taken out of each ring so far.
-    seen: Vec<u64>,
+    feeds: Vec<Feed>,
+    /// Interfaces that cannot be read.
+    left_out_names: Vec<String>,
+    orders: Sender<Order>,
+    news: Receiver<Vec<News>>,
     counters: Counters,
+    /// Answers of DNS of which only the beginning has come.
+    fragments: Fragments,
     /// This product's own packets, which are in no count and no file.
     left_out: Share,
     own: OwnTraffic,
@@ -233,7 +239,7 @@ struct Engine<N> {
 }
 
 impl<N: Fn(CaptureEvent)> Engine<N> {
-    fn run(mut self) -> (StopReason, N) {
+    fn run(mut self) -> (StopReason, Vec<PacketRing>, N) {
         self.output.bound_file(self.ring.limit() / 4);
         let mut next_tick = self.began.instant + Duration::from_secs(1);
         let reason = loop {
@@ -244,15 +250,15 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
             let now = Instant::now();
             if now >= next_tick {
                 self.tick();
-                next_tick += Duration::from_secs(1);
-                continue;
+                next_tick = after(next_tick, Instant::now());
             }
             if let Some(limit) = self.spec.limit_seconds
                 && now.duration_since(self.began.instant) >= limit.duration()
             {
                 break self.drain_to_the_end().unwrap_or(StopReason::TimeLimit);
             }
-            self.wait(next_tick.duration_since(now));
+            self.wait(next_tick.saturating_duration_since(now));
+            self.hear();
             if let ControlFlow::Break(reason) = self.drain() {
                 break reason;
             }
@@ -260,45 +266,153 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
         self.tick();
         let freezes = self.freezes();
         self.output.end(&self.channels, &freezes, Moment::now());
-        (reason, self.notify)
+        (reason, self.feeds.into_iter().map(|feed| feed.ring).collect(), self.notify)
     }
 
-    fn wait(&self, at_most: Duration) {
+    fn wait(&mut self, at_most: Duration) {
         let timeout = Timespec { tv_sec: at_most.as_secs() as i64, tv_nsec: i64::from(at_most.subsec_nanos()) };
         let mut descriptors: Vec<PollFd<'_>> =
-            self.rings.iter().map(|ring| PollFd::from_borrowed_fd(ring.as_fd(), PollFlags::IN)).collect();
+            self.feeds.iter().map(|feed| PollFd::from_borrowed_fd(feed.ring.as_fd(), PollFlags::IN)).collect();
         descriptors.push(PollFd::from_borrowed_fd(self.wake.as_fd(), PollFlags::IN));
         // An interrupted wait is a short one: the loop comes round again.
         let _ = poll(&mut descriptors, Some(&timeout));
-        for (index, descriptor) in descriptors.iter().take(self.rings.len()).enumerate() {
-            // Reading the pending error clears it; otherwise every poll would return at once.
-            if descriptor.revents().contains(PollFlags::ERR)
-                && let Some(error) = self.rings[index].pending_error()
-            {
-                (self.notify)(CaptureEvent::Trouble(format!("interface {}: {error}", self.channels[index].name)));
+        let failed: Vec<usize> = descriptors
+            .iter()
+            .take(self.feeds.len())
+            .enumerate()
+            .filter(|(_, descriptor)| descriptor.revents().contains(PollFlags::ERR))
+            .map(|(index, _)| index)
+            .collect();
+        // It holds a count that wakes the thread until it is read.
+        let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
+        for index in failed {
+            self.failed(index);
+        }
+    }
+
+    /// A ring has an error: mostly, its interface is down or gone.
+    fn failed(&mut self, index: usize) {
+        let feed = &mut self.feeds[index];
+        // Reading the pending error clears it; otherwise every poll would return at once.
+        let Some(error) = feed.ring.pending_error() else { return };
+        if feed.until.is_some() {
+            return;
+        }
+        let tap = feed.tap;
+        let state = match error.raw_os_error() {
+            Some(libc::ENETDOWN | libc::ENODEV) if feed.ring.is_bound() => InterfaceState::Down,
+            Some(libc::ENETDOWN | libc::ENODEV) => InterfaceState::Gone,
+            _ => {
+                let message = format!("interface {}: {error}", self.taps[tap].name);
+                return (self.notify)(CaptureEvent::Trouble(message));
+            }
+        };
+        self.missing(tap, state);
+        let tap_now = &mut self.taps[tap];
+        tap_now.asked += 1;
+        // The thread that looks lives for as long as this end of the way to it.
+        let _ = self.orders.send(Order::Look { tap, index: tap_now.index, number: tap_now.asked });
+    }
+
+    fn missing(&mut self, tap: usize, state: InterfaceState) {
+        let line = self.taps[tap].missing(state, &mut self.channels, Moment::now());
+        if self.taps[tap].index.is_none() {
+            self.retire(tap);
+        }
+        if let Some(line) = line {
+            (self.notify)(CaptureEvent::Trouble(line));
+        }
+    }
+
+    /// The ring of that interface brings nothing new; what is in it is still taken.
+    fn retire(&mut self, tap: usize) {
+        let until = Instant::now() + Duration::from_millis(3 * u64::from(RETIRE_MILLIS));
+        for feed in self.feeds.iter_mut().filter(|feed| feed.tap == tap) {
+            feed.until.get_or_insert(until);
+        }
+    }
+
+    /// What the thread that looks after the interfaces has seen.
+    fn hear(&mut self) {
+        while let Ok(news) = self.news.try_recv() {
+            for News { tap, number, sight } in news {
+                // Seen before the last that is known here.
+                let old = number < self.taps[tap].asked;
+                match sight {
+                    Sight::Opened(opened) => self.back(tap, *opened),
+                    Sight::Up(lost) if !old => {
+                        let channel = self.taps[tap].channel();
+                        self.channels[channel].interface_drops += self.taps[tap].losses(lost);
+                        if self.taps[tap].state != InterfaceState::Reading
+                            && let Some(index) = self.taps[tap].index
+                        {
+                            self.reading(tap, index, lost);
+                        }
+                    }
+                    Sight::Down if !old => self.missing(tap, InterfaceState::Down),
+                    Sight::Gone if !old => self.missing(tap, InterfaceState::Gone),
+                    Sight::Unreadable(reason) if !old => {
+                        if self.taps[tap].state != InterfaceState::LeftOut {
+                            let line =
+                                format!("interface {} is there and cannot be read: {reason}", self.taps[tap].name);
+                            (self.notify)(CaptureEvent::Trouble(line));
+                        }
+                        self.missing(tap, InterfaceState::LeftOut);
+                    }
+                    _ => {}
+                }
             }
         }
     }
 
+    fn reading(&mut self, tap: usize, index: u32, lost: u64) {
+        let line = self.taps[tap].reading(index, lost, &mut self.channels, Moment::now());
+        if let Some(line) = line {
+            (self.notify)(CaptureEvent::Trouble(line));
+        }
+    }
+
+    /// An interface is there under its name, perhaps another one with another link type.
+    fn back(&mut self, tap: usize, opened: Opened) {
+        self.retire(tap);
+        let words = start::about(&self.taps[tap].name, &opened, self.spec.content, self.spec.snaplen);
+        let Opened { index, link, snaplen, ring, lost, .. } = opened;
+        self.reading(tap, index, lost);
+        let same = |&channel: &usize| self.channels[channel].link == link;
+        let channel = self.taps[tap].channels.iter().copied().find(same).unwrap_or_else(|| {
+            self.channels.push(Channel::new(&self.taps[tap].name, link, snaplen));
+            self.output.joined(&self.channels, &self.spec);
+            // One that comes back as it was has had it said.
+            for word in words {
+                (self.notify)(word.into());
+            }
+            self.channels.len() - 1
+        });
+        let channels = &mut self.taps[tap].channels;
+        channels.retain(|&one| one != channel);
+        channels.push(channel);
+        self.feeds.push(Feed { ring, tap, channel, until: None });
+    }
+
     /// Takes what the rings hold. Breaks at a limit.
     fn drain(&mut self) -> ControlFlow<StopReason> {
-        let Self { channels, rings, counters, output, spec, seen, own, left_out, .. } = self;
+        let Self { channels, feeds, counters, fragments, output, spec, own, left_out, .. } = self;
         let mut reached = None;
-        for (index, ring) in rings.iter_mut().enumerate() {
-            let loopback = channels[index].name == "lo";
+        for Feed { ring, channel, .. } in feeds.iter_mut() {
+            let index = *channel;
+            let link = channels[index].link;
             ring.drain(|packet| {
-                seen[index] += 1;
-                // Loopback shows every packet twice, going out and coming in.
-                if loopback && packet.outgoing {
-                    return ControlFlow::Continue(());
-                }
-                let headers = decode::headers(channels[index].link, packet.data);
+                let headers = decode::headers(link, packet.data);
                 if !spec.include_own && headers.tuple.as_ref().is_some_and(|tuple| own.has(tuple)) {
                     left_out.packets += 1;
                     left_out.bytes += u64::from(packet.wire_length);
                     return ControlFlow::Continue(());
                 }
-                let kept = decode::kept(spec.content, &headers, packet.data.len());
+                let whole = spec.content == Content::Dns
+                    && headers.fragment.is_some()
+                    && fragments.are_dns(&headers, packet.nanos);
+                let kept =
+                    if whole { packet.data.len() } else { decode::kept(spec.content, &headers, packet.data.len()) };
                 if spec.limit_bytes.is_some_and(|limit| output.total_bytes + kept as u64 > limit) {
                     reached = Some(StopReason::ByteLimit);
                     return ControlFlow::Break(());
@@ -323,8 +437,8 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
 
     /// After a stop: lets no more packets in, then takes those that the kernel has counted but not handed over yet.
     fn drain_to_the_end(&mut self) -> Option<StopReason> {
-        for ring in &self.rings {
-            if let Err(error) = ring.refuse_further() {
+        for feed in &self.feeds {
+            if let Err(error) = feed.ring.refuse_further() {
                 (self.notify)(CaptureEvent::Trouble(crate::error::chain(&error)));
             }
         }
@@ -334,32 +448,36 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
             if let ControlFlow::Break(reason) = self.drain() {
                 return Some(reason);
             }
-            let complete = self.seen.iter().zip(&self.passed).all(|(seen, passed)| seen >= passed);
-            if complete || Instant::now() >= deadline {
+            if self.feeds.iter().all(|feed| feed.ring.is_drained()) || Instant::now() >= deadline {
                 return None;
             }
-            // The wake-up descriptor is readable for good now, so poll would not wait.
+            // The wake-up descriptor may be readable, so poll might not wait.
             thread::sleep(Duration::from_millis(u64::from(RETIRE_MILLIS) / 10));
         }
     }
 
     fn read_drops(&mut self) {
-        for (index, ring) in self.rings.iter().enumerate() {
-            let channel = &mut self.channels[index];
-            if let Ok((seen, dropped)) = ring.counts() {
-                channel.kernel_drops += dropped;
-                self.passed[index] += seen.saturating_sub(dropped);
+        for Feed { ring, channel, .. } in &mut self.feeds {
+            if let Ok(dropped) = ring.drops() {
+                self.channels[*channel].kernel_drops += dropped;
             }
-            if let (Some(before), Some(now)) =
-                (self.interface_drops_before[index], interfaces::receive_drops(&channel.name))
-            {
-                channel.interface_drops = now.saturating_sub(before);
-            }
+        }
+    }
+
+    /// Hands over the rings of interfaces that are gone once they are empty, to be closed elsewhere.
+    fn close_retired(&mut self) {
+        let now = Instant::now();
+        let over = |feed: &mut Feed| feed.until.is_some_and(|until| now >= until);
+        let rings: Vec<PacketRing> = self.feeds.extract_if(.., over).map(|feed| feed.ring).collect();
+        if !rings.is_empty() {
+            // The thread that looks lives for as long as this end of the way to it.
+            let _ = self.orders.send(Order::Close(rings));
         }
     }
 
     fn tick(&mut self) {
         self.read_drops();
+        self.close_retired();
         let now = Moment::now();
         let freezes = self.freezes();
         // Several files, so that the oldest can go while the newest grows.
@@ -392,16 +510,7 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
                 interface: self.channels.iter().map(|channel| channel.interface_drops).sum(),
                 queue: self.output.queue_drops,
             },
-            interfaces: self
-                .channels
-                .iter()
-                .map(|channel| InterfaceDrops {
-                    name: channel.name.clone(),
-                    packets: channel.packets,
-                    kernel: channel.kernel_drops,
-                    interface: channel.interface_drops,
-                })
-                .collect(),
+            interfaces: self.interfaces(now.instant),
             mix: self.counters.mix(),
             sizes: self.counters.sizes(),
             flows: self.counters.top_flows(),
@@ -409,5 +518,45 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
             flows_overflow,
             left_out: self.left_out,
         }
+    }
+    fn interfaces(&self, now: Instant) -> Vec<InterfaceDrops> {
+        let read = self.taps.iter().map(|tap| {
+            let channels = || tap.channels.iter().map(|&channel| &self.channels[channel]);
+            InterfaceDrops {
+                name: tap.name.clone(),
+                packets: channels().map(|channel| channel.packets).sum(),
+                kernel: channels().map(|channel| channel.kernel_drops).sum(),
+                interface: channels().map(|channel| channel.interface_drops).sum(),
+                gap_millis: tap.gap(now).as_millis() as u64,
+                state: tap.state,
+            }
+        });
+        let left_out = self.left_out_names.iter().map(|name| InterfaceDrops {
+            name: name.clone(),
+            packets: 0,
+            kernel: 0,
+            interface: 0,
+            gap_millis: 0,
+            state: InterfaceState::LeftOut,
+        });
+        read.chain(left_out).collect()
+    }
+}
+
+/// The next tick: a second after this one, and not before what comes in meanwhile is looked at.
+fn after(tick: Instant, now: Instant) -> Instant {
+    (tick + Duration::from_secs(1)).max(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_that_take_long_do_not_pile_up() {
+        let began = Instant::now();
+        let at = |millis| began + Duration::from_millis(millis);
+        assert_eq!(after(at(1000), at(1003)), at(2000));
+        assert_eq!(after(at(1000), at(4500)), at(4500));
     }
 }

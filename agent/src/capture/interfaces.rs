@@ -1,10 +1,9 @@
-//! The node's network interfaces, which of them a capture takes by default, and what the interface itself drops.
+//! The node's network interfaces, and which of them a capture takes by default.
 //!
 //! Owns reading `getifaddrs` and `/sys/class/net`. Must not know packet sockets.
 
 use std::{
     collections::BTreeMap,
-    fs,
     net::IpAddr,
     path::{Path, PathBuf},
 };
@@ -72,13 +71,6 @@ fn is_global(address: &IpAddr) -> bool {
         IpAddr::V4(v4) => !v4.is_loopback() && !v4.is_link_local(),
         IpAddr::V6(v6) => !v6.is_loopback() && !v6.is_unicast_link_local(),
     }
-}
-
-/// Packets that the interface has dropped on receive since it exists; `None` where the kernel does not say.
-pub fn receive_drops(name: &str) -> Option<u64> {
-    let statistics = folder(name).join("statistics");
-    let read = |file: &str| fs::read_to_string(statistics.join(file)).ok()?.trim().parse::<u64>().ok();
-    Some(read("rx_dropped")? + read("rx_missed_errors").unwrap_or(0))
 }
 
 fn folder(name: &str) -> PathBuf {

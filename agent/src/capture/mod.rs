@@ -3,14 +3,21 @@
 //! Owns everything between a network interface and a capture file. Must not know tunnels or requests.
 
 mod decode;
+mod devices;
 mod engine;
 mod freeze;
 pub mod interfaces;
+mod open;
 mod output;
 pub mod own;
+mod program;
 mod source;
+mod start;
 mod statistics;
+mod taps;
+mod watch;
 mod writer;
 
-pub use engine::{Capture, CaptureEvent, Start, StartError};
+pub use engine::{Capture, CaptureEvent};
 pub use source::permitted;
+pub use start::{Start, StartError};

@@ -34,8 +34,77 @@ pub struct Channel {
     pub delivered: u64,
     /// Dropped by the kernel's ring.
     pub kernel_drops: u64,
-    /// Dropped by the interface.
+    /// Lost by the interface before any capture could see them.
     pub interface_drops: u64,
+    /// Bytes of each packet that are kept at the most.
+    pub snaplen: u32,
+    /// When nothing was captured from it, oldest first.
+    pub gaps: Vec<Gap>,
+}
+
+/// A time in which nothing was captured from an interface, in nanoseconds since the Unix epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// Its beginning.
+    pub from: u64,
+    /// Its end; `None` while it lasts.
+    pub to: Option<u64>,
+    /// How many times of absence this stands for, which need not have followed each other without a pause.
+    pub times: u32,
+    /// The reason.
+    pub why: &'static str,
+}
+
+/// Gaps of an interface that are known one by one; the oldest of more are told as one.
+const MAX_GAPS: usize = 32;
+
+impl Channel {
+    /// One that nothing has come from yet.
+    pub fn new(name: &str, link: Link, snaplen: u32) -> Self {
+        Self {
+            name: name.to_owned(),
+            link,
+            packets: 0,
+            delivered: 0,
+            kernel_drops: 0,
+            interface_drops: 0,
+            snaplen,
+            gaps: Vec::new(),
+        }
+    }
+
+    /// Nothing is captured from now on, or still nothing, for another reason.
+    pub fn begin_gap(&mut self, gap: Gap) {
+        if let Some(open) = self.gaps.last_mut().filter(|last| last.to.is_none()) {
+            open.why = gap.why;
+            return;
+        }
+        if self.gaps.len() >= MAX_GAPS {
+            let oldest = self.gaps.remove(0);
+            self.gaps[0].from = oldest.from;
+            self.gaps[0].times += oldest.times;
+        }
+        self.gaps.push(gap);
+    }
+
+    /// What a file of that time says of them; empty where there were none.
+    fn gaps_between(&self, from: u64, to: u64) -> String {
+        let within = |gap: &Gap| {
+            let (begin, end) = (gap.from.max(from), gap.to.unwrap_or(to).min(to));
+            (begin < end).then(|| {
+                let times = if gap.times > 1 { format!(", {} times", gap.times) } else { String::new() };
+                let at = |nanos: u64| jiff::Timestamp::from_nanosecond(i128::from(nanos)).unwrap_or_default();
+                format!(
+                    "nothing was captured from {} from {:.3} to {:.3} ({}{times})",
+                    self.name,
+                    at(begin),
+                    at(end),
+                    gap.why
+                )
+            })
+        };
+        self.gaps.iter().filter_map(within).collect::<Vec<_>>().join("; ")
+    }
 }
 
 /// What the files' headers say of the capture.
@@ -45,6 +114,8 @@ pub struct Origin<'a> {
     pub hostname: &'a str,
     /// Why there is nothing before the first file; empty for no such reason.
     pub gap: &'a str,
+    /// Interfaces that were asked for and cannot be read.
+    pub left_out: &'a [String],
 }
 
 /// A moment, on the clocks that a file needs.
@@ -193,6 +264,22 @@ impl Output {
         }
     }
 
+    /// An interface joins the capture, or comes back with another link type: the last of these channels.
+    pub fn joined(&mut self, channels: &[Channel], spec: &CaptureSpec) {
+        let Some(channel) = channels.last() else { return };
+        let mut block = Vec::new();
+        describe(&mut block, channel, spec);
+        if self.buffer.len() + block.len() > BUFFER {
+            // With no buffer free this one grows a little.
+            self.hand_over();
+        }
+        self.buffer.extend_from_slice(&block);
+        self.file_bytes += block.len() as u64;
+        self.total_bytes += block.len() as u64;
+        self.header.extend_from_slice(&block);
+        self.before.0.push(channel.clone());
+    }
+
     /// From the next packet on no file is larger than this, whatever the spec says: the volume is short.
     pub fn bound_file(&mut self, bytes: u64) {
         self.file_bound = bytes.max(CaptureSpec::MIN_FILE);
@@ -200,9 +287,9 @@ impl Output {
 
     /// Closes the last file and saves what was to be saved later. Waits for the disk, as no packet comes any more.
     pub fn end(mut self, channels: &[Channel], freezes: &[PendingFreeze], now: Moment) {
-        let dropped = self.statistics(channels, now);
+        let (dropped, incomplete) = self.statistics(channels, now);
         self.append_and_go_on_in(Vec::new());
-        self.send(Job::Close { ended: now.unix_millis(), dropped });
+        self.send(Job::Close { ended: now.unix_millis(), dropped, incomplete });
         let rest: Vec<PendingFreeze> = self.pending(freezes).collect();
         self.freeze(&rest, now);
     }
@@ -227,9 +314,9 @@ impl Output {
     #[cold]
     fn rotate(&mut self, channels: &[Channel], now: Moment) {
         let Some(next) = self.empty_buffer() else { return };
-        let dropped = self.statistics(channels, now);
+        let (dropped, incomplete) = self.statistics(channels, now);
         self.append_and_go_on_in(next);
-        self.send(Job::Close { ended: now.unix_millis(), dropped });
+        self.send(Job::Close { ended: now.unix_millis(), dropped, incomplete });
         let header = std::mem::take(&mut self.header);
         self.begin_file(channels, now, &header);
         self.header = header;
@@ -245,8 +332,9 @@ impl Output {
         self.before = (channels.to_vec(), self.queue_drops);
     }
 
-    /// Writes what was counted while this file was open; returns what was dropped of it.
-    fn statistics(&mut self, channels: &[Channel], now: Moment) -> Dropped {
+    /// Writes what was counted while this file was open; returns what was dropped of it, and when there was nothing.
+    fn statistics(&mut self, channels: &[Channel], now: Moment) -> (Dropped, String) {
+        let mut incomplete: Vec<String> = Vec::new();
         let mut dropped = Dropped { queue: self.queue_drops - self.before.1, ..Dropped::default() };
         for (index, (channel, before)) in channels.iter().zip(&self.before.0).enumerate() {
             let packets = channel.packets - before.packets;
@@ -256,11 +344,13 @@ impl Output {
             let queue = packets - delivered;
             dropped.kernel += kernel;
             dropped.interface += interface;
-            let comment = if (kernel, interface, queue) == (0, 0, 0) {
-                String::new()
-            } else {
-                format!("incomplete: dropped by kernel {kernel}, by interface {interface}, by our own queue {queue}")
-            };
+            let gaps = channel.gaps_between(self.file_began.unix_nanos, now.unix_nanos);
+            let drops = (kernel, interface, queue) != (0, 0, 0);
+            let drops = drops
+                .then(|| format!("dropped by kernel {kernel}, by interface {interface}, by our own queue {queue}"));
+            let holes: Vec<String> = drops.into_iter().chain((!gaps.is_empty()).then(|| gaps.clone())).collect();
+            let comment = if holes.is_empty() { String::new() } else { format!("incomplete: {}", holes.join("; ")) };
+            incomplete.extend((!gaps.is_empty()).then_some(gaps));
             let counts = StatisticsBlock {
                 interface: index as u32,
                 at: now.unix_nanos,
@@ -273,7 +363,9 @@ impl Output {
             };
             pcapng::interface_statistics(&mut self.buffer, &counts);
         }
-        dropped
+        let incomplete =
+            if incomplete.is_empty() { String::new() } else { format!("incomplete: {}", incomplete.join("; ")) };
+        (dropped, incomplete)
     }
 
     fn hand_over(&mut self) -> bool {
@@ -313,22 +405,29 @@ fn header(spec: &CaptureSpec, channels: &[Channel], hostname: &str, comments: &[
     let application = concat!("nodewatch-agent ", env!("CARGO_PKG_VERSION"));
     pcapng::section_header(&mut header, &SectionBlock { hardware: hostname, application, comments: &comments });
     for channel in channels {
-        let interface = InterfaceBlock {
-            name: &channel.name,
-            link_type: channel.link.number(),
-            snaplen: spec.snaplen,
-            filter: spec.filter.as_deref(),
-            description: "",
-        };
-        pcapng::interface_description(&mut header, &interface);
+        describe(&mut header, channel, spec);
     }
     header
 }
 
-/// The first file's header, which says what is missing before it.
+fn describe(buffer: &mut Vec<u8>, channel: &Channel, spec: &CaptureSpec) {
+    let interface = InterfaceBlock {
+        name: &channel.name,
+        link_type: channel.link.number(),
+        snaplen: channel.snaplen,
+        filter: spec.filter.as_deref(),
+        description: "",
+    };
+    pcapng::interface_description(buffer, &interface);
+}
+
+/// The first file's header, which says what is missing before it and beside it.
 fn header_with(spec: &CaptureSpec, channels: &[Channel], origin: &Origin<'_>) -> Vec<u8> {
-    let gap = [origin.gap.to_owned()];
-    header(spec, channels, origin.hostname, if origin.gap.is_empty() { &[] } else { &gap })
+    let gap = (!origin.gap.is_empty()).then(|| origin.gap.to_owned());
+    let left_out = (!origin.left_out.is_empty())
+        .then(|| format!("incomplete: nothing was captured from {}, which cannot be read", origin.left_out.join(", ")));
+    let comments: Vec<String> = gap.into_iter().chain(left_out).collect();
+    header(spec, channels, origin.hostname, &comments)
 }
 
 #[cfg(test)]
@@ -337,17 +436,10 @@ mod tests {
 
     use super::*;
 
-    const ORIGIN: Origin<'_> = Origin { hostname: "n", gap: "" };
+    const ORIGIN: Origin<'_> = Origin { hostname: "n", gap: "", left_out: &[] };
 
     fn channels() -> Vec<Channel> {
-        vec![Channel {
-            name: "eth0".into(),
-            link: Link::Ethernet,
-            packets: 0,
-            delivered: 0,
-            kernel_drops: 0,
-            interface_drops: 0,
-        }]
+        vec![Channel::new("eth0", Link::Ethernet, 65_535)]
     }
 
     fn packet(data: &[u8]) -> RawPacket<'_> {

@@ -15,12 +15,8 @@ use std::{
 
 use nodewatch_filter::BpfInstruction;
 
-/// Room for the largest snaplen in one block.
-const BLOCK: usize = 512 * 1024;
-const MAX_BLOCKS: usize = 32;
-const MIN_BLOCKS: usize = 4;
-/// All rings of a capture together take at most this much memory.
-const ALL_RINGS: usize = MAX_BLOCKS * BLOCK;
+use super::program::{self, Facts, Instruction, Sieve};
+
 /// A block that is not full is handed over after so many milliseconds.
 pub const RETIRE_MILLIS: u32 = 100;
 
@@ -38,6 +34,64 @@ impl RingError {
     fn last(operation: &'static str) -> Self {
         Self { operation, source: io::Error::last_os_error() }
     }
+}
+
+/// The memory of one ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes of a block; a power of two, as the kernel would round it up to one.
+    pub block: usize,
+    /// Blocks.
+    pub blocks: usize,
+}
+
+impl Room {
+    /// Room for the largest snaplen.
+    const LARGEST: usize = 512 * 1024;
+    const SMALLEST: usize = 16 * 1024;
+    /// What the rings of a few interfaces take together.
+    const USUAL: usize = 16 * 1024 * 1024;
+    /// What the rings of however many interfaces take together.
+    const MOST: usize = 64 * 1024 * 1024;
+
+    /// One ring's part when a capture opens so many of them.
+    pub fn of(rings: usize) -> Self {
+        let rings = rings.max(1);
+        // A few rings get four large blocks each at the least; hundreds share what all may take.
+        let share = (Self::USUAL / rings).max(4 * Self::LARGEST).min(Self::MOST / rings);
+        let mut block = Self::LARGEST;
+        while block > Self::SMALLEST && share / block < 3 {
+            block /= 2;
+        }
+        Self { block, blocks: (share / block).max(2) }
+    }
+
+    fn bytes(self) -> usize {
+        self.block * self.blocks
+    }
+
+    /// The longest packet that comes whole.
+    pub fn longest(self) -> u32 {
+        // The kernel's own headers, in the block and before the packet, and the room that it leaves between them.
+        (self.block - 256) as u32
+    }
+}
+
+/// How a ring is set up.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup<'a> {
+    /// The interface.
+    pub index: u32,
+    /// The filter as libpcap compiled it.
+    pub program: &'a [Instruction],
+    /// The kernel takes the link layer's header off, and the packet gets a LINUX_SLL header instead.
+    pub cooked: bool,
+    /// Every packet would come twice, going out and coming in.
+    pub loopback: bool,
+    /// Bytes kept of each packet.
+    pub snaplen: u32,
+    /// Its memory.
+    pub room: Room,
 }
 
 /// One packet as the kernel hands it over.
@@ -60,8 +114,19 @@ pub struct RawPacket<'a> {
 pub struct PacketRing {
     socket: OwnedFd,
     map: NonNull<u8>,
-    blocks: usize,
+    room: Room,
     next: usize,
+    snaplen: usize,
+    /// Where a packet is put together that has another header in the file than in the ring.
+    cooked: Option<Vec<u8>>,
+    /// The filter, where the kernel does not take it.
+    sieve: Option<Sieve>,
+    /// Loopback on a kernel that cannot keep packets going out from the ring: each is counted twice.
+    twice: bool,
+    loopback: bool,
+    /// Packets that the kernel says it has put into the ring, and those taken out of it.
+    passed: u64,
+    handed: u64,
 }
 
 // SAFETY: the map belongs to this value alone and is only touched through `&mut self`.
@@ -69,13 +134,14 @@ unsafe impl Send for PacketRing {}
 
 /// Whether this process may open packet sockets at all.
 pub fn permitted() -> io::Result<()> {
-    open_socket().map(drop)
+    open_socket(false).map(drop)
 }
 
 /// Protocol 0: nothing is received until the ring and the filter are in place and the socket is bound.
-fn open_socket() -> io::Result<OwnedFd> {
+fn open_socket(cooked: bool) -> io::Result<OwnedFd> {
+    let kind = if cooked { libc::SOCK_DGRAM } else { libc::SOCK_RAW };
     // SAFETY: no pointers are passed.
-    let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
+    let fd = unsafe { libc::socket(libc::AF_PACKET, kind | libc::SOCK_CLOEXEC, 0) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -84,17 +150,33 @@ fn open_socket() -> io::Result<OwnedFd> {
 }
 
 impl PacketRing {
-    /// Opens a ring on one interface, `rings` being the number that one capture opens, and starts to receive.
-    pub fn open(interface_index: u32, filter: &[BpfInstruction], rings: usize) -> Result<Self, RingError> {
-        let socket = open_socket().map_err(|source| RingError { operation: "open a packet socket", source })?;
+    /// Opens a ring on one interface and starts to receive.
+    pub fn open(setup: &Setup<'_>) -> Result<Self, RingError> {
+        let socket =
+            open_socket(setup.cooked).map_err(|source| RingError { operation: "open a packet socket", source })?;
         let version = libc::tpacket_versions::TPACKET_V3 as libc::c_int;
         set_option(&socket, libc::SOL_PACKET, libc::PACKET_VERSION, &version)
             .map_err(|source| RingError { operation: "ask for TPACKET_V3", source })?;
-        attach(&socket, filter.as_ptr().cast(), filter.len())?;
-        let blocks = allocate(&socket, (ALL_RINGS / BLOCK / rings.max(1)).clamp(MIN_BLOCKS, MAX_BLOCKS))?;
-        let map = map(&socket, blocks)?;
-        let ring = Self { socket, map, blocks, next: 0 };
-        ring.bind(interface_index)?;
+        let sieve = filter(&socket, setup)?;
+        // Linux 4.20; before that they are passed over here.
+        let ignored =
+            setup.loopback && set_option(&socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1_i32).is_ok();
+        let room = allocate(&socket, setup.room)?;
+        let map = map(&socket, room)?;
+        let ring = Self {
+            socket,
+            map,
+            room,
+            next: 0,
+            snaplen: setup.snaplen as usize,
+            cooked: setup.cooked.then(Vec::new),
+            sieve,
+            twice: setup.loopback && !ignored,
+            loopback: setup.loopback,
+            passed: 0,
+            handed: 0,
+        };
+        ring.bind(setup.index)?;
         Ok(ring)
     }
 
@@ -110,18 +192,33 @@ impl PacketRing {
         if bound < 0 { Err(RingError::last("bind to the interface")) } else { Ok(()) }
     }
 
+    /// False once its interface was deleted: it never brings a packet again, also when another of that name comes.
+    pub fn is_bound(&self) -> bool {
+        // SAFETY: an all-zero sockaddr_ll is valid.
+        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+        let mut length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+        // SAFETY: the pointer and length describe `address`.
+        let got = unsafe { libc::getsockname(self.socket.as_raw_fd(), (&raw mut address).cast(), &raw mut length) };
+        got == 0 && address.sll_ifindex > 0
+    }
+
     /// Stops new packets from coming; those in the ring can still be drained.
     pub fn refuse_further(&self) -> Result<(), RingError> {
         let refuse = [libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: 0 }];
-        attach(&self.socket, refuse.as_ptr(), refuse.len())
+        attach(&self.socket, &refuse).map_err(|source| RingError { operation: "stop receiving", source })
+    }
+
+    /// The agent filters packets itself, because the kernel does not take the filter.
+    pub fn filters_here(&self) -> bool {
+        self.sieve.is_some()
     }
 
     /// Hands every packet of every finished block to `each`, until it breaks or a round is done. Returns the number
     /// of blocks.
     pub fn drain(&mut self, mut each: impl FnMut(RawPacket<'_>) -> ControlFlow<()>) -> usize {
-        for done in 0..self.blocks {
+        for done in 0..self.room.blocks {
             // SAFETY: `next` is below `blocks`, so the block lies in the map.
-            let block = unsafe { self.map.add(self.next * BLOCK) };
+            let block = unsafe { self.map.add(self.next * self.room.block) };
             let descriptor = block.cast::<libc::tpacket_block_desc>();
             // SAFETY: block_status is an aligned u32 in the map that the kernel writes; hence atomic.
             let status = unsafe { AtomicU32::from_ptr(&raw mut (*descriptor.as_ptr()).hdr.bh1.block_status) };
@@ -129,20 +226,43 @@ impl PacketRing {
                 return done;
             }
             // SAFETY: the kernel does not write into a block whose status is USER.
-            let (bytes, header) =
-                unsafe { (std::slice::from_raw_parts(block.as_ptr(), BLOCK), (*descriptor.as_ptr()).hdr.bh1) };
-            let flow = walk(bytes, header.num_pkts, header.offset_to_first_pkt as usize, &mut each);
+            let (bytes, header) = unsafe {
+                (std::slice::from_raw_parts(block.as_ptr(), self.room.block), (*descriptor.as_ptr()).hdr.bh1)
+            };
+            self.handed += u64::from(header.num_pkts);
+            let flow = if self.sieve.is_none() && self.cooked.is_none() && !self.loopback {
+                walk(bytes, header.num_pkts, header.offset_to_first_pkt as usize, &mut |packet, _| each(packet))
+            } else {
+                let (cooked, sieve, snaplen) = (&mut self.cooked, &mut self.sieve, self.snaplen);
+                let loopback = self.loopback;
+                walk(bytes, header.num_pkts, header.offset_to_first_pkt as usize, &mut |packet, facts| {
+                    if loopback && packet.outgoing {
+                        return ControlFlow::Continue(());
+                    }
+                    let mut packet = match cooked.as_mut() {
+                        Some(whole) => program::cook(&packet, &facts, whole),
+                        None => packet,
+                    };
+                    if let Some(sieve) = sieve {
+                        if run(sieve.for_packet(&packet, &facts), packet.data, packet.wire_length) == 0 {
+                            return ControlFlow::Continue(());
+                        }
+                        packet.data = &packet.data[..packet.data.len().min(snaplen)];
+                    }
+                    each(packet)
+                })
+            };
             status.store(libc::TP_STATUS_KERNEL, Ordering::Release);
-            self.next = (self.next + 1) % self.blocks;
+            self.next = (self.next + 1) % self.room.blocks;
             if flow.is_break() {
                 return done + 1;
             }
         }
-        self.blocks
+        self.room.blocks
     }
 
-    /// Packets that passed the filter and packets dropped by the ring, since the last call.
-    pub fn counts(&self) -> Result<(u64, u64), RingError> {
+    /// Packets dropped by the ring since the last call.
+    pub fn drops(&mut self) -> Result<u64, RingError> {
         // SAFETY: an all-zero tpacket_stats_v3 is valid.
         let mut counts: libc::tpacket_stats_v3 = unsafe { std::mem::zeroed() };
         let mut length = size_of::<libc::tpacket_stats_v3>() as libc::socklen_t;
@@ -159,7 +279,14 @@ impl PacketRing {
         if got < 0 {
             return Err(RingError::last("read the ring's drop counter"));
         }
-        Ok((u64::from(counts.tp_packets), u64::from(counts.tp_drops)))
+        self.passed += u64::from(counts.tp_packets.saturating_sub(counts.tp_drops));
+        let drops = u64::from(counts.tp_drops);
+        Ok(if self.twice { drops.div_ceil(2) } else { drops })
+    }
+
+    /// All that the kernel had counted when [`Self::drops`] was asked last has been handed over.
+    pub fn is_drained(&self) -> bool {
+        self.handed >= self.passed
     }
 
     /// The interface's pending error, such as that it went down.
@@ -177,37 +304,54 @@ impl AsFd for PacketRing {
 impl Drop for PacketRing {
     fn drop(&mut self) {
         // SAFETY: the map was made with this length and nothing borrows from it any more.
-        unsafe { libc::munmap(self.map.as_ptr().cast(), self.blocks * BLOCK) };
+        unsafe { libc::munmap(self.map.as_ptr().cast(), self.room.bytes()) };
     }
 }
 
-/// Gives the socket a ring of that many blocks, or of fewer where memory is short.
-fn allocate(socket: &OwnedFd, mut blocks: usize) -> Result<usize, RingError> {
+/// Gives the kernel the filter, or, where it does not take it, returns it for use here.
+fn filter(socket: &OwnedFd, setup: &Setup<'_>) -> Result<Option<Sieve>, RingError> {
+    let refused = |source| RingError { operation: "attach the capture filter", source };
+    if let Some(program) = program::for_kernel(setup.program, setup.cooked, setup.snaplen) {
+        match attach(socket, &program) {
+            Ok(()) => return Ok(None),
+            // Too long for the memory that this kernel lends, or something in it that it does not know.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::EINVAL)) => {}
+            Err(source) => return Err(refused(source)),
+        }
+    }
+    let everything =
+        [libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: setup.room.longest() }];
+    attach(socket, &everything).map_err(refused)?;
+    Ok(Some(Sieve::new(setup.program)))
+}
+
+/// Gives the socket a ring of that size, or a smaller one where memory is short.
+fn allocate(socket: &OwnedFd, mut room: Room) -> Result<Room, RingError> {
     loop {
         let request = libc::tpacket_req3 {
-            tp_block_size: BLOCK as u32,
-            tp_block_nr: blocks as u32,
+            tp_block_size: room.block as u32,
+            tp_block_nr: room.blocks as u32,
             // Frames have no fixed size in this version; the product must match.
-            tp_frame_size: BLOCK as u32,
-            tp_frame_nr: blocks as u32,
+            tp_frame_size: room.block as u32,
+            tp_frame_nr: room.blocks as u32,
             tp_retire_blk_tov: RETIRE_MILLIS,
             tp_sizeof_priv: 0,
             tp_feature_req_word: 0,
         };
         match set_option(socket, libc::SOL_PACKET, libc::PACKET_RX_RING, &request) {
-            Ok(()) => return Ok(blocks),
-            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && blocks > MIN_BLOCKS => blocks /= 2,
+            Ok(()) => return Ok(room),
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && room.blocks > 3 => room.blocks /= 2,
             Err(source) => return Err(RingError { operation: "allocate the packet ring", source }),
         }
     }
 }
 
-fn map(socket: &OwnedFd, blocks: usize) -> Result<NonNull<u8>, RingError> {
+fn map(socket: &OwnedFd, room: Room) -> Result<NonNull<u8>, RingError> {
     // SAFETY: a fresh shared mapping of the ring; the kernel picks the address.
     let map = unsafe {
         libc::mmap(
             std::ptr::null_mut(),
-            blocks * BLOCK,
+            room.bytes(),
             libc::PROT_READ | libc::PROT_WRITE,
             libc::MAP_SHARED,
             socket.as_raw_fd(),
@@ -220,11 +364,37 @@ fn map(socket: &OwnedFd, blocks: usize) -> Result<NonNull<u8>, RingError> {
     NonNull::new(map.cast()).ok_or_else(|| RingError::last("map the packet ring"))
 }
 
-/// `instructions` points at `length` filter instructions; libpcap's and the kernel's have the same layout.
-fn attach(socket: &OwnedFd, instructions: *const libc::sock_filter, length: usize) -> Result<(), RingError> {
-    let program = libc::sock_fprog { len: length as u16, filter: instructions.cast_mut() };
+fn attach(socket: &OwnedFd, instructions: &[Instruction]) -> io::Result<()> {
+    let length = u16::try_from(instructions.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    let program = libc::sock_fprog { len: length, filter: instructions.as_ptr().cast_mut() };
     set_option(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
-        .map_err(|source| RingError { operation: "attach the capture filter", source })
+}
+
+/// libpcap's program in the form that the kernel takes.
+pub fn instructions(program: &[BpfInstruction]) -> &[Instruction] {
+    const {
+        assert!(size_of::<BpfInstruction>() == size_of::<Instruction>());
+        assert!(align_of::<BpfInstruction>() == align_of::<Instruction>());
+    }
+    // SAFETY: libpcap's `bpf_insn` and the kernel's `sock_filter` are the same four numbers.
+    unsafe { std::slice::from_raw_parts(program.as_ptr().cast(), program.len()) }
+}
+
+unsafe extern "C" {
+    /// libpcap's interpreter.
+    fn bpf_filter(
+        program: *const Instruction,
+        packet: *const u8,
+        wire: libc::c_uint,
+        captured: libc::c_uint,
+    ) -> libc::c_uint;
+}
+
+/// What a program of libpcap says of a packet: bytes to keep, 0 for none.
+fn run(program: &[Instruction], data: &[u8], wire_length: u32) -> u32 {
+    // SAFETY: libpcap wrote the program, whose every jump stays inside it and which ends in a return; the interpreter
+    // reads the packet within its length only.
+    unsafe { bpf_filter(program.as_ptr(), data.as_ptr(), wire_length, data.len() as libc::c_uint) }
 }
 
 fn set_option<T>(socket: &OwnedFd, level: libc::c_int, name: libc::c_int, value: &T) -> io::Result<()> {
@@ -239,12 +409,13 @@ fn walk(
     block: &[u8],
     packets: u32,
     mut at: usize,
-    each: &mut impl FnMut(RawPacket<'_>) -> ControlFlow<()>,
+    each: &mut impl FnMut(RawPacket<'_>, Facts<'_>) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
     const HEADER: usize = size_of::<libc::tpacket3_hdr>();
+    const ADDRESS: usize = size_of::<libc::sockaddr_ll>();
     const PACKET_TYPE: usize = std::mem::offset_of!(libc::sockaddr_ll, sll_pkttype);
     for _ in 0..packets {
-        if at + HEADER + size_of::<libc::sockaddr_ll>() > block.len() {
+        if at + HEADER + ADDRESS > block.len() {
             break;
         }
         // SAFETY: the header lies in the block, has no invalid bit patterns and is read unaligned.
@@ -255,13 +426,14 @@ fn walk(
             let named = header.tp_status & libc::TP_STATUS_VLAN_TPID_VALID != 0;
             (if named { header.hv1.tp_vlan_tpid } else { 0x8100 }, header.hv1.tp_vlan_tci as u16)
         });
-        each(RawPacket {
+        let packet = RawPacket {
             nanos: u64::from(header.tp_sec) * 1_000_000_000 + u64::from(header.tp_nsec),
             wire_length: header.tp_len,
             data,
             vlan,
             outgoing: block[at + HEADER + PACKET_TYPE] == libc::PACKET_OUTGOING,
-        })?;
+        };
+        each(packet, Facts(&block[at + HEADER..at + HEADER + ADDRESS]))?;
         if header.tp_next_offset == 0 {
             break;
         }

@@ -7,7 +7,7 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
-use nodewatch_protocol::{Endpoint, Flow, Mix, SIZE_BUCKETS, Share, Transport};
+use nodewatch_protocol::{Endpoint, Flow, Mix, SIZE_BUCKETS, Share, Transport, Tunnel};
 use rustc_hash::FxSeededState;
 
 use super::decode::{Class, Headers, Tuple};
@@ -22,7 +22,7 @@ pub const TOP_FLOWS: usize = 20;
 struct FlowKey {
     low: u128,
     high: u128,
-    /// Low endpoint's port, high endpoint's port, transport.
+    /// Tunnel, low endpoint's port, high endpoint's port, transport.
     rest: u64,
 }
 
@@ -65,7 +65,7 @@ impl Counters {
         add(&mut self.classes[headers.class as usize], wire_length);
         self.sizes[bucket(wire_length)] += 1;
         if let Some(tuple) = &headers.tuple {
-            let (key, from_high) = key(tuple);
+            let (key, from_high) = key(tuple, headers.tunnel);
             let counts = self.flows.entry(key).or_insert_with(|| FlowCounts { share: Share::default(), from_high });
             add(&mut counts.share, wire_length);
             if self.flows.len() > MAX_FLOWS {
@@ -145,7 +145,7 @@ fn bucket(wire_length: u32) -> usize {
 }
 
 #[inline]
-fn key(tuple: &Tuple) -> (FlowKey, bool) {
+fn key(tuple: &Tuple, tunnel: Option<Tunnel>) -> (FlowKey, bool) {
     let number = match tuple.transport {
         Transport::Tcp => 6,
         Transport::Udp => 17,
@@ -157,7 +157,8 @@ fn key(tuple: &Tuple) -> (FlowKey, bool) {
     } else {
         (tuple.source, tuple.source_port, tuple.destination, tuple.destination_port)
     };
-    let rest = u64::from(low_port) << 32 | u64::from(high_port) << 16 | u64::from(number);
+    let tunnel = tunnel.map_or(0, |tunnel| tunnel as u64 + 1);
+    let rest = tunnel << 48 | u64::from(low_port) << 32 | u64::from(high_port) << 16 | u64::from(number);
     (FlowKey { low, high, rest }, from_high)
 }
 
@@ -170,7 +171,8 @@ fn flow(key: &FlowKey, counts: &FlowCounts) -> Flow {
         17 => Transport::Udp,
         number => Transport::Ip(number),
     };
-    Flow { transport, from, to, share: counts.share }
+    let tunnel = ((key.rest >> 48) as usize).checked_sub(1).and_then(|number| Tunnel::ALL.get(number)).copied();
+    Flow { transport, from, to, share: counts.share, tunnel }
 }
 
 fn address(bits: u128) -> IpAddr {
@@ -184,6 +186,8 @@ mod tests {
     fn packet(from: u128, to: u128, ports: (u16, u16)) -> Headers {
         Headers {
             length: 0,
+            tunnel: None,
+            fragment: None,
             class: Class::Tcp,
             tuple: Some(Tuple {
                 transport: Transport::Tcp,
@@ -224,10 +228,25 @@ mod tests {
     }
 
     #[test]
+    fn what_came_through_a_tunnel_is_a_flow_of_its_own_that_names_it() {
+        let mut counters = Counters::default();
+        let plain = packet(9, 2, (5000, 80));
+        counters.count(&plain, 100);
+        for (number, &tunnel) in Tunnel::ALL.iter().enumerate() {
+            counters.count(&Headers { tunnel: Some(tunnel), ..plain }, 90 - number as u32);
+        }
+        let tunnels: Vec<Option<Tunnel>> = counters.top_flows().iter().map(|flow| flow.tunnel).collect();
+        let expected: Vec<Option<Tunnel>> = std::iter::once(None).chain(Tunnel::ALL.map(Some)).collect();
+        assert_eq!(tunnels, expected);
+        assert!(counters.top_flows().iter().all(|flow| (flow.from.port, flow.to.port) == (5000, 80)));
+    }
+
+    #[test]
     fn sizes_and_mix_add_up() {
         let mut counters = Counters::default();
         for length in [64, 65, 1518, 9001] {
-            counters.count(&Headers { class: Class::Arp, tuple: None, length: 42 }, length);
+            counters
+                .count(&Headers { class: Class::Arp, tuple: None, length: 42, tunnel: None, fragment: None }, length);
         }
         assert_eq!(counters.sizes(), [1, 1, 0, 0, 0, 1, 1]);
         assert_eq!(counters.mix().len(), 1);

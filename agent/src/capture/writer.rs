@@ -44,6 +44,8 @@ pub enum Job {
         ended: UnixMillis,
         /// What was dropped while it was open.
         dropped: Dropped,
+        /// When nothing was captured while it was open, and from where; empty for never.
+        incomplete: String,
     },
     /// Save this part of what the recorder holds.
     Freeze {
@@ -97,7 +99,7 @@ impl<N: FnMut(String) + Send + 'static> Writer<N> {
                 let _ = empty.send(blocks);
                 done
             }
-            Job::Close { ended, dropped } => self.close(ended, dropped, ""),
+            Job::Close { ended, dropped, incomplete } => self.close(ended, dropped, &incomplete),
             Job::Freeze { name, span } => self.freeze(name, span),
         };
         if let Err(error) = done {

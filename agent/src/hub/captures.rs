@@ -9,7 +9,7 @@ use nodewatch_protocol::{
 };
 use tokio::{
     sync::{mpsc::UnboundedSender, oneshot},
-    time::{sleep, timeout},
+    time::sleep,
 };
 
 use super::{
@@ -18,16 +18,12 @@ use super::{
     refused,
 };
 use crate::{
-    capture::{self, Capture, CaptureEvent, StartError, interfaces},
-    error::chain,
+    capture::{self, Capture, CaptureEvent, interfaces},
     unix_millis,
 };
 
-/// A filter that is not compiled by then is refused.
-const COMPILED_WITHIN: Duration = Duration::from_secs(10);
 /// A capture that has not begun by then is not to begin any more.
 const BEGUN_WITHIN: Duration = Duration::from_secs(60);
-const FILTER_HELP: &str = "write it as tcpdump takes it, see `man pcap-filter`";
 
 /// The one capture there can be.
 pub(super) enum Slot {
@@ -116,7 +112,6 @@ impl Hub {
             return self.not_begun(by, refused(RefusalKind::Invalid, error.to_string(), "choose another value"));
         }
         self.capture = Slot::Beginning { stop: None, early: Vec::new() };
-        let filter = spec.filter.clone();
         let (node, ring, own) = (self.node.clone(), self.ring.clone(), self.own.clone());
         let (events, found) = (self.capture_events.0.clone(), self.found.0.clone());
         let start = move || {
@@ -127,7 +122,7 @@ impl Hub {
             start(&node, spec, gap, (ring, own), notify)
         };
         tokio::spawn(async move {
-            let started = begun(filter, start, by, &found).await;
+            let started = begun(start, by, &found).await;
             // The hub may have ended.
             let _ = found.send(Found::Capture(Box::new(started)));
         });
@@ -241,6 +236,7 @@ impl Hub {
             }
             CaptureEvent::Failed(message) => self.end_running(StopReason::Failed { message }),
             CaptureEvent::Trouble(message) => self.subscribers.publish(&Update::Trouble { message }),
+            CaptureEvent::Note(message) => self.subscribers.publish(&Update::Note { message }),
             CaptureEvent::Ended(reason) => {
                 let (since, next) = match std::mem::replace(&mut self.capture, Slot::None) {
                     Slot::Running(capture) => (capture.since, None),
@@ -263,14 +259,10 @@ impl Hub {
 /// Begins a capture on a thread of its own. Whoever wants it waits so long and no longer; what comes after that is told to
 /// nobody, and is to end as soon as it is there.
 async fn begun(
-    filter: Option<String>,
     start: impl FnOnce() -> Result<(Capture, Vec<String>, CaptureSpec), Response> + Send + 'static,
     by: By,
     found: &UnboundedSender<Found>,
 ) -> Started {
-    if let Err(refusal) = compiled(filter).await {
-        return Started { outcome: Err(refusal), by: Some(by) };
-    }
     let failed = |_| Err(refused(RefusalKind::Failed, "the agent failed", "deploy it again"));
     let mut beginning = tokio::task::spawn_blocking(start);
     tokio::select! {
@@ -279,18 +271,6 @@ async fn begun(
             tell(found, by, &too_slow("the capture did not begin", BEGUN_WITHIN));
             Started { outcome: beginning.await.unwrap_or_else(failed), by: None }
         }
-    }
-}
-
-/// Whether that filter compiles. libpcap may be slow, and its process cannot be told to give up.
-async fn compiled(filter: Option<String>) -> Result<(), Response> {
-    let Some(filter) = filter else { return Ok(()) };
-    let check = tokio::task::spawn_blocking(move || nodewatch_filter::check(&filter));
-    match timeout(COMPILED_WITHIN, check).await {
-        Ok(Ok(Ok(()))) => Ok(()),
-        Ok(Ok(Err(error))) => Err(refused(RefusalKind::Invalid, chain(&error), FILTER_HELP)),
-        Ok(Err(_)) => Err(refused(RefusalKind::Failed, "the filter's compiler failed", FILTER_HELP)),
-        Err(_) => Err(too_slow("the filter is not compiled", COMPILED_WITHIN)),
     }
 }
 
@@ -335,7 +315,7 @@ where
         spec.interfaces.iter().filter(|name| seen.insert(*name)).cloned().collect()
     };
     let start = capture::Start {
-        interfaces: chosen.clone(),
+        interfaces: chosen,
         known,
         ring,
         hostname: node.hostname.clone(),
@@ -344,17 +324,10 @@ where
         spec: spec.clone(),
     };
     match Capture::start(start, notify) {
-        Ok(capture) => Ok((capture, chosen, spec)),
-        Err(error) => {
-            let (kind, next_step) = match &error {
-                StartError::NoInterface { .. } => (RefusalKind::Invalid, "choose one of these"),
-                StartError::NoDefault | StartError::LinkType { .. } => (RefusalKind::Invalid, "name another interface"),
-                StartError::Filter(_) => (RefusalKind::Invalid, FILTER_HELP),
-                StartError::Ring { .. } | StartError::Threads(_) => {
-                    (RefusalKind::Failed, "try fewer interfaces, or another node")
-                }
-            };
-            Err(refused(kind, chain(&error), next_step))
+        Ok(capture) => {
+            let interfaces = capture.interfaces.clone();
+            Ok((capture, interfaces, spec))
         }
+        Err(error) => Err(Response::Refused(error.refusal())),
     }
 }

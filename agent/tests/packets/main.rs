@@ -1,5 +1,6 @@
 //! Real packets over veth pairs, captured by the real agent, refereed by tshark.
 
+mod interfaces;
 mod kept;
 #[path = "../support/mod.rs"]
 mod support;
