@@ -3,7 +3,7 @@
 //! Owns the partial file and its renaming. Must not know what carries the bytes.
 
 use std::{
-    io,
+    io::{self, Read},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -90,16 +90,43 @@ impl Fetch {
         let mut part = whole.clone().into_os_string();
         part.push(".part");
         let part = PathBuf::from(part);
+        let fetched = self.fetch_part(site, &part, progress).await;
+        let done = match fetched {
+            Ok(sum) => kept(&part, &whole, &sum).await.map(|path| (path, sum)).map_err(local(&whole)),
+            Err(error) => Err(error),
+        };
+        match done {
+            Ok(done) => {
+                let (answer, _nobody_waits) = oneshot::channel();
+                // An agent that does not hear it keeps the file longer than it must, and no more.
+                let _ = self.asks.try_send(Ask { request: Request::Fetched { file: self.file.name.clone() }, answer });
+                Ok(done)
+            }
+            Err(error) => {
+                // A part, or a wrong file, must not be mistaken for a capture, nor take room that is short.
+                let _ = fs::remove_file(&part).await;
+                Err(error)
+            }
+        }
+    }
 
+    /// The file's bytes into that file, on the disk and checked; their sum.
+    async fn fetch_part(
+        &self,
+        site: &dyn Site,
+        part: &Path,
+        progress: &impl Fn(FetchProgress),
+    ) -> Result<String, FetchError> {
+        let local = |source| FetchError::Local { path: part.to_owned(), source };
         let mut options = OpenOptions::new();
         options.create(true).write(true).truncate(true).mode(0o600);
-        let mut output = options.open(&part).await.map_err(local(&part))?;
+        let mut output = options.open(part).await.map_err(local)?;
         let mut hash = Sha256::new();
         let mut have = 0;
         let mut empty_tries = 0;
         while have < self.file.size {
             let before = have;
-            let cut = self.read_on(site, &mut output, &part, &mut hash, &mut have, progress).await?;
+            let cut = self.read_on(site, &mut output, part, &mut hash, &mut have, progress).await?;
             empty_tries = if have > before { 0 } else { empty_tries + 1 };
             if let Some(reason) = cut {
                 if empty_tries >= MAX_EMPTY_TRIES {
@@ -109,20 +136,14 @@ impl Fetch {
                 back_off(empty_tries + 1).await;
             }
         }
-        output.sync_all().await.map_err(local(&part))?;
+        output.sync_all().await.map_err(local)?;
 
         let found = crate::text::hex(&hash.finalize());
         let expected = self.checksum().await?;
         if found != expected {
-            // A wrong file must not be mistaken for a capture.
-            let _ = fs::remove_file(&part).await;
             return Err(FetchError::Checksum { found, expected });
         }
-        fs::rename(&part, &whole).await.map_err(local(&whole))?;
-        let (answer, _nobody_waits) = oneshot::channel();
-        // An agent that does not hear it keeps the file longer than it must, and no more.
-        let _ = self.asks.try_send(Ask { request: Request::Fetched { file: self.file.name.clone() }, answer });
-        Ok((whole, found))
+        Ok(found)
     }
 
     /// Reads from one stream until the file is whole or the stream is cut, and then says why.
@@ -182,4 +203,51 @@ impl Fetch {
         }
         Err(FetchError::NoChecksum(reason))
     }
+}
+
+/// Names that are tried for a file when others have its own.
+const NAMES: u32 = 1000;
+
+/// Gives a checked file its name, on the disk too. Another file of that name, as of another session in the same folder,
+/// stays as it is.
+async fn kept(part: &Path, whole: &Path, sum: &str) -> io::Result<PathBuf> {
+    let (part, whole, sum) = (part.to_owned(), whole.to_owned(), sum.to_owned());
+    let work = move || {
+        let path = free(&whole, &sum)?;
+        std::fs::rename(&part, &path)?;
+        if let Some(folder) = path.parent() {
+            std::fs::File::open(folder)?.sync_all()?;
+        }
+        Ok(path)
+    };
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+fn sum_of(mut file: std::fs::File) -> io::Result<String> {
+    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 256 * 1024]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(crate::text::hex(&hash.finalize())),
+            read => hash.update(&buffer[..read]),
+        }
+    }
+}
+
+/// The first name that is free, or whose file is the same.
+fn free(whole: &Path, sum: &str) -> io::Result<PathBuf> {
+    let stem = whole.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let extension = whole.extension().map(|end| format!(".{}", end.to_string_lossy())).unwrap_or_default();
+    let numbered = (2..NAMES).map(|number| whole.with_file_name(format!("{stem}-{number}{extension}")));
+    for path in std::iter::once(whole.to_owned()).chain(numbered) {
+        match std::fs::File::open(&path) {
+            Ok(file) => {
+                if sum_of(file)? == sum {
+                    return Ok(path);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(path),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{NAMES} files of that name are there already")))
 }

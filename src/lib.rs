@@ -22,6 +22,7 @@ pub mod model;
 pub mod program;
 pub mod record;
 pub mod report;
+pub mod rings;
 pub mod runtime;
 pub mod site;
 pub mod storage;

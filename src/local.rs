@@ -1,9 +1,8 @@
 //! This machine as the only node: the agent as a child process, on the same kind of tunnel.
 //!
-//! Owns the child and the ring's folder, both gone at the end. Must not know the app.
+//! Owns the child, which goes with the program, and holds the ring's folder. Must not know the app.
 
 use std::{
-    io,
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
@@ -17,7 +16,8 @@ use futures::{
 use tokio::process::{Child, Command};
 
 use crate::{
-    model::{DeployProgress, Node, NodeName, NodesChange, Notice, Readiness},
+    model::{DeployProgress, Failure, Keep, Node, NodeName, NodesChange, Notice, Readiness, Removal},
+    rings::{Ring, RingError},
     site::{Bulk, FilePart, OpenError, Site, StreamFrom, Tunnel},
 };
 
@@ -33,17 +33,23 @@ pub enum LocalError {
         beside: PathBuf,
     },
     /// The ring's folder.
-    #[error("cannot make a private folder for capture files")]
-    Ring(#[source] io::Error),
+    #[error(transparent)]
+    Ring(#[from] RingError),
 }
 
 impl From<LocalError> for Notice {
     fn from(error: LocalError) -> Self {
-        let next_step = match error {
-            LocalError::NoAgent { .. } => "cargo build --workspace puts both programs into one folder",
-            LocalError::Ring(_) => "set TMPDIR to a folder that you can write to",
+        let (next_step, failure) = match error {
+            LocalError::NoAgent { .. } => {
+                ("cargo build --workspace puts both programs into one folder", Failure::Other)
+            }
+            LocalError::Ring(RingError::Folder { .. }) => {
+                ("set XDG_STATE_HOME to a folder that you can write to", Failure::Other)
+            }
+            LocalError::Ring(RingError::InUse(_)) => ("quit it there first", Failure::Other),
+            LocalError::Ring(RingError::Unknown(_)) => ("see nodewatch-tui sessions --local", Failure::BadInput),
         };
-        Self::error("this machine cannot be watched", crate::text::chain(&error), next_step)
+        Self::error("this machine cannot be watched", crate::text::chain(&error), next_step).of(failure)
     }
 }
 
@@ -56,26 +62,12 @@ pub struct Local {
     processes: bool,
 }
 
-/// A private folder that goes with the program.
-struct Ring(PathBuf);
-
-impl Drop for Ring {
-    fn drop(&mut self) {
-        // What is left of it is in the system's folder for temporary files.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 impl Local {
-    /// Finds the agent's program and makes the ring's folder.
-    pub fn new(processes: bool) -> Result<Self, LocalError> {
-        let ring = std::env::temp_dir().join(format!("nodewatch-{:08x}", rand::random::<u32>()));
-        std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
-            .create(&ring)
-            .map_err(LocalError::Ring)?;
+    /// Finds the agent's program; its files go into this ring.
+    pub fn new(ring: Ring, processes: bool) -> Result<Self, LocalError> {
         let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let name = if name.trim().is_empty() { "localhost" } else { name.trim() };
-        Ok(Self { agent: find_agent()?, ring: Arc::new(Ring(ring)), name: name.into(), processes })
+        Ok(Self { agent: find_agent()?, ring: Arc::new(ring), name: name.into(), processes })
     }
 }
 
@@ -121,9 +113,30 @@ impl Site for Local {
         stream::iter(nodes).map(|node| (node, DeployProgress::Running)).chain(stream::pending()).boxed()
     }
 
+    fn attach(&self) -> BoxStream<'static, (NodeName, DeployProgress)> {
+        self.deploy(vec![self.name.clone()])
+    }
+
+    fn ring_folder(&self) -> Option<PathBuf> {
+        Some(self.ring.path())
+    }
+
+    /// The agent has ended by then, with its tunnel.
+    fn remove(&self, _keep: Keep) -> BoxStream<'static, Removal> {
+        let ring = Arc::clone(&self.ring);
+        let removed = async move {
+            let refused = |error: std::io::Error| {
+                let headline = format!("capture files stay in {}", ring.path().display());
+                Removal::Refused(Notice::error(headline, error.to_string(), "remove them by hand"))
+            };
+            ring.remove().err().map(refused)
+        };
+        stream::once(removed).filter_map(std::future::ready).chain(stream::once(async { Removal::Finished })).boxed()
+    }
+
     fn open(&self, _node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>> {
         let mut command = Command::new(&self.agent);
-        command.args(["serve", "--stdio", "--ring"]).arg(&self.ring.0);
+        command.args(["serve", "--stdio", "--ring"]).arg(self.ring.path());
         if self.processes {
             command.arg("--processes");
         }
@@ -139,13 +152,13 @@ impl Site for Local {
 
     fn follow(&self, _node: &NodeName, from: StreamFrom) -> BoxFuture<'static, Result<Bulk, OpenError>> {
         let mut command = Command::new(&self.agent);
-        command.arg("follow").arg("--ring").arg(&self.ring.0).args(from.arguments());
+        command.arg("follow").arg("--ring").arg(self.ring.path()).args(from.arguments());
         bulk(command)
     }
 
     fn fetch(&self, _node: &NodeName, part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>> {
         let mut command = Command::new(&self.agent);
-        command.arg("fetch").arg("--ring").arg(&self.ring.0);
+        command.arg("fetch").arg("--ring").arg(self.ring.path());
         command
             .arg(format!("--offset={}", part.offset))
             .arg(format!("--length={}", part.length))

@@ -89,6 +89,13 @@ impl SessionManifest {
         self
     }
 
+    fn write_part(&self, part: &Path) -> io::Result<()> {
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(part)?;
+        file.write_all(&serde_json::to_vec_pretty(self)?)?;
+        file.sync_all()
+    }
+
     /// Writes it into the session's folder, adding to what is there; where.
     pub fn write(self, folder: &Path) -> io::Result<PathBuf> {
         let path = folder.join(MANIFEST);
@@ -98,12 +105,12 @@ impl SessionManifest {
         };
         fs::create_dir_all(folder)?;
         let part = folder.join(format!("{MANIFEST}.part"));
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&part)?;
-        file.write_all(&serde_json::to_vec_pretty(&whole)?)?;
-        file.sync_all()?;
-        fs::rename(part, &path)?;
-        Ok(path)
+        let written = whole.write_part(&part).and_then(|()| fs::rename(&part, &path));
+        if written.is_err() {
+            // Nobody goes on with it, and room may be short.
+            let _ = fs::remove_file(&part);
+        }
+        written.map(|()| path)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Owns the traits and the stream types. Must not know Kubernetes, processes or the app.
 
-use std::{any::Any, collections::BTreeMap, net::IpAddr};
+use std::{any::Any, collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use futures::{
     FutureExt, StreamExt,
@@ -122,6 +122,10 @@ pub trait Site: Send + Sync + 'static {
     /// Moves the end of everything that the session has made.
     fn set_ends(&self, _ends: UnixMillis) -> BoxFuture<'static, Result<(), Notice>> {
         async { Ok(()) }.boxed()
+    }
+    /// Where on this machine capture files stay that nobody fetches; `None` where agents keep them.
+    fn ring_folder(&self) -> Option<PathBuf> {
+        None
     }
     /// The session is left running on purpose.
     fn detach(&self) {}

@@ -25,14 +25,34 @@ pub fn visible(text: &str) -> String {
     })
 }
 
-/// A notice's text where there are no keys: `press {deploy}` names the act alone.
-pub fn without_keys(text: &str) -> String {
-    let mut parts = text.split('{');
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |told, part| match part.split_once('}') {
-        Some((name, rest)) if name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') => told + name + rest,
-        _ => told + "{" + part,
-    })
+/// A word of a command line as a shell takes it; one that needs no quotes stays as it is. What could steer a terminal is
+/// written as `$'\033'`.
+pub fn shell(word: &str) -> String {
+    if word.chars().any(is_hidden) {
+        let escaped = word.chars().fold(String::new(), |mut escaped, character| {
+            match character {
+                '\'' | '\\' => escaped.extend(['\\', character]),
+                hidden if is_hidden(hidden) => {
+                    let mut bytes = [0; 4];
+                    for byte in hidden.encode_utf8(&mut bytes).bytes() {
+                        // Writing to a String does not fail.
+                        let _ = write!(escaped, "\\{byte:03o}");
+                    }
+                }
+                plain => escaped.push(plain),
+            }
+            escaped
+        });
+        return format!("$'{escaped}'");
+    }
+    // Without a NUL, which is a control character, it does not fail.
+    shlex::try_quote(word).map_or_else(|_| word.to_owned(), std::borrow::Cow::into_owned)
+}
+
+/// A command of this program that can be copied into a shell, whatever its words are.
+pub fn command<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let words = words.into_iter().map(shell);
+    std::iter::once("nodewatch-tui".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// Control characters, and the invisible ones that reorder or hide text.
@@ -255,9 +275,35 @@ mod tests {
     }
 
     #[test]
-    fn where_there_are_no_keys_the_act_is_named() {
-        assert_eq!(without_keys("press {deploy} to {go-back}"), "press deploy to go-back");
-        assert_eq!(without_keys("{\"a\": {1}} {"), "{\"a\": {1}} {");
+    fn a_command_is_one_that_a_shell_takes_apart_again() {
+        assert_eq!(
+            command(["cleanup", "7f3a91c2", "--s3", "s3://b/a"]),
+            "nodewatch-tui cleanup 7f3a91c2 --s3 s3://b/a"
+        );
+        let words = [
+            "",
+            "a b",
+            "$HOME",
+            "a;b&c|d",
+            "it's",
+            "\"",
+            "{prod}",
+            "~",
+            "*",
+            "!x",
+            "a\\b",
+            "#",
+            "a\u{1b}[2J'\n\\",
+            "\u{202e}x",
+        ];
+        for word in words {
+            let line = command([word]);
+            assert!(!line.chars().any(is_hidden), "{line:?}");
+            let script =
+                format!("for word in {}; do printf %s \"$word\"; done", line.trim_start_matches("nodewatch-tui "));
+            let output = std::process::Command::new("bash").args(["-c", &script]).output().expect("bash");
+            assert_eq!(String::from_utf8(output.stdout).expect("text"), word, "{line}");
+        }
     }
 
     #[test]

@@ -2,9 +2,14 @@
 
 mod outside;
 
-use std::process::Command;
+use std::{
+    net::{SocketAddr, UdpSocket},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
 
-use outside::{Tmux, tshark};
+use outside::{Tmux, kill, tshark};
 
 /// tmux to type into, and root to capture; says why not.
 fn possible() -> bool {
@@ -22,7 +27,7 @@ fn a_capture_on_loopback_comes_home_and_nothing_is_left() {
     if !possible() {
         return;
     }
-    let receiver = std::net::UdpSocket::bind("127.0.0.1:0").expect("bind");
+    let receiver = UdpSocket::bind("127.0.0.1:0").expect("bind");
     let to = receiver.local_addr().expect("an address");
     let mut tmux = Tmux::start(80, 24, "--local");
     tmux.until("Ready");
@@ -35,7 +40,7 @@ fn a_capture_on_loopback_comes_home_and_nothing_is_left() {
     tmux.text("lo");
     tmux.keys(&["Enter"]);
     tmux.until("● 00:00:0");
-    let sender = std::net::UdpSocket::bind("127.0.0.1:0").expect("bind");
+    let sender = UdpSocket::bind("127.0.0.1:0").expect("bind");
     for _ in 0..25 {
         sender.send_to(b"hello", to).expect("sent");
     }
@@ -131,7 +136,7 @@ fn a_panic_gives_the_terminal_back_and_leaves_a_report() {
     if !possible() {
         return;
     }
-    let program = std::path::Path::new(env!("CARGO_BIN_EXE_nodewatch-tui")).with_file_name("examples/panics");
+    let program = Path::new(env!("CARGO_BIN_EXE_nodewatch-tui")).with_file_name("examples/panics");
     let mut tmux = Tmux::running(80, 24, "bash --norc -i");
     tmux.text(&format!("PS1='$ '; clear; LANG=C.UTF-8 {}; echo ended with $?", program.display()));
     tmux.keys(&["Enter"]);
@@ -147,4 +152,246 @@ fn a_panic_gives_the_terminal_back_and_leaves_a_report() {
     tmux.text(AS_IT_WAS);
     tmux.keys(&["Enter"]);
     tmux.until("echo icanon isig");
+}
+
+/// The program without a terminal, with a state folder, a home and a folder for captures of its own.
+struct Headless {
+    folder: tempfile::TempDir,
+    to: SocketAddr,
+    _receiver: UdpSocket,
+}
+
+impl Headless {
+    /// `None` where packets cannot be captured.
+    fn new() -> Option<Self> {
+        if !possible() {
+            return None;
+        }
+        let receiver = UdpSocket::bind("127.0.0.1:0").expect("bind");
+        let to = receiver.local_addr().expect("an address");
+        Some(Self { folder: tempfile::tempdir().expect("a folder"), to, _receiver: receiver })
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nodewatch-tui"));
+        command.args(arguments).current_dir(self.folder.path()).env("HOME", self.folder.path());
+        command.env("XDG_STATE_HOME", self.folder.path().join("state")).env_remove("KUBECONFIG");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        ended(&self.command(arguments).output().expect("the program starts"))
+    }
+
+    /// A capture of this test's packets, all of whose bytes are kept.
+    fn capture(&self, more: &[&str]) -> Child {
+        let filter = format!("udp port {}", self.to.port());
+        let capture = ["--local", "capture", "-i", "lo", "--content", "full", "--filter", &filter];
+        self.command(&[&capture[..], more].concat()).spawn().expect("the program starts")
+    }
+
+    fn send(&self, packets: usize) {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("bind");
+        for _ in 0..packets {
+            socket.send_to(&[0x42; 1000], self.to).expect("sent");
+            // So that no buffer on the way is too small.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn rings(&self) -> PathBuf {
+        self.folder.path().join("state/nodewatch-tui/rings")
+    }
+
+    /// Capture files in rings, once there is one that is as large as that.
+    fn until_in_ring(&self, bytes: u64) -> Vec<PathBuf> {
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            let files = captures(&self.rings());
+            let size = |path: &PathBuf| path.metadata().map_or(0, |facts| facts.len());
+            if files.iter().map(size).sum::<u64>() >= bytes {
+                return files;
+            }
+            assert!(Instant::now() < end, "no such files: {files:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+fn ended(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+fn captures(folder: &Path) -> Vec<PathBuf> {
+    files_of(folder).into_iter().filter(|path| path.extension().is_some_and(|end| end == "pcapng")).collect()
+}
+
+fn files_of(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.flat_map(|entry| if entry.path().is_dir() { files_of(&entry.path()) } else { vec![entry.path()] }).collect()
+}
+
+/// Whatever ends it, the capture comes home and nothing stays on this machine.
+#[test]
+fn every_signal_that_ends_a_capture_brings_it_home() {
+    let Some(here) = Headless::new() else { return };
+    for signal in ["HUP", "TERM", "INT"] {
+        let child = here.capture(&["--out", signal, "-o", "json"]);
+        here.until_in_ring(1);
+        here.send(20);
+        kill(&child, signal);
+        let (code, told, said) = ended(&child.wait_with_output().expect("it ends"));
+        assert_eq!(code, Some(0), "{signal}: {said}");
+        let file: serde_json::Value = serde_json::from_str(&told).expect("one file");
+        assert_eq!((&file["packets"], &file["incomplete"], &file["reason"]), (&20.into(), &"".into(), &().into()));
+        let files = captures(&here.folder.path().join(signal));
+        assert_eq!((files.len(), tshark(&files[0])), (1, 20), "{signal}");
+        assert_eq!(files_of(&here.rings()), Vec::<PathBuf>::new(), "{signal}");
+        assert!(said.contains("nothing is left"), "{said}");
+    }
+}
+
+/// `nohup` means that it goes on.
+#[test]
+fn a_program_that_is_to_outlive_its_terminal_does() {
+    let Some(here) = Headless::new() else { return };
+    let program = env!("CARGO_BIN_EXE_nodewatch-tui");
+    let mut command = Command::new("nohup");
+    command.args([program, "--local", "--out", "h", "capture", "-i", "lo", "--duration", "6s"]);
+    command.current_dir(here.folder.path()).env("XDG_STATE_HOME", here.folder.path().join("state"));
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("nohup");
+    here.until_in_ring(1);
+    kill(&child, "HUP");
+    let (code, _, said) = ended(&child.wait_with_output().expect("it ends"));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("fetched"), "{said}");
+}
+
+/// What kill -9 leaves is named by whatever starts next, and removed on demand, without a cluster.
+#[test]
+fn captures_of_a_killed_program_are_named_and_removed() {
+    let Some(here) = Headless::new() else { return };
+    let child = here.capture(&["--out", "h"]);
+    here.until_in_ring(1);
+    here.send(20);
+    let (code, listed, _) = here.run(&["sessions", "--local", "-o", "json"]);
+    let row: serde_json::Value = serde_json::from_str(&listed).expect("one session");
+    assert_eq!((code, &row["holder"]), (Some(0), &"running".into()));
+    let session = row["id"].as_str().expect("an id").to_owned();
+    let (code, _, said) = here.run(&["cleanup", &session, "--local", "--yes"]);
+    assert_eq!(code, Some(4), "not while it runs: {said}");
+
+    kill(&child, "KILL");
+    child.wait_with_output().expect("it ends");
+    here.until_in_ring(20_000);
+    let (code, _, said) = here.run(&["nodes", "--local"]);
+    assert_eq!(code, Some(0), "{said}");
+    let named = format!("session {session} on this machine has ended without cleaning up: 1 capture file");
+    assert!(said.contains(&named) && said.contains(&format!("cleanup {session} --local removes them")), "{said}");
+    let (code, _, said) = here.run(&["cleanup", &session, "--yes"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(files_of(&here.rings()), Vec::<PathBuf>::new());
+    let (_, _, said) = here.run(&["nodes", "--local"]);
+    assert_eq!(said, "");
+}
+
+/// A file system of its own, which is small.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(at: PathBuf, size: &str) -> Self {
+        std::fs::create_dir_all(&at).expect("a folder");
+        let size = format!("size={size}");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&at).status();
+        assert!(mounted.expect("mount").success());
+        Self(at)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // A failed test must not be followed by a failed clean-up.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// A disk that is full at home costs no capture: its only copy stays, and where and how to get it is said.
+#[test]
+fn a_full_disk_at_home_costs_no_capture() {
+    let Some(here) = Headless::new() else { return };
+    let disk = SmallDisk::mount(here.folder.path().join("small"), "64k");
+    let child = here.capture(&["--out", "small/x", "-o", "json"]);
+    here.until_in_ring(1);
+    here.send(200);
+    kill(&child, "TERM");
+    let (code, told, said) = ended(&child.wait_with_output().expect("it ends"));
+    assert_eq!(code, Some(4), "{said}");
+    let file: serde_json::Value = serde_json::from_str(&told).expect("one file");
+    assert!(
+        file["path"].is_null() && file["reason"].as_str().is_some_and(|why| why.contains("No space left")),
+        "{told}"
+    );
+    assert_eq!(files_of(&disk.0), Vec::<PathBuf>::new(), "no part of it takes the room that is short");
+    let kept = captures(&here.rings());
+    assert_eq!((kept.len(), tshark(&kept[0])), (1, 200));
+    assert!(said.contains("KEPT") && said.contains(kept[0].to_str().expect("text")), "{said}");
+    assert!(said.contains("nodewatch-tui attach ") && said.contains("nodewatch-tui cleanup "), "{said}");
+    assert!(!said.contains("nothing is left"), "{said}");
+
+    // It can be taken home from there later.
+    let session = kept[0].ancestors().nth(2).and_then(Path::file_name).and_then(|name| name.to_str()).expect("an id");
+    let state = here.folder.path().join("state");
+    let program = env!("CARGO_BIN_EXE_nodewatch-tui");
+    let home = here.folder.path().join("home");
+    let line = format!(
+        "cd {}; XDG_STATE_HOME={} LANG=C.UTF-8 {program} attach {session} --local --out {}; echo left with $?",
+        here.folder.path().display(),
+        state.display(),
+        home.display()
+    );
+    let mut tmux = Tmux::running(100, 30, "bash --norc -i");
+    tmux.text(&line);
+    tmux.keys(&["Enter"]);
+    tmux.until("agents 1/1 live");
+    tmux.keys(&["f"]);
+    tmux.until("200");
+    tmux.keys(&["q"]);
+    tmux.until("remove everything");
+    tmux.keys(&["Enter"]);
+    tmux.until("left with 0");
+    let files = captures(&home);
+    assert_eq!((files.len(), tshark(&files[0])), (1, 200));
+    assert_eq!(files_of(&here.rings()), Vec::<PathBuf>::new());
+}
+
+/// A terminal that goes away, as a lost SSH connection leaves it, does not take the capture with it.
+#[test]
+fn a_terminal_that_goes_away_leaves_the_capture_at_home() {
+    let Some(here) = Headless::new() else { return };
+    let state = here.folder.path().join("state");
+    let home = here.folder.path().join("home");
+    let program = env!("CARGO_BIN_EXE_nodewatch-tui");
+    let arguments = format!("--local --out {}", home.display());
+    let line = format!("env XDG_STATE_HOME={} LANG=C.UTF-8 {program} {arguments}", state.display());
+    let mut tmux = Tmux::running(100, 30, &line);
+    tmux.until("Ready");
+    tmux.keys(&["d"]);
+    tmux.until("agents 1/1 live");
+    tmux.keys(&["C"]);
+    tmux.until("Capture filter");
+    tmux.text(&format!("udp port {}", here.to.port()));
+    tmux.keys(&["Tab"]);
+    tmux.text("lo");
+    tmux.keys(&["Enter"]);
+    tmux.until("● 00:00:0");
+    here.send(20);
+    drop(tmux);
+    let end = Instant::now() + Duration::from_secs(60);
+    while captures(&home).is_empty() || !files_of(&here.rings()).is_empty() {
+        assert!(Instant::now() < end, "{:?} and {:?}", files_of(&home), files_of(&here.rings()));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(tshark(&captures(&home)[0]), 20);
 }

@@ -185,6 +185,10 @@ pub enum Event {
     StorageStock(Result<StoredSummary, Notice>),
     /// The session's captures in S3 were removed, or not.
     StorageRemoved(Result<StoredSummary, Notice>),
+    /// What S3 has of the session, after the last of it got there.
+    InBucket(Result<Vec<StoredFile>, Notice>),
+    /// The session's manifest is not where it should be.
+    NoManifest(Notice),
     /// Cleanup went on.
     Removal(Removal),
     /// What there is of the session.

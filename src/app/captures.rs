@@ -22,11 +22,10 @@ impl App {
             .filter(|name| self.nodes.get(name).is_some_and(|state| state.agent == Agent::Live))
             .collect();
         if live.is_empty() {
-            self.notify(Notice::warning(
-                "no capture",
-                "none of the chosen nodes has a live agent",
-                "press {deploy} to deploy",
-            ));
+            self.notify(
+                Notice::warning("no capture", "none of the chosen nodes has a live agent", "press {deploy} to deploy")
+                    .naming_keys(),
+            );
         }
         live
     }
@@ -152,11 +151,10 @@ impl App {
         let Some(state) = self.nodes.get_mut(&name) else { return Vec::new() };
         let Some(file): Option<CaptureFile> = state.files.get(at).cloned() else { return Vec::new() };
         if file.state == FileState::Open {
-            self.notify(Notice::warning(
-                format!("{} is still being written", file.name),
-                "",
-                "press {capture} to stop first",
-            ));
+            self.notify(
+                Notice::warning(format!("{} is still being written", file.name), "", "press {capture} to stop first")
+                    .naming_keys(),
+            );
             return Vec::new();
         }
         match state.fetches.get(&file.name) {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use nodewatch_protocol::{Delivery, FileState, SinkState, UnixMillis};
+use nodewatch_protocol::{CaptureFile, Delivery, FileState, SinkState, UnixMillis};
 
 use super::{
     App,
@@ -91,9 +91,11 @@ impl App {
                 // Early enough that a few failures cost nothing.
                 let renew_at = valid.map(|valid| now + valid.as_millis() as u64 / 3);
                 state.grant = GrantState::Held { renew_at };
+                state.no_grant = None;
             }
             Err(notice) => {
                 state.grant = GrantState::Failed { retry_at: now + RETRY };
+                state.no_grant = Some(notice.fact());
                 if !failed_before {
                     state.log(now, notice.line());
                     self.notify(notice);
@@ -150,6 +152,20 @@ impl NodeState {
     /// Its closed files that the sink does not have yet.
     pub fn queued(&self) -> usize {
         self.files.iter().filter(|file| file.state == FileState::Closed && !file.delivery.is_over()).count()
+    }
+
+    /// Why a file of it is not in S3, as far as anyone has said.
+    pub fn why_undelivered(&self, file: &CaptureFile) -> String {
+        if let Delivery::Waiting { reason } | Delivery::Lost { reason } = &file.delivery {
+            return reason.clone();
+        }
+        let expired = self.ring.as_ref().is_some_and(|ring| ring.sink == SinkState::Grant { left_seconds: 0 });
+        let told = self.undelivered.get(&file.name).or(self.no_grant.as_ref()).cloned();
+        told.unwrap_or_else(|| match (expired, file.state) {
+            (true, _) => "the grant had expired".to_owned(),
+            (false, FileState::Open) => "it was not closed".to_owned(),
+            (false, FileState::Closed) => "it was not sent before the session ended".to_owned(),
+        })
     }
 
     /// What is wrong with its delivery, in a few words.

@@ -126,6 +126,19 @@ pub struct Exit {
     pub untold: BTreeSet<NodeName>,
     /// No person is there to answer: failures end it instead of asking.
     pub unattended: bool,
+    /// What came of it that is for the receipt alone.
+    pub end: Box<AtEnd>,
+}
+
+/// What the receipt says of the end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AtEnd {
+    /// Files could not be fetched and nobody was there to ask: the session stays, as the only copies are in its rings.
+    pub stranded: bool,
+    /// What S3 has of the session in the end: addresses and sizes. An error is why S3 does not say.
+    pub in_bucket: Option<Result<Vec<(String, u64)>, Notice>>,
+    /// Why the session's manifest is not where it should be.
+    pub no_manifest: Vec<Notice>,
 }
 
 impl Exit {
@@ -145,6 +158,7 @@ impl Exit {
             cursor: Group::Files,
             untold: BTreeSet::new(),
             unattended,
+            end: Box::default(),
         }
     }
 

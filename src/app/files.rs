@@ -113,8 +113,8 @@ impl FileRow<'_> {
     /// Something is missing from it, or it did not get where it was to go.
     pub fn is_fault(&self) -> bool {
         let incomplete = self.on_node.is_some_and(|file| {
-            let waiting = matches!(file.delivery, nodewatch_protocol::Delivery::Waiting { .. });
-            !file.is_complete() || waiting
+            use nodewatch_protocol::Delivery::{Lost, Waiting};
+            !file.is_complete() || matches!(file.delivery, Waiting { .. } | Lost { .. })
         });
         incomplete || matches!(self.here, Some(FetchProgress::Failed(_)))
     }
@@ -310,11 +310,10 @@ impl App {
         };
         let places: Vec<String> = rows.iter().filter_map(place).collect();
         if places.is_empty() {
-            self.notify(Notice::warning(
-                "nothing was copied",
-                "the file is neither in S3 nor here yet",
-                "{open} fetches it",
-            ));
+            self.notify(
+                Notice::warning("nothing was copied", "the file is neither in S3 nor here yet", "{open} fetches it")
+                    .naming_keys(),
+            );
             return Vec::new();
         }
         self.notify(Notice::info(format!("copied {}", places.join(" "))));
@@ -359,7 +358,9 @@ impl App {
         let missing = away.len();
         if paths.is_empty() || missing > 0 {
             let cause = format!("{} of the chosen files are not on this laptop", missing.max(1));
-            self.notify(Notice::warning("nothing was merged", cause, "{open} fetches them; {mark} marks several"));
+            self.notify(
+                Notice::warning("nothing was merged", cause, "{open} fetches them; {mark} marks several").naming_keys(),
+            );
             return Vec::new();
         }
         self.notify(Notice::info(format!("merging {}", text::counted(paths.len(), "file"))));
@@ -369,7 +370,7 @@ impl App {
     fn view_file(&mut self) -> Vec<Effect> {
         let path = self.file_rows().get(self.files.cursor).and_then(|row| row.path().cloned());
         let Some(path) = path else {
-            self.notify(Notice::warning("the file is not on this laptop", "", "{open} fetches it"));
+            self.notify(Notice::warning("the file is not on this laptop", "", "{open} fetches it").naming_keys());
             return Vec::new();
         };
         vec![Effect::View(path)]

@@ -2,19 +2,19 @@
 //!
 //! Owns the steps of the guided exit, and of detaching, on the whole app. Pure.
 
-use nodewatch_protocol::{Delivery, FileState, Request, Response, Terms};
+use std::collections::BTreeSet;
+
+use nodewatch_protocol::{Request, Response, Terms};
 
 use super::{
     App, Overlay,
-    action::{Action, Effect},
+    action::{Action, Effect, Event},
     delivery::STALLED,
     exit::{DETACH_WITHIN, Exit, Fate, InStorage, Phase, STOCK_EVERY, STOP_WITHIN},
     node::{Agent, Asked, NodeState},
-    receipt::{Detachment, Receipt},
 };
-use crate::{
-    model::{FetchProgress, Group, Keep, Kind, NodeName, Notice, Place, Removal, SeenObject, StoredSummary},
-    text,
+use crate::model::{
+    FetchProgress, Group, Keep, NodeName, Notice, Place, Removal, SeenObject, StoredFile, StoredSummary,
 };
 
 impl App {
@@ -198,7 +198,7 @@ impl App {
     }
 
     /// What S3 had to say.
-    pub(super) fn storage_removed(&mut self, outcome: Result<StoredSummary, Notice>) -> Vec<Effect> {
+    fn storage_removed(&mut self, outcome: Result<StoredSummary, Notice>) -> Vec<Effect> {
         let Some(Overlay::Exit(exit)) = &mut self.overlay else { return Vec::new() };
         let ended = exit.storage_removed(outcome);
         if ended && (exit.phase == Phase::Done || exit.unattended) { self.finish() } else { Vec::new() }
@@ -224,7 +224,8 @@ impl App {
     /// Tells every agent to go on alone, and ends the program when they have confirmed it.
     fn detach(&mut self) -> Vec<Effect> {
         let deployed = self.nodes.values().filter(|state| state.agent.runs()).map(|state| state.node.name.clone());
-        let untold = deployed.collect();
+        // The agent of this machine ends with this program, and is told nothing.
+        let untold = if self.place == Place::Local { BTreeSet::new() } else { deployed.collect() };
         let until = self.now + DETACH_WITHIN;
         if let Some(Overlay::Exit(exit)) = &mut self.overlay {
             exit.phase = Phase::Detaching { until };
@@ -299,7 +300,13 @@ impl App {
                 }
                 let complete =
                     failed.is_empty() && (self.keeps(Group::Agents) || !self.nodes.values().any(NodeState::is_writing));
-                if complete || self.is_unattended() { self.after_files() } else { self.enter(Phase::FetchFailed) }
+                if !complete && !self.is_unattended() {
+                    self.enter(Phase::FetchFailed)
+                } else if !complete && self.rings_hold_files() {
+                    self.strand()
+                } else {
+                    self.after_files()
+                }
             }
             Some(Phase::Detaching { until }) => {
                 let untold = matches!(&self.overlay, Some(Overlay::Exit(exit)) if !exit.untold.is_empty());
@@ -307,6 +314,40 @@ impl App {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// A ring that is still there has what nobody else has.
+    fn rings_hold_files(&self) -> bool {
+        let holds = |state: &NodeState| state.unfetched().next().is_some() || state.is_writing();
+        self.nodes.values().any(|state| state.agent.runs() && holds(state))
+    }
+
+    /// Nobody is there to ask: the only copies stay where they are, and so does the session.
+    fn strand(&mut self) -> Vec<Effect> {
+        if let Some(Overlay::Exit(exit)) = &mut self.overlay {
+            exit.end.stranded = true;
+        }
+        self.detach()
+    }
+
+    /// What is known of the session's place in S3, and what has become of it.
+    pub(super) fn storage_event(&mut self, event: Event) -> Vec<Effect> {
+        if let Event::StorageRemoved(outcome) = event {
+            return self.storage_removed(outcome);
+        }
+        let bucket = self.storage.as_ref().map(|storage| storage.url.clone());
+        let Some(Overlay::Exit(exit)) = &mut self.overlay else { return Vec::new() };
+        match event {
+            Event::StorageStock(found) => exit.stock_storage(found),
+            Event::InBucket(found) => {
+                let Some(bucket) = bucket else { return Vec::new() };
+                let named = |file: StoredFile| (bucket.object(&file.key), file.size);
+                exit.end.in_bucket = Some(found.map(|files| files.into_iter().map(named).collect()));
+            }
+            Event::NoManifest(notice) => exit.end.no_manifest.push(notice),
+            _ => {}
+        }
+        Vec::new()
     }
 
     fn is_unattended(&self) -> bool {
@@ -357,77 +398,5 @@ impl App {
             }
         }
         effects
-    }
-
-    /// What the session has done and left.
-    pub fn receipt(&self) -> Receipt {
-        let ended = self.ended.as_ref();
-        let detached = ended.filter(|exit| matches!(exit.phase, Phase::Detaching { .. }));
-        let mut receipt = Receipt {
-            session: Some(self.session.id.clone()),
-            on_this_machine: self.place == Place::Local,
-            place: match &self.place {
-                Place::Local => "this machine".to_owned(),
-                Place::Cluster { context, .. } => format!("context {context}"),
-            },
-            objects: ended.map(|exit| exit.objects.clone()).unwrap_or_default(),
-            trouble: ended.and_then(|exit| exit.trouble.clone()),
-            storage: ended.and_then(|exit| exit.storage.clone()),
-            reports: self.reports.as_ref().and_then(|reports| {
-                // What agents send by themselves goes on when they do.
-                let state = if detached.is_some() { Some(reports.state.clone()) } else { self.report_state() };
-                Some((format!("log group {}", reports.settings.group), state?))
-            }),
-            cloud: ended.map(|exit| exit.cloud.clone()).unwrap_or_default(),
-            detached: detached.map(|exit| self.detachment(exit)),
-            ..Receipt::default()
-        };
-        let chosen = ended.is_some_and(|exit| exit.keeps(Group::Files));
-        for (name, state) in &self.nodes {
-            if let Some(discarded) = state.ring.as_ref().map(|ring| ring.discarded).filter(|lost| lost.files > 0) {
-                let what = text::counted(discarded.files as usize, "file");
-                let reason = format!("the ring was full: {} packets were thrown away undelivered", discarded.packets);
-                receipt.lost.push((name.clone(), what, discarded.bytes, reason));
-            }
-            for file in &state.files {
-                if let (Delivery::Delivered { key, size }, Some(storage)) = (&file.delivery, &self.storage) {
-                    receipt.delivered.push((storage.url.object(key), *size, file.sha256.clone()));
-                    if !matches!(state.fetches.get(&file.name), Some(FetchProgress::Done { .. })) {
-                        continue;
-                    }
-                }
-                match state.fetches.get(&file.name) {
-                    Some(FetchProgress::Done { path, sha256 }) => {
-                        receipt.fetched.push((path.clone(), file.size, sha256.clone()));
-                    }
-                    // It is still there.
-                    _ if detached.is_some() => {}
-                    _ if chosen && file.state == FileState::Closed => {
-                        receipt.left_there.push((name.clone(), file.name.clone(), file.size));
-                    }
-                    Some(FetchProgress::Failed(notice)) => {
-                        receipt.lost.push((name.clone(), file.name.clone(), file.size, notice.cause.clone()));
-                    }
-                    _ => {
-                        let reason = "it was not fetched before the agent was removed".to_owned();
-                        receipt.lost.push((name.clone(), file.name.clone(), file.size, reason));
-                    }
-                }
-            }
-        }
-        receipt
-    }
-
-    fn detachment(&self, exit: &Exit) -> Detachment {
-        let of = |so: fn(&NodeState) -> bool| {
-            self.nodes.values().filter(|state| so(state)).map(|state| state.node.name.clone()).collect()
-        };
-        Detachment {
-            until: self.session.ends.unwrap_or(self.now),
-            agents: of(|state| state.agent.runs()),
-            captures: of(|state| state.agent.runs() && state.is_capturing()),
-            untold: exit.untold.iter().cloned().collect(),
-            reaped: exit.objects.iter().any(|(object, _)| object.kind == Kind::Role),
-        }
     }
 }

@@ -16,6 +16,7 @@ pub mod form;
 mod leave;
 mod list;
 pub mod node;
+mod outcome;
 pub mod ports;
 pub mod receipt;
 pub mod reports;
@@ -31,6 +32,7 @@ mod update;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -39,6 +41,7 @@ use serde::{Deserialize, Serialize};
 use tui_input::Input;
 
 pub use action::{Action, Edit, Effect, Event, Next, Pointed};
+pub use outcome::what_is_missing;
 pub use sieve::PortFilter;
 pub use sort::{Column, Order};
 pub use update::update;
@@ -338,6 +341,10 @@ pub struct App {
     pub form: CaptureForm,
     /// Where captures go beside this laptop.
     pub storage: Option<StorageInfo>,
+    /// Options that say how that place is reached, for commands that are printed.
+    pub storage_options: Vec<String>,
+    /// Where on this machine capture files stay when they are not fetched; `None` where agents keep them.
+    pub ring_folder: Option<PathBuf>,
     /// The Files screen.
     pub files: Files,
     /// The Events screen.
@@ -391,6 +398,8 @@ impl App {
             notices: VecDeque::new(),
             form: CaptureForm::default(),
             storage: None,
+            storage_options: Vec::new(),
+            ring_folder: None,
             files: Files::default(),
             events: Events::default(),
             ports: Ports::default(),

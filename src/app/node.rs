@@ -2,11 +2,11 @@
 //!
 //! Owns what an agent's updates do to that picture. Pure.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use nodewatch_protocol::{
-    AgentFacts, CaptureFile, CaptureState, FileState, Port, PortChange, PortOwner, PortsKind, PortsUpdate, ReportPlan,
-    ReportState, RingState, Statistics, StopReason, UnixMillis, Update,
+    AgentFacts, CaptureFile, CaptureState, Delivery, FileState, Port, PortChange, PortOwner, PortsKind, PortsUpdate,
+    ReportPlan, ReportState, RingState, Statistics, StopReason, UnixMillis, Update,
 };
 
 use super::{delivery::GrantState, rollup::Rollup};
@@ -19,6 +19,8 @@ use crate::{
 pub const HISTORY: usize = 300;
 /// Events kept a node.
 const MAX_EVENTS: usize = 500;
+/// Texts of failures kept a node.
+const MAX_TROUBLES: usize = 50;
 /// How long a port that opened or closed is pointed out, in milliseconds.
 pub const FRESH: u64 = 60_000;
 
@@ -124,6 +126,34 @@ pub struct NodeEvent {
     pub text: String,
 }
 
+/// What failed on a node that nobody asked about, for the receipt.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Troubles {
+    /// Each once, oldest first.
+    pub texts: Vec<String>,
+    /// How many more there were than are kept.
+    pub more: u64,
+}
+
+impl Troubles {
+    fn add(&mut self, message: &str) {
+        // A scan that fails says nothing of packets, and has a counter of its own.
+        if message.starts_with("ports: ") || self.texts.iter().any(|known| known == message) {
+            return;
+        }
+        if self.texts.len() < MAX_TROUBLES {
+            self.texts.push(message.to_owned());
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Nothing has failed.
+    pub fn is_empty(&self) -> bool {
+        self.texts.is_empty()
+    }
+}
+
 /// How a node's reports to CloudWatch Logs stand.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reporting {
@@ -188,6 +218,12 @@ pub struct NodeState {
     pub fetches: BTreeMap<String, FetchProgress>,
     /// Updates that the agent left out because this side was slow.
     pub dropped_updates: u64,
+    /// Why a file did not get to S3 when that was last tried, by name.
+    pub undelivered: BTreeMap<String, String>,
+    /// Why its agent could not be told where to deliver.
+    pub no_grant: Option<String>,
+    /// What failed there.
+    pub troubles: Troubles,
     /// What happened, oldest first.
     pub events: VecDeque<NodeEvent>,
 }
@@ -218,6 +254,9 @@ impl NodeState {
             grant: GrantState::Nothing,
             fetches: BTreeMap::new(),
             dropped_updates: 0,
+            undelivered: BTreeMap::new(),
+            no_grant: None,
+            troubles: Troubles::default(),
             events: VecDeque::new(),
         }
     }
@@ -326,8 +365,12 @@ impl NodeState {
             Update::Files(files) => {
                 self.files = std::mem::take(&mut self.files_before);
                 self.files.extend(files);
+                self.note_undelivered();
             }
-            Update::FilesChanged { files, gone } => self.change_files(files, &gone),
+            Update::FilesChanged { files, gone } => {
+                self.change_files(files, &gone);
+                self.note_undelivered();
+            }
             Update::Ring(ring) => self.ring = Some(ring),
             Update::Dropped { updates } => {
                 self.files_before.clear();
@@ -338,7 +381,19 @@ impl NodeState {
             Update::Note { message } => self.log(now, message),
             Update::Trouble { message } => {
                 self.reporting.errors += 1;
+                self.troubles.add(&message);
                 self.log(now, message);
+            }
+        }
+    }
+
+    /// The reason of a delivery that failed is kept: the file may be on its way again when the session ends.
+    fn note_undelivered(&mut self) {
+        for file in &self.files {
+            if let Delivery::Waiting { reason } | Delivery::Lost { reason } = &file.delivery
+                && self.undelivered.get(&file.name) != Some(reason)
+            {
+                self.undelivered.insert(file.name.clone(), reason.clone());
             }
         }
     }
@@ -427,6 +482,7 @@ impl NodeState {
             }
         }
         if !gone.is_empty() {
+            let gone: BTreeSet<u64> = gone.iter().copied().collect();
             self.files.retain(|file| !gone.contains(&file.sequence));
         }
     }

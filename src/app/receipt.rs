@@ -28,6 +28,19 @@ pub struct Detachment {
     pub reaped: bool,
 }
 
+/// A file that is in a ring alone, which stays for its sake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldFile {
+    /// Whose ring.
+    pub node: NodeName,
+    /// The file.
+    pub file: String,
+    /// Bytes.
+    pub size: u64,
+    /// Why it is nowhere else.
+    pub reason: String,
+}
+
 /// What a session has done and left, for standard output and for the journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Receipt {
@@ -43,12 +56,32 @@ pub struct Receipt {
     pub delivered: Vec<(String, u64, Option<String>)>,
     /// Where captures are in S3, and what has become of them.
     pub storage: Option<(S3Url, InStorage)>,
+    /// What names that place on a command line, where no journal does.
+    pub storage_words: Vec<String>,
+    /// Other objects of the session there, such as manifests, with their sizes.
+    pub in_bucket: Vec<(String, u64)>,
+    /// Why S3 does not say what it has.
+    pub unlisted: Option<String>,
+    /// Files that S3 should have and has not, with the last reason.
+    pub undelivered: Vec<(NodeName, String, String)>,
+    /// Why the session's manifest is not where it should be.
+    pub no_manifest: Vec<String>,
     /// Where reports went, and how they stood at the end.
     pub reports: Option<(String, ReportState)>,
     /// What there was in CloudWatch, and what has become of it.
     pub cloud: Vec<(Group, String, Fate)>,
     /// Files that did not get here, with the reason.
     pub lost: Vec<(NodeName, String, u64, String)>,
+    /// Files that are not whole, and what is missing.
+    pub incomplete: Vec<(NodeName, String, String)>,
+    /// What failed on nodes while they were captured.
+    pub troubles: Vec<(NodeName, String)>,
+    /// Files whose only copies are in rings that stay.
+    pub held: Vec<HeldFile>,
+    /// They are why the session stays, and nobody has chosen so.
+    pub stranded: bool,
+    /// Where on this machine rings are; `None` where agents have them.
+    pub ring_folder: Option<PathBuf>,
     /// Files that were left on the nodes on purpose.
     pub left_there: Vec<(NodeName, String, u64)>,
     /// Objects and what has become of them.
@@ -65,14 +98,21 @@ impl Receipt {
         let stored = matches!(self.storage, Some((_, InStorage::Failed(_) | InStorage::Removing)));
         let objects = self.objects.iter().any(|(_, fate)| !fate.is_settled());
         let cloud = self.cloud.iter().any(|(_, _, fate)| !fate.is_settled());
-        self.detached.is_none() && (self.trouble.is_some() || stored || objects || cloud)
+        self.stranded || (self.detached.is_none() && (self.trouble.is_some() || stored || objects || cloud))
+    }
+
+    /// Everything is whole and where it should be.
+    pub fn is_whole(&self) -> bool {
+        let missing = self.lost.len() + self.incomplete.len() + self.troubles.len() + self.undelivered.len();
+        missing + self.no_manifest.len() == 0 && !self.stranded && self.unreported() == 0
     }
 
     /// The receipt as text, a line a thing.
     pub fn text(&self) -> String {
         let mut out = String::new();
         let session = self.session.as_ref().map_or_else(String::new, |session| format!("session {session} "));
-        let verb = if self.detached.is_some() { "goes on without this program" } else { "has ended" };
+        let goes_on = self.detached.is_some() && !self.on_this_machine;
+        let verb = if goes_on { "goes on without this program" } else { "has ended" };
         // Writing to a String does not fail.
         let _ = writeln!(out, "nodewatch-tui: {session}on {} {verb}", text::visible(&self.place));
         for (path, size, sha256) in &self.fetched {
@@ -83,6 +123,10 @@ impl Receipt {
             let sha256 = sha256.as_ref().map(|sum| format!("  sha256:{sum}")).unwrap_or_default();
             let _ = writeln!(out, "  in S3    {}  {}{sha256}", text::visible(uri), text::bytes(*size));
         }
+        for (uri, size) in &self.in_bucket {
+            let _ = writeln!(out, "  in S3    {}  {}", text::visible(uri), text::bytes(*size));
+        }
+        self.holes_text(&mut out);
         for (node, file, size, reason) in &self.lost {
             let what = text::visible(&format!("{file} of {node}, {}: {reason}", text::bytes(*size)));
             let _ = writeln!(out, "  LOST     {what}");
@@ -93,10 +137,33 @@ impl Receipt {
         }
         self.reports_text(&mut out);
         match &self.detached {
+            Some(_) if self.on_this_machine => self.held_text(&mut out),
             Some(detached) => self.detachment_text(detached, &mut out),
             None => self.objects_text(&mut out),
         }
         out
+    }
+
+    /// What is missing from files that are there, or not where it should be.
+    fn holes_text(&self, out: &mut String) {
+        for (node, file, why) in &self.undelivered {
+            let _ = writeln!(out, "  NOT IN S3 {}", text::visible(&format!("{file} of {node}: {why}")));
+        }
+        for why in &self.no_manifest {
+            let _ = writeln!(out, "  NO MANIFEST {}", text::visible(why));
+        }
+        for (node, file, why) in &self.incomplete {
+            let _ = writeln!(out, "  INCOMPLETE {}", text::visible(&format!("{file} of {node}: {why}")));
+        }
+        for (node, what) in &self.troubles {
+            let _ = writeln!(out, "  TROUBLE  {}", text::visible(&format!("{node}: {what}")));
+        }
+        for HeldFile { node, file, size, reason } in &self.held {
+            let place = self.ring_folder.as_ref().map(|folder| folder.join(file).display().to_string());
+            let place = place.unwrap_or_else(|| format!("{file} in the ring of {node}"));
+            let _ =
+                writeln!(out, "  KEPT     {}", text::visible(&format!("{place}, {}: {reason}", text::bytes(*size))));
+        }
     }
 
     /// Reports that did not get there; some may still, where agents send them.
@@ -138,13 +205,44 @@ impl Receipt {
                 "  alarms of the session stay, and tell that nodes are silent once nobody reports for them"
             );
         }
+        if self.storage.is_some() && !self.delivered.is_empty() {
+            self.storage_text(out);
+        }
+        if self.stranded {
+            let _ = writeln!(out, "  LEFT     the session: what is kept above is in its rings and nowhere else");
+        }
         if let Some(session) = &self.session {
             if !detached.reaped {
                 let _ =
                     writeln!(out, "  after that an empty namespace stays until it is cleaned up (--reaper removes it)");
             }
-            let _ = writeln!(out, "  come back: nodewatch-tui attach {session}");
-            let _ = writeln!(out, "  end it:    nodewatch-tui cleanup {session}");
+            let _ = writeln!(out, "  come back: {}", text::command(["attach", session.as_str()]));
+            let _ = writeln!(out, "  end it:    {}", text::command(["cleanup", session.as_str()]));
+        }
+    }
+
+    /// A session on this machine that was left has no agent: what is there are its files.
+    fn held_text(&self, out: &mut String) {
+        self.storage_text(out);
+        if let (false, Some(session)) = (self.held.is_empty(), &self.session) {
+            let session = session.as_str();
+            let _ = writeln!(out, "  copy what is kept, or");
+            let _ = writeln!(out, "  fetch it:  {}", text::command(["attach", session, "--local"]));
+            let _ = writeln!(out, "  remove it: {}", text::command(["cleanup", session, "--local"]));
+        } else {
+            let _ = writeln!(out, "  {}", self.outside());
+        }
+    }
+
+    /// What there is to say of other machines when no object in a cluster is named.
+    fn outside(&self) -> &'static str {
+        let stored = !self.delivered.is_empty() || !self.in_bucket.is_empty() || self.unlisted.is_some();
+        let removed = matches!(self.storage, Some((_, InStorage::Gone(found))) if !found.is_empty());
+        let reported = self.reports.as_ref().is_some_and(|(_, state)| state.sent > 0) || !self.cloud.is_empty();
+        if stored || removed || reported {
+            "outside this machine only what is named above was made"
+        } else {
+            "nothing was made outside this machine, nothing is left"
         }
     }
 
@@ -176,10 +274,11 @@ impl Receipt {
         let count = |so: fn(&Fate) -> bool| self.objects.iter().filter(|(_, fate)| so(fate)).count();
         let (gone, kept) = (count(|fate| *fate == Fate::Gone), count(|fate| *fate == Fate::Kept));
         let left = self.objects.len() - gone - kept;
-        let again = self.session.as_ref().map(|session| format!("nodewatch-tui cleanup {session}")).unwrap_or_default();
+        let again =
+            self.session.as_ref().map(|session| text::command(["cleanup", session.as_str()])).unwrap_or_default();
         let _ = match (left, kept, gone) {
             (0, ..) if self.trouble.is_some() => writeln!(out, "  not everything was removed; try again: {again}"),
-            (0, 0, 0) => writeln!(out, "  nothing was made outside this machine, nothing is left"),
+            (0, 0, 0) => writeln!(out, "  {}", self.outside()),
             (0, 0, _) => writeln!(out, "  {gone} objects were made, {gone} were seen gone, nothing is left"),
             (0, ..) => writeln!(out, "  {gone} objects were seen gone, {kept} were kept; remove them: {again}"),
             (left, ..) => writeln!(out, "  {} may still be there; try again: {again}", text::counted(left, "object")),
@@ -188,13 +287,6 @@ impl Receipt {
 
     fn storage_text(&self, out: &mut String) {
         let Some((place, state)) = &self.storage else { return };
-        // A session on this machine has no journal that would know the place.
-        let outer = place.prefix.trim_end_matches('/').rsplit_once('/').map_or("", |(outer, _)| outer);
-        let named = if self.on_this_machine {
-            format!(" --s3 s3://{}/{}", place.bucket, text::visible(outer))
-        } else {
-            String::new()
-        };
         let place = text::visible(&place.to_string());
         let _ = match state {
             InStorage::Gone(found) => {
@@ -202,13 +294,22 @@ impl Receipt {
             }
             InStorage::Failed(notice) => writeln!(out, "  LEFT     {place}: {}", text::visible(&notice.line())),
             InStorage::Removing => writeln!(out, "  LEFT     {place}: not seen gone"),
-            InStorage::Kept if self.delivered.is_empty() => Ok(()),
+            InStorage::Kept if self.delivered.is_empty() && self.in_bucket.is_empty() && self.unlisted.is_none() => {
+                Ok(())
+            }
             InStorage::Asked | InStorage::There(_) | InStorage::Unknown(_) | InStorage::Kept => {
-                let again = self
-                    .session
-                    .as_ref()
-                    .map(|session| format!("; remove: nodewatch-tui cleanup {session} --captures{named}"));
-                writeln!(out, "  kept     captures in {place}{}", again.unwrap_or_default())
+                let again = self.session.as_ref().map(|session| {
+                    let words = ["cleanup", session.as_str(), "--captures"].into_iter();
+                    format!("; remove: {}", text::command(words.chain(self.storage_words.iter().map(String::as_str))))
+                });
+                let unlisted =
+                    self.unlisted.as_ref().map(|why| format!(" (what is there is not known: {})", text::visible(why)));
+                writeln!(
+                    out,
+                    "  kept     captures in {place}{}{}",
+                    unlisted.unwrap_or_default(),
+                    again.unwrap_or_default()
+                )
             }
         };
     }
@@ -256,6 +357,14 @@ impl Receipt {
             value["what"] = json!(what);
             value
         });
+        let of_file =
+            |(node, file, why): &(NodeName, String, String)| json!({"node": node, "file": file, "reason": why});
+        let held = self.held.iter().map(|held| {
+            let place = self.ring_folder.as_ref().map(|folder| folder.join(&held.file));
+            json!({"node": held.node, "file": held.file, "bytes": held.size, "reason": held.reason, "path": place})
+        });
+        let troubles = self.troubles.iter().map(|(node, what)| json!({"node": node, "message": what}));
+        let in_bucket = self.in_bucket.iter().map(|(uri, size)| json!({"uri": uri, "bytes": size}));
         let reports = self.reports.as_ref().map(|(place, state)| json!({"place": place, "state": state}));
         json!({
             "cloud": cloud.collect::<Vec<_>>(), "reports": reports,
@@ -264,6 +373,10 @@ impl Receipt {
             "objects": objects.collect::<Vec<_>>(), "fetched": fetched.collect::<Vec<_>>(),
             "lost": lost.collect::<Vec<_>>(), "left_on_nodes": there.collect::<Vec<_>>(), "detached": detached,
             "trouble": self.trouble.as_ref().map(Notice::line),
+            "incomplete": self.incomplete.iter().map(of_file).collect::<Vec<_>>(),
+            "undelivered": self.undelivered.iter().map(of_file).collect::<Vec<_>>(),
+            "held": held.collect::<Vec<_>>(), "troubles": troubles.collect::<Vec<_>>(),
+            "in_bucket": in_bucket.collect::<Vec<_>>(), "no_manifest": self.no_manifest, "whole": self.is_whole(),
         })
     }
 }

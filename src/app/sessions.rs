@@ -108,11 +108,18 @@ impl App {
                 self.notify(Notice::warning("this session is another laptop's", "", "attach to it there"));
             }
             Action::Open if agents == 0 => {
-                self.notify(Notice::warning("there is no agent left of this session", "", "{remove} removes the rest"));
+                self.notify(
+                    Notice::warning("there is no agent left of this session", "", "{remove} removes the rest")
+                        .naming_keys(),
+                );
             }
             Action::Open if self.session.began.is_some() => {
                 let headline = "this program has a session already";
-                self.notify(Notice::warning(headline, "", format!("leave it, then: nodewatch-tui attach {id}")));
+                self.notify(Notice::warning(
+                    headline,
+                    "",
+                    format!("leave it, then: {}", text::command(["attach", id.as_str()])),
+                ));
             }
             Action::Open => {
                 self.next = Some(Next::Attach(id));
@@ -218,9 +225,9 @@ impl App {
                     return Err(format!("that is not {id}; Esc removes nothing"));
                 }
                 self.overlay = None;
-                self.notify(Notice::info(format!(
-                    "session {id} is being removed; {{sessions}} shows whether it is gone"
-                )));
+                let mut notice = Notice::info(format!("session {id} is being removed"));
+                "{sessions} shows whether it is gone".clone_into(&mut notice.next_step);
+                self.notify(notice.naming_keys());
                 Ok(vec![Effect::Sweep(id)])
             }
             Purpose::Budget => {

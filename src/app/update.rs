@@ -77,13 +77,9 @@ pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
         | Event::Alarms(_)
         | Event::CloudStock(..)
         | Event::CloudRemoved(..)) => app.report_event(event),
-        Event::StorageStock(found) => {
-            if let Some(Overlay::Exit(exit)) = &mut app.overlay {
-                exit.stock_storage(found);
-            }
-            Vec::new()
+        event @ (Event::StorageStock(_) | Event::StorageRemoved(_) | Event::InBucket(_) | Event::NoManifest(_)) => {
+            app.storage_event(event)
         }
-        Event::StorageRemoved(outcome) => app.storage_removed(outcome),
         Event::Removal(removal) => app.removal(removal),
         Event::Stock(stock) => {
             app.stock(stock);
@@ -383,7 +379,7 @@ impl App {
             }
             DeployProgress::Ended(reason) => {
                 let headline = format!("the agent on {name} has ended");
-                let notice = Notice::warning(headline, reason, "press {deploy} to deploy again");
+                let notice = Notice::warning(headline, reason, "press {deploy} to deploy again").naming_keys();
                 state.log(now, notice.fact());
                 state.agent = Agent::Failed(notice.clone());
                 state.asked = Asked::Nothing;
@@ -519,11 +515,14 @@ impl App {
         }
         self.session.reminded = Some(ends);
         let minutes = ends.saturating_sub(self.now) / 60_000;
-        self.notify(Notice::warning(
-            format!("the session ends in {minutes} min"),
-            "its budget is spent then",
-            "{budget} moves it",
-        ));
+        self.notify(
+            Notice::warning(
+                format!("the session ends in {minutes} min"),
+                "its budget is spent then",
+                "{budget} moves it",
+            )
+            .naming_keys(),
+        );
     }
 
     /// How the place is written in the header.

@@ -1,13 +1,14 @@
 //! The subcommands that need no terminal, over the same app and runtime.
 //!
 //! Owns what they wait for, what they print and the exit code. Results go to standard output, everything else to
-//! standard error. SIGINT and SIGTERM end the work, clean up and then end the program.
+//! standard error. SIGINT, SIGTERM and SIGHUP end the work, clean up and then end the program.
 
 pub mod captures;
 mod output;
 mod ports;
 pub mod preflight;
 pub mod reports;
+pub mod rings;
 mod run;
 mod select;
 pub mod sessions;
@@ -120,6 +121,7 @@ pub async fn run(engine: Engine, command: NodeCommand, settings: Settings<'_>) -
             return Exit::Failed;
         }
     };
+    let captures = matches!(command, NodeCommand::Capture { .. });
     let outcome = match command {
         NodeCommand::Nodes { selector, output } => nodes(&mut run, selector.as_deref(), output.format).await,
         NodeCommand::Ports { nodes, ports, output } => {
@@ -143,7 +145,8 @@ pub async fn run(engine: Engine, command: NodeCommand, settings: Settings<'_>) -
     }
     match outcome {
         _ if receipt.left_behind() => Exit::LeftBehind,
-        Ok(Exit::Done) if !receipt.lost.is_empty() || receipt.unreported() > 0 => Exit::Partly,
+        // A list of ports says for itself what is missing from it.
+        Ok(Exit::Done) if captures && !receipt.is_whole() || receipt.unreported() > 0 => Exit::Partly,
         Ok(exit) => exit,
         Err(Stop::Signal) => Exit::Failed,
         Err(Stop::Notice(notice)) => {
@@ -336,6 +339,6 @@ async fn capture_packets(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec, fo
         }
     }
     let states: Vec<&NodeState> = live.iter().filter_map(|name| run.app().nodes.get(name)).collect();
-    output::files(&states, format);
+    output::files(&states, run.app().storage.is_some(), format);
     Ok(outcome(worked, &failed))
 }

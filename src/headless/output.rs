@@ -9,12 +9,12 @@ use crate::{
     app::node::NodeState,
     cli::Format,
     model::FetchProgress,
-    text::{bytes, json_line, visible, without_keys},
+    text::{bytes, json_line, visible},
 };
 
 /// A line for people on standard error.
 pub(super) fn say(text: &str) {
-    let text: Vec<String> = text.lines().map(|line| visible(&without_keys(line))).collect();
+    let text: Vec<String> = text.lines().map(visible).collect();
     // Nobody is left to tell when standard error is gone.
     let _ = writeln!(std::io::stderr(), "{}", text.join("\n"));
 }
@@ -93,7 +93,19 @@ fn delivered(file: &nodewatch_protocol::CaptureFile) -> Option<String> {
     }
 }
 
-pub(super) fn files(states: &[&NodeState], format: Format) {
+/// Why a file is not where it was to go; `None` when it is.
+fn reason(state: &NodeState, file: &nodewatch_protocol::CaptureFile, storage: bool) -> Option<String> {
+    match state.fetches.get(&file.name) {
+        _ if file.delivery.is_delivered() => None,
+        _ if storage => Some(state.why_undelivered(file)),
+        Some(FetchProgress::Done { .. }) => None,
+        Some(FetchProgress::Failed(notice)) => Some(notice.cause.clone()),
+        _ => Some("it was not fetched".to_owned()),
+    }
+}
+
+/// Every file, and where it is. With `storage` S3 is where it should be.
+pub(super) fn files(states: &[&NodeState], storage: bool, format: Format) {
     let files = states.iter().flat_map(|state| {
         state.files.iter().map(move |file| {
             let here = match state.fetches.get(&file.name) {
@@ -110,6 +122,7 @@ pub(super) fn files(states: &[&NodeState], format: Format) {
                 "node": state.node.name, "file": file.name, "path": path, "bytes": file.size,
                 "packets": file.packets, "sha256": sha256.or_else(|| file.sha256.clone()), "dropped": file.dropped,
                 "delivered": delivered(file), "incomplete": file.incomplete,
+                "reason": reason(state, file, storage),
             })
         })),
         Format::Table => {

@@ -3,24 +3,24 @@
 //! Owns signals and the progress lines on standard error.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
-use nodewatch_protocol::Request;
+use nodewatch_protocol::{Request, Update};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::output;
 use crate::{
     app::{App, Event, node::Agent},
-    model::{NodeName, Notice},
+    model::{FetchProgress, NodeName, Notice, Severity, TunnelChange},
     runtime::Engine,
     text,
 };
 
 /// Why a command did not get to its end.
 pub(super) enum Stop {
-    /// SIGINT or SIGTERM.
+    /// SIGINT, SIGTERM or SIGHUP.
     Signal,
     /// Something failed.
     Notice(Notice),
@@ -29,10 +29,32 @@ pub(super) enum Stop {
 /// Between two lines about how a capture goes.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
+/// Different failures that are said; a node that fails in ever new words says enough.
+const MAX_SAID: usize = 1000;
+
+/// Waits for the signal, or for good.
+async fn recv(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether a signal to hang up was to be ignored when the program began. Told by Linux alone.
+fn hang_up_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 != 0)
+}
+
 pub(super) struct Run {
     engine: Engine,
     interrupt: Signal,
     terminate: Signal,
+    /// `None` where whoever has started the program wants it to outlive its terminal, as `nohup` does.
+    hang_up: Option<Signal>,
+    /// What was said already of each node.
+    said: HashSet<(NodeName, String)>,
     /// What was said last about each node's agent.
     told: HashMap<NodeName, String>,
     /// The guided exit is through.
@@ -45,6 +67,8 @@ impl Run {
             engine,
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hang_up: if hang_up_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) },
+            said: HashSet::new(),
             told: HashMap::new(),
             over: false,
         })
@@ -55,8 +79,28 @@ impl Run {
     }
 
     pub(super) fn handle(&mut self, event: Event) {
+        self.tell_failure(&event);
         self.over |= self.engine.handle(event);
         self.tell_progress();
+    }
+
+    /// What fails while captures run is said when it does, each thing once.
+    fn tell_failure(&mut self, event: &Event) {
+        let none = || NodeName(String::new());
+        let (node, text) = match event {
+            Event::Tunnel(node, TunnelChange::Update(Update::Trouble { message })) => {
+                (node.clone(), format!("{node}: {message}"))
+            }
+            Event::Told(notice) if notice.severity != Severity::Info => (none(), notice.line()),
+            Event::NoManifest(notice) | Event::InBucket(Err(notice)) => (none(), notice.line()),
+            Event::Granted(node, Err(notice)) | Event::Fetch(node, _, FetchProgress::Failed(notice)) => {
+                (node.clone(), notice.line())
+            }
+            _ => return,
+        };
+        if self.said.len() < MAX_SAID && self.said.insert((node, text.clone())) {
+            output::say(&format!("error: {text}"));
+        }
     }
 
     /// Asks an agent something; the answer shows in the app.
@@ -142,6 +186,7 @@ impl Run {
         tokio::select! {
             _ = self.interrupt.recv() => Err(Stop::Signal),
             _ = self.terminate.recv() => Err(Stop::Signal),
+            () = recv(&mut self.hang_up) => Err(Stop::Signal),
             event = self.engine.next() => {
                 self.handle(event);
                 Ok(())

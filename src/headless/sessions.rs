@@ -16,28 +16,38 @@ use crate::{
     cluster::{Connection, Leftover, sessions as find},
     journal::{JournalError, Journals},
     model::{Failure, Holder, Moment, Notice, Removal, SUMMARY_VERSION, SeenObject, SessionId, Summary},
+    rings::LeftRing,
     text::{counted, date_and_time},
 };
 
 /// Sessions removed at once: each is mostly waiting.
 const AT_ONCE: usize = 4;
 
-/// Lists every session that has something left, or is running here.
-pub async fn sessions(current: Result<Connection, Notice>, journals: &Journals, format: Format) -> Exit {
-    let (found, notices) = find_all(current, journals).await;
+/// Lists every session that has something left, or is running here. Without a journal to ask only this machine's.
+pub async fn sessions(
+    asked: Option<(Result<Connection, Notice>, &Journals)>,
+    rings: &[LeftRing],
+    format: Format,
+) -> Exit {
+    let (found, notices) = match asked {
+        Some((current, journals)) => find_all(current, journals).await,
+        None => (Vec::new(), Vec::new()),
+    };
     let exit = match notices.first() {
         None => Exit::Done,
-        Some(notice) if found.is_empty() => Exit::of(notice),
+        Some(notice) if found.is_empty() && rings.is_empty() => Exit::of(notice),
         Some(_) => Exit::Partly,
     };
     let there: Vec<&Leftover> =
         found.iter().filter(|one| !one.summary.objects.is_empty() || one.summary.holder == Holder::Running).collect();
     match format {
-        Format::Json => output::print_json(there.iter().map(|one| json!(one.summary))),
-        Format::Table if there.is_empty() => output::say("no session has left anything"),
+        Format::Json => {
+            output::print_json(there.iter().map(|one| json!(one.summary)).chain(rings.iter().map(super::rings::json)));
+        }
+        Format::Table if there.is_empty() && rings.is_empty() => output::say("no session has left anything"),
         Format::Table => {
             let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-            let rows: Vec<Vec<String>> = there
+            let mut rows: Vec<Vec<String>> = there
                 .iter()
                 .map(|one| {
                     let summary = &one.summary;
@@ -59,6 +69,7 @@ pub async fn sessions(current: Result<Connection, Notice>, journals: &Journals, 
                     ]
                 })
                 .collect();
+            rows.extend(rings.iter().map(super::rings::row));
             output::print_table(&["SESSION", "HOLDER", "OWNER", "CONTEXT", "BEGAN", "ENDS", "LEFT"], &rows);
         }
     }

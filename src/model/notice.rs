@@ -26,6 +26,9 @@ pub struct Notice {
     pub cause: String,
     /// What to do; may be empty.
     pub next_step: String,
+    /// The next step is a text of this program's own that names keys, as `{deploy}`. In all other texts braces are data.
+    #[serde(default)]
+    pub names_keys: bool,
     /// What kind of failure it is, for exit codes.
     pub failure: Failure,
 }
@@ -60,6 +63,7 @@ impl Notice {
             headline: headline.into(),
             cause: cause.into(),
             next_step: next_step.into(),
+            names_keys: false,
             failure: Failure::Other,
         }
     }
@@ -80,20 +84,67 @@ impl Notice {
         Self { failure, ..self }
     }
 
+    /// The same; keys that its next step names in braces are filled in where there are some. Nothing of others may be in
+    /// that step.
+    #[must_use]
+    pub fn naming_keys(self) -> Self {
+        Self { names_keys: true, ..self }
+    }
+
     /// What happened and why, without what to do about it, which may name keys: for what is written down.
     pub fn fact(&self) -> String {
         if self.cause.is_empty() { self.headline.clone() } else { format!("{}: {}", self.headline, self.cause) }
     }
 
-    /// All of it on one line.
+    /// All of it on one line, for where there are no keys: `press {deploy}` names the act alone.
     pub fn line(&self) -> String {
-        let mut line = self.headline.clone();
-        if !self.cause.is_empty() {
-            line = format!("{line}: {}", self.cause);
-        }
-        if !self.next_step.is_empty() {
-            line = format!("{line} ({})", self.next_step);
+        self.line_with(without_keys)
+    }
+
+    /// All of it on one line, with what `fill` makes of names of keys.
+    pub fn line_with(&self, fill: impl Fn(&str) -> String) -> String {
+        let mut line = self.fact();
+        let next_step = self.next_step_with(fill);
+        if !next_step.is_empty() {
+            line = format!("{line} ({next_step})");
         }
         line
+    }
+
+    /// What to do, with what `fill` makes of names of keys.
+    pub fn next_step_with(&self, fill: impl Fn(&str) -> String) -> String {
+        if self.names_keys { fill(&self.next_step) } else { self.next_step.clone() }
+    }
+}
+
+/// Names of keys as plain words.
+fn without_keys(text: &str) -> String {
+    let mut parts = text.split('{');
+    let first = parts.next().unwrap_or_default().to_owned();
+    let is_name = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    parts.fold(first, |told, part| match part.split_once('}') {
+        Some((name, rest)) if is_name(name) => told + name + rest,
+        _ => told + "{" + part,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_there_are_no_keys_the_act_is_named() {
+        assert_eq!(without_keys("press {deploy} to {go-back}"), "press deploy to go-back");
+        assert_eq!(without_keys("{\"a\": {1}} {}"), "{\"a\": {1}} {}");
+    }
+
+    #[test]
+    fn braces_of_others_are_left_as_they_are() {
+        let notice = Notice::error("s3://b/{prod}/x stays", "no {deploy} here", "press {deploy}").naming_keys();
+        assert_eq!(notice.line(), "s3://b/{prod}/x stays: no {deploy} here (press deploy)");
+        let filled = notice.line_with(|step| step.replace("{deploy}", "d"));
+        assert_eq!(filled, "s3://b/{prod}/x stays: no {deploy} here (press d)");
+        let foreign = Notice::error("refused", "", "ask {quit}");
+        assert_eq!(foreign.line_with(|_| String::new()), "refused (ask {quit})");
     }
 }

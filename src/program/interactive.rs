@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    print, read_only, recorder, refuse_local,
+    print, read_only, recorder,
     settings::{agents, cluster_name, has_a_sink, journals, out, outlets, outlets_with, permission, settled, target},
     site,
 };
@@ -22,9 +22,11 @@ use crate::{
     cluster::{Cluster, Connection, context_name},
     config::file::Config,
     folders,
-    headless::Exit,
+    headless::{self, Exit},
+    local::{Local, LocalError},
     model::{Failure, Notice, Place, SessionId},
     record::Recorder,
+    rings::Rings,
     runtime::{Engine, handoff, terminal::Screen},
     text::visible,
     ui::Theme,
@@ -112,7 +114,7 @@ async fn sessions(
 
 fn exit_of(app: &App) -> Exit {
     let receipt = app.receipt();
-    match (receipt.left_behind(), receipt.lost.is_empty()) {
+    match (receipt.left_behind(), receipt.is_whole()) {
         (true, _) => Exit::LeftBehind,
         (false, false) => Exit::Partly,
         (false, true) => Exit::Done,
@@ -160,7 +162,9 @@ fn no_longer_first() {
 /// Everything that can be refused before anything runs.
 async fn begin(place: &PlaceArgs, config: &Config, attach: Option<SessionId>) -> Result<Engine, Notice> {
     if let Some(session) = attach {
-        refuse_local(place)?;
+        if place.local {
+            return attached_here(place, config, session).await;
+        }
         if place.read_only {
             return Err(read_only());
         }
@@ -177,6 +181,22 @@ async fn begin(place: &PlaceArgs, config: &Config, attach: Option<SessionId>) ->
     let mut engine = Engine::start(settled(app, place), site, outlets);
     engine.find_sessions();
     engine.watch_storage();
+    for warning in headless::rings::warnings(&Rings::from_environment()) {
+        engine.handle(Event::Told(warning));
+    }
+    Ok(engine)
+}
+
+/// The captures that a session on this machine has left, with an agent to fetch them from.
+async fn attached_here(place: &PlaceArgs, config: &Config, session: SessionId) -> Result<Engine, Notice> {
+    let ring = Rings::from_environment().open(&session).map_err(LocalError::from)?;
+    let site = Local::new(ring, place.processes)?;
+    let out = out(place, &session);
+    let outlets = outlets(place, config, &out, &cluster_name(place, Some(&Place::Local))).await;
+    let mut app = settled(App::new(Place::Local, session, place.session_budget), place);
+    app.session.began = Some(crate::clock::unix_millis());
+    let mut engine = Engine::start(app, Arc::new(site), outlets);
+    engine.handle(Event::Observe);
     Ok(engine)
 }
 

@@ -16,10 +16,11 @@ use crate::{
     cluster::{Cluster, Connection},
     config::file::Config,
     headless::{self, Exit},
-    local::Local,
+    local::{Local, LocalError},
     logs::Logs,
     model::{Failure, LogsSettings, Notice, Place, SessionId},
     record::Recorder,
+    rings::Rings,
     runtime::{Engine, handoff},
     site::Site,
     storage::Storage,
@@ -50,6 +51,21 @@ async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<Exit, N
     if place.record.is_some() && !matches!(cli.command, None | Some(Command::Attach { .. } | Command::OnNodes(_))) {
         let next_step = "leave --record out";
         return Err(Notice::error("this command has no session to record", "", next_step).of(Failure::BadInput));
+    }
+    // What shells read says nothing else; what lists and removes them says it by itself.
+    let quiet = matches!(
+        cli.command,
+        None | Some(
+            Command::Attach { .. }
+                | Command::Sessions { .. }
+                | Command::Cleanup(_)
+                | Command::Completions { .. }
+                | Command::Man
+                | Command::Config { .. }
+        )
+    );
+    if !quiet {
+        headless::rings::warn(&Rings::from_environment());
     }
     match cli.command {
         None => Box::pin(interactive::run(place, config, None)).await,
@@ -196,18 +212,39 @@ fn can_capture(place: &PlaceArgs) -> Result<(), Notice> {
 }
 
 async fn sessions(place: &PlaceArgs, output: OutputArgs) -> Result<Exit, Notice> {
-    refuse_local(place)?;
+    let rings = Rings::from_environment().all();
+    if place.local {
+        return Ok(headless::sessions::sessions(None, &rings, output.format).await);
+    }
+    let journals = journals()?;
     let current = Connection::open(&target(place)).await;
-    Ok(headless::sessions::sessions(current, &journals()?, output.format).await)
+    Ok(headless::sessions::sessions(Some((current, &journals)), &rings, output.format).await)
 }
 
 async fn cleanup(place: &PlaceArgs, arguments: &CleanupArgs) -> Result<Exit, Notice> {
-    refuse_local(place)?;
     if place.read_only && !arguments.dry_run {
         return Err(read_only());
     }
+    let (here, exit) = if arguments.forget {
+        (Vec::new(), Exit::Done)
+    } else {
+        headless::rings::cleanup(&Rings::from_environment(), arguments)
+    };
+    let mut elsewhere = arguments.clone();
+    // Captures in S3 go by the same id, whoever has the session.
+    elsewhere.sessions.retain(|session| arguments.captures || !here.contains(session));
+    let done = elsewhere.sessions.is_empty() && !arguments.sessions.is_empty();
+    if place.local || done {
+        for session in arguments.sessions.iter().filter(|session| !here.contains(session)) {
+            say(&format!("session {session}: nothing of it is left on this machine"));
+        }
+        if here.is_empty() && arguments.sessions.is_empty() {
+            say("there is nothing to do");
+        }
+        return Ok(exit);
+    }
     let target = target(place);
-    Ok(headless::sessions::cleanup(place, &journals()?, arguments, Connection::open(&target)).await)
+    Ok(exit.or(headless::sessions::cleanup(place, &journals()?, &elsewhere, Connection::open(&target)).await))
 }
 
 async fn preflight(place: &PlaceArgs, nodes: Vec<String>, output: OutputArgs) -> Result<Exit, Notice> {
@@ -253,7 +290,8 @@ async fn freeze(
 
 async fn site(arguments: &PlaceArgs, session: &SessionId) -> Result<(Arc<dyn Site>, Place), Notice> {
     if arguments.local {
-        return Ok((Arc::new(Local::new(arguments.processes)?), Place::Local));
+        let ring = Rings::from_environment().create(session).map_err(LocalError::from)?;
+        return Ok((Arc::new(Local::new(ring, arguments.processes)?), Place::Local));
     }
     let connection = Connection::open(&target(arguments)).await?;
     let place = connection.place.clone();
@@ -282,8 +320,9 @@ fn refuse_local(arguments: &PlaceArgs) -> Result<(), Notice> {
     if !arguments.local {
         return Ok(());
     }
-    let cause = "a session on this machine makes nothing outside this program";
-    Err(Notice::error("--local has no sessions and no preflight", cause, "leave --local out").of(Failure::BadInput))
+    let cause = "a session on this machine makes nothing outside this program and its folder";
+    Err(Notice::error("--local has no preflight and nothing that runs elsewhere", cause, "leave --local out")
+        .of(Failure::BadInput))
 }
 
 fn say(text: &str) {

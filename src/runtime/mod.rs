@@ -49,6 +49,8 @@ impl Engine {
             let settings = storage.settings();
             StorageInfo { url: settings.url, way: settings.way }
         });
+        app.storage_options = outlets.storage_options();
+        app.ring_folder = site.ring_folder();
         app.reports = outlets.logs.as_ref().map(|logs| Reports::new(logs.settings().clone()));
         let performer = Performer::start(site, sender, outlets, app.session.id.clone(), app.place_text());
         Self { app, performer, events, clipboard: None, suspend: false, recorder: None }

@@ -8,6 +8,7 @@ use tokio::{
     net::unix::pipe,
     process::Command,
     sync::{OnceCell, Semaphore, mpsc},
+    time::timeout,
 };
 
 use crate::{
@@ -25,6 +26,8 @@ use crate::{
 
 /// A viewer has so long to open what it is to read.
 const VIEWER_WITHIN: Duration = Duration::from_secs(60);
+/// S3 has so long to take the session's manifest, and to say what it has at the end.
+const S3_WITHIN: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Where captures leave the program.
@@ -43,6 +46,18 @@ pub struct Outlets {
 impl From<PathBuf> for Outlets {
     fn from(folder: PathBuf) -> Self {
         Self { folder, storage: None, logs: None, viewer: VIEWER.map(str::to_owned).to_vec() }
+    }
+}
+
+impl Outlets {
+    /// How S3 is reached, as a command line says it. AWS itself is found by the bucket's name alone.
+    pub(super) fn storage_options(&self) -> Vec<String> {
+        let Some(settings) = self.storage.as_ref().map(|storage| storage.settings()) else { return Vec::new() };
+        let Some(endpoint) = settings.endpoint else { return Vec::new() };
+        let region = settings.region.map(|region| ("--s3-region", region));
+        let style = settings.path_style.map(|path| ("--s3-path-style", path.to_string()));
+        let options = [Some(("--s3-endpoint", endpoint)), region, style].into_iter().flatten();
+        options.flat_map(|(option, value)| [option.to_owned(), value]).collect()
     }
 }
 
@@ -101,6 +116,17 @@ impl Outlet {
         };
         let place = storage.settings().url;
         Event::Stored(storage.list(&place).await.map_err(|error| error.notice(format!("{place} cannot be listed"))))
+    }
+
+    /// What S3 has of the session, once nothing more gets there; `None` without S3.
+    pub(super) async fn in_bucket(&self) -> Option<Event> {
+        let storage = self.storage().ok()?;
+        let place = storage.session(&self.session);
+        let headline = format!("{place} does not say what is there");
+        Some(Event::InBucket(match timeout(S3_WITHIN, storage.list(&place)).await {
+            Ok(found) => found.map_err(|error| error.notice(headline)),
+            Err(_) => Err(no_answer(headline)),
+        }))
     }
 
     pub(super) async fn stock(&self) -> Event {
@@ -212,10 +238,12 @@ impl Outlet {
                     let shown = text::counted(followed.packets as usize, "packet");
                     Notice::info(format!("{headline}: {shown} shown, the captures have ended"))
                 }
-                Ok(followed) => Notice::warning(headline, followed.faults().join("; "), "press {follow} again"),
+                Ok(followed) => {
+                    Notice::warning(headline, followed.faults().join("; "), "press {follow} again").naming_keys()
+                }
                 // The user has closed it.
                 Err(live::LiveError::Reader(_)) => Notice::info(format!("{headline}: the viewer was closed")),
-                Err(error) => Notice::error(headline, text::chain(&error), "press {follow} again"),
+                Err(error) => Notice::error(headline, text::chain(&error), "press {follow} again").naming_keys(),
             },
             // One that hands the pipe on to another program ends at once, and well.
             Some(code) = failed_viewer(&mut viewer) => {
@@ -279,15 +307,19 @@ impl Outlet {
         let mut notices = Vec::new();
         if let Ok(storage) = self.storage() {
             let bytes = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
-            if let Err(error) = storage.put(&self.session, nodewatch_protocol::MANIFEST, bytes).await {
-                notices.push(error.notice("the session's manifest is not in S3"));
+            let put = timeout(S3_WITHIN, storage.put(&self.session, nodewatch_protocol::MANIFEST, bytes)).await;
+            match put {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => notices.push(error.notice("the session's manifest is not in S3")),
+                Err(_) => notices.push(no_answer("the session's manifest may not be in S3")),
             }
         }
         // Without files here nobody looks for it here.
         if self.outlets.folder.exists()
             && let Err(error) = manifest.write(&self.outlets.folder)
         {
-            notices.push(Notice::warning("the session's manifest was not written", error.to_string(), ""));
+            let headline = format!("the session's manifest was not written to {}", self.outlets.folder.display());
+            notices.push(Notice::warning(headline, error.to_string(), "make room, or choose another --out"));
         }
         notices
     }
@@ -295,6 +327,11 @@ impl Outlet {
 
 const VIEWER_HELP: &str =
     "install Wireshark, or set `viewer` in the config, as in [\"tmux\", \"new-window\", \"termshark\", \"-i\", \"{}\"]";
+
+fn no_answer(headline: impl Into<String>) -> Notice {
+    let cause = format!("S3 did not answer within {} s", S3_WITHIN.as_secs());
+    Notice::warning(headline, cause, "see nodewatch-tui preflight --s3")
+}
 
 fn refused(error: &StorageError, key: &str) -> Notice {
     error.notice(format!("{key} was not removed"))

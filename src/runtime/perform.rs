@@ -368,14 +368,20 @@ impl Performer {
                 return;
             }
             for notice in outlet.write_manifest(captured).await {
-                if events.send(Event::Told(notice)).await.is_err() {
+                if events.send(Event::NoManifest(notice)).await.is_err() {
                     return;
                 }
             }
             close_tunnels(&tunnels, &tunnel_tasks).await;
+            let stays = keep.contains(&Group::Storage);
             let mut removals = site.remove(keep);
             while let Some(removal) = removals.next().await {
                 if removal == Removal::Finished {
+                    if let Some(found) = if stays { outlet.in_bucket().await } else { None }
+                        && events.send(found).await.is_err()
+                    {
+                        return;
+                    }
                     cleaned.send_replace(number);
                 }
                 if events.send(Event::Removal(removal)).await.is_err() {

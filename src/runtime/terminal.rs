@@ -190,6 +190,22 @@ pub async fn drive<B: Backend<Error = io::Error>>(
     engine: &mut Engine,
     terminal: &mut Terminal<B>,
     theme: &Theme,
+    (input, signals): (impl Stream<Item = io::Result<TerminalEvent>> + Unpin, &mut Signals),
+    mouse: bool,
+    drawn: impl FnMut(&Terminal<B>),
+) -> io::Result<()> {
+    let driven = run_on(engine, terminal, theme, (input, signals), mouse, drawn).await;
+    if driven.is_err() && !panics::happened() {
+        // A terminal that is gone says so by failing, before or instead of a signal: clean up without it.
+        finish(engine).await;
+    }
+    driven
+}
+
+async fn run_on<B: Backend<Error = io::Error>>(
+    engine: &mut Engine,
+    terminal: &mut Terminal<B>,
+    theme: &Theme,
     (mut input, signals): (impl Stream<Item = io::Result<TerminalEvent>> + Unpin, &mut Signals),
     mouse: bool,
     mut drawn: impl FnMut(&Terminal<B>),
@@ -222,23 +238,27 @@ pub async fn drive<B: Backend<Error = io::Error>>(
         }
         tokio::select! {
             biased;
-            key = input.next() => match key {
-                Some(event) => {
-                    let event = event?;
-                    for event in translate(&event, engine.app.scope(), &theme.keys, &mut pointer) {
-                        if engine.handle(event) {
-                            return Ok(());
-                        }
-                    }
-                    let resized = matches!(event, TerminalEvent::Resize(..));
-                    let soon = Instant::now() + RESIZE;
-                    (dirty, next_frame) = (true, if resized { next_frame.min(soon) } else { Instant::now() });
-                }
+            key = input.next() => {
                 // The terminal is gone: clean up without it.
-                None => return finish(engine).await,
-            },
+                let Some(event) = key else {
+                    finish(engine).await;
+                    return Ok(());
+                };
+                let event = event?;
+                for event in translate(&event, engine.app.scope(), &theme.keys, &mut pointer) {
+                    if engine.handle(event) {
+                        return Ok(());
+                    }
+                }
+                let resized = matches!(event, TerminalEvent::Resize(..));
+                let soon = Instant::now() + RESIZE;
+                (dirty, next_frame) = (true, if resized { next_frame.min(soon) } else { Instant::now() });
+            }
             _ = signals.terminate.recv() => { if engine.handle(Event::Finish) { return Ok(()) } }
-            _ = signals.hang_up.recv() => return finish(engine).await,
+            _ = signals.hang_up.recv() => {
+                finish(engine).await;
+                return Ok(());
+            }
             _ = signals.stop.recv() => engine.suspend = true,
             event = engine.next() => {
                 if engine.handle(event) {
@@ -267,13 +287,12 @@ fn suspend(mouse: bool) -> io::Result<()> {
 }
 
 /// Cleans up with nobody watching.
-async fn finish(engine: &mut Engine) -> io::Result<()> {
+async fn finish(engine: &mut Engine) {
     let mut ended = engine.handle(Event::Finish);
     while !ended {
         let event = engine.next().await;
         ended = engine.handle(event);
     }
-    Ok(())
 }
 
 fn translate(event: &TerminalEvent, scope: Scope, keys: &Keymap, pointer: &mut Pointer) -> Vec<Event> {

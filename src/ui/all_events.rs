@@ -53,7 +53,7 @@ pub(super) fn screen(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme
                 Span::styled(if selected { theme.symbols.cursor } else { " " }, theme.accent),
                 Span::styled(format!(" {} ", time_of_day(row.at)), theme.dim),
                 Span::styled(format!("{}  ", fit(&visible(&node), node_width)), theme.plain),
-                Span::styled(format!("{word}{}", theme.say(&row.text)), style),
+                Span::styled(format!("{word}{}", visible(&row.text)), style),
             ]);
             if selected { cursor_row(line, body.width, theme) } else { line }
         })

@@ -23,7 +23,7 @@ use crate::{
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme, hits: &mut Hits) {
     let Some(statistics) = &state.statistics else {
-        frame.render_widget(wrapped(&theme.keys.fill(&idle_text(state))).style(theme.dim), area);
+        frame.render_widget(wrapped(&idle_text(state, theme)).style(theme.dim), area);
         return;
     };
     let [left, right] = Layout::horizontal([Constraint::Max(44), Constraint::Min(0)]).areas(area);
@@ -43,15 +43,15 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
     frame.render_widget(Paragraph::new(size_lines(statistics, sizes_area.width, theme)), sizes_area);
 }
 
-fn idle_text(state: &NodeState) -> String {
+fn idle_text(state: &NodeState, theme: &Theme) -> String {
     let ability = state.facts.as_ref().map(|facts| &facts.capture);
     if let Some(CaptureAbility::Missing { right, next_step }) = ability {
-        return format!(" capture is not possible: the agent lacks {right}\n {next_step}");
+        return format!(" capture is not possible: the agent lacks {}\n {}", visible(right), visible(next_step));
     }
     match &state.capture {
         CaptureState::Running { .. } => " waiting for the first second".to_owned(),
         CaptureState::Stopped { reason, .. } => format!(" capture ended: {}", visible(&reason_text(reason))),
-        CaptureState::Idle => " no capture yet: {capture} starts one, {capture-options} with options".to_owned(),
+        CaptureState::Idle => theme.keys.fill(" no capture yet: {capture} starts one, {capture-options} with options"),
     }
 }
 

@@ -44,7 +44,7 @@ fn help_line(binding: &Binding, keys: &[Key], theme: &Theme) -> Line<'static> {
 
 /// A title with the key that closes the dialog.
 fn closes(title: &str, theme: &Theme) -> String {
-    theme.keys.fill(&format!("{title} ({{back}} closes)"))
+    format!("{title} ({} closes)", theme.keys.fill("{back}"))
 }
 
 pub(super) fn notices(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
@@ -68,11 +68,11 @@ pub(super) fn notices(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Them
         };
         lines.push(Line::from(vec![
             Span::styled(format!(" {} ", time_of_day(*at)), theme.dim),
-            Span::styled(theme.say(&notice.headline), style),
+            Span::styled(visible(&notice.headline), style),
         ]));
-        for more in [&notice.cause, &notice.next_step] {
+        for more in [&notice.cause, &theme.next_step(notice)] {
             if !more.is_empty() {
-                lines.push(Line::raw(format!("          {}", theme.say(more))));
+                lines.push(Line::raw(format!("          {}", visible(more))));
             }
         }
     }
@@ -87,7 +87,7 @@ pub(super) fn history(frame: &mut Frame<'_>, area: Rect, app: &App, history: &Hi
     let width = usize::from(inside.width);
     let lines: Vec<Line<'static>> = match &history.found {
         None => vec![Line::styled(" asking CloudWatch Logs ...", theme.dim)],
-        Some(Err(notice)) => wrapped_lines(&theme.keys.fill(&notice.line()), 1, width, theme.bad),
+        Some(Err(notice)) => wrapped_lines(&theme.notice(notice), 1, width, theme.bad),
         Some(Ok(reports)) if reports.is_empty() => vec![Line::styled(" no report of it in that time", theme.dim)],
         Some(Ok(reports)) => {
             let mut lines = vec![Line::styled(

@@ -9,7 +9,7 @@ use ratatui::{
 use super::{Theme, widgets::scrolled};
 use crate::{
     app::{App, node::NodeState},
-    text::time_of_day,
+    text::{time_of_day, visible},
 };
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme) {
@@ -24,7 +24,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
         .map(|event| {
             Line::from(vec![
                 Span::styled(format!(" {}  ", time_of_day(event.at)), theme.dim),
-                Span::raw(theme.say(&event.text)),
+                Span::raw(visible(&event.text)),
             ])
         })
         .collect();

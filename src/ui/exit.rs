@@ -29,7 +29,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, exit: &Exit, th
     let width = usize::from(inside.width);
     let mut lines = vec![Line::styled(format!(" {}", theme.keys.fill(&headline(app, exit))), theme.title)];
     if let Some(notice) = &exit.trouble {
-        lines.extend(wrapped_lines(&notice.line(), 1, width, theme.bad));
+        lines.extend(wrapped_lines(&theme.notice(notice), 1, width, theme.bad));
     }
     for group in exit.groups() {
         lines.extend(group_lines(app, exit, group, width, theme));
@@ -217,7 +217,7 @@ fn storage_lines(exit: &Exit, width: usize, theme: &Theme) -> (String, Vec<Line<
     };
     let mut lines = vec![item(word, style, format!("{place}  {more}"))];
     if let InStorage::Unknown(notice) | InStorage::Failed(notice) = state {
-        lines.extend(wrapped_lines(&notice.line(), 13, width, theme.bad));
+        lines.extend(wrapped_lines(&theme.notice(notice), 13, width, theme.bad));
     }
     ("captures in S3".to_owned(), lines)
 }

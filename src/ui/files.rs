@@ -212,8 +212,10 @@ fn fact_lines(app: &App, row: &FileRow<'_>, width: usize, theme: &Theme) -> Vec<
             texts.push((file.incomplete.clone(), theme.bad));
         }
         texts.extend(file.sha256.as_ref().map(|sum| (format!("sha256:{sum}"), theme.dim)));
-        if let Delivery::Waiting { reason } = &file.delivery {
-            texts.push((format!("not delivered yet: {reason}"), theme.warn));
+        match &file.delivery {
+            Delivery::Waiting { reason } => texts.push((format!("not delivered yet: {reason}"), theme.warn)),
+            Delivery::Lost { reason } => texts.push((format!("cannot be delivered: {reason}"), theme.bad)),
+            Delivery::Held | Delivery::Sending { .. } | Delivery::Delivered { .. } => {}
         }
     }
     if let (Some(stored), Some(storage)) = (row.stored, &app.storage) {

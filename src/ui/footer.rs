@@ -22,7 +22,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) 
             Severity::Warning => ("warning: ", theme.warn),
             Severity::Error => ("error: ", theme.bad),
         };
-        let line = Line::from(vec![Span::styled(word, style), Span::styled(theme.say(&notice.line()), style)]);
+        let line = Line::from(vec![Span::styled(word, style), Span::styled(theme.notice(notice), style)]);
         frame.render_widget(line, area);
         return;
     }

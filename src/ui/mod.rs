@@ -42,7 +42,10 @@ use unicode_width::UnicodeWidthStr;
 pub use hits::{Hits, Target};
 pub use theme::{Palette, Theme};
 
-use crate::app::{App, Overlay, Screen, View, node::NodeState};
+use crate::{
+    app::{App, Overlay, Screen, View, node::NodeState},
+    text::visible,
+};
 
 /// What can be typed.
 const TEXT_FILTER_HINT: &str = "regex, !regex, node:name, text:word, place:S3";
@@ -144,7 +147,7 @@ fn detail(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, hits: &mu
     };
     draw_tabs(frame, tabs, app, state, theme, hits);
     if let Some((reason, style)) = blocked(state, theme) {
-        let lines: Vec<String> = reason.lines().map(|line| format!(" {}", theme.say(line))).collect();
+        let lines: Vec<String> = reason.lines().map(|line| format!(" {}", visible(line))).collect();
         frame.render_widget(widgets::wrapped(&lines.join("\n")).style(style), body);
         return;
     }
@@ -164,7 +167,7 @@ fn blocked(state: &NodeState, theme: &Theme) -> Option<(String, Style)> {
     match &state.agent {
         Agent::Failed(notice) => {
             let mut text = notice.headline.clone();
-            for more in [&notice.cause, &notice.next_step] {
+            for more in [&notice.cause, &theme.next_step(notice)] {
                 if !more.is_empty() {
                     text = format!("{text}\n{more}");
                 }

@@ -91,10 +91,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
     let fixed: usize = columns.iter().map(|column| column.2 + 1).sum();
     let name_width = width.saturating_sub(3 + fixed);
 
-    if let Some(text) = empty(app, shown.len()) {
+    if let Some(text) = empty(app, shown.len(), theme) {
         frame.render_widget(Paragraph::new(lines), area);
         let below = Rect { y: (area.y + 2).min(area.bottom()), height: area.height.saturating_sub(2), ..area };
-        frame.render_widget(wrapped(&theme.keys.fill(&text)), below);
+        frame.render_widget(wrapped(&text), below);
         return;
     }
 
@@ -135,17 +135,22 @@ fn title(app: &App, shown: usize, width: usize, theme: &Theme) -> Line<'static> 
 }
 
 /// What stands in an empty list's place.
-fn empty(app: &App, shown: usize) -> Option<String> {
+fn empty(app: &App, shown: usize, theme: &Theme) -> Option<String> {
     if shown > 0 {
         return None;
     }
     Some(match &app.listing {
         Listing::Loading => " asking for the nodes ...".to_owned(),
         Listing::Stale(notice) => {
-            format!(" {}\n {}\n {}", visible(&notice.headline), visible(&notice.cause), visible(&notice.next_step))
+            format!(
+                " {}\n {}\n {}",
+                visible(&notice.headline),
+                visible(&notice.cause),
+                visible(&theme.next_step(notice))
+            )
         }
         Listing::Current if app.nodes.is_empty() => " the cluster has no nodes".to_owned(),
-        Listing::Current => " no node is shown: {back} shows all again".to_owned(),
+        Listing::Current => theme.keys.fill(" no node is shown: {back} shows all again"),
     })
 }
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use ratatui::style::{Color, Modifier, Style};
 
-use crate::{config::keymap::Keymap, text::visible};
+use crate::{config::keymap::Keymap, model::Notice, text::visible};
 
 /// Styles by role, the signs that a terminal can show, and the keymap that hints tell.
 #[derive(Debug, Clone)]
@@ -263,9 +263,14 @@ impl Theme {
         }
     }
 
-    /// A text of our own with keys by name, or of others, as it may be shown.
-    pub fn say(&self, text: &str) -> String {
-        visible(&self.keys.fill(text))
+    /// A notice on one line, as it may be shown. Keys are filled in where this program names them, and nowhere else.
+    pub fn notice(&self, notice: &Notice) -> String {
+        visible(&notice.line_with(|step| self.keys.fill(step)))
+    }
+
+    /// What a notice says is to be done.
+    pub fn next_step(&self, notice: &Notice) -> String {
+        notice.next_step_with(|step| self.keys.fill(step))
     }
 }
 

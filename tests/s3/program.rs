@@ -135,8 +135,9 @@ async fn a_server_that_stays_away_leaves_the_files_to_the_tunnel() {
     let output = ended(child);
     sender.stop();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    assert_eq!(output.status.code(), Some(3), "not all of it is where it should be: {said}");
     assert!(said.contains("fetched  ") && said.contains("in S3    "), "some here, some there: {said}");
+    assert!(said.contains("NOT IN S3 "), "each with the reason: {said}");
     let mut found: Vec<u32> = Vec::new();
     let here = Command::new("find").arg(folder.path()).args(["-name", "*.pcapng"]).output().expect("find").stdout;
     let here: Vec<PathBuf> = String::from_utf8(here).expect("text").lines().map(PathBuf::from).collect();

@@ -11,7 +11,7 @@ use nodewatch_tui::{
         exit::Phase,
         update,
     },
-    model::{FetchProgress, Group, Keep, Notice, Removal, StoredSummary, TunnelChange, Way},
+    model::{FetchProgress, Group, Keep, Notice, Removal, StoredFile, StoredSummary, TunnelChange, Way},
 };
 
 use crate::{
@@ -209,4 +209,85 @@ fn the_files_screen_fetches_merges_copies_and_removes() {
     let effects = key(&mut app, Action::Open);
     assert!(matches!(&effects[0], Effect::Ask(_, Request::RemoveFile { .. })), "{effects:?}");
     assert!(matches!(&effects[1], Effect::RemoveStored(key) if key.contains("7f3a91c2")), "{effects:?}");
+}
+
+/// With S3 named, a file that is only on the laptop is not where it should be; every object there is named.
+#[test]
+fn the_receipt_names_what_s3_lacks_with_the_last_reason_and_all_that_it_has() {
+    let mut app = live();
+    to_s3(&mut app);
+    let waiting = Delivery::Waiting { reason: "connection refused".into() };
+    let tried = CaptureFile { delivery: waiting, ..file("1.pcapng", 100, FileState::Closed) };
+    feed(&mut app, [tunnel("a", ring(1, 0)), tunnel("a", Update::Files(vec![tried]))]);
+    // It is on its way again when the session ends.
+    let sending = CaptureFile { delivery: Delivery::Sending { sent: 1 }, ..file("1.pcapng", 100, FileState::Closed) };
+    feed(&mut app, [tunnel("a", Update::Files(vec![sending]))]);
+    update(&mut app, Event::Finish, NOW);
+    let effects = update(&mut app, Event::Tick, NOW + STALLED + 1000);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Fetch(..))), "{effects:?}");
+    let done = FetchProgress::Done { path: "1.pcapng".into(), sha256: "00".into() };
+    update(&mut app, Event::Fetch("a".into(), "1.pcapng".into(), done), NOW);
+    let manifest = StoredFile { key: "inc/7f3a91c2/manifest.json".into(), size: 9, modified: NOW };
+    feed(&mut app, [Event::InBucket(Ok(vec![manifest]))]);
+    assert_eq!(update(&mut app, Event::Removal(Removal::Finished), NOW), [Effect::Quit]);
+    let receipt = app.receipt();
+    assert!(!receipt.is_whole() && !receipt.left_behind() && receipt.lost.is_empty());
+    let text = receipt.text();
+    for part in [
+        "NOT IN S3 1.pcapng of a: connection refused",
+        "in S3    s3://captures/inc/7f3a91c2/manifest.json  9 B",
+        "kept     captures in s3://captures/inc/7f3a91c2/",
+        "outside this machine only what is named above was made",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert_eq!(receipt.json()["undelivered"][0]["reason"], "connection refused");
+}
+
+/// A command that is printed can be copied into a shell, and names what was named.
+#[test]
+fn places_with_braces_blanks_and_signs_are_printed_as_they_are() {
+    for (place, quoted) in [
+        ("s3://caps/{prod}/x", "--s3 's3://caps/{prod}/x' --s3-endpoint http://127.0.0.1:3900"),
+        ("s3://caps/a b/c$d;e&f", "--s3 's3://caps/a b/c$d;e&f' --s3-endpoint http://127.0.0.1:3900"),
+    ] {
+        let mut app = live();
+        app.place = nodewatch_tui::model::Place::Local;
+        app.storage = Some(StorageInfo { url: place.parse().expect("a place"), way: Way::Grant });
+        app.storage_options = vec!["--s3-endpoint".into(), "http://127.0.0.1:3900".into()];
+        let key = format!("{}7f3a91c2/a/1.pcapng", app.storage.as_ref().expect("named").url.prefix);
+        let delivery = Delivery::Delivered { key, size: 90 };
+        let there = CaptureFile { delivery, ..file("1.pcapng", 100, FileState::Closed) };
+        feed(&mut app, [tunnel("a", Update::Files(vec![there]))]);
+        update(&mut app, Event::Finish, NOW);
+        feed(&mut app, [Event::Removal(Removal::Finished)]);
+        let text = app.receipt().text();
+        assert!(text.contains(&format!("in S3    {place}/7f3a91c2/a/1.pcapng")), "{text}");
+        assert!(text.contains(&format!("nodewatch-tui cleanup 7f3a91c2 --captures {quoted}")), "{text}");
+    }
+}
+
+/// The list of a long capture comes in parts.
+#[test]
+fn five_thousand_files_are_walked_through_and_drawn() {
+    let mut app = live();
+    let files: Vec<CaptureFile> = (1..=5000)
+        .map(|sequence| CaptureFile { sequence, ..file(&format!("{sequence:06}.pcapng"), 100, FileState::Closed) })
+        .collect();
+    let (first, last) = files.split_at(4000);
+    feed(&mut app, [tunnel("a", Update::FilesPart(first.to_vec())), tunnel("a", Update::Files(last.to_vec()))]);
+    key(&mut app, Action::Files);
+    assert_eq!(app.file_rows().len(), 5000);
+    key(&mut app, Action::Bottom);
+    let effects = key(&mut app, Action::Open);
+    assert!(matches!(&effects[..], [Effect::Fetch(_, file)] if file.name == "005000.pcapng"), "{effects:?}");
+    let gone: Vec<u64> = (1..=4999).collect();
+    feed(&mut app, [tunnel("a", Update::FilesChanged { files: vec![], gone })]);
+    assert_eq!(app.file_rows().len(), 1);
+    let effects = key(&mut app, Action::Copy);
+    assert_eq!(effects, [], "the cursor is on a row that there is");
+    let mut terminal = ratatui::Terminal::new(ratatui::backend::TestBackend::new(80, 24)).expect("a terminal");
+    let theme = nodewatch_tui::ui::Theme::standard();
+    terminal.draw(|frame| drop(nodewatch_tui::ui::draw(frame, &app, &theme))).expect("drawn");
+    assert!(terminal.backend().to_string().contains("FILES (1)"), "{}", terminal.backend());
 }

@@ -248,18 +248,39 @@ fn a_capture_that_does_not_end_in_time_is_asked_about() {
     assert_eq!(app.receipt().lost.len(), 1, "what was left behind is in the receipt");
 }
 
+/// The only copy is never removed because a laptop's disk was full.
 #[test]
-fn with_nobody_watching_the_exit_asks_nothing() {
+fn with_nobody_watching_the_exit_asks_nothing_and_the_only_copy_stays() {
     let mut app = live();
     feed(&mut app, [tunnel("a", Update::Files(vec![file("1.pcapng", 100, FileState::Closed)]))]);
     let effects = update(&mut app, Event::Finish, NOW);
     assert!(matches!(&effects[..], [Effect::Fetch(..)]), "{effects:?}");
     let failed = FetchProgress::Failed(Notice::error("not fetched", "disk full", "make room"));
-    assert_eq!(
-        removal(update(&mut app, Event::Fetch("a".into(), "1.pcapng".into(), failed), NOW)),
-        [cleanup(Keep::new())]
-    );
+    let told = ["a", "b", "c"].map(|name| Effect::Ask(name.into(), terms(None)));
+    assert_eq!(update(&mut app, Event::Fetch("a".into(), "1.pcapng".into(), failed), NOW), told, "nothing is removed");
+    for name in ["a", "b"] {
+        feed(&mut app, [answered(name, terms(None))]);
+    }
+    assert_eq!(update(&mut app, answered("c", terms(None)), NOW), [Effect::Detach, Effect::Quit]);
+    let receipt = app.receipt();
+    assert!(receipt.left_behind() && !receipt.is_whole() && receipt.lost.is_empty(), "nobody has chosen that");
+    let text = receipt.text();
+    assert!(text.contains("KEPT     1.pcapng in the ring of a, 100 B: disk full"), "{text}");
+    assert!(text.contains("LEFT     the session") && text.contains("nodewatch-tui attach 7f3a91c2"), "{text}");
+}
+
+#[test]
+fn with_nobody_watching_what_no_agent_has_any_more_keeps_nothing() {
+    let mut app = live();
+    feed(&mut app, [tunnel("a", Update::Files(vec![file("1.pcapng", 100, FileState::Closed)]))]);
+    update(&mut app, Event::Finish, NOW);
+    feed(&mut app, [Event::Deploy("a".into(), DeployProgress::Ended("evicted".into()))]);
+    let failed = FetchProgress::Failed(Notice::error("not fetched", "its agent has no tunnel", ""));
+    let effects = update(&mut app, Event::Fetch("a".into(), "1.pcapng".into(), failed), NOW);
+    assert_eq!(removal(effects), [cleanup(Keep::new())]);
     assert_eq!(update(&mut app, Event::Removal(Removal::Finished), NOW), [Effect::Quit]);
+    let receipt = app.receipt();
+    assert!(receipt.lost.len() == 1 && !receipt.is_whole() && !receipt.left_behind());
 }
 
 fn answered(name: &str, request: Request) -> Event {
