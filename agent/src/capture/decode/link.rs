@@ -83,7 +83,8 @@ impl Link {
     }
 }
 
-/// Reads a packet of a link type that is not Ethernet.
+/// Reads a packet layer by layer.
+#[inline(never)]
 pub fn read(link: Link, bytes: &[u8]) -> Headers {
     match link {
         Link::Ethernet => ethernet(bytes, 0, 0),

@@ -405,6 +405,21 @@ proptest! {
     }
 
     #[test]
+    fn what_is_read_sooner_is_read_the_same(
+        at in 12usize..70, byte: u8, again in 12usize..70, other: u8, cut in 30usize..120, timestamps: bool,
+    ) {
+        let mut tcp = segment();
+        if timestamps {
+            tcp[12] = 0x80;
+            tcp.splice(20..20, [1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8]);
+        }
+        let mut bytes = ethernet(0x0800, &v4(6, &tcp));
+        (bytes[at], bytes[again]) = (byte, other);
+        bytes.truncate(cut);
+        prop_assert_eq!(headers(Link::Ethernet, &bytes), link::read(Link::Ethernet, &bytes));
+    }
+
+    #[test]
     fn a_damaged_tunnel_is_read_without_a_panic_and_keeps_no_more_than_there_is(at in 0usize..110, byte: u8, cut in 0usize..200) {
         let frame = ethernet(0x0800, &v4(6, &segment()));
         let mut bytes = ethernet(0x0800, &v4(17, &udp(6081, &[&GENEVE[..], &frame].concat())));
