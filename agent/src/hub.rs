@@ -10,8 +10,8 @@ mod facts;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use nodewatch_protocol::{
-    AgentFacts, BootSpan, CaptureSpec, CaptureState, FileState, Freeze, PendingFreeze, Refusal, RefusalKind,
-    ReportPlan, ReportState, Request, Response, RingState, Statistics, Update,
+    AgentFacts, CaptureSpec, CaptureState, FileState, Freeze, Refusal, RefusalKind, ReportPlan, ReportState, Request,
+    Response, RingState, Statistics, Update,
 };
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
@@ -20,13 +20,12 @@ use tokio::{
 
 use crate::{
     capture::{CaptureEvent, own::OwnTraffic},
-    clock::Clock,
     error::chain,
     lifetime::Lifetime,
     ports::Ports,
     probe,
     reports::{ReportError, Reports},
-    ring::Ring,
+    ring::{Ring, listing::Listing},
     subscribers::{Line, Subscribers},
     unix_millis,
     upload::Uploader,
@@ -39,6 +38,8 @@ const SCAN_EVERY: Duration = Duration::from_secs(1);
 const FILES_EVERY: Duration = Duration::from_millis(250);
 /// A capture has this long to close its files when the agent ends.
 const GRACE: Duration = Duration::from_secs(10);
+/// The ring's list has this long to be written when the agent ends.
+const GRACE_OF_THE_LIST: Duration = Duration::from_secs(2);
 /// Interfaces are looked at this often, and for every new tunnel.
 const FACTS_EVERY: Duration = Duration::from_secs(10);
 /// Asks that may wait for the node's disk at once.
@@ -141,6 +142,8 @@ pub struct Hub {
     ring_changes: watch::Receiver<u64>,
     /// What was told of the ring last, and when the next may be told.
     told: (RingState, Instant),
+    /// How far the list of files was told.
+    listing: Listing,
     uploader: Uploader,
     own: OwnTraffic,
     lifetime: Lifetime,
@@ -177,6 +180,7 @@ impl Hub {
         let hub = Self {
             ring_changes: ring.changes(),
             told: (RingState::default(), Instant::now()),
+            listing: Listing::default(),
             uploader: Uploader::start(ring.clone(), own.clone())?,
             own,
             ring,
@@ -263,6 +267,8 @@ impl Hub {
         }
         // Tunnels may be gone or not; who is there sees how it went.
         self.tell_ring();
+        // What a disk that stands still does not take is found again by looking into the files.
+        let _ = self.ring.remembered(GRACE_OF_THE_LIST).await;
     }
 
     /// The agent is to end, or to end sooner than it was told before.
@@ -307,7 +313,7 @@ impl Hub {
         picture.extend(self.reports.as_ref().and_then(Reports::state).map(Update::Reports));
         picture.push(Update::Capture(self.state.clone()));
         picture.extend(self.statistics.clone().map(Update::Statistics));
-        picture.push(Update::Files(self.ring.files()));
+        picture.extend(Listing::picture(&self.ring));
         picture.push(Update::Ring(self.ring.state(self.uploader.state())));
         picture
     }
@@ -317,7 +323,9 @@ impl Hub {
         for message in self.ring.messages() {
             self.subscribers.publish(&Update::Trouble { message });
         }
-        self.subscribers.publish(&Update::Files(self.ring.files()));
+        for update in self.listing.news(&self.ring) {
+            self.subscribers.publish(&update);
+        }
         self.tell_ring_state();
     }
 
@@ -423,7 +431,10 @@ impl Hub {
             }
             Request::StartCapture(spec) => return self.start_capture(spec, reply),
             Request::StopCapture => self.stop_capture(),
-            Request::Freeze(freeze) => self.freeze(freeze),
+            Request::Freeze(freeze) => match self.freeze(freeze) {
+                Response::Done => return self.when_remembered(reply),
+                refused => refused,
+            },
             Request::Sink(sink) => {
                 self.uploader.set(sink);
                 self.tell_ring_state();
@@ -491,6 +502,18 @@ impl Hub {
         });
     }
 
+    /// What was promised holds over a restart when it is on the disk: the answer waits for that beside the hub, but not
+    /// for a disk that stands still.
+    fn when_remembered(&self, reply: oneshot::Sender<Response>) {
+        let ring = self.ring.clone();
+        tokio::spawn(async move {
+            if !ring.remembered(REMEMBERED_WITHIN).await {
+                ring.say("a freeze is not on the disk yet: a restarted agent would not know of it".to_owned());
+            }
+            answer(Some(reply), Response::Done);
+        });
+    }
+
     /// Reads the whole file, so it happens beside the hub.
     fn checksum(&self, file: String, reply: oneshot::Sender<Response>) {
         let closed = self.ring.files().iter().any(|one| one.name == file && one.state == FileState::Closed);
@@ -512,8 +535,7 @@ impl Hub {
 
     /// Marks a part of the recorder's time; the capture thread saves it when its end has come.
     fn freeze(&self, freeze: Freeze) -> Response {
-        let CaptureState::Running { since, spec: CaptureSpec { recorder: Some(recorder), .. }, .. } = &self.state
-        else {
+        let CaptureState::Running { spec: CaptureSpec { recorder: Some(recorder), .. }, .. } = &self.state else {
             let next_step = "arm one first: a capture with --recorder, or C in the TUI";
             return refused(RefusalKind::State, "no flight recorder is armed", next_step);
         };
@@ -522,17 +544,11 @@ impl Hub {
                 format!("the recorder keeps {} s, {} s were asked for", recorder.seconds, freeze.before_seconds);
             return refused(RefusalKind::Invalid, message, "ask for less, or arm it with more");
         }
-        let (now, boot) = (unix_millis(), Clock::system().boot());
-        self.ring.add_freeze(PendingFreeze {
-            id: self.ring.sequence().take(),
-            capture: *since,
-            span: BootSpan {
-                from: (boot - freeze.before_seconds.duration()).as_millis(),
-                to: (boot + freeze.after_seconds.duration()).as_millis(),
-            },
-            from: now.saturating_sub(freeze.before_seconds.millis()),
-            to: now.saturating_add(freeze.after_seconds.millis()),
-        });
+        let (before, after) = (freeze.before_seconds.duration(), freeze.after_seconds.duration());
+        if self.ring.add_freeze(before, after).is_none() {
+            let message = "too many freezes wait for their end already";
+            return refused(RefusalKind::State, message, "wait until one of them is saved");
+        }
         Response::Done
     }
 }

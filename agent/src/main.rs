@@ -339,10 +339,11 @@ async fn serve(ring: RingFolder, socket: Socket, stdio: bool, node: NodeFacts, l
 /// Waits for the disk, and for what is torn to be mended.
 fn open(folder: &Path, stdio: bool, hostname: &str, limits: &Limits) -> anyhow::Result<(Ring, Lifetime)> {
     let store = Store::open(folder)?;
+    // First, as it is refused while another agent uses the folder, whose terms these are.
+    let ring = Ring::open(store, hostname)?;
     // An agent on a pipe ends with it, and the next one is another.
     let file = (!stdio).then(|| folder.join("terms.json"));
     let lifetime = Lifetime::begin(limits.deadline, limits.lease, file);
-    let ring = Ring::open(store, hostname)?;
     if let Some(limit) = limits.ring {
         ring.limit_volume(limit);
     }

@@ -9,10 +9,10 @@ use std::{
 
 use nodewatch_agent::{
     capture::own::OwnTraffic,
-    ring::{Ring, store::Store},
+    ring::{Beginning, Ending, Ring, store::Store},
     upload::Uploader,
 };
-use nodewatch_protocol::{Delivery, Dropped, FilePlace, Grant, NodeManifest, Sink, SinkState};
+use nodewatch_protocol::{Delivery, Grant, NodeManifest, Sink, SinkState};
 use nodewatch_tui::{model::SessionId, storage::Storage};
 
 use crate::bucket::{Fault, Garage, Proxy, keys, object, storage};
@@ -40,10 +40,11 @@ fn agent() -> Agent {
 impl Agent {
     /// A closed file of that many bytes; what is in it does not matter on the way.
     fn close_file(&self, name: &str, size: usize) {
-        let mut file = self.ring.begin(name.into(), 1, FilePlace::Kept).expect("begun");
+        let mut room = self.ring.make_room(size as u64).expect("room");
+        let mut file = self.ring.begin(Beginning { name: name.into(), ..Beginning::default() }).expect("begun");
         file.write_all(&content(name, size)).expect("written");
-        self.ring.appended(name, size as u64, 3);
-        self.ring.close(name, 2, Dropped::default(), "");
+        room.spend(name, size as u64, 3);
+        self.ring.close(name, &Ending::default()).expect("closed");
         self.uploader.wake();
     }
 

@@ -177,6 +177,30 @@ fn a_freeze_is_for_the_chosen_recorders_or_for_all_and_brings_its_file_home() {
 }
 
 #[test]
+fn a_long_list_of_files_comes_in_parts_and_then_by_what_changed() {
+    let mut app = live();
+    let numbered = |sequence| CaptureFile { sequence, ..file(&format!("{sequence}.pcapng"), 100, FileState::Closed) };
+    let known = |app: &App| -> Vec<u64> {
+        let files = app.nodes.get(&"a".into()).expect("a node").files.iter();
+        files.map(|file| file.sequence).collect()
+    };
+    feed(&mut app, [tunnel("a", Update::Files(vec![numbered(1)]))]);
+    feed(&mut app, [tunnel("a", Update::FilesPart(vec![numbered(2), numbered(4)]))]);
+    assert_eq!(known(&app), [1], "half a list is none");
+    feed(&mut app, [tunnel("a", Update::Files(vec![numbered(5)]))]);
+    assert_eq!(known(&app), [2, 4, 5]);
+    let changed = CaptureFile { size: 7, ..numbered(4) };
+    let files = vec![changed.clone(), numbered(6), numbered(3)];
+    feed(&mut app, [tunnel("a", Update::FilesChanged { files, gone: vec![2, 5] })]);
+    assert_eq!(known(&app), [3, 4, 6]);
+    assert_eq!(app.nodes.get(&"a".into()).expect("a node").files[1], changed);
+    // A part whose end was left out belongs to no list.
+    feed(&mut app, [tunnel("a", Update::FilesPart(vec![numbered(8)])), tunnel("a", Update::Dropped { updates: 1 })]);
+    feed(&mut app, [tunnel("a", Update::Files(vec![numbered(9)]))]);
+    assert_eq!(known(&app), [9]);
+}
+
+#[test]
 fn the_files_screen_fetches_merges_copies_and_removes() {
     let mut app = delivering();
     assert_eq!(key(&mut app, Action::Files), [Effect::ListStored]);

@@ -7,6 +7,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     sync::{
         Arc, OnceLock,
+        atomic::AtomicU64,
         mpsc::{self, Receiver, Sender},
     },
     thread,
@@ -23,7 +24,7 @@ use super::{
     decode::{self, Fragments, Link},
     devices::Devices,
     open::{self, Opened},
-    output::{Channel, Moment, Origin, Output},
+    output::{Channel, Moment, Origin, Output, Ways},
     own::OwnTraffic,
     source::{PacketRing, RETIRE_MILLIS, RawPacket},
     start::{self, Beginning, How, Start, StartError, Word},
@@ -163,26 +164,29 @@ where
     let (give_back, empty) = mpsc::channel();
     let tell = notify.clone();
     let to_event = move |message| tell(CaptureEvent::Failed(message));
-    start.ring.capture_began(CaptureRecord {
+    let record = CaptureRecord {
         since: now.unix_millis(),
         interfaces: taps.iter().map(|tap| tap.name.clone()).collect(),
         spec: start.spec.clone(),
         ended: None,
-        boot: crate::clock::Clock::system().boot().as_millis(),
+        boot: now.boot.as_millis(),
         resumes: None,
-    });
+    };
+    start.ring.capture_began(record, !start.gap.is_empty());
+    let lost = Arc::new(AtomicU64::new(0));
     let ring = start.ring.clone();
-    let writer =
-        Writer::spawn(start.ring, start.spec.recorder, job_queue, give_back, to_event).map_err(StartError::Threads)?;
+    let writer = Writer::spawn(start.ring, start.spec.recorder, job_queue, give_back, Arc::clone(&lost), to_event)
+        .map_err(StartError::Threads)?;
     let wanted = taps.iter().map(|tap| Wanted::new(tap.name.clone(), tap.index)).collect();
     let (orders, news) = watch::spawn(wanted, devices, opener, Arc::clone(&wake)).map_err(StartError::Threads)?;
 
     for word in said {
         notify(word.into());
     }
+    let ways = Ways { jobs, empty, lost, sequence: ring.sequence() };
     let origin = Origin { hostname: &start.hostname, gap: &start.gap, left_out: &left_out };
     let engine = Engine {
-        output: Output::begin(jobs, empty, &start.spec, &channels, origin, ring.sequence(), now),
+        output: Output::begin(ways, &start.spec, &channels, origin, now),
         channels,
         taps,
         feeds,
@@ -508,7 +512,7 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
             dropped: Dropped {
                 kernel: self.channels.iter().map(|channel| channel.kernel_drops).sum(),
                 interface: self.channels.iter().map(|channel| channel.interface_drops).sum(),
-                queue: self.output.queue_drops,
+                queue: self.output.dropped(),
             },
             interfaces: self.interfaces(now.instant),
             mix: self.counters.mix(),

@@ -11,6 +11,7 @@ mod open;
 mod output;
 pub mod own;
 mod program;
+mod save;
 mod source;
 mod start;
 mod statistics;
@@ -19,5 +20,6 @@ mod watch;
 mod writer;
 
 pub use engine::{Capture, CaptureEvent};
+pub use save::save_pending;
 pub use source::permitted;
 pub use start::{Start, StartError};

@@ -4,7 +4,11 @@
 //! counted as dropped by the queue and the capture goes on. Must not know rings or the disk.
 
 use std::{
-    sync::mpsc::{Receiver, Sender},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, Sender},
+    },
     time::{Duration, Instant},
 };
 
@@ -12,12 +16,19 @@ use nodewatch_pcapng::{self as pcapng, InterfaceBlock, PACKET_OVERHEAD, SectionB
 use nodewatch_protocol::{CaptureSpec, Content, Dropped, PendingFreeze, UnixMillis};
 
 use super::{decode::Link, source::RawPacket, writer::Job};
-use crate::ring::{Sequence, store::file_name};
+use crate::{
+    clock::{Boot, Clock},
+    ring::{Sequence, store::file_name},
+};
 
 /// A buffer is handed over when the next packet would take it past this.
 const BUFFER: usize = 512 * 1024;
 /// A packet is handed over by the kernel a little after its time: so long a span is waited for, in milliseconds.
 const LATE: u64 = 300;
+/// The clock on the wall was set when it differs by more than this, in milliseconds.
+const SET: u64 = 100;
+/// How the words on a file's drops begin.
+pub const DROPPED: &str = "incomplete: dropped by kernel";
 /// Buffers between the capture thread and the disk: 16 MiB in all.
 pub const BUFFERS: usize = 32;
 
@@ -118,11 +129,25 @@ pub struct Origin<'a> {
     pub left_out: &'a [String],
 }
 
+/// The ways to the writer and back.
+pub struct Ways {
+    /// What it is to do.
+    pub jobs: Sender<Job>,
+    /// Buffers that it has emptied.
+    pub empty: Receiver<Vec<u8>>,
+    /// Packets that the disk did not take.
+    pub lost: Arc<AtomicU64>,
+    /// The numbers of files.
+    pub sequence: Sequence,
+}
+
 /// A moment, on the clocks that a file needs.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
-    /// For lengths of time.
+    /// For rates.
     pub instant: Instant,
+    /// For ages and spans, which go on while the machine is suspended.
+    pub boot: Boot,
     /// For file contents, in nanoseconds since the Unix epoch.
     pub unix_nanos: u64,
 }
@@ -130,8 +155,12 @@ pub struct Moment {
 impl Moment {
     /// Now.
     pub fn now() -> Self {
-        let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Self { instant: Instant::now(), unix_nanos: unix.as_nanos() as u64 }
+        Self::by(&Clock::system())
+    }
+
+    /// Now, by that clock.
+    pub fn by(clock: &Clock) -> Self {
+        Self { instant: Instant::now(), boot: clock.boot(), unix_nanos: clock.unix_nanos() }
     }
 
     /// The same as the wire has it.
@@ -142,8 +171,7 @@ impl Moment {
 
 /// The capture's files as the capture thread sees them.
 pub struct Output {
-    jobs: Sender<Job>,
-    empty: Receiver<Vec<u8>>,
+    ways: Ways,
     /// Buffers not made yet: while the disk keeps up few are in use, and these stay in the processor's cache.
     unmade: usize,
     buffer: Vec<u8>,
@@ -151,15 +179,16 @@ pub struct Output {
     header: Vec<u8>,
     rotate_bytes: u64,
     rotate_seconds: u64,
+    /// It is a flight recorder's memory.
+    recorder: bool,
     file_bound: u64,
     /// Bytes of the file so far, handed over or not.
     file_bytes: u64,
     file_began: Moment,
     /// The counts when the file was begun.
     before: (Vec<Channel>, u64),
-    sequence: Sequence,
-    /// Parts of the recorder's time that were handed over to be saved.
-    frozen: Vec<PendingFreeze>,
+    /// Freezes that were handed over to be saved.
+    frozen: Vec<u64>,
     /// Bytes of all files so far.
     pub total_bytes: u64,
     /// Packets that found no free buffer.
@@ -168,20 +197,11 @@ pub struct Output {
 
 impl Output {
     /// Begins the first file.
-    pub fn begin(
-        jobs: Sender<Job>,
-        empty: Receiver<Vec<u8>>,
-        spec: &CaptureSpec,
-        channels: &[Channel],
-        origin: Origin<'_>,
-        sequence: Sequence,
-        now: Moment,
-    ) -> Self {
+    pub fn begin(ways: Ways, spec: &CaptureSpec, channels: &[Channel], origin: Origin<'_>, now: Moment) -> Self {
         let header = header(spec, channels, origin.hostname, &[]);
         let first = header_with(spec, channels, &origin);
         let mut output = Self {
-            jobs,
-            empty,
+            ways,
             unmade: BUFFERS - 1,
             buffer: Vec::with_capacity(BUFFER),
             buffered_packets: 0,
@@ -192,16 +212,16 @@ impl Output {
                 Some(recorder) => (recorder.seconds.get() / 8).clamp(1, 10),
                 None => spec.rotate_seconds.get(),
             },
+            recorder: spec.recorder.is_some(),
             file_bound: u64::MAX,
             file_bytes: 0,
             file_began: now,
             before: (channels.to_vec(), 0),
-            sequence,
             frozen: Vec::new(),
             total_bytes: 0,
             queue_drops: 0,
         };
-        output.begin_file(channels, now, &first);
+        output.begin_file(channels, now, &first, origin.gap);
         output
     }
 
@@ -222,7 +242,10 @@ impl Output {
                 let mut tag = [0; 4];
                 tag[..2].copy_from_slice(&tpid.to_be_bytes());
                 tag[2..].copy_from_slice(&tci.to_be_bytes());
-                let parts = [addresses, tag.as_slice(), rest];
+                // It counts within the snaplen, as readers hold against every packet.
+                let room = (channels[index].snaplen as usize).saturating_sub(addresses.len());
+                let tag = &tag[..tag.len().min(room)];
+                let parts = [addresses, tag, &rest[..rest.len().min(room - tag.len())]];
                 pcapng::enhanced_packet(
                     &mut self.buffer,
                     index as u32,
@@ -247,16 +270,18 @@ impl Output {
     /// Rotates a file that is old enough, hands over what is to be saved of the recorder, and lets what is buffered be
     /// seen on disk.
     pub fn tick(&mut self, channels: &[Channel], freezes: &[PendingFreeze], now: Moment) {
+        self.frozen.retain(|id| freezes.iter().any(|freeze| freeze.id == *id));
+        let at = now.boot.as_millis();
         let due: Vec<PendingFreeze> =
-            self.pending(freezes).filter(|span| span.to + LATE <= now.unix_millis()).collect();
-        if !due.is_empty() {
-            // What was captured until now belongs to closed files.
-            self.rotate(channels, now);
-            self.freeze(&due, now);
-        }
+            self.pending(freezes).filter(|freeze| freeze.span.to.saturating_add(LATE) <= at).collect();
         // Ticks come once a second, and not to the microsecond.
-        let age = now.instant.duration_since(self.file_began.instant) + Duration::from_millis(500);
-        if age.as_secs() >= self.rotate_seconds {
+        let age = now.boot.since(self.file_began.boot) + Duration::from_millis(500);
+        if !due.is_empty() {
+            // What was captured until now must belong to closed files: without a buffer to go on in, it is not yet time.
+            if self.rotate(channels, now) {
+                self.freeze(&due, now);
+            }
+        } else if age.as_secs() >= self.rotate_seconds || (self.recorder && self.clock_was_set(now)) {
             self.rotate(channels, now);
         }
         if !self.buffer.is_empty() {
@@ -289,42 +314,50 @@ impl Output {
     pub fn end(mut self, channels: &[Channel], freezes: &[PendingFreeze], now: Moment) {
         let (dropped, incomplete) = self.statistics(channels, now);
         self.append_and_go_on_in(Vec::new());
-        self.send(Job::Close { ended: now.unix_millis(), dropped, incomplete });
+        self.send(Job::Close { ended: now.unix_millis(), boot: now.boot, dropped, incomplete });
         let rest: Vec<PendingFreeze> = self.pending(freezes).collect();
         self.freeze(&rest, now);
     }
 
-    fn pending<'a>(&'a self, freezes: &'a [PendingFreeze]) -> impl Iterator<Item = PendingFreeze> + 'a {
-        freezes.iter().filter(|span| !self.frozen.contains(span)).copied()
+    /// Packets that reached no file although they were captured: no buffer was free, or the disk failed.
+    pub fn dropped(&self) -> u64 {
+        self.queue_drops + self.ways.lost.load(Ordering::Relaxed)
     }
 
-    fn freeze(&mut self, spans: &[PendingFreeze], now: Moment) {
-        for &span in spans {
-            self.frozen.push(span);
-            let name = self.next_name(now);
-            self.send(Job::Freeze { name, span });
+    fn pending<'a>(&'a self, freezes: &'a [PendingFreeze]) -> impl Iterator<Item = PendingFreeze> + 'a {
+        freezes.iter().filter(|freeze| !self.frozen.contains(&freeze.id)).copied()
+    }
+
+    fn freeze(&mut self, freezes: &[PendingFreeze], now: Moment) {
+        for &freeze in freezes {
+            self.frozen.push(freeze.id);
+            self.send(Job::Freeze { name: name(now, freeze.id), freeze });
         }
     }
 
-    fn next_name(&mut self, now: Moment) -> String {
-        file_name(now.unix_millis(), (now.unix_nanos / 1000 % 1000) as u16, self.sequence.take())
+    /// The clock on the wall was set since the file was begun: what is captured from now on is told from what was.
+    fn clock_was_set(&self, now: Moment) -> bool {
+        let offset = |moment: Moment| i128::from(moment.unix_millis()) - i128::from(moment.boot.as_millis());
+        offset(now).abs_diff(offset(self.file_began)) > u128::from(SET)
     }
 
-    /// Closes the file and begins the next, or goes on with this one while no buffer is free.
+    /// Closes the file and begins the next, or goes on with this one while no buffer is free: false then.
     #[cold]
-    fn rotate(&mut self, channels: &[Channel], now: Moment) {
-        let Some(next) = self.empty_buffer() else { return };
+    fn rotate(&mut self, channels: &[Channel], now: Moment) -> bool {
+        let Some(next) = self.empty_buffer() else { return false };
         let (dropped, incomplete) = self.statistics(channels, now);
         self.append_and_go_on_in(next);
-        self.send(Job::Close { ended: now.unix_millis(), dropped, incomplete });
+        self.send(Job::Close { ended: now.unix_millis(), boot: now.boot, dropped, incomplete });
         let header = std::mem::take(&mut self.header);
-        self.begin_file(channels, now, &header);
+        self.begin_file(channels, now, &header, "");
         self.header = header;
+        true
     }
 
-    fn begin_file(&mut self, channels: &[Channel], now: Moment, header: &[u8]) {
-        let name = self.next_name(now);
-        self.send(Job::Begin { name, started: now.unix_millis() });
+    fn begin_file(&mut self, channels: &[Channel], now: Moment, header: &[u8], incomplete: &str) {
+        let name = name(now, self.ways.sequence.take());
+        let incomplete = incomplete.to_owned();
+        self.send(Job::Begin { name, started: now.unix_millis(), boot: now.boot, incomplete });
         self.buffer.extend_from_slice(header);
         self.file_bytes = header.len() as u64;
         self.total_bytes += header.len() as u64;
@@ -375,7 +408,7 @@ impl Output {
     }
 
     fn empty_buffer(&mut self) -> Option<Vec<u8>> {
-        if let Ok(returned) = self.empty.try_recv() {
+        if let Ok(returned) = self.ways.empty.try_recv() {
             return Some(returned);
         }
         self.unmade = self.unmade.checked_sub(1)?;
@@ -390,8 +423,12 @@ impl Output {
 
     fn send(&self, job: Job) {
         // The writer lives until this sender is gone; it tells of its own failures.
-        let _ = self.jobs.send(job);
+        let _ = self.ways.jobs.send(job);
     }
+}
+
+fn name(now: Moment, sequence: u64) -> String {
+    file_name(now.unix_millis(), (now.unix_nanos / 1000 % 1000) as u16, sequence)
 }
 
 fn header(spec: &CaptureSpec, channels: &[Channel], hostname: &str, comments: &[String]) -> Vec<u8> {
@@ -434,12 +471,18 @@ fn header_with(spec: &CaptureSpec, channels: &[Channel], origin: &Origin<'_>) ->
 mod tests {
     use std::sync::mpsc::channel;
 
+    use nodewatch_protocol::{BootSpan, Recorder};
+
     use super::*;
 
     const ORIGIN: Origin<'_> = Origin { hostname: "n", gap: "", left_out: &[] };
 
     fn channels() -> Vec<Channel> {
         vec![Channel::new("eth0", Link::Ethernet, 65_535)]
+    }
+
+    fn ways(jobs: Sender<Job>, empty: Receiver<Vec<u8>>) -> Ways {
+        Ways { jobs, empty, lost: Arc::default(), sequence: Sequence::default() }
     }
 
     fn packet(data: &[u8]) -> RawPacket<'_> {
@@ -450,15 +493,7 @@ mod tests {
     fn a_disk_that_stands_still_costs_counted_packets_and_nothing_else() {
         let (jobs, held_jobs) = channel();
         let (give_back, empty) = channel();
-        let mut output = Output::begin(
-            jobs,
-            empty,
-            &CaptureSpec::default(),
-            &channels(),
-            ORIGIN,
-            Sequence::default(),
-            Moment::now(),
-        );
+        let mut output = Output::begin(ways(jobs, empty), &CaptureSpec::default(), &channels(), ORIGIN, Moment::now());
         let data = vec![7; 60_000];
         let sent = 100 + BUFFERS * BUFFER / data.len();
         let taken = (0..sent).filter(|_| output.packet(&channels(), 0, &packet(&data))).count();
@@ -482,7 +517,7 @@ mod tests {
         let (jobs, done) = channel();
         let (_give_back, empty) = channel();
         let spec = CaptureSpec { rotate_bytes: CaptureSpec::MIN_FILE, ..CaptureSpec::default() };
-        let mut output = Output::begin(jobs, empty, &spec, &channels(), ORIGIN, Sequence::default(), Moment::now());
+        let mut output = Output::begin(ways(jobs, empty), &spec, &channels(), ORIGIN, Moment::now());
         let data = vec![7; 30_000];
         for _ in 0..5 {
             assert!(output.packet(&channels(), 0, &packet(&data)));
@@ -506,5 +541,98 @@ mod tests {
             })
             .collect();
         assert_eq!(packets, [2, 2, 1]);
+    }
+
+    fn a_recorder(freeze_at: u64) -> (CaptureSpec, PendingFreeze, Clock) {
+        let recorder = Some(Recorder { seconds: 60.into(), bytes: 1 << 20 });
+        let span = BootSpan { from: freeze_at - 1000, to: freeze_at };
+        let freeze = PendingFreeze { id: 99, capture: 0, from: 0, to: 0, span };
+        (CaptureSpec { recorder, ..CaptureSpec::default() }, freeze, Clock::standing(1_000_000, 1_700_000_000_000))
+    }
+
+    fn kinds(jobs: &Receiver<Job>) -> String {
+        let kind = |job| match job {
+            Job::Begin { .. } => 'b',
+            Job::Append { .. } => 'a',
+            Job::Close { .. } => 'c',
+            Job::Freeze { .. } => 'f',
+        };
+        jobs.try_iter().map(kind).collect()
+    }
+
+    #[test]
+    fn a_freeze_waits_for_a_buffer_and_then_everything_it_needs_is_closed() {
+        let (jobs, done) = channel();
+        let (give_back, empty) = channel();
+        let (spec, freeze, clock) = a_recorder(1_004_000);
+        let now = || Moment::by(&clock);
+        let mut output = Output::begin(ways(jobs, empty), &spec, &channels(), ORIGIN, now());
+        let data = vec![7; 60_000];
+        while output.packet(&channels(), 0, &packet(&data)) {}
+        done.try_iter().for_each(drop);
+        clock.advance(Duration::from_secs(5));
+        for _ in 0..3 {
+            output.tick(&channels(), &[freeze], now());
+            assert_eq!(kinds(&done), "", "no buffer is free: the span's packets are in no closed file");
+        }
+        give_back.send(Vec::new()).expect("open");
+        output.tick(&channels(), &[freeze], now());
+        assert_eq!(kinds(&done), "acbf");
+        give_back.send(Vec::new()).expect("open");
+        output.tick(&channels(), &[freeze], now());
+        assert_eq!(kinds(&done), "a", "once");
+    }
+
+    #[test]
+    fn a_freeze_falls_due_by_the_boot_clock_and_a_set_wall_clock_begins_a_piece() {
+        for set in [3_600_000, -3_600_000] {
+            let (jobs, done) = channel();
+            let (_give_back, empty) = channel();
+            let (spec, freeze, clock) = a_recorder(1_004_000);
+            let now = || Moment::by(&clock);
+            let mut output = Output::begin(ways(jobs, empty), &spec, &channels(), ORIGIN, now());
+            assert_eq!(kinds(&done), "b");
+            clock.advance(Duration::from_secs(1));
+            clock.set_wall(now().unix_millis().saturating_add_signed(set));
+            output.tick(&channels(), &[freeze], now());
+            assert_eq!(kinds(&done), "acba", "told apart, and not yet due");
+            clock.advance(Duration::from_secs(3));
+            output.tick(&channels(), &[freeze], now());
+            assert_eq!(kinds(&done), "", "a packet may come a little late");
+            clock.advance(Duration::from_secs(1));
+            output.tick(&channels(), &[freeze], now());
+            assert_eq!(kinds(&done), "acbfa");
+        }
+    }
+
+    #[test]
+    fn a_vlan_tag_counts_within_the_snaplen() {
+        for snaplen in [14, 60, 64, 65_535] {
+            let channels = || vec![Channel::new("eth0", Link::Ethernet, snaplen)];
+            let (jobs, done) = channel();
+            let (_give_back, empty) = channel();
+            let mut output =
+                Output::begin(ways(jobs, empty), &CaptureSpec::default(), &channels(), ORIGIN, Moment::now());
+            let frame: Vec<u8> = (0..100).collect();
+            let captured = frame.len().min(snaplen as usize);
+            let raw = RawPacket { wire_length: 100, ..packet(&frame[..captured]) };
+            assert!(output.packet(&channels(), 0, &raw));
+            output.end(&channels(), &[], Moment::now());
+            let blocks: Vec<u8> = done
+                .iter()
+                .filter_map(|job| if let Job::Append { blocks, .. } = job { Some(blocks) } else { None })
+                .flatten()
+                .collect();
+            let mut reader = pcapng::Reader::new(blocks.as_slice());
+            let mut seen = 0;
+            while let Some(block) = reader.next_block().expect("whole") {
+                let pcapng::Block::Packet(packet) = block else { continue };
+                let tagged = [&frame[..12], &[0x81, 0, 0, 5], &frame[12..]].concat();
+                assert_eq!(packet.data, &tagged[..(snaplen as usize).min(captured + 4)]);
+                assert_eq!(packet.wire_length, 104);
+                seen += 1;
+            }
+            assert_eq!(seen, 1);
+        }
     }
 }

@@ -137,6 +137,7 @@ mod tests {
     fn at(began: Moment, millis: u64) -> Moment {
         Moment {
             instant: began.instant + Duration::from_millis(millis),
+            boot: began.boot + Duration::from_millis(millis),
             unix_nanos: began.unix_nanos + millis * 1_000_000,
         }
     }

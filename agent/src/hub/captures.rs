@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     capture::{self, Capture, CaptureEvent, interfaces},
+    clock::Boot,
     unix_millis,
 };
 
@@ -72,7 +73,8 @@ impl Hub {
         let bytes: u64 = files().map(|record| record.file.size).sum();
         let mut spec = interrupted.spec;
         spec.interfaces = interrupted.interfaces;
-        spec.limit_seconds = spec.limit_seconds.map(|limit| limit.less((now - interrupted.since.min(now)) / 1000));
+        let lasted = self.ring.clock().boot().since(Boot::from_millis(interrupted.boot));
+        spec.limit_seconds = spec.limit_seconds.map(|limit| limit.less(lasted.as_secs()));
         spec.limit_packets = spec.limit_packets.map(|limit| limit.saturating_sub(packets));
         spec.limit_bytes = spec.limit_bytes.map(|limit| limit.saturating_sub(bytes));
         let time = |at: UnixMillis| jiff::Timestamp::from_millisecond(at as i64).unwrap_or_default();
@@ -169,6 +171,9 @@ impl Hub {
                 let reason = StopReason::Failed { message };
                 let at = unix_millis();
                 self.ring.capture_ended(at, reason.clone());
+                if let Err(error) = capture::save_pending(&self.ring) {
+                    self.ring.say(format!("what was to be saved of the flight recorder is not: {error}"));
+                }
                 self.state = CaptureState::Stopped { since, at, reason };
                 self.subscribers.publish(&Update::Capture(self.state.clone()));
             }

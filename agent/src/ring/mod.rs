@@ -1,9 +1,15 @@
 //! The ring: the node-side store of capture files, bounded in bytes, and what is remembered of them.
 //!
-//! Owns the list of files, the bound, what goes first when room is needed, and `manifest.json`, from which a restarted
-//! agent goes on. Shared by the writer, the uploader and the hub; every change is one short lock. Must not know
-//! packets, tunnels or how files are delivered.
+//! Owns the list of files and what goes first when room is needed. Shared by the capture thread, the writer, the
+//! uploader and the hub: every change is one short lock, which is never held over the disk; `manifest.json`, from which
+//! a restarted agent goes on, is written by a thread of its own. Must not know packets, tunnels or how files are
+//! delivered.
 
+mod keeper;
+mod list;
+pub mod listing;
+mod recover;
+mod room;
 pub mod store;
 
 use std::{
@@ -12,24 +18,21 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use nodewatch_protocol::{
-    Amount, CaptureFile, CaptureRecord, CaptureSpec, Delivery, Dropped, FilePlace, FileRecord, FileState, NodeManifest,
-    OwnSink, PendingFreeze, ReportPlan, RingState, SinkState, StopReason, UnixMillis,
+    BootSpan, CaptureFile, CaptureRecord, CaptureSpec, Delivery, Dropped, FilePlace, FileRecord, FileState,
+    NodeManifest, OwnSink, PendingFreeze, ReportPlan, RingState, SinkState, StopReason, UnixMillis,
 };
 use tokio::sync::watch;
 
-use store::{Store, StoreError};
-
-/// More files than this would not fit one line of the protocol.
-const MAX_FILES: usize = 1024;
-/// Files remembered, those that are gone included.
-const MAX_RECORDS: usize = 4096;
-/// Captures remembered.
-const MAX_CAPTURES: usize = 256;
-/// Sayings that wait for the hub.
-const MAX_MESSAGES: usize = 64;
+use crate::clock::{Boot, Clock};
+use keeper::Keeper;
+pub use list::Ending;
+use list::{List, is_queued};
+use room::{Bounds, Room};
+use store::{Lock, Store, StoreError};
 
 /// Where the numbers of a ring's files come from, each larger than any before. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -51,95 +54,88 @@ impl Sequence {
     }
 }
 
+/// A file as it begins.
+#[derive(Debug, Clone, Default)]
+pub struct Beginning {
+    /// Its name, which ends in its number.
+    pub name: String,
+    /// When, by the clock on the wall.
+    pub started: UnixMillis,
+    /// When, by the boot-time clock.
+    pub boot: u64,
+    /// What it is to the ring.
+    pub place: FilePlace,
+    /// It is saved out of a recorder's memory.
+    pub frozen: bool,
+    /// What is missing before it; empty for nothing.
+    pub incomplete: String,
+}
+
 /// The ring. Clones share it.
 #[derive(Clone)]
 pub struct Ring {
-    store: Store,
-    sequence: Sequence,
-    state: Arc<Mutex<State>>,
-    changes: watch::Sender<u64>,
+    shared: Arc<Shared>,
+    keeper: Arc<Keeper>,
 }
 
-struct State {
-    manifest: NodeManifest,
+struct Shared {
+    store: Store,
+    clock: Clock,
+    sequence: Sequence,
+    list: Mutex<Inner>,
+    /// Held by whoever removes files, so that no two count on the same room. Not for the capture thread or the hub.
+    room: Mutex<()>,
+    /// What the file system has room for as it was seen last.
+    free: AtomicU64,
+    changes: watch::Sender<u64>,
+    /// Freezes that wait, for the capture thread.
+    freezes: watch::Sender<Vec<PendingFreeze>>,
+    /// Nobody else uses the folder.
+    _lock: Lock,
+}
+
+struct Inner {
+    list: List,
     /// The capture's bound in bytes.
     bound: u64,
     /// What the volume was made for, where somebody has said it.
     volume: u64,
-    messages: Vec<String>,
-    retries: u64,
-    /// Bytes that are about to be written and are in no file yet.
-    reserved: u64,
-    /// The manifest could not be written, which is told once.
+    /// The list could not be written, which is told once.
     unwritten: bool,
 }
 
 impl Ring {
     /// The ring with what the process before this one has left in it: torn files are cut to their last whole block and
-    /// marked, empty ones removed.
+    /// marked, empty ones removed. Refused while another agent uses the folder.
     pub fn open(store: Store, node: &str) -> Result<Self, StoreError> {
-        let manifest = store.read_manifest().unwrap_or_default();
-        let mut state = State {
-            manifest: NodeManifest { node: node.to_owned(), ..manifest },
-            bound: CaptureSpec::default().ring_bytes,
-            volume: u64::MAX,
-            messages: Vec::new(),
-            retries: 0,
-            reserved: 0,
-            unwritten: false,
-        };
-        if state.manifest.ring.is_empty() {
-            state.manifest.ring = store::chance();
-        }
-        let present = store.names()?;
+        Self::open_by(store, node, Clock::system())
+    }
+
+    /// The same by another clock.
+    pub fn open_by(store: Store, node: &str, clock: Clock) -> Result<Self, StoreError> {
+        let lock = store.lock()?;
         let sequence = Sequence::default();
-        sequence.pass(state.manifest.next_sequence.saturating_sub(1));
-        let known = state.manifest.files.iter().map(|record| record.file.sequence);
-        for number in known.chain(present.iter().filter_map(|name| store::sequence_of(name))) {
-            sequence.pass(number);
+        let (manifest, said) = recover::recover(&store, node, &clock, &sequence)?;
+        let mut list = List::new(manifest);
+        for message in said {
+            list.say(message);
         }
-        // A list of an earlier release has no numbers, but is in order.
-        for record in state.manifest.files.iter_mut().filter(|record| record.file.sequence == 0) {
-            record.file.sequence = sequence.take();
-        }
-        for record in state.manifest.files.iter_mut().filter(|record| record.place != FilePlace::Gone) {
-            if !present.contains(&record.file.name) {
-                if record.place == FilePlace::Kept && !record.file.is_elsewhere() {
-                    state.manifest.discarded.add(&record.file);
-                    state
-                        .messages
-                        .push(format!("{} is no longer in the ring, and was not delivered", record.file.name));
-                }
-                record.place = FilePlace::Gone;
-            }
-            if let Delivery::Sending { .. } | Delivery::Waiting { .. } = record.file.delivery {
-                record.file.delivery = Delivery::Held;
-            }
-        }
-        for name in &present {
-            let known = state.manifest.files.iter().position(|record| record.file.name == *name);
-            if known.is_some_and(|at| state.manifest.files[at].file.state == FileState::Closed) {
-                continue;
-            }
-            match (store.recover_file(name)?, known) {
-                (Some(file), Some(at)) => {
-                    let CaptureFile { started, sequence, .. } = state.manifest.files[at].file;
-                    state.manifest.files[at].file = CaptureFile { started, sequence, ..file };
-                }
-                (Some(file), None) => {
-                    let capture = state.manifest.captures.last().map_or(file.started, |capture| capture.since);
-                    let taken = |number: &u64| state.manifest.files.iter().all(|one| one.file.sequence != *number);
-                    let number = store::sequence_of(name).filter(taken).unwrap_or_else(|| sequence.take());
-                    let file = CaptureFile { sequence: number, ..file };
-                    let place = FilePlace::Kept;
-                    state.manifest.files.push(FileRecord { file, capture, place, span: None, frozen: false });
-                }
-                (None, Some(at)) => drop(state.manifest.files.remove(at)),
-                (None, None) => {}
-            }
-        }
-        state.manifest.files.sort_by_key(|record| record.file.sequence);
-        let ring = Self { store, sequence, state: Arc::new(Mutex::new(state)), changes: watch::channel(0).0 };
+        let inner = Inner { list, bound: CaptureSpec::default().ring_bytes, volume: u64::MAX, unwritten: false };
+        let shared = Arc::new(Shared {
+            freezes: watch::channel(inner.list.head.freezes.clone()).0,
+            store,
+            clock,
+            sequence,
+            list: Mutex::new(inner),
+            room: Mutex::new(()),
+            free: AtomicU64::new(u64::MAX),
+            changes: watch::channel(0).0,
+            _lock: lock,
+        });
+        shared.look_at_the_volume();
+        let writing = Arc::clone(&shared);
+        let keeper = Keeper::start(move || writing.write_list()).map_err(StoreError::Thread)?;
+        let ring = Self { shared, keeper: Arc::new(keeper) };
         ring.change(|_| ());
         Ok(ring)
     }
@@ -151,99 +147,106 @@ impl Ring {
 
     /// Tells whenever something has changed.
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
+        self.shared.changes.subscribe()
+    }
+
+    /// Waits until all changes are on disk, as long as that: false when they are not.
+    pub async fn remembered(&self, within: Duration) -> bool {
+        let (wanted, mut written) = self.keeper.written();
+        let reached = written.wait_for(|reached| *reached >= wanted);
+        let in_time = matches!(tokio::time::timeout(within, reached).await, Ok(Ok(_)));
+        in_time && !self.lock().unwritten
     }
 
     /// The numbers of its files.
     pub fn sequence(&self) -> Sequence {
-        self.sequence.clone()
+        self.shared.sequence.clone()
+    }
+
+    /// What it measures spans and ages by.
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
     }
 
     /// The folder behind it.
     pub fn store(&self) -> &Store {
-        &self.store
+        &self.shared.store
     }
 
     /// A capture that the process before this one did not end.
     pub fn interrupted(&self) -> Option<CaptureRecord> {
-        self.lock().manifest.captures.last().filter(|capture| capture.ended.is_none()).cloned()
+        self.lock().list.running().cloned()
     }
 
     /// What is remembered.
     pub fn manifest(&self) -> NodeManifest {
-        self.lock().manifest.clone()
+        self.shared.manifest()
     }
 
-    /// Files in the ring, oldest first, a flight recorder's memory left out.
+    /// Files in the ring in their order, a flight recorder's memory left out.
     pub fn files(&self) -> Vec<CaptureFile> {
-        let state = self.lock();
-        let mut files: Vec<_> = state.kept().map(|record| record.file.clone()).collect();
-        // The newest are those that people look for.
-        files.drain(..files.len().saturating_sub(MAX_FILES));
-        files
+        self.lock().list.kept().map(|record| record.file.clone()).collect()
+    }
+
+    /// Where the list is, how many files it has, and what has changed since it was at `revision`.
+    fn changes_since(&self, revision: u64) -> (u64, usize, Vec<CaptureFile>, Vec<u64>) {
+        let inner = self.lock();
+        let (files, gone) = inner.list.changes(revision);
+        (inner.list.revision(), inner.list.kept().count(), files, gone)
     }
 
     /// How it stands; where files go is the uploader's to say.
     pub fn state(&self, sink: SinkState) -> RingState {
-        let limit = self.limit();
-        let state = self.lock();
-        let mut queued = Amount::default();
-        for record in state.kept().filter(|record| is_queued(record)) {
-            queued.add(&record.file);
-        }
+        let inner = self.lock();
+        let (list, head) = (&inner.list, &inner.list.head);
         RingState {
-            used: state.used(),
-            limit,
-            queued,
-            delivered: state.manifest.delivered,
-            discarded: state.manifest.discarded,
-            lost: state.manifest.lost,
-            retries: state.retries,
+            used: list.used(),
+            limit: room::limit(list, self.shared.bounds(&inner)),
+            queued: list.queued(),
+            delivered: head.delivered,
+            discarded: head.discarded,
+            lost: head.lost,
+            retries: list.retries,
             sink,
         }
     }
 
     /// Something for the people who watch.
     pub fn say(&self, message: String) {
-        self.lock().say(message);
-        self.tell();
+        self.lock().list.say(message);
+        self.shared.tell();
     }
 
     /// What there was to say since the last time.
     pub fn messages(&self) -> Vec<String> {
-        std::mem::take(&mut self.lock().messages)
+        let mut messages = self.lock().list.messages();
+        if self.keeper.has_stalled() {
+            messages.push("the ring's disk stands still: a restarted agent would not know of what happens now".into());
+        }
+        messages
     }
 
-    /// A capture begins, under its own bound.
-    pub fn capture_began(&self, record: CaptureRecord) {
-        self.change(|state| {
-            state.bound = record.spec.ring_bytes;
-            // One that was interrupted is over now.
-            for capture in &mut state.manifest.captures {
-                capture.ended.get_or_insert((record.since, StopReason::AgentEnds));
-            }
-            state.manifest.captures.push(record);
-            let surplus = state.manifest.captures.len().saturating_sub(MAX_CAPTURES);
-            state.manifest.captures.drain(..surplus);
+    /// A capture begins, under its own bound; one that was interrupted goes on where it is `resumed`.
+    pub fn capture_began(&self, record: CaptureRecord, resumed: bool) {
+        self.change(|inner| {
+            inner.bound = record.spec.ring_bytes;
+            inner.list.capture_began(record, resumed);
         });
     }
 
     /// The running capture has ended.
     pub fn capture_ended(&self, at: UnixMillis, reason: StopReason) {
-        self.change(|state| {
-            if let Some(capture) = state.manifest.captures.last_mut() {
-                capture.ended.get_or_insert((at, reason));
-            }
-        });
+        self.change(|inner| inner.list.capture_ended(at, reason));
     }
 
     /// Begins a file of the running capture.
-    pub fn begin(&self, name: String, started: UnixMillis, place: FilePlace) -> Result<File, StoreError> {
-        let file = self.store.create(&name)?;
-        self.change(|state| {
-            let capture = state.manifest.captures.last().map_or(started, |capture| capture.since);
-            let sequence = store::sequence_of(&name).unwrap_or_else(|| self.sequence.take());
-            self.sequence.pass(sequence);
+    pub fn begin(&self, beginning: Beginning) -> Result<File, StoreError> {
+        let Beginning { name, started, boot, place, frozen, incomplete } = beginning;
+        let file = self.shared.store.create(&name)?;
+        let sequence = store::sequence_of(&name).unwrap_or_else(|| self.shared.sequence.take());
+        self.shared.sequence.pass(sequence);
+        self.change(|inner| {
+            let capture = inner.list.head.captures.last().map_or(started, |capture| capture.since);
             let file = CaptureFile {
                 name,
                 sequence,
@@ -253,346 +256,312 @@ impl Ring {
                 ended: 0,
                 state: FileState::Open,
                 dropped: Dropped::default(),
-                incomplete: String::new(),
+                incomplete,
                 sha256: None,
                 delivery: Delivery::Held,
                 fetched: false,
             };
-            state.manifest.files.push(FileRecord { file, capture, place, span: None, frozen: false });
-            state.forget_oldest();
+            let span = Some(BootSpan { from: boot, to: boot });
+            inner.list.insert(FileRecord { file, capture, place, span, frozen });
         });
         Ok(file)
     }
 
-    /// Makes room for so many bytes: delivered files go first, then the oldest. What goes undelivered is counted and
-    /// said.
-    pub fn make_room(&self, bytes: u64) -> Result<(), StoreError> {
-        let limit = self.limit();
-        let victims = {
-            let state = self.lock();
-            victims(&state.manifest.files, limit.saturating_sub(bytes))
-        };
-        for name in victims {
-            self.discard(&name, "the ring is full")?;
+    /// Makes room for so many bytes and keeps it until they are written. What goes for it, and nobody else has, is
+    /// counted and said.
+    pub fn make_room(&self, bytes: u64) -> Result<Reservation, StoreError> {
+        // Each in its turn: what one has made room for is not there for another.
+        let _turn = self.shared.room.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.look_at_the_volume();
+        loop {
+            let victim = {
+                let mut inner = self.lock();
+                let bounds = self.shared.bounds(&inner);
+                match room::room(&inner.list, bounds, bytes) {
+                    Room::Fits => return Ok(self.reserve(&mut inner, bytes)),
+                    Room::Full => {
+                        return Err(StoreError::Full { bytes, limit: room::limit(&inner.list, bounds) });
+                    }
+                    Room::After(victim) => victim,
+                }
+            };
+            self.discard(victim, "the ring is full")?;
         }
-        Ok(())
+    }
+
+    /// Room that is taken even where there is none, for what must be written: only the disk itself can refuse it.
+    pub fn insist_on_room(&self, bytes: u64) -> Result<Reservation, StoreError> {
+        match self.make_room(bytes) {
+            Err(StoreError::Full { .. }) => Ok(self.reserve(&mut self.lock(), bytes)),
+            made => made,
+        }
     }
 
     /// Room for what is needed for a moment, until the value is dropped. Nothing goes for it: `None` when there is none.
     pub fn reserve_scratch(&self, bytes: u64) -> Option<Reservation> {
-        let limit = self.limit();
-        let mut state = self.lock();
-        if state.used().saturating_add(bytes) > limit {
-            return None;
-        }
-        state.reserved += bytes;
-        drop(state);
-        Some(Reservation { ring: self.clone(), bytes })
+        self.shared.look_at_the_volume();
+        let mut inner = self.lock();
+        let limit = room::limit(&inner.list, self.shared.bounds(&inner));
+        (inner.list.used().saturating_add(bytes) <= limit).then(|| self.reserve(&mut inner, bytes))
     }
 
-    /// So many bytes and packets were appended to a file. Not a change that a restart must know of.
-    pub fn appended(&self, name: &str, bytes: u64, packets: u64) {
-        {
-            let mut state = self.lock();
-            let Some(record) = state.record(name) else { return };
-            record.file.size += bytes;
-            record.file.packets += packets;
-        }
-        self.tell();
+    fn reserve(&self, inner: &mut Inner, bytes: u64) -> Reservation {
+        inner.list.reserved += bytes;
+        Reservation { ring: self.clone(), bytes }
     }
 
-    /// A file has got its last byte.
-    pub fn close(&self, name: &str, ended: UnixMillis, dropped: Dropped, incomplete: &str) {
-        self.change(|state| {
-            let Some(record) = state.record(name) else { return };
-            record.file.state = FileState::Closed;
-            record.file.ended = ended;
-            record.file.dropped = dropped;
-            record.file.incomplete.push_str(incomplete);
-        });
+    /// A file has got its last byte. One without a packet and with nothing to say is removed.
+    pub fn close(&self, name: &str, ending: &Ending) -> Result<(), StoreError> {
+        let mut kept = true;
+        self.change(|inner| kept = inner.list.close(name, ending));
+        if kept { Ok(()) } else { self.shared.store.remove(name) }
     }
 
-    /// The bytes that a file has by the ring's own count.
-    pub fn size(&self, name: &str) -> u64 {
-        self.lock().record(name).map_or(0, |record| record.file.size)
-    }
-
-    /// The files that are to be delivered yet, in order.
-    pub fn to_deliver(&self) -> Vec<CaptureFile> {
-        self.lock().kept().filter(|record| is_queued(record)).map(|record| record.file.clone()).collect()
-    }
-
-    /// The oldest file to deliver that nobody is delivering, which from now on somebody is.
-    pub fn claim_queued(&self) -> Option<CaptureFile> {
-        let mut state = self.lock();
-        let free =
-            |record: &&mut FileRecord| is_queued(record) && !matches!(record.file.delivery, Delivery::Sending { .. });
-        let record = state.manifest.files.iter_mut().find(free)?;
-        record.file.delivery = Delivery::Sending { sent: 0 };
-        Some(record.file.clone())
-    }
-
-    /// Files that are to be delivered yet.
-    pub fn queued(&self) -> usize {
-        self.lock().kept().filter(|record| is_queued(record)).count()
-    }
-
-    /// How a file's delivery goes.
-    pub fn set_delivery(&self, name: &str, delivery: Delivery) {
-        if let Delivery::Sending { .. } = delivery {
-            if let Some(record) = self.lock().record(name) {
-                record.file.delivery = delivery;
-            }
-            return self.tell();
-        }
-        self.change(|state| {
-            if let Delivery::Waiting { .. } = delivery {
-                state.retries += 1;
-            }
-            let Some(at) = state.manifest.files.iter().position(|record| record.file.name == name) else { return };
-            if delivery.is_delivered() {
-                let record = &state.manifest.files[at];
-                let file = record.file.clone();
-                // Thrown away while its last bytes were under way: it has got there all the same.
-                if record.place == FilePlace::Gone && !record.file.is_elsewhere() {
-                    let discarded = &mut state.manifest.discarded;
-                    discarded.files -= discarded.files.min(1);
-                    discarded.bytes -= discarded.bytes.min(file.size);
-                    discarded.packets -= discarded.packets.min(file.packets);
-                }
-                state.manifest.delivered.add(&file);
-            }
-            if let Delivery::Lost { .. } = delivery
-                && !state.manifest.files[at].file.delivery.is_over()
-            {
-                let file = state.manifest.files[at].file.clone();
-                state.manifest.lost.add(&file);
-            }
-            state.manifest.files[at].file.delivery = delivery;
-        });
-    }
-
-    /// A file's checksum is known.
-    pub fn set_checksum(&self, name: &str, sha256: String) {
-        self.change(|state| {
-            if let Some(record) = state.record(name) {
-                record.file.sha256 = Some(sha256);
-            }
-        });
-    }
-
-    /// A laptop has a file.
-    pub fn set_fetched(&self, name: &str) {
-        self.change(|state| {
-            if let Some(record) = state.record(name) {
-                record.file.fetched = true;
-            }
-        });
-    }
-
-    /// Removes a closed file because somebody asked; one that was not delivered counts as thrown away.
-    pub fn remove(&self, name: &str) -> Result<bool, StoreError> {
-        let there = {
-            let mut state = self.lock();
-            let record = state.record(name);
-            record.is_some_and(|record| record.place == FilePlace::Kept && record.file.state == FileState::Closed)
-        };
-        if there {
-            self.discard(name, "removed as asked")?;
-        }
-        Ok(there)
-    }
-
-    /// A part of the flight recorder's time is to be saved.
-    pub fn add_freeze(&self, span: PendingFreeze) {
-        self.change(|state| state.manifest.freezes.push(span));
-    }
-
-    /// It was saved, or cannot be.
-    pub fn drop_freeze(&self, span: PendingFreeze) {
-        self.change(|state| state.manifest.freezes.retain(|one| *one != span));
-    }
-
-    /// Spans that are to be saved.
-    pub fn freezes(&self) -> Vec<PendingFreeze> {
-        self.lock().manifest.freezes.clone()
-    }
-
-    /// The recorder's closed files that have to do with that span, opened, oldest first.
-    pub fn segments(&self, span: PendingFreeze) -> Result<Vec<(CaptureFile, File)>, StoreError> {
-        // Under the lock, so that none of them goes meanwhile.
-        let state = self.lock();
-        let wanted = state.manifest.files.iter().filter(|record| {
-            let file = &record.file;
-            record.place == FilePlace::Recorder
-                && file.state == FileState::Closed
-                && file.started <= span.to
-                && file.ended >= span.from
-        });
-        wanted.map(|record| Ok((record.file.clone(), self.store.read_from(&record.file.name, 0)?))).collect()
-    }
-
-    /// Lets the recorder's files go that are older than `before`, or too many together; none that a span to be saved
-    /// needs.
-    pub fn prune_recorder(&self, before: UnixMillis, bytes: u64) -> Result<(), StoreError> {
-        let old = {
-            let state = self.lock();
-            let needed = state.manifest.freezes.iter().map(|span| span.from).min().unwrap_or(UnixMillis::MAX);
-            let segments = || state.manifest.files.iter().filter(|record| record.place == FilePlace::Recorder);
-            let mut total: u64 = segments().map(|record| record.file.size).sum();
-            let mut old = Vec::new();
-            for file in segments().map(|record| &record.file).filter(|file| file.state == FileState::Closed) {
-                if file.ended >= needed || (file.ended >= before && total <= bytes) {
-                    break;
-                }
-                total -= file.size;
-                old.push(file.name.clone());
-            }
-            old
-        };
-        for name in old {
-            self.discard(&name, "")?;
-        }
-        Ok(())
-    }
-
-    /// Files go to a bucket with the agent's own credentials, also after a restart; `None` is no longer.
-    pub fn remember_reports(&self, plan: Option<ReportPlan>) {
-        self.change(|state| state.manifest.reports = plan);
-    }
-
-    pub fn remember_sink(&self, sink: Option<OwnSink>) {
-        self.change(|state| state.manifest.sink = sink);
-    }
-
-    fn discard(&self, name: &str, why: &str) -> Result<(), StoreError> {
-        let removed = self.store.remove(name);
-        self.change(|state| {
-            let Some(at) = state.manifest.files.iter().position(|record| record.file.name == name) else { return };
-            let record = &mut state.manifest.files[at];
-            let place = std::mem::replace(&mut record.place, FilePlace::Gone);
-            let file = record.file.clone();
-            if place == FilePlace::Kept && !file.is_elsewhere() {
-                state.manifest.discarded.add(&file);
-                state.say(format!(
-                    "{why}: its oldest file {name} with {} packets was removed undelivered",
-                    file.packets
-                ));
+    /// A file that could not be made goes again, without a trace.
+    pub fn give_up(&self, name: &str) -> Result<(), StoreError> {
+        let removed = self.shared.store.remove(name);
+        self.change(|inner| {
+            if let Some(at) = inner.list.find(name) {
+                inner.list.forget(at);
             }
         });
         removed
     }
 
-    /// The bound, the volume's own, and never more than 80 % of what the file system has left for us.
-    pub fn limit(&self) -> u64 {
-        let (bound, used) = {
-            let state = self.lock();
-            (state.bound.min(state.volume), state.used())
+    /// Packets that were captured could not be written any more into a file that is closed.
+    pub fn add_lost(&self, name: &str, packets: u64) {
+        self.change(|inner| inner.list.add_lost(name, packets));
+    }
+
+    /// The bytes that a file has by the ring's own count.
+    pub fn size(&self, name: &str) -> u64 {
+        let inner = self.lock();
+        inner.list.find(name).and_then(|at| inner.list.get(at)).map_or(0, |record| record.file.size)
+    }
+
+    /// The files that are to be delivered yet, in order.
+    pub fn to_deliver(&self) -> Vec<CaptureFile> {
+        self.lock().list.kept().filter(|record| is_queued(record)).map(|record| record.file.clone()).collect()
+    }
+
+    /// Files that are to be delivered yet.
+    pub fn queued(&self) -> usize {
+        self.lock().list.queued().files as usize
+    }
+
+    /// How a file's delivery goes.
+    pub fn set_delivery(&self, name: &str, delivery: Delivery) {
+        // How far it is, is nothing that a restart must know of.
+        let passing = matches!(delivery, Delivery::Sending { .. });
+        self.lock().list.set_delivery(name, delivery);
+        if !passing {
+            self.keeper.changed();
+        }
+        self.shared.tell();
+    }
+
+    /// A file's checksum is known.
+    pub fn set_checksum(&self, name: &str, sha256: String) {
+        self.change(|inner| inner.list.set_checksum(name, sha256));
+    }
+
+    /// A laptop has a file, also one that had to go here meanwhile.
+    pub fn set_fetched(&self, name: &str) {
+        self.change(|inner| inner.list.set_fetched(name));
+    }
+
+    /// Removes a closed file because somebody asked; one that was not delivered counts as thrown away. Waits for the
+    /// disk.
+    pub fn remove(&self, name: &str) -> Result<bool, StoreError> {
+        let _turn = self.shared.room.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = {
+            let inner = self.lock();
+            let record = inner.list.find(name).and_then(|at| inner.list.get(at));
+            record
+                .filter(|record| record.place == FilePlace::Kept && record.file.state == FileState::Closed)
+                .map(|record| record.file.sequence)
         };
-        let Some(available) = self.store.available() else { return bound };
-        bound.min((available.saturating_add(used) / 5).saturating_mul(4))
+        let Some(sequence) = found else { return Ok(false) };
+        self.discard(sequence, "removed as asked")?;
+        Ok(true)
+    }
+
+    /// A part of the flight recorder's time is to be saved. `None` when too many wait already.
+    pub fn add_freeze(&self, before: Duration, after: Duration) -> Option<PendingFreeze> {
+        let clock = &self.shared.clock;
+        let (boot, wall) = (clock.boot(), clock.unix_millis());
+        let millis = |length: Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+        let mut freeze = PendingFreeze {
+            id: self.shared.sequence.take(),
+            capture: 0,
+            from: wall.saturating_sub(millis(before)),
+            to: wall.saturating_add(millis(after)),
+            span: BootSpan { from: (boot - before).as_millis(), to: (boot + after).as_millis() },
+        };
+        let mut added = false;
+        self.change(|inner| {
+            freeze.capture = inner.list.running().map_or(0, |capture| capture.since);
+            added = inner.list.add_freeze(freeze);
+        });
+        added.then_some(freeze)
+    }
+
+    /// It was saved, or cannot be.
+    pub fn drop_freeze(&self, id: u64) {
+        self.change(|inner| inner.list.drop_freeze(id));
+    }
+
+    /// A saved freeze has got its last byte, and is no longer waited for.
+    pub fn close_freeze(&self, id: u64, name: &str, ending: &Ending) -> Result<(), StoreError> {
+        let mut kept = true;
+        self.change(|inner| {
+            kept = inner.list.close(name, ending);
+            inner.list.drop_freeze(id);
+        });
+        if kept { Ok(()) } else { self.shared.store.remove(name) }
+    }
+
+    /// Spans that are to be saved. Waits for nothing.
+    pub fn freezes(&self) -> Vec<PendingFreeze> {
+        self.shared.freezes.borrow().clone()
+    }
+
+    /// The recorder's closed pieces that have to do with that freeze, in order.
+    pub fn pieces(&self, freeze: &PendingFreeze) -> Vec<FileRecord> {
+        self.lock().list.pieces(freeze)
+    }
+
+    /// A freeze has copied its pieces up to that one, which may go now.
+    pub fn copied(&self, freeze: u64, piece: u64) {
+        self.lock().list.copied(freeze, piece);
+    }
+
+    /// Lets the recorder's pieces go that ended before `before`, or are too many together; none that a freeze needs.
+    pub fn prune_recorder(&self, before: Boot, bytes: u64) -> Result<(), StoreError> {
+        let _turn = self.shared.room.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = room::outdated(&self.lock().list, before.as_millis(), bytes);
+        old.into_iter().try_for_each(|sequence| self.discard(sequence, ""))
+    }
+
+    /// Files go to a bucket with the agent's own credentials, also after a restart; `None` is no longer.
+    pub fn remember_sink(&self, sink: Option<OwnSink>) {
+        self.change(|inner| inner.list.head.sink = sink);
+    }
+
+    /// The agent reports by itself, also after a restart; `None` is no longer.
+    pub fn remember_reports(&self, plan: Option<ReportPlan>) {
+        self.change(|inner| inner.list.head.reports = plan);
+    }
+
+    /// Removes a file; whoever calls this has its turn.
+    fn discard(&self, sequence: u64, why: &str) -> Result<(), StoreError> {
+        let name = self.lock().list.get(sequence).map(|record| record.file.name.clone());
+        let Some(name) = name else { return Ok(()) };
+        self.shared.store.remove(&name)?;
+        self.change(|inner| inner.list.went(sequence, why));
+        Ok(())
+    }
+
+    /// What the running capture's files may take: its bound, the volume's own, and never more than 80 % of what the file
+    /// system has left for us. Waits for nothing.
+    pub fn limit(&self) -> u64 {
+        let inner = self.lock();
+        let bounds = self.shared.bounds(&inner);
+        bounds.capture.min(bounds.total)
     }
 
     /// A change that a restarted agent must know of.
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    fn change(&self, change: impl FnOnce(&mut Inner)) {
         {
-            let mut state = self.lock();
-            change(&mut state);
-            state.manifest.next_sequence = self.sequence.peek();
-            let written = self.store.write_manifest(&state.manifest);
-            match (&written, state.unwritten) {
-                (Err(error), false) => {
-                    let message = crate::error::chain(error);
-                    state.say(format!("a restarted agent would not know of the latest files: {message}"));
-                    state.unwritten = true;
+            let mut inner = self.lock();
+            change(&mut inner);
+            inner.list.head.next_sequence = self.shared.sequence.peek();
+            let freezes = &inner.list.head.freezes;
+            self.shared.freezes.send_if_modified(|known| {
+                let other = known != freezes;
+                if other {
+                    known.clone_from(freezes);
                 }
-                (Ok(()), true) => state.unwritten = false,
-                _ => {}
-            }
+                other
+            });
         }
-        self.tell();
+        self.keeper.changed();
+        self.shared.tell();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.shared.lock()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Every change leaves the list whole, even one whose holder panicked.
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell(&self) {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change leaves the list whole, even one whose holder panicked.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn manifest(&self) -> NodeManifest {
+        let snapshot = self.lock().list.snapshot();
+        snapshot.manifest()
+    }
+
+    fn bounds(&self, inner: &Inner) -> Bounds {
+        let free = self.free.load(Ordering::Relaxed);
+        let held = inner.list.used() - inner.list.reserved;
+        let system = (free.saturating_add(held) / 5).saturating_mul(4);
+        let total = if free == u64::MAX { inner.volume } else { inner.volume.min(system) };
+        Bounds { total, capture: inner.bound }
+    }
+
+    /// Asks the disk, so not for the capture thread or the hub.
+    fn look_at_the_volume(&self) {
+        let free = self.store.available().unwrap_or(u64::MAX);
+        self.free.store(free, Ordering::Relaxed);
+    }
+
+    fn write_list(&self) {
+        self.look_at_the_volume();
+        let written = self.store.write_manifest(&self.manifest());
+        let mut inner = self.lock();
+        let before = std::mem::replace(&mut inner.unwritten, written.is_err());
+        if let (Err(error), false) = (&written, before) {
+            let message = crate::error::chain(error);
+            inner.list.say(format!("a restarted agent would not know of the latest files: {message}"));
+            drop(inner);
+            self.tell();
+        }
     }
 }
 
-/// Bytes in the ring that nobody else gets, until this is dropped.
+/// Bytes in the ring that nobody else gets, until they are written or this is dropped.
 pub struct Reservation {
     ring: Ring,
     bytes: u64,
 }
 
+impl Reservation {
+    /// So many of them are in that file now, with so many packets. Not a change that a restart must know of.
+    pub fn spend(&mut self, name: &str, bytes: u64, packets: u64) {
+        {
+            let mut inner = self.ring.lock();
+            let spent = bytes.min(self.bytes);
+            inner.list.reserved -= spent;
+            self.bytes -= spent;
+            inner.list.appended(name, bytes, packets);
+        }
+        self.ring.shared.tell();
+    }
+}
+
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.ring.lock().reserved -= self.bytes;
+        self.ring.lock().list.reserved -= self.bytes;
     }
-}
-
-impl State {
-    fn kept(&self) -> impl Iterator<Item = &FileRecord> {
-        self.manifest.files.iter().filter(|record| record.place == FilePlace::Kept)
-    }
-
-    fn record(&mut self, name: &str) -> Option<&mut FileRecord> {
-        // What is asked for is nearly always among the latest.
-        self.manifest.files.iter_mut().rev().find(|record| record.file.name == name)
-    }
-
-    fn used(&self) -> u64 {
-        let here = self.manifest.files.iter().filter(|record| record.place != FilePlace::Gone);
-        here.map(|record| record.file.size).sum::<u64>() + self.reserved
-    }
-
-    fn forget_oldest(&mut self) {
-        while self.manifest.files.len() > MAX_RECORDS {
-            let Some(at) = self.manifest.files.iter().position(|record| record.place == FilePlace::Gone) else {
-                return;
-            };
-            self.manifest.files.remove(at);
-        }
-    }
-
-    fn say(&mut self, message: String) {
-        if self.messages.len() < MAX_MESSAGES {
-            self.messages.push(message);
-        }
-    }
-}
-
-fn is_queued(record: &FileRecord) -> bool {
-    record.place == FilePlace::Kept && record.file.state == FileState::Closed && !record.file.delivery.is_over()
-}
-
-/// Which closed files go, so that all together take at most `limit` bytes: the oldest delivered ones, then the oldest,
-/// one that is being sent last.
-fn victims(files: &[FileRecord], limit: u64) -> Vec<String> {
-    let here = || files.iter().filter(|record| record.place != FilePlace::Gone);
-    let mut total: u64 = here().map(|record| record.file.size).sum();
-    let mut count = here().count();
-    let mut gone = Vec::new();
-    let delivered = |record: &FileRecord| record.file.is_elsewhere();
-    let sending = |record: &FileRecord| matches!(record.file.delivery, Delivery::Sending { .. });
-    let closed = || here().filter(|record| record.file.state == FileState::Closed);
-    let order = (closed().filter(|record| delivered(record)))
-        .chain(closed().filter(|record| !delivered(record) && !sending(record)))
-        .chain(closed().filter(|record| sending(record)));
-    for record in order {
-        if total <= limit && count <= MAX_FILES {
-            break;
-        }
-        total -= record.file.size;
-        count -= 1;
-        gone.push(record.file.name.clone());
-    }
-    gone
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

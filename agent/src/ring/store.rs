@@ -1,17 +1,28 @@
 //! The ring's folder on the node's disk.
 //!
-//! Owns names, modes, and what a crash has left. Must not know what goes first or why.
+//! Owns names, modes, the list's two copies, and that one agent uses it at a time. Must not know what goes first or why.
 
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
-use nodewatch_pcapng as pcapng;
-use nodewatch_protocol::{CaptureFile, Delivery, Dropped, FileState, MANIFEST, NodeManifest, UnixMillis};
+use nodewatch_protocol::{MANIFEST, NodeManifest, UnixMillis};
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 use sha2::{Digest, Sha256};
+
+/// The list before the last one.
+const MANIFEST_BEFORE: &str = "manifest.json.1";
+/// An agent that is just ending has so many looks' time to leave the folder.
+const LOOKS: u32 = 20;
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// An operation on the ring failed.
 #[derive(Debug, thiserror::Error)]
@@ -34,10 +45,42 @@ pub enum StoreError {
         /// Why.
         source: io::Error,
     },
+    /// One agent a ring.
+    #[error("another agent uses this ring, {path:?}: end it first, or give this one a folder of its own (--ring)")]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Nothing more can go.
+    #[error("the ring has no room for {bytes} bytes more, its limit is {limit}")]
+    Full {
+        /// What was to be written.
+        bytes: u64,
+        /// What all files may take.
+        limit: u64,
+    },
+    /// A thread.
+    #[error("cannot start a thread of the ring")]
+    Thread(#[source] io::Error),
     /// A name with a path in it.
     #[error("{0:?} is no name of a capture file")]
     Name(String),
 }
+
+/// What there is of the list that the process before this one has left.
+#[derive(Debug)]
+pub enum Remembered {
+    /// The last one.
+    Last(NodeManifest),
+    /// The one before it, and why not the last.
+    Before(NodeManifest, String),
+    /// None, and why; no reason where there never was one.
+    Nothing(Option<String>),
+}
+
+/// The right to use a folder, until it is dropped or the process ends.
+#[derive(Debug)]
+pub struct Lock(#[allow(dead_code, reason = "it is held, not used")] File);
 
 /// The folder of capture files.
 #[derive(Debug, Clone)]
@@ -70,69 +113,83 @@ impl Store {
         Ok(names)
     }
 
-    /// A file that a process before this one has left open: cut to its last whole block, with a last block that says
-    /// so; removed when it holds no packet.
-    pub fn recover_file(&self, name: &str) -> Result<Option<CaptureFile>, StoreError> {
-        let failed = |operation| move |source| StoreError::File { operation, name: name.to_owned(), source };
-        let path = self.path(name)?;
-        let mut file = OpenOptions::new().read(true).write(true).open(&path).map_err(failed("open"))?;
-        let whole = pcapng::whole(io::BufReader::new(&file)).map_err(failed("read"))?;
-        if whole.packets == 0 {
-            fs::remove_file(&path).map_err(failed("remove"))?;
-            return Ok(None);
+    /// Nobody else uses the folder from now on.
+    pub fn lock(&self) -> Result<Lock, StoreError> {
+        let failed = |source| StoreError::Folder { path: self.folder.clone(), source };
+        let folder = File::open(&self.folder).map_err(failed)?;
+        for _ in 0..LOOKS {
+            match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::WOULDBLOCK) => thread::sleep(LOOK_EVERY),
+                // A file system that knows no locks has no second agent either, as far as one can see.
+                Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOLCK | Errno::NOSYS) => return Ok(Lock(folder)),
+                Err(errno) => return Err(failed(errno.into())),
+            }
         }
-        let modified = file.metadata().and_then(|facts| facts.modified()).map_err(failed("examine"))?;
-        let modified = modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let ended = modified.as_millis() as UnixMillis;
-        file.set_len(whole.length).map_err(failed("cut"))?;
-        let at = jiff::Timestamp::from_millisecond(ended as i64).unwrap_or_default();
-        let incomplete = format!(
-            "incomplete: the agent was stopped while it wrote this file; packets after about {at:.3} are missing, and \
-             how many were dropped is not known"
-        );
-        let mut counts = Vec::new();
-        let block = pcapng::StatisticsBlock {
-            interface: 0,
-            at: ended * 1_000_000,
-            since: 0,
-            received: 0,
-            dropped_by_interface: 0,
-            dropped_by_kernel: 0,
-            delivered: whole.packets,
-            comment: &incomplete,
-        };
-        pcapng::interface_statistics(&mut counts, &block);
-        file.seek(SeekFrom::End(0)).and_then(|_| file.write_all(&counts)).map_err(failed("mark"))?;
-        Ok(Some(CaptureFile {
-            name: name.to_owned(),
-            sequence: 0,
-            size: whole.length + counts.len() as u64,
-            packets: whole.packets,
-            started: ended,
-            ended,
-            state: FileState::Closed,
-            dropped: Dropped::default(),
-            incomplete,
-            sha256: None,
-            delivery: Delivery::Held,
-            fetched: false,
-        }))
+        Err(StoreError::InUse { path: self.folder.clone() })
     }
 
     /// What was remembered; `None` where there is nothing that can be read.
     pub fn read_manifest(&self) -> Option<NodeManifest> {
-        serde_json::from_slice(&fs::read(self.folder.join(MANIFEST)).ok()?).ok()
+        match self.read_list() {
+            Remembered::Last(manifest) | Remembered::Before(manifest, _) => Some(manifest),
+            Remembered::Nothing(_) => None,
+        }
     }
 
-    /// Remembers, all at once or not at all.
+    /// What was remembered, and how well.
+    pub fn read_list(&self) -> Remembered {
+        let why = match self.read_one(MANIFEST) {
+            Ok(Some(manifest)) => return Remembered::Last(manifest),
+            Ok(None) => None,
+            Err(why) => Some(why),
+        };
+        match (self.read_one(MANIFEST_BEFORE), why) {
+            (Ok(Some(manifest)), why) => {
+                Remembered::Before(manifest, why.unwrap_or_else(|| "it is not there".to_owned()))
+            }
+            (Ok(None) | Err(_), Some(why)) | (Err(why), None) => Remembered::Nothing(Some(why)),
+            (Ok(None), None) => Remembered::Nothing(None),
+        }
+    }
+
+    fn read_one(&self, name: &str) -> Result<Option<NodeManifest>, String> {
+        match fs::read(self.folder.join(name)) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| format!("{name}: {error}")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(format!("{name}: {error}")),
+        }
+    }
+
+    /// Remembers, all at once or not at all, also over a loss of power; what was remembered before is kept beside it.
     pub fn write_manifest(&self, manifest: &NodeManifest) -> Result<(), StoreError> {
         let failed = |source| StoreError::File { operation: "write", name: MANIFEST.to_owned(), source };
         let bytes = serde_json::to_vec(manifest).map_err(|error| failed(error.into()))?;
-        let part = self.folder.join("manifest.part");
+        let (part, last) = (self.folder.join("manifest.part"), self.folder.join(MANIFEST));
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
-        options.open(&part).and_then(|mut file| file.write_all(&bytes)).map_err(failed)?;
-        fs::rename(part, self.folder.join(MANIFEST)).map_err(failed)
+        options
+            .open(&part)
+            .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()))
+            .map_err(failed)?;
+        self.keep_the_one_before(&last);
+        fs::rename(part, last).map_err(failed)?;
+        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    }
+
+    /// A second name for the list, which it keeps when another takes the first. Where that cannot be had there is one
+    /// copy less, and the last one is whole all the same.
+    fn keep_the_one_before(&self, last: &Path) {
+        let link = self.folder.join("manifest.link");
+        // One that a stopped process has left.
+        let _ = fs::remove_file(&link);
+        let _ = fs::hard_link(last, &link).and_then(|()| fs::rename(&link, self.folder.join(MANIFEST_BEFORE)));
+    }
+
+    /// Bytes of a file.
+    pub fn size(&self, name: &str) -> Result<u64, StoreError> {
+        let facts = fs::metadata(self.path(name)?);
+        let failed = |source| StoreError::File { operation: "examine", name: name.to_owned(), source };
+        facts.map(|facts| facts.len()).map_err(failed)
     }
 
     /// A file without a name, for what is needed for a moment.
@@ -190,7 +247,7 @@ impl Store {
     }
 
     /// A name is one path component: what a tunnel asks for cannot leave the folder.
-    fn path(&self, name: &str) -> Result<PathBuf, StoreError> {
+    pub(super) fn path(&self, name: &str) -> Result<PathBuf, StoreError> {
         if Path::new(name).file_name() == Some(name.as_ref()) {
             Ok(self.folder.join(name))
         } else {
@@ -231,6 +288,14 @@ pub fn sequence_of(name: &str) -> Option<u64> {
     name.strip_suffix(".pcapng")?.rsplit_once('-')?.1.parse().ok()
 }
 
+/// When a file was begun by its name.
+pub(super) fn started_of(name: &str) -> Option<UnixMillis> {
+    let (start, _) = name.strip_suffix(".pcapng")?.rsplit_once('-')?;
+    let start = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%S.%fZ", start).ok()?;
+    let start = start.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_millisecond();
+    u64::try_from(start).ok()
+}
+
 /// A name by chance: 16 hexadecimal digits.
 pub fn chance() -> String {
     format!("{:016x}", std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0))
@@ -249,6 +314,8 @@ mod tests {
         for name in ["a.pcapng", "a-b.pcapng", "a-7.zst", ""] {
             assert_eq!(sequence_of(name), None, "{name}");
         }
+        assert_eq!(started_of("20231114T221320.123456Z-0007.pcapng"), Some(1_700_000_000_123));
+        assert_eq!(started_of("a-7.pcapng"), None);
     }
 
     #[test]
@@ -271,5 +338,36 @@ mod tests {
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
         assert_eq!(store.read_manifest(), Some(NodeManifest::default()));
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_read_leaves_the_one_before_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path()).expect("a ring");
+        assert!(matches!(store.read_list(), Remembered::Nothing(None)), "there never was one");
+        let list = |node: &str| NodeManifest { node: node.into(), ..NodeManifest::default() };
+        for node in ["a", "b", "c"] {
+            store.write_manifest(&list(node)).expect("written");
+        }
+        assert!(matches!(store.read_list(), Remembered::Last(last) if last == list("c")));
+        fs::write(folder.path().join(MANIFEST), b"").expect("written");
+        let Remembered::Before(before, why) = store.read_list() else { panic!("the one before") };
+        assert_eq!(before, list("b"));
+        assert!(why.contains("manifest.json"), "{why}");
+        fs::remove_file(folder.path().join(MANIFEST)).expect("removed");
+        assert!(matches!(store.read_list(), Remembered::Before(before, _) if before == list("b")));
+        fs::write(folder.path().join(MANIFEST_BEFORE), b"{\"node\":").expect("written");
+        assert!(matches!(store.read_list(), Remembered::Nothing(Some(_))));
+    }
+
+    #[test]
+    fn one_agent_uses_a_folder_at_a_time() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path()).expect("a ring");
+        let lock = store.lock().expect("nobody else");
+        let error = store.lock().expect_err("in use").to_string();
+        assert!(error.contains("another agent uses this ring"), "{error}");
+        drop(lock);
+        store.lock().expect("free again");
     }
 }

@@ -298,7 +298,8 @@ fn work(shared: &Shared) {
             shared.idle();
             continue;
         }
-        let done = match shared.ring.claim_queued() {
+        let free = |file: &CaptureFile| !matches!(file.delivery, Delivery::Sending { .. });
+        let done = match shared.ring.to_deliver().into_iter().find(free) {
             Some(file) => deliver(shared, &destination, &file),
             None => shared.send_manifest(&destination, shared.ring.queued() == 0).map(|()| {
                 shared.idle();
@@ -369,7 +370,7 @@ fn send(shared: &Shared, destination: &Destination, file: &CaptureFile) -> Resul
 
 /// Into a file without a name, for which room is made like for any other.
 fn compress(ring: &Ring, source: File, size: u64) -> Result<File, UploadError> {
-    ring.make_room(size)?;
+    let _room = ring.reserve_scratch(size).ok_or(StoreError::Full { bytes: size, limit: ring.limit() })?;
     let mut packed = ring.store().scratch()?;
     zstd::stream::copy_encode(source, &mut packed, 3).map_err(UploadError::Read)?;
     packed.seek(SeekFrom::Start(0)).map_err(UploadError::Read)?;

@@ -152,7 +152,7 @@ fn a_running_capture_is_followed_over_its_files_to_its_end() {
     let (statistics, files) = agent.stop();
     let (sections, packets) = reader.join().expect("no panic");
     assert!(follow.wait().expect("it ends").success());
-    assert_eq!((statistics.packets, packets, sections), (300, 300, files.len()));
+    assert_eq!((statistics.packets, packets), (300, 300));
     assert!(sections >= 3);
 }
 

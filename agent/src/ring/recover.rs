@@ -1,0 +1,277 @@
+//! What a process that was stopped has left: files that the list does not know as they are, and the list itself.
+//!
+//! Owns the look into files whose end is not known, and what the list is told of them. Must not know rooms or threads.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File, OpenOptions},
+    io::{BufReader, Read, Seek, SeekFrom, Write},
+    time::UNIX_EPOCH,
+};
+
+use nodewatch_pcapng::{self as pcapng, Block, Reader};
+use nodewatch_protocol::{
+    BootSpan, CaptureFile, Delivery, Dropped, FilePlace, FileRecord, FileState, NodeManifest, UnixMillis,
+};
+
+use super::{
+    Sequence,
+    store::{Remembered, Store, StoreError, sequence_of, started_of},
+};
+use crate::clock::{self, Clock};
+
+/// What was found out about a file by looking into it.
+struct Found {
+    size: u64,
+    packets: u64,
+    ended: UnixMillis,
+    dropped: Dropped,
+    incomplete: String,
+}
+
+/// The list that was left, brought up to what is in the folder, and what there is to say about it.
+pub(super) fn recover(
+    store: &Store,
+    node: &str,
+    clock: &Clock,
+    sequence: &Sequence,
+) -> Result<(NodeManifest, Vec<String>), StoreError> {
+    let mut said = Vec::new();
+    let present: BTreeSet<String> = store.names()?.into_iter().collect();
+    let mut manifest = match store.read_list() {
+        Remembered::Last(manifest) => manifest,
+        Remembered::Before(manifest, why) => {
+            said.push(format!("the ring's list of files could not be read, the one before it was taken: {why}"));
+            manifest
+        }
+        Remembered::Nothing(why) => {
+            if let Some(why) = why {
+                let lost = "the ring's list of files is lost; what is in its folder was taken up, but not what was \
+                            delivered, dropped or thrown away before";
+                said.push(format!("{lost}: {why}"));
+            } else if !present.is_empty() {
+                said.push("the ring has files, but no list of them: they were taken up as they are".to_owned());
+            }
+            NodeManifest::default()
+        }
+    };
+    node.clone_into(&mut manifest.node);
+    if manifest.ring.is_empty() {
+        manifest.ring = super::store::chance();
+    }
+    number(&mut manifest, &present, sequence);
+    to_this_boot(&mut manifest, clock);
+    drop_stale_freezes(&mut manifest, &mut said);
+    let saving: Vec<u64> = manifest.freezes.iter().map(|freeze| freeze.id).collect();
+    let mut files = Vec::new();
+    for mut record in std::mem::take(&mut manifest.files) {
+        if let Delivery::Sending { .. } | Delivery::Waiting { .. } = record.file.delivery {
+            record.file.delivery = Delivery::Held;
+        }
+        if record.place == FilePlace::Gone {
+            files.push(record);
+        } else if !present.contains(&record.file.name) {
+            if record.place == FilePlace::Kept && (record.file.state == FileState::Closed || record.file.packets > 0) {
+                if !record.file.is_elsewhere() {
+                    manifest.discarded.add(&record.file);
+                    said.push(format!("{} is no longer in the ring, and was not delivered", record.file.name));
+                }
+                record.place = FilePlace::Gone;
+                files.push(record);
+            }
+        } else if record.file.state == FileState::Open && saving.contains(&record.file.sequence) {
+            // The freeze is pending and is saved anew, whole.
+            store.remove(&record.file.name)?;
+        } else if record.file.state == FileState::Closed && store.size(&record.file.name)? == record.file.size {
+            files.push(record);
+        } else {
+            files.extend(look_again(store, record, clock)?);
+        }
+    }
+    let known: BTreeSet<String> = files.iter().map(|record| record.file.name.clone()).collect();
+    for name in present.difference(&known) {
+        let capture = manifest.captures.last().map(|capture| capture.since);
+        files.extend(unknown(store, name, capture, &files, sequence)?);
+    }
+    files.sort_by_key(|record| record.file.sequence);
+    manifest.files = files;
+    Ok((manifest, said))
+}
+
+/// Gives everything a number, and makes sure that none comes twice.
+fn number(manifest: &mut NodeManifest, present: &BTreeSet<String>, sequence: &Sequence) {
+    sequence.pass(manifest.next_sequence.saturating_sub(1));
+    let files = manifest.files.iter().map(|record| record.file.sequence);
+    let freezes = manifest.freezes.iter().map(|freeze| freeze.id);
+    let named = present.iter().filter_map(|name| sequence_of(name));
+    for number in files.chain(freezes).chain(named) {
+        sequence.pass(number);
+    }
+    // A list of an earlier release has no numbers, but is in order.
+    for record in manifest.files.iter_mut().filter(|record| record.file.sequence == 0) {
+        record.file.sequence = sequence.take();
+    }
+}
+
+/// The boot-time clock begins anew with each boot: what is remembered of another one is told by the wall clock.
+fn to_this_boot(manifest: &mut NodeManifest, clock: &Clock) {
+    let boot = clock::boot_id();
+    let same = !boot.is_empty() && manifest.boot == boot;
+    manifest.boot = boot;
+    for record in manifest.files.iter_mut().filter(|record| !same || record.span.is_none()) {
+        record.span = Some(span(clock, record.file.started, record.file.ended));
+    }
+    if same {
+        return;
+    }
+    for capture in &mut manifest.captures {
+        capture.boot = span(clock, capture.since, 0).from;
+    }
+    for freeze in &mut manifest.freezes {
+        freeze.span = span(clock, freeze.from, freeze.to);
+    }
+}
+
+fn span(clock: &Clock, from: UnixMillis, to: UnixMillis) -> BootSpan {
+    let (boot, wall) = (clock.boot().as_millis(), clock.unix_millis());
+    let at = |time: UnixMillis| boot.saturating_add(time).saturating_sub(wall);
+    BootSpan { from: at(from), to: at(to.max(from)) }
+}
+
+/// A freeze is of the capture that was interrupted, or of none that can go on.
+fn drop_stale_freezes(manifest: &mut NodeManifest, said: &mut Vec<String>) {
+    let goes_on =
+        manifest.captures.last().is_some_and(|capture| capture.ended.is_none() && capture.spec.recorder.is_some());
+    if !goes_on {
+        for freeze in std::mem::take(&mut manifest.freezes) {
+            let seconds = freeze.span.to.saturating_sub(freeze.span.from) / 1000;
+            said.push(format!("a freeze of {seconds} s was not saved: its capture was over before"));
+        }
+    }
+}
+
+/// A file that the list does not know as it is now.
+fn look_again(store: &Store, record: FileRecord, clock: &Clock) -> Result<Option<FileRecord>, StoreError> {
+    let Some(found) = examine(store, &record.file.name)? else { return Ok(None) };
+    let before = record.file;
+    // Bytes that are not those which were delivered or fetched are nowhere else.
+    let changed = before.state == FileState::Closed;
+    let (fetched, delivery) = if changed { (false, Delivery::Held) } else { (before.fetched, before.delivery) };
+    let mut incomplete = before.incomplete;
+    if !found.incomplete.is_empty() && !incomplete.contains(&found.incomplete) {
+        if !incomplete.is_empty() {
+            incomplete.push_str("; ");
+        }
+        incomplete.push_str(&found.incomplete);
+    }
+    let file = CaptureFile {
+        size: found.size,
+        packets: found.packets,
+        ended: found.ended.max(before.started),
+        state: FileState::Closed,
+        dropped: found.dropped,
+        incomplete,
+        sha256: None,
+        delivery,
+        fetched,
+        ..before
+    };
+    let from = record.span.map_or(0, |span| span.from);
+    let to = span(clock, file.ended, file.ended).to.clamp(from, clock.boot().as_millis().max(from));
+    Ok(Some(FileRecord { file, span: Some(BootSpan { from, to }), ..record }))
+}
+
+/// A file that the list does not know at all.
+fn unknown(
+    store: &Store,
+    name: &str,
+    capture: Option<UnixMillis>,
+    files: &[FileRecord],
+    sequence: &Sequence,
+) -> Result<Option<FileRecord>, StoreError> {
+    let Some(found) = examine(store, name)? else { return Ok(None) };
+    let taken = |number: &u64| files.iter().all(|one| one.file.sequence != *number);
+    let started = started_of(name).unwrap_or(found.ended);
+    let file = CaptureFile {
+        name: name.to_owned(),
+        sequence: sequence_of(name).filter(taken).unwrap_or_else(|| sequence.take()),
+        size: found.size,
+        packets: found.packets,
+        started,
+        ended: found.ended,
+        state: FileState::Closed,
+        dropped: found.dropped,
+        incomplete: found.incomplete,
+        sha256: None,
+        delivery: Delivery::Held,
+        fetched: false,
+    };
+    let (capture, place) = (capture.unwrap_or(started), FilePlace::Kept);
+    Ok(Some(FileRecord { file, capture, place, span: None, frozen: false }))
+}
+
+/// Looks into a file whose end is not known. One that ends in its own counts is whole, and stays as it is; another is
+/// cut to its last whole block and gets a last one that says so. One without a packet is removed.
+fn examine(store: &Store, name: &str) -> Result<Option<Found>, StoreError> {
+    let failed = |operation| move |source| StoreError::File { operation, name: name.to_owned(), source };
+    let path = store.path(name)?;
+    let mut file = OpenOptions::new().read(true).write(true).open(&path).map_err(failed("open"))?;
+    let whole = pcapng::whole(BufReader::new(&file)).map_err(failed("read"))?;
+    let facts = file.metadata().map_err(failed("examine"))?;
+    let torn = whole.length < facts.len();
+    file.seek(SeekFrom::Start(0)).map_err(failed("seek in"))?;
+    let counted = if torn { None } else { counts(&file) };
+    if whole.packets == 0 && counted.as_ref().is_none_or(|found| found.incomplete.is_empty()) {
+        fs::remove_file(&path).map_err(failed("remove"))?;
+        return Ok(None);
+    }
+    if let Some(found) = counted {
+        return Ok(Some(Found { size: whole.length, packets: whole.packets, ..found }));
+    }
+    let modified = facts.modified().map_err(failed("examine"))?.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let ended = modified.as_millis() as UnixMillis;
+    file.set_len(whole.length).map_err(failed("cut"))?;
+    let at = jiff::Timestamp::from_millisecond(ended as i64).unwrap_or_default();
+    let incomplete = format!(
+        "incomplete: the agent was stopped while it wrote this file; packets after about {at:.3} are missing, and how \
+         many were dropped is not known"
+    );
+    let mut block = Vec::new();
+    let counts = pcapng::StatisticsBlock {
+        interface: 0,
+        at: ended * 1_000_000,
+        since: 0,
+        received: whole.packets,
+        dropped_by_interface: 0,
+        dropped_by_kernel: 0,
+        delivered: whole.packets,
+        comment: &incomplete,
+    };
+    pcapng::interface_statistics(&mut block, &counts);
+    file.seek(SeekFrom::End(0)).and_then(|_| file.write_all(&block)).map_err(failed("mark"))?;
+    let size = whole.length + block.len() as u64;
+    Ok(Some(Found { size, packets: whole.packets, ended, dropped: Dropped::default(), incomplete }))
+}
+
+/// What a file that ends in its own counts says there; `None` for one that does not, or that cannot be read.
+fn counts(file: &File) -> Option<Found> {
+    let mut reader = Reader::new(file.take(u64::MAX));
+    let mut found = Found { size: 0, packets: 0, ended: 0, dropped: Dropped::default(), incomplete: String::new() };
+    let mut at_end = false;
+    while let Some(block) = reader.next_block().ok()? {
+        at_end = matches!(block, Block::Statistics(_));
+        let Block::Statistics(counts) = block else { continue };
+        found.ended = found.ended.max(counts.at / 1_000_000);
+        found.dropped.kernel += counts.dropped_by_kernel;
+        found.dropped.interface += counts.dropped_by_interface;
+        let reached = counts.delivered.saturating_add(counts.dropped_by_kernel);
+        found.dropped.queue += counts.received.saturating_sub(reached);
+        for comment in counts.comments {
+            if !found.incomplete.contains(&comment) {
+                let join = if found.incomplete.is_empty() { "" } else { "; " };
+                found.incomplete = format!("{}{join}{comment}", found.incomplete);
+            }
+        }
+    }
+    at_end.then_some(found)
+}
