@@ -149,7 +149,7 @@ fn a_running_capture_is_followed_over_its_files_to_its_end() {
         net.send("10.66.0.1:7", 10, &[1; 20]);
         std::thread::sleep(Duration::from_millis(100));
     }
-    let (statistics, files) = agent.stop();
+    let (statistics, _) = agent.stop();
     let (sections, packets) = reader.join().expect("no panic");
     assert!(follow.wait().expect("it ends").success());
     assert_eq!((statistics.packets, packets), (300, 300));
