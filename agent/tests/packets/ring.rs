@@ -2,7 +2,9 @@
 
 use std::{fs, process::Command, time::Duration};
 
-use nodewatch_protocol::{CaptureSpec, FileState, Freeze, FromAgent, Recorder, Request, Response, ToAgent, Update};
+use nodewatch_protocol::{
+    CaptureSpec, CaptureState, FileState, Freeze, FromAgent, Recorder, Request, Response, ToAgent, Update,
+};
 
 use crate::{
     filtered, setup,
@@ -73,7 +75,10 @@ fn a_freeze_over_an_agents_death_names_the_gap_in_file_and_list() {
     // So that there is a gap to see.
     std::thread::sleep(Duration::from_secs(2));
     let mut agent = Agent::in_net(&net.here, net.ring.path());
-    assert_eq!(agent.ask(Request::Heartbeat), Response::Done);
+    agent.until(|message| match message {
+        FromAgent::Update(Update::Capture(CaptureState::Running { .. })) => Some(()),
+        _ => None,
+    });
     net.send("10.66.0.1:7", 20, &[1; 20]);
     assert_eq!(
         agent.ask(Request::Freeze(Freeze { before_seconds: 30.into(), after_seconds: 1.into() })),
