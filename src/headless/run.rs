@@ -84,9 +84,15 @@ impl Run {
         self.tell_progress();
     }
 
-    /// What fails while captures run is said when it does, each thing once.
+    /// What fails while captures run, or is worth knowing of them, is said when it comes, each thing once.
     fn tell_failure(&mut self, event: &Event) {
         let none = || NodeName(String::new());
+        if let Event::Tunnel(node, TunnelChange::Update(Update::Note { message })) = event {
+            if self.said.len() < MAX_SAID && self.said.insert((node.clone(), message.clone())) {
+                output::say(&format!("{node}: {message}"));
+            }
+            return;
+        }
         let (node, text) = match event {
             Event::Tunnel(node, TunnelChange::Update(Update::Trouble { message })) => {
                 (node.clone(), format!("{node}: {message}"))
