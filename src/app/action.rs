@@ -217,6 +217,8 @@ pub enum Event {
     DeployTo(Vec<NodeName>),
     /// Start this capture on these nodes, chosen outside the screens.
     StartCaptures(Vec<NodeName>, CaptureSpec),
+    /// The hosts that a capture's filter names were looked up for these nodes, or not.
+    Resolved(Vec<NodeName>, Result<CaptureSpec, Notice>),
     /// Somebody outside the screens asks an agent something.
     Asked(NodeName, Request),
     /// End every capture, asked outside the screens.
@@ -234,6 +236,8 @@ pub enum Effect {
     Deploy(Vec<NodeName>),
     /// Ask an agent something.
     Ask(NodeName, Request),
+    /// Look up the hosts that this capture's filter names, before it is started on these nodes.
+    Resolve(Vec<NodeName>, CaptureSpec),
     /// Bring a capture file home.
     Fetch(NodeName, CaptureFile),
     /// Tell an agent where to deliver.

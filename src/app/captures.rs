@@ -113,8 +113,36 @@ impl App {
         vec![Effect::Follow(names)]
     }
 
-    /// Starts a capture on every one of these nodes that can and does not already.
+    /// Starts a capture on these nodes, once the hosts that its filter names are known by their addresses: no node looks
+    /// names up.
     pub(super) fn start_captures(&mut self, names: Vec<NodeName>, spec: &CaptureSpec) -> Vec<Effect> {
+        let named = spec.filter.as_deref().is_some_and(|filter| !nodewatch_filter::host_names(filter).is_empty());
+        if named && !names.is_empty() {
+            return vec![Effect::Resolve(names, spec.clone())];
+        }
+        self.begin_captures(names, spec)
+    }
+
+    /// What the hosts of a filter became is shown, and is what agents are told.
+    pub(super) fn resolved(&mut self, names: Vec<NodeName>, spec: Result<CaptureSpec, Notice>) -> Vec<Effect> {
+        match spec {
+            Ok(spec) => {
+                let filter = spec.filter.clone().unwrap_or_default();
+                self.notify(Notice::info(format!("the filter with its hosts' addresses: {filter}")));
+                self.begin_captures(names, &spec)
+            }
+            Err(notice) => {
+                for (_, state) in self.nodes.iter_mut().filter(|(name, _)| names.contains(name)) {
+                    state.refusal = Some(notice.clone());
+                }
+                self.notify(notice);
+                Vec::new()
+            }
+        }
+    }
+
+    /// On every one of these nodes that can and does not already.
+    fn begin_captures(&mut self, names: Vec<NodeName>, spec: &CaptureSpec) -> Vec<Effect> {
         let mut effects = Vec::new();
         for name in names {
             let Some(state) = self.nodes.get_mut(&name) else { continue };

@@ -109,6 +109,7 @@ pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
         Event::Tick => app.tick(),
         Event::DeployTo(names) => app.deploy(names),
         Event::StartCaptures(names, spec) => app.start_captures(names, &spec),
+        Event::Resolved(names, spec) => app.resolved(names, spec),
         Event::Finish => app.leave(true),
     }
 }

@@ -130,6 +130,11 @@ pub async fn run(engine: Engine, command: NodeCommand, settings: Settings<'_>) -
         }
         NodeCommand::Capture { nodes, capture, output } => {
             let spec = spec(&capture, run.app().ring_bytes).map_err(Stop::Notice);
+            if let Ok(CaptureSpec { filter: Some(filter), .. }) = &spec
+                && capture.filter.as_ref() != Some(filter)
+            {
+                output::say(&format!("the filter with its hosts' addresses: {filter}"));
+            }
             match spec {
                 Ok(spec) if out.as_os_str() == STDOUT => stream_packets(&mut run, &nodes, spec).await,
                 Ok(spec) => capture_packets(&mut run, &nodes, spec, output.format).await,

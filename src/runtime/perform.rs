@@ -5,7 +5,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream};
-use nodewatch_protocol::{CaptureFile, ReportState, Request, Response};
+use nodewatch_protocol::{CaptureFile, CaptureSpec, ReportState, Request, Response};
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
     task::{AbortHandle, JoinSet},
@@ -21,13 +21,15 @@ use crate::{
     agent_client::{Ask, Opener, keep_tunnel},
     app::{Effect, Event},
     fetch::Fetch,
-    model::{DeployProgress, FetchProgress, Group, Keep, Node, NodeName, Notice, Removal, SessionId, Summary},
+    model::{DeployProgress, Failure, FetchProgress, Group, Keep, Node, NodeName, Notice, Removal, SessionId, Summary},
     site::Site,
-    text::safe_component,
+    text::{chain, safe_component},
 };
 
 /// Files fetched at once; each is a stream through the API server.
 const FETCHES: usize = 4;
+/// A name server has this long for each host of a filter.
+const LOOKED_UP_WITHIN: Duration = Duration::from_secs(5);
 /// Tunnels get this long to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -103,6 +105,7 @@ impl Performer {
             Effect::Deploy(nodes) => self.deploy(nodes),
             Effect::Ask(node, request) => self.ask(node, request),
             Effect::Fetch(node, file) => self.fetch(node, file),
+            Effect::Resolve(nodes, spec) => self.tell(async move { Event::Resolved(nodes, resolved(spec).await) }),
             Effect::Grant(node) => self.grant(node),
             Effect::ListStored => {
                 let outlet = self.outlet.clone();
@@ -404,6 +407,22 @@ impl Performer {
         close_tunnels(&self.tunnels, &self.tunnel_tasks).await;
         self.tasks.shutdown().await;
     }
+}
+
+/// The capture with the addresses of the hosts that its filter names.
+async fn resolved(spec: CaptureSpec) -> Result<CaptureSpec, Notice> {
+    let failed = |cause: String| {
+        Notice::error("no such capture", cause, "write the host's addresses, or see man pcap-filter")
+            .of(Failure::BadInput)
+    };
+    let work = move || {
+        let hosts = nodewatch_filter::SystemHosts { within: LOOKED_UP_WITHIN };
+        let filter = spec.filter.as_deref().map(|filter| nodewatch_filter::resolve(filter, &hosts)).transpose()?;
+        Ok(CaptureSpec { filter, ..spec })
+    };
+    let found: Result<CaptureSpec, nodewatch_filter::FilterError> =
+        tokio::task::spawn_blocking(work).await.map_err(|error| failed(error.to_string()))?;
+    found.map_err(|error| failed(chain(&error)))
 }
 
 /// A task that keeps a tunnel to this node, unless there is one already.

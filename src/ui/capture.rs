@@ -1,6 +1,6 @@
 //! A node's capture: counts, a rolling chart, protocol mix and packet sizes.
 
-use nodewatch_protocol::{CaptureAbility, CaptureState, SIZE_BUCKETS, Statistics};
+use nodewatch_protocol::{CaptureAbility, CaptureState, InterfaceState, SIZE_BUCKETS, Statistics};
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
@@ -93,6 +93,17 @@ fn facts(state: &NodeState, statistics: &Statistics, theme: &Theme) -> Vec<Line<
         [(" drop kernel", dropped.kernel), (" drop iface", dropped.interface), (" drop queue", dropped.queue)]
     {
         lines.push(fact(name, number.to_string(), if number > 0 { theme.bad } else { theme.good }, theme));
+    }
+    for one in &statistics.interfaces {
+        let now = match one.state {
+            InterfaceState::Reading if one.gap_millis < 1000 => continue,
+            InterfaceState::Reading => "captured again",
+            InterfaceState::Down => "down",
+            InterfaceState::Gone => "not there",
+            InterfaceState::LeftOut => "cannot be read",
+        };
+        let text = format!("{} {now}, missed {}", visible(&one.name), clock(one.gap_millis));
+        lines.push(fact(" gap", text, theme.bad, theme));
     }
     if statistics.left_out.packets > 0 {
         lines.push(fact(" own left out", count(statistics.left_out.packets), theme.dim, theme));

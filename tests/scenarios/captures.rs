@@ -315,3 +315,20 @@ fn five_thousand_files_are_walked_through_and_drawn() {
     terminal.draw(|frame| drop(nodewatch_tui::ui::draw(frame, &app, &theme))).expect("drawn");
     assert!(terminal.backend().to_string().contains("FILES (1)"), "{}", terminal.backend());
 }
+
+/// No node looks a name up: it is done here, and what came of it is shown.
+#[test]
+fn hosts_of_a_filter_are_addresses_before_an_agent_hears_of_it() {
+    let mut app = live();
+    key(&mut app, Action::CaptureOptions);
+    typed(&mut app, "host db.example.com");
+    let named = CaptureSpec { filter: Some("host db.example.com".into()), ..CaptureSpec::default() };
+    assert_eq!(key(&mut app, Action::Open), [Effect::Resolve(vec!["a".into()], named)]);
+    let spec = CaptureSpec { filter: Some("host 10.0.0.1".into()), ..CaptureSpec::default() };
+    let effects = update(&mut app, Event::Resolved(vec!["a".into()], Ok(spec.clone())), NOW);
+    assert_eq!(effects, [Effect::Ask("a".into(), Request::StartCapture(spec))]);
+    assert!(app.latest_notice().is_some_and(|notice| notice.line().contains("host 10.0.0.1")));
+    let failed = Notice::error("no such capture", "db.example.com was not found within 5 s", "");
+    assert_eq!(update(&mut app, Event::Resolved(vec!["b".into()], Err(failed.clone())), NOW), []);
+    assert_eq!((app.latest_notice(), app.nodes[&"b".into()].refusal.as_ref()), (Some(&failed), Some(&failed)));
+}
