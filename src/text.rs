@@ -9,6 +9,14 @@ pub use nodewatch_report::chain;
 
 /// The longest that a session may be given.
 pub const LONGEST_BUDGET: Duration = Duration::from_secs(30 * 86_400);
+/// The longest retention of a log group, in its days.
+const LONGEST_PAST: Duration = Duration::from_secs(3653 * 86_400);
+/// The longest time between two of a kind.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(86_400);
+/// The largest size: more than any volume of a node has.
+pub const LARGEST_SIZE: u64 = 64 << 40;
+/// The most packets that a capture is asked for.
+pub const MOST_PACKETS: u64 = 1_000_000_000_000;
 
 /// Foreign text with everything that could steer a terminal or hide itself made visible, as `\u{1b}`.
 pub fn visible(text: &str) -> String {
@@ -178,8 +186,23 @@ pub fn is_dns_label(name: &str) -> bool {
     (1..=63).contains(&name.len()) && name.bytes().all(inside) && !name.starts_with('-') && !name.ends_with('-')
 }
 
-/// A duration as the command line takes it: `30s`, `5m`, `4h` or bare seconds.
+/// A duration as the command line takes it: `30s`, `5m`, `4h` or bare seconds. Nothing of a session takes longer than a session
+/// may, so [`LONGEST_BUDGET`] is its bound.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    within(text, LONGEST_BUDGET, "30d")
+}
+
+/// The same for a time back from now: as far as any log group remembers.
+pub fn parse_past(text: &str) -> Result<Duration, String> {
+    within(text, LONGEST_PAST, "3653d")
+}
+
+/// The same for what comes again and again: at least once a day.
+pub fn parse_interval(text: &str) -> Result<Duration, String> {
+    within(text, LONGEST_INTERVAL, "1d")
+}
+
+fn within(text: &str, longest: Duration, named: &str) -> Result<Duration, String> {
     let (number, unit) = split_unit(text);
     let seconds = match unit {
         "" | "s" => 1,
@@ -188,18 +211,21 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         "d" => 86_400,
         _ => return Err(bad_duration(text)),
     };
-    let number: u64 = number.parse().map_err(|_| bad_duration(text))?;
-    let total = number.checked_mul(seconds).filter(|&total| total > 0).ok_or_else(|| bad_duration(text))?;
-    Ok(Duration::from_secs(total))
+    let all_digits = !number.is_empty();
+    let total = number.parse().ok().and_then(|number: u64| number.checked_mul(seconds));
+    match total {
+        Some(0) => Err(bad_duration(text)),
+        Some(total) if total <= longest.as_secs() => Ok(Duration::from_secs(total)),
+        // Digits that are no number are too many.
+        None if !all_digits => Err(bad_duration(text)),
+        Some(_) | None => Err(format!("{text:?} is too long: write at most {named}")),
+    }
 }
 
 /// A duration for which agents may run: nothing that is meant to be ephemeral outlives [`LONGEST_BUDGET`].
 pub fn parse_budget(text: &str) -> Result<Duration, String> {
-    let budget = parse_duration(text)?;
-    if budget > LONGEST_BUDGET {
-        return Err(format!("{text:?} is too long for agents that are meant to go: write at most 30d"));
-    }
-    Ok(budget)
+    let budget = within(text, LONGEST_BUDGET, "30d");
+    budget.map_err(|error| error.replace("too long", "too long for agents that are meant to go"))
 }
 
 fn bad_duration(text: &str) -> String {
@@ -220,8 +246,25 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         "g" | "gib" => 1 << 30,
         _ => return Err(bad()),
     };
-    let number: u64 = number.parse().map_err(|_| bad())?;
-    number.checked_mul(factor).filter(|&total| total > 0).ok_or_else(bad)
+    if number.is_empty() {
+        return Err(bad());
+    }
+    match number.parse().ok().and_then(|number: u64| number.checked_mul(factor)) {
+        Some(0) => Err(bad()),
+        Some(total) if total <= LARGEST_SIZE => Ok(total),
+        Some(_) | None => Err(format!("{text:?} is too large: write at most 65536GiB")),
+    }
+}
+
+/// A number of packets above 0.
+pub fn parse_packets(text: &str) -> Result<u64, String> {
+    let number = text.trim();
+    if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) || number.bytes().all(|byte| byte == b'0')
+    {
+        return Err(format!("{text:?} is no number of packets: write a whole number above 0"));
+    }
+    let bounded = number.parse().ok().filter(|&packets: &u64| packets <= MOST_PACKETS);
+    bounded.ok_or_else(|| format!("{text:?} is too many packets: write at most {MOST_PACKETS}"))
 }
 
 /// The leading digits, and what follows them.
@@ -330,7 +373,24 @@ mod tests {
             assert!(parse_duration(text).is_err_and(|error| error.contains(&format!("{text:?}"))), "{text}");
         }
         assert_eq!(parse_budget("30d"), Ok(LONGEST_BUDGET));
-        assert!(parse_budget("31d").is_err_and(|error| error.contains("\"31d\" is too long")));
+        assert!(parse_budget("31d").is_err_and(|error| error.contains("\"31d\" is too long for agents")));
+        let digits = "18446744073709551616";
+        for text in
+            ["31d", "106751991167301d", "18446744073709551615", "9223372036854775807", digits, "99999999999999999h"]
+        {
+            assert!(parse_duration(text).is_err_and(|error| error.contains("too long: write at most 30d")), "{text}");
+            assert!(parse_interval(text).is_err_and(|error| error.contains("at most 1d")), "{text}");
+        }
+        assert_eq!(parse_past("3653d"), Ok(Duration::from_secs(3653 * 86_400)));
+        assert!(parse_past("3654d").is_err() && parse_interval("86401").is_err() && parse_interval("1d").is_ok());
+        assert_eq!(parse_size("65536GiB"), Ok(LARGEST_SIZE));
+        for text in ["65537GiB", "99999999999GiB", digits] {
+            assert!(parse_size(text).is_err_and(|error| error.contains("too large")), "{text}");
+        }
+        assert_eq!((parse_packets("1"), parse_packets("1000000000000")), (Ok(1), Ok(MOST_PACKETS)));
+        for text in ["", "0", "-1", "x", "1.5", "1000000000001", digits] {
+            assert!(parse_packets(text).is_err_and(|error| error.contains(&format!("{text:?}"))), "{text}");
+        }
         for text in ["", "0", "MiB", "12XB", "99999999999GiB"] {
             assert!(parse_size(text).is_err_and(|error| error.contains(&format!("{text:?}"))), "{text}");
         }

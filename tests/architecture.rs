@@ -150,7 +150,10 @@ fn each_library_stays_where_it_belongs() {
         ("ratatui::", &["src/ui/", "src/runtime/", "src/program/replay.rs"]),
         ("aws_sdk_s3::", &["src/storage/", "agent/src/upload/"]),
         ("aws_sdk_cloudwatch::", &["src/logs/"]),
-        ("aws_sdk_cloudwatchlogs::", &["src/logs/", "agent/src/upload/", "agent/report/src/send.rs"]),
+        (
+            "aws_sdk_cloudwatchlogs::",
+            &["src/logs/", "agent/src/upload/", "agent/report/src/send.rs", "agent/report/src/group.rs"],
+        ),
         ("aws_config::", &["src/storage/", "src/logs/", "agent/src/upload/"]),
         ("ureq::", &["agent/src/upload/", "agent/src/reaper.rs"]),
         ("nodewatch_agent::", &["agent/src/main.rs"]),

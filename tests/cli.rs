@@ -77,12 +77,33 @@ fn a_word_that_is_no_such_thing_is_named() {
         (["nodes", "--local", "--lease", "never"], "\"never\" is no duration"),
         (["ports", "--reaper", "--namespace", "x"], "--namespace"),
         (["cleanup", "--all", "--timeout", "x"], "\"x\" is no duration"),
+        (["cleanup", "--all", "--timeout", "31d"], "\"31d\" is too long"),
+        (["ports", "--local", "--interval", "18446744073709551615"], "\"18446744073709551615\" is too long"),
+        (["ports", "--local", "--interval", "2d"], "\"2d\" is too long"),
+        (["nodes", "--local", "--session-budget", "106751991167301d"], "\"106751991167301d\" is too long"),
+        (["nodes", "--local", "--lease", "9223372036854775807"], "\"9223372036854775807\" is too long"),
+        (["nodes", "--local", "--freeze-before", "18446744073709551615"], "is too long"),
+        (["nodes", "--local", "--freeze-after", "18446744073709551616"], "is too long"),
+        (["nodes", "--local", "--ring-size", "18446744073709551615"], "is too large"),
+        (["capture", "--local", "--duration", "106751991167301d"], "\"106751991167301d\" is too long"),
+        (["capture", "--local", "--rotate-time", "9223372036854775807s"], "is too long"),
+        (["capture", "--local", "--rotate-size", "99999999999GiB"], "is too large"),
+        (["capture", "--local", "--max-bytes", "18446744073709551615"], "is too large"),
+        (["capture", "--local", "--max-packets", "18446744073709551615"], "is too many packets"),
+        (["capture", "--local", "--recorder", "106751991167301d"], "is too long"),
+        (["capture", "--local", "--recorder", "2m,99999999999GiB"], "is too large"),
+        (["ports", "--local", "--sns-topic", "arn:aws:sns:eu-west-1:123456789012:t"], "--sns-topic has no alarms"),
+        (["ports", "--local", "--sns-topic", "arn:aws:sns:eu-west-1:12345678901x:t"], "is no SNS topic"),
+        (["ports", "--local", "--sns-topic", "arn:aws:sns:eu-west-1:123456789012:a b"], "is no SNS topic"),
+        (["ports", "--local", "--irsa", "role"], "\"role\" is no role"),
     ] {
         let said = refused(&arguments, 2);
         assert!(said.contains(token), "{arguments:?}: {said}");
     }
     for (arguments, token) in [
         (&["ports", "--local", "--alarms"][..], "--cloudwatch"),
+        (&["ports", "--local", "--watch", "--duration", "106751991167301d"], "\"106751991167301d\" is too long"),
+        (&["ports", "--since", "4000d", "--cloudwatch", "g"], "\"4000d\" is too long: write at most 3653d"),
         (&["cleanup", "7f3a91c"], "\"7f3a91c\" is no session: an id has eight hexadecimal digits"),
         (&["attach", "../../etc"], "\"../../etc\" is no session"),
         (&["cleanup", "7f3a91c2", "--all"], "cannot be used with"),

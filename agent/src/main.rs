@@ -227,8 +227,8 @@ fn run(command: Command) -> anyhow::Result<()> {
                 };
                 Ok::<_, anyhow::Error>(reports::run(arguments.plan(), end).await?)
             })??;
-            let lost = state.queued + state.dropped + state.rejected;
-            anyhow::ensure!(lost == 0, "{lost} reports did not get to CloudWatch Logs: {}", state.trouble);
+            let lost = state.lost();
+            anyhow::ensure!(lost == 0, "{lost} reports did not get to CloudWatch Logs: {}", state.why_lost());
             Ok(())
         }
         Command::Reap { namespace, uid, session } => {

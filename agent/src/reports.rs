@@ -9,13 +9,15 @@ use std::{
 };
 
 use nodewatch_protocol::{Port, ReportPlan, ReportState, UnixMillis};
-use nodewatch_report::{Bounds, Event, ParsePortSetError, PortSet, Report, ReportedPort, Reporter, Stream};
+use nodewatch_report::{Bounds, Event, MANAGED_BY, ParsePortSetError, PortSet, Report, ReportedPort, Reporter, Stream};
 use tokio::time::Instant;
 
 use crate::{ports::Ports, unix_millis, upload::logs};
 
-/// Waits to be sent, at most.
+/// Waits to be sent, at most; the newest report always does.
 const QUEUE_BYTES: usize = 16 * 1024 * 1024;
+/// The longest time between two reports, as the command line has it: a plan may come from anywhere.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(86_400);
 
 /// What cannot be reported.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +50,8 @@ impl Reports {
     pub fn new(plan: ReportPlan, http: Option<logs::Http>) -> Result<Self, ReportError> {
         let reporter = match http {
             Some(http) => {
-                let tags = HashMap::from([("managed-by".to_owned(), "nodewatch-tui".to_owned())]);
+                let (key, value) = MANAGED_BY;
+                let tags = HashMap::from([(key.to_owned(), value.to_owned())]);
                 let bounds =
                     Bounds { bytes: QUEUE_BYTES, retention_days: plan.retention_days, tags, ..Bounds::default() };
                 Some(logs::reporter(&plan, bounds, http).map_err(ReportError::Logs)?)
@@ -81,8 +84,8 @@ impl Reports {
     /// The same with another plan that [goes there](Self::goes_where) too; what waits goes on. An error changes nothing.
     pub fn replan(&mut self, plan: ReportPlan) -> Result<(), ReportError> {
         let next = Self::new(plan, None)?;
-        let (reporter, due) = (self.reporter.take(), self.next);
-        *self = Self { reporter, next: due, ..next };
+        let (reporter, due, errors) = (self.reporter.take(), self.next, self.errors);
+        *self = Self { reporter, next: due, errors, ..next };
         Ok(())
     }
 
@@ -98,7 +101,7 @@ impl Reports {
         if now < self.next {
             return None;
         }
-        let interval = self.plan.interval_seconds.duration().max(Duration::from_secs(1));
+        let interval = self.plan.interval_seconds.duration().clamp(Duration::from_secs(1), LONGEST_INTERVAL);
         self.next = (self.next + interval).max(now);
         self.sequence += 1;
         let event = self.report(open, unix_millis()).event();
@@ -162,7 +165,7 @@ pub async fn run(plan: ReportPlan, end: impl Future<Output = io::Result<()>>) ->
     let mut reports = Reports::new(plan, http)?;
     let mut ports = Ports::new(false);
     let mut second = tokio::time::interval(Duration::from_secs(1));
-    let mut told = String::new();
+    let mut told = ReportState::default();
     let mut end = std::pin::pin!(end);
     loop {
         tokio::select! {
@@ -179,24 +182,84 @@ pub async fn run(plan: ReportPlan, end: impl Future<Output = io::Result<()>>) ->
             }
         }
         if let Some(event) = reports.due(&ports) {
-            let line = format!("{}\n", event.message);
             let mut output = io::stdout().lock();
-            output.write_all(line.as_bytes()).and_then(|()| output.flush()).map_err(ReportError::Output)?;
-        }
-        let trouble = reports.state().map(|state| state.trouble).unwrap_or_default();
-        if trouble != told {
-            if !trouble.is_empty() {
-                reports.failed();
-                say(&format!("CloudWatch Logs: {trouble}"));
+            for part in &event.parts {
+                output.write_all(format!("{part}\n").as_bytes()).map_err(ReportError::Output)?;
             }
-            told = trouble;
+            output.flush().map_err(ReportError::Output)?;
+        }
+        for (line, failed) in news(&mut told, reports.state().unwrap_or_default()) {
+            if failed {
+                reports.failed();
+            }
+            say(&format!("CloudWatch Logs: {line}"));
         }
     }
     reports.settle(Duration::from_secs(15)).await;
-    Ok(reports.state().unwrap_or_default())
+    let state = reports.state().unwrap_or_default();
+    for (line, _) in news(&mut told, state.clone()) {
+        say(&format!("CloudWatch Logs: {line}"));
+    }
+    Ok(state)
+}
+
+/// What is new of how reports stand, and whether it is something that failed.
+fn news(before: &mut ReportState, now: ReportState) -> Vec<(String, bool)> {
+    let trouble = (now.trouble != before.trouble && !now.trouble.is_empty()).then(|| now.trouble.clone());
+    let warning = now.warning.clone();
+    let news: Vec<String> = trouble.into_iter().chain(now.news_since(before)).collect();
+    *before = now;
+    news.into_iter()
+        .map(|line| {
+            let failed = line != warning;
+            (line, failed)
+        })
+        .collect()
 }
 
 fn say(text: &str) {
     // Nobody is left to tell when standard error is gone.
     let _ = writeln!(io::stderr(), "nodewatch-agent: {}", text.escape_debug());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_and_losses_are_failures_and_a_warning_is_none() {
+        let mut told = ReportState::default();
+        let mut now = ReportState { trouble: "no route".to_owned(), rejected: 1, ..ReportState::default() };
+        now.warning = "silent".to_owned();
+        let said = news(&mut told, now.clone());
+        assert_eq!(said.iter().map(|(_, failed)| *failed).collect::<Vec<_>>(), [true, true, false], "{said:?}");
+        assert!(news(&mut told, now.clone()).is_empty(), "each once");
+        now.trouble.clear();
+        assert!(news(&mut told, now).is_empty(), "that it works again is no news");
+    }
+
+    #[tokio::test]
+    async fn an_interval_that_no_clock_knows_is_a_day() {
+        let plan = |interval_seconds: u64| ReportPlan {
+            group: String::new(),
+            stream: "n".to_owned(),
+            retention_days: 14,
+            region: String::new(),
+            endpoint: None,
+            cluster: String::new(),
+            hostname: "n".to_owned(),
+            session: String::new(),
+            interval_seconds: interval_seconds.into(),
+            exclude: String::new(),
+            expected: None,
+        };
+        for interval in [0, 1, u64::MAX] {
+            let mut ports = Ports::new(false);
+            let mut reports = Reports::new(plan(interval), None).expect("reports");
+            assert!(reports.due(&ports).is_none(), "nothing is known yet");
+            ports.scan();
+            assert!(reports.due(&ports).is_some());
+            assert!(reports.next <= Instant::now() + LONGEST_INTERVAL);
+        }
+    }
 }

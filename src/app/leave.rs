@@ -33,13 +33,7 @@ impl App {
             if let Some(reports) = &self.reports {
                 let settings = &reports.settings;
                 let asked = || Fate::There("asking CloudWatch".to_owned());
-                let days = settings.retention_days;
-                let group = format!("reports in log group {}", settings.group);
-                exit.cloud.push((
-                    Group::Reports,
-                    format!("{group} (a group made here forgets after {days} d)"),
-                    asked(),
-                ));
+                exit.cloud.push((Group::Reports, self.reports_there(reports), asked()));
                 if settings.alarms {
                     let what = format!("alarms of session {} in CloudWatch", self.session.id);
                     exit.cloud.push((Group::Alarms, what, asked()));
@@ -398,5 +392,16 @@ impl App {
             }
         }
         effects
+    }
+
+    /// What is in CloudWatch, as it stands now: the last reports may have changed it.
+    pub(super) fn cloud_now(&self, exit: &Exit) -> Vec<(Group, String, Fate)> {
+        let mut cloud = exit.cloud.clone();
+        for (group, what, _) in &mut cloud {
+            if let (Group::Reports, Some(reports)) = (group, &self.reports) {
+                *what = self.reports_there(reports);
+            }
+        }
+        cloud
     }
 }

@@ -37,7 +37,7 @@ impl App {
                 let state = if detached.is_some() { Some(reports.state.clone()) } else { self.report_state() };
                 Some((format!("log group {}", reports.settings.group), state?))
             }),
-            cloud: ended.map(|exit| exit.cloud.clone()).unwrap_or_default(),
+            cloud: ended.map(|exit| self.cloud_now(exit)).unwrap_or_default(),
             detached: detached.map(|exit| self.detachment(exit)),
             stranded: ended.is_some_and(|exit| exit.end.stranded),
             ring_folder: self.ring_folder.clone(),

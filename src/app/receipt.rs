@@ -4,7 +4,7 @@
 
 use std::{fmt::Write, path::PathBuf};
 
-use nodewatch_protocol::{ReportState, UnixMillis};
+use nodewatch_protocol::{ReportState, Retention, UnixMillis};
 use serde_json::{Value, json};
 
 use super::exit::{Fate, InStorage};
@@ -168,18 +168,18 @@ impl Receipt {
 
     /// Reports that did not get there; some may still, where agents send them.
     pub fn unreported(&self) -> u64 {
-        let lost = |(_, state): &(String, ReportState)| state.queued + state.dropped + state.rejected;
-        self.reports.as_ref().map_or(0, lost)
+        self.reports.as_ref().map_or(0, |(_, state)| state.lost())
     }
 
     fn reports_text(&self, out: &mut String) {
         let Some((place, state)) = &self.reports else { return };
         let sent = text::counted(state.sent as usize, "report");
         let _ = writeln!(out, "  reported {sent} to {}", text::visible(place));
+        if let Retention::NotSet { reason } = &state.retention {
+            let _ = writeln!(out, "  it does not forget: its retention was not set: {}", text::visible(reason));
+        }
         if self.unreported() > 0 {
-            let ReportState { queued, dropped, rejected, trouble, .. } = state;
-            let why =
-                text::visible(&format!("{queued} not sent, {dropped} without room, {rejected} refused; {trouble}"));
+            let why = text::visible(&state.why_lost());
             let _ = writeln!(out, "  LOST     {}: {why}", text::counted(self.unreported() as usize, "report"));
         }
     }

@@ -2,9 +2,9 @@
 //!
 //! Owns that for the laptop; an agent with a role of its own is told to do it by itself. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use nodewatch_protocol::{ReportPlan, ReportState, Request, UnixMillis};
+use nodewatch_protocol::{ReportPlan, ReportState, Request, Retention, UnixMillis};
 use nodewatch_report::{Report, ReportedPort};
 
 use super::{
@@ -21,6 +21,8 @@ use crate::{
 const CLASSED_WITHIN: u64 = 10_000;
 /// Past reports that a screen asks for: so far back, in milliseconds, and so many.
 const PAST: (u64, usize) = (24 * 3_600_000, 2000);
+/// Characters of one report's changes on a screen.
+const LONGEST_CHANGE: usize = 4000;
 
 /// Where reports go and how that stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub struct Reports {
     pub settings: LogsSettings,
     /// How this laptop's stand.
     pub state: ReportState,
+    /// How all stood when the user was last told what is wrong.
+    pub told: ReportState,
     /// The nodes that there are alarms for, or will be.
     pub alarmed: Option<BTreeSet<NodeName>>,
 }
@@ -36,7 +40,7 @@ pub struct Reports {
 impl Reports {
     /// Nothing sent yet.
     pub fn new(settings: LogsSettings) -> Self {
-        Self { settings, state: ReportState::default(), alarmed: None }
+        Self { settings, state: ReportState::default(), told: ReportState::default(), alarmed: None }
     }
 }
 
@@ -48,7 +52,32 @@ pub struct History {
     /// The port that is asked about.
     pub port: Option<PortKey>,
     /// What was found; `None` while it is asked for.
-    pub found: Option<Result<Vec<PastReport>, Notice>>,
+    pub found: Option<Result<Past, Notice>>,
+}
+
+/// What is shown of past reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Past {
+    /// How many there are.
+    pub reports: usize,
+    /// There are more than were asked for: older ones are not among these.
+    pub cut: bool,
+    /// What changed between them, newest first, a text short enough to be looked at.
+    pub changes: Vec<(UnixMillis, String, String)>,
+}
+
+impl Past {
+    fn of(reports: &[PastReport]) -> Self {
+        let mut changes = changes(reports);
+        for (_, _, text) in &mut changes {
+            // Whoever wants all of it has `ports --since`.
+            if let Some((end, _)) = text.char_indices().nth(LONGEST_CHANGE) {
+                let rest = text[end..].split("  ").count();
+                *text = format!("{} ... and {rest} more: see ports --since", &text[..end]);
+            }
+        }
+        Self { reports: reports.len(), cut: reports.first().is_some_and(|oldest| oldest.older_left_out), changes }
+    }
 }
 
 impl App {
@@ -60,10 +89,11 @@ impl App {
                 if let Some(reports) = &mut self.reports {
                     reports.state = state;
                 }
+                self.tell_reports();
             }
             Event::Past(past) => {
                 if let Some(Overlay::History(History { found: found @ None, .. })) = &mut self.overlay {
-                    *found = Some(past);
+                    *found = Some(past.map(|reports| Past::of(&reports)));
                 }
             }
             Event::Alarms(outcome) => self.alarms_made(outcome),
@@ -76,6 +106,29 @@ impl App {
             _ => {}
         }
         Vec::new()
+    }
+
+    /// Where reports are, and after how long they are forgotten as far as that is known to be so.
+    pub(super) fn reports_there(&self, reports: &Reports) -> String {
+        let retention = self.report_state().map(|state| state.retention).unwrap_or_default();
+        let forgets = match retention {
+            Retention::Unknown => String::new(),
+            Retention::Theirs => " (it keeps the retention that it has)".to_owned(),
+            Retention::Set { days } => format!(" (a group made here forgets after {days} d)"),
+            Retention::NotSet { .. } => " (it does NOT forget: its retention was not set)".to_owned(),
+        };
+        format!("reports in log group {}{forgets}", reports.settings.group)
+    }
+
+    /// What is new of what is wrong with reports, each thing once.
+    pub(super) fn tell_reports(&mut self) {
+        let Some(now) = self.report_state() else { return };
+        let Some(reports) = &mut self.reports else { return };
+        let before = std::mem::replace(&mut reports.told, now.clone());
+        for line in now.news_since(&before) {
+            let next_step = "see manifests/cloudwatch-policy.json, the log group and the clocks of its nodes";
+            self.notify(Notice::warning(format!("CloudWatch Logs: {line}"), "", next_step));
+        }
     }
 
     /// How all reports stand, the laptop's and the agents' own.
@@ -94,7 +147,8 @@ impl App {
             self.place == Place::Local
                 || self.ports.is_expected_known(&state.node.name)
                 || state.reporting.sequence > 0
-                || state.reporting.live_since.is_some_and(|since| now >= since + CLASSED_WITHIN)
+                // A clock that was set back makes nobody wait.
+                || state.reporting.live_since.is_some_and(|since| now < since || now - since >= CLASSED_WITHIN)
         };
         let live = |state: &&NodeState| state.agent == Agent::Live && state.scanned && classed(state);
         let names: Vec<NodeName> = self.nodes.values().filter(live).map(|state| state.node.name.clone()).collect();
@@ -104,15 +158,18 @@ impl App {
                 effects.extend(self.tell_plan(&name, &settings));
                 continue;
             }
-            let Some(state) = self.nodes.get(&name).filter(|state| now >= state.reporting.next) else { continue };
+            let interval = settings.interval_seconds.saturating_mul(1000);
+            // One that is further off than an interval was fixed before the clock was set back.
+            let due = |next: UnixMillis| now >= next || next - now > interval;
+            let Some(state) = self.nodes.get(&name).filter(|state| due(state.reporting.next)) else { continue };
             let event = self.report(state, &settings).event();
             effects.push(Effect::Report(name.clone(), event));
             if let Some(state) = self.nodes.get_mut(&name) {
                 let reporting = &mut state.reporting;
-                let interval = settings.interval_seconds * 1000;
-                let next = reporting.next + interval;
+                let next = reporting.next.saturating_add(interval);
                 // One that was missed is not made up for.
-                reporting.next = if next + interval > now { next.max(now) } else { now + interval };
+                let missed = next.saturating_add(interval) <= now || next.saturating_sub(now) > interval;
+                reporting.next = if missed { now.saturating_add(interval) } else { next.max(now) };
                 reporting.sequence += 1;
                 reporting.errors = 0;
             }
@@ -225,20 +282,33 @@ impl App {
     }
 }
 
-/// What changed from report to report, newest first: the time, the node, and what opened (`+`) and closed (`-`).
+/// What changed from report to report, newest first: the time, the node, and what opened (`+`) and closed (`-`). A report that
+/// is not whole closes nothing.
 pub fn changes(reports: &[PastReport]) -> Vec<(UnixMillis, String, String)> {
-    let mut last: std::collections::BTreeMap<&str, &PastReport> = std::collections::BTreeMap::new();
+    // What was open by the last whole report, and by those since that are not whole.
+    let mut open: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let mut changes = Vec::new();
     for report in reports {
+        let now: BTreeSet<&str> = report.ports.iter().map(String::as_str).collect();
         let mut parts = Vec::new();
-        match last.insert(&report.node, report) {
-            None => parts.push(format!("{} open", report.ports.len())),
-            Some(before) => {
-                let new = report.ports.iter().filter(|port| !before.ports.contains(port));
-                let gone = before.ports.iter().filter(|port| !report.ports.contains(port));
-                parts.extend(new.map(|port| format!("+{port}")).chain(gone.map(|port| format!("-{port}"))));
+        match (open.get_mut(report.node.as_str()), &report.incomplete) {
+            (None, None) => {
+                parts.push(format!("{} open", now.len()));
+                open.insert(&report.node, now);
+            }
+            // Nothing to hold the next one against either.
+            (None, Some(_)) => parts.push(format!("{} open at least", now.len())),
+            (Some(before), None) => {
+                parts.extend(now.difference(before).map(|port| format!("+{port}")));
+                parts.extend(before.difference(&now).map(|port| format!("-{port}")));
+                *before = now;
+            }
+            (Some(before), Some(_)) => {
+                parts.extend(now.difference(before).map(|port| format!("+{port}")));
+                before.extend(now);
             }
         }
+        parts.extend(report.incomplete.as_ref().map(|why| format!("(this report is not whole: {why})")));
         if !parts.is_empty() {
             changes.push((report.at, report.node.clone(), parts.join("  ")));
         }

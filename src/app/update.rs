@@ -411,12 +411,16 @@ impl App {
             }
             TunnelChange::Update(update) => {
                 let files = matches!(update, Update::Files(_) | Update::FilesChanged { .. });
+                let reports = matches!(update, Update::Reports(_));
                 if matches!(update, Update::Ports(_) | Update::Owners(_) | Update::PortHistory(_)) {
                     self.ports.changed(name);
                 }
                 state.apply(update, now);
                 if files {
                     return self.bring_frozen_home(name);
+                }
+                if reports {
+                    self.tell_reports();
                 }
             }
             TunnelChange::Lost { reason, retry_in } => {

@@ -183,7 +183,7 @@ pub struct PortsArgs {
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,
     /// Read reports of so long ago until now back from --cloudwatch; deploys nothing
-    #[arg(long, value_name = "DURATION", value_parser = text::parse_duration, requires = "cloudwatch",
+    #[arg(long, value_name = "DURATION", value_parser = text::parse_past, requires = "cloudwatch",
         conflicts_with_all = ["watch", "baseline", "save_baseline"])]
     pub since: Option<Duration>,
     /// With --since: only reports with this port, as in 22/tcp
@@ -307,7 +307,7 @@ pub struct CaptureArgs {
     #[arg(long, value_name = "SIZE", value_parser = text::parse_size)]
     pub max_bytes: Option<u64>,
     /// End at this many packets, on each node
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = text::parse_packets)]
     pub max_packets: Option<u64>,
     /// Begin the next file at this size
     #[arg(long, value_name = "SIZE", value_parser = text::parse_size)]

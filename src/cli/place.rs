@@ -111,7 +111,7 @@ pub struct PlaceArgs {
     #[arg(long, global = true, value_name = "LIST")]
     pub expect: Option<PortSet>,
     /// Time between two reports of a node
-    #[arg(long, global = true, value_name = "DURATION", default_value = "60s", value_parser = text::parse_duration)]
+    #[arg(long, global = true, value_name = "DURATION", default_value = "60s", value_parser = text::parse_interval)]
     pub interval: Duration,
     /// Name the process and pod that hold each port. The agents then see the host's processes and run as uid 0 with
     /// SYS_PTRACE and DAC_READ_SEARCH: they could read every file and process of the node
@@ -231,12 +231,44 @@ fn cluster_name(text: &str) -> Result<String, String> {
     })
 }
 
+/// The account and the resource of a service's ARN whose partition and region are what they can be.
+fn arn<'a>(text: &'a str, service: &str, regional: bool) -> Option<(&'a str, &'a str)> {
+    let (account, resource) = {
+        let mut parts = text.splitn(6, ':');
+        let (arn, partition, named, region) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let word = |word: &str| {
+            let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+            !word.is_empty() && word.bytes().all(inside)
+        };
+        let words = |text: &str| text.split('-').all(word);
+        let partition = words(partition) && partition.split('-').next() == Some("aws");
+        let region = if regional { words(region) && region.contains('-') } else { region.is_empty() };
+        if arn != "arn" || !partition || named != service || !region {
+            return None;
+        }
+        (parts.next()?, parts.next()?)
+    };
+    let digits = (1..=12).contains(&account.len()) && account.bytes().all(|byte| byte.is_ascii_digit());
+    let graphic = !resource.is_empty() && resource.bytes().all(|byte| byte.is_ascii_graphic());
+    (digits && graphic).then_some((account, resource))
+}
+
 fn sns_topic(text: &str) -> Result<String, String> {
-    let parts: Vec<&str> = text.split(':').collect();
-    let good = matches!(parts[..], ["arn", _, "sns", region, account, topic]
-        if !region.is_empty() && account.len() == 12 && !topic.is_empty());
+    let named = |(account, topic): (&str, &str)| {
+        let name = topic.strip_suffix(".fifo").unwrap_or(topic);
+        let inside = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        account.len() == 12 && (1..=256).contains(&topic.len()) && !name.is_empty() && name.bytes().all(inside)
+    };
+    let good = arn(text, "sns", true).is_some_and(named);
     good.then(|| text.to_owned())
         .ok_or_else(|| format!("{text:?} is no SNS topic: write it as arn:aws:sns:eu-west-1:123456789012:name"))
+}
+
+fn role(text: &str) -> Result<String, String> {
+    let name = arn(text, "iam", false).and_then(|(_, resource)| resource.strip_prefix("role/"));
+    let good = name.is_some_and(|name| !name.is_empty());
+    good.then(|| text.to_owned())
+        .ok_or_else(|| format!("{text:?} is no role: write it as arn:aws:iam::123456789012:role/name"))
 }
 
 /// Captures in S3.
@@ -266,7 +298,7 @@ pub struct StorageArgs {
     pub zstd: bool,
     /// Agents deliver and report under this role, which their service account may assume, instead of what this laptop
     /// signs and sends
-    #[arg(long, global = true, value_name = "ROLE_ARN")]
+    #[arg(long, global = true, value_name = "ROLE_ARN", value_parser = role)]
     pub irsa: Option<String>,
     /// Agents deliver and report with what EKS Pod Identity gives their service account
     #[arg(long, global = true, requires = "service_account", conflicts_with = "irsa")]
@@ -274,4 +306,46 @@ pub struct StorageArgs {
     /// An existing service account for the agents, in --namespace
     #[arg(long, global = true, value_name = "NAME", requires = "namespace")]
     pub service_account: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_and_a_role_are_of_any_partition_and_nothing_else_is_taken_for_one() {
+        for topic in [
+            "arn:aws:sns:eu-west-1:123456789012:name",
+            "arn:aws-cn:sns:cn-north-1:123456789012:Name_1-x",
+            "arn:aws-us-gov:sns:us-gov-west-1:123456789012:a.fifo",
+        ] {
+            assert_eq!(sns_topic(topic).as_deref(), Ok(topic));
+        }
+        for topic in [
+            "",
+            "name",
+            "arn:aws:sns:eu-west-1:12345678901x:name",
+            "arn:aws:sns:eu-west-1:abcdefghijkl:name",
+            "arn:aws:sns:eu-west-1:123456789012:a name",
+            "arn:aws:sns:eu-west-1:123456789012: name",
+            "arn:aws:sns:eu-west-1:123456789012:name:more",
+            "arn:aws:sns:eu-west-1:123456789012:",
+            "arn:aws:sns:eu-west-1:123456789012:.fifo",
+            "arn:aws:sns::123456789012:name",
+            "arn::sns:eu-west-1:123456789012:name",
+            "arn:awsome:sns:eu-west-1:123456789012:name",
+            "arn:aws:sqs:eu-west-1:123456789012:name",
+            "arn:aws:sns:eu west-1:123456789012:name",
+        ] {
+            assert!(sns_topic(topic).is_err_and(|error| error.starts_with(&format!("{topic:?}"))), "{topic}");
+        }
+        for good in ["arn:aws:iam::123456789012:role/nw", "arn:aws-us-gov:iam::123456789012:role/path/nw"] {
+            assert_eq!(role(good).as_deref(), Ok(good));
+        }
+        for bad in
+            ["nw", "arn:aws:iam::123456789012:user/nw", "arn:aws:iam::x:role/nw", "arn:aws:iam::123456789012:role/"]
+        {
+            assert!(role(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -13,16 +13,42 @@ use crate::{
     cli::{AlarmsCommand, CleanupArgs, Format, NodesArgs},
     clock::unix_millis,
     journal::{Entry, Journals, Record},
-    logs::{Filters, Logs, MAX_NAMES, Scope},
-    model::{AlarmKind, Failure, Holder, LogsSettings, NodeName, NodesChange, Notice, PastQuery, PortKey, SessionId},
+    logs::{Filters, Logs, MAX_NAMES, Scope, asked as asked_for_credentials},
+    model::{
+        AlarmKind, Failure, Holder, LogsSettings, NodeName, NodesChange, Notice, PastQuery, PortKey, SessionId, Way,
+    },
     site::Site,
     text::{counted, date_and_time},
 };
 
 /// Past reports that are read at most.
 const MOST: usize = 100_000;
+/// Before it is said that something is waited for.
+const SILENT_FOR: Duration = Duration::from_secs(2);
 /// The list of nodes has so long to come.
 const LISTED_WITHIN: Duration = Duration::from_secs(60);
+
+/// Refuses what would come to nothing: credentials that are missing, over, or do not come. Says what is waited for.
+pub async fn check_credentials(logs: &Logs) -> Result<(), Notice> {
+    let mut check = std::pin::pin!(logs.check_credentials());
+    if let Ok(checked) = tokio::time::timeout(SILENT_FOR, &mut check).await {
+        return checked;
+    }
+    output::say(&format!("waiting for AWS credentials of {}", asked_for_credentials()));
+    check.await
+}
+
+/// What would keep this laptop's reports and alarms from CloudWatch, before anything is deployed.
+pub async fn check(logs: &Logs) -> Result<(), Notice> {
+    if logs.settings().way != Way::Grant && !logs.settings().alarms {
+        return Ok(());
+    }
+    check_credentials(logs).await?;
+    if let Some(notice) = logs.check().await? {
+        output::say(&format!("warning: {}", notice.line()));
+    }
+    Ok(())
+}
 
 /// Reports that CloudWatch Logs has, oldest first; as a table what changed between them, newest first.
 pub async fn past(
@@ -38,15 +64,17 @@ pub async fn past(
             Notice::error("-l does not go with --since", cause, "name nodes with --nodes").of(Failure::BadInput)
         );
     }
+    check_credentials(logs).await?;
     let query = PastQuery {
         nodes: nodes.nodes.iter().map(|name| NodeName(name.trim().to_owned())).collect(),
         port,
-        since: unix_millis().saturating_sub(since.as_millis() as u64),
+        since: unix_millis().saturating_sub(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
         limit: MOST,
     };
     let reports = logs.past(&query).await.map_err(|error| error.notice("past reports cannot be had"))?;
-    if reports.len() == MOST {
-        output::say(&format!("only the newest {MOST} reports are told: choose a shorter --since, or --nodes"));
+    if reports.first().is_some_and(|oldest| oldest.older_left_out) {
+        let newest = counted(reports.len(), "report");
+        output::say(&format!("only the newest {newest} are told: choose a shorter --since, or --nodes"));
     }
     match format {
         Format::Json => output::print_json(reports.iter().map(|report| {
@@ -55,7 +83,7 @@ pub async fn past(
                 None => json!({"port": text}),
             });
             json!({"at": report.at, "node": report.node, "ports": ports.collect::<Vec<_>>(),
-                "excluded": report.excluded, "unexpected": report.unexpected})
+                "excluded": report.excluded, "unexpected": report.unexpected, "incomplete": report.incomplete})
         })),
         Format::Table if reports.is_empty() => output::say("no report in that time"),
         Format::Table => {
@@ -66,11 +94,21 @@ pub async fn past(
             output::print_table(&["TIME", "NODE", "WHAT CHANGED"], &rows);
         }
     }
+    let holes = reports.iter().filter(|report| report.incomplete.is_some()).count();
+    if holes > 0 {
+        output::say(&format!("warning: {} not whole: what closed is told by whole ones only", are(holes)));
+        return Ok(Exit::Partly);
+    }
     Ok(Exit::Done)
+}
+
+fn are(reports: usize) -> String {
+    format!("{} {}", counted(reports, "report"), if reports == 1 { "is" } else { "are" })
 }
 
 /// A cluster's alarms: made for the nodes that there are, listed, removed.
 pub async fn alarms(logs: &Logs, command: AlarmsCommand, site: Option<Arc<dyn Site>>) -> Result<Exit, Notice> {
+    check_credentials(logs).await?;
     let scope = Scope::Cluster;
     let failed = |headline: &'static str| move |error: crate::logs::LogsError| error.notice(headline);
     match command {

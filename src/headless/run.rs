@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nodewatch_protocol::{Request, Update};
+use nodewatch_protocol::{ReportState, Request, Update};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::output;
@@ -57,6 +57,8 @@ pub(super) struct Run {
     said: HashSet<(NodeName, String)>,
     /// What was said last about each node's agent.
     told: HashMap<NodeName, String>,
+    /// How reports stood when that was last said.
+    reports: ReportState,
     /// The guided exit is through.
     over: bool,
 }
@@ -70,6 +72,7 @@ impl Run {
             hang_up: if hang_up_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) },
             said: HashSet::new(),
             told: HashMap::new(),
+            reports: ReportState::default(),
             over: false,
         })
     }
@@ -215,6 +218,11 @@ impl Run {
                 self.told.insert(name.clone(), now);
             }
         }
+        let reports = self.engine.app.report_state().unwrap_or_default();
+        for line in reports.news_since(&self.reports) {
+            output::say(&format!("CloudWatch Logs: {line}"));
+        }
+        self.reports = reports;
     }
 
     fn tell_captures(&self) {

@@ -27,6 +27,9 @@ const MISSED: i32 = 3;
 /// up a little before. "Creating metric filters" in the Amazon CloudWatch Logs user guide.
 pub const MAX_NAMES: usize = 1000;
 
+/// The longest period of an alarm, in seconds.
+const LONGEST_PERIOD: u64 = 86_400;
+
 /// In the place of a session's id: alarms that stay.
 const STANDING: &str = "standing";
 
@@ -114,7 +117,7 @@ impl Logs {
         };
         let tag = |key: &str, value: &str| Tag::builder().key(key).value(value).build();
         // A period must be a multiple of a minute and hold one report at least.
-        let period = settings.interval_seconds.div_ceil(60).max(1) * 60;
+        let period = settings.interval_seconds.min(LONGEST_PERIOD).div_ceil(60).max(1) * 60;
         let put = self
             .metrics
             .put_metric_alarm()

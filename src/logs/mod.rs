@@ -3,6 +3,7 @@
 //! Owns every call to CloudWatch that is made with the laptop's credentials. Must not know the app, a screen or Kubernetes.
 
 mod alarms;
+mod check;
 mod history;
 
 use std::{collections::HashMap, time::Duration};
@@ -12,11 +13,12 @@ use aws_sdk_cloudwatchlogs::{
     config::{retry::RetryConfig, timeout::TimeoutConfig},
     error::{ProvideErrorMetadata, SdkError},
 };
-use nodewatch_report::{Bounds, Reporter, chain};
+use nodewatch_report::{Bounds, MANAGED_BY, Reporter, chain};
 
 use crate::model::{Failure, LogsSettings, Notice, SessionId};
 
 pub use alarms::{Filters, MAX_NAMES, Scope};
+pub use check::asked;
 
 /// A call's time, its retries included.
 const CALL_WITHIN: Duration = Duration::from_secs(30);
@@ -116,8 +118,9 @@ impl Logs {
         if let Some(endpoint) = &self.settings.endpoint {
             settings = settings.endpoint_url(endpoint);
         }
+        let (key, value) = MANAGED_BY;
         let tags = HashMap::from([
-            ("managed-by".to_owned(), "nodewatch-tui".to_owned()),
+            (key.to_owned(), value.to_owned()),
             ("nodewatch-tui/session".to_owned(), session.to_string()),
         ]);
         let bounds = Bounds { retention_days: self.settings.retention_days, tags, ..bounds.clone() };
@@ -125,16 +128,35 @@ impl Logs {
         Reporter::new(client, bounds, tokio::runtime::Handle::current())
     }
 
-    /// Removes log groups with all that is in them.
+    /// Removes log groups with all that is in them. One that cannot be removed keeps no other.
     pub async fn remove_groups(&self, groups: &[String]) -> Result<(), LogsError> {
+        let mut outcome = Ok(());
         for group in groups {
             match self.events.delete_log_group().log_group_name(group).send().await {
                 Ok(_) => {}
                 Err(error) if error.code() == Some("ResourceNotFoundException") => {}
-                Err(error) => return Err(LogsError::of("remove a log group")(error)),
+                Err(error) => {
+                    let mut error = LogsError::of("remove a log group")(error);
+                    if self.is_protected(group).await {
+                        error.reason = format!(
+                            "log group {group} has deletion protection: end it with aws logs \
+                             put-log-group-deletion-protection --log-group-identifier {group} \
+                             --no-deletion-protection-enabled"
+                        );
+                    }
+                    outcome = outcome.and(Err(error));
+                }
             }
         }
-        Ok(())
+        outcome
+    }
+
+    async fn is_protected(&self, name: &str) -> bool {
+        let found = self.events.describe_log_groups().log_group_name_prefix(name).send().await;
+        let protected = |group: &aws_sdk_cloudwatchlogs::types::LogGroup| {
+            group.log_group_name() == Some(name) && group.deletion_protection_enabled() == Some(true)
+        };
+        found.is_ok_and(|found| found.log_groups().iter().any(protected))
     }
 
     /// Groups that this session has made, by their tag, below the settings' group.

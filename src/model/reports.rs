@@ -56,6 +56,12 @@ pub struct PastReport {
     pub excluded: u64,
     /// How many were unexpected.
     pub unexpected: Option<u64>,
+    /// Why `ports` are not all that were open; `None` where they are.
+    #[serde(default)]
+    pub incomplete: Option<String>,
+    /// Older ones were left out, as there were too many.
+    #[serde(default)]
+    pub older_left_out: bool,
 }
 
 /// Which past reports are meant.

@@ -181,6 +181,7 @@ async fn begin(place: &PlaceArgs, config: &Config, attach: Option<SessionId>) ->
     let mut engine = Engine::start(settled(app, place), site, outlets);
     engine.find_sessions();
     engine.watch_storage();
+    engine.watch_reports();
     for warning in headless::rings::warnings(&Rings::from_environment()) {
         engine.handle(Event::Told(warning));
     }

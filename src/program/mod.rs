@@ -26,7 +26,7 @@ use crate::{
     storage::Storage,
     text::{self, visible},
 };
-use layers::{LayersError, Setting};
+use layers::{LayersError, Setting, Source};
 use settings::{
     agents, cluster_name, frozen, has_a_sink, journals, logs_of, names, out, outlets, permission, settled, target,
 };
@@ -52,6 +52,7 @@ async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<Exit, N
         let next_step = "leave --record out";
         return Err(Notice::error("this command has no session to record", "", next_step).of(Failure::BadInput));
     }
+    tells_somebody(&cli, in_force)?;
     // What shells read says nothing else; what lists and removes them says it by itself.
     let quiet = matches!(
         cli.command,
@@ -159,6 +160,9 @@ async fn on_nodes(place: &PlaceArgs, config: &Config, command: NodeCommand) -> R
     if !reports {
         outlets.logs = None;
     }
+    if let Some(logs) = &outlets.logs {
+        headless::reports::check(logs).await?;
+    }
     let app = App::new(where_it_is, session, place.session_budget);
     let mut engine = Engine::start(settled(app, place), site, outlets);
     if let Some(recorder) = recorder {
@@ -192,6 +196,18 @@ async fn alarms(place: &PlaceArgs, command: AlarmsCommand) -> Result<Exit, Notic
     });
     let logs = Logs::open(settings).await;
     headless::reports::alarms(&logs, command, found.map(|(site, _)| site)).await
+}
+
+/// A topic that nothing would ever be sent to is a mistake; in the config file it waits for the alarms that use it.
+fn tells_somebody(cli: &Cli, in_force: &[Setting]) -> Result<(), Notice> {
+    let made = cli.place.logs.alarms || matches!(cli.command, Some(Command::Alarms(AlarmsCommand::Create { .. })));
+    let typed = in_force.iter().any(|setting| setting.key == "sns_topic" && setting.source == Source::Flag);
+    if made || !typed {
+        return Ok(());
+    }
+    let next_step = "say --alarms too, or leave it out";
+    let notice = Notice::error("--sns-topic has no alarms to tell of", "this command makes none", next_step);
+    Err(notice.of(Failure::BadInput))
 }
 
 /// The file is made before anything else is.

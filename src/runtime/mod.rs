@@ -93,6 +93,11 @@ impl Engine {
         self.performer.check_storage();
     }
 
+    /// What would keep reports from CloudWatch, looked at beside everything else and told when there is something to tell.
+    pub fn watch_reports(&mut self) {
+        self.performer.check_reports();
+    }
+
     /// Looks whether other sessions have left something, which the app shows when it has.
     pub fn find_sessions(&mut self) {
         self.performer.find_sessions(false);

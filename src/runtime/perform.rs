@@ -224,6 +224,16 @@ impl Performer {
         });
     }
 
+    pub(super) fn check_reports(&mut self) {
+        let (reporting, events) = (self.reporting.clone(), self.events.clone());
+        self.tasks.spawn(async move {
+            if let Some(notice) = reporting.check().await {
+                // The app being gone ends everything anyway.
+                let _ = events.send(Event::Told(notice)).await;
+            }
+        });
+    }
+
     pub(super) fn site(&self) -> Arc<dyn Site> {
         Arc::clone(&self.site)
     }

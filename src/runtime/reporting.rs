@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, mpsc};
 use crate::{
     app::Event,
     logs::{Logs, Scope},
-    model::{Group, LogsSettings, NodeName, Notice, PastQuery, PastReport, SessionId},
+    model::{Group, LogsSettings, NodeName, Notice, PastQuery, PastReport, SessionId, Way},
     site::Site,
     text::counted,
 };
@@ -48,6 +48,16 @@ impl Reporting {
     fn logs(&self) -> Result<&Logs, Notice> {
         let none = || Notice::error("there is no log group", "none was named", "begin with --cloudwatch GROUP");
         self.logs.as_deref().ok_or_else(none)
+    }
+
+    /// What would keep this laptop's reports or alarms from CloudWatch, or is to be said of the log group.
+    pub(super) async fn check(&self) -> Option<Notice> {
+        let logs = self.logs.as_ref()?;
+        let needed = logs.settings().way == Way::Grant || logs.settings().alarms;
+        if !needed {
+            return None;
+        }
+        logs.check().await.unwrap_or_else(Some)
     }
 
     /// Sends a report; before the first, the journal is told where they go.

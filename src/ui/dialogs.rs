@@ -15,7 +15,7 @@ use crate::{
     app::{
         Action, App, Confirm,
         form::{CaptureForm, Field},
-        reports::{History, changes},
+        reports::History,
     },
     config::keymap::{Binding, Key, is_offered, shown_keys},
     model::{NodeName, Severity},
@@ -88,14 +88,13 @@ pub(super) fn history(frame: &mut Frame<'_>, area: Rect, app: &App, history: &Hi
     let lines: Vec<Line<'static>> = match &history.found {
         None => vec![Line::styled(" asking CloudWatch Logs ...", theme.dim)],
         Some(Err(notice)) => wrapped_lines(&theme.notice(notice), 1, width, theme.bad),
-        Some(Ok(reports)) if reports.is_empty() => vec![Line::styled(" no report of it in that time", theme.dim)],
-        Some(Ok(reports)) => {
-            let mut lines = vec![Line::styled(
-                format!(" {}, what changed between them:", counted(reports.len(), "report")),
-                theme.dim,
-            )];
-            for (at, node, text) in changes(reports) {
-                let text = format!("{} {node}  {}", date_and_time(at), text.replace('\t', " "));
+        Some(Ok(past)) if past.reports == 0 => vec![Line::styled(" no report of it in that time", theme.dim)],
+        Some(Ok(past)) => {
+            let newest = if past.cut { "the newest " } else { "" };
+            let head = format!(" {newest}{}, what changed between them:", counted(past.reports, "report"));
+            let mut lines = vec![Line::styled(head, theme.dim)];
+            for (at, node, text) in &past.changes {
+                let text = format!("{} {node}  {}", date_and_time(*at), text.replace('\t', " "));
                 lines.extend(wrapped_lines(&text, 1, width, theme.plain));
             }
             lines

@@ -5,7 +5,9 @@ mod alarms;
 #[path = "../bucket/mod.rs"]
 mod bucket;
 mod program;
+mod refusals;
 mod reports;
+mod service;
 
 use aws_config::SdkConfig;
 use nodewatch_tui::{

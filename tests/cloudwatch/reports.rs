@@ -14,7 +14,13 @@ const NODES: usize = 5;
 
 fn bounds() -> Bounds {
     // Hours of reports and pauses in seconds: what counts is how many of each there are.
-    Bounds { first_pause: Duration::from_millis(2), longest_pause: Duration::from_millis(60), ..Bounds::default() }
+    let look_after = Duration::from_millis(1);
+    Bounds {
+        first_pause: Duration::from_millis(2),
+        longest_pause: Duration::from_millis(60),
+        look_after,
+        ..Bounds::default()
+    }
 }
 
 fn stream(node: usize) -> Stream {
@@ -26,7 +32,7 @@ fn now() -> u64 {
 }
 
 fn event(number: usize) -> Event {
-    Event { at: now(), message: format!("{{\"number\": {number}}}") }
+    Event { at: now(), parts: vec![format!("{{\"number\": {number}}}")] }
 }
 
 fn proxied(moto: &Moto) -> Proxy {
@@ -72,7 +78,7 @@ async fn every_event_is_there_once_and_in_order_after_throttling_an_outage_and_l
     assert!(state.retries > 10 && state.trouble.is_empty(), "{state:?}");
     for node in 0..NODES {
         let found = messages(&moto.endpoint, "reports", &format!("node-{node}")).await;
-        let wanted: Vec<String> = (0..sent).map(|number| event(number).message).collect();
+        let wanted: Vec<String> = (0..sent).map(|number| event(number).parts.remove(0)).collect();
         assert_eq!(found, wanted, "node-{node}");
     }
     let group = client(&moto.endpoint).describe_log_groups().send().await.expect("groups");
@@ -105,5 +111,5 @@ async fn a_full_queue_throws_the_oldest_away_and_counts_it() {
     assert_eq!((state.queued, state.sent + state.dropped), (0, 100), "{state:?}");
     let found = messages(&moto.endpoint, "small", "n").await;
     assert_eq!(found.len() as u64, state.sent);
-    assert_eq!(found.last(), Some(&event(99).message), "the newest is what counts");
+    assert_eq!(found.last(), event(99).parts.first(), "the newest is what counts");
 }

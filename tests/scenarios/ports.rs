@@ -1,6 +1,8 @@
 //! The Ports screen by keys, reports that are due, alarms, and what the guided exit does with them.
 
-use nodewatch_protocol::{PortProtocol, PortsKind, Probe, ProbeOutcome, Probed, ReportState, Request, Response};
+use nodewatch_protocol::{
+    PortProtocol, PortsKind, Probe, ProbeOutcome, Probed, ReportState, Request, Response, Retention, Update,
+};
 use nodewatch_tui::{
     app::{
         Action, App, Effect, Event, Overlay, Screen,
@@ -86,7 +88,7 @@ fn reports(effects: &[Effect]) -> Vec<(String, serde_json::Value)> {
     effects
         .iter()
         .filter_map(|effect| match effect {
-            Effect::Report(node, event) => Some((node.0.clone(), serde_json::from_str(&event.message).expect("JSON"))),
+            Effect::Report(node, event) => Some((node.0.clone(), serde_json::from_str(&event.parts[0]).expect("JSON"))),
             _ => None,
         })
         .collect()
@@ -229,6 +231,86 @@ fn each_live_node_is_reported_at_its_interval_and_a_missed_one_is_not_made_up_fo
 }
 
 #[test]
+fn a_clock_that_steps_takes_no_report_away() {
+    let mut app = reporting(Way::Grant);
+    assert_eq!(reports(&tick(&mut app, 100_000)).len(), 3);
+    assert!(reports(&tick(&mut app, 100_030)).is_empty());
+    // Three hours back, and at the usual pace from there.
+    assert_eq!(reports(&tick(&mut app, 89_200)).len(), 3);
+    assert!(reports(&tick(&mut app, 89_230)).is_empty());
+    assert_eq!(reports(&tick(&mut app, 89_260)).len(), 3);
+    // A day ahead: one, not all those between.
+    assert_eq!(reports(&tick(&mut app, 175_600)).len(), 3);
+    assert!(reports(&tick(&mut app, 175_601)).is_empty());
+    assert_eq!(reports(&tick(&mut app, 175_660)).len(), 3);
+}
+
+#[test]
+fn what_is_wrong_with_reports_is_told_once_whoever_sends_them() {
+    let mut app = reporting(Way::Grant);
+    let told = |app: &mut App| app.notices.drain(..).map(|(_, notice)| notice.headline).collect::<Vec<_>>();
+    told(&mut app);
+    let refused = |rejected| ReportState { rejected, refused: "too new".into(), ..ReportState::default() };
+    feed(&mut app, [Event::Reports(refused(2)), Event::Reports(refused(2))]);
+    let first = told(&mut app);
+    assert!(first.len() == 1 && first[0].contains("2 refused: too new"), "{first:?}");
+    let retention = Retention::NotSet { reason: "denied".into() };
+    let state = ReportState { retention, ..ReportState::default() };
+    feed(&mut app, [Event::Tunnel("a".into(), TunnelChange::Update(Update::Reports(state)))]);
+    let second = told(&mut app);
+    assert!(second.len() == 1 && second[0].contains("denied"), "{second:?}");
+    key(&mut app, Action::Quit);
+    let receipt = app.receipt();
+    assert!(receipt.text().contains("LOST     2 reports: 2 refused: too new"), "{}", receipt.text());
+}
+
+#[test]
+fn after_how_long_reports_are_forgotten_is_claimed_only_when_it_is_so() {
+    for (retention, claim) in [
+        (Retention::Unknown, None),
+        (Retention::Theirs, Some("keeps the retention")),
+        (Retention::Set { days: 14 }, Some("forgets after 14 d")),
+        (Retention::NotSet { reason: "denied".into() }, Some("does NOT forget")),
+    ] {
+        let mut app = reporting(Way::Grant);
+        tick(&mut app, 1);
+        key(&mut app, Action::Quit);
+        key(&mut app, Action::Open);
+        // It may become known with the last report, when the exit is on the screen already.
+        feed(&mut app, [Event::Reports(ReportState { sent: 3, retention, ..ReportState::default() })]);
+        feed(&mut app, [Event::Removal(Removal::Finished), Event::CloudRemoved(Group::Alarms, Ok(()))]);
+        let text = app.receipt().text();
+        assert_eq!(text.contains("forget") || text.contains("retention"), claim.is_some(), "{text}");
+        assert!(claim.is_none_or(|claim| text.contains(claim)), "{text}");
+    }
+}
+
+#[test]
+fn a_report_that_is_not_whole_closes_nothing_and_opens_only_what_is_new() {
+    let report = |at, ports: &[&str], incomplete: Option<&str>| PastReport {
+        at,
+        node: "a".into(),
+        ports: ports.iter().map(|port| (*port).to_owned()).collect(),
+        excluded: 0,
+        unexpected: None,
+        incomplete: incomplete.map(str::to_owned),
+        older_left_out: false,
+    };
+    let cut = Some("1 of its 2 parts are there");
+    let past = [
+        report(1, &["tcp 0.0.0.0:1"], cut),
+        report(2, &["tcp 0.0.0.0:1", "tcp 0.0.0.0:2"], None),
+        report(3, &["tcp 0.0.0.0:3"], cut),
+        report(4, &["tcp 0.0.0.0:2", "tcp 0.0.0.0:3"], None),
+    ];
+    let changes = nodewatch_tui::app::reports::changes(&past);
+    let told: Vec<(u64, &str)> = changes.iter().rev().map(|(at, _, text)| (*at, text.as_str())).collect();
+    let why = "(this report is not whole: 1 of its 2 parts are there)";
+    let lines = [format!("1 open at least  {why}"), format!("+tcp 0.0.0.0:3  {why}")];
+    assert_eq!(told, [(1, lines[0].as_str()), (2, "2 open"), (3, &lines[1]), (4, "-tcp 0.0.0.0:1")]);
+}
+
+#[test]
 fn an_agent_with_a_role_is_told_once_and_again_when_more_is_expected() {
     let mut app = reporting(Way::PodIdentity);
     let told = |effects: Vec<Effect>| {
@@ -313,6 +395,8 @@ fn history_is_asked_for_a_port_and_shown_when_it_comes() {
         ports: ports.iter().map(|port| (*port).to_owned()).collect(),
         excluded: 0,
         unexpected: None,
+        incomplete: None,
+        older_left_out: false,
     };
     let past = [report(1, &["tcp 0.0.0.0:22"]), report(2, &["tcp 0.0.0.0:22"]), report(3, &["tcp 0.0.0.0:80"])];
     let changes = nodewatch_tui::app::reports::changes(&past);

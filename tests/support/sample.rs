@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use nodewatch_protocol::{
     AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Delivery, Dropped, Endpoint, FileState,
-    Flow, Hello, Mix, PortOwner, PortProtocol, PortsKind, PortsUpdate, ReportState, RingState, Share, SinkState,
-    Statistics, Transport, Update, Window,
+    Flow, Hello, Mix, PortOwner, PortProtocol, PortsKind, PortsUpdate, ReportState, Retention, RingState, Share,
+    SinkState, Statistics, Transport, Update, Window,
 };
 use nodewatch_tui::{
     app::{Action, App, Event, delivery::StorageInfo, reports::Reports, update},
@@ -242,6 +242,7 @@ pub fn reporting() -> App {
                 queued: 2,
                 dropped: 1,
                 trouble: "Rate exceeded".into(),
+                retention: Retention::Set { days: 14 },
                 ..ReportState::default()
             }),
         ],

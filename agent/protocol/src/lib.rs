@@ -23,7 +23,7 @@ pub use files::{
 };
 pub use line::{DecodeError, EncodeError, Lines, MAX_LINE, decode, encode};
 pub use ports::{ParsePortError, Port, PortChange, PortOwner, PortProtocol, PortScope, PortsKind, PortsUpdate};
-pub use reports::{Probe, ProbeOutcome, Probed, ReportPlan, ReportState};
+pub use reports::{Probe, ProbeOutcome, Probed, ReportPlan, ReportState, Retention};
 pub use seconds::Seconds;
 pub use stream::StreamMark;
 

@@ -93,26 +93,166 @@ pub struct ReportState {
     pub queued: u64,
     /// Thrown away because the queue was full.
     pub dropped: u64,
-    /// Not taken by CloudWatch Logs: too old for its retention, or too large.
+    /// Not taken by CloudWatch Logs, in whole or in part, for good: too old, of a time to come, or too large.
     pub rejected: u64,
     /// Tries that failed.
     pub retries: u64,
     /// Why the last try failed; empty when it did not.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub trouble: String,
+    /// Why those that were not taken were not; stays when later ones are.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub refused: String,
+    /// After how long the log groups forget, as far as that was seen to.
+    #[serde(default, skip_serializing_if = "Retention::is_unknown")]
+    pub retention: Retention,
+    /// What else is not as it should be though reports arrive.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub warning: String,
+}
+
+/// After how long log groups forget.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Retention {
+    /// Nobody has asked.
+    #[default]
+    Unknown,
+    /// The groups are somebody else's, or have a retention already: it is left as it is.
+    Theirs,
+    /// Set here to so many days.
+    Set {
+        /// Days.
+        days: u32,
+    },
+    /// A group that is ours does not forget: it could not be set.
+    NotSet {
+        /// Why not.
+        reason: String,
+    },
+}
+
+impl Retention {
+    fn is_unknown(&self) -> bool {
+        *self == Self::Unknown
+    }
+
+    /// The one of two that has more to say.
+    #[must_use]
+    pub fn and(self, other: &Self) -> Self {
+        let rank = |retention: &Self| match retention {
+            Self::Unknown => 0,
+            Self::Theirs => 1,
+            Self::Set { .. } => 2,
+            Self::NotSet { .. } => 3,
+        };
+        if rank(other) > rank(&self) { other.clone() } else { self }
+    }
 }
 
 impl ReportState {
     /// Both together.
     #[must_use]
     pub fn and(self, other: &Self) -> Self {
+        let first = |one: String, two: &String| if one.is_empty() { two.clone() } else { one };
         Self {
-            sent: self.sent + other.sent,
-            queued: self.queued + other.queued,
-            dropped: self.dropped + other.dropped,
-            rejected: self.rejected + other.rejected,
-            retries: self.retries + other.retries,
-            trouble: if self.trouble.is_empty() { other.trouble.clone() } else { self.trouble },
+            sent: self.sent.saturating_add(other.sent),
+            queued: self.queued.saturating_add(other.queued),
+            dropped: self.dropped.saturating_add(other.dropped),
+            rejected: self.rejected.saturating_add(other.rejected),
+            retries: self.retries.saturating_add(other.retries),
+            trouble: first(self.trouble, &other.trouble),
+            refused: first(self.refused, &other.refused),
+            retention: self.retention.and(&other.retention),
+            warning: first(self.warning, &other.warning),
+        }
+    }
+
+    /// What has gone wrong for good since then, a line a thing.
+    pub fn news_since(&self, before: &Self) -> Vec<String> {
+        let mut news = Vec::new();
+        let refused = self.rejected.saturating_sub(before.rejected);
+        if refused > 0 {
+            let reason = Self { rejected: refused, refused: self.refused.clone(), ..Self::default() };
+            news.push(format!("reports that will not get there: {}", reason.why_lost()));
+        }
+        let dropped = self.dropped.saturating_sub(before.dropped);
+        if dropped > 0 {
+            let reason = Self { dropped, ..Self::default() };
+            news.push(format!("reports that will not get there: {}", reason.why_lost()));
+        }
+        if self.retention != before.retention
+            && let Retention::NotSet { reason } = &self.retention
+        {
+            news.push(format!("the log group does not forget, as its retention cannot be set: {reason}"));
+        }
+        if self.warning != before.warning && !self.warning.is_empty() {
+            news.push(self.warning.clone());
+        }
+        news
+    }
+
+    /// Reports that are not there.
+    pub fn lost(&self) -> u64 {
+        self.queued.saturating_add(self.dropped).saturating_add(self.rejected)
+    }
+
+    /// Why they are not, by kind; never empty when some are not.
+    pub fn why_lost(&self) -> String {
+        let or = |text: &str, otherwise: &str| if text.is_empty() { otherwise.to_owned() } else { text.to_owned() };
+        let mut kinds = Vec::new();
+        if self.queued > 0 {
+            kinds.push(format!("{} not sent: {}", self.queued, or(&self.trouble, "no answer came before the end")));
+        }
+        if self.dropped > 0 {
+            kinds.push(format!("{} had no room while others waited", self.dropped));
+        }
+        if self.rejected > 0 {
+            kinds.push(format!("{} refused: {}", self.rejected, or(&self.refused, "the answer does not say why")));
+        }
+        kinds.join("; ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lost_always_has_a_reason() {
+        let state = |queued, dropped, rejected| ReportState { queued, dropped, rejected, ..ReportState::default() };
+        assert_eq!((state(0, 0, 0).lost(), state(0, 0, 0).why_lost().as_str()), (0, ""));
+        for lost in [state(1, 0, 0), state(0, 1, 0), state(0, 0, 1)] {
+            assert!(lost.lost() == 1 && lost.why_lost().len() > 10, "{lost:?}");
+        }
+        let all = ReportState { trouble: "no route".into(), refused: "2 too old".into(), ..state(1, 3, 2) };
+        assert_eq!(all.why_lost(), "1 not sent: no route; 3 had no room while others waited; 2 refused: 2 too old");
+        assert_eq!(state(u64::MAX, 1, 0).and(&state(1, 0, 0)).lost(), u64::MAX, "a hostile agent overflows nothing");
+    }
+
+    #[test]
+    fn each_loss_is_told_once_when_it_happens() {
+        let mut before = ReportState { sent: 3, trouble: "throttled".into(), ..ReportState::default() };
+        let mut now = ReportState { rejected: 2, refused: "2 too old".into(), dropped: 1, ..before.clone() };
+        now.retention = Retention::NotSet { reason: "denied".into() };
+        now.warning = "silent".into();
+        let news = now.news_since(&before);
+        assert_eq!(news.len(), 4, "{news:?}");
+        for (line, part) in news.iter().zip(["2 refused: 2 too old", "1 had no room", "denied", "silent"]) {
+            assert!(line.contains(part), "{line}");
+        }
+        before = now.clone();
+        assert!(now.news_since(&before).is_empty());
+        now.rejected = 3;
+        assert_eq!(now.news_since(&before), ["reports that will not get there: 1 refused: 2 too old"]);
+    }
+
+    #[test]
+    fn a_group_that_does_not_forget_is_told_before_those_that_do() {
+        let not_set = Retention::NotSet { reason: "denied".into() };
+        for other in [Retention::Unknown, Retention::Theirs, Retention::Set { days: 14 }] {
+            assert_eq!(other.clone().and(&not_set), not_set);
+            assert_eq!(not_set.clone().and(&other), not_set);
         }
     }
 }

@@ -234,6 +234,7 @@ fn from_agent() -> Vec<FromAgent> {
             rejected: 4,
             retries: 5,
             trouble: "throttled".into(),
+            ..ReportState::default()
         })),
         state(CaptureState::Idle),
         state(CaptureState::Running { since: 1, interfaces: vec!["eth0".into()], spec: spec() }),

@@ -1,6 +1,9 @@
-//! One report of one node as an event: a JSON object that carries its own metrics.
+//! One report of one node as events: JSON objects, the first of which carries the report's own metrics.
 //!
-//! Owns the event's form. The form of `_aws` is that of the CloudWatch embedded metric format specification. Pure.
+//! Owns the events' form, and how a report that is too large for one is spread over several. The form of `_aws` is that of the
+//! CloudWatch embedded metric format specification. Pure.
+
+use std::collections::BTreeSet;
 
 use nodewatch_protocol::{Port, UnixMillis};
 use serde_json::{Value, json};
@@ -51,23 +54,50 @@ pub struct Report<'a> {
 pub struct Event {
     /// Its time.
     pub at: UnixMillis,
-    /// One line of JSON.
-    pub message: String,
+    /// One line of JSON each; together they are the report. There is one at least.
+    pub parts: Vec<String>,
 }
 
+/// Which part of a report an event is; `None` where it is the whole.
+type Part = Option<(usize, usize)>;
+
+/// What the numbers of a part may take of its room.
+const NUMBERS: usize = 64;
+
 impl Report<'_> {
-    /// The event. Ports beyond what CloudWatch Logs takes in one event are counted in `ports_omitted`.
+    /// The events. All of a report's have its time, session and sequence; metrics are in the first alone, so that they count once.
     pub fn event(&self) -> Event {
-        let mut ports: Vec<Value> = self.ports.iter().map(|port| self.port(port)).collect();
-        let mut message = self.message(&ports, 0);
-        while message.len() > MAX_EVENT_BYTES && !ports.is_empty() {
-            // What is too much is most of it at once: a list is shortened in a few rounds.
-            let share = MAX_EVENT_BYTES as f64 / message.len() as f64;
-            let keep = ((ports.len() as f64 * share) as usize).min(ports.len() - 1);
-            ports.truncate(keep);
-            message = self.message(&ports, self.ports.len() - keep);
+        let chunks = self.chunks();
+        let whole = chunks.len() == 1;
+        let parts = chunks.iter().enumerate().map(|(index, ports)| {
+            let part = (!whole).then_some((index + 1, chunks.len()));
+            self.message(ports, part)
+        });
+        Event { at: self.at, parts: parts.collect() }
+    }
+
+    /// The ports of each part: as many as fit, in their order.
+    fn chunks(&self) -> Vec<&[ReportedPort<'_>]> {
+        let room = |part: usize| MAX_EVENT_BYTES.saturating_sub(self.message(&[], Some((part, part))).len() + NUMBERS);
+        let rooms = [room(1), room(2)];
+        let mut chunks = Vec::new();
+        let mut begin = 0;
+        let mut used = 0;
+        let mut keys = BTreeSet::new();
+        for (index, port) in self.ports.iter().enumerate() {
+            let text = key(port.port);
+            let listed = self.port(port).to_string().len() + 1;
+            let size = |keys: &BTreeSet<String>| listed + if keys.contains(&text) { 0 } else { text.len() + 1 };
+            if used + size(&keys) > rooms[usize::from(!chunks.is_empty())] && index > begin {
+                chunks.push(&self.ports[begin..index]);
+                (begin, used) = (index, 0);
+                keys.clear();
+            }
+            used += size(&keys);
+            keys.insert(text);
         }
-        Event { at: self.at, message }
+        chunks.push(&self.ports[begin..]);
+        chunks
     }
 
     fn port(&self, reported: &ReportedPort<'_>) -> Value {
@@ -82,7 +112,30 @@ impl Report<'_> {
         value
     }
 
-    fn message(&self, ports: &[Value], omitted: usize) -> String {
+    fn message(&self, ports: &[ReportedPort<'_>], part: Part) -> String {
+        let mut value = json!({
+            "hostname": self.hostname, "session": self.session, "sequence": self.sequence,
+            "ports": ports.iter().map(|port| self.port(port)).collect::<Vec<_>>(),
+        });
+        if part.is_none_or(|(number, _)| number == 1) {
+            self.add_metrics(&mut value);
+        }
+        // For filters on the server: `{ $.keys = "* 22/tcp *" }` finds every event with that port.
+        let keys: BTreeSet<String> = ports.iter().map(|port| key(port.port)).collect();
+        let keys: Vec<String> = keys.into_iter().collect();
+        value["keys"] = json!(format!(" {} ", keys.join(" ")));
+        if !self.cluster.is_empty() {
+            value["cluster"] = json!(self.cluster);
+        }
+        if let Some((number, of)) = part {
+            value["at"] = json!(self.at);
+            value["part"] = json!(number);
+            value["parts"] = json!(of);
+        }
+        value.to_string()
+    }
+
+    fn add_metrics(&self, value: &mut Value) {
         let metrics: Vec<Value> = METRICS
             .iter()
             .filter(|&&name| name != "UnexpectedPorts" || self.unexpected.is_some())
@@ -91,30 +144,18 @@ impl Report<'_> {
         // The node's own metrics, and the whole cluster's, for an alarm that need not name every node.
         let dimensions =
             if self.cluster.is_empty() { json!([["hostname"]]) } else { json!([["cluster", "hostname"], ["cluster"]]) };
-        let mut value = json!({
-            "_aws": {
-                "Timestamp": self.at,
-                "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": metrics}],
-            },
-            "hostname": self.hostname, "session": self.session, "sequence": self.sequence,
-            "OpenPorts": self.ports.len(), "HasOpenPorts": u8::from(!self.ports.is_empty()),
-            "AgentErrors": self.agent_errors, "Heartbeat": 1, "excluded": self.excluded, "ports": ports,
+        value["_aws"] = json!({
+            "Timestamp": self.at,
+            "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": metrics}],
         });
-        // For filters on the server: `{ $.keys = "* 22/tcp *" }` finds every report with that port.
-        let mut keys: Vec<String> = self.ports.iter().map(|port| key(port.port)).collect();
-        keys.sort();
-        keys.dedup();
-        value["keys"] = json!(format!(" {} ", keys.join(" ")));
-        if !self.cluster.is_empty() {
-            value["cluster"] = json!(self.cluster);
-        }
+        value["OpenPorts"] = json!(self.ports.len());
+        value["HasOpenPorts"] = json!(u8::from(!self.ports.is_empty()));
+        value["AgentErrors"] = json!(self.agent_errors);
+        value["Heartbeat"] = json!(1);
+        value["excluded"] = json!(self.excluded);
         if let Some(unexpected) = self.unexpected {
             value["UnexpectedPorts"] = json!(unexpected);
         }
-        if omitted > 0 {
-            value["ports_omitted"] = json!(omitted);
-        }
-        value.to_string()
     }
 }
 
@@ -147,7 +188,9 @@ mod tests {
     }
 
     fn read(report: &Report<'_>) -> Value {
-        serde_json::from_str(&report.event().message).expect("JSON")
+        let event = report.event();
+        assert_eq!(event.parts.len(), 1);
+        serde_json::from_str(&event.parts[0]).expect("JSON")
     }
 
     #[test]
@@ -187,15 +230,43 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_is_too_long_for_an_event_is_cut_and_counted() {
-        let texts: Vec<String> = (1..=6000).map(|port| format!("tcp 127.100.100.100:{port}")).collect();
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let event = report(&texts, None).event();
-        assert!(event.message.len() <= MAX_EVENT_BYTES, "{}", event.message.len());
-        let event: Value = serde_json::from_str(&event.message).expect("JSON");
-        let listed = event["ports"].as_array().expect("ports").len();
-        assert!(listed > 1000, "most of what fits is there: {listed}");
-        assert_eq!(event["ports_omitted"], 6000 - listed);
-        assert_eq!(event["OpenPorts"], 6000);
+    fn a_list_that_is_too_long_for_an_event_goes_in_parts_that_are_the_list_together() {
+        for (count, wanted) in [(2_100_u32, 1), (20_000, 3), (120_000, 17)] {
+            // As long as addresses are: TCP and UDP on every number, on two of them.
+            let texts = (0..count).map(|number| {
+                let address = if number >= 60_000 { "[fd00:1111:2222:3333:4444:5555:6666:7777]" } else { "[fd00::1]" };
+                format!("udp6 {address}:{}", number % 60_000 + 1)
+            });
+            let texts: Vec<String> = texts.collect();
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let report = report(&texts, Some(7));
+            let event = report.event();
+            let parts: Vec<Value> = event.parts.iter().map(|part| serde_json::from_str(part).expect("JSON")).collect();
+            assert!(parts.len().abs_diff(wanted) <= 2, "{count} ports are {} parts", parts.len());
+            let mut listed = Vec::new();
+            for (index, part) in parts.iter().enumerate() {
+                assert!(event.parts[index].len() <= MAX_EVENT_BYTES, "{}", event.parts[index].len());
+                assert_eq!((&part["sequence"], &part["session"]), (&json!(3), &json!("7f3a91c2")));
+                let keys: BTreeSet<&str> = part["keys"].as_str().expect("keys").split_whitespace().collect();
+                let ports = part["ports"].as_array().expect("ports");
+                let own: BTreeSet<String> = ports.iter().map(|port| format!("{}/udp", port["port"])).collect();
+                assert_eq!(keys, own.iter().map(String::as_str).collect(), "a part has the keys of its own ports");
+                listed.extend(
+                    ports.iter().map(|port| {
+                        format!("udp6 [{}]:{}", port["address"].as_str().expect("an address"), port["port"])
+                    }),
+                );
+                if parts.len() > 1 {
+                    assert_eq!((&part["part"], &part["parts"]), (&json!(index + 1), &json!(parts.len())));
+                    assert_eq!(part["at"], report.at);
+                }
+            }
+            assert_eq!(listed, texts, "every port once and in order");
+            let counted: Vec<&Value> = parts.iter().filter(|part| part.get("_aws").is_some()).collect();
+            assert_eq!(counted.len(), 1, "metrics count once");
+            assert_eq!((&counted[0]["OpenPorts"], &counted[0]["UnexpectedPorts"]), (&json!(count), &json!(7)));
+            let beats = parts.iter().filter(|part| METRICS.iter().any(|name| part.get(*name).is_some()));
+            assert_eq!(beats.count(), 1, "for metric filters too");
+        }
     }
 }

@@ -6,12 +6,14 @@
 #![warn(missing_docs)]
 
 mod event;
+mod group;
 mod queue;
 mod send;
 mod set;
 
 pub use event::{Event, METRICS, NAMESPACE, Report, ReportedPort};
-pub use queue::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_EVENT_BYTES, Queue};
+pub use group::{MANAGED_BY, silent};
+pub use queue::{Entry, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_EVENT_BYTES, Queue, Settled};
 pub use send::{Bounds, Reporter, Stream, check_group, check_retention};
 pub use set::{ParsePortSetError, PortSet};
 

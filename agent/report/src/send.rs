@@ -1,11 +1,11 @@
-//! Events to CloudWatch Logs: each stream in order, tried again until accepted, once.
+//! Reports to CloudWatch Logs: each stream in order, tried again until accepted, at least once.
 //!
-//! Owns groups, streams, back-off and the bound of what waits. Knows no credentials: the client brings them.
+//! Owns streams, back-off and the bound of what waits. Knows no credentials: the client brings them. Groups are
+//! [`crate::group`]'s.
 
 use std::{
     any::Any,
     collections::{BTreeSet, HashMap, HashSet},
-    error::Error,
     hash::BuildHasher,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -28,10 +28,17 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{chain, event::Event, queue::Queue};
+use crate::{
+    chain,
+    event::Event,
+    group::Groups,
+    queue::{Entry, MAX_EVENT_BYTES, Queue, Settled},
+};
 
 /// Streams that are sent to at once.
 const AT_ONCE: usize = 8;
+/// Pages of a stream that are looked through for a batch.
+const MAX_PAGES: usize = 1000;
 
 /// Where an event goes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -63,6 +70,8 @@ pub struct Bounds {
     pub first_pause: Duration,
     /// The longest pause.
     pub longest_pause: Duration,
+    /// Before a batch whose answer was lost is looked for: what was taken shows only a while later.
+    pub look_after: Duration,
     /// Days after which a group that is made here forgets its events.
     pub retention_days: u32,
     /// Tags of groups that are made here.
@@ -75,6 +84,7 @@ impl Default for Bounds {
             bytes: 64 * 1024 * 1024,
             first_pause: Duration::from_millis(500),
             longest_pause: Duration::from_secs(30),
+            look_after: Duration::from_secs(5),
             retention_days: 14,
             tags: HashMap::new(),
         }
@@ -89,17 +99,15 @@ pub struct Reporter {
     runtime: Handle,
 }
 
-struct Shared {
-    client: Client,
-    bounds: Bounds,
+pub(crate) struct Shared {
+    pub(crate) client: Client,
+    pub(crate) bounds: Bounds,
     held: AtomicUsize,
     turns: Semaphore,
-    counts: Mutex<ReportState>,
+    pub(crate) counts: Mutex<ReportState>,
     /// Something was sent, or given up.
     moved: Notify,
-    /// Groups that were made here, and whether their retention is set.
-    groups: tokio::sync::Mutex<HashMap<String, bool>>,
-    made: Mutex<BTreeSet<String>>,
+    pub(crate) groups: Groups,
 }
 
 #[derive(Default)]
@@ -123,7 +131,7 @@ struct Lane {
 }
 
 /// Every change under these locks is one call, so the data is whole even if a holder panicked.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -137,8 +145,7 @@ impl Reporter {
             turns: Semaphore::new(AT_ONCE),
             counts: Mutex::default(),
             moved: Notify::new(),
-            groups: tokio::sync::Mutex::default(),
-            made: Mutex::default(),
+            groups: Groups::default(),
         };
         Self { shared: Arc::new(shared), tasks: Arc::default(), runtime }
     }
@@ -148,20 +155,26 @@ impl Reporter {
         *lock(&self.tasks.kept) = Some(what);
     }
 
-    /// Hands an event over. Never waits.
+    /// Hands a report over. Never waits.
     pub fn push(&self, stream: &Stream, event: Event) {
-        let lane = self.lane(stream);
-        let size = event.message.len();
         let shared = &self.shared;
+        if let Some(size) = event.parts.iter().map(String::len).find(|&size| size > MAX_EVENT_BYTES) {
+            let mut counts = lock(&shared.counts);
+            counts.rejected += 1;
+            counts.refused = format!("{size} bytes are more than the {MAX_EVENT_BYTES} that one event may have");
+            return;
+        }
+        let lane = self.lane(stream);
+        let size: usize = event.parts.iter().map(String::len).sum();
         shared.held.fetch_add(size, Ordering::Relaxed);
         {
             let mut queue = lock(&lane.queue);
             queue.push(event);
             lock(&shared.counts).queued += 1;
             while shared.held.load(Ordering::Relaxed) > shared.bounds.bytes
-                && let Some(oldest) = queue.drop_oldest()
+                && let Some(bytes) = queue.drop_oldest()
             {
-                shared.held.fetch_sub(oldest.message.len(), Ordering::Relaxed);
+                shared.held.fetch_sub(bytes, Ordering::Relaxed);
                 let mut counts = lock(&shared.counts);
                 counts.queued -= 1;
                 counts.dropped += 1;
@@ -187,8 +200,8 @@ impl Reporter {
     }
 
     /// Groups that were made here.
-    pub fn groups_made(&self) -> Vec<String> {
-        lock(&self.shared.made).iter().cloned().collect()
+    pub fn groups_made(&self) -> BTreeSet<String> {
+        self.shared.groups.made()
     }
 
     /// Nothing is waiting.
@@ -196,10 +209,10 @@ impl Reporter {
         lock(&self.shared.counts).queued == 0
     }
 
-    /// Waits until everything is sent, at most that long.
+    /// Waits until everything is sent and groups forget as they should, at most that long.
     pub async fn settle(&self, within: Duration) {
         let sent = async {
-            while !self.is_idle() {
+            while !(self.is_idle() && self.shared.groups.are_settled()) {
                 // A notice that was missed costs a moment.
                 let _ = timeout(Duration::from_millis(100), self.shared.moved.notified()).await;
             }
@@ -209,20 +222,39 @@ impl Reporter {
     }
 }
 
+/// What one lane knows between two tries.
+#[derive(Default)]
+struct Attempt {
+    /// A batch of which nobody knows whether it is there.
+    unsure: Vec<Entry>,
+    /// So many of the next events go one by one: one of them was refused, and the others with it.
+    singly: usize,
+}
+
 /// Sends one stream's events, batch by batch.
 async fn work(shared: Arc<Shared>, stream: Stream, lane: Arc<Lane>) {
     let mut failures = 0;
-    // A batch of which nobody knows whether it is there.
-    let mut unsure: Vec<Event> = Vec::new();
+    // Tries to see to the group's retention that failed.
+    let mut owed = 0;
+    let mut attempt = Attempt::default();
     loop {
         if lock(&lane.queue).is_empty() {
-            lane.pushed.notified().await;
-            continue;
+            let pushed = lane.pushed.notified();
+            if owed == 0 {
+                pushed.await;
+                continue;
+            }
+            // Another report may come meanwhile, and takes the next try along.
+            let _ = timeout(back_off(&shared.bounds, owed), pushed).await;
         }
         let done = {
             // The semaphore is never closed.
             let _turn = shared.turns.acquire().await;
-            shared.send(&stream, &lane, &mut unsure).await
+            let done = shared.send(&stream, &lane, &mut attempt).await;
+            if done.is_ok() {
+                owed = if shared.keep_retention(&stream.group).await { 0 } else { owed + 1 };
+            }
+            done
         };
         shared.moved.notify_waiters();
         match done {
@@ -237,7 +269,8 @@ async fn work(shared: Arc<Shared>, stream: Stream, lane: Arc<Lane>) {
                     counts.retries += 1;
                     counts.trouble = reason;
                 }
-                sleep(back_off(&shared.bounds, failures)).await;
+                let pause = back_off(&shared.bounds, failures);
+                sleep(if attempt.unsure.is_empty() { pause } else { pause.max(shared.bounds.look_after) }).await;
             }
         }
     }
@@ -252,74 +285,88 @@ fn back_off(bounds: &Bounds, failures: u32) -> Duration {
 
 impl Shared {
     /// Sends the next batch; one whose answer was lost is looked for first.
-    async fn send(&self, stream: &Stream, lane: &Lane, unsure: &mut Vec<Event>) -> Result<(), String> {
-        if !unsure.is_empty() {
-            let there = match self.look(stream, unsure).await {
+    async fn send(&self, stream: &Stream, lane: &Lane, attempt: &mut Attempt) -> Result<(), String> {
+        if !attempt.unsure.is_empty() {
+            let there = match self.look(stream, &attempt.unsure).await {
                 Ok(there) => there,
-                // Without the right to look, twice is better than never.
-                Err(error) if is_refusal(error.code()) => HashSet::new(),
+                Err(error) if cannot_look(error.code()) => HashSet::new(),
                 Err(error) => return Err(chain(&error)),
             };
-            let sizes: usize =
-                unsure.iter().filter(|event| there.contains(&event.message)).map(|event| event.message.len()).sum();
-            let found = lock(&lane.queue).forget(&there) as u64;
-            unsure.clear();
-            self.settled(found, 0, sizes);
+            let found = lock(&lane.queue).forget(&there);
+            attempt.unsure.clear();
+            self.settled(found);
         }
-        let batch = lock(&lane.queue).batch();
+        let batch = lock(&lane.queue).batch(if attempt.singly > 0 { 1 } else { usize::MAX });
         if batch.is_empty() {
             return Ok(());
         }
-        let bytes: usize = batch.iter().map(|event| event.message.len()).sum();
-        match self.put(stream, &batch).await {
+        let result = self.put(stream, &batch).await;
+        let (reason, nothing_done) = match result {
             Ok(rejected) => {
-                lock(&lane.queue).sent();
-                self.settled((batch.len() - rejected) as u64, rejected as u64, bytes);
-                Ok(())
+                attempt.singly = attempt.singly.saturating_sub(1);
+                self.settled(lock(&lane.queue).settle(|place| rejected.has(place)));
+                if let Some(reason) = rejected.reason() {
+                    lock(&self.counts).refused = reason;
+                }
+                return Ok(());
             }
             Err(error) => {
-                let told = chain(&error);
+                let status = error.raw_response().map(|response| response.status().as_u16());
+                let error = error.into_service_error();
+                let reason = chain(&error);
                 match error.code() {
                     Some("ResourceNotFoundException") => return self.make(stream).await,
+                    Some("InvalidParameterException") if batch.len() > 1 => {
+                        attempt.singly = batch.len();
+                        return Ok(());
+                    }
                     // It would be refused for good, and everything behind it with it.
                     Some("InvalidParameterException") => {
-                        lock(&lane.queue).sent();
-                        self.settled(0, batch.len() as u64, bytes);
+                        attempt.singly = attempt.singly.saturating_sub(1);
+                        self.settled(lock(&lane.queue).settle(|_| false));
+                        lock(&self.counts).refused = reason;
+                        return Ok(());
                     }
-                    code if is_refusal(code) => {}
-                    _ => *unsure = batch,
+                    // Older servers say so of what they have.
+                    Some("DataAlreadyAcceptedException") => {
+                        self.settled(lock(&lane.queue).settle(|_| true));
+                        return Ok(());
+                    }
+                    code => (reason, is_refusal(code, status)),
                 }
-                Err(told)
             }
+        };
+        if !nothing_done {
+            attempt.unsure = batch;
         }
+        Err(reason)
     }
 
-    fn settled(&self, sent: u64, rejected: u64, bytes: usize) {
-        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    fn settled(&self, settled: Settled) {
+        self.held.fetch_sub(settled.bytes, Ordering::Relaxed);
         let mut counts = lock(&self.counts);
-        counts.sent += sent;
-        counts.rejected += rejected;
-        counts.queued -= sent + rejected;
+        counts.sent += settled.sent;
+        counts.rejected += settled.refused;
+        counts.queued -= settled.sent + settled.refused;
     }
 
-    /// Returns how many of the events were not taken.
-    async fn put(&self, stream: &Stream, batch: &[Event]) -> Result<usize, PutLogEventsError> {
+    async fn put(&self, stream: &Stream, batch: &[Entry]) -> Result<Rejected, SdkError<PutLogEventsError>> {
         let events = batch
             .iter()
             .map(|event| InputLogEvent::builder().timestamp(event.at as i64).message(&event.message).build())
             .collect::<Result<Vec<_>, _>>()
-            .map_err(PutLogEventsError::unhandled)?;
+            .map_err(SdkError::construction_failure)?;
         let put = self.client.put_log_events().log_group_name(&stream.group).log_stream_name(&stream.stream);
-        let answer = put.set_log_events(Some(events)).send().await.map_err(SdkError::into_service_error)?;
-        Ok(answer.rejected_log_events_info().map_or(0, |info| not_taken(info, batch.len())))
+        let answer = put.set_log_events(Some(events)).send().await?;
+        Ok(answer.rejected_log_events_info().map_or_else(Rejected::default, |info| Rejected::of(info, batch.len())))
     }
 
     /// Which of these messages the stream has.
-    async fn look(&self, stream: &Stream, batch: &[Event]) -> Result<HashSet<String>, GetLogEventsError> {
+    async fn look(&self, stream: &Stream, batch: &[Entry]) -> Result<HashSet<String>, GetLogEventsError> {
         let mut there = HashSet::new();
         let (Some(first), Some(last)) = (batch.first(), batch.last()) else { return Ok(there) };
         let mut token: Option<String> = None;
-        loop {
+        for _ in 0..MAX_PAGES {
             let get = self.client.get_log_events().log_group_name(&stream.group).log_stream_name(&stream.stream);
             let get = get.start_time(first.at as i64).end_time(last.at as i64 + 1).start_from_head(true);
             let page = get.set_next_token(token.clone()).send().await.map_err(SdkError::into_service_error)?;
@@ -327,72 +374,80 @@ impl Shared {
             // At the end the token is the one that was sent.
             match page.next_forward_token() {
                 Some(next) if token.as_deref() != Some(next) => token = Some(next.to_owned()),
-                _ => return Ok(there),
+                _ => break,
             }
         }
+        Ok(there)
     }
 
     /// The stream, and its group where that is missing.
     async fn make(&self, stream: &Stream) -> Result<(), String> {
-        let mut groups = self.groups.lock().await;
         let create = || self.client.create_log_stream().log_group_name(&stream.group).log_stream_name(&stream.stream);
-        match create().send().await.map_err(SdkError::into_service_error) {
-            Err(error) if error.is_resource_not_found_exception() => {
-                let group = self.client.create_log_group().log_group_name(&stream.group);
-                let tags = (!self.bounds.tags.is_empty()).then(|| self.bounds.tags.clone());
-                let made = group.set_tags(tags).send().await.map_err(SdkError::into_service_error);
-                match made {
-                    Ok(_) => {
-                        groups.insert(stream.group.clone(), false);
-                        lock(&self.made).insert(stream.group.clone());
-                    }
-                    Err(error) if error.is_resource_already_exists_exception() => {}
-                    Err(error) => return Err(chain(&error)),
-                }
-                let made = create().send().await.map_err(SdkError::into_service_error);
-                made.map(drop).or_else(|error| present(&error, error.is_resource_already_exists_exception()))?;
+        for _ in 0..2 {
+            match create().send().await.map_err(SdkError::into_service_error) {
+                Ok(_) => return Ok(()),
+                // Somebody else may have made it first.
+                Err(error) if error.is_resource_already_exists_exception() => return Ok(()),
+                Err(error) if error.is_resource_not_found_exception() => self.make_group(&stream.group).await?,
+                Err(error) => return Err(chain(&error)),
             }
-            made => made.map(drop).or_else(|error| present(&error, error.is_resource_already_exists_exception()))?,
         }
-        if let Some(set @ false) = groups.get_mut(&stream.group) {
-            let put = self.client.put_retention_policy().log_group_name(&stream.group);
-            let put = put.retention_in_days(self.bounds.retention_days as i32).send().await;
-            put.map_err(|error| chain(&error.into_service_error()))?;
-            *set = true;
-        }
-        Ok(())
+        Err(format!("the log group {} went away as soon as it was made", stream.group))
     }
 }
 
-/// How many events of a batch were not taken. The first index is exclusive and counts from the oldest, as
+/// Events of a batch that CloudWatch Logs did not keep, by their places. Indexes count from the oldest, as
 /// `RejectedLogEventsInfo` in the API reference has it.
-fn not_taken(info: &RejectedLogEventsInfo, batch: usize) -> usize {
-    let index = |index: Option<i32>| index.unwrap_or(0).max(0) as usize;
-    let old = index(info.too_old_log_event_end_index()).max(index(info.expired_log_event_end_index()));
-    let new = info.too_new_log_event_start_index().map_or(0, |start| batch.saturating_sub(start.max(0) as usize));
-    (old + new).min(batch)
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Rejected {
+    batch: usize,
+    /// Before this place: older than 14 days.
+    old: usize,
+    /// Before this place: older than the group's retention.
+    expired: usize,
+    /// From the end so many: of a time to come.
+    new: usize,
 }
 
-/// Somebody else may have made it first.
-fn present(error: &dyn Error, is_there: bool) -> Result<(), String> {
-    if is_there { Ok(()) } else { Err(chain(error)) }
+impl Rejected {
+    fn of(info: &RejectedLogEventsInfo, batch: usize) -> Self {
+        let end = |index: Option<i32>| (index.unwrap_or(0).max(0) as usize).min(batch);
+        let new = info.too_new_log_event_start_index().map_or(0, |start| batch - end(Some(start)));
+        let old = end(info.too_old_log_event_end_index());
+        Self { batch, old, expired: end(info.expired_log_event_end_index()), new }
+    }
+
+    /// Whether the event at that place was taken.
+    fn has(&self, place: usize) -> bool {
+        place >= self.old.max(self.expired) && place + self.new < self.batch.max(place + 1)
+    }
+
+    fn reason(&self) -> Option<String> {
+        let kinds = [
+            (self.old, "older than 14 days"),
+            (self.expired.saturating_sub(self.old), "older than the log group's retention"),
+            (self.new, "more than 2 h ahead of CloudWatch's clock: see the clock of the machine that made them"),
+        ];
+        let kinds = kinds.iter().filter(|(count, _)| *count > 0);
+        let kinds: Vec<String> = kinds.map(|(count, what)| format!("{count} at a time {what}")).collect();
+        (!kinds.is_empty()).then(|| kinds.join(", "))
+    }
+}
+
+/// Nobody may look, or there is nothing to look at: twice is better than never. Anything else, as too many requests or
+/// credentials that have just ended, says nothing of what is there, and is asked again.
+fn cannot_look(code: Option<&str>) -> bool {
+    matches!(
+        code,
+        Some("AccessDeniedException" | "AccessDenied" | "ResourceNotFoundException" | "UnknownOperationException")
+    )
 }
 
 /// The service has said that it did nothing.
-fn is_refusal(code: Option<&str>) -> bool {
-    matches!(
-        code,
-        Some(
-            "ThrottlingException"
-                | "Throttling"
-                | "LimitExceededException"
-                | "AccessDeniedException"
-                | "UnrecognizedClientException"
-                | "ExpiredTokenException"
-                | "InvalidSignatureException"
-                | "ResourceNotFoundException"
-        )
-    )
+fn is_refusal(code: Option<&str>, status: Option<u16>) -> bool {
+    let told = matches!(code, Some("ThrottlingException" | "Throttling" | "LimitExceededException"));
+    // Of 408 nobody knows where it came from.
+    told || code.is_some() && status.is_some_and(|status| (400..500).contains(&status) && status != 408)
 }
 
 /// Whether CloudWatch Logs takes that name for a group; the error names what is wrong. Rules: `CreateLogGroup` in its API
@@ -438,16 +493,46 @@ mod tests {
     }
 
     #[test]
-    fn what_the_service_does_not_take_is_counted() {
+    fn what_the_service_does_not_take_is_counted_and_told_by_kind() {
         let info = |old, expired, new| {
             let info = RejectedLogEventsInfo::builder().set_too_old_log_event_end_index(old);
             info.set_expired_log_event_end_index(expired).set_too_new_log_event_start_index(new).build()
         };
-        assert_eq!(not_taken(&info(Some(2), None, None), 5), 2);
-        assert_eq!(not_taken(&info(Some(2), Some(3), Some(4)), 5), 4);
-        assert_eq!(not_taken(&info(None, None, None), 5), 0);
-        for hostile in [info(Some(-7), None, Some(-1)), info(Some(i32::MAX), Some(i32::MAX), None)] {
-            assert!(not_taken(&hostile, 5) <= 5);
+        let taken = |info: &RejectedLogEventsInfo| {
+            let rejected = Rejected::of(info, 5);
+            let taken: String = (0..5).map(|place| if rejected.has(place) { '+' } else { '-' }).collect();
+            (taken, rejected.reason().unwrap_or_default())
+        };
+        assert_eq!(taken(&info(None, None, None)), ("+++++".to_owned(), String::new()));
+        assert_eq!(
+            taken(&info(Some(2), None, None)),
+            ("--+++".to_owned(), "2 at a time older than 14 days".to_owned())
+        );
+        let (all, reason) = taken(&info(Some(2), Some(3), Some(4)));
+        assert_eq!(all, "---+-");
+        for kind in [
+            "2 at a time older than 14 days",
+            "1 at a time older than the log group's",
+            "1 at a time more than 2 h ahead",
+        ] {
+            assert!(reason.contains(kind), "{reason}");
+        }
+        assert_eq!(taken(&info(None, None, Some(0))).0, "-----");
+        assert_eq!(taken(&info(Some(-7), None, Some(-1))).0, "-----", "a hostile answer is no panic");
+        assert_eq!(taken(&info(Some(i32::MAX), Some(i32::MAX), None)).0, "-----");
+        assert_eq!(taken(&info(None, None, Some(9))).0, "+++++");
+    }
+
+    #[test]
+    fn only_who_may_not_look_does_without_and_only_an_answer_says_that_nothing_was_done() {
+        assert!(cannot_look(Some("AccessDeniedException")));
+        for code in ["ThrottlingException", "ExpiredTokenException", "InvalidSignatureException", "InternalFailure"] {
+            assert!(!cannot_look(Some(code)), "{code}");
+        }
+        assert!(!cannot_look(None));
+        assert!(is_refusal(Some("ThrottlingException"), Some(400)) && is_refusal(Some("RequestExpired"), Some(403)));
+        for (code, status) in [(None, None), (None, Some(200)), (Some("ServiceUnavailableException"), Some(503))] {
+            assert!(!is_refusal(code, status), "{code:?}");
         }
     }
 

@@ -47,7 +47,10 @@ pub(crate) fn reporter(plan: &ReportPlan, bounds: Bounds, http: Http) -> Result<
 }
 
 async fn connect(plan: &ReportPlan, http: Http) -> Result<Client, String> {
-    let config = own::config(http, &plan.region, policy(&plan.group)).await.map_err(|error| error.to_string())?;
+    let config =
+        own::config(http, &plan.region, policy(&plan.group, &partition(std::env::var("AWS_ROLE_ARN").ok().as_deref())))
+            .await
+            .map_err(|error| error.to_string())?;
     let mut settings = aws_sdk_cloudwatchlogs::config::Builder::from(&config)
         // Back-off and the next try are the queue's.
         .retry_config(RetryConfig::disabled())
@@ -58,17 +61,48 @@ async fn connect(plan: &ReportPlan, http: Http) -> Result<Client, String> {
     Ok(Client::from_conf(settings.build()))
 }
 
-/// What is left of the role: writing to this group, and looking whether an event is there.
-fn policy(group: &str) -> String {
-    let group = format!("arn:aws:logs:*:*:log-group:{group}");
+/// What is left of the role: writing to this group, looking whether an event is there, and seeing to it that the group forgets.
+fn policy(group: &str, partition: &str) -> String {
+    let group = format!("arn:{partition}:logs:*:*:log-group:{group}");
     let actions = [
         "logs:CreateLogGroup",
         "logs:CreateLogStream",
         "logs:GetLogEvents",
+        "logs:ListTagsForResource",
         "logs:PutLogEvents",
         "logs:PutRetentionPolicy",
         "logs:TagResource",
     ];
-    let statement = json!({"Effect": "Allow", "Action": actions, "Resource": [group, format!("{group}:*")]});
-    json!({"Version": "2012-10-17", "Statement": [statement]}).to_string()
+    let statements = [
+        json!({"Effect": "Allow", "Action": actions, "Resource": [group, format!("{group}:*")]}),
+        // AWS narrows this one to no group; it tells names, retentions and classes.
+        json!({"Effect": "Allow", "Action": ["logs:DescribeLogGroups"], "Resource": "*"}),
+    ];
+    json!({"Version": "2012-10-17", "Statement": statements}).to_string()
+}
+
+/// The partition of the agent's role: names in its session policy are of the same.
+fn partition(role: Option<&str>) -> String {
+    let named = role.and_then(|arn| arn.strip_prefix("arn:")?.split(':').next()).filter(|name| !name.is_empty());
+    named.unwrap_or("aws").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policy_is_of_the_roles_partition_and_of_one_group() {
+        for (role, name) in [
+            (Some("arn:aws:iam::123456789012:role/nw"), "aws"),
+            (Some("arn:aws-cn:iam::123456789012:role/nw"), "aws-cn"),
+            (Some("arn:aws-us-gov:iam::123456789012:role/nw"), "aws-us-gov"),
+            (Some("nonsense"), "aws"),
+            (None, "aws"),
+        ] {
+            let policy: serde_json::Value = serde_json::from_str(&policy("g", &partition(role))).expect("JSON");
+            let wanted = [format!("arn:{name}:logs:*:*:log-group:g"), format!("arn:{name}:logs:*:*:log-group:g:*")];
+            assert_eq!(policy["Statement"][0]["Resource"], json!(wanted));
+        }
+    }
 }
