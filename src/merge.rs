@@ -1,41 +1,69 @@
-//! Many capture files into one, in time order, in bounded memory.
+//! Many capture files into one, in time order, in bounded memory and with a bounded number of files open.
 //!
-//! Owns the order of packets, what becomes of interfaces and comments, and the cut by time. Inputs are hostile: what is
-//! no pcapng is named with its place. Must not know where files come from.
+//! Owns the order of packets, what becomes of interfaces and comments, and the cut by time. Inputs are hostile, and of
+//! anybody: what is damaged gives what comes before, and is named with its place. Must not know where files come from.
+
+mod find;
+mod host;
+mod input;
+mod limit;
+mod notes;
+mod pcap;
+mod snaplens;
+mod source;
+mod spool;
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, VecDeque},
-    fs::{self, File, OpenOptions},
-    io::{self, BufReader, Read, Seek, SeekFrom, Write},
+    collections::{BTreeMap, BinaryHeap, HashSet},
+    fs::{self, OpenOptions},
+    io::{self, Write},
     net::IpAddr,
     ops::RangeInclusive,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use nodewatch_pcapng::{
-    Block, Interface, InterfaceTable, Name, ReadError, Reader, SectionBlock, enhanced_packet, name_resolution,
-    section_header,
+    Block, InterfaceTable, Name, ReadError, SectionBlock, Time, enhanced_packet, name_resolution, section_header,
 };
 
-/// Packets of one file may be out of order by so much: interfaces are drained one after the other.
-const SLACK: u64 = 500_000_000;
+use crate::text::counted;
+pub use find::{Found, find};
+use input::{Entry, Input, Key, Shared, What};
+pub use notes::Notes;
+use snaplens::Snaplens;
+use source::{OpenError, Place};
+use spool::Spool;
+
 /// Bytes of packets read ahead, of all inputs that are open at once.
 const READ_AHEAD: usize = 24 * 1024 * 1024;
-const LEAST_AHEAD: usize = 256 * 1024;
+const LEAST_AHEAD: usize = 64 * 1024;
 const MOST_AHEAD: usize = 4 * 1024 * 1024;
+/// Bytes read at once, of all inputs that are open at once, and of one.
+const READ_AT_ONCE: usize = 16 * 1024 * 1024;
+const LEAST_AT_ONCE: usize = 16 * 1024;
+const MOST_AT_ONCE: usize = 256 * 1024;
 /// Bytes gathered before they are written.
 const BUFFER: usize = 1024 * 1024;
 /// Names in one block.
 const NAMES: usize = 500;
+/// Bytes of comments in the new file's header.
+const COMMENTS: usize = 1024 * 1024;
+/// So few files are opened whatever the limit says.
+const FEW: usize = 8;
 
 /// Files could not be merged; nothing is left of the new one.
 #[derive(Debug, thiserror::Error)]
 pub enum MergeError {
     /// Nothing to merge.
-    #[error("no capture file in {0:?}")]
-    Nothing(Vec<PathBuf>),
+    #[error("no capture file in {places:?}")]
+    Nothing {
+        /// Where.
+        places: Vec<PathBuf>,
+        /// What is there instead, and why that is none.
+        passed_over: Vec<(PathBuf, String)>,
+    },
     /// An input cannot be opened.
     #[error("cannot open {path:?}")]
     Open {
@@ -44,13 +72,29 @@ pub enum MergeError {
         /// Why not.
         source: io::Error,
     },
-    /// An input is no pcapng, or a damaged one.
-    #[error("{path:?} cannot be merged")]
+    /// No input has a packet, and this one is no capture, or a damaged one.
+    #[error("{path:?} cannot be merged: {why}")]
     Input {
         /// Which.
         path: PathBuf,
         /// What is wrong with it.
-        source: ReadError,
+        why: String,
+    },
+    /// There are packets, and none in the window.
+    #[error("none of {} is in the window", counted(*packets as usize, "packet"))]
+    Outside {
+        /// Packets.
+        packets: u64,
+        /// The time of the first and of the last.
+        span: (Time, Time),
+    },
+    /// Packets cannot be put aside until their turn comes.
+    #[error("cannot put packets aside in {folder:?}")]
+    Aside {
+        /// Where.
+        folder: PathBuf,
+        /// Why not.
+        source: io::Error,
     },
     /// The output.
     #[error("cannot write {path:?}")]
@@ -65,7 +109,7 @@ pub enum MergeError {
 /// What to merge, and how.
 #[derive(Debug, Clone)]
 pub struct Merge {
-    /// The files.
+    /// The files; `-` is standard input.
     pub inputs: Vec<PathBuf>,
     /// Packets of these nanoseconds since the Unix epoch only.
     pub window: RangeInclusive<u64>,
@@ -74,7 +118,7 @@ pub struct Merge {
 }
 
 /// What was merged.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Merged {
     /// Files.
     pub files: usize,
@@ -84,324 +128,333 @@ pub struct Merged {
     pub cut: u64,
     /// Bytes of the new file.
     pub size: u64,
-}
-
-/// Capture files among these, and below those that are folders, by name.
-pub fn find(places: &[PathBuf]) -> Result<Vec<PathBuf>, MergeError> {
-    let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> = Vec::new();
-    let open = |path: &Path| {
-        let path = path.to_owned();
-        move |source| MergeError::Open { path, source }
-    };
-    for place in places {
-        let facts = fs::metadata(place).map_err(open(place))?;
-        if facts.is_dir() { folders.push(place.clone()) } else { found.push(place.clone()) }
-    }
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).map_err(open(&folder))? {
-            let entry = entry.map_err(open(&folder))?;
-            let (path, kind) = (entry.path(), entry.file_type().map_err(open(&folder))?);
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if kind.is_dir() {
-                folders.push(path);
-            } else if kind.is_file()
-                && (name.ends_with(".pcapng") || name.ends_with(".pcapng.zst"))
-                && !name.starts_with("merged")
-            {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    found.dedup();
-    if found.is_empty() { Err(MergeError::Nothing(places.to_vec())) } else { Ok(found) }
+    /// What could not be done as it should.
+    pub notes: Notes,
 }
 
 impl Merge {
+    /// The file that a merge into that one is written to before it is whole.
+    pub fn part_of(path: &Path) -> PathBuf {
+        let mut part = path.as_os_str().to_owned();
+        part.push(format!(".{}.part", std::process::id()));
+        PathBuf::from(part)
+    }
+
     /// Writes the new file, which must not exist yet; the last rename makes it appear whole.
     pub fn into_file(&self, path: &Path) -> Result<Merged, MergeError> {
         let failed = |source| MergeError::Output { path: path.to_owned(), source };
-        if path.exists() {
-            return Err(failed(io::ErrorKind::AlreadyExists.into()));
+        match fs::metadata(path) {
+            // A pipe or a device takes it as it comes.
+            Ok(facts) if !facts.is_file() && !facts.is_dir() => {
+                let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
+                return self.write(file, path);
+            }
+            Ok(_) => return Err(failed(io::ErrorKind::AlreadyExists.into())),
+            Err(_) => {}
         }
-        let mut part = path.as_os_str().to_owned();
-        part.push(".part");
-        let part = PathBuf::from(part);
+        let part = Self::part_of(path);
         let mut options = OpenOptions::new();
         let file = options.write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(failed)?;
-        let merged = self.write(file, path);
-        let renamed = merged.and_then(|merged| fs::rename(&part, path).map(|()| merged).map_err(failed));
-        if renamed.is_err() {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let merged = self.write_with(&file, path, folder).and_then(|(merged, snaplens)| {
+            for place in snaplens.to_mend() {
+                file.write_all_at(&[0; 4], place).map_err(failed)?;
+            }
+            fs::rename(&part, path).map_err(failed)?;
+            Ok(merged)
+        });
+        if merged.is_err() {
             // Half a file is no capture.
             let _ = fs::remove_file(&part);
         }
-        renamed
+        merged
     }
 
     /// Writes to anything; `path` is for errors.
     pub fn write(&self, out: impl Write, path: &Path) -> Result<Merged, MergeError> {
-        let failed = |source| MergeError::Output { path: path.to_owned(), source };
-        let mut waiting = Vec::new();
-        let mut comments = vec![format!("merged from {} files", self.inputs.len())];
-        for input in &self.inputs {
-            let first = peek(input)?;
-            for comment in first.comments {
-                if !comments.contains(&comment) {
-                    comments.push(comment);
-                }
-            }
-            waiting.extend(first.nanos.map(|nanos| (nanos, input)));
-        }
-        // The earliest last, to be popped.
-        waiting.sort_by(|a, b| b.cmp(a));
+        Ok(self.write_with(out, path, &std::env::temp_dir())?.0)
+    }
 
-        let mut output = Output { out, buffer: Vec::with_capacity(BUFFER + 64 * 1024), merged: Merged::default() };
+    fn write_with(&self, out: impl Write, path: &Path, aside: &Path) -> Result<(Merged, Snaplens), MergeError> {
+        let slots = limit::files().max(FEW);
+        self.write_in(out, path, aside, slots)
+    }
+
+    /// With no more than so many files open at once.
+    fn write_in(
+        &self,
+        out: impl Write,
+        path: &Path,
+        aside: &Path,
+        slots: usize,
+    ) -> Result<(Merged, Snaplens), MergeError> {
+        let mut comments = vec![format!("merged from {} files", self.inputs.len())];
+        let shared = Shared {
+            table: InterfaceTable::default(),
+            snaplens: Snaplens::default(),
+            notes: Notes::default(),
+            said: HashSet::new(),
+            buffer: Vec::with_capacity(BUFFER + 64 * 1024),
+            written: 0,
+            held: Vec::new(),
+        };
+        let mut work = Work { merge: self, out, path, aside, shared, merged: Merged::default(), span: None };
+        let mut waiting = Vec::new();
+        for (number, input) in self.inputs.iter().enumerate() {
+            waiting.extend(work.look(input, number as u32, &mut comments)?);
+        }
+        if waiting.is_empty() {
+            return Err(work.nothing());
+        }
+        work.shared.said = comments.iter().cloned().collect();
         let application = concat!("nodewatch-tui ", env!("CARGO_PKG_VERSION"));
-        section_header(&mut output.buffer, &SectionBlock { hardware: "", application, comments: &comments });
+        let header = SectionBlock { hardware: "", application, comments: &comments };
+        section_header(&mut work.shared.buffer, &header);
         let names: Vec<Name> = self.names.iter().map(|(&address, name)| Name { address, name: name.clone() }).collect();
         for names in names.chunks(NAMES) {
-            name_resolution(&mut output.buffer, names);
+            name_resolution(&mut work.shared.held, names);
         }
-        let mut table = InterfaceTable::default();
-        let mut inputs: Vec<Option<Input>> = Vec::new();
-        let mut heads: BinaryHeap<Reverse<(u64, usize)>> = BinaryHeap::new();
+        work.run(waiting, slots, None)?;
+        if work.merged.packets == 0 {
+            if let Some(span) = work.span {
+                return Err(MergeError::Outside { packets: work.merged.cut, span });
+            }
+            if !work.shared.notes.damaged.is_empty() {
+                return Err(work.nothing());
+            }
+        }
+        work.finish()
+    }
+}
+
+/// A file that is opened when its time has come, so that many in a row are not open at once.
+struct Waiting {
+    key: Key,
+    place: Place,
+    file: u32,
+    cost: usize,
+}
+
+/// A merge that is being done.
+struct Work<'a, W> {
+    merge: &'a Merge,
+    out: W,
+    path: &'a Path,
+    /// Where packets are put aside.
+    aside: &'a Path,
+    shared: Shared,
+    merged: Merged,
+    /// The times of what was cut.
+    span: Option<(Time, Time)>,
+}
+
+impl<W: Write> Work<'_, W> {
+    /// What a file begins with: when its packets begin, and what its section says.
+    fn look(
+        &mut self,
+        path: &Path,
+        file: u32,
+        comments: &mut Vec<String>,
+    ) -> Result<Option<Waiting>, MergeError> {
+        let place = Place::new(path.to_owned());
+        let looked = place.and_then(|place| place.look(MOST_AT_ONCE).map(|capture| (place, capture)));
+        let (place, mut capture) = match looked {
+            Ok(looked) => looked,
+            Err(error) => return self.not_opened(path, error).map(|()| None),
+        };
+        let mut ours = false;
+        let mut so_far: usize = comments.iter().map(String::len).sum();
+        let key = loop {
+            match capture.next_block() {
+                Ok(Some(Block::Section(section))) => {
+                    ours |= section.application.starts_with("nodewatch");
+                    for comment in section.comments {
+                        if so_far + comment.len() <= COMMENTS && !comments.contains(&comment) {
+                            so_far += comment.len();
+                            comments.push(comment);
+                        }
+                    }
+                }
+                Ok(Some(Block::Interface(interface))) => self.shared.snaplens.expect(interface.snaplen),
+                Ok(Some(Block::Packet(packet))) => {
+                    let key = Key::of(packet.time, file);
+                    break if ours { key.less_slack() } else { key };
+                }
+                Ok(Some(Block::Statistics(_) | Block::Other(_))) => {}
+                // Without packets it may have secrets for those of others. Damage is told when it is read.
+                Ok(None) | Err(_) => break Key::FIRST,
+            }
+        };
+        Ok(Some(Waiting { key, place, file, cost: capture.cost }))
+    }
+
+    /// A file that is no capture or cannot be read is left out; one that the system has no room to open stops all.
+    fn not_opened(&mut self, path: &Path, error: OpenError) -> Result<(), MergeError> {
+        match error {
+            OpenError::Io(source) if limit::is_reached(&source) => {
+                Err(MergeError::Open { path: path.to_owned(), source })
+            }
+            OpenError::Io(source) => {
+                self.shared.notes.damage(path, &ReadError::Read { at: 0, source });
+                Ok(())
+            }
+            OpenError::NoCapture => {
+                self.shared.notes.damage(path, &ReadError::Bad { at: 0, what: "neither pcap nor pcapng" });
+                Ok(())
+            }
+        }
+    }
+
+    fn nothing(&self) -> MergeError {
+        let first = self.shared.notes.damaged.first().cloned();
+        let (path, why) = first.unwrap_or_else(|| (PathBuf::new(), "nothing is in it".to_owned()));
+        MergeError::Input { path, why }
+    }
+
+    /// Merges these files, into the new one or aside. No more than `slots` are open at once.
+    fn run(&mut self, mut waiting: Vec<Waiting>, slots: usize, mut aside: Option<&mut Spool>) -> Result<(), MergeError> {
+        // The earliest last, to be popped.
+        waiting.sort_by(|a, b| b.key.cmp(&a.key));
+        let all: usize = waiting.iter().map(|one| one.cost).sum();
+        let direct = if all <= slots { slots } else { slots / 2 };
+        let mut inputs: Vec<Option<(Input, usize)>> = Vec::new();
+        let mut heads: BinaryHeap<Reverse<(Key, usize)>> = BinaryHeap::new();
+        let mut open = 0;
         loop {
-            // A file is opened when its time has come, so that many in a row are not open at once.
-            while let Some(&(nanos, path)) = waiting.last()
-                && heads.peek().is_none_or(|Reverse((head, _))| nanos.saturating_sub(SLACK) <= *head)
+            while let Some(next) = waiting.last()
+                && heads.peek().is_none_or(|Reverse((head, _))| next.key <= *head)
             {
-                waiting.pop();
-                let mut input = Input::open(path)?;
+                let fits = all <= slots || slots <= FEW || open + next.cost <= direct / 2 || !next.place.again();
+                let (mut input, cost) = if fits {
+                    let Some(next) = waiting.pop() else { break };
+                    let at_once = (READ_AT_ONCE / (heads.len() + 1)).clamp(LEAST_AT_ONCE, MOST_AT_ONCE);
+                    match Input::open(&next.place, next.file, at_once) {
+                        Ok(input) => (input, next.cost),
+                        Err(error) => {
+                            self.not_opened(&next.place.path, error)?;
+                            continue;
+                        }
+                    }
+                } else {
+                    // All that waits has to fit, when this is the last that does.
+                    let most = if open + 1 < direct { slots - direct } else { usize::MAX };
+                    (self.put_aside(&mut waiting, most, slots - direct)?, 1)
+                };
                 let ahead = (READ_AHEAD / (heads.len() + 1)).clamp(LEAST_AHEAD, MOST_AHEAD);
-                if let Some(head) = input.head(&mut table, &mut output.buffer, ahead)? {
+                if let Some(head) = self.head(&mut input, ahead)? {
+                    open += cost;
                     heads.push(Reverse((head, inputs.len())));
-                    inputs.push(Some(input));
+                    inputs.push(Some((input, cost)));
                 }
             }
             let Some(Reverse((_, number))) = heads.pop() else { break };
             let ahead = (READ_AHEAD / (heads.len() + 1)).clamp(LEAST_AHEAD, MOST_AHEAD);
-            let Some(input) = inputs[number].as_mut() else { continue };
+            let Some((input, cost)) = inputs[number].as_mut() else { continue };
             // As long as it has the earliest packet there is nothing to compare anew.
-            let others = heads.peek().map_or(u64::MAX, |Reverse((head, _))| *head);
-            let until = waiting.last().map_or(others, |(nanos, _)| others.min(nanos.saturating_sub(SLACK)));
+            let others = heads.peek().map(|Reverse((head, _))| *head);
+            let until = waiting.last().map(|one| one.key).into_iter().chain(others).min();
             let next = loop {
-                let Some(entry) = input.ahead.pop_front() else { break None };
-                if self.window.contains(&entry.nanos) {
-                    let data = &input.bytes[entry.start..][..entry.length];
-                    let options = &input.bytes[entry.start + entry.length..][..entry.options];
-                    enhanced_packet(
-                        &mut output.buffer,
-                        entry.interface,
-                        entry.nanos,
-                        entry.wire_length,
-                        [data],
-                        options,
-                    );
-                    output.merged.packets += 1;
-                    if output.buffer.len() >= BUFFER {
-                        output.flush().map_err(failed)?;
-                    }
-                } else {
-                    output.merged.cut += 1;
-                }
-                let head = input.head(&mut table, &mut output.buffer, ahead)?;
-                if head.is_none_or(|head| head > until) {
+                let Some(entry) = input.take() else { break None };
+                self.place(&entry, input, aside.as_deref_mut())?;
+                let head = self.head(input, ahead)?;
+                if head.is_none_or(|head| until.is_some_and(|until| head >= until)) {
                     break head;
                 }
             };
             match next {
                 Some(head) => heads.push(Reverse((head, number))),
                 // Closed as soon as it is through.
-                None => inputs[number] = None,
+                None => {
+                    open -= *cost;
+                    inputs[number] = None;
+                }
             }
         }
-        table.write_counts(&mut output.buffer);
-        output.flush().map_err(failed)?;
-        output.out.flush().map_err(failed)?;
-        Ok(Merged { files: self.inputs.len(), ..output.merged })
-    }
-}
-
-struct Output<W> {
-    out: W,
-    buffer: Vec<u8>,
-    merged: Merged,
-}
-
-impl<W: Write> Output<W> {
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.write_all(&self.buffer)?;
-        self.merged.size += self.buffer.len() as u64;
-        self.buffer.clear();
         Ok(())
     }
-}
 
-/// A packet that was read and not written yet; its bytes and options lie one behind the other.
-struct Entry {
-    nanos: u64,
-    interface: u32,
-    wire_length: u32,
-    start: usize,
-    length: usize,
-    options: usize,
-}
-
-/// One file that is being read.
-struct Input {
-    path: PathBuf,
-    reader: Reader<Box<dyn Read>>,
-    /// The node that the section names, or the folder that the file is in.
-    node: String,
-    /// The section's interfaces, by their number in the new file.
-    numbers: Vec<u32>,
-    ahead: VecDeque<Entry>,
-    bytes: Vec<u8>,
-    newest: u64,
-    ended: bool,
-}
-
-impl Input {
-    fn open(path: &Path) -> Result<Self, MergeError> {
-        Ok(Self {
-            path: path.to_owned(),
-            reader: Reader::new(source(path)?),
-            node: folder_name(path),
-            numbers: Vec::new(),
-            ahead: VecDeque::new(),
-            bytes: Vec::new(),
-            newest: 0,
-            ended: false,
-        })
-    }
-
-    /// The time of the next packet, read far enough ahead that no earlier one follows it; `None` at the end.
-    #[inline]
-    fn head(&mut self, table: &mut InterfaceTable, out: &mut Vec<u8>, ahead: usize) -> Result<Option<u64>, MergeError> {
-        loop {
-            if let Some(entry) = self.ahead.front()
-                && (self.ended || entry.nanos.saturating_add(SLACK) <= self.newest || self.bytes.len() > ahead)
-            {
-                return Ok(Some(entry.nanos));
-            }
-            if self.ended {
-                return Ok(None);
-            }
-            self.read_on(table, out, ahead)?;
+    fn head(&mut self, input: &mut Input, ahead: usize) -> Result<Option<Key>, MergeError> {
+        let head = input.head(&mut self.shared, ahead).map_err(|source| self.aside_failed(source))?;
+        if self.shared.buffer.len() >= BUFFER {
+            self.flush()?;
         }
+        Ok(head)
     }
 
-    #[cold]
-    fn read_on(&mut self, table: &mut InterfaceTable, out: &mut Vec<u8>, ahead: usize) -> Result<(), MergeError> {
-        self.compact();
-        let enough = self.bytes.len() + ahead / 2;
-        while self.bytes.len() <= enough {
-            let block = self.reader.next_block();
-            let block = block.map_err(|source| MergeError::Input { path: self.path.clone(), source })?;
-            match block {
-                None => {
-                    self.ended = true;
+    /// Merges the next of the waiting files, as many as cost no more than that, into one that takes their place.
+    fn put_aside(&mut self, waiting: &mut Vec<Waiting>, most: usize, slots: usize) -> Result<Input, MergeError> {
+        let (mut group, mut rest, mut cost) = (Vec::new(), Vec::new(), 0);
+        while let Some(next) = waiting.pop() {
+            if !next.place.again() || (cost > 0 && cost + next.cost > most) {
+                rest.push(next);
+                if cost.saturating_add(FEW) > most {
                     break;
                 }
-                Some(Block::Section(section)) => {
-                    self.numbers.clear();
-                    if !section.hardware.is_empty() && section.application.starts_with("nodewatch") {
-                        self.node = section.hardware;
-                    }
-                }
-                Some(Block::Interface(interface)) => {
-                    self.numbers.push(number(table, out, &self.node, &interface));
-                }
-                Some(Block::Statistics(counts)) => {
-                    if let Some(&number) = self.numbers.get(counts.interface) {
-                        table.count(number, &counts);
-                    }
-                }
-                Some(Block::Packet(packet)) => {
-                    let start = self.bytes.len();
-                    self.bytes.extend_from_slice(packet.data);
-                    self.bytes.extend_from_slice(packet.options);
-                    self.newest = self.newest.max(packet.nanos);
-                    self.ahead.push_back(Entry {
-                        nanos: packet.nanos,
-                        interface: self.numbers[packet.interface],
-                        wire_length: packet.wire_length,
-                        start,
-                        length: packet.data.len(),
-                        options: packet.options.len(),
-                    });
-                }
-                Some(Block::Other(_)) => {}
+            } else {
+                cost += next.cost;
+                group.push(next);
             }
         }
-        // Nearly in order already, which the sort makes use of. Equal times stay as they were.
-        self.ahead.make_contiguous().sort_by_key(|entry| entry.nanos);
+        waiting.extend(rest.into_iter().rev());
+        let mut spool = Spool::begin(self.aside).map_err(|source| self.aside_failed(source))?;
+        self.run(group, slots, Some(&mut spool))?;
+        spool.end().map(Input::of_spool).map_err(|source| self.aside_failed(source))
+    }
+
+    fn aside_failed(&self, source: io::Error) -> MergeError {
+        MergeError::Aside { folder: self.aside.to_owned(), source }
+    }
+
+    /// Puts an entry where it goes, or cuts it.
+    #[inline]
+    fn place(&mut self, entry: &Entry, input: &Input, aside: Option<&mut Spool>) -> Result<(), MergeError> {
+        let (data, options) = input.bytes(entry);
+        if let Some(spool) = aside {
+            return spool.add(entry, data, options).map_err(|source| self.aside_failed(source));
+        }
+        match entry.what {
+            What::Packet { interface, ticks, wire_length } => {
+                if self.merge.window != (0..=u64::MAX) && !self.is_within(entry.key.time()) {
+                    return Ok(());
+                }
+                enhanced_packet(&mut self.shared.buffer, interface, ticks, wire_length, [data], options);
+                self.merged.packets += 1;
+            }
+            What::Block => self.shared.buffer.extend_from_slice(data),
+        }
+        if self.shared.buffer.len() >= BUFFER {
+            self.flush()?;
+        }
         Ok(())
     }
 
-    /// Lets go of the bytes of packets that were written.
-    fn compact(&mut self) {
-        let mut kept = Vec::new();
-        for entry in &mut self.ahead {
-            let start = kept.len();
-            kept.extend_from_slice(&self.bytes[entry.start..][..entry.length + entry.options]);
-            entry.start = start;
+    fn is_within(&mut self, time: Time) -> bool {
+        let within = self.merge.window.contains(&time.unix_nanos());
+        if !within {
+            self.merged.cut += 1;
+            let (first, last) = self.span.unwrap_or((time, time));
+            self.span = Some((first.min(time), last.max(time)));
         }
-        self.bytes.clear();
-        self.bytes.extend_from_slice(&kept);
+        within
     }
-}
 
-/// An interface goes by its node's name and its own. One that this product has merged before has both already.
-fn number(table: &mut InterfaceTable, out: &mut Vec<u8>, node: &str, interface: &Interface) -> u32 {
-    let name = match (node, interface.name.as_str()) {
-        ("", name) => name.to_owned(),
-        (node, "") => node.to_owned(),
-        (node, name) => format!("{node}/{name}"),
-    };
-    table.number(out, &name, node, interface)
-}
-
-struct First {
-    nanos: Option<u64>,
-    comments: Vec<String>,
-}
-
-/// When a file's packets begin, and what its section says.
-fn peek(path: &Path) -> Result<First, MergeError> {
-    let mut reader = Reader::new(source(path)?);
-    let mut first = First { nanos: None, comments: Vec::new() };
-    loop {
-        match reader.next_block().map_err(|source| MergeError::Input { path: path.to_owned(), source })? {
-            None => return Ok(first),
-            Some(Block::Section(section)) => first.comments.extend(section.comments),
-            Some(Block::Packet(packet)) => {
-                first.nanos = Some(packet.nanos);
-                return Ok(first);
-            }
-            Some(Block::Interface(_) | Block::Statistics(_) | Block::Other(_)) => {}
-        }
+    fn flush(&mut self) -> Result<(), MergeError> {
+        let written = self.out.write_all(&self.shared.buffer);
+        written.map_err(|source| MergeError::Output { path: self.path.to_owned(), source })?;
+        self.shared.written += self.shared.buffer.len() as u64;
+        self.shared.buffer.clear();
+        Ok(())
     }
-}
 
-/// The file's bytes, unpacked where they are zstd.
-fn source(path: &Path) -> Result<Box<dyn Read>, MergeError> {
-    let failed = |source| MergeError::Open { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(failed)?;
-    let mut magic = [0; 4];
-    let read = file.read(&mut magic).map_err(failed)?;
-    file.seek(SeekFrom::Start(0)).map_err(failed)?;
-    if read == 4 && magic == [0x28, 0xB5, 0x2F, 0xFD] {
-        return Ok(Box::new(zstd::stream::Decoder::with_buffer(BufReader::new(file)).map_err(failed)?));
+    fn finish(mut self) -> Result<(Merged, Snaplens), MergeError> {
+        self.shared.let_go();
+        self.shared.table.write_counts(&mut self.shared.buffer);
+        self.flush()?;
+        let flushed = self.out.flush();
+        flushed.map_err(|source| MergeError::Output { path: self.path.to_owned(), source })?;
+        let Shared { notes, snaplens, written, .. } = self.shared;
+        Ok((Merged { files: self.merge.inputs.len(), size: written, notes, ..self.merged }, snaplens))
     }
-    Ok(Box::new(file))
-}
-
-/// Files are fetched into a folder of their node's name.
-fn folder_name(path: &Path) -> String {
-    let folder = path.parent().and_then(Path::file_name);
-    folder.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,12 +1,8 @@
-//! `freeze` and `merge`, and the captures in S3 that `cleanup --captures` removes.
+//! `freeze`, and the captures in S3 that `cleanup --captures` removes.
 //!
 //! Owns what they print and the exit code.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use nodewatch_protocol::{FileState, Freeze, Request};
 use serde_json::json;
@@ -17,13 +13,10 @@ use super::{
 };
 use crate::{
     app::{Event, node::NodeState},
-    cli::{CleanupArgs, Format, MergeArgs},
-    clock,
+    cli::{CleanupArgs, Format},
     journal::{Entry, JournalError, Journals, Record},
-    manifest,
-    merge::{self, Merge},
     model::{FetchProgress, Holder, NodeName, Notice, SessionId, StorageSettings},
-    runtime::{Engine, merge_notice},
+    runtime::Engine,
     storage::Storage,
     text::{bytes, counted},
 };
@@ -141,56 +134,6 @@ fn arrived(state: &NodeState, before: usize) -> bool {
         })
 }
 
-/// Makes one capture of many.
-pub fn merge(arguments: &MergeArgs, out: Option<&Path>) -> Exit {
-    match merged(arguments, out) {
-        Ok(()) => Exit::Done,
-        Err(notice) => {
-            output::say(&format!("error: {}", notice.line()));
-            Exit::of(&notice)
-        }
-    }
-}
-
-/// Where a merged capture goes: into a file, or into a folder that there is.
-fn target(arguments: &MergeArgs, out: Option<&Path>) -> PathBuf {
-    const NAME: &str = "merged.pcapng";
-    match arguments.into.as_deref().or(out) {
-        None => PathBuf::from(NAME),
-        Some(place) if place.is_dir() => place.join(NAME),
-        Some(place) => place.to_owned(),
-    }
-}
-
-fn merged(arguments: &MergeArgs, out: Option<&Path>) -> Result<(), Notice> {
-    let out = target(arguments, out);
-    let inputs = merge::find(&arguments.files).map_err(|error| merge_notice(&error))?;
-    let to_stdout = out.as_os_str() == "-";
-    let from = arguments.from.unwrap_or(0);
-    let to = arguments.to.unwrap_or(u64::MAX);
-    if from > to {
-        let headline = "no packet can be between these times";
-        return Err(
-            Notice::error(headline, "--from is later than --to", "exchange them").of(crate::model::Failure::BadInput)
-        );
-    }
-    let names = manifest::names_for(&inputs);
-    let merge = Merge { inputs, window: from..=to, names };
-    let done = if to_stdout { merge.write(std::io::stdout().lock(), &out) } else { merge.into_file(&out) };
-    let merged = done.map_err(|error| merge_notice(&error))?;
-    let cut = if merged.cut > 0 { format!(", {} outside the window", merged.cut) } else { String::new() };
-    let what = format!("{} of {}{cut}", counted(merged.packets as usize, "packet"), counted(merged.files, "file"));
-    match arguments.output.format {
-        Format::Json if !to_stdout => output::print_json(
-            [json!({"path": out, "files": merged.files, "packets": merged.packets, "cut": merged.cut,
-                "bytes": merged.size})]
-            .into_iter(),
-        ),
-        _ => output::say(&format!("{what}, {} in {}", bytes(merged.size), out.display())),
-    }
-    Ok(())
-}
-
 /// Captures in S3 of these sessions, where their journals know of any: shown, asked about, removed. Without
 /// `--captures` they are only named.
 pub async fn remove_captures(journals: &Journals, arguments: &CleanupArgs, here: Option<&str>) -> Exit {
@@ -265,33 +208,4 @@ async fn remove_captures_of(
     }
     output::say(&format!("removed {what}"));
     Ok(())
-}
-
-/// A time for a window: RFC 3339, or `HH:MM[:SS]` of today in UTC.
-pub fn parse_time(text: &str) -> Result<u64, String> {
-    let today = clock::rfc3339(clock::unix_millis());
-    let day = today.split('T').next().unwrap_or_default();
-    let of_today = match text.matches(':').count() {
-        1 => format!("{day}T{text}:00Z"),
-        2 => format!("{day}T{text}Z"),
-        _ => String::new(),
-    };
-    clock::nanos_of(text).or_else(|| clock::nanos_of(&of_today)).ok_or_else(|| {
-        format!("{text:?} is no time: write 2026-01-31T14:05:00Z (with a fraction or an offset where needed) or 14:05 of today, UTC")
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_read_and_nonsense_is_named() {
-        assert_eq!(parse_time("2023-11-14T22:13:20.5Z"), Ok(1_700_000_000_500_000_000));
-        assert_eq!(parse_time("2023-11-14T23:13:20+01:00"), Ok(1_700_000_000_000_000_000));
-        assert!(parse_time("14:05").is_ok() && parse_time("14:05:09.25").is_ok());
-        for text in ["", "yesterday", "25:00", "14"] {
-            assert!(parse_time(text).is_err_and(|error| error.contains(&format!("{text:?}"))), "{text}");
-        }
-    }
 }

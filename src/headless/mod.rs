@@ -4,6 +4,7 @@
 //! standard error. SIGINT, SIGTERM and SIGHUP end the work, clean up and then end the program.
 
 pub mod captures;
+pub mod merge;
 mod output;
 mod ports;
 pub mod preflight;

@@ -76,7 +76,7 @@ async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<Exit, N
         Some(Command::Cleanup(arguments)) => cleanup(place, &arguments).await,
         Some(Command::Freeze { session, nodes, output }) => Box::pin(freeze(place, &session, nodes, output)).await,
         Some(Command::Alarms(command)) => alarms(place, command).await,
-        Some(Command::Merge(arguments)) => Ok(headless::captures::merge(&arguments, place.out.as_deref())),
+        Some(Command::Merge(arguments)) => Ok(headless::merge::merge(arguments, place.out.as_deref()).await),
         Some(Command::Preflight { nodes, output }) => preflight(place, nodes, output).await,
         Some(Command::Manifests { nodes, session }) => manifests(place, nodes, session),
         Some(Command::Config { output }) => Ok(settings_in_force(in_force, config, output)),

@@ -4,6 +4,7 @@
 //! Owns every task. The one module that sees the app and the outside world; must not draw.
 
 pub mod handoff;
+mod merging;
 mod outlets;
 mod panics;
 mod perform;
@@ -21,7 +22,8 @@ use crate::{
     record::{RecordError, Recorder},
     site::Site,
 };
-pub use outlets::{Outlets, merge_notice};
+pub use merging::merge_notice;
+pub use outlets::Outlets;
 use perform::Performer;
 
 /// Events that may wait for the app. A full queue makes tunnels wait, and their agents then count what they drop.

@@ -17,7 +17,6 @@ use crate::{
     live,
     logs::Logs,
     manifest::{self, SessionManifest},
-    merge::{self, Merge},
     model::{FetchProgress, Node, NodeName, Notice, SessionId},
     site::Site,
     storage::{Storage, StorageError},
@@ -195,26 +194,6 @@ impl Outlet {
         let _ = events.send(Event::Download(key, outcome)).await;
     }
 
-    pub(super) async fn merge(self, inputs: Vec<PathBuf>) -> Event {
-        let stamp = crate::clock::file_stamp(crate::clock::unix_millis());
-        let path = self.outlets.folder.join(format!("merged-{stamp}.pcapng"));
-        let mut names = manifest::names_for(&inputs);
-        if names.is_empty() {
-            names = self.site.names().await;
-        }
-        let out = path.clone();
-        let work = move || Merge { inputs, window: 0..=u64::MAX, names }.into_file(&out);
-        let merged = tokio::task::spawn_blocking(work).await;
-        Event::Told(match merged {
-            Ok(Ok(merged)) => {
-                let packets = text::counted(merged.packets as usize, "packet");
-                Notice::info(format!("{packets} of {} files in {}", merged.files, path.display()))
-            }
-            Ok(Err(error)) => merge_notice(&error),
-            Err(error) => Notice::error("nothing was merged", error.to_string(), "try again"),
-        })
-    }
-
     /// Starts the viewer on a pipe and feeds it until the captures end or it is closed.
     pub(super) async fn follow(self, nodes: Vec<NodeName>) -> Event {
         let names: Vec<String> = nodes.iter().map(|node| node.0.clone()).collect();
@@ -335,16 +314,6 @@ fn no_answer(headline: impl Into<String>) -> Notice {
 
 fn refused(error: &StorageError, key: &str) -> Notice {
     error.notice(format!("{key} was not removed"))
-}
-
-/// A merge that failed, for the user.
-pub fn merge_notice(error: &merge::MergeError) -> Notice {
-    let next_step = match error {
-        merge::MergeError::Nothing(_) => "name files, or a folder with captures",
-        merge::MergeError::Open { .. } | merge::MergeError::Input { .. } => "leave it out, or fetch it again",
-        merge::MergeError::Output { .. } => "choose another --out, or make room",
-    };
-    Notice::error("nothing was merged", text::chain(error), next_step).of(crate::model::Failure::BadInput)
 }
 
 /// Waits for a viewer that ends badly; one that ends well says nothing.

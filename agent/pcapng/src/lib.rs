@@ -4,16 +4,22 @@
 //! interfaces, rings or files' names.
 #![warn(missing_docs)]
 
+mod block;
+mod options;
 mod read;
 mod table;
+mod time;
 mod whole;
 mod write;
 
-pub use read::{Block, Interface, MAX_BLOCK, Packet, Parser, ReadError, Reader, Section, Statistics};
+pub use block::{Block, Interface, Other, Packet, ReadError, Section, Statistics};
+pub use options::Lost;
+pub use read::{MAX_BLOCK, Parser, Reader};
 pub use table::InterfaceTable;
+pub use time::{Resolution, Time};
 pub use whole::{Whole, whole};
 pub use write::{
-    InterfaceBlock, Name, PACKET_OVERHEAD, SectionBlock, StatisticsBlock, enhanced_packet, interface_description,
+    InterfaceBlock, Name, PACKET_OVERHEAD, SectionBlock, StatisticsBlock, comment, comments_before, enhanced_packet, interface_description,
     interface_statistics, name_resolution, section_header,
 };
 
@@ -24,6 +30,10 @@ const SIMPLE_PACKET: u32 = 3;
 const NAME_RESOLUTION: u32 = 4;
 const INTERFACE_STATISTICS: u32 = 5;
 const ENHANCED_PACKET: u32 = 6;
+const JOURNAL: u32 = 9;
+const SECRETS: u32 = 10;
+/// One that may be copied into another file.
+const CUSTOM: u32 = 0xBAD;
 const BYTE_ORDER_MAGIC: u32 = 0x1A2B_3C4D;
 
 #[cfg(test)]

@@ -1,68 +1,126 @@
 //! The interfaces of a file that is made out of others.
 //!
-//! Owns which description goes out once and what number it then has.
+//! Owns which description goes out once and what number it then has, and the sums of what was counted on each.
 
-use crate::{Interface, InterfaceBlock, Statistics, StatisticsBlock, interface_description, interface_statistics};
+use std::collections::{BTreeMap, HashMap};
+
+use crate::{
+    INTERFACE_STATISTICS, Interface, Resolution, Statistics,
+    write::{block, described, option, timestamp},
+};
+
+/// Bytes of descriptions that are remembered. Those that come later get a number each, whether or not they are new.
+const REMEMBERED: usize = 32 * 1024 * 1024;
+/// Comments of one interface, in bytes. An option has room for 65,535.
+const COMMENTS: usize = 60_000;
 
 /// Interfaces that were described, and what was counted on each.
 #[derive(Debug, Default)]
 pub struct InterfaceTable {
-    known: Vec<(String, Interface)>,
-    counts: Vec<Statistics>,
+    /// By the bytes of the description.
+    known: HashMap<Vec<u8>, u32>,
+    remembered: usize,
+    resolutions: Vec<Resolution>,
+    counts: BTreeMap<u32, Sum>,
+}
+
+#[derive(Debug, Default)]
+struct Sum {
+    counts: Statistics,
+    comment: String,
+    more: u64,
 }
 
 impl InterfaceTable {
-    /// The number of an interface under that name; its description is written when it is new.
+    /// None was described yet.
+    pub fn is_empty(&self) -> bool {
+        self.resolutions.is_empty()
+    }
+
+    /// The number of an interface under that name, whose packets are written with nanoseconds; its description is
+    /// written when it is new.
     pub fn number(&mut self, out: &mut Vec<u8>, name: &str, description: &str, interface: &Interface) -> u32 {
-        let same = |known: &Interface| {
-            (known.link_type, known.snaplen, &known.filter)
-                == (interface.link_type, interface.snaplen, &interface.filter)
-        };
-        if let Some(at) = self.known.iter().position(|(other, known)| other == name && same(known)) {
-            return at as u32;
+        self.kept(out, name, description, &Interface { resolution: Resolution::NANOS, ..interface.clone() })
+    }
+
+    /// The same for one whose packets are written with its own ticks.
+    pub fn kept(&mut self, out: &mut Vec<u8>, name: &str, description: &str, interface: &Interface) -> u32 {
+        let mut bytes = Vec::new();
+        described(&mut bytes, name, description, interface);
+        if let Some(&number) = self.known.get(&bytes) {
+            return number;
         }
-        let block = InterfaceBlock {
-            name,
-            link_type: interface.link_type,
-            snaplen: interface.snaplen,
-            filter: interface.filter.as_deref(),
-            description,
-        };
-        interface_description(out, &block);
-        self.known.push((name.to_owned(), interface.clone()));
-        self.counts.push(Statistics::default());
-        self.known.len() as u32 - 1
+        let number = self.resolutions.len() as u32;
+        self.resolutions.push(interface.resolution);
+        out.extend_from_slice(&bytes);
+        if self.remembered < REMEMBERED {
+            self.remembered += bytes.len();
+            self.known.insert(bytes, number);
+        }
+        number
     }
 
     /// Adds what a file says was counted on the interface with that number.
     pub fn count(&mut self, number: u32, counts: &Statistics) {
-        let Some(sum) = self.counts.get_mut(number as usize) else { return };
+        if number as usize >= self.resolutions.len() {
+            return;
+        }
+        let Sum { counts: sum, comment, more } = self.counts.entry(number).or_default();
+        sum.said |= counts.said;
         sum.at = sum.at.max(counts.at);
-        sum.received += counts.received;
-        sum.dropped_by_interface += counts.dropped_by_interface;
-        sum.dropped_by_kernel += counts.dropped_by_kernel;
-        sum.delivered += counts.delivered;
-        for comment in &counts.comments {
-            if !sum.comments.contains(comment) {
-                sum.comments.push(comment.clone());
+        // Files follow one another: counting began with the first.
+        if counts.since > 0 && (sum.since == 0 || counts.since < sum.since) {
+            sum.since = counts.since;
+        }
+        sum.received = sum.received.saturating_add(counts.received);
+        sum.dropped_by_interface = sum.dropped_by_interface.saturating_add(counts.dropped_by_interface);
+        sum.accepted_by_filter = sum.accepted_by_filter.saturating_add(counts.accepted_by_filter);
+        sum.dropped_by_kernel = sum.dropped_by_kernel.saturating_add(counts.dropped_by_kernel);
+        sum.delivered = sum.delivered.saturating_add(counts.delivered);
+        for one in &counts.comments {
+            if comment.split("; ").any(|other| other == one) {
+                continue;
             }
+            if comment.len() + one.len() > COMMENTS {
+                *more += 1;
+                continue;
+            }
+            let between = if comment.is_empty() { "" } else { "; " };
+            comment.push_str(between);
+            comment.push_str(one);
         }
     }
 
     /// The sums, the last thing before the file is closed; none for an interface that nothing was said of.
     pub fn write_counts(&self, out: &mut Vec<u8>) {
-        for (number, sum) in self.counts.iter().enumerate().filter(|(_, sum)| sum.at > 0) {
-            let block = StatisticsBlock {
-                interface: number as u32,
-                at: sum.at,
-                since: 0,
-                received: sum.received,
-                dropped_by_interface: sum.dropped_by_interface,
-                dropped_by_kernel: sum.dropped_by_kernel,
-                delivered: sum.delivered,
-                comment: &sum.comments.join("; "),
-            };
-            interface_statistics(out, &block);
+        for (&number, Sum { counts, comment, more }) in self.counts.iter().filter(|(_, sum)| sum.counts.at > 0) {
+            let resolution = self.resolutions[number as usize];
+            let at = timestamp(resolution.ticks(counts.at));
+            block(out, INTERFACE_STATISTICS, |body| {
+                body.extend(number.to_le_bytes());
+                body.extend(at);
+                match (comment.as_str(), more) {
+                    ("", 0) => {}
+                    (comment, 0) => option(body, 1, comment.as_bytes()),
+                    (comment, more) => option(body, 1, format!("{comment}; and {more} more").as_bytes()),
+                }
+                if counts.since > 0 {
+                    option(body, 2, &timestamp(resolution.ticks(counts.since)));
+                }
+                option(body, 3, &at);
+                for (code, count) in [
+                    (4u16, counts.received),
+                    (5, counts.dropped_by_interface),
+                    (6, counts.accepted_by_filter),
+                    (7, counts.dropped_by_kernel),
+                    (8, counts.delivered),
+                ] {
+                    if counts.said & (1 << code) != 0 {
+                        option(body, code, &count.to_le_bytes());
+                    }
+                }
+                option(body, 0, &[]);
+            });
         }
     }
 }

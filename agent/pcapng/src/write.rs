@@ -5,7 +5,8 @@
 use std::net::IpAddr;
 
 use crate::{
-    BYTE_ORDER_MAGIC, ENHANCED_PACKET, INTERFACE_DESCRIPTION, INTERFACE_STATISTICS, NAME_RESOLUTION, SECTION_HEADER,
+    BYTE_ORDER_MAGIC, ENHANCED_PACKET, INTERFACE_DESCRIPTION, INTERFACE_STATISTICS, Interface, NAME_RESOLUTION,
+    Resolution, SECTION_HEADER,
 };
 
 /// An Enhanced Packet Block without its packet.
@@ -86,20 +87,38 @@ pub fn section_header(out: &mut Vec<u8>, section: &SectionBlock<'_>) {
 
 /// Describes the next interface of the section.
 pub fn interface_description(out: &mut Vec<u8>, interface: &InterfaceBlock<'_>) {
+    let described_as = Interface {
+        link_type: interface.link_type,
+        snaplen: interface.snaplen,
+        name: String::new(),
+        description: String::new(),
+        filter: interface.filter.map(str::to_owned),
+        resolution: Resolution::NANOS,
+        options: Vec::new(),
+    };
+    described(out, interface.name, interface.description, &described_as);
+}
+
+/// The same, under another name, with all that is said of it.
+pub(crate) fn described(out: &mut Vec<u8>, name: &str, description: &str, interface: &Interface) {
     block(out, INTERFACE_DESCRIPTION, |body| {
         body.extend(interface.link_type.to_le_bytes());
         body.extend([0, 0]);
         body.extend(interface.snaplen.to_le_bytes());
-        option(body, 2, interface.name.as_bytes());
-        if !interface.description.is_empty() {
-            option(body, 3, interface.description.as_bytes());
+        option(body, 2, name.as_bytes());
+        if !description.is_empty() {
+            option(body, 3, description.as_bytes());
         }
-        option(body, 9, &[9]);
-        if let Some(filter) = interface.filter {
+        option(body, 9, &[interface.resolution.code()]);
+        if let Some(filter) = &interface.filter {
             let mut value = vec![0];
             value.extend_from_slice(filter.as_bytes());
             option(body, 11, &value);
         }
+        if interface.resolution.offset() != 0 {
+            option(body, 14, &interface.resolution.offset().to_le_bytes());
+        }
+        body.extend_from_slice(&interface.options);
         option(body, 0, &[]);
     });
 }
@@ -139,13 +158,13 @@ pub fn name_resolution(out: &mut Vec<u8>, names: &[Name]) {
     });
 }
 
-/// One packet. `parts` are its captured bytes in order; more than one where a VLAN tag is put back in its place.
+/// One packet. `ticks` are nanoseconds since the Unix epoch, but where its interface counts otherwise. `parts` are its captured bytes in order; more than one where a VLAN tag is put back in its place.
 /// `options` are encoded ones, their end included, a multiple of four bytes; empty for none.
 #[inline]
 pub fn enhanced_packet<const N: usize>(
     out: &mut Vec<u8>,
     interface: u32,
-    nanos: u64,
+    ticks: u64,
     wire_length: u32,
     parts: [&[u8]; N],
     options: &[u8],
@@ -157,7 +176,7 @@ pub fn enhanced_packet<const N: usize>(
     head[0..4].copy_from_slice(&ENHANCED_PACKET.to_le_bytes());
     head[4..8].copy_from_slice(&total.to_le_bytes());
     head[8..12].copy_from_slice(&interface.to_le_bytes());
-    head[12..20].copy_from_slice(&timestamp(nanos));
+    head[12..20].copy_from_slice(&timestamp(ticks));
     head[20..24].copy_from_slice(&(captured as u32).to_le_bytes());
     head[24..28].copy_from_slice(&wire_length.to_le_bytes());
     out.reserve(total as usize);
@@ -177,15 +196,28 @@ pub fn enhanced_packet<const N: usize>(
     out.extend_from_slice(&tail[3 - (padded - captured)..]);
 }
 
+/// Adds a comment to options.
+pub fn comment(options: &mut Vec<u8>, text: &str) {
+    option(options, 1, text.as_bytes());
+}
+
+/// Writes comments and then these options, which have their end or are none.
+pub fn comments_before(out: &mut Vec<u8>, comments: &[String], options: &[u8]) {
+    for text in comments {
+        comment(out, text);
+    }
+    out.extend_from_slice(if options.is_empty() { &[0; 4] } else { options });
+}
+
 /// A 64-bit timestamp as pcapng splits it: high half first.
-fn timestamp(nanos: u64) -> [u8; 8] {
+pub(crate) fn timestamp(ticks: u64) -> [u8; 8] {
     let mut bytes = [0; 8];
-    bytes[0..4].copy_from_slice(&((nanos >> 32) as u32).to_le_bytes());
-    bytes[4..8].copy_from_slice(&(nanos as u32).to_le_bytes());
+    bytes[0..4].copy_from_slice(&((ticks >> 32) as u32).to_le_bytes());
+    bytes[4..8].copy_from_slice(&(ticks as u32).to_le_bytes());
     bytes
 }
 
-fn block(out: &mut Vec<u8>, kind: u32, body: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn block(out: &mut Vec<u8>, kind: u32, body: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend(kind.to_le_bytes());
     out.extend([0; 4]);
@@ -195,9 +227,13 @@ fn block(out: &mut Vec<u8>, kind: u32, body: impl FnOnce(&mut Vec<u8>)) {
     out.extend(total.to_le_bytes());
 }
 
-fn option(out: &mut Vec<u8>, code: u16, value: &[u8]) {
-    // An option's length has 16 bits; a longer text (only a filter can be) is cut.
-    let value = &value[..value.len().min(usize::from(u16::MAX))];
+pub(crate) fn option(out: &mut Vec<u8>, code: u16, value: &[u8]) {
+    // An option's length has 16 bits; a longer text is cut, and not inside a character.
+    let mut most = value.len().min(usize::from(u16::MAX));
+    while most < value.len() && most > 0 && value[most] & 0xC0 == 0x80 {
+        most -= 1;
+    }
+    let value = &value[..most];
     out.extend(code.to_le_bytes());
     out.extend((value.len() as u16).to_le_bytes());
     out.extend_from_slice(value);

@@ -1,0 +1,162 @@
+//! `merge`: one capture of many.
+//!
+//! Owns what it prints, the exit code, and that an interrupted one leaves nothing.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::json;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+};
+
+use super::{Exit, output};
+use crate::{
+    cli::{Format, MergeArgs},
+    clock, manifest,
+    merge::{self, Merge, Merged},
+    model::{Failure, Notice},
+    runtime::merge_notice,
+    text::{bytes, counted},
+};
+
+/// Names of files that are said; of more only the number.
+const NAMED: usize = 5;
+
+/// Makes one capture of many.
+pub async fn merge(arguments: MergeArgs, out: Option<&Path>) -> Exit {
+    let target = target(&arguments, out);
+    let part = Merge::part_of(&target);
+    let listeners = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+    let (done, result) = oneshot::channel();
+    // Not one of the runtime's threads: an input may keep it waiting, and the program ends without it.
+    std::thread::spawn(move || done.send(merged(&arguments, &target)));
+    let outcome = tokio::select! {
+        result = result => result.unwrap_or_else(|_| Err(Notice::error("nothing was merged", "the work broke off", "try again"))),
+        () = any_of(listeners) => {
+            let _ = fs::remove_file(&part);
+            Err(Notice::error("nothing was merged", "interrupted", ""))
+        }
+    };
+    outcome.unwrap_or_else(|notice| {
+        output::say(&format!("error: {}", notice.line()));
+        Exit::of(&notice)
+    })
+}
+
+/// Waits for the first of these; what cannot be listened to never comes.
+async fn any_of(listeners: [std::io::Result<Signal>; 3]) {
+    async fn one(listener: std::io::Result<Signal>) {
+        match listener {
+            Ok(mut listener) => {
+                listener.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    }
+    let [first, second, third] = listeners;
+    tokio::select! {
+        () = one(first) => {}
+        () = one(second) => {}
+        () = one(third) => {}
+    }
+}
+
+/// Where a merged capture goes: into a file, or into a folder that there is.
+fn target(arguments: &MergeArgs, out: Option<&Path>) -> PathBuf {
+    const NAME: &str = "merged.pcapng";
+    match arguments.into.as_deref().or(out) {
+        None => PathBuf::from(NAME),
+        Some(place) if place.is_dir() => place.join(NAME),
+        Some(place) => place.to_owned(),
+    }
+}
+
+fn merged(arguments: &MergeArgs, out: &Path) -> Result<Exit, Notice> {
+    let from = arguments.from.unwrap_or(0);
+    let to = arguments.to.unwrap_or(u64::MAX);
+    if from > to {
+        let headline = "no packet can be between these times";
+        return Err(Notice::error(headline, "--from is later than --to", "exchange them").of(Failure::BadInput));
+    }
+    let found = merge::find(&arguments.files).map_err(|error| merge_notice(&error))?;
+    if let Some(what) = passed_over(&found.passed_over) {
+        output::say(&what);
+    }
+    let to_stdout = out.as_os_str() == "-";
+    let names = manifest::names_for(&found.captures);
+    let merge = Merge { inputs: found.captures, window: from..=to, names };
+    let done = if to_stdout { merge.write(std::io::stdout().lock(), out) } else { merge.into_file(out) };
+    let merged = done.map_err(|error| merge_notice(&error))?;
+    for line in merged.notes.lines() {
+        output::say(&format!("warning: {line}"));
+    }
+    match arguments.output.format {
+        Format::Json if !to_stdout => output::print_json(
+            [json!({"path": out, "files": merged.files, "packets": merged.packets, "cut": merged.cut,
+                "bytes": merged.size, "warnings": merged.notes.lines(),
+                "passed_over": found.passed_over.iter().map(|(path, _)| path).collect::<Vec<_>>()})]
+            .into_iter(),
+        ),
+        _ => output::say(&format!("{}, {} in {}", what(&merged), bytes(merged.size), out.display())),
+    }
+    Ok(if merged.notes.damaged.is_empty() { Exit::Done } else { Exit::Partly })
+}
+
+fn what(merged: &Merged) -> String {
+    let cut = if merged.cut > 0 { format!(", {} outside the window", merged.cut) } else { String::new() };
+    format!("{} of {}{cut}", counted(merged.packets as usize, "packet"), counted(merged.files, "file"))
+}
+
+/// What lies in a folder beside the captures.
+fn passed_over(files: &[(PathBuf, String)]) -> Option<String> {
+    if files.is_empty() {
+        return None;
+    }
+    let named: Vec<String> =
+        files.iter().take(NAMED).map(|(path, why)| format!("{} ({why})", path.display())).collect();
+    let more = files.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Some(format!("passed over {}: {}{more}", counted(files.len(), "file"), named.join(", ")))
+}
+
+/// A time for a window: RFC 3339, or `HH:MM[:SS]` of today in UTC.
+pub fn parse_time(text: &str) -> Result<u64, String> {
+    let today = clock::rfc3339(clock::unix_millis());
+    let day = today.split('T').next().unwrap_or_default();
+    let of_today = match text.matches(':').count() {
+        1 => format!("{day}T{text}:00Z"),
+        2 => format!("{day}T{text}Z"),
+        _ => String::new(),
+    };
+    clock::nanos_of(text).or_else(|| clock::nanos_of(&of_today)).ok_or_else(|| {
+        format!("{text:?} is no time: write 2026-01-31T14:05:00Z (with a fraction or an offset where needed) or 14:05 of today, UTC")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_and_nonsense_is_named() {
+        assert_eq!(parse_time("2023-11-14T22:13:20.5Z"), Ok(1_700_000_000_500_000_000));
+        assert_eq!(parse_time("2023-11-14T23:13:20+01:00"), Ok(1_700_000_000_000_000_000));
+        assert!(parse_time("14:05").is_ok() && parse_time("14:05:09.25").is_ok());
+        for text in ["", "yesterday", "25:00", "14"] {
+            assert!(parse_time(text).is_err_and(|error| error.contains(&format!("{text:?}"))), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_passed_over_is_named_and_bounded() {
+        assert_eq!(passed_over(&[]), None);
+        let files: Vec<_> = (0..7).map(|number| (PathBuf::from(format!("{number}.txt")), "no capture".into())).collect();
+        let said = passed_over(&files).expect("said");
+        assert!(said.starts_with("passed over 7 files: 0.txt (no capture), "), "{said}");
+        assert!(said.ends_with("4.txt (no capture) and 2 more"), "{said}");
+    }
+}

@@ -1,0 +1,117 @@
+//! Captures that the laptop has, into one.
+//!
+//! Owns the work of that effect, and how a merge that failed is told.
+
+use std::{io, path::PathBuf};
+
+use nodewatch_pcapng::Time;
+
+use super::outlets::Outlet;
+use crate::{
+    app::Event,
+    clock, manifest,
+    merge::{Merge, MergeError, Merged},
+    model::{Failure, Notice},
+    text,
+};
+
+impl Outlet {
+    pub(super) async fn merge(self, inputs: Vec<PathBuf>) -> Event {
+        let stamp = clock::file_stamp(clock::unix_millis());
+        let path = self.outlets.folder.join(format!("merged-{stamp}.pcapng"));
+        let mut names = manifest::names_for(&inputs);
+        if names.is_empty() {
+            names = self.site.names().await;
+        }
+        let out = path.clone();
+        let work = move || Merge { inputs, window: 0..=u64::MAX, names }.into_file(&out);
+        let merged = tokio::task::spawn_blocking(work).await;
+        Event::Told(match merged {
+            Ok(Ok(merged)) => told(&merged, &path),
+            Ok(Err(error)) => merge_notice(&error),
+            Err(error) => Notice::error("nothing was merged", error.to_string(), "try again"),
+        })
+    }
+}
+
+fn told(merged: &Merged, path: &std::path::Path) -> Notice {
+    let packets = text::counted(merged.packets as usize, "packet");
+    let headline = format!("{packets} of {} files in {}", merged.files, path.display());
+    match merged.notes.lines().as_slice() {
+        [] => Notice::info(headline),
+        [one] => Notice::warning(headline, one.clone(), ""),
+        [first, more @ ..] => Notice::warning(headline, format!("{first}; and {} more", more.len()), ""),
+    }
+}
+
+/// A merge that failed, for the user.
+pub fn merge_notice(error: &MergeError) -> Notice {
+    let (next_step, failure) = match error {
+        MergeError::Nothing { passed_over, .. } if !passed_over.is_empty() => {
+            let (path, why) = &passed_over[0];
+            let cause = format!("{}; passed over: {} ({why})", text::chain(error), path.display());
+            return Notice::error("nothing was merged", cause, "name files, or a folder with captures")
+                .of(Failure::BadInput);
+        }
+        MergeError::Nothing { .. } => ("name files, or a folder with captures", Failure::BadInput),
+        MergeError::Open { source, .. } => match source.kind() {
+            io::ErrorKind::NotFound => ("look at its name", Failure::BadInput),
+            io::ErrorKind::PermissionDenied => ("read it as its owner, or leave it out", Failure::BadInput),
+            _ => ("raise the limit of open files (ulimit -n), or leave it out", Failure::Other),
+        },
+        MergeError::Input { .. } => ("leave it out, or fetch it again", Failure::BadInput),
+        MergeError::Outside { span: (first, last), .. } => {
+            let cause = format!("{error}: they are from {} to {}", time(*first), time(*last));
+            return Notice::error("nothing was merged", cause, "mend --from and --to").of(Failure::BadInput);
+        }
+        MergeError::Aside { .. } => ("make room there, or merge fewer files at once", Failure::Other),
+        MergeError::Output { source, .. } => match source.kind() {
+            io::ErrorKind::AlreadyExists => ("name another with -w: nothing is written over", Failure::BadInput),
+            io::ErrorKind::NotFound => ("make its folder first", Failure::BadInput),
+            io::ErrorKind::BrokenPipe => ("its reader has gone", Failure::Other),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                ("make room, or name a file elsewhere with -w", Failure::Other)
+            }
+            _ => ("name a file elsewhere with -w", Failure::Other),
+        },
+    };
+    Notice::error("nothing was merged", text::chain(error), next_step).of(failure)
+}
+
+/// As `--from` takes it, to the microsecond.
+fn time(time: Time) -> String {
+    let nanos = time.unix_nanos();
+    let whole = clock::rfc3339(nanos / 1_000_000);
+    let seconds = whole.split(['.', 'Z']).next().unwrap_or_default();
+    format!("{seconds}.{:06}Z", nanos % 1_000_000_000 / 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_decides_the_exit_code_and_the_advice() {
+        let output = |kind: io::ErrorKind| MergeError::Output { path: "out".into(), source: kind.into() };
+        for (error, failure, advice) in [
+            (output(io::ErrorKind::StorageFull), Failure::Other, "make room"),
+            (output(io::ErrorKind::ReadOnlyFilesystem), Failure::Other, "elsewhere"),
+            (output(io::ErrorKind::BrokenPipe), Failure::Other, "reader"),
+            (output(io::ErrorKind::AlreadyExists), Failure::BadInput, "another"),
+            (
+                MergeError::Open { path: "in".into(), source: io::Error::from_raw_os_error(24) },
+                Failure::Other,
+                "ulimit -n",
+            ),
+            (
+                MergeError::Open { path: "in".into(), source: io::ErrorKind::NotFound.into() },
+                Failure::BadInput,
+                "name",
+            ),
+        ] {
+            let notice = merge_notice(&error);
+            assert_eq!(notice.failure, failure, "{error}");
+            assert!(notice.line().contains(advice), "{}", notice.line());
+        }
+    }
+}
