@@ -28,7 +28,6 @@ use nodewatch_pcapng::{
     Block, InterfaceTable, Name, ReadError, SectionBlock, Time, enhanced_packet, name_resolution, section_header,
 };
 
-use crate::text::counted;
 pub use find::{Found, find};
 use input::{Entry, Input, Key, Shared, What};
 pub use notes::Notes;
@@ -80,14 +79,6 @@ pub enum MergeError {
         /// What is wrong with it.
         why: String,
     },
-    /// There are packets, and none in the window.
-    #[error("none of {} is in the window", counted(*packets as usize, "packet"))]
-    Outside {
-        /// Packets.
-        packets: u64,
-        /// The time of the first and of the last.
-        span: (Time, Time),
-    },
     /// Packets cannot be put aside until their turn comes.
     #[error("cannot put packets aside in {folder:?}")]
     Aside {
@@ -126,10 +117,19 @@ pub struct Merged {
     pub packets: u64,
     /// Packets outside the window.
     pub cut: u64,
+    /// The times of the first and the last of these.
+    pub span: Option<(Time, Time)>,
     /// Bytes of the new file.
     pub size: u64,
     /// What could not be done as it should.
     pub notes: Notes,
+}
+
+impl Merged {
+    /// There are packets, and all are outside the window.
+    pub fn is_outside(&self) -> bool {
+        self.packets == 0 && self.cut > 0
+    }
 }
 
 impl Merge {
@@ -140,7 +140,8 @@ impl Merge {
         PathBuf::from(part)
     }
 
-    /// Writes the new file, which must not exist yet; the last rename makes it appear whole.
+    /// Writes the new file, which must not exist yet; the last rename makes it appear whole. There is none when all
+    /// packets are outside the window.
     pub fn into_file(&self, path: &Path) -> Result<Merged, MergeError> {
         let failed = |source| MergeError::Output { path: path.to_owned(), source };
         match fs::metadata(path) {
@@ -157,6 +158,10 @@ impl Merge {
         let file = options.write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(failed)?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let merged = self.write_with(&file, path, folder).and_then(|(merged, snaplens)| {
+            if merged.is_outside() {
+                fs::remove_file(&part).map_err(failed)?;
+                return Ok(Merged { size: 0, ..merged });
+            }
             for place in snaplens.to_mend() {
                 file.write_all_at(&[0; 4], place).map_err(failed)?;
             }
@@ -198,7 +203,7 @@ impl Merge {
             written: 0,
             held: Vec::new(),
         };
-        let mut work = Work { merge: self, out, path, aside, shared, merged: Merged::default(), span: None };
+        let mut work = Work { merge: self, out, path, aside, shared, merged: Merged::default() };
         let mut waiting = Vec::new();
         for (number, input) in self.inputs.iter().enumerate() {
             waiting.extend(work.look(input, number as u32, &mut comments)?);
@@ -215,13 +220,8 @@ impl Merge {
             name_resolution(&mut work.shared.held, names);
         }
         work.run(waiting, slots, None)?;
-        if work.merged.packets == 0 {
-            if let Some(span) = work.span {
-                return Err(MergeError::Outside { packets: work.merged.cut, span });
-            }
-            if !work.shared.notes.damaged.is_empty() {
-                return Err(work.nothing());
-            }
+        if work.merged.packets == 0 && work.merged.cut == 0 && !work.shared.notes.damaged.is_empty() {
+            return Err(work.nothing());
         }
         work.finish()
     }
@@ -244,18 +244,11 @@ struct Work<'a, W> {
     aside: &'a Path,
     shared: Shared,
     merged: Merged,
-    /// The times of what was cut.
-    span: Option<(Time, Time)>,
 }
 
 impl<W: Write> Work<'_, W> {
     /// What a file begins with: when its packets begin, and what its section says.
-    fn look(
-        &mut self,
-        path: &Path,
-        file: u32,
-        comments: &mut Vec<String>,
-    ) -> Result<Option<Waiting>, MergeError> {
+    fn look(&mut self, path: &Path, file: u32, comments: &mut Vec<String>) -> Result<Option<Waiting>, MergeError> {
         let place = Place::new(path.to_owned());
         let looked = place.and_then(|place| place.look(MOST_AT_ONCE).map(|capture| (place, capture)));
         let (place, mut capture) = match looked {
@@ -312,7 +305,12 @@ impl<W: Write> Work<'_, W> {
     }
 
     /// Merges these files, into the new one or aside. No more than `slots` are open at once.
-    fn run(&mut self, mut waiting: Vec<Waiting>, slots: usize, mut aside: Option<&mut Spool>) -> Result<(), MergeError> {
+    fn run(
+        &mut self,
+        mut waiting: Vec<Waiting>,
+        slots: usize,
+        mut aside: Option<&mut Spool>,
+    ) -> Result<(), MergeError> {
         // The earliest last, to be popped.
         waiting.sort_by(|a, b| b.key.cmp(&a.key));
         let all: usize = waiting.iter().map(|one| one.cost).sum();
@@ -432,8 +430,8 @@ impl<W: Write> Work<'_, W> {
         let within = self.merge.window.contains(&time.unix_nanos());
         if !within {
             self.merged.cut += 1;
-            let (first, last) = self.span.unwrap_or((time, time));
-            self.span = Some((first.min(time), last.max(time)));
+            let (first, last) = self.merged.span.unwrap_or((time, time));
+            self.merged.span = Some((first.min(time), last.max(time)));
         }
         within
     }

@@ -224,7 +224,7 @@ pub enum AlarmsCommand {
 /// What to merge.
 #[derive(Debug, Clone, Args)]
 pub struct MergeArgs {
-    /// Capture files, or folders with some
+    /// Captures: pcap or pcapng, also as gzip or zstd; folders with some; - is standard input
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// Only packets from this time on: RFC 3339, or 14:05 of today, UTC

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nodewatch_pcapng::Time;
 use serde_json::json;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -96,19 +97,34 @@ fn merged(arguments: &MergeArgs, out: &Path) -> Result<Exit, Notice> {
     }
     match arguments.output.format {
         Format::Json if !to_stdout => output::print_json(
-            [json!({"path": out, "files": merged.files, "packets": merged.packets, "cut": merged.cut,
+            [json!({"path": (!merged.is_outside()).then_some(out), "files": merged.files, "packets": merged.packets, "cut": merged.cut,
                 "bytes": merged.size, "warnings": merged.notes.lines(),
                 "passed_over": found.passed_over.iter().map(|(path, _)| path).collect::<Vec<_>>()})]
             .into_iter(),
         ),
+        _ if merged.is_outside() && !to_stdout => output::say(&format!("{}: no file was written", what(&merged))),
         _ => output::say(&format!("{}, {} in {}", what(&merged), bytes(merged.size), out.display())),
     }
     Ok(if merged.notes.damaged.is_empty() { Exit::Done } else { Exit::Partly })
 }
 
 fn what(merged: &Merged) -> String {
-    let cut = if merged.cut > 0 { format!(", {} outside the window", merged.cut) } else { String::new() };
+    let cut = match merged.span {
+        // Where nothing is found it helps to know where something is.
+        Some((first, last)) if merged.is_outside() => {
+            format!(", {} outside the window, from {} to {}", merged.cut, time(first), time(last))
+        }
+        Some(_) => format!(", {} outside the window", merged.cut),
+        None => String::new(),
+    };
     format!("{} of {}{cut}", counted(merged.packets as usize, "packet"), counted(merged.files, "file"))
+}
+
+/// As `--from` takes it, to the microsecond.
+fn time(time: Time) -> String {
+    let nanos = time.unix_nanos();
+    let whole = clock::rfc3339(nanos / 1_000_000);
+    format!("{}.{:06}Z", whole.trim_end_matches('Z'), nanos % 1_000_000_000 / 1000)
 }
 
 /// What lies in a folder beside the captures.
@@ -154,7 +170,8 @@ mod tests {
     #[test]
     fn what_is_passed_over_is_named_and_bounded() {
         assert_eq!(passed_over(&[]), None);
-        let files: Vec<_> = (0..7).map(|number| (PathBuf::from(format!("{number}.txt")), "no capture".into())).collect();
+        let files: Vec<_> =
+            (0..7).map(|number| (PathBuf::from(format!("{number}.txt")), "no capture".into())).collect();
         let said = passed_over(&files).expect("said");
         assert!(said.starts_with("passed over 7 files: 0.txt (no capture), "), "{said}");
         assert!(said.ends_with("4.txt (no capture) and 2 more"), "{said}");

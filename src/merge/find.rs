@@ -93,7 +93,9 @@ fn why_not(path: &Path) -> Option<Reason> {
     if name.starts_with("merged") {
         return said("made by a merge");
     }
-    let named_so = [".pcap", ".pcapng", ".cap"].iter().any(|end| name.trim_end_matches(".gz").trim_end_matches(".zst").ends_with(end));
+    let named_so = [".pcap", ".pcapng", ".cap"]
+        .iter()
+        .any(|end| name.trim_end_matches(".gz").trim_end_matches(".zst").ends_with(end));
     match Place::new(path.to_owned()).and_then(|place| place.open(4096)) {
         Err(OpenError::NoCapture) if !named_so => said("no capture"),
         // Named like one: what is wrong with it is said when it is read.

@@ -329,8 +329,11 @@ fn number(shared: &mut Shared, node: &str, mut interface: Interface) -> (u32, u1
 fn journal_time(other: &Other<'_>) -> Option<Time> {
     const FIELD: &[u8] = b"__REALTIME_TIMESTAMP=";
     let at = other.anew.windows(FIELD.len()).position(|window| window == FIELD)?;
-    let digits: String =
-        other.anew[at + FIELD.len()..].iter().take_while(|byte| byte.is_ascii_digit()).map(|byte| char::from(*byte)).collect();
+    let digits: String = other.anew[at + FIELD.len()..]
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .map(|byte| char::from(*byte))
+        .collect();
     let micros: u64 = digits.parse().ok()?;
     Some(nodewatch_pcapng::Resolution::MICROS.time(micros))
 }

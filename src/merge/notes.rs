@@ -52,10 +52,17 @@ impl Notes {
         let blocks: u64 = self.blocks.values().sum();
         if blocks > 0 {
             let kinds: Vec<String> = self.blocks.keys().take(8).map(|kind| format!("{kind:#x}")).collect();
-            lines.push(format!("{} of other kinds left out (type {})", counted(blocks as usize, "block"), kinds.join(", ")));
+            lines.push(format!(
+                "{} of other kinds left out (type {})",
+                counted(blocks as usize, "block"),
+                kinds.join(", ")
+            ));
         }
         if self.kept_back > 0 {
-            lines.push(format!("{} left out that have no place in another file", counted(self.kept_back as usize, "option")));
+            lines.push(format!(
+                "{} left out that have no place in another file",
+                counted(self.kept_back as usize, "option")
+            ));
         }
         if self.comments > 0 {
             lines.push(format!("{} left out", counted(self.comments as usize, "comment of a section")));

@@ -401,4 +401,3 @@ fn of_aix(header: &PcapHeader) -> Option<u16> {
         _ => None,
     }
 }
-

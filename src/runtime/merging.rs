@@ -4,8 +4,6 @@
 
 use std::{io, path::PathBuf};
 
-use nodewatch_pcapng::Time;
-
 use super::outlets::Outlet;
 use crate::{
     app::Event,
@@ -60,10 +58,6 @@ pub fn merge_notice(error: &MergeError) -> Notice {
             _ => ("raise the limit of open files (ulimit -n), or leave it out", Failure::Other),
         },
         MergeError::Input { .. } => ("leave it out, or fetch it again", Failure::BadInput),
-        MergeError::Outside { span: (first, last), .. } => {
-            let cause = format!("{error}: they are from {} to {}", time(*first), time(*last));
-            return Notice::error("nothing was merged", cause, "mend --from and --to").of(Failure::BadInput);
-        }
         MergeError::Aside { .. } => ("make room there, or merge fewer files at once", Failure::Other),
         MergeError::Output { source, .. } => match source.kind() {
             io::ErrorKind::AlreadyExists => ("name another with -w: nothing is written over", Failure::BadInput),
@@ -76,14 +70,6 @@ pub fn merge_notice(error: &MergeError) -> Notice {
         },
     };
     Notice::error("nothing was merged", text::chain(error), next_step).of(failure)
-}
-
-/// As `--from` takes it, to the microsecond.
-fn time(time: Time) -> String {
-    let nanos = time.unix_nanos();
-    let whole = clock::rfc3339(nanos / 1_000_000);
-    let seconds = whole.split(['.', 'Z']).next().unwrap_or_default();
-    format!("{seconds}.{:06}Z", nanos % 1_000_000_000 / 1000)
 }
 
 #[cfg(test)]
@@ -103,11 +89,7 @@ mod tests {
                 Failure::Other,
                 "ulimit -n",
             ),
-            (
-                MergeError::Open { path: "in".into(), source: io::ErrorKind::NotFound.into() },
-                Failure::BadInput,
-                "name",
-            ),
+            (MergeError::Open { path: "in".into(), source: io::ErrorKind::NotFound.into() }, Failure::BadInput, "name"),
         ] {
             let notice = merge_notice(&error);
             assert_eq!(notice.failure, failure, "{error}");

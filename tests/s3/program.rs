@@ -264,6 +264,7 @@ fn merging_writes_where_it_is_told_and_overwrites_nothing() {
     let none = merge(&["--from", "2020-01-01T00:00:00Z", "--to", "2020-01-02T00:00:00Z", "--out", "none.pcapng"]);
     let said = String::from_utf8_lossy(&none.stderr).into_owned();
     assert!(none.status.success() && said.contains("0 packets") && said.contains("outside the window"), "{said}");
+    assert!(!folder.path().join("none.pcapng").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,8 +19,8 @@ pub use table::InterfaceTable;
 pub use time::{Resolution, Time};
 pub use whole::{Whole, whole};
 pub use write::{
-    InterfaceBlock, Name, PACKET_OVERHEAD, SectionBlock, StatisticsBlock, comment, comments_before, enhanced_packet, interface_description,
-    interface_statistics, name_resolution, section_header,
+    InterfaceBlock, Name, PACKET_OVERHEAD, SectionBlock, StatisticsBlock, comment, comments_before, enhanced_packet,
+    interface_description, interface_statistics, name_resolution, section_header,
 };
 
 const SECTION_HEADER: u32 = 0x0A0D_0D0A;

@@ -161,7 +161,9 @@ pub(crate) fn copy(out: &mut Vec<u8>, bytes: &[u8], order: Order, of: Of, left: 
         match form(of, code) {
             _ if left(code) => {}
             Form::Stays => lost.kept_back += 1,
-            Form::Custom if value.first_chunk().is_some_and(|&maker| order.u32(maker) == NETFLIX) => lost.kept_back += 1,
+            Form::Custom if value.first_chunk().is_some_and(|&maker| order.u32(maker) == NETFLIX) => {
+                lost.kept_back += 1;
+            }
             form => lost.damaged += u64::from(!copy_one(out, order, &form, code, value)),
         }
     }

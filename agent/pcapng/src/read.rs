@@ -125,7 +125,11 @@ impl Parser {
             return Err(self.bad("a block length that cannot be"));
         }
         if total > if self.foreign { MAX_FOREIGN_BLOCK } else { MAX_BLOCK } {
-            return Err(self.bad(if self.foreign { "a block longer than 132 MiB" } else { "a block longer than 4 MiB" }));
+            return Err(self.bad(if self.foreign {
+                "a block longer than 132 MiB"
+            } else {
+                "a block longer than 4 MiB"
+            }));
         }
         if rest.len() < total {
             return Ok(None);

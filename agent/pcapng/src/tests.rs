@@ -246,9 +246,8 @@ fn a_big_endian_file_says_all_that_a_little_endian_one_says() {
             Some(Block::Interface(interface)) => {
                 assert_eq!((interface.name.as_str(), interface.description.as_str()), ("eth0", "a card"));
                 // What is left are the address, the speed, the check sequence, and what is not known.
-                let codes: Vec<u16> = options::Options::new(&interface.options, options::Order::Little)
-                    .map(|(code, _)| code)
-                    .collect();
+                let codes: Vec<u16> =
+                    options::Options::new(&interface.options, options::Order::Little).map(|(code, _)| code).collect();
                 assert_eq!(codes, [4, 8, 13, 32_000, 2988]);
             }
             Some(Block::Packet(packet)) => {
