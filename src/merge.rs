@@ -162,7 +162,7 @@ impl Merge {
                 fs::remove_file(&part).map_err(failed)?;
                 return Ok(Merged { size: 0, ..merged });
             }
-            for place in snaplens.to_mend() {
+            for place in snaplens.places() {
                 file.write_all_at(&[0; 4], place).map_err(failed)?;
             }
             fs::rename(&part, path).map_err(failed)?;
@@ -312,7 +312,7 @@ impl<W: Write> Work<'_, W> {
         mut aside: Option<&mut Spool>,
     ) -> Result<(), MergeError> {
         // The earliest last, to be popped.
-        waiting.sort_by(|a, b| b.key.cmp(&a.key));
+        waiting.sort_by_key(|one| Reverse(one.key));
         let all: usize = waiting.iter().map(|one| one.cost).sum();
         let direct = if all <= slots { slots } else { slots / 2 };
         let mut inputs: Vec<Option<(Input, usize)>> = Vec::new();
@@ -359,13 +359,12 @@ impl<W: Write> Work<'_, W> {
                     break head;
                 }
             };
-            match next {
-                Some(head) => heads.push(Reverse((head, number))),
+            if let Some(head) = next {
+                heads.push(Reverse((head, number)));
+            } else {
                 // Closed as soon as it is through.
-                None => {
-                    open -= *cost;
-                    inputs[number] = None;
-                }
+                open -= *cost;
+                inputs[number] = None;
             }
         }
         Ok(())

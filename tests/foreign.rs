@@ -3,6 +3,7 @@
 //! The public captures of tcpdump's and zeek's own tests are no part of this project. They are looked for in the folder
 //! that `NODEWATCH_CAPTURES` names, or in `../shared/captures` beside the checkout; where they are not, that test says so
 //! and is skipped.
+#![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 use std::{
     collections::BTreeMap,

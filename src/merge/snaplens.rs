@@ -47,7 +47,7 @@ impl Snaplens {
     }
 
     /// Where zeros have to be written, as interfaces turned out to differ when some had been described.
-    pub(super) fn to_mend(self) -> Vec<u64> {
+    pub(super) fn places(self) -> Vec<u64> {
         if self.mixed { self.places } else { Vec::new() }
     }
 }
