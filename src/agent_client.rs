@@ -22,6 +22,8 @@ use crate::{
 
 /// An agent answers every heartbeat, so a tunnel that says nothing for this long is cut.
 const SILENCE: Duration = Duration::from_secs(3 * HEARTBEAT_SECONDS);
+/// Whoever looks so much later than it wanted to was not running.
+const STOPPED: Duration = Duration::from_secs(5);
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
 /// Back-off between tries: this, doubled up to `LONGEST_PAUSE`.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -129,8 +131,14 @@ async fn one_tunnel(
     loop {
         let request = tokio::select! {
             line = timeout_at(heard + SILENCE, input.next()) => {
-                let line = line.map_err(|_| TunnelError::Silent)??;
+                let due = heard + SILENCE;
                 heard = Instant::now();
+                let line = match line {
+                    Ok(line) => line?,
+                    // This program did not run itself: it was stopped, or starved. What the agent said meanwhile comes now.
+                    Err(_) if heard > due + STOPPED => continue,
+                    Err(_) => return Err(TunnelError::Silent),
+                };
                 match line {
                     FromAgent::Hello(_) => return Err(TunnelError::Order),
                     FromAgent::Update(update) => {
@@ -196,4 +204,52 @@ async fn say(writer: &mut Writer, message: &ToAgent) -> Result<(), std::io::Erro
 /// Waits as long as a retry of something other than a tunnel should: `attempt` counts from 1.
 pub async fn back_off(attempt: u32) {
     sleep((FIRST_PAUSE * 2u32.saturating_pow(attempt.saturating_sub(1).min(8))).min(LONGEST_PAUSE)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use tokio::io::{DuplexStream, duplex, split};
+
+    use super::*;
+
+    /// A tunnel whose other end is the test's, and what is told of it.
+    fn tunnel() -> (DuplexStream, mpsc::Sender<Ask>, mpsc::Receiver<TunnelChange>) {
+        let (ours, theirs) = duplex(1024 * 1024);
+        let theirs = std::sync::Mutex::new(Some(theirs));
+        let open: Opener = Box::new(move || {
+            let stream = theirs.lock().expect("whole").take();
+            async move {
+                let (reader, writer) = split(stream.ok_or_else(|| OpenError("once only".into()))?);
+                Ok(Tunnel { reader: Box::new(reader), writer: Box::new(writer), guard: Box::new(()) })
+            }
+            .boxed()
+        });
+        let (asks, queue) = mpsc::channel(8);
+        let (changes, told) = mpsc::channel(64);
+        tokio::spawn(keep_tunnel(open, queue, changes));
+        (ours, asks, told)
+    }
+
+    async fn up(stream: &mut DuplexStream, told: &mut mpsc::Receiver<TunnelChange>) {
+        let hello = FromAgent::Hello(Hello::of("nodewatch-agent", "0"));
+        stream.write_all(&encode(&hello).expect("a line")).await.expect("room");
+        assert!(matches!(told.recv().await, Some(TunnelChange::Up(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_program_that_was_stopped_does_not_take_its_own_silence_for_the_agents() {
+        let (mut stream, _asks, mut told) = tunnel();
+        up(&mut stream, &mut told).await;
+        // Ctrl-Z, and fg after a while: no timer fires in between.
+        tokio::time::advance(Duration::from_secs(42)).await;
+        let trouble = nodewatch_protocol::Update::Trouble { message: "while it was stopped".into() };
+        tokio::task::yield_now().await;
+        stream.write_all(&encode(&FromAgent::Update(trouble)).expect("a line")).await.expect("room");
+        let next = told.recv().await;
+        assert!(matches!(next, Some(TunnelChange::Update(_))), "{next:?}");
+        // An agent that says nothing while this program runs is silent.
+        let Some(TunnelChange::Lost { reason, .. }) = told.recv().await else { panic!("it is lost") };
+        assert_eq!(reason, "nothing came from the agent for 15 s");
+    }
 }

@@ -75,7 +75,7 @@ fn each_layer_knows_only_what_it_may() {
         ("storage/", &["model", "text"]),
         ("logs/", &["model"]),
         ("drift.rs", &["model"]),
-        ("live.rs", &["agent_client", "model", "site", "text"]),
+        ("live", &["agent_client", "model", "site", "text"]),
         ("app/", &["model", "text"]),
         ("ui/", &["app", "config", "model", "text"]),
         ("config/", &["app", "folders", "model", "text"]),

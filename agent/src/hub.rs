@@ -10,8 +10,8 @@ mod facts;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use nodewatch_protocol::{
-    AgentFacts, CaptureSpec, CaptureState, FileState, Freeze, Refusal, RefusalKind, ReportPlan, ReportState, Request,
-    Response, RingState, Statistics, Update,
+    AgentFacts, CaptureRecord, CaptureSpec, CaptureState, FileState, Freeze, Refusal, RefusalKind, ReportPlan,
+    ReportState, Request, Response, RingState, Statistics, Update,
 };
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
@@ -177,6 +177,13 @@ impl Hub {
         let (end, ends) = watch::channel(None);
         let (over, is_over) = watch::channel(false);
         let own = OwnTraffic::default();
+        // What a process before this one has seen end is told to those who saw it run.
+        let state = match ring.manifest().captures.last() {
+            Some(CaptureRecord { since, ended: Some((at, reason)), .. }) => {
+                CaptureState::Stopped { since: *since, at: *at, reason: reason.clone() }
+            }
+            _ => CaptureState::Idle,
+        };
         let hub = Self {
             ring_changes: ring.changes(),
             told: (RingState::default(), Instant::now()),
@@ -193,7 +200,7 @@ impl Hub {
             told_reports: ReportState::default(),
             plans: 0,
             capture: Slot::None,
-            state: CaptureState::Idle,
+            state,
             statistics: None,
             subscribers: Subscribers::default(),
             // Unbounded, but their writers send a few events a second at most.

@@ -3,14 +3,19 @@
 //! Owns what counts as reached. A probe carries no payload but for a DNS query on port 53.
 
 use std::{
-    io,
+    io::{self, IoSliceMut},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     time::Duration,
 };
 
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt,
+    sockopt::{Ipv4RecvErr, Ipv6RecvErr},
+};
 use nodewatch_protocol::{PortProtocol, Probe, ProbeOutcome, Probed};
 use tokio::{
-    net::{TcpStream, UdpSocket},
+    net::{TcpSocket, UdpSocket},
     time::{Instant, timeout},
 };
 
@@ -30,27 +35,113 @@ pub async fn probe(probe: Probe) -> Probed {
     let outcome = match tried {
         Err(_) => ProbeOutcome::Silent,
         Ok(Ok(())) => ProbeOutcome::Reached,
-        Ok(Err(error)) => match error.kind() {
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => ProbeOutcome::Refused,
-            io::ErrorKind::TimedOut => ProbeOutcome::Silent,
-            _ => ProbeOutcome::Failed { reason: error.to_string() },
-        },
+        Ok(Err(refused)) => refused.outcome(probe.to.ip()),
     };
     Probed { probe, outcome, micros: begun.elapsed().as_micros() as u64 }
 }
 
-async fn tcp(to: SocketAddr) -> io::Result<()> {
-    TcpStream::connect(to).await.map(drop)
+/// A probe's error, and the ICMP message that it came of, where it did.
+struct Refused {
+    error: io::Error,
+    said: Option<Said>,
+}
+
+/// What a router, a firewall or the other side has said.
+struct Said {
+    by: IpAddr,
+    /// An ICMP message's type and code.
+    what: (u8, u8),
+}
+
+impl From<io::Error> for Refused {
+    /// Before anything was sent.
+    fn from(error: io::Error) -> Self {
+        Self { error, said: None }
+    }
+}
+
+impl Refused {
+    fn outcome(self, to: IpAddr) -> ProbeOutcome {
+        use io::ErrorKind;
+        let kind = self.error.kind();
+        match self.said {
+            // A firewall on the way may say what only the other side can know.
+            Some(said) if said.by != to || kind != ErrorKind::ConnectionRefused => {
+                let reason = said.words().map_or_else(|| plain(&self.error), str::to_owned);
+                ProbeOutcome::Unreachable { by: Some(said.by), reason }
+            }
+            _ => match kind {
+                ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => ProbeOutcome::Refused,
+                ErrorKind::TimedOut => ProbeOutcome::Silent,
+                // Nobody on this node's own network has that address.
+                ErrorKind::HostUnreachable => ProbeOutcome::Unreachable { by: None, reason: plain(&self.error) },
+                _ => ProbeOutcome::Failed { reason: plain(&self.error) },
+            },
+        }
+    }
+}
+
+impl Said {
+    fn words(&self) -> Option<&'static str> {
+        // RFC 792, 1812 and 4443.
+        match (self.by.is_ipv4(), self.what) {
+            (true, (3, 9 | 10 | 13)) | (false, (1, 1 | 5 | 6)) => Some("prohibited by a firewall"),
+            (true, (3, 0)) | (false, (1, 0)) => Some("no route to its network"),
+            (true, (3, 1)) | (false, (1, 3)) => Some("no answer from its host"),
+            (true, (3, 3)) | (false, (1, 4)) => Some("port unreachable"),
+            _ => None,
+        }
+    }
+}
+
+/// The kernel's words, without its number.
+fn plain(error: &io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), |number| nix::Error::from_raw(number).desc().to_owned())
+}
+
+async fn tcp(to: SocketAddr) -> Result<(), Refused> {
+    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let kept = wants_to_know(&socket, to)?;
+    socket.connect(to).await.map(drop).map_err(|error| Refused { said: said(&kept), error })
 }
 
 /// Something must come back: an answer, or the word that nothing is there.
-async fn udp(to: SocketAddr) -> io::Result<()> {
+async fn udp(to: SocketAddr) -> Result<(), Refused> {
     let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0)).await?;
+    let kept = wants_to_know(&socket, to)?;
     socket.connect(to).await?;
     let query: &[u8] = if to.port() == DNS { &DNS_QUERY } else { &[] };
-    socket.send(query).await?;
-    socket.recv(&mut [0; 512]).await.map(drop)
+    let told = |error| Refused { said: said(&kept), error };
+    socket.send(query).await.map_err(told)?;
+    socket.recv(&mut [0; 512]).await.map(drop).map_err(told)
+}
+
+/// Has the kernel keep what ICMP says to that socket. The copy outlives a connection that fails.
+fn wants_to_know(socket: &impl AsFd, to: SocketAddr) -> io::Result<OwnedFd> {
+    // Without it only the error's number is known.
+    let _ = if to.is_ipv4() { setsockopt(socket, Ipv4RecvErr, &true) } else { setsockopt(socket, Ipv6RecvErr, &true) };
+    socket.as_fd().try_clone_to_owned()
+}
+
+/// The ICMP message that the kernel has kept, if it has one.
+fn said(socket: &OwnedFd) -> Option<Said> {
+    let mut room = nix::cmsg_space!(libc::sock_extended_err, libc::sockaddr_in6);
+    let mut ours = [0; 64];
+    let mut parts = [IoSliceMut::new(&mut ours)];
+    let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+    let message = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut parts, Some(&mut room), flags).ok()?;
+    message.cmsgs().ok()?.find_map(|part| match part {
+        ControlMessageOwned::Ipv4RecvErr(error, Some(by)) if error.ee_origin == libc::SO_EE_ORIGIN_ICMP => {
+            let by = Ipv4Addr::from_bits(u32::from_be(by.sin_addr.s_addr));
+            Some(Said { by: by.into(), what: (error.ee_type, error.ee_code) })
+        }
+        ControlMessageOwned::Ipv6RecvErr(error, Some(by)) if error.ee_origin == libc::SO_EE_ORIGIN_ICMP6 => {
+            let by = Ipv6Addr::from(by.sin6_addr.s6_addr);
+            Some(Said { by: by.into(), what: (error.ee_type, error.ee_code) })
+        }
+        _ => None,
+    })
 }
 
 #[cfg(test)]

@@ -21,6 +21,15 @@ const SESSION_LABEL: &str = "nodewatch-tui/session";
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Jobs that are past their deadline have this long to go: their grace period and their time to live.
 const AGENTS_WITHIN: Duration = Duration::from_secs(150);
+/// Asked for first; a server that does not have it gives whole objects.
+const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,\
+     application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+/// Objects in a page of a list.
+const PAGE: &str = "100";
+/// A page is not longer than this: an object in etcd has at most 1.5 MiB.
+const LARGEST_PAGE: u64 = 200 * 1024 * 1024;
+/// More objects than this are in no namespace.
+const MOST: usize = 1_000_000;
 /// Where a pod finds its credentials.
 const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// Kinds that nobody but a person or their tools puts into a namespace, and that the Role may list.
@@ -58,6 +67,12 @@ pub enum ReaperError {
         what: String,
         /// The HTTP status.
         status: u16,
+    },
+    /// A list whose pages do not end.
+    #[error("the API server's list of {what} does not end")]
+    Endless {
+        /// Its path.
+        what: String,
     },
     /// The namespace is there and is not to be removed.
     #[error("namespace {namespace} is left alone: {reason}")]
@@ -112,13 +127,43 @@ impl InCluster {
     }
 
     /// `None` when it is not there.
-    fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<Option<T>, ReaperError> {
+    fn get<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Option<T>, ReaperError> {
         let call = self.client.get(format!("{}/{path}", self.base)).header("Authorization", self.authorization()?);
+        // Labels and names are all that is looked at.
+        let call = call.header("Accept", METADATA_ONLY).query_pairs(query.iter().copied());
         let mut response = call.call().map_err(Box::new)?;
         match response.status().as_u16() {
-            200 => Ok(Some(response.body_mut().read_json().map_err(Box::new)?)),
+            200 => {
+                let body = response.body_mut().with_config().limit(LARGEST_PAGE);
+                Ok(Some(body.read_json().map_err(Box::new)?))
+            }
             404 => Ok(None),
             status => Err(ReaperError::Refused { what: format!("GET {path}"), status }),
+        }
+    }
+
+    /// A list, page by page, however long it is; `None` when there is no such kind.
+    fn list(&self, path: &str) -> Result<Option<Vec<Object>>, ReaperError> {
+        let mut all = Vec::new();
+        let mut from = String::new();
+        loop {
+            let mut query = vec![("limit", PAGE)];
+            if !from.is_empty() {
+                query.push(("continue", &from));
+            }
+            let Some(List { items, metadata }) = self.get(path, &query)? else { return Ok(None) };
+            all.extend(items);
+            if metadata.go_on.is_empty() {
+                return Ok(Some(all));
+            }
+            if metadata.go_on == from || all.len() > MOST {
+                return Err(ReaperError::Endless { what: path.to_owned() });
+            }
+            from = metadata.go_on;
         }
     }
 
@@ -135,7 +180,9 @@ impl InCluster {
 
 /// A client that takes every status as an answer.
 pub fn client(tls: Option<TlsConfig>) -> Agent {
-    let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(20)));
+    // The API server is asked directly, as everything in a pod does, whatever proxy its environment names.
+    let config =
+        Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(20))).proxy(None);
     match tls {
         Some(tls) => config.tls_config(tls).build().new_agent(),
         None => config.build().new_agent(),
@@ -150,6 +197,15 @@ struct Object {
 #[derive(Deserialize)]
 struct List {
     items: Vec<Object>,
+    #[serde(default)]
+    metadata: ListMetadata,
+}
+
+#[derive(Deserialize, Default)]
+struct ListMetadata {
+    /// Where the next page begins; empty on the last.
+    #[serde(default, rename = "continue")]
+    go_on: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -190,7 +246,10 @@ impl Reaper {
         loop {
             match self.look(crate::unix_millis()) {
                 Ok(Step::Done) => return Ok(()),
-                Ok(Step::Wait) | Err(ReaperError::Call(_) | ReaperError::Refused { .. }) => thread::sleep(LOOK_EVERY),
+                Ok(Step::Wait)
+                | Err(ReaperError::Call(_) | ReaperError::Refused { .. } | ReaperError::Endless { .. }) => {
+                    thread::sleep(LOOK_EVERY);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -199,7 +258,7 @@ impl Reaper {
     /// Looks once, and does what is due.
     pub fn look(&self, now: UnixMillis) -> Result<Step, ReaperError> {
         let path = format!("api/v1/namespaces/{}", self.namespace);
-        let Some(Object { metadata }) = self.server.get(&path)? else { return Ok(Step::Done) };
+        let Some(Object { metadata }) = self.server.get(&path, &[])? else { return Ok(Step::Done) };
         if metadata.uid != self.uid || metadata.deletion_timestamp.is_some() {
             return Ok(Step::Done);
         }
@@ -217,7 +276,7 @@ impl Reaper {
         let mut agents = 0;
         for kind in WORKLOADS {
             let path = kind.replace("{}", &format!("namespaces/{}", self.namespace));
-            let Some(List { items }) = self.server.get(&path)? else { continue };
+            let Some(items) = self.server.list(&path)? else { continue };
             for Object { metadata } in items {
                 if metadata.labels.get(SESSION_LABEL) != Some(&self.session) {
                     return Err(left_alone(format!("{path}/{} is not the session's", metadata.name)));

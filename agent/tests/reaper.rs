@@ -54,7 +54,8 @@ fn start() -> (Shared, Reaper, tempfile::NamedTempFile) {
                     let body = serde_json::from_slice(&body).expect("JSON");
                     server.deletions.push((path.clone(), token, body));
                 }
-                let known = server.answers.get(&path).cloned();
+                let plain = path.split('?').next().unwrap_or_default();
+                let known = server.answers.get(&path).or_else(|| server.answers.get(plain)).cloned();
                 known.unwrap_or_else(|| if path == NAMESPACE { (404, json!({})) } else { (200, json!({"items": []})) })
             };
             let answer = answer.to_string();
@@ -134,6 +135,58 @@ fn somebody_elses_workload_keeps_the_namespace() {
     let error = reaper.look(ENDS).expect_err("it is left alone").to_string();
     assert!(error.contains("jobs/backup is not the session's"), "{error}");
     assert!(deletions(&server).is_empty());
+}
+
+/// The last of many pages has something that is not the session's.
+#[test]
+fn a_list_is_read_to_its_last_page() {
+    let (server, reaper, _token) = start();
+    let ours = json!({"nodewatch-tui/session": "00000001"});
+    let (path, _) = jobs(&json!({}));
+    for page in 0..4 {
+        let query = if page == 0 { String::new() } else { format!("&continue=page+{page}") };
+        let next = if page == 3 { String::new() } else { format!("page+{}", page + 1) };
+        let labels = if page == 3 { json!({}) } else { ours.clone() };
+        let item = json!({"metadata": {"name": format!("job-{page}"), "labels": labels}});
+        let list = json!({"items": [item], "metadata": {"continue": next}});
+        put(&server, &format!("{path}?limit=100{}", query.replace('+', "%2B")), list);
+    }
+    let error = reaper.look(ENDS).expect_err("it is left alone").to_string();
+    assert!(error.contains("jobs/job-3 is not the session's"), "{error}");
+    assert!(deletions(&server).is_empty());
+}
+
+#[test]
+fn a_list_without_an_end_is_no_reason_to_delete() {
+    let (server, reaper, _token) = start();
+    let (path, _) = jobs(&json!({}));
+    put(&server, &path, json!({"items": [], "metadata": {"continue": "again"}}));
+    assert!(matches!(reaper.look(ENDS), Err(ReaperError::Endless { .. })));
+    assert!(deletions(&server).is_empty());
+}
+
+/// More than a client takes at once by itself.
+#[test]
+fn a_long_page_is_read() {
+    let (server, reaper, _token) = start();
+    let long = "x".repeat(12 * 1024 * 1024);
+    let labels = json!({"nodewatch-tui/session": "00000001", "note": long});
+    let (path, list) = jobs(&json!({"name": "agent", "labels": labels}));
+    put(&server, &path, list);
+    assert_eq!(reaper.look(ENDS).expect("answered"), Step::Done);
+}
+
+#[test]
+fn the_environments_proxy_is_not_asked() {
+    let mut command = std::process::Command::new(std::env::current_exe().expect("this test"));
+    command.args(["--exact", "at_the_end_exactly_this_namespace_is_deleted"]);
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
+        // Nobody listens there.
+        command.env(name, "http://127.0.0.1:1");
+    }
+    command.env_remove("NO_PROXY").env_remove("no_proxy");
+    let output = command.output().expect("it ran");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
 #[test]

@@ -338,6 +338,10 @@ impl NodeState {
     pub fn apply(&mut self, update: Update, now: UnixMillis) {
         match update {
             Update::Agent(facts) => {
+                let before = self.facts.as_ref().map(|before| before.started);
+                if before.is_some_and(|before| before != facts.started) {
+                    self.log(now, "the agent was started again");
+                }
                 self.facts = Some(facts);
                 // The first of a picture: what an earlier tunnel did not tell to the end is no part of it.
                 self.files_before.clear();
@@ -491,6 +495,14 @@ impl NodeState {
         if state == self.capture {
             return;
         }
+        // An agent that was started anew may know nothing of a capture that ended meanwhile.
+        let state = match (state, &self.capture) {
+            (CaptureState::Idle, &CaptureState::Running { since, .. }) => {
+                let at = self.facts.as_ref().map_or(now, |facts| facts.now);
+                CaptureState::Stopped { since, at, reason: StopReason::AgentEnds }
+            }
+            (state, _) => state,
+        };
         match &state {
             CaptureState::Idle => {}
             CaptureState::Running { interfaces, spec, .. } => {
@@ -500,7 +512,12 @@ impl NodeState {
                 let content = spec.content.word();
                 self.log(now, format!("capture started on {}: {filter}, content {content}", interfaces.join(", ")));
             }
-            CaptureState::Stopped { reason, .. } => self.log(now, format!("capture ended: {}", reason_text(reason))),
+            CaptureState::Stopped { reason, at, .. } => {
+                // Perhaps a while ago, by the agent's clock, which may differ from this one.
+                let theirs = self.facts.as_ref().map_or(*at, |facts| facts.now);
+                let at = now.saturating_sub(theirs.saturating_sub(*at));
+                self.log(at, format!("capture ended: {}", reason_text(reason)));
+            }
         }
         self.asked = Asked::Nothing;
         self.capture = state;

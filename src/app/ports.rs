@@ -482,6 +482,12 @@ pub fn probe_text(probed: &Probed) -> String {
     match &probed.outcome {
         nodewatch_protocol::ProbeOutcome::Failed { reason } => format!("{word}: {reason}"),
         nodewatch_protocol::ProbeOutcome::Silent => word.to_owned(),
+        nodewatch_protocol::ProbeOutcome::Unreachable { by: Some(by), reason } => {
+            format!("{word}: {by} says so ({reason})")
+        }
+        nodewatch_protocol::ProbeOutcome::Unreachable { by: None, reason } => {
+            format!("{word}: the probing node says so ({reason})")
+        }
         _ => format!("{word} in {:.1} ms", probed.micros as f64 / 1000.0),
     }
 }

@@ -437,8 +437,14 @@ impl App {
                 }
                 state.agent = Agent::Lost { reason: reason.clone(), attempts, retry_at: now + retry_in };
                 if attempts == 1 {
-                    let headline = format!("the tunnel to {name} is lost");
-                    self.notify(Notice::warning(headline, reason, "the agent goes on; reconnecting"));
+                    // On this machine the agent is a child on that tunnel.
+                    let (headline, next_step) = match self.place {
+                        Place::Local => (format!("the agent on {name} has ended"), "another one is started"),
+                        Place::Cluster { .. } => {
+                            (format!("the tunnel to {name} is lost"), "the agent goes on; reconnecting")
+                        }
+                    };
+                    self.notify(Notice::warning(headline, reason, next_step));
                 }
             }
             TunnelChange::Incompatible(notice) => {

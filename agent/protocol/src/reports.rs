@@ -1,6 +1,6 @@
 //! Probes of ports, and reports that an agent sends by itself.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,13 @@ pub enum ProbeOutcome {
     Reached,
     /// The other side says that nothing is there.
     Refused,
+    /// Somebody says that it cannot be reached: a router, a firewall that tells, or the node itself.
+    Unreachable {
+        /// Who says so; `None` is the probing node, when nobody answers on its own network.
+        by: Option<IpAddr>,
+        /// What is said.
+        reason: String,
+    },
     /// Nothing came back in time: dropped on the way or, with UDP, perhaps taken without a word.
     Silent,
     /// It could not be tried.
@@ -49,6 +56,7 @@ impl ProbeOutcome {
         match self {
             Self::Reached => "reached",
             Self::Refused => "refused",
+            Self::Unreachable { .. } => "unreachable",
             Self::Silent => "no answer",
             Self::Failed { .. } => "not tried",
         }

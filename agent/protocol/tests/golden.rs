@@ -209,6 +209,11 @@ fn from_agent() -> Vec<FromAgent> {
         answer(probed(ProbeOutcome::Reached)),
         answer(probed(ProbeOutcome::Refused)),
         answer(probed(ProbeOutcome::Silent)),
+        answer(probed(ProbeOutcome::Unreachable {
+            by: Some("10.0.0.1".parse().expect("an address")),
+            reason: "prohibited by a firewall".into(),
+        })),
+        answer(probed(ProbeOutcome::Unreachable { by: None, reason: "no answer from its host".into() })),
         answer(probed(ProbeOutcome::Failed { reason: "network is unreachable".into() })),
         refuse(RefusalKind::Invalid),
         refuse(RefusalKind::NotPermitted),

@@ -2,6 +2,7 @@
 
 mod interfaces;
 mod kept;
+mod probes;
 mod ring;
 #[path = "../support/mod.rs"]
 mod support;
