@@ -74,13 +74,12 @@ async fn read_manifest(site: &dyn Site, node: &NodeName) -> Option<NodeManifest>
 }
 
 impl SessionManifest {
-    /// Takes over the nodes of an earlier document of the same session that this one knows nothing of.
-    fn with(mut self, earlier: Self) -> Self {
+    /// Takes over what an earlier document of the same session knows, of other nodes and of other rings of these.
+    #[must_use]
+    pub fn with(mut self, earlier: Self) -> Self {
         if earlier.session == self.session {
             for entry in earlier.nodes {
-                if !self.nodes.iter().any(|known| known.manifest.node == entry.manifest.node) {
-                    self.nodes.push(entry);
-                }
+                self.add(entry);
             }
             for (address, name) in earlier.names {
                 self.names.entry(address).or_insert(name);
@@ -94,6 +93,17 @@ impl SessionManifest {
         let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(part)?;
         file.write_all(&serde_json::to_vec_pretty(self)?)?;
         file.sync_all()
+    }
+
+    /// What is known of a node from somewhere else too.
+    pub fn add(&mut self, entry: NodeEntry) {
+        match self.nodes.iter_mut().find(|known| known.manifest.node == entry.manifest.node) {
+            Some(known) => {
+                known.instance_id = known.instance_id.take().or(entry.instance_id);
+                known.manifest = std::mem::take(&mut known.manifest).join(entry.manifest);
+            }
+            None => self.nodes.push(entry),
+        }
     }
 
     /// Writes it into the session's folder, adding to what is there; where.
@@ -160,6 +170,18 @@ mod tests {
         assert_eq!(nodes, ["b", "a"]);
         manifest(2, "c").write(folder.path()).expect("written");
         assert_eq!(read(&path).expect("read").nodes.len(), 1, "another session's is another document");
+    }
+
+    #[test]
+    fn a_second_ring_of_a_node_takes_nothing_from_the_first() {
+        let mut first = manifest(1, "a");
+        first.nodes[0].manifest.ring = "one".into();
+        first.nodes[0].manifest.delivered.files = 2;
+        let mut second = manifest(1, "a");
+        second.nodes[0].manifest.ring = "two".into();
+        second.nodes[0].manifest.delivered.files = 1;
+        let whole = second.with(first);
+        assert_eq!((whole.nodes.len(), whole.nodes[0].manifest.delivered.files), (1, 3));
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl App {
             receipt.incomplete.push((name.clone(), file.name.clone(), why));
         }
         let fetched = state.fetches.get(&file.name);
-        if let (Delivery::Delivered { key, size }, Some(storage)) = (&file.delivery, &self.storage) {
+        if let (Delivery::Delivered { key, size, .. }, Some(storage)) = (&file.delivery, &self.storage) {
             receipt.delivered.push((storage.url.object(key), *size, file.sha256.clone()));
             if !matches!(fetched, Some(FetchProgress::Done { .. })) {
                 return;

@@ -253,6 +253,7 @@ mod tests {
             max_bytes: 1,
             valid_seconds: 1.into(),
             zstd: false,
+            server: nodewatch_protocol::ServerFacts::default(),
         };
         let sink = Request::Sink(Sink::Grant(grant));
         recorder.event(&Event::Answer("n".into(), sink.clone(), Some(Response::Done)), 1).expect("written");

@@ -16,7 +16,7 @@ use crate::{
     config::file::{PLACE, VIEWER},
     live,
     logs::Logs,
-    manifest::{self, SessionManifest},
+    manifest::{self, NodeEntry, SessionManifest},
     model::{FetchProgress, Node, NodeName, Notice, SessionId},
     site::Site,
     storage::{Storage, StorageError},
@@ -275,8 +275,9 @@ impl Outlet {
         if captured.is_empty() {
             return Vec::new();
         }
+        let all: Vec<NodeName> = captured.iter().map(|node| node.name.clone()).collect();
         let (nodes, names) = tokio::join!(manifest::gather(Arc::clone(&self.site), captured), self.site.names());
-        let manifest = SessionManifest {
+        let mut manifest = SessionManifest {
             session: self.session.clone(),
             place: self.place.clone(),
             written: crate::clock::rfc3339(crate::clock::unix_millis()),
@@ -285,10 +286,24 @@ impl Outlet {
         };
         let mut notices = Vec::new();
         if let Ok(storage) = self.storage() {
-            let bytes = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
-            let put = timeout(S3_WITHIN, storage.put(&self.session, nodewatch_protocol::MANIFEST, bytes)).await;
-            match put {
-                Ok(Ok(_)) => {}
+            let put = async {
+                // Agents that are gone, as of a pod that was evicted, have left there what they knew.
+                for node in all {
+                    let place = storage.node(&self.session, &node);
+                    if let Some(there) = storage.manifest(place.prefix.trim_end_matches('/')).await {
+                        manifest.add(NodeEntry { instance_id: None, manifest: there });
+                    }
+                }
+                if let Some(earlier) = storage.session_manifest(&self.session).await
+                    && let Ok(earlier) = serde_json::from_slice(&earlier)
+                {
+                    manifest = manifest.clone().with(earlier);
+                }
+                let bytes = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
+                storage.put_manifest(&self.session, bytes).await
+            };
+            match timeout(S3_WITHIN, put).await {
+                Ok(Ok(())) => {}
                 Ok(Err(error)) => notices.push(error.notice("the session's manifest is not in S3")),
                 Err(_) => notices.push(no_answer("the session's manifest may not be in S3")),
             }

@@ -4,8 +4,11 @@
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
 
-use super::{Storage, StorageError, reason};
-use crate::model::{Outcome, PreflightCheck, SessionId};
+use super::{Storage, client, reason, region_of};
+use crate::model::{Outcome, PreflightCheck, SessionId, Way};
+
+/// A clock that is further off than this is not corrected: a policy must not hold in a year that has not come.
+const MOST_OFF: u64 = 24 * 60;
 
 impl Storage {
     /// The bucket's own region, where it says so.
@@ -29,32 +32,106 @@ impl Storage {
             detail,
             fix: fix.to_owned(),
         };
+        if let Some((detail, fix)) = self.impossible() {
+            return vec![check(Outcome::Failed, detail, fix)];
+        }
         if let Err(error) = self.credentials().await {
             return vec![check(Outcome::NotPermitted, error.to_string(), "sign in, or choose another AWS_PROFILE")];
         }
         if let Err(error) = self.client.head_bucket().bucket(bucket).send().await {
             let status = error.raw_response().map_or(0, |response| response.status().as_u16());
-            let found = match status {
-                404 => {
+            let elsewhere = region_of(&error).filter(|region| *region != self.region);
+            let found = match (status, elsewhere) {
+                (301 | 307 | 400, Some(region)) => {
+                    let detail = format!("bucket {bucket} is in {region}, and not in {}", self.region);
+                    return vec![check(Outcome::Failed, detail, &format!("--s3-region {region}"))];
+                }
+                (404, _) => {
                     check(Outcome::Failed, format!("there is no bucket {bucket}"), "make it, or name another with --s3")
                 }
-                403 => {
+                (403, _) => {
                     let fix = "grant what manifests/s3-policy.json has, or choose another AWS_PROFILE";
                     check(Outcome::NotPermitted, format!("bucket {bucket} may not be used"), fix)
                 }
-                _ => {
-                    let detail = format!("bucket {bucket} does not answer: {}", reason(&error));
+                (status, _) => {
+                    // An answer without a body says only that it is one: a list that is refused says why.
+                    let list = self.client.list_objects_v2().bucket(bucket).max_keys(1);
+                    let why = match (status, list.send().await) {
+                        (1.., Err(error)) => reason(&error),
+                        _ => reason(&error),
+                    };
+                    let detail = format!("bucket {bucket} does not answer as it should: {} says {why}", self.host());
                     check(Outcome::Failed, detail, "see --s3-endpoint and --s3-region")
                 }
             };
             return vec![found];
         }
+        let off = self.clock.ahead() / 60_000;
+        if off.unsigned_abs() > MOST_OFF {
+            let detail = format!("this laptop's clock and S3's are {} minutes apart", off.unsigned_abs());
+            return vec![check(Outcome::Failed, detail, "set the clock: what is signed with it holds at another time")];
+        }
         let mut checks = vec![self.public(bucket).await];
-        checks.push(match self.try_to_write(session).await {
+        let written = self.try_to_write(session).await;
+        let unchecked = written.is_ok() && !self.checks_sums(session).await;
+        checks.push(match written {
             Ok(()) => check(Outcome::Passed, format!("{} can be written to", self.settings.url), ""),
             Err(error) => check(Outcome::NotPermitted, error.to_string(), "grant what manifests/s3-policy.json has"),
         });
+        if unchecked {
+            let detail = format!(
+                "{} takes an object whose checksum is another's: that it has a file proves nothing",
+                self.host()
+            );
+            let fix = "each file stays on its node, as far as there is room, until it is fetched too";
+            checks.push(check(Outcome::Warning, detail, fix));
+        }
+        if off != 0 {
+            let way = if off > 0 { "behind" } else { "ahead of" };
+            let detail = format!("this laptop's clock is {} minutes {way} S3's", off.unsigned_abs());
+            checks.push(check(Outcome::Warning, detail, "set it; policies are signed with S3's time meanwhile"));
+        }
+        if self.settings.way == Way::PodIdentity {
+            let detail =
+                "what EKS Pod Identity gives agents reaches as far as its role, unless the association narrows it";
+            let fix = "manifests/pod-identity-session-policy.json is a session policy for it";
+            checks.push(check(Outcome::Passed, detail.to_owned(), fix));
+        }
         checks
+    }
+
+    /// What can be said without asking anybody, with what to do.
+    fn impossible(&self) -> Option<(String, &'static str)> {
+        let url = &self.settings.url;
+        let bucket = &url.bucket;
+        let grant = self.settings.way == Way::Grant;
+        if bucket.ends_with("--x-s3") {
+            let detail = format!(
+                "{bucket} is a directory bucket (S3 Express One Zone): it takes no forms, lists in no order, and has each \
+                 object in one zone only"
+            );
+            return Some((detail, "name a general purpose bucket"));
+        }
+        if grant && self.settings.endpoint.is_none() && url.prefix.contains('$') {
+            let detail = format!("the prefix {:?} has a $, which has another meaning in a POST policy", url.prefix);
+            return Some((detail, "choose another prefix, or deliver with --irsa or --pod-identity"));
+        }
+        if let Some(proxy) = client::unsupported_proxy(&self.post_url(bucket)) {
+            let detail =
+                format!("the way to S3 is the proxy {proxy}, and only http:// and https:// proxies are supported");
+            return Some((detail, "set HTTPS_PROXY to such a proxy, or name the server in NO_PROXY"));
+        }
+        let plain = self.post_url(bucket).starts_with("http://");
+        match client::authorities(self.settings.endpoint.is_some()) {
+            Err(detail) if !plain => Some((detail, "name a file of your S3 server's authority alone in AWS_CA_BUNDLE")),
+            _ => None,
+        }
+    }
+
+    /// The server, for people.
+    fn host(&self) -> String {
+        let url = self.post_url(&self.settings.url.bucket);
+        url.split('/').nth(2).unwrap_or(&url).to_owned()
     }
 
     async fn public(&self, bucket: &str) -> PreflightCheck {
@@ -89,10 +166,5 @@ impl Storage {
                 found(Outcome::Warning, format!("whether {bucket} is public is not known ({why})"), "")
             }
         }
-    }
-
-    async fn try_to_write(&self, session: &SessionId) -> Result<(), StorageError> {
-        let key = self.put(session, "preflight", Vec::new()).await?;
-        self.remove_one(session, &key).await
     }
 }

@@ -11,7 +11,6 @@ use std::{
 
 use aws_sdk_s3::types::ChecksumMode;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use nodewatch_protocol::NodeManifest;
 use sha2::{Digest, Sha256};
 use tokio::{
     fs::{self, OpenOptions},
@@ -108,14 +107,6 @@ impl Storage {
         let name = name.strip_suffix(".zst").unwrap_or(name);
         let record = manifest.files.into_iter().find(|record| record.file.name == name)?;
         record.file.sha256
-    }
-
-    /// A node's manifest, as its agent has delivered it.
-    pub async fn manifest(&self, folder: &str) -> Option<NodeManifest> {
-        let bucket = &self.settings.url.bucket;
-        let call = self.client.get_object().bucket(bucket).key(format!("{folder}/{}", nodewatch_protocol::MANIFEST));
-        let bytes = call.send().await.ok()?.body.collect().await.ok()?.into_bytes();
-        serde_json::from_slice(&bytes).ok()
     }
 
     async fn read_on(&self, key: &str, partial: &mut Partial, progress: &impl Fn(u64)) -> Result<(), ReadOn> {

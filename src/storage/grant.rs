@@ -9,8 +9,10 @@ use std::{
 };
 
 use aws_credential_types::Credentials;
+use aws_sdk_s3::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
 use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
 use base64::{Engine, engine::general_purpose::STANDARD};
+use futures::FutureExt;
 use jiff::Timestamp;
 use nodewatch_protocol::Grant;
 use serde_json::{Value, json};
@@ -71,10 +73,12 @@ impl Storage {
             max_bytes,
             valid_seconds: valid.into(),
             zstd: settings.zstd,
+            server: self.server_facts(),
         }
     }
 
-    fn post_url(&self, bucket: &str) -> String {
+    /// Where a bucket is posted to.
+    pub(super) fn post_url(&self, bucket: &str) -> String {
         let in_path = self.path_style();
         match &self.settings.endpoint {
             Some(endpoint) if in_path => format!("{}/{bucket}", endpoint.trim_end_matches('/')),
@@ -82,16 +86,79 @@ impl Storage {
                 Some((scheme, host)) => format!("{scheme}://{bucket}.{}/", host.trim_end_matches('/')),
                 None => format!("https://{bucket}.{endpoint}/"),
             },
-            None => {
-                let region = &self.region;
-                let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-                // A dot in the bucket's name would not match the certificate.
-                if in_path || bucket.contains('.') {
-                    format!("https://s3.{region}.{domain}/{bucket}")
-                } else {
-                    format!("https://{bucket}.s3.{region}.{domain}/")
-                }
-            }
+            None => self.endpoint_of(bucket, in_path).unwrap_or_default(),
         }
+    }
+
+    /// As the SDK itself finds it: partitions, FIPS, dual-stack, and the path for a name with a dot, which would not match
+    /// the certificate.
+    fn endpoint_of(&self, bucket: &str, in_path: bool) -> Option<String> {
+        let parameters = Params::builder()
+            .bucket(bucket)
+            .region(&self.region)
+            .force_path_style(in_path)
+            .use_fips(self.config.use_fips().unwrap_or(false))
+            .use_dual_stack(self.config.use_dual_stack().unwrap_or(false))
+            .build()
+            .ok()?;
+        // The rules are computed, nobody is asked.
+        let endpoint = DefaultResolver::new().resolve_endpoint(&parameters).now_or_never()?.ok()?;
+        let url = endpoint.url();
+        Some(if url.matches('/').count() == 2 { format!("{url}/") } else { url.to_owned() })
+    }
+
+    /// The server's own address, where agents would not find it by the region alone.
+    pub(super) fn own_endpoint(&self) -> Option<String> {
+        let special = self.config.use_fips() == Some(true) || self.config.use_dual_stack() == Some(true);
+        if self.settings.endpoint.is_some() || !special {
+            return self.settings.endpoint.clone();
+        }
+        let url = self.endpoint_of("bucket", true)?;
+        Some(url.trim_end_matches('/').trim_end_matches("/bucket").to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_config::{BehaviorVersion, Region, SdkConfig};
+
+    use super::*;
+    use crate::model::{StorageSettings, Way};
+
+    async fn storage(region: &str, fips: bool, dual: bool) -> Storage {
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(region.to_owned()))
+            .use_fips(fips)
+            .use_dual_stack(dual)
+            .build();
+        let settings = StorageSettings {
+            url: "s3://caps/a".parse().expect("a place"),
+            endpoint: None,
+            region: Some(region.to_owned()),
+            path_style: None,
+            kms_key: None,
+            storage_class: None,
+            zstd: false,
+            way: Way::Grant,
+        };
+        Storage::with(settings, config).await
+    }
+
+    #[tokio::test]
+    async fn a_form_goes_where_the_sdk_itself_would_send_it() {
+        for (region, fips, dual, bucket, url) in [
+            ("eu-west-1", false, false, "caps", "https://caps.s3.eu-west-1.amazonaws.com/"),
+            ("eu-west-1", false, false, "my.caps", "https://s3.eu-west-1.amazonaws.com/my.caps"),
+            ("cn-north-1", false, false, "caps", "https://caps.s3.cn-north-1.amazonaws.com.cn/"),
+            ("us-gov-west-1", true, false, "caps", "https://caps.s3-fips.us-gov-west-1.amazonaws.com/"),
+            ("eu-west-1", false, true, "caps", "https://caps.s3.dualstack.eu-west-1.amazonaws.com/"),
+            ("eusc-de-east-1", false, false, "caps", "https://caps.s3.eusc-de-east-1.amazonaws.eu/"),
+        ] {
+            assert_eq!(storage(region, fips, dual).await.post_url(bucket), url);
+        }
+        let special = storage("us-gov-west-1", true, false).await.own_endpoint();
+        assert_eq!(special.as_deref(), Some("https://s3-fips.us-gov-west-1.amazonaws.com"));
+        assert_eq!(storage("eu-west-1", false, false).await.own_endpoint(), None);
     }
 }

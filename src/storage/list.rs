@@ -33,8 +33,9 @@ impl Storage {
             .send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(StorageError::call("list the bucket"))?;
+            let names = Names::of(page.encoding_type(), &place.prefix);
             for object in page.contents() {
-                let Some(key) = object.key().and_then(decoded) else { continue };
+                let Some(key) = object.key().and_then(|key| names.plain(key)) else { continue };
                 found.push(StoredFile {
                     key,
                     size: object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
@@ -69,14 +70,16 @@ impl Storage {
                 Err(error) if matches!(error.code(), Some("NotImplemented")) => return Ok(None),
                 Err(error) => return Err(StorageError::call("list the bucket's versions")(error)),
             };
+            let names = Names::of(page.encoding_type(), &place.prefix);
+            let plain = |key: Option<&str>| key.and_then(|key| names.plain(key));
             found.extend(page.versions().iter().map(|version| Version {
-                key: version.key().and_then(decoded).unwrap_or_default(),
+                key: plain(version.key()).unwrap_or_default(),
                 id: version.version_id().unwrap_or_default().to_owned(),
                 size: version.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
                 latest: version.is_latest().unwrap_or(false),
             }));
             found.extend(page.delete_markers().iter().map(|marker| Version {
-                key: marker.key().and_then(decoded).unwrap_or_default(),
+                key: plain(marker.key()).unwrap_or_default(),
                 id: marker.version_id().unwrap_or_default().to_owned(),
                 size: 0,
                 latest: false,
@@ -84,7 +87,7 @@ impl Storage {
             if !page.is_truncated().unwrap_or(false) {
                 return Ok(Some(found));
             }
-            key_marker = page.next_key_marker().and_then(decoded);
+            key_marker = plain(page.next_key_marker());
             version_marker = page.next_version_id_marker().map(str::to_owned);
         }
     }
@@ -105,15 +108,16 @@ impl Storage {
                 .send()
                 .await
                 .map_err(StorageError::call("list the bucket's uploads"))?;
+            let names = Names::of(page.encoding_type(), &place.prefix);
             found.extend(
                 page.uploads()
                     .iter()
-                    .filter_map(|upload| Some((decoded(upload.key()?)?, upload.upload_id()?.to_owned()))),
+                    .filter_map(|upload| Some((names.plain(upload.key()?)?, upload.upload_id()?.to_owned()))),
             );
             if !page.is_truncated().unwrap_or(false) {
                 return Ok(found);
             }
-            key_marker = page.next_key_marker().and_then(decoded);
+            key_marker = page.next_key_marker().and_then(|key| names.plain(key));
             id_marker = page.next_upload_id_marker().map(str::to_owned);
         }
     }
@@ -137,7 +141,45 @@ impl Storage {
     }
 }
 
+/// How a page of a list writes its keys.
+enum Names<'a> {
+    /// As `encoding-type=url` asks for it: the page says so.
+    Encoded,
+    /// The page does not say. Servers that ignore what was asked write keys as they are; others encode and do not say it.
+    Unsaid { prefix: &'a str },
+}
+
+impl<'a> Names<'a> {
+    fn of(said: Option<&EncodingType>, prefix: &'a str) -> Self {
+        if said == Some(&EncodingType::Url) { Self::Encoded } else { Self::Unsaid { prefix } }
+    }
+
+    fn plain(&self, key: &str) -> Option<String> {
+        match self {
+            Self::Unsaid { prefix } if key.starts_with(prefix) => Some(key.to_owned()),
+            _ => decoded(key),
+        }
+    }
+}
+
 /// A key as `encoding-type=url` writes it, a space being a plus.
 fn decoded(key: &str) -> Option<String> {
     urlencoding::decode(&key.replace('+', "%20")).ok().map(std::borrow::Cow::into_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_read_as_the_server_writes_them_whether_it_heeds_the_encoding_or_not() {
+        let prefix = "a+b/c%20d/";
+        for (said, written, key) in [
+            (Some(EncodingType::Url), "a%2Bb/c%2520d/x.pcapng", "a+b/c%20d/x.pcapng"),
+            (None, "a+b/c%20d/x.pcapng", "a+b/c%20d/x.pcapng"),
+            (None, "a%2Bb/c%2520d/x.pcapng", "a+b/c%20d/x.pcapng"),
+        ] {
+            assert_eq!(Names::of(said.as_ref(), prefix).plain(written).as_deref(), Some(key), "{said:?}");
+        }
+    }
 }

@@ -4,22 +4,28 @@
 //! Kubernetes.
 
 mod check;
+mod client;
 mod download;
 mod grant;
 mod list;
+mod manifests;
+mod probe;
 mod remove;
 
-use std::time::{Duration, SystemTime};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::{Credentials, provider::ProvideCredentials};
 use aws_sdk_s3::{
     Client,
-    config::{RequestChecksumCalculation, ResponseChecksumValidation},
-    error::DisplayErrorContext,
+    config::{RequestChecksumCalculation, ResponseChecksumValidation, http::HttpResponse},
+    error::{ProvideErrorMetadata, SdkError},
 };
-use nodewatch_protocol::{Grant, OwnSink, Sink};
-use tokio::time::timeout;
+use nodewatch_protocol::{Grant, OwnSink, ServerFacts, Sink};
+use nodewatch_report::told;
+use tokio::{sync::OnceCell, time::timeout};
+
+use client::ServerClock;
 
 use crate::model::{Failure, NodeName, Notice, S3Url, SessionId, StorageSettings, Way};
 
@@ -29,6 +35,8 @@ const GRANTED: Duration = Duration::from_secs(3600);
 const TOO_SHORT: Duration = Duration::from_secs(60);
 /// A bucket has so long to say its region, before anything is on the screen.
 const REGION_WITHIN: Duration = Duration::from_secs(5);
+/// Who gives credentials has so long: a program that a profile names may ask somebody, and may hang.
+const CREDENTIALS_WITHIN: Duration = Duration::from_secs(20);
 /// S3's largest object in one request.
 const MAX_POST: u64 = 5 * 1024 * 1024 * 1024;
 
@@ -73,7 +81,10 @@ pub enum StorageError {
 }
 
 impl StorageError {
-    fn call<E: std::error::Error>(operation: &'static str) -> impl FnOnce(E) -> Self {
+    fn call<E>(operation: &'static str) -> impl FnOnce(SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
         move |error| Self::Call { operation, reason: reason(&error) }
     }
 
@@ -90,13 +101,27 @@ impl StorageError {
     }
 }
 
-/// The SDK's chain of causes without its debug dumps.
-fn reason<E: std::error::Error>(error: &E) -> String {
-    let full = DisplayErrorContext(error).to_string();
-    // Behind this comes the whole response, headers and all.
-    let short = full.split(" (").next().unwrap_or(&full);
-    let causes = crate::text::chain(error);
-    if causes.len() > short.len() { causes } else { short.to_owned() }
+/// Why a call failed, in one plain sentence: S3's code and message, and where the bucket is when it is not here.
+fn reason<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    let SdkError::ServiceError(context) = error else { return told(error) };
+    let facts = context.err().meta();
+    let said: Vec<&str> = facts.code().into_iter().chain(facts.message()).collect();
+    let status = context.raw().status().as_u16();
+    let said = if said.is_empty() { format!("the server answers {status}") } else { said.join(", ") };
+    match region_of(error) {
+        Some(region) if matches!(status, 301 | 307 | 400) => {
+            format!("{said} (the bucket is in {region}: see --s3-region)")
+        }
+        _ => said,
+    }
+}
+
+/// The region that an answer names as the bucket's.
+fn region_of<E>(error: &SdkError<E, HttpResponse>) -> Option<String> {
+    error.raw_response()?.headers().get("x-amz-bucket-region").map(str::to_owned)
 }
 
 /// One place in S3, as this laptop reaches it.
@@ -106,12 +131,19 @@ pub struct Storage {
     config: SdkConfig,
     client: Client,
     region: String,
+    /// The server's, as far as it has answered.
+    clock: ServerClock,
+    /// Whether the server takes an object under another's checksum, once that is known.
+    unchecked: Arc<OnceCell<bool>>,
 }
 
 impl Storage {
     /// Reads the environment and profiles; calls nobody but who gives the credentials.
     pub async fn open(settings: StorageSettings) -> Self {
         let mut loader = aws_config::defaults(BehaviorVersion::latest());
+        if let Some(client) = client::http_client() {
+            loader = loader.http_client(client);
+        }
         if let Some(region) = &settings.region {
             loader = loader.region(Region::new(region.clone()));
         }
@@ -123,7 +155,9 @@ impl Storage {
     /// The same with what somebody else has read.
     pub async fn with(settings: StorageSettings, config: SdkConfig) -> Self {
         let region = config.region().map_or_else(|| "us-east-1".to_owned(), ToString::to_string);
-        let mut storage = Self { client: Client::new(&config), settings, config, region };
+        let client = Client::new(&config);
+        let (clock, unchecked) = (ServerClock::default(), Arc::default());
+        let mut storage = Self { settings, config, client, region, clock, unchecked };
         if storage.settings.endpoint.is_none() {
             let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
             storage.settings.endpoint =
@@ -146,6 +180,7 @@ impl Storage {
             .region(Region::new(region.to_owned()))
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .interceptor(self.clock.clone())
             .force_path_style(self.path_style());
         if let Some(endpoint) = &self.settings.endpoint {
             settings = settings.endpoint_url(endpoint);
@@ -175,6 +210,7 @@ impl Storage {
 
     /// How an agent is to deliver, and for how long that holds: for good with its own credentials.
     pub async fn sink(&self, session: &SessionId, node: &NodeName) -> Result<(Sink, Option<Duration>), StorageError> {
+        self.checks_sums(session).await;
         if self.settings.way == Way::Grant {
             let grant = self.grant_for(session, node, GRANTED, MAX_POST).await?;
             let valid = grant.valid_seconds.duration();
@@ -186,11 +222,12 @@ impl Storage {
             bucket: place.bucket,
             prefix: place.prefix,
             region: self.region.clone(),
-            endpoint: settings.endpoint.clone(),
+            endpoint: self.own_endpoint(),
             path_style: self.path_style(),
             kms_key: settings.kms_key.clone(),
             storage_class: settings.storage_class.clone(),
             zstd: settings.zstd,
+            server: self.server_facts(),
         };
         Ok((Sink::Own(own), None))
     }
@@ -204,8 +241,13 @@ impl Storage {
         at_most: Duration,
         max_bytes: u64,
     ) -> Result<Grant, StorageError> {
+        self.grant_at(&self.node(session, node), at_most, max_bytes).await
+    }
+
+    async fn grant_at(&self, place: &S3Url, at_most: Duration, max_bytes: u64) -> Result<Grant, StorageError> {
         let credentials = self.credentials().await?;
-        let now = SystemTime::now();
+        // By the server's clock: it judges when a policy is over.
+        let now = self.clock.now();
         let left = credentials
             .expiry()
             .map_or(at_most, |at| at.duration_since(now).unwrap_or_default().saturating_sub(TOO_SHORT));
@@ -213,24 +255,41 @@ impl Storage {
         if valid.is_zero() {
             return Err(StorageError::Credentials("these end within a minute".to_owned()));
         }
-        Ok(self.grant(&self.node(session, node), &credentials, now, valid, max_bytes))
+        Ok(self.grant(place, &credentials, now, valid, max_bytes))
+    }
+
+    /// What agents are to know of the server.
+    fn server_facts(&self) -> ServerFacts {
+        let of_another = self.settings.endpoint.is_some();
+        let plain = self.settings.endpoint.as_deref().is_some_and(|url| url.starts_with("http://"));
+        // What is wrong with them preflight has said.
+        let authorities = if plain { None } else { client::authorities(of_another).ok().flatten() };
+        ServerFacts { unchecked: self.unchecked.get().copied().unwrap_or(false), authorities }
     }
 
     async fn credentials(&self) -> Result<Credentials, StorageError> {
         let none = || StorageError::Credentials("none are set up".to_owned());
         let provider = self.config.credentials_provider().ok_or_else(none)?;
-        provider.provide_credentials().await.map_err(|error| StorageError::Credentials(reason(&error)))
+        let found = timeout(CREDENTIALS_WITHIN, provider.provide_credentials()).await.map_err(|_| {
+            let seconds = CREDENTIALS_WITHIN.as_secs();
+            StorageError::Credentials(format!("whoever is to give them (a profile's program?) has not in {seconds} s"))
+        })?;
+        let found = found.map_err(|error| StorageError::Credentials(told(&error)))?;
+        match found.expiry() {
+            // The SDK takes over what a profile's program says, also when that is long over.
+            Some(at) if at <= self.clock.now() => {
+                let ended = jiff::Timestamp::try_from(at).unwrap_or_default();
+                Err(StorageError::Credentials(format!("these ended at {}", ended.strftime("%Y-%m-%d %H:%M:%S UTC"))))
+            }
+            _ => Ok(found),
+        }
     }
 
-    /// Puts a small object of this product's own below a session's prefix.
-    pub async fn put(&self, session: &SessionId, name: &str, bytes: Vec<u8>) -> Result<String, StorageError> {
-        let key = format!("{}{name}", self.session(session).prefix);
-        let put = self.client.put_object().bucket(&self.settings.url.bucket).key(&key).body(bytes.into());
-        let put = match &self.settings.kms_key {
+    fn putting(&self, key: &str) -> aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder {
+        let put = self.client.put_object().bucket(&self.settings.url.bucket).key(key);
+        match &self.settings.kms_key {
             Some(kms) => put.server_side_encryption(aws_sdk_s3::types::ServerSideEncryption::AwsKms).ssekms_key_id(kms),
             None => put,
-        };
-        put.send().await.map_err(StorageError::call("write to the bucket"))?;
-        Ok(key)
+        }
     }
 }

@@ -46,10 +46,14 @@ impl Storage {
         for (key, version) in keys {
             let key = ours(place, key.clone())?;
             let object = ObjectIdentifier::builder().key(key).set_version_id(version.clone()).build();
-            objects.push(object.map_err(StorageError::call("name an object"))?);
+            objects.push(
+                object
+                    .map_err(|error| StorageError::Call { operation: "name an object", reason: error.to_string() })?,
+            );
         }
         let delete = Delete::builder().set_objects(Some(objects)).quiet(true).build();
-        let delete = delete.map_err(StorageError::call("name the objects"))?;
+        let delete =
+            delete.map_err(|error| StorageError::Call { operation: "name the objects", reason: error.to_string() })?;
         let call = self.client.delete_objects().bucket(&place.bucket).delete(delete);
         let answer = call.send().await.map_err(StorageError::call("delete the captures"))?;
         match answer.errors().first() {

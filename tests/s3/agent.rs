@@ -1,11 +1,12 @@
 //! The agent as a process: its own credentials, and how much it delivers when its time is up.
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, UdpSocket},
     path::PathBuf,
     process::{Child, ChildStdin, Command, Stdio},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
@@ -17,6 +18,7 @@ use nodewatch_protocol::{
 use crate::{
     bucket::{BUCKET, Garage, KEY, Moto, REGION, SECRET, keys, object, storage},
     delivery::session,
+    odd::{Server, Tunnels},
 };
 
 /// The agent's program lies beside the other.
@@ -139,6 +141,7 @@ fn own(endpoint: &str, bucket: &str) -> OwnSink {
         kms_key: None,
         storage_class: None,
         zstd: false,
+        server: nodewatch_protocol::ServerFacts::default(),
     }
 }
 
@@ -244,11 +247,101 @@ async fn an_agent_that_is_told_to_end_while_it_captures_delivers_the_last_packet
     assert!(told.elapsed() < Duration::from_secs(25), "within a pod's grace period: {:?}", told.elapsed());
     let found = keys(&garage.client(), "").await;
     let [capture, manifest] = &found[..] else { panic!("{found:?}") };
-    assert!(manifest.ends_with("/manifest.json"));
+    assert!(manifest.rsplit('/').next().is_some_and(nodewatch_protocol::is_manifest), "{manifest}");
     let bytes = object(&garage.client(), capture).await;
     let whole = nodewatch_pcapng::whole(bytes.as_slice()).expect("read");
     assert_eq!((whole.packets, whole.length), (500, bytes.len() as u64));
     let manifest = object(&garage.client(), manifest).await;
     let manifest: nodewatch_protocol::NodeManifest = serde_json::from_slice(&manifest).expect("a manifest");
     assert!(manifest.captures[0].ended.is_some() && manifest.files[0].file.packets == 500);
+}
+
+/// A grant that Garage takes, whose form goes to that endpoint.
+async fn granted(garage: &Garage, endpoint: &str) -> Sink {
+    let (sink, _) = storage(&garage.endpoint()).await.sink(&session(), &"node-1".into()).await.expect("signed");
+    let Sink::Grant(grant) = sink else { panic!("a grant") };
+    Sink::Grant(nodewatch_protocol::Grant { url: format!("{endpoint}/{BUCKET}"), ..grant })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_environments_proxy_is_the_way_to_s3_and_only_for_its_scheme() {
+    let Some(garage) = Garage::start() else { return };
+    let proxy = Tunnels::start();
+    let dead = format!("http://127.0.0.1:{}", crate::bucket::free_port());
+    let through = format!("http://{}", proxy.address);
+    for (environment, tunnels) in [
+        (vec![("HTTP_PROXY", through.clone())], true),
+        (vec![("ALL_PROXY", through.clone())], true),
+        (vec![("HTTP_PROXY", dead.clone()), ("NO_PROXY", "127.0.0.0/8".to_owned())], false),
+        // For another scheme than the server's.
+        (vec![("HTTPS_PROXY", dead.clone())], false),
+    ] {
+        let before = proxy.made.load(std::sync::atomic::Ordering::Relaxed);
+        let Some(mut agent) = Agent::start(&environment) else { return };
+        agent.capture(10, 100);
+        agent.ask(Request::Sink(granted(&garage, &garage.endpoint()).await));
+        agent.ask(Request::StopCapture);
+        agent.delivered();
+        let made = proxy.made.load(std::sync::atomic::Ordering::Relaxed) - before;
+        assert_eq!(made > 0, tunnels, "{environment:?}");
+    }
+    let Some(mut agent) = Agent::start(&[("ALL_PROXY", "socks5://127.0.0.1:1080".to_owned())]) else { return };
+    agent.capture(10, 100);
+    agent.ask(Request::Sink(granted(&garage, &garage.endpoint()).await));
+    agent.ask(Request::StopCapture);
+    agent.until("why not", |_, files| files.iter().any(|file| {
+        matches!(&file.delivery, nodewatch_protocol::Delivery::Waiting { reason } if reason.contains("socks5://127.0.0.1:1080"))
+    }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_role_nothing_is_overwritten_and_what_is_there_already_is_compared() {
+    let sums = Arc::new(std::sync::Mutex::new(BTreeMap::new()));
+    let all = Arc::clone(&sums);
+    let server = Server::start(move |asked| {
+        let mut sums = all.lock().expect("whole");
+        let key = asked.key();
+        let sum = asked.headers.get("x-amz-checksum-sha256").cloned();
+        match asked.method.as_str() {
+            "PUT" if asked.headers.contains_key("if-none-match") => {
+                // The answer to an earlier try was lost: it is there.
+                sums.insert(key, sum.unwrap_or_default());
+                crate::odd::refused(
+                    412,
+                    "PreconditionFailed",
+                    "At least one of the pre-conditions you specified did not hold",
+                )
+            }
+            "HEAD" => {
+                (200, vec![("x-amz-checksum-sha256", sums.get(&key).cloned().unwrap_or_default())], String::new())
+            }
+            _ => (200, vec![("ETag", "\"x\"".into()), ("x-amz-request-id", "1".into())], String::new()),
+        }
+    });
+    let token = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(token.path(), "pod-token").expect("written");
+    let identity = Server::start(|_| {
+        let body = format!(
+            "{{\"AccessKeyId\":\"{KEY}\",\"SecretAccessKey\":\"{SECRET}\",\"Token\":\"\",\"Expiration\":\"2099-01-01T00:00:00Z\"}}"
+        );
+        (200, vec![("Content-Type", "application/json".into())], body)
+    });
+    let environment = [
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{}/v1/credentials", identity.endpoint())),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token.path().display().to_string()),
+    ];
+    let Some(mut agent) = Agent::start(&environment) else { return };
+    agent.capture(10, 100);
+    agent.ask(Request::Sink(Sink::Own(own(&server.endpoint(), BUCKET))));
+    agent.ask(Request::StopCapture);
+    agent.delivered();
+    let end = Instant::now() + Duration::from_secs(40);
+    while !server.asked().iter().any(|asked| asked.key().contains("/manifest-")) {
+        assert!(Instant::now() < end, "no manifest: {:?}", server.asked());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let asked = server.asked();
+    let manifests: Vec<_> = asked.iter().filter(|asked| asked.key().contains("/manifest-")).collect();
+    assert!(manifests.iter().all(|asked| !asked.headers.contains_key("if-none-match")), "this one is to be replaced");
+    assert_eq!(identity.asked().len(), 1, "one set of credentials for all objects");
 }

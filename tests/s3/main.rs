@@ -4,5 +4,7 @@ mod agent;
 #[path = "../bucket/mod.rs"]
 mod bucket;
 mod delivery;
+mod faults;
 mod laptop;
+mod odd;
 mod program;

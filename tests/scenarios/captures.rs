@@ -100,7 +100,10 @@ fn ring(queued: u64, delivered: u64) -> Update {
 
 fn delivered(name: &str) -> CaptureFile {
     let key = format!("inc/7f3a91c2/a/{name}");
-    CaptureFile { delivery: Delivery::Delivered { key, size: 90 }, ..file(name, 100, FileState::Closed) }
+    CaptureFile {
+        delivery: Delivery::Delivered { key, size: 90, unproved: false },
+        ..file(name, 100, FileState::Closed)
+    }
 }
 
 #[test]
@@ -280,7 +283,7 @@ fn places_with_braces_blanks_and_signs_are_printed_as_they_are() {
         app.storage = Some(StorageInfo { url: place.parse().expect("a place"), way: Way::Grant });
         app.storage_options = vec!["--s3-endpoint".into(), "http://127.0.0.1:3900".into()];
         let key = format!("{}7f3a91c2/a/1.pcapng", app.storage.as_ref().expect("named").url.prefix);
-        let delivery = Delivery::Delivered { key, size: 90 };
+        let delivery = Delivery::Delivered { key, size: 90, unproved: false };
         let there = CaptureFile { delivery, ..file("1.pcapng", 100, FileState::Closed) };
         feed(&mut app, [tunnel("a", Update::Files(vec![there]))]);
         update(&mut app, Event::Finish, NOW);

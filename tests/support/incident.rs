@@ -101,7 +101,7 @@ pub fn delivering(app: &mut App) {
         let mut list = files(at);
         list[0].sha256 = Some("3f5a".repeat(16));
         list[0].delivery = match key_of(at, name, &list[0]) {
-            Some(key) => Delivery::Delivered { key, size: list[0].size },
+            Some(key) => Delivery::Delivered { key, size: list[0].size, unproved: false },
             None => Delivery::Sending { sent: 41_000_000 },
         };
         let amount = |files, bytes, packets| Amount { files, bytes, packets };

@@ -259,7 +259,11 @@ pub fn delivering() -> App {
     app.storage = Some(StorageInfo { url, way: Way::Grant });
     let key = |session: &str, name: &str| format!("inc/{session}/{live}/{name}");
     let delivered = CaptureFile {
-        delivery: Delivery::Delivered { key: key("7f3a91c2", "20231114T221000.000000Z-0001.pcapng"), size: 4_000_000 },
+        delivery: Delivery::Delivered {
+            key: key("7f3a91c2", "20231114T221000.000000Z-0001.pcapng"),
+            size: 4_000_000,
+            unproved: false,
+        },
         sha256: Some("3f5a".repeat(16)),
         ..file("20231114T221000.000000Z-0001.pcapng", 4_000_000, FileState::Closed)
     };

@@ -45,7 +45,7 @@ pub struct CaptureFile {
 impl CaptureFile {
     /// Somebody else has it: the ring may let it go.
     pub fn is_elsewhere(&self) -> bool {
-        self.fetched || self.delivery.is_delivered()
+        self.fetched || self.delivery.is_proved()
     }
 
     /// Nothing is missing from it.
@@ -87,6 +87,9 @@ pub enum Delivery {
         key: String,
         /// Bytes there.
         size: u64,
+        /// The server took it and compared nothing: the ring's copy stays until a laptop has it too.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unproved: bool,
     },
     /// It can never get there, and is not tried again.
     Lost {
@@ -104,6 +107,11 @@ impl Delivery {
     /// Nothing more comes of it.
     pub fn is_over(&self) -> bool {
         matches!(self, Self::Delivered { .. } | Self::Lost { .. })
+    }
+
+    /// The sink has it, and has been seen to have every byte of it.
+    pub fn is_proved(&self) -> bool {
+        matches!(self, Self::Delivered { unproved: false, .. })
     }
 }
 
@@ -134,6 +142,27 @@ pub struct Grant {
     pub valid_seconds: Seconds,
     /// Files are compressed on their way.
     pub zstd: bool,
+    /// What the laptop has found out about the server.
+    #[serde(default, skip_serializing_if = "ServerFacts::is_usual")]
+    pub server: ServerFacts,
+}
+
+/// What a laptop has found out about an S3 server, for those who send to it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerFacts {
+    /// It took an object whose checksum was another's: that it has a file proves nothing.
+    #[serde(default)]
+    pub unchecked: bool,
+    /// Authorities, in PEM, that vouch for it beside the public ones. No secret.
+    #[serde(default)]
+    pub authorities: Option<String>,
+}
+
+impl ServerFacts {
+    /// Nothing about it is out of the ordinary.
+    pub fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl fmt::Debug for Grant {
@@ -167,6 +196,9 @@ pub struct OwnSink {
     /// Files are compressed on their way.
     #[serde(default)]
     pub zstd: bool,
+    /// What the laptop has found out about the server.
+    #[serde(default, skip_serializing_if = "ServerFacts::is_usual")]
+    pub server: ServerFacts,
 }
 
 /// How the ring and its delivery stand.
@@ -229,6 +261,18 @@ pub enum SinkState {
 
 /// What a node's [`NodeManifest`] is called, in the ring and in S3.
 pub const MANIFEST: &str = "manifest.json";
+
+/// What the manifest of one ring is called in S3, where the rings of a node share a folder. Agents of earlier versions
+/// called it [`MANIFEST`].
+pub fn manifest_name(ring: &str) -> String {
+    format!("manifest-{ring}.json")
+}
+
+/// Whether an object of that name is a manifest of some ring.
+pub fn is_manifest(name: &str) -> bool {
+    let ring = name.strip_prefix("manifest").and_then(|rest| rest.strip_suffix(".json"));
+    ring.is_some_and(|ring| ring.is_empty() || ring.starts_with('-'))
+}
 
 /// What a node remembers of its captures: the ring's own list, and, as `manifest.json`, what goes along with the files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

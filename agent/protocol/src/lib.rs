@@ -7,6 +7,7 @@
 
 mod capture;
 mod files;
+mod join;
 mod line;
 mod ports;
 mod reports;
@@ -19,7 +20,7 @@ pub use capture::{
 };
 pub use files::{
     Amount, BootSpan, CaptureFile, CaptureRecord, Delivery, FilePlace, FileRecord, FileState, Grant, MANIFEST,
-    NodeManifest, OwnSink, PendingFreeze, RingState, Sink, SinkState,
+    NodeManifest, OwnSink, PendingFreeze, RingState, ServerFacts, Sink, SinkState, is_manifest, manifest_name,
 };
 pub use line::{DecodeError, EncodeError, Lines, MAX_LINE, decode, encode};
 pub use ports::{ParsePortError, Port, PortChange, PortOwner, PortProtocol, PortScope, PortsKind, PortsUpdate};

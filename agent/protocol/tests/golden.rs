@@ -7,8 +7,8 @@ use nodewatch_protocol::{
     AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Content, Delivery, Dropped, Endpoint,
     FileState, Flow, Freeze, FromAgent, Grant, Hello, Interface, InterfaceDrops, InterfaceState, Mix, OwnSink,
     PortChange, PortOwner, PortProtocol, PortsKind, PortsUpdate, Probe, ProbeOutcome, Probed, Recorder, Refusal,
-    RefusalKind, ReportPlan, ReportState, Request, Response, RingState, Share, Sink, SinkState, Statistics, StopReason,
-    Terms, ToAgent, Transport, Tunnel, Update, Window, decode, encode,
+    RefusalKind, ReportPlan, ReportState, Request, Response, RingState, ServerFacts, Share, Sink, SinkState,
+    Statistics, StopReason, Terms, ToAgent, Transport, Tunnel, Update, Window, decode, encode,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -63,6 +63,7 @@ fn to_agent() -> Vec<ToAgent> {
             max_bytes: 5_368_709_120,
             valid_seconds: 900.into(),
             zstd: false,
+            server: ServerFacts::default(),
         }))),
         ask(Request::Sink(Sink::Own(OwnSink {
             bucket: "bucket".into(),
@@ -73,6 +74,7 @@ fn to_agent() -> Vec<ToAgent> {
             kms_key: Some("arn:aws:kms:eu-west-1:1:key/2".into()),
             storage_class: Some("STANDARD_IA".into()),
             zstd: true,
+            server: ServerFacts { unchecked: true, authorities: Some("-----BEGIN CERTIFICATE-----".into()) },
         }))),
         ask(Request::Fetched { file: "a.pcapng".into() }),
         ask(Request::RemoveFile { file: "a.pcapng".into() }),
@@ -254,7 +256,11 @@ fn from_agent() -> Vec<FromAgent> {
             file(FileState::Open, Delivery::Held),
             file(FileState::Closed, Delivery::Sending { sent: 100 }),
             file(FileState::Closed, Delivery::Waiting { reason: "no answer".into() }),
-            file(FileState::Closed, Delivery::Delivered { key: "captures/a.pcapng".into(), size: 480 }),
+            file(
+                FileState::Closed,
+                Delivery::Delivered { key: "captures/a.pcapng".into(), size: 480, unproved: false },
+            ),
+            file(FileState::Closed, Delivery::Delivered { key: "captures/a.pcapng".into(), size: 480, unproved: true }),
             file(FileState::Closed, Delivery::Lost { reason: "its bytes are gone".into() }),
         ])),
         FromAgent::Update(Update::FilesPart(vec![file(FileState::Closed, Delivery::Held)])),

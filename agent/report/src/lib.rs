@@ -10,12 +10,14 @@ mod group;
 mod queue;
 mod send;
 mod set;
+mod told;
 
 pub use event::{Event, METRICS, NAMESPACE, Report, ReportedPort};
 pub use group::{MANAGED_BY, silent};
 pub use queue::{Entry, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_EVENT_BYTES, Queue, Settled};
 pub use send::{Bounds, Reporter, Stream, check_group, check_retention};
 pub use set::{ParsePortSetError, PortSet};
+pub use told::told;
 
 /// An error and its causes on one line, joined by colons. A cause that its effect already tells is not said twice.
 pub fn chain(error: &dyn std::error::Error) -> String {

@@ -1,6 +1,7 @@
-//! This agent's own connections, so that they can be left out of its captures.
+//! This agent's own connections and its captures' destination, so that they can be left out of its captures.
 //!
-//! Owns the list of local ends that the uploader connects from. Must not know what goes over them.
+//! Owns the list of local ends that the uploader connects from, and of the places that captures are delivered to. Must
+//! not know what goes over them.
 
 use std::{
     net::SocketAddr,
@@ -12,16 +13,23 @@ use std::{
 };
 
 use nodewatch_protocol::Transport;
+use rustc_hash::FxHashMap;
 
 use super::decode::Tuple;
 
 /// The last packets of a closed connection come for so long.
 const LINGER: Duration = Duration::from_secs(60);
+/// A place that was not delivered to for so long is like any other again.
+const LEFT: Duration = Duration::from_secs(3600);
+/// S3 has many addresses; the latest are remembered.
+const MAX_PLACES: usize = 256;
 
 /// Connections of this process. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct OwnTraffic {
     ends: Arc<RwLock<Vec<End>>>,
+    /// Where captures are delivered to, and when they last were.
+    places: Arc<RwLock<FxHashMap<(u128, u16), Instant>>>,
     /// Something is in the list: the capture thread looks no further otherwise.
     any: Arc<AtomicBool>,
 }
@@ -52,10 +60,34 @@ impl OwnTraffic {
         Ours { all: self.clone(), port, peer }
     }
 
-    /// A packet of one of these connections, either way.
+    /// Captures are delivered to these addresses. Whoever else sends there is left out too: another session's agent that
+    /// captures these packets and delivers them makes packets that are captured here, without an end.
+    pub fn leave_out(&self, addresses: &[SocketAddr]) {
+        let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        for &address in addresses {
+            places.insert((bits(address), address.port()), now);
+        }
+        places.retain(|_, used| used.elapsed() < LEFT);
+        while places.len() > MAX_PLACES {
+            let Some(oldest) = places.iter().min_by_key(|(_, used)| **used).map(|(place, _)| *place) else { break };
+            places.remove(&oldest);
+        }
+        self.any.store(true, Ordering::Release);
+    }
+
+    /// A packet of one of these connections or places, either way.
     #[inline]
     pub fn has(&self, tuple: &Tuple) -> bool {
-        self.any.load(Ordering::Acquire) && tuple.transport == Transport::Tcp && self.lists(tuple)
+        self.any.load(Ordering::Acquire)
+            && tuple.transport == Transport::Tcp
+            && (self.lists(tuple) || self.is_delivery(tuple))
+    }
+
+    fn is_delivery(&self, tuple: &Tuple) -> bool {
+        let places = self.places.read().unwrap_or_else(PoisonError::into_inner);
+        places.contains_key(&(tuple.destination, tuple.destination_port))
+            || places.contains_key(&(tuple.source, tuple.source_port))
     }
 
     fn lists(&self, tuple: &Tuple) -> bool {
@@ -107,5 +139,28 @@ mod tests {
         assert!(!own.has(&packet((1, 40_001), there)) && !own.has(&packet(here, (7, 443))));
         drop(ours);
         assert!(own.has(&packet(there, here)));
+    }
+
+    #[test]
+    fn whoever_delivers_to_the_same_place_is_left_out_and_its_neighbours_are_not() {
+        let own = OwnTraffic::default();
+        let place: SocketAddr = "10.0.0.9:443".parse().expect("an address");
+        let packet = |from: (u128, u16), to: (u128, u16)| Tuple {
+            transport: Transport::Tcp,
+            source: from.0,
+            source_port: from.1,
+            destination: to.0,
+            destination_port: to.1,
+        };
+        let (anybody, there) = ((77, 50_000), (bits(place), 443));
+        own.leave_out(&[place]);
+        assert!(own.has(&packet(anybody, there)) && own.has(&packet(there, anybody)));
+        assert!(!own.has(&packet(anybody, (bits(place), 80))) && !own.has(&packet(anybody, (78, 443))));
+        let many: Vec<SocketAddr> = (0..1000).map(|port| ([10, 0, 0, 9], 1000 + port).into()).collect();
+        for address in &many {
+            own.leave_out(&[*address]);
+        }
+        assert!(own.places.read().expect("whole").len() <= MAX_PLACES);
+        assert!(own.has(&packet(anybody, (bits(place), 1999))), "the latest are remembered");
     }
 }

@@ -76,6 +76,7 @@ async fn delivering(folder: &Path) -> (HubHandle, std::net::TcpListener) {
         max_bytes: 1024 * 1024,
         valid_seconds: u64::MAX.into(),
         zstd: false,
+        server: nodewatch_protocol::ServerFacts::default(),
     };
     assert_eq!(hub.ask(Request::Sink(Sink::Grant(grant))).await, Some(Response::Done));
     (hub, server)

@@ -28,7 +28,7 @@ pub(crate) fn record(name: &str, sequence: u64) -> FileRecord {
 }
 
 fn delivered() -> Delivery {
-    Delivery::Delivered { key: "k".into(), size: 40 }
+    Delivery::Delivered { key: "k".into(), size: 40, unproved: false }
 }
 
 pub(crate) fn capture(ring_bytes: u64) -> CaptureRecord {

@@ -1,6 +1,7 @@
-//! HTTP for the uploader, over connections that captures can leave out.
+//! HTTP for the uploader, over connections that captures can leave out, through a proxy where the environment names one.
 //!
-//! Owns the socket: its local port is bound and registered before the first packet goes out. Must not know S3.
+//! Owns the socket: its local port is bound and registered before the first packet goes out. Proxies are chosen as the
+//! laptop's AWS SDK does it: by scheme, `NO_PROXY` by name, domain and network. Must not know S3.
 
 use std::{
     fmt,
@@ -10,17 +11,24 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 use ureq::{
-    Agent, Error, Timeout,
+    Agent, Error, Proxy, ProxyProtocol, Timeout,
     config::Config,
-    tls::{RootCerts, TlsConfig, TlsProvider},
+    http::Uri,
+    tls::{TlsConfig, TlsProvider},
     unversioned::{
         resolver::DefaultResolver,
-        transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, RustlsConnector, Transport},
+        transport::{
+            Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout,
+            RustlsConnector, Transport,
+        },
     },
 };
 
+use super::trust;
 use crate::capture::own::{Ours, OwnTraffic};
 
 /// A connection has so long to be made, and a stalled one to move on.
@@ -29,47 +37,177 @@ const STALLED: Duration = Duration::from_secs(20);
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 const BUFFER: usize = 256 * 1024;
 
+/// What goes over a client's connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Captures: whoever sends to the same place is left out of captures, as what another session delivers would be
+    /// captured here, and delivered, and captured there.
+    Captures,
+    /// Little else: only these connections are left out.
+    Else,
+}
+
 /// The client. Clones share its connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Http {
-    pub(super) agent: Agent,
+    traffic: OwnTraffic,
+    routes: Arc<Routes>,
 }
 
-impl Http {
-    pub(crate) fn new(traffic: OwnTraffic) -> Self {
-        let tls = TlsConfig::builder()
-            .provider(TlsProvider::Rustls)
-            .root_certs(RootCerts::WebPki)
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .build();
-        let config = Config::builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .timeout_connect(Some(STALLED))
-            .timeout_recv_response(Some(ANSWER_WITHIN))
-            .timeout_recv_body(Some(ANSWER_WITHIN))
-            .output_buffer_size(BUFFER)
-            .tls_config(tls)
-            .build();
-        let connector = OwnConnector(traffic).chain(RustlsConnector::default());
-        Self { agent: Agent::with_parts(config, connector, DefaultResolver::default()) }
-    }
+/// A client for each way out: none, or the proxy of a scheme.
+#[derive(Debug)]
+struct Routes {
+    direct: Agent,
+    http: Option<Proxied>,
+    https: Option<Proxied>,
+    matcher: Matcher,
 }
 
 #[derive(Debug)]
-struct OwnConnector(OwnTraffic);
+enum Proxied {
+    Through(Agent, String),
+    Unsupported(String),
+}
 
-impl Connector for OwnConnector {
-    type Out = OwnTransport;
+/// The way to a server.
+pub(super) struct Way<'a> {
+    pub(super) agent: &'a Agent,
+    /// The server, and the proxy on the way to it, for people.
+    pub(super) host: String,
+}
 
-    fn connect(&self, details: &ConnectionDetails<'_>, _chained: Option<()>) -> Result<Option<OwnTransport>, Error> {
+impl Http {
+    /// A client for other things than captures, as the environment says: proxies, and authorities beside the public ones.
+    pub(crate) fn new(traffic: OwnTraffic) -> Self {
+        Self::with(traffic, Purpose::Else, None, Matcher::from_env)
+    }
+
+    /// The same for captures.
+    pub(super) fn for_captures(&self, authorities: Option<&str>) -> Self {
+        Self::with(self.traffic.clone(), Purpose::Captures, authorities, Matcher::from_env)
+    }
+
+    /// The same for what else is said to that server.
+    pub(super) fn trusting(&self, authorities: Option<&str>) -> Self {
+        Self::with(self.traffic.clone(), Purpose::Else, authorities, Matcher::from_env)
+    }
+
+    fn with(traffic: OwnTraffic, purpose: Purpose, authorities: Option<&str>, matcher: fn() -> Matcher) -> Self {
+        let roots = trust::roots(authorities);
+        let tls = TlsConfig::builder()
+            .provider(TlsProvider::Rustls)
+            .root_certs(roots)
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .build();
+        let agent = |proxy: Option<Proxy>| {
+            let config = Config::builder()
+                .http_status_as_error(false)
+                .max_redirects(0)
+                .timeout_connect(Some(STALLED))
+                .timeout_recv_response(Some(ANSWER_WITHIN))
+                .timeout_recv_body(Some(ANSWER_WITHIN))
+                .output_buffer_size(BUFFER)
+                .tls_config(tls.clone())
+                .proxy(proxy)
+                .build();
+            let own = OwnConnector { traffic: traffic.clone(), purpose };
+            let connector = ConnectProxyConnector::default().chain(own).chain(RustlsConnector::default());
+            Agent::with_parts(config, connector, DefaultResolver::default())
+        };
+        let matcher = matcher();
+        let of = |scheme: &str| {
+            // Whom NO_PROXY leaves out is asked for each request; here it is about the scheme.
+            let probe = Uri::from_maybe_shared(format!("{scheme}://a.proxy-is-asked-for.invalid/")).ok()?;
+            proxied(&matcher.intercept(&probe)?, agent)
+        };
+        let routes = Routes { direct: agent(None), http: of("http"), https: of("https"), matcher };
+        Self { traffic, routes: Arc::new(routes) }
+    }
+
+    /// The way to that server.
+    pub(super) fn way(&self, to: &Uri) -> Result<Way<'_>, String> {
+        let host = to.authority().map(ToString::to_string).unwrap_or_default();
+        let routes = &*self.routes;
+        let proxied = match routes.matcher.intercept(to) {
+            Some(_) if to.scheme_str() == Some("https") => routes.https.as_ref(),
+            Some(_) => routes.http.as_ref(),
+            None => None,
+        };
+        match proxied {
+            None => Ok(Way { agent: &routes.direct, host }),
+            Some(Proxied::Through(agent, proxy)) => {
+                Ok(Way { agent, host: format!("{host} through the proxy {proxy}") })
+            }
+            Some(Proxied::Unsupported(proxy)) => Err(format!(
+                "the way to {host} is the proxy {proxy}, and only http:// and https:// proxies are supported: name it in \
+                 NO_PROXY, or another in HTTPS_PROXY"
+            )),
+        }
+    }
+}
+
+fn proxied(found: &Intercept, agent: impl Fn(Option<Proxy>) -> Agent) -> Option<Proxied> {
+    let uri = found.uri();
+    let shown = format!("{}://{}", uri.scheme_str()?, uri.authority()?);
+    let protocol = match uri.scheme_str()? {
+        "http" => ProxyProtocol::Http,
+        "https" => ProxyProtocol::Https,
+        _ => return Some(Proxied::Unsupported(shown)),
+    };
+    let mut proxy = Proxy::builder(protocol).host(uri.host()?);
+    if let Some(port) = uri.port_u16() {
+        proxy = proxy.port(port);
+    }
+    let basic = found.basic_auth().and_then(|header| header.to_str().ok()?.strip_prefix("Basic "));
+    let basic = basic.and_then(|text| String::from_utf8(STANDARD.decode(text).ok()?).ok());
+    if let Some((user, password)) = basic.as_deref().and_then(|text| text.split_once(':')) {
+        proxy = proxy.username(user).password(password);
+    }
+    match proxy.build() {
+        Ok(proxy) => Some(Proxied::Through(agent(Some(proxy)), shown)),
+        Err(_) => Some(Proxied::Unsupported(shown)),
+    }
+}
+
+/// A failed call in plain words.
+pub(super) fn reason(error: &Error) -> String {
+    match error {
+        Error::Io(error) => error.to_string(),
+        Error::HostNotFound => "its name has no address".to_owned(),
+        Error::ConnectProxyFailed(reason) => reason.replace("proxy server responded", "the proxy answers"),
+        error => error.to_string(),
+    }
+}
+
+/// Whether the time was over: the server may yet do what it was asked to.
+pub(super) fn is_late(error: &Error) -> bool {
+    matches!(error, Error::Timeout(Timeout::SendBody | Timeout::RecvResponse | Timeout::RecvBody))
+}
+
+#[derive(Debug)]
+struct OwnConnector {
+    traffic: OwnTraffic,
+    purpose: Purpose,
+}
+
+impl<In: Transport> Connector<In> for OwnConnector {
+    type Out = Either<In, OwnTransport>;
+
+    fn connect(&self, details: &ConnectionDetails<'_>, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
+        // A tunnel through a proxy, whose connection came from here too.
+        if let Some(tunnel) = chained {
+            return Ok(Some(Either::A(tunnel)));
+        }
+        if self.purpose == Purpose::Captures {
+            self.traffic.leave_out(&details.addrs);
+        }
         let mut last = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
         for &address in &details.addrs {
             match self.dial(address) {
                 Ok((stream, ours)) => {
                     let config = details.config;
                     let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
-                    return Ok(Some(OwnTransport { stream, buffers, deaf: false, _ours: ours }));
+                    return Ok(Some(Either::B(OwnTransport { stream, buffers, deaf: false, _ours: ours })));
                 }
                 Err(error) => last = error,
             }
@@ -90,7 +228,7 @@ impl OwnConnector {
         sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(STALLED))?;
         sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(ANSWER_WITHIN))?;
         let stream = TcpStream::from(socket);
-        let ours = self.0.connecting(stream.local_addr()?.port(), peer);
+        let ours = self.traffic.connecting(stream.local_addr()?.port(), peer);
         connect(&stream, &peer)?;
         stream.set_nodelay(true)?;
         Ok((stream, ours))

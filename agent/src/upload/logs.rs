@@ -13,8 +13,8 @@ use nodewatch_report::{Bounds, Reporter};
 use serde_json::json;
 use tokio::sync::oneshot;
 
+use super::aws;
 pub(crate) use super::http::Http;
-use super::own;
 
 /// A call's time, its connection's included.
 const CALL_WITHIN: Duration = Duration::from_secs(60);
@@ -47,10 +47,8 @@ pub(crate) fn reporter(plan: &ReportPlan, bounds: Bounds, http: Http) -> Result<
 }
 
 async fn connect(plan: &ReportPlan, http: Http) -> Result<Client, String> {
-    let config =
-        own::config(http, &plan.region, policy(&plan.group, &partition(std::env::var("AWS_ROLE_ARN").ok().as_deref())))
-            .await
-            .map_err(|error| error.to_string())?;
+    let partition = partition(std::env::var("AWS_ROLE_ARN").ok().as_deref());
+    let config = aws::config(http.clone(), http, &plan.region, policy(&plan.group, &partition)).await?;
     let mut settings = aws_sdk_cloudwatchlogs::config::Builder::from(&config)
         // Back-off and the next try are the queue's.
         .retry_config(RetryConfig::disabled())

@@ -1,16 +1,20 @@
 //! Delivery: closed files from the ring to S3, each until the server has taken it with its checksum.
 //!
-//! Owns the queue's order, back-off and what is secret of a sink, which lives in memory only. A file is never removed
-//! here: the ring does that when it needs room. Must not know tunnels or packets.
+//! Owns the workers and what is secret of a sink, which lives in memory only. A file is never removed here: the ring does
+//! that when it needs room. Must not know tunnels or packets.
 
+mod aws;
+mod error;
 mod http;
 pub(crate) mod logs;
 mod own;
 mod post;
+mod proof;
+mod queue;
+mod trust;
 
 use std::{
-    fs::File,
-    io::{self, Read, Seek, SeekFrom},
+    io::{self, Read, Seek},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -19,94 +23,87 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nodewatch_protocol::{CaptureFile, Delivery, Grant, MANIFEST, Sink, SinkState};
+use nodewatch_protocol::{Delivery, Grant, Sink, SinkState, manifest_name};
+use zstd::stream::read::Encoder;
 
 use crate::{
     capture::own::OwnTraffic,
     error::chain,
     ring::{
         Ring,
-        store::{StoreError, hex, sha256},
+        store::{self, hex},
     },
 };
+pub use error::UploadError;
 use http::Http;
+use own::Own;
+use queue::{Next, Queue, Verdict};
 
 /// Files under way at once.
 const WORKERS: usize = 3;
-/// After the first failure, doubled up to [`LONGEST_PAUSE`], with jitter.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// The manifest is not sent more often than this while files are waiting.
-const MANIFEST_EVERY: Duration = Duration::from_secs(10);
+/// Of compression: more costs more than it saves.
+const LEVEL: i32 = 3;
 /// A grant that ends in less time than this begins no upload.
 const NEARLY_OVER: Duration = Duration::from_secs(2);
-
-/// A file was not delivered; it stays in the ring and is tried again.
-#[derive(Debug, thiserror::Error)]
-pub enum UploadError {
-    /// The ring's side.
-    #[error(transparent)]
-    Ring(#[from] StoreError),
-    /// Reading or compressing.
-    #[error("cannot read the file")]
-    Read(#[source] io::Error),
-    /// No answer, or half of one.
-    #[error("no answer from {host}")]
-    Call {
-        /// The server.
-        host: String,
-        /// Why.
-        source: Box<ureq::Error>,
-    },
-    /// The server said no.
-    #[error("{host} answers {status}{}{message}", if message.is_empty() { "" } else { ": " })]
-    Refused {
-        /// The server.
-        host: String,
-        /// The HTTP status.
-        status: u16,
-        /// S3's code and message.
-        message: String,
-    },
-    /// The file is larger than the grant allows.
-    #[error("{size} bytes are more than the {max} that a signed policy may allow: choose a smaller --rotate-size")]
-    TooLarge {
-        /// Its size.
-        size: u64,
-        /// The policy's largest.
-        max: u64,
-    },
-    /// The agent's own way, as the AWS SDK says it.
-    #[error("{0}")]
-    Own(String),
-}
+/// Where each manifest is an object more, there are fewer of them.
+const VERSIONED_EVERY: u32 = 30;
+/// Names of a ring's manifest beside its first, for after a try that the server may yet end late.
+const SPARE_NAMES: u32 = 8;
 
 /// Where files go now.
 #[derive(Clone)]
 enum Destination {
     Ring,
-    Grant(Arc<Grant>, Instant),
-    Own(Arc<own::Own>),
+    Grant(Arc<Grant>, Http, Instant),
+    Own(Arc<Own>),
 }
 
 impl Destination {
     fn is_usable(&self) -> bool {
         match self {
             Self::Ring => false,
-            Self::Grant(_, expires) => Instant::now() + NEARLY_OVER < *expires,
+            Self::Grant(_, _, expires) => Instant::now() + NEARLY_OVER < *expires,
             Self::Own(_) => true,
         }
+    }
+
+    /// What tells one from another, whatever the right to send there.
+    fn place(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Ring => None,
+            Self::Grant(grant, ..) => Some((&grant.url, &grant.prefix)),
+            Self::Own(own) => Some((&own.sink().bucket, &own.sink().prefix)),
+        }
+    }
+
+    fn packs(&self) -> bool {
+        match self {
+            Self::Ring => false,
+            Self::Grant(grant, ..) => grant.zstd,
+            Self::Own(own) => own.sink().zstd,
+        }
+    }
+
+    fn is_versioned(&self) -> bool {
+        matches!(self, Self::Own(own) if own.is_versioned())
     }
 }
 
 struct Shared {
     ring: Ring,
     http: Http,
-    destination: Mutex<(Destination, u64)>,
+    state: Mutex<State>,
     changed: Condvar,
-    /// When the manifest was last sent, and whether it has changed since.
-    manifest: Mutex<(Option<Instant>, bool)>,
     stop: AtomicBool,
+}
+
+struct State {
+    destination: Destination,
+    /// Counts destinations: what was on its way to the one before says nothing of this one.
+    generation: u64,
+    queue: Queue,
+    /// Tries to send the manifest that the server may yet end late.
+    late: u32,
 }
 
 /// The uploader's handle. Dropping it ends the workers after what they are doing.
@@ -118,12 +115,12 @@ impl Uploader {
     /// Starts the workers, which wait until they are told where to deliver.
     pub fn start(ring: Ring, traffic: OwnTraffic) -> io::Result<Self> {
         let sink = ring.manifest().sink;
+        let state = State { destination: Destination::Ring, generation: 0, queue: Queue::default(), late: 0 };
         let shared = Arc::new(Shared {
             ring,
             http: Http::new(traffic),
-            destination: Mutex::new((Destination::Ring, 0)),
+            state: Mutex::new(state),
             changed: Condvar::new(),
-            manifest: Mutex::new((None, false)),
             stop: AtomicBool::new(false),
         });
         let uploader = Self { shared };
@@ -145,31 +142,44 @@ impl Uploader {
     /// From now on files go there.
     pub fn set(&self, sink: Sink) {
         let shared = &self.shared;
-        let destination = match sink {
-            Sink::Ring => Destination::Ring,
-            Sink::Grant(grant) => {
+        let mut state = shared.lock();
+        let destination = match (sink, &state.destination) {
+            (Sink::Ring, _) => Destination::Ring,
+            // Told again, as by each tunnel that comes up: its client and its credentials go on.
+            (Sink::Own(sink), Destination::Own(own)) if *own.sink() == sink => Destination::Own(Arc::clone(own)),
+            (Sink::Own(sink), _) => Destination::Own(Arc::new(Own::new(sink, &shared.http))),
+            (Sink::Grant(grant), before) => {
                 let expires = Instant::now() + grant.valid_seconds.duration();
-                Destination::Grant(Arc::new(grant), expires)
+                let http = match before {
+                    Destination::Grant(old, http, _) if old.server.authorities == grant.server.authorities => {
+                        http.clone()
+                    }
+                    _ => shared.http.for_captures(grant.server.authorities.as_deref()),
+                };
+                Destination::Grant(Arc::new(grant), http, expires)
             }
-            Sink::Own(sink) => Destination::Own(Arc::new(own::Own::new(sink, shared.http.clone()))),
         };
+        let elsewhere = destination.place() != state.destination.place();
         let own = match &destination {
             Destination::Own(own) => Some(own.sink().clone()),
             Destination::Ring | Destination::Grant(..) => None,
         };
-        shared.ring.remember_sink(own);
-        {
-            let mut now = shared.lock();
-            *now = (destination, now.1 + 1);
+        state.destination = destination;
+        state.generation += 1;
+        state.queue.renewed(elsewhere);
+        if elsewhere && !shared.ring.manifest().captures.is_empty() {
+            state.queue.manifest_changed();
         }
+        drop(state);
+        shared.ring.remember_sink(own);
         shared.changed.notify_all();
     }
 
     /// Where files go, for the people who watch.
     pub fn state(&self) -> SinkState {
-        match &self.shared.lock().0 {
+        match &self.shared.lock().destination {
             Destination::Ring => SinkState::Ring,
-            Destination::Grant(_, expires) => {
+            Destination::Grant(_, _, expires) => {
                 let left_seconds = expires.saturating_duration_since(Instant::now()).as_secs();
                 SinkState::Grant { left_seconds }
             }
@@ -179,19 +189,25 @@ impl Uploader {
 
     /// What goes along has changed: it is sent again, also when no file is.
     pub fn manifest_changed(&self) {
-        self.shared.manifest().1 = true;
-        self.wake();
+        self.shared.lock().queue.manifest_changed();
+        self.shared.changed.notify_all();
     }
 
     /// There may be something to deliver.
     pub fn wake(&self) {
+        // Under the lock: a worker that has just found nothing is either waiting already, or looks again.
+        drop(self.shared.lock());
         self.shared.changed.notify_all();
     }
 
-    /// Nothing more can be delivered now: everything is there, or there is no way.
+    /// Nothing is under way and nothing more can go now: everything is there, or there is no way.
     pub fn is_idle(&self) -> bool {
-        let usable = self.shared.lock().0.is_usable();
-        !usable || (self.shared.ring.queued() == 0 && !self.shared.manifest().1)
+        let state = self.shared.lock();
+        if state.destination.is_usable() {
+            state.queue.is_idle(self.shared.ring.to_deliver().len())
+        } else {
+            state.queue.is_still()
+        }
     }
 }
 
@@ -203,200 +219,199 @@ impl Drop for Uploader {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, (Destination, u64)> {
-        self.destination.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn manifest(&self) -> MutexGuard<'_, (Option<Instant>, bool)> {
-        self.manifest.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stopped(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
 
-    /// Waits until something changes, or that long; a new destination ends any wait.
-    fn pause(&self, generation: u64, at_most: Duration) {
-        let until = Instant::now() + at_most;
-        let mut now = self.lock();
-        while now.1 == generation && !self.stopped() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
+    /// What a worker is to do next, and for where; waits for it.
+    fn next(&self) -> Option<(Destination, u64, Next)> {
+        let mut state = self.lock();
+        while !self.stopped() {
+            let now = Instant::now();
+            let mut until = None;
+            if state.destination.is_usable() {
+                let every = if state.destination.is_versioned() { VERSIONED_EVERY } else { 1 };
+                let waiting = self.ring.to_deliver();
+                let next = state.queue.next(waiting.iter().map(|file| file.name.as_str()), every, now);
+                match next {
+                    Next::Nothing(at) => until = at,
+                    next => return Some((state.destination.clone(), state.generation, next)),
+                }
             }
-            now = self.changed.wait_timeout(now, left).unwrap_or_else(PoisonError::into_inner).0;
+            // A second, in case that the ring's change came just before the wait.
+            let most = Duration::from_secs(1);
+            let wait = until.map_or(most, |until| until.saturating_duration_since(now).min(most));
+            state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
+        None
     }
 
-    /// Waits for a change of the queue or of the destination.
-    fn idle(&self) {
-        let now = self.lock();
-        if !self.stopped() {
-            // A second, in case that the change came just before the wait.
-            drop(self.changed.wait_timeout(now, Duration::from_secs(1)));
-        }
-    }
-
-    /// Sends what is remembered of the node when it has changed: now, or when the last time is long enough ago.
-    fn send_manifest(&self, destination: &Destination, now: bool) -> Result<(), UploadError> {
-        {
-            let mut manifest = self.manifest();
-            let early = manifest.0.is_some_and(|at| at.elapsed() < MANIFEST_EVERY);
-            if !manifest.1 || (early && !now) {
-                return Ok(());
+    fn deliver(&self, destination: &Destination, generation: u64, name: &str) {
+        self.ring.set_delivery(name, Delivery::Sending { sent: 0 });
+        match self.send(destination, name) {
+            Ok(Stored { key, size, unproved }) => {
+                // The ring first: nobody is to find it queued and not under way.
+                self.ring.set_delivery(name, Delivery::Delivered { key, size, unproved });
+                self.lock().queue.delivered(name);
             }
-            *manifest = (Some(Instant::now()), false);
+            Err(error) => {
+                let verdict = {
+                    let mut state = self.lock();
+                    let current = state.generation == generation;
+                    state.queue.failed(name, error.fault(), current, Instant::now())
+                };
+                let reason = chain(&error);
+                let waits = match verdict {
+                    Verdict::Again => Delivery::Waiting { reason },
+                    Verdict::Never => {
+                        self.ring.say(format!("{name} is not delivered and stays in the ring: {reason}"));
+                        Delivery::Lost { reason }
+                    }
+                    Verdict::Lost => {
+                        self.ring
+                            .say(format!("{name} cannot be delivered, its bytes are gone from the ring: {reason}"));
+                        Delivery::Lost { reason }
+                    }
+                };
+                self.ring.set_delivery(name, waits);
+                self.lock().queue.landed(name);
+            }
         }
-        let sent = self.upload_manifest(destination);
-        if sent.is_err() {
-            self.manifest().1 = true;
-        }
-        sent
+        self.changed.notify_all();
     }
 
-    fn upload_manifest(&self, destination: &Destination) -> Result<(), UploadError> {
-        let bytes =
-            serde_json::to_vec_pretty(&self.ring.manifest()).map_err(|error| UploadError::Read(error.into()))?;
-        let (size, sha256) = sha256(&mut bytes.as_slice()).map_err(UploadError::Read)?;
+    fn send(&self, destination: &Destination, name: &str) -> Result<Stored, UploadError> {
+        let ring = &self.ring;
+        let mut source = ring.store().read_from(name, 0)?;
+        let (size, sha256) = store::sha256(&mut source).map_err(UploadError::Read)?;
+        ring.set_checksum(name, hex(&sha256));
+        let told = Mutex::new(Instant::now());
+        let progress = |sent| {
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.elapsed() > Duration::from_millis(500) {
+                *told = Instant::now();
+                ring.set_delivery(name, Delivery::Sending { sent });
+            }
+        };
+        source.rewind().map_err(UploadError::Read)?;
+        if !destination.packs() {
+            let piece = Piece { source: Box::new(source), size, sha256 };
+            return put(destination, Object::File(name), piece, &progress);
+        }
+        // Twice rather than into a file of its own: the ring has no room to spare, and less when S3 was away for long.
+        let mut packed = Encoder::new(&mut source, LEVEL).map_err(UploadError::Read)?;
+        let (size, sha256) = store::sha256(&mut packed).map_err(UploadError::Read)?;
+        drop(packed);
+        source.rewind().map_err(UploadError::Read)?;
+        let packed = Encoder::new(source, LEVEL).map_err(UploadError::Read)?;
+        let piece = Piece { source: Box::new(packed), size, sha256 };
+        put(destination, Object::File(&format!("{name}.zst")), piece, &progress)
+    }
+
+    fn deliver_manifest(&self, destination: &Destination, generation: u64) {
+        let late = self.lock().late;
+        let sent = self.send_manifest(destination, late);
+        let mut state = self.lock();
+        match sent {
+            Ok(_) => state.queue.manifest_sent(),
+            Err(error) => {
+                if error.is_late() {
+                    state.late += 1;
+                }
+                let current = state.generation == generation;
+                let verdict = state.queue.manifest_failed(error.fault(), current, Instant::now());
+                if verdict != Verdict::Again {
+                    let reason = chain(&error);
+                    self.ring.say(format!("what is remembered of this node's captures is not delivered: {reason}"));
+                }
+            }
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Sends what is remembered of the node. After tries that may end late it has another name, so that an older one
+    /// never comes over a newer; whoever reads them joins them.
+    fn send_manifest(&self, destination: &Destination, late: u32) -> Result<Stored, UploadError> {
+        let manifest = self.ring.manifest();
+        let name = match late % SPARE_NAMES {
+            0 => manifest_name(&manifest.ring),
+            spare => manifest_name(&format!("{}-{spare}", manifest.ring)),
+        };
+        let bytes = serde_json::to_vec_pretty(&manifest).map_err(|error| UploadError::Read(error.into()))?;
+        let (size, sha256) = store::sha256(&mut bytes.as_slice()).map_err(UploadError::Read)?;
         let piece = Piece { source: Box::new(io::Cursor::new(bytes)), size, sha256 };
-        self.put(destination, MANIFEST, piece, &|_| ())?;
-        Ok(())
-    }
-
-    /// One object; returns its key.
-    fn put(
-        &self,
-        destination: &Destination,
-        name: &str,
-        piece: Piece,
-        progress: &dyn Fn(u64),
-    ) -> Result<String, UploadError> {
-        match destination {
-            Destination::Ring => Err(UploadError::Own("there is no sink".to_owned())),
-            Destination::Grant(grant, _) => post::post(&self.http, grant, name, piece, progress),
-            Destination::Own(own) => own.put(name, piece, progress),
-        }
+        put(destination, Object::Manifest(&name), piece, &|_| ())
     }
 }
 
-trait Source: Read + Seek + Send {}
-impl<T: Read + Seek + Send> Source for T {}
+/// Sends one object.
+fn put(
+    destination: &Destination,
+    object: Object<'_>,
+    piece: Piece,
+    progress: &dyn Fn(u64),
+) -> Result<Stored, UploadError> {
+    match (destination, object) {
+        (Destination::Ring, _) => Err(UploadError::NoWay("there is no sink".to_owned())),
+        (Destination::Grant(grant, http, _), Object::File(name) | Object::Manifest(name)) => {
+            post::post(http, grant, name, piece, progress)
+        }
+        (Destination::Own(own), object) => own.put(object, piece, progress),
+    }
+}
+
+/// The name of what is sent.
+#[derive(Debug, Clone, Copy)]
+enum Object<'a> {
+    /// A capture, whose name is its own for good.
+    File(&'a str),
+    /// A manifest, which replaces the one before it.
+    Manifest(&'a str),
+}
 
 /// What is sent as one object.
 struct Piece {
-    source: Box<dyn Source>,
+    source: Box<dyn Read + Send>,
     size: u64,
     /// Of these bytes.
     sha256: [u8; 32],
 }
 
+/// What a server has now.
+#[derive(Debug)]
+struct Stored {
+    key: String,
+    size: u64,
+    /// Nobody has compared it with what was sent.
+    unproved: bool,
+}
+
 fn work(shared: &Shared) {
-    let mut failures = 0;
-    while !shared.stopped() {
-        let (destination, generation) = shared.lock().clone();
-        if !destination.is_usable() {
-            shared.idle();
-            continue;
-        }
-        let free = |file: &CaptureFile| !matches!(file.delivery, Delivery::Sending { .. });
-        let done = match shared.ring.to_deliver().into_iter().find(free) {
-            Some(file) => deliver(shared, &destination, &file),
-            None => shared.send_manifest(&destination, shared.ring.queued() == 0).map(|()| {
-                shared.idle();
-            }),
-        };
-        if done.is_ok() {
-            failures = 0;
-        } else {
-            failures += 1;
-            shared.pause(generation, back_off(failures));
+    while let Some((destination, generation, next)) = shared.next() {
+        match next {
+            Next::File(name) => shared.deliver(&destination, generation, &name),
+            Next::Manifest => shared.deliver_manifest(&destination, generation),
+            Next::Nothing(_) => {}
         }
     }
 }
 
-/// Half of the pause is chance, so that nodes that failed together do not come again together.
-fn back_off(failures: u32) -> Duration {
-    let pause = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST_PAUSE);
-    let chance = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), failures);
-    pause / 2 + pause / 2 * (chance % 1000) as u32 / 1000
-}
-
-fn deliver(shared: &Shared, destination: &Destination, file: &CaptureFile) -> Result<(), UploadError> {
-    let ring = &shared.ring;
-    let name = &file.name;
-    match send(shared, destination, file) {
-        Ok((key, size)) => {
-            shared.manifest().1 = true;
-            ring.set_delivery(name, Delivery::Delivered { key, size });
-            // One that does not get there now is sent again with the next.
-            let _ = shared.send_manifest(destination, false);
-            Ok(())
-        }
-        Err(error) => {
-            ring.set_delivery(name, Delivery::Waiting { reason: chain(&error) });
-            Err(error)
-        }
+/// A refusal with the region where the bucket is, where the answer names it.
+fn with_region(said: String, region: Option<&str>) -> String {
+    match region {
+        Some(region) => format!("{said} (the bucket is in {region}: see --s3-region)"),
+        None => said,
     }
-}
-
-fn send(shared: &Shared, destination: &Destination, file: &CaptureFile) -> Result<(String, u64), UploadError> {
-    let ring = &shared.ring;
-    let mut source = ring.store().read_from(&file.name, 0)?;
-    let (size, sha256) = checksum(&mut source).map_err(UploadError::Read)?;
-    ring.set_checksum(&file.name, hex(&sha256));
-    let zstd = match destination {
-        Destination::Grant(grant, _) => grant.zstd,
-        Destination::Own(own) => own.sink().zstd,
-        Destination::Ring => false,
-    };
-    let told = Mutex::new(Instant::now());
-    let progress = |sent| {
-        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.elapsed() > Duration::from_millis(500) {
-            *told = Instant::now();
-            ring.set_delivery(&file.name, Delivery::Sending { sent });
-        }
-    };
-    let (name, piece) = if zstd {
-        let mut packed = compress(ring, source, size)?;
-        let (size, sha256) = checksum(&mut packed).map_err(UploadError::Read)?;
-        (format!("{}.zst", file.name), Piece { source: Box::new(packed), size, sha256 })
-    } else {
-        (file.name.clone(), Piece { source: Box::new(source), size, sha256 })
-    };
-    let size = piece.size;
-    Ok((shared.put(destination, &name, piece, &progress)?, size))
-}
-
-/// Into a file without a name, for which room is made like for any other.
-fn compress(ring: &Ring, source: File, size: u64) -> Result<File, UploadError> {
-    let _room = ring.reserve_scratch(size).ok_or(StoreError::Full { bytes: size, limit: ring.limit() })?;
-    let mut packed = ring.store().scratch()?;
-    zstd::stream::copy_encode(source, &mut packed, 3).map_err(UploadError::Read)?;
-    packed.seek(SeekFrom::Start(0)).map_err(UploadError::Read)?;
-    Ok(packed)
-}
-
-fn checksum(file: &mut File) -> io::Result<(u64, [u8; 32])> {
-    let sum = sha256(file)?;
-    file.seek(SeekFrom::Start(0))?;
-    Ok(sum)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pauses_grow_to_a_bound_and_differ() {
-        for failures in 1..40 {
-            let pause = back_off(failures);
-            assert!(pause >= FIRST_PAUSE / 2 && pause <= LONGEST_PAUSE, "{failures}: {pause:?}");
-        }
-        assert!(back_off(30) >= LONGEST_PAUSE / 2);
-        let several: std::collections::BTreeSet<Duration> = (0..20).map(|_| back_off(8)).collect();
-        assert!(several.len() > 1, "all the same");
-    }
 
     #[test]
     fn a_grant_does_not_show_its_secret() {
@@ -407,6 +422,7 @@ mod tests {
             max_bytes: 1,
             valid_seconds: 9.into(),
             zstd: false,
+            server: nodewatch_protocol::ServerFacts::default(),
         };
         assert_eq!(format!("{grant:?}"), "Grant(https://s3.example/bp/ for 9 s)");
     }

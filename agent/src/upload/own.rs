@@ -1,75 +1,106 @@
 //! One object with the agent's own credentials: those of its service account (IRSA) or of its pod identity.
 //!
-//! Owns the AWS SDK in the agent. The node's own role is never used: a hostNetwork pod could reach it, and it is not
-//! ours. Credentials of a role are narrowed to the one prefix that this agent writes to.
+//! Owns how an object goes, whole or in parts, and that a capture never overwrites anything. Credentials of a role are
+//! narrowed to the one prefix that this agent writes to. Must not know the queue.
 
 use std::{
-    io::{Read, SeekFrom},
+    error::Error,
+    io::Read,
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
-use aws_config::{
-    BehaviorVersion, Region, SdkConfig, ecs::EcsCredentialsProvider, provider_config::ProviderConfig,
-    web_identity_token::WebIdentityTokenCredentialsProvider,
-};
-use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::{
     Client,
     config::{RequestChecksumCalculation, retry::RetryConfig, timeout::TimeoutConfig},
-    error::DisplayErrorContext,
-    primitives::{ByteStream, SdkBody},
-    types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, ServerSideEncryption, StorageClass},
+    error::{ProvideErrorMetadata, SdkError},
+    operation::RequestId,
+    primitives::ByteStream,
+    types::{
+        ChecksumAlgorithm, ChecksumMode, CompletedMultipartUpload, CompletedPart, ServerSideEncryption, StorageClass,
+    },
 };
-use aws_smithy_runtime_api::client::{
-    http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn},
-    orchestrator::{HttpRequest, HttpResponse},
-    result::ConnectorError,
-};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use nodewatch_protocol::OwnSink;
+use nodewatch_report::told;
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use tokio::sync::OnceCell;
 
-use super::{Piece, UploadError, http::Http};
+use super::{
+    Object, Piece, Stored,
+    aws::{self, Unanswered},
+    error::UploadError,
+    http::Http,
+    proof::{self, Answer, Sums},
+};
 
 /// A larger object goes in parts of this size.
 const PART: u64 = 16 * 1024 * 1024;
 /// S3 takes so many parts.
 const MAX_PARTS: u64 = 10_000;
+/// Another condition than "nobody has it" there is not.
+const NOBODY_HAS_IT: &str = "*";
 
 /// A bucket and the way to it.
 pub(super) struct Own {
     sink: OwnSink,
     http: Http,
+    others: Http,
+    /// One client, and with it one set of credentials, for all objects.
+    client: OnceCell<Client>,
+    /// The server knows no conditional writes.
+    unconditional: AtomicBool,
+    /// The bucket takes nothing that could overwrite: each manifest has a name of its own.
+    versioned: AtomicBool,
 }
 
 impl Own {
-    pub(super) fn new(sink: OwnSink, http: Http) -> Self {
-        Self { sink, http }
+    pub(super) fn new(sink: OwnSink, http: &Http) -> Self {
+        let authorities = sink.server.authorities.as_deref();
+        Self {
+            http: http.for_captures(authorities),
+            others: http.trusting(authorities),
+            client: OnceCell::new(),
+            unconditional: AtomicBool::new(false),
+            versioned: AtomicBool::new(false),
+            sink,
+        }
     }
 
     pub(super) fn sink(&self) -> &OwnSink {
         &self.sink
     }
 
-    /// Sends it; the server compares the checksums. Returns the object's key.
-    pub(super) fn put(&self, name: &str, piece: Piece, progress: &dyn Fn(u64)) -> Result<String, UploadError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(UploadError::Read)?;
-        let key = format!("{}{name}", self.sink.prefix);
-        runtime.block_on(async {
-            let client = self.client().await?;
-            if piece.size <= PART {
-                self.whole(&client, &key, piece).await
-            } else {
-                self.parts(&client, &key, piece, progress).await
-            }
-        })?;
-        Ok(key)
+    /// Every manifest is an object more.
+    pub(super) fn is_versioned(&self) -> bool {
+        self.versioned.load(Ordering::Relaxed)
     }
 
-    async fn client(&self) -> Result<Client, UploadError> {
-        let config = config(self.http.clone(), &self.sink.region, self.policy()).await?;
-        let mut settings = aws_sdk_s3::config::Builder::from(&config)
+    /// Sends it; the server compares the checksums.
+    pub(super) fn put(&self, object: Object<'_>, piece: Piece, progress: &dyn Fn(u64)) -> Result<Stored, UploadError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(UploadError::Read)?;
+        runtime.block_on(async {
+            let client = self.client.get_or_try_init(|| self.connect()).await?;
+            match object {
+                Object::File(name) => {
+                    let key = format!("{}{name}", self.sink.prefix);
+                    if piece.size <= PART {
+                        self.whole(client, &key, bytes_of(piece)?, true).await
+                    } else {
+                        self.parts(client, &key, piece, progress).await
+                    }
+                }
+                Object::Manifest(name) => self.manifest(client, name, bytes_of(piece)?).await,
+            }
+        })
+    }
+
+    async fn connect(&self) -> Result<Client, UploadError> {
+        let config = aws::config(self.http.clone(), self.others.clone(), &self.sink.region, self.policy()).await;
+        let mut settings = aws_sdk_s3::config::Builder::from(&config.map_err(UploadError::NoWay)?)
             // Back-off and the next try are the queue's.
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::builder().operation_timeout(Duration::from_secs(300)).build())
@@ -83,10 +114,11 @@ impl Own {
 
     /// What is left of the role: writing below the prefix.
     fn policy(&self) -> String {
-        let OwnSink { bucket, prefix, kms_key, .. } = &self.sink;
+        let OwnSink { bucket, prefix, kms_key, region, .. } = &self.sink;
+        let partition = aws::partition(region);
         let mut statements = vec![json!({
             "Effect": "Allow", "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],
-            "Resource": format!("arn:aws:s3:::{bucket}/{prefix}*"),
+            "Resource": format!("arn:{partition}:s3:::{bucket}/{prefix}*"),
         })];
         if let Some(key) = kms_key {
             let actions = ["kms:GenerateDataKey", "kms:Decrypt"];
@@ -103,25 +135,103 @@ impl Own {
         self.sink.storage_class.as_deref().map(StorageClass::from)
     }
 
-    async fn whole(&self, client: &Client, key: &str, mut piece: Piece) -> Result<(), UploadError> {
-        let mut bytes = Vec::with_capacity(piece.size as usize);
-        piece.source.read_to_end(&mut bytes).map_err(UploadError::Read)?;
-        client
-            .put_object()
-            .bucket(&self.sink.bucket)
-            .key(key)
-            .checksum_sha256(STANDARD.encode(piece.sha256))
-            .set_server_side_encryption(self.encryption())
-            .set_ssekms_key_id(self.sink.kms_key.clone())
-            .set_storage_class(self.storage_class())
-            .body(ByteStream::from(bytes))
-            .send()
-            .await
-            .map_err(told)?;
-        Ok(())
+    /// Whoever answers, for people.
+    fn host(&self) -> String {
+        let endpoint = self.sink.endpoint.as_deref();
+        let named = endpoint.map(|url| url.split('/').nth(2).unwrap_or(url).to_owned());
+        named.unwrap_or_else(|| format!("S3 in {}", self.sink.region))
     }
 
-    async fn parts(&self, client: &Client, key: &str, piece: Piece, progress: &dyn Fn(u64)) -> Result<(), UploadError> {
+    fn condition(&self, wanted: bool) -> Option<String> {
+        (wanted && !self.unconditional.load(Ordering::Relaxed)).then(|| NOBODY_HAS_IT.to_owned())
+    }
+
+    /// A manifest replaces the one before it; where the bucket refuses whatever could overwrite, each is an object more.
+    async fn manifest(&self, client: &Client, name: &str, piece: Bytes) -> Result<Stored, UploadError> {
+        let prefix = &self.sink.prefix;
+        if !self.is_versioned() {
+            let sent = self.whole(client, &format!("{prefix}{name}"), piece.clone(), false).await;
+            match sent {
+                Err(UploadError::Refused { status: 403, ref code, .. }) if code == "AccessDenied" => {}
+                sent => return sent,
+            }
+        }
+        let stem = name.strip_suffix(".json").unwrap_or(name);
+        let key = format!("{prefix}{stem}-{:x}.json", crate::unix_millis());
+        let sent = self.whole(client, &key, piece, true).await?;
+        self.versioned.store(true, Ordering::Relaxed);
+        Ok(sent)
+    }
+
+    async fn whole(&self, client: &Client, key: &str, piece: Bytes, new: bool) -> Result<Stored, UploadError> {
+        let sha256 = STANDARD.encode(piece.sha256);
+        let (size, md5) = (piece.bytes.len() as u64, proof::md5(&piece.bytes));
+        loop {
+            let condition = self.condition(new);
+            let conditional = condition.is_some();
+            let sent = client
+                .put_object()
+                .bucket(&self.sink.bucket)
+                .key(key)
+                .checksum_sha256(&sha256)
+                .set_if_none_match(condition)
+                .set_server_side_encryption(self.encryption())
+                .set_ssekms_key_id(self.sink.kms_key.clone())
+                .set_storage_class(self.storage_class())
+                .body(ByteStream::from(piece.bytes.clone()))
+                .send()
+                .await;
+            let answer = match sent.map_err(|error| self.told(&error)) {
+                Ok(answer) => answer,
+                Err(error) if conditional && is_status(&error, 412) => {
+                    return self.compare(client, key, &sha256, size).await;
+                }
+                Err(error) if conditional && is_unknown_condition(&error) => {
+                    self.unconditional.store(true, Ordering::Relaxed);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let facts = Answer {
+                status: 200,
+                sha256: answer.checksum_sha256(),
+                tag: answer.e_tag(),
+                encryption: answer.server_side_encryption().map(ServerSideEncryption::as_str),
+                is_s3: answer.request_id().is_some(),
+            };
+            return self.stored(key, size, facts, Sums { sha256: &sha256, md5: &md5 });
+        }
+    }
+
+    fn stored(&self, key: &str, size: u64, answer: Answer<'_>, sums: Sums<'_>) -> Result<Stored, UploadError> {
+        let proved = proof::proved(answer, sums);
+        let proved = proved.map_err(|problem| UploadError::Unproved { host: self.host(), problem })?;
+        Ok(Stored { key: key.to_owned(), size, unproved: !proved && self.sink.server.unchecked })
+    }
+
+    /// Something has that key already: what we sent in a try whose answer was lost, or another's.
+    async fn compare(&self, client: &Client, key: &str, sha256: &str, size: u64) -> Result<Stored, UploadError> {
+        let head = client.head_object().bucket(&self.sink.bucket).key(key).checksum_mode(ChecksumMode::Enabled);
+        let there = |unproved| Ok(Stored { key: key.to_owned(), size, unproved });
+        match head.send().await {
+            Ok(facts) => match facts.checksum_sha256() {
+                Some(sum) if sum == sha256 => there(false),
+                None if facts.content_length() == i64::try_from(size).ok() => there(true),
+                _ => Err(UploadError::Taken { host: self.host(), key: key.to_owned() }),
+            },
+            // A right to write is none to look: the ring's copy stays until a laptop has it.
+            Err(SdkError::ServiceError(error)) if matches!(error.raw().status().as_u16(), 403..=404) => there(true),
+            Err(error) => Err(self.told(&error)),
+        }
+    }
+
+    async fn parts(
+        &self,
+        client: &Client,
+        key: &str,
+        piece: Piece,
+        progress: &dyn Fn(u64),
+    ) -> Result<Stored, UploadError> {
         let begun = client
             .create_multipart_upload()
             .bucket(&self.sink.bucket)
@@ -132,17 +242,21 @@ impl Own {
             .set_storage_class(self.storage_class())
             .send()
             .await
-            .map_err(told)?;
-        let upload = begun.upload_id().unwrap_or_default();
+            .map_err(|error| self.told(&error))?;
+        let Some(upload) = begun.upload_id() else {
+            let problem = "begins an upload without saying which: nothing is stored".to_owned();
+            return Err(UploadError::Unproved { host: self.host(), problem });
+        };
         let done = self.send_parts(client, key, upload, piece, progress).await;
-        if done.is_err() {
+        if !matches!(done, Ok((_, true))) {
             // What cannot be ended here is found by `nodewatch-tui cleanup`.
             let abort = client.abort_multipart_upload().bucket(&self.sink.bucket).key(key).upload_id(upload);
             let _ = abort.send().await;
         }
-        done
+        done.map(|(stored, _)| stored)
     }
 
+    /// What is stored now, and whether by this upload.
     async fn send_parts(
         &self,
         client: &Client,
@@ -150,11 +264,11 @@ impl Own {
         upload: &str,
         mut piece: Piece,
         progress: &dyn Fn(u64),
-    ) -> Result<(), UploadError> {
+    ) -> Result<(Stored, bool), UploadError> {
         let part = PART.max(piece.size.div_ceil(MAX_PARTS));
-        let mut parts = Vec::new();
+        let (mut parts, mut sums) = (Vec::new(), Sha256::new());
         let mut sent = 0;
-        piece.source.seek(SeekFrom::Start(0)).map_err(UploadError::Read)?;
+        let mut proved = true;
         for number in 1.. {
             let mut bytes = Vec::with_capacity(part as usize);
             (&mut piece.source).take(part).read_to_end(&mut bytes).map_err(UploadError::Read)?;
@@ -162,7 +276,9 @@ impl Own {
                 break;
             }
             sent += bytes.len() as u64;
-            let sha256 = STANDARD.encode(Sha256::digest(&bytes));
+            let sum = Sha256::digest(&bytes);
+            sums.update(sum);
+            let (sha256, md5) = (STANDARD.encode(sum), proof::md5(&bytes));
             let answer = client
                 .upload_part()
                 .bucket(&self.sink.bucket)
@@ -173,7 +289,15 @@ impl Own {
                 .body(ByteStream::from(bytes))
                 .send()
                 .await
-                .map_err(told)?;
+                .map_err(|error| self.told(&error))?;
+            let facts = Answer {
+                status: 200,
+                sha256: answer.checksum_sha256(),
+                tag: answer.e_tag(),
+                encryption: answer.server_side_encryption().map(ServerSideEncryption::as_str),
+                is_s3: answer.request_id().is_some(),
+            };
+            proved &= !self.stored(key, sent, facts, Sums { sha256: &sha256, md5: &md5 })?.unproved;
             let done = CompletedPart::builder()
                 .part_number(number)
                 .set_e_tag(answer.e_tag().map(str::to_owned))
@@ -181,62 +305,82 @@ impl Own {
             parts.push(done.build());
             progress(sent);
         }
+        if sent != piece.size {
+            return Err(UploadError::Read(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        let of_parts = format!("{}-{}", STANDARD.encode(sums.finalize()), parts.len());
         let whole = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
-        let complete = client.complete_multipart_upload().bucket(&self.sink.bucket).key(key).upload_id(upload);
-        complete.multipart_upload(whole).send().await.map_err(told)?;
-        Ok(())
+        loop {
+            let condition = self.condition(true);
+            let conditional = condition.is_some();
+            let complete = client
+                .complete_multipart_upload()
+                .bucket(&self.sink.bucket)
+                .key(key)
+                .upload_id(upload)
+                .set_if_none_match(condition)
+                .multipart_upload(whole.clone());
+            match complete.send().await.map_err(|error| self.told(&error)) {
+                Ok(_) => return Ok((Stored { key: key.to_owned(), size: sent, unproved: !proved }, true)),
+                Err(error) if conditional && is_status(&error, 412) => {
+                    return Ok((self.compare(client, key, &of_parts, sent).await?, false));
+                }
+                Err(error) if conditional && is_unknown_condition(&error) => {
+                    self.unconditional.store(true, Ordering::Relaxed);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn told<E>(&self, error: &SdkError<E, HttpResponse>) -> UploadError
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        if let SdkError::ServiceError(context) = error {
+            let (facts, raw) = (context.err().meta(), context.raw());
+            let code = facts.code().unwrap_or_default().to_owned();
+            let said: Vec<&str> = facts.code().into_iter().chain(facts.message()).collect();
+            let said = super::with_region(said.join(", "), raw.headers().get("x-amz-bucket-region"));
+            return UploadError::Refused { host: self.host(), status: raw.status().as_u16(), code, said };
+        }
+        let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+        let mut of_credentials = false;
+        while let Some(error) = cause {
+            of_credentials |= error.is::<CredentialsError>();
+            if let Some(Unanswered { host, reason, late }) = error.downcast_ref::<Unanswered>()
+                && !of_credentials
+            {
+                return UploadError::Call { host: host.clone(), reason: reason.clone(), late: *late };
+            }
+            cause = error.source();
+        }
+        if of_credentials {
+            return UploadError::NoWay(format!("this agent gets no credentials: {}", told(error)));
+        }
+        let late = matches!(error, SdkError::TimeoutError(_));
+        UploadError::Call { host: self.host(), reason: told(error), late }
     }
 }
 
-/// What any client here is made of: the agent's own connections, and its own credentials narrowed to that policy.
-pub(super) async fn config(http: Http, region: &str, policy: String) -> Result<SdkConfig, UploadError> {
-    let connector = SharedHttpConnector::new(UreqConnector(http));
-    let http = http_client_fn(move |_, _| connector.clone());
-    let region = Region::new(region.to_owned());
-    let provider = ProviderConfig::default().with_region(Some(region.clone())).with_http_client(http.clone());
-    let credentials = credentials(&provider, policy)?;
-    let loader = aws_config::defaults(BehaviorVersion::latest()).region(region).http_client(http);
-    Ok(loader.credentials_provider(credentials).load().await)
+/// What is sent in one request.
+#[derive(Clone)]
+struct Bytes {
+    bytes: Vec<u8>,
+    sha256: [u8; 32],
 }
 
-fn credentials(provider: &ProviderConfig, policy: String) -> Result<SharedCredentialsProvider, UploadError> {
-    let set = |name| std::env::var_os(name).is_some();
-    if set("AWS_WEB_IDENTITY_TOKEN_FILE") {
-        let narrowed = WebIdentityTokenCredentialsProvider::builder().configure(provider).policy(policy);
-        Ok(SharedCredentialsProvider::new(narrowed.build()))
-    } else if set("AWS_CONTAINER_CREDENTIALS_FULL_URI") {
-        Ok(SharedCredentialsProvider::new(EcsCredentialsProvider::builder().configure(provider).build()))
-    } else {
-        let message = "this agent has no credentials of its own: neither a role for its service account nor a pod \
-             identity reached it";
-        Err(UploadError::Own(message.to_owned()))
-    }
+fn bytes_of(mut piece: Piece) -> Result<Bytes, UploadError> {
+    let mut bytes = Vec::with_capacity(piece.size as usize);
+    piece.source.read_to_end(&mut bytes).map_err(UploadError::Read)?;
+    Ok(Bytes { bytes, sha256: piece.sha256 })
 }
 
-fn told<E: std::error::Error>(error: E) -> UploadError {
-    UploadError::Own(DisplayErrorContext(error).to_string())
+fn is_status(error: &UploadError, wanted: u16) -> bool {
+    matches!(error, UploadError::Refused { status, .. } if *status == wanted)
 }
 
-/// The SDK's requests over the uploader's own connections.
-#[derive(Debug)]
-struct UreqConnector(Http);
-
-impl HttpConnector for UreqConnector {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let http = self.0.clone();
-        // The runtime below has this one task: blocking it is what waiting means here.
-        HttpConnectorFuture::new(async move { call(&http, request) })
-    }
-}
-
-fn call(http: &Http, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
-    let request = request.try_into_http1x().map_err(|error| ConnectorError::user(Box::new(error)))?;
-    let (head, body) = request.into_parts();
-    let bytes = body.bytes().ok_or_else(|| ConnectorError::user("a body that is not in memory".into()))?.to_vec();
-    let request = ureq::http::Request::from_parts(head, bytes);
-    let answer = http.agent.run(request).map_err(|error| ConnectorError::io(Box::new(error)))?;
-    let (head, mut body) = answer.into_parts();
-    let bytes = body.read_to_vec().map_err(|error| ConnectorError::io(Box::new(error)))?;
-    let answer = ureq::http::Response::from_parts(head, SdkBody::from(bytes));
-    HttpResponse::try_from(answer).map_err(|error| ConnectorError::other(Box::new(error), None))
+/// A server that does not know the condition says so.
+fn is_unknown_condition(error: &UploadError) -> bool {
+    matches!(error, UploadError::Refused { status, code, .. } if *status == 501 || code == "NotImplemented")
 }

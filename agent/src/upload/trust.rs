@@ -1,0 +1,52 @@
+//! Who vouches for a server: the public authorities, and those that the environment or the laptop names.
+//!
+//! Owns which files are read. Must not know what is sent.
+
+use std::sync::{Arc, OnceLock};
+
+use ureq::tls::{Certificate, PemItem, RootCerts, parse_pem};
+
+/// Files of authorities, as OpenSSL and the AWS command line name them.
+const FILES: [&str; 2] = ["AWS_CA_BUNDLE", "SSL_CERT_FILE"];
+
+/// The public authorities, those of the environment's files, and these in PEM.
+pub(super) fn roots(more: Option<&str>) -> RootCerts {
+    let more = more.map(|pem| certificates(pem.as_bytes())).unwrap_or_default();
+    let more: Vec<_> = of_environment().iter().cloned().chain(more).collect();
+    if more.is_empty() {
+        return RootCerts::WebPki;
+    }
+    let public = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(|der| Certificate::from_der(der).to_owned());
+    RootCerts::Specific(Arc::new(public.chain(more).collect()))
+}
+
+/// Read once, when the agent begins: later on, who tells where to deliver does not wait for a disk.
+fn of_environment() -> &'static [Certificate<'static>] {
+    static FOUND: OnceLock<Vec<Certificate<'static>>> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        let files = FILES.iter().filter_map(|name| std::fs::read(std::env::var_os(name)?).ok());
+        files.flat_map(|pem| certificates(&pem)).collect()
+    })
+}
+
+/// What is no certificate is passed over, as everywhere.
+fn certificates(pem: &[u8]) -> Vec<Certificate<'static>> {
+    let found = parse_pem(pem).filter_map(|item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(certificate),
+        _ => None,
+    });
+    found.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_certificate_is_passed_over() {
+        assert_eq!(certificates(b"nonsense").len(), 0);
+        let key = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        assert_eq!(certificates(key).len(), 0);
+        assert!(matches!(roots(Some("nonsense")), RootCerts::WebPki | RootCerts::Specific(_)));
+    }
+}
