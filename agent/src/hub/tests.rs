@@ -43,9 +43,11 @@ async fn a_disk_that_hangs_holds_up_neither_heartbeats_nor_the_end() {
     let folder = tempfile::tempdir().expect("a folder");
     leave_file(folder.path(), "a.pcapng");
     let (hub, _ring) = spawn(folder.path());
-    for file in ["a.pcapng", "terms.part"] {
+    for file in ["a.pcapng", "terms.part", "manifest.part"] {
         hang(&folder.path().join(file));
     }
+    // A change of the list, which cannot be written any more.
+    assert_eq!(hub.ask(Request::Fetched { file: "a.pcapng".into() }).await, Some(Response::Done));
     let checksum = hub.send(Request::Checksum { file: "a.pcapng".into() }).await.expect("the hub");
     let terms = Request::Terms(Terms { left_seconds: 600.into(), lease_seconds: None });
     for _ in 0..5 {
@@ -55,7 +57,7 @@ async fn a_disk_that_hangs_holds_up_neither_heartbeats_nor_the_end() {
     drop(checksum);
     timeout(SOON, hub.end(Duration::from_secs(600))).await.expect("nothing is left to do");
     // What waits for the disk is let be.
-    for file in ["a.pcapng", "terms.part"] {
+    for file in ["a.pcapng", "terms.part", "manifest.part"] {
         let path = folder.path().join(file);
         let open = std::fs::OpenOptions::new().read(true).write(true).open(&path);
         // Whoever comes next must not wait again.

@@ -1,12 +1,12 @@
-//! Probes that somebody on the way answers: a router, a firewall, the node itself.
+//! Probes that somebody on the way answers: a router, a firewall, the node itself; and a name server that answers nothing.
 
 use std::net::SocketAddr;
 
-use nodewatch_protocol::{PortProtocol, Probe, ProbeOutcome, Request, Response};
+use nodewatch_protocol::{CaptureSpec, PortProtocol, Probe, ProbeOutcome, RefusalKind, Request, Response};
 
 use crate::{
-    setup,
-    support::{Agent, Net, ip, run},
+    filtered, setup,
+    support::{Agent, Net, PROGRAM, in_namespace, ip, possible, run},
 };
 
 fn outcome(agent: &mut Agent, protocol: PortProtocol, to: &str) -> ProbeOutcome {
@@ -48,4 +48,34 @@ fn who_says_that_a_port_cannot_be_reached_is_told() {
         let told = outcome(&mut agent, protocol, "10.99.0.1:81");
         assert_eq!(told, ProbeOutcome::Failed { reason: "Network is unreachable".into() }, "{protocol:?}");
     }
+}
+
+/// The very incident: names are not resolved. The agent asks nobody, and goes on.
+#[test]
+fn a_name_server_that_never_answers_is_not_asked() {
+    if !possible() {
+        return;
+    }
+    let net = Net::new();
+    let silent = in_namespace(&net.there, || std::net::UdpSocket::bind("10.66.0.2:53").expect("bound"));
+    silent.set_nonblocking(true).expect("set");
+    let resolver = net.ring.path().join("resolv.conf");
+    std::fs::write(&resolver, "nameserver 10.66.0.2\n").expect("written");
+    let mut command = std::process::Command::new("unshare");
+    let script = "mount --bind \"$1\" /etc/resolv.conf && shift && exec \"$@\"";
+    command.args(["--mount", "sh", "-c", script, "sh"]).arg(&resolver);
+    command.args(["nsenter", &format!("--net=/run/netns/{}", net.here), PROGRAM, "serve", "--stdio", "--ring"]);
+    let ring = net.ring.path().join("ring");
+    command.arg(&ring);
+    let mut agent = Agent::spawn(command, &ring);
+    for filter in ["host db.example.com", "tcp port 80 and (host a.example.com or host b.example.com)"] {
+        let spec = CaptureSpec { filter: Some(filter.into()), ..filtered("") };
+        match agent.ask(Request::StartCapture(spec)) {
+            Response::Refused(refusal) => assert_eq!(refusal.kind, RefusalKind::Invalid, "{refusal:?}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(agent.ask(Request::Heartbeat), Response::Done);
+    }
+    let asked = silent.recv(&mut [0; 512]).expect_err("nobody asks");
+    assert_eq!(asked.kind(), std::io::ErrorKind::WouldBlock);
 }
