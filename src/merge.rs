@@ -47,8 +47,9 @@ const MOST_AT_ONCE: usize = 256 * 1024;
 const BUFFER: usize = 1024 * 1024;
 /// Names in one block.
 const NAMES: usize = 500;
-/// Bytes of comments in the new file's header.
-const COMMENTS: usize = 1024 * 1024;
+/// Comments in the new file's header, and their bytes: other programs take blocks up to 16 MiB.
+const COMMENTS: usize = 50_000;
+const COMMENT_BYTES: usize = 8 * 1024 * 1024;
 /// So few files are opened whatever the limit says.
 const FEW: usize = 8;
 
@@ -211,7 +212,6 @@ impl Merge {
         if waiting.is_empty() {
             return Err(work.nothing());
         }
-        work.shared.said = comments.iter().cloned().collect();
         let application = concat!("nodewatch-tui ", env!("CARGO_PKG_VERSION"));
         let header = SectionBlock { hardware: "", application, comments: &comments };
         section_header(&mut work.shared.buffer, &header);
@@ -262,7 +262,8 @@ impl<W: Write> Work<'_, W> {
                 Ok(Some(Block::Section(section))) => {
                     ours |= section.application.starts_with("nodewatch");
                     for comment in section.comments {
-                        if so_far + comment.len() <= COMMENTS && !comments.contains(&comment) {
+                        let room = so_far + comment.len() <= COMMENT_BYTES && comments.len() < COMMENTS;
+                        if room && self.shared.said.insert(comment.clone()) {
                             so_far += comment.len();
                             comments.push(comment);
                         }

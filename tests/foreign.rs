@@ -245,6 +245,34 @@ fn the_exit_code_says_how_it_went() {
     assert!(left.iter().all(|name| !name.to_string_lossy().ends_with(".part")), "{left:?}");
 }
 
+#[test]
+fn an_interrupted_merge_leaves_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("good"), foreign(false, &[10, 30])).expect("written");
+    let made = Command::new("mkfifo").arg(folder.path().join("silent")).status().expect("mkfifo");
+    assert!(made.success());
+    for signal in ["INT", "TERM", "HUP"] {
+        let mut command = Command::new(PROGRAM);
+        // Nobody ever writes into the pipe.
+        command.args(["merge", "good", "silent", "-w", "out"]).current_dir(folder.path()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let part = folder.path().join(format!("out.{}.part", child.id()));
+        while !part.exists() {
+            assert!(child.try_wait().expect("asked").is_none(), "it ended by itself");
+            std::thread::yield_now();
+        }
+        let killed = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().expect("kill");
+        assert!(killed.success());
+        let output = child.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{signal}: {said}");
+        assert!(said.contains("interrupted"), "{said}");
+        let left: Vec<_> =
+            fs::read_dir(folder.path()).expect("read").map(|entry| entry.expect("one").file_name()).collect();
+        assert_eq!(left.len(), 2, "{left:?}");
+    }
+}
+
 /// A sequence that is the same each time; the tests of bytes that nobody can foresee are in the crates.
 struct Dice(u64);
 

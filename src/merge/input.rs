@@ -21,8 +21,8 @@ use super::{
 /// Packets of a file of this product may be out of order by so much: interfaces are drained one after the other.
 const SLACK: i32 = 500_000_000;
 const SECOND: i32 = 1_000_000_000;
-/// Bytes of comments that are put to one packet.
-const COMMENTS: usize = 256 * 1024;
+/// Comments that are put to one packet.
+const COMMENTS: usize = 64;
 /// Bytes of names and secrets that are held.
 const HELD: usize = 16 * 1024 * 1024;
 /// The longest packet that Wireshark and libpcap read, of most link types.
@@ -265,11 +265,10 @@ impl Input {
             self.node.clear();
         }
         for comment in section.comments {
-            let so_far: usize = self.unsaid.iter().map(String::len).sum();
             if shared.said.contains(&comment) || self.unsaid.contains(&comment) {
                 continue;
             }
-            if so_far + comment.len() > COMMENTS {
+            if self.unsaid.len() == COMMENTS {
                 shared.notes.comments += 1;
             } else {
                 self.unsaid.push(comment);

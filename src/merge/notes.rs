@@ -65,7 +65,7 @@ impl Notes {
             ));
         }
         if self.comments > 0 {
-            lines.push(format!("{} left out", counted(self.comments as usize, "comment of a section")));
+            lines.push(format!("{} left out", counted(self.comments as usize, "section comment")));
         }
         if self.shortened > 0 {
             let what = counted(self.shortened as usize, "packet");

@@ -22,13 +22,26 @@ impl Outlet {
             names = self.site.names().await;
         }
         let out = path.clone();
+        // When the program ends before the merge does, nobody else takes the part away.
+        let part = Part(Merge::part_of(&path));
         let work = move || Merge { inputs, window: 0..=u64::MAX, names }.into_file(&out);
         let merged = tokio::task::spawn_blocking(work).await;
+        drop(part);
         Event::Told(match merged {
             Ok(Ok(merged)) => told(&merged, &path),
             Ok(Err(error)) => merge_notice(&error),
             Err(error) => Notice::error("nothing was merged", error.to_string(), "try again"),
         })
+    }
+}
+
+/// A file that is not to stay.
+struct Part(PathBuf);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // After a merge that was done it is not there.
+        let _ = std::fs::remove_file(&self.0);
     }
 }
 

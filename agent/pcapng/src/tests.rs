@@ -59,7 +59,7 @@ proptest! {
         prop_assert_eq!(found, packets.iter().map(|(_, data)| data.clone()).collect::<Vec<_>>());
         prop_assert_eq!(drops, Some(7));
         prop_assert_eq!(whole(bytes.as_slice()).expect("read"),
-            Whole { length: bytes.len() as u64, packets: packets.len() as u64, closed: true });
+            Whole { length: bytes.len() as u64, packets: packets.len() as u64 });
     }
 
     #[test]
@@ -286,14 +286,6 @@ fn an_option_that_does_not_fit_is_not_handed_on() {
     }
     assert_eq!(found, [option_of(1, b"good", false), vec![0; 4]].concat());
     assert_eq!(reader.parser().lost().damaged, 1);
-}
-
-#[test]
-fn a_file_that_was_closed_ends_in_counts() {
-    let bytes = file(&[(1, vec![7; 60])]);
-    assert!(whole(bytes.as_slice()).expect("read").closed);
-    assert!(!whole(&bytes[..bytes.len() - 1]).expect("read").closed);
-    assert!(!whole(&bytes[..0]).expect("read").closed);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use std::io::{self, Read};
 
-use crate::{ENHANCED_PACKET, INTERFACE_STATISTICS};
+use crate::ENHANCED_PACKET;
 
 /// How far a file consists of whole blocks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -13,8 +13,6 @@ pub struct Whole {
     pub length: u64,
     /// Packets in them.
     pub packets: u64,
-    /// The last of them counts an interface, as at the end of every file that was closed.
-    pub closed: bool,
 }
 
 /// Walks a file written by this module and finds where its whole blocks end: behind that is a torn tail, left by a
@@ -39,7 +37,6 @@ pub fn whole(mut file: impl Read) -> io::Result<Whole> {
         }
         whole.length += u64::from(total);
         whole.packets += u64::from(kind == ENHANCED_PACKET);
-        whole.closed = kind == INTERFACE_STATISTICS;
     }
 }
 
