@@ -515,7 +515,9 @@ impl NodeState {
             CaptureState::Stopped { reason, at, .. } => {
                 // Perhaps a while ago, by the agent's clock, which may differ from this one.
                 let theirs = self.facts.as_ref().map_or(*at, |facts| facts.now);
-                let at = now.saturating_sub(theirs.saturating_sub(*at));
+                // Not before anything was seen of it, whatever it says.
+                let first = self.reporting.live_since.unwrap_or(now);
+                let at = now.saturating_sub(theirs.saturating_sub(*at)).max(first);
                 self.log(at, format!("capture ended: {}", reason_text(reason)));
             }
         }

@@ -206,22 +206,24 @@ fn a_failed_pod_can_be_deployed_again_and_its_lost_tunnel_hides_no_reason() {
 fn a_capture_that_ended_while_nobody_looked_is_in_the_events_and_over() {
     let mut app = live();
     feed(&mut app, [tunnel("a", running()), tunnel("b", running())]);
-    let ended = CaptureState::Stopped { since: NOW, at: NOW - 300_000, reason: StopReason::AgentEnds };
+    let later = NOW + 900_000;
+    let ended = CaptureState::Stopped { since: NOW, at: later - 300_000, reason: StopReason::AgentEnds };
     for (name, state) in [("a", CaptureState::Idle), ("b", ended)] {
         let lost = TunnelChange::Lost { reason: "the tunnel was cut".into(), retry_in: 250 };
         let up = TunnelChange::Up(Hello::of("nodewatch-agent", "0.1.0"));
         let Update::Agent(facts) = facts() else { unreachable!("facts") };
-        let facts = Update::Agent(AgentFacts { started: NOW + 5, now: NOW, ..facts });
+        let facts = Update::Agent(AgentFacts { started: later - 5, now: later, ..facts });
         let all = [Event::Tunnel(name.into(), lost), Event::Tunnel(name.into(), up), tunnel(name, facts)];
-        feed(&mut app, all);
-        feed(&mut app, [tunnel(name, Update::Capture(state))]);
+        for event in all.into_iter().chain([tunnel(name, Update::Capture(state))]) {
+            update(&mut app, event, later);
+        }
         let state = &app.nodes[&name.into()];
         assert!(state.capture_over(), "{name}: {:?}", state.capture);
         let events: Vec<&str> = state.events.iter().map(|event| event.text.as_str()).collect();
         assert!(events.contains(&"the agent was started again"), "{events:?}");
         assert_eq!(events.last(), Some(&"capture ended: the agent ended"));
     }
-    assert_eq!(app.nodes[&"b".into()].events.back().map(|event| event.at), Some(NOW - 300_000));
+    assert_eq!(app.nodes[&"b".into()].events.back().map(|event| event.at), Some(later - 300_000));
 }
 
 /// Captures are stopped, also those whose tunnel was away; files are fetched; only then is anything removed.
