@@ -362,7 +362,9 @@ impl Hub {
 
     fn scan(&mut self) {
         for update in self.ports.scan() {
-            if let (Update::Trouble { .. }, Some(reports)) = (&update, &mut self.reports) {
+            if let (Update::PortGaps(gaps), Some(reports)) = (&update, &mut self.reports)
+                && !gaps.is_empty()
+            {
                 reports.failed();
             }
             self.subscribers.publish(&update);

@@ -8,161 +8,149 @@ use std::{
     time::Duration,
 };
 
-use nodewatch_protocol::{Port, PortChange, PortOwner, PortsKind, PortsUpdate, UnixMillis, Update};
+use nodewatch_protocol::{OwnersUpdate, Port, PortChange, PortOwner, PortsUpdate, UnixMillis, Update};
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    error::chain,
-    sockets::{self, ScanError, Scanner, owners},
+    sockets::{self, Scanner, Socket, owners},
     unix_millis,
 };
 
-/// Ports in one line: well below the line limit at about 50 bytes each.
-const PORTS_A_LINE: usize = 10_000;
 /// Changes of ports that a tunnel opened later is told.
 const HISTORY: usize = 1000;
-/// Owners are looked for this often, and when a port opens.
+/// Owners are looked for this often, and sooner when a port opens.
 const OWNERS_EVERY: Duration = Duration::from_secs(10);
+/// However often ports change, there is a pause of at least this between two looks for owners, and of this many times what
+/// the last one took.
+const OWNERS_PAUSE: Duration = Duration::from_secs(2);
+const OWNERS_SHARE: u32 = 9;
+
+/// Owners, and how long it took to find them.
+type Found = (Vec<PortOwner>, Duration);
 
 /// Whether processes are looked at.
 enum Owners {
     /// They may not be.
     Off,
-    /// What was found last, if anything was looked for yet, and when the next look is due.
-    Known(Option<Vec<PortOwner>>, Instant),
+    /// What was found last, if anything was looked for yet; when the next look may be, and when it is due at the latest.
+    Known { found: Option<Vec<PortOwner>>, rested: Instant, due: Instant, changed: bool },
     /// A look is under way.
-    Looking(Option<Vec<PortOwner>>, oneshot::Receiver<Vec<PortOwner>>),
+    Looking { before: Option<Vec<PortOwner>>, answer: oneshot::Receiver<Found>, changed: bool },
 }
 
 /// The ports of this node.
 pub(crate) struct Ports {
-    scanner: Option<Scanner>,
+    scanner: Scanner,
     /// `None` before the first scan that worked.
     last: Option<(UnixMillis, BTreeSet<Port>)>,
     since: BTreeMap<Port, UnixMillis>,
     /// What opened and closed, oldest first.
     history: VecDeque<PortChange>,
-    /// The last scan's failure, so that it is told once.
-    trouble: Option<String>,
+    /// What the last scan could not tell.
+    gaps: Vec<String>,
     owners: Owners,
 }
 
 impl Ports {
-    /// Nothing scanned yet. With `processes` it is found out who holds each port.
+    /// Nothing is known before the first scan. With `processes` it is found out who holds each port.
     pub fn new(processes: bool) -> Self {
+        let now = Instant::now();
         Self {
-            scanner: None,
+            scanner: Scanner::default(),
             last: None,
             since: BTreeMap::new(),
             history: VecDeque::new(),
-            trouble: None,
-            owners: if processes { Owners::Known(None, Instant::now()) } else { Owners::Off },
+            gaps: Vec::new(),
+            owners: if processes {
+                Owners::Known { found: None, rested: now, due: now, changed: false }
+            } else {
+                Owners::Off
+            },
         }
     }
 
     /// Looks once; returns what is to be told.
     pub fn scan(&mut self) -> Vec<Update> {
         let at = unix_millis();
+        let scan = self.scanner.scan(self.last.as_ref().map(|(_, ports)| ports));
         let mut told = Vec::new();
-        match self.scan_once() {
-            Ok(now) => {
-                self.trouble = None;
-                told.extend(self.scanned(at, now));
-                told.extend(self.look_for_owners(!told.is_empty()));
-            }
-            Err(error) => {
-                self.scanner = None;
-                let message = format!("ports: {}", chain(&error));
-                if self.trouble.as_ref() != Some(&message) {
-                    told.push(Update::Trouble { message: message.clone() });
-                    self.trouble = Some(message);
-                }
-            }
+        if scan.gaps != self.gaps {
+            self.gaps.clone_from(&scan.gaps);
+            told.push(Update::PortGaps(scan.gaps));
+        }
+        if scan.known {
+            let news = self.scanned(at, scan.ports);
+            let changed = !news.is_empty();
+            told.extend(news.into_iter().map(Update::Ports));
+            told.extend(self.look_for_owners(changed));
         }
         told
     }
 
-    fn scan_once(&mut self) -> Result<BTreeSet<Port>, ScanError> {
-        match &mut self.scanner {
-            Some(scanner) => scanner.scan(),
-            None => self.scanner.insert(Scanner::open()?).scan(),
-        }
-    }
-
-    fn scanned(&mut self, at: UnixMillis, now: BTreeSet<Port>) -> Option<Update> {
-        let update = match &self.last {
-            None => {
-                PortsUpdate { at, kind: PortsKind::Snapshot, opened: now.iter().copied().collect(), closed: vec![] }
-            }
-            Some((_, before)) => {
-                let (opened, closed) = sockets::changes(before, &now);
-                PortsUpdate { at, kind: PortsKind::Changes, opened, closed }
-            }
+    fn scanned(&mut self, at: UnixMillis, now: BTreeSet<Port>) -> Vec<PortsUpdate> {
+        let Some((_, before)) = &self.last else {
+            self.since = now.iter().map(|&port| (port, at)).collect();
+            let picture = PortsUpdate::picture(at, &now);
+            self.last = Some((at, now));
+            return picture;
         };
+        let (opened, closed) = sockets::changes(before, &now);
         self.last = Some((at, now));
-        for port in &update.closed {
+        for port in &closed {
             self.since.remove(port);
         }
-        self.since.extend(update.opened.iter().map(|&port| (port, at)));
-        if update.kind == PortsKind::Changes {
-            let opened = update.opened.iter().map(|&port| PortChange { at, port, opened: true });
-            let closed = update.closed.iter().map(|&port| PortChange { at, port, opened: false });
-            self.history.extend(closed.chain(opened));
-            let surplus = self.history.len().saturating_sub(HISTORY);
-            self.history.drain(..surplus);
-        }
-        let news = update.kind == PortsKind::Snapshot || !(update.opened.is_empty() && update.closed.is_empty());
-        news.then_some(Update::Ports(update))
+        self.since.extend(opened.iter().map(|&port| (port, at)));
+        let changes = |ports: &[Port], opened| ports.iter().map(move |&port| PortChange { at, port, opened }).collect();
+        let changes: [Vec<PortChange>; 2] = [changes(&closed, false), changes(&opened, true)];
+        self.history.extend(changes.into_iter().flatten());
+        let surplus = self.history.len().saturating_sub(HISTORY);
+        self.history.drain(..surplus);
+        PortsUpdate::changes(at, &opened, &closed)
     }
 
     /// The walk over `/proc` takes its time, so it happens beside the scans.
-    fn look_for_owners(&mut self, changed: bool) -> Option<Update> {
-        let (known, due) = match &mut self.owners {
-            Owners::Off => return None,
-            Owners::Known(known, due) => (std::mem::take(known), changed || *due <= Instant::now()),
-            Owners::Looking(known, answer) => {
-                let Ok(found) = answer.try_recv() else { return None };
-                let news = known.as_ref() != Some(&found);
+    fn look_for_owners(&mut self, news: bool) -> Vec<Update> {
+        let now = Instant::now();
+        match &mut self.owners {
+            Owners::Off => Vec::new(),
+            Owners::Looking { before, answer, changed } => {
+                *changed |= news;
+                let Ok((found, took)) = answer.try_recv() else { return Vec::new() };
+                let told = if before.as_ref() == Some(&found) { Vec::new() } else { owner_updates(&found) };
                 // What opened while it looked is found the next time.
-                let next = Instant::now() + if changed { Duration::ZERO } else { OWNERS_EVERY };
-                self.owners = Owners::Known(Some(found.clone()), next);
-                return news.then_some(Update::Owners(found));
+                let changed = *changed;
+                let rested = now + OWNERS_PAUSE.max(took.saturating_mul(OWNERS_SHARE));
+                self.owners =
+                    Owners::Known { found: Some(found), rested, due: rested.max(now + OWNERS_EVERY), changed };
+                told
             }
-        };
-        if !due {
-            if let Owners::Known(place, _) = &mut self.owners {
-                *place = known;
+            Owners::Known { found, rested, due, changed } => {
+                *changed |= news;
+                if now < *rested || (now < *due && !*changed) {
+                    return Vec::new();
+                }
+                let before = found.take();
+                let answer = look(self.scanner.sockets().to_vec());
+                self.owners = Owners::Looking { before, answer, changed: false };
+                Vec::new()
             }
-            return None;
         }
-        let sockets = self.scanner.as_ref().map(|scanner| scanner.inodes().to_vec()).unwrap_or_default();
-        let (answer, found) = oneshot::channel();
-        tokio::task::spawn_blocking(move || {
-            // The hub may have ended.
-            let _ = answer.send(owners::owners(Path::new("/proc"), &sockets));
-        });
-        self.owners = Owners::Looking(known, found);
-        None
     }
 
     /// Everything that a new tunnel must know.
     pub fn picture(&self) -> Vec<Update> {
         let mut picture = Vec::new();
+        if !self.gaps.is_empty() {
+            picture.push(Update::PortGaps(self.gaps.clone()));
+        }
         if let Some((at, ports)) = &self.last {
-            let all: Vec<Port> = ports.iter().copied().collect();
-            let mut kind = PortsKind::Snapshot;
-            // An empty picture is a picture too.
-            let parts = if all.is_empty() { vec![&all[..]] } else { all.chunks(PORTS_A_LINE).collect() };
-            for part in parts {
-                picture.push(Update::Ports(PortsUpdate { at: *at, kind, opened: part.to_vec(), closed: vec![] }));
-                kind = PortsKind::Continued;
-            }
+            picture.extend(PortsUpdate::picture(*at, ports).into_iter().map(Update::Ports));
         }
         if !self.history.is_empty() {
             picture.push(Update::PortHistory(self.history.iter().copied().collect()));
         }
-        if let Owners::Known(Some(known), _) | Owners::Looking(Some(known), _) = &self.owners {
-            picture.push(Update::Owners(known.clone()));
+        if let Owners::Known { found: Some(known), .. } | Owners::Looking { before: Some(known), .. } = &self.owners {
+            picture.extend(owner_updates(known));
         }
         picture
     }
@@ -170,5 +158,86 @@ impl Ports {
     /// Open ports with the time since when; `None` before the first scan that worked.
     pub fn open(&self) -> Option<&BTreeMap<Port, UnixMillis>> {
         self.last.as_ref().map(|_| &self.since)
+    }
+}
+
+fn owner_updates(owners: &[PortOwner]) -> Vec<Update> {
+    OwnersUpdate::parts(owners).into_iter().map(Update::Owners).collect()
+}
+
+fn look(sockets: Vec<Socket>) -> oneshot::Receiver<Found> {
+    let (answer, found) = oneshot::channel();
+    tokio::task::spawn_blocking(move || {
+        let began = std::time::Instant::now();
+        let owners = owners::owners(Path::new("/proc"), &sockets);
+        // The hub may have ended.
+        let _ = answer.send((owners, began.elapsed()));
+    });
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use nodewatch_protocol::{FromAgent, PortProtocol, PortsKind, encode};
+
+    use super::*;
+
+    fn ports(number: u32) -> BTreeSet<Port> {
+        let port = |index: u32| {
+            let address = std::net::Ipv4Addr::from(0x7f00_0001 + index / 60_000);
+            Port::new(PortProtocol::Udp, (address, (index % 60_000) as u16 + 1).into())
+        };
+        (0..number).map(port).collect()
+    }
+
+    fn kinds(updates: &[PortsUpdate]) -> Vec<(PortsKind, bool)> {
+        updates.iter().map(|update| (update.kind, update.more)).collect()
+    }
+
+    #[test]
+    fn the_first_picture_of_very_many_ports_comes_in_parts_like_every_later_one() {
+        let mut state = Ports::new(false);
+        let first = state.scanned(1, ports(120_000));
+        assert_eq!(first.iter().map(|part| part.opened.len()).sum::<usize>(), 120_000);
+        assert_eq!(kinds(&first)[..2], [(PortsKind::Snapshot, true), (PortsKind::Continued, true)]);
+        assert_eq!(kinds(&first).last(), Some(&(PortsKind::Continued, false)));
+        for update in state.picture() {
+            encode(&FromAgent::Update(update)).expect("no line is too long");
+        }
+        assert!(state.scanned(2, ports(120_000)).is_empty(), "nothing has changed");
+        assert_eq!(state.open().map(BTreeMap::len), Some(120_000));
+    }
+
+    #[test]
+    fn very_many_changes_are_told_in_lines_of_their_own_and_all_of_them() {
+        let mut state = Ports::new(false);
+        state.scanned(1, BTreeSet::new());
+        let opened = state.scanned(2, ports(120_000));
+        assert!(opened.iter().all(|part| part.kind == PortsKind::Changes && part.closed.is_empty()));
+        assert_eq!(opened.iter().map(|part| part.opened.len()).sum::<usize>(), 120_000);
+        let closed = state.scanned(3, BTreeSet::new());
+        assert_eq!(closed.iter().map(|part| part.closed.len()).sum::<usize>(), 120_000);
+        for update in opened.into_iter().chain(closed) {
+            encode(&FromAgent::Update(Update::Ports(update))).expect("no line is too long");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn however_often_ports_change_the_processes_are_looked_at_with_pauses() {
+        let mut state = Ports::new(true);
+        let mut looks = 0;
+        for _ in 0..60 {
+            let was_looking = matches!(state.owners, Owners::Looking { .. });
+            state.look_for_owners(true);
+            looks += usize::from(!was_looking && matches!(state.owners, Owners::Looking { .. }));
+            if let Owners::Looking { answer, .. } = &mut state.owners {
+                // As if the walk took a second.
+                let (slow, found) = oneshot::channel();
+                *answer = found;
+                let _ = slow.send((Vec::new(), Duration::from_secs(1)));
+            }
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert!((5..=7).contains(&looks), "{looks} looks in a minute");
     }
 }

@@ -31,6 +31,9 @@ pub async fn probe(probe: Probe) -> Probed {
     let tried = match probe.protocol {
         PortProtocol::Tcp => timeout(WITHIN, tcp(probe.to)).await,
         PortProtocol::Udp => timeout(WITHIN, udp(probe.to)).await,
+        PortProtocol::UdpLite | PortProtocol::Sctp | PortProtocol::Dccp => {
+            Ok(Err(io::Error::new(io::ErrorKind::Unsupported, "only TCP and UDP can be probed")))
+        }
     };
     let outcome = match tried {
         Err(_) => ProbeOutcome::Silent,

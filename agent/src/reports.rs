@@ -176,9 +176,11 @@ pub async fn run(plan: ReportPlan, end: impl Future<Output = io::Result<()>>) ->
             }
         }
         for update in ports.scan() {
-            if let nodewatch_protocol::Update::Trouble { message } = update {
-                reports.failed();
-                say(&message);
+            if let nodewatch_protocol::Update::PortGaps(gaps) = update {
+                for gap in gaps {
+                    reports.failed();
+                    say(&format!("ports: {gap}"));
+                }
             }
         }
         if let Some(event) = reports.due(&ports) {

@@ -23,7 +23,9 @@ pub use files::{
     NodeManifest, OwnSink, PendingFreeze, RingState, ServerFacts, Sink, SinkState, is_manifest, manifest_name,
 };
 pub use line::{DecodeError, EncodeError, Lines, MAX_LINE, decode, encode};
-pub use ports::{ParsePortError, Port, PortChange, PortOwner, PortProtocol, PortScope, PortsKind, PortsUpdate};
+pub use ports::{
+    Device, OwnersUpdate, ParsePortError, Port, PortChange, PortOwner, PortProtocol, PortScope, PortsKind, PortsUpdate,
+};
 pub use reports::{Probe, ProbeOutcome, Probed, ReportPlan, ReportState, Retention};
 pub use seconds::Seconds;
 pub use stream::StreamMark;
@@ -228,7 +230,9 @@ pub enum Update {
     /// What opened and closed before this tunnel did, oldest first; bounded, and only part of a whole picture.
     PortHistory(Vec<PortChange>),
     /// Which process holds which port, whenever that changes; only from an agent that may look.
-    Owners(Vec<PortOwner>),
+    Owners(OwnersUpdate),
+    /// What of the ports cannot be told, and why, whenever that changes; before the ports in a whole picture.
+    PortGaps(Vec<String>),
     /// How the agent's own reports stand, whenever that changes.
     Reports(ReportState),
     /// The capture's state, whenever it changes.

@@ -6,8 +6,8 @@ use std::fmt::Debug;
 use nodewatch_protocol::{
     AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Content, Delivery, Dropped, Endpoint,
     FileState, Flow, Freeze, FromAgent, Grant, Hello, Interface, InterfaceDrops, InterfaceState, Mix, OwnSink,
-    PortChange, PortOwner, PortProtocol, PortsKind, PortsUpdate, Probe, ProbeOutcome, Probed, Recorder, Refusal,
-    RefusalKind, ReportPlan, ReportState, Request, Response, RingState, ServerFacts, Share, Sink, SinkState,
+    OwnersUpdate, PortChange, PortOwner, PortProtocol, PortsKind, PortsUpdate, Probe, ProbeOutcome, Probed, Recorder,
+    Refusal, RefusalKind, ReportPlan, ReportState, Request, Response, RingState, ServerFacts, Share, Sink, SinkState,
     Statistics, StopReason, Terms, ToAgent, Transport, Tunnel, Update, Window, decode, encode,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -170,7 +170,8 @@ fn from_agent() -> Vec<FromAgent> {
     };
     let ports = |kind, opened: &[&str], closed: &[&str]| {
         let read = |texts: &[&str]| texts.iter().map(|text| text.parse().expect("a port")).collect();
-        FromAgent::Update(Update::Ports(PortsUpdate { at: 5, kind, opened: read(opened), closed: read(closed) }))
+        let more = kind == PortsKind::Snapshot;
+        FromAgent::Update(Update::Ports(PortsUpdate { at: 5, kind, opened: read(opened), closed: read(closed), more }))
     };
     let state = |state| FromAgent::Update(Update::Capture(state));
     let stopped = |reason| state(CaptureState::Stopped { since: 1, at: 2, reason });
@@ -224,16 +225,23 @@ fn from_agent() -> Vec<FromAgent> {
         facts(CaptureAbility::Ready),
         facts(CaptureAbility::Missing { right: "CAP_NET_RAW".into(), next_step: "grant it".into() }),
         ports(PortsKind::Snapshot, &["tcp 0.0.0.0:22", "tcp6 [::]:22", "udp 0.0.0.0:68", "udp6 [::1]:323"], &[]),
-        ports(PortsKind::Continued, &[], &[]),
+        ports(
+            PortsKind::Continued,
+            &["tcp 0.0.0.0%eth0:80", "tcp6 *:80", "tcp6 [fe80::1%eth0]:80", "udplite 0.0.0.0:7", "sctp 0.0.0.0:9"],
+            &[],
+        ),
         ports(PortsKind::Changes, &["tcp 0.0.0.0:8080"], &["tcp 0.0.0.0:22"]),
         FromAgent::Update(Update::PortHistory(vec![
             PortChange { at: 4, port: "tcp 0.0.0.0:22".parse().expect("a port"), opened: false },
             PortChange { at: 5, port: "udp6 [::]:53".parse().expect("a port"), opened: true },
         ])),
-        FromAgent::Update(Update::Owners(vec![
-            owner(None),
-            owner(Some("0f6c1f2e-9b0a-4a58-8a6e-0123456789ab".into())),
-        ])),
+        FromAgent::Update(Update::Owners(OwnersUpdate {
+            owners: vec![owner(None), owner(Some("0f6c1f2e-9b0a-4a58-8a6e-0123456789ab".into()))],
+            continued: false,
+            more: true,
+        })),
+        FromAgent::Update(Update::Owners(OwnersUpdate { owners: vec![], continued: true, more: false })),
+        FromAgent::Update(Update::PortGaps(vec!["sctp: no sctp_diag".into()])),
         FromAgent::Update(Update::Reports(ReportState {
             sent: 1,
             queued: 2,

@@ -3,16 +3,20 @@
 use std::net::{IpAddr, SocketAddr};
 
 use nodewatch_protocol::{
-    CaptureFile, CaptureSpec, CaptureState, DecodeError, Delivery, Dropped, Endpoint, FileState, Flow, FromAgent,
-    Hello, Lines, MAX_LINE, Mix, Port, PortProtocol, PortsKind, PortsUpdate, Recorder, Refusal, RefusalKind, Request,
-    Response, Share, Statistics, StopReason, Terms, ToAgent, Transport, Update, Window, decode, encode,
+    CaptureFile, CaptureSpec, CaptureState, DecodeError, Delivery, Device, Dropped, Endpoint, FileState, Flow,
+    FromAgent, Hello, Lines, MAX_LINE, Mix, Port, PortProtocol, PortsKind, PortsUpdate, Recorder, Refusal, RefusalKind,
+    Request, Response, Share, Statistics, StopReason, Terms, ToAgent, Transport, Update, Window, decode, encode,
 };
 use proptest::{collection::vec, option, prelude::*};
 
 fn port() -> impl Strategy<Value = Port> {
-    (any::<bool>(), any::<IpAddr>(), any::<u16>()).prop_map(|(tcp, address, port)| Port {
-        protocol: if tcp { PortProtocol::Tcp } else { PortProtocol::Udp },
-        local: SocketAddr::new(address, port),
+    let address = prop_oneof![any::<IpAddr>(), Just(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED))];
+    let device = option::of("[a-z0-9%.\\[\\]\"é]{1,7}");
+    let protocol = prop::sample::select(PortProtocol::ALL.to_vec());
+    (protocol, address, any::<u16>(), device, any::<bool>()).prop_map(|(protocol, address, port, device, v6only)| {
+        let local = SocketAddr::new(address, port);
+        let v6only = v6only && address.is_ipv6() && address.is_unspecified();
+        Port { protocol, local, device: device.as_deref().and_then(Device::named), v6only }
     })
 }
 
@@ -103,8 +107,9 @@ fn statistics() -> impl Strategy<Value = Statistics> {
 }
 
 fn update() -> impl Strategy<Value = Update> {
-    let ports = (any::<u64>(), vec(port(), 0..20), vec(port(), 0..20))
-        .prop_map(|(at, opened, closed)| Update::Ports(PortsUpdate { at, kind: PortsKind::Changes, opened, closed }));
+    let ports = (any::<u64>(), vec(port(), 0..20), vec(port(), 0..20)).prop_map(|(at, opened, closed)| {
+        Update::Ports(PortsUpdate { at, kind: PortsKind::Changes, opened, closed, more: at % 2 == 0 })
+    });
     let file = (any::<String>(), any::<u64>(), any::<bool>()).prop_map(|(name, size, open)| CaptureFile {
         name,
         sequence: size,

@@ -86,10 +86,8 @@ impl fmt::Display for PortSet {
                     if range.start() != range.end() {
                         write!(f, "-{}", range.end())?;
                     }
-                    match protocol {
-                        Some(PortProtocol::Tcp) => f.write_str("/tcp")?,
-                        Some(PortProtocol::Udp) => f.write_str("/udp")?,
-                        None => {}
+                    if let Some(protocol) = protocol {
+                        write!(f, "/{}", protocol.word())?;
                     }
                 }
                 Item::Network(network, length) => write!(f, "{comma}{network}/{length}")?,
@@ -123,10 +121,10 @@ fn parse(item: &str) -> Result<Item, &'static str> {
     }
     let (ports, protocol) = match item.split_once('/') {
         None => (item, None),
-        Some((left, right)) => match (protocol(left), protocol(right)) {
+        Some((left, right)) => match (PortProtocol::named(left), PortProtocol::named(right)) {
             (Some(protocol), None) => (right, Some(protocol)),
             (None, Some(protocol)) => (left, Some(protocol)),
-            _ => return Err("a protocol other than tcp and udp"),
+            _ => return Err("a protocol other than tcp, udp, udplite, sctp and dccp"),
         },
     };
     let port = |text: &str| match text.parse() {
@@ -138,14 +136,6 @@ fn parse(item: &str) -> Result<Item, &'static str> {
         Some((low, high)) => port(low)?..=port(high)?,
     };
     if range.is_empty() { Err("a range that runs backwards") } else { Ok(Item::Ports(range, protocol)) }
-}
-
-fn protocol(text: &str) -> Option<PortProtocol> {
-    match text {
-        "tcp" => Some(PortProtocol::Tcp),
-        "udp" => Some(PortProtocol::Udp),
-        _ => None,
-    }
 }
 
 /// An address or a network; `None` where the item does not look like one.
@@ -182,7 +172,7 @@ mod tests {
 
     #[test]
     fn ports_ranges_protocols_and_networks() {
-        let list = "22, 8000-8100,53/udp,tcp/9100,127.0.0.0/8,fe80::/10,10.0.0.9";
+        let list = "22, 8000-8100,53/udp,tcp/9100,9/sctp,127.0.0.0/8,fe80::/10,10.0.0.9";
         for port in [
             "tcp 0.0.0.0:22",
             "udp6 [::]:8100",
@@ -192,6 +182,8 @@ mod tests {
             "tcp6 [::ffff:127.0.0.1]:99",
             "tcp6 [fe80::1]:99",
             "udp 10.0.0.9:1",
+            "tcp 127.0.0.1%va:99",
+            "sctp 0.0.0.0:9",
         ] {
             assert!(has(list, port), "{port}");
         }
@@ -210,7 +202,7 @@ mod tests {
             ("65536", "\"65536\""),
             ("9-8", "\"9-8\""),
             ("53/icmp", "\"53/icmp\""),
-            ("22,sctp/9", "\"sctp/9\""),
+            ("22,icmp/9", "\"icmp/9\""),
             ("tcp/udp", "\"tcp/udp\""),
             ("127.0.0.0/33", "\"127.0.0.0/33\""),
             ("1.2.3", "\"1.2.3\""),

@@ -1,100 +1,111 @@
-//! The talk with the kernel: one dump each for TCP and UDP over IPv4 and IPv6.
+//! The talk with the kernel: a dump of one protocol's sockets over one family.
 //!
 //! Owns the netlink socket. The state filter travels in the request, so established connections never leave the
 //! kernel. Layouts and numbers: `linux/inet_diag.h`, `linux/sock_diag.h`, `net/tcp_states.h`.
 
-use std::{collections::BTreeSet, os::fd::OwnedFd};
+use std::{collections::BTreeMap, os::fd::OwnedFd, time::Duration};
 
-use nodewatch_protocol::{Port, PortProtocol};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with};
+use nodewatch_protocol::Device;
+use rustix::{
+    io::Errno,
+    net::{
+        AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType,
+        netdevice::index_to_name,
+        netlink, recv, send, socket_with,
+        sockopt::{Timeout, set_socket_timeout},
+    },
+};
 
 use super::{
-    ScanError,
+    ScanError, Socket, Table,
     parse::{self, Datagram},
 };
 
-const TCP_CLOSE: u8 = 7;
-const TCP_LISTEN: u8 = 10;
+/// The kernel answers at once, or not at all.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+/// A dump that the kernel calls inconsistent is made anew so often; after that it is taken as it is.
+const TRIES: usize = 3;
 
-/// One dump: which table, and the state whose sockets count as listening.
-struct Table {
-    name: &'static str,
-    family: AddressFamily,
-    protocol: PortProtocol,
-    ip_protocol: u8,
-    state: u8,
-}
-
-/// A bound, unconnected UDP socket is in the state that TCP calls CLOSE.
-const TABLES: [Table; 4] = [
-    Table { name: "tcp", family: AddressFamily::INET, protocol: PortProtocol::Tcp, ip_protocol: 6, state: TCP_LISTEN },
-    Table {
-        name: "tcp6",
-        family: AddressFamily::INET6,
-        protocol: PortProtocol::Tcp,
-        ip_protocol: 6,
-        state: TCP_LISTEN,
-    },
-    Table { name: "udp", family: AddressFamily::INET, protocol: PortProtocol::Udp, ip_protocol: 17, state: TCP_CLOSE },
-    Table {
-        name: "udp6",
-        family: AddressFamily::INET6,
-        protocol: PortProtocol::Udp,
-        ip_protocol: 17,
-        state: TCP_CLOSE,
-    },
-];
-
-/// Lists listening sockets again and again over one netlink socket.
-#[derive(Debug)]
-pub struct Scanner {
-    socket: OwnedFd,
+/// The netlink socket, opened when it is needed and again after a failure.
+#[derive(Debug, Default)]
+pub(super) struct Netlink {
+    socket: Option<OwnedFd>,
     buffer: Vec<u8>,
     sequence: u32,
-    inodes: Vec<(u32, Port)>,
 }
 
-impl Scanner {
-    /// Opens the netlink socket.
-    pub fn open() -> Result<Self, ScanError> {
-        let socket =
-            socket_with(AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))
-                .map_err(ScanError::Open)?;
-        // The kernel fills datagrams of up to 32 KiB when the reader offers that much.
-        Ok(Self { socket, buffer: vec![0; 32 * 1024], sequence: 0, inodes: Vec::new() })
-    }
-
-    /// Every TCP socket in LISTEN and every bound, unconnected UDP socket of this network namespace.
-    pub fn scan(&mut self) -> Result<BTreeSet<Port>, ScanError> {
-        let mut sockets = Vec::new();
-        for table in &TABLES {
-            self.dump(table, &mut sockets)?;
+impl Netlink {
+    /// The sockets of one table, as the kernel lists them.
+    pub(super) fn list(&mut self, table: &Table) -> Result<Vec<Socket>, ScanError> {
+        let listed = self.tries(table);
+        if matches!(listed, Err(ScanError::Ask(..) | ScanError::Read(..) | ScanError::Malformed(..))) {
+            // What is still on its way belongs to no later question.
+            self.socket = None;
         }
-        self.inodes = sockets;
-        Ok(self.inodes.iter().map(|(_, port)| *port).collect())
+        listed
     }
 
-    /// The sockets of the last scan by inode, by which processes are found that hold them.
-    pub fn inodes(&self) -> &[(u32, Port)] {
-        &self.inodes
-    }
-
-    fn dump(&mut self, table: &Table, sockets: &mut Vec<(u32, Port)>) -> Result<(), ScanError> {
-        self.sequence = self.sequence.wrapping_add(1);
-        let family = table.family.as_raw() as u8;
-        let request = parse::dump_request(self.sequence, family, table.ip_protocol, 1 << table.state);
-        send(&self.socket, &request, SendFlags::empty()).map_err(|errno| ScanError::Ask(table.name, errno))?;
-        loop {
-            let (length, _) = recv(&self.socket, self.buffer.as_mut_slice(), RecvFlags::empty())
-                .map_err(|errno| ScanError::Read(table.name, errno))?;
-            let datagram = &self.buffer[..length];
-            let mut found = |local, inode| sockets.push((inode, Port { protocol: table.protocol, local }));
-            match parse::datagram(datagram, self.sequence, &mut found) {
-                Datagram::More => {}
-                Datagram::Done => return Ok(()),
-                Datagram::Error(number) => return Err(ScanError::Refused(table.name, number)),
-                Datagram::Malformed => return Err(ScanError::Malformed(table.name)),
+    fn tries(&mut self, table: &Table) -> Result<Vec<Socket>, ScanError> {
+        let mut found = Vec::new();
+        for _ in 0..TRIES {
+            found.clear();
+            if !self.dump(table, &mut found)? {
+                break;
             }
         }
+        Ok(found)
+    }
+
+    /// True when the tables changed under the dump, and it may have missed something.
+    fn dump(&mut self, table: &Table, sockets: &mut Vec<Socket>) -> Result<bool, ScanError> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let socket = match &self.socket {
+            Some(socket) => socket,
+            None => self.socket.insert(open()?),
+        };
+        // The kernel fills datagrams of up to 32 KiB when the reader offers that much.
+        self.buffer.resize(32 * 1024, 0);
+        let request = parse::dump_request(self.sequence, table.family(), table.ip_protocol(), 1 << table.state());
+        send(socket, &request, SendFlags::empty()).map_err(|errno| ScanError::Ask(table.name(), errno))?;
+        let mut names: BTreeMap<u32, Device> = BTreeMap::new();
+        let mut interrupted = false;
+        loop {
+            let (length, _) = recv(socket, self.buffer.as_mut_slice(), RecvFlags::empty())
+                .map_err(|errno| ScanError::Read(table.name(), errno))?;
+            let found = |found: parse::Found| {
+                let device = (found.device != 0)
+                    .then(|| *names.entry(found.device).or_insert_with(|| device(socket, found.device)));
+                sockets.push(Socket { inode: found.inode, port: table.port(found.local, device, found.v6only) });
+            };
+            match parse::datagram(&self.buffer[..length], self.sequence, &mut interrupted, found) {
+                Datagram::More => {}
+                Datagram::Done => return Ok(interrupted),
+                Datagram::Error(number) => return Err(ScanError::Refused(table.name(), number)),
+                Datagram::Malformed => return Err(ScanError::Malformed(table.name())),
+            }
+        }
+    }
+}
+
+fn open() -> Result<OwnedFd, ScanError> {
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))
+        .map_err(ScanError::Open)?;
+    set_socket_timeout(&socket, Timeout::Recv, Some(ANSWERED_WITHIN)).map_err(ScanError::Open)?;
+    Ok(socket)
+}
+
+/// The interface of that number; one that is gone, or that no text can name, by its number.
+fn device(socket: &OwnedFd, index: u32) -> Device {
+    let name = index_to_name(socket, index).ok();
+    name.and_then(|name| Device::named(&name)).unwrap_or_else(|| Device::numbered(index))
+}
+
+/// The kernel has no such list and will have none: asking again is of no use.
+pub(super) fn is_final(error: &ScanError) -> bool {
+    let passing = [Errno::NOMEM, Errno::NOBUFS, Errno::INTR, Errno::AGAIN, Errno::MFILE, Errno::NFILE, Errno::BUSY];
+    match error {
+        ScanError::Open(errno) => !passing.contains(errno),
+        ScanError::Refused(_, number) => !passing.contains(&Errno::from_raw_os_error(*number)),
+        _ => false,
     }
 }
