@@ -90,7 +90,13 @@ async fn agent(stream: tokio::io::DuplexStream) {
     let spec = CaptureSpec::default();
     for message in [
         FromAgent::Hello(Hello::of("nodewatch-agent", "0")),
-        FromAgent::Update(Update::Ports(PortsUpdate { at: 0, kind: PortsKind::Snapshot, opened, closed: vec![] })),
+        FromAgent::Update(Update::Ports(PortsUpdate {
+            at: 0,
+            kind: PortsKind::Snapshot,
+            opened,
+            closed: vec![],
+            more: false,
+        })),
         FromAgent::Update(Update::Capture(CaptureState::Running { since: 0, interfaces: vec!["eth0".into()], spec })),
     ] {
         writer.write_all(&encode(&message).unwrap()).await.unwrap();
@@ -201,7 +207,8 @@ fn ports() {
     update(&mut app, Event::Nodes(NodesChange::Replaced((0..NODES).map(node).collect())), 1);
     for index in 0..NODES {
         let opened = (1000..1000 + ROWS / NODES).map(|port| format!("tcp 0.0.0.0:{port}").parse().unwrap()).collect();
-        let ports = Update::Ports(PortsUpdate { at: 0, kind: PortsKind::Snapshot, opened, closed: vec![] });
+        let ports =
+            Update::Ports(PortsUpdate { at: 0, kind: PortsKind::Snapshot, opened, closed: vec![], more: false });
         update(&mut app, Event::Tunnel(name(index), TunnelChange::Update(ports)), 1);
     }
     let viewport = TerminalOptions { viewport: Viewport::Fixed(Rect::new(0, 0, 160, 50)) };
@@ -234,7 +241,8 @@ fn ports() {
     for second in 0..50 {
         for index in 0..NODES {
             let opened = vec![format!("tcp 0.0.0.0:{}", 2000 + second).parse().unwrap()];
-            let ports = Update::Ports(PortsUpdate { at: 0, kind: PortsKind::Changes, opened, closed: vec![] });
+            let ports =
+                Update::Ports(PortsUpdate { at: 0, kind: PortsKind::Changes, opened, closed: vec![], more: false });
             update(&mut app, Event::Tunnel(name(index), TunnelChange::Update(ports)), 1);
         }
         seconds.push(timed(&mut app, Event::Tick));

@@ -4,7 +4,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    os::{
+        fd::AsFd,
+        unix::fs::{MetadataExt, chown},
+    },
     path::{Path, PathBuf},
 };
 
@@ -13,8 +18,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{ListedPort, NodeName, PortClass, PortKey};
 
-/// The form of the file.
-const VERSION: u32 = 1;
+/// The form of the file. In the first one ports have no interface, and `[::]` stands for IPv4 too.
+const VERSION: u32 = 2;
+const FIRST: u32 = 1;
+/// Standard input, or standard output.
+pub const STANDARD: &str = "-";
+/// A file larger than this is none: 120,000 ports take 10 MB.
+const MAX_BYTES: u64 = 256 * 1024 * 1024;
+/// Symbolic links that are followed, as the kernel does.
+const MAX_LINKS: usize = 40;
 
 /// A baseline cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -123,13 +135,16 @@ impl Baseline {
         Self { version: VERSION, cluster: cluster.to_owned(), saved, nodes }
     }
 
-    /// Reads a file; it must be this cluster's.
+    /// Reads a file; it must be this cluster's. Waits for as long as the file makes it.
     pub fn read(path: &Path, cluster: &str) -> Result<Self, BaselineError> {
         let file = |source| BaselineError::File { operation: "read", path: path.to_owned(), source };
         let invalid = |reason: String| BaselineError::Invalid { path: path.to_owned(), reason };
-        let text = fs::read_to_string(path).map_err(file)?;
-        let baseline: Self = serde_json::from_str(&text).map_err(|error| invalid(error.to_string()))?;
-        if baseline.version != VERSION {
+        let bytes = contents(path).map_err(file)?;
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(invalid(format!("it is larger than {} MiB", MAX_BYTES / 1024 / 1024)));
+        }
+        let baseline: Self = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+        if !(FIRST..=VERSION).contains(&baseline.version) {
             return Err(invalid(format!("its version is {}, this program reads {VERSION}", baseline.version)));
         }
         if baseline.cluster != cluster {
@@ -139,18 +154,22 @@ impl Baseline {
         Ok(baseline)
     }
 
-    /// Writes the file: whole, or not at all.
+    /// Writes the file. A regular one is replaced, whole or not at all, and keeps its mode; into anything else it is written.
     pub fn write(&self, path: &Path) -> Result<(), BaselineError> {
         let file = |source| BaselineError::File { operation: "write", path: path.to_owned(), source };
         let mut text = serde_json::to_string_pretty(self).map_err(|error| file(error.into()))?;
         text.push('\n');
-        let part = path.with_extension(format!("part-{}", std::process::id()));
-        let written = fs::write(&part, text).and_then(|()| fs::rename(&part, path));
-        written.map_err(|source| {
-            // What is half written helps nobody.
-            let _ = fs::remove_file(&part);
-            file(source)
-        })
+        let written = match Target::of(path).map_err(file)? {
+            Target::Output => {
+                let mut output = io::stdout().lock();
+                output.write_all(text.as_bytes()).and_then(|()| output.flush())
+            }
+            Target::Stream(place) => {
+                OpenOptions::new().append(true).open(place).and_then(|mut stream| stream.write_all(text.as_bytes()))
+            }
+            Target::Regular(place) => replace(&place, text.as_bytes()),
+        };
+        written.map_err(file)
     }
 
     /// Nodes that it has.
@@ -161,7 +180,8 @@ impl Baseline {
     /// How a node differs. One that the baseline does not know, as nodes come and go, is held against all of its nodes: a
     /// port is new when none of them has it, and gone when each of them does.
     pub fn compare(&self, node: &NodeName, listed: &[ListedPort]) -> Vec<Drift> {
-        let now = by_key(listed.iter().filter(|one| one.socket).map(saved_port));
+        let by_key = |ports: &mut dyn Iterator<Item = Saved>| by_key(ports.map(|saved| self.as_it_knows(saved)));
+        let now = by_key(&mut listed.iter().filter(|one| one.socket).map(saved_port));
         let drift = |drift, key: &PortKey, before: String, now: String| Drift {
             node: node.clone(),
             drift,
@@ -170,7 +190,7 @@ impl Baseline {
             now,
         };
         let Some(before) = self.nodes.get(&node.0) else {
-            let all: Vec<ByKey> = self.nodes.values().map(|ports| by_key(ports.iter().cloned())).collect();
+            let all: Vec<ByKey> = self.nodes.values().map(|ports| by_key(&mut ports.iter().cloned())).collect();
             let new = now.iter().filter(|(key, _)| !all.iter().any(|node| node.contains_key(key)));
             let new = new.map(|(key, ports)| drift(DriftKind::New, key, String::new(), text(ports)));
             let common = all.first().into_iter().flatten();
@@ -179,7 +199,7 @@ impl Baseline {
             let gone = gone.map(|(key, ports)| drift(DriftKind::Gone, key, text(ports), String::new()));
             return new.chain(gone).collect();
         };
-        let before = by_key(before.iter().cloned());
+        let before = by_key(&mut before.iter().cloned());
         let keys: BTreeSet<&PortKey> = before.keys().chain(now.keys()).collect();
         let differs = |key: &&PortKey| match (before.get(*key), now.get(*key)) {
             (None, Some(ports)) => Some(drift(DriftKind::New, key, String::new(), text(ports))),
@@ -189,6 +209,96 @@ impl Baseline {
         };
         keys.iter().filter_map(differs).collect()
     }
+
+    /// What a file of this form can say of a port.
+    fn as_it_knows(&self, mut saved: Saved) -> Saved {
+        if self.version == FIRST {
+            let port = &mut saved.port;
+            port.device = None;
+            port.v6only = port.local.is_ipv6() && port.local.ip().is_unspecified();
+        }
+        saved
+    }
+}
+
+/// At most a byte more than is taken.
+fn contents(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if path == Path::new(STANDARD) {
+        io::stdin().lock().take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    } else {
+        File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+/// Where a baseline is written.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Target {
+    /// To standard output.
+    Output,
+    /// Into what is there: a device, a pipe, an open file of some process.
+    Stream(PathBuf),
+    /// In the place of this file, which may not be there yet.
+    Regular(PathBuf),
+}
+
+impl Target {
+    /// What a name leads to.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        if path == Path::new(STANDARD) {
+            return Ok(Self::Output);
+        }
+        if let (Ok(there), Ok(output)) = (fs::metadata(path), standard_output())
+            && !there.is_dir()
+            && (there.dev(), there.ino()) == (output.dev(), output.ino())
+        {
+            return Ok(Self::Output);
+        }
+        let mut place = path.to_owned();
+        for _ in 0..MAX_LINKS {
+            let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let folder = folder.canonicalize()?;
+            place = folder.join(place.file_name().ok_or(io::ErrorKind::IsADirectory)?);
+            // What a process has open is linked to there, and the link's text need not name a file.
+            if folder.starts_with("/proc") {
+                return Ok(Self::Stream(place));
+            }
+            match fs::symlink_metadata(&place) {
+                Ok(there) if there.is_symlink() => place = folder.join(fs::read_link(&place)?),
+                Ok(there) if there.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+                Ok(there) if there.is_file() => return Ok(Self::Regular(place)),
+                Ok(_) => return Ok(Self::Stream(place)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::Regular(place)),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::Error::other("too many symbolic links"))
+    }
+}
+
+fn standard_output() -> io::Result<fs::Metadata> {
+    File::from(io::stdout().as_fd().try_clone_to_owned()?).metadata()
+}
+
+fn replace(place: &Path, text: &[u8]) -> io::Result<()> {
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    let part = place.with_file_name(format!(".{name}.{:08x}", rand::random::<u32>()));
+    let written = OpenOptions::new().write(true).create_new(true).open(&part).and_then(|mut file| {
+        if let Ok(before) = fs::metadata(place) {
+            // Who may not give a file away writes one of his own, as ever.
+            let _ = chown(&part, Some(before.uid()), Some(before.gid()));
+            fs::set_permissions(&part, before.permissions())?;
+        }
+        file.write_all(text)?;
+        file.sync_all()?;
+        fs::rename(&part, place)
+    });
+    if written.is_err() {
+        // What is half written helps nobody.
+        let _ = fs::remove_file(&part);
+    }
+    written
 }
 
 fn saved_port(listed: &ListedPort) -> Saved {
@@ -278,12 +388,110 @@ mod tests {
         let error = Baseline::read(&path, "other").expect_err("another cluster").to_string();
         assert!(error.contains("\"c\"") && error.contains("\"other\""), "{error}");
         let hostile = r#"{"version":1,"cluster":"c","saved":1,"nodes":{"n":[{"port":"tcp what"}]}}"#;
-        for text in ["", "{}", "[1]", r#"{"version":2,"cluster":"c","saved":1,"nodes":{}}"#, hostile] {
+        for text in ["", "{}", "[1]", r#"{"version":3,"cluster":"c","saved":1,"nodes":{}}"#, hostile] {
             fs::write(&path, text).expect("written");
             let error = Baseline::read(&path, "c").expect_err(text).to_string();
             assert!(error.contains("is no baseline"), "{error}");
         }
         assert!(Baseline::read(&folder.path().join("none"), "c").is_err());
         assert!(written.write(&folder.path().join("no/such/folder")).is_err());
+    }
+
+    #[test]
+    fn interfaces_scopes_and_ipv6_alone_are_drift() {
+        let baseline = baseline(&[("n", &["tcp6 *:8600", "tcp 0.0.0.0%va:8010", "tcp 0.0.0.0%vb:8010"])]);
+        assert_eq!(
+            told(&baseline, "n", &["tcp6 [::]:8600", "tcp 0.0.0.0%va:8010"]),
+            [
+                "changed 8010/tcp [tcp 0.0.0.0%va:8010, tcp 0.0.0.0%vb:8010] [tcp 0.0.0.0%va:8010]",
+                "changed 8600/tcp [tcp6 *:8600] [tcp6 [::]:8600]",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_baseline_of_the_first_form_is_held_against_what_it_could_know() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("baseline.json");
+        let text = r#"{"version":1,"cluster":"c","saved":1,"nodes":{"n":[{"port":"tcp6 [::]:22"},
+            {"port":"tcp 0.0.0.0:8010"},{"port":"udp6 [fe80::1]:53"}]}}"#;
+        fs::write(&path, text).expect("written");
+        let baseline = Baseline::read(&path, "c").expect("an earlier version's");
+        for v6 in ["tcp6 *:22", "tcp6 [::]:22"] {
+            let ports = [v6, "tcp 0.0.0.0%va:8010", "tcp 0.0.0.0%vb:8010", "udp6 [fe80::1%va]:53"];
+            assert!(told(&baseline, "n", &ports).is_empty(), "{v6}");
+        }
+        assert_eq!(
+            told(&baseline, "n", &["tcp6 *:22", "tcp 10.0.0.1%va:8010", "udp6 [fe80::1%va]:53"]),
+            ["changed 8010/tcp [tcp 0.0.0.0:8010] [tcp 10.0.0.1:8010]"]
+        );
+    }
+
+    #[test]
+    fn very_many_ports_are_saved_and_compared_and_none_is_missing() {
+        let texts: Vec<String> =
+            (0..120_000u32).map(|at| format!("udp 127.0.{}.1:{}", at / 60_000, at % 60_000 + 1)).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("baseline.json");
+        baseline(&[("n", &texts)]).write(&path).expect("written");
+        let baseline = Baseline::read(&path, "c").expect("read");
+        assert!(told(&baseline, "n", &texts).is_empty());
+        assert_eq!(
+            told(&baseline, "n", &texts[1..]),
+            ["changed 1/udp [udp 127.0.0.1:1, udp 127.0.1.1:1] [udp 127.0.1.1:1]"]
+        );
+    }
+
+    #[test]
+    fn links_are_followed_modes_kept_and_what_is_no_regular_file_is_never_replaced() {
+        use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        let written = baseline(&[("n", &["tcp 0.0.0.0:22"])]);
+
+        fs::write(at("real"), "old").expect("written");
+        fs::set_permissions(at("real"), fs::Permissions::from_mode(0o640)).expect("a mode");
+        symlink("real", at("link")).expect("a link");
+        symlink(at("link"), at("link-to-link")).expect("a link");
+        written.write(&at("link-to-link")).expect("written");
+        assert!(fs::symlink_metadata(at("link")).expect("there").is_symlink());
+        assert!(fs::symlink_metadata(at("link-to-link")).expect("there").is_symlink());
+        assert_eq!(Baseline::read(&at("real"), "c").expect("read"), written);
+        assert_eq!(fs::metadata(at("real")).expect("there").permissions().mode() & 0o777, 0o640);
+
+        symlink("new", at("dangling")).expect("a link");
+        written.write(&at("dangling")).expect("written");
+        assert_eq!(Baseline::read(&at("new"), "c").expect("read"), written);
+        symlink("loop", at("loop")).expect("a link");
+        assert!(written.write(&at("loop")).is_err());
+        assert!(written.write(folder.path()).is_err());
+
+        let made = std::process::Command::new("mkfifo").arg(at("fifo")).status().expect("mkfifo");
+        assert!(made.success());
+        let reader = {
+            let path = at("fifo");
+            std::thread::spawn(move || Baseline::read(&path, "c"))
+        };
+        written.write(&at("fifo")).expect("written");
+        assert_eq!(reader.join().expect("no panic").expect("read"), written);
+        assert!(fs::metadata(at("fifo")).expect("there").file_type().is_fifo());
+
+        let open = File::create(at("open")).expect("created");
+        let by_descriptor = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&open)));
+        let expected = Target::of(&by_descriptor).expect("a target");
+        assert!(matches!(expected, Target::Stream(_)), "{expected:?}");
+        written.write(&by_descriptor).expect("written");
+        assert_eq!(Baseline::read(&at("open"), "c").expect("read"), written);
+        assert!(matches!(Target::of(Path::new("/dev/null")), Ok(Target::Stream(_))));
+        assert_eq!(Target::of(Path::new("-")).expect("a target"), Target::Output);
+        let left = fs::read_dir(folder.path()).expect("a folder").flatten();
+        assert!(!left.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with('.')));
+    }
+
+    #[test]
+    fn a_file_without_end_is_refused() {
+        let error = Baseline::read(Path::new("/dev/zero"), "c").expect_err("no baseline").to_string();
+        assert!(error.contains("larger than 256 MiB"), "{error}");
     }
 }

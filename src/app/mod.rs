@@ -16,6 +16,7 @@ pub mod form;
 mod leave;
 mod list;
 pub mod node;
+mod open_ports;
 mod outcome;
 pub mod ports;
 pub mod receipt;

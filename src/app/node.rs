@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use nodewatch_protocol::{
-    AgentFacts, CaptureFile, CaptureState, Delivery, FileState, Port, PortChange, PortOwner, PortsKind, PortsUpdate,
-    ReportPlan, ReportState, RingState, Statistics, StopReason, UnixMillis, Update,
+    AgentFacts, CaptureFile, CaptureState, Delivery, FileState, Port, PortChange, PortOwner, ReportPlan, ReportState,
+    RingState, Statistics, StopReason, UnixMillis, Update,
 };
 
-use super::{delivery::GrantState, rollup::Rollup};
+use super::{delivery::GrantState, open_ports::Coming, rollup::Rollup};
 use crate::{
     model::{FetchProgress, Node, Notice, Readiness},
     text,
@@ -18,7 +18,7 @@ use crate::{
 /// Seconds of rates kept for charts.
 pub const HISTORY: usize = 300;
 /// Events kept a node.
-const MAX_EVENTS: usize = 500;
+pub(super) const MAX_EVENTS: usize = 500;
 /// Texts of failures kept a node.
 const MAX_TROUBLES: usize = 50;
 /// How long a port that opened or closed is pointed out, in milliseconds.
@@ -192,8 +192,12 @@ pub struct NodeState {
     pub reporting: Reporting,
     /// Ports that were seen to open and close, oldest first, and how many there were in all.
     pub port_changes: (VecDeque<PortChange>, u64),
+    /// What of its ports the agent cannot tell, and why.
+    pub port_gaps: Vec<String>,
+    /// Pictures that have not come whole.
+    pub(super) coming: Coming,
     /// The last picture of the ports was the first, so what changed before it is news.
-    history_is_news: bool,
+    pub(super) history_is_news: bool,
     /// Its capture.
     pub capture: CaptureState,
     /// What is outstanding.
@@ -241,6 +245,8 @@ impl NodeState {
             owners: None,
             reporting: Reporting::default(),
             port_changes: (VecDeque::new(), 0),
+            port_gaps: Vec::new(),
+            coming: Coming::default(),
             history_is_news: false,
             capture: CaptureState::Idle,
             asked: Asked::Nothing,
@@ -346,11 +352,10 @@ impl NodeState {
                 // The first of a picture: what an earlier tunnel did not tell to the end is no part of it.
                 self.files_before.clear();
             }
-            Update::Ports(update) => self.apply_ports(&update, now),
+            Update::Ports(update) => self.apply_ports(update, now),
             Update::PortHistory(changes) => self.apply_port_history(&changes, now),
-            Update::Owners(owners) => {
-                self.owners = Some(owners.into_iter().map(|owner| (owner.port, owner)).collect());
-            }
+            Update::Owners(owners) => self.apply_owners(owners),
+            Update::PortGaps(gaps) => self.apply_port_gaps(gaps, now),
             Update::Reports(state) => self.reporting.by_agent = Some(state),
             Update::Capture(state) => self.apply_capture(state, now),
             Update::Statistics(statistics) => {
@@ -398,81 +403,6 @@ impl NodeState {
                 && self.undelivered.get(&file.name) != Some(reason)
             {
                 self.undelivered.insert(file.name.clone(), reason.clone());
-            }
-        }
-    }
-
-    fn apply_ports(&mut self, update: &PortsUpdate, now: UnixMillis) {
-        let known_before = self.scanned;
-        self.scanned = true;
-        match update.kind {
-            PortsKind::Snapshot => {
-                self.history_is_news = !known_before;
-                // What a picture no longer shows has closed while no one looked; the agent's picture is the truth.
-                let gone: Vec<Port> =
-                    self.open_ports().map(|row| row.port).filter(|port| !update.opened.contains(port)).collect();
-                self.close(&gone, now);
-                self.open(&update.opened, now, known_before);
-            }
-            PortsKind::Continued => self.open(&update.opened, now, false),
-            PortsKind::Changes => {
-                self.close(&update.closed, now);
-                self.open(&update.opened, now, true);
-            }
-        }
-    }
-
-    /// What happened on the node while nobody looked, by the agent's clock.
-    fn apply_port_history(&mut self, changes: &[PortChange], now: UnixMillis) {
-        if !std::mem::take(&mut self.history_is_news) {
-            return;
-        }
-        // The agent's clock may differ from this one.
-        let theirs = self.facts.as_ref().map_or(now, |facts| facts.now);
-        for change in changes {
-            let at = now.saturating_sub(theirs.saturating_sub(change.at));
-            let port = change.port;
-            if change.opened {
-                if let Some(row) = self.ports.get_mut(&port) {
-                    (row.since, row.opened) = (at, true);
-                }
-                self.log(at, format!("opened {port}"));
-            } else {
-                let closed = PortRow { port, since: at, opened: false, closed: Some(at) };
-                self.ports.entry(port).or_insert(closed);
-                self.log(at, format!("closed {port}"));
-            }
-        }
-        self.age(now);
-    }
-
-    fn note_change(&mut self, change: PortChange) {
-        if self.port_changes.0.len() == MAX_EVENTS {
-            self.port_changes.0.pop_front();
-        }
-        self.port_changes.0.push_back(change);
-        self.port_changes.1 += 1;
-    }
-
-    fn open(&mut self, ports: &[Port], now: UnixMillis, opened: bool) {
-        for &port in ports {
-            let known = self.ports.get(&port).is_some_and(|row| row.closed.is_none());
-            if !known {
-                self.ports.insert(port, PortRow { port, since: now, opened, closed: None });
-                if opened {
-                    self.log(now, format!("opened {port}"));
-                    self.note_change(PortChange { at: now, port, opened });
-                }
-            }
-        }
-    }
-
-    fn close(&mut self, ports: &[Port], now: UnixMillis) {
-        for &port in ports {
-            if let Some(row) = self.ports.get_mut(&port) {
-                row.closed = Some(now);
-                self.log(now, format!("closed {port}"));
-                self.note_change(PortChange { at: now, port, opened: false });
             }
         }
     }

@@ -438,6 +438,17 @@ impl App {
         };
         let Some((name, listed)) = row else { return Vec::new() };
         let (name, port) = (name.clone(), listed.port);
+        let why_not = match (port.protocol, port.local.ip()) {
+            (PortProtocol::Tcp | PortProtocol::Udp, IpAddr::V6(address)) if address.is_unicast_link_local() => {
+                "its address is known on its own link only"
+            }
+            (PortProtocol::Tcp | PortProtocol::Udp, _) => "",
+            _ => "only TCP and UDP can be probed",
+        };
+        if !why_not.is_empty() {
+            self.notify(Notice::warning(format!("{port} was not probed"), why_not, ""));
+            return Vec::new();
+        }
         let target = match self.nodes.get(&name).map(|state| address_of(&state.node.addresses, port)) {
             Some(Some(address)) => SocketAddr::new(address, port.local.port()),
             _ if port.scope() == PortScope::Loopback => {
@@ -496,11 +507,10 @@ pub fn probe_text(probed: &Probed) -> String {
 fn address_of(addresses: &[IpAddr], port: Port) -> Option<IpAddr> {
     match port.scope() {
         PortScope::Loopback => None,
-        PortScope::Node => Some(port.local.ip()),
-        PortScope::All => {
+        PortScope::Node | PortScope::All if port.local.ip().is_unspecified() => {
             let same = addresses.iter().find(|address| address.is_ipv4() == port.local.is_ipv4());
-            // A socket on [::] mostly takes IPv4 too.
-            same.or(addresses.first()).copied()
+            same.or(addresses.first().filter(|_| port.is_dual())).copied()
         }
+        PortScope::Node | PortScope::All => Some(port.local.ip()),
     }
 }

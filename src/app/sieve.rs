@@ -30,15 +30,17 @@ pub enum PortField {
     Port,
     Class,
     Scope,
+    Device,
     Owner,
 }
 
 impl PortField {
-    const ALL: [(&'static str, Self); 5] = [
+    const ALL: [(&'static str, Self); 6] = [
         ("node", Self::Node),
         ("port", Self::Port),
         ("class", Self::Class),
         ("scope", Self::Scope),
+        ("device", Self::Device),
         ("owner", Self::Owner),
     ];
 }
@@ -98,6 +100,9 @@ impl<'a> Sieve<'a> {
             }
             PortFilter::Field(PortField::Class, value) => class.starts_with(value.as_str()),
             PortFilter::Field(PortField::Scope, value) => listed.port.scope().word().starts_with(value.as_str()),
+            PortFilter::Field(PortField::Device, value) => {
+                listed.port.device.is_some_and(|device| device.name().to_lowercase().starts_with(value.as_str()))
+            }
             PortFilter::Field(PortField::Owner, value) => listed.owner.to_lowercase().contains(value),
         }
     }

@@ -333,14 +333,10 @@ fn port(text: &str) -> Result<PortKey, String> {
     let bad = || format!("{text:?} is no port: write 22/tcp, 53/udp or 22");
     let (number, protocol) = match text.split_once('/') {
         None => (text, "tcp"),
-        Some((left @ ("tcp" | "udp"), right)) => (right, left),
+        Some((left, right)) if nodewatch_protocol::PortProtocol::named(left).is_some() => (right, left),
         Some(parts) => parts,
     };
-    let protocol = match protocol {
-        "tcp" => nodewatch_protocol::PortProtocol::Tcp,
-        "udp" => nodewatch_protocol::PortProtocol::Udp,
-        _ => return Err(bad()),
-    };
+    let protocol = nodewatch_protocol::PortProtocol::named(protocol).ok_or_else(bad)?;
     let port = number.parse().ok().filter(|&port: &u16| port > 0).ok_or_else(bad)?;
     Ok(PortKey { port, protocol })
 }

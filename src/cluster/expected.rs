@@ -18,6 +18,8 @@ use crate::model::{Expectation, Expectations, NodeName, Origin, PortKey};
 const PAGE: u32 = 500;
 /// Up to so many nodes their pods are asked for node by node, beyond it all pods are.
 const BY_NODE: usize = 20;
+/// A static pod's processes carry this, not the UID of the pod that stands for it in the API.
+const CONFIG_HASH: &str = "kubernetes.io/config.hash";
 
 pub(super) async fn expected(client: Client, nodes: Vec<NodeName>) -> Expectations {
     let mut found = Expectations::default();
@@ -53,9 +55,8 @@ pub(super) async fn expected(client: Client, nodes: Vec<NodeName>) -> Expectatio
             Ok(pods) => {
                 for pod in pods {
                     found.list.extend(of_pod(&pod));
-                    if let Some(uid) = &pod.metadata.uid {
-                        found.pods.insert(uid.clone(), full_name(&pod));
-                    }
+                    let name = full_name(&pod);
+                    found.pods.extend(uids(&pod).map(|uid| (uid.to_owned(), name.clone())));
                 }
             }
             Err(error) => {
@@ -68,6 +69,12 @@ pub(super) async fn expected(client: Client, nodes: Vec<NodeName>) -> Expectatio
     found
 }
 
+/// What a pod's processes say that they are of.
+fn uids(pod: &Pod) -> impl Iterator<Item = &str> {
+    let hash = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(CONFIG_HASH));
+    pod.metadata.uid.iter().chain(hash).map(String::as_str)
+}
+
 fn full_name(object: &impl ResourceExt) -> String {
     format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
 }
@@ -76,6 +83,7 @@ fn protocol(name: Option<&str>) -> Option<PortProtocol> {
     match name {
         None | Some("TCP") => Some(PortProtocol::Tcp),
         Some("UDP") => Some(PortProtocol::Udp),
+        Some("SCTP") => Some(PortProtocol::Sctp),
         Some(_) => None,
     }
 }
@@ -92,6 +100,8 @@ fn has_node_ports(service: &Service) -> bool {
 
 /// Nodes with ready pods of each service; `None` as a node is a backend outside any.
 type Backends = HashMap<String, BTreeSet<Option<String>>>;
+
+static NOBODY: BTreeSet<Option<String>> = BTreeSet::new();
 
 async fn backends(client: &Client, services: &[Service]) -> Result<Backends, kube::Error> {
     let namespaces: BTreeSet<String> = services.iter().filter_map(ResourceExt::namespace).collect();
@@ -111,9 +121,11 @@ fn of_service(service: &Service, backends: Option<&Backends>, nodes: &[NodeName]
     let Some(spec) = &service.spec else { return Vec::new() };
     let name = full_name(service);
     let local = spec.external_traffic_policy.as_deref() == Some("Local");
-    // Where nobody may say, it is believed.
-    let behind = backends.map(|backends| backends.get(&name).cloned().unwrap_or_default());
-    let ready = behind.as_ref().is_none_or(|behind| !behind.is_empty());
+    // Where nobody may say, or nothing has made the list of the pods that it selects, it is believed.
+    let selects = spec.selector.as_ref().is_some_and(|selector| !selector.is_empty());
+    let nobody = (!selects).then_some(&NOBODY);
+    let behind = backends.and_then(|backends| backends.get(&name).or(nobody));
+    let ready = behind.is_none_or(|behind| !behind.is_empty());
     let mut found = Vec::new();
     for port in spec.ports.iter().flatten() {
         let Some(key) = port.node_port.and_then(|number| key(number, port.protocol.as_deref())) else { continue };
@@ -124,7 +136,7 @@ fn of_service(service: &Service, backends: Option<&Backends>, nodes: &[NodeName]
             origin: Origin::NodePort(name.clone()),
             ready,
         };
-        match &behind {
+        match behind {
             // Only nodes with a pod answer; none has one when the service is dead.
             Some(behind) if local && ready => {
                 let has = |node: &&NodeName| behind.contains(&Some(node.0.clone()));
@@ -211,29 +223,48 @@ mod tests {
     #[test]
     fn a_service_is_expected_where_its_policy_says() {
         let service = |policy: &str| -> Service {
-            read(json!({"metadata": {"name": "web", "namespace": "a"}, "spec": {"externalTrafficPolicy": policy,
+            read(
+                json!({"metadata": {"name": "web", "namespace": "a"}, "spec": {"externalTrafficPolicy": policy, "selector": {"app": "web"},
                 "healthCheckNodePort": if policy == "Local" { 31000 } else { 0 },
                 "ports": [{"port": 80, "nodePort": 30080}, {"port": 53, "nodePort": 30053, "protocol": "UDP"},
-                    {"port": 9, "nodePort": 30009, "protocol": "SCTP"}, {"port": 81}]}}))
+                    {"port": 9, "nodePort": 30009, "protocol": "SCTP"}, {"port": 81}]}}),
+            )
         };
         let nodes = ["n1".into(), "n2".into()];
         let on_first: Backends = [("a/web".to_owned(), [Some("n1".to_owned())].into())].into();
         let web = |text: &str| format!("{text} NodePort of a/web");
         assert_eq!(
             told(&of_service(&service("Cluster"), Some(&on_first), &nodes)),
-            [(web("30080/tcp"), None, true), (web("30053/udp"), None, true)]
+            [(web("30080/tcp"), None, true), (web("30053/udp"), None, true), (web("30009/sctp"), None, true)]
         );
         assert_eq!(
             told(&of_service(&service("Local"), Some(&on_first), &nodes)),
             [
                 (web("30080/tcp"), Some("n1".to_owned()), true),
                 (web("30053/udp"), Some("n1".to_owned()), true),
+                (web("30009/sctp"), Some("n1".to_owned()), true),
                 ("31000/tcp health check of a/web".to_owned(), None, true),
             ]
         );
-        let none = Backends::new();
+        let none: Backends = [("a/web".to_owned(), BTreeSet::new())].into();
         assert!(told(&of_service(&service("Cluster"), Some(&none), &nodes)).iter().all(|(_, _, ready)| !ready));
+        // Where nothing makes lists of endpoints there is none, and that says nothing.
+        let no_list = Backends::new();
+        assert!(told(&of_service(&service("Cluster"), Some(&no_list), &nodes)).iter().all(|(_, _, ready)| *ready));
+        let mut by_hand = service("Cluster");
+        by_hand.spec.as_mut().expect("a spec").selector = None;
+        assert!(told(&of_service(&by_hand, Some(&no_list), &nodes)).iter().all(|(_, _, ready)| !ready));
         assert!(told(&of_service(&service("Cluster"), None, &nodes)).iter().all(|(_, _, ready)| *ready));
+    }
+
+    #[test]
+    fn a_static_pod_is_found_by_the_hash_that_its_processes_carry() {
+        let hash = "0123456789abcdef0123456789abcdef";
+        let pod: Pod = read(json!({"metadata": {"name": "etcd-n1", "namespace": "kube-system", "uid": "u",
+            "annotations": {"kubernetes.io/config.hash": hash, "kubernetes.io/config.mirror": hash}}}));
+        assert_eq!(uids(&pod).collect::<Vec<_>>(), ["u", hash]);
+        let pod: Pod = read(json!({"metadata": {"name": "p", "namespace": "a", "uid": "u"}}));
+        assert_eq!(uids(&pod).collect::<Vec<_>>(), ["u"]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nodewatch_protocol::PortChange;
+use nodewatch_protocol::{Port, PortChange};
 use serde_json::{Value, json};
 
 use super::{
@@ -19,7 +19,7 @@ use crate::{
     app::{App, node::NodeState},
     cli::{Format, NodesArgs, PortsArgs},
     clock::unix_millis,
-    drift::{Baseline, BaselineError, Drift},
+    drift::{Baseline, BaselineError, Drift, STANDARD, Target},
     model::{Failure, ListedPort, NodeName, Notice, Place, PortClass},
     text::{self, counted, time_of_day},
 };
@@ -49,8 +49,13 @@ fn unusable(error: &BaselineError) -> Stop {
 pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> Result<Exit, Stop> {
     let arguments = work.arguments;
     // A file that cannot be used is known before anything is deployed.
-    let baseline = arguments.baseline.as_deref().map(|path| Baseline::read(path, work.cluster));
-    let baseline = baseline.transpose().map_err(|error| unusable(&error))?;
+    let baseline = match arguments.baseline.clone() {
+        Some(path) => {
+            let cluster = work.cluster.to_owned();
+            Some(beside(run, move || Baseline::read(&path, &cluster)).await?.map_err(|error| unusable(&error))?)
+        }
+        None => None,
+    };
     if let Some(path) = &arguments.save_baseline {
         writable(path)?;
     }
@@ -79,9 +84,14 @@ pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> 
     for gap in run.app().ports.expected.iter().flat_map(|expected| &expected.gaps) {
         output::say(&format!("warning: {gap}"));
     }
-    let mut drifted = report(run, &live, baseline.as_ref(), work);
+    for (name, gap) in gaps(run.app(), &live) {
+        output::say(&format!("warning: {name}: {gap}"));
+    }
+    // A baseline on standard output is to be read back from there.
+    let printed = arguments.save_baseline.as_deref() != Some(Path::new(STANDARD));
+    let mut drifted = report(run, &live, baseline.as_ref(), work, printed);
     if let Some(path) = &arguments.save_baseline {
-        save(run.app(), &live, path, work)?;
+        save(run, &live, path, work).await?;
     }
     if arguments.watch {
         let end = arguments.duration.map(|duration| Instant::now() + duration);
@@ -96,7 +106,7 @@ pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> 
                 break;
             }
             watch.next += work.interval;
-            drifted |= report(run, &live, baseline.as_ref(), work);
+            drifted |= report(run, &live, baseline.as_ref(), work, true);
         }
     } else if run.app().reports.is_some() {
         sent(run, live.len() as u64).await?;
@@ -105,6 +115,30 @@ pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> 
         Exit::Done if drifted => Exit::Partly,
         exit => exit,
     })
+}
+
+/// What of the nodes' ports cannot be told.
+fn gaps<'a>(app: &'a App, live: &'a [NodeName]) -> impl Iterator<Item = (&'a NodeName, &'a String)> {
+    let states = live.iter().filter_map(|name| app.nodes.get(name));
+    states.flat_map(|state| state.port_gaps.iter().map(|gap| (&state.node.name, gap)))
+}
+
+/// Does what a file may make wait for ever, as a pipe without a writer does, on a thread that nobody waits for at the end.
+async fn beside<T: Send + 'static>(run: &mut Run, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Stop> {
+    let (answer, mut done) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        // Whoever asked may have been told to stop.
+        let _ = answer.send(work());
+    });
+    loop {
+        tokio::select! {
+            done = &mut done => {
+                let lost = |_| Stop::Notice(Notice::error("the baseline cannot be used", "its thread has ended", ""));
+                return done.map_err(lost);
+            }
+            stepped = run.step() => stepped?,
+        }
+    }
 }
 
 /// Waits until each node's report was accepted, or says why it was not.
@@ -172,7 +206,8 @@ fn print_change(node: &NodeName, change: &PortChange, format: Format) {
     match format {
         Format::Json => output::print_json(
             [json!({"event": event, "node": node, "at": change.at, "protocol": port.protocol_name(),
-                "address": port.local.ip(), "port": port.local.port()})]
+                "address": port.local.ip(), "device": device(&port), "v6only": v6only(&port),
+                "port": port.local.port()})]
             .into_iter(),
         ),
         Format::Table => {
@@ -181,8 +216,18 @@ fn print_change(node: &NodeName, change: &PortChange, format: Format) {
     }
 }
 
-/// Prints a report; true when something differs from the baseline.
-fn report(run: &Run, live: &[NodeName], baseline: Option<&Baseline>, work: &Work<'_>) -> bool {
+/// The interface that a socket is bound to, or its link-local address's scope.
+fn device(port: &Port) -> Option<String> {
+    port.device.map(|device| device.name().to_owned())
+}
+
+/// Whether a socket on `::` takes no IPv4; `None` of any other.
+fn v6only(port: &Port) -> Option<bool> {
+    (port.local.is_ipv6() && port.local.ip().is_unspecified()).then_some(port.v6only)
+}
+
+/// Prints a report, when it is to be; true when something differs from the baseline.
+fn report(run: &Run, live: &[NodeName], baseline: Option<&Baseline>, work: &Work<'_>, printed: bool) -> bool {
     let app = run.app();
     let states: Vec<&NodeState> = live.iter().filter_map(|name| app.nodes.get(name)).collect();
     let lists: Vec<(&NodeState, Vec<ListedPort>, usize)> = states
@@ -193,7 +238,9 @@ fn report(run: &Run, live: &[NodeName], baseline: Option<&Baseline>, work: &Work
             (state, kept, excluded.len())
         })
         .collect();
-    print_report(&lists, unix_millis(), work.format);
+    if printed {
+        print_report(&lists, unix_millis(), work.format);
+    }
     let Some(baseline) = baseline else { return false };
     let missing = baseline.nodes().filter(|name| !live.iter().any(|node| node.0 == **name)).count();
     if missing > 0 {
@@ -214,17 +261,14 @@ fn print_report(lists: &[(&NodeState, Vec<ListedPort>, usize)], at: u64, format:
                     "why": &*one.why})
             });
             json!({"node": state.node.name, "at": at, "ports": sockets.collect::<Vec<_>>(),
-                "without_socket": without.collect::<Vec<_>>(), "excluded": excluded})
+                "without_socket": without.collect::<Vec<_>>(), "excluded": excluded, "gaps": state.port_gaps})
         })),
         Format::Table => {
             let mut rows = Vec::new();
             for (state, kept, _) in lists {
                 rows.extend(kept.iter().map(|one| {
-                    let (address, scope) = if one.socket {
-                        (one.port.local.ip().to_string(), one.port.scope().word())
-                    } else {
-                        ("-".to_owned(), "-")
-                    };
+                    let (address, scope) =
+                        if one.socket { (one.port.address(), one.port.scope().word()) } else { ("-".to_owned(), "-") };
                     let why = [&*one.why, &*one.owner].into_iter().filter(|part| !part.is_empty());
                     vec![
                         state.node.name.0.clone(),
@@ -249,8 +293,8 @@ fn port_json(one: &ListedPort, at: u64) -> Value {
     let port = one.port;
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     json!({
-        "protocol": port.protocol_name(), "address": port.local.ip(), "port": port.local.port(),
-        "scope": port.scope().word(), "first_seen": one.since, "last_seen": at, "class": one.class,
+        "protocol": port.protocol_name(), "address": port.local.ip(), "device": device(&port), "v6only": v6only(&port),
+        "port": port.local.port(), "scope": port.scope().word(), "first_seen": one.since, "last_seen": at, "class": one.class,
         "why": text(&one.why), "owner": text(&one.owner),
     })
 }
@@ -272,16 +316,18 @@ fn print_drifts(drifts: &[Drift], format: Format) {
 
 /// Whether a baseline can be written there, found out before anything is deployed.
 fn writable(path: &Path) -> Result<(), Stop> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if folder.is_dir() && !path.is_dir() {
-        return Ok(());
-    }
+    let Err(error) = Target::of(path) else { return Ok(()) };
     let headline = format!("the baseline cannot be written to {}", path.display());
-    let cause = if path.is_dir() { "that is a folder" } else { "there is no such folder" };
+    let cause = match error.kind() {
+        std::io::ErrorKind::IsADirectory => "that is a folder".to_owned(),
+        std::io::ErrorKind::NotFound => "there is no such folder".to_owned(),
+        _ => error.to_string(),
+    };
     Err(Stop::Notice(Notice::error(headline, cause, "name another file").of(Failure::BadInput)))
 }
 
-fn save(app: &App, live: &[NodeName], path: &Path, work: &Work<'_>) -> Result<(), Stop> {
+async fn save(run: &mut Run, live: &[NodeName], path: &Path, work: &Work<'_>) -> Result<(), Stop> {
+    let app = run.app();
     let lists: Vec<(NodeName, Vec<ListedPort>)> = live
         .iter()
         .filter_map(|name| app.nodes.get(name))
@@ -291,7 +337,10 @@ fn save(app: &App, live: &[NodeName], path: &Path, work: &Work<'_>) -> Result<()
         })
         .collect();
     let baseline = Baseline::of(work.cluster, unix_millis(), lists.iter().map(|(name, list)| (name, &list[..])));
-    baseline.write(path).map_err(|error| unusable(&error))?;
-    output::say(&format!("the baseline of {} is in {}", counted(lists.len(), "node"), path.display()));
+    let to = path.to_owned();
+    beside(run, move || baseline.write(&to)).await?.map_err(|error| unusable(&error))?;
+    let place =
+        if path == Path::new(STANDARD) { "on standard output".into() } else { format!("in {}", path.display()) };
+    output::say(&format!("the baseline of {} is {place}", counted(lists.len(), "node")));
     Ok(())
 }

@@ -19,18 +19,14 @@ use super::NodeName;
 pub struct PortKey {
     /// The number.
     pub port: u16,
-    /// TCP or UDP.
+    /// The protocol.
     pub protocol: PortProtocol,
 }
 
 impl PortKey {
     /// As in `22/tcp`.
     pub fn text(self) -> String {
-        let protocol = match self.protocol {
-            PortProtocol::Tcp => "tcp",
-            PortProtocol::Udp => "udp",
-        };
-        format!("{}/{protocol}", self.port)
+        format!("{}/{}", self.port, self.protocol.word())
     }
 }
 
@@ -97,9 +93,14 @@ impl Expectation {
         if PortKey::from(*port) != self.key {
             return false;
         }
+        let bound = port.local.ip();
         match (self.address, port.scope()) {
-            (_, PortScope::All) | (None, PortScope::Node) => true,
-            (Some(address), _) => port.local.ip().to_canonical() == address.to_canonical(),
+            (None, PortScope::All | PortScope::Node) => true,
+            // On all addresses, or on all of an interface, which may be the one with this.
+            (Some(address), PortScope::All | PortScope::Node) if bound.is_unspecified() => {
+                bound.is_ipv4() == address.is_ipv4() || port.is_dual()
+            }
+            (Some(address), _) => bound.to_canonical() == address.to_canonical(),
             // A pod may keep to itself what it declares.
             (None, PortScope::Loopback) => matches!(self.origin, Origin::HostNetwork(_)),
         }
@@ -248,7 +249,7 @@ impl<'a> NodeExpectations<'a> {
             let why = served.or(reasons.first()).map(|one| one.origin.text()).unwrap_or_default();
             let local = SocketAddr::new(address.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), key.port);
             ListedPort {
-                port: Port { protocol: key.protocol, local },
+                port: Port::new(key.protocol, local),
                 socket: false,
                 class: Some(class),
                 why: Arc::from(why),
@@ -364,7 +365,10 @@ mod tests {
         one.address = Some("10.0.0.9".parse().expect("an address"));
         let expected = Expectations { list: vec![one], ..Expectations::default() };
         assert_eq!(classes(&expected, &["tcp 10.0.0.9:80"]), [PortClass::Expected]);
-        assert_eq!(classes(&expected, &["tcp6 [::]:80"]), [PortClass::Expected]);
+        assert_eq!(classes(&expected, &["tcp6 *:80"]), [PortClass::Expected]);
+        assert_eq!(classes(&expected, &["tcp 0.0.0.0%eth0:80"]), [PortClass::Expected]);
+        assert_eq!(classes(&expected, &["tcp6 [::]:80"]), [PortClass::ByRules, PortClass::Unexpected], "IPv6 alone");
+        assert_eq!(classes(&expected, &["tcp 0.0.0.0%lo:80"]), [PortClass::ByRules, PortClass::Unexpected]);
         assert_eq!(classes(&expected, &["tcp 10.0.0.8:80"]), [PortClass::Unexpected, PortClass::ByRules]);
     }
 

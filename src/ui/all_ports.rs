@@ -10,6 +10,7 @@ use ratatui::{
     text::{Line, Span},
     widgets::Paragraph,
 };
+use unicode_width::UnicodeWidthStr;
 
 use super::{
     Hits, Theme,
@@ -54,7 +55,8 @@ pub(super) fn screen(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme
     let mut lines = Vec::with_capacity(room + 1);
     match ports.mode {
         Mode::ByNode => {
-            let columns = Columns::of(width);
+            let visible = shown.clone().filter_map(|at| Some(ports.listed(*ports.rows.get(at)?)?.1));
+            let columns = Columns::of(width, visible);
             lines.push(columns.head(theme));
             lines.extend(shown.filter_map(|at| columns.row(ports, at, theme)));
         }
@@ -144,16 +146,27 @@ fn class_of(class: Option<PortClass>, theme: &Theme) -> (&'static str, Style) {
 /// By node: how wide what varies is, and what there is room for.
 struct Columns {
     node: usize,
+    protocol: usize,
+    address: usize,
     since: bool,
     owner: usize,
 }
 
+/// An address and a port of IPv4.
+const ADDRESS: usize = 21;
+
 impl Columns {
-    fn of(width: usize) -> Self {
+    /// As wide as the rows that are shown need it, as far as there is room.
+    fn of<'a>(width: usize, shown: impl Iterator<Item = &'a ListedPort> + Clone) -> Self {
         let since = width >= 100;
-        let fixed = 3 + 6 + 22 + 9 + 11 + if since { 9 } else { 0 };
-        let node = (width.saturating_sub(fixed) / 3).clamp(14, 44);
-        Self { node, since, owner: width.saturating_sub(fixed + node + 2) }
+        let protocol = shown.clone().map(|listed| listed.port.protocol_name().len()).max().unwrap_or(0).max(5);
+        let fixed = 3 + 1 + protocol + 1 + 9 + 11 + if since { 9 } else { 0 };
+        let wanted = shown.map(|listed| address(listed).width()).max().unwrap_or(0).max(ADDRESS);
+        // A long address takes from the reason first, which the lines below the list have in full.
+        let address = wanted.min(width.saturating_sub(fixed + 14 + 2)).max(ADDRESS);
+        let rest = width.saturating_sub(fixed + address);
+        let node = (rest / 3).clamp(14, 44);
+        Self { node, protocol, address, since, owner: rest.saturating_sub(node + 2) }
     }
 
     fn head(&self, theme: &Theme) -> Line<'static> {
@@ -161,8 +174,8 @@ impl Columns {
         let head = format!(
             "   {} {} {} {} {}{since}{}",
             fit("NODE", self.node),
-            fit("PROTO", 5),
-            fit("ADDRESS", 21),
+            fit("PROTO", self.protocol),
+            fit("ADDRESS", self.address),
             fit("SCOPE", 8),
             fit("CLASS", 11),
             fit("WHY, OWNER", self.owner)
@@ -174,8 +187,6 @@ impl Columns {
         let (name, listed) = ports.listed(*ports.rows.get(at)?)?;
         let selected = at == ports.cursor;
         let (class, style) = class_of(listed.class, theme);
-        let address =
-            if listed.socket { listed.port.local.to_string() } else { format!(":{}", listed.port.local.port()) };
         let since = match (self.since, listed.socket) {
             (true, true) => format!("{} ", time_of_day(listed.since)),
             (true, false) => fit("", 9),
@@ -186,7 +197,14 @@ impl Columns {
             Span::styled(if selected { theme.symbols.cursor } else { " " }, theme.accent),
             Span::raw("  "),
             Span::styled(fit(&short_name(name, self.node), self.node), theme.plain),
-            Span::styled(format!(" {} {} ", fit(listed.port.protocol_name(), 5), fit(&address, 21)), theme.plain),
+            Span::styled(
+                format!(
+                    " {} {} ",
+                    fit(listed.port.protocol_name(), self.protocol),
+                    fit_middle(&address(listed), self.address)
+                ),
+                theme.plain,
+            ),
             Span::styled(format!("{} ", fit(scope(listed), 8)), theme.dim),
             Span::styled(format!("{} ", fit(class, 10)), style),
             Span::styled(since, theme.dim),
@@ -197,6 +215,20 @@ impl Columns {
         });
         Some(Line::from(spans))
     }
+}
+
+fn address(listed: &ListedPort) -> String {
+    if listed.socket { visible(&listed.port.place()) } else { format!(":{}", listed.port.local.port()) }
+}
+
+/// Cut where it matters least: an address's end has the interface and the port.
+fn fit_middle(text: &str, width: usize) -> String {
+    if text.width() <= width || !text.is_ascii() {
+        return fit(text, width);
+    }
+    let front = width.saturating_sub(1) / 3;
+    let end = width.saturating_sub(1 + front);
+    format!("{}~{}", &text[..front], &text[text.len() - end..])
 }
 
 fn scope(listed: &ListedPort) -> &'static str {
@@ -334,6 +366,9 @@ fn fact_lines(app: &App, width: usize, theme: &Theme) -> Vec<Line<'static>> {
             if let Some(probe) = ports.probes.get(&(name.clone(), PortKey::from(listed.port))) {
                 say(probe_line(name, probe), theme.accent);
             }
+            for gap in app.nodes.get(name).iter().flat_map(|state| &state.port_gaps) {
+                say(gap.clone(), theme.warn);
+            }
         }
         Mode::ByPort | Mode::Matrix => {
             let Some(group) = ports.groups.get(ports.cursor) else { return lines };
@@ -387,4 +422,33 @@ fn reason(listed: &ListedPort) -> String {
 fn probe_line(name: &NodeName, probe: &ProbeResult) -> String {
     let ProbeResult { from, at, probed } = probe;
     format!("{} probe of {} on {name} from {from}: {}", time_of_day(*at), probed.probe.to, probe_text(probed))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn listed(text: &str) -> ListedPort {
+        let nothing: Arc<str> = Arc::from("");
+        let port = text.parse().expect("a port");
+        ListedPort { port, socket: true, class: None, why: Arc::clone(&nothing), owner: nothing, since: 0 }
+    }
+
+    #[test]
+    fn a_long_address_gets_room_and_its_port_and_interface_are_never_cut_off() {
+        let long = "[fe80:1111:2222:3333:4444:5555:6666:7777%enp0s31f6abcde]:65535";
+        let rows = [listed("tcp 0.0.0.0:22"), listed(&format!("udplite6 {long}"))];
+        for width in [80, 100, 120, 200] {
+            let columns = Columns::of(width, rows.iter());
+            let shown = fit_middle(&address(&rows[1]), columns.address);
+            assert_eq!(shown.width(), columns.address);
+            assert!(shown.trim_end().ends_with("%enp0s31f6abcde]:65535"), "{width}: {shown}");
+            assert_eq!(columns.protocol, 8);
+            assert!(3 + columns.node + 1 + columns.protocol + 1 + columns.address + 1 + 9 + 11 <= width, "{width}");
+        }
+        assert_eq!(Columns::of(160, rows.iter()).address, long.len());
+        assert_eq!(Columns::of(80, rows[..1].iter()).address, ADDRESS);
+    }
 }

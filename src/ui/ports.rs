@@ -5,15 +5,16 @@ use ratatui::{
     layout::Rect,
     style::Style,
     text::{Line, Span},
+    widgets::Paragraph,
 };
 
-use super::{
-    Theme,
-    widgets::{fit, scrolled},
-};
-use crate::app::{
-    App,
-    node::{Agent, FRESH, NodeState, PortRow},
+use super::{Theme, widgets::fit};
+use crate::{
+    app::{
+        App,
+        node::{Agent, FRESH, NodeState, PortRow},
+    },
+    text::visible,
 };
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme) {
@@ -29,32 +30,37 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
         frame.render_widget(Line::styled(" no open port", theme.dim), area);
         return;
     }
-    let cells: Vec<(String, Style)> = state.ports.values().map(|row| cell(app, row, theme)).collect();
-    let widest = cells.iter().map(|(text, _)| text.len()).max().unwrap_or(0) + 2;
+    let rows: Vec<&PortRow> = state.ports.values().collect();
+    let widest =
+        rows.iter().map(|row| row.port.to_string().len() + prefix(app, row, theme).0.len()).max().unwrap_or(0) + 2;
     let across = (usize::from(area.width).saturating_sub(1) / widest).max(1);
-    let down = cells.len().div_ceil(across);
+    let down = rows.len().div_ceil(across);
+    // Only the lines that are seen are made: there may be very many.
+    let first = app.scroll.min(down.saturating_sub(usize::from(area.height)));
     // Down first, then across, as `ls` does: neighbours stay together.
-    let lines = (0..down)
+    let lines: Vec<Line<'_>> = (first..down.min(first + usize::from(area.height)))
         .map(|y| {
             let mut spans = vec![Span::raw(" ")];
             for x in 0..across {
-                if let Some((text, style)) = cells.get(x * down + y) {
-                    spans.push(Span::styled(fit(text, widest), *style));
+                if let Some(row) = rows.get(x * down + y) {
+                    let (prefix, style) = prefix(app, row, theme);
+                    spans.push(Span::styled(fit(&visible(&format!("{prefix}{}", row.port)), widest), style));
                 }
             }
             Line::from(spans)
         })
         .collect();
-    scrolled(frame, area, lines, app.scroll);
+    frame.render_widget(Paragraph::new(lines), area);
 }
 
-fn cell(app: &App, row: &PortRow, theme: &Theme) -> (String, Style) {
+/// What is said of a port before its name, and how it looks.
+fn prefix(app: &App, row: &PortRow, theme: &Theme) -> (&'static str, Style) {
     let fresh = |at: u64| app.now.saturating_sub(at) < FRESH;
     if row.closed.is_some() {
-        (format!("CLOSED {}", row.port), theme.bad)
+        ("CLOSED ", theme.bad)
     } else if row.opened && fresh(row.since) {
-        (format!("NEW {}", row.port), theme.warn)
+        ("NEW ", theme.warn)
     } else {
-        (row.port.to_string(), theme.plain)
+        ("", theme.plain)
     }
 }

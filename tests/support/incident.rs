@@ -4,7 +4,8 @@ use std::net::Ipv4Addr;
 
 use nodewatch_protocol::{
     Amount, CaptureFile, CaptureSpec, CaptureState, Delivery, Dropped, Endpoint, FileState, Flow, Hello, Mix,
-    PortOwner, PortProtocol, PortsKind, RingState, Share, SinkState, Statistics, Transport, Update, Window,
+    OwnersUpdate, PortOwner, PortProtocol, PortsKind, RingState, Share, SinkState, Statistics, Transport, Update,
+    Window,
 };
 use nodewatch_tui::{
     app::{App, Event, delivery::StorageInfo},
@@ -62,7 +63,10 @@ pub fn live(app: &mut App) {
     }
     let port = "tcp 0.0.0.0:8080".parse().expect("a port");
     let owner = PortOwner { port, pid: 4711, process: "python3".into(), pod_uid: None };
-    feed(app, [tunnel(WATCHED[0], Update::Owners(vec![owner]))]);
+    feed(
+        app,
+        [tunnel(WATCHED[0], Update::Owners(OwnersUpdate { owners: vec![owner], continued: false, more: false }))],
+    );
     app.notices.clear();
 }
 

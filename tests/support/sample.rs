@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use nodewatch_protocol::{
     AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Delivery, Dropped, Endpoint, FileState,
-    Flow, Hello, Mix, PortOwner, PortProtocol, PortsKind, PortsUpdate, ReportState, Retention, RingState, Share,
-    SinkState, Statistics, Transport, Update, Window,
+    Flow, Hello, Mix, OwnersUpdate, PortOwner, PortProtocol, PortsKind, PortsUpdate, ReportState, Retention, RingState,
+    Share, SinkState, Statistics, Transport, Update, Window,
 };
 use nodewatch_tui::{
     app::{Action, App, Event, delivery::StorageInfo, reports::Reports, update},
@@ -61,7 +61,7 @@ pub fn feed(app: &mut App, events: impl IntoIterator<Item = Event>) {
 
 pub fn ports(kind: PortsKind, opened: &[&str], closed: &[&str]) -> Update {
     let read = |texts: &[&str]| texts.iter().map(|text| text.parse().expect("a port")).collect();
-    Update::Ports(PortsUpdate { at: NOW, kind, opened: read(opened), closed: read(closed) })
+    Update::Ports(PortsUpdate { at: NOW, kind, opened: read(opened), closed: read(closed), more: false })
 }
 
 pub fn statistics(second: u64) -> Update {
@@ -230,12 +230,16 @@ pub fn reporting() -> App {
             tunnel(&names[3].0, ports(PortsKind::Snapshot, &["tcp6 [::]:10250", "tcp 127.0.0.1:10248"], &[])),
             tunnel(
                 live,
-                Update::Owners(vec![PortOwner {
-                    port: "tcp 0.0.0.0:8080".parse().expect("a port"),
-                    pid: 4711,
-                    process: "no\u{1b}de".into(),
-                    pod_uid: None,
-                }]),
+                Update::Owners(OwnersUpdate {
+                    owners: vec![PortOwner {
+                        port: "tcp 0.0.0.0:8080".parse().expect("a port"),
+                        pid: 4711,
+                        process: "no\u{1b}de".into(),
+                        pod_uid: None,
+                    }],
+                    continued: false,
+                    more: false,
+                }),
             ),
             Event::Reports(ReportState {
                 sent: 41,

@@ -1,0 +1,219 @@
+//! A node's ports as its agent tells them: pictures that come in parts, changes, who holds what.
+//!
+//! Owns when a picture is whole, and what is told as opened and closed. Pure.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem::take,
+};
+
+use nodewatch_protocol::{OwnersUpdate, Port, PortChange, PortOwner, PortsKind, PortsUpdate, UnixMillis};
+
+use super::node::{MAX_EVENTS, NodeState, PortRow};
+
+/// Parts of what is too large for one line, until the last one has come.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Coming {
+    ports: Option<BTreeSet<Port>>,
+    owners: Option<BTreeMap<Port, PortOwner>>,
+}
+
+impl NodeState {
+    pub(super) fn apply_ports(&mut self, update: PortsUpdate, now: UnixMillis) {
+        match update.kind {
+            PortsKind::Snapshot => self.coming.ports = Some(update.opened.into_iter().collect()),
+            PortsKind::Continued => match &mut self.coming.ports {
+                Some(ports) => ports.extend(update.opened),
+                // As recordings of earlier versions have it, whose pictures say not whether they are whole.
+                None => return self.open(update.opened, now, false),
+            },
+            PortsKind::Changes => {
+                self.coming.ports = None;
+                self.close(&update.closed, now);
+                self.open(update.opened, now, true);
+                return;
+            }
+        }
+        if update.more {
+            return;
+        }
+        let ports = take(&mut self.coming.ports).unwrap_or_default();
+        let known_before = self.scanned;
+        self.scanned = true;
+        self.history_is_news = !known_before;
+        // What a picture no longer shows has closed while no one looked; the agent's picture is the truth.
+        let gone: Vec<Port> = self.open_ports().map(|row| row.port).filter(|port| !ports.contains(port)).collect();
+        self.close(&gone, now);
+        self.open(ports, now, known_before);
+    }
+
+    /// What happened on the node while nobody looked, by the agent's clock.
+    pub(super) fn apply_port_history(&mut self, changes: &[PortChange], now: UnixMillis) {
+        if !take(&mut self.history_is_news) {
+            return;
+        }
+        // The agent's clock may differ from this one.
+        let theirs = self.facts.as_ref().map_or(now, |facts| facts.now);
+        for change in changes {
+            let at = now.saturating_sub(theirs.saturating_sub(change.at));
+            let port = change.port;
+            if change.opened {
+                if let Some(row) = self.ports.get_mut(&port) {
+                    (row.since, row.opened) = (at, true);
+                }
+                self.log(at, format!("opened {port}"));
+            } else {
+                let closed = PortRow { port, since: at, opened: false, closed: Some(at) };
+                self.ports.entry(port).or_insert(closed);
+                self.log(at, format!("closed {port}"));
+            }
+        }
+        self.age(now);
+    }
+
+    pub(super) fn apply_owners(&mut self, update: OwnersUpdate) {
+        let owners = update.owners.into_iter().map(|owner| (owner.port, owner));
+        match &mut self.coming.owners {
+            Some(coming) if update.continued => coming.extend(owners),
+            // The rest of a list whose beginning was lost: the whole one follows.
+            None if update.continued => return,
+            coming => *coming = Some(owners.collect()),
+        }
+        if !update.more {
+            self.owners = take(&mut self.coming.owners);
+        }
+    }
+
+    pub(super) fn apply_port_gaps(&mut self, gaps: Vec<String>, now: UnixMillis) {
+        let before = std::mem::replace(&mut self.port_gaps, gaps);
+        let new: Vec<String> = self.port_gaps.iter().filter(|gap| !before.contains(gap)).cloned().collect();
+        for gap in new {
+            self.reporting.errors += 1;
+            self.log(now, format!("ports: {gap}"));
+        }
+    }
+
+    fn note_change(&mut self, change: PortChange) {
+        if self.port_changes.0.len() == MAX_EVENTS {
+            self.port_changes.0.pop_front();
+        }
+        self.port_changes.0.push_back(change);
+        self.port_changes.1 += 1;
+    }
+
+    fn open(&mut self, ports: impl IntoIterator<Item = Port>, now: UnixMillis, opened: bool) {
+        for port in ports {
+            let known = self.ports.get(&port).is_some_and(|row| row.closed.is_none());
+            if !known {
+                self.ports.insert(port, PortRow { port, since: now, opened, closed: None });
+                if opened {
+                    self.log(now, format!("opened {port}"));
+                    self.note_change(PortChange { at: now, port, opened });
+                }
+            }
+        }
+    }
+
+    fn close(&mut self, ports: &[Port], now: UnixMillis) {
+        for &port in ports {
+            if let Some(row) = self.ports.get_mut(&port).filter(|row| row.closed.is_none()) {
+                row.closed = Some(now);
+                self.log(now, format!("closed {port}"));
+                self.note_change(PortChange { at: now, port, opened: false });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nodewatch_protocol::{PortProtocol, Update};
+
+    use super::*;
+    use crate::model::Node;
+
+    fn state() -> NodeState {
+        NodeState::new(Node::named("n".into()))
+    }
+
+    fn ports(number: u32) -> Vec<Port> {
+        let port = |index: u32| {
+            let address = std::net::Ipv4Addr::from(0x0a00_0001 + index / 60_000);
+            Port::new(PortProtocol::Tcp, (address, (index % 60_000) as u16 + 1).into())
+        };
+        (0..number).map(port).collect()
+    }
+
+    fn picture(state: &mut NodeState, ports: &[Port], now: UnixMillis) {
+        for part in PortsUpdate::picture(now, ports) {
+            state.apply(Update::Ports(part), now);
+        }
+    }
+
+    #[test]
+    fn a_picture_is_known_with_its_last_part_and_not_before() {
+        let mut state = state();
+        let ports = ports(120_000);
+        let parts = PortsUpdate::picture(1, &ports);
+        for part in &parts[..parts.len() - 1] {
+            state.apply(Update::Ports(part.clone()), 1);
+            assert!(!state.scanned && state.ports.is_empty());
+        }
+        state.apply(Update::Ports(parts[parts.len() - 1].clone()), 1);
+        assert!(state.scanned);
+        assert_eq!(state.open_ports().count(), 120_000);
+    }
+
+    #[test]
+    fn a_tunnel_that_returns_closes_nothing_that_is_open_and_keeps_since_when() {
+        let mut state = state();
+        let ports = ports(25_000);
+        picture(&mut state, &ports, 1);
+        // Cut off in the middle of a picture, and then once more, whole.
+        state.apply(Update::Ports(PortsUpdate::picture(5, &ports).remove(0)), 5);
+        picture(&mut state, &ports, 9);
+        assert_eq!(state.port_changes.1, 0);
+        assert!(state.open_ports().all(|row| row.since == 1 && !row.opened));
+        picture(&mut state, &ports[1..], 10);
+        assert_eq!(state.port_changes.1, 1);
+        assert_eq!(state.port_changes.0[0], PortChange { at: 10, port: ports[0], opened: false });
+    }
+
+    #[test]
+    fn a_recording_of_an_earlier_version_shows_all_parts_of_its_pictures() {
+        let mut state = state();
+        let ports = ports(25_000);
+        for part in PortsUpdate::picture(1, &ports) {
+            state.apply(Update::Ports(PortsUpdate { more: false, ..part }), 1);
+        }
+        assert_eq!((state.open_ports().count(), state.port_changes.1), (25_000, 0));
+    }
+
+    #[test]
+    fn owners_are_known_with_their_last_part() {
+        let mut state = state();
+        let owner = |&port: &Port| PortOwner { port, pid: 1, process: "p".into(), pod_uid: None };
+        let owners: Vec<PortOwner> = ports(7_000).iter().map(owner).collect();
+        let parts = OwnersUpdate::parts(&owners);
+        state.apply(Update::Owners(parts[1].clone()), 1);
+        assert!(state.owners.is_none());
+        for part in &parts {
+            assert!(state.owners.is_none());
+            state.apply(Update::Owners(part.clone()), 1);
+        }
+        assert_eq!(state.owners.as_ref().map(BTreeMap::len), Some(7_000));
+        state.apply(Update::Owners(OwnersUpdate::parts(&[]).remove(0)), 1);
+        assert_eq!(state.owners.as_ref().map(BTreeMap::len), Some(0));
+    }
+
+    #[test]
+    fn a_gap_is_told_once_and_counted_once() {
+        let mut state = state();
+        for now in 1..4 {
+            state.apply(Update::PortGaps(vec!["udp: no udp_diag".into()]), now);
+        }
+        assert_eq!((state.reporting.errors, state.events.len()), (1, 1));
+        state.apply(Update::PortGaps(vec![]), 5);
+        assert!(state.port_gaps.is_empty());
+    }
+}
