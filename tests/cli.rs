@@ -61,7 +61,7 @@ fn a_word_that_is_no_such_thing_is_named() {
         (["ports", "--local", "-l", "zone=1a"], "no node has the labels \"zone=1a\""),
         (["ports", "--local", "--exclude", "65536"], "\"65536\" in \"65536\": not a port"),
         (["ports", "--local", "--exclude", "9-8"], "a range that runs backwards"),
-        (["ports", "--local", "--expect", "53/icmp"], "a protocol other than tcp and udp"),
+        (["ports", "--local", "--expect", "53/icmp"], "a protocol other than tcp, udp,"),
         (["ports", "--local", "--cloudwatch", "a b"], "\"a b\" is no log group"),
         (["ports", "--local", "--log-retention", "15"], "\"15\" is no retention"),
         (["ports", "--local", "--sns-topic", "pager"], "\"pager\" is no SNS topic"),

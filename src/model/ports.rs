@@ -368,7 +368,7 @@ mod tests {
         assert_eq!(classes(&expected, &["tcp6 *:80"]), [PortClass::Expected]);
         assert_eq!(classes(&expected, &["tcp 0.0.0.0%eth0:80"]), [PortClass::Expected]);
         assert_eq!(classes(&expected, &["tcp6 [::]:80"]), [PortClass::ByRules, PortClass::Unexpected], "IPv6 alone");
-        assert_eq!(classes(&expected, &["tcp 0.0.0.0%lo:80"]), [PortClass::ByRules, PortClass::Unexpected]);
+        assert_eq!(classes(&expected, &["tcp 0.0.0.0%lo:80"]), [PortClass::Unexpected, PortClass::ByRules]);
         assert_eq!(classes(&expected, &["tcp 10.0.0.8:80"]), [PortClass::Unexpected, PortClass::ByRules]);
     }
 

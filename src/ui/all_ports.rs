@@ -154,6 +154,8 @@ struct Columns {
 
 /// An address and a port of IPv4.
 const ADDRESS: usize = 21;
+/// `%`, the longest name of an interface, `]:` and the longest port.
+const LONGEST_END: usize = 23;
 
 impl Columns {
     /// As wide as the rows that are shown need it, as far as there is room.
@@ -226,8 +228,9 @@ fn fit_middle(text: &str, width: usize) -> String {
     if text.width() <= width || !text.is_ascii() {
         return fit(text, width);
     }
-    let front = width.saturating_sub(1) / 3;
-    let end = width.saturating_sub(1 + front);
+    let room = width.saturating_sub(1);
+    let end = room.min(LONGEST_END.max(room * 2 / 3));
+    let front = room - end;
     format!("{}~{}", &text[..front], &text[text.len() - end..])
 }
 
