@@ -139,10 +139,8 @@ impl Ports {
 
     /// Everything that a new tunnel must know.
     pub fn picture(&self) -> Vec<Update> {
-        let mut picture = Vec::new();
-        if !self.gaps.is_empty() {
-            picture.push(Update::PortGaps(self.gaps.clone()));
-        }
+        // That there are none any more is news too.
+        let mut picture = vec![Update::PortGaps(self.gaps.clone())];
         if let Some((at, ports)) = &self.last {
             picture.extend(PortsUpdate::picture(*at, ports).into_iter().map(Update::Ports));
         }
