@@ -165,7 +165,7 @@ impl App {
             vec![
                 name.0.clone(),
                 listed.port.protocol_name().to_owned(),
-                if listed.socket { listed.port.local.ip().to_string() } else { String::new() },
+                if listed.socket { listed.port.address() } else { String::new() },
                 listed.port.local.port().to_string(),
                 if listed.socket { listed.port.scope().word().to_owned() } else { String::new() },
                 listed.class.map_or("", PortClass::word).to_owned(),

@@ -176,10 +176,10 @@ pub struct PortsArgs {
     /// End the watch after this long
     #[arg(long, value_name = "DURATION", value_parser = text::parse_duration, requires = "watch")]
     pub duration: Option<Duration>,
-    /// Write the ports down as the cluster's baseline
+    /// Write the ports down as the cluster's baseline; - is standard output, in the report's place
     #[arg(long, value_name = "FILE", conflicts_with_all = ["watch", "baseline"])]
     pub save_baseline: Option<PathBuf>,
-    /// Tell what differs from this baseline; exit code 3 when something does
+    /// Tell what differs from this baseline, - from standard input; exit code 3 when something does
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,
     /// Read reports of so long ago until now back from --cloudwatch; deploys nothing

@@ -50,7 +50,7 @@ use crate::{
 /// What can be typed.
 const TEXT_FILTER_HINT: &str = "regex, !regex, node:name, text:word, place:S3";
 const FILTER_HINT: &str = "regex, !regex, -l label=value, zone:1a";
-const PORT_FILTER_HINT: &str = "regex, !regex, port:22, class:unexpected, scope:all, node:, owner:";
+const PORT_FILTER_HINT: &str = "regex, !regex, port:22, class:unexpected, scope:all, device:, node:, owner:";
 /// Below this many rows the list has the screen for itself.
 const ROOM_FOR_DETAIL: u16 = 16;
 

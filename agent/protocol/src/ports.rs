@@ -449,7 +449,8 @@ mod tests {
     }
 
     fn fits(updates: impl IntoIterator<Item = Update>) -> usize {
-        updates.into_iter().map(|update| encode(&FromAgent::Update(update)).expect("it fits a line").len()).count()
+        let lines = updates.into_iter().map(|update| encode(&FromAgent::Update(update)).expect("it fits a line"));
+        lines.collect::<Vec<_>>().len()
     }
 
     #[test]

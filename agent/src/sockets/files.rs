@@ -12,7 +12,7 @@ use std::{
 use super::{ScanError, Socket, Table};
 
 /// The sockets of one table; `None` where the kernel has no such file.
-pub(super) fn list(folder: &Path, table: &Table) -> Result<Option<Vec<Socket>>, ScanError> {
+pub(super) fn list(folder: &Path, table: Table) -> Result<Option<Vec<Socket>>, ScanError> {
     match fs::read_to_string(folder.join(table.name())) {
         Ok(text) => read(&text, table).map(Some).ok_or(ScanError::Malformed(table.name())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -32,7 +32,7 @@ pub(super) fn count(folder: &Path, name: &str) -> u64 {
 }
 
 /// `None` where a line has another form.
-fn read(text: &str, table: &Table) -> Option<Vec<Socket>> {
+fn read(text: &str, table: Table) -> Option<Vec<Socket>> {
     let mut sockets = Vec::new();
     for line in text.lines().skip(1) {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -67,8 +67,8 @@ mod tests {
     use super::*;
     use crate::sockets::TABLES;
 
-    fn table(name: &str) -> &'static Table {
-        TABLES.iter().find(|table| table.name() == name).expect("a table")
+    fn table(name: &str) -> Table {
+        TABLES.into_iter().find(|table| table.name() == name).expect("a table")
     }
 
     const HEAD: &str =

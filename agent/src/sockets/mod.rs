@@ -66,7 +66,7 @@ const TABLES: [Table; 10] = {
 
 impl Table {
     /// As the file below `/proc/net` is called.
-    fn name(&self) -> &'static str {
+    fn name(self) -> &'static str {
         match (self.protocol, self.v6) {
             (PortProtocol::Tcp, false) => "tcp",
             (PortProtocol::Tcp, true) => "tcp6",
@@ -82,7 +82,7 @@ impl Table {
     }
 
     /// As `/proc/net/protocols` has it.
-    fn kernel_name(&self) -> &'static str {
+    fn kernel_name(self) -> &'static str {
         match (self.protocol, self.v6) {
             (PortProtocol::Tcp, false) => "TCP",
             (PortProtocol::Tcp, true) => "TCPv6",
@@ -97,11 +97,11 @@ impl Table {
         }
     }
 
-    fn family(&self) -> u8 {
+    fn family(self) -> u8 {
         if self.v6 { parse::AF_INET6 } else { parse::AF_INET }
     }
 
-    fn ip_protocol(&self) -> u8 {
+    fn ip_protocol(self) -> u8 {
         match self.protocol {
             PortProtocol::Tcp => 6,
             PortProtocol::Udp => 17,
@@ -112,19 +112,19 @@ impl Table {
     }
 
     /// The state whose sockets count as listening: a bound, unconnected UDP socket is in the one that TCP calls CLOSE.
-    fn state(&self) -> u8 {
+    fn state(self) -> u8 {
         match self.protocol {
             PortProtocol::Udp | PortProtocol::UdpLite => 7,
             PortProtocol::Tcp | PortProtocol::Sctp | PortProtocol::Dccp => 10,
         }
     }
 
-    fn port(&self, local: SocketAddr, device: Option<Device>, v6only: bool) -> Port {
+    fn port(self, local: SocketAddr, device: Option<Device>, v6only: bool) -> Port {
         let v6only = v6only && local.is_ipv6() && local.ip().is_unspecified();
         Port { device, v6only, ..Port::new(self.protocol, local) }
     }
 
-    fn has(&self, port: &Port) -> bool {
+    fn has(self, port: &Port) -> bool {
         port.protocol == self.protocol && port.local.is_ipv6() == self.v6
     }
 }

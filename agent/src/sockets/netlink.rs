@@ -36,7 +36,7 @@ pub(super) struct Netlink {
 
 impl Netlink {
     /// The sockets of one table, as the kernel lists them.
-    pub(super) fn list(&mut self, table: &Table) -> Result<Vec<Socket>, ScanError> {
+    pub(super) fn list(&mut self, table: Table) -> Result<Vec<Socket>, ScanError> {
         let listed = self.tries(table);
         if matches!(listed, Err(ScanError::Ask(..) | ScanError::Read(..) | ScanError::Malformed(..))) {
             // What is still on its way belongs to no later question.
@@ -45,7 +45,7 @@ impl Netlink {
         listed
     }
 
-    fn tries(&mut self, table: &Table) -> Result<Vec<Socket>, ScanError> {
+    fn tries(&mut self, table: Table) -> Result<Vec<Socket>, ScanError> {
         let mut found = Vec::new();
         for _ in 0..TRIES {
             found.clear();
@@ -57,7 +57,7 @@ impl Netlink {
     }
 
     /// True when the tables changed under the dump, and it may have missed something.
-    fn dump(&mut self, table: &Table, sockets: &mut Vec<Socket>) -> Result<bool, ScanError> {
+    fn dump(&mut self, table: Table, sockets: &mut Vec<Socket>) -> Result<bool, ScanError> {
         self.sequence = self.sequence.wrapping_add(1);
         let socket = match &self.socket {
             Some(socket) => socket,

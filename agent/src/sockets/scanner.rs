@@ -57,7 +57,7 @@ impl Scanner {
         let mut scan = Scan::default();
         let mut from_files: BTreeMap<String, Vec<&'static str>> = BTreeMap::new();
         let mut sockets = Vec::new();
-        for table in &TABLES {
+        for table in TABLES {
             match twice(table, before, || self.list(table)) {
                 Ok(Listed::Netlink(found)) => {
                     scan.known = true;
@@ -94,7 +94,7 @@ impl Scanner {
         &self.sockets
     }
 
-    fn list(&mut self, table: &Table) -> Result<Listed, ScanError> {
+    fn list(&mut self, table: Table) -> Result<Listed, ScanError> {
         if !self.refused.contains_key(table.name()) {
             match self.netlink.list(table) {
                 Ok(found) => return Ok(Listed::Netlink(found)),
@@ -110,10 +110,10 @@ impl Scanner {
         if let Some(found) = files::list(&self.folder, table)? {
             return Ok(Listed::Files(found));
         }
-        let ipv4 = Table { v6: false, ..*table };
+        let ipv4 = Table { v6: false, ..table };
         match table.protocol {
             // A kernel without IPv6 has no such file, and no such sockets.
-            PortProtocol::Tcp | PortProtocol::Udp if table.v6 && files::list(&self.folder, &ipv4)?.is_some() => {
+            PortProtocol::Tcp | PortProtocol::Udp if table.v6 && files::list(&self.folder, ipv4)?.is_some() => {
                 Ok(Listed::Absent)
             }
             PortProtocol::Tcp | PortProtocol::Udp => Err(ScanError::File(
@@ -168,7 +168,7 @@ impl Listed {
 /// A list that comes in several pieces is no snapshot: sockets that open and close meanwhile push others across the seams. A
 /// port is gone when another look at once does not show it either, and the first picture takes two looks.
 fn twice(
-    table: &Table,
+    table: Table,
     before: Option<&BTreeSet<Port>>,
     mut list: impl FnMut() -> Result<Listed, ScanError>,
 ) -> Result<Listed, ScanError> {
@@ -204,7 +204,7 @@ mod tests {
     fn looks(before: Option<&[&str]>, looks: &[&[&str]]) -> (Vec<String>, usize) {
         let before: Option<BTreeSet<Port>> = before.map(|texts| texts.iter().map(|text| port(text)).collect());
         let mut asked = 0;
-        let listed = twice(&TABLES[0], before.as_ref(), || {
+        let listed = twice(TABLES[0], before.as_ref(), || {
             let texts = looks[asked];
             asked += 1;
             Ok(Listed::Netlink(texts.iter().map(|text| socket(1, text)).collect()))
@@ -290,7 +290,7 @@ mod tests {
         let protocols = "protocol  size sockets  memory press maxhdr\nSCTP      1344      2       0   no       0\n";
         std::fs::write(folder.path().join("protocols"), protocols).expect("written");
         // A module that is loaded lists them.
-        if Netlink::default().list(&TABLES[6]).is_err() {
+        if Netlink::default().list(TABLES[6]).is_err() {
             let scan = Scanner { folder: folder.path().to_owned(), ..Scanner::default() }.scan(None);
             assert_eq!(scan.gaps, ["sctp sockets are not known: the kernel refused to list sctp sockets (error 2)"]);
         }

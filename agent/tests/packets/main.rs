@@ -4,6 +4,7 @@ mod interfaces;
 mod kept;
 mod probes;
 mod ring;
+mod ports;
 #[path = "../support/mod.rs"]
 mod support;
 
