@@ -5,6 +5,7 @@ mod kept;
 mod probes;
 mod ring;
 mod ports;
+mod ring;
 #[path = "../support/mod.rs"]
 mod support;
 
