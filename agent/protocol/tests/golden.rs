@@ -8,6 +8,7 @@ use nodewatch_protocol::{
     FileState, Flow, Freeze, FromAgent, Grant, Hello, Interface, InterfaceDrops, InterfaceState, Mix, OwnSink,
     OwnersUpdate, PortChange, PortOwner, PortProtocol, PortsKind, PortsUpdate, Probe, ProbeOutcome, Probed, Recorder,
     Refusal, RefusalKind, ReportPlan, ReportState, Request, Response, RingState, ServerFacts, Share, Sink, SinkState,
+    Refusal, RefusalKind, ReportPlan, ReportState, Request, Response, Retention, RingState, Share, Sink, SinkState,
     Statistics, StopReason, Terms, ToAgent, Transport, Tunnel, Update, Window, decode, encode,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -249,7 +250,9 @@ fn from_agent() -> Vec<FromAgent> {
             rejected: 4,
             retries: 5,
             trouble: "throttled".into(),
-            ..ReportState::default()
+            refused: "too old".into(),
+            retention: Retention::Set { days: 14 },
+            warning: "alarms stay silent".into(),
         })),
         state(CaptureState::Idle),
         state(CaptureState::Running { since: 1, interfaces: vec!["eth0".into()], spec: spec() }),
