@@ -7,9 +7,8 @@ use nodewatch_protocol::{
     AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Content, Delivery, Dropped, Endpoint,
     FileState, Flow, Freeze, FromAgent, Grant, Hello, Interface, InterfaceDrops, InterfaceState, Mix, OwnSink,
     OwnersUpdate, PortChange, PortOwner, PortProtocol, PortsKind, PortsUpdate, Probe, ProbeOutcome, Probed, Recorder,
-    Refusal, RefusalKind, ReportPlan, ReportState, Request, Response, RingState, ServerFacts, Share, Sink, SinkState,
-    Refusal, RefusalKind, ReportPlan, ReportState, Request, Response, Retention, RingState, Share, Sink, SinkState,
-    Statistics, StopReason, Terms, ToAgent, Transport, Tunnel, Update, Window, decode, encode,
+    Refusal, RefusalKind, ReportPlan, ReportState, Request, Response, Retention, RingState, ServerFacts, Share, Sink,
+    SinkState, Statistics, StopReason, Terms, ToAgent, Transport, Tunnel, Update, Window, decode, encode,
 };
 use serde::{Serialize, de::DeserializeOwned};
 

@@ -2,9 +2,8 @@
 
 mod interfaces;
 mod kept;
-mod probes;
-mod ring;
 mod ports;
+mod probes;
 mod ring;
 #[path = "../support/mod.rs"]
 mod support;
