@@ -32,7 +32,7 @@ pub async fn probe(probe: Probe) -> Probed {
         PortProtocol::Tcp => timeout(WITHIN, tcp(probe.to)).await,
         PortProtocol::Udp => timeout(WITHIN, udp(probe.to)).await,
         PortProtocol::UdpLite | PortProtocol::Sctp | PortProtocol::Dccp => {
-            Ok(Err(io::Error::new(io::ErrorKind::Unsupported, "only TCP and UDP can be probed")))
+            Ok(Err(io::Error::new(io::ErrorKind::Unsupported, "only TCP and UDP can be probed").into()))
         }
     };
     let outcome = match tried {
