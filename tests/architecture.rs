@@ -152,7 +152,13 @@ fn each_library_stays_where_it_belongs() {
         ("aws_sdk_cloudwatch::", &["src/logs/"]),
         (
             "aws_sdk_cloudwatchlogs::",
-            &["src/logs/", "agent/src/upload/", "agent/report/src/send.rs", "agent/report/src/group.rs"],
+            &[
+                "src/logs/",
+                "agent/src/upload/",
+                "agent/report/src/send.rs",
+                "agent/report/src/group.rs",
+                "agent/report/src/told.rs",
+            ],
         ),
         ("aws_config::", &["src/storage/", "src/logs/", "agent/src/upload/"]),
         ("ureq::", &["agent/src/upload/", "agent/src/reaper.rs"]),

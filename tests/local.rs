@@ -263,6 +263,7 @@ fn a_program_that_is_to_outlive_its_terminal_does() {
     command.current_dir(here.folder.path()).env("XDG_STATE_HOME", here.folder.path().join("state"));
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("nohup");
     here.until_in_ring(1);
+    here.send(20);
     kill(&child, "HUP");
     let (code, _, said) = ended(&child.wait_with_output().expect("it ends"));
     assert_eq!(code, Some(0), "{said}");

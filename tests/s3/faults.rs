@@ -191,8 +191,8 @@ async fn a_busy_server_refuses_no_file_for_good_and_a_new_right_is_tried_at_once
     assert_eq!(agent.ring.state(SinkState::Ring).lost.files, 0);
 
     let closed = Server::start(|_| refused(403, "ExpiredToken", "The provided token has expired."));
-    agent.close_file("c.pcapng", 1000);
     agent.uploader.set(Sink::Grant(grant(&closed)));
+    agent.close_file("c.pcapng", 1000);
     agent.refusal("c.pcapng").await;
     agent.uploader.set(Sink::Grant(grant(&server)));
     agent.until("delivery", |agent| agent.delivery("c.pcapng").is_delivered()).await;

@@ -83,6 +83,9 @@ impl Hub {
             time(until),
             time(now)
         );
+        // A tunnel that comes before it has begun again must not take it for ended.
+        self.state =
+            CaptureState::Running { since: interrupted.since, interfaces: spec.interfaces.clone(), spec: spec.clone() };
         self.want(Wanted { spec, gap, by: By::Restart(interrupted.since) });
     }
 

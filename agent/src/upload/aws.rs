@@ -108,9 +108,7 @@ fn call(http: &Http, request: HttpRequest) -> Result<HttpResponse, ConnectorErro
     let answer = way.agent.run(request).map_err(|error| failed(&error))?;
     let (head, mut body) = answer.into_parts();
     let bytes = body.read_to_vec().map_err(|error| failed(&error))?;
-    let kind = head.headers.get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    // Some servers call an empty answer a page too.
-    if head.status.is_success() && kind.starts_with("text/html") && !bytes.is_empty() {
+    if head.status.is_success() && is_web_page(&bytes) {
         let reason = format!("{} with a web page, as a proxy does that wants a login", head.status.as_u16());
         return Err(ConnectorError::io(Box::new(Unanswered { host: way.host.clone(), reason, late: false })));
     }
@@ -118,9 +116,25 @@ fn call(http: &Http, request: HttpRequest) -> Result<HttpResponse, ConnectorErro
     HttpResponse::try_from(answer).map_err(|error| ConnectorError::other(Box::new(error), None))
 }
 
+/// By what it begins with: servers that are AWS's in all else call their JSON a page.
+fn is_web_page(body: &[u8]) -> bool {
+    let start = body.trim_ascii_start().to_ascii_lowercase();
+    [b"<!doctype html".as_slice(), b"<html"].iter().any(|word| start.starts_with(word))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_is_known_by_its_first_words() {
+        for page in ["<!DOCTYPE html>\n<p>login", "\r\n<html lang=en>"] {
+            assert!(is_web_page(page.as_bytes()), "{page}");
+        }
+        for answer in ["", "{}", "<?xml version=\"1.0\"?><Result/>", "{\"page\":\"<html>\"}"] {
+            assert!(!is_web_page(answer.as_bytes()), "{answer}");
+        }
+    }
 
     #[test]
     fn the_partition_is_the_roles_and_else_the_regions() {
