@@ -327,11 +327,11 @@ impl NodeState {
         }
     }
 
-    /// Closed files that are neither on the laptop nor in S3.
+    /// Closed files that are neither on the laptop nor, as far as was proved, in S3.
     pub fn unfetched(&self) -> impl Iterator<Item = &CaptureFile> {
         self.files.iter().filter(|file| {
             let here = matches!(self.fetches.get(&file.name), Some(FetchProgress::Done { .. }));
-            file.state == FileState::Closed && !here && !file.delivery.is_delivered()
+            file.state == FileState::Closed && !here && !file.delivery.is_proved()
         })
     }
 

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use nodewatch_protocol::{FileState, Freeze, Request};
+use nodewatch_protocol::{CaptureFile, FileState, Freeze, Request};
 use serde_json::json;
 
 use super::{
@@ -67,30 +67,30 @@ async fn freeze_all(run: &mut Run, nodes: &[NodeName], freeze: Freeze, format: F
         let next_step = "arm one with capture --recorder, or with C in the TUI";
         return Err(Stop::Notice(Notice::error("nothing to freeze", "no flight recorder is armed there", next_step)));
     }
-    let before: BTreeMap<NodeName, usize> =
-        armed.iter().map(|name| (name.clone(), run.app().nodes.get(name).map_or(0, closed))).collect();
+    let before: BTreeMap<NodeName, u64> =
+        armed.iter().map(|name| (name.clone(), run.app().nodes.get(name).map_or(0, newest))).collect();
     for name in &armed {
         run.ask(name.clone(), Request::Freeze(freeze));
     }
     let within = freeze.after_seconds.duration() + WRITTEN_WITHIN;
     let settled = before.clone();
     run.until(within, "the frozen files", move |app| {
-        settled.iter().all(|(name, count)| {
+        settled.iter().all(|(name, newest)| {
             app.nodes
                 .get(name)
-                .is_none_or(|state| state.refusal.is_some() || !state.agent.runs() || arrived(state, *count))
+                .is_none_or(|state| state.refusal.is_some() || !state.agent.runs() || arrived(state, *newest))
         })
     })
     .await?;
     let mut refused = 0;
     let mut rows = Vec::new();
-    for (name, count) in &before {
+    for (name, newest) in &before {
         let Some(state) = run.app().nodes.get(name) else { continue };
         if let Some(notice) = &state.refusal {
             output::say(&format!("error: {}", notice.line()));
             refused += 1;
         }
-        for file in state.files.iter().filter(|file| file.state == FileState::Closed).skip(*count) {
+        for file in saved_after(state, *newest) {
             let place = match state.fetches.get(&file.name) {
                 Some(FetchProgress::Done { path, .. }) => path.display().to_string(),
                 _ if file.delivery.is_delivered() => "in S3".to_owned(),
@@ -121,17 +121,24 @@ async fn freeze_all(run: &mut Run, nodes: &[NodeName], freeze: Freeze, format: F
     })
 }
 
-fn closed(state: &NodeState) -> usize {
-    state.files.iter().filter(|file| file.state == FileState::Closed).count()
+/// The place in the ring's order of its newest file.
+fn newest(state: &NodeState) -> u64 {
+    state.files.iter().map(|file| file.sequence).max().unwrap_or(0)
+}
+
+/// Closed files that came after that one, whatever clocks say and whatever has gone from the ring meanwhile.
+fn saved_after(state: &NodeState, newest: u64) -> impl Iterator<Item = &CaptureFile> {
+    state.files.iter().filter(move |file| file.state == FileState::Closed && file.sequence > newest)
 }
 
 /// There is a new file, and it is where it should be.
-fn arrived(state: &NodeState, before: usize) -> bool {
-    closed(state) > before
-        && state.files.iter().filter(|file| file.state == FileState::Closed).skip(before).all(|file| {
-            file.delivery.is_delivered()
-                || matches!(state.fetches.get(&file.name), Some(FetchProgress::Done { .. } | FetchProgress::Failed(_)))
-        })
+fn arrived(state: &NodeState, newest: u64) -> bool {
+    let there = |file: &CaptureFile| {
+        file.delivery.is_delivered()
+            || matches!(state.fetches.get(&file.name), Some(FetchProgress::Done { .. } | FetchProgress::Failed(_)))
+    };
+    let mut saved = saved_after(state, newest).peekable();
+    saved.peek().is_some() && saved.all(there)
 }
 
 /// Captures in S3 of these sessions, where their journals know of any: shown, asked about, removed. Without

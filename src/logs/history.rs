@@ -3,9 +3,9 @@
 //! Owns the query, its paging, and how events become reports again: one that was sent in parts is put together, one that was
 //! sent twice is one. Time, node and port are filtered on the server.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
-use nodewatch_protocol::UnixMillis;
+use nodewatch_protocol::{Device, Port, PortProtocol, UnixMillis};
 use serde_json::Value;
 
 use super::{Logs, LogsError};
@@ -94,7 +94,7 @@ impl Logs {
 
 /// `tcp6 [::]:22` is `22/tcp`.
 fn is_port(text: &str, key: &str) -> bool {
-    let port = text.split('\t').next().and_then(|text| text.parse::<nodewatch_protocol::Port>().ok());
+    let port = text.split('\t').next().and_then(|text| text.parse::<Port>().ok());
     port.is_some_and(|port| crate::model::PortKey::from(port).text() == key)
 }
 
@@ -218,7 +218,11 @@ fn port(port: &Value) -> Option<String> {
     let protocol = port["protocol"].as_str()?;
     let address: std::net::IpAddr = port["address"].as_str()?.parse().ok()?;
     let number = u16::try_from(port["port"].as_u64()?).ok()?;
-    let text = format!("{protocol} {}", std::net::SocketAddr::new(address, number));
+    let protocol = PortProtocol::named(protocol.trim_end_matches('6'))?;
+    // An event of an earlier release has neither.
+    let device = port["device"].as_str().and_then(Device::named);
+    let v6only = port["v6only"].as_bool().unwrap_or_default();
+    let text = Port { protocol, local: SocketAddr::new(address, number), device, v6only }.to_string();
     Some(match port["class"].as_str() {
         Some(class) => format!("{text}\t{class}"),
         None => text,
@@ -275,7 +279,7 @@ mod tests {
             {"protocol": "tcp", "address": "what", "port": 22}, {"port": 99999999}]}"#;
         found.add(text, 5);
         let reports = found.reports(&query(None, 9));
-        assert_eq!(reports[0].ports, ["tcp6 [::]:22\texpected"]);
+        assert_eq!(reports[0].ports, ["tcp6 *:22\texpected"]);
         assert_eq!((reports[0].at, reports[0].excluded, reports[0].unexpected), (5, 2, None));
         assert_eq!(reports[0].incomplete, None);
         assert!(is_port(&reports[0].ports[0], "22/tcp") && !is_port(&reports[0].ports[0], "22/udp"));

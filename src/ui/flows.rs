@@ -1,6 +1,6 @@
 //! A node's flows with the most bytes.
 
-use nodewatch_protocol::{Endpoint, Flow, Transport};
+use nodewatch_protocol::{Endpoint, Flow, Transport, Tunnel};
 use ratatui::{Frame, layout::Rect, text::Line};
 
 use super::{
@@ -17,11 +17,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
         frame.render_widget(Line::styled(" no flow seen: a capture shows them", theme.dim), area);
         return;
     };
+    // A column of its own only where there are tunnels: wide enough for the longest name.
+    let tunnels = if statistics.flows.iter().any(|flow| flow.tunnel.is_some()) { 7 } else { 0 };
     // Transport, two numbers and the spaces between; the ends share the rest.
-    let end = (usize::from(area.width).saturating_sub(5 + 1 + 4 + 9 + 11 + 2) / 2).clamp(8, 46);
+    let end = (usize::from(area.width).saturating_sub(5 + 1 + 4 + 9 + 11 + 2 + tunnels) / 2).clamp(8, 46);
     let mut head = format!(
-        " {} {} {} {} {}",
+        " {}{} {} {} {} {}",
         fit("PROT", 5),
+        fit(" IN", tunnels),
         fit("FROM", end),
         fit("TO", end + 3),
         fit_right("PACKETS", 8),
@@ -31,19 +34,22 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
         head = format!("{head}  ({} packets of forgotten flows)", count(statistics.flows_overflow.packets));
     }
     let mut lines = vec![Line::styled(head, theme.dim)];
-    lines.extend(statistics.flows.iter().map(|flow| Line::raw(row(flow, end))));
+    lines.extend(statistics.flows.iter().map(|flow| Line::raw(row(flow, end, tunnels))));
     scrolled(frame, area, lines, app.scroll);
 }
 
-fn row(flow: &Flow, end: usize) -> String {
+fn row(flow: &Flow, end: usize, tunnels: usize) -> String {
     let transport = match flow.transport {
         Transport::Tcp => "tcp".to_owned(),
         Transport::Udp => "udp".to_owned(),
         Transport::Ip(number) => format!("ip/{number}"),
     };
+    // Addresses and ports are those inside.
+    let tunnel = format!(" {}", flow.tunnel.map_or("", Tunnel::name));
     format!(
-        " {} {} -> {} {} {}",
+        " {}{} {} -> {} {} {}",
         fit(&transport, 5),
+        fit(&tunnel, tunnels),
         fit(&endpoint(&flow.from), end),
         fit(&endpoint(&flow.to), end),
         fit_right(&count(flow.share.packets), 8),

@@ -106,6 +106,12 @@ impl Report<'_> {
             "protocol": port.protocol_name(), "address": port.local.ip(), "port": port.local.port(),
             "scope": port.scope().word(), "first_seen": reported.first_seen, "last_seen": self.at,
         });
+        if let Some(device) = port.device.as_ref() {
+            value["device"] = json!(device.name());
+        }
+        if port.v6only {
+            value["v6only"] = json!(true);
+        }
         if !reported.class.is_empty() {
             value["class"] = json!(reported.class);
         }
@@ -225,6 +231,11 @@ mod tests {
             "first_seen": 5, "last_seen": 1_700_000_000_000_u64, "class": "expected"})
         );
         assert_eq!(event["keys"], " 22/tcp 53/udp ");
+        // What tells two ports on one number apart.
+        let event = read(&report(&["tcp 0.0.0.0%eth0:80", "tcp6 [::]:80", "tcp6 *:81"], None));
+        let told = |index: usize| (event["ports"][index].get("device"), event["ports"][index].get("v6only"));
+        assert_eq!(told(0), (Some(&json!("eth0")), None));
+        assert_eq!((told(1), told(2)), ((None, Some(&json!(true))), (None, None)));
         let none = read(&report(&[], None));
         assert_eq!((&none["HasOpenPorts"], none.get("UnexpectedPorts")), (&json!(0), None));
     }
