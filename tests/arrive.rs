@@ -122,7 +122,9 @@ async fn captures_arrive_whatever_happens_on_the_way() {
     // The laptop goes away, and comes back.
     tmux.keys(&["C-c", "C-c"]);
     let screen = tmux.until("EXIT ");
-    assert!(screen.contains("EXIT 0") && screen.contains("come back: nodewatch-tui attach"), "{screen}");
+    // What the killed agent has missed is told.
+    assert!(screen.contains("EXIT 3") && screen.contains("gap: nothing was captured"), "{screen}");
+    assert!(screen.contains("come back: nodewatch-tui attach"), "{screen}");
     let id = screen.split("attach ").nth(1).expect("an id")[..8].to_owned();
     drop(tmux);
     std::thread::sleep(Duration::from_secs(10));
@@ -144,7 +146,8 @@ async fn captures_arrive_whatever_happens_on_the_way() {
     tmux.keys(&["Enter"]);
     let screen = tmux.until("EXIT ");
     let sent = traffic.stop();
-    assert!(screen.contains("EXIT 0") && !screen.contains("LOST"), "{screen}");
+    assert!(screen.contains("EXIT 3") && screen.contains("gap: nothing was captured"), "{screen}");
+    assert!(!screen.contains("LOST"), "{screen}");
     assert_eq!(tmux.files(), Vec::<PathBuf>::new(), "nothing came over the tunnel");
 
     let folder = tempfile::tempdir().expect("a folder");
