@@ -179,8 +179,10 @@ impl Baseline {
 
     /// How a node differs. One that the baseline does not know, as nodes come and go, is held against all of its nodes: a
     /// port is new when none of them has it, and gone when each of them does.
-    pub fn compare(&self, node: &NodeName, listed: &[ListedPort]) -> Vec<Drift> {
-        let by_key = |ports: &mut dyn Iterator<Item = Saved>| by_key(ports.map(|saved| self.as_it_knows(saved)));
+    /// `whole` is false where the node's kernel did not tell all of a port: then both sides are taken for what it tells.
+    pub fn compare(&self, node: &NodeName, listed: &[ListedPort], whole: bool) -> Vec<Drift> {
+        let known = |saved| if whole && self.version != FIRST { saved } else { without_device(saved) };
+        let by_key = |ports: &mut dyn Iterator<Item = Saved>| by_key(ports.map(known));
         let now = by_key(&mut listed.iter().filter(|one| one.socket).map(saved_port));
         let drift = |drift, key: &PortKey, before: String, now: String| Drift {
             node: node.clone(),
@@ -209,16 +211,14 @@ impl Baseline {
         };
         keys.iter().filter_map(differs).collect()
     }
+}
 
-    /// What a file of this form can say of a port.
-    fn as_it_knows(&self, mut saved: Saved) -> Saved {
-        if self.version == FIRST {
-            let port = &mut saved.port;
-            port.device = None;
-            port.v6only = port.local.is_ipv6() && port.local.ip().is_unspecified();
-        }
-        saved
-    }
+/// A port as files of the first form have it, and kernels that list sockets in files alone.
+fn without_device(mut saved: Saved) -> Saved {
+    let port = &mut saved.port;
+    port.device = None;
+    port.v6only = port.local.is_ipv6() && port.local.ip().is_unspecified();
+    saved
 }
 
 /// At most a byte more than is taken.
@@ -349,7 +349,7 @@ mod tests {
     }
 
     fn told(baseline: &Baseline, node: &str, ports: &[&str]) -> Vec<String> {
-        let drifts = baseline.compare(&node.into(), &listed(ports));
+        let drifts = baseline.compare(&node.into(), &listed(ports), true);
         drifts.iter().map(|one| format!("{} {} [{}] [{}]", one.drift.word(), one.port, one.before, one.now)).collect()
     }
 

@@ -270,6 +270,33 @@ fn a_program_that_is_to_outlive_its_terminal_does() {
     assert!(said.contains("fetched"), "{said}");
 }
 
+/// An agent that is stopped under a capture, as an eviction does, has not captured to the end.
+#[test]
+fn a_capture_whose_agent_ends_is_done_in_part() {
+    let Some(here) = Headless::new() else { return };
+    let child = here.capture(&["--out", "h"]);
+    here.until_in_ring(1);
+    here.send(20);
+    here.until_in_ring(1000);
+    let agents =
+        Command::new("pgrep").args(["-P", &child.id().to_string(), "nodewatch-agent"]).output().expect("pgrep");
+    let agent = String::from_utf8(agents.stdout).expect("text");
+    let sent = Command::new("kill").args(["-TERM", agent.trim()]).status().expect("kill");
+    assert!(sent.success(), "{agent:?}");
+    let (code, _, said) = ended(&child.wait_with_output().expect("it ends"));
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("ended before its time") && said.contains("fetched"), "{said}");
+}
+
+/// Nobody could freeze it.
+#[test]
+fn a_recorder_that_nothing_can_freeze_is_refused() {
+    let Some(here) = Headless::new() else { return };
+    let (code, _, said) = here.run(&["--local", "capture", "-i", "lo", "--recorder", "30s"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("--recorder would save nothing"), "{said}");
+}
+
 /// What kill -9 leaves is named by whatever starts next, and removed on demand, without a cluster.
 #[test]
 fn captures_of_a_killed_program_are_named_and_removed() {

@@ -16,7 +16,7 @@ pub mod sessions;
 
 use std::{fs, io, path::Path, time::Duration};
 
-use nodewatch_protocol::CaptureSpec;
+use nodewatch_protocol::{CaptureSpec, CaptureState, StopReason};
 
 use crate::{
     app::{
@@ -25,7 +25,7 @@ use crate::{
     },
     cli::{CaptureArgs, Format, NodeCommand, NodesArgs},
     live,
-    model::{Failure, NodeName, Notice},
+    model::{Failure, NodeName, Notice, Place},
     runtime::Engine,
     text,
 };
@@ -275,6 +275,8 @@ async fn stream_packets(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec) -> 
     for notice in &refused {
         output::say(&format!("error: {}", notice.line()));
     }
+    let short = live.iter().filter(|name| run.app().nodes.get(name).is_some_and(is_cut_short));
+    let short: Vec<Notice> = short.map(told_cut_short).collect();
     if streamed.is_none() {
         // What is on its way still comes, once the captures have closed their files.
         run.stop_captures();
@@ -288,8 +290,9 @@ async fn stream_packets(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec) -> 
         .await;
     }
     stream.abort();
-    let failures: Vec<Notice> = failed.into_iter().chain(refused).collect();
+    let mut failures: Vec<Notice> = failed.into_iter().chain(refused).collect();
     let worked = live.len().saturating_sub(failures.len());
+    failures.extend(short);
     match streamed {
         Some(Ok(Ok(followed))) => {
             output::say(&format!("{} streamed", text::counted(followed.packets as usize, "packet")));
@@ -307,8 +310,28 @@ async fn stream_packets(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec) -> 
     }
 }
 
+/// Nobody has asked for its end: its agent was evicted, was stopped, or has spent its budget.
+fn is_cut_short(state: &NodeState) -> bool {
+    let ended = matches!(&state.capture, CaptureState::Stopped { reason: StopReason::AgentEnds, .. });
+    state.refusal.is_none() && (ended || !state.agent.is_deployed())
+}
+
+fn told_cut_short(name: &NodeName) -> Notice {
+    let headline = format!("the capture on {name} ended before its time");
+    let notice = Notice::error(headline, "its agent has ended", "its files are whole up to there");
+    output::say(&format!("error: {}", notice.line()));
+    notice
+}
+
 async fn capture_packets(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec, format: Format) -> Result<Exit, Stop> {
     let armed = spec.recorder.is_some();
+    if armed && run.app().place == Place::Local {
+        let next_step = "use the screen: nodewatch-tui --local, then C with a recorder, and F saves it";
+        let cause = "freeze reaches no session of --local";
+        return Err(Stop::Notice(
+            Notice::error("--recorder would save nothing", cause, next_step).of(Failure::BadInput),
+        ));
+    }
     let (live, mut failed) = deployed(run, nodes).await?;
     if armed {
         let session = run.app().session.id.clone();
@@ -318,8 +341,11 @@ async fn capture_packets(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec, fo
     let ended = |state: &NodeState| state.refusal.is_some() || state.capture_over() || !state.agent.is_deployed();
     let watched = live.clone();
     let waited = run.work(move |app| watched.iter().all(|name| app.nodes.get(name).is_none_or(ended))).await;
-    // A signal is how a capture without a limit is meant to end.
-    drop(waited);
+    // A signal is how a capture without a limit is meant to end. Looked at before the clean-up, which ends agents itself.
+    let cut_short: Vec<NodeName> = match waited {
+        Ok(()) => live.iter().filter(|name| run.app().nodes.get(name).is_some_and(is_cut_short)).cloned().collect(),
+        Err(_) => Vec::new(),
+    };
     run.clean_up().await;
 
     let mut worked = 0;
@@ -328,11 +354,7 @@ async fn capture_packets(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec, fo
         if let Some(notice) = &state.refusal {
             output::say(&format!("error: {}", notice.line()));
             failed.push(notice.clone());
-        } else if let nodewatch_protocol::CaptureState::Stopped {
-            reason: nodewatch_protocol::StopReason::Failed { message },
-            ..
-        } = &state.capture
-        {
+        } else if let CaptureState::Stopped { reason: StopReason::Failed { message }, .. } = &state.capture {
             let notice = Notice::error(
                 format!("the capture on {name} failed"),
                 message.clone(),
@@ -341,6 +363,8 @@ async fn capture_packets(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec, fo
             output::say(&format!("error: {}", notice.line()));
             failed.push(notice);
         } else {
+            failed.extend(cut_short.contains(name).then(|| told_cut_short(name)));
+            // What it has captured is there.
             worked += 1;
         }
     }

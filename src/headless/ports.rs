@@ -246,8 +246,10 @@ fn report(run: &Run, live: &[NodeName], baseline: Option<&Baseline>, work: &Work
     if missing > 0 {
         output::say(&format!("{} of the baseline not looked at", counted(missing, "node")));
     }
-    let drifts: Vec<Drift> =
-        lists.iter().flat_map(|(state, kept, _)| baseline.compare(&state.node.name, kept)).collect();
+    let drifts: Vec<Drift> = lists
+        .iter()
+        .flat_map(|(state, kept, _)| baseline.compare(&state.node.name, kept, state.port_gaps.is_empty()))
+        .collect();
     print_drifts(&drifts, work.format);
     !drifts.is_empty()
 }

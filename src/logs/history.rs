@@ -241,7 +241,7 @@ mod tests {
     }
 
     fn tcp(port: u16) -> PortKey {
-        PortKey { port, protocol: nodewatch_protocol::PortProtocol::Tcp }
+        PortKey { port, protocol: PortProtocol::Tcp }
     }
 
     /// What a reporter sends of so many ports.
