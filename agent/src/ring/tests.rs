@@ -7,6 +7,8 @@ use nodewatch_protocol::{Amount, Recorder, Update};
 
 use super::{listing::Listing, *};
 
+mod left;
+
 const WALL: u64 = 1_700_000_000_000;
 
 pub(crate) fn record(name: &str, sequence: u64) -> FileRecord {
