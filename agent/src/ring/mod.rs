@@ -30,7 +30,7 @@ use tokio::sync::watch;
 use crate::clock::{Boot, Clock};
 use keeper::Keeper;
 pub use list::Ending;
-use list::{List, is_queued};
+use list::{Going, List, is_queued};
 use room::{Bounds, Room};
 use store::{Lock, Store, StoreError};
 
@@ -259,7 +259,7 @@ impl Ring {
                 fetched: false,
             };
             let span = Some(BootSpan { from: boot, to: boot });
-            inner.list.insert(FileRecord { file, capture, place, span, frozen });
+            inner.list.insert(FileRecord { file, capture, place, span, frozen, asked: false });
         });
         Ok(file)
     }
@@ -282,7 +282,7 @@ impl Ring {
                     Room::After(victim) => victim,
                 }
             };
-            self.discard(victim, "the ring is full")?;
+            self.discard(victim, Going::Full)?;
         }
     }
 
@@ -346,15 +346,16 @@ impl Ring {
         self.lock().list.queued().files as usize
     }
 
-    /// How a file's delivery goes.
-    pub fn set_delivery(&self, name: &str, delivery: Delivery) {
+    /// How a file's delivery goes. False when it is no longer in the ring.
+    pub fn set_delivery(&self, name: &str, delivery: Delivery) -> bool {
         // How far it is, is nothing that a restart must know of.
         let passing = matches!(delivery, Delivery::Sending { .. });
-        self.lock().list.set_delivery(name, delivery);
+        let there = self.lock().list.set_delivery(name, delivery);
         if !passing {
             self.keeper.changed();
         }
         self.shared.tell();
+        there
     }
 
     /// A file's checksum is known.
@@ -367,8 +368,7 @@ impl Ring {
         self.change(|inner| inner.list.set_fetched(name));
     }
 
-    /// Removes a closed file because somebody asked; one that was not delivered counts as thrown away. Waits for the
-    /// disk.
+    /// Removes a closed file because somebody asked, which is no loss. Waits for the disk.
     pub fn remove(&self, name: &str) -> Result<bool, StoreError> {
         let _turn = self.shared.room.lock().unwrap_or_else(PoisonError::into_inner);
         let found = {
@@ -379,7 +379,7 @@ impl Ring {
                 .map(|record| record.file.sequence)
         };
         let Some(sequence) = found else { return Ok(false) };
-        self.discard(sequence, "removed as asked")?;
+        self.discard(sequence, Going::Asked)?;
         Ok(true)
     }
 
@@ -437,7 +437,7 @@ impl Ring {
     pub fn prune_recorder(&self, before: Boot, bytes: u64) -> Result<(), StoreError> {
         let _turn = self.shared.room.lock().unwrap_or_else(PoisonError::into_inner);
         let old = room::outdated(&self.lock().list, before.as_millis(), bytes);
-        old.into_iter().try_for_each(|sequence| self.discard(sequence, ""))
+        old.into_iter().try_for_each(|sequence| self.discard(sequence, Going::Outdated))
     }
 
     /// Files go to a bucket with the agent's own credentials, also after a restart; `None` is no longer.
@@ -451,7 +451,7 @@ impl Ring {
     }
 
     /// Removes a file; whoever calls this has its turn.
-    fn discard(&self, sequence: u64, why: &str) -> Result<(), StoreError> {
+    fn discard(&self, sequence: u64, why: Going) -> Result<(), StoreError> {
         let name = self.lock().list.get(sequence).map(|record| record.file.name.clone());
         let Some(name) = name else { return Ok(()) };
         self.shared.store.remove(&name)?;

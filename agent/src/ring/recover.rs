@@ -16,6 +16,7 @@ use nodewatch_protocol::{
 
 use super::{
     Sequence,
+    list::{is_discarded, is_lost},
     store::{Remembered, Store, StoreError, sequence_of, started_of},
 };
 use crate::{
@@ -80,11 +81,11 @@ pub(super) fn recover(
             files.push(record);
         } else if !present.contains(&record.file.name) {
             if record.place == FilePlace::Kept && (record.file.state == FileState::Closed || record.file.packets > 0) {
-                if !record.file.is_elsewhere() {
+                record.place = FilePlace::Gone;
+                if is_discarded(&record) {
                     manifest.discarded.add(&record.file);
                     said.push(format!("{} is no longer in the ring, and was not delivered", record.file.name));
                 }
-                record.place = FilePlace::Gone;
                 files.push(record);
             }
         } else if record.file.state == FileState::Open && saving.contains(&record.file.sequence) {
@@ -223,8 +224,8 @@ fn unreadable(manifest: &mut NodeManifest, record: FileRecord, why: &str, said: 
     }
     if record.place == FilePlace::Kept && !file.delivery.is_over() {
         file.delivery = Delivery::Lost { reason: why.to_owned() };
-        if !file.fetched {
-            manifest.lost.add(file);
+        if is_lost(&record) {
+            manifest.lost.add(&record.file);
         }
     }
     record
@@ -259,7 +260,7 @@ fn unknown(
     let place = if records { FilePlace::Recorder } else { FilePlace::Kept };
     let span = Some(span(clock, file.started, file.ended));
     let capture = capture.map_or(started, |capture| capture.since);
-    FileRecord { file, capture, place, span, frozen: false }
+    FileRecord { file, capture, place, span, frozen: false, asked: false }
 }
 
 /// Looks into a file whose end is not known. One that ends in its own counts is whole, and stays as it is; another is
