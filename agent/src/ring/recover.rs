@@ -94,7 +94,7 @@ pub(super) fn recover(
             files.push(record);
         } else {
             match examine(store, &record.file.name) {
-                Ok(Some(found)) => files.push(look_again(record, found, clock)),
+                Ok(Some(found)) => files.push(look_again(record, &found, clock)),
                 Ok(None) => {}
                 Err(error) => files.push(unreadable(&mut manifest, record, &chain(&error), &mut said)),
             }
@@ -181,7 +181,7 @@ fn drop_stale_freezes(manifest: &mut NodeManifest, said: &mut Vec<String>) {
 }
 
 /// A file that the list does not know as it is now.
-fn look_again(record: FileRecord, found: Found, clock: &Clock) -> FileRecord {
+fn look_again(record: FileRecord, found: &Found, clock: &Clock) -> FileRecord {
     let before = record.file;
     // Bytes that are not those which were delivered or fetched are nowhere else.
     let changed = before.state == FileState::Closed;
@@ -302,14 +302,13 @@ fn examine(store: &Store, name: &str) -> Result<Option<Found>, StoreError> {
     };
     pcapng::interface_statistics(&mut block, &counts);
     let marked = file.seek(SeekFrom::End(0)).and_then(|_| file.write_all(&block));
-    let size = match marked {
-        Ok(()) => whole.length + block.len() as u64,
+    let mut size = whole.length;
+    if marked.is_ok() {
+        size += block.len() as u64;
+    } else {
         // A full disk takes no more: the list alone says it, of whole blocks.
-        Err(_) => {
-            file.set_len(whole.length).map_err(failed("cut"))?;
-            whole.length
-        }
-    };
+        file.set_len(size).map_err(failed("cut"))?;
+    }
     Ok(Some(Found { size, packets: whole.packets, ended, dropped: Dropped::default(), incomplete }))
 }
 
