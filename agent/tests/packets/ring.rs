@@ -1,6 +1,11 @@
 //! What a ring owes its packets when its disk stands still, its agent dies, or another one comes.
 
-use std::{fs, io::Write, process::Command, time::Duration};
+use std::{
+    fs,
+    io::Write,
+    process::Command,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use nodewatch_pcapng as pcapng;
 use nodewatch_protocol::{
@@ -75,9 +80,11 @@ fn a_freeze_over_an_agents_death_names_the_gap_in_file_and_list() {
     agent.kill();
     // So that there is a gap to see.
     std::thread::sleep(Duration::from_secs(2));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
     let mut agent = Agent::in_net(&net.here, net.ring.path());
+    // It is told as running while it is being taken up again, and reads packets from its new beginning on.
     agent.until(|message| match message {
-        FromAgent::Update(Update::Capture(CaptureState::Running { .. })) => Some(()),
+        FromAgent::Update(Update::Capture(CaptureState::Running { since, .. })) if u128::from(since) >= now => Some(()),
         _ => None,
     });
     net.send("10.66.0.1:7", 20, &[1; 20]);
