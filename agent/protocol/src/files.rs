@@ -372,6 +372,9 @@ pub struct FileRecord {
     /// It was saved out of a flight recorder's memory.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub frozen: bool,
+    /// It is gone because somebody asked for that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asked: bool,
 }
 
 /// What a file is to the ring.

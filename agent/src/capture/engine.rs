@@ -83,6 +83,7 @@ impl Capture {
         let (engine, writer) = begin(start, Arc::clone(&wake), Arc::clone(&stop), notify)?;
         let since = engine.began.unix_millis();
         let interfaces = engine.taps.iter().map(|tap| tap.name.clone()).collect();
+        let ring = engine.ring.clone();
         thread::Builder::new()
             .name("capture".to_owned())
             .spawn(move || {
@@ -94,7 +95,10 @@ impl Capture {
                 notify(CaptureEvent::Ended(reason));
                 open::close(rings);
             })
-            .map_err(StartError::Threads)?;
+            .map_err(|error| {
+                ring.capture_ended(Moment::now().unix_millis(), failed(&error.to_string()));
+                StartError::Threads(error)
+            })?;
         Ok(Self { stop, wake, since, interfaces })
     }
 
@@ -172,7 +176,6 @@ where
         boot: now.boot.as_millis(),
         resumes: None,
     };
-    start.ring.capture_began(record, !start.gap.is_empty());
     let lost = Arc::new(AtomicU64::new(0));
     let ring = start.ring.clone();
     let writer = Writer::spawn(start.ring, start.spec.recorder, job_queue, give_back, Arc::clone(&lost), to_event)
@@ -183,6 +186,8 @@ where
     for word in said {
         notify(word.into());
     }
+    // Only what can begin is remembered as running.
+    ring.capture_began(record, !start.gap.is_empty());
     let ways = Ways { jobs, empty, lost, sequence: ring.sequence() };
     let origin = Origin { hostname: &start.hostname, gap: &start.gap, left_out: &left_out };
     let engine = Engine {

@@ -78,8 +78,8 @@ fn try_save(ring: &Ring, name: &str, freeze: &PendingFreeze) -> Result<(), Store
     let mut broken = None;
     for piece in &pieces {
         let Some(input) = inputs.next() else { break };
-        match input.and_then(|input| copy(ring, freeze, piece, input, &mut assembly)) {
-            Ok(mut room) => spend(&mut room, name, &assembly, &mut told),
+        match input.and_then(|input| copy(ring, freeze, piece, input, (name, &mut assembly, &mut told))) {
+            Ok(()) => {}
             Err(Trouble::Piece(why)) => words.push(format!("{}: {why}", missing(freeze, within(freeze, piece)))),
             Err(Trouble::File(why)) => {
                 let rest = BootSpan { from: within(freeze, piece).from, to: freeze.span.to };
@@ -140,26 +140,27 @@ fn open(ring: &Ring, freeze: &PendingFreeze, piece: &FileRecord) -> Result<File,
     Ok(input)
 }
 
-/// Copies one piece, for which there is room.
+/// Copies one piece, for which there is room. What has reached the new file is told, wherever copying ends.
 fn copy(
     ring: &Ring,
     freeze: &PendingFreeze,
     piece: &FileRecord,
     input: File,
-    assembly: &mut Assembly<&mut File>,
-) -> Result<Reservation, Trouble> {
-    let room = ring.make_room(piece.file.size).map_err(|error| Trouble::File(chain(&error)))?;
+    (name, assembly, told): (&str, &mut Assembly<&mut File>, &mut (u64, u64)),
+) -> Result<(), Trouble> {
+    let mut room = ring.make_room(piece.file.size).map_err(|error| Trouble::File(chain(&error)))?;
     let BootSpan { from, to } = freeze.span;
     let lies = match piece.span {
         Some(span) if from <= span.from && span.to <= to => Piece::Inside,
         Some(span) if span.to <= from || to <= span.from => Piece::Beside,
         Some(_) | None => Piece::Across,
     };
-    assembly.copy(input, &nanos(freeze, piece), lies).map_err(|error| match error {
+    let copied = assembly.copy(input, &nanos(freeze, piece), lies);
+    spend(&mut room, name, assembly, told);
+    copied.map_err(|error| match error {
         CopyError::Read(_) => Trouble::Piece(chain(&error)),
         CopyError::Write(_) => Trouble::File(chain(&error)),
-    })?;
-    Ok(room)
+    })
 }
 
 /// Moves what was written since the last time from what was reserved into the file.
@@ -393,6 +394,32 @@ mod tests {
         let nothing = recorded.save(2);
         assert_eq!((nothing.packets, nothing.state), (0, FileState::Closed));
         assert!(nothing.incomplete.contains("nothing of 2.000 s"), "{}", nothing.incomplete);
+    }
+
+    #[test]
+    fn what_was_copied_of_a_piece_that_breaks_off_is_told_as_it_is_in_the_file() {
+        let recorded = Recorded::new(1 << 20);
+        let piece = recorded.piece(0, "");
+        let freeze = recorded.ring.add_freeze(Duration::from_secs(10), Duration::ZERO).expect("few wait");
+        // More than is gathered before it is written, and then no block.
+        let mut bytes = crate::ring::tests::bytes(0, false);
+        for _ in 0..3000 {
+            pcapng::enhanced_packet(&mut bytes, 0, (WALL + 1000) * 1_000_000, 100, [&[0; 100]], &[]);
+        }
+        bytes.extend([0xff; 64]);
+        std::fs::write(recorded.folder.path().join(&piece), bytes).expect("written");
+        let name = "saved-7000.pcapng";
+        let beginning = Beginning { name: name.into(), place: FilePlace::Kept, ..Beginning::default() };
+        let mut out = recorded.ring.begin(beginning).expect("begun");
+        let mut assembly = Assembly::new(&mut out, Vec::new());
+        let mut told = (0, 0);
+        let known = recorded.ring.pieces(&freeze).remove(0);
+        let input = recorded.ring.store().read_from(&piece, 0).expect("there");
+        let copied = copy(&recorded.ring, &freeze, &known, input, (name, &mut assembly, &mut told));
+        assert!(matches!(copied, Err(Trouble::Piece(_))));
+        // Nothing more can be written: what is there stays, and is what the list has.
+        assert!(told.0 > 0 && told == (assembly.size, assembly.packets), "{told:?}");
+        assert_eq!(recorded.ring.store().size(name).expect("there"), recorded.ring.size(name));
     }
 
     #[test]

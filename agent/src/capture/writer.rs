@@ -266,8 +266,8 @@ fn cut(ring: &Ring, open: &mut Open, blocks: &[u8]) -> (u64, u64) {
     }
 }
 
-/// Says at the end of a file what is missing there. The disk that failed may take that little; where it does not, the
-/// list alone has it.
+/// Says at the end of a file what is missing there. The disk that failed may take that little; where it does not, or
+/// the ring has no room to count it, the list alone has it.
 fn marked(ring: &Ring, open: &mut Open, ending: &Ending, why: &str, lost: u64) -> String {
     let words = format!("incomplete: {why}; {lost} packets that were captured were not written");
     let comment = if ending.incomplete.is_empty() { words } else { format!("{words}; {}", ending.incomplete) };
@@ -287,12 +287,9 @@ fn marked(ring: &Ring, open: &mut Open, ending: &Ending, why: &str, lost: u64) -
     if size == 0 {
         return comment;
     }
+    let Ok(mut room) = ring.insist_on_room(block.len() as u64) else { return comment };
     match open.file.write_all(&block) {
-        Ok(()) => {
-            if let Ok(mut room) = ring.insist_on_room(block.len() as u64) {
-                room.spend(&open.name, block.len() as u64, 0);
-            }
-        }
+        Ok(()) => room.spend(&open.name, block.len() as u64, 0),
         Err(_) => {
             // What is cut already cannot be cut better.
             let _ = open.file.set_len(size);
@@ -371,5 +368,29 @@ mod tests {
         let counts = counts.expect("the file says so");
         assert_eq!((counts.received, counts.delivered, counts.comments[0].as_str()), (19, 3, file.incomplete.as_str()));
         assert_eq!(ring.store().size("a.pcapng").expect("there"), file.size);
+    }
+
+    #[test]
+    fn a_mark_that_the_ring_has_no_room_for_is_in_the_list_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ring = Ring::open(Store::open(folder.path()).expect("a folder"), "n").expect("a ring");
+        let put = |name: &str| {
+            let bytes = bytes(2, false);
+            let beginning = Beginning { name: name.into(), ..Beginning::default() };
+            let mut file = ring.begin(beginning).expect("begun");
+            file.write_all(&bytes).expect("written");
+            ring.insist_on_room(bytes.len() as u64).expect("room").spend(name, bytes.len() as u64, 2);
+            Open { name: name.to_owned(), file, packets: 2 }
+        };
+        put("old-1.pcapng");
+        ring.close("old-1.pcapng", &Ending::default()).expect("closed");
+        let mut open = put("a-2.pcapng");
+        // What would have to go for it cannot be removed.
+        std::fs::remove_file(folder.path().join("old-1.pcapng")).expect("removed");
+        std::fs::create_dir(folder.path().join("old-1.pcapng")).expect("a folder");
+        ring.limit_volume(ring.size("a-2.pcapng") + ring.size("old-1.pcapng"));
+        let said = marked(&ring, &mut open, &Ending::default(), "the disk is broken", 3);
+        assert!(said.contains("3 packets that were captured were not written"), "{said}");
+        assert_eq!(ring.store().size("a-2.pcapng").expect("there"), ring.size("a-2.pcapng"));
     }
 }

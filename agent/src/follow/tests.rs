@@ -52,7 +52,8 @@ impl Folder {
             delivery: Delivery::Held,
             fetched: false,
         };
-        self.manifest.files.push(FileRecord { file, capture: 7, place: FilePlace::Kept, span: None, frozen: false });
+        let (place, span) = (FilePlace::Kept, None);
+        self.manifest.files.push(FileRecord { file, capture: 7, place, span, frozen: false, asked: false });
         self.manifest.files.last_mut().expect("pushed")
     }
 

@@ -1,7 +1,7 @@
 //! The thread that writes the ring's list, so that nobody else waits for the disk because of it.
 //!
 //! Owns when the list is written: the latest one wins, and a disk that stands still holds up this thread alone. What is
-//! written is asked for at the moment of writing.
+//! written is asked for at the moment of writing, and one that could not be written is tried again.
 
 use std::{
     io,
@@ -24,17 +24,35 @@ struct Due {
     changes: u64,
     /// Somebody waits: no pause.
     hurry: bool,
+    /// Tries so far, each with its number.
+    tries: u64,
     /// Since when a list is being written.
     writing: Option<Instant>,
     told_stall: bool,
     closed: bool,
 }
 
+/// How far writing has got.
+#[derive(Default)]
+struct Written {
+    /// The number of changes that the list on disk has in it.
+    changes: u64,
+    /// The last try that failed.
+    failed: u64,
+}
+
+/// One try.
+struct Try {
+    number: u64,
+    changes: u64,
+    /// Nobody is there to see another.
+    last: bool,
+}
+
 struct Shared {
     due: Mutex<Due>,
     changed: Condvar,
-    /// The number of changes that the list on disk has in it.
-    written: watch::Sender<u64>,
+    written: watch::Sender<Written>,
 }
 
 /// The thread's handle. Dropping it lets the thread write what is due and end.
@@ -43,17 +61,28 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Starts the thread. `write` writes the list as it is then.
-    pub fn start(mut write: impl FnMut() + Send + 'static) -> io::Result<Self> {
-        let shared = Arc::new(Shared { due: Mutex::default(), changed: Condvar::new(), written: watch::channel(0).0 });
+    /// Starts the thread. `write` writes the list as it is then; false when it could not, and is to try again later.
+    pub fn start(mut write: impl FnMut() -> bool + Send + 'static) -> io::Result<Self> {
+        let shared =
+            Arc::new(Shared { due: Mutex::default(), changed: Condvar::new(), written: watch::Sender::default() });
         let keeper = Self { shared: Arc::clone(&shared) };
         thread::Builder::new().name("list".to_owned()).spawn(move || {
-            while let Some(changes) = shared.next() {
+            while let Some(Try { number, changes, last }) = shared.next() {
                 let began = Instant::now();
-                write();
+                let done = write();
                 shared.lock().writing = None;
-                shared.written.send_replace(changes);
-                shared.rest((began.elapsed() * (SHARE - 1)).min(LONGEST_PAUSE));
+                shared.written.send_modify(|written| {
+                    if done {
+                        written.changes = changes;
+                    } else {
+                        written.failed = number;
+                    }
+                });
+                if !done && last {
+                    return;
+                }
+                let pause = if done { (began.elapsed() * (SHARE - 1)).min(LONGEST_PAUSE) } else { LONGEST_PAUSE };
+                shared.rest(pause);
             }
         })?;
         Ok(keeper)
@@ -65,15 +94,20 @@ impl Keeper {
         self.shared.changed.notify_all();
     }
 
-    /// Tells when all changes until now are on disk: the number to wait for, and the numbers that are reached.
-    pub fn written(&self) -> (u64, watch::Receiver<u64>) {
-        let changes = {
+    /// Asks at once for all changes until now to be on disk, and tells when they are; false when a try from now on
+    /// has failed.
+    pub fn written(&self) -> impl Future<Output = bool> + use<> {
+        let (changes, tries) = {
             let mut due = self.shared.lock();
             due.hurry = true;
-            due.changes
+            (due.changes, due.tries)
         };
         self.shared.changed.notify_all();
-        (changes, self.shared.written.subscribe())
+        let mut written = self.shared.written.subscribe();
+        async move {
+            let told = written.wait_for(|written| written.changes >= changes || written.failed > tries).await;
+            told.is_ok_and(|written| written.changes >= changes)
+        }
     }
 
     /// A list is being written for so long that the disk stands still: true once a stall.
@@ -99,14 +133,15 @@ impl Shared {
         self.due.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a change; `None` at the end.
-    fn next(&self) -> Option<u64> {
+    /// Waits for a change that is not on disk; `None` at the end.
+    fn next(&self) -> Option<Try> {
         let mut due = self.lock();
         loop {
-            if due.changes > *self.written.borrow() {
+            if due.changes > self.written.borrow().changes {
                 due.writing = Some(Instant::now());
                 due.hurry = false;
-                return Some(due.changes);
+                due.tries += 1;
+                return Some(Try { number: due.tries, changes: due.changes, last: due.closed });
             }
             if due.closed {
                 return None;
@@ -141,6 +176,7 @@ mod tests {
             enter.send(()).expect("the test waits");
             left.recv().expect("the test lets it go");
             writes.fetch_add(1, Ordering::SeqCst);
+            true
         })
         .expect("a thread");
         keeper.changed();
@@ -149,14 +185,11 @@ mod tests {
         for _ in 0..1000 {
             keeper.changed();
         }
-        let (wanted, mut written) = keeper.written();
-        assert_eq!((wanted, *written.borrow()), (1001, 0));
+        let written = keeper.written();
         leave.send(()).expect("open");
         entered.recv().expect("it writes again");
         leave.send(()).expect("open");
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        let reached = runtime.block_on(written.wait_for(|reached| *reached >= wanted)).map(|reached| *reached);
-        assert_eq!((reached.expect("it lives"), count.load(Ordering::SeqCst)), (1001, 2));
+        assert_eq!((wait(written), count.load(Ordering::SeqCst)), (true, 2));
 
         keeper.changed();
         entered.recv().expect("it writes");
@@ -167,5 +200,43 @@ mod tests {
         leave.send(()).expect("open");
         assert!(entered.recv().is_err(), "and then it ends");
         assert_eq!(count.load(Ordering::SeqCst), 4);
+    }
+
+    fn wait(written: impl Future<Output = bool>) -> bool {
+        tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(written)
+    }
+
+    #[test]
+    fn a_list_that_could_not_be_written_is_tried_again_without_another_change() {
+        let (enter, entered) = mpsc::channel();
+        let (leave, left) = mpsc::channel::<bool>();
+        let keeper = Keeper::start(move || {
+            enter.send(()).expect("the test waits");
+            left.recv().expect("the test lets it go")
+        })
+        .expect("a thread");
+        keeper.changed();
+        entered.recv().expect("it writes");
+        leave.send(false).expect("open");
+        entered.recv().expect("it tries again by itself");
+        // Whoever asks now is told of the next try, not of this one.
+        let written = keeper.written();
+        leave.send(false).expect("open");
+        entered.recv().expect("at once");
+        leave.send(false).expect("open");
+        assert!(!wait(written));
+        let written = keeper.written();
+        entered.recv().expect("and again");
+        leave.send(true).expect("open");
+        assert!(wait(written));
+
+        // At the end it is tried once more, and no longer.
+        keeper.changed();
+        entered.recv().expect("it writes");
+        drop(keeper);
+        leave.send(false).expect("open");
+        entered.recv().expect("once more");
+        leave.send(false).expect("open");
+        assert!(entered.recv().is_err(), "and then it ends");
     }
 }

@@ -64,6 +64,17 @@ impl Snapshot {
     }
 }
 
+/// Why a file goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Going {
+    /// Others need its room.
+    Full,
+    /// It is older than a recorder's memory goes back.
+    Outdated,
+    /// Somebody wanted it gone.
+    Asked,
+}
+
 /// How a file ends.
 #[derive(Debug, Clone, Default)]
 pub struct Ending {
@@ -232,19 +243,25 @@ impl List {
         }
     }
 
-    /// A file is no longer in the folder. What nobody else has is counted and said.
-    pub fn went(&mut self, sequence: u64, why: &str) {
+    /// A file is no longer in the folder. What nobody else has is counted and said, but for what somebody wanted gone.
+    pub fn went(&mut self, sequence: u64, why: Going) {
         let Some(record) = self.change(sequence) else { return };
         let place = std::mem::replace(&mut record.place, FilePlace::Gone);
-        let (file, frozen) = (record.file.clone(), record.frozen);
+        record.asked |= place == FilePlace::Kept && why == Going::Asked;
+        let record = record.clone();
         match place {
             // A recorder's memory is nobody's file: it goes without a word.
             FilePlace::Recorder => self.forget(sequence),
-            FilePlace::Kept if !file.is_elsewhere() => {
-                self.head.discarded.add(&file);
-                let what = if frozen { "its oldest saved freeze" } else { "its oldest file" };
-                let (name, packets) = (&file.name, file.packets);
-                self.say(format!("{why}: {what} {name} with {packets} packets was removed undelivered"));
+            FilePlace::Kept if !record.asked && !record.file.is_elsewhere() => {
+                let what = if record.frozen { "its oldest saved freeze" } else { "its oldest file" };
+                let CaptureFile { name, packets, .. } = &record.file;
+                let how = if is_discarded(&record) {
+                    self.head.discarded.add(&record.file);
+                    "undelivered"
+                } else {
+                    "before anybody has seen S3 to have all of it"
+                };
+                self.say(format!("the ring is full: {what} {name} with {packets} packets was removed {how}"));
             }
             FilePlace::Kept | FilePlace::Gone => {}
         }
@@ -260,39 +277,48 @@ impl List {
         }
     }
 
-    pub fn set_delivery(&mut self, name: &str, delivery: Delivery) {
-        let Some(at) = self.find(name) else { return };
+    /// How a file's delivery goes. False when there is no such file in the folder any more.
+    pub fn set_delivery(&mut self, name: &str, delivery: Delivery) -> bool {
         if let Delivery::Waiting { .. } = delivery {
             self.retries += 1;
         }
-        let Some(record) = self.change(at) else { return };
-        let had_it = record.file.is_elsewhere();
-        let before = std::mem::replace(&mut record.file.delivery, delivery);
-        let (file, place) = (record.file.clone(), record.place);
-        if file.delivery.is_delivered() && !before.is_delivered() {
-            // Thrown away while its last bytes were under way: it has got there all the same.
-            if place == FilePlace::Gone && !had_it {
-                take(&mut self.head.discarded, &file);
-            }
-            if let Delivery::Lost { .. } = before {
-                take(&mut self.head.lost, &file);
-            }
-            self.head.delivered.add(&file);
+        let Some(at) = self.find(name) else { return false };
+        let there = self.get(at).is_some_and(|record| record.place == FilePlace::Kept);
+        // Its going has been told already, or was wanted: that it cannot be delivered either is no second loss.
+        if !there && matches!(delivery, Delivery::Lost { .. }) {
+            return false;
         }
-        if matches!(file.delivery, Delivery::Lost { .. }) && !before.is_over() {
-            self.head.lost.add(&file);
+        let Some(record) = self.change(at) else { return false };
+        let before = record.clone();
+        record.file.delivery = delivery;
+        let now = record.clone();
+        // Thrown away while its last bytes were under way: it has got there all the same.
+        self.recount(&before, &now);
+        if now.file.delivery.is_delivered() && !before.file.delivery.is_delivered() {
+            self.head.delivered.add(&now.file);
         }
+        there
     }
 
     /// A laptop has a file, which therefore was not lost even if it is gone here.
     pub fn set_fetched(&mut self, name: &str) {
         let Some(at) = self.find(name) else { return };
         let Some(record) = self.change(at) else { return };
-        let had_it = record.file.is_elsewhere();
+        let before = record.clone();
         record.file.fetched = true;
-        let (file, place) = (record.file.clone(), record.place);
-        if place == FilePlace::Gone && !had_it {
-            take(&mut self.head.discarded, &file);
+        let now = record.clone();
+        self.recount(&before, &now);
+    }
+
+    /// Each file is in these counts as what it is now, once.
+    fn recount(&mut self, before: &FileRecord, now: &FileRecord) {
+        if is_discarded(before) && !is_discarded(now) {
+            take(&mut self.head.discarded, &now.file);
+        }
+        match (is_lost(before), is_lost(now)) {
+            (false, true) => self.head.lost.add(&now.file),
+            (true, false) => take(&mut self.head.lost, &now.file),
+            (true, true) | (false, false) => {}
         }
     }
 
@@ -383,6 +409,17 @@ impl List {
 /// It is closed, nobody has it, and it can get there.
 pub(super) fn is_queued(record: &FileRecord) -> bool {
     record.place == FilePlace::Kept && record.file.state == FileState::Closed && !record.file.delivery.is_over()
+}
+
+/// It is gone, against everybody's will, and nobody has got it.
+pub(super) fn is_discarded(record: &FileRecord) -> bool {
+    let FileRecord { file, place, asked, .. } = record;
+    *place == FilePlace::Gone && !asked && !file.fetched && !file.delivery.is_delivered()
+}
+
+/// It can never be delivered, and no laptop has it.
+pub(super) fn is_lost(record: &FileRecord) -> bool {
+    matches!(record.file.delivery, Delivery::Lost { .. }) && !record.file.fetched
 }
 
 /// A piece of which nothing is known when it was captured is taken for one that matters.

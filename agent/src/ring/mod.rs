@@ -30,7 +30,7 @@ use tokio::sync::watch;
 use crate::clock::{Boot, Clock};
 use keeper::Keeper;
 pub use list::Ending;
-use list::{List, is_queued};
+use list::{Going, List, is_queued};
 use room::{Bounds, Room};
 use store::{Lock, Store, StoreError};
 
@@ -152,10 +152,7 @@ impl Ring {
 
     /// Waits until all changes are on disk, as long as that: false when they are not.
     pub async fn remembered(&self, within: Duration) -> bool {
-        let (wanted, mut written) = self.keeper.written();
-        let reached = written.wait_for(|reached| *reached >= wanted);
-        let in_time = matches!(tokio::time::timeout(within, reached).await, Ok(Ok(_)));
-        in_time && !self.lock().unwritten
+        tokio::time::timeout(within, self.keeper.written()).await.unwrap_or(false)
     }
 
     /// The numbers of its files.
@@ -262,7 +259,7 @@ impl Ring {
                 fetched: false,
             };
             let span = Some(BootSpan { from: boot, to: boot });
-            inner.list.insert(FileRecord { file, capture, place, span, frozen });
+            inner.list.insert(FileRecord { file, capture, place, span, frozen, asked: false });
         });
         Ok(file)
     }
@@ -285,7 +282,7 @@ impl Ring {
                     Room::After(victim) => victim,
                 }
             };
-            self.discard(victim, "the ring is full")?;
+            self.discard(victim, Going::Full)?;
         }
     }
 
@@ -349,15 +346,16 @@ impl Ring {
         self.lock().list.queued().files as usize
     }
 
-    /// How a file's delivery goes.
-    pub fn set_delivery(&self, name: &str, delivery: Delivery) {
+    /// How a file's delivery goes. False when it is no longer in the ring.
+    pub fn set_delivery(&self, name: &str, delivery: Delivery) -> bool {
         // How far it is, is nothing that a restart must know of.
         let passing = matches!(delivery, Delivery::Sending { .. });
-        self.lock().list.set_delivery(name, delivery);
+        let there = self.lock().list.set_delivery(name, delivery);
         if !passing {
             self.keeper.changed();
         }
         self.shared.tell();
+        there
     }
 
     /// A file's checksum is known.
@@ -370,8 +368,7 @@ impl Ring {
         self.change(|inner| inner.list.set_fetched(name));
     }
 
-    /// Removes a closed file because somebody asked; one that was not delivered counts as thrown away. Waits for the
-    /// disk.
+    /// Removes a closed file because somebody asked, which is no loss. Waits for the disk.
     pub fn remove(&self, name: &str) -> Result<bool, StoreError> {
         let _turn = self.shared.room.lock().unwrap_or_else(PoisonError::into_inner);
         let found = {
@@ -382,7 +379,7 @@ impl Ring {
                 .map(|record| record.file.sequence)
         };
         let Some(sequence) = found else { return Ok(false) };
-        self.discard(sequence, "removed as asked")?;
+        self.discard(sequence, Going::Asked)?;
         Ok(true)
     }
 
@@ -440,7 +437,7 @@ impl Ring {
     pub fn prune_recorder(&self, before: Boot, bytes: u64) -> Result<(), StoreError> {
         let _turn = self.shared.room.lock().unwrap_or_else(PoisonError::into_inner);
         let old = room::outdated(&self.lock().list, before.as_millis(), bytes);
-        old.into_iter().try_for_each(|sequence| self.discard(sequence, ""))
+        old.into_iter().try_for_each(|sequence| self.discard(sequence, Going::Outdated))
     }
 
     /// Files go to a bucket with the agent's own credentials, also after a restart; `None` is no longer.
@@ -454,7 +451,7 @@ impl Ring {
     }
 
     /// Removes a file; whoever calls this has its turn.
-    fn discard(&self, sequence: u64, why: &str) -> Result<(), StoreError> {
+    fn discard(&self, sequence: u64, why: Going) -> Result<(), StoreError> {
         let name = self.lock().list.get(sequence).map(|record| record.file.name.clone());
         let Some(name) = name else { return Ok(()) };
         self.shared.store.remove(&name)?;
@@ -523,7 +520,8 @@ impl Shared {
         self.free.store(free, Ordering::Relaxed);
     }
 
-    fn write_list(&self) {
+    /// False when it could not be written.
+    fn write_list(&self) -> bool {
         self.look_at_the_volume();
         let written = self.store.write_manifest(&self.manifest());
         let mut inner = self.lock();
@@ -534,6 +532,7 @@ impl Shared {
             drop(inner);
             self.tell();
         }
+        written.is_ok()
     }
 }
 

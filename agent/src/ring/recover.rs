@@ -11,14 +11,18 @@ use std::{
 
 use nodewatch_pcapng::{self as pcapng, Block, Reader};
 use nodewatch_protocol::{
-    BootSpan, CaptureFile, Delivery, Dropped, FilePlace, FileRecord, FileState, NodeManifest, UnixMillis,
+    BootSpan, CaptureFile, CaptureRecord, Delivery, Dropped, FilePlace, FileRecord, FileState, NodeManifest, UnixMillis,
 };
 
 use super::{
     Sequence,
+    list::{is_discarded, is_lost},
     store::{Remembered, Store, StoreError, sequence_of, started_of},
 };
-use crate::clock::{self, Clock};
+use crate::{
+    clock::{self, Clock},
+    error::chain,
+};
 
 /// What was found out about a file by looking into it.
 struct Found {
@@ -37,7 +41,11 @@ pub(super) fn recover(
     sequence: &Sequence,
 ) -> Result<(NodeManifest, Vec<String>), StoreError> {
     let mut said = Vec::new();
-    let present: BTreeSet<String> = store.names()?.into_iter().collect();
+    let names = store.names()?;
+    // Of what is no file nothing is ours, whatever it is called: opening it may even wait for good.
+    let (files, others): (Vec<String>, Vec<String>) = names.into_iter().partition(|name| store.is_file(name));
+    let present: BTreeSet<String> = files.into_iter().collect();
+    said.extend(others.iter().map(|name| format!("{name} in the ring's folder is no file, and was left alone")));
     let mut manifest = match store.read_list() {
         Remembered::Last(manifest) => manifest,
         Remembered::Before(manifest, why) => {
@@ -59,11 +67,12 @@ pub(super) fn recover(
     if manifest.ring.is_empty() {
         manifest.ring = super::store::chance();
     }
-    number(&mut manifest, &present, sequence);
+    number(&mut manifest, present.iter().chain(&others), sequence);
     to_this_boot(&mut manifest, clock);
     drop_stale_freezes(&mut manifest, &mut said);
     let saving: Vec<u64> = manifest.freezes.iter().map(|freeze| freeze.id).collect();
-    let mut files = Vec::new();
+    let known: BTreeSet<String> = manifest.files.iter().map(|record| record.file.name.clone()).collect();
+    let mut files: Vec<FileRecord> = Vec::new();
     for mut record in std::mem::take(&mut manifest.files) {
         if let Delivery::Sending { .. } | Delivery::Waiting { .. } = record.file.delivery {
             record.file.delivery = Delivery::Held;
@@ -72,38 +81,59 @@ pub(super) fn recover(
             files.push(record);
         } else if !present.contains(&record.file.name) {
             if record.place == FilePlace::Kept && (record.file.state == FileState::Closed || record.file.packets > 0) {
-                if !record.file.is_elsewhere() {
+                record.place = FilePlace::Gone;
+                if is_discarded(&record) {
                     manifest.discarded.add(&record.file);
                     said.push(format!("{} is no longer in the ring, and was not delivered", record.file.name));
                 }
-                record.place = FilePlace::Gone;
                 files.push(record);
             }
         } else if record.file.state == FileState::Open && saving.contains(&record.file.sequence) {
-            // The freeze is pending and is saved anew, whole.
-            store.remove(&record.file.name)?;
-        } else if record.file.state == FileState::Closed && store.size(&record.file.name)? == record.file.size {
+            remove_half(store, &record.file.name, &mut said);
+        } else if record.file.state == FileState::Closed && has_size(store, &record.file) {
             files.push(record);
         } else {
-            files.extend(look_again(store, record, clock)?);
+            match examine(store, &record.file.name) {
+                Ok(Some(found)) => files.push(look_again(record, &found, clock)),
+                Ok(None) => {}
+                Err(error) => files.push(unreadable(&mut manifest, record, &chain(&error), &mut said)),
+            }
         }
     }
-    let known: BTreeSet<String> = files.iter().map(|record| record.file.name.clone()).collect();
     for name in present.difference(&known) {
-        let capture = manifest.captures.last().map(|capture| capture.since);
-        files.extend(unknown(store, name, capture, &files, sequence)?);
+        if sequence_of(name).is_some_and(|number| saving.contains(&number)) {
+            remove_half(store, name, &mut said);
+            continue;
+        }
+        match examine(store, name) {
+            Ok(Some(found)) => files.push(unknown(name, found, manifest.captures.last(), &files, sequence, clock)),
+            Ok(None) => {}
+            Err(error) => said.push(format!("{name} was left out of the ring: {}", chain(&error))),
+        }
     }
     files.sort_by_key(|record| record.file.sequence);
     manifest.files = files;
     Ok((manifest, said))
 }
 
+/// The freeze is pending and is saved anew, whole.
+fn remove_half(store: &Store, name: &str, said: &mut Vec<String>) {
+    if let Err(error) = store.remove(name) {
+        said.push(format!("a half-saved freeze was left out of the ring: {}", chain(&error)));
+    }
+}
+
+/// One whose size cannot be told is looked into, which tells why.
+fn has_size(store: &Store, file: &CaptureFile) -> bool {
+    store.size(&file.name).is_ok_and(|size| size == file.size)
+}
+
 /// Gives everything a number, and makes sure that none comes twice.
-fn number(manifest: &mut NodeManifest, present: &BTreeSet<String>, sequence: &Sequence) {
+fn number<'a>(manifest: &mut NodeManifest, present: impl Iterator<Item = &'a String>, sequence: &Sequence) {
     sequence.pass(manifest.next_sequence.saturating_sub(1));
     let files = manifest.files.iter().map(|record| record.file.sequence);
     let freezes = manifest.freezes.iter().map(|freeze| freeze.id);
-    let named = present.iter().filter_map(|name| sequence_of(name));
+    let named = present.filter_map(|name| sequence_of(name));
     for number in files.chain(freezes).chain(named) {
         sequence.pass(number);
     }
@@ -151,8 +181,7 @@ fn drop_stale_freezes(manifest: &mut NodeManifest, said: &mut Vec<String>) {
 }
 
 /// A file that the list does not know as it is now.
-fn look_again(store: &Store, record: FileRecord, clock: &Clock) -> Result<Option<FileRecord>, StoreError> {
-    let Some(found) = examine(store, &record.file.name)? else { return Ok(None) };
+fn look_again(record: FileRecord, found: &Found, clock: &Clock) -> FileRecord {
     let before = record.file;
     // Bytes that are not those which were delivered or fetched are nowhere else.
     let changed = before.state == FileState::Closed;
@@ -178,18 +207,39 @@ fn look_again(store: &Store, record: FileRecord, clock: &Clock) -> Result<Option
     };
     let from = record.span.map_or(0, |span| span.from);
     let to = span(clock, file.ended, file.ended).to.clamp(from, clock.boot().as_millis().max(from));
-    Ok(Some(FileRecord { file, span: Some(BootSpan { from, to }), ..record }))
+    FileRecord { file, span: Some(BootSpan { from, to }), ..record }
 }
 
-/// A file that the list does not know at all.
+/// A file that is there and cannot be read: it stays in the list, which says why nothing comes of it.
+fn unreadable(manifest: &mut NodeManifest, record: FileRecord, why: &str, said: &mut Vec<String>) -> FileRecord {
+    let mut record = record;
+    let file = &mut record.file;
+    said.push(format!("{} cannot be used: {why}", file.name));
+    file.state = FileState::Closed;
+    file.ended = file.ended.max(file.started);
+    let words = format!("incomplete: {why}");
+    if !file.incomplete.contains(&words) {
+        let join = if file.incomplete.is_empty() { "" } else { "; " };
+        file.incomplete = format!("{}{join}{words}", file.incomplete);
+    }
+    if record.place == FilePlace::Kept && !file.delivery.is_over() {
+        file.delivery = Delivery::Lost { reason: why.to_owned() };
+        if is_lost(&record) {
+            manifest.lost.add(&record.file);
+        }
+    }
+    record
+}
+
+/// A file that the list does not know at all: begun after the list was written, so of the capture that ran.
 fn unknown(
-    store: &Store,
     name: &str,
-    capture: Option<UnixMillis>,
+    found: Found,
+    capture: Option<&CaptureRecord>,
     files: &[FileRecord],
     sequence: &Sequence,
-) -> Result<Option<FileRecord>, StoreError> {
-    let Some(found) = examine(store, name)? else { return Ok(None) };
+    clock: &Clock,
+) -> FileRecord {
     let taken = |number: &u64| files.iter().all(|one| one.file.sequence != *number);
     let started = started_of(name).unwrap_or(found.ended);
     let file = CaptureFile {
@@ -198,7 +248,7 @@ fn unknown(
         size: found.size,
         packets: found.packets,
         started,
-        ended: found.ended,
+        ended: found.ended.max(started),
         state: FileState::Closed,
         dropped: found.dropped,
         incomplete: found.incomplete,
@@ -206,8 +256,11 @@ fn unknown(
         delivery: Delivery::Held,
         fetched: false,
     };
-    let (capture, place) = (capture.unwrap_or(started), FilePlace::Kept);
-    Ok(Some(FileRecord { file, capture, place, span: None, frozen: false }))
+    let records = capture.is_some_and(|capture| capture.ended.is_none() && capture.spec.recorder.is_some());
+    let place = if records { FilePlace::Recorder } else { FilePlace::Kept };
+    let span = Some(span(clock, file.started, file.ended));
+    let capture = capture.map_or(started, |capture| capture.since);
+    FileRecord { file, capture, place, span, frozen: false, asked: false }
 }
 
 /// Looks into a file whose end is not known. One that ends in its own counts is whole, and stays as it is; another is
@@ -248,8 +301,14 @@ fn examine(store: &Store, name: &str) -> Result<Option<Found>, StoreError> {
         comment: &incomplete,
     };
     pcapng::interface_statistics(&mut block, &counts);
-    file.seek(SeekFrom::End(0)).and_then(|_| file.write_all(&block)).map_err(failed("mark"))?;
-    let size = whole.length + block.len() as u64;
+    let marked = file.seek(SeekFrom::End(0)).and_then(|_| file.write_all(&block));
+    let mut size = whole.length;
+    if marked.is_ok() {
+        size += block.len() as u64;
+    } else {
+        // A full disk takes no more: the list alone says it, of whole blocks.
+        file.set_len(size).map_err(failed("cut"))?;
+    }
     Ok(Some(Found { size, packets: whole.packets, ended, dropped: Dropped::default(), incomplete }))
 }
 

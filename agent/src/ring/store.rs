@@ -185,6 +185,14 @@ impl Store {
         let _ = fs::hard_link(last, &link).and_then(|()| fs::rename(&link, self.folder.join(MANIFEST_BEFORE)));
     }
 
+    /// It is a file and nothing else: no folder, link or pipe. What cannot be told of may be one.
+    pub(super) fn is_file(&self, name: &str) -> bool {
+        self.path(name).is_ok_and(|path| match fs::symlink_metadata(path) {
+            Ok(facts) => facts.is_file(),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        })
+    }
+
     /// Bytes of a file.
     pub fn size(&self, name: &str) -> Result<u64, StoreError> {
         let facts = fs::metadata(self.path(name)?);

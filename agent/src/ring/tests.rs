@@ -7,6 +7,8 @@ use nodewatch_protocol::{Amount, Recorder, Update};
 
 use super::{listing::Listing, *};
 
+mod left;
+
 const WALL: u64 = 1_700_000_000_000;
 
 pub(crate) fn record(name: &str, sequence: u64) -> FileRecord {
@@ -24,7 +26,14 @@ pub(crate) fn record(name: &str, sequence: u64) -> FileRecord {
         delivery: Delivery::Held,
         fetched: false,
     };
-    FileRecord { file, capture: 7, place: FilePlace::Kept, span: Some(BootSpan::default()), frozen: false }
+    FileRecord {
+        file,
+        capture: 7,
+        place: FilePlace::Kept,
+        span: Some(BootSpan::default()),
+        frozen: false,
+        asked: false,
+    }
 }
 
 fn delivered() -> Delivery {
@@ -104,7 +113,7 @@ fn list(records: impl IntoIterator<Item = FileRecord>, captures: Vec<CaptureReco
 fn order(list: &mut List, bounds: Bounds) -> Vec<u64> {
     let mut gone = Vec::new();
     while let Room::After(sequence) = room::room(list, bounds, 1) {
-        list.went(sequence, "full");
+        list.went(sequence, Going::Full);
         gone.push(sequence);
     }
     gone
@@ -196,6 +205,50 @@ fn what_can_never_be_delivered_is_counted_once_and_not_offered_again() {
     ring.set_delivery("a.pcapng", delivered());
     let state = ring.state(SinkState::Own);
     assert_eq!((state.lost, state.delivered.files), (Amount::default(), 1));
+}
+
+#[test]
+fn a_file_is_in_one_count_whichever_way_it_goes_and_what_was_wanted_gone_in_none() {
+    let lost = || Delivery::Lost { reason: "its bytes are gone".into() };
+    let unproved = || Delivery::Delivered { key: "k".into(), size: 40, unproved: true };
+    let counts = |list: &List| [list.head.discarded.files, list.head.lost.files, list.head.delivered.files];
+    let one = || list([record("a-1.pcapng", 1)], vec![]);
+
+    let mut gone = one();
+    gone.went(1, Going::Full);
+    assert!(!gone.set_delivery("a-1.pcapng", lost()), "nothing more is to be said");
+    assert_eq!(counts(&gone), [1, 0, 0]);
+    gone.set_delivery("a-1.pcapng", unproved());
+    gone.set_fetched("a-1.pcapng");
+    assert_eq!(counts(&gone), [0, 0, 1], "it got there all the same");
+
+    let mut fetched = one();
+    fetched.set_fetched("a-1.pcapng");
+    assert!(fetched.set_delivery("a-1.pcapng", lost()));
+    assert_eq!(counts(&fetched), [0, 0, 0]);
+    let mut late = one();
+    late.set_delivery("a-1.pcapng", lost());
+    assert_eq!(counts(&late), [0, 1, 0]);
+    late.set_fetched("a-1.pcapng");
+    late.set_delivery("a-1.pcapng", delivered());
+    assert_eq!(counts(&late), [0, 0, 1]);
+
+    let mut asked = one();
+    asked.insert(record("b-2.pcapng", 2));
+    asked.went(1, Going::Full);
+    asked.went(2, Going::Asked);
+    assert_eq!(counts(&asked), [1, 0, 0]);
+    assert_eq!(asked.messages().len(), 1, "of the one that nobody wanted gone");
+    asked.set_fetched("b-2.pcapng");
+    asked.set_delivery("b-2.pcapng", delivered());
+    assert_eq!(counts(&asked), [1, 0, 1], "the other one's loss stands");
+
+    let mut taken = one();
+    taken.set_delivery("a-1.pcapng", unproved());
+    taken.went(1, Going::Full);
+    assert_eq!(counts(&taken), [0, 0, 1]);
+    let said = taken.messages();
+    assert!(said[0].contains("before anybody has seen S3 to have all of it"), "{said:?}");
 }
 
 #[test]

@@ -265,19 +265,22 @@ impl Shared {
                     state.queue.failed(name, error.fault(), current, Instant::now())
                 };
                 let reason = chain(&error);
-                let waits = match verdict {
-                    Verdict::Again => Delivery::Waiting { reason },
+                let (waits, said) = match verdict {
+                    Verdict::Again => (Delivery::Waiting { reason }, None),
                     Verdict::Never => {
-                        self.ring.say(format!("{name} is not delivered and stays in the ring: {reason}"));
-                        Delivery::Lost { reason }
+                        let said = format!("{name} is not delivered and stays in the ring: {reason}");
+                        (Delivery::Lost { reason }, Some(said))
                     }
                     Verdict::Lost => {
-                        self.ring
-                            .say(format!("{name} cannot be delivered, its bytes are gone from the ring: {reason}"));
-                        Delivery::Lost { reason }
+                        let said = format!("{name} cannot be delivered, its bytes are gone from the ring: {reason}");
+                        (Delivery::Lost { reason }, Some(said))
                     }
                 };
-                self.ring.set_delivery(name, waits);
+                let there = self.ring.set_delivery(name, waits);
+                // Of one that had to go meanwhile, or was removed, that has been said.
+                if let Some(said) = said.filter(|_| there) {
+                    self.ring.say(said);
+                }
                 self.lock().queue.landed(name);
             }
         }

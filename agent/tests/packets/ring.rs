@@ -1,14 +1,20 @@
 //! What a ring owes its packets when its disk stands still, its agent dies, or another one comes.
 
-use std::{fs, process::Command, time::Duration};
+use std::{
+    fs,
+    io::Write,
+    process::Command,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
+use nodewatch_pcapng as pcapng;
 use nodewatch_protocol::{
     CaptureSpec, CaptureState, FileState, Freeze, FromAgent, Recorder, Request, Response, ToAgent, Update,
 };
 
 use crate::{
     filtered, setup,
-    support::{Agent, PROGRAM, run, tshark},
+    support::{Agent, Net, PROGRAM, possible, run, tshark},
 };
 
 #[test]
@@ -74,9 +80,11 @@ fn a_freeze_over_an_agents_death_names_the_gap_in_file_and_list() {
     agent.kill();
     // So that there is a gap to see.
     std::thread::sleep(Duration::from_secs(2));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
     let mut agent = Agent::in_net(&net.here, net.ring.path());
+    // It is told as running while it is being taken up again, and reads packets from its new beginning on.
     agent.until(|message| match message {
-        FromAgent::Update(Update::Capture(CaptureState::Running { .. })) => Some(()),
+        FromAgent::Update(Update::Capture(CaptureState::Running { since, .. })) if u128::from(since) >= now => Some(()),
         _ => None,
     });
     net.send("10.66.0.1:7", 20, &[1; 20]);
@@ -93,4 +101,42 @@ fn a_freeze_over_an_agents_death_names_the_gap_in_file_and_list() {
     for text in [&saved.incomplete, &String::from_utf8(facts).expect("text")] {
         assert!(text.contains("gap: nothing was captured from"), "{text}");
     }
+}
+
+#[test]
+fn a_disk_too_full_to_mark_a_torn_file_keeps_it_and_the_agent_starts() {
+    if !possible() {
+        return;
+    }
+    let net = Net::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("a path");
+    assert!(run("mount", &["-t", "tmpfs", "-o", "size=256k", "tmpfs", path]).status.success());
+    // Whole blocks up to the end of a page but four bytes, so that cutting the torn end gives no page back.
+    let mut bytes = Vec::new();
+    let section = pcapng::SectionBlock { hardware: "n", application: "t", comments: &[] };
+    pcapng::section_header(&mut bytes, &section);
+    let interface = pcapng::InterfaceBlock { name: "eth0", link_type: 1, snaplen: 100, filter: None, description: "" };
+    pcapng::interface_description(&mut bytes, &interface);
+    pcapng::enhanced_packet(&mut bytes, 0, 5_000_000_000, 100, [&[0; 100]], &[]);
+    let filler = u32::try_from(4092 - bytes.len()).expect("a short one");
+    bytes.extend([0x0bad_u32.to_le_bytes(), filler.to_le_bytes()].concat());
+    bytes.resize(4088, 0);
+    bytes.extend(filler.to_le_bytes());
+    let whole = bytes.len() as u64;
+    bytes.extend([6, 0, 0]);
+    fs::write(folder.path().join("torn-1.pcapng"), bytes).expect("room");
+    let mut ballast = fs::File::create(folder.path().join("ballast")).expect("created");
+    while ballast.write_all(&[0; 4096]).is_ok() {}
+    let mut agent = Agent::in_net(&net.here, folder.path());
+    let files = agent.until(|message| match message {
+        FromAgent::Update(Update::Files(files)) => Some(files),
+        _ => None,
+    });
+    let there = folder.path().join("torn-1.pcapng").metadata().map(|facts| facts.len());
+    agent.kill();
+    drop(ballast);
+    assert!(run("umount", &[path]).status.success());
+    assert_eq!((files[0].packets, files[0].size, there.expect("there")), (1, whole, whole));
+    assert!(files[0].incomplete.contains("was stopped while it wrote"), "{}", files[0].incomplete);
 }
