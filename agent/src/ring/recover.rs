@@ -16,6 +16,7 @@ use nodewatch_protocol::{
 
 use super::{
     Sequence,
+    list::note_forgotten,
     store::{Remembered, Store, StoreError, sequence_of, started_of},
 };
 use crate::clock::{self, Clock};
@@ -78,6 +79,8 @@ pub(super) fn recover(
                 }
                 record.place = FilePlace::Gone;
                 files.push(record);
+            } else {
+                note_forgotten(&mut manifest, &record);
             }
         } else if record.file.state == FileState::Open && saving.contains(&record.file.sequence) {
             // The freeze is pending and is saved anew, whole.
