@@ -34,6 +34,12 @@ impl Subscribers {
         lines
     }
 
+    /// Nobody is there.
+    pub(crate) fn is_empty(&mut self) -> bool {
+        self.all.retain(|subscriber| !subscriber.queue.is_closed());
+        self.all.is_empty()
+    }
+
     /// Hands an update to every tunnel that keeps up. Never waits.
     pub(crate) fn publish(&mut self, update: &Update) {
         let Some(line) = line(update) else { return };
