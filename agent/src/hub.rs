@@ -10,8 +10,8 @@ mod facts;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use nodewatch_protocol::{
-    AgentFacts, CaptureRecord, CaptureSpec, CaptureState, FileState, Refusal, RefusalKind, ReportPlan, ReportState,
-    Request, Response, RingState, Statistics, Update,
+    AgentFacts, CaptureRecord, CaptureState, FileState, Refusal, RefusalKind, ReportPlan, ReportState, Request,
+    Response, RingState, Statistics, Update,
 };
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},

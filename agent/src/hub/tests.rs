@@ -2,7 +2,9 @@
 
 use std::{path::Path, process::Command};
 
-use nodewatch_protocol::{Freeze, FromAgent, Grant, Recorder, ReportPlan, Sink, StopReason, Terms, decode};
+use nodewatch_protocol::{
+    CaptureSpec, Freeze, FromAgent, Grant, Recorder, ReportPlan, Sink, StopReason, Terms, decode,
+};
 use tokio::time::timeout;
 
 use super::captures::{By, Started};
