@@ -132,6 +132,8 @@ pub async fn follow(
     let mut table = InterfaceTable::default();
     let mut sources: BTreeMap<usize, Source> = BTreeMap::new();
     let mut followed = Followed::default();
+    // They have sent something that is no pcapng.
+    let mut given_up = BTreeSet::new();
     while let Some((number, piece)) = pieces.recv().await {
         let source = sources.entry(number).or_default();
         let bytes = match piece {
@@ -144,13 +146,13 @@ pub async fn follow(
                 let _ = told.send(Reached { end: source.end, capture: source.capture, new: source.new });
                 continue;
             }
-            Piece::Bytes(_) if source.garbage => continue,
+            Piece::Bytes(_) if given_up.contains(&number) => continue,
             Piece::Bytes(bytes) => bytes,
         };
         buffer.clear();
         if let Err(error) = source.take(&bytes, &nodes[number], &mut table, &mut buffer) {
             // The others go on. What it sent before that is whole.
-            source.garbage = true;
+            given_up.insert(number);
             readers[number].abort();
             let reason = format!("it sent something that is no pcapng: {}", text::chain(&error));
             followed.cut.push((nodes[number].clone(), reason));
@@ -183,8 +185,6 @@ struct Source {
     last: (Option<u32>, u64),
     /// Packets that went through.
     packets: u64,
-    /// It has sent something that is no pcapng.
-    garbage: bool,
     /// Something new has come since it began, perhaps again.
     new: bool,
     /// Which capture it is of.
