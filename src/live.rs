@@ -22,9 +22,10 @@ use crate::{
     agent_client::back_off,
     model::NodeName,
     site::{Site, StreamFrom},
+    text,
 };
 
-/// Cuts in a row, without a byte in between, after which a node is given up.
+/// Cuts in a row, without anything new in between, after which a node is given up.
 const MAX_EMPTY_TRIES: u32 = 8;
 /// A comment is no longer than this.
 const MAX_COMMENT: usize = 2000;
@@ -35,14 +36,6 @@ pub enum LiveError {
     /// Whoever reads it has gone.
     #[error("the reader of the stream has gone")]
     Reader(#[from] io::Error),
-    /// An agent's bytes.
-    #[error("{node} sent something that is no pcapng")]
-    Garbage {
-        /// Whose.
-        node: NodeName,
-        /// What is wrong with it.
-        source: ReadError,
-    },
 }
 
 /// What went through, and what did not.
@@ -91,7 +84,7 @@ impl fmt::Display for Missing {
             parts.push(format!(
                 "lacks {least}{} packets of {} that the ring let go before they were read",
                 self.packets,
-                crate::text::counted(self.files as usize, "file")
+                text::counted(self.files as usize, "file")
             ));
         }
         parts.extend(self.gaps.iter().map(|gap| format!("has a {gap}")));
@@ -113,6 +106,8 @@ struct Reached {
     end: bool,
     /// Which capture it is of.
     capture: Option<u64>,
+    /// Something came that had not come before.
+    new: bool,
 }
 
 /// Follows the captures of these nodes until all have ended. Files that were closed before `since` are left out.
@@ -124,8 +119,9 @@ pub async fn follow(
 ) -> Result<Followed, LiveError> {
     let (sender, mut pieces) = mpsc::channel(16);
     let mut streams = JoinSet::new();
+    let mut readers = Vec::new();
     for (number, node) in nodes.iter().cloned().enumerate() {
-        streams.spawn(read(Arc::clone(&site), node, number, since, sender.clone()));
+        readers.push(streams.spawn(read(Arc::clone(&site), node, number, since, sender.clone())));
     }
     drop(sender);
     let mut buffer = Vec::new();
@@ -136,6 +132,8 @@ pub async fn follow(
     let mut table = InterfaceTable::default();
     let mut sources: BTreeMap<usize, Source> = BTreeMap::new();
     let mut followed = Followed::default();
+    // They have sent something that is no pcapng.
+    let mut given_up = BTreeSet::new();
     while let Some((number, piece)) = pieces.recv().await {
         let source = sources.entry(number).or_default();
         let bytes = match piece {
@@ -145,14 +143,20 @@ pub async fn follow(
             }
             Piece::Ends(told) => {
                 // A task that was ended meanwhile asks no more.
-                let _ = told.send(Reached { end: source.end, capture: source.capture });
+                let _ = told.send(Reached { end: source.end, capture: source.capture, new: source.new });
                 continue;
             }
+            Piece::Bytes(_) if given_up.contains(&number) => continue,
             Piece::Bytes(bytes) => bytes,
         };
         buffer.clear();
-        let taken = source.take(&bytes, &nodes[number], &mut table, &mut buffer);
-        followed.packets += taken.map_err(|source| LiveError::Garbage { node: nodes[number].clone(), source })?;
+        if let Err(error) = source.take(&bytes, &nodes[number], &mut table, &mut buffer) {
+            // The others go on. What it sent before that is whole.
+            given_up.insert(number);
+            readers[number].abort();
+            let reason = format!("it sent something that is no pcapng: {}", text::chain(&error));
+            followed.cut.push((nodes[number].clone(), reason));
+        }
         out.write_all(&buffer).await?;
         out.flush().await?;
     }
@@ -166,6 +170,7 @@ pub async fn follow(
     while let Some(ended) = streams.join_next().await {
         followed.cut.extend(ended.ok().flatten());
     }
+    followed.packets = sources.values().map(|source| source.packets).sum();
     let missing = sources.into_iter().map(|(number, source)| (nodes[number].clone(), source.missing()));
     followed.missing = missing.filter(|(_, missing)| *missing != Missing::default()).collect();
     Ok(followed)
@@ -176,6 +181,12 @@ pub async fn follow(
 struct Source {
     parser: Parser,
     numbers: Vec<u32>,
+    /// The interface that was described last, and the latest time of the node's packets and counts.
+    last: (Option<u32>, u64),
+    /// Packets that went through.
+    packets: u64,
+    /// Something new has come since it began, perhaps again.
+    new: bool,
     /// Which capture it is of.
     capture: Option<u64>,
     /// The capture has ended.
@@ -204,6 +215,7 @@ impl Source {
         self.parser = Parser::default();
         self.numbers.clear();
         self.file = (0, 0);
+        self.new = false;
     }
 
     fn take(
@@ -212,11 +224,10 @@ impl Source {
         node: &NodeName,
         table: &mut InterfaceTable,
         out: &mut Vec<u8>,
-    ) -> Result<u64, ReadError> {
+    ) -> Result<(), ReadError> {
         // Out of the way of what its blocks change.
         let mut parser = std::mem::take(&mut self.parser);
         parser.push(bytes);
-        let mut packets = 0;
         while let Some(block) = parser.next_block()? {
             match block {
                 Block::Section(section) => {
@@ -225,11 +236,14 @@ impl Source {
                 }
                 Block::Interface(interface) => {
                     let name = format!("{node}/{}", interface.name);
-                    self.numbers.push(table.number(out, &name, &node.0, &interface));
+                    let number = table.number(out, &name, &node.0, &interface);
+                    self.numbers.push(number);
+                    self.last.0 = Some(number);
                 }
                 Block::Statistics(counts) => {
                     let Some(&number) = self.numbers.get(counts.interface) else { continue };
                     if self.is_new(false) {
+                        self.last.1 = counts.at.max(self.last.1);
                         table.count(number, &counts);
                     }
                 }
@@ -238,7 +252,8 @@ impl Source {
                     if !self.is_new(true) {
                         continue;
                     }
-                    packets += 1;
+                    self.packets += 1;
+                    self.last.1 = packet.nanos.max(self.last.1);
                     if self.marks.is_empty() {
                         enhanced_packet(out, number, packet.nanos, packet.wire_length, data, packet.options);
                     } else {
@@ -250,7 +265,7 @@ impl Source {
             }
         }
         self.parser = parser;
-        Ok(packets)
+        Ok(())
     }
 
     /// Whether the next block of the file has not gone through before, which from now on it has.
@@ -260,6 +275,7 @@ impl Source {
         let through = self.through.entry(*file).or_default();
         let new = *blocks > through.blocks;
         if new {
+            self.new = true;
             through.blocks = *blocks;
             through.packets += u64::from(packet);
         }
@@ -293,15 +309,17 @@ impl Source {
         let through = self.through.get(&sequence).map_or(0, |through| through.packets);
         let packets = packets.saturating_sub(through);
         if packets > 0 && self.lacking.insert(sequence, packets).is_none() {
+            self.new = true;
             self.marks.push(StreamMark::Missed { sequence, packets, why }.to_string());
         }
     }
 
     /// What no packet came after.
     fn last_words(&mut self, table: &mut InterfaceTable) {
-        if let (Some(&number), false) = (self.numbers.first(), self.marks.is_empty()) {
+        // The stream's last sections have no interfaces, and counts without a time are left out.
+        if let ((Some(number), at), false) = (self.last, self.marks.is_empty()) {
             let comments = std::mem::take(&mut self.marks);
-            table.count(number, &Statistics { comments, ..Statistics::default() });
+            table.count(number, &Statistics { comments, at: at.max(1), ..Statistics::default() });
         }
     }
 
@@ -359,7 +377,6 @@ async fn read(
                     match bulk.reader.read(&mut buffer).await {
                         Ok(0) => break "the agent's stream ended before its capture did".to_owned(),
                         Ok(read) => {
-                            empty_tries = 0;
                             if pieces.send((number, Piece::Bytes(buffer[..read].to_vec()))).await.is_err() {
                                 return None;
                             }
@@ -372,7 +389,12 @@ async fn read(
                     return None;
                 }
                 match reached.await {
-                    Ok(Reached { end: false, capture }) => from.capture = capture.or(from.capture),
+                    Ok(Reached { end: false, capture, new }) => {
+                        from.capture = capture.or(from.capture);
+                        if new {
+                            empty_tries = 0;
+                        }
+                    }
                     Ok(Reached { end: true, .. }) | Err(_) => return None,
                 }
                 reason

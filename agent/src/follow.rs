@@ -81,6 +81,8 @@ impl fmt::Display for Missed {
 /// Copies a capture's files until it has ended and all is copied; returns what went before it was read.
 pub fn follow(store: &Store, from: &From, out: &mut impl Write) -> Result<Missed, FollowError> {
     let (capture, mut last) = begun(store, from)?;
+    // Up to there everything was told.
+    let mut known = last;
     let mut stream = Stream { out, missed: Missed::default(), buffer: vec![0; BUFFER] };
     stream.mark(&StreamMark::Capture(capture))?;
     loop {
@@ -89,21 +91,24 @@ pub fn follow(store: &Store, from: &From, out: &mut impl Write) -> Result<Missed
             continue;
         };
         let captures = one_capture(&manifest, capture);
-        let Some(record) = next(&manifest, &captures, last) else {
-            if over(&manifest, &captures) {
+        let record = next(&manifest, &captures, last);
+        let over = record.is_none() && over(&manifest, &captures);
+        if let Some(forgotten) = forgotten(&manifest, &captures).filter(|_| record.is_some() || over)
+            && known.is_none_or(|known| forgotten > known)
+        {
+            stream.forgotten(forgotten)?;
+            known = Some(forgotten);
+        }
+        let Some(record) = record else {
+            if over {
                 stream.mark(&StreamMark::End)?;
                 return Ok(stream.missed);
             }
             thread::sleep(LOOK_EVERY);
             continue;
         };
-        if let Some(last) = last
-            && let Some(oldest) = manifest.files.iter().map(|record| record.file.sequence).min()
-            && oldest > last + 1
-        {
-            stream.forgotten(oldest - 1)?;
-        }
         last = Some(record.file.sequence);
+        known = known.max(last);
         if record.place == FilePlace::Gone {
             stream.missed(record, record.file.packets, "it went out of the ring before it was read")?;
             continue;
@@ -253,8 +258,14 @@ fn before_first(manifest: &NodeManifest, capture: UnixMillis, since: UnixMillis)
     let latest = files().map(|record| record.file.sequence).max();
     match first {
         Some(first) => first.checked_sub(1),
-        None => latest,
+        // Nor does it lack what was forgotten before.
+        None => latest.max(forgotten(manifest, &captures)),
     }
+}
+
+/// The last of the capture's files with packets that is listed no more.
+fn forgotten(manifest: &NodeManifest, captures: &BTreeSet<UnixMillis>) -> Option<u64> {
+    captures.iter().filter_map(|since| manifest.forgotten.get(since)).max().copied()
 }
 
 /// A capture, and those that went on with it after a restart.

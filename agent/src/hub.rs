@@ -10,8 +10,8 @@ mod facts;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use nodewatch_protocol::{
-    AgentFacts, CaptureRecord, CaptureSpec, CaptureState, FileState, Freeze, Refusal, RefusalKind, ReportPlan,
-    ReportState, Request, Response, RingState, Statistics, Update,
+    AgentFacts, CaptureRecord, CaptureState, FileState, Refusal, RefusalKind, ReportPlan, ReportState, Request,
+    Response, RingState, Statistics, Update,
 };
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
@@ -176,6 +176,21 @@ impl Hub {
         let (commands, queue) = mpsc::channel(64);
         let (end, ends) = watch::channel(None);
         let (over, is_over) = watch::channel(false);
+        let hub = Self::new(node, ring, lifetime, ends)?;
+        tokio::spawn(async move {
+            hub.run(queue).await;
+            // Who waits for it may have gone away meanwhile.
+            let _ = over.send(true);
+        });
+        Ok(HubHandle { commands, end: Arc::new(end), over: is_over })
+    }
+
+    fn new(
+        node: NodeFacts,
+        ring: Ring,
+        lifetime: Lifetime,
+        end: watch::Receiver<Option<Instant>>,
+    ) -> std::io::Result<Self> {
         let own = OwnTraffic::default();
         // What a process before this one has seen end is told to those who saw it run.
         let state = match ring.manifest().captures.last() {
@@ -184,7 +199,7 @@ impl Hub {
             }
             _ => CaptureState::Idle,
         };
-        let hub = Self {
+        Ok(Self {
             ring_changes: ring.changes(),
             told: (RingState::default(), Instant::now()),
             listing: Listing::default(),
@@ -208,15 +223,9 @@ impl Hub {
             found: mpsc::unbounded_channel(),
             disk: Arc::new(Semaphore::new(DISK_ASKS)),
             remembering: Arc::new(Semaphore::new(2)),
-            end: ends,
+            end,
             closed_by: None,
-        };
-        tokio::spawn(async move {
-            hub.run(queue).await;
-            // Who waits for it may have gone away meanwhile.
-            let _ = over.send(true);
-        });
-        Ok(HubHandle { commands, end: Arc::new(end), over: is_over })
+        })
     }
 
     async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
@@ -254,6 +263,7 @@ impl Hub {
                         let lines = self.subscribers.add(&self.picture());
                         // A tunnel that is gone again is forgotten at the next update.
                         let _ = reply.send(lines);
+                        owed = true;
                         self.look_at_interfaces();
                     }
                     Some(Command::Ask(request, reply)) => self.answer(*request, reply),
@@ -292,7 +302,8 @@ impl Hub {
         let now = Instant::now();
         // Past the grace period the torn tail is cut at the next start. What is not delivered by the end stays in the ring,
         // for as long as the ring does.
-        let closed = matches!(self.capture, Slot::None) || now >= closed_by;
+        let saved = matches!(self.capture, Slot::None) && self.ring.freezes().is_empty();
+        let closed = saved || now >= closed_by;
         let reported = self.reports.as_ref().is_none_or(Reports::is_idle);
         now >= by || (closed && self.uploader.is_idle() && reported)
     }
@@ -309,7 +320,7 @@ impl Hub {
             }
             Found::Capture(started) => self.capture_started(*started),
             Found::Reports { number, made, reply } => self.reports_made(number, *made, reply),
-            Found::Trouble(message) => self.subscribers.publish(&Update::Trouble { message }),
+            Found::Trouble(message) => self.trouble(message),
         }
     }
 
@@ -327,13 +338,24 @@ impl Hub {
 
     fn tell_ring(&mut self) {
         self.told.1 = Instant::now() + FILES_EVERY;
-        for message in self.ring.messages() {
-            self.subscribers.publish(&Update::Trouble { message });
+        // The ring keeps what nobody is there to be told.
+        if !self.subscribers.is_empty() {
+            for message in self.ring.messages() {
+                self.subscribers.publish(&Update::Trouble { message });
+            }
         }
         for update in self.listing.news(&self.ring) {
             self.subscribers.publish(&update);
         }
         self.tell_ring_state();
+    }
+
+    fn trouble(&mut self, message: String) {
+        if self.subscribers.is_empty() {
+            self.ring.say(message);
+        } else {
+            self.subscribers.publish(&Update::Trouble { message });
+        }
     }
 
     fn tell_ring_state(&mut self) {
@@ -540,25 +562,6 @@ impl Hub {
             }
         };
         self.beside(work, reply);
-    }
-
-    /// Marks a part of the recorder's time; the capture thread saves it when its end has come.
-    fn freeze(&self, freeze: Freeze) -> Response {
-        let CaptureState::Running { spec: CaptureSpec { recorder: Some(recorder), .. }, .. } = &self.state else {
-            let next_step = "arm one first: a capture with --recorder, or C in the TUI";
-            return refused(RefusalKind::State, "no flight recorder is armed", next_step);
-        };
-        if freeze.before_seconds > recorder.seconds {
-            let message =
-                format!("the recorder keeps {} s, {} s were asked for", recorder.seconds, freeze.before_seconds);
-            return refused(RefusalKind::Invalid, message, "ask for less, or arm it with more");
-        }
-        let (before, after) = (freeze.before_seconds.duration(), freeze.after_seconds.duration());
-        if self.ring.add_freeze(before, after).is_none() {
-            let message = "too many freezes wait for their end already";
-            return refused(RefusalKind::State, message, "wait until one of them is saved");
-        }
-        Response::Done
     }
 }
 

@@ -1,7 +1,7 @@
 //! Tunnels that want updates, and what happens when one of them does not keep up.
 //!
 //! Owns the bounded queues. A full queue costs its own tunnel updates, counted, and nobody else anything; as soon as
-//! there is room that tunnel gets the count and the whole picture anew.
+//! there is room that tunnel gets the count, the troubles among them and the whole picture anew.
 
 use std::sync::Arc;
 
@@ -10,6 +10,8 @@ use tokio::sync::mpsc;
 
 /// Lines that may wait for one tunnel.
 const QUEUE: usize = 256;
+/// Troubles kept for a tunnel that does not keep up; of more, the number is told.
+const TROUBLES: usize = 64;
 
 /// One encoded update, shared by all tunnels.
 pub(crate) type Line = Arc<Vec<u8>>;
@@ -17,6 +19,8 @@ pub(crate) type Line = Arc<Vec<u8>>;
 struct Subscriber {
     queue: mpsc::Sender<Line>,
     dropped: u64,
+    /// Troubles among what was dropped, and how many more there were. No picture tells of them.
+    troubles: (Vec<Line>, u64),
 }
 
 #[derive(Default)]
@@ -28,16 +32,29 @@ impl Subscribers {
     /// A new tunnel, which first gets the whole picture.
     pub(crate) fn add(&mut self, picture: &[Update]) -> mpsc::Receiver<Line> {
         let (queue, lines) = mpsc::channel(QUEUE);
-        let mut subscriber = Subscriber { queue, dropped: 0 };
+        let mut subscriber = Subscriber { queue, dropped: 0, troubles: (Vec::new(), 0) };
         subscriber.send_all(picture);
         self.all.push(subscriber);
         lines
     }
 
+    /// Nobody is there.
+    pub(crate) fn is_empty(&mut self) -> bool {
+        self.all.retain(|subscriber| !subscriber.queue.is_closed());
+        self.all.is_empty()
+    }
+
     /// Hands an update to every tunnel that keeps up. Never waits.
     pub(crate) fn publish(&mut self, update: &Update) {
         let Some(line) = line(update) else { return };
-        self.all.retain_mut(|subscriber| subscriber.send(&line));
+        let trouble = matches!(update, Update::Trouble { .. });
+        self.all.retain_mut(|subscriber| {
+            let there = subscriber.send(&line);
+            if trouble && subscriber.dropped > 0 {
+                subscriber.keep(&line);
+            }
+            there
+        });
     }
 
     /// Brings tunnels that had fallen behind up to date, where they have room again.
@@ -46,6 +63,7 @@ impl Subscribers {
             if subscriber.dropped > 0 && subscriber.queue.capacity() == QUEUE {
                 let updates = std::mem::take(&mut subscriber.dropped);
                 subscriber.send_all(&[Update::Dropped { updates }]);
+                subscriber.send_kept();
                 subscriber.send_all(&picture());
             }
         }
@@ -67,6 +85,27 @@ impl Subscriber {
                 true
             }
             Err(mpsc::error::TrySendError::Closed(_)) => false,
+        }
+    }
+
+    fn keep(&mut self, trouble: &Line) {
+        let (kept, more) = &mut self.troubles;
+        if kept.len() < TROUBLES {
+            kept.push(Arc::clone(trouble));
+        } else {
+            *more += 1;
+        }
+    }
+
+    /// There is room: the queue has more of it than is kept.
+    fn send_kept(&mut self) {
+        let (kept, more) = std::mem::take(&mut self.troubles);
+        for line in &kept {
+            self.send(line);
+        }
+        if more > 0 {
+            let message = format!("{more} more troubles were left out: the laptop was too slow");
+            self.send_all(&[Update::Trouble { message }]);
         }
     }
 
@@ -120,9 +159,23 @@ mod tests {
         subscribers.catch_up(picture);
         assert_eq!(read(&mut stalled).len(), QUEUE, "still full at the time");
         subscribers.catch_up(picture);
-        assert_eq!(read(&mut stalled), [Update::Dropped { updates: 10 }, trouble(1000)]);
+        // What nothing else tells comes all the same.
+        let troubles = (QUEUE..QUEUE + 10).map(trouble);
+        let told: Vec<Update> =
+            [Update::Dropped { updates: 10 }].into_iter().chain(troubles).chain(picture()).collect();
+        assert_eq!(read(&mut stalled), told);
         subscribers.publish(&trouble(7));
         assert_eq!(read(&mut stalled), [trouble(7)]);
+
+        for number in 0..QUEUE + TROUBLES + 5 {
+            subscribers.publish(&trouble(number));
+        }
+        read(&mut stalled);
+        subscribers.catch_up(Vec::new);
+        let told = read(&mut stalled);
+        assert_eq!(told.len(), 1 + TROUBLES + 1);
+        let Some(Update::Trouble { message }) = told.last() else { panic!("{told:?}") };
+        assert!(message.starts_with("5 more troubles"), "{message}");
     }
 
     #[test]

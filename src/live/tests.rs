@@ -66,17 +66,28 @@ fn streams(written: impl IntoIterator<Item = Vec<u8>>) -> Arc<Streams> {
 }
 
 async fn followed(site: &Arc<Streams>) -> (Followed, Vec<(u64, String)>) {
+    let (followed, packets, _) = followed_all(site, &["n1"]).await;
+    (followed, packets)
+}
+
+/// Also what is said with the counts at the end.
+async fn followed_all(site: &Arc<Streams>, nodes: &[&str]) -> (Followed, Vec<(u64, String)>, Vec<String>) {
+    let nodes = nodes.iter().map(|&node| node.into()).collect();
     let mut out = Vec::new();
-    let followed = follow(site.clone(), vec!["n1".into()], 0, &mut out).await.expect("a stream");
+    let followed = follow(site.clone(), nodes, 0, &mut out).await.expect("a stream");
     let mut parser = Parser::default();
     parser.push(&out);
-    let mut packets = Vec::new();
+    let (mut packets, mut comments) = (Vec::new(), Vec::new());
     while let Some(block) = parser.next_block().expect("whole blocks") {
-        if let Block::Packet(packet) = block {
-            packets.push((packet.nanos, String::from_utf8_lossy(packet.options).into_owned()));
+        match block {
+            Block::Packet(packet) => {
+                packets.push((packet.nanos, String::from_utf8_lossy(packet.options).into_owned()));
+            }
+            Block::Statistics(counts) => comments.extend(counts.comments),
+            _ => {}
         }
     }
-    (followed, packets)
+    (followed, packets, comments)
 }
 
 fn times(packets: &[(u64, String)]) -> Vec<u64> {
@@ -149,4 +160,49 @@ async fn a_stream_that_ends_before_its_capture_is_cut() {
     assert_eq!((followed.packets, times(&packets)), (1, vec![1]));
     assert_eq!(followed.cut, [("n1".into(), "the agent's stream ended before its capture did".to_owned())]);
     assert!(!followed.is_whole());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hole_at_the_end_is_in_the_stream_too() {
+    let mut stream = Vec::new();
+    mark(&mut stream, &StreamMark::Capture(7));
+    file(&mut stream, 1, "", &[1]);
+    mark(&mut stream, &StreamMark::Missed { sequence: 2, packets: 5, why: "it went".into() });
+    mark(&mut stream, &StreamMark::End);
+    let (followed, packets, comments) = followed_all(&streams([stream]), &["n1"]).await;
+    assert_eq!((times(&packets), followed.missing.len()), (vec![1], 1));
+    assert!(comments.len() == 1 && comments[0].contains("5 packets of file 2 are not here"), "{comments:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn garbage_costs_the_node_that_sends_it_its_stream_and_the_others_nothing() {
+    let (mut bad, mut good) = (Vec::new(), Vec::new());
+    mark(&mut bad, &StreamMark::Capture(7));
+    file(&mut bad, 1, "", &[1, 2]);
+    bad.extend([0xee; 64]);
+    mark(&mut good, &StreamMark::Capture(8));
+    file(&mut good, 1, "", &[3, 4]);
+    let torn = good.len() - 10;
+    let mut whole = good.clone();
+    mark(&mut whole, &StreamMark::End);
+    // The good one comes again after the bad one was given up.
+    let site = streams([bad, good[..torn].to_vec(), whole]);
+    let (followed, packets, _) = followed_all(&site, &["n1", "n2"]).await;
+    let mut times = times(&packets);
+    times.sort_unstable();
+    assert_eq!((followed.packets, times), (4, vec![1, 2, 3, 4]));
+    let [(node, reason)] = &followed.cut[..] else { panic!("one is cut: {followed:?}") };
+    assert!(node.0 == "n1" && reason.contains("no pcapng"), "{node}: {reason}");
+    assert!(followed.missing.is_empty() && !followed.is_whole());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_brings_the_same_again_and_again_is_given_up() {
+    let mut killed = Vec::new();
+    mark(&mut killed, &StreamMark::Capture(7));
+    file(&mut killed, 1, "", &[1]);
+    let site = streams(std::iter::repeat_n(killed, 100));
+    let (followed, packets) = followed(&site).await;
+    assert_eq!((times(&packets), followed.cut.len()), (vec![1], 1));
+    assert_eq!(site.asked.lock().expect("whole").len(), MAX_EMPTY_TRIES as usize);
 }

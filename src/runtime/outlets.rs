@@ -222,7 +222,6 @@ impl Outlet {
                 }
                 // The user has closed it.
                 Err(live::LiveError::Reader(_)) => Notice::info(format!("{headline}: the viewer was closed")),
-                Err(error) => Notice::error(headline, text::chain(&error), "press {follow} again").naming_keys(),
             },
             // One that hands the pipe on to another program ends at once, and well.
             Some(code) = failed_viewer(&mut viewer) => {

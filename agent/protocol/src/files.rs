@@ -292,6 +292,9 @@ pub struct NodeManifest {
     pub captures: Vec<CaptureRecord>,
     /// Files, oldest first; those that were delivered or thrown away stay listed.
     pub files: Vec<FileRecord>,
+    /// By capture: the last of its files with packets that is listed no more, by [`CaptureFile::sequence`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub forgotten: BTreeMap<UnixMillis, u64>,
     /// What was delivered.
     pub delivered: Amount,
     /// What was thrown away before it was delivered.

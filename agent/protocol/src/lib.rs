@@ -252,8 +252,8 @@ pub enum Update {
     },
     /// How the ring and its delivery stand, whenever that changes.
     Ring(RingState),
-    /// This tunnel's reader was too slow: so many updates were left out since the last line; the whole picture
-    /// follows.
+    /// This tunnel's reader was too slow: so many updates were left out since the last line; the troubles among them and
+    /// the whole picture follow.
     Dropped {
         /// Updates left out.
         updates: u64,

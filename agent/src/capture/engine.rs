@@ -377,7 +377,8 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
     fn reading(&mut self, tap: usize, index: u32, lost: u64) {
         let line = self.taps[tap].reading(index, lost, &mut self.channels, Moment::now());
         if let Some(line) = line {
-            (self.notify)(CaptureEvent::Trouble(line));
+            // That it was away has been told, and is the trouble.
+            (self.notify)(CaptureEvent::Note(line));
         }
     }
 

@@ -6,7 +6,7 @@ use std::{
     fs::File,
     io::{Seek, SeekFrom},
     ops::RangeInclusive,
-    thread,
+    thread::{self, JoinHandle},
 };
 
 use nodewatch_protocol::{BootSpan, Dropped, FilePlace, FileRecord, PendingFreeze, UnixMillis};
@@ -36,18 +36,19 @@ pub fn save(ring: &Ring, name: &str, freeze: &PendingFreeze) {
 }
 
 /// Saves the freezes of a capture that ended without having been able to, in the order they were asked for.
-pub fn save_pending(ring: &Ring) -> std::io::Result<()> {
-    let freezes = ring.freezes();
-    if freezes.is_empty() {
-        return Ok(());
+/// Whoever wants to wait for that joins the thread, which waits for another that does it already.
+pub fn save_pending(ring: &Ring) -> std::io::Result<Option<JoinHandle<()>>> {
+    if ring.freezes().is_empty() {
+        return Ok(None);
     }
     let ring = ring.clone();
     let work = move || {
-        for freeze in freezes {
+        let _turn = ring.saving();
+        for freeze in ring.freezes() {
             save(&ring, &file_name(ring.clock().unix_millis(), 0, freeze.id), &freeze);
         }
     };
-    thread::Builder::new().name("freeze".to_owned()).spawn(work).map(drop)
+    thread::Builder::new().name("freeze".to_owned()).spawn(work).map(Some)
 }
 
 fn try_save(ring: &Ring, name: &str, freeze: &PendingFreeze) -> Result<(), StoreError> {

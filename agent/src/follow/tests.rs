@@ -117,6 +117,40 @@ fn what_went_unread_is_counted_and_marked_in_its_place() {
 }
 
 #[test]
+fn files_that_are_listed_no_more_are_missed_where_there_was_something_in_them() {
+    let mut folder = Folder::new();
+    folder.file(1, "1.pcapng", &[1]);
+    folder.file(9, "9.pcapng", &[2]);
+    let (missed, packets, marks) = folder.follow(ALL);
+    assert_eq!((missed, packets), (Missed::default(), vec![1, 2]), "those between had no packets: {marks:?}");
+
+    // Another capture's, and those that nobody asked for.
+    folder.manifest.forgotten = [(6, 8), (8, 12)].into();
+    assert!(folder.follow(ALL).0.is_nothing());
+    folder.manifest.forgotten.insert(7, 5);
+    assert!(folder.follow(From { since: 20, capture: Some(7) }).0.more, "it is after the first");
+    let (missed, packets, marks) = folder.follow(ALL);
+    assert_eq!((missed, packets), (Missed { more: true, ..Missed::default() }, vec![1, 2]));
+    let forgotten = |marks: &[StreamMark]| marks.iter().filter(|mark| matches!(mark, StreamMark::Forgotten(_))).count();
+    assert_eq!(forgotten(&marks), 1, "{marks:?}");
+
+    folder.manifest.forgotten.insert(7, 10);
+    let (missed, _, marks) = folder.follow(From { since: 20, capture: Some(7) });
+    assert!(missed.more && forgotten(&marks) == 1, "also at the end: {marks:?}");
+}
+
+#[test]
+fn a_recorder_that_is_followed_lacks_nothing_of_what_it_had_forgotten_before() {
+    let mut folder = Folder::new();
+    folder.manifest.captures[0].spec.recorder = Some(nodewatch_protocol::Recorder::default());
+    folder.manifest.forgotten.insert(7, 5);
+    assert!(folder.follow(ALL).0.is_nothing());
+    folder.file(6, "6.pcapng", &[1]).place = FilePlace::Recorder;
+    let (missed, packets, _) = folder.follow(ALL);
+    assert_eq!((missed, packets), (Missed::default(), vec![1]));
+}
+
+#[test]
 fn a_time_says_where_to_begin_and_leaves_out_nothing_that_comes_later() {
     let mut folder = Folder::new();
     folder.file(1, "1.pcapng", &[1]).file.ended = 1000;

@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use nodewatch_protocol::{
-    CaptureRecord, CaptureSpec, CaptureState, RefusalKind, Response, StopReason, UnixMillis, Update,
+    CaptureRecord, CaptureSpec, CaptureState, Freeze, RefusalKind, Response, StopReason, UnixMillis, Update,
 };
 use tokio::{
     sync::{mpsc::UnboundedSender, oneshot},
@@ -48,7 +48,7 @@ pub(super) struct Wanted {
 }
 
 /// Who wants it.
-enum By {
+pub(super) enum By {
     Tunnel(oneshot::Sender<Response>),
     /// The process before this one was capturing since then.
     Restart(UnixMillis),
@@ -57,9 +57,11 @@ enum By {
 /// What came of beginning.
 pub(super) struct Started {
     /// The capture with its interfaces and what it captures, or why there is none.
-    outcome: Result<(Capture, Vec<String>, CaptureSpec), Response>,
-    /// Who is to hear of it; nobody where it took too long.
-    by: Option<By>,
+    pub(super) outcome: Result<(Capture, Vec<String>, CaptureSpec), Response>,
+    /// Who is to hear of it; not a tunnel that has waited too long.
+    pub(super) by: Option<By>,
+    /// It took too long, and is not to run any more.
+    pub(super) late: bool,
 }
 
 impl Hub {
@@ -119,7 +121,13 @@ impl Hub {
         self.capture = Slot::Beginning { stop: None, early: Vec::new() };
         let (node, ring, own) = (self.node.clone(), self.ring.clone(), self.own.clone());
         let (events, found) = (self.capture_events.0.clone(), self.found.0.clone());
+        let resumes = matches!(by, By::Restart(_));
         let start = move || {
+            // What the capture before this one has left to be saved would be forgotten now.
+            if !resumes && let Ok(Some(saving)) = capture::save_pending(&ring) {
+                // A panic there has cost its own file only.
+                let _ = saving.join();
+            }
             let notify = move |event| {
                 // The hub drains its events until the last capture has ended.
                 let _ = events.send(event);
@@ -134,7 +142,7 @@ impl Hub {
     }
 
     pub(super) fn capture_started(&mut self, started: Started) {
-        let Started { outcome, by } = started;
+        let Started { outcome, by, late } = started;
         let Slot::Beginning { stop, early } = std::mem::replace(&mut self.capture, Slot::None) else { return };
         match outcome {
             Err(refusal) => {
@@ -146,7 +154,7 @@ impl Hub {
                 self.state = CaptureState::Running { since: capture.since, interfaces, spec };
                 self.statistics = None;
                 self.subscribers.publish(&Update::Capture(self.state.clone()));
-                let late = by.is_none().then(|| StopReason::Failed { message: "it began too late".to_owned() });
+                let late = late.then(|| StopReason::Failed { message: "it began too late".to_owned() });
                 if let Some(By::Tunnel(reply)) = by {
                     answer(Some(reply), Response::Done);
                 }
@@ -174,13 +182,17 @@ impl Hub {
                 let reason = StopReason::Failed { message };
                 let at = unix_millis();
                 self.ring.capture_ended(at, reason.clone());
-                if let Err(error) = capture::save_pending(&self.ring) {
-                    self.ring.say(format!("what was to be saved of the flight recorder is not: {error}"));
-                }
+                self.save_pending();
                 self.state = CaptureState::Stopped { since, at, reason };
                 self.subscribers.publish(&Update::Capture(self.state.clone()));
             }
             (By::Restart(_), _) => {}
+        }
+    }
+
+    fn save_pending(&self) {
+        if let Err(error) = capture::save_pending(&self.ring) {
+            self.ring.say(format!("what was to be saved of the flight recorder is not: {error}"));
         }
     }
 
@@ -233,6 +245,29 @@ impl Hub {
         }
     }
 
+    /// Marks a part of the recorder's time; the capture thread saves it when its end has come.
+    pub(super) fn freeze(&self, freeze: Freeze) -> Response {
+        let CaptureState::Running { spec: CaptureSpec { recorder: Some(recorder), .. }, .. } = &self.state else {
+            let next_step = "arm one first: a capture with --recorder, or C in the TUI";
+            return refused(RefusalKind::State, "no flight recorder is armed", next_step);
+        };
+        // One that begins again after a restart takes it over; one that ends looks no more.
+        if !matches!(self.capture, Slot::Running(_) | Slot::Beginning { stop: None, .. }) {
+            return refused(RefusalKind::State, "the flight recorder is ending", "arm it again, then freeze");
+        }
+        if freeze.before_seconds > recorder.seconds {
+            let message =
+                format!("the recorder keeps {} s, {} s were asked for", recorder.seconds, freeze.before_seconds);
+            return refused(RefusalKind::Invalid, message, "ask for less, or arm it with more");
+        }
+        let (before, after) = (freeze.before_seconds.duration(), freeze.after_seconds.duration());
+        if self.ring.add_freeze(before, after).is_none() {
+            let message = "too many freezes wait for their end already";
+            return refused(RefusalKind::State, message, "wait until one of them is saved");
+        }
+        Response::Done
+    }
+
     pub(super) fn capture_event(&mut self, event: CaptureEvent) {
         if let Slot::Beginning { early, .. } = &mut self.capture {
             return early.push(event);
@@ -243,7 +278,7 @@ impl Hub {
                 self.statistics = Some(statistics);
             }
             CaptureEvent::Failed(message) => self.end_running(StopReason::Failed { message }),
-            CaptureEvent::Trouble(message) => self.subscribers.publish(&Update::Trouble { message }),
+            CaptureEvent::Trouble(message) => self.trouble(message),
             CaptureEvent::Note(message) => self.subscribers.publish(&Update::Note { message }),
             CaptureEvent::Ended(reason) => {
                 let (since, next) = match std::mem::replace(&mut self.capture, Slot::None) {
@@ -252,6 +287,8 @@ impl Hub {
                     Slot::Beginning { .. } | Slot::None => (self.facts.started, None),
                 };
                 self.state = CaptureState::Stopped { since, at: unix_millis(), reason };
+                // Asked for when the capture had looked for the last time.
+                self.save_pending();
                 self.uploader.manifest_changed();
                 // Whoever sees the end sees the files as they are then.
                 self.tell_ring();
@@ -264,8 +301,8 @@ impl Hub {
     }
 }
 
-/// Begins a capture on a thread of its own. Whoever wants it waits so long and no longer; what comes after that is told to
-/// nobody, and is to end as soon as it is there.
+/// Begins a capture on a thread of its own. Whoever wants it waits so long and no longer; what comes after that is
+/// not to run: it ends as soon as it is there.
 async fn begun(
     start: impl FnOnce() -> Result<(Capture, Vec<String>, CaptureSpec), Response> + Send + 'static,
     by: By,
@@ -274,10 +311,10 @@ async fn begun(
     let failed = |_| Err(refused(RefusalKind::Failed, "the agent failed", "deploy it again"));
     let mut beginning = tokio::task::spawn_blocking(start);
     tokio::select! {
-        outcome = &mut beginning => Started { outcome: outcome.unwrap_or_else(failed), by: Some(by) },
+        outcome = &mut beginning => Started { outcome: outcome.unwrap_or_else(failed), by: Some(by), late: false },
         () = sleep(BEGUN_WITHIN) => {
-            tell(found, by, &too_slow("the capture did not begin", BEGUN_WITHIN));
-            Started { outcome: beginning.await.unwrap_or_else(failed), by: None }
+            let by = tell(found, by, &too_slow("the capture did not begin", BEGUN_WITHIN));
+            Started { outcome: beginning.await.unwrap_or_else(failed), by, late: true }
         }
     }
 }
@@ -287,15 +324,20 @@ fn too_slow(what: &str, within: Duration) -> Response {
     refused(RefusalKind::Failed, message, "write a shorter filter, look at the node's disk, or try another node")
 }
 
-/// Whoever asked hears it now; what goes on after a restart is the hub's to tell.
-fn tell(found: &UnboundedSender<Found>, by: By, word: &Response) {
-    match (by, word) {
-        (By::Tunnel(reply), word) => answer(Some(reply), word.clone()),
-        (By::Restart(_), Response::Refused(refusal)) => {
-            // The hub may have ended.
-            let _ = found.send(Found::Trouble(refusal.message.clone()));
+/// A tunnel that asked hears it now and is done with; of what goes on after a restart the hub is told, and has to end it.
+pub(super) fn tell(found: &UnboundedSender<Found>, by: By, word: &Response) -> Option<By> {
+    match by {
+        By::Tunnel(reply) => {
+            answer(Some(reply), word.clone());
+            None
         }
-        (By::Restart(_), _) => {}
+        By::Restart(since) => {
+            if let Response::Refused(refusal) = word {
+                // The hub may have ended.
+                let _ = found.send(Found::Trouble(refusal.message.clone()));
+            }
+            Some(By::Restart(since))
+        }
     }
 }
 

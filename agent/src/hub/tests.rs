@@ -2,11 +2,17 @@
 
 use std::{path::Path, process::Command};
 
-use nodewatch_protocol::{Grant, ReportPlan, Sink, Terms};
+use nodewatch_protocol::{
+    CaptureSpec, Freeze, FromAgent, Grant, Recorder, ReportPlan, Sink, StopReason, Terms, decode,
+};
 use tokio::time::timeout;
 
+use super::captures::{By, Started};
 use super::*;
-use crate::ring::store::Store;
+use crate::{
+    capture::CaptureEvent,
+    ring::{store::Store, tests::capture},
+};
 
 /// What should come at once has come by then, or never does.
 const SOON: Duration = Duration::from_secs(20);
@@ -157,4 +163,73 @@ async fn a_plan_that_is_refused_leaves_the_one_before_it() {
         assert_eq!(ring.manifest().reports, Some(plan("22")));
     }
     beats(&hub).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_was_there_to_be_told_is_told_to_the_first_that_comes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    leave_file(folder.path(), "a.pcapng");
+    let (hub, ring) = spawn(folder.path());
+    // Many times as long as it takes to be told.
+    tokio::time::sleep(10 * FILES_EVERY).await;
+    ring.say("3 packets could not be written".to_owned());
+    tokio::time::sleep(10 * FILES_EVERY).await;
+    let mut lines = hub.subscribe().await.expect("the hub");
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        let line = timeout(SOON, lines.recv()).await.expect("it is told").expect("the hub");
+        if let Ok(FromAgent::Update(Update::Trouble { message })) = decode(&line) {
+            told.push(message);
+        }
+    }
+    assert!(told[0].contains("no list of them") && told[1].contains("could not be written"), "{told:?}");
+}
+
+/// A hub that does not run, of an armed recorder that began at 7.
+fn armed(folder: &Path) -> Hub {
+    let ring = Ring::open(Store::open(folder).expect("a ring"), "test").expect("a ring");
+    let record = capture(1 << 20);
+    let spec = CaptureSpec { recorder: Some(Recorder::default()), ..record.spec };
+    ring.capture_began(CaptureRecord { spec: spec.clone(), ..record }, false);
+    let lifetime = Lifetime::begin(None, None, None);
+    let mut hub = Hub::new(NodeFacts::default(), ring, lifetime, watch::channel(None).1).expect("a hub");
+    hub.state = CaptureState::Running { since: 7, interfaces: vec![], spec };
+    hub
+}
+
+#[tokio::test]
+async fn a_freeze_is_taken_only_by_a_capture_that_will_save_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut hub = armed(folder.path());
+    let freeze = || Freeze { before_seconds: 1.into(), after_seconds: 0.into() };
+    let refusal = hub.freeze(freeze());
+    assert!(matches!(&refusal, Response::Refused(refusal) if refusal.kind == RefusalKind::State), "{refusal:?}");
+    hub.capture = Slot::Beginning { stop: None, early: Vec::new() };
+    assert_eq!(hub.freeze(freeze()), Response::Done);
+
+    // As one that came when the capture had looked for the last time.
+    hub.capture = Slot::None;
+    assert_eq!(hub.ring.freezes().len(), 1);
+    hub.capture_event(CaptureEvent::Ended(StopReason::Asked));
+    let mut changes = hub.ring.changes();
+    let freezes = hub.ring.clone();
+    timeout(SOON, async {
+        while !freezes.freezes().is_empty() {
+            changes.changed().await.expect("the ring");
+        }
+    })
+    .await
+    .expect("it is saved by itself");
+}
+
+#[tokio::test]
+async fn a_capture_that_is_to_go_on_and_fails_too_late_has_ended() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut hub = armed(folder.path());
+    hub.capture = Slot::Beginning { stop: None, early: Vec::new() };
+    let outcome = Err(refused(RefusalKind::Failed, "no such interface", "choose another"));
+    let by = captures::tell(&hub.found.0, By::Restart(7), &refused(RefusalKind::Failed, "too slow", ""));
+    hub.capture_started(Started { outcome, by, late: true });
+    assert!(matches!(hub.state, CaptureState::Stopped { since: 7, .. }), "{:?}", hub.state);
+    assert!(hub.ring.interrupted().is_none(), "its record is closed");
 }

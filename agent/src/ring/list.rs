@@ -138,7 +138,8 @@ impl List {
 
     /// A file that nothing is to be remembered of.
     pub fn forget(&mut self, sequence: u64) {
-        if self.files.remove(&sequence).is_some() {
+        if let Some(entry) = self.files.remove(&sequence) {
+            note_forgotten(&mut self.head, &entry.record);
             self.revision += 1;
             self.dropped.push_back((self.revision, sequence));
             if self.dropped.len() > MAX_GONE {
@@ -183,6 +184,8 @@ impl List {
         self.head.captures.push(record);
         let surplus = self.head.captures.len().saturating_sub(MAX_CAPTURES);
         self.head.captures.drain(..surplus);
+        let captures = &self.head.captures;
+        self.head.forgotten.retain(|since, _| captures.iter().any(|capture| capture.since == *since));
     }
 
     pub fn capture_ended(&mut self, at: UnixMillis, reason: StopReason) {
@@ -273,7 +276,9 @@ impl List {
             .map(|(sequence, _)| *sequence)
             .collect();
         for sequence in gone.iter().take(gone.len().saturating_sub(MAX_GONE)) {
-            self.files.remove(sequence);
+            if let Some(entry) = self.files.remove(sequence) {
+                note_forgotten(&mut self.head, &entry.record);
+            }
         }
     }
 
@@ -403,6 +408,14 @@ impl List {
             messages.push(format!("and {unsaid} more messages of the ring"));
         }
         messages
+    }
+}
+
+/// Whoever reads the capture as one stream must know that packets were there. What was frozen is no part of that.
+pub(super) fn note_forgotten(head: &mut NodeManifest, record: &FileRecord) {
+    if record.file.packets > 0 && !record.frozen {
+        let last = head.forgotten.entry(record.capture).or_default();
+        *last = record.file.sequence.max(*last);
     }
 }
 

@@ -85,6 +85,8 @@ struct Shared {
     list: Mutex<Inner>,
     /// Held by whoever removes files, so that no two count on the same room. Not for the capture thread or the hub.
     room: Mutex<()>,
+    /// Held by whoever saves freezes of a capture that is over.
+    saving: Mutex<()>,
     /// What the file system has room for as it was seen last.
     free: AtomicU64,
     changes: watch::Sender<u64>,
@@ -128,6 +130,7 @@ impl Ring {
             sequence,
             list: Mutex::new(inner),
             room: Mutex::new(()),
+            saving: Mutex::new(()),
             free: AtomicU64::new(u64::MAX),
             changes: watch::channel(0).0,
             _lock: lock,
@@ -421,6 +424,11 @@ impl Ring {
     /// Spans that are to be saved. Waits for nothing.
     pub fn freezes(&self) -> Vec<PendingFreeze> {
         self.shared.freezes.borrow().clone()
+    }
+
+    /// The turn to save freezes of a capture that is over, so that none is saved twice. May be waited for.
+    pub fn saving(&self) -> MutexGuard<'_, ()> {
+        self.shared.saving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The recorder's closed pieces that have to do with that freeze, in order.

@@ -16,7 +16,7 @@ use nodewatch_protocol::{
 
 use super::{
     Sequence,
-    list::{is_discarded, is_lost},
+    list::{is_discarded, is_lost, note_forgotten},
     store::{Remembered, Store, StoreError, sequence_of, started_of},
 };
 use crate::{
@@ -87,6 +87,8 @@ pub(super) fn recover(
                     said.push(format!("{} is no longer in the ring, and was not delivered", record.file.name));
                 }
                 files.push(record);
+            } else {
+                note_forgotten(&mut manifest, &record);
             }
         } else if record.file.state == FileState::Open && saving.contains(&record.file.sequence) {
             remove_half(store, &record.file.name, &mut said);

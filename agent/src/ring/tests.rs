@@ -583,3 +583,19 @@ fn one_agent_uses_a_ring_at_a_time() {
     close_down(ring);
     open(&folder);
 }
+
+#[test]
+fn what_is_forgotten_with_packets_in_it_is_remembered_by_its_number() {
+    let piece = |sequence, packets| {
+        let mut one = FileRecord { place: FilePlace::Recorder, ..record(&format!("{sequence}.pcapng"), sequence) };
+        one.file.packets = packets;
+        one
+    };
+    let kept = record("4.pcapng", 4);
+    let mut list = list([piece(1, 3), piece(2, 3), piece(3, 0), kept], vec![capture(1)]);
+    for sequence in 1..=3 {
+        list.went(sequence, "");
+    }
+    list.went(4, "full");
+    assert_eq!(list.snapshot().manifest().forgotten, [(7, 2)].into(), "the third had none, the fourth is listed");
+}

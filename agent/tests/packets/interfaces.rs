@@ -23,6 +23,13 @@ fn trouble(agent: &mut Agent, wanted: &str) -> String {
     })
 }
 
+fn note(agent: &mut Agent, wanted: &str) -> String {
+    agent.until(|message| match message {
+        FromAgent::Update(Update::Note { message }) if message.contains(wanted) => Some(message),
+        _ => None,
+    })
+}
+
 fn statistics(agent: &mut Agent, wanted: impl Fn(&Statistics) -> bool) -> Statistics {
     agent.until(|message| match message {
         FromAgent::Update(Update::Statistics(statistics)) if wanted(&statistics) => Some(*statistics),
@@ -75,7 +82,7 @@ fn an_interface_that_is_deleted_and_made_anew_is_taken_up_again_and_the_gap_is_t
     let gone = statistics(&mut agent, |one| one.interfaces[0].state == InterfaceState::Gone);
     assert_eq!(gone.interfaces[0].packets, 50);
     make_veth(&net);
-    let back = trouble(&mut agent, "interface vx0 is back");
+    let back = note(&mut agent, "interface vx0 is back");
     assert!(back.contains("nothing was captured from it for"), "{back}");
     net.send("10.66.9.1:7", 30, b"after");
     agent.say(&ToAgent::Request { id: 0, request: Request::StopCapture });
@@ -100,7 +107,7 @@ fn an_interface_that_comes_back_with_another_link_type_goes_on_as_another_interf
     trouble(&mut agent, "disappeared");
     // Straight at the IP header.
     let mut tun = tun(&net.here, "vx0", 65534);
-    trouble(&mut agent, "interface vx0 is back");
+    note(&mut agent, "interface vx0 is back");
     for _ in 0..10 {
         write(&mut tun, &PACKET);
     }
@@ -123,7 +130,7 @@ fn an_interface_that_goes_down_and_up_is_captured_on_and_the_gap_is_told() {
     trouble(&mut agent, "interface veth0 went down");
     statistics(&mut agent, |one| one.interfaces[0].state == InterfaceState::Down && one.interfaces[0].gap_millis > 0);
     ip(&["-n", &net.here, "link", "set", "veth0", "up"]);
-    trouble(&mut agent, "interface veth0 is back");
+    note(&mut agent, "interface veth0 is back");
     net.send("10.66.0.1:7", 5, b"after");
     let (last, files) = agent.stop();
     assert_eq!((last.packets, tshark(&files[0], &["frame.len"]).len()), (10, 10));
@@ -140,7 +147,7 @@ fn an_interface_that_is_down_is_joined_when_it_comes_up_and_stops_no_other() {
     start_and_hear(&mut agent, both, "interface vx0 is down; it is captured from when it comes up");
     net.send("10.66.0.1:7", 5, b"others");
     ip(&["-n", &net.here, "link", "set", "vx0", "up"]);
-    trouble(&mut agent, "interface vx0 is back");
+    note(&mut agent, "interface vx0 is back");
     net.send("10.66.9.1:7", 5, b"joined");
     let (last, files) = agent.stop();
     assert_eq!(last.packets, 10);
