@@ -271,6 +271,38 @@ fn the_receipt_names_what_s3_lacks_with_the_last_reason_and_all_that_it_has() {
     assert_eq!(receipt.json()["undelivered"][0]["reason"], "connection refused");
 }
 
+/// A server that compares nothing has a copy, of which nobody knows whether it is one.
+#[test]
+fn what_s3_has_not_compared_is_fetched_and_said_to_be_no_more_than_that() {
+    let outcome = |fetched: bool| {
+        let mut app = live();
+        to_s3(&mut app);
+        let delivery = Delivery::Delivered { key: "inc/7f3a91c2/a/1.pcapng".into(), size: 90, unproved: true };
+        let there = CaptureFile { delivery, sha256: Some("00".into()), ..file("1.pcapng", 100, FileState::Closed) };
+        feed(&mut app, [tunnel("a", ring(0, 1)), tunnel("a", Update::Files(vec![there]))]);
+        key(&mut app, Action::Files);
+        assert_eq!(app.file_rows()[0].place(), "S3, not compared");
+        let effects = update(&mut app, Event::Finish, NOW);
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::Fetch(..))), "{effects:?}");
+        let progress = match fetched {
+            true => FetchProgress::Done { path: "1.pcapng".into(), sha256: "00".into() },
+            false => FetchProgress::Failed(Notice::error("no", "the tunnel is cut", "")),
+        };
+        update(&mut app, Event::Fetch("a".into(), "1.pcapng".into(), progress), NOW);
+        app.receipt()
+    };
+    let receipt = outcome(true);
+    let text = receipt.text();
+    assert!(text.contains("in S3    s3://captures/inc/7f3a91c2/a/1.pcapng  90 B  not compared"), "{text}");
+    assert!(text.contains("fetched  1.pcapng") && receipt.is_whole(), "{text}");
+    assert_eq!(receipt.json()["delivered"][0]["compared"], false);
+    assert!(receipt.json()["delivered"][0]["sha256"].is_null(), "nobody has seen that it has this one");
+    let receipt = outcome(false);
+    let text = receipt.text();
+    assert!(text.contains("NOT COMPARED 1.pcapng of a: S3 has it, not compared, and the tunnel is cut"), "{text}");
+    assert!(!receipt.is_whole());
+}
+
 /// A command that is printed can be copied into a shell, and names what was named.
 #[test]
 fn places_with_braces_blanks_and_signs_are_printed_as_they_are() {
