@@ -179,6 +179,33 @@ fn a_freeze_is_for_the_chosen_recorders_or_for_all_and_brings_its_file_home() {
     assert_eq!(update(&mut app, tunnel("c", Update::Files(vec![saved])), NOW), [], "S3 is where c delivers");
 }
 
+/// What is a recorder's is told by the ring's order, whatever the node's clock does.
+#[test]
+fn what_is_frozen_after_the_clock_was_set_back_comes_home_and_what_was_there_before_does_not() {
+    let at = |sequence, ended| CaptureFile {
+        sequence,
+        ended,
+        ..file(&format!("{sequence}.pcapng"), 100, FileState::Closed)
+    };
+    let mut app = live();
+    // Of an earlier capture, while the clock was an hour ahead.
+    feed(&mut app, [tunnel("b", Update::Ring(RingState::default()))]);
+    feed(&mut app, [tunnel("b", Update::Files(vec![at(3, NOW + 3_600_000)])), tunnel("b", armed())]);
+    let saved = at(4, NOW - 60_000);
+    let effects = update(&mut app, tunnel("b", Update::FilesChanged { files: vec![saved.clone()], gone: vec![] }), NOW);
+    assert_eq!(effects, [Effect::Fetch("b".into(), saved)]);
+    // The tunnel was cut, and the same capture runs.
+    let saved = at(5, NOW - 50_000);
+    feed(&mut app, [tunnel("b", crate::facts()), tunnel("b", armed())]);
+    let all = vec![at(3, NOW + 3_600_000), at(4, NOW - 60_000), saved.clone()];
+    assert_eq!(update(&mut app, tunnel("b", Update::Files(all)), NOW), [Effect::Fetch("b".into(), saved)]);
+    // A recorder that runs already when its node is first heard of.
+    feed(&mut app, [tunnel("c", Update::Ring(RingState::default())), tunnel("c", armed())]);
+    let (old, saved) = (at(1, NOW - 1), at(2, NOW + 1));
+    let effects = update(&mut app, tunnel("c", Update::Files(vec![old, saved.clone()])), NOW);
+    assert_eq!(effects, [Effect::Fetch("c".into(), saved)]);
+}
+
 #[test]
 fn a_long_list_of_files_comes_in_parts_and_then_by_what_changed() {
     let mut app = live();
