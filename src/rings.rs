@@ -111,8 +111,8 @@ impl Rings {
     /// That of a session whose program has ended.
     pub fn open(&self, session: &SessionId) -> Result<Ring, RingError> {
         let places = self.places.iter().filter(|place| place.is_private());
-        let folders = places.map(|place| place.rings.join(session.as_str()));
-        let folder = { folders }.find(|folder| is_private(folder));
+        let mut folders = places.map(|place| place.rings.join(session.as_str()));
+        let folder = folders.find(|folder| is_private(folder));
         let folder = folder.ok_or_else(|| RingError::Unknown(session.clone()))?;
         let failed = |source| RingError::Folder { below: folder.clone(), source };
         match lock(&folder).map_err(failed)? {
@@ -294,7 +294,9 @@ mod tests {
         let rings = Rings::in_folders([state.path().to_owned()]);
         let making = std::thread::spawn({
             let rings = rings.clone();
-            move || (0..300).map(|number| rings.create(&SessionId::new(number)).map(drop)).collect::<Result<Vec<_>, _>>()
+            move || {
+                (0..300).map(|number| rings.create(&SessionId::new(number)).map(drop)).collect::<Result<Vec<_>, _>>()
+            }
         });
         while !making.is_finished() {
             rings.all();
