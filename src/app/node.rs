@@ -181,6 +181,13 @@ pub(super) enum Before {
     UpTo(Option<u64>),
 }
 
+/// Whether the whole list of files has come over the tunnel that is up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Listed {
+    Coming,
+    Whole,
+}
+
 /// Everything known of one node.
 #[derive(Debug, Clone)]
 pub struct NodeState {
@@ -226,8 +233,8 @@ pub struct NodeState {
     pub files: Vec<CaptureFile>,
     /// The parts of a long list whose end has not come yet.
     files_before: Vec<CaptureFile>,
-    /// The whole list has come since the tunnel is up.
-    listed: bool,
+    /// Whether the whole list has come since the tunnel is up.
+    listed: Listed,
     /// How the ring and its delivery stand.
     pub ring: Option<RingState>,
     /// Its right to deliver.
@@ -271,7 +278,7 @@ impl NodeState {
             rates_of_session: Rollup::default(),
             files: Vec::new(),
             files_before: Vec::new(),
-            listed: false,
+            listed: Listed::Coming,
             ring: None,
             grant: GrantState::Nothing,
             fetches: BTreeMap::new(),
@@ -367,7 +374,7 @@ impl NodeState {
                 self.facts = Some(facts);
                 // The first of a picture: what an earlier tunnel did not tell to the end is no part of it.
                 self.files_before.clear();
-                self.listed = false;
+                self.listed = Listed::Coming;
             }
             Update::Ports(update) => self.apply_ports(update, now),
             Update::PortHistory(changes) => self.apply_port_history(&changes, now),
@@ -391,7 +398,7 @@ impl NodeState {
             Update::Files(files) => {
                 self.files = std::mem::take(&mut self.files_before);
                 self.files.extend(files);
-                self.listed = true;
+                self.listed = Listed::Whole;
                 self.settle_before();
                 self.note_undelivered();
             }
@@ -466,8 +473,8 @@ impl NodeState {
             CaptureState::Running { interfaces, spec, since } => {
                 if !matches!(self.capture, CaptureState::Running { since: known, .. } if known == *since) {
                     self.before_capture = match self.listed {
-                        true => Before::UpTo(self.files.iter().map(|file| file.sequence).max()),
-                        false => Before::ToBeListed,
+                        Listed::Whole => Before::UpTo(self.files.iter().map(|file| file.sequence).max()),
+                        Listed::Coming => Before::ToBeListed,
                     };
                 }
                 self.history.clear();

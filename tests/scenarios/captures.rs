@@ -311,9 +311,10 @@ fn what_s3_has_not_compared_is_fetched_and_said_to_be_no_more_than_that() {
         assert_eq!(app.file_rows()[0].place(), "S3, not compared");
         let effects = update(&mut app, Event::Finish, NOW);
         assert!(effects.iter().any(|effect| matches!(effect, Effect::Fetch(..))), "{effects:?}");
-        let progress = match fetched {
-            true => FetchProgress::Done { path: "1.pcapng".into(), sha256: "00".into() },
-            false => FetchProgress::Failed(Notice::error("no", "the tunnel is cut", "")),
+        let progress = if fetched {
+            FetchProgress::Done { path: "1.pcapng".into(), sha256: "00".into() }
+        } else {
+            FetchProgress::Failed(Notice::error("no", "the tunnel is cut", ""))
         };
         update(&mut app, Event::Fetch("a".into(), "1.pcapng".into(), progress), NOW);
         app.receipt()

@@ -184,9 +184,11 @@ pub(super) fn reason(error: &Error) -> String {
 pub(super) fn is_late(error: &Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, InvalidData, TimedOut, UnexpectedEof};
     match error {
-        Error::Timeout(Timeout::SendBody | Timeout::RecvResponse | Timeout::RecvBody) => true,
-        // An answer that is none, or half of one.
-        Error::Protocol(_) | Error::Http(_) | Error::LargeResponseHeader(..) => true,
+        // The last three: an answer that is none, or half of one.
+        Error::Timeout(Timeout::SendBody | Timeout::RecvResponse | Timeout::RecvBody)
+        | Error::Protocol(_)
+        | Error::Http(_)
+        | Error::LargeResponseHeader(..) => true,
         Error::Io(error) => matches!(
             error.kind(),
             BrokenPipe | ConnectionAborted | ConnectionReset | InvalidData | TimedOut | UnexpectedEof
