@@ -9,12 +9,17 @@ use std::{
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
 use crate::{folders, model::SessionId};
 
 /// In a session's folder: whose lock says whether its program lives.
 const LOCK: &str = "lock";
+/// What the name of a folder begins with that is being made.
+const MAKING: &str = ".new-";
+/// A folder that is being made is made within so long.
+const MADE_WITHIN: Duration = Duration::from_secs(60);
 /// In a session's folder: what its agent has.
 const RING: &str = "ring";
 
@@ -40,7 +45,26 @@ pub enum RingError {
 /// The folders that rings are in.
 #[derive(Debug, Clone)]
 pub struct Rings {
-    folders: Vec<PathBuf>,
+    places: Vec<Place>,
+}
+
+/// Where rings may be.
+#[derive(Debug, Clone)]
+struct Place {
+    rings: PathBuf,
+    /// The folder above is the user's by being in the home: it may be a link.
+    at_home: bool,
+}
+
+impl Place {
+    fn new(folder: &Path, at_home: bool) -> Self {
+        Self { rings: folder.join("rings"), at_home }
+    }
+
+    /// Nobody else can put another folder in its place.
+    fn is_private(&self) -> bool {
+        is_private(&self.rings) && (self.at_home || self.rings.parent().is_some_and(is_private))
+    }
 }
 
 /// Captures of a session on this machine that nobody has open.
@@ -63,21 +87,22 @@ impl Rings {
     pub fn from_environment() -> Self {
         let user = rustix::process::getuid().as_raw();
         let temporary = std::env::temp_dir().join(format!("nodewatch-tui-{user}"));
-        Self::in_folders(folders::kept_state().into_iter().chain([temporary]))
+        let home = folders::kept_state().map(|folder| Place::new(&folder, true));
+        Self { places: home.into_iter().chain([Place::new(&temporary, false)]).collect() }
     }
 
-    /// In the first of these that can be written.
+    /// In the first of these that can be written, and that nobody else can write.
     pub fn in_folders(folders: impl IntoIterator<Item = PathBuf>) -> Self {
-        Self { folders: folders.into_iter().map(|folder| folder.join("rings")).collect() }
+        Self { places: folders.into_iter().map(|folder| Place::new(&folder, false)).collect() }
     }
 
     /// A new session's.
     pub fn create(&self, session: &SessionId) -> Result<Ring, RingError> {
         let mut failed = None;
-        for below in &self.folders {
-            match Ring::create(below, session) {
+        for place in &self.places {
+            match Ring::create(place, session) {
                 Ok(ring) => return Ok(ring),
-                Err(source) => failed = Some(RingError::Folder { below: below.clone(), source }),
+                Err(source) => failed = Some(RingError::Folder { below: place.rings.clone(), source }),
             }
         }
         Err(failed.unwrap_or_else(|| RingError::Unknown(session.clone())))
@@ -85,8 +110,9 @@ impl Rings {
 
     /// That of a session whose program has ended.
     pub fn open(&self, session: &SessionId) -> Result<Ring, RingError> {
-        let folders = self.folders.iter().map(|below| below.join(session.as_str()));
-        let folder = folders.into_iter().find(|folder| is_private(folder));
+        let places = self.places.iter().filter(|place| place.is_private());
+        let mut folders = places.map(|place| place.rings.join(session.as_str()));
+        let folder = folders.find(|folder| is_private(folder));
         let folder = folder.ok_or_else(|| RingError::Unknown(session.clone()))?;
         let failed = |source| RingError::Folder { below: folder.clone(), source };
         match lock(&folder).map_err(failed)? {
@@ -97,9 +123,12 @@ impl Rings {
 
     /// What there is; what holds no captures and is nobody's goes. In the order of their ids.
     pub fn all(&self) -> Vec<LeftRing> {
-        let entries =
-            self.folders.iter().filter(|below| is_private(below)).filter_map(|below| fs::read_dir(below).ok());
+        let places = self.places.iter().filter(|place| place.is_private());
+        let entries = places.filter_map(|place| fs::read_dir(&place.rings).ok());
         let sessions = entries.flatten().flatten().filter_map(|entry| {
+            if entry.file_name().to_str().is_some_and(|name| name.starts_with(MAKING)) {
+                remove_unmade(&entry.path());
+            }
             let session: SessionId = entry.file_name().to_str()?.parse().ok()?;
             Some((session, entry.path()))
         });
@@ -130,17 +159,29 @@ pub struct Ring {
 }
 
 impl Ring {
-    fn create(below: &Path, session: &SessionId) -> io::Result<Self> {
+    fn create(place: &Place, session: &SessionId) -> io::Result<Self> {
+        let below = &place.rings;
         let mut private = DirBuilder::new();
         private.mode(0o700).recursive(true).create(below)?;
-        if !is_private(below) {
+        if !place.is_private() {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "others can write to it"));
         }
         let folder = below.join(session.as_str());
-        private.recursive(false).create(&folder)?;
-        private.create(folder.join(RING))?;
-        let lock = lock(&folder)?.ok_or_else(|| io::Error::from(io::ErrorKind::WouldBlock))?;
-        Ok(Self { folder, _lock: lock, removed: AtomicBool::new(false) })
+        // Whoever sees it under its name finds it held.
+        let making = below.join(format!("{MAKING}{session}-{}", std::process::id()));
+        private.recursive(false).create(&making)?;
+        let made = private.create(making.join(RING)).and_then(|()| {
+            let lock = lock(&making)?.ok_or_else(|| io::Error::from(io::ErrorKind::WouldBlock))?;
+            fs::rename(&making, &folder)?;
+            Ok(lock)
+        });
+        match made {
+            Ok(lock) => Ok(Self { folder, _lock: lock, removed: AtomicBool::new(false) }),
+            Err(error) => {
+                let _ = fs::remove_dir_all(&making);
+                Err(error)
+            }
+        }
     }
 
     /// Where the agent's files are.
@@ -175,6 +216,15 @@ fn is_private(folder: &Path) -> bool {
         facts.is_dir() && facts.uid() == rustix::process::geteuid().as_raw() && facts.mode() & 0o022 == 0
     };
     fs::symlink_metadata(folder).is_ok_and(|facts| of_user(&facts))
+}
+
+/// What a program left that was killed while it made a ring.
+fn remove_unmade(folder: &Path) {
+    let changed = fs::symlink_metadata(folder).and_then(|facts| facts.modified());
+    let is_old = changed.is_ok_and(|changed| changed.elapsed().is_ok_and(|age| age > MADE_WITHIN));
+    if is_old && is_private(folder) && lock(folder).is_ok_and(|lock| lock.is_some()) {
+        let _ = fs::remove_dir_all(folder);
+    }
 }
 
 /// `None` when a living program has it.
@@ -236,6 +286,47 @@ mod tests {
         fs::create_dir_all(&killed).expect("made");
         assert_eq!(rings.all(), []);
         assert_eq!(fs::read_dir(state.path().join("rings")).expect("the folder").count(), 0);
+    }
+
+    #[test]
+    fn a_ring_that_is_being_made_is_seen_by_nobody_and_never_removed() {
+        let state = tempfile::tempdir().expect("a folder");
+        let rings = Rings::in_folders([state.path().to_owned()]);
+        let making = std::thread::spawn({
+            let rings = rings.clone();
+            move || {
+                (0..300).map(|number| rings.create(&SessionId::new(number)).map(drop)).collect::<Result<Vec<_>, _>>()
+            }
+        });
+        while !making.is_finished() {
+            rings.all();
+        }
+        making.join().expect("no panic").expect("each is made");
+        // As a program leaves it that is killed in between: it goes, but not while it may be being made.
+        let unmade = state.path().join("rings").join(format!("{MAKING}00000001-1"));
+        DirBuilder::new().mode(0o700).recursive(true).create(unmade.join(RING)).expect("made");
+        assert!(rings.all().is_empty() && unmade.exists());
+        let old = std::time::SystemTime::now() - 2 * MADE_WITHIN;
+        File::open(&unmade).and_then(|folder| folder.set_modified(old)).expect("set");
+        assert!(rings.all().is_empty() && !unmade.exists());
+    }
+
+    #[test]
+    fn a_folder_below_one_that_is_a_link_or_that_others_can_write_is_not_used() {
+        let state = tempfile::tempdir().expect("a folder");
+        let [open, real, link] = ["open", "real", "link"].map(|name| state.path().join(name));
+        for folder in [&open, &real] {
+            DirBuilder::new().mode(0o700).recursive(true).create(folder.join("rings")).expect("made");
+        }
+        fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o777)).expect("set");
+        std::os::unix::fs::symlink(&real, &link).expect("made");
+        for folder in [open, link] {
+            DirBuilder::new().mode(0o700).create(folder.join("rings/00000001")).expect("made");
+            let rings = Rings::in_folders([folder]);
+            assert!(rings.create(&SessionId::new(2)).is_err());
+            assert!(matches!(rings.open(&SessionId::new(1)), Err(RingError::Unknown(_))));
+            assert_eq!(rings.all(), []);
+        }
     }
 
     #[test]

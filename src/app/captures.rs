@@ -2,14 +2,12 @@
 //!
 //! Owns which nodes a key is about and what is asked of their agents. Pure.
 
-use nodewatch_protocol::{
-    CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Content, FileState, Request, SinkState,
-};
+use nodewatch_protocol::{CaptureAbility, CaptureFile, CaptureSpec, Content, FileState, Request, SinkState};
 
 use super::{
     App, Confirm, Overlay,
     action::Effect,
-    node::{Agent, Asked, NodeState},
+    node::{Agent, Asked, Before, NodeState},
 };
 use crate::model::{Failure, FetchProgress, NodeName, Notice};
 
@@ -91,8 +89,10 @@ impl App {
         if !(here && state.is_armed()) {
             return Vec::new();
         }
-        let CaptureState::Running { since, .. } = state.capture else { return Vec::new() };
-        let saved = |file: &&CaptureFile| !state.fetches.contains_key(&file.name) && file.ended >= since;
+        // By the ring's order: the node's clock may have been set meanwhile.
+        let Before::UpTo(before) = state.before_capture else { return Vec::new() };
+        let is_later = |file: &CaptureFile| before.is_none_or(|before| file.sequence > before);
+        let saved = |file: &&CaptureFile| !state.fetches.contains_key(&file.name) && is_later(file);
         let saved: Vec<CaptureFile> = state.unfetched().filter(saved).cloned().collect();
         for file in &saved {
             state.fetches.insert(file.name.clone(), FetchProgress::Bytes(0));

@@ -103,6 +103,7 @@ impl FileRow<'_> {
     pub fn place(&self) -> &'static str {
         match (self.path(), self.stored, self.on_node) {
             (Some(_), ..) => "here",
+            (None, _, Some(file)) if file.delivery.is_delivered() && !file.delivery.is_proved() => "S3, not compared",
             (None, Some(_), _) => "S3",
             (None, None, Some(file)) if file.delivery.is_delivered() => "S3",
             (None, None, Some(_)) => "node",

@@ -171,6 +171,23 @@ pub struct Reporting {
     pub by_agent: Option<ReportState>,
 }
 
+/// What a ring had before the capture that runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Before {
+    /// The next whole list tells.
+    #[default]
+    ToBeListed,
+    /// Files up to this place in the ring's order, if any.
+    UpTo(Option<u64>),
+}
+
+/// Whether the whole list of files has come over the tunnel that is up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Listed {
+    Coming,
+    Whole,
+}
+
 /// Everything known of one node.
 #[derive(Debug, Clone)]
 pub struct NodeState {
@@ -200,6 +217,8 @@ pub struct NodeState {
     pub(super) history_is_news: bool,
     /// Its capture.
     pub capture: CaptureState,
+    /// What the ring had before that capture.
+    pub(super) before_capture: Before,
     /// What is outstanding.
     pub asked: Asked,
     /// Why the agent did not do what it was asked last.
@@ -214,6 +233,8 @@ pub struct NodeState {
     pub files: Vec<CaptureFile>,
     /// The parts of a long list whose end has not come yet.
     files_before: Vec<CaptureFile>,
+    /// Whether the whole list has come since the tunnel is up.
+    listed: Listed,
     /// How the ring and its delivery stand.
     pub ring: Option<RingState>,
     /// Its right to deliver.
@@ -249,6 +270,7 @@ impl NodeState {
             coming: Coming::default(),
             history_is_news: false,
             capture: CaptureState::Idle,
+            before_capture: Before::default(),
             asked: Asked::Nothing,
             refusal: None,
             statistics: None,
@@ -256,6 +278,7 @@ impl NodeState {
             rates_of_session: Rollup::default(),
             files: Vec::new(),
             files_before: Vec::new(),
+            listed: Listed::Coming,
             ring: None,
             grant: GrantState::Nothing,
             fetches: BTreeMap::new(),
@@ -351,6 +374,7 @@ impl NodeState {
                 self.facts = Some(facts);
                 // The first of a picture: what an earlier tunnel did not tell to the end is no part of it.
                 self.files_before.clear();
+                self.listed = Listed::Coming;
             }
             Update::Ports(update) => self.apply_ports(update, now),
             Update::PortHistory(changes) => self.apply_port_history(&changes, now),
@@ -374,6 +398,8 @@ impl NodeState {
             Update::Files(files) => {
                 self.files = std::mem::take(&mut self.files_before);
                 self.files.extend(files);
+                self.listed = Listed::Whole;
+                self.settle_before();
                 self.note_undelivered();
             }
             Update::FilesChanged { files, gone } => {
@@ -421,6 +447,15 @@ impl NodeState {
         }
     }
 
+    /// With the first list after a capture was found running, by the node's own times: nothing better is known of it.
+    fn settle_before(&mut self) {
+        let CaptureState::Running { since, .. } = self.capture else { return };
+        if self.before_capture == Before::ToBeListed {
+            let older = self.files.iter().filter(|file| file.state == FileState::Closed && file.ended < since);
+            self.before_capture = Before::UpTo(older.map(|file| file.sequence).max());
+        }
+    }
+
     fn apply_capture(&mut self, state: CaptureState, now: UnixMillis) {
         if state == self.capture {
             return;
@@ -435,7 +470,13 @@ impl NodeState {
         };
         match &state {
             CaptureState::Idle => {}
-            CaptureState::Running { interfaces, spec, .. } => {
+            CaptureState::Running { interfaces, spec, since } => {
+                if !matches!(self.capture, CaptureState::Running { since: known, .. } if known == *since) {
+                    self.before_capture = match self.listed {
+                        Listed::Whole => Before::UpTo(self.files.iter().map(|file| file.sequence).max()),
+                        Listed::Coming => Before::ToBeListed,
+                    };
+                }
                 self.history.clear();
                 self.statistics = None;
                 let filter = spec.filter.as_deref().unwrap_or("every packet");

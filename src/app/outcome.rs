@@ -84,9 +84,13 @@ impl App {
             receipt.incomplete.push((name.clone(), file.name.clone(), why));
         }
         let fetched = state.fetches.get(&file.name);
-        if let (Delivery::Delivered { key, size, .. }, Some(storage)) = (&file.delivery, &self.storage) {
-            receipt.delivered.push((storage.url.object(key), *size, file.sha256.clone()));
-            if !matches!(fetched, Some(FetchProgress::Done { .. })) {
+        if let (Delivery::Delivered { key, size, unproved }, Some(storage)) = (&file.delivery, &self.storage) {
+            let uri = storage.url.object(key);
+            if *unproved {
+                receipt.not_compared.insert(uri.clone());
+            }
+            receipt.delivered.push((uri, *size, file.sha256.clone()));
+            if !unproved && !matches!(fetched, Some(FetchProgress::Done { .. })) {
                 return;
             }
         } else if self.storage.is_some() && !self.keep_files && (receipt.detached.is_none() || receipt.stranded) {
@@ -108,6 +112,9 @@ impl App {
             Some(_) => {}
             None if chosen && file.state == FileState::Closed => {
                 receipt.left_there.push((held.node, held.file, held.size));
+            }
+            None if file.delivery.is_delivered() => {
+                receipt.unproved.push((held.node, held.file, format!("S3 has it, not compared, and {}", held.reason)));
             }
             None if matches!(fetched, Some(FetchProgress::Failed(_))) => {
                 receipt.lost.push((held.node, held.file, held.size, held.reason));

@@ -2,7 +2,7 @@
 //!
 //! Owns its two forms, text and JSON. Pure.
 
-use std::{fmt::Write, path::PathBuf};
+use std::{collections::BTreeSet, fmt::Write, path::PathBuf};
 
 use nodewatch_protocol::{ReportState, Retention, UnixMillis};
 use serde_json::{Value, json};
@@ -54,6 +54,10 @@ pub struct Receipt {
     pub fetched: Vec<(PathBuf, u64, String)>,
     /// Files in S3, with their sizes there and the checksums of what is in them.
     pub delivered: Vec<(String, u64, Option<String>)>,
+    /// Which of them nobody has compared with what was sent.
+    pub not_compared: BTreeSet<String>,
+    /// Files whose only other copy nobody has compared, with the reason why they are not on the laptop.
+    pub unproved: Vec<(NodeName, String, String)>,
     /// Where captures are in S3, and what has become of them.
     pub storage: Option<(S3Url, InStorage)>,
     /// What names that place on a command line, where no journal does.
@@ -104,7 +108,7 @@ impl Receipt {
     /// Everything is whole and where it should be.
     pub fn is_whole(&self) -> bool {
         let missing = self.lost.len() + self.incomplete.len() + self.troubles.len() + self.undelivered.len();
-        missing + self.no_manifest.len() == 0 && !self.stranded && self.unreported() == 0
+        missing + self.unproved.len() + self.no_manifest.len() == 0 && !self.stranded && self.unreported() == 0
     }
 
     /// The receipt as text, a line a thing.
@@ -120,8 +124,13 @@ impl Receipt {
             let _ = writeln!(out, "  fetched  {path}  {}  sha256:{sha256}", text::bytes(*size));
         }
         for (uri, size, sha256) in &self.delivered {
-            let sha256 = sha256.as_ref().map(|sum| format!("  sha256:{sum}")).unwrap_or_default();
-            let _ = writeln!(out, "  in S3    {}  {}{sha256}", text::visible(uri), text::bytes(*size));
+            // What nobody compared may have another.
+            let sum = match sha256 {
+                _ if self.not_compared.contains(uri) => "  not compared".to_owned(),
+                Some(sum) => format!("  sha256:{sum}"),
+                None => String::new(),
+            };
+            let _ = writeln!(out, "  in S3    {}  {}{sum}", text::visible(uri), text::bytes(*size));
         }
         for (uri, size) in &self.in_bucket {
             let _ = writeln!(out, "  in S3    {}  {}", text::visible(uri), text::bytes(*size));
@@ -148,6 +157,9 @@ impl Receipt {
     fn holes_text(&self, out: &mut String) {
         for (node, file, why) in &self.undelivered {
             let _ = writeln!(out, "  NOT IN S3 {}", text::visible(&format!("{file} of {node}: {why}")));
+        }
+        for (node, file, why) in &self.unproved {
+            let _ = writeln!(out, "  NOT COMPARED {}", text::visible(&format!("{file} of {node}: {why}")));
         }
         for why in &self.no_manifest {
             let _ = writeln!(out, "  NO MANIFEST {}", text::visible(why));
@@ -341,8 +353,10 @@ impl Receipt {
             json!({"until": detached.until, "agents": detached.agents, "captures": detached.captures,
                 "untold": detached.untold})
         });
-        let delivered =
-            self.delivered.iter().map(|(uri, size, sha256)| json!({"uri": uri, "bytes": size, "sha256": sha256}));
+        let delivered = self.delivered.iter().map(|(uri, size, sha256)| {
+            let compared = !self.not_compared.contains(uri);
+            json!({"uri": uri, "bytes": size, "sha256": sha256.as_ref().filter(|_| compared), "compared": compared})
+        });
         let storage = self.storage.as_ref().map(|(place, state)| {
             let word = match state {
                 InStorage::Gone(_) => "removed",
@@ -375,6 +389,7 @@ impl Receipt {
             "trouble": self.trouble.as_ref().map(Notice::line),
             "incomplete": self.incomplete.iter().map(of_file).collect::<Vec<_>>(),
             "undelivered": self.undelivered.iter().map(of_file).collect::<Vec<_>>(),
+            "not_compared": self.unproved.iter().map(of_file).collect::<Vec<_>>(),
             "held": held.collect::<Vec<_>>(), "troubles": troubles.collect::<Vec<_>>(),
             "in_bucket": in_bucket.collect::<Vec<_>>(), "no_manifest": self.no_manifest, "whole": self.is_whole(),
         })

@@ -72,7 +72,9 @@ impl App {
     fn file_summary(&self, state: &NodeState, file: &CaptureFile) -> FileSummary {
         let place = match (state.fetches.get(&file.name), &file.delivery, &self.storage) {
             (Some(FetchProgress::Done { path, .. }), ..) => path.display().to_string(),
-            (_, Delivery::Delivered { key, .. }, Some(storage)) => storage.url.object(key),
+            (_, Delivery::Delivered { key, unproved, .. }, Some(storage)) => {
+                format!("{}{}", storage.url.object(key), if *unproved { " (not compared)" } else { "" })
+            }
             (Some(FetchProgress::Failed(notice)), ..) => format!("not fetched: {}", notice.cause),
             _ => "on the node".to_owned(),
         };

@@ -28,6 +28,7 @@ use super::{
 use crate::{
     clock::unix_millis,
     model::{Failure, NodeName, Notice, Outcome, PreflightCheck, SessionId},
+    text,
 };
 
 /// Clocks that differ by more make times on the screens misleading.
@@ -265,7 +266,7 @@ async fn agents_namespace(client: &Client, settings: &AgentSettings, agents: usi
     let namespace = match Api::<Namespace>::all(client.clone()).get_opt(name).await {
         Ok(Some(namespace)) => namespace,
         Ok(None) => {
-            let fix = format!("kubectl create namespace {name}, or leave --namespace out");
+            let fix = format!("kubectl create namespace {}, or leave --namespace out", text::shell(name));
             return vec![check("namespace", Outcome::Failed, format!("there is no namespace {name:?}"), fix)];
         }
         Err(error) => {
@@ -281,7 +282,10 @@ async fn agents_namespace(client: &Client, settings: &AgentSettings, agents: usi
             what,
             Outcome::Failed,
             format!("namespace {name} enforces {level}, which refuses pods on the host's network"),
-            format!("kubectl label --overwrite namespace {name} pod-security.kubernetes.io/enforce=privileged"),
+            format!(
+                "kubectl label --overwrite namespace {} pod-security.kubernetes.io/enforce=privileged",
+                text::shell(name)
+            ),
         ),
     }];
     let all = ListParams::default();

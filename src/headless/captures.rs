@@ -93,7 +93,8 @@ async fn freeze_all(run: &mut Run, nodes: &[NodeName], freeze: Freeze, format: F
         for file in saved_after(state, *newest) {
             let place = match state.fetches.get(&file.name) {
                 Some(FetchProgress::Done { path, .. }) => path.display().to_string(),
-                _ if file.delivery.is_delivered() => "in S3".to_owned(),
+                _ if file.delivery.is_proved() => "in S3".to_owned(),
+                _ if file.delivery.is_delivered() => output::NOT_COMPARED.to_owned(),
                 _ => "on the node".to_owned(),
             };
             rows.push((name.clone(), file.clone(), place));

@@ -93,12 +93,16 @@ fn delivered(file: &nodewatch_protocol::CaptureFile) -> Option<String> {
     }
 }
 
+/// What is said of a file whose copy in S3 nobody has compared, and which is not here.
+pub(super) const NOT_COMPARED: &str = "in S3, not compared";
+
 /// Why a file is not where it was to go; `None` when it is.
 fn reason(state: &NodeState, file: &nodewatch_protocol::CaptureFile, storage: bool) -> Option<String> {
     match state.fetches.get(&file.name) {
-        _ if file.delivery.is_delivered() => None,
+        _ if file.delivery.is_proved() => None,
+        Some(FetchProgress::Done { .. }) if file.delivery.is_delivered() || !storage => None,
+        _ if file.delivery.is_delivered() => Some(NOT_COMPARED.to_owned()),
         _ if storage => Some(state.why_undelivered(file)),
-        Some(FetchProgress::Done { .. }) => None,
         Some(FetchProgress::Failed(notice)) => Some(notice.cause.clone()),
         _ => Some("it was not fetched".to_owned()),
     }
@@ -121,7 +125,8 @@ pub(super) fn files(states: &[&NodeState], storage: bool, format: Format) {
             json!({
                 "node": state.node.name, "file": file.name, "path": path, "bytes": file.size,
                 "packets": file.packets, "sha256": sha256.or_else(|| file.sha256.clone()), "dropped": file.dropped,
-                "delivered": delivered(file), "incomplete": file.incomplete,
+                "delivered": delivered(file),
+                "compared": delivered(file).map(|_| file.delivery.is_proved()), "incomplete": file.incomplete,
                 "reason": reason(state, file, storage),
             })
         })),
@@ -135,7 +140,10 @@ pub(super) fn files(states: &[&NodeState], storage: bool, format: Format) {
                         bytes(file.size),
                         format!("{}/{}/{}", dropped.kernel, dropped.interface, dropped.queue),
                         here.map(|(path, _)| path)
-                            .or_else(|| delivered(file))
+                            .or_else(|| {
+                                let compared = if file.delivery.is_proved() { "" } else { " (not compared)" };
+                                Some(format!("{}{compared}", delivered(file)?))
+                            })
                             .unwrap_or_else(|| "not fetched".to_owned()),
                     ]
                 })

@@ -320,7 +320,7 @@ fn must_be_free(permission: Permission, place: &Place) -> Result<(), Notice> {
         (Permission::ReadOnly, _) => Err(read_only()),
         (Permission::Guarded, Place::Cluster { context, .. }) => {
             let headline = format!("context {context:?} is guarded against deployments by mistake");
-            let next_step = format!("if you mean it: --confirm {context}");
+            let next_step = format!("if you mean it: --confirm {}", text::shell(context));
             Err(Notice::error(headline, "it matches `production` in the config", next_step).of(Failure::BadInput))
         }
         (Permission::Guarded | Permission::Free, _) => Ok(()),

@@ -5,7 +5,10 @@
 use aws_sdk_s3::error::ProvideErrorMetadata;
 
 use super::{Storage, client, reason, region_of};
-use crate::model::{Outcome, PreflightCheck, SessionId, Way};
+use crate::{
+    model::{Outcome, PreflightCheck, SessionId, Way},
+    text,
+};
 
 /// A clock that is further off than this is not corrected: a policy must not hold in a year that has not come.
 const MOST_OFF: u64 = 24 * 60;
@@ -44,7 +47,7 @@ impl Storage {
             let found = match (status, elsewhere) {
                 (301 | 307 | 400, Some(region)) => {
                     let detail = format!("bucket {bucket} is in {region}, and not in {}", self.region);
-                    return vec![check(Outcome::Failed, detail, &format!("--s3-region {region}"))];
+                    return vec![check(Outcome::Failed, detail, &format!("--s3-region {}", text::shell(&region)))];
                 }
                 (404, _) => {
                     check(Outcome::Failed, format!("there is no bucket {bucket}"), "make it, or name another with --s3")

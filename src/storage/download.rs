@@ -1,6 +1,6 @@
 //! One object to the laptop: resumed after a cut, unpacked, checked.
 //!
-//! Owns the partial file and its renaming. The folder is chosen by the caller; of a key only a plain file name is
+//! Owns the partial file, which goes when the download fails, and its renaming. The folder is chosen by the caller; of a key only a plain file name is
 //! ever used.
 
 use std::{
@@ -50,6 +50,7 @@ impl Storage {
         };
         fs::create_dir_all(folder).await.map_err(local(folder))?;
         let part = folder.join(format!("{name}.part"));
+        let half = Half(part.clone());
         let mut options = OpenOptions::new();
         options.create(true).write(true).truncate(true).mode(0o600);
         let output = options.open(&part).await.map_err(local(&part))?;
@@ -73,31 +74,24 @@ impl Storage {
         output.sync_all().await.map_err(local(&part))?;
         let found: [u8; 32] = hash.finalize().into();
         if let Some(expected) = stored.filter(|sum| *sum != found) {
-            let _ = fs::remove_file(&part).await;
             return Err(StorageError::Checksum { found: hex(&found), expected: hex(&expected) });
         }
-        let (whole, found) = match name.strip_suffix(".zst") {
-            None => {
-                let whole = folder.join(name);
-                fs::rename(&part, &whole).await.map_err(local(&whole))?;
-                (whole, hex(&found))
-            }
+        let (whole, half, found) = match name.strip_suffix(".zst") {
+            None => (folder.join(name), half, hex(&found)),
             Some(name) => {
                 let whole = folder.join(name);
-                let (from, to) = (part.clone(), whole.clone());
-                let unpacked = tokio::task::spawn_blocking(move || unpack(&from, &to)).await;
-                let _ = fs::remove_file(&part).await;
-                let sum = unpacked.map_err(io::Error::other).and_then(|sum| sum).map_err(local(&whole))?;
-                (whole, sum)
+                let unpacked = tokio::task::spawn_blocking(move || unpack(&half.0)).await;
+                let unpacked = unpacked.map_err(io::Error::other).and_then(|unpacked| unpacked);
+                let (half, sum) = unpacked.map_err(local(&whole))?;
+                (whole, half, sum)
             }
         };
-        match self.expected(key).await {
-            Some(expected) if expected != found => {
-                let _ = fs::remove_file(&whole).await;
-                Err(StorageError::Checksum { found, expected })
-            }
-            _ => Ok((whole, found)),
+        // What is there under that name stays until this one is known to be right.
+        if let Some(expected) = self.expected(key).await.filter(|expected| *expected != found) {
+            return Err(StorageError::Checksum { found, expected });
         }
+        fs::rename(&half.0, &whole).await.map_err(local(&whole))?;
+        Ok((whole, found))
     }
 
     /// What the node's own manifest says of the unpacked file.
@@ -145,6 +139,15 @@ impl Storage {
     }
 }
 
+/// A file that goes when it is dropped; renamed, it is out of reach.
+struct Half(PathBuf);
+
+impl Drop for Half {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 /// What one try leaves for the next.
 struct Partial {
     output: fs::File,
@@ -161,11 +164,12 @@ enum ReadOn {
     Local(io::Error),
 }
 
-/// Returns the SHA-256 of what was in it. Whatever the bytes, no more than a bounded file is written.
-fn unpack(from: &Path, to: &Path) -> io::Result<String> {
+/// What was in it, in a file beside it, and the SHA-256 of that. Whatever the bytes, no more than a bounded file is written.
+fn unpack(from: &Path) -> io::Result<(Half, String)> {
     use std::os::unix::fs::OpenOptionsExt;
     let mut input = io::Read::take(zstd::stream::Decoder::new(std::fs::File::open(from)?)?, MAX_UNPACKED);
-    let mut output = std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(to)?;
+    let half = Half(from.with_extension("unpacked"));
+    let mut output = std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&half.0)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 256 * 1024];
     loop {
@@ -177,8 +181,11 @@ fn unpack(from: &Path, to: &Path) -> io::Result<String> {
             }
         }
     }
+    if input.limit() == 0 {
+        return Err(io::Error::other("it unpacks to more than a capture has"));
+    }
     output.sync_all()?;
-    Ok(hex(&hash.finalize()))
+    Ok((half, hex(&hash.finalize())))
 }
 
 #[cfg(test)]
@@ -191,5 +198,21 @@ mod tests {
         for key in ["a/..", "a/.", "a/", "", "a/.ssh", "a/b\\c", "a/x\u{1b}[2J", "a/b c", "a/\u{202e}x"] {
             assert_eq!(file_name(key), None, "{key:?}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_unpacked_leaves_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let from = folder.path().join("a.pcapng.zst.part");
+        let mut packed = zstd::encode_all(&[7; 100_000][..], 1).expect("packed");
+        std::fs::write(&from, &packed).expect("written");
+        let (half, _) = unpack(&from).expect("unpacked");
+        assert_eq!(std::fs::read(&half.0).expect("there").len(), 100_000);
+        drop(half);
+        packed.truncate(packed.len() - 2);
+        std::fs::write(&from, &packed).expect("written");
+        assert!(unpack(&from).is_err());
+        drop(Half(from));
+        assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 0);
     }
 }

@@ -114,13 +114,14 @@ fn file_lines(app: &App, exit: &Exit, theme: &Theme) -> (String, Vec<Line<'stati
     for (name, state) in &app.nodes {
         for file in &state.files {
             let here = matches!(state.fetches.get(&file.name), Some(FetchProgress::Done { .. }));
-            if !here && !file.delivery.is_delivered() {
+            if !here && !file.delivery.is_proved() {
                 (size, count) = (size + file.size, count + 1);
             }
             let (word, style, more) = match state.fetches.get(&file.name) {
                 _ if file.state == FileState::Open => ("open", theme.accent, "still being written".to_owned()),
                 None if exit.keeps(Group::Files) => ("there", theme.warn, String::new()),
-                None if file.delivery.is_delivered() => ("in S3", theme.good, String::new()),
+                None if file.delivery.is_proved() => ("in S3", theme.good, String::new()),
+                None if file.delivery.is_delivered() => ("in S3", theme.warn, ", not compared".to_owned()),
                 None => ("there", theme.plain, files::delivery(file, theme).unwrap_or_default()),
                 Some(FetchProgress::Bytes(have) | FetchProgress::Resuming { have, .. }) => {
                     ("coming", theme.accent, files::progress(*have, file.size, theme))

@@ -245,7 +245,8 @@ fn place(file: Option<&CaptureFile>, stored: bool, here: Option<&FetchProgress>,
             None if stored => ("in S3".to_owned(), theme.good),
             None => ("gone".to_owned(), theme.dim),
             Some(file) => match delivery(file, theme) {
-                Some(text) if file.delivery.is_delivered() => (text, theme.good),
+                Some(text) if file.delivery.is_proved() => (text, theme.good),
+                Some(text) if file.delivery.is_delivered() => (text, theme.warn),
                 Some(text) => (text, theme.accent),
                 None => ("on the node".to_owned(), theme.plain),
             },
@@ -259,7 +260,8 @@ pub(super) fn delivery(file: &CaptureFile, theme: &Theme) -> Option<String> {
         Delivery::Held => None,
         Delivery::Sending { sent } => Some(format!("to S3 {}", progress(*sent, file.size, theme))),
         Delivery::Waiting { .. } => Some("on the node, S3 to be tried again".to_owned()),
-        Delivery::Delivered { .. } => Some("in S3, checked".to_owned()),
+        Delivery::Delivered { unproved: false, .. } => Some("in S3, checked".to_owned()),
+        Delivery::Delivered { unproved: true, .. } => Some("in S3, not compared".to_owned()),
         Delivery::Lost { .. } => Some("on the node, cannot go to S3".to_owned()),
     }
 }

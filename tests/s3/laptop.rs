@@ -42,6 +42,12 @@ async fn a_download_is_resumed_after_cuts_and_checked() {
     let (path, _) = storage.download("inc/7f3a91c2/node-1/a.pcapng", folder.path(), |_| ()).await.expect("fetched");
     assert_eq!(std::fs::read(path).expect("read"), bytes);
     assert!(proxy.connections.load(Ordering::Relaxed) >= 5, "it came in pieces");
+    // Of one that cannot be unpacked nothing is left, and what was there stays.
+    let client = garage.client();
+    put(&client, "inc/7f3a91c2/node-1/a.pcapng.zst", b"no zstd").await;
+    assert!(storage.download("inc/7f3a91c2/node-1/a.pcapng.zst", folder.path(), |_| ()).await.is_err());
+    let left: Vec<_> = std::fs::read_dir(folder.path()).expect("there").flatten().map(|one| one.file_name()).collect();
+    assert_eq!(left, ["a.pcapng"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -179,6 +179,33 @@ fn a_freeze_is_for_the_chosen_recorders_or_for_all_and_brings_its_file_home() {
     assert_eq!(update(&mut app, tunnel("c", Update::Files(vec![saved])), NOW), [], "S3 is where c delivers");
 }
 
+/// What is a recorder's is told by the ring's order, whatever the node's clock does.
+#[test]
+fn what_is_frozen_after_the_clock_was_set_back_comes_home_and_what_was_there_before_does_not() {
+    let at = |sequence, ended| CaptureFile {
+        sequence,
+        ended,
+        ..file(&format!("{sequence}.pcapng"), 100, FileState::Closed)
+    };
+    let mut app = live();
+    // Of an earlier capture, while the clock was an hour ahead.
+    feed(&mut app, [tunnel("b", Update::Ring(RingState::default()))]);
+    feed(&mut app, [tunnel("b", Update::Files(vec![at(3, NOW + 3_600_000)])), tunnel("b", armed())]);
+    let saved = at(4, NOW - 60_000);
+    let effects = update(&mut app, tunnel("b", Update::FilesChanged { files: vec![saved.clone()], gone: vec![] }), NOW);
+    assert_eq!(effects, [Effect::Fetch("b".into(), saved)]);
+    // The tunnel was cut, and the same capture runs.
+    let saved = at(5, NOW - 50_000);
+    feed(&mut app, [tunnel("b", crate::facts()), tunnel("b", armed())]);
+    let all = vec![at(3, NOW + 3_600_000), at(4, NOW - 60_000), saved.clone()];
+    assert_eq!(update(&mut app, tunnel("b", Update::Files(all)), NOW), [Effect::Fetch("b".into(), saved)]);
+    // A recorder that runs already when its node is first heard of.
+    feed(&mut app, [tunnel("c", Update::Ring(RingState::default())), tunnel("c", armed())]);
+    let (old, saved) = (at(1, NOW - 1), at(2, NOW + 1));
+    let effects = update(&mut app, tunnel("c", Update::Files(vec![old, saved.clone()])), NOW);
+    assert_eq!(effects, [Effect::Fetch("c".into(), saved)]);
+}
+
 #[test]
 fn a_long_list_of_files_comes_in_parts_and_then_by_what_changed() {
     let mut app = live();
@@ -269,6 +296,39 @@ fn the_receipt_names_what_s3_lacks_with_the_last_reason_and_all_that_it_has() {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert_eq!(receipt.json()["undelivered"][0]["reason"], "connection refused");
+}
+
+/// A server that compares nothing has a copy, of which nobody knows whether it is one.
+#[test]
+fn what_s3_has_not_compared_is_fetched_and_said_to_be_no_more_than_that() {
+    let outcome = |fetched: bool| {
+        let mut app = live();
+        to_s3(&mut app);
+        let delivery = Delivery::Delivered { key: "inc/7f3a91c2/a/1.pcapng".into(), size: 90, unproved: true };
+        let there = CaptureFile { delivery, sha256: Some("00".into()), ..file("1.pcapng", 100, FileState::Closed) };
+        feed(&mut app, [tunnel("a", ring(0, 1)), tunnel("a", Update::Files(vec![there]))]);
+        key(&mut app, Action::Files);
+        assert_eq!(app.file_rows()[0].place(), "S3, not compared");
+        let effects = update(&mut app, Event::Finish, NOW);
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::Fetch(..))), "{effects:?}");
+        let progress = if fetched {
+            FetchProgress::Done { path: "1.pcapng".into(), sha256: "00".into() }
+        } else {
+            FetchProgress::Failed(Notice::error("no", "the tunnel is cut", ""))
+        };
+        update(&mut app, Event::Fetch("a".into(), "1.pcapng".into(), progress), NOW);
+        app.receipt()
+    };
+    let receipt = outcome(true);
+    let text = receipt.text();
+    assert!(text.contains("in S3    s3://captures/inc/7f3a91c2/a/1.pcapng  90 B  not compared"), "{text}");
+    assert!(text.contains("fetched  1.pcapng") && receipt.is_whole(), "{text}");
+    assert_eq!(receipt.json()["delivered"][0]["compared"], false);
+    assert!(receipt.json()["delivered"][0]["sha256"].is_null(), "nobody has seen that it has this one");
+    let receipt = outcome(false);
+    let text = receipt.text();
+    assert!(text.contains("NOT COMPARED 1.pcapng of a: S3 has it, not compared, and the tunnel is cut"), "{text}");
+    assert!(!receipt.is_whole());
 }
 
 /// A command that is printed can be copied into a shell, and names what was named.

@@ -126,7 +126,8 @@ impl UploadError {
 
     /// The server may yet do what it was asked to.
     pub(super) fn is_late(&self) -> bool {
-        matches!(self, Self::Call { late: true, .. })
+        // A gateway has given up on the server behind it, which may not have.
+        matches!(self, Self::Call { late: true, .. } | Self::Refused { status: 502 | 504, .. })
     }
 }
 

@@ -179,9 +179,22 @@ pub(super) fn reason(error: &Error) -> String {
     }
 }
 
-/// Whether the time was over: the server may yet do what it was asked to.
+/// Whether the server may yet do what it was asked to: the time was over, or the connection broke when it may have had
+/// the whole body.
 pub(super) fn is_late(error: &Error) -> bool {
-    matches!(error, Error::Timeout(Timeout::SendBody | Timeout::RecvResponse | Timeout::RecvBody))
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, InvalidData, TimedOut, UnexpectedEof};
+    match error {
+        // The last three: an answer that is none, or half of one.
+        Error::Timeout(Timeout::SendBody | Timeout::RecvResponse | Timeout::RecvBody)
+        | Error::Protocol(_)
+        | Error::Http(_)
+        | Error::LargeResponseHeader(..) => true,
+        Error::Io(error) => matches!(
+            error.kind(),
+            BrokenPipe | ConnectionAborted | ConnectionReset | InvalidData | TimedOut | UnexpectedEof
+        ),
+        _ => false,
+    }
 }
 
 #[derive(Debug)]
@@ -293,5 +306,43 @@ impl Transport for OwnTransport {
         // Anything but "nothing to read" on an idle connection is its end.
         let idle = matches!(self.stream.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
         idle && self.stream.set_nonblocking(false).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Whether a request to a server that does this with its connection may be done late.
+    fn late(server: impl FnOnce(TcpStream) + Send + 'static) -> bool {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("its address");
+        let serving = std::thread::spawn(move || server(listener.accept().expect("a client").0));
+        let error = Agent::new_with_defaults().put(format!("http://{address}/x")).send(b"the body").expect_err("cut");
+        serving.join().expect("no panic");
+        is_late(&error)
+    }
+
+    /// All that the client sends.
+    fn take_all(stream: &mut TcpStream) {
+        let (mut taken, mut buffer) = (Vec::new(), [0; 4096]);
+        while !taken.ends_with(b"the body") {
+            let read = stream.read(&mut buffer).expect("bytes");
+            taken.extend_from_slice(&buffer[..read]);
+        }
+    }
+
+    #[test]
+    fn a_cut_after_the_body_may_be_done_late_and_what_was_never_sent_may_not() {
+        assert!(late(|mut stream| take_all(&mut stream)));
+        assert!(late(|mut stream| {
+            take_all(&mut stream);
+            stream.write_all(b"HTTP/1.1 20").expect("written");
+        }));
+        let nobody = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+        let error = Agent::new_with_defaults().put(format!("http://{nobody}/x")).send(b"x").expect_err("refused");
+        assert!(!is_late(&error), "{error}");
     }
 }

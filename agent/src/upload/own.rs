@@ -4,9 +4,13 @@
 //! narrowed to the one prefix that this agent writes to. Must not know the queue.
 
 use std::{
+    collections::BTreeMap,
     error::Error,
     io::Read,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -41,6 +45,8 @@ use super::{
 const PART: u64 = 16 * 1024 * 1024;
 /// S3 takes so many parts.
 const MAX_PARTS: u64 = 10_000;
+/// Tries without an answer are remembered of so many objects.
+const MOST_UNANSWERED: usize = 1000;
 /// Another condition than "nobody has it" there is not.
 const NOBODY_HAS_IT: &str = "*";
 
@@ -55,6 +61,8 @@ pub(super) struct Own {
     unconditional: AtomicBool,
     /// The bucket takes nothing that could overwrite: each manifest has a name of its own.
     versioned: AtomicBool,
+    /// What was sent and not answered: the checksum of each key.
+    unanswered: Mutex<BTreeMap<String, String>>,
 }
 
 impl Own {
@@ -66,6 +74,7 @@ impl Own {
             client: OnceCell::new(),
             unconditional: AtomicBool::new(false),
             versioned: AtomicBool::new(false),
+            unanswered: Mutex::default(),
             sink,
         }
     }
@@ -190,8 +199,12 @@ impl Own {
                     self.unconditional.store(true, Ordering::Relaxed);
                     continue;
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    self.note_unanswered(key, &sha256, conditional && error.is_late());
+                    return Err(error);
+                }
             };
+            self.was_sent(key, &sha256);
             let facts = Answer {
                 status: 200,
                 sha256: answer.checksum_sha256(),
@@ -219,10 +232,31 @@ impl Own {
                 None if facts.content_length() == i64::try_from(size).ok() => there(true),
                 _ => Err(UploadError::Taken { host: self.host(), key: key.to_owned() }),
             },
-            // A right to write is none to look: the ring's copy stays until a laptop has it.
-            Err(SdkError::ServiceError(error)) if matches!(error.raw().status().as_u16(), 403..=404) => there(true),
+            // A right to write is none to look. Nobody else writes below this prefix, and the server compared what it
+            // took: what was sent and not answered is what is there. Else the ring's copy stays until a laptop has it.
+            Err(SdkError::ServiceError(error)) if error.raw().status().as_u16() == 403 => {
+                there(!self.was_sent(key, sha256) || self.sink.server.unchecked)
+            }
+            Err(SdkError::ServiceError(error)) if error.raw().status().as_u16() == 404 => there(true),
             Err(error) => Err(self.told(&error)),
         }
+    }
+
+    /// A try that may have been taken all the same.
+    fn note_unanswered(&self, key: &str, sha256: &str, may_be_there: bool) {
+        if may_be_there {
+            let mut unanswered = self.unanswered.lock().unwrap_or_else(PoisonError::into_inner);
+            while unanswered.len() >= MOST_UNANSWERED {
+                unanswered.pop_first();
+            }
+            unanswered.insert(key.to_owned(), sha256.to_owned());
+        }
+    }
+
+    /// Whether this was sent there and not answered, which it now is.
+    fn was_sent(&self, key: &str, sha256: &str) -> bool {
+        let mut unanswered = self.unanswered.lock().unwrap_or_else(PoisonError::into_inner);
+        unanswered.remove(key).is_some_and(|sent| sent == sha256)
     }
 
     async fn parts(
@@ -321,14 +355,20 @@ impl Own {
                 .set_if_none_match(condition)
                 .multipart_upload(whole.clone());
             match complete.send().await.map_err(|error| self.told(&error)) {
-                Ok(_) => return Ok((Stored { key: key.to_owned(), size: sent, unproved: !proved }, true)),
+                Ok(_) => {
+                    self.was_sent(key, &of_parts);
+                    return Ok((Stored { key: key.to_owned(), size: sent, unproved: !proved }, true));
+                }
                 Err(error) if conditional && is_status(&error, 412) => {
                     return Ok((self.compare(client, key, &of_parts, sent).await?, false));
                 }
                 Err(error) if conditional && is_unknown_condition(&error) => {
                     self.unconditional.store(true, Ordering::Relaxed);
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    self.note_unanswered(key, &of_parts, conditional && error.is_late());
+                    return Err(error);
+                }
             }
         }
     }

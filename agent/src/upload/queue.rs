@@ -103,6 +103,12 @@ struct Manifest {
 impl Queue {
     /// What to do now; it counts as under way from here on. `waiting` are the ring's files to deliver, oldest first.
     pub fn next<'a>(&mut self, waiting: impl Iterator<Item = &'a str>, every: u32, now: Instant) -> Next {
+        let waiting: Vec<&str> = waiting.collect();
+        if !self.failed.is_empty() {
+            // What has gone from the ring comes no more.
+            let known: BTreeSet<&str> = waiting.iter().copied().collect();
+            self.failed.retain(|name, _| known.contains(name.as_str()) || self.flying.contains(name));
+        }
         if !self.destination.is_over(now) {
             return Next::Nothing(self.destination.until);
         }
@@ -110,7 +116,7 @@ impl Queue {
         let stuck = self.flying.iter().filter(|name| doubtful(self.failed.get(*name))).count();
         let mut earliest: Option<Instant> = None;
         let mut best: Option<(u32, &str)> = None;
-        for name in waiting.filter(|name| !self.flying.contains(*name)) {
+        for name in waiting.into_iter().filter(|name| !self.flying.contains(*name)) {
             let failed = self.failed.get(name);
             match failed {
                 Some(failed) if !failed.pause.is_over(now) => earliest = earlier(earliest, failed.pause.until),
@@ -361,6 +367,24 @@ mod tests {
             Verdict::Again,
             "for another sink it was too large"
         );
+    }
+
+    #[test]
+    fn what_has_gone_from_the_ring_is_forgotten() {
+        let (mut queue, mut now) = (Queue::default(), Instant::now());
+        for number in 0..1000 {
+            let name = number.to_string();
+            queue.manifest.dirty = false;
+            assert_eq!(next(&mut queue, &[&name], now), file(&name));
+            fail(&mut queue, &name, Fault::Destination, true, now);
+            now += LATER;
+        }
+        assert!(queue.failed.len() <= 2, "{}", queue.failed.len());
+        // What is under way is not in the ring's list of what waits, and is not forgotten.
+        queue.manifest.dirty = false;
+        assert_eq!(next(&mut queue, &["999"], now), file("999"));
+        next(&mut queue, &[], now);
+        assert_eq!(queue.failed["999"].pause.failures, 1);
     }
 
     #[test]
