@@ -149,7 +149,7 @@ fn a_list_is_read_to_its_last_page() {
         let labels = if page == 3 { json!({}) } else { ours.clone() };
         let item = json!({"metadata": {"name": format!("job-{page}"), "labels": labels}});
         let list = json!({"items": [item], "metadata": {"continue": next}});
-        put(&server, &format!("{path}?limit=100{}", query.replace('+', "%2B")), list);
+        put(&server, &format!("{path}?limit=50{}", query.replace('+', "%2B")), list);
     }
     let error = reaper.look(ENDS).expect_err("it is left alone").to_string();
     assert!(error.contains("jobs/job-3 is not the session's"), "{error}");

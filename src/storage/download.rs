@@ -204,7 +204,7 @@ mod tests {
     fn what_cannot_be_unpacked_leaves_nothing() {
         let folder = tempfile::tempdir().expect("a folder");
         let from = folder.path().join("a.pcapng.zst.part");
-        let mut packed = zstd::encode_all(&[7; 100_000][..], 1).expect("packed");
+        let mut packed = zstd::encode_all(&*vec![7; 100_000], 1).expect("packed");
         std::fs::write(&from, &packed).expect("written");
         let (half, _) = unpack(&from).expect("unpacked");
         assert_eq!(std::fs::read(&half.0).expect("there").len(), 100_000);

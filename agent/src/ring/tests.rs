@@ -594,8 +594,8 @@ fn what_is_forgotten_with_packets_in_it_is_remembered_by_its_number() {
     let kept = record("4.pcapng", 4);
     let mut list = list([piece(1, 3), piece(2, 3), piece(3, 0), kept], vec![capture(1)]);
     for sequence in 1..=3 {
-        list.went(sequence, "");
+        list.went(sequence, Going::Outdated);
     }
-    list.went(4, "full");
+    list.went(4, Going::Full);
     assert_eq!(list.snapshot().manifest().forgotten, [(7, 2)].into(), "the third had none, the fourth is listed");
 }
