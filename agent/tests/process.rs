@@ -5,7 +5,7 @@ mod support;
 
 use std::{
     io::Read,
-    os::unix::net::UnixStream,
+    os::unix::{fs::OpenOptionsExt as _, net::UnixStream},
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -73,21 +73,22 @@ fn a_signal_while_the_ring_is_recovered_is_heeded() {
     let folder = tempfile::tempdir().expect("a folder");
     let ring = folder.path().join("ring");
     std::fs::create_dir(&ring).expect("made");
-    let fifo = ring.join("20260101T000000.000000Z-0001.pcapng");
+    // A disk that does not answer, when the list is asked for.
+    let fifo = ring.join("manifest.json");
     assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
     let mut command = Command::new(PROGRAM);
     command.args(["serve", "--ring"]).arg(&ring).arg("--socket").arg(folder.path().join("agent.sock"));
     let mut child = command.stdin(Stdio::null()).spawn().expect("the agent starts");
-    // It has the FIFO open for reading and writing, and waits for bytes.
+    // The writing end opens once somebody wants to read; held, it leaves the reader waiting for bytes.
     let end = Instant::now() + SOON;
-    let has_it_open = |child: &Child| {
-        let open = std::fs::read_dir(format!("/proc/{}/fd", child.id())).expect("its descriptors");
-        open.flatten().any(|one| std::fs::read_link(one.path()).is_ok_and(|to| to == fifo))
-    };
-    while !has_it_open(&child) {
-        assert!(Instant::now() < end, "it does not recover");
+    let _held = loop {
+        let mut options = std::fs::OpenOptions::new();
+        match options.write(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32).open(&fifo) {
+            Ok(held) => break held,
+            Err(_) => assert!(Instant::now() < end, "it does not recover"),
+        }
         std::thread::sleep(Duration::from_millis(20));
-    }
+    };
     signal(&child, rustix::process::Signal::TERM);
     assert_eq!(ended(&mut child), Some(0));
 }

@@ -156,15 +156,16 @@ async fn an_answer_that_is_not_s3s_or_of_other_bytes_is_no_delivery() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_server_that_compares_nothing_has_is_not_what_the_ring_may_let_go() {
-    for unchecked in [true, false] {
-        let server = Server::start(|_| (204, Vec::new(), String::new()));
+    // Whether preflight has seen it compare nothing, whether its answer is one of S3's, and whether that will do.
+    for (unchecked, signed, believed) in [(true, true, false), (false, true, true), (false, false, false)] {
+        let server = Server::start(move |_| if signed { taken() } else { (204, Vec::new(), String::new()) });
         let agent = agent();
         agent.close_file("a.pcapng", 1000);
         let server_facts = ServerFacts { unchecked, authorities: None };
         agent.uploader.set(Sink::Grant(Grant { server: server_facts, ..grant(&server) }));
         agent.until("delivery", |agent| agent.delivery("a.pcapng").is_delivered()).await;
         let file = agent.ring.files().into_iter().next().expect("the file");
-        assert_eq!(file.is_elsewhere(), !unchecked);
+        assert_eq!(file.is_elsewhere(), believed, "unchecked {unchecked}, signed {signed}");
         agent.ring.set_fetched("a.pcapng");
         assert!(agent.ring.files()[0].is_elsewhere());
     }
