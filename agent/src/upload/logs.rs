@@ -47,8 +47,8 @@ pub(crate) fn reporter(plan: &ReportPlan, bounds: Bounds, http: Http) -> Result<
 }
 
 async fn connect(plan: &ReportPlan, http: Http) -> Result<Client, String> {
-    let partition = partition(std::env::var("AWS_ROLE_ARN").ok().as_deref());
-    let config = aws::config(http.clone(), http, &plan.region, policy(&plan.group, &partition)).await?;
+    let policy = policy(&plan.group, &aws::partition(&plan.region));
+    let config = aws::config(http.clone(), http, &plan.region, policy).await?;
     let mut settings = aws_sdk_cloudwatchlogs::config::Builder::from(&config)
         // Back-off and the next try are the queue's.
         .retry_config(RetryConfig::disabled())
@@ -79,26 +79,14 @@ fn policy(group: &str, partition: &str) -> String {
     json!({"Version": "2012-10-17", "Statement": statements}).to_string()
 }
 
-/// The partition of the agent's role: names in its session policy are of the same.
-fn partition(role: Option<&str>) -> String {
-    let named = role.and_then(|arn| arn.strip_prefix("arn:")?.split(':').next()).filter(|name| !name.is_empty());
-    named.unwrap_or("aws").to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_policy_is_of_the_roles_partition_and_of_one_group() {
-        for (role, name) in [
-            (Some("arn:aws:iam::123456789012:role/nw"), "aws"),
-            (Some("arn:aws-cn:iam::123456789012:role/nw"), "aws-cn"),
-            (Some("arn:aws-us-gov:iam::123456789012:role/nw"), "aws-us-gov"),
-            (Some("nonsense"), "aws"),
-            (None, "aws"),
-        ] {
-            let policy: serde_json::Value = serde_json::from_str(&policy("g", &partition(role))).expect("JSON");
+    fn the_policy_is_of_a_partition_and_of_one_group() {
+        for name in ["aws", "aws-cn", "aws-us-gov"] {
+            let policy: serde_json::Value = serde_json::from_str(&policy("g", name)).expect("JSON");
             let wanted = [format!("arn:{name}:logs:*:*:log-group:g"), format!("arn:{name}:logs:*:*:log-group:g:*")];
             assert_eq!(policy["Statement"][0]["Resource"], json!(wanted));
         }
