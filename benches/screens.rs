@@ -23,7 +23,7 @@ use nodewatch_protocol::{
 };
 use nodewatch_tui::{
     app::{Action, App, Edit, Event, update},
-    model::{DeployProgress, Node, NodeName, NodesChange, Place, Readiness, SessionId, TunnelChange},
+    model::{DeployProgress, Machine, Node, NodeName, NodesChange, Place, Readiness, SessionId, TunnelChange},
     runtime::{Engine, terminal},
     site::{Bulk, FilePart, OpenError, Site, StreamFrom, Tunnel},
     ui::{self, Theme},
@@ -55,6 +55,7 @@ impl Site for Crowd {
             version: None,
             instance_id: None,
             kubelet_port: None,
+            machine: Machine::default(),
         };
         let all = (0..NODES).map(node).collect();
         stream::iter([NodesChange::Replaced(all)]).chain(stream::pending()).boxed()

@@ -16,7 +16,7 @@ use futures::{
 use tokio::process::{Child, Command};
 
 use crate::{
-    model::{DeployProgress, Failure, Keep, Node, NodeName, NodesChange, Notice, Readiness, Removal},
+    model::{DeployProgress, Failure, Keep, Machine, Node, NodeName, NodesChange, Notice, Readiness, Removal},
     rings::{Ring, RingError},
     site::{Bulk, FilePart, OpenError, Site, StreamFrom, Tunnel},
 };
@@ -105,6 +105,7 @@ impl Site for Local {
             version: None,
             instance_id: None,
             kubelet_port: None,
+            machine: Machine::default(),
         };
         stream::once(async { NodesChange::Replaced(vec![node]) }).chain(stream::pending()).boxed()
     }

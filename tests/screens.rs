@@ -7,7 +7,7 @@ use nodewatch_protocol::{CaptureState, FileState, Hello, StopReason, Update};
 use nodewatch_tui::{
     app::{Action, App, Edit, Event, Permission},
     model::{
-        Holder, Kind, NodesChange, Notice, Readiness, Removal, SeenObject, SessionId, SessionSummary, StoredFile,
+        Holder, Kind, Node, NodesChange, Notice, Readiness, Removal, SeenObject, SessionId, SessionSummary, StoredFile,
         StoredSummary, TunnelChange,
     },
     ui::{self, Theme},
@@ -37,6 +37,20 @@ fn the_list_at_three_sizes() {
     insta::assert_snapshot!("list_80x24", draw(&app, 80, 24));
     insta::assert_snapshot!("list_160x40", draw(&app, 160, 40));
     insta::assert_snapshot!("list_40x10", draw(&app, 40, 10));
+}
+
+#[test]
+fn nodes_that_no_agent_can_run_on_say_why() {
+    let mut app = app();
+    let mut fargate = node("fargate-ip-10-0-1-2", "1a", Readiness::Ready);
+    fargate.labels.insert("eks.amazonaws.com/compute-type".into(), "fargate".into());
+    let mut windows = node("win-1", "1b", Readiness::Ready);
+    windows.machine.system = Some("windows".into());
+    let closed = Node { cordoned: true, ..node("ip-10-0-1-9", "1c", Readiness::NotReady) };
+    let nodes = vec![fargate, windows, closed, node("ip-10-0-1-7", "1a", Readiness::Ready)];
+    feed(&mut app, [Event::Nodes(NodesChange::Replaced(nodes))]);
+    keys(&mut app, &[Action::Top]);
+    insta::assert_snapshot!("unable_80x24", draw(&app, 80, 24));
 }
 
 #[test]

@@ -1,10 +1,15 @@
-//! The node list's filter: `regex`, `!regex`, `-l label=value`, `field:value`.
+//! The node list's filter: `regex`, `!regex`, `-l SELECTOR`, `field:value`.
 //!
 //! Owns the little language. Pure.
 
+use std::borrow::Cow;
+
 use regex::{Regex, RegexBuilder};
 
-use super::node::NodeState;
+use super::{
+    node::{Agent, NodeState},
+    selector::Selector,
+};
 
 /// A filter that has been read.
 #[derive(Debug, Clone, Default)]
@@ -16,8 +21,8 @@ pub enum Filter {
     Matches(Regex),
     /// None of these matches.
     MatchesNot(Regex),
-    /// Every one of these labels has that value; no value means that the label exists.
-    Labels(Vec<(String, Option<String>)>),
+    /// Its labels are so.
+    Labels(Selector),
     /// One column contains that text.
     Field(Field, String),
 }
@@ -86,20 +91,10 @@ impl Filter {
             return Ok(Self::All);
         }
         if let Some(labels) = text.strip_prefix("-l") {
-            let pairs = labels.split(',').map(str::trim).filter(|pair| !pair.is_empty());
-            let labels: Vec<_> = pairs
-                .map(|pair| match pair.split_once('=') {
-                    Some((key, value)) => {
-                        (key.trim().to_owned(), Some(value.trim_start_matches('=').trim().to_owned()))
-                    }
-                    None => (pair.to_owned(), None),
-                })
-                .collect();
-            return if labels.is_empty() {
-                Err("-l needs a label: -l key=value".to_owned())
-            } else {
-                Ok(Self::Labels(labels))
-            };
+            if labels.trim().is_empty() {
+                return Err("-l needs a label: -l key=value".to_owned());
+            }
+            return Ok(Self::Labels(Selector::parse(labels)?));
         }
         if let Some((field, value)) = text.split_once(':')
             && let Some(field) = Field::parse(field)
@@ -118,9 +113,7 @@ impl Filter {
             Self::All => true,
             Self::Matches(regex) => matches(regex, state),
             Self::MatchesNot(regex) => !matches(regex, state),
-            Self::Labels(labels) => labels.iter().all(|(key, value)| {
-                state.node.labels.get(key).is_some_and(|found| value.as_ref().is_none_or(|value| found == value))
-            }),
+            Self::Labels(selector) => selector.takes(&state.node.labels),
             Self::Field(field, value) => field.of(state).to_lowercase().contains(value),
         }
     }
@@ -140,19 +133,23 @@ impl Field {
         FIELDS.iter().find(|(name, _)| *name == text.trim()).map(|(_, field)| *field)
     }
 
-    fn of(self, state: &NodeState) -> &str {
+    fn of(self, state: &NodeState) -> Cow<'_, str> {
         match self {
-            Self::Name => &state.node.name.0,
-            Self::Status => state.node.readiness.word(),
-            Self::Zone => state.node.zone.as_deref().unwrap_or_default(),
-            Self::Type => state.node.instance_type.as_deref().unwrap_or_default(),
-            Self::Agent => state.agent.word(),
+            Self::Name => state.node.name.0.as_str().into(),
+            Self::Status => state.node.status().into(),
+            Self::Zone => state.node.zone.as_deref().unwrap_or_default().into(),
+            Self::Type => state.node.instance_type.as_deref().unwrap_or_default().into(),
+            Self::Agent => match (&state.agent, state.node.cannot_run()) {
+                // The word that the list shows.
+                (Agent::Absent, Some(reason)) => reason.word().to_owned().into(),
+                _ => state.agent.word().into(),
+            },
         }
     }
 }
 
 fn matches(regex: &Regex, state: &NodeState) -> bool {
-    FIELDS.iter().any(|(_, field)| regex.is_match(field.of(state)))
+    FIELDS.iter().any(|(_, field)| regex.is_match(&field.of(state)))
 }
 
 pub(super) fn regex(text: &str) -> Result<Regex, String> {
@@ -166,7 +163,7 @@ pub(super) fn regex(text: &str) -> Result<Regex, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Node, Readiness};
+    use crate::model::{Machine, Node, Readiness};
 
     fn state(name: &str, zone: &str) -> NodeState {
         NodeState::new(Node {
@@ -180,6 +177,7 @@ mod tests {
             version: None,
             instance_id: None,
             kubelet_port: None,
+            machine: Machine::default(),
         })
     }
 
@@ -199,6 +197,8 @@ mod tests {
         assert_eq!(shown("!^ip"), ["db"]);
         assert_eq!(shown("-l zone=1a"), ["ip-1", "db"]);
         assert_eq!(shown("-l zone=1a,missing"), Vec::<String>::new());
+        assert_eq!(shown("-l zone in (1a, 1c)"), ["ip-1", "db"]);
+        assert_eq!(shown("-l zone!=1a,!missing"), ["ip-2"]);
         assert_eq!(shown("zone:1b"), ["ip-2"]);
     }
 
@@ -215,5 +215,6 @@ mod tests {
     fn errors_name_what_is_wrong() {
         assert!(Filter::parse("a(").is_err_and(|error| error.contains("\"a(\"") && error.contains("unclosed group")));
         assert!(Filter::parse("-l").is_err());
+        assert!(Filter::parse("-l a in b").is_err_and(|error| error.contains("cannot be read: \"b\"")));
     }
 }

@@ -22,6 +22,7 @@ pub mod ports;
 pub mod receipt;
 pub mod reports;
 mod rollup;
+pub mod selector;
 pub mod sessions;
 mod sieve;
 mod sort;

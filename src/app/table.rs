@@ -90,7 +90,7 @@ impl App {
             let addresses: Vec<String> = node.addresses.iter().map(ToString::to_string).collect();
             vec![
                 node.name.0.clone(),
-                node.readiness.word().to_owned(),
+                node.status(),
                 node.zone.clone().unwrap_or_default(),
                 node.instance_type.clone().unwrap_or_default(),
                 addresses.join(" "),

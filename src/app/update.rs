@@ -11,7 +11,10 @@ use super::{
     filter::Filter,
     node::{Agent, Asked, NodeState},
 };
-use crate::model::{DeployProgress, Failure, Node, NodeName, Notice, Place, TunnelChange};
+use crate::{
+    model::{DeployProgress, Failure, Node, NodeName, Notice, Place, TunnelChange},
+    text,
+};
 
 /// Takes in one event and says what is to be done.
 pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
@@ -324,8 +327,12 @@ impl App {
 
     /// One node is one keystroke; several are asked about first.
     fn ask_deploy(&mut self) -> Vec<Effect> {
-        let names: Vec<NodeName> = self
-            .targets()
+        let targets = self.targets();
+        let able = self.able_to_run(&targets);
+        if able.is_empty() && !targets.is_empty() {
+            return Vec::new();
+        }
+        let names: Vec<NodeName> = able
             .into_iter()
             .filter(|name| {
                 let agent = self.nodes.get(name).map(|state| &state.agent);
@@ -339,6 +346,23 @@ impl App {
             }
             _ => self.deploy_if_permitted(names),
         }
+    }
+
+    /// Those of these nodes that an agent can run on; the others are named, with the reason.
+    pub(super) fn able_to_run(&mut self, names: &[NodeName]) -> Vec<NodeName> {
+        let reason = |name: &NodeName| self.nodes.get(name).and_then(|state| state.node.cannot_run());
+        let unable: Vec<(&NodeName, String)> =
+            names.iter().filter_map(|name| Some((name, reason(name)?.to_string()))).collect();
+        if let Some((name, reason)) = unable.first() {
+            let others = match unable.len() {
+                1 => String::new(),
+                more => format!(", and on {}", text::counted(more - 1, "other chosen node")),
+            };
+            let (headline, reason) = (format!("no agent can run on {name}{others}"), reason.clone());
+            self.notify(Notice::warning(headline, reason, "choose other nodes"));
+        }
+        let able = |name: &&NodeName| self.nodes.get(*name).is_none_or(|state| state.node.cannot_run().is_none());
+        names.iter().filter(able).cloned().collect()
     }
 
     /// Starts agents on these nodes.

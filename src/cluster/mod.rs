@@ -231,7 +231,7 @@ impl Cluster {
 
 impl Site for Cluster {
     fn nodes(&self) -> BoxStream<'static, NodesChange> {
-        nodes::watch(self.client().clone())
+        nodes::watch(self.client().clone(), self.settings.push.as_ref().map(|push| push.architecture))
     }
 
     fn deploy(&self, nodes: Vec<NodeName>) -> BoxStream<'static, (NodeName, DeployProgress)> {

@@ -11,10 +11,16 @@ use kube::{
 };
 
 use super::error::{Attempt, watch_notice};
-use crate::model::{Node, NodesChange, Readiness};
+use crate::model::{Machine, Node, NodesChange, Readiness};
 
-/// All nodes, and every change, for good. Failures are told and tried again with back-off.
-pub(super) fn watch(client: Client) -> BoxStream<'static, NodesChange> {
+/// All nodes, and every change, for good. Failures are told and tried again with back-off. `program_for` is the one
+/// architecture that the agent program is for, where it is not the image's.
+pub(super) fn watch(client: Client, program_for: Option<&'static str>) -> BoxStream<'static, NodesChange> {
+    let convert = move |node: &KubeNode| {
+        let mut node = convert(node);
+        node.machine.program_for = program_for.map(str::to_owned);
+        node
+    };
     let attempt = Attempt { what: "list the nodes".to_owned(), rights: "list and watch on nodes" };
     let mut listing = Vec::new();
     watcher(Api::<KubeNode>::all(client), watcher::Config::default())
@@ -41,7 +47,8 @@ pub(super) fn watch(client: Client) -> BoxStream<'static, NodesChange> {
         .boxed()
 }
 
-fn convert(node: &KubeNode) -> Node {
+/// A node as the model has it.
+pub(super) fn convert(node: &KubeNode) -> Node {
     let labels = node.labels().clone();
     let label = |names: [&str; 2]| names.iter().find_map(|name| labels.get(*name).cloned());
     let status = node.status.as_ref();
@@ -67,17 +74,99 @@ fn convert(node: &KubeNode) -> Node {
             .as_ref()
             .and_then(|spec| spec.provider_id.as_deref()?.strip_prefix("aws://"))
             .and_then(|rest| rest.rsplit('/').next())
+            // Fargate has something else there.
+            .filter(|id| id.starts_with("i-"))
             .map(str::to_owned),
         kubelet_port: status
             .and_then(|status| status.daemon_endpoints.as_ref()?.kubelet_endpoint.as_ref())
             .and_then(|endpoint| u16::try_from(endpoint.port).ok()),
+        machine: machine(node),
         labels,
+    }
+}
+
+fn machine(node: &KubeNode) -> Machine {
+    let info = node.status.as_ref().and_then(|status| status.node_info.as_ref());
+    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_ref());
+    Machine {
+        system: info.map(|info| info.operating_system.clone()).filter(|system| !system.is_empty()),
+        architecture: info.map(|info| info.architecture.clone()).filter(|architecture| !architecture.is_empty()),
+        taints: taints.into_iter().flatten().map(|taint| taint.key.clone()).collect(),
+        program_for: None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(value: serde_json::Value) -> Node {
+        convert(&serde_json::from_value(value).expect("a node"))
+    }
+
+    fn info(system: &str, architecture: &str, image: &str) -> serde_json::Value {
+        serde_json::json!({"operatingSystem": system, "architecture": architecture, "osImage": image, "bootID": "",
+            "machineID": "", "containerRuntimeVersion": "containerd://2.1.4", "kernelVersion": "6.12.37",
+            "kubeProxyVersion": "", "kubeletVersion": "v1.34.1-eks-113cf36", "systemUUID": ""})
+    }
+
+    #[test]
+    fn every_kind_of_eks_compute_is_read() {
+        use serde_json::json;
+        let ready = json!([{"type": "Ready", "status": "True"}]);
+        let auto = read(json!({
+            "metadata": {"name": "i-0123456789abcdef0", "labels": {"eks.amazonaws.com/compute-type": "auto",
+                "kubernetes.io/os": "linux", "kubernetes.io/arch": "arm64",
+                "node.kubernetes.io/instance-type": "c7g.large", "topology.kubernetes.io/zone": "eu-west-1b"}},
+            "spec": {"providerID": "aws:///eu-west-1b/i-0123456789abcdef0"},
+            "status": {"conditions": ready, "addresses": [{"type": "InternalIP", "address": "10.0.3.7"},
+                {"type": "InternalDNS", "address": "ip-10-0-3-7.eu-west-1.compute.internal"}],
+                "nodeInfo": info("linux", "arm64", "Bottlerocket (EKS Auto, Standard) 2026.10.2")},
+        }));
+        assert_eq!((auto.cannot_run(), auto.instance_id.as_deref()), (None, Some("i-0123456789abcdef0")));
+        // Neither an instance nor a zone.
+        let hybrid = read(json!({
+            "metadata": {"name": "mi-0a1b2c3d4e5f60718", "labels": {"eks.amazonaws.com/compute-type": "hybrid",
+                "eks.amazonaws.com/hybrid-credential-provider": "ssm", "kubernetes.io/os": "linux",
+                "kubernetes.io/arch": "amd64"}},
+            "spec": {"providerID": "eks-hybrid:///eu-west-1/prod/mi-0a1b2c3d4e5f60718"},
+            "status": {"conditions": ready, "addresses": [{"type": "InternalIP", "address": "192.168.80.11"}],
+                "nodeInfo": info("linux", "amd64", "Ubuntu 24.04.3 LTS")},
+        }));
+        assert_eq!((hybrid.cannot_run(), hybrid.instance_id, hybrid.zone), (None, None, None));
+        let fargate = read(json!({
+            "metadata": {"name": "fargate-ip-10-0-1-2.eu-west-1.compute.internal",
+                "labels": {"eks.amazonaws.com/compute-type": "fargate", "kubernetes.io/os": "linux",
+                    "kubernetes.io/arch": "amd64"}},
+            "spec": {"providerID": "aws:///eu-west-1a/1d3cbd2d5b-1f4a/fargate-ip-10-0-1-2.eu-west-1.compute.internal",
+                "taints": [{"key": "eks.amazonaws.com/compute-type", "value": "fargate", "effect": "NoSchedule"}]},
+            "status": {"conditions": ready, "nodeInfo": info("linux", "amd64", "Amazon Linux 2023")},
+        }));
+        assert_eq!(fargate.cannot_run(), Some(crate::model::NoAgent::Fargate));
+        assert_eq!(fargate.instance_id, None, "there is no instance of the user's behind it");
+        let sixes = read(json!({
+            "metadata": {"name": "i-0fedcba9876543210.eu-west-1.compute.internal"},
+            "spec": {"providerID": "aws:///eu-west-1a/i-0fedcba9876543210"},
+            "status": {"conditions": ready, "nodeInfo": info("linux", "amd64", "Bottlerocket OS 1.47.0 (aws-k8s-1.34)"),
+                "addresses": [{"type": "InternalIP", "address": "2600:1f18:1234:5600::a7"},
+                    {"type": "InternalDNS", "address": "i-0fedcba9876543210.eu-west-1.compute.internal"}]},
+        }));
+        assert_eq!(sixes.cannot_run(), None);
+        assert_eq!(sixes.addresses, ["2600:1f18:1234:5600::a7".parse::<std::net::IpAddr>().expect("an address")]);
+    }
+
+    #[test]
+    fn taints_of_providers_and_other_systems_are_read() {
+        use serde_json::json;
+        let azure = read(json!({
+            "metadata": {"name": "virtual-node-aci-linux", "labels": {"kubernetes.io/os": "linux"}},
+            "spec": {"taints": [{"key": "virtual-kubelet.io/provider", "value": "azure", "effect": "NoSchedule"}]},
+        }));
+        assert!(azure.cannot_run().is_some());
+        let windows = read(json!({"metadata": {"name": "w"},
+            "status": {"nodeInfo": info("windows", "amd64", "Windows Server 2022 Datacenter")}}));
+        assert_eq!(windows.cannot_run(), Some(crate::model::NoAgent::System("windows".into())));
+    }
 
     #[test]
     fn a_node_as_eks_writes_it() {

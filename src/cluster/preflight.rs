@@ -4,7 +4,10 @@
 
 mod room;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use futures::{StreamExt, stream};
 use k8s_openapi::api::{
@@ -27,14 +30,12 @@ use super::{
 };
 use crate::{
     clock::unix_millis,
-    model::{Failure, NodeName, Notice, Outcome, PreflightCheck, SessionId},
+    model::{Failure, Node, NodeName, Notice, Outcome, PreflightCheck, Readiness, SessionId},
     text,
 };
 
 /// Clocks that differ by more make times on the screens misleading.
 const CLOCK_WITHIN: Duration = Duration::from_secs(5);
-/// What the agent image is built for.
-const ARCHITECTURES: [&str; 2] = ["amd64", "arm64"];
 /// The first version in which a Job's time to live is on by default.
 const TTL_SINCE: (u32, u32) = (1, 21);
 
@@ -108,12 +109,12 @@ pub(super) async fn gate(connection: &Connection, settings: &AgentSettings, node
 pub(super) async fn run(connection: &Connection, settings: &AgentSettings, nodes: &[NodeName]) -> Vec<PreflightCheck> {
     let client = &connection.client;
     let namespace = settings.namespace.clone().unwrap_or_else(|| namespace_name(&SessionId::new(0)));
-    let supported = settings.push.as_ref().map_or(ARCHITECTURES.to_vec(), |push| vec![push.architecture]);
+    let program_for = settings.push.as_ref().map(|push| push.architecture);
     let (server, access, room, machines) = tokio::join!(
         server(client),
         access(client, settings, &namespace),
         agents_namespace(client, settings, nodes.len()),
-        machines(client, nodes, &supported),
+        machines(client, nodes, program_for),
     );
     let image = check_image(&settings.image);
     [server, access, room, machines, vec![image]].concat()
@@ -332,7 +333,7 @@ async fn dry_run(client: &Client, settings: &AgentSettings, what: &str) -> Prefl
     }
 }
 
-async fn machines(client: &Client, chosen: &[NodeName], supported: &[&str]) -> Vec<PreflightCheck> {
+async fn machines(client: &Client, chosen: &[NodeName], program_for: Option<&str>) -> Vec<PreflightCheck> {
     let nodes = match Api::<KubeNode>::all(client.clone()).list(&ListParams::default()).await {
         Ok(nodes) => nodes.items,
         Err(error) => {
@@ -340,73 +341,54 @@ async fn machines(client: &Client, chosen: &[NodeName], supported: &[&str]) -> V
             return vec![unanswered("nodes", &notice(&attempt, &error))];
         }
     };
-    let wanted = |node: &KubeNode| {
-        let name = node.metadata.name.as_deref().unwrap_or_default();
-        chosen.is_empty() || chosen.iter().any(|chosen| chosen.0 == name)
-    };
-    check_nodes(&nodes.into_iter().filter(wanted).collect::<Vec<_>>(), supported)
+    let wanted = |node: &Node| chosen.is_empty() || chosen.contains(&node.name);
+    let nodes = nodes.iter().map(|node| {
+        let mut node = super::nodes::convert(node);
+        node.machine.program_for = program_for.map(str::to_owned);
+        node
+    });
+    let nodes: Vec<Node> = nodes.filter(wanted).collect();
+    // Those of nodes that no agent runs on are of no interest.
+    let tainted = nodes.iter().filter(|node| node.cannot_run().is_none() && !node.machine.taints.is_empty()).count();
+    check_nodes(&nodes, tainted)
 }
 
-/// Nodes that the agent program is for; `supported` are its architectures.
-fn check_nodes(nodes: &[KubeNode], supported: &[&str]) -> Vec<PreflightCheck> {
-    let name = |node: &KubeNode| node.metadata.name.clone().unwrap_or_default();
-    let of =
-        |so: &dyn Fn(&KubeNode) -> bool| -> Vec<String> { nodes.iter().filter(|node| so(node)).map(name).collect() };
-    let info = |node: &KubeNode, what: fn(&k8s_openapi::api::core::v1::NodeSystemInfo) -> &String| {
-        let info = node.status.as_ref().and_then(|status| status.node_info.as_ref());
-        info.map(|info| what(info).clone()).unwrap_or_default()
-    };
-    let ready = |node: &KubeNode| {
-        let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-        conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
-    };
+/// Nodes that agents can run on, and what else there is to say of them.
+fn check_nodes(nodes: &[Node], tainted: usize) -> Vec<PreflightCheck> {
+    let name = |node: &Node| node.name.0.clone();
+    let (unfit, fit): (Vec<&Node>, Vec<&Node>) = nodes.iter().partition(|node| node.cannot_run().is_some());
     let mut checks = Vec::new();
-    let foreign = of(&|node| !matches!(info(node, |info| &info.operating_system).as_str(), "linux" | ""));
-    let other = of(&|node| {
-        let architecture = info(node, |info| &info.architecture);
-        !architecture.is_empty() && !supported.contains(&architecture.as_str())
-    });
-    let mut architectures: Vec<String> = nodes.iter().map(|node| info(node, |info| &info.architecture)).collect();
-    architectures.sort();
-    architectures.dedup();
+    let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for node in &unfit {
+        let reason = node.cannot_run().map(|reason| reason.to_string()).unwrap_or_default();
+        reasons.entry(reason).or_default().push(name(node));
+    }
     // Where some nodes will do, the session goes on with these.
-    let unfit = |names: &[String]| if names.len() == nodes.len() { Outcome::Failed } else { Outcome::Warning };
-    checks.push(match (foreign.is_empty(), other.is_empty(), architectures.len()) {
-        (false, _, _) => check(
-            "operating system",
-            unfit(&foreign),
-            format!("the agent runs on Linux only, not on {}", shown(&foreign)),
-            "choose other nodes",
-        ),
-        (true, false, _) => check(
-            "architecture",
-            unfit(&other),
-            format!("the agent is for {}, not for {}", supported.join(" and "), shown(&other)),
-            "choose other nodes, or build an image for them",
-        ),
-        (true, true, 0 | 1) => check("architecture", Outcome::Passed, format!("linux {}", architectures.join(" ")), ""),
-        (true, true, _) => check(
+    let outcome = if fit.is_empty() { Outcome::Failed } else { Outcome::Warning };
+    checks.extend(reasons.into_iter().map(|(reason, names)| {
+        check("compute", outcome, format!("no agent can run on {}: {reason}", shown(&names)), "choose other nodes")
+    }));
+    let architectures: BTreeSet<&str> = fit.iter().filter_map(|node| node.machine.architecture.as_deref()).collect();
+    let architectures: Vec<&str> = architectures.into_iter().collect();
+    match architectures.len() {
+        0 => {}
+        1 => checks.push(check("architecture", Outcome::Passed, format!("linux {}", architectures[0]), "")),
+        _ => checks.push(check(
             "architecture",
             Outcome::Warning,
             format!("nodes are {}: the image must be for each of them", architectures.join(" and ")),
             "build the image for several platforms (docker buildx)",
-        ),
-    });
-    let not_ready = of(&|node| !ready(node));
+        )),
+    }
+    let not_ready: Vec<String> =
+        fit.iter().filter(|node| node.readiness != Readiness::Ready).map(|node| name(node)).collect();
     checks.push(if not_ready.is_empty() {
-        check("nodes", Outcome::Passed, format!("{} Ready", nodes.len()), "")
+        check("nodes", Outcome::Passed, format!("{} Ready", fit.len()), "")
     } else {
         let detail = format!("not Ready: {}", shown(&not_ready));
         check("nodes", Outcome::Warning, detail, "agents start there when the kubelet is back")
     });
-    let tainted =
-        of(&|node| node.spec.as_ref().and_then(|spec| spec.taints.as_ref()).is_some_and(|taints| !taints.is_empty()));
-    checks.push(check(
-        "taints",
-        Outcome::Passed,
-        format!("{} nodes have some; agents tolerate all", tainted.len()),
-        "",
-    ));
+    checks.push(check("taints", Outcome::Passed, format!("{tainted} nodes have some; agents tolerate all"), ""));
     checks
 }
 
@@ -429,6 +411,7 @@ fn check_image(reference: &str) -> PreflightCheck {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Machine;
 
     fn right(verb: &'static str, costs: Option<&'static str>) -> Right {
         Right { verb, group: "batch", resource: "jobs", subresource: "", namespaced: true, costs }
@@ -491,16 +474,13 @@ mod tests {
 
     #[test]
     fn nodes_that_the_image_cannot_run_on_are_named() {
-        let node = |name: &str, os: &str, architecture: &str| -> KubeNode {
-            serde_json::from_value(json!({"metadata": {"name": name}, "status": {
-                "conditions": [{"type": "Ready", "status": "True"}],
-                "nodeInfo": {"operatingSystem": os, "architecture": architecture, "bootID": "", "machineID": "",
-                    "containerRuntimeVersion": "", "kernelVersion": "", "kubeProxyVersion": "", "kubeletVersion": "",
-                    "osImage": "", "systemUUID": ""}}}))
-            .expect("a node")
+        let node = |name: &str, system: &str, architecture: &str| {
+            let (system, architecture) = (Some(system.to_owned()), Some(architecture.to_owned()));
+            let machine = Machine { system, architecture, ..Machine::default() };
+            Node { readiness: Readiness::Ready, machine, ..Node::named(name.into()) }
         };
-        let worst = |nodes: &[KubeNode]| {
-            let checks = check_nodes(nodes, &ARCHITECTURES);
+        let worst = |nodes: &[Node]| {
+            let checks = check_nodes(nodes, 0);
             let worst = checks.iter().max_by_key(|check| check.outcome).expect("checks");
             (worst.outcome, worst.detail.clone())
         };
@@ -509,9 +489,12 @@ mod tests {
         assert_eq!(worst(&[linux.clone(), node("b", "linux", "arm64")]).0, Outcome::Warning);
         let windows = node("win", "windows", "amd64");
         let (outcome, detail) = worst(&[linux.clone(), windows.clone()]);
-        assert!(outcome == Outcome::Warning && detail.contains("win"), "{detail}");
+        assert!(outcome == Outcome::Warning && detail.contains("win") && detail.contains("Linux"), "{detail}");
         assert_eq!(worst(&[windows]).0, Outcome::Failed, "no node is left");
         assert_eq!(worst(&[node("c", "linux", "s390x")]).0, Outcome::Failed);
-        assert_eq!(worst(&[linux, node("c", "linux", "s390x")]).0, Outcome::Warning);
+        assert_eq!(worst(&[linux.clone(), node("c", "linux", "s390x")]).0, Outcome::Warning);
+        let fargate = node("fargate-ip-10-0-1-2", "linux", "amd64");
+        let (outcome, detail) = worst(&[linux, fargate]);
+        assert!(outcome == Outcome::Warning && detail.contains("Fargate"), "{detail}");
     }
 }

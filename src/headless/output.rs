@@ -63,16 +63,17 @@ pub(super) fn nodes<'a>(states: impl Iterator<Item = &'a NodeState>, format: For
                 "type": node.instance_type,
                 "addresses": node.addresses,
                 "version": node.version,
+                // Why no agent can run there.
+                "no_agent": node.cannot_run().map(|reason| reason.to_string()),
             })
         })),
         Format::Table => {
             let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
             let rows: Vec<Vec<String>> = nodes
                 .map(|node| {
-                    let cordoned = if node.cordoned { ",cordoned" } else { "" };
                     vec![
                         node.name.0.clone(),
-                        format!("{}{cordoned}", node.readiness.word()),
+                        node.status(),
                         or_dash(&node.zone),
                         or_dash(&node.instance_type),
                         node.addresses.first().map_or_else(|| "-".to_owned(), ToString::to_string),

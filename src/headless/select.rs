@@ -1,11 +1,16 @@
 //! Which nodes a command means.
 
-use super::run::Stop;
+use std::collections::BTreeMap;
+
+use super::{output, run::Stop};
 use crate::{
     app::{App, filter::Filter},
     cli::NodesArgs,
     model::{Failure, NodeName, Notice, Place},
 };
+
+/// What a label selector may be.
+const SELECTORS: &str = "as kubectl has them: -l 'a=b', 'a!=b', 'a in (b,c)', 'a notin (b)', 'a', '!a'";
 
 /// The chosen nodes, each of which exists; a notice that names the one that does not.
 pub(super) fn nodes(app: &App, arguments: &NodesArgs) -> Result<Vec<NodeName>, Stop> {
@@ -19,9 +24,10 @@ pub(super) fn nodes(app: &App, arguments: &NodesArgs) -> Result<Vec<NodeName>, S
     };
     if let Some(selector) = &arguments.selector {
         let filter = Filter::parse(&format!("-l {selector}"))
-            .map_err(|error| bad(format!("{selector:?} is no label selector"), error, "write -l key=value"))?;
+            .map_err(|error| bad("the label selector cannot be read".to_owned(), error, SELECTORS))?;
         let chosen: Vec<NodeName> =
             app.nodes.values().filter(|state| filter.shows(state)).map(|state| state.node.name.clone()).collect();
+        let chosen = able(app, chosen)?;
         if chosen.is_empty() {
             return Err(bad(format!("no node has the labels {selector:?}"), known(), "see nodewatch-tui nodes"));
         }
@@ -29,7 +35,7 @@ pub(super) fn nodes(app: &App, arguments: &NodesArgs) -> Result<Vec<NodeName>, S
     }
     // One node needs no choice.
     if arguments.all || (arguments.nodes.is_empty() && app.place == Place::Local) {
-        return Ok(app.nodes.keys().cloned().collect());
+        return able(app, app.nodes.keys().cloned().collect());
     }
     if arguments.nodes.is_empty() {
         return Err(bad("no node was chosen".to_owned(), known(), "name some with --nodes, or say --all or -l"));
@@ -40,9 +46,35 @@ pub(super) fn nodes(app: &App, arguments: &NodesArgs) -> Result<Vec<NodeName>, S
         if !app.nodes.contains_key(&name) {
             return Err(bad(format!("no node {:?}", name.0), known(), "see nodewatch-tui nodes"));
         }
+        if let Some(reason) = app.nodes.get(&name).and_then(|state| state.node.cannot_run()) {
+            return Err(bad(format!("no agent can run on {:?}", name.0), reason.to_string(), "choose other nodes"));
+        }
         if !chosen.contains(&name) {
             chosen.push(name);
         }
+    }
+    Ok(chosen)
+}
+
+/// Without those that no agent can ever run on, which are named.
+fn able(app: &App, mut chosen: Vec<NodeName>) -> Result<Vec<NodeName>, Stop> {
+    let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    chosen.retain(|name| match app.nodes.get(name).and_then(|state| state.node.cannot_run()) {
+        Some(reason) => {
+            reasons.entry(reason.to_string()).or_default().push(name.to_string());
+            false
+        }
+        None => true,
+    });
+    for (reason, names) in &reasons {
+        let more = if names.len() > 5 { format!(" and {} more", names.len() - 5) } else { String::new() };
+        output::say(&format!("left out: {}{more}: {reason}", names[..names.len().min(5)].join(", ")));
+    }
+    if chosen.is_empty()
+        && let Some(reason) = reasons.into_keys().next()
+    {
+        let notice = Notice::error("no agent can run on any chosen node", reason, "see nodewatch-tui nodes");
+        return Err(Stop::Notice(notice.of(Failure::BadInput)));
     }
     Ok(chosen)
 }

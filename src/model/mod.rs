@@ -3,12 +3,14 @@
 //! Owns names for things: nodes, sessions, progress, notices. Imports nothing of ours but the protocol's types, and
 //! does nothing.
 
+mod machine;
 mod notice;
 mod ports;
 mod reports;
 mod storage;
 mod summary;
 
+pub use machine::{ARCHITECTURES, Machine, NoAgent};
 pub use notice::{Failure, Notice, Severity};
 pub use ports::{Expectation, Expectations, ListedPort, NodeExpectations, Origin, Owner, PortClass, PortKey};
 pub use reports::{ALARM_MARK, Alarm, AlarmKind, LogsSettings, PastQuery, PastReport};
@@ -155,6 +157,9 @@ pub struct Node {
     pub instance_id: Option<String>,
     /// Where its kubelet listens.
     pub kubelet_port: Option<u16>,
+    /// What decides whether an agent can run there.
+    #[serde(default)]
+    pub machine: Machine,
 }
 
 impl Node {
@@ -171,6 +176,7 @@ impl Node {
             version: None,
             instance_id: None,
             kubelet_port: None,
+            machine: Machine::default(),
         }
     }
 }

@@ -25,6 +25,8 @@ use crate::{
 
 const SPARK: usize = 12;
 const NAME_AT_LEAST: usize = 16;
+/// `NotReady,cordoned`.
+const BOTH: usize = 17;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Column {
@@ -67,8 +69,12 @@ const WIDE: [(Column, &str, usize, bool, u8); 3] = [
     (Column::Instance, "INSTANCE", 19, false, 6),
 ];
 
-fn columns(width: usize, layout: Layout) -> Vec<(Column, &'static str, usize, bool)> {
+/// Those that there is room for; the status may need more than it usually has.
+fn columns(width: usize, layout: Layout, status: Option<usize>) -> Vec<(Column, &'static str, usize, bool)> {
     let mut chosen: Vec<_> = COLUMNS.to_vec();
+    if let Some(status) = status {
+        chosen.iter_mut().filter(|column| column.0 == Column::Status).for_each(|column| column.2 = status);
+    }
     if layout.wide {
         chosen.splice(1..1, WIDE);
     }
@@ -87,7 +93,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
     let width = usize::from(area.width);
     let shown: Vec<&NodeState> = app.shown().collect();
     let mut lines = vec![title(app, shown.len(), width, theme)];
-    let columns = columns(width, app.layout);
+    // Room for two words only where a node is both.
+    let both = shown.iter().any(|state| state.node.cordoned && state.node.readiness != Readiness::Ready);
+    let columns = columns(width, app.layout, both.then_some(BOTH));
     let fixed: usize = columns.iter().map(|column| column.2 + 1).sum();
     let name_width = width.saturating_sub(3 + fixed);
 
@@ -163,17 +171,23 @@ fn row(
     theme: &Theme,
 ) -> Line<'static> {
     let marked = app.marks.contains(&state.node.name);
+    let unable = state.agent == Agent::Absent && state.node.cannot_run().is_some();
     let mut spans = vec![
         Span::styled(if at_cursor { theme.symbols.cursor } else { " " }, theme.accent),
         Span::styled(if marked { theme.symbols.mark } else { " " }, theme.warn),
         Span::raw(" "),
         Span::styled(
             fit(&short_name(&state.node.name, name_width), name_width),
-            if marked { theme.title } else { theme.plain },
+            match (marked, unable) {
+                (true, _) => theme.title,
+                (false, true) => theme.dim,
+                (false, false) => theme.plain,
+            },
         ),
     ];
     for (column, _, width, number) in columns {
         let (text, style) = cell(app, state, *column, theme);
+        let style = if unable { theme.dim } else { style };
         let text = if *number { fit_right(&text, *width) } else { fit(&text, *width) };
         spans.push(Span::raw(" "));
         spans.push(Span::styled(text, style));
@@ -226,12 +240,16 @@ fn status(state: &NodeState, theme: &Theme) -> (String, Style) {
     match (state.node.readiness, state.node.cordoned) {
         (Readiness::Ready, false) => ("Ready".to_owned(), theme.good),
         (Readiness::Ready, true) => ("cordoned".to_owned(), theme.warn),
-        (other, _) => (other.word().to_owned(), theme.bad),
+        (_, _) => (state.node.status(), theme.bad),
     }
 }
 
 fn agent_text(app: &App, state: &NodeState) -> String {
     match &state.agent {
+        Agent::Absent => match state.node.cannot_run() {
+            Some(reason) => visible(reason.word()),
+            None => state.agent.word().to_owned(),
+        },
         Agent::Lost { retry_at, .. } => format!("lost {}s", retry_at.saturating_sub(app.now).div_ceil(1000)),
         other => other.word().to_owned(),
     }
@@ -277,19 +295,19 @@ mod tests {
     #[test]
     fn columns_go_by_priority_and_the_agent_goes_last() {
         let narrow = Layout::default();
-        assert_eq!(columns(200, narrow).len(), COLUMNS.len());
-        assert!(columns(80, narrow).iter().all(|column| column.0 != Column::Spark && column.0 != Column::Zone));
-        assert!(columns(80, narrow).iter().any(|column| column.0 == Column::Drops));
-        assert!(columns(31, narrow).iter().all(|column| column.0 == Column::Agent));
-        assert!(columns(1, narrow).is_empty());
+        assert_eq!(columns(200, narrow, None).len(), COLUMNS.len());
+        assert!(columns(80, narrow, None).iter().all(|column| column.0 != Column::Spark && column.0 != Column::Zone));
+        assert!(columns(80, narrow, None).iter().any(|column| column.0 == Column::Drops));
+        assert!(columns(31, narrow, None).iter().all(|column| column.0 == Column::Agent));
+        assert!(columns(1, narrow, None).is_empty());
     }
 
     #[test]
     fn the_wide_list_has_addresses_and_can_be_moved_through() {
         let wide = Layout { wide: true, ..Layout::default() };
-        assert!(columns(120, wide).iter().any(|column| column.0 == Column::Address));
+        assert!(columns(120, wide, None).iter().any(|column| column.0 == Column::Address));
         let moved = Layout { first_column: 4, ..wide };
-        assert!(columns(300, moved).iter().all(|column| column.0 != Column::Address));
-        assert_eq!(columns(300, Layout { first_column: 99, ..wide }).len(), 1, "one column stays");
+        assert!(columns(300, moved, None).iter().all(|column| column.0 != Column::Address));
+        assert_eq!(columns(300, Layout { first_column: 99, ..wide }, None).len(), 1, "one column stays");
     }
 }

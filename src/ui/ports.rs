@@ -8,7 +8,10 @@ use ratatui::{
     widgets::Paragraph,
 };
 
-use super::{Theme, widgets::fit};
+use super::{
+    Theme,
+    widgets::{fit, wrapped},
+};
 use crate::{
     app::{
         App,
@@ -19,11 +22,12 @@ use crate::{
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme) {
     if !state.scanned {
-        let text = match state.agent {
-            Agent::Absent => " no agent on this node: press {deploy} to deploy one",
-            _ => " waiting for the first scan",
+        let text = match (&state.agent, state.node.cannot_run()) {
+            (Agent::Absent, Some(reason)) => format!(" no agent can run here: {}", visible(&reason.to_string())),
+            (Agent::Absent, None) => theme.keys.fill(" no agent on this node: press {deploy} to deploy one"),
+            _ => " waiting for the first scan".to_owned(),
         };
-        frame.render_widget(Line::styled(theme.keys.fill(text), theme.dim), area);
+        frame.render_widget(wrapped(&text).style(theme.dim), area);
         return;
     }
     if state.ports.is_empty() {

@@ -25,7 +25,7 @@ use nodewatch_agent::{
 use nodewatch_pcapng::{self as pcapng, SectionBlock};
 use nodewatch_tui::{
     app::{App, Event},
-    model::{DeployProgress, Node, NodeName, NodesChange, Place, Readiness, SessionId},
+    model::{DeployProgress, Machine, Node, NodeName, NodesChange, Place, Readiness, SessionId},
     runtime::Engine,
     site::{Bulk, FilePart, OpenError, Site, StreamFrom, Tunnel},
 };
@@ -109,6 +109,7 @@ fn node(name: &NodeName) -> Node {
         version: None,
         instance_id: None,
         kubelet_port: None,
+        machine: Machine::default(),
     }
 }
 

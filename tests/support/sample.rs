@@ -11,8 +11,9 @@ use nodewatch_protocol::{
 use nodewatch_tui::{
     app::{Action, App, Event, delivery::StorageInfo, reports::Reports, update},
     model::{
-        DeployProgress, Expectation, Expectations, FetchProgress, Kind, LogsSettings, MadeObject, Node, NodesChange,
-        Notice, Origin, Place, PortKey, Readiness, S3Url, SeenObject, SessionId, StoredFile, TunnelChange, Way,
+        DeployProgress, Expectation, Expectations, FetchProgress, Kind, LogsSettings, Machine, MadeObject, Node,
+        NodesChange, Notice, Origin, Place, PortKey, Readiness, S3Url, SeenObject, SessionId, StoredFile, TunnelChange,
+        Way,
     },
 };
 
@@ -31,6 +32,7 @@ pub fn node(name: &str, zone: &str, readiness: Readiness) -> Node {
         version: Some("v1.33.1".into()),
         instance_id: None,
         kubelet_port: None,
+        machine: Machine::default(),
     }
 }
 

@@ -1,0 +1,42 @@
+//! Nodes that no agent can ever run on.
+
+use super::*;
+
+fn fargate(name: &str) -> nodewatch_tui::model::Node {
+    let mut fargate = node(name, "1a", Readiness::Ready);
+    fargate.labels.insert("eks.amazonaws.com/compute-type".into(), "fargate".into());
+    fargate
+}
+
+#[test]
+fn a_key_is_refused_with_the_reason_and_the_others_go_on() {
+    let mut app = app();
+    let nodes = vec![fargate("a"), node("b", "1a", Readiness::Ready)];
+    feed(&mut app, [Event::Nodes(NodesChange::Replaced(nodes))]);
+    key(&mut app, Action::Top);
+    assert_eq!(key(&mut app, Action::Deploy), []);
+    let notice = app.latest_notice().expect("a reason").line();
+    assert!(notice.contains("no agent can run on a") && notice.contains("Fargate"), "{notice}");
+
+    key(&mut app, Action::MarkAll);
+    assert_eq!(key(&mut app, Action::Deploy), [Effect::Deploy(vec!["b".into()])]);
+    assert!(app.latest_notice().expect("a reason").line().contains("no agent can run on a"));
+}
+
+#[test]
+fn the_filter_finds_them_by_what_the_list_shows() {
+    let mut app = app();
+    let closed = nodewatch_tui::model::Node { cordoned: true, ..node("c", "1a", Readiness::NotReady) };
+    feed(
+        &mut app,
+        [Event::Nodes(NodesChange::Replaced(vec![fargate("a"), node("b", "1a", Readiness::Ready), closed]))],
+    );
+    for (filter, name) in [("agent:fargate", "a"), ("status:cordoned", "c"), ("status:NotReady", "c")] {
+        key(&mut app, Action::Filter);
+        typed(&mut app, filter);
+        key(&mut app, Action::Open);
+        let shown: Vec<&str> = app.shown().map(|state| state.node.name.0.as_str()).collect();
+        assert_eq!(shown, [name], "{filter}");
+        key(&mut app, Action::Back);
+    }
+}
