@@ -1,24 +1,19 @@
 //! One capture file from an agent's ring to the laptop: resumed after a cut, checked against its SHA-256.
 //!
-//! Owns the partial file and its renaming. Must not know what carries the bytes.
+//! Owns what is asked of the agent. Must not know what carries the bytes, nor how files get onto the disk.
 
-use std::{
-    io::{self, Read},
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use nodewatch_protocol::{CaptureFile, Request, Response};
-use sha2::{Digest, Sha256};
 use tokio::{
-    fs::{self, File, OpenOptions},
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncReadExt,
     sync::{mpsc, oneshot},
     time::timeout,
 };
 
 use crate::{
     agent_client::{Ask, back_off},
+    disk::{self, DiskError, Part, Whole},
     model::{FetchProgress, NodeName, Notice},
     site::{FilePart, Site},
 };
@@ -27,16 +22,16 @@ use crate::{
 const MAX_EMPTY_TRIES: u32 = 8;
 /// A stream that brings nothing for so long is cut.
 const STALLED: Duration = Duration::from_secs(20);
+/// Bytes that go to the disk at once.
+const CHUNK: usize = 128 * 1024;
 
 /// A file could not be fetched.
 #[derive(Debug, thiserror::Error)]
 enum FetchError {
-    #[error("cannot write {path:?}")]
-    Local {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Local(#[from] DiskError),
+    #[error("the agent says that it has {size} bytes, and a ring has at most {most}")]
+    TooLarge { size: u64, most: u64 },
     #[error("the agent does not say what the file's checksum is: {0}")]
     NoChecksum(String),
     #[error("the stream brought nothing {MAX_EMPTY_TRIES} times in a row: {0}")]
@@ -53,6 +48,8 @@ pub struct Fetch {
     pub file: CaptureFile,
     /// The folder it goes to, made where it is missing.
     pub folder: PathBuf,
+    /// No file can have more bytes, whatever its agent says.
+    pub most: u64,
     /// The way to its agent's tunnel.
     pub asks: mpsc::Sender<Ask>,
 }
@@ -64,7 +61,8 @@ impl Fetch {
             Ok((path, sha256)) => FetchProgress::Done { path, sha256 },
             Err(error) => {
                 let next_step = match error {
-                    FetchError::Local { .. } => "make room, or choose another folder with --out",
+                    FetchError::Local(_) => "make room, or choose another folder with --out",
+                    FetchError::TooLarge { .. } => "see what agent that is; --ring-size says how large a ring may be",
                     _ => "press Enter on the file to try again; it stays on the node until then",
                 };
                 let headline = format!("{} of {} was not fetched", self.file.name, self.node);
@@ -79,109 +77,82 @@ impl Fetch {
         site: &dyn Site,
         progress: &impl Fn(FetchProgress),
     ) -> Result<(PathBuf, String), FetchError> {
-        let local = |path: &Path| {
-            let path = path.to_owned();
-            move |source| FetchError::Local { path, source }
-        };
-        fs::create_dir_all(&self.folder).await.map_err(local(&self.folder))?;
-        // The name comes from an agent; only its last component is ever used.
-        let name = Path::new(&self.file.name).file_name().unwrap_or_else(|| "capture.pcapng".as_ref());
-        let whole = self.folder.join(name);
-        let mut part = whole.clone().into_os_string();
-        part.push(".part");
-        let part = PathBuf::from(part);
-        let fetched = self.fetch_part(site, &part, progress).await;
-        let done = match fetched {
-            Ok(sum) => kept(&part, &whole, &sum).await.map(|path| (path, sum)).map_err(local(&whole)),
-            Err(error) => Err(error),
-        };
-        match done {
-            Ok(done) => {
-                let (answer, _nobody_waits) = oneshot::channel();
-                // An agent that does not hear it keeps the file longer than it must, and no more.
-                let _ = self.asks.try_send(Ask { request: Request::Fetched { file: self.file.name.clone() }, answer });
-                Ok(done)
-            }
-            Err(error) => {
-                // A part, or a wrong file, must not be mistaken for a capture, nor take room that is short.
-                let _ = fs::remove_file(&part).await;
-                Err(error)
-            }
+        if self.file.size > self.most {
+            return Err(FetchError::TooLarge { size: self.file.size, most: self.most });
         }
+        let whole = self.bytes(site, progress).await?;
+        let expected = self.checksum().await?;
+        if whole.sha256 != expected {
+            return Err(FetchError::Checksum { found: whole.sha256, expected });
+        }
+        let sum = whole.sha256.clone();
+        let path = disk::aside(self.folder.clone(), move || whole.keep()).await?;
+        let (answer, _nobody_waits) = oneshot::channel();
+        // An agent that does not hear it keeps the file longer than it must, and no more.
+        let _ = self.asks.try_send(Ask { request: Request::Fetched { file: self.file.name.clone() }, answer });
+        Ok((path, sum))
     }
 
-    /// The file's bytes into that file, on the disk and checked; their sum.
-    async fn fetch_part(
-        &self,
-        site: &dyn Site,
-        part: &Path,
-        progress: &impl Fn(FetchProgress),
-    ) -> Result<String, FetchError> {
-        let local = |source| FetchError::Local { path: part.to_owned(), source };
-        let mut options = OpenOptions::new();
-        options.create(true).write(true).truncate(true).mode(0o600);
-        let mut output = options.open(part).await.map_err(local)?;
-        let mut hash = Sha256::new();
-        let mut have = 0;
+    /// The file's bytes, on the disk.
+    async fn bytes(&self, site: &dyn Site, progress: &impl Fn(FetchProgress)) -> Result<Whole, FetchError> {
+        // The name comes from an agent.
+        let name = crate::text::safe_component(self.file.name.rsplit('/').next().unwrap_or_default());
+        let mut part = Part::begun(self.folder.clone(), name, self.file.size).await?;
+        // Before anything is asked of the node.
+        part.fits(self.file.size)?;
         let mut empty_tries = 0;
-        while have < self.file.size {
-            let before = have;
-            let cut = self.read_on(site, &mut output, part, &mut hash, &mut have, progress).await?;
-            empty_tries = if have > before { 0 } else { empty_tries + 1 };
+        while part.have() < self.file.size {
+            let before = part.have();
+            let cut;
+            (part, cut) = self.read_on(site, part, progress).await?;
+            empty_tries = if part.have() > before { 0 } else { empty_tries + 1 };
             if let Some(reason) = cut {
                 if empty_tries >= MAX_EMPTY_TRIES {
                     return Err(FetchError::Cut(reason));
                 }
-                progress(FetchProgress::Resuming { have, reason });
+                progress(FetchProgress::Resuming { have: part.have(), reason });
                 back_off(empty_tries + 1).await;
             }
         }
-        output.sync_all().await.map_err(local)?;
-
-        let found = crate::text::hex(&hash.finalize());
-        let expected = self.checksum().await?;
-        if found != expected {
-            return Err(FetchError::Checksum { found, expected });
-        }
-        Ok(found)
+        Ok(disk::aside(self.folder.clone(), move || part.finish()).await?)
     }
 
     /// Reads from one stream until the file is whole or the stream is cut, and then says why.
     async fn read_on(
         &self,
         site: &dyn Site,
-        output: &mut File,
-        part: &Path,
-        hash: &mut Sha256,
-        have: &mut u64,
+        mut part: Part,
         progress: &impl Fn(FetchProgress),
-    ) -> Result<Option<String>, FetchError> {
-        let length = self.file.size - *have;
-        let wanted = FilePart { file: self.file.name.clone(), offset: *have, length };
+    ) -> Result<(Part, Option<String>), FetchError> {
+        let length = self.file.size - part.have();
+        let wanted = FilePart { file: self.file.name.clone(), offset: part.have(), length };
         let mut bulk = match timeout(STALLED, site.fetch(&self.node, wanted)).await {
             Ok(Ok(bulk)) => bulk,
-            Ok(Err(error)) => return Ok(Some(error.to_string())),
-            Err(_) => return Ok(Some("the stream did not open in time".to_owned())),
+            Ok(Err(error)) => return Ok((part, Some(error.to_string()))),
+            Err(_) => return Ok((part, Some("the stream did not open in time".to_owned()))),
         };
-        let mut buffer = vec![0; 128 * 1024];
-        while *have < self.file.size {
-            let room = buffer.len().min((self.file.size - *have) as usize);
-            let read = match timeout(STALLED, bulk.reader.read(&mut buffer[..room])).await {
-                Ok(Ok(0)) => return Ok(Some("the stream ended early".to_owned())),
-                Ok(Ok(read)) => read,
-                Ok(Err(error)) => return Ok(Some(error.to_string())),
-                Err(_) => return Ok(Some("the stream stalled".to_owned())),
-            };
-            output
-                .write_all(&buffer[..read])
-                .await
-                .map_err(|source| FetchError::Local { path: part.to_owned(), source })?;
-            hash.update(&buffer[..read]);
-            *have += read as u64;
-            progress(FetchProgress::Bytes(*have));
+        let mut buffer = Vec::with_capacity(CHUNK);
+        let cut = loop {
+            let have = part.have() + buffer.len() as u64;
+            let left = self.file.size - have;
+            if left == 0 {
+                break None;
+            }
+            let room = ((CHUNK - buffer.len()) as u64).min(left);
+            match timeout(STALLED, (&mut bulk.reader).take(room).read_buf(&mut buffer)).await {
+                Ok(Ok(0)) => break Some("the stream ended early".to_owned()),
+                Ok(Ok(read)) => progress(FetchProgress::Bytes(have + read as u64)),
+                Ok(Err(error)) => break Some(error.to_string()),
+                Err(_) => break Some("the stream stalled".to_owned()),
+            }
+            if buffer.len() == CHUNK {
+                part = part.with(std::mem::replace(&mut buffer, Vec::with_capacity(CHUNK))).await?;
+            }
+        };
+        if !buffer.is_empty() {
+            part = part.with(buffer).await?;
         }
-        output.flush().await.map_err(|source| FetchError::Local { path: part.to_owned(), source })?;
-        Ok(None)
+        Ok((part, cut))
     }
 
     /// The agent's own checksum, asked again while its tunnel is away.
@@ -203,51 +174,4 @@ impl Fetch {
         }
         Err(FetchError::NoChecksum(reason))
     }
-}
-
-/// Names that are tried for a file when others have its own.
-const NAMES: u32 = 1000;
-
-/// Gives a checked file its name, on the disk too. Another file of that name, as of another session in the same folder,
-/// stays as it is.
-async fn kept(part: &Path, whole: &Path, sum: &str) -> io::Result<PathBuf> {
-    let (part, whole, sum) = (part.to_owned(), whole.to_owned(), sum.to_owned());
-    let work = move || {
-        let path = free(&whole, &sum)?;
-        std::fs::rename(&part, &path)?;
-        if let Some(folder) = path.parent() {
-            std::fs::File::open(folder)?.sync_all()?;
-        }
-        Ok(path)
-    };
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
-}
-
-fn sum_of(mut file: std::fs::File) -> io::Result<String> {
-    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 256 * 1024]);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(crate::text::hex(&hash.finalize())),
-            read => hash.update(&buffer[..read]),
-        }
-    }
-}
-
-/// The first name that is free, or whose file is the same.
-fn free(whole: &Path, sum: &str) -> io::Result<PathBuf> {
-    let stem = whole.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let extension = whole.extension().map(|end| format!(".{}", end.to_string_lossy())).unwrap_or_default();
-    let numbered = (2..NAMES).map(|number| whole.with_file_name(format!("{stem}-{number}{extension}")));
-    for path in std::iter::once(whole.to_owned()).chain(numbered) {
-        match std::fs::File::open(&path) {
-            Ok(file) => {
-                if sum_of(file)? == sum {
-                    return Ok(path);
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(path),
-            Err(error) => return Err(error),
-        }
-    }
-    Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{NAMES} files of that name are there already")))
 }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::unix_millis,
-    folders,
+    disk, folders,
     model::{
         ClusterIdentity, Failure, Holder, LogsSettings, MadeObject, Notice, SUMMARY_VERSION, SessionId,
         StorageSettings, Summary,
@@ -235,8 +235,7 @@ impl Journals {
         let path = self.summary_path(&summary.session);
         let failed = |source| JournalError::File { operation: "write the summary", path: path.clone(), source };
         let text = serde_json::to_vec(summary).map_err(|error| failed(error.into()))?;
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
-        file.and_then(|mut file| file.write_all(&text)).map_err(failed)
+        disk::write_over(&path, &text).map(drop).map_err(|error| failed(io::Error::other(error)))
     }
 
     /// What a session's report is made of; `None` when nobody has written it down, or not in a form that can be read.

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod config;
+pub mod disk;
 pub mod drift;
 pub mod fetch;
 pub mod folders;

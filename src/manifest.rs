@@ -3,22 +3,21 @@
 //! Owns its form, on the laptop and in S3, and how it is gathered from agents. Must not know the app.
 
 use std::{
-    collections::BTreeMap,
-    fs::{self, OpenOptions},
-    io::{self, Write},
+    collections::{BTreeMap, BTreeSet},
+    fs,
     net::IpAddr,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use futures::{StreamExt, stream};
-use nodewatch_protocol::{MANIFEST, NodeManifest};
+use nodewatch_protocol::{MANIFEST, NodeManifest, is_manifest, manifest_name};
 use serde::{Deserialize, Serialize};
 use tokio::{io::AsyncReadExt, time::timeout};
 
 use crate::{
+    disk::{self, DiskError},
     model::{Node, NodeName, SessionId},
     site::{FilePart, Site},
 };
@@ -88,13 +87,6 @@ impl SessionManifest {
         self
     }
 
-    fn write_part(&self, part: &Path) -> io::Result<()> {
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(part)?;
-        file.write_all(&serde_json::to_vec_pretty(self)?)?;
-        file.sync_all()
-    }
-
     /// What is known of a node from somewhere else too.
     pub fn add(&mut self, entry: NodeEntry) {
         match self.nodes.iter_mut().find(|known| known.manifest.node == entry.manifest.node) {
@@ -106,21 +98,14 @@ impl SessionManifest {
         }
     }
 
-    /// Writes it into the session's folder, adding to what is there; where.
-    pub fn write(self, folder: &Path) -> io::Result<PathBuf> {
-        let path = folder.join(MANIFEST);
-        let whole = match read(&path) {
-            Some(earlier) => self.with(earlier),
-            None => self,
-        };
-        fs::create_dir_all(folder)?;
-        let part = folder.join(format!("{MANIFEST}.part"));
-        let written = whole.write_part(&part).and_then(|()| fs::rename(&part, &path));
-        if written.is_err() {
-            // Nobody goes on with it, and room may be short.
-            let _ = fs::remove_file(&part);
-        }
-        written.map(|()| path)
+    /// Writes it into the folder of captures, adding to what is there of the same session; where. Another session in that
+    /// folder has a document of its own.
+    pub fn write(self, folder: &Path) -> Result<PathBuf, DiskError> {
+        let (path, of_old) = (folder.join(manifest_name(self.session.as_str())), folder.join(MANIFEST));
+        // Earlier versions had one name for all sessions.
+        let whole = [&path, &of_old].into_iter().filter_map(|path| read(path)).fold(self, Self::with);
+        let failed = |error: serde_json::Error| DiskError::Write { path: path.clone(), source: error.into() };
+        disk::write_over(&path, &serde_json::to_vec_pretty(&whole).map_err(failed)?)
     }
 }
 
@@ -128,21 +113,25 @@ fn read(path: &Path) -> Option<SessionManifest> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-/// Names for addresses from the documents beside these files or in a folder above them.
+/// The documents of all sessions that have left theirs in that folder.
+fn read_all(folder: &Path) -> Vec<SessionManifest> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let ours = entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_manifest));
+    ours.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
+        .filter_map(|entry| read(&entry.path()))
+        .collect()
+}
+
+/// Names for addresses from the documents beside these files or in a folder above them. Of two for one address the later
+/// counts.
 pub fn names_for(files: &[PathBuf]) -> BTreeMap<IpAddr, String> {
-    let mut names = BTreeMap::new();
-    let mut seen = std::collections::BTreeSet::new();
-    for file in files {
-        // A file lies in its node's folder, and that in the session's.
-        for folder in file.ancestors().skip(1).take(3) {
-            if seen.insert(folder.to_owned())
-                && let Some(manifest) = read(&folder.join(MANIFEST))
-            {
-                names.extend(manifest.names);
-            }
-        }
-    }
-    names
+    // A file lies in its node's folder, and that in the session's.
+    let folders: BTreeSet<&Path> = files.iter().flat_map(|file| file.ancestors().skip(1).take(3)).collect();
+    // A file that is named without a folder lies in this one.
+    let here = |folder: &&Path| if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_path_buf() };
+    let mut found: Vec<SessionManifest> = folders.iter().map(here).flat_map(|folder| read_all(&folder)).collect();
+    found.sort_by(|a, b| (&a.written, &a.session).cmp(&(&b.written, &b.session)));
+    found.into_iter().flat_map(|manifest| manifest.names).collect()
 }
 
 #[cfg(test)]
@@ -169,7 +158,7 @@ mod tests {
         let nodes: Vec<&str> = whole.nodes.iter().map(|entry| entry.manifest.node.as_str()).collect();
         assert_eq!(nodes, ["b", "a"]);
         manifest(2, "c").write(folder.path()).expect("written");
-        assert_eq!(read(&path).expect("read").nodes.len(), 1, "another session's is another document");
+        assert_eq!(read(&path).expect("read").nodes.len(), 2, "another session's is another document");
     }
 
     #[test]
@@ -190,5 +179,24 @@ mod tests {
         manifest(1, "a").write(folder.path()).expect("written");
         let names = names_for(&[folder.path().join("a/x.pcapng")]);
         assert_eq!(names.values().collect::<Vec<_>>(), ["pod of a"]);
+    }
+
+    #[test]
+    fn two_sessions_in_one_folder_both_give_their_names() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut first = manifest(1, "a");
+        first.names.insert("10.0.0.2".parse().expect("an address"), "only then".into());
+        let first = first.write(folder.path()).expect("written");
+        let mut later = manifest(2, "b");
+        later.written = "thenceforth".into();
+        let later = later.write(folder.path()).expect("written");
+        assert_ne!(first, later);
+        assert_eq!(read(&first).expect("still there").nodes.len(), 1);
+        // As an earlier version wrote it.
+        let mut old = manifest(3, "c");
+        old.names = [("10.0.0.3".parse().expect("an address"), "of old".to_owned())].into();
+        fs::write(folder.path().join(MANIFEST), serde_json::to_vec(&old).expect("JSON")).expect("written");
+        let names = names_for(&[folder.path().join("a/x.pcapng"), folder.path().join("b/x.pcapng")]);
+        assert_eq!(names.values().collect::<Vec<_>>(), ["pod of b", "only then", "of old"]);
     }
 }

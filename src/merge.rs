@@ -28,6 +28,8 @@ use nodewatch_pcapng::{
     Block, InterfaceTable, Name, ReadError, SectionBlock, Time, enhanced_packet, name_resolution, section_header,
 };
 
+use crate::disk;
+
 pub use find::{Found, find};
 use input::{Entry, Input, Key, Shared, What};
 pub use notes::Notes;
@@ -157,6 +159,8 @@ impl Merge {
         let part = Self::part_of(path);
         let mut options = OpenOptions::new();
         let file = options.write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(failed)?;
+        // Nobody who tidies up the folder takes it for one that was left.
+        disk::hold(&file);
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let merged = self.write_with(&file, path, folder).and_then(|(merged, snaplens)| {
             if merged.is_outside() {
@@ -166,7 +170,9 @@ impl Merge {
             for place in snaplens.places() {
                 file.write_all_at(&[0; 4], place).map_err(failed)?;
             }
-            fs::rename(&part, path).map_err(failed)?;
+            file.sync_all().map_err(failed)?;
+            let named = disk::rename_to_free(&part, path).and_then(|()| disk::sync_folder(folder));
+            named.map_err(failed)?;
             Ok(merged)
         });
         if merged.is_err() {

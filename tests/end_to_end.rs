@@ -4,12 +4,13 @@ mod support;
 
 use std::sync::{Arc, atomic::Ordering};
 
-use nodewatch_protocol::Hello;
+use nodewatch_protocol::{CaptureFile, Delivery, Dropped, FileState, Hello};
 use nodewatch_tui::{
     app::{
         Action, Event,
         node::{Agent, NodeState},
     },
+    fetch::Fetch,
     model::{FetchProgress, Notice},
 };
 use support::{Behaviour, Driver, TestSite, leave_file};
@@ -142,6 +143,38 @@ async fn a_wrong_byte_is_found_and_no_file_is_left() {
     let notice = failed_fetch(&mut driver).await;
     assert!(notice.cause.contains("SHA-256"), "{notice:?}");
     assert_eq!(std::fs::read_dir(folders.out.path().join("a")).expect("the folder").count(), 0);
+}
+
+/// An agent may say anything of its files: nothing is written for one that no ring can hold, or that this disk cannot.
+#[tokio::test]
+async fn a_size_that_cannot_be_is_not_believed() {
+    let folders = folders();
+    let site = TestSite::new(&[("a", Behaviour::Good)], folders.ring.path());
+    for (most, told) in [(1000, "at most 1000 B"), (u64::MAX, "are free")] {
+        let file = CaptureFile {
+            name: "../a.pcapng".into(),
+            sequence: 1,
+            size: 1_000_000_000_000_000_000,
+            packets: 1,
+            started: 1,
+            ended: 2,
+            state: FileState::Closed,
+            dropped: Dropped::default(),
+            incomplete: String::new(),
+            sha256: None,
+            delivery: Delivery::Held,
+            fetched: false,
+        };
+        let (asks, _queue) = tokio::sync::mpsc::channel(1);
+        let folder = folders.out.path().join("a");
+        let fetch = Fetch { node: "a".into(), file, folder: folder.clone(), most, asks };
+        let (sender, mut steps) = tokio::sync::mpsc::unbounded_channel();
+        fetch.run(&site, move |step| drop(sender.send(step))).await;
+        let Some(FetchProgress::Failed(notice)) = steps.recv().await else { panic!("it must fail") };
+        assert!(notice.cause.contains(told), "{notice:?}");
+        assert_eq!(std::fs::read_dir(&folder).map_or(0, Iterator::count), 0);
+    }
+    assert_eq!(site.bulks.load(Ordering::Relaxed), 0, "nothing was asked of the node");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use nodewatch_protocol::{CaptureAbility, CaptureFile, CaptureSpec, Content, File
 use super::{
     App, Confirm, Overlay,
     action::Effect,
-    node::{Agent, Asked, Before, NodeState},
+    node::{Agent, Asked, Before, Frozen, NodeState},
 };
 use crate::model::{Failure, FetchProgress, NodeName, Notice};
 
@@ -79,7 +79,29 @@ impl App {
             let next_step = "C arms one: write the seconds to keep into its recorder field";
             self.notify(Notice::warning("nothing to freeze", "no flight recorder is armed", next_step));
         }
+        for name in &names {
+            self.note_freeze(name);
+        }
         names.into_iter().map(|name| Effect::Ask(name, Request::Freeze(self.freeze))).collect()
+    }
+
+    /// Something is asked of an agent without a key.
+    pub(super) fn asked(&mut self, name: NodeName, request: Request) -> Vec<Effect> {
+        if matches!(request, Request::Freeze(_)) {
+            self.note_freeze(&name);
+        }
+        vec![Effect::Ask(name, request)]
+    }
+
+    /// From here on a recorder's new files are what this program has asked for.
+    fn note_freeze(&mut self, name: &NodeName) {
+        let left = self.ring_bytes();
+        if let Some(state) = self.nodes.get_mut(name) {
+            let newest = state.files.iter().map(|file| file.sequence).max();
+            // What an earlier one saves may still come.
+            let after = state.frozen.map_or(newest, |frozen| frozen.after);
+            state.frozen = Some(Frozen { after, left });
+        }
     }
 
     /// What a flight recorder has saved is delivered at once: here, where its agent has no other sink.
@@ -90,10 +112,17 @@ impl App {
             return Vec::new();
         }
         // By the ring's order: the node's clock may have been set meanwhile.
-        let Before::UpTo(before) = state.before_capture else { return Vec::new() };
+        let (Before::UpTo(before), Some(mut frozen)) = (state.before_capture, state.frozen) else { return Vec::new() };
+        let before = before.max(frozen.after);
         let is_later = |file: &CaptureFile| before.is_none_or(|before| file.sequence > before);
         let saved = |file: &&CaptureFile| !state.fetches.contains_key(&file.name) && is_later(file);
-        let saved: Vec<CaptureFile> = state.unfetched().filter(saved).cloned().collect();
+        let mut fits = |file: &&CaptureFile| {
+            let left = frozen.left.checked_sub(file.size);
+            frozen.left = left.unwrap_or(frozen.left);
+            left.is_some()
+        };
+        let saved: Vec<CaptureFile> = state.unfetched().filter(saved).filter(&mut fits).cloned().collect();
+        state.frozen = Some(frozen);
         for file in &saved {
             state.fetches.insert(file.name.clone(), FetchProgress::Bytes(0));
         }

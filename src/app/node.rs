@@ -181,6 +181,15 @@ pub(super) enum Before {
     UpTo(Option<u64>),
 }
 
+/// What this program has asked a flight recorder to save: only that is brought home by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Frozen {
+    /// The place in the ring's order of the newest file before.
+    pub after: Option<u64>,
+    /// Bytes that may still come of it: a ring has no more, whatever an agent lists.
+    pub left: u64,
+}
+
 /// Whether the whole list of files has come over the tunnel that is up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Listed {
@@ -219,6 +228,8 @@ pub struct NodeState {
     pub capture: CaptureState,
     /// What the ring had before that capture.
     pub(super) before_capture: Before,
+    /// What its flight recorder was asked to save.
+    pub(super) frozen: Option<Frozen>,
     /// What is outstanding.
     pub asked: Asked,
     /// Why the agent did not do what it was asked last.
@@ -271,6 +282,7 @@ impl NodeState {
             history_is_news: false,
             capture: CaptureState::Idle,
             before_capture: Before::default(),
+            frozen: None,
             asked: Asked::Nothing,
             refusal: None,
             statistics: None,
@@ -476,6 +488,7 @@ impl NodeState {
                         Listed::Whole => Before::UpTo(self.files.iter().map(|file| file.sequence).max()),
                         Listed::Coming => Before::ToBeListed,
                     };
+                    self.frozen = None;
                 }
                 self.history.clear();
                 self.statistics = None;

@@ -108,7 +108,7 @@ pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
         }
         Event::StopCaptures => app.stop_all_captures(),
         Event::Observe => vec![Effect::Attach],
-        Event::Asked(name, request) => vec![Effect::Ask(name, request)],
+        Event::Asked(name, request) => app.asked(name, request),
         Event::Tick => app.tick(),
         Event::DeployTo(names) => app.deploy(names),
         Event::StartCaptures(names, spec) => app.start_captures(names, &spec),

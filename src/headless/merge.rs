@@ -87,6 +87,9 @@ fn merged(arguments: &MergeArgs, out: &Path) -> Result<Exit, Notice> {
     if let Some(what) = passed_over(&found.passed_over) {
         output::say(&what);
     }
+    if let Some(what) = named_again(&found.again) {
+        output::say(&what);
+    }
     let to_stdout = out.as_os_str() == "-";
     let names = manifest::names_for(&found.captures);
     let merge = Merge { inputs: found.captures, window: from..=to, names };
@@ -99,7 +102,8 @@ fn merged(arguments: &MergeArgs, out: &Path) -> Result<Exit, Notice> {
         Format::Json if !to_stdout => output::print_json(
             [json!({"path": (!merged.is_outside()).then_some(out), "files": merged.files, "packets": merged.packets, "cut": merged.cut,
                 "bytes": merged.size, "warnings": merged.notes.lines(),
-                "passed_over": found.passed_over.iter().map(|(path, _)| path).collect::<Vec<_>>()})]
+                "passed_over": found.passed_over.iter().map(|(path, _)| path).collect::<Vec<_>>(),
+                "named_again": found.again})]
             .into_iter(),
         ),
         _ if merged.is_outside() && !to_stdout => output::say(&format!("{}: no file was written", what(&merged))),
@@ -137,6 +141,15 @@ fn passed_over(files: &[(PathBuf, String)]) -> Option<String> {
     let more = files.len().saturating_sub(NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     Some(format!("passed over {}: {}{more}", counted(files.len(), "file"), named.join(", ")))
+}
+
+/// Files that somebody has named more than once.
+fn named_again(files: &[PathBuf]) -> Option<String> {
+    let names: std::collections::BTreeSet<String> = files.iter().map(|path| path.display().to_string()).collect();
+    let more = names.len().saturating_sub(NAMED);
+    let named: Vec<String> = names.into_iter().take(NAMED).collect();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!named.is_empty()).then(|| format!("named more than once, merged once: {}{more}", named.join(", ")))
 }
 
 /// A time for a window: RFC 3339, or `HH:MM[:SS]` of today in UTC.

@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -19,6 +20,8 @@ pub struct Found {
     pub captures: Vec<PathBuf>,
     /// What lies in a folder and is not merged, and why.
     pub passed_over: Vec<(PathBuf, String)>,
+    /// Files that were named more than once, under whatever name: each is merged once.
+    pub again: Vec<PathBuf>,
 }
 
 /// Capture files among these, and below those that are folders.
@@ -33,11 +36,26 @@ pub fn find(places: &[PathBuf]) -> Result<Found, MergeError> {
         if facts.is_dir() { walk(place, &mut found) } else { found.captures.push(place.clone()) }
     }
     let mut seen = std::collections::HashSet::new();
-    found.captures.retain(|path| seen.insert(path.clone()));
+    let (once, again) = std::mem::take(&mut found.captures).into_iter().partition(|path| seen.insert(which(path)));
+    (found.captures, found.again) = (once, again);
     if found.captures.is_empty() {
         return Err(MergeError::Nothing { places: places.to_vec(), passed_over: found.passed_over });
     }
     Ok(found)
+}
+
+/// What tells a file from others: of a link, and of one with several names, the file itself.
+#[derive(PartialEq, Eq, Hash)]
+enum Which {
+    File(u64, u64),
+    Named(PathBuf),
+}
+
+fn which(path: &Path) -> Which {
+    match fs::metadata(path) {
+        Ok(facts) if facts.is_file() && path.as_os_str() != STDIN => Which::File(facts.dev(), facts.ino()),
+        _ => Which::Named(path.to_owned()),
+    }
 }
 
 fn walk(folder: &Path, found: &mut Found) {
@@ -78,7 +96,7 @@ enum Reason {
 fn why_not(path: &Path) -> Option<Reason> {
     let said = |why: &str| Some(Reason::Said(why.to_owned()));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    if name == nodewatch_protocol::MANIFEST {
+    if nodewatch_protocol::is_manifest(&name) {
         return Some(Reason::Known);
     }
     match fs::metadata(path) {

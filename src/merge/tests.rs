@@ -190,7 +190,14 @@ fn folders_give_their_captures_whatever_their_names_and_say_what_they_pass_over(
     assert!(matches!(find(&[empty.path().to_owned()]), Err(MergeError::Nothing { .. })));
     // As they were named, not by name: of equal times the later file's come first.
     let named = [folder.path().join("5"), a.clone(), folder.path().join("5")];
-    assert_eq!(find(&named).expect("found").captures, [folder.path().join("5"), a]);
+    let found = find(&named).expect("found");
+    assert_eq!(found.captures, [folder.path().join("5"), a.clone()]);
+    assert_eq!(found.again, [folder.path().join("5")]);
+    // The same file by other names.
+    std::os::unix::fs::symlink(&a, folder.path().join("link")).expect("a link");
+    let named = [a.clone(), folder.path().join("link"), folder.path().join("a")];
+    let found = find(&named).expect("found");
+    assert_eq!((found.captures.len(), found.again), (2, vec![folder.path().join("link"), a]));
 }
 
 /// Bytes of the statistics that [`file`] ends with, and of one of its packets.

@@ -28,7 +28,7 @@ use crate::{
     record::Recorder,
     rings::Rings,
     runtime::{Engine, handoff, terminal::Screen},
-    text::visible,
+    text::{self, visible},
     ui::Theme,
 };
 
@@ -127,7 +127,7 @@ fn epilogue(app: &App, folder: &Path) -> String {
     if app.report_at_end && app.session.began.is_some() {
         let report = match handoff::write_report(folder, &app.summary()) {
             Ok(paths) => paths.map(|path| path.display().to_string()).join(" and "),
-            Err(error) => format!("not written, {}: {error}", folder.display()),
+            Err(error) => format!("not written, {}", text::chain(&error)),
         };
         // Writing to a String does not fail.
         let _ = writeln!(told, "  report   {}", visible(&report));

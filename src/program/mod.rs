@@ -120,7 +120,7 @@ fn report(place: &PlaceArgs, arguments: &ReportArgs) -> Result<Exit, Notice> {
     }
     let folder = out(place, &summary.session);
     let written = handoff::write_report(&folder, &summary).map_err(|error| {
-        let cause = format!("{}: {error}", folder.display());
+        let cause = text::chain(&error);
         Notice::error("the report was not written", cause, "make room or mend its rights, or name another --out")
     })?;
     for path in written {

@@ -2,49 +2,22 @@
 //!
 //! Owns the files' places and modes. Nothing is written over.
 
-use std::{
-    fs::{DirBuilder, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use crate::{
+    disk::{self, DiskError},
     model::{Notice, Summary},
-    report,
+    report, text,
 };
 
-/// Tries for a name that is still free.
-const NAMES: u32 = 1000;
-
 /// Writes a file that only its owner can read. A name alone goes into the folder; a name that is taken gets a number.
-pub fn write(folder: &Path, name: &str, contents: &str) -> io::Result<PathBuf> {
+pub fn write(folder: &Path, name: &str, contents: &str) -> Result<PathBuf, DiskError> {
     let path = if name.contains('/') { PathBuf::from(name) } else { folder.join(name) };
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
-    }
-    let (stem, extension) = match path.file_name().and_then(|name| name.to_str()).and_then(|name| name.rsplit_once('.'))
-    {
-        Some((stem, extension)) => (stem.to_owned(), format!(".{extension}")),
-        None => (path.file_name().unwrap_or_default().to_string_lossy().into_owned(), String::new()),
-    };
-    for number in 1..=NAMES {
-        let numbered =
-            if number == 1 { path.clone() } else { path.with_file_name(format!("{stem}-{number}{extension}")) };
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&numbered) {
-            Ok(mut file) => {
-                file.write_all(contents.as_bytes())?;
-                return Ok(numbered);
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{NAMES} files of that name are there already")))
+    disk::write_new(&path, contents.as_bytes())
 }
 
 /// Writes a session's report in both forms.
-pub fn write_report(folder: &Path, summary: &Summary) -> io::Result<[PathBuf; 2]> {
+pub fn write_report(folder: &Path, summary: &Summary) -> Result<[PathBuf; 2], DiskError> {
     let name = |extension: &str| format!("report-{}.{extension}", summary.session);
     let markdown = write(folder, &name("md"), &report::markdown(summary))?;
     let page = write(folder, &name("html"), &report::html(summary))?;
@@ -55,20 +28,19 @@ pub fn write_report(folder: &Path, summary: &Summary) -> io::Result<[PathBuf; 2]
 pub(super) fn report_notice(folder: &Path, summary: &Summary) -> Notice {
     match write_report(folder, summary) {
         Ok([markdown, page]) => Notice::info(format!("report: {} and {}", markdown.display(), page.display())),
-        Err(error) => failed("the report was not written", folder, &error),
+        Err(error) => failed("the report was not written", &error),
     }
 }
 
 pub(super) fn save_notice(folder: &Path, name: &str, contents: &str) -> Notice {
     match write(folder, name, contents) {
         Ok(path) => Notice::info(format!("saved {}", path.display())),
-        Err(error) => failed("the table was not saved", folder, &error),
+        Err(error) => failed("the table was not saved", &error),
     }
 }
 
-fn failed(headline: &str, folder: &Path, error: &io::Error) -> Notice {
-    let cause = format!("{}: {error}", folder.display());
-    Notice::error(headline, cause, "make room or mend its rights, or begin with another --out")
+fn failed(headline: &str, error: &DiskError) -> Notice {
+    Notice::error(headline, text::chain(error), "make room or mend its rights, or begin with another --out")
 }
 
 #[cfg(test)]

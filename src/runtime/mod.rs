@@ -46,7 +46,8 @@ impl Engine {
     /// Starts to watch the site's nodes. Captures leave by these outlets.
     pub fn start(mut app: App, site: Arc<dyn Site>, outlets: impl Into<Outlets>) -> Self {
         let (sender, events) = mpsc::channel(QUEUE);
-        let outlets = outlets.into();
+        let mut outlets = outlets.into();
+        outlets.largest = app.ring_bytes.unwrap_or(outlets.largest);
         app.storage = outlets.storage.as_ref().map(|storage| {
             let settings = storage.settings();
             StorageInfo { url: settings.url, way: settings.way }

@@ -4,6 +4,7 @@
 
 use std::{path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 
+use nodewatch_protocol::CaptureSpec;
 use tokio::{
     net::unix::pipe,
     process::Command,
@@ -40,11 +41,19 @@ pub struct Outlets {
     pub logs: Option<Arc<Logs>>,
     /// The viewer's program and arguments, [`PLACE`] standing for what it reads.
     pub viewer: Vec<String>,
+    /// No capture file can have more bytes: what the session's rings may hold.
+    pub largest: u64,
 }
 
 impl From<PathBuf> for Outlets {
     fn from(folder: PathBuf) -> Self {
-        Self { folder, storage: None, logs: None, viewer: VIEWER.map(str::to_owned).to_vec() }
+        Self {
+            folder,
+            storage: None,
+            logs: None,
+            viewer: VIEWER.map(str::to_owned).to_vec(),
+            largest: CaptureSpec::default().ring_bytes,
+        }
     }
 }
 
@@ -312,7 +321,7 @@ impl Outlet {
             && let Err(error) = manifest.write(&self.outlets.folder)
         {
             let headline = format!("the session's manifest was not written to {}", self.outlets.folder.display());
-            notices.push(Notice::warning(headline, error.to_string(), "make room, or choose another --out"));
+            notices.push(Notice::warning(headline, text::chain(&error), "make room, or choose another --out"));
         }
         notices
     }

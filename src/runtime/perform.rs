@@ -337,13 +337,13 @@ impl Performer {
         };
         let (site, events) = (Arc::clone(&self.site), self.events.clone());
         let turns = Arc::clone(&self.fetches);
-        let folder = self.outlet.outlets.folder.join(safe_component(&node.0));
+        let (folder, most) = (self.outlet.outlets.folder.join(safe_component(&node.0)), self.outlet.outlets.largest);
         self.tasks.spawn(async move {
             // The semaphore is never closed.
             let _turn = turns.acquire().await;
             let (name, fetched) = (file.name.clone(), node.clone());
             let (progress, mut told) = mpsc::unbounded_channel();
-            let fetch = Fetch { node, file, folder, asks };
+            let fetch = Fetch { node, file, folder, most, asks };
             let work = fetch.run(&*site, move |step| {
                 // The receiver lives below until this work is done.
                 let _ = progress.send(step);

@@ -1,31 +1,30 @@
 //! One object to the laptop: resumed after a cut, unpacked, checked.
 //!
-//! Owns the partial file, which goes when the download fails, and its renaming. The folder is chosen by the caller; of a key only a plain file name is
-//! ever used.
+//! Owns how an object is asked for. The folder is chosen by the caller; of a key only a plain file name is ever used.
 
 use std::{
-    io::{self, Write},
+    io::{self, Read},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use aws_sdk_s3::types::ChecksumMode;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use sha2::{Digest, Sha256};
-use tokio::{
-    fs::{self, OpenOptions},
-    io::AsyncWriteExt,
-    time::timeout,
-};
+use tokio::time::timeout;
 
 use super::{Storage, StorageError, reason};
-use crate::text::hex;
+use crate::{
+    disk::{self, DiskError, Part, Whole},
+    text::hex,
+};
 
 /// Cuts in a row, without a byte in between, after which a download gives up.
 const MAX_EMPTY_TRIES: u32 = 6;
 const STALLED: Duration = Duration::from_secs(20);
-/// What a compressed capture may unpack to: the largest that an agent writes, with room.
-const MAX_UNPACKED: u64 = 64 * 1024 * 1024 * 1024;
+/// What an object may have, and a compressed capture unpack to: the largest that an agent writes, with room.
+const LARGEST: u64 = 64 * 1024 * 1024 * 1024;
+/// Bytes that go to the disk at once.
+const CHUNK: usize = 256 * 1024;
 
 /// A key's last part, where that is a plain file name.
 pub(super) fn file_name(key: &str) -> Option<&str> {
@@ -44,23 +43,14 @@ impl Storage {
     ) -> Result<(PathBuf, String), StorageError> {
         let bad_name = || StorageError::Foreign { key: key.to_owned(), prefix: "a plain file name".to_owned() };
         let name = file_name(key).ok_or_else(bad_name)?;
-        let local = |path: &Path| {
-            let path = path.to_owned();
-            move |source| StorageError::Local { path, source }
-        };
-        fs::create_dir_all(folder).await.map_err(local(folder))?;
-        let part = folder.join(format!("{name}.part"));
-        let half = Half(part.clone());
-        let mut options = OpenOptions::new();
-        options.create(true).write(true).truncate(true).mode(0o600);
-        let output = options.open(&part).await.map_err(local(&part))?;
-        let mut partial = Partial { output, hash: Sha256::new(), have: 0, tag: None, stored: None };
+        let part = Part::begun(folder.to_owned(), name.to_owned(), LARGEST).await?;
+        let mut partial = Partial { part: Some(part), have: 0, size: None, tag: None, stored: None };
         let mut empty_tries = 0;
         loop {
             let before = partial.have;
             match self.read_on(key, &mut partial, &progress).await {
                 Ok(()) => break,
-                Err(ReadOn::Local(source)) => return Err(StorageError::Local { path: part, source }),
+                Err(ReadOn::Local(error)) => return Err(error.into()),
                 Err(ReadOn::Cut(why)) => {
                     empty_tries = if partial.have > before { 0 } else { empty_tries + 1 };
                     if empty_tries >= MAX_EMPTY_TRIES {
@@ -70,28 +60,26 @@ impl Storage {
                 }
             }
         }
-        let Partial { output, hash, stored, .. } = partial;
-        output.sync_all().await.map_err(local(&part))?;
-        let found: [u8; 32] = hash.finalize().into();
-        if let Some(expected) = stored.filter(|sum| *sum != found) {
-            return Err(StorageError::Checksum { found: hex(&found), expected: hex(&expected) });
+        let Partial { part, stored, .. } = partial;
+        let part =
+            part.ok_or_else(|| StorageError::Call { operation: "download it", reason: "it broke off".into() })?;
+        let whole = disk::aside(folder.to_owned(), move || part.finish()).await?;
+        if let Some(expected) = stored.map(|sum| hex(&sum)).filter(|sum| *sum != whole.sha256) {
+            return Err(StorageError::Checksum { found: whole.sha256, expected });
         }
-        let (whole, half, found) = match name.strip_suffix(".zst") {
-            None => (folder.join(name), half, hex(&found)),
+        let whole = match name.strip_suffix(".zst") {
+            None => whole,
             Some(name) => {
-                let whole = folder.join(name);
-                let unpacked = tokio::task::spawn_blocking(move || unpack(&half.0)).await;
-                let unpacked = unpacked.map_err(io::Error::other).and_then(|unpacked| unpacked);
-                let (half, sum) = unpacked.map_err(local(&whole))?;
-                (whole, half, sum)
+                let (place, name) = (folder.to_owned(), name.to_owned());
+                disk::aside(folder.to_owned(), move || unpack(&whole, &place, &name)).await?
             }
         };
-        // What is there under that name stays until this one is known to be right.
-        if let Some(expected) = self.expected(key).await.filter(|expected| *expected != found) {
-            return Err(StorageError::Checksum { found, expected });
+        if let Some(expected) = self.expected(key).await.filter(|expected| *expected != whole.sha256) {
+            return Err(StorageError::Checksum { found: whole.sha256, expected });
         }
-        fs::rename(&half.0, &whole).await.map_err(local(&whole))?;
-        Ok((whole, found))
+        let found = whole.sha256.clone();
+        let path = disk::aside(folder.to_owned(), move || whole.keep()).await?;
+        Ok((path, found))
     }
 
     /// What the node's own manifest says of the unpacked file.
@@ -116,76 +104,89 @@ impl Storage {
             Err(error) if error.raw_response().is_some_and(|raw| raw.status().as_u16() == 416) => return Ok(()),
             Err(error) => return Err(ReadOn::Cut(reason(&error))),
         };
+        let from = format!("bytes {}-", partial.have);
+        if partial.have > 0 && !answer.content_range().is_some_and(|range| range.starts_with(&from)) {
+            return Err(ReadOn::Cut("another part of it came than was asked for".to_owned()));
+        }
         if partial.have == 0 {
             partial.tag = answer.e_tag().map(str::to_owned);
+            partial.size = answer.content_length().and_then(|size| u64::try_from(size).ok());
             // One of several parts is no checksum of the whole.
             let sum = answer.checksum_sha256().filter(|sum| !sum.contains('-'));
             partial.stored = sum.and_then(|sum| STANDARD.decode(sum).ok());
-        }
-        let mut body = answer.body;
-        loop {
-            match timeout(STALLED, body.try_next()).await {
-                Ok(Ok(Some(bytes))) => {
-                    partial.hash.update(&bytes);
-                    partial.output.write_all(&bytes).await.map_err(ReadOn::Local)?;
-                    partial.have += bytes.len() as u64;
-                    progress(partial.have);
-                }
-                Ok(Ok(None)) => return Ok(()),
-                Ok(Err(error)) => return Err(ReadOn::Cut(error.to_string())),
-                Err(_) => return Err(ReadOn::Cut("it stalled".to_owned())),
+            if let (Some(part), Some(size)) = (&partial.part, partial.size) {
+                part.fits(size).map_err(ReadOn::Local)?;
             }
         }
-    }
-}
-
-/// A file that goes when it is dropped; renamed, it is out of reach.
-struct Half(PathBuf);
-
-impl Drop for Half {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        let mut body = answer.body;
+        let mut buffer = Vec::with_capacity(CHUNK);
+        let ended = loop {
+            match timeout(STALLED, body.try_next()).await {
+                Ok(Ok(Some(bytes))) => {
+                    buffer.extend_from_slice(&bytes);
+                    progress(partial.have + buffer.len() as u64);
+                }
+                Ok(Ok(None)) => break Ok(()),
+                Ok(Err(error)) => break Err(error.to_string()),
+                Err(_) => break Err("it stalled".to_owned()),
+            }
+            if buffer.len() >= CHUNK {
+                partial.write(std::mem::take(&mut buffer)).await?;
+            }
+        };
+        partial.write(buffer).await?;
+        match partial.size {
+            Some(size) if ended.is_ok() && partial.have != size => {
+                Err(ReadOn::Cut(format!("{} of {size} bytes came", partial.have)))
+            }
+            _ => ended.map_err(ReadOn::Cut),
+        }
     }
 }
 
 /// What one try leaves for the next.
 struct Partial {
-    output: fs::File,
-    hash: Sha256,
+    /// Away while it is written to.
+    part: Option<Part>,
     have: u64,
+    /// As the first answer has it.
+    size: Option<u64>,
     /// Of the object that the bytes are of.
     tag: Option<String>,
     /// The checksum that is stored with it.
     stored: Option<Vec<u8>>,
 }
 
-enum ReadOn {
-    Cut(String),
-    Local(io::Error),
+impl Partial {
+    async fn write(&mut self, bytes: Vec<u8>) -> Result<(), ReadOn> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let Some(part) = self.part.take() else { return Ok(()) };
+        let part = part.with(bytes).await.map_err(ReadOn::Local)?;
+        self.have = part.have();
+        self.part = Some(part);
+        Ok(())
+    }
 }
 
-/// What was in it, in a file beside it, and the SHA-256 of that. Whatever the bytes, no more than a bounded file is written.
-fn unpack(from: &Path) -> io::Result<(Half, String)> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut input = io::Read::take(zstd::stream::Decoder::new(std::fs::File::open(from)?)?, MAX_UNPACKED);
-    let half = Half(from.with_extension("unpacked"));
-    let mut output = std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&half.0)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 256 * 1024];
+enum ReadOn {
+    Cut(String),
+    Local(DiskError),
+}
+
+/// What was in it, on the disk beside it. Whatever the bytes, no more than a bounded file is written.
+fn unpack(packed: &Whole, folder: &Path, name: &str) -> Result<Whole, DiskError> {
+    let failed = |source: io::Error| DiskError::Read { path: folder.join(format!("{name}.zst")), source };
+    let mut input = zstd::stream::Decoder::new(packed.read()?).map_err(failed)?;
+    let mut part = Part::begin(folder, name, LARGEST)?;
+    let mut buffer = vec![0; CHUNK];
     loop {
-        match io::Read::read(&mut input, &mut buffer)? {
-            0 => break,
-            read => {
-                hash.update(&buffer[..read]);
-                output.write_all(&buffer[..read])?;
-            }
+        match input.read(&mut buffer).map_err(failed)? {
+            0 => return part.finish(),
+            read => part.write(&buffer[..read])?,
         }
     }
-    if input.limit() == 0 {
-        return Err(io::Error::other("it unpacks to more than a capture has"));
-    }
-    output.sync_all()?;
-    Ok((half, hex(&hash.finalize())))
 }
 
 #[cfg(test)]
@@ -203,16 +204,17 @@ mod tests {
     #[test]
     fn what_cannot_be_unpacked_leaves_nothing() {
         let folder = tempfile::tempdir().expect("a folder");
-        let from = folder.path().join("a.pcapng.zst.part");
-        let mut packed = zstd::encode_all(&*vec![7; 100_000], 1).expect("packed");
-        std::fs::write(&from, &packed).expect("written");
-        let (half, _) = unpack(&from).expect("unpacked");
-        assert_eq!(std::fs::read(&half.0).expect("there").len(), 100_000);
-        drop(half);
-        packed.truncate(packed.len() - 2);
-        std::fs::write(&from, &packed).expect("written");
-        assert!(unpack(&from).is_err());
-        drop(Half(from));
+        let packed = |bytes: &[u8]| {
+            let mut part = Part::begin(folder.path(), "a.pcapng.zst", LARGEST).expect("begun");
+            part.write(bytes).expect("written");
+            part.finish().expect("on the disk")
+        };
+        let mut bytes = zstd::encode_all(&*vec![7; 100_000], 1).expect("packed");
+        let whole = unpack(&packed(&bytes), folder.path(), "a.pcapng").expect("unpacked");
+        assert_eq!(whole.size(), 100_000);
+        drop(whole);
+        bytes.truncate(bytes.len() - 2);
+        assert!(unpack(&packed(&bytes), folder.path(), "a.pcapng").is_err());
         assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 0);
     }
 }

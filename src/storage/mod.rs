@@ -55,13 +55,8 @@ pub enum StorageError {
         reason: String,
     },
     /// A file here.
-    #[error("cannot write {path:?}")]
-    Local {
-        /// Which.
-        path: std::path::PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Local(#[from] crate::disk::DiskError),
     /// What came is not what was stored.
     #[error("its SHA-256 is {found}, and should be {expected}")]
     Checksum {
@@ -93,7 +88,10 @@ impl StorageError {
         let (next_step, failure) = match self {
             Self::Credentials(_) => ("sign in, or choose another AWS_PROFILE", Failure::NotPermitted),
             Self::Call { .. } => ("see nodewatch-tui preflight --s3", Failure::Other),
-            Self::Local { .. } => ("make room, or choose another folder with --out", Failure::Other),
+            Self::Local(crate::disk::DiskError::Read { .. }) => {
+                ("fetch it from the node, or look at the object by hand", Failure::Other)
+            }
+            Self::Local(_) => ("make room, or choose another folder with --out", Failure::Other),
             Self::Checksum { .. } => ("try again; if it stays so, fetch it from the node", Failure::Other),
             Self::Foreign { .. } => ("look at the bucket by hand", Failure::Other),
         };

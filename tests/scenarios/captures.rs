@@ -179,6 +179,27 @@ fn a_freeze_is_for_the_chosen_recorders_or_for_all_and_brings_its_file_home() {
     assert_eq!(update(&mut app, tunnel("c", Update::Files(vec![saved])), NOW), [], "S3 is where c delivers");
 }
 
+/// An agent's word that a recorder is armed brings nothing here, and its list no more than a ring can have.
+#[test]
+fn only_what_this_program_froze_is_brought_home_and_no_more_than_a_ring_holds() {
+    let sized = |sequence, size| CaptureFile {
+        sequence,
+        ended: NOW + 5,
+        ..file(&format!("{sequence}.pcapng"), size, FileState::Closed)
+    };
+    let changed = |files: Vec<CaptureFile>| tunnel("b", Update::FilesChanged { files, gone: vec![] });
+    let mut app = live();
+    app.ring_bytes = Some(1000);
+    feed(&mut app, [tunnel("b", armed()), tunnel("b", Update::Ring(RingState::default()))]);
+    feed(&mut app, [tunnel("b", Update::Files(vec![]))]);
+    assert_eq!(update(&mut app, changed(vec![sized(1, 100)]), NOW), [], "nobody has asked for it");
+    feed(&mut app, [Event::Asked("b".into(), Request::Freeze(Freeze::default()))]);
+    assert_eq!(update(&mut app, changed(vec![sized(1, 100)]), NOW), [], "it was there before");
+    let all = vec![sized(2, u64::MAX), sized(3, 600), sized(4, 600), sized(5, 400)];
+    let fetched = update(&mut app, changed(all), NOW);
+    assert_eq!(fetched, [Effect::Fetch("b".into(), sized(3, 600)), Effect::Fetch("b".into(), sized(5, 400))]);
+}
+
 /// What is a recorder's is told by the ring's order, whatever the node's clock does.
 #[test]
 fn what_is_frozen_after_the_clock_was_set_back_comes_home_and_what_was_there_before_does_not() {
@@ -191,6 +212,8 @@ fn what_is_frozen_after_the_clock_was_set_back_comes_home_and_what_was_there_bef
     // Of an earlier capture, while the clock was an hour ahead.
     feed(&mut app, [tunnel("b", Update::Ring(RingState::default()))]);
     feed(&mut app, [tunnel("b", Update::Files(vec![at(3, NOW + 3_600_000)])), tunnel("b", armed())]);
+    let frozen = |name: &str| Event::Asked(name.into(), Request::Freeze(Freeze::default()));
+    feed(&mut app, [frozen("b")]);
     let saved = at(4, NOW - 60_000);
     let effects = update(&mut app, tunnel("b", Update::FilesChanged { files: vec![saved.clone()], gone: vec![] }), NOW);
     assert_eq!(effects, [Effect::Fetch("b".into(), saved)]);
@@ -200,7 +223,7 @@ fn what_is_frozen_after_the_clock_was_set_back_comes_home_and_what_was_there_bef
     let all = vec![at(3, NOW + 3_600_000), at(4, NOW - 60_000), saved.clone()];
     assert_eq!(update(&mut app, tunnel("b", Update::Files(all)), NOW), [Effect::Fetch("b".into(), saved)]);
     // A recorder that runs already when its node is first heard of.
-    feed(&mut app, [tunnel("c", Update::Ring(RingState::default())), tunnel("c", armed())]);
+    feed(&mut app, [tunnel("c", Update::Ring(RingState::default())), tunnel("c", armed()), frozen("c")]);
     let (old, saved) = (at(1, NOW - 1), at(2, NOW + 1));
     let effects = update(&mut app, tunnel("c", Update::Files(vec![old, saved.clone()])), NOW);
     assert_eq!(effects, [Effect::Fetch("c".into(), saved)]);
