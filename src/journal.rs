@@ -5,6 +5,7 @@
 //! a cluster.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
@@ -107,6 +108,10 @@ pub enum Entry {
     Made(MadeObject),
     /// Seen gone.
     Gone(MadeObject),
+    /// What was in the session's own namespace before anything of the session: `ConfigMap/NAME`.
+    Before(BTreeSet<String>),
+    /// The session's cluster has another address or CA now, and the user has said that this is right.
+    Moved(ClusterIdentity),
     /// The budget was changed.
     Ends(UnixMillis),
     /// Where in S3 its captures go; `None` once they are gone.
@@ -129,11 +134,14 @@ impl Entry {
             Self::Made(object) => format!("made {}", object.text()),
             Self::Gone(object) => format!("seen gone: {}", object.text()),
             Self::Ends(_) => "its end was moved".to_owned(),
+            Self::Moved(cluster) => format!("its cluster is trusted at {}", cluster.server),
             Self::Storage(Some(storage)) => format!("captures go to {}", storage.url),
             Self::Logs(Some(logs)) => format!("reports go to log group {}", logs.group),
             Self::Detached => "left running on purpose".to_owned(),
             Self::Attached => "taken up again".to_owned(),
-            Self::Making(_) | Self::Storage(None) | Self::Logs(None) | Self::Receipt(_) => return None,
+            Self::Making(_) | Self::Before(_) | Self::Storage(None) | Self::Logs(None) | Self::Receipt(_) => {
+                return None;
+            }
         })
     }
 }
@@ -354,6 +362,8 @@ pub struct Record {
     pub ends: UnixMillis,
     /// What may exist: being made or made, and not seen gone. With the time of its making.
     pub objects: Vec<(UnixMillis, MadeObject)>,
+    /// What was in its own namespace before anything of it.
+    pub before: BTreeSet<String>,
     /// Where in S3 it has captures.
     pub storage: Option<StorageSettings>,
     /// Where its reports go, as long as something of them is to be removed or may be.
@@ -388,6 +398,8 @@ impl Record {
                 }
             }
             Entry::Gone(object) => self.objects.retain(|(_, known)| !known.is(&object)),
+            Entry::Before(before) => self.before = before,
+            Entry::Moved(cluster) => self.header.cluster = cluster,
             Entry::Ends(ends) => self.ends = ends,
             Entry::Storage(storage) => self.storage = storage,
             Entry::Logs(logs) => self.logs = logs,
@@ -407,8 +419,16 @@ fn read(path: &Path) -> Result<Record, JournalError> {
 fn replay(bytes: &[u8]) -> Option<Record> {
     let mut lines = bytes.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok());
     let Line { at, entry: Entry::Began(header) } = lines.next()? else { return None };
-    let mut record =
-        Record { ends: header.ends, header, objects: Vec::new(), storage: None, logs: None, detached: false, last: at };
+    let mut record = Record {
+        ends: header.ends,
+        header,
+        objects: Vec::new(),
+        before: BTreeSet::new(),
+        storage: None,
+        logs: None,
+        detached: false,
+        last: at,
+    };
     lines.for_each(|line| record.apply(line));
     Some(record)
 }

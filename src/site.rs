@@ -139,6 +139,10 @@ pub trait Site: Send + Sync + 'static {
     fn leftovers(&self, _everywhere: bool) -> BoxFuture<'static, Result<Vec<SessionSummary>, Notice>> {
         async { Ok(Vec::new()) }.boxed()
     }
+    /// Takes over the way to another session's cluster, which has another address or CA than at its beginning.
+    fn trust(&self, _session: SessionId) -> BoxFuture<'static, Result<(), Notice>> {
+        async { Ok(()) }.boxed()
+    }
     /// Removes what is left of another session.
     fn sweep(&self, _session: SessionId) -> BoxStream<'static, Removal> {
         stream::once(async { Removal::Finished }).boxed()

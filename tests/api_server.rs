@@ -2,6 +2,10 @@
 
 #[path = "support/api.rs"]
 mod api;
+#[path = "api_server/asked.rs"]
+mod asked;
+#[path = "api_server/safety.rs"]
+mod safety;
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
@@ -9,7 +13,7 @@ use api::{Call, Server, refusal};
 use futures::StreamExt;
 use http::Method;
 use nodewatch_tui::{
-    cluster::{AgentSettings, Cluster, Connection, leftovers},
+    cluster::{AgentSettings, Cluster, Connection, leftovers, trust_cluster},
     journal::Journals,
     model::{
         DeployProgress, Failure, Group, Holder, Keep, Kind, NodeName, NodesChange, Notice, Outcome, Place, Removal,
@@ -71,6 +75,8 @@ impl Test {
     /// What is said first of each node.
     async fn deploy(&self, nodes: &[&str]) -> Vec<(NodeName, DeployProgress)> {
         let progress = self.cluster.deploy(nodes.iter().map(|&name| name.into()).collect());
+        let of_a_node = |progress: &DeployProgress| !matches!(progress, DeployProgress::Told(_));
+        let progress = progress.filter(move |(_, progress)| std::future::ready(of_a_node(progress)));
         let all = progress.take(nodes.len()).collect();
         tokio::time::timeout(Duration::from_secs(100), all).await.expect("in time")
     }
@@ -151,8 +157,10 @@ async fn what_preflight_finds_missing_stops_the_session_before_anything_is_made(
     assert!(notice.line().contains("no right to delete on namespaces"), "{}", notice.line());
     assert!(test.made().is_empty());
     assert!(test.journals.all().is_empty(), "a session that never began has no journal");
-    let created: Vec<String> = test.server.called(&Method::POST);
-    assert!(created.iter().all(|path| path.contains("review") || path.ends_with("/namespaces")), "{created:?}");
+    let created: Vec<Call> =
+        test.server.lock().calls.iter().filter(|call| call.method == Method::POST).cloned().collect();
+    let asks = |call: &Call| call.path.contains("review") || call.query.contains("dryRun=All");
+    assert!(created.iter().all(asks), "{created:?}");
     assert_eq!(test.server.lock().objects.len(), 1, "the dry run has made nothing");
 }
 

@@ -147,6 +147,7 @@ fn other_sessions(text: &str) -> Event {
         holder,
         objects,
         trouble: String::new(),
+        moved: false,
     };
     let seen = |kind| SeenObject { object: object(kind, text, text), state: text.into() };
     let found = vec![

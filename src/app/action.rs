@@ -195,6 +195,8 @@ pub enum Event {
     Stock(Result<Vec<SeenObject>, Notice>),
     /// The session's end was moved in the cluster, or not.
     EndsSet(Result<(), Notice>),
+    /// Whether the way to a session's cluster was taken over.
+    Trusted(SessionId, Result<(), Notice>),
     /// Sessions that are not this one.
     Sessions {
         /// What was found.
@@ -309,6 +311,8 @@ pub enum Effect {
     FindSessions,
     /// Remove what is left of another session.
     Sweep(SessionId),
+    /// Write down that the way to another session's cluster is right as it is now.
+    Trust(SessionId),
     /// Follow the agents that run already.
     Attach,
     /// End the program.

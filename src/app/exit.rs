@@ -139,6 +139,8 @@ pub struct AtEnd {
     pub in_bucket: Option<Result<Vec<(String, u64)>, Notice>>,
     /// Why the session's manifest is not where it should be.
     pub no_manifest: Vec<Notice>,
+    /// What is to be known of the removal beside its objects.
+    pub noted: Vec<String>,
 }
 
 impl Exit {
@@ -269,6 +271,10 @@ impl Exit {
             Removal::Failed(object, reason) => (object, Fate::Failed(reason)),
             Removal::Refused(notice) => {
                 self.trouble = Some(notice);
+                return false;
+            }
+            Removal::Noted(text) => {
+                self.end.noted.push(text);
                 return false;
             }
             Removal::Finished => {

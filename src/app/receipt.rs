@@ -70,6 +70,8 @@ pub struct Receipt {
     pub undelivered: Vec<(NodeName, String, String)>,
     /// Why the session's manifest is not where it should be.
     pub no_manifest: Vec<String>,
+    /// What is to be known of the removal beside its objects.
+    pub noted: Vec<String>,
     /// Where reports went, and how they stood at the end.
     pub reports: Option<(String, ReportState)>,
     /// What there was in CloudWatch, and what has become of it.
@@ -163,6 +165,9 @@ impl Receipt {
         }
         for why in &self.no_manifest {
             let _ = writeln!(out, "  NO MANIFEST {}", text::visible(why));
+        }
+        for what in &self.noted {
+            let _ = writeln!(out, "  NOTE     {}", text::visible(what));
         }
         for (node, file, why) in &self.incomplete {
             let _ = writeln!(out, "  INCOMPLETE {}", text::visible(&format!("{file} of {node}: {why}")));
@@ -391,7 +396,8 @@ impl Receipt {
             "undelivered": self.undelivered.iter().map(of_file).collect::<Vec<_>>(),
             "not_compared": self.unproved.iter().map(of_file).collect::<Vec<_>>(),
             "held": held.collect::<Vec<_>>(), "troubles": troubles.collect::<Vec<_>>(),
-            "in_bucket": in_bucket.collect::<Vec<_>>(), "no_manifest": self.no_manifest, "whole": self.is_whole(),
+            "in_bucket": in_bucket.collect::<Vec<_>>(), "no_manifest": self.no_manifest, "noted": self.noted,
+            "whole": self.is_whole(),
         })
     }
 }

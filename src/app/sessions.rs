@@ -59,6 +59,8 @@ pub enum Purpose {
     },
     /// Another laptop's session, by its id.
     Sweep(SessionId),
+    /// That a session's cluster is the same by another way, by the session's id.
+    Trust(SessionId),
     /// How long the session goes on from now.
     Budget,
 }
@@ -90,6 +92,20 @@ impl App {
         }
     }
 
+    /// Whether the way to a session's cluster was taken over.
+    pub(super) fn trusted(&mut self, session: &SessionId, outcome: Result<(), Notice>) -> Vec<Effect> {
+        match outcome {
+            Ok(()) => {
+                self.notify(Notice::info(format!("the way to the cluster of session {session} is taken over")));
+                vec![Effect::FindSessions]
+            }
+            Err(notice) => {
+                self.notify(notice);
+                Vec::new()
+            }
+        }
+    }
+
     /// A key in the list of sessions.
     pub(super) fn sessions_key(&mut self, action: Action) -> Vec<Effect> {
         let Some(Overlay::Sessions(sessions)) = &mut self.overlay else { return Vec::new() };
@@ -99,11 +115,13 @@ impl App {
         };
         let (id, holder, agents) = (session.id.clone(), session.holder, session.agents());
         let idle = matches!(sweep, Sweep::Not | Sweep::Failed(_));
+        let moved = session.moved;
         match action {
             Action::Up => sessions.cursor = sessions.cursor.saturating_sub(1),
             Action::Down => sessions.cursor = (sessions.cursor + 1).min(sessions.rows.len() - 1),
             Action::Back | Action::Quit => self.overlay = None,
             Action::Open | Action::Remove if self.permission == Permission::ReadOnly => self.refuse_read_only(),
+            Action::Open | Action::Remove if moved && idle => self.ask_typed(Purpose::Trust(id)),
             Action::Open if holder == Holder::Elsewhere => {
                 self.notify(Notice::warning("this session is another laptop's", "", "attach to it there"));
             }
@@ -156,7 +174,7 @@ impl App {
                 Removal::Failed(object, reason) => *sweep = Sweep::Failed(format!("{}: {reason}", object.text())),
                 Removal::Refused(notice) => *sweep = Sweep::Failed(notice.line()),
                 Removal::Finished if matches!(sweep, Sweep::Running(_)) => *sweep = Sweep::Gone,
-                Removal::Removing(_) | Removal::Kept(_) | Removal::Finished => {}
+                Removal::Removing(_) | Removal::Kept(_) | Removal::Noted(_) | Removal::Finished => {}
             }
         } else {
             // The list was closed meanwhile; a failure is told all the same.
@@ -180,7 +198,7 @@ impl App {
                 let left = self.session.ends.unwrap_or(self.now).saturating_sub(self.now) / 60_000;
                 format!("{}m", left.max(1))
             }
-            Purpose::Deploy { .. } | Purpose::Sweep(_) => String::new(),
+            Purpose::Deploy { .. } | Purpose::Sweep(_) | Purpose::Trust(_) => String::new(),
         };
         self.overlay = Some(Overlay::Typed(Typed { purpose, input: Input::new(text), error: None }));
     }
@@ -229,6 +247,13 @@ impl App {
                 "{sessions} shows whether it is gone".clone_into(&mut notice.next_step);
                 self.notify(notice.naming_keys());
                 Ok(vec![Effect::Sweep(id)])
+            }
+            Purpose::Trust(id) => {
+                if text != id.as_str() {
+                    return Err(format!("that is not {id}; Esc leaves the session alone"));
+                }
+                self.overlay = None;
+                Ok(vec![Effect::Trust(id)])
             }
             Purpose::Budget => {
                 let effects = self.move_end(text)?;

@@ -93,6 +93,7 @@ pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
             app.notify(notice);
             Vec::new()
         }
+        Event::Trusted(session, outcome) => app.trusted(&session, outcome),
         Event::Sessions { found, asked } => {
             app.found_sessions(found, asked);
             Vec::new()
@@ -397,6 +398,7 @@ impl App {
                     state.agent = Agent::Connecting;
                 }
             }
+            DeployProgress::Told(notice) => self.notify(notice),
             DeployProgress::Failed(notice) => {
                 state.log(now, notice.line());
                 state.agent = Agent::Failed(notice.clone());

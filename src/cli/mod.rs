@@ -52,6 +52,8 @@ pub enum Command {
     Attach {
         /// Its id, as `sessions` has it
         session: SessionId,
+        #[command(flatten)]
+        trust: TrustArgs,
     },
     /// Save the last seconds of a session's armed flight recorders, wherever the session is open
     Freeze {
@@ -60,6 +62,8 @@ pub enum Command {
         /// Only these nodes
         #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
         nodes: Vec<String>,
+        #[command(flatten)]
+        trust: TrustArgs,
         #[command(flatten)]
         output: OutputArgs,
     },
@@ -266,11 +270,24 @@ pub struct CleanupArgs {
     /// below --s3
     #[arg(long)]
     pub captures: bool,
+    /// Remove a session's own namespace also when it holds what is not the session's; each object is named first
+    #[arg(long)]
+    pub with_namespace_contents: bool,
     /// Only forget the journals of these sessions, whose cluster is gone for good
-    #[arg(long, requires = "sessions", conflicts_with_all = ["dry_run", "yes", "captures", "reports"])]
+    #[arg(long, requires = "sessions", conflicts_with_all = ["dry_run", "yes", "captures", "reports", "with_namespace_contents"])]
     pub forget: bool,
     #[command(flatten)]
+    pub trust: TrustArgs,
+    #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// A cluster whose address or CA may have changed.
+#[derive(Debug, Clone, Args)]
+pub struct TrustArgs {
+    /// The cluster whose kube-system has this UID is the session's, although its address or CA is another one now
+    #[arg(long, value_name = "UID")]
+    pub trust_cluster: Option<String>,
 }
 
 /// Which nodes are meant.

@@ -112,10 +112,24 @@ impl Connection {
 
     /// The cluster that a session began in, by the session's own credentials; refused when it is another one now.
     pub async fn again(identity: &ClusterIdentity) -> Result<Self, Notice> {
-        let target = Target { kubeconfig: identity.kubeconfig.clone(), context: Some(identity.context.clone()) };
-        let connection = Self::open(&target).await?;
+        let connection = Self::by(identity).await?;
         identity::check(&connection, identity).await?;
         Ok(connection)
+    }
+
+    /// The same, whose address and CA may have changed where the user trusts the cluster with that UID.
+    pub async fn again_trusted(identity: &ClusterIdentity, trusted: Option<&str>) -> Result<Self, Notice> {
+        let connection = Self::by(identity).await?;
+        match identity::check(&connection, identity).await {
+            Err(notice) if notice.failure == Failure::Moved && trusted == Some(&identity.kube_system_uid) => Ok(()),
+            outcome => outcome,
+        }
+        .map(|()| connection)
+    }
+
+    /// By the context that a session began with; whatever that leads to now.
+    pub(super) async fn by(identity: &ClusterIdentity) -> Result<Self, Notice> {
+        Self::open(&Target { kubeconfig: identity.kubeconfig.clone(), context: Some(identity.context.clone()) }).await
     }
 
     /// Which cluster this is.
@@ -198,7 +212,8 @@ pub fn context_name(target: &Target) -> Option<String> {
 }
 
 fn flavour(host: &str) -> Option<String> {
-    host.ends_with(".eks.amazonaws.com").then(|| "eks".to_owned())
+    let ends = [".eks.amazonaws.com", ".eks.amazonaws.com.cn"];
+    ends.iter().any(|end| host.ends_with(end)).then(|| "eks".to_owned())
 }
 
 #[cfg(test)]

@@ -2,14 +2,18 @@
 //!
 //! Owns creation. Every object is in the journal before it exists, and again with the UID that the server gave it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures::{StreamExt, stream::BoxStream};
 use kube::{
     ResourceExt,
     api::{Api, DynamicObject, PostParams},
 };
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{
     Cluster, PARALLEL,
@@ -18,6 +22,7 @@ use super::{
     header, identity, kinds, lock,
     objects::{Draft, ManifestError, SESSION_LABEL, Session},
     preflight,
+    strangers::{self, Stranger},
 };
 use crate::{
     clock::unix_millis,
@@ -29,16 +34,26 @@ use crate::{
 /// A creation is tried again for this long when the server cannot be reached.
 const UNREACHABLE: Duration = Duration::from_secs(30);
 const TRY_EVERY: Duration = Duration::from_millis(500);
+/// How long a look into the new namespace may take, and how much of it is written down.
+const NOTE_WITHIN: Duration = Duration::from_secs(3);
+const NOTE_AT_MOST: usize = 200;
 
 /// Deploys, and for the first deployment of a session goes on to follow all its pods.
 pub(super) fn deploy(cluster: Cluster, nodes: Vec<NodeName>) -> BoxStream<'static, (NodeName, DeployProgress)> {
     produce(move |tell| async move {
-        if let Err(notice) = make_base(&cluster, &nodes).await {
-            for node in nodes {
-                // Nobody listening means that the session is over.
-                let _ = tell.send((node, DeployProgress::Failed(notice.clone()))).await;
+        match make_base(&cluster, &nodes).await {
+            Ok(warnings) => {
+                for (node, warning) in nodes.first().cloned().into_iter().cycle().zip(warnings) {
+                    let _ = tell.send((node, DeployProgress::Told(warning))).await;
+                }
             }
-            return;
+            Err(notice) => {
+                for node in nodes {
+                    // Nobody listening means that the session is over.
+                    let _ = tell.send((node, DeployProgress::Failed(notice.clone()))).await;
+                }
+                return;
+            }
         }
         let create = make_jobs(&cluster, nodes, &tell);
         tokio::join!(create, follow(&cluster, &tell));
@@ -56,16 +71,19 @@ async fn make_jobs(cluster: &Cluster, nodes: Vec<NodeName>, tell: &Progress) {
     create.await;
 }
 
-/// Everything that agents need before there can be one. What can be known to stop them stops it here.
-async fn make_base(cluster: &Cluster, nodes: &[NodeName]) -> Result<(), Notice> {
+/// Everything that agents need before there can be one, and what is worth knowing of it. What can be known to stop them
+/// stops it here.
+async fn make_base(cluster: &Cluster, nodes: &[NodeName]) -> Result<Vec<Notice>, Notice> {
     let _turn = cluster.state.base.lock().await;
-    let journal = match cluster.journal() {
+    let mut warnings = Vec::new();
+    let journal = if let Some((journal, header)) = cluster.journal() {
         // The same address may answer as another cluster by now.
-        Some((journal, header)) => {
-            identity::check_uid(cluster.client(), &header.cluster).await?;
-            journal
-        }
-        None => begin(cluster, nodes).await?,
+        identity::check_uid(cluster.client(), &header.cluster).await?;
+        journal
+    } else {
+        let (journal, warning) = begin(cluster, nodes).await?;
+        warnings.extend(warning);
+        journal
     };
     let has = |kind, name: &str| {
         let made = lock(&cluster.state.made);
@@ -76,6 +94,7 @@ async fn make_base(cluster: &Cluster, nodes: &[NodeName]) -> Result<(), Notice> 
     let namespace = cluster.namespace();
     if cluster.settings.namespace.is_none() && has(Kind::Namespace, &namespace).is_none() {
         create(cluster, &journal, with_session(cluster, |session| session.namespace())?).await?;
+        note_before(cluster, &journal).await;
     }
     // As early as can be: from here on nothing is left without the laptop.
     if cluster.settings.reaper
@@ -87,19 +106,39 @@ async fn make_base(cluster: &Cluster, nodes: &[NodeName]) -> Result<(), Notice> 
             }
         }
     }
-    if cluster.settings.service_account.is_some() {
-        return Ok(());
+    if cluster.settings.service_account.is_none() {
+        let account = with_session(cluster, |session| session.service_account())?;
+        if has(Kind::ServiceAccount, &account.object.name).is_none() {
+            create(cluster, &journal, account).await?;
+        }
     }
-    let account = with_session(cluster, |session| session.service_account())?;
-    if has(Kind::ServiceAccount, &account.object.name).is_none() {
-        create(cluster, &journal, account).await?;
+    // With a namespace of somebody else's this was asked at the beginning.
+    if cluster.settings.namespace.is_none() && !cluster.state.asked.load(Ordering::Relaxed) {
+        let began = cluster.journal().map_or_else(unix_millis, |(_, header)| header.began);
+        let ends = lock(&cluster.state.ends).unwrap_or(began);
+        let session = Session { id: &cluster.session, settings: &cluster.settings, began, ends };
+        warnings.extend(preflight::in_own_namespace(cluster.client(), session, nodes).await?);
+        cluster.state.asked.store(true, Ordering::Relaxed);
     }
-    Ok(())
+    Ok(warnings)
+}
+
+/// Writes down what data is in the session's own namespace from the beginning: policy engines copy secrets and settings
+/// into every namespace, also anew, and they do not keep it.
+async fn note_before(cluster: &Cluster, journal: &Arc<Journal>) {
+    let namespace = cluster.namespace();
+    let find = strangers::data(cluster.client(), &namespace, &cluster.session);
+    // Where it cannot be had in time, all that is there later is somebody else's.
+    let Ok(found) = timeout(NOTE_WITHIN, find).await else { return };
+    let before: BTreeSet<String> = found.iter().take(NOTE_AT_MOST).map(Stranger::key).collect();
+    if !before.is_empty() && record(journal, Entry::Before(before.clone())).await.is_ok() {
+        *lock(&cluster.state.before) = before;
+    }
 }
 
 /// The first deployment of the session: preflight, and the journal's first line.
-async fn begin(cluster: &Cluster, nodes: &[NodeName]) -> Result<Arc<Journal>, Notice> {
-    preflight::gate(&cluster.connection, &cluster.settings, nodes).await?;
+async fn begin(cluster: &Cluster, nodes: &[NodeName]) -> Result<(Arc<Journal>, Option<Notice>), Notice> {
+    let warning = preflight::gate(&cluster.connection, &cluster.settings, nodes).await?;
     let began = unix_millis();
     let ends = began + cluster.settings.budget.as_millis() as u64;
     let header = header(cluster, began, ends).await?;
@@ -107,7 +146,7 @@ async fn begin(cluster: &Cluster, nodes: &[NodeName]) -> Result<Arc<Journal>, No
     let journal = Arc::new(journal);
     *lock(&cluster.state.journal) = Some((Arc::clone(&journal), header));
     *lock(&cluster.state.ends) = Some(ends);
-    Ok(journal)
+    Ok((journal, warning))
 }
 
 /// Rather nothing than something that nobody would find again.

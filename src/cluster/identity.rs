@@ -1,6 +1,6 @@
 //! Which cluster this is: API server address, CA fingerprint and the UID of `kube-system`.
 //!
-//! Owns the comparison that every creation and every deletion begins with.
+//! Owns the comparison that every creation and every deletion begins with, and the question that it may end in.
 
 use kube::{Client, Config};
 use sha2::{Digest, Sha256};
@@ -10,7 +10,10 @@ use super::{
     error::{Attempt, notice},
     kinds,
 };
-use crate::model::{ClusterIdentity, Failure, Kind, Notice};
+use crate::{
+    model::{ClusterIdentity, Failure, Kind, Notice},
+    text,
+};
 
 /// The address and the trust of a configuration.
 pub(super) fn trust(config: &Config) -> (String, Option<String>) {
@@ -19,7 +22,7 @@ pub(super) fn trust(config: &Config) -> (String, Option<String>) {
         for certificate in certificates {
             hash.update(certificate);
         }
-        crate::text::hex(&hash.finalize())
+        text::hex(&hash.finalize())
     });
     (config.cluster_url.to_string().trim_end_matches('/').to_owned(), fingerprint)
 }
@@ -33,18 +36,31 @@ pub(super) async fn kube_system_uid(client: &Client) -> Result<String, Notice> {
     found.metadata.uid.ok_or_else(|| Notice::error("cannot tell which cluster this is", "kube-system has no UID", ""))
 }
 
-/// Refuses a cluster that is not the one that a session began in.
+/// Refuses a cluster that is not the one that a session began in. The same one by another way is refused too, with
+/// [`Failure::Moved`], until somebody says that this is right.
 pub(super) async fn check(connection: &Connection, expected: &ClusterIdentity) -> Result<(), Notice> {
+    // Only this tells clusters apart: addresses and authorities are changed, and are taken over.
+    check_uid(&connection.client, expected).await?;
     let facts = [
         ("API server address", Some(expected.server.as_str()), Some(connection.server.as_str())),
         ("CA fingerprint", expected.ca_sha256.as_deref(), connection.ca_sha256.as_deref()),
     ];
-    for (what, then, now) in facts {
-        if then != now {
-            return Err(another(expected, what, then.unwrap_or("none"), now.unwrap_or("none")));
-        }
-    }
-    check_uid(&connection.client, expected).await
+    let moved: Vec<String> = facts
+        .into_iter()
+        .filter(|(_, then, now)| then != now)
+        .map(|(what, then, now)| format!("the {what} was {} and is {}", then.unwrap_or("none"), now.unwrap_or("none")))
+        .collect();
+    if moved.is_empty() { Ok(()) } else { Err(another_way(connection.context(), expected, &moved)) }
+}
+
+fn another_way(context: &str, expected: &ClusterIdentity, moved: &[String]) -> Notice {
+    let uid = &expected.kube_system_uid;
+    Notice::error(
+        format!("context {context:?} leads to the session's cluster by another way"),
+        format!("{}; kube-system has the same UID {uid}; nothing was touched", moved.join(", ")),
+        format!("if that is right, say so: {}", text::command(["--trust-cluster", uid])),
+    )
+    .of(Failure::Moved)
 }
 
 /// The same for a connection that has been checked before: its address may answer as another cluster by now.

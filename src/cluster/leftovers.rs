@@ -16,9 +16,10 @@ use super::{
     inventory::{self, Places, Seen},
     objects::namespace_name,
     remove::{self, Scope},
+    strangers::Stranger,
 };
 use crate::{
-    journal::{Journal, JournalError, Journals, Record},
+    journal::{Entry, Journal, JournalError, Journals, Record},
     model::{
         ClusterIdentity, Failure, Holder, Keep, Kind, MadeObject, Notice, Removal, SeenObject, SessionId,
         SessionSummary,
@@ -43,11 +44,27 @@ impl Leftover {
         Ok(remove::plan(&scope).await?.iter().map(Seen::summary).collect())
     }
 
+    /// What of others keeps its namespace, as in `ConfigMap notes`; and the kinds that may not be looked at.
+    pub async fn strangers(&self, journals: &Journals) -> Result<(Vec<String>, Vec<String>), Notice> {
+        let contents = remove::contents(&self.scope(journals, Duration::ZERO).await?).await?;
+        Ok((contents.strangers.iter().map(Stranger::text).collect(), contents.hidden))
+    }
+
     /// Removes it, ending with [`Removal::Finished`].
     pub fn remove(self, journals: Journals, patience: Duration) -> BoxStream<'static, Removal> {
+        self.remove_with(journals, patience, BTreeSet::new())
+    }
+
+    /// The same, with its namespace as long as that holds no more of others than these objects.
+    pub fn remove_with(
+        self,
+        journals: Journals,
+        patience: Duration,
+        contents: BTreeSet<String>,
+    ) -> BoxStream<'static, Removal> {
         async move {
             match self.scope(&journals, patience).await {
-                Ok(scope) => remove::remove(scope, Keep::new()),
+                Ok(scope) => remove::remove(Scope { with_contents: contents, ..scope }, Keep::new()),
                 Err(notice) => stream::iter([Removal::Refused(notice), Removal::Finished]).boxed(),
             }
         }
@@ -58,7 +75,8 @@ impl Leftover {
     async fn scope(&self, journals: &Journals, patience: Duration) -> Result<Scope, Notice> {
         let Some(connection) = &self.connection else {
             let headline = format!("session {} cannot be looked at", self.summary.id);
-            return Err(Notice::error(headline, self.summary.trouble.clone(), "").of(Failure::Unreachable));
+            let failure = if self.summary.moved { Failure::Moved } else { Failure::Unreachable };
+            return Err(Notice::error(headline, self.summary.trouble.clone(), "").of(failure));
         };
         match journals.open(&self.summary.id) {
             Ok((journal, record)) => scope_of_record(connection, journal, record, patience).await,
@@ -84,6 +102,8 @@ pub(super) async fn scope_of_record(
         known: record.objects.into_iter().map(|(_, object)| object).collect(),
         places,
         journal: Some(Arc::new(journal)),
+        before: record.before,
+        with_contents: BTreeSet::new(),
         patience,
     })
 }
@@ -98,8 +118,63 @@ async fn way_to(cluster: &ClusterIdentity, at_hand: &Connection) -> Result<Conne
     };
     match by_own {
         Ok(connection) => Ok(connection),
-        Err(notice) => identity::check(at_hand, cluster).await.map(|()| at_hand.clone()).map_err(|_| notice),
+        // Whether that way is right is for somebody to say.
+        Err(notice) if notice.failure == Failure::Moved => Err(notice),
+        Err(notice) => match identity::check(at_hand, cluster).await {
+            Ok(()) => Ok(at_hand.clone()),
+            Err(moved) if moved.failure == Failure::Moved => Err(moved),
+            Err(_) => Err(notice),
+        },
     }
+}
+
+/// The user says that a session's cluster is the same at another address or with another CA: where its `kube-system` has
+/// the UID that it had, the journal has the new way from now on.
+pub async fn trust(at_hand: Option<&Connection>, journals: &Journals, session: &SessionId) -> Result<(), Notice> {
+    let headline = || format!("the way to the cluster of session {session} is not changed");
+    let (journal, record) = journals.open(session).map_err(|error| error.notice(headline()))?;
+    let cluster = &record.header.cluster;
+    let own = match Connection::by(cluster).await {
+        Ok(connection) => identity::check_uid(&connection.client, cluster).await.map(|()| connection),
+        Err(notice) => Err(notice),
+    };
+    let connection = match (own, at_hand) {
+        (Ok(connection), _) => connection,
+        (Err(_), Some(at_hand)) => {
+            identity::check_uid(&at_hand.client, cluster).await?;
+            at_hand.clone()
+        }
+        (Err(notice), None) => return Err(notice),
+    };
+    let now = connection.identity().await?;
+    if now == *cluster {
+        return Ok(());
+    }
+    journal.record(Entry::Moved(now)).map_err(|error| error.notice(headline()))
+}
+
+/// The same for every session of the cluster with that UID.
+pub async fn trust_cluster(at_hand: Option<&Connection>, journals: &Journals, uid: &str) -> Result<(), Notice> {
+    let records = journals.all().into_iter().flatten().filter(|record| !record.is_over());
+    let (theirs, others): (Vec<Record>, Vec<Record>) =
+        records.partition(|record| record.header.cluster.kube_system_uid == uid);
+    if theirs.is_empty() {
+        let known: BTreeSet<String> = others.into_iter().map(|record| record.header.cluster.kube_system_uid).collect();
+        let known: Vec<String> = known.into_iter().collect();
+        let cause = match known.len() {
+            0 => "no session here has something left".to_owned(),
+            _ => format!("the clusters of sessions here have {}", known.join(", ")),
+        };
+        let headline = format!("no session here began in a cluster whose kube-system has the UID {uid:?}");
+        return Err(Notice::error(headline, cause, "see nodewatch-tui sessions").of(Failure::BadInput));
+    }
+    for record in theirs {
+        // A program that has one open goes by its own connection.
+        if journals.holder(&record) != Holder::Running {
+            trust(at_hand, journals, &record.header.session).await?;
+        }
+    }
+    Ok(())
 }
 
 /// What to remove of a session that only its labels tell of.
@@ -116,6 +191,8 @@ pub(super) fn scope_of_found(
         known: Vec::new(),
         places: found.places.clone(),
         journal: None,
+        before: BTreeSet::new(),
+        with_contents: BTreeSet::new(),
         patience,
     }
 }
@@ -229,9 +306,17 @@ async fn on_cluster(
         let record = records.iter().find(|record| record.header.session == session).copied();
         let holder = record.map_or(Holder::Elsewhere, |record| journals.holder(record));
         // Its journal says how its cluster is reached; the check of who answers is by this connection.
-        compare(&session, record, &seen, identity, Some(connection), holder)
+        let mut found = compare(&session, record, &seen, identity, Some(connection), holder);
+        found.summary.moved = record.is_some_and(|record| by_another_way(&record.header.cluster, identity));
+        found
     });
     Ok(found.collect())
+}
+
+/// The session's own context leads there by another way than at its beginning.
+fn by_another_way(then: &ClusterIdentity, now: &ClusterIdentity) -> bool {
+    let same_context = (&then.context, &then.kubeconfig) == (&now.context, &now.kubeconfig);
+    same_context && (&then.server, &then.ca_sha256) != (&now.server, &now.ca_sha256)
 }
 
 fn compare(
@@ -261,6 +346,7 @@ fn compare(
         holder,
         objects: seen.iter().map(|one| one.summary()).collect(),
         trouble: String::new(),
+        moved: false,
     };
     Leftover { summary, connection: connection.cloned(), identity: identity.clone(), places }
 }
@@ -279,6 +365,7 @@ fn unseen(record: &Record, holder: Holder, notice: &Notice, connection: Option<&
             holder,
             objects: record.objects.iter().map(|(_, object)| unknown(object)).collect(),
             trouble: notice.line(),
+            moved: notice.failure == Failure::Moved,
         },
         connection: connection.cloned(),
         identity: header.cluster.clone(),

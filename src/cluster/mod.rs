@@ -38,7 +38,7 @@ use nodewatch_protocol::UnixMillis;
 
 use connect::contexts;
 pub use connect::{Connection, Target, context_name};
-pub use leftovers::{Leftover, leftovers, sessions};
+pub use leftovers::{Leftover, leftovers, sessions, trust, trust_cluster};
 pub use objects::PullPolicy;
 pub use push::Push;
 
@@ -106,12 +106,16 @@ struct State {
     journal: Mutex<Option<(Arc<Journal>, Header)>>,
     /// When the agents end by themselves, once the first was deployed.
     ends: Mutex<Option<UnixMillis>>,
+    /// What was in the session's own namespace before anything of it.
+    before: Mutex<BTreeSet<String>>,
     /// Each node's current Job, by the Job's name.
     jobs: Mutex<HashMap<String, NodeName>>,
     /// Each node's current pod.
     pods: Mutex<HashMap<NodeName, String>>,
     /// The pods that have the agent program that is sent.
     pushed: Mutex<HashMap<NodeName, String>>,
+    /// The server was asked for an agent in the session's own namespace.
+    asked: AtomicBool,
     /// The pods are being followed.
     following: AtomicBool,
     /// Only one task makes the namespace.
@@ -143,7 +147,12 @@ impl Cluster {
         let namespace = (!header.own_namespace).then(|| header.namespace.clone());
         let budget = Duration::from_millis(record.ends.saturating_sub(header.began));
         let settings = AgentSettings { budget, namespace, ..settings };
-        let state = State { made: Mutex::new(record.objects), ends: Mutex::new(Some(record.ends)), ..State::default() };
+        let state = State {
+            made: Mutex::new(record.objects),
+            ends: Mutex::new(Some(record.ends)),
+            before: Mutex::new(record.before),
+            ..State::default()
+        };
         let session = header.session.clone();
         *lock(&state.journal) = Some((Arc::new(journal), header));
         Ok(Self { connection, session, settings, journals, state: Arc::new(state) })
@@ -211,6 +220,8 @@ impl Cluster {
             known: self.made(),
             places: self.places(),
             journal,
+            before: lock(&self.state.before).clone(),
+            with_contents: BTreeSet::new(),
             patience: PATIENCE,
         }
     }
@@ -342,6 +353,11 @@ impl Site for Cluster {
             Ok(found.into_iter().map(|one| one.summary).filter(|one| one.id != cluster.session).collect())
         }
         .boxed()
+    }
+
+    fn trust(&self, session: SessionId) -> BoxFuture<'static, Result<(), Notice>> {
+        let cluster = self.clone();
+        async move { trust(Some(&cluster.connection), &cluster.journals, &session).await }.boxed()
     }
 
     fn sweep(&self, session: SessionId) -> BoxStream<'static, Removal> {

@@ -2,6 +2,8 @@
 //!
 //! Owns the checks and their fixes. Every call is a question: access reviews, lists, and one dry run.
 
+mod admission;
+mod changes;
 mod room;
 
 use std::{
@@ -26,7 +28,7 @@ use super::{
     connect::Connection,
     error::{Attempt, notice},
     image::{self, Reading},
-    objects::namespace_name,
+    objects::{ManifestError, Session, namespace_name},
 };
 use crate::{
     clock::unix_millis,
@@ -94,15 +96,44 @@ fn rights(settings: &AgentSettings) -> Vec<Right> {
     rights
 }
 
-/// Refuses what is known to fail.
-pub(super) async fn gate(connection: &Connection, settings: &AgentSettings, nodes: &[NodeName]) -> Result<(), Notice> {
+/// Refuses what is known to fail; else what is worth knowing before the session.
+pub(super) async fn gate(
+    connection: &Connection,
+    settings: &AgentSettings,
+    nodes: &[NodeName],
+) -> Result<Option<Notice>, Notice> {
     let checks = run(connection, settings, nodes).await;
     let failed: Vec<&PreflightCheck> = checks.iter().filter(|check| check.outcome.stops()).collect();
-    let Some(worst) = failed.iter().map(|check| check.outcome).max() else { return Ok(()) };
+    let Some(worst) = failed.iter().map(|check| check.outcome).max() else { return Ok(warnings(&checks)) };
     let details: Vec<String> = failed.iter().map(|check| format!("{}: {}", check.check, check.detail)).collect();
     let next_step = "nodewatch-tui preflight shows how to mend it; nothing was created";
     let failure = if worst == Outcome::NotPermitted { Failure::NotPermitted } else { Failure::Other };
     Err(Notice::error("preflight found what would stop the session", details.join("; "), next_step).of(failure))
+}
+
+/// What does not stop a session and is worth knowing, as one notice.
+pub(super) fn warnings(checks: &[PreflightCheck]) -> Option<Notice> {
+    let found: Vec<&PreflightCheck> =
+        checks.iter().filter(|check| matches!(check.outcome, Outcome::Warning | Outcome::Unknown)).collect();
+    let details: Vec<String> = found.iter().map(|check| format!("{}: {}", check.check, check.detail)).collect();
+    let next_step = match &found[..] {
+        [] => return None,
+        [one] if !one.fix.is_empty() => one.fix.clone(),
+        _ => "nodewatch-tui preflight says how to mend it".to_owned(),
+    };
+    Some(Notice::warning("preflight warns", details.join("; "), next_step))
+}
+
+/// Asks for an agent in the session's own namespace, which is there now; nothing of an agent is made yet.
+pub(super) async fn in_own_namespace(
+    client: &Client,
+    session: Session<'_>,
+    nodes: &[NodeName],
+) -> Result<Option<Notice>, Notice> {
+    let namespace = namespace_name(session.id);
+    let checks = admission::in_the_namespace(client, session, &namespace, nodes, true).await;
+    let checks = checks.map_err(|error| Notice::error("no agent", error.to_string(), "report this as a defect"))?;
+    Ok(warnings(&admission::verdict(checks)?))
 }
 
 /// All checks, for these nodes or for all of them.
@@ -113,7 +144,7 @@ pub(super) async fn run(connection: &Connection, settings: &AgentSettings, nodes
     let (server, access, room, machines) = tokio::join!(
         server(client),
         access(client, settings, &namespace),
-        agents_namespace(client, settings, nodes.len()),
+        agents_namespace(client, settings, nodes),
         machines(client, nodes, program_for),
     );
     let image = check_image(&settings.image);
@@ -124,9 +155,13 @@ fn check(what: &str, outcome: Outcome, detail: impl Into<String>, fix: impl Into
     PreflightCheck { check: what.to_owned(), outcome, detail: detail.into(), fix: fix.into() }
 }
 
-/// A question that could not be asked.
+/// A question that could not be asked. What passes by itself refuses nothing.
 fn unanswered(what: &str, notice: &Notice) -> PreflightCheck {
-    let outcome = if notice.failure == Failure::NotPermitted { Outcome::NotPermitted } else { Outcome::Failed };
+    let outcome = match notice.failure {
+        Failure::NotPermitted => Outcome::NotPermitted,
+        passing if passing.is_passing() => Outcome::Unknown,
+        _ => Outcome::Failed,
+    };
     check(what, outcome, format!("{}: {}", notice.headline, notice.cause), notice.next_step.clone())
 }
 
@@ -166,6 +201,10 @@ fn check_version(status: u16, version: &serde_json::Value) -> PreflightCheck {
             "leave by the guided exit, or run nodewatch-tui cleanup",
         ),
         (Some(_), Some(_)) => check(what, Outcome::Passed, text, ""),
+        // It is away for a moment.
+        _ if status == 429 || status >= 500 => {
+            check(what, Outcome::Unknown, format!("no answer: the API server says {status}"), "")
+        }
         _ => {
             let detail = format!("the answer ({status}) is no version of Kubernetes");
             check(what, Outcome::Failed, detail, "check the server address in the kubeconfig")
@@ -197,6 +236,7 @@ async fn access(client: &Client, settings: &AgentSettings, namespace: &str) -> V
         .collect()
         .await;
     let mut missing = Vec::new();
+    let mut unanswered_of = Vec::new();
     for (right, answer) in answers {
         match answer {
             Ok(true) => {}
@@ -204,12 +244,20 @@ async fn access(client: &Client, settings: &AgentSettings, namespace: &str) -> V
             Err(error) => {
                 let what = "ask which rights you have".to_owned();
                 let rights = "create on selfsubjectaccessreviews (authorization.k8s.io)";
-                return vec![unanswered("rights", &notice(&Attempt { what, rights }, &error))];
+                unanswered_of.push(unanswered("rights", &notice(&Attempt { what, rights }, &error)));
             }
         }
     }
-    let mut checks =
-        vec![check("rights", Outcome::Passed, format!("{} of {total} that a session uses", total - missing.len()), "")];
+    let known = total - missing.len() - unanswered_of.len();
+    let mut checks = Vec::new();
+    match unanswered_of.into_iter().max_by_key(|check| check.outcome) {
+        None => checks.push(check("rights", Outcome::Passed, format!("{known} of {total} that a session uses"), "")),
+        // The others were answered.
+        Some(worst) => {
+            let asked = format!("{}; {known} of {total} that a session uses are known", worst.detail);
+            checks.push(PreflightCheck { detail: asked, ..worst });
+        }
+    }
     checks.extend(missing_rights(&missing));
     checks
 }
@@ -258,10 +306,12 @@ fn missing_rights(missing: &[Right]) -> Vec<PreflightCheck> {
 }
 
 /// Whether the agents' namespace lets them in and has room for them.
-async fn agents_namespace(client: &Client, settings: &AgentSettings, agents: usize) -> Vec<PreflightCheck> {
-    let what = "pod security";
+async fn agents_namespace(client: &Client, settings: &AgentSettings, nodes: &[NodeName]) -> Vec<PreflightCheck> {
+    let (what, agents) = ("pod security", nodes.len());
+    let broken =
+        |error: ManifestError| vec![check("admission", Outcome::Failed, error.to_string(), "report this as a defect")];
     let Some(name) = &settings.namespace else {
-        return vec![dry_run(client, settings, what).await];
+        return admission::before_the_namespace(client, settings, nodes).await.unwrap_or_else(broken);
     };
     let attempt = |what: String, rights| Attempt { what, rights };
     let namespace = match Api::<Namespace>::all(client.clone()).get_opt(name).await {
@@ -308,29 +358,12 @@ async fn agents_namespace(client: &Client, settings: &AgentSettings, agents: usi
             PreflightCheck { outcome: Outcome::Warning, ..unanswered("limit range", &notice(&attempt, &error)) }
         }
     });
+    let (id, now) = (SessionId::new(0), unix_millis());
+    let session = Session { id: &id, settings, began: now, ends: now };
+    let account = settings.service_account.is_some();
+    let admitted = admission::in_the_namespace(client, session, name, nodes, account).await;
+    checks.extend(admitted.unwrap_or_else(broken));
     checks
-}
-
-/// Whether admission lets a namespace with the privileged label in. Nothing is created.
-async fn dry_run(client: &Client, settings: &AgentSettings, what: &str) -> PreflightCheck {
-    let now = unix_millis();
-    let id = SessionId::new(0);
-    let session = super::objects::Session { id: &id, settings, began: now, ends: now };
-    let parameters = PostParams { dry_run: true, ..PostParams::default() };
-    let namespace = match session.namespace().and_then(|draft| draft.dynamic()) {
-        Ok(namespace) => namespace,
-        Err(error) => return check(what, Outcome::Failed, error.to_string(), "report this as a defect"),
-    };
-    match super::kinds::api(client, crate::model::Kind::Namespace, None).create(&parameters, &namespace).await {
-        Ok(_) => check(what, Outcome::Passed, "the session's own namespace may be labelled privileged", ""),
-        Err(kube::Error::Api(status)) if status.code == 400 && status.message.contains("dry run") => {
-            check(what, Outcome::Warning, format!("admission cannot be asked: {}", status.message), "")
-        }
-        Err(error) => {
-            let attempt = Attempt { what: "create a namespace (dry run)".to_owned(), rights: "create on namespaces" };
-            unanswered(what, &notice(&attempt, &error))
-        }
-    }
 }
 
 async fn machines(client: &Client, chosen: &[NodeName], program_for: Option<&str>) -> Vec<PreflightCheck> {
@@ -468,6 +501,7 @@ mod tests {
         assert_eq!(check_version(200, &version("33+")).outcome, Outcome::Passed);
         assert_eq!(check_version(200, &version("20")).outcome, Outcome::Warning);
         assert_eq!(check_version(404, &json!("what")).outcome, Outcome::Failed);
+        assert_eq!(check_version(503, &json!("what")).outcome, Outcome::Unknown);
         assert_eq!(check_clock(10_000, 13_000).outcome, Outcome::Passed);
         assert_eq!(check_clock(100_000, 13_000).outcome, Outcome::Warning);
     }

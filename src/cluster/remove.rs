@@ -21,7 +21,7 @@ use super::{
     inventory::{Places, Seen, look},
     kinds,
     objects::SESSION_LABEL,
-    strangers,
+    strangers::{self, Contents, Known, Stranger},
 };
 use crate::{
     journal::{Entry, Journal},
@@ -31,6 +31,8 @@ use crate::{
 
 /// Calls to a server that cannot be reached are tried again for this long.
 const UNREACHABLE: Duration = Duration::from_secs(60);
+/// Looking into a namespace is tried again for this long at most.
+const LOOK_INTO: Duration = Duration::from_secs(15);
 /// Between two looks at first; it grows, as what hangs does not hurry.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_millis(1500);
@@ -46,6 +48,10 @@ pub(super) struct Scope {
     pub known: Vec<MadeObject>,
     pub places: Places,
     pub journal: Option<Arc<Journal>>,
+    /// What was in the session's own namespace before anything of it.
+    pub before: BTreeSet<String>,
+    /// What of others may go with the session's own namespace, as the user was told it.
+    pub with_contents: BTreeSet<String>,
     /// An object that is still there after this long is reported with what holds it.
     pub patience: Duration,
 }
@@ -72,6 +78,27 @@ pub(super) fn remove(scope: Scope, keep: Keep) -> BoxStream<'static, Removal> {
         }
         work.tell(Removal::Finished).await;
     })
+}
+
+/// What a removal would leave a session's own namespace for, and what of it may not be looked at.
+pub(super) async fn contents(scope: &Scope) -> Result<Contents, Notice> {
+    let Some(own) = &scope.places.own else { return Ok(Contents::default()) };
+    if let Some(identity) = &scope.identity {
+        identity::check_uid(&scope.client, identity).await?;
+    }
+    let seen = look(&scope.client, &scope.places, &scope.session).await?;
+    if !seen.iter().any(|one| one.object.kind == Kind::Namespace) {
+        return Ok(Contents::default());
+    }
+    strangers::find(&scope.client, own, &scope.session, &known(scope, &seen), Instant::now() + LOOK_INTO).await
+}
+
+/// What is no stranger there.
+fn known(scope: &Scope, seen: &[Seen]) -> Known {
+    let ours = seen.iter().filter(|one| one.session.as_ref() == Some(&scope.session));
+    let seen = ours.filter_map(|one| one.object.uid.clone());
+    let journalled = scope.known.iter().filter_map(|object| object.uid.clone());
+    Known { ours: seen.chain(journalled).collect(), before: scope.before.clone() }
 }
 
 /// What a removal would do, object by object.
@@ -161,7 +188,7 @@ impl Work {
         }
         self.remove_all(base).await;
         let namespace_gone = match namespaces.into_iter().next() {
-            Some(namespace) => self.remove_namespace(namespace).await,
+            Some(namespace) => self.remove_namespace(namespace, &known(scope, &seen)).await,
             None => !seen.iter().any(|one| one.object.kind == Kind::Namespace),
         };
         for object in with_namespace {
@@ -185,22 +212,32 @@ impl Work {
     }
 
     /// Not while somebody else's objects are in it.
-    async fn remove_namespace(&self, namespace: MadeObject) -> bool {
+    async fn remove_namespace(&self, namespace: MadeObject, known: &Known) -> bool {
         let scope = &self.scope;
-        let strangers = match self.patiently(|| strangers::find(&scope.client, &namespace.name, &scope.session)).await {
-            Ok(strangers) => strangers,
+        let until = Instant::now() + LOOK_INTO.min(scope.patience);
+        let contents = match strangers::find(&scope.client, &namespace.name, &scope.session, known, until).await {
+            Ok(contents) => contents,
             Err(notice) => {
-                self.tell(Removal::Failed(namespace, format!("what it holds cannot be seen: {}", notice.line()))).await;
+                let reason = format!("not removed, as what it holds cannot be seen: {}", notice.line());
+                self.tell(Removal::Failed(namespace, reason)).await;
                 return false;
             }
         };
-        if strangers.is_empty() {
+        let strangers: Vec<String> = contents.strangers.iter().map(Stranger::text).collect();
+        if strangers.iter().all(|stranger| scope.with_contents.contains(stranger)) {
+            if !contents.hidden.is_empty() {
+                self.tell(Removal::Noted(not_looked_at(&namespace.name, &contents.hidden))).await;
+            }
             return !self.remove_all(vec![namespace]).await;
         }
-        let more = if strangers.len() > 5 { format!(" and {} more", strangers.len() - 5) } else { String::new() };
-        let names = strangers[..strangers.len().min(5)].join(", ");
-        let next = format!("move or delete it, then: nodewatch-tui cleanup {}", scope.session);
-        let reason = format!("not removed, as it holds what is not the session's: {names}{more} ({next})");
+        let others: Vec<String> =
+            strangers.into_iter().filter(|stranger| !scope.with_contents.contains(stranger)).collect();
+        let next = format!(
+            "move or delete it, then: nodewatch-tui cleanup {0}; or remove it too: nodewatch-tui cleanup {0} \
+             --with-namespace-contents",
+            scope.session
+        );
+        let reason = format!("not removed, as it holds what is not the session's: {} ({next})", first_few(&others));
         self.tell(Removal::Failed(namespace, reason)).await;
         false
     }
@@ -353,6 +390,16 @@ impl Work {
         // Nobody listening means that the program has ended.
         let _ = self.tell.send(removal).await;
     }
+}
+
+/// For people: what nobody has looked for.
+pub(super) fn not_looked_at(namespace: &str, hidden: &[String]) -> String {
+    format!("in namespace {namespace} these were not looked at, as you may not list them: {}", first_few(hidden))
+}
+
+fn first_few(names: &[String]) -> String {
+    let more = if names.len() > 5 { format!(" and {} more", names.len() - 5) } else { String::new() };
+    format!("{}{more}", names[..names.len().min(5)].join(", "))
 }
 
 /// Jobs with their pods first: a namespace that is deleted around ending pods is looked at again only much later.

@@ -65,7 +65,7 @@ impl Exit {
     pub fn of(notice: &Notice) -> Self {
         match notice.failure {
             Failure::Other | Failure::Busy => Self::Failed,
-            Failure::BadInput | Failure::Unreachable => Self::BadUsage,
+            Failure::BadInput | Failure::Unreachable | Failure::Moved => Self::BadUsage,
             Failure::NotPermitted => Self::NotPermitted,
         }
     }

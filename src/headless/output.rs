@@ -149,6 +149,9 @@ pub(super) fn files(states: &[&NodeState], storage: bool, format: Format) {
                     ]
                 })
                 .collect();
+            if rows.is_empty() {
+                return say("nothing was captured: there is no file");
+            }
             print_table(&["NODE", "PACKETS", "SIZE", "DROPPED k/i/q", "FILE"], &rows);
         }
     }

@@ -283,6 +283,10 @@ fn print_report(lists: &[(&NodeState, Vec<ListedPort>, usize)], at: u64, format:
                     ]
                 }));
             }
+            if rows.is_empty() {
+                // A head alone looks as if something were missing.
+                output::say("no listening socket was found that is not left out (--exclude)");
+            }
             output::print_table(&["NODE", "PROTOCOL", "ADDRESS", "PORT", "SCOPE", "CLASS", "WHY, OWNER"], &rows);
             for (state, _, excluded) in lists.iter().filter(|(_, _, excluded)| *excluded > 0) {
                 output::say(&format!("{}: {excluded} excluded", state.node.name));

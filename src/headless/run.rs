@@ -108,7 +108,8 @@ impl Run {
             _ => return,
         };
         if self.said.len() < MAX_SAID && self.said.insert((node, text.clone())) {
-            output::say(&format!("error: {text}"));
+            let grave = !matches!(event, Event::Told(notice) if notice.severity == Severity::Warning);
+            output::say(&format!("{}: {text}", if grave { "error" } else { "warning" }));
         }
     }
 

@@ -3,7 +3,8 @@
 //! Owns the plan that is shown first, the questions, and what exit code the outcome is.
 
 use std::{
-    io::{BufRead, IsTerminal},
+    collections::BTreeSet,
+    io::{self, BufRead, IsTerminal},
     time::Duration,
 };
 
@@ -13,7 +14,7 @@ use serde_json::json;
 use super::{Exit, output};
 use crate::{
     cli::{CleanupArgs, Format, PlaceArgs},
-    cluster::{Connection, Leftover, sessions as find},
+    cluster::{Connection, Leftover, sessions as find, trust, trust_cluster},
     journal::{JournalError, Journals},
     model::{Failure, Holder, Moment, Notice, Removal, SUMMARY_VERSION, SeenObject, SessionId, Summary},
     rings::LeftRing,
@@ -138,22 +139,32 @@ pub async fn cleanup(
     }
     let current = connect.await;
     let here = current.as_ref().ok().map(|connection| connection.context().to_owned());
-    let (found, notices) = find_all(current, journals).await;
+    let at_hand = current.as_ref().ok().cloned();
+    if let Some(uid) = &arguments.trust.trust_cluster
+        && let Err(notice) = trust_cluster(at_hand.as_ref(), journals, uid).await
+    {
+        output::say(&format!("error: {}", notice.line()));
+        return Exit::of(&notice);
+    }
+    let (mut found, mut notices) = find_all(current.clone(), journals).await;
+    if ask_for_trust(&found, arguments, at_hand.as_ref(), journals).await {
+        (found, notices) = find_all(current, journals).await;
+    }
     let (chosen, mut exit) = choose(found, arguments, here.as_deref());
     if chosen.is_empty() && exit == Exit::Done && !notices.is_empty() {
         return Exit::of(&notices[0]);
     }
     let mut plans = Vec::new();
     for session in chosen {
-        match session.plan(journals).await {
-            Ok(objects) => plans.push((session, objects)),
+        match plan(&session, journals, arguments).await {
+            Ok((objects, others)) => plans.push(Plan { session, objects, others }),
             Err(notice) => {
                 output::say(&format!("error: session {} stays: {}", session.summary.id, notice.line()));
                 exit = Exit::LeftBehind;
             }
         }
     }
-    let planned: usize = plans.iter().map(|(_, objects)| objects.len()).sum();
+    let planned: usize = plans.iter().map(|plan| plan.objects.len()).sum();
     print_plan(&plans, arguments);
     if arguments.dry_run {
         super::reports::remove_left(journals, arguments, here.as_deref()).await;
@@ -165,13 +176,13 @@ pub async fn cleanup(
         return Exit::BadUsage;
     }
     let mut removals = Vec::new();
-    for (session, objects) in plans {
-        let id = session.summary.id.clone();
-        if session.summary.holder == Holder::Elsewhere && !confirmed_by_id(&session, &id) {
+    for plan in plans {
+        let id = plan.session.summary.id.clone();
+        if plan.session.summary.holder == Holder::Elsewhere && !confirmed_by_id(&plan.session, &id) {
             output::say(&format!("session {id} stays: its id was not typed"));
             exit = Exit::LeftBehind;
         } else {
-            removals.push(remove(session, journals, arguments, objects.is_empty()));
+            removals.push(remove(plan, journals, arguments));
         }
     }
     let outcomes: Vec<bool> = stream::iter(removals).buffer_unordered(AT_ONCE).collect().await;
@@ -189,6 +200,38 @@ pub async fn cleanup(
         Exit::Done => exit,
         left => left,
     }
+}
+
+/// Whether somebody is there and says that another way to a session's cluster is right.
+pub fn is_right(notice: &Notice) -> bool {
+    notice.failure == Failure::Moved && io::stdin().is_terminal() && {
+        output::say(&notice.fact());
+        asked("Is that right? [y/N]")
+    }
+}
+
+/// Asks about sessions whose cluster is reached by another way; true when one was said to be right.
+async fn ask_for_trust(
+    found: &[Leftover],
+    arguments: &CleanupArgs,
+    at_hand: Option<&Connection>,
+    journals: &Journals,
+) -> bool {
+    let mut trusted = false;
+    if arguments.dry_run {
+        return trusted;
+    }
+    let meant = |id: &SessionId| arguments.sessions.is_empty() || arguments.sessions.contains(id);
+    for session in found.iter().filter(|one| one.summary.moved && meant(&one.summary.id)) {
+        let Err(notice) = session.plan(journals).await else { continue };
+        if is_right(&notice) {
+            match trust(at_hand, journals, &session.summary.id).await {
+                Ok(()) => trusted = true,
+                Err(notice) => output::say(&format!("error: {}", notice.line())),
+            }
+        }
+    }
+    trusted
 }
 
 /// The sessions that are meant. One that is named and cannot be had is said, and decides the exit code.
@@ -228,8 +271,34 @@ fn choose(found: Vec<Leftover>, arguments: &CleanupArgs, here: Option<&str>) -> 
     (chosen, exit)
 }
 
-fn print_plan(plans: &[(Leftover, Vec<SeenObject>)], arguments: &CleanupArgs) {
-    let rows = plans.iter().flat_map(|(session, objects)| objects.iter().map(move |seen| (&session.summary, seen)));
+/// What is to be removed of one session.
+struct Plan {
+    session: Leftover,
+    objects: Vec<SeenObject>,
+    /// What of others goes with its namespace, as in `ConfigMap notes`.
+    others: BTreeSet<String>,
+}
+
+async fn plan(
+    session: &Leftover,
+    journals: &Journals,
+    arguments: &CleanupArgs,
+) -> Result<(Vec<SeenObject>, BTreeSet<String>), Notice> {
+    let objects = session.plan(journals).await?;
+    if !arguments.with_namespace_contents {
+        return Ok((objects, BTreeSet::new()));
+    }
+    let (others, _) = session.strangers(journals).await?;
+    Ok((objects, others.into_iter().collect()))
+}
+
+fn print_plan(plans: &[Plan], arguments: &CleanupArgs) {
+    let rows = plans.iter().flat_map(|plan| plan.objects.iter().map(move |seen| (&plan.session.summary, seen)));
+    for plan in plans {
+        for other in &plan.others {
+            output::say(&format!("not of session {}, but goes with its namespace: {other}", plan.session.summary.id));
+        }
+    }
     match arguments.output.format {
         // What becomes of each is told later, one value an object.
         Format::Json if !arguments.dry_run => {}
@@ -258,17 +327,22 @@ fn print_plan(plans: &[(Leftover, Vec<SeenObject>)], arguments: &CleanupArgs) {
     }
 }
 
-fn confirmed(plans: &[(Leftover, Vec<SeenObject>)], planned: usize) -> bool {
+fn confirmed(plans: &[Plan], planned: usize) -> bool {
+    let others: usize = plans.iter().map(|plan| plan.others.len()).sum();
     // Sessions of other laptops are asked about one by one.
-    if plans.iter().all(|(session, _)| session.summary.holder == Holder::Elsewhere) {
+    if others == 0 && plans.iter().all(|plan| plan.session.summary.holder == Holder::Elsewhere) {
         return true;
     }
-    asked(&format!("Remove {}? [y/N]", counted(planned, "object")))
+    let others = match others {
+        0 => String::new(),
+        others => format!(", and {} of others with the namespace", counted(others, "object")),
+    };
+    asked(&format!("Remove {}{others}? [y/N]", counted(planned, "object")))
 }
 
 /// A question that a person says yes to.
 pub(super) fn asked(question: &str) -> bool {
-    if !std::io::stdin().is_terminal() {
+    if !io::stdin().is_terminal() {
         output::say("error: there is nobody to ask: say --yes, or --dry-run to see the plan only");
         return false;
     }
@@ -288,15 +362,16 @@ fn confirmed_by_id(session: &Leftover, id: &SessionId) -> bool {
 fn answer() -> String {
     let mut line = String::new();
     // No answer is no.
-    let _ = std::io::stdin().lock().read_line(&mut line);
+    let _ = io::stdin().lock().read_line(&mut line);
     line.trim().to_owned()
 }
 
 /// True when everything was seen gone.
-async fn remove(session: Leftover, journals: &Journals, arguments: &CleanupArgs, quiet: bool) -> bool {
-    let id = session.summary.id.clone();
+async fn remove(plan: Plan, journals: &Journals, arguments: &CleanupArgs) -> bool {
+    let Plan { session, objects, others } = plan;
+    let (id, quiet) = (session.summary.id.clone(), objects.is_empty());
     let patience: Duration = arguments.timeout;
-    let mut removals = session.remove(journals.clone(), patience);
+    let mut removals = session.remove_with(journals.clone(), patience, others);
     let mut all_gone = true;
     let mut gone = 0;
     while let Some(removal) = removals.next().await {
@@ -310,6 +385,10 @@ async fn remove(session: Leftover, journals: &Journals, arguments: &CleanupArgs,
             Removal::Refused(notice) => {
                 output::say(&format!("error: session {id} stays: {}", notice.line()));
                 all_gone = false;
+                continue;
+            }
+            Removal::Noted(text) => {
+                output::say(&format!("session {id}: {text}"));
                 continue;
             }
             Removal::Removing(_) | Removal::Finished => continue,

@@ -203,6 +203,8 @@ pub enum DeployProgress {
     Running,
     /// It does not come up; it may still, if the reason goes away.
     Failed(Notice),
+    /// Worth knowing of the whole deployment.
+    Told(Notice),
     /// It ran, and has ended or been removed by somebody else.
     Ended(String),
 }
@@ -390,6 +392,8 @@ pub enum Removal {
     Kept(MadeObject),
     /// Still there, and why.
     Failed(MadeObject, String),
+    /// What the user should know of the removal beside its objects.
+    Noted(String),
     /// Every object has been tried.
     Finished,
 }
@@ -413,6 +417,9 @@ pub struct SessionSummary {
     pub objects: Vec<SeenObject>,
     /// What could not be found out; empty when all is known.
     pub trouble: String,
+    /// Its cluster has another address or CA than at its beginning, and nobody has said yet that this is right.
+    #[serde(default)]
+    pub moved: bool,
 }
 
 impl SessionSummary {
@@ -466,7 +473,7 @@ impl PreflightCheck {
     pub fn notice(self, headline: impl Into<String>) -> Notice {
         let failure = match self.outcome {
             Outcome::NotPermitted => Failure::NotPermitted,
-            Outcome::Passed | Outcome::Warning | Outcome::Failed => Failure::BadInput,
+            Outcome::Passed | Outcome::Unknown | Outcome::Warning | Outcome::Failed => Failure::BadInput,
         };
         Notice::error(headline, self.detail, self.fix).of(failure)
     }
@@ -478,6 +485,8 @@ impl PreflightCheck {
 pub enum Outcome {
     /// As it should be.
     Passed,
+    /// The server could not say, this time or at all; it is no refusal.
+    Unknown,
     /// A session works, not in every respect.
     Warning,
     /// A session would fail.
@@ -491,6 +500,7 @@ impl Outcome {
     pub fn word(self) -> &'static str {
         match self {
             Self::Passed => "ok",
+            Self::Unknown => "unknown",
             Self::Warning => "warning",
             Self::Failed => "FAILED",
             Self::NotPermitted => "MISSING",

@@ -13,7 +13,7 @@ use std::{ffi::OsString, io::Write, sync::Arc};
 use crate::{
     app::{App, Permission},
     cli::{AlarmsCommand, CleanupArgs, Cli, Command, Format, NodeCommand, OutputArgs, PlaceArgs, ReportArgs},
-    cluster::{Cluster, Connection},
+    cluster::{self, Cluster, Connection},
     config::file::Config,
     headless::{self, Exit},
     local::{Local, LocalError},
@@ -70,11 +70,26 @@ async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<Exit, N
     }
     match cli.command {
         None => Box::pin(interactive::run(place, config, None)).await,
-        Some(Command::Attach { session }) => Box::pin(interactive::run(place, config, Some(session))).await,
+        Some(Command::Attach { session, trust }) => {
+            if let Some(uid) = &trust.trust_cluster {
+                cluster::trust_cluster(None, &journals()?, uid).await?;
+            }
+            let attach = || Box::pin(interactive::run(place, config, Some(session.clone())));
+            match attach().await {
+                // Asked in the plain terminal; a recording has one beginning.
+                Err(notice) if place.record.is_none() && headless::sessions::is_right(&notice) => {
+                    cluster::trust(None, &journals()?, &session).await?;
+                    attach().await
+                }
+                outcome => outcome,
+            }
+        }
         Some(Command::OnNodes(command)) => Box::pin(on_nodes(place, config, command)).await,
         Some(Command::Sessions { output }) => sessions(place, output).await,
         Some(Command::Cleanup(arguments)) => cleanup(place, &arguments).await,
-        Some(Command::Freeze { session, nodes, output }) => Box::pin(freeze(place, &session, nodes, output)).await,
+        Some(Command::Freeze { session, nodes, trust, output }) => {
+            Box::pin(freeze(place, &session, nodes, trust.trust_cluster, output)).await
+        }
         Some(Command::Alarms(command)) => alarms(place, command).await,
         Some(Command::Merge(arguments)) => Ok(headless::merge::merge(arguments, place.out.as_deref()).await),
         Some(Command::Preflight { nodes, output }) => preflight(place, nodes, output).await,
@@ -285,6 +300,7 @@ async fn freeze(
     place: &PlaceArgs,
     session: &SessionId,
     nodes: Vec<String>,
+    trusted: Option<String>,
     output: OutputArgs,
 ) -> Result<Exit, Notice> {
     refuse_local(place)?;
@@ -296,7 +312,13 @@ async fn freeze(
             .of(Failure::BadInput)
     };
     let record = record.ok_or_else(unknown)?;
-    let connection = Connection::again(&record.header.cluster).await?;
+    let cluster = &record.header.cluster;
+    let connection = match Connection::again_trusted(cluster, trusted.as_deref()).await {
+        Err(notice) if headless::sessions::is_right(&notice) => {
+            Connection::again_trusted(cluster, Some(&cluster.kube_system_uid)).await?
+        }
+        outcome => outcome?,
+    };
     let app = App::new(connection.place.clone(), session.clone(), place.session_budget);
     let app = settled(app, place);
     let cluster = Cluster::observe(connection, agents(place)?, journals, &record);

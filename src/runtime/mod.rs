@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use crate::{
     app::{App, Effect, Event, delivery::StorageInfo, reports::Reports, update},
     clock::unix_millis,
-    model::Notice,
+    model::{Notice, Severity},
     record::{RecordError, Recorder},
     site::Site,
 };
@@ -87,8 +87,13 @@ impl Engine {
     }
 
     /// What would stop a delivery to S3, found out before anything is made.
-    pub async fn check_storage(&self) -> Result<(), Notice> {
-        self.performer.outlet().check().await.map_or(Ok(()), Err)
+    pub async fn check_storage(&mut self) -> Result<(), Notice> {
+        match self.performer.outlet().check().await {
+            Some(notice) if notice.severity == Severity::Error => return Err(notice),
+            Some(notice) => self.performer.tell(async move { Event::Told(notice) }),
+            None => {}
+        }
+        Ok(())
     }
 
     /// The same beside everything else, told when there is something to tell.

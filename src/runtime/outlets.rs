@@ -18,7 +18,7 @@ use crate::{
     live,
     logs::Logs,
     manifest::{self, NodeEntry, SessionManifest},
-    model::{FetchProgress, Node, NodeName, Notice, SessionId},
+    model::{FetchProgress, Node, NodeName, Notice, Outcome, PreflightCheck, SessionId},
     site::Site,
     storage::{Storage, StorageError},
     text,
@@ -110,11 +110,18 @@ impl Outlet {
         sink.map_err(|error| error.notice(format!("{node} cannot deliver to S3, its ring holds the files")))
     }
 
-    /// What would stop a delivery; `None` when nothing would.
+    /// What would stop a delivery, as an error, or is worth knowing of it, as a warning; `None` when nothing is.
     pub(super) async fn check(&self) -> Option<Notice> {
         let checks = self.storage().ok()?.check(&self.session).await;
-        let worst = checks.into_iter().filter(|check| check.outcome.stops()).max_by_key(|check| check.outcome)?;
-        Some(worst.notice("captures would not get to S3"))
+        let worst = checks.iter().filter(|check| check.outcome.stops()).max_by_key(|check| check.outcome);
+        if let Some(worst) = worst {
+            return Some(worst.clone().notice("captures would not get to S3"));
+        }
+        let worth_knowing = |check: &&PreflightCheck| matches!(check.outcome, Outcome::Warning | Outcome::Unknown);
+        let found: Vec<&PreflightCheck> = checks.iter().filter(worth_knowing).collect();
+        let details: Vec<&str> = found.iter().map(|check| check.detail.as_str()).collect();
+        let next_step = found.first()?.fix.clone();
+        Some(Notice::warning("preflight warns of S3", details.join("; "), next_step))
     }
 
     pub(super) async fn list(&self) -> Event {

@@ -176,6 +176,10 @@ impl Performer {
             Effect::Detach => self.site.detach(),
             Effect::FindSessions => self.find_sessions(true),
             Effect::Sweep(session) => self.sweep(session),
+            Effect::Trust(session) => {
+                let trust = self.site.trust(session.clone());
+                self.tell(async move { Event::Trusted(session, trust.await) });
+            }
             Effect::Attach => self.follow(self.site.attach()),
             Effect::Save { name, contents } => {
                 let folder = self.outlet.folder().to_owned();
@@ -204,7 +208,7 @@ impl Performer {
     }
 
     /// Makes one event of some work.
-    fn tell(&mut self, work: impl Future<Output = Event> + Send + 'static) {
+    pub(super) fn tell(&mut self, work: impl Future<Output = Event> + Send + 'static) {
         let events = self.events.clone();
         // The app being gone ends everything anyway.
         self.tasks.spawn(async move { drop(events.send(work.await).await) });
@@ -273,9 +277,13 @@ impl Performer {
                     }
                     // The tunnel's task ends with its sender.
                     DeployProgress::Ended(_) => drop(lock(&tunnels).remove(&node)),
-                    DeployProgress::Step(_) | DeployProgress::Failed(_) => {}
+                    DeployProgress::Step(_) | DeployProgress::Failed(_) | DeployProgress::Told(_) => {}
                 }
-                if events.send(Event::Deploy(node, progress)).await.is_err() {
+                let event = match progress {
+                    DeployProgress::Told(notice) => Event::Told(notice),
+                    progress => Event::Deploy(node, progress),
+                };
+                if events.send(event).await.is_err() {
                     return;
                 }
             }

@@ -69,14 +69,15 @@ const WIDE: [(Column, &str, usize, bool, u8); 3] = [
     (Column::Instance, "INSTANCE", 19, false, 6),
 ];
 
-/// Those that there is room for; the status may need more than it usually has.
-fn columns(width: usize, layout: Layout, status: Option<usize>) -> Vec<(Column, &'static str, usize, bool)> {
+/// Those that there is room for; some may need more than they usually have.
+fn columns(width: usize, layout: Layout, wider: &[(Column, usize)]) -> Vec<(Column, &'static str, usize, bool)> {
     let mut chosen: Vec<_> = COLUMNS.to_vec();
-    if let Some(status) = status {
-        chosen.iter_mut().filter(|column| column.0 == Column::Status).for_each(|column| column.2 = status);
-    }
     if layout.wide {
         chosen.splice(1..1, WIDE);
+    }
+    for column in &mut chosen {
+        let needed = wider.iter().filter(|(wider, _)| *wider == column.0).map(|(_, needed)| *needed).max();
+        column.2 = column.2.max(needed.unwrap_or(0));
     }
     chosen.drain(..layout.first_column.min(chosen.len() - 1));
     let needs = |chosen: &[(Column, &str, usize, bool, u8)]| {
@@ -93,9 +94,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
     let width = usize::from(area.width);
     let shown: Vec<&NodeState> = app.shown().collect();
     let mut lines = vec![title(app, shown.len(), width, theme)];
-    // Room for two words only where a node is both.
+    // Room for two words only where a node is both, and for IPv6 only where nodes have it.
     let both = shown.iter().any(|state| state.node.cordoned && state.node.readiness != Readiness::Ready);
-    let columns = columns(width, app.layout, both.then_some(BOTH));
+    let addresses = shown.iter().filter_map(|state| Some(state.node.addresses.first()?.to_string().len()));
+    let wider = [(Column::Status, if both { BOTH } else { 0 }), (Column::Address, addresses.max().unwrap_or(0))];
+    let columns = columns(width, app.layout, &wider);
     let fixed: usize = columns.iter().map(|column| column.2 + 1).sum();
     let name_width = width.saturating_sub(3 + fixed);
 
@@ -295,19 +298,21 @@ mod tests {
     #[test]
     fn columns_go_by_priority_and_the_agent_goes_last() {
         let narrow = Layout::default();
-        assert_eq!(columns(200, narrow, None).len(), COLUMNS.len());
-        assert!(columns(80, narrow, None).iter().all(|column| column.0 != Column::Spark && column.0 != Column::Zone));
-        assert!(columns(80, narrow, None).iter().any(|column| column.0 == Column::Drops));
-        assert!(columns(31, narrow, None).iter().all(|column| column.0 == Column::Agent));
-        assert!(columns(1, narrow, None).is_empty());
+        assert_eq!(columns(200, narrow, &[]).len(), COLUMNS.len());
+        assert!(columns(80, narrow, &[]).iter().all(|column| column.0 != Column::Spark && column.0 != Column::Zone));
+        assert!(columns(80, narrow, &[]).iter().any(|column| column.0 == Column::Drops));
+        assert!(columns(31, narrow, &[]).iter().all(|column| column.0 == Column::Agent));
+        assert!(columns(1, narrow, &[]).is_empty());
     }
 
     #[test]
     fn the_wide_list_has_addresses_and_can_be_moved_through() {
         let wide = Layout { wide: true, ..Layout::default() };
-        assert!(columns(120, wide, None).iter().any(|column| column.0 == Column::Address));
+        assert!(columns(120, wide, &[]).iter().any(|column| column.0 == Column::Address));
+        let sixes = columns(200, wide, &[(Column::Address, "2600:1f18:1234:5600:aaaa:bbbb:cccc:dddd".len())]);
+        assert!(sixes.iter().any(|column| column.0 == Column::Address && column.2 == 39), "an IPv6 address is whole");
         let moved = Layout { first_column: 4, ..wide };
-        assert!(columns(300, moved, None).iter().all(|column| column.0 != Column::Address));
-        assert_eq!(columns(300, Layout { first_column: 99, ..wide }, None).len(), 1, "one column stays");
+        assert!(columns(300, moved, &[]).iter().all(|column| column.0 != Column::Address));
+        assert_eq!(columns(300, Layout { first_column: 99, ..wide }, &[]).len(), 1, "one column stays");
     }
 }

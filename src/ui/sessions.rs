@@ -31,6 +31,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, sessions: &Sess
         lines.push(if selected { cursor_row(head, inside.width, theme) } else { head });
         lines.push(Line::styled(format!("           {}", times(session, app.now)), theme.dim));
         let (word, style) = match sweep {
+            Sweep::Not if session.moved => (
+                "its cluster has another address or CA now: attach or remove asks whether that is right".to_owned(),
+                theme.warn,
+            ),
             Sweep::Not => (what_is_left(session), theme.plain),
             Sweep::Running(left) => (format!("removing, {left} not yet seen gone"), theme.accent),
             Sweep::Gone => ("everything was seen gone".to_owned(), theme.good),
@@ -81,6 +85,13 @@ pub(super) fn typed(frame: &mut Frame<'_>, area: Rect, typed: &Typed, theme: &Th
         Purpose::Sweep(id) => (
             "Another laptop's session",
             format!("Somebody may be working with {id}.\nType its id to remove it with its agents and captures:"),
+        ),
+        Purpose::Trust(id) => (
+            "The same cluster by another way",
+            format!(
+                "The cluster of {id} has another address or CA than at its beginning; its UID is the same.\nType the \
+                 session's id if that is right:"
+            ),
         ),
         Purpose::Budget => (
             "The session's end",

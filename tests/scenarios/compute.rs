@@ -40,3 +40,33 @@ fn the_filter_finds_them_by_what_the_list_shows() {
         key(&mut app, Action::Back);
     }
 }
+
+#[test]
+fn the_same_cluster_by_another_way_is_a_question() {
+    let session = |moved| SessionSummary {
+        id: SessionId::new(7),
+        context: "prod-eu".into(),
+        owner: Some("me@here".into()),
+        began: Some(NOW),
+        ends: Some(NOW + 1000),
+        holder: Holder::Abandoned,
+        objects: vec![nodewatch_tui::model::SeenObject {
+            object: sample::object(nodewatch_tui::model::Kind::Namespace, "nodewatch-00000007", ""),
+            state: "active".into(),
+        }],
+        trouble: String::new(),
+        moved,
+    };
+    for act in [Action::Remove, Action::Open] {
+        let mut app = app();
+        feed(&mut app, [Event::Sessions { found: Ok(vec![session(true)]), asked: true }]);
+        assert_eq!(key(&mut app, act), [], "nothing before somebody has said so");
+        typed(&mut app, "00000008");
+        assert_eq!(key(&mut app, Action::Open), []);
+        key(&mut app, Action::Edit(Edit::DeleteBack));
+        typed(&mut app, "7");
+        assert_eq!(key(&mut app, Action::Open), [Effect::Trust(SessionId::new(7))]);
+        let found = update(&mut app, Event::Trusted(SessionId::new(7), Ok(())), NOW);
+        assert_eq!(found, [Effect::FindSessions]);
+    }
+}

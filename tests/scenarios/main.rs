@@ -436,6 +436,7 @@ fn other_sessions_are_taken_up_or_removed_each_in_its_way() {
         holder,
         objects: vec![nodewatch_tui::model::SeenObject { object: job(), state: String::new() }],
         trouble: String::new(),
+        moved: false,
     };
     let found = vec![session(1, Holder::Abandoned), session(2, Holder::Elsewhere), session(3, Holder::Running)];
     let mut app = app();

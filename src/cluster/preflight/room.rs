@@ -65,7 +65,7 @@ pub(super) fn limits(ranges: &[LimitRange]) -> PreflightCheck {
 }
 
 /// A quantity as Kubernetes writes it (`100m`, `1.5`, `64Mi`, `2G`, `1e3`), in thousandths.
-fn thousandths(text: &str) -> Option<i128> {
+pub(super) fn thousandths(text: &str) -> Option<i128> {
     let end =
         text.find(|character: char| !(character.is_ascii_digit() || "+-.".contains(character))).unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
