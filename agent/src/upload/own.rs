@@ -27,6 +27,7 @@ use aws_sdk_s3::{
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use nodewatch_protocol::OwnSink;
 use nodewatch_report::told;
 use serde_json::json;
@@ -156,7 +157,7 @@ impl Own {
     }
 
     /// A manifest replaces the one before it; where the bucket refuses whatever could overwrite, each is an object more.
-    async fn manifest(&self, client: &Client, name: &str, piece: Bytes) -> Result<Stored, UploadError> {
+    async fn manifest(&self, client: &Client, name: &str, piece: Whole) -> Result<Stored, UploadError> {
         let prefix = &self.sink.prefix;
         if !self.is_versioned() {
             let sent = self.whole(client, &format!("{prefix}{name}"), piece.clone(), false).await;
@@ -172,9 +173,9 @@ impl Own {
         Ok(sent)
     }
 
-    async fn whole(&self, client: &Client, key: &str, piece: Bytes, new: bool) -> Result<Stored, UploadError> {
+    async fn whole(&self, client: &Client, key: &str, piece: Whole, new: bool) -> Result<Stored, UploadError> {
         let sha256 = STANDARD.encode(piece.sha256);
-        let (size, md5) = (piece.bytes.len() as u64, proof::md5(&piece.bytes));
+        let size = piece.bytes.len() as u64;
         loop {
             let condition = self.condition(new);
             let conditional = condition.is_some();
@@ -212,11 +213,11 @@ impl Own {
                 encryption: answer.server_side_encryption().map(ServerSideEncryption::as_str),
                 is_s3: answer.request_id().is_some(),
             };
-            return self.stored(key, size, facts, Sums { sha256: &sha256, md5: &md5 });
+            return self.stored(key, size, facts, &Sums { sha256: &sha256, md5: &|| proof::md5(&piece.bytes) });
         }
     }
 
-    fn stored(&self, key: &str, size: u64, answer: Answer<'_>, sums: Sums<'_>) -> Result<Stored, UploadError> {
+    fn stored(&self, key: &str, size: u64, answer: Answer<'_>, sums: &Sums<'_>) -> Result<Stored, UploadError> {
         let proved = proof::proved(answer, sums);
         let proved = proved.map_err(|problem| UploadError::Unproved { host: self.host(), problem })?;
         Ok(Stored { key: key.to_owned(), size, unproved: !proved && self.sink.server.unchecked })
@@ -306,13 +307,14 @@ impl Own {
         for number in 1.. {
             let mut bytes = Vec::with_capacity(part as usize);
             (&mut piece.source).take(part).read_to_end(&mut bytes).map_err(UploadError::Read)?;
+            let bytes = Bytes::from(bytes);
             if bytes.is_empty() {
                 break;
             }
             sent += bytes.len() as u64;
             let sum = Sha256::digest(&bytes);
             sums.update(sum);
-            let (sha256, md5) = (STANDARD.encode(sum), proof::md5(&bytes));
+            let sha256 = STANDARD.encode(sum);
             let answer = client
                 .upload_part()
                 .bucket(&self.sink.bucket)
@@ -320,7 +322,7 @@ impl Own {
                 .upload_id(upload)
                 .part_number(number)
                 .checksum_sha256(&sha256)
-                .body(ByteStream::from(bytes))
+                .body(ByteStream::from(bytes.clone()))
                 .send()
                 .await
                 .map_err(|error| self.told(&error))?;
@@ -331,7 +333,8 @@ impl Own {
                 encryption: answer.server_side_encryption().map(ServerSideEncryption::as_str),
                 is_s3: answer.request_id().is_some(),
             };
-            proved &= !self.stored(key, sent, facts, Sums { sha256: &sha256, md5: &md5 })?.unproved;
+            let sums = Sums { sha256: &sha256, md5: &|| proof::md5(&bytes) };
+            proved &= !self.stored(key, sent, facts, &sums)?.unproved;
             let done = CompletedPart::builder()
                 .part_number(number)
                 .set_e_tag(answer.e_tag().map(str::to_owned))
@@ -405,15 +408,15 @@ impl Own {
 
 /// What is sent in one request.
 #[derive(Clone)]
-struct Bytes {
-    bytes: Vec<u8>,
+struct Whole {
+    bytes: Bytes,
     sha256: [u8; 32],
 }
 
-fn bytes_of(mut piece: Piece) -> Result<Bytes, UploadError> {
+fn bytes_of(mut piece: Piece) -> Result<Whole, UploadError> {
     let mut bytes = Vec::with_capacity(piece.size as usize);
     piece.source.read_to_end(&mut bytes).map_err(UploadError::Read)?;
-    Ok(Bytes { bytes, sha256: piece.sha256 })
+    Ok(Whole { bytes: Bytes::from(bytes), sha256: piece.sha256 })
 }
 
 fn is_status(error: &UploadError, wanted: u16) -> bool {

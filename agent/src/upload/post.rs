@@ -86,7 +86,7 @@ pub(super) fn post(
         is_s3: header("x-amz-request-id").is_some() || text.contains("<PostResponse"),
     };
     let md5 = hex(&sent.into_inner().md5.finalize());
-    let proved = proof::proved(answer, Sums { sha256: &sha256, md5: &md5 });
+    let proved = proof::proved(answer, &Sums { sha256: &sha256, md5: &|| md5.clone() });
     let proved = proved.map_err(|problem| UploadError::Unproved { host: host(), problem })?;
     // What preflight has seen compare checksums may not be what has answered now.
     Ok(Stored { key, size, unproved: !proved && (grant.server.unchecked || !answer.is_s3) })
