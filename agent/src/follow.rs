@@ -10,6 +10,7 @@ use std::{
     fs::File,
     io::{self, Write},
     os::unix::fs::FileExt,
+    rc::Rc,
     thread,
     time::Duration,
 };
@@ -80,13 +81,14 @@ impl fmt::Display for Missed {
 
 /// Copies a capture's files until it has ended and all is copied; returns what went before it was read.
 pub fn follow(store: &Store, from: &From, out: &mut impl Write) -> Result<Missed, FollowError> {
-    let (capture, mut last) = begun(store, from)?;
+    let mut list = List::of(store);
+    let (capture, mut last) = begun(&mut list, from)?;
     // Up to there everything was told.
     let mut known = last;
     let mut stream = Stream { out, missed: Missed::default(), buffer: vec![0; BUFFER] };
     stream.mark(&StreamMark::Capture(capture))?;
     loop {
-        let Some(manifest) = store.read_manifest() else {
+        let Some(manifest) = list.look() else {
             thread::sleep(LOOK_EVERY);
             continue;
         };
@@ -114,9 +116,38 @@ pub fn follow(store: &Store, from: &From, out: &mut impl Write) -> Result<Missed
             continue;
         }
         match store.read_from(&record.file.name, 0) {
-            Ok(input) => stream.file(store, record, &input)?,
+            Ok(input) => stream.file(&mut list, record, &input)?,
             Err(_) => stream.missed(record, record.file.packets, "it went out of the ring before it was read")?,
         }
+    }
+}
+
+/// The ring's list, read again only when the agent has written it.
+struct List<'a> {
+    store: &'a Store,
+    read: Option<(Written, Rc<NodeManifest>)>,
+}
+
+/// The file's number, its size, and when it was written: each list is a file of its own.
+type Written = (u64, u64, i64, i64);
+
+impl<'a> List<'a> {
+    fn of(store: &'a Store) -> Self {
+        Self { store, read: None }
+    }
+
+    /// As it is now; `None` where there is nothing that can be read.
+    fn look(&mut self) -> Option<Rc<NodeManifest>> {
+        // Asked before reading: a newer list than this says is read once more, never missed.
+        let written = self.store.manifest_written();
+        if let (Some(written), Some((before, manifest))) = (written, &self.read)
+            && written == *before
+        {
+            return Some(Rc::clone(manifest));
+        }
+        let manifest = Rc::new(self.store.read_manifest()?);
+        self.read = written.map(|written| (written, Rc::clone(&manifest)));
+        Some(manifest)
     }
 }
 
@@ -153,7 +184,7 @@ impl<W: Write> Stream<'_, W> {
 
     /// One file from its beginning until it is closed and all of it is copied. Only whole blocks go out: what is torn is cut
     /// by the agent that comes next.
-    fn file(&mut self, store: &Store, record: &FileRecord, input: &File) -> io::Result<()> {
+    fn file(&mut self, list: &mut List<'_>, record: &FileRecord, input: &File) -> io::Result<()> {
         self.mark(&StreamMark::File(record.file.sequence))?;
         let name = &record.file.name;
         let (mut at, mut packets) = (0, 0);
@@ -162,7 +193,7 @@ impl<W: Write> Stream<'_, W> {
                 continue;
             }
             // Looked at before reading: what is closed now has no more than what is read next.
-            let closed = closed(store, name);
+            let closed = list.look().and_then(|manifest| closed(&manifest, name));
             if self.copy(input, &mut at, &mut packets)? {
                 continue;
             }
@@ -220,10 +251,10 @@ fn whole_blocks(bytes: &[u8]) -> WholeBlocks {
 }
 
 /// The capture to follow, once there is one, and the sequence before the first file of the stream.
-fn begun(store: &Store, from: &From) -> Result<(UnixMillis, Option<u64>), FollowError> {
+fn begun(list: &mut List<'_>, from: &From) -> Result<(UnixMillis, Option<u64>), FollowError> {
     let mut waited = Duration::ZERO;
     loop {
-        let manifest = store.read_manifest().unwrap_or_default();
+        let manifest = list.look().unwrap_or_default();
         let wanted = match from.capture {
             Some(since) => manifest.captures.iter().find(|capture| capture.since == since),
             None => manifest.captures.last().filter(|capture| capture.ended.is_none()),
@@ -300,8 +331,7 @@ fn over(manifest: &NodeManifest, captures: &BTreeSet<UnixMillis>) -> bool {
 }
 
 /// The packets of a file that is closed, or gone.
-fn closed(store: &Store, name: &str) -> Option<u64> {
-    let manifest = store.read_manifest()?;
+fn closed(manifest: &NodeManifest, name: &str) -> Option<u64> {
     match manifest.files.iter().find(|record| record.file.name == name) {
         Some(record) => (record.file.state == FileState::Closed).then_some(record.file.packets),
         None => Some(0),

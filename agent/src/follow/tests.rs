@@ -200,3 +200,15 @@ fn blocks_are_counted_as_far_as_they_are_whole() {
         assert_eq!(whole_blocks(bad), WholeBlocks { bytes: 0, packets: 0 });
     }
 }
+
+#[test]
+fn a_list_is_read_again_when_it_has_been_written_and_only_then() {
+    let folder = Folder::new();
+    let store = Store::open(folder.place.path()).expect("a folder");
+    store.write_manifest(&folder.manifest).expect("written");
+    let mut list = List::of(&store);
+    let first = list.look().expect("a list");
+    assert!(Rc::ptr_eq(&first, &list.look().expect("a list")));
+    store.write_manifest(&folder.manifest).expect("written again");
+    assert!(!Rc::ptr_eq(&first, &list.look().expect("a list")));
+}

@@ -5,7 +5,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -134,6 +134,12 @@ impl Store {
             Remembered::Last(manifest) | Remembered::Before(manifest, _) => Some(manifest),
             Remembered::Nothing(_) => None,
         }
+    }
+
+    /// Which list is there: the file's number, its size, and when it was written, in seconds and nanoseconds.
+    pub fn manifest_written(&self) -> Option<(u64, u64, i64, i64)> {
+        let file = fs::metadata(self.folder.join(MANIFEST)).ok()?;
+        Some((file.ino(), file.size(), file.mtime(), file.mtime_nsec()))
     }
 
     /// What was remembered, and how well.
