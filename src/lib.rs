@@ -4,6 +4,7 @@
 
 pub mod agent_client;
 pub mod app;
+pub mod aws_http;
 pub mod cli;
 pub mod clock;
 pub mod cluster;
@@ -21,6 +22,7 @@ pub mod manifest;
 pub mod merge;
 pub mod model;
 pub mod program;
+pub mod proxy;
 pub mod record;
 pub mod report;
 pub mod rings;

@@ -1,27 +1,27 @@
 //! From a kubeconfig and a context's name to a client.
 //!
-//! Owns the choice of kubeconfig and context, and how many calls go out at once. Credential plugins (EKS uses one) are
-//! kube's.
+//! Owns what a client is put together from, and how many calls go out at once.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::PathBuf;
 
 use http::{Request, Response};
 use kube::{
-    Client, Config, Error,
-    client::{Body, ClientBuilder},
-    config::{KubeConfigOptions, Kubeconfig, KubeconfigError, NamedContext},
+    Client,
+    client::{Body, ClientBuilder, ConfigExt, retry::RetryPolicy},
+    config::NamedContext,
 };
-use tower::{BoxError, Service, limit::ConcurrencyLimitLayer};
+use tower::{BoxError, Service, limit::ConcurrencyLimitLayer, retry::RetryLayer, util::option_layer};
 
 use super::{
-    error::{Attempt, notice},
+    credentials::{Credentials, Source},
+    error::{self, Attempt},
     identity,
+    kubeconfig::{self, Chosen, IN_CLUSTER, KubeconfigError},
+    sender::{Sender, Way},
 };
 use crate::{
     model::{ClusterIdentity, ContextRow, Failure, Notice, Place},
+    proxy::Proxies,
     text,
 };
 
@@ -35,6 +35,13 @@ pub struct Target {
     pub kubeconfig: Vec<PathBuf>,
     /// A context other than the current one.
     pub context: Option<String>,
+}
+
+impl Target {
+    /// The cluster that a session began in.
+    fn of(identity: &ClusterIdentity) -> Self {
+        Self { kubeconfig: identity.kubeconfig.clone(), context: Some(identity.context.clone()) }
+    }
 }
 
 /// A cluster that can be asked.
@@ -71,42 +78,38 @@ impl Connection {
         Self { client, place, context, kubeconfig: Vec::new(), server: String::new(), ca_sha256: None }
     }
 
-    /// Reads the kubeconfig and makes a client. Nothing is sent yet.
+    /// Reads the kubeconfig, gets credentials and makes a client. Nothing is sent to the server yet.
     pub async fn open(target: &Target) -> Result<Self, Notice> {
-        let files = if target.kubeconfig.is_empty() { usual_files() } else { target.kubeconfig.clone() };
-        let file = read(&files).map_err(|error| {
-            Notice::error(
-                "cannot read the kubeconfig",
-                text::chain(&error),
-                "name one with --kubeconfig or KUBECONFIG, or use --local to watch this machine",
-            )
-            .of(Failure::BadInput)
+        let (files, chosen) = find(target)?;
+        let context = chosen.context;
+        let flavour = flavour(chosen.config.cluster_url.host().unwrap_or_default());
+        let (server, ca_sha256) = identity::trust(&chosen.config);
+        let credentials = Credentials::new(chosen.source, chosen.identity);
+        let attempt = Attempt { what: format!("use context {context:?}"), rights: "none" };
+        credentials.get().await.map_err(|error| error::of_credentials(&attempt, &error))?;
+        let unusable = |error: &(dyn std::error::Error + 'static)| {
+            let next_step = "check its certificates and its server address";
+            Notice::error(format!("context {context:?} cannot be used"), text::root_cause(error), next_step)
+                .of(Failure::BadInput)
+        };
+        let (base, headers) = (chosen.config.base_uri_layer(), chosen.config.extra_headers_layer());
+        let headers = headers.map_err(|error| unusable(&error))?;
+        // Of providers kube renews OpenID Connect's tokens; all others are plugins by now.
+        let provider = chosen.config.auth_layer().map_err(|error| {
+            let cause = format!("its user has the auth-provider \"oidc\": {}", text::root_cause(&error));
+            let next_step = "use the plugin kubelogin in its place (kubectl oidc-login setup)";
+            Notice::error(format!("context {context:?} cannot be used"), cause, next_step).of(Failure::BadInput)
         })?;
-        let context = chosen_context(&file, target.context.as_deref())?;
-        let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
-        let mut config = Config::from_custom_kubeconfig(file, &options).await.map_err(|error| {
-            Notice::error(
-                format!("context {context:?} cannot be used"),
-                text::chain(&error),
-                "mend it with kubectl config",
-            )
-            .of(Failure::BadInput)
-        })?;
-        config.connect_timeout = Some(Duration::from_secs(10));
-        let flavour = flavour(config.cluster_url.host().unwrap_or_default());
-        let (server, ca_sha256) = identity::trust(&config);
-        // A credential plugin runs here for the first time.
-        let builder = ClientBuilder::try_from(config).map_err(|error| match error {
-            Error::Auth(_) => notice(&Attempt { what: format!("use context {context:?}"), rights: "none" }, &error),
-            other => Notice::error(
-                format!("context {context:?} cannot be used"),
-                text::root_cause(&other),
-                "check its certificates and its server address",
-            )
-            .of(Failure::BadInput),
-        })?;
+        let namespace = chosen.config.default_namespace.clone();
+        let way = Way { config: chosen.config, proxy: chosen.proxy };
+        let sender = Sender::new(way, credentials).map_err(|error| unusable(error.as_ref()))?;
+        let builder = ClientBuilder::new(sender, namespace)
+            .with_layer(&headers)
+            .with_layer(&option_layer(provider))
+            .with_layer(&RetryLayer::new(RetryPolicy::server_retry()))
+            .with_layer(&base);
         let kubeconfig = files.iter().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone())).collect();
-        let over = Self::over(builder, Place::Cluster { context, flavour });
+        let over = Self::over(builder, Place::Cluster { context: context.clone(), flavour });
         Ok(Self { kubeconfig, server, ca_sha256, ..over })
     }
 
@@ -154,44 +157,63 @@ impl Connection {
     }
 }
 
-/// As kubectl has it: every file that `$KUBECONFIG` names and that exists, otherwise `~/.kube/config`.
-fn usual_files() -> Vec<PathBuf> {
-    let named = std::env::var_os("KUBECONFIG").unwrap_or_default();
-    let named: Vec<PathBuf> = std::env::split_paths(&named).filter(|path| !path.as_os_str().is_empty()).collect();
-    if named.is_empty() {
-        let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
-        return vec![home.join(".kube/config")];
+/// The context that is meant, and the files that it was found in.
+fn find(target: &Target) -> Result<(Vec<PathBuf>, Chosen), Notice> {
+    let is_for_pod = target.kubeconfig.is_empty() && target.context.as_ref().is_none_or(|name| name == IN_CLUSTER);
+    let files = if target.kubeconfig.is_empty() { kubeconfig::usual_files() } else { target.kubeconfig.clone() };
+    if is_for_pod
+        && !files.iter().any(|file| file.exists())
+        && let Some(chosen) = kubeconfig::in_cluster()
+    {
+        return chosen.map(|chosen| (Vec::new(), chosen)).map_err(|error| {
+            let next_step = "see the pod's service account";
+            Notice::error("the pod's service account cannot be used", error.to_string(), next_step)
+                .of(Failure::BadInput)
+        });
     }
-    let exist: Vec<PathBuf> = named.iter().filter(|path| path.exists()).cloned().collect();
-    if exist.is_empty() { named } else { exist }
+    let file = kubeconfig::read(&files).map_err(|error| unreadable(&error))?;
+    let context = kubeconfig::chosen_context(&file, target.context.as_deref())?;
+    let chosen = kubeconfig::choose(&file, &context, &Proxies::from_environment()).map_err(|error| {
+        let next_step = match &error {
+            KubeconfigError::Proxy(_) => "mend the proxy's address",
+            _ => "mend it with kubectl config",
+        };
+        Notice::error(format!("context {context:?} cannot be used"), error.to_string(), next_step).of(Failure::BadInput)
+    })?;
+    Ok((files, chosen))
 }
 
-fn read(files: &[PathBuf]) -> Result<Kubeconfig, KubeconfigError> {
-    files.iter().map(Path::new).try_fold(Kubeconfig::default(), |all, file| all.merge(Kubeconfig::read_from(file)?))
+fn unreadable(error: &KubeconfigError) -> Notice {
+    Notice::error(
+        "cannot read the kubeconfig",
+        error.to_string(),
+        "name one with --kubeconfig or KUBECONFIG, or use --local to watch this machine",
+    )
+    .of(Failure::BadInput)
 }
 
-fn chosen_context(file: &Kubeconfig, wanted: Option<&str>) -> Result<String, Notice> {
-    let known: Vec<&str> = file.contexts.iter().map(|context| context.name.as_str()).collect();
-    let known_text = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
-    match wanted.or(file.current_context.as_deref()) {
-        Some(name) if known.contains(&name) => Ok(name.to_owned()),
-        Some(name) => Err(Notice::error(
-            format!("no context {name:?} in the kubeconfig"),
-            known_text,
-            "choose one with --context",
-        )
-        .of(Failure::BadInput)),
-        None => Err(Notice::error("the kubeconfig has no current context", known_text, "choose one with --context")
-            .of(Failure::BadInput)),
+/// Asks a credential plugin that may ask on the terminal, while nothing is drawn there. Others are asked when they are
+/// needed, and what is wrong with the kubeconfig is said then.
+pub async fn sign_in(target: &Target) -> Result<(), Notice> {
+    let Ok((_, chosen)) = find(target) else { return Ok(()) };
+    let Source::Plugin(plugin) = &chosen.source else { return Ok(()) };
+    if !plugin.may_ask() {
+        return Ok(());
     }
+    let attempt = Attempt { what: format!("use context {:?}", chosen.context), rights: "none" };
+    let credentials = Credentials::new(chosen.source, chosen.identity);
+    credentials.get().await.map(drop).map_err(|error| error::of_credentials(&attempt, &error))
+}
+
+/// The same for a session's own credentials.
+pub async fn sign_in_again(identity: &ClusterIdentity) -> Result<(), Notice> {
+    sign_in(&Target::of(identity)).await
 }
 
 /// Every context of these files, or of the usual ones.
 pub(super) fn contexts(files: &[PathBuf]) -> Result<Vec<ContextRow>, Notice> {
-    let usual = usual_files();
-    let file = read(if files.is_empty() { &usual } else { files }).map_err(|error| {
-        Notice::error("cannot read the kubeconfig", text::chain(&error), "mend it with kubectl config")
-    })?;
+    let usual = kubeconfig::usual_files();
+    let file = kubeconfig::read(if files.is_empty() { &usual } else { files }).map_err(|error| unreadable(&error))?;
     let row = |context: &NamedContext| {
         let inside = context.context.as_ref();
         ContextRow {
@@ -206,9 +228,11 @@ pub(super) fn contexts(files: &[PathBuf]) -> Result<Vec<ContextRow>, Notice> {
 
 /// The context that would be used, without asking anybody; what is wrong with the kubeconfig is said when it is used.
 pub fn context_name(target: &Target) -> Option<String> {
-    let usual = usual_files();
-    let file = read(if target.kubeconfig.is_empty() { &usual } else { &target.kubeconfig }).ok()?;
-    chosen_context(&file, target.context.as_deref()).ok()
+    let usual = kubeconfig::usual_files();
+    match kubeconfig::read(if target.kubeconfig.is_empty() { &usual } else { &target.kubeconfig }) {
+        Ok(file) => kubeconfig::chosen_context(&file, target.context.as_deref()).ok(),
+        Err(_) => find(target).ok().map(|(_, chosen)| chosen.context),
+    }
 }
 
 fn flavour(host: &str) -> Option<String> {
@@ -222,15 +246,15 @@ mod tests {
 
     #[test]
     fn an_unknown_context_is_named_with_those_there_are() {
-        let file = Kubeconfig::from_yaml(
+        let file = kube::config::Kubeconfig::from_yaml(
             "apiVersion: v1\nkind: Config\ncontexts: [{name: a, context: {cluster: c, user: u}}, {name: b}]",
         )
         .expect("a kubeconfig");
-        assert_eq!(chosen_context(&file, Some("a")), Ok("a".to_owned()));
-        let notice = chosen_context(&file, Some("prod")).expect_err("unknown");
+        assert_eq!(kubeconfig::chosen_context(&file, Some("a")), Ok("a".to_owned()));
+        let notice = kubeconfig::chosen_context(&file, Some("prod")).expect_err("unknown");
         assert_eq!(notice.line(), "no context \"prod\" in the kubeconfig: it has a, b (choose one with --context)");
         assert_eq!(notice.failure, Failure::BadInput);
-        assert!(chosen_context(&file, None).is_err());
+        assert!(kubeconfig::chosen_context(&file, None).is_err());
     }
 
     #[test]

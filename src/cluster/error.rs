@@ -7,9 +7,10 @@ use std::{
     time::Duration,
 };
 
-use kube::{Error, client::AuthError, runtime::watcher};
+use kube::{Error, runtime::watcher};
 use tokio::time::Instant;
 
+use super::{credentials::CredentialError, sender};
 use crate::{
     model::{Failure, Notice},
     text,
@@ -26,15 +27,12 @@ pub(super) struct Attempt {
 
 /// The notice for a failed call.
 pub(super) fn notice(attempt: &Attempt, error: &Error) -> Notice {
+    if let Some(error) = sender::credential_error(error) {
+        return of_credentials(attempt, error);
+    }
     let headline = format!("cannot {}", attempt.what);
     match error {
         Error::Api(status) => api(headline, attempt, status.code, &status.message),
-        Error::Auth(auth) => Notice::error(
-            headline,
-            format!("the credentials in the kubeconfig do not work: {}", credentials(auth)),
-            "renew them (for EKS: aws sso login, or aws eks update-kubeconfig) and try again",
-        )
-        .of(Failure::NotPermitted),
         other => Notice::error(
             headline,
             format!("the API server cannot be reached: {}", text::root_cause(other)),
@@ -42,6 +40,12 @@ pub(super) fn notice(attempt: &Attempt, error: &Error) -> Notice {
         )
         .of(Failure::Unreachable),
     }
+}
+
+/// The notice for credentials that are not to be had.
+pub(super) fn of_credentials(attempt: &Attempt, error: &CredentialError) -> Notice {
+    let failure = if error.is_passing() { Failure::Busy } else { Failure::NotPermitted };
+    Notice::error(format!("cannot {}", attempt.what), error.to_string(), error.next_step()).of(failure)
 }
 
 /// A server that was away refuses everything for a moment before it has read who may do what.
@@ -96,20 +100,6 @@ pub(super) fn watch_notice(attempt: &Attempt, error: &watcher::Error) -> Notice 
         watcher::Error::NoResourceVersion => {
             Notice::error(format!("cannot {}", attempt.what), error.to_string(), "the watch is tried again")
         }
-    }
-}
-
-/// kube's own words for a failed credential plugin hold its environment and all of its output: secrets, perhaps.
-fn credentials(error: &AuthError) -> String {
-    match error {
-        AuthError::AuthExecRun { out, .. } => {
-            let said = String::from_utf8_lossy(&out.stderr);
-            let said = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("it says nothing");
-            format!("the credential plugin ended with {}: {said}", out.status)
-        }
-        AuthError::AuthExecStart(error) => format!("the credential plugin cannot be started: {error}"),
-        AuthError::AuthExecParse(_) => "the credential plugin's answer is no ExecCredential".to_owned(),
-        other => text::chain(other),
     }
 }
 

@@ -5,6 +5,7 @@
 //! or a screen.
 
 mod connect;
+mod credentials;
 mod deploy;
 mod error;
 mod exec;
@@ -14,16 +15,20 @@ mod identity;
 mod image;
 mod inventory;
 mod kinds;
+mod kubeconfig;
 mod leftovers;
 mod names;
 mod nodes;
 mod objects;
+mod plugin;
 mod preflight;
 mod progress;
 mod push;
 mod remove;
+mod sender;
 mod strangers;
 mod terms;
+mod tls;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -37,9 +42,10 @@ use kube::Client;
 use nodewatch_protocol::UnixMillis;
 
 use connect::contexts;
-pub use connect::{Connection, Target, context_name};
+pub use connect::{Connection, Target, context_name, sign_in, sign_in_again};
 pub use leftovers::{Leftover, leftovers, sessions, trust, trust_cluster};
 pub use objects::PullPolicy;
+pub use plugin::screen_opens;
 pub use push::Push;
 
 use crate::{

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -64,7 +64,7 @@ impl Default for Config {
         Self {
             path: None,
             entries: Vec::new(),
-            production: Regex::new(PRODUCTION).ok(),
+            production: pattern_of_contexts(PRODUCTION).ok(),
             viewer: VIEWER.map(str::to_owned).to_vec(),
             keys: Keymap::default(),
             lines: BTreeMap::new(),
@@ -213,11 +213,16 @@ fn viewer(value: &DeValue<'_>) -> Result<Vec<String>, String> {
     Err("viewer needs a program and, among its arguments, \"{}\" for what it reads".to_owned())
 }
 
+/// A guard errs on the safe side: `PROD-1` is as good as `prod-1`.
+fn pattern_of_contexts(pattern: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern).case_insensitive(true).build()
+}
+
 fn production(pattern: &str) -> Result<Option<Regex>, String> {
     if pattern.is_empty() {
         return Ok(None);
     }
-    Regex::new(pattern).map(Some).map_err(|error| {
+    pattern_of_contexts(pattern).map(Some).map_err(|error| {
         let error = error.to_string();
         let last = error.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
         format!("{pattern:?} is no regular expression: {last}")
@@ -234,6 +239,9 @@ mod tests {
     fn without_a_file_contexts_named_prod_are_guarded() {
         let config = Config::read("/nowhere/config.toml".into(), &FLAGS).expect("the defaults");
         assert!(config.guards("prod-eu") && config.guards("eks-production") && !config.guards("staging"));
+        assert!(config.guards("PROD-1") && config.guards("Production"), "however it is written");
+        let own = Config::parse("production = \"^Live\"", &FLAGS).expect("readable");
+        assert!(own.guards("live-1") && own.guards("LIVE-1") && !own.guards("alive"));
         assert!(config.entries.is_empty());
     }
 

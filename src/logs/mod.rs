@@ -15,7 +15,10 @@ use aws_sdk_cloudwatchlogs::{
 };
 use nodewatch_report::{Bounds, MANAGED_BY, Reporter, chain};
 
-use crate::model::{Failure, LogsSettings, Notice, SessionId};
+use crate::{
+    aws_http,
+    model::{Failure, LogsSettings, Notice, SessionId},
+};
 
 pub use alarms::{Filters, MAX_NAMES, Scope};
 pub use check::asked;
@@ -71,7 +74,8 @@ impl Logs {
     /// Reads the environment and profiles; calls nobody.
     pub async fn open(settings: LogsSettings) -> Self {
         // The chain of credentials makes a large future.
-        let config = Box::pin(aws_config::defaults(BehaviorVersion::latest()).load()).await;
+        let config =
+            Box::pin(aws_config::defaults(BehaviorVersion::latest()).http_client(aws_http::client()).load()).await;
         Self::with(settings, config)
     }
 

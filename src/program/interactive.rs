@@ -1,6 +1,7 @@
 //! The program on a terminal, and whatever the user goes on with in it.
 //!
-//! Owns the order: the screen is there before anything is asked of a network, and receipts come when it is gone.
+//! Owns the order: a credential plugin that may ask has the terminal first, then the screen is there before anything is
+//! asked of a network, and receipts come when it is gone.
 
 use std::{
     fmt::Write,
@@ -19,7 +20,7 @@ use super::{
 use crate::{
     app::{App, Event, Next},
     cli::PlaceArgs,
-    cluster::{Cluster, Connection, context_name},
+    cluster::{self, Cluster, Connection, context_name},
     config::file::Config,
     folders,
     headless::{self, Exit},
@@ -40,12 +41,28 @@ pub(super) async fn run(place: &PlaceArgs, config: &Config, attach: Option<Sessi
     }
     let recorder = recorder(place)?;
     let theme = Theme::from_environment(place.theme, place.ascii, config.keys.clone());
+    signed_in(place, attach.as_ref()).await?;
+    cluster::screen_opens();
     let mut screen = Screen::open(theme, place.mouse).map_err(|error| terminal_failed(&error))?;
     let mut told = String::new();
     let outcome = Box::pin(sessions(&mut screen, place, config, attach, recorder, &mut told)).await;
     drop(screen);
     print(told.as_bytes());
     outcome
+}
+
+/// A credential plugin that may ask on the terminal does so while there is no screen on it.
+async fn signed_in(place: &PlaceArgs, attach: Option<&SessionId>) -> Result<(), Notice> {
+    if place.local {
+        return Ok(());
+    }
+    let Some(session) = attach else { return cluster::sign_in(&target(place)).await };
+    // A session that is not there is named when it is taken up.
+    let Ok(journals) = journals() else { return Ok(()) };
+    match journals.all().into_iter().flatten().find(|record| record.header.session == *session) {
+        Some(record) => cluster::sign_in_again(&record.header.cluster).await,
+        None => Ok(()),
+    }
 }
 
 fn terminal_failed(error: &io::Error) -> Notice {

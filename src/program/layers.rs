@@ -251,8 +251,8 @@ pub fn example() -> String {
     let own = [
         (
             "production",
-            "Contexts that match this regular expression are guarded: before the first deployment in a session their name has\n\
-             to be typed, or given with --confirm. Empty guards none",
+            "Contexts that match this regular expression, in capitals or not, are guarded: before the first deployment in a\n\
+             session their name has to be typed, or given with --confirm. Empty guards none",
             json!(PRODUCTION),
         ),
         (

@@ -6,6 +6,7 @@ use aws_sdk_s3::error::ProvideErrorMetadata;
 
 use super::{Storage, client, reason, region_of};
 use crate::{
+    aws_http,
     model::{Outcome, PreflightCheck, SessionId, Way},
     text,
 };
@@ -119,9 +120,7 @@ impl Storage {
             let detail = format!("the prefix {:?} has a $, which has another meaning in a POST policy", url.prefix);
             return Some((detail, "choose another prefix, or deliver with --irsa or --pod-identity"));
         }
-        if let Some(proxy) = client::unsupported_proxy(&self.post_url(bucket)) {
-            let detail =
-                format!("the way to S3 is the proxy {proxy}, and only http:// and https:// proxies are supported");
+        if let Some(detail) = aws_http::unusable_proxy(&self.post_url(bucket)) {
             return Some((detail, "set HTTPS_PROXY to such a proxy, or name the server in NO_PROXY"));
         }
         let plain = self.post_url(bucket).starts_with("http://");

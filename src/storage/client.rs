@@ -1,6 +1,6 @@
-//! The laptop's way to S3: its HTTP client, who vouches for the server, and how far the two clocks are apart.
+//! The laptop's way to S3: who vouches for the server, and how far the two clocks are apart.
 //!
-//! Owns what the environment says about authorities and proxies. Must not know buckets.
+//! Owns what agents are told of authorities. Must not know buckets.
 
 use std::{
     path::PathBuf,
@@ -12,60 +12,19 @@ use std::{
 };
 
 use aws_sdk_s3::{
-    config::{
-        ConfigBag, Intercept, RuntimeComponents, SharedAsyncSleep,
-        interceptors::BeforeDeserializationInterceptorContextRef,
-    },
+    config::{ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeDeserializationInterceptorContextRef},
     error::BoxError,
     primitives::{DateTime, DateTimeFormat},
 };
-use aws_smithy_http_client::{
-    Builder, Connector, ConnectorBuilder,
-    proxy::ProxyConfig,
-    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
-};
-use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpClient};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use hyper_util::client::proxy::matcher::Matcher;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
+
+use crate::aws_http::bundle;
 
 /// A difference of clocks that changes nothing: an answer is on its way for a while.
 const SAME: Duration = Duration::from_secs(30);
 /// More authorities than this are a whole system's, not an S3 server's.
 const MOST_AUTHORITIES: usize = 32;
-
-/// The file of authorities that AWS's own programs read.
-fn bundle() -> Option<PathBuf> {
-    std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()).map(PathBuf::from)
-}
-
-/// The SDK's default client, which trusts the authorities of `AWS_CA_BUNDLE` too. The SDK itself reads `SSL_CERT_FILE`
-/// and the proxies' variables, and not this one.
-pub(super) fn http_client() -> Option<SharedHttpClient> {
-    bundle()?;
-    Some(Builder::new().build_with_connector_fn(|settings, components| {
-        connecting(settings.cloned(), components.and_then(RuntimeComponents::sleep_impl))
-    }))
-}
-
-/// The same for what the SDK has no call for.
-pub(super) fn connector() -> Connector {
-    connecting(None, None)
-}
-
-fn connecting(settings: Option<HttpConnectorSettings>, sleep: Option<SharedAsyncSleep>) -> Connector {
-    let mut connector = ConnectorBuilder::default().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
-    if let Some(pem) = bundle().and_then(|path| std::fs::read(path).ok())
-        && let Ok(context) =
-            TlsContext::builder().with_trust_store(TrustStore::default().with_pem_certificate(pem)).build()
-    {
-        connector.set_tls_context(context);
-    }
-    connector.set_connector_settings(settings);
-    connector.set_sleep_impl(sleep);
-    connector.set_proxy_config(Some(ProxyConfig::from_env()));
-    connector.build()
-}
 
 /// Authorities that agents need to be told of, in PEM: those of `AWS_CA_BUNDLE`, and for another server than AWS's those
 /// of `SSL_CERT_FILE`, without the public ones. An error is what to tell the user.
@@ -96,14 +55,6 @@ fn to_pem(der: &[u8]) -> String {
     let text = STANDARD.encode(der);
     let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
     format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
-}
-
-/// A proxy on the way there that neither this program nor its agents can use.
-pub(super) fn unsupported_proxy(url: &str) -> Option<String> {
-    let proxy = Matcher::from_env().intercept(&url.parse().ok()?)?;
-    let scheme = proxy.uri().scheme_str()?;
-    (!matches!(scheme, "http" | "https"))
-        .then(|| format!("{scheme}://{}", proxy.uri().authority().map_or("", |authority| authority.as_str())))
 }
 
 /// How far the server's clock is ahead of ours, as its answers say it.

@@ -27,7 +27,10 @@ use tokio::{sync::OnceCell, time::timeout};
 
 use client::ServerClock;
 
-use crate::model::{Failure, NodeName, Notice, S3Url, SessionId, StorageSettings, Way};
+use crate::{
+    aws_http,
+    model::{Failure, NodeName, Notice, S3Url, SessionId, StorageSettings, Way},
+};
 
 /// A grant holds so long, as far as the credentials that sign it do.
 const GRANTED: Duration = Duration::from_secs(3600);
@@ -138,10 +141,7 @@ pub struct Storage {
 impl Storage {
     /// Reads the environment and profiles; calls nobody but who gives the credentials.
     pub async fn open(settings: StorageSettings) -> Self {
-        let mut loader = aws_config::defaults(BehaviorVersion::latest());
-        if let Some(client) = client::http_client() {
-            loader = loader.http_client(client);
-        }
+        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(aws_http::client());
         if let Some(region) = &settings.region {
             loader = loader.region(Region::new(region.clone()));
         }

@@ -9,14 +9,17 @@ use aws_sdk_s3::{
     error::{ProvideErrorMetadata, SdkError},
     primitives::SdkBody,
 };
-use aws_smithy_runtime_api::client::{http::HttpConnector, orchestrator::HttpRequest};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use nodewatch_report::told;
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
-use super::{Storage, StorageError, client};
-use crate::model::{SessionId, Way};
+use super::{Storage, StorageError};
+use crate::{
+    aws_http,
+    model::{SessionId, Way},
+};
 
 /// The trial object's name.
 const TRIAL: &str = "preflight";
@@ -123,7 +126,7 @@ impl Storage {
             .body(SdkBody::from(form))
             .map_err(|error| failed(error.to_string()))?;
         let request = HttpRequest::try_from(request).map_err(|error| failed(error.to_string()))?;
-        let answer = timeout(WITHIN, client::connector().call(request)).await;
+        let answer = timeout(WITHIN, aws_http::call(request)).await;
         let answer = answer.map_err(|_| failed(format!("no answer within {} s", WITHIN.as_secs())))?;
         let answer = answer.map_err(|error| failed(told(&error)))?;
         let status = answer.status().as_u16();

@@ -1,0 +1,133 @@
+//! A server and proxy that writes down who asks for what: HTTP, the first word of TLS, SOCKS and CONNECT.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+};
+
+/// One request's head.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// As in `GET /api/v1/nodes`, without what follows a `?`.
+    pub line: String,
+    /// In small letters, in the order of their names.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Head {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// What a server can tell two clients apart by, leaving out what says which program it is.
+    pub fn told(&self) -> String {
+        let counts = |name: &str| {
+            matches!(name, "host" | "authorization" | "proxy-authorization") || name.starts_with("impersonate-")
+        };
+        let headers = self.headers.iter().filter(|(name, _)| counts(name));
+        headers.fold(self.line.clone(), |line, (name, value)| format!("{line} {name}={value}"))
+    }
+}
+
+type Script = Box<dyn FnMut(&Head) -> (u16, String) + Send>;
+
+pub struct Recorder {
+    pub port: u16,
+    seen: Arc<Mutex<Vec<Head>>>,
+}
+
+impl Recorder {
+    /// Answers requests as the script has it, and refuses to lead elsewhere.
+    pub fn start(address: &str, script: impl FnMut(&Head) -> (u16, String) + Send + 'static) -> Self {
+        let listener = TcpListener::bind((address, 0)).expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let script: Arc<Mutex<Script>> = Arc::new(Mutex::new(Box::new(script)));
+        let ours = Arc::clone(&seen);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (seen, script) = (Arc::clone(&ours), Arc::clone(&script));
+                // A client that is gone ends its own connection only.
+                std::thread::spawn(move || serve(stream, &seen, &script));
+            }
+        });
+        Self { port, seen }
+    }
+
+    pub fn seen(&self) -> Vec<Head> {
+        self.seen.lock().expect("whole").clone()
+    }
+
+    pub fn forget(&self) {
+        self.seen.lock().expect("whole").clear();
+    }
+}
+
+fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Head>>, script: &Mutex<Script>) -> Option<()> {
+    let note = |line: String, headers| seen.lock().expect("whole").push(Head { line, headers });
+    let mut first = [0];
+    if stream.peek(&mut first).ok()? == 0 {
+        return None;
+    }
+    match first[0] {
+        0x16 => note("TLS".to_owned(), Vec::new()),
+        0x05 => note(format!("SOCKS {}", socks(&mut stream)?), Vec::new()),
+        _ => loop {
+            let (line, headers, length) = head(&mut stream)?;
+            let head = Head { line, headers };
+            note(head.line.clone(), head.headers.clone());
+            if head.line.starts_with("CONNECT") {
+                return stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").ok();
+            }
+            stream.read_exact(&mut vec![0; length]).ok()?;
+            let (code, body) = (script.lock().expect("whole"))(&head);
+            let length = body.len();
+            let answer = format!(
+                "HTTP/1.1 {code} Said\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+            );
+            stream.write_all(answer.as_bytes()).ok()?;
+        },
+    }
+    Some(())
+}
+
+fn head(stream: &mut TcpStream) -> Option<(String, Vec<(String, String)>, usize)> {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).ok()?;
+        bytes.push(byte[0]);
+    }
+    let text = String::from_utf8(bytes).ok()?;
+    let mut lines = text.lines();
+    let line = lines.next()?.rsplit_once(' ')?.0.split('?').next()?.to_owned();
+    let mut headers: Vec<(String, String)> = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+        .collect();
+    headers.sort();
+    let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
+    Some((line, headers, length.unwrap_or(0)))
+}
+
+fn socks(stream: &mut TcpStream) -> Option<String> {
+    let mut take = |count: usize, stream: &mut TcpStream| {
+        let mut bytes = vec![0; count];
+        stream.read_exact(&mut bytes).ok().map(|()| bytes)
+    };
+    let methods = take(2, stream)?[1];
+    take(methods.into(), stream)?;
+    stream.write_all(&[5, 0]).ok()?;
+    let host = match take(4, stream)?[3] {
+        1 => take(4, stream)?.iter().map(u8::to_string).collect::<Vec<_>>().join("."),
+        3 => {
+            let length = take(1, stream)?[0];
+            String::from_utf8(take(length.into(), stream)?).ok()?
+        }
+        _ => return None,
+    };
+    let port = take(2, stream)?;
+    stream.write_all(&[5, 2, 0, 1, 0, 0, 0, 0, 0, 0]).ok()?;
+    Some(format!("{host}:{}", u16::from_be_bytes([port[0], port[1]])))
+}
