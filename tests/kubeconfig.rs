@@ -216,7 +216,7 @@ async fn a_plugin_that_fails_is_told_in_its_own_words() {
     let told = async |script: &str, more: &str| {
         let plugin = files.plugin("plugin", script);
         let mode = exec(&plugin, more).replace("interactiveMode: Never, ", "");
-        open(files.config("config", "server: 'http://127.0.0.1:1'", &mode)).await.expect_err("no credentials")
+        open(files.config("config", "server: 'http://127.0.0.1:1'", &mode)).await.err().expect("no credentials")
     };
     let notice = told("echo 'Token has expired' >&2; echo secret; exit 255", ", interactiveMode: IfAvailable").await;
     let line = notice.line();
@@ -235,7 +235,8 @@ async fn a_plugin_that_fails_is_told_in_its_own_words() {
     assert!(always.contains("interactiveMode: Always") && always.contains("there is none"), "{always}");
     let missing = "exec: {apiVersion: client.authentication.k8s.io/v1, command: no-such-authenticator, interactiveMode: Never, \
                    installHint: \"brew install it\\nor see the docs\"}";
-    let line = open(files.config("config", "server: 'http://127.0.0.1:1'", missing)).await.expect_err("missing").line();
+    let line =
+        open(files.config("config", "server: 'http://127.0.0.1:1'", missing)).await.err().expect("missing").line();
     assert!(line.contains("no-such-authenticator is not installed: brew install it, or see the docs"), "{line}");
 }
 

@@ -364,6 +364,40 @@ fn a_guarded_context_wants_its_name_and_read_only_wants_nothing() {
     assert_eq!(leftovers(), "");
 }
 
+/// As when somebody renews an account, or a login is taken back: the plugin has another token, and is asked for it.
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn a_token_that_is_replaced_is_renewed_and_the_exit_leaves_nothing() {
+    let name = format!("nodewatch-test-{}", random(1 << 32));
+    let account =
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "default"}});
+    let first = outside::apply(&account);
+    let _rights = outside::apply(&json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": "default"}]}));
+    let answer = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(answer.path(), outside::answer("default", &name)).expect("written");
+    let kubeconfig = outside::kubeconfig_with_plugin_of(answer.path());
+
+    let mut tmux = Tmux::start(120, 36, &format!("--kubeconfig {}", kubeconfig.path().display()));
+    tmux.until("Ready");
+    tmux.keys(&["d"]);
+    tmux.until("agents 1/1 live");
+    kubectl(&["-n", "default", "delete", "serviceaccount", &name]);
+    let _second = outside::apply(&account);
+    std::fs::write(answer.path(), outside::answer("default", &name)).expect("written");
+    // The API server knows a token for ten seconds.
+    std::thread::sleep(Duration::from_secs(12));
+    tmux.keys(&["j", "d"]);
+    tmux.until("agents 2/2 live");
+    tmux.keys(&["q", "Enter"]);
+    let screen = tmux.until("EXIT ");
+    assert!(screen.contains("EXIT 0") && screen.contains("nothing is left"), "{screen}");
+    assert_eq!(leftovers(), "");
+    drop(first);
+}
+
 type Change = dyn Fn(&mut Vec<Value>);
 
 /// The operator's rights without one of them.

@@ -526,16 +526,24 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_with_its_place_on_one_line() {
         let (_folder, path) = written("apiVersion: v1\n\tkind: Config\n");
-        let told = read(&[path.clone()]).expect_err("a tab").to_string();
+        let told = read(std::slice::from_ref(&path)).expect_err("a tab").to_string();
         assert!(told.starts_with(&format!("{}, line 2, column ", path.display())) && !told.contains('\n'), "{told}");
         let (_folder, path) = written("clusters:\n- name: c\n  cluster: [1]\n");
-        let told = read(&[path.clone()]).expect_err("a list").to_string();
+        let told = read(std::slice::from_ref(&path)).expect_err("a list").to_string();
         assert!(told.starts_with(&format!("{}, line 3, ", path.display())) && !told.contains('\n'), "{told}");
         let missing = path.with_file_name("none");
-        assert!(read(&[missing.clone()]).expect_err("missing").to_string().contains(&missing.display().to_string()));
+        assert!(
+            read(std::slice::from_ref(&missing))
+                .expect_err("missing")
+                .to_string()
+                .contains(&missing.display().to_string())
+        );
         let (_folder, odd) = written("");
         fs::write(&odd, [0xff, 0xfe, 0x61]).expect("written");
-        assert!(read(&[odd.clone()]).is_ok_and(|file| file.contexts.is_empty()) || read(&[odd]).is_err(), "no panic");
+        assert!(
+            read(std::slice::from_ref(&odd)).is_ok_and(|file| file.contexts.is_empty()) || read(&[odd]).is_err(),
+            "no panic"
+        );
     }
 
     #[test]

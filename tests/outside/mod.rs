@@ -175,11 +175,25 @@ pub fn kubeconfig_of_service_account(namespace: &str, name: &str) -> tempfile::N
 
 /// The same, with the token coming from a credential plugin: `echo` with its answer.
 pub fn kubeconfig_with_plugin(namespace: &str, name: &str) -> tempfile::NamedTempFile {
-    const VERSION: &str = "client.authentication.k8s.io/v1beta1";
-    let answer = serde_json::json!({
-        "apiVersion": VERSION, "kind": "ExecCredential", "status": {"token": token(namespace, name)}});
+    kubeconfig_with(&["echo", &answer(namespace, name)])
+}
+
+/// The same, with the plugin reading its answer from a file.
+pub fn kubeconfig_with_plugin_of(file: &Path) -> tempfile::NamedTempFile {
+    kubeconfig_with(&["cat", file.to_str().expect("a path")])
+}
+
+const PLUGINS: &str = "client.authentication.k8s.io/v1beta1";
+
+/// What a credential plugin would say of a service account.
+pub fn answer(namespace: &str, name: &str) -> String {
+    let status = serde_json::json!({"token": token(namespace, name)});
+    serde_json::json!({"apiVersion": PLUGINS, "kind": "ExecCredential", "status": status}).to_string()
+}
+
+fn kubeconfig_with(plugin: &[&str]) -> tempfile::NamedTempFile {
     kubeconfig(&serde_json::json!({"exec": {
-        "apiVersion": VERSION, "command": "echo", "args": [answer.to_string()], "interactiveMode": "Never"}}))
+        "apiVersion": PLUGINS, "command": plugin[0], "args": plugin[1..], "interactiveMode": "Never"}}))
 }
 
 fn token(namespace: &str, name: &str) -> String {

@@ -112,7 +112,7 @@ fn head(stream: &mut TcpStream) -> Option<(String, Vec<(String, String)>, usize)
 }
 
 fn socks(stream: &mut TcpStream) -> Option<String> {
-    let mut take = |count: usize, stream: &mut TcpStream| {
+    let take = |count: usize, stream: &mut TcpStream| {
         let mut bytes = vec![0; count];
         stream.read_exact(&mut bytes).ok().map(|()| bytes)
     };
