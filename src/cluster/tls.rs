@@ -244,6 +244,10 @@ mod tests {
     struct Any;
 
     impl ClientCertVerifier for Any {
+        fn client_auth_mandatory(&self) -> bool {
+            false
+        }
+
         fn root_hint_subjects(&self) -> &[DistinguishedName] {
             &[]
         }
