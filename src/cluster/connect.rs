@@ -132,7 +132,7 @@ impl Connection {
 
     /// By the context that a session began with; whatever that leads to now.
     pub(super) async fn by(identity: &ClusterIdentity) -> Result<Self, Notice> {
-        Self::open(&Target { kubeconfig: identity.kubeconfig.clone(), context: Some(identity.context.clone()) }).await
+        Self::open(&Target::of(identity)).await
     }
 
     /// Which cluster this is.
