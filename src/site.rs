@@ -87,6 +87,10 @@ pub trait Site: Send + Sync + 'static {
     fn deploy(&self, nodes: Vec<NodeName>) -> BoxStream<'static, (NodeName, DeployProgress)>;
     /// A tunnel to a deployed agent.
     fn open(&self, node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>>;
+    /// What tells the agent that is there now from any other one of its node; `None` where there is only ever one.
+    fn agent_of(&self, _node: &NodeName) -> Option<String> {
+        None
+    }
     /// A part of a capture file, on a stream of its own.
     fn fetch(&self, node: &NodeName, part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>>;
     /// The running capture as it grows, on a stream of its own.

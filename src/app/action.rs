@@ -219,8 +219,9 @@ pub enum Event {
     DeployTo(Vec<NodeName>),
     /// Start this capture on these nodes, chosen outside the screens.
     StartCaptures(Vec<NodeName>, CaptureSpec),
-    /// The hosts that a capture's filter names were looked up for these nodes, or not.
-    Resolved(Vec<NodeName>, Result<CaptureSpec, Notice>),
+    /// The hosts that a capture's filter names were looked up for these nodes, or not: the capture as it was asked for,
+    /// and as it is with their addresses.
+    Resolved(Vec<NodeName>, CaptureSpec, Result<CaptureSpec, Notice>),
     /// Somebody outside the screens asks an agent something.
     Asked(NodeName, Request),
     /// End every capture, asked outside the screens.

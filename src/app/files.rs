@@ -14,7 +14,6 @@ use super::{
     App, Confirm, Overlay, Screen,
     action::{Action, Effect},
     filter::TextFilter,
-    node::Agent,
     sort::Order,
 };
 use crate::{
@@ -87,6 +86,8 @@ pub struct FileRow<'a> {
     pub key: FileKey,
     /// In the agent's ring.
     pub on_node: Option<&'a CaptureFile>,
+    /// That ring went with its agent.
+    pub ring_is_gone: bool,
     /// In S3.
     pub stored: Option<&'a StoredFile>,
     /// On its way here, or here.
@@ -106,6 +107,7 @@ impl FileRow<'_> {
             (None, _, Some(file)) if file.delivery.is_delivered() && !file.delivery.is_proved() => "S3, not compared",
             (None, Some(_), _) => "S3",
             (None, None, Some(file)) if file.delivery.is_delivered() => "S3",
+            (None, None, Some(_)) if self.ring_is_gone => "lost",
             (None, None, Some(_)) => "node",
             (None, None, None) => "gone",
         }
@@ -117,7 +119,13 @@ impl FileRow<'_> {
             use nodewatch_protocol::Delivery::{Lost, Waiting};
             !file.is_complete() || matches!(file.delivery, Waiting { .. } | Lost { .. })
         });
-        incomplete || matches!(self.here, Some(FetchProgress::Failed(_)))
+        incomplete || self.is_lost() || matches!(self.here, Some(FetchProgress::Failed(_)))
+    }
+
+    /// It was in a ring that is gone, and is nowhere else nor on its way.
+    pub fn is_lost(&self) -> bool {
+        let coming = matches!(self.here, Some(FetchProgress::Bytes(_) | FetchProgress::Resuming { .. }));
+        self.place() == "lost" && !coming
     }
 
     /// Where it is on the laptop.
@@ -153,7 +161,8 @@ impl App {
         let mut by_key: BTreeMap<&str, &StoredFile> = stored.iter().map(|file| (file.key.as_str(), file)).collect();
         let mut rows = Vec::new();
         for (node, state) in &self.nodes {
-            for file in &state.files {
+            let former = state.former.iter().map(|file| (file, true));
+            for (file, ring_is_gone) in former.chain(state.files.iter().map(|file| (file, false))) {
                 let in_s3 = match &file.delivery {
                     nodewatch_protocol::Delivery::Delivered { key, .. } => by_key.remove(key.as_str()),
                     _ => None,
@@ -162,6 +171,7 @@ impl App {
                 rows.push(FileRow {
                     key: FileKey { session: None, node: node.0.clone(), name: file.name.clone() },
                     on_node: Some(file),
+                    ring_is_gone,
                     stored: in_s3,
                     here: fetched.or_else(|| self.files.downloads.get(&in_s3?.key)),
                 });
@@ -177,6 +187,7 @@ impl App {
                 name.ends_with(".pcapng").then(|| FileRow {
                     key: FileKey { session, node: node.to_owned(), name: name.to_owned() },
                     on_node: None,
+                    ring_is_gone: false,
                     stored: Some(stored),
                     here: self.files.downloads.get(&stored.key),
                 })
@@ -262,13 +273,14 @@ impl App {
         }
         let mut wanted = Vec::new();
         let mut writing = 0;
+        let mut lost = 0;
         for row in self.chosen_files() {
             if !matches!(row.here, None | Some(FetchProgress::Failed(_))) {
                 continue;
             }
             let node = NodeName(row.key.node.clone());
-            let live = self.nodes.get(&node).is_some_and(|state| state.agent == Agent::Live);
-            match (row.on_node, row.stored) {
+            let live = self.nodes.get(&node).is_some_and(|state| state.agent.has_tunnel());
+            match (row.on_node.filter(|_| !row.ring_is_gone), row.stored) {
                 (Some(file), _) if file.state == FileState::Open => writing += 1,
                 (Some(file), stored) if live || stored.is_none() => wanted.push(From::Node(node, file.clone())),
                 (_, Some(stored)) => wanted.push(From::S3 {
@@ -276,8 +288,12 @@ impl App {
                     node: row.key.node.clone(),
                     session: row.key.session.clone(),
                 }),
-                _ => {}
+                _ => lost += 1,
             }
+        }
+        if lost > 0 {
+            let what = text::counted(lost, "file");
+            self.notify(Notice::warning(format!("{what} cannot be fetched"), "the ring went with its agent", ""));
         }
         if writing > 0 {
             let what = text::counted(writing, "file");
@@ -329,7 +345,7 @@ impl App {
             bytes += row.size();
             on_nodes.extend(
                 row.on_node
-                    .filter(|file| file.state == FileState::Closed)
+                    .filter(|file| file.state == FileState::Closed && !row.ring_is_gone)
                     .map(|file| (NodeName(row.key.node.clone()), file.name.clone())),
             );
             // Another session's captures are that session's to remove.

@@ -11,7 +11,7 @@ use super::{
     action::{Action, Effect, Event},
     delivery::STALLED,
     exit::{DETACH_WITHIN, Exit, Fate, InStorage, Phase, STOCK_EVERY, STOP_WITHIN},
-    node::{Agent, Asked, NodeState},
+    node::{Asked, NodeState},
 };
 use crate::model::{
     FetchProgress, Group, Keep, NodeName, Notice, Place, Removal, SeenObject, StoredFile, StoredSummary,
@@ -144,6 +144,7 @@ impl App {
     }
 
     fn enter(&mut self, phase: Phase) -> Vec<Effect> {
+        self.drop_pending();
         let mut keep = Keep::new();
         if let Some(Overlay::Exit(exit)) = &mut self.overlay {
             exit.phase = phase;
@@ -217,6 +218,7 @@ impl App {
 
     /// Tells every agent to go on alone, and ends the program when they have confirmed it.
     fn detach(&mut self) -> Vec<Effect> {
+        self.drop_pending();
         let deployed = self.nodes.values().filter(|state| state.agent.runs()).map(|state| state.node.name.clone());
         // The agent of this machine ends with this program, and is told nothing.
         let untold = if self.place == Place::Local { BTreeSet::new() } else { deployed.collect() };
@@ -241,7 +243,7 @@ impl App {
     /// Tells all live agents their terms.
     pub(super) fn tell_terms(&self) -> Vec<Effect> {
         let Some(terms) = self.terms() else { return Vec::new() };
-        let live = self.nodes.values().filter(|state| state.agent == Agent::Live);
+        let live = self.nodes.values().filter(|state| state.agent.has_tunnel());
         live.map(|state| Effect::Ask(state.node.name.clone(), Request::Terms(terms))).collect()
     }
 
@@ -289,7 +291,7 @@ impl App {
                         .map(|file| matches!(state.fetches.get(&file.name), Some(FetchProgress::Failed(_))))
                 });
                 let (failed, on_their_way): (Vec<bool>, Vec<bool>) = outcomes.partition(|&failed| failed);
-                if !on_their_way.is_empty() {
+                if !on_their_way.is_empty() || self.nodes.values().any(|state| state.late_files().next().is_some()) {
                     return Vec::new();
                 }
                 let complete =
@@ -368,7 +370,7 @@ impl App {
         let running: Vec<NodeName> = self
             .nodes
             .values_mut()
-            .filter(|state| state.agent == Agent::Live && state.is_capturing() && state.asked != Asked::Stop)
+            .filter(|state| state.agent.has_tunnel() && state.is_capturing() && state.asked != Asked::Stop)
             .map(|state| {
                 state.asked = Asked::Stop;
                 state.node.name.clone()

@@ -24,8 +24,14 @@ impl App {
                     self.node_applied(node);
                 }
             }
-            NodesChange::Applied(node) => self.node_applied(node),
-            NodesChange::Gone(name) => self.node_gone(&name),
+            NodesChange::Applied(node) => {
+                self.list_lives();
+                self.node_applied(node);
+            }
+            NodesChange::Gone(name) => {
+                self.list_lives();
+                self.node_gone(&name);
+            }
             NodesChange::Failed(notice) => {
                 if !matches!(&self.listing, Listing::Stale(known) if *known == notice) {
                     self.notify(notice.clone());
@@ -34,6 +40,13 @@ impl App {
             }
         }
         self.settle_cursor();
+    }
+
+    /// Any change that comes shows that the watch is up again.
+    fn list_lives(&mut self) {
+        if matches!(self.listing, Listing::Stale(_)) {
+            self.listing = Listing::Current;
+        }
     }
 
     fn node_applied(&mut self, node: Node) {

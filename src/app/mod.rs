@@ -4,6 +4,7 @@
 //! with each event, and what is to be done goes out as [`Effect`]s.
 
 pub mod action;
+mod agents;
 mod captures;
 pub mod command;
 pub mod contexts;
@@ -18,6 +19,7 @@ mod list;
 pub mod node;
 mod open_ports;
 mod outcome;
+pub mod pending;
 pub mod ports;
 pub mod receipt;
 pub mod reports;
@@ -57,6 +59,7 @@ use self::{
     filter::Filter,
     form::CaptureForm,
     node::{Agent, NodeState},
+    pending::Goal,
     ports::Ports,
     reports::{History, Reports},
     sessions::{Sessions, Typed},
@@ -163,8 +166,8 @@ pub enum Overlay {
 /// Questions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Confirm {
-    /// Deploy to several nodes.
-    Deploy(Vec<NodeName>),
+    /// Deploy to several nodes, and what for.
+    Deploy(Vec<NodeName>, Goal),
     /// Stop captures on several nodes.
     StopCaptures(Vec<NodeName>),
     /// Capture payloads too.
@@ -325,6 +328,8 @@ pub struct App {
     typed: Vec<String>,
     /// The kubeconfig's contexts, once they were read.
     pub contexts: Vec<String>,
+    /// Nodes whose captures are followed in the viewer as soon as they run.
+    to_follow: BTreeSet<NodeName>,
     /// Marked nodes.
     pub marks: BTreeSet<NodeName>,
     /// Where a range of marks begins.
@@ -391,6 +396,7 @@ impl App {
             trail: Trail::default(),
             typed: Vec::new(),
             contexts: Vec::new(),
+            to_follow: BTreeSet::new(),
             marks: BTreeSet::new(),
             mark_anchor: None,
             cursor: None,

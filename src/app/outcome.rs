@@ -49,6 +49,9 @@ impl App {
             for file in &state.files {
                 self.account_for(state, file, &mut receipt);
             }
+            for file in &state.former {
+                self.account_for_former(state, file, &mut receipt);
+            }
             let name = &state.node.name;
             receipt.troubles.extend(state.troubles.texts.iter().map(|text| (name.clone(), text.clone())));
             if state.troubles.more > 0 {
@@ -68,10 +71,8 @@ impl App {
 
     /// What was thrown away for want of room. What went another way than by files is not lost with its file.
     fn lost_in_ring(&self, state: &NodeState, receipt: &mut Receipt) {
-        let Some(discarded) = state.ring.as_ref().map(|ring| ring.discarded).filter(|lost| lost.files > 0) else {
-            return;
-        };
-        if self.keep_files {
+        let discarded = state.discarded();
+        if discarded.files == 0 || self.keep_files {
             return;
         }
         let what = text::counted(discarded.files as usize, "file");
@@ -79,7 +80,8 @@ impl App {
         receipt.lost.push((state.node.name.clone(), what, discarded.bytes, reason));
     }
 
-    fn account_for(&self, state: &NodeState, file: &CaptureFile, receipt: &mut Receipt) {
+    /// Where a file is that was kept in time: in S3, on the laptop. True when that is all there is to say of it.
+    fn account_for_copies(&self, state: &NodeState, file: &CaptureFile, receipt: &mut Receipt) -> bool {
         let name = &state.node.name;
         if let Some(why) = what_is_missing(file) {
             receipt.incomplete.push((name.clone(), file.name.clone(), why));
@@ -92,15 +94,38 @@ impl App {
             }
             receipt.delivered.push((uri, *size, file.sha256.clone()));
             if !unproved && !matches!(fetched, Some(FetchProgress::Done { .. })) {
-                return;
+                return true;
             }
         } else if self.storage.is_some() && !self.keep_files && (receipt.detached.is_none() || receipt.stranded) {
             receipt.undelivered.push((name.clone(), file.name.clone(), state.why_undelivered(file)));
         }
         if let Some(FetchProgress::Done { path, sha256 }) = fetched {
             receipt.fetched.push((path.clone(), file.size, sha256.clone()));
+            return true;
+        }
+        false
+    }
+
+    /// A file whose ring went with an earlier agent of the node: what was not kept in time is lost.
+    fn account_for_former(&self, state: &NodeState, file: &CaptureFile, receipt: &mut Receipt) {
+        if self.account_for_copies(state, file, receipt) {
             return;
         }
+        let (name, size) = (state.node.name.clone(), file.size);
+        if file.delivery.is_delivered() {
+            let reason = "S3 has it, not compared, and its ring went with its agent".to_owned();
+            receipt.unproved.push((name, file.name.clone(), reason));
+        } else if !self.keep_files {
+            receipt.lost.push((name, file.name.clone(), size, "its ring went with its agent".to_owned()));
+        }
+    }
+
+    fn account_for(&self, state: &NodeState, file: &CaptureFile, receipt: &mut Receipt) {
+        if self.account_for_copies(state, file, receipt) {
+            return;
+        }
+        let name = &state.node.name;
+        let fetched = state.fetches.get(&file.name);
         let reason = match fetched {
             Some(FetchProgress::Failed(notice)) => notice.cause.clone(),
             _ => "it was not fetched".to_owned(),

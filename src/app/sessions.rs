@@ -8,6 +8,7 @@ use super::{
     App, Confirm, Overlay, Permission,
     action::{Action, Effect, Next},
     form,
+    pending::Goal,
 };
 use crate::{
     model::{Holder, NodeName, Notice, Place, Removal, SessionId, SessionSummary},
@@ -56,6 +57,8 @@ pub enum Purpose {
         context: String,
         /// The nodes.
         nodes: Vec<NodeName>,
+        /// What for.
+        goal: Goal,
     },
     /// Another laptop's session, by its id.
     Sweep(SessionId),
@@ -211,7 +214,10 @@ impl App {
                 form::apply(&mut typed.input, edit);
                 typed.error = None;
             }
-            Action::Back => self.overlay = None,
+            Action::Back => {
+                self.overlay = None;
+                self.to_follow.clear();
+            }
             Action::Open => {
                 let (purpose, text) = (typed.purpose.clone(), typed.input.value().trim().to_owned());
                 match self.take_typed(purpose, &text) {
@@ -230,13 +236,13 @@ impl App {
 
     fn take_typed(&mut self, purpose: Purpose, text: &str) -> Result<Vec<Effect>, String> {
         match purpose {
-            Purpose::Deploy { context, nodes } => {
+            Purpose::Deploy { context, nodes, goal } => {
                 if text != context {
                     return Err(format!("that is not {context:?}; Esc deploys nothing"));
                 }
                 self.permission = Permission::Free;
                 self.overlay = None;
-                Ok(self.deploy(nodes))
+                Ok(self.deploy_for(&nodes, goal))
             }
             Purpose::Sweep(id) => {
                 if text != id.as_str() {
@@ -295,7 +301,7 @@ impl App {
     }
 
     /// Deploys where that needs no further word, otherwise asks for it.
-    pub(super) fn deploy_if_permitted(&mut self, nodes: Vec<NodeName>) -> Vec<Effect> {
+    pub(super) fn deploy_if_permitted(&mut self, nodes: Vec<NodeName>, goal: Goal) -> Vec<Effect> {
         match (&self.permission, &self.place) {
             (Permission::ReadOnly, _) => {
                 self.refuse_read_only();
@@ -303,15 +309,15 @@ impl App {
             }
             (Permission::Guarded, Place::Cluster { context, .. }) => {
                 let context = context.clone();
-                self.ask_typed(Purpose::Deploy { context, nodes });
+                self.ask_typed(Purpose::Deploy { context, nodes, goal });
                 Vec::new()
             }
             // More rights than usual are asked about each time.
             (Permission::Guarded | Permission::Free, _) if nodes.len() > 1 || self.ports.processes => {
-                self.overlay = Some(Overlay::Confirm(Confirm::Deploy(nodes)));
+                self.overlay = Some(Overlay::Confirm(Confirm::Deploy(nodes, goal)));
                 Vec::new()
             }
-            (Permission::Guarded | Permission::Free, _) => self.deploy(nodes),
+            (Permission::Guarded | Permission::Free, _) => self.deploy_for(&nodes, goal),
         }
     }
 }

@@ -57,6 +57,8 @@ impl App {
             opened: change.opened,
             port: change.port.to_string(),
         });
+        let lost = "lost: its ring went with its agent";
+        let former = state.former.iter().map(|file| self.file_summary(state, file, lost));
         NodeSummary {
             name: node.name.clone(),
             facts: facts.into_iter().flatten().collect::<Vec<_>>().join(", "),
@@ -65,18 +67,18 @@ impl App {
             changes: changes.collect(),
             rates: state.rates_of_session.points().to_vec(),
             capture: capture(state),
-            files: state.files.iter().map(|file| self.file_summary(state, file)).collect(),
+            files: former.chain(state.files.iter().map(|file| self.file_summary(state, file, "on the node"))).collect(),
         }
     }
 
-    fn file_summary(&self, state: &NodeState, file: &CaptureFile) -> FileSummary {
+    fn file_summary(&self, state: &NodeState, file: &CaptureFile, otherwise: &str) -> FileSummary {
         let place = match (state.fetches.get(&file.name), &file.delivery, &self.storage) {
             (Some(FetchProgress::Done { path, .. }), ..) => path.display().to_string(),
             (_, Delivery::Delivered { key, unproved, .. }, Some(storage)) => {
                 format!("{}{}", storage.url.object(key), if *unproved { " (not compared)" } else { "" })
             }
             (Some(FetchProgress::Failed(notice)), ..) => format!("not fetched: {}", notice.cause),
-            _ => "on the node".to_owned(),
+            _ => otherwise.to_owned(),
         };
         FileSummary {
             name: file.name.clone(),

@@ -63,6 +63,8 @@ pub(super) fn deploy(cluster: Cluster, nodes: Vec<NodeName>) -> BoxStream<'stati
 async fn make_jobs(cluster: &Cluster, nodes: Vec<NodeName>, tell: &Progress) {
     let create = futures::stream::iter(nodes).for_each_concurrent(PARALLEL, |node| async move {
         let progress = match make_job(cluster, &node).await {
+            // Its pod says more.
+            Ok(()) if lock(&cluster.state.pods).uid(&node).is_some() => return,
             Ok(()) => DeployProgress::Step("the Job is created".to_owned()),
             Err(notice) => DeployProgress::Failed(notice),
         };
@@ -179,7 +181,7 @@ async fn make_job(cluster: &Cluster, node: &NodeName) -> Result<(), Notice> {
         jobs.retain(|_, known| known != node);
         jobs.insert(job.object.name.clone(), node.clone());
     }
-    lock(&cluster.state.pods).remove(node);
+    lock(&cluster.state.pods).forget(node);
     create(cluster, &journal, job).await
 }
 

@@ -79,7 +79,7 @@ pub(super) fn exec(
     node: &NodeName,
     command: Vec<String>,
 ) -> impl Future<Output = Result<AttachedProcess, OpenError>> + Send + use<> {
-    let pod = lock(&cluster.state.pods).get(node).cloned();
+    let pod = lock(&cluster.state.pods).name(node);
     let api: Api<Pod> = Api::namespaced(cluster.client().clone(), &cluster.namespace());
     async move {
         let pod = pod.ok_or_else(|| OpenError("its pod is gone".to_owned()))?;

@@ -30,6 +30,8 @@ pub(super) struct Seen {
     pub metadata: ObjectMeta,
     /// For a person.
     pub state: String,
+    /// A Job that runs nothing any more.
+    pub over: bool,
 }
 
 impl Seen {
@@ -113,7 +115,12 @@ fn read(kind: Kind, found: DynamicObject) -> Seen {
     };
     let object = MadeObject { kind, namespace: found.namespace(), name: found.name_any(), uid: found.uid(), purpose };
     let session = found.labels().get(SESSION_LABEL).and_then(|id| id.parse().ok());
-    Seen { object, session, metadata: found.metadata, state }
+    let conditions = found.data.pointer("/status/conditions").and_then(Value::as_array);
+    let is_end = |condition: &Value| {
+        condition["status"] == "True" && (condition["type"] == "Complete" || condition["type"] == "Failed")
+    };
+    let over = kind == Kind::Job && conditions.is_some_and(|conditions| conditions.iter().any(is_end));
+    Seen { object, session, metadata: found.metadata, state, over }
 }
 
 fn state(kind: Kind, found: &DynamicObject) -> String {

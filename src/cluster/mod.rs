@@ -21,6 +21,7 @@ mod names;
 mod nodes;
 mod objects;
 mod plugin;
+mod pods;
 mod preflight;
 mod progress;
 mod push;
@@ -29,6 +30,7 @@ mod sender;
 mod strangers;
 mod terms;
 mod tls;
+mod watch;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -117,7 +119,7 @@ struct State {
     /// Each node's current Job, by the Job's name.
     jobs: Mutex<HashMap<String, NodeName>>,
     /// Each node's current pod.
-    pods: Mutex<HashMap<NodeName, String>>,
+    pods: Mutex<pods::Pods>,
     /// The pods that have the agent program that is sent.
     pushed: Mutex<HashMap<NodeName, String>>,
     /// The server was asked for an agent in the session's own namespace.
@@ -261,6 +263,10 @@ impl Site for Cluster {
 
     fn open(&self, node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>> {
         exec::open(self, node)
+    }
+
+    fn agent_of(&self, node: &NodeName) -> Option<String> {
+        lock(&self.state.pods).uid(node)
     }
 
     fn follow(&self, node: &NodeName, from: StreamFrom) -> BoxFuture<'static, Result<Bulk, OpenError>> {

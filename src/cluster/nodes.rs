@@ -4,17 +4,16 @@
 
 use futures::{StreamExt, stream::BoxStream};
 use k8s_openapi::api::core::v1::Node as KubeNode;
-use kube::{
-    Client, ResourceExt,
-    api::Api,
-    runtime::{WatchStreamExt, watcher},
-};
+use kube::{Client, ResourceExt, api::Api, runtime::watcher};
 
-use super::error::{Attempt, watch_notice};
+use super::{
+    error::{Attempt, watch_notice},
+    watch,
+};
 use crate::model::{Machine, Node, NodesChange, Readiness};
 
-/// All nodes, and every change, for good. Failures are told and tried again with back-off. `program_for` is the one
-/// architecture that the agent program is for, where it is not the image's.
+/// All nodes, and every change, for good. Failures are told and tried again with back-off; then all nodes are told anew.
+/// `program_for` is the one architecture that the agent program is for, where it is not the image's.
 pub(super) fn watch(client: Client, program_for: Option<&'static str>) -> BoxStream<'static, NodesChange> {
     let convert = move |node: &KubeNode| {
         let mut node = convert(node);
@@ -23,8 +22,7 @@ pub(super) fn watch(client: Client, program_for: Option<&'static str>) -> BoxStr
     };
     let attempt = Attempt { what: "list the nodes".to_owned(), rights: "list and watch on nodes" };
     let mut listing = Vec::new();
-    watcher(Api::<KubeNode>::all(client), watcher::Config::default())
-        .default_backoff()
+    watch::watch(Api::<KubeNode>::all(client), watcher::Config::default())
         .filter_map(move |event| {
             let change = match event {
                 Ok(watcher::Event::Init) => {

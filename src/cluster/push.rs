@@ -103,7 +103,7 @@ pub(super) fn wait_for_program(job: &mut Value, push: &Push) -> Result<(), Manif
 /// Sees that a node's pod has the program.
 pub(super) async fn ensure(cluster: &Cluster, node: &NodeName) -> Result<(), OpenError> {
     let Some(push) = &cluster.settings.push else { return Ok(()) };
-    let pod = lock(&cluster.state.pods).get(node).cloned();
+    let pod = lock(&cluster.state.pods).name(node);
     let Some(pod) = pod else { return Err(OpenError("its pod is gone".to_owned())) };
     if lock(&cluster.state.pushed).get(node) == Some(&pod) {
         return Ok(());

@@ -465,6 +465,7 @@ mod tests {
             session: session.map(SessionId::new),
             metadata: ObjectMeta::default(),
             state: String::new(),
+            over: false,
         }
     }
 

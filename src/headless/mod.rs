@@ -186,7 +186,7 @@ async fn deployed(run: &mut Run, arguments: &NodesArgs) -> Result<(Vec<NodeName>
     run.handle(Event::DeployTo(chosen.clone()));
     let settled = |state: &NodeState| match state.agent {
         Agent::Live => state.scanned && state.facts.is_some(),
-        Agent::Failed(_) => true,
+        Agent::Failed(_) | Agent::Ended(_) => true,
         _ => !state.present,
     };
     let wanted = chosen.clone();
@@ -199,7 +199,7 @@ async fn deployed(run: &mut Run, arguments: &NodesArgs) -> Result<(Vec<NodeName>
     for name in chosen {
         match run.app().nodes.get(&name).map(|state| &state.agent) {
             Some(Agent::Live) => live.push(name),
-            Some(Agent::Failed(notice)) => {
+            Some(Agent::Failed(notice) | Agent::Ended(notice)) => {
                 failed.push(Notice { headline: format!("{name}: {}", notice.headline), ..notice.clone() });
             }
             _ => failed.push(Notice::error(format!("{name} has left the cluster"), "", "")),

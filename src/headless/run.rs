@@ -208,7 +208,7 @@ impl Run {
     fn tell_progress(&mut self) {
         for (name, state) in &self.engine.app.nodes {
             let now = match &state.agent {
-                Agent::Absent | Agent::Failed(_) => continue,
+                Agent::Absent | Agent::Failed(_) | Agent::Ended(_) => continue,
                 Agent::Deploying(step) => format!("deploying: {step}"),
                 Agent::Connecting => "connecting".to_owned(),
                 Agent::Live => "live".to_owned(),

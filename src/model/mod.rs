@@ -205,7 +205,9 @@ pub enum DeployProgress {
     Failed(Notice),
     /// Worth knowing of the whole deployment.
     Told(Notice),
-    /// It ran, and has ended or been removed by somebody else.
+    /// It is being ended by somebody else, and has some time to close its files.
+    Ending(String),
+    /// It ran, and has ended or been removed by somebody else. What is told after that is another agent's.
     Ended(String),
 }
 

@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream::BoxStream};
+use futures::{FutureExt, StreamExt, stream::BoxStream};
 use nodewatch_protocol::{CaptureFile, CaptureSpec, ReportState, Request, Response};
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
@@ -22,7 +22,7 @@ use crate::{
     app::{Effect, Event},
     fetch::Fetch,
     model::{DeployProgress, Failure, FetchProgress, Group, Keep, Node, NodeName, Notice, Removal, SessionId, Summary},
-    site::Site,
+    site::{OpenError, Site},
     text::{chain, safe_component},
 };
 
@@ -105,7 +105,9 @@ impl Performer {
             Effect::Deploy(nodes) => self.deploy(nodes),
             Effect::Ask(node, request) => self.ask(node, request),
             Effect::Fetch(node, file) => self.fetch(node, file),
-            Effect::Resolve(nodes, spec) => self.tell(async move { Event::Resolved(nodes, resolved(spec).await) }),
+            Effect::Resolve(nodes, spec) => {
+                self.tell(async move { Event::Resolved(nodes, spec.clone(), resolved(spec).await) });
+            }
             Effect::Grant(node) => self.grant(node),
             Effect::ListStored => {
                 let outlet = self.outlet.clone();
@@ -259,6 +261,10 @@ impl Performer {
     }
 
     fn deploy(&mut self, nodes: Vec<NodeName>) {
+        for node in &nodes {
+            // To an agent that was there before.
+            lock(&self.tunnels).remove(node);
+        }
         self.follow(self.site.deploy(nodes));
     }
 
@@ -277,7 +283,10 @@ impl Performer {
                     }
                     // The tunnel's task ends with its sender.
                     DeployProgress::Ended(_) => drop(lock(&tunnels).remove(&node)),
-                    DeployProgress::Step(_) | DeployProgress::Failed(_) | DeployProgress::Told(_) => {}
+                    DeployProgress::Step(_)
+                    | DeployProgress::Failed(_)
+                    | DeployProgress::Ending(_)
+                    | DeployProgress::Told(_) => {}
                 }
                 let event = match progress {
                     DeployProgress::Told(notice) => Event::Told(notice),
@@ -443,7 +452,8 @@ async fn resolved(spec: CaptureSpec) -> Result<CaptureSpec, Notice> {
     found.map_err(|error| failed(chain(&error)))
 }
 
-/// A task that keeps a tunnel to this node, unless there is one already.
+/// A task that keeps a tunnel to the agent that is on this node now, unless there is one already. It leads to that agent
+/// alone: another one's, in its place, is another tunnel. What it tells after its end is not passed on.
 fn open_tunnel(
     site: &Arc<dyn Site>,
     node: &NodeName,
@@ -451,19 +461,37 @@ fn open_tunnel(
     events: &mpsc::Sender<Event>,
 ) -> Option<impl Future<Output = ()> + use<>> {
     let (asks, queue) = mpsc::channel(16);
+    let ours = asks.downgrade();
     match lock(tunnels).entry(node.clone()) {
         std::collections::hash_map::Entry::Occupied(known) if !known.get().is_closed() => return None,
         std::collections::hash_map::Entry::Occupied(mut closed) => drop(closed.insert(asks)),
         std::collections::hash_map::Entry::Vacant(free) => drop(free.insert(asks)),
     }
     let (site, name, events) = (Arc::clone(site), node.clone(), events.clone());
-    let opened = name.clone();
-    let opener: Opener = Box::new(move || site.open(&opened));
+    let (opened, agent) = (name.clone(), site.agent_of(node));
+    let opener: Opener = Box::new(move || {
+        let (site, opened, agent) = (Arc::clone(&site), opened.clone(), agent.clone());
+        let is_same = move |site: &Arc<dyn Site>, opened: &NodeName| {
+            if site.agent_of(opened) == agent { Ok(()) } else { Err(OpenError("its agent is gone".to_owned())) }
+        };
+        async move {
+            is_same(&site, &opened)?;
+            let tunnel = site.open(&opened).await?;
+            is_same(&site, &opened)?;
+            Ok(tunnel)
+        }
+        .boxed()
+    });
     let (changes, mut told) = mpsc::channel(64);
+    let known = Arc::clone(tunnels);
     Some(async move {
+        let is_current = || {
+            let ours = ours.upgrade();
+            ours.is_some_and(|ours| lock(&known).get(&name).is_some_and(|known| known.same_channel(&ours)))
+        };
         let forward = async {
             while let Some(change) = told.recv().await {
-                if events.send(Event::Tunnel(name.clone(), change)).await.is_err() {
+                if is_current() && events.send(Event::Tunnel(name.clone(), change)).await.is_err() {
                     return;
                 }
             }

@@ -15,6 +15,7 @@ use crate::{
     app::{
         Action, App, Confirm,
         form::{CaptureForm, Field},
+        pending::Goal,
         reports::History,
     },
     config::keymap::{Binding, Key, is_offered, shown_keys},
@@ -109,10 +110,19 @@ pub(super) fn confirm(frame: &mut Frame<'_>, area: Rect, app: &App, question: &C
         names.join(", ")
     };
     let (title, text) = match question {
-        Confirm::Deploy(names) => (
-            format!("Deploy to {} nodes?", names.len()),
-            format!("A hostNetwork pod with {} on each of:\n{}", rights(app.ports.processes), list(names)),
-        ),
+        Confirm::Deploy(names, goal) => {
+            let (title, then) = match goal {
+                Goal::Agent => (format!("Deploy to {}?", counted(names.len(), "node")), String::new()),
+                Goal::Captures { on, spec } => {
+                    let on = counted(on.len(), "node");
+                    let filter = spec.filter.as_deref().map_or_else(|| "every packet".to_owned(), visible);
+                    let then = format!("\nThen captures on {on}: {filter}, content {}.", spec.content.word());
+                    (format!("Deploy to {} and capture on {on}?", names.len()), then)
+                }
+            };
+            let what = rights(app.ports.processes);
+            (title, format!("A hostNetwork pod with {what} on each of:\n{}{then}", list(names)))
+        }
         Confirm::StopCaptures(names) => {
             (format!("Stop {} captures?", names.len()), format!("Their files stay on the nodes:\n{}", list(names)))
         }

@@ -111,6 +111,7 @@ fn file_lines(app: &App, exit: &Exit, theme: &Theme) -> (String, Vec<Line<'stati
     let mut lines = Vec::new();
     let mut size = 0;
     let mut count = 0;
+    let mut lost = 0;
     for (name, state) in &app.nodes {
         for file in &state.files {
             let here = matches!(state.fetches.get(&file.name), Some(FetchProgress::Done { .. }));
@@ -132,8 +133,18 @@ fn file_lines(app: &App, exit: &Exit, theme: &Theme) -> (String, Vec<Line<'stati
             let what = format!("{}  {} of {} {more}", bytes(file.size), visible(&file.name), short_name(name, 24));
             lines.push(item(word, style, what));
         }
+        for file in state.late_files() {
+            let what = format!("{}  {} of {}", bytes(file.size), visible(&file.name), short_name(name, 24));
+            lines.push(item("coming", theme.accent, format!("{what}  its ring went with its agent")));
+        }
+        for file in state.lost_files() {
+            lost += 1;
+            let what = format!("{}  {} of {}", bytes(file.size), visible(&file.name), short_name(name, 24));
+            lines.push(item("LOST", theme.bad, format!("{what}  its ring went with its agent")));
+        }
     }
-    (format!("capture files on nodes: {count} nowhere else, {}", bytes(size)), lines)
+    let lost = if lost > 0 { format!(", {lost} lost") } else { String::new() };
+    (format!("capture files on nodes: {count} nowhere else, {}{lost}", bytes(size)), lines)
 }
 
 fn object_lines(app: &App, exit: &Exit, group: Group, width: usize, theme: &Theme) -> (String, Vec<Line<'static>>) {
@@ -152,6 +163,14 @@ fn object_lines(app: &App, exit: &Exit, group: Group, width: usize, theme: &Them
         lines.extend(deployed.map(|state| {
             let capture = if state.is_capturing() { ", capturing" } else { "" };
             item(state.agent.word(), theme.plain, format!("agent on {}{capture}", visible(&state.node.name.0)))
+        }));
+    }
+    // What is still to begin ends with the session.
+    if group == Group::Agents && exit.phase == Phase::Asking {
+        let waiting = app.nodes.values().filter(|state| state.is_to_start());
+        lines.extend(waiting.map(|state| {
+            let name = visible(&state.node.name.0);
+            item("pending", theme.warn, format!("the capture on {name} has not begun, and will not if you leave"))
         }));
     }
     let count = match (exit.stocked || !exit.phase.is_before_removal(), &exit.trouble) {

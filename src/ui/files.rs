@@ -177,7 +177,11 @@ fn row_line(app: &App, row: &FileRow<'_>, columns: &Columns, selected: bool, the
         fit_right(&bytes(row.size()), 8),
         fit_right(&dropped, 5)
     );
-    let (place, style) = place(row.on_node, row.stored.is_some(), row.here, theme);
+    let (place, style) = if row.is_lost() {
+        ("lost with its agent".to_owned(), theme.bad)
+    } else {
+        place(row.on_node, row.stored.is_some(), row.here, theme)
+    };
     let cursor = if selected { theme.symbols.cursor } else { " " };
     let mut spans = vec![Span::styled(cursor, theme.accent), Span::raw(text)];
     spans.extend(row.on_node.map(|file| mark_of(file, theme)));

@@ -163,9 +163,9 @@ fn detail(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, hits: &mu
 /// Why there is nothing to see of a node yet.
 fn blocked(state: &NodeState, theme: &Theme) -> Option<(String, Style)> {
     use crate::app::node::Agent;
-    let nothing_seen = !state.scanned && state.events.len() < 3;
+    let nothing_seen = !state.scanned && (state.events.len() < 3 || state.is_to_start());
     match &state.agent {
-        Agent::Failed(notice) => {
+        Agent::Failed(notice) | Agent::Ended(notice) => {
             let mut text = notice.headline.clone();
             for more in [&notice.cause, &theme.next_step(notice)] {
                 if !more.is_empty() {
@@ -174,7 +174,10 @@ fn blocked(state: &NodeState, theme: &Theme) -> Option<(String, Style)> {
             }
             (!state.scanned).then_some((text, theme.bad))
         }
-        Agent::Deploying(step) if nothing_seen => Some((format!("deploying: {step}"), theme.accent)),
+        Agent::Deploying(step) if nothing_seen => {
+            let then = state.waits_for().map(|waits| format!("\n{}", theme.keys.fill(waits))).unwrap_or_default();
+            Some((format!("deploying: {step}{then}"), theme.accent))
+        }
         _ => None,
     }
 }

@@ -215,7 +215,7 @@ fn cell(app: &App, state: &NodeState, column: Column, theme: &Theme) -> (String,
                 Agent::Live => theme.good,
                 Agent::Deploying(_) | Agent::Connecting => theme.accent,
                 Agent::Lost { .. } => theme.warn,
-                Agent::Failed(_) => theme.bad,
+                Agent::Failed(_) | Agent::Ended(_) => theme.bad,
             };
             (agent_text(app, state), style)
         }
@@ -269,11 +269,15 @@ fn capture(app: &App, state: &NodeState, theme: &Theme) -> (String, Style) {
     use nodewatch_protocol::{CaptureState, StopReason};
     let symbols = theme.symbols;
     match (&state.capture, state.asked) {
+        _ if state.is_to_start() => (format!("{} starting", symbols.idle), theme.accent),
         (_, Asked::Start) => (format!("{} starting", symbols.idle), theme.accent),
         (_, Asked::Stop) => (format!("{} stopping", symbols.running), theme.accent),
-        (CaptureState::Running { since, .. }, Asked::Nothing) => {
-            (format!("{} {}", symbols.running, clock(app.now.saturating_sub(*since))), theme.good)
+        (CaptureState::Running { since, .. }, Asked::Nothing) if state.seems_to_capture() => {
+            let style = if state.agent.has_tunnel() { theme.good } else { theme.dim };
+            (format!("{} {}", symbols.running, clock(app.now.saturating_sub(*since))), style)
         }
+        // Nobody can say how it stands.
+        (CaptureState::Running { .. }, Asked::Nothing) => (format!("{} unknown", symbols.idle), theme.warn),
         (CaptureState::Stopped { reason: StopReason::Failed { .. }, .. }, Asked::Nothing) => {
             (format!("{} failed", symbols.idle), theme.bad)
         }

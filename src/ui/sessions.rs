@@ -13,6 +13,7 @@ use super::{
 use crate::{
     app::{
         Action, App,
+        pending::Goal,
         sessions::{Purpose, Sessions, Sweep, Typed},
     },
     model::{Holder, SessionSummary},
@@ -74,14 +75,17 @@ fn what_is_left(session: &SessionSummary) -> String {
 
 pub(super) fn typed(frame: &mut Frame<'_>, area: Rect, typed: &Typed, theme: &Theme) {
     let (title, text) = match &typed.purpose {
-        Purpose::Deploy { context, nodes } => (
-            "A guarded context",
-            format!(
-                "Agents on {} of {}.\nType the context's name to deploy:",
-                counted(nodes.len(), "node"),
-                visible(context)
-            ),
-        ),
+        Purpose::Deploy { context, nodes, goal } => {
+            let (and, does) = match goal {
+                Goal::Agent => (String::new(), "deploy"),
+                Goal::Captures { on, .. } => {
+                    (format!(", captures on {}", counted(on.len(), "node")), "deploy and capture")
+                }
+            };
+            let agents = counted(nodes.len(), "node");
+            let text = format!("Agents on {agents} of {}{and}.\nType the context's name to {does}:", visible(context));
+            ("A guarded context", text)
+        }
         Purpose::Sweep(id) => (
             "Another laptop's session",
             format!("Somebody may be working with {id}.\nType its id to remove it with its agents and captures:"),

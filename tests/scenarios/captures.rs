@@ -409,12 +409,19 @@ fn hosts_of_a_filter_are_addresses_before_an_agent_hears_of_it() {
     key(&mut app, Action::CaptureOptions);
     typed(&mut app, "host db.example.com");
     let named = CaptureSpec { filter: Some("host db.example.com".into()), ..CaptureSpec::default() };
-    assert_eq!(key(&mut app, Action::Open), [Effect::Resolve(vec!["a".into()], named)]);
+    assert_eq!(key(&mut app, Action::Open), [Effect::Resolve(vec!["a".into()], named.clone())]);
     let spec = CaptureSpec { filter: Some("host 10.0.0.1".into()), ..CaptureSpec::default() };
-    let effects = update(&mut app, Event::Resolved(vec!["a".into()], Ok(spec.clone())), NOW);
-    assert_eq!(effects, [Effect::Ask("a".into(), Request::StartCapture(spec))]);
+    let found = || Event::Resolved(vec!["a".into()], named.clone(), Ok(spec.clone()));
+    assert_eq!(update(&mut app, found(), NOW), [Effect::Ask("a".into(), Request::StartCapture(spec.clone()))]);
     assert!(app.latest_notice().is_some_and(|notice| notice.line().contains("host 10.0.0.1")));
+    assert_eq!(update(&mut app, found(), NOW), [], "an answer that comes twice starts nothing twice");
+    key(&mut app, Action::Down);
+    key(&mut app, Action::Capture);
     let failed = Notice::error("no such capture", "db.example.com was not found within 5 s", "");
-    assert_eq!(update(&mut app, Event::Resolved(vec!["b".into()], Err(failed.clone())), NOW), []);
+    assert_eq!(update(&mut app, Event::Resolved(vec!["b".into()], named.clone(), Err(failed.clone())), NOW), []);
     assert_eq!((app.latest_notice(), app.nodes[&"b".into()].refusal.as_ref()), (Some(&failed), Some(&failed)));
+    // Taken back while the names are looked up.
+    key(&mut app, Action::Capture);
+    key(&mut app, Action::Capture);
+    assert_eq!(update(&mut app, Event::Resolved(vec!["b".into()], named, Ok(spec)), NOW), []);
 }

@@ -1,11 +1,13 @@
 //! What keys and events do to the app, step by step, with no I/O at all.
 
+mod agents;
 mod captures;
 mod compute;
 mod habits;
 mod ports;
 #[path = "../support/sample.rs"]
 mod sample;
+mod starts;
 
 use nodewatch_protocol::{
     AgentFacts, CaptureAbility, CaptureSpec, CaptureState, FileState, Hello, PortChange, PortsKind, Request, Response,
@@ -195,9 +197,8 @@ fn a_node_opened_full_screen_that_vanishes_leads_back_to_the_list() {
 fn a_failed_pod_can_be_deployed_again_and_its_lost_tunnel_hides_no_reason() {
     let mut app = live();
     let notice = Notice::error("the image a cannot be pulled", "no such host", "name another");
-    feed(&mut app, [Event::Deploy("a".into(), DeployProgress::Failed(notice))]);
-    let lost = TunnelChange::Lost { reason: "cut".into(), retry_in: 250 };
-    feed(&mut app, [Event::Tunnel("a".into(), lost)]);
+    let lost = || Event::Tunnel("a".into(), TunnelChange::Lost { reason: "cut".into(), retry_in: 250 });
+    feed(&mut app, [lost(), Event::Deploy("a".into(), DeployProgress::Failed(notice)), lost()]);
     assert!(matches!(&app.nodes[&"a".into()].agent, Agent::Failed(notice) if notice.headline.contains("image")));
     assert_eq!(key(&mut app, Action::Deploy), [Effect::Deploy(vec!["a".into()])]);
 }
@@ -300,7 +301,8 @@ fn with_nobody_watching_what_no_agent_has_any_more_keeps_nothing() {
     let mut app = live();
     feed(&mut app, [tunnel("a", Update::Files(vec![file("1.pcapng", 100, FileState::Closed)]))]);
     update(&mut app, Event::Finish, NOW);
-    feed(&mut app, [Event::Deploy("a".into(), DeployProgress::Ended("evicted".into()))]);
+    // What is on its way may still come.
+    assert_eq!(update(&mut app, Event::Deploy("a".into(), DeployProgress::Ended("evicted".into())), NOW), []);
     let failed = FetchProgress::Failed(Notice::error("not fetched", "its agent has no tunnel", ""));
     let effects = update(&mut app, Event::Fetch("a".into(), "1.pcapng".into(), failed), NOW);
     assert_eq!(removal(effects), [cleanup(Keep::new())]);

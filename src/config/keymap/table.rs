@@ -69,13 +69,13 @@ macro_rules! table {
 
 /// The table. The order is the order of help and hints.
 pub const BINDINGS: &[Binding] = table! {
-    "deploy" [letter('d')] => Action::Deploy, BROWSE, "deploy", "deploy the agent to the cursor's node, or to all marked";
-    "capture" [letter('c')] => Action::Capture, BROWSE, "capture", "start or stop a capture, on the cursor's node or all marked";
-    "capture-options" [letter('C')] => Action::CaptureOptions, BROWSE, "options", "start a capture with filter, interfaces, limits";
+    "deploy" [letter('d')] => Action::Deploy, BROWSE, "deploy", "deploy the agent to the cursor's node, or to all marked, without a capture";
+    "capture" [letter('c')] => Action::Capture, BROWSE, "capture", "capture, deploying first where needed; again: stop it, or take back the start";
+    "capture-options" [letter('C')] => Action::CaptureOptions, BROWSE, "options", "the same with filter, interfaces, limits";
     "freeze" [letter('F')] => Action::Freeze, SCREENS, "", "save the last seconds of armed flight recorders: the chosen, or all";
     "files" [letter('f')] => Action::Files, SCREENS, "files", "every capture file: on nodes, on the way, here, in S3; again: refresh";
     "fetch-all" [letter('s')] => Action::FetchAll, SCREENS, "", "fetch every closed capture file that is on its node alone";
-    "follow" [letter('w')] => Action::Follow, SCREENS, "", "follow running captures in Wireshark; on a file: open it there";
+    "follow" [letter('w')] => Action::Follow, SCREENS, "", "follow captures in Wireshark, started where none runs; on a file: open it there";
     "ports" [letter('o')] => Action::Ports, &[Scope::List, Scope::Node, Scope::Files, Scope::Events], "ports", "the open ports of all nodes: by node, by port, as a matrix";
     "events" [letter('v')] => Action::Events, SCREENS, "", "what happened on all nodes, newest first";
     "probe" [letter('P')] => Action::Probe, PORTS, "probe", "try the port from another node: TCP connect, UDP with an answer";
