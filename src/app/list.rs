@@ -26,6 +26,7 @@ impl App {
             }
             NodesChange::Applied(node) => self.node_applied(node),
             NodesChange::Gone(name) => self.node_gone(&name),
+            NodesChange::Told(notice) => self.notify(notice),
             NodesChange::Failed(notice) => {
                 if !matches!(&self.listing, Listing::Stale(known) if *known == notice) {
                     self.notify(notice.clone());

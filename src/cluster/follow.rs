@@ -2,15 +2,14 @@
 //!
 //! Owns the watches of pods and events, and taking up a session that was begun earlier.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures::{StreamExt, stream::BoxStream};
 use k8s_openapi::api::core::v1::{Event as KubeEvent, Pod};
-use kube::{
-    ResourceExt,
-    api::Api,
-    runtime::{WatchStreamExt, watcher},
-};
+use kube::{ResourceExt, api::Api, runtime::watcher};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep},
@@ -19,7 +18,9 @@ use tokio::{
 use super::{
     Cluster,
     error::{Attempt, watch_notice},
-    inventory, lock, objects, progress,
+    inventory,
+    lists::watched,
+    lock, objects, progress,
 };
 use crate::{
     model::{DeployProgress, Failure, Kind, MadeObject, NodeName, Notice},
@@ -89,7 +90,7 @@ fn session_objects(cluster: &Cluster) -> watcher::Config {
 /// Tells what the session's pods do, for as long as it is listened to.
 async fn follow_pods(cluster: &Cluster, tell: &Progress) {
     let api: Api<Pod> = Api::namespaced(cluster.client().clone(), &cluster.namespace());
-    let mut pods = watcher(api, session_objects(cluster)).default_backoff().boxed();
+    let mut pods = watched(api, session_objects(cluster), Arc::clone(&cluster.connection.calls)).boxed();
     let mut refused: Option<Instant> = None;
     while let Some(event) = pods.next().await {
         let told = match event {
@@ -152,7 +153,7 @@ fn pod_changed(cluster: &Cluster, pod: &Pod, deleted: bool) -> Option<(NodeName,
 /// Tells what keeps pods from being created or started: only events say so.
 async fn follow_events(cluster: &Cluster, tell: &Progress) {
     let api: Api<KubeEvent> = Api::namespaced(cluster.client().clone(), &cluster.namespace());
-    let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
+    let mut events = watched(api, watcher::Config::default(), Arc::clone(&cluster.connection.calls)).boxed();
     while let Some(event) = events.next().await {
         // Without the right to watch events the pods still tell most of it.
         let Ok(watcher::Event::Apply(event) | watcher::Event::InitApply(event)) = event else { continue };

@@ -4,6 +4,7 @@
 //! Owns every call to the API server. Speaks `model`, the journal and the tunnel's byte stream; must not know the app
 //! or a screen.
 
+mod calls;
 mod connect;
 mod credentials;
 mod deploy;
@@ -17,6 +18,7 @@ mod inventory;
 mod kinds;
 mod kubeconfig;
 mod leftovers;
+mod lists;
 mod names;
 mod nodes;
 mod objects;
@@ -64,6 +66,8 @@ use remove::Scope;
 const PARALLEL: usize = 10;
 /// An object that is still there after this long is reported with what holds it.
 pub const PATIENCE: Duration = Duration::from_secs(120);
+/// What other sessions have left is looked for so long in each cluster.
+pub const LOOK_WITHIN: Duration = Duration::from_secs(30);
 
 /// What a session's agents are made of.
 #[derive(Debug, Clone)]
@@ -248,7 +252,7 @@ impl Cluster {
 
 impl Site for Cluster {
     fn nodes(&self) -> BoxStream<'static, NodesChange> {
-        nodes::watch(self.client().clone(), self.settings.push.as_ref().map(|push| push.architecture))
+        nodes::watch(&self.connection, self.settings.push.as_ref().map(|push| push.architecture))
     }
 
     fn deploy(&self, nodes: Vec<NodeName>) -> BoxStream<'static, (NodeName, DeployProgress)> {
@@ -268,7 +272,8 @@ impl Site for Cluster {
     }
 
     fn names(&self) -> BoxFuture<'static, BTreeMap<IpAddr, String>> {
-        names::names(self.client().clone()).boxed()
+        let connection = self.connection.clone();
+        async move { names::names(&connection).await }.boxed()
     }
 
     fn expected(&self, nodes: Vec<NodeName>) -> Option<BoxFuture<'static, Expectations>> {
@@ -349,7 +354,7 @@ impl Site for Cluster {
         async move {
             let found = if everywhere {
                 // What cannot be reached says so in its own row.
-                match sessions(Some(&cluster.connection), &cluster.journals).await {
+                match sessions(Some(&cluster.connection), &cluster.journals, LOOK_WITHIN).await {
                     (found, notices) if found.is_empty() => notices.into_iter().next().map_or(Ok(found), Err)?,
                     (found, _) => found,
                 }

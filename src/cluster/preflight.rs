@@ -83,7 +83,8 @@ fn rights(settings: &AgentSettings) -> Vec<Right> {
     need("", "namespaces", false, &["list"], Some("finding sessions that other laptops have begun"));
     need("", "services", false, &["list"], Some("names of services in merged captures, and the ports that they say"));
     need("", "pods", false, &["list"], Some("names of pods in merged captures, and the ports that they say"));
-    need("", "endpoints", false, &["list"], Some("whether something is behind a service's port"));
+    need("discovery.k8s.io", "endpointslices", false, &["list"], Some("whether something is behind a service's port"));
+    need("", "endpoints", false, &["list"], Some("the same on Kubernetes before 1.21"));
     if settings.reaper {
         need("rbac.authorization.k8s.io", "roles", true, &["create"], None);
         need("rbac.authorization.k8s.io", "rolebindings", true, &["create"], None);

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::{Exit, output};
 use crate::{
     cli::{CleanupArgs, Format, PlaceArgs},
-    cluster::{Connection, Leftover, sessions as find, trust, trust_cluster},
+    cluster::{Connection, LOOK_WITHIN, Leftover, sessions as find, trust, trust_cluster},
     journal::{JournalError, Journals},
     model::{Failure, Holder, Moment, Notice, Removal, SUMMARY_VERSION, SeenObject, SessionId, Summary},
     rings::LeftRing,
@@ -31,7 +31,7 @@ pub async fn sessions(
     format: Format,
 ) -> Exit {
     let (found, notices) = match asked {
-        Some((current, journals)) => find_all(current, journals).await,
+        Some((current, journals)) => find_all(current, journals, LOOK_WITHIN).await,
         None => (Vec::new(), Vec::new()),
     };
     let exit = match notices.first() {
@@ -107,12 +107,16 @@ pub fn summary(journals: &Journals, session: &SessionId) -> Result<Summary, Noti
 
 /// All sessions; what could not be asked is said and returned. Without a usable context the journals' clusters are
 /// asked all the same.
-async fn find_all(current: Result<Connection, Notice>, journals: &Journals) -> (Vec<Leftover>, Vec<Notice>) {
+async fn find_all(
+    current: Result<Connection, Notice>,
+    journals: &Journals,
+    within: Duration,
+) -> (Vec<Leftover>, Vec<Notice>) {
     let (current, unusable) = match current {
         Ok(connection) => (Some(connection), None),
         Err(notice) => (None, Some(notice)),
     };
-    let (found, mut notices) = find(current.as_ref(), journals).await;
+    let (found, mut notices) = find(current.as_ref(), journals, within).await;
     notices.extend(unusable);
     for notice in &notices {
         output::say(&format!("error: {}", notice.line()));
@@ -146,13 +150,17 @@ pub async fn cleanup(
         output::say(&format!("error: {}", notice.line()));
         return Exit::of(&notice);
     }
-    let (mut found, mut notices) = find_all(current.clone(), journals).await;
+    let (mut found, mut notices) = find_all(current.clone(), journals, arguments.timeout).await;
     if ask_for_trust(&found, arguments, at_hand.as_ref(), journals).await {
-        (found, notices) = find_all(current, journals).await;
+        (found, notices) = find_all(current, journals, arguments.timeout).await;
     }
     let (chosen, mut exit) = choose(found, arguments, here.as_deref());
-    if chosen.is_empty() && exit == Exit::Done && !notices.is_empty() {
-        return Exit::of(&notices[0]);
+    if let Some(notice) = notices.first().filter(|_| chosen.is_empty() && exit == Exit::Done) {
+        let Some(context) = here.filter(|_| notice.failure.is_passing()) else { return Exit::of(notice) };
+        output::say(&format!(
+            "error: what sessions have left in context {context} was not seen: it may still be there"
+        ));
+        return Exit::LeftBehind;
     }
     let mut plans = Vec::new();
     for session in chosen {
@@ -160,6 +168,9 @@ pub async fn cleanup(
             Ok((objects, others)) => plans.push(Plan { session, objects, others }),
             Err(notice) => {
                 output::say(&format!("error: session {} stays: {}", session.summary.id, notice.line()));
+                for seen in &session.summary.objects {
+                    output::say(&format!("LEFT  {}: not seen, it may still be there", seen.object.text()));
+                }
                 exit = Exit::LeftBehind;
             }
         }
@@ -223,7 +234,7 @@ async fn ask_for_trust(
     }
     let meant = |id: &SessionId| arguments.sessions.is_empty() || arguments.sessions.contains(id);
     for session in found.iter().filter(|one| one.summary.moved && meant(&one.summary.id)) {
-        let Err(notice) = session.plan(journals).await else { continue };
+        let Err(notice) = session.plan(journals, arguments.timeout).await else { continue };
         if is_right(&notice) {
             match trust(at_hand, journals, &session.summary.id).await {
                 Ok(()) => trusted = true,
@@ -284,11 +295,11 @@ async fn plan(
     journals: &Journals,
     arguments: &CleanupArgs,
 ) -> Result<(Vec<SeenObject>, BTreeSet<String>), Notice> {
-    let objects = session.plan(journals).await?;
+    let objects = session.plan(journals, arguments.timeout).await?;
     if !arguments.with_namespace_contents {
         return Ok((objects, BTreeSet::new()));
     }
-    let (others, _) = session.strangers(journals).await?;
+    let (others, _) = session.strangers(journals, arguments.timeout).await?;
     Ok((objects, others.into_iter().collect()))
 }
 

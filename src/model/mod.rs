@@ -192,6 +192,8 @@ pub enum NodesChange {
     Gone(NodeName),
     /// The list cannot be had; the watch goes on trying.
     Failed(Notice),
+    /// What the cluster has to tell besides.
+    Told(Notice),
 }
 
 /// How a deployment to one node goes.
