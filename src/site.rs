@@ -119,6 +119,8 @@ pub trait Site: Send + Sync + 'static {
     fn remove(&self, _keep: Keep) -> BoxStream<'static, Removal> {
         stream::once(async { Removal::Finished }).boxed()
     }
+    /// What of others may go with the session's own namespace, by name; nothing else may.
+    fn allow_contents(&self, _names: Vec<String>) {}
     /// Moves the end of everything that the session has made.
     fn set_ends(&self, _ends: UnixMillis) -> BoxFuture<'static, Result<(), Notice>> {
         async { Ok(()) }.boxed()

@@ -311,6 +311,8 @@ pub enum Effect {
     FindSessions,
     /// Remove what is left of another session.
     Sweep(SessionId),
+    /// What of others may go with the session's own namespace, by name.
+    AllowContents(Vec<String>),
     /// Write down that the way to another session's cluster is right as it is now.
     Trust(SessionId),
     /// Follow the agents that run already.

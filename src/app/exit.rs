@@ -141,6 +141,10 @@ pub struct AtEnd {
     pub no_manifest: Vec<Notice>,
     /// What is to be known of the removal beside its objects.
     pub noted: Vec<String>,
+    /// What of others keeps the session's own namespace.
+    pub holds: Vec<String>,
+    /// The user has asked to remove that too, and is asked whether this is meant.
+    pub sure: bool,
 }
 
 impl Exit {
@@ -275,6 +279,10 @@ impl Exit {
             }
             Removal::Noted(text) => {
                 self.end.noted.push(text);
+                return false;
+            }
+            Removal::Holds(others) => {
+                self.end.holds = others;
                 return false;
             }
             Removal::Finished => {

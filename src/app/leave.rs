@@ -77,6 +77,16 @@ impl App {
                 self.scroll = 0;
             }
             (Phase::Asking | Phase::FetchFailed | Phase::RemoveFailed, Action::Open) => return self.go_on_leaving(),
+            (Phase::RemoveFailed, Action::Remove) if !exit.end.holds.is_empty() && !exit.end.sure => {
+                exit.end.sure = true
+            }
+            (Phase::RemoveFailed, Action::Remove) if exit.end.sure => {
+                exit.end.sure = false;
+                let mut effects = vec![Effect::AllowContents(std::mem::take(&mut exit.end.holds))];
+                effects.extend(self.enter(Phase::Removing));
+                return effects;
+            }
+            (Phase::RemoveFailed, Action::Back) => exit.end.sure = false,
             (Phase::Delivering { .. }, Action::Skip) => return self.enter(Phase::Fetching),
             (Phase::Stopping { .. } | Phase::Fetching | Phase::FetchFailed, Action::Skip) => {
                 return self.after_files();
@@ -123,7 +133,12 @@ impl App {
                 }
             }
             Some(Phase::Asking | Phase::FetchFailed) => self.enter(Phase::Stopping { until }),
-            Some(Phase::RemoveFailed) => self.enter(Phase::Removing),
+            Some(Phase::RemoveFailed) => {
+                if let Some(Overlay::Exit(exit)) = &mut self.overlay {
+                    (exit.end.holds, exit.end.sure) = (Vec::new(), false);
+                }
+                self.enter(Phase::Removing)
+            }
             _ => Vec::new(),
         }
     }

@@ -174,7 +174,8 @@ impl App {
                 Removal::Failed(object, reason) => *sweep = Sweep::Failed(format!("{}: {reason}", object.text())),
                 Removal::Refused(notice) => *sweep = Sweep::Failed(notice.line()),
                 Removal::Finished if matches!(sweep, Sweep::Running(_)) => *sweep = Sweep::Gone,
-                Removal::Removing(_) | Removal::Kept(_) | Removal::Noted(_) | Removal::Finished => {}
+                Removal::Removing(_) | Removal::Kept(_) | Removal::Noted(_) | Removal::Holds(_) | Removal::Finished => {
+                }
             }
         } else {
             // The list was closed meanwhile; a failure is told all the same.

@@ -114,6 +114,8 @@ struct State {
     ends: Mutex<Option<UnixMillis>>,
     /// What was in the session's own namespace before anything of it.
     before: Mutex<BTreeSet<String>>,
+    /// What of others the user has said may go with that namespace.
+    with_contents: Mutex<BTreeSet<String>>,
     /// Each node's current Job, by the Job's name.
     jobs: Mutex<HashMap<String, NodeName>>,
     /// Each node's current pod.
@@ -227,7 +229,7 @@ impl Cluster {
             places: self.places(),
             journal,
             before: lock(&self.state.before).clone(),
-            with_contents: BTreeSet::new(),
+            with_contents: lock(&self.state.with_contents).clone(),
             patience: PATIENCE,
         }
     }
@@ -318,6 +320,10 @@ impl Site for Cluster {
         }
         .flatten_stream()
         .boxed()
+    }
+
+    fn allow_contents(&self, names: Vec<String>) {
+        *lock(&self.state.with_contents) = names.into_iter().collect();
     }
 
     fn set_ends(&self, ends: UnixMillis) -> BoxFuture<'static, Result<(), Notice>> {

@@ -238,6 +238,7 @@ impl Work {
             scope.session
         );
         let reason = format!("not removed, as it holds what is not the session's: {} ({next})", first_few(&others));
+        self.tell(Removal::Holds(others)).await;
         self.tell(Removal::Failed(namespace, reason)).await;
         false
     }

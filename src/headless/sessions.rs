@@ -391,7 +391,8 @@ async fn remove(plan: Plan, journals: &Journals, arguments: &CleanupArgs) -> boo
                 output::say(&format!("session {id}: {text}"));
                 continue;
             }
-            Removal::Removing(_) | Removal::Finished => continue,
+            // They are in the reason, which comes next.
+            Removal::Removing(_) | Removal::Holds(_) | Removal::Finished => continue,
         };
         all_gone &= outcome != "left";
         match arguments.output.format {

@@ -394,6 +394,8 @@ pub enum Removal {
     Failed(MadeObject, String),
     /// What the user should know of the removal beside its objects.
     Noted(String),
+    /// What of others keeps the session's own namespace, as in `ConfigMap notes`.
+    Holds(Vec<String>),
     /// Every object has been tried.
     Finished,
 }

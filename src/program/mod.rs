@@ -319,6 +319,10 @@ async fn freeze(
         }
         outcome => outcome?,
     };
+    if connection.identity().await.is_ok_and(|now| now != *cluster) {
+        // A program that has the session open keeps its journal too, and goes on by its own connection.
+        let _ = cluster::trust(Some(&connection), &journals, session).await;
+    }
     let app = App::new(connection.place.clone(), session.clone(), place.session_budget);
     let app = settled(app, place);
     let cluster = Cluster::observe(connection, agents(place)?, journals, &record);

@@ -176,6 +176,7 @@ impl Performer {
             Effect::Detach => self.site.detach(),
             Effect::FindSessions => self.find_sessions(true),
             Effect::Sweep(session) => self.sweep(session),
+            Effect::AllowContents(names) => self.site.allow_contents(names),
             Effect::Trust(session) => {
                 let trust = self.site.trust(session.clone());
                 self.tell(async move { Event::Trusted(session, trust.await) });

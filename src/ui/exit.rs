@@ -38,7 +38,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, exit: &Exit, th
     let body = Rect { height: inside.height.saturating_sub(1), ..inside };
     scrolled(frame, body, lines, app.scroll);
     let bottom = Rect { y: inside.bottom().saturating_sub(1), height: inside.height.min(1), ..inside };
-    frame.render_widget(key_line(keys(exit.phase), theme), bottom);
+    frame.render_widget(key_line(keys(exit), theme), bottom);
 }
 
 fn headline(app: &App, exit: &Exit) -> String {
@@ -62,6 +62,9 @@ fn headline(app: &App, exit: &Exit) -> String {
         Phase::Fetching => format!("fetching {files} files"),
         Phase::FetchFailed => "some files could not be fetched".to_owned(),
         Phase::Removing => format!("removing, {} not yet seen gone", exit.left()),
+        Phase::RemoveFailed if exit.end.sure => {
+            format!("delete what is not this session's too: {}?", visible(&exit.end.holds.join(", ")))
+        }
         Phase::RemoveFailed => format!("{} objects may still be there", exit.left()),
         Phase::Detaching { .. } => format!("telling {} agents to go on alone", exit.untold.len()),
         Phase::Done => "everything was seen gone".to_owned(),
@@ -241,8 +244,8 @@ fn item(word: &str, style: Style, what: String) -> Line<'static> {
     Line::from(vec![Span::styled(format!("   {word:10}"), style), Span::raw(what)])
 }
 
-fn keys(phase: Phase) -> &'static [(Action, &'static str)] {
-    match phase {
+fn keys(exit: &Exit) -> &'static [(Action, &'static str)] {
+    match exit.phase {
         Phase::Asking => &[
             (Action::Open, "leave"),
             (Action::Mark, "keep or remove"),
@@ -256,6 +259,16 @@ fn keys(phase: Phase) -> &'static [(Action, &'static str)] {
         Phase::FetchFailed => {
             &[(Action::Open, "again"), (Action::Skip, "leave the files behind"), (Action::Interrupt, "detach")]
         }
+        Phase::RemoveFailed if exit.end.sure => &[
+            (Action::Remove, "yes, with the namespace"),
+            (Action::Back, "no"),
+            (Action::Skip, "leave them, exit code 4"),
+        ],
+        Phase::RemoveFailed if !exit.end.holds.is_empty() => &[
+            (Action::Open, "again"),
+            (Action::Remove, "with what others have there"),
+            (Action::Skip, "leave them, exit code 4"),
+        ],
         Phase::RemoveFailed => &[(Action::Open, "again"), (Action::Skip, "leave them, exit code 4")],
         Phase::Done => &[(Action::Open, "end")],
     }
