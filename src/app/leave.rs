@@ -78,7 +78,7 @@ impl App {
             }
             (Phase::Asking | Phase::FetchFailed | Phase::RemoveFailed, Action::Open) => return self.go_on_leaving(),
             (Phase::RemoveFailed, Action::Remove) if !exit.end.holds.is_empty() && !exit.end.sure => {
-                exit.end.sure = true
+                exit.end.sure = true;
             }
             (Phase::RemoveFailed, Action::Remove) if exit.end.sure => {
                 exit.end.sure = false;

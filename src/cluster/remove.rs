@@ -228,7 +228,14 @@ impl Work {
             if !contents.hidden.is_empty() {
                 self.tell(Removal::Noted(not_looked_at(&namespace.name, &contents.hidden))).await;
             }
-            return !self.remove_all(vec![namespace]).await;
+            let name = namespace.name.clone();
+            let gone = !self.remove_all(vec![namespace]).await;
+            if gone && !strangers.is_empty() {
+                let went = strangers.join(", ");
+                self.tell(Removal::Noted(format!("with namespace {name} went what was not the session's: {went}")))
+                    .await;
+            }
+            return gone;
         }
         let others: Vec<String> =
             strangers.into_iter().filter(|stranger| !scope.with_contents.contains(stranger)).collect();
