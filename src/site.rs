@@ -2,7 +2,7 @@
 //!
 //! Owns the traits and the stream types. Must not know Kubernetes, processes or the app.
 
-use std::{any::Any, collections::BTreeMap, net::IpAddr, path::PathBuf};
+use std::{any::Any, collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc};
 
 use futures::{
     FutureExt, StreamExt,
@@ -142,6 +142,11 @@ pub trait Site: Send + Sync + 'static {
     /// Takes over the way to another session's cluster, which has another address or CA than at its beginning.
     fn trust(&self, _session: SessionId) -> BoxFuture<'static, Result<(), Notice>> {
         async { Ok(()) }.boxed()
+    }
+    /// Another session's agents, to be looked at and not changed.
+    fn beside(&self, session: SessionId) -> BoxFuture<'static, Result<Arc<dyn Site>, Notice>> {
+        let headline = format!("session {session} cannot be looked at");
+        async move { Err(Notice::error(headline, "it is not in this place", "")) }.boxed()
     }
     /// Removes what is left of another session.
     fn sweep(&self, _session: SessionId) -> BoxStream<'static, Removal> {

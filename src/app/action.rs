@@ -8,9 +8,9 @@ use nodewatch_protocol::{CaptureFile, CaptureSpec, ReportState, Request, Respons
 use nodewatch_report::Event as ReportEvent;
 use serde::{Deserialize, Serialize};
 
-use super::sort::Column;
+use super::{Screen, cursor::RowKey, sort::Column};
 use crate::model::{
-    ContextRow, DeployProgress, Expectations, FetchProgress, Group, Keep, Node, NodeName, NodesChange, Notice,
+    ContextRow, DeployProgress, Expectations, FetchProgress, Group, Held, Keep, Node, NodeName, NodesChange, Notice,
     PastQuery, PastReport, Removal, SeenObject, SessionId, SessionSummary, StoredFile, StoredSummary, Summary,
     TunnelChange,
 };
@@ -100,6 +100,57 @@ pub enum Action {
 }
 
 impl Action {
+    /// It is about the row under the cursor, or about the marked ones, and does more than show something.
+    pub fn acts(self, screen: &Screen) -> bool {
+        match self {
+            Self::Deploy
+            | Self::Capture
+            | Self::CaptureOptions
+            | Self::Freeze
+            | Self::Follow
+            | Self::Remove
+            | Self::Merge
+            | Self::Probe
+            | Self::Exclude => true,
+            Self::Open => matches!(screen, Screen::Files | Screen::Node(_)),
+            _ => false,
+        }
+    }
+
+    /// It moves through what is shown, or takes something of it away, and changes nothing else.
+    pub(super) fn only_looks(self, screen: &Screen) -> bool {
+        match self {
+            Self::Up
+            | Self::Down
+            | Self::Top
+            | Self::Bottom
+            | Self::PageUp
+            | Self::PageDown
+            | Self::Left
+            | Self::Right
+            | Self::NextView
+            | Self::PreviousView
+            | Self::Mark
+            | Self::MarkRange
+            | Self::MarkAll
+            | Self::ClearMarks
+            | Self::Sort(_)
+            | Self::Wide
+            | Self::Faults
+            | Self::Zoom
+            | Self::GoBack
+            | Self::GoForward
+            | Self::Back
+            | Self::Copy
+            | Self::Save
+            | Self::Ports
+            | Self::Files
+            | Self::Events => true,
+            Self::Open => !self.acts(screen),
+            _ => false,
+        }
+    }
+
     /// Hidden and refused where nothing may be changed.
     pub fn changes_cluster(self) -> bool {
         matches!(self, Self::Deploy | Self::Capture | Self::CaptureOptions | Self::Budget | Self::Remove | Self::Freeze)
@@ -123,8 +174,8 @@ pub enum Edit {
 /// What the mouse was pointed at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Pointed {
-    /// A row of the screen's list, from its first.
-    Row(usize),
+    /// A row of the screen's list.
+    Row(RowKey),
     /// A tab, from the first.
     Tab(usize),
     /// A part of the capture chart, in milliseconds since 1970.
@@ -140,6 +191,19 @@ pub enum Next {
     Context(String),
     /// A session whose agents go into that namespace; `None` is one of its own.
     Namespace(Option<String>),
+}
+
+/// What is begun beside the agents and goes on for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Job {
+    /// Files are made one.
+    Merge,
+    /// An object is removed from S3.
+    RemoveStored,
+    /// Running captures are shown in the viewer.
+    Follow,
+    /// A table or report is written.
+    Write,
 }
 
 /// What happened, for [`crate::app::update`].
@@ -169,6 +233,8 @@ pub enum Event {
     Download(String, FetchProgress),
     /// Something that was asked for beside the agents is done, or not.
     Told(Notice),
+    /// What was begun beside the agents has ended.
+    Ended(Job, Notice),
     /// Which ports should answer on these nodes.
     Expected(Vec<NodeName>, Expectations),
     /// How this laptop's reports to CloudWatch Logs stand.
@@ -204,6 +270,8 @@ pub enum Event {
         /// The user wants to see them.
         asked: bool,
     },
+    /// What another session's agents have that nobody else has.
+    Held(SessionId, Result<Vec<Held>, Notice>),
     /// The removal of another session went on.
     Sweep(SessionId, Removal),
     /// Take up the agents of a session that began then and ends then.
@@ -309,6 +377,8 @@ pub enum Effect {
     Detach,
     /// Look for other sessions, because the user wants to see them.
     FindSessions,
+    /// Find out what another session's agents have that nobody else has.
+    AskHeld(SessionId),
     /// Remove what is left of another session.
     Sweep(SessionId),
     /// Write down that the way to another session's cluster is right as it is now.

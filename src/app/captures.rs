@@ -202,11 +202,36 @@ impl App {
         names.into_iter().map(|name| Effect::Ask(name, Request::StopCapture)).collect()
     }
 
+    /// Where the cursor of a node's own files is.
+    pub fn node_file_place(&self, state: &NodeState) -> usize {
+        self.file_cursor.place(&state.files, |file, name| file.name == *name)
+    }
+
+    /// The file under it.
+    pub(super) fn node_file(&self) -> Option<&CaptureFile> {
+        let state = self.current()?;
+        state.files.get(self.node_file_place(state))
+    }
+
+    pub(super) fn move_in_node_files(&mut self, to: impl Fn(usize) -> usize) {
+        let Some(state) = self.current() else { return };
+        let at = to(self.node_file_place(state)).min(state.files.len().saturating_sub(1));
+        let name = state.files.get(at).map(|file| file.name.clone());
+        self.file_cursor.put(at, name);
+    }
+
+    pub(super) fn settle_node_files(&mut self) {
+        let mut cursor = self.file_cursor.clone();
+        if let Some(state) = self.current() {
+            cursor.settle(&state.files, |file, name| file.name == *name, |file| file.name.clone());
+        }
+        self.file_cursor = cursor;
+    }
+
     pub(super) fn fetch_selected(&mut self) -> Vec<Effect> {
-        let at = self.file_cursor;
-        let Some(name) = self.cursor.clone() else { return Vec::new() };
+        let Some(name) = self.current().map(|state| state.node.name.clone()) else { return Vec::new() };
+        let Some(file) = self.node_file().cloned() else { return Vec::new() };
         let Some(state) = self.nodes.get_mut(&name) else { return Vec::new() };
-        let Some(file): Option<CaptureFile> = state.files.get(at).cloned() else { return Vec::new() };
         if file.state == FileState::Open {
             self.notify(
                 Notice::warning(format!("{} is still being written", file.name), "", "press {capture} to stop first")

@@ -12,6 +12,8 @@ use crate::model::{Group, Keep, MadeObject, NodeName, Notice, Removal, S3Url, Se
 pub const STOP_WITHIN: u64 = 15_000;
 /// Agents have this long to say that they go on alone.
 pub const DETACH_WITHIN: u64 = 5_000;
+/// Whoever ends the program without a person there waits so long for what is under way beside the agents.
+pub const LEAVE_WITHIN: u64 = 30_000;
 
 /// Seconds between two questions for what there is, when the cluster could not say.
 pub const STOCK_EVERY: u64 = 5;

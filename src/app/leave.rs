@@ -20,8 +20,9 @@ use crate::model::{
 impl App {
     /// Opens the guided exit, or ends at once when nothing was made.
     pub(super) fn leave(&mut self, unattended: bool) -> Vec<Effect> {
-        if !self.nodes.values().any(|state| state.agent.is_deployed()) {
-            return vec![Effect::Quit];
+        let over = self.ended.is_some();
+        if over || !self.nodes.values().any(|state| state.agent.is_deployed()) {
+            return self.quit(unattended);
         }
         if let Some(Overlay::Exit(exit)) = &mut self.overlay {
             exit.unattended |= unattended;
@@ -57,7 +58,7 @@ impl App {
         match self.exit_phase() {
             None => self.leave(false),
             Some(phase) if phase.is_before_removal() => self.detach(),
-            Some(_) => self.finish(),
+            Some(_) => self.finish_now(),
         }
     }
 
@@ -356,12 +357,25 @@ impl App {
     }
 
     fn finish(&mut self) -> Vec<Effect> {
-        let Some(Overlay::Exit(exit)) = &self.overlay else { return vec![Effect::Quit] };
+        let unattended = self.is_unattended();
+        let mut effects = self.conclude();
+        effects.extend(self.quit(unattended));
+        effects
+    }
+
+    /// Without waiting for anything.
+    fn finish_now(&mut self) -> Vec<Effect> {
+        let mut effects = self.conclude();
+        self.cut = self.under_way();
+        effects.push(Effect::Quit);
+        effects
+    }
+
+    /// What came of the exit is what the receipt tells.
+    fn conclude(&mut self) -> Vec<Effect> {
+        let Some(Overlay::Exit(exit)) = &self.overlay else { return Vec::new() };
         self.ended = Some(exit.clone());
-        match exit.phase {
-            Phase::Detaching { .. } => vec![Effect::Detach, Effect::Quit],
-            _ => vec![Effect::Quit],
-        }
+        if matches!(exit.phase, Phase::Detaching { .. }) { vec![Effect::Detach] } else { Vec::new() }
     }
 
     pub(super) fn stop_all_captures(&mut self) -> Vec<Effect> {

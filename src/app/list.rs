@@ -2,7 +2,7 @@
 //!
 //! Owns what a change of the cluster's nodes and what the list's keys mean. Pure.
 
-use super::{App, Listing, Screen, action::Action, node::NodeState, sort::Order};
+use super::{App, Listing, Screen, action::Action, cursor::Cursor, node::NodeState, sort::Order};
 use crate::model::{Node, NodeName, NodesChange, Notice};
 
 /// Rows that a page key moves.
@@ -111,19 +111,24 @@ impl App {
         let next = names.get(next).cloned();
         if next != self.cursor {
             self.scroll = 0;
-            self.file_cursor = 0;
+            self.file_cursor = Cursor::default();
         }
         self.cursor = next;
     }
 
     /// Keeps the cursor on a node that is shown.
     pub(super) fn settle_cursor(&mut self) {
+        // What fills the screen is what keys are about, whatever the list's filter says of it meanwhile.
+        if matches!(&self.screen, Screen::Node(name) if self.nodes.contains_key(name)) {
+            return;
+        }
         let shown = self.cursor.as_ref().is_some_and(|cursor| self.shown().any(|state| state.node.name == *cursor));
         if !shown {
             // The next one by name takes the place of one that went.
             let after = self.shown().filter(|state| Some(&state.node.name) > self.cursor.as_ref());
             let next = after.min_by(|a, b| a.node.name.cmp(&b.node.name)).or(self.shown().last());
             self.cursor = next.map(|state| state.node.name.clone());
+            self.file_cursor = Cursor::default();
         }
     }
 

@@ -7,17 +7,20 @@ pub mod action;
 mod captures;
 pub mod command;
 pub mod contexts;
+pub mod cursor;
 pub mod delivery;
 pub mod events;
 pub mod exit;
 pub mod files;
 pub mod filter;
 pub mod form;
+mod hidden;
 mod leave;
 mod list;
 pub mod node;
 mod open_ports;
 mod outcome;
+mod pause;
 pub mod ports;
 pub mod receipt;
 pub mod reports;
@@ -31,6 +34,7 @@ pub mod table;
 mod trail;
 mod typing;
 mod update;
+mod work;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -42,7 +46,7 @@ use nodewatch_protocol::{CaptureSpec, Freeze, UnixMillis};
 use serde::{Deserialize, Serialize};
 use tui_input::Input;
 
-pub use action::{Action, Edit, Effect, Event, Next, Pointed};
+pub use action::{Action, Edit, Effect, Event, Job, Next, Pointed};
 pub use outcome::what_is_missing;
 pub use sieve::PortFilter;
 pub use sort::{Column, Order};
@@ -50,10 +54,11 @@ pub use update::update;
 
 use self::{
     contexts::Contexts,
+    cursor::{Cursor, RowKey},
     delivery::StorageInfo,
     events::Events,
     exit::Exit,
-    files::Files,
+    files::{FileKey, Files},
     filter::Filter,
     form::CaptureForm,
     node::{Agent, NodeState},
@@ -61,8 +66,9 @@ use self::{
     reports::{History, Reports},
     sessions::{Sessions, Typed},
     trail::Trail,
+    work::Work,
 };
-use crate::model::{NodeName, Notice, Place, SessionId};
+use crate::model::{Held, NodeName, Notice, Place, SessionId};
 
 /// How long agents go on without a heartbeat, unless the user says otherwise.
 pub const LEASE: Duration = Duration::from_secs(600);
@@ -177,6 +183,29 @@ pub enum Confirm {
         stored: Vec<String>,
         /// Of all of them.
         bytes: u64,
+        /// Those that nobody has then.
+        lost: Vec<FileKey>,
+    },
+    /// Act on what is marked, some of which is not shown.
+    Hidden {
+        /// What was asked for.
+        action: Action,
+        /// What is not shown.
+        hidden: Vec<String>,
+    },
+    /// Remove a session that is not this one.
+    Sweep {
+        /// The list that it is in.
+        list: Box<Sessions>,
+        /// Which.
+        id: SessionId,
+        /// What its agents have that nobody else has, once they have said.
+        held: Option<Result<Vec<Held>, Notice>>,
+    },
+    /// Leave although something is under way; without an answer the program ends once nothing is.
+    Leave {
+        /// When it ends in any case.
+        until: Option<UnixMillis>,
     },
 }
 
@@ -333,10 +362,18 @@ pub struct App {
     pub cursor: Option<NodeName>,
     /// First row or line shown of the view below the tabs.
     pub scroll: usize,
-    /// The selected file in the files view.
-    pub file_cursor: usize,
+    /// The selected file in the files view, by name.
+    pub file_cursor: Cursor<String>,
     /// The screen stands still for reading.
     pub paused: bool,
+    /// What it shows meanwhile.
+    still: Option<Box<App>>,
+    /// A key was pressed.
+    touched: bool,
+    /// What is under way beside the agents.
+    work: Work,
+    /// What was cut when the program ended.
+    pub cut: Vec<String>,
     /// Notices, oldest first.
     pub notices: VecDeque<(UnixMillis, Notice)>,
     /// The capture form's last contents.
@@ -395,8 +432,12 @@ impl App {
             mark_anchor: None,
             cursor: None,
             scroll: 0,
-            file_cursor: 0,
+            file_cursor: Cursor::default(),
             paused: false,
+            still: None,
+            touched: false,
+            work: Work::default(),
+            cut: Vec::new(),
             notices: VecDeque::new(),
             form: CaptureForm::default(),
             storage: None,
@@ -417,6 +458,9 @@ impl App {
 
     /// Which keys are in force.
     pub fn scope(&self) -> Scope {
+        if let Some(still) = &self.still {
+            return still.scope();
+        }
         match (&self.overlay, &self.screen) {
             (Some(Overlay::FilterInput { .. } | Overlay::Form(_) | Overlay::Typed(_) | Overlay::Command { .. }), _) => {
                 Scope::Text
@@ -451,9 +495,12 @@ impl App {
         nodes.into_iter()
     }
 
-    /// The node under the cursor.
+    /// The node that fills the screen, otherwise the one under the cursor.
     pub fn current(&self) -> Option<&NodeState> {
-        self.nodes.get(self.cursor.as_ref()?)
+        match &self.screen {
+            Screen::Node(name) => self.nodes.get(name),
+            _ => self.nodes.get(self.cursor.as_ref()?),
+        }
     }
 
     /// Nodes with an agent, and how many of these are live.
@@ -463,9 +510,44 @@ impl App {
         (live, deployed)
     }
 
-    /// The marked nodes, or the one under the cursor.
+    /// What a key is about: on the list the marked nodes, or the one under the cursor; elsewhere the node that fills the
+    /// screen, or the one that the row under the cursor is of.
     pub fn targets(&self) -> Vec<NodeName> {
-        if self.marks.is_empty() { self.cursor.iter().cloned().collect() } else { self.marks.iter().cloned().collect() }
+        let of_row = match &self.screen {
+            Screen::Nodes if self.marks.is_empty() => self.cursor.clone(),
+            Screen::Nodes => return self.marks.iter().cloned().collect(),
+            Screen::Node(name) => Some(name.clone()),
+            Screen::Files => {
+                self.file_under_cursor().filter(|row| row.key.session.is_none()).map(|row| NodeName(row.key.node))
+            }
+            Screen::Ports => self.port_under_cursor().and_then(|(node, _)| node),
+            Screen::Events => self.event_under_cursor().map(|row| row.node.into()),
+        };
+        of_row.into_iter().filter(|name: &NodeName| self.nodes.contains_key(name)).collect()
+    }
+
+    /// Marked nodes that a key would act on and that are not on the screen.
+    pub fn hidden_marks(&self) -> Vec<NodeName> {
+        if self.marks.is_empty() || matches!(self.screen, Screen::Node(_)) {
+            return Vec::new();
+        }
+        let shown: BTreeSet<&NodeName> = self.shown().map(|state| &state.node.name).collect();
+        self.marks.iter().filter(|name| !shown.contains(name)).cloned().collect()
+    }
+
+    /// The row under the cursor of the screen.
+    pub fn row_under_cursor(&self) -> Option<RowKey> {
+        if let Some(still) = &self.still {
+            return still.row_under_cursor();
+        }
+        match &self.screen {
+            Screen::Nodes => self.cursor.clone().map(RowKey::Node),
+            Screen::Node(_) if self.view == View::Files => Some(RowKey::NodeFile(self.node_file()?.name.clone())),
+            Screen::Node(name) => Some(RowKey::Node(name.clone())),
+            Screen::Files => self.file_under_cursor().map(|row| RowKey::File(row.key)),
+            Screen::Ports => self.ports.row(self.ports.cursor),
+            Screen::Events => self.event_under_cursor().map(|row| RowKey::Event(row.key())),
+        }
     }
 
     /// The notice for the bottom line.

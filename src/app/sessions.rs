@@ -10,7 +10,7 @@ use super::{
     form,
 };
 use crate::{
-    model::{Holder, NodeName, Notice, Place, Removal, SessionId, SessionSummary},
+    model::{Held, Holder, NodeName, Notice, Place, Removal, SessionId, SessionSummary},
     text,
 };
 
@@ -65,6 +65,13 @@ pub enum Purpose {
     Budget,
 }
 
+/// What would be lost of an agent with its ring, for people.
+pub fn held_text(held: &Held) -> String {
+    let capture = if held.capturing { "a running capture and " } else { "" };
+    let files = text::counted(usize::try_from(held.files).unwrap_or(usize::MAX), "file");
+    format!("{}: {capture}{files} of {} that nobody else has", text::visible(&held.node.0), text::bytes(held.bytes))
+}
+
 impl App {
     /// What was found at the start, or was asked for.
     pub(super) fn found_sessions(&mut self, found: Result<Vec<SessionSummary>, Notice>, asked: bool) {
@@ -83,7 +90,7 @@ impl App {
             if asked {
                 self.notify(Notice::info("no other session has left anything here"));
             }
-        } else if self.overlay.is_none() && (ours || asked) {
+        } else if self.overlay.is_none() && (asked || (ours && !self.touched)) {
             let rows = found.into_iter().map(|session| (session, Sweep::Not)).collect();
             self.overlay = Some(Overlay::Sessions(Sessions { rows, cursor: 0 }));
         } else {
@@ -141,16 +148,46 @@ impl App {
             }
             Action::Open => {
                 self.next = Some(Next::Attach(id));
-                return vec![Effect::Quit];
+                self.overlay = None;
+                return self.leave(false);
             }
             Action::Remove if idle && holder == Holder::Elsewhere => self.ask_typed(Purpose::Sweep(id)),
-            Action::Remove if idle => return self.sweep(id),
+            Action::Remove if idle => return self.ask_sweep(id),
             _ => {}
         }
         Vec::new()
     }
 
-    fn sweep(&mut self, id: SessionId) -> Vec<Effect> {
+    /// Says what would go, and what with it.
+    fn ask_sweep(&mut self, id: SessionId) -> Vec<Effect> {
+        let Some(Overlay::Sessions(list)) = self.overlay.take() else { return Vec::new() };
+        let agents = list.rows.iter().find(|(session, _)| session.id == id).map_or(0, |(session, _)| session.agents());
+        // Without an agent there is no file.
+        let held = (agents == 0).then(|| Ok(Vec::new()));
+        let effects = if agents > 0 { vec![Effect::AskHeld(id.clone())] } else { Vec::new() };
+        self.overlay = Some(Overlay::Confirm(Confirm::Sweep { list: Box::new(list), id, held }));
+        effects
+    }
+
+    /// Its agents have said what they hold.
+    pub(super) fn session_holds(&mut self, id: &SessionId, told: Result<Vec<Held>, Notice>) {
+        if let Some(Overlay::Confirm(Confirm::Sweep { id: asked, held, .. })) = &mut self.overlay
+            && asked == id
+        {
+            *held = Some(told);
+        }
+    }
+
+    /// The list, also while a question lies over it.
+    fn listed_sessions(&mut self) -> Option<&mut Sessions> {
+        match &mut self.overlay {
+            Some(Overlay::Sessions(list)) => Some(list),
+            Some(Overlay::Confirm(Confirm::Sweep { list, .. })) => Some(list),
+            _ => None,
+        }
+    }
+
+    pub(super) fn sweep(&mut self, id: SessionId) -> Vec<Effect> {
         if let Some(Overlay::Sessions(sessions)) = &mut self.overlay
             && let Some((session, sweep)) = sessions.rows.iter_mut().find(|(session, _)| session.id == id)
         {
@@ -162,7 +199,10 @@ impl App {
     /// The removal of a listed session went on.
     pub(super) fn swept(&mut self, id: &SessionId, removal: &Removal) {
         let mut ended = None;
-        if let Some(Overlay::Sessions(sessions)) = &mut self.overlay
+        if *removal == Removal::Finished {
+            self.work.swept(id);
+        }
+        if let Some(sessions) = self.listed_sessions()
             && let Some((_, sweep)) = sessions.rows.iter_mut().find(|(session, _)| session.id == *id)
         {
             match removal {

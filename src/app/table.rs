@@ -205,8 +205,7 @@ impl App {
                 name.map_or_else(|| key.text(), |name| format!("{} {}", text::visible(&name.0), key.text()))
             }),
             Screen::Events => self
-                .event_rows()
-                .get(self.events.cursor)
+                .event_under_cursor()
                 .map(|row| {
                     format!("{} {} {}", text::rfc3339(row.at), text::visible(row.node), text::visible(&row.text))
                 })

@@ -7,6 +7,7 @@ use nodewatch_protocol::{RefusalKind, Request, Response, UnixMillis, Update};
 use super::{
     App, Confirm, Overlay, Permission, REMIND_BEFORE, Scope, Screen, View,
     action::{Action, Effect, Event},
+    cursor::Cursor,
     delivery::GrantState,
     filter::Filter,
     node::{Agent, Asked, NodeState},
@@ -19,18 +20,18 @@ use crate::{
 /// Takes in one event and says what is to be done.
 pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
     app.now = now;
+    let mut effects = take_in(app, event);
+    app.note_begun(&effects);
+    effects.extend(app.leave_when_done());
+    app.show_dialogs();
+    effects
+}
+
+fn take_in(app: &mut App, event: Event) -> Vec<Effect> {
     match event {
-        Event::Action(action) => {
-            let spot = app.spot();
-            let effects = app.act(action);
-            if !matches!(action, Action::GoBack | Action::GoForward) {
-                app.left(spot);
-            }
-            app.refresh_ports();
-            effects
-        }
+        Event::Action(action) => app.key(action),
         Event::Pointed(pointed) => {
-            app.pointed(&pointed);
+            app.point(&pointed);
             Vec::new()
         }
         Event::Contexts(found) => {
@@ -70,6 +71,10 @@ pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
             app.download_progress(key, progress);
             Vec::new()
         }
+        Event::Ended(job, notice) => {
+            app.job_ended(job, notice);
+            if app.screen == Screen::Files { app.list_stored() } else { Vec::new() }
+        }
         Event::Told(notice) => {
             app.notify(notice);
             if app.screen == Screen::Files { app.list_stored() } else { Vec::new() }
@@ -96,6 +101,10 @@ pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
         Event::Trusted(session, outcome) => app.trusted(&session, outcome),
         Event::Sessions { found, asked } => {
             app.found_sessions(found, asked);
+            Vec::new()
+        }
+        Event::Held(id, held) => {
+            app.session_holds(&id, held);
             Vec::new()
         }
         Event::Sweep(id, removal) => {
@@ -128,12 +137,34 @@ impl App {
         self.remind();
         self.measure_flow();
         self.refresh_ports();
+        self.settle_rows();
         let mut effects = self.take_stock_again();
         effects.extend(self.expectations_due());
         effects.extend(self.reports_due());
         effects.extend(self.alarms_due());
         effects.extend(self.grants_due());
         effects.extend(self.check_leaving());
+        effects
+    }
+
+    /// Cursors keep to their rows while those move.
+    fn settle_rows(&mut self) {
+        match self.screen {
+            Screen::Files => self.settle_files(),
+            Screen::Events => self.settle_events(),
+            Screen::Node(_) => self.settle_node_files(),
+            Screen::Nodes | Screen::Ports => {}
+        }
+    }
+
+    /// A key on what is shown.
+    pub(super) fn press(&mut self, action: Action) -> Vec<Effect> {
+        let spot = self.spot();
+        let effects = self.act(action);
+        if !matches!(action, Action::GoBack | Action::GoForward) {
+            self.left(spot);
+        }
+        self.refresh_ports();
         effects
     }
 
@@ -202,12 +233,14 @@ impl App {
             Action::Back => {
                 self.screen = Screen::Nodes;
                 self.scroll = 0;
+                self.settle_cursor();
             }
-            Action::Up if in_files => self.file_cursor = self.file_cursor.saturating_sub(1),
-            Action::Down if in_files => {
-                let last = self.current().map_or(0, |state| state.files.len().saturating_sub(1));
-                self.file_cursor = (self.file_cursor + 1).min(last);
-            }
+            Action::Up if in_files => self.move_in_node_files(|at| at.saturating_sub(1)),
+            Action::Down if in_files => self.move_in_node_files(|at| at + 1),
+            Action::Top if in_files => self.move_in_node_files(|_| 0),
+            Action::Bottom if in_files => self.move_in_node_files(|_| usize::MAX),
+            Action::PageUp if in_files => self.move_in_node_files(|at| at.saturating_sub(10)),
+            Action::PageDown if in_files => self.move_in_node_files(|at| at + 10),
             Action::Open if in_files => return self.fetch_selected(),
             Action::Up => self.scroll = self.scroll.saturating_sub(1),
             Action::Down => self.scroll = self.scroll.saturating_add(1),
@@ -234,7 +267,7 @@ impl App {
             Action::Command => self.open_command(),
             Action::Events => {
                 self.screen = Screen::Events;
-                self.events.cursor = 0;
+                self.events.cursor = Cursor::default();
             }
             Action::GoBack => self.go_back(),
             Action::GoForward => self.go_forward(),
@@ -259,7 +292,7 @@ impl App {
                 let targets = self.capture_targets();
                 self.overlay = (!targets.is_empty()).then(|| Overlay::Form(Box::new(self.form.clone())));
             }
-            Action::Pause => self.paused = !self.paused,
+            Action::Pause => self.pause(),
             Action::Help => self.overlay = Some(Overlay::Help),
             Action::Notices => self.overlay = Some(Overlay::Notices),
             Action::Quit => return self.leave(false),
@@ -316,10 +349,29 @@ impl App {
                         self.start_captures(names, &spec)
                     }
                     Confirm::RemoveFiles { on_nodes, stored, .. } => self.remove_files(on_nodes, stored),
+                    Confirm::Hidden { action, .. } => self.press(action),
+                    Confirm::Sweep { list, id, .. } => {
+                        self.overlay = Some(Overlay::Sessions(*list));
+                        self.sweep(id)
+                    }
+                    Confirm::Leave { .. } => {
+                        self.cut = self.under_way();
+                        vec![Effect::Quit]
+                    }
                 }
             }
             Action::Back | Action::Quit => {
-                self.overlay = None;
+                match self.overlay.take() {
+                    Some(Overlay::Confirm(Confirm::Sweep { list, .. })) => {
+                        self.overlay = Some(Overlay::Sessions(*list))
+                    }
+                    // What has ended cannot be gone on with.
+                    Some(leave @ Overlay::Confirm(Confirm::Leave { .. })) if self.ended.is_some() => {
+                        self.overlay = Some(leave);
+                    }
+                    Some(Overlay::Confirm(Confirm::Leave { .. })) => self.next = None,
+                    _ => {}
+                }
                 Vec::new()
             }
             _ => Vec::new(),

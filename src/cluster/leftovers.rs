@@ -11,6 +11,7 @@ use std::{
 use futures::{FutureExt, StreamExt, stream, stream::BoxStream};
 
 use super::{
+    AgentSettings, Cluster,
     connect::Connection,
     identity,
     inventory::{self, Places, Seen},
@@ -72,6 +73,13 @@ impl Leftover {
         .boxed()
     }
 
+    /// Its agents, to be looked at; `None` where its journal is not here.
+    pub fn beside(&self, journals: &Journals, settings: AgentSettings) -> Option<Cluster> {
+        let id = &self.summary.id;
+        let record = journals.all().into_iter().flatten().find(|record| record.header.session == *id)?;
+        Some(Cluster::observe(self.connection.clone()?, settings, journals.clone(), &record))
+    }
+
     async fn scope(&self, journals: &Journals, patience: Duration) -> Result<Scope, Notice> {
         let Some(connection) = &self.connection else {
             let headline = format!("session {} cannot be looked at", self.summary.id);
@@ -106,6 +114,20 @@ pub(super) async fn scope_of_record(
         with_contents: BTreeSet::new(),
         patience,
     })
+}
+
+/// The agents of a session with a journal here, to be looked at.
+pub(super) async fn beside(
+    at_hand: &Connection,
+    journals: &Journals,
+    settings: AgentSettings,
+    session: &SessionId,
+) -> Result<Cluster, Notice> {
+    let headline = || format!("session {session} cannot be looked at");
+    let record = journals.all().into_iter().flatten().find(|record| record.header.session == *session);
+    let record = record.ok_or_else(|| Notice::error(headline(), "this laptop has no journal of it", ""))?;
+    let connection = way_to(&record.header.cluster, at_hand).await?;
+    Ok(Cluster::observe(connection, settings, journals.clone(), &record))
 }
 
 /// A connection to a session's cluster by the session's own context. Where that cannot be used any more, the one at

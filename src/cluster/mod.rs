@@ -259,6 +259,15 @@ impl Site for Cluster {
         follow::attach(self.clone())
     }
 
+    fn beside(&self, session: SessionId) -> BoxFuture<'static, Result<Arc<dyn Site>, Notice>> {
+        let (at_hand, journals, settings) = (self.connection.clone(), self.journals.clone(), self.settings.clone());
+        async move {
+            let site = leftovers::beside(&at_hand, &journals, settings, &session).await?;
+            Ok(Arc::new(site) as Arc<dyn Site>)
+        }
+        .boxed()
+    }
+
     fn open(&self, node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>> {
         exec::open(self, node)
     }

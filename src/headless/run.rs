@@ -100,7 +100,9 @@ impl Run {
             Event::Tunnel(node, TunnelChange::Update(Update::Trouble { message })) => {
                 (node.clone(), format!("{node}: {message}"))
             }
-            Event::Told(notice) if notice.severity != Severity::Info => (none(), notice.line()),
+            Event::Told(notice) | Event::Ended(_, notice) if notice.severity != Severity::Info => {
+                (none(), notice.line())
+            }
             Event::NoManifest(notice) | Event::InBucket(Err(notice)) => (none(), notice.line()),
             Event::Granted(node, Err(notice)) | Event::Fetch(node, _, FetchProgress::Failed(notice)) => {
                 (node.clone(), notice.line())

@@ -5,17 +5,21 @@
 use std::{
     collections::BTreeSet,
     io::{self, BufRead, IsTerminal},
+    sync::Arc,
     time::Duration,
 };
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future::join_all, stream};
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::{Exit, output};
 use crate::{
+    app::sessions::held_text,
     cli::{CleanupArgs, Format, PlaceArgs},
-    cluster::{Connection, Leftover, sessions as find, trust, trust_cluster},
+    cluster::{AgentSettings, Connection, Leftover, sessions as find, trust, trust_cluster},
     journal::{JournalError, Journals},
+    manifest,
     model::{Failure, Holder, Moment, Notice, Removal, SUMMARY_VERSION, SeenObject, SessionId, Summary},
     rings::LeftRing,
     text::{counted, date_and_time},
@@ -23,6 +27,8 @@ use crate::{
 
 /// Sessions removed at once: each is mostly waiting.
 const AT_ONCE: usize = 4;
+/// Agents have so long to say what they have, before they are removed.
+const ASKED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Lists every session that has something left, or is running here. Without a journal to ask only this machine's.
 pub async fn sessions(
@@ -125,6 +131,7 @@ pub async fn cleanup(
     place: &PlaceArgs,
     journals: &Journals,
     arguments: &CleanupArgs,
+    agents: Option<&AgentSettings>,
     connect: impl Future<Output = Result<Connection, Notice>>,
 ) -> Exit {
     if arguments.forget {
@@ -166,6 +173,9 @@ pub async fn cleanup(
     }
     let planned: usize = plans.iter().map(|plan| plan.objects.len()).sum();
     print_plan(&plans, arguments);
+    if let Some(agents) = agents {
+        say_what_is_lost(&plans, journals, agents, arguments.timeout).await;
+    }
     if arguments.dry_run {
         super::reports::remove_left(journals, arguments, here.as_deref()).await;
         super::captures::remove_captures(journals, arguments, here.as_deref()).await;
@@ -322,6 +332,36 @@ fn print_plan(plans: &[Plan], arguments: &CleanupArgs) {
                 .collect();
             if !rows.is_empty() {
                 output::print_table(&["SESSION", "CONTEXT", "DELETE", "NAMESPACE", "NAME", "UID", "STATE"], &rows);
+            }
+        }
+    }
+}
+
+/// What agents have that nobody else has, before it goes. Nobody waits long for it.
+async fn say_what_is_lost(
+    plans: &[Plan],
+    journals: &Journals,
+    agents: &AgentSettings,
+    patience: Duration,
+) {
+    let within = (patience / 4).min(ASKED_WITHIN);
+    let with_agents = plans.iter().filter(|plan| plan.session.summary.agents() > 0);
+    let asked = with_agents.map(|Plan { session, .. }| async move {
+        let held = match session.beside(journals, agents.clone()) {
+            Some(site) => timeout(within, manifest::held(Arc::new(site))).await.ok().and_then(Result::ok),
+            None => None,
+        };
+        (&session.summary.id, held)
+    });
+    for (id, held) in join_all(asked).await {
+        match held {
+            None => output::say(&format!(
+                "session {id}: what its agents capture and have is lost; they do not say what that is"
+            )),
+            Some(held) => {
+                for one in held {
+                    output::say(&format!("session {id}: lost with it: {}", held_text(&one)));
+                }
             }
         }
     }

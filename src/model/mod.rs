@@ -429,6 +429,19 @@ impl SessionSummary {
     }
 }
 
+/// What an agent has that nobody else has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Its node.
+    pub node: NodeName,
+    /// A capture runs there.
+    pub capturing: bool,
+    /// Capture files that are neither on a laptop nor in S3.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
 /// Who has to do with a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -141,6 +141,10 @@ fn exit_of(app: &App) -> Exit {
 /// What is said of a session when the screen is gone: its receipt, and where its report is.
 fn epilogue(app: &App, folder: &Path) -> String {
     let mut told = if app.ended.is_some() { app.receipt().text() } else { String::new() };
+    for cut in &app.cut {
+        // Writing to a String does not fail.
+        let _ = writeln!(told, "left while under way: {cut}");
+    }
     if app.report_at_end && app.session.began.is_some() {
         let report = match handoff::write_report(folder, &app.summary()) {
             Ok(paths) => paths.map(|path| path.display().to_string()).join(" and "),

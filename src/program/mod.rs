@@ -275,7 +275,14 @@ async fn cleanup(place: &PlaceArgs, arguments: &CleanupArgs) -> Result<Exit, Not
         return Ok(exit);
     }
     let target = target(place);
-    Ok(exit.or(headless::sessions::cleanup(place, &journals()?, &elsewhere, Connection::open(&target)).await))
+    Ok(exit.or(headless::sessions::cleanup(
+        place,
+        &journals()?,
+        &elsewhere,
+        agents(place).ok().as_ref(),
+        Connection::open(&target),
+    )
+    .await))
 }
 
 async fn preflight(place: &PlaceArgs, nodes: Vec<String>, output: OutputArgs) -> Result<Exit, Notice> {

@@ -18,7 +18,7 @@ use crate::{
     headless::Exit,
     model::{Failure, Notice, Summary},
     record::{Player, Step},
-    runtime::terminal::{Screen, Stage},
+    runtime::terminal::Screen,
     text::time_of_day,
     ui::{self, Theme},
 };
@@ -52,12 +52,11 @@ pub(super) fn summary(file: &Path) -> Result<Summary, Notice> {
 }
 
 fn last_frame(player: &mut Player, theme: &Theme) -> Result<String, Notice> {
-    let mut stage = Stage::default();
     let mut text = String::new();
     while let Some(step) = player.step().map_err(|error| error.notice())? {
         if let Step::Frame(_, width, height) = step {
             let Ok(mut terminal) = Terminal::new(TestBackend::new(width, height));
-            let Ok(_) = terminal.draw(|frame| drop(ui::draw(frame, stage.shown(&player.app), theme)));
+            let Ok(_) = terminal.draw(|frame| drop(ui::draw(frame, player.app.picture(), theme)));
             text = lines(&terminal);
         }
     }
@@ -79,7 +78,6 @@ struct Pace {
 async fn play(screen: &mut Screen, player: &mut Player, speed: f64) -> Result<(), Notice> {
     let failed = |error: io::Error| Notice::error("the terminal failed", error.to_string(), "");
     let mut pace = Pace { speed, paused: false };
-    let mut stage = Stage::default();
     let mut shown_at = None;
     let mut ended = false;
     loop {
@@ -94,7 +92,7 @@ async fn play(screen: &mut Screen, player: &mut Player, speed: f64) -> Result<()
         let mut wait = gap.div_f64(pace.speed).min(LONGEST_WAIT);
         loop {
             let draw = |frame: &mut Frame<'_>, theme: &Theme| {
-                ui::draw(frame, stage.shown(&player.app), theme);
+                ui::draw(frame, player.app.picture(), theme);
                 status(frame, &pace, at, ended, theme);
             };
             screen.show(draw).map_err(failed)?;

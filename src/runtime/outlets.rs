@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    app::Event,
+    app::{Event, Job},
     config::file::{PLACE, VIEWER},
     live,
     logs::Logs,
@@ -169,10 +169,13 @@ impl Outlet {
     pub(super) async fn remove_one(&self, key: String) -> Event {
         let removed =
             async { self.storage()?.remove_one(&self.session, &key).await.map_err(|error| refused(&error, &key)) };
-        Event::Told(match removed.await {
-            Ok(()) => Notice::info(format!("removed {key}")),
-            Err(notice) => notice,
-        })
+        Event::Ended(
+            Job::RemoveStored,
+            match removed.await {
+                Ok(()) => Notice::info(format!("removed {key}")),
+                Err(notice) => notice,
+            },
+        )
     }
 
     /// Brings an object home, telling how it goes.
@@ -215,11 +218,12 @@ impl Outlet {
         let names: Vec<String> = nodes.iter().map(|node| node.0.clone()).collect();
         let headline = format!("following {}", names.join(", "));
         let Some(pipe) = Pipe::new() else {
-            return Event::Told(Notice::error(headline, "no pipe could be made", "set TMPDIR to a folder of yours"));
+            let notice = Notice::error(headline, "no pipe could be made", "set TMPDIR to a folder of yours");
+            return Event::Ended(Job::Follow, notice);
         };
         let mut viewer = match self.viewer(&pipe.path) {
             Ok(viewer) => viewer,
-            Err(notice) => return Event::Told(notice),
+            Err(notice) => return Event::Ended(Job::Follow, notice),
         };
         let since = crate::clock::unix_millis();
         let site = Arc::clone(&self.site);
@@ -244,7 +248,7 @@ impl Outlet {
                 Notice::error(headline, format!("the viewer {:?} ended with {code}", self.outlets.viewer[0]), VIEWER_HELP)
             }
         };
-        Event::Told(ended)
+        Event::Ended(Job::Follow, ended)
     }
 
     pub(super) fn view(&self, file: &std::path::Path) -> Event {

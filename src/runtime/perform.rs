@@ -19,8 +19,9 @@ use super::{
 };
 use crate::{
     agent_client::{Ask, Opener, keep_tunnel},
-    app::{Effect, Event},
+    app::{Effect, Event, Job},
     fetch::Fetch,
+    manifest,
     model::{DeployProgress, Failure, FetchProgress, Group, Keep, Node, NodeName, Notice, Removal, SessionId, Summary},
     site::Site,
     text::{chain, safe_component},
@@ -175,6 +176,10 @@ impl Performer {
             }
             Effect::Detach => self.site.detach(),
             Effect::FindSessions => self.find_sessions(true),
+            Effect::AskHeld(session) => {
+                let site = Arc::clone(&self.site);
+                self.tell(async move { Event::Held(session.clone(), manifest::held_by(&*site, session).await) });
+            }
             Effect::Sweep(session) => self.sweep(session),
             Effect::Trust(session) => {
                 let trust = self.site.trust(session.clone());
@@ -183,11 +188,11 @@ impl Performer {
             Effect::Attach => self.follow(self.site.attach()),
             Effect::Save { name, contents } => {
                 let folder = self.outlet.folder().to_owned();
-                self.tell(async move { Event::Told(handoff::save_notice(&folder, &name, &contents)) });
+                self.tell(async move { Event::Ended(Job::Write, handoff::save_notice(&folder, &name, &contents)) });
             }
             Effect::WriteReport(summary) => {
                 let folder = self.outlet.folder().to_owned();
-                self.tell(async move { Event::Told(handoff::report_notice(&folder, &summary)) });
+                self.tell(async move { Event::Ended(Job::Write, handoff::report_notice(&folder, &summary)) });
             }
             Effect::FindContexts => {
                 let site = Arc::clone(&self.site);

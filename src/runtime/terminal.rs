@@ -32,6 +32,7 @@ use super::{Engine, panics};
 use crate::{
     app::{Action, App, Edit, Event, Pointed, Scope},
     config::keymap::Keymap,
+    model::Notice,
     ui::{self, Hits, Target, Theme},
 };
 
@@ -159,24 +160,6 @@ impl Screen {
     }
 }
 
-/// What is on the screen: the app, or while it is paused the app as it was.
-#[derive(Default)]
-pub struct Stage {
-    frozen: Option<App>,
-}
-
-impl Stage {
-    /// The app to draw. Dialogs end the pause.
-    pub fn shown<'a>(&'a mut self, app: &'a App) -> &'a App {
-        if app.paused && app.overlay.is_none() {
-            self.frozen.get_or_insert_with(|| app.clone())
-        } else {
-            self.frozen = None;
-            app
-        }
-    }
-}
-
 /// What the mouse has done so far, over the places of the frame before.
 #[derive(Default)]
 struct Pointer {
@@ -210,7 +193,6 @@ async fn run_on<B: Backend<Error = io::Error>>(
     mouse: bool,
     mut drawn: impl FnMut(&Terminal<B>),
 ) -> io::Result<()> {
-    let mut stage = Stage::default();
     let mut pointer = Pointer::default();
     let mut next_frame = Instant::now();
     let mut dirty = true;
@@ -225,7 +207,7 @@ async fn run_on<B: Backend<Error = io::Error>>(
             dirty = true;
         }
         if dirty && Instant::now() >= next_frame {
-            let shown = stage.shown(&engine.app);
+            let shown = engine.app.picture();
             let frame = terminal.draw(|frame| pointer.hits = ui::draw(frame, shown, theme))?;
             let area = frame.area;
             engine.record_frame(area.width, area.height);
@@ -246,6 +228,7 @@ async fn run_on<B: Backend<Error = io::Error>>(
                 };
                 let event = event?;
                 for event in translate(&event, engine.app.scope(), &theme.keys, &mut pointer) {
+                    let event = if is_unseen(&event, &pointer.hits, &engine.app) { moved() } else { event };
                     if engine.handle(event) {
                         return Ok(());
                     }
@@ -275,6 +258,18 @@ async fn run_on<B: Backend<Error = io::Error>>(
             () = sleep_until(next_frame), if dirty => {}
         }
     }
+}
+
+/// The cursor is not on the row any more that the last frame showed under it, and this key would act on what it is on.
+fn is_unseen(event: &Event, hits: &Hits, app: &App) -> bool {
+    let Event::Action(action) = event else { return false };
+    let acts = app.overlay.is_none() && action.acts(&app.picture().screen);
+    acts && hits.cursor.is_some() && hits.cursor != app.row_under_cursor()
+}
+
+fn moved() -> Event {
+    let cause = "what the cursor was on has just gone, and it is on another row";
+    Event::Told(Notice::warning("nothing was done", cause, "look, and press the key again"))
 }
 
 /// Gives the terminal back and stops, with all that the shell started together; goes on when the shell says so.
@@ -348,15 +343,18 @@ mod tests {
     }
 
     #[test]
-    fn a_paused_app_is_drawn_as_it_was_until_a_dialog_opens() {
+    fn a_key_does_not_act_on_a_row_that_was_not_seen_under_the_cursor() {
         let mut app = App::new(Place::Local, SessionId::new(1), Duration::from_secs(1));
-        let mut stage = Stage::default();
-        app.paused = true;
-        assert_eq!(stage.shown(&app).now, 0);
-        app.now = 7;
-        assert_eq!(stage.shown(&app).now, 0);
+        let mut hits = Hits::default();
+        app.cursor = Some("b".into());
+        hits.cursor = app.row_under_cursor();
+        let deploy = Event::Action(Action::Deploy);
+        assert!(!is_unseen(&deploy, &hits, &app));
+        app.cursor = Some("c".into());
+        assert!(is_unseen(&deploy, &hits, &app), "b has left, and nobody has seen the cursor on c");
+        assert!(!is_unseen(&Event::Action(Action::Down), &hits, &app), "moving is free");
         app.overlay = Some(crate::app::Overlay::Help);
-        assert_eq!(stage.shown(&app).now, 7);
+        assert!(!is_unseen(&deploy, &hits, &app));
     }
 
     #[test]

@@ -14,11 +14,13 @@ use super::{
 use crate::{
     app::{
         Action, App, Confirm,
+        files::FileKey,
         form::{CaptureForm, Field},
         reports::History,
+        sessions::{Sessions, held_text},
     },
     config::keymap::{Binding, Key, is_offered, shown_keys},
-    model::{NodeName, Severity},
+    model::{Held, NodeName, Notice, SessionId, Severity},
     text::{bytes, counted, date_and_time, time_of_day, visible},
 };
 
@@ -124,21 +126,94 @@ pub(super) fn confirm(frame: &mut Frame<'_>, area: Rect, app: &App, question: &C
                 list(names)
             ),
         ),
-        Confirm::RemoveFiles { on_nodes, stored, bytes: size } => (
-            format!("Remove {}?", bytes(*size)),
+        Confirm::RemoveFiles { on_nodes, stored, bytes: size, lost } => {
+            (format!("Remove {}?", bytes(*size)), files_to_remove(app, on_nodes, stored, lost))
+        }
+        Confirm::Hidden { hidden, .. } => {
+            ("Also what is not shown?".to_owned(), format!("Marked, and not on the screen: {}", first_of(hidden)))
+        }
+        Confirm::Sweep { list, id, held } => {
+            (format!("Remove session {id}?"), session_to_remove(list, id, held.as_ref()))
+        }
+        Confirm::Leave { .. } => (
+            "Leave now?".to_owned(),
             format!(
-                "{} on nodes and {} in S3, for good.",
-                counted(on_nodes.len(), "file"),
-                counted(stored.len(), "object")
+                "Still under way:\n{}\nWithout an answer the program ends when that has.",
+                app.under_way().join("\n")
             ),
         ),
     };
-    let inside = dialog(frame, area, (64, 10), &title, theme);
+    let hidden = app.hidden_marks();
+    let text = match question {
+        Confirm::Deploy(names) | Confirm::StopCaptures(names) | Confirm::FullContent(names, _) => {
+            let unseen: Vec<NodeName> = names.iter().filter(|name| hidden.contains(name)).cloned().collect();
+            if unseen.is_empty() { text } else { format!("{text}\nNot on the screen of these: {}", list(&unseen)) }
+        }
+        _ => text,
+    };
+    let width = 64.min(area.width.saturating_sub(2));
+    let needed: usize = text.lines().map(|line| line.len() / usize::from(width.saturating_sub(4)).max(1) + 1).sum();
+    let inside = dialog(frame, area, (64, (needed as u16).saturating_add(4).max(10)), &title, theme);
     let text_area = Rect { height: inside.height.saturating_sub(1), ..inside };
     frame.render_widget(wrapped(&text), text_area);
     let keys = key_line(&[(Action::Open, "yes"), (Action::Back, "no")], theme);
     let bottom = Rect { y: inside.bottom().saturating_sub(1), height: inside.height.min(1), ..inside };
     frame.render_widget(keys, bottom);
+}
+
+/// Names, as many as a question has room for.
+fn first_of(names: &[String]) -> String {
+    const MOST: usize = 8;
+    let mut text = names.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
+    if names.len() > MOST {
+        text = format!("{text} and {} more", names.len() - MOST);
+    }
+    text
+}
+
+fn files_to_remove(app: &App, on_nodes: &[(NodeName, String)], stored: &[String], lost: &[FileKey]) -> String {
+    let mut text = format!(
+        "For good, {} on nodes and {} in S3:",
+        counted(on_nodes.len(), "file"),
+        counted(stored.len(), "object")
+    );
+    let mut names: Vec<String> = on_nodes.iter().map(|(node, file)| visible(&format!("{}/{file}", node.0))).collect();
+    let object = |key: &String| app.storage.as_ref().map_or_else(|| key.clone(), |storage| storage.url.object(key));
+    names.extend(stored.iter().map(|key| visible(&object(key))));
+    text = format!("{text}\n{}", first_of(&names));
+    if !lost.is_empty() {
+        let lost: Vec<String> = lost.iter().map(FileKey::text).collect();
+        text = format!("{text}\nNobody has then, here or elsewhere: {}", first_of(&lost));
+    }
+    let hidden: Vec<String> = app.hidden_files().iter().map(FileKey::text).collect();
+    if !hidden.is_empty() {
+        text = format!("{text}\nNot on the screen of these: {}", first_of(&hidden));
+    }
+    text
+}
+
+fn session_to_remove(list: &Sessions, id: &SessionId, held: Option<&Result<Vec<Held>, Notice>>) -> String {
+    let Some((session, _)) = list.rows.iter().find(|(session, _)| session.id == *id) else { return String::new() };
+    let owner = visible(session.owner.as_deref().unwrap_or("nobody says whose"));
+    let names: Vec<String> = session.objects.iter().map(|seen| visible(&seen.object.text())).collect();
+    let what = format!(
+        "Of {owner}, in context {}, {}: {}",
+        visible(&session.context),
+        session.holder.word(),
+        first_of(&names)
+    );
+    let lost = match held {
+        None => "Asking its agents what they have that nobody else has ...".to_owned(),
+        Some(Err(notice)) => format!("What its agents have is not known, and is lost: {}", visible(&notice.line())),
+        Some(Ok(held)) if held.is_empty() => {
+            "No capture runs, and no agent has a file that nobody else has.".to_owned()
+        }
+        Some(Ok(held)) => {
+            let lines: Vec<String> = held.iter().map(held_text).collect();
+            format!("Lost with it:\n{}", lines.join("\n"))
+        }
+    };
+    format!("{what}\n{lost}")
 }
 
 /// What the agents of this session may do.

@@ -114,7 +114,11 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: &Theme) -> Hits {
         in_ascii(frame.buffer_mut());
     }
     // What lies under a dialog is nobody's to point at.
-    if app.overlay.is_some() { Hits::default() } else { hits }
+    if app.overlay.is_some() {
+        return Hits::default();
+    }
+    hits.cursor = hits.cursor.take().or_else(|| app.row_under_cursor());
+    hits
 }
 
 /// What the library draws of charts, and letters of others that the terminal has no sign for.

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     app::{
         App, Layout, Listing,
+        cursor::RowKey,
         node::{Agent, Asked, NodeState},
     },
     model::Readiness,
@@ -120,7 +121,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
     let at = app.cursor.as_ref().and_then(|cursor| shown.iter().position(|state| state.node.name == *cursor));
     let first = first_shown(at.unwrap_or(0), shown.len(), room);
     let rows = Rect { y: (area.y + 2).min(area.bottom()), height: area.height.saturating_sub(2), ..area };
-    hits.rows(rows, first, shown.len() - first);
+    hits.rows(rows, shown.iter().skip(first).map(|state| RowKey::Node(state.node.name.clone())));
     for (index, state) in shown.iter().enumerate().skip(first).take(room) {
         let at_cursor = at == Some(index);
         let line = row(app, state, at_cursor, name_width, &columns, theme);
@@ -136,6 +137,10 @@ fn title(app: &App, shown: usize, width: usize, theme: &Theme) -> Line<'static> 
     }
     if !app.marks.is_empty() {
         text = format!("{text}, {} marked", app.marks.len());
+        let hidden = app.hidden_marks().len();
+        if hidden > 0 {
+            text = format!("{text} of which {hidden} not shown");
+        }
     }
     text.push(')');
     let Listing::Stale(_) = app.listing else { return crumbs(app, &[], &text, width, theme) };

@@ -6,6 +6,7 @@ mod habits;
 mod ports;
 #[path = "../support/sample.rs"]
 mod sample;
+mod seen;
 
 use nodewatch_protocol::{
     AgentFacts, CaptureAbility, CaptureSpec, CaptureState, FileState, Hello, PortChange, PortsKind, Request, Response,
@@ -441,7 +442,8 @@ fn other_sessions_are_taken_up_or_removed_each_in_its_way() {
     let found = vec![session(1, Holder::Abandoned), session(2, Holder::Elsewhere), session(3, Holder::Running)];
     let mut app = app();
     feed(&mut app, [Event::Sessions { found: Ok(found), asked: false }]);
-    assert_eq!(key(&mut app, Action::Remove), [Effect::Sweep(SessionId::new(1))]);
+    assert_eq!(key(&mut app, Action::Remove), [Effect::AskHeld(SessionId::new(1))]);
+    assert_eq!(key(&mut app, Action::Open), [Effect::Sweep(SessionId::new(1))]);
     assert_eq!(key(&mut app, Action::Remove), [], "once is enough");
     feed(&mut app, [Event::Sweep(SessionId::new(1), Removal::Finished)]);
 
@@ -455,7 +457,8 @@ fn other_sessions_are_taken_up_or_removed_each_in_its_way() {
     assert_eq!(key(&mut app, Action::Open), [Effect::Sweep(SessionId::new(2))]);
 
     feed(&mut app, [Event::Sessions { found: Ok(vec![session(1, Holder::Detached)]), asked: true }]);
-    assert_eq!(key(&mut app, Action::Open), [Effect::Quit]);
+    assert_eq!(key(&mut app, Action::Open), [], "the other one is still being removed");
+    assert_eq!(update(&mut app, Event::Sweep(SessionId::new(2), Removal::Finished), NOW), [Effect::Quit]);
     assert_eq!(app.next, Some(Next::Attach(SessionId::new(1))));
 }
 
