@@ -124,7 +124,7 @@ fn keys_move_in_the_picture_that_is_held_still_and_act_on_what_it_shows() {
     feed(&mut app, [Event::Nodes(NodesChange::Applied(node("a0", "1a", Readiness::Ready)))]);
     key(&mut app, Action::Down);
     assert_eq!(app.picture().cursor, Some("b".into()), "the picture has no a0");
-    assert!(!screen(&app).contains("a0") && screen(&app).contains("paused"));
+    assert!(!screen(&app).contains("a0") && screen(&app).contains("PAUSED"));
     assert_eq!(key(&mut app, Action::Deploy), [Effect::Deploy(vec!["b".into()])]);
     assert!(!app.paused && app.cursor == Some("b".into()) && screen(&app).contains("a0"));
 
@@ -189,7 +189,7 @@ fn marks_that_are_not_shown_are_named_before_anything_is_done() {
     let mut app = nodes();
     key(&mut app, Action::MarkAll);
     key(&mut app, Action::Filter);
-    typed(&mut app, "a");
+    typed(&mut app, "^a$");
     key(&mut app, Action::Open);
     key(&mut app, Action::Deploy);
     assert!(screen(&app).contains("Not on the screen of these: b, c"), "{}", screen(&app));
