@@ -276,9 +276,9 @@ pub enum Event {
     Sweep(SessionId, Removal),
     /// Take up the agents of a session that began then and ends then.
     Attach {
-        /// When it began.
+        /// When it began, by the clock on the wall.
         began: UnixMillis,
-        /// When its agents end by themselves.
+        /// When its agents end by themselves, by the same.
         ends: UnixMillis,
     },
     /// Look at the agents of a session that another program has.
@@ -293,6 +293,8 @@ pub enum Event {
     Asked(NodeName, Request),
     /// End every capture, asked outside the screens.
     StopCaptures,
+    /// The clock on the laptop's wall was set: it is that far ahead of the steady one, in milliseconds.
+    ClockSet(i64),
     /// A second has passed.
     Tick,
     /// Somebody outside (a signal, a headless command) wants the program to clean up and end, without a dialog.
@@ -371,7 +373,7 @@ pub enum Effect {
     StockStorage,
     /// Remove the session's captures in S3.
     RemoveStorage,
-    /// Move the end of everything in the cluster.
+    /// Move the end of everything in the cluster to that time on the wall.
     SetEnds(UnixMillis),
     /// Write down that the session goes on without this program.
     Detach,

@@ -330,8 +330,10 @@ pub struct App {
     pub next: Option<Next>,
     /// Nothing was deployed with this program yet: a line says what to begin with.
     pub first_run: bool,
-    /// By the laptop's clock, as of the last event.
+    /// By the laptop's steady clock, as of the last event. Every time in here is by it, unless it says otherwise.
     pub now: UnixMillis,
+    /// How far the clock on the laptop's wall is ahead of that, in milliseconds.
+    pub wall_ahead: i64,
     /// The nodes by name.
     pub nodes: BTreeMap<NodeName, NodeState>,
     /// Whether they are all.
@@ -417,6 +419,7 @@ impl App {
             next: None,
             first_run: false,
             now: 0,
+            wall_ahead: 0,
             nodes: BTreeMap::new(),
             listing: Listing::Loading,
             screen: Screen::Nodes,
@@ -482,6 +485,16 @@ impl App {
             Screen::Ports => Scope::Ports,
             Screen::Events => Scope::Events,
         }
+    }
+
+    /// What the clock on the wall shows at a time, for people and for what others keep.
+    pub fn wall(&self, at: UnixMillis) -> UnixMillis {
+        at.saturating_add_signed(self.wall_ahead)
+    }
+
+    /// The time at which the clock on the wall shows that.
+    fn steady(&self, wall: UnixMillis) -> UnixMillis {
+        wall.saturating_add_signed(self.wall_ahead.saturating_neg())
     }
 
     /// The nodes that the list shows, in order.

@@ -226,6 +226,8 @@ pub struct NodeState {
     pub(super) history_is_news: bool,
     /// Its capture.
     pub capture: CaptureState,
+    /// When it began, by the laptop's steady clock.
+    pub capture_began: UnixMillis,
     /// What the ring had before that capture.
     pub(super) before_capture: Before,
     /// What its flight recorder was asked to save.
@@ -281,6 +283,7 @@ impl NodeState {
             coming: Coming::default(),
             history_is_news: false,
             capture: CaptureState::Idle,
+            capture_began: 0,
             before_capture: Before::default(),
             frozen: None,
             asked: Asked::Nothing,
@@ -483,6 +486,9 @@ impl NodeState {
         match &state {
             CaptureState::Idle => {}
             CaptureState::Running { interfaces, spec, since } => {
+                // The node's clock may show another time.
+                let theirs = self.facts.as_ref().map_or(*since, |facts| facts.now);
+                self.capture_began = now.saturating_sub(theirs.saturating_sub(*since));
                 if !matches!(self.capture, CaptureState::Running { since: known, .. } if known == *since) {
                     self.before_capture = match self.listed {
                         Listed::Whole => Before::UpTo(self.files.iter().map(|file| file.sequence).max()),

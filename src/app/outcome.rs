@@ -139,7 +139,7 @@ impl App {
             self.nodes.values().filter(|state| so(state)).map(|state| state.node.name.clone()).collect()
         };
         Detachment {
-            until: self.session.ends.unwrap_or(self.now),
+            until: self.wall(self.session.ends.unwrap_or(self.now)),
             agents: of(|state| state.agent.runs()),
             captures: of(|state| state.agent.runs() && state.is_capturing()),
             untold: exit.untold.iter().cloned().collect(),

@@ -209,7 +209,7 @@ impl App {
         let kept = || sockets().filter(|one| !self.ports.leaves_out(&one.port));
         let known = listed.iter().any(|one| one.class.is_some()) || self.ports.expected.is_some();
         Report {
-            at: self.now,
+            at: self.wall(self.now),
             hostname: &state.node.name.0,
             cluster: &settings.cluster,
             session: self.session.id.as_str(),
@@ -217,7 +217,7 @@ impl App {
             ports: kept()
                 .map(|one| ReportedPort {
                     port: one.port,
-                    first_seen: one.since,
+                    first_seen: self.wall(one.since),
                     class: one.class.map_or("", PortClass::word),
                 })
                 .collect(),
@@ -277,7 +277,7 @@ impl App {
             port,
             found: None,
         }));
-        let since = self.now.saturating_sub(PAST.0);
+        let since = self.wall(self.now).saturating_sub(PAST.0);
         vec![Effect::Past(PastQuery { nodes, port, since, limit: PAST.1 })]
     }
 }

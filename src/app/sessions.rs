@@ -314,7 +314,7 @@ impl App {
         }
         let ends = self.now + left.as_millis() as u64;
         self.session.ends = Some(ends);
-        let mut effects = vec![Effect::SetEnds(ends)];
+        let mut effects = vec![Effect::SetEnds(self.wall(ends))];
         effects.extend(self.tell_terms());
         Ok(effects)
     }

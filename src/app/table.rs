@@ -66,7 +66,7 @@ impl App {
             Screen::Node(name) => Table {
                 name: "events",
                 head: vec!["time", "node", "event"],
-                rows: self.nodes.get(name).map_or_else(Vec::new, |state| events(state).collect()),
+                rows: self.nodes.get(name).map_or_else(Vec::new, |state| self.node_events(state)),
             },
             Screen::Files => self.files_table(),
             Screen::Ports => self.ports_table(),
@@ -76,7 +76,7 @@ impl App {
                 rows: self
                     .event_rows()
                     .into_iter()
-                    .map(|row| vec![text::rfc3339(row.at), row.node.to_owned(), row.text])
+                    .map(|row| vec![text::rfc3339(self.wall(row.at)), row.node.to_owned(), row.text])
                     .collect(),
             },
         }
@@ -171,7 +171,7 @@ impl App {
                 listed.class.map_or("", PortClass::word).to_owned(),
                 listed.why.to_string(),
                 listed.owner.to_string(),
-                if listed.socket { text::rfc3339(listed.since) } else { String::new() },
+                if listed.socket { text::rfc3339(self.wall(listed.since)) } else { String::new() },
             ]
         };
         Table {
@@ -181,6 +181,12 @@ impl App {
         }
     }
 
+    fn node_events(&self, state: &NodeState) -> Vec<Vec<String>> {
+        let name = &state.node.name.0;
+        let events = state.events.iter();
+        events.map(|event| vec![text::rfc3339(self.wall(event.at)), name.clone(), event.text.clone()]).collect()
+    }
+
     /// Saves the screen's table under that name, or one of its own.
     pub(super) fn save_table(&mut self, name: Option<&str>) -> Vec<Effect> {
         let table = self.table();
@@ -188,7 +194,7 @@ impl App {
             self.notify(Notice::warning("nothing was saved", "the table has no rows", ""));
             return Vec::new();
         }
-        let own = format!("{}-{}.csv", table.name, text::time_of_day(self.now).replace(':', ""));
+        let own = format!("{}-{}.csv", table.name, text::time_of_day(self.wall(self.now)).replace(':', ""));
         let name = name.map_or(own, str::to_owned);
         let is_json = std::path::Path::new(&name).extension().is_some_and(|it| it.eq_ignore_ascii_case("json"));
         let form = if is_json { TableForm::Json } else { TableForm::Csv };
@@ -207,7 +213,12 @@ impl App {
             Screen::Events => self
                 .event_under_cursor()
                 .map(|row| {
-                    format!("{} {} {}", text::rfc3339(row.at), text::visible(row.node), text::visible(&row.text))
+                    format!(
+                        "{} {} {}",
+                        text::rfc3339(self.wall(row.at)),
+                        text::visible(row.node),
+                        text::visible(&row.text)
+                    )
                 })
                 .unwrap_or_default(),
             Screen::Files => String::new(),
@@ -219,12 +230,6 @@ impl App {
         self.notify(Notice::info(format!("copied {}", copied.replace('\n', " "))));
         vec![Effect::Copy(copied)]
     }
-}
-
-fn events(state: &NodeState) -> impl Iterator<Item = Vec<String>> {
-    let row =
-        |event: &super::node::NodeEvent| vec![text::rfc3339(event.at), state.node.name.0.clone(), event.text.clone()];
-    state.events.iter().map(row)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use nodewatch_protocol::{RefusalKind, Request, Response, UnixMillis, Update};
 
 use super::{
-    App, Confirm, Overlay, Permission, REMIND_BEFORE, Scope, Screen, View,
+    App, Confirm, Listing, Overlay, Permission, REMIND_BEFORE, Scope, Screen, View,
     action::{Action, Effect, Event},
     cursor::Cursor,
     delivery::GrantState,
@@ -112,13 +112,14 @@ fn take_in(app: &mut App, event: Event) -> Vec<Effect> {
             Vec::new()
         }
         Event::Attach { began, ends } => {
-            app.session.began = Some(began);
-            app.session.ends = Some(ends);
+            app.session.began = Some(app.steady(began));
+            app.session.ends = Some(app.steady(ends));
             vec![Effect::Attach]
         }
         Event::StopCaptures => app.stop_all_captures(),
         Event::Observe => vec![Effect::Attach],
         Event::Asked(name, request) => app.asked(name, request),
+        Event::ClockSet(ahead) => app.clock_set(ahead),
         Event::Tick => app.tick(),
         Event::DeployTo(names) => app.deploy(names),
         Event::StartCaptures(names, spec) => app.start_captures(names, &spec),
@@ -594,6 +595,21 @@ impl App {
         state.log(now, notice.line());
         state.refusal = Some(notice.clone());
         self.notify(notice);
+    }
+
+    /// The session ends when it would have; what is written down of that is by the clock on the wall.
+    fn clock_set(&mut self, ahead: i64) -> Vec<Effect> {
+        let by = ahead.saturating_sub(self.wall_ahead) / 1000;
+        self.wall_ahead = ahead;
+        let word = if by < 0 { "back" } else { "ahead" };
+        let length = text::clock(by.unsigned_abs() * 1000);
+        let headline = format!("this laptop's clock was set {word} by {length}; nothing ends earlier or later for it");
+        // As the session begins it is no news.
+        if self.listing != Listing::Loading {
+            self.notify(Notice::info(headline));
+        }
+        let known = self.session.ends.filter(|_| self.session.began.is_some() && !self.is_removing());
+        known.filter(|_| self.place != Place::Local).map(|ends| Effect::SetEnds(self.wall(ends))).into_iter().collect()
     }
 
     /// Says in time that the end is near: nothing extends it silently.

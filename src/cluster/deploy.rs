@@ -25,7 +25,7 @@ use super::{
     strangers::{self, Stranger},
 };
 use crate::{
-    clock::unix_millis,
+    clock::{steady_at, steady_millis, unix_millis, wall_at},
     journal::{Entry, Journal},
     model::{DeployProgress, Kind, MadeObject, NodeName, Notice},
     site::produce,
@@ -145,7 +145,7 @@ async fn begin(cluster: &Cluster, nodes: &[NodeName]) -> Result<(Arc<Journal>, O
     let journal = cluster.journals.create(&header).map_err(|error| unrecorded(&error))?;
     let journal = Arc::new(journal);
     *lock(&cluster.state.journal) = Some((Arc::clone(&journal), header));
-    *lock(&cluster.state.ends) = Some(ends);
+    *lock(&cluster.state.ends) = Some(steady_at(ends));
     Ok((journal, warning))
 }
 
@@ -156,7 +156,8 @@ fn unrecorded(error: &crate::journal::JournalError) -> Notice {
 
 fn with_session<T>(cluster: &Cluster, work: impl FnOnce(Session<'_>) -> Result<T, ManifestError>) -> Result<T, Notice> {
     let began = cluster.journal().map_or_else(unix_millis, |(_, header)| header.began);
-    let ends = lock(&cluster.state.ends).unwrap_or(began);
+    // Annotations are for people and for the cluster's clock.
+    let ends = lock(&cluster.state.ends).map_or(began, wall_at);
     let session = Session { id: &cluster.session, settings: &cluster.settings, began, ends };
     work(session).map_err(|error| broken(&error))
 }
@@ -167,7 +168,7 @@ async fn make_job(cluster: &Cluster, node: &NodeName) -> Result<(), Notice> {
     };
     let earlier = |made: &MadeObject| made.kind == Kind::Job && made.purpose == node.0;
     let attempt = lock(&cluster.state.made).iter().filter(|(_, made)| earlier(made)).count() + 1;
-    let left = lock(&cluster.state.ends).unwrap_or_default().saturating_sub(unix_millis());
+    let left = lock(&cluster.state.ends).unwrap_or_default().saturating_sub(steady_millis());
     if left == 0 {
         let headline = format!("no agent on {node}");
         return Err(Notice::error(headline, "the session's budget is spent", "move its end with b, then deploy again"));
@@ -195,7 +196,7 @@ async fn create(cluster: &Cluster, journal: &Arc<Journal>, draft: Draft) -> Resu
         let rights = create_right(object.kind);
         let dynamic = draft.dynamic().map_err(|error| broken(&error))?;
         record(&journal, Entry::Making(object.clone())).await.map_err(|error| unrecorded(&error))?;
-        lock(&cluster.state.made).push((unix_millis(), object.clone()));
+        lock(&cluster.state.made).push((steady_millis(), object.clone()));
         let api = kinds::api(cluster.client(), object.kind, object.namespace.as_deref());
         let attempt = Attempt { what: format!("create {}", object.text()), rights };
         match made_or_known(&api, &dynamic, &cluster).await {

@@ -49,7 +49,7 @@ pub use plugin::screen_opens;
 pub use push::Push;
 
 use crate::{
-    clock::unix_millis,
+    clock::{steady_at, unix_millis},
     journal::{Entry, Header, Journal, JournalError, Journals, Record},
     model::{
         ClusterIdentity, ContextRow, DeployProgress, Expectations, Keep, Kind, LogsSettings, MadeObject, NodeName,
@@ -107,10 +107,11 @@ pub struct Cluster {
 #[derive(Default)]
 struct State {
     /// What was made, or was about to be, and not seen gone, in order of creation; with the time of its making.
+    /// By the steady clock.
     made: Mutex<Vec<(UnixMillis, MadeObject)>>,
     /// Where that is written down. Begun with the first creation.
     journal: Mutex<Option<(Arc<Journal>, Header)>>,
-    /// When the agents end by themselves, once the first was deployed.
+    /// When the agents end by themselves, by the steady clock, once the first was deployed.
     ends: Mutex<Option<UnixMillis>>,
     /// What was in the session's own namespace before anything of it.
     before: Mutex<BTreeSet<String>>,
@@ -153,9 +154,10 @@ impl Cluster {
         let namespace = (!header.own_namespace).then(|| header.namespace.clone());
         let budget = Duration::from_millis(record.ends.saturating_sub(header.began));
         let settings = AgentSettings { budget, namespace, ..settings };
+        let made = record.objects.into_iter().map(|(at, object)| (steady_at(at), object)).collect();
         let state = State {
-            made: Mutex::new(record.objects),
-            ends: Mutex::new(Some(record.ends)),
+            made: Mutex::new(made),
+            ends: Mutex::new(Some(steady_at(record.ends))),
             before: Mutex::new(record.before),
             ..State::default()
         };

@@ -161,7 +161,8 @@ fn preview(place: &PlaceArgs) -> App {
     let context = || context_name(&target(place)).unwrap_or_else(|| "kubeconfig".to_owned());
     let where_it_is = if place.local { Place::Local } else { Place::Cluster { context: context(), flavour: None } };
     let mut app = App::new(where_it_is, SessionId::new(0), place.session_budget);
-    app.now = crate::clock::unix_millis();
+    app.now = crate::clock::steady_millis();
+    app.wall_ahead = crate::clock::wall_ahead();
     app
 }
 
@@ -216,7 +217,7 @@ async fn attached_here(place: &PlaceArgs, config: &Config, session: SessionId) -
     let out = out(place, &session);
     let outlets = outlets(place, config, &out, &cluster_name(place, Some(&Place::Local))).await;
     let mut app = settled(App::new(Place::Local, session, place.session_budget), place);
-    app.session.began = Some(crate::clock::unix_millis());
+    app.session.began = Some(crate::clock::steady_millis());
     let mut engine = Engine::start(app, Arc::new(site), outlets);
     engine.handle(Event::Observe);
     Ok(engine)

@@ -90,5 +90,11 @@ fn impossible(line: &Line) -> Option<String> {
     if at > LAST {
         return Some(format!("{at} is no time"));
     }
+    if let Line::Event(_, event) = line
+        && let Event::ClockSet(ahead) = **event
+        && ahead.unsigned_abs() > LAST
+    {
+        return Some(format!("no clock is {ahead} ms ahead"));
+    }
     (u32::from(width) * u32::from(height) > LARGEST).then(|| format!("no terminal has {width}x{height} cells"))
 }

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     app::{App, Effect, Event, delivery::StorageInfo, reports::Reports, update},
-    clock::unix_millis,
+    clock::{steady_millis, wall_ahead},
     model::{Notice, Severity},
     record::{RecordError, Recorder},
     site::Site,
@@ -28,6 +28,9 @@ use perform::Performer;
 
 /// Events that may wait for the app. A full queue makes tunnels wait, and their agents then count what they drop.
 const QUEUE: usize = 4096;
+
+/// A wall clock that is further from where it was, in milliseconds, was set and has not just drifted.
+const STEP: u64 = 1_000;
 
 /// The app with its effects performed.
 pub struct Engine {
@@ -68,7 +71,7 @@ impl Engine {
 
     /// The screen was drawn in so many columns and rows.
     pub fn record_frame(&mut self, width: u16, height: u16) {
-        let written = self.recorder.as_mut().map(|recorder| recorder.frame(unix_millis(), width, height));
+        let written = self.recorder.as_mut().map(|recorder| recorder.frame(steady_millis(), width, height));
         self.recorded(written);
     }
 
@@ -77,7 +80,7 @@ impl Engine {
         if let Some(Err(error)) = written {
             self.recorder = None;
             // As any event that is not recorded.
-            let _ = update(&mut self.app, Event::Told(error.notice()), unix_millis());
+            let _ = update(&mut self.app, Event::Told(error.notice()), steady_millis());
         }
     }
 
@@ -124,7 +127,11 @@ impl Engine {
 
     /// Takes in one event and begins what follows from it. True when the program is to end.
     pub fn handle(&mut self, event: Event) -> bool {
-        let now = unix_millis();
+        let ahead = wall_ahead();
+        if ahead.abs_diff(self.app.wall_ahead) >= STEP && !matches!(event, Event::ClockSet(_)) {
+            self.handle(Event::ClockSet(ahead));
+        }
+        let now = steady_millis();
         let written = self.recorder.as_mut().map(|recorder| recorder.event(&event, now));
         self.recorded(written);
         let effects = update(&mut self.app, event, now);

@@ -52,7 +52,7 @@ pub(super) fn screen(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme
             let node = short_name(&NodeName(row.node.to_owned()), node_width);
             let line = Line::from(vec![
                 Span::styled(if selected { theme.symbols.cursor } else { " " }, theme.accent),
-                Span::styled(format!(" {} ", time_of_day(row.at)), theme.dim),
+                Span::styled(format!(" {} ", time_of_day(app.wall(row.at))), theme.dim),
                 Span::styled(format!("{}  ", fit(&visible(&node), node_width)), theme.plain),
                 Span::styled(format!("{word}{}", visible(&row.text)), style),
             ]);

@@ -69,7 +69,7 @@ pub(super) fn notices(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Them
             Severity::Error => theme.bad,
         };
         lines.push(Line::from(vec![
-            Span::styled(format!(" {} ", time_of_day(*at)), theme.dim),
+            Span::styled(format!(" {} ", time_of_day(app.wall(*at))), theme.dim),
             Span::styled(visible(&notice.headline), style),
         ]));
         for more in [&notice.cause, &theme.next_step(notice)] {

@@ -276,8 +276,8 @@ fn capture(app: &App, state: &NodeState, theme: &Theme) -> (String, Style) {
     match (&state.capture, state.asked) {
         (_, Asked::Start) => (format!("{} starting", symbols.idle), theme.accent),
         (_, Asked::Stop) => (format!("{} stopping", symbols.running), theme.accent),
-        (CaptureState::Running { since, .. }, Asked::Nothing) => {
-            (format!("{} {}", symbols.running, clock(app.now.saturating_sub(*since))), theme.good)
+        (CaptureState::Running { .. }, Asked::Nothing) => {
+            (format!("{} {}", symbols.running, clock(app.now.saturating_sub(state.capture_began))), theme.good)
         }
         (CaptureState::Stopped { reason: StopReason::Failed { .. }, .. }, Asked::Nothing) => {
             (format!("{} failed", symbols.idle), theme.bad)

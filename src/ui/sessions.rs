@@ -29,7 +29,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, sessions: &Sess
         let owner = visible(session.owner.as_deref().unwrap_or("nobody says who"));
         let head = Line::raw(format!("{cursor}{}  {} {owner}", session.id, fit(session.holder.word(), 9)));
         lines.push(if selected { cursor_row(head, inside.width, theme) } else { head });
-        lines.push(Line::styled(format!("           {}", times(session, app.now)), theme.dim));
+        lines.push(Line::styled(format!("           {}", times(session, app.wall(app.now))), theme.dim));
         let (word, style) = match sweep {
             Sweep::Not if session.moved => (
                 "its cluster has another address or CA now: attach or remove asks whether that is right".to_owned(),
