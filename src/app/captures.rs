@@ -5,7 +5,7 @@
 use nodewatch_protocol::{CaptureAbility, CaptureFile, CaptureSpec, Content, FileState, Request, SinkState};
 
 use super::{
-    App, Confirm, Overlay,
+    App, Confirm, Overlay, Screen,
     action::Effect,
     node::{Agent, Asked, Before, Frozen, NodeState},
 };
@@ -72,12 +72,16 @@ impl App {
     pub(super) fn freeze_recorders(&mut self) -> Vec<Effect> {
         let armed = |name: &NodeName| self.nodes.get(name).is_some_and(NodeState::is_armed);
         let mut names: Vec<NodeName> = self.targets().into_iter().filter(armed).collect();
-        if names.is_empty() {
+        // Who has chosen others, by marks or by their screen, does not mean all.
+        let chosen = matches!(self.screen, Screen::Node(_)) || (self.screen == Screen::Nodes && !self.marks.is_empty());
+        if names.is_empty() && !chosen {
             names = self.nodes.keys().filter(|name| armed(name)).cloned().collect();
         }
         if names.is_empty() {
             let next_step = "C arms one: write the seconds to keep into its recorder field";
-            self.notify(Notice::warning("nothing to freeze", "no flight recorder is armed", next_step));
+            let cause =
+                if chosen { "no flight recorder is armed on what is chosen" } else { "no flight recorder is armed" };
+            self.notify(Notice::warning("nothing to freeze", cause, next_step));
         }
         for name in &names {
             self.note_freeze(name);

@@ -72,9 +72,9 @@ impl Renewal {
         Self { at: now + third, not_before: now + RETRY.min(third), little: valid.as_secs() / 2 }
     }
 
-    fn is_due(self, now: UnixMillis, sink: Option<SinkState>) -> bool {
+    fn is_due(self, now: UnixMillis, sink: Option<&SinkState>) -> bool {
         let left = match sink {
-            Some(SinkState::Grant { left_seconds }) => Some(left_seconds),
+            Some(SinkState::Grant { left_seconds }) => Some(*left_seconds),
             _ => None,
         };
         now >= self.at || (now >= self.not_before && left.is_some_and(|left| left < self.little))
@@ -94,7 +94,7 @@ impl App {
                 GrantState::Nothing => true,
                 GrantState::Asked => false,
                 GrantState::Held(renewal) => {
-                    let sink = state.ring.as_ref().map(|ring| ring.sink);
+                    let sink = state.ring.as_ref().map(|ring| &ring.sink);
                     renewal.is_some_and(|renewal| renewal.is_due(now, sink))
                 }
                 GrantState::Failed { retry_at } => now >= retry_at,

@@ -241,7 +241,7 @@ impl Ports {
     pub(super) fn look_like(&mut self, other: &Self) {
         self.mode = other.mode;
         self.cursor = other.cursor;
-        self.held = other.held.clone();
+        self.held.clone_from(&other.held);
         self.first_column = other.first_column;
         self.filter.clone_from(&other.filter);
         self.order = other.order;
@@ -249,7 +249,7 @@ impl Ports {
     }
 
     /// On the first row, whichever that will be.
-    pub(super) fn to_top(&mut self) {
+    pub(super) fn go_to_top(&mut self) {
         (self.cursor, self.held) = (0, None);
     }
 
@@ -347,7 +347,7 @@ impl App {
     pub(super) fn open_ports(&mut self) {
         self.screen = Screen::Ports;
         self.ports.stale = Stale::All;
-        self.ports.to_top();
+        self.ports.go_to_top();
     }
 
     /// Makes the rows anew when they are seen and old.
@@ -440,7 +440,7 @@ impl App {
                 let at = Mode::ALL.iter().position(|&mode| mode == ports.mode).unwrap_or(0);
                 let by = if action == Action::NextView { 1 } else { Mode::ALL.len() - 1 };
                 ports.mode = Mode::ALL[(at + by) % Mode::ALL.len()];
-                ports.to_top();
+                ports.go_to_top();
                 self.sift_ports();
             }
             Action::Back if !ports.filter.0.is_empty() => {

@@ -132,7 +132,7 @@ impl App {
             (Pointed::Row(row), _) => self.put_cursor(row),
             (Pointed::Tab(tab), Screen::Ports) => {
                 self.ports.mode = Mode::ALL[(*tab).min(Mode::ALL.len() - 1)];
-                self.ports.to_top();
+                self.ports.go_to_top();
                 self.sift_ports();
             }
             (Pointed::Tab(tab), _) => {

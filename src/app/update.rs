@@ -364,7 +364,7 @@ impl App {
             Action::Back | Action::Quit => {
                 match self.overlay.take() {
                     Some(Overlay::Confirm(Confirm::Sweep { list, .. })) => {
-                        self.overlay = Some(Overlay::Sessions(*list))
+                        self.overlay = Some(Overlay::Sessions(*list));
                     }
                     // What has ended cannot be gone on with.
                     Some(leave @ Overlay::Confirm(Confirm::Leave { .. })) if self.ended.is_some() => {

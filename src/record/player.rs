@@ -11,7 +11,7 @@ use std::{
 use nodewatch_protocol::UnixMillis;
 
 use super::{Header, Line, RecordError, VERSION};
-use crate::app::{App, update};
+use crate::app::{App, Event, update};
 
 /// The end of the year 9999. Nothing that is added to a time before it overflows.
 const LAST: UnixMillis = 253_402_300_799_999;

@@ -567,7 +567,7 @@ impl Shared {
         let mut inner = self.lock();
         let before = std::mem::replace(&mut inner.unwritten, written.is_err());
         if let (Err(error), false) = (&written, before) {
-            let message = crate::error::chain(error);
+            let message = chain(error);
             inner.list.say(format!("a restarted agent would not know of the latest files: {message}"));
             drop(inner);
             self.tell();
