@@ -9,7 +9,7 @@ use ratatui::{
 
 use super::{
     Theme,
-    widgets::{dialog, fit, key_line, scrolled, wrapped, wrapped_lines},
+    widgets::{dialog, fit, key_line, scrolled, short_name, wrapped, wrapped_lines},
 };
 use crate::{
     app::{
@@ -172,24 +172,43 @@ fn first_of(names: &[String]) -> String {
 }
 
 fn files_to_remove(app: &App, on_nodes: &[(NodeName, String)], stored: &[String], lost: &[FileKey]) -> String {
-    let mut text = format!(
-        "For good, {} on nodes and {} in S3:",
-        counted(on_nodes.len(), "file"),
-        counted(stored.len(), "object")
+    let (files, objects) = (counted(on_nodes.len(), "file"), counted(stored.len(), "object"));
+    let mut lines = vec![format!("For good, {files} on nodes and {objects} in S3:")];
+    let mut names: Vec<String> = on_nodes.iter().map(|(node, file)| file_name(node, file)).collect();
+    names.extend(
+        stored
+            .iter()
+            .map(|key| visible(&app.storage.as_ref().map_or_else(|| key.clone(), |storage| storage.url.object(key)))),
     );
-    let mut names: Vec<String> = on_nodes.iter().map(|(node, file)| visible(&format!("{}/{file}", node.0))).collect();
-    let object = |key: &String| app.storage.as_ref().map_or_else(|| key.clone(), |storage| storage.url.object(key));
-    names.extend(stored.iter().map(|key| visible(&object(key))));
-    text = format!("{text}\n{}", first_of(&names));
+    lines.extend(some_of(&names));
+    let of_keys = |keys: &[FileKey]| {
+        let names: Vec<String> = keys.iter().map(|key| file_name(&NodeName(key.node.clone()), &key.name)).collect();
+        some_of(&names)
+    };
     if !lost.is_empty() {
-        let lost: Vec<String> = lost.iter().map(FileKey::text).collect();
-        text = format!("{text}\nNobody has then, here or elsewhere: {}", first_of(&lost));
+        lines.push("Nobody has then, here or elsewhere:".to_owned());
+        lines.extend(of_keys(lost));
     }
-    let hidden: Vec<String> = app.hidden_files().iter().map(FileKey::text).collect();
+    let hidden = app.hidden_files();
     if !hidden.is_empty() {
-        text = format!("{text}\nNot on the screen of these: {}", first_of(&hidden));
+        lines.push("Not on the screen of these:".to_owned());
+        lines.extend(of_keys(&hidden));
     }
-    text
+    lines.join("\n")
+}
+
+fn file_name(node: &NodeName, file: &str) -> String {
+    format!("{}/{}", short_name(node, 20), visible(file))
+}
+
+/// A line each, of the first few.
+fn some_of(names: &[String]) -> Vec<String> {
+    const MOST: usize = 4;
+    let mut lines: Vec<String> = names.iter().take(MOST).map(|name| format!("  {name}")).collect();
+    if names.len() > MOST {
+        lines.push(format!("  and {} more", names.len() - MOST));
+    }
+    lines
 }
 
 fn session_to_remove(list: &Sessions, id: &SessionId, held: Option<&Result<Vec<Held>, Notice>>) -> String {
