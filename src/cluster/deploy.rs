@@ -115,7 +115,7 @@ async fn make_base(cluster: &Cluster, nodes: &[NodeName]) -> Result<Vec<Notice>,
     // With a namespace of somebody else's this was asked at the beginning.
     if cluster.settings.namespace.is_none() && !cluster.state.asked.load(Ordering::Relaxed) {
         let began = cluster.journal().map_or_else(unix_millis, |(_, header)| header.began);
-        let ends = lock(&cluster.state.ends).unwrap_or(began);
+        let ends = lock(&cluster.state.ends).map_or(began, wall_at);
         let session = Session { id: &cluster.session, settings: &cluster.settings, began, ends };
         warnings.extend(preflight::in_own_namespace(cluster.client(), session, nodes).await?);
         cluster.state.asked.store(true, Ordering::Relaxed);
