@@ -225,6 +225,7 @@ fn other(holder: Holder) -> SessionSummary {
         holder,
         objects: vec![SeenObject { object: job(), state: String::new() }],
         trouble: String::new(),
+        moved: false,
     }
 }
 
