@@ -87,6 +87,7 @@ pub async fn held(site: Arc<dyn Site>) -> Result<Vec<Held>, Notice> {
                 DeployProgress::Step(_) => drop(awaited.insert(node)),
                 DeployProgress::Running => drop(there.insert(node)),
                 DeployProgress::Failed(_) | DeployProgress::Ended(_) => drop(ended.insert(node)),
+                DeployProgress::Told(_) => {}
             }
             let is_known = |node: &NodeName| there.contains(node) || ended.contains(node);
             if awaited.iter().all(is_known) {
