@@ -148,27 +148,6 @@ impl App {
         effects
     }
 
-    /// Cursors keep to their rows while those move.
-    fn settle_rows(&mut self) {
-        match self.screen {
-            Screen::Files => self.settle_files(),
-            Screen::Events => self.settle_events(),
-            Screen::Node(_) => self.settle_node_files(),
-            Screen::Nodes | Screen::Ports => {}
-        }
-    }
-
-    /// A key on what is shown.
-    pub(super) fn press(&mut self, action: Action) -> Vec<Effect> {
-        let spot = self.spot();
-        let effects = self.act(action);
-        if !matches!(action, Action::GoBack | Action::GoForward) {
-            self.left(spot);
-        }
-        self.refresh_ports();
-        effects
-    }
-
     fn act(&mut self, action: Action) -> Vec<Effect> {
         match action {
             Action::Interrupt => return self.interrupt(),
