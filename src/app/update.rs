@@ -148,7 +148,7 @@ impl App {
         effects
     }
 
-    fn act(&mut self, action: Action) -> Vec<Effect> {
+    pub(super) fn act(&mut self, action: Action) -> Vec<Effect> {
         match action {
             Action::Interrupt => return self.interrupt(),
             Action::Suspend => return vec![Effect::Suspend],
