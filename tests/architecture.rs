@@ -183,6 +183,26 @@ fn each_library_stays_where_it_belongs() {
     }
 }
 
+/// What is foreign is made visible on its way out: each way out is in one place, where that is done.
+#[test]
+fn each_way_out_is_in_one_place() {
+    let rules: [(&str, &[&str]); 6] = [
+        ("io::stderr()", &["src/headless/output.rs", "src/program/mod.rs", "src/runtime/"]),
+        ("eprint", &[]),
+        ("println!", &[]),
+        ("Self::Copy(", &["src/app/action.rs"]),
+        ("Effect::Copy(", &["src/runtime/"]),
+        ("to_clipboard_from", &["src/runtime/terminal.rs"]),
+    ];
+    for (file, text) in sources("src") {
+        let file = file.to_string_lossy();
+        for (word, homes) in &rules {
+            let here = homes.iter().any(|home| file.starts_with(home));
+            assert!(here || !code(&text).contains(word), "{file} names {word}");
+        }
+    }
+}
+
 #[test]
 fn the_wire_crate_has_no_io() {
     for (file, text) in sources("agent/protocol/src") {

@@ -147,6 +147,8 @@ pub enum Next {
 pub enum Event {
     /// The user wants something.
     Action(Action),
+    /// A text came at once, as a paste does.
+    Pasted(String),
     /// The mouse was pointed at something.
     Pointed(Pointed),
     /// The kubeconfig's contexts.
@@ -231,6 +233,14 @@ pub enum Event {
     Finish,
 }
 
+impl Effect {
+    /// Puts these into the terminal's clipboard, each on a line of its own, whatever is in it: somebody pastes it into a shell.
+    pub fn copy<'a>(lines: impl IntoIterator<Item = &'a str>) -> Self {
+        let lines: Vec<String> = lines.into_iter().map(crate::text::line).collect();
+        Self::Copy(lines.join("\n"))
+    }
+}
+
 /// I/O that the app asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
@@ -257,7 +267,7 @@ pub enum Effect {
     },
     /// Remove an object of this session.
     RemoveStored(String),
-    /// Put a text into the terminal's clipboard.
+    /// Put a text into the terminal's clipboard: made by [`Effect::copy`].
     Copy(String),
     /// Write a table into a file of that name.
     Save {

@@ -318,7 +318,7 @@ impl App {
             return Vec::new();
         }
         self.notify(Notice::info(format!("copied {}", places.join(" "))));
-        vec![Effect::Copy(places.join("\n"))]
+        vec![Effect::copy(places.iter().map(String::as_str))]
     }
 
     fn ask_remove(&mut self) {

@@ -197,28 +197,27 @@ impl App {
 
     /// Copies what the cursor is on.
     pub(super) fn copy_row(&mut self) -> Vec<Effect> {
-        let copied = match &self.screen {
-            Screen::Nodes | Screen::Node(_) => {
-                self.targets().iter().map(|name| text::visible(&name.0)).collect::<Vec<_>>().join("\n")
+        let copied: Vec<String> = match &self.screen {
+            Screen::Nodes | Screen::Node(_) => self.targets().into_iter().map(|name| name.0).collect(),
+            Screen::Ports => {
+                let port = self
+                    .port_under_cursor()
+                    .map(|(name, key)| name.map_or_else(|| key.text(), |name| format!("{} {}", name.0, key.text())));
+                port.into_iter().collect()
             }
-            Screen::Ports => self.port_under_cursor().map_or_else(String::new, |(name, key)| {
-                name.map_or_else(|| key.text(), |name| format!("{} {}", text::visible(&name.0), key.text()))
-            }),
-            Screen::Events => self
-                .event_rows()
-                .get(self.events.cursor)
-                .map(|row| {
-                    format!("{} {} {}", text::rfc3339(row.at), text::visible(row.node), text::visible(&row.text))
-                })
-                .unwrap_or_default(),
-            Screen::Files => String::new(),
+            Screen::Events => {
+                let rows = self.event_rows();
+                let row = rows.get(self.events.cursor);
+                row.map(|row| format!("{} {} {}", text::rfc3339(row.at), row.node, row.text)).into_iter().collect()
+            }
+            Screen::Files => Vec::new(),
         };
         if copied.is_empty() {
             self.notify(Notice::warning("nothing was copied", "the cursor is on nothing", ""));
             return Vec::new();
         }
-        self.notify(Notice::info(format!("copied {}", copied.replace('\n', " "))));
-        vec![Effect::Copy(copied)]
+        self.notify(Notice::info(format!("copied {}", copied.join(" "))));
+        vec![Effect::copy(copied.iter().map(String::as_str))]
     }
 }
 

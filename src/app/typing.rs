@@ -6,7 +6,7 @@ use tui_input::Input;
 
 use super::{
     App, Overlay, Screen, View,
-    action::{Action, Pointed},
+    action::{Action, Effect, Pointed},
     events, files,
     filter::{Filter, TextFilter},
     form,
@@ -74,11 +74,7 @@ impl App {
         match action {
             Action::Edit(edit) => {
                 form::apply(input, edit);
-                let text = input.value().to_owned();
-                let outcome = self.set_filter(&text).err();
-                if let Some(Overlay::FilterInput { error, .. }) = &mut self.overlay {
-                    *error = outcome;
-                }
+                self.filter_typed();
             }
             Action::Open if error.is_none() => self.overlay = None,
             Action::Back => {
@@ -89,6 +85,37 @@ impl App {
             }
             _ => {}
         }
+    }
+
+    /// The filter's text has changed.
+    fn filter_typed(&mut self) {
+        let Some(Overlay::FilterInput { input, .. }) = &self.overlay else { return };
+        let text = input.value().to_owned();
+        let outcome = self.set_filter(&text).err();
+        if let Some(Overlay::FilterInput { error, .. }) = &mut self.overlay {
+            *error = outcome;
+        }
+    }
+
+    /// A text came at once: one edit of what is typed, and nothing where nothing is.
+    pub(super) fn pasted(&mut self, text: &str) -> Vec<Effect> {
+        match &mut self.overlay {
+            Some(Overlay::Command { input, error, .. }) => {
+                *error = None;
+                form::insert(input, text);
+            }
+            Some(Overlay::FilterInput { input, .. }) => {
+                form::insert(input, text);
+                self.filter_typed();
+            }
+            Some(Overlay::Form(form)) => form.insert(text),
+            Some(Overlay::Typed(typed)) => {
+                typed.error = None;
+                form::insert(&mut typed.input, text);
+            }
+            _ => {}
+        }
+        Vec::new()
     }
 
     /// The mouse was pointed at something of the screen.

@@ -29,6 +29,7 @@ pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
             app.refresh_ports();
             effects
         }
+        Event::Pasted(text) => app.pasted(&text),
         Event::Pointed(pointed) => {
             app.pointed(&pointed);
             Vec::new()

@@ -147,7 +147,7 @@ pub async fn run(engine: Engine, command: NodeCommand, settings: Settings<'_>) -
     let app = Box::pin(run.shut_down()).await;
     let receipt = app.receipt();
     if app.ended.is_some() {
-        output::say(receipt.text().trim_end());
+        output::say_lines(&receipt.text().trim_end().lines().collect::<Vec<_>>());
     }
     match outcome {
         _ if receipt.left_behind() => Exit::LeftBehind,
@@ -230,8 +230,7 @@ fn spec(arguments: &CaptureArgs, ring_size: Option<u64>) -> Result<CaptureSpec, 
     let bad = |cause: String, next_step: &str| Notice::error("no such capture", cause, next_step).of(Failure::BadInput);
     let hosts = nodewatch_filter::SystemHosts { within: LOOKED_UP_WITHIN };
     let filter = arguments.filter.as_deref().map(|filter| nodewatch_filter::resolve(filter, &hosts)).transpose();
-    let filter =
-        filter.map_err(|error| bad(text::chain(&error), "write the host's addresses, or see man pcap-filter"))?;
+    let filter = filter.map_err(|error| bad(text::chain(&error), error.next_step()))?;
     let spec = CaptureSpec {
         interfaces: arguments.interfaces.clone(),
         filter,
@@ -248,8 +247,7 @@ fn spec(arguments: &CaptureArgs, ring_size: Option<u64>) -> Result<CaptureSpec, 
     };
     spec.check().map_err(|error| bad(error.to_string(), "see nodewatch-tui capture --help"))?;
     if let Some(filter) = &spec.filter {
-        nodewatch_filter::check(filter)
-            .map_err(|error| bad(text::chain(&error), "write it as tcpdump takes it, see man pcap-filter"))?;
+        nodewatch_filter::check(filter).map_err(|error| bad(text::chain(&error), error.next_step()))?;
     }
     Ok(spec)
 }

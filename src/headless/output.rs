@@ -9,14 +9,19 @@ use crate::{
     app::node::NodeState,
     cli::Format,
     model::FetchProgress,
-    text::{bytes, json_line, visible},
+    text::{bytes, json_line, line, visible},
 };
 
-/// A line for people on standard error.
+/// A line for people on standard error. What others have broken into lines is one.
 pub(super) fn say(text: &str) {
-    let text: Vec<String> = text.lines().map(visible).collect();
+    say_lines(&[text]);
+}
+
+/// Lines for people on standard error.
+pub(super) fn say_lines(lines: &[&str]) {
+    let lines: Vec<String> = lines.iter().map(|text| line(text)).collect();
     // Nobody is left to tell when standard error is gone.
-    let _ = writeln!(std::io::stderr(), "{}", text.join("\n"));
+    let _ = writeln!(std::io::stderr(), "{}", lines.join("\n"));
 }
 
 /// A reader that has gone away (as `head` does) is no failure of ours, and cleanup goes on.

@@ -211,7 +211,8 @@ fn print_change(node: &NodeName, change: &PortChange, format: Format) {
             .into_iter(),
         ),
         Format::Table => {
-            output::print(&format!("{}  {}  {event} {port}\n", time_of_day(change.at), text::visible(&node.0)));
+            let line = format!("{}  {node}  {event} {port}", time_of_day(change.at));
+            output::print(&format!("{}\n", text::visible(&line)));
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::{
     fmt::Write,
     fs::{self, DirBuilder},
-    io::{self, IsTerminal},
+    io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -28,17 +28,17 @@ use crate::{
     model::{Failure, Notice, Place, SessionId},
     record::Recorder,
     rings::Rings,
-    runtime::{Engine, handoff, terminal::Screen},
+    runtime::{
+        Engine, handoff,
+        terminal::{self, Screen},
+    },
     text::{self, visible},
     ui::Theme,
 };
 
 /// Runs sessions until the user leaves.
 pub(super) async fn run(place: &PlaceArgs, config: &Config, attach: Option<SessionId>) -> Result<Exit, Notice> {
-    if !(io::stdout().is_terminal() && io::stdin().is_terminal()) {
-        let next_step = "run it in one, or use the commands nodes, ports and capture (see --help)";
-        return Err(Notice::error("there is no terminal to draw on", "", next_step).of(Failure::BadInput));
-    }
+    terminal::check("use the commands nodes, ports and capture (see --help)")?;
     let recorder = recorder(place)?;
     let theme = Theme::from_environment(place.theme, place.ascii, config.keys.clone());
     signed_in(place, attach.as_ref()).await?;

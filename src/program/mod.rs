@@ -365,5 +365,5 @@ fn refuse_local(arguments: &PlaceArgs) -> Result<(), Notice> {
 
 fn say(text: &str) {
     // Nobody is left to tell when standard error is gone.
-    let _ = writeln!(std::io::stderr(), "{}", visible(text));
+    let _ = writeln!(std::io::stderr(), "{}", text::line(text));
 }

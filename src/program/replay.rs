@@ -2,11 +2,7 @@
 //!
 //! Owns the pace and its keys. What is drawn is what the program drew.
 
-use std::{
-    io::{self, IsTerminal},
-    path::Path,
-    time::Duration,
-};
+use std::{io, path::Path, time::Duration};
 
 use crossterm::event::{Event as TerminalEvent, KeyCode, KeyModifiers};
 use ratatui::{Frame, Terminal, backend::TestBackend, layout::Rect, text::Line};
@@ -16,9 +12,9 @@ use crate::{
     cli::{PlaceArgs, ReplayArgs},
     config::file::Config,
     headless::Exit,
-    model::{Failure, Notice, Summary},
+    model::{Notice, Summary},
     record::{Player, Step},
-    runtime::terminal::{Screen, Stage},
+    runtime::terminal::{self, Screen, Stage},
     text::time_of_day,
     ui::{self, Theme},
 };
@@ -35,10 +31,7 @@ pub(super) async fn run(place: &PlaceArgs, config: &Config, arguments: &ReplayAr
         let text = last_frame(&mut player, &theme)?;
         return Ok(print(text.as_bytes()));
     }
-    if !(io::stdout().is_terminal() && io::stdin().is_terminal()) {
-        let next_step = "run it in one, or use --print";
-        return Err(Notice::error("there is no terminal to draw on", "", next_step).of(Failure::BadInput));
-    }
+    terminal::check("use --print")?;
     let failed = |error: io::Error| Notice::error("the terminal failed", error.to_string(), "");
     let mut screen = Screen::open(theme, false).map_err(failed)?;
     play(&mut screen, &mut player, arguments.speed).await.map(|()| Exit::Done)

@@ -3,7 +3,9 @@
 //!
 //! Owns every task. The one module that sees the app and the outside world; must not draw.
 
+mod gone;
 pub mod handoff;
+mod input;
 mod merging;
 mod outlets;
 mod panics;
@@ -145,6 +147,8 @@ impl Engine {
         if let (Some(state), Some(reports)) = (self.performer.settle_reports().await, &mut self.app.reports) {
             reports.state = state;
         }
+        let written = self.recorder.take().map(Recorder::finish);
+        self.recorded(written);
         if self.app.ended.is_some() {
             self.performer.conclude(self.app.receipt().json(), &self.app.summary());
         }

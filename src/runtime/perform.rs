@@ -429,18 +429,16 @@ impl Performer {
 
 /// The capture with the addresses of the hosts that its filter names.
 async fn resolved(spec: CaptureSpec) -> Result<CaptureSpec, Notice> {
-    let failed = |cause: String| {
-        Notice::error("no such capture", cause, "write the host's addresses, or see man pcap-filter")
-            .of(Failure::BadInput)
-    };
+    let failed =
+        |cause: String, next_step: &str| Notice::error("no such capture", cause, next_step).of(Failure::BadInput);
     let work = move || {
         let hosts = nodewatch_filter::SystemHosts { within: LOOKED_UP_WITHIN };
         let filter = spec.filter.as_deref().map(|filter| nodewatch_filter::resolve(filter, &hosts)).transpose()?;
         Ok(CaptureSpec { filter, ..spec })
     };
     let found: Result<CaptureSpec, nodewatch_filter::FilterError> =
-        tokio::task::spawn_blocking(work).await.map_err(|error| failed(error.to_string()))?;
-    found.map_err(|error| failed(chain(&error)))
+        tokio::task::spawn_blocking(work).await.map_err(|error| failed(error.to_string(), "try again"))?;
+    found.map_err(|error| failed(chain(&error), error.next_step()))
 }
 
 /// A task that keeps a tunnel to this node, unless there is one already.
