@@ -20,6 +20,7 @@ use crate::{
     disk::{self, DiskError},
     model::{Node, NodeName, SessionId},
     site::{FilePart, Site},
+    text,
 };
 
 /// A node's manifest is no larger than this.
@@ -105,7 +106,7 @@ impl SessionManifest {
         // Earlier versions had one name for all sessions.
         let whole = [&path, &of_old].into_iter().filter_map(|path| read(path)).fold(self, Self::with);
         let failed = |error: serde_json::Error| DiskError::Write { path: path.clone(), source: error.into() };
-        disk::write_over(&path, &serde_json::to_vec_pretty(&whole).map_err(failed)?)
+        disk::write_over(&path, text::json_pretty(&whole).map_err(failed)?.as_bytes())
     }
 }
 

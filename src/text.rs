@@ -6,6 +6,7 @@ use std::{fmt::Write, time::Duration};
 
 use nodewatch_protocol::{Content, Recorder, UnixMillis};
 pub use nodewatch_report::chain;
+use serde::Serialize;
 
 /// The longest that a session may be given.
 pub const LONGEST_BUDGET: Duration = Duration::from_secs(30 * 86_400);
@@ -86,16 +87,31 @@ fn is_hidden(character: char) -> bool {
 
 /// JSON whose strings hold nothing that is hidden: serde_json leaves all but the C0 set as it is.
 pub fn json_line(value: &serde_json::Value) -> String {
-    value.to_string().chars().fold(String::new(), |mut line, character| {
-        if is_hidden(character) {
+    escaped(&value.to_string())
+}
+
+/// The same of anything.
+pub fn json(value: &impl Serialize) -> serde_json::Result<String> {
+    serde_json::to_string(value).map(|json| escaped(&json))
+}
+
+/// The same over many lines, for people.
+pub fn json_pretty(value: &impl Serialize) -> serde_json::Result<String> {
+    serde_json::to_string_pretty(value).map(|json| escaped(&json))
+}
+
+fn escaped(json: &str) -> String {
+    json.chars().fold(String::with_capacity(json.len()), |mut escaped, character| {
+        // Line ends are between values: those inside strings are escaped already.
+        if is_hidden(character) && character != '\n' {
             for unit in character.encode_utf16(&mut [0; 2]) {
                 // Writing to a String does not fail.
-                let _ = write!(line, "\\u{unit:04x}");
+                let _ = write!(escaped, "\\u{unit:04x}");
             }
         } else {
-            line.push(character);
+            escaped.push(character);
         }
-        line
+        escaped
     })
 }
 
@@ -344,6 +360,9 @@ mod tests {
             let json = json_line(&serde_json::json!({"name": hidden}));
             assert!(json.is_ascii(), "{json}");
             assert_eq!(serde_json::from_str::<serde_json::Value>(&json).expect("JSON")["name"], hidden);
+            let pretty = json_pretty(&[hidden]).expect("JSON");
+            assert!(pretty.is_ascii() && pretty.lines().count() == 3, "{pretty}");
+            assert_eq!(serde_json::from_str::<Vec<String>>(&pretty).expect("JSON"), [hidden]);
         }
         assert_eq!(visible("Zürich 東京 ñ"), "Zürich 東京 ñ");
         assert_eq!(line("denied:\n - no\r\n\tnever\u{1b}[2J\u{2028}x\n"), "denied: - no never\\u{1b}[2J x");

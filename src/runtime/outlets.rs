@@ -314,7 +314,7 @@ impl Outlet {
                 {
                     manifest = manifest.clone().with(earlier);
                 }
-                let bytes = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
+                let bytes = text::json_pretty(&manifest).unwrap_or_default().into_bytes();
                 storage.put_manifest(&self.session, bytes).await
             };
             match timeout(S3_WITHIN, put).await {
