@@ -198,7 +198,7 @@ impl Recorder {
     }
 
     fn write(&mut self, line: &impl Serialize) -> Result<(), RecordError> {
-        let mut bytes = crate::text::json(line).map_err(|error| self.failed(error.into()))?.into_bytes();
+        let mut bytes = text::json(line).map_err(|error| self.failed(error.into()))?.into_bytes();
         bytes.push(b'\n');
         self.written += bytes.len() as u64;
         if self.written > LONGEST {
