@@ -188,10 +188,7 @@ fn each_library_stays_where_it_belongs() {
 fn each_way_out_is_in_one_place() {
     let rules: [(&str, &[&str]); 6] = [
         // What a credential plugin asks before there is a screen is for whoever sits there, as kubectl has it.
-        (
-            "io::stderr()",
-            &["src/headless/output.rs", "src/program/mod.rs", "src/runtime/", "src/cluster/plugin.rs"],
-        ),
+        ("io::stderr()", &["src/headless/output.rs", "src/program/mod.rs", "src/runtime/", "src/cluster/plugin.rs"]),
         ("eprint", &[]),
         ("println!", &[]),
         ("Self::Copy(", &["src/app/action.rs"]),
