@@ -110,20 +110,19 @@ struct Reached {
     new: bool,
 }
 
-/// Follows the captures of these nodes until all have ended. Files that were closed before `since` are left out.
+/// Follows the captures of nodes, those that come meanwhile too, until no more can come and all have ended. Files that
+/// were closed before `since` are left out.
 pub async fn follow(
     site: Arc<dyn Site>,
-    nodes: Vec<NodeName>,
+    mut joining: mpsc::UnboundedReceiver<NodeName>,
     since: u64,
     mut out: impl AsyncWrite + Unpin,
 ) -> Result<Followed, LiveError> {
     let (sender, mut pieces) = mpsc::channel(16);
+    let mut sender = Some(sender);
     let mut streams = JoinSet::new();
     let mut readers = Vec::new();
-    for (number, node) in nodes.iter().cloned().enumerate() {
-        readers.push(streams.spawn(read(Arc::clone(&site), node, number, since, sender.clone())));
-    }
-    drop(sender);
+    let mut nodes: Vec<NodeName> = Vec::new();
     let mut buffer = Vec::new();
     let application = concat!("nodewatch-tui ", env!("CARGO_PKG_VERSION"));
     section_header(&mut buffer, &SectionBlock { hardware: "", application, comments: &[] });
@@ -134,7 +133,24 @@ pub async fn follow(
     let mut followed = Followed::default();
     // They have sent something that is no pcapng.
     let mut given_up = BTreeSet::new();
-    while let Some((number, piece)) = pieces.recv().await {
+    loop {
+        let next = tokio::select! {
+            biased;
+            node = joining.recv(), if sender.is_some() => {
+                match (node, &sender) {
+                    (Some(node), Some(sender)) => {
+                        let reading = read(Arc::clone(&site), node.clone(), nodes.len(), since, sender.clone());
+                        readers.push(streams.spawn(reading));
+                        nodes.push(node);
+                    }
+                    // The streams that there are have senders of their own.
+                    _ => sender = None,
+                }
+                continue;
+            }
+            piece = pieces.recv() => piece,
+        };
+        let Some((number, piece)) = next else { break };
         let source = sources.entry(number).or_default();
         let bytes = match piece {
             Piece::Begins => {

@@ -16,8 +16,8 @@ use tokio::{
 };
 
 use crate::model::{
-    ContextRow, DeployProgress, Expectations, Keep, LogsSettings, NodeName, NodesChange, Notice, Removal, SeenObject,
-    SessionId, SessionSummary, StorageSettings, Summary,
+    ContextRow, DeployProgress, Expectations, Keep, LogsSettings, MadeObject, NodeName, NodesChange, Notice, Removal,
+    SeenObject, SessionId, SessionSummary, StorageSettings, Summary,
 };
 
 /// Bytes from an agent.
@@ -118,6 +118,10 @@ pub trait Site: Send + Sync + 'static {
     /// Removes all that was made and is not to be kept, ending with [`Removal::Finished`].
     fn remove(&self, _keep: Keep) -> BoxStream<'static, Removal> {
         stream::once(async { Removal::Finished }).boxed()
+    }
+    /// What the session has made and not seen gone, as far as this program knows without asking anybody.
+    fn made(&self) -> Vec<MadeObject> {
+        Vec::new()
     }
     /// Moves the end of everything that the session has made.
     fn set_ends(&self, _ends: UnixMillis) -> BoxFuture<'static, Result<(), Notice>> {

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::sort::Column;
 use crate::model::{
-    ContextRow, DeployProgress, Expectations, FetchProgress, Group, Keep, Node, NodeName, NodesChange, Notice,
-    PastQuery, PastReport, Removal, SeenObject, SessionId, SessionSummary, StoredFile, StoredSummary, Summary,
+    ContextRow, DeployProgress, Expectations, FetchProgress, Group, Keep, MadeObject, Node, NodeName, NodesChange,
+    Notice, PastQuery, PastReport, Removal, SeenObject, SessionId, SessionSummary, StoredFile, StoredSummary, Summary,
     TunnelChange,
 };
 
@@ -229,6 +229,8 @@ pub enum Event {
     Tick,
     /// Somebody outside (a signal, a headless command) wants the program to clean up and end, without a dialog.
     Finish,
+    /// The program ends now, whatever is under way. As far as anyone here knows, this was made and is still there.
+    Abandon(Vec<MadeObject>),
 }
 
 /// I/O that the app asks for.

@@ -135,6 +135,8 @@ pub struct Exit {
 pub struct AtEnd {
     /// Files could not be fetched and nobody was there to ask: the session stays, as the only copies are in its rings.
     pub stranded: bool,
+    /// It was ended without waiting for what was under way.
+    pub abandoned: bool,
     /// What S3 has of the session in the end: addresses and sizes. An error is why S3 does not say.
     pub in_bucket: Option<Result<Vec<(String, u64)>, Notice>>,
     /// Why the session's manifest is not where it should be.

@@ -14,7 +14,7 @@ use super::{
     node::{Agent, Asked, NodeState},
 };
 use crate::model::{
-    FetchProgress, Group, Keep, NodeName, Notice, Place, Removal, SeenObject, StoredFile, StoredSummary,
+    FetchProgress, Group, Keep, MadeObject, NodeName, Notice, Place, Removal, SeenObject, StoredFile, StoredSummary,
 };
 
 impl App {
@@ -289,7 +289,8 @@ impl App {
                         .map(|file| matches!(state.fetches.get(&file.name), Some(FetchProgress::Failed(_))))
                 });
                 let (failed, on_their_way): (Vec<bool>, Vec<bool>) = outcomes.partition(|&failed| failed);
-                if !on_their_way.is_empty() {
+                // A ring may let a file go before its last bytes are checked here.
+                if !on_their_way.is_empty() || self.nodes.values().any(NodeState::is_receiving) {
                     return Vec::new();
                 }
                 let complete =
@@ -353,6 +354,26 @@ impl App {
         let Some(Overlay::Exit(exit)) = &mut self.overlay else { return Vec::new() };
         let ended = exit.apply(removal);
         if ended && (exit.phase == Phase::Done || exit.unattended) { self.finish() } else { Vec::new() }
+    }
+
+    /// The program ends now. What it has made and not seen gone may still be there, and so may the files of its rings.
+    pub(super) fn abandon(&mut self, made: Vec<MadeObject>) -> Vec<Effect> {
+        if !matches!(self.overlay, Some(Overlay::Exit(_))) {
+            let storage = self.storage.as_ref().map(|storage| storage.session(&self.session.id));
+            self.overlay = Some(Overlay::Exit(Exit::new(true, storage)));
+        }
+        let local = self.place == Place::Local;
+        if let Some(Overlay::Exit(exit)) = &mut self.overlay {
+            exit.end.abandoned = true;
+            let known = |object: &MadeObject| exit.objects.iter().any(|(known, _)| known.is_named_as(object));
+            let unknown: Vec<MadeObject> = made.into_iter().filter(|object| !known(object)).collect();
+            exit.objects.extend(unknown.into_iter().map(|object| (object, Fate::There(String::new()))));
+            if local {
+                // Its files stay, as after leaving them on purpose.
+                exit.phase = Phase::Detaching { until: self.now };
+            }
+        }
+        self.finish()
     }
 
     fn finish(&mut self) -> Vec<Effect> {

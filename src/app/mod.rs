@@ -13,6 +13,7 @@ pub mod exit;
 pub mod files;
 pub mod filter;
 pub mod form;
+mod homing;
 mod leave;
 mod list;
 pub mod node;
@@ -273,6 +274,8 @@ pub struct Session {
     pub ends: Option<UnixMillis>,
     /// The end that the user was reminded of.
     reminded: Option<UnixMillis>,
+    /// The end before which captures were ended.
+    called: Option<UnixMillis>,
 }
 
 impl Session {
@@ -361,6 +364,8 @@ pub struct App {
     pub freeze: Freeze,
     /// Captured files are not to be fetched at the end: they went another way.
     pub keep_files: bool,
+    /// Files come here as soon as they are closed, where no sink takes them.
+    pub homing: bool,
     /// The user has said in this session that payloads may be captured.
     pub full_content: bool,
     /// The session's report is written at its end.
@@ -374,7 +379,15 @@ impl App {
     pub fn new(place: Place, session: SessionId, budget: Duration) -> Self {
         Self {
             place,
-            session: Session { id: session, budget, lease: LEASE, began: None, ends: None, reminded: None },
+            session: Session {
+                id: session,
+                budget,
+                lease: LEASE,
+                began: None,
+                ends: None,
+                reminded: None,
+                called: None,
+            },
             namespace: None,
             permission: Permission::Free,
             next: None,
@@ -410,6 +423,7 @@ impl App {
             freeze: Freeze::default(),
             full_content: false,
             keep_files: false,
+            homing: false,
             report_at_end: false,
             ended: None,
         }

@@ -242,6 +242,8 @@ pub struct NodeState {
     pub rates_of_session: Rollup,
     /// Files in the agent's ring, by sequence.
     pub files: Vec<CaptureFile>,
+    /// Files that were fetched, or are on their way, and that the ring has let go since.
+    pub let_go: Vec<CaptureFile>,
     /// The parts of a long list whose end has not come yet.
     files_before: Vec<CaptureFile>,
     /// Whether the whole list has come since the tunnel is up.
@@ -289,6 +291,7 @@ impl NodeState {
             history: VecDeque::new(),
             rates_of_session: Rollup::default(),
             files: Vec::new(),
+            let_go: Vec::new(),
             files_before: Vec::new(),
             listed: Listed::Coming,
             ring: None,
@@ -362,6 +365,17 @@ impl NodeState {
         }
     }
 
+    /// A file that its ring has let go is still on its way.
+    pub fn is_receiving(&self) -> bool {
+        let fetches = self.let_go.iter().filter_map(|file| self.fetches.get(&file.name));
+        fetches.into_iter().any(|fetch| matches!(fetch, FetchProgress::Bytes(_) | FetchProgress::Resuming { .. }))
+    }
+
+    /// The ring's files, and those of it that are here, in no order.
+    pub fn all_files(&self) -> impl Iterator<Item = &CaptureFile> {
+        self.let_go.iter().chain(&self.files)
+    }
+
     /// Closed files that are neither on the laptop nor, as far as was proved, in S3.
     pub fn unfetched(&self) -> impl Iterator<Item = &CaptureFile> {
         self.files.iter().filter(|file| {
@@ -408,8 +422,11 @@ impl NodeState {
             }
             Update::FilesPart(files) => self.files_before.extend(files),
             Update::Files(files) => {
-                self.files = std::mem::take(&mut self.files_before);
+                let before = std::mem::replace(&mut self.files, std::mem::take(&mut self.files_before));
                 self.files.extend(files);
+                let there: BTreeSet<&str> = self.files.iter().map(|file| file.name.as_str()).collect();
+                let gone = before.into_iter().filter(|file| !there.contains(file.name.as_str())).collect();
+                self.let_go(gone);
                 self.listed = Listed::Whole;
                 self.settle_before();
                 self.note_undelivered();
@@ -455,8 +472,21 @@ impl NodeState {
         }
         if !gone.is_empty() {
             let gone: BTreeSet<u64> = gone.iter().copied().collect();
-            self.files.retain(|file| !gone.contains(&file.sequence));
+            let (gone, files) =
+                std::mem::take(&mut self.files).into_iter().partition(|file| gone.contains(&file.sequence));
+            self.files = files;
+            self.let_go(gone);
         }
+    }
+
+    /// A ring lets go what it was told is elsewhere. What is here is still to be accounted for.
+    fn let_go(&mut self, gone: Vec<CaptureFile>) {
+        let fetched = |file: &CaptureFile| match self.fetches.get(&file.name) {
+            None | Some(FetchProgress::Failed(_)) => false,
+            Some(FetchProgress::Bytes(_) | FetchProgress::Resuming { .. } | FetchProgress::Done { .. }) => true,
+        };
+        let fetched: Vec<CaptureFile> = gone.into_iter().filter(fetched).collect();
+        self.let_go.extend(fetched);
     }
 
     /// With the first list after a capture was found running, by the node's own times: nothing better is known of it.

@@ -41,12 +41,13 @@ impl App {
             cloud: ended.map(|exit| self.cloud_now(exit)).unwrap_or_default(),
             detached: detached.map(|exit| self.detachment(exit)),
             stranded: ended.is_some_and(|exit| exit.end.stranded),
+            abandoned: ended.is_some_and(|exit| exit.end.abandoned),
             ring_folder: self.ring_folder.clone(),
             ..Receipt::default()
         };
         for state in self.nodes.values() {
             self.lost_in_ring(state, &mut receipt);
-            for file in &state.files {
+            for file in state.all_files() {
                 self.account_for(state, file, &mut receipt);
             }
             let name = &state.node.name;
@@ -111,6 +112,7 @@ impl App {
             Some(_) if receipt.stranded || receipt.on_this_machine => receipt.held.push(held),
             // It is still there.
             Some(_) => {}
+            None if receipt.abandoned => receipt.held.push(held),
             None if chosen && file.state == FileState::Closed => {
                 receipt.left_there.push((held.node, held.file, held.size));
             }

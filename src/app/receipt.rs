@@ -86,6 +86,8 @@ pub struct Receipt {
     pub held: Vec<HeldFile>,
     /// They are why the session stays, and nobody has chosen so.
     pub stranded: bool,
+    /// The program was told to end without waiting for what was under way.
+    pub abandoned: bool,
     /// Where on this machine rings are; `None` where agents have them.
     pub ring_folder: Option<PathBuf>,
     /// Files that were left on the nodes on purpose.
@@ -104,7 +106,9 @@ impl Receipt {
         let stored = matches!(self.storage, Some((_, InStorage::Failed(_) | InStorage::Removing)));
         let objects = self.objects.iter().any(|(_, fate)| !fate.is_settled());
         let cloud = self.cloud.iter().any(|(_, _, fate)| !fate.is_settled());
-        self.stranded || (self.detached.is_none() && (self.trouble.is_some() || stored || objects || cloud))
+        self.stranded
+            || self.abandoned
+            || (self.detached.is_none() && (self.trouble.is_some() || stored || objects || cloud))
     }
 
     /// Everything is whole and where it should be.
@@ -246,6 +250,8 @@ impl Receipt {
             let _ = writeln!(out, "  copy what is kept, or");
             let _ = writeln!(out, "  fetch it:  {}", text::command(["attach", session, "--local"]));
             let _ = writeln!(out, "  remove it: {}", text::command(["cleanup", session, "--local"]));
+        } else if let (true, Some(folder)) = (self.abandoned, &self.ring_folder) {
+            let _ = writeln!(out, "  LEFT     {}", text::visible(&folder.display().to_string()));
         } else {
             let _ = writeln!(out, "  {}", self.outside());
         }
@@ -295,6 +301,7 @@ impl Receipt {
             self.session.as_ref().map(|session| text::command(["cleanup", session.as_str()])).unwrap_or_default();
         let _ = match (left, kept, gone) {
             (0, ..) if self.trouble.is_some() => writeln!(out, "  not everything was removed; try again: {again}"),
+            (0, ..) if self.abandoned => writeln!(out, "  nothing was waited for; look what is left: {again}"),
             (0, 0, 0) => writeln!(out, "  {}", self.outside()),
             (0, 0, _) => writeln!(out, "  {gone} objects were made, {gone} were seen gone, nothing is left"),
             (0, ..) => writeln!(out, "  {gone} objects were seen gone, {kept} were kept; remove them: {again}"),

@@ -115,6 +115,7 @@ pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
         Event::StartCaptures(names, spec) => app.start_captures(names, &spec),
         Event::Resolved(names, spec) => app.resolved(names, spec),
         Event::Finish => app.leave(true),
+        Event::Abandon(made) => app.abandon(made),
     }
 }
 
@@ -133,6 +134,7 @@ impl App {
         effects.extend(self.reports_due());
         effects.extend(self.alarms_due());
         effects.extend(self.grants_due());
+        effects.extend(self.homing_due());
         effects.extend(self.check_leaving());
         effects
     }
@@ -443,7 +445,9 @@ impl App {
                 }
                 state.apply(update, now);
                 if files {
-                    return self.bring_frozen_home(name);
+                    let mut effects = self.bring_frozen_home(name);
+                    effects.extend(self.bring_closed_home(name));
+                    return effects;
                 }
                 if reports {
                     self.tell_reports();
@@ -552,14 +556,13 @@ impl App {
         }
         self.session.reminded = Some(ends);
         let minutes = ends.saturating_sub(self.now) / 60_000;
-        self.notify(
-            Notice::warning(
-                format!("the session ends in {minutes} min"),
-                "its budget is spent then",
-                "{budget} moves it",
-            )
-            .naming_keys(),
-        );
+        let cause = if self.begin_homing() {
+            "its budget is spent then; files that only nodes have come here from now on"
+        } else {
+            "its budget is spent then"
+        };
+        let headline = format!("the session ends in {minutes} min");
+        self.notify(Notice::warning(headline, cause, "{budget} moves it").naming_keys());
     }
 
     /// How the place is written in the header.

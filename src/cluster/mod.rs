@@ -251,6 +251,10 @@ impl Site for Cluster {
         nodes::watch(self.client().clone(), self.settings.push.as_ref().map(|push| push.architecture))
     }
 
+    fn made(&self) -> Vec<MadeObject> {
+        self.made()
+    }
+
     fn deploy(&self, nodes: Vec<NodeName>) -> BoxStream<'static, (NodeName, DeployProgress)> {
         deploy::deploy(self.clone(), nodes)
     }

@@ -72,9 +72,13 @@ async fn followed(site: &Arc<Streams>) -> (Followed, Vec<(u64, String)>) {
 
 /// Also what is said with the counts at the end.
 async fn followed_all(site: &Arc<Streams>, nodes: &[&str]) -> (Followed, Vec<(u64, String)>, Vec<String>) {
-    let nodes = nodes.iter().map(|&node| node.into()).collect();
+    let (join, joining) = mpsc::unbounded_channel();
+    for &node in nodes {
+        join.send(node.into()).expect("room");
+    }
+    drop(join);
     let mut out = Vec::new();
-    let followed = follow(site.clone(), nodes, 0, &mut out).await.expect("a stream");
+    let followed = follow(site.clone(), joining, 0, &mut out).await.expect("a stream");
     let mut parser = Parser::default();
     parser.push(&out);
     let (mut packets, mut comments) = (Vec::new(), Vec::new());

@@ -8,7 +8,7 @@ pub mod layers;
 mod replay;
 mod settings;
 
-use std::{ffi::OsString, io::Write, sync::Arc};
+use std::{ffi::OsString, sync::Arc};
 
 use crate::{
     app::{App, Permission},
@@ -21,7 +21,7 @@ use crate::{
     model::{Failure, LogsSettings, Notice, Place, SessionId},
     record::Recorder,
     rings::Rings,
-    runtime::{Engine, handoff},
+    runtime::{Engine, handoff, spool},
     site::Site,
     storage::Storage,
     text::{self, visible},
@@ -43,7 +43,7 @@ pub async fn run(arguments: &[OsString]) -> Exit {
         Err(LayersError::Config(error)) => return refuse(&error.into()),
     };
     let outcome = Box::pin(obey(cli, &config, &in_force)).await;
-    outcome.unwrap_or_else(|notice| refuse(&notice))
+    headless::settle(outcome.unwrap_or_else(|notice| refuse(&notice))).await
 }
 
 async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<Exit, Notice> {
@@ -106,8 +106,7 @@ async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<Exit, N
 
 /// A reader that has gone away is no failure of ours.
 fn print(bytes: &[u8]) -> Exit {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(bytes).and_then(|()| out.flush());
+    spool::stdout().push(bytes.to_vec());
     Exit::Done
 }
 
@@ -364,6 +363,5 @@ fn refuse_local(arguments: &PlaceArgs) -> Result<(), Notice> {
 }
 
 fn say(text: &str) {
-    // Nobody is left to tell when standard error is gone.
-    let _ = writeln!(std::io::stderr(), "{}", visible(text));
+    spool::stderr().push(format!("{}\n", visible(text)).into_bytes());
 }

@@ -9,10 +9,12 @@ mod outlets;
 mod panics;
 mod perform;
 mod reporting;
+pub mod spool;
 pub mod terminal;
 
 use std::sync::Arc;
 
+use nodewatch_protocol::UnixMillis;
 use tokio::sync::mpsc;
 
 use crate::{
@@ -40,6 +42,7 @@ pub struct Engine {
     pub suspend: bool,
     recorder: Option<Recorder>,
     events: mpsc::Receiver<Event>,
+    clock: Box<dyn Fn() -> UnixMillis + Send>,
 }
 
 impl Engine {
@@ -56,7 +59,12 @@ impl Engine {
         app.ring_folder = site.ring_folder();
         app.reports = outlets.logs.as_ref().map(|logs| Reports::new(logs.settings().clone()));
         let performer = Performer::start(site, sender, outlets, app.session.id.clone(), app.place_text());
-        Self { app, performer, events, clipboard: None, suspend: false, recorder: None }
+        Self { app, performer, events, clipboard: None, suspend: false, recorder: None, clock: Box::new(unix_millis) }
+    }
+
+    /// From here on that is the time.
+    pub fn set_clock(&mut self, clock: impl Fn() -> UnixMillis + Send + 'static) {
+        self.clock = Box::new(clock);
     }
 
     /// Records everything from here on.
@@ -68,7 +76,7 @@ impl Engine {
 
     /// The screen was drawn in so many columns and rows.
     pub fn record_frame(&mut self, width: u16, height: u16) {
-        let written = self.recorder.as_mut().map(|recorder| recorder.frame(unix_millis(), width, height));
+        let written = self.recorder.as_mut().map(|recorder| recorder.frame((self.clock)(), width, height));
         self.recorded(written);
     }
 
@@ -77,7 +85,7 @@ impl Engine {
         if let Some(Err(error)) = written {
             self.recorder = None;
             // As any event that is not recorded.
-            let _ = update(&mut self.app, Event::Told(error.notice()), unix_millis());
+            let _ = update(&mut self.app, Event::Told(error.notice()), (self.clock)());
         }
     }
 
@@ -124,7 +132,7 @@ impl Engine {
 
     /// Takes in one event and begins what follows from it. True when the program is to end.
     pub fn handle(&mut self, event: Event) -> bool {
-        let now = unix_millis();
+        let now = (self.clock)();
         let written = self.recorder.as_mut().map(|recorder| recorder.event(&event, now));
         self.recorded(written);
         let effects = update(&mut self.app, event, now);

@@ -225,7 +225,13 @@ impl Outlet {
         let site = Arc::clone(&self.site);
         let feed = async {
             let out = pipe.opened().await.map_err(live::LiveError::from)?;
-            live::follow(site, nodes, since, out).await
+            let (join, joining) = mpsc::unbounded_channel();
+            for node in nodes {
+                // Its other end is here.
+                let _ = join.send(node);
+            }
+            drop(join);
+            live::follow(site, joining, since, out).await
         };
         let ended = tokio::select! {
             fed = feed => match fed {

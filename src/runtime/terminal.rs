@@ -1,10 +1,10 @@
 //! The terminal: raw mode and its end, the loop of keys, events and frames.
 //!
-//! Owns the pace: a key is drawn at once, everything else at most ten times a second. Whatever ends the program, also a
-//! panic, the terminal is put back first.
+//! Owns the pace: a key is drawn at once, everything else at most ten times a second, and nothing while the terminal has
+//! not taken what was drawn before. Whatever ends the program, also a panic, the terminal is put back first.
 
 use std::{
-    io::{self, IsTerminal, Stdout},
+    io::{self, IsTerminal, Write},
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -28,7 +28,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Engine, panics};
+use super::{Engine, panics, spool};
 use crate::{
     app::{Action, App, Edit, Event, Pointed, Scope},
     config::keymap::Keymap,
@@ -47,6 +47,25 @@ const WHEEL: usize = 3;
 /// The terminal is raw and shows the alternate screen.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
+/// A terminal that does not read has so long to take what puts it back.
+const PUT_BACK_WITHIN: Duration = Duration::from_secs(2);
+
+/// What goes to the terminal, a frame at a time. Nothing here waits for it.
+#[derive(Default)]
+struct Paper(Vec<u8>);
+
+impl Write for Paper {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        spool::stdout().push(std::mem::take(&mut self.0));
+        Ok(())
+    }
+}
+
 /// Puts the terminal back, whatever happens: dropped on return and on unwinding, and run by the panic hook.
 struct Guard {
     mouse: bool,
@@ -59,9 +78,9 @@ impl Guard {
         let guard = Self { mouse };
         // Not ratatui's own clearing, which asks for the cursor: the keys' reader of an earlier session in this program
         // may take the answer.
-        execute!(io::stdout(), EnterAlternateScreen, Clear(ClearType::All), EnableBracketedPaste)?;
+        execute!(Paper::default(), EnterAlternateScreen, Clear(ClearType::All), EnableBracketedPaste)?;
         if mouse {
-            execute!(io::stdout(), EnableMouseCapture)?;
+            execute!(Paper::default(), EnableMouseCapture)?;
         }
         Ok(guard)
     }
@@ -79,7 +98,8 @@ pub(super) fn restore() {
         return;
     }
     // A terminal that is gone cannot be put back.
-    let _ = execute!(io::stdout(), DisableMouseCapture, DisableBracketedPaste, LeaveAlternateScreen);
+    let _ = execute!(Paper::default(), DisableMouseCapture, DisableBracketedPaste, LeaveAlternateScreen);
+    spool::stdout().written_within(PUT_BACK_WITHIN);
     let _ = disable_raw_mode();
 }
 
@@ -104,7 +124,7 @@ impl Signals {
 
 /// The real terminal, for as long as the program draws on it.
 pub struct Screen {
-    terminal: Terminal<CrosstermBackend<Stdout>>,
+    terminal: Terminal<CrosstermBackend<Paper>>,
     theme: Theme,
     input: EventStream,
     signals: Signals,
@@ -117,7 +137,7 @@ impl Screen {
         let signals = Signals::listen()?;
         let guard = Guard::enter(mouse)?;
         panics::install();
-        let terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        let terminal = Terminal::new(CrosstermBackend::new(Paper::default()))?;
         Ok(Self { terminal, theme, input: EventStream::new(), signals, guard })
     }
 
@@ -224,13 +244,16 @@ async fn run_on<B: Backend<Error = io::Error>>(
             terminal.swap_buffers();
             dirty = true;
         }
+        if dirty && Instant::now() >= next_frame && spool::stdout().waiting() > 0 {
+            next_frame = Instant::now() + FRAME;
+        }
         if dirty && Instant::now() >= next_frame {
             let shown = stage.shown(&engine.app);
             let frame = terminal.draw(|frame| pointer.hits = ui::draw(frame, shown, theme))?;
             let area = frame.area;
             engine.record_frame(area.width, area.height);
             if let Some(text) = engine.clipboard.take().filter(|_| io::stdout().is_terminal()) {
-                execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))?;
+                execute!(Paper::default(), CopyToClipboard::to_clipboard_from(text))?;
             }
             drawn(terminal);
             dirty = false;
@@ -256,6 +279,10 @@ async fn run_on<B: Backend<Error = io::Error>>(
             }
             _ = signals.terminate.recv() => { if engine.handle(Event::Finish) { return Ok(()) } }
             _ = signals.hang_up.recv() => {
+                finish(engine).await;
+                return Ok(());
+            }
+            () = spool::stdout().gone(), if io::stdout().is_terminal() => {
                 finish(engine).await;
                 return Ok(());
             }
