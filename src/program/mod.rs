@@ -40,7 +40,7 @@ pub async fn run(arguments: &[OsString]) -> Exit {
             let _ = error.print();
             return if error.use_stderr() { Exit::BadUsage } else { Exit::Done };
         }
-        Err(LayersError::Config(error)) => return refuse(&error.into()),
+        Err(LayersError::Config(error)) => return headless::settle(refuse(&error.into())).await,
     };
     let outcome = Box::pin(obey(cli, &config, &in_force)).await;
     headless::settle(outcome.unwrap_or_else(|notice| refuse(&notice))).await
