@@ -235,7 +235,7 @@ async fn remove_captures_of(
         return Ok(());
     }
     if !found.is_empty() {
-        if !(arguments.yes || super::sessions::asked(&format!("Remove {what}? [y/N]"))) {
+        if !(arguments.yes || super::sessions::asked(&format!("Remove {what}? [y/N]")).await) {
             return Err(Notice::error(format!("{place} stays"), "nobody said yes", "say --yes"));
         }
         storage.remove(id).await.map_err(|error| error.notice(format!("{place} may still be there")))?;

@@ -116,7 +116,14 @@ pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> 
     } else {
         team.look(run.app(), |_| false);
         if run.app().reports.is_some() {
-            sent(run, live.len() as u64).await?;
+            match sent(run, live.len() as u64).await {
+                // Those of the others are there.
+                Err(Stop::Notice(notice)) if run.app().report_state().is_some_and(|state| state.sent > 0) => {
+                    output::say(&format!("error: {}", notice.line()));
+                    whole = false;
+                }
+                done => done?,
+            }
         }
     }
     Ok(match team.outcome(live.len(), Vec::new()) {

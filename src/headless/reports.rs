@@ -148,7 +148,7 @@ pub async fn alarms(logs: &Logs, command: AlarmsCommand, site: Option<Arc<dyn Si
             let cluster = &logs.settings().cluster;
             if !there.is_empty()
                 && !yes
-                && !asked(&format!("Remove {} of {cluster}? [y/N]", counted(there.len(), "alarm")))
+                && !asked(&format!("Remove {} of {cluster}? [y/N]", counted(there.len(), "alarm"))).await
             {
                 output::say("nothing was removed");
                 return Ok(Exit::BadUsage);
@@ -267,7 +267,7 @@ async fn remove_one(
         return Ok(());
     }
     // Alarms go with their session; reports are asked about.
-    if !groups.is_empty() && !arguments.yes && !asked(&format!("Remove {what}? [y/N]")) {
+    if !groups.is_empty() && !arguments.yes && !asked(&format!("Remove {what}? [y/N]")).await {
         return Err(Notice::error(format!("{what} stay"), "nobody said yes", "say --yes"));
     }
     logs.delete_alarms(&scope).await.map_err(left)?;

@@ -5,18 +5,20 @@
 use std::{
     collections::BTreeSet,
     io::{self, BufRead, IsTerminal},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use futures::{StreamExt, stream};
 use serde_json::json;
+use tokio::sync::oneshot;
 
-use super::{Exit, output};
+use super::{Exit, output, signals::Signals};
 use crate::{
     cli::{CleanupArgs, Format, PlaceArgs},
     cluster::{Connection, Leftover, sessions as find, trust, trust_cluster},
     journal::{JournalError, Journals},
-    model::{Failure, Holder, Moment, Notice, Removal, SUMMARY_VERSION, SeenObject, SessionId, Summary},
+    model::{Failure, Holder, MadeObject, Moment, Notice, Removal, SUMMARY_VERSION, SeenObject, SessionId, Summary},
     rings::LeftRing,
     text::{counted, date_and_time},
 };
@@ -120,12 +122,36 @@ async fn find_all(current: Result<Connection, Notice>, journals: &Journals) -> (
     (found, notices)
 }
 
-/// Removes what is left: plan, question, removal.
+/// Removes what is left: plan, question, removal. A signal ends it with the names of what may still be there.
 pub async fn cleanup(
     place: &PlaceArgs,
     journals: &Journals,
     arguments: &CleanupArgs,
     connect: impl Future<Output = Result<Connection, Notice>>,
+) -> Exit {
+    let under = Under::default();
+    let told_to_end = async {
+        match Signals::listen() {
+            Ok(mut signals) => signals.next().await,
+            // What cannot be listened to never comes.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        exit = clean_up(place, journals, arguments, connect, &under) => exit,
+        () = told_to_end => {
+            output::hurry();
+            under.told(arguments.output.format)
+        }
+    }
+}
+
+async fn clean_up(
+    place: &PlaceArgs,
+    journals: &Journals,
+    arguments: &CleanupArgs,
+    connect: impl Future<Output = Result<Connection, Notice>>,
+    under: &Under,
 ) -> Exit {
     if arguments.forget {
         return forget(journals, &arguments.sessions);
@@ -171,18 +197,20 @@ pub async fn cleanup(
         super::captures::remove_captures(journals, arguments, here.as_deref()).await;
         return exit;
     }
-    if planned > 0 && !(arguments.yes || confirmed(&plans, planned)) {
+    if planned > 0 && !(arguments.yes || confirmed(&plans, planned).await) {
         output::say("nothing was removed");
         return Exit::BadUsage;
     }
     let mut removals = Vec::new();
     for plan in plans {
         let id = plan.session.summary.id.clone();
-        if plan.session.summary.holder == Holder::Elsewhere && !confirmed_by_id(&plan.session, &id) {
+        if plan.session.summary.holder == Holder::Elsewhere && !confirmed_by_id(&plan.session, &id).await {
             output::say(&format!("session {id} stays: its id was not typed"));
             exit = Exit::LeftBehind;
         } else {
-            removals.push(remove(plan, journals, arguments));
+            let named = |seen: &SeenObject| (id.clone(), seen.object.clone());
+            under.lock().extend(plan.objects.iter().map(named));
+            removals.push(remove(plan, journals, arguments, under));
         }
     }
     let outcomes: Vec<bool> = stream::iter(removals).buffer_unordered(AT_ONCE).collect().await;
@@ -203,11 +231,12 @@ pub async fn cleanup(
 }
 
 /// Whether somebody is there and says that another way to a session's cluster is right.
-pub fn is_right(notice: &Notice) -> bool {
-    notice.failure == Failure::Moved && io::stdin().is_terminal() && {
-        output::say(&notice.fact());
-        asked("Is that right? [y/N]")
+pub async fn is_right(notice: &Notice) -> bool {
+    if notice.failure != Failure::Moved || !io::stdin().is_terminal() {
+        return false;
     }
+    output::say(&notice.fact());
+    asked("Is that right? [y/N]").await
 }
 
 /// Asks about sessions whose cluster is reached by another way; true when one was said to be right.
@@ -224,7 +253,7 @@ async fn ask_for_trust(
     let meant = |id: &SessionId| arguments.sessions.is_empty() || arguments.sessions.contains(id);
     for session in found.iter().filter(|one| one.summary.moved && meant(&one.summary.id)) {
         let Err(notice) = session.plan(journals).await else { continue };
-        if is_right(&notice) {
+        if is_right(&notice).await {
             match trust(at_hand, journals, &session.summary.id).await {
                 Ok(()) => trusted = true,
                 Err(notice) => output::say(&format!("error: {}", notice.line())),
@@ -327,7 +356,7 @@ fn print_plan(plans: &[Plan], arguments: &CleanupArgs) {
     }
 }
 
-fn confirmed(plans: &[Plan], planned: usize) -> bool {
+async fn confirmed(plans: &[Plan], planned: usize) -> bool {
     let others: usize = plans.iter().map(|plan| plan.others.len()).sum();
     // Sessions of other laptops are asked about one by one.
     if others == 0 && plans.iter().all(|plan| plan.session.summary.holder == Holder::Elsewhere) {
@@ -337,37 +366,72 @@ fn confirmed(plans: &[Plan], planned: usize) -> bool {
         0 => String::new(),
         others => format!(", and {} of others with the namespace", counted(others, "object")),
     };
-    asked(&format!("Remove {}{others}? [y/N]", counted(planned, "object")))
+    asked(&format!("Remove {}{others}? [y/N]", counted(planned, "object"))).await
 }
 
 /// A question that a person says yes to.
-pub(super) fn asked(question: &str) -> bool {
+pub(super) async fn asked(question: &str) -> bool {
     if !io::stdin().is_terminal() {
         output::say("error: there is nobody to ask: say --yes, or --dry-run to see the plan only");
         return false;
     }
     output::say(question);
-    matches!(answer().as_str(), "y" | "Y" | "yes")
+    matches!(answer().await.as_str(), "y" | "Y" | "yes")
 }
 
 /// Somebody else may be working with it: `--yes` does not speak for them.
-fn confirmed_by_id(session: &Leftover, id: &SessionId) -> bool {
+async fn confirmed_by_id(session: &Leftover, id: &SessionId) -> bool {
     let summary = &session.summary;
     let owner = summary.owner.as_deref().unwrap_or("nobody says who");
     let began = summary.began.map_or_else(|| "at an unknown time".to_owned(), date_and_time);
     output::say(&format!("Session {id} was begun by {owner} {began}, not on this laptop. Type its id to remove it:"));
-    answer() == id.as_str()
+    answer().await == id.as_str()
 }
 
-fn answer() -> String {
-    let mut line = String::new();
-    // No answer is no.
-    let _ = io::stdin().lock().read_line(&mut line);
-    line.trim().to_owned()
+/// What is typed, read by a thread that nobody waits for at the end: a signal ends the program all the same.
+async fn answer() -> String {
+    let (typed, line) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        // No answer is no.
+        let _ = io::stdin().lock().read_line(&mut line);
+        let _ = typed.send(line);
+    });
+    line.await.unwrap_or_default().trim().to_owned()
+}
+
+/// What a cleanup has begun to remove and not seen gone.
+#[derive(Default)]
+struct Under(Mutex<Vec<(SessionId, MadeObject)>>);
+
+impl Under {
+    fn lock(&self) -> MutexGuard<'_, Vec<(SessionId, MadeObject)>> {
+        // Every change under the lock is one call.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It was ended by a signal: what may still be there.
+    fn told(&self, format: Format) -> Exit {
+        const WHY: &str = "not seen gone: ended by a signal";
+        let left = self.lock();
+        if left.is_empty() {
+            output::say("error: ended by a signal");
+            return Exit::Failed;
+        }
+        for (id, object) in left.iter() {
+            match format {
+                Format::Json => output::print_json(
+                    [json!({"session": id, "object": object, "outcome": "left", "reason": WHY})].into_iter(),
+                ),
+                Format::Table => output::say(&format!("LEFT  {}: {WHY}", object.text())),
+            }
+        }
+        Exit::LeftBehind
+    }
 }
 
 /// True when everything was seen gone.
-async fn remove(plan: Plan, journals: &Journals, arguments: &CleanupArgs) -> bool {
+async fn remove(plan: Plan, journals: &Journals, arguments: &CleanupArgs, under: &Under) -> bool {
     let Plan { session, objects, others } = plan;
     let (id, quiet) = (session.summary.id.clone(), objects.is_empty());
     let patience: Duration = arguments.timeout;
@@ -394,6 +458,7 @@ async fn remove(plan: Plan, journals: &Journals, arguments: &CleanupArgs) -> boo
             Removal::Removing(_) | Removal::Finished => continue,
         };
         all_gone &= outcome != "left";
+        under.lock().retain(|(session, known)| *session != id || !known.is_named_as(object));
         match arguments.output.format {
             Format::Json => output::print_json(
                 [json!({"session": id, "object": object, "outcome": outcome, "reason": reason})].into_iter(),

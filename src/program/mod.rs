@@ -77,7 +77,7 @@ async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<Exit, N
             let attach = || Box::pin(interactive::run(place, config, Some(session.clone())));
             match attach().await {
                 // Asked in the plain terminal; a recording has one beginning.
-                Err(notice) if place.record.is_none() && headless::sessions::is_right(&notice) => {
+                Err(notice) if place.record.is_none() && headless::sessions::is_right(&notice).await => {
                     cluster::trust(None, &journals()?, &session).await?;
                     attach().await
                 }
@@ -258,7 +258,7 @@ async fn cleanup(place: &PlaceArgs, arguments: &CleanupArgs) -> Result<Exit, Not
     let (here, exit) = if arguments.forget {
         (Vec::new(), Exit::Done)
     } else {
-        headless::rings::cleanup(&Rings::from_environment(), arguments)
+        headless::rings::cleanup(&Rings::from_environment(), arguments).await
     };
     let mut elsewhere = arguments.clone();
     // Captures in S3 go by the same id, whoever has the session.
@@ -313,7 +313,7 @@ async fn freeze(
     let record = record.ok_or_else(unknown)?;
     let cluster = &record.header.cluster;
     let connection = match Connection::again_trusted(cluster, trusted.as_deref()).await {
-        Err(notice) if headless::sessions::is_right(&notice) => {
+        Err(notice) if headless::sessions::is_right(&notice).await => {
             Connection::again_trusted(cluster, Some(&cluster.kube_system_uid)).await?
         }
         outcome => outcome?,
