@@ -122,7 +122,11 @@ impl Receipt {
         let mut out = String::new();
         let session = self.session.as_ref().map_or_else(String::new, |session| format!("session {session} "));
         let goes_on = self.detached.is_some() && !self.on_this_machine;
-        let verb = if goes_on { "goes on without this program" } else { "has ended" };
+        let verb = match (self.abandoned, goes_on) {
+            (true, _) => "was left without waiting",
+            (false, true) => "goes on without this program",
+            (false, false) => "has ended",
+        };
         // Writing to a String does not fail.
         let _ = writeln!(out, "nodewatch-tui: {session}on {} {verb}", text::visible(&self.place));
         for (path, size, sha256) in &self.fetched {

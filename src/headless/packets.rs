@@ -2,6 +2,8 @@
 //!
 //! Owns when a node's capture has ended and why, what is told of it, and the exit code.
 
+use std::collections::BTreeMap;
+
 use nodewatch_protocol::{CaptureSpec, CaptureState, StopReason};
 use tokio::{
     sync::mpsc,
@@ -41,10 +43,10 @@ pub(super) async fn capture(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec,
     }
     run.bring_home();
     let mut ended_early = None;
-    // A signal is how a capture without a limit is meant to end. Looked at before the clean-up, which ends agents itself.
-    let mut told_to_end = false;
+    let mut short = BTreeMap::new();
     loop {
         start(run, &mut team, &spec);
+        tell_cut_short(run.app(), &team, &mut short);
         if team.is_through(run.app(), is_over) {
             break;
         }
@@ -52,17 +54,16 @@ pub(super) async fn capture(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec,
         if ended_early.is_some() {
             break;
         }
+        // A signal is how a capture without a limit is meant to end. What ends after it ends as asked.
         if run.work().await.is_err() {
-            told_to_end = true;
             break;
         }
     }
     let members = team.members();
-    let cut_short: Vec<NodeName> = if told_to_end { Vec::new() } else { cut_short(run.app(), &team, &members) };
     run.clean_up().await;
 
     let mut worked = 0;
-    let mut failures: Vec<Notice> = ended_early.into_iter().collect();
+    let mut failures: Vec<Notice> = ended_early.into_iter().chain(short.into_values()).collect();
     for name in &members {
         let Some(state) = run.app().nodes.get(name) else { continue };
         if let Some(notice) = &state.refusal {
@@ -77,7 +78,6 @@ pub(super) async fn capture(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec,
             output::say(&format!("error: {}", notice.line()));
             failures.push(notice);
         } else {
-            failures.extend(cut_short.contains(name).then(|| told_cut_short(name, &team)));
             // What it has captured is there.
             worked += 1;
         }
@@ -94,12 +94,14 @@ pub(super) async fn stream(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec) 
     let (join, joining) = mpsc::unbounded_channel();
     let mut stream = tokio::spawn(live::follow(run.site(), joining, 0, tokio::io::stdout()));
     let mut ended_early = None;
+    let mut short = BTreeMap::new();
     let mut streamed = None;
     while streamed.is_none() {
         for name in start(run, &mut team, &spec) {
             // A stream that has ended says so below.
             let _ = join.send(name);
         }
+        tell_cut_short(run.app(), &team, &mut short);
         if team.is_through(run.app(), is_over) {
             break;
         }
@@ -119,8 +121,6 @@ pub(super) async fn stream(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec) 
     for notice in &refused {
         output::say(&format!("error: {}", notice.line()));
     }
-    let short = cut_short(run.app(), &team, &members);
-    let short: Vec<Notice> = short.iter().map(|name| told_cut_short(name, &team)).collect();
     if streamed.is_none() {
         // What is on its way still comes, once the captures have closed their files.
         run.stop_captures();
@@ -136,7 +136,7 @@ pub(super) async fn stream(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec) 
     }
     stream.abort();
     let worked = members.len().saturating_sub(refused.len());
-    let failures: Vec<Notice> = refused.into_iter().chain(short).chain(ended_early).collect();
+    let failures: Vec<Notice> = refused.into_iter().chain(short.into_values()).chain(ended_early).collect();
     let outcome = team.outcome(worked, failures);
     match streamed {
         Some(Ok(Ok(followed))) => {
@@ -183,20 +183,21 @@ fn too_near_its_end(app: &App) -> Option<Notice> {
     Some(notice)
 }
 
-/// Whose capture nobody has asked to end: the agent was evicted, was stopped, or has spent its budget. Those that were
-/// gone were told before.
-fn cut_short(app: &App, team: &Team, members: &[NodeName]) -> Vec<NodeName> {
-    let agent_ended = |state: &NodeState| {
-        state.refusal.is_none() && matches!(&state.capture, CaptureState::Stopped { reason: StopReason::AgentEnds, .. })
-    };
-    let short = |name: &&NodeName| !team.has_fallen(name) && app.nodes.get(*name).is_some_and(agent_ended);
-    members.iter().filter(short).cloned().collect()
-}
-
-fn told_cut_short(name: &NodeName, team: &Team) -> Notice {
-    let headline = format!("the capture on {name} ended before its time");
-    let cause = team.last_word(name).map_or_else(|| "its agent has ended".to_owned(), Notice::fact);
-    let notice = Notice::error(headline, cause, "its files are whole up to there");
-    output::say(&format!("error: {}", notice.line()));
-    notice
+/// Tells, once, whose capture nobody has asked to end: the agent was evicted, was stopped, or has spent its budget. Those
+/// that are gone were told before.
+fn tell_cut_short(app: &App, team: &Team, short: &mut BTreeMap<NodeName, Notice>) {
+    for name in team.members() {
+        let agent_ended = |state: &NodeState| {
+            state.refusal.is_none()
+                && matches!(&state.capture, CaptureState::Stopped { reason: StopReason::AgentEnds, .. })
+        };
+        let new = !short.contains_key(&name) && !team.has_fallen(&name);
+        if new && app.nodes.get(&name).is_some_and(agent_ended) {
+            let headline = format!("the capture on {name} ended before its time");
+            let cause = team.last_word(&name).map_or_else(|| "its agent has ended".to_owned(), Notice::fact);
+            let notice = Notice::error(headline, cause, "its files are whole up to there");
+            output::say(&format!("error: {}", notice.line()));
+            short.insert(name, notice);
+        }
+    }
 }

@@ -29,6 +29,8 @@ use crate::{
 const FIRST_WITHIN: Duration = Duration::from_secs(300);
 /// The others have so long after the first.
 const OTHERS_WITHIN: Duration = Duration::from_secs(60);
+/// Nodes that are not Ready have so long: nothing starts there.
+const UNREADY_WITHIN: Duration = Duration::from_secs(15);
 /// A container that has ended comes back within this, or its node's part has ended.
 const BACK_WITHIN: Duration = Duration::from_secs(15);
 /// So long after the session's end nothing is waited for, whatever anybody says.
@@ -60,23 +62,26 @@ impl Team {
             fallen: BTreeMap::new(),
             away: BTreeMap::new(),
         };
-        let mut end = Instant::now() + FIRST_WITHIN;
-        let mut any = false;
+        let begun = Instant::now();
+        // When the first was up.
+        let mut first: Option<Instant> = None;
         loop {
-            let states: Vec<Option<&NodeState>> = team.chosen.iter().map(|name| run.app().nodes.get(name)).collect();
-            if states.iter().all(|state| state.is_none_or(is_settled)) {
-                break;
+            let states = || team.chosen.iter().filter_map(|name| run.app().nodes.get(name));
+            if first.is_none() && states().any(is_ready) {
+                first = Some(Instant::now());
             }
-            if !any && states.iter().flatten().any(|state| is_ready(state)) {
-                any = true;
-                end = Instant::now() + OTHERS_WITHIN;
-            }
-            if Instant::now() >= end {
+            let waited = first.map(|first| first.elapsed());
+            let hopeless = |state: &NodeState| {
+                state.node.readiness != Readiness::Ready && waited.is_some_and(|waited| waited >= UNREADY_WITHIN)
+            };
+            if states().all(|state| is_settled(state) || hopeless(state))
+                || waited.map_or(begun.elapsed() >= FIRST_WITHIN, |waited| waited >= OTHERS_WITHIN)
+            {
                 break;
             }
             run.step().await?;
         }
-        let waited = if any { OTHERS_WITHIN } else { FIRST_WITHIN };
+        let waited = begun.elapsed();
         for name in &team.chosen {
             let state = run.app().nodes.get(name);
             if let Some(notice) = why_missing(name, state, waited) {
