@@ -136,8 +136,12 @@ async fn what_is_missing_is_counted_without_what_had_come_and_marked_where_it_is
     mark(&mut rest, &StreamMark::End);
     let (followed, packets) = followed(&streams([cut, rest])).await;
     assert_eq!(times(&packets), [1, 2, 3, 4, 9, 10]);
-    let missing =
-        Missing { files: 1, packets: 3, more: false, gaps: vec!["gap: nothing was captured for a while".into()] };
+    let missing = Missing {
+        files: 1,
+        packets: 3,
+        gaps: vec!["gap: nothing was captured for a while".into()],
+        ..Missing::default()
+    };
     assert_eq!(followed.missing, BTreeMap::from([("n1".into(), missing)]));
     assert!(!followed.is_whole());
     assert_eq!(

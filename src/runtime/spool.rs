@@ -140,8 +140,7 @@ impl Shared {
 
     /// The thread: writes what comes until nobody reads any more.
     fn write(&self, file: &File) {
-        loop {
-            let Some(bytes) = self.next(file) else { break };
+        while let Some(bytes) = self.next(file) {
             for piece in bytes.chunks(PIECE) {
                 if write_all(file, piece).is_err() {
                     self.give_up();
