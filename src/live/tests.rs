@@ -246,5 +246,5 @@ fn of_many_gaps_a_line_names_a_few() {
     let gaps: Vec<String> = (0..20).map(|number| format!("gap: {number:02} s")).collect();
     let missing = Missing { gaps, more_gaps: 3, ..Missing::default() };
     let said = missing.to_string();
-    assert!(said.starts_with("has a gap: 00 s") && said.ends_with("has 19 more gaps, up to gap: 19 s"), "{said}");
+    assert!(said.starts_with("has a gap: 00 s") && said.ends_with("has 19 gaps more, up to gap: 19 s"), "{said}");
 }
