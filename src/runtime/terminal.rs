@@ -78,9 +78,10 @@ impl Guard {
         let guard = Self { mouse };
         // Not ratatui's own clearing, which asks for the cursor: the keys' reader of an earlier session in this program
         // may take the answer.
-        execute!(Paper::default(), EnterAlternateScreen, Clear(ClearType::All), EnableBracketedPaste)?;
+        let mut paper = Paper::default();
+        execute!(paper, EnterAlternateScreen, Clear(ClearType::All), EnableBracketedPaste)?;
         if mouse {
-            execute!(Paper::default(), EnableMouseCapture)?;
+            execute!(paper, EnableMouseCapture)?;
         }
         Ok(guard)
     }
@@ -98,7 +99,8 @@ pub(super) fn restore() {
         return;
     }
     // A terminal that is gone cannot be put back.
-    let _ = execute!(Paper::default(), DisableMouseCapture, DisableBracketedPaste, LeaveAlternateScreen);
+    let mut paper = Paper::default();
+    let _ = execute!(paper, DisableMouseCapture, DisableBracketedPaste, LeaveAlternateScreen);
     spool::stdout().written_within(PUT_BACK_WITHIN);
     let _ = disable_raw_mode();
 }
@@ -253,7 +255,8 @@ async fn run_on<B: Backend<Error = io::Error>>(
             let area = frame.area;
             engine.record_frame(area.width, area.height);
             if let Some(text) = engine.clipboard.take().filter(|_| io::stdout().is_terminal()) {
-                execute!(Paper::default(), CopyToClipboard::to_clipboard_from(text))?;
+                let mut paper = Paper::default();
+                execute!(paper, CopyToClipboard::to_clipboard_from(text))?;
             }
             drawn(terminal);
             dirty = false;
