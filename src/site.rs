@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::model::{
     ContextRow, DeployProgress, Expectations, Keep, LogsSettings, NodeName, NodesChange, Notice, Removal, SeenObject,
-    SessionId, SessionSummary, StorageSettings, Summary,
+    SessionId, SessionSummary, StandIn, StorageSettings, Summary,
 };
 
 /// Bytes from an agent.
@@ -126,6 +126,11 @@ pub trait Site: Send + Sync + 'static {
     /// Where on this machine capture files stay that nobody fetches; `None` where agents keep them.
     fn ring_folder(&self) -> Option<PathBuf> {
         None
+    }
+    /// Sees to it that nodes which join while nobody is attached get an agent and this too; who does so is returned.
+    fn stand_in(&self, _what: StandIn) -> BoxFuture<'static, Result<String, Notice>> {
+        let cause = "agents run in this program here";
+        async move { Err(Notice::error("nodes that join later get no agent", cause, "")) }.boxed()
     }
     /// The session is left running on purpose.
     fn detach(&self) {}

@@ -17,7 +17,7 @@ use nodewatch_tui::{
     journal::Journals,
     model::{
         DeployProgress, Failure, Group, Holder, Keep, Kind, NodeName, NodesChange, Notice, Outcome, Place, Removal,
-        SessionId,
+        SessionId, StandIn,
     },
     site::Site,
 };
@@ -46,6 +46,7 @@ fn settings() -> AgentSettings {
         role: None,
         push: None,
         processes: false,
+        daemonset: false,
         owner: "me@here".into(),
     }
 }
@@ -228,6 +229,62 @@ async fn a_creation_without_an_answer_is_tried_again_and_knows_its_own() {
     let removals = test.removals(Keep::new()).await;
     assert_eq!(fate(&removals, Kind::Namespace), Ok(()));
     assert_eq!(test.server.lock().objects.len(), 1, "only kube-system is left");
+}
+
+/// The Job is made and its answer is lost; its own count then exceeds the quota, so the next try is refused.
+#[tokio::test(start_paused = true)]
+async fn only_the_first_answer_proves_that_something_was_not_made() {
+    for second in [refusal(403, "Forbidden", "exceeded quota: jobs"), refusal(401, "Unauthorized", "Unauthorized")] {
+        let mut creations = 0;
+        let test = test(move |call| {
+            let creates = call.method == Method::POST && call.path.ends_with("/jobs") && call.query.is_empty();
+            creations += usize::from(creates);
+            creates.then(|| if creations == 1 { refusal(504, "Timeout", "no answer") } else { second.clone() })
+        });
+        test.refused_deployment().await;
+        assert!(test.made().contains(&Kind::Job), "it may exist: {:?}", test.made());
+        let record = test.journals.all().remove(0).expect("readable");
+        assert!(record.objects.iter().any(|(_, object)| object.kind == Kind::Job), "{record:?}");
+    }
+}
+
+/// Something of that name is there, and whose it is cannot be seen.
+#[tokio::test(start_paused = true)]
+async fn an_object_that_may_be_ours_is_not_called_gone() {
+    let test = test(move |call| {
+        if call.method == Method::POST && call.path.ends_with("/jobs") && call.query.is_empty() {
+            return Some(refusal(409, "AlreadyExists", "there is one already"));
+        }
+        let looks_at_it = call.method == Method::GET && call.path.contains("/jobs/");
+        looks_at_it.then(|| refusal(403, "Forbidden", "jobs is forbidden"))
+    });
+    test.refused_deployment().await;
+    assert!(test.made().contains(&Kind::Job), "{:?}", test.made());
+}
+
+/// The server is away while a Job is created, and the end is moved meanwhile.
+#[tokio::test(start_paused = true)]
+async fn an_end_that_is_moved_while_a_job_is_created_is_that_jobs_end_too() {
+    let (away, mut is_away) = tokio::sync::mpsc::unbounded_channel();
+    let mut creations = 0;
+    let test = test(move |call| {
+        let creates = call.method == Method::POST && call.path.ends_with("/jobs") && call.query.is_empty();
+        creations += usize::from(creates);
+        (creates && creations < 6).then(|| {
+            let _ = away.send(());
+            refusal(503, "Unavailable", "away")
+        })
+    });
+    let ends = nodewatch_tui::clock::unix_millis() + 7_200_000;
+    let moved = async {
+        is_away.recv().await.expect("a creation");
+        test.cluster.set_ends(ends).await.expect("moved");
+    };
+    tokio::join!(test.deploy(&["n1"]), moved);
+    let path = test.job_path();
+    let job = test.server.lock().objects[&path].clone();
+    let deadline = job["spec"]["activeDeadlineSeconds"].as_u64().expect("a deadline");
+    assert!((7000..=7200).contains(&deadline), "{deadline}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -506,4 +563,68 @@ async fn preflight_says_what_is_wrong_with_an_existing_namespace() {
     let (quota, detail) = outcome(&checks, "quota").expect("checked");
     assert!(quota == Outcome::Failed && detail.contains("small"), "{detail}");
     assert!(matches!(outcome(&checks, "limit range"), Some((Outcome::Warning, _))));
+}
+
+fn daemonset_path() -> String {
+    format!("{}/daemonsets/agents-00000001", NAMESPACE.replace("/api/v1", "/apis/apps/v1"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemonset_is_written_down_first_moved_with_the_end_and_removed_with_the_rest() {
+    let settings = AgentSettings { reaper: true, daemonset: true, ..settings() };
+    let test = test_with(settings, |_| None);
+    test.deploy(&["n1"]).await;
+    let what = StandIn { besides: vec!["n1".into()], ..StandIn::default() };
+    let name = test.cluster.stand_in(what.clone()).await.expect("made");
+    assert_eq!(name, "agents-00000001");
+    let record = test.journals.all().remove(0).expect("readable");
+    let known = |(_, object): &(u64, _)| {
+        let object: &nodewatch_tui::model::MadeObject = object;
+        object.kind == Kind::DaemonSet && object.uid.is_some()
+    };
+    assert!(record.objects.iter().any(known), "{record:?}");
+    assert!(record.header.agents.is_some_and(|agents| agents.daemonset && agents.reaper));
+
+    // Left a second time: it is changed and not made anew, and pods that run are left alone.
+    let later = StandIn { capture_ends: Some(7), ..what };
+    test.cluster.stand_in(later).await.expect("changed");
+    let now = nodewatch_tui::clock::unix_millis();
+    test.cluster.set_ends(now + 7_200_000).await.expect("moved");
+    let daemonset = test.server.lock().objects[&daemonset_path()].clone();
+    let annotations = &daemonset["spec"]["template"]["metadata"]["annotations"];
+    assert!(annotations["nodewatch-tui/stand-in"].as_str().expect("text").contains("\"capture_ends\":7"));
+    let ends: jiff::Timestamp = annotations["nodewatch-tui/ends"].as_str().expect("a time").parse().expect("RFC 3339");
+    assert!((ends.as_millisecond() as u64).abs_diff(now + 7_200_000) < 1000);
+
+    let found = leftovers(&test.connection, &test.journals).await.expect("sessions");
+    let kinds: Vec<Kind> = found[0].summary.objects.iter().map(|seen| seen.object.kind).collect();
+    assert!(kinds.contains(&Kind::DaemonSet), "{kinds:?}");
+    let removals = test.removals(Keep::new()).await;
+    assert_eq!(fate(&removals, Kind::DaemonSet), Ok(()));
+    assert_eq!(fate(&removals, Kind::Namespace), Ok(()));
+    assert!(test.journals.all().remove(0).expect("readable").is_over());
+}
+
+/// Who has no DaemonSet needs no right to look for one.
+#[tokio::test(start_paused = true)]
+async fn without_a_daemonset_nobody_needs_the_right_to_list_them() {
+    let test = test(|call| {
+        call.path.ends_with("/daemonsets").then(|| refusal(403, "Forbidden", "daemonsets.apps is forbidden"))
+    });
+    test.deploy(&["n1"]).await;
+    assert_eq!(leftovers(&test.connection, &test.journals).await.expect("sessions").len(), 1);
+    let removals = test.removals(Keep::new()).await;
+    assert_eq!(fate(&removals, Kind::Job), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_daemonset_says_which_right_is_missing() {
+    let test = test(|call| {
+        let creates = call.method == Method::POST && call.path.ends_with("/daemonsets");
+        creates.then(|| refusal(403, "Forbidden", "daemonsets.apps is forbidden"))
+    });
+    test.deploy(&["n1"]).await;
+    let notice = test.cluster.stand_in(StandIn::default()).await.expect_err("refused");
+    assert!(notice.next_step.contains("create on daemonsets (apps)"), "{notice:?}");
+    assert!(!test.made().contains(&Kind::DaemonSet));
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::sort::Column;
 use crate::model::{
     ContextRow, DeployProgress, Expectations, FetchProgress, Group, Keep, Node, NodeName, NodesChange, Notice,
-    PastQuery, PastReport, Removal, SeenObject, SessionId, SessionSummary, StoredFile, StoredSummary, Summary,
+    PastQuery, PastReport, Removal, SeenObject, SessionId, SessionSummary, StandIn, StoredFile, StoredSummary, Summary,
     TunnelChange,
 };
 
@@ -193,6 +193,8 @@ pub enum Event {
     Removal(Removal),
     /// What there is of the session.
     Stock(Result<Vec<SeenObject>, Notice>),
+    /// Nodes that join while nobody is attached get agents, by this, or not.
+    StoodIn(Result<String, Notice>),
     /// The session's end was moved in the cluster, or not.
     EndsSet(Result<(), Notice>),
     /// Whether the way to a session's cluster was taken over.
@@ -212,9 +214,14 @@ pub enum Event {
         began: UnixMillis,
         /// When its agents end by themselves.
         ends: UnixMillis,
+        /// A DaemonSet gives agents to nodes that join.
+        #[serde(default)]
+        stood_in: bool,
     },
     /// Look at the agents of a session that another program has.
     Observe,
+    /// All nodes are meant, also those that join.
+    MeanLaterNodes,
     /// Deploy to these nodes, chosen outside the screens.
     DeployTo(Vec<NodeName>),
     /// Start this capture on these nodes, chosen outside the screens.
@@ -305,6 +312,8 @@ pub enum Effect {
     RemoveStorage,
     /// Move the end of everything in the cluster.
     SetEnds(UnixMillis),
+    /// See to it that nodes which join while nobody is attached get agents.
+    StandIn(Box<StandIn>),
     /// Write down that the session goes on without this program.
     Detach,
     /// Look for other sessions, because the user wants to see them.

@@ -172,6 +172,7 @@ impl App {
 
     /// On every one of these nodes that can and does not already.
     fn begin_captures(&mut self, names: Vec<NodeName>, spec: &CaptureSpec) -> Vec<Effect> {
+        self.captured_on(&names, spec);
         let mut effects = Vec::new();
         for name in names {
             let Some(state) = self.nodes.get_mut(&name) else { continue };
@@ -194,6 +195,7 @@ impl App {
     }
 
     pub(super) fn stop_captures(&mut self, names: Vec<NodeName>) -> Vec<Effect> {
+        self.captures_stopped(&names);
         for name in &names {
             if let Some(state) = self.nodes.get_mut(name) {
                 state.asked = Asked::Stop;

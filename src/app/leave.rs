@@ -10,7 +10,7 @@ use super::{
     App, Overlay,
     action::{Action, Effect, Event},
     delivery::STALLED,
-    exit::{DETACH_WITHIN, Exit, Fate, InStorage, Phase, STOCK_EVERY, STOP_WITHIN},
+    exit::{DETACH_WITHIN, Exit, Fate, InStorage, Later, Phase, STOCK_EVERY, STOOD_IN_WITHIN, STOP_WITHIN},
     node::{Agent, Asked, NodeState},
 };
 use crate::model::{
@@ -221,13 +221,30 @@ impl App {
         // The agent of this machine ends with this program, and is told nothing.
         let untold = if self.place == Place::Local { BTreeSet::new() } else { deployed.collect() };
         let until = self.now + DETACH_WITHIN;
+        let stand_in = self.stand_in();
         if let Some(Overlay::Exit(exit)) = &mut self.overlay {
             exit.phase = Phase::Detaching { until };
             exit.untold = untold;
+            if stand_in.is_some() {
+                exit.end.later = Later::Asked { until: self.now + STOOD_IN_WITHIN };
+            }
         }
         let mut effects = self.tell_terms();
+        effects.extend(stand_in.map(|what| Effect::StandIn(Box::new(what))));
         effects.extend(self.check_leaving());
         effects
+    }
+
+    /// Nodes that join later are seen to, or not.
+    pub(super) fn stood_in(&mut self, outcome: Result<String, Notice>) -> Vec<Effect> {
+        self.joining.stood_in |= outcome.is_ok();
+        if let Some(Overlay::Exit(exit)) = &mut self.overlay {
+            exit.end.later = match outcome {
+                Ok(by) => Later::Served(by),
+                Err(notice) => Later::Failed(notice),
+            };
+        }
+        self.check_leaving()
     }
 
     /// How long agents may go on: no lease binds them once nobody is there to renew it.
@@ -303,8 +320,10 @@ impl App {
                 }
             }
             Some(Phase::Detaching { until }) => {
-                let untold = matches!(&self.overlay, Some(Overlay::Exit(exit)) if !exit.untold.is_empty());
-                if untold && self.now < until { Vec::new() } else { self.finish() }
+                let Some(Overlay::Exit(exit)) = &self.overlay else { return Vec::new() };
+                let untold = !exit.untold.is_empty() && self.now < until;
+                let later = matches!(exit.end.later, Later::Asked { until } if self.now < until);
+                if untold || later { Vec::new() } else { self.finish() }
             }
             _ => Vec::new(),
         }

@@ -89,8 +89,11 @@ impl App {
                 }
             }
             Action::MarkRange => self.mark_range(),
-            Action::MarkAll => self.marks = self.shown().map(|state| state.node.name.clone()).collect(),
-            Action::ClearMarks => self.marks.clear(),
+            Action::MarkAll => self.mark_all(),
+            Action::ClearMarks => {
+                self.marks.clear();
+                self.forget_joining();
+            }
             Action::Sort(column) => self.order = Some(Order::toggled(self.order, column)),
             Action::Left => self.layout.first_column = self.layout.first_column.saturating_sub(1),
             Action::Right => self.layout.first_column = (self.layout.first_column + 1).min(MOST_COLUMNS),

@@ -13,6 +13,7 @@ pub mod exit;
 pub mod files;
 pub mod filter;
 pub mod form;
+pub mod joining;
 mod leave;
 mod list;
 pub mod node;
@@ -56,6 +57,7 @@ use self::{
     files::Files,
     filter::Filter,
     form::CaptureForm,
+    joining::Joining,
     node::{Agent, NodeState},
     ports::Ports,
     reports::{History, Reports},
@@ -327,6 +329,8 @@ pub struct App {
     pub contexts: Vec<String>,
     /// Marked nodes.
     pub marks: BTreeSet<NodeName>,
+    /// Whether all nodes are meant, also those that join.
+    pub joining: Joining,
     /// Where a range of marks begins.
     mark_anchor: Option<NodeName>,
     /// The node under the cursor, by name, so that it stays when rows move.
@@ -392,6 +396,7 @@ impl App {
             typed: Vec::new(),
             contexts: Vec::new(),
             marks: BTreeSet::new(),
+            joining: Joining::default(),
             mark_anchor: None,
             cursor: None,
             scroll: 0,

@@ -6,7 +6,7 @@ use nodewatch_protocol::{CaptureFile, Delivery, Dropped, FileState};
 
 use super::{
     App,
-    exit::{Exit, Phase},
+    exit::{Exit, Later, Phase},
     node::NodeState,
     receipt::{Detachment, HeldFile, Receipt},
 };
@@ -143,6 +143,10 @@ impl App {
             agents: of(|state| state.agent.runs()),
             captures: of(|state| state.agent.runs() && state.is_capturing()),
             untold: exit.untold.iter().cloned().collect(),
+            later: match &exit.end.later {
+                Later::Nothing if self.joining.stood_in => Later::Served("the session's DaemonSet".to_owned()),
+                later => later.clone(),
+            },
             reaped: exit.objects.iter().any(|(object, _)| object.kind == Kind::Role),
         }
     }

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fmt::Write, path::PathBuf};
 use nodewatch_protocol::{ReportState, Retention, UnixMillis};
 use serde_json::{Value, json};
 
-use super::exit::{Fate, InStorage};
+use super::exit::{Fate, InStorage, Later};
 use crate::{
     model::{Group, MadeObject, NodeName, Notice, S3Url, SessionId},
     text,
@@ -24,6 +24,8 @@ pub struct Detachment {
     pub captures: Vec<NodeName>,
     /// Agents that could not be told, and so end after their lease.
     pub untold: Vec<NodeName>,
+    /// What becomes of nodes that join.
+    pub later: Later,
     /// A reaper removes the rest at the end.
     pub reaped: bool,
 }
@@ -216,6 +218,14 @@ impl Receipt {
             let untold = list(&detached.untold);
             let _ = writeln!(out, "  NOT TOLD {untold}: without a tunnel these end when their lease lapses");
         }
+        let _ = match &detached.later {
+            Later::Nothing => Ok(()),
+            Later::Served(by) => {
+                writeln!(out, "  until {until}: nodes that join get an agent by {}", text::visible(by))
+            }
+            Later::Failed(notice) => writeln!(out, "  NOT SERVED nodes that join: {}", text::visible(&notice.line())),
+            Later::Asked { .. } => writeln!(out, "  NOT SERVED nodes that join, perhaps: the cluster has not answered"),
+        };
         if self.cloud.iter().any(|(group, ..)| *group == Group::Alarms) {
             let _ = writeln!(
                 out,
@@ -356,7 +366,7 @@ impl Receipt {
         let there = self.left_there.iter().map(|(node, file, size)| json!({"node": node, "file": file, "bytes": size}));
         let detached = self.detached.as_ref().map(|detached| {
             json!({"until": detached.until, "agents": detached.agents, "captures": detached.captures,
-                "untold": detached.untold})
+                "untold": detached.untold, "nodes_that_join": detached.later.word()})
         });
         let delivered = self.delivered.iter().map(|(uri, size, sha256)| {
             let compared = !self.not_compared.contains(uri);
@@ -432,6 +442,7 @@ mod tests {
                 agents: vec!["a".into(), "b".into()],
                 captures: vec!["a".into()],
                 untold: vec!["b".into()],
+                later: Later::Served("DaemonSet agents-7f3a91c2".into()),
                 reaped: false,
             }),
             ..Receipt::default()

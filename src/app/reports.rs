@@ -251,6 +251,27 @@ impl App {
         Some(Effect::Ask(name.clone(), Request::Report(Some(Box::new(plan)))))
     }
 
+    /// What agents with a role of their own report, without what comes from the node; and whether each has a group.
+    pub(super) fn plan_of_each(&self) -> Option<(ReportPlan, bool)> {
+        let settings = self.reports.as_ref().map(|reports| &reports.settings).filter(|it| it.way != Way::Grant)?;
+        let exclude = self.ports.exclude.clone().and(&self.ports.excluded_by_key);
+        let plan = ReportPlan {
+            group: settings.group.clone(),
+            stream: String::new(),
+            retention_days: settings.retention_days,
+            region: settings.region.clone().unwrap_or_default(),
+            endpoint: settings.endpoint.clone(),
+            cluster: settings.cluster.clone(),
+            hostname: String::new(),
+            session: self.session.id.to_string(),
+            interval_seconds: settings.interval_seconds.into(),
+            exclude: exclude.to_string(),
+            // What should be open there nobody knows yet.
+            expected: None,
+        };
+        Some((plan, settings.per_node))
+    }
+
     /// Past reports of the node under the cursor.
     pub(super) fn history_of_node(&mut self) -> Vec<Effect> {
         let Some(name) = self.cursor.clone() else { return Vec::new() };

@@ -307,7 +307,9 @@ impl App {
                 Vec::new()
             }
             // More rights than usual are asked about each time.
-            (Permission::Guarded | Permission::Free, _) if nodes.len() > 1 || self.ports.processes => {
+            (Permission::Guarded | Permission::Free, _)
+                if nodes.len() != 1 || self.ports.processes || self.joining.is_wanted() =>
+            {
                 self.overlay = Some(Overlay::Confirm(Confirm::Deploy(nodes)));
                 Vec::new()
             }

@@ -39,7 +39,7 @@ pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
         }
         Event::Nodes(change) => {
             app.nodes_changed(change);
-            Vec::new()
+            app.serve_joined()
         }
         Event::Deploy(name, progress) => {
             app.deploy_progress(&name, progress);
@@ -88,6 +88,7 @@ pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
             app.stock(stock);
             Vec::new()
         }
+        Event::StoodIn(outcome) => app.stood_in(outcome),
         Event::EndsSet(Ok(())) => Vec::new(),
         Event::EndsSet(Err(notice)) => {
             app.notify(notice);
@@ -102,10 +103,10 @@ pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
             app.swept(&id, &removal);
             Vec::new()
         }
-        Event::Attach { began, ends } => {
-            app.session.began = Some(began);
-            app.session.ends = Some(ends);
-            vec![Effect::Attach]
+        Event::Attach { began, ends, stood_in } => app.attach(began, ends, stood_in),
+        Event::MeanLaterNodes => {
+            app.mean_later_nodes();
+            Vec::new()
         }
         Event::StopCaptures => app.stop_all_captures(),
         Event::Observe => vec![Effect::Attach],
@@ -119,6 +120,13 @@ pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
 }
 
 impl App {
+    fn attach(&mut self, began: UnixMillis, ends: UnixMillis, stood_in: bool) -> Vec<Effect> {
+        self.joining.stood_in = stood_in;
+        self.session.began = Some(began);
+        self.session.ends = Some(ends);
+        vec![Effect::Attach]
+    }
+
     /// A second has passed.
     fn tick(&mut self) -> Vec<Effect> {
         let now = self.now;
@@ -133,6 +141,7 @@ impl App {
         effects.extend(self.reports_due());
         effects.extend(self.alarms_due());
         effects.extend(self.grants_due());
+        effects.extend(self.serve_joined());
         effects.extend(self.check_leaving());
         effects
     }
@@ -174,7 +183,10 @@ impl App {
                         self.layout.faults_only = false;
                         self.settle_cursor();
                     }
-                    Action::Back => self.marks.clear(),
+                    Action::Back => {
+                        self.marks.clear();
+                        self.forget_joining();
+                    }
                     _ => return self.common_key(action),
                 }
                 Vec::new()
@@ -341,6 +353,8 @@ impl App {
             })
             .collect();
         match names.len() {
+            // Those that join later are still to be asked about.
+            0 if self.joining.is_wanted() && !self.joining.is_active() => self.deploy_if_permitted(names),
             0 => {
                 self.notify(Notice::info("nothing to deploy: every chosen node has an agent"));
                 Vec::new()
@@ -371,6 +385,7 @@ impl App {
         let now = self.now;
         self.first_run = false;
         self.session.begin(now, &self.place);
+        self.deployed_to(&names);
         for name in &names {
             if let Some(state) = self.nodes.get_mut(name) {
                 state.agent = Agent::Deploying("asked".to_owned());

@@ -132,9 +132,16 @@ fn waiting_nodes(cluster: &Cluster) -> Vec<NodeName> {
     lock(&cluster.state.jobs).values().filter(|node| !pods.contains_key(node)).cloned().collect()
 }
 
+/// By its Job; for the DaemonSet's by where it was put.
+fn node_of(cluster: &Cluster, pod: &Pod) -> Option<NodeName> {
+    if pod.labels().contains_key(objects::STAND_IN) {
+        return pod.spec.as_ref()?.node_name.clone().map(NodeName);
+    }
+    lock(&cluster.state.jobs).get(pod.labels().get("job-name")?).cloned()
+}
+
 fn pod_changed(cluster: &Cluster, pod: &Pod, deleted: bool) -> Option<(NodeName, DeployProgress)> {
-    let job = pod.labels().get("job-name")?;
-    let node = lock(&cluster.state.jobs).get(job)?.clone();
+    let node = node_of(cluster, pod)?;
     let name = pod.name_any();
     let mut pods = lock(&cluster.state.pods);
     let progress =

@@ -329,12 +329,14 @@ fn compare(
 ) -> Leftover {
     let namespaces = seen.iter().filter_map(|one| one.object.namespace.clone()).collect();
     let own = seen.iter().find(|one| one.object.kind == Kind::Namespace).map(|one| one.object.name.clone());
-    let mut places = Places { namespaces, own };
+    let daemonset = seen.iter().any(|one| one.object.kind == Kind::DaemonSet);
+    let mut places = Places { namespaces, own, daemonset };
     places.namespaces.extend(places.own.clone());
     if let Some(record) = record {
         let known = places_of(record);
         places.namespaces.extend(known.namespaces);
         places.own = places.own.or(known.own);
+        places.daemonset |= known.daemonset;
     }
     let told = |of: fn(&Seen) -> Option<u64>| seen.iter().find_map(|one| of(one));
     let summary = SessionSummary {
@@ -376,5 +378,6 @@ fn unseen(record: &Record, holder: Holder, notice: &Notice, connection: Option<&
 fn places_of(record: &Record) -> Places {
     let header = &record.header;
     let own = header.own_namespace.then(|| namespace_name(&header.session));
-    Places { namespaces: BTreeSet::from([header.namespace.clone()]), own }
+    let daemonset = record.objects.iter().any(|(_, object)| object.kind == Kind::DaemonSet);
+    Places { namespaces: BTreeSet::from([header.namespace.clone()]), own, daemonset }
 }

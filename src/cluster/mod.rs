@@ -26,6 +26,7 @@ mod progress;
 mod push;
 mod remove;
 mod sender;
+mod stand_in;
 mod strangers;
 mod terms;
 mod tls;
@@ -50,10 +51,11 @@ pub use push::Push;
 
 use crate::{
     clock::unix_millis,
-    journal::{Entry, Header, Journal, JournalError, Journals, Record},
+    journal::{Deployed, Entry, Header, Journal, JournalError, Journals, Pushed, Record},
     model::{
         ClusterIdentity, ContextRow, DeployProgress, Expectations, Keep, Kind, LogsSettings, MadeObject, NodeName,
-        NodesChange, Notice, PreflightCheck, Removal, SeenObject, SessionId, SessionSummary, StorageSettings, Summary,
+        NodesChange, Notice, PreflightCheck, Removal, SeenObject, SessionId, SessionSummary, StandIn, StorageSettings,
+        Summary,
     },
     site::{Bulk, FilePart, OpenError, Site, StreamFrom, Tunnel},
 };
@@ -88,10 +90,35 @@ pub struct AgentSettings {
     pub processes: bool,
     /// A Job in the cluster removes the namespace at the session's end.
     pub reaper: bool,
+    /// Nodes that join while nobody is attached get an agent too.
+    pub daemonset: bool,
     /// The agent program is sent into pods of a stock image.
     pub push: Option<Push>,
     /// Who is at it, as `user@host`.
     pub owner: String,
+}
+
+impl AgentSettings {
+    /// As the journal keeps them.
+    fn deployed(&self) -> Deployed {
+        let pushed = self.push.as_ref().map(|push| Pushed {
+            program: std::path::absolute(&push.path).unwrap_or_else(|_| push.path.clone()),
+            sha256: push.sha256.clone(),
+            as_root: push.as_root,
+        });
+        Deployed {
+            image: self.image.clone(),
+            pull_policy: self.pull_policy.map(|policy| policy.word().to_owned()),
+            pushed,
+            lease_seconds: self.lease.as_secs(),
+            processes: self.processes,
+            ring: self.ring,
+            service_account: self.service_account.clone(),
+            role: self.role.clone(),
+            reaper: self.reaper,
+            daemonset: self.daemonset,
+        }
+    }
 }
 
 /// One cluster and what this session has made in it.
@@ -210,7 +237,8 @@ impl Cluster {
     fn places(&self) -> Places {
         let namespace = self.namespace();
         let own = self.settings.namespace.is_none().then(|| namespace.clone());
-        Places { namespaces: BTreeSet::from([namespace]), own }
+        let daemonset = self.made().iter().any(|object| object.kind == Kind::DaemonSet);
+        Places { namespaces: BTreeSet::from([namespace]), own, daemonset }
     }
 
     fn journal(&self) -> Option<(Arc<Journal>, Header)> {
@@ -324,6 +352,10 @@ impl Site for Cluster {
         terms::set_ends(self.clone(), ends).boxed()
     }
 
+    fn stand_in(&self, what: StandIn) -> BoxFuture<'static, Result<String, Notice>> {
+        stand_in::stand_in(self.clone(), what).boxed()
+    }
+
     fn detach(&self) {
         if let Some((journal, _)) = self.journal() {
             // Without the entry the session is called a leftover later, which is true as well.
@@ -390,5 +422,6 @@ async fn header(cluster: &Cluster, began: UnixMillis, ends: UnixMillis) -> Resul
         cluster: identity,
         namespace: cluster.namespace(),
         own_namespace: cluster.settings.namespace.is_none(),
+        agents: Some(Box::new(cluster.settings.deployed())),
     })
 }

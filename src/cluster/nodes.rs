@@ -57,6 +57,7 @@ pub(super) fn convert(node: &KubeNode) -> Node {
     let addresses = status.and_then(|status| status.addresses.as_ref());
     Node {
         name: node.name_any().as_str().into(),
+        uid: node.uid(),
         readiness: match ready.map(|condition| condition.status.as_str()) {
             Some("True") => Readiness::Ready,
             Some("False") => Readiness::NotReady,

@@ -93,6 +93,9 @@ fn rights(settings: &AgentSettings) -> Vec<Right> {
             need("apps", resource, true, &["list"], None);
         }
     }
+    if settings.daemonset {
+        need("apps", "daemonsets", true, &["create", "patch", "delete"], None);
+    }
     rights
 }
 
@@ -469,6 +472,7 @@ mod tests {
             budget: Duration::ZERO,
             lease: Duration::ZERO,
             namespace: None,
+            daemonset: true,
             reaper: true,
             service_account: None,
             ring: None,

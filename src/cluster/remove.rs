@@ -402,10 +402,11 @@ fn first_few(names: &[String]) -> String {
     format!("{}{more}", names[..names.len().min(5)].join(", "))
 }
 
-/// Jobs with their pods first: a namespace that is deleted around ending pods is looked at again only much later.
+/// Jobs and the DaemonSet with their pods first, as nothing makes these anew then: a namespace that is deleted around
+/// ending pods is looked at again only much later.
 fn stage(kind: Kind) -> usize {
     match kind {
-        Kind::Job => 0,
+        Kind::Job | Kind::DaemonSet => 0,
         Kind::Pod => 1,
         Kind::ServiceAccount | Kind::Role | Kind::RoleBinding => 2,
         Kind::Namespace => 3,
@@ -419,6 +420,7 @@ fn delete_right(kind: Kind) -> &'static str {
         Kind::Role => "delete on roles (rbac.authorization.k8s.io)",
         Kind::RoleBinding => "delete on rolebindings (rbac.authorization.k8s.io)",
         Kind::Job => "delete on jobs (batch)",
+        Kind::DaemonSet => "delete on daemonsets (apps)",
         Kind::Pod => "delete on pods",
     }
 }

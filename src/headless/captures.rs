@@ -2,7 +2,10 @@
 //!
 //! Owns what they print and the exit code.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use nodewatch_protocol::{CaptureFile, FileState, Freeze, Request};
 use serde_json::json;
@@ -143,8 +146,13 @@ fn arrived(state: &NodeState, newest: u64) -> bool {
 }
 
 /// Captures in S3 of these sessions, where their journals know of any: shown, asked about, removed. Without
-/// `--captures` they are only named.
-pub async fn remove_captures(journals: &Journals, arguments: &CleanupArgs, here: Option<&str>) -> Exit {
+/// `--captures` they are only named. Those of sessions that are left stay: their agents may still deliver.
+pub async fn remove_captures(
+    journals: &Journals,
+    arguments: &CleanupArgs,
+    here: Option<&str>,
+    left: &BTreeSet<SessionId>,
+) -> Exit {
     let meant = |record: &Record| {
         let id = &record.header.session;
         arguments.sessions.contains(id)
@@ -160,6 +168,11 @@ pub async fn remove_captures(journals: &Journals, arguments: &CleanupArgs, here:
         let place = storage.session(&id);
         if !arguments.captures {
             output::say(&format!("captures of session {id} stay in {place}: cleanup {id} --captures removes them"));
+            continue;
+        }
+        if left.contains(&id) {
+            output::say(&format!("error: {place} was not touched: agents of session {id} may still deliver there"));
+            exit = Exit::LeftBehind;
             continue;
         }
         if let Err(notice) = remove_captures_of(&storage, journals, arguments, &id).await {

@@ -20,7 +20,7 @@ use nodewatch_protocol::{CaptureSpec, CaptureState, StopReason};
 
 use crate::{
     app::{
-        Event, Listing,
+        App, Event, Listing,
         node::{Agent, NodeState},
     },
     cli::{CaptureArgs, Format, NodeCommand, NodesArgs},
@@ -179,10 +179,15 @@ async fn nodes(run: &mut Run, selector: Option<&str>, format: Format) -> Result<
     Ok(Exit::Done)
 }
 
-/// Deploys to the chosen nodes; returns those that are live and how many are not.
-async fn deployed(run: &mut Run, arguments: &NodesArgs) -> Result<(Vec<NodeName>, Vec<Notice>), Stop> {
+/// Deploys to the chosen nodes; returns those that are live and how many are not. Where all are chosen and it is `later` too,
+/// nodes that join get what these have.
+async fn deployed(run: &mut Run, arguments: &NodesArgs, later: bool) -> Result<(Vec<NodeName>, Vec<Notice>), Stop> {
     listed(run).await?;
     let chosen = select::nodes(run.app(), arguments)?;
+    if arguments.all && later && run.app().place != Place::Local {
+        output::say("nodes that join get an agent and what runs on the others, too");
+        run.handle(Event::MeanLaterNodes);
+    }
     run.handle(Event::DeployTo(chosen.clone()));
     let settled = |state: &NodeState| match state.agent {
         Agent::Live => state.scanned && state.facts.is_some(),
@@ -256,7 +261,10 @@ fn spec(arguments: &CaptureArgs, ring_size: Option<u64>) -> Result<CaptureSpec, 
 
 /// One pcapng of all nodes on standard output, for as long as captures run and somebody reads it.
 async fn stream_packets(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec) -> Result<Exit, Stop> {
-    let (live, failed) = deployed(run, nodes).await?;
+    if nodes.all {
+        output::say("nodes that join later are not in the stream");
+    }
+    let (live, failed) = deployed(run, nodes, false).await?;
     run.keep_files();
     run.handle(Event::StartCaptures(live.clone(), spec));
     let mut stream = tokio::spawn(live::follow(run.site(), live.clone(), 0, tokio::io::stdout()));
@@ -329,7 +337,7 @@ async fn capture_packets(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec, fo
             Notice::error("--recorder would save nothing", cause, next_step).of(Failure::BadInput),
         ));
     }
-    let (live, mut failed) = deployed(run, nodes).await?;
+    let (live, mut failed) = deployed(run, nodes, true).await?;
     if armed {
         let session = run.app().session.id.clone();
         output::say(&format!("session {session} is armed: nodewatch-tui freeze {session} saves its last seconds"));
@@ -337,7 +345,10 @@ async fn capture_packets(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec, fo
     run.handle(Event::StartCaptures(live.clone(), spec));
     let ended = |state: &NodeState| state.refusal.is_some() || state.capture_over() || !state.agent.is_deployed();
     let watched = live.clone();
-    let waited = run.work(move |app| watched.iter().all(|name| app.nodes.get(name).is_none_or(ended))).await;
+    let all_ended =
+        move |app: &App| select::with_joined(app, &watched).iter().all(|name| app.nodes.get(name).is_none_or(ended));
+    let waited = run.work(all_ended).await;
+    let live = select::with_joined(run.app(), &live);
     // A signal is how a capture without a limit is meant to end. Looked at before the clean-up, which ends agents itself.
     let cut_short: Vec<NodeName> = match waited {
         Ok(()) => live.iter().filter(|name| run.app().nodes.get(name).is_some_and(is_cut_short)).cloned().collect(),

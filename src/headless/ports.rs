@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::{
     Exit, deployed, outcome, output,
     run::{Run, Stop},
+    select,
 };
 use crate::{
     app::{App, node::NodeState},
@@ -59,7 +60,7 @@ pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> 
     if let Some(path) = &arguments.save_baseline {
         writable(path)?;
     }
-    let (live, failed) = deployed(run, nodes).await?;
+    let (mut live, failed) = deployed(run, nodes, arguments.watch).await?;
     if live.is_empty() {
         return Ok(outcome(0, &failed));
     }
@@ -99,7 +100,7 @@ pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> 
         loop {
             let until = end.map_or(watch.next, |end| end.min(watch.next));
             // Only a signal and the time end the watch, and that is how it is meant to end.
-            if watch.wait(run, &live, until, work.format).await.is_err() {
+            if watch.wait(run, &mut live, until, work.format).await.is_err() {
                 break;
             }
             if end.is_some_and(|end| Instant::now() >= end) {
@@ -170,14 +171,21 @@ struct Watch {
 
 impl Watch {
     /// Tells every change until then.
-    async fn wait(&mut self, run: &mut Run, live: &[NodeName], until: Instant, format: Format) -> Result<(), Stop> {
+    async fn wait(
+        &mut self,
+        run: &mut Run,
+        live: &mut Vec<NodeName>,
+        until: Instant,
+        format: Format,
+    ) -> Result<(), Stop> {
         while Instant::now() < until {
             let left = until.saturating_duration_since(Instant::now());
             // The step is abandoned at the end of the time; it loses nothing.
             if let Ok(stepped) = tokio::time::timeout(left, run.step()).await {
                 stepped?;
             }
-            for name in live {
+            *live = select::with_scanned(run.app(), live);
+            for name in &*live {
                 if let Some(state) = run.app().nodes.get(name) {
                     self.tell(state, &run.app().ports, format);
                 }

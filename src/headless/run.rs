@@ -57,6 +57,8 @@ pub(super) struct Run {
     said: HashSet<(NodeName, String)>,
     /// What was said last about each node's agent.
     told: HashMap<NodeName, String>,
+    /// What was said last about each node that has joined.
+    joined: HashMap<NodeName, String>,
     /// How reports stood when that was last said.
     reports: ReportState,
     /// The guided exit is through.
@@ -72,6 +74,7 @@ impl Run {
             hang_up: if hang_up_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) },
             said: HashSet::new(),
             told: HashMap::new(),
+            joined: HashMap::new(),
             reports: ReportState::default(),
             over: false,
         })
@@ -217,6 +220,13 @@ impl Run {
             if self.told.get(name) != Some(&now) {
                 output::say(&format!("{name}: {now}"));
                 self.told.insert(name.clone(), now);
+            }
+        }
+        for (name, stage) in self.engine.app.joining.joined() {
+            let text = stage.text();
+            if self.joined.get(name) != Some(&text) {
+                output::say(&format!("{name} {text}"));
+                self.joined.insert(name.clone(), text);
             }
         }
         let reports = self.engine.app.report_state().unwrap_or_default();

@@ -4,13 +4,38 @@ use std::collections::BTreeMap;
 
 use super::{output, run::Stop};
 use crate::{
-    app::{App, filter::Filter},
+    app::{
+        App,
+        filter::Filter,
+        node::{Agent, Asked, NodeState},
+    },
     cli::NodesArgs,
     model::{Failure, NodeName, Notice, Place},
 };
 
 /// What a label selector may be.
 const SELECTORS: &str = "as kubectl has them: -l 'a=b', 'a!=b', 'a in (b,c)', 'a notin (b)', 'a', '!a'";
+
+/// These, and the nodes that have joined since and were given the capture too.
+pub(super) fn with_joined(app: &App, first: &[NodeName]) -> Vec<NodeName> {
+    let given = |name: &NodeName| {
+        app.nodes.get(name).is_some_and(|state| {
+            state.is_capturing() || state.asked != Asked::Nothing || state.capture_over() || state.refusal.is_some()
+        })
+    };
+    with_those(app, first, given)
+}
+
+/// These, and the nodes that have joined since and whose ports are known.
+pub(super) fn with_scanned(app: &App, first: &[NodeName]) -> Vec<NodeName> {
+    let known = |state: &NodeState| state.agent == Agent::Live && state.scanned;
+    with_those(app, first, |name| app.nodes.get(name).is_some_and(known))
+}
+
+fn with_those(app: &App, first: &[NodeName], so: impl Fn(&NodeName) -> bool) -> Vec<NodeName> {
+    let joined = app.joining.joined().map(|(name, _)| name).filter(|name| !first.contains(name) && so(name));
+    first.iter().chain(joined).cloned().collect()
+}
 
 /// The chosen nodes, each of which exists; a notice that names the one that does not.
 pub(super) fn nodes(app: &App, arguments: &NodesArgs) -> Result<Vec<NodeName>, Stop> {

@@ -155,12 +155,15 @@ pub async fn cleanup(
         return Exit::of(&notices[0]);
     }
     let mut plans = Vec::new();
+    // Sessions whose agents may still be there.
+    let mut left: BTreeSet<SessionId> = BTreeSet::new();
     for session in chosen {
         match plan(&session, journals, arguments).await {
             Ok((objects, others)) => plans.push(Plan { session, objects, others }),
             Err(notice) => {
                 output::say(&format!("error: session {} stays: {}", session.summary.id, notice.line()));
                 exit = Exit::LeftBehind;
+                left.insert(session.summary.id.clone());
             }
         }
     }
@@ -168,7 +171,7 @@ pub async fn cleanup(
     print_plan(&plans, arguments);
     if arguments.dry_run {
         super::reports::remove_left(journals, arguments, here.as_deref()).await;
-        super::captures::remove_captures(journals, arguments, here.as_deref()).await;
+        super::captures::remove_captures(journals, arguments, here.as_deref(), &left).await;
         return exit;
     }
     if planned > 0 && !(arguments.yes || confirmed(&plans, planned)) {
@@ -181,18 +184,21 @@ pub async fn cleanup(
         if plan.session.summary.holder == Holder::Elsewhere && !confirmed_by_id(&plan.session, &id) {
             output::say(&format!("session {id} stays: its id was not typed"));
             exit = Exit::LeftBehind;
+            left.insert(id);
         } else {
-            removals.push(remove(plan, journals, arguments));
+            let removal = remove(plan, journals, arguments);
+            removals.push(async move { (removal.await, id) });
         }
     }
-    let outcomes: Vec<bool> = stream::iter(removals).buffer_unordered(AT_ONCE).collect().await;
-    if outcomes.contains(&false) {
+    let outcomes: Vec<(bool, SessionId)> = stream::iter(removals).buffer_unordered(AT_ONCE).collect().await;
+    left.extend(outcomes.into_iter().filter(|(gone, _)| !gone).map(|(_, id)| id));
+    if !left.is_empty() {
         exit = Exit::LeftBehind;
     }
     if super::reports::remove_left(journals, arguments, here.as_deref()).await != Exit::Done {
         exit = Exit::LeftBehind;
     }
-    match super::captures::remove_captures(journals, arguments, here.as_deref()).await {
+    match super::captures::remove_captures(journals, arguments, here.as_deref(), &left).await {
         Exit::Done if planned == 0 && exit == Exit::Done && !arguments.captures && !arguments.reports => {
             output::say("there is nothing to do");
             exit

@@ -28,7 +28,8 @@ use crate::{
 };
 use layers::{LayersError, Setting, Source};
 use settings::{
-    agents, cluster_name, frozen, has_a_sink, journals, logs_of, names, out, outlets, permission, settled, target,
+    agents, agents_again, as_begun, can_stand_in, cluster_name, frozen, has_a_sink, journals, logs_of, names, out,
+    outlets, permission, settled, target,
 };
 
 /// Runs the program with these arguments, the first of which is its own name.
@@ -69,12 +70,12 @@ async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<Exit, N
         headless::rings::warn(&Rings::from_environment());
     }
     match cli.command {
-        None => Box::pin(interactive::run(place, config, None)).await,
+        None => Box::pin(interactive::run((place, in_force), config, None)).await,
         Some(Command::Attach { session, trust }) => {
             if let Some(uid) = &trust.trust_cluster {
                 cluster::trust_cluster(None, &journals()?, uid).await?;
             }
-            let attach = || Box::pin(interactive::run(place, config, Some(session.clone())));
+            let attach = || Box::pin(interactive::run((place, in_force), config, Some(session.clone())));
             match attach().await {
                 // Asked in the plain terminal; a recording has one beginning.
                 Err(notice) if place.record.is_none() && headless::sessions::is_right(&notice) => {
@@ -88,7 +89,7 @@ async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<Exit, N
         Some(Command::Sessions { output }) => sessions(place, output).await,
         Some(Command::Cleanup(arguments)) => cleanup(place, &arguments).await,
         Some(Command::Freeze { session, nodes, trust, output }) => {
-            Box::pin(freeze(place, &session, nodes, trust.trust_cluster, output)).await
+            Box::pin(freeze((place, in_force), &session, nodes, trust.trust_cluster, output)).await
         }
         Some(Command::Alarms(command)) => alarms(place, command).await,
         Some(Command::Merge(arguments)) => Ok(headless::merge::merge(arguments, place.out.as_deref()).await),
@@ -153,6 +154,7 @@ async fn on_nodes(place: &PlaceArgs, config: &Config, command: NodeCommand) -> R
     let session = SessionId::new(rand::random());
     let out = out(place, &session);
     headless::check(&command, place.ring_size, &out)?;
+    can_stand_in(place)?;
     has_a_sink(place)?;
     let recorder = recorder(place)?;
     if matches!(command, NodeCommand::Capture { .. }) {
@@ -297,7 +299,7 @@ fn manifests(place: &PlaceArgs, nodes: Vec<String>, session: Option<SessionId>) 
 
 /// Takes no session over: the agents are asked beside whoever has it.
 async fn freeze(
-    place: &PlaceArgs,
+    (place, in_force): (&PlaceArgs, &[Setting]),
     session: &SessionId,
     nodes: Vec<String>,
     trusted: Option<String>,
@@ -312,6 +314,10 @@ async fn freeze(
             .of(Failure::BadInput)
     };
     let record = record.ok_or_else(unknown)?;
+    let (begun, told) = as_begun(place, &record, in_force);
+    for notice in told {
+        say(&format!("warning: {}", notice.line()));
+    }
     let cluster = &record.header.cluster;
     let connection = match Connection::again_trusted(cluster, trusted.as_deref()).await {
         Err(notice) if headless::sessions::is_right(&notice) => {
@@ -320,8 +326,8 @@ async fn freeze(
         outcome => outcome?,
     };
     let app = App::new(connection.place.clone(), session.clone(), place.session_budget);
-    let app = settled(app, place);
-    let cluster = Cluster::observe(connection, agents(place)?, journals, &record);
+    let app = settled(app, &begun);
+    let cluster = Cluster::observe(connection, agents_again(&begun, &record)?, journals, &record);
     let engine = Engine::start(app, Arc::new(cluster), out(place, session));
     Ok(Box::pin(headless::captures::freeze(engine, &names(nodes), frozen(place), output.format)).await)
 }

@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 
-use nodewatch_protocol::CaptureSpec;
+use nodewatch_protocol::{CaptureSpec, OwnSink, Sink};
 use tokio::{
     net::unix::pipe,
     process::Command,
@@ -18,7 +18,7 @@ use crate::{
     live,
     logs::Logs,
     manifest::{self, NodeEntry, SessionManifest},
-    model::{FetchProgress, Node, NodeName, Notice, Outcome, PreflightCheck, SessionId},
+    model::{EACH_NODE, FetchProgress, Node, NodeName, Notice, Outcome, PreflightCheck, SessionId},
     site::Site,
     storage::{Storage, StorageError},
     text,
@@ -103,11 +103,19 @@ impl Outlet {
     }
 
     /// How an agent is to deliver. Before the first is told, the journal is.
-    pub(super) async fn sink(&self, node: &NodeName) -> Result<(nodewatch_protocol::Sink, Option<Duration>), Notice> {
+    pub(super) async fn sink(&self, node: &NodeName) -> Result<(Sink, Option<Duration>), Notice> {
         let storage = self.storage()?;
         self.noted.get_or_try_init(|| async { self.site.note_storage(Some(storage.settings())) }).await?;
         let sink = storage.sink(&self.session, node).await;
         sink.map_err(|error| error.notice(format!("{node} cannot deliver to S3, its ring holds the files")))
+    }
+
+    /// How agents deliver with credentials of their own, each below its name; `None` where they have none.
+    pub(super) async fn sink_of_each(&self) -> Option<OwnSink> {
+        match self.sink(&EACH_NODE.into()).await.ok()?.0 {
+            Sink::Own(own) => Some(own),
+            Sink::Ring | Sink::Grant(_) => None,
+        }
     }
 
     /// What would stop a delivery, as an error, or is worth knowing of it, as a warning; `None` when nothing is.
@@ -164,6 +172,18 @@ impl Outlet {
             Ok(removed)
         };
         Event::StorageRemoved(removed.await)
+    }
+
+    /// Agents that may still be there go on delivering: what is removed under them would come back unseen.
+    pub(super) fn not_removed(&self) -> Event {
+        let stays = || {
+            let place = self.storage()?.session(&self.session);
+            let cause =
+                "agents could not be removed, and may deliver for as long as their grants hold, an hour at most";
+            let next_step = format!("once they are gone: nodewatch-tui cleanup {} --captures", self.session);
+            Err(Notice::error(format!("{place} was not touched"), cause, next_step))
+        };
+        Event::StorageRemoved(stays())
     }
 
     pub(super) async fn remove_one(&self, key: String) -> Event {

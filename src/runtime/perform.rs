@@ -21,7 +21,10 @@ use crate::{
     agent_client::{Ask, Opener, keep_tunnel},
     app::{Effect, Event},
     fetch::Fetch,
-    model::{DeployProgress, Failure, FetchProgress, Group, Keep, Node, NodeName, Notice, Removal, SessionId, Summary},
+    model::{
+        DeployProgress, Failure, FetchProgress, Group, Keep, Node, NodeName, Notice, Removal, SessionId, StandIn,
+        Summary,
+    },
     site::Site,
     text::{chain, safe_component},
 };
@@ -44,8 +47,8 @@ pub(super) struct Performer {
     tunnels: Tunnels,
     tunnel_tasks: Arc<tokio::sync::Mutex<JoinSet<()>>>,
     fetches: Arc<Semaphore>,
-    /// Told when no agent delivers any more.
-    cleaned: Arc<watch::Sender<usize>>,
+    /// Told when a cleanup has ended: its number, and whether every agent was seen gone.
+    cleaned: Arc<watch::Sender<(usize, bool)>>,
     /// Cleanups begun so far.
     cleanups: usize,
     /// Deployments, which are ended before what they made is removed.
@@ -92,7 +95,7 @@ impl Performer {
             tunnels: Tunnels::default(),
             tunnel_tasks: Arc::default(),
             fetches,
-            cleaned: Arc::new(watch::Sender::new(0)),
+            cleaned: Arc::new(watch::Sender::new((0, true))),
             cleanups: 0,
             deployments: Vec::new(),
         }
@@ -122,10 +125,7 @@ impl Performer {
             Effect::RemoveStorage => {
                 let (outlet, cleaned) = (self.outlet.clone(), self.cleaned());
                 // Not while agents still deliver.
-                self.tell(async move {
-                    cleaned.await;
-                    outlet.remove_all().await
-                });
+                self.tell(async move { if cleaned.await { outlet.remove_all().await } else { outlet.not_removed() } });
             }
             Effect::Expect(nodes) => {
                 if let Some(expected) = self.site.expected(nodes.clone()) {
@@ -151,7 +151,7 @@ impl Performer {
                 let (reporting, cleaned) = (self.reporting.clone(), self.cleaned());
                 // Not while agents still report.
                 self.tell(async move {
-                    cleaned.await;
+                    let _ = cleaned.await;
                     Event::CloudRemoved(group, reporting.remove(group).await)
                 });
             }
@@ -172,6 +172,13 @@ impl Performer {
             Effect::SetEnds(ends) => {
                 let set = self.site.set_ends(ends);
                 self.tell(async move { Event::EndsSet(set.await) });
+            }
+            Effect::StandIn(what) => {
+                let (site, outlet) = (Arc::clone(&self.site), self.outlet.clone());
+                self.tell(async move {
+                    let what = StandIn { sink: outlet.sink_of_each().await, ..*what };
+                    Event::StoodIn(site.stand_in(what).await)
+                });
             }
             Effect::Detach => self.site.detach(),
             Effect::FindSessions => self.find_sessions(true),
@@ -198,12 +205,12 @@ impl Performer {
         }
     }
 
-    /// Waits for the end of the cleanup that was begun last.
-    fn cleaned(&self) -> impl Future<Output = ()> + use<> {
+    /// Waits for the end of the cleanup that was begun last; false when an agent may still be there.
+    fn cleaned(&self) -> impl Future<Output = bool> + use<> {
         let (mut cleaned, wanted) = (self.cleaned.subscribe(), self.cleanups);
         async move {
             // The sender lives as long as the program.
-            let _ = cleaned.wait_for(|&ended| ended >= wanted).await;
+            cleaned.wait_for(|&(ended, _)| ended >= wanted).await.is_ok_and(|ended| ended.1)
         }
     }
 
@@ -396,14 +403,20 @@ impl Performer {
             close_tunnels(&tunnels, &tunnel_tasks).await;
             let stays = keep.contains(&Group::Storage);
             let mut removals = site.remove(keep);
+            let mut agents_gone = true;
             while let Some(removal) = removals.next().await {
+                agents_gone &= match &removal {
+                    Removal::Refused(_) => false,
+                    Removal::Failed(object, _) => object.kind.group() != Group::Agents,
+                    _ => true,
+                };
                 if removal == Removal::Finished {
                     if let Some(found) = if stays { outlet.in_bucket().await } else { None }
                         && events.send(found).await.is_err()
                     {
                         return;
                     }
-                    cleaned.send_replace(number);
+                    cleaned.send_replace((number, agents_gone));
                 }
                 if events.send(Event::Removal(removal)).await.is_err() {
                     return;
@@ -484,3 +497,6 @@ fn lock(tunnels: &Tunnels) -> std::sync::MutexGuard<'_, HashMap<NodeName, mpsc::
     // The map is whole even if a holder panicked: every change to it is one call.
     tunnels.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

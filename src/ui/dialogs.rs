@@ -110,8 +110,13 @@ pub(super) fn confirm(frame: &mut Frame<'_>, area: Rect, app: &App, question: &C
     };
     let (title, text) = match question {
         Confirm::Deploy(names) => (
-            format!("Deploy to {} nodes?", names.len()),
-            format!("A hostNetwork pod with {} on each of:\n{}", rights(app.ports.processes), list(names)),
+            deploy_title(names.len(), app.joining.is_wanted()),
+            format!(
+                "A hostNetwork pod with {} on each of:\n{}{}",
+                rights(app.ports.processes),
+                list(names),
+                if app.joining.is_wanted() { " and every node that joins while this session is open" } else { "" }
+            ),
         ),
         Confirm::StopCaptures(names) => {
             (format!("Stop {} captures?", names.len()), format!("Their files stay on the nodes:\n{}", list(names)))
@@ -139,6 +144,14 @@ pub(super) fn confirm(frame: &mut Frame<'_>, area: Rect, app: &App, question: &C
     let keys = key_line(&[(Action::Open, "yes"), (Action::Back, "no")], theme);
     let bottom = Rect { y: inside.bottom().saturating_sub(1), height: inside.height.min(1), ..inside };
     frame.render_widget(keys, bottom);
+}
+
+fn deploy_title(nodes: usize, also_later: bool) -> String {
+    match (nodes, also_later) {
+        (0, _) => "Deploy to nodes that join later?".to_owned(),
+        (_, true) => format!("Deploy to {}, and to those that join later?", counted(nodes, "node")),
+        (_, false) => format!("Deploy to {}?", counted(nodes, "node")),
+    }
 }
 
 /// What the agents of this session may do.

@@ -106,7 +106,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: &Theme) -> Hits {
         Some(Overlay::Form(form)) => dialogs::form(frame, area, app, form, theme),
         Some(Overlay::Confirm(question)) => dialogs::confirm(frame, area, app, question, theme),
         Some(Overlay::Sessions(list)) => sessions::draw(frame, area, app, list, theme),
-        Some(Overlay::Typed(text)) => sessions::typed(frame, area, text, theme),
+        Some(Overlay::Typed(text)) => sessions::typed(frame, area, text, app.joining.is_wanted(), theme),
         Some(Overlay::Contexts(contexts)) => contexts::draw(frame, area, app, contexts, theme),
         Some(Overlay::Exit(exit)) => exit::draw(frame, area, app, exit, theme),
     }

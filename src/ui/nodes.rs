@@ -135,7 +135,8 @@ fn title(app: &App, shown: usize, width: usize, theme: &Theme) -> Line<'static> 
         text = format!("{text} of {}", app.nodes.len());
     }
     if !app.marks.is_empty() {
-        text = format!("{text}, {} marked", app.marks.len());
+        let also = if app.joining.is_wanted() { ": all, also those that join" } else { "" };
+        text = format!("{text}, {} marked{also}", app.marks.len());
     }
     text.push(')');
     let Listing::Stale(_) = app.listing else { return crumbs(app, &[], &text, width, theme) };

@@ -72,13 +72,14 @@ fn what_is_left(session: &SessionSummary) -> String {
     }
 }
 
-pub(super) fn typed(frame: &mut Frame<'_>, area: Rect, typed: &Typed, theme: &Theme) {
+pub(super) fn typed(frame: &mut Frame<'_>, area: Rect, typed: &Typed, later: bool, theme: &Theme) {
     let (title, text) = match &typed.purpose {
         Purpose::Deploy { context, nodes } => (
             "A guarded context",
             format!(
-                "Agents on {} of {}.\nType the context's name to deploy:",
+                "Agents on {}{} of {}.\nType the context's name to deploy:",
                 counted(nodes.len(), "node"),
+                if later { ", and on those that join," } else { "" },
                 visible(context)
             ),
         ),

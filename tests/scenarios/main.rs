@@ -3,6 +3,7 @@
 mod captures;
 mod compute;
 mod habits;
+mod joining;
 mod ports;
 #[path = "../support/sample.rs"]
 mod sample;
@@ -472,7 +473,7 @@ fn job() -> nodewatch_tui::model::MadeObject {
 #[test]
 fn a_session_that_is_taken_up_knows_its_nodes_before_the_list_and_what_happened_meanwhile() {
     let mut app = app();
-    let effects = update(&mut app, Event::Attach { began: NOW - 10, ends: NOW + 7_200_000 }, NOW);
+    let effects = update(&mut app, Event::Attach { began: NOW - 10, ends: NOW + 7_200_000, stood_in: false }, NOW);
     assert_eq!(effects, [Effect::Attach]);
     feed(&mut app, [Event::Deploy("a".into(), DeployProgress::Running)]);
     let up = TunnelChange::Up(Hello::of("nodewatch-agent", "0.1.0"));

@@ -184,7 +184,7 @@ impl State {
 }
 
 fn is_list(path: &str) -> bool {
-    let kinds = ["namespaces", "nodes", "pods", "events", "serviceaccounts", "jobs", "configmaps"];
+    let kinds = ["namespaces", "nodes", "pods", "events", "serviceaccounts", "jobs", "daemonsets", "configmaps"];
     kinds.iter().any(|kind| path.ends_with(&format!("/{kind}")))
 }
 
