@@ -176,6 +176,7 @@ fn settings() -> AgentSettings {
         lease: Duration::from_secs(600),
         namespace: None,
         reaper: false,
+        daemonset: false,
         service_account: None,
         ring: None,
         role: None,

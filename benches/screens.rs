@@ -53,6 +53,7 @@ impl Site for Crowd {
             addresses: vec![],
             labels: BTreeMap::new(),
             version: None,
+            uid: None,
             instance_id: None,
             kubelet_port: None,
             machine: Machine::default(),

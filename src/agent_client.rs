@@ -1,9 +1,12 @@
 //! The protocol over any byte stream: hello, requests, updates, heartbeat, reconnect with back-off.
 //!
-//! Owns one tunnel to one agent at a time and the order of what is said on it. Must not know what carries the bytes
-//! nor what the app makes of them.
+//! Owns one tunnel to one agent at a time and the order of what is said on it. Heartbeats depend on nobody who listens.
+//! Must not know what carries the bytes nor what the app makes of them.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
 use futures::future::BoxFuture;
 use nodewatch_protocol::{
@@ -61,18 +64,67 @@ enum TunnelError {
     Version(#[from] nodewatch_protocol::VersionMismatch),
 }
 
+/// What is told, in order. What nobody takes yet is held, and nothing else waits for it.
+struct Telling {
+    changes: mpsc::Sender<TunnelChange>,
+    held: VecDeque<TunnelChange>,
+}
+
+/// Whoever is told has gone.
+struct Unheard;
+
+impl Telling {
+    fn tell(&mut self, change: TunnelChange) -> Result<(), Unheard> {
+        if self.held.is_empty() {
+            match self.changes.try_send(change) {
+                Ok(()) => return Ok(()),
+                Err(mpsc::error::TrySendError::Closed(_)) => return Err(Unheard),
+                Err(mpsc::error::TrySendError::Full(change)) => self.held.push_back(change),
+            }
+            return Ok(());
+        }
+        // Of tunnels that came and went with nothing in between only the last is news.
+        if matches!(change, TunnelChange::Lost { .. }) {
+            while matches!(self.held.back(), Some(TunnelChange::Lost { .. } | TunnelChange::Up(_))) {
+                self.held.pop_back();
+            }
+        }
+        self.held.push_back(change);
+        Ok(())
+    }
+
+    fn is_held_up(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Waits until the next of what is held is taken; for good when nothing is held. Cancel-safe.
+    async fn catch_up(&mut self) -> Result<(), Unheard> {
+        if self.held.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        let permit = self.changes.reserve().await.map_err(|_| Unheard)?;
+        if let Some(change) = self.held.pop_front() {
+            permit.send(change);
+        }
+        Ok(())
+    }
+}
+
 /// Keeps a tunnel to one agent up until `asks` is closed, telling every change in order.
 pub async fn keep_tunnel(open: Opener, mut asks: mpsc::Receiver<Ask>, changes: mpsc::Sender<TunnelChange>) {
     let mut pause = FIRST_PAUSE;
+    let mut telling = Telling { changes, held: VecDeque::new() };
     loop {
         let mut was_up = false;
-        let error = match one_tunnel(&open, &mut asks, &changes, &mut was_up).await {
+        let error = match one_tunnel(&open, &mut asks, &mut telling, &mut was_up).await {
             Ok(()) => return,
             Err(TunnelError::Version(mismatch)) => {
                 let headline = "the agent and this program do not understand each other";
                 let notice = Notice::error(headline, mismatch.to_string(), "deploy the agent image of this release");
-                // The app being gone ends everything anyway.
-                let _ = changes.send(TunnelChange::Incompatible(notice)).await;
+                let mut told = telling.tell(TunnelChange::Incompatible(notice));
+                while told.is_ok() && telling.is_held_up() {
+                    told = telling.catch_up().await;
+                }
                 return;
             }
             Err(error) => error,
@@ -81,10 +133,10 @@ pub async fn keep_tunnel(open: Opener, mut asks: mpsc::Receiver<Ask>, changes: m
             pause = FIRST_PAUSE;
         }
         let retry_in = pause.as_millis() as u64;
-        if changes.send(TunnelChange::Lost { reason: error.to_string(), retry_in }).await.is_err() {
+        if telling.tell(TunnelChange::Lost { reason: error.to_string(), retry_in }).is_err() {
             return;
         }
-        if refuse_asks_for(pause, &mut asks).await.is_break() {
+        if refuse_asks_for(pause, &mut asks, &mut telling).await.is_break() {
             return;
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -92,12 +144,17 @@ pub async fn keep_tunnel(open: Opener, mut asks: mpsc::Receiver<Ask>, changes: m
 }
 
 /// Waits, dropping what is asked meanwhile: the asker is told by the dropped sender.
-async fn refuse_asks_for(pause: Duration, asks: &mut mpsc::Receiver<Ask>) -> std::ops::ControlFlow<()> {
+async fn refuse_asks_for(
+    pause: Duration,
+    asks: &mut mpsc::Receiver<Ask>,
+    telling: &mut Telling,
+) -> std::ops::ControlFlow<()> {
     let end = Instant::now() + pause;
     loop {
         tokio::select! {
             () = tokio::time::sleep_until(end) => return std::ops::ControlFlow::Continue(()),
             ask = asks.recv() => if ask.is_none() { return std::ops::ControlFlow::Break(()) },
+            told = telling.catch_up() => if told.is_err() { return std::ops::ControlFlow::Break(()) },
         }
     }
 }
@@ -106,7 +163,7 @@ async fn refuse_asks_for(pause: Duration, asks: &mut mpsc::Receiver<Ask>) -> std
 async fn one_tunnel(
     open: &Opener,
     asks: &mut mpsc::Receiver<Ask>,
-    changes: &mpsc::Sender<TunnelChange>,
+    telling: &mut Telling,
     was_up: &mut bool,
 ) -> Result<(), TunnelError> {
     let Tunnel { reader, mut writer, guard } = open().await?;
@@ -119,7 +176,7 @@ async fn one_tunnel(
     };
     hello.check()?;
     *was_up = true;
-    if changes.send(TunnelChange::Up(hello)).await.is_err() {
+    if telling.tell(TunnelChange::Up(hello)).is_err() {
         return Ok(());
     }
 
@@ -130,7 +187,15 @@ async fn one_tunnel(
     let mut heard = Instant::now();
     loop {
         let request = tokio::select! {
-            line = timeout_at(heard + SILENCE, input.next()) => {
+            // While this side is slow nothing more is read, and the agent counts what it leaves out.
+            told = telling.catch_up() => {
+                if told.is_err() {
+                    return Ok(());
+                }
+                heard = Instant::now();
+                continue;
+            }
+            line = timeout_at(heard + SILENCE, input.next()), if !telling.is_held_up() => {
                 let due = heard + SILENCE;
                 heard = Instant::now();
                 let line = match line {
@@ -142,7 +207,7 @@ async fn one_tunnel(
                 match line {
                     FromAgent::Hello(_) => return Err(TunnelError::Order),
                     FromAgent::Update(update) => {
-                        if changes.send(TunnelChange::Update(update)).await.is_err() {
+                        if telling.tell(TunnelChange::Update(update)).is_err() {
                             return Ok(());
                         }
                     }
@@ -251,5 +316,37 @@ mod tests {
         // An agent that says nothing while this program runs is silent.
         let Some(TunnelChange::Lost { reason, .. }) = told.recv().await else { panic!("it is lost") };
         assert_eq!(reason, "nothing came from the agent for 15 s");
+    }
+
+    /// Whatever holds this program up, its agents hear that it is there.
+    #[tokio::test(start_paused = true)]
+    async fn a_program_that_takes_in_nothing_is_still_heard() {
+        let (stream, _asks, mut told) = tunnel();
+        let (reader, mut writer) = split(stream);
+        let hello = FromAgent::Hello(Hello::of("nodewatch-agent", "0"));
+        writer.write_all(&encode(&hello).expect("a line")).await.expect("room");
+        assert!(matches!(told.recv().await, Some(TunnelChange::Up(_))));
+        let update = |number: u64| nodewatch_protocol::Update::Trouble { message: number.to_string() };
+        // More than may wait.
+        for number in 0..100 {
+            writer.write_all(&encode(&FromAgent::Update(update(number))).expect("a line")).await.expect("room");
+        }
+        let mut input = Input { reader: Box::new(reader), lines: Lines::default() };
+        let begin = Instant::now();
+        let mut heartbeats = 0;
+        while begin.elapsed() < Duration::from_secs(1200) {
+            let mut buffer = [0; 1024];
+            let read = input.reader.read(&mut buffer).await.expect("it is not cut");
+            input.lines.push(&buffer[..read]);
+            while let Some(line) = input.lines.next_line().expect("a line") {
+                let said: ToAgent = decode(&line).expect("a message");
+                heartbeats += u64::from(matches!(said, ToAgent::Request { request: Request::Heartbeat, .. }));
+            }
+        }
+        assert!(heartbeats >= 1200 / HEARTBEAT_SECONDS, "{heartbeats}");
+        // What it had not taken comes, in order, when it takes things in again.
+        for number in 0..100 {
+            assert_eq!(told.recv().await, Some(TunnelChange::Update(update(number))));
+        }
     }
 }

@@ -1,14 +1,71 @@
-//! The laptop's clock and who sits at it.
+//! The laptop's clocks and who sits at it.
 //!
-//! Owns the only places where the program asks the system for the time and for its user. Must not know what for.
+//! Owns the only places where the program asks the system for the time and for its user. There are two clocks. The one on
+//! the wall is for people and for what others have written down; somebody may set it. The steady one began with it
+//! when the program did, and goes by the time since the machine was started, also while that sleeps: lengths of time,
+//! deadlines and order are by it. Must not know what for.
+
+use std::sync::OnceLock;
 
 use nodewatch_protocol::UnixMillis;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::text;
 
-/// The laptop's clock.
+/// The clock on the laptop's wall.
 pub fn unix_millis() -> UnixMillis {
     jiff::Timestamp::now().as_millisecond().max(0) as u64
+}
+
+/// The clock that counts sleep and that nobody sets.
+#[cfg(target_os = "linux")]
+const BOOT: ClockId = ClockId::Boottime;
+/// Elsewhere this one counts sleep too.
+#[cfg(not(target_os = "linux"))]
+const BOOT: ClockId = ClockId::Monotonic;
+
+/// Milliseconds since the machine was started.
+fn boot_millis() -> u64 {
+    let time = clock_gettime(BOOT);
+    time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
+}
+
+/// What both clocks showed at one moment.
+#[derive(Debug, Clone, Copy)]
+struct Anchor {
+    wall: UnixMillis,
+    boot: u64,
+}
+
+impl Anchor {
+    fn of_program() -> Self {
+        static ANCHOR: OnceLock<Anchor> = OnceLock::new();
+        *ANCHOR.get_or_init(|| Self { wall: unix_millis(), boot: boot_millis() })
+    }
+
+    fn steady(self, boot: u64) -> UnixMillis {
+        self.wall + boot.saturating_sub(self.boot)
+    }
+}
+
+/// The steady clock.
+pub fn steady_millis() -> UnixMillis {
+    Anchor::of_program().steady(boot_millis())
+}
+
+/// How far the wall's clock is ahead of the steady one, in milliseconds: nothing, until somebody sets it.
+pub fn wall_ahead() -> i64 {
+    unix_millis() as i64 - steady_millis() as i64
+}
+
+/// What the wall's clock shows when the steady one shows that.
+pub fn wall_at(steady: UnixMillis) -> UnixMillis {
+    steady.saturating_add_signed(wall_ahead())
+}
+
+/// When the steady clock shows what the wall's clock shows then.
+pub fn steady_at(wall: UnixMillis) -> UnixMillis {
+    wall.saturating_add_signed(wall_ahead().saturating_neg())
 }
 
 /// A moment as RFC 3339 in UTC, to the second.
@@ -49,6 +106,17 @@ pub fn file_stamp(at: UnixMillis) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_steady_clock_goes_by_the_time_since_the_machine_was_started() {
+        let anchor = Anchor { wall: 1_700_000_000_000, boot: 5_000 };
+        assert_eq!(anchor.steady(5_000), 1_700_000_000_000);
+        // Half an hour of sleep counts; what the wall shows does not come into it.
+        assert_eq!(anchor.steady(5_000 + 1_800_000), 1_700_001_800_000);
+        let (first, second) = (steady_millis(), steady_millis());
+        assert!(first <= second && wall_ahead().abs() < 60_000);
+        assert!(steady_at(unix_millis()).abs_diff(second) < 1_000);
+    }
 
     #[test]
     fn a_moment_survives_its_text() {

@@ -157,7 +157,7 @@ impl Baseline {
     /// Writes the file. A regular one is replaced, whole or not at all, and keeps its mode; into anything else it is written.
     pub fn write(&self, path: &Path) -> Result<(), BaselineError> {
         let file = |source| BaselineError::File { operation: "write", path: path.to_owned(), source };
-        let mut text = serde_json::to_string_pretty(self).map_err(|error| file(error.into()))?;
+        let mut text = crate::text::json_pretty(self).map_err(|error| file(error.into()))?;
         text.push('\n');
         let written = match Target::of(path).map_err(file)? {
             Target::Output => {

@@ -94,6 +94,47 @@ pub struct Header {
     pub namespace: String,
     /// The namespace is the session's own, and goes with it.
     pub own_namespace: bool,
+    /// How its agents are deployed; `None` in journals of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agents: Option<Box<Deployed>>,
+}
+
+/// How a session's agents are deployed, so that whoever takes it up needs no options.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Deployed {
+    /// Their image.
+    pub image: String,
+    /// When it is pulled, in Kubernetes' word.
+    pub pull_policy: Option<String>,
+    /// The program that is sent into pods of a stock image.
+    pub pushed: Option<Pushed>,
+    /// How long they go on without a heartbeat.
+    pub lease_seconds: u64,
+    /// They find out who holds ports.
+    pub processes: bool,
+    /// What the ring on a node may take, where the user has said it.
+    pub ring: Option<u64>,
+    /// A service account that existed before the session.
+    pub service_account: Option<String>,
+    /// The role that they assume.
+    pub role: Option<String>,
+    /// A Job removes the namespace at the session's end.
+    pub reaper: bool,
+    /// Nodes that join while nobody is attached get one.
+    pub daemonset: bool,
+}
+
+/// A program that is sent into pods.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Pushed {
+    /// Where it was on the laptop.
+    pub program: PathBuf,
+    /// Its lower-case hexadecimal SHA-256.
+    pub sha256: String,
+    /// The pods run as uid 0.
+    pub as_root: bool,
 }
 
 /// One line of a journal.
@@ -457,7 +498,19 @@ mod tests {
             },
             namespace: "n".into(),
             own_namespace: true,
+            agents: None,
         }
+    }
+
+    #[test]
+    fn a_journal_of_an_earlier_version_is_read_and_a_later_ones_agents_are_passed_over_field_by_field() {
+        let line = |header: &str| format!("{{\"at\":1,\"began\":{header}}}\n");
+        let mut json = serde_json::to_value(header(1)).expect("JSON");
+        assert!(json.get("agents").is_none(), "as an earlier program wrote it: {json}");
+        assert_eq!(replay(line(&json.to_string()).as_bytes()).expect("read").header, header(1));
+        json["agents"] = serde_json::json!({"image": "a:1", "lease_seconds": 7200, "what_comes": {"later": true}});
+        let agents = replay(line(&json.to_string()).as_bytes()).expect("read").header.agents.expect("agents");
+        assert_eq!((agents.image.as_str(), agents.lease_seconds, agents.reaper), ("a:1", 7200, false));
     }
 
     fn job(name: &str, uid: Option<&str>) -> MadeObject {

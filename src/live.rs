@@ -3,7 +3,7 @@
 //! Owns the interleaving, going on after a cut, and what is said of what is missing. Must not know what reads the stream.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     fmt, io,
     sync::Arc,
 };
@@ -29,6 +29,14 @@ use crate::{
 const MAX_EMPTY_TRIES: u32 = 8;
 /// A comment is no longer than this.
 const MAX_COMMENT: usize = 2000;
+/// What is missing before a packet is told in so many comments one by one; the rest is told together.
+const MAX_MARKS: usize = 8;
+/// Gaps of a node that are told in words; of more only the number.
+const MAX_GAPS: usize = 1000;
+/// Gaps that a line names.
+const NAMED: usize = 4;
+/// Files that are known one by one; older ones are known to be through.
+const MAX_FILES: usize = 10_000;
 
 /// The stream has ended before the captures did.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +82,8 @@ pub struct Missing {
     pub more: bool,
     /// Times in which nothing was captured, in words.
     pub gaps: Vec<String>,
+    /// How many more of these there were.
+    pub more_gaps: u64,
 }
 
 impl fmt::Display for Missing {
@@ -87,7 +97,11 @@ impl fmt::Display for Missing {
                 text::counted(self.files as usize, "file")
             ));
         }
-        parts.extend(self.gaps.iter().map(|gap| format!("has a {gap}")));
+        parts.extend(self.gaps.iter().take(NAMED).map(|gap| format!("has a {gap}")));
+        let unnamed = self.gaps.len().saturating_sub(NAMED) + self.more_gaps as usize;
+        if let (1.., Some(last)) = (unnamed, self.gaps.last()) {
+            parts.push(format!("has {} more, up to {last}", text::counted(unnamed, "gap")));
+        }
         f.write_str(&parts.join(", "))
     }
 }
@@ -110,20 +124,19 @@ struct Reached {
     new: bool,
 }
 
-/// Follows the captures of these nodes until all have ended. Files that were closed before `since` are left out.
+/// Follows the captures of nodes, those that come meanwhile too, until no more can come and all have ended. Files that
+/// were closed before `since` are left out.
 pub async fn follow(
     site: Arc<dyn Site>,
-    nodes: Vec<NodeName>,
+    mut joining: mpsc::UnboundedReceiver<NodeName>,
     since: u64,
     mut out: impl AsyncWrite + Unpin,
 ) -> Result<Followed, LiveError> {
     let (sender, mut pieces) = mpsc::channel(16);
+    let mut sender = Some(sender);
     let mut streams = JoinSet::new();
     let mut readers = Vec::new();
-    for (number, node) in nodes.iter().cloned().enumerate() {
-        readers.push(streams.spawn(read(Arc::clone(&site), node, number, since, sender.clone())));
-    }
-    drop(sender);
+    let mut nodes: Vec<NodeName> = Vec::new();
     let mut buffer = Vec::new();
     let application = concat!("nodewatch-tui ", env!("CARGO_PKG_VERSION"));
     section_header(&mut buffer, &SectionBlock { hardware: "", application, comments: &[] });
@@ -134,7 +147,24 @@ pub async fn follow(
     let mut followed = Followed::default();
     // They have sent something that is no pcapng.
     let mut given_up = BTreeSet::new();
-    while let Some((number, piece)) = pieces.recv().await {
+    loop {
+        let next = tokio::select! {
+            biased;
+            node = joining.recv(), if sender.is_some() => {
+                match (node, &sender) {
+                    (Some(node), Some(sender)) => {
+                        let reading = read(Arc::clone(&site), node.clone(), nodes.len(), since, sender.clone());
+                        readers.push(streams.spawn(reading));
+                        nodes.push(node);
+                    }
+                    // The streams that there are have senders of their own.
+                    _ => sender = None,
+                }
+                continue;
+            }
+            piece = pieces.recv() => piece,
+        };
+        let Some((number, piece)) = next else { break };
         let source = sources.entry(number).or_default();
         let bytes = match piece {
             Piece::Begins => {
@@ -194,14 +224,75 @@ struct Source {
     /// The file that is being read, by its sequence, and how many of its blocks have come on this stream.
     file: (u64, u64),
     /// By file: what has gone through. What comes again after a cut is passed over.
-    through: HashMap<u64, Through>,
+    through: BTreeMap<u64, Through>,
+    /// Files up to this one are through, and known no more.
+    long_through: Option<u64>,
     /// Packets that a file lacks, by its sequence.
     lacking: BTreeMap<u64, u64>,
+    /// The same of files that are known one by one no more.
+    long_lacking: Lacking,
     /// Files went of which nothing is known.
     forgotten: bool,
     gaps: BTreeSet<String>,
-    /// For the next packet's comment.
-    marks: Vec<String>,
+    /// How many more there were.
+    more_gaps: u64,
+    /// For the next packet.
+    marks: Marks,
+}
+
+/// Files that lack packets, taken together.
+#[derive(Default, Clone, Copy)]
+struct Lacking {
+    files: u64,
+    packets: u64,
+    /// The first and the last of them, by their sequences.
+    span: Option<(u64, u64)>,
+}
+
+impl Lacking {
+    fn add(&mut self, sequence: u64, packets: u64) {
+        let (first, last) = self.span.unwrap_or((sequence, sequence));
+        let span = Some((first.min(sequence), last.max(sequence)));
+        *self = Self { files: self.files + 1, packets: self.packets.saturating_add(packets), span };
+    }
+}
+
+/// What is to be said of what is missing: in a few comments, however much it is.
+#[derive(Default)]
+struct Marks {
+    told: Vec<String>,
+    files: Lacking,
+    gaps: u64,
+}
+
+impl Marks {
+    fn is_empty(&self) -> bool {
+        self.told.is_empty()
+    }
+
+    fn gap(&mut self, comment: String) {
+        if self.told.len() < MAX_MARKS { self.told.push(comment) } else { self.gaps += 1 }
+    }
+
+    fn missed(&mut self, sequence: u64, packets: u64, why: String) {
+        if self.told.len() < MAX_MARKS {
+            self.told.push(StreamMark::Missed { sequence, packets, why }.to_string());
+        } else {
+            self.files.add(sequence, packets);
+        }
+    }
+
+    fn comments(self) -> Vec<String> {
+        let Self { mut told, files, gaps } = self;
+        if let Some((first, last)) = files.span {
+            let (packets, files) = (files.packets, text::counted(files.files as usize, "more file"));
+            told.push(format!("gap: {packets} packets of {files} are not here, of files {first} to {last}"));
+        }
+        if gaps > 0 {
+            told.push(format!("gap: {} before this packet", text::counted(gaps as usize, "more gap")));
+        }
+        told
+    }
 }
 
 #[derive(Default, Clone, Copy)]
@@ -257,7 +348,8 @@ impl Source {
                     if self.marks.is_empty() {
                         enhanced_packet(out, number, packet.nanos, packet.wire_length, data, packet.options);
                     } else {
-                        let options = with_comments(&std::mem::take(&mut self.marks), packet.options);
+                        let marks = std::mem::take(&mut self.marks).comments();
+                        let options = with_comments(&marks, packet.options);
                         enhanced_packet(out, number, packet.nanos, packet.wire_length, data, &options);
                     }
                 }
@@ -271,6 +363,9 @@ impl Source {
     /// Whether the next block of the file has not gone through before, which from now on it has.
     fn is_new(&mut self, packet: bool) -> bool {
         let (file, blocks) = &mut self.file;
+        if self.long_through.is_some_and(|through| *file <= through) {
+            return false;
+        }
         *blocks += 1;
         let through = self.through.entry(*file).or_default();
         let new = *blocks > through.blocks;
@@ -278,6 +373,11 @@ impl Source {
             self.new = true;
             through.blocks = *blocks;
             through.packets += u64::from(packet);
+        }
+        if self.through.len() > MAX_FILES
+            && let Some((oldest, _)) = self.through.pop_first()
+        {
+            self.long_through = self.long_through.max(Some(oldest));
         }
         new
     }
@@ -293,11 +393,16 @@ impl Source {
                 Some(StreamMark::Forgotten(_)) if self.forgotten => {}
                 Some(mark @ StreamMark::Forgotten(_)) => {
                     self.forgotten = true;
-                    self.marks.push(mark.to_string());
+                    self.marks.gap(mark.to_string());
                 }
                 Some(StreamMark::End) => self.end = true,
-                None if comment.starts_with("gap: ") && self.gaps.insert(comment.clone()) => {
-                    self.marks.push(comment.clone());
+                None if comment.starts_with("gap: ") && !self.gaps.contains(comment) => {
+                    if self.gaps.len() < MAX_GAPS {
+                        self.gaps.insert(comment.clone());
+                    } else {
+                        self.more_gaps += 1;
+                    }
+                    self.marks.gap(comment.clone());
                 }
                 None => {}
             }
@@ -306,11 +411,20 @@ impl Source {
 
     /// A file that has gone may have been read before a cut, in part or in whole.
     fn missed(&mut self, sequence: u64, packets: u64, why: String) {
+        let known = |(_, last): (u64, u64)| sequence <= last;
+        if self.long_lacking.span.is_some_and(known) || self.long_through.is_some_and(|through| sequence <= through) {
+            return;
+        }
         let through = self.through.get(&sequence).map_or(0, |through| through.packets);
         let packets = packets.saturating_sub(through);
         if packets > 0 && self.lacking.insert(sequence, packets).is_none() {
             self.new = true;
-            self.marks.push(StreamMark::Missed { sequence, packets, why }.to_string());
+            self.marks.missed(sequence, packets, why);
+        }
+        if self.lacking.len() > MAX_FILES
+            && let Some((sequence, packets)) = self.lacking.pop_first()
+        {
+            self.long_lacking.add(sequence, packets);
         }
     }
 
@@ -318,17 +432,18 @@ impl Source {
     fn last_words(&mut self, table: &mut InterfaceTable) {
         // The stream's last sections have no interfaces, and counts without a time are left out.
         if let ((Some(number), at), false) = (self.last, self.marks.is_empty()) {
-            let comments = std::mem::take(&mut self.marks);
+            let comments = std::mem::take(&mut self.marks).comments();
             table.count(number, &Statistics { comments, at: at.max(1), ..Statistics::default() });
         }
     }
 
     fn missing(self) -> Missing {
         Missing {
-            files: self.lacking.len() as u64,
-            packets: self.lacking.values().sum(),
+            files: self.long_lacking.files + self.lacking.len() as u64,
+            packets: self.lacking.values().fold(self.long_lacking.packets, |all, packets| all.saturating_add(*packets)),
             more: self.forgotten,
             gaps: self.gaps.into_iter().collect(),
+            more_gaps: self.more_gaps,
         }
     }
 }

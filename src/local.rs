@@ -103,6 +103,7 @@ impl Site for Local {
             addresses: Vec::new(),
             labels: std::collections::BTreeMap::new(),
             version: None,
+            uid: None,
             instance_id: None,
             kubelet_port: None,
             machine: Machine::default(),

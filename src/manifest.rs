@@ -12,14 +12,15 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
-use nodewatch_protocol::{MANIFEST, NodeManifest, is_manifest, manifest_name};
+use nodewatch_protocol::{FilePlace, FileRecord, MANIFEST, NodeManifest, is_manifest, manifest_name};
 use serde::{Deserialize, Serialize};
 use tokio::{io::AsyncReadExt, time::timeout};
 
 use crate::{
     disk::{self, DiskError},
-    model::{Node, NodeName, SessionId},
+    model::{DeployProgress, Held, Node, NodeName, Notice, SessionId},
     site::{FilePart, Site},
+    text,
 };
 
 /// A node's manifest is no larger than this.
@@ -72,6 +73,62 @@ async fn read_manifest(site: &dyn Site, node: &NodeName) -> Option<NodeManifest>
     serde_json::from_slice(&bytes).ok()
 }
 
+/// What another session's agents have that nobody else has.
+pub async fn held_by(site: &dyn Site, session: SessionId) -> Result<Vec<Held>, Notice> {
+    held(site.beside(session).await?).await
+}
+
+/// What a site's agents have that nobody else has. One that does not say is an error: what it has is not known.
+pub async fn held(site: Arc<dyn Site>) -> Result<Vec<Held>, Notice> {
+    let (mut awaited, mut there, mut ended) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let mut agents = site.attach();
+    let settle = async {
+        while let Some((node, progress)) = agents.next().await {
+            match progress {
+                DeployProgress::Step(_) => drop(awaited.insert(node)),
+                DeployProgress::Running => drop(there.insert(node)),
+                DeployProgress::Failed(_) | DeployProgress::Ended(_) => drop(ended.insert(node)),
+                // It still answers for as long as it is let.
+                DeployProgress::Ending(_) | DeployProgress::Told(_) => {}
+            }
+            let is_known = |node: &NodeName| there.contains(node) || ended.contains(node);
+            if awaited.iter().all(is_known) {
+                return;
+            }
+        }
+    };
+    // Those that are not found by then are named below.
+    let _ = timeout(WITHIN, settle).await;
+    let nodes: Vec<NodeName> = awaited.union(&there).filter(|node| !ended.contains(*node)).cloned().collect();
+    let asked = stream::iter(nodes.clone()).map(|node| {
+        let site = Arc::clone(&site);
+        async move { timeout(WITHIN, read_manifest(&*site, &node)).await.ok().flatten().map(|ring| (node, ring)) }
+    });
+    let told: Vec<(NodeName, NodeManifest)> = asked.buffered(AT_ONCE).filter_map(async |one| one).collect().await;
+    let silent: Vec<&str> =
+        nodes.iter().filter(|node| !told.iter().any(|(known, _)| known == *node)).map(|node| node.0.as_str()).collect();
+    if !silent.is_empty() {
+        let cause = format!("no answer from {}", silent.join(", "));
+        return Err(Notice::warning("its agents do not all say what they have", cause, ""));
+    }
+    Ok(told
+        .into_iter()
+        .map(|(node, ring)| held_in(node, &ring))
+        .filter(|held| held.capturing || held.files > 0)
+        .collect())
+}
+
+fn held_in(node: NodeName, ring: &NodeManifest) -> Held {
+    let alone = |record: &&FileRecord| record.place == FilePlace::Kept && !record.file.is_elsewhere();
+    let files = || ring.files.iter().filter(alone);
+    Held {
+        node,
+        capturing: ring.captures.iter().any(|capture| capture.ended.is_none()),
+        files: files().count() as u64,
+        bytes: files().map(|record| record.file.size).sum(),
+    }
+}
+
 impl SessionManifest {
     /// Takes over what an earlier document of the same session knows, of other nodes and of other rings of these.
     #[must_use]
@@ -105,7 +162,7 @@ impl SessionManifest {
         // Earlier versions had one name for all sessions.
         let whole = [&path, &of_old].into_iter().filter_map(|path| read(path)).fold(self, Self::with);
         let failed = |error: serde_json::Error| DiskError::Write { path: path.clone(), source: error.into() };
-        disk::write_over(&path, &serde_json::to_vec_pretty(&whole).map_err(failed)?)
+        disk::write_over(&path, text::json_pretty(&whole).map_err(failed)?.as_bytes())
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Owns the traits and the stream types. Must not know Kubernetes, processes or the app.
 
-use std::{any::Any, collections::BTreeMap, net::IpAddr, path::PathBuf};
+use std::{any::Any, collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc};
 
 use futures::{
     FutureExt, StreamExt,
@@ -16,8 +16,8 @@ use tokio::{
 };
 
 use crate::model::{
-    ContextRow, DeployProgress, Expectations, Keep, LogsSettings, NodeName, NodesChange, Notice, Removal, SeenObject,
-    SessionId, SessionSummary, StorageSettings, Summary,
+    ContextRow, DeployProgress, Expectations, Keep, LogsSettings, MadeObject, NodeName, NodesChange, Notice, Removal,
+    SeenObject, SessionId, SessionSummary, StandIn, StorageSettings, Summary,
 };
 
 /// Bytes from an agent.
@@ -87,6 +87,10 @@ pub trait Site: Send + Sync + 'static {
     fn deploy(&self, nodes: Vec<NodeName>) -> BoxStream<'static, (NodeName, DeployProgress)>;
     /// A tunnel to a deployed agent.
     fn open(&self, node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>>;
+    /// What tells the agent that is there now from any other one of its node; `None` where there is only ever one.
+    fn agent_of(&self, _node: &NodeName) -> Option<String> {
+        None
+    }
     /// A part of a capture file, on a stream of its own.
     fn fetch(&self, node: &NodeName, part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>>;
     /// The running capture as it grows, on a stream of its own.
@@ -119,6 +123,12 @@ pub trait Site: Send + Sync + 'static {
     fn remove(&self, _keep: Keep) -> BoxStream<'static, Removal> {
         stream::once(async { Removal::Finished }).boxed()
     }
+    /// What of others may go with the session's own namespace, by name; nothing else may.
+    fn allow_contents(&self, _names: Vec<String>) {}
+    /// What the session has made and not seen gone, as far as this program knows without asking anybody.
+    fn made(&self) -> Vec<MadeObject> {
+        Vec::new()
+    }
     /// Moves the end of everything that the session has made.
     fn set_ends(&self, _ends: UnixMillis) -> BoxFuture<'static, Result<(), Notice>> {
         async { Ok(()) }.boxed()
@@ -126,6 +136,11 @@ pub trait Site: Send + Sync + 'static {
     /// Where on this machine capture files stay that nobody fetches; `None` where agents keep them.
     fn ring_folder(&self) -> Option<PathBuf> {
         None
+    }
+    /// Sees to it that nodes which join while nobody is attached get an agent and this too; who does so is returned.
+    fn stand_in(&self, _what: StandIn) -> BoxFuture<'static, Result<String, Notice>> {
+        let cause = "agents run in this program here";
+        async move { Err(Notice::error("nodes that join later get no agent", cause, "")) }.boxed()
     }
     /// The session is left running on purpose.
     fn detach(&self) {}
@@ -142,6 +157,11 @@ pub trait Site: Send + Sync + 'static {
     /// Takes over the way to another session's cluster, which has another address or CA than at its beginning.
     fn trust(&self, _session: SessionId) -> BoxFuture<'static, Result<(), Notice>> {
         async { Ok(()) }.boxed()
+    }
+    /// Another session's agents, to be looked at and not changed.
+    fn beside(&self, session: SessionId) -> BoxFuture<'static, Result<Arc<dyn Site>, Notice>> {
+        let headline = format!("session {session} cannot be looked at");
+        async move { Err(Notice::error(headline, "it is not in this place", "")) }.boxed()
     }
     /// Removes what is left of another session.
     fn sweep(&self, _session: SessionId) -> BoxStream<'static, Removal> {

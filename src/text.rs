@@ -6,6 +6,7 @@ use std::{fmt::Write, time::Duration};
 
 use nodewatch_protocol::{Content, Recorder, UnixMillis};
 pub use nodewatch_report::chain;
+use serde::Serialize;
 
 /// The longest that a session may be given.
 pub const LONGEST_BUDGET: Duration = Duration::from_secs(30 * 86_400);
@@ -63,22 +64,54 @@ pub fn command<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     std::iter::once("nodewatch-tui".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
-/// Control characters, and the invisible ones that reorder or hide text.
-fn is_hidden(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+/// Foreign text as one line: its line ends and tabs are spaces, and the rest is [`visible`]. Only this program breaks lines.
+pub fn line(text: &str) -> String {
+    let breaks = |character: char| matches!(character, '\t'..='\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
+    if !text.contains(breaks) {
+        return visible(text);
+    }
+    let parts = text.split(breaks).map(str::trim).filter(|part| !part.is_empty());
+    visible(&parts.collect::<Vec<_>>().join(" "))
 }
 
-/// JSON whose strings hold no control characters: serde_json leaves DEL and the C1 set as they are.
+/// Control characters, and the invisible ones that reorder or hide text or carry one that nobody sees: what Unicode says
+/// nothing is to be drawn for.
+fn is_hidden(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// JSON whose strings hold nothing that is hidden: serde_json leaves all but the C0 set as it is.
 pub fn json_line(value: &serde_json::Value) -> String {
-    value.to_string().chars().fold(String::new(), |mut line, character| {
-        if is_hidden(character) {
-            // Writing to a String does not fail.
-            let _ = write!(line, "\\u{:04x}", character as u32);
+    escaped(&value.to_string())
+}
+
+/// The same of anything.
+pub fn json(value: &impl Serialize) -> serde_json::Result<String> {
+    serde_json::to_string(value).map(|json| escaped(&json))
+}
+
+/// The same over many lines, for people.
+pub fn json_pretty(value: &impl Serialize) -> serde_json::Result<String> {
+    serde_json::to_string_pretty(value).map(|json| escaped(&json))
+}
+
+fn escaped(json: &str) -> String {
+    json.chars().fold(String::with_capacity(json.len()), |mut escaped, character| {
+        // Line ends are between values: those inside strings are escaped already.
+        if is_hidden(character) && character != '\n' {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                // Writing to a String does not fail.
+                let _ = write!(escaped, "\\u{unit:04x}");
+            }
         } else {
-            line.push(character);
+            escaped.push(character);
         }
-        line
+        escaped
     })
 }
 
@@ -315,6 +348,24 @@ mod tests {
         let line = json_line(&serde_json::json!({"name": "a\u{9b}2J\u{1b}\u{7f}"}));
         assert!(line.is_ascii() && line.contains("\\u009b2J\\u001b\\u007f"), "{line}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&line).expect("JSON")["name"], "a\u{9b}2J\u{1b}\u{7f}");
+    }
+
+    #[test]
+    fn what_hides_itself_is_seen_and_breaks_no_line() {
+        for hidden in
+            ["\u{200b}", "\u{2066}", "\u{61c}", "\u{e0041}", "\u{fe0f}", "\u{ad}", "\u{3164}", "\u{feff}", "\u{85}"]
+        {
+            let character = hidden.chars().next().expect("one");
+            assert_eq!(visible(hidden), format!("\\u{{{:x}}}", character as u32));
+            let json = json_line(&serde_json::json!({"name": hidden}));
+            assert!(json.is_ascii(), "{json}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&json).expect("JSON")["name"], hidden);
+            let pretty = json_pretty(&[hidden]).expect("JSON");
+            assert!(pretty.is_ascii() && pretty.lines().count() == 3, "{pretty}");
+            assert_eq!(serde_json::from_str::<Vec<String>>(&pretty).expect("JSON"), [hidden]);
+        }
+        assert_eq!(visible("Zürich 東京 ñ"), "Zürich 東京 ñ");
+        assert_eq!(line("denied:\n - no\r\n\tnever\u{1b}[2J\u{2028}x\n"), "denied: - no never\\u{1b}[2J x");
     }
 
     #[test]

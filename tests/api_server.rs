@@ -7,9 +7,17 @@ mod asked;
 #[path = "api_server/safety.rs"]
 mod safety;
 
-use std::{collections::BTreeSet, path::Path, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use api::{Call, Server, refusal};
+use api::{Answer, Call, Server, Stack, refusal};
 use futures::StreamExt;
 use http::Method;
 use nodewatch_tui::{
@@ -17,7 +25,7 @@ use nodewatch_tui::{
     journal::Journals,
     model::{
         DeployProgress, Failure, Group, Holder, Keep, Kind, NodeName, NodesChange, Notice, Outcome, Place, Removal,
-        SessionId,
+        SessionId, StandIn,
     },
     site::Site,
 };
@@ -46,17 +54,26 @@ fn settings() -> AgentSettings {
         role: None,
         push: None,
         processes: false,
+        daemonset: false,
         owner: "me@here".into(),
     }
 }
 
 fn test_with(settings: AgentSettings, script: impl FnMut(&Call) -> Option<(u16, Value)> + Send + 'static) -> Test {
+    over(settings, Server::start(script))
+}
+
+fn over(settings: AgentSettings, (server, stack): (Server, Stack)) -> Test {
     let folder = tempfile::tempdir().expect("a folder");
     let journals = Journals::in_folder(folder.path());
-    let (server, stack) = Server::start(script);
     let connection = Connection::over(stack, Place::Local);
     let cluster = Cluster::new(connection.clone(), SessionId::new(1), settings, journals.clone());
     Test { server, connection, cluster, journals, folder }
+}
+
+/// The same with a script that says how the server answers, too.
+fn scripted(script: impl FnMut(&Call) -> Option<Answer> + Send + 'static) -> Test {
+    over(settings(), Server::scripted(script))
 }
 
 /// A session on a server that answers so where it answers, and otherwise as a server does.
@@ -66,9 +83,13 @@ fn test(script: impl FnMut(&Call) -> Option<(u16, Value)> + Send + 'static) -> T
 
 impl Test {
     async fn first_failure(&self) -> Notice {
-        match self.cluster.nodes().next().await {
-            Some(NodesChange::Failed(notice)) => notice,
-            other => panic!("{other:?}"),
+        let mut changes = self.cluster.nodes();
+        loop {
+            match changes.next().await {
+                Some(NodesChange::Failed(notice)) => return notice,
+                Some(NodesChange::Told(_)) => {}
+                other => panic!("{other:?}"),
+            }
         }
     }
 
@@ -228,6 +249,62 @@ async fn a_creation_without_an_answer_is_tried_again_and_knows_its_own() {
     let removals = test.removals(Keep::new()).await;
     assert_eq!(fate(&removals, Kind::Namespace), Ok(()));
     assert_eq!(test.server.lock().objects.len(), 1, "only kube-system is left");
+}
+
+/// The Job is made and its answer is lost; its own count then exceeds the quota, so the next try is refused.
+#[tokio::test(start_paused = true)]
+async fn only_the_first_answer_proves_that_something_was_not_made() {
+    for second in [refusal(403, "Forbidden", "exceeded quota: jobs"), refusal(401, "Unauthorized", "Unauthorized")] {
+        let mut creations = 0;
+        let test = test(move |call| {
+            let creates = call.method == Method::POST && call.path.ends_with("/jobs") && call.query.is_empty();
+            creations += usize::from(creates);
+            creates.then(|| if creations == 1 { refusal(504, "Timeout", "no answer") } else { second.clone() })
+        });
+        test.refused_deployment().await;
+        assert!(test.made().contains(&Kind::Job), "it may exist: {:?}", test.made());
+        let record = test.journals.all().remove(0).expect("readable");
+        assert!(record.objects.iter().any(|(_, object)| object.kind == Kind::Job), "{record:?}");
+    }
+}
+
+/// Something of that name is there, and whose it is cannot be seen.
+#[tokio::test(start_paused = true)]
+async fn an_object_that_may_be_ours_is_not_called_gone() {
+    let test = test(move |call| {
+        if call.method == Method::POST && call.path.ends_with("/jobs") && call.query.is_empty() {
+            return Some(refusal(409, "AlreadyExists", "there is one already"));
+        }
+        let looks_at_it = call.method == Method::GET && call.path.contains("/jobs/");
+        looks_at_it.then(|| refusal(403, "Forbidden", "jobs is forbidden"))
+    });
+    test.refused_deployment().await;
+    assert!(test.made().contains(&Kind::Job), "{:?}", test.made());
+}
+
+/// The server is away while a Job is created, and the end is moved meanwhile.
+#[tokio::test(start_paused = true)]
+async fn an_end_that_is_moved_while_a_job_is_created_is_that_jobs_end_too() {
+    let (away, mut is_away) = tokio::sync::mpsc::unbounded_channel();
+    let mut creations = 0;
+    let test = test(move |call| {
+        let creates = call.method == Method::POST && call.path.ends_with("/jobs") && call.query.is_empty();
+        creations += usize::from(creates);
+        (creates && creations < 6).then(|| {
+            let _ = away.send(());
+            refusal(503, "Unavailable", "away")
+        })
+    });
+    let ends = nodewatch_tui::clock::unix_millis() + 7_200_000;
+    let moved = async {
+        is_away.recv().await.expect("a creation");
+        test.cluster.set_ends(ends).await.expect("moved");
+    };
+    tokio::join!(test.deploy(&["n1"]), moved);
+    let path = test.job_path();
+    let job = test.server.lock().objects[&path].clone();
+    let deadline = job["spec"]["activeDeadlineSeconds"].as_u64().expect("a deadline");
+    assert!((7000..=7200).contains(&deadline), "{deadline}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -506,4 +583,267 @@ async fn preflight_says_what_is_wrong_with_an_existing_namespace() {
     let (quota, detail) = outcome(&checks, "quota").expect("checked");
     assert!(quota == Outcome::Failed && detail.contains("small"), "{detail}");
     assert!(matches!(outcome(&checks, "limit range"), Some((Outcome::Warning, _))));
+}
+
+fn daemonset_path() -> String {
+    format!("{}/daemonsets/agents-00000001", NAMESPACE.replace("/api/v1", "/apis/apps/v1"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemonset_is_written_down_first_moved_with_the_end_and_removed_with_the_rest() {
+    let settings = AgentSettings { reaper: true, daemonset: true, ..settings() };
+    let test = test_with(settings, |_| None);
+    test.deploy(&["n1"]).await;
+    let what = StandIn { besides: vec!["n1".into()], ..StandIn::default() };
+    let name = test.cluster.stand_in(what.clone()).await.expect("made");
+    assert_eq!(name, "agents-00000001");
+    let record = test.journals.all().remove(0).expect("readable");
+    let known = |(_, object): &(u64, _)| {
+        let object: &nodewatch_tui::model::MadeObject = object;
+        object.kind == Kind::DaemonSet && object.uid.is_some()
+    };
+    assert!(record.objects.iter().any(known), "{record:?}");
+    assert!(record.header.agents.is_some_and(|agents| agents.daemonset && agents.reaper));
+
+    // Left a second time: it is changed and not made anew, and pods that run are left alone.
+    let later = StandIn { capture_ends: Some(7), ..what };
+    test.cluster.stand_in(later).await.expect("changed");
+    let now = nodewatch_tui::clock::unix_millis();
+    test.cluster.set_ends(now + 7_200_000).await.expect("moved");
+    let daemonset = test.server.lock().objects[&daemonset_path()].clone();
+    let annotations = &daemonset["spec"]["template"]["metadata"]["annotations"];
+    assert!(annotations["nodewatch-tui/stand-in"].as_str().expect("text").contains("\"capture_ends\":7"));
+    let ends: jiff::Timestamp = annotations["nodewatch-tui/ends"].as_str().expect("a time").parse().expect("RFC 3339");
+    assert!((ends.as_millisecond() as u64).abs_diff(now + 7_200_000) < 1000);
+
+    let found = leftovers(&test.connection, &test.journals).await.expect("sessions");
+    let kinds: Vec<Kind> = found[0].summary.objects.iter().map(|seen| seen.object.kind).collect();
+    assert!(kinds.contains(&Kind::DaemonSet), "{kinds:?}");
+    let removals = test.removals(Keep::new()).await;
+    assert_eq!(fate(&removals, Kind::DaemonSet), Ok(()));
+    assert_eq!(fate(&removals, Kind::Namespace), Ok(()));
+    assert!(test.journals.all().remove(0).expect("readable").is_over());
+}
+
+/// Who has no DaemonSet needs no right to look for one.
+#[tokio::test(start_paused = true)]
+async fn without_a_daemonset_nobody_needs_the_right_to_list_them() {
+    let test = test(|call| {
+        call.path.ends_with("/daemonsets").then(|| refusal(403, "Forbidden", "daemonsets.apps is forbidden"))
+    });
+    test.deploy(&["n1"]).await;
+    assert_eq!(leftovers(&test.connection, &test.journals).await.expect("sessions").len(), 1);
+    let removals = test.removals(Keep::new()).await;
+    assert_eq!(fate(&removals, Kind::Job), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_daemonset_says_which_right_is_missing() {
+    let test = test(|call| {
+        let creates = call.method == Method::POST && call.path.ends_with("/daemonsets");
+        creates.then(|| refusal(403, "Forbidden", "daemonsets.apps is forbidden"))
+    });
+    test.deploy(&["n1"]).await;
+    let notice = test.cluster.stand_in(StandIn::default()).await.expect_err("refused");
+    assert!(notice.next_step.contains("create on daemonsets (apps)"), "{notice:?}");
+    assert!(!test.made().contains(&Kind::DaemonSet));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_error_in_preflight_passes_by_itself() {
+    let mut reviews = 0;
+    let test = test(move |call| {
+        reviews += usize::from(call.path.ends_with("reviews"));
+        (call.path.ends_with("reviews") && reviews == 7).then(|| refusal(500, "InternalError", "etcd: leader changed"))
+    });
+    assert!(matches!(test.deploy(&["n1"]).await[0].1, DeployProgress::Step(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policys_refusal_is_told_in_its_own_words_and_does_not_say_try_again() {
+    for recording in ["job-refused-by-policy", "job-refused-by-quota"] {
+        let test = scripted(move |call| {
+            let creates = call.method == Method::POST && call.path.ends_with("/jobs") && call.query.is_empty();
+            creates.then(|| Answer::recorded(recording))
+        });
+        let notice = test.refused_deployment().await;
+        assert!(!notice.next_step.contains("try again"), "{notice:?}");
+        let words = ["see go/net-exceptions", "exceeded quota: q, requested: count/jobs.batch=1"];
+        assert!(words.iter().any(|words| notice.cause.contains(words)), "{notice:?}");
+        assert_eq!(test.made(), [Kind::Namespace, Kind::ServiceAccount]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_none_or_asks_to_wait_for_good_is_told_in_time() {
+    let told = async |answer: Answer| {
+        let test = scripted(move |_| Some(answer.clone()));
+        let began = tokio::time::Instant::now();
+        let notice = test.first_failure().await;
+        (notice.line(), began.elapsed().as_secs())
+    };
+    let page = Answer::text(200, "text/html", "<html><head><title>Sign in</title></head></html>");
+    let (line, _) = told(page).await;
+    assert!(line.contains("no Kubernetes API: an HTML page, title \"Sign in\""), "{line}");
+    let (line, _) = told(Answer::text(302, "text/html", "").with("location", "https://login.example/")).await;
+    assert!(line.contains("a redirect to https://login.example/"), "{line}");
+    let (line, after) = told(Answer::text(429, "text/plain", "Too many requests").with("retry-after", "1")).await;
+    assert!(line.contains("429: Too many requests") && after <= 16, "{after} s: {line}");
+    let (line, after) = told(Answer::Hangs).await;
+    assert!(line.contains("has not answered for") && after <= 30, "{after} s: {line}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_server_warns_of_is_told_once() {
+    let test = scripted(|call| {
+        let creates = call.method == Method::POST && call.path.ends_with("/jobs") && call.query.is_empty();
+        creates.then(|| Answer::recorded("job-warned"))
+    });
+    test.deploy(&["n1", "n2"]).await;
+    let told: Vec<String> = test
+        .cluster
+        .nodes()
+        .take(2)
+        .filter_map(|change| async move {
+            let NodesChange::Told(notice) = change else { return None };
+            Some(notice.headline)
+        })
+        .collect()
+        .await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("would violate PodSecurity \"restricted:latest\""), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_streaming_list_is_taken_where_the_server_has_one() {
+    let node = |name: &str| json!({"type": "ADDED", "object": {"kind": "Node", "apiVersion": "v1", "metadata": {"name": name, "resourceVersion": "7"}}});
+    let end = json!({"type": "BOOKMARK", "object": {"kind": "Node", "apiVersion": "v1", "metadata": {"resourceVersion": "9",
+        "annotations": {"k8s.io/initial-events-end": "true"}}}});
+    let said = format!("{}\n{}\n{end}\n", node("a"), node("b"));
+    let test = scripted(move |call| {
+        let Answer::Says { code, headers, .. } = Answer::quiet() else { return None };
+        let streams = call.query.contains("sendInitialEvents=true");
+        streams.then(|| Answer::Says { code, headers, body: said.clone().into(), ends: false })
+    });
+    let Some(NodesChange::Replaced(nodes)) = test.cluster.nodes().next().await else { panic!("a list") };
+    assert_eq!(nodes.len(), 2);
+    assert!(test.server.lock().calls.iter().all(|call| call.query.contains("watch=true")), "nothing is listed twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_streaming_list_that_is_refused_or_not_known_is_a_plain_list() {
+    // A real 1.36 with an old storage refuses in the stream; Kubernetes 1.20 refuses the call; others take it for a watch.
+    let answers = [
+        Answer::recorded("watchlist"),
+        refusal(422, "Invalid", "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch").into(),
+        Answer::quiet(),
+    ];
+    for answer in answers {
+        let test = scripted(move |call| match (&call.path[..], call.query.contains("sendInitialEvents")) {
+            ("/api/v1/nodes", true) => Some(answer.clone()),
+            ("/api/v1/nodes", false) if !call.query.contains("watch") => Some(Answer::recorded("nodes")),
+            _ => None,
+        });
+        let change = test.cluster.nodes().next().await;
+        let Some(NodesChange::Replaced(nodes)) = change else { panic!("{change:?}") };
+        assert_eq!(nodes.len(), 2, "as the real one has them");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_goes_without_a_word_makes_the_list_old_and_the_next_one_makes_it_current() {
+    let away = Arc::new(AtomicBool::new(false));
+    let gone = Arc::clone(&away);
+    let test = scripted(move |call| match call.path.as_str() {
+        "/api/v1/nodes" if gone.load(Ordering::Relaxed) => Some(Answer::Hangs),
+        "/api/v1/nodes" if !call.query.contains("watch") => Some(Answer::recorded("nodes")),
+        _ => None,
+    });
+    let mut changes = test.cluster.nodes();
+    assert!(matches!(changes.next().await, Some(NodesChange::Replaced(_))));
+    away.store(true, Ordering::Relaxed);
+    let began = tokio::time::Instant::now();
+    let Some(NodesChange::Failed(notice)) = changes.next().await else { panic!("it is old") };
+    assert!(notice.cause.contains("has not answered"), "{notice:?}");
+    assert!(began.elapsed() <= Duration::from_secs(45), "{:?}", began.elapsed());
+    away.store(false, Ordering::Relaxed);
+    let back = changes.filter(|change| {
+        let listed = matches!(change, NodesChange::Replaced(_));
+        async move { listed }
+    });
+    assert!(std::pin::pin!(back).next().await.is_some(), "all is listed anew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_that_gets_no_answer_ends_and_names_what_stays() {
+    let away = Arc::new(AtomicBool::new(false));
+    let gone = Arc::clone(&away);
+    let test = scripted(move |_| gone.load(Ordering::Relaxed).then_some(Answer::Hangs));
+    test.deploy(&["n1", "n2"]).await;
+    let found = abandoned(&test, test.folder.path()).await;
+    let plan = found.plan(&test.journals, Duration::from_secs(10)).await.expect("seen");
+    assert_eq!(plan.len(), 4);
+    away.store(true, Ordering::Relaxed);
+    let began = tokio::time::Instant::now();
+    let removals = news(found.clone().remove(test.journals.clone(), Duration::from_secs(10))).await;
+    assert!(began.elapsed() <= Duration::from_secs(11), "{:?}", began.elapsed());
+    assert!(matches!(&removals[0], Removal::Refused(notice) if notice.line().contains("not answer")), "{removals:?}");
+    let began = tokio::time::Instant::now();
+    found.plan(&test.journals, Duration::from_secs(10)).await.expect_err("not seen");
+    assert_eq!(began.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delete_that_gets_no_answer_ends_the_removal() {
+    let test = scripted(|call| (call.method == Method::DELETE).then_some(Answer::Hangs));
+    test.deploy(&["n1", "n2"]).await;
+    let found = abandoned(&test, test.folder.path()).await;
+    let began = tokio::time::Instant::now();
+    let removals = news(found.remove(test.journals.clone(), Duration::from_secs(10))).await;
+    assert!(fate(&removals, Kind::Job).expect_err("it stays").contains("not answered for 10 s"), "{removals:?}");
+    assert!(fate(&removals, Kind::Namespace).is_err());
+    assert!(began.elapsed() <= Duration::from_secs(35), "{:?}", began.elapsed());
+}
+
+/// What is said of a NodePort's service, and what is not known.
+async fn node_port(script: impl Fn(&Call) -> Option<Answer> + Send + 'static) -> (Option<bool>, Vec<String>) {
+    let service = json!({"metadata": {"name": "web", "namespace": "a"}, "spec": {"selector": {"app": "web"},
+        "ports": [{"port": 80, "nodePort": 30080}]}});
+    let list = move |items: &[&Value]| Answer::from((200, json!({"kind": "List", "metadata": {}, "items": items})));
+    let test = scripted(move |call| {
+        let services = call.path == "/api/v1/services";
+        if services { Some(list(&[&service])) } else { script(call) }
+    });
+    let expected = test.cluster.expected(vec!["n1".into()]).expect("a cluster").await;
+    (expected.list.first().map(|one| one.ready), expected.gaps)
+}
+
+#[tokio::test(start_paused = true)]
+async fn slices_say_whether_something_is_behind_a_port() {
+    let slices = |call: &Call| call.path == "/apis/discovery.k8s.io/v1/namespaces/a/endpointslices";
+    let slice = |endpoints: Value| {
+        let labels = json!({"kubernetes.io/service-name": "web"});
+        let slice = json!({"metadata": {"name": "web-x", "namespace": "a", "labels": labels}, "endpoints": endpoints});
+        move |call: &Call| slices(call).then(|| (200, json!({"metadata": {}, "items": [slice]})).into())
+    };
+    let known = async |endpoints| node_port(slice(endpoints)).await;
+    assert_eq!(known(json!([{"addresses": ["10.0.0.1"], "conditions": {}}])).await, (Some(true), Vec::new()));
+    assert_eq!(known(json!([{"addresses": ["10.0.0.1"], "conditions": {"ready": false}}])).await.0, Some(false));
+    assert_eq!(known(Value::Null).await.0, Some(false), "its slice is empty");
+    // As a real 1.36 lists them: none is of this service, so nothing is known of it.
+    let real = node_port(move |call| slices(call).then(|| Answer::recorded("endpointslices"))).await;
+    assert_eq!(real, (Some(true), Vec::new()));
+    // Before 1.21.
+    let old = json!({"metadata": {"name": "web", "namespace": "a"}, "subsets": []});
+    let old = node_port(move |call| {
+        (call.path == "/api/v1/namespaces/a/endpoints").then(|| (200, json!({"metadata": {}, "items": [old]})).into())
+    });
+    assert_eq!(old.await, (Some(false), Vec::new()));
+    // A role of before.
+    let (ready, gaps) = node_port(move |call| {
+        slices(call).then(|| refusal(403, "Forbidden", "endpointslices is forbidden: User \"x\" cannot list").into())
+    })
+    .await;
+    assert_eq!(ready, Some(true), "it is believed");
+    assert!(gaps[0].contains("you need: list on endpointslices (discovery.k8s.io)"), "{gaps:?}");
 }

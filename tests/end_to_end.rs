@@ -239,15 +239,14 @@ async fn a_stalled_reader_holds_nobody_up() {
 async fn a_replay_draws_the_frames_of_the_session() {
     use nodewatch_tui::{
         record::{Player, Recorder, Step},
-        runtime::terminal::Stage,
         ui::{self, Theme},
     };
     use ratatui::{Terminal, backend::TestBackend};
 
-    fn frame(app: &nodewatch_tui::app::App, stage: &mut Stage, (width, height): (u16, u16)) -> String {
+    fn frame(app: &nodewatch_tui::app::App, (width, height): (u16, u16)) -> String {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal");
         let theme = Theme::standard();
-        terminal.draw(|frame| drop(ui::draw(frame, stage.shown(app), &theme))).expect("drawn");
+        terminal.draw(|frame| drop(ui::draw(frame, app.picture(), &theme))).expect("drawn");
         terminal.backend().to_string()
     }
 
@@ -256,7 +255,6 @@ async fn a_replay_draws_the_frames_of_the_session() {
     let path = folders.out.path().join("session.jsonl");
     let mut driver = Driver::start(Arc::clone(&site), folders.out.path());
     driver.engine.record(Recorder::create(&path).expect("a file")).expect("begun");
-    let mut stage = Stage::default();
     let mut drawn = Vec::new();
     let sizes = [(80, 24), (200, 60), (40, 10)];
     let keys = [
@@ -280,20 +278,19 @@ async fn a_replay_draws_the_frames_of_the_session() {
         let until = driver.app().now + 300;
         driver.until("some time", |app| app.now >= until).await;
         let size = sizes[drawn.len() % sizes.len()];
-        drawn.push(frame(driver.app(), &mut stage, size));
+        drawn.push(frame(driver.app(), size));
         driver.engine.record_frame(size.0, size.1);
     }
     drop(driver);
 
     let mut player = Player::open(&path).expect("a recording");
-    let mut stage = Stage::default();
     let mut again = Vec::new();
     while let Some(step) = player.step().expect("a step") {
         // The first second came before the first frame, and stands for one of its own size.
         if let Step::Frame(_, width, height) = step
             && sizes.contains(&(width, height))
         {
-            again.push(frame(&player.app, &mut stage, (width, height)));
+            again.push(frame(&player.app, (width, height)));
         }
     }
     assert_eq!(again.len(), drawn.len());

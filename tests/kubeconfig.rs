@@ -17,6 +17,7 @@ use nodewatch_tui::{
 };
 use recorder::{Head, Recorder};
 
+const PKI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/pki");
 const NODES: &str = r#"{"kind":"NodeList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}"#;
 const VERSION: &str = r#"{"major":"1","minor":"32","gitVersion":"v1.32.4"}"#;
 const KUBE_SYSTEM: &str = r#"{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"kube-system","uid":"u-1"}}"#;
@@ -79,11 +80,16 @@ async fn open(kubeconfig: PathBuf) -> Result<Connection, Notice> {
 /// A server that takes these tokens one after the other: the next once it has seen so many calls with the last.
 fn server(takes: impl Fn(usize, &str) -> bool + Send + 'static) -> Recorder {
     let mut calls = 0;
-    Recorder::start("127.0.0.1", move |head| {
+    Recorder::secure("127.0.0.1", tls::config(PKI, false), move |head| {
         calls += 1;
         let token = head.header("authorization").unwrap_or_default();
         if takes(calls, token) { (200, KUBE_SYSTEM.to_owned()) } else { (401, REFUSED.to_owned()) }
     })
+}
+
+/// A cluster behind that port.
+fn secured(port: u16) -> String {
+    format!("server: 'https://127.0.0.1:{port}', certificate-authority: '{PKI}/ca.pem'")
 }
 
 fn runs(files: &Files) -> usize {
@@ -107,7 +113,7 @@ async fn a_plugin_runs_again_when_its_token_is_refused_and_once_for_all_calls() 
     // From the second call on the first token is void, as when somebody has renewed the account.
     let server = server(|calls, token| if calls == 1 { token == "Bearer t-1" } else { token == "Bearer t-2" });
     let user = exec(&counting(&files, ""), "");
-    let path = files.config("config", &format!("server: 'http://127.0.0.1:{}'", server.port), &user);
+    let path = files.config("config", &secured(server.port), &user);
     let connection = open(path.clone()).await.expect("open");
     assert!(connection.identity().await.is_ok());
     let calls: Vec<_> = (0..8).map(|_| connection.identity()).collect();
@@ -125,7 +131,7 @@ async fn a_token_that_is_always_refused_is_not_asked_for_without_end() {
     let files = Files::new();
     let server = server(|_, _| false);
     let user = exec(&counting(&files, ""), "");
-    let path = files.config("config", &format!("server: 'http://127.0.0.1:{}'", server.port), &user);
+    let path = files.config("config", &secured(server.port), &user);
     let connection = open(path).await.expect("open");
     for _ in 0..5 {
         let notice = connection.identity().await.expect_err("refused");
@@ -138,7 +144,7 @@ async fn a_token_that_is_always_refused_is_not_asked_for_without_end() {
 async fn a_token_is_renewed_before_it_ends_and_one_that_came_too_late_is_not_asked_for_at_each_call() {
     let files = Files::new();
     let server = server(|_, _| true);
-    let cluster = format!("server: 'http://127.0.0.1:{}'", server.port);
+    let cluster = secured(server.port);
     // It ends in two seconds, which is as good as now.
     let user =
         exec(&counting(&files, r#","expirationTimestamp":"'$(date -u -d '+2 seconds' +%Y-%m-%dT%H:%M:%SZ)'""#), "");
@@ -163,8 +169,7 @@ async fn a_token_is_renewed_before_it_ends_and_one_that_came_too_late_is_not_ask
 #[tokio::test]
 async fn a_certificate_that_a_plugin_renews_is_the_one_of_new_connections() {
     let files = Files::new();
-    let pki = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/pki");
-    let quoted = |name: &str| fs::read_to_string(format!("{pki}/{name}")).expect("PEM").replace('\n', "\\n");
+    let quoted = |name: &str| fs::read_to_string(format!("{PKI}/{name}")).expect("PEM").replace('\n', "\\n");
     for (name, file) in [("first", "1"), ("second", "2")] {
         let (certificate, key) = (quoted(&format!("{name}.pem")), quoted(&format!("{name}.key")));
         let status = format!(r#""clientCertificateData":"{certificate}","clientKeyData":"{key}""#);
@@ -178,8 +183,8 @@ async fn a_certificate_that_a_plugin_renews_is_the_one_of_new_connections() {
     let counter = files.path("runs").display().to_string();
     let script = format!("echo run >> '{counter}'; cat '{}'/$(wc -l < '{counter}')", files.0.path().display());
     let plugin = files.plugin("plugin", &script);
-    let seen = tls::Server::start(pki);
-    let cluster = format!("server: 'https://127.0.0.1:{}', certificate-authority: '{pki}/ca.pem'", seen.port);
+    let seen = tls::Server::start(PKI);
+    let cluster = secured(seen.port);
     let connection = open(files.config("config", &cluster, &exec(&plugin, ""))).await.expect("open");
     connection.identity().await.expect("by the first certificate");
     // The server ends connections of the first one from now on, as it does when it has ended.
@@ -194,7 +199,7 @@ async fn a_token_file_is_read_again_when_its_token_is_refused() {
     let files = Files::new();
     files.write("token", "old\n");
     let server = server(|calls, token| calls == 1 || token == "Bearer new");
-    let path = files.config("config", &format!("server: 'http://127.0.0.1:{}'", server.port), "tokenFile: token");
+    let path = files.config("config", &secured(server.port), "tokenFile: token");
     let connection = open(path).await.expect("open");
     connection.identity().await.expect("by the old one");
     files.write("token", "new\n");
@@ -205,7 +210,7 @@ async fn a_token_file_is_read_again_when_its_token_is_refused() {
 async fn a_plugin_that_hangs_holds_nothing_else_up() {
     let files = Files::new();
     let plugin = files.plugin("plugin", "sleep 600");
-    let path = files.config("config", "server: 'http://127.0.0.1:1'", &exec(&plugin, ""));
+    let path = files.config("config", "server: 'https://127.0.0.1:1'", &exec(&plugin, ""));
     let began = Instant::now();
     let given_up = tokio::time::timeout(Duration::from_millis(200), open(path)).await;
     assert!(given_up.is_err() && began.elapsed() < Duration::from_secs(5), "keys would be answered");
@@ -216,9 +221,10 @@ async fn a_plugin_that_fails_is_told_in_its_own_words() {
     let files = Files::new();
     let told = async |script: &str, more: &str| {
         // Of its own name, as a failure answers for a moment whoever asks the same plugin.
-        let plugin = files.plugin(&format!("plugin-{}", script.len()), script);
+        let plugin =
+            files.plugin(&format!("plugin-{}", fs::read_dir(files.0.path()).expect("a folder").count()), script);
         let mode = exec(&plugin, more).replace("interactiveMode: Never, ", "");
-        open(files.config("config", "server: 'http://127.0.0.1:1'", &mode)).await.err().expect("no credentials")
+        open(files.config("config", "server: 'https://127.0.0.1:1'", &mode)).await.err().expect("no credentials")
     };
     let notice = told("echo 'Token has expired' >&2; echo secret; exit 255", ", interactiveMode: IfAvailable").await;
     let line = notice.line();
@@ -238,7 +244,7 @@ async fn a_plugin_that_fails_is_told_in_its_own_words() {
     let missing = "exec: {apiVersion: client.authentication.k8s.io/v1, command: no-such-authenticator, interactiveMode: Never, \
                    installHint: \"brew install it\\nor see the docs\"}";
     let line =
-        open(files.config("config", "server: 'http://127.0.0.1:1'", missing)).await.err().expect("missing").line();
+        open(files.config("config", "server: 'https://127.0.0.1:1'", missing)).await.err().expect("missing").line();
     assert!(line.contains("no-such-authenticator is not installed: brew install it, or see the docs"), "{line}");
 }
 
@@ -275,12 +281,13 @@ struct Case {
     variables: Vec<(&'static str, String)>,
 }
 
-fn first_of(mut child: Child, recorder: &Recorder) -> Option<String> {
+fn first_of(mut child: Child, recorders: &[&Recorder]) -> Option<String> {
     let until = Instant::now() + Duration::from_secs(20);
     let mut ended = false;
     loop {
         // kubectl may ask for the server's version first, as whom it likes.
-        if let Some(head) = recorder.seen().iter().find(|head| !head.line.ends_with("/version")) {
+        let seen: Vec<Head> = recorders.iter().flat_map(|recorder| recorder.seen()).collect();
+        if let Some(head) = seen.iter().find(|head| !head.line.ends_with("/version")) {
             // It may try again for a while, which is of no interest here.
             let _ = child.kill();
             let _ = child.wait();
@@ -294,26 +301,29 @@ fn first_of(mut child: Child, recorder: &Recorder) -> Option<String> {
     }
 }
 
-fn sent(program: &str, arguments: &[&str], case: &Case, home: &Path, recorder: &Recorder) -> Option<String> {
-    recorder.forget();
+fn sent(program: &str, arguments: &[&str], case: &Case, home: &Path, recorders: &[&Recorder]) -> Option<String> {
+    for recorder in recorders {
+        recorder.forget();
+    }
     let mut command = Command::new(program);
     command.args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", home);
     command.env("KUBECONFIG", &case.kubeconfig).envs(case.variables.iter().map(|(name, value)| (name, value)));
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started");
-    first_of(child, recorder)
+    first_of(child, recorders)
 }
 
 #[test]
+#[allow(clippy::too_many_lines, clippy::print_stderr, reason = "one table; what is skipped is said")]
 fn what_is_sent_is_what_kubectl_sends() {
     if Command::new("kubectl").args(["version", "--client"]).output().is_err() {
         eprintln!("kubectl is not here: nothing is compared");
         return;
     }
     let files = Files::new();
-    let recorder = Recorder::start("0.0.0.0", |head| {
-        let body = if head.line.ends_with("/version") { VERSION } else { NODES };
-        (200, body.to_owned())
-    });
+    let body = |head: &Head| if head.line.ends_with("/version") { VERSION } else { NODES }.to_owned();
+    let recorder = Recorder::start("0.0.0.0", move |head| (200, body(head)));
+    let secure = Recorder::secure("127.0.0.1", tls::config(PKI, false), move |head| (200, body(head)));
+    let safe = secured(secure.port);
     let port = recorder.port;
     let here = format!("127.0.0.1:{port}");
     let plain = format!("server: 'http://{here}'");
@@ -328,26 +338,29 @@ fn what_is_sent_is_what_kubectl_sends() {
     );
     let exec = exec(&told, "");
     let clusters = [
-        ("a token", plain.clone(), "token: abc".to_owned()),
+        ("a token in the clear", plain.clone(), "token: abc, as: alice".to_owned()),
+        ("a plugin in the clear", plain.clone(), exec.clone()),
+        ("a token", safe.clone(), "token: abc".to_owned()),
         ("nothing", plain.clone(), String::new()),
         ("host and port", format!("server: '{here}'"), "token: abc".to_owned()),
         ("localhost and port", format!("server: 'localhost:{port}'"), String::new()),
         ("host and port with an authority", format!("server: '{here}', insecure-skip-tls-verify: true"), String::new()),
-        ("a path", format!("server: 'http://{here}/k8s/clusters/c-1'"), String::new()),
-        ("a path with a slash", format!("server: 'http://{here}/k8s/clusters/c-1/'"), String::new()),
         ("no server", String::new(), String::new()),
         ("an odd scheme", format!("server: 'ftp://{here}'"), String::new()),
-        ("a token file", plain.clone(), "tokenFile: token".to_owned()),
-        ("a token and a token file", plain.clone(), "token: abc, tokenFile: token".to_owned()),
-        ("an empty token", plain.clone(), "token: ''".to_owned()),
-        ("a password", plain.clone(), "username: me, password: 'pa:ss'".to_owned()),
-        ("a plugin", plain.clone(), exec.clone()),
-        ("an empty token beside a plugin", plain.clone(), format!("token: '', {exec}")),
-        ("a token beside a plugin", plain.clone(), format!("token: abc, {exec}")),
-        ("a plugin that may ask", plain.clone(), exec.replace("Never", "IfAvailable")),
-        ("a plugin that must ask", plain.clone(), exec.replace("Never", "Always")),
-        ("somebody else", plain.clone(), "token: abc, as: alice, as-uid: '42', as-groups: [dev, ops]".to_owned()),
-        ("with extras", plain.clone(), "as: alice, as-user-extra: {scopes: [a, b], 'x.y/z': [c]}".to_owned()),
+        ("a token file", safe.clone(), "tokenFile: token".to_owned()),
+        ("a token and a token file", safe.clone(), "token: abc, tokenFile: token".to_owned()),
+        ("a password", safe.clone(), "username: me, password: 'pa:ss'".to_owned()),
+        ("a plugin", safe.clone(), exec.clone()),
+        ("an empty token beside a plugin", safe.clone(), format!("token: '', {exec}")),
+        ("a token beside a plugin", safe.clone(), format!("token: abc, {exec}")),
+        ("a plugin that may ask", safe.clone(), exec.replace("Never", "IfAvailable")),
+        ("a plugin that must ask", safe.clone(), exec.replace("Never", "Always")),
+        ("somebody else", safe.clone(), "token: abc, as: alice, as-uid: '42', as-groups: [dev, ops]".to_owned()),
+        (
+            "with extras",
+            safe.clone(),
+            "token: abc, as: alice, as-user-extra: {scopes: [a, b], 'x.y/z': [c]}".to_owned(),
+        ),
         (
             "a proxy to what is plain",
             format!("server: 'http://192.0.2.2:8080', proxy-url: 'http://{here}'"),
@@ -363,8 +376,8 @@ fn what_is_sent_is_what_kubectl_sends() {
         ),
         ("a proxy without a scheme", format!("{elsewhere}, proxy-url: '{here}'"), String::new()),
         ("an odd proxy", format!("{elsewhere}, proxy-url: 'ftp://{here}'"), String::new()),
-        ("a certificate that is not there", plain.clone(), "client-certificate: no.crt, client-key: no.key".to_owned()),
-        ("a provider of old", plain.clone(), "auth-provider: {name: gcp}".to_owned()),
+        ("a certificate that is not there", safe.clone(), "client-certificate: no.crt, client-key: no.key".to_owned()),
+        ("a provider of old", safe.clone(), "auth-provider: {name: gcp}".to_owned()),
     ];
     let mut cases: Vec<Case> = Vec::new();
     for (number, (name, cluster, user)) in clusters.into_iter().enumerate() {
@@ -432,8 +445,8 @@ fn what_is_sent_is_what_kubectl_sends() {
     let mut differ = Vec::new();
     for case in &cases {
         let home = files.path("home");
-        let theirs = sent("kubectl", &["get", "--raw", "/api/v1/nodes"], case, &home, &recorder);
-        let ours = sent(ours, &["nodes"], case, &home, &recorder);
+        let theirs = sent("kubectl", &["get", "--raw", "/api/v1/nodes"], case, &home, &[&recorder, &secure]);
+        let ours = sent(ours, &["nodes"], case, &home, &[&recorder, &secure]);
         if theirs != ours {
             differ.push(format!(
                 "{} {:?}\n  kubectl sends {theirs:?}\n  we send       {ours:?}",
@@ -460,6 +473,27 @@ mod tls {
     };
     use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
+    /// A server's side, which wants a client certificate or none.
+    pub fn config(pki: &str, of_client: bool) -> Arc<ServerConfig> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(read(pki, "ca")).expect("an authority");
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let config =
+            ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
+        let config = if of_client {
+            config.with_client_cert_verifier(verifier.build().expect("a verifier"))
+        } else {
+            config.with_no_client_auth()
+        };
+        let key = PrivateKeyDer::from_pem_file(format!("{pki}/server.key")).expect("a key");
+        Arc::new(config.with_single_cert(vec![read(pki, "server")], key).expect("a configuration"))
+    }
+
+    fn read(pki: &str, name: &str) -> CertificateDer<'static> {
+        CertificateDer::from_pem_file(format!("{pki}/{name}.pem")).expect("a certificate")
+    }
+
     pub struct Server {
         pub port: u16,
         seen: Arc<Mutex<Vec<&'static str>>>,
@@ -468,19 +502,7 @@ mod tls {
 
     impl Server {
         pub fn start(pki: &str) -> Self {
-            let read = |name: &str| CertificateDer::from_pem_file(format!("{pki}/{name}.pem")).expect("a certificate");
-            let provider = Arc::new(aws_lc_rs::default_provider());
-            let mut roots = RootCertStore::empty();
-            roots.add(read("ca")).expect("an authority");
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
-            let key = PrivateKeyDer::from_pem_file(format!("{pki}/server.key")).expect("a key");
-            let config = ServerConfig::builder_with_provider(provider)
-                .with_safe_default_protocol_versions()
-                .expect("versions")
-                .with_client_cert_verifier(verifier.build().expect("a verifier"))
-                .with_single_cert(vec![read("server")], key)
-                .expect("a configuration");
-            let (config, first) = (Arc::new(config), read("first"));
+            let (config, first) = (config(pki, true), read(pki, "first"));
             let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
             let port = listener.local_addr().expect("an address").port();
             let (seen, refuses) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));

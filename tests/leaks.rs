@@ -599,3 +599,71 @@ fn manifests_are_exactly_what_is_applied() {
     }
     clean_up();
 }
+
+/// A capture longer than its session: it ends before, and every file that was closed is on the laptop.
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn a_capture_ends_before_its_session_and_brings_everything_home() {
+    let out = tempfile::tempdir().expect("a folder");
+    let folder = out.path().to_str().expect("a path");
+    let capture = ["capture", "--all", "--rotate-time", "3s", "--session-budget", "40s", "--out", folder, "-o", "json"];
+    let begin = Instant::now();
+    let output = run(&capture);
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(begin.elapsed() < Duration::from_secs(120), "{:?}", begin.elapsed());
+    assert!(said.contains("the session's budget of 00:00:40 is spent in"), "{said}");
+    assert!(!said.contains("LOST"), "{said}");
+    let files = json_lines(&output);
+    assert!(files.len() > 2 * nodes().len(), "{files:?}");
+    for file in &files {
+        assert!(file["path"].as_str().is_some_and(|path| Path::new(path).is_file()), "{file}");
+    }
+    clean_up();
+}
+
+/// The pod of one node is deleted under a capture, as by a drain: its part ends, and what it had closed is here.
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn a_pod_that_is_deleted_ends_its_nodes_part_of_a_capture() {
+    let out = tempfile::tempdir().expect("a folder");
+    let folder = out.path().to_str().expect("a path");
+    let mut child =
+        program(&["capture", "--all", "--duration", "45s", "--rotate-time", "3s", "--out", folder, "-o", "json"]);
+    let mut errors = outside::errors(&mut child);
+    outside::line_with(&mut errors, "00:00:1");
+    let pod = &ours("pods")[0];
+    let (name, namespace) = (pod["metadata"]["name"].as_str(), pod["metadata"]["namespace"].as_str());
+    let node = pod["spec"]["nodeName"].as_str().expect("a node").to_owned();
+    kubectl(&["delete", "pod", "--wait=false", "-n", namespace.expect("one"), name.expect("one")]);
+    let begin = Instant::now();
+    let said: Vec<String> = errors.map_while(Result::ok).collect();
+    let output = child.wait_with_output().expect("it ends");
+    assert!(begin.elapsed() < Duration::from_secs(120), "{:?}", begin.elapsed());
+    assert_eq!(output.status.code(), Some(3), "{said:?}");
+    let reason = said.iter().find(|line| line.starts_with("error:") && line.contains(&node));
+    assert!(reason.is_some(), "{said:?}");
+    let files = json_lines(&output);
+    let here = files.iter().filter(|file| file["node"] == node && file["path"].is_string()).count();
+    assert!(here >= 2, "what was closed before is here: {files:?}");
+    clean_up();
+}
+
+/// Whatever is under way, also in the cluster.
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn a_second_signal_ends_without_waiting_and_names_what_stays() {
+    let mut child = watching(&[]);
+    let mut errors = outside::errors(&mut child);
+    outside::kill(&child, "INT");
+    outside::line_with(&mut errors, "a second signal ends without waiting");
+    outside::kill(&child, "INT");
+    let said: Vec<String> = errors.map_while(Result::ok).collect();
+    let code = child.wait().expect("it ends").code();
+    // Everything may have been seen gone between the two.
+    if code != Some(0) {
+        assert_eq!(code, Some(4), "{said:?}");
+        assert!(said.iter().any(|line| line.contains("LEFT") && line.contains("Namespace nodewatch-")), "{said:?}");
+    }
+    clean_up();
+}

@@ -3,9 +3,10 @@
 mod outside;
 
 use std::{
+    io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, UdpSocket},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, ChildStderr, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -180,6 +181,17 @@ impl Headless {
         command
     }
 
+    /// What the program says until it says that, and it says it.
+    fn until_said(child: &mut Child, text: &str) -> BufReader<ChildStderr> {
+        let mut said = BufReader::new(child.stderr.take().expect("piped"));
+        let mut line = String::new();
+        while !line.contains(text) {
+            line.clear();
+            assert!(said.read_line(&mut line).expect("a line") > 0, "{text:?} was not said");
+        }
+        said
+    }
+
     fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         ended(&self.command(arguments).output().expect("the program starts"))
     }
@@ -217,6 +229,20 @@ impl Headless {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
+}
+
+/// Its end, which must come soon.
+fn ends_soon(mut child: Child) -> (Option<i32>, String) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while child.try_wait().expect("it is ours").is_none() {
+        if Instant::now() > end {
+            kill(&child, "KILL");
+            panic!("it does not end: {}", ended(&child.wait_with_output().expect("it ends")).2);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let (code, _, said) = ended(&child.wait_with_output().expect("it ends"));
+    (code, said)
 }
 
 fn ended(output: &Output) -> (Option<i32>, String, String) {
@@ -270,6 +296,15 @@ fn a_program_that_is_to_outlive_its_terminal_does() {
     assert!(said.contains("fetched"), "{said}");
 }
 
+/// Tells the program's agent something.
+fn signal_agent(child: &Child, signal: &str) {
+    let agents =
+        Command::new("pgrep").args(["-P", &child.id().to_string(), "nodewatch-agent"]).output().expect("pgrep");
+    let agent = String::from_utf8(agents.stdout).expect("text");
+    let sent = Command::new("kill").args([signal, agent.trim()]).status().expect("kill");
+    assert!(sent.success(), "{agent:?}");
+}
+
 /// An agent that is stopped under a capture, as an eviction does, has not captured to the end.
 #[test]
 fn a_capture_whose_agent_ends_is_done_in_part() {
@@ -278,11 +313,7 @@ fn a_capture_whose_agent_ends_is_done_in_part() {
     here.until_in_ring(1);
     here.send(20);
     here.until_in_ring(1000);
-    let agents =
-        Command::new("pgrep").args(["-P", &child.id().to_string(), "nodewatch-agent"]).output().expect("pgrep");
-    let agent = String::from_utf8(agents.stdout).expect("text");
-    let sent = Command::new("kill").args(["-TERM", agent.trim()]).status().expect("kill");
-    assert!(sent.success(), "{agent:?}");
+    signal_agent(&child, "-TERM");
     let (code, _, said) = ended(&child.wait_with_output().expect("it ends"));
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("ended before its time") && said.contains("fetched"), "{said}");
@@ -358,7 +389,7 @@ fn a_full_disk_at_home_costs_no_capture() {
     assert_eq!(code, Some(4), "{said}");
     let file: serde_json::Value = serde_json::from_str(&told).expect("one file");
     assert!(
-        file["path"].is_null() && file["reason"].as_str().is_some_and(|why| why.contains("No space left")),
+        file["path"].is_null() && file["reason"].as_str().is_some_and(|why| why.contains("no space left")),
         "{told}"
     );
     assert_eq!(files_of(&disk.0), Vec::<PathBuf>::new(), "no part of it takes the room that is short");
@@ -422,4 +453,121 @@ fn a_terminal_that_goes_away_leaves_the_capture_at_home() {
         std::thread::sleep(Duration::from_millis(100));
     }
     assert_eq!(tshark(&captures(&home)[0]), 20);
+}
+
+/// As of `| head -1`. Nothing more is written that it could notice by.
+#[test]
+fn a_watch_ends_with_its_reader() {
+    let Some(here) = Headless::new() else { return };
+    let watch = ["--local", "ports", "--watch", "--interval", "1h", "-o", "json"];
+    let mut child = here.command(&watch).spawn().expect("the program starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+    assert!(line.starts_with('{'), "{line}");
+    let (code, said) = ends_soon(child);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("nothing is left") && !said.contains("error"), "{said}");
+    assert_eq!(files_of(&here.rings()), Vec::<PathBuf>::new());
+}
+
+/// Both outputs into a pipe that is full and that nobody reads: a signal is heard, and everything is cleaned up.
+#[test]
+fn a_reader_that_does_not_read_holds_no_signal_up() {
+    let Some(here) = Headless::new() else { return };
+    let (_reader, mut writer) = std::io::pipe().expect("a pipe");
+    // As much as a pipe takes.
+    writer.write_all(&vec![b'\n'; 64 * 1024]).expect("room");
+    let (baseline, mut watch) = (here.folder.path().join("b"), here.command(&["--local", "ports", "--watch"]));
+    watch.args(["--interval", "1s", "--save-baseline", "b"]).stdout(writer.try_clone().expect("a copy")).stderr(writer);
+    let child = watch.spawn().expect("the program starts");
+    let end = Instant::now() + Duration::from_secs(30);
+    // The first report was printed before it.
+    while !baseline.exists() {
+        assert!(Instant::now() < end, "no baseline came");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    kill(&child, "TERM");
+    let (code, _) = ends_soon(child);
+    assert_eq!(code, Some(3), "what it printed did not get there");
+    assert_eq!(files_of(&here.rings()), Vec::<PathBuf>::new());
+}
+
+/// A clean-up that hangs on an agent that does not answer is ended by a second signal, and what stays is named.
+#[test]
+fn a_second_signal_ends_without_waiting() {
+    let Some(here) = Headless::new() else { return };
+    let mut child = here.capture(&["--out", "h"]);
+    here.until_in_ring(1);
+    here.send(20);
+    here.until_in_ring(20_000);
+    signal_agent(&child, "-STOP");
+    kill(&child, "INT");
+    let mut said = Headless::until_said(&mut child, "a second signal ends without waiting");
+    let begin = Instant::now();
+    kill(&child, "INT");
+    let (code, _) = ends_soon(child);
+    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).expect("text");
+    assert_eq!(code, Some(4), "{rest}");
+    let kept = captures(&here.rings());
+    assert_eq!(kept.len(), 1);
+    assert!(rest.contains("KEPT") && rest.contains(kept[0].to_str().expect("text")), "{rest}");
+    assert!(rest.contains("nodewatch-tui cleanup ") && !rest.contains("nothing is left"), "{rest}");
+}
+
+/// A terminal that takes nothing in: its reader sleeps once the screen has begun to come.
+const STALLED: &str = "
+import fcntl, os, pty, signal, struct, sys, termios, time
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+os.read(terminal, 10)
+for step in range(80):
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack('HHHH', 60, 200 - step % 2, 0, 0))
+    time.sleep(0.05)
+os.kill(pid, signal.SIGTERM)
+for _ in range(200):
+    done, status = os.waitpid(pid, os.WNOHANG)
+    if done:
+        print('ended with', os.waitstatus_to_exitcode(status))
+        break
+    time.sleep(0.1)
+else:
+    os.kill(pid, signal.SIGKILL)
+    print('it does not end')
+";
+
+#[test]
+fn a_terminal_that_does_not_read_holds_no_signal_up() {
+    let Some(here) = Headless::new() else { return };
+    let mut stalled = Command::new("python3");
+    stalled.args(["-c", STALLED, env!("CARGO_BIN_EXE_nodewatch-tui"), "--local"]).current_dir(here.folder.path());
+    stalled.env("XDG_STATE_HOME", here.folder.path().join("state")).env("TERM", "xterm-256color");
+    let Ok(output) = stalled.output() else { return outside::skip("needs python3") };
+    let (_, told, said) = ended(&output);
+    assert_eq!(told.trim(), "ended with 0", "{said}");
+    assert_eq!(files_of(&here.rings()), Vec::<PathBuf>::new());
+}
+
+/// Whoever takes only the beginning of anything is no failure, and nothing panics.
+#[test]
+fn every_command_takes_a_reader_that_goes() {
+    let Some(here) = Headless::new() else { return };
+    for arguments in [
+        &["nodes", "--local"][..],
+        &["--local", "ports", "-o", "json"],
+        &["sessions", "--local"],
+        &["config"],
+        &["man"],
+        &["completions", "bash"],
+        &["manifests", "--nodes", "a"],
+    ] {
+        let mut command = here.command(arguments);
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        command.stdout(writer.try_clone().expect("a copy")).stderr(writer);
+        let (code, _) = ends_soon(command.spawn().expect("the program starts"));
+        assert_eq!(code, Some(0), "{arguments:?}");
+    }
 }

@@ -448,7 +448,7 @@ fn a_first_run_says_what_to_begin_with_until_something_is_deployed() {
     let mut app = app();
     feed(&mut app, [Event::Nodes(NodesChange::Replaced(vec![node("a", "1a", Readiness::Ready)]))]);
     app.first_run = true;
-    assert!(draw(&app, 80, 24).contains("first time? d puts the agent there"));
+    assert!(draw(&app, 80, 24).contains("first time? c deploys the agent and captures"));
     assert!(!draw(&app, 80, 8).contains("first time"), "not where there is no room for it");
     keys(&mut app, &[Action::Deploy]);
     assert!(!draw(&app, 80, 24).contains("first time"));

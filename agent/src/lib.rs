@@ -20,11 +20,12 @@ pub mod reports;
 pub mod ring;
 pub mod server;
 pub mod sockets;
+pub mod stand_in;
 mod subscribers;
 #[allow(missing_docs, reason = "inner parts of the agent; the protocol crate is its documented face")]
 pub mod upload;
 
 /// Milliseconds since the Unix epoch.
-pub(crate) fn unix_millis() -> nodewatch_protocol::UnixMillis {
+pub fn unix_millis() -> nodewatch_protocol::UnixMillis {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

@@ -17,14 +17,16 @@ use nodewatch_agent::{
     error::chain,
     follow, gone,
     hub::{Hub, NodeFacts},
-    lifetime::{End, Lifetime, Signals},
+    lifetime::{End as Ending, Lifetime, Signals},
     panics,
     reaper::{self, Reaper},
     reports,
     ring::{Ring, store::Store},
     server,
+    stand_in::StandIn,
+    unix_millis,
 };
-use nodewatch_protocol::ReportPlan;
+use nodewatch_protocol::{ReportPlan, UnixMillis};
 use nodewatch_report::{PortSet, Stream};
 
 /// The node program of nodewatch-tui.
@@ -58,6 +60,13 @@ enum Command {
         /// End after so many seconds, whatever happens; the session may change it
         #[arg(long, env = "NODEWATCH_DEADLINE_SECONDS", value_name = "SECONDS")]
         deadline: Option<u64>,
+        /// End at this time at the latest, as in 2026-01-01T00:00:00Z, by this node's clock and never later than the deadline
+        #[arg(long, env = "NODEWATCH_ENDS", value_name = "TIME", value_parser = time)]
+        ends: Option<End>,
+        /// What to begin without being asked, as JSON, for a pod that is started again whenever it ends: past its end the
+        /// agent rests until SIGTERM
+        #[arg(long, env = "NODEWATCH_STAND_IN", value_name = "JSON", value_parser = stand_in)]
+        stand_in: Option<Begin>,
         /// End after so many seconds without a heartbeat; the session may change it
         #[arg(long, env = "NODEWATCH_LEASE_SECONDS", value_name = "SECONDS")]
         lease: Option<u64>,
@@ -208,15 +217,29 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Serve { ring, socket, stdio, node_name, node_addresses, ring_limit, deadline, lease, processes } => {
+        Command::Serve {
+            ring,
+            socket,
+            stdio,
+            node_name,
+            node_addresses,
+            ring_limit,
+            deadline,
+            ends,
+            stand_in,
+            lease,
+            processes,
+        } => {
             let hostname = node_name.unwrap_or_else(hostname);
             let node = NodeFacts { hostname, addresses: node_addresses, processes };
+            let deadline = deadline.map(Duration::from_secs);
+            let ends = ends.and_then(|End(ends)| ends).map(|ends| left(ends, unix_millis()));
             let limits = Limits {
                 ring: ring_limit,
-                deadline: deadline.map(Duration::from_secs),
+                deadline: [deadline, ends].into_iter().flatten().min(),
                 lease: lease.map(Duration::from_secs),
             };
-            block_on(serve(ring, socket, stdio, node, limits))?
+            block_on(serve(ring, socket, stdio, (node, stand_in.and_then(|Begin(it)| it)), limits))?
         }
         Command::Report(arguments) => {
             let state = block_on(async {
@@ -283,17 +306,62 @@ struct Limits {
     lease: Option<Duration>,
 }
 
-async fn serve(ring: RingFolder, socket: Socket, stdio: bool, node: NodeFacts, limits: Limits) -> anyhow::Result<()> {
+/// A time, or none where the variable is empty.
+#[derive(Clone)]
+struct End(Option<UnixMillis>);
+
+fn time(text: &str) -> Result<End, String> {
+    if text.is_empty() {
+        return Ok(End(None));
+    }
+    let time: jiff::Timestamp = text.parse().map_err(|error| format!("{text:?} is no time: {error}"))?;
+    Ok(End(Some(time.as_millisecond().max(0) as u64)))
+}
+
+fn left(ends: UnixMillis, now: UnixMillis) -> Duration {
+    Duration::from_millis(ends.saturating_sub(now))
+}
+
+/// What to begin, or nothing where the variable is empty.
+#[derive(Clone)]
+struct Begin(Option<Box<StandIn>>);
+
+fn stand_in(text: &str) -> Result<Begin, String> {
+    if text.is_empty() {
+        return Ok(Begin(None));
+    }
+    serde_json::from_str(text).map(|read| Begin(Some(read))).map_err(|error| error.to_string())
+}
+
+async fn serve(
+    ring: RingFolder,
+    socket: Socket,
+    stdio: bool,
+    (node, stand_in): (NodeFacts, Option<Box<StandIn>>),
+    limits: Limits,
+) -> anyhow::Result<()> {
     // Before anything else: the first process of a container does not hear a signal that it has not asked for.
     let mut signals = Signals::listen().context(NO_SIGNALS)?;
     let hostname = node.hostname.clone();
+    let name = hostname.clone();
     let opened = tokio::task::spawn_blocking(move || open(&ring.folder, stdio, &hostname, &limits));
     let (ring, lifetime) = tokio::select! {
         opened = opened => opened??,
         // What is recovered half is recovered at the next start.
         () = signals.next() => return Ok(()),
     };
+    let has_captured = !ring.manifest().captures.is_empty();
     let hub = Hub::spawn(node, ring, lifetime.clone())?;
+    let rests = stand_in.is_some();
+    if let Some(stand_in) = stand_in {
+        let hub = hub.clone();
+        tokio::spawn(async move {
+            for refused in stand_in.begin(&hub, &name, unix_millis(), has_captured).await {
+                // Nobody is left to tell when standard error is gone.
+                let _ = writeln!(io::stderr(), "nodewatch-agent: {refused}");
+            }
+        });
+    }
     let tunnels = async {
         if stdio {
             server::serve_pipe(tokio::io::stdin(), tokio::io::stdout(), &hub).await
@@ -303,6 +371,7 @@ async fn serve(ring: RingFolder, socket: Socket, stdio: bool, node: NodeFacts, l
     };
     let mut tunnels = pin!(tunnels);
     let mut served = None;
+    let mut told = false;
     let mut lapsed = false;
     let mut due = false;
     // Whatever comes later can only bring the end nearer.
@@ -313,11 +382,11 @@ async fn serve(ring: RingFolder, socket: Socket, stdio: bool, node: NodeFacts, l
                 hub.end_within(AT_ONCE);
             }
             end = lifetime.over(), if !lapsed && !due => match end {
-                End::Lease => {
+                Ending::Lease => {
                     lapsed = true;
                     hub.end_within(IN_PEACE);
                 }
-                End::Deadline => {
+                Ending::Deadline => {
                     due = true;
                     hub.end_within(AT_ONCE);
                 }
@@ -326,12 +395,19 @@ async fn serve(ring: RingFolder, socket: Socket, stdio: bool, node: NodeFacts, l
                 due = true;
                 hub.end_within(AT_ONCE);
             }
-            () = signals.next() => hub.end_within(AT_ONCE),
+            () = signals.next() => {
+                told = true;
+                hub.end_within(AT_ONCE);
+            }
             over = hub.over() => {
                 over?;
                 break;
             }
         }
+    }
+    if rests && !told && (lapsed || due) {
+        // Started again it would only end again: whoever has made the pod removes it.
+        signals.next().await;
     }
     Ok(served.unwrap_or(Ok(()))?)
 }

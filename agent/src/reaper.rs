@@ -4,7 +4,14 @@
 //! here that knows Kubernetes. It removes nothing but the namespace that was named, by UID and label, and not while
 //! somebody else's workload is in it.
 
-use std::{fs, io, path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{
+    fs,
+    io::{self, Write},
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use nodewatch_protocol::UnixMillis;
 use serde::Deserialize;
@@ -14,11 +21,15 @@ use ureq::{
     tls::{PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem},
 };
 
+use crate::error::chain;
+
 /// When the session ends, as RFC 3339; the laptop changes it together with the agents' deadlines.
 const ENDS: &str = "nodewatch-tui/ends";
 const SESSION_LABEL: &str = "nodewatch-tui/session";
 /// Between two looks, so that a changed end is noticed.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// Between two lines about a server that does not answer.
+const SAY_EVERY: Duration = Duration::from_secs(60);
 /// Jobs that are past their deadline have this long to go: their grace period and their time to live.
 const AGENTS_WITHIN: Duration = Duration::from_secs(150);
 /// Objects in a page of a list.
@@ -225,6 +236,40 @@ pub struct Reaper {
     pub server: InCluster,
 }
 
+/// What is said of a server that does not answer: the cause at first, and then once a minute, for whoever looks at the log.
+#[derive(Debug, Default)]
+pub struct Word {
+    /// Of the trouble that lasts: when it began, and when it was said last.
+    trouble: Option<(Instant, Instant)>,
+}
+
+impl Word {
+    /// A look has failed.
+    pub fn failed(&mut self, now: Instant, error: &ReaperError) -> Option<String> {
+        let cause = chain(error);
+        let Some((began, said)) = &mut self.trouble else {
+            self.trouble = Some((now, now));
+            return Some(format!("{cause}; it is asked again every {} s", LOOK_EVERY.as_secs()));
+        };
+        let since = now.saturating_duration_since(*began).as_secs();
+        if now.saturating_duration_since(*said) < SAY_EVERY {
+            return None;
+        }
+        *said = now;
+        Some(format!("for {since} s now: {cause}"))
+    }
+
+    /// A look has worked.
+    pub fn worked(&mut self) -> Option<String> {
+        self.trouble.take().map(|_| "the API server answers again".to_owned())
+    }
+}
+
+fn say(line: &str) {
+    // Nobody is left to tell when standard error is gone.
+    let _ = writeln!(io::stderr(), "nodewatch-agent: {line}");
+}
+
 /// What a look has found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
@@ -238,15 +283,17 @@ impl Reaper {
     /// Waits for the session's end and removes its namespace. A server that cannot be reached is asked again for as
     /// long as this program may run.
     pub fn run(&self) -> Result<(), ReaperError> {
+        let mut word = Word::default();
         loop {
             match self.look(crate::unix_millis()) {
                 Ok(Step::Done) => return Ok(()),
-                Ok(Step::Wait)
-                | Err(ReaperError::Call(_) | ReaperError::Refused { .. } | ReaperError::Endless { .. }) => {
-                    thread::sleep(LOOK_EVERY);
+                Ok(Step::Wait) => word.worked().into_iter().for_each(|line| say(&line)),
+                Err(error @ (ReaperError::Call(_) | ReaperError::Refused { .. } | ReaperError::Endless { .. })) => {
+                    word.failed(Instant::now(), &error).into_iter().for_each(|line| say(&line));
                 }
                 Err(error) => return Err(error),
             }
+            thread::sleep(LOOK_EVERY);
         }
     }
 

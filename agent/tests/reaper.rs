@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use nodewatch_agent::reaper::{InCluster, Reaper, ReaperError, Step, client};
+use nodewatch_agent::reaper::{InCluster, Reaper, ReaperError, Step, Word, client};
 use serde_json::{Value, json};
 
 const NAMESPACE: &str = "/api/v1/namespaces/nodewatch-00000001";
@@ -209,4 +209,24 @@ fn a_server_that_refuses_or_is_away_is_asked_again_later() {
     let away = InCluster { base: "http://127.0.0.1:1".into(), ..reaper.server };
     let reaper = Reaper { server: away, ..reaper };
     assert!(matches!(reaper.look(ENDS), Err(ReaperError::Call(_))));
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_named_at_first_and_then_once_a_minute() {
+    use std::time::{Duration, Instant};
+    let (_server, reaper, _token) = start();
+    let away = InCluster { base: "http://127.0.0.1:1".into(), ..reaper.server };
+    let error = Reaper { server: away, ..reaper }.look(ENDS).expect_err("nobody listens");
+    let mut word = Word::default();
+    let began = Instant::now();
+    let said: Vec<(u64, String)> = (0..30)
+        .filter_map(|look| Some((look * 10, word.failed(began + Duration::from_secs(look * 10), &error)?)))
+        .collect();
+    let times: Vec<u64> = said.iter().map(|(at, _)| *at).collect();
+    assert_eq!(times, [0, 60, 120, 180, 240]);
+    assert!(said.iter().all(|(_, line)| line.contains("cannot call the API server: ")), "{said:?}");
+    assert!(said[1].1.contains("for 60 s"), "{said:?}");
+    assert_eq!(word.worked().as_deref(), Some("the API server answers again"));
+    assert_eq!(word.worked(), None);
+    assert!(word.failed(began, &error).is_some(), "another trouble is said at once");
 }

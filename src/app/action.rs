@@ -8,11 +8,11 @@ use nodewatch_protocol::{CaptureFile, CaptureSpec, ReportState, Request, Respons
 use nodewatch_report::Event as ReportEvent;
 use serde::{Deserialize, Serialize};
 
-use super::sort::Column;
+use super::{Screen, cursor::RowKey, sort::Column};
 use crate::model::{
-    ContextRow, DeployProgress, Expectations, FetchProgress, Group, Keep, Node, NodeName, NodesChange, Notice,
-    PastQuery, PastReport, Removal, SeenObject, SessionId, SessionSummary, StoredFile, StoredSummary, Summary,
-    TunnelChange,
+    ContextRow, DeployProgress, Expectations, FetchProgress, Group, Held, Keep, MadeObject, Node, NodeName,
+    NodesChange, Notice, PastQuery, PastReport, Removal, SeenObject, SessionId, SessionSummary, StandIn, StoredFile,
+    StoredSummary, Summary, TunnelChange,
 };
 
 /// A user's intent, whatever key stood for it.
@@ -100,6 +100,57 @@ pub enum Action {
 }
 
 impl Action {
+    /// It is about the row under the cursor, or about the marked ones, and does more than show something.
+    pub fn acts(self, screen: &Screen) -> bool {
+        match self {
+            Self::Deploy
+            | Self::Capture
+            | Self::CaptureOptions
+            | Self::Freeze
+            | Self::Follow
+            | Self::Remove
+            | Self::Merge
+            | Self::Probe
+            | Self::Exclude => true,
+            Self::Open => matches!(screen, Screen::Files | Screen::Node(_)),
+            _ => false,
+        }
+    }
+
+    /// It moves through what is shown, or takes something of it away, and changes nothing else.
+    pub(super) fn only_looks(self, screen: &Screen) -> bool {
+        match self {
+            Self::Up
+            | Self::Down
+            | Self::Top
+            | Self::Bottom
+            | Self::PageUp
+            | Self::PageDown
+            | Self::Left
+            | Self::Right
+            | Self::NextView
+            | Self::PreviousView
+            | Self::Mark
+            | Self::MarkRange
+            | Self::MarkAll
+            | Self::ClearMarks
+            | Self::Sort(_)
+            | Self::Wide
+            | Self::Faults
+            | Self::Zoom
+            | Self::GoBack
+            | Self::GoForward
+            | Self::Back
+            | Self::Copy
+            | Self::Save
+            | Self::Ports
+            | Self::Files
+            | Self::Events => true,
+            Self::Open => !self.acts(screen),
+            _ => false,
+        }
+    }
+
     /// Hidden and refused where nothing may be changed.
     pub fn changes_cluster(self) -> bool {
         matches!(self, Self::Deploy | Self::Capture | Self::CaptureOptions | Self::Budget | Self::Remove | Self::Freeze)
@@ -123,8 +174,8 @@ pub enum Edit {
 /// What the mouse was pointed at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Pointed {
-    /// A row of the screen's list, from its first.
-    Row(usize),
+    /// A row of the screen's list.
+    Row(RowKey),
     /// A tab, from the first.
     Tab(usize),
     /// A part of the capture chart, in milliseconds since 1970.
@@ -142,11 +193,26 @@ pub enum Next {
     Namespace(Option<String>),
 }
 
+/// What is begun beside the agents and goes on for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Job {
+    /// Files are made one.
+    Merge,
+    /// An object is removed from S3.
+    RemoveStored,
+    /// Running captures are shown in the viewer.
+    Follow,
+    /// A table or report is written.
+    Write,
+}
+
 /// What happened, for [`crate::app::update`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Event {
     /// The user wants something.
     Action(Action),
+    /// A text came at once, as a paste does.
+    Pasted(String),
     /// The mouse was pointed at something.
     Pointed(Pointed),
     /// The kubeconfig's contexts.
@@ -169,6 +235,8 @@ pub enum Event {
     Download(String, FetchProgress),
     /// Something that was asked for beside the agents is done, or not.
     Told(Notice),
+    /// What was begun beside the agents has ended.
+    Ended(Job, Notice),
     /// Which ports should answer on these nodes.
     Expected(Vec<NodeName>, Expectations),
     /// How this laptop's reports to CloudWatch Logs stand.
@@ -193,6 +261,8 @@ pub enum Event {
     Removal(Removal),
     /// What there is of the session.
     Stock(Result<Vec<SeenObject>, Notice>),
+    /// Nodes that join while nobody is attached get agents, by this, or not.
+    StoodIn(Result<String, Notice>),
     /// The session's end was moved in the cluster, or not.
     EndsSet(Result<(), Notice>),
     /// Whether the way to a session's cluster was taken over.
@@ -204,31 +274,51 @@ pub enum Event {
         /// The user wants to see them.
         asked: bool,
     },
+    /// What another session's agents have that nobody else has.
+    Held(SessionId, Result<Vec<Held>, Notice>),
     /// The removal of another session went on.
     Sweep(SessionId, Removal),
     /// Take up the agents of a session that began then and ends then.
     Attach {
-        /// When it began.
+        /// When it began, by the clock on the wall.
         began: UnixMillis,
-        /// When its agents end by themselves.
+        /// When its agents end by themselves, by the same.
         ends: UnixMillis,
+        /// A DaemonSet gives agents to nodes that join.
+        #[serde(default)]
+        stood_in: bool,
     },
     /// Look at the agents of a session that another program has.
     Observe,
+    /// All nodes are meant, also those that join.
+    MeanLaterNodes,
     /// Deploy to these nodes, chosen outside the screens.
     DeployTo(Vec<NodeName>),
     /// Start this capture on these nodes, chosen outside the screens.
     StartCaptures(Vec<NodeName>, CaptureSpec),
-    /// The hosts that a capture's filter names were looked up for these nodes, or not.
-    Resolved(Vec<NodeName>, Result<CaptureSpec, Notice>),
+    /// The hosts that a capture's filter names were looked up for these nodes, or not: the capture as it was asked for,
+    /// and as it is with their addresses.
+    Resolved(Vec<NodeName>, CaptureSpec, Result<CaptureSpec, Notice>),
     /// Somebody outside the screens asks an agent something.
     Asked(NodeName, Request),
     /// End every capture, asked outside the screens.
     StopCaptures,
+    /// The clock on the laptop's wall was set: it is that far ahead of the steady one, in milliseconds.
+    ClockSet(i64),
     /// A second has passed.
     Tick,
     /// Somebody outside (a signal, a headless command) wants the program to clean up and end, without a dialog.
     Finish,
+    /// The program ends now, whatever is under way. As far as anyone here knows, this was made and is still there.
+    Abandon(Vec<MadeObject>),
+}
+
+impl Effect {
+    /// Puts these into the terminal's clipboard, each on a line of its own, whatever is in it: somebody pastes it into a shell.
+    pub fn copy<'a>(lines: impl IntoIterator<Item = &'a str>) -> Self {
+        let lines: Vec<String> = lines.into_iter().map(crate::text::line).collect();
+        Self::Copy(lines.join("\n"))
+    }
 }
 
 /// I/O that the app asks for.
@@ -257,7 +347,7 @@ pub enum Effect {
     },
     /// Remove an object of this session.
     RemoveStored(String),
-    /// Put a text into the terminal's clipboard.
+    /// Put a text into the terminal's clipboard: made by [`Effect::copy`].
     Copy(String),
     /// Write a table into a file of that name.
     Save {
@@ -303,14 +393,20 @@ pub enum Effect {
     StockStorage,
     /// Remove the session's captures in S3.
     RemoveStorage,
-    /// Move the end of everything in the cluster.
+    /// Move the end of everything in the cluster to that time on the wall.
     SetEnds(UnixMillis),
+    /// See to it that nodes which join while nobody is attached get agents.
+    StandIn(Box<StandIn>),
     /// Write down that the session goes on without this program.
     Detach,
     /// Look for other sessions, because the user wants to see them.
     FindSessions,
+    /// Find out what another session's agents have that nobody else has.
+    AskHeld(SessionId),
     /// Remove what is left of another session.
     Sweep(SessionId),
+    /// What of others may go with the session's own namespace, by name.
+    AllowContents(Vec<String>),
     /// Write down that the way to another session's cluster is right as it is now.
     Trust(SessionId),
     /// Follow the agents that run already.

@@ -2,48 +2,33 @@
 //!
 //! Owns which nodes a key is about and what is asked of their agents. Pure.
 
-use nodewatch_protocol::{CaptureAbility, CaptureFile, CaptureSpec, Content, FileState, Request, SinkState};
+use nodewatch_protocol::{CaptureFile, CaptureSpec, Content, FileState, Request, SinkState};
 
 use super::{
-    App, Confirm, Overlay,
+    App, Confirm, Overlay, Permission, Screen,
     action::Effect,
-    node::{Agent, Asked, Before, Frozen, NodeState},
+    node::{Asked, Before, Frozen, NodeState},
 };
-use crate::model::{Failure, FetchProgress, NodeName, Notice};
+use crate::model::{FetchProgress, NodeName, Notice};
 
 impl App {
-    /// The chosen nodes whose agent is live; a notice when there are none.
-    pub(super) fn capture_targets(&mut self) -> Vec<NodeName> {
-        let live: Vec<NodeName> = self
-            .targets()
-            .into_iter()
-            .filter(|name| self.nodes.get(name).is_some_and(|state| state.agent == Agent::Live))
-            .collect();
-        if live.is_empty() {
-            self.notify(
-                Notice::warning("no capture", "none of the chosen nodes has a live agent", "press {deploy} to deploy")
-                    .naming_keys(),
-            );
-        }
-        live
-    }
-
-    /// Stops where captures run, otherwise starts with the remembered options.
+    /// Stops where captures run or are to start, otherwise starts with the remembered options.
     pub(super) fn toggle_capture(&mut self) -> Vec<Effect> {
-        let targets = self.capture_targets();
-        let running: Vec<NodeName> =
-            targets.iter().filter(|name| self.nodes.get(*name).is_some_and(NodeState::is_capturing)).cloned().collect();
+        let targets = self.targets();
+        let of = |so: fn(&NodeState) -> bool| -> Vec<NodeName> {
+            targets.iter().filter(|name| self.nodes.get(*name).is_some_and(so)).cloned().collect()
+        };
+        let waiting = of(NodeState::is_to_start);
+        let running = of(|state| state.agent.has_tunnel() && state.is_capturing() && state.asked != Asked::Stop);
+        if !waiting.is_empty() {
+            self.take_back(&waiting);
+        }
         match running.len() {
-            0 if targets.is_empty() => Vec::new(),
-            0 => {
-                let mut form = self.form.clone();
-                if let Some(spec) = form.submit(self.ring_bytes()) {
-                    self.ask_start_captures(targets, spec)
-                } else {
-                    self.overlay = Some(Overlay::Form(Box::new(form)));
-                    Vec::new()
-                }
+            0 if waiting.is_empty() => {
+                let able = self.startable(&targets);
+                self.start_with_form(&able)
             }
+            0 => Vec::new(),
             1 => self.stop_captures(running),
             _ => {
                 self.overlay = Some(Overlay::Confirm(Confirm::StopCaptures(running)));
@@ -52,12 +37,36 @@ impl App {
         }
     }
 
+    /// With the options as they were last; where they cannot be read any more the form is opened.
+    fn start_with_form(&mut self, names: &[NodeName]) -> Vec<Effect> {
+        if names.is_empty() {
+            return Vec::new();
+        }
+        let mut form = self.form.clone();
+        if let Some(spec) = form.submit(self.ring_bytes()) {
+            return self.ask_start_captures(names, spec);
+        }
+        self.overlay = Some(Overlay::Form(Box::new(form)));
+        Vec::new()
+    }
+
+    /// Opens the form, where a capture can ever be started.
+    pub(super) fn open_form(&mut self) {
+        let targets = self.targets();
+        if targets.is_empty() {
+            self.notify(Notice::warning("no capture was started", "no node is chosen", ""));
+        } else if !self.able_to_run(&targets).is_empty() {
+            self.overlay = Some(Overlay::Form(Box::new(self.form.clone())));
+        }
+    }
+
     pub(super) fn ring_bytes(&self) -> u64 {
         self.ring_bytes.unwrap_or(CaptureSpec::default().ring_bytes)
     }
 
     /// Payloads are asked about once a session.
-    pub(super) fn ask_start_captures(&mut self, names: Vec<NodeName>, spec: CaptureSpec) -> Vec<Effect> {
+    pub(super) fn ask_start_captures(&mut self, names: &[NodeName], spec: CaptureSpec) -> Vec<Effect> {
+        let names = self.startable(names);
         if names.is_empty() {
             return Vec::new();
         }
@@ -65,19 +74,28 @@ impl App {
             self.overlay = Some(Overlay::Confirm(Confirm::FullContent(names, Box::new(spec))));
             return Vec::new();
         }
-        self.start_captures(names, &spec)
+        self.ask_deploy_for_captures(names, spec)
     }
 
     /// Saves the last seconds of the chosen armed recorders, or of all where none is chosen that is armed.
     pub(super) fn freeze_recorders(&mut self) -> Vec<Effect> {
         let armed = |name: &NodeName| self.nodes.get(name).is_some_and(NodeState::is_armed);
         let mut names: Vec<NodeName> = self.targets().into_iter().filter(armed).collect();
-        if names.is_empty() {
+        // Who has chosen others, by marks or by their screen, does not mean all.
+        let chosen = matches!(self.screen, Screen::Node(_)) || (self.screen == Screen::Nodes && !self.marks.is_empty());
+        if names.is_empty() && !chosen {
             names = self.nodes.keys().filter(|name| armed(name)).cloned().collect();
         }
         if names.is_empty() {
-            let next_step = "C arms one: write the seconds to keep into its recorder field";
-            self.notify(Notice::warning("nothing to freeze", "no flight recorder is armed", next_step));
+            let arming = self.nodes.values().any(|state| state.is_to_start() || state.asked == Asked::Start);
+            let cause = match (arming, chosen) {
+                (true, _) => "no flight recorder is armed yet",
+                (false, true) => "no flight recorder is armed on what is chosen",
+                (false, false) => "no flight recorder is armed",
+            };
+            let next_step = "{capture-options} arms one, and deploys first where there is no agent: write the time to \
+                             keep into its recorder field";
+            self.notify(Notice::warning("nothing to freeze", cause, next_step).naming_keys());
         }
         for name in &names {
             self.note_freeze(name);
@@ -129,71 +147,46 @@ impl App {
         saved.into_iter().map(|file| Effect::Fetch(name.clone(), file)).collect()
     }
 
-    /// Follows the chosen running captures in the viewer.
+    /// Follows the chosen running captures in the viewer; where none runs they are started for it.
     pub(super) fn follow_captures(&mut self) -> Vec<Effect> {
-        let running = |name: &NodeName| {
-            self.nodes.get(name).is_some_and(|state| state.agent == Agent::Live && state.is_capturing())
+        let targets = self.targets();
+        let of = |so: fn(&NodeState) -> bool| -> Vec<NodeName> {
+            targets.iter().filter(|name| self.nodes.get(*name).is_some_and(so)).cloned().collect()
         };
-        let names: Vec<NodeName> = self.targets().into_iter().filter(running).collect();
-        if names.is_empty() {
-            self.notify(Notice::warning("nothing to follow", "no capture runs on the chosen nodes", "c starts one"));
+        let running = of(|state| state.agent.has_tunnel() && state.is_capturing());
+        if !running.is_empty() {
+            return vec![Effect::Follow(running)];
+        }
+        let starting = of(|state| state.is_to_start() || state.asked == Asked::Start);
+        if !starting.is_empty() {
+            self.to_follow = starting.into_iter().collect();
+            self.notify(Notice::info("the viewer opens as soon as the capture runs"));
             return Vec::new();
         }
-        vec![Effect::Follow(names)]
-    }
-
-    /// Starts a capture on these nodes, once the hosts that its filter names are known by their addresses: no node looks
-    /// names up.
-    pub(super) fn start_captures(&mut self, names: Vec<NodeName>, spec: &CaptureSpec) -> Vec<Effect> {
-        let named = spec.filter.as_deref().is_some_and(|filter| !nodewatch_filter::host_names(filter).is_empty());
-        if named && !names.is_empty() {
-            return vec![Effect::Resolve(names, spec.clone())];
+        // Elsewhere the chosen nodes are not on the screen.
+        let seen = matches!(self.screen, Screen::Nodes | Screen::Node(_));
+        if !seen || self.permission == Permission::ReadOnly {
+            let next_step = "{capture} starts one, in the list of nodes";
+            let notice = Notice::warning("nothing to follow", "no capture runs on the chosen nodes", next_step);
+            self.notify(notice.naming_keys());
+            return Vec::new();
         }
-        self.begin_captures(names, spec)
+        let able = self.startable(&targets);
+        self.to_follow = able.iter().cloned().collect();
+        self.start_with_form(&able)
     }
 
-    /// What the hosts of a filter became is shown, and is what agents are told.
-    pub(super) fn resolved(&mut self, names: Vec<NodeName>, spec: Result<CaptureSpec, Notice>) -> Vec<Effect> {
-        match spec {
-            Ok(spec) => {
-                let filter = spec.filter.clone().unwrap_or_default();
-                self.notify(Notice::info(format!("the filter with its hosts' addresses: {filter}")));
-                self.begin_captures(names, &spec)
-            }
-            Err(notice) => {
-                for (_, state) in self.nodes.iter_mut().filter(|(name, _)| names.contains(name)) {
-                    state.refusal = Some(notice.clone());
-                }
-                self.notify(notice);
-                Vec::new()
-            }
-        }
-    }
-
-    /// On every one of these nodes that can and does not already.
-    fn begin_captures(&mut self, names: Vec<NodeName>, spec: &CaptureSpec) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        for name in names {
-            let Some(state) = self.nodes.get_mut(&name) else { continue };
-            if let Some(CaptureAbility::Missing { right, next_step }) = state.facts.as_ref().map(|facts| &facts.capture)
-            {
-                let notice =
-                    Notice::error(format!("no capture on {name}"), format!("the agent lacks {right}"), next_step)
-                        .of(Failure::NotPermitted);
-                state.refusal = Some(notice.clone());
-                self.notify(notice);
-                continue;
-            }
-            if !state.is_capturing() && state.asked == Asked::Nothing {
-                state.asked = Asked::Start;
-                state.refusal = None;
-                effects.push(Effect::Ask(name, Request::StartCapture(spec.clone())));
-            }
+    /// Sets every file on its way that is on its node alone, or says that there is none.
+    pub(super) fn fetch_all_by_key(&mut self) -> Vec<Effect> {
+        let effects = self.fetch_all();
+        if effects.is_empty() {
+            self.notify(Notice::info("nothing to fetch: every closed file is here, on its way or in S3"));
         }
         effects
     }
 
     pub(super) fn stop_captures(&mut self, names: Vec<NodeName>) -> Vec<Effect> {
+        self.captures_stopped(&names);
         for name in &names {
             if let Some(state) = self.nodes.get_mut(name) {
                 state.asked = Asked::Stop;
@@ -202,11 +195,36 @@ impl App {
         names.into_iter().map(|name| Effect::Ask(name, Request::StopCapture)).collect()
     }
 
+    /// Where the cursor of a node's own files is.
+    pub fn node_file_place(&self, state: &NodeState) -> usize {
+        self.file_cursor.place(&state.files, |file, name| file.name == *name)
+    }
+
+    /// The file under it.
+    pub(super) fn node_file(&self) -> Option<&CaptureFile> {
+        let state = self.current()?;
+        state.files.get(self.node_file_place(state))
+    }
+
+    pub(super) fn move_in_node_files(&mut self, to: impl Fn(usize) -> usize) {
+        let Some(state) = self.current() else { return };
+        let at = to(self.node_file_place(state)).min(state.files.len().saturating_sub(1));
+        let name = state.files.get(at).map(|file| file.name.clone());
+        self.file_cursor.put(at, name);
+    }
+
+    pub(super) fn settle_node_files(&mut self) {
+        let mut cursor = self.file_cursor.clone();
+        if let Some(state) = self.current() {
+            cursor.settle(&state.files, |file, name| file.name == *name, |file| file.name.clone());
+        }
+        self.file_cursor = cursor;
+    }
+
     pub(super) fn fetch_selected(&mut self) -> Vec<Effect> {
-        let at = self.file_cursor;
-        let Some(name) = self.cursor.clone() else { return Vec::new() };
+        let Some(name) = self.current().map(|state| state.node.name.clone()) else { return Vec::new() };
+        let Some(file) = self.node_file().cloned() else { return Vec::new() };
         let Some(state) = self.nodes.get_mut(&name) else { return Vec::new() };
-        let Some(file): Option<CaptureFile> = state.files.get(at).cloned() else { return Vec::new() };
         if file.state == FileState::Open {
             self.notify(
                 Notice::warning(format!("{} is still being written", file.name), "", "press {capture} to stop first")

@@ -26,6 +26,10 @@ impl App {
             Ok(rows) if rows.is_empty() => self.notify(Notice::info("the kubeconfig has no contexts")),
             Ok(rows) => {
                 self.contexts = rows.iter().map(|row| row.name.clone()).collect();
+                if self.overlay.is_some() {
+                    // Nothing opens over what is being typed or answered.
+                    return;
+                }
                 let cursor = rows.iter().position(|row| self.is_here(&row.name)).unwrap_or(0);
                 self.overlay = Some(Overlay::Contexts(Contexts { rows, cursor }));
             }

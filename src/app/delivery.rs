@@ -47,15 +47,38 @@ pub enum GrantState {
     /// On its way.
     Asked,
     /// It has one; `None` needs no renewal.
-    Held {
-        /// When it is to be renewed.
-        renew_at: Option<UnixMillis>,
-    },
+    Held(Option<Renewal>),
     /// It could not be told; tried again then.
     Failed {
         /// When.
         retry_at: UnixMillis,
     },
+}
+
+/// When a grant is to be renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Renewal {
+    /// Early enough that a few failures cost nothing.
+    at: UnixMillis,
+    /// Not before, whatever the agent says: what it said of an earlier grant may still be on its way.
+    not_before: UnixMillis,
+    /// Less than that is little, in seconds: the agent goes by its own clock.
+    little: u64,
+}
+
+impl Renewal {
+    fn of(valid: Duration, now: UnixMillis) -> Self {
+        let third = valid.as_millis() as u64 / 3;
+        Self { at: now + third, not_before: now + RETRY.min(third), little: valid.as_secs() / 2 }
+    }
+
+    fn is_due(self, now: UnixMillis, sink: Option<&SinkState>) -> bool {
+        let left = match sink {
+            Some(SinkState::Grant { left_seconds }) => Some(*left_seconds),
+            _ => None,
+        };
+        now >= self.at || (now >= self.not_before && left.is_some_and(|left| left < self.little))
+    }
 }
 
 impl App {
@@ -70,7 +93,10 @@ impl App {
             let due = match state.grant {
                 GrantState::Nothing => true,
                 GrantState::Asked => false,
-                GrantState::Held { renew_at } => renew_at.is_some_and(|at| now >= at),
+                GrantState::Held(renewal) => {
+                    let sink = state.ring.as_ref().map(|ring| &ring.sink);
+                    renewal.is_some_and(|renewal| renewal.is_due(now, sink))
+                }
                 GrantState::Failed { retry_at } => now >= retry_at,
             };
             if due {
@@ -88,9 +114,7 @@ impl App {
         let failed_before = matches!(state.grant, GrantState::Failed { .. });
         match outcome {
             Ok(valid) => {
-                // Early enough that a few failures cost nothing.
-                let renew_at = valid.map(|valid| now + valid.as_millis() as u64 / 3);
-                state.grant = GrantState::Held { renew_at };
+                state.grant = GrantState::Held(valid.map(|valid| Renewal::of(valid, now)));
                 state.no_grant = None;
             }
             Err(notice) => {

@@ -7,6 +7,7 @@ use nodewatch_protocol::UnixMillis;
 use super::{
     App, Screen,
     action::{Action, Effect},
+    cursor::{Cursor, EventKey},
     filter::TextFilter,
 };
 use crate::model::Severity;
@@ -19,8 +20,8 @@ const PAGE: usize = 20;
 /// The screen's own state.
 #[derive(Debug, Clone, Default)]
 pub struct Events {
-    /// The row under the cursor.
-    pub cursor: usize,
+    /// The event under the cursor; the newest, as long as it was not moved.
+    pub cursor: Cursor<EventKey>,
     /// The filter and its text.
     pub filter: (String, TextFilter),
 }
@@ -38,7 +39,45 @@ pub struct EventRow<'a> {
     pub text: String,
 }
 
+impl EventRow<'_> {
+    /// Which event it is.
+    pub fn key(&self) -> EventKey {
+        EventKey { at: self.at, node: self.node.to_owned(), text: self.text.clone() }
+    }
+
+    fn is(&self, key: &EventKey) -> bool {
+        self.at == key.at && self.node == key.node && self.text == key.text
+    }
+}
+
 impl App {
+    /// Where the cursor is among the rows that are shown.
+    pub fn event_place(&self, rows: &[EventRow<'_>]) -> usize {
+        self.events.cursor.place(rows, EventRow::is)
+    }
+
+    /// The event under the cursor.
+    pub(super) fn event_under_cursor(&self) -> Option<EventRow<'_>> {
+        let mut rows = self.event_rows();
+        let at = self.event_place(&rows);
+        (at < rows.len()).then(|| rows.swap_remove(at))
+    }
+
+    /// The next event takes the place of one that is forgotten.
+    pub(super) fn settle_events(&mut self) {
+        let mut cursor = self.events.cursor.clone();
+        cursor.settle(&self.event_rows(), EventRow::is, EventRow::key);
+        self.events.cursor = cursor;
+    }
+
+    fn move_in_events(&mut self, to: impl Fn(usize) -> usize) {
+        let rows = self.event_rows();
+        let at = to(self.event_place(&rows)).min(rows.len().saturating_sub(1));
+        let key = rows.get(at).map(EventRow::key);
+        // On the newest it stays on the newest.
+        self.events.cursor.put(at, key.filter(|_| at > 0));
+    }
+
     /// What the screen shows, newest first.
     pub fn event_rows(&self) -> Vec<EventRow<'_>> {
         let of_nodes = self.nodes.iter().flat_map(|(name, state)| {
@@ -68,21 +107,18 @@ impl App {
 
     /// A key on the Events screen; `None` when it means what it means everywhere.
     pub(super) fn events_key(&mut self, action: Action) -> Option<Vec<Effect>> {
-        let last = self.event_rows().len().saturating_sub(1);
-        let cursor = &mut self.events.cursor;
-        *cursor = (*cursor).min(last);
         match action {
-            Action::Up => *cursor = cursor.saturating_sub(1),
-            Action::Down => *cursor = (*cursor + 1).min(last),
-            Action::PageUp => *cursor = cursor.saturating_sub(PAGE),
-            Action::PageDown => *cursor = (*cursor + PAGE).min(last),
-            Action::Top => *cursor = 0,
-            Action::Bottom => *cursor = last,
+            Action::Up => self.move_in_events(|at| at.saturating_sub(1)),
+            Action::Down => self.move_in_events(|at| at + 1),
+            Action::PageUp => self.move_in_events(|at| at.saturating_sub(PAGE)),
+            Action::PageDown => self.move_in_events(|at| at + PAGE),
+            Action::Top => self.move_in_events(|_| 0),
+            Action::Bottom => self.move_in_events(|_| usize::MAX),
             Action::Back if !self.events.filter.0.is_empty() => self.events.filter = <(String, TextFilter)>::default(),
             Action::Back if self.layout.faults_only => self.layout.faults_only = false,
             Action::Back => self.screen = Screen::Nodes,
             Action::Open => {
-                let node = self.event_rows().get(self.events.cursor).map(|row| row.node.into());
+                let node = self.event_under_cursor().map(|row| row.node.into());
                 if let Some(name) = node.filter(|name| self.nodes.contains_key(name)) {
                     self.cursor = Some(name);
                     self.screen = self.cursor.clone().map_or(Screen::Nodes, Screen::Node);

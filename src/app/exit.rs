@@ -12,6 +12,11 @@ use crate::model::{Group, Keep, MadeObject, NodeName, Notice, Removal, S3Url, Se
 pub const STOP_WITHIN: u64 = 15_000;
 /// Agents have this long to say that they go on alone.
 pub const DETACH_WITHIN: u64 = 5_000;
+/// Whoever ends the program without a person there waits so long for what is under way beside the agents.
+pub const LEAVE_WITHIN: u64 = 30_000;
+
+/// What gives agents to nodes that join while nobody is attached is waited for so long, in milliseconds.
+pub const STOOD_IN_WITHIN: u64 = 40_000;
 
 /// Seconds between two questions for what there is, when the cluster could not say.
 pub const STOCK_EVERY: u64 = 5;
@@ -130,17 +135,54 @@ pub struct Exit {
     pub end: Box<AtEnd>,
 }
 
+/// What becomes of nodes that join while nobody is attached.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Later {
+    /// They are nobody's matter.
+    #[default]
+    Nothing,
+    /// It is being seen to, and waited for until then.
+    Asked {
+        /// When waiting ends.
+        until: UnixMillis,
+    },
+    /// This gives them agents.
+    Served(String),
+    /// They get none.
+    Failed(Notice),
+}
+
+impl Later {
+    /// In a word, for programs.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Asked { .. } => "unknown",
+            Self::Served(_) => "served",
+            Self::Failed(_) => "not served",
+        }
+    }
+}
+
 /// What the receipt says of the end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AtEnd {
     /// Files could not be fetched and nobody was there to ask: the session stays, as the only copies are in its rings.
     pub stranded: bool,
+    /// What becomes of nodes that join later.
+    pub later: Later,
+    /// It was ended without waiting for what was under way.
+    pub abandoned: bool,
     /// What S3 has of the session in the end: addresses and sizes. An error is why S3 does not say.
     pub in_bucket: Option<Result<Vec<(String, u64)>, Notice>>,
     /// Why the session's manifest is not where it should be.
     pub no_manifest: Vec<Notice>,
     /// What is to be known of the removal beside its objects.
     pub noted: Vec<String>,
+    /// What of others keeps the session's own namespace.
+    pub holds: Vec<String>,
+    /// The user has asked to remove that too, and is asked whether this is meant.
+    pub sure: bool,
 }
 
 impl Exit {
@@ -275,6 +317,10 @@ impl Exit {
             }
             Removal::Noted(text) => {
                 self.end.noted.push(text);
+                return false;
+            }
+            Removal::Holds(others) => {
+                self.end.holds = others;
                 return false;
             }
             Removal::Finished => {

@@ -9,12 +9,13 @@ use std::{
 };
 
 use nodewatch_protocol::{CaptureFile, FileState, Request, UnixMillis};
+use serde::{Deserialize, Serialize};
 
 use super::{
     App, Confirm, Overlay, Screen,
     action::{Action, Effect},
+    cursor::Cursor,
     filter::TextFilter,
-    node::Agent,
     sort::Order,
 };
 use crate::{
@@ -28,8 +29,8 @@ pub(super) const FIELDS: &[&str] = &["node", "file", "place"];
 /// The screen's own state.
 #[derive(Debug, Clone, Default)]
 pub struct Files {
-    /// The row under the cursor.
-    pub cursor: usize,
+    /// The file under the cursor.
+    pub cursor: Cursor<FileKey>,
     /// Marked rows.
     pub marks: BTreeSet<FileKey>,
     /// The filter and its text.
@@ -70,7 +71,7 @@ pub enum Stored {
 }
 
 /// A file, wherever it is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FileKey {
     /// Its session; `None` is this one.
     pub session: Option<String>,
@@ -80,6 +81,14 @@ pub struct FileKey {
     pub name: String,
 }
 
+impl FileKey {
+    /// For people: its node, its name, and its session where that is another.
+    pub fn text(&self) -> String {
+        let session = self.session.as_ref().map_or_else(String::new, |session| format!("{session}:"));
+        text::visible(&format!("{session}{}/{}", self.node, self.name))
+    }
+}
+
 /// One row.
 #[derive(Debug, Clone)]
 pub struct FileRow<'a> {
@@ -87,6 +96,8 @@ pub struct FileRow<'a> {
     pub key: FileKey,
     /// In the agent's ring.
     pub on_node: Option<&'a CaptureFile>,
+    /// That ring went with its agent.
+    pub ring_is_gone: bool,
     /// In S3.
     pub stored: Option<&'a StoredFile>,
     /// On its way here, or here.
@@ -106,6 +117,7 @@ impl FileRow<'_> {
             (None, _, Some(file)) if file.delivery.is_delivered() && !file.delivery.is_proved() => "S3, not compared",
             (None, Some(_), _) => "S3",
             (None, None, Some(file)) if file.delivery.is_delivered() => "S3",
+            (None, None, Some(_)) if self.ring_is_gone => "lost",
             (None, None, Some(_)) => "node",
             (None, None, None) => "gone",
         }
@@ -117,7 +129,13 @@ impl FileRow<'_> {
             use nodewatch_protocol::Delivery::{Lost, Waiting};
             !file.is_complete() || matches!(file.delivery, Waiting { .. } | Lost { .. })
         });
-        incomplete || matches!(self.here, Some(FetchProgress::Failed(_)))
+        incomplete || self.is_lost() || matches!(self.here, Some(FetchProgress::Failed(_)))
+    }
+
+    /// It was in a ring that is gone, and is nowhere else nor on its way.
+    pub fn is_lost(&self) -> bool {
+        let coming = matches!(self.here, Some(FetchProgress::Bytes(_) | FetchProgress::Resuming { .. }));
+        self.place() == "lost" && !coming
     }
 
     /// Where it is on the laptop.
@@ -153,7 +171,8 @@ impl App {
         let mut by_key: BTreeMap<&str, &StoredFile> = stored.iter().map(|file| (file.key.as_str(), file)).collect();
         let mut rows = Vec::new();
         for (node, state) in &self.nodes {
-            for file in &state.files {
+            let former = state.former.iter().map(|file| (file, true));
+            for (file, ring_is_gone) in former.chain(state.files.iter().map(|file| (file, false))) {
                 let in_s3 = match &file.delivery {
                     nodewatch_protocol::Delivery::Delivered { key, .. } => by_key.remove(key.as_str()),
                     _ => None,
@@ -162,6 +181,7 @@ impl App {
                 rows.push(FileRow {
                     key: FileKey { session: None, node: node.0.clone(), name: file.name.clone() },
                     on_node: Some(file),
+                    ring_is_gone,
                     stored: in_s3,
                     here: fetched.or_else(|| self.files.downloads.get(&in_s3?.key)),
                 });
@@ -177,6 +197,7 @@ impl App {
                 name.ends_with(".pcapng").then(|| FileRow {
                     key: FileKey { session, node: node.to_owned(), name: name.to_owned() },
                     on_node: None,
+                    ring_is_gone: false,
                     stored: Some(stored),
                     here: self.files.downloads.get(&stored.key),
                 })
@@ -194,7 +215,7 @@ impl App {
     /// Opens the screen; asks S3 for what it has.
     pub(super) fn open_files(&mut self) -> Vec<Effect> {
         self.screen = Screen::Files;
-        self.files.cursor = 0;
+        self.files.cursor = Cursor::default();
         self.list_stored()
     }
 
@@ -208,18 +229,34 @@ impl App {
         vec![Effect::ListStored]
     }
 
+    /// Where the cursor is among the rows that are shown.
+    pub fn file_place(&self, rows: &[FileRow<'_>]) -> usize {
+        self.files.cursor.place(rows, |row, key| row.key == *key)
+    }
+
+    /// The next file takes the place of one that has gone.
+    pub(super) fn settle_files(&mut self) {
+        let mut cursor = self.files.cursor.clone();
+        cursor.settle(&self.file_rows(), |row, key| row.key == *key, |row| row.key.clone());
+        self.files.cursor = cursor;
+    }
+
+    fn move_in_files(&mut self, to: impl Fn(usize) -> usize) {
+        let rows = self.file_rows();
+        let at = to(self.file_place(&rows)).min(rows.len().saturating_sub(1));
+        let key = rows.get(at).map(|row| row.key.clone());
+        self.files.cursor.put(at, key);
+    }
+
     /// A key on the Files screen; `None` when it means what it means everywhere.
     pub(super) fn files_key(&mut self, action: Action) -> Option<Vec<Effect>> {
-        let last = self.file_rows().len().saturating_sub(1);
-        let cursor = &mut self.files.cursor;
-        *cursor = (*cursor).min(last);
         match action {
-            Action::Up => *cursor = cursor.saturating_sub(1),
-            Action::Down => *cursor = (*cursor + 1).min(last),
-            Action::PageUp => *cursor = cursor.saturating_sub(10),
-            Action::PageDown => *cursor = (*cursor + 10).min(last),
-            Action::Top => *cursor = 0,
-            Action::Bottom => *cursor = last,
+            Action::Up => self.move_in_files(|at| at.saturating_sub(1)),
+            Action::Down => self.move_in_files(|at| at + 1),
+            Action::PageUp => self.move_in_files(|at| at.saturating_sub(10)),
+            Action::PageDown => self.move_in_files(|at| at + 10),
+            Action::Top => self.move_in_files(|_| 0),
+            Action::Bottom => self.move_in_files(|_| usize::MAX),
             Action::Back if !self.files.marks.is_empty() => self.files.marks.clear(),
             Action::Back if !self.files.filter.0.is_empty() => self.files.filter = <(String, TextFilter)>::default(),
             Action::Back if self.layout.faults_only => self.layout.faults_only = false,
@@ -227,12 +264,13 @@ impl App {
             Action::Sort(column) => self.files.order = Some(Order::toggled(self.files.order, column)),
             Action::ClearMarks => self.files.marks.clear(),
             Action::Mark => {
-                if let Some(key) = self.file_rows().get(self.files.cursor).map(|row| row.key.clone())
+                let key = self.file_under_cursor().map(|row| row.key);
+                if let Some(key) = key
                     && !self.files.marks.remove(&key)
                 {
                     self.files.marks.insert(key);
                 }
-                self.files.cursor = (self.files.cursor + 1).min(last);
+                self.move_in_files(|at| at + 1);
             }
             Action::Open => return Some(self.bring_home()),
             Action::Copy => return Some(self.copy_place()),
@@ -245,13 +283,29 @@ impl App {
         Some(Vec::new())
     }
 
-    /// Marked rows, or the one under the cursor.
+    /// The row under the cursor.
+    pub(super) fn file_under_cursor(&self) -> Option<FileRow<'_>> {
+        let mut rows = self.file_rows();
+        let at = self.file_place(&rows);
+        (at < rows.len()).then(|| rows.swap_remove(at))
+    }
+
+    /// Marked files, also those that the filter hides, or the one under the cursor.
     fn chosen_files(&self) -> Vec<FileRow<'_>> {
-        let rows = self.file_rows();
         if self.files.marks.is_empty() {
-            return rows.into_iter().skip(self.files.cursor).take(1).collect();
+            return self.file_under_cursor().into_iter().collect();
         }
-        rows.into_iter().filter(|row| self.files.marks.contains(&row.key)).collect()
+        self.all_file_rows().into_iter().filter(|row| self.files.marks.contains(&row.key)).collect()
+    }
+
+    /// Marked files that are not on the screen.
+    pub fn hidden_files(&self) -> Vec<FileKey> {
+        if self.files.marks.is_empty() {
+            return Vec::new();
+        }
+        let shown: BTreeSet<FileKey> = self.file_rows().into_iter().map(|row| row.key).collect();
+        let there = self.all_file_rows().into_iter().map(|row| row.key);
+        there.filter(|key| self.files.marks.contains(key) && !shown.contains(key)).collect()
     }
 
     /// Fetches from the node where its agent is there, otherwise from S3.
@@ -262,13 +316,14 @@ impl App {
         }
         let mut wanted = Vec::new();
         let mut writing = 0;
+        let mut lost = 0;
         for row in self.chosen_files() {
             if !matches!(row.here, None | Some(FetchProgress::Failed(_))) {
                 continue;
             }
             let node = NodeName(row.key.node.clone());
-            let live = self.nodes.get(&node).is_some_and(|state| state.agent == Agent::Live);
-            match (row.on_node, row.stored) {
+            let live = self.nodes.get(&node).is_some_and(|state| state.agent.has_tunnel());
+            match (row.on_node.filter(|_| !row.ring_is_gone), row.stored) {
                 (Some(file), _) if file.state == FileState::Open => writing += 1,
                 (Some(file), stored) if live || stored.is_none() => wanted.push(From::Node(node, file.clone())),
                 (_, Some(stored)) => wanted.push(From::S3 {
@@ -276,8 +331,12 @@ impl App {
                     node: row.key.node.clone(),
                     session: row.key.session.clone(),
                 }),
-                _ => {}
+                _ => lost += 1,
             }
+        }
+        if lost > 0 {
+            let what = text::counted(lost, "file");
+            self.notify(Notice::warning(format!("{what} cannot be fetched"), "the ring went with its agent", ""));
         }
         if writing > 0 {
             let what = text::counted(writing, "file");
@@ -318,30 +377,38 @@ impl App {
             return Vec::new();
         }
         self.notify(Notice::info(format!("copied {}", places.join(" "))));
-        vec![Effect::Copy(places.join("\n"))]
+        vec![Effect::copy(places.iter().map(String::as_str))]
     }
 
     fn ask_remove(&mut self) {
         let mut on_nodes = Vec::new();
         let mut stored = Vec::new();
         let mut bytes = 0;
+        let mut lost = Vec::new();
         for row in self.chosen_files() {
             bytes += row.size();
             on_nodes.extend(
                 row.on_node
-                    .filter(|file| file.state == FileState::Closed)
+                    .filter(|file| file.state == FileState::Closed && !row.ring_is_gone)
                     .map(|file| (NodeName(row.key.node.clone()), file.name.clone())),
             );
             // Another session's captures are that session's to remove.
             if row.key.session.is_none() {
                 stored.extend(row.stored.map(|stored| stored.key.clone()));
             }
+            let goes = row.on_node.is_some_and(|file| file.state == FileState::Closed) || row.stored.is_some();
+            let elsewhere = row.on_node.is_some_and(|file| file.delivery.is_proved()) && row.stored.is_none();
+            let stays = row.path().is_some() || elsewhere || (row.key.session.is_some() && row.stored.is_some());
+            let fetched = row.on_node.is_some_and(|file| file.fetched);
+            if goes && !stays && !fetched {
+                lost.push(row.key.clone());
+            }
         }
         if on_nodes.is_empty() && stored.is_empty() {
             let next_step = "an open file is closed first; an older session's go with cleanup SESSION --captures";
             self.notify(Notice::warning("nothing to remove here", "", next_step));
         } else {
-            self.overlay = Some(Overlay::Confirm(Confirm::RemoveFiles { on_nodes, stored, bytes }));
+            self.overlay = Some(Overlay::Confirm(Confirm::RemoveFiles { on_nodes, stored, bytes, lost }));
         }
     }
 
@@ -369,7 +436,7 @@ impl App {
     }
 
     fn view_file(&mut self) -> Vec<Effect> {
-        let path = self.file_rows().get(self.files.cursor).and_then(|row| row.path().cloned());
+        let path = self.file_under_cursor().and_then(|row| row.path().cloned());
         let Some(path) = path else {
             self.notify(Notice::warning("the file is not on this laptop", "", "{open} fetches it").naming_keys());
             return Vec::new();

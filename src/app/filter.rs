@@ -175,6 +175,7 @@ mod tests {
             addresses: vec![],
             labels: [("zone".to_owned(), zone.to_owned())].into(),
             version: None,
+            uid: None,
             instance_id: None,
             kubelet_port: None,
             machine: Machine::default(),

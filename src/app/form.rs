@@ -106,6 +106,12 @@ impl CaptureForm {
         apply(&mut self.fields[self.focus], edit);
     }
 
+    /// Puts a text into the focused field.
+    pub fn insert(&mut self, text: &str) {
+        self.error = None;
+        insert(&mut self.fields[self.focus], text);
+    }
+
     /// Moves the focus, around the ends.
     pub fn step(&mut self, by: isize) {
         self.focus = (self.focus as isize + by).rem_euclid(Field::ALL.len() as isize) as usize;
@@ -184,6 +190,19 @@ fn whole_number<T: std::str::FromStr>(text: &str, what: &str) -> Result<T, Strin
     text.parse().map_err(|_| format!("{text:?} is not {what}: write a whole number"))
 }
 
+/// No text field is longer, in characters.
+const LONGEST: usize = 100_000;
+
+/// Puts a text where a field's cursor is, in one go; line ends and whatever else is no text are left out, and what is too long.
+pub fn insert(input: &mut Input, text: &str) {
+    let (value, cursor) = (input.value(), input.cursor());
+    let room = LONGEST.saturating_sub(value.chars().count());
+    let text: String = text.chars().filter(|character| !character.is_control()).take(room).collect();
+    let at = value.char_indices().nth(cursor).map_or(value.len(), |(at, _)| at);
+    let whole = format!("{}{text}{}", &value[..at], &value[at..]);
+    *input = Input::new(whole).with_cursor(cursor + text.chars().count());
+}
+
 /// Changes a text field.
 pub fn apply(input: &mut Input, edit: Edit) {
     let request = match edit {
@@ -213,6 +232,18 @@ mod tests {
             form.edit(Edit::Insert(character));
         }
         form
+    }
+
+    #[test]
+    fn a_text_goes_in_at_the_cursor_without_line_ends_and_within_a_bound() {
+        let mut input = Input::new("äd".to_owned()).with_cursor(1);
+        insert(&mut input, "b\nc\u{1b}");
+        assert_eq!((input.value(), input.cursor()), ("äbcd", 3));
+        insert(&mut input, &"x".repeat(2 * LONGEST));
+        assert_eq!((input.value().chars().count(), input.cursor()), (LONGEST, LONGEST - 1));
+        let mut form = typed(Field::Filter, "tcp");
+        form.insert(" port 80");
+        assert_eq!(form.value(Field::Filter), "tcp port 80");
     }
 
     #[test]

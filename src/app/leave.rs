@@ -10,18 +10,19 @@ use super::{
     App, Overlay,
     action::{Action, Effect, Event},
     delivery::STALLED,
-    exit::{DETACH_WITHIN, Exit, Fate, InStorage, Phase, STOCK_EVERY, STOP_WITHIN},
-    node::{Agent, Asked, NodeState},
+    exit::{DETACH_WITHIN, Exit, Fate, InStorage, Later, Phase, STOCK_EVERY, STOOD_IN_WITHIN, STOP_WITHIN},
+    node::{Asked, NodeState},
 };
 use crate::model::{
-    FetchProgress, Group, Keep, NodeName, Notice, Place, Removal, SeenObject, StoredFile, StoredSummary,
+    FetchProgress, Group, Keep, MadeObject, NodeName, Notice, Place, Removal, SeenObject, StoredFile, StoredSummary,
 };
 
 impl App {
     /// Opens the guided exit, or ends at once when nothing was made.
     pub(super) fn leave(&mut self, unattended: bool) -> Vec<Effect> {
-        if !self.nodes.values().any(|state| state.agent.is_deployed()) {
-            return vec![Effect::Quit];
+        let over = self.ended.is_some();
+        if over || !self.nodes.values().any(|state| state.agent.is_deployed()) {
+            return self.quit(unattended);
         }
         if let Some(Overlay::Exit(exit)) = &mut self.overlay {
             exit.unattended |= unattended;
@@ -57,7 +58,7 @@ impl App {
         match self.exit_phase() {
             None => self.leave(false),
             Some(phase) if phase.is_before_removal() => self.detach(),
-            Some(_) => self.finish(),
+            Some(_) => self.finish_now(),
         }
     }
 
@@ -77,6 +78,16 @@ impl App {
                 self.scroll = 0;
             }
             (Phase::Asking | Phase::FetchFailed | Phase::RemoveFailed, Action::Open) => return self.go_on_leaving(),
+            (Phase::RemoveFailed, Action::Remove) if !exit.end.holds.is_empty() && !exit.end.sure => {
+                exit.end.sure = true;
+            }
+            (Phase::RemoveFailed, Action::Remove) if exit.end.sure => {
+                exit.end.sure = false;
+                let mut effects = vec![Effect::AllowContents(std::mem::take(&mut exit.end.holds))];
+                effects.extend(self.enter(Phase::Removing));
+                return effects;
+            }
+            (Phase::RemoveFailed, Action::Back) => exit.end.sure = false,
             (Phase::Delivering { .. }, Action::Skip) => return self.enter(Phase::Fetching),
             (Phase::Stopping { .. } | Phase::Fetching | Phase::FetchFailed, Action::Skip) => {
                 return self.after_files();
@@ -123,7 +134,12 @@ impl App {
                 }
             }
             Some(Phase::Asking | Phase::FetchFailed) => self.enter(Phase::Stopping { until }),
-            Some(Phase::RemoveFailed) => self.enter(Phase::Removing),
+            Some(Phase::RemoveFailed) => {
+                if let Some(Overlay::Exit(exit)) = &mut self.overlay {
+                    (exit.end.holds, exit.end.sure) = (Vec::new(), false);
+                }
+                self.enter(Phase::Removing)
+            }
             _ => Vec::new(),
         }
     }
@@ -144,6 +160,7 @@ impl App {
     }
 
     fn enter(&mut self, phase: Phase) -> Vec<Effect> {
+        self.drop_pending();
         let mut keep = Keep::new();
         if let Some(Overlay::Exit(exit)) = &mut self.overlay {
             exit.phase = phase;
@@ -217,17 +234,35 @@ impl App {
 
     /// Tells every agent to go on alone, and ends the program when they have confirmed it.
     fn detach(&mut self) -> Vec<Effect> {
+        self.drop_pending();
         let deployed = self.nodes.values().filter(|state| state.agent.runs()).map(|state| state.node.name.clone());
         // The agent of this machine ends with this program, and is told nothing.
         let untold = if self.place == Place::Local { BTreeSet::new() } else { deployed.collect() };
         let until = self.now + DETACH_WITHIN;
+        let stand_in = self.stand_in();
         if let Some(Overlay::Exit(exit)) = &mut self.overlay {
             exit.phase = Phase::Detaching { until };
             exit.untold = untold;
+            if stand_in.is_some() {
+                exit.end.later = Later::Asked { until: self.now + STOOD_IN_WITHIN };
+            }
         }
         let mut effects = self.tell_terms();
+        effects.extend(stand_in.map(|what| Effect::StandIn(Box::new(what))));
         effects.extend(self.check_leaving());
         effects
+    }
+
+    /// Nodes that join later are seen to, or not.
+    pub(super) fn stood_in(&mut self, outcome: Result<String, Notice>) -> Vec<Effect> {
+        self.joining.stood_in |= outcome.is_ok();
+        if let Some(Overlay::Exit(exit)) = &mut self.overlay {
+            exit.end.later = match outcome {
+                Ok(by) => Later::Served(by),
+                Err(notice) => Later::Failed(notice),
+            };
+        }
+        self.check_leaving()
     }
 
     /// How long agents may go on: no lease binds them once nobody is there to renew it.
@@ -241,7 +276,7 @@ impl App {
     /// Tells all live agents their terms.
     pub(super) fn tell_terms(&self) -> Vec<Effect> {
         let Some(terms) = self.terms() else { return Vec::new() };
-        let live = self.nodes.values().filter(|state| state.agent == Agent::Live);
+        let live = self.nodes.values().filter(|state| state.agent.has_tunnel());
         live.map(|state| Effect::Ask(state.node.name.clone(), Request::Terms(terms))).collect()
     }
 
@@ -289,7 +324,9 @@ impl App {
                         .map(|file| matches!(state.fetches.get(&file.name), Some(FetchProgress::Failed(_))))
                 });
                 let (failed, on_their_way): (Vec<bool>, Vec<bool>) = outcomes.partition(|&failed| failed);
-                if !on_their_way.is_empty() {
+                let late = self.nodes.values().any(|state| state.late_files().next().is_some());
+                // A ring may let a file go before its last bytes are checked here.
+                if late || !on_their_way.is_empty() || self.nodes.values().any(NodeState::is_receiving) {
                     return Vec::new();
                 }
                 let complete =
@@ -303,8 +340,10 @@ impl App {
                 }
             }
             Some(Phase::Detaching { until }) => {
-                let untold = matches!(&self.overlay, Some(Overlay::Exit(exit)) if !exit.untold.is_empty());
-                if untold && self.now < until { Vec::new() } else { self.finish() }
+                let Some(Overlay::Exit(exit)) = &self.overlay else { return Vec::new() };
+                let untold = !exit.untold.is_empty() && self.now < until;
+                let later = matches!(exit.end.later, Later::Asked { until } if self.now < until);
+                if untold || later { Vec::new() } else { self.finish() }
             }
             _ => Vec::new(),
         }
@@ -355,20 +394,53 @@ impl App {
         if ended && (exit.phase == Phase::Done || exit.unattended) { self.finish() } else { Vec::new() }
     }
 
-    fn finish(&mut self) -> Vec<Effect> {
-        let Some(Overlay::Exit(exit)) = &self.overlay else { return vec![Effect::Quit] };
-        self.ended = Some(exit.clone());
-        match exit.phase {
-            Phase::Detaching { .. } => vec![Effect::Detach, Effect::Quit],
-            _ => vec![Effect::Quit],
+    /// The program ends now. What it has made and not seen gone may still be there, and so may the files of its rings.
+    pub(super) fn abandon(&mut self, made: Vec<MadeObject>) -> Vec<Effect> {
+        if !matches!(self.overlay, Some(Overlay::Exit(_))) {
+            let storage = self.storage.as_ref().map(|storage| storage.session(&self.session.id));
+            self.overlay = Some(Overlay::Exit(Exit::new(true, storage)));
         }
+        let local = self.place == Place::Local;
+        if let Some(Overlay::Exit(exit)) = &mut self.overlay {
+            exit.end.abandoned = true;
+            let known = |object: &MadeObject| exit.objects.iter().any(|(known, _)| known.is_named_as(object));
+            let unknown: Vec<MadeObject> = made.into_iter().filter(|object| !known(object)).collect();
+            exit.objects.extend(unknown.into_iter().map(|object| (object, Fate::There(String::new()))));
+            if local {
+                // Its files stay, as after leaving them on purpose.
+                exit.phase = Phase::Detaching { until: self.now };
+            }
+        }
+        self.finish()
+    }
+
+    fn finish(&mut self) -> Vec<Effect> {
+        let unattended = self.is_unattended();
+        let mut effects = self.conclude();
+        effects.extend(self.quit(unattended));
+        effects
+    }
+
+    /// Without waiting for anything.
+    fn finish_now(&mut self) -> Vec<Effect> {
+        let mut effects = self.conclude();
+        self.cut = self.under_way();
+        effects.push(Effect::Quit);
+        effects
+    }
+
+    /// What came of the exit is what the receipt tells.
+    fn conclude(&mut self) -> Vec<Effect> {
+        let Some(Overlay::Exit(exit)) = &self.overlay else { return Vec::new() };
+        self.ended = Some(exit.clone());
+        if matches!(exit.phase, Phase::Detaching { .. }) { vec![Effect::Detach] } else { Vec::new() }
     }
 
     pub(super) fn stop_all_captures(&mut self) -> Vec<Effect> {
         let running: Vec<NodeName> = self
             .nodes
             .values_mut()
-            .filter(|state| state.agent == Agent::Live && state.is_capturing() && state.asked != Asked::Stop)
+            .filter(|state| state.agent.has_tunnel() && state.is_capturing() && state.asked != Asked::Stop)
             .map(|state| {
                 state.asked = Asked::Stop;
                 state.node.name.clone()

@@ -2,7 +2,7 @@
 //!
 //! Owns what a change of the cluster's nodes and what the list's keys mean. Pure.
 
-use super::{App, Listing, Screen, action::Action, node::NodeState, sort::Order};
+use super::{App, Listing, Screen, action::Action, cursor::Cursor, node::NodeState, sort::Order};
 use crate::model::{Node, NodeName, NodesChange, Notice};
 
 /// Rows that a page key moves.
@@ -24,8 +24,15 @@ impl App {
                     self.node_applied(node);
                 }
             }
-            NodesChange::Applied(node) => self.node_applied(node),
-            NodesChange::Gone(name) => self.node_gone(&name),
+            NodesChange::Applied(node) => {
+                self.list_lives();
+                self.node_applied(node);
+            }
+            NodesChange::Gone(name) => {
+                self.list_lives();
+                self.node_gone(&name);
+            }
+            NodesChange::Told(notice) => self.notify(notice),
             NodesChange::Failed(notice) => {
                 if !matches!(&self.listing, Listing::Stale(known) if *known == notice) {
                     self.notify(notice.clone());
@@ -34,6 +41,13 @@ impl App {
             }
         }
         self.settle_cursor();
+    }
+
+    /// Any change that comes shows that the watch is up again.
+    fn list_lives(&mut self) {
+        if matches!(self.listing, Listing::Stale(_)) {
+            self.listing = Listing::Current;
+        }
     }
 
     fn node_applied(&mut self, node: Node) {
@@ -89,8 +103,11 @@ impl App {
                 }
             }
             Action::MarkRange => self.mark_range(),
-            Action::MarkAll => self.marks = self.shown().map(|state| state.node.name.clone()).collect(),
-            Action::ClearMarks => self.marks.clear(),
+            Action::MarkAll => self.mark_all(),
+            Action::ClearMarks => {
+                self.marks.clear();
+                self.forget_joining();
+            }
             Action::Sort(column) => self.order = Some(Order::toggled(self.order, column)),
             Action::Left => self.layout.first_column = self.layout.first_column.saturating_sub(1),
             Action::Right => self.layout.first_column = (self.layout.first_column + 1).min(MOST_COLUMNS),
@@ -111,19 +128,24 @@ impl App {
         let next = names.get(next).cloned();
         if next != self.cursor {
             self.scroll = 0;
-            self.file_cursor = 0;
+            self.file_cursor = Cursor::default();
         }
         self.cursor = next;
     }
 
     /// Keeps the cursor on a node that is shown.
     pub(super) fn settle_cursor(&mut self) {
+        // What fills the screen is what keys are about, whatever the list's filter says of it meanwhile.
+        if matches!(&self.screen, Screen::Node(name) if self.nodes.contains_key(name)) {
+            return;
+        }
         let shown = self.cursor.as_ref().is_some_and(|cursor| self.shown().any(|state| state.node.name == *cursor));
         if !shown {
             // The next one by name takes the place of one that went.
             let after = self.shown().filter(|state| Some(&state.node.name) > self.cursor.as_ref());
             let next = after.min_by(|a, b| a.node.name.cmp(&b.node.name)).or(self.shown().last());
             self.cursor = next.map(|state| state.node.name.clone());
+            self.file_cursor = Cursor::default();
         }
     }
 

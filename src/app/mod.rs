@@ -4,20 +4,27 @@
 //! with each event, and what is to be done goes out as [`Effect`]s.
 
 pub mod action;
+mod agents;
 mod captures;
 pub mod command;
 pub mod contexts;
+pub mod cursor;
 pub mod delivery;
 pub mod events;
 pub mod exit;
 pub mod files;
 pub mod filter;
 pub mod form;
+mod hidden;
+mod homing;
+pub mod joining;
 mod leave;
 mod list;
 pub mod node;
 mod open_ports;
 mod outcome;
+mod pause;
+pub mod pending;
 pub mod ports;
 pub mod receipt;
 pub mod reports;
@@ -31,6 +38,7 @@ pub mod table;
 mod trail;
 mod typing;
 mod update;
+mod work;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -42,7 +50,7 @@ use nodewatch_protocol::{CaptureSpec, Freeze, UnixMillis};
 use serde::{Deserialize, Serialize};
 use tui_input::Input;
 
-pub use action::{Action, Edit, Effect, Event, Next, Pointed};
+pub use action::{Action, Edit, Effect, Event, Job, Next, Pointed};
 pub use outcome::what_is_missing;
 pub use sieve::PortFilter;
 pub use sort::{Column, Order};
@@ -50,19 +58,23 @@ pub use update::update;
 
 use self::{
     contexts::Contexts,
+    cursor::{Cursor, RowKey},
     delivery::StorageInfo,
     events::Events,
     exit::Exit,
-    files::Files,
+    files::{FileKey, Files},
     filter::Filter,
     form::CaptureForm,
+    joining::Joining,
     node::{Agent, NodeState},
+    pending::Goal,
     ports::Ports,
     reports::{History, Reports},
     sessions::{Sessions, Typed},
     trail::Trail,
+    work::Work,
 };
-use crate::model::{NodeName, Notice, Place, SessionId};
+use crate::model::{Held, NodeName, Notice, Place, SessionId};
 
 /// How long agents go on without a heartbeat, unless the user says otherwise.
 pub const LEASE: Duration = Duration::from_secs(600);
@@ -163,8 +175,8 @@ pub enum Overlay {
 /// Questions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Confirm {
-    /// Deploy to several nodes.
-    Deploy(Vec<NodeName>),
+    /// Deploy to several nodes, and what for.
+    Deploy(Vec<NodeName>, Goal),
     /// Stop captures on several nodes.
     StopCaptures(Vec<NodeName>),
     /// Capture payloads too.
@@ -177,6 +189,29 @@ pub enum Confirm {
         stored: Vec<String>,
         /// Of all of them.
         bytes: u64,
+        /// Those that nobody has then.
+        lost: Vec<FileKey>,
+    },
+    /// Act on what is marked, some of which is not shown.
+    Hidden {
+        /// What was asked for.
+        action: Action,
+        /// What is not shown.
+        hidden: Vec<String>,
+    },
+    /// Remove a session that is not this one.
+    Sweep {
+        /// The list that it is in.
+        list: Box<Sessions>,
+        /// Which.
+        id: SessionId,
+        /// What its agents have that nobody else has, once they have said.
+        held: Option<Result<Vec<Held>, Notice>>,
+    },
+    /// Leave although something is under way; without an answer the program ends once nothing is.
+    Leave {
+        /// When it ends in any case.
+        until: Option<UnixMillis>,
     },
 }
 
@@ -273,6 +308,8 @@ pub struct Session {
     pub ends: Option<UnixMillis>,
     /// The end that the user was reminded of.
     reminded: Option<UnixMillis>,
+    /// The end before which captures were ended.
+    called: Option<UnixMillis>,
 }
 
 impl Session {
@@ -301,8 +338,10 @@ pub struct App {
     pub next: Option<Next>,
     /// Nothing was deployed with this program yet: a line says what to begin with.
     pub first_run: bool,
-    /// By the laptop's clock, as of the last event.
+    /// By the laptop's steady clock, as of the last event. Every time in here is by it, unless it says otherwise.
     pub now: UnixMillis,
+    /// How far the clock on the laptop's wall is ahead of that, in milliseconds.
+    pub wall_ahead: i64,
     /// The nodes by name.
     pub nodes: BTreeMap<NodeName, NodeState>,
     /// Whether they are all.
@@ -325,18 +364,30 @@ pub struct App {
     typed: Vec<String>,
     /// The kubeconfig's contexts, once they were read.
     pub contexts: Vec<String>,
+    /// Nodes whose captures are followed in the viewer as soon as they run.
+    to_follow: BTreeSet<NodeName>,
     /// Marked nodes.
     pub marks: BTreeSet<NodeName>,
+    /// Whether all nodes are meant, also those that join.
+    pub joining: Joining,
     /// Where a range of marks begins.
     mark_anchor: Option<NodeName>,
     /// The node under the cursor, by name, so that it stays when rows move.
     pub cursor: Option<NodeName>,
     /// First row or line shown of the view below the tabs.
     pub scroll: usize,
-    /// The selected file in the files view.
-    pub file_cursor: usize,
+    /// The selected file in the files view, by name.
+    pub file_cursor: Cursor<String>,
     /// The screen stands still for reading.
     pub paused: bool,
+    /// What it shows meanwhile.
+    still: Option<Box<App>>,
+    /// A key was pressed.
+    touched: bool,
+    /// What is under way beside the agents.
+    work: Work,
+    /// What was cut when the program ended.
+    pub cut: Vec<String>,
     /// Notices, oldest first.
     pub notices: VecDeque<(UnixMillis, Notice)>,
     /// The capture form's last contents.
@@ -361,6 +412,8 @@ pub struct App {
     pub freeze: Freeze,
     /// Captured files are not to be fetched at the end: they went another way.
     pub keep_files: bool,
+    /// Files come here as soon as they are closed, where no sink takes them.
+    pub homing: bool,
     /// The user has said in this session that payloads may be captured.
     pub full_content: bool,
     /// The session's report is written at its end.
@@ -374,12 +427,21 @@ impl App {
     pub fn new(place: Place, session: SessionId, budget: Duration) -> Self {
         Self {
             place,
-            session: Session { id: session, budget, lease: LEASE, began: None, ends: None, reminded: None },
+            session: Session {
+                id: session,
+                budget,
+                lease: LEASE,
+                began: None,
+                ends: None,
+                reminded: None,
+                called: None,
+            },
             namespace: None,
             permission: Permission::Free,
             next: None,
             first_run: false,
             now: 0,
+            wall_ahead: 0,
             nodes: BTreeMap::new(),
             listing: Listing::Loading,
             screen: Screen::Nodes,
@@ -391,12 +453,18 @@ impl App {
             trail: Trail::default(),
             typed: Vec::new(),
             contexts: Vec::new(),
+            to_follow: BTreeSet::new(),
             marks: BTreeSet::new(),
+            joining: Joining::default(),
             mark_anchor: None,
             cursor: None,
             scroll: 0,
-            file_cursor: 0,
+            file_cursor: Cursor::default(),
             paused: false,
+            still: None,
+            touched: false,
+            work: Work::default(),
+            cut: Vec::new(),
             notices: VecDeque::new(),
             form: CaptureForm::default(),
             storage: None,
@@ -410,6 +478,7 @@ impl App {
             freeze: Freeze::default(),
             full_content: false,
             keep_files: false,
+            homing: false,
             report_at_end: false,
             ended: None,
         }
@@ -417,6 +486,9 @@ impl App {
 
     /// Which keys are in force.
     pub fn scope(&self) -> Scope {
+        if let Some(still) = &self.still {
+            return still.scope();
+        }
         match (&self.overlay, &self.screen) {
             (Some(Overlay::FilterInput { .. } | Overlay::Form(_) | Overlay::Typed(_) | Overlay::Command { .. }), _) => {
                 Scope::Text
@@ -440,6 +512,16 @@ impl App {
         }
     }
 
+    /// What the clock on the wall shows at a time, for people and for what others keep.
+    pub fn wall(&self, at: UnixMillis) -> UnixMillis {
+        at.saturating_add_signed(self.wall_ahead)
+    }
+
+    /// The time at which the clock on the wall shows that.
+    fn steady(&self, wall: UnixMillis) -> UnixMillis {
+        wall.saturating_add_signed(self.wall_ahead.saturating_neg())
+    }
+
     /// The nodes that the list shows, in order.
     pub fn shown(&self) -> std::vec::IntoIter<&NodeState> {
         let faults = self.layout.faults_only;
@@ -451,9 +533,12 @@ impl App {
         nodes.into_iter()
     }
 
-    /// The node under the cursor.
+    /// The node that fills the screen, otherwise the one under the cursor.
     pub fn current(&self) -> Option<&NodeState> {
-        self.nodes.get(self.cursor.as_ref()?)
+        match &self.screen {
+            Screen::Node(name) => self.nodes.get(name),
+            _ => self.nodes.get(self.cursor.as_ref()?),
+        }
     }
 
     /// Nodes with an agent, and how many of these are live.
@@ -463,9 +548,44 @@ impl App {
         (live, deployed)
     }
 
-    /// The marked nodes, or the one under the cursor.
+    /// What a key is about: on the list the marked nodes, or the one under the cursor; elsewhere the node that fills the
+    /// screen, or the one that the row under the cursor is of.
     pub fn targets(&self) -> Vec<NodeName> {
-        if self.marks.is_empty() { self.cursor.iter().cloned().collect() } else { self.marks.iter().cloned().collect() }
+        let of_row = match &self.screen {
+            Screen::Nodes if self.marks.is_empty() => self.cursor.clone(),
+            Screen::Nodes => return self.marks.iter().cloned().collect(),
+            Screen::Node(name) => Some(name.clone()),
+            Screen::Files => {
+                self.file_under_cursor().filter(|row| row.key.session.is_none()).map(|row| NodeName(row.key.node))
+            }
+            Screen::Ports => self.port_under_cursor().and_then(|(node, _)| node),
+            Screen::Events => self.event_under_cursor().map(|row| row.node.into()),
+        };
+        of_row.into_iter().filter(|name: &NodeName| self.nodes.contains_key(name)).collect()
+    }
+
+    /// Marked nodes that a key would act on and that are not on the screen.
+    pub fn hidden_marks(&self) -> Vec<NodeName> {
+        if self.marks.is_empty() || matches!(self.screen, Screen::Node(_)) {
+            return Vec::new();
+        }
+        let shown: BTreeSet<&NodeName> = self.shown().map(|state| &state.node.name).collect();
+        self.marks.iter().filter(|name| !shown.contains(name)).cloned().collect()
+    }
+
+    /// The row under the cursor of the screen.
+    pub fn row_under_cursor(&self) -> Option<RowKey> {
+        if let Some(still) = &self.still {
+            return still.row_under_cursor();
+        }
+        match &self.screen {
+            Screen::Nodes => self.cursor.clone().map(RowKey::Node),
+            Screen::Node(_) if self.view == View::Files => Some(RowKey::NodeFile(self.node_file()?.name.clone())),
+            Screen::Node(name) => Some(RowKey::Node(name.clone())),
+            Screen::Files => self.file_under_cursor().map(|row| RowKey::File(row.key)),
+            Screen::Ports => self.ports.row(self.ports.cursor),
+            Screen::Events => self.event_under_cursor().map(|row| RowKey::Event(row.key())),
+        }
     }
 
     /// The notice for the bottom line.

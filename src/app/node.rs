@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use nodewatch_protocol::{
-    AgentFacts, CaptureFile, CaptureState, Delivery, FileState, Port, PortChange, PortOwner, ReportPlan, ReportState,
-    RingState, Statistics, StopReason, UnixMillis, Update,
+    AgentFacts, Amount, CaptureFile, CaptureState, Delivery, FileState, Port, PortChange, PortOwner, ReportPlan,
+    ReportState, RingState, Statistics, StopReason, UnixMillis, Update,
 };
 
-use super::{delivery::GrantState, open_ports::Coming, rollup::Rollup};
+use super::{delivery::GrantState, open_ports::Coming, pending::Pending, rollup::Rollup};
 use crate::{
     model::{FetchProgress, Node, Notice, Readiness},
     text,
@@ -46,6 +46,8 @@ pub enum Agent {
     },
     /// It does not work and nothing is being tried; what was seen last remains on the screen.
     Failed(Notice),
+    /// It ran and is no more, and neither is its ring.
+    Ended(Notice),
 }
 
 impl Agent {
@@ -58,6 +60,7 @@ impl Agent {
             Self::Live => "live",
             Self::Lost { .. } => "lost",
             Self::Failed(_) => "failed",
+            Self::Ended(_) => "ended",
         }
     }
 
@@ -69,13 +72,24 @@ impl Agent {
             Self::Deploying(_) => 2,
             Self::Lost { .. } => 3,
             Self::Failed(_) => 4,
-            Self::Absent => 5,
+            Self::Ended(_) => 5,
+            Self::Absent => 6,
         }
     }
 
     /// Whether it runs, as far as anyone knows.
     pub fn runs(&self) -> bool {
         matches!(self, Self::Connecting | Self::Live | Self::Lost { .. } | Self::Deploying(_))
+    }
+
+    /// Whether it can be asked something now. Whatever else is said of it, a tunnel that is up is the truth.
+    pub fn has_tunnel(&self) -> bool {
+        matches!(self, Self::Live)
+    }
+
+    /// Whether there is none that works, so that one can be deployed.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Absent | Self::Failed(_) | Self::Ended(_))
     }
 
     /// Whether an agent of ours may exist there.
@@ -226,12 +240,18 @@ pub struct NodeState {
     pub(super) history_is_news: bool,
     /// Its capture.
     pub capture: CaptureState,
+    /// When it began, by the laptop's steady clock.
+    pub capture_began: UnixMillis,
     /// What the ring had before that capture.
     pub(super) before_capture: Before,
     /// What its flight recorder was asked to save.
     pub(super) frozen: Option<Frozen>,
     /// What is outstanding.
     pub asked: Asked,
+    /// What its agent is to do as soon as it can.
+    pub pending: Pending,
+    /// Somebody else is ending its agent, and why.
+    pub(super) ending: Option<String>,
     /// Why the agent did not do what it was asked last.
     pub refusal: Option<Notice>,
     /// The capture's latest counts.
@@ -242,12 +262,18 @@ pub struct NodeState {
     pub rates_of_session: Rollup,
     /// Files in the agent's ring, by sequence.
     pub files: Vec<CaptureFile>,
+    /// Files of rings that went with earlier agents of the node.
+    pub former: Vec<CaptureFile>,
+    /// Files that were fetched, or are on their way, and that the ring has let go since.
+    pub let_go: Vec<CaptureFile>,
     /// The parts of a long list whose end has not come yet.
     files_before: Vec<CaptureFile>,
     /// Whether the whole list has come since the tunnel is up.
     listed: Listed,
     /// How the ring and its delivery stand.
     pub ring: Option<RingState>,
+    /// What earlier rings of the node had thrown away.
+    discarded_before: Amount,
     /// Its right to deliver.
     pub grant: GrantState,
     /// Files on their way home or here, by name.
@@ -281,17 +307,23 @@ impl NodeState {
             coming: Coming::default(),
             history_is_news: false,
             capture: CaptureState::Idle,
+            capture_began: 0,
             before_capture: Before::default(),
             frozen: None,
             asked: Asked::Nothing,
+            pending: Pending::Nothing,
+            ending: None,
             refusal: None,
             statistics: None,
             history: VecDeque::new(),
             rates_of_session: Rollup::default(),
             files: Vec::new(),
+            former: Vec::new(),
+            let_go: Vec::new(),
             files_before: Vec::new(),
             listed: Listed::Coming,
             ring: None,
+            discarded_before: Amount::default(),
             grant: GrantState::Nothing,
             fetches: BTreeMap::new(),
             dropped_updates: 0,
@@ -314,9 +346,10 @@ impl NodeState {
     pub fn is_faulty(&self) -> bool {
         let dropped = self.statistics.as_ref().is_some_and(|it| it.dropped != nodewatch_protocol::Dropped::default());
         let failed = matches!(&self.capture, CaptureState::Stopped { reason: StopReason::Failed { .. }, .. });
-        let agent = matches!(self.agent, Agent::Lost { .. } | Agent::Failed(_));
+        let agent = matches!(self.agent, Agent::Lost { .. } | Agent::Failed(_) | Agent::Ended(_));
         let node = !self.present || self.node.cordoned || self.node.readiness != Readiness::Ready;
-        node || agent || failed || dropped || self.refusal.is_some() || self.delivery_trouble().is_some()
+        let lost = self.lost_files().next().is_some();
+        node || agent || failed || dropped || lost || self.refusal.is_some() || self.delivery_trouble().is_some()
     }
 
     /// Ports that are open now.
@@ -340,7 +373,7 @@ impl NodeState {
     /// A flight recorder runs there.
     pub fn is_armed(&self) -> bool {
         let recorder = matches!(&self.capture, CaptureState::Running { spec, .. } if spec.recorder.is_some());
-        self.agent == Agent::Live && recorder
+        self.agent.has_tunnel() && recorder
     }
 
     /// An agent that is there, or may come back, has a file that is not closed yet.
@@ -362,12 +395,87 @@ impl NodeState {
         }
     }
 
+    /// A file that its ring has let go is still on its way.
+    pub fn is_receiving(&self) -> bool {
+        let fetches = self.let_go.iter().filter_map(|file| self.fetches.get(&file.name));
+        fetches.into_iter().any(|fetch| matches!(fetch, FetchProgress::Bytes(_) | FetchProgress::Resuming { .. }))
+    }
+
+    /// The ring's files, and those of it that are here, in no order.
+    pub fn all_files(&self) -> impl Iterator<Item = &CaptureFile> {
+        self.let_go.iter().chain(&self.files)
+    }
+
     /// Closed files that are neither on the laptop nor, as far as was proved, in S3.
     pub fn unfetched(&self) -> impl Iterator<Item = &CaptureFile> {
         self.files.iter().filter(|file| {
             let here = matches!(self.fetches.get(&file.name), Some(FetchProgress::Done { .. }));
             file.state == FileState::Closed && !here && !file.delivery.is_proved()
         })
+    }
+
+    /// What was thrown away for want of room, in all rings of the node.
+    pub fn discarded(&self) -> Amount {
+        let now = self.ring.as_ref().map(|ring| ring.discarded).unwrap_or_default();
+        let before = self.discarded_before;
+        Amount {
+            files: before.files + now.files,
+            bytes: before.bytes + now.bytes,
+            packets: before.packets + now.packets,
+        }
+    }
+
+    /// Files that were in a ring that is gone and are nowhere else, nor on their way here.
+    pub fn lost_files(&self) -> impl Iterator<Item = &CaptureFile> {
+        self.former.iter().filter(|file| {
+            let kept = matches!(
+                self.fetches.get(&file.name),
+                Some(FetchProgress::Done { .. } | FetchProgress::Bytes(_) | FetchProgress::Resuming { .. })
+            );
+            !kept && !file.delivery.is_delivered()
+        })
+    }
+
+    /// Files that are on their way here although their ring is gone: what has come of them may yet be all.
+    pub fn late_files(&self) -> impl Iterator<Item = &CaptureFile> {
+        let coming = |file: &&CaptureFile| {
+            matches!(self.fetches.get(&file.name), Some(FetchProgress::Bytes(_) | FetchProgress::Resuming { .. }))
+        };
+        self.former.iter().filter(coming)
+    }
+
+    /// Its agent is no more, and so are its ring and its capture.
+    pub(super) fn agent_is_over(&mut self, now: UnixMillis) {
+        self.former.append(&mut self.files);
+        self.files_before.clear();
+        self.listed = Listed::Coming;
+        if let Some(ring) = self.ring.take() {
+            let Amount { files, bytes, packets } = ring.discarded;
+            self.discarded_before.files += files;
+            self.discarded_before.bytes += bytes;
+            self.discarded_before.packets += packets;
+        }
+        self.facts = None;
+        self.ending = None;
+        self.asked = Asked::Nothing;
+        if let CaptureState::Running { since, .. } = self.capture {
+            // In the agent's time, which may differ from this side's.
+            let elapsed = self.statistics.as_ref().map_or(0, |counts| counts.elapsed);
+            self.capture = CaptureState::Stopped { since, at: since + elapsed, reason: StopReason::AgentEnds };
+            self.log(now, "capture ended: the agent ended");
+        }
+        self.history.clear();
+        self.before_capture = Before::default();
+        self.frozen = None;
+        self.coming = Coming::default();
+    }
+
+    /// A file that is listed is in the ring that there is.
+    fn take_back_former(&mut self) {
+        if !self.former.is_empty() {
+            let listed: BTreeSet<&str> = self.files.iter().map(|file| file.name.as_str()).collect();
+            self.former.retain(|file| !listed.contains(file.name.as_str()));
+        }
     }
 
     /// Forgets ports that closed too long ago.
@@ -408,9 +516,13 @@ impl NodeState {
             }
             Update::FilesPart(files) => self.files_before.extend(files),
             Update::Files(files) => {
-                self.files = std::mem::take(&mut self.files_before);
+                let before = std::mem::replace(&mut self.files, std::mem::take(&mut self.files_before));
                 self.files.extend(files);
+                let there: BTreeSet<&str> = self.files.iter().map(|file| file.name.as_str()).collect();
+                let gone = before.into_iter().filter(|file| !there.contains(file.name.as_str())).collect();
+                self.let_go(gone);
                 self.listed = Listed::Whole;
+                self.take_back_former();
                 self.settle_before();
                 self.note_undelivered();
             }
@@ -455,8 +567,21 @@ impl NodeState {
         }
         if !gone.is_empty() {
             let gone: BTreeSet<u64> = gone.iter().copied().collect();
-            self.files.retain(|file| !gone.contains(&file.sequence));
+            let (gone, files) =
+                std::mem::take(&mut self.files).into_iter().partition(|file| gone.contains(&file.sequence));
+            self.files = files;
+            self.let_go(gone);
         }
+    }
+
+    /// A ring lets go what it was told is elsewhere. What is here is still to be accounted for.
+    fn let_go(&mut self, gone: Vec<CaptureFile>) {
+        let fetched = |file: &CaptureFile| match self.fetches.get(&file.name) {
+            None | Some(FetchProgress::Failed(_)) => false,
+            Some(FetchProgress::Bytes(_) | FetchProgress::Resuming { .. } | FetchProgress::Done { .. }) => true,
+        };
+        let fetched: Vec<CaptureFile> = gone.into_iter().filter(fetched).collect();
+        self.let_go.extend(fetched);
     }
 
     /// With the first list after a capture was found running, by the node's own times: nothing better is known of it.
@@ -483,6 +608,9 @@ impl NodeState {
         match &state {
             CaptureState::Idle => {}
             CaptureState::Running { interfaces, spec, since } => {
+                // The node's clock may show another time.
+                let theirs = self.facts.as_ref().map_or(*since, |facts| facts.now);
+                self.capture_began = now.saturating_sub(theirs.saturating_sub(*since));
                 if !matches!(self.capture, CaptureState::Running { since: known, .. } if known == *since) {
                     self.before_capture = match self.listed {
                         Listed::Whole => Before::UpTo(self.files.iter().map(|file| file.sequence).max()),

@@ -6,7 +6,7 @@ use nodewatch_protocol::{CaptureFile, Delivery, Dropped, FileState};
 
 use super::{
     App,
-    exit::{Exit, Phase},
+    exit::{Exit, Later, Phase},
     node::NodeState,
     receipt::{Detachment, HeldFile, Receipt},
 };
@@ -41,13 +41,17 @@ impl App {
             cloud: ended.map(|exit| self.cloud_now(exit)).unwrap_or_default(),
             detached: detached.map(|exit| self.detachment(exit)),
             stranded: ended.is_some_and(|exit| exit.end.stranded),
+            abandoned: ended.is_some_and(|exit| exit.end.abandoned),
             ring_folder: self.ring_folder.clone(),
             ..Receipt::default()
         };
         for state in self.nodes.values() {
             self.lost_in_ring(state, &mut receipt);
-            for file in &state.files {
+            for file in state.all_files() {
                 self.account_for(state, file, &mut receipt);
+            }
+            for file in &state.former {
+                self.account_for_former(state, file, &mut receipt);
             }
             let name = &state.node.name;
             receipt.troubles.extend(state.troubles.texts.iter().map(|text| (name.clone(), text.clone())));
@@ -68,10 +72,8 @@ impl App {
 
     /// What was thrown away for want of room. What went another way than by files is not lost with its file.
     fn lost_in_ring(&self, state: &NodeState, receipt: &mut Receipt) {
-        let Some(discarded) = state.ring.as_ref().map(|ring| ring.discarded).filter(|lost| lost.files > 0) else {
-            return;
-        };
-        if self.keep_files {
+        let discarded = state.discarded();
+        if discarded.files == 0 || self.keep_files {
             return;
         }
         let what = text::counted(discarded.files as usize, "file");
@@ -79,7 +81,8 @@ impl App {
         receipt.lost.push((state.node.name.clone(), what, discarded.bytes, reason));
     }
 
-    fn account_for(&self, state: &NodeState, file: &CaptureFile, receipt: &mut Receipt) {
+    /// Where a file is that was kept in time: in S3, on the laptop. True when that is all there is to say of it.
+    fn account_for_copies(&self, state: &NodeState, file: &CaptureFile, receipt: &mut Receipt) -> bool {
         let name = &state.node.name;
         if let Some(why) = what_is_missing(file) {
             receipt.incomplete.push((name.clone(), file.name.clone(), why));
@@ -92,15 +95,38 @@ impl App {
             }
             receipt.delivered.push((uri, *size, file.sha256.clone()));
             if !unproved && !matches!(fetched, Some(FetchProgress::Done { .. })) {
-                return;
+                return true;
             }
         } else if self.storage.is_some() && !self.keep_files && (receipt.detached.is_none() || receipt.stranded) {
             receipt.undelivered.push((name.clone(), file.name.clone(), state.why_undelivered(file)));
         }
         if let Some(FetchProgress::Done { path, sha256 }) = fetched {
             receipt.fetched.push((path.clone(), file.size, sha256.clone()));
+            return true;
+        }
+        false
+    }
+
+    /// A file whose ring went with an earlier agent of the node: what was not kept in time is lost.
+    fn account_for_former(&self, state: &NodeState, file: &CaptureFile, receipt: &mut Receipt) {
+        if self.account_for_copies(state, file, receipt) {
             return;
         }
+        let (name, size) = (state.node.name.clone(), file.size);
+        if file.delivery.is_delivered() {
+            let reason = "S3 has it, not compared, and its ring went with its agent".to_owned();
+            receipt.unproved.push((name, file.name.clone(), reason));
+        } else if !self.keep_files {
+            receipt.lost.push((name, file.name.clone(), size, "its ring went with its agent".to_owned()));
+        }
+    }
+
+    fn account_for(&self, state: &NodeState, file: &CaptureFile, receipt: &mut Receipt) {
+        if self.account_for_copies(state, file, receipt) {
+            return;
+        }
+        let name = &state.node.name;
+        let fetched = state.fetches.get(&file.name);
         let reason = match fetched {
             Some(FetchProgress::Failed(notice)) => notice.cause.clone(),
             _ => "it was not fetched".to_owned(),
@@ -111,6 +137,7 @@ impl App {
             Some(_) if receipt.stranded || receipt.on_this_machine => receipt.held.push(held),
             // It is still there.
             Some(_) => {}
+            None if receipt.abandoned => receipt.held.push(held),
             None if chosen && file.state == FileState::Closed => {
                 receipt.left_there.push((held.node, held.file, held.size));
             }
@@ -139,10 +166,14 @@ impl App {
             self.nodes.values().filter(|state| so(state)).map(|state| state.node.name.clone()).collect()
         };
         Detachment {
-            until: self.session.ends.unwrap_or(self.now),
+            until: self.wall(self.session.ends.unwrap_or(self.now)),
             agents: of(|state| state.agent.runs()),
             captures: of(|state| state.agent.runs() && state.is_capturing()),
             untold: exit.untold.iter().cloned().collect(),
+            later: match &exit.end.later {
+                Later::Nothing if self.joining.stood_in => Later::Served("the session's DaemonSet".to_owned()),
+                later => later.clone(),
+            },
             reaped: exit.objects.iter().any(|(object, _)| object.kind == Kind::Role),
         }
     }

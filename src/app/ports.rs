@@ -14,6 +14,7 @@ use nodewatch_report::PortSet;
 use super::{
     App, Screen, View,
     action::{Action, Effect},
+    cursor::RowKey,
     node::{Agent, NodeState},
     sieve::{PortFilter, Sieve},
     sort::{Column, Order},
@@ -107,8 +108,10 @@ pub struct ProbeResult {
 pub struct Ports {
     /// How ports are shown.
     pub mode: Mode,
-    /// The row under the cursor.
+    /// The place of the row under the cursor.
     pub cursor: usize,
+    /// That row, so that the cursor goes with it; none as long as it was not moved.
+    held: Option<RowKey>,
     /// The first node shown in the matrix.
     pub first_column: usize,
     /// The filter and its text.
@@ -206,6 +209,71 @@ impl Ports {
         self.len() == 0
     }
 
+    /// The row in that place.
+    pub fn row(&self, at: usize) -> Option<RowKey> {
+        if self.mode == Mode::ByNode {
+            let (name, listed) = self.listed(*self.rows.get(at)?)?;
+            return Some(RowKey::Port(name.clone(), listed.port, listed.socket));
+        }
+        Some(RowKey::Group(self.groups.get(at)?.key))
+    }
+
+    fn is_row(&self, at: usize, key: &RowKey) -> bool {
+        match (key, self.mode) {
+            (RowKey::Port(node, port, socket), Mode::ByNode) => {
+                let listed = self.rows.get(at).and_then(|row| self.listed(*row));
+                listed.is_some_and(|(name, it)| it.port == *port && it.socket == *socket && name == node)
+            }
+            (RowKey::Group(port), Mode::ByPort | Mode::Matrix) => {
+                self.groups.get(at).is_some_and(|group| group.key == *port)
+            }
+            _ => false,
+        }
+    }
+
+    /// Puts the cursor on a place, and from then on it is on the row there.
+    pub(super) fn put_cursor(&mut self, at: usize) {
+        self.cursor = at.min(self.len().saturating_sub(1));
+        self.held = self.row(self.cursor);
+    }
+
+    /// Shows the same part of what there is now.
+    pub(super) fn look_like(&mut self, other: &Self) {
+        self.mode = other.mode;
+        self.cursor = other.cursor;
+        self.held.clone_from(&other.held);
+        self.first_column = other.first_column;
+        self.filter.clone_from(&other.filter);
+        self.order = other.order;
+        self.stale = Stale::All;
+    }
+
+    /// On the first row, whichever that will be.
+    pub(super) fn go_to_top(&mut self) {
+        (self.cursor, self.held) = (0, None);
+    }
+
+    /// Puts it on a row, where that is still there.
+    pub(super) fn put_on(&mut self, key: &RowKey) {
+        if let Some(at) = (0..self.len()).find(|at| self.is_row(*at, key)) {
+            self.put_cursor(at);
+        }
+    }
+
+    /// The cursor goes with its row; the next one takes the place of one that has gone.
+    fn settle(&mut self) {
+        let Some(held) = self.held.take() else {
+            self.cursor = self.cursor.min(self.len().saturating_sub(1));
+            return;
+        };
+        let at = if self.is_row(self.cursor, &held) {
+            self.cursor
+        } else {
+            (0..self.len()).find(|at| self.is_row(*at, &held)).unwrap_or(self.cursor)
+        };
+        self.put_cursor(at);
+    }
+
     /// The node and port of a row by node.
     pub fn listed(&self, (node, at): NodeRow) -> Option<(&NodeName, &ListedPort)> {
         let (name, list) = self.lists.get(node)?;
@@ -279,13 +347,13 @@ impl App {
     pub(super) fn open_ports(&mut self) {
         self.screen = Screen::Ports;
         self.ports.stale = Stale::All;
-        self.ports.cursor = 0;
+        self.ports.go_to_top();
     }
 
     /// Makes the rows anew when they are seen and old.
     pub(super) fn refresh_ports(&mut self) {
         let fresh = matches!(&self.ports.stale, Stale::Nodes(nodes) if nodes.is_empty());
-        if self.screen != Screen::Ports || fresh || self.paused {
+        if self.screen != Screen::Ports || fresh {
             return;
         }
         let mut lists = std::mem::take(&mut self.ports.lists);
@@ -342,21 +410,20 @@ impl App {
         ports.rows = rows;
         ports.sort();
         ports.excluded = excluded;
-        ports.cursor = ports.cursor.min(ports.len().saturating_sub(1));
+        ports.settle();
         ports.first_column = ports.first_column.min(ports.lists.len().saturating_sub(1));
     }
 
     /// A key on the Ports screen; `None` when it means what it means everywhere.
     pub(super) fn ports_key(&mut self, action: Action) -> Option<Vec<Effect>> {
-        let last = self.ports.len().saturating_sub(1);
         let ports = &mut self.ports;
         match action {
-            Action::Up => ports.cursor = ports.cursor.saturating_sub(1),
-            Action::Down => ports.cursor = (ports.cursor + 1).min(last),
-            Action::PageUp => ports.cursor = ports.cursor.saturating_sub(PAGE),
-            Action::PageDown => ports.cursor = (ports.cursor + PAGE).min(last),
-            Action::Top => ports.cursor = 0,
-            Action::Bottom => ports.cursor = last,
+            Action::Up => ports.put_cursor(ports.cursor.saturating_sub(1)),
+            Action::Down => ports.put_cursor(ports.cursor + 1),
+            Action::PageUp => ports.put_cursor(ports.cursor.saturating_sub(PAGE)),
+            Action::PageDown => ports.put_cursor(ports.cursor + PAGE),
+            Action::Top => ports.put_cursor(0),
+            Action::Bottom => ports.put_cursor(usize::MAX),
             Action::Sort(column) => {
                 ports.order = Some(Order::toggled(ports.order, column));
                 self.sift_ports();
@@ -373,7 +440,7 @@ impl App {
                 let at = Mode::ALL.iter().position(|&mode| mode == ports.mode).unwrap_or(0);
                 let by = if action == Action::NextView { 1 } else { Mode::ALL.len() - 1 };
                 ports.mode = Mode::ALL[(at + by) % Mode::ALL.len()];
-                ports.cursor = 0;
+                ports.go_to_top();
                 self.sift_ports();
             }
             Action::Back if !ports.filter.0.is_empty() => {

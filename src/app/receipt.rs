@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fmt::Write, path::PathBuf};
 use nodewatch_protocol::{ReportState, Retention, UnixMillis};
 use serde_json::{Value, json};
 
-use super::exit::{Fate, InStorage};
+use super::exit::{Fate, InStorage, Later};
 use crate::{
     model::{Group, MadeObject, NodeName, Notice, S3Url, SessionId},
     text,
@@ -24,6 +24,8 @@ pub struct Detachment {
     pub captures: Vec<NodeName>,
     /// Agents that could not be told, and so end after their lease.
     pub untold: Vec<NodeName>,
+    /// What becomes of nodes that join.
+    pub later: Later,
     /// A reaper removes the rest at the end.
     pub reaped: bool,
 }
@@ -86,6 +88,8 @@ pub struct Receipt {
     pub held: Vec<HeldFile>,
     /// They are why the session stays, and nobody has chosen so.
     pub stranded: bool,
+    /// The program was told to end without waiting for what was under way.
+    pub abandoned: bool,
     /// Where on this machine rings are; `None` where agents have them.
     pub ring_folder: Option<PathBuf>,
     /// Files that were left on the nodes on purpose.
@@ -104,7 +108,9 @@ impl Receipt {
         let stored = matches!(self.storage, Some((_, InStorage::Failed(_) | InStorage::Removing)));
         let objects = self.objects.iter().any(|(_, fate)| !fate.is_settled());
         let cloud = self.cloud.iter().any(|(_, _, fate)| !fate.is_settled());
-        self.stranded || (self.detached.is_none() && (self.trouble.is_some() || stored || objects || cloud))
+        self.stranded
+            || self.abandoned
+            || (self.detached.is_none() && (self.trouble.is_some() || stored || objects || cloud))
     }
 
     /// Everything is whole and where it should be.
@@ -118,7 +124,11 @@ impl Receipt {
         let mut out = String::new();
         let session = self.session.as_ref().map_or_else(String::new, |session| format!("session {session} "));
         let goes_on = self.detached.is_some() && !self.on_this_machine;
-        let verb = if goes_on { "goes on without this program" } else { "has ended" };
+        let verb = match (self.abandoned, goes_on) {
+            (true, _) => "was left without waiting",
+            (false, true) => "goes on without this program",
+            (false, false) => "has ended",
+        };
         // Writing to a String does not fail.
         let _ = writeln!(out, "nodewatch-tui: {session}on {} {verb}", text::visible(&self.place));
         for (path, size, sha256) in &self.fetched {
@@ -216,6 +226,14 @@ impl Receipt {
             let untold = list(&detached.untold);
             let _ = writeln!(out, "  NOT TOLD {untold}: without a tunnel these end when their lease lapses");
         }
+        let _ = match &detached.later {
+            Later::Nothing => Ok(()),
+            Later::Served(by) => {
+                writeln!(out, "  until {until}: nodes that join get an agent by {}", text::visible(by))
+            }
+            Later::Failed(notice) => writeln!(out, "  NOT SERVED nodes that join: {}", text::visible(&notice.line())),
+            Later::Asked { .. } => writeln!(out, "  NOT SERVED nodes that join, perhaps: the cluster has not answered"),
+        };
         if self.cloud.iter().any(|(group, ..)| *group == Group::Alarms) {
             let _ = writeln!(
                 out,
@@ -246,6 +264,8 @@ impl Receipt {
             let _ = writeln!(out, "  copy what is kept, or");
             let _ = writeln!(out, "  fetch it:  {}", text::command(["attach", session, "--local"]));
             let _ = writeln!(out, "  remove it: {}", text::command(["cleanup", session, "--local"]));
+        } else if let (true, Some(folder)) = (self.abandoned, &self.ring_folder) {
+            let _ = writeln!(out, "  LEFT     {}", text::visible(&folder.display().to_string()));
         } else {
             let _ = writeln!(out, "  {}", self.outside());
         }
@@ -295,6 +315,7 @@ impl Receipt {
             self.session.as_ref().map(|session| text::command(["cleanup", session.as_str()])).unwrap_or_default();
         let _ = match (left, kept, gone) {
             (0, ..) if self.trouble.is_some() => writeln!(out, "  not everything was removed; try again: {again}"),
+            (0, ..) if self.abandoned => writeln!(out, "  nothing was waited for; look what is left: {again}"),
             (0, 0, 0) => writeln!(out, "  {}", self.outside()),
             (0, 0, _) => writeln!(out, "  {gone} objects were made, {gone} were seen gone, nothing is left"),
             (0, ..) => writeln!(out, "  {gone} objects were seen gone, {kept} were kept; remove them: {again}"),
@@ -356,7 +377,7 @@ impl Receipt {
         let there = self.left_there.iter().map(|(node, file, size)| json!({"node": node, "file": file, "bytes": size}));
         let detached = self.detached.as_ref().map(|detached| {
             json!({"until": detached.until, "agents": detached.agents, "captures": detached.captures,
-                "untold": detached.untold})
+                "untold": detached.untold, "nodes_that_join": detached.later.word()})
         });
         let delivered = self.delivered.iter().map(|(uri, size, sha256)| {
             let compared = !self.not_compared.contains(uri);
@@ -432,6 +453,7 @@ mod tests {
                 agents: vec!["a".into(), "b".into()],
                 captures: vec!["a".into()],
                 untold: vec!["b".into()],
+                later: Later::Served("DaemonSet agents-7f3a91c2".into()),
                 reaped: false,
             }),
             ..Receipt::default()

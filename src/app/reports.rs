@@ -209,7 +209,7 @@ impl App {
         let kept = || sockets().filter(|one| !self.ports.leaves_out(&one.port));
         let known = listed.iter().any(|one| one.class.is_some()) || self.ports.expected.is_some();
         Report {
-            at: self.now,
+            at: self.wall(self.now),
             hostname: &state.node.name.0,
             cluster: &settings.cluster,
             session: self.session.id.as_str(),
@@ -217,7 +217,7 @@ impl App {
             ports: kept()
                 .map(|one| ReportedPort {
                     port: one.port,
-                    first_seen: one.since,
+                    first_seen: self.wall(one.since),
                     class: one.class.map_or("", PortClass::word),
                 })
                 .collect(),
@@ -251,6 +251,27 @@ impl App {
         Some(Effect::Ask(name.clone(), Request::Report(Some(Box::new(plan)))))
     }
 
+    /// What agents with a role of their own report, without what comes from the node; and whether each has a group.
+    pub(super) fn plan_of_each(&self) -> Option<(ReportPlan, bool)> {
+        let settings = self.reports.as_ref().map(|reports| &reports.settings).filter(|it| it.way != Way::Grant)?;
+        let exclude = self.ports.exclude.clone().and(&self.ports.excluded_by_key);
+        let plan = ReportPlan {
+            group: settings.group.clone(),
+            stream: String::new(),
+            retention_days: settings.retention_days,
+            region: settings.region.clone().unwrap_or_default(),
+            endpoint: settings.endpoint.clone(),
+            cluster: settings.cluster.clone(),
+            hostname: String::new(),
+            session: self.session.id.to_string(),
+            interval_seconds: settings.interval_seconds.into(),
+            exclude: exclude.to_string(),
+            // What should be open there nobody knows yet.
+            expected: None,
+        };
+        Some((plan, settings.per_node))
+    }
+
     /// Past reports of the node under the cursor.
     pub(super) fn history_of_node(&mut self) -> Vec<Effect> {
         let Some(name) = self.cursor.clone() else { return Vec::new() };
@@ -277,7 +298,7 @@ impl App {
             port,
             found: None,
         }));
-        let since = self.now.saturating_sub(PAST.0);
+        let since = self.wall(self.now).saturating_sub(PAST.0);
         vec![Effect::Past(PastQuery { nodes, port, since, limit: PAST.1 })]
     }
 }

@@ -8,9 +8,10 @@ use super::{
     App, Confirm, Overlay, Permission,
     action::{Action, Effect, Next},
     form,
+    pending::Goal,
 };
 use crate::{
-    model::{Holder, NodeName, Notice, Place, Removal, SessionId, SessionSummary},
+    model::{Held, Holder, NodeName, Notice, Place, Removal, SessionId, SessionSummary},
     text,
 };
 
@@ -56,6 +57,8 @@ pub enum Purpose {
         context: String,
         /// The nodes.
         nodes: Vec<NodeName>,
+        /// What for.
+        goal: Goal,
     },
     /// Another laptop's session, by its id.
     Sweep(SessionId),
@@ -63,6 +66,13 @@ pub enum Purpose {
     Trust(SessionId),
     /// How long the session goes on from now.
     Budget,
+}
+
+/// What would be lost of an agent with its ring, for people.
+pub fn held_text(held: &Held) -> String {
+    let capture = if held.capturing { "a running capture and " } else { "" };
+    let files = text::counted(usize::try_from(held.files).unwrap_or(usize::MAX), "file");
+    format!("{}: {capture}{files} of {} that nobody else has", text::visible(&held.node.0), text::bytes(held.bytes))
 }
 
 impl App {
@@ -83,7 +93,7 @@ impl App {
             if asked {
                 self.notify(Notice::info("no other session has left anything here"));
             }
-        } else if self.overlay.is_none() && (ours || asked) {
+        } else if self.overlay.is_none() && (asked || (ours && !self.touched)) {
             let rows = found.into_iter().map(|session| (session, Sweep::Not)).collect();
             self.overlay = Some(Overlay::Sessions(Sessions { rows, cursor: 0 }));
         } else {
@@ -141,16 +151,46 @@ impl App {
             }
             Action::Open => {
                 self.next = Some(Next::Attach(id));
-                return vec![Effect::Quit];
+                self.overlay = None;
+                return self.leave(false);
             }
             Action::Remove if idle && holder == Holder::Elsewhere => self.ask_typed(Purpose::Sweep(id)),
-            Action::Remove if idle => return self.sweep(id),
+            Action::Remove if idle => return self.ask_sweep(id),
             _ => {}
         }
         Vec::new()
     }
 
-    fn sweep(&mut self, id: SessionId) -> Vec<Effect> {
+    /// Says what would go, and what with it.
+    fn ask_sweep(&mut self, id: SessionId) -> Vec<Effect> {
+        let Some(Overlay::Sessions(list)) = self.overlay.take() else { return Vec::new() };
+        let agents = list.rows.iter().find(|(session, _)| session.id == id).map_or(0, |(session, _)| session.agents());
+        // Without an agent there is no file.
+        let held = (agents == 0).then(|| Ok(Vec::new()));
+        let effects = if agents > 0 { vec![Effect::AskHeld(id.clone())] } else { Vec::new() };
+        self.overlay = Some(Overlay::Confirm(Confirm::Sweep { list: Box::new(list), id, held }));
+        effects
+    }
+
+    /// Its agents have said what they hold.
+    pub(super) fn session_holds(&mut self, id: &SessionId, told: Result<Vec<Held>, Notice>) {
+        if let Some(Overlay::Confirm(Confirm::Sweep { id: asked, held, .. })) = &mut self.overlay
+            && asked == id
+        {
+            *held = Some(told);
+        }
+    }
+
+    /// The list, also while a question lies over it.
+    fn listed_sessions(&mut self) -> Option<&mut Sessions> {
+        match &mut self.overlay {
+            Some(Overlay::Sessions(list)) => Some(list),
+            Some(Overlay::Confirm(Confirm::Sweep { list, .. })) => Some(list),
+            _ => None,
+        }
+    }
+
+    pub(super) fn sweep(&mut self, id: SessionId) -> Vec<Effect> {
         if let Some(Overlay::Sessions(sessions)) = &mut self.overlay
             && let Some((session, sweep)) = sessions.rows.iter_mut().find(|(session, _)| session.id == id)
         {
@@ -162,7 +202,10 @@ impl App {
     /// The removal of a listed session went on.
     pub(super) fn swept(&mut self, id: &SessionId, removal: &Removal) {
         let mut ended = None;
-        if let Some(Overlay::Sessions(sessions)) = &mut self.overlay
+        if *removal == Removal::Finished {
+            self.work.swept(id);
+        }
+        if let Some(sessions) = self.listed_sessions()
             && let Some((_, sweep)) = sessions.rows.iter_mut().find(|(session, _)| session.id == *id)
         {
             match removal {
@@ -174,7 +217,8 @@ impl App {
                 Removal::Failed(object, reason) => *sweep = Sweep::Failed(format!("{}: {reason}", object.text())),
                 Removal::Refused(notice) => *sweep = Sweep::Failed(notice.line()),
                 Removal::Finished if matches!(sweep, Sweep::Running(_)) => *sweep = Sweep::Gone,
-                Removal::Removing(_) | Removal::Kept(_) | Removal::Noted(_) | Removal::Finished => {}
+                Removal::Removing(_) | Removal::Kept(_) | Removal::Noted(_) | Removal::Holds(_) | Removal::Finished => {
+                }
             }
         } else {
             // The list was closed meanwhile; a failure is told all the same.
@@ -211,7 +255,10 @@ impl App {
                 form::apply(&mut typed.input, edit);
                 typed.error = None;
             }
-            Action::Back => self.overlay = None,
+            Action::Back => {
+                self.overlay = None;
+                self.to_follow.clear();
+            }
             Action::Open => {
                 let (purpose, text) = (typed.purpose.clone(), typed.input.value().trim().to_owned());
                 match self.take_typed(purpose, &text) {
@@ -230,13 +277,13 @@ impl App {
 
     fn take_typed(&mut self, purpose: Purpose, text: &str) -> Result<Vec<Effect>, String> {
         match purpose {
-            Purpose::Deploy { context, nodes } => {
+            Purpose::Deploy { context, nodes, goal } => {
                 if text != context {
                     return Err(format!("that is not {context:?}; Esc deploys nothing"));
                 }
                 self.permission = Permission::Free;
                 self.overlay = None;
-                Ok(self.deploy(nodes))
+                Ok(self.deploy_for(&nodes, goal))
             }
             Purpose::Sweep(id) => {
                 if text != id.as_str() {
@@ -274,7 +321,7 @@ impl App {
         }
         let ends = self.now + left.as_millis() as u64;
         self.session.ends = Some(ends);
-        let mut effects = vec![Effect::SetEnds(ends)];
+        let mut effects = vec![Effect::SetEnds(self.wall(ends))];
         effects.extend(self.tell_terms());
         Ok(effects)
     }
@@ -295,7 +342,7 @@ impl App {
     }
 
     /// Deploys where that needs no further word, otherwise asks for it.
-    pub(super) fn deploy_if_permitted(&mut self, nodes: Vec<NodeName>) -> Vec<Effect> {
+    pub(super) fn deploy_if_permitted(&mut self, nodes: Vec<NodeName>, goal: Goal) -> Vec<Effect> {
         match (&self.permission, &self.place) {
             (Permission::ReadOnly, _) => {
                 self.refuse_read_only();
@@ -303,15 +350,17 @@ impl App {
             }
             (Permission::Guarded, Place::Cluster { context, .. }) => {
                 let context = context.clone();
-                self.ask_typed(Purpose::Deploy { context, nodes });
+                self.ask_typed(Purpose::Deploy { context, nodes, goal });
                 Vec::new()
             }
             // More rights than usual are asked about each time.
-            (Permission::Guarded | Permission::Free, _) if nodes.len() > 1 || self.ports.processes => {
-                self.overlay = Some(Overlay::Confirm(Confirm::Deploy(nodes)));
+            (Permission::Guarded | Permission::Free, _)
+                if nodes.len() != 1 || self.ports.processes || self.joining.is_wanted() =>
+            {
+                self.overlay = Some(Overlay::Confirm(Confirm::Deploy(nodes, goal)));
                 Vec::new()
             }
-            (Permission::Guarded | Permission::Free, _) => self.deploy(nodes),
+            (Permission::Guarded | Permission::Free, _) => self.deploy_for(&nodes, goal),
         }
     }
 }

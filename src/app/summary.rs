@@ -22,12 +22,13 @@ impl App {
         let watched = || self.nodes.values().filter(|state| state.agent.is_deployed() || state.scanned);
         let of_nodes = watched().flat_map(|state| {
             state.events.iter().map(|event| Moment {
-                at: event.at,
+                at: self.wall(event.at),
                 node: Some(state.node.name.clone()),
                 text: event.text.clone(),
             })
         });
-        let told = self.notices.iter().map(|(at, notice)| Moment { at: *at, node: None, text: notice.fact() });
+        let told =
+            self.notices.iter().map(|(at, notice)| Moment { at: self.wall(*at), node: None, text: notice.fact() });
         let mut timeline: Vec<Moment> = of_nodes.chain(told).collect();
         timeline.sort_by(|a, b| (a.at, &a.node, &a.text).cmp(&(b.at, &b.node, &b.text)));
         let receipt = self.ended.as_ref().map(|_| self.receipt().text());
@@ -36,9 +37,9 @@ impl App {
             session: self.session.id.clone(),
             place: self.place_text(),
             program: env!("CARGO_PKG_VERSION").to_owned(),
-            began: self.session.began,
-            ends: self.session.ends,
-            written: self.now,
+            began: self.session.began.map(|at| self.wall(at)),
+            ends: self.session.ends.map(|at| self.wall(at)),
+            written: self.wall(self.now),
             timeline,
             nodes: watched().map(|state| self.node_summary(state)).collect(),
             receipt: receipt.unwrap_or_default().lines().map(|line| line.trim().to_owned()).collect(),
@@ -53,10 +54,12 @@ impl App {
             PortSummary { port: listed.port.to_string(), class: listed.class, why: why.join(", ") }
         });
         let changes = state.port_changes.0.iter().map(|change| PortMoment {
-            at: change.at,
+            at: self.wall(change.at),
             opened: change.opened,
             port: change.port.to_string(),
         });
+        let lost = "lost: its ring went with its agent";
+        let former = state.former.iter().map(|file| self.file_summary(state, file, lost));
         NodeSummary {
             name: node.name.clone(),
             facts: facts.into_iter().flatten().collect::<Vec<_>>().join(", "),
@@ -65,18 +68,18 @@ impl App {
             changes: changes.collect(),
             rates: state.rates_of_session.points().to_vec(),
             capture: capture(state),
-            files: state.files.iter().map(|file| self.file_summary(state, file)).collect(),
+            files: former.chain(state.files.iter().map(|file| self.file_summary(state, file, "on the node"))).collect(),
         }
     }
 
-    fn file_summary(&self, state: &NodeState, file: &CaptureFile) -> FileSummary {
+    fn file_summary(&self, state: &NodeState, file: &CaptureFile, otherwise: &str) -> FileSummary {
         let place = match (state.fetches.get(&file.name), &file.delivery, &self.storage) {
             (Some(FetchProgress::Done { path, .. }), ..) => path.display().to_string(),
             (_, Delivery::Delivered { key, unproved, .. }, Some(storage)) => {
                 format!("{}{}", storage.url.object(key), if *unproved { " (not compared)" } else { "" })
             }
             (Some(FetchProgress::Failed(notice)), ..) => format!("not fetched: {}", notice.cause),
-            _ => "on the node".to_owned(),
+            _ => otherwise.to_owned(),
         };
         FileSummary {
             name: file.name.clone(),

@@ -66,7 +66,7 @@ impl App {
             Screen::Node(name) => Table {
                 name: "events",
                 head: vec!["time", "node", "event"],
-                rows: self.nodes.get(name).map_or_else(Vec::new, |state| events(state).collect()),
+                rows: self.nodes.get(name).map_or_else(Vec::new, |state| self.node_events(state)),
             },
             Screen::Files => self.files_table(),
             Screen::Ports => self.ports_table(),
@@ -76,7 +76,7 @@ impl App {
                 rows: self
                     .event_rows()
                     .into_iter()
-                    .map(|row| vec![text::rfc3339(row.at), row.node.to_owned(), row.text])
+                    .map(|row| vec![text::rfc3339(self.wall(row.at)), row.node.to_owned(), row.text])
                     .collect(),
             },
         }
@@ -171,7 +171,7 @@ impl App {
                 listed.class.map_or("", PortClass::word).to_owned(),
                 listed.why.to_string(),
                 listed.owner.to_string(),
-                if listed.socket { text::rfc3339(listed.since) } else { String::new() },
+                if listed.socket { text::rfc3339(self.wall(listed.since)) } else { String::new() },
             ]
         };
         Table {
@@ -181,6 +181,12 @@ impl App {
         }
     }
 
+    fn node_events(&self, state: &NodeState) -> Vec<Vec<String>> {
+        let name = &state.node.name.0;
+        let events = state.events.iter();
+        events.map(|event| vec![text::rfc3339(self.wall(event.at)), name.clone(), event.text.clone()]).collect()
+    }
+
     /// Saves the screen's table under that name, or one of its own.
     pub(super) fn save_table(&mut self, name: Option<&str>) -> Vec<Effect> {
         let table = self.table();
@@ -188,7 +194,7 @@ impl App {
             self.notify(Notice::warning("nothing was saved", "the table has no rows", ""));
             return Vec::new();
         }
-        let own = format!("{}-{}.csv", table.name, text::time_of_day(self.now).replace(':', ""));
+        let own = format!("{}-{}.csv", table.name, text::time_of_day(self.wall(self.now)).replace(':', ""));
         let name = name.map_or(own, str::to_owned);
         let is_json = std::path::Path::new(&name).extension().is_some_and(|it| it.eq_ignore_ascii_case("json"));
         let form = if is_json { TableForm::Json } else { TableForm::Csv };
@@ -197,35 +203,29 @@ impl App {
 
     /// Copies what the cursor is on.
     pub(super) fn copy_row(&mut self) -> Vec<Effect> {
-        let copied = match &self.screen {
-            Screen::Nodes | Screen::Node(_) => {
-                self.targets().iter().map(|name| text::visible(&name.0)).collect::<Vec<_>>().join("\n")
+        let copied: Vec<String> = match &self.screen {
+            Screen::Nodes | Screen::Node(_) => self.targets().into_iter().map(|name| name.0).collect(),
+            Screen::Ports => {
+                let port = self
+                    .port_under_cursor()
+                    .map(|(name, key)| name.map_or_else(|| key.text(), |name| format!("{} {}", name.0, key.text())));
+                port.into_iter().collect()
             }
-            Screen::Ports => self.port_under_cursor().map_or_else(String::new, |(name, key)| {
-                name.map_or_else(|| key.text(), |name| format!("{} {}", text::visible(&name.0), key.text()))
-            }),
-            Screen::Events => self
-                .event_rows()
-                .get(self.events.cursor)
-                .map(|row| {
-                    format!("{} {} {}", text::rfc3339(row.at), text::visible(row.node), text::visible(&row.text))
-                })
-                .unwrap_or_default(),
-            Screen::Files => String::new(),
+            Screen::Events => {
+                let row = self.event_under_cursor();
+                row.map(|row| format!("{} {} {}", text::rfc3339(self.wall(row.at)), row.node, row.text))
+                    .into_iter()
+                    .collect()
+            }
+            Screen::Files => Vec::new(),
         };
         if copied.is_empty() {
             self.notify(Notice::warning("nothing was copied", "the cursor is on nothing", ""));
             return Vec::new();
         }
-        self.notify(Notice::info(format!("copied {}", copied.replace('\n', " "))));
-        vec![Effect::Copy(copied)]
+        self.notify(Notice::info(format!("copied {}", copied.join(" "))));
+        vec![Effect::copy(copied.iter().map(String::as_str))]
     }
-}
-
-fn events(state: &NodeState) -> impl Iterator<Item = Vec<String>> {
-    let row =
-        |event: &super::node::NodeEvent| vec![text::rfc3339(event.at), state.node.name.0.clone(), event.text.clone()];
-    state.events.iter().map(row)
 }
 
 #[cfg(test)]

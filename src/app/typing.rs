@@ -6,7 +6,8 @@ use tui_input::Input;
 
 use super::{
     App, Overlay, Screen, View,
-    action::{Action, Pointed},
+    action::{Action, Effect, Pointed},
+    cursor::{Cursor, RowKey},
     events, files,
     filter::{Filter, TextFilter},
     form,
@@ -54,7 +55,7 @@ impl App {
             }
             Screen::Files => {
                 self.files.filter = (own, TextFilter::parse(text, files::FIELDS)?);
-                self.files.cursor = 0;
+                self.files.cursor = Cursor::default();
             }
             Screen::Ports => {
                 self.ports.filter = (own, PortFilter::parse(text)?);
@@ -62,7 +63,7 @@ impl App {
             }
             Screen::Events => {
                 self.events.filter = (own, TextFilter::parse(text, events::FIELDS)?);
-                self.events.cursor = 0;
+                self.events.cursor = Cursor::default();
             }
         }
         Ok(())
@@ -74,11 +75,7 @@ impl App {
         match action {
             Action::Edit(edit) => {
                 form::apply(input, edit);
-                let text = input.value().to_owned();
-                let outcome = self.set_filter(&text).err();
-                if let Some(Overlay::FilterInput { error, .. }) = &mut self.overlay {
-                    *error = outcome;
-                }
+                self.filter_typed();
             }
             Action::Open if error.is_none() => self.overlay = None,
             Action::Back => {
@@ -91,24 +88,78 @@ impl App {
         }
     }
 
+    /// Puts the cursor on a row of the screen, where it is still there.
+    fn put_cursor(&mut self, row: &RowKey) {
+        match (row, &self.screen) {
+            (RowKey::Node(name), Screen::Nodes) => {
+                let there = self.shown().any(|state| state.node.name == *name);
+                if there && self.cursor.as_ref() != Some(name) {
+                    self.cursor = Some(name.clone());
+                    self.scroll = 0;
+                    self.file_cursor = Cursor::default();
+                }
+            }
+            (RowKey::File(key), Screen::Files) => {
+                let at = self.file_rows().iter().position(|row| row.key == *key);
+                if let Some(at) = at {
+                    self.files.cursor.put(at, Some(key.clone()));
+                }
+            }
+            (RowKey::Port(..) | RowKey::Group(_), Screen::Ports) => self.ports.put_on(row),
+            (RowKey::Event(key), Screen::Events) => {
+                let at = self.event_rows().iter().position(|row| row.key() == *key);
+                if let Some(at) = at {
+                    self.events.cursor.put(at, Some(key.clone()));
+                }
+            }
+            (RowKey::NodeFile(name), Screen::Node(_)) => {
+                let at = self.current().and_then(|state| state.files.iter().position(|file| file.name == *name));
+                if let Some(at) = at {
+                    self.file_cursor.put(at, Some(name.clone()));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The filter's text has changed.
+    fn filter_typed(&mut self) {
+        let Some(Overlay::FilterInput { input, .. }) = &self.overlay else { return };
+        let text = input.value().to_owned();
+        let outcome = self.set_filter(&text).err();
+        if let Some(Overlay::FilterInput { error, .. }) = &mut self.overlay {
+            *error = outcome;
+        }
+    }
+
+    /// A text came at once: one edit of what is typed, and nothing where nothing is.
+    pub(super) fn pasted(&mut self, text: &str) -> Vec<Effect> {
+        match &mut self.overlay {
+            Some(Overlay::Command { input, error, .. }) => {
+                *error = None;
+                form::insert(input, text);
+            }
+            Some(Overlay::FilterInput { input, .. }) => {
+                form::insert(input, text);
+                self.filter_typed();
+            }
+            Some(Overlay::Form(form)) => form.insert(text),
+            Some(Overlay::Typed(typed)) => {
+                typed.error = None;
+                form::insert(&mut typed.input, text);
+            }
+            _ => {}
+        }
+        Vec::new()
+    }
+
     /// The mouse was pointed at something of the screen.
     pub(super) fn pointed(&mut self, pointed: &Pointed) {
         match (pointed, &self.screen) {
-            (Pointed::Row(row), Screen::Nodes) => {
-                let name = self.shown().nth(*row).map(|state| state.node.name.clone());
-                if name.is_some() && name != self.cursor {
-                    self.cursor = name;
-                    self.scroll = 0;
-                    self.file_cursor = 0;
-                }
-            }
-            (Pointed::Row(row), Screen::Files) => self.files.cursor = *row,
-            (Pointed::Row(row), Screen::Ports) => self.ports.cursor = (*row).min(self.ports.len().saturating_sub(1)),
-            (Pointed::Row(row), Screen::Events) => self.events.cursor = *row,
-            (Pointed::Row(row), Screen::Node(_)) => self.file_cursor = *row,
+            (Pointed::Row(row), _) => self.put_cursor(row),
             (Pointed::Tab(tab), Screen::Ports) => {
                 self.ports.mode = Mode::ALL[(*tab).min(Mode::ALL.len() - 1)];
-                self.ports.cursor = 0;
+                self.ports.go_to_top();
                 self.sift_ports();
             }
             (Pointed::Tab(tab), _) => {

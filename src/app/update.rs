@@ -2,35 +2,36 @@
 //!
 //! Owns what each event and each key means. Pure: same app, event and time, same result.
 
-use nodewatch_protocol::{RefusalKind, Request, Response, UnixMillis, Update};
+use nodewatch_protocol::{RefusalKind, Request, Response, UnixMillis};
 
 use super::{
-    App, Confirm, Overlay, Permission, REMIND_BEFORE, Scope, Screen, View,
+    App, Confirm, Listing, Overlay, Permission, REMIND_BEFORE, Scope, Screen, View,
     action::{Action, Effect, Event},
-    delivery::GrantState,
+    cursor::Cursor,
     filter::Filter,
-    node::{Agent, Asked, NodeState},
+    node::Asked,
 };
 use crate::{
-    model::{DeployProgress, Failure, Node, NodeName, Notice, Place, TunnelChange},
+    model::{Failure, NodeName, Notice, Place},
     text,
 };
 
 /// Takes in one event and says what is to be done.
 pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
     app.now = now;
+    let mut effects = take_in(app, event);
+    app.note_begun(&effects);
+    effects.extend(app.leave_when_done());
+    app.show_dialogs();
+    effects
+}
+
+fn take_in(app: &mut App, event: Event) -> Vec<Effect> {
     match event {
-        Event::Action(action) => {
-            let spot = app.spot();
-            let effects = app.act(action);
-            if !matches!(action, Action::GoBack | Action::GoForward) {
-                app.left(spot);
-            }
-            app.refresh_ports();
-            effects
-        }
+        Event::Action(action) => app.key(action),
+        Event::Pasted(text) => app.pasted(&text),
         Event::Pointed(pointed) => {
-            app.pointed(&pointed);
+            app.point(&pointed);
             Vec::new()
         }
         Event::Contexts(found) => {
@@ -39,20 +40,19 @@ pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
         }
         Event::Nodes(change) => {
             app.nodes_changed(change);
-            Vec::new()
+            app.serve_joined()
         }
         Event::Deploy(name, progress) => {
-            app.deploy_progress(&name, progress);
-            app.check_leaving()
+            let effects = app.deploy_progress(&name, progress);
+            app.after_news(effects)
         }
         Event::Tunnel(name, change) => {
-            let mut effects = app.tunnel_changed(&name, change);
-            effects.extend(app.check_leaving());
-            effects
+            let effects = app.tunnel_changed(&name, change);
+            app.after_news(effects)
         }
         Event::Answer(name, request, response) => {
             app.answered(&name, &request, response);
-            app.check_leaving()
+            app.after_news(Vec::new())
         }
         Event::Fetch(name, file, progress) => {
             app.fetch_progress(&name, file, progress);
@@ -69,6 +69,10 @@ pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
         Event::Download(key, progress) => {
             app.download_progress(key, progress);
             Vec::new()
+        }
+        Event::Ended(job, notice) => {
+            app.job_ended(job, notice);
+            if app.screen == Screen::Files { app.list_stored() } else { Vec::new() }
         }
         Event::Told(notice) => {
             app.notify(notice);
@@ -88,6 +92,7 @@ pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
             app.stock(stock);
             Vec::new()
         }
+        Event::StoodIn(outcome) => app.stood_in(outcome),
         Event::EndsSet(Ok(())) => Vec::new(),
         Event::EndsSet(Err(notice)) => {
             app.notify(notice);
@@ -98,27 +103,47 @@ pub fn update(app: &mut App, event: Event, now: UnixMillis) -> Vec<Effect> {
             app.found_sessions(found, asked);
             Vec::new()
         }
+        Event::Held(id, held) => {
+            app.session_holds(&id, held);
+            Vec::new()
+        }
         Event::Sweep(id, removal) => {
             app.swept(&id, &removal);
             Vec::new()
         }
-        Event::Attach { began, ends } => {
-            app.session.began = Some(began);
-            app.session.ends = Some(ends);
-            vec![Effect::Attach]
+        Event::Attach { began, ends, stood_in } => app.attach(began, ends, stood_in),
+        Event::MeanLaterNodes => {
+            app.mean_later_nodes();
+            Vec::new()
         }
         Event::StopCaptures => app.stop_all_captures(),
         Event::Observe => vec![Effect::Attach],
         Event::Asked(name, request) => app.asked(name, request),
+        Event::ClockSet(ahead) => app.clock_set(ahead),
         Event::Tick => app.tick(),
         Event::DeployTo(names) => app.deploy(names),
-        Event::StartCaptures(names, spec) => app.start_captures(names, &spec),
-        Event::Resolved(names, spec) => app.resolved(names, spec),
+        Event::StartCaptures(names, spec) => app.begin_captures(&names, &spec),
+        Event::Resolved(names, asked, found) => app.resolved(&names, &asked, found),
         Event::Finish => app.leave(true),
+        Event::Abandon(made) => app.abandon(made),
     }
 }
 
 impl App {
+    fn attach(&mut self, began: UnixMillis, ends: UnixMillis, stood_in: bool) -> Vec<Effect> {
+        self.joining.stood_in = stood_in;
+        self.session.began = Some(self.steady(began));
+        self.session.ends = Some(self.steady(ends));
+        vec![Effect::Attach]
+    }
+
+    /// What follows from news of an agent beside what they ask for themselves.
+    fn after_news(&mut self, mut effects: Vec<Effect>) -> Vec<Effect> {
+        effects.extend(self.follow_due());
+        effects.extend(self.check_leaving());
+        effects
+    }
+
     /// A second has passed.
     fn tick(&mut self) -> Vec<Effect> {
         let now = self.now;
@@ -128,16 +153,19 @@ impl App {
         self.remind();
         self.measure_flow();
         self.refresh_ports();
+        self.settle_rows();
         let mut effects = self.take_stock_again();
         effects.extend(self.expectations_due());
         effects.extend(self.reports_due());
         effects.extend(self.alarms_due());
         effects.extend(self.grants_due());
+        effects.extend(self.serve_joined());
+        effects.extend(self.homing_due());
         effects.extend(self.check_leaving());
         effects
     }
 
-    fn act(&mut self, action: Action) -> Vec<Effect> {
+    pub(super) fn act(&mut self, action: Action) -> Vec<Effect> {
         match action {
             Action::Interrupt => return self.interrupt(),
             Action::Suspend => return vec![Effect::Suspend],
@@ -174,7 +202,10 @@ impl App {
                         self.layout.faults_only = false;
                         self.settle_cursor();
                     }
-                    Action::Back => self.marks.clear(),
+                    Action::Back => {
+                        self.marks.clear();
+                        self.forget_joining();
+                    }
                     _ => return self.common_key(action),
                 }
                 Vec::new()
@@ -202,12 +233,14 @@ impl App {
             Action::Back => {
                 self.screen = Screen::Nodes;
                 self.scroll = 0;
+                self.settle_cursor();
             }
-            Action::Up if in_files => self.file_cursor = self.file_cursor.saturating_sub(1),
-            Action::Down if in_files => {
-                let last = self.current().map_or(0, |state| state.files.len().saturating_sub(1));
-                self.file_cursor = (self.file_cursor + 1).min(last);
-            }
+            Action::Up if in_files => self.move_in_node_files(|at| at.saturating_sub(1)),
+            Action::Down if in_files => self.move_in_node_files(|at| at + 1),
+            Action::Top if in_files => self.move_in_node_files(|_| 0),
+            Action::Bottom if in_files => self.move_in_node_files(|_| usize::MAX),
+            Action::PageUp if in_files => self.move_in_node_files(|at| at.saturating_sub(10)),
+            Action::PageDown if in_files => self.move_in_node_files(|at| at + 10),
             Action::Open if in_files => return self.fetch_selected(),
             Action::Up => self.scroll = self.scroll.saturating_sub(1),
             Action::Down => self.scroll = self.scroll.saturating_add(1),
@@ -234,7 +267,7 @@ impl App {
             Action::Command => self.open_command(),
             Action::Events => {
                 self.screen = Screen::Events;
-                self.events.cursor = 0;
+                self.events.cursor = Cursor::default();
             }
             Action::GoBack => self.go_back(),
             Action::GoForward => self.go_forward(),
@@ -249,17 +282,14 @@ impl App {
             Action::Report => return vec![Effect::WriteReport(Box::new(self.summary()))],
             Action::Freeze => return self.freeze_recorders(),
             Action::Follow => return self.follow_captures(),
-            Action::FetchAll => return self.fetch_all(),
+            Action::FetchAll => return self.fetch_all_by_key(),
             Action::Filter => self.open_filter(),
             Action::Deploy => return self.ask_deploy(),
             Action::Budget => self.ask_budget(),
             Action::Sessions => return vec![Effect::FindSessions],
             Action::Capture => return self.toggle_capture(),
-            Action::CaptureOptions => {
-                let targets = self.capture_targets();
-                self.overlay = (!targets.is_empty()).then(|| Overlay::Form(Box::new(self.form.clone())));
-            }
-            Action::Pause => self.paused = !self.paused,
+            Action::CaptureOptions => self.open_form(),
+            Action::Pause => self.pause(),
             Action::Help => self.overlay = Some(Overlay::Help),
             Action::Notices => self.overlay = Some(Overlay::Notices),
             Action::Quit => return self.leave(false),
@@ -281,8 +311,8 @@ impl App {
                     if let Some(spec) = form.submit(ring_bytes) {
                         self.form = (**form).clone();
                         self.overlay = None;
-                        let targets = self.capture_targets();
-                        return self.ask_start_captures(targets, spec);
+                        let targets = self.targets();
+                        return self.ask_start_captures(&targets, spec);
                     }
                 }
                 Action::Back => {
@@ -309,177 +339,41 @@ impl App {
                 let question = question.clone();
                 self.overlay = None;
                 match question {
-                    Confirm::Deploy(names) => self.deploy(names),
+                    Confirm::Deploy(names, goal) => self.deploy_for(&names, goal),
                     Confirm::StopCaptures(names) => self.stop_captures(names),
                     Confirm::FullContent(names, spec) => {
                         self.full_content = true;
-                        self.start_captures(names, &spec)
+                        self.ask_deploy_for_captures(names, *spec)
                     }
                     Confirm::RemoveFiles { on_nodes, stored, .. } => self.remove_files(on_nodes, stored),
+                    Confirm::Hidden { action, .. } => self.press(action),
+                    Confirm::Sweep { list, id, .. } => {
+                        self.overlay = Some(Overlay::Sessions(*list));
+                        self.sweep(id)
+                    }
+                    Confirm::Leave { .. } => {
+                        self.cut = self.under_way();
+                        vec![Effect::Quit]
+                    }
                 }
             }
             Action::Back | Action::Quit => {
-                self.overlay = None;
+                self.to_follow.clear();
+                match self.overlay.take() {
+                    Some(Overlay::Confirm(Confirm::Sweep { list, .. })) => {
+                        self.overlay = Some(Overlay::Sessions(*list));
+                    }
+                    // What has ended cannot be gone on with.
+                    Some(leave @ Overlay::Confirm(Confirm::Leave { .. })) if self.ended.is_some() => {
+                        self.overlay = Some(leave);
+                    }
+                    Some(Overlay::Confirm(Confirm::Leave { .. })) => self.next = None,
+                    _ => {}
+                }
                 Vec::new()
             }
             _ => Vec::new(),
         }
-    }
-
-    /// One node is one keystroke; several are asked about first.
-    fn ask_deploy(&mut self) -> Vec<Effect> {
-        let targets = self.targets();
-        let able = self.able_to_run(&targets);
-        if able.is_empty() && !targets.is_empty() {
-            return Vec::new();
-        }
-        let names: Vec<NodeName> = able
-            .into_iter()
-            .filter(|name| {
-                let agent = self.nodes.get(name).map(|state| &state.agent);
-                matches!(agent, Some(Agent::Absent | Agent::Failed(_)))
-            })
-            .collect();
-        match names.len() {
-            0 => {
-                self.notify(Notice::info("nothing to deploy: every chosen node has an agent"));
-                Vec::new()
-            }
-            _ => self.deploy_if_permitted(names),
-        }
-    }
-
-    /// Those of these nodes that an agent can run on; the others are named, with the reason.
-    pub(super) fn able_to_run(&mut self, names: &[NodeName]) -> Vec<NodeName> {
-        let reason = |name: &NodeName| self.nodes.get(name).and_then(|state| state.node.cannot_run());
-        let unable: Vec<(&NodeName, String)> =
-            names.iter().filter_map(|name| Some((name, reason(name)?.to_string()))).collect();
-        if let Some((name, reason)) = unable.first() {
-            let others = match unable.len() {
-                1 => String::new(),
-                more => format!(", and on {}", text::counted(more - 1, "other chosen node")),
-            };
-            let (headline, reason) = (format!("no agent can run on {name}{others}"), reason.clone());
-            self.notify(Notice::warning(headline, reason, "choose other nodes"));
-        }
-        let able = |name: &&NodeName| self.nodes.get(*name).is_none_or(|state| state.node.cannot_run().is_none());
-        names.iter().filter(able).cloned().collect()
-    }
-
-    /// Starts agents on these nodes.
-    pub(super) fn deploy(&mut self, names: Vec<NodeName>) -> Vec<Effect> {
-        let now = self.now;
-        self.first_run = false;
-        self.session.begin(now, &self.place);
-        for name in &names {
-            if let Some(state) = self.nodes.get_mut(name) {
-                state.agent = Agent::Deploying("asked".to_owned());
-                state.log(now, "deployment asked for");
-            }
-        }
-        vec![Effect::Deploy(names)]
-    }
-
-    fn deploy_progress(&mut self, name: &NodeName, progress: DeployProgress) {
-        let now = self.now;
-        // A session that is taken up knows its nodes before the list does.
-        let state = self.nodes.entry(name.clone()).or_insert_with(|| NodeState::new(Node::named(name.clone())));
-        match progress {
-            DeployProgress::Step(step) => {
-                let waiting = matches!(state.agent, Agent::Absent | Agent::Deploying(_) | Agent::Failed(_));
-                if waiting && state.agent != Agent::Deploying(step.clone()) {
-                    state.log(now, step.clone());
-                    state.agent = Agent::Deploying(step);
-                }
-            }
-            DeployProgress::Running => {
-                if !matches!(state.agent, Agent::Live | Agent::Lost { .. } | Agent::Connecting) {
-                    state.log(now, "the agent's container runs");
-                    state.agent = Agent::Connecting;
-                }
-            }
-            DeployProgress::Told(notice) => self.notify(notice),
-            DeployProgress::Failed(notice) => {
-                state.log(now, notice.line());
-                state.agent = Agent::Failed(notice.clone());
-                self.notify(notice);
-            }
-            DeployProgress::Ended(reason) => {
-                let headline = format!("the agent on {name} has ended");
-                let notice = Notice::warning(headline, reason, "press {deploy} to deploy again").naming_keys();
-                state.log(now, notice.fact());
-                state.agent = Agent::Failed(notice.clone());
-                state.asked = Asked::Nothing;
-                self.notify(notice);
-            }
-        }
-    }
-
-    fn tunnel_changed(&mut self, name: &NodeName, change: TunnelChange) -> Vec<Effect> {
-        let now = self.now;
-        let Some(state) = self.nodes.get_mut(name) else { return Vec::new() };
-        match change {
-            TunnelChange::Up(hello) => {
-                if matches!(state.agent, Agent::Lost { .. }) {
-                    state.log(now, "the tunnel is up again");
-                } else {
-                    state.log(now, format!("the agent is live, version {}", hello.version));
-                }
-                state.agent = Agent::Live;
-                // It may be another process than before, or a session that was left alone.
-                state.grant = GrantState::Nothing;
-                state.reporting.told = None;
-                state.reporting.live_since.get_or_insert(now);
-                let terms = self.terms().map(|terms| Effect::Ask(name.clone(), Request::Terms(terms)));
-                let mut effects: Vec<Effect> = terms.into_iter().collect();
-                effects.extend(self.grants_due());
-                return effects;
-            }
-            TunnelChange::Update(update) => {
-                let files = matches!(update, Update::Files(_) | Update::FilesChanged { .. });
-                let reports = matches!(update, Update::Reports(_));
-                if matches!(update, Update::Ports(_) | Update::Owners(_) | Update::PortHistory(_)) {
-                    self.ports.changed(name);
-                }
-                state.apply(update, now);
-                if files {
-                    return self.bring_frozen_home(name);
-                }
-                if reports {
-                    self.tell_reports();
-                }
-            }
-            TunnelChange::Lost { reason, retry_in } => {
-                // A pod that is known to have failed says more than its missing tunnel.
-                if matches!(state.agent, Agent::Failed(_) | Agent::Deploying(_)) {
-                    return Vec::new();
-                }
-                let attempts = match &state.agent {
-                    Agent::Lost { attempts, .. } => attempts + 1,
-                    _ => 1,
-                };
-                if attempts == 1 {
-                    state.log(now, format!("tunnel lost: {reason}"));
-                }
-                state.agent = Agent::Lost { reason: reason.clone(), attempts, retry_at: now + retry_in };
-                if attempts == 1 {
-                    // On this machine the agent is a child on that tunnel.
-                    let (headline, next_step) = match self.place {
-                        Place::Local => (format!("the agent on {name} has ended"), "another one is started"),
-                        Place::Cluster { .. } => {
-                            (format!("the tunnel to {name} is lost"), "the agent goes on; reconnecting")
-                        }
-                    };
-                    self.notify(Notice::warning(headline, reason, next_step));
-                }
-            }
-            TunnelChange::Incompatible(notice) => {
-                state.log(now, notice.line());
-                state.agent = Agent::Failed(notice.clone());
-                self.notify(Notice { headline: format!("{name}: {}", notice.headline), ..notice });
-            }
-        }
-        Vec::new()
     }
 
     fn answered(&mut self, name: &NodeName, request: &Request, response: Option<Response>) {
@@ -544,6 +438,21 @@ impl App {
         self.notify(notice);
     }
 
+    /// The session ends when it would have; what is written down of that is by the clock on the wall.
+    fn clock_set(&mut self, ahead: i64) -> Vec<Effect> {
+        let by = ahead.saturating_sub(self.wall_ahead) / 1000;
+        self.wall_ahead = ahead;
+        let word = if by < 0 { "back" } else { "ahead" };
+        let length = text::clock(by.unsigned_abs() * 1000);
+        let headline = format!("this laptop's clock was set {word} by {length}; nothing ends earlier or later for it");
+        // As the session begins it is no news.
+        if self.listing != Listing::Loading {
+            self.notify(Notice::info(headline));
+        }
+        let known = self.session.ends.filter(|_| self.session.began.is_some() && !self.is_removing());
+        known.filter(|_| self.place != Place::Local).map(|ends| Effect::SetEnds(self.wall(ends))).into_iter().collect()
+    }
+
     /// Says in time that the end is near: nothing extends it silently.
     fn remind(&mut self) {
         let Some(ends) = self.session.ends.filter(|&ends| self.session.reminded != Some(ends)) else { return };
@@ -552,14 +461,13 @@ impl App {
         }
         self.session.reminded = Some(ends);
         let minutes = ends.saturating_sub(self.now) / 60_000;
-        self.notify(
-            Notice::warning(
-                format!("the session ends in {minutes} min"),
-                "its budget is spent then",
-                "{budget} moves it",
-            )
-            .naming_keys(),
-        );
+        let cause = if self.begin_homing() {
+            "its budget is spent then; files that only nodes have come here from now on"
+        } else {
+            "its budget is spent then"
+        };
+        let headline = format!("the session ends in {minutes} min");
+        self.notify(Notice::warning(headline, cause, "{budget} moves it").naming_keys());
     }
 
     /// How the place is written in the header.

@@ -297,7 +297,7 @@ pub struct NodesArgs {
     /// These nodes
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub nodes: Vec<String>,
-    /// Every node
+    /// Every node, also those that join while a capture or a watch runs
     #[arg(long)]
     pub all: bool,
     /// Nodes with these labels

@@ -17,7 +17,7 @@ use crate::{
 
 /// The options that the environment (`NODEWATCH_NAME`) and the config file can set too, by their names with underscores.
 /// Those that say where to go and who to be are not among them.
-pub const SETTINGS: [&str; 33] = [
+pub const SETTINGS: [&str; 34] = [
     "image",
     "image_pull_policy",
     "push_agent",
@@ -26,6 +26,7 @@ pub const SETTINGS: [&str; 33] = [
     "session_budget",
     "lease",
     "reaper",
+    "daemonset",
     "read_only",
     "processes",
     "out",
@@ -90,6 +91,10 @@ pub struct PlaceArgs {
     /// A Job in the cluster removes the session's namespace at its end, should this program no longer be able to
     #[arg(long, global = true, conflicts_with = "namespace")]
     pub reaper: bool,
+    /// With --reaper: when a session of all nodes, also those that join, is left running, nodes that join meanwhile get an
+    /// agent and what runs on the others, by a DaemonSet
+    #[arg(long, global = true, conflicts_with_all = ["local", "namespace"])]
+    pub daemonset: bool,
     /// Folder for fetched captures [default: nodewatch-captures/SESSION]; `capture --out -` writes one stream to
     /// standard output
     #[arg(long, global = true, value_name = "DIR")]

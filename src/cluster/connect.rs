@@ -1,18 +1,20 @@
 //! From a kubeconfig and a context's name to a client.
 //!
-//! Owns what a client is put together from, and how many calls go out at once.
+//! Owns what a client is put together from. How calls go out is `calls`'.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
+use futures::stream::{BoxStream, StreamExt};
 use http::{Request, Response};
 use kube::{
     Client,
-    client::{Body, ClientBuilder, ConfigExt, retry::RetryPolicy},
+    client::{Body, ClientBuilder, ConfigExt},
     config::NamedContext,
 };
-use tower::{BoxError, Service, limit::ConcurrencyLimitLayer, retry::RetryLayer, util::option_layer};
+use tower::{BoxError, Service, util::option_layer};
 
 use super::{
+    calls::{self, CallsLayer, Shared},
     credentials::{Credentials, Source},
     error::{self, Attempt},
     identity,
@@ -24,9 +26,6 @@ use crate::{
     proxy::Proxies,
     text,
 };
-
-/// Calls that wait for an answer at the same time, whatever goes on.
-const CALLS: usize = 10;
 
 /// Which cluster is meant.
 #[derive(Debug, Clone, Default)]
@@ -48,6 +47,8 @@ impl Target {
 #[derive(Clone)]
 pub struct Connection {
     pub(super) client: Client,
+    /// What its calls share.
+    pub(super) calls: Arc<Shared>,
     /// For screens.
     pub place: Place,
     /// The context's name.
@@ -66,16 +67,17 @@ impl Connection {
     where
         S: Service<Request<Body>, Response = Response<B>> + Send + 'static,
         S::Future: Send + 'static,
-        S::Error: Into<BoxError>,
+        S::Error: Into<BoxError> + Send + Sync,
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let client = stack.with_layer(&ConcurrencyLimitLayer::new(CALLS)).build();
+        let calls = Shared::new();
+        let client = stack.with_layer(&CallsLayer::new(&calls)).build();
         let context = match &place {
             Place::Cluster { context, .. } => context.clone(),
             Place::Local => String::new(),
         };
-        Self { client, place, context, kubeconfig: Vec::new(), server: String::new(), ca_sha256: None }
+        Self { client, calls, place, context, kubeconfig: Vec::new(), server: String::new(), ca_sha256: None }
     }
 
     /// Reads the kubeconfig, gets credentials and makes a client. Nothing is sent to the server yet.
@@ -103,13 +105,14 @@ impl Connection {
         let namespace = chosen.config.default_namespace.clone();
         let way = Way { config: chosen.config, proxy: chosen.proxy };
         let sender = Sender::new(way, credentials).map_err(|error| unusable(error.as_ref()))?;
+        let connections = sender.clone();
         let builder = ClientBuilder::new(sender, namespace)
             .with_layer(&headers)
             .with_layer(&option_layer(provider))
-            .with_layer(&RetryLayer::new(RetryPolicy::server_retry()))
             .with_layer(&base);
         let kubeconfig = files.iter().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone())).collect();
         let over = Self::over(builder, Place::Cluster { context: context.clone(), flavour });
+        over.calls.when_woken(move || connections.forget());
         Ok(Self { kubeconfig, server, ca_sha256, ..over })
     }
 
@@ -149,6 +152,11 @@ impl Connection {
     /// Whether it uses the context, and so the credentials, that a session began with.
     pub(super) fn is_by_context_of(&self, cluster: &ClusterIdentity) -> bool {
         (&self.context, &self.kubeconfig) == (&cluster.context, &cluster.kubeconfig)
+    }
+
+    /// What the API server warns of, and that it is waited for, for as long as anybody listens.
+    pub fn news(&self) -> BoxStream<'static, Notice> {
+        calls::listen(Arc::clone(&self.calls)).boxed()
     }
 
     /// The context's name.

@@ -25,7 +25,7 @@ use super::{
     strangers::{self, Stranger},
 };
 use crate::{
-    clock::unix_millis,
+    clock::{steady_at, steady_millis, unix_millis, wall_at},
     journal::{Entry, Journal},
     model::{DeployProgress, Kind, MadeObject, NodeName, Notice},
     site::produce,
@@ -63,6 +63,8 @@ pub(super) fn deploy(cluster: Cluster, nodes: Vec<NodeName>) -> BoxStream<'stati
 async fn make_jobs(cluster: &Cluster, nodes: Vec<NodeName>, tell: &Progress) {
     let create = futures::stream::iter(nodes).for_each_concurrent(PARALLEL, |node| async move {
         let progress = match make_job(cluster, &node).await {
+            // Its pod says more.
+            Ok(()) if lock(&cluster.state.pods).uid(&node).is_some() => return,
             Ok(()) => DeployProgress::Step("the Job is created".to_owned()),
             Err(notice) => DeployProgress::Failed(notice),
         };
@@ -93,7 +95,7 @@ async fn make_base(cluster: &Cluster, nodes: &[NodeName]) -> Result<Vec<Notice>,
     };
     let namespace = cluster.namespace();
     if cluster.settings.namespace.is_none() && has(Kind::Namespace, &namespace).is_none() {
-        create(cluster, &journal, with_session(cluster, |session| session.namespace())?).await?;
+        create(cluster, &journal, || with_session(cluster, |session| session.namespace())).await?;
         note_before(cluster, &journal).await;
     }
     // As early as can be: from here on nothing is left without the laptop.
@@ -102,20 +104,20 @@ async fn make_base(cluster: &Cluster, nodes: &[NodeName]) -> Result<Vec<Notice>,
     {
         for draft in with_session(cluster, |session| session.reaper(&uid))? {
             if has(draft.object.kind, &draft.object.name).is_none() {
-                create(cluster, &journal, draft).await?;
+                create(cluster, &journal, || Ok(draft)).await?;
             }
         }
     }
     if cluster.settings.service_account.is_none() {
         let account = with_session(cluster, |session| session.service_account())?;
         if has(Kind::ServiceAccount, &account.object.name).is_none() {
-            create(cluster, &journal, account).await?;
+            create(cluster, &journal, || with_session(cluster, |session| session.service_account())).await?;
         }
     }
     // With a namespace of somebody else's this was asked at the beginning.
     if cluster.settings.namespace.is_none() && !cluster.state.asked.load(Ordering::Relaxed) {
         let began = cluster.journal().map_or_else(unix_millis, |(_, header)| header.began);
-        let ends = lock(&cluster.state.ends).unwrap_or(began);
+        let ends = lock(&cluster.state.ends).map_or(began, wall_at);
         let session = Session { id: &cluster.session, settings: &cluster.settings, began, ends };
         warnings.extend(preflight::in_own_namespace(cluster.client(), session, nodes).await?);
         cluster.state.asked.store(true, Ordering::Relaxed);
@@ -145,7 +147,7 @@ async fn begin(cluster: &Cluster, nodes: &[NodeName]) -> Result<(Arc<Journal>, O
     let journal = cluster.journals.create(&header).map_err(|error| unrecorded(&error))?;
     let journal = Arc::new(journal);
     *lock(&cluster.state.journal) = Some((Arc::clone(&journal), header));
-    *lock(&cluster.state.ends) = Some(ends);
+    *lock(&cluster.state.ends) = Some(steady_at(ends));
     Ok((journal, warning))
 }
 
@@ -154,9 +156,13 @@ fn unrecorded(error: &crate::journal::JournalError) -> Notice {
     error.notice("nothing is created, as it cannot be recorded")
 }
 
-fn with_session<T>(cluster: &Cluster, work: impl FnOnce(Session<'_>) -> Result<T, ManifestError>) -> Result<T, Notice> {
+pub(super) fn with_session<T>(
+    cluster: &Cluster,
+    work: impl FnOnce(Session<'_>) -> Result<T, ManifestError>,
+) -> Result<T, Notice> {
     let began = cluster.journal().map_or_else(unix_millis, |(_, header)| header.began);
-    let ends = lock(&cluster.state.ends).unwrap_or(began);
+    // Annotations are for people and for the cluster's clock.
+    let ends = lock(&cluster.state.ends).map_or(began, wall_at);
     let session = Session { id: &cluster.session, settings: &cluster.settings, began, ends };
     work(session).map_err(|error| broken(&error))
 }
@@ -165,37 +171,47 @@ async fn make_job(cluster: &Cluster, node: &NodeName) -> Result<(), Notice> {
     let Some((journal, _)) = cluster.journal() else {
         return Err(Notice::error("no Job was created", "the session has no journal", "deploy again"));
     };
-    let earlier = |made: &MadeObject| made.kind == Kind::Job && made.purpose == node.0;
-    let attempt = lock(&cluster.state.made).iter().filter(|(_, made)| earlier(made)).count() + 1;
-    let left = lock(&cluster.state.ends).unwrap_or_default().saturating_sub(unix_millis());
-    if left == 0 {
-        let headline = format!("no agent on {node}");
-        return Err(Notice::error(headline, "the session's budget is spent", "move its end with b, then deploy again"));
-    }
-    let job = with_session(cluster, |session| session.agent_job(node, attempt, Duration::from_millis(left)))?;
-    {
+    let draft = || {
+        let earlier = |made: &MadeObject| made.kind == Kind::Job && made.purpose == node.0;
+        let attempt = lock(&cluster.state.made).iter().filter(|(_, made)| earlier(made)).count() + 1;
+        let left = lock(&cluster.state.ends).unwrap_or_default().saturating_sub(steady_millis());
+        if left == 0 {
+            let headline = format!("no agent on {node}");
+            let next_step = "move its end with b, then deploy again";
+            return Err(Notice::error(headline, "the session's budget is spent", next_step));
+        }
+        let job = with_session(cluster, |session| session.agent_job(node, attempt, Duration::from_millis(left)))?;
         // Known before it exists, so that its first pod finds its node; pods of an earlier Job speak for it no more.
-        let mut jobs = lock(&cluster.state.jobs);
-        jobs.retain(|_, known| known != node);
-        jobs.insert(job.object.name.clone(), node.clone());
-    }
-    lock(&cluster.state.pods).remove(node);
-    create(cluster, &journal, job).await
+        {
+            let mut jobs = lock(&cluster.state.jobs);
+            jobs.retain(|_, known| known != node);
+            jobs.insert(job.object.name.clone(), node.clone());
+        }
+        lock(&cluster.state.pods).forget(node);
+        Ok(job)
+    };
+    create(cluster, &journal, draft).await
 }
 
-/// Creates one object. Once begun it is finished, even when nobody waits for it any more: removal must see it.
-async fn create(cluster: &Cluster, journal: &Arc<Journal>, draft: Draft) -> Result<(), Notice> {
+/// Creates one object. Once begun it is finished, even when nobody waits for it any more: removal must see it. What it is
+/// to be is asked when its turn has come, so that an end that is moved meanwhile is its end too.
+pub(super) async fn create(
+    cluster: &Cluster,
+    journal: &Arc<Journal>,
+    draft: impl FnOnce() -> Result<Draft, Notice>,
+) -> Result<(), Notice> {
     let (cluster, journal) = (cluster.clone(), Arc::clone(journal));
-    let what = format!("create {}", draft.object.text());
-    // Before the task: one that has not run yet must not begin behind a removal's back.
+    // Before the task: one that has not run yet must not begin behind the back of a removal, or of who moves the end.
     let creating = Arc::clone(&cluster.state.creating).read_owned().await;
+    let draft = draft()?;
+    let what = format!("create {}", draft.object.text());
     let created = tokio::spawn(async move {
         let _creating = creating;
         let object = draft.object.clone();
         let rights = create_right(object.kind);
         let dynamic = draft.dynamic().map_err(|error| broken(&error))?;
         record(&journal, Entry::Making(object.clone())).await.map_err(|error| unrecorded(&error))?;
-        lock(&cluster.state.made).push((unix_millis(), object.clone()));
+        lock(&cluster.state.made).push((steady_millis(), object.clone()));
         let api = kinds::api(cluster.client(), object.kind, object.namespace.as_deref());
         let attempt = Attempt { what: format!("create {}", object.text()), rights };
         match made_or_known(&api, &dynamic, &cluster).await {
@@ -208,16 +224,29 @@ async fn create(cluster: &Cluster, journal: &Arc<Journal>, draft: Draft) -> Resu
                 let _ = record(&journal, Entry::Made(made)).await;
                 Ok(())
             }
-            // A refusal means that it does not exist; any other failure leaves that open.
-            Err(kube::Error::Api(status)) if (400..500).contains(&status.code) => {
-                lock(&cluster.state.made).retain(|(_, known)| *known != object);
-                let _ = record(&journal, Entry::Gone(object)).await;
-                Err(notice(&attempt, &kube::Error::Api(status)))
+            Err(Uncreated { error, was_asked }) => {
+                // A refusal of the first try means that it does not exist; anything else leaves that open.
+                if !was_asked && is_refusal(&error) {
+                    lock(&cluster.state.made).retain(|(_, known)| *known != object);
+                    let _ = record(&journal, Entry::Gone(object)).await;
+                }
+                Err(notice(&attempt, &error))
             }
-            Err(error) => Err(notice(&attempt, &error)),
         }
     });
     created.await.unwrap_or_else(|_| Err(Notice::error(format!("cannot {what}"), "the program is ending", "")))
+}
+
+/// A creation that has failed.
+struct Uncreated {
+    error: kube::Error,
+    /// An earlier try got no answer, and may have made it.
+    was_asked: bool,
+}
+
+/// The server has said that it does not make it. A time that has run out says nothing.
+fn is_refusal(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 408)
 }
 
 /// Creates it. One that is there already and carries the session's label is an earlier try's, whose answer was lost.
@@ -225,20 +254,34 @@ async fn made_or_known(
     api: &Api<DynamicObject>,
     object: &DynamicObject,
     cluster: &Cluster,
-) -> Result<DynamicObject, kube::Error> {
+) -> Result<DynamicObject, Uncreated> {
     let server = Patience::default();
     let attempt = Attempt { what: String::new(), rights: "" };
+    let mut was_asked = false;
     let refused = loop {
         match api.create(&PostParams::default(), object).await {
+            Ok(created) => return Ok(created),
             Err(kube::Error::Api(status)) if status.code == 409 => break kube::Error::Api(status),
-            Err(error) if server.permits(notice(&attempt, &error).failure, UNREACHABLE) => sleep(TRY_EVERY).await,
-            outcome => return outcome,
+            Err(error) => {
+                let again = server.permits(notice(&attempt, &error).failure, UNREACHABLE);
+                if !again {
+                    return Err(Uncreated { error, was_asked });
+                }
+                was_asked |= !is_refusal(&error);
+                sleep(TRY_EVERY).await;
+            }
         }
     };
-    let found = api.get_opt(&object.name_any()).await?;
-    let ours =
-        |found: &DynamicObject| found.labels().get(SESSION_LABEL).map(String::as_str) == Some(cluster.session.as_str());
-    found.filter(ours).ok_or(refused)
+    match api.get_opt(&object.name_any()).await {
+        Ok(found) => {
+            let ours = |found: &DynamicObject| {
+                found.labels().get(SESSION_LABEL).map(String::as_str) == Some(cluster.session.as_str())
+            };
+            found.filter(ours).ok_or(Uncreated { error: refused, was_asked })
+        }
+        // Something of that name is there, and perhaps it is ours.
+        Err(error) => Err(Uncreated { error, was_asked: true }),
+    }
 }
 
 /// Flushing takes a while on some disks, which must not hold up the screen.
@@ -255,6 +298,7 @@ fn create_right(kind: Kind) -> &'static str {
         Kind::Role => "create on roles (rbac.authorization.k8s.io), and every right that the reaper gets",
         Kind::RoleBinding => "create on rolebindings (rbac.authorization.k8s.io)",
         Kind::Job => "create on jobs (batch)",
+        Kind::DaemonSet => "create on daemonsets (apps)",
         Kind::Pod => "create on pods",
     }
 }

@@ -7,10 +7,14 @@ use std::{
     time::Duration,
 };
 
-use kube::{Error, runtime::watcher};
+use kube::{Error, core::Status, runtime::watcher};
 use tokio::time::Instant;
 
-use super::{credentials::CredentialError, sender};
+use super::{
+    calls::{CallError, foreign, reason},
+    credentials::CredentialError,
+    sender,
+};
 use crate::{
     model::{Failure, Notice},
     text,
@@ -32,13 +36,36 @@ pub(super) fn notice(attempt: &Attempt, error: &Error) -> Notice {
     }
     let headline = format!("cannot {}", attempt.what);
     match error {
-        Error::Api(status) => api(headline, attempt, status.code, &status.message),
-        other => Notice::error(
-            headline,
-            format!("the API server cannot be reached: {}", text::root_cause(other)),
-            "check the network, the VPN and the kubeconfig's server address (kubectl cluster-info)",
-        )
-        .of(Failure::Unreachable),
+        Error::Api(status) => api(&headline, attempt, status),
+        other => match reason(other) {
+            Some(reason) => unanswered(headline, reason),
+            None => Notice::error(
+                headline,
+                format!("the API server cannot be reached: {}", foreign(&text::root_cause(other))),
+                CHECK_THE_WAY,
+            )
+            .of(Failure::Unreachable),
+        },
+    }
+}
+
+const CHECK_THE_WAY: &str = "check the network, the VPN and the kubeconfig's server address (kubectl cluster-info)";
+
+/// The notice for a call that was sent and has no answer of a Kubernetes API.
+fn unanswered(headline: String, reason: &CallError) -> Notice {
+    match reason {
+        CallError::NotKubernetes { code, .. } => {
+            // What stands before the API server says that itself is away.
+            let passing = *code == 429 || *code >= 500;
+            let next_step = if passing {
+                "try again; when it stays, ask who runs what stands before the API server"
+            } else {
+                "sign in to the network or the VPN, or mend the kubeconfig's server address"
+            };
+            let failure = if passing { Failure::Busy } else { Failure::Unreachable };
+            Notice::error(headline, reason.to_string(), next_step).of(failure)
+        }
+        _ => Notice::error(headline, reason.to_string(), CHECK_THE_WAY).of(Failure::Unreachable),
     }
 }
 
@@ -94,27 +121,105 @@ pub(super) fn watch_notice(attempt: &Attempt, error: &watcher::Error) -> Notice 
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)
         | watcher::Error::WatchFailed(error) => notice(attempt, error),
-        watcher::Error::WatchError(status) => {
-            api(format!("cannot {}", attempt.what), attempt, status.code, &status.message)
-        }
+        watcher::Error::WatchError(status) => api(&format!("cannot {}", attempt.what), attempt, status),
         watcher::Error::NoResourceVersion => {
             Notice::error(format!("cannot {}", attempt.what), error.to_string(), "the watch is tried again")
         }
     }
 }
 
-fn api(headline: String, attempt: &Attempt, code: u16, message: &str) -> Notice {
-    match code {
-        401 => Notice::error(
-            headline,
-            "the API server does not accept the credentials (401), they may have expired",
+/// A refusal, in the server's own words.
+fn api(headline: &str, attempt: &Attempt, status: &Status) -> Notice {
+    let message = foreign(&status.message);
+    let says = || format!("the API server says {}: {message}", status.code);
+    let refused = |cause: String, next_step: &str| Notice::error(headline, cause, next_step);
+    match (status.code, refusal(status)) {
+        (401, _) => refused(
+            "the API server does not accept the credentials (401), they may have expired".to_owned(),
             "renew them (for EKS: aws sso login, or aws eks update-kubeconfig) and try again",
         )
         .of(Failure::NotPermitted),
-        403 => Notice::error(headline, message, format!("you need: {}", attempt.rights)).of(Failure::NotPermitted),
-        429 | 500.. => {
-            Notice::error(headline, format!("the API server says {code}: {message}"), "try again").of(Failure::Busy)
+        (code, Some(by)) => {
+            // 403 is what a missing right has too, and is counted so.
+            let failure = if code == 403 { Failure::NotPermitted } else { Failure::Other };
+            refused(message, by).of(failure)
         }
-        _ => Notice::error(headline, format!("the API server says {code}: {message}"), "try again"),
+        (403, None) => refused(message, &format!("you need: {}", attempt.rights)).of(Failure::NotPermitted),
+        (429 | 500.., None) => refused(says(), "try again").of(Failure::Busy),
+        (409, None) => refused(says(), "try again"),
+        (404 | 405 | 410 | 415, None) => {
+            refused(says(), "see whether the server's version is one that README.md names")
+        }
+        (_, None) => refused(says(), "it stays so until what the message names is changed"),
+    }
+}
+
+/// What to do about a refusal by something other than missing rights: trying again does not help.
+fn refusal(status: &Status) -> Option<&'static str> {
+    let says = |words: &[&str]| words.iter().any(|words| status.message.contains(words));
+    if !(400..500).contains(&status.code) {
+        return None;
+    }
+    if says(&["ValidatingAdmissionPolicy", "admission webhook", "denied the request", "denied request"]) {
+        Some("a policy of this cluster refuses it: change what it objects to, or ask its owner for an exception")
+    } else if says(&["violates PodSecurity", "unable to validate against any pod security policy"]) {
+        Some("the namespace's pod security refuses it: use a namespace that enforces privileged, or none (--namespace)")
+    } else if says(&["exceeded quota", "maximum", "minimum"]) && status.code == 403 {
+        Some("a quota or limit range of the namespace refuses it: make room there, or use another namespace")
+    } else if says(&["being terminated"]) {
+        Some("the namespace is being deleted: use another one, or wait until it is gone")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(code: u16, message: &str) -> Notice {
+        let attempt = Attempt { what: "create Job agent".to_owned(), rights: "create on jobs (batch)" };
+        notice(&attempt, &Error::Api(Status::failure(message, "").with_code(code).boxed()))
+    }
+
+    #[test]
+    fn a_refusal_that_stays_never_says_try_again() {
+        for (code, message) in [
+            (
+                422,
+                "jobs.batch \"a\" is forbidden: ValidatingAdmissionPolicy 'rec' with binding 'rec' denied request: no",
+            ),
+            (400, "admission webhook \"validate.kyverno.svc\" denied the request: no"),
+            (403, "pods \"p\" is forbidden: violates PodSecurity \"restricted:latest\": host namespaces"),
+            (403, "jobs.batch \"a\" is forbidden: exceeded quota: q, requested: count/jobs.batch=1"),
+            (422, "Job.batch \"a\" is invalid: spec.template: Invalid value"),
+        ] {
+            let notice = told(code, message);
+            assert!(!notice.next_step.contains("try again"), "{notice:?}");
+            assert!(!notice.next_step.contains("you need"), "{notice:?}");
+            assert!(notice.cause.contains(message), "its own words: {notice:?}");
+            assert!(!notice.failure.is_passing(), "{notice:?}");
+        }
+        assert!(told(403, "jobs is forbidden: User \"x\" cannot create").next_step.contains("create on jobs"));
+        assert!(told(503, "away").failure.is_passing());
+    }
+
+    #[test]
+    fn the_servers_words_are_foreign_text() {
+        let notice = told(500, &format!("\u{1b}[2J{}", "x".repeat(9000)));
+        assert!(notice.cause.len() < 800 && !notice.cause.contains('\u{1b}'), "{}", notice.cause.len());
+    }
+
+    #[test]
+    fn a_page_before_the_api_is_named() {
+        let page = |code| CallError::NotKubernetes { what: "an HTML page, title \"Sign in\"".to_owned(), code };
+        let attempt = Attempt { what: "list the nodes".to_owned(), rights: "" };
+        let told = |code| notice(&attempt, &Error::Service(page(code).into()));
+        assert_eq!(
+            told(200).line(),
+            "cannot list the nodes: no Kubernetes API: an HTML page, title \"Sign in\" (sign in to the network or the \
+             VPN, or mend the kubeconfig's server address)"
+        );
+        assert_eq!((told(200).failure, told(502).failure), (Failure::Unreachable, Failure::Busy));
     }
 }

@@ -5,13 +5,17 @@
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use futures::{FutureExt, future::BoxFuture};
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Status};
 use kube::api::{Api, AttachParams, AttachedProcess};
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    time::{Instant, Sleep, sleep_until},
+};
 
 use super::{Cluster, lock, push};
 use crate::{
@@ -30,6 +34,9 @@ fn program(cluster: &Cluster) -> &'static str {
 
 /// kube's default of 1 KiB would make a system call of every packet.
 const BUFFER: usize = 256 * 1024;
+
+/// A part of a file that is there comes without a pause.
+const SILENT: Duration = Duration::from_secs(30);
 
 pub(super) fn open(cluster: &Cluster, node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>> {
     let (cluster, node) = (cluster.clone(), node.clone());
@@ -51,7 +58,8 @@ pub(super) fn fetch(
 ) -> BoxFuture<'static, Result<Bulk, OpenError>> {
     let offset = format!("--offset={}", part.offset);
     let length = format!("--length={}", part.length);
-    bulk(cluster, node, [program(cluster), "fetch", &offset, &length, "--", &part.file].map(str::to_owned).to_vec())
+    let command = [program(cluster), "fetch", &offset, &length, "--", &part.file].map(str::to_owned);
+    bulk(cluster, node, command.to_vec(), Some(SILENT))
 }
 
 pub(super) fn follow(
@@ -60,15 +68,22 @@ pub(super) fn follow(
     from: StreamFrom,
 ) -> BoxFuture<'static, Result<Bulk, OpenError>> {
     let command = [program(cluster).to_owned(), "follow".to_owned()];
-    bulk(cluster, node, command.into_iter().chain(from.arguments()).collect())
+    // A quiet capture says nothing for as long as it likes.
+    bulk(cluster, node, command.into_iter().chain(from.arguments()).collect(), None)
 }
 
-/// What a command writes to its standard output.
-fn bulk(cluster: &Cluster, node: &NodeName, command: Vec<String>) -> BoxFuture<'static, Result<Bulk, OpenError>> {
+/// What a command writes to its standard output, which is cut when nothing comes for so long.
+fn bulk(
+    cluster: &Cluster,
+    node: &NodeName,
+    command: Vec<String>,
+    silent: Option<Duration>,
+) -> BoxFuture<'static, Result<Bulk, OpenError>> {
     let exec = exec(cluster, node, command);
     async move {
         let mut process = exec.await?;
-        let reader = output(&mut process).ok_or_else(|| OpenError("the exec has no standard output".to_owned()))?;
+        let mut reader = output(&mut process).ok_or_else(|| OpenError("the exec has no standard output".to_owned()))?;
+        reader.silent = silent.map(|silent| (silent, Box::pin(sleep_until(Instant::now() + silent))));
         Ok(Bulk { reader: Box::new(reader), guard: Box::new(process) })
     }
     .boxed()
@@ -79,7 +94,7 @@ pub(super) fn exec(
     node: &NodeName,
     command: Vec<String>,
 ) -> impl Future<Output = Result<AttachedProcess, OpenError>> + Send + use<> {
-    let pod = lock(&cluster.state.pods).get(node).cloned();
+    let pod = lock(&cluster.state.pods).name(node);
     let api: Api<Pod> = Api::namespaced(cluster.client().clone(), &cluster.namespace());
     async move {
         let pod = pod.ok_or_else(|| OpenError("its pod is gone".to_owned()))?;
@@ -100,11 +115,13 @@ pub(super) struct Output<R> {
     /// The exec's outcome, until it is known.
     outcome: Option<BoxFuture<'static, Option<Status>>>,
     cut: bool,
+    /// Cut when nothing has come for so long.
+    silent: Option<(Duration, Pin<Box<Sleep>>)>,
 }
 
 pub(super) fn output(process: &mut AttachedProcess) -> Option<Output<impl AsyncRead + Unpin + use<>>> {
     let outcome = process.take_status()?.boxed();
-    Some(Output { reader: process.stdout()?, outcome: Some(outcome), cut: false })
+    Some(Output { reader: process.stdout()?, outcome: Some(outcome), cut: false, silent: None })
 }
 
 impl<R: AsyncRead + Unpin> AsyncRead for Output<R> {
@@ -128,7 +145,18 @@ impl<R: AsyncRead + Unpin> AsyncRead for Output<R> {
         // What has come before the end is still read.
         match Pin::new(&mut self.reader).poll_read(context, buffer) {
             Poll::Pending if self.cut => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
-            read => read,
+            Poll::Pending => {
+                let Some((silent, end)) = &mut self.silent else { return Poll::Pending };
+                ready!(end.as_mut().poll(context));
+                let words = format!("nothing came for {} s", silent.as_secs());
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, words)))
+            }
+            read @ Poll::Ready(_) => {
+                if let Some((silent, end)) = &mut self.silent {
+                    end.as_mut().reset(Instant::now() + *silent);
+                }
+                read
+            }
         }
     }
 }
@@ -143,7 +171,7 @@ mod tests {
     async fn a_cut_exec_ends_the_stream_after_what_had_come() {
         let (reader, mut writer) = tokio::io::simplex(64);
         tokio::io::AsyncWriteExt::write_all(&mut writer, b"last words").await.expect("room");
-        let mut output = Output { reader, outcome: Some(async { None }.boxed()), cut: false };
+        let mut output = Output { reader, outcome: Some(async { None }.boxed()), cut: false, silent: None };
         let mut buffer = [0; 64];
         assert_eq!(output.read(&mut buffer).await.expect("what had come"), 10);
         assert_eq!(output.read(&mut buffer).await.expect_err("cut").kind(), io::ErrorKind::ConnectionReset);
@@ -154,7 +182,21 @@ mod tests {
         let (reader, _writer) = tokio::io::simplex(64);
         let status =
             Status { status: Some("Failure".to_owned()), message: Some("exit code 1".to_owned()), ..Status::default() };
-        let mut output = Output { reader, outcome: Some(async { Some(status) }.boxed()), cut: false };
+        let mut output = Output { reader, outcome: Some(async { Some(status) }.boxed()), cut: false, silent: None };
         assert_eq!(output.read(&mut [0; 8]).await.expect_err("failed").to_string(), "exit code 1");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_that_does_not_come_is_cut() {
+        let (reader, mut writer) = tokio::io::simplex(64);
+        let end = Box::pin(sleep_until(Instant::now() + SILENT));
+        let mut output = Output { reader, outcome: None, cut: false, silent: Some((SILENT, end)) };
+        let mut buffer = [0; 64];
+        tokio::time::sleep(SILENT / 2).await;
+        tokio::io::AsyncWriteExt::write_all(&mut writer, b"half").await.expect("room");
+        assert_eq!(output.read(&mut buffer).await.expect("what came"), 4);
+        let began = Instant::now();
+        assert_eq!(output.read(&mut buffer).await.expect_err("no more").to_string(), "nothing came for 30 s");
+        assert_eq!(began.elapsed().as_secs(), SILENT.as_secs());
     }
 }

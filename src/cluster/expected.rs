@@ -3,80 +3,227 @@
 //! Owns which objects are asked and what they mean. What may not be listed is named as a gap: the list is worth having all the
 //! same.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-
-use k8s_openapi::api::core::v1::{Endpoints, Pod, Service};
-use kube::{
-    Client, Resource, ResourceExt,
-    api::{Api, ListParams},
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
+    time::Duration,
 };
-use nodewatch_protocol::PortProtocol;
 
+use kube::{Client, Error};
+use nodewatch_protocol::PortProtocol;
+use serde::Deserialize;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    error::{Attempt, notice},
+    lists::{Selection, pages},
+};
 use crate::model::{Expectation, Expectations, NodeName, Origin, PortKey};
 
-/// Objects asked for at once.
-const PAGE: u32 = 500;
 /// Up to so many nodes their pods are asked for node by node, beyond it all pods are.
 const BY_NODE: usize = 20;
-/// A static pod's processes carry this, not the UID of the pod that stands for it in the API.
-const CONFIG_HASH: &str = "kubernetes.io/config.hash";
+/// They are asked for anew every 30 s.
+const WITHIN: Duration = Duration::from_secs(25);
+
+#[derive(Deserialize)]
+struct Metadata {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    namespace: String,
+    uid: Option<String>,
+    #[serde(default)]
+    annotations: Option<Annotations>,
+    #[serde(default)]
+    labels: Option<Labels>,
+}
+
+#[derive(Deserialize)]
+struct Annotations {
+    /// A static pod's processes carry this, not the UID of the pod that stands for it in the API.
+    #[serde(rename = "kubernetes.io/config.hash")]
+    config_hash: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Labels {
+    #[serde(rename = "kubernetes.io/service-name")]
+    service: Option<String>,
+}
+
+impl Metadata {
+    fn full_name(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+}
+
+#[derive(Deserialize)]
+struct Service {
+    metadata: Metadata,
+    spec: Option<ServiceSpec>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ServiceSpec {
+    external_traffic_policy: Option<String>,
+    health_check_node_port: Option<i32>,
+    ports: Option<Vec<ServicePort>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ServicePort {
+    node_port: Option<i32>,
+    protocol: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Slice {
+    metadata: Metadata,
+    endpoints: Option<Vec<SliceEndpoint>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SliceEndpoint {
+    node_name: Option<String>,
+    conditions: Option<Conditions>,
+}
+
+#[derive(Deserialize)]
+struct Conditions {
+    ready: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Endpoints {
+    metadata: Metadata,
+    subsets: Option<Vec<Subset>>,
+}
+
+#[derive(Deserialize)]
+struct Subset {
+    addresses: Option<Vec<Address>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Address {
+    node_name: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Pod {
+    metadata: Metadata,
+    spec: Option<PodSpec>,
+    status: Option<PodStatus>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PodSpec {
+    node_name: Option<String>,
+    host_network: Option<bool>,
+    #[serde(default)]
+    containers: Vec<Container>,
+}
+
+#[derive(Deserialize)]
+struct Container {
+    ports: Option<Vec<ContainerPort>>,
+}
+
+#[derive(Deserialize)]
+struct ContainerPort {
+    #[serde(rename = "containerPort")]
+    inside: i32,
+    #[serde(rename = "hostPort")]
+    host: Option<i32>,
+    #[serde(rename = "hostIP")]
+    host_ip: Option<String>,
+    protocol: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct PodStatus {
+    phase: Option<String>,
+    conditions: Option<Vec<PodCondition>>,
+}
+
+#[derive(Deserialize)]
+struct PodCondition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
+}
 
 pub(super) async fn expected(client: Client, nodes: Vec<NodeName>) -> Expectations {
+    let end = Instant::now() + WITHIN;
     let mut found = Expectations::default();
-    let mut gaps = Vec::new();
-    let mut gap = |what: &str, error: &kube::Error| {
-        // The message, without the object that comes with it.
-        let why = match error {
-            kube::Error::Api(status) => status.message.clone(),
-            other => other.to_string(),
-        };
-        gaps.push(format!("{what}: {why}"));
-    };
-    let all = ListParams::default();
-    let services: Vec<Service> = list(&client, &all).await.unwrap_or_else(|error| {
-        gap("services are not known", &error);
-        Vec::new()
-    });
-    let services: Vec<Service> = services.into_iter().filter(has_node_ports).collect();
+    let mut services: Vec<Service> = Vec::new();
+    let keep = |service: Service| services.extend(has_node_ports(&service).then_some(service));
+    let listed = timeout_at(end, pages(&client, "/api/v1/services", Selection::default(), keep)).await;
+    found.gaps.extend(gap("services are not known", "list on services", listed));
     if !services.is_empty() {
-        let backends =
-            backends(&client, &services).await.map_err(|error| gap("whether services have pods", &error)).ok();
+        let asked = timeout_at(end, backends(&client, &services)).await;
+        let (backends, listed) = match asked {
+            Ok(Ok(backends)) => (Some(backends), Ok(Ok(()))),
+            Ok(Err(error)) => (None, Ok(Err(error))),
+            Err(late) => (None, Err(late)),
+        };
+        let rights = "list on endpointslices (discovery.k8s.io)";
+        found.gaps.extend(gap("whether services have pods", rights, listed));
         for service in &services {
             found.list.extend(of_service(service, backends.as_ref(), &nodes));
         }
     }
-    let selections: Vec<ListParams> = if nodes.len() > BY_NODE {
-        vec![all]
+    let selections: Vec<Option<String>> = if nodes.len() > BY_NODE {
+        vec![None]
     } else {
-        nodes.iter().map(|node| ListParams::default().fields(&format!("spec.nodeName={node}"))).collect()
+        nodes.iter().map(|node| Some(format!("spec.nodeName={node}"))).collect()
     };
-    for selection in selections {
-        match list::<Pod>(&client, &selection).await {
-            Ok(pods) => {
-                for pod in pods {
-                    found.list.extend(of_pod(&pod));
-                    let name = full_name(&pod);
-                    found.pods.extend(uids(&pod).map(|uid| (uid.to_owned(), name.clone())));
-                }
-            }
-            Err(error) => {
-                gap("pods are not known", &error);
-                break;
-            }
+    for fields in selections {
+        let selection = Selection { fields: fields.as_deref() };
+        let keep = |pod: Pod| {
+            found.list.extend(of_pod(&pod));
+            let name = pod.metadata.full_name();
+            found.pods.extend(uids(&pod).map(|uid| (uid.to_owned(), name.clone())));
+        };
+        let listed = timeout_at(end, pages(&client, "/api/v1/pods", selection, keep)).await;
+        if let Some(gap) = gap("pods are not known", "list on pods", listed) {
+            found.gaps.push(gap);
+            break;
         }
     }
-    found.gaps = gaps;
     found
+}
+
+/// What is not known, and why.
+fn gap(
+    what: &str,
+    rights: &'static str,
+    listed: Result<Result<(), Error>, tokio::time::error::Elapsed>,
+) -> Option<String> {
+    let why = match listed {
+        Ok(Ok(())) => return None,
+        Ok(Err(error)) => {
+            let notice = notice(&Attempt { what: String::new(), rights }, &error);
+            if notice.next_step.contains(rights) {
+                format!("{} ({})", notice.cause, notice.next_step)
+            } else {
+                notice.cause
+            }
+        }
+        Err(_) => format!("the API server did not list all within {} s", WITHIN.as_secs()),
+    };
+    Some(format!("{what}: {why}"))
 }
 
 /// What a pod's processes say that they are of.
 fn uids(pod: &Pod) -> impl Iterator<Item = &str> {
-    let hash = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(CONFIG_HASH));
+    let hash = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.config_hash.as_ref());
     pod.metadata.uid.iter().chain(hash).map(String::as_str)
-}
-
-fn full_name(object: &impl ResourceExt) -> String {
-    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
 }
 
 fn protocol(name: Option<&str>) -> Option<PortProtocol> {
@@ -101,17 +248,33 @@ fn has_node_ports(service: &Service) -> bool {
 /// Nodes with ready pods of each service; `None` as a node is a backend outside any.
 type Backends = HashMap<String, BTreeSet<Option<String>>>;
 
-static NOBODY: BTreeSet<Option<String>> = BTreeSet::new();
-
-async fn backends(client: &Client, services: &[Service]) -> Result<Backends, kube::Error> {
-    let namespaces: BTreeSet<String> = services.iter().filter_map(ResourceExt::namespace).collect();
+async fn backends(client: &Client, services: &[Service]) -> Result<Backends, Error> {
+    let namespaces: BTreeSet<&str> = services.iter().map(|service| service.metadata.namespace.as_str()).collect();
     let mut found = Backends::new();
     for namespace in namespaces {
-        // EndpointSlices of that version are not served before Kubernetes 1.21; these are, and after it too.
-        let api: Api<Endpoints> = Api::namespaced(client.clone(), &namespace);
-        for endpoints in pages(&api, &ListParams::default()).await? {
-            let ready = endpoints.subsets.iter().flatten().flat_map(|subset| subset.addresses.iter().flatten());
-            found.insert(full_name(&endpoints), ready.map(|address| address.node_name.clone()).collect());
+        let path = format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices");
+        let slices = pages(client, &path, Selection::default(), |slice: Slice| {
+            let Some(service) = slice.metadata.labels.and_then(|labels| labels.service) else { return };
+            // A service may have many.
+            let nodes = found.entry(format!("{}/{service}", slice.metadata.namespace)).or_default();
+            // Where a controller says nothing of readiness, the endpoint is ready.
+            let ready = slice.endpoints.into_iter().flatten().filter(|endpoint| {
+                endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
+            });
+            nodes.extend(ready.map(|endpoint| endpoint.node_name));
+        });
+        match slices.await {
+            // A server before Kubernetes 1.21.
+            Err(Error::Api(status)) if status.code == 404 => {
+                let path = format!("/api/v1/namespaces/{namespace}/endpoints");
+                pages(client, &path, Selection::default(), |endpoints: Endpoints| {
+                    let subsets = endpoints.subsets.into_iter().flatten();
+                    let ready = subsets.flat_map(|subset| subset.addresses.into_iter().flatten());
+                    found.insert(endpoints.metadata.full_name(), ready.map(|address| address.node_name).collect());
+                })
+                .await?;
+            }
+            listed => listed?,
         }
     }
     Ok(found)
@@ -119,12 +282,10 @@ async fn backends(client: &Client, services: &[Service]) -> Result<Backends, kub
 
 fn of_service(service: &Service, backends: Option<&Backends>, nodes: &[NodeName]) -> Vec<Expectation> {
     let Some(spec) = &service.spec else { return Vec::new() };
-    let name = full_name(service);
+    let name = service.metadata.full_name();
     let local = spec.external_traffic_policy.as_deref() == Some("Local");
-    // Where nobody may say, or nothing has made the list of the pods that it selects, it is believed.
-    let selects = spec.selector.as_ref().is_some_and(|selector| !selector.is_empty());
-    let nobody = (!selects).then_some(&NOBODY);
-    let behind = backends.and_then(|backends| backends.get(&name).or(nobody));
+    // Where nobody may say, or nothing has made a list of what is behind it, it is believed.
+    let behind = backends.and_then(|backends| backends.get(&name));
     let ready = behind.is_none_or(|behind| !behind.is_empty());
     let mut found = Vec::new();
     for port in spec.ports.iter().flatten() {
@@ -161,44 +322,21 @@ fn of_pod(pod: &Pod) -> Vec<Expectation> {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     let Some(node) = spec.node_name.as_deref().filter(|_| phase == Some("Running")) else { return Vec::new() };
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let ready = conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let ready = conditions.into_iter().any(|condition| condition.kind == "Ready" && condition.status == "True");
     let on_host = spec.host_network.unwrap_or(false);
-    let name = full_name(pod);
+    let name = pod.metadata.full_name();
     // Two containers may declare one port.
-    let mut found: BTreeMap<(PortKey, Option<std::net::IpAddr>), Expectation> = BTreeMap::new();
+    let mut found: BTreeMap<(PortKey, Option<IpAddr>), Expectation> = BTreeMap::new();
     for port in spec.containers.iter().flat_map(|container| container.ports.iter().flatten()) {
-        let number = if on_host { Some(port.container_port) } else { port.host_port };
+        let number = if on_host { Some(port.inside) } else { port.host };
         let Some(key) = number.and_then(|number| key(number, port.protocol.as_deref())) else { continue };
         let address = port.host_ip.as_deref().and_then(|text| text.parse().ok());
-        let address = address.filter(|address: &std::net::IpAddr| !address.is_unspecified());
+        let address = address.filter(|address: &IpAddr| !address.is_unspecified());
         let origin = if on_host { Origin::HostNetwork(name.clone()) } else { Origin::HostPort(name.clone()) };
         let one = Expectation { node: Some(node.into()), key, address, origin, ready };
         found.insert((key, address), one);
     }
     found.into_values().collect()
-}
-
-async fn list<K>(client: &Client, parameters: &ListParams) -> Result<Vec<K>, kube::Error>
-where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
-{
-    pages(&Api::all(client.clone()), parameters).await
-}
-
-async fn pages<K>(api: &Api<K>, parameters: &ListParams) -> Result<Vec<K>, kube::Error>
-where
-    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
-{
-    let mut found = Vec::new();
-    let mut parameters = parameters.clone().limit(PAGE);
-    loop {
-        let page = api.list(&parameters).await?;
-        found.extend(page.items);
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => parameters = parameters.continue_token(&token),
-            None => return Ok(found),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -251,9 +389,6 @@ mod tests {
         // Where nothing makes lists of endpoints there is none, and that says nothing.
         let no_list = Backends::new();
         assert!(told(&of_service(&service("Cluster"), Some(&no_list), &nodes)).iter().all(|(_, _, ready)| *ready));
-        let mut by_hand = service("Cluster");
-        by_hand.spec.as_mut().expect("a spec").selector = None;
-        assert!(told(&of_service(&by_hand, Some(&no_list), &nodes)).iter().all(|(_, _, ready)| !ready));
         assert!(told(&of_service(&service("Cluster"), None, &nodes)).iter().all(|(_, _, ready)| *ready));
     }
 

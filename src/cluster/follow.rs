@@ -1,25 +1,28 @@
 //! What becomes of a session's pods, told for as long as anybody listens.
 //!
-//! Owns the watches of pods and events, and taking up a session that was begun earlier.
+//! Owns the watches of pods and events, and taking up a session that was begun earlier. What their news mean is for
+//! `pods.rs`.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures::{StreamExt, stream::BoxStream};
 use k8s_openapi::api::core::v1::{Event as KubeEvent, Pod};
-use kube::{
-    ResourceExt,
-    api::Api,
-    runtime::{WatchStreamExt, watcher},
-};
+use kube::{ResourceExt, api::Api, runtime::watcher};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     time::{Instant, sleep},
 };
 
 use super::{
     Cluster,
     error::{Attempt, watch_notice},
-    inventory, lock, objects, progress,
+    inventory,
+    lists::watched,
+    lock, objects, progress,
 };
 use crate::{
     model::{DeployProgress, Failure, Kind, MadeObject, NodeName, Notice},
@@ -37,7 +40,14 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Follows the pods, unless somebody does already.
 pub(super) async fn follow(cluster: &Cluster, tell: &Progress) {
     if !cluster.state.following.swap(true, Ordering::Relaxed) {
-        tokio::join!(follow_pods(cluster, tell), follow_events(cluster, tell));
+        let (listed, pods_are_listed) = oneshot::channel();
+        let events = async {
+            // How old an event is can be told only beside its pod. Pods that cannot be listed say so themselves.
+            if pods_are_listed.await.is_ok() {
+                follow_events(cluster, tell).await;
+            }
+        };
+        tokio::join!(follow_pods(cluster, tell, listed), events);
     }
 }
 
@@ -57,14 +67,25 @@ pub(super) fn attach(cluster: Cluster) -> BoxStream<'static, (NodeName, DeployPr
             }
         };
         let mut gone = known_nodes(&cluster);
-        for one in
-            seen.iter().filter(|one| one.object.kind == Kind::Job && one.session.as_ref() == Some(&cluster.session))
-        {
-            let Some(node) = one.metadata.annotations.as_ref().and_then(|all| all.get(objects::NODE)) else { continue };
-            let node = NodeName(node.clone());
+        let ours =
+            |one: &&inventory::Seen| one.object.kind == Kind::Job && one.session.as_ref() == Some(&cluster.session);
+        let mut jobs: Vec<&inventory::Seen> = seen.iter().filter(ours).collect();
+        // Of several Jobs of a node the last one counts.
+        jobs.sort_by_key(|job| job.metadata.creation_timestamp.as_ref().map(|time| time.0));
+        let mut taken: BTreeMap<NodeName, &inventory::Seen> = BTreeMap::new();
+        for job in jobs {
+            let Some(node) = job.metadata.annotations.as_ref().and_then(|all| all.get(objects::NODE)) else { continue };
+            taken.insert(NodeName(node.clone()), job);
+        }
+        for (node, job) in taken {
             gone.retain(|known| *known != node);
-            lock(&cluster.state.jobs).insert(one.object.name.clone(), node.clone());
-            let _ = tell.send((node, DeployProgress::Step("taking it up again".to_owned()))).await;
+            lock(&cluster.state.jobs).insert(job.object.name.clone(), node.clone());
+            let progress = if job.over {
+                DeployProgress::Ended(format!("its Job {}", job.state))
+            } else {
+                DeployProgress::Step("taking it up again".to_owned())
+            };
+            let _ = tell.send((node, progress)).await;
         }
         for node in gone {
             let _ = tell.send((node, DeployProgress::Ended("its Job is gone".to_owned()))).await;
@@ -86,19 +107,27 @@ fn session_objects(cluster: &Cluster) -> watcher::Config {
     watcher::Config::default().labels(&format!("{}={}", objects::SESSION_LABEL, cluster.session))
 }
 
-/// Tells what the session's pods do, for as long as it is listened to.
-async fn follow_pods(cluster: &Cluster, tell: &Progress) {
+/// Tells what the session's pods do, for as long as it is listened to; and once that they were listed.
+async fn follow_pods(cluster: &Cluster, tell: &Progress, listed: oneshot::Sender<()>) {
     let api: Api<Pod> = Api::namespaced(cluster.client().clone(), &cluster.namespace());
-    let mut pods = watcher(api, session_objects(cluster)).default_backoff().boxed();
+    let mut pods = watched(api, session_objects(cluster), Arc::clone(&cluster.connection.calls)).boxed();
     let mut refused: Option<Instant> = None;
+    let mut listed = Some(listed);
     while let Some(event) = pods.next().await {
         let told = match event {
-            Ok(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod)) => pod_changed(cluster, &pod, false),
-            Ok(watcher::Event::Delete(pod)) => pod_changed(cluster, &pod, true),
-            Ok(watcher::Event::Init) => None,
+            Ok(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod)) => pod_applied(cluster, &pod),
+            Ok(watcher::Event::Delete(pod)) => pod_deleted(cluster, &pod),
+            Ok(watcher::Event::Init) => {
+                lock(&cluster.state.pods).list_begins();
+                Vec::new()
+            }
             Ok(watcher::Event::InitDone) => {
                 refused = None;
-                None
+                if let Some(listed) = listed.take() {
+                    // Nobody waits for it who has gone.
+                    let _ = listed.send(());
+                }
+                lock(&cluster.state.pods).list_is_whole()
             }
             Err(error) => {
                 if let Some(notice) = lasting(cluster, &error)
@@ -108,13 +137,13 @@ async fn follow_pods(cluster: &Cluster, tell: &Progress) {
                         let _ = tell.send((node, DeployProgress::Failed(notice.clone()))).await;
                     }
                 }
-                None
+                Vec::new()
             }
         };
-        if let Some(told) = told
-            && tell.send(told).await.is_err()
-        {
-            return;
+        for told in told {
+            if tell.send(told).await.is_err() {
+                return;
+            }
         }
     }
 }
@@ -129,33 +158,46 @@ fn lasting(cluster: &Cluster, error: &watcher::Error) -> Option<Notice> {
 /// Nodes with a Job and no pod yet.
 fn waiting_nodes(cluster: &Cluster) -> Vec<NodeName> {
     let pods = lock(&cluster.state.pods);
-    lock(&cluster.state.jobs).values().filter(|node| !pods.contains_key(node)).cloned().collect()
+    lock(&cluster.state.jobs).values().filter(|node| pods.uid(node).is_none()).cloned().collect()
 }
 
-fn pod_changed(cluster: &Cluster, pod: &Pod, deleted: bool) -> Option<(NodeName, DeployProgress)> {
-    let job = pod.labels().get("job-name")?;
-    let node = lock(&cluster.state.jobs).get(job)?.clone();
-    let name = pod.name_any();
-    let mut pods = lock(&cluster.state.pods);
-    let progress =
-        if deleted { DeployProgress::Ended("its pod was deleted".to_owned()) } else { progress::of_pod(pod) };
-    match (&progress, pods.get(&node)) {
-        // An older pod of the same node has ended; the current one matters.
-        (DeployProgress::Ended(_), Some(current)) if *current != name => return None,
-        (DeployProgress::Ended(_), None) => return None,
-        (DeployProgress::Ended(_), Some(_)) => drop(pods.remove(&node)),
-        _ => drop(pods.insert(node.clone(), name)),
+/// The node of a pod of its current Job; of the DaemonSet's where it was put.
+fn node_of(cluster: &Cluster, pod: &Pod) -> Option<NodeName> {
+    if pod.labels().contains_key(objects::STAND_IN) {
+        return pod.spec.as_ref()?.node_name.clone().map(NodeName);
     }
-    Some((node, progress))
+    lock(&cluster.state.jobs).get(pod.labels().get("job-name")?).cloned()
 }
 
-/// Tells what keeps pods from being created or started: only events say so.
+fn pod_applied(cluster: &Cluster, pod: &Pod) -> Vec<(NodeName, DeployProgress)> {
+    let Some(node) = node_of(cluster, pod) else { return Vec::new() };
+    let told = lock(&cluster.state.pods).applied(&node, pod);
+    told.into_iter().map(|progress| (node.clone(), progress)).collect()
+}
+
+fn pod_deleted(cluster: &Cluster, pod: &Pod) -> Vec<(NodeName, DeployProgress)> {
+    let Some(node) = node_of(cluster, pod) else { return Vec::new() };
+    let told = lock(&cluster.state.pods).deleted(&node, pod);
+    told.into_iter().map(|progress| (node.clone(), progress)).collect()
+}
+
+/// Tells what keeps pods from being created or started: only events say so. They stay for an hour, and are listed anew
+/// whenever their watch is cut: what was told once, or was over before anybody listened, is no news.
 async fn follow_events(cluster: &Cluster, tell: &Progress) {
     let api: Api<KubeEvent> = Api::namespaced(cluster.client().clone(), &cluster.namespace());
-    let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
+    let mut events = watched(api, watcher::Config::default(), Arc::clone(&cluster.connection.calls)).boxed();
+    let mut listed_before = false;
     while let Some(event) = events.next().await {
-        // Without the right to watch events the pods still tell most of it.
-        let Ok(watcher::Event::Apply(event) | watcher::Event::InitApply(event)) = event else { continue };
+        let event = match event {
+            Ok(watcher::Event::Apply(event)) => event,
+            Ok(watcher::Event::InitApply(event)) if !listed_before => event,
+            Ok(watcher::Event::InitDone) => {
+                listed_before = true;
+                continue;
+            }
+            // Without the right to watch events the pods still tell most of it.
+            _ => continue,
+        };
         let Some(progress) = progress::of_event(&event) else { continue };
         let Some(about) = event.involved_object.name.as_deref() else { continue };
         // A pod is named after its Job, with a random suffix.
@@ -164,6 +206,7 @@ async fn follow_events(cluster: &Cluster, tell: &Progress) {
             .find(|(job, _)| about == job.as_str() || about.starts_with(&format!("{job}-")))
             .map(|(_, node)| node.clone());
         if let Some(node) = node
+            && lock(&cluster.state.pods).counts(&node, &event)
             && tell.send((node, progress)).await.is_err()
         {
             return;

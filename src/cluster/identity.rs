@@ -58,7 +58,7 @@ fn another_way(context: &str, expected: &ClusterIdentity, moved: &[String]) -> N
     Notice::error(
         format!("context {context:?} leads to the session's cluster by another way"),
         format!("{}; kube-system has the same UID {uid}; nothing was touched", moved.join(", ")),
-        format!("if that is right, say so: {}", text::command(["--trust-cluster", uid])),
+        format!("if that is right, say so to cleanup, attach or freeze: --trust-cluster {}", text::shell(uid)),
     )
     .of(Failure::Moved)
 }

@@ -30,6 +30,8 @@ pub(super) struct Seen {
     pub metadata: ObjectMeta,
     /// For a person.
     pub state: String,
+    /// A Job that runs nothing any more.
+    pub over: bool,
 }
 
 impl Seen {
@@ -58,9 +60,11 @@ pub(super) struct Places {
     pub namespaces: BTreeSet<String>,
     /// The namespace that is itself the session's.
     pub own: Option<String>,
+    /// There is a DaemonSet, or was one: who has none needs no right to look for it.
+    pub daemonset: bool,
 }
 
-/// Every Job, pod and service account in these places, and the session's own namespace. Labels are not asked for, so
+/// Every Job, pod, service account and, where there is one, DaemonSet in these places, and the session's own namespace. Labels are not asked for, so
 /// that an object which has lost its label is still seen to be there.
 pub(super) async fn look(client: &Client, places: &Places, session: &SessionId) -> Result<Vec<Seen>, Notice> {
     let mut seen = Vec::new();
@@ -77,8 +81,9 @@ pub(super) async fn look(client: &Client, places: &Places, session: &SessionId) 
         // Pods die with their Jobs; in a busy namespace the others are many.
         (Kind::Pod, session, "list on pods"),
     ];
+    let daemonsets = places.daemonset.then(|| (Kind::DaemonSet, ListParams::default(), "list on daemonsets (apps)"));
     for namespace in &places.namespaces {
-        for (kind, parameters, rights) in &lists {
+        for (kind, parameters, rights) in lists.iter().chain(&daemonsets) {
             let what = format!("list the {}s in {namespace}", kind.word());
             let listed = kinds::api(client, *kind, Some(namespace)).list(parameters).await;
             let listed = listed.map_err(|error| notice(&Attempt { what, rights }, &error))?;
@@ -96,9 +101,14 @@ pub(super) async fn everywhere(client: &Client) -> Result<Vec<Seen>, Notice> {
         (Kind::Namespace, "list on namespaces"),
         (Kind::ServiceAccount, "list on serviceaccounts"),
         (Kind::Job, "list on jobs (batch)"),
+        (Kind::DaemonSet, "list on daemonsets (apps)"),
     ] {
         let attempt = Attempt { what: format!("look for {}s of earlier sessions", kind.word()), rights };
-        let listed = kinds::api(client, kind, None).list(&ours).await.map_err(|error| notice(&attempt, &error))?;
+        let listed = match kinds::api(client, kind, None).list(&ours).await {
+            // Nobody who may not look at these has made one, and one of somebody else goes with its namespace.
+            Err(kube::Error::Api(status)) if kind == Kind::DaemonSet && status.code == 403 => continue,
+            listed => listed.map_err(|error| notice(&attempt, &error))?,
+        };
         seen.extend(listed.items.into_iter().map(|found| read(kind, found)).filter(|one| one.session.is_some()));
     }
     Ok(seen)
@@ -113,7 +123,12 @@ fn read(kind: Kind, found: DynamicObject) -> Seen {
     };
     let object = MadeObject { kind, namespace: found.namespace(), name: found.name_any(), uid: found.uid(), purpose };
     let session = found.labels().get(SESSION_LABEL).and_then(|id| id.parse().ok());
-    Seen { object, session, metadata: found.metadata, state }
+    let conditions = found.data.pointer("/status/conditions").and_then(Value::as_array);
+    let is_end = |condition: &Value| {
+        condition["status"] == "True" && (condition["type"] == "Complete" || condition["type"] == "Failed")
+    };
+    let over = kind == Kind::Job && conditions.is_some_and(|conditions| conditions.iter().any(is_end));
+    Seen { object, session, metadata: found.metadata, state, over }
 }
 
 fn state(kind: Kind, found: &DynamicObject) -> String {
@@ -131,6 +146,10 @@ fn state(kind: Kind, found: &DynamicObject) -> String {
                 (0, 0, None) => "no pod yet".to_owned(),
             }
         }
+        Kind::DaemonSet => match status("/status/currentNumberScheduled").and_then(Value::as_u64) {
+            Some(pods) => crate::text::counted(pods as usize, "pod"),
+            None => "no pod yet".to_owned(),
+        },
         Kind::Pod | Kind::Namespace => {
             status("/status/phase").and_then(Value::as_str).unwrap_or("there").to_lowercase()
         }

@@ -3,6 +3,7 @@
 //! Owns the one way to address any of them. Must not know what they are for.
 
 use k8s_openapi::api::{
+    apps::v1::DaemonSet,
     batch::v1::Job,
     core::v1::{Namespace, Pod, ServiceAccount},
     rbac::v1::{Role, RoleBinding},
@@ -22,6 +23,7 @@ pub(super) fn api(client: &Client, kind: Kind, namespace: Option<&str>) -> Api<D
         Kind::Role => ApiResource::erase::<Role>(&()),
         Kind::RoleBinding => ApiResource::erase::<RoleBinding>(&()),
         Kind::Job => ApiResource::erase::<Job>(&()),
+        Kind::DaemonSet => ApiResource::erase::<DaemonSet>(&()),
         Kind::Pod => ApiResource::erase::<Pod>(&()),
     };
     match namespace {

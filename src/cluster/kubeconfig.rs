@@ -284,13 +284,18 @@ pub(super) fn choose(file: &Kubeconfig, context: &str, proxies: &Proxies) -> Res
     let identity = identity(&user)?;
     let insecure = cluster.insecure_skip_tls_verify.unwrap_or(false);
     let server = cluster.server.as_deref().ok_or_else(|| KubeconfigError::NoServer(inside.cluster.clone()))?;
-    let url = server_url(server, authority.is_some() || identity.is_some() || insecure)?;
+    let url = server_url(server)?;
     let proxy = match &cluster.proxy_url {
         Some(url) => Some(proxy::parse_url("the cluster's proxy-url", url)?),
         None => Server::of(&url).map_or(Ok(None), |server| proxies.to_kubernetes(server))?,
     };
-    let source = source(&user, || for_plugin(&cluster, authority.clone()))?;
-    let is_for_provider = matches!(source, Source::Fixed(None));
+    // As kubectl has it, nobody's credentials go out in the clear.
+    let source = if url.scheme_str() == Some("http") {
+        Source::Fixed(None)
+    } else {
+        source(&user, || for_plugin(&cluster, authority.clone()))?
+    };
+    let is_for_provider = matches!(source, Source::Fixed(None)) && url.scheme_str() == Some("https");
     let mut config = Config::new(url);
     config.root_cert = authority.as_deref().map(certificates).transpose()?;
     config.accept_invalid_certs = insecure;
@@ -309,12 +314,12 @@ pub(super) fn choose(file: &Kubeconfig, context: &str, proxies: &Proxies) -> Res
     Ok(Chosen { context: context.to_owned(), config, proxy, source, identity })
 }
 
-/// As Go has it: what is no URL with a host is a host with a port.
-fn server_url(server: &str, tls: bool) -> Result<Uri, KubeconfigError> {
+/// As kubectl has it: what is no URL with a host is a host with a port, and asked in the clear.
+fn server_url(server: &str) -> Result<Uri, KubeconfigError> {
     let server = server.trim();
     let wrong = |reason: String| KubeconfigError::Server { server: server.to_owned(), reason };
     let has_scheme = server.split_once("://").is_some_and(|(scheme, host)| !scheme.is_empty() && !host.is_empty());
-    let url = if has_scheme { server.to_owned() } else { format!("{}://{server}", if tls { "https" } else { "http" }) };
+    let url = if has_scheme { server.to_owned() } else { format!("http://{server}") };
     let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| wrong(error.to_string()))?;
     if !has_scheme && !matches!(uri.path(), "" | "/") {
         return Err(wrong("it must be a URL or host:port".to_owned()));
@@ -445,7 +450,7 @@ pub(super) fn in_cluster() -> Option<Result<Chosen, KubeconfigError>> {
 
 fn of_account(folder: &Path, host: &str, port: &str) -> Result<Chosen, KubeconfigError> {
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    let url = server_url(&format!("https://{host}:{port}"), true)?;
+    let url = server_url(&format!("https://{host}:{port}"))?;
     let mut config = Config::new(url);
     let authority = folder.join("ca.crt");
     let pem = fs::read(&authority).map_err(|error| KubeconfigError::File {
@@ -489,20 +494,20 @@ mod tests {
 
     #[test]
     fn a_server_is_an_address_however_it_is_written() {
-        for (server, tls, url) in [
-            ("127.0.0.1:18080", false, "http://127.0.0.1:18080/"),
-            ("localhost:8080", false, "http://localhost:8080/"),
-            ("kube.example", true, "https://kube.example/"),
-            ("[::1]:6443", true, "https://[::1]:6443/"),
-            (" https://kube.example:6443 ", false, "https://kube.example:6443/"),
-            ("HTTPS://kube.example/k8s/c-1", false, "https://kube.example/k8s/c-1"),
+        for (server, url) in [
+            ("127.0.0.1:18080", "http://127.0.0.1:18080/"),
+            ("localhost:8080", "http://localhost:8080/"),
+            ("kube.example", "http://kube.example/"),
+            ("[::1]:6443", "http://[::1]:6443/"),
+            (" https://kube.example:6443 ", "https://kube.example:6443/"),
+            ("HTTPS://kube.example/k8s/c-1", "https://kube.example/k8s/c-1"),
         ] {
-            assert_eq!(server_url(server, tls).expect(server).to_string(), url);
+            assert_eq!(server_url(server).expect(server).to_string(), url);
         }
         for server in
             ["kube.example/path", "ftp://kube.example", "https://", "https:///path", "a b", "https://host:port", ""]
         {
-            assert!(server_url(server, true).is_err(), "{server:?}");
+            assert!(server_url(server).is_err(), "{server:?}");
         }
     }
 
@@ -518,6 +523,14 @@ mod tests {
         for empty in ["", " ", "# nothing\n", "---\n"] {
             let (_folder, path) = written(empty);
             assert!(read(&[path]).is_ok_and(|file| file.contexts.is_empty()), "{empty:?}");
+        }
+    }
+
+    #[test]
+    fn nobodys_credentials_go_out_in_the_clear() {
+        for user in ["token: abc", "exec: {command: plugin}", "username: me", "auth-provider: {name: gcp}"] {
+            let found = chosen("server: 'http://kube.example'", user).expect(user);
+            assert!(matches!(found.source, Source::Fixed(None)), "{:?}", found.source);
         }
     }
 

@@ -8,9 +8,11 @@ use std::{
     time::Duration,
 };
 
-use futures::{FutureExt, StreamExt, stream, stream::BoxStream};
+use futures::{FutureExt, StreamExt, future::join_all, stream, stream::BoxStream};
+use tokio::time::timeout;
 
 use super::{
+    AgentSettings, Cluster,
     connect::Connection,
     identity,
     inventory::{self, Places, Seen},
@@ -39,14 +41,18 @@ pub struct Leftover {
 
 impl Leftover {
     /// Exactly what would be removed.
-    pub async fn plan(&self, journals: &Journals) -> Result<Vec<SeenObject>, Notice> {
-        let scope = self.scope(journals, Duration::ZERO).await?;
-        Ok(remove::plan(&scope).await?.iter().map(Seen::summary).collect())
+    pub async fn plan(&self, journals: &Journals, within: Duration) -> Result<Vec<SeenObject>, Notice> {
+        let plan = async {
+            let scope = self.scope(journals, Duration::ZERO).await?;
+            Ok(remove::plan(&scope).await?.iter().map(Seen::summary).collect())
+        };
+        in_time(within, plan).await
     }
 
     /// What of others keeps its namespace, as in `ConfigMap notes`; and the kinds that may not be looked at.
-    pub async fn strangers(&self, journals: &Journals) -> Result<(Vec<String>, Vec<String>), Notice> {
-        let contents = remove::contents(&self.scope(journals, Duration::ZERO).await?).await?;
+    pub async fn strangers(&self, journals: &Journals, within: Duration) -> Result<(Vec<String>, Vec<String>), Notice> {
+        let scope = async { remove::contents(&self.scope(journals, Duration::ZERO).await?).await };
+        let contents = in_time(within, scope).await?;
         Ok((contents.strangers.iter().map(Stranger::text).collect(), contents.hidden))
     }
 
@@ -63,13 +69,20 @@ impl Leftover {
         contents: BTreeSet<String>,
     ) -> BoxStream<'static, Removal> {
         async move {
-            match self.scope(&journals, patience).await {
+            match in_time(patience, self.scope(&journals, patience)).await {
                 Ok(scope) => remove::remove(Scope { with_contents: contents, ..scope }, Keep::new()),
                 Err(notice) => stream::iter([Removal::Refused(notice), Removal::Finished]).boxed(),
             }
         }
         .flatten_stream()
         .boxed()
+    }
+
+    /// Its agents, to be looked at; `None` where its journal is not here.
+    pub fn beside(&self, journals: &Journals, settings: AgentSettings) -> Option<Cluster> {
+        let id = &self.summary.id;
+        let record = journals.all().into_iter().flatten().find(|record| record.header.session == *id)?;
+        Some(Cluster::observe(self.connection.clone()?, settings, journals.clone(), &record))
     }
 
     async fn scope(&self, journals: &Journals, patience: Duration) -> Result<Scope, Notice> {
@@ -84,6 +97,16 @@ impl Leftover {
             Err(error) => Err(error.notice(format!("session {} is left alone", self.summary.id))),
         }
     }
+}
+
+/// What a server says in time; one that does not is one that cannot be reached.
+async fn in_time<T>(within: Duration, work: impl Future<Output = Result<T, Notice>>) -> Result<T, Notice> {
+    let late = || {
+        let cause = format!("the API server has not answered within {} s", within.as_secs());
+        let next_step = "check the network and the VPN, then try again";
+        Notice::error("what is there cannot be seen", cause, next_step).of(Failure::Unreachable)
+    };
+    timeout(within, work).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// What to remove of a session with a journal here, by the context that it began with.
@@ -106,6 +129,20 @@ pub(super) async fn scope_of_record(
         with_contents: BTreeSet::new(),
         patience,
     })
+}
+
+/// The agents of a session with a journal here, to be looked at.
+pub(super) async fn beside(
+    at_hand: &Connection,
+    journals: &Journals,
+    settings: AgentSettings,
+    session: &SessionId,
+) -> Result<Cluster, Notice> {
+    let headline = || format!("session {session} cannot be looked at");
+    let record = journals.all().into_iter().flatten().find(|record| record.header.session == *session);
+    let record = record.ok_or_else(|| Notice::error(headline(), "this laptop has no journal of it", ""))?;
+    let connection = way_to(&record.header.cluster, at_hand).await?;
+    Ok(Cluster::observe(connection, settings, journals.clone(), &record))
 }
 
 /// A connection to a session's cluster by the session's own context. Where that cannot be used any more, the one at
@@ -219,9 +256,13 @@ pub async fn leftovers(connection: &Connection, journals: &Journals) -> Result<V
     on_cluster(connection, &identity, &records, journals).await
 }
 
-/// The same for every cluster that a journal knows, and for this one. A cluster that does not answer, or answers as
-/// another, is told in the sessions' `trouble`; a journal that cannot be read is told as a notice.
-pub async fn sessions(current: Option<&Connection>, journals: &Journals) -> (Vec<Leftover>, Vec<Notice>) {
+/// The same for every cluster that a journal knows, and for this one, each given so long. A cluster that does not answer,
+/// or answers as another, is told in the sessions' `trouble`; a journal that cannot be read is told as a notice.
+pub async fn sessions(
+    current: Option<&Connection>,
+    journals: &Journals,
+    within: Duration,
+) -> (Vec<Leftover>, Vec<Notice>) {
     let mut notices = Vec::new();
     let mut records = Vec::new();
     for record in journals.all() {
@@ -232,20 +273,22 @@ pub async fn sessions(current: Option<&Connection>, journals: &Journals) -> (Vec
     }
     let mut found = Vec::new();
     let mut covered = BTreeSet::new();
+    let mut away = None;
     if let Some(connection) = current {
-        let here = match connection.identity().await {
-            Ok(identity) => {
-                let found = on_cluster(connection, &identity, &records, journals).await;
-                found.map(|found| (identity, found))
-            }
-            Err(notice) => Err(notice),
+        let here = async {
+            let identity = connection.identity().await?;
+            let found = on_cluster(connection, &identity, &records, journals).await?;
+            Ok((identity, found))
         };
-        match here {
+        match in_time(within, here).await {
             Ok((identity, sessions)) => {
                 covered.insert(identity.kube_system_uid);
                 found.extend(sessions);
             }
-            Err(notice) => notices.push(notice),
+            Err(notice) => {
+                away = (notice.failure == Failure::Unreachable).then(|| (connection, notice.clone()));
+                notices.push(notice);
+            }
         }
     }
     let mut clusters: Vec<ClusterIdentity> = Vec::new();
@@ -255,12 +298,25 @@ pub async fn sessions(current: Option<&Connection>, journals: &Journals) -> (Vec
             clusters.push(cluster.clone());
         }
     }
-    for cluster in clusters {
-        let theirs: Vec<Record> = records.iter().filter(|record| record.header.cluster == cluster).cloned().collect();
-        let answer = match Connection::again(&cluster).await {
-            Ok(connection) => on_cluster(&connection, &cluster, &theirs, journals).await,
-            Err(notice) => Err(notice),
-        };
+    // One that hangs holds up no other.
+    let asked = clusters.iter().map(|cluster| {
+        let theirs: Vec<Record> = records.iter().filter(|record| record.header.cluster == *cluster).cloned().collect();
+        let known = away.as_ref().filter(|(connection, _)| connection.is_by_context_of(cluster));
+        let known = known.map(|(_, notice)| notice.clone());
+        async move {
+            let answer = if let Some(notice) = known {
+                Err(notice)
+            } else {
+                let asked = async {
+                    let connection = Connection::again(cluster).await?;
+                    on_cluster(&connection, cluster, &theirs, journals).await
+                };
+                in_time(within, asked).await
+            };
+            (answer, theirs)
+        }
+    });
+    for (answer, theirs) in join_all(asked).await {
         match answer {
             Ok(sessions) => found.extend(sessions),
             Err(notice) => {
@@ -329,12 +385,14 @@ fn compare(
 ) -> Leftover {
     let namespaces = seen.iter().filter_map(|one| one.object.namespace.clone()).collect();
     let own = seen.iter().find(|one| one.object.kind == Kind::Namespace).map(|one| one.object.name.clone());
-    let mut places = Places { namespaces, own };
+    let daemonset = seen.iter().any(|one| one.object.kind == Kind::DaemonSet);
+    let mut places = Places { namespaces, own, daemonset };
     places.namespaces.extend(places.own.clone());
     if let Some(record) = record {
         let known = places_of(record);
         places.namespaces.extend(known.namespaces);
         places.own = places.own.or(known.own);
+        places.daemonset |= known.daemonset;
     }
     let told = |of: fn(&Seen) -> Option<u64>| seen.iter().find_map(|one| of(one));
     let summary = SessionSummary {
@@ -376,5 +434,6 @@ fn unseen(record: &Record, holder: Holder, notice: &Notice, connection: Option<&
 fn places_of(record: &Record) -> Places {
     let header = &record.header;
     let own = header.own_namespace.then(|| namespace_name(&header.session));
-    Places { namespaces: BTreeSet::from([header.namespace.clone()]), own }
+    let daemonset = record.objects.iter().any(|(_, object)| object.kind == Kind::DaemonSet);
+    Places { namespaces: BTreeSet::from([header.namespace.clone()]), own, daemonset }
 }

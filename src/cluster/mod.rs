@@ -4,6 +4,7 @@
 //! Owns every call to the API server. Speaks `model`, the journal and the tunnel's byte stream; must not know the app
 //! or a screen.
 
+mod calls;
 mod connect;
 mod credentials;
 mod deploy;
@@ -17,15 +18,18 @@ mod inventory;
 mod kinds;
 mod kubeconfig;
 mod leftovers;
+mod lists;
 mod names;
 mod nodes;
 mod objects;
 mod plugin;
+mod pods;
 mod preflight;
 mod progress;
 mod push;
 mod remove;
 mod sender;
+mod stand_in;
 mod strangers;
 mod terms;
 mod tls;
@@ -49,11 +53,12 @@ pub use plugin::screen_opens;
 pub use push::Push;
 
 use crate::{
-    clock::unix_millis,
-    journal::{Entry, Header, Journal, JournalError, Journals, Record},
+    clock::{steady_at, unix_millis},
+    journal::{Deployed, Entry, Header, Journal, JournalError, Journals, Pushed, Record},
     model::{
         ClusterIdentity, ContextRow, DeployProgress, Expectations, Keep, Kind, LogsSettings, MadeObject, NodeName,
-        NodesChange, Notice, PreflightCheck, Removal, SeenObject, SessionId, SessionSummary, StorageSettings, Summary,
+        NodesChange, Notice, PreflightCheck, Removal, SeenObject, SessionId, SessionSummary, StandIn, StorageSettings,
+        Summary,
     },
     site::{Bulk, FilePart, OpenError, Site, StreamFrom, Tunnel},
 };
@@ -64,6 +69,8 @@ use remove::Scope;
 const PARALLEL: usize = 10;
 /// An object that is still there after this long is reported with what holds it.
 pub const PATIENCE: Duration = Duration::from_secs(120);
+/// What other sessions have left is looked for so long in each cluster.
+pub const LOOK_WITHIN: Duration = Duration::from_secs(30);
 
 /// What a session's agents are made of.
 #[derive(Debug, Clone)]
@@ -88,10 +95,35 @@ pub struct AgentSettings {
     pub processes: bool,
     /// A Job in the cluster removes the namespace at the session's end.
     pub reaper: bool,
+    /// Nodes that join while nobody is attached get an agent too.
+    pub daemonset: bool,
     /// The agent program is sent into pods of a stock image.
     pub push: Option<Push>,
     /// Who is at it, as `user@host`.
     pub owner: String,
+}
+
+impl AgentSettings {
+    /// As the journal keeps them.
+    fn deployed(&self) -> Deployed {
+        let pushed = self.push.as_ref().map(|push| Pushed {
+            program: std::path::absolute(&push.path).unwrap_or_else(|_| push.path.clone()),
+            sha256: push.sha256.clone(),
+            as_root: push.as_root,
+        });
+        Deployed {
+            image: self.image.clone(),
+            pull_policy: self.pull_policy.map(|policy| policy.word().to_owned()),
+            pushed,
+            lease_seconds: self.lease.as_secs(),
+            processes: self.processes,
+            ring: self.ring,
+            service_account: self.service_account.clone(),
+            role: self.role.clone(),
+            reaper: self.reaper,
+            daemonset: self.daemonset,
+        }
+    }
 }
 
 /// One cluster and what this session has made in it.
@@ -107,17 +139,20 @@ pub struct Cluster {
 #[derive(Default)]
 struct State {
     /// What was made, or was about to be, and not seen gone, in order of creation; with the time of its making.
+    /// By the steady clock.
     made: Mutex<Vec<(UnixMillis, MadeObject)>>,
     /// Where that is written down. Begun with the first creation.
     journal: Mutex<Option<(Arc<Journal>, Header)>>,
-    /// When the agents end by themselves, once the first was deployed.
+    /// When the agents end by themselves, by the steady clock, once the first was deployed.
     ends: Mutex<Option<UnixMillis>>,
     /// What was in the session's own namespace before anything of it.
     before: Mutex<BTreeSet<String>>,
+    /// What of others the user has said may go with that namespace.
+    with_contents: Mutex<BTreeSet<String>>,
     /// Each node's current Job, by the Job's name.
     jobs: Mutex<HashMap<String, NodeName>>,
     /// Each node's current pod.
-    pods: Mutex<HashMap<NodeName, String>>,
+    pods: Mutex<pods::Pods>,
     /// The pods that have the agent program that is sent.
     pushed: Mutex<HashMap<NodeName, String>>,
     /// The server was asked for an agent in the session's own namespace.
@@ -153,9 +188,10 @@ impl Cluster {
         let namespace = (!header.own_namespace).then(|| header.namespace.clone());
         let budget = Duration::from_millis(record.ends.saturating_sub(header.began));
         let settings = AgentSettings { budget, namespace, ..settings };
+        let made = record.objects.into_iter().map(|(at, object)| (steady_at(at), object)).collect();
         let state = State {
-            made: Mutex::new(record.objects),
-            ends: Mutex::new(Some(record.ends)),
+            made: Mutex::new(made),
+            ends: Mutex::new(Some(steady_at(record.ends))),
             before: Mutex::new(record.before),
             ..State::default()
         };
@@ -210,7 +246,8 @@ impl Cluster {
     fn places(&self) -> Places {
         let namespace = self.namespace();
         let own = self.settings.namespace.is_none().then(|| namespace.clone());
-        Places { namespaces: BTreeSet::from([namespace]), own }
+        let daemonset = self.made().iter().any(|object| object.kind == Kind::DaemonSet);
+        Places { namespaces: BTreeSet::from([namespace]), own, daemonset }
     }
 
     fn journal(&self) -> Option<(Arc<Journal>, Header)> {
@@ -227,7 +264,7 @@ impl Cluster {
             places: self.places(),
             journal,
             before: lock(&self.state.before).clone(),
-            with_contents: BTreeSet::new(),
+            with_contents: lock(&self.state.with_contents).clone(),
             patience: PATIENCE,
         }
     }
@@ -248,7 +285,11 @@ impl Cluster {
 
 impl Site for Cluster {
     fn nodes(&self) -> BoxStream<'static, NodesChange> {
-        nodes::watch(self.client().clone(), self.settings.push.as_ref().map(|push| push.architecture))
+        nodes::watch(&self.connection, self.settings.push.as_ref().map(|push| push.architecture))
+    }
+
+    fn made(&self) -> Vec<MadeObject> {
+        self.made()
     }
 
     fn deploy(&self, nodes: Vec<NodeName>) -> BoxStream<'static, (NodeName, DeployProgress)> {
@@ -259,8 +300,21 @@ impl Site for Cluster {
         follow::attach(self.clone())
     }
 
+    fn beside(&self, session: SessionId) -> BoxFuture<'static, Result<Arc<dyn Site>, Notice>> {
+        let (at_hand, journals, settings) = (self.connection.clone(), self.journals.clone(), self.settings.clone());
+        async move {
+            let site = leftovers::beside(&at_hand, &journals, settings, &session).await?;
+            Ok(Arc::new(site) as Arc<dyn Site>)
+        }
+        .boxed()
+    }
+
     fn open(&self, node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>> {
         exec::open(self, node)
+    }
+
+    fn agent_of(&self, node: &NodeName) -> Option<String> {
+        lock(&self.state.pods).uid(node)
     }
 
     fn follow(&self, node: &NodeName, from: StreamFrom) -> BoxFuture<'static, Result<Bulk, OpenError>> {
@@ -268,7 +322,8 @@ impl Site for Cluster {
     }
 
     fn names(&self) -> BoxFuture<'static, BTreeMap<IpAddr, String>> {
-        names::names(self.client().clone()).boxed()
+        let connection = self.connection.clone();
+        async move { names::names(&connection).await }.boxed()
     }
 
     fn expected(&self, nodes: Vec<NodeName>) -> Option<BoxFuture<'static, Expectations>> {
@@ -320,8 +375,16 @@ impl Site for Cluster {
         .boxed()
     }
 
+    fn allow_contents(&self, names: Vec<String>) {
+        *lock(&self.state.with_contents) = names.into_iter().collect();
+    }
+
     fn set_ends(&self, ends: UnixMillis) -> BoxFuture<'static, Result<(), Notice>> {
         terms::set_ends(self.clone(), ends).boxed()
+    }
+
+    fn stand_in(&self, what: StandIn) -> BoxFuture<'static, Result<String, Notice>> {
+        stand_in::stand_in(self.clone(), what).boxed()
     }
 
     fn detach(&self) {
@@ -349,7 +412,7 @@ impl Site for Cluster {
         async move {
             let found = if everywhere {
                 // What cannot be reached says so in its own row.
-                match sessions(Some(&cluster.connection), &cluster.journals).await {
+                match sessions(Some(&cluster.connection), &cluster.journals, LOOK_WITHIN).await {
                     (found, notices) if found.is_empty() => notices.into_iter().next().map_or(Ok(found), Err)?,
                     (found, _) => found,
                 }
@@ -390,5 +453,6 @@ async fn header(cluster: &Cluster, began: UnixMillis, ends: UnixMillis) -> Resul
         cluster: identity,
         namespace: cluster.namespace(),
         own_namespace: cluster.settings.namespace.is_none(),
+        agents: Some(Box::new(cluster.settings.deployed())),
     })
 }

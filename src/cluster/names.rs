@@ -1,67 +1,139 @@
 //! Names of pods and services for their addresses, for the readers of captures.
 //!
-//! Owns which objects have a name for an address. What may not be listed has none: a capture is worth having all the
-//! same.
+//! Owns which objects have a name for an address. What may not be listed has none, and nobody waits long for any: a
+//! capture is worth having all the same.
 
-use std::{collections::BTreeMap, net::IpAddr};
-
-use k8s_openapi::api::core::v1::{Node, Pod, Service};
-use kube::{
-    Client, Resource, ResourceExt,
-    api::{Api, ListParams},
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
-/// Objects asked for at once.
-const PAGE: u32 = 500;
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use super::{
+    connect::Connection,
+    lists::{Selection, pages},
+};
+
 /// More names than this help nobody.
 const MAX_NAMES: usize = 100_000;
+/// All of them are had within this time, or fewer are.
+const WITHIN: Duration = Duration::from_secs(10);
 
-pub(super) async fn names(client: Client) -> BTreeMap<IpAddr, String> {
-    let mut names = BTreeMap::new();
-    let name = |kind: &str, meta: &dyn Fn() -> (String, String)| {
-        let (namespace, name) = meta();
-        format!("{name}.{namespace}.{kind}")
-    };
-    for service in list::<Service>(&client).await {
-        let addresses = service.spec.as_ref().and_then(|spec| spec.cluster_ips.clone()).unwrap_or_default();
-        for address in addresses.iter().filter_map(|address| address.parse().ok()) {
-            names.insert(address, name("svc", &|| (service.namespace().unwrap_or_default(), service.name_any())));
-        }
-    }
-    for pod in list::<Pod>(&client).await {
-        // One on the node's own network has the node's addresses.
-        if pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or(false) {
-            continue;
-        }
-        let addresses = pod.status.as_ref().and_then(|status| status.pod_ips.clone()).unwrap_or_default();
-        for address in addresses.iter().filter_map(|one| one.ip.parse().ok()) {
-            names.insert(address, name("pod", &|| (pod.namespace().unwrap_or_default(), pod.name_any())));
-        }
-    }
-    for node in list::<Node>(&client).await {
-        let addresses = node.status.as_ref().and_then(|status| status.addresses.clone()).unwrap_or_default();
-        for address in addresses.iter().filter_map(|one| one.address.parse().ok()) {
-            names.insert(address, node.name_any());
-        }
-    }
-    names
+#[derive(Deserialize)]
+struct Metadata {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    namespace: String,
 }
 
-/// Every object of a kind, or those that could be had.
-async fn list<K>(client: &Client) -> Vec<K>
-where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
-{
-    let api: Api<K> = Api::all(client.clone());
-    let mut found: Vec<K> = Vec::new();
-    let mut parameters = ListParams::default().limit(PAGE);
-    while let Ok(page) = api.list(&parameters).await {
-        let more = page.metadata.continue_.clone().filter(|token| !token.is_empty());
-        found.extend(page.items);
-        match more {
-            Some(token) if found.len() < MAX_NAMES => parameters = parameters.continue_token(&token),
-            _ => break,
+#[derive(Deserialize)]
+struct Service {
+    metadata: Metadata,
+    spec: Option<ServiceSpec>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ServiceSpec {
+    #[serde(rename = "clusterIPs")]
+    cluster_ips: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct Pod {
+    metadata: Metadata,
+    spec: Option<PodSpec>,
+    status: Option<PodStatus>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PodSpec {
+    host_network: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct PodStatus {
+    #[serde(rename = "podIPs")]
+    pod_ips: Option<Vec<PodIp>>,
+}
+
+#[derive(Deserialize)]
+struct PodIp {
+    #[serde(default)]
+    ip: String,
+}
+
+#[derive(Deserialize)]
+struct Node {
+    metadata: Metadata,
+    status: Option<NodeStatus>,
+}
+
+#[derive(Deserialize)]
+struct NodeStatus {
+    addresses: Option<Vec<NodeAddress>>,
+}
+
+#[derive(Deserialize)]
+struct NodeAddress {
+    #[serde(default)]
+    address: String,
+}
+
+/// What is known after a while, the many last.
+pub(super) async fn names(connection: &Connection) -> BTreeMap<IpAddr, String> {
+    let names = Names::default();
+    if timeout(WITHIN, gather(connection, &names)).await.is_err() {
+        connection.calls.news.note(
+            "not every address has a name",
+            format!("the API server did not list all pods within {} s", WITHIN.as_secs()),
+        );
+    }
+    names.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn gather(connection: &Connection, names: &Names) {
+    let client = &connection.client;
+    // A list that is refused has no names: the others have.
+    let _ = pages(client, "/api/v1/services", Selection::default(), |service: Service| {
+        let addresses = service.spec.and_then(|spec| spec.cluster_ips).unwrap_or_default();
+        names.add("svc", &service.metadata, addresses.iter().map(String::as_str));
+    })
+    .await;
+    let _ = pages(client, "/api/v1/nodes", Selection::default(), |node: Node| {
+        let addresses = node.status.and_then(|status| status.addresses).unwrap_or_default();
+        names.add("", &node.metadata, addresses.iter().map(|one| one.address.as_str()));
+    })
+    .await;
+    let _ = pages(client, "/api/v1/pods", Selection::default(), |pod: Pod| {
+        // One on the node's own network has the node's addresses.
+        if pod.spec.and_then(|spec| spec.host_network) != Some(true) {
+            let addresses = pod.status.and_then(|status| status.pod_ips).unwrap_or_default();
+            names.add("pod", &pod.metadata, addresses.iter().map(|one| one.ip.as_str()));
+        }
+    })
+    .await;
+}
+
+#[derive(Default)]
+struct Names(Mutex<BTreeMap<IpAddr, String>>);
+
+impl Names {
+    fn add<'a>(&self, kind: &str, metadata: &Metadata, addresses: impl Iterator<Item = &'a str>) {
+        let Metadata { name, namespace } = metadata;
+        // Every change is one call, so the map is whole even if a holder panicked.
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for address in addresses.filter_map(|address| address.parse().ok()) {
+            if names.len() < MAX_NAMES {
+                let name = if kind.is_empty() { name.clone() } else { format!("{name}.{namespace}.{kind}") };
+                names.insert(address, name);
+            }
         }
     }
-    found
 }

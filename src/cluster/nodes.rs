@@ -2,20 +2,22 @@
 //!
 //! Owns the conversion from Kubernetes' Node to ours; what the screens do not show is dropped here.
 
-use futures::{StreamExt, stream::BoxStream};
-use k8s_openapi::api::core::v1::Node as KubeNode;
-use kube::{
-    Client, ResourceExt,
-    api::Api,
-    runtime::{WatchStreamExt, watcher},
-};
+use std::sync::Arc;
 
-use super::error::{Attempt, watch_notice};
+use futures::{StreamExt, stream, stream::BoxStream};
+use k8s_openapi::api::core::v1::Node as KubeNode;
+use kube::{ResourceExt, api::Api, runtime::watcher};
+
+use super::{
+    connect::Connection,
+    error::{Attempt, watch_notice},
+    lists::watched,
+};
 use crate::model::{Machine, Node, NodesChange, Readiness};
 
-/// All nodes, and every change, for good. Failures are told and tried again with back-off. `program_for` is the one
-/// architecture that the agent program is for, where it is not the image's.
-pub(super) fn watch(client: Client, program_for: Option<&'static str>) -> BoxStream<'static, NodesChange> {
+/// All nodes, and every change, for good. Failures are told and tried again with back-off; what else the connection has
+/// to tell comes along. `program_for` is the one architecture that the agent program is for, where it is not the image's.
+pub(super) fn watch(connection: &Connection, program_for: Option<&'static str>) -> BoxStream<'static, NodesChange> {
     let convert = move |node: &KubeNode| {
         let mut node = convert(node);
         node.machine.program_for = program_for.map(str::to_owned);
@@ -23,28 +25,25 @@ pub(super) fn watch(client: Client, program_for: Option<&'static str>) -> BoxStr
     };
     let attempt = Attempt { what: "list the nodes".to_owned(), rights: "list and watch on nodes" };
     let mut listing = Vec::new();
-    watcher(Api::<KubeNode>::all(client), watcher::Config::default())
-        .default_backoff()
-        .filter_map(move |event| {
-            let change = match event {
-                Ok(watcher::Event::Init) => {
-                    listing.clear();
-                    None
-                }
-                Ok(watcher::Event::InitApply(node)) => {
-                    listing.push(convert(&node));
-                    None
-                }
-                Ok(watcher::Event::InitDone) => Some(NodesChange::Replaced(std::mem::take(&mut listing))),
-                Ok(watcher::Event::Apply(node)) => Some(NodesChange::Applied(convert(&node))),
-                Ok(watcher::Event::Delete(node)) => Some(NodesChange::Gone(node.name_any().as_str().into())),
-                // The server has forgotten where the watch was; the list that follows says everything anew.
-                Err(watcher::Error::WatchError(status)) if status.code == 410 => None,
-                Err(error) => Some(NodesChange::Failed(watch_notice(&attempt, &error))),
-            };
-            async move { change }
-        })
-        .boxed()
+    let api = Api::<KubeNode>::all(connection.client.clone());
+    let changes = watched(api, watcher::Config::default(), Arc::clone(&connection.calls)).filter_map(move |event| {
+        let change = match event {
+            Ok(watcher::Event::Init) => {
+                listing.clear();
+                None
+            }
+            Ok(watcher::Event::InitApply(node)) => {
+                listing.push(convert(&node));
+                None
+            }
+            Ok(watcher::Event::InitDone) => Some(NodesChange::Replaced(std::mem::take(&mut listing))),
+            Ok(watcher::Event::Apply(node)) => Some(NodesChange::Applied(convert(&node))),
+            Ok(watcher::Event::Delete(node)) => Some(NodesChange::Gone(node.name_any().as_str().into())),
+            Err(error) => Some(NodesChange::Failed(watch_notice(&attempt, &error))),
+        };
+        async move { change }
+    });
+    stream::select(changes, connection.news().map(NodesChange::Told)).boxed()
 }
 
 /// A node as the model has it.
@@ -57,6 +56,7 @@ pub(super) fn convert(node: &KubeNode) -> Node {
     let addresses = status.and_then(|status| status.addresses.as_ref());
     Node {
         name: node.name_any().as_str().into(),
+        uid: node.uid(),
         readiness: match ready.map(|condition| condition.status.as_str()) {
             Some("True") => Readiness::Ready,
             Some("False") => Readiness::NotReady,

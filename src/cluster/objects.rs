@@ -10,13 +10,14 @@ use serde_json::{Value, json};
 
 use super::{AgentSettings, push};
 use crate::{
-    clock::rfc3339,
-    model::{Kind, MadeObject, NodeName, SessionId},
+    clock::{rfc3339, unix_millis},
+    model::{Kind, MadeObject, NodeName, SessionId, StandIn},
 };
 
 const NAMESPACE: &str = include_str!("../../manifests/namespace.yaml");
 const SERVICE_ACCOUNT: &str = include_str!("../../manifests/service-account.yaml");
 const AGENT_JOB: &str = include_str!("../../manifests/agent-job.yaml");
+const AGENT_DAEMONSET: &str = include_str!("../../manifests/agent-daemonset.yaml");
 const REAPER: &str = include_str!("../../manifests/reaper.yaml");
 
 /// What the manifests have in place of a session's id.
@@ -32,6 +33,8 @@ pub(super) const NODE: &str = "nodewatch-tui/node";
 pub(super) const OWNER: &str = "nodewatch-tui/owner";
 pub(super) const BEGAN: &str = "nodewatch-tui/began";
 pub(super) const ENDS: &str = "nodewatch-tui/ends";
+/// The label of the DaemonSet's pods, and the annotation that says what they begin.
+pub(super) const STAND_IN: &str = "nodewatch-tui/stand-in";
 /// How much longer than the session the reaper may run.
 pub(super) const REAPER_LONGER: Duration = Duration::from_secs(1800);
 
@@ -50,7 +53,8 @@ pub enum PullPolicy {
 }
 
 impl PullPolicy {
-    fn word(self) -> &'static str {
+    /// As Kubernetes writes it.
+    pub fn word(self) -> &'static str {
         match self {
             Self::Always => "Always",
             Self::IfNotPresent => "IfNotPresent",
@@ -176,6 +180,41 @@ impl Session<'_> {
         Ok(draft(kind, value, &node.0))
     }
 
+    /// Agents for nodes that join later, in pods as those of the Jobs.
+    pub fn agent_daemonset(&self, what: &StandIn) -> Result<Draft, ManifestError> {
+        let kind = Kind::DaemonSet;
+        let missing = |what: &str| ManifestError::new(kind, format!("the Job has no {what}"));
+        let left = Duration::from_millis(self.ends.saturating_sub(unix_millis()));
+        let mut job = self.agent_job(&"node-name".into(), 1, left)?.value;
+        let mut template = job.pointer_mut("/spec/template").map(Value::take).ok_or_else(|| missing("template"))?;
+        template["metadata"]["labels"][STAND_IN] = json!("true");
+        template["metadata"]["annotations"][ENDS] = json!(rfc3339(self.ends));
+        template["metadata"]["annotations"][STAND_IN] = json!(json!(what).to_string());
+        let pod = &mut template["spec"];
+        // A DaemonSet takes no other.
+        pod["restartPolicy"] = json!("Always");
+        // An expression takes one name.
+        let others =
+            what.besides.iter().map(|node| json!({"key": "metadata.name", "operator": "NotIn", "values": [node.0]}));
+        let terms = json!([{"matchFields": others.collect::<Vec<_>>()}]);
+        pod["affinity"] = if what.besides.is_empty() {
+            json!({})
+        } else {
+            json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}})
+        };
+        let variables = pod.pointer_mut("/containers/0/env").and_then(Value::as_array_mut);
+        let variables = variables.ok_or_else(|| missing("variables"))?;
+        // Nobody is there whom they could hear; who attaches tells them a lease.
+        variables.retain(|variable| variable["name"] != "NODEWATCH_LEASE_SECONDS");
+        for (name, annotation) in [("NODEWATCH_ENDS", ENDS), ("NODEWATCH_STAND_IN", STAND_IN)] {
+            let path = format!("metadata.annotations['{annotation}']");
+            variables.push(json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}));
+        }
+        let mut value = self.read(kind, AGENT_DAEMONSET)?;
+        set(kind, &mut value, "/spec/template", template)?;
+        Ok(draft(kind, value, "nodes that join"))
+    }
+
     /// All of it for these nodes as YAML, in the order of creation.
     pub fn yaml(&self, nodes: &[NodeName]) -> Result<String, ManifestError> {
         let mut drafts = Vec::new();
@@ -190,6 +229,9 @@ impl Session<'_> {
         }
         for node in nodes {
             drafts.push(self.agent_job(node, 1, self.settings.budget)?);
+        }
+        if self.settings.daemonset {
+            drafts.push(self.agent_daemonset(&StandIn { besides: nodes.to_vec(), ..StandIn::default() })?);
         }
         let documents: Result<Vec<String>, ManifestError> = drafts
             .iter()
@@ -327,6 +369,7 @@ mod tests {
             ring: None,
             role: None,
             processes: false,
+            daemonset: false,
             push: None,
             owner: "me@here".into(),
         }
@@ -465,6 +508,38 @@ mod tests {
         let yaml = with(1, &settings, |session| session.yaml(&["a".into()])).expect("YAML");
         assert!(!yaml.contains("nodewatch-00000001"), "{yaml}");
         assert_eq!(yaml.matches("namespace: tools").count(), 2, "{yaml}");
+    }
+
+    #[test]
+    fn the_daemonset_is_for_nodes_that_join_and_its_agents_end_by_their_own_clock() {
+        let what = StandIn {
+            capture: Some(nodewatch_protocol::CaptureSpec::default()),
+            besides: vec!["a".into(), "b".into()],
+            ..StandIn::default()
+        };
+        let draft = with(1, &settings(), |session| session.agent_daemonset(&what)).expect("a DaemonSet");
+        assert_eq!((draft.object.kind, draft.object.name.as_str()), (Kind::DaemonSet, "agents-00000001"));
+        let spec = &draft.value["spec"];
+        assert_eq!(spec["updateStrategy"]["type"], "OnDelete");
+        let template = &spec["template"];
+        for (label, value) in spec["selector"]["matchLabels"].as_object().expect("labels") {
+            assert_eq!(&template["metadata"]["labels"][label], value, "{label}");
+        }
+        assert_eq!(template["spec"]["restartPolicy"], "Always");
+        let terms = template.pointer(
+            "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms/0/matchFields",
+        );
+        let named = |name: &str| json!({"key": "metadata.name", "operator": "NotIn", "values": [name]});
+        assert_eq!(terms, Some(&json!([named("a"), named("b")])));
+        let begins: Value =
+            serde_json::from_str(template["metadata"]["annotations"][STAND_IN].as_str().expect("text")).expect("JSON");
+        assert_eq!(begins["capture"]["snaplen"], json!(what.capture.expect("a capture").snaplen));
+        assert_eq!(template["metadata"]["annotations"][ENDS], "2023-11-14T22:23:20Z");
+        let variables = template["spec"]["containers"][0]["env"].as_array().expect("variables");
+        let names: Vec<&str> = variables.iter().filter_map(|variable| variable["name"].as_str()).collect();
+        assert!(names.contains(&"NODEWATCH_ENDS") && names.contains(&"NODEWATCH_STAND_IN"), "{names:?}");
+        assert!(!names.contains(&"NODEWATCH_LEASE_SECONDS"), "nobody is there to renew it");
+        assert_eq!(template["spec"]["containers"][0]["securityContext"]["capabilities"]["add"], json!(["NET_RAW"]));
     }
 
     #[test]

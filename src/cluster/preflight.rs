@@ -83,7 +83,8 @@ fn rights(settings: &AgentSettings) -> Vec<Right> {
     need("", "namespaces", false, &["list"], Some("finding sessions that other laptops have begun"));
     need("", "services", false, &["list"], Some("names of services in merged captures, and the ports that they say"));
     need("", "pods", false, &["list"], Some("names of pods in merged captures, and the ports that they say"));
-    need("", "endpoints", false, &["list"], Some("whether something is behind a service's port"));
+    need("discovery.k8s.io", "endpointslices", false, &["list"], Some("whether something is behind a service's port"));
+    need("", "endpoints", false, &["list"], Some("the same on Kubernetes before 1.21"));
     if settings.reaper {
         need("rbac.authorization.k8s.io", "roles", true, &["create"], None);
         need("rbac.authorization.k8s.io", "rolebindings", true, &["create"], None);
@@ -92,6 +93,9 @@ fn rights(settings: &AgentSettings) -> Vec<Right> {
         for resource in ["deployments", "statefulsets", "daemonsets"] {
             need("apps", resource, true, &["list"], None);
         }
+    }
+    if settings.daemonset {
+        need("apps", "daemonsets", true, &["create", "patch", "delete"], None);
     }
     rights
 }
@@ -469,6 +473,7 @@ mod tests {
             budget: Duration::ZERO,
             lease: Duration::ZERO,
             namespace: None,
+            daemonset: true,
             reaper: true,
             service_account: None,
             ring: None,

@@ -1,8 +1,10 @@
 //! Why a pod does not come up, read from the pod and from the events around it, within seconds.
 //!
-//! Owns which of Kubernetes' many words mean waiting and which mean failure. Pure.
+//! Owns which of Kubernetes' many words mean waiting and which mean failure. The container of the agent speaks for the
+//! pod; others are looked at for reasons, as whoever admits pods may add some. Pure.
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod, PodStatus};
 
 use crate::model::{DeployProgress, Notice};
 
@@ -19,11 +21,23 @@ pub(super) fn of_pod(pod: &Pod) -> DeployProgress {
         }
         _ => {}
     }
+    let agent = status.and_then(agent_status);
+    let runs = |container: &ContainerStatus| container.state.as_ref().is_some_and(|state| state.running.is_some());
     if pod.metadata.deletion_timestamp.is_some() {
-        return DeployProgress::Ended("its pod is being deleted".to_owned());
+        let why = "its pod is being deleted".to_owned();
+        // For as long as it is let, it closes its files and delivers.
+        return if agent.is_some_and(runs) { DeployProgress::Ending(why) } else { DeployProgress::Ended(why) };
     }
-    if let Some(container) = status.and_then(|status| status.container_statuses.as_ref()?.first()) {
-        return of_container(container);
+    if let Some(agent) = agent {
+        let begun = agent.state.as_ref().is_some_and(|state| state.running.is_some() || state.terminated.is_some());
+        let before = status.and_then(|status| status.init_container_statuses.as_ref());
+        let held = before.into_iter().flatten().find_map(held_up_by);
+        return match held {
+            Some(held) if !begun => held,
+            _ => {
+                of_container(agent, pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()) == Some("Always"))
+            }
+        };
     }
     let conditions = status.and_then(|status| status.conditions.as_ref());
     let scheduled = conditions.into_iter().flatten().find(|condition| condition.type_ == "PodScheduled");
@@ -40,10 +54,68 @@ pub(super) fn of_pod(pod: &Pod) -> DeployProgress {
     }
 }
 
-fn of_container(container: &ContainerStatus) -> DeployProgress {
+/// The container with this name is the agent's, whatever stands before it.
+const AGENT: &str = "agent";
+
+fn agent_status(status: &PodStatus) -> Option<&ContainerStatus> {
+    status.container_statuses.iter().flatten().find(|container| container.name == AGENT)
+}
+
+/// A container that must end, or be up, before the agent's begins.
+fn held_up_by(container: &ContainerStatus) -> Option<DeployProgress> {
+    let state = container.state.as_ref()?;
+    let name = &container.name;
+    if let Some(end) = &state.terminated {
+        let waits = end.exit_code != 0;
+        return waits.then(|| DeployProgress::Step(format!("container {name} ended, {}", last_end(container))));
+    }
+    let waiting = state.waiting.as_ref()?;
+    let reason = waiting.reason.as_deref().unwrap_or_default();
+    match reason {
+        "" | "PodInitializing" | "ContainerCreating" => None,
+        _ => Some(DeployProgress::Failed(Notice::error(
+            format!("container {name}, which was added to the agent's pod, keeps it from starting"),
+            [reason, waiting.message.as_deref().unwrap_or_default()].join(" ").trim_end().to_owned(),
+            "ask whoever adds it for an exemption for nodewatch namespaces",
+        ))),
+    }
+}
+
+/// Until when whatever was said against a pod is over: its agent ran, or it was placed, or made, after that.
+pub(super) fn good_since(pod: &Pod) -> Option<Timestamp> {
+    let status = pod.status.as_ref();
+    let started =
+        status.and_then(agent_status).and_then(|agent| agent.state.as_ref()?.running.as_ref()?.started_at.as_ref());
+    let conditions = status.and_then(|status| status.conditions.as_ref());
+    let scheduled = conditions
+        .into_iter()
+        .flatten()
+        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "True")
+        .and_then(|condition| condition.last_transition_time.as_ref());
+    // These times have whole seconds: what is said in the second that it was made or placed in is news.
+    let begun = scheduled.or(pod.metadata.creation_timestamp.as_ref());
+    started.map(|time| time.0).or_else(|| begun?.0.checked_sub(SignedDuration::from_secs(1)).ok())
+}
+
+/// When an event was last so.
+pub(super) fn time_of(event: &Event) -> Option<Timestamp> {
+    let series = event.series.as_ref().and_then(|series| series.last_observed_time.as_ref());
+    let times = [
+        event.last_timestamp.as_ref().map(|time| time.0),
+        event.event_time.as_ref().map(|time| time.0),
+        series.map(|time| time.0),
+    ];
+    times.into_iter().flatten().max().or_else(|| event.metadata.creation_timestamp.as_ref().map(|time| time.0))
+}
+
+fn of_container(container: &ContainerStatus, always: bool) -> DeployProgress {
     let Some(state) = &container.state else { return DeployProgress::Step("starting".to_owned()) };
     if state.running.is_some() {
         return DeployProgress::Running;
+    }
+    // One that has ended well is not started again, also where another container keeps its pod from ending.
+    if !always && state.terminated.as_ref().is_some_and(|end| end.exit_code == 0) {
+        return DeployProgress::Ended("the agent ended by itself".to_owned());
     }
     let waiting = state.waiting.as_ref();
     let reason = waiting.and_then(|waiting| waiting.reason.as_deref()).unwrap_or_default();
@@ -163,6 +235,40 @@ mod tests {
         assert_eq!(running, DeployProgress::Running);
         let evicted = pod(&serde_json::json!({"phase": "Failed", "reason": "Evicted", "message": "low on disk"}));
         assert_eq!(evicted, DeployProgress::Ended("its pod failed: Evicted low on disk".into()));
+    }
+
+    fn container(name: &str, state: &serde_json::Value) -> serde_json::Value {
+        serde_json::json!({"name": name, "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state})
+    }
+
+    #[test]
+    fn the_agents_container_speaks_for_the_pod_and_not_one_that_was_added() {
+        let json = serde_json::json!({"phase": "Running", "containerStatuses": [
+            container("a-sidecar", &serde_json::json!({"waiting": {"reason": "ImagePullBackOff"}})),
+            container("agent", &serde_json::json!({"running": {}}))]});
+        assert_eq!(pod(&json), DeployProgress::Running);
+        let json = serde_json::json!({"phase": "Running", "containerStatuses": [
+            container("a-sidecar", &serde_json::json!({"running": {}})),
+            container("agent", &serde_json::json!({"terminated": {"exitCode": 0, "reason": "Completed"}}))]});
+        assert_eq!(pod(&json), DeployProgress::Ended("the agent ended by itself".into()), "the pod goes on without it");
+        let json = serde_json::json!({"phase": "Running", "containerStatuses": [
+            container("agent", &serde_json::json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}}))]});
+        assert_eq!(pod(&json), DeployProgress::Step("restarting, exit code 137 OOMKilled".into()));
+    }
+
+    #[test]
+    fn a_container_that_was_put_before_the_agent_is_named_when_it_holds_it_up() {
+        let status = |state: &serde_json::Value| {
+            pod(&serde_json::json!({"phase": "Pending", "initContainerStatuses": [container("mesh-init", state)],
+                "containerStatuses": [container("agent", &serde_json::json!({"waiting": {"reason": "PodInitializing"}}))]}))
+        };
+        let held = status(&serde_json::json!({"waiting": {"reason": "ImagePullBackOff", "message": "no such host"}}));
+        let notice = headline(Some(held));
+        assert!(notice.contains("container mesh-init"), "{notice}");
+        let ended = status(&serde_json::json!({"terminated": {"exitCode": 1, "reason": "Error"}}));
+        assert_eq!(ended, DeployProgress::Step("container mesh-init ended, exit code 1 Error".into()));
+        let done = status(&serde_json::json!({"terminated": {"exitCode": 0}}));
+        assert_eq!(done, DeployProgress::Step("waiting: PodInitializing".into()));
     }
 
     #[test]

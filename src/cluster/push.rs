@@ -3,7 +3,11 @@
 //! Owns what such a pod runs until the program is there, and the sending. A sent file cannot carry a capability, so the
 //! pod is as locked down as ever and cannot capture, unless the user has it run as uid 0.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -17,6 +21,7 @@ use super::{
     objects::{ManifestError, set},
 };
 use crate::{
+    journal::Pushed,
     model::{Failure, Kind, NodeName, Notice},
     site::OpenError,
     text,
@@ -41,11 +46,13 @@ const WAIT: &str = "trap 'exit 0' TERM; n=0; \
 pub struct Push {
     /// A stock image with sh, head, chmod, mv, sleep and sha256sum.
     pub image: String,
-    /// The agent program.
-    program: Arc<[u8]>,
+    /// The agent program; `None` where a session that was begun with it is taken up without it: pods that have it work.
+    program: Option<Arc<[u8]>>,
+    /// Where it was read.
+    pub(super) path: PathBuf,
     /// Its lower-case hexadecimal SHA-256.
-    sha256: String,
-    /// What it runs on, as Kubernetes names it.
+    pub(super) sha256: String,
+    /// What it runs on, as Kubernetes names it; empty where nobody has the program.
     pub(super) architecture: &'static str,
     /// Its pods run as uid 0, with NET_RAW alone.
     pub as_root: bool,
@@ -67,7 +74,22 @@ impl Push {
             _ => return Err(refused(format!("{} is no Linux program for amd64 or arm64", path.display()))),
         };
         let sha256 = text::hex(&Sha256::digest(&program));
-        Ok(Self { image, program: program.into(), sha256, architecture, as_root })
+        Ok(Self { image, program: Some(program.into()), path: path.to_owned(), sha256, architecture, as_root })
+    }
+
+    /// The program that a session was begun with, which may not be here any more, or not as it was.
+    pub fn again(image: String, pushed: &Pushed) -> Self {
+        match Self::read(image.clone(), &pushed.program, pushed.as_root) {
+            Ok(push) if push.sha256 == pushed.sha256 => push,
+            _ => Self {
+                image,
+                program: None,
+                path: pushed.program.clone(),
+                sha256: pushed.sha256.clone(),
+                architecture: "",
+                as_root: pushed.as_root,
+            },
+        }
     }
 }
 
@@ -103,7 +125,7 @@ pub(super) fn wait_for_program(job: &mut Value, push: &Push) -> Result<(), Manif
 /// Sees that a node's pod has the program.
 pub(super) async fn ensure(cluster: &Cluster, node: &NodeName) -> Result<(), OpenError> {
     let Some(push) = &cluster.settings.push else { return Ok(()) };
-    let pod = lock(&cluster.state.pods).get(node).cloned();
+    let pod = lock(&cluster.state.pods).name(node);
     let Some(pod) = pod else { return Err(OpenError("its pod is gone".to_owned())) };
     if lock(&cluster.state.pushed).get(node) == Some(&pod) {
         return Ok(());
@@ -115,7 +137,8 @@ pub(super) async fn ensure(cluster: &Cluster, node: &NodeName) -> Result<(), Ope
 }
 
 async fn send(cluster: &Cluster, node: &NodeName, push: &Push) -> Result<(), OpenError> {
-    let (size, sum) = (push.program.len(), &push.sha256);
+    let program = push.program.as_deref().unwrap_or_default();
+    let (size, sum) = (program.len(), &push.sha256);
     // Another program may have sent it already: then nothing is read.
     let script = format!(
         "P={PROGRAM}; if [ -x $P ] && echo '{sum}  '$P | sha256sum -c >/dev/null 2>&1; then echo there; exit 0; fi; \
@@ -145,7 +168,14 @@ async fn send(cluster: &Cluster, node: &NodeName, push: &Push) -> Result<(), Ope
             )));
         }
         if heard.contains("ready") && !std::mem::replace(&mut sent, true) {
-            writer.write_all(&push.program).await.map_err(failed)?;
+            if push.program.is_none() {
+                return Err(OpenError(format!(
+                    "its pod waits for the agent program that the session was begun with, and {} is another by now: name \
+                     it with --agent-binary",
+                    text::visible(&push.path.display().to_string())
+                )));
+            }
+            writer.write_all(program).await.map_err(failed)?;
             writer.flush().await.map_err(failed)?;
         }
     }
@@ -171,5 +201,12 @@ mod tests {
         std::fs::write(&path, &program).expect("written");
         let push = Push::read("busybox:1".into(), &path, false).expect("read");
         assert_eq!((push.sha256.len(), push.architecture), (64, "arm64"));
+        // Taken up again: with the program as it was, and without it.
+        let pushed = Pushed { program: path.clone(), sha256: push.sha256.clone(), as_root: false };
+        assert_eq!(Push::again("busybox:1".into(), &pushed), push);
+        program.push(1);
+        std::fs::write(&path, &program).expect("written");
+        let without = Push::again("busybox:1".into(), &pushed);
+        assert_eq!((&without.program, &without.sha256), (&None, &push.sha256));
     }
 }

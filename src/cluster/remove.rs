@@ -2,7 +2,11 @@
 //!
 //! Owns the order, the preconditions and the patience. The same for the guided exit and for leftovers of any session.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures::{StreamExt, stream, stream::BoxStream};
 use kube::{
@@ -11,7 +15,7 @@ use kube::{
 };
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout_at},
 };
 
 use super::{
@@ -19,13 +23,13 @@ use super::{
     error::{Attempt, Patience, notice},
     identity,
     inventory::{Places, Seen, look},
-    kinds,
+    kinds, lock,
     objects::SESSION_LABEL,
     strangers::{self, Contents, Known, Stranger},
 };
 use crate::{
     journal::{Entry, Journal},
-    model::{ClusterIdentity, Group, Keep, Kind, MadeObject, Notice, Removal, SessionId},
+    model::{ClusterIdentity, Failure, Group, Keep, Kind, MadeObject, Notice, Removal, SessionId},
     site::produce,
 };
 
@@ -72,7 +76,7 @@ enum Claim {
 /// Removes what is not to be kept, ending with [`Removal::Finished`].
 pub(super) fn remove(scope: Scope, keep: Keep) -> BoxStream<'static, Removal> {
     produce(move |tell| async move {
-        let work = Work { scope, tell, server: Patience::default() };
+        let work = Work { scope, tell, server: Patience::default(), silent: Mutex::default() };
         if let Err(notice) = work.run(&keep).await {
             work.tell(Removal::Refused(notice)).await;
         }
@@ -154,9 +158,30 @@ struct Work {
     tell: mpsc::Sender<Removal>,
     /// With the server.
     server: Patience,
+    /// Since when it has said nothing to what it was asked.
+    silent: Mutex<Option<Instant>>,
 }
 
 impl Work {
+    /// A server that says nothing for so long is given up, and asked nothing more.
+    fn at_most(&self) -> Duration {
+        UNREACHABLE.min(self.scope.patience.max(Duration::from_secs(1)))
+    }
+
+    /// What the server says, if it says anything in time.
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, Notice>>) -> Result<T, Notice> {
+        let since = *lock(&self.silent).get_or_insert_with(Instant::now);
+        let Ok(said) = timeout_at(since + self.at_most(), work).await else {
+            let cause = format!("the API server has not answered for {} s", self.at_most().as_secs());
+            let next_step = format!("when it can be reached again: nodewatch-tui cleanup {}", self.scope.session);
+            return Err(Notice::error("the removal cannot go on", cause, next_step));
+        };
+        if !matches!(&said, Err(notice) if notice.failure == Failure::Unreachable) {
+            *lock(&self.silent) = None;
+        }
+        said
+    }
+
     async fn run(&self, keep: &Keep) -> Result<(), Notice> {
         let scope = &self.scope;
         if let Some(identity) = &scope.identity {
@@ -228,7 +253,14 @@ impl Work {
             if !contents.hidden.is_empty() {
                 self.tell(Removal::Noted(not_looked_at(&namespace.name, &contents.hidden))).await;
             }
-            return !self.remove_all(vec![namespace]).await;
+            let name = namespace.name.clone();
+            let gone = !self.remove_all(vec![namespace]).await;
+            if gone && !strangers.is_empty() {
+                let went = strangers.join(", ");
+                self.tell(Removal::Noted(format!("with namespace {name} went what was not the session's: {went}")))
+                    .await;
+            }
+            return gone;
         }
         let others: Vec<String> =
             strangers.into_iter().filter(|stranger| !scope.with_contents.contains(stranger)).collect();
@@ -238,6 +270,7 @@ impl Work {
             scope.session
         );
         let reason = format!("not removed, as it holds what is not the session's: {} ({next})", first_few(&others));
+        self.tell(Removal::Holds(others)).await;
         self.tell(Removal::Failed(namespace, reason)).await;
         false
     }
@@ -276,22 +309,24 @@ impl Work {
             ..DeleteParams::default()
         };
         let api = kinds::api(&self.scope.client, object.kind, object.namespace.as_deref());
-        loop {
+        let delete = || async {
             match api.delete(&object.name, &parameters).await {
-                Ok(_) => return Ok(true),
-                Err(Error::Api(status)) if status.code == 404 => return Ok(false),
+                Ok(_) => Ok(true),
+                Err(Error::Api(status)) if status.code == 404 => Ok(false),
                 // Another object has taken the name in the meantime: ours is gone.
-                Err(Error::Api(status)) if status.code == 409 && status.message.contains("UID") => return Ok(false),
+                Err(Error::Api(status)) if status.code == 409 && status.message.contains("UID") => Ok(false),
                 // It is being deleted already.
-                Err(Error::Api(status)) if status.code == 409 => return Ok(true),
+                Err(Error::Api(status)) if status.code == 409 => Ok(true),
                 Err(error) => {
                     let what = format!("delete {} {}", object.kind.word(), object.name);
-                    let notice = notice(&Attempt { what, rights: delete_right(object.kind) }, &error);
-                    if !self.server.permits(notice.failure, UNREACHABLE) {
-                        return Err(notice.line());
-                    }
-                    sleep(LOOK_EVERY).await;
+                    Err(notice(&Attempt { what, rights: delete_right(object.kind) }, &error))
                 }
+            }
+        };
+        loop {
+            match self.in_time(delete()).await {
+                Err(notice) if self.server.permits(notice.failure, self.at_most()) => sleep(LOOK_EVERY).await,
+                asked => return asked.map_err(|notice| notice.line()),
             }
         }
     }
@@ -303,7 +338,7 @@ impl Work {
         while !waiting.is_empty() {
             sleep(pause).await;
             pause = (pause * 5 / 4).min(LOOK_AT_LEAST_EVERY);
-            let reason = match self.still_there(&waiting).await {
+            let reason = match self.in_time(self.still_there(&waiting)).await {
                 Ok(there) => {
                     self.server.worked();
                     let (still, gone): (Vec<_>, Vec<_>) = waiting
@@ -326,7 +361,7 @@ impl Work {
                     }
                     return true;
                 }
-                Err(notice) if self.server.permits(notice.failure, UNREACHABLE) => continue,
+                Err(notice) if self.server.permits(notice.failure, self.at_most()) => continue,
                 Err(notice) => notice.line(),
             };
             for object in std::mem::take(&mut waiting) {
@@ -368,8 +403,8 @@ impl Work {
         mut work: impl FnMut() -> F,
     ) -> Result<T, Notice> {
         loop {
-            match work().await {
-                Err(notice) if self.server.permits(notice.failure, UNREACHABLE) => sleep(LOOK_EVERY * 2).await,
+            match self.in_time(work()).await {
+                Err(notice) if self.server.permits(notice.failure, self.at_most()) => sleep(LOOK_EVERY * 2).await,
                 done => {
                     self.server.worked();
                     return done;
@@ -402,10 +437,11 @@ fn first_few(names: &[String]) -> String {
     format!("{}{more}", names[..names.len().min(5)].join(", "))
 }
 
-/// Jobs with their pods first: a namespace that is deleted around ending pods is looked at again only much later.
+/// Jobs and the DaemonSet with their pods first, as nothing makes these anew then: a namespace that is deleted around
+/// ending pods is looked at again only much later.
 fn stage(kind: Kind) -> usize {
     match kind {
-        Kind::Job => 0,
+        Kind::Job | Kind::DaemonSet => 0,
         Kind::Pod => 1,
         Kind::ServiceAccount | Kind::Role | Kind::RoleBinding => 2,
         Kind::Namespace => 3,
@@ -419,6 +455,7 @@ fn delete_right(kind: Kind) -> &'static str {
         Kind::Role => "delete on roles (rbac.authorization.k8s.io)",
         Kind::RoleBinding => "delete on rolebindings (rbac.authorization.k8s.io)",
         Kind::Job => "delete on jobs (batch)",
+        Kind::DaemonSet => "delete on daemonsets (apps)",
         Kind::Pod => "delete on pods",
     }
 }
@@ -465,6 +502,7 @@ mod tests {
             session: session.map(SessionId::new),
             metadata: ObjectMeta::default(),
             state: String::new(),
+            over: false,
         }
     }
 

@@ -43,6 +43,9 @@ use crate::proxy::{Proxy, Scheme};
 const CONNECT: Duration = Duration::from_secs(10);
 /// For a server that does not read.
 const WRITE: Duration = Duration::from_secs(295);
+/// A connection on which nothing comes for so long is asked about, and so often again before it is given up.
+const QUIET: Duration = Duration::from_secs(15);
+const ASK_AGAIN: (Duration, u32) = (Duration::from_secs(10), 3);
 
 /// Connections to the server as one client.
 type Wire = BoxCloneSyncService<Request<Body>, Response<Incoming>, legacy::Error>;
@@ -61,6 +64,9 @@ impl Way {
     fn wire(&self, identity: Option<Identity>) -> Result<Wire, BoxError> {
         let mut direct = HttpConnector::new();
         direct.enforce_http(false);
+        direct.set_keepalive(Some(QUIET));
+        direct.set_keepalive_interval(Some(ASK_AGAIN.0));
+        direct.set_keepalive_retries(Some(ASK_AGAIN.1));
         let Some(proxy) = &self.proxy else { return self.over(direct, identity) };
         let place: Uri = proxy.url().parse()?;
         let failed = {
@@ -209,6 +215,11 @@ impl Sender {
     pub fn new(way: Way, credentials: Arc<Credentials>) -> Result<Self, BoxError> {
         way.wire(None)?;
         Ok(Self(Arc::new(Inner { way, credentials, wire: Mutex::default() })))
+    }
+
+    /// The connections that there are get no more requests.
+    pub fn forget(&self) {
+        *self.0.wire.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     objects::{ENDS, REAPER_LONGER},
 };
 use crate::{
-    clock::rfc3339,
+    clock::{rfc3339, steady_at, wall_at},
     journal::Entry,
     model::{Kind, MadeObject, Notice},
 };
@@ -23,16 +23,18 @@ use crate::{
 /// gets its own. Told as one failure when any of it failed; what worked holds.
 pub(super) async fn set_ends(cluster: Cluster, ends: UnixMillis) -> Result<(), Notice> {
     let Some((journal, _)) = cluster.journal() else {
-        *lock(&cluster.state.ends) = Some(ends);
+        *lock(&cluster.state.ends) = Some(steady_at(ends));
         return Ok(());
     };
     journal
         .record(Entry::Ends(ends))
         .map_err(|error| error.notice("the session's end is not moved, as it cannot be recorded"))?;
     // Whatever is created from now on has the new end.
-    *lock(&cluster.state.ends) = Some(ends);
+    *lock(&cluster.state.ends) = Some(steady_at(ends));
+    // What is being created with the old one is let finish, so that it is moved too.
+    drop(cluster.state.creating.write().await);
     let made = lock(&cluster.state.made).clone();
-    let patches = made.into_iter().filter_map(|(at, object)| Some((patch(&object, at, ends)?, object)));
+    let patches = made.into_iter().filter_map(|(at, object)| Some((patch(&object, wall_at(at), ends)?, object)));
     let results: Vec<Result<(), Notice>> = stream::iter(patches.collect::<Vec<_>>())
         .map(|(patch, object)| apply(&cluster, object, patch))
         .buffer_unordered(PARALLEL)
@@ -59,6 +61,11 @@ fn patch(object: &MadeObject, made: UnixMillis, ends: UnixMillis) -> Option<serd
             Some(json!({"spec": {"activeDeadlineSeconds": seconds}}))
         }
         Kind::Namespace | Kind::ServiceAccount => Some(json!({"metadata": {"annotations": {ENDS: rfc3339(ends)}}})),
+        // For nodes that join later; agents that run have been told.
+        Kind::DaemonSet => {
+            let annotations = json!({ENDS: rfc3339(ends)});
+            Some(json!({"spec": {"template": {"metadata": {"annotations": annotations}}}}))
+        }
         Kind::Role | Kind::RoleBinding | Kind::Pod => None,
     }
 }
@@ -71,7 +78,10 @@ async fn apply(cluster: &Cluster, object: MadeObject, patch: serde_json::Value) 
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         Err(error) => {
             let what = format!("move the end of {}", object.text());
-            Err(notice(&Attempt { what, rights: "patch on jobs (batch), namespaces, serviceaccounts" }, &error))
+            Err(notice(
+                &Attempt { what, rights: "patch on jobs (batch), daemonsets (apps), namespaces, serviceaccounts" },
+                &error,
+            ))
         }
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! Owns what they print and the exit code.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use nodewatch_protocol::{CaptureFile, FileState, Freeze, Request};
 use serde_json::json;
@@ -12,7 +15,10 @@ use super::{
     run::{Run, Stop},
 };
 use crate::{
-    app::{Event, node::NodeState},
+    app::{
+        Event,
+        node::{Agent, NodeState},
+    },
     cli::{CleanupArgs, Format},
     journal::{Entry, JournalError, Journals, Record},
     model::{FetchProgress, Holder, NodeName, Notice, SessionId, StorageSettings},
@@ -23,6 +29,8 @@ use crate::{
 
 /// A frozen file is written within so long after its last second.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(60);
+/// A session's agents are found, and their tunnels open, within this.
+const AGENTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Saves the flight recorders of a session that runs elsewhere: in another program, or detached.
 pub async fn freeze(mut engine: Engine, nodes: &[NodeName], freeze: Freeze, format: Format) -> Exit {
@@ -40,7 +48,7 @@ pub async fn freeze(mut engine: Engine, nodes: &[NodeName], freeze: Freeze, form
     Box::pin(run.shut_down()).await;
     match done {
         Ok(exit) => exit,
-        Err(Stop::Signal) => Exit::Failed,
+        Err(Stop::Signal | Stop::Reader) => Exit::Failed,
         Err(Stop::Notice(notice)) => {
             output::say(&format!("error: {}", notice.line()));
             Exit::of(&notice)
@@ -49,20 +57,31 @@ pub async fn freeze(mut engine: Engine, nodes: &[NodeName], freeze: Freeze, form
 }
 
 async fn freeze_all(run: &mut Run, nodes: &[NodeName], freeze: Freeze, format: Format) -> Result<Exit, Stop> {
-    let meant = |name: &NodeName| nodes.is_empty() || nodes.contains(name);
+    let meant = |state: &NodeState| state.agent.is_deployed() && (nodes.is_empty() || nodes.contains(&state.node.name));
     let seen = |state: &NodeState| state.ring.is_some() || !state.agent.runs();
-    let agents = run.until(Duration::from_secs(60), "its agents", |app| {
-        let mut wanted = app.nodes.values().filter(|state| state.agent.is_deployed()).peekable();
+    let all_seen = run.until(AGENTS_WITHIN, "its agents", |app| {
+        let mut wanted = app.nodes.values().filter(|state| meant(state)).peekable();
         wanted.peek().is_some() && wanted.all(seen)
     });
-    agents.await?;
+    let waited = all_seen.await;
     let armed: Vec<NodeName> = run
         .app()
         .nodes
         .values()
-        .filter(|state| state.is_armed() && meant(&state.node.name))
+        .filter(|state| state.is_armed() && meant(state))
         .map(|state| state.node.name.clone())
         .collect();
+    // One node that does not answer keeps no other from being saved.
+    let unseen: Vec<NodeName> = match waited {
+        Err(Stop::Notice(_)) if !armed.is_empty() => {
+            let unseen = run.app().nodes.values().filter(|state| meant(state) && !seen(state));
+            unseen.map(|state| state.node.name.clone()).collect()
+        }
+        waited => waited.map(|()| Vec::new())?,
+    };
+    for name in &unseen {
+        output::say(&format!("error: {name}: its agent does not answer, and is not frozen"));
+    }
     if armed.is_empty() {
         let next_step = "arm one with capture --recorder, or with C in the TUI";
         return Err(Stop::Notice(Notice::error("nothing to freeze", "no flight recorder is armed there", next_step)));
@@ -74,20 +93,27 @@ async fn freeze_all(run: &mut Run, nodes: &[NodeName], freeze: Freeze, format: F
     }
     let within = freeze.after_seconds.duration() + WRITTEN_WITHIN;
     let settled = before.clone();
-    run.until(within, "the frozen files", move |app| {
+    let waited = run.until(within, "the frozen files", move |app| {
         settled.iter().all(|(name, newest)| {
             app.nodes
                 .get(name)
                 .is_none_or(|state| state.refusal.is_some() || !state.agent.runs() || arrived(state, *newest))
         })
-    })
-    .await?;
-    let mut refused = 0;
+    });
+    // What is there is told, whatever the others do.
+    let stopped = match waited.await {
+        Err(Stop::Signal) => true,
+        Ok(()) | Err(Stop::Reader | Stop::Notice(_)) => false,
+    };
+    let mut refused = unseen.len();
     let mut rows = Vec::new();
     for (name, newest) in &before {
         let Some(state) = run.app().nodes.get(name) else { continue };
         if let Some(notice) = &state.refusal {
             output::say(&format!("error: {}", notice.line()));
+            refused += 1;
+        } else if saved_after(state, *newest).next().is_none() {
+            output::say(&format!("error: {name}: {}", why_not_saved(state)));
             refused += 1;
         }
         for file in saved_after(state, *newest) {
@@ -116,10 +142,19 @@ async fn freeze_all(run: &mut Run, nodes: &[NodeName], freeze: Freeze, format: F
         }
     }
     Ok(match refused {
+        _ if stopped => Exit::Failed,
         0 => Exit::Done,
-        all if all == before.len() => Exit::Failed,
+        all if all >= before.len() + unseen.len() => Exit::Failed,
         _ => Exit::Partly,
     })
+}
+
+fn why_not_saved(state: &NodeState) -> String {
+    match &state.agent {
+        Agent::Failed(notice) | Agent::Ended(notice) => notice.fact(),
+        Agent::Lost { reason, .. } => format!("no file has come: its tunnel is lost: {reason}"),
+        _ => "no file has come".to_owned(),
+    }
 }
 
 /// The place in the ring's order of its newest file.
@@ -143,8 +178,13 @@ fn arrived(state: &NodeState, newest: u64) -> bool {
 }
 
 /// Captures in S3 of these sessions, where their journals know of any: shown, asked about, removed. Without
-/// `--captures` they are only named.
-pub async fn remove_captures(journals: &Journals, arguments: &CleanupArgs, here: Option<&str>) -> Exit {
+/// `--captures` they are only named. Those of sessions that are left stay: their agents may still deliver.
+pub async fn remove_captures(
+    journals: &Journals,
+    arguments: &CleanupArgs,
+    here: Option<&str>,
+    left: &BTreeSet<SessionId>,
+) -> Exit {
     let meant = |record: &Record| {
         let id = &record.header.session;
         arguments.sessions.contains(id)
@@ -160,6 +200,11 @@ pub async fn remove_captures(journals: &Journals, arguments: &CleanupArgs, here:
         let place = storage.session(&id);
         if !arguments.captures {
             output::say(&format!("captures of session {id} stay in {place}: cleanup {id} --captures removes them"));
+            continue;
+        }
+        if left.contains(&id) {
+            output::say(&format!("error: {place} was not touched: agents of session {id} may still deliver there"));
+            exit = Exit::LeftBehind;
             continue;
         }
         if let Err(notice) = remove_captures_of(&storage, journals, arguments, &id).await {
@@ -203,7 +248,7 @@ async fn remove_captures_of(
         return Ok(());
     }
     if !found.is_empty() {
-        if !(arguments.yes || super::sessions::asked(&format!("Remove {what}? [y/N]"))) {
+        if !(arguments.yes || super::sessions::asked(&format!("Remove {what}? [y/N]")).await) {
             return Err(Notice::error(format!("{place} stays"), "nobody said yes", "say --yes"));
         }
         storage.remove(id).await.map_err(|error| error.notice(format!("{place} may still be there")))?;

@@ -4,21 +4,19 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
 use nodewatch_pcapng::Time;
 use serde_json::json;
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::oneshot,
-};
+use tokio::sync::oneshot;
 
-use super::{Exit, output};
+use super::{Exit, output, signals::Signals};
 use crate::{
     cli::{Format, MergeArgs},
     clock, manifest,
-    merge::{self, Merge, Merged},
+    merge::{self, Merge, MergeError, Merged},
     model::{Failure, Notice},
     runtime::merge_notice,
     text::{bytes, counted},
@@ -31,13 +29,20 @@ const NAMED: usize = 5;
 pub async fn merge(arguments: MergeArgs, out: Option<&Path>) -> Exit {
     let target = target(&arguments, out);
     let part = Merge::part_of(&target);
-    let listeners = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+    let interrupted = async {
+        match Signals::listen() {
+            Ok(mut signals) => signals.next().await,
+            // What cannot be listened to never comes.
+            Err(_) => std::future::pending().await,
+        }
+    };
     let (done, result) = oneshot::channel();
     // Not one of the runtime's threads: an input may keep it waiting, and the program ends without it.
     std::thread::spawn(move || done.send(merged(&arguments, &target)));
     let outcome = tokio::select! {
         result = result => result.unwrap_or_else(|_| Err(Notice::error("nothing was merged", "the work broke off", "try again"))),
-        () = any_of(listeners) => {
+        () = interrupted => {
+            output::hurry();
             let _ = fs::remove_file(&part);
             Err(Notice::error("nothing was merged", "interrupted", ""))
         }
@@ -46,24 +51,6 @@ pub async fn merge(arguments: MergeArgs, out: Option<&Path>) -> Exit {
         output::say(&format!("error: {}", notice.line()));
         Exit::of(&notice)
     })
-}
-
-/// Waits for the first of these; what cannot be listened to never comes.
-async fn any_of(listeners: [std::io::Result<Signal>; 3]) {
-    async fn one(listener: std::io::Result<Signal>) {
-        match listener {
-            Ok(mut listener) => {
-                listener.recv().await;
-            }
-            Err(_) => std::future::pending().await,
-        }
-    }
-    let [first, second, third] = listeners;
-    tokio::select! {
-        () = one(first) => {}
-        () = one(second) => {}
-        () = one(third) => {}
-    }
 }
 
 /// Where a merged capture goes: into a file, or into a folder that there is.
@@ -94,7 +81,13 @@ fn merged(arguments: &MergeArgs, out: &Path) -> Result<Exit, Notice> {
     let names = manifest::names_for(&found.captures);
     let merge = Merge { inputs: found.captures, window: from..=to, names };
     let done = if to_stdout { merge.write(std::io::stdout().lock(), out) } else { merge.into_file(out) };
-    let merged = done.map_err(|error| merge_notice(&error))?;
+    let merged = match done {
+        // A reader that has enough, as `head` or `tshark -c` do, is no failure.
+        Err(MergeError::Output { source, .. }) if to_stdout && source.kind() == ErrorKind::BrokenPipe => {
+            return Ok(Exit::Done);
+        }
+        done => done.map_err(|error| merge_notice(&error))?,
+    };
     for line in merged.notes.lines() {
         output::say(&format!("warning: {line}"));
     }

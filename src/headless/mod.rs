@@ -6,6 +6,7 @@
 pub mod captures;
 pub mod merge;
 mod output;
+mod packets;
 mod ports;
 pub mod preflight;
 pub mod reports;
@@ -13,22 +14,21 @@ pub mod rings;
 mod run;
 mod select;
 pub mod sessions;
+mod signals;
+mod team;
 
 use std::{fs, io, path::Path, time::Duration};
 
-use nodewatch_protocol::{CaptureSpec, CaptureState, StopReason};
+use nodewatch_protocol::CaptureSpec;
 
 use crate::{
-    app::{
-        Event, Listing,
-        node::{Agent, NodeState},
-    },
+    app::Listing,
     cli::{CaptureArgs, Format, NodeCommand, NodesArgs},
-    live,
-    model::{Failure, NodeName, Notice, Place},
+    model::{Failure, Notice},
     runtime::Engine,
     text,
 };
+pub use output::settle;
 use run::{Run, Stop};
 
 /// How a program ends.
@@ -64,8 +64,8 @@ impl Exit {
     /// What a failure amounts to.
     pub fn of(notice: &Notice) -> Self {
         match notice.failure {
-            Failure::Other | Failure::Busy => Self::Failed,
-            Failure::BadInput | Failure::Unreachable | Failure::Moved => Self::BadUsage,
+            Failure::Other | Failure::Busy | Failure::Unreachable => Self::Failed,
+            Failure::BadInput | Failure::Moved => Self::BadUsage,
             Failure::NotPermitted => Self::NotPermitted,
         }
     }
@@ -137,8 +137,8 @@ pub async fn run(engine: Engine, command: NodeCommand, settings: Settings<'_>) -
                 output::say(&format!("the filter with its hosts' addresses: {filter}"));
             }
             match spec {
-                Ok(spec) if out.as_os_str() == STDOUT => stream_packets(&mut run, &nodes, spec).await,
-                Ok(spec) => capture_packets(&mut run, &nodes, spec, output.format).await,
+                Ok(spec) if out.as_os_str() == STDOUT => packets::stream(&mut run, &nodes, spec).await,
+                Ok(spec) => packets::capture(&mut run, &nodes, spec, output.format).await,
                 Err(stop) => Err(stop),
             }
         }
@@ -147,14 +147,14 @@ pub async fn run(engine: Engine, command: NodeCommand, settings: Settings<'_>) -
     let app = Box::pin(run.shut_down()).await;
     let receipt = app.receipt();
     if app.ended.is_some() {
-        output::say(receipt.text().trim_end());
+        output::say_lines(&receipt.text().trim_end().lines().collect::<Vec<_>>());
     }
     match outcome {
         _ if receipt.left_behind() => Exit::LeftBehind,
         // A list of ports says for itself what is missing from it.
         Ok(Exit::Done) if captures && !receipt.is_whole() || receipt.unreported() > 0 => Exit::Partly,
         Ok(exit) => exit,
-        Err(Stop::Signal) => Exit::Failed,
+        Err(Stop::Signal | Stop::Reader) => Exit::Failed,
         Err(Stop::Notice(notice)) => {
             output::say(&format!("error: {}", notice.line()));
             Exit::of(&notice)
@@ -179,38 +179,6 @@ async fn nodes(run: &mut Run, selector: Option<&str>, format: Format) -> Result<
     Ok(Exit::Done)
 }
 
-/// Deploys to the chosen nodes; returns those that are live and how many are not.
-async fn deployed(run: &mut Run, arguments: &NodesArgs) -> Result<(Vec<NodeName>, Vec<Notice>), Stop> {
-    listed(run).await?;
-    let chosen = select::nodes(run.app(), arguments)?;
-    run.handle(Event::DeployTo(chosen.clone()));
-    let settled = |state: &NodeState| match state.agent {
-        Agent::Live => state.scanned && state.facts.is_some(),
-        Agent::Failed(_) => true,
-        _ => !state.present,
-    };
-    let wanted = chosen.clone();
-    run.until(Duration::from_secs(300), "every agent to come up", move |app| {
-        wanted.iter().all(|name| app.nodes.get(name).is_none_or(settled))
-    })
-    .await?;
-    let mut live = Vec::new();
-    let mut failed = Vec::new();
-    for name in chosen {
-        match run.app().nodes.get(&name).map(|state| &state.agent) {
-            Some(Agent::Live) => live.push(name),
-            Some(Agent::Failed(notice)) => {
-                failed.push(Notice { headline: format!("{name}: {}", notice.headline), ..notice.clone() });
-            }
-            _ => failed.push(Notice::error(format!("{name} has left the cluster"), "", "")),
-        }
-    }
-    for notice in &failed {
-        output::say(&format!("error: {}", notice.line()));
-    }
-    Ok((live, failed))
-}
-
 /// All, some or none of it worked.
 fn outcome(worked: usize, failed: &[Notice]) -> Exit {
     match (worked, failed.first()) {
@@ -230,8 +198,7 @@ fn spec(arguments: &CaptureArgs, ring_size: Option<u64>) -> Result<CaptureSpec, 
     let bad = |cause: String, next_step: &str| Notice::error("no such capture", cause, next_step).of(Failure::BadInput);
     let hosts = nodewatch_filter::SystemHosts { within: LOOKED_UP_WITHIN };
     let filter = arguments.filter.as_deref().map(|filter| nodewatch_filter::resolve(filter, &hosts)).transpose();
-    let filter =
-        filter.map_err(|error| bad(text::chain(&error), "write the host's addresses, or see man pcap-filter"))?;
+    let filter = filter.map_err(|error| bad(text::chain(&error), error.next_step()))?;
     let spec = CaptureSpec {
         interfaces: arguments.interfaces.clone(),
         filter,
@@ -248,124 +215,7 @@ fn spec(arguments: &CaptureArgs, ring_size: Option<u64>) -> Result<CaptureSpec, 
     };
     spec.check().map_err(|error| bad(error.to_string(), "see nodewatch-tui capture --help"))?;
     if let Some(filter) = &spec.filter {
-        nodewatch_filter::check(filter)
-            .map_err(|error| bad(text::chain(&error), "write it as tcpdump takes it, see man pcap-filter"))?;
+        nodewatch_filter::check(filter).map_err(|error| bad(text::chain(&error), error.next_step()))?;
     }
     Ok(spec)
-}
-
-/// One pcapng of all nodes on standard output, for as long as captures run and somebody reads it.
-async fn stream_packets(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec) -> Result<Exit, Stop> {
-    let (live, failed) = deployed(run, nodes).await?;
-    run.keep_files();
-    run.handle(Event::StartCaptures(live.clone(), spec));
-    let mut stream = tokio::spawn(live::follow(run.site(), live.clone(), 0, tokio::io::stdout()));
-    let ended = |state: &NodeState| state.refusal.is_some() || state.capture_over() || !state.agent.is_deployed();
-    let watched = live.clone();
-    let mut over = false;
-    let mut streamed = None;
-    while !over && streamed.is_none() {
-        tokio::select! {
-            // A signal is how a capture without a limit is meant to end.
-            step = run.step() => over = step.is_err() || watched.iter().all(|name| run.app().nodes.get(name).is_none_or(ended)),
-            done = &mut stream => streamed = Some(done),
-        }
-    }
-    let refused: Vec<Notice> = live.iter().filter_map(|name| run.app().nodes.get(name)?.refusal.clone()).collect();
-    for notice in &refused {
-        output::say(&format!("error: {}", notice.line()));
-    }
-    let short = live.iter().filter(|name| run.app().nodes.get(name).is_some_and(is_cut_short));
-    let short: Vec<Notice> = short.map(told_cut_short).collect();
-    if streamed.is_none() {
-        // What is on its way still comes, once the captures have closed their files.
-        run.stop_captures();
-        let rest = async { streamed = Some((&mut stream).await) };
-        let _ = tokio::time::timeout(Duration::from_secs(20), async {
-            tokio::select! {
-                () = rest => {}
-                () = run.go_on() => {}
-            }
-        })
-        .await;
-    }
-    stream.abort();
-    let mut failures: Vec<Notice> = failed.into_iter().chain(refused).collect();
-    let worked = live.len().saturating_sub(failures.len());
-    failures.extend(short);
-    match streamed {
-        Some(Ok(Ok(followed))) => {
-            output::say(&format!("{} streamed", text::counted(followed.packets as usize, "packet")));
-            for fault in followed.faults() {
-                output::say(&format!("error: {fault}"));
-            }
-            Ok(if followed.is_whole() { outcome(worked, &failures) } else { Exit::Partly })
-        }
-        // A reader that has enough, as `head` or `tshark -c` do, is no failure.
-        Some(Ok(Err(live::LiveError::Reader(_)))) => Ok(outcome(worked, &failures)),
-        Some(Err(_)) | None => Ok(Exit::Partly),
-    }
-}
-
-/// Nobody has asked for its end: its agent was evicted, was stopped, or has spent its budget.
-fn is_cut_short(state: &NodeState) -> bool {
-    let ended = matches!(&state.capture, CaptureState::Stopped { reason: StopReason::AgentEnds, .. });
-    state.refusal.is_none() && (ended || !state.agent.is_deployed())
-}
-
-fn told_cut_short(name: &NodeName) -> Notice {
-    let headline = format!("the capture on {name} ended before its time");
-    let notice = Notice::error(headline, "its agent has ended", "its files are whole up to there");
-    output::say(&format!("error: {}", notice.line()));
-    notice
-}
-
-async fn capture_packets(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec, format: Format) -> Result<Exit, Stop> {
-    let armed = spec.recorder.is_some();
-    if armed && run.app().place == Place::Local {
-        let next_step = "use the screen: nodewatch-tui --local, then C with a recorder, and F saves it";
-        let cause = "freeze reaches no session of --local";
-        return Err(Stop::Notice(
-            Notice::error("--recorder would save nothing", cause, next_step).of(Failure::BadInput),
-        ));
-    }
-    let (live, mut failed) = deployed(run, nodes).await?;
-    if armed {
-        let session = run.app().session.id.clone();
-        output::say(&format!("session {session} is armed: nodewatch-tui freeze {session} saves its last seconds"));
-    }
-    run.handle(Event::StartCaptures(live.clone(), spec));
-    let ended = |state: &NodeState| state.refusal.is_some() || state.capture_over() || !state.agent.is_deployed();
-    let watched = live.clone();
-    let waited = run.work(move |app| watched.iter().all(|name| app.nodes.get(name).is_none_or(ended))).await;
-    // A signal is how a capture without a limit is meant to end. Looked at before the clean-up, which ends agents itself.
-    let cut_short: Vec<NodeName> = match waited {
-        Ok(()) => live.iter().filter(|name| run.app().nodes.get(name).is_some_and(is_cut_short)).cloned().collect(),
-        Err(_) => Vec::new(),
-    };
-    run.clean_up().await;
-
-    let mut worked = 0;
-    for name in &live {
-        let Some(state) = run.app().nodes.get(name) else { continue };
-        if let Some(notice) = &state.refusal {
-            output::say(&format!("error: {}", notice.line()));
-            failed.push(notice.clone());
-        } else if let CaptureState::Stopped { reason: StopReason::Failed { message }, .. } = &state.capture {
-            let notice = Notice::error(
-                format!("the capture on {name} failed"),
-                message.clone(),
-                "its file is whole up to there",
-            );
-            output::say(&format!("error: {}", notice.line()));
-            failed.push(notice);
-        } else {
-            failed.extend(cut_short.contains(name).then(|| told_cut_short(name)));
-            // What it has captured is there.
-            worked += 1;
-        }
-    }
-    let states: Vec<&NodeState> = live.iter().filter_map(|name| run.app().nodes.get(name)).collect();
-    output::files(&states, run.app().storage.is_some(), format);
-    Ok(outcome(worked, &failed))
 }

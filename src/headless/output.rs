@@ -1,28 +1,126 @@
 //! Results on standard output, as a table or as one JSON value a line; everything else on standard error.
+//!
+//! Owns the forms, and what becomes of them when nobody reads or reads too slowly. Nothing here waits for a reader.
 
-use std::io::Write;
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
+use tokio::time::sleep;
 use unicode_width::UnicodeWidthStr;
 
+use super::{Exit, signals::Signals};
 use crate::{
     app::node::NodeState,
     cli::Format,
     model::FetchProgress,
-    text::{bytes, json_line, visible},
+    runtime::spool,
+    text::{bytes, counted, json_line, line, visible},
 };
 
-/// A line for people on standard error.
+/// So many bytes wait for a reader, at most, before what comes anew is left out.
+const BEHIND: usize = 1 << 20;
+/// A reader that keeps up has this long, so that both outputs in one place come in order.
+const AT_ONCE: Duration = Duration::from_millis(20);
+/// What still waits for its reader when the program was told to end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// The program was told to end.
+static HURRIED: AtomicBool = AtomicBool::new(false);
+/// Lines for people that were left out.
+static UNSAID: AtomicU64 = AtomicU64::new(0);
+
+/// A line for people on standard error. What others have broken into lines is one.
 pub(super) fn say(text: &str) {
-    let text: Vec<String> = text.lines().map(visible).collect();
-    // Nobody is left to tell when standard error is gone.
-    let _ = writeln!(std::io::stderr(), "{}", text.join("\n"));
+    say_lines(&[text]);
+}
+
+/// Lines for people on standard error.
+pub(super) fn say_lines(lines: &[&str]) {
+    let out = spool::stderr();
+    if out.waiting() > BEHIND {
+        UNSAID.fetch_add(lines.len() as u64, Ordering::Relaxed);
+        return;
+    }
+    let lines: Vec<String> = lines.iter().map(|text| line(text)).collect();
+    let unsaid = match UNSAID.swap(0, Ordering::Relaxed) {
+        0 => String::new(),
+        lines => format!("{} left out here: nobody read them in time\n", were(lines, "line")),
+    };
+    put(out, format!("{unsaid}{}\n", lines.join("\n")));
 }
 
 /// A reader that has gone away (as `head` does) is no failure of ours, and cleanup goes on.
 pub(super) fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    put(spool::stdout(), text.to_owned());
+}
+
+fn put(out: &spool::Spool, text: String) {
+    let keeps_up = out.waiting() == 0;
+    out.push(text.into_bytes());
+    if keeps_up {
+        out.written_within(AT_ONCE);
+    }
+}
+
+/// So much waits for the reader of results that what only adds to it is to be left out.
+pub(super) fn is_behind() -> bool {
+    spool::stdout().waiting() > BEHIND
+}
+
+/// Nobody reads results any more.
+pub(super) async fn reader_gone() {
+    spool::stdout().gone().await;
+}
+
+/// Whether nobody reads results any more.
+pub(super) fn is_reader_gone() -> bool {
+    spool::stdout().is_gone()
+}
+
+/// Says in the results themselves that some of them were left out.
+pub(super) fn print_left_out(results: u64, format: Format) {
+    match format {
+        Format::Json => print_json([json!({"event": "left_out", "results": results})].into_iter()),
+        Format::Table => print(&format!("# {} left out here: nobody read them in time\n", were(results, "result"))),
+    }
+}
+
+fn were(count: u64, what: &str) -> String {
+    format!("{} {}", counted(count as usize, what), if count == 1 { "was" } else { "were" })
+}
+
+/// From now on a reader that is slow gets no more time.
+pub(super) fn hurry() {
+    HURRIED.store(true, Ordering::Relaxed);
+}
+
+/// Lets readers have what still waits for them, before the program ends. A signal ends the waiting; after one there is
+/// little time.
+pub async fn settle(exit: Exit) -> Exit {
+    let (out, err) = (spool::stdout(), spool::stderr());
+    if out.waiting() + err.waiting() == 0 {
+        return exit;
+    }
+    let drained = async {
+        out.drained().await;
+        err.drained().await;
+    };
+    let hurried = HURRIED.load(Ordering::Relaxed);
+    let told_to_end = async {
+        let Ok(mut signals) = Signals::listen() else { return sleep(LAST_WORDS).await };
+        tokio::select! {
+            () = signals.next() => {}
+            () = sleep(LAST_WORDS), if hurried => {}
+        }
+    };
+    tokio::select! {
+        () = drained => exit,
+        // Results that nobody got are missing; what was for people alone is not.
+        () = told_to_end => if out.waiting() > 0 { exit.or(Exit::Partly) } else { exit },
+    }
 }
 
 pub(super) fn print_json(values: impl Iterator<Item = Value>) {
@@ -112,7 +210,7 @@ fn reason(state: &NodeState, file: &nodewatch_protocol::CaptureFile, storage: bo
 /// Every file, and where it is. With `storage` S3 is where it should be.
 pub(super) fn files(states: &[&NodeState], storage: bool, format: Format) {
     let files = states.iter().flat_map(|state| {
-        state.files.iter().map(move |file| {
+        state.all_files().map(move |file| {
             let here = match state.fetches.get(&file.name) {
                 Some(FetchProgress::Done { path, sha256 }) => Some((path.display().to_string(), sha256.clone())),
                 _ => None,

@@ -2,21 +2,22 @@
 //!
 //! Owns what is printed of them and the exit code.
 
-use std::{
-    collections::HashMap,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, path::Path, time::Duration};
 
 use nodewatch_protocol::{Port, PortChange};
 use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
 
 use super::{
-    Exit, deployed, outcome, output,
+    Exit, output,
     run::{Run, Stop},
+    team::Team,
 };
 use crate::{
-    app::{App, node::NodeState},
+    app::{
+        App,
+        node::{Agent, NodeState},
+    },
     cli::{Format, NodesArgs, PortsArgs},
     clock::unix_millis,
     drift::{Baseline, BaselineError, Drift, STANDARD, Target},
@@ -28,6 +29,8 @@ use crate::{
 const EXPECTED_WITHIN: Duration = Duration::from_secs(10);
 /// CloudWatch Logs has so long to take a first report.
 const SENT_WITHIN: Duration = Duration::from_secs(60);
+/// When every agent is gone, one may come back within this.
+const ALONE_WITHIN: Duration = Duration::from_secs(30);
 
 /// What is asked for.
 pub(super) struct Work<'a> {
@@ -59,15 +62,16 @@ pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> 
     if let Some(path) = &arguments.save_baseline {
         writable(path)?;
     }
-    let (live, failed) = deployed(run, nodes).await?;
+    let mut team = Team::gather(run, nodes, arguments.watch.then_some(|_| true)).await?;
+    let live = team.recruits(run.app());
     if live.is_empty() {
-        return Ok(outcome(0, &failed));
+        return Ok(team.outcome(0, Vec::new()));
     }
     let nodes = live.clone();
     let known =
         move |app: &App| app.place == Place::Local || nodes.iter().all(|name| app.ports.is_expected_known(name));
     match run.until(EXPECTED_WITHIN, "what should be open", known).await {
-        Err(Stop::Signal) => return Err(Stop::Signal),
+        Err(stop @ (Stop::Signal | Stop::Reader)) => return Err(stop),
         Err(Stop::Notice(_)) => output::say("warning: which ports should be open is not known"),
         Ok(()) => {}
     }
@@ -76,7 +80,7 @@ pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> 
         let known =
             move |app: &App| nodes.iter().all(|name| app.nodes.get(name).is_none_or(|state| state.owners.is_some()));
         match run.until(EXPECTED_WITHIN, "who holds the ports", known).await {
-            Err(Stop::Signal) => return Err(Stop::Signal),
+            Err(stop @ (Stop::Signal | Stop::Reader)) => return Err(stop),
             Err(Stop::Notice(_)) => output::say("warning: who holds the ports is not known on every node"),
             Ok(()) => {}
         }
@@ -93,26 +97,37 @@ pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> 
     if let Some(path) = &arguments.save_baseline {
         save(run, &live, path, work).await?;
     }
+    let mut whole = true;
     if arguments.watch {
         let end = arguments.duration.map(|duration| Instant::now() + duration);
-        let mut watch = Watch { next: Instant::now() + work.interval, seen: seen(run.app(), &live) };
+        let mut watch = Watch::begin(run.app(), &live, work);
         loop {
             let until = end.map_or(watch.next, |end| end.min(watch.next));
-            // Only a signal and the time end the watch, and that is how it is meant to end.
-            if watch.wait(run, &live, until, work.format).await.is_err() {
-                break;
-            }
-            if end.is_some_and(|end| Instant::now() >= end) {
+            // A signal, a reader that has gone and the time end the watch, and that is how it is meant to end.
+            if watch.wait(run, &mut team, until).await.is_err() || end.is_some_and(|end| Instant::now() >= end) {
                 break;
             }
             watch.next += work.interval;
-            drifted |= report(run, &live, baseline.as_ref(), work, true);
+            let printed = watch.may_print();
+            drifted |= report(run, &team.members(), baseline.as_ref(), work, printed);
         }
-    } else if run.app().reports.is_some() {
-        sent(run, live.len() as u64).await?;
+        let live = |name: &NodeName| run.app().nodes.get(name).is_some_and(|state| state.agent == Agent::Live);
+        whole = watch.left_out.0 == 0 && team.members().iter().all(live);
+    } else {
+        team.look(run.app(), |_| false);
+        if run.app().reports.is_some() {
+            match sent(run, live.len() as u64).await {
+                // Those of the others are there.
+                Err(Stop::Notice(notice)) if run.app().report_state().is_some_and(|state| state.sent > 0) => {
+                    output::say(&format!("error: {}", notice.line()));
+                    whole = false;
+                }
+                done => done?,
+            }
+        }
     }
-    Ok(match outcome(live.len(), &failed) {
-        Exit::Done if drifted => Exit::Partly,
+    Ok(match team.outcome(live.len(), Vec::new()) {
+        Exit::Done if drifted || !whole => Exit::Partly,
         exit => exit,
     })
 }
@@ -157,36 +172,68 @@ async fn sent(run: &mut Run, nodes: u64) -> Result<(), Stop> {
     }
 }
 
-/// How many changes of each node were told.
-fn seen(app: &App, live: &[NodeName]) -> HashMap<NodeName, u64> {
-    let states = live.iter().filter_map(|name| app.nodes.get(name));
-    states.map(|state| (state.node.name.clone(), state.port_changes.1)).collect()
-}
-
 struct Watch {
     next: Instant,
+    format: Format,
+    /// How many changes of each node were told.
     seen: HashMap<NodeName, u64>,
+    /// Results that a slow reader did not get: all of them, and those since it was last told of some.
+    left_out: (u64, u64),
+    /// Since when no agent is there.
+    alone: Option<Instant>,
 }
 
 impl Watch {
+    fn begin(app: &App, live: &[NodeName], work: &Work<'_>) -> Self {
+        let states = live.iter().filter_map(|name| app.nodes.get(name));
+        let seen = states.map(|state| (state.node.name.clone(), state.port_changes.1)).collect();
+        Self { next: Instant::now() + work.interval, format: work.format, seen, left_out: (0, 0), alone: None }
+    }
+
     /// Tells every change until then.
-    async fn wait(&mut self, run: &mut Run, live: &[NodeName], until: Instant, format: Format) -> Result<(), Stop> {
+    async fn wait(&mut self, run: &mut Run, team: &mut Team, until: Instant) -> Result<(), Stop> {
         while Instant::now() < until {
             let left = until.saturating_duration_since(Instant::now());
             // The step is abandoned at the end of the time; it loses nothing.
-            if let Ok(stepped) = tokio::time::timeout(left, run.step()).await {
+            if let Ok(stepped) = timeout(left, run.step_for_reader()).await {
                 stepped?;
             }
-            for name in live {
-                if let Some(state) = run.app().nodes.get(name) {
-                    self.tell(state, &run.app().ports, format);
+            for name in team.recruits(run.app()) {
+                let known = run.app().nodes.get(&name).map_or(0, |state| state.port_changes.1);
+                self.seen.insert(name, known);
+            }
+            team.take_back(run.app());
+            team.look(run.app(), |_| false);
+            for name in team.members() {
+                if let Some(state) = run.app().nodes.get(&name) {
+                    self.tell(state, &run.app().ports);
                 }
+            }
+            if !team.is_through(run.app(), |_| false) {
+                self.alone = None;
+            } else if self.alone.get_or_insert_with(Instant::now).elapsed() >= ALONE_WITHIN {
+                return Err(Stop::Notice(Notice::error("no agent is left", "", "")));
             }
         }
         Ok(())
     }
 
-    fn tell(&mut self, state: &NodeState, ports: &crate::app::ports::Ports, format: Format) {
+    /// False for a result that its reader is too slow for; one that reads again is told how many it did not get.
+    fn may_print(&mut self) -> bool {
+        if output::is_behind() {
+            if self.left_out.1 == 0 {
+                output::say("warning: results are left out: nobody reads them in time");
+            }
+            self.left_out = (self.left_out.0 + 1, self.left_out.1 + 1);
+            return false;
+        }
+        if self.left_out.1 > 0 {
+            output::print_left_out(std::mem::take(&mut self.left_out.1), self.format);
+        }
+        true
+    }
+
+    fn tell(&mut self, state: &NodeState, ports: &crate::app::ports::Ports) {
         let (changes, total) = &state.port_changes;
         let told = self.seen.insert(state.node.name.clone(), *total).unwrap_or(0);
         let new = (total - told) as usize;
@@ -195,7 +242,9 @@ impl Watch {
         }
         let latest = changes.iter().skip(changes.len().saturating_sub(new));
         for change in latest.filter(|change| !ports.leaves_out(&change.port)) {
-            print_change(&state.node.name, change, format);
+            if self.may_print() {
+                print_change(&state.node.name, change, self.format);
+            }
         }
     }
 }
@@ -211,7 +260,8 @@ fn print_change(node: &NodeName, change: &PortChange, format: Format) {
             .into_iter(),
         ),
         Format::Table => {
-            output::print(&format!("{}  {}  {event} {port}\n", time_of_day(change.at), text::visible(&node.0)));
+            let line = format!("{}  {node}  {event} {port}", time_of_day(change.at));
+            output::print(&format!("{}\n", text::visible(&line)));
         }
     }
 }
@@ -226,10 +276,12 @@ fn v6only(port: &Port) -> Option<bool> {
     (port.local.is_ipv6() && port.local.ip().is_unspecified()).then_some(port.v6only)
 }
 
-/// Prints a report, when it is to be; true when something differs from the baseline.
-fn report(run: &Run, live: &[NodeName], baseline: Option<&Baseline>, work: &Work<'_>, printed: bool) -> bool {
+/// Prints a report of the nodes whose agents are there, when it is to be; true when something differs from the baseline.
+fn report(run: &Run, nodes: &[NodeName], baseline: Option<&Baseline>, work: &Work<'_>, printed: bool) -> bool {
     let app = run.app();
-    let states: Vec<&NodeState> = live.iter().filter_map(|name| app.nodes.get(name)).collect();
+    // What was seen last of an agent that is gone is no news.
+    let live = |state: &&NodeState| state.agent == Agent::Live;
+    let states: Vec<&NodeState> = nodes.iter().filter_map(|name| app.nodes.get(name)).filter(live).collect();
     let lists: Vec<(&NodeState, Vec<ListedPort>, usize)> = states
         .into_iter()
         .map(|state| {
@@ -242,7 +294,7 @@ fn report(run: &Run, live: &[NodeName], baseline: Option<&Baseline>, work: &Work
         print_report(&lists, unix_millis(), work.format);
     }
     let Some(baseline) = baseline else { return false };
-    let missing = baseline.nodes().filter(|name| !live.iter().any(|node| node.0 == **name)).count();
+    let missing = baseline.nodes().filter(|name| !lists.iter().any(|(state, ..)| state.node.name.0 == **name)).count();
     if missing > 0 {
         output::say(&format!("{} of the baseline not looked at", counted(missing, "node")));
     }
@@ -250,7 +302,9 @@ fn report(run: &Run, live: &[NodeName], baseline: Option<&Baseline>, work: &Work
         .iter()
         .flat_map(|(state, kept, _)| baseline.compare(&state.node.name, kept, state.port_gaps.is_empty()))
         .collect();
-    print_drifts(&drifts, work.format);
+    if printed || work.arguments.save_baseline.is_some() {
+        print_drifts(&drifts, work.format);
+    }
     !drifts.is_empty()
 }
 

@@ -26,8 +26,10 @@ pub async fn preflight(cluster: &Cluster, storage: Option<&Storage>, nodes: &[No
             };
             output::print_table(&["RESULT", "CHECK", "DETAIL"], &checks.iter().map(rows).collect::<Vec<_>>());
             for check in checks.iter().filter(|check| !check.fix.is_empty()) {
-                let lines: Vec<String> = check.fix.lines().map(|line| format!("    {line}")).collect();
-                output::say(&format!("{}: {}:\n{}", check.outcome.word(), check.detail, lines.join("\n")));
+                let mut lines = vec![format!("{}: {}:", check.outcome.word(), check.detail)];
+                // What is to be applied is ours, and is YAML of many lines.
+                lines.extend(check.fix.lines().map(|line| format!("    {line}")));
+                output::say_lines(&lines.iter().map(String::as_str).collect::<Vec<_>>());
             }
         }
     }

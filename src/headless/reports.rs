@@ -148,7 +148,7 @@ pub async fn alarms(logs: &Logs, command: AlarmsCommand, site: Option<Arc<dyn Si
             let cluster = &logs.settings().cluster;
             if !there.is_empty()
                 && !yes
-                && !asked(&format!("Remove {} of {cluster}? [y/N]", counted(there.len(), "alarm")))
+                && !asked(&format!("Remove {} of {cluster}? [y/N]", counted(there.len(), "alarm"))).await
             {
                 output::say("nothing was removed");
                 return Ok(Exit::BadUsage);
@@ -193,12 +193,16 @@ async fn list(logs: &Logs, format: Format) -> Result<(), Notice> {
 /// The chosen nodes of those that there are; all of them without a choice.
 async fn choose(site: &dyn Site, arguments: &NodesArgs) -> Result<Vec<NodeName>, Notice> {
     let none = || Notice::error("the nodes cannot be listed", "no answer came", "try again").of(Failure::Unreachable);
-    let mut changes = site.nodes();
+    let changes = site.nodes().filter(|change| {
+        let answers = !matches!(change, NodesChange::Told(_));
+        async move { answers }
+    });
+    let mut changes = std::pin::pin!(changes);
     let first = tokio::time::timeout(LISTED_WITHIN, changes.next()).await.map_err(|_| none())?;
     let nodes = match first.ok_or_else(none)? {
         NodesChange::Replaced(nodes) => nodes,
         NodesChange::Failed(notice) => return Err(notice),
-        NodesChange::Applied(_) | NodesChange::Gone(_) => return Err(none()),
+        NodesChange::Applied(_) | NodesChange::Gone(_) | NodesChange::Told(_) => return Err(none()),
     };
     let bad = |headline: String| Notice::error(headline, "", "see nodewatch-tui nodes").of(Failure::BadInput);
     if let Some(selector) = &arguments.selector {
@@ -267,7 +271,7 @@ async fn remove_one(
         return Ok(());
     }
     // Alarms go with their session; reports are asked about.
-    if !groups.is_empty() && !arguments.yes && !asked(&format!("Remove {what}? [y/N]")) {
+    if !groups.is_empty() && !arguments.yes && !asked(&format!("Remove {what}? [y/N]")).await {
         return Err(Notice::error(format!("{what} stay"), "nobody said yes", "say --yes"));
     }
     logs.delete_alarms(&scope).await.map_err(left)?;

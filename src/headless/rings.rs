@@ -55,7 +55,7 @@ fn holder(ring: &LeftRing) -> Holder {
 
 /// Removes the captures of these sessions on this machine, or of all where none is named; the sessions that were found
 /// here, and what came of it.
-pub fn cleanup(rings: &Rings, arguments: &CleanupArgs) -> (Vec<SessionId>, Exit) {
+pub async fn cleanup(rings: &Rings, arguments: &CleanupArgs) -> (Vec<SessionId>, Exit) {
     let named = |ring: &LeftRing| arguments.sessions.is_empty() || arguments.sessions.contains(&ring.session);
     let chosen: Vec<LeftRing> = rings.all().into_iter().filter(named).collect();
     let mut exit = Exit::Done;
@@ -73,12 +73,12 @@ pub fn cleanup(rings: &Rings, arguments: &CleanupArgs) -> (Vec<SessionId>, Exit)
         }
     }
     for ring in &left {
-        exit = exit.or(remove(rings, ring, arguments));
+        exit = exit.or(remove(rings, ring, arguments).await);
     }
     (found, exit)
 }
 
-fn remove(rings: &Rings, ring: &LeftRing, arguments: &CleanupArgs) -> Exit {
+async fn remove(rings: &Rings, ring: &LeftRing, arguments: &CleanupArgs) -> Exit {
     let session = &ring.session;
     if arguments.dry_run {
         match arguments.output.format {
@@ -87,7 +87,7 @@ fn remove(rings: &Rings, ring: &LeftRing, arguments: &CleanupArgs) -> Exit {
         }
         return Exit::Done;
     }
-    if !(arguments.yes || super::sessions::asked(&format!("Remove session {session}, {}? [y/N]", what(ring)))) {
+    if !(arguments.yes || super::sessions::asked(&format!("Remove session {session}, {}? [y/N]", what(ring))).await) {
         output::say(&format!("session {session} on this machine stays: {}", what(ring)));
         return Exit::BadUsage;
     }

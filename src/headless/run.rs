@@ -1,16 +1,16 @@
 //! Waiting without a terminal: for a state of the app, for time, for a signal.
 //!
-//! Owns signals and the progress lines on standard error.
+//! Owns what signals do, and the progress lines on standard error.
 
 use std::{
     collections::{HashMap, HashSet},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nodewatch_protocol::{ReportState, Request, Update};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep};
 
-use super::output;
+use super::{output, signals::Signals};
 use crate::{
     app::{App, Event, node::Agent},
     model::{FetchProgress, NodeName, Notice, Severity, TunnelChange},
@@ -22,6 +22,8 @@ use crate::{
 pub(super) enum Stop {
     /// SIGINT, SIGTERM or SIGHUP.
     Signal,
+    /// Nobody reads its results any more.
+    Reader,
     /// Something failed.
     Notice(Notice),
 }
@@ -32,33 +34,24 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 /// Different failures that are said; a node that fails in ever new words says enough.
 const MAX_SAID: usize = 1000;
 
-/// Waits for the signal, or for good.
-async fn recv(signal: &mut Option<Signal>) {
-    match signal {
-        Some(signal) => drop(signal.recv().await),
-        None => std::future::pending().await,
-    }
-}
-
-/// Whether a signal to hang up was to be ignored when the program began. Told by Linux alone.
-fn hang_up_is_ignored() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 != 0)
-}
+/// A program that is to end without waiting has so long to write down what it leaves.
+const ABANDON_WITHIN: Duration = Duration::from_secs(3);
 
 pub(super) struct Run {
     engine: Engine,
-    interrupt: Signal,
-    terminate: Signal,
-    /// `None` where whoever has started the program wants it to outlive its terminal, as `nohup` does.
-    hang_up: Option<Signal>,
+    signals: Signals,
+    /// Signals so far.
+    signalled: u32,
     /// What was said already of each node.
     said: HashSet<(NodeName, String)>,
     /// What was said last about each node's agent.
     told: HashMap<NodeName, String>,
+    /// What was said last about each node that has joined.
+    joined: HashMap<NodeName, String>,
     /// How reports stood when that was last said.
     reports: ReportState,
+    /// When the next line about captures is due.
+    progress: Instant,
     /// The guided exit is through.
     over: bool,
 }
@@ -67,12 +60,13 @@ impl Run {
     pub(super) fn start(engine: Engine) -> std::io::Result<Self> {
         Ok(Self {
             engine,
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: if hang_up_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) },
+            signals: Signals::listen()?,
+            signalled: 0,
             said: HashSet::new(),
             told: HashMap::new(),
+            joined: HashMap::new(),
             reports: ReportState::default(),
+            progress: Instant::now() + PROGRESS_EVERY,
             over: false,
         })
     }
@@ -100,7 +94,9 @@ impl Run {
             Event::Tunnel(node, TunnelChange::Update(Update::Trouble { message })) => {
                 (node.clone(), format!("{node}: {message}"))
             }
-            Event::Told(notice) if notice.severity != Severity::Info => (none(), notice.line()),
+            Event::Told(notice) | Event::Ended(_, notice) if notice.severity != Severity::Info => {
+                (none(), notice.line())
+            }
             Event::NoManifest(notice) | Event::InBucket(Err(notice)) => (none(), notice.line()),
             Event::Granted(node, Err(notice)) | Event::Fetch(node, _, FetchProgress::Failed(notice)) => {
                 (node.clone(), notice.line())
@@ -145,33 +141,61 @@ impl Run {
         Ok(())
     }
 
-    /// Waits until the app is so, however long, telling how captures go.
-    pub(super) async fn work(&mut self, mut so: impl FnMut(&App) -> bool) -> Result<(), Stop> {
-        let mut next = Instant::now() + PROGRESS_EVERY;
-        while !so(&self.engine.app) {
-            self.step().await?;
-            if Instant::now() >= next {
-                next += PROGRESS_EVERY;
-                self.tell_captures();
-            }
+    /// A step of a capture, telling how captures go.
+    pub(super) async fn work(&mut self) -> Result<(), Stop> {
+        self.step().await?;
+        if Instant::now() >= self.progress {
+            self.progress = Instant::now() + PROGRESS_EVERY;
+            self.tell_captures();
         }
         Ok(())
     }
 
-    /// Stops captures, fetches files, removes everything. A signal meanwhile changes nothing.
+    /// A step of what is done for a reader alone.
+    pub(super) async fn step_for_reader(&mut self) -> Result<(), Stop> {
+        tokio::select! {
+            stepped = self.step() => stepped,
+            () = output::reader_gone() => Err(Stop::Reader),
+        }
+    }
+
+    /// Stops captures, fetches files, removes everything. Once a second signal has come nothing is waited for.
     pub(super) async fn clean_up(&mut self) {
         if !self.over {
             self.handle(Event::Finish);
         }
         while !self.over {
-            if self.step().await.is_err() {
-                output::say("already cleaning up");
+            if self.signalled > 1 {
+                self.abandon();
+            } else {
+                // Whether it was a signal is counted.
+                let _ = self.step().await;
             }
         }
     }
 
+    /// Ends without waiting for anything; what may still be there is in the receipt.
+    fn abandon(&mut self) {
+        let made = self.engine.site().made();
+        self.handle(Event::Abandon(made));
+        // It was told to end, and it does.
+        self.over = true;
+    }
+
     pub(super) async fn shut_down(self) -> App {
-        self.engine.shut_down().await
+        let Self { engine, mut signals, mut signalled, .. } = self;
+        let app = engine.app.clone();
+        let ended_without_waiting = async {
+            while signalled < 2 {
+                signals.next().await;
+                signalled += 1;
+            }
+            sleep(ABANDON_WITHIN).await;
+        };
+        tokio::select! {
+            app = engine.shut_down() => app,
+            () = ended_without_waiting => app,
+        }
     }
 
     /// Captured files stay where they are: they went another way.
@@ -179,24 +203,34 @@ impl Run {
         self.engine.app.keep_files = true;
     }
 
+    /// Files come here as soon as they are closed, where no sink takes them.
+    pub(super) fn bring_home(&mut self) {
+        self.engine.app.homing = true;
+    }
+
     /// Ends every capture, and nothing else.
     pub(super) fn stop_captures(&mut self) {
         self.handle(Event::StopCaptures);
     }
 
-    /// Lets the app go on for as long as this is polled.
+    /// Lets the app go on for as long as this is polled, up to a second signal.
     pub(super) async fn go_on(&mut self) {
-        loop {
-            // A second signal changes nothing: the end is on its way.
+        while self.signalled < 2 {
+            // Whether it was a signal is counted.
             let _ = self.step().await;
         }
     }
 
     pub(super) async fn step(&mut self) -> Result<(), Stop> {
         tokio::select! {
-            _ = self.interrupt.recv() => Err(Stop::Signal),
-            _ = self.terminate.recv() => Err(Stop::Signal),
-            () = recv(&mut self.hang_up) => Err(Stop::Signal),
+            () = self.signals.next() => {
+                self.signalled += 1;
+                output::hurry();
+                if self.signalled == 1 {
+                    output::say("ending; a second signal ends without waiting");
+                }
+                Err(Stop::Signal)
+            }
             event = self.engine.next() => {
                 self.handle(event);
                 Ok(())
@@ -208,7 +242,7 @@ impl Run {
     fn tell_progress(&mut self) {
         for (name, state) in &self.engine.app.nodes {
             let now = match &state.agent {
-                Agent::Absent | Agent::Failed(_) => continue,
+                Agent::Absent | Agent::Failed(_) | Agent::Ended(_) => continue,
                 Agent::Deploying(step) => format!("deploying: {step}"),
                 Agent::Connecting => "connecting".to_owned(),
                 Agent::Live => "live".to_owned(),
@@ -217,6 +251,13 @@ impl Run {
             if self.told.get(name) != Some(&now) {
                 output::say(&format!("{name}: {now}"));
                 self.told.insert(name.clone(), now);
+            }
+        }
+        for (name, stage) in self.engine.app.joining.joined() {
+            let text = stage.text();
+            if self.joined.get(name) != Some(&text) {
+                output::say(&format!("{name} {text}"));
+                self.joined.insert(name.clone(), text);
             }
         }
         let reports = self.engine.app.report_state().unwrap_or_default();

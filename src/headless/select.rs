@@ -4,13 +4,22 @@ use std::collections::BTreeMap;
 
 use super::{output, run::Stop};
 use crate::{
-    app::{App, filter::Filter},
+    app::{
+        App,
+        filter::Filter,
+        node::{Asked, NodeState},
+    },
     cli::NodesArgs,
     model::{Failure, NodeName, Notice, Place},
 };
 
 /// What a label selector may be.
 const SELECTORS: &str = "as kubectl has them: -l 'a=b', 'a!=b', 'a in (b,c)', 'a notin (b)', 'a', '!a'";
+
+/// A node that has joined was given the capture that runs on the others.
+pub(super) fn was_given_capture(state: &NodeState) -> bool {
+    state.is_capturing() || state.asked != Asked::Nothing || state.capture_over() || state.refusal.is_some()
+}
 
 /// The chosen nodes, each of which exists; a notice that names the one that does not.
 pub(super) fn nodes(app: &App, arguments: &NodesArgs) -> Result<Vec<NodeName>, Stop> {

@@ -5,24 +5,30 @@
 use std::{
     collections::BTreeSet,
     io::{self, BufRead, IsTerminal},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future::join_all, stream};
 use serde_json::json;
+use tokio::{sync::oneshot, time::timeout};
 
-use super::{Exit, output};
+use super::{Exit, output, signals::Signals};
 use crate::{
+    app::sessions::held_text,
     cli::{CleanupArgs, Format, PlaceArgs},
-    cluster::{Connection, Leftover, sessions as find, trust, trust_cluster},
+    cluster::{AgentSettings, Connection, LOOK_WITHIN, Leftover, sessions as find, trust, trust_cluster},
     journal::{JournalError, Journals},
-    model::{Failure, Holder, Moment, Notice, Removal, SUMMARY_VERSION, SeenObject, SessionId, Summary},
+    manifest,
+    model::{Failure, Holder, MadeObject, Moment, Notice, Removal, SUMMARY_VERSION, SeenObject, SessionId, Summary},
     rings::LeftRing,
     text::{counted, date_and_time},
 };
 
 /// Sessions removed at once: each is mostly waiting.
 const AT_ONCE: usize = 4;
+/// Agents have so long to say what they have, before they are removed.
+const ASKED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Lists every session that has something left, or is running here. Without a journal to ask only this machine's.
 pub async fn sessions(
@@ -31,7 +37,7 @@ pub async fn sessions(
     format: Format,
 ) -> Exit {
     let (found, notices) = match asked {
-        Some((current, journals)) => find_all(current, journals).await,
+        Some((current, journals)) => find_all(current, journals, LOOK_WITHIN).await,
         None => (Vec::new(), Vec::new()),
     };
     let exit = match notices.first() {
@@ -107,12 +113,16 @@ pub fn summary(journals: &Journals, session: &SessionId) -> Result<Summary, Noti
 
 /// All sessions; what could not be asked is said and returned. Without a usable context the journals' clusters are
 /// asked all the same.
-async fn find_all(current: Result<Connection, Notice>, journals: &Journals) -> (Vec<Leftover>, Vec<Notice>) {
+async fn find_all(
+    current: Result<Connection, Notice>,
+    journals: &Journals,
+    within: Duration,
+) -> (Vec<Leftover>, Vec<Notice>) {
     let (current, unusable) = match current {
         Ok(connection) => (Some(connection), None),
         Err(notice) => (None, Some(notice)),
     };
-    let (found, mut notices) = find(current.as_ref(), journals).await;
+    let (found, mut notices) = find(current.as_ref(), journals, within).await;
     notices.extend(unusable);
     for notice in &notices {
         output::say(&format!("error: {}", notice.line()));
@@ -120,12 +130,38 @@ async fn find_all(current: Result<Connection, Notice>, journals: &Journals) -> (
     (found, notices)
 }
 
-/// Removes what is left: plan, question, removal.
+/// Removes what is left: plan, question, removal. A signal ends it with the names of what may still be there.
 pub async fn cleanup(
     place: &PlaceArgs,
     journals: &Journals,
     arguments: &CleanupArgs,
+    agents: Option<&AgentSettings>,
     connect: impl Future<Output = Result<Connection, Notice>>,
+) -> Exit {
+    let under = Under::default();
+    let told_to_end = async {
+        match Signals::listen() {
+            Ok(mut signals) => signals.next().await,
+            // What cannot be listened to never comes.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        exit = clean_up(place, journals, arguments, agents, connect, &under) => exit,
+        () = told_to_end => {
+            output::hurry();
+            under.told(arguments.output.format)
+        }
+    }
+}
+
+async fn clean_up(
+    place: &PlaceArgs,
+    journals: &Journals,
+    arguments: &CleanupArgs,
+    agents: Option<&AgentSettings>,
+    connect: impl Future<Output = Result<Connection, Notice>>,
+    under: &Under,
 ) -> Exit {
     if arguments.forget {
         return forget(journals, &arguments.sessions);
@@ -146,53 +182,71 @@ pub async fn cleanup(
         output::say(&format!("error: {}", notice.line()));
         return Exit::of(&notice);
     }
-    let (mut found, mut notices) = find_all(current.clone(), journals).await;
+    let (mut found, mut notices) = find_all(current.clone(), journals, arguments.timeout).await;
     if ask_for_trust(&found, arguments, at_hand.as_ref(), journals).await {
-        (found, notices) = find_all(current, journals).await;
+        (found, notices) = find_all(current, journals, arguments.timeout).await;
     }
     let (chosen, mut exit) = choose(found, arguments, here.as_deref());
-    if chosen.is_empty() && exit == Exit::Done && !notices.is_empty() {
-        return Exit::of(&notices[0]);
+    if let Some(notice) = notices.first().filter(|_| chosen.is_empty() && exit == Exit::Done) {
+        let Some(context) = here.filter(|_| notice.failure.is_passing()) else { return Exit::of(notice) };
+        output::say(&format!(
+            "error: what sessions have left in context {context} was not seen: it may still be there"
+        ));
+        return Exit::LeftBehind;
     }
     let mut plans = Vec::new();
+    // Sessions whose agents may still be there.
+    let mut left: BTreeSet<SessionId> = BTreeSet::new();
     for session in chosen {
         match plan(&session, journals, arguments).await {
             Ok((objects, others)) => plans.push(Plan { session, objects, others }),
             Err(notice) => {
                 output::say(&format!("error: session {} stays: {}", session.summary.id, notice.line()));
+                for seen in &session.summary.objects {
+                    output::say(&format!("LEFT  {}: not seen, it may still be there", seen.object.text()));
+                }
                 exit = Exit::LeftBehind;
+                left.insert(session.summary.id.clone());
             }
         }
     }
     let planned: usize = plans.iter().map(|plan| plan.objects.len()).sum();
     print_plan(&plans, arguments);
+    if let Some(agents) = agents {
+        say_what_is_lost(&plans, journals, agents, arguments.timeout).await;
+    }
     if arguments.dry_run {
         super::reports::remove_left(journals, arguments, here.as_deref()).await;
-        super::captures::remove_captures(journals, arguments, here.as_deref()).await;
+        super::captures::remove_captures(journals, arguments, here.as_deref(), &left).await;
         return exit;
     }
-    if planned > 0 && !(arguments.yes || confirmed(&plans, planned)) {
+    if planned > 0 && !(arguments.yes || confirmed(&plans, planned).await) {
         output::say("nothing was removed");
         return Exit::BadUsage;
     }
     let mut removals = Vec::new();
     for plan in plans {
         let id = plan.session.summary.id.clone();
-        if plan.session.summary.holder == Holder::Elsewhere && !confirmed_by_id(&plan.session, &id) {
+        if plan.session.summary.holder == Holder::Elsewhere && !confirmed_by_id(&plan.session, &id).await {
             output::say(&format!("session {id} stays: its id was not typed"));
             exit = Exit::LeftBehind;
+            left.insert(id);
         } else {
-            removals.push(remove(plan, journals, arguments));
+            let named = |seen: &SeenObject| (id.clone(), seen.object.clone());
+            under.lock().extend(plan.objects.iter().map(named));
+            let removal = remove(plan, journals, arguments, under);
+            removals.push(async move { (removal.await, id) });
         }
     }
-    let outcomes: Vec<bool> = stream::iter(removals).buffer_unordered(AT_ONCE).collect().await;
-    if outcomes.contains(&false) {
+    let outcomes: Vec<(bool, SessionId)> = stream::iter(removals).buffer_unordered(AT_ONCE).collect().await;
+    left.extend(outcomes.into_iter().filter(|(gone, _)| !gone).map(|(_, id)| id));
+    if !left.is_empty() {
         exit = Exit::LeftBehind;
     }
     if super::reports::remove_left(journals, arguments, here.as_deref()).await != Exit::Done {
         exit = Exit::LeftBehind;
     }
-    match super::captures::remove_captures(journals, arguments, here.as_deref()).await {
+    match super::captures::remove_captures(journals, arguments, here.as_deref(), &left).await {
         Exit::Done if planned == 0 && exit == Exit::Done && !arguments.captures && !arguments.reports => {
             output::say("there is nothing to do");
             exit
@@ -203,11 +257,12 @@ pub async fn cleanup(
 }
 
 /// Whether somebody is there and says that another way to a session's cluster is right.
-pub fn is_right(notice: &Notice) -> bool {
-    notice.failure == Failure::Moved && io::stdin().is_terminal() && {
-        output::say(&notice.fact());
-        asked("Is that right? [y/N]")
+pub async fn is_right(notice: &Notice) -> bool {
+    if notice.failure != Failure::Moved || !io::stdin().is_terminal() {
+        return false;
     }
+    output::say(&notice.fact());
+    asked("Is that right? [y/N]").await
 }
 
 /// Asks about sessions whose cluster is reached by another way; true when one was said to be right.
@@ -223,8 +278,8 @@ async fn ask_for_trust(
     }
     let meant = |id: &SessionId| arguments.sessions.is_empty() || arguments.sessions.contains(id);
     for session in found.iter().filter(|one| one.summary.moved && meant(&one.summary.id)) {
-        let Err(notice) = session.plan(journals).await else { continue };
-        if is_right(&notice) {
+        let Err(notice) = session.plan(journals, arguments.timeout).await else { continue };
+        if is_right(&notice).await {
             match trust(at_hand, journals, &session.summary.id).await {
                 Ok(()) => trusted = true,
                 Err(notice) => output::say(&format!("error: {}", notice.line())),
@@ -284,11 +339,11 @@ async fn plan(
     journals: &Journals,
     arguments: &CleanupArgs,
 ) -> Result<(Vec<SeenObject>, BTreeSet<String>), Notice> {
-    let objects = session.plan(journals).await?;
+    let objects = session.plan(journals, arguments.timeout).await?;
     if !arguments.with_namespace_contents {
         return Ok((objects, BTreeSet::new()));
     }
-    let (others, _) = session.strangers(journals).await?;
+    let (others, _) = session.strangers(journals, arguments.timeout).await?;
     Ok((objects, others.into_iter().collect()))
 }
 
@@ -327,7 +382,32 @@ fn print_plan(plans: &[Plan], arguments: &CleanupArgs) {
     }
 }
 
-fn confirmed(plans: &[Plan], planned: usize) -> bool {
+/// What agents have that nobody else has, before it goes. Nobody waits long for it.
+async fn say_what_is_lost(plans: &[Plan], journals: &Journals, agents: &AgentSettings, patience: Duration) {
+    let within = (patience / 4).min(ASKED_WITHIN);
+    let with_agents = plans.iter().filter(|plan| plan.session.summary.agents() > 0);
+    let asked = with_agents.map(|Plan { session, .. }| async move {
+        let held = match session.beside(journals, agents.clone()) {
+            Some(site) => timeout(within, manifest::held(Arc::new(site))).await.ok().and_then(Result::ok),
+            None => None,
+        };
+        (&session.summary.id, held)
+    });
+    for (id, held) in join_all(asked).await {
+        match held {
+            None => output::say(&format!(
+                "session {id}: what its agents capture and have is lost; they do not say what that is"
+            )),
+            Some(held) => {
+                for one in held {
+                    output::say(&format!("session {id}: lost with it: {}", held_text(&one)));
+                }
+            }
+        }
+    }
+}
+
+async fn confirmed(plans: &[Plan], planned: usize) -> bool {
     let others: usize = plans.iter().map(|plan| plan.others.len()).sum();
     // Sessions of other laptops are asked about one by one.
     if others == 0 && plans.iter().all(|plan| plan.session.summary.holder == Holder::Elsewhere) {
@@ -337,37 +417,72 @@ fn confirmed(plans: &[Plan], planned: usize) -> bool {
         0 => String::new(),
         others => format!(", and {} of others with the namespace", counted(others, "object")),
     };
-    asked(&format!("Remove {}{others}? [y/N]", counted(planned, "object")))
+    asked(&format!("Remove {}{others}? [y/N]", counted(planned, "object"))).await
 }
 
 /// A question that a person says yes to.
-pub(super) fn asked(question: &str) -> bool {
+pub(super) async fn asked(question: &str) -> bool {
     if !io::stdin().is_terminal() {
         output::say("error: there is nobody to ask: say --yes, or --dry-run to see the plan only");
         return false;
     }
     output::say(question);
-    matches!(answer().as_str(), "y" | "Y" | "yes")
+    matches!(answer().await.as_str(), "y" | "Y" | "yes")
 }
 
 /// Somebody else may be working with it: `--yes` does not speak for them.
-fn confirmed_by_id(session: &Leftover, id: &SessionId) -> bool {
+async fn confirmed_by_id(session: &Leftover, id: &SessionId) -> bool {
     let summary = &session.summary;
     let owner = summary.owner.as_deref().unwrap_or("nobody says who");
     let began = summary.began.map_or_else(|| "at an unknown time".to_owned(), date_and_time);
     output::say(&format!("Session {id} was begun by {owner} {began}, not on this laptop. Type its id to remove it:"));
-    answer() == id.as_str()
+    answer().await == id.as_str()
 }
 
-fn answer() -> String {
-    let mut line = String::new();
-    // No answer is no.
-    let _ = io::stdin().lock().read_line(&mut line);
-    line.trim().to_owned()
+/// What is typed, read by a thread that nobody waits for at the end: a signal ends the program all the same.
+async fn answer() -> String {
+    let (typed, line) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        // No answer is no.
+        let _ = io::stdin().lock().read_line(&mut line);
+        let _ = typed.send(line);
+    });
+    line.await.unwrap_or_default().trim().to_owned()
+}
+
+/// What a cleanup has begun to remove and not seen gone.
+#[derive(Default)]
+struct Under(Mutex<Vec<(SessionId, MadeObject)>>);
+
+impl Under {
+    fn lock(&self) -> MutexGuard<'_, Vec<(SessionId, MadeObject)>> {
+        // Every change under the lock is one call.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It was ended by a signal: what may still be there.
+    fn told(&self, format: Format) -> Exit {
+        const WHY: &str = "not seen gone: ended by a signal";
+        let left = self.lock();
+        if left.is_empty() {
+            output::say("error: ended by a signal");
+            return Exit::Failed;
+        }
+        for (id, object) in left.iter() {
+            match format {
+                Format::Json => output::print_json(
+                    [json!({"session": id, "object": object, "outcome": "left", "reason": WHY})].into_iter(),
+                ),
+                Format::Table => output::say(&format!("LEFT  {}: {WHY}", object.text())),
+            }
+        }
+        Exit::LeftBehind
+    }
 }
 
 /// True when everything was seen gone.
-async fn remove(plan: Plan, journals: &Journals, arguments: &CleanupArgs) -> bool {
+async fn remove(plan: Plan, journals: &Journals, arguments: &CleanupArgs, under: &Under) -> bool {
     let Plan { session, objects, others } = plan;
     let (id, quiet) = (session.summary.id.clone(), objects.is_empty());
     let patience: Duration = arguments.timeout;
@@ -391,9 +506,11 @@ async fn remove(plan: Plan, journals: &Journals, arguments: &CleanupArgs) -> boo
                 output::say(&format!("session {id}: {text}"));
                 continue;
             }
-            Removal::Removing(_) | Removal::Finished => continue,
+            // They are in the reason, which comes next.
+            Removal::Removing(_) | Removal::Holds(_) | Removal::Finished => continue,
         };
         all_gone &= outcome != "left";
+        under.lock().retain(|(session, known)| *session != id || !known.is_named_as(object));
         match arguments.output.format {
             Format::Json => output::print_json(
                 [json!({"session": id, "object": object, "outcome": outcome, "reason": reason})].into_iter(),

@@ -72,9 +72,13 @@ async fn followed(site: &Arc<Streams>) -> (Followed, Vec<(u64, String)>) {
 
 /// Also what is said with the counts at the end.
 async fn followed_all(site: &Arc<Streams>, nodes: &[&str]) -> (Followed, Vec<(u64, String)>, Vec<String>) {
-    let nodes = nodes.iter().map(|&node| node.into()).collect();
+    let (join, joining) = mpsc::unbounded_channel();
+    for &node in nodes {
+        join.send(node.into()).expect("room");
+    }
+    drop(join);
     let mut out = Vec::new();
-    let followed = follow(site.clone(), nodes, 0, &mut out).await.expect("a stream");
+    let followed = follow(site.clone(), joining, 0, &mut out).await.expect("a stream");
     let mut parser = Parser::default();
     parser.push(&out);
     let (mut packets, mut comments) = (Vec::new(), Vec::new());
@@ -132,8 +136,12 @@ async fn what_is_missing_is_counted_without_what_had_come_and_marked_where_it_is
     mark(&mut rest, &StreamMark::End);
     let (followed, packets) = followed(&streams([cut, rest])).await;
     assert_eq!(times(&packets), [1, 2, 3, 4, 9, 10]);
-    let missing =
-        Missing { files: 1, packets: 3, more: false, gaps: vec!["gap: nothing was captured for a while".into()] };
+    let missing = Missing {
+        files: 1,
+        packets: 3,
+        gaps: vec!["gap: nothing was captured for a while".into()],
+        ..Missing::default()
+    };
     assert_eq!(followed.missing, BTreeMap::from([("n1".into(), missing)]));
     assert!(!followed.is_whole());
     assert_eq!(
@@ -205,4 +213,38 @@ async fn a_stream_that_brings_the_same_again_and_again_is_given_up() {
     let (followed, packets) = followed(&site).await;
     assert_eq!((times(&packets), followed.cut.len()), (vec![1], 1));
     assert_eq!(site.asked.lock().expect("whole").len(), MAX_EMPTY_TRIES as usize);
+}
+
+/// However many files a slow reader loses, it is told in a few comments, and of all of them.
+#[tokio::test(start_paused = true)]
+async fn what_is_missing_is_told_in_a_few_comments_however_much_it_is() {
+    const LOST: u64 = 25_000;
+    let mut stream = Vec::new();
+    mark(&mut stream, &StreamMark::Capture(7));
+    for sequence in 1..=LOST {
+        mark(&mut stream, &StreamMark::Missed { sequence, packets: 2, why: "it went before it was read".into() });
+    }
+    file(&mut stream, LOST + 1, "", &[100, 200]);
+    let mut again = stream.clone();
+    mark(&mut again, &StreamMark::End);
+    // It is cut, and all of it comes again.
+    let site = streams([stream, again]);
+    let (followed, packets) = followed(&site).await;
+    assert_eq!(times(&packets), [100, 200]);
+    let comments = &packets[0].1;
+    assert!(comments.len() < 2000, "{} bytes", comments.len());
+    assert!(comments.contains("2 packets of file 1 are not here: it went before it was read"), "{comments}");
+    let rest = format!("{} packets of {} more files are not here, of files 9 to {LOST}", 2 * (LOST - 8), LOST - 8);
+    assert!(comments.contains(&rest), "{comments}");
+    assert!(!packets[1].1.contains("gap"), "{}", packets[1].1);
+    let missing = &followed.missing[&"n1".into()];
+    assert_eq!((missing.files, missing.packets), (LOST, 2 * LOST));
+}
+
+#[test]
+fn of_many_gaps_a_line_names_a_few() {
+    let gaps: Vec<String> = (0..20).map(|number| format!("gap: {number:02} s")).collect();
+    let missing = Missing { gaps, more_gaps: 3, ..Missing::default() };
+    let said = missing.to_string();
+    assert!(said.starts_with("has a gap: 00 s") && said.ends_with("has 19 gaps more, up to gap: 19 s"), "{said}");
 }

@@ -237,11 +237,12 @@ impl<R: Read> Pcap<R> {
 
     /// What would be wrong with the first packets if their headers had so many bytes more.
     fn faults(&mut self, extra: usize, snaplen: u32) -> Result<usize, ReadError> {
-        let (mut at, mut faults) = (0, 0);
+        let (mut at, mut faults, mut strange) = (0, 0, false);
         for _ in 0..TRIED {
             // A failure of the input comes again when packets are read.
             if !self.peek(at + PACKET_HEADER + extra)? {
-                return Ok(faults + usize::from(self.rest().len() > at));
+                faults += usize::from(self.rest().len() > at);
+                break;
             }
             let [fraction, captured, wire] = [4, 8, 12].map(|field| self.number(at + field));
             faults += [fraction >= 1_000_000, captured > PLAUSIBLE, captured > snaplen, wire > MOST, captured > wire]
@@ -250,7 +251,7 @@ impl<R: Read> Pcap<R> {
                 .count();
             let more = self.number(at + PACKET_HEADER);
             if extra == NOKIA {
-                faults += usize::from(!is_nokia(more));
+                strange |= !is_nokia(more);
             } else if extra > 0 {
                 let protocol = self.rest().get(at + PACKET_HEADER + 4..).and_then(<[u8]>::first_chunk::<2>).copied();
                 let read = if self.big_endian { u16::from_be_bytes } else { u16::from_le_bytes };
@@ -264,10 +265,17 @@ impl<R: Read> Pcap<R> {
             }
             at += PACKET_HEADER + extra + captured as usize;
             if !self.peek(at)? {
-                return Ok(faults + 1);
+                faults += 1;
+                break;
             }
         }
-        Ok(faults)
+        Ok(match (faults, strange) {
+            // Other numbers of theirs are in files too, and then everything else is as it should be: a torn file of the common
+            // form may look like one of Nokia's.
+            (0, true) => 1,
+            (faults, true) => faults + NOT_NOKIA,
+            (faults, false) => faults,
+        })
     }
 
     /// Whether so many bytes are there, without giving up when reading fails.
@@ -377,6 +385,8 @@ struct Raw {
 
 const NANOS: u64 = 1_000_000_000;
 const NOKIA: usize = 4;
+/// More faults than three packets can have.
+const NOT_NOKIA: usize = 100;
 const FDDI: u16 = 10;
 
 /// Of the few values that Nokia's packets have there.

@@ -200,6 +200,27 @@ fn folders_give_their_captures_whatever_their_names_and_say_what_they_pass_over(
     assert_eq!((found.captures.len(), found.again), (2, vec![folder.path().join("link"), a]));
 }
 
+/// Nokia's packets have four bytes more, and not always the same.
+#[test]
+fn a_pcap_of_nokia_is_read_whatever_its_four_bytes_are() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for more in [[0; 4], [1, 2, 3, 4], [0xff; 4], [0x11, 0x69, 0xbf, 0x9f]] {
+        let mut bytes = pcap(0xA1B2_C3D4, false, (2, 4), 0, &[]);
+        for number in 0..5u32 {
+            let data = vec![0xa5; 60 + number as usize];
+            for field in [1_700_000_000 + number, number * 1000, data.len() as u32, data.len() as u32] {
+                bytes.extend(field.to_le_bytes());
+            }
+            bytes.extend(more);
+            bytes.extend(data);
+        }
+        let path = folder.path().join("nokia.pcap");
+        fs::write(&path, bytes).expect("written");
+        let merged = merge(&[path], 0..=u64::MAX).expect("merged").0;
+        assert_eq!((merged.packets, merged.notes.damaged.len()), (5, 0), "{more:?}");
+    }
+}
+
 /// Bytes of the statistics that [`file`] ends with, and of one of its packets.
 const STATISTICS: usize = 12 + 12 + 24 + 12 * 6 + 4;
 const PACKET: usize = 32 + 8;

@@ -7,6 +7,7 @@ mod machine;
 mod notice;
 mod ports;
 mod reports;
+mod stand_in;
 mod storage;
 mod summary;
 
@@ -14,6 +15,7 @@ pub use machine::{ARCHITECTURES, Machine, NoAgent};
 pub use notice::{Failure, Notice, Severity};
 pub use ports::{Expectation, Expectations, ListedPort, NodeExpectations, Origin, Owner, PortClass, PortKey};
 pub use reports::{ALARM_MARK, Alarm, AlarmKind, LogsSettings, PastQuery, PastReport};
+pub use stand_in::{EACH_NODE, StandIn};
 pub use storage::{ParseS3UrlError, S3Url, StorageSettings, StoredFile, StoredSummary, Way};
 pub use summary::{
     CaptureSummary, FileSummary, Moment, NodeSummary, PortMoment, PortSummary, RatePoint, SUMMARY_VERSION, Summary,
@@ -139,6 +141,9 @@ impl Readiness {
 pub struct Node {
     /// Its name.
     pub name: NodeName,
+    /// Its UID, where there is one: another node of the same name has another.
+    #[serde(default)]
+    pub uid: Option<String>,
     /// Its Ready condition.
     pub readiness: Readiness,
     /// Closed for scheduling.
@@ -167,6 +172,7 @@ impl Node {
     pub fn named(name: NodeName) -> Self {
         Self {
             name,
+            uid: None,
             readiness: Readiness::Unknown,
             cordoned: false,
             zone: None,
@@ -183,6 +189,7 @@ impl Node {
 
 /// What a watch of the nodes says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[allow(clippy::large_enum_variant, reason = "each is on its way for a moment, and none is kept")]
 pub enum NodesChange {
     /// These are all nodes.
     Replaced(Vec<Node>),
@@ -192,6 +199,8 @@ pub enum NodesChange {
     Gone(NodeName),
     /// The list cannot be had; the watch goes on trying.
     Failed(Notice),
+    /// What the cluster has to tell besides.
+    Told(Notice),
 }
 
 /// How a deployment to one node goes.
@@ -205,7 +214,9 @@ pub enum DeployProgress {
     Failed(Notice),
     /// Worth knowing of the whole deployment.
     Told(Notice),
-    /// It ran, and has ended or been removed by somebody else.
+    /// It is being ended by somebody else, and has some time to close its files.
+    Ending(String),
+    /// It ran, and has ended or been removed by somebody else. What is told after that is another agent's.
     Ended(String),
 }
 
@@ -279,7 +290,9 @@ pub enum Kind {
     RoleBinding,
     /// One agent, or the reaper.
     Job,
-    /// A Job's pod.
+    /// Agents on nodes that join while nobody is attached.
+    DaemonSet,
+    /// A Job's pod, or a DaemonSet's.
     Pod,
 }
 
@@ -292,6 +305,7 @@ impl Kind {
             Self::Role => "Role",
             Self::RoleBinding => "RoleBinding",
             Self::Job => "Job",
+            Self::DaemonSet => "DaemonSet",
             Self::Pod => "Pod",
         }
     }
@@ -299,7 +313,7 @@ impl Kind {
     /// What is kept or removed together with it.
     pub fn group(self) -> Group {
         match self {
-            Self::Job | Self::Pod => Group::Agents,
+            Self::Job | Self::DaemonSet | Self::Pod => Group::Agents,
             Self::Namespace | Self::ServiceAccount | Self::Role | Self::RoleBinding => Group::Base,
         }
     }
@@ -311,7 +325,7 @@ impl Kind {
 pub enum Group {
     /// Capture files on the nodes.
     Files,
-    /// Jobs and their pods.
+    /// Jobs, the DaemonSet, and their pods.
     Agents,
     /// The namespace, and what is in it for the agents' sake.
     Base,
@@ -394,6 +408,8 @@ pub enum Removal {
     Failed(MadeObject, String),
     /// What the user should know of the removal beside its objects.
     Noted(String),
+    /// What of others keeps the session's own namespace, as in `ConfigMap notes`.
+    Holds(Vec<String>),
     /// Every object has been tried.
     Finished,
 }
@@ -427,6 +443,19 @@ impl SessionSummary {
     pub fn agents(&self) -> usize {
         self.objects.iter().filter(|seen| seen.object.is_agent()).count()
     }
+}
+
+/// What an agent has that nobody else has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Its node.
+    pub node: NodeName,
+    /// A capture runs there.
+    pub capturing: bool,
+    /// Capture files that are neither on a laptop nor in S3.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// Who has to do with a session.

@@ -6,15 +6,19 @@
 use std::{
     fmt::Write,
     fs::{self, DirBuilder},
-    io::{self, IsTerminal},
+    io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use super::{
+    layers::Setting,
     print, read_only, recorder,
-    settings::{agents, cluster_name, has_a_sink, journals, out, outlets, outlets_with, permission, settled, target},
+    settings::{
+        agents_again, as_begun, can_stand_in, cluster_name, has_a_sink, journals, out, outlets, outlets_with,
+        permission, settled, target,
+    },
     site,
 };
 use crate::{
@@ -25,27 +29,32 @@ use crate::{
     folders,
     headless::{self, Exit},
     local::{Local, LocalError},
-    model::{Failure, Notice, Place, SessionId},
+    model::{Failure, Kind, Notice, Place, SessionId},
     record::Recorder,
     rings::Rings,
-    runtime::{Engine, handoff, terminal::Screen},
+    runtime::{
+        Engine, handoff,
+        terminal::{self, Screen},
+    },
     text::{self, visible},
     ui::Theme,
 };
 
 /// Runs sessions until the user leaves.
-pub(super) async fn run(place: &PlaceArgs, config: &Config, attach: Option<SessionId>) -> Result<Exit, Notice> {
-    if !(io::stdout().is_terminal() && io::stdin().is_terminal()) {
-        let next_step = "run it in one, or use the commands nodes, ports and capture (see --help)";
-        return Err(Notice::error("there is no terminal to draw on", "", next_step).of(Failure::BadInput));
-    }
+pub(super) async fn run(
+    (place, in_force): (&PlaceArgs, &[Setting]),
+    config: &Config,
+    attach: Option<SessionId>,
+) -> Result<Exit, Notice> {
+    can_stand_in(place)?;
+    terminal::check("use the commands nodes, ports and capture (see --help)")?;
     let recorder = recorder(place)?;
     let theme = Theme::from_environment(place.theme, place.ascii, config.keys.clone());
     signed_in(place, attach.as_ref()).await?;
     cluster::screen_opens();
     let mut screen = Screen::open(theme, place.mouse).map_err(|error| terminal_failed(&error))?;
     let mut told = String::new();
-    let outcome = Box::pin(sessions(&mut screen, place, config, attach, recorder, &mut told)).await;
+    let outcome = Box::pin(sessions(&mut screen, (place, in_force), config, attach, recorder, &mut told)).await;
     drop(screen);
     print(told.as_bytes());
     outcome
@@ -71,7 +80,7 @@ fn terminal_failed(error: &io::Error) -> Notice {
 
 async fn sessions(
     screen: &mut Screen,
-    place: &PlaceArgs,
+    (place, in_force): (&PlaceArgs, &[Setting]),
     config: &Config,
     mut attach: Option<SessionId>,
     mut recorder: Option<Recorder>,
@@ -84,7 +93,7 @@ async fn sessions(
     // What an earlier session left behind is not forgotten over a later one that did not.
     let mut worst = Exit::Done;
     loop {
-        let begun = screen.wait(&preview(&place), Box::pin(begin(&place, config, attach.take()))).await;
+        let begun = screen.wait(&preview(&place), Box::pin(begin((&place, in_force), config, attach.take()))).await;
         let mut engine = match (begun.map_err(|error| terminal_failed(&error))?, before.take()) {
             (None, _) => return Ok(worst),
             (Some(Err(notice)), Some(back)) => {
@@ -141,6 +150,10 @@ fn exit_of(app: &App) -> Exit {
 /// What is said of a session when the screen is gone: its receipt, and where its report is.
 fn epilogue(app: &App, folder: &Path) -> String {
     let mut told = if app.ended.is_some() { app.receipt().text() } else { String::new() };
+    for cut in &app.cut {
+        // Writing to a String does not fail.
+        let _ = writeln!(told, "left while under way: {cut}");
+    }
     if app.report_at_end && app.session.began.is_some() {
         let report = match handoff::write_report(folder, &app.summary()) {
             Ok(paths) => paths.map(|path| path.display().to_string()).join(" and "),
@@ -157,7 +170,8 @@ fn preview(place: &PlaceArgs) -> App {
     let context = || context_name(&target(place)).unwrap_or_else(|| "kubeconfig".to_owned());
     let where_it_is = if place.local { Place::Local } else { Place::Cluster { context: context(), flavour: None } };
     let mut app = App::new(where_it_is, SessionId::new(0), place.session_budget);
-    app.now = crate::clock::unix_millis();
+    app.now = crate::clock::steady_millis();
+    app.wall_ahead = crate::clock::wall_ahead();
     app
 }
 
@@ -177,7 +191,11 @@ fn no_longer_first() {
 }
 
 /// Everything that can be refused before anything runs.
-async fn begin(place: &PlaceArgs, config: &Config, attach: Option<SessionId>) -> Result<Engine, Notice> {
+async fn begin(
+    (place, in_force): (&PlaceArgs, &[Setting]),
+    config: &Config,
+    attach: Option<SessionId>,
+) -> Result<Engine, Notice> {
     if let Some(session) = attach {
         if place.local {
             return attached_here(place, config, session).await;
@@ -185,7 +203,7 @@ async fn begin(place: &PlaceArgs, config: &Config, attach: Option<SessionId>) ->
         if place.read_only {
             return Err(read_only());
         }
-        return attached(place, config, &session).await;
+        return attached((place, in_force), config, &session).await;
     }
     let session = SessionId::new(rand::random());
     let out = out(place, &session);
@@ -212,14 +230,18 @@ async fn attached_here(place: &PlaceArgs, config: &Config, session: SessionId) -
     let out = out(place, &session);
     let outlets = outlets(place, config, &out, &cluster_name(place, Some(&Place::Local))).await;
     let mut app = settled(App::new(Place::Local, session, place.session_budget), place);
-    app.session.began = Some(crate::clock::unix_millis());
+    app.session.began = Some(crate::clock::steady_millis());
     let mut engine = Engine::start(app, Arc::new(site), outlets);
     engine.handle(Event::Observe);
     Ok(engine)
 }
 
 /// A session from its journal, in its own cluster.
-async fn attached(place: &PlaceArgs, config: &Config, session: &SessionId) -> Result<Engine, Notice> {
+async fn attached(
+    (place, in_force): (&PlaceArgs, &[Setting]),
+    config: &Config,
+    session: &SessionId,
+) -> Result<Engine, Notice> {
     let headline = format!("session {session} cannot be taken up");
     let journals = journals()?;
     let (journal, record) = journals.open(session).map_err(|error| error.notice(headline.clone()))?;
@@ -227,18 +249,25 @@ async fn attached(place: &PlaceArgs, config: &Config, session: &SessionId) -> Re
         let next_step = "see nodewatch-tui sessions";
         return Err(Notice::error(headline, "nothing of it is left", next_step).of(Failure::BadInput));
     }
+    let (begun, told) = as_begun(place, &record, in_force);
+    let place = &begun;
     let connection = Connection::again(&record.header.cluster).await?;
     let (began, ends) = (record.header.began, record.ends);
+    let stood_in = record.objects.iter().any(|(_, object)| object.kind == Kind::DaemonSet);
+    let settings = agents_again(place, &record)?;
     let app = settled(App::new(connection.place.clone(), session.clone(), place.session_budget), place);
     // Where its reports went until now is where they go, unless another place is named.
     let cluster = cluster_name(place, Some(&connection.place));
     let logs = place.logs(&cluster).or_else(|| record.logs.clone());
     // Where its captures went until now is where they go, unless another place is named.
     let storage = place.storage().or_else(|| record.storage.clone());
-    let cluster = Cluster::resume(connection, agents(place)?, journals, (journal, record))
-        .map_err(|error| error.notice(headline))?;
+    let cluster =
+        Cluster::resume(connection, settings, journals, (journal, record)).map_err(|error| error.notice(headline))?;
     let outlets = outlets_with(storage, logs, config, &out(place, session)).await;
     let mut engine = Engine::start(app, Arc::new(cluster), outlets);
-    engine.handle(Event::Attach { began, ends });
+    engine.handle(Event::Attach { began, ends, stood_in });
+    for notice in told {
+        engine.handle(Event::Told(notice));
+    }
     Ok(engine)
 }

@@ -59,7 +59,7 @@ pub enum LayersError {
 }
 
 /// Options that are not taken from the file beside these.
-const NOT_BESIDE: [(&str, &[&str]); 1] = [("reaper", &["local", "namespace"])];
+const NOT_BESIDE: [(&str, &[&str]); 2] = [("reaper", &["local", "namespace"]), ("daemonset", &["local", "namespace"])];
 
 /// The command line with the environment's names.
 pub fn command() -> clap::Command {

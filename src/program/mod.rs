@@ -8,7 +8,7 @@ pub mod layers;
 mod replay;
 mod settings;
 
-use std::{ffi::OsString, io::Write, sync::Arc};
+use std::{ffi::OsString, sync::Arc};
 
 use crate::{
     app::{App, Permission},
@@ -21,14 +21,15 @@ use crate::{
     model::{Failure, LogsSettings, Notice, Place, SessionId},
     record::Recorder,
     rings::Rings,
-    runtime::{Engine, handoff},
+    runtime::{Engine, handoff, spool},
     site::Site,
     storage::Storage,
     text::{self, visible},
 };
 use layers::{LayersError, Setting, Source};
 use settings::{
-    agents, cluster_name, frozen, has_a_sink, journals, logs_of, names, out, outlets, permission, settled, target,
+    agents, agents_again, as_begun, can_stand_in, cluster_name, frozen, has_a_sink, journals, logs_of, names, out,
+    outlets, permission, settled, target,
 };
 
 /// Runs the program with these arguments, the first of which is its own name.
@@ -40,10 +41,10 @@ pub async fn run(arguments: &[OsString]) -> Exit {
             let _ = error.print();
             return if error.use_stderr() { Exit::BadUsage } else { Exit::Done };
         }
-        Err(LayersError::Config(error)) => return refuse(&error.into()),
+        Err(LayersError::Config(error)) => return headless::settle(refuse(&error.into())).await,
     };
     let outcome = Box::pin(obey(cli, &config, &in_force)).await;
-    outcome.unwrap_or_else(|notice| refuse(&notice))
+    headless::settle(outcome.unwrap_or_else(|notice| refuse(&notice))).await
 }
 
 async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<Exit, Notice> {
@@ -69,15 +70,15 @@ async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<Exit, N
         headless::rings::warn(&Rings::from_environment());
     }
     match cli.command {
-        None => Box::pin(interactive::run(place, config, None)).await,
+        None => Box::pin(interactive::run((place, in_force), config, None)).await,
         Some(Command::Attach { session, trust }) => {
             if let Some(uid) = &trust.trust_cluster {
                 cluster::trust_cluster(None, &journals()?, uid).await?;
             }
-            let attach = || Box::pin(interactive::run(place, config, Some(session.clone())));
+            let attach = || Box::pin(interactive::run((place, in_force), config, Some(session.clone())));
             match attach().await {
                 // Asked in the plain terminal; a recording has one beginning.
-                Err(notice) if place.record.is_none() && headless::sessions::is_right(&notice) => {
+                Err(notice) if place.record.is_none() && headless::sessions::is_right(&notice).await => {
                     cluster::trust(None, &journals()?, &session).await?;
                     attach().await
                 }
@@ -86,9 +87,9 @@ async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<Exit, N
         }
         Some(Command::OnNodes(command)) => Box::pin(on_nodes(place, config, command)).await,
         Some(Command::Sessions { output }) => sessions(place, output).await,
-        Some(Command::Cleanup(arguments)) => cleanup(place, &arguments).await,
+        Some(Command::Cleanup(arguments)) => Box::pin(cleanup(place, &arguments)).await,
         Some(Command::Freeze { session, nodes, trust, output }) => {
-            Box::pin(freeze(place, &session, nodes, trust.trust_cluster, output)).await
+            Box::pin(freeze((place, in_force), &session, nodes, trust.trust_cluster, output)).await
         }
         Some(Command::Alarms(command)) => alarms(place, command).await,
         Some(Command::Merge(arguments)) => Ok(headless::merge::merge(arguments, place.out.as_deref()).await),
@@ -106,8 +107,7 @@ async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<Exit, N
 
 /// A reader that has gone away is no failure of ours.
 fn print(bytes: &[u8]) -> Exit {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(bytes).and_then(|()| out.flush());
+    spool::stdout().push(bytes.to_vec());
     Exit::Done
 }
 
@@ -153,6 +153,7 @@ async fn on_nodes(place: &PlaceArgs, config: &Config, command: NodeCommand) -> R
     let session = SessionId::new(rand::random());
     let out = out(place, &session);
     headless::check(&command, place.ring_size, &out)?;
+    can_stand_in(place)?;
     has_a_sink(place)?;
     let recorder = recorder(place)?;
     if matches!(command, NodeCommand::Capture { .. }) {
@@ -259,7 +260,7 @@ async fn cleanup(place: &PlaceArgs, arguments: &CleanupArgs) -> Result<Exit, Not
     let (here, exit) = if arguments.forget {
         (Vec::new(), Exit::Done)
     } else {
-        headless::rings::cleanup(&Rings::from_environment(), arguments)
+        headless::rings::cleanup(&Rings::from_environment(), arguments).await
     };
     let mut elsewhere = arguments.clone();
     // Captures in S3 go by the same id, whoever has the session.
@@ -275,7 +276,14 @@ async fn cleanup(place: &PlaceArgs, arguments: &CleanupArgs) -> Result<Exit, Not
         return Ok(exit);
     }
     let target = target(place);
-    Ok(exit.or(headless::sessions::cleanup(place, &journals()?, &elsewhere, Connection::open(&target)).await))
+    Ok(exit.or(headless::sessions::cleanup(
+        place,
+        &journals()?,
+        &elsewhere,
+        agents(place).ok().as_ref(),
+        Connection::open(&target),
+    )
+    .await))
 }
 
 async fn preflight(place: &PlaceArgs, nodes: Vec<String>, output: OutputArgs) -> Result<Exit, Notice> {
@@ -297,7 +305,7 @@ fn manifests(place: &PlaceArgs, nodes: Vec<String>, session: Option<SessionId>) 
 
 /// Takes no session over: the agents are asked beside whoever has it.
 async fn freeze(
-    place: &PlaceArgs,
+    (place, in_force): (&PlaceArgs, &[Setting]),
     session: &SessionId,
     nodes: Vec<String>,
     trusted: Option<String>,
@@ -312,16 +320,24 @@ async fn freeze(
             .of(Failure::BadInput)
     };
     let record = record.ok_or_else(unknown)?;
+    let (begun, told) = as_begun(place, &record, in_force);
+    for notice in told {
+        say(&format!("warning: {}", notice.line()));
+    }
     let cluster = &record.header.cluster;
     let connection = match Connection::again_trusted(cluster, trusted.as_deref()).await {
-        Err(notice) if headless::sessions::is_right(&notice) => {
+        Err(notice) if headless::sessions::is_right(&notice).await => {
             Connection::again_trusted(cluster, Some(&cluster.kube_system_uid)).await?
         }
         outcome => outcome?,
     };
+    if connection.identity().await.is_ok_and(|now| now != *cluster) {
+        // A program that has the session open keeps its journal too, and goes on by its own connection.
+        let _ = cluster::trust(Some(&connection), &journals, session).await;
+    }
     let app = App::new(connection.place.clone(), session.clone(), place.session_budget);
-    let app = settled(app, place);
-    let cluster = Cluster::observe(connection, agents(place)?, journals, &record);
+    let app = settled(app, &begun);
+    let cluster = Cluster::observe(connection, agents_again(&begun, &record)?, journals, &record);
     let engine = Engine::start(app, Arc::new(cluster), out(place, session));
     Ok(Box::pin(headless::captures::freeze(engine, &names(nodes), frozen(place), output.format)).await)
 }
@@ -364,6 +380,5 @@ fn refuse_local(arguments: &PlaceArgs) -> Result<(), Notice> {
 }
 
 fn say(text: &str) {
-    // Nobody is left to tell when standard error is gone.
-    let _ = writeln!(std::io::stderr(), "{}", visible(text));
+    spool::stderr().push(format!("{}\n", text::line(text)).into_bytes());
 }

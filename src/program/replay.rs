@@ -2,11 +2,7 @@
 //!
 //! Owns the pace and its keys. What is drawn is what the program drew.
 
-use std::{
-    io::{self, IsTerminal},
-    path::Path,
-    time::Duration,
-};
+use std::{io, path::Path, time::Duration};
 
 use crossterm::event::{Event as TerminalEvent, KeyCode, KeyModifiers};
 use ratatui::{Frame, Terminal, backend::TestBackend, layout::Rect, text::Line};
@@ -16,9 +12,9 @@ use crate::{
     cli::{PlaceArgs, ReplayArgs},
     config::file::Config,
     headless::Exit,
-    model::{Failure, Notice, Summary},
+    model::{Notice, Summary},
     record::{Player, Step},
-    runtime::terminal::{Screen, Stage},
+    runtime::terminal::{self, Screen},
     text::time_of_day,
     ui::{self, Theme},
 };
@@ -35,10 +31,7 @@ pub(super) async fn run(place: &PlaceArgs, config: &Config, arguments: &ReplayAr
         let text = last_frame(&mut player, &theme)?;
         return Ok(print(text.as_bytes()));
     }
-    if !(io::stdout().is_terminal() && io::stdin().is_terminal()) {
-        let next_step = "run it in one, or use --print";
-        return Err(Notice::error("there is no terminal to draw on", "", next_step).of(Failure::BadInput));
-    }
+    terminal::check("use --print")?;
     let failed = |error: io::Error| Notice::error("the terminal failed", error.to_string(), "");
     let mut screen = Screen::open(theme, false).map_err(failed)?;
     play(&mut screen, &mut player, arguments.speed).await.map(|()| Exit::Done)
@@ -52,12 +45,11 @@ pub(super) fn summary(file: &Path) -> Result<Summary, Notice> {
 }
 
 fn last_frame(player: &mut Player, theme: &Theme) -> Result<String, Notice> {
-    let mut stage = Stage::default();
     let mut text = String::new();
     while let Some(step) = player.step().map_err(|error| error.notice())? {
         if let Step::Frame(_, width, height) = step {
             let Ok(mut terminal) = Terminal::new(TestBackend::new(width, height));
-            let Ok(_) = terminal.draw(|frame| drop(ui::draw(frame, stage.shown(&player.app), theme)));
+            let Ok(_) = terminal.draw(|frame| drop(ui::draw(frame, player.app.picture(), theme)));
             text = lines(&terminal);
         }
     }
@@ -79,7 +71,6 @@ struct Pace {
 async fn play(screen: &mut Screen, player: &mut Player, speed: f64) -> Result<(), Notice> {
     let failed = |error: io::Error| Notice::error("the terminal failed", error.to_string(), "");
     let mut pace = Pace { speed, paused: false };
-    let mut stage = Stage::default();
     let mut shown_at = None;
     let mut ended = false;
     loop {
@@ -94,7 +85,7 @@ async fn play(screen: &mut Screen, player: &mut Player, speed: f64) -> Result<()
         let mut wait = gap.div_f64(pace.speed).min(LONGEST_WAIT);
         loop {
             let draw = |frame: &mut Frame<'_>, theme: &Theme| {
-                ui::draw(frame, stage.shown(&player.app), theme);
+                ui::draw(frame, player.app.picture(), theme);
                 status(frame, &pace, at, ended, theme);
             };
             screen.show(draw).map_err(failed)?;

@@ -191,8 +191,14 @@ impl Recorder {
         self.out.flush().map_err(|source| self.failed(source))
     }
 
+    /// All of it is on the disk.
+    pub fn finish(mut self) -> Result<(), RecordError> {
+        let synced = self.out.flush().and_then(|()| self.out.get_ref().sync_all());
+        synced.map_err(|source| self.failed(source))
+    }
+
     fn write(&mut self, line: &impl Serialize) -> Result<(), RecordError> {
-        let mut bytes = serde_json::to_vec(line).map_err(|error| self.failed(error.into()))?;
+        let mut bytes = text::json(line).map_err(|error| self.failed(error.into()))?.into_bytes();
         bytes.push(b'\n');
         self.written += bytes.len() as u64;
         if self.written > LONGEST {

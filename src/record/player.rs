@@ -11,7 +11,7 @@ use std::{
 use nodewatch_protocol::UnixMillis;
 
 use super::{Header, Line, RecordError, VERSION};
-use crate::app::{App, update};
+use crate::app::{App, Event, update};
 
 /// The end of the year 9999. Nothing that is added to a time before it overflows.
 const LAST: UnixMillis = 253_402_300_799_999;
@@ -89,6 +89,12 @@ fn impossible(line: &Line) -> Option<String> {
     };
     if at > LAST {
         return Some(format!("{at} is no time"));
+    }
+    if let Line::Event(_, event) = line
+        && let Event::ClockSet(ahead) = **event
+        && ahead.unsigned_abs() > LAST
+    {
+        return Some(format!("no clock is {ahead} ms ahead"));
     }
     (u32::from(width) * u32::from(height) > LARGEST).then(|| format!("no terminal has {width}x{height} cells"))
 }

@@ -6,7 +6,7 @@ use std::{io, path::PathBuf};
 
 use super::outlets::Outlet;
 use crate::{
-    app::Event,
+    app::{Event, Job},
     clock, manifest,
     merge::{Merge, MergeError, Merged},
     model::{Failure, Notice},
@@ -27,11 +27,14 @@ impl Outlet {
         let work = move || Merge { inputs, window: 0..=u64::MAX, names }.into_file(&out);
         let merged = tokio::task::spawn_blocking(work).await;
         drop(part);
-        Event::Told(match merged {
-            Ok(Ok(merged)) => told(&merged, &path),
-            Ok(Err(error)) => merge_notice(&error),
-            Err(error) => Notice::error("nothing was merged", error.to_string(), "try again"),
-        })
+        Event::Ended(
+            Job::Merge,
+            match merged {
+                Ok(Ok(merged)) => told(&merged, &path),
+                Ok(Err(error)) => merge_notice(&error),
+                Err(error) => Notice::error("nothing was merged", error.to_string(), "try again"),
+            },
+        )
     }
 }
 

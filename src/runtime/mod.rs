@@ -3,21 +3,25 @@
 //!
 //! Owns every task. The one module that sees the app and the outside world; must not draw.
 
+mod gone;
 pub mod handoff;
+mod input;
 mod merging;
 mod outlets;
 mod panics;
 mod perform;
 mod reporting;
+pub mod spool;
 pub mod terminal;
 
 use std::sync::Arc;
 
+use nodewatch_protocol::UnixMillis;
 use tokio::sync::mpsc;
 
 use crate::{
     app::{App, Effect, Event, delivery::StorageInfo, reports::Reports, update},
-    clock::unix_millis,
+    clock::{steady_millis, wall_ahead},
     model::{Notice, Severity},
     record::{RecordError, Recorder},
     site::Site,
@@ -28,6 +32,9 @@ use perform::Performer;
 
 /// Events that may wait for the app. A full queue makes tunnels wait, and their agents then count what they drop.
 const QUEUE: usize = 4096;
+
+/// A wall clock that is further from where it was, in milliseconds, was set and has not just drifted.
+const STEP: u64 = 1_000;
 
 /// The app with its effects performed.
 pub struct Engine {
@@ -40,6 +47,7 @@ pub struct Engine {
     pub suspend: bool,
     recorder: Option<Recorder>,
     events: mpsc::Receiver<Event>,
+    clock: Box<dyn Fn() -> UnixMillis + Send>,
 }
 
 impl Engine {
@@ -56,7 +64,12 @@ impl Engine {
         app.ring_folder = site.ring_folder();
         app.reports = outlets.logs.as_ref().map(|logs| Reports::new(logs.settings().clone()));
         let performer = Performer::start(site, sender, outlets, app.session.id.clone(), app.place_text());
-        Self { app, performer, events, clipboard: None, suspend: false, recorder: None }
+        Self { app, performer, events, clipboard: None, suspend: false, recorder: None, clock: Box::new(steady_millis) }
+    }
+
+    /// From here on that is the time.
+    pub fn set_clock(&mut self, clock: impl Fn() -> UnixMillis + Send + 'static) {
+        self.clock = Box::new(clock);
     }
 
     /// Records everything from here on.
@@ -68,7 +81,7 @@ impl Engine {
 
     /// The screen was drawn in so many columns and rows.
     pub fn record_frame(&mut self, width: u16, height: u16) {
-        let written = self.recorder.as_mut().map(|recorder| recorder.frame(unix_millis(), width, height));
+        let written = self.recorder.as_mut().map(|recorder| recorder.frame((self.clock)(), width, height));
         self.recorded(written);
     }
 
@@ -77,7 +90,7 @@ impl Engine {
         if let Some(Err(error)) = written {
             self.recorder = None;
             // As any event that is not recorded.
-            let _ = update(&mut self.app, Event::Told(error.notice()), unix_millis());
+            let _ = update(&mut self.app, Event::Told(error.notice()), (self.clock)());
         }
     }
 
@@ -124,7 +137,11 @@ impl Engine {
 
     /// Takes in one event and begins what follows from it. True when the program is to end.
     pub fn handle(&mut self, event: Event) -> bool {
-        let now = unix_millis();
+        let ahead = wall_ahead();
+        if ahead.abs_diff(self.app.wall_ahead) >= STEP && !matches!(event, Event::ClockSet(_)) {
+            self.handle(Event::ClockSet(ahead));
+        }
+        let now = (self.clock)();
         let written = self.recorder.as_mut().map(|recorder| recorder.event(&event, now));
         self.recorded(written);
         let effects = update(&mut self.app, event, now);
@@ -145,6 +162,8 @@ impl Engine {
         if let (Some(state), Some(reports)) = (self.performer.settle_reports().await, &mut self.app.reports) {
             reports.state = state;
         }
+        let written = self.recorder.take().map(Recorder::finish);
+        self.recorded(written);
         if self.app.ended.is_some() {
             self.performer.conclude(self.app.receipt().json(), &self.app.summary());
         }

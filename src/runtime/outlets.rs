@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 
-use nodewatch_protocol::CaptureSpec;
+use nodewatch_protocol::{CaptureSpec, OwnSink, Sink};
 use tokio::{
     net::unix::pipe,
     process::Command,
@@ -13,12 +13,12 @@ use tokio::{
 };
 
 use crate::{
-    app::Event,
+    app::{Event, Job},
     config::file::{PLACE, VIEWER},
     live,
     logs::Logs,
     manifest::{self, NodeEntry, SessionManifest},
-    model::{FetchProgress, Node, NodeName, Notice, Outcome, PreflightCheck, SessionId},
+    model::{EACH_NODE, FetchProgress, Node, NodeName, Notice, Outcome, PreflightCheck, SessionId},
     site::Site,
     storage::{Storage, StorageError},
     text,
@@ -103,11 +103,19 @@ impl Outlet {
     }
 
     /// How an agent is to deliver. Before the first is told, the journal is.
-    pub(super) async fn sink(&self, node: &NodeName) -> Result<(nodewatch_protocol::Sink, Option<Duration>), Notice> {
+    pub(super) async fn sink(&self, node: &NodeName) -> Result<(Sink, Option<Duration>), Notice> {
         let storage = self.storage()?;
         self.noted.get_or_try_init(|| async { self.site.note_storage(Some(storage.settings())) }).await?;
         let sink = storage.sink(&self.session, node).await;
         sink.map_err(|error| error.notice(format!("{node} cannot deliver to S3, its ring holds the files")))
+    }
+
+    /// How agents deliver with credentials of their own, each below its name; `None` where they have none.
+    pub(super) async fn sink_of_each(&self) -> Option<OwnSink> {
+        match self.sink(&EACH_NODE.into()).await.ok()?.0 {
+            Sink::Own(own) => Some(own),
+            Sink::Ring | Sink::Grant(_) => None,
+        }
     }
 
     /// What would stop a delivery, as an error, or is worth knowing of it, as a warning; `None` when nothing is.
@@ -166,13 +174,28 @@ impl Outlet {
         Event::StorageRemoved(removed.await)
     }
 
+    /// Agents that may still be there go on delivering: what is removed under them would come back unseen.
+    pub(super) fn not_removed(&self) -> Event {
+        let stays = || {
+            let place = self.storage()?.session(&self.session);
+            let cause =
+                "agents could not be removed, and may deliver for as long as their grants hold, an hour at most";
+            let next_step = format!("once they are gone: nodewatch-tui cleanup {} --captures", self.session);
+            Err(Notice::error(format!("{place} was not touched"), cause, next_step))
+        };
+        Event::StorageRemoved(stays())
+    }
+
     pub(super) async fn remove_one(&self, key: String) -> Event {
         let removed =
             async { self.storage()?.remove_one(&self.session, &key).await.map_err(|error| refused(&error, &key)) };
-        Event::Told(match removed.await {
-            Ok(()) => Notice::info(format!("removed {key}")),
-            Err(notice) => notice,
-        })
+        Event::Ended(
+            Job::RemoveStored,
+            match removed.await {
+                Ok(()) => Notice::info(format!("removed {key}")),
+                Err(notice) => notice,
+            },
+        )
     }
 
     /// Brings an object home, telling how it goes.
@@ -215,17 +238,24 @@ impl Outlet {
         let names: Vec<String> = nodes.iter().map(|node| node.0.clone()).collect();
         let headline = format!("following {}", names.join(", "));
         let Some(pipe) = Pipe::new() else {
-            return Event::Told(Notice::error(headline, "no pipe could be made", "set TMPDIR to a folder of yours"));
+            let notice = Notice::error(headline, "no pipe could be made", "set TMPDIR to a folder of yours");
+            return Event::Ended(Job::Follow, notice);
         };
         let mut viewer = match self.viewer(&pipe.path) {
             Ok(viewer) => viewer,
-            Err(notice) => return Event::Told(notice),
+            Err(notice) => return Event::Ended(Job::Follow, notice),
         };
         let since = crate::clock::unix_millis();
         let site = Arc::clone(&self.site);
         let feed = async {
             let out = pipe.opened().await.map_err(live::LiveError::from)?;
-            live::follow(site, nodes, since, out).await
+            let (join, joining) = mpsc::unbounded_channel();
+            for node in nodes {
+                // Its other end is here.
+                let _ = join.send(node);
+            }
+            drop(join);
+            live::follow(site, joining, since, out).await
         };
         let ended = tokio::select! {
             fed = feed => match fed {
@@ -244,7 +274,7 @@ impl Outlet {
                 Notice::error(headline, format!("the viewer {:?} ended with {code}", self.outlets.viewer[0]), VIEWER_HELP)
             }
         };
-        Event::Told(ended)
+        Event::Ended(Job::Follow, ended)
     }
 
     pub(super) fn view(&self, file: &std::path::Path) -> Event {
@@ -314,7 +344,7 @@ impl Outlet {
                 {
                     manifest = manifest.clone().with(earlier);
                 }
-                let bytes = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
+                let bytes = text::json_pretty(&manifest).unwrap_or_default().into_bytes();
                 storage.put_manifest(&self.session, bytes).await
             };
             match timeout(S3_WITHIN, put).await {

@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream::BoxStream};
+use futures::{FutureExt, StreamExt, stream::BoxStream};
 use nodewatch_protocol::{CaptureFile, CaptureSpec, ReportState, Request, Response};
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
@@ -19,10 +19,14 @@ use super::{
 };
 use crate::{
     agent_client::{Ask, Opener, keep_tunnel},
-    app::{Effect, Event},
+    app::{Effect, Event, Job},
     fetch::Fetch,
-    model::{DeployProgress, Failure, FetchProgress, Group, Keep, Node, NodeName, Notice, Removal, SessionId, Summary},
-    site::Site,
+    manifest,
+    model::{
+        DeployProgress, Failure, FetchProgress, Group, Keep, Node, NodeName, Notice, Removal, SessionId, StandIn,
+        Summary,
+    },
+    site::{OpenError, Site},
     text::{chain, safe_component},
 };
 
@@ -44,8 +48,8 @@ pub(super) struct Performer {
     tunnels: Tunnels,
     tunnel_tasks: Arc<tokio::sync::Mutex<JoinSet<()>>>,
     fetches: Arc<Semaphore>,
-    /// Told when no agent delivers any more.
-    cleaned: Arc<watch::Sender<usize>>,
+    /// Told when a cleanup has ended: its number, and whether every agent was seen gone.
+    cleaned: Arc<watch::Sender<(usize, bool)>>,
     /// Cleanups begun so far.
     cleanups: usize,
     /// Deployments, which are ended before what they made is removed.
@@ -92,7 +96,7 @@ impl Performer {
             tunnels: Tunnels::default(),
             tunnel_tasks: Arc::default(),
             fetches,
-            cleaned: Arc::new(watch::Sender::new(0)),
+            cleaned: Arc::new(watch::Sender::new((0, true))),
             cleanups: 0,
             deployments: Vec::new(),
         }
@@ -105,7 +109,9 @@ impl Performer {
             Effect::Deploy(nodes) => self.deploy(nodes),
             Effect::Ask(node, request) => self.ask(node, request),
             Effect::Fetch(node, file) => self.fetch(node, file),
-            Effect::Resolve(nodes, spec) => self.tell(async move { Event::Resolved(nodes, resolved(spec).await) }),
+            Effect::Resolve(nodes, spec) => {
+                self.tell(async move { Event::Resolved(nodes, spec.clone(), resolved(spec).await) });
+            }
             Effect::Grant(node) => self.grant(node),
             Effect::ListStored => {
                 let outlet = self.outlet.clone();
@@ -122,10 +128,7 @@ impl Performer {
             Effect::RemoveStorage => {
                 let (outlet, cleaned) = (self.outlet.clone(), self.cleaned());
                 // Not while agents still deliver.
-                self.tell(async move {
-                    cleaned.await;
-                    outlet.remove_all().await
-                });
+                self.tell(async move { if cleaned.await { outlet.remove_all().await } else { outlet.not_removed() } });
             }
             Effect::Expect(nodes) => {
                 if let Some(expected) = self.site.expected(nodes.clone()) {
@@ -151,7 +154,7 @@ impl Performer {
                 let (reporting, cleaned) = (self.reporting.clone(), self.cleaned());
                 // Not while agents still report.
                 self.tell(async move {
-                    cleaned.await;
+                    let _ = cleaned.await;
                     Event::CloudRemoved(group, reporting.remove(group).await)
                 });
             }
@@ -173,9 +176,15 @@ impl Performer {
                 let set = self.site.set_ends(ends);
                 self.tell(async move { Event::EndsSet(set.await) });
             }
+            Effect::StandIn(what) => self.stand_in(*what),
             Effect::Detach => self.site.detach(),
             Effect::FindSessions => self.find_sessions(true),
+            Effect::AskHeld(session) => {
+                let site = Arc::clone(&self.site);
+                self.tell(async move { Event::Held(session.clone(), manifest::held_by(&*site, session).await) });
+            }
             Effect::Sweep(session) => self.sweep(session),
+            Effect::AllowContents(names) => self.site.allow_contents(names),
             Effect::Trust(session) => {
                 let trust = self.site.trust(session.clone());
                 self.tell(async move { Event::Trusted(session, trust.await) });
@@ -183,11 +192,11 @@ impl Performer {
             Effect::Attach => self.follow(self.site.attach()),
             Effect::Save { name, contents } => {
                 let folder = self.outlet.folder().to_owned();
-                self.tell(async move { Event::Told(handoff::save_notice(&folder, &name, &contents)) });
+                self.tell(async move { Event::Ended(Job::Write, handoff::save_notice(&folder, &name, &contents)) });
             }
             Effect::WriteReport(summary) => {
                 let folder = self.outlet.folder().to_owned();
-                self.tell(async move { Event::Told(handoff::report_notice(&folder, &summary)) });
+                self.tell(async move { Event::Ended(Job::Write, handoff::report_notice(&folder, &summary)) });
             }
             Effect::FindContexts => {
                 let site = Arc::clone(&self.site);
@@ -198,12 +207,12 @@ impl Performer {
         }
     }
 
-    /// Waits for the end of the cleanup that was begun last.
-    fn cleaned(&self) -> impl Future<Output = ()> + use<> {
+    /// Waits for the end of the cleanup that was begun last; false when an agent may still be there.
+    fn cleaned(&self) -> impl Future<Output = bool> + use<> {
         let (mut cleaned, wanted) = (self.cleaned.subscribe(), self.cleanups);
         async move {
             // The sender lives as long as the program.
-            let _ = cleaned.wait_for(|&ended| ended >= wanted).await;
+            cleaned.wait_for(|&(ended, _)| ended >= wanted).await.is_ok_and(|ended| ended.1)
         }
     }
 
@@ -247,6 +256,14 @@ impl Performer {
         self.tell(async move { Event::Sessions { found: found.await, asked } });
     }
 
+    fn stand_in(&mut self, what: StandIn) {
+        let (site, outlet) = (Arc::clone(&self.site), self.outlet.clone());
+        self.tell(async move {
+            let what = StandIn { sink: outlet.sink_of_each().await, ..what };
+            Event::StoodIn(site.stand_in(what).await)
+        });
+    }
+
     fn sweep(&mut self, session: SessionId) {
         let (mut removals, events) = (self.site.sweep(session.clone()), self.events.clone());
         self.tasks.spawn(async move {
@@ -259,6 +276,10 @@ impl Performer {
     }
 
     fn deploy(&mut self, nodes: Vec<NodeName>) {
+        for node in &nodes {
+            // To an agent that was there before.
+            lock(&self.tunnels).remove(node);
+        }
         self.follow(self.site.deploy(nodes));
     }
 
@@ -277,7 +298,10 @@ impl Performer {
                     }
                     // The tunnel's task ends with its sender.
                     DeployProgress::Ended(_) => drop(lock(&tunnels).remove(&node)),
-                    DeployProgress::Step(_) | DeployProgress::Failed(_) | DeployProgress::Told(_) => {}
+                    DeployProgress::Step(_)
+                    | DeployProgress::Failed(_)
+                    | DeployProgress::Ending(_)
+                    | DeployProgress::Told(_) => {}
                 }
                 let event = match progress {
                     DeployProgress::Told(notice) => Event::Told(notice),
@@ -396,14 +420,20 @@ impl Performer {
             close_tunnels(&tunnels, &tunnel_tasks).await;
             let stays = keep.contains(&Group::Storage);
             let mut removals = site.remove(keep);
+            let mut agents_gone = true;
             while let Some(removal) = removals.next().await {
+                agents_gone &= match &removal {
+                    Removal::Refused(_) => false,
+                    Removal::Failed(object, _) => object.kind.group() != Group::Agents,
+                    _ => true,
+                };
                 if removal == Removal::Finished {
                     if let Some(found) = if stays { outlet.in_bucket().await } else { None }
                         && events.send(found).await.is_err()
                     {
                         return;
                     }
-                    cleaned.send_replace(number);
+                    cleaned.send_replace((number, agents_gone));
                 }
                 if events.send(Event::Removal(removal)).await.is_err() {
                     return;
@@ -429,21 +459,20 @@ impl Performer {
 
 /// The capture with the addresses of the hosts that its filter names.
 async fn resolved(spec: CaptureSpec) -> Result<CaptureSpec, Notice> {
-    let failed = |cause: String| {
-        Notice::error("no such capture", cause, "write the host's addresses, or see man pcap-filter")
-            .of(Failure::BadInput)
-    };
+    let failed =
+        |cause: String, next_step: &str| Notice::error("no such capture", cause, next_step).of(Failure::BadInput);
     let work = move || {
         let hosts = nodewatch_filter::SystemHosts { within: LOOKED_UP_WITHIN };
         let filter = spec.filter.as_deref().map(|filter| nodewatch_filter::resolve(filter, &hosts)).transpose()?;
         Ok(CaptureSpec { filter, ..spec })
     };
     let found: Result<CaptureSpec, nodewatch_filter::FilterError> =
-        tokio::task::spawn_blocking(work).await.map_err(|error| failed(error.to_string()))?;
-    found.map_err(|error| failed(chain(&error)))
+        tokio::task::spawn_blocking(work).await.map_err(|error| failed(error.to_string(), "try again"))?;
+    found.map_err(|error| failed(chain(&error), error.next_step()))
 }
 
-/// A task that keeps a tunnel to this node, unless there is one already.
+/// A task that keeps a tunnel to the agent that is on this node now, unless there is one already. It leads to that agent
+/// alone: another one's, in its place, is another tunnel. What it tells after its end is not passed on.
 fn open_tunnel(
     site: &Arc<dyn Site>,
     node: &NodeName,
@@ -451,19 +480,37 @@ fn open_tunnel(
     events: &mpsc::Sender<Event>,
 ) -> Option<impl Future<Output = ()> + use<>> {
     let (asks, queue) = mpsc::channel(16);
+    let ours = asks.downgrade();
     match lock(tunnels).entry(node.clone()) {
         std::collections::hash_map::Entry::Occupied(known) if !known.get().is_closed() => return None,
         std::collections::hash_map::Entry::Occupied(mut closed) => drop(closed.insert(asks)),
         std::collections::hash_map::Entry::Vacant(free) => drop(free.insert(asks)),
     }
     let (site, name, events) = (Arc::clone(site), node.clone(), events.clone());
-    let opened = name.clone();
-    let opener: Opener = Box::new(move || site.open(&opened));
+    let (opened, agent) = (name.clone(), site.agent_of(node));
+    let opener: Opener = Box::new(move || {
+        let (site, opened, agent) = (Arc::clone(&site), opened.clone(), agent.clone());
+        let is_same = move |site: &Arc<dyn Site>, opened: &NodeName| {
+            if site.agent_of(opened) == agent { Ok(()) } else { Err(OpenError("its agent is gone".to_owned())) }
+        };
+        async move {
+            is_same(&site, &opened)?;
+            let tunnel = site.open(&opened).await?;
+            is_same(&site, &opened)?;
+            Ok(tunnel)
+        }
+        .boxed()
+    });
     let (changes, mut told) = mpsc::channel(64);
+    let known = Arc::clone(tunnels);
     Some(async move {
+        let is_current = || {
+            let ours = ours.upgrade();
+            ours.is_some_and(|ours| lock(&known).get(&name).is_some_and(|known| known.same_channel(&ours)))
+        };
         let forward = async {
             while let Some(change) = told.recv().await {
-                if events.send(Event::Tunnel(name.clone(), change)).await.is_err() {
+                if is_current() && events.send(Event::Tunnel(name.clone(), change)).await.is_err() {
                     return;
                 }
             }
@@ -484,3 +531,6 @@ fn lock(tunnels: &Tunnels) -> std::sync::MutexGuard<'_, HashMap<NodeName, mpsc::
     // The map is whole even if a holder panicked: every change to it is one call.
     tunnels.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,16 +1,19 @@
 //! The terminal: raw mode and its end, the loop of keys, events and frames.
 //!
-//! Owns the pace: a key is drawn at once, everything else at most ten times a second. Whatever ends the program, also a
-//! panic, the terminal is put back first.
+//! Owns the pace: a key is drawn at once, everything else at most ten times a second, and nothing while the terminal has
+//! not taken what was drawn before. Whatever ends the program, also a panic, the terminal is put back first.
 
 use std::{
-    io::{self, IsTerminal, Stdout},
+    io::{self, IsTerminal, Write},
+    mem,
     sync::atomic::{AtomicBool, Ordering},
+    task::Poll,
     time::Duration,
 };
 
 use crossterm::{
     clipboard::CopyToClipboard,
+    cursor::Show,
     event::{
         DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture, Event as TerminalEvent,
         EventStream, MouseButton, MouseEvent, MouseEventKind,
@@ -18,7 +21,7 @@ use crossterm::{
     execute,
     terminal::{Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
 };
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, poll};
 use ratatui::{
     Terminal,
     backend::{Backend, CrosstermBackend},
@@ -28,10 +31,16 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Engine, panics};
+use super::{
+    Engine,
+    gone::{Gone, is_gone},
+    input::Input,
+    panics, spool,
+};
 use crate::{
     app::{Action, App, Edit, Event, Pointed, Scope},
     config::keymap::Keymap,
+    model::{Failure, Notice},
     ui::{self, Hits, Target, Theme},
 };
 
@@ -41,11 +50,32 @@ const FRAME: Duration = Duration::from_millis(100);
 const RESIZE: Duration = Duration::from_millis(30);
 /// Events taken in before keys are looked at again.
 const BATCH: usize = 256;
+/// Typed characters taken in before anything else is looked at: a paste of a terminal that does not mark one.
+const TYPED: usize = 16 * 1024;
 /// Rows that a turn of the wheel moves.
 const WHEEL: usize = 3;
 
 /// The terminal is raw and shows the alternate screen.
 static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// A terminal that does not read has so long to take what puts it back.
+const PUT_BACK_WITHIN: Duration = Duration::from_secs(2);
+
+/// What goes to the terminal, a frame at a time. Nothing here waits for it.
+#[derive(Default)]
+struct Paper(Vec<u8>);
+
+impl Write for Paper {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        spool::stdout().push(mem::take(&mut self.0));
+        Ok(())
+    }
+}
 
 /// Puts the terminal back, whatever happens: dropped on return and on unwinding, and run by the panic hook.
 struct Guard {
@@ -59,9 +89,10 @@ impl Guard {
         let guard = Self { mouse };
         // Not ratatui's own clearing, which asks for the cursor: the keys' reader of an earlier session in this program
         // may take the answer.
-        execute!(io::stdout(), EnterAlternateScreen, Clear(ClearType::All), EnableBracketedPaste)?;
+        let mut paper = Paper::default();
+        execute!(paper, EnterAlternateScreen, Clear(ClearType::All), EnableBracketedPaste)?;
         if mouse {
-            execute!(io::stdout(), EnableMouseCapture)?;
+            execute!(paper, EnableMouseCapture)?;
         }
         Ok(guard)
     }
@@ -79,24 +110,80 @@ pub(super) fn restore() {
         return;
     }
     // A terminal that is gone cannot be put back.
-    let _ = execute!(io::stdout(), DisableMouseCapture, DisableBracketedPaste, LeaveAlternateScreen);
+    let mut paper = Paper::default();
+    let _ = execute!(paper, DisableMouseCapture, DisableBracketedPaste, LeaveAlternateScreen, Show);
+    spool::stdout().written_within(PUT_BACK_WITHIN);
     let _ = disable_raw_mode();
+}
+
+/// Whether there is a terminal that screens can be drawn on; the notice says what is wrong with it.
+pub fn check(instead: &str) -> Result<(), Notice> {
+    if !(io::stdout().is_terminal() && io::stdin().is_terminal()) {
+        let next_step = format!("run it in one, or {instead}");
+        return Err(Notice::error("there is no terminal to draw on", "", next_step).of(Failure::BadInput));
+    }
+    if std::env::var_os("TERM").is_some_and(|term| term == "dumb") {
+        let next_step = format!("set TERM to what the terminal is (as xterm-256color), or {instead}");
+        let headline = "this terminal cannot show screens";
+        return Err(Notice::error(headline, "TERM is dumb", next_step).of(Failure::BadInput));
+    }
+    Ok(())
 }
 
 /// What the system tells the program. Listened to for as long as there is a screen: a signal that comes between two
 /// sessions is not lost.
 pub struct Signals {
+    ends: Ends,
+    stop: Signal,
+}
+
+/// Those that end something.
+struct Ends {
+    interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
-    stop: Signal,
+    /// Of the terminal that is drawn on, where one is.
+    gone: Option<Gone>,
+}
+
+/// Why the screen ends without a key.
+enum End {
+    /// Somebody wants the program to end.
+    Asked,
+    /// Nobody sees it any more.
+    Gone,
+}
+
+impl Ends {
+    /// The next one. Cancel-safe.
+    async fn next(&mut self) -> End {
+        let Self { interrupt, terminate, hang_up, gone } = self;
+        let gone = async {
+            match gone {
+                Some(gone) => gone.told().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = interrupt.recv() => End::Asked,
+            _ = terminate.recv() => End::Asked,
+            _ = hang_up.recv() => End::Gone,
+            () = gone => End::Gone,
+        }
+    }
 }
 
 impl Signals {
     /// From here on these signals end nothing by themselves.
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
+            ends: Ends {
+                // Ctrl-C is a key while there is a screen: this one comes from outside.
+                interrupt: signal(SignalKind::interrupt())?,
+                terminate: signal(SignalKind::terminate())?,
+                hang_up: signal(SignalKind::hangup())?,
+                gone: None,
+            },
             stop: signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))?,
         })
     }
@@ -104,9 +191,9 @@ impl Signals {
 
 /// The real terminal, for as long as the program draws on it.
 pub struct Screen {
-    terminal: Terminal<CrosstermBackend<Stdout>>,
+    terminal: Terminal<CrosstermBackend<Paper>>,
     theme: Theme,
-    input: EventStream,
+    input: Input<EventStream>,
     signals: Signals,
     guard: Guard,
 }
@@ -114,22 +201,28 @@ pub struct Screen {
 impl Screen {
     /// Takes the terminal over.
     pub fn open(theme: Theme, mouse: bool) -> io::Result<Self> {
-        let signals = Signals::listen()?;
+        let mut signals = Signals::listen()?;
+        signals.ends.gone = Some(Gone::watch());
         let guard = Guard::enter(mouse)?;
         panics::install();
-        let terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
-        Ok(Self { terminal, theme, input: EventStream::new(), signals, guard })
+        let terminal = Terminal::new(CrosstermBackend::new(Paper::default()))?;
+        Ok(Self { terminal, theme, input: Input::new(EventStream::new()), signals, guard })
     }
 
     /// Shows the app while something is under way that it cannot do without; `None` when the user does not wait for it.
     pub async fn wait<T>(&mut self, app: &App, work: impl Future<Output = T>) -> io::Result<Option<T>> {
+        let waited = self.wait_on(app, work).await;
+        // Nobody is left to tell.
+        if is_gone() { Ok(None) } else { waited }
+    }
+
+    async fn wait_on<T>(&mut self, app: &App, work: impl Future<Output = T>) -> io::Result<Option<T>> {
         self.terminal.draw(|frame| drop(ui::draw(frame, app, &self.theme)))?;
         let mut work = std::pin::pin!(work);
         loop {
             tokio::select! {
                 done = &mut work => return Ok(Some(done)),
-                _ = self.signals.terminate.recv() => return Ok(None),
-                _ = self.signals.hang_up.recv() => return Ok(None),
+                _ = self.signals.ends.next() => return Ok(None),
                 key = self.input.next() => {
                     let Some(event) = key.transpose()? else { return Ok(None) };
                     let events = translate(&event, Scope::List, &self.theme.keys, &mut Pointer::default());
@@ -150,29 +243,16 @@ impl Screen {
 
     /// Draws one frame of something else than a running session.
     pub fn show(&mut self, draw: impl FnOnce(&mut ratatui::Frame<'_>, &Theme)) -> io::Result<()> {
-        self.terminal.draw(|frame| draw(frame, &self.theme)).map(drop)
+        let drawn = self.terminal.draw(|frame| draw(frame, &self.theme)).map(drop);
+        // The next key says so.
+        if is_gone() { Ok(()) } else { drawn }
     }
 
-    /// The next key; `None` when the terminal is gone.
+    /// The next key; `None` when the terminal is gone, or the program is to end.
     pub async fn key(&mut self) -> io::Result<Option<TerminalEvent>> {
-        self.input.next().await.transpose()
-    }
-}
-
-/// What is on the screen: the app, or while it is paused the app as it was.
-#[derive(Default)]
-pub struct Stage {
-    frozen: Option<App>,
-}
-
-impl Stage {
-    /// The app to draw. Dialogs end the pause.
-    pub fn shown<'a>(&'a mut self, app: &'a App) -> &'a App {
-        if app.paused && app.overlay.is_none() {
-            self.frozen.get_or_insert_with(|| app.clone())
-        } else {
-            self.frozen = None;
-            app
+        tokio::select! {
+            _ = self.signals.ends.next() => Ok(None),
+            key = self.input.next() => if is_gone() { Ok(None) } else { key.transpose() },
         }
     }
 }
@@ -197,7 +277,11 @@ pub async fn drive<B: Backend<Error = io::Error>>(
     let driven = run_on(engine, terminal, theme, (input, signals), mouse, drawn).await;
     if driven.is_err() && !panics::happened() {
         // A terminal that is gone says so by failing, before or instead of a signal: clean up without it.
+        let gone = is_gone();
         finish(engine).await;
+        if gone {
+            return Ok(());
+        }
     }
     driven
 }
@@ -210,7 +294,6 @@ async fn run_on<B: Backend<Error = io::Error>>(
     mouse: bool,
     mut drawn: impl FnMut(&Terminal<B>),
 ) -> io::Result<()> {
-    let mut stage = Stage::default();
     let mut pointer = Pointer::default();
     let mut next_frame = Instant::now();
     let mut dirty = true;
@@ -218,19 +301,23 @@ async fn run_on<B: Backend<Error = io::Error>>(
         if panics::happened() {
             return Err(io::Error::other("the program has failed, see above"));
         }
-        if std::mem::take(&mut engine.suspend) && io::stdout().is_terminal() {
+        if mem::take(&mut engine.suspend) && io::stdout().is_terminal() {
             suspend(mouse)?;
             // The screen is blank, and so is what is held to be on it. Ratatui's own clearing asks for the cursor.
             terminal.swap_buffers();
             dirty = true;
         }
+        if dirty && Instant::now() >= next_frame && spool::stdout().waiting() > 0 {
+            next_frame = Instant::now() + FRAME;
+        }
         if dirty && Instant::now() >= next_frame {
-            let shown = stage.shown(&engine.app);
+            let shown = engine.app.picture();
             let frame = terminal.draw(|frame| pointer.hits = ui::draw(frame, shown, theme))?;
             let area = frame.area;
             engine.record_frame(area.width, area.height);
             if let Some(text) = engine.clipboard.take().filter(|_| io::stdout().is_terminal()) {
-                execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))?;
+                let mut paper = Paper::default();
+                execute!(paper, CopyToClipboard::to_clipboard_from(text))?;
             }
             drawn(terminal);
             dirty = false;
@@ -238,28 +325,35 @@ async fn run_on<B: Backend<Error = io::Error>>(
         }
         tokio::select! {
             biased;
+            end = signals.ends.next() => match end {
+                End::Asked => if engine.handle(Event::Finish) { return Ok(()) },
+                End::Gone => {
+                    // Whether it is, or somebody says so: nothing is drawn any more.
+                    is_gone();
+                    finish(engine).await;
+                    return Ok(());
+                }
+            },
+            _ = signals.stop.recv() => engine.suspend = true,
             key = input.next() => {
                 // The terminal is gone: clean up without it.
                 let Some(event) = key else {
                     finish(engine).await;
                     return Ok(());
                 };
-                let event = event?;
-                for event in translate(&event, engine.app.scope(), &theme.keys, &mut pointer) {
-                    if engine.handle(event) {
-                        return Ok(());
-                    }
+                let (last, ended) = heard(engine, event?, &mut input, (&theme.keys, &mut pointer)).await?;
+                if ended {
+                    return Ok(());
                 }
-                let resized = matches!(event, TerminalEvent::Resize(..));
+                let resized = matches!(last, TerminalEvent::Resize(..));
                 let soon = Instant::now() + RESIZE;
                 (dirty, next_frame) = (true, if resized { next_frame.min(soon) } else { Instant::now() });
             }
-            _ = signals.terminate.recv() => { if engine.handle(Event::Finish) { return Ok(()) } }
-            _ = signals.hang_up.recv() => {
+            () = spool::stdout().gone(), if io::stdout().is_terminal() => {
+                is_gone();
                 finish(engine).await;
                 return Ok(());
             }
-            _ = signals.stop.recv() => engine.suspend = true,
             event = engine.next() => {
                 if engine.handle(event) {
                     return Ok(());
@@ -277,12 +371,24 @@ async fn run_on<B: Backend<Error = io::Error>>(
     }
 }
 
+/// The cursor is not on the row any more that the last frame showed under it, and this key would act on what it is on.
+fn is_unseen(event: &Event, hits: &Hits, app: &App) -> bool {
+    let Event::Action(action) = event else { return false };
+    let acts = app.overlay.is_none() && action.acts(&app.picture().screen);
+    acts && hits.cursor.is_some() && hits.cursor != app.row_under_cursor()
+}
+
+fn moved() -> Event {
+    let cause = "what the cursor was on has just gone, and it is on another row";
+    Event::Told(Notice::warning("nothing was done", cause, "look, and press the key again"))
+}
+
 /// Gives the terminal back and stops, with all that the shell started together; goes on when the shell says so.
 fn suspend(mouse: bool) -> io::Result<()> {
     restore();
     rustix::process::kill_current_process_group(rustix::process::Signal::STOP)?;
     // It is put back by the guard that there is already.
-    std::mem::forget(Guard::enter(mouse)?);
+    mem::forget(Guard::enter(mouse)?);
     Ok(())
 }
 
@@ -295,14 +401,54 @@ async fn finish(engine: &mut Engine) {
     }
 }
 
+/// Takes in what came from the terminal, and all that is typed text and has come already as one edit. What came last, and
+/// whether the program is to end.
+async fn heard(
+    engine: &mut Engine,
+    mut event: TerminalEvent,
+    input: &mut (impl Stream<Item = io::Result<TerminalEvent>> + Unpin),
+    (keys, pointer): (&Keymap, &mut Pointer),
+) -> io::Result<(TerminalEvent, bool)> {
+    let mut typed = String::new();
+    loop {
+        let mut meant = translate(&event, engine.app.scope(), keys, pointer);
+        if let [Event::Action(Action::Edit(Edit::Insert(character)))] = meant[..]
+            && typed.len() < TYPED
+        {
+            typed.push(character);
+            if let Poll::Ready(next) = poll!(input.next()) {
+                // Without one the terminal is gone, which is found out when it is asked again.
+                let Some(next) = next else { break };
+                event = next?;
+                continue;
+            }
+            meant.clear();
+        }
+        let mut pending = text(mem::take(&mut typed)).into_iter().chain(meant);
+        let ended = pending.any(|event| {
+            let event = if is_unseen(&event, &pointer.hits, &engine.app) { moved() } else { event };
+            engine.handle(event)
+        });
+        return Ok((event, ended));
+    }
+    let ended = text(typed).is_some_and(|event| engine.handle(event));
+    Ok((event, ended))
+}
+
+/// Typed text as what it means: one character is the key.
+fn text(typed: String) -> Option<Event> {
+    let mut characters = typed.chars();
+    match (characters.next(), characters.next()) {
+        (None, _) => None,
+        (Some(character), None) => Some(Event::Action(Action::Edit(Edit::Insert(character)))),
+        (Some(_), Some(_)) => Some(Event::Pasted(typed)),
+    }
+}
+
 fn translate(event: &TerminalEvent, scope: Scope, keys: &Keymap, pointer: &mut Pointer) -> Vec<Event> {
     match event {
         TerminalEvent::Key(key) => keys.action(*key, scope).map(Event::Action).into_iter().collect(),
-        TerminalEvent::Paste(text) if scope == Scope::Text => text
-            .chars()
-            .filter(|character| !character.is_control())
-            .map(|character| Event::Action(Action::Edit(Edit::Insert(character))))
-            .collect(),
+        TerminalEvent::Paste(text) if scope == Scope::Text => vec![Event::Pasted(text.clone())],
         TerminalEvent::Mouse(mouse) => pointed(*mouse, scope, pointer),
         _ => Vec::new(),
     }
@@ -348,15 +494,30 @@ mod tests {
     }
 
     #[test]
-    fn a_paused_app_is_drawn_as_it_was_until_a_dialog_opens() {
+    fn a_key_does_not_act_on_a_row_that_was_not_seen_under_the_cursor() {
         let mut app = App::new(Place::Local, SessionId::new(1), Duration::from_secs(1));
-        let mut stage = Stage::default();
-        app.paused = true;
-        assert_eq!(stage.shown(&app).now, 0);
-        app.now = 7;
-        assert_eq!(stage.shown(&app).now, 0);
+        let mut hits = Hits::default();
+        app.cursor = Some("b".into());
+        hits.cursor = app.row_under_cursor();
+        let deploy = Event::Action(Action::Deploy);
+        assert!(!is_unseen(&deploy, &hits, &app));
+        app.cursor = Some("c".into());
+        assert!(is_unseen(&deploy, &hits, &app), "b has left, and nobody has seen the cursor on c");
+        assert!(!is_unseen(&Event::Action(Action::Down), &hits, &app), "moving is free");
         app.overlay = Some(crate::app::Overlay::Help);
-        assert_eq!(stage.shown(&app).now, 7);
+        assert!(!is_unseen(&deploy, &hits, &app));
+    }
+
+    #[test]
+    fn a_paste_is_one_event_and_a_key_is_a_key() {
+        let paste = TerminalEvent::Paste("a\nb".to_owned());
+        let keys = Keymap::default();
+        let meant = |scope| translate(&paste, scope, &keys, &mut Pointer::default());
+        assert!(matches!(&meant(Scope::Text)[..], [Event::Pasted(text)] if text == "a\nb"));
+        assert!(meant(Scope::List).is_empty(), "nothing is run");
+        assert!(matches!(text("a".to_owned()), Some(Event::Action(Action::Edit(Edit::Insert('a'))))));
+        assert!(matches!(text("ab".to_owned()), Some(Event::Pasted(text)) if text == "ab"));
+        assert!(text(String::new()).is_none());
     }
 
     #[test]

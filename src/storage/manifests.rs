@@ -4,7 +4,10 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::{
+    error::ProvideErrorMetadata,
+    operation::{RequestId, put_object::PutObjectOutput},
+};
 use nodewatch_protocol::{MANIFEST, NodeManifest, is_manifest, manifest_name};
 
 use super::{Storage, StorageError};
@@ -48,11 +51,16 @@ impl Storage {
     pub async fn put_manifest(&self, session: &SessionId, bytes: Vec<u8>) -> Result<(), StorageError> {
         let prefix = self.session(session).prefix;
         let put = self.putting(&format!("{prefix}{MANIFEST}")).body(bytes.clone().into()).send().await;
-        let Err(error) = put else { return Ok(()) };
+        let error = match put {
+            Ok(put) => return believed(&put),
+            Err(error) => error,
+        };
         let other = manifest_name(&format!("{:08x}", rand::random::<u32>()));
         let again = self.putting(&format!("{prefix}{other}")).if_none_match("*").body(bytes.into());
-        if error.code() == Some("AccessDenied") && again.send().await.is_ok() {
-            return Ok(());
+        if error.code() == Some("AccessDenied")
+            && let Ok(put) = again.send().await
+        {
+            return believed(&put);
         }
         Err(StorageError::call("write to the bucket")(error))
     }
@@ -69,6 +77,17 @@ impl Storage {
         }
         Some(answer.body.collect().await.ok()?.into_bytes().to_vec())
     }
+}
+
+/// Every S3 names its request or gives a checksum as the tag; the page of a proxy that wants a login does neither.
+fn believed(put: &PutObjectOutput) -> Result<(), StorageError> {
+    let tag = put.e_tag().map(|tag| tag.trim_matches('"'));
+    let is_sum = |tag: &str| tag.len() == 32 && tag.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if put.request_id().is_some() || tag.is_some_and(is_sum) {
+        return Ok(());
+    }
+    let reason = "the answer has no word of S3's, as of a proxy that wants a login: nothing is stored".to_owned();
+    Err(StorageError::Call { operation: "write to the bucket", reason })
 }
 
 fn joined(one: Option<NodeManifest>, other: Option<NodeManifest>) -> Option<NodeManifest> {
@@ -110,6 +129,15 @@ mod tests {
 
     fn file(name: &str, modified: u64) -> StoredFile {
         StoredFile { key: format!("inc/s/a/{name}"), size: 1, modified }
+    }
+
+    #[test]
+    fn a_page_with_200_is_no_manifest() {
+        let tagged = |tag: &str| PutObjectOutput::builder().e_tag(tag).build();
+        assert!(believed(&tagged("\"d41d8cd98f00b204e9800998ecf8427e\"")).is_ok());
+        assert!(believed(&tagged("\"5f3e-264\"")).is_err(), "a web server has tags too");
+        let error = believed(&PutObjectOutput::builder().build()).expect_err("a page").notice("no manifest");
+        assert!(error.line().contains("wants a login"), "{}", error.line());
     }
 
     #[test]

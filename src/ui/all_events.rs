@@ -12,7 +12,7 @@ use super::{
     widgets::{crumbs, cursor_row, first_shown, fit, short_name},
 };
 use crate::{
-    app::App,
+    app::{App, cursor::RowKey},
     model::{NodeName, Severity},
     text::{time_of_day, visible},
 };
@@ -32,10 +32,11 @@ pub(super) fn screen(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme
         frame.render_widget(Line::styled("  nothing has happened that the filter shows", theme.dim), body);
         return;
     }
-    let cursor = app.events.cursor.min(rows.len() - 1);
+    let cursor = app.event_place(&rows);
     let room = usize::from(body.height);
     let first = first_shown(cursor, rows.len(), room);
-    hits.rows(body, first, rows.len() - first);
+    hits.rows(body, rows.iter().skip(first).map(|row| RowKey::Event(row.key())));
+    hits.cursor = rows.get(cursor).map(|row| RowKey::Event(row.key()));
     let lines: Vec<Line<'static>> = rows
         .iter()
         .enumerate()
@@ -51,7 +52,7 @@ pub(super) fn screen(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme
             let node = short_name(&NodeName(row.node.to_owned()), node_width);
             let line = Line::from(vec![
                 Span::styled(if selected { theme.symbols.cursor } else { " " }, theme.accent),
-                Span::styled(format!(" {} ", time_of_day(row.at)), theme.dim),
+                Span::styled(format!(" {} ", time_of_day(app.wall(row.at))), theme.dim),
                 Span::styled(format!("{}  ", fit(&visible(&node), node_width)), theme.plain),
                 Span::styled(format!("{word}{}", visible(&row.text)), style),
             ]);

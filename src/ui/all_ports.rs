@@ -49,7 +49,8 @@ pub(super) fn screen(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme
     }
     let room = usize::from(body.height).saturating_sub(1);
     let first = first_shown(ports.cursor, ports.len(), room);
-    hits.rows(Rect { y: body.y + 1, height: body.height.saturating_sub(1), ..body }, first, ports.len() - first);
+    let list = Rect { y: body.y + 1, height: body.height.saturating_sub(1), ..body };
+    hits.rows(list, (first..ports.len()).map_while(|row| ports.row(row)));
     let shown = first..(first + room).min(ports.len());
     let width = usize::from(body.width);
     let mut lines = Vec::with_capacity(room + 1);

@@ -48,6 +48,9 @@ fn idle_text(state: &NodeState, theme: &Theme) -> String {
     if let Some(CaptureAbility::Missing { right, next_step }) = ability {
         return format!(" capture is not possible: the agent lacks {}\n {}", visible(right), visible(next_step));
     }
+    if let Some(waits) = state.waits_for() {
+        return format!(" {}", theme.keys.fill(waits));
+    }
     match &state.capture {
         CaptureState::Running { .. } => " waiting for the first second".to_owned(),
         CaptureState::Stopped { reason, .. } => format!(" capture ended: {}", visible(&reason_text(reason))),
@@ -112,7 +115,7 @@ fn facts(state: &NodeState, statistics: &Statistics, theme: &Theme) -> Vec<Line<
         let used = format!("{} of {}", bytes(ring.used), bytes(ring.limit));
         fact(" ring", used, theme.plain, theme)
     }));
-    if let Some(discarded) = state.ring.as_ref().map(|ring| ring.discarded).filter(|lost| lost.files > 0) {
+    if let Some(discarded) = Some(state.discarded()).filter(|lost| lost.files > 0) {
         let text = format!("{} files, {} packets", discarded.files, count(discarded.packets));
         lines.push(fact(" thrown away", text, theme.bad, theme));
     }

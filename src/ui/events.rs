@@ -23,7 +23,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
         .rev()
         .map(|event| {
             Line::from(vec![
-                Span::styled(format!(" {}  ", time_of_day(event.at)), theme.dim),
+                Span::styled(format!(" {}  ", time_of_day(app.wall(event.at))), theme.dim),
                 Span::raw(visible(&event.text)),
             ])
         })

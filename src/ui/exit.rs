@@ -38,7 +38,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, exit: &Exit, th
     let body = Rect { height: inside.height.saturating_sub(1), ..inside };
     scrolled(frame, body, lines, app.scroll);
     let bottom = Rect { y: inside.bottom().saturating_sub(1), height: inside.height.min(1), ..inside };
-    frame.render_widget(key_line(keys(exit.phase), theme), bottom);
+    frame.render_widget(key_line(keys(exit), theme), bottom);
 }
 
 fn headline(app: &App, exit: &Exit) -> String {
@@ -62,6 +62,9 @@ fn headline(app: &App, exit: &Exit) -> String {
         Phase::Fetching => format!("fetching {files} files"),
         Phase::FetchFailed => "some files could not be fetched".to_owned(),
         Phase::Removing => format!("removing, {} not yet seen gone", exit.left()),
+        Phase::RemoveFailed if exit.end.sure => {
+            format!("delete what is not this session's too: {}?", visible(&exit.end.holds.join(", ")))
+        }
         Phase::RemoveFailed => format!("{} objects may still be there", exit.left()),
         Phase::Detaching { .. } => format!("telling {} agents to go on alone", exit.untold.len()),
         Phase::Done => "everything was seen gone".to_owned(),
@@ -111,6 +114,7 @@ fn file_lines(app: &App, exit: &Exit, theme: &Theme) -> (String, Vec<Line<'stati
     let mut lines = Vec::new();
     let mut size = 0;
     let mut count = 0;
+    let mut lost = 0;
     for (name, state) in &app.nodes {
         for file in &state.files {
             let here = matches!(state.fetches.get(&file.name), Some(FetchProgress::Done { .. }));
@@ -132,8 +136,18 @@ fn file_lines(app: &App, exit: &Exit, theme: &Theme) -> (String, Vec<Line<'stati
             let what = format!("{}  {} of {} {more}", bytes(file.size), visible(&file.name), short_name(name, 24));
             lines.push(item(word, style, what));
         }
+        for file in state.late_files() {
+            let what = format!("{}  {} of {}", bytes(file.size), visible(&file.name), short_name(name, 24));
+            lines.push(item("coming", theme.accent, format!("{what}  its ring went with its agent")));
+        }
+        for file in state.lost_files() {
+            lost += 1;
+            let what = format!("{}  {} of {}", bytes(file.size), visible(&file.name), short_name(name, 24));
+            lines.push(item("LOST", theme.bad, format!("{what}  its ring went with its agent")));
+        }
     }
-    (format!("capture files on nodes: {count} nowhere else, {}", bytes(size)), lines)
+    let lost = if lost > 0 { format!(", {lost} lost") } else { String::new() };
+    (format!("capture files on nodes: {count} nowhere else, {}{lost}", bytes(size)), lines)
 }
 
 fn object_lines(app: &App, exit: &Exit, group: Group, width: usize, theme: &Theme) -> (String, Vec<Line<'static>>) {
@@ -152,6 +166,14 @@ fn object_lines(app: &App, exit: &Exit, group: Group, width: usize, theme: &Them
         lines.extend(deployed.map(|state| {
             let capture = if state.is_capturing() { ", capturing" } else { "" };
             item(state.agent.word(), theme.plain, format!("agent on {}{capture}", visible(&state.node.name.0)))
+        }));
+    }
+    // What is still to begin ends with the session.
+    if group == Group::Agents && exit.phase == Phase::Asking {
+        let waiting = app.nodes.values().filter(|state| state.is_to_start());
+        lines.extend(waiting.map(|state| {
+            let name = visible(&state.node.name.0);
+            item("pending", theme.warn, format!("the capture on {name} has not begun, and will not if you leave"))
         }));
     }
     let count = match (exit.stocked || !exit.phase.is_before_removal(), &exit.trouble) {
@@ -241,8 +263,8 @@ fn item(word: &str, style: Style, what: String) -> Line<'static> {
     Line::from(vec![Span::styled(format!("   {word:10}"), style), Span::raw(what)])
 }
 
-fn keys(phase: Phase) -> &'static [(Action, &'static str)] {
-    match phase {
+fn keys(exit: &Exit) -> &'static [(Action, &'static str)] {
+    match exit.phase {
         Phase::Asking => &[
             (Action::Open, "leave"),
             (Action::Mark, "keep or remove"),
@@ -256,6 +278,16 @@ fn keys(phase: Phase) -> &'static [(Action, &'static str)] {
         Phase::FetchFailed => {
             &[(Action::Open, "again"), (Action::Skip, "leave the files behind"), (Action::Interrupt, "detach")]
         }
+        Phase::RemoveFailed if exit.end.sure => &[
+            (Action::Remove, "yes, with the namespace"),
+            (Action::Back, "no"),
+            (Action::Skip, "leave them, exit code 4"),
+        ],
+        Phase::RemoveFailed if !exit.end.holds.is_empty() => &[
+            (Action::Open, "again"),
+            (Action::Remove, "with what others have there"),
+            (Action::Skip, "leave them, exit code 4"),
+        ],
         Phase::RemoveFailed => &[(Action::Open, "again"), (Action::Skip, "leave them, exit code 4")],
         Phase::Done => &[(Action::Open, "end")],
     }

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     app::{
         App,
+        cursor::RowKey,
         files::{FileRow, Stored},
         node::NodeState,
     },
@@ -58,8 +59,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
     }
     let head = format!(" {} {} {}  WHERE", fit("FILE", NAME), fit_right("SIZE", 8), fit_right("PACKETS", 7));
     let mut lines = vec![Line::styled(head, theme.dim)];
+    let place_of_cursor = app.node_file_place(state);
     for (index, file) in state.files.iter().enumerate() {
-        let selected = full && index == app.file_cursor;
+        let selected = full && index == place_of_cursor;
         let (place, style) = place(Some(file), false, state.fetches.get(&file.name), theme);
         let name = format!(
             "{} {} {}  ",
@@ -71,7 +73,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
         let line = Line::from(vec![cursor, Span::raw(name), mark_of(file, theme), Span::styled(place, style)]);
         lines.push(if selected { cursor_row(line, area.width, theme) } else { line });
     }
-    let scroll = if full { (app.file_cursor + 3).saturating_sub(usize::from(area.height)) } else { app.scroll };
+    let scroll = if full { (place_of_cursor + 3).saturating_sub(usize::from(area.height)) } else { app.scroll };
     scrolled(frame, area, lines, scroll);
 }
 
@@ -91,12 +93,13 @@ pub(super) fn screen(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme
         fit_right("SIZE", 8),
         fit_right("DROP", 5)
     );
-    let cursor = app.files.cursor.min(rows.len().saturating_sub(1));
+    let cursor = app.file_place(&rows);
     let [heads, body] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(list);
     frame.render_widget(Line::styled(head, theme.dim), heads);
     let room = usize::from(body.height);
     let first = first_shown(cursor, rows.len(), room);
-    hits.rows(body, first, rows.len() - first);
+    hits.rows(body, rows.iter().skip(first).map(|row| RowKey::File(row.key.clone())));
+    hits.cursor = rows.get(cursor).map(|row| RowKey::File(row.key.clone()));
     let shown = rows.iter().enumerate().skip(first).take(room);
     let mut lines: Vec<Line<'static>> = shown
         .map(|(index, row)| {
@@ -177,7 +180,11 @@ fn row_line(app: &App, row: &FileRow<'_>, columns: &Columns, selected: bool, the
         fit_right(&bytes(row.size()), 8),
         fit_right(&dropped, 5)
     );
-    let (place, style) = place(row.on_node, row.stored.is_some(), row.here, theme);
+    let (place, style) = if row.is_lost() {
+        ("lost with its agent".to_owned(), theme.bad)
+    } else {
+        place(row.on_node, row.stored.is_some(), row.here, theme)
+    };
     let cursor = if selected { theme.symbols.cursor } else { " " };
     let mut spans = vec![Span::styled(cursor, theme.accent), Span::raw(text)];
     spans.extend(row.on_node.map(|file| mark_of(file, theme)));

@@ -27,7 +27,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) 
         // Hours and minutes are enough for a deadline.
         let roomy = app.storage.is_none() || area.width >= 100;
         spans.extend(
-            app.session.ends.filter(|_| roomy).map(|ends| Span::raw(format!("  ends {}", &time_of_day(ends)[..5]))),
+            app.session
+                .ends
+                .filter(|_| roomy)
+                .map(|ends| Span::raw(format!("  ends {}", &time_of_day(app.wall(ends))[..5]))),
         );
         let (live, all) = app.agents();
         let style = if live < all { theme.warn } else { theme.good };
@@ -52,7 +55,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) 
         spans.push(Span::styled("  PAUSED", theme.warn));
     }
     let left = Line::from(spans);
-    let time = time_of_day(app.now);
+    let time = time_of_day(app.wall(app.now));
     let room = usize::from(area.width).saturating_sub(left.width());
     frame.render_widget(left, area);
     if room > time.len() + 1 {

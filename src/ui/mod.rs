@@ -106,7 +106,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: &Theme) -> Hits {
         Some(Overlay::Form(form)) => dialogs::form(frame, area, app, form, theme),
         Some(Overlay::Confirm(question)) => dialogs::confirm(frame, area, app, question, theme),
         Some(Overlay::Sessions(list)) => sessions::draw(frame, area, app, list, theme),
-        Some(Overlay::Typed(text)) => sessions::typed(frame, area, text, theme),
+        Some(Overlay::Typed(text)) => sessions::typed(frame, area, text, app.joining.is_wanted(), theme),
         Some(Overlay::Contexts(contexts)) => contexts::draw(frame, area, app, contexts, theme),
         Some(Overlay::Exit(exit)) => exit::draw(frame, area, app, exit, theme),
     }
@@ -114,7 +114,11 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: &Theme) -> Hits {
         in_ascii(frame.buffer_mut());
     }
     // What lies under a dialog is nobody's to point at.
-    if app.overlay.is_some() { Hits::default() } else { hits }
+    if app.overlay.is_some() {
+        return Hits::default();
+    }
+    hits.cursor = hits.cursor.take().or_else(|| app.row_under_cursor());
+    hits
 }
 
 /// What the library draws of charts, and letters of others that the terminal has no sign for.
@@ -163,9 +167,9 @@ fn detail(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, hits: &mu
 /// Why there is nothing to see of a node yet.
 fn blocked(state: &NodeState, theme: &Theme) -> Option<(String, Style)> {
     use crate::app::node::Agent;
-    let nothing_seen = !state.scanned && state.events.len() < 3;
+    let nothing_seen = !state.scanned && (state.events.len() < 3 || state.is_to_start());
     match &state.agent {
-        Agent::Failed(notice) => {
+        Agent::Failed(notice) | Agent::Ended(notice) => {
             let mut text = notice.headline.clone();
             for more in [&notice.cause, &theme.next_step(notice)] {
                 if !more.is_empty() {
@@ -174,7 +178,10 @@ fn blocked(state: &NodeState, theme: &Theme) -> Option<(String, Style)> {
             }
             (!state.scanned).then_some((text, theme.bad))
         }
-        Agent::Deploying(step) if nothing_seen => Some((format!("deploying: {step}"), theme.accent)),
+        Agent::Deploying(step) if nothing_seen => {
+            let then = state.waits_for().map(|waits| format!("\n{}", theme.keys.fill(waits))).unwrap_or_default();
+            Some((format!("deploying: {step}{then}"), theme.accent))
+        }
         _ => None,
     }
 }

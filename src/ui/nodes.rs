@@ -17,6 +17,7 @@ use super::{
 use crate::{
     app::{
         App, Layout, Listing,
+        cursor::RowKey,
         node::{Agent, Asked, NodeState},
     },
     model::Readiness,
@@ -120,7 +121,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
     let at = app.cursor.as_ref().and_then(|cursor| shown.iter().position(|state| state.node.name == *cursor));
     let first = first_shown(at.unwrap_or(0), shown.len(), room);
     let rows = Rect { y: (area.y + 2).min(area.bottom()), height: area.height.saturating_sub(2), ..area };
-    hits.rows(rows, first, shown.len() - first);
+    hits.rows(rows, shown.iter().skip(first).map(|state| RowKey::Node(state.node.name.clone())));
     for (index, state) in shown.iter().enumerate().skip(first).take(room) {
         let at_cursor = at == Some(index);
         let line = row(app, state, at_cursor, name_width, &columns, theme);
@@ -135,7 +136,12 @@ fn title(app: &App, shown: usize, width: usize, theme: &Theme) -> Line<'static> 
         text = format!("{text} of {}", app.nodes.len());
     }
     if !app.marks.is_empty() {
-        text = format!("{text}, {} marked", app.marks.len());
+        let also = if app.joining.is_wanted() { ": all, also those that join" } else { "" };
+        text = format!("{text}, {} marked{also}", app.marks.len());
+        let hidden = app.hidden_marks().len();
+        if hidden > 0 {
+            text = format!("{text} of which {hidden} not shown");
+        }
     }
     text.push(')');
     let Listing::Stale(_) = app.listing else { return crumbs(app, &[], &text, width, theme) };
@@ -215,7 +221,7 @@ fn cell(app: &App, state: &NodeState, column: Column, theme: &Theme) -> (String,
                 Agent::Live => theme.good,
                 Agent::Deploying(_) | Agent::Connecting => theme.accent,
                 Agent::Lost { .. } => theme.warn,
-                Agent::Failed(_) => theme.bad,
+                Agent::Failed(_) | Agent::Ended(_) => theme.bad,
             };
             (agent_text(app, state), style)
         }
@@ -269,11 +275,15 @@ fn capture(app: &App, state: &NodeState, theme: &Theme) -> (String, Style) {
     use nodewatch_protocol::{CaptureState, StopReason};
     let symbols = theme.symbols;
     match (&state.capture, state.asked) {
+        _ if state.is_to_start() => (format!("{} starting", symbols.idle), theme.accent),
         (_, Asked::Start) => (format!("{} starting", symbols.idle), theme.accent),
         (_, Asked::Stop) => (format!("{} stopping", symbols.running), theme.accent),
-        (CaptureState::Running { since, .. }, Asked::Nothing) => {
-            (format!("{} {}", symbols.running, clock(app.now.saturating_sub(*since))), theme.good)
+        (CaptureState::Running { .. }, Asked::Nothing) if state.seems_to_capture() => {
+            let style = if state.agent.has_tunnel() { theme.good } else { theme.dim };
+            (format!("{} {}", symbols.running, clock(app.now.saturating_sub(state.capture_began))), style)
         }
+        // Nobody can say how it stands.
+        (CaptureState::Running { .. }, Asked::Nothing) => (format!("{} unknown", symbols.idle), theme.warn),
         (CaptureState::Stopped { reason: StopReason::Failed { .. }, .. }, Asked::Nothing) => {
             (format!("{} failed", symbols.idle), theme.bad)
         }

@@ -24,7 +24,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
     if !state.scanned {
         let text = match (&state.agent, state.node.cannot_run()) {
             (Agent::Absent, Some(reason)) => format!(" no agent can run here: {}", visible(&reason.to_string())),
-            (Agent::Absent, None) => theme.keys.fill(" no agent on this node: press {deploy} to deploy one"),
+            (Agent::Absent, None) => {
+                theme.keys.fill(" no agent on this node: {deploy} deploys one, {capture} deploys one and captures")
+            }
             _ => " waiting for the first scan".to_owned(),
         };
         frame.render_widget(wrapped(&text).style(theme.dim), area);

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     app::{
         Action, App,
+        pending::Goal,
         sessions::{Purpose, Sessions, Sweep, Typed},
     },
     model::{Holder, SessionSummary},
@@ -29,7 +30,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, sessions: &Sess
         let owner = visible(session.owner.as_deref().unwrap_or("nobody says who"));
         let head = Line::raw(format!("{cursor}{}  {} {owner}", session.id, fit(session.holder.word(), 9)));
         lines.push(if selected { cursor_row(head, inside.width, theme) } else { head });
-        lines.push(Line::styled(format!("           {}", times(session, app.now)), theme.dim));
+        lines.push(Line::styled(format!("           {}", times(session, app.wall(app.now))), theme.dim));
         let (word, style) = match sweep {
             Sweep::Not if session.moved => (
                 "its cluster has another address or CA now: attach or remove asks whether that is right".to_owned(),
@@ -72,16 +73,21 @@ fn what_is_left(session: &SessionSummary) -> String {
     }
 }
 
-pub(super) fn typed(frame: &mut Frame<'_>, area: Rect, typed: &Typed, theme: &Theme) {
+pub(super) fn typed(frame: &mut Frame<'_>, area: Rect, typed: &Typed, later: bool, theme: &Theme) {
     let (title, text) = match &typed.purpose {
-        Purpose::Deploy { context, nodes } => (
-            "A guarded context",
-            format!(
-                "Agents on {} of {}.\nType the context's name to deploy:",
-                counted(nodes.len(), "node"),
-                visible(context)
-            ),
-        ),
+        Purpose::Deploy { context, nodes, goal } => {
+            let (and, does) = match goal {
+                Goal::Agent => (String::new(), "deploy"),
+                Goal::Captures { on, .. } => {
+                    (format!(", captures on {}", counted(on.len(), "node")), "deploy and capture")
+                }
+            };
+            let agents = counted(nodes.len(), "node");
+            let also = if later { ", and on those that join," } else { "" };
+            let context = visible(context);
+            let text = format!("Agents on {agents}{also} of {context}{and}.\nType the context's name to {does}:");
+            ("A guarded context", text)
+        }
         Purpose::Sweep(id) => (
             "Another laptop's session",
             format!("Somebody may be working with {id}.\nType its id to remove it with its agents and captures:"),

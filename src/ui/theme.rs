@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use ratatui::style::{Color, Modifier, Style};
 
-use crate::{config::keymap::Keymap, model::Notice, text::visible};
+use crate::{config::keymap::Keymap, model::Notice, text::line};
 
 /// Styles by role, the signs that a terminal can show, and the keymap that hints tell.
 #[derive(Debug, Clone)]
@@ -265,7 +265,7 @@ impl Theme {
 
     /// A notice on one line, as it may be shown. Keys are filled in where this program names them, and nowhere else.
     pub fn notice(&self, notice: &Notice) -> String {
-        visible(&notice.line_with(|step| self.keys.fill(step)))
+        line(&notice.line_with(|step| self.keys.fill(step)))
     }
 
     /// What a notice says is to be done.

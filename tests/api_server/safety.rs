@@ -44,6 +44,7 @@ fn lists(call: &Call, plural: &str) -> bool {
     call.method == Method::GET && call.path.ends_with(&format!("/nodewatch-00000001/{plural}"))
 }
 
+#[allow(clippy::unnecessary_wraps, clippy::needless_pass_by_value, reason = "as scripts answer")]
 fn items(items: Value) -> Option<(u16, Value)> {
     Some((200, json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items})))
 }
@@ -201,7 +202,7 @@ async fn what_others_have_there_goes_only_as_it_was_named() {
         found.into_iter().next().expect("a session")
     };
     let session = find().await;
-    let (named, hidden) = session.strangers(&journals).await.expect("an answer");
+    let (named, hidden) = session.strangers(&journals, Duration::from_secs(10)).await.expect("an answer");
     assert_eq!((named, hidden), (vec!["ConfigMap precious".to_owned()], vec![]));
 
     // Something else has come since.
@@ -239,7 +240,7 @@ async fn the_same_cluster_by_another_way_is_asked_about_and_then_written_down() 
     let find = || async { leftovers(&connection, &journals).await.expect("an answer").remove(0) };
     let session = find().await;
     assert!(session.summary.moved);
-    let notice = session.plan(&journals).await.expect_err("a question");
+    let notice = session.plan(&journals, Duration::from_secs(10)).await.expect_err("a question");
     assert_eq!(notice.failure, Failure::Moved);
     let line = notice.line();
     assert!(line.contains("https://old.example") && line.contains("--trust-cluster cluster-1"), "{line}");

@@ -56,7 +56,7 @@ if [ "${1:-}" = up ]; then
   exit 0
 fi
 status=0
-tests 'binary(arrive) | binary(cluster) | binary(leaks) | binary(ports)' || status=$?
+tests 'binary(arrive) | binary(cluster) | binary(joining) | binary(leaks) | binary(ports)' || status=$?
 if [ -n "$own" ]; then
   begin 3
   "$here/operator.sh" "$operator"

@@ -102,7 +102,7 @@ pub fn nodes() -> Vec<String> {
 
 /// Everything of ours in the cluster, by label; empty when nothing is.
 pub fn leftovers() -> String {
-    let kinds = "namespaces,jobs,pods,serviceaccounts";
+    let kinds = "namespaces,jobs,daemonsets,pods,serviceaccounts";
     kubectl(&[
         "get",
         kinds,

@@ -409,12 +409,110 @@ fn hosts_of_a_filter_are_addresses_before_an_agent_hears_of_it() {
     key(&mut app, Action::CaptureOptions);
     typed(&mut app, "host db.example.com");
     let named = CaptureSpec { filter: Some("host db.example.com".into()), ..CaptureSpec::default() };
-    assert_eq!(key(&mut app, Action::Open), [Effect::Resolve(vec!["a".into()], named)]);
+    assert_eq!(key(&mut app, Action::Open), [Effect::Resolve(vec!["a".into()], named.clone())]);
     let spec = CaptureSpec { filter: Some("host 10.0.0.1".into()), ..CaptureSpec::default() };
-    let effects = update(&mut app, Event::Resolved(vec!["a".into()], Ok(spec.clone())), NOW);
-    assert_eq!(effects, [Effect::Ask("a".into(), Request::StartCapture(spec))]);
+    let found = || Event::Resolved(vec!["a".into()], named.clone(), Ok(spec.clone()));
+    assert_eq!(update(&mut app, found(), NOW), [Effect::Ask("a".into(), Request::StartCapture(spec.clone()))]);
     assert!(app.latest_notice().is_some_and(|notice| notice.line().contains("host 10.0.0.1")));
+    assert_eq!(update(&mut app, found(), NOW), [], "an answer that comes twice starts nothing twice");
+    key(&mut app, Action::Down);
+    key(&mut app, Action::Capture);
     let failed = Notice::error("no such capture", "db.example.com was not found within 5 s", "");
-    assert_eq!(update(&mut app, Event::Resolved(vec!["b".into()], Err(failed.clone())), NOW), []);
+    assert_eq!(update(&mut app, Event::Resolved(vec!["b".into()], named.clone(), Err(failed.clone())), NOW), []);
     assert_eq!((app.latest_notice(), app.nodes[&"b".into()].refusal.as_ref()), (Some(&failed), Some(&failed)));
+    // Taken back while the names are looked up.
+    key(&mut app, Action::Capture);
+    key(&mut app, Action::Capture);
+    assert_eq!(update(&mut app, Event::Resolved(vec!["b".into()], named, Ok(spec)), NOW), []);
+}
+
+/// What an effect brings home.
+fn fetched(effects: &[Effect]) -> Vec<&str> {
+    let fetched = effects.iter().filter_map(|effect| match effect {
+        Effect::Fetch(_, file) => Some(file.name.as_str()),
+        _ => None,
+    });
+    fetched.collect()
+}
+
+/// Its end would take what only rings have.
+#[test]
+fn near_its_end_a_session_brings_home_what_only_nodes_have() {
+    let mut app = live();
+    let ends = app.session.ends.expect("an end");
+    let files = |last: FileState| {
+        Update::Files(vec![file("x-1.pcapng", 9000, FileState::Closed), file("x-2.pcapng", 9000, last)])
+    };
+    let told = |app: &mut App, update_: Update, at| update(app, tunnel("a", update_), at);
+    told(&mut app, running(), NOW);
+    assert_eq!(told(&mut app, files(FileState::Open), NOW), [], "there is time");
+    let mut effects = update(&mut app, Event::Tick, ends - 599_000);
+    effects.extend(told(&mut app, files(FileState::Open), ends - 598_000));
+    assert_eq!(fetched(&effects), ["x-1.pcapng"]);
+    let notice = app.latest_notice().expect("a reminder");
+    assert!(notice.line().contains("ends in 9 min") && notice.line().contains("come here"), "{}", notice.line());
+    assert_eq!(fetched(&told(&mut app, files(FileState::Closed), ends - 500_000)), ["x-2.pcapng"], "as it closes");
+    // What is open at the end is lost with its ring, so it is closed before.
+    assert!(!update(&mut app, Event::Tick, ends - 61_000).contains(&Effect::Ask("a".into(), Request::StopCapture)));
+    assert!(update(&mut app, Event::Tick, ends - 59_000).contains(&Effect::Ask("a".into(), Request::StopCapture)));
+    assert!(app.latest_notice().is_some_and(|notice| notice.headline == "captures have been ended"));
+    assert!(!update(&mut app, Event::Tick, ends - 58_000).contains(&Effect::Ask("a".into(), Request::StopCapture)));
+}
+
+/// A sink takes them, up to the end.
+#[test]
+fn near_its_end_a_session_with_a_sink_leaves_files_to_it() {
+    let mut app = live();
+    to_s3(&mut app);
+    let ends = app.session.ends.expect("an end");
+    let lost = Delivery::Lost { reason: "refused".into() };
+    let files = vec![
+        file("x-1.pcapng", 9000, FileState::Closed),
+        CaptureFile { delivery: lost, ..file("x-2.pcapng", 9000, FileState::Closed) },
+    ];
+    feed(&mut app, [tunnel("a", running())]);
+    update(&mut app, Event::Tick, ends - 599_000);
+    let effects = update(&mut app, tunnel("a", Update::Files(files)), ends - 598_000);
+    assert_eq!(fetched(&effects), ["x-2.pcapng"], "which it will never get");
+    assert!(!update(&mut app, Event::Tick, ends - 59_000).contains(&Effect::Ask("a".into(), Request::StopCapture)));
+}
+
+/// A ring lets go what it knows to be here.
+#[test]
+fn a_file_that_is_here_stays_in_the_receipt_when_its_ring_lets_it_go() {
+    let mut app = live();
+    let done = FetchProgress::Done { path: "out/a/x-1.pcapng".into(), sha256: "00".into() };
+    feed(
+        &mut app,
+        [
+            tunnel("a", Update::Files(vec![file("x-1.pcapng", 9000, FileState::Closed)])),
+            Event::Fetch("a".into(), "x-1.pcapng".into(), done),
+            tunnel("a", Update::Files(vec![file("x-2.pcapng", 9000, FileState::Closed)])),
+            tunnel("a", Update::FilesChanged { files: vec![], gone: vec![2] }),
+        ],
+    );
+    let receipt = app.receipt();
+    assert_eq!(receipt.fetched.len(), 1, "{receipt:?}");
+    assert_eq!(receipt.lost, [], "what nobody has is counted by its ring");
+}
+
+/// The program ends now: what may still be there is named.
+#[test]
+fn who_does_not_wait_is_told_what_may_be_there() {
+    use nodewatch_tui::model::Kind;
+
+    let mut app = live();
+    feed(&mut app, [tunnel("a", Update::Files(vec![file("x-1.pcapng", 9000, FileState::Closed)]))]);
+    update(&mut app, Event::Finish, NOW);
+    let job = crate::sample::object(Kind::Job, "agent-7f3a91c2-1", "a");
+    assert_eq!(update(&mut app, Event::Abandon(vec![job]), NOW), [Effect::Quit]);
+    let receipt = app.receipt();
+    assert!(receipt.left_behind());
+    let text = receipt.text();
+    for line in
+        ["KEPT     x-1.pcapng in the ring of a", "LEFT     Job agent-7f3a91c2-1: not touched", "cleanup 7f3a91c2"]
+    {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(!text.contains("LOST") && !text.contains("nothing is left"), "{text}");
 }

@@ -70,3 +70,26 @@ fn the_same_cluster_by_another_way_is_a_question() {
         assert_eq!(found, [Effect::FindSessions]);
     }
 }
+
+#[test]
+fn what_others_have_in_the_namespace_goes_only_after_it_was_named_and_asked_about() {
+    let mut app = live();
+    key(&mut app, Action::Quit);
+    key(&mut app, Action::Open);
+    feed(&mut app, [Event::Tick]);
+    let namespace = sample::object(nodewatch_tui::model::Kind::Namespace, "nodewatch-7f3a91c2", "the session");
+    let removed = [
+        Removal::Holds(vec!["ConfigMap precious".into()]),
+        Removal::Failed(namespace, "not removed, as it holds ConfigMap precious".into()),
+        Removal::Finished,
+    ];
+    feed(&mut app, removed.map(Event::Removal));
+    assert_eq!(phase(&app), Some(Phase::RemoveFailed));
+    assert_eq!(key(&mut app, Action::Remove), [], "asked first");
+    key(&mut app, Action::Back);
+    assert_eq!(key(&mut app, Action::Remove), [], "asked anew");
+    let effects = key(&mut app, Action::Remove);
+    assert_eq!(effects[0], Effect::AllowContents(vec!["ConfigMap precious".into()]));
+    assert_eq!(removal(effects)[1], cleanup(Keep::new()));
+    assert_eq!(phase(&app), Some(Phase::Removing));
+}

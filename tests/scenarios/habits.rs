@@ -2,7 +2,9 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use nodewatch_tui::{
-    app::{Action, App, Column, Edit, Effect, Event, Next, Overlay, Pointed, Screen, View, exit::Phase},
+    app::{
+        Action, App, Column, Edit, Effect, Event, Next, Overlay, Pointed, Screen, View, cursor::RowKey, exit::Phase,
+    },
     config::keymap::Keymap,
     model::{ContextRow, NodeName, NodesChange, Notice, PortClass, Readiness},
 };
@@ -295,10 +297,11 @@ fn another_context_waits_for_the_guided_exit() {
 #[test]
 fn the_mouse_selects_and_picks_a_part_of_the_chart() {
     let mut app = busy();
-    feed(&mut app, [Event::Pointed(Pointed::Row(2)), Event::Pointed(Pointed::Tab(1))]);
+    let third = RowKey::Node(names(&app)[2].as_str().into());
+    feed(&mut app, [Event::Pointed(Pointed::Row(third)), Event::Pointed(Pointed::Tab(1))]);
     assert!(app.cursor.as_ref().is_some_and(|name| name.0.starts_with("ip-10-0-2-7")) && app.view == View::Capture);
     // What was drawn may have changed since.
-    feed(&mut app, [Event::Pointed(Pointed::Row(99)), Event::Pointed(Pointed::Tab(99))]);
+    feed(&mut app, [Event::Pointed(Pointed::Row(RowKey::Node("gone".into()))), Event::Pointed(Pointed::Tab(99))]);
     key(&mut app, Action::Open);
     feed(&mut app, [Event::Pointed(Pointed::Window(NOW - 5_000, NOW - 20_000))]);
     assert_eq!(app.layout.window, Some((NOW - 20_000, NOW - 5_000)));

@@ -1,11 +1,16 @@
 //! What keys and events do to the app, step by step, with no I/O at all.
 
+mod agents;
 mod captures;
+mod clocks;
 mod compute;
 mod habits;
+mod joining;
 mod ports;
 #[path = "../support/sample.rs"]
 mod sample;
+mod seen;
+mod starts;
 
 use nodewatch_protocol::{
     AgentFacts, CaptureAbility, CaptureSpec, CaptureState, FileState, Hello, PortChange, PortsKind, Request, Response,
@@ -195,9 +200,8 @@ fn a_node_opened_full_screen_that_vanishes_leads_back_to_the_list() {
 fn a_failed_pod_can_be_deployed_again_and_its_lost_tunnel_hides_no_reason() {
     let mut app = live();
     let notice = Notice::error("the image a cannot be pulled", "no such host", "name another");
-    feed(&mut app, [Event::Deploy("a".into(), DeployProgress::Failed(notice))]);
-    let lost = TunnelChange::Lost { reason: "cut".into(), retry_in: 250 };
-    feed(&mut app, [Event::Tunnel("a".into(), lost)]);
+    let lost = || Event::Tunnel("a".into(), TunnelChange::Lost { reason: "cut".into(), retry_in: 250 });
+    feed(&mut app, [lost(), Event::Deploy("a".into(), DeployProgress::Failed(notice)), lost()]);
     assert!(matches!(&app.nodes[&"a".into()].agent, Agent::Failed(notice) if notice.headline.contains("image")));
     assert_eq!(key(&mut app, Action::Deploy), [Effect::Deploy(vec!["a".into()])]);
 }
@@ -300,7 +304,8 @@ fn with_nobody_watching_what_no_agent_has_any_more_keeps_nothing() {
     let mut app = live();
     feed(&mut app, [tunnel("a", Update::Files(vec![file("1.pcapng", 100, FileState::Closed)]))]);
     update(&mut app, Event::Finish, NOW);
-    feed(&mut app, [Event::Deploy("a".into(), DeployProgress::Ended("evicted".into()))]);
+    // What is on its way may still come.
+    assert_eq!(update(&mut app, Event::Deploy("a".into(), DeployProgress::Ended("evicted".into())), NOW), []);
     let failed = FetchProgress::Failed(Notice::error("not fetched", "its agent has no tunnel", ""));
     let effects = update(&mut app, Event::Fetch("a".into(), "1.pcapng".into(), failed), NOW);
     assert_eq!(removal(effects), [cleanup(Keep::new())]);
@@ -441,7 +446,8 @@ fn other_sessions_are_taken_up_or_removed_each_in_its_way() {
     let found = vec![session(1, Holder::Abandoned), session(2, Holder::Elsewhere), session(3, Holder::Running)];
     let mut app = app();
     feed(&mut app, [Event::Sessions { found: Ok(found), asked: false }]);
-    assert_eq!(key(&mut app, Action::Remove), [Effect::Sweep(SessionId::new(1))]);
+    assert_eq!(key(&mut app, Action::Remove), [Effect::AskHeld(SessionId::new(1))]);
+    assert_eq!(key(&mut app, Action::Open), [Effect::Sweep(SessionId::new(1))]);
     assert_eq!(key(&mut app, Action::Remove), [], "once is enough");
     feed(&mut app, [Event::Sweep(SessionId::new(1), Removal::Finished)]);
 
@@ -455,7 +461,8 @@ fn other_sessions_are_taken_up_or_removed_each_in_its_way() {
     assert_eq!(key(&mut app, Action::Open), [Effect::Sweep(SessionId::new(2))]);
 
     feed(&mut app, [Event::Sessions { found: Ok(vec![session(1, Holder::Detached)]), asked: true }]);
-    assert_eq!(key(&mut app, Action::Open), [Effect::Quit]);
+    assert_eq!(key(&mut app, Action::Open), [], "the other one is still being removed");
+    assert_eq!(update(&mut app, Event::Sweep(SessionId::new(2), Removal::Finished), NOW), [Effect::Quit]);
     assert_eq!(app.next, Some(Next::Attach(SessionId::new(1))));
 }
 
@@ -472,7 +479,7 @@ fn job() -> nodewatch_tui::model::MadeObject {
 #[test]
 fn a_session_that_is_taken_up_knows_its_nodes_before_the_list_and_what_happened_meanwhile() {
     let mut app = app();
-    let effects = update(&mut app, Event::Attach { began: NOW - 10, ends: NOW + 7_200_000 }, NOW);
+    let effects = update(&mut app, Event::Attach { began: NOW - 10, ends: NOW + 7_200_000, stood_in: false }, NOW);
     assert_eq!(effects, [Effect::Attach]);
     feed(&mut app, [Event::Deploy("a".into(), DeployProgress::Running)]);
     let up = TunnelChange::Up(Hello::of("nodewatch-agent", "0.1.0"));

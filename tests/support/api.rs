@@ -1,17 +1,109 @@
-//! An API server in memory: objects by their paths, and a script that may answer before them.
+//! An API server in memory: objects by their paths, and a script that may answer before them. Where it says what a current
+//! server says, it says it in the words of one: `kubernetes-1.36/` has answers of a real Kubernetes 1.36.2, as they came.
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
+    task::{Context, Poll},
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::{Method, Request, Response};
+use http_body::Frame;
 use kube::client::{Body, ClientBuilder};
 use serde_json::{Value, json};
 
 /// The way to a server.
-pub type Stack = ClientBuilder<tower_test::mock::Mock<Request<Body>, Response<Body>>>;
+pub type Stack = ClientBuilder<tower_test::mock::Mock<Request<Body>, Response<Said>>>;
+
+/// The bytes of an answer, and whether they end.
+pub struct Said {
+    bytes: Option<Bytes>,
+    ends: bool,
+}
+
+impl http_body::Body for Said {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.bytes.take() {
+            Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            None if self.ends => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// What the server does with a call.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// Says this.
+    Says {
+        code: u16,
+        headers: Vec<(String, String)>,
+        body: Bytes,
+        /// Nothing is missing; otherwise the connection stays open and silent.
+        ends: bool,
+    },
+    /// Never says anything.
+    Hangs,
+}
+
+impl From<(u16, Value)> for Answer {
+    fn from((code, value): (u16, Value)) -> Self {
+        let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        Self::Says { code, headers, body: value.to_string().into(), ends: true }
+    }
+}
+
+impl Answer {
+    /// A watch that is begun, and quiet.
+    pub fn quiet() -> Self {
+        Self::Says { code: 200, headers: Vec::new(), body: Bytes::new(), ends: false }
+    }
+
+    /// Some text of that type.
+    pub fn text(code: u16, kind: &str, text: &str) -> Self {
+        let headers = vec![("content-type".to_owned(), kind.to_owned())];
+        Self::Says { code, headers, body: Bytes::from(text.to_owned()), ends: true }
+    }
+
+    /// The same with one more header.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        if let Self::Says { headers, .. } = &mut self {
+            headers.push((name.to_owned(), value.to_owned()));
+        }
+        self
+    }
+
+    /// What a real Kubernetes 1.36.2 answered, word for word.
+    pub fn recorded(name: &str) -> Self {
+        let path = format!("{}/tests/support/kubernetes-1.36/{name}.http", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).expect("a recording");
+        let (_, answer) = text.split_once("\nHTTP/2 ").expect("an answer");
+        let (head, body) = answer.split_once("\n\n").unwrap_or((answer, ""));
+        let mut lines = head.lines();
+        let code = lines.next().and_then(|line| line.trim().parse().ok()).expect("a status");
+        let headers = lines.filter_map(|line| line.split_once(": "));
+        let headers = headers.filter(|(name, _)| *name != "content-length");
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Self::Says { code, headers, body: Bytes::from(body.to_owned()), ends: true }
+    }
+
+    fn response(self) -> Option<Response<Said>> {
+        let Self::Says { code, headers, body, ends } = self else { return None };
+        let mut response = Response::builder().status(code);
+        for (name, value) in headers {
+            response = response.header(name, value);
+        }
+        let bytes = (!body.is_empty()).then_some(body);
+        Some(response.body(Said { bytes, ends }).expect("a response"))
+    }
+}
 
 /// One call as the server got it.
 #[derive(Debug, Clone)]
@@ -44,9 +136,18 @@ pub fn refusal(code: u16, reason: &str, message: &str) -> (u16, Value) {
 }
 
 impl Server {
-    /// A server with `kube-system`, and the way to it. Watches are left unanswered, as quiet ones are.
+    /// A server with `kube-system`, and the way to it. Watches are begun and stay quiet; streaming lists are refused, as by
+    /// a server whose storage is old.
     pub fn start(mut script: impl FnMut(&Call) -> Option<(u16, Value)> + Send + 'static) -> (Self, Stack) {
-        let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+        Self::scripted(move |call| {
+            let watches = call.query.contains("watch=true");
+            if watches { None } else { script(call).map(Answer::from) }
+        })
+    }
+
+    /// The same with a script that also says how the server answers, and is asked about watches too.
+    pub fn scripted(mut script: impl FnMut(&Call) -> Option<Answer> + Send + 'static) -> (Self, Stack) {
+        let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Said>>();
         let server = Self::default();
         server.put("/api/v1/namespaces/kube-system", json!({"metadata": {"name": "kube-system", "uid": "cluster-1"}}));
         let ours = server.clone();
@@ -61,24 +162,24 @@ impl Server {
                     query: parts.uri.query().unwrap_or_default().to_owned(),
                     body: serde_json::from_slice(&body).unwrap_or_default(),
                 };
-                if call.query.contains("watch=true") {
-                    unanswered.push(respond);
-                    continue;
-                }
-                let (code, value) = script(&call).unwrap_or_else(|| ours.lock().answer(&call));
+                let answer = script(&call).unwrap_or_else(|| ours.lock().whatever(&call));
+                let watches = call.query.contains("watch=true");
                 {
                     let mut state = ours.lock();
                     state.calls.push(call);
-                    state.in_flight += 1;
+                    state.in_flight += usize::from(!watches);
                     state.most_in_flight = state.most_in_flight.max(state.in_flight);
                 }
+                let Some(response) = answer.response() else {
+                    unanswered.push(respond);
+                    continue;
+                };
                 let ours = ours.clone();
                 tokio::spawn(async move {
                     // As long as an answer takes to arrive, others may be asked for.
                     tokio::time::sleep(Duration::from_millis(2)).await;
-                    ours.lock().in_flight -= 1;
-                    let body = Body::from(value.to_string().into_bytes());
-                    respond.send_response(Response::builder().status(code).body(body).expect("a response"));
+                    ours.lock().in_flight -= usize::from(!watches);
+                    respond.send_response(response);
                 });
             }
         });
@@ -100,6 +201,14 @@ impl Server {
 }
 
 impl State {
+    fn whatever(&mut self, call: &Call) -> Answer {
+        match (call.query.contains("watch=true"), call.query.contains("sendInitialEvents=true")) {
+            (true, true) => Answer::recorded("watchlist"),
+            (true, false) => Answer::quiet(),
+            (false, _) => self.answer(call).into(),
+        }
+    }
+
     fn answer(&mut self, call: &Call) -> (u16, Value) {
         match (call.method.as_str(), call.path.as_str()) {
             ("POST", path) if path.ends_with("selfsubjectaccessreviews") => {
@@ -137,7 +246,14 @@ impl State {
                 let Some(object) = self.objects.get(path) else { return refusal(404, "NotFound", "not found") };
                 let wanted = &call.body["preconditions"]["uid"];
                 if *wanted != object["metadata"]["uid"] {
-                    return refusal(409, "Conflict", "Precondition failed: UID in precondition differs");
+                    // In the words of 1.36.
+                    let found = object["metadata"]["uid"].as_str().unwrap_or_default();
+                    let message = format!(
+                        "Operation cannot be fulfilled: the UID in the precondition ({}) does not match the \
+                        UID in record ({found}). The object might have been deleted and then recreated",
+                        wanted.as_str().unwrap_or_default()
+                    );
+                    return refusal(409, "Conflict", &message);
                 }
                 let object = object.clone();
                 let below = format!("{path}/");
@@ -184,7 +300,8 @@ impl State {
 }
 
 fn is_list(path: &str) -> bool {
-    let kinds = ["namespaces", "nodes", "pods", "events", "serviceaccounts", "jobs", "configmaps"];
+    let kinds =
+        ["namespaces", "nodes", "pods", "events", "services", "serviceaccounts", "jobs", "daemonsets", "configmaps"];
     kinds.iter().any(|kind| path.ends_with(&format!("/{kind}")))
 }
 

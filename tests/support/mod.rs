@@ -107,6 +107,7 @@ fn node(name: &NodeName) -> Node {
         addresses: vec![],
         labels: BTreeMap::new(),
         version: None,
+        uid: None,
         instance_id: None,
         kubelet_port: None,
         machine: Machine::default(),

@@ -40,6 +40,23 @@ pub struct Recorder {
 impl Recorder {
     /// Answers requests as the script has it, and refuses to lead elsewhere.
     pub fn start(address: &str, script: impl FnMut(&Head) -> (u16, String) + Send + 'static) -> Self {
+        Self::over(address, None, script)
+    }
+
+    /// The same over TLS.
+    pub fn secure(
+        address: &str,
+        tls: Arc<rustls::ServerConfig>,
+        script: impl FnMut(&Head) -> (u16, String) + Send + 'static,
+    ) -> Self {
+        Self::over(address, Some(tls), script)
+    }
+
+    fn over(
+        address: &str,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        script: impl FnMut(&Head) -> (u16, String) + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind((address, 0)).expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -47,9 +64,15 @@ impl Recorder {
         let ours = Arc::clone(&seen);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (seen, script) = (Arc::clone(&ours), Arc::clone(&script));
+                let (seen, script, tls) = (Arc::clone(&ours), Arc::clone(&script), tls.clone());
                 // A client that is gone ends its own connection only.
-                std::thread::spawn(move || serve(stream, &seen, &script));
+                std::thread::spawn(move || match tls {
+                    Some(tls) => {
+                        let connection = rustls::ServerConnection::new(tls).expect("a connection");
+                        answer(&mut rustls::StreamOwned::new(connection, stream), &seen, &script)
+                    }
+                    None => serve(stream, &seen, &script),
+                });
             }
         });
         Self { port, seen }
@@ -73,26 +96,32 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Head>>, script: &Mutex<Script>)
     match first[0] {
         0x16 => note("TLS".to_owned(), Vec::new()),
         0x05 => note(format!("SOCKS {}", socks(&mut stream)?), Vec::new()),
-        _ => loop {
-            let (line, headers, length) = head(&mut stream)?;
-            let head = Head { line, headers };
-            note(head.line.clone(), head.headers.clone());
-            if head.line.starts_with("CONNECT") {
-                return stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").ok();
-            }
-            stream.read_exact(&mut vec![0; length]).ok()?;
-            let (code, body) = (script.lock().expect("whole"))(&head);
-            let length = body.len();
-            let answer = format!(
-                "HTTP/1.1 {code} Said\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-            );
-            stream.write_all(answer.as_bytes()).ok()?;
-        },
+        _ => return answer(&mut stream, seen, script),
     }
     Some(())
 }
 
-fn head(stream: &mut TcpStream) -> Option<(String, Vec<(String, String)>, usize)> {
+fn answer(stream: &mut (impl Read + Write), seen: &Mutex<Vec<Head>>, script: &Mutex<Script>) -> Option<()> {
+    loop {
+        let (line, headers, length) = head(stream)?;
+        let head = Head { line, headers };
+        seen.lock().expect("whole").push(head.clone());
+        if head.line.starts_with("CONNECT") {
+            return stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").ok();
+        }
+        stream.read_exact(&mut vec![0; length]).ok()?;
+        let (code, body) = (script.lock().expect("whole"))(&head);
+        let length = body.len();
+        let answer =
+            format!("HTTP/1.1 {code} Said\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}");
+        stream.write_all(answer.as_bytes()).and_then(|()| stream.flush()).ok()?;
+    }
+}
+
+/// The first line, the headers, and the length of what follows.
+type Request = (String, Vec<(String, String)>, usize);
+
+fn head(stream: &mut impl Read) -> Option<Request> {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\r\n\r\n") {
         let mut byte = [0];

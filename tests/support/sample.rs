@@ -30,6 +30,7 @@ pub fn node(name: &str, zone: &str, readiness: Readiness) -> Node {
         addresses: vec![],
         labels: BTreeMap::new(),
         version: Some("v1.33.1".into()),
+        uid: None,
         instance_id: None,
         kubelet_port: None,
         machine: Machine::default(),

@@ -58,6 +58,16 @@ pub enum FilterError {
     },
 }
 
+impl FilterError {
+    /// What to do about it, where it is written.
+    pub fn next_step(&self) -> &'static str {
+        match self {
+            Self::HostName { .. } | Self::Unresolved { .. } => "write the host's addresses, or see man pcap-filter",
+            _ => "write it as tcpdump takes it, see man pcap-filter",
+        }
+    }
+}
+
 fn place(filter: &str, position: usize) -> String {
     const SHOWN: usize = 60;
     match filter.get(position..).map(str::trim) {

@@ -349,15 +349,8 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
                 let old = number < self.taps[tap].asked;
                 match sight {
                     Sight::Opened(opened) => self.back(tap, *opened),
-                    Sight::Up(lost) if !old => {
-                        let channel = self.taps[tap].channel();
-                        self.channels[channel].interface_drops += self.taps[tap].losses(lost);
-                        if self.taps[tap].state != InterfaceState::Reading
-                            && let Some(index) = self.taps[tap].index
-                        {
-                            self.reading(tap, index, lost);
-                        }
-                    }
+                    Sight::Up(lost) if !old => self.up(tap, None, lost),
+                    Sight::Renamed(name, lost) if !old => self.up(tap, Some(&name), lost),
                     Sight::Down if !old => self.missing(tap, InterfaceState::Down),
                     Sight::Gone if !old => self.missing(tap, InterfaceState::Gone),
                     Sight::Unreadable(reason) if !old => {
@@ -374,6 +367,20 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
         }
     }
 
+    /// The device that is read is up, perhaps under another name than it was asked for by.
+    fn up(&mut self, tap: usize, name: Option<&str>, lost: u64) {
+        let channel = self.taps[tap].channel();
+        self.channels[channel].interface_drops += self.taps[tap].losses(lost);
+        if self.taps[tap].state != InterfaceState::Reading
+            && let Some(index) = self.taps[tap].index
+        {
+            self.reading(tap, index, lost);
+        }
+        if let Some(line) = self.taps[tap].called(name, &mut self.channels, Moment::now()) {
+            (self.notify)(CaptureEvent::Trouble(line));
+        }
+    }
+
     fn reading(&mut self, tap: usize, index: u32, lost: u64) {
         let line = self.taps[tap].reading(index, lost, &mut self.channels, Moment::now());
         if let Some(line) = line {
@@ -385,6 +392,9 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
     /// An interface is there under its name, perhaps another one with another link type.
     fn back(&mut self, tap: usize, opened: Opened) {
         self.retire(tap);
+        if let Some(line) = self.taps[tap].replaced(opened.index, &mut self.channels, Moment::now()) {
+            (self.notify)(CaptureEvent::Trouble(line));
+        }
         let words = start::about(&self.taps[tap].name, &opened, self.spec.content, self.spec.snaplen);
         let Opened { index, link, snaplen, ring, lost, .. } = opened;
         self.reading(tap, index, lost);

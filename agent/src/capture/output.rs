@@ -4,6 +4,7 @@
 //! counted as dropped by the queue and the capture goes on. Must not know rings or the disk.
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -51,6 +52,8 @@ pub struct Channel {
     pub snaplen: u32,
     /// When nothing was captured from it, oldest first.
     pub gaps: Vec<Gap>,
+    /// When what it stands for changed, in nanoseconds since the Unix epoch, and how; the latest of them.
+    pub marks: VecDeque<(u64, String)>,
 }
 
 /// A time in which nothing was captured from an interface, in nanoseconds since the Unix epoch.
@@ -81,7 +84,16 @@ impl Channel {
             interface_drops: 0,
             snaplen,
             gaps: Vec::new(),
+            marks: VecDeque::new(),
         }
+    }
+
+    /// From now on it stands for something else.
+    pub fn mark(&mut self, at: u64, what: &str) {
+        if self.marks.len() == MAX_GAPS {
+            self.marks.pop_front();
+        }
+        self.marks.push_back((at, what.to_owned()));
     }
 
     /// Nothing is captured from now on, or still nothing, for another reason.
@@ -114,7 +126,11 @@ impl Channel {
                 )
             })
         };
-        self.gaps.iter().filter_map(within).collect::<Vec<_>>().join("; ")
+        let marks = self.marks.iter().filter(|(at, _)| (from..to).contains(at)).map(|(at, what)| {
+            let at = jiff::Timestamp::from_nanosecond(i128::from(*at)).unwrap_or_default();
+            format!("from {at:.3}: {what}")
+        });
+        self.gaps.iter().filter_map(within).chain(marks).collect::<Vec<_>>().join("; ")
     }
 }
 

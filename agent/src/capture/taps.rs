@@ -20,6 +20,8 @@ pub struct Tap {
     pub channels: Vec<usize>,
     /// The device that is read; another of its name has another number.
     pub index: Option<u32>,
+    /// What that device is called, where it is not the name.
+    called: Option<String>,
     /// How it is.
     pub state: InterfaceState,
     /// Since when nothing is captured from it.
@@ -41,6 +43,7 @@ impl Tap {
             name,
             channels: vec![channel],
             index: None,
+            called: None,
             state: InterfaceState::Reading,
             since: None,
             before: Duration::ZERO,
@@ -94,6 +97,42 @@ impl Tap {
             InterfaceState::Reading | InterfaceState::LeftOut => return None,
         };
         self.say(now, line)
+    }
+
+    /// The device that is read is called that; `None` is the name by which it was asked for.
+    pub fn called(&mut self, other: Option<&str>, channels: &mut [Channel], now: Moment) -> Option<String> {
+        if self.called.as_deref() == other {
+            return None;
+        }
+        self.called = other.map(str::to_owned);
+        let name = &self.name;
+        let line = match other {
+            Some(other) => {
+                format!("interface {name} is called {other} now; its packets go on being captured, as {name}")
+            }
+            None => format!("interface {name} has its name again"),
+        };
+        self.mark(channels, now, &line);
+        self.say(now, line)
+    }
+
+    /// Another device than the one that is read has the name, and is read from now on.
+    pub fn replaced(&mut self, index: u32, channels: &mut [Channel], now: Moment) -> Option<String> {
+        let called = self.called.take();
+        if self.state != InterfaceState::Reading || self.index.is_none_or(|known| known == index) {
+            return None;
+        }
+        let name = &self.name;
+        let before = called.map_or_else(String::new, |other| format!(", and {other} no longer is"));
+        let line = format!("another interface has the name {name} now: that one is captured{before}");
+        self.mark(channels, now, &line);
+        self.say(now, line)
+    }
+
+    fn mark(&self, channels: &mut [Channel], now: Moment, line: &str) {
+        if let Some(channel) = channels.get_mut(self.channel()) {
+            channel.mark(now.unix_nanos, line);
+        }
     }
 
     /// The device's own count of what it lost; returns what is new.
@@ -179,6 +218,22 @@ mod tests {
         assert_eq!(channels[0].gaps.iter().map(|gap| gap.times).sum::<u32>(), 1000);
         let again = tap.missing(InterfaceState::Down, &mut channels, at(began, 100_000));
         assert!(again.is_some(), "a minute later it is told again");
+    }
+
+    #[test]
+    fn a_device_that_gets_another_name_is_said_and_marked_once() {
+        let began = Moment::now();
+        let mut channels = vec![Channel::new("vx0", Link::Ethernet, 100)];
+        let mut tap = Tap::new("vx0".into(), 0);
+        tap.reading(7, 0, &mut channels, began);
+        assert_eq!(tap.called(None, &mut channels, began), None, "it has its own");
+        let said = tap.called(Some("vx9"), &mut channels, at(began, 1000)).expect("said");
+        assert!(said.contains("vx0 is called vx9 now"), "{said}");
+        assert_eq!(tap.called(Some("vx9"), &mut channels, at(began, 1100)), None);
+        let said = tap.replaced(8, &mut channels, at(began, 2000)).expect("said");
+        assert!(said.contains("another interface has the name vx0") && said.contains("vx9 no longer"), "{said}");
+        assert_eq!(tap.gap(at(began, 9000).instant), Duration::ZERO, "nothing was missed");
+        assert_eq!(channels[0].marks.len(), 2);
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub enum Order {
 pub enum Sight {
     /// It is up, and has lost so many packets since it exists.
     Up(u64),
+    /// It is up under that other name, and has lost so many packets since it exists.
+    Renamed(String, u64),
     /// It is there and down.
     Down,
     /// There is none of that name.
@@ -169,7 +171,7 @@ impl Watch {
     }
 
     fn tell(&mut self, tap: usize, sight: Sight) {
-        self.wanted[tap].missing = !matches!(sight, Sight::Up(_) | Sight::Opened(_));
+        self.wanted[tap].missing = !matches!(sight, Sight::Up(_) | Sight::Renamed(..) | Sight::Opened(_));
         self.batch.push(News { tap, number: self.number, sight });
     }
 }
@@ -180,10 +182,15 @@ enum Seen<'a> {
     Back(&'a Device),
 }
 
-/// A device that is read keeps being read under whatever name; one that is gone is looked for by its name.
+/// A device that is read keeps being read under whatever name, until another one has its name; one that is gone is looked
+/// for by its name.
 fn sight<'a>(wanted: &Wanted, there: &'a [Device]) -> Seen<'a> {
     let same = wanted.index.and_then(|index| there.iter().find(|device| device.index == index));
     match (same, there.iter().find(|device| device.name == wanted.name)) {
+        (Some(device), Some(other)) if other.index != device.index && other.up => Seen::Back(other),
+        (Some(device), _) if device.up && device.name != wanted.name => {
+            Seen::Is(Sight::Renamed(device.name.clone(), device.lost))
+        }
         (Some(device), _) if device.up => Seen::Is(Sight::Up(device.lost)),
         (None, Some(device)) if device.up => Seen::Back(device),
         (Some(_), _) | (None, Some(_)) => Seen::Is(Sight::Down),
@@ -204,13 +211,16 @@ mod tests {
         let wanted = Wanted::new("vx0".into(), Some(7));
         let seen = |there: &[Device]| match sight(&wanted, there) {
             Seen::Is(Sight::Up(lost)) => format!("up {lost}"),
+            Seen::Is(Sight::Renamed(name, lost)) => format!("up {lost} as {name}"),
             Seen::Is(Sight::Down) => "down".to_owned(),
             Seen::Is(Sight::Gone) => "gone".to_owned(),
             Seen::Back(device) => format!("back as {}", device.index),
             Seen::Is(other) => format!("{other:?}"),
         };
         assert_eq!(seen(&[device(7, "vx0", true)]), "up 3");
-        assert_eq!(seen(&[device(7, "renamed", true), device(9, "vx0", true)]), "up 3");
+        assert_eq!(seen(&[device(7, "other", true)]), "up 3 as other");
+        assert_eq!(seen(&[device(7, "other", true), device(9, "vx0", false)]), "up 3 as other");
+        assert_eq!(seen(&[device(7, "other", true), device(9, "vx0", true)]), "back as 9");
         assert_eq!(seen(&[device(7, "vx0", false)]), "down");
         assert_eq!(seen(&[device(9, "vx0", true)]), "back as 9");
         assert_eq!(seen(&[device(9, "vx0", false)]), "down");

@@ -211,7 +211,7 @@ impl<N: FnMut(String) + Send + 'static> Writer<N> {
         };
         let boot = closed?;
         if let Some(Recorder { seconds, bytes }) = self.recorder {
-            self.ring.prune_recorder(boot - seconds.duration() - SLACK, bytes)?;
+            self.ring.prune_recorder(boot - seconds.duration() - SLACK, bytes);
         }
         Ok(())
     }

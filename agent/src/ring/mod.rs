@@ -13,6 +13,7 @@ mod room;
 pub mod store;
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -27,7 +28,10 @@ use nodewatch_protocol::{
 };
 use tokio::sync::watch;
 
-use crate::clock::{Boot, Clock};
+use crate::{
+    clock::{Boot, Clock},
+    error::chain,
+};
 use keeper::Keeper;
 pub use list::Ending;
 use list::{Going, List, is_queued};
@@ -104,6 +108,18 @@ struct Inner {
     volume: u64,
     /// The list could not be written, which is told once.
     unwritten: bool,
+    /// Files that could not be removed, which is told once of each.
+    stuck: BTreeSet<u64>,
+}
+
+impl Inner {
+    /// A file that was to make room stays, for that reason.
+    fn cannot_go(&mut self, sequence: u64, reason: &str) {
+        if self.stuck.insert(sequence) {
+            let name = self.list.get(sequence).map(|record| record.file.name.clone()).unwrap_or_default();
+            self.list.say(format!("{name} cannot be removed: {reason}; others go in its place"));
+        }
+    }
 }
 
 impl Ring {
@@ -122,7 +138,13 @@ impl Ring {
         for message in said {
             list.say(message);
         }
-        let inner = Inner { list, bound: CaptureSpec::default().ring_bytes, volume: u64::MAX, unwritten: false };
+        let inner = Inner {
+            list,
+            bound: CaptureSpec::default().ring_bytes,
+            volume: u64::MAX,
+            unwritten: false,
+            stuck: BTreeSet::new(),
+        };
         let shared = Arc::new(Shared {
             freezes: watch::channel(inner.list.head.freezes.clone()).0,
             store,
@@ -273,11 +295,12 @@ impl Ring {
         // Each in its turn: what one has made room for is not there for another.
         let _turn = self.shared.room.lock().unwrap_or_else(PoisonError::into_inner);
         self.shared.look_at_the_volume();
+        let mut stuck = BTreeSet::new();
         loop {
             let victim = {
                 let mut inner = self.lock();
                 let bounds = self.shared.bounds(&inner);
-                match room::room(&inner.list, bounds, bytes) {
+                match room::room(&inner.list, bounds, bytes, &stuck) {
                     Room::Fits => return Ok(self.reserve(&mut inner, bytes)),
                     Room::Full => {
                         return Err(StoreError::Full { bytes, limit: room::limit(&inner.list, bounds) });
@@ -285,7 +308,11 @@ impl Ring {
                     Room::After(victim) => victim,
                 }
             };
-            self.discard(victim, Going::Full)?;
+            // One that cannot go does not end the capture as long as another can.
+            if let Err(error) = self.discard(victim, Going::Full) {
+                self.lock().cannot_go(victim, &chain(&error));
+                stuck.insert(victim);
+            }
         }
     }
 
@@ -442,10 +469,15 @@ impl Ring {
     }
 
     /// Lets the recorder's pieces go that ended before `before`, or are too many together; none that a freeze needs.
-    pub fn prune_recorder(&self, before: Boot, bytes: u64) -> Result<(), StoreError> {
+    pub fn prune_recorder(&self, before: Boot, bytes: u64) {
         let _turn = self.shared.room.lock().unwrap_or_else(PoisonError::into_inner);
         let old = room::outdated(&self.lock().list, before.as_millis(), bytes);
-        old.into_iter().try_for_each(|sequence| self.discard(sequence, Going::Outdated))
+        for sequence in old {
+            // One that cannot go does not keep the others.
+            if let Err(error) = self.discard(sequence, Going::Outdated) {
+                self.lock().cannot_go(sequence, &chain(&error));
+            }
+        }
     }
 
     /// Files go to a bucket with the agent's own credentials, also after a restart; `None` is no longer.
@@ -535,7 +567,7 @@ impl Shared {
         let mut inner = self.lock();
         let before = std::mem::replace(&mut inner.unwritten, written.is_err());
         if let (Err(error), false) = (&written, before) {
-            let message = crate::error::chain(error);
+            let message = chain(error);
             inner.list.say(format!("a restarted agent would not know of the latest files: {message}"));
             drop(inner);
             self.tell();

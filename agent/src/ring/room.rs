@@ -2,6 +2,8 @@
 //!
 //! Owns the bounds and the one order in which files go. Pure.
 
+use std::collections::BTreeSet;
+
 use nodewatch_protocol::{Delivery, FilePlace, FileRecord, FileState};
 
 use super::list::List;
@@ -59,8 +61,8 @@ fn worth(list: &List, live: &[u64], record: &FileRecord) -> Worth {
     }
 }
 
-/// Whether so many bytes more fit, with what goes next where they do not.
-pub(super) fn room(list: &List, bounds: Bounds, bytes: u64) -> Room {
+/// Whether so many bytes more fit, with what goes next where they do not: none of those that cannot go.
+pub(super) fn room(list: &List, bounds: Bounds, bytes: u64, stuck: &BTreeSet<u64>) -> Room {
     let live = list.live();
     let here = || list.records().filter(|record| record.place != FilePlace::Gone);
     // Another capture's files that nobody else has do not have to make room for this one's, while the volume has some.
@@ -71,7 +73,8 @@ pub(super) fn room(list: &List, bounds: Bounds, bytes: u64) -> Room {
     if !over_total && !over_capture {
         return Room::Fits;
     }
-    let closed = here().filter(|record| record.file.state == FileState::Closed);
+    let closed =
+        here().filter(|record| record.file.state == FileState::Closed && !stuck.contains(&record.file.sequence));
     let victim = (closed.filter(|record| over_total || counted(record)))
         .min_by_key(|record| (worth(list, &live, record), record.file.sequence));
     victim.map_or(Room::Full, |record| Room::After(record.file.sequence))

@@ -97,6 +97,36 @@ fn an_interface_that_is_deleted_and_made_anew_is_taken_up_again_and_the_gap_is_t
 }
 
 #[test]
+fn an_interface_that_gets_another_name_is_said_and_so_is_who_has_its_name_then() {
+    let Some((net, mut agent)) = setup() else { return };
+    make_veth(&net);
+    agent.start(CaptureSpec { filter: Some("udp port 7".into()), ..on(&["vx0"]) });
+    net.send("10.66.9.1:7", 20, b"before");
+    statistics(&mut agent, |one| one.packets == 20);
+    let here = |arguments: &[&str]| ip(&[&["-n", net.here.as_str(), "link"], arguments].concat());
+    here(&["set", "vx0", "down"]);
+    here(&["set", "vx0", "name", "vx9"]);
+    here(&["set", "vx9", "up"]);
+    trouble(&mut agent, "interface vx0 is called vx9 now");
+    net.send("10.66.9.1:7", 30, b"renamed");
+    statistics(&mut agent, |one| one.packets == 50);
+
+    here(&["add", "vx0", "type", "veth", "peer", "name", "vx8", "netns", &net.there]);
+    for (name, device, host) in [(&net.here, "vx0", 1), (&net.there, "vx8", 2)] {
+        ip(&["-n", name, "addr", "add", &format!("10.66.8.{host}/24"), "dev", device]);
+        ip(&["-n", name, "link", "set", device, "up"]);
+    }
+    let said = trouble(&mut agent, "another interface has the name vx0 now");
+    assert!(said.contains("vx9 no longer"), "{said}");
+    net.send("10.66.8.1:7", 10, b"other");
+    statistics(&mut agent, |one| one.packets == 60);
+    let (last, files) = agent.stop();
+    assert_eq!((last.packets, last.interfaces[0].state), (60, InterfaceState::Reading));
+    let comments = comments(&files[0]);
+    assert!(comments.contains("vx0 is called vx9 now") && comments.contains("another interface has the name vx0"));
+}
+
+#[test]
 fn an_interface_that_comes_back_with_another_link_type_goes_on_as_another_interface_of_the_file() {
     let Some((net, mut agent)) = setup() else { return };
     make_veth(&net);

@@ -48,6 +48,7 @@ async fn ask_for(client: &Client, kind: Kind, namespace: Option<&str>, value: &V
         Kind::Role => "roles",
         Kind::RoleBinding => "rolebindings",
         Kind::Job => "jobs",
+        Kind::DaemonSet => "daemonsets",
         Kind::Pod => "pods",
     };
     let group = match value["apiVersion"].as_str().unwrap_or("v1").split_once('/') {

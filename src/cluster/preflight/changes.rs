@@ -36,6 +36,9 @@ const ADDED_TO_CONTAINERS: [(&str, &str); 4] = [
     ("startupProbe", "the kubelet restarts an agent that does not answer it"),
 ];
 
+/// What servers of earlier versions do not know and leave out.
+const UNKNOWN_TO_OLDER: [&str; 1] = ["spec.podReplacementPolicy"];
+
 /// How the answer to a dry run differs from what was sent.
 pub(super) fn changes(sent: &Value, got: &Value) -> Vec<Change> {
     let mut changes = Vec::new();
@@ -152,7 +155,7 @@ fn altered(sent: &Value, got: &Value, path: &str, changes: &mut Vec<Change>) {
                 let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
                 match got.get(key) {
                     Some(got) => altered(value, got, &path, changes),
-                    None if is_nothing(value) => {}
+                    None if is_nothing(value) || UNKNOWN_TO_OLDER.contains(&path.as_str()) => {}
                     None => changes.push(change(&path, format!("{path} was taken away"))),
                 }
             }
@@ -272,6 +275,13 @@ mod tests {
         let changes = changes(&job(), &got);
         let texts: Vec<String> = changes.iter().map(|change| format!("{}: {}", change.what, change.means)).collect();
         (texts.join("; "), changes.iter().any(|change| change.stops))
+    }
+
+    #[test]
+    fn what_an_older_server_does_not_know_was_taken_away_by_nobody() {
+        let sent = serde_json::json!({"spec": {"podReplacementPolicy": "Failed", "backoffLimit": 20}});
+        assert_eq!(changes(&sent, &serde_json::json!({"spec": {"backoffLimit": 20}})), []);
+        assert_eq!(changes(&sent, &serde_json::json!({"spec": {"podReplacementPolicy": "Failed"}})).len(), 1);
     }
 
     #[test]

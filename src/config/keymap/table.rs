@@ -69,13 +69,13 @@ macro_rules! table {
 
 /// The table. The order is the order of help and hints.
 pub const BINDINGS: &[Binding] = table! {
-    "deploy" [letter('d')] => Action::Deploy, BROWSE, "deploy", "deploy the agent to the cursor's node, or to all marked";
-    "capture" [letter('c')] => Action::Capture, BROWSE, "capture", "start or stop a capture, on the cursor's node or all marked";
-    "capture-options" [letter('C')] => Action::CaptureOptions, BROWSE, "options", "start a capture with filter, interfaces, limits";
+    "deploy" [letter('d')] => Action::Deploy, BROWSE, "deploy", "deploy the agent to the cursor's node, or to all marked, without a capture";
+    "capture" [letter('c')] => Action::Capture, BROWSE, "capture", "capture, deploying first where needed; again: stop it, or take back the start";
+    "capture-options" [letter('C')] => Action::CaptureOptions, BROWSE, "options", "the same with filter, interfaces, limits";
     "freeze" [letter('F')] => Action::Freeze, SCREENS, "", "save the last seconds of armed flight recorders: the chosen, or all";
     "files" [letter('f')] => Action::Files, SCREENS, "files", "every capture file: on nodes, on the way, here, in S3; again: refresh";
     "fetch-all" [letter('s')] => Action::FetchAll, SCREENS, "", "fetch every closed capture file that is on its node alone";
-    "follow" [letter('w')] => Action::Follow, SCREENS, "", "follow running captures in Wireshark; on a file: open it there";
+    "follow" [letter('w')] => Action::Follow, SCREENS, "", "follow captures in Wireshark, started where none runs; on a file: open it there";
     "ports" [letter('o')] => Action::Ports, &[Scope::List, Scope::Node, Scope::Files, Scope::Events], "ports", "the open ports of all nodes: by node, by port, as a matrix";
     "events" [letter('v')] => Action::Events, SCREENS, "", "what happened on all nodes, newest first";
     "probe" [letter('P')] => Action::Probe, PORTS, "probe", "try the port from another node: TCP connect, UDP with an answer";
@@ -87,7 +87,7 @@ pub const BINDINGS: &[Binding] = table! {
     "command" [letter(':')] => Action::Command, SCREENS, "", "type a command; Tab completes it, Up brings back earlier ones";
     "mark" [SPACE] => Action::Mark, MARKED_AND_DIALOG, "mark", "mark the node or file; in the guided exit: keep or remove";
     "mark-range" CTRL_SPACE => Action::MarkRange, LIST, "", "mark from the last mark to here";
-    "mark-all" [ctrl('a')] => Action::MarkAll, LIST, "", "mark all nodes that are shown";
+    "mark-all" [ctrl('a')] => Action::MarkAll, LIST, "", "mark all nodes that are shown; again: also those that join; again: no more";
     "clear-marks" CTRL_BACKSLASH => Action::ClearMarks, MARKED, "", "clear all marks";
     "open" [key(KeyCode::Enter)] => Action::Open, EVERYWHERE, "", "open the node; say yes; fetch the file, from its node or S3";
     "back" [key(KeyCode::Esc)] => Action::Back, EVERYWHERE, "", "back; say no; in the list: show all again, then clear marks";

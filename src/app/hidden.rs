@@ -1,0 +1,43 @@
+//! Marks that are not on the screen, as a filter hides them: named before anything is done to what they mark.
+//!
+//! Owns when that takes a question of its own. Pure.
+
+use super::{
+    App, Confirm, Overlay, Screen,
+    action::{Action, Effect},
+};
+use crate::text;
+
+impl App {
+    /// A key on what is shown; where it would be about something else too, after a question.
+    pub(super) fn press_where_shown(&mut self, action: Action) -> Vec<Effect> {
+        let hidden = self.hidden_from(action);
+        if hidden.is_empty() {
+            return self.press(action);
+        }
+        let mut tried = self.clone();
+        let effects = tried.press(action);
+        // A question of the key's own names them.
+        let asks = matches!(tried.overlay, Some(Overlay::Confirm(_) | Overlay::Typed(_)));
+        if asks || (effects.is_empty() && tried.overlay.is_none()) {
+            *self = tried;
+            return effects;
+        }
+        self.overlay = Some(Overlay::Confirm(Confirm::Hidden { action, hidden }));
+        Vec::new()
+    }
+
+    /// What a key would act on and the screen does not show.
+    fn hidden_from(&self, action: Action) -> Vec<String> {
+        if self.overlay.is_some() || !action.acts(&self.screen) {
+            return Vec::new();
+        }
+        match self.screen {
+            Screen::Nodes => self.hidden_marks().iter().map(|name| text::visible(&name.0)).collect(),
+            // The viewer opens the cursor's alone.
+            Screen::Files if action == Action::Follow => Vec::new(),
+            Screen::Files => self.hidden_files().iter().map(super::files::FileKey::text).collect(),
+            Screen::Node(_) | Screen::Ports | Screen::Events => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! `capture`: files brought home, or one stream on standard output.
+//!
+//! Owns when a node's capture has ended and why, what is told of it, and the exit code.
+
+use std::collections::BTreeMap;
+
+use nodewatch_protocol::{CaptureSpec, CaptureState, StopReason};
+use tokio::{
+    sync::mpsc,
+    time::{Duration, timeout},
+};
+
+use super::{
+    Exit, output,
+    run::{Run, Stop},
+    select,
+    team::Team,
+};
+use crate::{
+    app::{App, Event, node::NodeState},
+    cli::{Format, NodesArgs},
+    live,
+    model::{Failure, NodeName, Notice, Place},
+    text,
+};
+
+/// What is on its way in a stream has so long to come, once captures are to end.
+const REST_WITHIN: Duration = Duration::from_secs(20);
+
+/// Captures, until every node's has ended; the files are here or in S3 then.
+pub(super) async fn capture(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec, format: Format) -> Result<Exit, Stop> {
+    let armed = spec.recorder.is_some();
+    if armed && run.app().place == Place::Local {
+        let next_step = "use the screen: nodewatch-tui --local, then C with a recorder, and F saves it";
+        let cause = "freeze reaches no session of --local";
+        return Err(Stop::Notice(
+            Notice::error("--recorder would save nothing", cause, next_step).of(Failure::BadInput),
+        ));
+    }
+    let mut team = Team::gather(run, nodes, Some(select::was_given_capture)).await?;
+    if armed {
+        let session = run.app().session.id.clone();
+        output::say(&format!("session {session} is armed: nodewatch-tui freeze {session} saves its last seconds"));
+    }
+    run.bring_home();
+    let mut ended_early = None;
+    let mut short = BTreeMap::new();
+    loop {
+        start(run, &mut team, &spec);
+        tell_cut_short(run.app(), &team, &mut short);
+        if team.is_through(run.app(), is_over) {
+            break;
+        }
+        ended_early = too_near_its_end(run.app());
+        if ended_early.is_some() {
+            break;
+        }
+        // A signal is how a capture without a limit is meant to end. What ends after it ends as asked.
+        if run.work().await.is_err() {
+            break;
+        }
+    }
+    let members = team.members();
+    run.clean_up().await;
+
+    let mut worked = 0;
+    let mut failures: Vec<Notice> = ended_early.into_iter().chain(short.into_values()).collect();
+    for name in &members {
+        let Some(state) = run.app().nodes.get(name) else { continue };
+        if let Some(notice) = &state.refusal {
+            output::say(&format!("error: {}", notice.line()));
+            failures.push(notice.clone());
+        } else if let CaptureState::Stopped { reason: StopReason::Failed { message }, .. } = &state.capture {
+            let notice = Notice::error(
+                format!("the capture on {name} failed"),
+                message.clone(),
+                "its file is whole up to there",
+            );
+            output::say(&format!("error: {}", notice.line()));
+            failures.push(notice);
+        } else {
+            // What it has captured is there.
+            worked += 1;
+        }
+    }
+    let states: Vec<&NodeState> = members.iter().filter_map(|name| run.app().nodes.get(name)).collect();
+    output::files(&states, run.app().storage.is_some(), format);
+    Ok(team.outcome(worked, failures))
+}
+
+/// One pcapng of all nodes on standard output, for as long as captures run and somebody reads it.
+pub(super) async fn stream(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec) -> Result<Exit, Stop> {
+    let mut team = Team::gather(run, nodes, Some(select::was_given_capture)).await?;
+    run.keep_files();
+    let (join, joining) = mpsc::unbounded_channel();
+    let mut stream = tokio::spawn(live::follow(run.site(), joining, 0, tokio::io::stdout()));
+    let mut ended_early = None;
+    let mut short = BTreeMap::new();
+    let mut streamed = None;
+    while streamed.is_none() {
+        for name in start(run, &mut team, &spec) {
+            // A stream that has ended says so below.
+            let _ = join.send(name);
+        }
+        tell_cut_short(run.app(), &team, &mut short);
+        if team.is_through(run.app(), is_over) {
+            break;
+        }
+        ended_early = too_near_its_end(run.app());
+        if ended_early.is_some() {
+            break;
+        }
+        tokio::select! {
+            // A signal is how a capture without a limit is meant to end, and so is a reader that has had enough.
+            step = run.step_for_reader() => if step.is_err() { break },
+            done = &mut stream => streamed = Some(done),
+        }
+    }
+    drop(join);
+    let members = team.members();
+    let refused: Vec<Notice> = members.iter().filter_map(|name| run.app().nodes.get(name)?.refusal.clone()).collect();
+    for notice in &refused {
+        output::say(&format!("error: {}", notice.line()));
+    }
+    if streamed.is_none() {
+        // What is on its way still comes, once the captures have closed their files.
+        run.stop_captures();
+        let rest = async { streamed = Some((&mut stream).await) };
+        let _ = timeout(REST_WITHIN, async {
+            tokio::select! {
+                () = rest => {}
+                () = run.go_on() => {}
+                () = output::reader_gone() => {}
+            }
+        })
+        .await;
+    }
+    stream.abort();
+    let worked = members.len().saturating_sub(refused.len());
+    let failures: Vec<Notice> = refused.into_iter().chain(short.into_values()).chain(ended_early).collect();
+    let outcome = team.outcome(worked, failures);
+    match streamed {
+        Some(Ok(Ok(followed))) => {
+            output::say(&format!("{} streamed", text::counted(followed.packets as usize, "packet")));
+            for fault in followed.faults() {
+                output::say(&format!("error: {fault}"));
+            }
+            Ok(if followed.is_whole() { outcome } else { Exit::Partly })
+        }
+        // A reader that has enough, as `head` or `tshark -c` do, is no failure.
+        Some(Ok(Err(live::LiveError::Reader(_)))) => Ok(outcome),
+        None if output::is_reader_gone() => Ok(outcome),
+        Some(Err(_)) | None => Ok(Exit::Partly),
+    }
+}
+
+/// Starts it on nodes that have come up; sees which are gone.
+fn start(run: &mut Run, team: &mut Team, spec: &CaptureSpec) -> Vec<NodeName> {
+    let new = team.recruits(run.app());
+    if !new.is_empty() {
+        run.handle(Event::StartCaptures(new.clone(), spec.clone()));
+    }
+    team.look(run.app(), is_over);
+    new
+}
+
+/// It was refused, or has run and ended.
+fn is_over(state: &NodeState) -> bool {
+    state.refusal.is_some() || state.capture_over()
+}
+
+/// Captures end before their session does, so that what only nodes have gets home.
+fn too_near_its_end(app: &App) -> Option<Notice> {
+    let ends = app.session.ends?;
+    if app.homeward().is_none_or(|at| app.now < at) {
+        return None;
+    }
+    let left = text::clock(ends.saturating_sub(app.now));
+    let budget = text::clock(app.session.budget.as_millis() as u64);
+    let cause =
+        format!("the session's budget of {budget} is spent in {left}, and what only nodes have comes home before");
+    let notice = Notice::error("captures end before their time", cause, "choose a longer --session-budget");
+    output::say(&format!("error: {}", notice.line()));
+    Some(notice)
+}
+
+/// Tells, once, whose capture nobody has asked to end: the agent was evicted, was stopped, or has spent its budget. Those
+/// that are gone were told before.
+fn tell_cut_short(app: &App, team: &Team, short: &mut BTreeMap<NodeName, Notice>) {
+    for name in team.members() {
+        let agent_ended = |state: &NodeState| {
+            state.refusal.is_none()
+                && matches!(&state.capture, CaptureState::Stopped { reason: StopReason::AgentEnds, .. })
+        };
+        let new = !short.contains_key(&name) && !team.has_fallen(&name);
+        if new && app.nodes.get(&name).is_some_and(agent_ended) {
+            let headline = format!("the capture on {name} ended before its time");
+            let cause = team.last_word(&name).map_or_else(|| "its agent has ended".to_owned(), Notice::fact);
+            let notice = Notice::error(headline, cause, "its files are whole up to there");
+            output::say(&format!("error: {}", notice.line()));
+            short.insert(name, notice);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What a cleanup that fails keeps from being done after it.
+
+use futures::{
+    FutureExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+
+use super::*;
+use crate::{
+    model::{Kind, MadeObject, NodesChange, StorageSettings, Way},
+    site::{Bulk, FilePart, OpenError, StreamFrom, Tunnel},
+    storage::Storage,
+};
+
+/// A site whose removal goes like this.
+struct Removing(Vec<Removal>);
+
+impl Site for Removing {
+    fn nodes(&self) -> BoxStream<'static, NodesChange> {
+        stream::pending().boxed()
+    }
+
+    fn deploy(&self, _nodes: Vec<NodeName>) -> BoxStream<'static, (NodeName, DeployProgress)> {
+        stream::pending().boxed()
+    }
+
+    fn open(&self, _node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>> {
+        async { Err(OpenError("no tunnel".into())) }.boxed()
+    }
+
+    fn fetch(&self, _node: &NodeName, _part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>> {
+        async { Err(OpenError("no file".into())) }.boxed()
+    }
+
+    fn follow(&self, _node: &NodeName, _from: StreamFrom) -> BoxFuture<'static, Result<Bulk, OpenError>> {
+        async { Err(OpenError("no capture".into())) }.boxed()
+    }
+
+    fn remove(&self, _keep: Keep) -> BoxStream<'static, Removal> {
+        stream::iter(self.0.clone()).boxed()
+    }
+}
+
+/// What becomes of the captures in S3, at an address where nobody listens, after that removal.
+async fn after(removals: Vec<Removal>) -> String {
+    let settings = StorageSettings {
+        url: "s3://captures/inc".parse().expect("a place"),
+        endpoint: Some("http://127.0.0.1:1".into()),
+        region: Some("eu-west-1".into()),
+        path_style: Some(true),
+        kms_key: None,
+        storage_class: None,
+        zstd: false,
+        way: Way::PodIdentity,
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut outlets = Outlets::from(folder.path().join("out"));
+    outlets.storage = Some(Arc::new(Storage::open(settings).await));
+    let (events, mut told) = mpsc::channel(64);
+    let session = SessionId::new(1);
+    let mut performer = Performer::start(Arc::new(Removing(removals)), events, outlets, session, "here".into());
+    performer.perform(Effect::CleanUp { captured: Vec::new(), keep: Keep::new() });
+    performer.perform(Effect::RemoveStorage);
+    let outcome = loop {
+        if let Event::StorageRemoved(outcome) = told.recv().await.expect("the program goes on") {
+            break outcome;
+        }
+    };
+    performer.shut_down().await;
+    outcome.expect_err("nobody listens").line()
+}
+
+#[tokio::test]
+async fn captures_in_s3_are_not_touched_under_agents_that_could_not_be_removed() {
+    let job =
+        MadeObject { kind: Kind::Job, namespace: None, name: "agent-1".into(), uid: None, purpose: String::new() };
+    let namespace = MadeObject { kind: Kind::Namespace, ..job.clone() };
+    let left = after(vec![Removal::Failed(job.clone(), "held".into()), Removal::Finished]).await;
+    assert!(left.contains("was not touched") && left.contains("cleanup 00000001 --captures"), "{left}");
+    let refused = Removal::Refused(Notice::error("another cluster", "", ""));
+    assert!(after(vec![refused, Removal::Finished]).await.contains("was not touched"));
+    // The namespace alone delivers nothing: S3 is asked, and its trouble is told.
+    let gone = vec![Removal::Gone(job), Removal::Failed(namespace, "held".into()), Removal::Finished];
+    let tried = after(gone).await;
+    assert!(!tried.contains("was not touched"), "{tried}");
+}

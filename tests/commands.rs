@@ -1,0 +1,141 @@
+//! Commands without a terminal to their end, over agents by script: hours pass in seconds.
+
+#[path = "support/script.rs"]
+mod script;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use clap::Parser;
+use nodewatch_tui::{
+    app::App,
+    cli::{Cli, Command},
+    headless::{self, Exit, Settings},
+    model::{Place, SessionId},
+    runtime::Engine,
+};
+use script::{Fate, Script, contents};
+use tokio::time::Instant;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Runs a command over these agents; how it ended and how long that took.
+async fn run(site: &Arc<Script>, budget: Duration, out: &Path, arguments: &[&str]) -> (Exit, Duration) {
+    let cli = Cli::try_parse_from(["nodewatch-tui"].iter().chain(arguments)).expect("a command line");
+    let Some(Command::OnNodes(command)) = cli.command else { panic!("it is on nodes") };
+    let place = Place::Cluster { context: "test".into(), flavour: None };
+    let app = App::new(place, SessionId::new(0x7f3a_91c2), budget);
+    let mut engine = Engine::start(app, Arc::clone(site) as _, out.to_owned());
+    engine.set_clock(site.clock());
+    let settings = Settings { out, interval: MINUTE, cluster: "test" };
+    let begin = Instant::now();
+    let exit = Box::pin(headless::run(engine, command, settings)).await;
+    (exit, begin.elapsed())
+}
+
+/// Files of a node on the laptop, whole.
+fn here(out: &Path, node: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(out.join(node)).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.map(|entry| entry.file_name().into_string().expect("text")).collect();
+    names.sort();
+    for name in &names {
+        assert_eq!(std::fs::read(out.join(node).join(name)).expect("a file"), contents(name), "{name}");
+    }
+    names
+}
+
+/// Everything that was closed is here, and the ring had to throw nothing away.
+fn assert_all_here(site: &Script, out: &Path, node: &str) -> usize {
+    let mut closed = site.closed(node);
+    closed.sort();
+    assert_eq!(here(out, node), closed, "{node}");
+    assert_eq!(site.discarded(node), 0, "{node}");
+    closed.len()
+}
+
+/// The ring holds three files, and the session ends an hour before the capture would.
+#[tokio::test(start_paused = true)]
+async fn five_hours_on_a_budget_of_four_lose_no_file() {
+    let out = tempfile::tempdir().expect("a folder");
+    let up = Fate::Up(Duration::from_secs(5));
+    let site = Arc::new(Script::new(&[("n1", up), ("n2", up)], 5 * MINUTE));
+    let capture = ["capture", "--all", "--duration", "5h", "--rotate-time", "5m"];
+    let (exit, took) = run(&site, 4 * HOUR, out.path(), &capture).await;
+    assert_eq!(exit, Exit::Partly);
+    assert!(took > 3 * HOUR && took < 4 * HOUR + 2 * MINUTE, "{took:?}");
+    for node in ["n1", "n2"] {
+        assert!(assert_all_here(&site, out.path(), node) > 40);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_goes_ends_its_part_and_what_it_had_closed_is_here() {
+    let out = tempfile::tempdir().expect("a folder");
+    let nodes = [("n1", Fate::Up(Duration::ZERO)), ("n2", Fate::Deleted(10 * MINUTE + Duration::from_secs(30)))];
+    let site = Arc::new(Script::new(&nodes, MINUTE));
+    let (exit, took) = run(&site, 4 * HOUR, out.path(), &["capture", "--all", "--duration", "20m"]).await;
+    assert_eq!(exit, Exit::Partly);
+    assert!(took < 21 * MINUTE, "{took:?}");
+    assert_eq!(assert_all_here(&site, out.path(), "n1"), 20);
+    assert_eq!(assert_all_here(&site, out.path(), "n2"), 10);
+}
+
+/// Without a limit it would go on for ever.
+#[tokio::test(start_paused = true)]
+async fn a_capture_whose_agents_are_all_gone_has_ended() {
+    let out = tempfile::tempdir().expect("a folder");
+    let site = Arc::new(Script::new(&[("n1", Fate::Deleted(2 * MINUTE))], 30 * MINUTE));
+    let (exit, took) = run(&site, 4 * HOUR, out.path(), &["capture", "--all"]).await;
+    assert_eq!(exit, Exit::Partly);
+    assert!(took < 3 * MINUTE, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_node_that_does_not_come_up_fails_no_other() {
+    let out = tempfile::tempdir().expect("a folder");
+    let nodes = [("n1", Fate::Up(Duration::ZERO)), ("n2", Fate::Never), ("n3", Fate::Failed)];
+    let site = Arc::new(Script::new(&nodes, MINUTE));
+    let (exit, took) = run(&site, 4 * HOUR, out.path(), &["capture", "--all", "--duration", "5m"]).await;
+    assert_eq!(exit, Exit::Partly);
+    assert!(took < 7 * MINUTE, "{took:?}");
+    assert_eq!(assert_all_here(&site, out.path(), "n1"), 5);
+    let (exit, took) = run(&site, 4 * HOUR, out.path(), &["ports", "--all"]).await;
+    assert_eq!(exit, Exit::Partly);
+    assert!(took < 2 * MINUTE, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_comes_late_takes_part_after_all() {
+    let out = tempfile::tempdir().expect("a folder");
+    let nodes = [("n1", Fate::Up(Duration::ZERO)), ("n2", Fate::Up(4 * MINUTE))];
+    let site = Arc::new(Script::new(&nodes, MINUTE));
+    let (exit, took) = run(&site, 4 * HOUR, out.path(), &["capture", "--all", "--duration", "10m"]).await;
+    assert_eq!(exit, Exit::Done);
+    assert!(took >= 14 * MINUTE && took < 15 * MINUTE, "{took:?}");
+    for node in ["n1", "n2"] {
+        assert_eq!(assert_all_here(&site, out.path(), node), 10, "{node}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_no_node_comes_up_nothing_is_done() {
+    let out = tempfile::tempdir().expect("a folder");
+    for nodes in [[("n1", Fate::Never), ("n2", Fate::Never)], [("n1", Fate::Failed), ("n2", Fate::Failed)]] {
+        let site = Arc::new(Script::new(&nodes, MINUTE));
+        for command in [&["capture", "--all"][..], &["ports", "--all"], &["ports", "--all", "--watch"]] {
+            let (exit, took) = run(&site, 4 * HOUR, out.path(), command).await;
+            assert_eq!(exit, Exit::Failed, "{nodes:?} {command:?}");
+            assert!(took < 6 * MINUTE, "{took:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_of_ports_ends_with_its_agents() {
+    let out = tempfile::tempdir().expect("a folder");
+    let nodes = [("n1", Fate::Deleted(3 * MINUTE)), ("n2", Fate::Up(Duration::ZERO))];
+    let site = Arc::new(Script::new(&nodes, MINUTE));
+    let (exit, took) = run(&site, HOUR, out.path(), &["ports", "--all", "--watch"]).await;
+    assert_eq!(exit, Exit::Partly);
+    assert!(took + MINUTE > HOUR && took < HOUR + 2 * MINUTE, "{took:?}");
+}

@@ -1,0 +1,178 @@
+//! All nodes means all, on a real cluster to which a node is added: `make test-cluster`.
+
+mod outside;
+
+use std::{
+    process::Output,
+    time::{Duration, Instant},
+};
+
+use outside::{Tmux, disturb, errors, kubectl, leftovers, line_with, nodes, program, run};
+
+/// The node that comes and goes.
+const NUMBER: &str = "3";
+const NODE: &str = "node-3";
+
+/// Takes the node away again, whatever becomes of the test.
+struct Joined<F: Fn(&[&str])>(F);
+
+impl<F: Fn(&[&str])> Joined<F> {
+    fn begin(disturb: F) -> Self {
+        let joined = Self(disturb);
+        (joined.0)(&["leave", NUMBER]);
+        joined
+    }
+
+    /// It joins, and is Ready.
+    fn join(&self) {
+        (self.0)(&["join", NUMBER]);
+    }
+}
+
+impl<F: Fn(&[&str])> Drop for Joined<F> {
+    fn drop(&mut self) {
+        (self.0)(&["leave", NUMBER]);
+    }
+}
+
+fn until(what: &str, within: Duration, mut so: impl FnMut() -> bool) {
+    let end = Instant::now() + within;
+    while !so() {
+        assert!(Instant::now() < end, "{what} did not come about: {}", leftovers());
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Whether an agent of ours runs there.
+fn agent_runs() -> bool {
+    let ours = ["get", "pods", "-A", "-l", "app.kubernetes.io/name=nodewatch-agent", "--no-headers"];
+    let on_it = kubectl(&[&ours[..], &["--field-selector", &format!("spec.nodeName={NODE}")]].concat());
+    on_it.contains("Running")
+}
+
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn a_capture_of_all_nodes_reaches_one_that_joins() {
+    let Some(disturb) = disturb() else { return };
+    let joined = Joined::begin(disturb);
+    let out = tempfile::tempdir().expect("a folder");
+    let mut child = program(&["capture", "--all", "--out", out.path().to_str().expect("a path")]);
+    let mut lines = errors(&mut child);
+    line_with(&mut lines, "00:00:0");
+    joined.join();
+    line_with(&mut lines, &format!("{NODE} has joined"));
+    line_with(&mut lines, &format!("{NODE}: 00:00:0"));
+    outside::kill(&child, "INT");
+    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    assert_eq!(child.wait().expect("it ends").code(), Some(0), "{rest:?}");
+    let files = std::fs::read_dir(out.path().join(NODE)).expect("its folder").count();
+    assert!(files > 0, "{rest:?}");
+    assert_eq!(leftovers(), "");
+}
+
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn marked_twice_all_nodes_are_also_those_that_join() {
+    let Some(disturb) = disturb() else { return };
+    let joined = Joined::begin(disturb);
+    let before = nodes().len();
+    let mut tmux = Tmux::start(120, 36, "");
+    tmux.until("Ready");
+    tmux.keys(&["C-a", "C-a"]);
+    tmux.until("all, also those that join");
+    tmux.keys(&["d"]);
+    tmux.until("and to those that join later?");
+    tmux.keys(&["Enter"]);
+    tmux.until(&format!("agents {before}/{before} live"));
+    tmux.keys(&["c"]);
+    tmux.until("● 00:00:0");
+    joined.join();
+    tmux.until(&format!("agents {0}/{0} live", before + 1));
+    until("its capture", Duration::from_secs(30), || {
+        tmux.screen().lines().any(|line| line.contains(NODE) && line.contains('●'))
+    });
+    tmux.keys(&["q", "Enter"]);
+    let screen = tmux.until("EXIT ");
+    assert!(screen.contains("EXIT 0") && screen.contains("nothing is left"), "{screen}");
+    assert_eq!(screen.matches("fetched ").count(), before + 1, "{screen}");
+    assert_eq!(leftovers(), "");
+}
+
+/// Leaves a session running with a capture on every node, and with what serves those that join.
+fn left_running(budget: &str) -> String {
+    let before = nodes().len();
+    let mut tmux = Tmux::start(120, 36, &format!("--reaper --daemonset --session-budget {budget}"));
+    tmux.until("Ready");
+    tmux.keys(&["C-a", "C-a", "d"]);
+    tmux.until("and to those that join later?");
+    tmux.keys(&["Enter"]);
+    tmux.until(&format!("agents {before}/{before} live"));
+    tmux.keys(&["c"]);
+    tmux.until("● 00:00:0");
+    tmux.keys(&["C-c"]);
+    tmux.until("its pod is there");
+    tmux.keys(&["C-c"]);
+    let screen = tmux.until("EXIT ");
+    assert!(screen.contains("EXIT 0") && screen.contains("nodes that join get an agent by agents-"), "{screen}");
+    let attach = screen.split("nodewatch-tui attach ").nth(1).expect("the way back");
+    attach.chars().take(8).collect()
+}
+
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn a_node_that_joins_while_nobody_is_there_is_captured_and_found_again() {
+    let Some(disturb) = disturb() else { return };
+    let joined = Joined::begin(disturb);
+    let before = nodes().len();
+    let id = left_running("30m");
+    joined.join();
+    until("an agent", Duration::from_secs(60), agent_runs);
+    // No option: the journal knows how it was begun.
+    let mut tmux = Tmux::start(120, 36, &format!("attach {id}"));
+    tmux.until(&format!("agents {0}/{0} live", before + 1));
+    until("its capture", Duration::from_secs(30), || {
+        tmux.screen().lines().any(|line| line.contains(NODE) && line.contains('●'))
+    });
+    tmux.keys(&["q", "Enter"]);
+    let screen = tmux.until("EXIT ");
+    assert!(screen.contains("EXIT 0") && screen.contains("removed  DaemonSet"), "{screen}");
+    assert_eq!(screen.matches("fetched ").count(), before + 1, "{screen}");
+    assert_eq!(leftovers(), "");
+}
+
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn cleanup_removes_what_serves_nodes_that_join() {
+    let Some(disturb) = disturb() else { return };
+    let joined = Joined::begin(disturb);
+    let id = left_running("30m");
+    joined.join();
+    until("an agent", Duration::from_secs(60), agent_runs);
+    let planned = run(&["cleanup", &id, "--dry-run"]);
+    assert!(String::from_utf8_lossy(&planned.stdout).contains("DaemonSet"), "{}", said(&planned));
+    let done = run(&["cleanup", &id, "--yes"]);
+    assert_eq!(done.status.code(), Some(0), "{}", said(&done));
+    assert!(said(&done).contains("removed  DaemonSet"), "{}", said(&done));
+    assert_eq!(leftovers(), "");
+}
+
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn at_the_sessions_end_its_agents_rest_and_the_reaper_removes_them() {
+    let Some(disturb) = disturb() else { return };
+    let joined = Joined::begin(disturb);
+    let begun = Instant::now();
+    left_running("90s");
+    joined.join();
+    until("an agent", Duration::from_secs(60), agent_runs);
+    // The end, the agents' time, and a minute.
+    until("the end of everything", Duration::from_secs(90 + 150 + 90).saturating_sub(begun.elapsed()), || {
+        leftovers().is_empty()
+    });
+    let again = run(&["cleanup", "--all", "--yes"]);
+    assert_eq!(again.status.code(), Some(0), "{}", said(&again));
+}

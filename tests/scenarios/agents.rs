@@ -1,0 +1,236 @@
+//! What is true of an agent: what its pod, its tunnel and old news do to it, and what becomes of its files.
+
+use nodewatch_protocol::{CaptureState, FileState, RingState, StopReason, Update};
+use nodewatch_tui::{
+    app::{Listing, exit::Phase},
+    model::{Node, Severity},
+};
+
+use super::*;
+
+fn up(name: &str) -> Event {
+    Event::Tunnel(name.into(), TunnelChange::Up(Hello::of("nodewatch-agent", "0.1.0")))
+}
+
+fn lost(name: &str) -> Event {
+    Event::Tunnel(name.into(), TunnelChange::Lost { reason: "cut".into(), retry_in: 250 })
+}
+
+fn deploy(name: &str, progress: DeployProgress) -> Event {
+    Event::Deploy(name.into(), progress)
+}
+
+fn failed() -> DeployProgress {
+    DeployProgress::Failed(Notice::error("the pod cannot be scheduled onto its node", "0/2 nodes", "free some CPU"))
+}
+
+fn agent<'a>(app: &'a App, name: &str) -> &'a Agent {
+    &app.nodes[&name.into()].agent
+}
+
+/// Events of an hour ago are told again whenever they are listed anew.
+#[test]
+fn what_is_said_of_a_pod_never_moves_an_agent_that_has_a_tunnel() {
+    let mut app = live();
+    feed(&mut app, [tunnel("a", running())]);
+    for progress in [failed(), DeployProgress::Step("pulling the image".into()), DeployProgress::Running] {
+        feed(&mut app, [deploy("a", progress)]);
+        assert_eq!(*agent(&app, "a"), Agent::Live);
+    }
+    assert_eq!(key(&mut app, Action::Deploy), [], "there is nothing to deploy");
+    assert!(app.nodes[&"a".into()].events.iter().any(|event| event.text.contains("cannot be scheduled")));
+    // The guided exit stops its capture and waits for it.
+    key(&mut app, Action::Quit);
+    assert_eq!(key(&mut app, Action::Open), [Effect::Ask("a".into(), Request::StopCapture)]);
+    assert!(matches!(phase(&app), Some(Phase::Stopping { .. })));
+}
+
+#[test]
+fn a_tunnel_that_comes_up_is_the_truth_whatever_was_said_before() {
+    let mut app = live();
+    feed(&mut app, [lost("a"), deploy("a", failed())]);
+    assert!(matches!(agent(&app, "a"), Agent::Failed(_)));
+    feed(&mut app, [up("a")]);
+    assert_eq!(*agent(&app, "a"), Agent::Live);
+}
+
+#[test]
+fn an_agent_that_has_ended_stays_so_and_can_be_deployed_again() {
+    let mut app = live();
+    let told = |app: &App| app.notices.len();
+    feed(&mut app, [tunnel("a", running()), lost("a"), deploy("a", DeployProgress::Ended("its pod is gone".into()))]);
+    assert!(matches!(agent(&app, "a"), Agent::Ended(_)));
+    let before = told(&app);
+    // The list after the next gap says so again, and a tunnel's last words come late.
+    feed(
+        &mut app,
+        [deploy("a", DeployProgress::Ended("its pod is gone".into())), up("a"), tunnel("a", running()), lost("a")],
+    );
+    assert!(matches!(agent(&app, "a"), Agent::Ended(_)) && told(&app) == before);
+    let state = &app.nodes[&"a".into()];
+    assert!(matches!(&state.capture, CaptureState::Stopped { reason: StopReason::AgentEnds, .. }), "nothing ticks");
+    assert_eq!(state.agent.word(), "ended");
+    assert_eq!(key(&mut app, Action::Deploy), [Effect::Deploy(vec!["a".into()])]);
+    feed(&mut app, [deploy("a", DeployProgress::Running), up("a")]);
+    assert_eq!(*agent(&app, "a"), Agent::Live);
+}
+
+/// Its Job makes another pod: nobody has to press anything.
+#[test]
+fn another_pod_of_the_same_job_is_another_agent() {
+    let mut app = live();
+    let ring = |files| [tunnel("a", Update::Ring(RingState::default())), tunnel("a", Update::Files(files))];
+    feed(
+        &mut app,
+        ring(vec![file("old-0001.pcapng", 100, FileState::Closed), file("old-0002.pcapng", 50, FileState::Open)]),
+    );
+    let done = FetchProgress::Done { path: "old-0001.pcapng".into(), sha256: "00".into() };
+    feed(&mut app, [Event::Fetch("a".into(), "old-0001.pcapng".into(), done)]);
+    feed(&mut app, [deploy("a", DeployProgress::Ended("its pod was deleted".into()))]);
+    let (_, notice) = app.notices.back().expect("it is said at once");
+    assert_eq!((notice.severity, &*notice.headline), (Severity::Error, "1 capture file of a, 50 B, lost"));
+    for progress in [DeployProgress::Step("waiting for the kubelet".into()), DeployProgress::Running] {
+        feed(&mut app, [deploy("a", progress)]);
+    }
+    feed(&mut app, [up("a"), tunnel("a", facts())]);
+    feed(&mut app, ring(vec![file("new-0001.pcapng", 10, FileState::Closed)]));
+    assert_eq!(*agent(&app, "a"), Agent::Live);
+
+    key(&mut app, Action::Files);
+    let places: Vec<(String, &str)> = app.file_rows().iter().map(|row| (row.key.name.clone(), row.place())).collect();
+    let expected = [("old-0001.pcapng", "here"), ("old-0002.pcapng", "lost"), ("new-0001.pcapng", "node")];
+    assert_eq!(places, expected.map(|(name, place)| (name.to_owned(), place)));
+    key(&mut app, Action::Down);
+    assert_eq!(key(&mut app, Action::Open), [], "it cannot be had");
+    assert!(app.latest_notice().is_some_and(|notice| notice.headline.contains("cannot be fetched")));
+    key(&mut app, Action::Back);
+
+    key(&mut app, Action::Quit);
+    let mut terminal = ratatui::Terminal::new(ratatui::backend::TestBackend::new(100, 30)).expect("a terminal");
+    let theme = nodewatch_tui::ui::Theme::standard();
+    terminal.draw(|frame| drop(nodewatch_tui::ui::draw(frame, &app, &theme))).expect("drawn");
+    let shown = terminal.backend().to_string();
+    assert!(shown.contains("1 nowhere else, 10 B, 1 lost") && shown.contains("LOST"), "{shown}");
+    let fetches = key(&mut app, Action::Open);
+    assert!(matches!(&fetches[..], [Effect::Fetch(_, file)] if file.name == "new-0001.pcapng"), "{fetches:?}");
+    let done = FetchProgress::Done { path: "new-0001.pcapng".into(), sha256: "00".into() };
+    feed(&mut app, [Event::Fetch("a".into(), "new-0001.pcapng".into(), done), Event::Removal(Removal::Finished)]);
+    let receipt = app.receipt();
+    assert_eq!(receipt.fetched.len(), 2, "the one of the earlier ring too");
+    assert_eq!(receipt.lost, [("a".into(), "old-0002.pcapng".into(), 50, "its ring went with its agent".into())]);
+    assert!(!receipt.is_whole(), "exit code 3");
+    assert!(
+        receipt.text().contains("LOST     old-0002.pcapng of a, 50 B: its ring went with its agent"),
+        "{}",
+        receipt.text()
+    );
+}
+
+/// What a full ring threw away is counted over all rings of a node.
+#[test]
+fn what_earlier_rings_threw_away_is_not_forgotten() {
+    let mut app = live();
+    let threw = |files| {
+        let discarded = nodewatch_protocol::Amount { files, bytes: 10 * files, packets: files };
+        tunnel("a", Update::Ring(RingState { discarded, ..RingState::default() }))
+    };
+    feed(&mut app, [threw(2), deploy("a", DeployProgress::Ended("evicted".into()))]);
+    feed(&mut app, [deploy("a", DeployProgress::Running), up("a"), threw(3)]);
+    assert_eq!(app.nodes[&"a".into()].discarded().files, 5);
+    assert_eq!(app.receipt().lost[0].2, 50);
+}
+
+/// A drain gives an agent half a minute: what it has closed by then comes home.
+#[test]
+fn an_agent_that_is_being_ended_is_heard_to_its_end() {
+    let mut app = live();
+    let closed = |number| file(&format!("x-{number:04}.pcapng"), 100, FileState::Closed);
+    feed(&mut app, [tunnel("a", running()), tunnel("a", Update::Ring(RingState::default()))]);
+    feed(&mut app, [tunnel("a", Update::Files(vec![closed(1)]))]);
+    let ending = || deploy("a", DeployProgress::Ending("its pod is being deleted".into()));
+    let effects = update(&mut app, ending(), NOW);
+    assert_eq!(effects, [Effect::Fetch("a".into(), closed(1))]);
+    assert_eq!(update(&mut app, ending(), NOW), [], "once");
+    assert_eq!(*agent(&app, "a"), Agent::Live);
+    let effects = update(&mut app, tunnel("a", Update::FilesChanged { files: vec![closed(2)], gone: vec![] }), NOW);
+    assert_eq!(effects, [Effect::Fetch("a".into(), closed(2))]);
+    feed(&mut app, [lost("a")]);
+    assert!(matches!(agent(&app, "a"), Agent::Ended(_)), "nothing is reopened to a pod that goes");
+    let losses = |app: &App| app.notices.iter().filter(|(_, notice)| notice.headline.ends_with("lost")).count();
+    assert_eq!(losses(&app), 0, "both are on their way");
+    assert_eq!(app.nodes[&"a".into()].lost_files().count(), 0);
+    // A node that answers no more ends with the pod, though nobody removes that.
+    feed(&mut app, [lost("b"), deploy("b", DeployProgress::Ending("its pod is being deleted".into()))]);
+    assert!(matches!(agent(&app, "b"), Agent::Ended(_)));
+    key(&mut app, Action::Down);
+    assert_eq!(key(&mut app, Action::Deploy), [Effect::Deploy(vec!["b".into()])]);
+}
+
+#[test]
+fn any_change_of_the_nodes_shows_that_their_watch_lives() {
+    let mut app = live();
+    let refused = || NodesChange::Failed(Notice::error("cannot list the nodes", "refused", ""));
+    let applied: fn() -> NodesChange = || NodesChange::Applied(node("a", "1a", Readiness::Ready));
+    let changes: [NodesChange; 2] = [applied(), NodesChange::Gone("c".into())];
+    for change in changes {
+        feed(&mut app, [Event::Nodes(refused())]);
+        assert!(matches!(app.listing, Listing::Stale(_)));
+        feed(&mut app, [Event::Nodes(change)]);
+        assert_eq!(app.listing, Listing::Current);
+    }
+    // Before the first list a change is not all of it.
+    let mut fresh = sample::app();
+    feed(&mut fresh, [Event::Nodes(applied())]);
+    assert_eq!(fresh.listing, Listing::Loading);
+}
+
+/// A laptop that was asleep for half an hour, with twelve agents: four went meanwhile, one node hangs.
+#[test]
+fn after_half_an_hour_of_sleep_every_node_is_what_it_is() {
+    let mut app = app();
+    let names: Vec<String> = (1..=12).map(|number| format!("n{number:02}")).collect();
+    let nodes: Vec<Node> = names.iter().map(|name| node(name, "1a", Readiness::Ready)).collect();
+    feed(
+        &mut app,
+        [
+            Event::Nodes(NodesChange::Replaced(nodes)),
+            Event::DeployTo(names.iter().map(|name| name.as_str().into()).collect()),
+        ],
+    );
+    for name in &names {
+        feed(
+            &mut app,
+            [deploy(name, DeployProgress::Running), up(name), tunnel(name, facts()), tunnel(name, running())],
+        );
+    }
+    let woken = NOW + 1_800_000;
+    let at = |app: &mut App, event: Event, seconds: u64| update(app, event, woken + seconds * 1000);
+    at(&mut app, Event::Nodes(NodesChange::Failed(Notice::error("cannot list the nodes", "timed out", ""))), 0);
+    // Every tunnel is cut; the list of pods says that four have gone; seven tunnels are up again; one node hangs.
+    for name in &names {
+        at(&mut app, lost(name), 1);
+    }
+    // Keys act meanwhile, on what is so.
+    at(&mut app, Event::Action(Action::Top), 1);
+    assert_eq!(at(&mut app, Event::Action(Action::Deploy), 1), [], "its tunnel is being reopened");
+    for name in &names[..4] {
+        at(&mut app, deploy(name, DeployProgress::Ended("its pod is gone".into())), 2);
+    }
+    assert_eq!(at(&mut app, Event::Action(Action::Deploy), 2), [Effect::Deploy(vec!["n01".into()])], "none is stuck");
+    for name in &names[4..11] {
+        for event in [up(name), tunnel(name, facts()), tunnel(name, running())] {
+            at(&mut app, event, 3);
+        }
+    }
+    for second in 4..30 {
+        at(&mut app, lost("n12"), second);
+        at(&mut app, Event::Tick, second);
+    }
+    let listed = app.nodes.values().map(|state| state.node.clone()).collect();
+    at(&mut app, Event::Nodes(NodesChange::Replaced(listed)), 29);
+    let words: Vec<&str> = app.nodes.values().map(|state| state.agent.word()).collect();
+    assert_eq!(words, [&["deploying"][..], &["ended"; 3], &["live"; 7], &["lost"]].concat());
+    assert!(app.nodes.values().take(4).all(|state| !state.is_capturing()));
+    assert!(app.nodes.values().skip(4).take(7).all(nodewatch_tui::app::node::NodeState::is_capturing));
+    assert_eq!(app.listing, Listing::Current);
+}

@@ -1,0 +1,316 @@
+//! Keys are about what the screen shows: the row under the cursor, the picture while it is held still, marks that can be
+//! seen; what goes for good is named first, and the program does not end over what is under way.
+
+use nodewatch_protocol::{CaptureFile, CaptureSpec, FileState, Request, Update};
+use nodewatch_tui::{
+    app::{
+        Action, App, Confirm, Effect, Event, Job, Overlay, Pointed, Screen, View,
+        cursor::RowKey,
+        exit::{LEAVE_WITHIN, Phase},
+        update,
+    },
+    model::{
+        FetchProgress, Held, Holder, NodeName, NodesChange, Notice, Readiness, Removal, SeenObject, SessionId,
+        SessionSummary,
+    },
+};
+
+use super::{
+    job, key, live, phase, running,
+    sample::{NOW, app, feed, file, node, tunnel},
+    typed,
+};
+
+fn nodes() -> App {
+    let mut app = app();
+    let nodes = ["a", "b", "c"].map(|name| node(name, "1a", Readiness::Ready)).to_vec();
+    feed(&mut app, [Event::Nodes(NodesChange::Replaced(nodes))]);
+    app
+}
+
+fn ring(app: &mut App, node: &str, numbers: std::ops::Range<u64>) {
+    let name = |number| format!("20231114T221320.000000Z-{number:04}.pcapng");
+    let files: Vec<CaptureFile> = numbers.map(|number| file(&name(number), 900, FileState::Closed)).collect();
+    feed(app, [tunnel(node, Update::Files(files))]);
+}
+
+fn question(app: &App) -> Option<&Confirm> {
+    match &app.overlay {
+        Some(Overlay::Confirm(question)) => Some(question),
+        _ => None,
+    }
+}
+
+fn told(app: &App) -> String {
+    app.notices.back().map(|(_, notice)| notice.line()).unwrap_or_default()
+}
+
+fn screen(app: &App) -> String {
+    use ratatui::{Terminal, backend::TestBackend};
+    let mut terminal = Terminal::new(TestBackend::new(100, 30)).expect("a terminal");
+    let theme = nodewatch_tui::ui::Theme::standard();
+    terminal.draw(|frame| drop(nodewatch_tui::ui::draw(frame, app.picture(), &theme))).expect("drawn");
+    terminal.backend().to_string()
+}
+
+#[test]
+fn the_cursor_stays_on_its_file_and_the_question_names_it() {
+    let mut app = live();
+    ring(&mut app, "a", 1..3);
+    ring(&mut app, "b", 1..4);
+    for action in [Action::Files, Action::Bottom] {
+        key(&mut app, action);
+    }
+    ring(&mut app, "a", 1..9);
+    feed(&mut app, [Event::Tick]);
+    key(&mut app, Action::Remove);
+    let Some(Confirm::RemoveFiles { on_nodes, lost, .. }) = question(&app) else { panic!("{:?}", app.overlay) };
+    assert_eq!(on_nodes[..], [(NodeName::from("b"), "20231114T221320.000000Z-0003.pcapng".to_owned())]);
+    assert_eq!(lost.len(), 1);
+    let drawn = screen(&app);
+    assert!(drawn.contains("b/20231114T221320.000000Z-0003.pcapng") && drawn.contains("Nobody has then"), "{drawn}");
+    let remove = Request::RemoveFile { file: "20231114T221320.000000Z-0003.pcapng".into() };
+    assert_eq!(key(&mut app, Action::Open), [Effect::Ask("b".into(), remove)]);
+
+    // Its row has gone: the next one takes its place, and nothing else happens.
+    ring(&mut app, "b", 1..3);
+    feed(&mut app, [Event::Tick]);
+    let Some(RowKey::File(row)) = app.row_under_cursor() else { panic!("a row") };
+    assert_eq!((row.node.as_str(), &row.name[24..28]), ("b", "0002"));
+}
+
+#[test]
+fn a_nodes_own_files_keep_the_cursor_too() {
+    let mut app = live();
+    ring(&mut app, "a", 1..4);
+    key(&mut app, Action::Open);
+    app.view = View::Files;
+    for action in [Action::Down, Action::Down] {
+        key(&mut app, action);
+    }
+    // The ring has let the oldest go.
+    ring(&mut app, "a", 3..6);
+    let effects = key(&mut app, Action::Open);
+    assert!(matches!(&effects[..], [Effect::Fetch(_, file)] if file.name.ends_with("0003.pcapng")), "{effects:?}");
+}
+
+#[test]
+fn an_event_is_opened_where_the_cursor_is_and_not_where_it_was() {
+    let mut app = live();
+    key(&mut app, Action::Events);
+    key(&mut app, Action::Bottom);
+    let Some(RowKey::Event(event)) = app.row_under_cursor() else { panic!("an event") };
+    update(&mut app, tunnel("c", running()), NOW + 5_000);
+    feed(&mut app, [Event::Tick]);
+    assert_eq!(app.row_under_cursor(), Some(RowKey::Event(event.clone())));
+    key(&mut app, Action::Open);
+    assert_eq!(app.screen, Screen::Node(event.node.as_str().into()));
+}
+
+#[test]
+fn a_click_is_about_the_row_that_was_drawn() {
+    let mut app = nodes();
+    feed(&mut app, [Event::Nodes(NodesChange::Applied(node("a0", "1a", Readiness::Ready)))]);
+    feed(&mut app, [Event::Pointed(Pointed::Row(RowKey::Node("b".into())))]);
+    assert_eq!(app.cursor, Some("b".into()));
+    feed(&mut app, [Event::Pointed(Pointed::Row(RowKey::Node("gone".into())))]);
+    assert_eq!(app.cursor, Some("b".into()));
+}
+
+#[test]
+fn keys_move_in_the_picture_that_is_held_still_and_act_on_what_it_shows() {
+    let mut app = nodes();
+    key(&mut app, Action::Pause);
+    feed(&mut app, [Event::Nodes(NodesChange::Applied(node("a0", "1a", Readiness::Ready)))]);
+    key(&mut app, Action::Down);
+    assert_eq!(app.picture().cursor, Some("b".into()), "the picture has no a0");
+    assert!(!screen(&app).contains("a0") && screen(&app).contains("PAUSED"));
+    assert_eq!(key(&mut app, Action::Deploy), [Effect::Deploy(vec!["b".into()])]);
+    assert!(!app.paused && app.cursor == Some("b".into()) && screen(&app).contains("a0"));
+
+    // What the picture shows is over: the key that was meant for it does nothing.
+    let mut app = live();
+    key(&mut app, Action::Pause);
+    feed(&mut app, [tunnel("a", running())]);
+    assert_eq!(key(&mut app, Action::Capture), [], "c was to start one, and would stop it");
+    assert!(!app.paused && told(&app).contains("no longer so"), "{}", told(&app));
+    assert_eq!(key(&mut app, Action::Capture), [Effect::Ask("a".into(), Request::StopCapture)]);
+
+    // The node under the cursor has left.
+    let mut app = nodes();
+    key(&mut app, Action::Pause);
+    feed(&mut app, [Event::Nodes(NodesChange::Gone("a".into()))]);
+    assert_eq!(key(&mut app, Action::Deploy), []);
+    assert!(told(&app).contains("nothing was done"), "{}", told(&app));
+
+    // What is copied is what is seen, and the picture stays.
+    let mut app = nodes();
+    key(&mut app, Action::Pause);
+    feed(&mut app, [Event::Nodes(NodesChange::Gone("a".into()))]);
+    assert_eq!(key(&mut app, Action::Copy), [Effect::Copy("a".into())]);
+    assert!(app.paused);
+    key(&mut app, Action::Pause);
+    assert_eq!((app.paused, app.cursor.clone()), (false, Some("b".into())));
+}
+
+#[test]
+fn on_a_nodes_screen_that_node_is_meant_whatever_is_marked_or_filtered() {
+    let mut app = live();
+    for action in [Action::Mark, Action::Open] {
+        key(&mut app, action);
+    }
+    assert_eq!((app.screen.clone(), app.targets()), (Screen::Node("b".into()), vec!["b".into()]));
+    let effects = key(&mut app, Action::Capture);
+    assert_eq!(effects, [Effect::Ask("b".into(), Request::StartCapture(CaptureSpec::default()))]);
+    // The list's filter hides it meanwhile.
+    key(&mut app, Action::Faults);
+    feed(&mut app, [Event::Nodes(NodesChange::Applied(node("a", "1b", Readiness::NotReady))), Event::Tick]);
+    assert_eq!(app.current().map(|state| state.node.name.clone()), Some("b".into()));
+}
+
+#[test]
+fn marks_that_are_not_shown_are_named_before_anything_is_done() {
+    let mut app = live();
+    key(&mut app, Action::Mark);
+    key(&mut app, Action::Filter);
+    typed(&mut app, "!^a$");
+    key(&mut app, Action::Open);
+    assert!(screen(&app).contains("1 marked of which 1 not shown"), "{}", screen(&app));
+    assert_eq!(key(&mut app, Action::Capture), []);
+    assert!(matches!(question(&app), Some(Confirm::Hidden { hidden, .. }) if hidden[..] == ["a"]), "{:?}", app.overlay);
+    assert!(screen(&app).contains("not on the screen: a"), "{}", screen(&app));
+    key(&mut app, Action::Back);
+    assert!(question(&app).is_none());
+    key(&mut app, Action::Capture);
+    let effects = key(&mut app, Action::Open);
+    assert_eq!(effects, [Effect::Ask("a".into(), Request::StartCapture(CaptureSpec::default()))]);
+
+    // A question that there is anyway names them.
+    let mut app = nodes();
+    key(&mut app, Action::MarkAll);
+    key(&mut app, Action::Filter);
+    typed(&mut app, "^a$");
+    key(&mut app, Action::Open);
+    key(&mut app, Action::Deploy);
+    assert!(screen(&app).contains("Not on the screen of these: b, c"), "{}", screen(&app));
+    assert_eq!(key(&mut app, Action::Open), [Effect::Deploy(["a", "b", "c"].map(NodeName::from).to_vec())]);
+}
+
+#[test]
+fn marked_files_that_are_not_shown_are_named_too() {
+    let mut app = live();
+    ring(&mut app, "a", 1..2);
+    ring(&mut app, "b", 1..2);
+    for action in [Action::Files, Action::Mark, Action::Mark, Action::Filter] {
+        key(&mut app, action);
+    }
+    typed(&mut app, "node:b");
+    key(&mut app, Action::Open);
+    key(&mut app, Action::Remove);
+    let drawn = screen(&app);
+    assert!(drawn.contains("2 files on nodes") && drawn.contains("Not on the screen of these"), "{drawn}");
+    key(&mut app, Action::Back);
+    assert_eq!(key(&mut app, Action::Open), []);
+    assert!(matches!(question(&app), Some(Confirm::Hidden { hidden, .. }) if hidden.len() == 1), "{:?}", app.overlay);
+    assert_eq!(key(&mut app, Action::Open).len(), 2);
+}
+
+fn other(holder: Holder) -> SessionSummary {
+    SessionSummary {
+        id: SessionId::new(1),
+        context: "c".into(),
+        owner: Some("me@here".into()),
+        began: None,
+        ends: None,
+        holder,
+        objects: vec![SeenObject { object: job(), state: String::new() }],
+        trouble: String::new(),
+        moved: false,
+    }
+}
+
+#[test]
+fn another_session_goes_after_a_question_that_says_what_goes_with_it() {
+    let id = || SessionId::new(1);
+    let mut app = app();
+    feed(&mut app, [Event::Sessions { found: Ok(vec![other(Holder::Detached)]), asked: true }]);
+    assert_eq!(key(&mut app, Action::Remove), [Effect::AskHeld(id())]);
+    assert!(screen(&app).contains("Asking its agents"), "{}", screen(&app));
+    let held = Held { node: "a".into(), capturing: true, files: 2, bytes: 4096 };
+    feed(&mut app, [Event::Held(id(), Ok(vec![held]))]);
+    let drawn = screen(&app);
+    assert!(drawn.contains("a: a running capture and 2 files of 4.00 KiB that nobody else"), "{drawn}");
+    key(&mut app, Action::Back);
+    assert!(matches!(app.overlay, Some(Overlay::Sessions(_))), "back to the list, with nothing done");
+    key(&mut app, Action::Remove);
+    assert_eq!(key(&mut app, Action::Open), [Effect::Sweep(id())]);
+}
+
+#[test]
+fn the_list_of_sessions_does_not_open_under_the_users_fingers() {
+    let found = || Event::Sessions { found: Ok(vec![other(Holder::Abandoned)]), asked: false };
+    let mut app = nodes();
+    key(&mut app, Action::Down);
+    feed(&mut app, [found()]);
+    assert!(app.overlay.is_none() && told(&app).contains("1 other session"), "{}", told(&app));
+    let mut app = nodes();
+    feed(&mut app, [found()]);
+    assert!(matches!(app.overlay, Some(Overlay::Sessions(_))), "nobody has pressed a key yet");
+}
+
+#[test]
+fn the_program_does_not_end_over_what_is_under_way() {
+    let id = || SessionId::new(1);
+    let sweeping = || {
+        let mut app = app();
+        feed(&mut app, [Event::Sessions { found: Ok(vec![other(Holder::Detached)]), asked: true }]);
+        for action in [Action::Remove, Action::Open, Action::Back] {
+            key(&mut app, action);
+        }
+        app
+    };
+    let mut app = sweeping();
+    assert_eq!(key(&mut app, Action::Quit), []);
+    assert!(screen(&app).contains("session 00000001 is being removed"), "{}", screen(&app));
+    assert_eq!(update(&mut app, Event::Sweep(id(), Removal::Finished), NOW), [Effect::Quit], "it was waited for");
+
+    let mut app = sweeping();
+    key(&mut app, Action::Quit);
+    key(&mut app, Action::Back);
+    assert!(app.overlay.is_none());
+    key(&mut app, Action::Quit);
+    assert_eq!(key(&mut app, Action::Open), [Effect::Quit]);
+    assert_eq!(app.cut.len(), 1, "it is said what was cut");
+
+    // Nobody is there to ask.
+    let mut app = sweeping();
+    assert_eq!(update(&mut app, Event::Finish, NOW), []);
+    assert_eq!(update(&mut app, Event::Tick, NOW + LEAVE_WITHIN - 1), []);
+    assert_eq!(update(&mut app, Event::Tick, NOW + LEAVE_WITHIN), [Effect::Quit]);
+
+    // A download and a merge count as well.
+    let mut app = nodes();
+    feed(&mut app, [Event::Download("k".into(), FetchProgress::Bytes(1))]);
+    assert_eq!(key(&mut app, Action::Quit), []);
+    let notice = Notice::error("it was not fetched", "", "");
+    assert_eq!(update(&mut app, Event::Download("k".into(), FetchProgress::Failed(notice)), NOW), [Effect::Quit]);
+    let mut app = nodes();
+    assert!(!key(&mut app, Action::Report).is_empty());
+    assert_eq!(key(&mut app, Action::Quit), []);
+    assert_eq!(update(&mut app, Event::Ended(Job::Write, Notice::info("written")), NOW), [Effect::Quit]);
+}
+
+#[test]
+fn the_guided_exit_too_waits_for_what_is_under_way() {
+    let mut app = live();
+    feed(&mut app, [Event::Download("k".into(), FetchProgress::Bytes(1))]);
+    for action in [Action::Quit, Action::Open] {
+        key(&mut app, action);
+    }
+    assert_eq!(phase(&app), Some(Phase::Removing));
+    assert_eq!(update(&mut app, Event::Removal(Removal::Finished), NOW), []);
+    assert!(screen(&app).contains("1 file on the way here"), "{}", screen(&app));
+    let done = FetchProgress::Done { path: "k".into(), sha256: String::new() };
+    assert_eq!(update(&mut app, Event::Download("k".into(), done), NOW), [Effect::Quit]);
+    assert!(app.ended.is_some());
+}

@@ -1,0 +1,200 @@
+#!/usr/bin/env python3
+"""The program on a pseudo-terminal of its own, which closes, answers, pastes and sends signals. One line a fault; none is good.
+
+    terminal.py PROGRAM
+"""
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import sys
+import tempfile
+import termios
+import time
+
+PROGRAM = sys.argv[1]
+FAULTS: list[str] = []
+LEFT = b"\x1b[?1049l"
+
+
+def check(good: bool, what: str) -> None:
+    if not good:
+        FAULTS.append(what)
+
+
+class Terminal:
+    def __init__(self, state: str, term: str = "xterm-256color") -> None:
+        self.state, self.shown, self.code = state, b"", None
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+            os.environ.update(LANG="C.UTF-8", TERM=term, XDG_STATE_HOME=state, XDG_CONFIG_HOME=state)
+            os.execv(PROGRAM, [PROGRAM, "--local"])
+
+    def read(self, seconds: float) -> bytes:
+        end, got = time.monotonic() + seconds, b""
+        while (left := end - time.monotonic()) > 0:
+            if select.select([self.fd], [], [], min(left, 0.05))[0]:
+                try:
+                    part = os.read(self.fd, 65536)
+                except OSError:
+                    break
+                if not part:
+                    break
+                got += part
+        self.shown += got
+        return got
+
+    def until(self, text: bytes, seconds: float = 20) -> bool:
+        end = time.monotonic() + seconds
+        while text not in self.shown and time.monotonic() < end and not self.ended(0):
+            self.read(0.05)
+        return text in self.shown
+
+    def send(self, data: bytes) -> None:
+        while data:
+            readable, writable, _ = select.select([self.fd], [self.fd], [], 5)
+            if readable:
+                self.shown += os.read(self.fd, 65536)
+            if writable:
+                data = data[os.write(self.fd, data[:1024]) :]
+
+    def ended(self, seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while self.code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.code = os.waitstatus_to_exitcode(status)
+            elif time.monotonic() >= end:
+                return False
+            elif self.fd >= 0:
+                self.read(0.05)
+            else:
+                time.sleep(0.05)
+        return True
+
+    def cpu(self) -> float:
+        fields = open(f"/proc/{self.pid}/stat").read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def kill(self) -> None:
+        if not self.ended(0):
+            os.kill(self.pid, signal.SIGKILL)
+            self.ended(5)
+
+
+def started(state: str) -> Terminal:
+    terminal = Terminal(state)
+    check(terminal.until(b"Ready"), f"no list: {terminal.shown[-300:]!r}")
+    return terminal
+
+
+def panics(state: str) -> list[str]:
+    return [name for _, _, names in os.walk(state) for name in names if name.startswith("panic")]
+
+
+def closes(state: str) -> None:
+    """With an agent, so that there is something to clean up."""
+    terminal = started(state)
+    terminal.send(b"d")
+    check(terminal.until(b"live"), "no agent")
+    os.close(terminal.fd)
+    terminal.fd = -1
+    check(terminal.ended(20), "it goes on without a terminal")
+    check(terminal.code == 0, f"its terminal was closed: code {terminal.code}")
+    check(not panics(state), f"its terminal was closed: {panics(state)}")
+
+
+def closes_without_a_signal(state: str) -> None:
+    """As under nohup: nothing but the terminal itself says that it is gone. It must not spin meanwhile."""
+    terminal = started(state)
+    os.kill(terminal.pid, signal.SIGSTOP)
+    before = terminal.cpu()
+    os.close(terminal.fd)
+    terminal.fd = -1
+    os.kill(terminal.pid, signal.SIGCONT)
+    time.sleep(0.3)
+    if not terminal.ended(0):
+        spent = terminal.cpu() - before
+        check(spent < 0.3, f"{spent} s of a core in 0.3 s")
+    check(terminal.ended(20) and terminal.code == 0, f"closed while it was stopped: code {terminal.code}")
+    check(not panics(state), "a panic")
+
+
+def interrupted(state: str, name: str) -> None:
+    terminal = started(state)
+    os.kill(terminal.pid, getattr(signal, name))
+    check(terminal.ended(20) and terminal.code == 0, f"{name}: code {terminal.code}")
+    terminal.read(0.3)
+    check(LEFT in terminal.shown, f"{name}: the screen is not put back")
+
+
+def pasted(state: str, marked: bool) -> None:
+    terminal = started(state)
+    terminal.send(b"/")
+    terminal.read(0.3)
+    before = terminal.cpu()
+    text = b"a" * 10_000
+    terminal.send(b"\x1b[200~" + text + b"\x1b[201~" if marked else text)
+    terminal.read(1.5)
+    spent = terminal.cpu() - before
+    # Of a build for debugging, and of a machine that has other work.
+    check(spent < 5, f"a paste (marked: {marked}) took {spent} s of a core")
+    os.kill(terminal.pid, signal.SIGTERM)
+    check(terminal.ended(5), f"SIGTERM after a paste (marked: {marked}) is not heard")
+    terminal.kill()
+
+
+def answers(state: str) -> None:
+    terminal = started(state)
+    for answer in [
+        b"\x1b]11;rgb:qqqq/:q\r/1c1c\x1b\\",
+        b"\x1b]10;rgb:ff/dd/qq\x07",
+        b"\x1bP>|xterm(370)q\x1b\\",
+        b"\x1b[?1;2c",
+        b"\x1b[12;40R",
+        b"\x1b[I\x1b[O",
+        b"\x1b[?1u",
+    ]:
+        terminal.shown = b""
+        terminal.send(answer)
+        terminal.read(0.4)
+        frame = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", terminal.shown)
+        check(not terminal.ended(0), f"{answer!r} ended it")
+        check(b"Leave" not in frame and b"EXIT" not in frame, f"{answer!r} was a key: {frame[:200]!r}")
+    terminal.shown = b""
+    terminal.send(b":")
+    check(terminal.until(b"captures", 10), f"keys are not heard after answers: {terminal.shown!r}")
+    os.kill(terminal.pid, signal.SIGTERM)
+    check(terminal.ended(20), "SIGTERM after answers is not heard")
+    terminal.kill()
+
+
+def dumb(state: str) -> None:
+    terminal = Terminal(state, "dumb")
+    check(terminal.ended(10) and terminal.code == 2, f"TERM=dumb: code {terminal.code}")
+    terminal.read(0.2)
+    check(b"TERM is dumb" in terminal.shown and b"\x1b" not in terminal.shown, f"TERM=dumb: {terminal.shown!r}")
+
+
+def main() -> None:
+    for case in [
+        closes,
+        closes_without_a_signal,
+        lambda state: interrupted(state, "SIGINT"),
+        lambda state: interrupted(state, "SIGTERM"),
+        lambda state: pasted(state, True),
+        lambda state: pasted(state, False),
+        answers,
+        dumb,
+    ]:
+        with tempfile.TemporaryDirectory() as state:
+            case(state)
+    print("\n".join(FAULTS))
+    sys.exit(1 if FAULTS else 0)
+
+
+main()
