@@ -129,6 +129,8 @@ pub trait Site: Send + Sync + 'static {
     fn made(&self) -> Vec<MadeObject> {
         Vec::new()
     }
+    /// Writes down, on this laptop alone, when the session ends by the clock on the wall.
+    fn note_ends(&self, _ends: UnixMillis) {}
     /// Moves the end of everything that the session has made.
     fn set_ends(&self, _ends: UnixMillis) -> BoxFuture<'static, Result<(), Notice>> {
         async { Ok(()) }.boxed()

@@ -238,8 +238,8 @@ fn the_exit_code_says_how_it_went() {
     let output =
         command.args(["merge", "many", "-w", "-"]).current_dir(folder.path()).stdout(writer).stderr(Stdio::piped());
     let output = output.spawn().expect("the program starts").wait_with_output().expect("it ends");
-    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    assert!(said(&output).contains("its reader has gone"), "{}", said(&output));
+    // Somebody who has enough, as `head` has, is no failure.
+    assert_eq!((output.status.code(), said(&output)), (Some(0), String::new()));
     let left: Vec<_> =
         fs::read_dir(folder.path()).expect("read").map(|entry| entry.expect("one").file_name()).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().ends_with(".part")), "{left:?}");

@@ -395,6 +395,8 @@ pub enum Effect {
     RemoveStorage,
     /// Move the end of everything in the cluster to that time on the wall.
     SetEnds(UnixMillis),
+    /// Write down, on this laptop alone, that the session ends at that time on the wall.
+    NoteEnds(UnixMillis),
     /// See to it that nodes which join while nobody is attached get agents.
     StandIn(Box<StandIn>),
     /// Write down that the session goes on without this program.

@@ -65,6 +65,8 @@ impl App {
     /// Deploys where there is still no agent, and then what the deployment is for. A question may have waited for long.
     pub(super) fn deploy_for(&mut self, names: &[NodeName], goal: Goal) -> Vec<Effect> {
         let names = self.without_agent(names);
+        // Where all have one, those that join later are what was asked about.
+        self.deployed_to(&names);
         let mut effects = if names.is_empty() { Vec::new() } else { self.deploy(names) };
         if let Goal::Captures { on, spec } = goal {
             effects.extend(self.begin_captures(&on, &spec));

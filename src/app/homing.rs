@@ -69,9 +69,10 @@ impl App {
             state.is_writing() && !(sink && state.no_grant.is_none())
                 || state.unfetched().any(|file| stays(state, file, sink))
         };
-        let any = self.place != Place::Local && self.nodes.values().any(at_stake);
-        self.homing |= self.place != Place::Local;
-        any
+        // Files of a stream are nobody's to fetch.
+        let meant = self.place != Place::Local && !self.keep_files;
+        self.homing |= meant;
+        meant && self.nodes.values().any(at_stake)
     }
 
     /// Just before the end captures whose files only the ring has are closed: what is written then is lost with it.
@@ -89,7 +90,7 @@ impl App {
         if names.is_empty() {
             return Vec::new();
         }
-        self.homing = true;
+        self.homing = !self.keep_files;
         let seconds = ends.unwrap_or(self.now).saturating_sub(self.now) / 1000;
         let cause = format!("the session ends in {seconds} s, and what only nodes have comes here first");
         self.notify(Notice::warning("captures have been ended", cause, "{budget} moves the end").naming_keys());

@@ -117,7 +117,10 @@ impl App {
         let capture_ends =
             limit.zip(since).map(|(limit, since)| self.wall(since + limit.duration().as_millis() as u64));
         let (reports, group_per_node) = self.plan_of_each().unzip();
-        let besides = self.nodes.values().filter(|state| state.present).map(|state| state.node.name.clone()).collect();
+        // Who waits for an agent of ours gets one there; who can never run one is left alone.
+        let served =
+            |state: &&NodeState| state.present && (state.agent.is_deployed() || state.node.cannot_run().is_some());
+        let besides = self.nodes.values().filter(served).map(|state| state.node.name.clone()).collect();
         let group_per_node = group_per_node.unwrap_or_default();
         Some(StandIn { capture, capture_ends, sink: None, reports, group_per_node, besides })
     }
@@ -175,7 +178,19 @@ impl App {
 
     /// A capture begins there: where that is everywhere, later nodes get it too.
     pub(super) fn captured_on(&mut self, names: &[NodeName], spec: &CaptureSpec) {
-        if self.are_all(names, |state| state.agent != Agent::Live || state.is_capturing()) {
+        let passed = |state: &NodeState| {
+            let ended = matches!(state.agent, Agent::Failed(_) | Agent::Ended(_));
+            ended || state.is_capturing() || state.is_to_start() || state.node.cannot_run().is_some()
+        };
+        if self.are_all(names, passed) {
+            self.captured_everywhere(spec);
+        }
+    }
+
+    /// A capture begins on all nodes that are up. The same one on another node is no new one: it ends when it would have.
+    pub(super) fn captured_everywhere(&mut self, spec: &CaptureSpec) {
+        let runs = self.joining.capture.as_ref().is_some_and(|(known, _)| known == spec);
+        if self.joining.wanted && !(runs && self.joining.capture_now(self.now).is_some()) {
             self.joining.capture = Some((spec.clone(), self.now));
         }
     }

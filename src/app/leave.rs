@@ -318,6 +318,11 @@ impl App {
                 self.enter(if self.keeps(Group::Files) { Phase::Removing } else { Phase::Fetching })
             }
             Some(Phase::Fetching) => {
+                // A capture that goes on closes files meanwhile.
+                let new = self.fetch_new();
+                if !new.is_empty() {
+                    return new;
+                }
                 let outcomes = self.nodes.values().flat_map(|state| {
                     state
                         .unfetched()
@@ -451,13 +456,18 @@ impl App {
 
     /// Sets every file on its way that is neither here nor under way.
     pub(super) fn fetch_all(&mut self) -> Vec<Effect> {
+        self.fetch_where(|fetch| matches!(fetch, None | Some(FetchProgress::Failed(_))))
+    }
+
+    /// Those alone that nobody has tried to fetch.
+    fn fetch_new(&mut self) -> Vec<Effect> {
+        self.fetch_where(|fetch| fetch.is_none())
+    }
+
+    fn fetch_where(&mut self, due: impl Fn(Option<&FetchProgress>) -> bool) -> Vec<Effect> {
         let mut effects = Vec::new();
         for state in self.nodes.values_mut() {
-            let wanted: Vec<_> = state
-                .unfetched()
-                .filter(|file| matches!(state.fetches.get(&file.name), None | Some(FetchProgress::Failed(_))))
-                .cloned()
-                .collect();
+            let wanted: Vec<_> = state.unfetched().filter(|file| due(state.fetches.get(&file.name))).cloned().collect();
             for file in wanted {
                 state.fetches.insert(file.name.clone(), FetchProgress::Bytes(0));
                 effects.push(Effect::Fetch(state.node.name.clone(), file));

@@ -120,7 +120,15 @@ impl App {
         self.order = still.order;
         self.layout = still.layout;
         self.trail = still.trail.clone();
-        self.marks = still.marks.iter().filter(|name| self.nodes.contains_key(*name)).cloned().collect();
+        // Those that joined meanwhile, where all are meant, were marked behind the picture.
+        let new = self.marks.iter().filter(|name| !still.nodes.contains_key(*name));
+        let marks = still.marks.iter().filter(|name| self.nodes.contains_key(*name)).chain(new).cloned().collect();
+        self.marks = marks;
+        match (still.joining.is_wanted(), self.joining.is_wanted()) {
+            (true, false) => self.mean_later_nodes(),
+            (false, true) => self.forget_joining(),
+            _ => {}
+        }
         self.mark_anchor.clone_from(&still.mark_anchor);
         self.files.cursor = still.files.cursor.clone();
         self.files.marks.clone_from(&still.files.marks);

@@ -113,7 +113,8 @@ impl App {
     /// Deploys where there is no agent, after what questions that takes, and captures.
     pub(super) fn ask_deploy_for_captures(&mut self, names: Vec<NodeName>, spec: CaptureSpec) -> Vec<Effect> {
         let missing = self.without_agent(&names);
-        if missing.is_empty() {
+        let later = self.joining.is_wanted() && !self.joining.is_active();
+        if missing.is_empty() && !later {
             return self.begin_captures(&names, &spec);
         }
         self.deploy_if_permitted(missing, Goal::Captures { on: names, spec: Box::new(spec) })
@@ -218,6 +219,7 @@ impl App {
             }
             self.to_follow.remove(name);
         }
+        self.captures_stopped(names);
         let what = match names {
             [one] => format!("the capture on {one} was taken back before it began"),
             more => format!("{} were taken back before they began", text::counted(more.len(), "capture")),

@@ -122,7 +122,10 @@ fn take_in(app: &mut App, event: Event) -> Vec<Effect> {
         Event::ClockSet(ahead) => app.clock_set(ahead),
         Event::Tick => app.tick(),
         Event::DeployTo(names) => app.deploy(names),
-        Event::StartCaptures(names, spec) => app.begin_captures(&names, &spec),
+        Event::StartCaptures(names, spec) => {
+            app.captured_everywhere(&spec);
+            app.begin_captures(&names, &spec)
+        }
         Event::Resolved(names, asked, found) => app.resolved(&names, &asked, found),
         Event::Finish => app.leave(true),
         Event::Abandon(made) => app.abandon(made),
@@ -450,7 +453,8 @@ impl App {
             self.notify(Notice::info(headline));
         }
         let known = self.session.ends.filter(|_| self.session.began.is_some() && !self.is_removing());
-        known.filter(|_| self.place != Place::Local).map(|ends| Effect::SetEnds(self.wall(ends))).into_iter().collect()
+        // What the cluster has is by its own clock, which nobody has set.
+        known.filter(|_| self.place != Place::Local).map(|ends| Effect::NoteEnds(self.wall(ends))).into_iter().collect()
     }
 
     /// Says in time that the end is near: nothing extends it silently.

@@ -379,6 +379,13 @@ impl Site for Cluster {
         *lock(&self.state.with_contents) = names.into_iter().collect();
     }
 
+    fn note_ends(&self, ends: UnixMillis) {
+        // A journal that cannot be written has been told of when it mattered, and its next entry tells it again.
+        if let Some((journal, _)) = self.journal() {
+            let _ = journal.record(Entry::Ends(ends));
+        }
+    }
+
     fn set_ends(&self, ends: UnixMillis) -> BoxFuture<'static, Result<(), Notice>> {
         terms::set_ends(self.clone(), ends).boxed()
     }

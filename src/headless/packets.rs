@@ -157,8 +157,11 @@ pub(super) async fn stream(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec) 
 /// Starts it on nodes that have come up; sees which are gone.
 fn start(run: &mut Run, team: &mut Team, spec: &CaptureSpec) -> Vec<NodeName> {
     let new = team.recruits(run.app());
-    if !new.is_empty() {
-        run.handle(Event::StartCaptures(new.clone(), spec.clone()));
+    // Nodes that have joined were given what is left of it.
+    let given = |name: &&NodeName| !run.app().joining.joined().any(|(joined, _)| joined == *name);
+    let first: Vec<NodeName> = new.iter().filter(given).cloned().collect();
+    if !first.is_empty() {
+        run.handle(Event::StartCaptures(first, spec.clone()));
     }
     team.look(run.app(), is_over);
     new

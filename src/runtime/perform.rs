@@ -172,6 +172,7 @@ impl Performer {
                 let stock = self.site.inventory();
                 self.tell(async move { Event::Stock(stock.await) });
             }
+            Effect::NoteEnds(ends) => self.site.note_ends(ends),
             Effect::SetEnds(ends) => {
                 let set = self.site.set_ends(ends);
                 self.tell(async move { Event::EndsSet(set.await) });

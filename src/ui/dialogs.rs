@@ -120,12 +120,22 @@ pub(super) fn confirm(frame: &mut Frame<'_>, area: Rect, app: &App, question: &C
                     let on = counted(on.len(), "node");
                     let filter = spec.filter.as_deref().map_or_else(|| "every packet".to_owned(), visible);
                     let then = format!("\nThen captures on {on}: {filter}, content {}.", spec.content.word());
-                    (format!("Deploy to {} and capture on {on}?", names.len()), then)
+                    let title = match names.len() {
+                        0 => format!("Capture on {on}, and on nodes that join later?"),
+                        nodes => format!("Deploy to {nodes} and capture on {on}?"),
+                    };
+                    (title, then)
                 }
             };
             let what = rights(app.ports.processes);
-            let also = if later { " and every node that joins while this session is open" } else { "" };
-            (title, format!("A hostNetwork pod with {what} on each of:\n{}{also}{then}", list(names)))
+            let where_to = match (names.is_empty(), later) {
+                (true, _) => " on every node that joins while this session is open".to_owned(),
+                (false, true) => {
+                    format!(" on each of:\n{} and every node that joins while this session is open", list(names))
+                }
+                (false, false) => format!(" on each of:\n{}", list(names)),
+            };
+            (title, format!("A hostNetwork pod with {what}{where_to}{then}"))
         }
         Confirm::StopCaptures(names) => {
             (format!("Stop {} captures?", names.len()), format!("Their files stay on the nodes:\n{}", list(names)))

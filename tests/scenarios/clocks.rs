@@ -36,7 +36,7 @@ fn a_wall_clock_that_is_set_ends_no_agent_earlier_and_keeps_none_longer() {
         let effects = at(&mut app, Event::ClockSet(step), NOW + 1_000);
         // The journal and the cluster have the end by the clock on the wall.
         let ends = NOW + 4 * 3_600_000;
-        assert_eq!(effects, [Effect::SetEnds(ends.saturating_add_signed(step))]);
+        assert_eq!(effects, [Effect::NoteEnds(ends.saturating_add_signed(step))]);
         assert_eq!(left_seconds(&mut app, NOW + 60_000), 4 * 3600 - 60, "{step}");
         assert!(app.notices.iter().all(|(_, notice)| !notice.headline.contains("the session ends in")), "{step}");
         // A laptop that sleeps for an hour has slept for an hour.
