@@ -15,6 +15,8 @@ use sha2::{Digest, Sha256};
 
 use crate::text::bytes;
 
+/// How partial files of ours end: others, browsers for one, have some that end in `.part` alone.
+const PART: &str = ".nodewatch.part";
 /// Names that are tried for a file when others have its own.
 const NAMES: u32 = 1000;
 /// Of a disk's room so much is left to everybody else: a fiftieth, and no more than this.
@@ -92,6 +94,8 @@ pub struct Part {
     name: String,
     have: u64,
     most: u64,
+    /// It has its name, and the partial file's may be somebody else's by now.
+    named: bool,
 }
 
 impl Part {
@@ -106,7 +110,7 @@ impl Part {
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed(folder))?;
         sweep(folder);
         let (file, path) = open(folder, name).map_err(failed(&folder.join(name)))?;
-        Ok(Self { file, path, folder: folder.to_owned(), name: name.to_owned(), have: 0, most })
+        Ok(Self { file, path, folder: folder.to_owned(), name: name.to_owned(), have: 0, most, named: false })
     }
 
     /// Bytes so far.
@@ -171,8 +175,10 @@ impl Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        // It is gone already where it has got its name.
-        let _ = fs::remove_file(&self.path);
+        if !self.named {
+            // It is swept later where this fails.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -203,12 +209,15 @@ impl Whole {
         self.name(Self::is_same)
     }
 
-    fn name(self, is_it: impl Fn(&Self, &Path) -> bool) -> Result<PathBuf, DiskError> {
+    fn name(mut self, is_it: impl Fn(&Self, &Path) -> bool) -> Result<PathBuf, DiskError> {
         let wanted = self.part.folder.join(&self.part.name);
         let failed = |source| DiskError::Write { path: wanted.clone(), source };
         for path in numbered(&wanted) {
             match rename_to_free(&self.part.path, &path) {
-                Ok(()) => return sync_folder(&self.part.folder).map(|()| path).map_err(failed),
+                Ok(()) => {
+                    self.part.named = true;
+                    return sync_folder(&self.part.folder).map(|()| path).map_err(failed);
+                }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     if is_it(&self, &path) {
                         return Ok(path);
@@ -221,10 +230,11 @@ impl Whole {
     }
 
     /// Takes the place of an earlier one of its own.
-    fn replace(self) -> Result<PathBuf, DiskError> {
+    fn replace(mut self) -> Result<PathBuf, DiskError> {
         let path = self.part.folder.join(&self.part.name);
-        let renamed = fs::rename(&self.part.path, &path).and_then(|()| sync_folder(&self.part.folder));
-        renamed.map_err(|source| self.part.failed(source, 0)).map(|()| path)
+        fs::rename(&self.part.path, &path).map_err(|source| self.part.failed(source, 0))?;
+        self.part.named = true;
+        sync_folder(&self.part.folder).map_err(|source| self.part.failed(source, 0)).map(|()| path)
     }
 
     fn is_same(&self, path: &Path) -> bool {
@@ -321,7 +331,7 @@ fn too_many() -> io::Error {
 fn open(folder: &Path, name: &str) -> io::Result<(File, PathBuf)> {
     for number in 1..=NAMES {
         let number = if number == 1 { String::new() } else { format!(".{number}") };
-        let path = folder.join(format!("{name}{number}.part"));
+        let path = folder.join(format!("{name}{number}{PART}"));
         let mut options = OpenOptions::new();
         match options.read(true).write(true).create_new(true).mode(0o600).open(&path) {
             // Who sweeps may have been quicker.
@@ -334,14 +344,19 @@ fn open(folder: &Path, name: &str) -> io::Result<(File, PathBuf)> {
     Err(too_many())
 }
 
+/// Whether a partial file of this program has such a name. That of a merge has the number of a process.
+fn is_ours(name: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
+    let merged = name.strip_suffix(".part").and_then(|name| name.rsplit_once(".pcapng."));
+    name.ends_with(PART) || merged.is_some_and(|(_, process)| is_number(process))
+}
+
 /// Removes partial files of ours that nobody writes any more.
 fn sweep(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let ours = name.ends_with(".part") && (name.contains(".pcapng.") || name.starts_with("manifest"));
-        if !ours || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+        if !is_ours(&name.to_string_lossy()) || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
             continue;
         }
         if let Ok(file) = File::open(entry.path())
@@ -379,7 +394,7 @@ mod tests {
         let mut part = Part::begin(folder.path(), "a.pcapng", 4).expect("begun");
         part.write(b"abcd").expect("written");
         assert!(matches!(part.write(b"e"), Err(DiskError::TooLarge { most: 4, .. })));
-        assert_eq!(names(folder.path()), ["a.pcapng.part"]);
+        assert_eq!(names(folder.path()), ["a.pcapng.nodewatch.part"]);
         drop(part);
         assert_eq!(names(folder.path()), [""; 0]);
     }
@@ -390,7 +405,8 @@ mod tests {
         let mut part = Part::begin(folder.path(), "a.pcapng", 100).expect("begun");
         part.write(b"abcd").expect("written");
         // As after a write whose error came late.
-        File::options().write(true).open(folder.path().join("a.pcapng.part")).expect("open").set_len(0).expect("cut");
+        let path = folder.path().join("a.pcapng.nodewatch.part");
+        File::options().write(true).open(path).expect("open").set_len(0).expect("cut");
         assert!(matches!(part.finish(), Err(DiskError::Short { found: 0, written: 4, .. })));
         assert_eq!(names(folder.path()), [""; 0]);
     }
@@ -416,17 +432,27 @@ mod tests {
     #[test]
     fn two_that_write_the_same_name_do_not_meet_and_what_a_killed_one_left_goes() {
         let folder = tempfile::tempdir().expect("a folder");
-        for left in ["old.pcapng.part", "old.pcapng.2.part", "manifest-1.json.part", "thesis.part"] {
+        for left in [
+            "old.pcapng.nodewatch.part",
+            "old.pcapng.2.nodewatch.part",
+            "manifest-1.json.nodewatch.part",
+            "merged.pcapng.4711.part",
+            "thesis.part",
+            "browser.pcapng.part",
+        ] {
             fs::write(folder.path().join(left), "half").expect("written");
         }
         let mut one = Part::begin(folder.path(), "a.pcapng", 100).expect("begun");
         let mut other = Part::begin(folder.path(), "a.pcapng", 100).expect("begun");
         one.write(b"one").expect("written");
         other.write(b"other").expect("written");
-        assert_eq!(names(folder.path()), ["a.pcapng.2.part", "a.pcapng.part", "thesis.part"]);
+        assert_eq!(
+            names(folder.path()),
+            ["a.pcapng.2.nodewatch.part", "a.pcapng.nodewatch.part", "browser.pcapng.part", "thesis.part"]
+        );
         one.finish().and_then(Whole::keep).expect("kept");
         other.finish().and_then(Whole::keep).expect("kept");
-        assert_eq!(names(folder.path()), ["a-2.pcapng", "a.pcapng", "thesis.part"]);
+        assert_eq!(names(folder.path()), ["a-2.pcapng", "a.pcapng", "browser.pcapng.part", "thesis.part"]);
     }
 
     #[test]

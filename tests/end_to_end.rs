@@ -150,7 +150,7 @@ async fn a_wrong_byte_is_found_and_no_file_is_left() {
 async fn a_size_that_cannot_be_is_not_believed() {
     let folders = folders();
     let site = TestSite::new(&[("a", Behaviour::Good)], folders.ring.path());
-    for (most, told) in [(1000, "at most 1000 bytes"), (u64::MAX, "are free")] {
+    for (most, told) in [(1000, "at most 1000"), (u64::MAX, "are free")] {
         let file = CaptureFile {
             name: "../a.pcapng".into(),
             sequence: 1,

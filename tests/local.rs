@@ -470,12 +470,14 @@ fn a_watch_ends_with_its_reader() {
     assert_eq!(files_of(&here.rings()), Vec::<PathBuf>::new());
 }
 
-/// A thread of it stands in a write to a pipe.
+/// Those of its threads that write to both outputs stand in a write to a pipe.
 fn waits_for_reader(child: &Child) -> bool {
     let threads = std::fs::read_dir(format!("/proc/{}/task", child.id())).into_iter().flatten().flatten();
     threads
         .map(|thread| std::fs::read_to_string(thread.path().join("wchan")).unwrap_or_default())
-        .any(|place| place.contains("pipe_write"))
+        .filter(|place| place.contains("pipe_write"))
+        .count()
+        == 2
 }
 
 /// Both outputs into a pipe that is full and that nobody reads: a signal is heard, and everything is cleaned up.

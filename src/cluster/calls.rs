@@ -11,7 +11,7 @@ mod news;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     task::{Context, Poll},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use futures::{FutureExt, future::BoxFuture};
@@ -29,7 +29,7 @@ use body::Bounded;
 use news::News;
 pub(super) use news::listen;
 
-use crate::text;
+use crate::{clock::steady_millis, text};
 
 /// Calls that wait for an answer at the same time, whatever goes on.
 const CALLS: usize = 10;
@@ -47,7 +47,8 @@ const PART_WITHIN: Duration = Duration::from_secs(15);
 const WHOLE_WITHIN: Duration = Duration::from_secs(120);
 /// A watch ends when it was asked to; so much later it is dead.
 const WATCH_GRACE: Duration = Duration::from_secs(5);
-/// A program that looks so much later than it wanted to was stopped, or its machine was asleep.
+/// A program that looks so much later than it wanted to was stopped, or its machine was asleep. That is by the clock
+/// which counts sleep and which nobody sets.
 const ASLEEP: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_secs(1);
 
@@ -124,6 +125,40 @@ impl Sort {
     }
 }
 
+/// Goes with a request to whoever sends it: the deadline of its answer stands still while its credentials are renewed,
+/// which have deadlines of their own.
+#[derive(Clone)]
+pub(super) struct Renewing(Arc<watch::Sender<bool>>);
+
+impl Renewing {
+    /// Does this while the deadline stands still.
+    pub async fn during<T>(&self, work: impl Future<Output = T>) -> T {
+        self.0.send_replace(true);
+        let done = work.await;
+        self.0.send_replace(false);
+        done
+    }
+}
+
+/// The answer, if it comes within so long. The time in which the deadline stands still does not count.
+async fn in_time<T>(within: Duration, mut stands: watch::Receiver<bool>, answer: impl Future<Output = T>) -> Option<T> {
+    pin!(answer);
+    let mut left = within;
+    loop {
+        let still = *stands.borrow_and_update();
+        let began = Instant::now();
+        tokio::select! {
+            biased;
+            answer = &mut answer => return Some(answer),
+            Ok(()) = stands.changed() => {}
+            () = sleep(left), if !still => return None,
+        }
+        if !still {
+            left = left.saturating_sub(began.elapsed());
+        }
+    }
+}
+
 /// What all calls of a connection share.
 pub(super) struct Shared {
     calls: Arc<Semaphore>,
@@ -149,11 +184,11 @@ impl Shared {
         let weak = Arc::downgrade(&shared);
         tokio::spawn(async move {
             loop {
-                // By the wall clock: the other one stands still while a machine sleeps.
-                let before = SystemTime::now();
+                // Timers go by a clock that stands still while a machine sleeps.
+                let before = steady_millis();
                 sleep(TICK).await;
                 let Some(shared) = weak.upgrade() else { return };
-                if before.elapsed().is_ok_and(|passed| passed > TICK + ASLEEP) {
+                if Duration::from_millis(steady_millis().saturating_sub(before)) > TICK + ASLEEP {
                     shared.wake();
                 }
             }
@@ -269,16 +304,18 @@ where
     }
 
     /// Asks once, in its turn.
-    async fn once(&self, request: Request<Body>, sort: Sort) -> Result<Response<Bounded<B>>, BoxError> {
+    async fn once(&self, mut request: Request<Body>, sort: Sort) -> Result<Response<Bounded<B>>, BoxError> {
         let turns = if sort == Sort::Stream { &self.shared.openings } else { &self.shared.calls };
         let mut turn = Some(Arc::clone(turns).acquire_owned().await?);
         let mut woken = self.shared.woken.subscribe();
         let within = sort.within();
+        let (renewing, stands) = watch::channel(false);
+        request.extensions_mut().insert(Renewing(Arc::new(renewing)));
         let answer = async {
             let mut stack = self.stack.clone();
             let answer = async { stack.ready().await?.call(request).await };
             tokio::select! {
-                answer = timeout(within, answer) => answer.unwrap_or_else(|_| Err(late(sort, within).into())),
+                answer = in_time(within, stands, answer) => answer.unwrap_or_else(|| Err(late(sort, within).into())),
                 Ok(()) = woken.changed() => Err(CallError::Asleep.into()),
             }
         };

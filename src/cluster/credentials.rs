@@ -57,6 +57,9 @@ pub(super) enum Source {
 pub(super) enum CredentialError {
     #[error(transparent)]
     Plugin(#[from] PluginError),
+    /// The plugin has given credentials before that a server took: it may do so again.
+    #[error(transparent)]
+    Renewal(PluginError),
     #[error("the credential plugin {program} has been asked for new credentials and has not answered for {} s", WAIT.as_secs())]
     Slow { program: String },
     #[error("the credential plugin {program} gave what cannot be used: {reason}")]
@@ -73,7 +76,7 @@ impl CredentialError {
     /// What to do about it.
     pub fn next_step(&self) -> &'static str {
         match self {
-            Self::Plugin(error) => error.next_step(),
+            Self::Plugin(error) | Self::Renewal(error) => error.next_step(),
             Self::Slow { .. } => "wait for it, or end what it waits for",
             Self::Unusable { .. } | Self::File { .. } | Self::Token | Self::Ending => "mend the kubeconfig's user",
         }
@@ -81,7 +84,7 @@ impl CredentialError {
 
     /// Trying again may help without anybody's doing.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Slow { .. })
+        matches!(self, Self::Slow { .. } | Self::Renewal(_))
     }
 }
 
@@ -171,7 +174,7 @@ impl Credentials {
         let Source::Plugin(plugin) = &source else {
             return Arc::new(Self { source, identity, state: Mutex::default() });
         };
-        let key = format!("{plugin:?}");
+        let key = format!("{} {}", plugin.key(), identity.as_ref().map(Identity::key).unwrap_or_default());
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, shared)) = known.iter().find(|(other, _)| *other == key) {
             return Arc::clone(shared);
@@ -193,7 +196,7 @@ impl Credentials {
             Some(current) if !current.is_over() => Ok(current),
             Some(current) => match self.renew(false, Some(WAIT)).await {
                 // The laptop's clock may be the one that is wrong.
-                Err(error) if error.is_passing() && current.worked.load(Ordering::Relaxed) => Ok(current),
+                Err(CredentialError::Slow { .. }) if current.worked.load(Ordering::Relaxed) => Ok(current),
                 renewed => renewed,
             },
             None => self.renew(false, None).await,
@@ -242,6 +245,11 @@ impl Credentials {
         let task = tokio::spawn(async move {
             let outcome = self.ask(after_refusal).await;
             let mut state = self.state();
+            let worked = state.current.as_ref().is_some_and(|current| current.worked.load(Ordering::Relaxed));
+            let outcome = outcome.map_err(|error| match error {
+                CredentialError::Plugin(error) if worked && error.may_pass() => CredentialError::Renewal(error),
+                other => other,
+            });
             state.running = None;
             match &outcome {
                 Ok(credential) => (state.current, state.failed) = (Some(Arc::clone(credential)), None),

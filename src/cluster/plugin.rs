@@ -3,6 +3,7 @@
 //! Owns the child process with its bounds and its end. Must not know when it is due, nor what is done with the answer.
 
 use std::{
+    collections::BTreeMap,
     io::{IsTerminal, Write},
     process::{ExitStatus, Stdio},
     sync::{
@@ -86,6 +87,11 @@ pub(super) enum PluginError {
 }
 
 impl PluginError {
+    /// It may give something when it is run again.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Failed { .. } | Self::NoAnswer { .. })
+    }
+
     /// What to do about it.
     pub fn next_step(&self) -> &'static str {
         match self {
@@ -142,6 +148,25 @@ impl Plugin {
         self.exec.command.clone().unwrap_or_default()
     }
 
+    /// What tells it from another one, the same each time that a kubeconfig is read.
+    pub fn key(&self) -> String {
+        let ExecConfig { command, args, api_version, interactive_mode, .. } = &self.exec;
+        let mode = format!("{interactive_mode:?}");
+        let cluster = self.cluster.as_ref().map(|cluster| json!(cluster));
+        json!([command, args, self.variables(), api_version, mode, cluster]).to_string()
+    }
+
+    /// What is set in its environment, by name. Of two with the same name the later one counts.
+    fn variables(&self) -> BTreeMap<&str, &str> {
+        let mut variables = BTreeMap::new();
+        for variable in self.exec.env.iter().flatten() {
+            if let (Some(name), Some(value)) = (variable.get("name"), variable.get("value")) {
+                variables.insert(name.as_str(), value.as_str());
+            }
+        }
+        variables
+    }
+
     /// Whether it may ask on a terminal, where there is one.
     pub fn may_ask(&self) -> bool {
         self.exec.interactive_mode != Some(ExecInteractiveMode::Never)
@@ -166,7 +191,7 @@ impl Plugin {
             _ => PluginError::Start { program: program.clone(), reason: error.to_string() },
         })?;
         // Whoever has it before the eyes ends it with Ctrl-C, and may take the time to look for a code.
-        let deadline = (!terminal).then_some(DEADLINE);
+        let deadline = (!asks).then_some(DEADLINE);
         let (status, answer, said) = watched(child, &program, deadline).await?;
         if !status.success() {
             return Err(PluginError::Failed { program, status, said });
@@ -177,11 +202,7 @@ impl Plugin {
     fn command(&self, asks: bool) -> Command {
         let mut command = Command::new(self.program());
         command.args(self.exec.args.iter().flatten());
-        for variable in self.exec.env.iter().flatten() {
-            if let (Some(name), Some(value)) = (variable.get("name"), variable.get("value")) {
-                command.env(name, value);
-            }
-        }
+        command.envs(self.variables());
         let mut spec = json!({ "interactive": asks });
         if let Some(cluster) = &self.cluster {
             spec["cluster"] = json!(cluster);
@@ -321,5 +342,33 @@ async fn drain(from: Option<impl AsyncRead + Unpin>, mut take: impl FnMut(&[u8])
     let mut buffer = [0; 4096];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
         take(&buffer[..count]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(profile: &str) -> String {
+        let yaml = format!(
+            "apiVersion: client.authentication.k8s.io/v1\ncommand: aws\nargs: [eks, get-token]\nenv:\n\
+             - {{name: AWS_PROFILE, value: {profile}}}\n\
+             - {{value: eu-west-1, name: AWS_REGION}}\n\
+             - {{name: HOME, value: /home/a}}\n\
+             - {{name: AWS_STS_REGIONAL_ENDPOINTS, value: regional}}\n"
+        );
+        let exec: ExecConfig = serde_saphyr::from_str(&yaml).expect("an exec");
+        Plugin { exec, cluster: None }.key()
+    }
+
+    #[test]
+    fn a_plugin_has_one_key_however_often_it_is_read() {
+        let first = key("staging");
+        assert!(first.contains("AWS_REGION") && first.contains("regional"), "{first}");
+        // The variables of each parse are in maps of their own order.
+        for _ in 0..20 {
+            assert_eq!(key("staging"), first);
+        }
+        assert_ne!(key("production"), first);
     }
 }

@@ -240,7 +240,16 @@ impl Work {
     async fn remove_namespace(&self, namespace: MadeObject, known: &Known) -> bool {
         let scope = &self.scope;
         let until = Instant::now() + LOOK_INTO.min(scope.patience);
-        let contents = match strangers::find(&scope.client, &namespace.name, &scope.session, known, until).await {
+        let at_most = scope.patience.max(Duration::from_secs(1));
+        let looked = strangers::find(&scope.client, &namespace.name, &scope.session, known, until);
+        // Trying again ends earlier, but a try takes its time too.
+        let looked = timeout_at(Instant::now() + at_most, looked).await.unwrap_or_else(|_| {
+            let headline = format!("cannot look through {} in time", namespace.name);
+            let cause = format!("the API server has not told all within {} s", at_most.as_secs());
+            let next_step = format!("try again with more time: nodewatch-tui cleanup {}", scope.session);
+            Err(Notice::error(headline, cause, next_step).of(Failure::Unreachable))
+        });
+        let contents = match looked {
             Ok(contents) => contents,
             Err(notice) => {
                 let reason = format!("not removed, as what it holds cannot be seen: {}", notice.line());

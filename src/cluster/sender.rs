@@ -34,6 +34,7 @@ use rustls_pki_types::ServerName;
 use tower::{BoxError, Service, ServiceExt, util::BoxCloneSyncService};
 
 use super::{
+    calls::Renewing,
     credentials::{Credential, CredentialError, Credentials, basic},
     tls::{self, Identity},
 };
@@ -253,7 +254,8 @@ impl Inner {
 
     async fn call(&self, request: Request<Body>) -> Result<Response<Incoming>, BoxError> {
         let once_more = copy(&request);
-        let credential = self.credentials.get().await?;
+        let renewing = request.extensions().get::<Renewing>().cloned();
+        let credential = apart(renewing.as_ref(), self.credentials.get()).await?;
         let answer = self.send(request, &credential).await;
         let refused = match &answer {
             Ok(response) => response.status() == StatusCode::UNAUTHORIZED,
@@ -265,7 +267,7 @@ impl Inner {
             }
             return answer;
         }
-        match (self.credentials.refused(&credential).await, once_more) {
+        match (apart(renewing.as_ref(), self.credentials.refused(&credential)).await, once_more) {
             (Ok(Some(renewed)), Some(request)) => {
                 let answer = self.send(request, &renewed).await;
                 if answer.as_ref().is_ok_and(|response| response.status() != StatusCode::UNAUTHORIZED) {
@@ -291,6 +293,14 @@ impl Service<Request<Body>> for Sender {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let inner = Arc::clone(&self.0);
         async move { inner.call(request).await }.boxed()
+    }
+}
+
+/// Waits for credentials. That is not the server's time.
+async fn apart<T>(renewing: Option<&Renewing>, work: impl Future<Output = T>) -> T {
+    match renewing {
+        Some(renewing) => renewing.during(work).await,
+        None => work.await,
     }
 }
 

@@ -56,6 +56,12 @@ impl Identity {
         validity(self.0.cert.first()?).map(|(_, end)| end)
     }
 
+    /// What tells it from another one.
+    pub fn key(&self) -> String {
+        let chain: Vec<String> = self.0.cert.iter().map(|one| crate::text::hex(one.as_ref())).collect();
+        chain.join(",")
+    }
+
     /// Whether the certificates are the same.
     pub fn is(&self, other: &Self) -> bool {
         self.0.cert == other.0.cert

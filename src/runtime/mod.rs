@@ -137,15 +137,15 @@ impl Engine {
 
     /// Takes in one event and begins what follows from it. True when the program is to end.
     pub fn handle(&mut self, event: Event) -> bool {
+        let mut quit = false;
         let ahead = wall_ahead();
         if ahead.abs_diff(self.app.wall_ahead) >= STEP && !matches!(event, Event::ClockSet(_)) {
-            self.handle(Event::ClockSet(ahead));
+            quit = self.handle(Event::ClockSet(ahead));
         }
         let now = (self.clock)();
         let written = self.recorder.as_mut().map(|recorder| recorder.event(&event, now));
         self.recorded(written);
         let effects = update(&mut self.app, event, now);
-        let mut quit = false;
         for effect in effects {
             match effect {
                 Effect::Quit => quit = true,

@@ -38,7 +38,7 @@ use super::{
     panics, spool,
 };
 use crate::{
-    app::{Action, App, Edit, Event, Pointed, Scope},
+    app::{Action, App, Edit, Event, Overlay, Pointed, Scope},
     config::keymap::Keymap,
     model::{Failure, Notice},
     ui::{self, Hits, Target, Theme},
@@ -135,6 +135,8 @@ pub fn check(instead: &str) -> Result<(), Notice> {
 pub struct Signals {
     ends: Ends,
     stop: Signal,
+    /// How often the program was asked to end since it began to leave.
+    asked: u32,
 }
 
 /// Those that end something.
@@ -155,6 +157,16 @@ enum End {
 }
 
 impl Ends {
+    /// The next one of somebody who wants an end. A hang-up says that nobody sees it, and may come several times over.
+    /// Cancel-safe.
+    async fn asked(&mut self) {
+        let Self { interrupt, terminate, .. } = self;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+
     /// The next one. Cancel-safe.
     async fn next(&mut self) -> End {
         let Self { interrupt, terminate, hang_up, gone } = self;
@@ -185,6 +197,7 @@ impl Signals {
                 gone: None,
             },
             stop: signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))?,
+            asked: 0,
         })
     }
 }
@@ -274,11 +287,12 @@ pub async fn drive<B: Backend<Error = io::Error>>(
     mouse: bool,
     drawn: impl FnMut(&Terminal<B>),
 ) -> io::Result<()> {
-    let driven = run_on(engine, terminal, theme, (input, signals), mouse, drawn).await;
+    signals.asked = 0;
+    let driven = run_on(engine, terminal, theme, (input, &mut *signals), mouse, drawn).await;
     if driven.is_err() && !panics::happened() {
         // A terminal that is gone says so by failing, before or instead of a signal: clean up without it.
         let gone = is_gone();
-        finish(engine).await;
+        finish(engine, signals).await;
         if gone {
             return Ok(());
         }
@@ -326,11 +340,11 @@ async fn run_on<B: Backend<Error = io::Error>>(
         tokio::select! {
             biased;
             end = signals.ends.next() => match end {
-                End::Asked => if engine.handle(Event::Finish) { return Ok(()) },
+                End::Asked => if asked(engine, signals) { return Ok(()) },
                 End::Gone => {
                     // Whether it is, or somebody says so: nothing is drawn any more.
                     is_gone();
-                    finish(engine).await;
+                    finish(engine, signals).await;
                     return Ok(());
                 }
             },
@@ -338,7 +352,7 @@ async fn run_on<B: Backend<Error = io::Error>>(
             key = input.next() => {
                 // The terminal is gone: clean up without it.
                 let Some(event) = key else {
-                    finish(engine).await;
+                    finish(engine, signals).await;
                     return Ok(());
                 };
                 let (last, ended) = heard(engine, event?, &mut input, (&theme.keys, &mut pointer)).await?;
@@ -351,7 +365,7 @@ async fn run_on<B: Backend<Error = io::Error>>(
             }
             () = spool::stdout().gone(), if io::stdout().is_terminal() => {
                 is_gone();
-                finish(engine).await;
+                finish(engine, signals).await;
                 return Ok(());
             }
             event = engine.next() => {
@@ -392,12 +406,28 @@ fn suspend(mouse: bool) -> io::Result<()> {
     Ok(())
 }
 
+/// Takes in that somebody wants the program to end: it begins to leave, and ends without waiting when it was asked so
+/// before and is leaving still. True when it is to end.
+fn asked(engine: &mut Engine, signals: &mut Signals) -> bool {
+    let leaving = matches!(&engine.app.overlay, Some(Overlay::Exit(exit)) if exit.unattended);
+    signals.asked = if leaving { signals.asked + 1 } else { 1 };
+    if signals.asked < 2 {
+        return engine.handle(Event::Finish);
+    }
+    // What may still be there is in the receipt.
+    let made = engine.site().made();
+    engine.handle(Event::Abandon(made));
+    true
+}
+
 /// Cleans up with nobody watching.
-async fn finish(engine: &mut Engine) {
+async fn finish(engine: &mut Engine, signals: &mut Signals) {
     let mut ended = engine.handle(Event::Finish);
     while !ended {
-        let event = engine.next().await;
-        ended = engine.handle(event);
+        tokio::select! {
+            () = signals.ends.asked() => ended = asked(engine, signals),
+            event = engine.next() => ended = engine.handle(event),
+        }
     }
 }
 

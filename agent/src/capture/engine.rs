@@ -35,6 +35,9 @@ use super::{
 };
 use crate::ring::Ring;
 
+/// How long a disk may take to have the end of a capture written before that is told.
+const REMEMBERED_WITHIN: Duration = Duration::from_secs(2);
+
 /// What a running capture tells.
 #[derive(Debug)]
 pub enum CaptureEvent {
@@ -92,6 +95,8 @@ impl Capture {
                 // The last file is closed before the end is told.
                 let reason = if writer.join().is_ok() { reason } else { failed("the writer thread panicked") };
                 ring.capture_ended(Moment::now().unix_millis(), reason.clone());
+                // Whoever hears of the end may end this process: one that comes after it must not go on with the capture.
+                ring.wait_remembered(REMEMBERED_WITHIN);
                 notify(CaptureEvent::Ended(reason));
                 open::close(rings);
             })

@@ -180,6 +180,12 @@ impl Ring {
         tokio::time::timeout(within, self.keeper.written()).await.unwrap_or(false)
     }
 
+    /// The same on a thread of one's own.
+    pub fn wait_remembered(&self, within: Duration) -> bool {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        runtime.is_ok_and(|runtime| runtime.block_on(self.remembered(within)))
+    }
+
     /// The numbers of its files.
     pub fn sequence(&self) -> Sequence {
         self.shared.sequence.clone()

@@ -96,8 +96,7 @@ fn open(folder: &tempfile::TempDir) -> Ring {
 }
 
 pub(crate) fn flush(ring: &Ring, within: Duration) -> bool {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    runtime.block_on(ring.remembered(within))
+    ring.wait_remembered(within)
 }
 
 fn close_down(ring: Ring) {

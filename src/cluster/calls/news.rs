@@ -14,7 +14,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::{foreign, whole};
 use crate::model::Notice;
 
-/// What nobody listens to is kept up to this many, and so many are known to have been told.
+/// What nobody listens to is kept up to this many, and so many are known to have been told. The oldest goes first.
 const MOST: usize = 50;
 /// Waiting is told again after this long.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -52,13 +52,22 @@ impl News {
 
     fn tell(&self, notice: Notice, again: Duration) {
         let mut told = whole(&self.told);
-        let fresh = told.known.get(&notice.headline).is_none_or(|at| at.elapsed() > again);
-        let room = told.known.len() < MOST || told.known.contains_key(&notice.headline);
-        if fresh && room && told.waiting.len() < MOST {
-            told.known.insert(notice.headline.clone(), Instant::now());
-            told.waiting.push_back(notice);
-            self.more.notify_one();
+        if told.known.get(&notice.headline).is_some_and(|at| at.elapsed() <= again) {
+            return;
         }
+        told.known.insert(notice.headline.clone(), Instant::now());
+        if told.known.len() > MOST {
+            let others = told.known.iter().filter(|(headline, _)| **headline != notice.headline);
+            let oldest = others.min_by_key(|(_, at)| **at).map(|(headline, _)| headline.clone());
+            if let Some(oldest) = oldest {
+                told.known.remove(&oldest);
+            }
+        }
+        if told.waiting.len() >= MOST {
+            told.waiting.pop_front();
+        }
+        told.waiting.push_back(notice);
+        self.more.notify_one();
     }
 
     pub(super) async fn next(&self) -> Notice {

@@ -127,6 +127,22 @@ async fn a_server_that_never_answers_is_given_up_and_turns_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_time_that_credentials_take_is_not_the_servers() {
+    let (client, _) = server(|request| async move {
+        let renewing = request.extensions().get::<Renewing>().cloned().expect("it goes with the request");
+        sleep(READ_WITHIN / 4).await;
+        renewing.during(sleep(READ_WITHIN * 2)).await;
+        sleep(if request.uri().path() == "/late" { READ_WITHIN } else { READ_WITHIN / 2 }).await;
+        Ok(said(200, "{}"))
+    });
+    assert_eq!(text(&client, "/api/v1/nodes").await.expect("an answer"), "{}");
+    let began = Instant::now();
+    let error = text(&client, "/late").await.expect_err("too late");
+    assert!(matches!(reason(&error), Some(CallError::NoAnswer(_))), "{error}");
+    assert_eq!(began.elapsed().as_secs(), READ_WITHIN.as_secs() * 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_stops_in_the_middle_ends() {
     let (client, _) = server(|_| async { Ok(Response::new(Said(Some(Bytes::from("{\"items\": [")), false))) });
     let error = text(&client, "/api/v1/pods").await.expect_err("half of it");
