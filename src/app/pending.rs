@@ -120,6 +120,12 @@ impl App {
         self.deploy_if_permitted(missing, Goal::Captures { on: names, spec: Box::new(spec) })
     }
 
+    /// The same on all that are up, as a command asks for it.
+    pub(super) fn begin_captures_asked_for(&mut self, names: &[NodeName], spec: &CaptureSpec) -> Vec<Effect> {
+        self.captured_everywhere(spec);
+        self.begin_captures(names, spec)
+    }
+
     /// Captures on these nodes, each as soon as it can. Hosts that the filter names are looked up here: no node looks
     /// names up.
     pub(super) fn begin_captures(&mut self, names: &[NodeName], spec: &CaptureSpec) -> Vec<Effect> {

@@ -98,7 +98,9 @@ impl App {
             self.overlay = Some(Overlay::Sessions(Sessions { rows, cursor: 0 }));
         } else {
             let sessions = text::counted(found.len(), "other session");
-            self.notify(Notice::info(format!("{sessions} in this cluster; {{sessions}} lists them")));
+            let mut notice = Notice::info(format!("{sessions} in this cluster"));
+            "{sessions} lists them".clone_into(&mut notice.next_step);
+            self.notify(notice.naming_keys());
         }
     }
 

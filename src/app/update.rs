@@ -122,10 +122,7 @@ fn take_in(app: &mut App, event: Event) -> Vec<Effect> {
         Event::ClockSet(ahead) => app.clock_set(ahead),
         Event::Tick => app.tick(),
         Event::DeployTo(names) => app.deploy(names),
-        Event::StartCaptures(names, spec) => {
-            app.captured_everywhere(&spec);
-            app.begin_captures(&names, &spec)
-        }
+        Event::StartCaptures(names, spec) => app.begin_captures_asked_for(&names, &spec),
         Event::Resolved(names, asked, found) => app.resolved(&names, &asked, found),
         Event::Finish => app.leave(true),
         Event::Abandon(made) => app.abandon(made),

@@ -28,7 +28,7 @@ impl Identity {
     /// From PEM. An error is why it cannot be used.
     pub fn from_pem(certificate: &[u8], key: &[u8]) -> Result<Self, String> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
-        let chain = chain.map_err(|error| format!("the client certificate is no PEM: {error}"))?;
+        let chain = chain.map_err(|_| "the client certificate is no PEM, or a torn one".to_owned())?;
         if chain.is_empty() {
             return Err("the client certificate is no PEM: there is no CERTIFICATE in it".to_owned());
         }
@@ -36,7 +36,9 @@ impl Identity {
         if text.contains("ENCRYPTED") {
             return Err("the client key is encrypted: take its passphrase off, as kubectl needs it too".to_owned());
         }
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| format!("the client key is no PEM: {error}"))?;
+        // The parser's own words have the key in them.
+        let key = PrivateKeyDer::from_pem_slice(key)
+            .map_err(|_| "the client key is no PEM, or a torn one: it needs its lines".to_owned())?;
         let key = provider()
             .key_provider
             .load_private_key(key)

@@ -8,12 +8,19 @@ use super::{Exit, output};
 use crate::{
     cli::Format,
     cluster::Cluster,
-    model::{NodeName, Outcome, PreflightCheck},
+    model::{Failure, NodeName, Outcome, PreflightCheck},
     storage::Storage,
 };
 
 /// Runs all checks and prints them.
 pub async fn preflight(cluster: &Cluster, storage: Option<&Storage>, nodes: &[NodeName], format: Format) -> Exit {
+    // Where nobody answers nothing is known, and every check would wait for it.
+    if let Err(notice) = cluster.answers().await
+        && (notice.failure == Failure::Unreachable || notice.failure.is_passing())
+    {
+        output::say(&format!("error: {}", notice.line()));
+        return Exit::of(&notice);
+    }
     let mut checks = cluster.preflight(nodes).await;
     if let Some(storage) = storage {
         checks.extend(storage.check(cluster.session()).await);

@@ -517,7 +517,10 @@ mod tests {
     use ratatui::backend::TestBackend;
 
     use super::*;
-    use crate::model::{Place, SessionId};
+    use crate::{
+        app::Overlay,
+        model::{Place, SessionId},
+    };
 
     fn mouse(kind: MouseEventKind, column: u16, row: u16) -> MouseEvent {
         MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }
@@ -534,7 +537,7 @@ mod tests {
         app.cursor = Some("c".into());
         assert!(is_unseen(&deploy, &hits, &app), "b has left, and nobody has seen the cursor on c");
         assert!(!is_unseen(&Event::Action(Action::Down), &hits, &app), "moving is free");
-        app.overlay = Some(crate::app::Overlay::Help);
+        app.overlay = Some(Overlay::Help);
         assert!(!is_unseen(&deploy, &hits, &app));
     }
 
