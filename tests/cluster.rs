@@ -174,7 +174,7 @@ fn a_credential_plugin_is_run_and_its_failure_is_told() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(5), "{said}");
     assert!(
-        said.contains("the credential plugin ended with exit status: 1") && said.contains("aws sso login"),
+        said.contains("the credential plugin false ended with exit status: 1") && said.contains("aws sso login"),
         "{said}"
     );
     assert!(!said.contains("ExecCredential"), "what the plugin was given may be a secret: {said}");
