@@ -13,6 +13,7 @@ use kube::{
     ResourceExt,
     api::{Api, DynamicObject, PostParams},
 };
+use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use super::{
@@ -180,7 +181,10 @@ async fn make_job(cluster: &Cluster, node: &NodeName) -> Result<(), Notice> {
             let next_step = "move its end with b, then deploy again";
             return Err(Notice::error(headline, "the session's budget is spent", next_step));
         }
-        let job = with_session(cluster, |session| session.agent_job(node, attempt, Duration::from_millis(left)))?;
+        let mut job = with_session(cluster, |session| session.agent_job(node, attempt, Duration::from_millis(left)))?;
+        // A pod that is still ending has its ring: another one begins when it is gone. The manifest is for kubectl too, which
+        // refuses what a server before 1.28 does not know; the server passes it over.
+        job.value["spec"]["podReplacementPolicy"] = json!("Failed");
         // Known before it exists, so that its first pod finds its node; pods of an earlier Job speak for it no more.
         {
             let mut jobs = lock(&cluster.state.jobs);
