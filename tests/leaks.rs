@@ -321,7 +321,7 @@ fn a_context_that_leads_elsewhere_loses_nothing() {
     let refused = run(&["cleanup", "--all", "--yes", "--kubeconfig", "/nonexistent"]);
     assert_eq!(refused.status.code(), Some(4), "{}", said(&refused));
     assert!(
-        said(&refused).contains("leads to another cluster") && said(&refused).contains(&address),
+        said(&refused).contains("leads to the session's cluster by another way") && said(&refused).contains(&address),
         "{}",
         said(&refused)
     );
