@@ -18,7 +18,7 @@ use crate::{
     clock, manifest,
     merge::{self, Merge, MergeError, Merged},
     model::{Failure, Notice},
-    runtime::merge_notice,
+    runtime::{merge_notice, spool},
     text::{bytes, counted},
 };
 
@@ -42,7 +42,7 @@ pub async fn merge(arguments: MergeArgs, out: Option<&Path>) -> Exit {
     let outcome = tokio::select! {
         result = result => result.unwrap_or_else(|_| Err(Notice::error("nothing was merged", "the work broke off", "try again"))),
         () = interrupted => {
-            output::hurry();
+            spool::hurry();
             let _ = fs::remove_file(&part);
             Err(Notice::error("nothing was merged", "interrupted", ""))
         }

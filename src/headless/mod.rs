@@ -28,7 +28,7 @@ use crate::{
     runtime::Engine,
     text,
 };
-pub use output::settle;
+pub use output::{Shown, settle};
 use run::{Run, Stop};
 
 /// How a program ends.

@@ -3,7 +3,7 @@
 //! Owns the forms, and what becomes of them when nobody reads or reads too slowly. Nothing here waits for a reader.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -27,8 +27,6 @@ const AT_ONCE: Duration = Duration::from_millis(20);
 /// What still waits for its reader when the program was told to end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// The program was told to end.
-static HURRIED: AtomicBool = AtomicBool::new(false);
 /// Lines for people that were left out.
 static UNSAID: AtomicU64 = AtomicU64::new(0);
 
@@ -92,14 +90,18 @@ fn were(count: u64, what: &str) -> String {
     format!("{} {}", counted(count as usize, what), if count == 1 { "was" } else { "were" })
 }
 
-/// From now on a reader that is slow gets no more time.
-pub(super) fn hurry() {
-    HURRIED.store(true, Ordering::Relaxed);
+/// What standard output was used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// What a command was asked for.
+    Results,
+    /// Screens: what a terminal has not taken was for people alone.
+    Screens,
 }
 
 /// Lets readers have what still waits for them, before the program ends. A signal ends the waiting; after one there is
 /// little time.
-pub async fn settle(exit: Exit) -> Exit {
+pub async fn settle(exit: Exit, shown: Shown) -> Exit {
     let (out, err) = (spool::stdout(), spool::stderr());
     if out.waiting() + err.waiting() == 0 {
         return exit;
@@ -108,7 +110,7 @@ pub async fn settle(exit: Exit) -> Exit {
         out.drained().await;
         err.drained().await;
     };
-    let hurried = HURRIED.load(Ordering::Relaxed);
+    let hurried = spool::is_hurried();
     let told_to_end = async {
         let Ok(mut signals) = Signals::listen() else { return sleep(LAST_WORDS).await };
         tokio::select! {
@@ -119,7 +121,7 @@ pub async fn settle(exit: Exit) -> Exit {
     tokio::select! {
         () = drained => exit,
         // Results that nobody got are missing; what was for people alone is not.
-        () = told_to_end => if out.waiting() > 0 { exit.or(Exit::Partly) } else { exit },
+        () = told_to_end => if out.waiting() > 0 && shown == Shown::Results { exit.or(Exit::Partly) } else { exit },
     }
 }
 

@@ -14,7 +14,7 @@ use super::{output, signals::Signals};
 use crate::{
     app::{App, Event, node::Agent},
     model::{FetchProgress, NodeName, Notice, Severity, TunnelChange},
-    runtime::Engine,
+    runtime::{Engine, spool},
     text,
 };
 
@@ -225,7 +225,7 @@ impl Run {
         tokio::select! {
             () = self.signals.next() => {
                 self.signalled += 1;
-                output::hurry();
+                spool::hurry();
                 if self.signalled == 1 {
                     output::say("ending; a second signal ends without waiting");
                 }

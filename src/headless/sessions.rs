@@ -22,6 +22,7 @@ use crate::{
     manifest,
     model::{Failure, Holder, MadeObject, Moment, Notice, Removal, SUMMARY_VERSION, SeenObject, SessionId, Summary},
     rings::LeftRing,
+    runtime::spool,
     text::{counted, date_and_time},
 };
 
@@ -149,7 +150,7 @@ pub async fn cleanup(
     tokio::select! {
         exit = clean_up(place, journals, arguments, agents, connect, &under) => exit,
         () = told_to_end => {
-            output::hurry();
+            spool::hurry();
             under.told(arguments.output.format)
         }
     }

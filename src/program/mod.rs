@@ -15,7 +15,7 @@ use crate::{
     cli::{AlarmsCommand, CleanupArgs, Cli, Command, Format, NodeCommand, OutputArgs, PlaceArgs, ReportArgs},
     cluster::{self, Cluster, Connection},
     config::file::Config,
-    headless::{self, Exit},
+    headless::{self, Exit, Shown},
     local::{Local, LocalError},
     logs::Logs,
     model::{Failure, LogsSettings, Notice, Place, SessionId},
@@ -41,10 +41,14 @@ pub async fn run(arguments: &[OsString]) -> Exit {
             let _ = error.print();
             return if error.use_stderr() { Exit::BadUsage } else { Exit::Done };
         }
-        Err(LayersError::Config(error)) => return headless::settle(refuse(&error.into())).await,
+        Err(LayersError::Config(error)) => return headless::settle(refuse(&error.into()), Shown::Results).await,
+    };
+    let shown = match cli.command {
+        None | Some(Command::Attach { .. } | Command::Replay(_)) => Shown::Screens,
+        Some(_) => Shown::Results,
     };
     let outcome = Box::pin(obey(cli, &config, &in_force)).await;
-    headless::settle(outcome.unwrap_or_else(|notice| refuse(&notice))).await
+    headless::settle(outcome.unwrap_or_else(|notice| refuse(&notice)), shown).await
 }
 
 async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<Exit, Notice> {

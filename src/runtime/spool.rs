@@ -8,7 +8,10 @@ use std::{
     fs::File,
     io::{self, Write},
     os::fd::{AsFd, BorrowedFd},
-    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -19,6 +22,19 @@ use tokio::sync::watch;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A pipe takes as much at once.
 const PIECE: usize = 64 * 1024;
+
+/// The program was told to end.
+static HURRIED: AtomicBool = AtomicBool::new(false);
+
+/// From now on a reader that is slow gets little more time: the program was told to end from outside.
+pub fn hurry() {
+    HURRIED.store(true, Ordering::Relaxed);
+}
+
+/// Whether it was.
+pub fn is_hurried() -> bool {
+    HURRIED.load(Ordering::Relaxed)
+}
 
 /// The program's standard output.
 pub fn stdout() -> &'static Spool {

@@ -165,10 +165,17 @@ impl Ends {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
+        spool::hurry();
     }
 
     /// The next one. Cancel-safe.
     async fn next(&mut self) -> End {
+        let end = self.any().await;
+        spool::hurry();
+        end
+    }
+
+    async fn any(&mut self) -> End {
         let Self { interrupt, terminate, hang_up, gone } = self;
         let gone = async {
             match gone {
