@@ -132,8 +132,7 @@ pub async fn keep_tunnel(open: Opener, mut asks: mpsc::Receiver<Ask>, changes: m
         if was_up {
             pause = FIRST_PAUSE;
         }
-        let retry_in = pause.as_millis() as u64;
-        if telling.tell(TunnelChange::Lost { reason: error.to_string(), retry_in }).is_err() {
+        if telling.tell(TunnelChange::Lost { reason: error.to_string() }).is_err() {
             return;
         }
         if refuse_asks_for(pause, &mut asks, &mut telling).await.is_break() {

@@ -36,6 +36,8 @@ enum FetchError {
     NoChecksum(String),
     #[error("the stream brought nothing {MAX_EMPTY_TRIES} times in a row: {0}")]
     Cut(String),
+    #[error("its agent has gone, and its ring with it")]
+    Gone,
     #[error("the file's SHA-256 is {found}, the agent says {expected}")]
     Checksum { found: String, expected: String },
 }
@@ -52,6 +54,8 @@ pub struct Fetch {
     pub most: u64,
     /// The way to its agent's tunnel.
     pub asks: mpsc::Sender<Ask>,
+    /// Whether that is still the node's agent: the next one has another ring.
+    pub is_there: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl Fetch {
@@ -63,6 +67,7 @@ impl Fetch {
                 let next_step = match error {
                     FetchError::Local(_) => "make room, or choose another folder with --out",
                     FetchError::TooLarge { .. } => "see what agent that is; --ring-size says how large a ring may be",
+                    FetchError::Gone => "--s3 delivers while it runs",
                     _ => "press Enter on the file to try again; it stays on the node until then",
                 };
                 let headline = format!("{} of {} was not fetched", self.file.name, self.node);
@@ -107,6 +112,9 @@ impl Fetch {
             (part, cut) = self.read_on(site, part, progress).await?;
             empty_tries = if part.have() > before { 0 } else { empty_tries + 1 };
             if let Some(reason) = cut {
+                if !(self.is_there)() {
+                    return Err(FetchError::Gone);
+                }
                 if empty_tries >= MAX_EMPTY_TRIES {
                     return Err(FetchError::Cut(reason));
                 }
@@ -155,8 +163,15 @@ impl Fetch {
         Ok((part, cut))
     }
 
-    /// The agent's own checksum, asked again while its tunnel is away.
+    /// The agent's own checksum, asked again while its tunnel is away. One that has gone may have told it before.
     async fn checksum(&self) -> Result<String, FetchError> {
+        match (self.asked_checksum().await, &self.file.sha256) {
+            (Err(FetchError::NoChecksum(_) | FetchError::Gone), Some(known)) if !(self.is_there)() => Ok(known.clone()),
+            (asked, _) => asked,
+        }
+    }
+
+    async fn asked_checksum(&self) -> Result<String, FetchError> {
         let mut reason = "its tunnel is closed".to_owned();
         for attempt in 1..=MAX_EMPTY_TRIES {
             let (answer, response) = oneshot::channel();
@@ -169,6 +184,9 @@ impl Fetch {
                 Ok(Response::Refused(refusal)) => return Err(FetchError::NoChecksum(refusal.message)),
                 Ok(Response::Done | Response::Probed(_)) => "it answered something else".clone_into(&mut reason),
                 Err(_) => "the tunnel was cut".clone_into(&mut reason),
+            }
+            if !(self.is_there)() {
+                return Err(FetchError::Gone);
             }
             back_off(attempt).await;
         }

@@ -193,7 +193,97 @@ pub fn names_for(files: &[PathBuf]) -> BTreeMap<IpAddr, String> {
 
 #[cfg(test)]
 mod tests {
+    use futures::{FutureExt, future::BoxFuture, stream::BoxStream};
+
     use super::*;
+    use crate::{
+        model::NodesChange,
+        site::{Bulk, OpenError, StreamFrom, Tunnel},
+    };
+
+    /// Agents that are there, or not, and their rings; one without a ring does not answer.
+    struct Agents(Vec<(&'static str, DeployProgress, Option<NodeManifest>)>);
+
+    impl Site for Agents {
+        fn nodes(&self) -> BoxStream<'static, NodesChange> {
+            stream::pending().boxed()
+        }
+
+        fn deploy(&self, _nodes: Vec<NodeName>) -> BoxStream<'static, (NodeName, DeployProgress)> {
+            stream::pending().boxed()
+        }
+
+        fn attach(&self) -> BoxStream<'static, (NodeName, DeployProgress)> {
+            let taken_up = |(name, ..): &(&str, DeployProgress, Option<NodeManifest>)| {
+                (NodeName::from(*name), DeployProgress::Step("taking it up again".into()))
+            };
+            let begun: Vec<_> = self.0.iter().map(taken_up).collect();
+            let then: Vec<_> = self.0.iter().map(|(name, now, _)| (NodeName::from(*name), now.clone())).collect();
+            stream::iter(begun.into_iter().chain(then)).chain(stream::pending()).boxed()
+        }
+
+        fn open(&self, _node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>> {
+            async { Err(OpenError("no tunnel".into())) }.boxed()
+        }
+
+        fn fetch(&self, node: &NodeName, part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>> {
+            assert_eq!(part.file, MANIFEST);
+            let ring = self.0.iter().find(|(name, ..)| node.0 == *name).and_then(|(_, _, ring)| ring.clone());
+            async move {
+                let Some(ring) = ring else { return std::future::pending().await };
+                let bytes = serde_json::to_vec(&ring).expect("JSON");
+                Ok(Bulk { reader: Box::new(std::io::Cursor::new(bytes)), guard: Box::new(()) })
+            }
+            .boxed()
+        }
+
+        fn follow(&self, node: &NodeName, _from: StreamFrom) -> BoxFuture<'static, Result<Bulk, OpenError>> {
+            let what = format!("nothing follows on {node}");
+            async move { Err(OpenError(what)) }.boxed()
+        }
+    }
+
+    fn ring(files: serde_json::Value) -> Option<NodeManifest> {
+        let amount = serde_json::json!({"files": 0, "bytes": 0, "packets": 0});
+        let ring =
+            serde_json::json!({"node": "", "captures": [], "files": files, "delivered": amount, "discarded": amount});
+        Some(serde_json::from_value(ring).expect("a ring"))
+    }
+
+    fn file(name: &str, fetched: bool, place: &str) -> serde_json::Value {
+        serde_json::json!({"name": name, "sequence": 1, "size": 10, "packets": 1, "started": 1, "state": "closed",
+            "fetched": fetched, "capture": 1, "place": place})
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_only_agents_have_is_named_before_they_go() {
+        let files = serde_json::json!([
+            file("a", false, "kept"),
+            file("b", true, "kept"),
+            file("c", false, "gone"),
+            file("d", false, "kept")
+        ]);
+        let agents = Agents(vec![
+            ("full", DeployProgress::Running, ring(files)),
+            ("empty", DeployProgress::Running, ring(serde_json::json!([]))),
+            ("ended", DeployProgress::Ended("its pod was deleted".into()), None),
+        ]);
+        let held = held(Arc::new(agents)).await.expect("all have said");
+        let told: Vec<(&str, u64, u64)> =
+            held.iter().map(|held| (held.node.0.as_str(), held.files, held.bytes)).collect();
+        assert_eq!(told, [("full", 2, 20)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_that_does_not_say_what_it_has_is_named() {
+        let agents = Agents(vec![
+            ("answers", DeployProgress::Running, ring(serde_json::json!([]))),
+            ("hangs", DeployProgress::Running, None),
+            ("never-came", DeployProgress::Step("waiting for the kubelet".into()), None),
+        ]);
+        let notice = held(Arc::new(agents)).await.expect_err("not all have said");
+        assert_eq!(notice.cause, "no answer from hangs, never-came");
+    }
 
     fn manifest(session: u32, node: &str) -> SessionManifest {
         let entry = NodeManifest { node: node.into(), ..NodeManifest::default() };

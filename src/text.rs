@@ -189,6 +189,15 @@ pub fn per_second(amount: u64, millis: u64) -> u64 {
     amount.saturating_mul(1000).checked_div(millis).unwrap_or(0)
 }
 
+/// How long ago something was, as kubectl has it: `90s`, `3m`, `2h`.
+pub fn age(millis: u64) -> String {
+    match millis / 1000 {
+        seconds @ ..120 => format!("{seconds}s"),
+        seconds @ 120..7200 => format!("{}m", seconds / 60),
+        seconds => format!("{}h", seconds / 3600),
+    }
+}
+
 /// A length of time as a clock shows it: `00:01:12`.
 pub fn clock(millis: u64) -> String {
     let seconds = millis / 1000;

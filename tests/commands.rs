@@ -1,5 +1,6 @@
 //! Commands without a terminal to their end, over agents by script: hours pass in seconds.
 
+#[allow(dead_code, reason = "other tests need more of it")]
 #[path = "support/script.rs"]
 mod script;
 

@@ -145,29 +145,57 @@ async fn a_wrong_byte_is_found_and_no_file_is_left() {
     assert_eq!(std::fs::read_dir(folders.out.path().join("a")).expect("the folder").count(), 0);
 }
 
+/// A closed file as an agent tells of it.
+fn claimed(name: &str, size: u64) -> CaptureFile {
+    CaptureFile {
+        name: name.into(),
+        sequence: 1,
+        size,
+        packets: 1,
+        started: 1,
+        ended: 2,
+        state: FileState::Closed,
+        dropped: Dropped::default(),
+        incomplete: String::new(),
+        sha256: None,
+        delivery: Delivery::Held,
+        fetched: false,
+    }
+}
+
+/// What its ring had is not asked for again and again, and not said to be there still.
+#[tokio::test]
+async fn nothing_is_fetched_from_an_agent_that_has_gone() {
+    let folders = folders();
+    let mut site = TestSite::new(&[("a", Behaviour::Good)], folders.ring.path());
+    site.cut_bulk_after = Some(10);
+    leave_file(folders.ring.path(), "a.pcapng", 5);
+    let (asks, _queue) = tokio::sync::mpsc::channel(1);
+    let (file, folder) = (claimed("a.pcapng", 1000), folders.out.path().join("a"));
+    let fetch =
+        Fetch { node: "a".into(), file, folder: folder.clone(), most: 1000, asks, is_there: Box::new(|| false) };
+    let (sender, mut steps) = tokio::sync::mpsc::unbounded_channel();
+    fetch.run(&site, move |step| drop(sender.send(step))).await;
+    let mut last = None;
+    while let Some(step) = steps.recv().await {
+        last = Some(step);
+    }
+    let Some(FetchProgress::Failed(notice)) = last else { panic!("it must fail") };
+    assert!(notice.cause.contains("has gone") && !notice.next_step.contains("stays"), "{notice:?}");
+    assert_eq!(site.bulks.load(Ordering::Relaxed), 1);
+    assert_eq!(std::fs::read_dir(&folder).map_or(0, Iterator::count), 0, "no half of it is left");
+}
+
 /// An agent may say anything of its files: nothing is written for one that no ring can hold, or that this disk cannot.
 #[tokio::test]
 async fn a_size_that_cannot_be_is_not_believed() {
     let folders = folders();
     let site = TestSite::new(&[("a", Behaviour::Good)], folders.ring.path());
     for (most, told) in [(1000, "at most 1000"), (u64::MAX, "are free")] {
-        let file = CaptureFile {
-            name: "../a.pcapng".into(),
-            sequence: 1,
-            size: 1_000_000_000_000_000_000,
-            packets: 1,
-            started: 1,
-            ended: 2,
-            state: FileState::Closed,
-            dropped: Dropped::default(),
-            incomplete: String::new(),
-            sha256: None,
-            delivery: Delivery::Held,
-            fetched: false,
-        };
+        let file = claimed("../a.pcapng", 1_000_000_000_000_000_000);
         let (asks, _queue) = tokio::sync::mpsc::channel(1);
         let folder = folders.out.path().join("a");
-        let fetch = Fetch { node: "a".into(), file, folder: folder.clone(), most, asks };
+        let fetch = Fetch { node: "a".into(), file, folder: folder.clone(), most, asks, is_there: Box::new(|| true) };
         let (sender, mut steps) = tokio::sync::mpsc::unbounded_channel();
         fetch.run(&site, move |step| drop(sender.send(step))).await;
         let Some(FetchProgress::Failed(notice)) = steps.recv().await else { panic!("it must fail") };

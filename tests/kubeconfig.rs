@@ -223,7 +223,8 @@ async fn a_plugin_that_fails_is_told_in_its_own_words() {
         // Of its own name, as a failure answers for a moment whoever asks the same plugin.
         let plugin =
             files.plugin(&format!("plugin-{}", fs::read_dir(files.0.path()).expect("a folder").count()), script);
-        let mode = exec(&plugin, more).replace("interactiveMode: Never, ", "");
+        let mode = if more.is_empty() { ", interactiveMode: Never" } else { more };
+        let mode = exec(&plugin, mode).replacen(", interactiveMode: Never", "", 1);
         open(files.config("config", "server: 'https://127.0.0.1:1'", &mode)).await.err().expect("no credentials")
     };
     let notice = told("echo 'Token has expired' >&2; echo secret; exit 255", ", interactiveMode: IfAvailable").await;
@@ -237,6 +238,7 @@ async fn a_plugin_that_fails_is_told_in_its_own_words() {
     assert!(told(version, "").await.line().contains("as of client.authentication.k8s.io/v1beta1"));
     assert!(told(&answer(""), "").await.line().contains("neither a token nor a certificate"));
     assert!(told(&answer(r#""clientKeyData":"x""#), "").await.line().contains("and not both"));
+    assert!(told("yes", "").await.line().contains("with more than 1"), "it is ended, and at once");
     assert!(told("kill -9 $$", "").await.line().contains("signal: 9"));
     // No terminal is here to ask on.
     let always = told(&answer(r#""token":"t""#), ", interactiveMode: Always").await.line();
@@ -272,6 +274,16 @@ async fn a_proxy_that_is_gone_is_named() {
     let line = open(config).await.expect("open").identity().await.expect_err("gone").line();
     assert!(line.contains("the proxy http://127.0.0.1:1 does not lead there"), "{line}");
     assert!(!line.contains("secret"), "{line}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_trusted_is_no_trouble_of_the_network() {
+    let files = Files::new();
+    let server = server(|_, _| true);
+    let config = files.config("config", &format!("server: 'https://127.0.0.1:{}'", server.port), "token: abc");
+    let notice = open(config).await.expect("open").identity().await.expect_err("nobody vouches for it");
+    assert!(notice.next_step.contains("certificate-authority"), "{notice:?}");
+    assert!(!notice.next_step.contains("VPN"), "{notice:?}");
 }
 
 /// One kubeconfig and environment; what is sent for them.
@@ -336,6 +348,8 @@ fn what_is_sent_is_what_kubectl_sends() {
             answer(r#""token":"interactive-'$i'""#)
         ),
     );
+    let of_old = answer(r#""token":"old""#).replace("k8s.io/v1", "k8s.io/v1beta1");
+    let old = exec(&files.plugin("old", &of_old), "").replace("k8s.io/v1", "k8s.io/v1beta1");
     let exec = exec(&told, "");
     let clusters = [
         ("a token in the clear", plain.clone(), "token: abc, as: alice".to_owned()),
@@ -353,6 +367,11 @@ fn what_is_sent_is_what_kubectl_sends() {
         ("a plugin", safe.clone(), exec.clone()),
         ("an empty token beside a plugin", safe.clone(), format!("token: '', {exec}")),
         ("a token beside a plugin", safe.clone(), format!("token: abc, {exec}")),
+        ("a plugin without a mode", safe.clone(), exec.replace(", interactiveMode: Never", "")),
+        ("a plugin of before without a mode", safe.clone(), old.replace(", interactiveMode: Never", "")),
+        ("a plugin of no known version", safe.clone(), exec.replace("k8s.io/v1", "k8s.io/v7")),
+        ("a plugin without a version", safe.clone(), exec.replace("apiVersion: client.authentication.k8s.io/v1, ", "")),
+        ("an authority that is not to be asked", format!("{safe}, insecure-skip-tls-verify: true"), String::new()),
         ("a plugin that may ask", safe.clone(), exec.replace("Never", "IfAvailable")),
         ("a plugin that must ask", safe.clone(), exec.replace("Never", "Always")),
         ("somebody else", safe.clone(), "token: abc, as: alice, as-uid: '42', as-groups: [dev, ops]".to_owned()),

@@ -360,7 +360,7 @@ fn failing() -> App {
         [
             Event::Nodes(NodesChange::Failed(notice.clone())),
             tunnel(&names[0].0, Update::Capture(stopped)),
-            Event::Tunnel(names[0].clone(), TunnelChange::Lost { reason: "cut".into(), retry_in: 9_000 }),
+            Event::Tunnel(names[0].clone(), TunnelChange::Lost { reason: "cut".into() }),
             Event::Told(notice),
         ],
     );

@@ -36,7 +36,7 @@ fn second(app: &mut App, at: u64) {
         let files = (0..20).map(|number| file(&format!("{at}-{number}.pcapng"), 1000, FileState::Closed)).collect();
         happen.push(tunnel(live, Update::Files(files)));
         happen.push(Event::Fetch(live.as_str().into(), format!("{at}-1.pcapng"), FetchProgress::Bytes(at)));
-        let cut = TunnelChange::Lost { reason: "cut".into(), retry_in: 250 };
+        let cut = TunnelChange::Lost { reason: "cut".into() };
         happen.push(Event::Tunnel(names[1].as_str().into(), cut));
     }
     for key in [Action::Ports, Action::Events, Action::GoBack, Action::Files, Action::Back] {

@@ -11,7 +11,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use nodewatch_protocol::{
     AgentFacts, CaptureRecord, CaptureState, FileState, Refusal, RefusalKind, ReportPlan, ReportState, Request,
-    Response, RingState, Statistics, Update,
+    Response, RingState, SinkState, Statistics, Update,
 };
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
@@ -22,7 +22,7 @@ use crate::{
     capture::{CaptureEvent, own::OwnTraffic},
     error::chain,
     lifetime::Lifetime,
-    ports::Ports,
+    ports::{Looked, Ports},
     probe,
     reports::{ReportError, Reports},
     ring::{Ring, listing::Listing},
@@ -38,6 +38,8 @@ const SCAN_EVERY: Duration = Duration::from_secs(1);
 const FILES_EVERY: Duration = Duration::from_millis(250);
 /// A capture has this long to close its files when the agent ends.
 const GRACE: Duration = Duration::from_secs(10);
+/// A laptop has this much longer to fetch what goes nowhere else: a pod's grace period is not over by then.
+const FETCHED_AFTER: Duration = Duration::from_secs(10);
 /// The ring's list has this long to be written when the agent ends.
 const GRACE_OF_THE_LIST: Duration = Duration::from_secs(2);
 /// Interfaces are looked at this often, and for every new tunnel.
@@ -67,6 +69,7 @@ enum Command {
 /// What threads beside the hub have found.
 enum Found {
     Facts(Box<AgentFacts>),
+    Ports(Box<Looked>),
     Capture(Box<Started>),
     Reports { number: u64, made: Box<Result<Reports, ReportError>>, reply: Option<oneshot::Sender<Response>> },
     Trouble(String),
@@ -271,7 +274,8 @@ impl Hub {
                 Some(event) = self.capture_events.1.recv() => self.capture_event(event),
                 Some(found) = self.found.1.recv() => self.take(found),
                 _ = scan.tick() => {
-                    self.scan();
+                    self.look_at_ports();
+                    self.report_what_is_due();
                     self.tell_ring_state();
                     if self.facts_due.is_some_and(|due| due <= Instant::now()) {
                         self.look_at_interfaces();
@@ -296,8 +300,13 @@ impl Hub {
         }
     }
 
+    /// Somebody is there to fetch what goes nowhere else.
+    fn is_fetched_from(&mut self) -> bool {
+        self.uploader.state() == SinkState::Ring && self.ring.has_alone() && !self.subscribers.is_empty()
+    }
+
     /// There is nothing left to do before the end, or no time.
-    fn is_over(&self) -> bool {
+    fn is_over(&mut self) -> bool {
         let (Some(by), Some(closed_by)) = (*self.end.borrow(), self.closed_by) else { return false };
         let now = Instant::now();
         // Past the grace period the torn tail is cut at the next start. What is not delivered by the end stays in the ring,
@@ -305,7 +314,8 @@ impl Hub {
         let saved = matches!(self.capture, Slot::None) && self.ring.freezes().is_empty();
         let closed = saved || now >= closed_by;
         let reported = self.reports.as_ref().is_none_or(Reports::is_idle);
-        now >= by || (closed && self.uploader.is_idle() && reported)
+        let fetched = now >= closed_by + FETCHED_AFTER || !self.is_fetched_from();
+        now >= by || (closed && self.uploader.is_idle() && reported && fetched)
     }
 
     fn take(&mut self, found: Found) {
@@ -318,6 +328,7 @@ impl Hub {
                     self.subscribers.publish(&Update::Agent(self.facts()));
                 }
             }
+            Found::Ports(looked) => self.looked_at_ports(*looked),
             Found::Capture(started) => self.capture_started(*started),
             Found::Reports { number, made, reply } => self.reports_made(number, *made, reply),
             Found::Trouble(message) => self.trouble(message),
@@ -382,8 +393,18 @@ impl Hub {
         });
     }
 
-    fn scan(&mut self) {
-        for update in self.ports.scan() {
+    /// Beside the hub, unless a look is under way.
+    fn look_at_ports(&mut self) {
+        let Some(look) = self.ports.look() else { return };
+        let found = self.found.0.clone();
+        tokio::task::spawn_blocking(move || {
+            // The hub may have ended.
+            let _ = found.send(Found::Ports(Box::new(look.run())));
+        });
+    }
+
+    fn looked_at_ports(&mut self, looked: Looked) {
+        for update in self.ports.looked(looked) {
             if let (Update::PortGaps(gaps), Some(reports)) = (&update, &mut self.reports)
                 && !gaps.is_empty()
             {
@@ -391,6 +412,9 @@ impl Hub {
             }
             self.subscribers.publish(&update);
         }
+    }
+
+    fn report_what_is_due(&mut self) {
         let Some(reports) = &mut self.reports else { return };
         reports.due(&self.ports);
         let state = reports.state().unwrap_or_default();

@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,7 +13,7 @@ use nodewatch_protocol::{OwnersUpdate, Port, PortChange, PortOwner, PortsUpdate,
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    sockets::{self, Scanner, Socket, owners},
+    sockets::{self, Scan, Scanner, Socket, owners},
     unix_millis,
 };
 
@@ -38,11 +39,36 @@ enum Owners {
     Looking { before: Option<Vec<PortOwner>>, answer: oneshot::Receiver<Found>, changed: bool },
 }
 
+/// One look at the node's sockets, which may take its time: files of sockets have a line for every connection.
+pub(crate) struct Look {
+    scanner: Scanner,
+    before: Option<Arc<BTreeSet<Port>>>,
+}
+
+/// What came of it.
+pub(crate) struct Looked {
+    at: UnixMillis,
+    scanner: Scanner,
+    scan: Scan,
+}
+
+impl Look {
+    /// Does it. Waits for the kernel.
+    pub fn run(mut self) -> Looked {
+        let at = unix_millis();
+        let scan = self.scanner.scan(self.before.as_deref());
+        Looked { at, scanner: self.scanner, scan }
+    }
+}
+
 /// The ports of this node.
 pub(crate) struct Ports {
-    scanner: Scanner,
+    /// `None` while a look is under way.
+    scanner: Option<Scanner>,
+    /// The sockets of the last look.
+    sockets: Vec<Socket>,
     /// `None` before the first scan that worked.
-    last: Option<(UnixMillis, BTreeSet<Port>)>,
+    last: Option<(UnixMillis, Arc<BTreeSet<Port>>)>,
     since: BTreeMap<Port, UnixMillis>,
     /// What opened and closed, oldest first.
     history: VecDeque<PortChange>,
@@ -56,7 +82,8 @@ impl Ports {
     pub fn new(processes: bool) -> Self {
         let now = Instant::now();
         Self {
-            scanner: Scanner::default(),
+            scanner: Some(Scanner::default()),
+            sockets: Vec::new(),
             last: None,
             since: BTreeMap::new(),
             history: VecDeque::new(),
@@ -69,10 +96,17 @@ impl Ports {
         }
     }
 
-    /// Looks once; returns what is to be told.
-    pub fn scan(&mut self) -> Vec<Update> {
-        let at = unix_millis();
-        let scan = self.scanner.scan(self.last.as_ref().map(|(_, ports)| ports));
+    /// A look to be done beside everything else; `None` while one is under way.
+    pub fn look(&mut self) -> Option<Look> {
+        let before = self.last.as_ref().map(|(_, ports)| Arc::clone(ports));
+        Some(Look { scanner: self.scanner.take()?, before })
+    }
+
+    /// Takes in what a look has found; returns what is to be told.
+    pub fn looked(&mut self, looked: Looked) -> Vec<Update> {
+        let Looked { at, scanner, scan } = looked;
+        self.sockets = scanner.sockets().to_vec();
+        self.scanner = Some(scanner);
         let mut told = Vec::new();
         if scan.gaps != self.gaps {
             self.gaps.clone_from(&scan.gaps);
@@ -91,11 +125,11 @@ impl Ports {
         let Some((_, before)) = &self.last else {
             self.since = now.iter().map(|&port| (port, at)).collect();
             let picture = PortsUpdate::picture(at, &now);
-            self.last = Some((at, now));
+            self.last = Some((at, Arc::new(now)));
             return picture;
         };
         let (opened, closed) = sockets::changes(before, &now);
-        self.last = Some((at, now));
+        self.last = Some((at, Arc::new(now)));
         for port in &closed {
             self.since.remove(port);
         }
@@ -130,7 +164,7 @@ impl Ports {
                     return Vec::new();
                 }
                 let before = found.take();
-                let answer = look(self.scanner.sockets().to_vec());
+                let answer = look_for_holders(self.sockets.clone());
                 self.owners = Owners::Looking { before, answer, changed: false };
                 Vec::new()
             }
@@ -142,7 +176,7 @@ impl Ports {
         // That there are none any more is news too.
         let mut picture = vec![Update::PortGaps(self.gaps.clone())];
         if let Some((at, ports)) = &self.last {
-            picture.extend(PortsUpdate::picture(*at, ports).into_iter().map(Update::Ports));
+            picture.extend(PortsUpdate::picture(*at, ports.as_ref()).into_iter().map(Update::Ports));
         }
         if !self.history.is_empty() {
             picture.push(Update::PortHistory(self.history.iter().copied().collect()));
@@ -163,7 +197,7 @@ fn owner_updates(owners: &[PortOwner]) -> Vec<Update> {
     OwnersUpdate::parts(owners).into_iter().map(Update::Owners).collect()
 }
 
-fn look(sockets: Vec<Socket>) -> oneshot::Receiver<Found> {
+fn look_for_holders(sockets: Vec<Socket>) -> oneshot::Receiver<Found> {
     let (answer, found) = oneshot::channel();
     tokio::task::spawn_blocking(move || {
         let began = std::time::Instant::now();

@@ -12,7 +12,11 @@ use nodewatch_protocol::{Port, ReportPlan, ReportState, UnixMillis};
 use nodewatch_report::{Bounds, Event, MANAGED_BY, ParsePortSetError, PortSet, Report, ReportedPort, Reporter, Stream};
 use tokio::time::Instant;
 
-use crate::{ports::Ports, unix_millis, upload::logs};
+use crate::{
+    ports::{Look, Ports},
+    unix_millis,
+    upload::logs,
+};
 
 /// Waits to be sent, at most; the newest report always does.
 const QUEUE_BYTES: usize = 16 * 1024 * 1024;
@@ -175,7 +179,9 @@ pub async fn run(plan: ReportPlan, end: impl Future<Output = io::Result<()>>) ->
                 break;
             }
         }
-        for update in ports.scan() {
+        // This process has nothing else to do.
+        let looked = ports.look().map(Look::run);
+        for update in looked.map(|looked| ports.looked(looked)).unwrap_or_default() {
             if let nodewatch_protocol::Update::PortGaps(gaps) = update {
                 for gap in gaps {
                     reports.failed();
@@ -259,7 +265,8 @@ mod tests {
             let mut ports = Ports::new(false);
             let mut reports = Reports::new(plan(interval), None).expect("reports");
             assert!(reports.due(&ports).is_none(), "nothing is known yet");
-            ports.scan();
+            let looked = ports.look().expect("none is under way").run();
+            ports.looked(looked);
             assert!(reports.due(&ports).is_some());
             assert!(reports.next <= Instant::now() + LONGEST_INTERVAL);
         }

@@ -235,8 +235,8 @@ impl App {
                 effects
             }
             TunnelChange::Update(update) => self.tunnel_told(name, update),
-            TunnelChange::Lost { reason, retry_in } => {
-                self.tunnel_lost(name, reason, retry_in);
+            TunnelChange::Lost { reason } => {
+                self.tunnel_lost(name, reason);
                 Vec::new()
             }
             TunnelChange::Incompatible(notice) => {
@@ -272,7 +272,7 @@ impl App {
         if capture { self.start_pending(name) } else { Vec::new() }
     }
 
-    fn tunnel_lost(&mut self, name: &NodeName, reason: String, retry_in: u64) {
+    fn tunnel_lost(&mut self, name: &NodeName, reason: String) {
         let now = self.now;
         let Some(state) = self.nodes.get_mut(name) else { return };
         // A pod that is known to have failed says more than its missing tunnel.
@@ -282,14 +282,14 @@ impl App {
         if let Some(ending) = state.ending.take() {
             return self.agent_ended(name, ending);
         }
-        let attempts = match &state.agent {
-            Agent::Lost { attempts, .. } => attempts + 1,
-            _ => 1,
+        let (attempts, since) = match &state.agent {
+            Agent::Lost { attempts, since, .. } => (attempts + 1, *since),
+            _ => (1, now),
         };
         if attempts == 1 {
             state.log(now, format!("tunnel lost: {reason}"));
         }
-        state.agent = Agent::Lost { reason: reason.clone(), attempts, retry_at: now + retry_in };
+        state.agent = Agent::Lost { reason: reason.clone(), attempts, since };
         if attempts == 1 {
             // On this machine the agent is a child on that tunnel.
             let (headline, next_step) = match self.place {

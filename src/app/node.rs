@@ -41,8 +41,8 @@ pub enum Agent {
         reason: String,
         /// Tries since it was last up.
         attempts: u32,
-        /// When the next try comes.
-        retry_at: UnixMillis,
+        /// Since when: what is shown of it is that old.
+        since: UnixMillis,
     },
     /// It does not work and nothing is being tried; what was seen last remains on the screen.
     Failed(Notice),

@@ -61,6 +61,8 @@ pub(super) enum CallError {
     NotOpened(Duration),
     #[error("the API server's answer stopped in the middle")]
     Stopped,
+    #[error("the API server's answer does not end")]
+    Endless,
     #[error("no Kubernetes API: {what}")]
     NotKubernetes {
         /// What answers in its place.
@@ -295,7 +297,7 @@ where
             request = copy(&this);
             let answer = self.once(this, sort).await;
             let again = request.as_ref().and_then(|_| next_try(sort, &answer, tries, began.elapsed()));
-            let Some(again) = again else { return finish(answer?, &self.shared.news).await };
+            let Some(again) = again else { return finish(answer?, sort, &self.shared.news).await };
             drop(answer);
             self.shared.news.waiting(&again.why);
             sleep(again.pause).await;

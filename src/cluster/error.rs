@@ -39,17 +39,26 @@ pub(super) fn notice(attempt: &Attempt, error: &Error) -> Notice {
         Error::Api(status) => api(&headline, attempt, status),
         other => match reason(other) {
             Some(reason) => unanswered(headline, reason),
-            None => Notice::error(
-                headline,
-                format!("the API server cannot be reached: {}", foreign(&text::root_cause(other))),
-                CHECK_THE_WAY,
-            )
-            .of(Failure::Unreachable),
+            None => {
+                let cause = format!("the API server cannot be reached: {}", foreign(&text::root_cause(other)));
+                let next_step = if is_tls(other) { CHECK_THE_CERTIFICATES } else { CHECK_THE_WAY };
+                Notice::error(headline, cause, next_step).of(Failure::Unreachable)
+            }
         },
     }
 }
 
 const CHECK_THE_WAY: &str = "check the network, the VPN and the kubeconfig's server address (kubectl cluster-info)";
+
+const CHECK_THE_CERTIFICATES: &str =
+    "see whether the kubeconfig's certificate-authority and server are this cluster's, and what stands between";
+
+/// The two do not trust each other: the way is there.
+fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    // An error of the system passes over what it was made of when it is asked for its source.
+    let made_of = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error.is::<rustls::Error>() || made_of.is_some_and(|made_of| is_tls(made_of)) || error.source().is_some_and(is_tls)
+}
 
 /// The notice for a call that was sent and has no answer of a Kubernetes API.
 fn unanswered(headline: String, reason: &CallError) -> Notice {

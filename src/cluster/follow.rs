@@ -11,7 +11,11 @@ use std::{
 
 use futures::{StreamExt, stream::BoxStream};
 use k8s_openapi::api::core::v1::{Event as KubeEvent, Pod};
-use kube::{ResourceExt, api::Api, runtime::watcher};
+use kube::{
+    ResourceExt,
+    api::{Api, ListParams},
+    runtime::watcher,
+};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep},
@@ -77,6 +81,10 @@ pub(super) fn attach(cluster: Cluster) -> BoxStream<'static, (NodeName, DeployPr
             let Some(node) = job.metadata.annotations.as_ref().and_then(|all| all.get(objects::NODE)) else { continue };
             taken.insert(NodeName(node.clone()), job);
         }
+        for node in stood_in(&cluster).await.into_iter().filter(|node| !taken.contains_key(node)) {
+            gone.retain(|known| *known != node);
+            let _ = tell.send((node, DeployProgress::Step("taking it up again".to_owned()))).await;
+        }
         for (node, job) in taken {
             gone.retain(|known| *known != node);
             lock(&cluster.state.jobs).insert(job.object.name.clone(), node.clone());
@@ -92,6 +100,18 @@ pub(super) fn attach(cluster: Cluster) -> BoxStream<'static, (NodeName, DeployPr
         }
         follow(&cluster, &tell).await;
     })
+}
+
+/// Nodes with an agent of the session's DaemonSet, which is known of no other way than by its pods. Where they cannot be
+/// listed, the watch that follows says why.
+async fn stood_in(cluster: &Cluster) -> Vec<NodeName> {
+    if !cluster.places().daemonset {
+        return Vec::new();
+    }
+    let labels = format!("{}={},{}", objects::SESSION_LABEL, cluster.session, objects::STAND_IN);
+    let api: Api<Pod> = Api::namespaced(cluster.client().clone(), &cluster.namespace());
+    let listed = api.list(&ListParams::default().labels(&labels)).await;
+    listed.into_iter().flatten().filter_map(|pod| node_of(cluster, &pod)).collect()
 }
 
 /// Nodes that the journal has a Job for.

@@ -16,7 +16,7 @@ use http::Uri;
 use jiff::Timestamp;
 use kube::{
     Config,
-    config::{AuthInfo, AuthProviderConfig, Cluster, ExecAuthCluster, Kubeconfig},
+    config::{AuthInfo, AuthProviderConfig, Cluster, ExecAuthCluster, ExecConfig, Kubeconfig},
 };
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use secrecy::ExposeSecret;
@@ -78,6 +78,12 @@ pub(super) enum KubeconfigError {
     Base64(&'static str),
     #[error("the certificate authority has no certificate in it")]
     NoAuthority,
+    #[error(
+        "its cluster is trusted by a certificate authority and is not to be checked (insecure-skip-tls-verify): only one of them can be"
+    )]
+    AuthorityUnchecked,
+    #[error("its user's exec {0}")]
+    Exec(String),
     #[error("it has a {has} and no {lacks}")]
     Half { has: &'static str, lacks: &'static str },
     #[error("{0}")]
@@ -283,6 +289,9 @@ pub(super) fn choose(file: &Kubeconfig, context: &str, proxies: &Proxies) -> Res
     let authority = authority(&cluster)?;
     let identity = identity(&user)?;
     let insecure = cluster.insecure_skip_tls_verify.unwrap_or(false);
+    if insecure && authority.is_some() {
+        return Err(KubeconfigError::AuthorityUnchecked);
+    }
     let server = cluster.server.as_deref().ok_or_else(|| KubeconfigError::NoServer(inside.cluster.clone()))?;
     let url = server_url(server)?;
     let proxy = match &cluster.proxy_url {
@@ -388,6 +397,21 @@ fn for_plugin(cluster: &Cluster, authority: Option<Vec<u8>>) -> ExecAuthCluster 
     }
 }
 
+/// As kubectl has it: the version is said and known, and the current one says whether the plugin may ask.
+fn check_exec(exec: &ExecConfig) -> Result<(), KubeconfigError> {
+    let wrong = |what: String| Err(KubeconfigError::Exec(what));
+    match exec.api_version.as_deref().and_then(|version| version.strip_prefix("client.authentication.k8s.io/")) {
+        Some("v1") if exec.interactive_mode.is_none() => {
+            wrong("must say interactiveMode: Never, IfAvailable or Always".to_owned())
+        }
+        Some("v1" | "v1beta1" | "v1alpha1") => Ok(()),
+        _ => {
+            let version = exec.api_version.as_deref().unwrap_or_default();
+            wrong(format!("has the apiVersion {version:?}, and client.authentication.k8s.io/v1 and v1beta1 are known"))
+        }
+    }
+}
+
 fn source(user: &AuthInfo, cluster: impl FnOnce() -> ExecAuthCluster) -> Result<Source, KubeconfigError> {
     let token = user.token.as_ref().map(|token| bearer(token.expose_secret())).transpose();
     let token = token.map_err(|_| KubeconfigError::Header("token"))?;
@@ -403,6 +427,7 @@ fn source(user: &AuthInfo, cluster: impl FnOnce() -> ExecAuthCluster) -> Result<
         return Ok(Source::Fixed(Some(value)));
     }
     if let Some(exec) = &user.exec {
+        check_exec(exec)?;
         let cluster = exec.provide_cluster_info.then(cluster);
         return Ok(Source::Plugin(Box::new(Plugin { exec: exec.clone(), cluster })));
     }
@@ -514,8 +539,8 @@ mod tests {
     #[test]
     fn what_is_empty_is_not_there() {
         let (_one, nulls) = written("clusters: null\ncontexts: null\nusers: null\ncurrent-context: \"\"\n");
-        let (_two, real) =
-            written(&one("server: 'https://kube.example'", "token: '', username: '', exec: {command: plugin}"));
+        let exec = "exec: {apiVersion: client.authentication.k8s.io/v1beta1, command: plugin}";
+        let (_two, real) = written(&one("server: 'https://kube.example'", &format!("token: '', username: '', {exec}")));
         let file = read(&[nulls, real]).expect("readable");
         assert_eq!(chosen_context(&file, None).as_deref(), Ok("x"), "the next file's counts");
         let found = choose(&file, "x", &Proxies::default()).expect("usable");

@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures::{FutureExt, StreamExt, future::join_all, stream, stream::BoxStream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{
     AgentSettings, Cluster,
@@ -28,6 +28,9 @@ use crate::{
     },
 };
 
+/// Between two tries with a server that asks to wait.
+const AGAIN_AFTER: Duration = Duration::from_secs(2);
+
 /// A session, and the way to its cluster.
 #[derive(Clone)]
 pub struct Leftover {
@@ -42,7 +45,7 @@ pub struct Leftover {
 impl Leftover {
     /// Exactly what would be removed.
     pub async fn plan(&self, journals: &Journals, within: Duration) -> Result<Vec<SeenObject>, Notice> {
-        let plan = async {
+        let plan = || async {
             let scope = self.scope(journals, Duration::ZERO).await?;
             Ok(remove::plan(&scope).await?.iter().map(Seen::summary).collect())
         };
@@ -51,7 +54,7 @@ impl Leftover {
 
     /// What of others keeps its namespace, as in `ConfigMap notes`; and the kinds that may not be looked at.
     pub async fn strangers(&self, journals: &Journals, within: Duration) -> Result<(Vec<String>, Vec<String>), Notice> {
-        let scope = async { remove::contents(&self.scope(journals, Duration::ZERO).await?).await };
+        let scope = || async { remove::contents(&self.scope(journals, Duration::ZERO).await?).await };
         let contents = in_time(within, scope).await?;
         Ok((contents.strangers.iter().map(Stranger::text).collect(), contents.hidden))
     }
@@ -69,7 +72,7 @@ impl Leftover {
         contents: BTreeSet<String>,
     ) -> BoxStream<'static, Removal> {
         async move {
-            match in_time(patience, self.scope(&journals, patience)).await {
+            match in_time(patience, || self.scope(&journals, patience)).await {
                 Ok(scope) => remove::remove(Scope { with_contents: contents, ..scope }, Keep::new()),
                 Err(notice) => stream::iter([Removal::Refused(notice), Removal::Finished]).boxed(),
             }
@@ -99,14 +102,29 @@ impl Leftover {
     }
 }
 
-/// What a server says in time; one that does not is one that cannot be reached.
-async fn in_time<T>(within: Duration, work: impl Future<Output = Result<T, Notice>>) -> Result<T, Notice> {
-    let late = || {
-        let cause = format!("the API server has not answered within {} s", within.as_secs());
-        let next_step = "check the network and the VPN, then try again";
-        Notice::error("what is there cannot be seen", cause, next_step).of(Failure::Unreachable)
+/// What a server says in time; one that does not is one that cannot be reached. One that asks to wait is waited for.
+async fn in_time<T, F>(within: Duration, mut work: impl FnMut() -> F) -> Result<T, Notice>
+where
+    F: Future<Output = Result<T, Notice>>,
+{
+    let mut busy = None;
+    let patiently = async {
+        loop {
+            match work().await {
+                Err(notice) if notice.failure == Failure::Busy => busy = Some(notice),
+                said => return said,
+            }
+            sleep(AGAIN_AFTER).await;
+        }
     };
-    timeout(within, work).await.unwrap_or_else(|_| Err(late()))
+    match timeout(within, patiently).await {
+        Ok(said) => said,
+        Err(_) => Err(busy.unwrap_or_else(|| {
+            let cause = format!("the API server has not answered within {} s", within.as_secs());
+            let next_step = "check the network and the VPN, then try again";
+            Notice::error("what is there cannot be seen", cause, next_step).of(Failure::Unreachable)
+        })),
+    }
 }
 
 /// What to remove of a session with a journal here, by the context that it began with.
@@ -275,7 +293,7 @@ pub async fn sessions(
     let mut covered = BTreeSet::new();
     let mut away = None;
     if let Some(connection) = current {
-        let here = async {
+        let here = || async {
             let identity = connection.identity().await?;
             let found = on_cluster(connection, &identity, &records, journals).await?;
             Ok((identity, found))
@@ -307,7 +325,7 @@ pub async fn sessions(
             let answer = if let Some(notice) = known {
                 Err(notice)
             } else {
-                let asked = async {
+                let asked = || async {
                     let connection = Connection::again(cluster).await?;
                     on_cluster(&connection, cluster, &theirs, journals).await
                 };

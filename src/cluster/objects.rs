@@ -35,6 +35,8 @@ pub(super) const BEGAN: &str = "nodewatch-tui/began";
 pub(super) const ENDS: &str = "nodewatch-tui/ends";
 /// The label of the DaemonSet's pods, and the annotation that says what they begin.
 pub(super) const STAND_IN: &str = "nodewatch-tui/stand-in";
+/// How many seconds an agent may run: the variable of its container.
+pub(super) const DEADLINE: &str = "NODEWATCH_DEADLINE_SECONDS";
 /// How much longer than the session the reaper may run.
 pub(super) const REAPER_LONGER: Duration = Duration::from_secs(1800);
 
@@ -155,7 +157,7 @@ impl Session<'_> {
                      /nodeSelectorTerms/0/matchFields/0/values";
         set(kind, &mut value, names, json!([node.0]))?;
         self.set_image(&mut value)?;
-        set_variable(&mut value, "NODEWATCH_DEADLINE_SECONDS", &left.to_string())?;
+        set_variable(&mut value, DEADLINE, &left.to_string())?;
         set_variable(&mut value, "NODEWATCH_LEASE_SECONDS", &self.settings.lease.as_secs().to_string())?;
         if let Some(ring) = self.settings.ring {
             set_variable(&mut value, "NODEWATCH_RING_LIMIT", &ring.to_string())?;

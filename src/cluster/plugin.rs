@@ -193,6 +193,10 @@ impl Plugin {
         // Whoever has it before the eyes ends it with Ctrl-C, and may take the time to look for a code.
         let deadline = (!asks).then_some(DEADLINE);
         let (status, answer, said) = watched(child, &program, deadline).await?;
+        if answer.len() > ANSWER {
+            let what = format!("answered with more than {}", crate::text::bytes(ANSWER as u64));
+            return Err(PluginError::Answer { program, what, said });
+        }
         if !status.success() {
             return Err(PluginError::Failed { program, status, said });
         }
@@ -283,8 +287,8 @@ async fn watched(
         async move {
             let answers = drain(stdout, |bytes| {
                 let mut answer = answer.lock().unwrap_or_else(PoisonError::into_inner);
-                let room = ANSWER.saturating_sub(answer.len());
-                answer.extend_from_slice(&bytes[..bytes.len().min(room)]);
+                answer.extend_from_slice(bytes);
+                answer.len() <= ANSWER
             });
             let says = drain(stderr, |bytes| {
                 quiet.store(false, Ordering::Relaxed);
@@ -297,6 +301,7 @@ async fn watched(
                 said.extend_from_slice(bytes);
                 let over = said.len().saturating_sub(SAID);
                 said.drain(..over);
+                true
             });
             futures::join!(answers, says);
         }
@@ -337,11 +342,14 @@ async fn watched(
     Ok((status, taken(&answer), text(&said)))
 }
 
-async fn drain(from: Option<impl AsyncRead + Unpin>, mut take: impl FnMut(&[u8])) {
+/// Hands on what comes, for as long as more is wanted; after that nobody reads.
+async fn drain(from: Option<impl AsyncRead + Unpin>, mut take: impl FnMut(&[u8]) -> bool) {
     let Some(mut from) = from else { return };
     let mut buffer = [0; 4096];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        take(&buffer[..count]);
+        if !take(&buffer[..count]) {
+            return;
+        }
     }
 }
 

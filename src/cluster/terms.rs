@@ -11,10 +11,10 @@ use super::{
     Cluster, PARALLEL,
     error::{Attempt, notice},
     kinds, lock,
-    objects::{ENDS, REAPER_LONGER},
+    objects::{DEADLINE, ENDS, REAPER_LONGER},
 };
 use crate::{
-    clock::{rfc3339, steady_at, wall_at},
+    clock::{rfc3339, steady_at, unix_millis, wall_at},
     journal::Entry,
     model::{Kind, MadeObject, Notice},
 };
@@ -63,8 +63,11 @@ fn patch(object: &MadeObject, made: UnixMillis, ends: UnixMillis) -> Option<serd
         Kind::Namespace | Kind::ServiceAccount => Some(json!({"metadata": {"annotations": {ENDS: rfc3339(ends)}}})),
         // For nodes that join later; agents that run have been told.
         Kind::DaemonSet => {
-            let annotations = json!({ENDS: rfc3339(ends)});
-            Some(json!({"spec": {"template": {"metadata": {"annotations": annotations}}}}))
+            let left = (ends.saturating_sub(unix_millis()) / 1000).max(1).to_string();
+            let agent = json!({"name": "agent", "env": [{"name": DEADLINE, "value": left}]});
+            Some(json!({"spec": {"template": {
+                "metadata": {"annotations": {ENDS: rfc3339(ends)}},
+                "spec": {"containers": [agent]}}}}))
         }
         Kind::Role | Kind::RoleBinding | Kind::Pod => None,
     }
@@ -72,7 +75,7 @@ fn patch(object: &MadeObject, made: UnixMillis, ends: UnixMillis) -> Option<serd
 
 async fn apply(cluster: &Cluster, object: MadeObject, patch: serde_json::Value) -> Result<(), Notice> {
     let api = kinds::api(cluster.client(), object.kind, object.namespace.as_deref());
-    match api.patch(&object.name, &PatchParams::default(), &Patch::Merge(patch)).await {
+    match api.patch(&object.name, &PatchParams::default(), &Patch::Strategic(patch)).await {
         // A Job that has ended and gone needs no end.
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),

@@ -20,9 +20,10 @@ mod team;
 use std::{fs, io, path::Path, time::Duration};
 
 use nodewatch_protocol::CaptureSpec;
+use tokio::time::Instant;
 
 use crate::{
-    app::Listing,
+    app::{App, Listing},
     cli::{CaptureArgs, Format, NodeCommand, NodesArgs},
     model::{Failure, Notice},
     runtime::Engine,
@@ -30,6 +31,9 @@ use crate::{
 };
 pub use output::{Shown, settle};
 use run::{Run, Stop};
+
+/// A list that fails in a way that passes is waited for so long.
+const TRY_AGAIN_FOR: Duration = Duration::from_secs(15);
 
 /// How a program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,7 +168,14 @@ pub async fn run(engine: Engine, command: NodeCommand, settings: Settings<'_>) -
 
 /// Waits for the list of nodes.
 async fn listed(run: &mut Run) -> Result<(), Stop> {
-    run.until(Duration::from_secs(60), "the list of nodes", |app| app.listing != Listing::Loading).await?;
+    let give_up = Instant::now() + TRY_AGAIN_FOR;
+    let told = |app: &App| match &app.listing {
+        Listing::Loading => false,
+        Listing::Current => true,
+        // The watch is begun again by itself.
+        Listing::Stale(notice) => !notice.failure.is_passing() || Instant::now() >= give_up,
+    };
+    run.until(Duration::from_secs(60), "the list of nodes", told).await?;
     match &run.app().listing {
         Listing::Stale(notice) => Err(Stop::Notice(notice.clone())),
         Listing::Loading | Listing::Current => Ok(()),

@@ -227,12 +227,10 @@ pub enum TunnelChange {
     Up(Hello),
     /// The agent told something.
     Update(Update),
-    /// It was cut, or could not be opened; the next try comes in so many milliseconds.
+    /// It was cut, or could not be opened; another try comes.
     Lost {
         /// Why, for people.
         reason: String,
-        /// Milliseconds until the next try.
-        retry_in: u64,
     },
     /// It cannot work: no further try.
     Incompatible(Notice),

@@ -369,14 +369,16 @@ impl Performer {
             return;
         };
         let (site, events) = (Arc::clone(&self.site), self.events.clone());
-        let turns = Arc::clone(&self.fetches);
+        let (turns, tunnels) = (Arc::clone(&self.fetches), Arc::clone(&self.tunnels));
         let (folder, most) = (self.outlet.outlets.folder.join(safe_component(&node.0)), self.outlet.outlets.largest);
         self.tasks.spawn(async move {
             // The semaphore is never closed.
             let _turn = turns.acquire().await;
             let (name, fetched) = (file.name.clone(), node.clone());
             let (progress, mut told) = mpsc::unbounded_channel();
-            let fetch = Fetch { node, file, folder, most, asks };
+            let (agent, now) = (asks.clone(), (tunnels, node.clone()));
+            let is_there = Box::new(move || lock(&now.0).get(&now.1).is_some_and(|tunnel| tunnel.same_channel(&agent)));
+            let fetch = Fetch { node, file, folder, most, asks, is_there };
             let work = fetch.run(&*site, move |step| {
                 // The receiver lives below until this work is done.
                 let _ = progress.send(step);

@@ -286,7 +286,7 @@ struct Pointer {
 }
 
 /// The loop, over any terminal and any source of keys. `drawn` is told after each frame.
-pub async fn drive<B: Backend<Error = io::Error>>(
+pub async fn drive<B: Backend<Error: Send + Sync + 'static>>(
     engine: &mut Engine,
     terminal: &mut Terminal<B>,
     theme: &Theme,
@@ -307,7 +307,7 @@ pub async fn drive<B: Backend<Error = io::Error>>(
     driven
 }
 
-async fn run_on<B: Backend<Error = io::Error>>(
+async fn run_on<B: Backend<Error: Send + Sync + 'static>>(
     engine: &mut Engine,
     terminal: &mut Terminal<B>,
     theme: &Theme,
@@ -333,7 +333,8 @@ async fn run_on<B: Backend<Error = io::Error>>(
         }
         if dirty && Instant::now() >= next_frame {
             let shown = engine.app.picture();
-            let frame = terminal.draw(|frame| pointer.hits = ui::draw(frame, shown, theme))?;
+            let frame = terminal.draw(|frame| pointer.hits = ui::draw(frame, shown, theme));
+            let frame = frame.map_err(io::Error::other)?;
             let area = frame.area;
             engine.record_frame(area.width, area.height);
             if let Some(text) = engine.clipboard.take().filter(|_| io::stdout().is_terminal()) {

@@ -135,7 +135,12 @@ pub(super) fn confirm(frame: &mut Frame<'_>, area: Rect, app: &App, question: &C
                 }
                 (false, false) => format!(" on each of:\n{}", list(names)),
             };
-            (title, format!("A hostNetwork pod with {what}{where_to}{then}"))
+            let alone = if later && app.joining.daemonset {
+                "\nWhile nobody is attached a DaemonSet sees to later nodes, until the session ends."
+            } else {
+                ""
+            };
+            (title, format!("A hostNetwork pod with {what}{where_to}{then}{alone}"))
         }
         Confirm::StopCaptures(names) => {
             (format!("Stop {} captures?", names.len()), format!("Their files stay on the nodes:\n{}", list(names)))

@@ -21,7 +21,7 @@ use crate::{
         node::{Agent, Asked, NodeState},
     },
     model::Readiness,
-    text::{clock, count, megabits, visible},
+    text::{age, clock, count, megabits, visible},
 };
 
 const SPARK: usize = 12;
@@ -259,7 +259,7 @@ fn agent_text(app: &App, state: &NodeState) -> String {
             Some(reason) => visible(reason.word()),
             None => state.agent.word().to_owned(),
         },
-        Agent::Lost { retry_at, .. } => format!("lost {}s", retry_at.saturating_sub(app.now).div_ceil(1000)),
+        Agent::Lost { since, .. } => format!("lost {}", age(app.now.saturating_sub(*since))),
         other => other.word().to_owned(),
     }
 }

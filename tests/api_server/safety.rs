@@ -93,6 +93,24 @@ async fn a_list_or_a_group_that_never_answers_keeps_the_namespace() {
     }
 }
 
+/// Servers beside the API server need not know the form in which only what every object has is listed.
+#[tokio::test(start_paused = true)]
+async fn a_kind_whose_server_lists_only_whole_objects_is_looked_at_all_the_same() {
+    let mut asked = 0;
+    let test = test(move |call| {
+        if !lists(call, "configmaps") {
+            return nothing_more(call);
+        }
+        // Each list of whole objects follows a refused one.
+        asked += 1;
+        (asked % 2 == 1).then(|| refusal(406, "NotAcceptable", "the server was unable to respond with a content type"))
+    });
+    test.deploy(&["n1"]).await;
+    notes(&test);
+    let reason = fate(&test.removals(Keep::new()).await, Kind::Namespace).expect_err("it stays");
+    assert!(reason.contains("ConfigMap precious"), "{reason}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_may_not_be_listed_is_said() {
     let test = test(|call| {

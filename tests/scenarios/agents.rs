@@ -13,7 +13,7 @@ fn up(name: &str) -> Event {
 }
 
 fn lost(name: &str) -> Event {
-    Event::Tunnel(name.into(), TunnelChange::Lost { reason: "cut".into(), retry_in: 250 })
+    Event::Tunnel(name.into(), TunnelChange::Lost { reason: "cut".into() })
 }
 
 fn deploy(name: &str, progress: DeployProgress) -> Event {

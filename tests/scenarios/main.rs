@@ -124,7 +124,7 @@ fn a_capture_starts_where_it_can_and_says_where_not() {
         default_interfaces: vec![],
         capture: CaptureAbility::Missing { right: "CAP_NET_RAW".into(), next_step: "grant it".into() },
     };
-    let lost = TunnelChange::Lost { reason: "cut".into(), retry_in: 250 };
+    let lost = TunnelChange::Lost { reason: "cut".into() };
     feed(&mut app, [tunnel("b", Update::Agent(missing)), Event::Tunnel("c".into(), lost)]);
     key(&mut app, Action::MarkAll);
     assert_eq!(
@@ -200,7 +200,7 @@ fn a_node_opened_full_screen_that_vanishes_leads_back_to_the_list() {
 fn a_failed_pod_can_be_deployed_again_and_its_lost_tunnel_hides_no_reason() {
     let mut app = live();
     let notice = Notice::error("the image a cannot be pulled", "no such host", "name another");
-    let lost = || Event::Tunnel("a".into(), TunnelChange::Lost { reason: "cut".into(), retry_in: 250 });
+    let lost = || Event::Tunnel("a".into(), TunnelChange::Lost { reason: "cut".into() });
     feed(&mut app, [lost(), Event::Deploy("a".into(), DeployProgress::Failed(notice)), lost()]);
     assert!(matches!(&app.nodes[&"a".into()].agent, Agent::Failed(notice) if notice.headline.contains("image")));
     assert_eq!(key(&mut app, Action::Deploy), [Effect::Deploy(vec!["a".into()])]);
@@ -214,7 +214,7 @@ fn a_capture_that_ended_while_nobody_looked_is_in_the_events_and_over() {
     let later = NOW + 900_000;
     let ended = CaptureState::Stopped { since: NOW, at: later - 300_000, reason: StopReason::AgentEnds };
     for (name, state) in [("a", CaptureState::Idle), ("b", ended)] {
-        let lost = TunnelChange::Lost { reason: "the tunnel was cut".into(), retry_in: 250 };
+        let lost = TunnelChange::Lost { reason: "the tunnel was cut".into() };
         let up = TunnelChange::Up(Hello::of("nodewatch-agent", "0.1.0"));
         let Update::Agent(facts) = facts() else { unreachable!("facts") };
         let facts = Update::Agent(AgentFacts { started: later - 5, now: later, ..facts });
@@ -235,7 +235,7 @@ fn a_capture_that_ended_while_nobody_looked_is_in_the_events_and_over() {
 #[test]
 fn the_guided_exit_goes_step_by_step() {
     let mut app = live();
-    let lost = TunnelChange::Lost { reason: "cut".into(), retry_in: 250 };
+    let lost = TunnelChange::Lost { reason: "cut".into() };
     feed(&mut app, [tunnel("a", running()), tunnel("b", running()), Event::Tunnel("b".into(), lost)]);
     key(&mut app, Action::Quit);
     assert_eq!(phase(&app), Some(Phase::Asking));
@@ -321,7 +321,7 @@ fn answered(name: &str, request: Request) -> Event {
 #[test]
 fn ctrl_c_twice_detaches_and_waits_until_agents_know() {
     let mut app = live();
-    let lost = TunnelChange::Lost { reason: "cut".into(), retry_in: 250 };
+    let lost = TunnelChange::Lost { reason: "cut".into() };
     feed(&mut app, [tunnel("a", running()), Event::Tunnel("c".into(), lost)]);
     assert_eq!(key(&mut app, Action::Interrupt), [Effect::TakeStock]);
     let told = ["a", "b"].map(|name| Effect::Ask(name.into(), terms(None)));

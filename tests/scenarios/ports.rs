@@ -169,7 +169,7 @@ fn a_probe_comes_from_another_node_and_its_outcome_is_shown() {
     assert_eq!(key(&mut app, Action::Probe), []);
     assert!(app.latest_notice().is_some_and(|notice| notice.cause.contains("only its own node")));
     for name in ["b", "c"] {
-        let lost = TunnelChange::Lost { reason: "cut".into(), retry_in: 1 };
+        let lost = TunnelChange::Lost { reason: "cut".into() };
         feed(&mut app, [Event::Tunnel(name.into(), lost)]);
     }
     key(&mut app, Action::Up);
@@ -222,7 +222,7 @@ fn each_live_node_is_reported_at_its_interval_and_a_missed_one_is_not_made_up_fo
     assert_eq!((&a["OpenPorts"], &a["excluded"], &a["UnexpectedPorts"]), (&2.into(), &1.into(), &0.into()));
     assert_eq!((&b["UnexpectedPorts"], &b["cluster"], &b["session"]), (&1.into(), &"c".into(), &"7f3a91c2".into()));
     assert!(reports(&tick(&mut app, 2)).is_empty());
-    let lost = TunnelChange::Lost { reason: "cut".into(), retry_in: 1 };
+    let lost = TunnelChange::Lost { reason: "cut".into() };
     feed(&mut app, [Event::Tunnel("c".into(), lost)]);
     let second = reports(&tick(&mut app, 61));
     assert_eq!(second.len(), 2, "a node that is not heard of is silent");

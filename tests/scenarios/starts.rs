@@ -59,7 +59,7 @@ fn one_key_deploys_and_captures_as_soon_as_the_agent_is_live_and_once() {
     assert_eq!(comes_up(&mut app, "a"), [start("a")]);
     // News that come late or twice, a tunnel that is cut, an agent that is started again.
     assert_eq!(comes_up(&mut app, "a"), []);
-    let lost = TunnelChange::Lost { reason: "cut".into(), retry_in: 250 };
+    let lost = TunnelChange::Lost { reason: "cut".into() };
     feed(&mut app, [Event::Tunnel("a".into(), lost)]);
     assert_eq!(comes_up(&mut app, "a"), []);
     feed(&mut app, [tunnel("a", running())]);
@@ -246,7 +246,7 @@ fn every_key_that_does_nothing_says_why() {
     assert_eq!(key(&mut app, Action::Capture), []);
     assert!(said(&app).contains("being stopped"), "{}", said(&app));
     feed(&mut app, [tunnel("a", stopped()), tunnel("a", running())]);
-    let lost = TunnelChange::Lost { reason: "cut".into(), retry_in: 250 };
+    let lost = TunnelChange::Lost { reason: "cut".into() };
     feed(&mut app, [Event::Tunnel("a".into(), lost)]);
     assert_eq!(key(&mut app, Action::Capture), []);
     assert!(said(&app).contains("its tunnel is lost"), "{}", said(&app));

@@ -188,7 +188,7 @@ pub fn busy() -> App {
                 DeployProgress::Failed(Notice::error("the image a cannot be pulled", "no such host", "name another")),
             ),
             Event::Tunnel(names[3].clone(), TunnelChange::Up(Hello::of("nodewatch-agent", "0.1.0"))),
-            Event::Tunnel(names[3].clone(), TunnelChange::Lost { reason: "the tunnel was cut".into(), retry_in: 4000 }),
+            Event::Tunnel(names[3].clone(), TunnelChange::Lost { reason: "the tunnel was cut".into() }),
             Event::Action(Action::Mark),
         ],
     );

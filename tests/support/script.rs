@@ -1,7 +1,7 @@
 //! A cluster by script, on a clock that the test drives: agents that come late or never, rotate, and go.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -50,14 +50,35 @@ pub struct Script {
     agents: BTreeMap<NodeName, Arc<Agent>>,
     rotate: Duration,
     began: Instant,
+    /// Counts how often the laptop has slept.
+    slept: Arc<watch::Sender<u64>>,
+    /// Nodes whose kubelet does not answer.
+    hanging: Mutex<BTreeSet<NodeName>>,
 }
 
 impl Script {
     pub fn new(nodes: &[(&str, Fate)], rotate: Duration) -> Self {
         let nodes: Vec<(NodeName, Fate)> = nodes.iter().map(|&(name, fate)| (name.into(), fate)).collect();
         let began = Instant::now();
-        let agents = nodes.iter().map(|(name, _)| (name.clone(), Arc::new(Agent::new(name, began)))).collect();
-        Self { nodes, agents, rotate, began }
+        let slept = Arc::new(watch::Sender::new(0));
+        let agent = |name: &NodeName| Arc::new(Agent::new(name, began, Arc::clone(&slept)));
+        let agents = nodes.iter().map(|(name, _)| (name.clone(), agent(name))).collect();
+        Self { nodes, agents, rotate, began, slept, hanging: Mutex::default() }
+    }
+
+    /// The laptop has slept: what was open is dead, and nobody has said so.
+    pub fn sleep(&self) {
+        self.slept.send_modify(|times| *times += 1);
+    }
+
+    /// That node's kubelet does not answer from now on.
+    pub fn hang(&self, node: &str) {
+        self.hanging.lock().expect("whole").insert(node.into());
+    }
+
+    /// That node's pod goes.
+    pub fn end(&self, node: &str) {
+        self.agents[&node.into()].gone.send_replace(true);
     }
 
     /// The test's clock.
@@ -93,6 +114,7 @@ struct Agent {
     /// Counts what is to be told.
     changed: watch::Sender<u64>,
     gone: watch::Sender<bool>,
+    slept: Arc<watch::Sender<u64>>,
 }
 
 struct State {
@@ -105,7 +127,7 @@ struct State {
 }
 
 impl Agent {
-    fn new(name: &NodeName, began: Instant) -> Self {
+    fn new(name: &NodeName, began: Instant, slept: Arc<watch::Sender<u64>>) -> Self {
         let state = State {
             capture: CaptureState::Idle,
             files: Vec::new(),
@@ -115,7 +137,7 @@ impl Agent {
             deadline: None,
         };
         let (changed, gone) = (watch::Sender::new(0), watch::Sender::new(false));
-        Self { name: name.clone(), began, state: Mutex::new(state), changed, gone }
+        Self { name: name.clone(), began, state: Mutex::new(state), changed, gone, slept }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -272,6 +294,7 @@ impl Agent {
         let mut lines = Lines::default();
         let mut changed = self.changed.subscribe();
         let mut gone = self.gone.subscribe();
+        let mut slept = self.slept.subscribe();
         let mut said = vec![FromAgent::Hello(Hello::of("nodewatch-agent", "0"))];
         said.extend(self.picture().into_iter().map(FromAgent::Update));
         let mut buffer = vec![0; 8192];
@@ -282,6 +305,8 @@ impl Agent {
                 }
             }
             tokio::select! {
+                // It stays open.
+                _ = slept.changed() => break,
                 _ = gone.wait_for(|gone| *gone) => return,
                 _ = changed.changed() => said.extend(self.updates().into_iter().map(FromAgent::Update)),
                 read = stream.read(&mut buffer) => {
@@ -295,6 +320,7 @@ impl Agent {
                 }
             }
         }
+        std::future::pending().await
     }
 }
 
@@ -345,7 +371,13 @@ impl Site for Script {
     fn open(&self, name: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>> {
         let agent = Arc::clone(&self.agents[name]);
         let rotate = self.rotate;
+        let hangs = self.hanging.lock().expect("whole").contains(name);
         async move {
+            if hangs {
+                // As the calls to the API server have it.
+                sleep(Duration::from_secs(10)).await;
+                return Err(OpenError("exec has not answered for 10 s".into()));
+            }
             if *agent.gone.borrow() {
                 return Err(OpenError("there is no such pod".into()));
             }

@@ -91,6 +91,36 @@ async fn delivering(folder: &Path) -> (HubHandle, std::net::TcpListener) {
 }
 
 #[tokio::test]
+async fn an_agent_that_is_ended_by_others_can_be_fetched_from_first() {
+    let folder = tempfile::tempdir().expect("a folder");
+    leave_file(folder.path(), "a.pcapng");
+    let (hub, ring) = spawn(folder.path());
+    let laptop = hub.subscribe().await.expect("a hub");
+    hub.end_within(Duration::from_secs(600));
+    // Every look at the end comes after one of these.
+    beats(&hub).await;
+    tokio::time::sleep(FILES_EVERY * 3).await;
+    beats(&hub).await;
+    assert!(ring.has_alone());
+    assert_eq!(hub.ask(Request::Fetched { file: "a.pcapng".into() }).await, Some(Response::Done));
+    timeout(SOON, hub.over()).await.expect("it is fetched").expect("no panic");
+    drop(laptop);
+}
+
+#[tokio::test]
+async fn an_agent_that_nobody_watches_ends_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    leave_file(folder.path(), "a.pcapng");
+    let (hub, ring) = spawn(folder.path());
+    let laptop = hub.subscribe().await.expect("a hub");
+    hub.end_within(Duration::from_secs(600));
+    beats(&hub).await;
+    drop(laptop);
+    timeout(FETCHED_AFTER, hub.over()).await.expect("nobody fetches").expect("no panic");
+    assert!(ring.has_alone());
+}
+
+#[tokio::test]
 async fn an_end_can_come_nearer_and_never_goes_away() {
     let folder = tempfile::tempdir().expect("a folder");
     let (hub, _server) = delivering(folder.path()).await;

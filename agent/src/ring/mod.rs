@@ -377,6 +377,12 @@ impl Ring {
         self.lock().list.kept().filter(|record| is_queued(record)).map(|record| record.file.clone()).collect()
     }
 
+    /// Whether it holds closed files that nobody else has.
+    pub fn has_alone(&self) -> bool {
+        let alone = |record: &FileRecord| record.file.state == FileState::Closed && !record.file.is_elsewhere();
+        self.lock().list.kept().any(alone)
+    }
+
     /// Files that are to be delivered yet.
     pub fn queued(&self) -> usize {
         self.lock().list.queued().files as usize

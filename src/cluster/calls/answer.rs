@@ -80,7 +80,11 @@ fn is_cut(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 /// Hands out what a Kubernetes API answers. What is none is named as what it is.
-pub(super) async fn finish<B>(answer: Response<Bounded<B>>, news: &News) -> Result<Response<Bounded<B>>, BoxError>
+pub(super) async fn finish<B>(
+    answer: Response<Bounded<B>>,
+    sort: Sort,
+    news: &News,
+) -> Result<Response<Bounded<B>>, BoxError>
 where
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<BoxError>,
@@ -97,7 +101,9 @@ where
         let page = beginning(body, BEGINNING).await;
         return Err(CallError::NotKubernetes { what: page_named(&String::from_utf8_lossy(&page)), code }.into());
     }
-    for warning in parts.headers.get_all(header::WARNING) {
+    // Of what is made a warning is for the person; of what is read it is for us: a version that is going to go.
+    let warns = matches!(sort, Sort::Question | Sort::Write);
+    for warning in parts.headers.get_all(header::WARNING).into_iter().filter(|_| warns) {
         if let Some(words) = warning_text(&String::from_utf8_lossy(warning.as_bytes())) {
             news.warning(&words);
         }

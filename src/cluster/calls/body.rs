@@ -20,6 +20,9 @@ use tower::BoxError;
 
 use super::CallError;
 
+/// No answer has more bytes: lists come in pages.
+const MOST: u64 = 256 * 1024 * 1024;
+
 /// A body that ends in time.
 pub(in crate::cluster) struct Bounded<B> {
     body: Pin<Box<B>>,
@@ -27,6 +30,8 @@ pub(in crate::cluster) struct Bounded<B> {
     part: Option<(Duration, Pin<Box<Sleep>>)>,
     /// For all of it.
     end: Option<Pin<Box<Sleep>>>,
+    /// Bytes that may come yet.
+    left: u64,
     woken: BoxFuture<'static, ()>,
     /// A watch that ends so is only begun again.
     quietly: bool,
@@ -46,6 +51,7 @@ impl<B> Bounded<B> {
             body: Box::pin(body),
             part: Some((part, Box::pin(sleep_until(now + part)))),
             end: Some(Box::pin(sleep_until(now + whole))),
+            left: MOST,
             woken: once(woken),
             quietly: false,
             _turn: turn,
@@ -54,7 +60,8 @@ impl<B> Bounded<B> {
 
     pub(super) fn watch(body: B, ends: Option<Duration>, woken: watch::Receiver<u64>) -> Self {
         let end = ends.map(|ends| Box::pin(sleep_until(Instant::now() + ends)));
-        Self { body: Box::pin(body), part: None, end, woken: once(woken), quietly: true, _turn: None }
+        let body = Box::pin(body);
+        Self { body, part: None, end, left: u64::MAX, woken: once(woken), quietly: true, _turn: None }
     }
 }
 
@@ -69,10 +76,13 @@ fn once(mut woken: watch::Receiver<u64>) -> BoxFuture<'static, ()> {
 }
 
 impl<B> Bounded<B> {
+    fn is_late(&mut self, context: &mut Context<'_>) -> bool {
+        self.end.as_mut().is_some_and(|end| end.as_mut().poll(context).is_ready())
+    }
+
     fn ended(&mut self, context: &mut Context<'_>) -> Option<BoxError> {
         let passed = |sleep: &mut Pin<Box<Sleep>>, context: &mut Context<'_>| sleep.as_mut().poll(context).is_ready();
-        let late = self.part.as_mut().is_some_and(|(_, part)| passed(part, context))
-            || self.end.as_mut().is_some_and(|end| passed(end, context));
+        let late = self.part.as_mut().is_some_and(|(_, part)| passed(part, context)) || self.is_late(context);
         let woken = self.woken.poll_unpin(context).is_ready();
         match (late || woken, self.quietly, woken) {
             (false, ..) => None,
@@ -97,6 +107,13 @@ where
         if let Poll::Ready(frame) = self.body.as_mut().poll_frame(context) {
             if let Some((patience, part)) = &mut self.part {
                 part.as_mut().reset(Instant::now() + *patience);
+            }
+            let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+            self.left = self.left.saturating_sub(data.map_or(0, Bytes::len) as u64);
+            // One that always has more would never be looked at for its end.
+            let endless = self.left == 0 || self.part.is_some() && self.is_late(context);
+            if endless && frame.is_some() {
+                return Poll::Ready(Some(Err(CallError::Endless.into())));
             }
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
@@ -129,4 +146,40 @@ where
     }
     read.truncate(most);
     read
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    /// Always has more.
+    struct Flood;
+
+    impl Body for Flood {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b' '; 64 * 1024])))))
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_always_has_more_ends() {
+        let woken = watch::Sender::new(0);
+        let hour = Duration::from_secs(3600);
+        let mut body = Bounded::answer(Flood, hour, hour, woken.subscribe(), None);
+        let mut read = 0;
+        let error = loop {
+            match std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+                Some(Ok(frame)) => read += frame.into_data().expect("data").len() as u64,
+                Some(Err(error)) => break error,
+                None => panic!("it has no end"),
+            }
+        };
+        assert!(read <= MOST, "{read}");
+        assert!(error.to_string().contains("does not end"), "{error}");
+    }
 }
