@@ -1,4 +1,4 @@
-# The names that CI, README and CONTRIBUTING use.
+# The names that CI and the documentation use.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help

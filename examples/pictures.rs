@@ -1,4 +1,4 @@
-//! Writes the README's pictures and its demo into `assets/`. Run by `make pictures`.
+//! Writes the documentation's pictures and its demo into `assets/`. Run by `make pictures`.
 
 #[path = "../tests/support/incident.rs"]
 mod incident;

@@ -71,7 +71,7 @@ impl JournalError {
             Self::File { .. } => ("make room or mend its rights, or choose another XDG_STATE_HOME", Failure::Other),
             Self::InUse(_) => ("quit it there first", Failure::Other),
             Self::Unknown(_) => ("see nodewatch-tui sessions", Failure::BadInput),
-            Self::Damaged { .. } => ("clean up by hand (README), then delete the file", Failure::Other),
+            Self::Damaged { .. } => ("clean up by hand (docs/guide.md), then delete the file", Failure::Other),
         };
         Notice::error(headline, text::chain(self), next_step).of(failure)
     }

@@ -1,4 +1,4 @@
-//! What is made from the source is what is committed: the example config, the README's tables. What is made on demand,
+//! What is made from the source is what is committed: the example config, the reference's tables. What is made on demand,
 //! completions and the manual page, has every command and option in it.
 //!
 //! `UPDATE_GENERATED=1 cargo test --test generated` writes the committed ones anew.
@@ -31,12 +31,14 @@ fn hold(file: &str, wanted: &str) {
     assert!(found == wanted, "{file} is not what the source says, from line {first:?} on: UPDATE_GENERATED=1 mends it");
 }
 
-fn readme_with(table: &str, name: &str) -> String {
-    let readme = std::fs::read_to_string(root("README.md")).expect("the README");
+const REFERENCE: &str = "docs/reference.md";
+
+fn reference_with(table: &str, name: &str) -> String {
+    let text = std::fs::read_to_string(root(REFERENCE)).expect("the reference");
     let (begin, end) = (format!("<!-- {name}: generated -->\n"), format!("<!-- /{name} -->"));
-    let from = readme.find(&begin).unwrap_or_else(|| panic!("README.md has no {begin}")) + begin.len();
-    let to = readme[from..].find(&end).unwrap_or_else(|| panic!("README.md has no {end}")) + from;
-    format!("{}{table}{}", &readme[..from], &readme[to..])
+    let from = text.find(&begin).unwrap_or_else(|| panic!("{REFERENCE} has no {begin}")) + begin.len();
+    let to = text[from..].find(&end).unwrap_or_else(|| panic!("{REFERENCE} has no {end}")) + from;
+    format!("{}{table}{}", &text[..from], &text[to..])
 }
 
 #[test]
@@ -54,9 +56,9 @@ fn the_example_config_says_the_defaults() {
 }
 
 #[test]
-fn the_readmes_tables_are_the_sources() {
-    hold("README.md", &readme_with(&layers::key_table(), "keys"));
-    hold("README.md", &readme_with(&layers::flag_table(), "options"));
+fn the_references_tables_are_the_sources() {
+    hold(REFERENCE, &reference_with(&layers::key_table(), "keys"));
+    hold(REFERENCE, &reference_with(&layers::flag_table(), "options"));
 }
 
 /// They show local time; the Makefile sets the zone.

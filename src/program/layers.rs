@@ -297,7 +297,7 @@ pub fn example() -> String {
     out
 }
 
-/// The README's table of keys: what is shown in help, by the default keymap.
+/// The reference's table of keys: what is shown in help, by the default keymap.
 pub fn key_table() -> String {
     let mut out = String::from("| key | where | does | name in the config |\n|---|---|---|---|\n");
     for binding in BINDINGS.iter().filter(|binding| !binding.help.is_empty()) {
@@ -311,7 +311,7 @@ pub fn key_table() -> String {
     out
 }
 
-/// The README's table of options that go with every command.
+/// The reference's table of options that go with every command.
 pub fn flag_table() -> String {
     let mut out = String::from("| option | default | does |\n|---|---|---|\n");
     for argument in Cli::command().get_arguments().filter(|argument| argument.is_global_set()) {

@@ -1,4 +1,4 @@
-//! An incident as the README's pictures tell it: connections to a shop break for some seconds, three of its nodes are watched.
+//! An incident as the pictures tell it: connections to a shop break for some seconds, three of its nodes are watched.
 
 use std::net::Ipv4Addr;
 

@@ -1,4 +1,4 @@
-//! The README's pictures and its demo, from frames that the program itself draws.
+//! The documentation's pictures and its demo, from frames that the program itself draws.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! A busy cluster on the screen: what the snapshots hold and what the README's pictures show.
+//! A busy cluster on the screen: what the snapshots hold and what the documentation's pictures show.
 #![allow(dead_code, reason = "each user takes a part of it")]
 
 use std::{collections::BTreeMap, time::Duration};

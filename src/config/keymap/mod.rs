@@ -227,7 +227,7 @@ pub fn is_offered(binding: &Binding, permission: Permission) -> bool {
     !(permission == Permission::ReadOnly && binding.action.changes_cluster())
 }
 
-/// Keys as help and README show them: terminals send some under a second name, which is nobody's to read.
+/// Keys as help and reference show them: terminals send some under a second name, which is nobody's to read.
 pub fn shown_keys(keys: &[Key]) -> Vec<String> {
     keys.iter().map(Key::to_string).filter(|key| key != "Null" && key != "Ctrl-4").collect()
 }
