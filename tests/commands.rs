@@ -11,7 +11,7 @@ use nodewatch_tui::{
     app::App,
     cli::{Cli, Command},
     headless::{self, Exit, Settings},
-    model::{Place, SessionId},
+    model::{Failure, Notice, Place, SessionId},
     runtime::Engine,
 };
 use script::{Fate, Script, contents};
@@ -139,4 +139,16 @@ async fn a_watch_of_ports_ends_with_its_agents() {
     let (exit, took) = run(&site, HOUR, out.path(), &["ports", "--all", "--watch"]).await;
     assert_eq!(exit, Exit::Partly);
     assert!(took + MINUTE > HOUR && took < HOUR + 2 * MINUTE, "{took:?}");
+}
+
+/// A server that cannot answer this time is asked again; one that refuses is not.
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_not_to_be_had_now_is_waited_for() {
+    for (failure, exit) in [(Failure::Busy, Exit::Done), (Failure::NotPermitted, Exit::NotPermitted)] {
+        let out = tempfile::tempdir().expect("a folder");
+        let mut site = Script::new(&[("a", Fate::Never)], MINUTE);
+        site.refuses_first(Notice::error("cannot list the nodes", "503", "try again").of(failure));
+        let (ended, _) = run(&Arc::new(site), HOUR, out.path(), &["nodes"]).await;
+        assert_eq!(ended, exit);
+    }
 }

@@ -32,7 +32,7 @@ use crate::{
 pub use output::{Shown, settle};
 use run::{Run, Stop};
 
-/// A list that fails in a way that passes is waited for so long.
+/// A server that cannot answer this time is asked again for so long.
 const TRY_AGAIN_FOR: Duration = Duration::from_secs(15);
 
 /// How a program ends.
@@ -172,8 +172,8 @@ async fn listed(run: &mut Run) -> Result<(), Stop> {
     let told = |app: &App| match &app.listing {
         Listing::Loading => false,
         Listing::Current => true,
-        // The watch is begun again by itself.
-        Listing::Stale(notice) => !notice.failure.is_passing() || Instant::now() >= give_up,
+        // The watch is begun again by itself; one that nobody answers is told at once.
+        Listing::Stale(notice) => notice.failure != Failure::Busy || Instant::now() >= give_up,
     };
     run.until(Duration::from_secs(60), "the list of nodes", told).await?;
     match &run.app().listing {

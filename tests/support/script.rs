@@ -54,6 +54,8 @@ pub struct Script {
     slept: Arc<watch::Sender<u64>>,
     /// Nodes whose kubelet does not answer.
     hanging: Mutex<BTreeSet<NodeName>>,
+    /// What is said in place of the first list.
+    refusal: Option<Notice>,
 }
 
 impl Script {
@@ -63,7 +65,12 @@ impl Script {
         let slept = Arc::new(watch::Sender::new(0));
         let agent = |name: &NodeName| Arc::new(Agent::new(name, began, Arc::clone(&slept)));
         let agents = nodes.iter().map(|(name, _)| (name.clone(), agent(name))).collect();
-        Self { nodes, agents, rotate, began, slept, hanging: Mutex::default() }
+        Self { nodes, agents, rotate, began, slept, hanging: Mutex::default(), refusal: None }
+    }
+
+    /// The first list is not to be had; the next comes three seconds later.
+    pub fn refuses_first(&mut self, notice: Notice) {
+        self.refusal = Some(notice);
     }
 
     /// The laptop has slept: what was open is dead, and nobody has said so.
@@ -328,7 +335,10 @@ impl Site for Script {
     fn nodes(&self) -> BoxStream<'static, NodesChange> {
         let node = |name: &NodeName| Node { readiness: Readiness::Ready, ..Node::named(name.clone()) };
         let nodes = self.nodes.iter().map(|(name, _)| node(name)).collect();
-        stream::iter([NodesChange::Replaced(nodes)]).chain(stream::pending()).boxed()
+        let list = stream::iter([NodesChange::Replaced(nodes)]).chain(stream::pending());
+        let Some(refusal) = self.refusal.clone() else { return list.boxed() };
+        let pause = stream::once(sleep(Duration::from_secs(3))).filter_map(|()| async { None });
+        stream::iter([NodesChange::Failed(refusal)]).chain(pause).chain(list).boxed()
     }
 
     fn deploy(&self, nodes: Vec<NodeName>) -> BoxStream<'static, (NodeName, DeployProgress)> {

@@ -50,7 +50,8 @@ pub(super) fn next_try<B>(
             };
             (retry_after(answer.headers()).map_or(backed_off, |after| after.max(FIRST_PAUSE)), why)
         }
-        Err(error) if sort.is_safe() && is_cut(error.as_ref()) => {
+        // A watch that was cut before it began too.
+        Err(error) if !matches!(sort, Sort::Write | Sort::Stream) && is_cut(error.as_ref()) => {
             (backed_off, "the connection to the API server was cut".to_owned())
         }
         Err(_) => return None,
