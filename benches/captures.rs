@@ -114,8 +114,7 @@ fn deliver_ours(garage: &Garage, files: &Path, round: usize) -> (Duration, Durat
     command.args(["serve", "--stdio"]);
     // Files that an agent before this one has left: found, and closed, before anything is measured.
     let mut agent = Agent::with_files(command, files);
-    agent.line_with("\"ports\"");
-    agent.line_with("\"ring\"");
+    agent.lines_with(&["\"ports\"", "\"ring\""]);
     let begin = Instant::now();
     agent.say(&line);
     agent.line_with("\"queued\":{\"files\":0,");

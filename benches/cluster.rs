@@ -22,10 +22,10 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use nodewatch_tui::{
+    agents::site::Site,
     cluster::{AgentSettings, Cluster, Connection},
     journal::Journals,
     model::{DeployProgress, Keep, NodeName, Place, Removal, SessionId},
-    site::Site,
 };
 use serde_json::json;
 use tower::Service;

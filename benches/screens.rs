@@ -22,10 +22,10 @@ use nodewatch_protocol::{
     encode,
 };
 use nodewatch_tui::{
+    agents::site::{Bulk, FilePart, OpenError, Site, StreamFrom, Tunnel},
     app::{Action, App, Edit, Event, update},
     model::{DeployProgress, Machine, Node, NodeName, NodesChange, Place, Readiness, SessionId, TunnelChange},
     runtime::{Engine, terminal},
-    site::{Bulk, FilePart, OpenError, Site, StreamFrom, Tunnel},
     ui::{self, Theme},
 };
 use ratatui::{Terminal, TerminalOptions, Viewport, backend::CrosstermBackend, layout::Rect};

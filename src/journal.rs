@@ -18,13 +18,11 @@ use nodewatch_protocol::UnixMillis;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    clock::unix_millis,
-    disk, folders,
+    base::{clock::unix_millis, disk, folders, text},
     model::{
         ClusterIdentity, Failure, Holder, LogsSettings, MadeObject, Notice, SUMMARY_VERSION, SessionId,
         StorageSettings, Summary,
     },
-    text,
 };
 
 /// Somebody who only looks holds a lock for a moment; trying again passes it.

@@ -19,13 +19,13 @@ use api::{Answer, Call, Server, Stack, refusal};
 use futures::StreamExt;
 use http::Method;
 use nodewatch_tui::{
+    agents::site::Site,
     cluster::{AgentSettings, Cluster, Connection, leftovers, trust_cluster},
     journal::Journals,
     model::{
         DeployProgress, Failure, Group, Holder, Keep, Kind, NodeName, NodesChange, Notice, Outcome, Place, Removal,
         SessionId, StandIn,
     },
-    site::Site,
 };
 use serde_json::{Value, json};
 
@@ -293,7 +293,7 @@ async fn an_end_that_is_moved_while_a_job_is_created_is_that_jobs_end_too() {
             refusal(503, "Unavailable", "away")
         })
     });
-    let ends = nodewatch_tui::clock::unix_millis() + 7_200_000;
+    let ends = nodewatch_tui::base::clock::unix_millis() + 7_200_000;
     let moved = async {
         is_away.recv().await.expect("a creation");
         test.cluster.set_ends(ends).await.expect("moved");

@@ -1,6 +1,7 @@
 //! The import rules of ARCHITECTURE.md, read off the sources.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -34,97 +35,41 @@ fn code(text: &str) -> String {
 
 /// Modules of ours that a file names, as in `crate::app` or inside `use crate::{app::...}`.
 fn own_modules(code: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for (at, _) in code.match_indices("crate::") {
-        let rest = &code[at + "crate::".len()..];
-        if let Some(group) = rest.strip_prefix('{') {
-            let mut depth = 0;
-            let mut name = String::new();
-            for character in group.chars() {
-                match character {
-                    '{' => depth += 1,
-                    '}' if depth == 0 => break,
-                    '}' => depth -= 1,
-                    ',' if depth == 0 => found.push(std::mem::take(&mut name)),
-                    _ if depth == 0 => name.push(character),
-                    _ => {}
-                }
-            }
-            found.push(name);
-        } else {
-            found.push(rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
-        }
-    }
-    let first = |path: &String| path.trim().split("::").next().unwrap_or_default().to_owned();
-    found.iter().map(first).filter(|name| !name.is_empty()).collect()
+    after(code, "crate::").into_iter().filter(|name| !name.is_empty()).collect()
 }
 
 #[test]
 fn each_layer_knows_only_what_it_may() {
     // A file or folder of src/, and the modules of ours that it may name besides its own.
-    let rules: [(&str, &[&str]); 30] = [
+    let rules: [(&str, &[&str]); 18] = [
         ("model/", &[]),
-        ("text.rs", &[]),
-        ("clock.rs", &["text"]),
-        ("folders.rs", &[]),
-        ("proxy.rs", &[]),
-        ("aws_http.rs", &["proxy", "text"]),
-        ("disk.rs", &["text"]),
-        ("rings.rs", &["folders", "model"]),
-        ("journal.rs", &["clock", "disk", "folders", "model", "text"]),
-        ("site.rs", &["model"]),
-        ("merge", &["disk", "text"]),
-        ("manifest.rs", &["disk", "model", "site", "text"]),
-        ("storage/", &["aws_http", "disk", "model", "text"]),
-        ("logs/", &["aws_http", "model"]),
-        ("drift.rs", &["model", "text"]),
-        ("live", &["agent_client", "model", "site", "text"]),
-        ("app/", &["model", "text"]),
-        ("ui/", &["app", "config", "model", "text"]),
-        ("config/", &["app", "folders", "model", "text"]),
-        ("cluster/", &["clock", "journal", "model", "proxy", "site", "text"]),
-        ("local.rs", &["model", "rings", "site", "text"]),
-        ("agent_client.rs", &["model", "site"]),
-        ("fetch.rs", &["agent_client", "disk", "model", "site", "text"]),
+        ("base/", &[]),
+        ("agents/", &["base", "model"]),
+        ("captures/", &["agents", "base", "model"]),
+        ("journal.rs", &["base", "model"]),
+        ("storage/", &["base", "model"]),
+        ("logs/", &["base", "model"]),
+        ("cluster/", &["agents", "base", "journal", "model"]),
+        ("app/", &["base", "model"]),
+        ("config/", &["app", "base", "model"]),
+        ("ui/", &["app", "base", "config", "model"]),
+        ("handover/", &["base", "model"]),
+        ("record/", &["app", "base", "model"]),
+        ("cli/", &["base", "model", "ui"]),
         (
             "runtime/",
-            &[
-                "agent_client",
-                "app",
-                "clock",
-                "config",
-                "disk",
-                "fetch",
-                "folders",
-                "live",
-                "logs",
-                "manifest",
-                "merge",
-                "model",
-                "record",
-                "report",
-                "site",
-                "storage",
-                "text",
-                "ui",
-            ],
+            &["agents", "app", "base", "captures", "config", "handover", "logs", "model", "record", "storage", "ui"],
         ),
-        ("cli/", &["cluster", "headless", "model", "text", "ui"]),
-        ("record/", &["app", "model", "text"]),
-        ("report/", &["model", "text"]),
         (
             "headless/",
-            &[
-                "app", "cli", "clock", "cluster", "drift", "journal", "live", "logs", "manifest", "merge", "model",
-                "rings", "runtime", "site", "storage", "text",
-            ],
+            &["agents", "app", "base", "captures", "cli", "cluster", "journal", "logs", "model", "runtime", "storage"],
         ),
         // The one place that puts everything together.
         (
             "program/",
             &[
-                "app", "cli", "clock", "cluster", "config", "folders", "headless", "journal", "local", "logs", "model",
-                "record", "report", "rings", "runtime", "site", "storage", "text", "ui",
+                "agents", "app", "base", "cli", "cluster", "config", "handover", "headless", "journal", "logs",
+                "model", "record", "runtime", "storage", "ui",
             ],
         ),
         ("lib.rs", &[]),
@@ -145,6 +90,99 @@ fn each_layer_knows_only_what_it_may() {
     }
 }
 
+/// The modules of one folder that each of them names, by file or folder.
+fn siblings(folder: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let name = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let entries = fs::read_dir(&root).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let names: BTreeSet<String> = entries
+        .filter(|path| path.is_dir() || path.extension().is_some_and(|extension| extension == "rs"))
+        .map(|path| name(&path))
+        .filter(|name| !["mod", "lib", "main", "tests"].contains(&name.as_str()))
+        .collect();
+    // As others of the folder name it: `crate::cluster::` from anywhere, `super::` from a file, twice that from below.
+    let from_root =
+        folder.split_once("src").map_or("", |(_, inside)| inside.trim_start_matches('/')).replace('/', "::");
+    let from_root = if from_root.is_empty() { "crate::".to_owned() } else { format!("crate::{from_root}::") };
+    let mut named: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (file, text) in sources(folder) {
+        let inside = file.strip_prefix(folder).expect("below it");
+        let mut parts = inside.components().map(|part| part.as_os_str().to_string_lossy().into_owned());
+        let first = parts.next().unwrap_or_default();
+        let own = first.trim_end_matches(".rs").to_owned();
+        let depth = parts.filter(|part| part != "mod.rs").count();
+        if !names.contains(&own) {
+            continue;
+        }
+        let code = code(&text);
+        let up = "super::".repeat(depth + 1);
+        let found = [up.as_str(), from_root.as_str()].into_iter().flat_map(|prefix| after(&code, prefix));
+        named.entry(own.clone()).or_default().extend(found.filter(|name| names.contains(name) && *name != own));
+    }
+    named
+}
+
+/// What stands behind a path's beginning, also inside braces. A longer path that ends the same is another one.
+fn after(code: &str, prefix: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices(prefix) {
+        if code[..at].ends_with("::") {
+            continue;
+        }
+        let rest = &code[at + prefix.len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            let mut depth = 0;
+            let mut name = String::new();
+            for character in group.chars() {
+                match character {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    ',' if depth == 0 => found.push(std::mem::take(&mut name)),
+                    _ if depth == 0 => name.push(character),
+                    _ => {}
+                }
+            }
+            found.push(name);
+        } else {
+            found.push(rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
+        }
+    }
+    found.iter().map(|path| path.trim().split("::").next().unwrap_or_default().to_owned()).collect()
+}
+
+/// The modules that lead back to themselves.
+fn circle(named: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<String> {
+    let reach = |from: &str| {
+        let mut seen = BTreeSet::new();
+        let mut next: Vec<&String> = named.get(from).into_iter().flatten().collect();
+        while let Some(name) = next.pop() {
+            if seen.insert(name.clone()) {
+                next.extend(named.get(name).into_iter().flatten());
+            }
+        }
+        seen
+    };
+    named.keys().filter(|name| reach(name).contains(*name)).cloned().collect()
+}
+
+#[test]
+fn no_module_leads_back_to_itself() {
+    let mut folders: BTreeSet<PathBuf> = BTreeSet::new();
+    for (file, _) in [sources("src"), sources("agent/src"), sources("crates")].concat() {
+        folders.extend(file.parent().map(Path::to_path_buf).filter(|folder| folder.to_string_lossy().contains("src")));
+    }
+    let mut found = Vec::new();
+    for folder in folders {
+        let folder = folder.to_string_lossy();
+        let circle = circle(&siblings(&folder));
+        if !circle.is_empty() {
+            found.push(format!("{folder}: {circle:?}"));
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
 #[test]
 fn each_library_stays_where_it_belongs() {
     let rules: [(&str, &[&str]); 10] = [
@@ -159,9 +197,9 @@ fn each_library_stays_where_it_belongs() {
             &[
                 "src/logs/",
                 "agent/src/upload/",
-                "agent/report/src/send.rs",
-                "agent/report/src/group.rs",
-                "agent/report/src/told.rs",
+                "crates/report/src/send.rs",
+                "crates/report/src/group.rs",
+                "crates/report/src/told.rs",
             ],
         ),
         ("aws_config::", &["src/storage/", "src/logs/", "agent/src/upload/"]),
@@ -169,7 +207,7 @@ fn each_library_stays_where_it_belongs() {
         ("nodewatch_agent::", &["agent/src/main.rs"]),
     ];
     let everything =
-        [sources("src"), sources("agent/src"), sources("agent/protocol/src"), sources("agent/report/src")].concat();
+        [sources("src"), sources("agent/src"), sources("crates/protocol/src"), sources("crates/report/src")].concat();
     for (library, homes) in rules {
         let mut used = false;
         for (file, text) in &everything {
@@ -205,7 +243,7 @@ fn each_way_out_is_in_one_place() {
 
 #[test]
 fn the_wire_crate_has_no_io() {
-    for (file, text) in sources("agent/protocol/src") {
+    for (file, text) in sources("crates/protocol/src") {
         let code = code(&text);
         for word in ["std::fs", "std::io", "std::process", "tokio", "std::time"] {
             assert!(!code.contains(word), "{} names {word}", file.display());
@@ -215,7 +253,7 @@ fn the_wire_crate_has_no_io() {
 
 #[test]
 fn unsafe_is_in_one_file() {
-    for (file, text) in [sources("src"), sources("agent")].concat() {
+    for (file, text) in [sources("src"), sources("agent"), sources("crates")].concat() {
         let unsafe_here = code(&text).contains("unsafe ") || code(&text).contains("allow(unsafe_code)");
         assert_eq!(unsafe_here, file.ends_with("agent/src/capture/source.rs"), "{}", file.display());
     }
@@ -244,9 +282,10 @@ fn every_module_says_what_it_owns() {
     for (file, text) in [
         sources("src"),
         sources("agent/src"),
-        sources("agent/pcapng/src"),
-        sources("agent/protocol/src"),
-        sources("agent/report/src"),
+        sources("crates/filter/src"),
+        sources("crates/pcapng/src"),
+        sources("crates/protocol/src"),
+        sources("crates/report/src"),
     ]
     .concat()
     {

@@ -6,11 +6,11 @@ use std::sync::{Arc, atomic::Ordering};
 
 use nodewatch_protocol::{CaptureFile, Delivery, Dropped, FileState, Hello};
 use nodewatch_tui::{
+    agents::fetch::Fetch,
     app::{
         Action, Event,
         node::{Agent, NodeState},
     },
-    fetch::Fetch,
     model::{FetchProgress, Notice},
 };
 use support::{Behaviour, Driver, TestSite, leave_file};

@@ -13,7 +13,7 @@ use std::{
 };
 
 use nodewatch_pcapng::{Block, Reader};
-use nodewatch_tui::merge::{Merge, MergeError, Merged};
+use nodewatch_tui::captures::merge::{Merge, MergeError, Merged};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_nodewatch-tui");
 

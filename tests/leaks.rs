@@ -213,6 +213,10 @@ fn the_next_start_offers_what_was_left() {
     let mut tmux = Tmux::start(80, 24, "");
     tmux.until("Other sessions");
     tmux.keys(&["C-d"]);
+    // What would be lost is asked about first, of its agents.
+    tmux.until("Remove session");
+    tmux.until("no agent has a file that nobody else has");
+    tmux.keys(&["Enter"]);
     tmux.until("everything was seen gone");
     tmux.keys(&["Escape", "q"]);
     tmux.until("EXIT 0");

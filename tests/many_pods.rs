@@ -10,10 +10,10 @@ use std::{
 };
 
 use nodewatch_tui::{
+    agents::site::Site,
     cluster::{AgentSettings, Cluster, Connection, Target},
     journal::Journals,
     model::{NodeName, SessionId},
-    site::Site,
 };
 
 const PODS: usize = 15_000;

@@ -316,7 +316,7 @@ pub enum Event {
 impl Effect {
     /// Puts these into the terminal's clipboard, each on a line of its own, whatever is in it: somebody pastes it into a shell.
     pub fn copy<'a>(lines: impl IntoIterator<Item = &'a str>) -> Self {
-        let lines: Vec<String> = lines.into_iter().map(crate::text::line).collect();
+        let lines: Vec<String> = lines.into_iter().map(crate::base::text::line).collect();
         Self::Copy(lines.join("\n"))
     }
 }

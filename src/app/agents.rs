@@ -8,13 +8,13 @@ use nodewatch_protocol::{CaptureFile, CaptureState, Request, SinkState, Update};
 use super::{
     App,
     action::Effect,
-    delivery::GrantState,
-    node::{Agent, NodeState},
-    pending::{Goal, Pending},
+    grant::GrantState,
+    node::{Agent, NodeState, Pending},
+    pending::Goal,
 };
 use crate::{
+    base::text,
     model::{DeployProgress, FetchProgress, Node, NodeName, Notice, Place, TunnelChange},
-    text,
 };
 
 impl App {

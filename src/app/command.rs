@@ -11,8 +11,8 @@ use super::{
     sort::Order,
 };
 use crate::{
+    base::text,
     model::{Notice, Place},
-    text,
 };
 
 /// Commands remembered.

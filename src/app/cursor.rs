@@ -5,8 +5,10 @@
 use nodewatch_protocol::{Port, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-use super::files::FileKey;
-use crate::model::{NodeName, PortKey};
+use crate::{
+    base::text,
+    model::{NodeName, PortKey},
+};
 
 /// A row of a screen, wherever it is now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +25,25 @@ pub enum RowKey {
     Group(PortKey),
     /// Something that has happened.
     Event(EventKey),
+}
+
+/// A file, wherever it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FileKey {
+    /// Its session; `None` is this one.
+    pub session: Option<String>,
+    /// Its node.
+    pub node: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl FileKey {
+    /// For people: its node, its name, and its session where that is another.
+    pub fn text(&self) -> String {
+        let session = self.session.as_ref().map_or_else(String::new, |session| format!("{session}:"));
+        text::visible(&format!("{session}{}/{}", self.node, self.name))
+    }
 }
 
 /// Something that has happened: when, on which node, and what.

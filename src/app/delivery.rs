@@ -10,11 +10,12 @@ use super::{
     App,
     action::Effect,
     files::Flow,
+    grant::{GrantState, Renewal},
     node::{Agent, NodeState},
 };
 use crate::{
+    base::text::per_second,
     model::{FetchProgress, NodeName, Notice, S3Url, SessionId, Way},
-    text::per_second,
 };
 
 /// After a failure, in milliseconds.
@@ -36,34 +37,6 @@ impl StorageInfo {
     pub fn session(&self, session: &SessionId) -> S3Url {
         self.url.below(session.as_str())
     }
-}
-
-/// An agent's right to deliver, as this side knows it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum GrantState {
-    /// It was not told anything.
-    #[default]
-    Nothing,
-    /// On its way.
-    Asked,
-    /// It has one; `None` needs no renewal.
-    Held(Option<Renewal>),
-    /// It could not be told; tried again then.
-    Failed {
-        /// When.
-        retry_at: UnixMillis,
-    },
-}
-
-/// When a grant is to be renewed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Renewal {
-    /// Early enough that a few failures cost nothing.
-    at: UnixMillis,
-    /// Not before, whatever the agent says: what it said of an earlier grant may still be on its way.
-    not_before: UnixMillis,
-    /// Less than that is little, in seconds: the agent goes by its own clock.
-    little: u64,
 }
 
 impl Renewal {

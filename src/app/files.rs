@@ -4,23 +4,23 @@
 //! Owns which rows there are, marks on them, and what a key does to a file. Pure.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
 };
 
 use nodewatch_protocol::{CaptureFile, FileState, Request, UnixMillis};
-use serde::{Deserialize, Serialize};
 
 use super::{
     App, Confirm, Overlay, Screen,
     action::{Action, Effect},
-    cursor::Cursor,
+    cursor::{Cursor, FileKey},
     filter::TextFilter,
-    sort::Order,
+    sort::{Column, Order},
 };
 use crate::{
+    base::text,
     model::{FetchProgress, NodeName, Notice, StoredFile},
-    text,
 };
 
 /// What a filter can name.
@@ -68,25 +68,6 @@ pub enum Stored {
     Known(Vec<StoredFile>),
     /// It could not be listed.
     Failed(Notice),
-}
-
-/// A file, wherever it is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct FileKey {
-    /// Its session; `None` is this one.
-    pub session: Option<String>,
-    /// Its node.
-    pub node: String,
-    /// Its name.
-    pub name: String,
-}
-
-impl FileKey {
-    /// For people: its node, its name, and its session where that is another.
-    pub fn text(&self) -> String {
-        let session = self.session.as_ref().map_or_else(String::new, |session| format!("{session}:"));
-        text::visible(&format!("{session}{}/{}", self.node, self.name))
-    }
 }
 
 /// One row.
@@ -144,6 +125,27 @@ impl FileRow<'_> {
             Some(FetchProgress::Done { path, .. }) => Some(path),
             _ => None,
         }
+    }
+}
+
+impl Order {
+    /// Two files in this order; equal ones by node and name.
+    pub(super) fn files(self, a: &FileRow<'_>, b: &FileRow<'_>) -> Ordering {
+        let packets = |row: &FileRow<'_>| row.on_node.map_or(0, |file| file.packets);
+        let drops = |row: &FileRow<'_>| {
+            row.on_node.map_or(0, |file| file.dropped.kernel + file.dropped.interface + file.dropped.queue)
+        };
+        let time = |row: &FileRow<'_>| {
+            row.on_node.map(|file| file.started).or(row.stored.map(|stored| stored.modified)).unwrap_or_default()
+        };
+        let ordering = match self.column {
+            Column::Packets => packets(a).cmp(&packets(b)),
+            Column::Bytes => a.size().cmp(&b.size()),
+            Column::Drops => drops(a).cmp(&drops(b)),
+            Column::Time => time(a).cmp(&time(b)),
+            _ => a.key.cmp(&b.key),
+        };
+        self.directed(ordering).then_with(|| a.key.cmp(&b.key))
     }
 }
 

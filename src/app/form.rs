@@ -6,7 +6,7 @@ use nodewatch_protocol::CaptureSpec;
 use tui_input::{Input, InputRequest};
 
 use super::action::Edit;
-use crate::text;
+use crate::base::text;
 
 /// A field of the form, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

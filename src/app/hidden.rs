@@ -6,7 +6,7 @@ use super::{
     App, Confirm, Overlay, Screen,
     action::{Action, Effect},
 };
-use crate::text;
+use crate::base::text;
 
 impl App {
     /// A key on what is shown; where it would be about something else too, after a question.
@@ -36,7 +36,7 @@ impl App {
             Screen::Nodes => self.hidden_marks().iter().map(|name| text::visible(&name.0)).collect(),
             // The viewer opens the cursor's alone.
             Screen::Files if action == Action::Follow => Vec::new(),
-            Screen::Files => self.hidden_files().iter().map(super::files::FileKey::text).collect(),
+            Screen::Files => self.hidden_files().iter().map(super::cursor::FileKey::text).collect(),
             Screen::Node(_) | Screen::Ports | Screen::Events => Vec::new(),
         }
     }

@@ -13,8 +13,8 @@ use super::{
     node::{Agent, Asked, NodeState},
 };
 use crate::{
+    base::text,
     model::{NodeName, Notice, Place, Readiness, StandIn},
-    text,
 };
 
 /// A live agent has so long to tell its whole picture before it is asked for a capture, in milliseconds.

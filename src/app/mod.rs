@@ -15,6 +15,7 @@ pub mod exit;
 pub mod files;
 pub mod filter;
 pub mod form;
+pub mod grant;
 mod hidden;
 mod homing;
 pub mod joining;
@@ -58,11 +59,11 @@ pub use update::update;
 
 use self::{
     contexts::Contexts,
-    cursor::{Cursor, RowKey},
+    cursor::{Cursor, FileKey, RowKey},
     delivery::StorageInfo,
     events::Events,
     exit::Exit,
-    files::{FileKey, Files},
+    files::Files,
     filter::Filter,
     form::CaptureForm,
     joining::Joining,

@@ -5,14 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use nodewatch_protocol::{
-    AgentFacts, Amount, CaptureFile, CaptureState, Delivery, FileState, Port, PortChange, PortOwner, ReportPlan,
-    ReportState, RingState, Statistics, StopReason, UnixMillis, Update,
+    AgentFacts, Amount, CaptureFile, CaptureSpec, CaptureState, Delivery, FileState, Port, PortChange, PortOwner,
+    ReportPlan, ReportState, RingState, Statistics, StopReason, UnixMillis, Update,
 };
 
-use super::{delivery::GrantState, open_ports::Coming, pending::Pending, rollup::Rollup};
+use super::{grant::GrantState, rollup::Rollup};
 use crate::{
+    base::text,
     model::{FetchProgress, Node, Notice, Readiness},
-    text,
 };
 
 /// Seconds of rates kept for charts.
@@ -209,6 +209,25 @@ pub(super) struct Frozen {
 enum Listed {
     Coming,
     Whole,
+}
+
+/// What a node's agent is to do as soon as it can.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Pending {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// This capture, once the hosts that its filter names are known by their addresses.
+    Resolving(Box<CaptureSpec>),
+    /// This capture, once the agent is live.
+    Capture(Box<CaptureSpec>),
+}
+
+/// Parts of what is too large for one line, until the last one has come.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Coming {
+    pub(super) ports: Option<BTreeSet<Port>>,
+    pub(super) owners: Option<BTreeMap<Port, PortOwner>>,
 }
 
 /// Everything known of one node.

@@ -2,21 +2,11 @@
 //!
 //! Owns when a picture is whole, and what is told as opened and closed. Pure.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    mem::take,
-};
+use std::mem::take;
 
-use nodewatch_protocol::{OwnersUpdate, Port, PortChange, PortOwner, PortsKind, PortsUpdate, UnixMillis};
+use nodewatch_protocol::{OwnersUpdate, Port, PortChange, PortsKind, PortsUpdate, UnixMillis};
 
 use super::node::{MAX_EVENTS, NodeState, PortRow};
-
-/// Parts of what is too large for one line, until the last one has come.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Coming {
-    ports: Option<BTreeSet<Port>>,
-    owners: Option<BTreeMap<Port, PortOwner>>,
-}
 
 impl NodeState {
     pub(super) fn apply_ports(&mut self, update: PortsUpdate, now: UnixMillis) {
@@ -127,7 +117,9 @@ impl NodeState {
 
 #[cfg(test)]
 mod tests {
-    use nodewatch_protocol::{PortProtocol, Update};
+    use std::collections::BTreeMap;
+
+    use nodewatch_protocol::{PortOwner, PortProtocol, Update};
 
     use super::*;
     use crate::model::Node;

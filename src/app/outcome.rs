@@ -11,8 +11,8 @@ use super::{
     receipt::{Detachment, HeldFile, Receipt},
 };
 use crate::{
+    base::text,
     model::{FetchProgress, Group, Kind, Notice, Place},
-    text,
 };
 
 impl App {

@@ -9,27 +9,15 @@ use nodewatch_protocol::{CaptureAbility, CaptureSpec, Request};
 use super::{
     App, Overlay,
     action::Effect,
-    node::{Agent, Asked, NodeState},
+    node::{Agent, Asked, NodeState, Pending},
 };
 use crate::{
+    base::text,
     model::{Failure, NodeName, Notice},
-    text,
 };
 
 /// Why no capture is started where one runs.
 const RUNS_ALREADY: &str = "one runs there already";
-
-/// What a node's agent is to do as soon as it can.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Pending {
-    /// Nothing.
-    #[default]
-    Nothing,
-    /// This capture, once the hosts that its filter names are known by their addresses.
-    Resolving(Box<CaptureSpec>),
-    /// This capture, once the agent is live.
-    Capture(Box<CaptureSpec>),
-}
 
 /// What a deployment is for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::exit::{Fate, InStorage, Later};
 use crate::{
+    base::text,
     model::{Group, MadeObject, NodeName, Notice, S3Url, SessionId},
-    text,
 };
 
 /// A session that goes on without this program.

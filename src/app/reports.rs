@@ -13,8 +13,8 @@ use super::{
     node::{Agent, NodeState},
 };
 use crate::{
+    base::text,
     model::{LogsSettings, NodeName, Notice, PastQuery, PastReport, Place, PortClass, PortKey, Way},
-    text,
 };
 
 /// A first report waits so long for what should be open to be known, in milliseconds.

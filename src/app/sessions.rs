@@ -11,8 +11,8 @@ use super::{
     pending::Goal,
 };
 use crate::{
+    base::text,
     model::{Held, Holder, NodeName, Notice, Place, Removal, SessionId, SessionSummary},
-    text,
 };
 
 /// How the removal of a listed session goes.

@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::{files::FileRow, node::NodeState};
+use super::node::NodeState;
 
 /// A column that rows can be sorted by; which of them a screen has is the keymap's to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -113,25 +113,6 @@ impl Order {
             Column::Name | Column::Time | Column::Class => a.node.name.cmp(&b.node.name),
         };
         self.directed(ordering).then_with(|| a.node.name.cmp(&b.node.name))
-    }
-
-    /// Two files in this order; equal ones by node and name.
-    pub(super) fn files(self, a: &FileRow<'_>, b: &FileRow<'_>) -> Ordering {
-        let packets = |row: &FileRow<'_>| row.on_node.map_or(0, |file| file.packets);
-        let drops = |row: &FileRow<'_>| {
-            row.on_node.map_or(0, |file| file.dropped.kernel + file.dropped.interface + file.dropped.queue)
-        };
-        let time = |row: &FileRow<'_>| {
-            row.on_node.map(|file| file.started).or(row.stored.map(|stored| stored.modified)).unwrap_or_default()
-        };
-        let ordering = match self.column {
-            Column::Packets => packets(a).cmp(&packets(b)),
-            Column::Bytes => a.size().cmp(&b.size()),
-            Column::Drops => drops(a).cmp(&drops(b)),
-            Column::Time => time(a).cmp(&time(b)),
-            _ => a.key.cmp(&b.key),
-        };
-        self.directed(ordering).then_with(|| a.key.cmp(&b.key))
     }
 }
 

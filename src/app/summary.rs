@@ -9,11 +9,11 @@ use super::{
     node::{NodeState, reason_text},
 };
 use crate::{
+    base::text,
     model::{
         CaptureSummary, FetchProgress, FileSummary, Moment, NodeSummary, PortMoment, PortSummary, SUMMARY_VERSION,
         Summary,
     },
-    text,
 };
 
 impl App {

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use super::{App, Screen, action::Effect, node::NodeState};
 use crate::{
+    base::text,
     model::{Notice, PortClass},
-    text,
 };
 
 /// Rows with a head.

@@ -12,8 +12,8 @@ use super::{
     node::Asked,
 };
 use crate::{
+    base::text,
     model::{Failure, NodeName, Notice, Place},
-    text,
 };
 
 /// Takes in one event and says what is to be done.

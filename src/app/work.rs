@@ -10,8 +10,8 @@ use super::{
     exit::LEAVE_WITHIN,
 };
 use crate::{
+    base::text::counted,
     model::{FetchProgress, Notice, SessionId},
-    text::counted,
 };
 
 /// What is under way.

@@ -11,9 +11,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use nodewatch_protocol::{Content, Recorder};
 
 use crate::{
-    headless::merge,
+    base::{clock, text},
     model::{PortKey, SessionId},
-    text,
 };
 pub use place::{PlaceArgs, SETTINGS};
 use words::Words;
@@ -232,10 +231,10 @@ pub struct MergeArgs {
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// Only packets from this time on: RFC 3339, or 14:05 of today, UTC
-    #[arg(long, value_name = "TIME", value_parser = merge::parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = clock::parse_time)]
     pub from: Option<u64>,
     /// Only packets up to this time
-    #[arg(long, value_name = "TIME", value_parser = merge::parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = clock::parse_time)]
     pub to: Option<u64>,
     /// The new file, which must not exist; - is standard output. --out does the same [default: merged.pcapng]
     #[arg(short = 'w', long = "into", value_name = "FILE")]

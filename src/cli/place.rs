@@ -9,9 +9,8 @@ use nodewatch_report::PortSet;
 
 use super::words::Words;
 use crate::{
-    cluster::PullPolicy,
-    model::{LogsSettings, S3Url, StorageSettings, Way},
-    text,
+    base::text,
+    model::{LogsSettings, PullPolicy, S3Url, StorageSettings, Way},
     ui::Palette,
 };
 

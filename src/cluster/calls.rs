@@ -29,7 +29,7 @@ use body::Bounded;
 use news::News;
 pub(super) use news::listen;
 
-use crate::{clock::steady_millis, text};
+use crate::base::{clock::steady_millis, text};
 
 /// Calls that wait for an answer at the same time, whatever goes on.
 const CALLS: usize = 10;

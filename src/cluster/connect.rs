@@ -22,9 +22,8 @@ use super::{
     sender::{Sender, Way},
 };
 use crate::{
+    base::{proxy::Proxies, text},
     model::{ClusterIdentity, ContextRow, Failure, Notice, Place},
-    proxy::Proxies,
-    text,
 };
 
 /// Which cluster is meant.
@@ -119,18 +118,37 @@ impl Connection {
     /// The cluster that a session began in, by the session's own credentials; refused when it is another one now.
     pub async fn again(identity: &ClusterIdentity) -> Result<Self, Notice> {
         let connection = Self::by(identity).await?;
-        identity::check(&connection, identity).await?;
+        connection.check(identity).await?;
         Ok(connection)
     }
 
     /// The same, whose address and CA may have changed where the user trusts the cluster with that UID.
     pub async fn again_trusted(identity: &ClusterIdentity, trusted: Option<&str>) -> Result<Self, Notice> {
         let connection = Self::by(identity).await?;
-        match identity::check(&connection, identity).await {
+        match connection.check(identity).await {
             Err(notice) if notice.failure == Failure::Moved && trusted == Some(&identity.kube_system_uid) => Ok(()),
             outcome => outcome,
         }
         .map(|()| connection)
+    }
+
+    /// Refuses a cluster that is not the one that a session began in. The same one by another way is refused too, with
+    /// [`Failure::Moved`], until somebody says that this is right.
+    pub(super) async fn check(&self, expected: &ClusterIdentity) -> Result<(), Notice> {
+        // Only this tells clusters apart: addresses and authorities are changed, and are taken over.
+        identity::check_uid(&self.client, expected).await?;
+        let facts = [
+            ("API server address", Some(expected.server.as_str()), Some(self.server.as_str())),
+            ("CA fingerprint", expected.ca_sha256.as_deref(), self.ca_sha256.as_deref()),
+        ];
+        let moved: Vec<String> = facts
+            .into_iter()
+            .filter(|(_, then, now)| then != now)
+            .map(|(what, then, now)| {
+                format!("the {what} was {} and is {}", then.unwrap_or("none"), now.unwrap_or("none"))
+            })
+            .collect();
+        if moved.is_empty() { Ok(()) } else { Err(identity::another_way(self.context(), expected, &moved)) }
     }
 
     /// By the context that a session began with; whatever that leads to now.

@@ -21,15 +21,16 @@ use super::{
     error::{Attempt, Patience, notice},
     follow::{Progress, follow},
     header, identity, kinds, lock,
-    objects::{Draft, ManifestError, SESSION_LABEL, Session},
+    objects::{Draft, SESSION_LABEL, Session},
     preflight,
     strangers::{self, Stranger},
+    template::ManifestError,
 };
 use crate::{
-    clock::{steady_at, steady_millis, unix_millis, wall_at},
+    agents::site::produce,
+    base::clock::{steady_at, steady_millis, unix_millis, wall_at},
     journal::{Entry, Journal},
     model::{DeployProgress, Kind, MadeObject, NodeName, Notice},
-    site::produce,
 };
 
 /// A creation is tried again for this long when the server cannot be reached.

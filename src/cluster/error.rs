@@ -16,8 +16,8 @@ use super::{
     sender,
 };
 use crate::{
+    base::text,
     model::{Failure, Notice},
-    text,
 };
 
 /// What was tried, with the rights that it needs.
@@ -37,14 +37,14 @@ pub(super) fn notice(attempt: &Attempt, error: &Error) -> Notice {
     let headline = format!("cannot {}", attempt.what);
     match error {
         Error::Api(status) => api(&headline, attempt, status),
-        other => match reason(other) {
-            Some(reason) => unanswered(headline, reason),
-            None => {
-                let cause = format!("the API server cannot be reached: {}", foreign(&text::root_cause(other)));
-                let next_step = if is_tls(other) { CHECK_THE_CERTIFICATES } else { CHECK_THE_WAY };
-                Notice::error(headline, cause, next_step).of(Failure::Unreachable)
+        other => {
+            if let Some(reason) = reason(other) {
+                return unanswered(headline, reason);
             }
-        },
+            let cause = format!("the API server cannot be reached: {}", foreign(&text::root_cause(other)));
+            let next_step = if is_tls(other) { CHECK_THE_CERTIFICATES } else { CHECK_THE_WAY };
+            Notice::error(headline, cause, next_step).of(Failure::Unreachable)
+        }
     }
 }
 

@@ -17,11 +17,11 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::{Cluster, lock, push};
+use super::{Cluster, lock, template};
 use crate::{
+    agents::site::{Bulk, FilePart, OpenError, StreamFrom, Tunnel},
+    base::text,
     model::NodeName,
-    site::{Bulk, FilePart, OpenError, StreamFrom, Tunnel},
-    text,
 };
 
 /// The agent's program in its image.
@@ -29,7 +29,7 @@ const AGENT: &str = "/nodewatch-agent";
 
 /// The agent's program in this session's pods.
 fn program(cluster: &Cluster) -> &'static str {
-    if cluster.settings.push.is_some() { push::PROGRAM } else { AGENT }
+    if cluster.settings.push.is_some() { template::PROGRAM } else { AGENT }
 }
 
 /// kube's default of 1 KiB would make a system call of every packet.
@@ -41,7 +41,6 @@ const SILENT: Duration = Duration::from_secs(30);
 pub(super) fn open(cluster: &Cluster, node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>> {
     let (cluster, node) = (cluster.clone(), node.clone());
     async move {
-        push::ensure(&cluster, &node).await?;
         let mut process = exec(&cluster, &node, vec![program(&cluster).to_owned(), "connect".to_owned()]).await?;
         let (Some(reader), Some(writer)) = (output(&mut process), process.stdin()) else {
             return Err(OpenError("the exec has no standard input and output".to_owned()));

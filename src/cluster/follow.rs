@@ -29,8 +29,8 @@ use super::{
     lock, objects, progress,
 };
 use crate::{
+    agents::site::produce,
     model::{DeployProgress, Failure, Kind, MadeObject, NodeName, Notice},
-    site::produce,
 };
 
 pub(super) type Progress = mpsc::Sender<(NodeName, DeployProgress)>;

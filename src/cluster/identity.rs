@@ -6,13 +6,12 @@ use kube::{Client, Config};
 use sha2::{Digest, Sha256};
 
 use super::{
-    connect::Connection,
     error::{Attempt, notice},
     kinds,
 };
 use crate::{
+    base::text,
     model::{ClusterIdentity, Failure, Kind, Notice},
-    text,
 };
 
 /// The address and the trust of a configuration.
@@ -36,24 +35,8 @@ pub(super) async fn kube_system_uid(client: &Client) -> Result<String, Notice> {
     found.metadata.uid.ok_or_else(|| Notice::error("cannot tell which cluster this is", "kube-system has no UID", ""))
 }
 
-/// Refuses a cluster that is not the one that a session began in. The same one by another way is refused too, with
-/// [`Failure::Moved`], until somebody says that this is right.
-pub(super) async fn check(connection: &Connection, expected: &ClusterIdentity) -> Result<(), Notice> {
-    // Only this tells clusters apart: addresses and authorities are changed, and are taken over.
-    check_uid(&connection.client, expected).await?;
-    let facts = [
-        ("API server address", Some(expected.server.as_str()), Some(connection.server.as_str())),
-        ("CA fingerprint", expected.ca_sha256.as_deref(), connection.ca_sha256.as_deref()),
-    ];
-    let moved: Vec<String> = facts
-        .into_iter()
-        .filter(|(_, then, now)| then != now)
-        .map(|(what, then, now)| format!("the {what} was {} and is {}", then.unwrap_or("none"), now.unwrap_or("none")))
-        .collect();
-    if moved.is_empty() { Ok(()) } else { Err(another_way(connection.context(), expected, &moved)) }
-}
-
-fn another_way(context: &str, expected: &ClusterIdentity, moved: &[String]) -> Notice {
+/// The notice for the same cluster by another way.
+pub(super) fn another_way(context: &str, expected: &ClusterIdentity, moved: &[String]) -> Notice {
     let uid = &expected.kube_system_uid;
     Notice::error(
         format!("context {context:?} leads to the session's cluster by another way"),

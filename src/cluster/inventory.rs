@@ -17,7 +17,7 @@ use super::{
     objects::{BEGAN, ENDS, MANAGED_BY, NODE, OWNER, SESSION_LABEL},
 };
 use crate::{
-    clock::from_rfc3339,
+    base::clock::from_rfc3339,
     model::{Kind, MadeObject, Notice, SeenObject, SessionId},
 };
 
@@ -147,7 +147,7 @@ fn state(kind: Kind, found: &DynamicObject) -> String {
             }
         }
         Kind::DaemonSet => match status("/status/currentNumberScheduled").and_then(Value::as_u64) {
-            Some(pods) => crate::text::counted(pods as usize, "pod"),
+            Some(pods) => crate::base::text::counted(pods as usize, "pod"),
             None => "no pod yet".to_owned(),
         },
         Kind::Pod | Kind::Namespace => {

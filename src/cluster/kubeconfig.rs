@@ -28,9 +28,11 @@ use super::{
     tls::Identity,
 };
 use crate::{
+    base::{
+        proxy::{self, Proxies, Proxy, Server},
+        text,
+    },
     model::{Failure, Notice},
-    proxy::{self, Proxies, Proxy, Server},
-    text,
 };
 
 /// The context of a pod that has a service account and no kubeconfig.

@@ -167,7 +167,7 @@ pub(super) async fn beside(
 /// hand will do if it is to the same cluster at the same address.
 async fn way_to(cluster: &ClusterIdentity, at_hand: &Connection) -> Result<Connection, Notice> {
     let by_own = if at_hand.is_by_context_of(cluster) {
-        identity::check(at_hand, cluster).await.map(|()| at_hand.clone())
+        at_hand.check(cluster).await.map(|()| at_hand.clone())
     } else {
         Connection::again(cluster).await
     };
@@ -175,7 +175,7 @@ async fn way_to(cluster: &ClusterIdentity, at_hand: &Connection) -> Result<Conne
         Ok(connection) => Ok(connection),
         // Whether that way is right is for somebody to say.
         Err(notice) if notice.failure == Failure::Moved => Err(notice),
-        Err(notice) => match identity::check(at_hand, cluster).await {
+        Err(notice) => match at_hand.check(cluster).await {
             Ok(()) => Ok(at_hand.clone()),
             Err(moved) if moved.failure == Failure::Moved => Err(moved),
             Err(_) => Err(notice),

@@ -31,6 +31,7 @@ mod remove;
 mod sender;
 mod stand_in;
 mod strangers;
+mod template;
 mod terms;
 mod tls;
 
@@ -48,19 +49,18 @@ use nodewatch_protocol::UnixMillis;
 use connect::contexts;
 pub use connect::{Connection, Target, context_name, sign_in, sign_in_again};
 pub use leftovers::{Leftover, leftovers, sessions, trust, trust_cluster};
-pub use objects::PullPolicy;
 pub use plugin::screen_opens;
 pub use push::Push;
 
 use crate::{
-    clock::{steady_at, unix_millis},
+    agents::site::{Bulk, FilePart, OpenError, Site, StreamFrom, Tunnel},
+    base::clock::{steady_at, unix_millis},
     journal::{Deployed, Entry, Header, Journal, JournalError, Journals, Pushed, Record},
     model::{
         ClusterIdentity, ContextRow, DeployProgress, Expectations, Keep, Kind, LogsSettings, MadeObject, NodeName,
-        NodesChange, Notice, PreflightCheck, Removal, SeenObject, SessionId, SessionSummary, StandIn, StorageSettings,
-        Summary,
+        NodesChange, Notice, PreflightCheck, PullPolicy, Removal, SeenObject, SessionId, SessionSummary, StandIn,
+        StorageSettings, Summary,
     },
-    site::{Bulk, FilePart, OpenError, Site, StreamFrom, Tunnel},
 };
 use inventory::Places;
 use remove::Scope;
@@ -317,7 +317,12 @@ impl Site for Cluster {
     }
 
     fn open(&self, node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>> {
-        exec::open(self, node)
+        let (cluster, node) = (self.clone(), node.clone());
+        async move {
+            push::ensure(&cluster, &node).await?;
+            exec::open(&cluster, &node).await
+        }
+        .boxed()
     }
 
     fn agent_of(&self, node: &NodeName) -> Option<String> {

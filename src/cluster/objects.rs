@@ -8,9 +8,12 @@ use kube::api::DynamicObject;
 use nodewatch_protocol::UnixMillis;
 use serde_json::{Value, json};
 
-use super::{AgentSettings, push};
+use super::{
+    AgentSettings,
+    template::{self, ManifestError, set, set_variable},
+};
 use crate::{
-    clock::{rfc3339, unix_millis},
+    base::clock::{rfc3339, unix_millis},
     model::{Kind, MadeObject, NodeName, SessionId, StandIn},
 };
 
@@ -44,40 +47,6 @@ pub(super) const REAPER_LONGER: Duration = Duration::from_secs(1800);
 const VOLUME_MORE: u64 = 176 * 1024 * 1024;
 /// What its container may write beside the volume.
 const CONTAINER_MORE: u64 = 100 * 1024 * 1024;
-
-/// When an image is pulled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-#[value(rename_all = "PascalCase")]
-pub enum PullPolicy {
-    Always,
-    IfNotPresent,
-    Never,
-}
-
-impl PullPolicy {
-    /// As Kubernetes writes it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Always => "Always",
-            Self::IfNotPresent => "IfNotPresent",
-            Self::Never => "Never",
-        }
-    }
-}
-
-/// The manifests are part of the program and tested; this names the one that is not what it should be.
-#[derive(Debug, thiserror::Error)]
-#[error("the built-in manifest of the {kind} cannot be used: {reason}")]
-pub(super) struct ManifestError {
-    kind: &'static str,
-    reason: String,
-}
-
-impl ManifestError {
-    pub fn new(kind: Kind, reason: String) -> Self {
-        Self { kind: kind.word(), reason }
-    }
-}
 
 /// An object that is about to be created.
 #[derive(Debug, Clone)]
@@ -146,7 +115,7 @@ impl Session<'_> {
         let kind = Kind::Job;
         let dns = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
         if node.0.is_empty() || !node.0.bytes().all(dns) {
-            return Err(ManifestError { kind: "Job", reason: format!("{:?} is no name of a node", node.0) });
+            return Err(ManifestError { kind: Kind::Job.word(), reason: format!("{:?} is no name of a node", node.0) });
         }
         let left = left.as_secs().max(1);
         let mut value = self.read(kind, AGENT_JOB)?;
@@ -170,14 +139,14 @@ impl Session<'_> {
             set(kind, &mut value, "/spec/template/spec/serviceAccountName", json!(account))?;
         }
         if let Some(role) = &self.settings.role {
-            assume(&mut value, role)?;
+            template::assume(&mut value, role)?;
         }
         if let Some(push) = &self.settings.push {
-            push::wait_for_program(&mut value, push)?;
+            template::wait_for_program(&mut value, &push.sha256, push.as_root)?;
         }
         // After that: what it adds stands.
         if self.settings.processes {
-            see_processes(&mut value)?;
+            template::see_processes(&mut value)?;
         }
         Ok(draft(kind, value, &node.0))
     }
@@ -270,53 +239,6 @@ impl Session<'_> {
     }
 }
 
-/// What it takes to find out which process holds a socket: the host's processes, and the right to look at those of others.
-fn see_processes(job: &mut Value) -> Result<(), ManifestError> {
-    let pod = "/spec/template/spec";
-    let context = format!("{pod}/securityContext");
-    for (key, value) in [("runAsNonRoot", json!(false)), ("runAsUser", json!(0)), ("runAsGroup", json!(0))] {
-        set(Kind::Job, job, &format!("{context}/{key}"), value)?;
-    }
-    let capabilities = format!("{pod}/containers/0/securityContext/capabilities/add");
-    set(Kind::Job, job, &capabilities, json!(["NET_RAW", "SYS_PTRACE", "DAC_READ_SEARCH"]))?;
-    let missing = || ManifestError { kind: "Job", reason: "it has no pod or no variables".to_owned() };
-    let spec = job.pointer_mut(pod).and_then(Value::as_object_mut).ok_or_else(missing)?;
-    spec.insert("hostPID".to_owned(), json!(true));
-    let variables = job.pointer_mut(&format!("{pod}/containers/0/env")).and_then(Value::as_array_mut);
-    variables.ok_or_else(missing)?.push(json!({"name": "NODEWATCH_PROCESSES", "value": "true"}));
-    Ok(())
-}
-
-/// Where the kubelet puts the token for AWS, and renews it.
-const TOKEN_FOLDER: &str = "/var/run/secrets/eks.amazonaws.com/serviceaccount";
-
-/// What an EKS cluster's webhook would add for an annotated service account, said here so that it is seen: a token for
-/// AWS alone, and the role that it is for. No Kubernetes token comes with it.
-fn assume(value: &mut Value, role: &str) -> Result<(), ManifestError> {
-    let add = |value: &mut Value, path: &str, items: Vec<Value>| {
-        let list = value.pointer_mut(path).and_then(Value::as_array_mut);
-        let missing = || ManifestError { kind: "Job", reason: format!("it has no {path}") };
-        list.ok_or_else(missing).map(|list| list.extend(items))
-    };
-    let pod = "/spec/template/spec";
-    let token =
-        json!({"serviceAccountToken": {"audience": "sts.amazonaws.com", "expirationSeconds": 3600, "path": "token"}});
-    add(value, &format!("{pod}/volumes"), vec![json!({"name": "aws-token", "projected": {"sources": [token]}})])?;
-    let mount = json!({"name": "aws-token", "mountPath": TOKEN_FOLDER, "readOnly": true});
-    add(value, &format!("{pod}/containers/0/volumeMounts"), vec![mount])?;
-    let variables = vec![
-        json!({"name": "AWS_ROLE_ARN", "value": role}),
-        json!({"name": "AWS_WEB_IDENTITY_TOKEN_FILE", "value": format!("{TOKEN_FOLDER}/token")}),
-    ];
-    add(value, &format!("{pod}/containers/0/env"), variables)?;
-    // The token is readable for the agent's own user only through the pod's group.
-    let context = value.pointer_mut(&format!("{pod}/securityContext")).and_then(Value::as_object_mut);
-    if let Some(context) = context {
-        context.insert("fsGroup".to_owned(), json!(65532));
-    }
-    Ok(())
-}
-
 fn draft(kind: Kind, value: Value, purpose: &str) -> Draft {
     let text = |path: &str| value.pointer(path).and_then(Value::as_str).map(str::to_owned);
     let object = MadeObject {
@@ -327,22 +249,6 @@ fn draft(kind: Kind, value: Value, purpose: &str) -> Draft {
         purpose: purpose.to_owned(),
     };
     Draft { object, value }
-}
-
-/// Replaces what the manifest has at that place.
-pub(super) fn set(kind: Kind, value: &mut Value, pointer: &str, new: Value) -> Result<(), ManifestError> {
-    let place = value.pointer_mut(pointer);
-    *place.ok_or_else(|| ManifestError { kind: kind.word(), reason: format!("it has no {pointer}") })? = new;
-    Ok(())
-}
-
-fn set_variable(job: &mut Value, name: &str, text: &str) -> Result<(), ManifestError> {
-    let variables = job.pointer_mut("/spec/template/spec/containers/0/env").and_then(Value::as_array_mut);
-    let variable = variables.into_iter().flatten().find(|variable| variable["name"] == name);
-    *variable
-        .and_then(|variable| variable.get_mut("value"))
-        .ok_or_else(|| ManifestError { kind: "Job", reason: format!("it has no variable {name}") })? = json!(text);
-    Ok(())
 }
 
 /// A node's name may be as long as a Job's, so a hash stands for it.
@@ -358,6 +264,7 @@ fn job_name(session: &SessionId, node: &NodeName, attempt: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::PullPolicy;
 
     fn settings() -> AgentSettings {
         AgentSettings {

@@ -111,7 +111,7 @@ impl PluginError {
 fn words(said: &str) -> String {
     let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let last = lines[lines.len().saturating_sub(LINES)..].join("; ");
-    if last.is_empty() { ", it says nothing".to_owned() } else { format!(": {}", crate::text::visible(&last)) }
+    if last.is_empty() { ", it says nothing".to_owned() } else { format!(": {}", crate::base::text::visible(&last)) }
 }
 
 fn hinted(hint: Option<&str>) -> String {
@@ -194,7 +194,7 @@ impl Plugin {
         let deadline = (!asks).then_some(DEADLINE);
         let (status, answer, said) = watched(child, &program, deadline).await?;
         if answer.len() > ANSWER {
-            let what = format!("answered with more than {}", crate::text::bytes(ANSWER as u64));
+            let what = format!("answered with more than {}", crate::base::text::bytes(ANSWER as u64));
             return Err(PluginError::Answer { program, what, said });
         }
         if !status.success() {
@@ -309,7 +309,7 @@ async fn watched(
     let told = async {
         tokio::time::sleep(PATIENCE).await;
         if !drawn_on && quiet.load(Ordering::Relaxed) && std::io::stderr().is_terminal() {
-            let program = crate::text::visible(program);
+            let program = crate::base::text::visible(program);
             let _ = writeln!(std::io::stderr(), "waiting for the credential plugin {program} (Ctrl-C ends it)");
         }
         std::future::pending::<()>().await;

@@ -28,12 +28,12 @@ use super::{
     connect::Connection,
     error::{Attempt, notice},
     image::{self, Reading},
-    objects::{ManifestError, Session, namespace_name},
+    objects::{Session, namespace_name},
+    template::ManifestError,
 };
 use crate::{
-    clock::unix_millis,
+    base::{clock::unix_millis, text},
     model::{Failure, Node, NodeName, Notice, Outcome, PreflightCheck, Readiness, SessionId},
-    text,
 };
 
 /// Clocks that differ by more make times on the screens misleading.

@@ -1,6 +1,6 @@
 //! The agent program sent into a pod of a stock image, for clusters where no image of ours can be had.
 //!
-//! Owns what such a pod runs until the program is there, and the sending. A sent file cannot carry a capability, so the
+//! Owns the sending; what such a pod runs until the program is there is in `template.rs`. A sent file cannot carry a capability, so the
 //! pod is as locked down as ever and cannot capture, unless the user has it run as uid 0.
 
 use std::{
@@ -9,37 +9,22 @@ use std::{
     time::Duration,
 };
 
-use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::timeout,
 };
 
-use super::{
-    Cluster, exec, lock,
-    objects::{ManifestError, set},
-};
+use super::{Cluster, exec, lock, template::PROGRAM};
 use crate::{
+    agents::site::OpenError,
+    base::text,
     journal::Pushed,
-    model::{Failure, Kind, NodeName, Notice},
-    site::OpenError,
-    text,
+    model::{Failure, NodeName, Notice},
 };
 
-/// Where the program is in the pod, on a volume of its own.
-pub(super) const PROGRAM: &str = "/var/lib/nodewatch-agent/nodewatch-agent";
-const FOLDER: &str = "/var/lib/nodewatch-agent";
-/// Room for the program, twice.
-const ROOM: &str = "256Mi";
 /// How long sending may take.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-/// The pod's command: wait for the program, see that it is the one that was meant, become it. It does not wait for ever,
-/// ends when it is told to, and looks again after each restart.
-const WAIT: &str = "trap 'exit 0' TERM; n=0; \
-    until [ -x \"$P\" ] && echo \"$NODEWATCH_PUSHED_SHA256  $P\" | sha256sum -c >/dev/null 2>&1; do \
-    n=$((n+1)); [ $n -lt 600 ] || exit 0; sleep 1 & wait $!; done; trap - TERM; exec \"$P\" serve";
 
 /// What is sent, and into what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,35 +75,6 @@ impl Push {
                 as_root: pushed.as_root,
             },
         }
-    }
-}
-
-/// Makes an agent's Job one that waits for its program.
-pub(super) fn wait_for_program(job: &mut Value, push: &Push) -> Result<(), ManifestError> {
-    let pod = "/spec/template/spec";
-    let container = format!("{pod}/containers/0");
-    let missing = |what: &str| ManifestError::new(Kind::Job, format!("it has no {what}"));
-    let add = |job: &mut Value, path: String, item: Value| {
-        let list = job.pointer_mut(&path).and_then(Value::as_array_mut);
-        list.ok_or_else(|| missing(&path)).map(|list| list.push(item))
-    };
-    add(job, format!("{container}/env"), json!({"name": "NODEWATCH_PUSHED_SHA256", "value": push.sha256}))?;
-    add(job, format!("{container}/env"), json!({"name": "P", "value": PROGRAM}))?;
-    add(job, format!("{container}/volumeMounts"), json!({"name": "program", "mountPath": FOLDER}))?;
-    add(job, format!("{pod}/volumes"), json!({"name": "program", "emptyDir": {"sizeLimit": ROOM}}))?;
-    let fields = job.pointer_mut(&container).and_then(Value::as_object_mut).ok_or_else(|| missing("container"))?;
-    fields.remove("args");
-    fields.insert("command".to_owned(), json!(["sh", "-c", WAIT]));
-    let added = format!("{container}/securityContext/capabilities/add");
-    if push.as_root {
-        let context = format!("{pod}/securityContext");
-        for (key, value) in [("runAsNonRoot", json!(false)), ("runAsUser", json!(0)), ("runAsGroup", json!(0))] {
-            set(Kind::Job, job, &format!("{context}/{key}"), value)?;
-        }
-        Ok(())
-    } else {
-        // Nothing could take it up.
-        set(Kind::Job, job, &added, json!([]))
     }
 }
 

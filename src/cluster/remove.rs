@@ -28,9 +28,9 @@ use super::{
     strangers::{self, Contents, Known, Stranger},
 };
 use crate::{
+    agents::site::produce,
     journal::{Entry, Journal},
     model::{ClusterIdentity, Failure, Group, Keep, Kind, MadeObject, Notice, Removal, SessionId},
-    site::produce,
 };
 
 /// Calls to a server that cannot be reached are tried again for this long.

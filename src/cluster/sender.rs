@@ -38,7 +38,7 @@ use super::{
     credentials::{Credential, CredentialError, Credentials, basic},
     tls::{self, Identity},
 };
-use crate::proxy::{Proxy, Scheme};
+use crate::base::proxy::{Proxy, Scheme};
 
 /// To a server that does not take the connection, TLS included.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -72,7 +72,10 @@ impl Way {
         let place: Uri = proxy.url().parse()?;
         let failed = {
             let proxy = proxy.url();
-            move |error: BoxError| ProxyFailed { proxy: proxy.clone(), reason: crate::text::root_cause(error.as_ref()) }
+            move |error: BoxError| ProxyFailed {
+                proxy: proxy.clone(),
+                reason: crate::base::text::root_cause(error.as_ref()),
+            }
         };
         let login = proxy.login.as_ref().map(|(user, password)| basic(user, password)).transpose()?;
         match proxy.scheme {

@@ -12,7 +12,7 @@ use super::{
     objects::{ENDS, STAND_IN},
 };
 use crate::{
-    clock::rfc3339,
+    base::clock::rfc3339,
     journal::Journal,
     model::{Kind, MadeObject, Notice, StandIn},
 };

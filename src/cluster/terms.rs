@@ -14,7 +14,7 @@ use super::{
     objects::{DEADLINE, ENDS, REAPER_LONGER},
 };
 use crate::{
-    clock::{rfc3339, steady_at, unix_millis, wall_at},
+    base::clock::{rfc3339, steady_at, unix_millis, wall_at},
     journal::Entry,
     model::{Kind, MadeObject, Notice},
 };

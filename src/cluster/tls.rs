@@ -60,7 +60,7 @@ impl Identity {
 
     /// What tells it from another one.
     pub fn key(&self) -> String {
-        let chain: Vec<String> = self.0.cert.iter().map(|one| crate::text::hex(one.as_ref())).collect();
+        let chain: Vec<String> = self.0.cert.iter().map(|one| crate::base::text::hex(one.as_ref())).collect();
         chain.join(",")
     }
 

@@ -17,9 +17,8 @@ use toml::{
 
 use super::{keymap::Keymap, suggest};
 use crate::{
-    folders,
+    base::{folders, text},
     model::{Failure, Notice},
-    text,
 };
 
 /// Stands in a viewer's command for the pipe or file that it is to read.

@@ -19,12 +19,12 @@ use crate::{
         Event,
         node::{Agent, NodeState},
     },
+    base::text::{bytes, counted},
     cli::{CleanupArgs, Format},
     journal::{Entry, JournalError, Journals, Record},
     model::{FetchProgress, Holder, NodeName, Notice, SessionId, StorageSettings},
     runtime::Engine,
     storage::Storage,
-    text::{bytes, counted},
 };
 
 /// A frozen file is written within so long after its last second.
@@ -248,7 +248,7 @@ async fn remove_captures_of(
         return Ok(());
     }
     if !found.is_empty() {
-        if !(arguments.yes || super::sessions::asked(&format!("Remove {what}? [y/N]")).await) {
+        if !(arguments.yes || super::ask::asked(&format!("Remove {what}? [y/N]")).await) {
             return Err(Notice::error(format!("{place} stays"), "nobody said yes", "say --yes"));
         }
         storage.remove(id).await.map_err(|error| error.notice(format!("{place} may still be there")))?;

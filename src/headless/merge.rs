@@ -14,12 +14,17 @@ use tokio::sync::oneshot;
 
 use super::{Exit, output, signals::Signals};
 use crate::{
+    base::{
+        clock,
+        text::{bytes, counted},
+    },
+    captures::{
+        manifest,
+        merge::{self, Merge, MergeError, Merged},
+    },
     cli::{Format, MergeArgs},
-    clock, manifest,
-    merge::{self, Merge, MergeError, Merged},
     model::{Failure, Notice},
     runtime::{merge_notice, spool},
-    text::{bytes, counted},
 };
 
 /// Names of files that are said; of more only the number.
@@ -145,33 +150,9 @@ fn named_again(files: &[PathBuf]) -> Option<String> {
     (!named.is_empty()).then(|| format!("named more than once, merged once: {}{more}", named.join(", ")))
 }
 
-/// A time for a window: RFC 3339, or `HH:MM[:SS]` of today in UTC.
-pub fn parse_time(text: &str) -> Result<u64, String> {
-    let today = clock::rfc3339(clock::unix_millis());
-    let day = today.split('T').next().unwrap_or_default();
-    let of_today = match text.matches(':').count() {
-        1 => format!("{day}T{text}:00Z"),
-        2 => format!("{day}T{text}Z"),
-        _ => String::new(),
-    };
-    clock::nanos_of(text).or_else(|| clock::nanos_of(&of_today)).ok_or_else(|| {
-        format!("{text:?} is no time: write 2026-01-31T14:05:00Z (with a fraction or an offset where needed) or 14:05 of today, UTC")
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_read_and_nonsense_is_named() {
-        assert_eq!(parse_time("2023-11-14T22:13:20.5Z"), Ok(1_700_000_000_500_000_000));
-        assert_eq!(parse_time("2023-11-14T23:13:20+01:00"), Ok(1_700_000_000_000_000_000));
-        assert!(parse_time("14:05").is_ok() && parse_time("14:05:09.25").is_ok());
-        for text in ["", "yesterday", "25:00", "14"] {
-            assert!(parse_time(text).is_err_and(|error| error.contains(&format!("{text:?}"))), "{text}");
-        }
-    }
 
     #[test]
     fn what_is_passed_over_is_named_and_bounded() {

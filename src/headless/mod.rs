@@ -3,7 +3,9 @@
 //! Owns what they wait for, what they print and the exit code. Results go to standard output, everything else to
 //! standard error. SIGINT, SIGTERM and SIGHUP end the work, clean up and then end the program.
 
+mod ask;
 pub mod captures;
+mod drift;
 pub mod merge;
 mod output;
 mod packets;
@@ -24,10 +26,10 @@ use tokio::time::Instant;
 
 use crate::{
     app::{App, Listing},
+    base::text,
     cli::{CaptureArgs, Format, NodeCommand, NodesArgs},
     model::{Failure, Notice},
     runtime::Engine,
-    text,
 };
 pub use output::{Shown, settle};
 use run::{Run, Stop};

@@ -14,10 +14,10 @@ use unicode_width::UnicodeWidthStr;
 use super::{Exit, signals::Signals};
 use crate::{
     app::node::NodeState,
+    base::text::{bytes, counted, json_line, line, visible},
     cli::Format,
     model::FetchProgress,
     runtime::spool,
-    text::{bytes, counted, json_line, line, visible},
 };
 
 /// So many bytes wait for a reader, at most, before what comes anew is left out.

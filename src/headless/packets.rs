@@ -17,11 +17,11 @@ use super::{
     team::Team,
 };
 use crate::{
+    agents::live,
     app::{App, Event, node::NodeState},
+    base::text,
     cli::{Format, NodesArgs},
-    live,
     model::{Failure, NodeName, Notice, Place},
-    text,
 };
 
 /// What is on its way in a stream has so long to come, once captures are to end.

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use super::{
-    Exit, output,
+    Exit,
+    drift::{Baseline, BaselineError, Drift, STANDARD, Target},
+    output,
     run::{Run, Stop},
     team::Team,
 };
@@ -18,11 +20,12 @@ use crate::{
         App,
         node::{Agent, NodeState},
     },
+    base::{
+        clock::unix_millis,
+        text::{self, counted, time_of_day},
+    },
     cli::{Format, NodesArgs, PortsArgs},
-    clock::unix_millis,
-    drift::{Baseline, BaselineError, Drift, STANDARD, Target},
     model::{Failure, ListedPort, NodeName, Notice, Place, PortClass},
-    text::{self, counted, time_of_day},
 };
 
 /// What should be open is waited for so long before the first report.
@@ -365,8 +368,8 @@ fn print_drifts(drifts: &[Drift], format: Format) {
         Format::Table if drifts.is_empty() => output::say("nothing differs from the baseline"),
         Format::Table => {
             let row = |drift: &Drift| {
-                let Drift { node, drift, port, before, now } = drift.clone();
-                vec![node.0, drift.word().to_owned(), port, before, now]
+                let Drift { node, kind, port, before, now } = drift.clone();
+                vec![node.0, kind.word().to_owned(), port, before, now]
             };
             let rows: Vec<Vec<String>> = drifts.iter().map(row).collect();
             output::print_table(&["NODE", "DRIFT", "PORT", "BASELINE", "NOW"], &rows);

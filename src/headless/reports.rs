@@ -7,18 +7,20 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use futures::StreamExt;
 use serde_json::json;
 
-use super::{Exit, output, sessions::asked};
+use super::{Exit, ask::asked, output};
 use crate::{
+    agents::site::Site,
     app::{filter, reports::changes},
+    base::{
+        clock::unix_millis,
+        text::{counted, date_and_time},
+    },
     cli::{AlarmsCommand, CleanupArgs, Format, NodesArgs},
-    clock::unix_millis,
     journal::{Entry, Journals, Record},
     logs::{Filters, Logs, MAX_NAMES, Scope, asked as asked_for_credentials},
     model::{
         AlarmKind, Failure, Holder, LogsSettings, NodeName, NodesChange, Notice, PastQuery, PortKey, SessionId, Way,
     },
-    site::Site,
-    text::{counted, date_and_time},
 };
 
 /// Past reports that are read at most.

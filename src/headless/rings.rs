@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::{Exit, output};
 use crate::{
+    agents::rings::{LeftRing, RingError, Rings},
+    base::text::{bytes, command, counted},
     cli::{CleanupArgs, Format},
     model::{Holder, Notice, SessionId},
-    rings::{LeftRing, RingError, Rings},
-    text::{bytes, command, counted},
 };
 
 /// What a left ring holds, in a few words.
@@ -87,14 +87,14 @@ async fn remove(rings: &Rings, ring: &LeftRing, arguments: &CleanupArgs) -> Exit
         }
         return Exit::Done;
     }
-    if !(arguments.yes || super::sessions::asked(&format!("Remove session {session}, {}? [y/N]", what(ring))).await) {
+    if !(arguments.yes || super::ask::asked(&format!("Remove session {session}, {}? [y/N]", what(ring))).await) {
         output::say(&format!("session {session} on this machine stays: {}", what(ring)));
         return Exit::BadUsage;
     }
     let removed = rings
         .open(session)
         .and_then(|held| held.remove().map_err(|source| RingError::Folder { below: ring.folder.clone(), source }));
-    let reason = removed.err().map(|error| crate::text::chain(&error)).unwrap_or_default();
+    let reason = removed.err().map(|error| crate::base::text::chain(&error)).unwrap_or_default();
     let outcome = if reason.is_empty() { "removed" } else { "left" };
     match (arguments.output.format, outcome) {
         (Format::Json, _) => {

@@ -13,9 +13,9 @@ use tokio::time::{Instant, sleep};
 use super::{output, signals::Signals};
 use crate::{
     app::{App, Event, node::Agent},
+    base::text,
     model::{FetchProgress, NodeName, Notice, Severity, TunnelChange},
     runtime::{Engine, spool},
-    text,
 };
 
 /// Why a command did not get to its end.
@@ -115,7 +115,7 @@ impl Run {
     }
 
     /// Where agents are, for what reads captures while they run.
-    pub(super) fn site(&self) -> std::sync::Arc<dyn crate::site::Site> {
+    pub(super) fn site(&self) -> std::sync::Arc<dyn crate::agents::site::Site> {
         self.engine.site()
     }
 

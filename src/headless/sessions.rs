@@ -4,26 +4,31 @@
 
 use std::{
     collections::BTreeSet,
-    io::{self, BufRead, IsTerminal},
+    io::{self, IsTerminal},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use futures::{StreamExt, future::join_all, stream};
 use serde_json::json;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::time::timeout;
 
-use super::{Exit, output, signals::Signals};
+use super::{
+    Exit,
+    ask::{answer, asked},
+    output,
+    signals::Signals,
+};
 use crate::{
+    agents::rings::LeftRing,
     app::sessions::held_text,
+    base::text::{counted, date_and_time},
+    captures::manifest,
     cli::{CleanupArgs, Format, PlaceArgs},
     cluster::{AgentSettings, Connection, LOOK_WITHIN, Leftover, sessions as find, trust, trust_cluster},
     journal::{JournalError, Journals},
-    manifest,
     model::{Failure, Holder, MadeObject, Moment, Notice, Removal, SUMMARY_VERSION, SeenObject, SessionId, Summary},
-    rings::LeftRing,
     runtime::spool,
-    text::{counted, date_and_time},
 };
 
 /// Sessions removed at once: each is mostly waiting.
@@ -421,16 +426,6 @@ async fn confirmed(plans: &[Plan], planned: usize) -> bool {
     asked(&format!("Remove {}{others}? [y/N]", counted(planned, "object"))).await
 }
 
-/// A question that a person says yes to.
-pub(super) async fn asked(question: &str) -> bool {
-    if !io::stdin().is_terminal() {
-        output::say("error: there is nobody to ask: say --yes, or --dry-run to see the plan only");
-        return false;
-    }
-    output::say(question);
-    matches!(answer().await.as_str(), "y" | "Y" | "yes")
-}
-
 /// Somebody else may be working with it: `--yes` does not speak for them.
 async fn confirmed_by_id(session: &Leftover, id: &SessionId) -> bool {
     let summary = &session.summary;
@@ -438,18 +433,6 @@ async fn confirmed_by_id(session: &Leftover, id: &SessionId) -> bool {
     let began = summary.began.map_or_else(|| "at an unknown time".to_owned(), date_and_time);
     output::say(&format!("Session {id} was begun by {owner} {began}, not on this laptop. Type its id to remove it:"));
     answer().await == id.as_str()
-}
-
-/// What is typed, read by a thread that nobody waits for at the end: a signal ends the program all the same.
-async fn answer() -> String {
-    let (typed, line) = oneshot::channel();
-    std::thread::spawn(move || {
-        let mut line = String::new();
-        // No answer is no.
-        let _ = io::stdin().lock().read_line(&mut line);
-        let _ = typed.send(line);
-    });
-    line.await.unwrap_or_default().trim().to_owned()
 }
 
 /// What a cleanup has begun to remove and not seen gone.

@@ -20,9 +20,9 @@ use crate::{
         App, Event,
         node::{Agent, NodeState},
     },
+    base::text,
     cli::NodesArgs,
     model::{NodeName, Notice, Place, Readiness},
-    text,
 };
 
 /// Before any agent has come up, they are waited for so long.

@@ -16,7 +16,7 @@ use aws_sdk_cloudwatchlogs::{
 use nodewatch_report::{Bounds, MANAGED_BY, Reporter, chain};
 
 use crate::{
-    aws_http,
+    base::aws_http,
     model::{Failure, LogsSettings, Notice, SessionId},
 };
 

@@ -3,6 +3,7 @@
 //! Owns names for things: nodes, sessions, progress, notices. Imports nothing of ours but the protocol's types, and
 //! does nothing.
 
+mod image;
 mod machine;
 mod notice;
 mod ports;
@@ -11,6 +12,7 @@ mod stand_in;
 mod storage;
 mod summary;
 
+pub use image::PullPolicy;
 pub use machine::{ARCHITECTURES, Machine, NoAgent};
 pub use notice::{Failure, Notice, Severity};
 pub use ports::{Expectation, Expectations, ListedPort, NodeExpectations, Origin, Owner, PortClass, PortKey};

@@ -22,21 +22,25 @@ use super::{
     site,
 };
 use crate::{
+    agents::{
+        local::{Local, LocalError},
+        rings::Rings,
+    },
     app::{App, Event, Next},
+    base::{
+        folders,
+        text::{self, visible},
+    },
     cli::PlaceArgs,
     cluster::{self, Cluster, Connection, context_name},
     config::file::Config,
-    folders,
     headless::{self, Exit},
-    local::{Local, LocalError},
     model::{Failure, Kind, Notice, Place, SessionId},
     record::Recorder,
-    rings::Rings,
     runtime::{
         Engine, handoff,
         terminal::{self, Screen},
     },
-    text::{self, visible},
     ui::Theme,
 };
 
@@ -170,8 +174,8 @@ fn preview(place: &PlaceArgs) -> App {
     let context = || context_name(&target(place)).unwrap_or_else(|| "kubeconfig".to_owned());
     let where_it_is = if place.local { Place::Local } else { Place::Cluster { context: context(), flavour: None } };
     let mut app = App::new(where_it_is, SessionId::new(0), place.session_budget);
-    app.now = crate::clock::steady_millis();
-    app.wall_ahead = crate::clock::wall_ahead();
+    app.now = crate::base::clock::steady_millis();
+    app.wall_ahead = crate::base::clock::wall_ahead();
     app
 }
 
@@ -230,7 +234,7 @@ async fn attached_here(place: &PlaceArgs, config: &Config, session: SessionId) -
     let out = out(place, &session);
     let outlets = outlets(place, config, &out, &cluster_name(place, Some(&Place::Local))).await;
     let mut app = settled(App::new(Place::Local, session, place.session_budget), place);
-    app.session.began = Some(crate::clock::steady_millis());
+    app.session.began = Some(crate::base::clock::steady_millis());
     let mut engine = Engine::start(app, Arc::new(site), outlets);
     engine.handle(Event::Observe);
     Ok(engine)

@@ -11,20 +11,22 @@ mod settings;
 use std::{ffi::OsString, sync::Arc};
 
 use crate::{
+    agents::{
+        local::{Local, LocalError},
+        rings::Rings,
+        site::Site,
+    },
     app::{App, Permission},
+    base::text::{self, visible},
     cli::{AlarmsCommand, CleanupArgs, Cli, Command, Format, NodeCommand, OutputArgs, PlaceArgs, ReportArgs},
     cluster::{self, Cluster, Connection},
     config::file::Config,
     headless::{self, Exit, Shown},
-    local::{Local, LocalError},
     logs::Logs,
     model::{Failure, LogsSettings, Notice, Place, SessionId},
     record::Recorder,
-    rings::Rings,
     runtime::{Engine, handoff, spool},
-    site::Site,
     storage::Storage,
-    text::{self, visible},
 };
 use layers::{LayersError, Setting, Source};
 use settings::{
@@ -135,7 +137,7 @@ fn report(place: &PlaceArgs, arguments: &ReportArgs) -> Result<Exit, Notice> {
         (None, None) => return Ok(Exit::BadUsage),
     };
     if arguments.print {
-        return Ok(print(crate::report::markdown(&summary).as_bytes()));
+        return Ok(print(crate::handover::markdown(&summary).as_bytes()));
     }
     let folder = out(place, &summary.session);
     let written = handoff::write_report(&folder, &summary).map_err(|error| {

@@ -9,13 +9,13 @@ use ratatui::{Frame, Terminal, backend::TestBackend, layout::Rect, text::Line};
 
 use super::print;
 use crate::{
+    base::text::time_of_day,
     cli::{PlaceArgs, ReplayArgs},
     config::file::Config,
     headless::Exit,
     model::{Notice, Summary},
     record::{Player, Step},
     runtime::terminal::{self, Screen},
-    text::time_of_day,
     ui::{self, Theme},
 };
 

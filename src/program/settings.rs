@@ -13,16 +13,15 @@ use nodewatch_protocol::Freeze;
 use super::layers::{Setting, Source};
 use crate::{
     app::{App, Permission},
+    base::{clock, text},
     cli::PlaceArgs,
-    clock,
-    cluster::{AgentSettings, PullPolicy, Push, Target},
+    cluster::{AgentSettings, Push, Target},
     config::file::Config,
     journal::{Deployed, Journals, Pushed, Record},
     logs::Logs,
-    model::{Failure, LogsSettings, NodeName, Notice, Place, SessionId, StorageSettings, Way},
+    model::{Failure, LogsSettings, NodeName, Notice, Place, PullPolicy, SessionId, StorageSettings, Way},
     runtime::Outlets,
     storage::Storage,
-    text,
 };
 
 pub(super) fn target(arguments: &PlaceArgs) -> Target {

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     app::{App, Event, Permission, delivery::StorageInfo, reports::Reports},
+    base::text,
     model::{Failure, LogsSettings, Notice, Place, S3Url, SessionId, Way},
-    text,
 };
 pub use player::{Player, Step};
 

@@ -5,9 +5,12 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    disk::{self, DiskError},
+    base::{
+        disk::{self, DiskError},
+        text,
+    },
+    handover,
     model::{Notice, Summary},
-    report, text,
 };
 
 /// Writes a file that only its owner can read. A name alone goes into the folder; a name that is taken gets a number.
@@ -19,8 +22,8 @@ pub fn write(folder: &Path, name: &str, contents: &str) -> Result<PathBuf, DiskE
 /// Writes a session's report in both forms.
 pub fn write_report(folder: &Path, summary: &Summary) -> Result<[PathBuf; 2], DiskError> {
     let name = |extension: &str| format!("report-{}.{extension}", summary.session);
-    let markdown = write(folder, &name("md"), &report::markdown(summary))?;
-    let page = write(folder, &name("html"), &report::html(summary))?;
+    let markdown = write(folder, &name("md"), &handover::markdown(summary))?;
+    let page = write(folder, &name("html"), &handover::html(summary))?;
     Ok([markdown, page])
 }
 

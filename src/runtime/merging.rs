@@ -7,10 +7,12 @@ use std::{io, path::PathBuf};
 use super::outlets::Outlet;
 use crate::{
     app::{Event, Job},
-    clock, manifest,
-    merge::{Merge, MergeError, Merged},
+    base::{clock, text},
+    captures::{
+        manifest,
+        merge::{Merge, MergeError, Merged},
+    },
     model::{Failure, Notice},
-    text,
 };
 
 impl Outlet {

@@ -4,6 +4,7 @@
 //! Owns every task. The one module that sees the app and the outside world; must not draw.
 
 mod gone;
+mod guard;
 pub mod handoff;
 mod input;
 mod merging;
@@ -20,11 +21,11 @@ use nodewatch_protocol::UnixMillis;
 use tokio::sync::mpsc;
 
 use crate::{
+    agents::site::Site,
     app::{App, Effect, Event, delivery::StorageInfo, reports::Reports, update},
-    clock::{steady_millis, wall_ahead},
+    base::clock::{steady_millis, wall_ahead},
     model::{Notice, Severity},
     record::{RecordError, Recorder},
-    site::Site,
 };
 pub use merging::merge_notice;
 pub use outlets::Outlets;

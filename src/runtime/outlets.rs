@@ -13,15 +13,14 @@ use tokio::{
 };
 
 use crate::{
+    agents::{live, site::Site},
     app::{Event, Job},
+    base::text,
+    captures::manifest::{self, NodeEntry, SessionManifest},
     config::file::{PLACE, VIEWER},
-    live,
     logs::Logs,
-    manifest::{self, NodeEntry, SessionManifest},
     model::{EACH_NODE, FetchProgress, Node, NodeName, Notice, Outcome, PreflightCheck, SessionId},
-    site::Site,
     storage::{Storage, StorageError},
-    text,
 };
 
 /// A viewer has so long to open what it is to read.
@@ -245,7 +244,7 @@ impl Outlet {
             Ok(viewer) => viewer,
             Err(notice) => return Event::Ended(Job::Follow, notice),
         };
-        let since = crate::clock::unix_millis();
+        let since = crate::base::clock::unix_millis();
         let site = Arc::clone(&self.site);
         let feed = async {
             let out = pipe.opened().await.map_err(live::LiveError::from)?;
@@ -325,7 +324,7 @@ impl Outlet {
         let mut manifest = SessionManifest {
             session: self.session.clone(),
             place: self.place.clone(),
-            written: crate::clock::rfc3339(crate::clock::unix_millis()),
+            written: crate::base::clock::rfc3339(crate::base::clock::unix_millis()),
             nodes,
             names,
         };

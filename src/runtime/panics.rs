@@ -14,8 +14,8 @@ use std::{
     },
 };
 
-use super::terminal::restore;
-use crate::{folders, text::visible};
+use super::guard::restore;
+use crate::base::{folders, text::visible};
 
 static HAPPENED: AtomicBool = AtomicBool::new(false);
 static INSTALLED: Once = Once::new();
@@ -47,7 +47,7 @@ pub(super) fn install() {
 fn write(text: &str) -> io::Result<PathBuf> {
     let folder = folders::state().unwrap_or_else(|| std::env::temp_dir().join("nodewatch-tui"));
     DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-    let stamp = crate::clock::file_stamp(crate::clock::unix_millis());
+    let stamp = crate::base::clock::file_stamp(crate::base::clock::unix_millis());
     let path = folder.join(format!("panic-{stamp}.txt"));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
     let version = env!("CARGO_PKG_VERSION");

@@ -18,16 +18,18 @@ use super::{
     reporting::Reporting,
 };
 use crate::{
-    agent_client::{Ask, Opener, keep_tunnel},
+    agents::{
+        client::{Ask, Opener, keep_tunnel},
+        fetch::Fetch,
+        site::{OpenError, Site},
+    },
     app::{Effect, Event, Job},
-    fetch::Fetch,
-    manifest,
+    base::text::{chain, safe_component},
+    captures::manifest,
     model::{
         DeployProgress, Failure, FetchProgress, Group, Keep, Node, NodeName, Notice, Removal, SessionId, StandIn,
         Summary,
     },
-    site::{OpenError, Site},
-    text::{chain, safe_component},
 };
 
 /// Files fetched at once; each is a stream through the API server.

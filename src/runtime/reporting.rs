@@ -15,11 +15,11 @@ use nodewatch_report::{Event as ReportEvent, Reporter};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::{
+    agents::site::Site,
     app::Event,
+    base::text::counted,
     logs::{Logs, Scope},
     model::{Group, LogsSettings, NodeName, Notice, PastQuery, PastReport, SessionId, Way},
-    site::Site,
-    text::counted,
 };
 
 /// At the end reports have so long to get there.

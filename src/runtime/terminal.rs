@@ -4,22 +4,16 @@
 //! not taken what was drawn before. Whatever ends the program, also a panic, the terminal is put back first.
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     mem,
-    sync::atomic::{AtomicBool, Ordering},
     task::Poll,
     time::Duration,
 };
 
 use crossterm::{
     clipboard::CopyToClipboard,
-    cursor::Show,
-    event::{
-        DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture, Event as TerminalEvent,
-        EventStream, MouseButton, MouseEvent, MouseEventKind,
-    },
+    event::{Event as TerminalEvent, EventStream, MouseButton, MouseEvent, MouseEventKind},
     execute,
-    terminal::{Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
 };
 use futures::{Stream, StreamExt, poll};
 use ratatui::{
@@ -34,6 +28,7 @@ use tokio::{
 use super::{
     Engine,
     gone::{Gone, is_gone},
+    guard::{Guard, Paper, restore},
     input::Input,
     panics, spool,
 };
@@ -54,67 +49,6 @@ const BATCH: usize = 256;
 const TYPED: usize = 16 * 1024;
 /// Rows that a turn of the wheel moves.
 const WHEEL: usize = 3;
-
-/// The terminal is raw and shows the alternate screen.
-static TAKEN: AtomicBool = AtomicBool::new(false);
-
-/// A terminal that does not read has so long to take what puts it back.
-const PUT_BACK_WITHIN: Duration = Duration::from_secs(2);
-
-/// What goes to the terminal, a frame at a time. Nothing here waits for it.
-#[derive(Default)]
-struct Paper(Vec<u8>);
-
-impl Write for Paper {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        spool::stdout().push(mem::take(&mut self.0));
-        Ok(())
-    }
-}
-
-/// Puts the terminal back, whatever happens: dropped on return and on unwinding, and run by the panic hook.
-struct Guard {
-    mouse: bool,
-}
-
-impl Guard {
-    fn enter(mouse: bool) -> io::Result<Self> {
-        TAKEN.store(true, Ordering::Relaxed);
-        enable_raw_mode()?;
-        let guard = Self { mouse };
-        // Not ratatui's own clearing, which asks for the cursor: the keys' reader of an earlier session in this program
-        // may take the answer.
-        let mut paper = Paper::default();
-        execute!(paper, EnterAlternateScreen, Clear(ClearType::All), EnableBracketedPaste)?;
-        if mouse {
-            execute!(paper, EnableMouseCapture)?;
-        }
-        Ok(guard)
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        restore();
-    }
-}
-
-pub(super) fn restore() {
-    // Once: leaving the alternate screen again would put the cursor where it was before what has been said since.
-    if !TAKEN.swap(false, Ordering::Relaxed) {
-        return;
-    }
-    // A terminal that is gone cannot be put back.
-    let mut paper = Paper::default();
-    let _ = execute!(paper, DisableMouseCapture, DisableBracketedPaste, LeaveAlternateScreen, Show);
-    spool::stdout().written_within(PUT_BACK_WITHIN);
-    let _ = disable_raw_mode();
-}
 
 /// Whether there is a terminal that screens can be drawn on; the notice says what is wrong with it.
 pub fn check(instead: &str) -> Result<(), Notice> {

@@ -6,9 +6,8 @@ use aws_sdk_s3::error::ProvideErrorMetadata;
 
 use super::{Storage, client, reason, region_of};
 use crate::{
-    aws_http,
+    base::{aws_http, text},
     model::{Outcome, PreflightCheck, SessionId, Way},
-    text,
 };
 
 /// A clock that is further off than this is not corrected: a policy must not hold in a year that has not come.

@@ -19,7 +19,7 @@ use aws_sdk_s3::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
-use crate::aws_http::bundle;
+use crate::base::aws_http::bundle;
 
 /// A difference of clocks that changes nothing: an answer is on its way for a while.
 const SAME: Duration = Duration::from_secs(30);

@@ -13,7 +13,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use tokio::time::timeout;
 
 use super::{Storage, StorageError, reason};
-use crate::{
+use crate::base::{
     disk::{self, DiskError, Part, Whole},
     text::hex,
 };

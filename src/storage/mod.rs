@@ -28,7 +28,7 @@ use tokio::{sync::OnceCell, time::timeout};
 use client::ServerClock;
 
 use crate::{
-    aws_http,
+    base::aws_http,
     model::{Failure, NodeName, Notice, S3Url, SessionId, StorageSettings, Way},
 };
 
@@ -59,7 +59,7 @@ pub enum StorageError {
     },
     /// A file here.
     #[error(transparent)]
-    Local(#[from] crate::disk::DiskError),
+    Local(#[from] crate::base::disk::DiskError),
     /// What came is not what was stored.
     #[error("its SHA-256 is {found}, and should be {expected}")]
     Checksum {
@@ -91,14 +91,14 @@ impl StorageError {
         let (next_step, failure) = match self {
             Self::Credentials(_) => ("sign in, or choose another AWS_PROFILE", Failure::NotPermitted),
             Self::Call { .. } => ("see nodewatch-tui preflight --s3", Failure::Other),
-            Self::Local(crate::disk::DiskError::Read { .. }) => {
+            Self::Local(crate::base::disk::DiskError::Read { .. }) => {
                 ("fetch it from the node, or look at the object by hand", Failure::Other)
             }
             Self::Local(_) => ("make room, or choose another folder with --out", Failure::Other),
             Self::Checksum { .. } => ("try again; if it stays so, fetch it from the node", Failure::Other),
             Self::Foreign { .. } => ("look at the bucket by hand", Failure::Other),
         };
-        Notice::error(headline, crate::text::chain(self), next_step).of(failure)
+        Notice::error(headline, crate::base::text::chain(self), next_step).of(failure)
     }
 }
 
@@ -203,7 +203,7 @@ impl Storage {
 
     /// Where a node's are.
     pub fn node(&self, session: &SessionId, node: &NodeName) -> S3Url {
-        self.session(session).below(&crate::text::safe_component(&node.0))
+        self.session(session).below(&crate::base::text::safe_component(&node.0))
     }
 
     /// How an agent is to deliver, and for how long that holds: for good with its own credentials.

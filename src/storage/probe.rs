@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::{Storage, StorageError};
 use crate::{
-    aws_http,
+    base::aws_http,
     model::{SessionId, Way},
 };
 

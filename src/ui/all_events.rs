@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     app::{App, cursor::RowKey},
+    base::text::{time_of_day, visible},
     model::{NodeName, Severity},
-    text::{time_of_day, visible},
 };
 
 pub(super) fn screen(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, hits: &mut Hits) {

@@ -21,8 +21,8 @@ use crate::{
         App,
         ports::{Mode, PortGroup, Ports, ProbeResult, probe_text},
     },
+    base::text::{counted, time_of_day, visible},
     model::{ListedPort, NodeName, PortClass, PortKey},
-    text::{counted, time_of_day, visible},
 };
 
 /// Rows below the list for what there is to say of the cursor's row.

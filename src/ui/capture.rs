@@ -18,7 +18,7 @@ use crate::{
         Action, App,
         node::{HISTORY, NodeState, Sample, reason_text},
     },
-    text::{axis_end, axis_label, bytes, clock, count, megabits, visible},
+    base::text::{axis_end, axis_label, bytes, clock, count, megabits, visible},
 };
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme, hits: &mut Hits) {

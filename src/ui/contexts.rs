@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     app::{Action, App, contexts::Contexts},
-    text::visible,
+    base::text::visible,
 };
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, contexts: &Contexts, theme: &Theme) {

@@ -14,15 +14,15 @@ use super::{
 use crate::{
     app::{
         Action, App, Confirm,
-        files::FileKey,
+        cursor::FileKey,
         form::{CaptureForm, Field},
         pending::Goal,
         reports::History,
         sessions::{Sessions, held_text},
     },
+    base::text::{bytes, counted, date_and_time, time_of_day, visible},
     config::keymap::{Binding, Key, is_offered, shown_keys},
     model::{Held, NodeName, Notice, SessionId, Severity},
-    text::{bytes, counted, date_and_time, time_of_day, visible},
 };
 
 pub(super) fn help(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {

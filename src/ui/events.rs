@@ -9,7 +9,7 @@ use ratatui::{
 use super::{Theme, widgets::scrolled};
 use crate::{
     app::{App, node::NodeState},
-    text::{time_of_day, visible},
+    base::text::{time_of_day, visible},
 };
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme) {

@@ -18,8 +18,8 @@ use crate::{
         exit::{Exit, Fate, InStorage, Phase},
         node::NodeState,
     },
+    base::text::{bytes, counted, visible},
     model::{FetchProgress, Group, MadeObject, StoredSummary},
-    text::{bytes, counted, visible},
 };
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, exit: &Exit, theme: &Theme) {

@@ -19,8 +19,8 @@ use crate::{
         files::{FileRow, Stored},
         node::NodeState,
     },
+    base::text::{bytes, count, counted, date_and_time, visible},
     model::{FetchProgress, NodeName},
-    text::{bytes, count, counted, date_and_time, visible},
 };
 
 /// Columns of a capture file's name: its start to the microsecond, and its number.

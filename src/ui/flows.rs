@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     app::{App, node::NodeState},
-    text::{bytes, count},
+    base::text::{bytes, count},
 };
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme) {

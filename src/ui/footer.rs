@@ -10,9 +10,9 @@ use tui_input::Input;
 use super::Theme;
 use crate::{
     app::{App, Scope},
+    base::text::visible,
     config::keymap::is_offered,
     model::Severity,
-    text::visible,
 };
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {

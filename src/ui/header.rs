@@ -9,7 +9,7 @@ use ratatui::{
 use super::Theme;
 use crate::{
     app::{App, Permission},
-    text::{time_of_day, visible},
+    base::text::{time_of_day, visible},
 };
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {

@@ -44,7 +44,7 @@ pub use theme::{Palette, Theme};
 
 use crate::{
     app::{App, Overlay, Screen, View, node::NodeState},
-    text::visible,
+    base::text::visible,
 };
 
 /// What can be typed.

@@ -20,8 +20,8 @@ use crate::{
         cursor::RowKey,
         node::{Agent, Asked, NodeState},
     },
+    base::text::{age, clock, count, megabits, visible},
     model::Readiness,
-    text::{age, clock, count, megabits, visible},
 };
 
 const SPARK: usize = 12;

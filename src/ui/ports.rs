@@ -17,7 +17,7 @@ use crate::{
         App,
         node::{Agent, FRESH, NodeState, PortRow},
     },
-    text::visible,
+    base::text::visible,
 };
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme) {

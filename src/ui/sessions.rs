@@ -16,8 +16,8 @@ use crate::{
         pending::Goal,
         sessions::{Purpose, Sessions, Sweep, Typed},
     },
+    base::text::{counted, date_and_time, visible},
     model::{Holder, SessionSummary},
-    text::{counted, date_and_time, visible},
 };
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, sessions: &Sessions, theme: &Theme) {

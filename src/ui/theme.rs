@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use ratatui::style::{Color, Modifier, Style};
 
-use crate::{config::keymap::Keymap, model::Notice, text::line};
+use crate::{base::text::line, config::keymap::Keymap, model::Notice};
 
 /// Styles by role, the signs that a terminal can show, and the keymap that hints tell.
 #[derive(Debug, Clone)]

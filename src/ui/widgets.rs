@@ -12,8 +12,8 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use super::Theme;
 use crate::{
     app::{Action, App},
+    base::text::visible,
     model::NodeName,
-    text::visible,
 };
 
 /// Text in exactly that many columns: cut with an ellipsis, or padded. The text must be visible already.

@@ -21,7 +21,7 @@ async fn a_daemonset_is_written_down_first_moved_with_the_end_and_removed_with_t
     // Left a second time: it is changed and not made anew, and pods that run are left alone.
     let later = StandIn { capture_ends: Some(7), ..what };
     test.cluster.stand_in(later).await.expect("changed");
-    let now = nodewatch_tui::clock::unix_millis();
+    let now = nodewatch_tui::base::clock::unix_millis();
     test.cluster.set_ends(now + 7_200_000).await.expect("moved");
     let daemonset = test.server.lock().objects[&daemonset_path()].clone();
     let annotations = &daemonset["spec"]["template"]["metadata"]["annotations"];

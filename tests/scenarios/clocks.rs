@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nodewatch_protocol::{Hello, Request, RingState, SinkState, Terms, Update};
 use nodewatch_tui::{
-    app::{Action, App, Effect, Event, Screen, delivery::GrantState, exit::STOP_WITHIN, update},
+    app::{Action, App, Effect, Event, Screen, exit::STOP_WITHIN, grant::GrantState, update},
     model::{NodesChange, Readiness, TunnelChange},
 };
 

@@ -3,7 +3,7 @@
 
 use nodewatch_protocol::Recorder;
 use nodewatch_tui::{
-    app::{Confirm, pending::Pending},
+    app::{Confirm, node::Pending},
     model::Place,
 };
 

@@ -24,10 +24,10 @@ use nodewatch_agent::{
 };
 use nodewatch_pcapng::{self as pcapng, SectionBlock};
 use nodewatch_tui::{
+    agents::site::{Bulk, FilePart, OpenError, Site, StreamFrom, Tunnel},
     app::{App, Event},
     model::{DeployProgress, Machine, Node, NodeName, NodesChange, Place, Readiness, SessionId},
     runtime::Engine,
-    site::{Bulk, FilePart, OpenError, Site, StreamFrom, Tunnel},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

@@ -17,8 +17,8 @@ use nodewatch_protocol::{
     encode,
 };
 use nodewatch_tui::{
+    agents::site::{Bulk, FilePart, OpenError, Site, StreamFrom, Tunnel},
     model::{DeployProgress, Node, NodeName, NodesChange, Notice, Readiness},
-    site::{Bulk, FilePart, OpenError, Site, StreamFrom, Tunnel},
 };
 use sha2::{Digest, Sha256};
 use tokio::{
@@ -327,7 +327,7 @@ impl Agent {
                 }
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -107,6 +107,15 @@ impl Agent {
         self.lines.by_ref().map(Result::unwrap).find(|line| line.contains(text)).expect("the agent goes on")
     }
 
+    /// Waits until lines with all of these texts have come, in whatever order.
+    pub fn lines_with(&mut self, texts: &[&str]) {
+        let mut missing = texts.to_vec();
+        while !missing.is_empty() {
+            let line = self.lines.next().expect("the agent goes on").unwrap();
+            missing.retain(|text| !line.contains(text));
+        }
+    }
+
     /// Ends it and returns its CPU time and its capture's size.
     pub fn end(mut self) -> (Duration, u64) {
         drop(self.input);

@@ -10,7 +10,7 @@ use std::{
 use nodewatch_pcapng::{self as pcapng, Block, InterfaceTable, ReadError, Reader, SectionBlock, StatisticsBlock};
 use nodewatch_protocol::Dropped;
 
-use super::output::DROPPED;
+use super::DROPPED;
 
 /// Bytes gathered before they are written.
 const BUFFER: usize = 256 * 1024;

@@ -10,6 +10,7 @@ pub mod interfaces;
 mod open;
 mod output;
 pub mod own;
+mod packet;
 mod program;
 mod save;
 mod source;
@@ -23,3 +24,6 @@ pub use engine::{Capture, CaptureEvent};
 pub use save::save_pending;
 pub use source::permitted;
 pub use start::{Start, StartError};
+
+/// How the words on a file's drops begin.
+const DROPPED: &str = "incomplete: dropped by kernel";

@@ -16,7 +16,7 @@ use std::{
 use nodewatch_pcapng::{self as pcapng, InterfaceBlock, PACKET_OVERHEAD, SectionBlock, StatisticsBlock};
 use nodewatch_protocol::{CaptureSpec, Content, Dropped, PendingFreeze, UnixMillis};
 
-use super::{decode::Link, source::RawPacket, writer::Job};
+use super::{decode::Link, packet::RawPacket, writer::Job};
 use crate::{
     clock::{Boot, Clock},
     ring::{Sequence, store::file_name},
@@ -28,8 +28,6 @@ const BUFFER: usize = 512 * 1024;
 const LATE: u64 = 300;
 /// The clock on the wall was set when it differs by more than this, in milliseconds.
 const SET: u64 = 100;
-/// How the words on a file's drops begin.
-pub const DROPPED: &str = "incomplete: dropped by kernel";
 /// Buffers between the capture thread and the disk: 16 MiB in all.
 pub const BUFFERS: usize = 32;
 

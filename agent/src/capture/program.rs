@@ -3,7 +3,7 @@
 //! Owns the rewriting that libpcap does between compiling a filter and attaching it. Pure; the socket and libpcap's
 //! interpreter are in `source`.
 
-use super::source::RawPacket;
+use super::packet::RawPacket;
 
 /// One instruction, as the kernel and libpcap both have them.
 pub type Instruction = libc::sock_filter;

@@ -15,7 +15,10 @@ use std::{
 
 use nodewatch_filter::BpfInstruction;
 
-use super::program::{self, Facts, Instruction, Sieve};
+use super::{
+    packet::RawPacket,
+    program::{self, Facts, Instruction, Sieve},
+};
 
 /// A block that is not full is handed over after so many milliseconds.
 pub const RETIRE_MILLIS: u32 = 100;
@@ -92,21 +95,6 @@ pub struct Setup<'a> {
     pub snaplen: u32,
     /// Its memory.
     pub room: Room,
-}
-
-/// One packet as the kernel hands it over.
-#[derive(Debug, Clone, Copy)]
-pub struct RawPacket<'a> {
-    /// Nanoseconds since the Unix epoch.
-    pub nanos: u64,
-    /// Its length on the wire.
-    pub wire_length: u32,
-    /// Its captured bytes.
-    pub data: &'a [u8],
-    /// The VLAN tag (TPID, TCI) that the kernel took out of it.
-    pub vlan: Option<(u16, u16)>,
-    /// Sent by this host, as seen on its way out.
-    pub outgoing: bool,
 }
 
 /// The packet ring of one interface.

@@ -162,7 +162,7 @@ mod tests {
         type Error = Infallible;
 
         fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b' '; 64 * 1024])))))
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b' '; 8 * 1024])))))
         }
     }
 

@@ -12,12 +12,13 @@ use super::{
     check,
 };
 use crate::{
+    base::text,
     cluster::{
         AgentSettings,
-        objects::{Draft, ManifestError, Session},
+        objects::{Draft, Session},
+        template::ManifestError,
     },
     model::{Failure, Kind, NodeName, Notice, Outcome, PreflightCheck, SessionId},
-    text,
 };
 
 /// What became of a dry run.
@@ -292,7 +293,7 @@ pub(super) fn verdict(checks: Vec<PreflightCheck>) -> Result<Vec<PreflightCheck>
 }
 
 fn session<'a>(id: &'a SessionId, settings: &'a AgentSettings) -> Session<'a> {
-    let now = crate::clock::unix_millis();
+    let now = crate::base::clock::unix_millis();
     Session { id, settings, began: now, ends: now }
 }
 

@@ -8,8 +8,8 @@ use futures::{
 
 use super::*;
 use crate::{
+    agents::site::{Bulk, FilePart, OpenError, StreamFrom, Tunnel},
     model::{Kind, MadeObject, NodesChange, StorageSettings, Way},
-    site::{Bulk, FilePart, OpenError, StreamFrom, Tunnel},
     storage::Storage,
 };
 

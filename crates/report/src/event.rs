@@ -1,0 +1,283 @@
+//! One report of one node as events: JSON objects, the first of which carries the report's own metrics.
+//!
+//! Owns the events' form, and how a report that is too large for one is spread over several. The form of `_aws` is that of the
+//! CloudWatch embedded metric format specification. Pure.
+
+use std::collections::BTreeSet;
+
+use nodewatch_protocol::{Port, UnixMillis};
+use serde_json::{Value, json};
+
+use crate::limits::MAX_EVENT_BYTES;
+
+/// The metrics' namespace.
+pub const NAMESPACE: &str = "nodewatch";
+/// The metrics of every report, but for `UnexpectedPorts` where nobody knows what to expect.
+pub const METRICS: [&str; 5] = ["OpenPorts", "HasOpenPorts", "UnexpectedPorts", "AgentErrors", "Heartbeat"];
+
+/// One port of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReportedPort<'a> {
+    /// The port.
+    pub port: Port,
+    /// When it was first seen open.
+    pub first_seen: UnixMillis,
+    /// Whether it should be there, in a word; empty where nobody knows.
+    pub class: &'a str,
+}
+
+/// What one node's ports are at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report<'a> {
+    /// When.
+    pub at: UnixMillis,
+    /// The node's name.
+    pub hostname: &'a str,
+    /// The cluster's; empty where there is none.
+    pub cluster: &'a str,
+    /// Whose report it is: with `sequence` it tells any two events apart.
+    pub session: &'a str,
+    /// Counts a reporter's reports of this node.
+    pub sequence: u64,
+    /// The open ports that are listed.
+    pub ports: Vec<ReportedPort<'a>>,
+    /// How many more are open and left out on purpose.
+    pub excluded: usize,
+    /// How many of the listed ones nobody expects; `None` where nobody knows what to expect.
+    pub unexpected: Option<usize>,
+    /// What failed on the node since the last report.
+    pub agent_errors: u64,
+}
+
+/// A report as it is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Its time.
+    pub at: UnixMillis,
+    /// One line of JSON each; together they are the report. There is one at least.
+    pub parts: Vec<String>,
+}
+
+/// Which part of a report an event is; `None` where it is the whole.
+type Part = Option<(usize, usize)>;
+
+/// What the numbers of a part may take of its room.
+const NUMBERS: usize = 64;
+
+impl Report<'_> {
+    /// The events. All of a report's have its time, session and sequence; metrics are in the first alone, so that they count once.
+    pub fn event(&self) -> Event {
+        let chunks = self.chunks();
+        let whole = chunks.len() == 1;
+        let parts = chunks.iter().enumerate().map(|(index, ports)| {
+            let part = (!whole).then_some((index + 1, chunks.len()));
+            self.message(ports, part)
+        });
+        Event { at: self.at, parts: parts.collect() }
+    }
+
+    /// The ports of each part: as many as fit, in their order.
+    fn chunks(&self) -> Vec<&[ReportedPort<'_>]> {
+        let room = |part: usize| MAX_EVENT_BYTES.saturating_sub(self.message(&[], Some((part, part))).len() + NUMBERS);
+        let rooms = [room(1), room(2)];
+        let mut chunks = Vec::new();
+        let mut begin = 0;
+        let mut used = 0;
+        let mut keys = BTreeSet::new();
+        for (index, port) in self.ports.iter().enumerate() {
+            let text = key(port.port);
+            let listed = self.port(port).to_string().len() + 1;
+            let size = |keys: &BTreeSet<String>| listed + if keys.contains(&text) { 0 } else { text.len() + 1 };
+            if used + size(&keys) > rooms[usize::from(!chunks.is_empty())] && index > begin {
+                chunks.push(&self.ports[begin..index]);
+                (begin, used) = (index, 0);
+                keys.clear();
+            }
+            used += size(&keys);
+            keys.insert(text);
+        }
+        chunks.push(&self.ports[begin..]);
+        chunks
+    }
+
+    fn port(&self, reported: &ReportedPort<'_>) -> Value {
+        let port = reported.port;
+        let mut value = json!({
+            "protocol": port.protocol_name(), "address": port.local.ip(), "port": port.local.port(),
+            "scope": port.scope().word(), "first_seen": reported.first_seen, "last_seen": self.at,
+        });
+        if let Some(device) = port.device.as_ref() {
+            value["device"] = json!(device.name());
+        }
+        if port.v6only {
+            value["v6only"] = json!(true);
+        }
+        if !reported.class.is_empty() {
+            value["class"] = json!(reported.class);
+        }
+        value
+    }
+
+    fn message(&self, ports: &[ReportedPort<'_>], part: Part) -> String {
+        let mut value = json!({
+            "hostname": self.hostname, "session": self.session, "sequence": self.sequence,
+            "ports": ports.iter().map(|port| self.port(port)).collect::<Vec<_>>(),
+        });
+        if part.is_none_or(|(number, _)| number == 1) {
+            self.add_metrics(&mut value);
+        }
+        // For filters on the server: `{ $.keys = "* 22/tcp *" }` finds every event with that port.
+        let keys: BTreeSet<String> = ports.iter().map(|port| key(port.port)).collect();
+        let keys: Vec<String> = keys.into_iter().collect();
+        value["keys"] = json!(format!(" {} ", keys.join(" ")));
+        if !self.cluster.is_empty() {
+            value["cluster"] = json!(self.cluster);
+        }
+        if let Some((number, of)) = part {
+            value["at"] = json!(self.at);
+            value["part"] = json!(number);
+            value["parts"] = json!(of);
+        }
+        value.to_string()
+    }
+
+    fn add_metrics(&self, value: &mut Value) {
+        let metrics: Vec<Value> = METRICS
+            .iter()
+            .filter(|&&name| name != "UnexpectedPorts" || self.unexpected.is_some())
+            .map(|name| json!({"Name": name, "Unit": "Count"}))
+            .collect();
+        // The node's own metrics, and the whole cluster's, for an alarm that need not name every node.
+        let dimensions =
+            if self.cluster.is_empty() { json!([["hostname"]]) } else { json!([["cluster", "hostname"], ["cluster"]]) };
+        value["_aws"] = json!({
+            "Timestamp": self.at,
+            "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": metrics}],
+        });
+        value["OpenPorts"] = json!(self.ports.len());
+        value["HasOpenPorts"] = json!(u8::from(!self.ports.is_empty()));
+        value["AgentErrors"] = json!(self.agent_errors);
+        value["Heartbeat"] = json!(1);
+        value["excluded"] = json!(self.excluded);
+        if let Some(unexpected) = self.unexpected {
+            value["UnexpectedPorts"] = json!(unexpected);
+        }
+    }
+}
+
+/// As in `22/tcp`.
+fn key(port: Port) -> String {
+    format!("{}/{}", port.local.port(), port.protocol_name().trim_end_matches('6'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report<'a>(ports: &[&str], unexpected: Option<usize>) -> Report<'a> {
+        let ports = ports.iter().map(|port| ReportedPort {
+            port: port.parse().expect("a port"),
+            first_seen: 5,
+            class: "expected",
+        });
+        Report {
+            at: 1_700_000_000_000,
+            hostname: "node-1",
+            cluster: "prod",
+            session: "7f3a91c2",
+            sequence: 3,
+            ports: ports.collect(),
+            excluded: 2,
+            unexpected,
+            agent_errors: 0,
+        }
+    }
+
+    fn read(report: &Report<'_>) -> Value {
+        let event = report.event();
+        assert_eq!(event.parts.len(), 1);
+        serde_json::from_str(&event.parts[0]).expect("JSON")
+    }
+
+    #[test]
+    fn every_metric_that_is_named_is_in_the_event_as_a_number_and_every_dimension_as_a_text() {
+        for report in [report(&["tcp 0.0.0.0:22", "udp6 [::1]:53"], Some(1)), report(&[], None)] {
+            let event = read(&report);
+            let directive = &event["_aws"]["CloudWatchMetrics"][0];
+            for metric in directive["Metrics"].as_array().expect("metrics") {
+                let name = metric["Name"].as_str().expect("a name");
+                assert!(event[name].is_u64(), "{name}: {event}");
+            }
+            for set in directive["Dimensions"].as_array().expect("dimensions") {
+                for name in set.as_array().expect("names") {
+                    assert!(event[name.as_str().expect("a name")].is_string(), "{event}");
+                }
+            }
+            assert_eq!(event["_aws"]["Timestamp"], 1_700_000_000_000_u64);
+        }
+    }
+
+    #[test]
+    fn counts_are_of_what_is_listed_and_what_is_left_out_is_counted() {
+        let event = read(&report(&["tcp 0.0.0.0:22", "udp6 [::1]:53"], Some(1)));
+        assert_eq!(
+            (&event["OpenPorts"], &event["HasOpenPorts"], &event["excluded"]),
+            (&json!(2), &json!(1), &json!(2))
+        );
+        assert_eq!(event["ports"][0]["scope"], "all");
+        assert_eq!(
+            event["ports"][1],
+            json!({"protocol": "udp6", "address": "::1", "port": 53, "scope": "loopback",
+            "first_seen": 5, "last_seen": 1_700_000_000_000_u64, "class": "expected"})
+        );
+        assert_eq!(event["keys"], " 22/tcp 53/udp ");
+        // What tells two ports on one number apart.
+        let event = read(&report(&["tcp 0.0.0.0%eth0:80", "tcp6 [::]:80", "tcp6 *:81"], None));
+        let told = |index: usize| (event["ports"][index].get("device"), event["ports"][index].get("v6only"));
+        assert_eq!(told(0), (Some(&json!("eth0")), None));
+        assert_eq!((told(1), told(2)), ((None, Some(&json!(true))), (None, None)));
+        let none = read(&report(&[], None));
+        assert_eq!((&none["HasOpenPorts"], none.get("UnexpectedPorts")), (&json!(0), None));
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_for_an_event_goes_in_parts_that_are_the_list_together() {
+        for (count, wanted) in [(2_100_u32, 1), (20_000, 3), (120_000, 17)] {
+            // As long as addresses are: TCP and UDP on every number, on two of them.
+            let texts = (0..count).map(|number| {
+                let address = if number >= 60_000 { "[fd00:1111:2222:3333:4444:5555:6666:7777]" } else { "[fd00::1]" };
+                format!("udp6 {address}:{}", number % 60_000 + 1)
+            });
+            let texts: Vec<String> = texts.collect();
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let report = report(&texts, Some(7));
+            let event = report.event();
+            let parts: Vec<Value> = event.parts.iter().map(|part| serde_json::from_str(part).expect("JSON")).collect();
+            assert!(parts.len().abs_diff(wanted) <= 2, "{count} ports are {} parts", parts.len());
+            let mut listed = Vec::new();
+            for (index, part) in parts.iter().enumerate() {
+                assert!(event.parts[index].len() <= MAX_EVENT_BYTES, "{}", event.parts[index].len());
+                assert_eq!((&part["sequence"], &part["session"]), (&json!(3), &json!("7f3a91c2")));
+                let keys: BTreeSet<&str> = part["keys"].as_str().expect("keys").split_whitespace().collect();
+                let ports = part["ports"].as_array().expect("ports");
+                let own: BTreeSet<String> = ports.iter().map(|port| format!("{}/udp", port["port"])).collect();
+                assert_eq!(keys, own.iter().map(String::as_str).collect(), "a part has the keys of its own ports");
+                listed.extend(
+                    ports.iter().map(|port| {
+                        format!("udp6 [{}]:{}", port["address"].as_str().expect("an address"), port["port"])
+                    }),
+                );
+                if parts.len() > 1 {
+                    assert_eq!((&part["part"], &part["parts"]), (&json!(index + 1), &json!(parts.len())));
+                    assert_eq!(part["at"], report.at);
+                }
+            }
+            assert_eq!(listed, texts, "every port once and in order");
+            let counted: Vec<&Value> = parts.iter().filter(|part| part.get("_aws").is_some()).collect();
+            assert_eq!(counted.len(), 1, "metrics count once");
+            assert_eq!((&counted[0]["OpenPorts"], &counted[0]["UnexpectedPorts"]), (&json!(count), &json!(7)));
+            let beats = parts.iter().filter(|part| METRICS.iter().any(|name| part.get(*name).is_some()));
+            assert_eq!(beats.count(), 1, "for metric filters too");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The laptop's HTTP client for AWS's servers and those that speak as they do: who vouches for them, and through which proxy.
+//!
+//! Owns what the SDK's own client does otherwise than everybody else: `NO_PROXY=*`, an address of a proxy that cannot be
+//! read, the name of a proxy that is gone. Must not know a service.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use aws_smithy_http_client::{
+    Builder, Connector, ConnectorBuilder,
+    proxy::ProxyConfig,
+    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
+};
+use aws_smithy_runtime_api::client::{
+    http::{
+        HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+    },
+    orchestrator::{HttpRequest, HttpResponse},
+    result::ConnectorError,
+    runtime_components::RuntimeComponents,
+};
+use http::Uri;
+
+use crate::base::{
+    proxy::{Proxies, Proxy, Scheme, Server},
+    text,
+};
+
+/// The file of authorities that AWS's own programs read.
+pub fn bundle() -> Option<PathBuf> {
+    std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// What stands in the way to a server, for people: a proxy that neither this program nor its agents can use.
+pub fn unusable_proxy(url: &str) -> Option<String> {
+    way(&Proxies::from_environment(), url).err()
+}
+
+/// The proxy to a URL. An error is why there is no way.
+fn way(proxies: &Proxies, url: &str) -> Result<Option<Proxy>, String> {
+    let Ok(uri) = url.parse::<Uri>() else { return Ok(None) };
+    let Some(server) = Server::of(&uri) else { return Ok(None) };
+    match proxies.to_aws(server).map_err(|error| error.to_string())? {
+        Some(proxy) if proxy.scheme == Scheme::Socks5 => {
+            Err(format!("the way to S3 is the proxy {proxy}, and only http:// and https:// proxies are supported"))
+        }
+        found => Ok(found),
+    }
+}
+
+/// The SDK's client as this laptop's environment has it. The SDK itself reads `SSL_CERT_FILE`, and not `AWS_CA_BUNDLE`.
+pub fn client() -> SharedHttpClient {
+    let proxies = Proxies::from_environment();
+    let through = |proxy: Option<Proxy>| {
+        Builder::new().build_with_connector_fn(move |settings, components| {
+            connector(proxy.as_ref(), settings.cloned(), components)
+        })
+    };
+    let direct = through(None);
+    let proxied = proxies.all_to_aws().into_iter().map(|proxy| (proxy.url(), through(Some(proxy)))).collect();
+    SharedHttpClient::new(Routed { direct, proxied: Arc::new(proxied), proxies: Arc::new(proxies) })
+}
+
+/// The same for what the SDK has no call for.
+pub async fn call(request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+    let proxies = Proxies::from_environment();
+    let proxy = way(&proxies, request.uri()).map_err(refused)?;
+    named(proxy.as_ref().map(Proxy::url), connector(proxy.as_ref(), None, None).call(request)).await
+}
+
+fn connector(
+    proxy: Option<&Proxy>,
+    settings: Option<HttpConnectorSettings>,
+    components: Option<&RuntimeComponents>,
+) -> Connector {
+    let mut connector = ConnectorBuilder::default().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
+    if let Some(pem) = bundle().and_then(|path| std::fs::read(path).ok())
+        && let Ok(context) =
+            TlsContext::builder().with_trust_store(TrustStore::default().with_pem_certificate(pem)).build()
+    {
+        connector.set_tls_context(context);
+    }
+    connector.set_connector_settings(settings);
+    connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
+    let through = proxy.and_then(|proxy| {
+        let config = ProxyConfig::all(proxy.url()).ok()?;
+        Some(match &proxy.login {
+            Some((user, password)) => config.with_basic_auth(user, password),
+            None => config,
+        })
+    });
+    connector.set_proxy_config(Some(through.unwrap_or_else(ProxyConfig::disabled)));
+    connector.build()
+}
+
+/// A client that looks for each request which way it goes.
+#[derive(Debug)]
+struct Routed {
+    direct: SharedHttpClient,
+    /// By the proxy's address.
+    proxied: Arc<BTreeMap<String, SharedHttpClient>>,
+    proxies: Arc<Proxies>,
+}
+
+impl HttpClient for Routed {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        let of = |client: &SharedHttpClient| client.http_connector(settings, components);
+        let proxied = self.proxied.iter().map(|(proxy, client)| (proxy.clone(), of(client))).collect();
+        SharedHttpConnector::new(Routes { direct: of(&self.direct), proxied, proxies: Arc::clone(&self.proxies) })
+    }
+}
+
+#[derive(Debug)]
+struct Routes {
+    direct: SharedHttpConnector,
+    proxied: BTreeMap<String, SharedHttpConnector>,
+    proxies: Arc<Proxies>,
+}
+
+impl HttpConnector for Routes {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let proxy = match way(&self.proxies, request.uri()) {
+            Ok(proxy) => proxy.map(|proxy| proxy.url()),
+            Err(reason) => return HttpConnectorFuture::ready(Err(refused(reason))),
+        };
+        let connector = proxy.as_ref().and_then(|proxy| self.proxied.get(proxy)).unwrap_or(&self.direct);
+        HttpConnectorFuture::new(named(proxy, connector.call(request)))
+    }
+}
+
+fn refused(reason: String) -> ConnectorError {
+    ConnectorError::user(reason.into())
+}
+
+/// What failed on the way through a proxy.
+#[derive(Debug, thiserror::Error)]
+#[error("through the proxy {proxy}: {reason}")]
+struct Through {
+    proxy: String,
+    reason: String,
+}
+
+/// The same answer; an error names the proxy, which may be what failed.
+async fn named(proxy: Option<String>, answer: HttpConnectorFuture) -> Result<HttpResponse, ConnectorError> {
+    let answer = answer.await;
+    let Some(proxy) = proxy else { return answer };
+    answer.map_err(|error| {
+        let reason = text::root_cause(&error);
+        let (io, timeout) = (error.is_io(), error.is_timeout());
+        let through = Through { proxy, reason }.into();
+        match (io, timeout) {
+            (true, _) => ConnectorError::io(through),
+            (_, true) => ConnectorError::timeout(through),
+            _ => ConnectorError::other(through, None),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proxies(variables: &'static [(&'static str, &'static str)]) -> Proxies {
+        Proxies::read(|name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    #[test]
+    fn there_is_one_way_to_a_server() {
+        let s3 = "https://bucket.s3.eu-west-1.amazonaws.com/key";
+        let way = |variables, url| way(&proxies(variables), url).map(|proxy| proxy.map(|proxy| proxy.url()));
+        assert_eq!(way(&[("HTTPS_PROXY", "proxy:1")], s3), Ok(Some("http://proxy:1".to_owned())));
+        assert_eq!(way(&[("HTTPS_PROXY", "proxy:1"), ("NO_PROXY", "*")], s3), Ok(None));
+        assert_eq!(way(&[("ALL_PROXY", "proxy:1"), ("NO_PROXY", ".amazonaws.com")], s3), Ok(None));
+        let socks = way(&[("ALL_PROXY", "socks5://proxy")], s3).expect_err("SOCKS");
+        assert!(socks.contains("socks5://proxy:1080") && socks.contains("only http://"), "{socks}");
+        let odd = way(&[("HTTPS_PROXY", "http://proxy:port")], s3).expect_err("no port");
+        assert!(odd.contains("HTTPS_PROXY is no address"), "{odd}");
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_is_gone_is_named() {
+        let request = http::Request::get("http://s3.example/").body(HttpRequest::empty().into_body());
+        let request = HttpRequest::try_from(request.expect("a request")).expect("a request");
+        let proxy = Proxy { scheme: Scheme::Http, authority: "127.0.0.1:1".to_owned(), login: None };
+        let answer = connector(Some(&proxy), None, None).call(request);
+        let error = named(Some(proxy.url()), answer).await.expect_err("nobody is there");
+        assert!(text::root_cause(&error).starts_with("through the proxy http://127.0.0.1:1: "), "{error:?}");
+    }
+}

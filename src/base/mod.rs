@@ -1,0 +1,10 @@
+//! What everything else stands on: clocks, text, files, folders and proxies of this laptop.
+//!
+//! Owns none of it but the list. Must not know Kubernetes, sessions or screens.
+
+pub mod aws_http;
+pub mod clock;
+pub mod disk;
+pub mod folders;
+pub mod proxy;
+pub mod text;

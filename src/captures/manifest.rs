@@ -1,0 +1,347 @@
+//! What goes along with a session's captures: one JSON document of every node's captures, files and drops.
+//!
+//! Owns its form, on the laptop and in S3, and how it is gathered from agents. Must not know the app.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{StreamExt, stream};
+use nodewatch_protocol::{FilePlace, FileRecord, MANIFEST, NodeManifest, is_manifest, manifest_name};
+use serde::{Deserialize, Serialize};
+use tokio::{io::AsyncReadExt, time::timeout};
+
+use crate::{
+    agents::site::{FilePart, Site},
+    base::{
+        disk::{self, DiskError},
+        text,
+    },
+    model::{DeployProgress, Held, Node, NodeName, Notice, SessionId},
+};
+
+/// A node's manifest is no larger than this.
+const MOST: u64 = 16 * 1024 * 1024;
+const WITHIN: Duration = Duration::from_secs(10);
+const AT_ONCE: usize = 10;
+
+/// A session's captures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionManifest {
+    /// The session.
+    pub session: SessionId,
+    /// Where it ran.
+    pub place: String,
+    /// When this was written, RFC 3339.
+    pub written: String,
+    /// Nodes with captures.
+    pub nodes: Vec<NodeEntry>,
+    /// What the addresses of pods, services and nodes were called then.
+    pub names: BTreeMap<IpAddr, String>,
+}
+
+/// One node's part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeEntry {
+    /// The EC2 instance's id.
+    pub instance_id: Option<String>,
+    /// What its agent remembers.
+    #[serde(flatten)]
+    pub manifest: NodeManifest,
+}
+
+/// Asks the agents of these nodes; one that does not answer is left out.
+pub async fn gather(site: Arc<dyn Site>, nodes: Vec<Node>) -> Vec<NodeEntry> {
+    let asked = stream::iter(nodes).map(|node| of_node(Arc::clone(&site), node)).buffered(AT_ONCE);
+    let answers: Vec<Option<NodeEntry>> = asked.collect().await;
+    answers.into_iter().flatten().filter(|entry| !entry.manifest.captures.is_empty()).collect()
+}
+
+async fn of_node(site: Arc<dyn Site>, node: Node) -> Option<NodeEntry> {
+    let manifest = timeout(WITHIN, read_manifest(&*site, &node.name)).await.ok().flatten()?;
+    Some(NodeEntry { instance_id: node.instance_id, manifest })
+}
+
+async fn read_manifest(site: &dyn Site, node: &NodeName) -> Option<NodeManifest> {
+    let part = FilePart { file: MANIFEST.to_owned(), offset: 0, length: MOST };
+    let bulk = site.fetch(node, part).await.ok()?;
+    let mut bytes = Vec::new();
+    bulk.reader.take(MOST).read_to_end(&mut bytes).await.ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// What another session's agents have that nobody else has.
+pub async fn held_by(site: &dyn Site, session: SessionId) -> Result<Vec<Held>, Notice> {
+    held(site.beside(session).await?).await
+}
+
+/// What a site's agents have that nobody else has. One that does not say is an error: what it has is not known.
+pub async fn held(site: Arc<dyn Site>) -> Result<Vec<Held>, Notice> {
+    let (mut awaited, mut there, mut ended) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let mut agents = site.attach();
+    let settle = async {
+        while let Some((node, progress)) = agents.next().await {
+            match progress {
+                DeployProgress::Step(_) => drop(awaited.insert(node)),
+                DeployProgress::Running => drop(there.insert(node)),
+                DeployProgress::Failed(_) | DeployProgress::Ended(_) => drop(ended.insert(node)),
+                // It still answers for as long as it is let.
+                DeployProgress::Ending(_) | DeployProgress::Told(_) => {}
+            }
+            let is_known = |node: &NodeName| there.contains(node) || ended.contains(node);
+            if awaited.iter().all(is_known) {
+                return;
+            }
+        }
+    };
+    // Those that are not found by then are named below.
+    let _ = timeout(WITHIN, settle).await;
+    let nodes: Vec<NodeName> = awaited.union(&there).filter(|node| !ended.contains(*node)).cloned().collect();
+    let asked = stream::iter(nodes.clone()).map(|node| {
+        let site = Arc::clone(&site);
+        async move { timeout(WITHIN, read_manifest(&*site, &node)).await.ok().flatten().map(|ring| (node, ring)) }
+    });
+    let told: Vec<(NodeName, NodeManifest)> = asked.buffered(AT_ONCE).filter_map(async |one| one).collect().await;
+    let silent: Vec<&str> =
+        nodes.iter().filter(|node| !told.iter().any(|(known, _)| known == *node)).map(|node| node.0.as_str()).collect();
+    if !silent.is_empty() {
+        let cause = format!("no answer from {}", silent.join(", "));
+        return Err(Notice::warning("its agents do not all say what they have", cause, ""));
+    }
+    Ok(told
+        .into_iter()
+        .map(|(node, ring)| held_in(node, &ring))
+        .filter(|held| held.capturing || held.files > 0)
+        .collect())
+}
+
+fn held_in(node: NodeName, ring: &NodeManifest) -> Held {
+    let alone = |record: &&FileRecord| record.place == FilePlace::Kept && !record.file.is_elsewhere();
+    let files = || ring.files.iter().filter(alone);
+    Held {
+        node,
+        capturing: ring.captures.iter().any(|capture| capture.ended.is_none()),
+        files: files().count() as u64,
+        bytes: files().map(|record| record.file.size).sum(),
+    }
+}
+
+impl SessionManifest {
+    /// Takes over what an earlier document of the same session knows, of other nodes and of other rings of these.
+    #[must_use]
+    pub fn with(mut self, earlier: Self) -> Self {
+        if earlier.session == self.session {
+            for entry in earlier.nodes {
+                self.add(entry);
+            }
+            for (address, name) in earlier.names {
+                self.names.entry(address).or_insert(name);
+            }
+        }
+        self
+    }
+
+    /// What is known of a node from somewhere else too.
+    pub fn add(&mut self, entry: NodeEntry) {
+        match self.nodes.iter_mut().find(|known| known.manifest.node == entry.manifest.node) {
+            Some(known) => {
+                known.instance_id = known.instance_id.take().or(entry.instance_id);
+                known.manifest = std::mem::take(&mut known.manifest).join(entry.manifest);
+            }
+            None => self.nodes.push(entry),
+        }
+    }
+
+    /// Writes it into the folder of captures, adding to what is there of the same session; where. Another session in that
+    /// folder has a document of its own.
+    pub fn write(self, folder: &Path) -> Result<PathBuf, DiskError> {
+        let (path, of_old) = (folder.join(manifest_name(self.session.as_str())), folder.join(MANIFEST));
+        // Earlier versions had one name for all sessions.
+        let whole = [&path, &of_old].into_iter().filter_map(|path| read(path)).fold(self, Self::with);
+        let failed = |error: serde_json::Error| DiskError::Write { path: path.clone(), source: error.into() };
+        disk::write_over(&path, text::json_pretty(&whole).map_err(failed)?.as_bytes())
+    }
+}
+
+fn read(path: &Path) -> Option<SessionManifest> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+/// The documents of all sessions that have left theirs in that folder.
+fn read_all(folder: &Path) -> Vec<SessionManifest> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let ours = entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_manifest));
+    ours.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
+        .filter_map(|entry| read(&entry.path()))
+        .collect()
+}
+
+/// Names for addresses from the documents beside these files or in a folder above them. Of two for one address the later
+/// counts.
+pub fn names_for(files: &[PathBuf]) -> BTreeMap<IpAddr, String> {
+    // A file lies in its node's folder, and that in the session's.
+    let folders: BTreeSet<&Path> = files.iter().flat_map(|file| file.ancestors().skip(1).take(3)).collect();
+    // A file that is named without a folder lies in this one.
+    let here = |folder: &&Path| if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_path_buf() };
+    let mut found: Vec<SessionManifest> = folders.iter().map(here).flat_map(|folder| read_all(&folder)).collect();
+    found.sort_by(|a, b| (&a.written, &a.session).cmp(&(&b.written, &b.session)));
+    found.into_iter().flat_map(|manifest| manifest.names).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{FutureExt, future::BoxFuture, stream::BoxStream};
+
+    use super::*;
+    use crate::{
+        agents::site::{Bulk, OpenError, StreamFrom, Tunnel},
+        model::NodesChange,
+    };
+
+    /// Agents that are there, or not, and their rings; one without a ring does not answer.
+    struct Agents(Vec<(&'static str, DeployProgress, Option<NodeManifest>)>);
+
+    impl Site for Agents {
+        fn nodes(&self) -> BoxStream<'static, NodesChange> {
+            stream::pending().boxed()
+        }
+
+        fn deploy(&self, _nodes: Vec<NodeName>) -> BoxStream<'static, (NodeName, DeployProgress)> {
+            stream::pending().boxed()
+        }
+
+        fn attach(&self) -> BoxStream<'static, (NodeName, DeployProgress)> {
+            let taken_up = |(name, ..): &(&str, DeployProgress, Option<NodeManifest>)| {
+                (NodeName::from(*name), DeployProgress::Step("taking it up again".into()))
+            };
+            let begun: Vec<_> = self.0.iter().map(taken_up).collect();
+            let then: Vec<_> = self.0.iter().map(|(name, now, _)| (NodeName::from(*name), now.clone())).collect();
+            stream::iter(begun.into_iter().chain(then)).chain(stream::pending()).boxed()
+        }
+
+        fn open(&self, _node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>> {
+            async { Err(OpenError("no tunnel".into())) }.boxed()
+        }
+
+        fn fetch(&self, node: &NodeName, part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>> {
+            assert_eq!(part.file, MANIFEST);
+            let ring = self.0.iter().find(|(name, ..)| node.0 == *name).and_then(|(_, _, ring)| ring.clone());
+            async move {
+                let Some(ring) = ring else { return std::future::pending().await };
+                let bytes = serde_json::to_vec(&ring).expect("JSON");
+                Ok(Bulk { reader: Box::new(std::io::Cursor::new(bytes)), guard: Box::new(()) })
+            }
+            .boxed()
+        }
+
+        fn follow(&self, node: &NodeName, _from: StreamFrom) -> BoxFuture<'static, Result<Bulk, OpenError>> {
+            let what = format!("nothing follows on {node}");
+            async move { Err(OpenError(what)) }.boxed()
+        }
+    }
+
+    fn ring(files: &[serde_json::Value]) -> NodeManifest {
+        let amount = serde_json::json!({"files": 0, "bytes": 0, "packets": 0});
+        let ring =
+            serde_json::json!({"node": "", "captures": [], "files": files, "delivered": amount, "discarded": amount});
+        serde_json::from_value(ring).expect("a ring")
+    }
+
+    fn file(name: &str, fetched: bool, place: &str) -> serde_json::Value {
+        serde_json::json!({"name": name, "sequence": 1, "size": 10, "packets": 1, "started": 1, "state": "closed",
+            "fetched": fetched, "capture": 1, "place": place})
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_only_agents_have_is_named_before_they_go() {
+        let files =
+            [file("a", false, "kept"), file("b", true, "kept"), file("c", false, "gone"), file("d", false, "kept")];
+        let agents = Agents(vec![
+            ("full", DeployProgress::Running, Some(ring(&files))),
+            ("empty", DeployProgress::Running, Some(ring(&[]))),
+            ("ended", DeployProgress::Ended("its pod was deleted".into()), None),
+        ]);
+        let held = held(Arc::new(agents)).await.expect("all have said");
+        let told: Vec<(&str, u64, u64)> =
+            held.iter().map(|held| (held.node.0.as_str(), held.files, held.bytes)).collect();
+        assert_eq!(told, [("full", 2, 20)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_that_does_not_say_what_it_has_is_named() {
+        let agents = Agents(vec![
+            ("answers", DeployProgress::Running, Some(ring(&[]))),
+            ("hangs", DeployProgress::Running, None),
+            ("never-came", DeployProgress::Step("waiting for the kubelet".into()), None),
+        ]);
+        let notice = held(Arc::new(agents)).await.expect_err("not all have said");
+        assert_eq!(notice.cause, "no answer from hangs, never-came");
+    }
+
+    fn manifest(session: u32, node: &str) -> SessionManifest {
+        let entry = NodeManifest { node: node.into(), ..NodeManifest::default() };
+        SessionManifest {
+            session: SessionId::new(session),
+            place: "here".into(),
+            written: "then".into(),
+            nodes: vec![NodeEntry { instance_id: Some("i-1".into()), manifest: entry }],
+            names: [("10.0.0.1".parse().expect("an address"), format!("pod of {node}"))].into(),
+        }
+    }
+
+    #[test]
+    fn a_node_that_has_left_stays_in_the_document_of_its_session() {
+        let folder = tempfile::tempdir().expect("a folder");
+        manifest(1, "a").write(folder.path()).expect("written");
+        let path = manifest(1, "b").write(folder.path()).expect("written");
+        let whole = read(&path).expect("read");
+        let nodes: Vec<&str> = whole.nodes.iter().map(|entry| entry.manifest.node.as_str()).collect();
+        assert_eq!(nodes, ["b", "a"]);
+        manifest(2, "c").write(folder.path()).expect("written");
+        assert_eq!(read(&path).expect("read").nodes.len(), 2, "another session's is another document");
+    }
+
+    #[test]
+    fn a_second_ring_of_a_node_takes_nothing_from_the_first() {
+        let mut first = manifest(1, "a");
+        first.nodes[0].manifest.ring = "one".into();
+        first.nodes[0].manifest.delivered.files = 2;
+        let mut second = manifest(1, "a");
+        second.nodes[0].manifest.ring = "two".into();
+        second.nodes[0].manifest.delivered.files = 1;
+        let whole = second.with(first);
+        assert_eq!((whole.nodes.len(), whole.nodes[0].manifest.delivered.files), (1, 3));
+    }
+
+    #[test]
+    fn names_are_found_above_the_files() {
+        let folder = tempfile::tempdir().expect("a folder");
+        manifest(1, "a").write(folder.path()).expect("written");
+        let names = names_for(&[folder.path().join("a/x.pcapng")]);
+        assert_eq!(names.values().collect::<Vec<_>>(), ["pod of a"]);
+    }
+
+    #[test]
+    fn two_sessions_in_one_folder_both_give_their_names() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut first = manifest(1, "a");
+        first.names.insert("10.0.0.2".parse().expect("an address"), "only then".into());
+        let first = first.write(folder.path()).expect("written");
+        let mut later = manifest(2, "b");
+        later.written = "thenceforth".into();
+        let later = later.write(folder.path()).expect("written");
+        assert_ne!(first, later);
+        assert_eq!(read(&first).expect("still there").nodes.len(), 1);
+        // As an earlier version wrote it.
+        let mut old = manifest(3, "c");
+        old.names = [("10.0.0.3".parse().expect("an address"), "of old".to_owned())].into();
+        fs::write(folder.path().join(MANIFEST), serde_json::to_vec(&old).expect("JSON")).expect("written");
+        let names = names_for(&[folder.path().join("a/x.pcapng"), folder.path().join("b/x.pcapng")]);
+        assert_eq!(names.values().collect::<Vec<_>>(), ["pod of b", "only then", "of old"]);
+    }
+}
