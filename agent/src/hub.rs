@@ -275,7 +275,7 @@ impl Hub {
                 Some(found) = self.found.1.recv() => self.take(found),
                 _ = scan.tick() => {
                     self.look_at_ports();
-                    self.report_what_is_due();
+                    self.tell_reports();
                     self.tell_ring_state();
                     if self.facts_due.is_some_and(|due| due <= Instant::now()) {
                         self.look_at_interfaces();
@@ -395,7 +395,12 @@ impl Hub {
 
     /// Beside the hub, unless a look is under way.
     fn look_at_ports(&mut self) {
-        let Some(look) = self.ports.look() else { return };
+        let Some(look) = self.ports.look() else {
+            if self.ports.is_overdue() {
+                self.trouble("the kernel does not list the node's sockets: what is shown of ports is old".to_owned());
+            }
+            return;
+        };
         let found = self.found.0.clone();
         tokio::task::spawn_blocking(move || {
             // The hub may have ended.
@@ -412,11 +417,13 @@ impl Hub {
             }
             self.subscribers.publish(&update);
         }
+        if let Some(reports) = &mut self.reports {
+            reports.due(&self.ports);
+        }
     }
 
-    fn report_what_is_due(&mut self) {
+    fn tell_reports(&mut self) {
         let Some(reports) = &mut self.reports else { return };
-        reports.due(&self.ports);
         let state = reports.state().unwrap_or_default();
         if state != self.told_reports {
             self.subscribers.publish(&Update::Reports(state.clone()));

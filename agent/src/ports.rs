@@ -26,6 +26,9 @@ const OWNERS_EVERY: Duration = Duration::from_secs(10);
 const OWNERS_PAUSE: Duration = Duration::from_secs(2);
 const OWNERS_SHARE: u32 = 9;
 
+/// The sockets of a node are listed within so long, or it is said that they are not.
+const OVERDUE: Duration = Duration::from_secs(10);
+
 /// Owners, and how long it took to find them.
 type Found = (Vec<PortOwner>, Duration);
 
@@ -65,6 +68,8 @@ impl Look {
 pub(crate) struct Ports {
     /// `None` while a look is under way.
     scanner: Option<Scanner>,
+    /// When the look that is under way began, and whether it was said that it takes long.
+    looking: (Instant, bool),
     /// The sockets of the last look.
     sockets: Vec<Socket>,
     /// `None` before the first scan that worked.
@@ -83,6 +88,7 @@ impl Ports {
         let now = Instant::now();
         Self {
             scanner: Some(Scanner::default()),
+            looking: (now, false),
             sockets: Vec::new(),
             last: None,
             since: BTreeMap::new(),
@@ -99,7 +105,17 @@ impl Ports {
     /// A look to be done beside everything else; `None` while one is under way.
     pub fn look(&mut self) -> Option<Look> {
         let before = self.last.as_ref().map(|(_, ports)| Arc::clone(ports));
-        Some(Look { scanner: self.scanner.take()?, before })
+        let scanner = self.scanner.take()?;
+        self.looking = (Instant::now(), false);
+        Some(Look { scanner, before })
+    }
+
+    /// Whether the look that is under way takes so long that it is to be said; once for each.
+    pub fn is_overdue(&mut self) -> bool {
+        let (began, said) = &mut self.looking;
+        let overdue = self.scanner.is_none() && !*said && began.elapsed() >= OVERDUE;
+        *said |= overdue;
+        overdue
     }
 
     /// Takes in what a look has found; returns what is to be told.
@@ -252,6 +268,17 @@ mod tests {
         for update in opened.into_iter().chain(closed) {
             encode(&FromAgent::Update(Update::Ports(update))).expect("no line is too long");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_that_does_not_come_back_is_said_once() {
+        let mut state = Ports::new(false);
+        let look = state.look().expect("none is under way");
+        assert!(state.look().is_none() && !state.is_overdue(), "it has just begun");
+        tokio::time::advance(OVERDUE).await;
+        assert!(state.is_overdue() && !state.is_overdue());
+        state.looked(look.run());
+        assert!(!state.is_overdue() && state.look().is_some());
     }
 
     #[tokio::test(start_paused = true)]

@@ -38,7 +38,7 @@ enum FetchError {
     NoChecksum(String),
     #[error("the stream brought nothing {MAX_EMPTY_TRIES} times in a row: {0}")]
     Cut(String),
-    #[error("its agent has gone, and its ring with it")]
+    #[error("its agent has gone before all of it was here")]
     Gone,
     #[error("the file's SHA-256 is {found}, the agent says {expected}")]
     Checksum { found: String, expected: String },

@@ -41,7 +41,7 @@ pub enum Agent {
         reason: String,
         /// Tries since it was last up.
         attempts: u32,
-        /// Since when: what is shown of it is that old.
+        /// When that was noticed: what is shown of it is older.
         since: UnixMillis,
     },
     /// It does not work and nothing is being tried; what was seen last remains on the screen.

@@ -166,10 +166,11 @@ impl App {
     /// Says what would go, and what with it.
     fn ask_sweep(&mut self, id: SessionId) -> Vec<Effect> {
         let Some(Overlay::Sessions(list)) = self.overlay.take() else { return Vec::new() };
-        let agents = list.rows.iter().find(|(session, _)| session.id == id).map_or(0, |(session, _)| session.agents());
+        let mut rows = list.rows.iter();
+        let agents = rows.any(|(session, _)| session.id == id && session.may_have_agents());
         // Without an agent there is no file.
-        let held = (agents == 0).then(|| Ok(Vec::new()));
-        let effects = if agents > 0 { vec![Effect::AskHeld(id.clone())] } else { Vec::new() };
+        let held = (!agents).then(|| Ok(Vec::new()));
+        let effects = if agents { vec![Effect::AskHeld(id.clone())] } else { Vec::new() };
         self.overlay = Some(Overlay::Confirm(Confirm::Sweep { list: Box::new(list), id, held }));
         effects
     }

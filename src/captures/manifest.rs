@@ -84,11 +84,17 @@ pub async fn held_by(site: &dyn Site, session: SessionId) -> Result<Vec<Held>, N
 pub async fn held(site: Arc<dyn Site>) -> Result<Vec<Held>, Notice> {
     let (mut awaited, mut there, mut ended) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let mut agents = site.attach();
+    let mut unseen = None;
     let settle = async {
         while let Some((node, progress)) = agents.next().await {
             match progress {
                 DeployProgress::Step(_) => drop(awaited.insert(node)),
                 DeployProgress::Running => drop(there.insert(node)),
+                // Which agents there are is not known, and not that there are none.
+                DeployProgress::Failed(notice) if !awaited.contains(&node) && !there.contains(&node) => {
+                    unseen = Some(notice);
+                    return;
+                }
                 DeployProgress::Failed(_) | DeployProgress::Ended(_) => drop(ended.insert(node)),
                 // It still answers for as long as it is let.
                 DeployProgress::Ending(_) | DeployProgress::Told(_) => {}
@@ -100,7 +106,14 @@ pub async fn held(site: Arc<dyn Site>) -> Result<Vec<Held>, Notice> {
         }
     };
     // Those that are not found by then are named below.
-    let _ = timeout(WITHIN, settle).await;
+    let is_late = timeout(WITHIN, settle).await.is_err();
+    if let Some(notice) = unseen {
+        return Err(notice);
+    }
+    if is_late && awaited.is_empty() && there.is_empty() && ended.is_empty() {
+        let cause = "the API server does not say which agents there are";
+        return Err(Notice::warning("its agents do not all say what they have", cause, ""));
+    }
     let nodes: Vec<NodeName> = awaited.union(&there).filter(|node| !ended.contains(*node)).cloned().collect();
     let asked = stream::iter(nodes.clone()).map(|node| {
         let site = Arc::clone(&site);

@@ -74,13 +74,17 @@ fn unanswered(headline: String, reason: &CallError) -> Notice {
             let failure = if passing { Failure::Busy } else { Failure::Unreachable };
             Notice::error(headline, reason.to_string(), next_step).of(failure)
         }
+        CallError::Endless => {
+            let next_step = "see what answers at the kubeconfig's server address";
+            Notice::error(headline, reason.to_string(), next_step).of(Failure::Unreachable)
+        }
         _ => Notice::error(headline, reason.to_string(), CHECK_THE_WAY).of(Failure::Unreachable),
     }
 }
 
 /// The notice for credentials that are not to be had.
 pub(super) fn of_credentials(attempt: &Attempt, error: &CredentialError) -> Notice {
-    let failure = if error.is_passing() { Failure::Busy } else { Failure::NotPermitted };
+    let failure = if error.is_passing() { Failure::Unreachable } else { Failure::NotPermitted };
     Notice::error(format!("cannot {}", attempt.what), error.to_string(), error.next_step()).of(failure)
 }
 

@@ -81,7 +81,15 @@ pub(super) fn attach(cluster: Cluster) -> BoxStream<'static, (NodeName, DeployPr
             let Some(node) = job.metadata.annotations.as_ref().and_then(|all| all.get(objects::NODE)) else { continue };
             taken.insert(NodeName(node.clone()), job);
         }
-        for node in stood_in(&cluster).await.into_iter().filter(|node| !taken.contains_key(node)) {
+        let standing = loop {
+            match stood_in(&cluster).await {
+                Ok(nodes) => break nodes,
+                Err(_) => sleep(LOOK_AGAIN).await,
+            }
+        };
+        // One of the DaemonSet's speaks for the node before a Job that is over.
+        taken.retain(|node, job| !(job.over && standing.contains(node)));
+        for node in standing.into_iter().filter(|node| !taken.contains_key(node)) {
             gone.retain(|known| *known != node);
             let _ = tell.send((node, DeployProgress::Step("taking it up again".to_owned()))).await;
         }
@@ -102,16 +110,15 @@ pub(super) fn attach(cluster: Cluster) -> BoxStream<'static, (NodeName, DeployPr
     })
 }
 
-/// Nodes with an agent of the session's DaemonSet, which is known of no other way than by its pods. Where they cannot be
-/// listed, the watch that follows says why.
-async fn stood_in(cluster: &Cluster) -> Vec<NodeName> {
+/// Nodes with an agent of the session's DaemonSet, which are known in no other way than by its pods.
+async fn stood_in(cluster: &Cluster) -> Result<Vec<NodeName>, kube::Error> {
     if !cluster.places().daemonset {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let labels = format!("{}={},{}", objects::SESSION_LABEL, cluster.session, objects::STAND_IN);
     let api: Api<Pod> = Api::namespaced(cluster.client().clone(), &cluster.namespace());
-    let listed = api.list(&ListParams::default().labels(&labels)).await;
-    listed.into_iter().flatten().filter_map(|pod| node_of(cluster, &pod)).collect()
+    let listed = api.list(&ListParams::default().labels(&labels)).await?;
+    Ok(listed.into_iter().filter_map(|pod| node_of(cluster, &pod)).collect())
 }
 
 /// Nodes that the journal has a Job for.

@@ -399,7 +399,8 @@ fn for_plugin(cluster: &Cluster, authority: Option<Vec<u8>>) -> ExecAuthCluster 
     }
 }
 
-/// As kubectl has it: the version is said and known, and the current one says whether the plugin may ask.
+/// As kubectl has it: the version is said and known, and the current one says whether the plugin may ask. The oldest one,
+/// which kubectl took until 1.23, is taken too.
 fn check_exec(exec: &ExecConfig) -> Result<(), KubeconfigError> {
     let wrong = |what: String| Err(KubeconfigError::Exec(what));
     match exec.api_version.as_deref().and_then(|version| version.strip_prefix("client.authentication.k8s.io/")) {

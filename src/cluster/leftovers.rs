@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Between two tries with a server that asks to wait.
-const AGAIN_AFTER: Duration = Duration::from_secs(2);
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// A session, and the way to its cluster.
 #[derive(Clone)]
@@ -304,7 +304,7 @@ pub async fn sessions(
                 found.extend(sessions);
             }
             Err(notice) => {
-                away = (notice.failure == Failure::Unreachable).then(|| (connection, notice.clone()));
+                away = notice.failure.is_passing().then(|| (connection, notice.clone()));
                 notices.push(notice);
             }
         }

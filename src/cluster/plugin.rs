@@ -20,6 +20,7 @@ use serde_json::json;
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     process::{Child, Command},
+    sync::oneshot,
 };
 
 /// How long it may take where nobody sees what it waits for.
@@ -193,10 +194,6 @@ impl Plugin {
         // Whoever has it before the eyes ends it with Ctrl-C, and may take the time to look for a code.
         let deadline = (!asks).then_some(DEADLINE);
         let (status, answer, said) = watched(child, &program, deadline).await?;
-        if answer.len() > ANSWER {
-            let what = format!("answered with more than {}", crate::base::text::bytes(ANSWER as u64));
-            return Err(PluginError::Answer { program, what, said });
-        }
         if !status.success() {
             return Err(PluginError::Failed { program, status, said });
         }
@@ -281,6 +278,8 @@ async fn watched(
     let mut group = Group(pid.filter(|_| drawn_on));
     let (answer, said) = (Kept::default(), Kept::default());
     let quiet = Arc::new(AtomicBool::new(true));
+    let (full, is_full) = oneshot::channel();
+    let mut full = Some(full);
     let reading = tokio::spawn({
         let (answer, said, quiet) = (Arc::clone(&answer), Arc::clone(&said), Arc::clone(&quiet));
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
@@ -288,6 +287,12 @@ async fn watched(
             let answers = drain(stdout, |bytes| {
                 let mut answer = answer.lock().unwrap_or_else(PoisonError::into_inner);
                 answer.extend_from_slice(bytes);
+                if answer.len() > ANSWER
+                    && let Some(full) = full.take()
+                {
+                    // Whoever waits for its end may have gone.
+                    let _ = full.send(());
+                }
                 answer.len() <= ANSWER
             });
             let says = drain(stderr, |bytes| {
@@ -322,6 +327,12 @@ async fn watched(
     };
     let ended = tokio::select! {
         ended = child.wait() => Some(ended),
+        Ok(()) = is_full => {
+            reading.abort();
+            let what = format!("answered with more than {}", crate::base::text::bytes(ANSWER as u64));
+            let said = String::from_utf8_lossy(&taken(&said)).into_owned();
+            return Err(PluginError::Answer { program: program.to_owned(), what, said });
+        }
         () = too_long => None,
         () = told => None,
     };

@@ -391,7 +391,7 @@ fn print_plan(plans: &[Plan], arguments: &CleanupArgs) {
 /// What agents have that nobody else has, before it goes. Nobody waits long for it.
 async fn say_what_is_lost(plans: &[Plan], journals: &Journals, agents: &AgentSettings, patience: Duration) {
     let within = (patience / 4).min(ASKED_WITHIN);
-    let with_agents = plans.iter().filter(|plan| plan.session.summary.agents() > 0);
+    let with_agents = plans.iter().filter(|plan| plan.session.summary.may_have_agents());
     let asked = with_agents.map(|Plan { session, .. }| async move {
         let held = match session.beside(journals, agents.clone()) {
             Some(site) => timeout(within, manifest::held(Arc::new(site))).await.ok().and_then(Result::ok),

@@ -443,6 +443,11 @@ impl SessionSummary {
     pub fn agents(&self) -> usize {
         self.objects.iter().filter(|seen| seen.object.is_agent()).count()
     }
+
+    /// Whether agents may be there: those of a DaemonSet are known by their pods only.
+    pub fn may_have_agents(&self) -> bool {
+        self.objects.iter().any(|seen| seen.object.is_agent() || seen.object.kind == Kind::DaemonSet)
+    }
 }
 
 /// What an agent has that nobody else has.

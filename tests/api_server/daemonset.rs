@@ -36,9 +36,9 @@ async fn a_daemonset_is_written_down_first_moved_with_the_end_and_removed_with_t
         .iter()
         .rfind(|call| call.method == Method::PATCH && call.path == daemonset_path())
         .expect("a patch")
-        .body
         .clone();
-    let agent = &patch["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(patch.content_type, "application/strategic-merge-patch+json");
+    let agent = &patch.body["spec"]["template"]["spec"]["containers"][0];
     let variable = &agent["env"][0];
     assert_eq!(
         (agent["name"].as_str(), variable["name"].as_str()),
@@ -78,4 +78,22 @@ async fn a_refused_daemonset_says_which_right_is_missing() {
     let notice = test.cluster.stand_in(StandIn::default()).await.expect_err("refused");
     assert!(notice.next_step.contains("create on daemonsets (apps)"), "{notice:?}");
     assert!(!test.made().contains(&Kind::DaemonSet));
+}
+
+/// Its agents are known by their pods alone, and are told of before anything else.
+#[tokio::test(start_paused = true)]
+async fn agents_of_a_daemonset_are_found_again_also_without_any_job() {
+    let settings = AgentSettings { reaper: true, daemonset: true, ..settings() };
+    let test = test_with(settings, |_| None);
+    test.deploy(&["n1"]).await;
+    test.cluster.stand_in(StandIn::default()).await.expect("made");
+    let job = test.job_path();
+    test.server.lock().objects.remove(&job);
+    let labels = json!({"nodewatch-tui/session": "00000001", "nodewatch-tui/stand-in": "true"});
+    let pod = json!({"metadata": {"name": "agents-x", "namespace": "nodewatch-00000001", "uid": "p", "labels": labels},
+        "spec": {"nodeName": "joined"}});
+    test.server.put(&format!("{NAMESPACE}/pods/agents-x"), pod);
+    let told: Vec<(NodeName, DeployProgress)> = test.cluster.attach().take(2).collect().await;
+    assert!(matches!(&told[0], (node, DeployProgress::Step(_)) if *node == "joined".into()), "{told:?}");
+    assert!(matches!(&told[1], (node, DeployProgress::Ended(_)) if *node == "n1".into()), "{told:?}");
 }

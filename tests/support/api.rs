@@ -111,6 +111,8 @@ pub struct Call {
     pub method: Method,
     pub path: String,
     pub query: String,
+    /// What the body is said to be.
+    pub content_type: String,
     pub body: Value,
 }
 
@@ -156,7 +158,9 @@ impl Server {
             while let Some((request, respond)) = handle.next_request().await {
                 let (parts, body) = request.into_parts();
                 let body = body.collect_bytes().await.expect("a body");
+                let content_type = parts.headers.get("content-type").and_then(|value| value.to_str().ok());
                 let call = Call {
+                    content_type: content_type.unwrap_or_default().to_owned(),
                     method: parts.method,
                     path: parts.uri.path().to_owned(),
                     query: parts.uri.query().unwrap_or_default().to_owned(),
@@ -280,7 +284,7 @@ impl State {
     fn list(&self, call: &Call) -> Value {
         let (parent, plural) = call.path.rsplit_once('/').expect("a path");
         let label = call.query.split('&').find_map(|part| part.strip_prefix("labelSelector="));
-        let label = label.map(|label| label.replace("%2F", "/").replace("%3D", "="));
+        let label = label.map(|label| label.replace("%2F", "/").replace("%3D", "=").replace("%2C", ","));
         let items = self.objects.iter().filter(|(path, object)| {
             let (collection, _) = path.rsplit_once('/').expect("a path");
             let here = if parent.contains("/namespaces/") || plural == "namespaces" {
@@ -288,10 +292,11 @@ impl State {
             } else {
                 collection.ends_with(&format!("/{plural}"))
             };
-            let chosen = label
-                .as_deref()
-                .and_then(|label| label.split_once('='))
-                .is_none_or(|(key, value)| object["metadata"]["labels"][key] == value);
+            let labels = &object["metadata"]["labels"];
+            let chosen = label.iter().flat_map(|label| label.split(',')).all(|one| match one.split_once('=') {
+                Some((key, value)) => labels[key] == value,
+                None => labels.get(one).is_some(),
+            });
             here && chosen
         });
         let items: Vec<&Value> = items.map(|(_, object)| object).collect();

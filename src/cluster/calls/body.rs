@@ -110,10 +110,12 @@ where
             }
             let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
             self.left = self.left.saturating_sub(data.map_or(0, Bytes::len) as u64);
-            // One that always has more would never be looked at for its end.
-            let endless = self.left == 0 || self.part.is_some() && self.is_late(context);
-            if endless && frame.is_some() {
+            if frame.is_some() && self.left == 0 {
                 return Poll::Ready(Some(Err(CallError::Endless.into())));
+            }
+            // One that always has more would never be looked at for its end.
+            if frame.is_some() && self.part.is_some() && self.is_late(context) {
+                return Poll::Ready(Some(Err(CallError::Stopped.into())));
             }
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
