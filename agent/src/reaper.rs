@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nodewatch_protocol::UnixMillis;
+use nodewatch_protocol::{ENDS, SESSION_LABEL, UnixMillis};
 use serde::Deserialize;
 use serde_json::json;
 use ureq::{
@@ -23,9 +23,6 @@ use ureq::{
 
 use crate::error::chain;
 
-/// When the session ends, as RFC 3339; the laptop changes it together with the agents' deadlines.
-const ENDS: &str = "nodewatch-tui/ends";
-const SESSION_LABEL: &str = "nodewatch-tui/session";
 /// Between two looks, so that a changed end is noticed.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Between two lines about a server that does not answer.

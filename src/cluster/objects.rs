@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kube::api::DynamicObject;
 use nodewatch_protocol::UnixMillis;
+pub(super) use nodewatch_protocol::{ENDS, SESSION_LABEL};
 use serde_json::{Value, json};
 
 use super::{
@@ -28,14 +29,11 @@ const SAMPLE_SESSION: &str = "00000000";
 
 /// The label that all objects carry.
 pub(super) const MANAGED_BY: &str = "app.kubernetes.io/managed-by=nodewatch-tui";
-/// The label that carries the session's id.
-pub(super) const SESSION_LABEL: &str = "nodewatch-tui/session";
 /// The annotation that names an agent's node.
 pub(super) const NODE: &str = "nodewatch-tui/node";
 /// The annotations of namespace and service account.
 pub(super) const OWNER: &str = "nodewatch-tui/owner";
 pub(super) const BEGAN: &str = "nodewatch-tui/began";
-pub(super) const ENDS: &str = "nodewatch-tui/ends";
 /// The label of the DaemonSet's pods, and the annotation that says what they begin.
 pub(super) const STAND_IN: &str = "nodewatch-tui/stand-in";
 /// How many seconds an agent may run: the variable of its container.

@@ -11,7 +11,7 @@ use aws_sdk_cloudwatchlogs::{
     types::{MetricTransformation, OrderBy},
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use nodewatch_protocol::UnixMillis;
+use nodewatch_protocol::{SESSION_LABEL, UnixMillis};
 use nodewatch_report::{METRICS, NAMESPACE};
 
 use super::{Logs, LogsError};
@@ -131,7 +131,7 @@ impl Logs {
             .period(period as i32)
             .tags(tag("managed-by", ALARM_MARK))
             .tags(tag("nodewatch-tui/cluster", cluster))
-            .tags(tag("nodewatch-tui/session", scope.word()));
+            .tags(tag(SESSION_LABEL, scope.word()));
         let put = match kind {
             AlarmKind::Silent(node) => put
                 .dimensions(dimension("hostname", &node.0))

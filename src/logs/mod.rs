@@ -13,6 +13,7 @@ use aws_sdk_cloudwatchlogs::{
     config::{retry::RetryConfig, timeout::TimeoutConfig},
     error::{ProvideErrorMetadata, SdkError},
 };
+use nodewatch_protocol::SESSION_LABEL;
 use nodewatch_report::{Bounds, MANAGED_BY, Reporter, chain};
 
 use crate::{
@@ -123,10 +124,7 @@ impl Logs {
             settings = settings.endpoint_url(endpoint);
         }
         let (key, value) = MANAGED_BY;
-        let tags = HashMap::from([
-            (key.to_owned(), value.to_owned()),
-            ("nodewatch-tui/session".to_owned(), session.to_string()),
-        ]);
+        let tags = HashMap::from([(key.to_owned(), value.to_owned()), (SESSION_LABEL.to_owned(), session.to_string())]);
         let bounds = Bounds { retention_days: self.settings.retention_days, tags, ..bounds.clone() };
         let client = aws_sdk_cloudwatchlogs::Client::from_conf(settings.build());
         Reporter::new(client, bounds, tokio::runtime::Handle::current())
@@ -179,7 +177,7 @@ impl Logs {
                 // This form of the name ends in `:*`, which tags are not asked with.
                 let tags = self.events.list_tags_for_resource().resource_arn(arn.trim_end_matches(":*")).send().await;
                 let tags = tags.map_err(LogsError::of("read the tags of a log group"))?;
-                let session_tag = tags.tags().and_then(|tags| tags.get("nodewatch-tui/session"));
+                let session_tag = tags.tags().and_then(|tags| tags.get(SESSION_LABEL));
                 if session_tag.map(String::as_str) == Some(session.as_str()) {
                     found.push(name.to_owned());
                 }

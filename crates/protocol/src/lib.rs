@@ -9,6 +9,7 @@ mod capture;
 mod files;
 mod join;
 mod line;
+mod marks;
 mod ports;
 mod reports;
 mod seconds;
@@ -23,6 +24,7 @@ pub use files::{
     NodeManifest, OwnSink, PendingFreeze, RingState, ServerFacts, Sink, SinkState, is_manifest, manifest_name,
 };
 pub use line::{DecodeError, EncodeError, Lines, MAX_LINE, decode, encode};
+pub use marks::{ENDS, SESSION_LABEL};
 pub use ports::{
     Device, OwnersUpdate, ParsePortError, Port, PortChange, PortOwner, PortProtocol, PortScope, PortsKind, PortsUpdate,
 };
