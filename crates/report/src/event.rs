@@ -67,12 +67,14 @@ const NUMBERS: usize = 64;
 impl Report<'_> {
     /// The events. All of a report's have its time, session and sequence; metrics are in the first alone, so that they count once.
     pub fn event(&self) -> Event {
+        // Nearly every report fits into one: what its ports take is not looked at before that is known.
+        let whole = self.message(&self.ports, None);
+        if whole.len() <= MAX_EVENT_BYTES {
+            return Event { at: self.at, parts: vec![whole] };
+        }
         let chunks = self.chunks();
-        let whole = chunks.len() == 1;
-        let parts = chunks.iter().enumerate().map(|(index, ports)| {
-            let part = (!whole).then_some((index + 1, chunks.len()));
-            self.message(ports, part)
-        });
+        let parts = chunks.iter().enumerate();
+        let parts = parts.map(|(index, ports)| self.message(ports, Some((index + 1, chunks.len()))));
         Event { at: self.at, parts: parts.collect() }
     }
 
