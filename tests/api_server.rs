@@ -489,6 +489,21 @@ async fn sessions_of_this_laptop_and_of_others_are_told_apart() {
     assert!(test.server.lock().objects.contains_key(NAMESPACE), "only the one that was meant");
 }
 
+/// Whoever asks a session's agents must know of each that may be there before it hears of one that has ended.
+#[tokio::test(start_paused = true)]
+async fn agents_that_may_be_there_are_told_before_those_that_have_ended() {
+    let test = test(|_| None);
+    test.deploy(&["n1", "n2"]).await;
+    for (path, object) in &mut test.server.lock().objects {
+        if path.contains("/jobs/") && object["metadata"]["annotations"]["nodewatch-tui/node"] == "n1" {
+            object["status"] = json!({"conditions": [{"type": "Complete", "status": "True"}]});
+        }
+    }
+    let told: Vec<(NodeName, DeployProgress)> = test.cluster.attach().take(2).collect().await;
+    assert!(matches!(&told[0], (node, DeployProgress::Step(_)) if *node == "n2".into()), "{told:?}");
+    assert!(matches!(&told[1], (node, DeployProgress::Ended(_)) if *node == "n1".into()), "{told:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_finalizer_that_hangs_is_named() {
     let test = test(|call| {

@@ -70,8 +70,6 @@ pub(crate) struct Ports {
     scanner: Option<Scanner>,
     /// When the look that is under way began, and whether it was said that it takes long.
     looking: (Instant, bool),
-    /// The sockets of the last look.
-    sockets: Vec<Socket>,
     /// `None` before the first scan that worked.
     last: Option<(UnixMillis, Arc<BTreeSet<Port>>)>,
     since: BTreeMap<Port, UnixMillis>,
@@ -89,7 +87,6 @@ impl Ports {
         Self {
             scanner: Some(Scanner::default()),
             looking: (now, false),
-            sockets: Vec::new(),
             last: None,
             since: BTreeMap::new(),
             history: VecDeque::new(),
@@ -121,7 +118,6 @@ impl Ports {
     /// Takes in what a look has found; returns what is to be told.
     pub fn looked(&mut self, looked: Looked) -> Vec<Update> {
         let Looked { at, scanner, scan } = looked;
-        self.sockets = scanner.sockets().to_vec();
         self.scanner = Some(scanner);
         let mut told = Vec::new();
         if scan.gaps != self.gaps {
@@ -180,7 +176,9 @@ impl Ports {
                     return Vec::new();
                 }
                 let before = found.take();
-                let answer = look_for_holders(self.sockets.clone());
+                // A look has just come back.
+                let sockets = self.scanner.as_ref().map(|scanner| scanner.sockets().to_vec()).unwrap_or_default();
+                let answer = look_for_holders(sockets);
                 self.owners = Owners::Looking { before, answer, changed: false };
                 Vec::new()
             }

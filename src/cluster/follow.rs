@@ -93,7 +93,9 @@ pub(super) fn attach(cluster: Cluster) -> BoxStream<'static, (NodeName, DeployPr
             gone.retain(|known| *known != node);
             let _ = tell.send((node, DeployProgress::Step("taking it up again".to_owned()))).await;
         }
-        for (node, job) in taken {
+        // Those that may be there first: whoever asks which there are is not to take the first that has ended for all.
+        let (over, live): (Vec<_>, Vec<_>) = taken.into_iter().partition(|(_, job)| job.over);
+        for (node, job) in live.into_iter().chain(over) {
             gone.retain(|known| *known != node);
             lock(&cluster.state.jobs).insert(job.object.name.clone(), node.clone());
             let progress = if job.over {
