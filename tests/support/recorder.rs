@@ -1,9 +1,11 @@
 //! A server and proxy that writes down who asks for what: HTTP, the first word of TLS, SOCKS and CONNECT.
 
 use std::{
+    collections::HashSet,
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 /// One request's head.
@@ -32,9 +34,15 @@ impl Head {
 
 type Script = Box<dyn FnMut(&Head) -> (u16, String) + Send>;
 
+type Seen = Arc<Mutex<Vec<Head>>>;
+
 pub struct Recorder {
     pub port: u16,
-    seen: Arc<Mutex<Vec<Head>>>,
+    /// What connections that are accepted from now on write into: one that was there before a `forget` writes into
+    /// what is forgotten.
+    seen: Arc<Mutex<Seen>>,
+    /// Whose connections were accepted.
+    peers: Arc<Mutex<HashSet<SocketAddr>>>,
 }
 
 impl Recorder {
@@ -59,12 +67,14 @@ impl Recorder {
     ) -> Self {
         let listener = TcpListener::bind((address, 0)).expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (seen, peers) = (Arc::<Mutex<Seen>>::default(), Arc::<Mutex<HashSet<SocketAddr>>>::default());
         let script: Arc<Mutex<Script>> = Arc::new(Mutex::new(Box::new(script)));
-        let ours = Arc::clone(&seen);
+        let (current, accepted) = (Arc::clone(&seen), Arc::clone(&peers));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (seen, script, tls) = (Arc::clone(&ours), Arc::clone(&script), tls.clone());
+                let (script, tls) = (Arc::clone(&script), tls.clone());
+                let seen = Arc::clone(&*current.lock().expect("whole"));
+                accepted.lock().expect("whole").extend(stream.peer_addr());
                 // A client that is gone ends its own connection only.
                 std::thread::spawn(move || match tls {
                     Some(tls) => {
@@ -75,15 +85,24 @@ impl Recorder {
                 });
             }
         });
-        Self { port, seen }
+        Self { port, seen, peers }
     }
 
     pub fn seen(&self) -> Vec<Head> {
-        self.seen.lock().expect("whole").clone()
+        let seen = Arc::clone(&*self.seen.lock().expect("whole"));
+        let heads = seen.lock().expect("whole").clone();
+        heads
     }
 
+    /// What clients that have ended asked is forgotten, also where it is still on its way: connections are accepted in
+    /// their order, and one of our own comes after theirs.
     pub fn forget(&self) {
-        self.seen.lock().expect("whole").clear();
+        let last = TcpStream::connect(("127.0.0.1", self.port)).and_then(|stream| Ok((stream.local_addr()?, stream)));
+        let (address, _stream) = last.expect("we listen");
+        while !self.peers.lock().expect("whole").remove(&address) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        *self.seen.lock().expect("whole") = Seen::default();
     }
 }
 
