@@ -23,9 +23,10 @@ use nodewatch_protocol::{
 };
 use nodewatch_tui::{
     agents::site::{Bulk, FilePart, OpenError, Site, StreamFrom, Tunnel},
-    app::{Action, App, Edit, Event, update},
     model::{DeployProgress, Machine, Node, NodeName, NodesChange, Place, Readiness, SessionId, TunnelChange},
     runtime::{Engine, terminal},
+    screens::{Action, App, Edit, Input, update},
+    session::{Event, Happened, Terms},
     ui::{self, Theme},
 };
 use ratatui::{Terminal, TerminalOptions, Viewport, backend::CrosstermBackend, layout::Rect};
@@ -142,14 +143,14 @@ fn main() {
 
 async fn measure() {
     let place = Place::Cluster { context: "bench".into(), flavour: None };
-    let app = App::new(place, SessionId::new(1), Duration::from_secs(3600));
-    let mut engine = Engine::start(app, Arc::new(Crowd), std::env::temp_dir());
-    while engine.app.nodes.is_empty() {
+    let terms = Terms::new(place, SessionId::new(1), Duration::from_secs(3600));
+    let mut engine = Engine::<App>::start(terms, Arc::new(Crowd), std::env::temp_dir());
+    while engine.state.session.nodes.is_empty() {
         let event = engine.next().await;
         engine.handle(event);
     }
     engine.handle(Event::DeployTo((0..NODES).map(name).collect()));
-    while engine.app.agents().0 < NODES {
+    while engine.state.session.agents().0 < NODES {
         let event = engine.next().await;
         engine.handle(event);
     }
@@ -185,9 +186,9 @@ async fn measure() {
 
     let mut frames: Vec<Duration> = (0..500)
         .map(|index| {
-            engine.app.cursor = Some(name(index * 2));
+            engine.state.list.cursor = Some(name(index * 2));
             let begin = Instant::now();
-            screen.draw(|frame| drop(ui::draw(frame, &engine.app, &theme))).unwrap();
+            screen.draw(|frame| drop(ui::draw(frame, &engine.state, &theme))).unwrap();
             begin.elapsed()
         })
         .collect();
@@ -204,7 +205,7 @@ async fn measure() {
 /// The Ports screen with 50,000 rows: a key and the frame that follows it, while scrolling and while a filter is typed.
 fn ports() {
     let place = Place::Cluster { context: "bench".into(), flavour: None };
-    let mut app = App::new(place, SessionId::new(1), Duration::from_secs(3600));
+    let mut app = App::new(Terms::new(place, SessionId::new(1), Duration::from_secs(3600)));
     let node = |index: usize| Node { readiness: Readiness::Ready, ..Node::named(name(index)) };
     update(&mut app, Event::Nodes(NodesChange::Replaced((0..NODES).map(node).collect())), 1);
     for index in 0..NODES {
@@ -216,28 +217,28 @@ fn ports() {
     let viewport = TerminalOptions { viewport: Viewport::Fixed(Rect::new(0, 0, 160, 50)) };
     let mut screen = Terminal::with_options(CrosstermBackend::new(io::sink()), viewport).unwrap();
     let theme = Theme::standard();
-    update(&mut app, Event::Action(Action::Ports), 1);
+    update(&mut app, Input::Key(Action::Ports), 1);
     assert_eq!(app.ports.rows.len(), ROWS);
     let mut draw = |app: &App| {
         screen.draw(|frame| drop(ui::draw(frame, app, &theme))).unwrap();
     };
-    let mut timed = |app: &mut App, event: Event| {
+    let mut timed = |app: &mut App, event: Happened<Input>| {
         let begin = Instant::now();
         update(app, event, 1);
         draw(app);
         begin.elapsed()
     };
-    let mut scrolls: Vec<Duration> = (0..500).map(|_| timed(&mut app, Event::Action(Action::PageDown))).collect();
-    timed(&mut app, Event::Action(Action::Filter));
+    let mut scrolls: Vec<Duration> = (0..500).map(|_| timed(&mut app, Input::Key(Action::PageDown).into())).collect();
+    timed(&mut app, Input::Key(Action::Filter).into());
     let mut filters = Vec::new();
     for text in ["10-0-3-1", "class:une", "1049", "!^ip-10-0-1", "port:1007"].repeat(8) {
         filters.extend(
-            text.chars().map(|character| timed(&mut app, Event::Action(Action::Edit(Edit::Insert(character))))),
+            text.chars().map(|character| timed(&mut app, Input::Key(Action::Edit(Edit::Insert(character))).into())),
         );
-        filters.push(timed(&mut app, Event::Action(Action::Edit(Edit::Clear))));
+        filters.push(timed(&mut app, Input::Key(Action::Edit(Edit::Clear)).into()));
     }
-    timed(&mut app, Event::Action(Action::Edit(Edit::Clear)));
-    timed(&mut app, Event::Action(Action::Open));
+    timed(&mut app, Input::Key(Action::Edit(Edit::Clear)).into());
+    timed(&mut app, Input::Key(Action::Open).into());
     // A port opens on every node in the same second.
     let mut seconds: Vec<Duration> = Vec::new();
     for second in 0..50 {
@@ -247,7 +248,7 @@ fn ports() {
                 Update::Ports(PortsUpdate { at: 0, kind: PortsKind::Changes, opened, closed: vec![], more: false });
             update(&mut app, Event::Tunnel(name(index), TunnelChange::Update(ports)), 1);
         }
-        seconds.push(timed(&mut app, Event::Tick));
+        seconds.push(timed(&mut app, Event::Tick.into()));
     }
     scrolls.sort();
     filters.sort();

@@ -3,7 +3,6 @@
 //! The library behind the program, so that tests reach every layer. ARCHITECTURE.md says which module may know which.
 
 pub mod agents;
-pub mod app;
 pub mod base;
 pub mod captures;
 pub mod cli;
@@ -17,5 +16,7 @@ pub mod model;
 pub mod program;
 pub mod record;
 pub mod runtime;
+pub mod screens;
+pub mod session;
 pub mod storage;
 pub mod ui;

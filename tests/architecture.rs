@@ -41,7 +41,7 @@ fn own_modules(code: &str) -> Vec<String> {
 #[test]
 fn each_layer_knows_only_what_it_may() {
     // A file or folder of src/, and the modules of ours that it may name besides its own.
-    let rules: [(&str, &[&str]); 18] = [
+    let rules: [(&str, &[&str]); 19] = [
         ("model/", &[]),
         ("base/", &[]),
         ("agents/", &["base", "model"]),
@@ -50,26 +50,33 @@ fn each_layer_knows_only_what_it_may() {
         ("storage/", &["base", "model"]),
         ("logs/", &["base", "model"]),
         ("cluster/", &["agents", "base", "journal", "model"]),
-        ("app/", &["base", "model"]),
-        ("config/", &["app", "base", "model"]),
-        ("ui/", &["app", "base", "config", "model"]),
+        ("session/", &["base", "model"]),
+        ("screens/", &["base", "model", "session"]),
+        ("config/", &["base", "model", "screens", "session"]),
+        ("ui/", &["base", "config", "model", "screens", "session"]),
         ("handover/", &["base", "model"]),
-        ("record/", &["app", "base", "model"]),
+        ("record/", &["base", "model", "session"]),
         ("cli/", &["base", "model", "ui"]),
         (
             "runtime/",
-            &["agents", "app", "base", "captures", "config", "handover", "logs", "model", "record", "storage", "ui"],
+            &[
+                "agents", "base", "captures", "config", "handover", "logs", "model", "record", "screens", "session",
+                "storage", "ui",
+            ],
         ),
         (
             "headless/",
-            &["agents", "app", "base", "captures", "cli", "cluster", "journal", "logs", "model", "runtime", "storage"],
+            &[
+                "agents", "base", "captures", "cli", "cluster", "journal", "logs", "model", "runtime", "session",
+                "storage",
+            ],
         ),
         // The one place that puts everything together.
         (
             "program/",
             &[
-                "agents", "app", "base", "cli", "cluster", "config", "handover", "headless", "journal", "logs",
-                "model", "record", "runtime", "storage", "ui",
+                "agents", "base", "cli", "cluster", "config", "handover", "headless", "journal", "logs", "model",
+                "record", "runtime", "screens", "session", "storage", "ui",
             ],
         ),
         ("lib.rs", &[]),
@@ -88,6 +95,31 @@ fn each_layer_knows_only_what_it_may() {
             assert!(module == own || allowed.contains(&module.as_str()), "{inside} names crate::{module}");
         }
     }
+}
+
+/// What a session is changes in its own folder and nowhere else: others read it, and ask.
+#[test]
+fn a_sessions_fields_change_in_its_own_folder_alone() {
+    let changes =
+        [" = ", " += ", " -= ", " |= ", ".clear()", ".push", ".pop", ".insert(", ".remove(", ".retain(", "_mut("];
+    let mut seen = 0;
+    for folder in ["src/screens", "src/ui", "src/headless", "src/program", "src/record", "src/runtime", "src/config"] {
+        for (file, text) in sources(folder) {
+            for line in code(&text).lines() {
+                let Some((_, rest)) = line.split_once("session.") else { continue };
+                seen += 1;
+                // A path of fields, up to what is done to it.
+                let fields = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.')).unwrap_or(rest.len());
+                let done = match rest[..fields].rfind('.') {
+                    Some(dot) if rest[fields..].starts_with('(') => &rest[dot..],
+                    _ => &rest[fields..],
+                };
+                let changed = changes.iter().any(|change| done.starts_with(change));
+                assert!(!changed, "{}: {}", file.display(), line.trim());
+            }
+        }
+    }
+    assert!(seen > 100, "the test reads the wrong thing");
 }
 
 /// The modules of one folder that each of them names, by file or folder.
@@ -228,7 +260,7 @@ fn each_way_out_is_in_one_place() {
         ("io::stderr()", &["src/cluster/plugin.rs", "src/headless/output.rs", "src/program/mod.rs", "src/runtime/"]),
         ("eprint", &[]),
         ("println!", &[]),
-        ("Self::Copy(", &["src/app/action.rs"]),
+        ("Self::Copy(", &["src/session/event.rs"]),
         ("Effect::Copy(", &["src/runtime/"]),
         ("to_clipboard_from", &["src/runtime/terminal.rs"]),
     ];

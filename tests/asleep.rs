@@ -18,12 +18,13 @@ use std::{
 use crossterm::event::{Event as TerminalEvent, KeyCode, KeyEvent, KeyModifiers};
 use futures::stream;
 use nodewatch_tui::{
-    app::{App, Event, node::Agent},
     model::{NodeName, Place, SessionId},
     runtime::{
         Engine,
         terminal::{Signals, drive},
     },
+    screens::App,
+    session::{Event, Terms, node::Agent},
     ui::Theme,
 };
 use ratatui::{Terminal, backend::TestBackend};
@@ -52,17 +53,17 @@ async fn goes_away(how: Away) {
     let site = Arc::new(Script::new(&fates, Duration::from_secs(60)));
     let out = tempfile::tempdir().expect("a folder");
     let place = Place::Cluster { context: "test".into(), flavour: None };
-    let app = App::new(place, SessionId::new(0x7f3a_91c2), Duration::from_secs(4 * 3600));
-    let mut engine = Engine::start(app, Arc::clone(&site) as _, out.path().to_owned());
+    let terms = Terms::new(place, SessionId::new(0x7f3a_91c2), Duration::from_secs(4 * 3600));
+    let mut engine = Engine::<App>::start(terms, Arc::clone(&site) as _, out.path().to_owned());
     let (clock, slept) = (site.clock(), Arc::new(AtomicU64::new(0)));
     let also = Arc::clone(&slept);
     engine.set_clock(move || clock() + also.load(Ordering::Relaxed));
-    let live = |app: &App| app.nodes.values().filter(|state| state.agent == Agent::Live).count();
+    let live = |app: &App| app.session.nodes.values().filter(|state| state.agent == Agent::Live).count();
     let mut asked = false;
-    while live(&engine.app) < 12 {
+    while live(&engine.state) < 12 {
         let event = engine.next().await;
         engine.handle(event);
-        if !asked && engine.app.nodes.len() == 12 {
+        if !asked && engine.state.session.nodes.len() == 12 {
             asked = true;
             engine.handle(Event::DeployTo(names.iter().map(|name| NodeName(name.clone())).collect()));
         }
@@ -116,7 +117,7 @@ async fn goes_away(how: Away) {
     }
     assert!(row("node-11").contains("ended"), "{how:?}: {}", row("node-11"));
     assert!(row("node-12").contains("lost"), "{how:?}: {}", row("node-12"));
-    let Agent::Lost { reason, .. } = &engine.app.nodes[&"node-12".into()].agent else { panic!("it hangs") };
+    let Agent::Lost { reason, .. } = &engine.state.session.nodes[&"node-12".into()].agent else { panic!("it hangs") };
     assert_eq!(reason, "exec has not answered for 10 s");
 }
 

@@ -8,11 +8,11 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use clap::Parser;
 use nodewatch_tui::{
-    app::App,
     cli::{Cli, Command},
     headless::{self, Exit, Settings},
     model::{Failure, Notice, Place, SessionId},
     runtime::Engine,
+    session::Terms,
 };
 use script::{Fate, Script, contents};
 use tokio::time::Instant;
@@ -25,8 +25,8 @@ async fn run(site: &Arc<Script>, budget: Duration, out: &Path, arguments: &[&str
     let cli = Cli::try_parse_from(["nodewatch-tui"].iter().chain(arguments)).expect("a command line");
     let Some(Command::OnNodes(command)) = cli.command else { panic!("it is on nodes") };
     let place = Place::Cluster { context: "test".into(), flavour: None };
-    let app = App::new(place, SessionId::new(0x7f3a_91c2), budget);
-    let mut engine = Engine::start(app, Arc::clone(site) as _, out.to_owned());
+    let terms = headless::terms(&command, out, Terms::new(place, SessionId::new(0x7f3a_91c2), budget));
+    let mut engine = Engine::start(terms, Arc::clone(site) as _, out.to_owned());
     engine.set_clock(site.clock());
     let settings = Settings { out, interval: MINUTE, cluster: "test" };
     let begin = Instant::now();

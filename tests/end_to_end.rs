@@ -7,11 +7,12 @@ use std::sync::{Arc, atomic::Ordering};
 use nodewatch_protocol::{CaptureFile, Delivery, Dropped, FileState, Hello};
 use nodewatch_tui::{
     agents::fetch::Fetch,
-    app::{
-        Action, Event,
+    model::{FetchProgress, Notice},
+    screens::{Action, App, Input},
+    session::{
+        Event,
         node::{Agent, NodeState},
     },
-    model::{FetchProgress, Notice},
 };
 use support::{Behaviour, Driver, TestSite, leave_file};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -26,14 +27,14 @@ fn folders() -> Folders {
 }
 
 fn state<'a>(driver: &'a Driver, node: &str) -> &'a NodeState {
-    &driver.app().nodes[&node.into()]
+    &driver.app().session.nodes[&node.into()]
 }
 
 /// Deploys to every node of the site.
 async fn deployed(site: &Arc<TestSite>, folders: &Folders) -> Driver {
     let mut driver = Driver::start(Arc::clone(site), folders.out.path());
-    driver.until("the list", |app| !app.nodes.is_empty()).await;
-    let names = driver.app().nodes.keys().cloned().collect();
+    driver.until("the list", |app| !app.session.nodes.is_empty()).await;
+    let names = driver.app().session.nodes.keys().cloned().collect();
     driver.send(Event::DeployTo(names));
     driver
 }
@@ -43,12 +44,14 @@ async fn ports_open_and_close_on_the_screen() {
     let folders = folders();
     let site = Arc::new(TestSite::new(&[("a", Behaviour::Good)], folders.ring.path()));
     let mut driver = deployed(&site, &folders).await;
-    driver.until("the first scan", |app| app.nodes.values().all(|state| state.scanned)).await;
+    driver.until("the first scan", |app| app.session.nodes.values().all(|state| state.scanned)).await;
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
     let port = format!("tcp {}", listener.local_addr().expect("an address")).parse().expect("a port");
-    driver.until("the new port", |app| app.nodes[&"a".into()].ports.get(&port).is_some_and(|row| row.opened)).await;
+    driver
+        .until("the new port", |app| app.session.nodes[&"a".into()].ports.get(&port).is_some_and(|row| row.opened))
+        .await;
     drop(listener);
-    driver.until("its end", |app| app.nodes[&"a".into()].ports[&port].closed.is_some()).await;
+    driver.until("its end", |app| app.session.nodes[&"a".into()].ports[&port].closed.is_some()).await;
     let texts: Vec<&str> = state(&driver, "a").events.iter().map(|event| event.text.as_str()).collect();
     assert!(texts.contains(&format!("opened {port}").as_str()) && texts.contains(&format!("closed {port}").as_str()));
 }
@@ -66,7 +69,7 @@ async fn a_bad_agent_is_shown_on_its_node_and_the_others_go_on() {
     let mut driver = deployed(&site, &folders).await;
     driver
         .until("every agent to settle", |app| {
-            app.nodes.iter().all(|(name, state)| match name.0.as_str() {
+            app.session.nodes.iter().all(|(name, state)| match name.0.as_str() {
                 "good" => state.agent == Agent::Live && state.scanned,
                 "version" => matches!(state.agent, Agent::Failed(_)),
                 _ => matches!(state.agent, Agent::Lost { attempts, .. } if attempts >= 2),
@@ -86,13 +89,13 @@ async fn a_lost_tunnel_comes_back_with_the_agents_state() {
     let site = Arc::new(TestSite::new(&[("a", Behaviour::Good)], folders.ring.path()));
     let mut driver = deployed(&site, &folders).await;
     let whole = |state: &NodeState| state.agent == Agent::Live && state.scanned && !state.files.is_empty();
-    driver.until("the agent", |app| app.nodes.values().all(whole)).await;
+    driver.until("the agent", |app| app.session.nodes.values().all(whole)).await;
     let ports = state(&driver, "a").ports.clone();
 
     site.cut_tunnels();
-    driver.until("the loss", |app| matches!(app.nodes[&"a".into()].agent, Agent::Lost { .. })).await;
+    driver.until("the loss", |app| matches!(app.session.nodes[&"a".into()].agent, Agent::Lost { .. })).await;
     assert!(!state(&driver, "a").ports.is_empty(), "what was seen stays");
-    driver.until("the return", |app| app.nodes[&"a".into()].agent == Agent::Live).await;
+    driver.until("the return", |app| app.session.nodes[&"a".into()].agent == Agent::Live).await;
     assert_eq!(site.opened.load(Ordering::Relaxed), 2);
     // Nothing that was open before is taken for new.
     assert!(ports.keys().all(|port| state(&driver, "a").ports.get(port).is_none_or(|row| !row.opened)));
@@ -108,10 +111,10 @@ async fn a_fetch_is_resumed_after_every_cut_and_checked() {
     site.cut_bulk_after = Some(size / 3 - 1);
     let site = Arc::new(site);
     let mut driver = deployed(&site, &folders).await;
-    driver.until("the file", |app| app.nodes[&"a".into()].files.len() == 1).await;
-    driver.send(Event::Action(Action::FetchAll));
+    driver.until("the file", |app| app.session.nodes[&"a".into()].files.len() == 1).await;
+    driver.send(Input::Key(Action::FetchAll));
     let done = |state: &NodeState| matches!(state.fetches.get("large.pcapng"), Some(FetchProgress::Done { .. }));
-    driver.until("the fetch", |app| app.nodes.values().all(done)).await;
+    driver.until("the fetch", |app| app.session.nodes.values().all(done)).await;
     assert_eq!(site.bulks.load(Ordering::Relaxed), 4, "three pieces and the rest");
     let here = folders.out.path().join("a/large.pcapng");
     let read = |path: &std::path::Path| std::fs::read(path).expect("a file");
@@ -122,10 +125,10 @@ async fn a_fetch_is_resumed_after_every_cut_and_checked() {
 
 /// Fetches a.pcapng of node a, which must fail, and returns why.
 async fn failed_fetch(driver: &mut Driver) -> Notice {
-    driver.until("the file", |app| app.nodes[&"a".into()].files.len() == 1).await;
-    driver.send(Event::Action(Action::FetchAll));
+    driver.until("the file", |app| app.session.nodes[&"a".into()].files.len() == 1).await;
+    driver.send(Input::Key(Action::FetchAll));
     let failed = |state: &NodeState| matches!(state.fetches.get("a.pcapng"), Some(FetchProgress::Failed(_)));
-    driver.until("the failure", |app| app.nodes.values().all(failed)).await;
+    driver.until("the failure", |app| app.session.nodes.values().all(failed)).await;
     match state(driver, "a").fetches.get("a.pcapng") {
         Some(FetchProgress::Failed(notice)) => notice.clone(),
         other => panic!("{other:?}"),
@@ -223,14 +226,14 @@ async fn leaving_fetches_every_file_and_ends_with_a_receipt() {
     leave_file(folders.ring.path(), "a.pcapng", 5);
     let site = Arc::new(TestSite::new(&[("a", Behaviour::Good)], folders.ring.path()));
     let mut driver = deployed(&site, &folders).await;
-    driver.until("the file", |app| app.nodes[&"a".into()].files.len() == 1).await;
-    driver.send(Event::Action(Action::Quit));
+    driver.until("the file", |app| app.session.nodes[&"a".into()].files.len() == 1).await;
+    driver.send(Input::Key(Action::Quit));
     assert!(!driver.ended, "it asks first");
-    driver.send(Event::Action(Action::Open));
+    driver.send(Input::Key(Action::Open));
     driver.until("the end", |_| false).await;
     assert!(driver.ended);
     let app = driver.engine.shut_down().await;
-    let text = app.receipt().text();
+    let text = app.session.receipt().text();
     assert!(text.contains("fetched") && text.contains("a.pcapng") && !text.contains("LOST"), "{text}");
 }
 
@@ -254,7 +257,7 @@ async fn a_stalled_reader_holds_nobody_up() {
     for _ in 0..3 {
         let listener = std::net::UdpSocket::bind("127.0.0.1:0").expect("bind");
         let port = format!("udp {}", listener.local_addr().expect("an address")).parse().expect("a port");
-        driver.until("the new port", |app| app.nodes[&"a".into()].ports.contains_key(&port)).await;
+        driver.until("the new port", |app| app.session.nodes[&"a".into()].ports.contains_key(&port)).await;
     }
     // It was served as far as it read.
     let mut line = String::new();
@@ -271,7 +274,7 @@ async fn a_replay_draws_the_frames_of_the_session() {
     };
     use ratatui::{Terminal, backend::TestBackend};
 
-    fn frame(app: &nodewatch_tui::app::App, (width, height): (u16, u16)) -> String {
+    fn frame(app: &nodewatch_tui::screens::App, (width, height): (u16, u16)) -> String {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal");
         let theme = Theme::standard();
         terminal.draw(|frame| drop(ui::draw(frame, app.picture(), &theme))).expect("drawn");
@@ -302,23 +305,23 @@ async fn a_replay_draws_the_frames_of_the_session() {
         Action::Quit,
     ];
     for key in keys {
-        driver.send(Event::Action(key));
-        let until = driver.app().now + 300;
-        driver.until("some time", |app| app.now >= until).await;
+        driver.send(Input::Key(key));
+        let until = driver.app().session.now + 300;
+        driver.until("some time", |app| app.session.now >= until).await;
         let size = sizes[drawn.len() % sizes.len()];
         drawn.push(frame(driver.app(), size));
         driver.engine.record_frame(size.0, size.1);
     }
     drop(driver);
 
-    let mut player = Player::open(&path).expect("a recording");
+    let mut player = Player::<App>::open(&path).expect("a recording");
     let mut again = Vec::new();
     while let Some(step) = player.step().expect("a step") {
         // The first second came before the first frame, and stands for one of its own size.
         if let Step::Frame(_, width, height) = step
             && sizes.contains(&(width, height))
         {
-            again.push(frame(&player.app, (width, height)));
+            again.push(frame(&player.state, (width, height)));
         }
     }
     assert_eq!(again.len(), drawn.len());

@@ -5,11 +5,12 @@ mod sample;
 
 use nodewatch_protocol::{CaptureState, FileState, Hello, StopReason, Update};
 use nodewatch_tui::{
-    app::{Action, App, Edit, Event, Permission},
     model::{
         Holder, Kind, Node, NodesChange, Notice, Readiness, Removal, SeenObject, SessionId, SessionSummary, StoredFile,
         StoredSummary, TunnelChange,
     },
+    screens::{Action, App, Edit, Input},
+    session::{Event, Permission},
     ui::{self, Theme},
 };
 use ratatui::{Terminal, backend::TestBackend};
@@ -28,7 +29,7 @@ fn draw_with(app: &App, width: u16, height: u16, theme: &Theme) -> String {
 }
 
 fn keys(app: &mut App, actions: &[Action]) {
-    feed(app, actions.iter().map(|&action| Event::Action(action)));
+    feed(app, actions.iter().map(|&action| Input::Key(action)));
 }
 
 #[test]
@@ -172,7 +173,7 @@ fn other_sessions_and_what_is_typed_before_one_is_removed() {
 #[test]
 fn read_only_offers_nothing_that_changes_a_cluster() {
     let mut app = busy();
-    app.permission = Permission::ReadOnly;
+    app.session.permission = Permission::ReadOnly;
     keys(&mut app, &[Action::Help]);
     let drawn = draw(&app, 100, 90);
     assert!(!drawn.contains("deploy the agent") && !drawn.contains("start a capture"), "{drawn}");
@@ -290,7 +291,7 @@ fn every_capture_file_wherever_it_is() {
         draw(&app, width, height);
     }
     let mut none = busy();
-    for state in none.nodes.values_mut() {
+    for state in none.session.nodes.values_mut() {
         state.files.clear();
     }
     keys(&mut none, &[Action::Files]);
@@ -353,7 +354,7 @@ fn hostile() -> App {
 fn failing() -> App {
     let mut app = busy();
     let notice = Notice::error("cannot list the nodes", "connection refused", "check the network");
-    let names: Vec<_> = app.nodes.keys().cloned().collect();
+    let names: Vec<_> = app.session.nodes.keys().cloned().collect();
     let stopped = CaptureState::Stopped { since: 1, at: 2, reason: StopReason::Failed { message: "disk full".into() } };
     feed(
         &mut app,
@@ -397,7 +398,7 @@ fn every_screen_empty_busy_failing_and_hostile_at_three_sizes() {
             let mut all = String::new();
             for (name, actions) in SCREENS {
                 let mut app = make();
-                app.cursor = app.nodes.keys().next().cloned();
+                app.list.cursor = app.session.nodes.keys().next().cloned();
                 keys(&mut app, actions);
                 let drawn = draw(&app, width, height);
                 let steering = |c: char| c != '\n' && (c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c));
@@ -438,7 +439,7 @@ fn the_context_is_there_at_every_width_and_looks_different_where_it_is_guarded()
         terminal.backend().buffer()[(13, 0)].style()
     };
     let free = style(&app);
-    app.permission = Permission::Guarded;
+    app.session.permission = Permission::Guarded;
     assert_ne!(style(&app), free);
     assert!(draw(&app, 80, 24).contains("GUARDED"), "never colour alone");
 }
@@ -447,7 +448,7 @@ fn the_context_is_there_at_every_width_and_looks_different_where_it_is_guarded()
 fn a_first_run_says_what_to_begin_with_until_something_is_deployed() {
     let mut app = app();
     feed(&mut app, [Event::Nodes(NodesChange::Replaced(vec![node("a", "1a", Readiness::Ready)]))]);
-    app.first_run = true;
+    app.session.terms.first_run = true;
     assert!(draw(&app, 80, 24).contains("first time? c deploys the agent and captures"));
     assert!(!draw(&app, 80, 8).contains("first time"), "not where there is no room for it");
     keys(&mut app, &[Action::Deploy]);

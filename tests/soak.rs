@@ -5,8 +5,9 @@ mod sample;
 
 use nodewatch_protocol::{FileState, PortsKind, Update};
 use nodewatch_tui::{
-    app::{Action, App, Event, update},
     model::{FetchProgress, Notice, TunnelChange},
+    screens::{Action, App, Input, update},
+    session::Event,
     ui::{self, Theme},
 };
 use ratatui::{Terminal, backend::TestBackend};
@@ -24,7 +25,7 @@ fn resident() -> u64 {
 /// One second of everything that happens: statistics, ports that come and go, files, a tunnel that flaps, keys.
 fn second(app: &mut App, at: u64) {
     let now = NOW + at * 1000;
-    let names: Vec<String> = app.nodes.keys().map(|name| name.0.clone()).collect();
+    let names: Vec<String> = app.session.nodes.keys().map(|name| name.0.clone()).collect();
     let live = &names[0];
     let mut happen = vec![Event::Tick, tunnel(live, statistics(at))];
     let port = format!("tcp 0.0.0.0:{}", 20_000 + at % 1000);
@@ -39,11 +40,11 @@ fn second(app: &mut App, at: u64) {
         let cut = TunnelChange::Lost { reason: "cut".into() };
         happen.push(Event::Tunnel(names[1].as_str().into(), cut));
     }
-    for key in [Action::Ports, Action::Events, Action::GoBack, Action::Files, Action::Back] {
-        happen.push(Event::Action(key));
-    }
     for event in happen {
         update(app, event, now);
+    }
+    for key in [Action::Ports, Action::Events, Action::GoBack, Action::Files, Action::Back] {
+        update(app, Input::Key(key), now);
     }
 }
 

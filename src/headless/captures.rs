@@ -15,15 +15,15 @@ use super::{
     run::{Run, Stop},
 };
 use crate::{
-    app::{
-        Event,
-        node::{Agent, NodeState},
-    },
     base::text::{bytes, counted},
     cli::{CleanupArgs, Format},
     journal::{Entry, JournalError, Journals, Record},
     model::{FetchProgress, Holder, NodeName, Notice, SessionId, StorageSettings},
     runtime::Engine,
+    session::{
+        Event, Session,
+        node::{Agent, NodeState},
+    },
     storage::Storage,
 };
 
@@ -33,8 +33,7 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(60);
 const AGENTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Saves the flight recorders of a session that runs elsewhere: in another program, or detached.
-pub async fn freeze(mut engine: Engine, nodes: &[NodeName], freeze: Freeze, format: Format) -> Exit {
-    engine.app.freeze = freeze;
+pub async fn freeze(mut engine: Engine<Session>, nodes: &[NodeName], freeze: Freeze, format: Format) -> Exit {
     engine.handle(Event::Observe);
     let mut run = match Run::start(engine) {
         Ok(run) => run,
@@ -59,13 +58,13 @@ pub async fn freeze(mut engine: Engine, nodes: &[NodeName], freeze: Freeze, form
 async fn freeze_all(run: &mut Run, nodes: &[NodeName], freeze: Freeze, format: Format) -> Result<Exit, Stop> {
     let meant = |state: &NodeState| state.agent.is_deployed() && (nodes.is_empty() || nodes.contains(&state.node.name));
     let seen = |state: &NodeState| state.ring.is_some() || !state.agent.runs();
-    let all_seen = run.until(AGENTS_WITHIN, "its agents", |app| {
-        let mut wanted = app.nodes.values().filter(|state| meant(state)).peekable();
+    let all_seen = run.until(AGENTS_WITHIN, "its agents", |session| {
+        let mut wanted = session.nodes.values().filter(|state| meant(state)).peekable();
         wanted.peek().is_some() && wanted.all(seen)
     });
     let waited = all_seen.await;
     let armed: Vec<NodeName> = run
-        .app()
+        .session()
         .nodes
         .values()
         .filter(|state| state.is_armed() && meant(state))
@@ -74,7 +73,7 @@ async fn freeze_all(run: &mut Run, nodes: &[NodeName], freeze: Freeze, format: F
     // One node that does not answer keeps no other from being saved.
     let unseen: Vec<NodeName> = match waited {
         Err(Stop::Notice(_)) if !armed.is_empty() => {
-            let unseen = run.app().nodes.values().filter(|state| meant(state) && !seen(state));
+            let unseen = run.session().nodes.values().filter(|state| meant(state) && !seen(state));
             unseen.map(|state| state.node.name.clone()).collect()
         }
         waited => waited.map(|()| Vec::new())?,
@@ -87,15 +86,16 @@ async fn freeze_all(run: &mut Run, nodes: &[NodeName], freeze: Freeze, format: F
         return Err(Stop::Notice(Notice::error("nothing to freeze", "no flight recorder is armed there", next_step)));
     }
     let before: BTreeMap<NodeName, u64> =
-        armed.iter().map(|name| (name.clone(), run.app().nodes.get(name).map_or(0, newest))).collect();
+        armed.iter().map(|name| (name.clone(), run.session().nodes.get(name).map_or(0, newest))).collect();
     for name in &armed {
         run.ask(name.clone(), Request::Freeze(freeze));
     }
     let within = freeze.after_seconds.duration() + WRITTEN_WITHIN;
     let settled = before.clone();
-    let waited = run.until(within, "the frozen files", move |app| {
+    let waited = run.until(within, "the frozen files", move |session| {
         settled.iter().all(|(name, newest)| {
-            app.nodes
+            session
+                .nodes
                 .get(name)
                 .is_none_or(|state| state.refusal.is_some() || !state.agent.runs() || arrived(state, *newest))
         })
@@ -108,7 +108,7 @@ async fn freeze_all(run: &mut Run, nodes: &[NodeName], freeze: Freeze, format: F
     let mut refused = unseen.len();
     let mut rows = Vec::new();
     for (name, newest) in &before {
-        let Some(state) = run.app().nodes.get(name) else { continue };
+        let Some(state) = run.session().nodes.get(name) else { continue };
         if let Some(notice) = &state.refusal {
             output::say(&format!("error: {}", notice.line()));
             refused += 1;

@@ -25,11 +25,11 @@ use nodewatch_protocol::CaptureSpec;
 use tokio::time::Instant;
 
 use crate::{
-    app::{App, Listing},
     base::text,
     cli::{CaptureArgs, Format, NodeCommand, NodesArgs},
     model::{Failure, Notice},
     runtime::Engine,
+    session::{Listing, Session, Terms},
 };
 pub use output::{Shown, settle};
 use run::{Run, Stop};
@@ -118,8 +118,15 @@ pub struct Settings<'a> {
     pub cluster: &'a str,
 }
 
+/// What a command's session begins with: how its capture files leave the nodes.
+pub fn terms(command: &NodeCommand, out: &Path, terms: Terms) -> Terms {
+    let captures = matches!(command, NodeCommand::Capture { .. });
+    let streams = captures && out.as_os_str() == STDOUT;
+    Terms { keep_files: streams, bring_home: captures && !streams, ..terms }
+}
+
 /// Runs one command to its end.
-pub async fn run(engine: Engine, command: NodeCommand, settings: Settings<'_>) -> Exit {
+pub async fn run(engine: Engine<Session>, command: NodeCommand, settings: Settings<'_>) -> Exit {
     let Settings { out, interval, cluster } = settings;
     let mut run = match Run::start(engine) {
         Ok(run) => run,
@@ -136,7 +143,7 @@ pub async fn run(engine: Engine, command: NodeCommand, settings: Settings<'_>) -
             ports::ports(&mut run, &nodes, &work).await
         }
         NodeCommand::Capture { nodes, capture, output } => {
-            let spec = spec(&capture, run.app().ring_bytes).map_err(Stop::Notice);
+            let spec = spec(&capture, run.session().terms.ring_bytes).map_err(Stop::Notice);
             if let Ok(CaptureSpec { filter: Some(filter), .. }) = &spec
                 && capture.filter.as_ref() != Some(filter)
             {
@@ -150,9 +157,9 @@ pub async fn run(engine: Engine, command: NodeCommand, settings: Settings<'_>) -
         }
     };
     run.clean_up().await;
-    let app = Box::pin(run.shut_down()).await;
-    let receipt = app.receipt();
-    if app.ended.is_some() {
+    let session = Box::pin(run.shut_down()).await;
+    let receipt = session.receipt();
+    if session.ended().is_some() {
         output::say_lines(&receipt.text().trim_end().lines().collect::<Vec<_>>());
     }
     match outcome {
@@ -171,14 +178,14 @@ pub async fn run(engine: Engine, command: NodeCommand, settings: Settings<'_>) -
 /// Waits for the list of nodes.
 async fn listed(run: &mut Run) -> Result<(), Stop> {
     let give_up = Instant::now() + TRY_AGAIN_FOR;
-    let told = |app: &App| match &app.listing {
+    let told = |session: &Session| match &session.listing {
         Listing::Loading => false,
         Listing::Current => true,
         // The watch is begun again by itself; one that nobody answers is told at once.
         Listing::Stale(notice) => notice.failure != Failure::Busy || Instant::now() >= give_up,
     };
     run.until(Duration::from_secs(60), "the list of nodes", told).await?;
-    match &run.app().listing {
+    match &run.session().listing {
         Listing::Stale(notice) => Err(Stop::Notice(notice.clone())),
         Listing::Loading | Listing::Current => Ok(()),
     }
@@ -187,8 +194,8 @@ async fn listed(run: &mut Run) -> Result<(), Stop> {
 async fn nodes(run: &mut Run, selector: Option<&str>, format: Format) -> Result<Exit, Stop> {
     listed(run).await?;
     let arguments = NodesArgs { nodes: vec![], all: selector.is_none(), selector: selector.map(str::to_owned) };
-    let chosen = select::nodes(run.app(), &arguments)?;
-    output::nodes(chosen.iter().filter_map(|name| run.app().nodes.get(name)), format);
+    let chosen = select::nodes(run.session(), &arguments)?;
+    output::nodes(chosen.iter().filter_map(|name| run.session().nodes.get(name)), format);
     Ok(Exit::Done)
 }
 

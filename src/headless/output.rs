@@ -13,11 +13,11 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{Exit, signals::Signals};
 use crate::{
-    app::node::NodeState,
     base::text::{bytes, counted, json_line, line, visible},
     cli::Format,
     model::FetchProgress,
     runtime::spool,
+    session::node::NodeState,
 };
 
 /// So many bytes wait for a reader, at most, before what comes anew is left out.

@@ -18,10 +18,10 @@ use super::{
 };
 use crate::{
     agents::live,
-    app::{App, Event, node::NodeState},
     base::text,
     cli::{Format, NodesArgs},
     model::{Failure, NodeName, Notice, Place},
+    session::{Event, Session, node::NodeState},
 };
 
 /// What is on its way in a stream has so long to come, once captures are to end.
@@ -30,7 +30,7 @@ const REST_WITHIN: Duration = Duration::from_secs(20);
 /// Captures, until every node's has ended; the files are here or in S3 then.
 pub(super) async fn capture(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec, format: Format) -> Result<Exit, Stop> {
     let armed = spec.recorder.is_some();
-    if armed && run.app().place == Place::Local {
+    if armed && run.session().terms.place == Place::Local {
         let next_step = "use the screen: nodewatch-tui --local, then C with a recorder, and F saves it";
         let cause = "freeze reaches no session of --local";
         return Err(Stop::Notice(
@@ -39,19 +39,18 @@ pub(super) async fn capture(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec,
     }
     let mut team = Team::gather(run, nodes, Some(select::was_given_capture)).await?;
     if armed {
-        let session = run.app().session.id.clone();
+        let session = run.session().terms.id.clone();
         output::say(&format!("session {session} is armed: nodewatch-tui freeze {session} saves its last seconds"));
     }
-    run.bring_home();
     let mut ended_early = None;
     let mut short = BTreeMap::new();
     loop {
         start(run, &mut team, &spec);
-        tell_cut_short(run.app(), &team, &mut short);
-        if team.is_through(run.app(), is_over) {
+        tell_cut_short(run.session(), &team, &mut short);
+        if team.is_through(run.session(), is_over) {
             break;
         }
-        ended_early = too_near_its_end(run.app());
+        ended_early = too_near_its_end(run.session());
         if ended_early.is_some() {
             break;
         }
@@ -66,7 +65,7 @@ pub(super) async fn capture(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec,
     let mut worked = 0;
     let mut failures: Vec<Notice> = ended_early.into_iter().chain(short.into_values()).collect();
     for name in &members {
-        let Some(state) = run.app().nodes.get(name) else { continue };
+        let Some(state) = run.session().nodes.get(name) else { continue };
         if let Some(notice) = &state.refusal {
             output::say(&format!("error: {}", notice.line()));
             failures.push(notice.clone());
@@ -83,15 +82,14 @@ pub(super) async fn capture(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec,
             worked += 1;
         }
     }
-    let states: Vec<&NodeState> = members.iter().filter_map(|name| run.app().nodes.get(name)).collect();
-    output::files(&states, run.app().storage.is_some(), format);
+    let states: Vec<&NodeState> = members.iter().filter_map(|name| run.session().nodes.get(name)).collect();
+    output::files(&states, run.session().terms.storage.is_some(), format);
     Ok(team.outcome(worked, failures))
 }
 
 /// One pcapng of all nodes on standard output, for as long as captures run and somebody reads it.
 pub(super) async fn stream(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec) -> Result<Exit, Stop> {
     let mut team = Team::gather(run, nodes, Some(select::was_given_capture)).await?;
-    run.keep_files();
     let (join, joining) = mpsc::unbounded_channel();
     let mut stream = tokio::spawn(live::follow(run.site(), joining, 0, tokio::io::stdout()));
     let mut ended_early = None;
@@ -102,11 +100,11 @@ pub(super) async fn stream(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec) 
             // A stream that has ended says so below.
             let _ = join.send(name);
         }
-        tell_cut_short(run.app(), &team, &mut short);
-        if team.is_through(run.app(), is_over) {
+        tell_cut_short(run.session(), &team, &mut short);
+        if team.is_through(run.session(), is_over) {
             break;
         }
-        ended_early = too_near_its_end(run.app());
+        ended_early = too_near_its_end(run.session());
         if ended_early.is_some() {
             break;
         }
@@ -118,7 +116,8 @@ pub(super) async fn stream(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec) 
     }
     drop(join);
     let members = team.members();
-    let refused: Vec<Notice> = members.iter().filter_map(|name| run.app().nodes.get(name)?.refusal.clone()).collect();
+    let refused: Vec<Notice> =
+        members.iter().filter_map(|name| run.session().nodes.get(name)?.refusal.clone()).collect();
     for notice in &refused {
         output::say(&format!("error: {}", notice.line()));
     }
@@ -156,14 +155,14 @@ pub(super) async fn stream(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec) 
 
 /// Starts it on nodes that have come up; sees which are gone.
 fn start(run: &mut Run, team: &mut Team, spec: &CaptureSpec) -> Vec<NodeName> {
-    let new = team.recruits(run.app());
+    let new = team.recruits(run.session());
     // Nodes that have joined were given what is left of it.
-    let given = |name: &&NodeName| !run.app().joining.joined().any(|(joined, _)| joined == *name);
+    let given = |name: &&NodeName| !run.session().joining.joined().any(|(joined, _)| joined == *name);
     let first: Vec<NodeName> = new.iter().filter(given).cloned().collect();
     if !first.is_empty() {
         run.handle(Event::StartCaptures(first, spec.clone()));
     }
-    team.look(run.app(), is_over);
+    team.look(run.session(), is_over);
     new
 }
 
@@ -173,13 +172,13 @@ fn is_over(state: &NodeState) -> bool {
 }
 
 /// Captures end before their session does, so that what only nodes have gets home.
-fn too_near_its_end(app: &App) -> Option<Notice> {
-    let ends = app.session.ends?;
-    if app.homeward().is_none_or(|at| app.now < at) {
+fn too_near_its_end(session: &Session) -> Option<Notice> {
+    let ends = session.life.ends?;
+    if session.homeward().is_none_or(|at| session.now < at) {
         return None;
     }
-    let left = text::clock(ends.saturating_sub(app.now));
-    let budget = text::clock(app.session.budget.as_millis() as u64);
+    let left = text::clock(ends.saturating_sub(session.now));
+    let budget = text::clock(session.terms.budget.as_millis() as u64);
     let cause =
         format!("the session's budget of {budget} is spent in {left}, and what only nodes have comes home before");
     let notice = Notice::error("captures end before their time", cause, "choose a longer --session-budget");
@@ -189,14 +188,14 @@ fn too_near_its_end(app: &App) -> Option<Notice> {
 
 /// Tells, once, whose capture nobody has asked to end: the agent was evicted, was stopped, or has spent its budget. Those
 /// that are gone were told before.
-fn tell_cut_short(app: &App, team: &Team, short: &mut BTreeMap<NodeName, Notice>) {
+fn tell_cut_short(session: &Session, team: &Team, short: &mut BTreeMap<NodeName, Notice>) {
     for name in team.members() {
         let agent_ended = |state: &NodeState| {
             state.refusal.is_none()
                 && matches!(&state.capture, CaptureState::Stopped { reason: StopReason::AgentEnds, .. })
         };
         let new = !short.contains_key(&name) && !team.has_fallen(&name);
-        if new && app.nodes.get(&name).is_some_and(agent_ended) {
+        if new && session.nodes.get(&name).is_some_and(agent_ended) {
             let headline = format!("the capture on {name} ended before its time");
             let cause = team.last_word(&name).map_or_else(|| "its agent has ended".to_owned(), Notice::fact);
             let notice = Notice::error(headline, cause, "its files are whole up to there");

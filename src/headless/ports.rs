@@ -16,16 +16,16 @@ use super::{
     team::Team,
 };
 use crate::{
-    app::{
-        App,
-        node::{Agent, NodeState},
-    },
     base::{
         clock::unix_millis,
         text::{self, counted, time_of_day},
     },
     cli::{Format, NodesArgs, PortsArgs},
     model::{Failure, ListedPort, NodeName, Notice, Place, PortClass},
+    session::{
+        Session,
+        node::{Agent, NodeState},
+    },
 };
 
 /// What should be open is waited for so long before the first report.
@@ -66,32 +66,34 @@ pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> 
         writable(path)?;
     }
     let mut team = Team::gather(run, nodes, arguments.watch.then_some(|_| true)).await?;
-    let live = team.recruits(run.app());
+    let live = team.recruits(run.session());
     if live.is_empty() {
         return Ok(team.outcome(0, Vec::new()));
     }
     let nodes = live.clone();
-    let known =
-        move |app: &App| app.place == Place::Local || nodes.iter().all(|name| app.ports.is_expected_known(name));
+    let known = move |session: &Session| {
+        session.terms.place == Place::Local || nodes.iter().all(|name| session.ports.is_expected_known(name))
+    };
     match run.until(EXPECTED_WITHIN, "what should be open", known).await {
         Err(stop @ (Stop::Signal | Stop::Reader)) => return Err(stop),
         Err(Stop::Notice(_)) => output::say("warning: which ports should be open is not known"),
         Ok(()) => {}
     }
-    if run.app().ports.processes {
+    if run.session().terms.processes {
         let nodes = live.clone();
-        let known =
-            move |app: &App| nodes.iter().all(|name| app.nodes.get(name).is_none_or(|state| state.owners.is_some()));
+        let known = move |session: &Session| {
+            nodes.iter().all(|name| session.nodes.get(name).is_none_or(|state| state.owners.is_some()))
+        };
         match run.until(EXPECTED_WITHIN, "who holds the ports", known).await {
             Err(stop @ (Stop::Signal | Stop::Reader)) => return Err(stop),
             Err(Stop::Notice(_)) => output::say("warning: who holds the ports is not known on every node"),
             Ok(()) => {}
         }
     }
-    for gap in run.app().ports.expected.iter().flat_map(|expected| &expected.gaps) {
+    for gap in run.session().ports.expected.iter().flat_map(|expected| &expected.gaps) {
         output::say(&format!("warning: {gap}"));
     }
-    for (name, gap) in gaps(run.app(), &live) {
+    for (name, gap) in gaps(run.session(), &live) {
         output::say(&format!("warning: {name}: {gap}"));
     }
     // A baseline on standard output is to be read back from there.
@@ -103,7 +105,7 @@ pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> 
     let mut whole = true;
     if arguments.watch {
         let end = arguments.duration.map(|duration| Instant::now() + duration);
-        let mut watch = Watch::begin(run.app(), &live, work);
+        let mut watch = Watch::begin(run.session(), &live, work);
         loop {
             let until = end.map_or(watch.next, |end| end.min(watch.next));
             // A signal, a reader that has gone and the time end the watch, and that is how it is meant to end.
@@ -114,14 +116,14 @@ pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> 
             let printed = watch.may_print();
             drifted |= report(run, &team.members(), baseline.as_ref(), work, printed);
         }
-        let live = |name: &NodeName| run.app().nodes.get(name).is_some_and(|state| state.agent == Agent::Live);
+        let live = |name: &NodeName| run.session().nodes.get(name).is_some_and(|state| state.agent == Agent::Live);
         whole = watch.left_out.0 == 0 && team.members().iter().all(live);
     } else {
-        team.look(run.app(), |_| false);
-        if run.app().reports.is_some() {
+        team.look(run.session(), |_| false);
+        if run.session().reports.is_some() {
             match sent(run, live.len() as u64).await {
                 // Those of the others are there.
-                Err(Stop::Notice(notice)) if run.app().report_state().is_some_and(|state| state.sent > 0) => {
+                Err(Stop::Notice(notice)) if run.session().report_state().is_some_and(|state| state.sent > 0) => {
                     output::say(&format!("error: {}", notice.line()));
                     whole = false;
                 }
@@ -136,8 +138,8 @@ pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> 
 }
 
 /// What of the nodes' ports cannot be told.
-fn gaps<'a>(app: &'a App, live: &'a [NodeName]) -> impl Iterator<Item = (&'a NodeName, &'a String)> {
-    let states = live.iter().filter_map(|name| app.nodes.get(name));
+fn gaps<'a>(session: &'a Session, live: &'a [NodeName]) -> impl Iterator<Item = (&'a NodeName, &'a String)> {
+    let states = live.iter().filter_map(|name| session.nodes.get(name));
     states.flat_map(|state| state.port_gaps.iter().map(|gap| (&state.node.name, gap)))
 }
 
@@ -161,13 +163,13 @@ async fn beside<T: Send + 'static>(run: &mut Run, work: impl FnOnce() -> T + Sen
 
 /// Waits until each node's report was accepted, or says why it was not.
 async fn sent(run: &mut Run, nodes: u64) -> Result<(), Stop> {
-    let told = |app: &App| {
-        let state = app.report_state().unwrap_or_default();
+    let told = |session: &Session| {
+        let state = session.report_state().unwrap_or_default();
         state.sent + state.rejected + state.dropped >= nodes
     };
     match run.until(SENT_WITHIN, "CloudWatch Logs to take the reports", told).await {
         Err(Stop::Notice(notice)) => {
-            let state = run.app().report_state().unwrap_or_default();
+            let state = run.session().report_state().unwrap_or_default();
             let next_step = "see manifests/cloudwatch-policy.json, AWS_PROFILE and AWS_REGION";
             Err(Stop::Notice(Notice::error(notice.headline, state.trouble, next_step)))
         }
@@ -187,8 +189,8 @@ struct Watch {
 }
 
 impl Watch {
-    fn begin(app: &App, live: &[NodeName], work: &Work<'_>) -> Self {
-        let states = live.iter().filter_map(|name| app.nodes.get(name));
+    fn begin(session: &Session, live: &[NodeName], work: &Work<'_>) -> Self {
+        let states = live.iter().filter_map(|name| session.nodes.get(name));
         let seen = states.map(|state| (state.node.name.clone(), state.port_changes.1)).collect();
         Self { next: Instant::now() + work.interval, format: work.format, seen, left_out: (0, 0), alone: None }
     }
@@ -201,18 +203,18 @@ impl Watch {
             if let Ok(stepped) = timeout(left, run.step_for_reader()).await {
                 stepped?;
             }
-            for name in team.recruits(run.app()) {
-                let known = run.app().nodes.get(&name).map_or(0, |state| state.port_changes.1);
+            for name in team.recruits(run.session()) {
+                let known = run.session().nodes.get(&name).map_or(0, |state| state.port_changes.1);
                 self.seen.insert(name, known);
             }
-            team.take_back(run.app());
-            team.look(run.app(), |_| false);
+            team.take_back(run.session());
+            team.look(run.session(), |_| false);
             for name in team.members() {
-                if let Some(state) = run.app().nodes.get(&name) {
-                    self.tell(state, &run.app().ports);
+                if let Some(state) = run.session().nodes.get(&name) {
+                    self.tell(state, run.session());
                 }
             }
-            if !team.is_through(run.app(), |_| false) {
+            if !team.is_through(run.session(), |_| false) {
                 self.alone = None;
             } else if self.alone.get_or_insert_with(Instant::now).elapsed() >= ALONE_WITHIN {
                 return Err(Stop::Notice(Notice::error("no agent is left", "", "")));
@@ -236,7 +238,7 @@ impl Watch {
         true
     }
 
-    fn tell(&mut self, state: &NodeState, ports: &crate::app::ports::Ports) {
+    fn tell(&mut self, state: &NodeState, session: &Session) {
         let (changes, total) = &state.port_changes;
         let told = self.seen.insert(state.node.name.clone(), *total).unwrap_or(0);
         let new = (total - told) as usize;
@@ -244,7 +246,7 @@ impl Watch {
             output::say(&format!("{}: {} changes were too many to be told", state.node.name, new - changes.len()));
         }
         let latest = changes.iter().skip(changes.len().saturating_sub(new));
-        for change in latest.filter(|change| !ports.leaves_out(&change.port)) {
+        for change in latest.filter(|change| !session.leaves_out(&change.port)) {
             if self.may_print() {
                 print_change(&state.node.name, change, self.format);
             }
@@ -281,15 +283,15 @@ fn v6only(port: &Port) -> Option<bool> {
 
 /// Prints a report of the nodes whose agents are there, when it is to be; true when something differs from the baseline.
 fn report(run: &Run, nodes: &[NodeName], baseline: Option<&Baseline>, work: &Work<'_>, printed: bool) -> bool {
-    let app = run.app();
+    let session = run.session();
     // What was seen last of an agent that is gone is no news.
     let live = |state: &&NodeState| state.agent == Agent::Live;
-    let states: Vec<&NodeState> = nodes.iter().filter_map(|name| app.nodes.get(name)).filter(live).collect();
+    let states: Vec<&NodeState> = nodes.iter().filter_map(|name| session.nodes.get(name)).filter(live).collect();
     let lists: Vec<(&NodeState, Vec<ListedPort>, usize)> = states
         .into_iter()
         .map(|state| {
             let (excluded, kept): (Vec<_>, Vec<_>) =
-                app.list_ports(state).into_iter().partition(|listed| app.ports.leaves_out(&listed.port));
+                session.list_ports(state).into_iter().partition(|listed| session.leaves_out(&listed.port));
             (state, kept, excluded.len())
         })
         .collect();
@@ -390,12 +392,12 @@ fn writable(path: &Path) -> Result<(), Stop> {
 }
 
 async fn save(run: &mut Run, live: &[NodeName], path: &Path, work: &Work<'_>) -> Result<(), Stop> {
-    let app = run.app();
+    let session = run.session();
     let lists: Vec<(NodeName, Vec<ListedPort>)> = live
         .iter()
-        .filter_map(|name| app.nodes.get(name))
+        .filter_map(|name| session.nodes.get(name))
         .map(|state| {
-            let kept = app.list_ports(state).into_iter().filter(|one| !app.ports.leaves_out(&one.port));
+            let kept = session.list_ports(state).into_iter().filter(|one| !session.leaves_out(&one.port));
             (state.node.name.clone(), kept.collect())
         })
         .collect();

@@ -10,7 +10,6 @@ use serde_json::json;
 use super::{Exit, ask::asked, output};
 use crate::{
     agents::site::Site,
-    app::{filter, reports::changes},
     base::{
         clock::unix_millis,
         text::{counted, date_and_time},
@@ -21,6 +20,7 @@ use crate::{
     model::{
         AlarmKind, Failure, Holder, LogsSettings, NodeName, NodesChange, Notice, PastQuery, PortKey, SessionId, Way,
     },
+    session::{filter, reports::changes},
 };
 
 /// Past reports that are read at most.
@@ -209,7 +209,7 @@ async fn choose(site: &dyn Site, arguments: &NodesArgs) -> Result<Vec<NodeName>,
     let bad = |headline: String| Notice::error(headline, "", "see nodewatch-tui nodes").of(Failure::BadInput);
     if let Some(selector) = &arguments.selector {
         let filter = filter::Filter::parse(&format!("-l {selector}")).map_err(bad)?;
-        let shown = nodes.into_iter().map(crate::app::node::NodeState::new).filter(|state| filter.shows(state));
+        let shown = nodes.into_iter().map(crate::session::node::NodeState::new).filter(|state| filter.shows(state));
         return Ok(shown.map(|state| state.node.name).collect());
     }
     let names: BTreeSet<NodeName> = nodes.into_iter().map(|node| node.name).collect();

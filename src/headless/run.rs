@@ -1,4 +1,4 @@
-//! Waiting without a terminal: for a state of the app, for time, for a signal.
+//! Waiting without a terminal: for a state of the session, for time, for a signal.
 //!
 //! Owns what signals do, and the progress lines on standard error.
 
@@ -12,10 +12,10 @@ use tokio::time::{Instant, sleep};
 
 use super::{output, signals::Signals};
 use crate::{
-    app::{App, Event, node::Agent},
     base::text,
     model::{FetchProgress, NodeName, Notice, Severity, TunnelChange},
     runtime::{Engine, spool},
+    session::{Event, Session, node::Agent},
 };
 
 /// Why a command did not get to its end.
@@ -38,7 +38,7 @@ const MAX_SAID: usize = 1000;
 const ABANDON_WITHIN: Duration = Duration::from_secs(3);
 
 pub(super) struct Run {
-    engine: Engine,
+    engine: Engine<Session>,
     signals: Signals,
     /// Signals so far.
     signalled: u32,
@@ -57,7 +57,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn start(engine: Engine) -> std::io::Result<Self> {
+    pub(super) fn start(engine: Engine<Session>) -> std::io::Result<Self> {
         Ok(Self {
             engine,
             signals: Signals::listen()?,
@@ -71,8 +71,8 @@ impl Run {
         })
     }
 
-    pub(super) fn app(&self) -> &App {
-        &self.engine.app
+    pub(super) fn session(&self) -> &Session {
+        &self.engine.state
     }
 
     pub(super) fn handle(&mut self, event: Event) {
@@ -109,7 +109,7 @@ impl Run {
         }
     }
 
-    /// Asks an agent something; the answer shows in the app.
+    /// Asks an agent something; the answer shows in the session.
     pub(super) fn ask(&mut self, node: NodeName, request: Request) {
         self.handle(Event::Asked(node, request));
     }
@@ -124,10 +124,10 @@ impl Run {
         &mut self,
         at_most: Duration,
         what: &str,
-        mut so: impl FnMut(&App) -> bool,
+        mut so: impl FnMut(&Session) -> bool,
     ) -> Result<(), Stop> {
         let end = Instant::now() + at_most;
-        while !so(&self.engine.app) {
+        while !so(&self.engine.state) {
             if Instant::now() >= end {
                 let headline = format!("waited {} s for {what}", at_most.as_secs());
                 return Err(Stop::Notice(Notice::error(
@@ -182,9 +182,9 @@ impl Run {
         self.over = true;
     }
 
-    pub(super) async fn shut_down(self) -> App {
+    pub(super) async fn shut_down(self) -> Session {
         let Self { engine, mut signals, mut signalled, .. } = self;
-        let app = engine.app.clone();
+        let session = engine.state.clone();
         let ended_without_waiting = async {
             while signalled < 2 {
                 signals.next().await;
@@ -193,19 +193,9 @@ impl Run {
             sleep(ABANDON_WITHIN).await;
         };
         tokio::select! {
-            app = engine.shut_down() => app,
-            () = ended_without_waiting => app,
+            session = engine.shut_down() => session,
+            () = ended_without_waiting => session,
         }
-    }
-
-    /// Captured files stay where they are: they went another way.
-    pub(super) fn keep_files(&mut self) {
-        self.engine.app.keep_files = true;
-    }
-
-    /// Files come here as soon as they are closed, where no sink takes them.
-    pub(super) fn bring_home(&mut self) {
-        self.engine.app.homing = true;
     }
 
     /// Ends every capture, and nothing else.
@@ -240,7 +230,7 @@ impl Run {
 
     /// One line for each change of an agent.
     fn tell_progress(&mut self) {
-        for (name, state) in &self.engine.app.nodes {
+        for (name, state) in &self.engine.state.nodes {
             let now = match &state.agent {
                 Agent::Absent | Agent::Failed(_) | Agent::Ended(_) => continue,
                 Agent::Deploying(step) => format!("deploying: {step}"),
@@ -253,14 +243,14 @@ impl Run {
                 self.told.insert(name.clone(), now);
             }
         }
-        for (name, stage) in self.engine.app.joining.joined() {
+        for (name, stage) in self.engine.state.joining.joined() {
             let text = stage.text();
             if self.joined.get(name) != Some(&text) {
                 output::say(&format!("{name} {text}"));
                 self.joined.insert(name.clone(), text);
             }
         }
-        let reports = self.engine.app.report_state().unwrap_or_default();
+        let reports = self.engine.state.report_state().unwrap_or_default();
         for line in reports.news_since(&self.reports) {
             output::say(&format!("CloudWatch Logs: {line}"));
         }
@@ -268,7 +258,7 @@ impl Run {
     }
 
     fn tell_captures(&self) {
-        for (name, state) in &self.engine.app.nodes {
+        for (name, state) in &self.engine.state.nodes {
             if let Some(counts) = state.statistics.as_ref().filter(|_| state.is_capturing()) {
                 let dropped = counts.dropped;
                 output::say(&format!(

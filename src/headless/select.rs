@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use super::{output, run::Stop};
 use crate::{
-    app::{
-        App,
+    cli::NodesArgs,
+    model::{Failure, NodeName, Notice, Place},
+    session::{
+        Session,
         filter::Filter,
         node::{Asked, NodeState},
     },
-    cli::NodesArgs,
-    model::{Failure, NodeName, Notice, Place},
 };
 
 /// What a label selector may be.
@@ -22,29 +22,29 @@ pub(super) fn was_given_capture(state: &NodeState) -> bool {
 }
 
 /// The chosen nodes, each of which exists; a notice that names the one that does not.
-pub(super) fn nodes(app: &App, arguments: &NodesArgs) -> Result<Vec<NodeName>, Stop> {
+pub(super) fn nodes(session: &Session, arguments: &NodesArgs) -> Result<Vec<NodeName>, Stop> {
     let bad = |headline: String, cause: String, next_step: &str| {
         Stop::Notice(Notice::error(headline, cause, next_step).of(Failure::BadInput))
     };
     let known = || {
-        let names: Vec<String> = app.nodes.keys().take(20).map(ToString::to_string).collect();
-        let more = if app.nodes.len() > names.len() { ", ..." } else { "" };
+        let names: Vec<String> = session.nodes.keys().take(20).map(ToString::to_string).collect();
+        let more = if session.nodes.len() > names.len() { ", ..." } else { "" };
         format!("the nodes are {}{more}", names.join(", "))
     };
     if let Some(selector) = &arguments.selector {
         let filter = Filter::parse(&format!("-l {selector}"))
             .map_err(|error| bad("the label selector cannot be read".to_owned(), error, SELECTORS))?;
         let chosen: Vec<NodeName> =
-            app.nodes.values().filter(|state| filter.shows(state)).map(|state| state.node.name.clone()).collect();
-        let chosen = able(app, chosen)?;
+            session.nodes.values().filter(|state| filter.shows(state)).map(|state| state.node.name.clone()).collect();
+        let chosen = able(session, chosen)?;
         if chosen.is_empty() {
             return Err(bad(format!("no node has the labels {selector:?}"), known(), "see nodewatch-tui nodes"));
         }
         return Ok(chosen);
     }
     // One node needs no choice.
-    if arguments.all || (arguments.nodes.is_empty() && app.place == Place::Local) {
-        return able(app, app.nodes.keys().cloned().collect());
+    if arguments.all || (arguments.nodes.is_empty() && session.terms.place == Place::Local) {
+        return able(session, session.nodes.keys().cloned().collect());
     }
     if arguments.nodes.is_empty() {
         return Err(bad("no node was chosen".to_owned(), known(), "name some with --nodes, or say --all or -l"));
@@ -52,10 +52,10 @@ pub(super) fn nodes(app: &App, arguments: &NodesArgs) -> Result<Vec<NodeName>, S
     let mut chosen: Vec<NodeName> = Vec::new();
     for name in &arguments.nodes {
         let name = NodeName(name.trim().to_owned());
-        if !app.nodes.contains_key(&name) {
+        if !session.nodes.contains_key(&name) {
             return Err(bad(format!("no node {:?}", name.0), known(), "see nodewatch-tui nodes"));
         }
-        if let Some(reason) = app.nodes.get(&name).and_then(|state| state.node.cannot_run()) {
+        if let Some(reason) = session.nodes.get(&name).and_then(|state| state.node.cannot_run()) {
             return Err(bad(format!("no agent can run on {:?}", name.0), reason.to_string(), "choose other nodes"));
         }
         if !chosen.contains(&name) {
@@ -66,9 +66,9 @@ pub(super) fn nodes(app: &App, arguments: &NodesArgs) -> Result<Vec<NodeName>, S
 }
 
 /// Without those that no agent can ever run on, which are named.
-fn able(app: &App, mut chosen: Vec<NodeName>) -> Result<Vec<NodeName>, Stop> {
+fn able(session: &Session, mut chosen: Vec<NodeName>) -> Result<Vec<NodeName>, Stop> {
     let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    chosen.retain(|name| match app.nodes.get(name).and_then(|state| state.node.cannot_run()) {
+    chosen.retain(|name| match session.nodes.get(name).and_then(|state| state.node.cannot_run()) {
         Some(reason) => {
             reasons.entry(reason.to_string()).or_default().push(name.to_string());
             false

@@ -21,7 +21,6 @@ use super::{
 };
 use crate::{
     agents::rings::LeftRing,
-    app::sessions::held_text,
     base::text::{counted, date_and_time},
     captures::manifest,
     cli::{CleanupArgs, Format, PlaceArgs},
@@ -29,6 +28,7 @@ use crate::{
     journal::{JournalError, Journals},
     model::{Failure, Holder, MadeObject, Moment, Notice, Removal, SUMMARY_VERSION, SeenObject, SessionId, Summary},
     runtime::spool,
+    session::files::held_text,
 };
 
 /// Sessions removed at once: each is mostly waiting.
@@ -406,7 +406,7 @@ async fn say_what_is_lost(plans: &[Plan], journals: &Journals, agents: &AgentSet
             )),
             Some(held) => {
                 for one in held {
-                    output::say(&format!("session {id}: lost with it: {}", held_text(&one)));
+                    output::say(&format!("session {id}: lost with it: {}", &held_text(&one)));
                 }
             }
         }

@@ -16,13 +16,13 @@ use super::{
     select,
 };
 use crate::{
-    app::{
-        App, Event,
-        node::{Agent, NodeState},
-    },
     base::text,
     cli::NodesArgs,
     model::{NodeName, Notice, Place, Readiness},
+    session::{
+        Event, Session,
+        node::{Agent, NodeState},
+    },
 };
 
 /// Before any agent has come up, they are waited for so long.
@@ -60,8 +60,8 @@ impl Team {
         later: Option<fn(&NodeState) -> bool>,
     ) -> Result<Self, Stop> {
         listed(run).await?;
-        let chosen = select::nodes(run.app(), arguments)?;
-        let later = later.filter(|_| arguments.all && run.app().place != Place::Local);
+        let chosen = select::nodes(run.session(), arguments)?;
+        let later = later.filter(|_| arguments.all && run.session().terms.place != Place::Local);
         if later.is_some() {
             output::say("nodes that join get an agent and what runs on the others, too");
             run.handle(Event::MeanLaterNodes);
@@ -79,7 +79,7 @@ impl Team {
         // When the first was up.
         let mut first: Option<Instant> = None;
         loop {
-            let states = || team.chosen.iter().filter_map(|name| run.app().nodes.get(name));
+            let states = || team.chosen.iter().filter_map(|name| run.session().nodes.get(name));
             if first.is_none() && states().any(is_ready) {
                 first = Some(Instant::now());
             }
@@ -96,7 +96,7 @@ impl Team {
         }
         let waited = begun.elapsed();
         for name in &team.chosen {
-            let state = run.app().nodes.get(name);
+            let state = run.session().nodes.get(name);
             if let Some(notice) = why_missing(name, state, waited) {
                 output::say(&format!("error: {}", notice.line()));
                 team.missing.insert(name.clone(), notice);
@@ -106,14 +106,14 @@ impl Team {
     }
 
     /// Nodes whose agents are up and that do not take part yet, which from now on they do.
-    pub(super) fn recruits(&mut self, app: &App) -> Vec<NodeName> {
+    pub(super) fn recruits(&mut self, session: &Session) -> Vec<NodeName> {
         if let Some(later) = self.later {
-            let joined = app.joining.joined().map(|(name, _)| name);
-            let new = joined.filter(|name| !self.chosen.contains(name) && app.nodes.get(*name).is_some_and(later));
+            let joined = session.joining.joined().map(|(name, _)| name);
+            let new = joined.filter(|name| !self.chosen.contains(name) && session.nodes.get(*name).is_some_and(later));
             let new: Vec<NodeName> = new.cloned().collect();
             self.chosen.extend(new);
         }
-        let ready = |name: &&NodeName| !self.members.contains(*name) && app.nodes.get(*name).is_some_and(is_ready);
+        let ready = |name: &&NodeName| !self.members.contains(*name) && session.nodes.get(*name).is_some_and(is_ready);
         let new: Vec<NodeName> = self.chosen.iter().filter(ready).cloned().collect();
         for name in &new {
             if self.missing.remove(name).is_some() {
@@ -125,9 +125,9 @@ impl Team {
     }
 
     /// A part that has ended goes on where its node is back.
-    pub(super) fn take_back(&mut self, app: &App) {
+    pub(super) fn take_back(&mut self, session: &Session) {
         self.fallen.retain(|name, _| {
-            let back = app.nodes.get(name).is_some_and(is_ready);
+            let back = session.nodes.get(name).is_some_and(is_ready);
             if back {
                 output::say(&format!("{name}: takes part again"));
             }
@@ -151,13 +151,13 @@ impl Team {
     }
 
     /// Sees which members have gone for good, and says so; `over` are those that have nothing to do any more.
-    pub(super) fn look(&mut self, app: &App, over: impl Fn(&NodeState) -> bool) {
+    pub(super) fn look(&mut self, session: &Session, over: impl Fn(&NodeState) -> bool) {
         let now = Instant::now();
         for name in &self.members {
             if self.fallen.contains_key(name) {
                 continue;
             }
-            let state = app.nodes.get(name);
+            let state = session.nodes.get(name);
             let (since, word) = match state.map(|state| &state.agent) {
                 Some(Agent::Live) => {
                     // Its last word stays: it may say why what is live is another agent.
@@ -180,12 +180,12 @@ impl Team {
             }
             let patience = match &state.agent {
                 // The container is there, and the agent holds on for as long as its lease.
-                Agent::Connecting | Agent::Lost { .. } if state.present => app.session.lease,
+                Agent::Connecting | Agent::Lost { .. } if state.present => session.terms.lease,
                 _ => BACK_WITHIN,
             };
-            let spent = app.session.ends.is_some_and(|ends| app.now >= ends + END_SEEN_WITHIN);
+            let spent = session.life.ends.is_some_and(|ends| session.now >= ends + END_SEEN_WITHIN);
             if now.duration_since(since) >= patience || spent {
-                let notice = why_fallen(name, state, word, app);
+                let notice = why_fallen(name, state, word, session);
                 output::say(&format!("error: {}", notice.line()));
                 self.fallen.insert(name.clone(), notice);
             }
@@ -193,8 +193,8 @@ impl Team {
     }
 
     /// No member has anything to do any more.
-    pub(super) fn is_through(&self, app: &App, over: impl Fn(&NodeState) -> bool) -> bool {
-        let through = |name: &NodeName| self.has_fallen(name) || app.nodes.get(name).is_none_or(&over);
+    pub(super) fn is_through(&self, session: &Session, over: impl Fn(&NodeState) -> bool) -> bool {
+        let through = |name: &NodeName| self.has_fallen(name) || session.nodes.get(name).is_none_or(&over);
         self.members.iter().all(through)
     }
 
@@ -249,15 +249,15 @@ fn of_node(name: &NodeName, notice: Notice) -> Notice {
     Notice { headline, next_step, names_keys: false, ..notice }
 }
 
-fn why_fallen(name: &NodeName, state: &NodeState, word: Option<Notice>, app: &App) -> Notice {
+fn why_fallen(name: &NodeName, state: &NodeState, word: Option<Notice>, session: &Session) -> Notice {
     let cause = match (&state.agent, word) {
-        _ if app.session.ends.is_some_and(|ends| app.now >= ends) => {
-            format!("the session's budget of {} is spent", text::clock(app.session.budget.as_millis() as u64))
+        _ if session.life.ends.is_some_and(|ends| session.now >= ends) => {
+            format!("the session's budget of {} is spent", text::clock(session.terms.budget.as_millis() as u64))
         }
         (_, Some(notice)) => return of_node(name, notice),
         _ if !state.present => "the node has left the cluster".to_owned(),
         (Agent::Lost { reason, .. }, None) => {
-            let lease = app.session.lease.as_secs();
+            let lease = session.terms.lease.as_secs();
             format!("its tunnel is lost for {lease} s, which is the agent's lease: {reason}")
         }
         (_, None) => "its agent has ended".to_owned(),

@@ -17,7 +17,7 @@ use super::{
     print, read_only, recorder,
     settings::{
         agents_again, as_begun, can_stand_in, cluster_name, has_a_sink, journals, out, outlets, outlets_with,
-        permission, settled, target,
+        permission, target, terms,
     },
     site,
 };
@@ -26,9 +26,8 @@ use crate::{
         local::{Local, LocalError},
         rings::Rings,
     },
-    app::{App, Event, Next},
     base::{
-        folders,
+        clock, folders,
         text::{self, visible},
     },
     cli::PlaceArgs,
@@ -41,6 +40,8 @@ use crate::{
         Engine, handoff,
         terminal::{self, Screen},
     },
+    screens::{App, update},
+    session::{Event, Next, Session, Terms},
     ui::Theme,
 };
 
@@ -119,16 +120,17 @@ async fn sessions(
         if let Some(notice) = failed.take() {
             engine.handle(Event::Told(notice));
         }
-        let was_first = engine.app.first_run;
+        let was_first = engine.state.session.terms.first_run;
         let drawn = screen.run(&mut engine).await;
         let app = engine.shut_down().await;
-        if was_first && !app.first_run {
+        let session = &app.session;
+        if was_first && session.life.began.is_some() {
             no_longer_first();
         }
-        told.push_str(&epilogue(&app, &out(&place, &app.session.id)));
+        told.push_str(&epilogue(&app, &out(&place, &session.terms.id)));
         drawn.map_err(|error| terminal_failed(&error))?;
-        worst = worst.or(exit_of(&app));
-        match app.next.clone() {
+        worst = worst.or(exit_of(session));
+        match session.next.clone() {
             None => return Ok(worst),
             Some(next) => {
                 before = Some(place.clone());
@@ -142,8 +144,8 @@ async fn sessions(
     }
 }
 
-fn exit_of(app: &App) -> Exit {
-    let receipt = app.receipt();
+fn exit_of(session: &Session) -> Exit {
+    let receipt = session.receipt();
     match (receipt.left_behind(), receipt.is_whole()) {
         (true, _) => Exit::LeftBehind,
         (false, false) => Exit::Partly,
@@ -153,13 +155,14 @@ fn exit_of(app: &App) -> Exit {
 
 /// What is said of a session when the screen is gone: its receipt, and where its report is.
 fn epilogue(app: &App, folder: &Path) -> String {
-    let mut told = if app.ended.is_some() { app.receipt().text() } else { String::new() };
-    for cut in &app.cut {
+    let session = &app.session;
+    let mut told = if session.ended().is_some() { session.receipt().text() } else { String::new() };
+    for cut in session.cut() {
         // Writing to a String does not fail.
         let _ = writeln!(told, "left while under way: {cut}");
     }
-    if app.report_at_end && app.session.began.is_some() {
-        let report = match handoff::write_report(folder, &app.summary()) {
+    if app.report_at_end && session.life.began.is_some() {
+        let report = match handoff::write_report(folder, &session.summary()) {
             Ok(paths) => paths.map(|path| path.display().to_string()).join(" and "),
             Err(error) => format!("not written, {}", text::chain(&error)),
         };
@@ -173,9 +176,9 @@ fn epilogue(app: &App, folder: &Path) -> String {
 fn preview(place: &PlaceArgs) -> App {
     let context = || context_name(&target(place)).unwrap_or_else(|| "kubeconfig".to_owned());
     let where_it_is = if place.local { Place::Local } else { Place::Cluster { context: context(), flavour: None } };
-    let mut app = App::new(where_it_is, SessionId::new(0), place.session_budget);
-    app.now = crate::base::clock::steady_millis();
-    app.wall_ahead = crate::base::clock::wall_ahead();
+    let mut app = App::new(Terms::new(where_it_is, SessionId::new(0), place.session_budget));
+    // Nothing is to be done at a beginning.
+    let _ = update(&mut app, Event::ClockSet(clock::wall_ahead()), clock::steady_millis());
     app
 }
 
@@ -199,7 +202,7 @@ async fn begin(
     (place, in_force): (&PlaceArgs, &[Setting]),
     config: &Config,
     attach: Option<SessionId>,
-) -> Result<Engine, Notice> {
+) -> Result<Engine<App>, Notice> {
     if let Some(session) = attach {
         if place.local {
             return attached_here(place, config, session).await;
@@ -213,11 +216,13 @@ async fn begin(
     let out = out(place, &session);
     has_a_sink(place)?;
     let (site, where_it_is) = site(place, &session).await?;
-    let mut app = App::new(where_it_is.clone(), session, place.session_budget);
-    app.permission = permission(place, config, &where_it_is);
-    app.first_run = used().is_some_and(|path| !path.exists());
     let outlets = outlets(place, config, &out, &cluster_name(place, Some(&where_it_is))).await;
-    let mut engine = Engine::start(settled(app, place), site, outlets);
+    let terms = Terms {
+        permission: permission(place, config, &where_it_is),
+        first_run: used().is_some_and(|path| !path.exists()),
+        ..terms(place, where_it_is, session)
+    };
+    let mut engine = Engine::start(terms, site, outlets);
     engine.find_sessions();
     engine.watch_storage();
     engine.watch_reports();
@@ -228,15 +233,13 @@ async fn begin(
 }
 
 /// The captures that a session on this machine has left, with an agent to fetch them from.
-async fn attached_here(place: &PlaceArgs, config: &Config, session: SessionId) -> Result<Engine, Notice> {
+async fn attached_here(place: &PlaceArgs, config: &Config, session: SessionId) -> Result<Engine<App>, Notice> {
     let ring = Rings::from_environment().open(&session).map_err(LocalError::from)?;
     let site = Local::new(ring, place.processes)?;
     let out = out(place, &session);
     let outlets = outlets(place, config, &out, &cluster_name(place, Some(&Place::Local))).await;
-    let mut app = settled(App::new(Place::Local, session, place.session_budget), place);
-    app.session.began = Some(crate::base::clock::steady_millis());
-    let mut engine = Engine::start(app, Arc::new(site), outlets);
-    engine.handle(Event::Observe);
+    let mut engine = Engine::start(terms(place, Place::Local, session), Arc::new(site), outlets);
+    engine.handle(Event::Attach { began: clock::unix_millis(), ends: None, stood_in: false });
     Ok(engine)
 }
 
@@ -245,7 +248,7 @@ async fn attached(
     (place, in_force): (&PlaceArgs, &[Setting]),
     config: &Config,
     session: &SessionId,
-) -> Result<Engine, Notice> {
+) -> Result<Engine<App>, Notice> {
     let headline = format!("session {session} cannot be taken up");
     let journals = journals()?;
     let (journal, record) = journals.open(session).map_err(|error| error.notice(headline.clone()))?;
@@ -259,7 +262,7 @@ async fn attached(
     let (began, ends) = (record.header.began, record.ends);
     let stood_in = record.objects.iter().any(|(_, object)| object.kind == Kind::DaemonSet);
     let settings = agents_again(place, &record)?;
-    let app = settled(App::new(connection.place.clone(), session.clone(), place.session_budget), place);
+    let terms = terms(place, connection.place.clone(), session.clone());
     // Where its reports went until now is where they go, unless another place is named.
     let cluster = cluster_name(place, Some(&connection.place));
     let logs = place.logs(&cluster).or_else(|| record.logs.clone());
@@ -268,8 +271,8 @@ async fn attached(
     let cluster =
         Cluster::resume(connection, settings, journals, (journal, record)).map_err(|error| error.notice(headline))?;
     let outlets = outlets_with(storage, logs, config, &out(place, session)).await;
-    let mut engine = Engine::start(app, Arc::new(cluster), outlets);
-    engine.handle(Event::Attach { began, ends, stood_in });
+    let mut engine = Engine::start(terms, Arc::new(cluster), outlets);
+    engine.handle(Event::Attach { began, ends: Some(ends), stood_in });
     for notice in told {
         engine.handle(Event::Told(notice));
     }

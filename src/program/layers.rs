@@ -388,7 +388,7 @@ mod tests {
         assert!(text.contains("lease = \"5m\"  # file, line 1\n"), "{text}");
         assert!(text.contains("deploy = [\"F5\", \"d\"]  # file, line 3\n"), "{text}");
         let again = config(&text);
-        assert_eq!(again.keys.key_for(crate::app::Action::Deploy), "F5");
+        assert_eq!(again.keys.key_for(crate::screens::Action::Deploy), "F5");
         let error = read_with(&["nodewatch-tui".into()], &again).err();
         assert!(error.is_none(), "{error:?}");
     }

@@ -16,7 +16,6 @@ use crate::{
         rings::Rings,
         site::Site,
     },
-    app::{App, Permission},
     base::text::{self, visible},
     cli::{AlarmsCommand, CleanupArgs, Cli, Command, Format, NodeCommand, OutputArgs, PlaceArgs, ReportArgs},
     cluster::{self, Cluster, Connection},
@@ -26,12 +25,13 @@ use crate::{
     model::{Failure, LogsSettings, Notice, Place, SessionId},
     record::Recorder,
     runtime::{Engine, handoff, spool},
+    session::Permission,
     storage::Storage,
 };
 use layers::{LayersError, Setting, Source};
 use settings::{
     agents, agents_again, as_begun, can_stand_in, cluster_name, frozen, has_a_sink, journals, logs_of, names, out,
-    outlets, permission, settled, target,
+    outlets, permission, target, terms,
 };
 
 /// Runs the program with these arguments, the first of which is its own name.
@@ -185,8 +185,8 @@ async fn on_nodes(place: &PlaceArgs, config: &Config, command: NodeCommand) -> R
     if let Some(logs) = &outlets.logs {
         headless::reports::check(logs).await?;
     }
-    let app = App::new(where_it_is, session, place.session_budget);
-    let mut engine = Engine::start(settled(app, place), site, outlets);
+    let terms = headless::terms(&command, &out, terms(place, where_it_is, session));
+    let mut engine = Engine::start(terms, site, outlets);
     if let Some(recorder) = recorder {
         engine.record(recorder)?;
     }
@@ -341,10 +341,9 @@ async fn freeze(
         // A program that has the session open keeps its journal too, and goes on by its own connection.
         let _ = cluster::trust(Some(&connection), &journals, session).await;
     }
-    let app = App::new(connection.place.clone(), session.clone(), place.session_budget);
-    let app = settled(app, &begun);
+    let terms = terms(&begun, connection.place.clone(), session.clone());
     let cluster = Cluster::observe(connection, agents_again(&begun, &record)?, journals, &record);
-    let engine = Engine::start(app, Arc::new(cluster), out(place, session));
+    let engine = Engine::start(terms, Arc::new(cluster), out(place, session));
     Ok(Box::pin(headless::captures::freeze(engine, &names(nodes), frozen(place), output.format)).await)
 }
 

@@ -16,6 +16,7 @@ use crate::{
     model::{Notice, Summary},
     record::{Player, Step},
     runtime::terminal::{self, Screen},
+    screens::App,
     ui::{self, Theme},
 };
 
@@ -39,17 +40,17 @@ pub(super) async fn run(place: &PlaceArgs, config: &Config, arguments: &ReplayAr
 
 /// What the session's report would say at the end of a recording.
 pub(super) fn summary(file: &Path) -> Result<Summary, Notice> {
-    let mut player = Player::open(file).map_err(|error| error.notice())?;
+    let mut player: Player<App> = Player::open(file).map_err(|error| error.notice())?;
     while player.step().map_err(|error| error.notice())?.is_some() {}
-    Ok(player.app.summary())
+    Ok(player.state.session.summary())
 }
 
-fn last_frame(player: &mut Player, theme: &Theme) -> Result<String, Notice> {
+fn last_frame(player: &mut Player<App>, theme: &Theme) -> Result<String, Notice> {
     let mut text = String::new();
     while let Some(step) = player.step().map_err(|error| error.notice())? {
         if let Step::Frame(_, width, height) = step {
             let Ok(mut terminal) = Terminal::new(TestBackend::new(width, height));
-            let Ok(_) = terminal.draw(|frame| drop(ui::draw(frame, player.app.picture(), theme)));
+            let Ok(_) = terminal.draw(|frame| drop(ui::draw(frame, player.state.picture(), theme)));
             text = lines(&terminal);
         }
     }
@@ -68,7 +69,7 @@ struct Pace {
     paused: bool,
 }
 
-async fn play(screen: &mut Screen, player: &mut Player, speed: f64) -> Result<(), Notice> {
+async fn play(screen: &mut Screen, player: &mut Player<App>, speed: f64) -> Result<(), Notice> {
     let failed = |error: io::Error| Notice::error("the terminal failed", error.to_string(), "");
     let mut pace = Pace { speed, paused: false };
     let mut shown_at = None;
@@ -79,13 +80,13 @@ async fn play(screen: &mut Screen, player: &mut Player, speed: f64) -> Result<()
         let at = match step {
             Some(Step::Event(_)) => continue,
             Some(Step::Frame(at, ..)) => at,
-            None => player.app.now,
+            None => player.state.session.now,
         };
         let gap = Duration::from_millis(at.saturating_sub(shown_at.replace(at).unwrap_or(at)));
         let mut wait = gap.div_f64(pace.speed).min(LONGEST_WAIT);
         loop {
             let draw = |frame: &mut Frame<'_>, theme: &Theme| {
-                ui::draw(frame, player.app.picture(), theme);
+                ui::draw(frame, player.state.picture(), theme);
                 status(frame, &pace, at, ended, theme);
             };
             screen.show(draw).map_err(failed)?;

@@ -12,7 +12,6 @@ use nodewatch_protocol::Freeze;
 
 use super::layers::{Setting, Source};
 use crate::{
-    app::{App, Permission},
     base::{clock, text},
     cli::PlaceArgs,
     cluster::{AgentSettings, Push, Target},
@@ -21,6 +20,7 @@ use crate::{
     logs::Logs,
     model::{Failure, LogsSettings, NodeName, Notice, Place, PullPolicy, SessionId, StorageSettings, Way},
     runtime::Outlets,
+    session::{Permission, Terms},
     storage::Storage,
 };
 
@@ -135,16 +135,19 @@ pub(super) fn out(arguments: &PlaceArgs, session: &SessionId) -> PathBuf {
     arguments.out.clone().unwrap_or_else(|| Path::new("nodewatch-captures").join(session.to_string()))
 }
 
-pub(super) fn settled(mut app: App, arguments: &PlaceArgs) -> App {
-    app.ports.exclude = arguments.exclude.clone().unwrap_or_default();
-    app.ports.named = arguments.expect.clone().unwrap_or_default();
-    app.namespace.clone_from(&arguments.namespace);
-    app.ports.processes = arguments.processes;
-    app.session.lease = arguments.lease;
-    app.joining.daemonset = arguments.daemonset;
-    app.freeze = frozen(arguments);
-    app.ring_bytes = arguments.ring_size;
-    app
+/// What a session begins with as the user has set it.
+pub(super) fn terms(arguments: &PlaceArgs, place: Place, session: SessionId) -> Terms {
+    Terms {
+        exclude: arguments.exclude.clone().unwrap_or_default(),
+        expect: arguments.expect.clone().unwrap_or_default(),
+        namespace: arguments.namespace.clone(),
+        processes: arguments.processes,
+        lease: arguments.lease,
+        daemonset: arguments.daemonset,
+        freeze: frozen(arguments),
+        ring_bytes: arguments.ring_size,
+        ..Terms::new(place, session, arguments.session_budget)
+    }
 }
 
 pub(super) fn frozen(arguments: &PlaceArgs) -> Freeze {

@@ -1,7 +1,7 @@
 //! Recordings: a session's events on disk, and the same frames made of them again.
 //!
-//! Owns the file's form: JSON lines, the first with what the app began as, then every event and every frame with its
-//! time. Packets are not among the app's events, and credentials are taken out before anything is written.
+//! Owns the file's form: JSON lines, the first with what the session began with, then every event and every frame with its
+//! time. Packets are not among the events, and credentials are taken out before anything is written.
 
 mod player;
 
@@ -10,21 +10,20 @@ use std::{
     io::{self, BufWriter, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-use nodewatch_protocol::{Freeze, Request, Sink, UnixMillis};
+use nodewatch_protocol::{Request, Sink, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    app::{App, Event, Permission, delivery::StorageInfo, reports::Reports},
     base::text,
-    model::{Failure, LogsSettings, Notice, Place, S3Url, SessionId, Way},
+    model::{Failure, Notice},
+    session::{Event, Happened, NoInput, Terms},
 };
 pub use player::{Player, Step};
 
 /// The form of recordings.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// A recording that gets longer than this ends there, in bytes: a forgotten one does not fill the disk.
 const LONGEST: u64 = 1 << 30;
 /// The size of frames that nobody saw.
@@ -76,74 +75,15 @@ impl RecordError {
 struct Header {
     recording: u32,
     program: String,
-    start: Start,
-}
-
-/// What the app began as.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Start {
-    place: Place,
-    session: SessionId,
-    budget: Duration,
-    lease: Duration,
-    permission: Permission,
-    namespace: Option<String>,
-    first_run: bool,
-    processes: bool,
-    exclude: String,
-    expect: String,
-    storage: Option<(S3Url, Way)>,
-    reports: Option<LogsSettings>,
-    ring_bytes: Option<u64>,
-    freeze: Freeze,
-    keep_files: bool,
-}
-
-impl Start {
-    fn of(app: &App) -> Self {
-        Self {
-            place: app.place.clone(),
-            session: app.session.id.clone(),
-            budget: app.session.budget,
-            lease: app.session.lease,
-            permission: app.permission,
-            namespace: app.namespace.clone(),
-            first_run: app.first_run,
-            processes: app.ports.processes,
-            exclude: app.ports.exclude.to_string(),
-            expect: app.ports.named.to_string(),
-            storage: app.storage.as_ref().map(|storage| (storage.url.clone(), storage.way.clone())),
-            reports: app.reports.as_ref().map(|reports| reports.settings.clone()),
-            ring_bytes: app.ring_bytes,
-            freeze: app.freeze,
-            keep_files: app.keep_files,
-        }
-    }
-
-    fn app(self) -> Result<App, String> {
-        let mut app = App::new(self.place, self.session, self.budget);
-        app.session.lease = self.lease;
-        app.permission = self.permission;
-        app.namespace = self.namespace;
-        app.first_run = self.first_run;
-        app.ports.processes = self.processes;
-        app.ports.exclude = self.exclude.parse().map_err(|error| format!("{error}"))?;
-        app.ports.named = self.expect.parse().map_err(|error| format!("{error}"))?;
-        app.storage = self.storage.map(|(url, way)| StorageInfo { url, way });
-        app.reports = self.reports.map(Reports::new);
-        app.ring_bytes = self.ring_bytes;
-        app.freeze = self.freeze;
-        app.keep_files = self.keep_files;
-        Ok(app)
-    }
+    terms: Terms,
 }
 
 /// Every further line.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Line {
+enum Line<I> {
     /// Something happened.
-    Event(UnixMillis, Box<Event>),
+    Event(UnixMillis, Box<Happened<I>>),
     /// The screen was drawn in so many columns and rows.
     Frame(UnixMillis, u16, u16),
 }
@@ -166,20 +106,19 @@ impl Recorder {
         Ok(Self { path: path.to_owned(), out: BufWriter::new(file.map_err(failed)?), written: 0, framed: false })
     }
 
-    /// What the app is before its first event.
-    pub fn begin(&mut self, app: &App) -> Result<(), RecordError> {
-        let header =
-            Header { recording: VERSION, program: env!("CARGO_PKG_VERSION").to_owned(), start: Start::of(app) };
-        self.write(&header)
+    /// What the session begins with.
+    pub fn begin(&mut self, terms: &Terms) -> Result<(), RecordError> {
+        let program = env!("CARGO_PKG_VERSION").to_owned();
+        self.write(&Header { recording: VERSION, program, terms: terms.clone() })
     }
 
-    /// An event, before the app takes it in.
-    pub fn event(&mut self, event: &Event, at: UnixMillis) -> Result<(), RecordError> {
-        self.write(&Line::Event(at, Box::new(without_secrets(event))))?;
+    /// Something that happened, before it is taken in.
+    pub fn event<I: Clone + Serialize>(&mut self, happened: &Happened<I>, at: UnixMillis) -> Result<(), RecordError> {
+        self.write(&Line::Event(at, Box::new(without_secrets(happened))))?;
         // Without a terminal nothing is drawn; a replay shows what would have been.
-        if matches!(event, Event::Tick) && !self.framed {
+        if matches!(happened, Happened::Event(Event::Tick)) && !self.framed {
             let (width, height) = UNSEEN;
-            self.write(&Line::Frame(at, width, height))?;
+            self.write(&Line::<NoInput>::Frame(at, width, height))?;
         }
         Ok(())
     }
@@ -187,7 +126,7 @@ impl Recorder {
     /// A frame, after it was drawn. What was recorded until then is on the disk.
     pub fn frame(&mut self, at: UnixMillis, width: u16, height: u16) -> Result<(), RecordError> {
         self.framed = true;
-        self.write(&Line::Frame(at, width, height))?;
+        self.write(&Line::<NoInput>::Frame(at, width, height))?;
         self.out.flush().map_err(|source| self.failed(source))
     }
 
@@ -223,12 +162,13 @@ impl Drop for Recorder {
 }
 
 /// A signed grant lets whoever has it write to the bucket; that an agent was given one is all there is to tell.
-fn without_secrets(event: &Event) -> Event {
-    match event {
-        Event::Answer(node, Request::Sink(_), response) => {
-            Event::Answer(node.clone(), Request::Sink(Sink::Ring), response.clone())
+fn without_secrets<I: Clone>(happened: &Happened<I>) -> Happened<I> {
+    let sink = || Request::Sink(Sink::Ring);
+    match happened {
+        Happened::Event(Event::Answer(node, Request::Sink(_), response)) => {
+            Event::Answer(node.clone(), sink(), response.clone()).into()
         }
-        Event::Asked(node, Request::Sink(_)) => Event::Asked(node.clone(), Request::Sink(Sink::Ring)),
+        Happened::Event(Event::Asked(node, Request::Sink(_))) => Event::Asked(node.clone(), sink()).into(),
         other => other.clone(),
     }
 }
@@ -240,9 +180,17 @@ mod tests {
     use nodewatch_protocol::{Grant, Response};
 
     use super::*;
+    use crate::{
+        model::{Place, SessionId},
+        session::Session,
+    };
 
-    fn app() -> App {
-        App::new(Place::Local, SessionId::new(7), Duration::from_secs(60))
+    fn terms() -> Terms {
+        Terms::new(Place::Local, SessionId::new(7), std::time::Duration::from_secs(60))
+    }
+
+    fn answered(sink: Request) -> Happened<NoInput> {
+        Event::Answer("n".into(), sink, Some(Response::Done)).into()
     }
 
     #[test]
@@ -250,7 +198,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("r.jsonl");
         let mut recorder = Recorder::create(&path).expect("made");
-        recorder.begin(&app()).expect("written");
+        recorder.begin(&terms()).expect("written");
         let fields = BTreeMap::from([("x-amz-signature".to_owned(), "s3cr3t".to_owned())]);
         let grant = Grant {
             url: "https://b.s3".into(),
@@ -262,8 +210,8 @@ mod tests {
             server: nodewatch_protocol::ServerFacts::default(),
         };
         let sink = Request::Sink(Sink::Grant(grant));
-        recorder.event(&Event::Answer("n".into(), sink.clone(), Some(Response::Done)), 1).expect("written");
-        recorder.event(&Event::Asked("n".into(), sink), 2).expect("written");
+        recorder.event(&answered(sink.clone()), 1).expect("written");
+        recorder.event(&Happened::<NoInput>::from(Event::Asked("n".into(), sink)), 2).expect("written");
         recorder.frame(3, 80, 24).expect("written");
         let text = fs::read_to_string(&path).expect("text");
         assert!(!text.contains("s3cr3t") && text.lines().count() == 4, "{text}");
@@ -277,20 +225,23 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("r.jsonl");
         let mut recorder = Recorder::create(&path).expect("made");
-        recorder.begin(&app()).expect("written");
+        recorder.begin(&terms()).expect("written");
         recorder.frame(3, 80, 24).expect("written");
         let good = fs::read_to_string(&path).expect("text");
         for (text, told) in [
             (String::new(), "line 1"),
             ("{}".to_owned(), "line 1"),
-            (good.replace("\"recording\":1", "\"recording\":2"), "line 1: it has form 2"),
-            (format!("{good}{{\"event\":[1,\"Nothing\"]}}\n"), "line 3"),
+            (good.replace("\"recording\":2", "\"recording\":1"), "line 1: it has form 1"),
+            (format!("{good}{{\"event\":[1,{{\"event\":\"Nothing\"}}]}}\n"), "line 3"),
             (format!("{good}\u{1b}[2J\n"), "line 3"),
             (format!("{good}{{\"frame\":[1,65535,65535]}}\n"), "line 3: no terminal has 65535x65535 cells"),
-            (format!("{good}{{\"event\":[18446744073709551615,\"Tick\"]}}\n"), "18446744073709551615 is no time"),
+            (
+                format!("{good}{{\"event\":[18446744073709551615,{{\"event\":\"Tick\"}}]}}\n"),
+                "18446744073709551615 is no time",
+            ),
         ] {
             fs::write(&path, &text).expect("written");
-            let error = Player::open(&path).and_then(|mut player| {
+            let error = Player::<Session>::open(&path).and_then(|mut player| {
                 while player.step()?.is_some() {}
                 Ok(())
             });

@@ -9,9 +9,10 @@ use std::{
 };
 
 use nodewatch_protocol::UnixMillis;
+use serde::Deserialize;
 
 use super::{Header, Line, RecordError, VERSION};
-use crate::app::{App, Event, update};
+use crate::session::{Event, Happened, State};
 
 /// The end of the year 9999. Nothing that is added to a time before it overflows.
 const LAST: UnixMillis = 253_402_300_799_999;
@@ -21,36 +22,43 @@ const LARGEST: u32 = 1_000_000;
 /// What a line of a recording was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// The app has taken in an event.
+    /// An event was taken in.
     Event(UnixMillis),
     /// The screen was drawn in so many columns and rows.
     Frame(UnixMillis, u16, u16),
 }
 
+/// The part of the first line that every form has.
+#[derive(Deserialize)]
+struct Made {
+    recording: u32,
+    program: String,
+}
+
 /// A recording that is being played.
 #[derive(Debug)]
-pub struct Player {
-    /// The app as of the last step.
-    pub app: App,
+pub struct Player<S> {
+    /// All as of the last step.
+    pub state: S,
     path: PathBuf,
     lines: std::io::Lines<BufReader<File>>,
     line: usize,
 }
 
-impl Player {
+impl<S: State> Player<S> {
     /// Reads how it began.
     pub fn open(path: &Path) -> Result<Self, RecordError> {
         let failed = |source| RecordError::File { operation: "read", path: path.to_owned(), source };
         let mut lines = BufReader::new(File::open(path).map_err(failed)?).lines();
         let invalid = |reason: String| RecordError::Invalid { path: path.to_owned(), line: 1, reason };
         let first = lines.next().unwrap_or_else(|| Ok(String::new())).map_err(failed)?;
-        let header: Header = serde_json::from_str(&first).map_err(|error| invalid(error.to_string()))?;
-        if header.recording != VERSION {
-            let (theirs, program) = (header.recording, header.program);
-            return Err(invalid(format!("it has form {theirs}, of program {program:?}; this one reads {VERSION}")));
+        let Made { recording, program } = serde_json::from_str(&first).map_err(|error| invalid(error.to_string()))?;
+        if recording != VERSION {
+            return Err(invalid(format!("it has form {recording}, of program {program:?}; this one reads {VERSION}")));
         }
-        let app = header.start.app().map_err(invalid)?;
-        Ok(Self { app, path: path.to_owned(), lines, line: 1 })
+        let header: Header = serde_json::from_str(&first).map_err(|error| invalid(error.to_string()))?;
+        let state = S::begin(header.terms);
+        Ok(Self { state, path: path.to_owned(), lines, line: 1 })
     }
 
     /// The next step; `None` at the end. A last line that was cut off by the program's end is the end.
@@ -58,7 +66,7 @@ impl Player {
         let Some(text) = self.lines.next() else { return Ok(None) };
         self.line += 1;
         let text = text.map_err(|source| RecordError::File { operation: "read", path: self.path.clone(), source })?;
-        let line: Line = match serde_json::from_str(&text) {
+        let line: Line<S::Input> = match serde_json::from_str(&text) {
             Ok(line) => line,
             Err(error) if error.is_eof() => return Ok(None),
             Err(error) => return Err(self.invalid(error.to_string())),
@@ -67,9 +75,9 @@ impl Player {
             return Err(self.invalid(reason));
         }
         Ok(Some(match line {
-            Line::Event(at, event) => {
+            Line::Event(at, happened) => {
                 // What it made the program do was done when it was recorded.
-                let _ = update(&mut self.app, *event, at);
+                let _ = self.state.take_in(*happened, at);
                 Step::Event(at)
             }
             Line::Frame(at, width, height) => Step::Frame(at, width, height),
@@ -82,7 +90,7 @@ impl Player {
 }
 
 /// Why no program can have recorded a line.
-fn impossible(line: &Line) -> Option<String> {
+fn impossible<I>(line: &Line<I>) -> Option<String> {
     let (at, width, height) = match *line {
         Line::Event(at, _) => (at, 0, 0),
         Line::Frame(at, width, height) => (at, width, height),
@@ -90,8 +98,8 @@ fn impossible(line: &Line) -> Option<String> {
     if at > LAST {
         return Some(format!("{at} is no time"));
     }
-    if let Line::Event(_, event) = line
-        && let Event::ClockSet(ahead) = **event
+    if let Line::Event(_, happened) = line
+        && let Happened::Event(Event::ClockSet(ahead)) = **happened
         && ahead.unsigned_abs() > LAST
     {
         return Some(format!("no clock is {ahead} ms ahead"));

@@ -6,13 +6,13 @@ use std::{io, path::PathBuf};
 
 use super::outlets::Outlet;
 use crate::{
-    app::{Event, Job},
     base::{clock, text},
     captures::{
         manifest,
         merge::{Merge, MergeError, Merged},
     },
     model::{Failure, Notice},
+    session::{Event, Job},
 };
 
 impl Outlet {

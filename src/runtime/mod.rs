@@ -22,10 +22,10 @@ use tokio::sync::mpsc;
 
 use crate::{
     agents::site::Site,
-    app::{App, Effect, Event, delivery::StorageInfo, reports::Reports, update},
     base::clock::{steady_millis, wall_ahead},
     model::{Notice, Severity},
     record::{RecordError, Recorder},
+    session::{Effect, Event, Happened, State, Terms, delivery::StorageInfo},
 };
 pub use merging::merge_notice;
 pub use outlets::Outlets;
@@ -37,10 +37,10 @@ const QUEUE: usize = 4096;
 /// A wall clock that is further from where it was, in milliseconds, was set and has not just drifted.
 const STEP: u64 = 1_000;
 
-/// The app with its effects performed.
-pub struct Engine {
-    /// The state.
-    pub app: App,
+/// A session, or one with screens over it, with its effects performed.
+pub struct Engine<S> {
+    /// All as of the last event.
+    pub state: S,
     performer: Performer,
     /// What the terminal is to take into its clipboard.
     pub clipboard: Option<String>,
@@ -51,21 +51,33 @@ pub struct Engine {
     clock: Box<dyn Fn() -> UnixMillis + Send>,
 }
 
-impl Engine {
+impl<S: State> Engine<S> {
     /// Starts to watch the site's nodes. Captures leave by these outlets.
-    pub fn start(mut app: App, site: Arc<dyn Site>, outlets: impl Into<Outlets>) -> Self {
+    pub fn start(terms: Terms, site: Arc<dyn Site>, outlets: impl Into<Outlets>) -> Self {
         let (sender, events) = mpsc::channel(QUEUE);
         let mut outlets = outlets.into();
-        outlets.largest = app.ring_bytes.unwrap_or(outlets.largest);
-        app.storage = outlets.storage.as_ref().map(|storage| {
-            let settings = storage.settings();
-            StorageInfo { url: settings.url, way: settings.way }
+        outlets.largest = terms.ring_bytes.unwrap_or(outlets.largest);
+        let state = S::begin(Terms {
+            storage: outlets.storage.as_ref().map(|storage| {
+                let settings = storage.settings();
+                StorageInfo { url: settings.url, way: settings.way }
+            }),
+            storage_options: outlets.storage_options(),
+            ring_folder: site.ring_folder(),
+            reports: outlets.logs.as_ref().map(|logs| logs.settings().clone()),
+            ..terms
         });
-        app.storage_options = outlets.storage_options();
-        app.ring_folder = site.ring_folder();
-        app.reports = outlets.logs.as_ref().map(|logs| Reports::new(logs.settings().clone()));
-        let performer = Performer::start(site, sender, outlets, app.session.id.clone(), app.place_text());
-        Self { app, performer, events, clipboard: None, suspend: false, recorder: None, clock: Box::new(steady_millis) }
+        let session = state.session();
+        let performer = Performer::start(site, sender, outlets, session.terms.id.clone(), session.place_text());
+        Self {
+            state,
+            performer,
+            events,
+            clipboard: None,
+            suspend: false,
+            recorder: None,
+            clock: Box::new(steady_millis),
+        }
     }
 
     /// From here on that is the time.
@@ -75,7 +87,7 @@ impl Engine {
 
     /// Records everything from here on.
     pub fn record(&mut self, mut recorder: Recorder) -> Result<(), Notice> {
-        recorder.begin(&self.app).map_err(|error| error.notice())?;
+        recorder.begin(&self.state.session().terms).map_err(|error| error.notice())?;
         self.recorder = Some(recorder);
         Ok(())
     }
@@ -91,7 +103,7 @@ impl Engine {
         if let Some(Err(error)) = written {
             self.recorder = None;
             // As any event that is not recorded.
-            let _ = update(&mut self.app, Event::Told(error.notice()), (self.clock)());
+            let _ = self.state.take_in(Event::Told(error.notice()).into(), (self.clock)());
         }
     }
 
@@ -137,16 +149,18 @@ impl Engine {
     }
 
     /// Takes in one event and begins what follows from it. True when the program is to end.
-    pub fn handle(&mut self, event: Event) -> bool {
+    pub fn handle(&mut self, happened: impl Into<Happened<S::Input>>) -> bool {
+        let happened = happened.into();
         let mut quit = false;
         let ahead = wall_ahead();
-        if ahead.abs_diff(self.app.wall_ahead) >= STEP && !matches!(event, Event::ClockSet(_)) {
+        let is_set = matches!(happened, Happened::Event(Event::ClockSet(_)));
+        if ahead.abs_diff(self.state.session().wall_ahead) >= STEP && !is_set {
             quit = self.handle(Event::ClockSet(ahead));
         }
         let now = (self.clock)();
-        let written = self.recorder.as_mut().map(|recorder| recorder.event(&event, now));
+        let written = self.recorder.as_mut().map(|recorder| recorder.event(&happened, now));
         self.recorded(written);
-        let effects = update(&mut self.app, event, now);
+        let effects = self.state.take_in(happened, now);
         for effect in effects {
             match effect {
                 Effect::Quit => quit = true,
@@ -159,16 +173,17 @@ impl Engine {
     }
 
     /// Ends every task; tunnels say goodbye first. What became of the session is recorded.
-    pub async fn shut_down(mut self) -> App {
-        if let (Some(state), Some(reports)) = (self.performer.settle_reports().await, &mut self.app.reports) {
-            reports.state = state;
+    pub async fn shut_down(mut self) -> S {
+        if let Some(state) = self.performer.settle_reports().await {
+            self.handle(Event::Reports(state));
         }
         let written = self.recorder.take().map(Recorder::finish);
         self.recorded(written);
-        if self.app.ended.is_some() {
-            self.performer.conclude(self.app.receipt().json(), &self.app.summary());
+        let session = self.state.session();
+        if session.ended().is_some() {
+            self.performer.conclude(session.receipt().json(), &session.summary());
         }
         self.performer.shut_down().await;
-        self.app
+        self.state
     }
 }

@@ -14,12 +14,12 @@ use tokio::{
 
 use crate::{
     agents::{live, site::Site},
-    app::{Event, Job},
     base::text,
     captures::manifest::{self, NodeEntry, SessionManifest},
     config::file::{PLACE, VIEWER},
     logs::Logs,
     model::{EACH_NODE, FetchProgress, Node, NodeName, Notice, Outcome, PreflightCheck, SessionId},
+    session::{Event, Job},
     storage::{Storage, StorageError},
 };
 

@@ -23,13 +23,13 @@ use crate::{
         fetch::Fetch,
         site::{OpenError, Site},
     },
-    app::{Effect, Event, Job},
     base::text::{chain, safe_component},
     captures::manifest,
     model::{
         DeployProgress, Failure, FetchProgress, Group, Keep, Node, NodeName, Notice, Removal, SessionId, StandIn,
         Summary,
     },
+    session::{Effect, Event, Job},
 };
 
 /// Files fetched at once; each is a stream through the API server.

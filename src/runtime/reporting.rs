@@ -16,10 +16,10 @@ use tokio::sync::{Mutex, mpsc};
 
 use crate::{
     agents::site::Site,
-    app::Event,
     base::text::counted,
     logs::{Logs, Scope},
     model::{Group, LogsSettings, NodeName, Notice, PastQuery, PastReport, SessionId, Way},
+    session::Event,
 };
 
 /// At the end reports have so long to get there.

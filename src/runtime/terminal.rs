@@ -29,13 +29,14 @@ use super::{
     Engine,
     gone::{Gone, is_gone},
     guard::{Guard, Paper, restore},
-    input::Input,
+    input::Input as Keys,
     panics, spool,
 };
 use crate::{
-    app::{Action, App, Edit, Event, Overlay, Pointed, Scope},
     config::keymap::Keymap,
     model::{Failure, Notice},
+    screens::{Action, App, Edit, Input, Pointed, Scope},
+    session::Event,
     ui::{self, Hits, Target, Theme},
 };
 
@@ -147,7 +148,7 @@ impl Signals {
 pub struct Screen {
     terminal: Terminal<CrosstermBackend<Paper>>,
     theme: Theme,
-    input: Input<EventStream>,
+    input: Keys<EventStream>,
     signals: Signals,
     guard: Guard,
 }
@@ -160,7 +161,7 @@ impl Screen {
         let guard = Guard::enter(mouse)?;
         panics::install();
         let terminal = Terminal::new(CrosstermBackend::new(Paper::default()))?;
-        Ok(Self { terminal, theme, input: Input::new(EventStream::new()), signals, guard })
+        Ok(Self { terminal, theme, input: Keys::new(EventStream::new()), signals, guard })
     }
 
     /// Shows the app while something is under way that it cannot do without; `None` when the user does not wait for it.
@@ -180,7 +181,7 @@ impl Screen {
                 key = self.input.next() => {
                     let Some(event) = key.transpose()? else { return Ok(None) };
                     let events = translate(&event, Scope::List, &self.theme.keys, &mut Pointer::default());
-                    if events.iter().any(|event| matches!(event, Event::Action(Action::Quit | Action::Interrupt))) {
+                    if events.iter().any(|event| matches!(event, Input::Key(Action::Quit | Action::Interrupt))) {
                         return Ok(None);
                     }
                     self.terminal.draw(|frame| drop(ui::draw(frame, app, &self.theme)))?;
@@ -190,7 +191,7 @@ impl Screen {
     }
 
     /// Runs the program until the user leaves.
-    pub async fn run(&mut self, engine: &mut Engine) -> io::Result<()> {
+    pub async fn run(&mut self, engine: &mut Engine<App>) -> io::Result<()> {
         let Self { terminal, theme, input, signals, guard } = self;
         drive(engine, terminal, theme, (input, signals), guard.mouse, |_| {}).await
     }
@@ -221,7 +222,7 @@ struct Pointer {
 
 /// The loop, over any terminal and any source of keys. `drawn` is told after each frame.
 pub async fn drive<B: Backend<Error: Send + Sync + 'static>>(
-    engine: &mut Engine,
+    engine: &mut Engine<App>,
     terminal: &mut Terminal<B>,
     theme: &Theme,
     (input, signals): (impl Stream<Item = io::Result<TerminalEvent>> + Unpin, &mut Signals),
@@ -242,7 +243,7 @@ pub async fn drive<B: Backend<Error: Send + Sync + 'static>>(
 }
 
 async fn run_on<B: Backend<Error: Send + Sync + 'static>>(
-    engine: &mut Engine,
+    engine: &mut Engine<App>,
     terminal: &mut Terminal<B>,
     theme: &Theme,
     (mut input, signals): (impl Stream<Item = io::Result<TerminalEvent>> + Unpin, &mut Signals),
@@ -266,7 +267,7 @@ async fn run_on<B: Backend<Error: Send + Sync + 'static>>(
             next_frame = Instant::now() + FRAME;
         }
         if dirty && Instant::now() >= next_frame {
-            let shown = engine.app.picture();
+            let shown = engine.state.picture();
             let frame = terminal.draw(|frame| pointer.hits = ui::draw(frame, shown, theme));
             let frame = frame.map_err(io::Error::other)?;
             let area = frame.area;
@@ -328,9 +329,9 @@ async fn run_on<B: Backend<Error: Send + Sync + 'static>>(
 }
 
 /// The cursor is not on the row any more that the last frame showed under it, and this key would act on what it is on.
-fn is_unseen(event: &Event, hits: &Hits, app: &App) -> bool {
-    let Event::Action(action) = event else { return false };
-    let acts = app.overlay.is_none() && action.acts(&app.picture().screen);
+fn is_unseen(input: &Input, hits: &Hits, app: &App) -> bool {
+    let Input::Key(action) = input else { return false };
+    let acts = app.layers.is_empty() && action.acts(&app.picture().screen);
     acts && hits.cursor.is_some() && hits.cursor != app.row_under_cursor()
 }
 
@@ -350,8 +351,8 @@ fn suspend(mouse: bool) -> io::Result<()> {
 
 /// Takes in that somebody wants the program to end: it begins to leave, and ends without waiting when it was asked so
 /// before and is leaving still. True when it is to end.
-fn asked(engine: &mut Engine, signals: &mut Signals) -> bool {
-    let leaving = matches!(&engine.app.overlay, Some(Overlay::Exit(exit)) if exit.unattended);
+fn asked(engine: &mut Engine<App>, signals: &mut Signals) -> bool {
+    let leaving = engine.state.session.exit().is_some_and(|exit| exit.unattended);
     signals.asked = if leaving { signals.asked + 1 } else { 1 };
     if signals.asked < 2 {
         return engine.handle(Event::Finish);
@@ -363,7 +364,7 @@ fn asked(engine: &mut Engine, signals: &mut Signals) -> bool {
 }
 
 /// Cleans up with nobody watching.
-async fn finish(engine: &mut Engine, signals: &mut Signals) {
+async fn finish(engine: &mut Engine<App>, signals: &mut Signals) {
     let mut ended = engine.handle(Event::Finish);
     while !ended {
         tokio::select! {
@@ -376,15 +377,15 @@ async fn finish(engine: &mut Engine, signals: &mut Signals) {
 /// Takes in what came from the terminal, and all that is typed text and has come already as one edit. What came last, and
 /// whether the program is to end.
 async fn heard(
-    engine: &mut Engine,
+    engine: &mut Engine<App>,
     mut event: TerminalEvent,
     input: &mut (impl Stream<Item = io::Result<TerminalEvent>> + Unpin),
     (keys, pointer): (&Keymap, &mut Pointer),
 ) -> io::Result<(TerminalEvent, bool)> {
     let mut typed = String::new();
     loop {
-        let mut meant = translate(&event, engine.app.scope(), keys, pointer);
-        if let [Event::Action(Action::Edit(Edit::Insert(character)))] = meant[..]
+        let mut meant = translate(&event, engine.state.scope(), keys, pointer);
+        if let [Input::Key(Action::Edit(Edit::Insert(character)))] = meant[..]
             && typed.len() < TYPED
         {
             typed.push(character);
@@ -397,46 +398,45 @@ async fn heard(
             meant.clear();
         }
         let mut pending = text(mem::take(&mut typed)).into_iter().chain(meant);
-        let ended = pending.any(|event| {
-            let event = if is_unseen(&event, &pointer.hits, &engine.app) { moved() } else { event };
-            engine.handle(event)
+        let ended = pending.any(|input| {
+            if is_unseen(&input, &pointer.hits, &engine.state) { engine.handle(moved()) } else { engine.handle(input) }
         });
         return Ok((event, ended));
     }
-    let ended = text(typed).is_some_and(|event| engine.handle(event));
+    let ended = text(typed).is_some_and(|input| engine.handle(input));
     Ok((event, ended))
 }
 
 /// Typed text as what it means: one character is the key.
-fn text(typed: String) -> Option<Event> {
+fn text(typed: String) -> Option<Input> {
     let mut characters = typed.chars();
     match (characters.next(), characters.next()) {
         (None, _) => None,
-        (Some(character), None) => Some(Event::Action(Action::Edit(Edit::Insert(character)))),
-        (Some(_), Some(_)) => Some(Event::Pasted(typed)),
+        (Some(character), None) => Some(Input::Key(Action::Edit(Edit::Insert(character)))),
+        (Some(_), Some(_)) => Some(Input::Pasted(typed)),
     }
 }
 
-fn translate(event: &TerminalEvent, scope: Scope, keys: &Keymap, pointer: &mut Pointer) -> Vec<Event> {
+fn translate(event: &TerminalEvent, scope: Scope, keys: &Keymap, pointer: &mut Pointer) -> Vec<Input> {
     match event {
-        TerminalEvent::Key(key) => keys.action(*key, scope).map(Event::Action).into_iter().collect(),
-        TerminalEvent::Paste(text) if scope == Scope::Text => vec![Event::Pasted(text.clone())],
+        TerminalEvent::Key(key) => keys.action(*key, scope).map(Input::Key).into_iter().collect(),
+        TerminalEvent::Paste(text) if scope == Scope::Text => vec![Input::Pasted(text.clone())],
         TerminalEvent::Mouse(mouse) => pointed(*mouse, scope, pointer),
         _ => Vec::new(),
     }
 }
 
-fn pointed(mouse: MouseEvent, scope: Scope, pointer: &mut Pointer) -> Vec<Event> {
+fn pointed(mouse: MouseEvent, scope: Scope, pointer: &mut Pointer) -> Vec<Input> {
     let target = pointer.hits.at(mouse.column, mouse.row);
     match (mouse.kind, target) {
         // In a text field these are other fields or earlier commands.
-        (MouseEventKind::ScrollUp, _) if scope != Scope::Text => vec![Event::Action(Action::Up); WHEEL],
-        (MouseEventKind::ScrollDown, _) if scope != Scope::Text => vec![Event::Action(Action::Down); WHEEL],
+        (MouseEventKind::ScrollUp, _) if scope != Scope::Text => vec![Input::Key(Action::Up); WHEEL],
+        (MouseEventKind::ScrollDown, _) if scope != Scope::Text => vec![Input::Key(Action::Down); WHEEL],
         (MouseEventKind::Down(MouseButton::Left), target) => {
             pointer.drag = None;
             match target {
-                Some(Target::Row(row)) => vec![Event::Pointed(Pointed::Row(row))],
-                Some(Target::Tab(tab)) => vec![Event::Pointed(Pointed::Tab(tab))],
+                Some(Target::Row(row)) => vec![Input::Pointed(Pointed::Row(row))],
+                Some(Target::Tab(tab)) => vec![Input::Pointed(Pointed::Tab(tab))],
                 Some(Target::Moment(at)) => {
                     pointer.drag = Some(at);
                     Vec::new()
@@ -447,7 +447,7 @@ fn pointed(mouse: MouseEvent, scope: Scope, pointer: &mut Pointer) -> Vec<Event>
         // The part is taken when the button is let go: meanwhile the chart, and so the time under the mouse, stays.
         (MouseEventKind::Up(MouseButton::Left), Some(Target::Moment(to))) => {
             let from = pointer.drag.take().filter(|from| *from != to);
-            from.map(|from| Event::Pointed(Pointed::Window(from, to))).into_iter().collect()
+            from.map(|from| Input::Pointed(Pointed::Window(from, to))).into_iter().collect()
         }
         _ => Vec::new(),
     }
@@ -460,8 +460,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        app::Overlay,
         model::{Place, SessionId},
+        screens::{Layer, Screen as Shown},
+        session::Terms,
     };
 
     fn mouse(kind: MouseEventKind, column: u16, row: u16) -> MouseEvent {
@@ -470,16 +471,16 @@ mod tests {
 
     #[test]
     fn a_key_does_not_act_on_a_row_that_was_not_seen_under_the_cursor() {
-        let mut app = App::new(Place::Local, SessionId::new(1), Duration::from_secs(1));
+        let mut app = App::new(Terms::new(Place::Local, SessionId::new(1), Duration::from_secs(1)));
         let mut hits = Hits::default();
-        app.cursor = Some("b".into());
+        app.list.cursor = Some("b".into());
         hits.cursor = app.row_under_cursor();
-        let deploy = Event::Action(Action::Deploy);
+        let deploy = Input::Key(Action::Deploy);
         assert!(!is_unseen(&deploy, &hits, &app));
-        app.cursor = Some("c".into());
+        app.list.cursor = Some("c".into());
         assert!(is_unseen(&deploy, &hits, &app), "b has left, and nobody has seen the cursor on c");
-        assert!(!is_unseen(&Event::Action(Action::Down), &hits, &app), "moving is free");
-        app.overlay = Some(Overlay::Help);
+        assert!(!is_unseen(&Input::Key(Action::Down), &hits, &app), "moving is free");
+        app.layers.push(Layer::Help);
         assert!(!is_unseen(&deploy, &hits, &app));
     }
 
@@ -488,24 +489,24 @@ mod tests {
         let paste = TerminalEvent::Paste("a\nb".to_owned());
         let keys = Keymap::default();
         let meant = |scope| translate(&paste, scope, &keys, &mut Pointer::default());
-        assert!(matches!(&meant(Scope::Text)[..], [Event::Pasted(text)] if text == "a\nb"));
+        assert!(matches!(&meant(Scope::Text)[..], [Input::Pasted(text)] if text == "a\nb"));
         assert!(meant(Scope::List).is_empty(), "nothing is run");
-        assert!(matches!(text("a".to_owned()), Some(Event::Action(Action::Edit(Edit::Insert('a'))))));
-        assert!(matches!(text("ab".to_owned()), Some(Event::Pasted(text)) if text == "ab"));
+        assert!(matches!(text("a".to_owned()), Some(Input::Key(Action::Edit(Edit::Insert('a'))))));
+        assert!(matches!(text("ab".to_owned()), Some(Input::Pasted(text)) if text == "ab"));
         assert!(text(String::new()).is_none());
     }
 
     #[test]
     fn tabs_of_a_drawn_screen_can_be_clicked_and_the_wheel_scrolls() {
-        let app = App::new(Place::Local, SessionId::new(1), Duration::from_secs(1));
+        let app = App::new(Terms::new(Place::Local, SessionId::new(1), Duration::from_secs(1)));
         let mut terminal = Terminal::new(TestBackend::new(80, 24)).expect("a terminal");
         let mut pointer = Pointer::default();
         let mut shown = app.clone();
-        shown.screen = crate::app::Screen::Ports;
+        shown.screen = Shown::Ports;
         let _ = terminal.draw(|frame| pointer.hits = ui::draw(frame, &shown, &Theme::standard()));
         let click = mouse(MouseEventKind::Down(MouseButton::Left), 18, 2);
         let events = pointed(click, Scope::Ports, &mut pointer);
-        assert!(matches!(events[..], [Event::Pointed(Pointed::Tab(1))]), "{events:?}");
+        assert!(matches!(events[..], [Input::Pointed(Pointed::Tab(1))]), "{events:?}");
         let wheel = mouse(MouseEventKind::ScrollDown, 5, 5);
         assert_eq!(pointed(wheel, Scope::Ports, &mut pointer).len(), WHEEL);
         assert!(pointed(wheel, Scope::Text, &mut pointer).is_empty());

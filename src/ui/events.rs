@@ -1,32 +1,63 @@
-//! What happened on a node, newest first.
+//! The Events screen: what happened on all nodes, newest first.
 
 use ratatui::{
     Frame,
-    layout::Rect,
+    layout::{Constraint, Layout, Rect},
     text::{Line, Span},
+    widgets::Paragraph,
 };
 
-use super::{Theme, widgets::scrolled};
+use super::{
+    Hits, Theme,
+    widgets::{crumbs, cursor_row, first_shown, fit, short_name},
+};
 use crate::{
-    app::{App, node::NodeState},
     base::text::{time_of_day, visible},
+    model::{NodeName, Severity},
+    screens::{App, cursor::RowKey},
 };
 
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme) {
-    if state.events.is_empty() {
-        frame.render_widget(Line::styled(" nothing has happened yet", theme.dim), area);
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, hits: &mut Hits) {
+    let rows = app.event_rows();
+    let [title, head, body] =
+        Layout::vertical([Constraint::Length(1), Constraint::Length(1), Constraint::Min(0)]).areas(area);
+    let name = format!("EVENTS ({})", rows.len());
+    frame.render_widget(crumbs(app, &["NODES"], &name, usize::from(title.width), theme), title);
+    let node_width = (usize::from(area.width) / 4).clamp(8, 32);
+    frame.render_widget(
+        Line::styled(format!("  {} {}  EVENT", fit("TIME", 8), fit("NODE", node_width)), theme.dim),
+        head,
+    );
+    if rows.is_empty() {
+        frame.render_widget(Line::styled("  nothing has happened that the filter shows", theme.dim), body);
         return;
     }
-    let lines = state
-        .events
+    let cursor = app.event_place(&rows);
+    let room = usize::from(body.height);
+    let first = first_shown(cursor, rows.len(), room);
+    hits.rows(body, rows.iter().skip(first).map(|row| RowKey::Event(row.key())));
+    hits.cursor = rows.get(cursor).map(|row| RowKey::Event(row.key()));
+    let lines: Vec<Line<'static>> = rows
         .iter()
-        .rev()
-        .map(|event| {
-            Line::from(vec![
-                Span::styled(format!(" {}  ", time_of_day(app.wall(event.at))), theme.dim),
-                Span::raw(visible(&event.text)),
-            ])
+        .enumerate()
+        .skip(first)
+        .take(room)
+        .map(|(index, row)| {
+            let selected = index == cursor;
+            let (word, style) = match row.severity {
+                Severity::Info => ("", theme.plain),
+                Severity::Warning => ("warning: ", theme.warn),
+                Severity::Error => ("error: ", theme.bad),
+            };
+            let node = short_name(&NodeName(row.node.to_owned()), node_width);
+            let line = Line::from(vec![
+                Span::styled(if selected { theme.symbols.cursor } else { " " }, theme.accent),
+                Span::styled(format!(" {} ", time_of_day(app.session.wall(row.at))), theme.dim),
+                Span::styled(format!("{}  ", fit(&visible(&node), node_width)), theme.plain),
+                Span::styled(format!("{word}{}", visible(&row.text)), style),
+            ]);
+            if selected { cursor_row(line, body.width, theme) } else { line }
         })
         .collect();
-    scrolled(frame, area, lines, app.scroll);
+    frame.render_widget(Paragraph::new(lines), body);
 }

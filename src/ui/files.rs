@@ -1,4 +1,4 @@
-//! Capture files: a node's own, and the screen of all of them, wherever they are.
+//! The Files screen: every capture file, wherever it is.
 
 use nodewatch_protocol::{CaptureFile, Delivery, Dropped, FileState};
 use ratatui::{
@@ -13,18 +13,14 @@ use super::{
     widgets::{bar, crumbs, cursor_row, first_shown, fit, fit_right, scrolled, short_name, wrapped_lines},
 };
 use crate::{
-    app::{
-        App,
-        cursor::RowKey,
-        files::{FileRow, Stored},
-        node::NodeState,
-    },
     base::text::{bytes, count, counted, date_and_time, visible},
     model::{FetchProgress, NodeName},
+    screens::{App, cursor::RowKey},
+    session::files::{FileRow, Stored},
 };
 
 /// Columns of a capture file's name: its start to the microsecond, and its number.
-const NAME: usize = 36;
+pub(super) const NAME: usize = 36;
 
 /// How wide what varies is.
 struct Columns {
@@ -51,34 +47,8 @@ impl Columns {
     }
 }
 
-/// One node's files, as a view of the node.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme, full: bool) {
-    if state.files.is_empty() {
-        frame.render_widget(Line::styled(" no capture file on this node", theme.dim), area);
-        return;
-    }
-    let head = format!(" {} {} {}  WHERE", fit("FILE", NAME), fit_right("SIZE", 8), fit_right("PACKETS", 7));
-    let mut lines = vec![Line::styled(head, theme.dim)];
-    let place_of_cursor = app.node_file_place(state);
-    for (index, file) in state.files.iter().enumerate() {
-        let selected = full && index == place_of_cursor;
-        let (place, style) = place(Some(file), false, state.fetches.get(&file.name), theme);
-        let name = format!(
-            "{} {} {}  ",
-            fit(&visible(&file.name), NAME),
-            fit_right(&bytes(file.size), 8),
-            fit_right(&count(file.packets), 7)
-        );
-        let cursor = Span::styled(if selected { theme.symbols.cursor } else { " " }, theme.accent);
-        let line = Line::from(vec![cursor, Span::raw(name), mark_of(file, theme), Span::styled(place, style)]);
-        lines.push(if selected { cursor_row(line, area.width, theme) } else { line });
-    }
-    let scroll = if full { (place_of_cursor + 3).saturating_sub(usize::from(area.height)) } else { app.scroll };
-    scrolled(frame, area, lines, scroll);
-}
-
 /// Every file of the session, and what S3 has of older ones.
-pub(super) fn screen(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, hits: &mut Hits) {
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, hits: &mut Hits) {
     let rows = app.file_rows();
     let facts = if area.height >= 14 && !app.layout.zoomed { 5 } else { 0 };
     let [title, list, below] =
@@ -128,21 +98,21 @@ fn title_line(app: &App, rows: &[FileRow<'_>], width: usize, theme: &Theme) -> L
     let marked = app.files.marks.len();
     let marked = if marked > 0 { format!(", {marked} marked") } else { String::new() };
     let mut spans = Vec::new();
-    if let Some(storage) = &app.storage {
-        let (word, style) = match &app.files.stored {
+    if let Some(storage) = &app.session.terms.storage {
+        let (word, style) = match &app.session.transfers.stored {
             Stored::Unknown | Stored::Known(_) => ("", theme.dim),
             Stored::Asked => ("  listing", theme.dim),
             Stored::Failed(_) => ("  NOT LISTED", theme.bad),
         };
         spans.push(Span::styled(format!("  {}", visible(&storage.url.to_string())), theme.accent));
         spans.push(Span::styled(word, style));
-        let waiting = app.undelivered();
+        let waiting = app.session.undelivered();
         if waiting > 0 {
             spans.push(Span::styled(format!("  {} on the way", counted(waiting, "file")), theme.accent));
         }
     }
-    if app.files.flow.rate > 0 {
-        spans.push(Span::styled(format!("  {}/s", bytes(app.files.flow.rate)), theme.accent));
+    if app.session.transfers.flow.rate > 0 {
+        spans.push(Span::styled(format!("  {}/s", bytes(app.session.transfers.flow.rate)), theme.accent));
     }
     let discarded: u64 = rings(app).map(|ring| ring.discarded.files).sum();
     if discarded > 0 {
@@ -160,7 +130,7 @@ fn title_line(app: &App, rows: &[FileRow<'_>], width: usize, theme: &Theme) -> L
 }
 
 fn rings(app: &App) -> impl Iterator<Item = &nodewatch_protocol::RingState> {
-    app.nodes.values().filter_map(|state| state.ring.as_ref())
+    app.session.nodes.values().filter_map(|state| state.ring.as_ref())
 }
 
 fn row_line(app: &App, row: &FileRow<'_>, columns: &Columns, selected: bool, theme: &Theme) -> Line<'static> {
@@ -197,7 +167,7 @@ fn drops(dropped: Dropped) -> u64 {
 }
 
 /// A word for a file that something is missing from.
-fn mark_of(file: &CaptureFile, theme: &Theme) -> Span<'static> {
+pub(super) fn mark_of(file: &CaptureFile, theme: &Theme) -> Span<'static> {
     if file.is_complete() { Span::raw("") } else { Span::styled("INCOMPLETE ", theme.bad) }
 }
 
@@ -225,7 +195,7 @@ fn fact_lines(app: &App, row: &FileRow<'_>, width: usize, theme: &Theme) -> Vec<
             Delivery::Held | Delivery::Sending { .. } | Delivery::Delivered { .. } => {}
         }
     }
-    if let (Some(stored), Some(storage)) = (row.stored, &app.storage) {
+    if let (Some(stored), Some(storage)) = (row.stored, &app.session.terms.storage) {
         texts.push((format!("{}  {}", storage.url.object(&stored.key), bytes(stored.size)), theme.good));
     }
     texts.extend(row.path().map(|path| (path.display().to_string(), theme.good)));
@@ -233,7 +203,12 @@ fn fact_lines(app: &App, row: &FileRow<'_>, width: usize, theme: &Theme) -> Vec<
 }
 
 /// Where a file is, most important first.
-fn place(file: Option<&CaptureFile>, stored: bool, here: Option<&FetchProgress>, theme: &Theme) -> (String, Style) {
+pub(super) fn place(
+    file: Option<&CaptureFile>,
+    stored: bool,
+    here: Option<&FetchProgress>,
+    theme: &Theme,
+) -> (String, Style) {
     if file.is_some_and(|file| file.state == FileState::Open) {
         return ("being written".to_owned(), theme.accent);
     }

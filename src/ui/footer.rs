@@ -9,10 +9,10 @@ use tui_input::Input;
 
 use super::Theme;
 use crate::{
-    app::{App, Scope},
     base::text::visible,
     config::keymap::is_offered,
     model::Severity,
+    screens::{App, Scope},
 };
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
@@ -35,7 +35,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) 
         .keys
         .rows()
         .filter(|(binding, _)| !binding.hint.is_empty() && binding.scopes.contains(&scope))
-        .filter(|(binding, _)| is_offered(binding, app.permission))
+        .filter(|(binding, _)| is_offered(binding, app.session.permission))
         .filter_map(|(binding, keys)| Some((keys.first()?.to_string(), binding.hint)))
         .collect();
     // The last two are the ways to everything else and out: they stay where there is little room.

@@ -8,37 +8,39 @@ use ratatui::{
 
 use super::Theme;
 use crate::{
-    app::{App, Permission},
     base::text::{time_of_day, visible},
+    screens::App,
+    session::{Permission, node::NodeState},
 };
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
     // The context is always there, and looks different where something is at stake.
-    let (place, guard) = match app.permission {
+    let (place, guard) = match app.session.permission {
         Permission::Free => (theme.accent, None),
         Permission::Guarded => (theme.guarded, Some("GUARDED")),
         Permission::ReadOnly => (theme.warn, Some("READ-ONLY")),
     };
     let name = if area.width >= 40 { " nodewatch  " } else { " " };
-    let mut spans = vec![Span::styled(name, theme.title), Span::styled(visible(&app.place_text()), place)];
+    let mut spans = vec![Span::styled(name, theme.title), Span::styled(visible(&app.session.place_text()), place)];
     spans.extend(guard.map(|word| Span::styled(format!("  {word}"), theme.warn)));
-    if app.session.began.is_some() {
-        spans.push(Span::raw(format!("  session {}", app.session.id)));
+    if app.session.life.began.is_some() {
+        spans.push(Span::raw(format!("  session {}", app.session.terms.id)));
         // Hours and minutes are enough for a deadline.
-        let roomy = app.storage.is_none() || area.width >= 100;
+        let roomy = app.session.terms.storage.is_none() || area.width >= 100;
         spans.extend(
             app.session
+                .life
                 .ends
                 .filter(|_| roomy)
-                .map(|ends| Span::raw(format!("  ends {}", &time_of_day(app.wall(ends))[..5]))),
+                .map(|ends| Span::raw(format!("  ends {}", &time_of_day(app.session.wall(ends))[..5]))),
         );
-        let (live, all) = app.agents();
+        let (live, all) = app.session.agents();
         let style = if live < all { theme.warn } else { theme.good };
         spans.push(Span::styled(format!("  agents {live}/{all} live"), style));
     }
-    if app.storage.is_some() {
-        let trouble = app.nodes.values().any(|state| state.delivery_trouble().is_some());
-        let waiting: usize = app.nodes.values().map(crate::app::node::NodeState::queued).sum();
+    if app.session.terms.storage.is_some() {
+        let trouble = app.session.nodes.values().any(|state| state.delivery_trouble().is_some());
+        let waiting: usize = app.session.nodes.values().map(NodeState::queued).sum();
         let style = if trouble { theme.bad } else { theme.good };
         let word = match (trouble, waiting) {
             (true, _) => format!("  S3 FAILS, {waiting} held"),
@@ -47,15 +49,15 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) 
         };
         spans.push(Span::styled(word, style));
     }
-    let dropped: u64 = app.nodes.values().map(|state| state.dropped_updates).sum();
+    let dropped: u64 = app.session.nodes.values().map(|state| state.dropped_updates).sum();
     if dropped > 0 {
         spans.push(Span::styled(format!("  {dropped} updates dropped"), theme.bad));
     }
-    if app.paused {
+    if app.is_paused() {
         spans.push(Span::styled("  PAUSED", theme.warn));
     }
     let left = Line::from(spans);
-    let time = time_of_day(app.wall(app.now));
+    let time = time_of_day(app.session.wall(app.session.now));
     let room = usize::from(area.width).saturating_sub(left.width());
     frame.render_widget(left, area);
     if room > time.len() + 1 {

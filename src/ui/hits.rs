@@ -5,7 +5,7 @@
 use nodewatch_protocol::UnixMillis;
 use ratatui::layout::{Position, Rect};
 
-use crate::app::cursor::RowKey;
+use crate::screens::cursor::RowKey;
 
 /// What a place on the screen stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]

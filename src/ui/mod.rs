@@ -11,21 +11,15 @@
 //! footer       notice, or keys
 //! ```
 
-mod all_events;
-mod all_ports;
-mod capture;
-mod contexts;
 mod dialogs;
 mod events;
-mod exit;
 mod files;
-mod flows;
 mod footer;
 mod header;
 mod hits;
+mod node;
 mod nodes;
 mod ports;
-mod sessions;
 mod theme;
 mod widgets;
 
@@ -33,19 +27,12 @@ use ratatui::{
     Frame,
     buffer::Buffer,
     layout::{Constraint, Layout, Rect},
-    style::Style,
-    text::{Line, Span},
-    widgets::Paragraph,
 };
-use unicode_width::UnicodeWidthStr;
 
 pub use hits::{Hits, Target};
 pub use theme::{Palette, Theme};
 
-use crate::{
-    app::{App, Overlay, Screen, View, node::NodeState},
-    base::text::visible,
-};
+use crate::screens::{App, Layer, Screen};
 
 /// What can be typed.
 const TEXT_FILTER_HINT: &str = "regex, !regex, node:name, text:word, place:S3";
@@ -62,7 +49,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: &Theme) -> Hits {
     let area = frame.area();
     let mut hits = Hits::default();
     frame.buffer_mut().set_style(area, theme.plain);
-    let first_run = u16::from(app.first_run && area.height >= ROOM_FOR_HINT);
+    let first_run = u16::from(app.is_first_run() && area.height >= ROOM_FOR_HINT);
     let [top, middle, hint, bottom] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Min(0),
@@ -80,45 +67,52 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: &Theme) -> Hits {
         }
         Screen::Nodes => {
             // The list takes what its rows need, up to more than half.
-            let rows = app.nodes.len() as u16 + 2;
+            let rows = app.session.nodes.len() as u16 + 2;
             let list = rows.clamp(5, middle.height * 11 / 20);
             let [list, below] = Layout::vertical([Constraint::Length(list), Constraint::Min(0)]).areas(middle);
             nodes::draw(frame, list, app, theme, &mut hits);
-            detail(frame, below, app, theme, &mut hits);
+            node::draw(frame, below, app, theme, &mut hits);
         }
-        Screen::Node(_) => detail(frame, middle, app, theme, &mut hits),
-        Screen::Files => files::screen(frame, middle, app, theme, &mut hits),
-        Screen::Ports => all_ports::screen(frame, middle, app, theme, &mut hits),
-        Screen::Events => all_events::screen(frame, middle, app, theme, &mut hits),
+        Screen::Node(_) => node::draw(frame, middle, app, theme, &mut hits),
+        Screen::Files => files::draw(frame, middle, app, theme, &mut hits),
+        Screen::Ports => ports::draw(frame, middle, app, theme, &mut hits),
+        Screen::Events => events::draw(frame, middle, app, theme, &mut hits),
     }
     footer::draw(frame, bottom, app, theme);
-    match &app.overlay {
-        None => {}
-        Some(Overlay::FilterInput { input, error, .. }) => {
-            footer::draw_input(frame, bottom, "/", input, error.as_deref(), filter_hint(app), theme);
-        }
-        Some(Overlay::Command { input, error, .. }) => {
-            footer::draw_input(frame, bottom, ":", input, error.as_deref(), &app.command_hint(), theme);
-        }
-        Some(Overlay::History(history)) => dialogs::history(frame, area, app, history, theme),
-        Some(Overlay::Help) => dialogs::help(frame, area, app, theme),
-        Some(Overlay::Notices) => dialogs::notices(frame, area, app, theme),
-        Some(Overlay::Form(form)) => dialogs::form(frame, area, app, form, theme),
-        Some(Overlay::Confirm(question)) => dialogs::confirm(frame, area, app, question, theme),
-        Some(Overlay::Sessions(list)) => sessions::draw(frame, area, app, list, theme),
-        Some(Overlay::Typed(text)) => sessions::typed(frame, area, text, app.joining.is_wanted(), theme),
-        Some(Overlay::Contexts(contexts)) => contexts::draw(frame, area, app, contexts, theme),
-        Some(Overlay::Exit(exit)) => exit::draw(frame, area, app, exit, theme),
+    if let Some(layer) = app.top() {
+        draw_layer(frame, (area, bottom), app, layer, theme);
     }
     if !theme.symbols.unicode {
         in_ascii(frame.buffer_mut());
     }
     // What lies under a dialog is nobody's to point at.
-    if app.overlay.is_some() {
+    if app.top().is_some() {
         return Hits::default();
     }
     hits.cursor = hits.cursor.take().or_else(|| app.row_under_cursor());
     hits
+}
+
+fn draw_layer(frame: &mut Frame<'_>, (area, bottom): (Rect, Rect), app: &App, layer: &Layer, theme: &Theme) {
+    match layer {
+        Layer::Filter(line) => {
+            footer::draw_input(frame, bottom, "/", &line.input, line.error.as_deref(), filter_hint(app), theme);
+        }
+        Layer::Command(line) => {
+            footer::draw_input(frame, bottom, ":", &line.input, line.error.as_deref(), &app.command_hint(), theme);
+        }
+        Layer::Help => dialogs::help(frame, area, app, theme),
+        Layer::Notices => dialogs::notices(frame, area, app, theme),
+        Layer::History(history) => dialogs::history::draw(frame, area, app, history, theme),
+        Layer::Form(form) => dialogs::form::draw(frame, area, app, form, theme),
+        Layer::Typed(typed) => {
+            dialogs::typed::draw(frame, area, typed, app.session.joining.is_wanted(), theme);
+        }
+        Layer::Confirm(question) => dialogs::confirm::draw(frame, area, app, question, theme),
+        Layer::Sessions(list) => dialogs::sessions::draw(frame, area, app, list, theme),
+        Layer::Contexts(contexts) => dialogs::contexts::draw(frame, area, app, contexts, theme),
+        Layer::Exit(view) => dialogs::exit::draw(frame, area, app, *view, theme),
+    }
 }
 
 /// What the library draws of charts, and letters of others that the terminal has no sign for.
@@ -139,83 +133,4 @@ fn filter_hint(app: &App) -> &'static str {
         Screen::Ports => PORT_FILTER_HINT,
         Screen::Files | Screen::Events => TEXT_FILTER_HINT,
     }
-}
-
-/// The tabs of the cursor's node, and the chosen view.
-fn detail(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, hits: &mut Hits) {
-    let full = matches!(app.screen, Screen::Node(_));
-    let [tabs, body] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
-    let Some(state) = app.current() else {
-        frame.render_widget(Paragraph::new(theme.symbols.rule.repeat(usize::from(tabs.width))).style(theme.dim), tabs);
-        return;
-    };
-    draw_tabs(frame, tabs, app, state, theme, hits);
-    if let Some((reason, style)) = blocked(state, theme) {
-        let lines: Vec<String> = reason.lines().map(|line| format!(" {}", visible(line))).collect();
-        frame.render_widget(widgets::wrapped(&lines.join("\n")).style(style), body);
-        return;
-    }
-    match app.view {
-        View::Ports => ports::draw(frame, body, app, state, theme),
-        View::Capture => capture::draw(frame, body, app, state, theme, hits),
-        View::Flows => flows::draw(frame, body, app, state, theme),
-        View::Files => files::draw(frame, body, app, state, theme, full),
-        View::Events => events::draw(frame, body, app, state, theme),
-    }
-}
-
-/// Why there is nothing to see of a node yet.
-fn blocked(state: &NodeState, theme: &Theme) -> Option<(String, Style)> {
-    use crate::app::node::Agent;
-    let nothing_seen = !state.scanned && (state.events.len() < 3 || state.is_to_start());
-    match &state.agent {
-        Agent::Failed(notice) | Agent::Ended(notice) => {
-            let mut text = notice.headline.clone();
-            for more in [&notice.cause, &theme.next_step(notice)] {
-                if !more.is_empty() {
-                    text = format!("{text}\n{more}");
-                }
-            }
-            (!state.scanned).then_some((text, theme.bad))
-        }
-        Agent::Deploying(step) if nothing_seen => {
-            let then = state.waits_for().map(|waits| format!("\n{}", theme.keys.fill(waits))).unwrap_or_default();
-            Some((format!("deploying: {step}{then}"), theme.accent))
-        }
-        _ => None,
-    }
-}
-
-fn draw_tabs(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme, hits: &mut Hits) {
-    let rule = theme.symbols.rule;
-    // The tabs and the rules between them come first.
-    let full = matches!(app.screen, Screen::Node(_));
-    let lead = if full { format!(" NODES {} ", theme.symbols.crumb) } else { format!(" {rule} ") };
-    let room = usize::from(area.width).saturating_sub(49 + lead.width());
-    let mut spans = vec![
-        Span::styled(lead, theme.dim),
-        Span::styled(widgets::short_name(&state.node.name, room), theme.title),
-        Span::styled(format!(" {rule}{rule} "), theme.dim),
-    ];
-    let mut used: usize = spans.iter().map(Span::width).sum();
-    for (index, view) in View::ALL.into_iter().enumerate() {
-        if index > 0 {
-            spans.push(Span::styled(format!(" {rule} "), theme.dim));
-            used += 3;
-        }
-        let width = view.title().len() + if view == app.view { 2 } else { 0 };
-        hits.tab(area, used, width, index);
-        used += width;
-        if view == app.view {
-            spans.push(Span::styled(format!("[{}]", view.title()), theme.selected));
-        } else {
-            spans.push(Span::styled(view.title(), theme.dim));
-        }
-    }
-    spans.push(Span::raw(" "));
-    let line = Line::from(spans);
-    let rest = usize::from(area.width).saturating_sub(line.width());
-    let mut line = line;
-    line.push_span(Span::styled(rule.repeat(rest), theme.dim));
-    frame.render_widget(line, area);
 }

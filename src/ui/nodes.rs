@@ -15,13 +15,13 @@ use super::{
     widgets::{crumbs, cursor_row, first_shown, fit, fit_right, short_name, sparkline, wrapped},
 };
 use crate::{
-    app::{
-        App, Layout, Listing,
-        cursor::RowKey,
-        node::{Agent, Asked, NodeState},
-    },
     base::text::{age, clock, count, megabits, visible},
     model::Readiness,
+    screens::{App, Layout, cursor::RowKey},
+    session::{
+        Listing,
+        node::{Agent, Asked, NodeState},
+    },
 };
 
 const SPARK: usize = 12;
@@ -118,7 +118,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
     lines.push(Line::styled(heads, theme.dim));
 
     let room = usize::from(area.height).saturating_sub(lines.len());
-    let at = app.cursor.as_ref().and_then(|cursor| shown.iter().position(|state| state.node.name == *cursor));
+    let at = app.list.cursor.as_ref().and_then(|cursor| shown.iter().position(|state| state.node.name == *cursor));
     let first = first_shown(at.unwrap_or(0), shown.len(), room);
     let rows = Rect { y: (area.y + 2).min(area.bottom()), height: area.height.saturating_sub(2), ..area };
     hits.rows(rows, shown.iter().skip(first).map(|state| RowKey::Node(state.node.name.clone())));
@@ -132,19 +132,19 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
 
 fn title(app: &App, shown: usize, width: usize, theme: &Theme) -> Line<'static> {
     let mut text = format!("NODES ({shown}");
-    if shown != app.nodes.len() {
-        text = format!("{text} of {}", app.nodes.len());
+    if shown != app.session.nodes.len() {
+        text = format!("{text} of {}", app.session.nodes.len());
     }
-    if !app.marks.is_empty() {
-        let also = if app.joining.is_wanted() { ": all, also those that join" } else { "" };
-        text = format!("{text}, {} marked{also}", app.marks.len());
+    if !app.session.marks.is_empty() {
+        let also = if app.session.joining.is_wanted() { ": all, also those that join" } else { "" };
+        text = format!("{text}, {} marked{also}", app.session.marks.len());
         let hidden = app.hidden_marks().len();
         if hidden > 0 {
             text = format!("{text} of which {hidden} not shown");
         }
     }
     text.push(')');
-    let Listing::Stale(_) = app.listing else { return crumbs(app, &[], &text, width, theme) };
+    let Listing::Stale(_) = app.session.listing else { return crumbs(app, &[], &text, width, theme) };
     let old = "  the list is old, reconnecting";
     let mut line = crumbs(app, &[], &text, width.saturating_sub(old.len()), theme);
     line.push_span(Span::styled(old, theme.bad));
@@ -156,7 +156,7 @@ fn empty(app: &App, shown: usize, theme: &Theme) -> Option<String> {
     if shown > 0 {
         return None;
     }
-    Some(match &app.listing {
+    Some(match &app.session.listing {
         Listing::Loading => " asking for the nodes ...".to_owned(),
         Listing::Stale(notice) => {
             format!(
@@ -166,7 +166,7 @@ fn empty(app: &App, shown: usize, theme: &Theme) -> Option<String> {
                 visible(&theme.next_step(notice))
             )
         }
-        Listing::Current if app.nodes.is_empty() => " the cluster has no nodes".to_owned(),
+        Listing::Current if app.session.nodes.is_empty() => " the cluster has no nodes".to_owned(),
         Listing::Current => theme.keys.fill(" no node is shown: {back} shows all again"),
     })
 }
@@ -179,7 +179,7 @@ fn row(
     columns: &[(Column, &'static str, usize, bool)],
     theme: &Theme,
 ) -> Line<'static> {
-    let marked = app.marks.contains(&state.node.name);
+    let marked = app.session.marks.contains(&state.node.name);
     let unable = state.agent == Agent::Absent && state.node.cannot_run().is_some();
     let mut spans = vec![
         Span::styled(if at_cursor { theme.symbols.cursor } else { " " }, theme.accent),
@@ -259,14 +259,14 @@ fn agent_text(app: &App, state: &NodeState) -> String {
             Some(reason) => visible(reason.word()),
             None => state.agent.word().to_owned(),
         },
-        Agent::Lost { since, .. } => format!("lost {}", age(app.now.saturating_sub(*since))),
+        Agent::Lost { since, .. } => format!("lost {}", age(app.session.now.saturating_sub(*since))),
         other => other.word().to_owned(),
     }
 }
 
 fn changes(app: &App, state: &NodeState, theme: &Theme) -> (String, Style) {
     let sign = |sign: &str, number: usize| if number == 0 { String::new() } else { format!("{sign}{number}") };
-    let (opened, closed) = state.recent_changes(app.now);
+    let (opened, closed) = state.recent_changes(app.session.now);
     let text = [sign("+", opened), sign("-", closed)].join(" ").trim().to_owned();
     (text, theme.warn)
 }
@@ -280,7 +280,7 @@ fn capture(app: &App, state: &NodeState, theme: &Theme) -> (String, Style) {
         (_, Asked::Stop) => (format!("{} stopping", symbols.running), theme.accent),
         (CaptureState::Running { .. }, Asked::Nothing) if state.seems_to_capture() => {
             let style = if state.agent.has_tunnel() { theme.good } else { theme.dim };
-            (format!("{} {}", symbols.running, clock(app.now.saturating_sub(state.capture_began))), style)
+            (format!("{} {}", symbols.running, clock(app.session.now.saturating_sub(state.capture_began))), style)
         }
         // Nobody can say how it stands.
         (CaptureState::Running { .. }, Asked::Nothing) => (format!("{} unknown", symbols.idle), theme.warn),

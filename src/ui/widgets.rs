@@ -11,9 +11,9 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::Theme;
 use crate::{
-    app::{Action, App},
     base::text::visible,
     model::NodeName,
+    screens::{Action, App},
 };
 
 /// Text in exactly that many columns: cut with an ellipsis, or padded. The text must be visible already.

@@ -2,8 +2,9 @@
 
 use nodewatch_protocol::{CaptureState, FileState, RingState, StopReason, Update};
 use nodewatch_tui::{
-    app::{Listing, exit::Phase},
     model::{Node, Severity},
+    screens::Input,
+    session::{Listing, exit::Phase},
 };
 
 use super::*;
@@ -25,7 +26,7 @@ fn failed() -> DeployProgress {
 }
 
 fn agent<'a>(app: &'a App, name: &str) -> &'a Agent {
-    &app.nodes[&name.into()].agent
+    &app.session.nodes[&name.into()].agent
 }
 
 /// Events of an hour ago are told again whenever they are listed anew.
@@ -38,7 +39,7 @@ fn what_is_said_of_a_pod_never_moves_an_agent_that_has_a_tunnel() {
         assert_eq!(*agent(&app, "a"), Agent::Live);
     }
     assert_eq!(key(&mut app, Action::Deploy), [], "there is nothing to deploy");
-    assert!(app.nodes[&"a".into()].events.iter().any(|event| event.text.contains("cannot be scheduled")));
+    assert!(app.session.nodes[&"a".into()].events.iter().any(|event| event.text.contains("cannot be scheduled")));
     // The guided exit stops its capture and waits for it.
     key(&mut app, Action::Quit);
     assert_eq!(key(&mut app, Action::Open), [Effect::Ask("a".into(), Request::StopCapture)]);
@@ -57,7 +58,7 @@ fn a_tunnel_that_comes_up_is_the_truth_whatever_was_said_before() {
 #[test]
 fn an_agent_that_has_ended_stays_so_and_can_be_deployed_again() {
     let mut app = live();
-    let told = |app: &App| app.notices.len();
+    let told = |app: &App| app.session.notices.len();
     feed(&mut app, [tunnel("a", running()), lost("a"), deploy("a", DeployProgress::Ended("its pod is gone".into()))]);
     assert!(matches!(agent(&app, "a"), Agent::Ended(_)));
     let before = told(&app);
@@ -67,7 +68,7 @@ fn an_agent_that_has_ended_stays_so_and_can_be_deployed_again() {
         [deploy("a", DeployProgress::Ended("its pod is gone".into())), up("a"), tunnel("a", running()), lost("a")],
     );
     assert!(matches!(agent(&app, "a"), Agent::Ended(_)) && told(&app) == before);
-    let state = &app.nodes[&"a".into()];
+    let state = &app.session.nodes[&"a".into()];
     assert!(matches!(&state.capture, CaptureState::Stopped { reason: StopReason::AgentEnds, .. }), "nothing ticks");
     assert_eq!(state.agent.word(), "ended");
     assert_eq!(key(&mut app, Action::Deploy), [Effect::Deploy(vec!["a".into()])]);
@@ -87,7 +88,7 @@ fn another_pod_of_the_same_job_is_another_agent() {
     let done = FetchProgress::Done { path: "old-0001.pcapng".into(), sha256: "00".into() };
     feed(&mut app, [Event::Fetch("a".into(), "old-0001.pcapng".into(), done)]);
     feed(&mut app, [deploy("a", DeployProgress::Ended("its pod was deleted".into()))]);
-    let (_, notice) = app.notices.back().expect("it is said at once");
+    let (_, notice) = app.session.notices.back().expect("it is said at once");
     assert_eq!((notice.severity, &*notice.headline), (Severity::Error, "1 capture file of a, 50 B, lost"));
     for progress in [DeployProgress::Step("waiting for the kubelet".into()), DeployProgress::Running] {
         feed(&mut app, [deploy("a", progress)]);
@@ -115,7 +116,7 @@ fn another_pod_of_the_same_job_is_another_agent() {
     assert!(matches!(&fetches[..], [Effect::Fetch(_, file)] if file.name == "new-0001.pcapng"), "{fetches:?}");
     let done = FetchProgress::Done { path: "new-0001.pcapng".into(), sha256: "00".into() };
     feed(&mut app, [Event::Fetch("a".into(), "new-0001.pcapng".into(), done), Event::Removal(Removal::Finished)]);
-    let receipt = app.receipt();
+    let receipt = app.session.receipt();
     assert_eq!(receipt.fetched.len(), 2, "the one of the earlier ring too");
     assert_eq!(receipt.lost, [("a".into(), "old-0002.pcapng".into(), 50, "its ring went with its agent".into())]);
     assert!(!receipt.is_whole(), "exit code 3");
@@ -136,8 +137,8 @@ fn what_earlier_rings_threw_away_is_not_forgotten() {
     };
     feed(&mut app, [threw(2), deploy("a", DeployProgress::Ended("evicted".into()))]);
     feed(&mut app, [deploy("a", DeployProgress::Running), up("a"), threw(3)]);
-    assert_eq!(app.nodes[&"a".into()].discarded().files, 5);
-    assert_eq!(app.receipt().lost[0].2, 50);
+    assert_eq!(app.session.nodes[&"a".into()].discarded().files, 5);
+    assert_eq!(app.session.receipt().lost[0].2, 50);
 }
 
 /// A drain gives an agent half a minute: what it has closed by then comes home.
@@ -156,9 +157,9 @@ fn an_agent_that_is_being_ended_is_heard_to_its_end() {
     assert_eq!(effects, [Effect::Fetch("a".into(), closed(2))]);
     feed(&mut app, [lost("a")]);
     assert!(matches!(agent(&app, "a"), Agent::Ended(_)), "nothing is reopened to a pod that goes");
-    let losses = |app: &App| app.notices.iter().filter(|(_, notice)| notice.headline.ends_with("lost")).count();
+    let losses = |app: &App| app.session.notices.iter().filter(|(_, notice)| notice.headline.ends_with("lost")).count();
     assert_eq!(losses(&app), 0, "both are on their way");
-    assert_eq!(app.nodes[&"a".into()].lost_files().count(), 0);
+    assert_eq!(app.session.nodes[&"a".into()].lost_files().count(), 0);
     // A node that answers no more ends with the pod, though nobody removes that.
     feed(&mut app, [lost("b"), deploy("b", DeployProgress::Ending("its pod is being deleted".into()))]);
     assert!(matches!(agent(&app, "b"), Agent::Ended(_)));
@@ -174,14 +175,14 @@ fn any_change_of_the_nodes_shows_that_their_watch_lives() {
     let changes: [NodesChange; 2] = [applied(), NodesChange::Gone("c".into())];
     for change in changes {
         feed(&mut app, [Event::Nodes(refused())]);
-        assert!(matches!(app.listing, Listing::Stale(_)));
+        assert!(matches!(app.session.listing, Listing::Stale(_)));
         feed(&mut app, [Event::Nodes(change)]);
-        assert_eq!(app.listing, Listing::Current);
+        assert_eq!(app.session.listing, Listing::Current);
     }
     // Before the first list a change is not all of it.
     let mut fresh = sample::app();
     feed(&mut fresh, [Event::Nodes(applied())]);
-    assert_eq!(fresh.listing, Listing::Loading);
+    assert_eq!(fresh.session.listing, Listing::Loading);
 }
 
 /// A laptop that was asleep for half an hour, with twelve agents: four went meanwhile, one node hangs.
@@ -205,18 +206,19 @@ fn after_half_an_hour_of_sleep_every_node_is_what_it_is() {
     }
     let woken = NOW + 1_800_000;
     let at = |app: &mut App, event: Event, seconds: u64| update(app, event, woken + seconds * 1000);
+    let pressed = |app: &mut App, action, seconds: u64| update(app, Input::Key(action), woken + seconds * 1000);
     at(&mut app, Event::Nodes(NodesChange::Failed(Notice::error("cannot list the nodes", "timed out", ""))), 0);
     // Every tunnel is cut; the list of pods says that four have gone; seven tunnels are up again; one node hangs.
     for name in &names {
         at(&mut app, lost(name), 1);
     }
     // Keys act meanwhile, on what is so.
-    at(&mut app, Event::Action(Action::Top), 1);
-    assert_eq!(at(&mut app, Event::Action(Action::Deploy), 1), [], "its tunnel is being reopened");
+    pressed(&mut app, Action::Top, 1);
+    assert_eq!(pressed(&mut app, Action::Deploy, 1), [], "its tunnel is being reopened");
     for name in &names[..4] {
         at(&mut app, deploy(name, DeployProgress::Ended("its pod is gone".into())), 2);
     }
-    assert_eq!(at(&mut app, Event::Action(Action::Deploy), 2), [Effect::Deploy(vec!["n01".into()])], "none is stuck");
+    assert_eq!(pressed(&mut app, Action::Deploy, 2), [Effect::Deploy(vec!["n01".into()])], "none is stuck");
     for name in &names[4..11] {
         for event in [up(name), tunnel(name, facts()), tunnel(name, running())] {
             at(&mut app, event, 3);
@@ -226,11 +228,11 @@ fn after_half_an_hour_of_sleep_every_node_is_what_it_is() {
         at(&mut app, lost("n12"), second);
         at(&mut app, Event::Tick, second);
     }
-    let listed = app.nodes.values().map(|state| state.node.clone()).collect();
+    let listed = app.session.nodes.values().map(|state| state.node.clone()).collect();
     at(&mut app, Event::Nodes(NodesChange::Replaced(listed)), 29);
-    let words: Vec<&str> = app.nodes.values().map(|state| state.agent.word()).collect();
+    let words: Vec<&str> = app.session.nodes.values().map(|state| state.agent.word()).collect();
     assert_eq!(words, [&["deploying"][..], &["ended"; 3], &["live"; 7], &["lost"]].concat());
-    assert!(app.nodes.values().take(4).all(|state| !state.is_capturing()));
-    assert!(app.nodes.values().skip(4).take(7).all(nodewatch_tui::app::node::NodeState::is_capturing));
-    assert_eq!(app.listing, Listing::Current);
+    assert!(app.session.nodes.values().take(4).all(|state| !state.is_capturing()));
+    assert!(app.session.nodes.values().skip(4).take(7).all(nodewatch_tui::session::node::NodeState::is_capturing));
+    assert_eq!(app.session.listing, Listing::Current);
 }

@@ -5,13 +5,13 @@ use nodewatch_protocol::{
     Response, RingState, SinkState, StopReason, Update,
 };
 use nodewatch_tui::{
-    app::{
-        Action, App, Edit, Effect, Event, Overlay, Scope,
+    model::{FetchProgress, Group, Keep, Notice, Removal, StoredFile, StoredSummary, TunnelChange, Way},
+    screens::{Action, App, Edit, Layer, Scope, update},
+    session::{
+        Effect, Event,
         delivery::{STALLED, StorageInfo},
         exit::Phase,
-        update,
     },
-    model::{FetchProgress, Group, Keep, Notice, Removal, StoredFile, StoredSummary, TunnelChange, Way},
 };
 
 use crate::{
@@ -37,7 +37,7 @@ fn payloads_are_asked_about_once_a_session() {
         key(app, Action::Open)
     };
     assert_eq!(start(&mut app), [], "nothing before the answer");
-    assert!(matches!(&app.overlay, Some(Overlay::Confirm(_))));
+    assert!(matches!(app.top(), Some(Layer::Confirm(_))));
     assert_eq!(key(&mut app, Action::Back), []);
     key(&mut app, Action::CaptureOptions);
     assert_eq!(key(&mut app, Action::Open), [], "the form remembers, and the question comes again");
@@ -52,7 +52,7 @@ fn payloads_are_asked_about_once_a_session() {
 
 fn to_s3(app: &mut App) {
     let url = "s3://captures/inc".parse().expect("a place");
-    app.storage = Some(StorageInfo { url, way: Way::Grant });
+    app.session.terms.storage = Some(StorageInfo { url, way: Way::Grant });
 }
 
 fn grants(effects: &[Effect]) -> Vec<&str> {
@@ -76,11 +76,11 @@ fn grants_are_asked_for_renewed_in_time_and_given_again_to_a_new_process() {
     }
     let failed = Notice::error("no", "signed out", "sign in");
     feed(&mut app, [Event::Granted("c".into(), Err(failed.clone()))]);
-    assert_eq!(app.notices.back().map(|(_, notice)| notice), Some(&failed));
+    assert_eq!(app.session.notices.back().map(|(_, notice)| notice), Some(&failed));
     assert_eq!(grants(&update(&mut app, Event::Tick, NOW + 31_000)), ["c"], "tried again");
-    let told = app.notices.len();
+    let told = app.session.notices.len();
     update(&mut app, Event::Granted("c".into(), Err(failed)), NOW + 32_000);
-    assert_eq!(app.notices.len(), told + 1, "said when it begins to fail, and not each time");
+    assert_eq!(app.session.notices.len(), told + 1, "said when it begins to fail, and not each time");
     // A third of its time has passed: there is time for many failures.
     assert_eq!(grants(&update(&mut app, Event::Tick, NOW + 1_250_000)), ["a", "b", "c"]);
     let up = Event::Tunnel("a".into(), TunnelChange::Up(Hello::of("nodewatch-agent", "0")));
@@ -127,7 +127,7 @@ fn the_exit_waits_for_deliveries_that_move_and_fetches_what_does_not_get_there()
     let effects = update(&mut app, Event::Fetch("a".into(), "2.pcapng".into(), done), NOW);
     assert_eq!(removal(effects), [cleanup(Keep::from([Group::Storage]))], "captures in S3 stay");
     assert_eq!(update(&mut app, Event::Removal(Removal::Finished), NOW), [Effect::Quit]);
-    let receipt = app.receipt();
+    let receipt = app.session.receipt();
     assert_eq!(receipt.delivered, [("s3://captures/inc/7f3a91c2/a/1.pcapng".to_owned(), 90, None)]);
     assert!(receipt.lost.is_empty() && receipt.fetched.len() == 1 && !receipt.left_behind());
     assert!(receipt.text().contains("cleanup 7f3a91c2 --captures"), "{}", receipt.text());
@@ -151,7 +151,7 @@ fn captures_in_s3_are_removed_when_that_is_chosen_and_a_failure_is_no_success() 
     assert_eq!(removal(key(&mut app, Action::Open)), [cleanup(Keep::new()), Effect::RemoveStorage], "again");
     feed(&mut app, [Event::StorageRemoved(Ok(StoredSummary { objects: 2, ..StoredSummary::default() }))]);
     assert_eq!(update(&mut app, Event::Removal(Removal::Finished), NOW), [Effect::Quit]);
-    assert!(app.receipt().text().contains("removed  2 objects in s3://captures/inc/7f3a91c2/"));
+    assert!(app.session.receipt().text().contains("removed  2 objects in s3://captures/inc/7f3a91c2/"));
 }
 
 fn armed() -> Update {
@@ -163,7 +163,7 @@ fn armed() -> Update {
 fn a_freeze_is_for_the_chosen_recorders_or_for_all_and_brings_its_file_home() {
     let mut app = live();
     assert_eq!(key(&mut app, Action::Freeze), []);
-    assert!(app.notices.back().is_some_and(|(_, notice)| notice.cause.contains("no flight recorder is armed")));
+    assert!(app.session.notices.back().is_some_and(|(_, notice)| notice.cause.contains("no flight recorder is armed")));
     feed(&mut app, [tunnel("b", armed()), tunnel("c", armed())]);
     let freeze = |name: &str| Effect::Ask(name.into(), Request::Freeze(Freeze::default()));
     assert_eq!(key(&mut app, Action::Freeze), [freeze("b"), freeze("c")], "the cursor's node has none");
@@ -189,7 +189,7 @@ fn only_what_this_program_froze_is_brought_home_and_no_more_than_a_ring_holds() 
     };
     let changed = |files: Vec<CaptureFile>| tunnel("b", Update::FilesChanged { files, gone: vec![] });
     let mut app = live();
-    app.ring_bytes = Some(1000);
+    app.session.terms.ring_bytes = Some(1000);
     feed(&mut app, [tunnel("b", armed()), tunnel("b", Update::Ring(RingState::default()))]);
     feed(&mut app, [tunnel("b", Update::Files(vec![]))]);
     assert_eq!(update(&mut app, changed(vec![sized(1, 100)]), NOW), [], "nobody has asked for it");
@@ -234,7 +234,7 @@ fn a_long_list_of_files_comes_in_parts_and_then_by_what_changed() {
     let mut app = live();
     let numbered = |sequence| CaptureFile { sequence, ..file(&format!("{sequence}.pcapng"), 100, FileState::Closed) };
     let known = |app: &App| -> Vec<u64> {
-        let files = app.nodes.get(&"a".into()).expect("a node").files.iter();
+        let files = app.session.nodes.get(&"a".into()).expect("a node").files.iter();
         files.map(|file| file.sequence).collect()
     };
     feed(&mut app, [tunnel("a", Update::Files(vec![numbered(1)]))]);
@@ -246,7 +246,7 @@ fn a_long_list_of_files_comes_in_parts_and_then_by_what_changed() {
     let files = vec![changed.clone(), numbered(6), numbered(3)];
     feed(&mut app, [tunnel("a", Update::FilesChanged { files, gone: vec![2, 5] })]);
     assert_eq!(known(&app), [3, 4, 6]);
-    assert_eq!(app.nodes.get(&"a".into()).expect("a node").files[1], changed);
+    assert_eq!(app.session.nodes.get(&"a".into()).expect("a node").files[1], changed);
     // A part whose end was left out belongs to no list.
     feed(&mut app, [tunnel("a", Update::FilesPart(vec![numbered(8)])), tunnel("a", Update::Dropped { updates: 1 })]);
     feed(&mut app, [tunnel("a", Update::Files(vec![numbered(9)]))]);
@@ -273,7 +273,7 @@ fn the_files_screen_fetches_merges_copies_and_removes() {
     let [Effect::Download { key: object, session, .. }] = &effects[..] else { panic!("{effects:?}") };
     assert!(object.contains("0badcafe") && session.as_deref() == Some("0badcafe"));
     assert_eq!(key(&mut app, Action::Remove), [], "another session's is not removed here");
-    assert!(app.overlay.is_none());
+    assert!(app.layers.is_empty());
     assert_eq!(key(&mut app, Action::Merge), [], "it is not here yet");
     let done = FetchProgress::Done { path: "old.pcapng".into(), sha256: "00".into() };
     let object = object.clone();
@@ -307,7 +307,7 @@ fn the_receipt_names_what_s3_lacks_with_the_last_reason_and_all_that_it_has() {
     let manifest = StoredFile { key: "inc/7f3a91c2/manifest.json".into(), size: 9, modified: NOW };
     feed(&mut app, [Event::InBucket(Ok(vec![manifest]))]);
     assert_eq!(update(&mut app, Event::Removal(Removal::Finished), NOW), [Effect::Quit]);
-    let receipt = app.receipt();
+    let receipt = app.session.receipt();
     assert!(!receipt.is_whole() && !receipt.left_behind() && receipt.lost.is_empty());
     let text = receipt.text();
     for part in [
@@ -340,7 +340,7 @@ fn what_s3_has_not_compared_is_fetched_and_said_to_be_no_more_than_that() {
             FetchProgress::Failed(Notice::error("no", "the tunnel is cut", ""))
         };
         update(&mut app, Event::Fetch("a".into(), "1.pcapng".into(), progress), NOW);
-        app.receipt()
+        app.session.receipt()
     };
     let receipt = outcome(true);
     let text = receipt.text();
@@ -362,16 +362,16 @@ fn places_with_braces_blanks_and_signs_are_printed_as_they_are() {
         ("s3://caps/a b/c$d;e&f", "--s3 's3://caps/a b/c$d;e&f' --s3-endpoint http://127.0.0.1:3900"),
     ] {
         let mut app = live();
-        app.place = nodewatch_tui::model::Place::Local;
-        app.storage = Some(StorageInfo { url: place.parse().expect("a place"), way: Way::Grant });
-        app.storage_options = vec!["--s3-endpoint".into(), "http://127.0.0.1:3900".into()];
-        let key = format!("{}7f3a91c2/a/1.pcapng", app.storage.as_ref().expect("named").url.prefix);
+        app.session.terms.place = nodewatch_tui::model::Place::Local;
+        app.session.terms.storage = Some(StorageInfo { url: place.parse().expect("a place"), way: Way::Grant });
+        app.session.terms.storage_options = vec!["--s3-endpoint".into(), "http://127.0.0.1:3900".into()];
+        let key = format!("{}7f3a91c2/a/1.pcapng", app.session.terms.storage.as_ref().expect("named").url.prefix);
         let delivery = Delivery::Delivered { key, size: 90, unproved: false };
         let there = CaptureFile { delivery, ..file("1.pcapng", 100, FileState::Closed) };
         feed(&mut app, [tunnel("a", Update::Files(vec![there]))]);
         update(&mut app, Event::Finish, NOW);
         feed(&mut app, [Event::Removal(Removal::Finished)]);
-        let text = app.receipt().text();
+        let text = app.session.receipt().text();
         assert!(text.contains(&format!("in S3    {place}/7f3a91c2/a/1.pcapng")), "{text}");
         assert!(text.contains(&format!("nodewatch-tui cleanup 7f3a91c2 --captures {quoted}")), "{text}");
     }
@@ -419,7 +419,7 @@ fn hosts_of_a_filter_are_addresses_before_an_agent_hears_of_it() {
     key(&mut app, Action::Capture);
     let failed = Notice::error("no such capture", "db.example.com was not found within 5 s", "");
     assert_eq!(update(&mut app, Event::Resolved(vec!["b".into()], named.clone(), Err(failed.clone())), NOW), []);
-    assert_eq!((app.latest_notice(), app.nodes[&"b".into()].refusal.as_ref()), (Some(&failed), Some(&failed)));
+    assert_eq!((app.latest_notice(), app.session.nodes[&"b".into()].refusal.as_ref()), (Some(&failed), Some(&failed)));
     // Taken back while the names are looked up.
     key(&mut app, Action::Capture);
     key(&mut app, Action::Capture);
@@ -439,7 +439,7 @@ fn fetched(effects: &[Effect]) -> Vec<&str> {
 #[test]
 fn near_its_end_a_session_brings_home_what_only_nodes_have() {
     let mut app = live();
-    let ends = app.session.ends.expect("an end");
+    let ends = app.session.life.ends.expect("an end");
     let files = |last: FileState| {
         Update::Files(vec![file("x-1.pcapng", 9000, FileState::Closed), file("x-2.pcapng", 9000, last)])
     };
@@ -464,7 +464,7 @@ fn near_its_end_a_session_brings_home_what_only_nodes_have() {
 fn near_its_end_a_session_with_a_sink_leaves_files_to_it() {
     let mut app = live();
     to_s3(&mut app);
-    let ends = app.session.ends.expect("an end");
+    let ends = app.session.life.ends.expect("an end");
     let lost = Delivery::Lost { reason: "refused".into() };
     let files = vec![
         file("x-1.pcapng", 9000, FileState::Closed),
@@ -491,7 +491,7 @@ fn a_file_that_is_here_stays_in_the_receipt_when_its_ring_lets_it_go() {
             tunnel("a", Update::FilesChanged { files: vec![], gone: vec![2] }),
         ],
     );
-    let receipt = app.receipt();
+    let receipt = app.session.receipt();
     assert_eq!(receipt.fetched.len(), 1, "{receipt:?}");
     assert_eq!(receipt.lost, [], "what nobody has is counted by its ring");
 }
@@ -506,7 +506,7 @@ fn who_does_not_wait_is_told_what_may_be_there() {
     update(&mut app, Event::Finish, NOW);
     let job = crate::sample::object(Kind::Job, "agent-7f3a91c2-1", "a");
     assert_eq!(update(&mut app, Event::Abandon(vec![job]), NOW), [Effect::Quit]);
-    let receipt = app.receipt();
+    let receipt = app.session.receipt();
     assert!(receipt.left_behind());
     let text = receipt.text();
     for line in

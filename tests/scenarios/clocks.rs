@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use nodewatch_protocol::{Hello, Request, RingState, SinkState, Terms, Update};
 use nodewatch_tui::{
-    app::{Action, App, Effect, Event, Screen, exit::STOP_WITHIN, grant::GrantState, update},
     model::{NodesChange, Readiness, TunnelChange},
+    screens::{Action, App, Input, Screen, update},
+    session::{Effect, Event, Happened, exit::STOP_WITHIN, grant::GrantState},
 };
 
 use super::{
@@ -15,7 +16,7 @@ use super::{
 
 const HOUR: i64 = 3_600_000;
 
-fn at(app: &mut App, event: Event, now: u64) -> Vec<Effect> {
+fn at(app: &mut App, event: impl Into<Happened<Input>>, now: u64) -> Vec<Effect> {
     update(app, event, now)
 }
 
@@ -38,7 +39,10 @@ fn a_wall_clock_that_is_set_ends_no_agent_earlier_and_keeps_none_longer() {
         let ends = NOW + 4 * 3_600_000;
         assert_eq!(effects, [Effect::NoteEnds(ends.saturating_add_signed(step))]);
         assert_eq!(left_seconds(&mut app, NOW + 60_000), 4 * 3600 - 60, "{step}");
-        assert!(app.notices.iter().all(|(_, notice)| !notice.headline.contains("the session ends in")), "{step}");
+        assert!(
+            app.session.notices.iter().all(|(_, notice)| !notice.headline.contains("the session ends in")),
+            "{step}"
+        );
         // A laptop that sleeps for an hour has slept for an hour.
         assert_eq!(left_seconds(&mut app, NOW + 3_660_000), 3 * 3600 - 60, "{step}");
     }
@@ -49,7 +53,7 @@ fn an_end_that_a_journal_has_is_by_the_clock_on_the_wall() {
     let mut app = app();
     at(&mut app, Event::ClockSet(-HOUR), NOW);
     let wall = NOW - 3_600_000;
-    at(&mut app, Event::Attach { stood_in: false, began: wall - 10_000, ends: wall + 7_200_000 }, NOW);
+    at(&mut app, Event::Attach { stood_in: false, began: wall - 10_000, ends: Some(wall + 7_200_000) }, NOW);
     at(&mut app, Event::Nodes(NodesChange::Replaced(vec![node("a", "1a", Readiness::Ready)])), NOW);
     assert_eq!(left_seconds(&mut app, NOW), 7200);
     key(&mut app, Action::Budget);
@@ -63,10 +67,11 @@ fn grants_are_renewed_on_time_whatever_the_wall_shows() {
     let grants = |effects: &[Effect]| effects.iter().filter(|effect| matches!(effect, Effect::Grant(_))).count();
     for step in [-5 * HOUR, 5 * HOUR] {
         let mut app = delivering();
-        let live: Vec<_> = app.nodes.keys().filter(|name| app.nodes[*name].can_deliver()).cloned().collect();
+        let live: Vec<_> =
+            app.session.nodes.keys().filter(|name| app.session.nodes[*name].can_deliver()).cloned().collect();
         let [name] = &live[..] else { panic!("{live:?}") };
         at(&mut app, Event::Granted(name.clone(), Ok(Some(Duration::from_secs(3600)))), NOW);
-        assert!(matches!(app.nodes[name].grant, GrantState::Held(Some(_))));
+        assert!(matches!(app.session.nodes[name].grant, GrantState::Held(Some(_))));
         let ring = |left_seconds| {
             let ring = app_ring(left_seconds);
             tunnel(&name.0, Update::Ring(ring))
@@ -115,7 +120,7 @@ fn what_people_read_is_by_the_wall_and_in_the_order_that_it_happened() {
     assert_eq!(app.screen, Screen::Events);
     let table = app.table();
     assert!(table.rows[0][0].starts_with("2023-11-14T21:13:22"), "{:?}", table.rows[0]);
-    assert_eq!(app.summary().written, NOW - 3_600_000);
+    assert_eq!(app.session.summary().written, NOW - 3_600_000);
 }
 
 #[test]
@@ -131,5 +136,5 @@ fn how_long_a_capture_has_run_is_known_although_the_nodes_clock_is_wrong() {
         spec: nodewatch_protocol::CaptureSpec::default(),
     };
     feed(&mut app, [tunnel("a", Update::Agent(agent)), tunnel("a", Update::Capture(state))]);
-    assert_eq!(app.nodes[&"a".into()].capture_began, NOW - 600_000);
+    assert_eq!(app.session.nodes[&"a".into()].capture_began, NOW - 600_000);
 }

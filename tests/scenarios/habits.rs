@@ -2,11 +2,13 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use nodewatch_tui::{
-    app::{
-        Action, App, Column, Edit, Effect, Event, Next, Overlay, Pointed, Screen, View, cursor::RowKey, exit::Phase,
-    },
     config::keymap::Keymap,
     model::{ContextRow, NodeName, NodesChange, Notice, PortClass, Readiness},
+    screens::{
+        Action, App, Column, Edit, Input, Layer, Pointed, Screen, View, command::CommandLine, cursor::RowKey,
+        filter_line::FilterLine,
+    },
+    session::{Effect, Event, Next, exit::Phase},
 };
 
 use super::{
@@ -22,8 +24,10 @@ fn command(app: &mut App, text: &str) -> Vec<Effect> {
 }
 
 fn error(app: &App) -> String {
-    match &app.overlay {
-        Some(Overlay::Command { error, .. } | Overlay::FilterInput { error, .. }) => error.clone().unwrap_or_default(),
+    match app.top() {
+        Some(Layer::Command(CommandLine { error, .. }) | Layer::Filter(FilterLine { error, .. })) => {
+            error.clone().unwrap_or_default()
+        }
         _ => String::new(),
     }
 }
@@ -50,9 +54,9 @@ fn rows_are_sorted_and_the_same_key_turns_them_around() {
     key(&mut app, Action::Sort(Column::Zone));
     assert_eq!(names(&app), ["b", "d", "c", "a"]);
     // The cursor stays on its node, and moves in the order that is seen.
-    assert_eq!(app.cursor, Some("a".into()));
+    assert_eq!(app.list.cursor, Some("a".into()));
     key(&mut app, Action::Up);
-    assert_eq!(app.cursor, Some("c".into()));
+    assert_eq!(app.list.cursor, Some("c".into()));
     key(&mut app, Action::Sort(Column::Zone));
     assert_eq!(names(&app), ["a", "c", "b", "d"], "equal ones stay by name");
     // A range is what lies between on the screen.
@@ -72,7 +76,7 @@ fn faults_only_shows_what_is_wrong_and_escape_shows_all_again() {
     let mut app = zones();
     key(&mut app, Action::Faults);
     assert_eq!(names(&app), ["b"]);
-    assert_eq!(app.cursor, Some("b".into()), "the cursor is on a row that is there");
+    assert_eq!(app.list.cursor, Some("b".into()), "the cursor is on a row that is there");
     key(&mut app, Action::Back);
     assert_eq!(names(&app).len(), 4);
 
@@ -157,13 +161,13 @@ fn every_command_goes_where_it_says() {
     ] {
         let mut app = busy();
         command(&mut app, text);
-        assert!(app.screen == screen && app.overlay.is_none(), "{text}: {:?}", app.screen);
+        assert!(app.screen == screen && app.layers.is_empty(), "{text}: {:?}", app.screen);
     }
     let mut app = busy();
     assert_eq!(command(&mut app, "sessions"), [Effect::FindSessions]);
     assert_eq!(command(&mut app, "ctx"), [Effect::FindContexts]);
     command(&mut app, "help");
-    assert!(matches!(app.overlay, Some(Overlay::Help)));
+    assert!(matches!(app.top(), Some(Layer::Help)));
     key(&mut app, Action::Back);
     command(&mut app, "q");
     assert_eq!(phase(&app), Some(Phase::Asking));
@@ -172,8 +176,8 @@ fn every_command_goes_where_it_says() {
 #[test]
 fn commands_are_completed_brought_back_and_refused_by_name() {
     let mut app = busy();
-    let text = |app: &App| match &app.overlay {
-        Some(Overlay::Command { input, .. }) => input.value().to_owned(),
+    let text = |app: &App| match app.top() {
+        Some(Layer::Command(CommandLine { input, .. })) => input.value().to_owned(),
         _ => "nothing".to_owned(),
     };
     key(&mut app, Action::Command);
@@ -217,7 +221,7 @@ fn commands_are_completed_brought_back_and_refused_by_name() {
         assert_eq!(command(&mut app, wrong), []);
         assert!(error(&app).contains(told), "{wrong}: {}", error(&app));
         key(&mut app, Action::Back);
-        assert!(app.overlay.is_none());
+        assert!(app.layers.is_empty());
     }
 }
 
@@ -233,7 +237,7 @@ fn every_screen_has_a_filter_whose_mistakes_are_told_while_typing() {
         assert!(error(&app).contains("is no regular expression"), "{screen:?}");
         assert_eq!(app.filter_text(), "ip-10", "what could be read stays in force");
         key(&mut app, Action::Open);
-        assert!(app.overlay.is_some(), "a filter with a mistake is not taken");
+        assert!(!app.layers.is_empty(), "a filter with a mistake is not taken");
         key(&mut app, Action::Back);
         assert_eq!(app.filter_text(), "", "as it was before");
     }
@@ -274,12 +278,14 @@ fn another_context_waits_for_the_guided_exit() {
     let row = |name: &str| ContextRow { name: name.into(), cluster: "c".into(), user: "u".into(), current: false };
     let found = || Event::Contexts(Ok(vec![row("prod-eu"), row("staging")]));
     let mut app = app();
-    feed(&mut app, [found(), Event::Action(Action::Down)]);
+    feed(&mut app, [found()]);
+    key(&mut app, Action::Down);
     assert_eq!(key(&mut app, Action::Open), [Effect::Quit]);
-    assert_eq!(app.next, Some(Next::Context("staging".into())));
+    assert_eq!(app.session.next, Some(Next::Context("staging".into())));
 
     let mut app = live();
-    feed(&mut app, [found(), Event::Action(Action::Back)]);
+    feed(&mut app, [found()]);
+    key(&mut app, Action::Back);
     assert_eq!(command(&mut app, "ctx nowhere"), []);
     assert!(error(&app).contains("there is no context \"nowhere\": prod-eu staging"));
     key(&mut app, Action::Back);
@@ -287,23 +293,25 @@ fn another_context_waits_for_the_guided_exit() {
     assert!(!effects.contains(&Effect::Quit) && phase(&app) == Some(Phase::Asking), "{effects:?}");
     // Whoever stays, stays.
     key(&mut app, Action::Back);
-    assert_eq!((app.next.clone(), app.overlay.is_none()), (None, true));
+    assert_eq!((app.session.next.clone(), app.layers.is_empty()), (None, true));
     assert_eq!(command(&mut app, "ctx prod-eu"), [], "it is there already");
-    assert_eq!(app.next, None);
+    assert_eq!(app.session.next, None);
     assert!(command(&mut app, "ns tools").contains(&Effect::TakeStock));
-    assert_eq!(app.next, Some(Next::Namespace(Some("tools".into()))));
+    assert_eq!(app.session.next, Some(Next::Namespace(Some("tools".into()))));
 }
 
 #[test]
 fn the_mouse_selects_and_picks_a_part_of_the_chart() {
     let mut app = busy();
     let third = RowKey::Node(names(&app)[2].as_str().into());
-    feed(&mut app, [Event::Pointed(Pointed::Row(third)), Event::Pointed(Pointed::Tab(1))]);
-    assert!(app.cursor.as_ref().is_some_and(|name| name.0.starts_with("ip-10-0-2-7")) && app.view == View::Capture);
+    feed(&mut app, [Input::Pointed(Pointed::Row(third)), Input::Pointed(Pointed::Tab(1))]);
+    assert!(
+        app.list.cursor.as_ref().is_some_and(|name| name.0.starts_with("ip-10-0-2-7")) && app.view == View::Capture
+    );
     // What was drawn may have changed since.
-    feed(&mut app, [Event::Pointed(Pointed::Row(RowKey::Node("gone".into()))), Event::Pointed(Pointed::Tab(99))]);
+    feed(&mut app, [Input::Pointed(Pointed::Row(RowKey::Node("gone".into()))), Input::Pointed(Pointed::Tab(99))]);
     key(&mut app, Action::Open);
-    feed(&mut app, [Event::Pointed(Pointed::Window(NOW - 5_000, NOW - 20_000))]);
+    feed(&mut app, [Input::Pointed(Pointed::Window(NOW - 5_000, NOW - 20_000))]);
     assert_eq!(app.layout.window, Some((NOW - 20_000, NOW - 5_000)));
     key(&mut app, Action::Back);
     assert!(app.layout.window.is_none() && matches!(app.screen, Screen::Node(_)), "Esc shows all of it first");
@@ -342,7 +350,7 @@ fn every_dialog_is_reached_and_left_by_keys() {
     for (keys, dialog) in [
         ("?", "Help"),
         ("n", "Notices"),
-        ("/", "FilterInput"),
+        ("/", "Filter("),
         (":", "Command"),
         ("C", "Form"),
         ("\u{1}d", "Confirm(Deploy"),
@@ -355,10 +363,10 @@ fn every_dialog_is_reached_and_left_by_keys() {
             key(&mut app, Action::ClearMarks);
         }
         press(&mut app, keys);
-        let opened = format!("{:?}", app.overlay);
+        let opened = format!("{:?}", app.top());
         assert!(opened.contains(dialog), "{keys:?} opened {opened}");
         press(&mut app, "\u{1b}");
-        assert!(app.overlay.is_none(), "{dialog} is not left by Esc: {:?}", app.overlay);
+        assert!(app.layers.is_empty(), "{dialog} is not left by Esc: {:?}", app.top());
     }
     let found = Event::Contexts(Ok(vec![ContextRow {
         name: "a".into(),
@@ -369,9 +377,9 @@ fn every_dialog_is_reached_and_left_by_keys() {
     let mut app = busy();
     assert_eq!(key(&mut app, Action::Contexts), [Effect::FindContexts]);
     feed(&mut app, [found]);
-    assert!(matches!(app.overlay, Some(Overlay::Contexts(_))));
+    assert!(matches!(app.top(), Some(Layer::Contexts(_))));
     press(&mut app, "\u{1b}");
-    assert!(app.overlay.is_none());
+    assert!(app.layers.is_empty());
     feed(&mut app, [Event::Contexts(Err(Notice::error("no kubeconfig", "", "")))]);
-    assert!(app.overlay.is_none() && app.latest_notice().is_some());
+    assert!(app.layers.is_empty() && app.latest_notice().is_some());
 }

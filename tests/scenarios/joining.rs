@@ -2,8 +2,9 @@
 
 use nodewatch_protocol::{CaptureSpec, CaptureState, Hello, Request, Response, RingState, StopReason, Update};
 use nodewatch_tui::{
-    app::{Action, App, Effect, Event, Overlay, Permission, exit::STOOD_IN_WITHIN, update},
     model::{DeployProgress, Node, NodeName, NodesChange, Readiness, TunnelChange},
+    screens::{Action, App, Layer, update},
+    session::{Effect, Event, Permission, exit::STOOD_IN_WITHIN},
 };
 
 use crate::{
@@ -53,10 +54,10 @@ fn all_and_later() -> App {
     for action in [Action::MarkAll, Action::MarkAll, Action::Deploy] {
         assert_eq!(key(&mut app, action), []);
     }
-    assert!(matches!(app.overlay, Some(Overlay::Confirm(_))), "who joins is asked about, even where all have one");
-    assert!(!app.joining.is_active());
+    assert!(matches!(app.top(), Some(Layer::Confirm(_))), "who joins is asked about, even where all have one");
+    assert!(!app.session.joining.is_active());
     key(&mut app, Action::Open);
-    assert!(app.joining.is_active());
+    assert!(app.session.joining.is_active());
     app
 }
 
@@ -64,9 +65,9 @@ fn all_and_later() -> App {
 fn marking_all_once_means_those_that_are_there() {
     let mut app = live();
     key(&mut app, Action::MarkAll);
-    assert!(!app.joining.is_wanted());
+    assert!(!app.session.joining.is_wanted());
     assert_eq!(joins(&mut app, node("d", "1a", Readiness::Ready), NOW), []);
-    assert_eq!(app.marks.len(), 3);
+    assert_eq!(app.session.marks.len(), 3);
 }
 
 #[test]
@@ -74,13 +75,13 @@ fn marking_all_again_means_those_that_join_and_a_third_time_no_more() {
     let mut app = live();
     key(&mut app, Action::MarkAll);
     key(&mut app, Action::MarkAll);
-    assert!(app.joining.is_wanted());
+    assert!(app.session.joining.is_wanted());
     // Nothing is deployed of itself: it is marked, and waits for the key as the others do.
     assert_eq!(joins(&mut app, node("d", "1a", Readiness::Ready), NOW), []);
-    assert!(app.marks.contains(&"d".into()));
+    assert!(app.session.marks.contains(&"d".into()));
     key(&mut app, Action::MarkAll);
-    assert!(!app.joining.is_wanted());
-    assert_eq!(app.marks.len(), 4);
+    assert!(!app.session.joining.is_wanted());
+    assert_eq!(app.session.marks.len(), 4);
 }
 
 #[test]
@@ -92,7 +93,7 @@ fn what_a_filter_hides_is_not_meant_by_all() {
     key(&mut app, Action::Open);
     key(&mut app, Action::MarkAll);
     key(&mut app, Action::MarkAll);
-    assert!(!app.joining.is_wanted());
+    assert!(!app.session.joining.is_wanted());
     let told = app.latest_notice().expect("a word").line();
     assert!(told.contains("1 node not shown"), "{told}");
 }
@@ -105,9 +106,14 @@ fn a_node_that_joins_gets_an_agent_and_the_capture_that_runs() {
     feed(&mut app, ["a", "b", "c"].map(|name| tunnel(name, running())));
 
     assert_eq!(joins(&mut app, with_uid("d", "1", Readiness::Ready), NOW), [Effect::Deploy(vec!["d".into()])]);
-    let events = &app.nodes[&"d".into()].events;
+    let events = &app.session.nodes[&"d".into()].events;
     assert!(events.iter().any(|event| event.text == "has joined: it gets an agent"), "{events:?}");
-    assert!(app.notices.iter().any(|(_, notice)| notice.line().starts_with("d has joined: it gets an agent and the")));
+    assert!(
+        app.session
+            .notices
+            .iter()
+            .any(|(_, notice)| notice.line().starts_with("d has joined: it gets an agent and the"))
+    );
     let effects = comes_up(&mut app, "d", NOW);
     assert_eq!(captures(&effects), [("d", &CaptureSpec::default())], "once");
 }
@@ -189,9 +195,9 @@ fn a_node_that_comes_back_under_its_name_is_a_new_one() {
 #[test]
 fn nothing_is_given_where_nothing_may_be_changed_or_while_the_session_is_left() {
     let mut app = all_and_later();
-    app.permission = Permission::ReadOnly;
+    app.session.permission = Permission::ReadOnly;
     assert_eq!(joins(&mut app, with_uid("d", "1", Readiness::Ready), NOW), []);
-    app.permission = Permission::Free;
+    app.session.permission = Permission::Free;
     key(&mut app, Action::Quit);
     assert_eq!(joins(&mut app, with_uid("d", "1", Readiness::Ready), NOW), []);
     // Esc: it goes on, and nobody is forgotten.
@@ -219,7 +225,7 @@ fn left_running(app: &mut App) -> Vec<Effect> {
 #[test]
 fn a_session_that_is_left_running_sees_to_nodes_that_join_where_that_was_asked_for() {
     let mut app = all_and_later();
-    app.joining.daemonset = true;
+    app.session.terms.daemonset = true;
     let names: Vec<NodeName> = ["a", "b", "c"].map(NodeName::from).to_vec();
     let spec = CaptureSpec { limit_seconds: Some(60.into()), ..CaptureSpec::default() };
     feed(&mut app, [Event::StartCaptures(names.clone(), spec.clone())]);
@@ -240,24 +246,28 @@ fn a_session_that_is_left_running_sees_to_nodes_that_join_where_that_was_asked_f
     }
     let served = Event::StoodIn(Ok("agents-00000001".into()));
     assert_eq!(update(&mut app, served, NOW), [Effect::Detach, Effect::Quit]);
-    let receipt = app.receipt().text();
+    let receipt = app.session.receipt().text();
     assert!(receipt.contains("nodes that join get an agent by agents-00000001"), "{receipt}");
 }
 
 #[test]
 fn a_cluster_that_does_not_answer_does_not_hold_the_program_and_the_receipt_says_so() {
     let mut app = all_and_later();
-    app.joining.daemonset = true;
+    app.session.terms.daemonset = true;
     left_running(&mut app);
     assert_eq!(tick(&mut app, NOW + STOOD_IN_WITHIN - 1), []);
     assert_eq!(tick(&mut app, NOW + STOOD_IN_WITHIN), [Effect::Detach, Effect::Quit]);
-    assert!(app.receipt().text().contains("NOT SERVED nodes that join, perhaps"), "{}", app.receipt().text());
+    assert!(
+        app.session.receipt().text().contains("NOT SERVED nodes that join, perhaps"),
+        "{}",
+        app.session.receipt().text()
+    );
 }
 
 #[test]
 fn a_session_of_some_nodes_makes_nothing_for_later_ones() {
     let mut app = live();
-    app.joining.daemonset = true;
+    app.session.terms.daemonset = true;
     let effects = left_running(&mut app);
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::StandIn(_))), "{effects:?}");
 }
@@ -266,7 +276,7 @@ fn a_session_of_some_nodes_makes_nothing_for_later_ones() {
 #[test]
 fn where_a_daemonset_gives_agents_the_program_deploys_none_and_gives_captures() {
     let mut app = live();
-    feed(&mut app, [Event::Attach { began: NOW, ends: NOW + 7_200_000, stood_in: true }]);
+    feed(&mut app, [Event::Attach { began: NOW, ends: Some(NOW + 7_200_000), stood_in: true }]);
     for action in [Action::MarkAll, Action::MarkAll, Action::Deploy, Action::Open, Action::Capture] {
         key(&mut app, action);
     }

@@ -17,21 +17,21 @@ use nodewatch_protocol::{
     StopReason, Terms, Update,
 };
 use nodewatch_tui::{
-    app::{
-        Action, App, Edit, Effect, Event, Next, Overlay, Permission, Scope, Screen,
-        exit::{DETACH_WITHIN, Phase, STOP_WITHIN},
-        node::{Agent, Asked},
-        update,
-    },
     model::{
         DeployProgress, FetchProgress, Group, Holder, Keep, NodeName, NodesChange, Notice, Readiness, Removal,
         SessionId, SessionSummary, TunnelChange,
+    },
+    screens::{Action, App, Edit, Input, Scope, Screen, update},
+    session::{
+        Effect, Event, Next, Permission,
+        exit::{DETACH_WITHIN, Phase, STOP_WITHIN},
+        node::{Agent, Asked},
     },
 };
 use sample::{NOW, app, facts, feed, file, node, tunnel};
 
 fn key(app: &mut App, action: Action) -> Vec<Effect> {
-    update(app, Event::Action(action), NOW)
+    update(app, Input::Key(action), NOW)
 }
 
 /// The removal of all but that.
@@ -81,10 +81,7 @@ fn terms(lease_seconds: Option<u64>) -> Request {
 }
 
 fn phase(app: &App) -> Option<Phase> {
-    match &app.overlay {
-        Some(Overlay::Exit(exit)) => Some(exit.phase),
-        _ => None,
-    }
+    app.session.exit().map(|exit| exit.phase)
 }
 
 #[test]
@@ -131,7 +128,7 @@ fn a_capture_starts_where_it_can_and_says_where_not() {
         key(&mut app, Action::Capture),
         [Effect::Ask("a".into(), Request::StartCapture(CaptureSpec::default()))]
     );
-    assert_eq!(app.nodes[&"a".into()].asked, Asked::Start);
+    assert_eq!(app.session.nodes[&"a".into()].asked, Asked::Start);
     assert!(
         app.latest_notice()
             .is_some_and(|notice| notice.line().contains("no capture on b: the agent lacks CAP_NET_RAW"))
@@ -139,7 +136,7 @@ fn a_capture_starts_where_it_can_and_says_where_not() {
     // Asked once is enough.
     assert_eq!(key(&mut app, Action::Capture), []);
     feed(&mut app, [tunnel("a", running())]);
-    assert_eq!(app.nodes[&"a".into()].asked, Asked::Nothing);
+    assert_eq!(app.session.nodes[&"a".into()].asked, Asked::Nothing);
     assert_eq!(key(&mut app, Action::Capture), [Effect::Ask("a".into(), Request::StopCapture)]);
 }
 
@@ -161,7 +158,7 @@ fn a_filter_that_is_given_up_leaves_the_one_before() {
     let mut app = live();
     key(&mut app, Action::Filter);
     typed(&mut app, "b");
-    assert_eq!(app.cursor, Some("b".into()), "the cursor stays on a node that is shown");
+    assert_eq!(app.list.cursor, Some("b".into()), "the cursor stays on a node that is shown");
     key(&mut app, Action::Open);
     key(&mut app, Action::Filter);
     typed(&mut app, "(");
@@ -178,9 +175,9 @@ fn a_node_that_vanishes_with_an_agent_stays_on_the_screen() {
     let mut app = live();
     feed(&mut app, [Event::Nodes(NodesChange::Applied(node("d", "1b", Readiness::Ready)))]);
     feed(&mut app, [Event::Nodes(NodesChange::Gone("a".into())), Event::Nodes(NodesChange::Gone("d".into()))]);
-    assert!(!app.nodes[&"a".into()].present && !app.nodes.contains_key(&"d".into()));
+    assert!(!app.session.nodes[&"a".into()].present && !app.session.nodes.contains_key(&"d".into()));
     assert!(app.latest_notice().is_some_and(|notice| notice.headline == "node a has left the cluster"));
-    assert_eq!(app.nodes[&"b".into()].agent, Agent::Live);
+    assert_eq!(app.session.nodes[&"b".into()].agent, Agent::Live);
 }
 
 #[test]
@@ -189,7 +186,7 @@ fn a_node_opened_full_screen_that_vanishes_leads_back_to_the_list() {
     feed(&mut app, [Event::Nodes(NodesChange::Replaced(vec![node("a", "1a", Readiness::Ready)]))]);
     key(&mut app, Action::Open);
     feed(&mut app, [Event::Nodes(NodesChange::Gone("a".into()))]);
-    assert_eq!((app.screen.clone(), app.cursor.clone()), (Screen::Nodes, None));
+    assert_eq!((app.screen.clone(), app.list.cursor.clone()), (Screen::Nodes, None));
     // And every key is safe with no node at all.
     for action in [Action::Capture, Action::CaptureOptions, Action::Deploy, Action::Files, Action::Mark, Action::Open] {
         assert_eq!(key(&mut app, action), []);
@@ -202,7 +199,9 @@ fn a_failed_pod_can_be_deployed_again_and_its_lost_tunnel_hides_no_reason() {
     let notice = Notice::error("the image a cannot be pulled", "no such host", "name another");
     let lost = || Event::Tunnel("a".into(), TunnelChange::Lost { reason: "cut".into() });
     feed(&mut app, [lost(), Event::Deploy("a".into(), DeployProgress::Failed(notice)), lost()]);
-    assert!(matches!(&app.nodes[&"a".into()].agent, Agent::Failed(notice) if notice.headline.contains("image")));
+    assert!(
+        matches!(&app.session.nodes[&"a".into()].agent, Agent::Failed(notice) if notice.headline.contains("image"))
+    );
     assert_eq!(key(&mut app, Action::Deploy), [Effect::Deploy(vec!["a".into()])]);
 }
 
@@ -222,13 +221,13 @@ fn a_capture_that_ended_while_nobody_looked_is_in_the_events_and_over() {
         for event in all.into_iter().chain([tunnel(name, Update::Capture(state))]) {
             update(&mut app, event, later);
         }
-        let state = &app.nodes[&name.into()];
+        let state = &app.session.nodes[&name.into()];
         assert!(state.capture_over(), "{name}: {:?}", state.capture);
         let events: Vec<&str> = state.events.iter().map(|event| event.text.as_str()).collect();
         assert!(events.contains(&"the agent was started again"), "{events:?}");
         assert_eq!(events.last(), Some(&"capture ended: the agent ended"));
     }
-    assert_eq!(app.nodes[&"b".into()].events.back().map(|event| event.at), Some(later - 300_000));
+    assert_eq!(app.session.nodes[&"b".into()].events.back().map(|event| event.at), Some(later - 300_000));
 }
 
 /// Captures are stopped, also those whose tunnel was away; files are fetched; only then is anything removed.
@@ -261,7 +260,7 @@ fn the_guided_exit_goes_step_by_step() {
     let effects = update(&mut app, Event::Fetch("b".into(), "2.pcapng".into(), done), NOW);
     assert_eq!((phase(&app), removal(effects)), (Some(Phase::Removing), vec![cleanup(Keep::new())]));
     assert_eq!(update(&mut app, Event::Removal(Removal::Finished), NOW), [Effect::Quit]);
-    assert!(app.receipt().lost.is_empty() && app.receipt().fetched.len() == 2);
+    assert!(app.session.receipt().lost.is_empty() && app.session.receipt().fetched.len() == 2);
 }
 
 #[test]
@@ -275,7 +274,7 @@ fn a_capture_that_does_not_end_in_time_is_asked_about() {
     assert_eq!(phase(&app), Some(Phase::FetchFailed));
     assert_eq!(removal(key(&mut app, Action::Skip)), [cleanup(Keep::new())]);
     update(&mut app, Event::Removal(Removal::Finished), NOW);
-    assert_eq!(app.receipt().lost.len(), 1, "what was left behind is in the receipt");
+    assert_eq!(app.session.receipt().lost.len(), 1, "what was left behind is in the receipt");
 }
 
 /// The only copy is never removed because a laptop's disk was full.
@@ -292,7 +291,7 @@ fn with_nobody_watching_the_exit_asks_nothing_and_the_only_copy_stays() {
         feed(&mut app, [answered(name, terms(None))]);
     }
     assert_eq!(update(&mut app, answered("c", terms(None)), NOW), [Effect::Detach, Effect::Quit]);
-    let receipt = app.receipt();
+    let receipt = app.session.receipt();
     assert!(receipt.left_behind() && !receipt.is_whole() && receipt.lost.is_empty(), "nobody has chosen that");
     let text = receipt.text();
     assert!(text.contains("KEPT     1.pcapng in the ring of a, 100 B: disk full"), "{text}");
@@ -310,7 +309,7 @@ fn with_nobody_watching_what_no_agent_has_any_more_keeps_nothing() {
     let effects = update(&mut app, Event::Fetch("a".into(), "1.pcapng".into(), failed), NOW);
     assert_eq!(removal(effects), [cleanup(Keep::new())]);
     assert_eq!(update(&mut app, Event::Removal(Removal::Finished), NOW), [Effect::Quit]);
-    let receipt = app.receipt();
+    let receipt = app.session.receipt();
     assert!(receipt.lost.len() == 1 && !receipt.is_whole() && !receipt.left_behind());
 }
 
@@ -330,10 +329,10 @@ fn ctrl_c_twice_detaches_and_waits_until_agents_know() {
     assert_eq!(update(&mut app, answered("b", terms(None)), NOW), [], "c does not know yet");
     let effects = update(&mut app, Event::Tick, NOW + DETACH_WITHIN);
     assert_eq!(effects, [Effect::Detach, Effect::Quit]);
-    let detached = app.receipt().detached.expect("detached");
+    let detached = app.session.receipt().detached.expect("detached");
     assert_eq!(detached.agents.len(), 3);
     assert_eq!((detached.captures, detached.untold), (vec!["a".into()], vec!["c".into()]));
-    assert!(!app.receipt().left_behind() && app.receipt().lost.is_empty());
+    assert!(!app.session.receipt().left_behind() && app.session.receipt().lost.is_empty());
 }
 
 #[test]
@@ -364,7 +363,7 @@ fn a_namespace_that_is_kept_is_not_removed_and_files_may_stay() {
     let keep = Keep::from([Group::Files, Group::Base]);
     assert_eq!(removal(key(&mut app, Action::Open)), [cleanup(keep)]);
     update(&mut app, Event::Removal(Removal::Finished), NOW);
-    let receipt = app.receipt();
+    let receipt = app.session.receipt();
     assert!(receipt.lost.is_empty() && receipt.left_there.len() == 1, "what was chosen is not lost");
 }
 
@@ -378,13 +377,13 @@ fn a_refused_removal_stays_on_the_screen_and_is_tried_again() {
     assert_eq!(phase(&app), Some(Phase::RemoveFailed));
     assert_eq!(removal(key(&mut app, Action::Open)), [cleanup(Keep::new())]);
     feed(&mut app, [Event::Removal(Removal::Finished)]);
-    assert!(!app.receipt().left_behind());
+    assert!(!app.session.receipt().left_behind());
 }
 
 #[test]
 fn a_guarded_context_wants_its_name_once() {
     let mut app = app();
-    app.permission = Permission::Guarded;
+    app.session.permission = Permission::Guarded;
     let nodes = ["a", "b"].map(|name| node(name, "1a", Readiness::Ready)).to_vec();
     feed(&mut app, [Event::Nodes(NodesChange::Replaced(nodes))]);
     assert_eq!(key(&mut app, Action::Deploy), []);
@@ -399,10 +398,10 @@ fn a_guarded_context_wants_its_name_once() {
 #[test]
 fn read_only_refuses_what_it_does_not_offer() {
     let mut app = live();
-    app.permission = Permission::ReadOnly;
+    app.session.permission = Permission::ReadOnly;
     for action in [Action::Deploy, Action::Capture, Action::CaptureOptions, Action::Budget] {
         assert_eq!(key(&mut app, action), []);
-        assert!(app.overlay.is_none(), "{action:?}");
+        assert!(app.layers.is_empty(), "{action:?}");
         assert!(app.latest_notice().is_some_and(|notice| notice.line().contains("read-only")), "{action:?}");
     }
 }
@@ -423,10 +422,10 @@ fn the_end_is_moved_for_agents_and_cluster_and_comes_with_a_warning() {
     let terms = Request::Terms(Terms { left_seconds: 1200.into(), lease_seconds: Some(600.into()) });
     assert_eq!(effects[1..], ["a", "b", "c"].map(|name| Effect::Ask(name.into(), terms.clone())));
     update(&mut app, Event::Tick, NOW + 500_000);
-    assert!(app.notices.is_empty());
+    assert!(app.session.notices.is_empty());
     update(&mut app, Event::Tick, NOW + 600_000);
     update(&mut app, Event::Tick, NOW + 601_000);
-    assert_eq!(app.notices.len(), 1, "said once");
+    assert_eq!(app.session.notices.len(), 1, "said once");
     assert!(app.latest_notice().is_some_and(|notice| notice.line().contains("ends in 10 min")));
 }
 
@@ -463,7 +462,7 @@ fn other_sessions_are_taken_up_or_removed_each_in_its_way() {
     feed(&mut app, [Event::Sessions { found: Ok(vec![session(1, Holder::Detached)]), asked: true }]);
     assert_eq!(key(&mut app, Action::Open), [], "the other one is still being removed");
     assert_eq!(update(&mut app, Event::Sweep(SessionId::new(2), Removal::Finished), NOW), [Effect::Quit]);
-    assert_eq!(app.next, Some(Next::Attach(SessionId::new(1))));
+    assert_eq!(app.session.next, Some(Next::Attach(SessionId::new(1))));
 }
 
 fn job() -> nodewatch_tui::model::MadeObject {
@@ -479,7 +478,8 @@ fn job() -> nodewatch_tui::model::MadeObject {
 #[test]
 fn a_session_that_is_taken_up_knows_its_nodes_before_the_list_and_what_happened_meanwhile() {
     let mut app = app();
-    let effects = update(&mut app, Event::Attach { began: NOW - 10, ends: NOW + 7_200_000, stood_in: false }, NOW);
+    let effects =
+        update(&mut app, Event::Attach { began: NOW - 10, ends: Some(NOW + 7_200_000), stood_in: false }, NOW);
     assert_eq!(effects, [Effect::Attach]);
     feed(&mut app, [Event::Deploy("a".into(), DeployProgress::Running)]);
     let up = TunnelChange::Up(Hello::of("nodewatch-agent", "0.1.0"));
@@ -496,7 +496,7 @@ fn a_session_that_is_taken_up_knows_its_nodes_before_the_list_and_what_happened_
             tunnel("a", Update::PortHistory(history.clone())),
         ],
     );
-    let state = &app.nodes[&"a".into()];
+    let state = &app.session.nodes[&"a".into()];
     assert_eq!(state.recent_changes(NOW), (1, 0));
     let told: Vec<&str> = state.events.iter().map(|event| event.text.as_str()).collect();
     assert!(told.contains(&"closed tcp 0.0.0.0:1") && told.contains(&"opened tcp 0.0.0.0:8080"), "{told:?}");
@@ -509,7 +509,7 @@ fn a_session_that_is_taken_up_knows_its_nodes_before_the_list_and_what_happened_
             tunnel("a", Update::PortHistory(history)),
         ],
     );
-    assert_eq!(app.nodes[&"a".into()].events.len(), before);
+    assert_eq!(app.session.nodes[&"a".into()].events.len(), before);
     feed(&mut app, [Event::Nodes(NodesChange::Replaced(vec![node("a", "1a", Readiness::Ready)]))]);
-    assert_eq!(app.nodes[&"a".into()].agent, Agent::Live, "the list only adds what it knows");
+    assert_eq!(app.session.nodes[&"a".into()].agent, Agent::Live, "the list only adds what it knows");
 }

@@ -4,16 +4,15 @@ use nodewatch_protocol::{
     PortProtocol, PortsKind, Probe, ProbeOutcome, Probed, ReportState, Request, Response, Retention, Update,
 };
 use nodewatch_tui::{
-    app::{
-        Action, App, Effect, Event, Overlay, Screen,
-        exit::{Fate, Phase},
-        ports::Mode,
-        reports::Reports,
-        update,
-    },
     model::{
         Expectation, Expectations, Group, LogsSettings, NodeName, NodesChange, Notice, Origin, PastReport, PortClass,
         PortKey, Readiness, Removal, TunnelChange, Way,
+    },
+    screens::{Action, App, Layer, Screen, command::CommandLine, filter_line::FilterLine, ports::Mode, update},
+    session::{
+        Effect, Event,
+        exit::{Fate, Phase},
+        reports::Reports,
     },
 };
 
@@ -76,7 +75,7 @@ fn scanned() -> App {
 
 fn reporting(way: Way) -> App {
     let mut app = scanned();
-    app.reports = Some(Reports::new(settings(way)));
+    app.session.reports = Some(Reports::new(settings(way)));
     app
 }
 
@@ -123,17 +122,17 @@ fn a_filter_narrows_while_it_is_typed_and_esc_brings_the_old_one_back() {
         [("class:unexpected", 3), ("port:22", 3), ("!^a$", 3), ("scope:loop", 1), ("NodePort", 3), ("node:b", 2)]
     {
         key(&mut app, Action::Filter);
-        key(&mut app, Action::Edit(nodewatch_tui::app::Edit::Clear));
+        key(&mut app, Action::Edit(nodewatch_tui::screens::Edit::Clear));
         typed(&mut app, text);
         key(&mut app, Action::Open);
         assert_eq!(app.ports.rows.len(), rows, "{text}");
     }
     key(&mut app, Action::Filter);
-    key(&mut app, Action::Edit(nodewatch_tui::app::Edit::Clear));
+    key(&mut app, Action::Edit(nodewatch_tui::screens::Edit::Clear));
     typed(&mut app, "(");
-    assert!(matches!(&app.overlay, Some(Overlay::FilterInput { error: Some(error), .. }) if error.contains('(')));
+    assert!(matches!(app.top(), Some(Layer::Filter(FilterLine { error: Some(error), .. })) if error.contains('(')));
     key(&mut app, Action::Open);
-    assert!(app.overlay.is_some(), "what cannot be read is not taken");
+    assert!(!app.layers.is_empty(), "what cannot be read is not taken");
     key(&mut app, Action::Back);
     assert_eq!((app.ports.filter.0.as_str(), app.ports.rows.len()), ("node:b", 2));
     key(&mut app, Action::Back);
@@ -143,7 +142,7 @@ fn a_filter_narrows_while_it_is_typed_and_esc_brings_the_old_one_back() {
 #[test]
 fn what_is_left_out_is_counted_and_comes_back() {
     let mut app = scanned();
-    app.ports.exclude = "53/udp".parse().expect("a list");
+    app.session.terms.exclude = "53/udp".parse().expect("a list");
     key(&mut app, Action::Ports);
     assert_eq!((app.ports.rows.len(), app.ports.excluded), (5, 1));
     key(&mut app, Action::Exclude);
@@ -160,7 +159,7 @@ fn a_probe_comes_from_another_node_and_its_outcome_is_shown() {
     assert_eq!(key(&mut app, Action::Probe), [Effect::Ask("b".into(), Request::Probe(probe))]);
     let probed = Probed { probe, outcome: ProbeOutcome::Reached, micros: 300 };
     feed(&mut app, [Event::Answer("b".into(), Request::Probe(probe), Some(Response::Probed(probed.clone())))]);
-    let result = &app.ports.probes[&("a".into(), tcp(22))];
+    let result = &app.session.ports.probes[&("a".into(), tcp(22))];
     assert_eq!((&result.from, &result.probed), (&"b".into(), &probed));
     assert!(app.latest_notice().is_some_and(|notice| notice.headline.contains("10.0.0.1:22 of a reached in 0.3 ms")));
 
@@ -183,11 +182,13 @@ fn a_command_that_does_not_exist_is_named() {
     key(&mut app, Action::Command);
     typed(&mut app, "prots");
     key(&mut app, Action::Open);
-    assert!(matches!(&app.overlay, Some(Overlay::Command { error: Some(error), .. }) if error.contains("\"prots\"")));
-    key(&mut app, Action::Edit(nodewatch_tui::app::Edit::Clear));
+    assert!(
+        matches!(app.top(), Some(Layer::Command(CommandLine { error: Some(error), .. })) if error.contains("\"prots\""))
+    );
+    key(&mut app, Action::Edit(nodewatch_tui::screens::Edit::Clear));
     typed(&mut app, "ports");
     key(&mut app, Action::Open);
-    assert_eq!((app.screen.clone(), app.overlay.is_none()), (Screen::Ports, true));
+    assert_eq!((app.screen.clone(), app.layers.is_empty()), (Screen::Ports, true));
     key(&mut app, Action::Command);
     typed(&mut app, "nodes");
     key(&mut app, Action::Open);
@@ -197,7 +198,7 @@ fn a_command_that_does_not_exist_is_named() {
 #[test]
 fn what_opens_and_closes_between_two_reports_is_seen() {
     let mut app = scanned();
-    let before = app.nodes[&NodeName::from("a")].port_changes.1;
+    let before = app.session.nodes[&NodeName::from("a")].port_changes.1;
     feed(
         &mut app,
         [
@@ -205,7 +206,7 @@ fn what_opens_and_closes_between_two_reports_is_seen() {
             tunnel("a", ports(PortsKind::Changes, &[], &["tcp 0.0.0.0:7"])),
         ],
     );
-    let (changes, total) = &app.nodes[&NodeName::from("a")].port_changes;
+    let (changes, total) = &app.session.nodes[&NodeName::from("a")].port_changes;
     assert_eq!(total - before, 2);
     let latest: Vec<(String, bool)> =
         changes.iter().rev().take(2).map(|change| (change.port.to_string(), change.opened)).collect();
@@ -215,7 +216,7 @@ fn what_opens_and_closes_between_two_reports_is_seen() {
 #[test]
 fn each_live_node_is_reported_at_its_interval_and_a_missed_one_is_not_made_up_for() {
     let mut app = reporting(Way::Grant);
-    app.ports.exclude = "53/udp".parse().expect("a list");
+    app.session.terms.exclude = "53/udp".parse().expect("a list");
     let first = reports(&tick(&mut app, 1));
     assert_eq!(first.iter().map(|(node, _)| node.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
     let (a, b) = (&first[0].1, &first[1].1);
@@ -248,7 +249,7 @@ fn a_clock_that_steps_takes_no_report_away() {
 #[test]
 fn what_is_wrong_with_reports_is_told_once_whoever_sends_them() {
     let mut app = reporting(Way::Grant);
-    let told = |app: &mut App| app.notices.drain(..).map(|(_, notice)| notice.headline).collect::<Vec<_>>();
+    let told = |app: &mut App| app.session.notices.drain(..).map(|(_, notice)| notice.headline).collect::<Vec<_>>();
     told(&mut app);
     let refused = |rejected| ReportState { rejected, refused: "too new".into(), ..ReportState::default() };
     feed(&mut app, [Event::Reports(refused(2)), Event::Reports(refused(2))]);
@@ -260,7 +261,7 @@ fn what_is_wrong_with_reports_is_told_once_whoever_sends_them() {
     let second = told(&mut app);
     assert!(second.len() == 1 && second[0].contains("denied"), "{second:?}");
     key(&mut app, Action::Quit);
-    let receipt = app.receipt();
+    let receipt = app.session.receipt();
     assert!(receipt.text().contains("LOST     2 reports: 2 refused: too new"), "{}", receipt.text());
 }
 
@@ -279,7 +280,7 @@ fn after_how_long_reports_are_forgotten_is_claimed_only_when_it_is_so() {
         // It may become known with the last report, when the exit is on the screen already.
         feed(&mut app, [Event::Reports(ReportState { sent: 3, retention, ..ReportState::default() })]);
         feed(&mut app, [Event::Removal(Removal::Finished), Event::CloudRemoved(Group::Alarms, Ok(()))]);
-        let text = app.receipt().text();
+        let text = app.session.receipt().text();
         assert_eq!(text.contains("forget") || text.contains("retention"), claim.is_some(), "{text}");
         assert!(claim.is_none_or(|claim| text.contains(claim)), "{text}");
     }
@@ -303,7 +304,7 @@ fn a_report_that_is_not_whole_closes_nothing_and_opens_only_what_is_new() {
         report(3, &["tcp 0.0.0.0:3"], cut),
         report(4, &["tcp 0.0.0.0:2", "tcp 0.0.0.0:3"], None),
     ];
-    let changes = nodewatch_tui::app::reports::changes(&past);
+    let changes = nodewatch_tui::session::reports::changes(&past);
     let told: Vec<(u64, &str)> = changes.iter().rev().map(|(at, _, text)| (*at, text.as_str())).collect();
     let why = "(this report is not whole: 1 of its 2 parts are there)";
     let lines = [format!("1 open at least  {why}"), format!("+tcp 0.0.0.0:3  {why}")];
@@ -367,7 +368,7 @@ fn the_guided_exit_keeps_reports_and_removes_alarms_and_says_what_is_left() {
     assert!(effects.contains(&Effect::RemoveCloud(Group::Alarms)), "tried again: {effects:?}");
     feed(&mut app, [Event::Removal(Removal::Finished), Event::CloudRemoved(Group::Alarms, Err(denied()))]);
     assert_eq!(key(&mut app, Action::Skip), [Effect::Quit]);
-    let receipt = app.receipt();
+    let receipt = app.session.receipt();
     assert!(receipt.left_behind());
     let text = receipt.text();
     assert!(
@@ -383,7 +384,7 @@ fn history_is_asked_for_a_port_and_shown_when_it_comes() {
     key(&mut app, Action::Ports);
     assert_eq!(key(&mut app, Action::History), []);
     assert!(app.latest_notice().is_some_and(|notice| notice.next_step.contains("--cloudwatch")));
-    app.reports = Some(Reports::new(settings(Way::Grant)));
+    app.session.reports = Some(Reports::new(settings(Way::Grant)));
     let effects = key(&mut app, Action::History);
     assert!(
         matches!(&effects[..], [Effect::Past(query)] if query.nodes == ["a".into()] && query.port == Some(tcp(22))),
@@ -399,20 +400,20 @@ fn history_is_asked_for_a_port_and_shown_when_it_comes() {
         older_left_out: false,
     };
     let past = [report(1, &["tcp 0.0.0.0:22"]), report(2, &["tcp 0.0.0.0:22"]), report(3, &["tcp 0.0.0.0:80"])];
-    let changes = nodewatch_tui::app::reports::changes(&past);
+    let changes = nodewatch_tui::session::reports::changes(&past);
     let told: Vec<(u64, &str)> = changes.iter().map(|(at, _, text)| (*at, text.as_str())).collect();
     assert_eq!(told, [(3, "+tcp 0.0.0.0:80  -tcp 0.0.0.0:22"), (1, "1 open")]);
     feed(&mut app, [Event::Past(Ok(past.to_vec()))]);
-    assert!(matches!(&app.overlay, Some(Overlay::History(history)) if history.found.is_some()));
+    assert!(matches!(app.top(), Some(Layer::History(history)) if history.found.is_some()));
     key(&mut app, Action::Back);
-    assert_eq!((app.overlay.is_none(), app.screen.clone()), (true, Screen::Ports));
+    assert_eq!((app.layers.is_empty(), app.screen.clone()), (true, Screen::Ports));
 }
 
 #[test]
 fn rights_beyond_the_usual_are_asked_about_for_one_node_too() {
     let mut app = crate::app();
     feed(&mut app, [Event::Nodes(NodesChange::Replaced(vec![node("a", "1a", Readiness::Ready)]))]);
-    app.ports.processes = true;
+    app.session.terms.processes = true;
     assert_eq!(key(&mut app, Action::Deploy), []);
     assert_eq!(key(&mut app, Action::Open), [Effect::Deploy(vec!["a".into()])]);
 }

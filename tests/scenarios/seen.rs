@@ -3,15 +3,14 @@
 
 use nodewatch_protocol::{CaptureFile, CaptureSpec, FileState, Request, Update};
 use nodewatch_tui::{
-    app::{
-        Action, App, Confirm, Effect, Event, Job, Overlay, Pointed, Screen, View,
-        cursor::RowKey,
-        exit::{LEAVE_WITHIN, Phase},
-        update,
-    },
     model::{
         FetchProgress, Held, Holder, NodeName, NodesChange, Notice, Readiness, Removal, SeenObject, SessionId,
         SessionSummary,
+    },
+    screens::{Action, App, Confirm, Input, Layer, Pointed, Screen, View, cursor::RowKey, update},
+    session::{
+        Effect, Event, Job,
+        exit::{LEAVE_WITHIN, Phase},
     },
 };
 
@@ -35,14 +34,14 @@ fn ring(app: &mut App, node: &str, numbers: std::ops::Range<u64>) {
 }
 
 fn question(app: &App) -> Option<&Confirm> {
-    match &app.overlay {
-        Some(Overlay::Confirm(question)) => Some(question),
+    match app.top() {
+        Some(Layer::Confirm(question)) => Some(question),
         _ => None,
     }
 }
 
 fn told(app: &App) -> String {
-    app.notices.back().map(|(_, notice)| notice.line()).unwrap_or_default()
+    app.session.notices.back().map(|(_, notice)| notice.line()).unwrap_or_default()
 }
 
 fn screen(app: &App) -> String {
@@ -64,7 +63,7 @@ fn the_cursor_stays_on_its_file_and_the_question_names_it() {
     ring(&mut app, "a", 1..9);
     feed(&mut app, [Event::Tick]);
     key(&mut app, Action::Remove);
-    let Some(Confirm::RemoveFiles { on_nodes, lost, .. }) = question(&app) else { panic!("{:?}", app.overlay) };
+    let Some(Confirm::RemoveFiles { on_nodes, lost, .. }) = question(&app) else { panic!("{:?}", app.top()) };
     assert_eq!(on_nodes[..], [(NodeName::from("b"), "20231114T221320.000000Z-0003.pcapng".to_owned())]);
     assert_eq!(lost.len(), 1);
     let drawn = screen(&app);
@@ -111,10 +110,10 @@ fn an_event_is_opened_where_the_cursor_is_and_not_where_it_was() {
 fn a_click_is_about_the_row_that_was_drawn() {
     let mut app = nodes();
     feed(&mut app, [Event::Nodes(NodesChange::Applied(node("a0", "1a", Readiness::Ready)))]);
-    feed(&mut app, [Event::Pointed(Pointed::Row(RowKey::Node("b".into())))]);
-    assert_eq!(app.cursor, Some("b".into()));
-    feed(&mut app, [Event::Pointed(Pointed::Row(RowKey::Node("gone".into())))]);
-    assert_eq!(app.cursor, Some("b".into()));
+    feed(&mut app, [Input::Pointed(Pointed::Row(RowKey::Node("b".into())))]);
+    assert_eq!(app.list.cursor, Some("b".into()));
+    feed(&mut app, [Input::Pointed(Pointed::Row(RowKey::Node("gone".into())))]);
+    assert_eq!(app.list.cursor, Some("b".into()));
 }
 
 #[test]
@@ -123,17 +122,17 @@ fn keys_move_in_the_picture_that_is_held_still_and_act_on_what_it_shows() {
     key(&mut app, Action::Pause);
     feed(&mut app, [Event::Nodes(NodesChange::Applied(node("a0", "1a", Readiness::Ready)))]);
     key(&mut app, Action::Down);
-    assert_eq!(app.picture().cursor, Some("b".into()), "the picture has no a0");
+    assert_eq!(app.picture().list.cursor, Some("b".into()), "the picture has no a0");
     assert!(!screen(&app).contains("a0") && screen(&app).contains("PAUSED"));
     assert_eq!(key(&mut app, Action::Deploy), [Effect::Deploy(vec!["b".into()])]);
-    assert!(!app.paused && app.cursor == Some("b".into()) && screen(&app).contains("a0"));
+    assert!(!app.is_paused() && app.list.cursor == Some("b".into()) && screen(&app).contains("a0"));
 
     // What the picture shows is over: the key that was meant for it does nothing.
     let mut app = live();
     key(&mut app, Action::Pause);
     feed(&mut app, [tunnel("a", running())]);
     assert_eq!(key(&mut app, Action::Capture), [], "c was to start one, and would stop it");
-    assert!(!app.paused && told(&app).contains("no longer so"), "{}", told(&app));
+    assert!(!app.is_paused() && told(&app).contains("no longer so"), "{}", told(&app));
     assert_eq!(key(&mut app, Action::Capture), [Effect::Ask("a".into(), Request::StopCapture)]);
 
     // The node under the cursor has left.
@@ -148,9 +147,9 @@ fn keys_move_in_the_picture_that_is_held_still_and_act_on_what_it_shows() {
     key(&mut app, Action::Pause);
     feed(&mut app, [Event::Nodes(NodesChange::Gone("a".into()))]);
     assert_eq!(key(&mut app, Action::Copy), [Effect::Copy("a".into())]);
-    assert!(app.paused);
+    assert!(app.is_paused());
     key(&mut app, Action::Pause);
-    assert_eq!((app.paused, app.cursor.clone()), (false, Some("b".into())));
+    assert_eq!((app.is_paused(), app.list.cursor.clone()), (false, Some("b".into())));
 }
 
 #[test]
@@ -177,7 +176,7 @@ fn marks_that_are_not_shown_are_named_before_anything_is_done() {
     key(&mut app, Action::Open);
     assert!(screen(&app).contains("1 marked of which 1 not shown"), "{}", screen(&app));
     assert_eq!(key(&mut app, Action::Capture), []);
-    assert!(matches!(question(&app), Some(Confirm::Hidden { hidden, .. }) if hidden[..] == ["a"]), "{:?}", app.overlay);
+    assert!(matches!(question(&app), Some(Confirm::Hidden { hidden, .. }) if hidden[..] == ["a"]), "{:?}", app.top());
     assert!(screen(&app).contains("not on the screen: a"), "{}", screen(&app));
     key(&mut app, Action::Back);
     assert!(question(&app).is_none());
@@ -211,7 +210,7 @@ fn marked_files_that_are_not_shown_are_named_too() {
     assert!(drawn.contains("2 files on nodes") && drawn.contains("Not on the screen of these"), "{drawn}");
     key(&mut app, Action::Back);
     assert_eq!(key(&mut app, Action::Open), []);
-    assert!(matches!(question(&app), Some(Confirm::Hidden { hidden, .. }) if hidden.len() == 1), "{:?}", app.overlay);
+    assert!(matches!(question(&app), Some(Confirm::Hidden { hidden, .. }) if hidden.len() == 1), "{:?}", app.top());
     assert_eq!(key(&mut app, Action::Open).len(), 2);
 }
 
@@ -241,7 +240,7 @@ fn another_session_goes_after_a_question_that_says_what_goes_with_it() {
     let drawn = screen(&app);
     assert!(drawn.contains("a: a running capture and 2 files of 4.00 KiB that nobody else"), "{drawn}");
     key(&mut app, Action::Back);
-    assert!(matches!(app.overlay, Some(Overlay::Sessions(_))), "back to the list, with nothing done");
+    assert!(matches!(app.top(), Some(Layer::Sessions(_))), "back to the list, with nothing done");
     key(&mut app, Action::Remove);
     assert_eq!(key(&mut app, Action::Open), [Effect::Sweep(id())]);
 }
@@ -252,10 +251,10 @@ fn the_list_of_sessions_does_not_open_under_the_users_fingers() {
     let mut app = nodes();
     key(&mut app, Action::Down);
     feed(&mut app, [found()]);
-    assert!(app.overlay.is_none() && told(&app).contains("1 other session"), "{}", told(&app));
+    assert!(app.layers.is_empty() && told(&app).contains("1 other session"), "{}", told(&app));
     let mut app = nodes();
     feed(&mut app, [found()]);
-    assert!(matches!(app.overlay, Some(Overlay::Sessions(_))), "nobody has pressed a key yet");
+    assert!(matches!(app.top(), Some(Layer::Sessions(_))), "nobody has pressed a key yet");
 }
 
 #[test]
@@ -277,10 +276,10 @@ fn the_program_does_not_end_over_what_is_under_way() {
     let mut app = sweeping();
     key(&mut app, Action::Quit);
     key(&mut app, Action::Back);
-    assert!(app.overlay.is_none());
+    assert!(app.layers.is_empty());
     key(&mut app, Action::Quit);
     assert_eq!(key(&mut app, Action::Open), [Effect::Quit]);
-    assert_eq!(app.cut.len(), 1, "it is said what was cut");
+    assert_eq!(app.session.cut().len(), 1, "it is said what was cut");
 
     // Nobody is there to ask.
     let mut app = sweeping();
@@ -312,5 +311,5 @@ fn the_guided_exit_too_waits_for_what_is_under_way() {
     assert!(screen(&app).contains("1 file on the way here"), "{}", screen(&app));
     let done = FetchProgress::Done { path: "k".into(), sha256: String::new() };
     assert_eq!(update(&mut app, Event::Download("k".into(), done), NOW), [Effect::Quit]);
-    assert!(app.ended.is_some());
+    assert!(app.session.ended().is_some());
 }

@@ -3,8 +3,9 @@
 
 use nodewatch_protocol::Recorder;
 use nodewatch_tui::{
-    app::{Confirm, node::Pending},
     model::Place,
+    screens::{Confirm, Layer},
+    session::node::Pending,
 };
 
 use super::*;
@@ -37,8 +38,8 @@ fn deploys(names: &[&str]) -> Effect {
     Effect::Deploy(names.iter().map(|&name| name.into()).collect())
 }
 
-fn state<'a>(app: &'a App, name: &str) -> &'a nodewatch_tui::app::node::NodeState {
-    &app.nodes[&name.into()]
+fn state<'a>(app: &'a App, name: &str) -> &'a nodewatch_tui::session::node::NodeState {
+    &app.session.nodes[&name.into()]
 }
 
 fn screen(app: &App, width: u16, height: u16) -> String {
@@ -93,11 +94,11 @@ fn several_nodes_are_asked_about_once_with_what_is_to_start() {
     comes_up(&mut app, "a");
     key(&mut app, Action::MarkAll);
     assert_eq!(key(&mut app, Action::Capture), []);
-    assert!(matches!(&app.overlay, Some(Overlay::Confirm(Confirm::Deploy(names, _))) if names.len() == 2));
+    assert!(matches!(app.top(), Some(Layer::Confirm(Confirm::Deploy(names, _))) if names.len() == 2));
     let shown = screen(&app, 80, 24);
     assert!(shown.contains("Deploy to 2 and capture on 3 nodes?"), "{shown}");
     assert_eq!(key(&mut app, Action::Back), []);
-    assert!(app.nodes.values().all(|state| !state.is_to_start()), "no is no");
+    assert!(app.session.nodes.values().all(|state| !state.is_to_start()), "no is no");
     key(&mut app, Action::Capture);
     // One comes by itself while the question waits.
     feed(&mut app, [Event::Deploy("b".into(), DeployProgress::Running)]);
@@ -109,15 +110,15 @@ fn several_nodes_are_asked_about_once_with_what_is_to_start() {
 #[test]
 fn guards_stay_before_the_first_object() {
     let mut app = listed();
-    app.permission = Permission::ReadOnly;
+    app.session.permission = Permission::ReadOnly;
     for action in [Action::Capture, Action::CaptureOptions, Action::Follow] {
         assert_eq!(key(&mut app, action), []);
-        assert!(app.overlay.is_none() && !state(&app, "a").is_to_start());
+        assert!(app.layers.is_empty() && !state(&app, "a").is_to_start());
     }
-    app.permission = Permission::Guarded;
+    app.session.permission = Permission::Guarded;
     assert_eq!(key(&mut app, Action::Capture), []);
     assert_eq!(app.scope(), Scope::Text);
-    let Place::Cluster { context, .. } = app.place.clone() else { panic!("a cluster") };
+    let Place::Cluster { context, .. } = app.session.terms.place.clone() else { panic!("a cluster") };
     typed(&mut app, &context);
     assert_eq!(key(&mut app, Action::Open), [deploys(&["a"])]);
     assert_eq!(comes_up(&mut app, "a"), [start("a")]);

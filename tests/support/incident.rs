@@ -8,11 +8,12 @@ use nodewatch_protocol::{
     Window,
 };
 use nodewatch_tui::{
-    app::{App, Event, delivery::StorageInfo},
     model::{
         DeployProgress, Expectation, Expectations, Kind, NodesChange, Origin, PortKey, Readiness, Removal, SeenObject,
         StoredFile, TunnelChange, Way,
     },
+    screens::App,
+    session::{Event, delivery::StorageInfo},
 };
 
 use super::sample::{NOW, app, facts, feed, file, node, object, ports, tunnel};
@@ -40,14 +41,14 @@ pub fn listed() -> App {
         of("ip-10-0-3-11.eu-west-1.compute.internal", "eu-west-1c", Readiness::NotReady),
     ];
     feed(&mut app, [Event::Nodes(NodesChange::Replaced(nodes))]);
-    app.cursor = Some(WATCHED[0].into());
+    app.list.cursor = Some(WATCHED[0].into());
     app
 }
 
 /// Agents come up on three nodes, and tell their ports.
 pub fn live(app: &mut App) {
     feed(app, [Event::DeployTo(WATCHED.map(Into::into).to_vec())]);
-    feed(app, [Event::Expected(app.nodes.keys().cloned().collect(), expectations())]);
+    feed(app, [Event::Expected(app.session.nodes.keys().cloned().collect(), expectations())]);
     for (at, name) in WATCHED.into_iter().enumerate() {
         let own: &[&str] = if at == 0 { &["tcp 0.0.0.0:8080"] } else { &[] };
         let all = ["tcp 0.0.0.0:22", "tcp6 [::]:10250", "tcp6 [::]:9100", "tcp 127.0.0.1:10248", "udp 0.0.0.0:68"];
@@ -67,7 +68,7 @@ pub fn live(app: &mut App) {
         app,
         [tunnel(WATCHED[0], Update::Owners(OwnersUpdate { owners: vec![owner], continued: false, more: false }))],
     );
-    app.notices.clear();
+    app.session.notices.clear();
 }
 
 /// Captures have run for a while.
@@ -82,19 +83,20 @@ pub fn capturing(app: &mut App) {
         feed(app, (1..=SECONDS).map(|second| tunnel(name, Update::Statistics(Box::new(counted(second, at))))));
         feed(app, [tunnel(name, Update::Files(files(at)))]);
     }
-    app.notices.clear();
+    app.session.notices.clear();
 }
 
 /// One more agent is on its way.
 pub fn starting(app: &mut App) {
     let step = DeployProgress::Step("pulling the image".into());
     feed(app, [Event::DeployTo(vec![STARTING.into()]), Event::Deploy(STARTING.into(), step)]);
-    app.notices.clear();
+    app.session.notices.clear();
 }
 
 /// The same with an S3 that takes what is closed.
 pub fn delivering(app: &mut App) {
-    app.storage = Some(StorageInfo { url: "s3://incidents/tuesday".parse().expect("a place"), way: Way::Grant });
+    app.session.terms.storage =
+        Some(StorageInfo { url: "s3://incidents/tuesday".parse().expect("a place"), way: Way::Grant });
     let stored = (0..).zip(WATCHED).filter_map(|(at, name)| {
         let key = key_of(at, name, &files(at)[0])?;
         Some(StoredFile { key, size: 67_108_000, modified: NOW })
@@ -121,7 +123,7 @@ pub fn delivering(app: &mut App) {
         };
         feed(app, [tunnel(name, Update::Files(list)), tunnel(name, Update::Ring(ring))]);
     }
-    app.notices.clear();
+    app.session.notices.clear();
 }
 
 /// Where S3 has a node's file; the last node's is on its way.

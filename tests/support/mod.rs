@@ -25,9 +25,10 @@ use nodewatch_agent::{
 use nodewatch_pcapng::{self as pcapng, SectionBlock};
 use nodewatch_tui::{
     agents::site::{Bulk, FilePart, OpenError, Site, StreamFrom, Tunnel},
-    app::{App, Event},
     model::{DeployProgress, Machine, Node, NodeName, NodesChange, Place, Readiness, SessionId},
     runtime::Engine,
+    screens::{App, Input},
+    session::{Happened, Terms},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -182,29 +183,29 @@ impl Site for TestSite {
 
 /// The engine over a test site, with waiting for states.
 pub struct Driver {
-    pub engine: Engine,
+    pub engine: Engine<App>,
     pub ended: bool,
 }
 
 impl Driver {
     pub fn start(site: Arc<TestSite>, out: &Path) -> Self {
         let place = Place::Cluster { context: "test".into(), flavour: None };
-        let app = App::new(place, SessionId::new(0x7f3a_91c2), Duration::from_secs(3600));
-        Self { engine: Engine::start(app, site, out.to_owned()), ended: false }
+        let terms = Terms::new(place, SessionId::new(0x7f3a_91c2), Duration::from_secs(3600));
+        Self { engine: Engine::start(terms, site, out.to_owned()), ended: false }
     }
 
     pub fn app(&self) -> &App {
-        &self.engine.app
+        &self.engine.state
     }
 
-    pub fn send(&mut self, event: Event) {
-        self.ended |= self.engine.handle(event);
+    pub fn send(&mut self, happened: impl Into<Happened<Input>>) {
+        self.ended |= self.engine.handle(happened);
     }
 
     /// Takes in events until the app is so.
     pub async fn until(&mut self, what: &str, so: impl Fn(&App) -> bool) {
         let waited = async {
-            while !so(&self.engine.app) && !self.ended {
+            while !so(&self.engine.state) && !self.ended {
                 let event = self.engine.next().await;
                 self.ended |= self.engine.handle(event);
             }

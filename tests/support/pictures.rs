@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use nodewatch_protocol::{CaptureState, FileState, StopReason, Update};
 use nodewatch_tui::{
-    app::{Action, App, Column, Edit, Event, View},
     model::FetchProgress,
+    screens::{Action, App, Column, Edit, Input, View},
+    session::Event,
     ui::{self, Palette, Theme},
 };
 use ratatui::{
@@ -37,11 +38,12 @@ pub fn all() -> Vec<(&'static str, String)> {
     incident::starting(&mut nodes);
     nodes.view = View::Capture;
     let mut exit = nodes.clone();
-    feed(&mut exit, [Event::Action(Action::Quit), incident::stock()]);
+    feed(&mut exit, [Input::Key(Action::Quit)]);
+    feed(&mut exit, [incident::stock()]);
     let mut files = nodes.clone();
     incident::delivering(&mut files);
-    feed(&mut files, [Action::Files, Action::Down].map(Event::Action));
-    feed(&mut ports, [Action::Ports, Action::Sort(Column::Class)].map(Event::Action));
+    feed(&mut files, [Action::Files, Action::Down].map(Input::Key));
+    feed(&mut ports, [Action::Ports, Action::Sort(Column::Class)].map(Input::Key));
     let of = |app: &App| picture(&frame(app, SIZE));
     vec![
         ("nodes.svg", of(&nodes)),
@@ -57,10 +59,10 @@ fn film() -> Vec<Buffer> {
     type Step = Box<dyn Fn(&mut App)>;
     let key = |actions: &[Action]| -> Step {
         let actions = actions.to_vec();
-        Box::new(move |app| feed(app, actions.iter().copied().map(Event::Action)))
+        Box::new(move |app| feed(app, actions.iter().copied().map(Input::Key)))
     };
     let typed = |text: &'static str| -> Step {
-        Box::new(move |app| feed(app, text.chars().map(|letter| Event::Action(Action::Edit(Edit::Insert(letter))))))
+        Box::new(move |app| feed(app, text.chars().map(|letter| Input::Key(Action::Edit(Edit::Insert(letter))))))
     };
     let steps: Vec<Step> = vec![
         Box::new(|_| ()),
@@ -80,13 +82,13 @@ fn film() -> Vec<Buffer> {
         key(&[Action::Ports, Action::Sort(Column::Class)]),
         Box::new(|app| {
             feed(app, stopped());
-            feed(app, [Event::Action(Action::Files)]);
+            feed(app, [Input::Key(Action::Files)]);
         }),
         Box::new(|app| feed(app, fetched(2))),
         key(&[Action::Quit]),
         Box::new(|app| feed(app, [incident::stock()])),
         Box::new(|app| {
-            feed(app, [Event::Action(Action::Open)]);
+            feed(app, [Input::Key(Action::Open)]);
             feed(app, fetched(3));
         }),
         Box::new(|app| feed(app, incident::removed())),

@@ -9,12 +9,13 @@ use nodewatch_protocol::{
     Share, SinkState, Statistics, Transport, Update, Window,
 };
 use nodewatch_tui::{
-    app::{Action, App, Event, delivery::StorageInfo, reports::Reports, update},
     model::{
         DeployProgress, Expectation, Expectations, FetchProgress, Kind, LogsSettings, Machine, MadeObject, Node,
         NodesChange, Notice, Origin, Place, PortKey, Readiness, S3Url, SeenObject, SessionId, StoredFile, TunnelChange,
         Way,
     },
+    screens::{Action, App, Input, update},
+    session::{Event, Happened, Terms, delivery::StorageInfo, reports::Reports},
 };
 
 /// 2023-11-14 22:13:20 UTC.
@@ -39,7 +40,7 @@ pub fn node(name: &str, zone: &str, readiness: Readiness) -> Node {
 
 pub fn app() -> App {
     let place = Place::Cluster { context: "prod-eu".into(), flavour: Some("eks".into()) };
-    App::new(place, SessionId::new(0x7f3a_91c2), Duration::from_secs(4 * 3600))
+    App::new(Terms::new(place, SessionId::new(0x7f3a_91c2), Duration::from_secs(4 * 3600)))
 }
 
 pub fn object(kind: Kind, name: &str, purpose: &str) -> MadeObject {
@@ -56,7 +57,7 @@ pub fn stock() -> Event {
     Event::Stock(Ok(seen.map(|(object, state)| SeenObject { object, state: state.into() }).to_vec()))
 }
 
-pub fn feed(app: &mut App, events: impl IntoIterator<Item = Event>) {
+pub fn feed(app: &mut App, events: impl IntoIterator<Item = impl Into<Happened<Input>>>) {
     for event in events {
         update(app, event, NOW);
     }
@@ -150,7 +151,7 @@ pub fn busy() -> App {
         node("ip-10-0-3-11.eu-west-1.compute.internal", "eu-west-1c", Readiness::Unknown),
     ];
     feed(&mut app, [Event::Nodes(NodesChange::Replaced(nodes))]);
-    let names: Vec<_> = app.nodes.keys().cloned().collect();
+    let names: Vec<_> = app.session.nodes.keys().cloned().collect();
     feed(&mut app, [Event::DeployTo(names[..4].to_vec())]);
     feed(
         &mut app,
@@ -189,11 +190,11 @@ pub fn busy() -> App {
             ),
             Event::Tunnel(names[3].clone(), TunnelChange::Up(Hello::of("nodewatch-agent", "0.1.0"))),
             Event::Tunnel(names[3].clone(), TunnelChange::Lost { reason: "the tunnel was cut".into() }),
-            Event::Action(Action::Mark),
         ],
     );
-    app.cursor = Some(live.into());
-    app.notices.clear();
+    feed(&mut app, [Input::Key(Action::Mark)]);
+    app.list.cursor = Some(live.into());
+    app.session.notices.clear();
     app
 }
 
@@ -201,7 +202,7 @@ pub fn busy() -> App {
 pub fn reporting() -> App {
     let mut app = busy();
     let live = "ip-10-0-1-12.eu-west-1.compute.internal";
-    app.reports = Some(Reports::new(LogsSettings {
+    app.session.reports = Some(Reports::new(LogsSettings {
         group: "/nodewatch/prod".into(),
         per_node: false,
         retention_days: 14,
@@ -225,7 +226,7 @@ pub fn reporting() -> App {
         expect(30080, Origin::NodePort("shop/front".into()), true),
         expect(31999, Origin::NodePort("shop/\u{1b}[2Jgone".into()), false),
     ];
-    let names: Vec<_> = app.nodes.keys().cloned().collect();
+    let names: Vec<_> = app.session.nodes.keys().cloned().collect();
     feed(
         &mut app,
         [
@@ -254,7 +255,7 @@ pub fn reporting() -> App {
             }),
         ],
     );
-    app.notices.clear();
+    app.session.notices.clear();
     app
 }
 
@@ -263,7 +264,7 @@ pub fn delivering() -> App {
     let mut app = busy();
     let live = "ip-10-0-1-12.eu-west-1.compute.internal";
     let url: S3Url = "s3://captures/inc".parse().expect("a place");
-    app.storage = Some(StorageInfo { url, way: Way::Grant });
+    app.session.terms.storage = Some(StorageInfo { url, way: Way::Grant });
     let key = |session: &str, name: &str| format!("inc/{session}/{live}/{name}");
     let delivered = CaptureFile {
         delivery: Delivery::Delivered {
@@ -315,6 +316,6 @@ pub fn delivering() -> App {
             ])),
         ],
     );
-    app.notices.clear();
+    app.session.notices.clear();
     app
 }

@@ -9,7 +9,10 @@ use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::suggest;
-use crate::app::{Action, Edit, Permission, Scope};
+use crate::{
+    screens::{Action, Edit, Scope},
+    session::Permission,
+};
 pub use table::{BINDINGS, Binding};
 
 /// One key.

@@ -5,7 +5,7 @@
 use crossterm::event::{KeyCode, KeyModifiers};
 
 use super::Key;
-use crate::app::{Action, Column, Scope};
+use crate::screens::{Action, Column, Scope};
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]

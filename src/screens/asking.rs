@@ -1,0 +1,198 @@
+//! What keys ask of nodes: agents, captures, their files, and the questions that come first.
+//!
+//! Owns which nodes a key is about. Pure.
+
+use nodewatch_protocol::{CaptureSpec, Content};
+
+use super::{App, Confirm, Layer, Screen, dialogs::typed::Purpose};
+use crate::{
+    model::{NodeName, Notice, Place},
+    session::{
+        Effect, Permission,
+        node::{Asked, NodeState},
+        pending::Goal,
+    },
+};
+
+impl App {
+    /// Stops where captures run or are to start, otherwise starts with the remembered options.
+    pub(super) fn toggle_capture(&mut self) -> Vec<Effect> {
+        let targets = self.targets();
+        let of = |so: fn(&NodeState) -> bool| -> Vec<NodeName> {
+            targets.iter().filter(|name| self.session.nodes.get(*name).is_some_and(so)).cloned().collect()
+        };
+        let waiting = of(NodeState::is_to_start);
+        let running = of(|state| state.agent.has_tunnel() && state.is_capturing() && state.asked != Asked::Stop);
+        if !waiting.is_empty() {
+            self.session.take_back(&waiting);
+        }
+        match running.len() {
+            0 if waiting.is_empty() => {
+                let able = self.session.startable(&targets);
+                self.start_with_form(&able)
+            }
+            0 => Vec::new(),
+            1 => self.session.stop_captures(running),
+            _ => {
+                self.open(Layer::Confirm(Confirm::StopCaptures(running)));
+                Vec::new()
+            }
+        }
+    }
+
+    /// With the options as they were last; where they cannot be read any more the form is opened.
+    fn start_with_form(&mut self, names: &[NodeName]) -> Vec<Effect> {
+        if names.is_empty() {
+            return Vec::new();
+        }
+        let mut form = self.form.clone();
+        if let Some(spec) = form.submit(self.session.ring_bytes()) {
+            return self.ask_start_captures(names, spec);
+        }
+        self.open(Layer::Form(Box::new(form)));
+        Vec::new()
+    }
+
+    /// Opens the form, where a capture can ever be started.
+    pub(super) fn open_form(&mut self) {
+        let targets = self.targets();
+        if targets.is_empty() {
+            self.session.notify(Notice::warning("no capture was started", "no node is chosen", ""));
+        } else if !self.session.able_to_run(&targets).is_empty() {
+            self.open(Layer::Form(Box::new(self.form.clone())));
+        }
+    }
+
+    /// Payloads are asked about once a session.
+    pub(super) fn ask_start_captures(&mut self, names: &[NodeName], spec: CaptureSpec) -> Vec<Effect> {
+        let names = self.session.startable(names);
+        if names.is_empty() {
+            return Vec::new();
+        }
+        if spec.content == Content::Full && !self.full_content {
+            self.open(Layer::Confirm(Confirm::FullContent(names, Box::new(spec))));
+            return Vec::new();
+        }
+        self.ask_deploy_for_captures(names, spec)
+    }
+
+    /// Saves the last seconds of the chosen armed recorders, or of all where none is chosen that is armed.
+    pub(super) fn freeze_recorders(&mut self) -> Vec<Effect> {
+        let armed = |name: &NodeName| self.session.nodes.get(name).is_some_and(NodeState::is_armed);
+        let mut names: Vec<NodeName> = self.targets().into_iter().filter(armed).collect();
+        // Who has chosen others, by marks or by their screen, does not mean all.
+        let chosen =
+            matches!(self.screen, Screen::Node(_)) || (self.screen == Screen::Nodes && !self.session.marks.is_empty());
+        if names.is_empty() && !chosen {
+            names = self.session.nodes.keys().filter(|name| armed(name)).cloned().collect();
+        }
+        if names.is_empty() {
+            let arming = self.session.nodes.values().any(|state| state.is_to_start() || state.asked == Asked::Start);
+            let cause = match (arming, chosen) {
+                (true, _) => "no flight recorder is armed yet",
+                (false, true) => "no flight recorder is armed on what is chosen",
+                (false, false) => "no flight recorder is armed",
+            };
+            let next_step = "{capture-options} arms one, and deploys first where there is no agent: write the time to \
+                             keep into its recorder field";
+            self.session.notify(Notice::warning("nothing to freeze", cause, next_step).naming_keys());
+        }
+        self.session.freeze(names)
+    }
+
+    /// Follows the chosen running captures in the viewer; where none runs they are started for it.
+    pub(super) fn follow_captures(&mut self) -> Vec<Effect> {
+        let targets = self.targets();
+        let of = |so: fn(&NodeState) -> bool| -> Vec<NodeName> {
+            targets.iter().filter(|name| self.session.nodes.get(*name).is_some_and(so)).cloned().collect()
+        };
+        let running = of(|state| state.agent.has_tunnel() && state.is_capturing());
+        if !running.is_empty() {
+            return vec![Effect::Follow(running)];
+        }
+        let starting = of(|state| state.is_to_start() || state.asked == Asked::Start);
+        if !starting.is_empty() {
+            self.to_follow = starting.into_iter().collect();
+            self.session.notify(Notice::info("the viewer opens as soon as the capture runs"));
+            return Vec::new();
+        }
+        // Elsewhere the chosen nodes are not on the screen.
+        let seen = matches!(self.screen, Screen::Nodes | Screen::Node(_));
+        if !seen || self.session.permission == Permission::ReadOnly {
+            let next_step = "{capture} starts one, in the list of nodes";
+            let notice = Notice::warning("nothing to follow", "no capture runs on the chosen nodes", next_step);
+            self.session.notify(notice.naming_keys());
+            return Vec::new();
+        }
+        let able = self.session.startable(&targets);
+        self.to_follow = able.iter().cloned().collect();
+        self.start_with_form(&able)
+    }
+
+    /// Sets every file on its way that is on its node alone, or says that there is none.
+    pub(super) fn fetch_all_by_key(&mut self) -> Vec<Effect> {
+        let effects = self.session.fetch_all();
+        if effects.is_empty() {
+            self.session.notify(Notice::info("nothing to fetch: every closed file is here, on its way or in S3"));
+        }
+        effects
+    }
+
+    /// One node is one keystroke; several are asked about first.
+    pub(super) fn ask_deploy(&mut self) -> Vec<Effect> {
+        let targets = self.targets();
+        let able = self.session.able_to_run(&targets);
+        if able.is_empty() && !targets.is_empty() {
+            return Vec::new();
+        }
+        let names = self.session.without_agent(&able);
+        // Those that join later are still to be asked about.
+        let later = self.session.joining.is_wanted() && !self.session.joining.is_active();
+        if names.is_empty() && !later {
+            let headline = match targets.as_slice() {
+                [] => "nothing to deploy: no node is chosen",
+                _ => "nothing to deploy: every chosen node has an agent, or one is on its way",
+            };
+            self.session.notify(Notice::info(headline));
+            return Vec::new();
+        }
+        self.deploy_if_permitted(names, Goal::Agent)
+    }
+
+    /// Deploys where there is no agent, after what questions that takes, and captures.
+    pub(super) fn ask_deploy_for_captures(&mut self, names: Vec<NodeName>, spec: CaptureSpec) -> Vec<Effect> {
+        let missing = self.session.without_agent(&names);
+        let later = self.session.joining.is_wanted() && !self.session.joining.is_active();
+        if missing.is_empty() && !later {
+            return self.session.begin_captures(&names, &spec);
+        }
+        self.deploy_if_permitted(missing, Goal::Captures { on: names, spec: Box::new(spec) })
+    }
+
+    /// Deploys where that needs no further word, otherwise asks for it.
+    pub(super) fn deploy_if_permitted(&mut self, nodes: Vec<NodeName>, goal: Goal) -> Vec<Effect> {
+        match (&self.session.permission, &self.session.terms.place) {
+            (Permission::ReadOnly, _) => {
+                self.refuse_read_only();
+                Vec::new()
+            }
+            (Permission::Guarded, Place::Cluster { context, .. }) => {
+                let context = context.clone();
+                self.ask_typed(Purpose::Deploy { context, nodes, goal });
+                Vec::new()
+            }
+            // More rights than usual are asked about each time.
+            (Permission::Guarded | Permission::Free, _)
+                if nodes.len() != 1 || self.session.terms.processes || self.session.joining.is_wanted() =>
+            {
+                self.open(Layer::Confirm(Confirm::Deploy(nodes, goal)));
+                Vec::new()
+            }
+            (Permission::Guarded | Permission::Free, _) => self.session.deploy_for(&nodes, goal),
+        }
+    }
+
+    pub(super) fn refuse_read_only(&mut self) {
+        self.session.notify(Notice::warning("nothing is changed", "this is read-only", "start without --read-only"));
+    }
+}

@@ -1,0 +1,282 @@
+//! Commands that are typed after `:`.
+//!
+//! Owns their names, completion and history. Each does what some key does, or takes a word that no key could. Pure.
+
+use tui_input::Input;
+
+use super::{
+    App, Layer, Screen, View,
+    action::Action,
+    order::{Column, Order},
+    text_field,
+};
+use crate::{
+    base::text,
+    model::{Notice, Place},
+    session::{Effect, Next, filter},
+};
+
+/// Commands remembered.
+const REMEMBERED: usize = 50;
+
+/// What the command line remembers.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Commands {
+    /// Commands that were typed, oldest first.
+    typed: Vec<String>,
+    /// The kubeconfig's contexts, once they were read.
+    pub(super) contexts: Vec<String>,
+}
+
+/// A command that is being typed.
+#[derive(Debug, Clone, Default)]
+pub struct CommandLine {
+    /// The text so far.
+    pub input: Input,
+    /// What is wrong with it.
+    pub error: Option<String>,
+    /// How many commands back, when an earlier one was brought back.
+    recalled: usize,
+}
+
+/// What a command does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Does {
+    /// What a key does.
+    Key(Action),
+    /// The list of nodes.
+    Nodes,
+    /// A node's view.
+    View(View),
+    /// Another context: the list, or by name.
+    Context,
+    /// Another namespace for agents.
+    Namespace,
+    /// The table into a file.
+    Save,
+    /// Sort by a column.
+    Sort,
+    /// Filter by an expression.
+    Filter,
+    /// End the session in so long.
+    Budget,
+}
+
+struct Command {
+    /// Its name, and k9s' short ones.
+    names: &'static [&'static str],
+    does: Does,
+    /// What may follow it; empty when nothing may.
+    takes: &'static str,
+}
+
+const fn plain(names: &'static [&'static str], does: Does) -> Command {
+    Command { names, does, takes: "" }
+}
+
+const COMMANDS: [Command; 19] = [
+    plain(&["nodes", "node", "no"], Does::Nodes),
+    plain(&["ports", "port", "po"], Does::Key(Action::Ports)),
+    plain(&["captures", "capture", "cap"], Does::Key(Action::Files)),
+    plain(&["files", "file"], Does::Key(Action::Files)),
+    plain(&["flows", "flow"], Does::View(View::Flows)),
+    plain(&["events", "event", "ev"], Does::Key(Action::Events)),
+    plain(&["sessions", "session"], Does::Key(Action::Sessions)),
+    plain(&["history"], Does::Key(Action::History)),
+    plain(&["notices"], Does::Key(Action::Notices)),
+    Command { names: &["ctx", "context", "contexts"], does: Does::Context, takes: "NAME" },
+    Command { names: &["ns", "namespace"], does: Does::Namespace, takes: "NAME, or - for one of the session's own" },
+    Command { names: &["filter"], does: Does::Filter, takes: "EXPRESSION" },
+    Command { names: &["sort"], does: Does::Sort, takes: "COLUMN" },
+    Command { names: &["save"], does: Does::Save, takes: "FILE.csv or FILE.json" },
+    Command { names: &["budget"], does: Does::Budget, takes: "DURATION" },
+    plain(&["report"], Does::Key(Action::Report)),
+    plain(&["pause"], Does::Key(Action::Pause)),
+    plain(&["help", "h"], Does::Key(Action::Help)),
+    plain(&["quit", "q", "q!"], Does::Key(Action::Quit)),
+];
+
+/// The commands' names, for the line below what is typed.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    COMMANDS.iter().map(|command| command.names[0])
+}
+
+impl App {
+    pub(super) fn open_command(&mut self) {
+        self.open(Layer::Command(CommandLine::default()));
+    }
+
+    /// A key while a command is typed.
+    pub(super) fn command_key(&mut self, action: Action) -> Vec<Effect> {
+        let completed = if action == Action::NextView { self.completed() } else { None };
+        let Some(Layer::Command(CommandLine { input, error, recalled })) = self.layers.last_mut() else {
+            return Vec::new();
+        };
+        match action {
+            Action::Edit(edit) => {
+                *error = None;
+                text_field::apply(input, edit);
+            }
+            Action::NextView => {
+                if let Some(text) = completed {
+                    *input = Input::new(text);
+                }
+            }
+            Action::Up | Action::Down => {
+                let most = self.commands.typed.len();
+                *recalled = if action == Action::Up { (*recalled + 1).min(most) } else { recalled.saturating_sub(1) };
+                let text = self.commands.typed.iter().rev().nth(recalled.wrapping_sub(1)).cloned().unwrap_or_default();
+                *input = Input::new(text);
+                *error = None;
+            }
+            Action::Back => self.close(),
+            Action::Open => {
+                let text = input.value().trim().to_owned();
+                return self.run_command(&text);
+            }
+            _ => {}
+        }
+        Vec::new()
+    }
+
+    fn run_command(&mut self, typed: &str) -> Vec<Effect> {
+        if typed.is_empty() {
+            self.close();
+            return Vec::new();
+        }
+        let (name, rest) = typed.split_once(char::is_whitespace).unwrap_or((typed, ""));
+        let (name, rest) = (name.to_lowercase(), rest.trim());
+        let outcome = match COMMANDS.iter().find(|command| command.names.contains(&name.as_str())) {
+            None => Err(format!("{name:?} is no command: {}", names().collect::<Vec<_>>().join(" "))),
+            Some(command) if command.takes.is_empty() && !rest.is_empty() => {
+                Err(format!("{name} takes nothing, and {rest:?} follows it"))
+            }
+            Some(command) => self.obey(command, rest),
+        };
+        match outcome {
+            Ok(effects) => {
+                self.commands.typed.retain(|known| known != typed);
+                if self.commands.typed.len() == REMEMBERED {
+                    self.commands.typed.remove(0);
+                }
+                self.commands.typed.push(typed.to_owned());
+                effects
+            }
+            Err(message) => {
+                if let Some(Layer::Command(line)) = self.layers.last_mut() {
+                    line.error = Some(message);
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    /// Does it; the error says why not, and leaves everything as it was.
+    fn obey(&mut self, command: &Command, rest: &str) -> Result<Vec<Effect>, String> {
+        let needs = |what: &str| if rest.is_empty() { Err(format!("{} {what}", command.names[0])) } else { Ok(()) };
+        let line = self.layers.pop();
+        let outcome = match command.does {
+            Does::Key(action) => Ok(self.common_key(action)),
+            Does::Nodes => {
+                self.screen = Screen::Nodes;
+                Ok(Vec::new())
+            }
+            Does::View(view) => {
+                self.screen = self.list.cursor.clone().map_or(Screen::Nodes, Screen::Node);
+                self.view = view;
+                Ok(Vec::new())
+            }
+            Does::Context if rest.is_empty() => Ok(vec![Effect::FindContexts]),
+            Does::Context
+                if !self.commands.contexts.is_empty() && !self.commands.contexts.iter().any(|name| name == rest) =>
+            {
+                Err(format!("there is no context {rest:?}: {}", self.commands.contexts.join(" ")))
+            }
+            Does::Context => Ok(self.session.switch(Next::Context(rest.to_owned()))),
+            Does::Namespace => self.namespace_command(rest),
+            Does::Save => Ok(self.save_table((!rest.is_empty()).then_some(rest))),
+            Does::Sort => self.sort_by_word(rest),
+            Does::Filter => self.set_filter(rest).map(|()| Vec::new()),
+            Does::Budget if rest.is_empty() => Ok(self.common_key(Action::Budget)),
+            Does::Budget => needs(command.takes).and_then(|()| self.session.move_end(rest)),
+        };
+        if outcome.is_err() {
+            self.layers.extend(line);
+        }
+        outcome
+    }
+
+    fn namespace_command(&mut self, name: &str) -> Result<Vec<Effect>, String> {
+        if self.session.terms.place == Place::Local {
+            return Err("this machine has no namespaces".to_owned());
+        }
+        match name {
+            "" => {
+                let headline = match &self.session.terms.namespace {
+                    Some(name) => format!("agents go into namespace {name}"),
+                    None => "agents go into a namespace of the session's own".to_owned(),
+                };
+                self.session.notify(Notice::info(headline));
+                Ok(Vec::new())
+            }
+            "-" => Ok(self.session.switch(Next::Namespace(None))),
+            name if text::is_dns_label(name) => Ok(self.session.switch(Next::Namespace(Some(name.to_owned())))),
+            name => Err(format!("{name:?} is no namespace: write lower-case letters, digits and -")),
+        }
+    }
+
+    fn sort_by_word(&mut self, word: &str) -> Result<Vec<Effect>, String> {
+        let found = Column::ALL.into_iter().find(|column| column.word() == word);
+        let words = || Column::ALL.map(Column::word).join(" ");
+        let column = found.ok_or_else(|| format!("{word:?} is no column: {}", words()))?;
+        match self.screen {
+            Screen::Nodes | Screen::Node(_) => self.list.order = Some(Order::toggled(self.list.order, column)),
+            Screen::Files => self.files.order = Some(Order::toggled(self.files.order, column)),
+            Screen::Ports => {
+                self.ports.order = Some(Order::toggled(self.ports.order, column));
+                self.sift_ports();
+            }
+            Screen::Events => return Err("events are in the order of time".to_owned()),
+        }
+        Ok(Vec::new())
+    }
+
+    /// What Tab makes of the text: the longest beginning that all that could be meant share.
+    fn completed(&self) -> Option<String> {
+        let Some(Layer::Command(CommandLine { input, .. })) = self.layers.last() else { return None };
+        let typed = input.value();
+        let (before, word, candidates): (String, &str, Vec<String>) = match typed.split_once(' ') {
+            None => (String::new(), typed, names().map(str::to_owned).collect()),
+            Some((name, word)) => {
+                let command = COMMANDS.iter().find(|command| command.names.contains(&name))?;
+                let candidates = match command.does {
+                    Does::Context => self.commands.contexts.clone(),
+                    Does::Sort => Column::ALL.map(|column| column.word().to_owned()).to_vec(),
+                    Does::Filter => filter::FIELDS.iter().map(|(name, _)| format!("{name}:")).collect(),
+                    _ => return None,
+                };
+                (format!("{name} "), word, candidates)
+            }
+        };
+        let fitting: Vec<&String> = candidates.iter().filter(|name| name.starts_with(word)).collect();
+        let (first, more) = fitting.split_first()?;
+        let shared = more.iter().fold(first.as_str(), |shared, name| {
+            let same = shared.chars().zip(name.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum();
+            &shared[..same]
+        });
+        Some(format!("{before}{shared}"))
+    }
+
+    /// What could follow, for the line below what is typed.
+    pub fn command_hint(&self) -> String {
+        let Some(Layer::Command(CommandLine { input, .. })) = self.layers.last() else { return String::new() };
+        let typed = input.value().trim_start();
+        match typed.split_once(' ') {
+            Some((name, _)) => {
+                let command = COMMANDS.iter().find(|command| command.names.contains(&name));
+                command.map_or_else(String::new, |command| command.takes.to_owned())
+            }
+            None => names().filter(|name| name.starts_with(typed)).collect::<Vec<_>>().join(" "),
+        }
+    }
+}

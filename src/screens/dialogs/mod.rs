@@ -1,0 +1,109 @@
+//! Dialogs: what lies over a screen and takes the keys, one file each.
+//!
+//! Owns the list of them, and which keys are in force in each. A new one is a file here and a line in each list below,
+//! which the compiler asks for: none takes keys that it does not name.
+
+mod confirm;
+pub mod contexts;
+pub mod exit;
+pub mod form;
+pub mod history;
+pub mod sessions;
+pub mod typed;
+
+pub use confirm::Confirm;
+
+use self::{contexts::Contexts, exit::ExitView, form::CaptureForm, history::History, sessions::Sessions, typed::Typed};
+use super::{App, Scope, action::Action, command::CommandLine, filter_line::FilterLine};
+use crate::session::Effect;
+
+/// A dialog, or a line that is typed.
+#[derive(Debug, Clone)]
+pub enum Layer {
+    /// All keys.
+    Help,
+    /// Past notices.
+    Notices,
+    /// Past reports.
+    History(History),
+    /// The screen's filter is being typed.
+    Filter(FilterLine),
+    /// A command is being typed.
+    Command(CommandLine),
+    /// The capture form.
+    Form(Box<CaptureForm>),
+    /// A text that must be typed.
+    Typed(Typed),
+    /// A question that Enter says yes to.
+    Confirm(Confirm),
+    /// Sessions that are not this one.
+    Sessions(Sessions),
+    /// The kubeconfig's contexts.
+    Contexts(Contexts),
+    /// The guided exit.
+    Exit(ExitView),
+}
+
+impl Layer {
+    /// Which keys are in force in it.
+    pub fn scope(&self) -> Scope {
+        match self {
+            Self::Help | Self::Notices | Self::History(_) => Scope::Reading,
+            Self::Filter(_) | Self::Command(_) | Self::Form(_) | Self::Typed(_) => Scope::Text,
+            Self::Confirm(_) | Self::Sessions(_) | Self::Contexts(_) | Self::Exit(_) => Scope::Dialog,
+        }
+    }
+
+    /// Something is done only after an answer.
+    pub fn asks(&self) -> bool {
+        matches!(self, Self::Confirm(_) | Self::Typed(_))
+    }
+}
+
+impl App {
+    /// A key in what lies on top.
+    pub(in crate::screens) fn layer_key(&mut self, action: Action) -> Vec<Effect> {
+        match self.top() {
+            None => Vec::new(),
+            Some(Layer::Help | Layer::Notices | Layer::History(_)) => self.reading_key(action),
+            Some(Layer::Filter(_)) => self.filter_key(action),
+            Some(Layer::Command(_)) => self.command_key(action),
+            Some(Layer::Form(_)) => self.form_key(action),
+            Some(Layer::Typed(_)) => self.typed_key(action),
+            Some(Layer::Confirm(_)) => self.confirm_key(action),
+            Some(Layer::Sessions(_)) => self.sessions_key(action),
+            Some(Layer::Contexts(_)) => self.contexts_key(action),
+            Some(Layer::Exit(_)) => self.exit_key(action),
+        }
+    }
+
+    fn reading_key(&mut self, action: Action) -> Vec<Effect> {
+        match action {
+            Action::Up => self.scroll = self.scroll.saturating_sub(1),
+            Action::Down => self.scroll += 1,
+            Action::PageUp => self.scroll = self.scroll.saturating_sub(10),
+            Action::PageDown => self.scroll += 10,
+            Action::Back | Action::Quit | Action::Open | Action::Help | Action::Notices | Action::History => {
+                self.close();
+                self.scroll = 0;
+            }
+            _ => {}
+        }
+        Vec::new()
+    }
+
+    /// What the session needs an answer to lies over everything else.
+    pub(in crate::screens) fn show_what_the_session_asks(&mut self) {
+        let is_exit = |layer: &Layer| matches!(layer, Layer::Exit(_));
+        let is_leave = |layer: &Layer| matches!(layer, Layer::Confirm(Confirm::Leave));
+        let (exit, waits) = (self.session.exit().is_some(), self.session.waiting().is_some());
+        self.layers.retain(|layer| (exit || !is_exit(layer)) && (waits || !is_leave(layer)));
+        if exit && !self.layers.iter().any(is_exit) {
+            self.scroll = 0;
+            self.open(Layer::Exit(ExitView::default()));
+        }
+        if waits && !self.layers.iter().any(is_leave) {
+            self.open(Layer::Confirm(Confirm::Leave));
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The screen's rows as a table to save or copy.
+//!
+//! Owns columns and values of what is saved, which are exact and not what fits. Pure.
+
+use serde_json::{Map, Value};
+
+use super::{App, Screen};
+use crate::{
+    base::text,
+    model::{ListedPort, NodeName, Notice, PortClass},
+    session::{Effect, files::FileRow, node::NodeState},
+};
+
+/// Rows with a head.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// What it is of, for the file's name.
+    pub name: &'static str,
+    /// The columns' names.
+    pub head: Vec<&'static str>,
+    /// A row's values, one a column.
+    pub rows: Vec<Vec<String>>,
+}
+
+/// Forms of a saved table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableForm {
+    /// RFC 4180.
+    Csv,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Table {
+    /// The table as a file's contents.
+    pub fn contents(&self, form: TableForm) -> String {
+        match form {
+            TableForm::Json => self.rows.iter().fold(String::new(), |lines, row| {
+                let fields = self.head.iter().zip(row).map(|(name, value)| ((*name).to_owned(), value.clone().into()));
+                let line = text::json_line(&Value::Object(fields.collect::<Map<_, _>>()));
+                format!("{lines}{line}\n")
+            }),
+            TableForm::Csv => {
+                let mut writer = csv::Writer::from_writer(Vec::new());
+                // Writing to memory does not fail, and every row is as long as the head.
+                let _ = writer.write_record(&self.head);
+                for row in &self.rows {
+                    let _ = writer.write_record(row.iter().map(|value| harmless(value)));
+                }
+                String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()
+            }
+        }
+    }
+}
+
+/// Spreadsheets take a value that begins like a formula for one, and terminals control characters for commands.
+fn harmless(value: &str) -> String {
+    let value = text::visible(value);
+    if value.starts_with(['=', '+', '-', '@']) { format!("'{value}") } else { value }
+}
+
+impl App {
+    /// What the screen shows, row by row.
+    pub fn table(&self) -> Table {
+        match &self.screen {
+            Screen::Nodes => self.nodes_table(),
+            Screen::Node(name) => Table {
+                name: "events",
+                head: vec!["time", "node", "event"],
+                rows: self.session.nodes.get(name).map_or_else(Vec::new, |state| self.node_events(state)),
+            },
+            Screen::Files => self.files_table(),
+            Screen::Ports => self.ports_table(),
+            Screen::Events => Table {
+                name: "events",
+                head: vec!["time", "node", "event"],
+                rows: self
+                    .event_rows()
+                    .into_iter()
+                    .map(|row| vec![text::rfc3339(self.session.wall(row.at)), row.node.to_owned(), row.text])
+                    .collect(),
+            },
+        }
+    }
+
+    fn nodes_table(&self) -> Table {
+        let row = |state: &NodeState| {
+            let node = &state.node;
+            let rates = state.rates();
+            let dropped = state.statistics.as_ref().map(|it| it.dropped).unwrap_or_default();
+            let addresses: Vec<String> = node.addresses.iter().map(ToString::to_string).collect();
+            vec![
+                node.name.0.clone(),
+                node.status(),
+                node.zone.clone().unwrap_or_default(),
+                node.instance_type.clone().unwrap_or_default(),
+                addresses.join(" "),
+                node.version.clone().unwrap_or_default(),
+                state.agent.word().to_owned(),
+                if state.scanned { state.open_ports().count().to_string() } else { String::new() },
+                rates.packets.to_string(),
+                (rates.bytes * 8).to_string(),
+                dropped.kernel.to_string(),
+                dropped.interface.to_string(),
+                dropped.queue.to_string(),
+            ]
+        };
+        Table {
+            name: "nodes",
+            head: vec![
+                "node",
+                "status",
+                "zone",
+                "type",
+                "addresses",
+                "version",
+                "agent",
+                "ports",
+                "packets_per_second",
+                "bits_per_second",
+                "dropped_kernel",
+                "dropped_interface",
+                "dropped_queue",
+            ],
+            rows: self.shown().map(row).collect(),
+        }
+    }
+
+    fn files_table(&self) -> Table {
+        let row = |row: FileRow<'_>| {
+            let dropped = row.on_node.map(|file| file.dropped).unwrap_or_default();
+            vec![
+                row.key.session.clone().unwrap_or_else(|| self.session.terms.id.to_string()),
+                row.key.node.clone(),
+                row.key.name.clone(),
+                row.on_node.map_or_else(String::new, |file| file.packets.to_string()),
+                row.size().to_string(),
+                dropped.kernel.to_string(),
+                dropped.interface.to_string(),
+                dropped.queue.to_string(),
+                row.place().to_owned(),
+                row.on_node.and_then(|file| file.sha256.clone()).unwrap_or_default(),
+            ]
+        };
+        Table {
+            name: "files",
+            head: vec![
+                "session",
+                "node",
+                "file",
+                "packets",
+                "bytes",
+                "dropped_kernel",
+                "dropped_interface",
+                "dropped_queue",
+                "place",
+                "sha256",
+            ],
+            rows: self.file_rows().into_iter().map(row).collect(),
+        }
+    }
+
+    fn ports_table(&self) -> Table {
+        let rows = self.ports.rows.iter().filter_map(|row| self.ports.listed(*row));
+        let row = |(name, listed): (&NodeName, &ListedPort)| {
+            vec![
+                name.0.clone(),
+                listed.port.protocol_name().to_owned(),
+                if listed.socket { listed.port.address() } else { String::new() },
+                listed.port.local.port().to_string(),
+                if listed.socket { listed.port.scope().word().to_owned() } else { String::new() },
+                listed.class.map_or("", PortClass::word).to_owned(),
+                listed.why.to_string(),
+                listed.owner.to_string(),
+                if listed.socket { text::rfc3339(self.session.wall(listed.since)) } else { String::new() },
+            ]
+        };
+        Table {
+            name: "ports",
+            head: vec!["node", "protocol", "address", "port", "scope", "class", "why", "owner", "since"],
+            rows: rows.map(row).collect(),
+        }
+    }
+
+    fn node_events(&self, state: &NodeState) -> Vec<Vec<String>> {
+        let name = &state.node.name.0;
+        let events = state.events.iter();
+        events.map(|event| vec![text::rfc3339(self.session.wall(event.at)), name.clone(), event.text.clone()]).collect()
+    }
+
+    /// Saves the screen's table under that name, or one of its own.
+    pub(super) fn save_table(&mut self, name: Option<&str>) -> Vec<Effect> {
+        let table = self.table();
+        if table.rows.is_empty() {
+            self.session.notify(Notice::warning("nothing was saved", "the table has no rows", ""));
+            return Vec::new();
+        }
+        let own =
+            format!("{}-{}.csv", table.name, text::time_of_day(self.session.wall(self.session.now)).replace(':', ""));
+        let name = name.map_or(own, str::to_owned);
+        let is_json = std::path::Path::new(&name).extension().is_some_and(|it| it.eq_ignore_ascii_case("json"));
+        let form = if is_json { TableForm::Json } else { TableForm::Csv };
+        vec![Effect::Save { name, contents: table.contents(form) }]
+    }
+
+    /// Copies what the cursor is on.
+    pub(super) fn copy_row(&mut self) -> Vec<Effect> {
+        let copied: Vec<String> = match &self.screen {
+            Screen::Nodes | Screen::Node(_) => self.targets().into_iter().map(|name| name.0).collect(),
+            Screen::Ports => {
+                let port = self
+                    .port_under_cursor()
+                    .map(|(name, key)| name.map_or_else(|| key.text(), |name| format!("{} {}", name.0, key.text())));
+                port.into_iter().collect()
+            }
+            Screen::Events => {
+                let row = self.event_under_cursor();
+                row.map(|row| format!("{} {} {}", text::rfc3339(self.session.wall(row.at)), row.node, row.text))
+                    .into_iter()
+                    .collect()
+            }
+            Screen::Files => Vec::new(),
+        };
+        if copied.is_empty() {
+            self.session.notify(Notice::warning("nothing was copied", "the cursor is on nothing", ""));
+            return Vec::new();
+        }
+        self.session.notify(Notice::info(format!("copied {}", copied.join(" "))));
+        vec![Effect::copy(copied.iter().map(String::as_str))]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_from_a_cluster_are_no_formulas_and_no_commands() {
+        let table = Table {
+            name: "nodes",
+            head: vec!["node", "note"],
+            rows: vec![vec!["=1+1".into(), "a,\"b\"\u{1b}[2J".into()]],
+        };
+        assert_eq!(table.contents(TableForm::Csv), "node,note\n'=1+1,\"a,\"\"b\"\"\\u{1b}[2J\"\n");
+        let json = table.contents(TableForm::Json);
+        assert!(json.contains("\"=1+1\"") && json.ends_with("}\n") && !json.contains('\u{1b}'), "{json}");
+    }
+}

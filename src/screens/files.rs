@@ -1,0 +1,292 @@
+//! The Files screen: every capture file of the session, on nodes, on the way, here and in S3, and those of older
+//! sessions.
+//!
+//! Owns which rows there are, marks on them, and what a key does to a file. Pure.
+
+use std::{cmp::Ordering, collections::BTreeSet, path::PathBuf};
+
+use nodewatch_protocol::{CaptureFile, Delivery, FileState};
+
+use super::{
+    App, Confirm, Layer, Screen,
+    action::Action,
+    cursor::Cursor,
+    order::{Column, Order},
+};
+use crate::{
+    base::text,
+    model::{FetchProgress, NodeName, Notice},
+    session::{
+        Effect,
+        files::{FileKey, FileRow},
+        filter::TextFilter,
+    },
+};
+
+/// What a filter can name.
+pub(super) const FIELDS: &[&str] = &["node", "file", "place"];
+
+/// The screen's own state.
+#[derive(Debug, Clone, Default)]
+pub struct Files {
+    /// The file under the cursor.
+    pub cursor: Cursor<FileKey>,
+    /// Marked rows.
+    pub marks: BTreeSet<FileKey>,
+    /// The filter and its text.
+    pub filter: (String, TextFilter),
+    /// The order of rows; as they come, when there is none.
+    pub order: Option<Order>,
+}
+
+impl Order {
+    /// Two files in this order; equal ones by node and name.
+    pub(super) fn files(self, a: &FileRow<'_>, b: &FileRow<'_>) -> Ordering {
+        let packets = |row: &FileRow<'_>| row.on_node.map_or(0, |file| file.packets);
+        let drops = |row: &FileRow<'_>| {
+            row.on_node.map_or(0, |file| file.dropped.kernel + file.dropped.interface + file.dropped.queue)
+        };
+        let time = |row: &FileRow<'_>| {
+            row.on_node.map(|file| file.started).or(row.stored.map(|stored| stored.modified)).unwrap_or_default()
+        };
+        let ordering = match self.column {
+            Column::Packets => packets(a).cmp(&packets(b)),
+            Column::Bytes => a.size().cmp(&b.size()),
+            Column::Drops => drops(a).cmp(&drops(b)),
+            Column::Time => time(a).cmp(&time(b)),
+            _ => a.key.cmp(&b.key),
+        };
+        self.directed(ordering).then_with(|| a.key.cmp(&b.key))
+    }
+}
+
+impl App {
+    /// The rows that the screen shows, in order.
+    pub fn file_rows(&self) -> Vec<FileRow<'_>> {
+        let mut rows = self.session.all_files();
+        let files = &self.files;
+        rows.retain(|row| {
+            let fields = [("node", row.key.node.as_str()), ("file", &row.key.name), ("place", row.place())];
+            (!self.layout.faults_only || row.is_fault()) && files.filter.1.shows(&fields)
+        });
+        if let Some(order) = files.order {
+            rows.sort_by(|a, b| order.files(a, b));
+        }
+        rows
+    }
+
+    /// Opens the screen; asks S3 for what it has.
+    pub(super) fn open_files(&mut self) -> Vec<Effect> {
+        self.screen = Screen::Files;
+        self.files.cursor = Cursor::default();
+        self.session.list_stored()
+    }
+
+    /// Where the cursor is among the rows that are shown.
+    pub fn file_place(&self, rows: &[FileRow<'_>]) -> usize {
+        self.files.cursor.place(rows, |row, key| row.key == *key)
+    }
+
+    /// The next file takes the place of one that has gone.
+    pub(super) fn settle_files(&mut self) {
+        let mut cursor = self.files.cursor.clone();
+        cursor.settle(&self.file_rows(), |row, key| row.key == *key, |row| row.key.clone());
+        self.files.cursor = cursor;
+    }
+
+    fn move_in_files(&mut self, to: impl Fn(usize) -> usize) {
+        let rows = self.file_rows();
+        let at = to(self.file_place(&rows)).min(rows.len().saturating_sub(1));
+        let key = rows.get(at).map(|row| row.key.clone());
+        self.files.cursor.put(at, key);
+    }
+
+    /// A key on the Files screen; `None` when it means what it means everywhere.
+    pub(super) fn files_key(&mut self, action: Action) -> Option<Vec<Effect>> {
+        match action {
+            Action::Up => self.move_in_files(|at| at.saturating_sub(1)),
+            Action::Down => self.move_in_files(|at| at + 1),
+            Action::PageUp => self.move_in_files(|at| at.saturating_sub(10)),
+            Action::PageDown => self.move_in_files(|at| at + 10),
+            Action::Top => self.move_in_files(|_| 0),
+            Action::Bottom => self.move_in_files(|_| usize::MAX),
+            Action::Back if !self.files.marks.is_empty() => self.files.marks.clear(),
+            Action::Back if !self.files.filter.0.is_empty() => self.files.filter = <(String, TextFilter)>::default(),
+            Action::Back if self.layout.faults_only => self.layout.faults_only = false,
+            Action::Back => self.screen = Screen::Nodes,
+            Action::Sort(column) => self.files.order = Some(Order::toggled(self.files.order, column)),
+            Action::ClearMarks => self.files.marks.clear(),
+            Action::Mark => {
+                let key = self.file_under_cursor().map(|row| row.key);
+                if let Some(key) = key
+                    && !self.files.marks.remove(&key)
+                {
+                    self.files.marks.insert(key);
+                }
+                self.move_in_files(|at| at + 1);
+            }
+            Action::Open => return Some(self.bring_home()),
+            Action::Copy => return Some(self.copy_place()),
+            Action::Remove => self.ask_remove(),
+            Action::Merge => return Some(self.merge_marked()),
+            Action::Follow => return Some(self.view_file()),
+            Action::Files => return Some(self.session.list_stored()),
+            _ => return None,
+        }
+        Some(Vec::new())
+    }
+
+    /// The row under the cursor.
+    pub(super) fn file_under_cursor(&self) -> Option<FileRow<'_>> {
+        let mut rows = self.file_rows();
+        let at = self.file_place(&rows);
+        (at < rows.len()).then(|| rows.swap_remove(at))
+    }
+
+    /// Marked files, also those that the filter hides, or the one under the cursor.
+    fn chosen_files(&self) -> Vec<FileRow<'_>> {
+        if self.files.marks.is_empty() {
+            return self.file_under_cursor().into_iter().collect();
+        }
+        self.session.all_files().into_iter().filter(|row| self.files.marks.contains(&row.key)).collect()
+    }
+
+    /// Marked files that are not on the screen.
+    pub fn hidden_files(&self) -> Vec<FileKey> {
+        if self.files.marks.is_empty() {
+            return Vec::new();
+        }
+        let shown: BTreeSet<FileKey> = self.file_rows().into_iter().map(|row| row.key).collect();
+        let there = self.session.all_files().into_iter().map(|row| row.key);
+        there.filter(|key| self.files.marks.contains(key) && !shown.contains(key)).collect()
+    }
+
+    /// Fetches from the node where its agent is there, otherwise from S3.
+    fn bring_home(&mut self) -> Vec<Effect> {
+        enum From {
+            Node(NodeName, CaptureFile),
+            S3 { key: String, node: String, session: Option<String> },
+        }
+        let mut wanted = Vec::new();
+        let mut writing = 0;
+        let mut lost = 0;
+        for row in self.chosen_files() {
+            if !matches!(row.here, None | Some(FetchProgress::Failed(_))) {
+                continue;
+            }
+            let node = NodeName(row.key.node.clone());
+            let live = self.session.nodes.get(&node).is_some_and(|state| state.agent.has_tunnel());
+            match (row.on_node.filter(|_| !row.ring_is_gone), row.stored) {
+                (Some(file), _) if file.state == FileState::Open => writing += 1,
+                (Some(file), stored) if live || stored.is_none() => wanted.push(From::Node(node, file.clone())),
+                (_, Some(stored)) => wanted.push(From::S3 {
+                    key: stored.key.clone(),
+                    node: row.key.node.clone(),
+                    session: row.key.session.clone(),
+                }),
+                _ => lost += 1,
+            }
+        }
+        if lost > 0 {
+            let what = text::counted(lost, "file");
+            self.session.notify(Notice::warning(
+                format!("{what} cannot be fetched"),
+                "the ring went with its agent",
+                "",
+            ));
+        }
+        if writing > 0 {
+            let what = text::counted(writing, "file");
+            self.session.notify(Notice::warning(format!("{what} still being written"), "", "stop the capture first"));
+        }
+        let begin = |from| match from {
+            From::Node(name, file) => self.session.fetch_file(&name, file),
+            From::S3 { key, node, session } => Some(self.session.download(key, node, session)),
+        };
+        wanted.into_iter().filter_map(begin).collect()
+    }
+
+    fn copy_place(&mut self) -> Vec<Effect> {
+        let rows = self.chosen_files();
+        let place = |row: &FileRow<'_>| {
+            let in_s3 = row.stored.map(|stored| stored.key.as_str());
+            let delivered = row.on_node.and_then(|file| match &file.delivery {
+                Delivery::Delivered { key, .. } => Some(key.as_str()),
+                _ => None,
+            });
+            let uri = in_s3
+                .or(delivered)
+                .zip(self.session.terms.storage.as_ref())
+                .map(|(key, storage)| storage.url.object(key));
+            uri.or_else(|| row.path().map(|path| path.display().to_string()))
+        };
+        let places: Vec<String> = rows.iter().filter_map(place).collect();
+        if places.is_empty() {
+            self.session.notify(
+                Notice::warning("nothing was copied", "the file is neither in S3 nor here yet", "{open} fetches it")
+                    .naming_keys(),
+            );
+            return Vec::new();
+        }
+        self.session.notify(Notice::info(format!("copied {}", places.join(" "))));
+        vec![Effect::copy(places.iter().map(String::as_str))]
+    }
+
+    fn ask_remove(&mut self) {
+        let mut on_nodes = Vec::new();
+        let mut stored = Vec::new();
+        let mut bytes = 0;
+        let mut lost = Vec::new();
+        for row in self.chosen_files() {
+            bytes += row.size();
+            on_nodes.extend(
+                row.on_node
+                    .filter(|file| file.state == FileState::Closed && !row.ring_is_gone)
+                    .map(|file| (NodeName(row.key.node.clone()), file.name.clone())),
+            );
+            // Another session's captures are that session's to remove.
+            if row.key.session.is_none() {
+                stored.extend(row.stored.map(|stored| stored.key.clone()));
+            }
+            let goes = row.on_node.is_some_and(|file| file.state == FileState::Closed) || row.stored.is_some();
+            let elsewhere = row.on_node.is_some_and(|file| file.delivery.is_proved()) && row.stored.is_none();
+            let stays = row.path().is_some() || elsewhere || (row.key.session.is_some() && row.stored.is_some());
+            let fetched = row.on_node.is_some_and(|file| file.fetched);
+            if goes && !stays && !fetched {
+                lost.push(row.key.clone());
+            }
+        }
+        if on_nodes.is_empty() && stored.is_empty() {
+            let next_step = "an open file is closed first; an older session's go with cleanup SESSION --captures";
+            self.session.notify(Notice::warning("nothing to remove here", "", next_step));
+        } else {
+            self.open(Layer::Confirm(Confirm::RemoveFiles { on_nodes, stored, bytes, lost }));
+        }
+    }
+
+    fn merge_marked(&mut self) -> Vec<Effect> {
+        let rows = self.chosen_files();
+        let (here, away): (Vec<_>, Vec<_>) = rows.iter().map(FileRow::path).partition(Option::is_some);
+        let paths: Vec<PathBuf> = here.into_iter().flatten().cloned().collect();
+        let missing = away.len();
+        if paths.is_empty() || missing > 0 {
+            let cause = format!("{} of the chosen files are not on this laptop", missing.max(1));
+            self.session.notify(
+                Notice::warning("nothing was merged", cause, "{open} fetches them; {mark} marks several").naming_keys(),
+            );
+            return Vec::new();
+        }
+        self.session.notify(Notice::info(format!("merging {}", text::counted(paths.len(), "file"))));
+        vec![Effect::Merge(paths)]
+    }
+
+    fn view_file(&mut self) -> Vec<Effect> {
+        let path = self.file_under_cursor().and_then(|row| row.path().cloned());
+        let Some(path) = path else {
+            self.session
+                .notify(Notice::warning("the file is not on this laptop", "", "{open} fetches it").naming_keys());
+            return Vec::new();
+        };
+        vec![Effect::View(path)]
+    }
+}

@@ -1,0 +1,175 @@
+//! The list of nodes: filter, order, cursor, marks, ranges.
+//!
+//! Owns which nodes are shown and what the list's keys mean. Pure.
+
+use std::collections::BTreeSet;
+
+use super::{App, Screen, action::Action, cursor::Cursor, order::Order};
+use crate::{
+    base::text,
+    model::{NodeName, Notice},
+    session::{Effect, filter::Filter, node::NodeState},
+};
+
+/// Rows that a page key moves.
+const PAGE: isize = 10;
+/// Columns that can be scrolled away.
+const MOST_COLUMNS: usize = 12;
+
+/// The list's own state.
+#[derive(Debug, Clone, Default)]
+pub struct List {
+    /// The node under the cursor, by name, so that it stays when rows move.
+    pub cursor: Option<NodeName>,
+    /// The filter and its text.
+    pub filter: (String, Filter),
+    /// The order of rows; by name when there is none.
+    pub order: Option<Order>,
+    /// Where a range of marks begins.
+    pub(super) mark_anchor: Option<NodeName>,
+}
+
+impl App {
+    /// The nodes that the list shows, in order.
+    pub fn shown(&self) -> std::vec::IntoIter<&NodeState> {
+        let faults = self.layout.faults_only;
+        let shown = |state: &&NodeState| (!faults || state.is_faulty()) && self.list.filter.1.shows(state);
+        let mut nodes: Vec<&NodeState> = self.session.nodes.values().filter(shown).collect();
+        if let Some(order) = self.list.order {
+            nodes.sort_by(|a, b| order.nodes(a, b));
+        }
+        nodes.into_iter()
+    }
+
+    /// Marked nodes that a key would act on and that are not on the screen.
+    pub fn hidden_marks(&self) -> Vec<NodeName> {
+        if self.session.marks.is_empty() || matches!(self.screen, Screen::Node(_)) {
+            return Vec::new();
+        }
+        let shown: BTreeSet<&NodeName> = self.shown().map(|state| &state.node.name).collect();
+        self.session.marks.iter().filter(|name| !shown.contains(name)).cloned().collect()
+    }
+
+    /// A key on the list.
+    pub(super) fn list_key(&mut self, action: Action) -> Vec<Effect> {
+        if self.move_in_list(action) {
+            return Vec::new();
+        }
+        match action {
+            Action::Open => self.screen = self.list.cursor.clone().map_or(Screen::Nodes, Screen::Node),
+            Action::Back if !self.list.filter.0.is_empty() => {
+                self.list.filter = (String::new(), Filter::All);
+                self.settle_cursor();
+            }
+            Action::Back if self.layout.faults_only => {
+                self.layout.faults_only = false;
+                self.settle_cursor();
+            }
+            Action::Back => self.clear_marks(),
+            _ => return self.common_key(action),
+        }
+        Vec::new()
+    }
+
+    fn clear_marks(&mut self) {
+        self.session.mark(BTreeSet::new());
+        self.session.forget_joining();
+    }
+
+    /// Moves the cursor, or marks. False when the action is another one.
+    pub(super) fn move_in_list(&mut self, action: Action) -> bool {
+        match action {
+            Action::Up => self.move_cursor(-1),
+            Action::Down => self.move_cursor(1),
+            Action::PageUp => self.move_cursor(-PAGE),
+            Action::PageDown => self.move_cursor(PAGE),
+            Action::Top => self.move_cursor(isize::MIN),
+            Action::Bottom => self.move_cursor(isize::MAX),
+            Action::Mark => {
+                if let Some(name) = self.list.cursor.clone() {
+                    self.session.toggle_mark(&name);
+                    self.list.mark_anchor = Some(name);
+                    self.move_cursor(1);
+                }
+            }
+            Action::MarkRange => self.mark_range(),
+            Action::MarkAll => self.mark_all(),
+            Action::ClearMarks => self.clear_marks(),
+            Action::Sort(column) => self.list.order = Some(Order::toggled(self.list.order, column)),
+            Action::Left => self.layout.first_column = self.layout.first_column.saturating_sub(1),
+            Action::Right => self.layout.first_column = (self.layout.first_column + 1).min(MOST_COLUMNS),
+            Action::Wide => {
+                self.layout.wide = !self.layout.wide;
+                self.layout.first_column = 0;
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn move_cursor(&mut self, by: isize) {
+        let names: Vec<NodeName> = self.shown().map(|state| state.node.name.clone()).collect();
+        let at = self.list.cursor.as_ref().and_then(|cursor| names.iter().position(|name| name == cursor));
+        let last = names.len().saturating_sub(1);
+        let next = at.map_or(0, |at| at.saturating_add_signed(by).min(last));
+        let next = names.get(next).cloned();
+        if next != self.list.cursor {
+            self.scroll = 0;
+            self.file_cursor = Cursor::default();
+        }
+        self.list.cursor = next;
+    }
+
+    /// Keeps the cursor on a node that is shown.
+    pub(super) fn settle_cursor(&mut self) {
+        // What fills the screen is what keys are about, whatever the list's filter says of it meanwhile.
+        if matches!(&self.screen, Screen::Node(name) if self.session.nodes.contains_key(name)) {
+            return;
+        }
+        let shown =
+            self.list.cursor.as_ref().is_some_and(|cursor| self.shown().any(|state| state.node.name == *cursor));
+        if !shown {
+            // The next one by name takes the place of one that went.
+            let after = self.shown().filter(|state| Some(&state.node.name) > self.list.cursor.as_ref());
+            let next = after.min_by(|a, b| a.node.name.cmp(&b.node.name)).or(self.shown().last());
+            self.list.cursor = next.map(|state| state.node.name.clone());
+            self.file_cursor = Cursor::default();
+        }
+    }
+
+    fn mark_range(&mut self) {
+        let (Some(from), Some(to)) = (self.list.mark_anchor.clone(), self.list.cursor.clone()) else { return };
+        let names: Vec<NodeName> = self.shown().map(|state| state.node.name.clone()).collect();
+        let place = |wanted: &NodeName| names.iter().position(|name| name == wanted);
+        if let (Some(from), Some(to)) = (place(&from), place(&to)) {
+            let range = names[from.min(to)..=from.max(to)].iter();
+            self.session.mark(self.session.marks.iter().chain(range).cloned().collect());
+        }
+    }
+
+    /// Marks all that are shown; when they are, also those that join; then no more.
+    pub(super) fn mark_all(&mut self) {
+        let all: BTreeSet<NodeName> = self.shown().map(|state| state.node.name.clone()).collect();
+        let marked = !all.is_empty() && all == self.session.marks;
+        self.session.mark(all);
+        if !marked {
+            return;
+        }
+        let hidden = self
+            .session
+            .nodes
+            .values()
+            .filter(|state| state.present && !self.session.marks.contains(&state.node.name))
+            .count();
+        if self.session.joining.is_wanted() {
+            self.session.forget_joining();
+        } else if hidden > 0 {
+            let headline = format!("not all are marked: {} not shown", text::counted(hidden, "node"));
+            let notice =
+                Notice::warning(headline, "", "{back} shows all; then {mark-all} twice means also those that join");
+            self.session.notify(notice.naming_keys());
+        } else {
+            self.session.mean_later_nodes();
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The screen held still: what is shown meanwhile, and what keys are about.
+//!
+//! Owns the picture and its end. Keys that only look move in the picture; those that do something are about what the
+//! picture shows, end it, and do nothing where that is no longer so. Pure.
+
+use super::{
+    App, Confirm, Layer, Screen,
+    action::{Action, Pointed},
+};
+use crate::{model::Notice, session::Effect};
+
+impl App {
+    /// What is to be drawn: this, or while it is paused what it was, as the user has moved in it since.
+    pub fn picture(&self) -> &App {
+        self.still.as_deref().unwrap_or(self)
+    }
+
+    /// The mouse was pointed at something of what is shown.
+    pub(super) fn point(&mut self, pointed: &Pointed) {
+        match self.still.take() {
+            Some(mut still) => {
+                still.pointed(pointed);
+                self.still = Some(still);
+            }
+            None => self.pointed(pointed),
+        }
+    }
+
+    /// Holds the screen still.
+    pub(super) fn pause(&mut self) {
+        self.still = Some(Box::new(Self { paused: true, ..self.clone() }));
+    }
+
+    /// Cursors keep to their rows while those move.
+    pub(super) fn settle_rows(&mut self) {
+        match self.screen {
+            Screen::Files => self.settle_files(),
+            Screen::Events => self.settle_events(),
+            Screen::Node(_) => self.settle_node_files(),
+            Screen::Nodes | Screen::Ports => {}
+        }
+    }
+
+    /// A key on what is shown.
+    pub(super) fn press(&mut self, action: Action) -> Vec<Effect> {
+        let spot = self.spot();
+        let effects = self.act(action);
+        if !matches!(action, Action::GoBack | Action::GoForward) {
+            self.left(spot);
+        }
+        self.refresh_ports();
+        effects
+    }
+
+    /// A key, on what is shown.
+    pub(super) fn key(&mut self, action: Action) -> Vec<Effect> {
+        self.touched = true;
+        let Some(mut still) = self.still.take() else { return self.press_where_shown(action) };
+        if action == Action::Pause {
+            self.go_on(&still);
+            return Vec::new();
+        }
+        if action.only_looks(&still.screen) {
+            let told = still.session.notices.len();
+            let effects = still.press(action);
+            for (_, notice) in still.session.notices.iter().skip(told) {
+                self.session.notify(notice.clone());
+            }
+            self.still = Some(still);
+            return effects;
+        }
+        self.go_on(&still);
+        if !action.acts(&still.screen) {
+            return self.press(action);
+        }
+        // What the picture shows may be over: then nobody has asked for what would be done now.
+        let mut now = self.clone();
+        let effects = now.press_where_shown(action);
+        if effects == still.press_where_shown(action) && now.question() == still.question() {
+            *self = now;
+            return effects;
+        }
+        self.session.notify(Notice::warning(
+            "nothing was done",
+            "what the screen showed is no longer so",
+            "press the key again",
+        ));
+        Vec::new()
+    }
+
+    fn question(&self) -> Option<&Confirm> {
+        match self.layers.last() {
+            Some(Layer::Confirm(question)) => Some(question),
+            _ => None,
+        }
+    }
+
+    /// What has to be seen ends the pause.
+    pub(super) fn show_dialogs(&mut self) {
+        if !self.layers.is_empty()
+            && let Some(still) = self.still.take()
+        {
+            self.go_on(&still);
+        }
+    }
+
+    /// Shows what is now, where the user was in the picture.
+    fn go_on(&mut self, still: &App) {
+        let nodes = &self.session.nodes;
+        self.screen = match &still.screen {
+            Screen::Node(name) if !nodes.contains_key(name) => Screen::Nodes,
+            screen => screen.clone(),
+        };
+        // Those that joined meanwhile, where all are meant, were marked behind the picture.
+        let new = self.session.marks.iter().filter(|name| !still.session.nodes.contains_key(*name));
+        let marks = still.session.marks.iter().filter(|name| nodes.contains_key(*name)).chain(new).cloned().collect();
+        self.session.mark(marks);
+        match (still.session.joining.is_wanted(), self.session.joining.is_wanted()) {
+            (true, false) => self.session.mean_later_nodes(),
+            (false, true) => self.session.forget_joining(),
+            _ => {}
+        }
+        self.view = still.view;
+        self.scroll = still.scroll;
+        self.layout = still.layout;
+        self.list.clone_from(&still.list);
+        self.file_cursor = still.file_cursor.clone();
+        self.files.clone_from(&still.files);
+        self.events = still.events.clone();
+        self.ports.look_like(&still.ports);
+        self.trail = still.trail.clone();
+        self.settle_cursor();
+        self.refresh_ports();
+    }
+}

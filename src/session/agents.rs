@@ -1,0 +1,297 @@
+//! A node's agent from its deployment to its end: one state machine, fed by its pod and its tunnel.
+//!
+//! Owns what moves an agent from one state to the next. A tunnel that is up is the truth, and nothing that is said of a
+//! pod moves it; an agent that has ended stays so until another one is deployed or its Job makes another pod. Pure.
+
+use nodewatch_protocol::{CaptureFile, CaptureState, Request, SinkState, Update};
+
+use super::{
+    Effect, Session,
+    grant::GrantState,
+    node::{Agent, NodeState, Pending},
+    pending::Goal,
+};
+use crate::{
+    base::text,
+    model::{DeployProgress, FetchProgress, Node, NodeName, Notice, Place, TunnelChange},
+};
+
+impl Session {
+    /// Those of these nodes that an agent can run on; the others are named, with the reason.
+    pub(crate) fn able_to_run(&mut self, names: &[NodeName]) -> Vec<NodeName> {
+        let reason = |name: &NodeName| self.nodes.get(name).and_then(|state| state.node.cannot_run());
+        let unable: Vec<(&NodeName, String)> =
+            names.iter().filter_map(|name| Some((name, reason(name)?.to_string()))).collect();
+        if let Some((name, reason)) = unable.first() {
+            let others = match unable.len() {
+                1 => String::new(),
+                more => format!(", and on {}", text::counted(more - 1, "other chosen node")),
+            };
+            let (headline, reason) = (format!("no agent can run on {name}{others}"), reason.clone());
+            self.notify(Notice::warning(headline, reason, "choose other nodes"));
+        }
+        let able = |name: &&NodeName| self.nodes.get(*name).is_none_or(|state| state.node.cannot_run().is_none());
+        names.iter().filter(able).cloned().collect()
+    }
+
+    /// Those of these nodes that have no agent which works, or may yet.
+    pub(crate) fn without_agent(&self, names: &[NodeName]) -> Vec<NodeName> {
+        let missing = |name: &&NodeName| self.nodes.get(*name).is_some_and(|state| state.agent.is_missing());
+        names.iter().filter(missing).cloned().collect()
+    }
+
+    /// Deploys where there is still no agent, and then what the deployment is for. A question may have waited for long.
+    pub(crate) fn deploy_for(&mut self, names: &[NodeName], goal: Goal) -> Vec<Effect> {
+        let names = self.without_agent(names);
+        // Where all have one, those that join later are what was asked about.
+        self.deployed_to(&names);
+        let mut effects = if names.is_empty() { Vec::new() } else { self.deploy(names) };
+        if let Goal::Captures { on, spec } = goal {
+            effects.extend(self.begin_captures(&on, &spec));
+        }
+        effects
+    }
+
+    /// Starts agents on these nodes.
+    pub(super) fn deploy(&mut self, names: Vec<NodeName>) -> Vec<Effect> {
+        let now = self.now;
+        self.life.begin(now, &self.terms);
+        self.deployed_to(&names);
+        for name in &names {
+            if let Some(state) = self.nodes.get_mut(name) {
+                // What another one had is its own.
+                if state.agent.is_deployed() {
+                    self.agent_is_over(name, "another agent is deployed");
+                }
+            }
+            if let Some(state) = self.nodes.get_mut(name) {
+                state.agent = Agent::Deploying("asked".to_owned());
+                state.refusal = None;
+                state.log(now, "deployment asked for");
+            }
+        }
+        vec![Effect::Deploy(names)]
+    }
+
+    pub(super) fn deploy_progress(&mut self, name: &NodeName, progress: DeployProgress) -> Vec<Effect> {
+        let now = self.now;
+        // A session that is taken up knows its nodes before the list does.
+        let state = self.nodes.entry(name.clone()).or_insert_with(|| NodeState::new(Node::named(name.clone())));
+        match (progress, &state.agent) {
+            (DeployProgress::Step(step), Agent::Absent | Agent::Deploying(_) | Agent::Failed(_) | Agent::Ended(_)) => {
+                if state.agent != Agent::Deploying(step.clone()) {
+                    state.log(now, step.clone());
+                    state.agent = Agent::Deploying(step);
+                }
+            }
+            (DeployProgress::Step(step), _) => {
+                if state.events.back().is_none_or(|last| last.text != step) {
+                    state.log(now, step);
+                }
+            }
+            (DeployProgress::Told(notice), _) => self.notify(notice),
+            (DeployProgress::Running, Agent::Live | Agent::Lost { .. } | Agent::Connecting) => {}
+            (DeployProgress::Running, _) => {
+                state.log(now, "the agent's container runs");
+                state.agent = Agent::Connecting;
+            }
+            // What is said of a pod whose agent answers is not so, or not so any more.
+            (DeployProgress::Failed(notice), Agent::Live) => state.log(now, notice.line()),
+            (DeployProgress::Failed(notice), before) => {
+                let told = matches!(before, Agent::Failed(known) if *known == notice);
+                state.agent = Agent::Failed(notice.clone());
+                if !told {
+                    state.log(now, notice.line());
+                    let notice = self.no_start_after(name, notice);
+                    self.notify(notice);
+                }
+            }
+            (DeployProgress::Ending(reason), Agent::Live) => return self.agent_is_ending(name, reason),
+            (DeployProgress::Ending(reason) | DeployProgress::Ended(reason), _) => self.agent_ended(name, reason),
+        }
+        Vec::new()
+    }
+
+    /// Somebody else ends it. Until it has closed its files and gone, what it has is brought home.
+    fn agent_is_ending(&mut self, name: &NodeName, reason: String) -> Vec<Effect> {
+        let now = self.now;
+        let Some(state) = self.nodes.get_mut(name) else { return Vec::new() };
+        if state.ending.as_ref() == Some(&reason) {
+            return Vec::new();
+        }
+        state.log(now, reason.clone());
+        state.ending = Some(reason.clone());
+        let headline = format!("the agent on {name} is being ended");
+        self.notify(Notice::warning(headline, reason, "its capture files are fetched while it lasts"));
+        self.bring_home_what_ends(name)
+    }
+
+    /// The closed files of an agent that is being ended and delivers nowhere.
+    fn bring_home_what_ends(&mut self, name: &NodeName) -> Vec<Effect> {
+        let (keep, most) = (self.terms.keep_files, self.ring_bytes());
+        let Some(state) = self.nodes.get_mut(name).filter(|state| state.ending.is_some() && !keep) else {
+            return Vec::new();
+        };
+        if state.ring.as_ref().is_none_or(|ring| ring.sink != SinkState::Ring) {
+            return Vec::new();
+        }
+        // Nobody has asked for them by name: not more comes than a ring can hold, whatever the agent says.
+        let known = |file: &&CaptureFile| state.fetches.contains_key(&file.name);
+        let mut left = most.saturating_sub(state.files.iter().filter(known).map(|file| file.size).sum());
+        let mut fits = |file: &&CaptureFile| {
+            let after = left.checked_sub(file.size);
+            left = after.unwrap_or(left);
+            after.is_some()
+        };
+        let wanted: Vec<CaptureFile> =
+            state.unfetched().filter(|file| !known(file)).filter(&mut fits).cloned().collect();
+        for file in &wanted {
+            state.fetches.insert(file.name.clone(), FetchProgress::Bytes(0));
+        }
+        wanted.into_iter().map(|file| Effect::Fetch(name.clone(), file)).collect()
+    }
+
+    fn agent_ended(&mut self, name: &NodeName, reason: String) {
+        let now = self.now;
+        let Some(state) = self.nodes.get_mut(name) else { return };
+        if matches!(state.agent, Agent::Ended(_)) {
+            return;
+        }
+        let headline = format!("the agent on {name} has ended");
+        let notice = Notice::warning(headline, reason, "press {deploy} to deploy again").naming_keys();
+        state.log(now, notice.fact());
+        state.agent = Agent::Ended(notice.clone());
+        let told = self.no_start_after(name, notice);
+        self.notify(told);
+        self.agent_is_over(name, "its agent has ended");
+    }
+
+    /// Its ring and its capture went with it; files that nobody else has are lost, which is said at once.
+    fn agent_is_over(&mut self, name: &NodeName, why: &str) {
+        let now = self.now;
+        let streamed = self.terms.keep_files;
+        let Some(state) = self.nodes.get_mut(name) else { return };
+        let before = state.former.len();
+        state.agent_is_over(now);
+        let is_new = |file: &&CaptureFile| state.former[before..].iter().any(|new| new.name == file.name);
+        let (count, bytes) =
+            state.lost_files().filter(is_new).fold((0, 0), |(count, bytes), file| (count + 1, bytes + file.size));
+        if count == 0 || streamed {
+            return;
+        }
+        let files = text::counted(count, "capture file");
+        let headline = format!("{files} of {name}, {}, lost", text::bytes(bytes));
+        let notice =
+            Notice::error(headline, format!("only its ring had them, and {why}"), "--s3 delivers while it runs");
+        state.log(now, notice.fact());
+        self.notify(notice);
+    }
+
+    pub(super) fn tunnel_changed(&mut self, name: &NodeName, change: TunnelChange) -> Vec<Effect> {
+        let now = self.now;
+        let Some(state) = self.nodes.get_mut(name) else { return Vec::new() };
+        // What comes late of an agent that is no more.
+        if matches!(state.agent, Agent::Ended(_)) {
+            return Vec::new();
+        }
+        match change {
+            TunnelChange::Up(hello) => {
+                if matches!(state.agent, Agent::Lost { .. }) {
+                    state.log(now, "the tunnel is up again");
+                } else {
+                    state.log(now, format!("the agent is live, version {}", hello.version));
+                }
+                state.agent = Agent::Live;
+                // It may be another process than before, or a session that was left alone.
+                state.grant = GrantState::Nothing;
+                state.reporting.told = None;
+                state.reporting.live_since.get_or_insert(now);
+                let terms = self.terms().map(|terms| Effect::Ask(name.clone(), Request::Terms(terms)));
+                let mut effects: Vec<Effect> = terms.into_iter().collect();
+                effects.extend(self.grants_due());
+                effects
+            }
+            TunnelChange::Update(update) => self.tunnel_told(name, update),
+            TunnelChange::Lost { reason } => {
+                self.tunnel_lost(name, reason);
+                Vec::new()
+            }
+            TunnelChange::Incompatible(notice) => {
+                state.log(now, notice.line());
+                state.agent = Agent::Failed(notice.clone());
+                let notice = self.no_start_after(name, notice);
+                self.notify(Notice { headline: format!("{name}: {}", notice.headline), ..notice });
+                Vec::new()
+            }
+        }
+    }
+
+    fn tunnel_told(&mut self, name: &NodeName, update: Update) -> Vec<Effect> {
+        let now = self.now;
+        let Some(state) = self.nodes.get_mut(name) else { return Vec::new() };
+        let files = matches!(update, Update::Files(_) | Update::FilesChanged { .. });
+        let reports = matches!(update, Update::Reports(_));
+        // The first that is heard of its capture says whether one runs already.
+        let capture = matches!(update, Update::Capture(_));
+        state.apply(update, now);
+        if files {
+            let mut effects = self.bring_frozen_home(name);
+            effects.extend(self.bring_home_what_ends(name));
+            effects.extend(self.bring_closed_home(name));
+            return effects;
+        }
+        if reports {
+            self.tell_reports();
+        }
+        if capture { self.start_pending(name) } else { Vec::new() }
+    }
+
+    fn tunnel_lost(&mut self, name: &NodeName, reason: String) {
+        let now = self.now;
+        let Some(state) = self.nodes.get_mut(name) else { return };
+        // A pod that is known to have failed says more than its missing tunnel.
+        if matches!(state.agent, Agent::Failed(_) | Agent::Deploying(_)) {
+            return;
+        }
+        if let Some(ending) = state.ending.take() {
+            return self.agent_ended(name, ending);
+        }
+        let (attempts, since) = match &state.agent {
+            Agent::Lost { attempts, since, .. } => (attempts + 1, *since),
+            _ => (1, now),
+        };
+        if attempts == 1 {
+            state.log(now, format!("tunnel lost: {reason}"));
+        }
+        state.agent = Agent::Lost { reason: reason.clone(), attempts, since };
+        if attempts == 1 {
+            // On this machine the agent is a child on that tunnel.
+            let (headline, next_step) = match self.terms.place {
+                Place::Local => (format!("the agent on {name} has ended"), "another one is started"),
+                Place::Cluster { .. } => (format!("the tunnel to {name} is lost"), "the agent goes on; reconnecting"),
+            };
+            self.notify(Notice::warning(headline, reason, next_step));
+        }
+    }
+
+    /// A deployment came to nothing: what was to start then does not. The notice says so in place of one of its own.
+    fn no_start_after(&mut self, name: &NodeName, notice: Notice) -> Notice {
+        let now = self.now;
+        let Some(state) = self.nodes.get_mut(name).filter(|state| state.pending != Pending::Nothing) else {
+            return notice;
+        };
+        state.pending = Pending::Nothing;
+        state.log(now, "the capture that was to start is dropped");
+        let notice = Notice { headline: format!("no capture on {name}: {}", notice.headline), ..notice };
+        state.refusal = Some(notice.clone());
+        notice
+    }
+}
+
+impl NodeState {
+    /// A capture that runs, as far as anybody can know now.
+    pub fn seems_to_capture(&self) -> bool {
+        matches!(self.capture, CaptureState::Running { .. })
+            && matches!(self.agent, Agent::Live | Agent::Lost { .. } | Agent::Connecting)
+    }
+}

@@ -1,0 +1,115 @@
+//! Captures and their files: stopping, freezing, bringing home.
+//!
+//! Owns what is asked of agents for it, and how far files are on their way. Pure.
+
+use nodewatch_protocol::{CaptureFile, CaptureSpec, Request, SinkState};
+
+use super::{
+    Effect, Session,
+    node::{Asked, Before, Frozen},
+};
+use crate::model::{FetchProgress, NodeName, Notice};
+
+impl Session {
+    /// What the ring on a node may take.
+    pub fn ring_bytes(&self) -> u64 {
+        self.terms.ring_bytes.unwrap_or(CaptureSpec::default().ring_bytes)
+    }
+
+    /// Something is asked of an agent without a key.
+    pub(super) fn asked(&mut self, name: NodeName, request: Request) -> Vec<Effect> {
+        if matches!(request, Request::Freeze(_)) {
+            self.note_freeze(&name);
+        }
+        vec![Effect::Ask(name, request)]
+    }
+
+    /// Saves the last seconds of these flight recorders.
+    pub(crate) fn freeze(&mut self, names: Vec<NodeName>) -> Vec<Effect> {
+        for name in &names {
+            self.note_freeze(name);
+        }
+        names.into_iter().map(|name| Effect::Ask(name, Request::Freeze(self.terms.freeze))).collect()
+    }
+
+    /// Sets a file on its way here, unless it is here or on its way.
+    pub(crate) fn fetch_file(&mut self, name: &NodeName, file: CaptureFile) -> Option<Effect> {
+        let state = self.nodes.get_mut(name)?;
+        if !matches!(state.fetches.get(&file.name), None | Some(FetchProgress::Failed(_))) {
+            return None;
+        }
+        state.fetches.insert(file.name.clone(), FetchProgress::Bytes(0));
+        Some(Effect::Fetch(name.clone(), file))
+    }
+
+    /// From here on a recorder's new files are what this program has asked for.
+    fn note_freeze(&mut self, name: &NodeName) {
+        let left = self.ring_bytes();
+        if let Some(state) = self.nodes.get_mut(name) {
+            let newest = state.files.iter().map(|file| file.sequence).max();
+            // What an earlier one saves may still come.
+            let after = state.frozen.map_or(newest, |frozen| frozen.after);
+            state.frozen = Some(Frozen { after, left });
+        }
+    }
+
+    /// What a flight recorder has saved is delivered at once: here, where its agent has no other sink.
+    pub(super) fn bring_frozen_home(&mut self, name: &NodeName) -> Vec<Effect> {
+        let Some(state) = self.nodes.get_mut(name) else { return Vec::new() };
+        let here = state.ring.as_ref().is_some_and(|ring| ring.sink == SinkState::Ring);
+        if !(here && state.is_armed()) {
+            return Vec::new();
+        }
+        // By the ring's order: the node's clock may have been set meanwhile.
+        let (Before::UpTo(before), Some(mut frozen)) = (state.before_capture, state.frozen) else { return Vec::new() };
+        let before = before.max(frozen.after);
+        let is_later = |file: &CaptureFile| before.is_none_or(|before| file.sequence > before);
+        let saved = |file: &&CaptureFile| !state.fetches.contains_key(&file.name) && is_later(file);
+        let mut fits = |file: &&CaptureFile| {
+            let left = frozen.left.checked_sub(file.size);
+            frozen.left = left.unwrap_or(frozen.left);
+            left.is_some()
+        };
+        let saved: Vec<CaptureFile> = state.unfetched().filter(saved).filter(&mut fits).cloned().collect();
+        state.frozen = Some(frozen);
+        for file in &saved {
+            state.fetches.insert(file.name.clone(), FetchProgress::Bytes(0));
+        }
+        saved.into_iter().map(|file| Effect::Fetch(name.clone(), file)).collect()
+    }
+
+    /// Ends the captures on these nodes.
+    pub(crate) fn stop_captures(&mut self, names: Vec<NodeName>) -> Vec<Effect> {
+        self.captures_stopped(&names);
+        for name in &names {
+            if let Some(state) = self.nodes.get_mut(name) {
+                state.asked = Asked::Stop;
+            }
+        }
+        names.into_iter().map(|name| Effect::Ask(name, Request::StopCapture)).collect()
+    }
+
+    pub(super) fn fetch_progress(&mut self, name: &NodeName, file: String, progress: FetchProgress) {
+        let now = self.now;
+        let Some(state) = self.nodes.get_mut(name) else { return };
+        let notice = match &progress {
+            FetchProgress::Bytes(_) => None,
+            FetchProgress::Resuming { reason, .. } => {
+                state.log(now, format!("{file}: resuming, {reason}"));
+                None
+            }
+            FetchProgress::Done { path, .. } => {
+                state.log(now, format!("{file} is here, checked"));
+                Some(Notice::info(format!("fetched {}", path.display())))
+            }
+            FetchProgress::Failed(notice) => {
+                state.log(now, notice.line());
+                Some(notice.clone())
+            }
+        };
+        state.fetches.insert(file, progress);
+        if let Some(notice) = notice {
+            self.notify(notice);
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Every capture file of the session, on nodes, on the way, here and in S3, and those of older sessions.
+//!
+//! Owns where each one is, and what of S3 is known. Pure.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use nodewatch_protocol::{CaptureFile, Delivery, Request, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+use super::{Effect, Session};
+use crate::{
+    base::text,
+    model::{FetchProgress, Held, NodeName, Notice, StoredFile},
+};
+
+/// What moves, and what S3 has.
+#[derive(Debug, Clone, Default)]
+pub struct Transfers {
+    /// What S3 has.
+    pub stored: Stored,
+    /// Objects on their way here or here, by key.
+    pub downloads: BTreeMap<String, FetchProgress>,
+    /// How fast files move, all together.
+    pub flow: Flow,
+}
+
+/// How much had moved at a time, and how fast it did until then.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// When.
+    pub at: UnixMillis,
+    /// Bytes of files under way and delivered.
+    pub bytes: u64,
+    /// Bytes a second.
+    pub rate: u64,
+}
+
+/// What is known of S3.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Stored {
+    /// Nobody has asked yet.
+    #[default]
+    Unknown,
+    /// Asked.
+    Asked,
+    /// These are there.
+    Known(Vec<StoredFile>),
+    /// It could not be listed.
+    Failed(Notice),
+}
+
+/// One row.
+#[derive(Debug, Clone)]
+pub struct FileRow<'a> {
+    /// Which file.
+    pub key: FileKey,
+    /// In the agent's ring.
+    pub on_node: Option<&'a CaptureFile>,
+    /// That ring went with its agent.
+    pub ring_is_gone: bool,
+    /// In S3.
+    pub stored: Option<&'a StoredFile>,
+    /// On its way here, or here.
+    pub here: Option<&'a FetchProgress>,
+}
+
+impl FileRow<'_> {
+    /// Its bytes, uncompressed where that is known.
+    pub fn size(&self) -> u64 {
+        self.on_node.map_or_else(|| self.stored.map_or(0, |stored| stored.size), |file| file.size)
+    }
+
+    /// Where it is, in a word.
+    pub fn place(&self) -> &'static str {
+        match (self.path(), self.stored, self.on_node) {
+            (Some(_), ..) => "here",
+            (None, _, Some(file)) if file.delivery.is_delivered() && !file.delivery.is_proved() => "S3, not compared",
+            (None, Some(_), _) => "S3",
+            (None, None, Some(file)) if file.delivery.is_delivered() => "S3",
+            (None, None, Some(_)) if self.ring_is_gone => "lost",
+            (None, None, Some(_)) => "node",
+            (None, None, None) => "gone",
+        }
+    }
+
+    /// Something is missing from it, or it did not get where it was to go.
+    pub fn is_fault(&self) -> bool {
+        let incomplete = self.on_node.is_some_and(|file| {
+            !file.is_complete() || matches!(file.delivery, Delivery::Waiting { .. } | Delivery::Lost { .. })
+        });
+        incomplete || self.is_lost() || matches!(self.here, Some(FetchProgress::Failed(_)))
+    }
+
+    /// It was in a ring that is gone, and is nowhere else nor on its way.
+    pub fn is_lost(&self) -> bool {
+        let coming = matches!(self.here, Some(FetchProgress::Bytes(_) | FetchProgress::Resuming { .. }));
+        self.place() == "lost" && !coming
+    }
+
+    /// Where it is on the laptop.
+    pub fn path(&self) -> Option<&PathBuf> {
+        match self.here {
+            Some(FetchProgress::Done { path, .. }) => Some(path),
+            _ => None,
+        }
+    }
+}
+
+/// A file, wherever it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FileKey {
+    /// Its session; `None` is this one.
+    pub session: Option<String>,
+    /// Its node.
+    pub node: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl FileKey {
+    /// For people: its node, its name, and its session where that is another.
+    pub fn text(&self) -> String {
+        let session = self.session.as_ref().map_or_else(String::new, |session| format!("{session}:"));
+        text::visible(&format!("{session}{}/{}", self.node, self.name))
+    }
+}
+
+impl Session {
+    /// Every file, this session's nodes first, then what only S3 has.
+    pub fn all_files(&self) -> Vec<FileRow<'_>> {
+        let stored: &[StoredFile] = match &self.transfers.stored {
+            Stored::Known(files) => files,
+            _ => &[],
+        };
+        let mut by_key: BTreeMap<&str, &StoredFile> = stored.iter().map(|file| (file.key.as_str(), file)).collect();
+        let mut rows = Vec::new();
+        for (node, state) in &self.nodes {
+            let former = state.former.iter().map(|file| (file, true));
+            for (file, ring_is_gone) in former.chain(state.files.iter().map(|file| (file, false))) {
+                let in_s3 = match &file.delivery {
+                    Delivery::Delivered { key, .. } => by_key.remove(key.as_str()),
+                    _ => None,
+                };
+                let fetched = state.fetches.get(&file.name);
+                rows.push(FileRow {
+                    key: FileKey { session: None, node: node.0.clone(), name: file.name.clone() },
+                    on_node: Some(file),
+                    ring_is_gone,
+                    stored: in_s3,
+                    here: fetched.or_else(|| self.transfers.downloads.get(&in_s3?.key)),
+                });
+            }
+        }
+        let Some(storage) = &self.terms.storage else { return rows };
+        let mut others: Vec<FileRow<'_>> = by_key
+            .into_values()
+            .filter_map(|stored| {
+                let (session, node, name) = storage.url.split_key(&stored.key)?;
+                let name = name.strip_suffix(".zst").unwrap_or(name);
+                let session = (session != self.terms.id).then(|| session.to_string());
+                name.ends_with(".pcapng").then(|| FileRow {
+                    key: FileKey { session, node: node.to_owned(), name: name.to_owned() },
+                    on_node: None,
+                    ring_is_gone: false,
+                    stored: Some(stored),
+                    here: self.transfers.downloads.get(&stored.key),
+                })
+            })
+            .collect();
+        // This session's first, then the newest.
+        others.sort_by(|a, b| {
+            let newest = |row: &FileRow<'_>| std::cmp::Reverse(row.stored.map(|stored| stored.modified));
+            (a.key.session.is_some(), newest(a)).cmp(&(b.key.session.is_some(), newest(b)))
+        });
+        rows.extend(others);
+        rows
+    }
+
+    /// Asks S3 for what it has.
+    pub(crate) fn list_stored(&mut self) -> Vec<Effect> {
+        if self.terms.storage.is_none() {
+            return Vec::new();
+        }
+        if !matches!(self.transfers.stored, Stored::Known(_)) {
+            self.transfers.stored = Stored::Asked;
+        }
+        vec![Effect::ListStored]
+    }
+
+    /// What S3 has is known, or not.
+    pub(super) fn stored(&mut self, stored: Result<Vec<StoredFile>, Notice>) {
+        match stored {
+            Ok(files) => self.transfers.stored = Stored::Known(files),
+            Err(notice) => {
+                self.notify(notice.clone());
+                self.transfers.stored = Stored::Failed(notice);
+            }
+        }
+    }
+
+    /// An object's way here went on.
+    pub(super) fn download_progress(&mut self, key: String, progress: FetchProgress) {
+        match &progress {
+            FetchProgress::Done { path, .. } => self.notify(Notice::info(format!("fetched {}", path.display()))),
+            FetchProgress::Failed(notice) => self.notify(notice.clone()),
+            FetchProgress::Bytes(_) | FetchProgress::Resuming { .. } => {}
+        }
+        self.transfers.downloads.insert(key, progress);
+    }
+
+    /// Sets an object of S3 on its way here.
+    pub(crate) fn download(&mut self, key: String, node: String, session: Option<String>) -> Effect {
+        self.transfers.downloads.insert(key.clone(), FetchProgress::Bytes(0));
+        Effect::Download { key, node, session }
+    }
+
+    /// Removes files for good: in agents' rings by name, in S3 by key.
+    pub(crate) fn remove_files(&self, on_nodes: Vec<(NodeName, String)>, stored: Vec<String>) -> Vec<Effect> {
+        let on_nodes = on_nodes.into_iter().map(|(name, file)| Effect::Ask(name, Request::RemoveFile { file }));
+        on_nodes.chain(stored.into_iter().map(Effect::RemoveStored)).collect()
+    }
+}
+
+/// What would be lost of an agent with its ring, for people.
+pub fn held_text(held: &Held) -> String {
+    let capture = if held.capturing { "a running capture and " } else { "" };
+    let files = text::counted(usize::try_from(held.files).unwrap_or(usize::MAX), "file");
+    format!("{}: {capture}{files} of {} that nobody else has", text::visible(&held.node.0), text::bytes(held.bytes))
+}

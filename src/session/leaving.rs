@@ -1,0 +1,566 @@
+//! From the wish to leave to the end of the program.
+//!
+//! Owns the steps of the guided exit, and of detaching, on the whole session. Pure.
+
+use std::collections::BTreeSet;
+
+use nodewatch_protocol::{Request, Response, Terms as AgentTerms};
+
+use super::{
+    Effect, Event, Next, Session,
+    delivery::STALLED,
+    exit::{DETACH_WITHIN, Exit, Fate, InStorage, Later, Leaving, Phase, STOCK_EVERY, STOOD_IN_WITHIN, STOP_WITHIN},
+    node::{Asked, NodeState},
+};
+use crate::model::{
+    FetchProgress, Group, Keep, MadeObject, NodeName, Notice, Place, Removal, SeenObject, StoredFile, StoredSummary,
+};
+
+impl Session {
+    /// Opens the guided exit, or ends at once when nothing was made.
+    pub(crate) fn leave(&mut self, unattended: bool) -> Vec<Effect> {
+        if self.ended().is_some() || !self.nodes.values().any(|state| state.agent.is_deployed()) {
+            return self.quit(unattended);
+        }
+        if let Leaving::Going(exit) = &mut self.leaving {
+            exit.unattended |= unattended;
+        } else {
+            let storage = self.terms.storage.as_ref().map(|storage| storage.session(&self.terms.id));
+            let mut exit = Exit::new(unattended, storage);
+            exit.keep.extend(self.terms.keep_files.then_some(Group::Files));
+            if let Some(reports) = &self.reports {
+                let settings = &reports.settings;
+                let asked = || Fate::There("asking CloudWatch".to_owned());
+                exit.cloud.push((Group::Reports, self.reports_there(reports), asked()));
+                if settings.alarms {
+                    let what = format!("alarms of session {} in CloudWatch", self.terms.id);
+                    exit.cloud.push((Group::Alarms, what, asked()));
+                }
+                // They were sent there to stay.
+                exit.keep.insert(Group::Reports);
+            }
+            self.leaving = Leaving::Going(exit);
+        }
+        if unattended {
+            return self.go_on_leaving();
+        }
+        let storage = self.terms.storage.is_some().then_some(Effect::StockStorage);
+        let cloud = self.reports.is_some().then_some(Effect::StockCloud);
+        [Effect::TakeStock].into_iter().chain(storage).chain(cloud).collect()
+    }
+
+    /// Ctrl-C: opens the exit; again it detaches, as long as nothing has been removed; while removing it goes without
+    /// waiting for the rest.
+    pub(crate) fn interrupt(&mut self) -> Vec<Effect> {
+        match self.exit_phase() {
+            None => self.leave(false),
+            Some(phase) if phase.is_before_removal() => self.detach(),
+            Some(_) => self.finish_now(),
+        }
+    }
+
+    /// What the cluster says there is, as long as nothing of it was touched.
+    pub(super) fn stock(&mut self, stock: Result<Vec<SeenObject>, Notice>) {
+        if let Leaving::Going(exit) = &mut self.leaving
+            && exit.phase.is_before_removal()
+        {
+            exit.stock(stock);
+        }
+    }
+
+    /// Asks again for what the cluster could not say.
+    pub(super) fn take_stock_again(&self) -> Vec<Effect> {
+        let due = (self.now / 1000).is_multiple_of(STOCK_EVERY);
+        match &self.leaving {
+            Leaving::Going(exit) if due && exit.trouble.is_some() && exit.phase.is_before_removal() => {
+                vec![Effect::TakeStock]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// From where the exit stands to its next phase.
+    fn go_on_leaving(&mut self) -> Vec<Effect> {
+        let until = self.now + STOP_WITHIN;
+        match self.exit_phase() {
+            // Captures go on with their agents.
+            Some(Phase::Asking) if self.keeps(Group::Agents) => {
+                if self.keeps(Group::Files) || self.undelivered() > 0 {
+                    // What a sink takes goes on getting there.
+                    self.detach()
+                } else {
+                    self.enter(Phase::Fetching)
+                }
+            }
+            Some(Phase::Asking | Phase::FetchFailed) => self.enter(Phase::Stopping { until }),
+            Some(Phase::RemoveFailed) => {
+                if let Leaving::Going(exit) = &mut self.leaving {
+                    (exit.end.holds, exit.end.sure) = (Vec::new(), false);
+                }
+                self.enter(Phase::Removing)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn keeps(&self, group: Group) -> bool {
+        matches!(&self.leaving, Leaving::Going(exit) if exit.keeps(group))
+    }
+
+    fn after_files(&mut self) -> Vec<Effect> {
+        if self.keeps(Group::Agents) { self.detach() } else { self.enter(Phase::Removing) }
+    }
+
+    fn exit_phase(&self) -> Option<Phase> {
+        match &self.leaving {
+            Leaving::Going(exit) => Some(exit.phase),
+            Leaving::Not | Leaving::Over(_) => None,
+        }
+    }
+
+    fn enter(&mut self, phase: Phase) -> Vec<Effect> {
+        self.drop_pending();
+        let mut keep = Keep::new();
+        if let Leaving::Going(exit) = &mut self.leaving {
+            exit.phase = phase;
+            keep.clone_from(&exit.keep);
+            if phase == Phase::Removing {
+                exit.trouble = None;
+            }
+        }
+        let mut effects = match phase {
+            Phase::Fetching => self.fetch_all(),
+            Phase::Removing => self.remove_everything(&keep),
+            _ => Vec::new(),
+        };
+        effects.extend(self.check_leaving());
+        effects
+    }
+
+    /// What was made in the cluster, and in S3 what is not to be kept; the manifest is gathered first.
+    fn remove_everything(&mut self, keep: &Keep) -> Vec<Effect> {
+        let nodes = self.nodes.values().filter(|state| state.agent.runs() && !state.files.is_empty());
+        let mut effects =
+            vec![Effect::CleanUp { captured: nodes.map(|state| state.node.clone()).collect(), keep: keep.clone() }];
+        if let Leaving::Going(exit) = &mut self.leaving
+            && let Some((_, state)) = &mut exit.storage
+        {
+            if keep.contains(&Group::Storage) {
+                *state = InStorage::Kept;
+            } else if !matches!(state, InStorage::Gone(_)) {
+                *state = InStorage::Removing;
+                effects.push(Effect::RemoveStorage);
+            }
+            exit.site_finished = false;
+        }
+        if let Leaving::Going(exit) = &mut self.leaving {
+            exit.site_finished = false;
+            for (group, _, fate) in &mut exit.cloud {
+                if keep.contains(group) {
+                    *fate = Fate::Kept;
+                } else if *fate != Fate::Gone {
+                    *fate = Fate::Removing;
+                    effects.push(Effect::RemoveCloud(*group));
+                }
+            }
+        }
+        effects
+    }
+
+    /// What S3 had to say.
+    fn storage_removed(&mut self, outcome: Result<StoredSummary, Notice>) -> Vec<Effect> {
+        let Leaving::Going(exit) = &mut self.leaving else { return Vec::new() };
+        let ended = exit.storage_removed(outcome);
+        if ended && (exit.phase == Phase::Done || exit.unattended) { self.finish() } else { Vec::new() }
+    }
+
+    /// What CloudWatch had to say of a group.
+    pub(super) fn cloud_removed(&mut self, group: Group, outcome: &Result<(), Notice>) -> Vec<Effect> {
+        let Leaving::Going(exit) = &mut self.leaving else { return Vec::new() };
+        let ended = exit.cloud_removed(group, outcome);
+        if ended && (exit.phase == Phase::Done || exit.unattended) { self.finish() } else { Vec::new() }
+    }
+
+    /// It is being left, or was.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving != Leaving::Not
+    }
+
+    /// Nothing is to be made any more.
+    pub(super) fn is_removing(&self) -> bool {
+        match &self.leaving {
+            Leaving::Not => false,
+            Leaving::Going(exit) => !exit.phase.is_before_removal(),
+            Leaving::Over(_) => true,
+        }
+    }
+
+    /// The guided exit, while it goes on.
+    pub fn exit(&self) -> Option<&Exit> {
+        match &self.leaving {
+            Leaving::Going(exit) => Some(exit),
+            Leaving::Not | Leaving::Over(_) => None,
+        }
+    }
+
+    /// What came of the exit, once it is through.
+    pub fn ended(&self) -> Option<&Exit> {
+        match &self.leaving {
+            Leaving::Over(exit) => Some(exit),
+            Leaving::Not | Leaving::Going(_) => None,
+        }
+    }
+
+    /// Keeps what the exit would remove of a group, and the other way around.
+    pub(crate) fn toggle_kept(&mut self, group: Group) {
+        if let Leaving::Going(exit) = &mut self.leaving
+            && exit.phase == Phase::Asking
+        {
+            exit.toggle(group);
+        }
+    }
+
+    /// The session is not left after all, as long as nothing was begun.
+    pub(crate) fn call_off(&mut self) {
+        if self.exit_phase() == Some(Phase::Asking) {
+            self.leaving = Leaving::Not;
+            self.next = None;
+        }
+    }
+
+    /// On with the exit from where it waits for a word.
+    pub(crate) fn confirm_exit(&mut self) -> Vec<Effect> {
+        match self.exit_phase() {
+            Some(Phase::Done) => self.finish(),
+            Some(Phase::Asking | Phase::FetchFailed | Phase::RemoveFailed) => self.go_on_leaving(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// On without what is waited for.
+    pub(crate) fn skip(&mut self) -> Vec<Effect> {
+        match self.exit_phase() {
+            Some(Phase::Delivering { .. }) => self.enter(Phase::Fetching),
+            Some(Phase::Stopping { .. } | Phase::Fetching | Phase::FetchFailed) => self.after_files(),
+            Some(Phase::RemoveFailed) => self.finish(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What others have in the session's namespace is to go with it: asked about first, and then removed.
+    pub(crate) fn remove_contents(&mut self) -> Vec<Effect> {
+        let Leaving::Going(exit) = &mut self.leaving else { return Vec::new() };
+        match (exit.phase, exit.end.sure) {
+            (Phase::RemoveFailed, true) => {
+                exit.end.sure = false;
+                let mut effects = vec![Effect::AllowContents(std::mem::take(&mut exit.end.holds))];
+                effects.extend(self.enter(Phase::Removing));
+                effects
+            }
+            (Phase::RemoveFailed, false) => {
+                exit.end.sure = !exit.end.holds.is_empty();
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// It stays after all.
+    pub(crate) fn spare_contents(&mut self) {
+        if let Leaving::Going(exit) = &mut self.leaving {
+            exit.end.sure = false;
+        }
+    }
+
+    /// Goes on elsewhere: at once where nothing was made, otherwise by the guided exit.
+    pub(crate) fn switch(&mut self, next: Next) -> Vec<Effect> {
+        if matches!(&next, Next::Context(name) if self.is_here(name)) {
+            self.notify(Notice::info("this is that context already"));
+            return Vec::new();
+        }
+        let target = match &next {
+            Next::Context(name) => format!("context {name}"),
+            Next::Namespace(Some(name)) => format!("namespace {name}"),
+            Next::Namespace(None) => "a namespace of the session's own".to_owned(),
+            Next::Attach(session) => format!("session {session}"),
+        };
+        if self.nodes.values().any(|state| state.agent.is_deployed()) {
+            let headline = format!("this session stays in its cluster: leave it, then comes {target}");
+            self.notify(Notice::info(headline));
+        }
+        self.go_to(next)
+    }
+
+    /// Leaves, to go on with that.
+    pub(crate) fn go_to(&mut self, next: Next) -> Vec<Effect> {
+        self.next = Some(next);
+        self.leave(false)
+    }
+
+    /// Tells every agent to go on alone, and ends the program when they have confirmed it.
+    fn detach(&mut self) -> Vec<Effect> {
+        self.drop_pending();
+        let deployed = self.nodes.values().filter(|state| state.agent.runs()).map(|state| state.node.name.clone());
+        // The agent of this machine ends with this program, and is told nothing.
+        let untold = if self.terms.place == Place::Local { BTreeSet::new() } else { deployed.collect() };
+        let until = self.now + DETACH_WITHIN;
+        let stand_in = self.stand_in();
+        if let Leaving::Going(exit) = &mut self.leaving {
+            exit.phase = Phase::Detaching { until };
+            exit.untold = untold;
+            if stand_in.is_some() {
+                exit.end.later = Later::Asked { until: self.now + STOOD_IN_WITHIN };
+            }
+        }
+        let mut effects = self.tell_terms();
+        effects.extend(stand_in.map(|what| Effect::StandIn(Box::new(what))));
+        effects.extend(self.check_leaving());
+        effects
+    }
+
+    /// Nodes that join later are seen to, or not.
+    pub(super) fn stood_in(&mut self, outcome: Result<String, Notice>) -> Vec<Effect> {
+        self.joining.stood_in |= outcome.is_ok();
+        if let Leaving::Going(exit) = &mut self.leaving {
+            exit.end.later = match outcome {
+                Ok(by) => Later::Served(by),
+                Err(notice) => Later::Failed(notice),
+            };
+        }
+        self.check_leaving()
+    }
+
+    /// How long agents may go on: no lease binds them once nobody is there to renew it.
+    pub(super) fn terms(&self) -> Option<AgentTerms> {
+        let ends = self.life.ends?;
+        let left_seconds = (ends.saturating_sub(self.now) / 1000).into();
+        let detaching = matches!(self.exit_phase(), Some(Phase::Detaching { .. }));
+        Some(AgentTerms { left_seconds, lease_seconds: (!detaching).then(|| self.terms.lease.into()) })
+    }
+
+    /// Tells all live agents their terms.
+    pub(super) fn tell_terms(&self) -> Vec<Effect> {
+        let Some(terms) = self.terms() else { return Vec::new() };
+        let live = self.nodes.values().filter(|state| state.agent.has_tunnel());
+        live.map(|state| Effect::Ask(state.node.name.clone(), Request::Terms(terms))).collect()
+    }
+
+    /// An agent has heard its terms.
+    pub(super) fn terms_heard(&mut self, name: &NodeName, response: Option<&Response>) {
+        if let (Leaving::Going(exit), Some(_)) = (&mut self.leaving, response) {
+            exit.untold.remove(name);
+        }
+    }
+
+    /// Sees whether the phase that is waited for has come about.
+    pub(super) fn check_leaving(&mut self) -> Vec<Effect> {
+        match self.exit_phase() {
+            Some(Phase::Stopping { until }) => {
+                // A tunnel that was lost meanwhile is told again when it is back.
+                let mut effects = self.stop_all_captures();
+                if self.now >= until || !self.nodes.values().any(NodeState::is_writing) {
+                    let next = match (self.undelivered(), self.keeps(Group::Files)) {
+                        (1.., _) => Phase::Delivering { until: self.now + STALLED },
+                        (0, true) => Phase::Removing,
+                        (0, false) => Phase::Fetching,
+                    };
+                    effects.extend(self.enter(next));
+                }
+                effects
+            }
+            Some(Phase::Delivering { until }) => {
+                let (now, moved) = (self.now, self.delivery_progress());
+                if let Leaving::Going(exit) = &mut self.leaving
+                    && moved > exit.delivered
+                {
+                    exit.delivered = moved;
+                    exit.phase = Phase::Delivering { until: now + STALLED };
+                }
+                if self.undelivered() > 0 && now < until {
+                    return Vec::new();
+                }
+                // The last resort: over the tunnel.
+                self.enter(if self.keeps(Group::Files) { Phase::Removing } else { Phase::Fetching })
+            }
+            Some(Phase::Fetching) => {
+                // A capture that goes on closes files meanwhile.
+                let new = self.fetch_new();
+                if !new.is_empty() {
+                    return new;
+                }
+                let outcomes = self.nodes.values().flat_map(|state| {
+                    state
+                        .unfetched()
+                        .map(|file| matches!(state.fetches.get(&file.name), Some(FetchProgress::Failed(_))))
+                });
+                let (failed, on_their_way): (Vec<bool>, Vec<bool>) = outcomes.partition(|&failed| failed);
+                let late = self.nodes.values().any(|state| state.late_files().next().is_some());
+                // A ring may let a file go before its last bytes are checked here.
+                if late || !on_their_way.is_empty() || self.nodes.values().any(NodeState::is_receiving) {
+                    return Vec::new();
+                }
+                let complete =
+                    failed.is_empty() && (self.keeps(Group::Agents) || !self.nodes.values().any(NodeState::is_writing));
+                if !complete && !self.is_unattended() {
+                    self.enter(Phase::FetchFailed)
+                } else if !complete && self.rings_hold_files() {
+                    self.strand()
+                } else {
+                    self.after_files()
+                }
+            }
+            Some(Phase::Detaching { until }) => {
+                let Leaving::Going(exit) = &self.leaving else { return Vec::new() };
+                let untold = !exit.untold.is_empty() && self.now < until;
+                let later = matches!(exit.end.later, Later::Asked { until } if self.now < until);
+                if untold || later { Vec::new() } else { self.finish() }
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// A ring that is still there has what nobody else has.
+    fn rings_hold_files(&self) -> bool {
+        let holds = |state: &NodeState| state.unfetched().next().is_some() || state.is_writing();
+        self.nodes.values().any(|state| state.agent.runs() && holds(state))
+    }
+
+    /// Nobody is there to ask: the only copies stay where they are, and so does the session.
+    fn strand(&mut self) -> Vec<Effect> {
+        if let Leaving::Going(exit) = &mut self.leaving {
+            exit.end.stranded = true;
+        }
+        self.detach()
+    }
+
+    /// What is known of the session's place in S3, and what has become of it.
+    pub(super) fn storage_event(&mut self, event: Event) -> Vec<Effect> {
+        if let Event::StorageRemoved(outcome) = event {
+            return self.storage_removed(outcome);
+        }
+        let bucket = self.terms.storage.as_ref().map(|storage| storage.url.clone());
+        let Leaving::Going(exit) = &mut self.leaving else { return Vec::new() };
+        match event {
+            Event::StorageStock(found) => exit.stock_storage(found),
+            Event::InBucket(found) => {
+                let Some(bucket) = bucket else { return Vec::new() };
+                let named = |file: StoredFile| (bucket.object(&file.key), file.size);
+                exit.end.in_bucket = Some(found.map(|files| files.into_iter().map(named).collect()));
+            }
+            Event::NoManifest(notice) => exit.end.no_manifest.push(notice),
+            _ => {}
+        }
+        Vec::new()
+    }
+
+    fn is_unattended(&self) -> bool {
+        matches!(&self.leaving, Leaving::Going(exit) if exit.unattended)
+    }
+
+    /// Cleanup went on.
+    pub(super) fn removal(&mut self, removal: Removal) -> Vec<Effect> {
+        let Leaving::Going(exit) = &mut self.leaving else { return Vec::new() };
+        let ended = exit.apply(removal);
+        if ended && (exit.phase == Phase::Done || exit.unattended) { self.finish() } else { Vec::new() }
+    }
+
+    /// The program ends now. What it has made and not seen gone may still be there, and so may the files of its rings.
+    pub(super) fn abandon(&mut self, made: Vec<MadeObject>) -> Vec<Effect> {
+        match &self.leaving {
+            Leaving::Not => {
+                let storage = self.terms.storage.as_ref().map(|storage| storage.session(&self.terms.id));
+                self.leaving = Leaving::Going(Exit::new(true, storage));
+            }
+            Leaving::Going(_) => {}
+            // What came of it is known.
+            Leaving::Over(_) => return self.quit_now(),
+        }
+        let local = self.terms.place == Place::Local;
+        if let Leaving::Going(exit) = &mut self.leaving {
+            exit.end.abandoned = true;
+            let known = |object: &MadeObject| exit.objects.iter().any(|(known, _)| known.is_named_as(object));
+            let unknown: Vec<MadeObject> = made.into_iter().filter(|object| !known(object)).collect();
+            exit.objects.extend(unknown.into_iter().map(|object| (object, Fate::There(String::new()))));
+            if local {
+                // Its files stay, as after leaving them on purpose.
+                exit.phase = Phase::Detaching { until: self.now };
+            }
+        }
+        self.finish()
+    }
+
+    fn finish(&mut self) -> Vec<Effect> {
+        let unattended = self.is_unattended();
+        let mut effects = self.conclude();
+        effects.extend(self.quit(unattended));
+        effects
+    }
+
+    /// Without waiting for anything.
+    fn finish_now(&mut self) -> Vec<Effect> {
+        let mut effects = self.conclude();
+        effects.extend(self.quit_now());
+        effects
+    }
+
+    /// What came of the exit is what the receipt tells.
+    fn conclude(&mut self) -> Vec<Effect> {
+        match std::mem::take(&mut self.leaving) {
+            Leaving::Going(exit) => {
+                let detached = matches!(exit.phase, Phase::Detaching { .. });
+                self.leaving = Leaving::Over(exit);
+                if detached { vec![Effect::Detach] } else { Vec::new() }
+            }
+            other => {
+                self.leaving = other;
+                Vec::new()
+            }
+        }
+    }
+
+    pub(super) fn stop_all_captures(&mut self) -> Vec<Effect> {
+        let running: Vec<NodeName> = self
+            .nodes
+            .values_mut()
+            .filter(|state| state.agent.has_tunnel() && state.is_capturing() && state.asked != Asked::Stop)
+            .map(|state| {
+                state.asked = Asked::Stop;
+                state.node.name.clone()
+            })
+            .collect();
+        running.into_iter().map(|name| Effect::Ask(name, Request::StopCapture)).collect()
+    }
+
+    /// Sets every file on its way that is neither here nor under way.
+    pub(crate) fn fetch_all(&mut self) -> Vec<Effect> {
+        self.fetch_where(|fetch| matches!(fetch, None | Some(FetchProgress::Failed(_))))
+    }
+
+    /// Those alone that nobody has tried to fetch.
+    fn fetch_new(&mut self) -> Vec<Effect> {
+        self.fetch_where(|fetch| fetch.is_none())
+    }
+
+    fn fetch_where(&mut self, due: impl Fn(Option<&FetchProgress>) -> bool) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for state in self.nodes.values_mut() {
+            let wanted: Vec<_> = state.unfetched().filter(|file| due(state.fetches.get(&file.name))).cloned().collect();
+            for file in wanted {
+                state.fetches.insert(file.name.clone(), FetchProgress::Bytes(0));
+                effects.push(Effect::Fetch(state.node.name.clone(), file));
+            }
+        }
+        effects
+    }
+
+    /// What is in CloudWatch, as it stands now: the last reports may have changed it.
+    pub(super) fn cloud_now(&self, exit: &Exit) -> Vec<(Group, String, Fate)> {
+        let mut cloud = exit.cloud.clone();
+        for (group, what, _) in &mut cloud {
+            if let (Group::Reports, Some(reports)) = (group, &self.reports) {
+                *what = self.reports_there(reports);
+            }
+        }
+        cloud
+    }
+}

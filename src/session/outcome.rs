@@ -1,0 +1,263 @@
+//! What a session amounts to: where each file is, what is missing from it, what is left.
+//!
+//! Owns how the receipt is made of the session's state, and nothing of its forms. Pure.
+
+use nodewatch_protocol::{CaptureFile, Delivery, Dropped, FileState};
+
+use super::{
+    Session,
+    exit::{Exit, Later, Phase},
+    node::NodeState,
+    receipt::{Detachment, HeldFile, Receipt},
+};
+use crate::{
+    base::text,
+    model::{FetchProgress, Group, Kind, Notice, Place},
+};
+
+impl Session {
+    /// What the session has done and left.
+    pub fn receipt(&self) -> Receipt {
+        let ended = self.ended();
+        let detached = ended.filter(|exit| matches!(exit.phase, Phase::Detaching { .. }));
+        let mut receipt = Receipt {
+            session: Some(self.terms.id.clone()),
+            on_this_machine: self.terms.place == Place::Local,
+            place: match &self.terms.place {
+                Place::Local => "this machine".to_owned(),
+                Place::Cluster { context, .. } => format!("context {context}"),
+            },
+            objects: ended.map(|exit| exit.objects.clone()).unwrap_or_default(),
+            trouble: ended.and_then(|exit| exit.trouble.clone()),
+            storage: ended.and_then(|exit| exit.storage.clone()),
+            storage_words: self.storage_words(),
+            no_manifest: ended.map(|exit| exit.end.no_manifest.iter().map(Notice::line).collect()).unwrap_or_default(),
+            noted: ended.map(|exit| exit.end.noted.clone()).unwrap_or_default(),
+            reports: self.reports.as_ref().and_then(|reports| {
+                // What agents send by themselves goes on when they do.
+                let state = if detached.is_some() { Some(reports.state.clone()) } else { self.report_state() };
+                Some((format!("log group {}", reports.settings.group), state?))
+            }),
+            cloud: ended.map(|exit| self.cloud_now(exit)).unwrap_or_default(),
+            detached: detached.map(|exit| self.detachment(exit)),
+            stranded: ended.is_some_and(|exit| exit.end.stranded),
+            abandoned: ended.is_some_and(|exit| exit.end.abandoned),
+            ring_folder: self.terms.ring_folder.clone(),
+            ..Receipt::default()
+        };
+        for state in self.nodes.values() {
+            self.lost_in_ring(state, &mut receipt);
+            for file in state.all_files() {
+                self.account_for(state, file, &mut receipt);
+            }
+            for file in &state.former {
+                self.account_for_former(state, file, &mut receipt);
+            }
+            let name = &state.node.name;
+            receipt.troubles.extend(state.troubles.texts.iter().map(|text| (name.clone(), text.clone())));
+            if state.troubles.more > 0 {
+                receipt.troubles.push((name.clone(), format!("and {} more", state.troubles.more)));
+            }
+        }
+        match ended.and_then(|exit| exit.end.in_bucket.as_ref()) {
+            Some(Ok(found)) => {
+                let named = |(uri, _): &&(String, u64)| !receipt.delivered.iter().any(|(known, ..)| known == uri);
+                receipt.in_bucket = found.iter().filter(named).cloned().collect();
+            }
+            Some(Err(notice)) => receipt.unlisted = Some(notice.fact()),
+            None => {}
+        }
+        receipt
+    }
+
+    /// What was thrown away for want of room. What went another way than by files is not lost with its file.
+    fn lost_in_ring(&self, state: &NodeState, receipt: &mut Receipt) {
+        let discarded = state.discarded();
+        if discarded.files == 0 || self.terms.keep_files {
+            return;
+        }
+        let what = text::counted(discarded.files as usize, "file");
+        let reason = format!("the ring was full: {} packets were thrown away undelivered", discarded.packets);
+        receipt.lost.push((state.node.name.clone(), what, discarded.bytes, reason));
+    }
+
+    /// Where a file is that was kept in time: in S3, on the laptop. True when that is all there is to say of it.
+    fn account_for_copies(&self, state: &NodeState, file: &CaptureFile, receipt: &mut Receipt) -> bool {
+        let name = &state.node.name;
+        if let Some(why) = what_is_missing(file) {
+            receipt.incomplete.push((name.clone(), file.name.clone(), why));
+        }
+        let fetched = state.fetches.get(&file.name);
+        if let (Delivery::Delivered { key, size, unproved }, Some(storage)) = (&file.delivery, &self.terms.storage) {
+            let uri = storage.url.object(key);
+            if *unproved {
+                receipt.not_compared.insert(uri.clone());
+            }
+            receipt.delivered.push((uri, *size, file.sha256.clone()));
+            if !unproved && !matches!(fetched, Some(FetchProgress::Done { .. })) {
+                return true;
+            }
+        } else if self.terms.storage.is_some()
+            && !self.terms.keep_files
+            && (receipt.detached.is_none() || receipt.stranded)
+        {
+            receipt.undelivered.push((name.clone(), file.name.clone(), state.why_undelivered(file)));
+        }
+        if let Some(FetchProgress::Done { path, sha256 }) = fetched {
+            receipt.fetched.push((path.clone(), file.size, sha256.clone()));
+            return true;
+        }
+        false
+    }
+
+    /// A file whose ring went with an earlier agent of the node: what was not kept in time is lost.
+    fn account_for_former(&self, state: &NodeState, file: &CaptureFile, receipt: &mut Receipt) {
+        if self.account_for_copies(state, file, receipt) {
+            return;
+        }
+        let (name, size) = (state.node.name.clone(), file.size);
+        if file.delivery.is_delivered() {
+            let reason = "S3 has it, not compared, and its ring went with its agent".to_owned();
+            receipt.unproved.push((name, file.name.clone(), reason));
+        } else if !self.terms.keep_files {
+            receipt.lost.push((name, file.name.clone(), size, "its ring went with its agent".to_owned()));
+        }
+    }
+
+    fn account_for(&self, state: &NodeState, file: &CaptureFile, receipt: &mut Receipt) {
+        if self.account_for_copies(state, file, receipt) {
+            return;
+        }
+        let name = &state.node.name;
+        let fetched = state.fetches.get(&file.name);
+        let reason = match fetched {
+            Some(FetchProgress::Failed(notice)) => notice.cause.clone(),
+            _ => "it was not fetched".to_owned(),
+        };
+        let chosen = self.ended().is_some_and(|exit| exit.keeps(Group::Files));
+        let held = HeldFile { node: name.clone(), file: file.name.clone(), size: file.size, reason };
+        match receipt.detached {
+            Some(_) if receipt.stranded || receipt.on_this_machine => receipt.held.push(held),
+            // It is still there.
+            Some(_) => {}
+            None if receipt.abandoned => receipt.held.push(held),
+            None if chosen && file.state == FileState::Closed => {
+                receipt.left_there.push((held.node, held.file, held.size));
+            }
+            None if file.delivery.is_delivered() => {
+                receipt.unproved.push((held.node, held.file, format!("S3 has it, not compared, and {}", held.reason)));
+            }
+            None if matches!(fetched, Some(FetchProgress::Failed(_))) => {
+                receipt.lost.push((held.node, held.file, held.size, held.reason));
+            }
+            None => {
+                let reason = "it was not fetched before the agent was removed".to_owned();
+                receipt.lost.push((held.node, held.file, held.size, reason));
+            }
+        }
+    }
+
+    /// What names the place in S3 on a command line, for a session that no journal knows.
+    fn storage_words(&self) -> Vec<String> {
+        let Some(storage) = self.terms.storage.as_ref().filter(|_| self.terms.place == Place::Local) else {
+            return Vec::new();
+        };
+        let place = ["--s3".to_owned(), storage.url.to_string().trim_end_matches('/').to_owned()];
+        place.into_iter().chain(self.terms.storage_options.iter().cloned()).collect()
+    }
+
+    fn detachment(&self, exit: &Exit) -> Detachment {
+        let of = |so: fn(&NodeState) -> bool| {
+            self.nodes.values().filter(|state| so(state)).map(|state| state.node.name.clone()).collect()
+        };
+        Detachment {
+            until: self.wall(self.life.ends.unwrap_or(self.now)),
+            agents: of(|state| state.agent.runs()),
+            captures: of(|state| state.agent.runs() && state.is_capturing()),
+            untold: exit.untold.iter().cloned().collect(),
+            later: match &exit.end.later {
+                Later::Nothing if self.joining.stood_in => Later::Served("the session's DaemonSet".to_owned()),
+                later => later.clone(),
+            },
+            reaped: exit.objects.iter().any(|(object, _)| object.kind == Kind::Role),
+        }
+    }
+}
+
+/// Packets and times that a file should have and has not; `None` when it is whole.
+pub fn what_is_missing(file: &CaptureFile) -> Option<String> {
+    if file.is_complete() {
+        return None;
+    }
+    let Dropped { kernel, interface, queue } = file.dropped;
+    let counts = [(kernel, "by kernel"), (interface, "by interface"), (queue, "by queue")];
+    let drops: Vec<String> =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, by)| format!("{by} {count}")).collect();
+    let drops = if drops.is_empty() { String::new() } else { format!("dropped {}", drops.join(", ")) };
+    let parts: Vec<&str> = [&*file.incomplete, &*drops].into_iter().filter(|part| !part.is_empty()).collect();
+    Some(parts.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use nodewatch_protocol::{Amount, RingState};
+
+    use super::*;
+    use crate::model::{Node, SessionId};
+
+    fn session_with(file: CaptureFile) -> Session {
+        let mut session = Session::plain(Place::Local, SessionId::new(1), Duration::from_secs(1));
+        let mut state = NodeState::new(Node::named("a".into()));
+        state.files = vec![file];
+        state.fetches.insert("x".into(), FetchProgress::Done { path: "x".into(), sha256: "00".into() });
+        session.nodes.insert("a".into(), state);
+        session
+    }
+
+    fn file() -> CaptureFile {
+        serde_json::from_value(serde_json::json!({"name": "x", "size": 9, "packets": 1, "started": 1, "ended": 2,
+            "state": "closed"}))
+        .expect("a file")
+    }
+
+    #[test]
+    fn every_hole_of_a_file_is_in_the_receipt() {
+        assert!(session_with(file()).receipt().is_whole());
+        let dropped = Dropped { kernel: 3, interface: 0, queue: 1 };
+        let torn = CaptureFile { incomplete: "interface vx0 went away".into(), dropped, ..file() };
+        let receipt = session_with(torn).receipt();
+        assert!(!receipt.is_whole());
+        let line = "INCOMPLETE x of a: interface vx0 went away; dropped by kernel 3, by queue 1";
+        assert!(receipt.text().contains(line), "{}", receipt.text());
+        assert_eq!(receipt.json()["incomplete"][0]["file"], "x");
+    }
+
+    #[test]
+    fn what_failed_on_a_node_is_in_the_receipt_and_a_failed_scan_is_not_a_hole() {
+        let mut session = session_with(file());
+        let state = session.nodes.get_mut(&"a".into()).expect("there");
+        let trouble = |message: &str| nodewatch_protocol::Update::Trouble { message: message.into() };
+        state.apply(trouble("ports: no such table"), 1);
+        assert!(session.receipt().is_whole());
+        let state = session.nodes.get_mut(&"a".into()).expect("there");
+        for _ in 0..2 {
+            state.apply(trouble("interface vx0: Network is down"), 1);
+        }
+        let receipt = session.receipt();
+        assert_eq!(receipt.troubles, [("a".into(), "interface vx0: Network is down".into())], "once");
+        assert!(!receipt.is_whole() && receipt.text().contains("TROUBLE  a: interface vx0"), "{}", receipt.text());
+    }
+
+    #[test]
+    fn what_was_streamed_is_not_lost_with_its_file() {
+        let mut session = session_with(file());
+        let state = session.nodes.get_mut(&"a".into()).expect("there");
+        let discarded = Amount { files: 2, bytes: 10, packets: 5 };
+        state.ring = Some(RingState { discarded, ..RingState::default() });
+        assert_eq!(session.receipt().lost.len(), 1);
+        session.terms.keep_files = true;
+        assert_eq!(session.receipt().lost, []);
+    }
+}

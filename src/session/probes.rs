@@ -1,0 +1,101 @@
+//! Ports that are tried from another node, so that open means reachable.
+//!
+//! Owns which node tries and what came of it. Pure.
+
+use std::net::{IpAddr, SocketAddr};
+
+use nodewatch_protocol::{Port, PortProtocol, PortScope, Probe, Probed, Request, UnixMillis};
+
+use super::{Effect, Session, node::Agent};
+use crate::model::{NodeName, Notice, PortKey};
+
+/// What came of a probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeResult {
+    /// The node that tried.
+    pub from: NodeName,
+    /// When.
+    pub at: UnixMillis,
+    /// What came of it.
+    pub probed: Probed,
+}
+
+impl Session {
+    /// Tries a port of a node from another one.
+    pub(crate) fn probe(&mut self, name: NodeName, port: Port) -> Vec<Effect> {
+        let why_not = match (port.protocol, port.local.ip()) {
+            (PortProtocol::Tcp | PortProtocol::Udp, IpAddr::V6(address)) if address.is_unicast_link_local() => {
+                "its address is known on its own link only"
+            }
+            (PortProtocol::Tcp | PortProtocol::Udp, _) => "",
+            _ => "only TCP and UDP can be probed",
+        };
+        if !why_not.is_empty() {
+            self.notify(Notice::warning(format!("{port} was not probed"), why_not, ""));
+            return Vec::new();
+        }
+        let target = match self.nodes.get(&name).map(|state| address_of(&state.node.addresses, port)) {
+            Some(Some(address)) => SocketAddr::new(address, port.local.port()),
+            _ if port.scope() == PortScope::Loopback => {
+                self.notify(Notice::warning(format!("{port} was not probed"), "only its own node can reach it", ""));
+                return Vec::new();
+            }
+            _ => {
+                self.notify(Notice::warning(format!("{name} was not probed"), "its address is not known", ""));
+                return Vec::new();
+            }
+        };
+        let others = || self.nodes.values().filter(|state| state.agent == Agent::Live && state.node.name != name);
+        // The next one in order, so that probes of several nodes do not all come from the first.
+        let from = others().find(|state| state.node.name > name).or_else(|| others().next());
+        let Some(from) = from.map(|state| state.node.name.clone()) else {
+            let next_step = "deploy to a second node";
+            self.notify(Notice::warning("nothing was probed", "that takes an agent on another node", next_step));
+            return Vec::new();
+        };
+        let probe = Probe { protocol: port.protocol, to: target };
+        self.ports.probing.insert(probe, name);
+        vec![Effect::Ask(from, Request::Probe(probe))]
+    }
+
+    /// What came of it.
+    pub(super) fn probed(&mut self, from: &NodeName, probed: Probed) {
+        let Some(name) = self.ports.probing.remove(&probed.probe) else { return };
+        let text = format!("{} of {name} {}", probed.probe.to, probe_text(&probed));
+        let now = self.now;
+        if let Some(state) = self.nodes.get_mut(&name) {
+            state.log(now, format!("probe from {from}: {text}"));
+        }
+        self.notify(Notice::info(format!("{text}, from {from}")));
+        let key = PortKey { port: probed.probe.to.port(), protocol: probed.probe.protocol };
+        self.ports.probes.insert((name, key), ProbeResult { from: from.clone(), at: now, probed });
+    }
+}
+
+/// What came of a probe, for people.
+pub fn probe_text(probed: &Probed) -> String {
+    let word = probed.outcome.word();
+    match &probed.outcome {
+        nodewatch_protocol::ProbeOutcome::Failed { reason } => format!("{word}: {reason}"),
+        nodewatch_protocol::ProbeOutcome::Silent => word.to_owned(),
+        nodewatch_protocol::ProbeOutcome::Unreachable { by: Some(by), reason } => {
+            format!("{word}: {by} says so ({reason})")
+        }
+        nodewatch_protocol::ProbeOutcome::Unreachable { by: None, reason } => {
+            format!("{word}: the probing node says so ({reason})")
+        }
+        _ => format!("{word} in {:.1} ms", probed.micros as f64 / 1000.0),
+    }
+}
+
+/// Where a node's port is reached from elsewhere.
+fn address_of(addresses: &[IpAddr], port: Port) -> Option<IpAddr> {
+    match port.scope() {
+        PortScope::Loopback => None,
+        PortScope::Node | PortScope::All if port.local.ip().is_unspecified() => {
+            let same = addresses.iter().find(|address| address.is_ipv4() == port.local.is_ipv4());
+            same.or(addresses.first().filter(|_| port.is_dual())).copied()
+        }
+        PortScope::Node | PortScope::All => Some(port.local.ip()),
+    }
+}

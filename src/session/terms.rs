@@ -1,0 +1,103 @@
+//! What a session begins with: the one value that all of it follows from.
+//!
+//! Owns every setting that a session goes by, and their form as the first line of a recording. Nothing of it changes
+//! while the session runs. Pure.
+
+use std::{path::PathBuf, time::Duration};
+
+use nodewatch_protocol::Freeze;
+use nodewatch_report::PortSet;
+use serde::{Deserialize, Serialize};
+
+use super::{Permission, delivery::StorageInfo};
+use crate::model::{LogsSettings, Place, SessionId};
+
+/// How long agents go on without a heartbeat, unless the user says otherwise.
+pub const LEASE: Duration = Duration::from_secs(600);
+
+/// What a session begins with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// Its id.
+    pub id: SessionId,
+    /// Where the nodes are.
+    pub place: Place,
+    /// How long agents may run, unless the end is moved.
+    pub budget: Duration,
+    /// How long agents go on without hearing from this program.
+    pub lease: Duration,
+    /// Whether the cluster may be changed.
+    pub permission: Permission,
+    /// The namespace for agents, where it is not the session's own.
+    pub namespace: Option<String>,
+    /// Nothing was deployed with this program before: a line says what to begin with.
+    pub first_run: bool,
+    /// Agents look at the nodes' processes.
+    pub processes: bool,
+    /// Nodes that join while no laptop is attached are to get an agent too.
+    pub daemonset: bool,
+    /// Ports that are left out of lists and reports.
+    #[serde(with = "as_text")]
+    pub exclude: PortSet,
+    /// Ports that should be open, beside those that the API says.
+    #[serde(with = "as_text")]
+    pub expect: PortSet,
+    /// Where captures go beside this laptop.
+    pub storage: Option<StorageInfo>,
+    /// Options that say how that place is reached, for commands that are printed.
+    pub storage_options: Vec<String>,
+    /// Where on this machine capture files stay when they are not fetched; `None` where agents keep them.
+    pub ring_folder: Option<PathBuf>,
+    /// Where reports go, when they go to CloudWatch Logs.
+    pub reports: Option<LogsSettings>,
+    /// The size of the ring on a node in bytes, where the user has set it.
+    pub ring_bytes: Option<u64>,
+    /// How much a freeze saves.
+    pub freeze: Freeze,
+    /// Captured files are not fetched at the end: they go another way.
+    pub keep_files: bool,
+    /// Files come here as soon as they are closed, where no sink takes them.
+    pub bring_home: bool,
+}
+
+impl Terms {
+    /// Those of a session for which the user has set nothing.
+    pub fn new(place: Place, id: SessionId, budget: Duration) -> Self {
+        Self {
+            id,
+            place,
+            budget,
+            lease: LEASE,
+            permission: Permission::Free,
+            namespace: None,
+            first_run: false,
+            processes: false,
+            daemonset: false,
+            exclude: PortSet::default(),
+            expect: PortSet::default(),
+            storage: None,
+            storage_options: Vec::new(),
+            ring_folder: None,
+            reports: None,
+            ring_bytes: None,
+            freeze: Freeze::default(),
+            keep_files: false,
+            bring_home: false,
+        }
+    }
+}
+
+/// As users write it.
+mod as_text {
+    use std::{fmt::Display, str::FromStr};
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<T: Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}

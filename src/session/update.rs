@@ -1,0 +1,241 @@
+//! The one function that changes a session.
+//!
+//! Owns what each event means. Pure: same session, event and time, same result.
+
+use nodewatch_protocol::{RefusalKind, Request, Response, UnixMillis};
+
+use super::{Effect, Event, Listing, REMIND_BEFORE, Session, node::Asked};
+use crate::{
+    base::text,
+    model::{Failure, NodeName, Notice, Place, Removal},
+};
+
+/// Takes in one event and says what is to be done.
+pub fn update(session: &mut Session, event: Event, now: UnixMillis) -> Vec<Effect> {
+    session.now = now;
+    let effects = session.take_in_event(event);
+    session.after(effects)
+}
+
+impl Session {
+    fn take_in_event(&mut self, event: Event) -> Vec<Effect> {
+        match event {
+            Event::Nodes(change) => {
+                self.nodes_changed(change);
+                self.serve_joined()
+            }
+            Event::Deploy(name, progress) => {
+                let effects = self.deploy_progress(&name, progress);
+                self.after_news(effects)
+            }
+            Event::Tunnel(name, change) => {
+                let effects = self.tunnel_changed(&name, change);
+                self.after_news(effects)
+            }
+            Event::Answer(name, request, response) => {
+                self.answered(&name, &request, response);
+                self.after_news(Vec::new())
+            }
+            Event::Fetch(name, file, progress) => {
+                self.fetch_progress(&name, file, progress);
+                self.check_leaving()
+            }
+            Event::Granted(name, outcome) => {
+                self.granted(&name, outcome);
+                self.check_leaving()
+            }
+            Event::Stored(stored) => {
+                self.stored(stored);
+                Vec::new()
+            }
+            Event::Download(key, progress) => {
+                self.download_progress(key, progress);
+                Vec::new()
+            }
+            Event::Ended(job, notice) => {
+                self.job_ended(job, notice);
+                Vec::new()
+            }
+            Event::Told(notice) => {
+                self.notify(notice);
+                Vec::new()
+            }
+            event @ (Event::Expected(..)
+            | Event::Reports(_)
+            | Event::Alarms(_)
+            | Event::CloudStock(..)
+            | Event::CloudRemoved(..)) => self.report_event(event),
+            event @ (Event::StorageStock(_) | Event::StorageRemoved(_) | Event::InBucket(_) | Event::NoManifest(_)) => {
+                self.storage_event(event)
+            }
+            Event::Removal(removal) => self.removal(removal),
+            Event::Stock(stock) => {
+                self.stock(stock);
+                Vec::new()
+            }
+            Event::StoodIn(outcome) => self.stood_in(outcome),
+            Event::EndsSet(Ok(())) => Vec::new(),
+            Event::EndsSet(Err(notice)) => {
+                self.notify(notice);
+                Vec::new()
+            }
+            Event::Sweep(id, removal) => {
+                if removal == Removal::Finished {
+                    self.work.swept(&id);
+                }
+                Vec::new()
+            }
+            // What is found out for somebody who looks.
+            Event::Contexts(_) | Event::Past(_) | Event::Trusted(..) | Event::Sessions { .. } | Event::Held(..) => {
+                Vec::new()
+            }
+            Event::Attach { began, ends, stood_in } => self.attach(began, ends, stood_in),
+            Event::MeanLaterNodes => {
+                self.mean_later_nodes();
+                Vec::new()
+            }
+            Event::StopCaptures => self.stop_all_captures(),
+            Event::Observe => vec![Effect::Attach],
+            Event::Asked(name, request) => self.asked(name, request),
+            Event::ClockSet(ahead) => self.clock_set(ahead),
+            Event::Tick => self.tick(),
+            Event::DeployTo(names) => self.deploy(names),
+            Event::StartCaptures(names, spec) => self.begin_captures_asked_for(&names, &spec),
+            Event::Resolved(names, asked, found) => self.resolved(&names, &asked, found),
+            Event::Finish => self.leave(true),
+            Event::Abandon(made) => self.abandon(made),
+        }
+    }
+
+    fn attach(&mut self, began: UnixMillis, ends: Option<UnixMillis>, stood_in: bool) -> Vec<Effect> {
+        self.joining.stood_in = stood_in;
+        self.life.began = Some(self.steady(began));
+        self.life.ends = ends.map(|ends| self.steady(ends));
+        vec![Effect::Attach]
+    }
+
+    /// What follows from news of an agent beside what they ask for themselves.
+    fn after_news(&mut self, mut effects: Vec<Effect>) -> Vec<Effect> {
+        effects.extend(self.follow_due());
+        effects.extend(self.check_leaving());
+        effects
+    }
+
+    /// A second has passed.
+    fn tick(&mut self) -> Vec<Effect> {
+        let now = self.now;
+        for state in self.nodes.values_mut() {
+            state.age(now);
+        }
+        self.remind();
+        self.measure_flow();
+        let mut effects = self.take_stock_again();
+        effects.extend(self.expectations_due());
+        effects.extend(self.reports_due());
+        effects.extend(self.alarms_due());
+        effects.extend(self.grants_due());
+        effects.extend(self.serve_joined());
+        effects.extend(self.homing_due());
+        effects.extend(self.check_leaving());
+        effects
+    }
+
+    fn answered(&mut self, name: &NodeName, request: &Request, response: Option<Response>) {
+        let now = self.now;
+        if let (Request::Probe(probe), None | Some(Response::Refused(_))) = (request, &response) {
+            self.ports.probing.remove(probe);
+        }
+        if let (Request::Report(_), None | Some(Response::Refused(_)), Some(state)) =
+            (request, &response, self.nodes.get_mut(name))
+        {
+            // Told again when its tunnel is up again.
+            state.reporting.errors += 1;
+        }
+        if let Request::Terms(_) = request {
+            self.terms_heard(name, response.as_ref());
+            if matches!(response, None | Some(Response::Done)) {
+                // A tunnel that was cut is told again when it is back.
+                return;
+            }
+        }
+        let Some(state) = self.nodes.get_mut(name) else { return };
+        let what = match request {
+            Request::StartCapture(_) => "start a capture",
+            Request::StopCapture => "stop the capture",
+            Request::Terms(_) => "write down how long it may go on",
+            Request::Freeze(_) => "freeze its flight recorder",
+            Request::Sink(_) => "take where to deliver",
+            Request::RemoveFile { .. } => "remove a file",
+            Request::Probe(_) => "probe a port",
+            Request::Report(_) => "report by itself",
+            Request::Fetched { .. } | Request::Checksum { .. } | Request::Heartbeat | Request::Goodbye => "answer",
+        };
+        let notice = match response {
+            Some(Response::Refused(refusal)) => {
+                let failure = match refusal.kind {
+                    RefusalKind::Invalid => Failure::BadInput,
+                    RefusalKind::NotPermitted => Failure::NotPermitted,
+                    RefusalKind::State | RefusalKind::Failed => Failure::Other,
+                };
+                Notice::error(format!("{name} did not {what}"), refusal.message, refusal.next_step).of(failure)
+            }
+            None => Notice::error(
+                format!("{name} may not have been told to {what}"),
+                "the tunnel was cut before its answer came",
+                "look at its state when the tunnel is up again",
+            ),
+            Some(Response::Done) if matches!(request, Request::Freeze(_)) => {
+                let after = self.terms.freeze.after_seconds;
+                state.log(now, "the flight recorder is frozen");
+                let headline =
+                    format!("{name} saves {} s before now and {after} s from now", self.terms.freeze.before_seconds);
+                self.notify(Notice::info(headline));
+                return;
+            }
+            Some(Response::Probed(probed)) => return self.probed(name, probed),
+            // The new state comes as an update of its own.
+            Some(Response::Done | Response::Checksum { .. }) => return,
+        };
+        state.asked = Asked::Nothing;
+        state.log(now, notice.line());
+        state.refusal = Some(notice.clone());
+        self.notify(notice);
+    }
+
+    /// The session ends when it would have; what is written down of that is by the clock on the wall.
+    fn clock_set(&mut self, ahead: i64) -> Vec<Effect> {
+        let by = ahead.saturating_sub(self.wall_ahead) / 1000;
+        self.wall_ahead = ahead;
+        let word = if by < 0 { "back" } else { "ahead" };
+        let length = text::clock(by.unsigned_abs() * 1000);
+        let headline = format!("this laptop's clock was set {word} by {length}; nothing ends earlier or later for it");
+        // As the session begins it is no news.
+        if self.listing != Listing::Loading {
+            self.notify(Notice::info(headline));
+        }
+        let known = self.life.ends.filter(|_| self.life.began.is_some() && !self.is_removing());
+        // What the cluster has is by its own clock, which nobody has set.
+        known
+            .filter(|_| self.terms.place != Place::Local)
+            .map(|ends| Effect::NoteEnds(self.wall(ends)))
+            .into_iter()
+            .collect()
+    }
+
+    /// Says in time that the end is near: nothing extends it silently.
+    fn remind(&mut self) {
+        let Some(ends) = self.life.ends.filter(|&ends| self.life.reminded != Some(ends)) else { return };
+        if self.now + REMIND_BEFORE < ends || !self.nodes.values().any(|state| state.agent.runs()) {
+            return;
+        }
+        self.life.reminded = Some(ends);
+        let minutes = ends.saturating_sub(self.now) / 60_000;
+        let cause = if self.begin_homing() {
+            "its budget is spent then; files that only nodes have come here from now on"
+        } else {
+            "its budget is spent then"
+        };
+        let headline = format!("the session ends in {minutes} min");
+        self.notify(Notice::warning(headline, cause, "{budget} moves it").naming_keys());
+    }
+}

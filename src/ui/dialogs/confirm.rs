@@ -1,0 +1,182 @@
+//! Questions.
+
+use ratatui::{Frame, layout::Rect};
+
+use super::rights;
+use crate::{
+    base::text::{bytes, counted, visible},
+    model::{Held, NodeName, Notice, SessionId},
+    screens::{Action, App, Confirm, Layer, dialogs::sessions::Sessions},
+    session::{
+        files::{FileKey, held_text},
+        pending::Goal,
+    },
+    ui::{
+        Theme,
+        widgets::{dialog, key_line, short_name, wrapped},
+    },
+};
+
+pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, question: &Confirm, theme: &Theme) {
+    let list = |names: &[NodeName]| {
+        let names: Vec<String> = names.iter().map(|name| visible(&name.0)).collect();
+        names.join(", ")
+    };
+    let (title, text) = match question {
+        Confirm::Deploy(names, goal) => {
+            let later = app.session.joining.is_wanted();
+            let (title, then) = match goal {
+                Goal::Agent => (deploy_title(names.len(), later), String::new()),
+                Goal::Captures { on, spec } => {
+                    let on = counted(on.len(), "node");
+                    let filter = spec.filter.as_deref().map_or_else(|| "every packet".to_owned(), visible);
+                    let then = format!("\nThen captures on {on}: {filter}, content {}.", spec.content.word());
+                    let title = match names.len() {
+                        0 => format!("Capture on {on}, and on nodes that join later?"),
+                        nodes => format!("Deploy to {nodes} and capture on {on}?"),
+                    };
+                    (title, then)
+                }
+            };
+            let what = rights(app.session.terms.processes);
+            let where_to = match (names.is_empty(), later) {
+                (true, _) => " on every node that joins while this session is open".to_owned(),
+                (false, true) => {
+                    format!(" on each of:\n{} and every node that joins while this session is open", list(names))
+                }
+                (false, false) => format!(" on each of:\n{}", list(names)),
+            };
+            let alone = if later && app.session.terms.daemonset {
+                "\nWhile nobody is attached a DaemonSet sees to later nodes, until the session ends."
+            } else {
+                ""
+            };
+            (title, format!("A hostNetwork pod with {what}{where_to}{then}{alone}"))
+        }
+        Confirm::StopCaptures(names) => {
+            (format!("Stop {} captures?", names.len()), format!("Their files stay on the nodes:\n{}", list(names)))
+        }
+        Confirm::FullContent(names, _) => (
+            "Capture payloads?".to_owned(),
+            format!(
+                "Passwords, tokens and people's data may be in them, and go wherever the files go. The manifest says \
+                 so. Asked once a session.\n{}",
+                list(names)
+            ),
+        ),
+        Confirm::RemoveFiles { on_nodes, stored, bytes: size, lost } => {
+            (format!("Remove {}?", bytes(*size)), files_to_remove(app, on_nodes, stored, lost))
+        }
+        Confirm::Hidden { hidden, .. } => {
+            ("Also what is not shown?".to_owned(), format!("Marked, and not on the screen: {}", first_of(hidden)))
+        }
+        Confirm::Sweep { id, held } => (format!("Remove session {id}?"), session_to_remove(app, id, held.as_ref())),
+        Confirm::Leave => (
+            "Leave now?".to_owned(),
+            format!(
+                "Still under way:\n{}\nWithout an answer the program ends when that has.",
+                app.session.under_way().join("\n")
+            ),
+        ),
+    };
+    let hidden = app.hidden_marks();
+    let text = match question {
+        Confirm::Deploy(names, _) | Confirm::StopCaptures(names) | Confirm::FullContent(names, _) => {
+            let unseen: Vec<NodeName> = names.iter().filter(|name| hidden.contains(name)).cloned().collect();
+            if unseen.is_empty() { text } else { format!("{text}\nNot on the screen of these: {}", list(&unseen)) }
+        }
+        _ => text,
+    };
+    let width = 64.min(area.width.saturating_sub(2));
+    let needed: usize = text.lines().map(|line| line.len() / usize::from(width.saturating_sub(4)).max(1) + 1).sum();
+    let inside = dialog(frame, area, (64, (needed as u16).saturating_add(4).max(10)), &title, theme);
+    let text_area = Rect { height: inside.height.saturating_sub(1), ..inside };
+    frame.render_widget(wrapped(&text), text_area);
+    let keys = key_line(&[(Action::Open, "yes"), (Action::Back, "no")], theme);
+    let bottom = Rect { y: inside.bottom().saturating_sub(1), height: inside.height.min(1), ..inside };
+    frame.render_widget(keys, bottom);
+}
+
+fn deploy_title(nodes: usize, also_later: bool) -> String {
+    match (nodes, also_later) {
+        (0, _) => "Deploy to nodes that join later?".to_owned(),
+        (_, true) => format!("Deploy to {}, and to those that join later?", counted(nodes, "node")),
+        (_, false) => format!("Deploy to {}?", counted(nodes, "node")),
+    }
+}
+
+/// Names, as many as a question has room for.
+fn first_of(names: &[String]) -> String {
+    const MOST: usize = 8;
+    let mut text = names.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
+    if names.len() > MOST {
+        text = format!("{text} and {} more", names.len() - MOST);
+    }
+    text
+}
+
+fn files_to_remove(app: &App, on_nodes: &[(NodeName, String)], stored: &[String], lost: &[FileKey]) -> String {
+    let (files, objects) = (counted(on_nodes.len(), "file"), counted(stored.len(), "object"));
+    let mut lines = vec![format!("For good, {files} on nodes and {objects} in S3:")];
+    let mut names: Vec<String> = on_nodes.iter().map(|(node, file)| file_name(node, file)).collect();
+    names.extend(stored.iter().map(|key| {
+        visible(&app.session.terms.storage.as_ref().map_or_else(|| key.clone(), |storage| storage.url.object(key)))
+    }));
+    lines.extend(some_of(&names));
+    let of_keys = |keys: &[FileKey]| {
+        let names: Vec<String> = keys.iter().map(|key| file_name(&NodeName(key.node.clone()), &key.name)).collect();
+        some_of(&names)
+    };
+    if !lost.is_empty() {
+        lines.push("Nobody has then, here or elsewhere:".to_owned());
+        lines.extend(of_keys(lost));
+    }
+    let hidden = app.hidden_files();
+    if !hidden.is_empty() {
+        lines.push("Not on the screen of these:".to_owned());
+        lines.extend(of_keys(&hidden));
+    }
+    lines.join("\n")
+}
+
+fn file_name(node: &NodeName, file: &str) -> String {
+    format!("{}/{}", short_name(node, 20), visible(file))
+}
+
+/// A line each, of the first few.
+fn some_of(names: &[String]) -> Vec<String> {
+    const MOST: usize = 4;
+    let mut lines: Vec<String> = names.iter().take(MOST).map(|name| format!("  {name}")).collect();
+    if names.len() > MOST {
+        lines.push(format!("  and {} more", names.len() - MOST));
+    }
+    lines
+}
+
+fn session_to_remove(app: &App, id: &SessionId, held: Option<&Result<Vec<Held>, Notice>>) -> String {
+    let listed = app.layers.iter().find_map(|layer| match layer {
+        Layer::Sessions(Sessions { rows, .. }) => rows.iter().find(|(session, _)| session.id == *id),
+        _ => None,
+    });
+    let Some((session, _)) = listed else { return String::new() };
+    let owner = visible(session.owner.as_deref().unwrap_or("nobody says whose"));
+    let names: Vec<String> = session.objects.iter().map(|seen| visible(&seen.object.text())).collect();
+    let what = format!(
+        "Of {owner}, in context {}, {}: {}",
+        visible(&session.context),
+        session.holder.word(),
+        first_of(&names)
+    );
+    let lost = match held {
+        None => "Asking its agents what they have that nobody else has ...".to_owned(),
+        Some(Err(notice)) => format!("What its agents have is not known, and is lost: {}", visible(&notice.line())),
+        Some(Ok(held)) if held.is_empty() => {
+            "No capture runs, and no agent has a file that nobody else has.".to_owned()
+        }
+        Some(Ok(held)) => {
+            let lines: Vec<String> = held.iter().map(held_text).collect();
+            format!("Lost with it:\n{}", lines.join("\n"))
+        }
+    };
+    format!("{what}\n{lost}")
+}

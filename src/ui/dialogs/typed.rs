@@ -1,0 +1,69 @@
+//! Texts that must be typed before something grave.
+
+use ratatui::{
+    Frame,
+    layout::Rect,
+    text::{Line, Span},
+};
+
+use crate::{
+    base::text::{counted, visible},
+    screens::{
+        Action,
+        dialogs::typed::{Purpose, Typed},
+    },
+    session::pending::Goal,
+    ui::{
+        Theme,
+        widgets::{dialog, key_line, wrapped},
+    },
+};
+
+pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, typed: &Typed, later: bool, theme: &Theme) {
+    let (title, text) = match &typed.purpose {
+        Purpose::Deploy { context, nodes, goal } => {
+            let (and, does) = match goal {
+                Goal::Agent => (String::new(), "deploy"),
+                Goal::Captures { on, .. } => {
+                    (format!(", captures on {}", counted(on.len(), "node")), "deploy and capture")
+                }
+            };
+            let agents = counted(nodes.len(), "node");
+            let also = if later { ", and on those that join," } else { "" };
+            let context = visible(context);
+            let text = format!("Agents on {agents}{also} of {context}{and}.\nType the context's name to {does}:");
+            ("A guarded context", text)
+        }
+        Purpose::Sweep(id) => (
+            "Another laptop's session",
+            format!("Somebody may be working with {id}.\nType its id to remove it with its agents and captures:"),
+        ),
+        Purpose::Trust(id) => (
+            "The same cluster by another way",
+            format!(
+                "The cluster of {id} has another address or CA than at its beginning; its UID is the same.\nType the \
+                 session's id if that is right:"
+            ),
+        ),
+        Purpose::Budget => (
+            "The session's end",
+            "Agents end by themselves so long from now, as in 30m or 8h.\nCaptures are not disturbed.".to_owned(),
+        ),
+    };
+    let inside = dialog(frame, area, (64, 9), title, theme);
+    let text_area = Rect { height: inside.height.min(3), ..inside };
+    frame.render_widget(wrapped(&text), text_area);
+    let row = |at: u16| Rect { y: inside.y + at, height: u16::from(inside.height > at), ..inside };
+    frame.render_widget(
+        Line::from(vec![Span::styled("> ", theme.key), Span::raw(visible(typed.input.value()))]),
+        row(3),
+    );
+    if let Some(error) = &typed.error {
+        frame.render_widget(Line::styled(visible(error), theme.bad), row(4));
+    }
+    frame.render_widget(key_line(&[(Action::Open, "yes"), (Action::Back, "no")], theme), row(6));
+    let column = inside.x + 2 + typed.input.visual_cursor() as u16;
+    if column < inside.right() && inside.height > 3 {
+        frame.set_cursor_position((column, inside.y + 3));
+    }
+}

@@ -1,0 +1,213 @@
+//! A node's capture: counts, a rolling chart, protocol mix and packet sizes.
+
+use nodewatch_protocol::{CaptureAbility, CaptureState, InterfaceState, SIZE_BUCKETS, Statistics};
+use ratatui::{
+    Frame,
+    layout::{Constraint, Layout, Rect},
+    symbols::Marker,
+    text::{Line, Span},
+    widgets::{Axis, Chart, Dataset, GraphType, Paragraph},
+};
+
+use crate::ui::{
+    Hits, Theme,
+    widgets::{bar, fact, fit, fit_right, wrapped},
+};
+use crate::{
+    base::text::{axis_end, axis_label, bytes, clock, count, megabits, visible},
+    screens::{Action, App},
+    session::node::{HISTORY, NodeState, Sample, reason_text},
+};
+
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme, hits: &mut Hits) {
+    let Some(statistics) = &state.statistics else {
+        frame.render_widget(wrapped(&idle_text(state, theme)).style(theme.dim), area);
+        return;
+    };
+    let [left, right] = Layout::horizontal([Constraint::Max(44), Constraint::Min(0)]).areas(area);
+    let mut lines = facts(state, statistics, theme);
+    let roomy = usize::from(area.height) >= lines.len() + 8;
+    if roomy {
+        lines.push(Line::default());
+        lines.extend(mix(statistics, theme));
+    }
+    frame.render_widget(Paragraph::new(lines), left);
+    if right.width < 24 {
+        return;
+    }
+    let sizes = if area.height >= 16 { SIZE_BUCKETS.len() as u16 + 2 } else { 0 };
+    let [chart_area, sizes_area] = Layout::vertical([Constraint::Min(0), Constraint::Length(sizes)]).areas(right);
+    chart(frame, chart_area, app, state, theme, hits);
+    frame.render_widget(Paragraph::new(size_lines(statistics, sizes_area.width, theme)), sizes_area);
+}
+
+fn idle_text(state: &NodeState, theme: &Theme) -> String {
+    let ability = state.facts.as_ref().map(|facts| &facts.capture);
+    if let Some(CaptureAbility::Missing { right, next_step }) = ability {
+        return format!(" capture is not possible: the agent lacks {}\n {}", visible(right), visible(next_step));
+    }
+    if let Some(waits) = state.waits_for() {
+        return format!(" {}", theme.keys.fill(waits));
+    }
+    match &state.capture {
+        CaptureState::Running { .. } => " waiting for the first second".to_owned(),
+        CaptureState::Stopped { reason, .. } => format!(" capture ended: {}", visible(&reason_text(reason))),
+        CaptureState::Idle => theme.keys.fill(" no capture yet: {capture} starts one, {capture-options} with options"),
+    }
+}
+
+fn facts(state: &NodeState, statistics: &Statistics, theme: &Theme) -> Vec<Line<'static>> {
+    let mut lines = Vec::new();
+    match &state.capture {
+        CaptureState::Running { interfaces, spec, .. } => {
+            lines.push(fact(" on", visible(&interfaces.join(", ")), theme.plain, theme));
+            let filter = spec.filter.as_deref().map_or_else(|| "every packet".to_owned(), visible);
+            lines.push(fact(" filter", filter, theme.plain, theme));
+        }
+        CaptureState::Stopped { reason, .. } => {
+            lines.push(fact(" ended", visible(&reason_text(reason)), theme.plain, theme));
+        }
+        CaptureState::Idle => {}
+    }
+    if let CaptureState::Running { spec, .. } = &state.capture {
+        let kept = match spec.recorder {
+            Some(recorder) => {
+                let key = theme.keys.key_for(Action::Freeze);
+                format!("{}, the last {} s until {key}", spec.content.word(), recorder.seconds)
+            }
+            None => spec.content.word().to_owned(),
+        };
+        lines.push(fact(" content", kept, theme.plain, theme));
+    }
+    let rates = state.rates();
+    lines.push(fact(" time", clock(statistics.elapsed), theme.plain, theme));
+    lines.push(fact(
+        " packets",
+        format!("{}  ({}/s)", count(statistics.packets), count(rates.packets)),
+        theme.plain,
+        theme,
+    ));
+    let rate = megabits(rates.bytes, 1000);
+    lines.push(fact(" bytes", format!("{}  ({rate:.1} Mbit/s)", bytes(statistics.bytes)), theme.plain, theme));
+    let dropped = statistics.dropped;
+    for (name, number) in
+        [(" drop kernel", dropped.kernel), (" drop iface", dropped.interface), (" drop queue", dropped.queue)]
+    {
+        lines.push(fact(name, number.to_string(), if number > 0 { theme.bad } else { theme.good }, theme));
+    }
+    for one in &statistics.interfaces {
+        let now = match one.state {
+            InterfaceState::Reading if one.gap_millis < 1000 => continue,
+            InterfaceState::Reading => "captured again",
+            InterfaceState::Down => "down",
+            InterfaceState::Gone => "not there",
+            InterfaceState::LeftOut => "cannot be read",
+        };
+        let text = format!("{} {now}, missed {}", visible(&one.name), clock(one.gap_millis));
+        lines.push(fact(" gap", text, theme.bad, theme));
+    }
+    if statistics.left_out.packets > 0 {
+        lines.push(fact(" own left out", count(statistics.left_out.packets), theme.dim, theme));
+    }
+    lines.extend(state.ring.as_ref().map(|ring| {
+        let used = format!("{} of {}", bytes(ring.used), bytes(ring.limit));
+        fact(" ring", used, theme.plain, theme)
+    }));
+    if let Some(discarded) = Some(state.discarded()).filter(|lost| lost.files > 0) {
+        let text = format!("{} files, {} packets", discarded.files, count(discarded.packets));
+        lines.push(fact(" thrown away", text, theme.bad, theme));
+    }
+    lines.extend(state.delivery_trouble().map(|text| Line::styled(format!(" {}", visible(&text)), theme.bad)));
+    lines
+}
+
+fn mix(statistics: &Statistics, theme: &Theme) -> Vec<Line<'static>> {
+    let share = |mix: &nodewatch_protocol::Mix| {
+        let percent = (mix.share.bytes as f64 * 100.0 / statistics.bytes.max(1) as f64).min(100.0);
+        let bar = bar(mix.share.bytes, statistics.bytes, 12, theme);
+        let mut line = fact(&format!(" {}", visible(&mix.protocol)), bar, theme.accent, theme);
+        line.push_span(format!(" {percent:5.1}%  {}", count(mix.share.packets)));
+        line
+    };
+    statistics.mix.iter().map(share).collect()
+}
+
+fn size_lines(statistics: &Statistics, width: u16, theme: &Theme) -> Vec<Line<'static>> {
+    // Label, number and the spaces around them come first.
+    let room = usize::from(width).saturating_sub(10 + 6 + 3).min(40);
+    let most = statistics.sizes.iter().copied().max().unwrap_or(0);
+    let mut lines = vec![Line::styled(" packet sizes in bytes", theme.dim)];
+    for (index, &number) in statistics.sizes.iter().enumerate() {
+        let label = match (index, SIZE_BUCKETS.get(index)) {
+            (0, Some(bound)) => format!("to {bound}"),
+            (_, Some(bound)) => format!("{}-{bound}", SIZE_BUCKETS[index - 1] + 1),
+            (_, None) => format!("over {}", SIZE_BUCKETS[SIZE_BUCKETS.len() - 1]),
+        };
+        lines.push(Line::from(vec![
+            Span::raw(format!(" {} ", fit_right(&label, 10))),
+            Span::styled(bar(number, most, room, theme), theme.accent),
+            Span::raw(format!(" {}", count(number))),
+        ]));
+    }
+    lines
+}
+
+fn chart(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme, hits: &mut Hits) {
+    if area.height < 4 {
+        return;
+    }
+    let seconds = state.history.len();
+    // The window grows with the capture up to the whole history.
+    let span = seconds.clamp(60, HISTORY);
+    let end = app.session.now;
+    let picked = app.layout.window.map(|(from, to)| {
+        let back = |at: u64| end.saturating_sub(at).div_ceil(1000).min(span as u64) as usize;
+        (back(from).max(back(to) + 1), back(to))
+    });
+    let (from, to) = picked.unwrap_or((span, 0));
+    let shown: Vec<(usize, &Sample)> = state
+        .history
+        .iter()
+        .enumerate()
+        .map(|(index, sample)| (seconds - index - 1, sample))
+        .filter(|(back, _)| (to..=from).contains(back))
+        .collect();
+    let [title_area, area] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
+    let rate = |sample: &Sample| megabits(sample.bytes, 1000);
+    // An empty sum is -0.0.
+    let mean =
+        shown.iter().map(|(_, sample)| rate(sample)).fold(0.0, |sum, rate| sum + rate) / shown.len().max(1) as f64;
+    let highest = shown.iter().map(|(_, sample)| rate(sample)).fold(0.0, f64::max);
+    let packets = shown.iter().map(|(_, sample)| sample.packets).sum::<u64>() / shown.len().max(1) as u64;
+    let what = if picked.is_some() { "picked" } else { "shown" };
+    let title = format!(" {what}: mean {mean:.1} top {highest:.1} Mbit/s, {} packets/s", count(packets));
+    let title = fit(&title, usize::from(title_area.width));
+    frame.render_widget(Line::styled(title, if picked.is_some() { theme.accent } else { theme.dim }), title_area);
+    let (unit, scale) = if highest < 1.0 { ("kbit/s", 1000.0) } else { ("Mbit/s", 1.0) };
+    let mut points: Vec<(f64, f64)> =
+        shown.iter().map(|(back, sample)| (-(*back as f64), rate(sample) * scale)).collect();
+    // An area lies between two points.
+    points.extend(if points.len() == 1 { points.first().copied() } else { None });
+    let top = axis_end(highest.max(0.001) * scale);
+    let marker = if theme.symbols.unicode { Marker::Braille } else { Marker::Custom('#') };
+    let data = Dataset::default().marker(marker).graph_type(GraphType::Area).style(theme.accent).data(&points);
+    let label = |value: f64| fit_right(&axis_label(value), 6);
+    let now = |back: usize| if back == 0 { "now".to_owned() } else { format!("-{back} s") };
+    let times = [now(from), now(usize::midpoint(from, to)), now(to)];
+    let x = Axis::default().bounds([-(from as f64), -(to as f64)]).labels(times).style(theme.dim);
+    let y = Axis::default()
+        .title(unit)
+        .bounds([0.0, top])
+        .labels([label(0.0), label(top / 2.0), label(top)])
+        .style(theme.dim);
+    frame.render_widget(Chart::new(vec![data]).x_axis(x).y_axis(y), area);
+    // Right of the labels and the axis, above the line of times.
+    let graph = Rect {
+        x: area.x + 7.min(area.width),
+        width: area.width.saturating_sub(7),
+        height: area.height.saturating_sub(2),
+        ..area
+    };
+    let back = |seconds: usize| end.saturating_sub(seconds as u64 * 1000);
+    hits.chart(graph, back(from), back(to));
+}

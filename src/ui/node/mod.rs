@@ -1,0 +1,101 @@
+//! One node: the tabs of its views, and the chosen one.
+
+mod capture;
+mod events;
+mod files;
+mod flows;
+mod ports;
+
+use ratatui::{
+    Frame,
+    layout::{Constraint, Layout, Rect},
+    style::Style,
+    text::{Line, Span},
+    widgets::Paragraph,
+};
+use unicode_width::UnicodeWidthStr;
+
+use super::{Hits, Theme, widgets};
+use crate::{
+    base::text::visible,
+    screens::{App, Screen, View},
+    session::node::{Agent, NodeState},
+};
+
+/// The tabs of the cursor's node, and the chosen view.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, hits: &mut Hits) {
+    let full = matches!(app.screen, Screen::Node(_));
+    let [tabs, body] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
+    let Some(state) = app.current() else {
+        frame.render_widget(Paragraph::new(theme.symbols.rule.repeat(usize::from(tabs.width))).style(theme.dim), tabs);
+        return;
+    };
+    draw_tabs(frame, tabs, app, state, theme, hits);
+    if let Some((reason, style)) = blocked(state, theme) {
+        let lines: Vec<String> = reason.lines().map(|line| format!(" {}", visible(line))).collect();
+        frame.render_widget(widgets::wrapped(&lines.join("\n")).style(style), body);
+        return;
+    }
+    match app.view {
+        View::Ports => ports::draw(frame, body, app, state, theme),
+        View::Capture => capture::draw(frame, body, app, state, theme, hits),
+        View::Flows => flows::draw(frame, body, app, state, theme),
+        View::Files => files::draw(frame, body, app, state, theme, full),
+        View::Events => events::draw(frame, body, app, state, theme),
+    }
+}
+
+/// Why there is nothing to see of a node yet.
+fn blocked(state: &NodeState, theme: &Theme) -> Option<(String, Style)> {
+    let nothing_seen = !state.scanned && (state.events.len() < 3 || state.is_to_start());
+    match &state.agent {
+        Agent::Failed(notice) | Agent::Ended(notice) => {
+            let mut text = notice.headline.clone();
+            for more in [&notice.cause, &theme.next_step(notice)] {
+                if !more.is_empty() {
+                    text = format!("{text}\n{more}");
+                }
+            }
+            (!state.scanned).then_some((text, theme.bad))
+        }
+        Agent::Deploying(step) if nothing_seen => {
+            let then = state.waits_for().map(|waits| format!("\n{}", theme.keys.fill(waits))).unwrap_or_default();
+            Some((format!("deploying: {step}{then}"), theme.accent))
+        }
+        _ => None,
+    }
+}
+
+fn draw_tabs(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme, hits: &mut Hits) {
+    let rule = theme.symbols.rule;
+    // The tabs and the rules between them come first.
+    let full = matches!(app.screen, Screen::Node(_));
+    let lead = if full { format!(" NODES {} ", theme.symbols.crumb) } else { format!(" {rule} ") };
+    let room = usize::from(area.width).saturating_sub(49 + lead.width());
+    let mut spans = vec![
+        Span::styled(lead, theme.dim),
+        Span::styled(widgets::short_name(&state.node.name, room), theme.title),
+        Span::styled(format!(" {rule}{rule} "), theme.dim),
+    ];
+    let mut used: usize = spans.iter().map(Span::width).sum();
+    for (index, view) in View::ALL.into_iter().enumerate() {
+        if index > 0 {
+            spans.push(Span::styled(format!(" {rule} "), theme.dim));
+            used += 3;
+        }
+        let width = view.title().len() + if view == app.view { 2 } else { 0 };
+        hits.tab(area, used, width, index);
+        used += width;
+        if view == app.view {
+            spans.push(Span::styled(format!("[{}]", view.title()), theme.selected));
+        } else {
+            spans.push(Span::styled(view.title(), theme.dim));
+        }
+    }
+    spans.push(Span::raw(" "));
+    let line = Line::from(spans);
+    let rest = usize::from(area.width).saturating_sub(line.width());
+    let mut line = line;
+    line.push_span(Span::styled(rule.repeat(rest), theme.dim));
+    frame.render_widget(line, area);
+}
