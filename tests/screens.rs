@@ -6,11 +6,11 @@ mod sample;
 use nodewatch_protocol::{CaptureState, FileState, Hello, StopReason, Update};
 use nodewatch_tui::{
     model::{
-        Holder, Kind, Node, NodesChange, Notice, Readiness, Removal, SeenObject, SessionId, SessionSummary, StoredFile,
-        StoredSummary, TunnelChange,
+        Group, Holder, Kind, Node, NodesChange, Notice, Readiness, Removal, SeenObject, SessionId, SessionSummary,
+        StoredFile, StoredSummary, TunnelChange,
     },
     screens::{Action, App, Edit, Input},
-    session::{Event, Permission},
+    session::{Event, Permission, ledger::Found},
     ui::{self, Theme},
 };
 use ratatui::{Terminal, backend::TestBackend};
@@ -305,7 +305,7 @@ fn a_capture_that_is_delivered_and_an_exit_that_keeps_it() {
     insta::assert_snapshot!("node_delivering_80x24", draw(&app, 80, 24));
     keys(&mut app, &[Action::Quit]);
     let found = StoredSummary { objects: 2, bytes: 4_003_000, versions: 1, uploads: 1 };
-    feed(&mut app, [stock(), Event::StorageStock(Ok(found))]);
+    feed(&mut app, [stock(), Event::Stocked(Group::Storage, Ok(Found::Stored(found)))]);
     insta::assert_snapshot!("exit_storage_100x40", draw(&app, 100, 40));
 }
 

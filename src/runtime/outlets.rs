@@ -19,7 +19,7 @@ use crate::{
     config::file::{PLACE, VIEWER},
     logs::Logs,
     model::{EACH_NODE, FetchProgress, Node, NodeName, Notice, Outcome, PreflightCheck, SessionId},
-    session::{Event, Job},
+    session::{Event, Job, ledger::Found},
     storage::{Storage, StorageError},
 };
 
@@ -151,38 +151,28 @@ impl Outlet {
         }))
     }
 
-    pub(super) async fn stock(&self) -> Event {
-        let found = async {
-            let storage = self.storage()?;
-            let place = storage.session(&self.session);
-            let found = storage.summary(&place).await;
-            found.map_err(|error| error.notice(format!("{place} does not say what is there")))
-        };
-        Event::StorageStock(found.await)
+    pub(super) async fn stock(&self) -> Result<Found, Notice> {
+        let storage = self.storage()?;
+        let place = storage.session(&self.session);
+        let found = storage.summary(&place).await;
+        found.map(Found::Stored).map_err(|error| error.notice(format!("{place} does not say what is there")))
     }
 
-    pub(super) async fn remove_all(&self) -> Event {
-        let removed = async {
-            let storage = self.storage()?;
-            let removed = storage.remove(&self.session).await;
-            let removed = removed
-                .map_err(|error| error.notice(format!("{} may still be there", storage.session(&self.session))))?;
-            self.site.note_storage(None)?;
-            Ok(removed)
-        };
-        Event::StorageRemoved(removed.await)
+    pub(super) async fn remove_all(&self) -> Result<Found, Notice> {
+        let storage = self.storage()?;
+        let removed = storage.remove(&self.session).await;
+        let removed =
+            removed.map_err(|error| error.notice(format!("{} may still be there", storage.session(&self.session))))?;
+        self.site.note_storage(None)?;
+        Ok(Found::Stored(removed))
     }
 
     /// Agents that may still be there go on delivering: what is removed under them would come back unseen.
-    pub(super) fn not_removed(&self) -> Event {
-        let stays = || {
-            let place = self.storage()?.session(&self.session);
-            let cause =
-                "agents could not be removed, and may deliver for as long as their grants hold, an hour at most";
-            let next_step = format!("once they are gone: nodewatch-tui cleanup {} --captures", self.session);
-            Err(Notice::error(format!("{place} was not touched"), cause, next_step))
-        };
-        Event::StorageRemoved(stays())
+    pub(super) fn not_removed(&self) -> Result<Found, Notice> {
+        let place = self.storage()?.session(&self.session);
+        let cause = "agents could not be removed, and may deliver for as long as their grants hold, an hour at most";
+        let next_step = format!("once they are gone: nodewatch-tui cleanup {} --captures", self.session);
+        Err(Notice::error(format!("{place} was not touched"), cause, next_step))
     }
 
     pub(super) async fn remove_one(&self, key: String) -> Event {

@@ -29,7 +29,7 @@ use crate::{
         DeployProgress, Failure, FetchProgress, Group, Keep, Node, NodeName, Notice, Removal, SessionId, StandIn,
         Summary,
     },
-    session::{Effect, Event, Job},
+    session::{Effect, Event, Job, ledger::Found},
 };
 
 /// Files fetched at once; each is a stream through the API server.
@@ -119,18 +119,9 @@ impl Performer {
                 let outlet = self.outlet.clone();
                 self.tell(async move { outlet.list().await });
             }
-            Effect::StockStorage => {
-                let outlet = self.outlet.clone();
-                self.tell(async move { outlet.stock().await });
-            }
             Effect::RemoveStored(key) => {
                 let outlet = self.outlet.clone();
                 self.tell(async move { outlet.remove_one(key).await });
-            }
-            Effect::RemoveStorage => {
-                let (outlet, cleaned) = (self.outlet.clone(), self.cleaned());
-                // Not while agents still deliver.
-                self.tell(async move { if cleaned.await { outlet.remove_all().await } else { outlet.not_removed() } });
             }
             Effect::Expect(nodes) => {
                 if let Some(expected) = self.site.expected(nodes.clone()) {
@@ -146,20 +137,8 @@ impl Performer {
                 let reporting = self.reporting.clone();
                 self.tell(async move { Event::Alarms(reporting.alarms(&nodes).await) });
             }
-            Effect::StockCloud => {
-                for group in [Group::Reports, Group::Alarms] {
-                    let reporting = self.reporting.clone();
-                    self.tell(async move { Event::CloudStock(group, reporting.stock(group).await) });
-                }
-            }
-            Effect::RemoveCloud(group) => {
-                let (reporting, cleaned) = (self.reporting.clone(), self.cleaned());
-                // Not while agents still report.
-                self.tell(async move {
-                    let _ = cleaned.await;
-                    Event::CloudRemoved(group, reporting.remove(group).await)
-                });
-            }
+            Effect::Stock(group) => self.stock(group),
+            Effect::Remove(group) => self.remove(group),
             Effect::Download { key, node, session } => {
                 self.tasks.spawn(self.outlet.clone().download(key, node, session, self.events.clone()));
             }
@@ -208,6 +187,32 @@ impl Performer {
             // The engine's and the terminal's.
             Effect::Quit | Effect::Copy(_) | Effect::Suspend => {}
         }
+    }
+
+    /// What S3 or CloudWatch has of a group.
+    fn stock(&mut self, group: Group) {
+        let (outlet, reporting) = (self.outlet.clone(), self.reporting.clone());
+        self.tell(async move {
+            let found = match group {
+                Group::Storage => outlet.stock().await,
+                _ => reporting.stock(group).await.map(Found::Text),
+            };
+            Event::Stocked(group, found)
+        });
+    }
+
+    /// Removes a group from S3 or CloudWatch, not while agents still deliver or report.
+    fn remove(&mut self, group: Group) {
+        let (outlet, reporting, cleaned) = (self.outlet.clone(), self.reporting.clone(), self.cleaned());
+        self.tell(async move {
+            let agents_are_gone = cleaned.await;
+            let removed = match group {
+                Group::Storage if agents_are_gone => outlet.remove_all().await,
+                Group::Storage => outlet.not_removed(),
+                _ => reporting.remove(group).await.map(|()| Found::Text(String::new())),
+            };
+            Event::Removed(group, removed)
+        });
     }
 
     /// Waits for the end of the cleanup that was begun last; false when an agent may still be there.

@@ -138,7 +138,7 @@ impl App {
                 dropped.kernel.to_string(),
                 dropped.interface.to_string(),
                 dropped.queue.to_string(),
-                row.place().to_owned(),
+                row.place().word().to_owned(),
                 row.on_node.and_then(|file| file.sha256.clone()).unwrap_or_default(),
             ]
         };

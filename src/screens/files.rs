@@ -66,7 +66,7 @@ impl App {
         let mut rows = self.session.all_files();
         let files = &self.files;
         rows.retain(|row| {
-            let fields = [("node", row.key.node.as_str()), ("file", &row.key.name), ("place", row.place())];
+            let fields = [("node", row.key.node.as_str()), ("file", &row.key.name), ("place", row.place().word())];
             (!self.layout.faults_only || row.is_fault()) && files.filter.1.shows(&fields)
         });
         if let Some(order) = files.order {

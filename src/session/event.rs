@@ -8,10 +8,11 @@ use nodewatch_protocol::{CaptureFile, CaptureSpec, ReportState, Request, Respons
 use nodewatch_report::Event as ReportEvent;
 use serde::{Deserialize, Serialize};
 
+use super::ledger::Found;
 use crate::model::{
     ContextRow, DeployProgress, Expectations, FetchProgress, Group, Held, Keep, MadeObject, Node, NodeName,
     NodesChange, Notice, PastQuery, PastReport, Removal, SeenObject, SessionId, SessionSummary, StandIn, StoredFile,
-    StoredSummary, Summary, TunnelChange,
+    Summary, TunnelChange,
 };
 
 /// What happened, by whoever did it.
@@ -89,16 +90,12 @@ pub enum Event {
     Reports(ReportState),
     /// Past reports were read back.
     Past(Result<Vec<PastReport>, Notice>),
-    /// What CloudWatch has of a group of the guided exit.
-    CloudStock(Group, Result<String, Notice>),
+    /// What S3 or CloudWatch has of a group of the guided exit.
+    Stocked(Group, Result<Found, Notice>),
     /// It was removed from there, or not.
-    CloudRemoved(Group, Result<(), Notice>),
+    Removed(Group, Result<Found, Notice>),
     /// Alarms were made and removed, or not.
     Alarms(Result<(usize, usize), Notice>),
-    /// How much the session has in S3.
-    StorageStock(Result<StoredSummary, Notice>),
-    /// The session's captures in S3 were removed, or not.
-    StorageRemoved(Result<StoredSummary, Notice>),
     /// What S3 has of the session, after the last of it got there.
     InBucket(Result<Vec<StoredFile>, Notice>),
     /// The session's manifest is not where it should be.
@@ -222,10 +219,10 @@ pub enum Effect {
     Past(PastQuery),
     /// Make alarms for these nodes, and remove those of others.
     Alarms(Vec<NodeName>),
-    /// Find out what there is in CloudWatch.
-    StockCloud,
-    /// Remove a group of the guided exit from CloudWatch.
-    RemoveCloud(Group),
+    /// Find out what S3 or CloudWatch has of a group of the guided exit.
+    Stock(Group),
+    /// Remove a group of the guided exit from S3 or CloudWatch.
+    Remove(Group),
     /// Find out what there is of the session.
     TakeStock,
     /// Remove all that was made and is not to be kept, after the manifests of these nodes' captures were gathered.
@@ -235,10 +232,6 @@ pub enum Effect {
         /// What stays.
         keep: Keep,
     },
-    /// Find out how much the session has in S3.
-    StockStorage,
-    /// Remove the session's captures in S3.
-    RemoveStorage,
     /// Move the end of everything in the cluster to that time on the wall.
     SetEnds(UnixMillis),
     /// Write down, on this laptop alone, that the session ends at that time on the wall.

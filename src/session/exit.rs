@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 
 use nodewatch_protocol::UnixMillis;
 
-use crate::model::{Group, Keep, MadeObject, NodeName, Notice, Removal, S3Url, SeenObject, StoredSummary};
+use super::ledger::{Fate, Found, Ledger, What};
+use crate::model::{Group, Keep, NodeName, Notice, Removal, S3Url, SeenObject, StoredSummary};
 
 /// A capture that was asked to stop has this long to say that it has, in milliseconds.
 pub const STOP_WITHIN: u64 = 15_000;
@@ -63,47 +64,6 @@ impl Phase {
     }
 }
 
-/// What has become of a made object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
-    /// Nothing was done to it yet; what the server says of it.
-    There(String),
-    /// Deletion was asked for.
-    Removing,
-    /// Seen gone.
-    Gone,
-    /// Left on purpose.
-    Kept,
-    /// Still there, and why.
-    Failed(String),
-}
-
-impl Fate {
-    /// Nothing more has to be done for it.
-    pub fn is_settled(&self) -> bool {
-        matches!(self, Self::Gone | Self::Kept)
-    }
-}
-
-/// What has become of the session's captures in S3.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum InStorage {
-    /// S3 was asked what there is.
-    Asked,
-    /// This much is there.
-    There(StoredSummary),
-    /// S3 does not say.
-    Unknown(Notice),
-    /// Being removed.
-    Removing,
-    /// Seen gone.
-    Gone(StoredSummary),
-    /// Left on purpose.
-    Kept,
-    /// Perhaps still there.
-    Failed(Notice),
-}
-
 /// Whether the session is being left.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Leaving {
@@ -121,20 +81,12 @@ pub enum Leaving {
 pub struct Exit {
     /// How far it is.
     pub phase: Phase,
-    /// Every object that was made.
-    pub objects: Vec<(MadeObject, Fate)>,
-    /// Where captures are in S3, and what has become of them.
-    pub storage: Option<(S3Url, InStorage)>,
-    /// What there is in CloudWatch, by group, and what has become of it.
-    pub cloud: Vec<(Group, String, Fate)>,
-    /// The cluster's objects have all been tried.
-    pub site_finished: bool,
+    /// What was made, and what has become of it.
+    pub ledger: Ledger,
     /// How far the delivery was when it was last seen to move.
     pub delivered: u64,
     /// Why nothing can be said of the objects, or why nothing was touched.
     pub trouble: Option<Notice>,
-    /// The cluster has said what there is.
-    pub stocked: bool,
     /// What is not to be removed, or fetched.
     pub keep: Keep,
     /// Agents that have not confirmed that they go on alone.
@@ -198,16 +150,16 @@ pub struct AtEnd {
 impl Exit {
     /// Nothing done yet; everything is to be removed, but for captures in S3, which were put there to stay.
     pub fn new(unattended: bool, storage: Option<S3Url>) -> Self {
+        let mut ledger = Ledger::default();
         let keep = storage.iter().map(|_| Group::Storage).collect();
+        if let Some(place) = storage {
+            ledger.expect(Group::Storage, What::Captures { place, found: StoredSummary::default() });
+        }
         Self {
             phase: Phase::Asking,
-            objects: Vec::new(),
-            storage: storage.map(|place| (place, InStorage::Asked)),
-            cloud: Vec::new(),
-            site_finished: false,
+            ledger,
             delivered: 0,
             trouble: None,
-            stocked: false,
             keep,
             untold: BTreeSet::new(),
             unattended,
@@ -230,66 +182,26 @@ impl Exit {
     /// The groups that there are.
     pub fn groups(&self) -> Vec<Group> {
         let there = |group: &Group| match group {
-            Group::Storage => self.storage.is_some(),
-            Group::Reports | Group::Alarms => self.cloud.iter().any(|(known, ..)| known == group),
+            Group::Storage | Group::Reports | Group::Alarms => self.ledger.of(*group).next().is_some(),
             Group::Files => true,
             // A session on the laptop itself makes no objects.
-            Group::Agents | Group::Base => !self.stocked || !self.objects.is_empty(),
+            Group::Agents | Group::Base => !self.ledger.stocked || self.ledger.has_objects(),
         };
         Group::ALL.into_iter().filter(there).collect()
     }
 
-    /// Takes in what CloudWatch says there is, as long as nothing of it was touched.
-    pub fn stock_cloud(&mut self, found: Group, state: &str) {
-        let untouched = |fate: &Fate| matches!(fate, Fate::There(_));
-        for (_, _, fate) in self.cloud.iter_mut().filter(|(group, _, fate)| *group == found && untouched(fate)) {
-            *fate = Fate::There(state.to_owned());
-        }
-    }
-
-    /// What has become of a group in CloudWatch; true when that was the last thing to wait for.
-    pub fn cloud_removed(&mut self, removed: Group, outcome: &Result<(), Notice>) -> bool {
-        for (_, _, fate) in self.cloud.iter_mut().filter(|(group, ..)| *group == removed) {
-            *fate = match outcome {
-                Ok(()) => Fate::Gone,
-                Err(notice) => Fate::Failed(notice.line()),
-            };
-        }
-        self.settle()
-    }
-
-    /// What S3 says there is, as long as nothing of it was touched.
-    pub fn stock_storage(&mut self, found: Result<StoredSummary, Notice>) {
-        if let Some((_, state @ (InStorage::Asked | InStorage::There(_) | InStorage::Unknown(_)))) = &mut self.storage {
-            *state = match found {
-                Ok(summary) => InStorage::There(summary),
-                Err(notice) => InStorage::Unknown(notice),
-            };
-        }
-    }
-
-    /// What has become of the captures in S3; true when that was the last thing to wait for.
-    pub fn storage_removed(&mut self, outcome: Result<StoredSummary, Notice>) -> bool {
-        if let Some((_, state)) = &mut self.storage {
-            *state = match outcome {
-                Ok(summary) => InStorage::Gone(summary),
-                Err(notice) => InStorage::Failed(notice),
-            };
-        }
+    /// What has become of a group in S3 or CloudWatch; true when that was the last thing to wait for.
+    pub fn group_removed(&mut self, group: Group, outcome: &Result<Found, Notice>) -> bool {
+        self.ledger.group_is(group, outcome);
         self.settle()
     }
 
     /// True when everything has been tried.
     fn settle(&mut self) -> bool {
-        let removing = |(_, _, fate): &(Group, String, Fate)| *fate == Fate::Removing;
-        let waiting = matches!(self.storage, Some((_, InStorage::Removing))) || self.cloud.iter().any(removing);
-        if !self.site_finished || waiting {
+        if !self.ledger.is_tried() {
             return false;
         }
-        let stored = !matches!(self.storage, Some((_, InStorage::Failed(_))));
-        let cloud = self.cloud.iter().all(|(_, _, fate)| fate.is_settled());
-        let settled =
-            stored && cloud && self.trouble.is_none() && self.objects.iter().all(|(_, fate)| fate.is_settled());
+        let settled = self.trouble.is_none() && self.ledger.left() == 0;
         self.phase = if settled { Phase::Done } else { Phase::RemoveFailed };
         true
     }
@@ -298,9 +210,8 @@ impl Exit {
     pub fn stock(&mut self, stock: Result<Vec<SeenObject>, Notice>) {
         match stock {
             Ok(seen) => {
-                self.stocked = true;
                 self.trouble = None;
-                self.objects = seen.into_iter().map(|one| (one.object, Fate::There(one.state))).collect();
+                self.ledger.stock_objects(seen);
             }
             Err(notice) => self.trouble = Some(notice),
         }
@@ -326,29 +237,22 @@ impl Exit {
                 return false;
             }
             Removal::Finished => {
-                self.site_finished = true;
+                self.ledger.objects_were_tried();
                 return self.settle();
             }
         };
-        match self.objects.iter_mut().find(|(known, _)| known.is_named_as(&object)) {
-            Some(known) => *known = (object, fate),
-            None => self.objects.push((object, fate)),
-        }
+        self.ledger.object_is(object, fate);
         false
-    }
-
-    /// Objects that were neither seen gone nor kept on purpose.
-    pub fn left(&self) -> usize {
-        let stored = matches!(self.storage, Some((_, InStorage::Removing | InStorage::Failed(_))));
-        let cloud = self.cloud.iter().filter(|(_, _, fate)| !fate.is_settled()).count();
-        self.objects.iter().filter(|(_, fate)| !fate.is_settled()).count() + cloud + usize::from(stored)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model::Kind, session::receipt::Receipt};
+    use crate::{
+        model::{Kind, MadeObject},
+        session::receipt::Receipt,
+    };
 
     fn object(kind: Kind) -> MadeObject {
         MadeObject { kind, namespace: None, name: "nodewatch-1".into(), uid: None, purpose: String::new() }
@@ -364,7 +268,7 @@ mod tests {
         assert!(!exit.apply(Removal::Gone(object(Kind::Job))));
         assert!(!exit.apply(Removal::Removing(object(Kind::Namespace))));
         assert!(exit.apply(Removal::Finished));
-        assert_eq!((exit.phase, exit.left()), (Phase::RemoveFailed, 1));
+        assert_eq!((exit.phase, exit.ledger.left()), (Phase::RemoveFailed, 1));
         exit.apply(Removal::Gone(object(Kind::Namespace)));
         exit.apply(Removal::Finished);
         assert_eq!(exit.phase, Phase::Done);

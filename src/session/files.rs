@@ -2,9 +2,12 @@
 //!
 //! Owns where each one is, and what of S3 is known. Pure.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use nodewatch_protocol::{CaptureFile, Delivery, Request, UnixMillis};
+use nodewatch_protocol::{CaptureFile, Delivery, FileState, Request, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use super::{Effect, Session};
@@ -49,6 +52,79 @@ pub enum Stored {
     Failed(Notice),
 }
 
+/// Where a capture file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whereabouts<'a> {
+    /// Its agent is writing it.
+    Writing,
+    /// On its way here, with how many bytes and why it was begun again.
+    Coming {
+        /// Bytes that are here.
+        have: u64,
+        /// Why it goes on from there.
+        resuming: Option<&'a str>,
+    },
+    /// On the laptop, checked.
+    Here(&'a Path),
+    /// In S3; perhaps nobody has compared it with what was sent.
+    InS3 {
+        /// It was.
+        compared: bool,
+    },
+    /// On its way to S3.
+    ToS3 {
+        /// Bytes that were sent.
+        sent: u64,
+    },
+    /// In its agent's ring and nowhere else.
+    OnNode,
+    /// It was in a ring that is gone, and is nowhere else.
+    Lost,
+    /// Nowhere any more.
+    Gone,
+}
+
+impl<'a> Whereabouts<'a> {
+    /// Of a file by what is known of it: in a ring, whether that is gone, in S3, here.
+    pub fn of(
+        file: Option<&'a CaptureFile>,
+        ring_is_gone: bool,
+        stored: bool,
+        here: Option<&'a FetchProgress>,
+    ) -> Self {
+        match (here, file) {
+            (Some(FetchProgress::Done { path, .. }), _) => Self::Here(path),
+            (Some(FetchProgress::Bytes(have)), _) => Self::Coming { have: *have, resuming: None },
+            (Some(FetchProgress::Resuming { have, reason }), _) => Self::Coming { have: *have, resuming: Some(reason) },
+            (_, None) if stored => Self::InS3 { compared: true },
+            (_, None) => Self::Gone,
+            (_, Some(file)) => match &file.delivery {
+                Delivery::Delivered { unproved, .. } => Self::InS3 { compared: !unproved },
+                _ if stored => Self::InS3 { compared: true },
+                _ if ring_is_gone => Self::Lost,
+                _ if file.state == FileState::Open => Self::Writing,
+                Delivery::Sending { sent } => Self::ToS3 { sent: *sent },
+                Delivery::Held | Delivery::Waiting { .. } | Delivery::Lost { .. } => Self::OnNode,
+            },
+        }
+    }
+
+    /// As screens say it, and as `place:` finds it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Writing => "being written",
+            Self::Coming { .. } => "coming",
+            Self::Here(_) => "here",
+            Self::InS3 { compared: true } => "in S3",
+            Self::InS3 { compared: false } => "in S3, not compared",
+            Self::ToS3 { .. } => "to S3",
+            Self::OnNode => "on the node",
+            Self::Lost => "lost",
+            Self::Gone => "gone",
+        }
+    }
+}
+
 /// One row.
 #[derive(Debug, Clone)]
 pub struct FileRow<'a> {
@@ -64,23 +140,21 @@ pub struct FileRow<'a> {
     pub here: Option<&'a FetchProgress>,
 }
 
-impl FileRow<'_> {
+impl<'a> FileRow<'a> {
+    /// A file in the ring of a node, and how far it is on its way here.
+    pub fn on_node(node: &NodeName, file: &'a CaptureFile, here: Option<&'a FetchProgress>) -> Self {
+        let key = FileKey { session: None, node: node.0.clone(), name: file.name.clone() };
+        Self { key, on_node: Some(file), ring_is_gone: false, stored: None, here }
+    }
+
     /// Its bytes, uncompressed where that is known.
     pub fn size(&self) -> u64 {
         self.on_node.map_or_else(|| self.stored.map_or(0, |stored| stored.size), |file| file.size)
     }
 
-    /// Where it is, in a word.
-    pub fn place(&self) -> &'static str {
-        match (self.path(), self.stored, self.on_node) {
-            (Some(_), ..) => "here",
-            (None, _, Some(file)) if file.delivery.is_delivered() && !file.delivery.is_proved() => "S3, not compared",
-            (None, Some(_), _) => "S3",
-            (None, None, Some(file)) if file.delivery.is_delivered() => "S3",
-            (None, None, Some(_)) if self.ring_is_gone => "lost",
-            (None, None, Some(_)) => "node",
-            (None, None, None) => "gone",
-        }
+    /// Where it is.
+    pub fn place(&self) -> Whereabouts<'_> {
+        Whereabouts::of(self.on_node, self.ring_is_gone, self.stored.is_some(), self.here)
     }
 
     /// Something is missing from it, or it did not get where it was to go.
@@ -93,8 +167,7 @@ impl FileRow<'_> {
 
     /// It was in a ring that is gone, and is nowhere else nor on its way.
     pub fn is_lost(&self) -> bool {
-        let coming = matches!(self.here, Some(FetchProgress::Bytes(_) | FetchProgress::Resuming { .. }));
-        self.place() == "lost" && !coming
+        self.place() == Whereabouts::Lost
     }
 
     /// Where it is on the laptop.

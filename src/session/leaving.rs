@@ -7,14 +7,13 @@ use std::collections::BTreeSet;
 use nodewatch_protocol::{Request, Response, Terms as AgentTerms};
 
 use super::{
-    Effect, Event, Next, Session,
+    Effect, Next, Session,
     delivery::STALLED,
-    exit::{DETACH_WITHIN, Exit, Fate, InStorage, Later, Leaving, Phase, STOCK_EVERY, STOOD_IN_WITHIN, STOP_WITHIN},
+    exit::{DETACH_WITHIN, Exit, Later, Leaving, Phase, STOCK_EVERY, STOOD_IN_WITHIN, STOP_WITHIN},
+    ledger::{Found, Ledger, What},
     node::{Asked, NodeState},
 };
-use crate::model::{
-    FetchProgress, Group, Keep, MadeObject, NodeName, Notice, Place, Removal, SeenObject, StoredFile, StoredSummary,
-};
+use crate::model::{FetchProgress, Group, Keep, MadeObject, NodeName, Notice, Place, Removal, SeenObject, StoredFile};
 
 impl Session {
     /// Opens the guided exit, or ends at once when nothing was made.
@@ -29,12 +28,10 @@ impl Session {
             let mut exit = Exit::new(unattended, storage);
             exit.keep.extend(self.terms.keep_files.then_some(Group::Files));
             if let Some(reports) = &self.reports {
-                let settings = &reports.settings;
-                let asked = || Fate::There("asking CloudWatch".to_owned());
-                exit.cloud.push((Group::Reports, self.reports_there(reports), asked()));
-                if settings.alarms {
+                exit.ledger.expect(Group::Reports, What::Cloud(self.reports_there(reports)));
+                if reports.settings.alarms {
                     let what = format!("alarms of session {} in CloudWatch", self.terms.id);
-                    exit.cloud.push((Group::Alarms, what, asked()));
+                    exit.ledger.expect(Group::Alarms, What::Cloud(what));
                 }
                 // They were sent there to stay.
                 exit.keep.insert(Group::Reports);
@@ -44,9 +41,12 @@ impl Session {
         if unattended {
             return self.go_on_leaving();
         }
-        let storage = self.terms.storage.is_some().then_some(Effect::StockStorage);
-        let cloud = self.reports.is_some().then_some(Effect::StockCloud);
-        [Effect::TakeStock].into_iter().chain(storage).chain(cloud).collect()
+        let groups = [
+            self.terms.storage.is_some().then_some(Group::Storage),
+            self.reports.is_some().then_some(Group::Reports),
+            self.reports.is_some().then_some(Group::Alarms),
+        ];
+        [Effect::TakeStock].into_iter().chain(groups.into_iter().flatten().map(Effect::Stock)).collect()
     }
 
     /// Ctrl-C: opens the exit; again it detaches, as long as nothing has been removed; while removing it goes without
@@ -142,42 +142,23 @@ impl Session {
         let nodes = self.nodes.values().filter(|state| state.agent.runs() && !state.files.is_empty());
         let mut effects =
             vec![Effect::CleanUp { captured: nodes.map(|state| state.node.clone()).collect(), keep: keep.clone() }];
-        if let Leaving::Going(exit) = &mut self.leaving
-            && let Some((_, state)) = &mut exit.storage
-        {
-            if keep.contains(&Group::Storage) {
-                *state = InStorage::Kept;
-            } else if !matches!(state, InStorage::Gone(_)) {
-                *state = InStorage::Removing;
-                effects.push(Effect::RemoveStorage);
-            }
-            exit.site_finished = false;
-        }
         if let Leaving::Going(exit) = &mut self.leaving {
-            exit.site_finished = false;
-            for (group, _, fate) in &mut exit.cloud {
-                if keep.contains(group) {
-                    *fate = Fate::Kept;
-                } else if *fate != Fate::Gone {
-                    *fate = Fate::Removing;
-                    effects.push(Effect::RemoveCloud(*group));
-                }
-            }
+            effects.extend(exit.ledger.begin(keep).into_iter().map(Effect::Remove));
         }
         effects
     }
 
-    /// What S3 had to say.
-    fn storage_removed(&mut self, outcome: Result<StoredSummary, Notice>) -> Vec<Effect> {
-        let Leaving::Going(exit) = &mut self.leaving else { return Vec::new() };
-        let ended = exit.storage_removed(outcome);
-        if ended && (exit.phase == Phase::Done || exit.unattended) { self.finish() } else { Vec::new() }
+    /// What S3 or CloudWatch says there is of a group.
+    pub(super) fn stocked(&mut self, group: Group, found: &Result<Found, Notice>) {
+        if let Leaving::Going(exit) = &mut self.leaving {
+            exit.ledger.stock(group, found);
+        }
     }
 
-    /// What CloudWatch had to say of a group.
-    pub(super) fn cloud_removed(&mut self, group: Group, outcome: &Result<(), Notice>) -> Vec<Effect> {
+    /// What S3 or CloudWatch had to say of the removal of a group.
+    pub(super) fn removed(&mut self, group: Group, outcome: &Result<Found, Notice>) -> Vec<Effect> {
         let Leaving::Going(exit) = &mut self.leaving else { return Vec::new() };
-        let ended = exit.cloud_removed(group, outcome);
+        let ended = exit.group_removed(group, outcome);
         if ended && (exit.phase == Phase::Done || exit.unattended) { self.finish() } else { Vec::new() }
     }
 
@@ -433,24 +414,20 @@ impl Session {
         self.detach()
     }
 
-    /// What is known of the session's place in S3, and what has become of it.
-    pub(super) fn storage_event(&mut self, event: Event) -> Vec<Effect> {
-        if let Event::StorageRemoved(outcome) = event {
-            return self.storage_removed(outcome);
-        }
+    /// What S3 has of the session in the end.
+    pub(super) fn in_bucket(&mut self, found: Result<Vec<StoredFile>, Notice>) {
         let bucket = self.terms.storage.as_ref().map(|storage| storage.url.clone());
-        let Leaving::Going(exit) = &mut self.leaving else { return Vec::new() };
-        match event {
-            Event::StorageStock(found) => exit.stock_storage(found),
-            Event::InBucket(found) => {
-                let Some(bucket) = bucket else { return Vec::new() };
-                let named = |file: StoredFile| (bucket.object(&file.key), file.size);
-                exit.end.in_bucket = Some(found.map(|files| files.into_iter().map(named).collect()));
-            }
-            Event::NoManifest(notice) => exit.end.no_manifest.push(notice),
-            _ => {}
+        if let (Leaving::Going(exit), Some(bucket)) = (&mut self.leaving, bucket) {
+            let named = |file: StoredFile| (bucket.object(&file.key), file.size);
+            exit.end.in_bucket = Some(found.map(|files| files.into_iter().map(named).collect()));
         }
-        Vec::new()
+    }
+
+    /// The session's manifest is not where it should be.
+    pub(super) fn no_manifest(&mut self, notice: Notice) {
+        if let Leaving::Going(exit) = &mut self.leaving {
+            exit.end.no_manifest.push(notice);
+        }
     }
 
     fn is_unattended(&self) -> bool {
@@ -478,9 +455,7 @@ impl Session {
         let local = self.terms.place == Place::Local;
         if let Leaving::Going(exit) = &mut self.leaving {
             exit.end.abandoned = true;
-            let known = |object: &MadeObject| exit.objects.iter().any(|(known, _)| known.is_named_as(object));
-            let unknown: Vec<MadeObject> = made.into_iter().filter(|object| !known(object)).collect();
-            exit.objects.extend(unknown.into_iter().map(|object| (object, Fate::There(String::new()))));
+            exit.ledger.add_objects(made);
             if local {
                 // Its files stay, as after leaving them on purpose.
                 exit.phase = Phase::Detaching { until: self.now };
@@ -553,14 +528,12 @@ impl Session {
         effects
     }
 
-    /// What is in CloudWatch, as it stands now: the last reports may have changed it.
-    pub(super) fn cloud_now(&self, exit: &Exit) -> Vec<(Group, String, Fate)> {
-        let mut cloud = exit.cloud.clone();
-        for (group, what, _) in &mut cloud {
-            if let (Group::Reports, Some(reports)) = (group, &self.reports) {
-                *what = self.reports_there(reports);
-            }
+    /// What was made, as it stands now: the last reports may have changed what there is to say of them.
+    pub(super) fn ledger_now(&self, exit: &Exit) -> Ledger {
+        let mut ledger = exit.ledger.clone();
+        if let Some(reports) = &self.reports {
+            ledger.rename(Group::Reports, &self.reports_there(reports));
         }
-        cloud
+        ledger
     }
 }

@@ -15,6 +15,7 @@ pub mod grant;
 mod homing;
 pub mod joining;
 mod leaving;
+pub mod ledger;
 pub mod node;
 mod nodes;
 mod open_ports;

@@ -7,12 +7,13 @@ use nodewatch_protocol::{CaptureFile, Delivery, Dropped, FileState};
 use super::{
     Session,
     exit::{Exit, Later, Phase},
+    ledger::Thing,
     node::NodeState,
-    receipt::{Detachment, HeldFile, Receipt},
+    receipt::{Detachment, FileNote, Receipt},
 };
 use crate::{
     base::text,
-    model::{FetchProgress, Group, Kind, Notice, Place},
+    model::{FetchProgress, Group, Kind, NodeName, Notice, Place},
 };
 
 impl Session {
@@ -27,9 +28,8 @@ impl Session {
                 Place::Local => "this machine".to_owned(),
                 Place::Cluster { context, .. } => format!("context {context}"),
             },
-            objects: ended.map(|exit| exit.objects.clone()).unwrap_or_default(),
+            things: ended.map(|exit| self.ledger_now(exit).things().to_vec()).unwrap_or_default(),
             trouble: ended.and_then(|exit| exit.trouble.clone()),
-            storage: ended.and_then(|exit| exit.storage.clone()),
             storage_words: self.storage_words(),
             no_manifest: ended.map(|exit| exit.end.no_manifest.iter().map(Notice::line).collect()).unwrap_or_default(),
             noted: ended.map(|exit| exit.end.noted.clone()).unwrap_or_default(),
@@ -38,7 +38,6 @@ impl Session {
                 let state = if detached.is_some() { Some(reports.state.clone()) } else { self.report_state() };
                 Some((format!("log group {}", reports.settings.group), state?))
             }),
-            cloud: ended.map(|exit| self.cloud_now(exit)).unwrap_or_default(),
             detached: detached.map(|exit| self.detachment(exit)),
             stranded: ended.is_some_and(|exit| exit.end.stranded),
             abandoned: ended.is_some_and(|exit| exit.end.abandoned),
@@ -61,10 +60,10 @@ impl Session {
         }
         match ended.and_then(|exit| exit.end.in_bucket.as_ref()) {
             Some(Ok(found)) => {
-                let named = |(uri, _): &&(String, u64)| !receipt.delivered.iter().any(|(known, ..)| known == uri);
-                receipt.in_bucket = found.iter().filter(named).cloned().collect();
+                let named = |(uri, _): &&(String, u64)| !receipt.files.delivered.iter().any(|(known, ..)| known == uri);
+                receipt.files.in_bucket = found.iter().filter(named).cloned().collect();
             }
-            Some(Err(notice)) => receipt.unlisted = Some(notice.fact()),
+            Some(Err(notice)) => receipt.files.unlisted = Some(notice.fact()),
             None => {}
         }
         receipt
@@ -78,22 +77,22 @@ impl Session {
         }
         let what = text::counted(discarded.files as usize, "file");
         let reason = format!("the ring was full: {} packets were thrown away undelivered", discarded.packets);
-        receipt.lost.push((state.node.name.clone(), what, discarded.bytes, reason));
+        receipt.files.lost.push(FileNote { node: state.node.name.clone(), file: what, size: discarded.bytes, reason });
     }
 
     /// Where a file is that was kept in time: in S3, on the laptop. True when that is all there is to say of it.
     fn account_for_copies(&self, state: &NodeState, file: &CaptureFile, receipt: &mut Receipt) -> bool {
         let name = &state.node.name;
         if let Some(why) = what_is_missing(file) {
-            receipt.incomplete.push((name.clone(), file.name.clone(), why));
+            receipt.files.incomplete.push(note(name, file, why));
         }
         let fetched = state.fetches.get(&file.name);
         if let (Delivery::Delivered { key, size, unproved }, Some(storage)) = (&file.delivery, &self.terms.storage) {
             let uri = storage.url.object(key);
             if *unproved {
-                receipt.not_compared.insert(uri.clone());
+                receipt.files.not_compared.insert(uri.clone());
             }
-            receipt.delivered.push((uri, *size, file.sha256.clone()));
+            receipt.files.delivered.push((uri, *size, file.sha256.clone()));
             if !unproved && !matches!(fetched, Some(FetchProgress::Done { .. })) {
                 return true;
             }
@@ -101,10 +100,10 @@ impl Session {
             && !self.terms.keep_files
             && (receipt.detached.is_none() || receipt.stranded)
         {
-            receipt.undelivered.push((name.clone(), file.name.clone(), state.why_undelivered(file)));
+            receipt.files.undelivered.push(note(name, file, state.why_undelivered(file)));
         }
         if let Some(FetchProgress::Done { path, sha256 }) = fetched {
-            receipt.fetched.push((path.clone(), file.size, sha256.clone()));
+            receipt.files.fetched.push((path.clone(), file.size, sha256.clone()));
             return true;
         }
         false
@@ -115,12 +114,12 @@ impl Session {
         if self.account_for_copies(state, file, receipt) {
             return;
         }
-        let (name, size) = (state.node.name.clone(), file.size);
+        let name = &state.node.name;
         if file.delivery.is_delivered() {
             let reason = "S3 has it, not compared, and its ring went with its agent".to_owned();
-            receipt.unproved.push((name, file.name.clone(), reason));
+            receipt.files.unproved.push(note(name, file, reason));
         } else if !self.terms.keep_files {
-            receipt.lost.push((name, file.name.clone(), size, "its ring went with its agent".to_owned()));
+            receipt.files.lost.push(note(name, file, "its ring went with its agent".to_owned()));
         }
     }
 
@@ -135,24 +134,25 @@ impl Session {
             _ => "it was not fetched".to_owned(),
         };
         let chosen = self.ended().is_some_and(|exit| exit.keeps(Group::Files));
-        let held = HeldFile { node: name.clone(), file: file.name.clone(), size: file.size, reason };
+        let held = note(name, file, reason);
         match receipt.detached {
-            Some(_) if receipt.stranded || receipt.on_this_machine => receipt.held.push(held),
+            Some(_) if receipt.stranded || receipt.on_this_machine => receipt.files.held.push(held),
             // It is still there.
             Some(_) => {}
-            None if receipt.abandoned => receipt.held.push(held),
+            None if receipt.abandoned => receipt.files.held.push(held),
             None if chosen && file.state == FileState::Closed => {
-                receipt.left_there.push((held.node, held.file, held.size));
+                receipt.files.left_there.push(held);
             }
             None if file.delivery.is_delivered() => {
-                receipt.unproved.push((held.node, held.file, format!("S3 has it, not compared, and {}", held.reason)));
+                let reason = format!("S3 has it, not compared, and {}", held.reason);
+                receipt.files.unproved.push(FileNote { reason, ..held });
             }
             None if matches!(fetched, Some(FetchProgress::Failed(_))) => {
-                receipt.lost.push((held.node, held.file, held.size, held.reason));
+                receipt.files.lost.push(held);
             }
             None => {
                 let reason = "it was not fetched before the agent was removed".to_owned();
-                receipt.lost.push((held.node, held.file, held.size, reason));
+                receipt.files.lost.push(FileNote { reason, ..held });
             }
         }
     }
@@ -179,9 +179,13 @@ impl Session {
                 Later::Nothing if self.joining.stood_in => Later::Served("the session's DaemonSet".to_owned()),
                 later => later.clone(),
             },
-            reaped: exit.objects.iter().any(|(object, _)| object.kind == Kind::Role),
+            reaped: exit.ledger.things().iter().filter_map(Thing::as_object).any(|object| object.kind == Kind::Role),
         }
     }
+}
+
+fn note(node: &NodeName, file: &CaptureFile, reason: String) -> FileNote {
+    FileNote { node: node.clone(), file: file.name.clone(), size: file.size, reason }
 }
 
 /// Packets and times that a file should have and has not; `None` when it is whole.
@@ -256,8 +260,8 @@ mod tests {
         let state = session.nodes.get_mut(&"a".into()).expect("there");
         let discarded = Amount { files: 2, bytes: 10, packets: 5 };
         state.ring = Some(RingState { discarded, ..RingState::default() });
-        assert_eq!(session.receipt().lost.len(), 1);
+        assert_eq!(session.receipt().files.lost.len(), 1);
         session.terms.keep_files = true;
-        assert_eq!(session.receipt().lost, []);
+        assert_eq!(session.receipt().files.lost, []);
     }
 }

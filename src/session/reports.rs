@@ -9,7 +9,6 @@ use nodewatch_report::{Report, ReportedPort};
 
 use super::{
     Effect, Event, Session,
-    exit::Leaving,
     node::{Agent, NodeState},
 };
 use crate::{
@@ -52,12 +51,6 @@ impl Session {
                 self.tell_reports();
             }
             Event::Alarms(outcome) => self.alarms_made(outcome),
-            Event::CloudStock(group, found) => {
-                if let Leaving::Going(exit) = &mut self.leaving {
-                    exit.stock_cloud(group, &found.unwrap_or_else(|notice| notice.line()));
-                }
-            }
-            Event::CloudRemoved(group, outcome) => return self.cloud_removed(group, &outcome),
             _ => {}
         }
         Vec::new()

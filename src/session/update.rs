@@ -60,13 +60,19 @@ impl Session {
                 self.notify(notice);
                 Vec::new()
             }
-            event @ (Event::Expected(..)
-            | Event::Reports(_)
-            | Event::Alarms(_)
-            | Event::CloudStock(..)
-            | Event::CloudRemoved(..)) => self.report_event(event),
-            event @ (Event::StorageStock(_) | Event::StorageRemoved(_) | Event::InBucket(_) | Event::NoManifest(_)) => {
-                self.storage_event(event)
+            event @ (Event::Expected(..) | Event::Reports(_) | Event::Alarms(_)) => self.report_event(event),
+            Event::Stocked(group, found) => {
+                self.stocked(group, &found);
+                Vec::new()
+            }
+            Event::Removed(group, outcome) => self.removed(group, &outcome),
+            Event::InBucket(found) => {
+                self.in_bucket(found);
+                Vec::new()
+            }
+            Event::NoManifest(notice) => {
+                self.no_manifest(notice);
+                Vec::new()
             }
             Event::Removal(removal) => self.removal(removal),
             Event::Stock(stock) => {

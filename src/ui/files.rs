@@ -1,6 +1,6 @@
 //! The Files screen: every capture file, wherever it is.
 
-use nodewatch_protocol::{CaptureFile, Delivery, Dropped, FileState};
+use nodewatch_protocol::{CaptureFile, Delivery, Dropped};
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
@@ -16,7 +16,7 @@ use crate::{
     base::text::{bytes, count, counted, date_and_time, visible},
     model::{FetchProgress, NodeName},
     screens::{App, cursor::RowKey},
-    session::files::{FileRow, Stored},
+    session::files::{FileRow, Stored, Whereabouts},
 };
 
 /// Columns of a capture file's name: its start to the microsecond, and its number.
@@ -37,14 +37,17 @@ impl Columns {
     }
 
     fn file(&self, name: &str) -> String {
-        let short = || {
-            let (start, number) = name.strip_suffix(".pcapng")?.split_once('-')?;
-            // 20231114T221320.123456Z becomes 1114T221320.
-            Some(format!("{}-{number}", start.get(4..15)?))
-        };
-        let text = if self.name < NAME { short().unwrap_or_else(|| name.to_owned()) } else { name.to_owned() };
-        visible(&text)
+        if self.name < NAME { short_file(name) } else { visible(name) }
     }
+}
+
+/// A file's name where there is little room: 20231114T221320.123456Z-0001.pcapng becomes 1114T221320-0001.
+pub(super) fn short_file(name: &str) -> String {
+    let short = || {
+        let (start, number) = name.strip_suffix(".pcapng")?.split_once('-')?;
+        Some(format!("{}-{number}", start.get(4..15)?))
+    };
+    visible(&short().unwrap_or_else(|| name.to_owned()))
 }
 
 /// Every file of the session, and what S3 has of older ones.
@@ -150,11 +153,7 @@ fn row_line(app: &App, row: &FileRow<'_>, columns: &Columns, selected: bool, the
         fit_right(&bytes(row.size()), 8),
         fit_right(&dropped, 5)
     );
-    let (place, style) = if row.is_lost() {
-        ("lost with its agent".to_owned(), theme.bad)
-    } else {
-        place(row.on_node, row.stored.is_some(), row.here, theme)
-    };
+    let (place, style) = place(row, theme);
     let cursor = if selected { theme.symbols.cursor } else { " " };
     let mut spans = vec![Span::styled(cursor, theme.accent), Span::raw(text)];
     spans.extend(row.on_node.map(|file| mark_of(file, theme)));
@@ -202,54 +201,40 @@ fn fact_lines(app: &App, row: &FileRow<'_>, width: usize, theme: &Theme) -> Vec<
     texts.into_iter().flat_map(|(text, style)| wrapped_lines(&text, 1, width, style)).collect()
 }
 
-/// Where a file is, most important first.
-pub(super) fn place(
-    file: Option<&CaptureFile>,
-    stored: bool,
-    here: Option<&FetchProgress>,
-    theme: &Theme,
-) -> (String, Style) {
-    if file.is_some_and(|file| file.state == FileState::Open) {
-        return ("being written".to_owned(), theme.accent);
-    }
-    let size = file.map_or(0, |file| file.size);
-    match here {
-        Some(FetchProgress::Bytes(have)) if size == 0 => (format!("{} here", bytes(*have)), theme.accent),
-        Some(FetchProgress::Bytes(have)) => (progress(*have, size, theme), theme.accent),
-        Some(FetchProgress::Resuming { have, reason }) => {
-            (format!("{} resuming: {}", progress(*have, size, theme), visible(reason)), theme.warn)
+/// Where a file is, and how far it is on its way.
+pub(super) fn place(row: &FileRow<'_>, theme: &Theme) -> (String, Style) {
+    let place = row.place();
+    let (word, size) = (place.word(), row.on_node.map_or(0, |file| file.size));
+    let (text, style) = match place {
+        Whereabouts::Writing => (word.to_owned(), theme.accent),
+        Whereabouts::Coming { have, .. } if size == 0 => (format!("{word} {}", bytes(have)), theme.accent),
+        Whereabouts::Coming { have, resuming: None } => {
+            (format!("{word} {}", progress(have, size, theme)), theme.accent)
         }
-        Some(FetchProgress::Done { path, .. }) => {
-            (format!("here, checked: {}", visible(&path.display().to_string())), theme.good)
+        Whereabouts::Coming { have, resuming: Some(why) } => {
+            (format!("{word} {} resuming: {}", progress(have, size, theme), visible(why)), theme.warn)
         }
-        Some(FetchProgress::Failed(notice)) => (format!("not fetched: {}", visible(&notice.cause)), theme.bad),
-        None => match file {
-            None if stored => ("in S3".to_owned(), theme.good),
-            None => ("gone".to_owned(), theme.dim),
-            Some(file) => match delivery(file, theme) {
-                Some(text) if file.delivery.is_proved() => (text, theme.good),
-                Some(text) if file.delivery.is_delivered() => (text, theme.warn),
-                Some(text) => (text, theme.accent),
-                None => ("on the node".to_owned(), theme.plain),
-            },
+        Whereabouts::Here(path) => (format!("{word}, checked: {}", visible(&path.display().to_string())), theme.good),
+        Whereabouts::InS3 { compared: true } if row.on_node.is_some() => (format!("{word}, checked"), theme.good),
+        Whereabouts::InS3 { compared: true } => (word.to_owned(), theme.good),
+        Whereabouts::InS3 { compared: false } => (word.to_owned(), theme.warn),
+        Whereabouts::ToS3 { sent } => (format!("{word} {}", progress(sent, size, theme)), theme.accent),
+        Whereabouts::OnNode => match row.on_node.map(|file| &file.delivery) {
+            Some(Delivery::Waiting { .. }) => (format!("{word}, S3 to be tried again"), theme.accent),
+            Some(Delivery::Lost { .. }) => (format!("{word}, cannot go to S3"), theme.accent),
+            _ => (word.to_owned(), theme.plain),
         },
-    }
-}
-
-/// How far a file is on its way to the sink; `None` when it has not set out.
-pub(super) fn delivery(file: &CaptureFile, theme: &Theme) -> Option<String> {
-    match &file.delivery {
-        Delivery::Held => None,
-        Delivery::Sending { sent } => Some(format!("to S3 {}", progress(*sent, file.size, theme))),
-        Delivery::Waiting { .. } => Some("on the node, S3 to be tried again".to_owned()),
-        Delivery::Delivered { unproved: false, .. } => Some("in S3, checked".to_owned()),
-        Delivery::Delivered { unproved: true, .. } => Some("in S3, not compared".to_owned()),
-        Delivery::Lost { .. } => Some("on the node, cannot go to S3".to_owned()),
+        Whereabouts::Lost => (format!("{word} with its agent"), theme.bad),
+        Whereabouts::Gone => (word.to_owned(), theme.dim),
+    };
+    match row.here {
+        Some(FetchProgress::Failed(notice)) => (format!("{text}, not fetched: {}", visible(&notice.cause)), theme.bad),
+        _ => (text, style),
     }
 }
 
 /// A bar with its percentage.
-pub(super) fn progress(have: u64, size: u64, theme: &Theme) -> String {
+fn progress(have: u64, size: u64, theme: &Theme) -> String {
     let percent = (have as f64 * 100.0 / size.max(1) as f64).min(100.0);
     format!("[{}] {percent:3.0}%", bar(have, size, 12, theme))
 }

@@ -4,7 +4,7 @@ use nodewatch_protocol::{CaptureState, FileState, RingState, StopReason, Update}
 use nodewatch_tui::{
     model::{Node, Severity},
     screens::Input,
-    session::{Listing, exit::Phase},
+    session::{Listing, exit::Phase, receipt::FileNote},
 };
 
 use super::*;
@@ -117,8 +117,14 @@ fn another_pod_of_the_same_job_is_another_agent() {
     let done = FetchProgress::Done { path: "new-0001.pcapng".into(), sha256: "00".into() };
     feed(&mut app, [Event::Fetch("a".into(), "new-0001.pcapng".into(), done), Event::Removal(Removal::Finished)]);
     let receipt = app.session.receipt();
-    assert_eq!(receipt.fetched.len(), 2, "the one of the earlier ring too");
-    assert_eq!(receipt.lost, [("a".into(), "old-0002.pcapng".into(), 50, "its ring went with its agent".into())]);
+    assert_eq!(receipt.files.fetched.len(), 2, "the one of the earlier ring too");
+    let lost = FileNote {
+        node: "a".into(),
+        file: "old-0002.pcapng".into(),
+        size: 50,
+        reason: "its ring went with its agent".into(),
+    };
+    assert_eq!(receipt.files.lost, [lost]);
     assert!(!receipt.is_whole(), "exit code 3");
     assert!(
         receipt.text().contains("LOST     old-0002.pcapng of a, 50 B: its ring went with its agent"),
@@ -138,7 +144,7 @@ fn what_earlier_rings_threw_away_is_not_forgotten() {
     feed(&mut app, [threw(2), deploy("a", DeployProgress::Ended("evicted".into()))]);
     feed(&mut app, [deploy("a", DeployProgress::Running), up("a"), threw(3)]);
     assert_eq!(app.session.nodes[&"a".into()].discarded().files, 5);
-    assert_eq!(app.session.receipt().lost[0].2, 50);
+    assert_eq!(app.session.receipt().files.lost[0].size, 50);
 }
 
 /// A drain gives an agent half a minute: what it has closed by then comes home.

@@ -11,6 +11,7 @@ use nodewatch_tui::{
         Effect, Event,
         delivery::{STALLED, StorageInfo},
         exit::Phase,
+        ledger::Found,
     },
 };
 
@@ -112,7 +113,7 @@ fn the_exit_waits_for_deliveries_that_move_and_fetches_what_does_not_get_there()
     to_s3(&mut app);
     let files = ["1.pcapng", "2.pcapng"].map(|name| file(name, 100, FileState::Closed)).to_vec();
     feed(&mut app, [tunnel("a", ring(2, 0)), tunnel("a", Update::Files(files))]);
-    assert_eq!(key(&mut app, Action::Quit), [Effect::TakeStock, Effect::StockStorage]);
+    assert_eq!(key(&mut app, Action::Quit), [Effect::TakeStock, Effect::Stock(Group::Storage)]);
     assert_eq!(key(&mut app, Action::Open), []);
     assert!(matches!(phase(&app), Some(Phase::Delivering { .. })));
     let half = vec![delivered("1.pcapng"), file("2.pcapng", 100, FileState::Closed)];
@@ -128,8 +129,8 @@ fn the_exit_waits_for_deliveries_that_move_and_fetches_what_does_not_get_there()
     assert_eq!(removal(effects), [cleanup(Keep::from([Group::Storage]))], "captures in S3 stay");
     assert_eq!(update(&mut app, Event::Removal(Removal::Finished), NOW), [Effect::Quit]);
     let receipt = app.session.receipt();
-    assert_eq!(receipt.delivered, [("s3://captures/inc/7f3a91c2/a/1.pcapng".to_owned(), 90, None)]);
-    assert!(receipt.lost.is_empty() && receipt.fetched.len() == 1 && !receipt.left_behind());
+    assert_eq!(receipt.files.delivered, [("s3://captures/inc/7f3a91c2/a/1.pcapng".to_owned(), 90, None)]);
+    assert!(receipt.files.lost.is_empty() && receipt.files.fetched.len() == 1 && !receipt.left_behind());
     assert!(receipt.text().contains("cleanup 7f3a91c2 --captures"), "{}", receipt.text());
 }
 
@@ -142,14 +143,17 @@ fn captures_in_s3_are_removed_when_that_is_chosen_and_a_failure_is_no_success() 
     for action in [Action::Down, Action::Down, Action::Down, Action::Mark] {
         key(&mut app, action);
     }
-    assert_eq!(removal(key(&mut app, Action::Open)), [cleanup(Keep::new()), Effect::RemoveStorage]);
+    assert_eq!(removal(key(&mut app, Action::Open)), [cleanup(Keep::new()), Effect::Remove(Group::Storage)]);
     feed(&mut app, [Event::Removal(Removal::Finished)]);
     assert_eq!(phase(&app), Some(Phase::Removing), "both have to end");
     let failed = Notice::error("they may still be there", "403", "sign in");
-    feed(&mut app, [Event::StorageRemoved(Err(failed))]);
+    feed(&mut app, [Event::Removed(Group::Storage, Err(failed))]);
     assert_eq!(phase(&app), Some(Phase::RemoveFailed));
-    assert_eq!(removal(key(&mut app, Action::Open)), [cleanup(Keep::new()), Effect::RemoveStorage], "again");
-    feed(&mut app, [Event::StorageRemoved(Ok(StoredSummary { objects: 2, ..StoredSummary::default() }))]);
+    assert_eq!(removal(key(&mut app, Action::Open)), [cleanup(Keep::new()), Effect::Remove(Group::Storage)], "again");
+    feed(
+        &mut app,
+        [Event::Removed(Group::Storage, Ok(Found::Stored(StoredSummary { objects: 2, ..StoredSummary::default() })))],
+    );
     assert_eq!(update(&mut app, Event::Removal(Removal::Finished), NOW), [Effect::Quit]);
     assert!(app.session.receipt().text().contains("removed  2 objects in s3://captures/inc/7f3a91c2/"));
 }
@@ -308,7 +312,7 @@ fn the_receipt_names_what_s3_lacks_with_the_last_reason_and_all_that_it_has() {
     feed(&mut app, [Event::InBucket(Ok(vec![manifest]))]);
     assert_eq!(update(&mut app, Event::Removal(Removal::Finished), NOW), [Effect::Quit]);
     let receipt = app.session.receipt();
-    assert!(!receipt.is_whole() && !receipt.left_behind() && receipt.lost.is_empty());
+    assert!(!receipt.is_whole() && !receipt.left_behind() && receipt.files.lost.is_empty());
     let text = receipt.text();
     for part in [
         "NOT IN S3 1.pcapng of a: connection refused",
@@ -492,8 +496,8 @@ fn a_file_that_is_here_stays_in_the_receipt_when_its_ring_lets_it_go() {
         ],
     );
     let receipt = app.session.receipt();
-    assert_eq!(receipt.fetched.len(), 1, "{receipt:?}");
-    assert_eq!(receipt.lost, [], "what nobody has is counted by its ring");
+    assert_eq!(receipt.files.fetched.len(), 1, "{receipt:?}");
+    assert_eq!(receipt.files.lost, [], "what nobody has is counted by its ring");
 }
 
 /// The program ends now: what may still be there is named.

@@ -260,7 +260,7 @@ fn the_guided_exit_goes_step_by_step() {
     let effects = update(&mut app, Event::Fetch("b".into(), "2.pcapng".into(), done), NOW);
     assert_eq!((phase(&app), removal(effects)), (Some(Phase::Removing), vec![cleanup(Keep::new())]));
     assert_eq!(update(&mut app, Event::Removal(Removal::Finished), NOW), [Effect::Quit]);
-    assert!(app.session.receipt().lost.is_empty() && app.session.receipt().fetched.len() == 2);
+    assert!(app.session.receipt().files.lost.is_empty() && app.session.receipt().files.fetched.len() == 2);
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn a_capture_that_does_not_end_in_time_is_asked_about() {
     assert_eq!(phase(&app), Some(Phase::FetchFailed));
     assert_eq!(removal(key(&mut app, Action::Skip)), [cleanup(Keep::new())]);
     update(&mut app, Event::Removal(Removal::Finished), NOW);
-    assert_eq!(app.session.receipt().lost.len(), 1, "what was left behind is in the receipt");
+    assert_eq!(app.session.receipt().files.lost.len(), 1, "what was left behind is in the receipt");
 }
 
 /// The only copy is never removed because a laptop's disk was full.
@@ -292,7 +292,7 @@ fn with_nobody_watching_the_exit_asks_nothing_and_the_only_copy_stays() {
     }
     assert_eq!(update(&mut app, answered("c", terms(None)), NOW), [Effect::Detach, Effect::Quit]);
     let receipt = app.session.receipt();
-    assert!(receipt.left_behind() && !receipt.is_whole() && receipt.lost.is_empty(), "nobody has chosen that");
+    assert!(receipt.left_behind() && !receipt.is_whole() && receipt.files.lost.is_empty(), "nobody has chosen that");
     let text = receipt.text();
     assert!(text.contains("KEPT     1.pcapng in the ring of a, 100 B: disk full"), "{text}");
     assert!(text.contains("LEFT     the session") && text.contains("nodewatch-tui attach 7f3a91c2"), "{text}");
@@ -310,7 +310,7 @@ fn with_nobody_watching_what_no_agent_has_any_more_keeps_nothing() {
     assert_eq!(removal(effects), [cleanup(Keep::new())]);
     assert_eq!(update(&mut app, Event::Removal(Removal::Finished), NOW), [Effect::Quit]);
     let receipt = app.session.receipt();
-    assert!(receipt.lost.len() == 1 && !receipt.is_whole() && !receipt.left_behind());
+    assert!(receipt.files.lost.len() == 1 && !receipt.is_whole() && !receipt.left_behind());
 }
 
 fn answered(name: &str, request: Request) -> Event {
@@ -332,7 +332,7 @@ fn ctrl_c_twice_detaches_and_waits_until_agents_know() {
     let detached = app.session.receipt().detached.expect("detached");
     assert_eq!(detached.agents.len(), 3);
     assert_eq!((detached.captures, detached.untold), (vec!["a".into()], vec!["c".into()]));
-    assert!(!app.session.receipt().left_behind() && app.session.receipt().lost.is_empty());
+    assert!(!app.session.receipt().left_behind() && app.session.receipt().files.lost.is_empty());
 }
 
 #[test]
@@ -364,7 +364,7 @@ fn a_namespace_that_is_kept_is_not_removed_and_files_may_stay() {
     assert_eq!(removal(key(&mut app, Action::Open)), [cleanup(keep)]);
     update(&mut app, Event::Removal(Removal::Finished), NOW);
     let receipt = app.session.receipt();
-    assert!(receipt.lost.is_empty() && receipt.left_there.len() == 1, "what was chosen is not lost");
+    assert!(receipt.files.lost.is_empty() && receipt.files.left_there.len() == 1, "what was chosen is not lost");
 }
 
 #[test]

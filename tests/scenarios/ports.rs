@@ -11,7 +11,8 @@ use nodewatch_tui::{
     screens::{Action, App, Layer, Screen, command::CommandLine, filter_line::FilterLine, ports::Mode, update},
     session::{
         Effect, Event,
-        exit::{Fate, Phase},
+        exit::Phase,
+        ledger::{Fate, Found},
         reports::Reports,
     },
 };
@@ -279,7 +280,10 @@ fn after_how_long_reports_are_forgotten_is_claimed_only_when_it_is_so() {
         key(&mut app, Action::Open);
         // It may become known with the last report, when the exit is on the screen already.
         feed(&mut app, [Event::Reports(ReportState { sent: 3, retention, ..ReportState::default() })]);
-        feed(&mut app, [Event::Removal(Removal::Finished), Event::CloudRemoved(Group::Alarms, Ok(()))]);
+        feed(
+            &mut app,
+            [Event::Removal(Removal::Finished), Event::Removed(Group::Alarms, Ok(Found::Text(String::new())))],
+        );
         let text = app.session.receipt().text();
         assert_eq!(text.contains("forget") || text.contains("retention"), claim.is_some(), "{text}");
         assert!(claim.is_none_or(|claim| text.contains(claim)), "{text}");
@@ -350,23 +354,26 @@ fn the_guided_exit_keeps_reports_and_removes_alarms_and_says_what_is_left() {
     let mut app = reporting(Way::Grant);
     tick(&mut app, 1);
     feed(&mut app, [Event::Reports(ReportState { sent: 3, queued: 0, ..ReportState::default() })]);
-    assert!(key(&mut app, Action::Quit).contains(&Effect::StockCloud));
+    assert!(key(&mut app, Action::Quit).contains(&Effect::Stock(Group::Alarms)));
     feed(
         &mut app,
-        [Event::CloudStock(Group::Alarms, Ok("5 alarms".into())), Event::CloudStock(Group::Reports, Ok("3".into()))],
+        [
+            Event::Stocked(Group::Alarms, Ok(Found::Text("5 alarms".into()))),
+            Event::Stocked(Group::Reports, Ok(Found::Text("3".into()))),
+        ],
     );
     let effects = key(&mut app, Action::Open);
-    assert!(effects.contains(&Effect::RemoveCloud(Group::Alarms)), "{effects:?}");
-    assert!(!effects.contains(&Effect::RemoveCloud(Group::Reports)), "{effects:?}");
+    assert!(effects.contains(&Effect::Remove(Group::Alarms)), "{effects:?}");
+    assert!(!effects.contains(&Effect::Remove(Group::Reports)), "{effects:?}");
     assert!(!tick(&mut app, 70).iter().any(|effect| matches!(effect, Effect::Alarms(_))), "none is made any more");
     feed(&mut app, [Event::Removal(Removal::Finished)]);
     assert_eq!(phase(&app), Some(Phase::Removing), "alarms are waited for");
     let denied = || Notice::error("alarms may still be there", "denied", "");
-    feed(&mut app, [Event::CloudRemoved(Group::Alarms, Err(denied()))]);
+    feed(&mut app, [Event::Removed(Group::Alarms, Err(denied()))]);
     assert_eq!(phase(&app), Some(Phase::RemoveFailed));
     let effects = key(&mut app, Action::Open);
-    assert!(effects.contains(&Effect::RemoveCloud(Group::Alarms)), "tried again: {effects:?}");
-    feed(&mut app, [Event::Removal(Removal::Finished), Event::CloudRemoved(Group::Alarms, Err(denied()))]);
+    assert!(effects.contains(&Effect::Remove(Group::Alarms)), "tried again: {effects:?}");
+    feed(&mut app, [Event::Removal(Removal::Finished), Event::Removed(Group::Alarms, Err(denied()))]);
     assert_eq!(key(&mut app, Action::Skip), [Effect::Quit]);
     let receipt = app.session.receipt();
     assert!(receipt.left_behind());
@@ -375,7 +382,7 @@ fn the_guided_exit_keeps_reports_and_removes_alarms_and_says_what_is_left() {
         text.contains("reported 3 reports to log group g") && text.contains("LEFT     alarms of session"),
         "{text}"
     );
-    assert!(receipt.cloud.iter().any(|(group, _, fate)| (*group, fate) == (Group::Reports, &Fate::Kept)));
+    assert!(receipt.things.iter().any(|thing| (thing.group, &thing.fate) == (Group::Reports, &Fate::Kept)));
 }
 
 #[test]

@@ -61,9 +61,9 @@ async fn after(removals: Vec<Removal>) -> String {
     let session = SessionId::new(1);
     let mut performer = Performer::start(Arc::new(Removing(removals)), events, outlets, session, "here".into());
     performer.perform(Effect::CleanUp { captured: Vec::new(), keep: Keep::new() });
-    performer.perform(Effect::RemoveStorage);
+    performer.perform(Effect::Remove(Group::Storage));
     let outcome = loop {
-        if let Event::StorageRemoved(outcome) = told.recv().await.expect("the program goes on") {
+        if let Event::Removed(Group::Storage, outcome) = told.recv().await.expect("the program goes on") {
             break outcome;
         }
     };

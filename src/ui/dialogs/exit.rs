@@ -1,6 +1,6 @@
 //! The guided exit: every group of things with what becomes of it, and each thing in it.
 
-use nodewatch_protocol::FileState;
+use nodewatch_protocol::CaptureFile;
 use ratatui::{
     Frame,
     layout::Rect,
@@ -8,17 +8,19 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use crate::ui::{
-    Theme, files,
-    widgets::{cursor_row, dialog, key_line, scrolled, short_name, wrapped_lines},
-};
 use crate::{
     base::text::{bytes, counted, visible},
-    model::{FetchProgress, Group, MadeObject, StoredSummary},
+    model::{FetchProgress, Group, NodeName},
     screens::{Action, App, dialogs::exit::ExitView},
     session::{
-        exit::{Exit, Fate, InStorage, Phase},
+        exit::{Exit, Phase},
+        files::{FileRow, Whereabouts},
+        ledger::{Fate, Found, Thing, What},
         node::NodeState,
+    },
+    ui::{
+        Theme, files,
+        widgets::{cursor_row, dialog, fit, fit_right, key_line, scrolled, short_name, wrapped_lines},
     },
 };
 
@@ -62,11 +64,11 @@ fn headline(app: &App, exit: &Exit) -> String {
         Phase::Delivering { .. } => format!("{} on their way to S3", counted(app.session.undelivered(), "file")),
         Phase::Fetching => format!("fetching {files} files"),
         Phase::FetchFailed => "some files could not be fetched".to_owned(),
-        Phase::Removing => format!("removing, {} not yet seen gone", exit.left()),
+        Phase::Removing => format!("removing, {} not yet seen gone", exit.ledger.left()),
         Phase::RemoveFailed if exit.end.sure => {
             format!("delete what is not this session's too: {}?", visible(&exit.end.holds.join(", ")))
         }
-        Phase::RemoveFailed => format!("{} objects may still be there", exit.left()),
+        Phase::RemoveFailed => format!("{} objects may still be there", exit.ledger.left()),
         Phase::Detaching { .. } => format!("telling {} agents to go on alone", exit.untold.len()),
         Phase::Done => "everything was seen gone".to_owned(),
     }
@@ -95,10 +97,17 @@ fn group_lines(
     theme: &Theme,
 ) -> Vec<Line<'static>> {
     let (what, mut items) = match group {
-        Group::Files => file_lines(app, exit, theme),
+        Group::Files => file_lines(app, exit, width, theme),
         Group::Agents | Group::Base => object_lines(app, exit, group, width, theme),
-        Group::Storage => storage_lines(exit, width, theme),
-        Group::Reports | Group::Alarms => cloud_lines(exit, group, width, theme),
+        Group::Storage | Group::Reports | Group::Alarms => {
+            let lines = exit.ledger.of(group).flat_map(|thing| thing_lines(thing, width, theme)).collect();
+            let what = match group {
+                Group::Storage => "captures in S3",
+                Group::Alarms => "alarms in CloudWatch",
+                _ => "reports in CloudWatch Logs",
+            };
+            (what.to_owned(), lines)
+        }
     };
     let asking = exit.phase == Phase::Asking;
     let fate = match (group, exit.keeps(group)) {
@@ -117,7 +126,7 @@ fn group_lines(
     items
 }
 
-fn file_lines(app: &App, exit: &Exit, theme: &Theme) -> (String, Vec<Line<'static>>) {
+fn file_lines(app: &App, exit: &Exit, width: usize, theme: &Theme) -> (String, Vec<Line<'static>>) {
     let mut lines = Vec::new();
     let mut size = 0;
     let mut count = 0;
@@ -128,29 +137,27 @@ fn file_lines(app: &App, exit: &Exit, theme: &Theme) -> (String, Vec<Line<'stati
             if !here && !file.delivery.is_proved() {
                 (size, count) = (size + file.size, count + 1);
             }
-            let (word, style, more) = match state.fetches.get(&file.name) {
-                _ if file.state == FileState::Open => ("open", theme.accent, "still being written".to_owned()),
-                None if exit.keeps(Group::Files) => ("there", theme.warn, String::new()),
-                None if file.delivery.is_proved() => ("in S3", theme.good, String::new()),
-                None if file.delivery.is_delivered() => ("in S3", theme.warn, ", not compared".to_owned()),
-                None => ("there", theme.plain, files::delivery(file, theme).unwrap_or_default()),
-                Some(FetchProgress::Bytes(have) | FetchProgress::Resuming { have, .. }) => {
-                    ("coming", theme.accent, files::progress(*have, file.size, theme))
-                }
-                Some(FetchProgress::Done { .. }) => ("here", theme.good, String::new()),
-                Some(FetchProgress::Failed(notice)) => ("FAILED", theme.bad, visible(&notice.cause)),
+            let row = FileRow::on_node(name, file, state.fetches.get(&file.name));
+            let failed = match row.here {
+                Some(FetchProgress::Failed(notice)) => Some(notice),
+                _ => None,
             };
-            let what = format!("{}  {} of {} {more}", bytes(file.size), visible(&file.name), short_name(name, 24));
-            lines.push(item(word, style, what));
+            let (place, style) = match failed {
+                Some(_) => (format!("{}, not fetched", row.place().word()), theme.bad),
+                None if row.place() == Whereabouts::OnNode && exit.keeps(Group::Files) => {
+                    (format!("{}, to be left there", row.place().word()), theme.warn)
+                }
+                None => files::place(&row, theme),
+            };
+            lines.push(file_line(file, name, &place, style));
+            lines.extend(failed.into_iter().flat_map(|notice| wrapped_lines(&notice.cause, 13, width, theme.bad)));
         }
         for file in state.late_files() {
-            let what = format!("{}  {} of {}", bytes(file.size), visible(&file.name), short_name(name, 24));
-            lines.push(item("coming", theme.accent, format!("{what}  its ring went with its agent")));
+            lines.push(file_line(file, name, "coming, its ring is gone", theme.accent));
         }
         for file in state.lost_files() {
             lost += 1;
-            let what = format!("{}  {} of {}", bytes(file.size), visible(&file.name), short_name(name, 24));
-            lines.push(item("LOST", theme.bad, format!("{what}  its ring went with its agent")));
+            lines.push(file_line(file, name, "lost with its agent", theme.bad));
         }
     }
     let lost = if lost > 0 { format!(", {lost} lost") } else { String::new() };
@@ -158,17 +165,15 @@ fn file_lines(app: &App, exit: &Exit, theme: &Theme) -> (String, Vec<Line<'stati
 }
 
 fn object_lines(app: &App, exit: &Exit, group: Group, width: usize, theme: &Theme) -> (String, Vec<Line<'static>>) {
-    let of_group: Vec<&(MadeObject, Fate)> =
-        exit.objects.iter().filter(|(object, _)| object.kind.group() == group).collect();
-    let count = of_group.len();
+    let count = exit.ledger.of(group).count();
     let mut lines: Vec<Line<'static>> =
-        of_group.iter().flat_map(|(object, fate)| object_line(object, fate, width, theme)).collect();
+        exit.ledger.of(group).flat_map(|thing| thing_lines(thing, width, theme)).collect();
     let what = match group {
         Group::Agents => "agents",
         _ => "namespace and accounts",
     };
     // Before the cluster has said what there is, the agents are known all the same.
-    if group == Group::Agents && lines.is_empty() && !exit.stocked {
+    if group == Group::Agents && lines.is_empty() && !exit.ledger.stocked {
         let deployed = app.session.nodes.values().filter(|state| state.agent.is_deployed());
         lines.extend(deployed.map(|state| {
             let capture = if state.is_capturing() { ", capturing" } else { "" };
@@ -183,7 +188,7 @@ fn object_lines(app: &App, exit: &Exit, group: Group, width: usize, theme: &Them
             item("pending", theme.warn, format!("the capture on {name} has not begun, and will not if you leave"))
         }));
     }
-    let count = match (exit.stocked || !exit.phase.is_before_removal(), &exit.trouble) {
+    let count = match (exit.ledger.stocked || !exit.phase.is_before_removal(), &exit.trouble) {
         (true, _) => count.to_string(),
         (false, None) => "asking the cluster".to_owned(),
         (false, Some(_)) => "the cluster does not say".to_owned(),
@@ -198,72 +203,38 @@ fn object_lines(app: &App, exit: &Exit, group: Group, width: usize, theme: &Them
     (format!("{what}: {count}{kept}{inert}"), lines)
 }
 
-/// A word for what became of something, and what there is to say of it.
-fn fate_text(fate: &Fate, theme: &Theme) -> (&'static str, Style, String) {
-    match fate {
+/// A thing; why one is left or unknown is on lines of its own, as that is what has to be read.
+fn thing_lines(thing: &Thing, width: usize, theme: &Theme) -> Vec<Line<'static>> {
+    let (word, style, more) = match &thing.fate {
+        Fate::Asked if thing.group == Group::Storage => ("", theme.dim, "asking S3".to_owned()),
+        Fate::Asked => ("", theme.dim, "asking CloudWatch".to_owned()),
+        Fate::Unknown(_) => ("unknown", theme.warn, String::new()),
         Fate::There(state) => ("there", theme.plain, visible(state)),
         Fate::Removing => ("removing", theme.accent, String::new()),
         Fate::Gone => ("gone", theme.good, String::new()),
         Fate::Kept => ("kept", theme.warn, String::new()),
         Fate::Failed(_) => ("LEFT", theme.bad, String::new()),
-    }
-}
-
-/// An object; why one is left on lines of its own, as that is what has to be read.
-fn object_line(object: &MadeObject, fate: &Fate, width: usize, theme: &Theme) -> Vec<Line<'static>> {
-    let (word, style, more) = fate_text(fate, theme);
-    // What it is for says more than its name, which may be cut.
-    let name = visible(&format!("{} {}", object.kind.word(), object.name));
-    let mut what = vec![visible(&object.purpose), more, name];
+    };
+    let name = visible(&thing.name());
+    // What an object is for says more than its name, which may be cut.
+    let mut what = match &thing.what {
+        What::Object(object) => vec![visible(&object.purpose), more, name],
+        What::Captures { found, .. } if thing.fate == Fate::Gone => vec![name, Found::Stored(*found).text()],
+        What::Captures { .. } | What::Cloud(_) => vec![name, more],
+    };
     what.retain(|part| !part.is_empty());
     let mut lines = vec![item(word, style, what.join("  "))];
-    if let Fate::Failed(reason) = fate {
+    if let Fate::Failed(reason) | Fate::Unknown(reason) = &thing.fate {
         lines.extend(wrapped_lines(reason, 13, width, theme.bad));
     }
     lines
 }
 
-fn storage_lines(exit: &Exit, width: usize, theme: &Theme) -> (String, Vec<Line<'static>>) {
-    let Some((place, state)) = &exit.storage else { return (String::new(), Vec::new()) };
-    let summary = |found: &StoredSummary| {
-        let mut text = format!("{}, {}", counted(found.objects as usize, "object"), bytes(found.bytes));
-        if found.versions > 0 {
-            text = format!("{text}, {} older versions", found.versions);
-        }
-        if found.uploads > 0 {
-            text = format!("{text}, {} unfinished uploads", found.uploads);
-        }
-        text
-    };
-    let place = visible(&place.to_string());
-    let (word, style, more) = match state {
-        InStorage::Asked => ("", theme.dim, "asking S3".to_owned()),
-        InStorage::There(found) => ("there", theme.plain, summary(found)),
-        InStorage::Unknown(_) => ("unknown", theme.warn, String::new()),
-        InStorage::Removing => ("removing", theme.accent, String::new()),
-        InStorage::Gone(found) => ("gone", theme.good, summary(found)),
-        InStorage::Kept => ("kept", theme.warn, String::new()),
-        InStorage::Failed(_) => ("LEFT", theme.bad, String::new()),
-    };
-    let mut lines = vec![item(word, style, format!("{place}  {more}"))];
-    if let InStorage::Unknown(notice) | InStorage::Failed(notice) = state {
-        lines.extend(wrapped_lines(&theme.notice(notice), 13, width, theme.bad));
-    }
-    ("captures in S3".to_owned(), lines)
-}
-
-fn cloud_lines(exit: &Exit, group: Group, width: usize, theme: &Theme) -> (String, Vec<Line<'static>>) {
-    let of_group = exit.cloud.iter().filter(|(known, ..)| *known == group);
-    let lines = of_group.flat_map(|(_, what, fate)| {
-        let (word, style, more) = fate_text(fate, theme);
-        let mut lines = vec![item(word, style, format!("{}  {more}", visible(what)))];
-        if let Fate::Failed(reason) = fate {
-            lines.extend(wrapped_lines(reason, 13, width, theme.bad));
-        }
-        lines
-    });
-    let what = if group == Group::Alarms { "alarms in CloudWatch" } else { "reports in CloudWatch Logs" };
-    (what.to_owned(), lines.collect())
+/// A file, and where it is.
+fn file_line(file: &CaptureFile, node: &NodeName, place: &str, style: Style) -> Line<'static> {
+    let size = fit_right(&bytes(file.size), 8);
+    let what = format!("{size}  {} of {}", files::short_file(&file.name), short_name(node, 24));
+    Line::from(vec![Span::styled(format!("   {} ", fit(place, 28)), style), Span::raw(what)])
 }
 
 fn item(word: &str, style: Style, what: String) -> Line<'static> {

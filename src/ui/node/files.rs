@@ -9,7 +9,7 @@ use ratatui::{
 use crate::{
     base::text::{bytes, count, visible},
     screens::App,
-    session::node::NodeState,
+    session::{files::FileRow, node::NodeState},
     ui::{
         Theme,
         files::{NAME, mark_of, place},
@@ -28,7 +28,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
     let place_of_cursor = app.node_file_place(state);
     for (index, file) in state.files.iter().enumerate() {
         let selected = full && index == place_of_cursor;
-        let (place, style) = place(Some(file), false, state.fetches.get(&file.name), theme);
+        let (place, style) = place(&FileRow::on_node(&state.node.name, file, state.fetches.get(&file.name)), theme);
         let name = format!(
             "{} {} {}  ",
             fit(&visible(&file.name), NAME),

@@ -1,0 +1,247 @@
+//! The receipt as text, a line a thing.
+
+use std::fmt::Write;
+
+use nodewatch_protocol::Retention;
+
+use super::{Detachment, FileNote, Receipt};
+use crate::{
+    base::text,
+    model::{Group, NodeName},
+    session::{
+        exit::Later,
+        ledger::{Fate, Thing, What},
+    },
+};
+
+impl Receipt {
+    /// The receipt as text, a line a thing.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        let session = self.session.as_ref().map_or_else(String::new, |session| format!("session {session} "));
+        let goes_on = self.detached.is_some() && !self.on_this_machine;
+        let verb = match (self.abandoned, goes_on) {
+            (true, _) => "was left without waiting",
+            (false, true) => "goes on without this program",
+            (false, false) => "has ended",
+        };
+        // Writing to a String does not fail.
+        let _ = writeln!(out, "nodewatch-tui: {session}on {} {verb}", text::visible(&self.place));
+        for (path, size, sha256) in &self.files.fetched {
+            let path = text::visible(&path.display().to_string());
+            let _ = writeln!(out, "  fetched  {path}  {}  sha256:{sha256}", text::bytes(*size));
+        }
+        for (uri, size, sha256) in &self.files.delivered {
+            // What nobody compared may have another.
+            let sum = match sha256 {
+                _ if self.files.not_compared.contains(uri) => "  not compared".to_owned(),
+                Some(sum) => format!("  sha256:{sum}"),
+                None => String::new(),
+            };
+            let _ = writeln!(out, "  in S3    {}  {}{sum}", text::visible(uri), text::bytes(*size));
+        }
+        for (uri, size) in &self.files.in_bucket {
+            let _ = writeln!(out, "  in S3    {}  {}", text::visible(uri), text::bytes(*size));
+        }
+        self.holes_text(&mut out);
+        for FileNote { node, file, size, reason } in &self.files.lost {
+            let what = text::visible(&format!("{file} of {node}, {}: {reason}", text::bytes(*size)));
+            let _ = writeln!(out, "  LOST     {what}");
+        }
+        for FileNote { node, file, size, .. } in &self.files.left_there {
+            let what = text::visible(&format!("{file} of {node}, {}", text::bytes(*size)));
+            let _ = writeln!(out, "  not fetched, as chosen: {what}");
+        }
+        self.reports_text(&mut out);
+        match &self.detached {
+            Some(_) if self.on_this_machine => self.held_text(&mut out),
+            Some(detached) => self.detachment_text(detached, &mut out),
+            None => self.objects_text(&mut out),
+        }
+        out
+    }
+
+    /// What is missing from files that are there, or not where it should be.
+    fn holes_text(&self, out: &mut String) {
+        for FileNote { node, file, reason: why, .. } in &self.files.undelivered {
+            let _ = writeln!(out, "  NOT IN S3 {}", text::visible(&format!("{file} of {node}: {why}")));
+        }
+        for FileNote { node, file, reason: why, .. } in &self.files.unproved {
+            let _ = writeln!(out, "  NOT COMPARED {}", text::visible(&format!("{file} of {node}: {why}")));
+        }
+        for why in &self.no_manifest {
+            let _ = writeln!(out, "  NO MANIFEST {}", text::visible(why));
+        }
+        for what in &self.noted {
+            let _ = writeln!(out, "  NOTE     {}", text::visible(what));
+        }
+        for FileNote { node, file, reason: why, .. } in &self.files.incomplete {
+            let _ = writeln!(out, "  INCOMPLETE {}", text::visible(&format!("{file} of {node}: {why}")));
+        }
+        for (node, what) in &self.troubles {
+            let _ = writeln!(out, "  TROUBLE  {}", text::visible(&format!("{node}: {what}")));
+        }
+        for FileNote { node, file, size, reason } in &self.files.held {
+            let place = self.ring_folder.as_ref().map(|folder| folder.join(file).display().to_string());
+            let place = place.unwrap_or_else(|| format!("{file} in the ring of {node}"));
+            let _ =
+                writeln!(out, "  KEPT     {}", text::visible(&format!("{place}, {}: {reason}", text::bytes(*size))));
+        }
+    }
+
+    fn reports_text(&self, out: &mut String) {
+        let Some((place, state)) = &self.reports else { return };
+        let sent = text::counted(state.sent as usize, "report");
+        let _ = writeln!(out, "  reported {sent} to {}", text::visible(place));
+        if let Retention::NotSet { reason } = &state.retention {
+            let _ = writeln!(out, "  it does not forget: its retention was not set: {}", text::visible(reason));
+        }
+        if self.unreported() > 0 {
+            let why = text::visible(&state.why_lost());
+            let _ = writeln!(out, "  LOST     {}: {why}", text::counted(self.unreported() as usize, "report"));
+        }
+    }
+
+    fn detachment_text(&self, detached: &Detachment, out: &mut String) {
+        let list = |names: &[NodeName]| {
+            let names: Vec<String> = names.iter().map(|name| text::visible(&name.0)).collect();
+            names.join(", ")
+        };
+        let until = text::date_and_time(detached.until);
+        let (agents, captures) = (&detached.agents, &detached.captures);
+        let _ = writeln!(out, "  until {until}: {}: {}", text::counted(agents.len(), "agent"), list(agents));
+        if !captures.is_empty() {
+            let _ = writeln!(out, "  until {until}: {}: {}", text::counted(captures.len(), "capture"), list(captures));
+        }
+        if !detached.untold.is_empty() {
+            let untold = list(&detached.untold);
+            let _ = writeln!(out, "  NOT TOLD {untold}: without a tunnel these end when their lease lapses");
+        }
+        let _ = match &detached.later {
+            Later::Nothing => Ok(()),
+            Later::Served(by) => {
+                writeln!(out, "  until {until}: nodes that join get an agent by {}", text::visible(by))
+            }
+            Later::Failed(notice) => writeln!(out, "  NOT SERVED nodes that join: {}", text::visible(&notice.line())),
+            Later::Asked { .. } => writeln!(out, "  NOT SERVED nodes that join, perhaps: the cluster has not answered"),
+        };
+        if self.things.iter().any(|thing| thing.group == Group::Alarms) {
+            let _ = writeln!(
+                out,
+                "  alarms of the session stay, and tell that nodes are silent once nobody reports for them"
+            );
+        }
+        if !self.files.delivered.is_empty() {
+            self.storage_text(out);
+        }
+        if self.stranded {
+            let _ = writeln!(out, "  LEFT     the session: what is kept above is in its rings and nowhere else");
+        }
+        if let Some(session) = &self.session {
+            if !detached.reaped {
+                let _ =
+                    writeln!(out, "  after that an empty namespace stays until it is cleaned up (--reaper removes it)");
+            }
+            let _ = writeln!(out, "  come back: {}", text::command(["attach", session.as_str()]));
+            let _ = writeln!(out, "  end it:    {}", text::command(["cleanup", session.as_str()]));
+        }
+    }
+
+    /// A session on this machine that was left has no agent: what is there are its files.
+    fn held_text(&self, out: &mut String) {
+        self.storage_text(out);
+        if let (false, Some(session)) = (self.files.held.is_empty(), &self.session) {
+            let session = session.as_str();
+            let _ = writeln!(out, "  copy what is kept, or");
+            let _ = writeln!(out, "  fetch it:  {}", text::command(["attach", session, "--local"]));
+            let _ = writeln!(out, "  remove it: {}", text::command(["cleanup", session, "--local"]));
+        } else if let (true, Some(folder)) = (self.abandoned, &self.ring_folder) {
+            let _ = writeln!(out, "  LEFT     {}", text::visible(&folder.display().to_string()));
+        } else {
+            let _ = writeln!(out, "  {}", self.outside());
+        }
+    }
+
+    /// What there is to say of other machines when no object in a cluster is named.
+    fn outside(&self) -> &'static str {
+        let stored =
+            !self.files.delivered.is_empty() || !self.files.in_bucket.is_empty() || self.files.unlisted.is_some();
+        let removed = self.things.iter().any(|thing| {
+            thing.fate == Fate::Gone && matches!(&thing.what, What::Captures { found, .. } if !found.is_empty())
+        });
+        let cloud = self.things.iter().any(|thing| matches!(thing.what, What::Cloud(_)));
+        let reported = self.reports.as_ref().is_some_and(|(_, state)| state.sent > 0) || cloud;
+        if stored || removed || reported {
+            "outside this machine only what is named above was made"
+        } else {
+            "nothing was made outside this machine, nothing is left"
+        }
+    }
+
+    fn objects_text(&self, out: &mut String) {
+        let objects = || self.things.iter().filter(|thing| thing.as_object().is_some());
+        for thing in objects() {
+            thing_text(thing, out);
+        }
+        self.storage_text(out);
+        for thing in self.things.iter().filter(|thing| matches!(thing.what, What::Cloud(_))) {
+            thing_text(thing, out);
+        }
+        if let Some(notice) = &self.trouble {
+            let _ = writeln!(out, "  {}", text::visible(&notice.line()));
+        }
+        let count = |so: fn(&Fate) -> bool| objects().filter(|thing| so(&thing.fate)).count();
+        let (gone, kept) = (count(|fate| *fate == Fate::Gone), count(|fate| *fate == Fate::Kept));
+        let left = objects().count() - gone - kept;
+        let again =
+            self.session.as_ref().map(|session| text::command(["cleanup", session.as_str()])).unwrap_or_default();
+        let _ = match (left, kept, gone) {
+            (0, ..) if self.trouble.is_some() => writeln!(out, "  not everything was removed; try again: {again}"),
+            (0, ..) if self.abandoned => writeln!(out, "  nothing was waited for; look what is left: {again}"),
+            (0, 0, 0) => writeln!(out, "  {}", self.outside()),
+            (0, 0, _) => writeln!(out, "  {gone} objects were made, {gone} were seen gone, nothing is left"),
+            (0, ..) => writeln!(out, "  {gone} objects were seen gone, {kept} were kept; remove them: {again}"),
+            (left, ..) => writeln!(out, "  {} may still be there; try again: {again}", text::counted(left, "object")),
+        };
+    }
+
+    fn storage_text(&self, out: &mut String) {
+        let captures = |thing: &&Thing| matches!(thing.what, What::Captures { .. });
+        let Some(thing) = self.things.iter().find(captures) else { return };
+        let What::Captures { place, found } = &thing.what else { return };
+        let place = text::visible(&place.to_string());
+        let files = &self.files;
+        let nothing = files.delivered.is_empty() && files.in_bucket.is_empty() && files.unlisted.is_none();
+        match &thing.fate {
+            Fate::Gone => {
+                let found = text::counted(found.objects as usize, "object");
+                let _ = writeln!(out, "  removed  {found} in {place}");
+            }
+            Fate::Failed(_) | Fate::Removing => thing_text(thing, out),
+            Fate::Kept if nothing => {}
+            Fate::Asked | Fate::There(_) | Fate::Unknown(_) | Fate::Kept => {
+                let again = self.session.as_ref().map(|session| {
+                    let words = ["cleanup", session.as_str(), "--captures"].into_iter();
+                    format!("; remove: {}", text::command(words.chain(self.storage_words.iter().map(String::as_str))))
+                });
+                let unlisted =
+                    files.unlisted.as_ref().map(|why| format!(" (what is there is not known: {})", text::visible(why)));
+                let (unlisted, again) = (unlisted.unwrap_or_default(), again.unwrap_or_default());
+                let _ = writeln!(out, "  kept     captures in {place}{unlisted}{again}");
+            }
+        }
+    }
+}
+
+/// A line of what has become of a thing.
+fn thing_text(thing: &Thing, out: &mut String) {
+    let name = text::visible(&thing.name());
+    // Writing to a String does not fail.
+    let _ = match &thing.fate {
+        Fate::Gone => writeln!(out, "  removed  {name}"),
+        Fate::Kept => writeln!(out, "  kept     {name}"),
+        Fate::Asked | Fate::Unknown(_) | Fate::There(_) => writeln!(out, "  LEFT     {name}: not touched"),
+        Fate::Removing => writeln!(out, "  LEFT     {name}: not seen gone"),
+        Fate::Failed(reason) => writeln!(out, "  LEFT     {name}: {}", text::visible(reason)),
+    };
+}
