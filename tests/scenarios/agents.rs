@@ -98,7 +98,7 @@ fn another_pod_of_the_same_job_is_another_agent() {
     assert_eq!(*agent(&app, "a"), Agent::Live);
 
     key(&mut app, Action::Files);
-    let places: Vec<(String, &str)> = app.file_rows().iter().map(|row| (row.key.name.clone(), row.place())).collect();
+    let places: Vec<(String, &str)> = app.file_rows().iter().map(|row| (row.key.name.clone(), row.place().word())).collect();
     let expected = [("old-0001.pcapng", "here"), ("old-0002.pcapng", "lost"), ("new-0001.pcapng", "node")];
     assert_eq!(places, expected.map(|(name, place)| (name.to_owned(), place)));
     key(&mut app, Action::Down);

@@ -335,7 +335,7 @@ fn what_s3_has_not_compared_is_fetched_and_said_to_be_no_more_than_that() {
         let there = CaptureFile { delivery, sha256: Some("00".into()), ..file("1.pcapng", 100, FileState::Closed) };
         feed(&mut app, [tunnel("a", ring(0, 1)), tunnel("a", Update::Files(vec![there]))]);
         key(&mut app, Action::Files);
-        assert_eq!(app.file_rows()[0].place(), "S3, not compared");
+        assert_eq!(app.file_rows()[0].place().word(), "in S3, not compared");
         let effects = update(&mut app, Event::Finish, NOW);
         assert!(effects.iter().any(|effect| matches!(effect, Effect::Fetch(..))), "{effects:?}");
         let progress = if fetched {

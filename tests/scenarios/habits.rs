@@ -246,7 +246,7 @@ fn every_screen_has_a_filter_whose_mistakes_are_told_while_typing() {
     let all = app.file_rows().len();
     command(&mut app, "filter place:S3");
     assert!(!app.file_rows().is_empty() && app.file_rows().len() < all);
-    assert!(app.file_rows().iter().all(|row| row.place() == "S3"));
+    assert!(app.file_rows().iter().all(|row| row.place().word() == "in S3"));
     key(&mut app, Action::Back);
     assert_eq!((app.file_rows().len(), app.screen.clone()), (all, Screen::Files));
 }

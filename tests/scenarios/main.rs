@@ -7,6 +7,7 @@ mod compute;
 mod habits;
 mod joining;
 mod ports;
+mod replays;
 #[path = "../support/sample.rs"]
 mod sample;
 mod seen;
