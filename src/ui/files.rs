@@ -80,9 +80,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
     if rows.is_empty() {
         let narrowed = app.layout.faults_only || !app.files.filter.0.is_empty();
         let text = if narrowed {
-            "  nothing is shown: {back} shows all again"
+            "  no files match: {back} shows all"
         } else {
-            "  no capture file yet: {capture} on a node starts a capture"
+            "  no capture files yet: {capture} on a node starts a capture"
         };
         lines.push(Line::styled(theme.keys.fill(text), theme.dim));
     }
@@ -108,7 +108,7 @@ fn title_line(app: &App, rows: &[FileRow<'_>], width: usize, theme: &Theme) -> L
         spans.push(Span::styled(word, style));
         let waiting = app.session.undelivered();
         if waiting > 0 {
-            spans.push(Span::styled(format!("  {} on the way", counted(waiting, "file")), theme.accent));
+            spans.push(Span::styled(format!("  {} to upload", counted(waiting, "file")), theme.accent));
         }
     }
     if app.session.transfers.flow.rate > 0 {
@@ -117,7 +117,7 @@ fn title_line(app: &App, rows: &[FileRow<'_>], width: usize, theme: &Theme) -> L
     let discarded: u64 = rings(app).map(|ring| ring.discarded.files).sum();
     if discarded > 0 {
         let lost: u64 = rings(app).map(|ring| ring.discarded.packets).sum();
-        let text = format!("  {} with {} packets THROWN AWAY undelivered", counted(discarded as usize, "file"), lost);
+        let text = format!("  {} with {} packets DISCARDED before upload", counted(discarded as usize, "file"), lost);
         spans.push(Span::styled(text, theme.bad));
     }
     let line = Line::from(spans);
@@ -241,10 +241,10 @@ pub(super) fn delivery(file: &CaptureFile, theme: &Theme) -> Option<String> {
     match &file.delivery {
         Delivery::Held => None,
         Delivery::Sending { sent } => Some(format!("to S3 {}", progress(*sent, file.size, theme))),
-        Delivery::Waiting { .. } => Some("on the node, S3 to be tried again".to_owned()),
+        Delivery::Waiting { .. } => Some("on the node, retrying S3".to_owned()),
         Delivery::Delivered { unproved: false, .. } => Some("in S3, checked".to_owned()),
         Delivery::Delivered { unproved: true, .. } => Some("in S3, not compared".to_owned()),
-        Delivery::Lost { .. } => Some("on the node, cannot go to S3".to_owned()),
+        Delivery::Lost { .. } => Some("on the node, cannot be uploaded".to_owned()),
     }
 }
 
