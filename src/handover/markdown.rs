@@ -23,7 +23,7 @@ pub fn markdown(summary: &Summary) -> String {
     }
     out.push_str("\n## What was cleaned up\n\n");
     if summary.receipt.is_empty() {
-        out.push_str("The session went on when this was written.\n");
+        out.push_str("The session was still running when this was written.\n");
     }
     for line in &summary.receipt {
         // Writing to a String does not fail.
@@ -35,8 +35,7 @@ pub fn markdown(summary: &Summary) -> String {
 fn node_section(out: &mut String, node: &NodeSummary) {
     let _ = writeln!(out, "\n## {}\n\n{}; agent {}.", escaped(&node.name.0), escaped(&node.facts), node.agent);
     let drifted: Vec<_> = drift(node).collect();
-    let _ =
-        writeln!(out, "\n{}, {} not as they should be.", text::counted(node.ports.len(), "open port"), drifted.len());
+    let _ = writeln!(out, "\n{}, {} not as expected.", text::counted(node.ports.len(), "open port"), drifted.len());
     if !node.ports.is_empty() {
         out.push('\n');
         let rows = ports(node)
