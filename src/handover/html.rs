@@ -44,7 +44,7 @@ pub fn html(summary: &Summary) -> String {
                     @for (name, value) in facts(summary) { tr { th { (name) } td { (visible(&value)) } } }
                 }
                 @for node in &summary.nodes { (node_section(node)) }
-                h2 { "What was done" }
+                h2 { "Timeline" }
                 table {
                     tr { th { "time" } th { "node" } th { "what" } }
                     @for moment in &summary.timeline {
@@ -55,7 +55,7 @@ pub fn html(summary: &Summary) -> String {
                         }
                     }
                 }
-                h2 { "What was cleaned up" }
+                h2 { "Cleanup" }
                 @if summary.receipt.is_empty() { p { "The session was still running when this was written." } }
                 ul { @for line in &summary.receipt { li { (visible(line)) } } }
             }

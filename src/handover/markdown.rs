@@ -12,7 +12,7 @@ use crate::{
 pub fn markdown(summary: &Summary) -> String {
     let mut out = format!("# nodewatch session {}\n\n", summary.session);
     table(&mut out, &["", ""], facts(summary).into_iter().map(|(name, value)| vec![name.to_owned(), value]));
-    out.push_str("\n## What was done\n\n");
+    out.push_str("\n## Timeline\n\n");
     let moments = summary.timeline.iter().map(|moment| {
         let node = moment.node.as_ref().map_or_else(String::new, |name| name.0.clone());
         vec![text::rfc3339(moment.at), node, moment.text.clone()]
@@ -21,7 +21,7 @@ pub fn markdown(summary: &Summary) -> String {
     for node in &summary.nodes {
         node_section(&mut out, node);
     }
-    out.push_str("\n## What was cleaned up\n\n");
+    out.push_str("\n## Cleanup\n\n");
     if summary.receipt.is_empty() {
         out.push_str("The session was still running when this was written.\n");
     }

@@ -135,7 +135,7 @@ pub async fn alarms(logs: &Logs, command: AlarmsCommand, site: Option<Arc<dyn Si
                     output::print_json([json!({"cluster": cluster, "made": made, "removed": removed})].into_iter());
                 }
                 Format::Table => output::say(&format!(
-                    "cluster {cluster}: {} created, {removed} removed with their nodes",
+                    "cluster {cluster}: {} created, {removed} removed (nodes gone)",
                     counted(made, "alarm")
                 )),
             }
