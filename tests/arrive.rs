@@ -185,7 +185,7 @@ async fn captures_arrive_whatever_happens_on_the_way() {
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     let (_, said) = cleanup(&["--yes"]);
-    assert!(said.contains(&format!("captures of session {id} stay in s3://captures/inc/{id}/")), "{said}");
+    assert!(said.contains(&format!("captures of session {id} are kept in s3://captures/inc/{id}/")), "{said}");
     assert!(!keys(&garage.client(), "").await.is_empty());
     let (code, said) = cleanup(&["--captures", "--yes"]);
     assert_eq!(code, Some(0), "{said}");

@@ -57,8 +57,8 @@ fn a_word_that_is_no_such_thing_is_named() {
         (["capture", "--local", "--snaplen", "0"], "snaplen 0 is not between 1 and 262144"),
         (["capture", "--local", "--filter", "tcp prt 80"], "\"tcp prt 80\" does not compile"),
         (["ports", "--local", "--exclude", "22,,80"], "an empty item"),
-        (["ports", "--local", "--nodes", "elsewhere"], "no node \"elsewhere\""),
-        (["ports", "--local", "-l", "zone=1a"], "no node has the labels \"zone=1a\""),
+        (["ports", "--local", "--nodes", "elsewhere"], "node \"elsewhere\" not found"),
+        (["ports", "--local", "-l", "zone=1a"], "no nodes match the selector \"zone=1a\""),
         (["ports", "--local", "--exclude", "65536"], "\"65536\" in \"65536\": not a port"),
         (["ports", "--local", "--exclude", "9-8"], "a range that runs backwards"),
         (["ports", "--local", "--expect", "53/icmp"], "a protocol other than tcp, udp,"),
@@ -67,7 +67,7 @@ fn a_word_that_is_no_such_thing_is_named() {
         (["ports", "--local", "--sns-topic", "pager"], "\"pager\" is no SNS topic"),
         (["ports", "--local", "--cluster-name", "a/b"], "\"a/b\" is no name of a cluster"),
         (["ports", "--local", "--baseline", "/nonexistent/b"], "cannot read the baseline \"/nonexistent/b\""),
-        (["ports", "--local", "--save-baseline", "/nonexistent/b"], "there is no such folder"),
+        (["ports", "--local", "--save-baseline", "/nonexistent/b"], "no such folder"),
         (["ports", "--local", "--since", "1h"], "--cloudwatch"),
         (["ports", "--local", "--duration", "1s"], "--watch"),
         (["ports", "--local", "--irsa", "arn:aws:iam::1:role/r"], "--irsa has nowhere to deliver to"),
@@ -246,7 +246,7 @@ fn a_session_whose_cluster_is_gone_stays_until_it_is_forgotten() {
     assert!(session["trouble"].as_str().is_some_and(|trouble| trouble.contains("cannot be reached")), "{session}");
     let (code, _, said) = run(&["cleanup", "--all", "--yes"]);
     assert_eq!(code, Some(4), "{said}");
-    assert!(said.contains("session 7f3a91c2 stays") && said.contains("cannot be reached"), "{said}");
+    assert!(said.contains("session 7f3a91c2 was not removed") && said.contains("cannot be reached"), "{said}");
     let (code, _, said) = run(&["cleanup", "7f3a91c2", "--forget"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(folder.read_dir().expect("the folder").next().is_none());
@@ -316,16 +316,16 @@ fn the_nearest_layer_wins_and_says_so() {
 #[test]
 fn what_cannot_be_told_replayed_or_sent_is_named() {
     for (arguments, token) in [
-        (&["report", "7f3a91c2"][..], "session 7f3a91c2 cannot be told: this laptop has no journal of it"),
+        (&["report", "7f3a91c2"][..], "no report for session 7f3a91c2: this laptop has no journal for it"),
         (&["report"], "<SESSION>"),
         (&["report", "--from", "/nonexistent/r"], "cannot read the recording \"/nonexistent/r\""),
         (&["replay", "/nonexistent/r"], "cannot read the recording \"/nonexistent/r\""),
         (&["sessions", "--record", "x"], "this command has no session to record"),
-        (&["nodes", "--local", "--record", "/etc/hostname"], "a recording is not written over"),
+        (&["nodes", "--local", "--record", "/etc/hostname"], "recordings are never overwritten"),
         (&["replay", "x", "--speed", "0"], "\"0\" is no speed"),
         (&["capture", "--all", "--kubeconfig", "/nonexistent/k", "--record", "r"], "/nonexistent/k"),
         (&["completions", "tcsh"], "tcsh"),
-        (&["nodes", "--local", "--theme", "pink"], "\"pink\" is no theme: write auto, dark"),
+        (&["nodes", "--local", "--theme", "pink"], "unknown theme \"pink\": use one of auto, dark"),
         (&["manifests", "--push-agent", "busybox:1", "--agent-binary", "/etc/hostname"], "is no Linux program"),
         (&["manifests", "--push-agent", "busybox:1", "--reaper"], "--reaper does not go with --push-agent"),
         (&["manifests", "--push-agent-as-root"], "--push-agent"),

@@ -117,9 +117,9 @@ fn the_manifests_are_what_kubectl_takes() {
 #[ignore = "needs a cluster: make test-cluster"]
 fn what_is_refused_before_anything_is_created() {
     for (arguments, token) in [
-        (vec!["ports", "--nodes", "nowhere"], "no node \"nowhere\""),
+        (vec!["ports", "--nodes", "nowhere"], "node \"nowhere\" not found"),
         (vec!["capture", "--all", "--filter", "tcp prt 80"], "does not compile"),
-        (vec!["ports"], "no node was chosen"),
+        (vec!["ports"], "no nodes chosen"),
     ] {
         let output = run(&arguments);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -223,7 +223,7 @@ fn the_exit_code_says_how_it_went() {
             0,
             "2 outside the window, from 1970-01-01T00:00:00.000010Z to 1970-01-01T00:00:00.000030Z: no file",
         ),
-        (&[".", "-w", "e"], 3, "passed over 1 file: "),
+        (&[".", "-w", "e"], 3, "skipped 1 file: "),
     ] {
         let output = run(folder.path(), arguments, open("good", false));
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", said(&output));

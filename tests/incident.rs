@@ -64,7 +64,7 @@ fn incident(width: u16, height: u16) {
     tmux.keys(&["q"]);
     tmux.until("its pod is there");
     tmux.keys(&["r"]);
-    tmux.until("the session's report");
+    tmux.until("a session report");
     tmux.keys(&["Enter"]);
     let screen = tmux.until("EXIT ");
     assert!(screen.contains("EXIT 0") && screen.contains("nothing is left"), "{screen}");

@@ -83,9 +83,9 @@ fn marked_twice_all_nodes_are_also_those_that_join() {
     let mut tmux = Tmux::start(120, 36, "");
     tmux.until("Ready");
     tmux.keys(&["C-a", "C-a"]);
-    tmux.until("all, also those that join");
+    tmux.until("plus nodes that join");
     tmux.keys(&["d"]);
-    tmux.until("and to those that join later?");
+    tmux.until("and to nodes that join later?");
     tmux.keys(&["Enter"]);
     tmux.until(&format!("agents {before}/{before} live"));
     tmux.keys(&["c"]);
@@ -108,7 +108,7 @@ fn left_running(budget: &str) -> String {
     let mut tmux = Tmux::start(120, 36, &format!("--reaper --daemonset --session-budget {budget}"));
     tmux.until("Ready");
     tmux.keys(&["C-a", "C-a", "d"]);
-    tmux.until("and to those that join later?");
+    tmux.until("and to nodes that join later?");
     tmux.keys(&["Enter"]);
     tmux.until(&format!("agents {before}/{before} live"));
     tmux.keys(&["c"]);

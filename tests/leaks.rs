@@ -30,7 +30,7 @@ fn clean_up() {
     run_to(0, &["cleanup", "--all", "--yes"]);
     assert_eq!(leftovers(), "");
     let again = run_to(0, &["cleanup", "--all", "--yes"]);
-    assert!(again.contains("there is nothing to do"), "{again}");
+    assert!(again.contains("nothing to do"), "{again}");
 }
 
 /// Waits for something that the cluster does by itself.
@@ -215,9 +215,9 @@ fn the_next_start_offers_what_was_left() {
     tmux.keys(&["C-d"]);
     // What would be lost is asked about first, of its agents.
     tmux.until("Remove session");
-    tmux.until("no agent has a file that nobody else has");
+    tmux.until("no files without another copy");
     tmux.keys(&["Enter"]);
-    tmux.until("everything was seen gone");
+    tmux.until("everything is gone");
     tmux.keys(&["Escape", "q"]);
     tmux.until("EXIT 0");
     assert_eq!(leftovers(), "");
@@ -243,7 +243,7 @@ fn two_laptops_do_not_touch_each_other() {
     let of = |holder: &str| seen.iter().find(|one| one["holder"] == holder).cloned().expect("a session");
     assert!(of("elsewhere")["owner"].as_str().expect("an owner").starts_with("them@"));
     let all = run_to(0, &["cleanup", "--all", "--yes"]);
-    assert!(all.contains("left alone; to remove it name it"), "{all}");
+    assert!(all.contains(": left alone; cleanup "), "{all}");
     assert_eq!(ours("namespaces").len(), 1);
     // Nobody types its id.
     let unconfirmed = run_to(4, &["cleanup", &id(&of("elsewhere")), "--yes"]);
@@ -616,7 +616,7 @@ fn a_capture_ends_before_its_session_and_brings_everything_home() {
     let said = said(&output);
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(begin.elapsed() < Duration::from_secs(120), "{:?}", begin.elapsed());
-    assert!(said.contains("the session's budget of 00:00:40 is spent in"), "{said}");
+    assert!(said.contains("the session's budget of 00:00:40 ends in"), "{said}");
     assert!(!said.contains("LOST"), "{said}");
     let files = json_lines(&output);
     assert!(files.len() > 2 * nodes().len(), "{files:?}");
@@ -660,7 +660,7 @@ fn a_second_signal_ends_without_waiting_and_names_what_stays() {
     let mut child = watching(&[]);
     let mut errors = outside::errors(&mut child);
     outside::kill(&child, "INT");
-    outside::line_with(&mut errors, "a second signal ends without waiting");
+    outside::line_with(&mut errors, "a second signal exits without waiting");
     outside::kill(&child, "INT");
     let said: Vec<String> = errors.map_while(Result::ok).collect();
     let code = child.wait().expect("it ends").code();

@@ -316,7 +316,7 @@ fn a_capture_whose_agent_ends_is_done_in_part() {
     signal_agent(&child, "-TERM");
     let (code, _, said) = ended(&child.wait_with_output().expect("it ends"));
     assert_eq!(code, Some(3), "{said}");
-    assert!(said.contains("ended before its time") && said.contains("fetched"), "{said}");
+    assert!(said.contains("ended early") && said.contains("fetched"), "{said}");
 }
 
 /// Nobody could freeze it.
@@ -347,7 +347,7 @@ fn captures_of_a_killed_program_are_named_and_removed() {
     here.until_in_ring(20_000);
     let (code, _, said) = here.run(&["nodes", "--local"]);
     assert_eq!(code, Some(0), "{said}");
-    let named = format!("session {session} on this machine has ended without cleaning up: 1 capture file");
+    let named = format!("session {session} on this machine ended without cleanup: 1 capture file");
     assert!(said.contains(&named) && said.contains(&format!("cleanup {session} --local removes them")), "{said}");
     let (code, _, said) = here.run(&["cleanup", &session, "--yes"]);
     assert_eq!(code, Some(0), "{said}");
@@ -512,7 +512,7 @@ fn a_second_signal_ends_without_waiting() {
     here.until_in_ring(20_000);
     signal_agent(&child, "-STOP");
     kill(&child, "INT");
-    let mut said = Headless::until_said(&mut child, "a second signal ends without waiting");
+    let mut said = Headless::until_said(&mut child, "a second signal exits without waiting");
     let begin = Instant::now();
     kill(&child, "INT");
     let (code, _) = ends_soon(child);

@@ -83,7 +83,7 @@ fn the_ports_of_all_nodes_in_every_mode() {
 #[test]
 fn before_the_first_answer_and_with_no_node() {
     let mut app = app();
-    assert!(draw(&app, 80, 24).contains("asking for the nodes"));
+    assert!(draw(&app, 80, 24).contains("loading nodes"));
     let notice = Notice::error("cannot list the nodes", "forbidden", "you need: list and watch on nodes");
     feed(&mut app, [Event::Nodes(NodesChange::Failed(notice))]);
     insta::assert_snapshot!("forbidden_80x24", draw(&app, 80, 24));
@@ -295,7 +295,7 @@ fn every_capture_file_wherever_it_is() {
         state.files.clear();
     }
     keys(&mut none, &[Action::Files]);
-    assert!(draw(&none, 80, 24).contains("no capture file yet"));
+    assert!(draw(&none, 80, 24).contains("no capture files yet"));
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub fn html(summary: &Summary) -> String {
                     @for (name, value) in facts(summary) { tr { th { (name) } td { (visible(&value)) } } }
                 }
                 @for node in &summary.nodes { (node_section(node)) }
-                h2 { "What was done" }
+                h2 { "Timeline" }
                 table {
                     tr { th { "time" } th { "node" } th { "what" } }
                     @for moment in &summary.timeline {
@@ -55,8 +55,8 @@ pub fn html(summary: &Summary) -> String {
                         }
                     }
                 }
-                h2 { "What was cleaned up" }
-                @if summary.receipt.is_empty() { p { "The session went on when this was written." } }
+                h2 { "Cleanup" }
+                @if summary.receipt.is_empty() { p { "The session was still running when this was written." } }
                 ul { @for line in &summary.receipt { li { (visible(line)) } } }
             }
         }
@@ -69,7 +69,7 @@ fn node_section(node: &NodeSummary) -> Markup {
     page! {
         h2 { (visible(&node.name.0)) }
         p { (visible(&node.facts)) "; agent " (node.agent) ". " (text::counted(node.ports.len(), "open port")) ", "
-            span class=[(drifted > 0).then_some("bad")] { (drifted) " not as they should be" } "." }
+            span class=[(drifted > 0).then_some("bad")] { (drifted) " not as expected" } "." }
         @if !node.rates.is_empty() { (chart(&node.rates)) }
         @if let Some(capture) = &node.capture {
             p { "Capture: " (visible(&capture.what)) ". " (capture.packets) " packets, " (text::bytes(capture.bytes))

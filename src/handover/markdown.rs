@@ -12,7 +12,7 @@ use crate::{
 pub fn markdown(summary: &Summary) -> String {
     let mut out = format!("# nodewatch session {}\n\n", summary.session);
     table(&mut out, &["", ""], facts(summary).into_iter().map(|(name, value)| vec![name.to_owned(), value]));
-    out.push_str("\n## What was done\n\n");
+    out.push_str("\n## Timeline\n\n");
     let moments = summary.timeline.iter().map(|moment| {
         let node = moment.node.as_ref().map_or_else(String::new, |name| name.0.clone());
         vec![text::rfc3339(moment.at), node, moment.text.clone()]
@@ -21,9 +21,9 @@ pub fn markdown(summary: &Summary) -> String {
     for node in &summary.nodes {
         node_section(&mut out, node);
     }
-    out.push_str("\n## What was cleaned up\n\n");
+    out.push_str("\n## Cleanup\n\n");
     if summary.receipt.is_empty() {
-        out.push_str("The session went on when this was written.\n");
+        out.push_str("The session was still running when this was written.\n");
     }
     for line in &summary.receipt {
         // Writing to a String does not fail.
@@ -35,8 +35,7 @@ pub fn markdown(summary: &Summary) -> String {
 fn node_section(out: &mut String, node: &NodeSummary) {
     let _ = writeln!(out, "\n## {}\n\n{}; agent {}.", escaped(&node.name.0), escaped(&node.facts), node.agent);
     let drifted: Vec<_> = drift(node).collect();
-    let _ =
-        writeln!(out, "\n{}, {} not as they should be.", text::counted(node.ports.len(), "open port"), drifted.len());
+    let _ = writeln!(out, "\n{}, {} not as expected.", text::counted(node.ports.len(), "open port"), drifted.len());
     if !node.ports.is_empty() {
         out.push('\n');
         let rows = ports(node)

@@ -11,7 +11,7 @@ use super::output;
 /// A question that a person says yes to.
 pub(super) async fn asked(question: &str) -> bool {
     if !io::stdin().is_terminal() {
-        output::say("error: there is nobody to ask: say --yes, or --dry-run to see the plan only");
+        output::say("error: cannot ask, stdin is not a terminal: use --yes, or --dry-run to see the plan");
         return false;
     }
     output::say(question);

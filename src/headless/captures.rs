@@ -79,11 +79,11 @@ async fn freeze_all(run: &mut Run, nodes: &[NodeName], freeze: Freeze, format: F
         waited => waited.map(|()| Vec::new())?,
     };
     for name in &unseen {
-        output::say(&format!("error: {name}: its agent does not answer, and is not frozen"));
+        output::say(&format!("error: {name}: not frozen: its agent does not answer"));
     }
     if armed.is_empty() {
-        let next_step = "arm one with capture --recorder, or with C in the TUI";
-        return Err(Stop::Notice(Notice::error("nothing to freeze", "no flight recorder is armed there", next_step)));
+        let next_step = "arm one with capture --recorder or in the terminal program";
+        return Err(Stop::Notice(Notice::error("nothing to freeze", "no flight recorder is armed", next_step)));
     }
     let before: BTreeMap<NodeName, u64> =
         armed.iter().map(|name| (name.clone(), run.session().nodes.get(name).map_or(0, newest))).collect();
@@ -152,8 +152,8 @@ async fn freeze_all(run: &mut Run, nodes: &[NodeName], freeze: Freeze, format: F
 fn why_not_saved(state: &NodeState) -> String {
     match &state.agent {
         Agent::Failed(notice) | Agent::Ended(notice) => notice.fact(),
-        Agent::Lost { reason, .. } => format!("no file has come: its tunnel is lost: {reason}"),
-        _ => "no file has come".to_owned(),
+        Agent::Lost { reason, .. } => format!("no file arrived, its tunnel is lost: {reason}"),
+        _ => "no file arrived".to_owned(),
     }
 }
 
@@ -199,11 +199,11 @@ pub async fn remove_captures(
         let storage = Storage::open(settings).await;
         let place = storage.session(&id);
         if !arguments.captures {
-            output::say(&format!("captures of session {id} stay in {place}: cleanup {id} --captures removes them"));
+            output::say(&format!("captures of session {id} are kept in {place}: cleanup {id} --captures removes them"));
             continue;
         }
         if left.contains(&id) {
-            output::say(&format!("error: {place} was not touched: agents of session {id} may still deliver there"));
+            output::say(&format!("error: {place} was not removed: agents of session {id} may still upload to it"));
             exit = Exit::LeftBehind;
             continue;
         }
@@ -235,7 +235,7 @@ async fn remove_captures_of(
     id: &SessionId,
 ) -> Result<(), Notice> {
     let place = storage.session(id);
-    let found = storage.summary(&place).await.map_err(|error| error.notice(format!("{place} is not known")))?;
+    let found = storage.summary(&place).await.map_err(|error| error.notice(format!("cannot list {place}")))?;
     let more = if found.versions > 0 { format!(", {} older versions", found.versions) } else { String::new() };
     let what = format!(
         "{} ({}{more}), {} in {place}",
@@ -249,11 +249,11 @@ async fn remove_captures_of(
     }
     if !found.is_empty() {
         if !(arguments.yes || super::ask::asked(&format!("Remove {what}? [y/N]")).await) {
-            return Err(Notice::error(format!("{place} stays"), "nobody said yes", "say --yes"));
+            return Err(Notice::error(format!("{place} is kept"), "not confirmed", "use --yes"));
         }
-        storage.remove(id).await.map_err(|error| error.notice(format!("{place} may still be there")))?;
+        storage.remove(id).await.map_err(|error| error.notice(format!("{place} may still exist")))?;
     }
-    let named = "the journal still names these captures";
+    let named = "the journal still lists these captures";
     match journals.open(id) {
         Ok((journal, _)) => journal.record(Entry::Storage(None)).map_err(|error| error.notice(named))?,
         Err(JournalError::Unknown(_)) => {}

@@ -42,7 +42,7 @@ pub enum BaselineError {
         source: io::Error,
     },
     /// Its contents.
-    #[error("{path:?} is no baseline: {reason}")]
+    #[error("{path:?} is not a baseline: {reason}")]
     Invalid {
         /// Which.
         path: PathBuf,
@@ -50,7 +50,7 @@ pub enum BaselineError {
         reason: String,
     },
     /// It is another cluster's.
-    #[error("{path:?} is the baseline of cluster {theirs:?}, this is {ours:?}")]
+    #[error("{path:?} is the baseline of cluster {theirs:?}, not of {ours:?}")]
     OtherCluster {
         /// Which.
         path: PathBuf,
@@ -146,7 +146,7 @@ impl Baseline {
         }
         let baseline: Self = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
         if !(FIRST..=VERSION).contains(&baseline.version) {
-            return Err(invalid(format!("its version is {}, this program reads {VERSION}", baseline.version)));
+            return Err(invalid(format!("unsupported version {}, the newest known is {VERSION}", baseline.version)));
         }
         if baseline.cluster != cluster {
             let (theirs, ours) = (baseline.cluster, cluster.to_owned());
@@ -392,7 +392,7 @@ mod tests {
         for text in ["", "{}", "[1]", r#"{"version":3,"cluster":"c","saved":1,"nodes":{}}"#, hostile] {
             fs::write(&path, text).expect("written");
             let error = Baseline::read(&path, "c").expect_err(text).to_string();
-            assert!(error.contains("is no baseline"), "{error}");
+            assert!(error.contains("is not a baseline"), "{error}");
         }
         assert!(Baseline::read(&folder.path().join("none"), "c").is_err());
         assert!(written.write(&folder.path().join("no/such/folder")).is_err());

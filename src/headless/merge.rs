@@ -45,7 +45,7 @@ pub async fn merge(arguments: MergeArgs, out: Option<&Path>) -> Exit {
     // Not one of the runtime's threads: an input may keep it waiting, and the program ends without it.
     std::thread::spawn(move || done.send(merged(&arguments, &target)));
     let outcome = tokio::select! {
-        result = result => result.unwrap_or_else(|_| Err(Notice::error("nothing was merged", "the work broke off", "try again"))),
+        result = result => result.unwrap_or_else(|_| Err(Notice::error("nothing was merged", "the merge thread ended", "try again"))),
         () = interrupted => {
             spool::hurry();
             let _ = fs::remove_file(&part);
@@ -72,8 +72,8 @@ fn merged(arguments: &MergeArgs, out: &Path) -> Result<Exit, Notice> {
     let from = arguments.from.unwrap_or(0);
     let to = arguments.to.unwrap_or(u64::MAX);
     if from > to {
-        let headline = "no packet can be between these times";
-        return Err(Notice::error(headline, "--from is later than --to", "exchange them").of(Failure::BadInput));
+        let headline = "empty time window";
+        return Err(Notice::error(headline, "--from is later than --to", "swap them").of(Failure::BadInput));
     }
     let found = merge::find(&arguments.files).map_err(|error| merge_notice(&error))?;
     if let Some(what) = passed_over(&found.passed_over) {
@@ -138,7 +138,7 @@ fn passed_over(files: &[(PathBuf, String)]) -> Option<String> {
         files.iter().take(NAMED).map(|(path, why)| format!("{} ({why})", path.display())).collect();
     let more = files.len().saturating_sub(NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    Some(format!("passed over {}: {}{more}", counted(files.len(), "file"), named.join(", ")))
+    Some(format!("skipped {}: {}{more}", counted(files.len(), "file"), named.join(", ")))
 }
 
 /// Files that somebody has named more than once.
@@ -160,7 +160,7 @@ mod tests {
         let files: Vec<_> =
             (0..7).map(|number| (PathBuf::from(format!("{number}.txt")), "no capture".into())).collect();
         let said = passed_over(&files).expect("said");
-        assert!(said.starts_with("passed over 7 files: 0.txt (no capture), "), "{said}");
+        assert!(said.starts_with("skipped 7 files: 0.txt (no capture), "), "{said}");
         assert!(said.ends_with("4.txt (no capture) and 2 more"), "{said}");
     }
 }

@@ -147,7 +147,7 @@ pub async fn run(engine: Engine<Session>, command: NodeCommand, settings: Settin
             if let Ok(CaptureSpec { filter: Some(filter), .. }) = &spec
                 && capture.filter.as_ref() != Some(filter)
             {
-                output::say(&format!("the filter with its hosts' addresses: {filter}"));
+                output::say(&format!("filter with host names resolved: {filter}"));
             }
             match spec {
                 Ok(spec) if out.as_os_str() == STDOUT => packets::stream(&mut run, &nodes, spec).await,
@@ -215,7 +215,7 @@ const LOOKED_UP_WITHIN: Duration = Duration::from_secs(5);
 fn spec(arguments: &CaptureArgs, ring_size: Option<u64>) -> Result<CaptureSpec, Notice> {
     let default = CaptureSpec::default();
     let rotate_bytes = arguments.rotate_size.unwrap_or(default.rotate_bytes);
-    let bad = |cause: String, next_step: &str| Notice::error("no such capture", cause, next_step).of(Failure::BadInput);
+    let bad = |cause: String, next_step: &str| Notice::error("invalid capture", cause, next_step).of(Failure::BadInput);
     let hosts = nodewatch_filter::SystemHosts { within: LOOKED_UP_WITHIN };
     let filter = arguments.filter.as_deref().map(|filter| nodewatch_filter::resolve(filter, &hosts)).transpose();
     let filter = filter.map_err(|error| bad(text::chain(&error), error.next_step()))?;

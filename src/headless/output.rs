@@ -45,7 +45,7 @@ pub(super) fn say_lines(lines: &[&str]) {
     let lines: Vec<String> = lines.iter().map(|text| line(text)).collect();
     let unsaid = match UNSAID.swap(0, Ordering::Relaxed) {
         0 => String::new(),
-        lines => format!("{} left out here: nobody read them in time\n", were(lines, "line")),
+        lines => format!("{} skipped here: output was not read in time\n", were(lines, "line")),
     };
     put(out, format!("{unsaid}{}\n", lines.join("\n")));
 }
@@ -82,7 +82,7 @@ pub(super) fn is_reader_gone() -> bool {
 pub(super) fn print_left_out(results: u64, format: Format) {
     match format {
         Format::Json => print_json([json!({"event": "left_out", "results": results})].into_iter()),
-        Format::Table => print(&format!("# {} left out here: nobody read them in time\n", were(results, "result"))),
+        Format::Table => print(&format!("# {} skipped here: output was not read in time\n", were(results, "result"))),
     }
 }
 
@@ -250,7 +250,7 @@ pub(super) fn files(states: &[&NodeState], storage: bool, format: Format) {
                 })
                 .collect();
             if rows.is_empty() {
-                return say("nothing was captured: there is no file");
+                return say("nothing was captured: no files");
             }
             print_table(&["NODE", "PACKETS", "SIZE", "DROPPED k/i/q", "FILE"], &rows);
         }

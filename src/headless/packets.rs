@@ -31,8 +31,8 @@ const REST_WITHIN: Duration = Duration::from_secs(20);
 pub(super) async fn capture(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec, format: Format) -> Result<Exit, Stop> {
     let armed = spec.recorder.is_some();
     if armed && run.session().terms.place == Place::Local {
-        let next_step = "use the screen: nodewatch-tui --local, then C with a recorder, and F saves it";
-        let cause = "freeze reaches no session of --local";
+        let next_step = "arm the recorder in the terminal program: nodewatch-tui --local";
+        let cause = "freeze cannot reach a session with --local";
         return Err(Stop::Notice(
             Notice::error("--recorder would save nothing", cause, next_step).of(Failure::BadInput),
         ));
@@ -73,7 +73,7 @@ pub(super) async fn capture(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec,
             let notice = Notice::error(
                 format!("the capture on {name} failed"),
                 message.clone(),
-                "its file is whole up to there",
+                "its file is complete up to that point",
             );
             output::say(&format!("error: {}", notice.line()));
             failures.push(notice);
@@ -179,9 +179,8 @@ fn too_near_its_end(session: &Session) -> Option<Notice> {
     }
     let left = text::clock(ends.saturating_sub(session.now));
     let budget = text::clock(session.terms.budget.as_millis() as u64);
-    let cause =
-        format!("the session's budget of {budget} is spent in {left}, and what only nodes have comes home before");
-    let notice = Notice::error("captures end before their time", cause, "choose a longer --session-budget");
+    let cause = format!("the session's budget of {budget} ends in {left}, and files must be fetched before that");
+    let notice = Notice::error("captures stopped early", cause, "choose a longer --session-budget");
     output::say(&format!("error: {}", notice.line()));
     Some(notice)
 }
@@ -196,9 +195,9 @@ fn tell_cut_short(session: &Session, team: &Team, short: &mut BTreeMap<NodeName,
         };
         let new = !short.contains_key(&name) && !team.has_fallen(&name);
         if new && session.nodes.get(&name).is_some_and(agent_ended) {
-            let headline = format!("the capture on {name} ended before its time");
+            let headline = format!("the capture on {name} ended early");
             let cause = team.last_word(&name).map_or_else(|| "its agent has ended".to_owned(), Notice::fact);
-            let notice = Notice::error(headline, cause, "its files are whole up to there");
+            let notice = Notice::error(headline, cause, "its files are complete up to that point");
             output::say(&format!("error: {}", notice.line()));
             short.insert(name, notice);
         }

@@ -48,8 +48,8 @@ fn unusable(error: &BaselineError) -> Stop {
         BaselineError::File { operation: "write", .. } => Failure::Other,
         _ => Failure::BadInput,
     };
-    let next_step = "make one with --save-baseline, or name another file";
-    Stop::Notice(Notice::error("the baseline cannot be used", text::chain(error), next_step).of(failure))
+    let next_step = "create one with --save-baseline, or use another file";
+    Stop::Notice(Notice::error("cannot use the baseline", text::chain(error), next_step).of(failure))
 }
 
 pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> Result<Exit, Stop> {
@@ -74,9 +74,9 @@ pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> 
     let known = move |session: &Session| {
         session.terms.place == Place::Local || nodes.iter().all(|name| session.ports.is_expected_known(name))
     };
-    match run.until(EXPECTED_WITHIN, "what should be open", known).await {
+    match run.until(EXPECTED_WITHIN, "the expected ports", known).await {
         Err(stop @ (Stop::Signal | Stop::Reader)) => return Err(stop),
-        Err(Stop::Notice(_)) => output::say("warning: which ports should be open is not known"),
+        Err(Stop::Notice(_)) => output::say("warning: the expected ports are unknown"),
         Ok(()) => {}
     }
     if run.session().terms.processes {
@@ -84,9 +84,9 @@ pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> 
         let known = move |session: &Session| {
             nodes.iter().all(|name| session.nodes.get(name).is_none_or(|state| state.owners.is_some()))
         };
-        match run.until(EXPECTED_WITHIN, "who holds the ports", known).await {
+        match run.until(EXPECTED_WITHIN, "the port owners", known).await {
             Err(stop @ (Stop::Signal | Stop::Reader)) => return Err(stop),
-            Err(Stop::Notice(_)) => output::say("warning: who holds the ports is not known on every node"),
+            Err(Stop::Notice(_)) => output::say("warning: port owners are unknown on some nodes"),
             Ok(()) => {}
         }
     }
@@ -153,7 +153,7 @@ async fn beside<T: Send + 'static>(run: &mut Run, work: impl FnOnce() -> T + Sen
     loop {
         tokio::select! {
             done = &mut done => {
-                let lost = |_| Stop::Notice(Notice::error("the baseline cannot be used", "its thread has ended", ""));
+                let lost = |_| Stop::Notice(Notice::error("cannot use the baseline", "its thread ended", ""));
                 return done.map_err(lost);
             }
             stepped = run.step() => stepped?,
@@ -167,10 +167,10 @@ async fn sent(run: &mut Run, nodes: u64) -> Result<(), Stop> {
         let state = session.report_state().unwrap_or_default();
         state.sent + state.rejected + state.dropped >= nodes
     };
-    match run.until(SENT_WITHIN, "CloudWatch Logs to take the reports", told).await {
+    match run.until(SENT_WITHIN, "CloudWatch Logs to accept the reports", told).await {
         Err(Stop::Notice(notice)) => {
             let state = run.session().report_state().unwrap_or_default();
-            let next_step = "see manifests/cloudwatch-policy.json, AWS_PROFILE and AWS_REGION";
+            let next_step = "check manifests/cloudwatch-policy.json, AWS_PROFILE and AWS_REGION";
             Err(Stop::Notice(Notice::error(notice.headline, state.trouble, next_step)))
         }
         other => other,
@@ -217,7 +217,7 @@ impl Watch {
             if !team.is_through(run.session(), |_| false) {
                 self.alone = None;
             } else if self.alone.get_or_insert_with(Instant::now).elapsed() >= ALONE_WITHIN {
-                return Err(Stop::Notice(Notice::error("no agent is left", "", "")));
+                return Err(Stop::Notice(Notice::error("no agents left", "", "")));
             }
         }
         Ok(())
@@ -227,7 +227,7 @@ impl Watch {
     fn may_print(&mut self) -> bool {
         if output::is_behind() {
             if self.left_out.1 == 0 {
-                output::say("warning: results are left out: nobody reads them in time");
+                output::say("warning: skipping results: output is not read in time");
             }
             self.left_out = (self.left_out.0 + 1, self.left_out.1 + 1);
             return false;
@@ -243,7 +243,7 @@ impl Watch {
         let told = self.seen.insert(state.node.name.clone(), *total).unwrap_or(0);
         let new = (total - told) as usize;
         if new > changes.len() {
-            output::say(&format!("{}: {} changes were too many to be told", state.node.name, new - changes.len()));
+            output::say(&format!("{}: skipped {} changes: too many at once", state.node.name, new - changes.len()));
         }
         let latest = changes.iter().skip(changes.len().saturating_sub(new));
         for change in latest.filter(|change| !session.leaves_out(&change.port)) {
@@ -301,7 +301,7 @@ fn report(run: &Run, nodes: &[NodeName], baseline: Option<&Baseline>, work: &Wor
     let Some(baseline) = baseline else { return false };
     let missing = baseline.nodes().filter(|name| !lists.iter().any(|(state, ..)| state.node.name.0 == **name)).count();
     if missing > 0 {
-        output::say(&format!("{} of the baseline not looked at", counted(missing, "node")));
+        output::say(&format!("{} in the baseline not checked", counted(missing, "node")));
     }
     let drifts: Vec<Drift> = lists
         .iter()
@@ -344,7 +344,7 @@ fn print_report(lists: &[(&NodeState, Vec<ListedPort>, usize)], at: u64, format:
             }
             if rows.is_empty() {
                 // A head alone looks as if something were missing.
-                output::say("no listening socket was found that is not left out (--exclude)");
+                output::say("no listening sockets found, other than excluded ones (--exclude)");
             }
             output::print_table(&["NODE", "PROTOCOL", "ADDRESS", "PORT", "SCOPE", "CLASS", "WHY, OWNER"], &rows);
             for (state, _, excluded) in lists.iter().filter(|(_, _, excluded)| *excluded > 0) {
@@ -367,7 +367,7 @@ fn port_json(one: &ListedPort, at: u64) -> Value {
 fn print_drifts(drifts: &[Drift], format: Format) {
     match format {
         Format::Json => output::print_json(drifts.iter().map(|drift| json!(drift))),
-        Format::Table if drifts.is_empty() => output::say("nothing differs from the baseline"),
+        Format::Table if drifts.is_empty() => output::say("no differences from the baseline"),
         Format::Table => {
             let row = |drift: &Drift| {
                 let Drift { node, kind, port, before, now } = drift.clone();
@@ -382,13 +382,13 @@ fn print_drifts(drifts: &[Drift], format: Format) {
 /// Whether a baseline can be written there, found out before anything is deployed.
 fn writable(path: &Path) -> Result<(), Stop> {
     let Err(error) = Target::of(path) else { return Ok(()) };
-    let headline = format!("the baseline cannot be written to {}", path.display());
+    let headline = format!("cannot write the baseline to {}", path.display());
     let cause = match error.kind() {
-        std::io::ErrorKind::IsADirectory => "that is a folder".to_owned(),
-        std::io::ErrorKind::NotFound => "there is no such folder".to_owned(),
+        std::io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
+        std::io::ErrorKind::NotFound => "no such folder".to_owned(),
         _ => error.to_string(),
     };
-    Err(Stop::Notice(Notice::error(headline, cause, "name another file").of(Failure::BadInput)))
+    Err(Stop::Notice(Notice::error(headline, cause, "use another file").of(Failure::BadInput)))
 }
 
 async fn save(run: &mut Run, live: &[NodeName], path: &Path, work: &Work<'_>) -> Result<(), Stop> {
@@ -405,7 +405,7 @@ async fn save(run: &mut Run, live: &[NodeName], path: &Path, work: &Work<'_>) ->
     let to = path.to_owned();
     beside(run, move || baseline.write(&to)).await?.map_err(|error| unusable(&error))?;
     let place =
-        if path == Path::new(STANDARD) { "on standard output".into() } else { format!("in {}", path.display()) };
-    output::say(&format!("the baseline of {} is {place}", counted(lists.len(), "node")));
+        if path == Path::new(STANDARD) { "to standard output".into() } else { format!("to {}", path.display()) };
+    output::say(&format!("saved the baseline of {} {place}", counted(lists.len(), "node")));
     Ok(())
 }

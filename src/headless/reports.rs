@@ -36,7 +36,7 @@ pub async fn check_credentials(logs: &Logs) -> Result<(), Notice> {
     if let Ok(checked) = tokio::time::timeout(SILENT_FOR, &mut check).await {
         return checked;
     }
-    output::say(&format!("waiting for AWS credentials of {}", asked_for_credentials()));
+    output::say(&format!("waiting for AWS credentials from {}", asked_for_credentials()));
     check.await
 }
 
@@ -61,10 +61,8 @@ pub async fn past(
     format: Format,
 ) -> Result<Exit, Notice> {
     if nodes.selector.is_some() {
-        let cause = "labels of nodes of the past are not known";
-        return Err(
-            Notice::error("-l does not go with --since", cause, "name nodes with --nodes").of(Failure::BadInput)
-        );
+        let cause = "labels of past nodes are unknown";
+        return Err(Notice::error("-l cannot be used with --since", cause, "use --nodes").of(Failure::BadInput));
     }
     check_credentials(logs).await?;
     let query = PastQuery {
@@ -73,10 +71,10 @@ pub async fn past(
         since: unix_millis().saturating_sub(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
         limit: MOST,
     };
-    let reports = logs.past(&query).await.map_err(|error| error.notice("past reports cannot be had"))?;
+    let reports = logs.past(&query).await.map_err(|error| error.notice("cannot read past reports"))?;
     if reports.first().is_some_and(|oldest| oldest.older_left_out) {
         let newest = counted(reports.len(), "report");
-        output::say(&format!("only the newest {newest} are told: choose a shorter --since, or --nodes"));
+        output::say(&format!("showing only the newest {newest}: use a shorter --since, or --nodes"));
     }
     match format {
         Format::Json => output::print_json(reports.iter().map(|report| {
@@ -87,7 +85,7 @@ pub async fn past(
             json!({"at": report.at, "node": report.node, "ports": ports.collect::<Vec<_>>(),
                 "excluded": report.excluded, "unexpected": report.unexpected, "incomplete": report.incomplete})
         })),
-        Format::Table if reports.is_empty() => output::say("no report in that time"),
+        Format::Table if reports.is_empty() => output::say("no reports in that period"),
         Format::Table => {
             let rows: Vec<Vec<String>> = changes(&reports)
                 .into_iter()
@@ -98,7 +96,7 @@ pub async fn past(
     }
     let holes = reports.iter().filter(|report| report.incomplete.is_some()).count();
     if holes > 0 {
-        output::say(&format!("warning: {} not whole: what closed is told by whole ones only", are(holes)));
+        output::say(&format!("warning: {} incomplete: closed ports are shown from complete reports only", are(holes)));
         return Ok(Exit::Partly);
     }
     Ok(Exit::Done)
@@ -121,23 +119,23 @@ pub async fn alarms(logs: &Logs, command: AlarmsCommand, site: Option<Arc<dyn Si
             };
             if metric_filter {
                 let filters = logs.put_filters(unix_millis(), chosen.len()).await;
-                match filters.map_err(failed("the metric filters were not made"))? {
-                    Filters::ByHostname => output::say("metric filters are there, with the dimension hostname"),
+                match filters.map_err(failed("cannot create the metric filters"))? {
+                    Filters::ByHostname => output::say("metric filters created, with the dimension hostname"),
                     Filters::Whole(names) => output::say(&format!(
-                        "warning: {names} names of nodes in an hour: beyond {MAX_NAMES} CloudWatch Logs would switch the \
-                         filters off, so they are there without a dimension, and alarms on single nodes need \
-                         nodewatch-agent's own events"
+                        "warning: {names} node names in an hour: above {MAX_NAMES} CloudWatch Logs disables the filters, \
+                         so they were created without a dimension; alarms on single nodes need nodewatch-agent's own \
+                         events"
                     )),
                 }
             }
-            let (made, removed) = logs.reconcile(&scope, &chosen).await.map_err(failed("not every alarm was made"))?;
+            let (made, removed) = logs.reconcile(&scope, &chosen).await.map_err(failed("cannot create all alarms"))?;
             let cluster = &logs.settings().cluster;
             match format.format {
                 Format::Json => {
                     output::print_json([json!({"cluster": cluster, "made": made, "removed": removed})].into_iter());
                 }
                 Format::Table => output::say(&format!(
-                    "cluster {cluster}: {} made, {removed} of gone nodes removed",
+                    "cluster {cluster}: {} created, {removed} removed (nodes gone)",
                     counted(made, "alarm")
                 )),
             }
@@ -146,7 +144,7 @@ pub async fn alarms(logs: &Logs, command: AlarmsCommand, site: Option<Arc<dyn Si
         AlarmsCommand::Delete { session, yes } => {
             let whole = session.is_none();
             let scope = session.map_or(scope, Scope::Session);
-            let there = logs.alarms(&scope).await.map_err(failed("the alarms cannot be listed"))?;
+            let there = logs.alarms(&scope).await.map_err(failed("cannot list the alarms"))?;
             let cluster = &logs.settings().cluster;
             if !there.is_empty()
                 && !yes
@@ -155,9 +153,9 @@ pub async fn alarms(logs: &Logs, command: AlarmsCommand, site: Option<Arc<dyn Si
                 output::say("nothing was removed");
                 return Ok(Exit::BadUsage);
             }
-            let removed = logs.delete_alarms(&scope).await.map_err(failed("alarms may still be there"))?;
+            let removed = logs.delete_alarms(&scope).await.map_err(failed("alarms may still exist"))?;
             if whole && !logs.settings().group.is_empty() {
-                logs.delete_filters().await.map_err(failed("metric filters may still be there"))?;
+                logs.delete_filters().await.map_err(failed("metric filters may still exist"))?;
             }
             output::say(&format!("cluster {cluster}: {} removed", counted(removed, "alarm")));
         }
@@ -166,7 +164,7 @@ pub async fn alarms(logs: &Logs, command: AlarmsCommand, site: Option<Arc<dyn Si
 }
 
 async fn list(logs: &Logs, format: Format) -> Result<(), Notice> {
-    let alarms = logs.all_alarms().await.map_err(|error| error.notice("the alarms cannot be listed"))?;
+    let alarms = logs.all_alarms().await.map_err(|error| error.notice("cannot list the alarms"))?;
     let what = |kind: &AlarmKind| match kind {
         AlarmKind::Silent(node) => ("silent", node.0.clone()),
         AlarmKind::Errors => ("agent-errors", String::new()),
@@ -178,7 +176,7 @@ async fn list(logs: &Logs, format: Format) -> Result<(), Notice> {
             json!({"name": alarm.name, "session": alarm.session, "kind": kind,
                 "node": (!node.is_empty()).then_some(node), "state": alarm.state})
         })),
-        Format::Table if alarms.is_empty() => output::say("there are no alarms of this cluster"),
+        Format::Table if alarms.is_empty() => output::say("no alarms for this cluster"),
         Format::Table => {
             let row = |alarm: &crate::model::Alarm| {
                 let (kind, node) = what(&alarm.kind);
@@ -194,7 +192,7 @@ async fn list(logs: &Logs, format: Format) -> Result<(), Notice> {
 
 /// The chosen nodes of those that there are; all of them without a choice.
 async fn choose(site: &dyn Site, arguments: &NodesArgs) -> Result<Vec<NodeName>, Notice> {
-    let none = || Notice::error("the nodes cannot be listed", "no answer came", "try again").of(Failure::Unreachable);
+    let none = || Notice::error("cannot list the nodes", "no answer", "try again").of(Failure::Unreachable);
     let changes = site.nodes().filter(|change| {
         let answers = !matches!(change, NodesChange::Told(_));
         async move { answers }
@@ -216,7 +214,7 @@ async fn choose(site: &dyn Site, arguments: &NodesArgs) -> Result<Vec<NodeName>,
     let wanted = arguments.nodes.iter().map(|name| NodeName(name.trim().to_owned()));
     let wanted: Vec<NodeName> = wanted.collect();
     if let Some(unknown) = wanted.iter().find(|name| !names.contains(name)) {
-        return Err(bad(format!("no node {:?}", unknown.0)));
+        return Err(bad(format!("node {:?} not found", unknown.0)));
     }
     Ok(if wanted.is_empty() { names.into_iter().collect() } else { wanted })
 }
@@ -235,7 +233,7 @@ pub async fn remove_left(journals: &Journals, arguments: &CleanupArgs, here: Opt
         if !record.has_alarms() && !arguments.reports {
             if !arguments.sessions.is_empty() {
                 output::say(&format!(
-                    "reports in log group {} stay: --reports removes a group made here",
+                    "reports in log group {} are kept: --reports removes a group created here",
                     settings.group
                 ));
             }
@@ -260,21 +258,20 @@ async fn remove_one(
     id: &SessionId,
     settings: LogsSettings,
 ) -> Result<(), Notice> {
-    let left = |error: crate::logs::LogsError| {
-        error.notice(format!("alarms or log groups of session {id} may still be there"))
-    };
+    let left =
+        |error: crate::logs::LogsError| error.notice(format!("alarms or log groups of session {id} may still exist"));
     let logs = Logs::open(settings.clone()).await;
     let scope = Scope::Session(id.clone());
     let alarms = logs.alarms(&scope).await.map_err(left)?;
     let groups = if arguments.reports { logs.groups_of(id).await.map_err(left)? } else { Vec::new() };
     let what = format!("{} and {} of session {id}", counted(alarms.len(), "alarm"), counted(groups.len(), "log group"));
     if arguments.dry_run {
-        output::say(&format!("would be removed: {what}"));
+        output::say(&format!("would remove {what}"));
         return Ok(());
     }
     // Alarms go with their session; reports are asked about.
     if !groups.is_empty() && !arguments.yes && !asked(&format!("Remove {what}? [y/N]")).await {
-        return Err(Notice::error(format!("{what} stay"), "nobody said yes", "say --yes"));
+        return Err(Notice::error(format!("{what} are kept"), "not confirmed", "use --yes"));
     }
     logs.delete_alarms(&scope).await.map_err(left)?;
     logs.remove_groups(&groups).await.map_err(left)?;
@@ -282,7 +279,7 @@ async fn remove_one(
         output::say(&format!("removed  {what}"));
     }
     let rest = (!arguments.reports).then_some(LogsSettings { alarms: false, ..settings });
-    let headline = format!("the journal of session {id} does not know that its alarms are gone");
+    let headline = format!("the journal of session {id} still lists its alarms");
     let (journal, _) = journals.open(id).map_err(|error| error.notice(headline.clone()))?;
     journal.record(Entry::Logs(rest)).map_err(|error| error.notice(headline))
 }

@@ -21,7 +21,7 @@ fn what(ring: &LeftRing) -> String {
 pub fn warnings(rings: &Rings) -> Vec<Notice> {
     let left = rings.all().into_iter().filter(|ring| !ring.in_use);
     left.map(|ring| {
-        let headline = format!("session {} on this machine has ended without cleaning up", ring.session);
+        let headline = format!("session {} on this machine ended without cleanup", ring.session);
         let session = ring.session.as_str();
         let (again, away) = (command(["attach", session, "--local"]), command(["cleanup", session, "--local"]));
         Notice::warning(headline, what(&ring), format!("{again} fetches them, {away} removes them"))
@@ -88,7 +88,7 @@ async fn remove(rings: &Rings, ring: &LeftRing, arguments: &CleanupArgs) -> Exit
         return Exit::Done;
     }
     if !(arguments.yes || super::ask::asked(&format!("Remove session {session}, {}? [y/N]", what(ring))).await) {
-        output::say(&format!("session {session} on this machine stays: {}", what(ring)));
+        output::say(&format!("session {session} on this machine is kept: {}", what(ring)));
         return Exit::BadUsage;
     }
     let removed = rings

@@ -129,12 +129,8 @@ impl Run {
         let end = Instant::now() + at_most;
         while !so(&self.engine.state) {
             if Instant::now() >= end {
-                let headline = format!("waited {} s for {what}", at_most.as_secs());
-                return Err(Stop::Notice(Notice::error(
-                    headline,
-                    "it did not happen",
-                    "try again, or with fewer nodes",
-                )));
+                let headline = format!("timed out after {} s waiting for {what}", at_most.as_secs());
+                return Err(Stop::Notice(Notice::error(headline, "", "try again, or with fewer nodes")));
             }
             self.step().await?;
         }
@@ -217,7 +213,7 @@ impl Run {
                 self.signalled += 1;
                 spool::hurry();
                 if self.signalled == 1 {
-                    output::say("ending; a second signal ends without waiting");
+                    output::say("shutting down; a second signal exits without waiting");
                 }
                 Err(Stop::Signal)
             }

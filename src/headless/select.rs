@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What a label selector may be.
-const SELECTORS: &str = "as kubectl has them: -l 'a=b', 'a!=b', 'a in (b,c)', 'a notin (b)', 'a', '!a'";
+const SELECTORS: &str = "use kubectl syntax: -l 'a=b', 'a!=b', 'a in (b,c)', 'a notin (b)', 'a', '!a'";
 
 /// A node that has joined was given the capture that runs on the others.
 pub(super) fn was_given_capture(state: &NodeState) -> bool {
@@ -29,16 +29,16 @@ pub(super) fn nodes(session: &Session, arguments: &NodesArgs) -> Result<Vec<Node
     let known = || {
         let names: Vec<String> = session.nodes.keys().take(20).map(ToString::to_string).collect();
         let more = if session.nodes.len() > names.len() { ", ..." } else { "" };
-        format!("the nodes are {}{more}", names.join(", "))
+        format!("available nodes: {}{more}", names.join(", "))
     };
     if let Some(selector) = &arguments.selector {
         let filter = Filter::parse(&format!("-l {selector}"))
-            .map_err(|error| bad("the label selector cannot be read".to_owned(), error, SELECTORS))?;
+            .map_err(|error| bad("invalid label selector".to_owned(), error, SELECTORS))?;
         let chosen: Vec<NodeName> =
             session.nodes.values().filter(|state| filter.shows(state)).map(|state| state.node.name.clone()).collect();
         let chosen = able(session, chosen)?;
         if chosen.is_empty() {
-            return Err(bad(format!("no node has the labels {selector:?}"), known(), "see nodewatch-tui nodes"));
+            return Err(bad(format!("no nodes match the selector {selector:?}"), known(), "see nodewatch-tui nodes"));
         }
         return Ok(chosen);
     }
@@ -47,13 +47,13 @@ pub(super) fn nodes(session: &Session, arguments: &NodesArgs) -> Result<Vec<Node
         return able(session, session.nodes.keys().cloned().collect());
     }
     if arguments.nodes.is_empty() {
-        return Err(bad("no node was chosen".to_owned(), known(), "name some with --nodes, or say --all or -l"));
+        return Err(bad("no nodes chosen".to_owned(), known(), "use --nodes, --all or -l"));
     }
     let mut chosen: Vec<NodeName> = Vec::new();
     for name in &arguments.nodes {
         let name = NodeName(name.trim().to_owned());
         if !session.nodes.contains_key(&name) {
-            return Err(bad(format!("no node {:?}", name.0), known(), "see nodewatch-tui nodes"));
+            return Err(bad(format!("node {:?} not found", name.0), known(), "see nodewatch-tui nodes"));
         }
         if let Some(reason) = session.nodes.get(&name).and_then(|state| state.node.cannot_run()) {
             return Err(bad(format!("no agent can run on {:?}", name.0), reason.to_string(), "choose other nodes"));
@@ -77,7 +77,7 @@ fn able(session: &Session, mut chosen: Vec<NodeName>) -> Result<Vec<NodeName>, S
     });
     for (reason, names) in &reasons {
         let more = if names.len() > 5 { format!(" and {} more", names.len() - 5) } else { String::new() };
-        output::say(&format!("left out: {}{more}: {reason}", names[..names.len().min(5)].join(", ")));
+        output::say(&format!("skipped: {}{more}: {reason}", names[..names.len().min(5)].join(", ")));
     }
     if chosen.is_empty()
         && let Some(reason) = reasons.into_keys().next()

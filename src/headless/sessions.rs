@@ -57,7 +57,7 @@ pub async fn sessions(
         Format::Json => {
             output::print_json(there.iter().map(|one| json!(one.summary)).chain(rings.iter().map(super::rings::json)));
         }
-        Format::Table if there.is_empty() && rings.is_empty() => output::say("no session has left anything"),
+        Format::Table if there.is_empty() && rings.is_empty() => output::say("no sessions found"),
         Format::Table => {
             let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
             let mut rows: Vec<Vec<String>> = there
@@ -94,10 +94,10 @@ pub fn summary(journals: &Journals, session: &SessionId) -> Result<Summary, Noti
     if let Some(summary) = journals.summary(session) {
         return Ok(summary);
     }
-    let headline = format!("session {session} cannot be told");
+    let headline = format!("no report for session {session}");
     let unknown = || {
-        let next_step = "see nodewatch-tui sessions; a recording can be told with --from";
-        Notice::error(headline.clone(), "this laptop has no journal of it", next_step).of(Failure::BadInput)
+        let next_step = "see nodewatch-tui sessions; to report from a recording, use --from";
+        Notice::error(headline.clone(), "this laptop has no journal for it", next_step).of(Failure::BadInput)
     };
     let record = journals.all().into_iter().flatten().find(|record| record.header.session == *session);
     let record = record.ok_or_else(unknown)?;
@@ -196,7 +196,7 @@ async fn clean_up(
     if let Some(notice) = notices.first().filter(|_| chosen.is_empty() && exit == Exit::Done) {
         let Some(context) = here.filter(|_| notice.failure.is_passing()) else { return Exit::of(notice) };
         output::say(&format!(
-            "error: what sessions have left in context {context} was not seen: it may still be there"
+            "error: cannot check context {context}: objects of earlier sessions may still exist there"
         ));
         return Exit::LeftBehind;
     }
@@ -207,9 +207,9 @@ async fn clean_up(
         match plan(&session, journals, arguments).await {
             Ok((objects, others)) => plans.push(Plan { session, objects, others }),
             Err(notice) => {
-                output::say(&format!("error: session {} stays: {}", session.summary.id, notice.line()));
+                output::say(&format!("error: session {} was not removed: {}", session.summary.id, notice.line()));
                 for seen in &session.summary.objects {
-                    output::say(&format!("LEFT  {}: not seen, it may still be there", seen.object.text()));
+                    output::say(&format!("LEFT  {}: not checked, may still exist", seen.object.text()));
                 }
                 exit = Exit::LeftBehind;
                 left.insert(session.summary.id.clone());
@@ -234,7 +234,7 @@ async fn clean_up(
     for plan in plans {
         let id = plan.session.summary.id.clone();
         if plan.session.summary.holder == Holder::Elsewhere && !confirmed_by_id(&plan.session, &id).await {
-            output::say(&format!("session {id} stays: its id was not typed"));
+            output::say(&format!("session {id} is kept: its id was not typed"));
             exit = Exit::LeftBehind;
             left.insert(id);
         } else {
@@ -254,7 +254,7 @@ async fn clean_up(
     }
     match super::captures::remove_captures(journals, arguments, here.as_deref(), &left).await {
         Exit::Done if planned == 0 && exit == Exit::Done && !arguments.captures && !arguments.reports => {
-            output::say("there is nothing to do");
+            output::say("nothing to do");
             exit
         }
         Exit::Done => exit,
@@ -306,7 +306,7 @@ fn choose(found: Vec<Leftover>, arguments: &CleanupArgs, here: Option<&str>) -> 
                 exit = Exit::LeftBehind;
             }
             Some(one) => chosen.push(one.clone()),
-            None => output::say(&format!("session {id}: nothing of it is left, here or in a cluster that was asked")),
+            None => output::say(&format!("session {id}: nothing left, here or in the clusters asked")),
         }
     }
     if !arguments.sessions.is_empty() {
@@ -314,18 +314,18 @@ fn choose(found: Vec<Leftover>, arguments: &CleanupArgs, here: Option<&str>) -> 
     }
     for one in found {
         let summary = &one.summary;
-        let (id, owner) = (&summary.id, summary.owner.as_deref().unwrap_or("nobody"));
+        let (id, owner) = (&summary.id, summary.owner.as_deref().unwrap_or("someone else"));
         match summary.holder {
             Holder::Running => output::say(&format!("session {id} is open in another nodewatch-tui here: left alone")),
             Holder::Elsewhere => {
-                output::say(&format!("session {id} is {owner}'s: left alone; to remove it name it: cleanup {id}"));
+                output::say(&format!("session {id} belongs to {owner}: left alone; cleanup {id} removes it"));
             }
             // Without --all only what this context leads to.
             Holder::Detached | Holder::Abandoned if arguments.all || here == Some(summary.context.as_str()) => {
                 chosen.push(one);
             }
             Holder::Detached | Holder::Abandoned => {
-                output::say(&format!("session {id} is in context {}: left alone without --all", summary.context));
+                output::say(&format!("session {id} is in context {}: left alone, --all includes it", summary.context));
             }
         }
     }
@@ -357,7 +357,7 @@ fn print_plan(plans: &[Plan], arguments: &CleanupArgs) {
     let rows = plans.iter().flat_map(|plan| plan.objects.iter().map(move |seen| (&plan.session.summary, seen)));
     for plan in plans {
         for other in &plan.others {
-            output::say(&format!("not of session {}, but goes with its namespace: {other}", plan.session.summary.id));
+            output::say(&format!("not of session {}, removed with its namespace: {other}", plan.session.summary.id));
         }
     }
     match arguments.output.format {
@@ -402,11 +402,11 @@ async fn say_what_is_lost(plans: &[Plan], journals: &Journals, agents: &AgentSet
     for (id, held) in join_all(asked).await {
         match held {
             None => output::say(&format!(
-                "session {id}: what its agents capture and have is lost; they do not say what that is"
+                "session {id}: captures and files of its agents will be lost; the agents did not list them"
             )),
             Some(held) => {
                 for one in held {
-                    output::say(&format!("session {id}: lost with it: {}", &held_text(&one)));
+                    output::say(&format!("session {id}: will be lost: {}", &held_text(&one)));
                 }
             }
         }
@@ -421,7 +421,7 @@ async fn confirmed(plans: &[Plan], planned: usize) -> bool {
     }
     let others = match others {
         0 => String::new(),
-        others => format!(", and {} of others with the namespace", counted(others, "object")),
+        others => format!(", and {} of others in the namespace", counted(others, "object")),
     };
     asked(&format!("Remove {}{others}? [y/N]", counted(planned, "object"))).await
 }
@@ -429,9 +429,9 @@ async fn confirmed(plans: &[Plan], planned: usize) -> bool {
 /// Somebody else may be working with it: `--yes` does not speak for them.
 async fn confirmed_by_id(session: &Leftover, id: &SessionId) -> bool {
     let summary = &session.summary;
-    let owner = summary.owner.as_deref().unwrap_or("nobody says who");
+    let owner = summary.owner.as_deref().unwrap_or("an unknown user");
     let began = summary.began.map_or_else(|| "at an unknown time".to_owned(), date_and_time);
-    output::say(&format!("Session {id} was begun by {owner} {began}, not on this laptop. Type its id to remove it:"));
+    output::say(&format!("Session {id} was started by {owner} {began}, not on this laptop. Type its id to remove it:"));
     answer().await == id.as_str()
 }
 
@@ -447,10 +447,10 @@ impl Under {
 
     /// It was ended by a signal: what may still be there.
     fn told(&self, format: Format) -> Exit {
-        const WHY: &str = "not seen gone: ended by a signal";
+        const WHY: &str = "may still exist: interrupted by a signal";
         let left = self.lock();
         if left.is_empty() {
-            output::say("error: ended by a signal");
+            output::say("error: interrupted by a signal");
             return Exit::Failed;
         }
         for (id, object) in left.iter() {
@@ -482,7 +482,7 @@ async fn remove(plan: Plan, journals: &Journals, arguments: &CleanupArgs, under:
             Removal::Kept(object) => (object, "kept", ""),
             Removal::Failed(object, reason) => (object, "left", reason.as_str()),
             Removal::Refused(notice) => {
-                output::say(&format!("error: session {id} stays: {}", notice.line()));
+                output::say(&format!("error: session {id} was not removed: {}", notice.line()));
                 all_gone = false;
                 continue;
             }
@@ -506,7 +506,7 @@ async fn remove(plan: Plan, journals: &Journals, arguments: &CleanupArgs, under:
         }
     }
     if !quiet && all_gone {
-        output::say(&format!("session {id}: {gone} objects were seen gone, nothing is left"));
+        output::say(&format!("session {id}: {gone} objects removed, nothing is left"));
     }
     all_gone
 }
@@ -516,9 +516,9 @@ fn forget(journals: &Journals, sessions: &[SessionId]) -> Exit {
     let mut exit = Exit::Done;
     for id in sessions {
         match journals.forget(id) {
-            Ok(()) => output::say(&format!("session {id} is forgotten here; nothing was removed from its cluster")),
+            Ok(()) => output::say(&format!("session {id}: journal dropped; nothing was removed from its cluster")),
             Err(error) => {
-                let notice = error.notice(format!("session {id} is not forgotten"));
+                let notice = error.notice(format!("cannot forget session {id}"));
                 output::say(&format!("error: {}", notice.line()));
                 exit = Exit::of(&notice);
             }

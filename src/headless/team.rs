@@ -63,7 +63,7 @@ impl Team {
         let chosen = select::nodes(run.session(), arguments)?;
         let later = later.filter(|_| arguments.all && run.session().terms.place != Place::Local);
         if later.is_some() {
-            output::say("nodes that join get an agent and what runs on the others, too");
+            output::say("nodes that join later are included");
             run.handle(Event::MeanLaterNodes);
         }
         run.handle(Event::DeployTo(chosen.clone()));
@@ -117,7 +117,7 @@ impl Team {
         let new: Vec<NodeName> = self.chosen.iter().filter(ready).cloned().collect();
         for name in &new {
             if self.missing.remove(name).is_some() {
-                output::say(&format!("{name}: takes part from now on"));
+                output::say(&format!("{name}: now included"));
             }
             self.members.insert(name.clone());
         }
@@ -129,7 +129,7 @@ impl Team {
         self.fallen.retain(|name, _| {
             let back = session.nodes.get(name).is_some_and(is_ready);
             if back {
-                output::say(&format!("{name}: takes part again"));
+                output::say(&format!("{name}: included again"));
             }
             !back
         });
@@ -228,17 +228,17 @@ fn why_missing(name: &NodeName, state: Option<&NodeState>, waited: Duration) -> 
         Agent::Failed(notice) | Agent::Ended(notice) => {
             return Some(of_node(name, notice.clone()));
         }
-        Agent::Live => "it does not say what it sees".to_owned(),
-        Agent::Absent => "none was asked for".to_owned(),
+        Agent::Live => "it sends no data".to_owned(),
+        Agent::Absent => "not deployed".to_owned(),
         Agent::Deploying(step) => step.clone(),
-        Agent::Connecting => "its container runs, and the tunnel to it does not open".to_owned(),
+        Agent::Connecting => "its container is running, but the tunnel to it does not open".to_owned(),
         Agent::Lost { reason, .. } => format!("the tunnel to it is lost: {reason}"),
     };
     let readiness = state.node.readiness;
     let node =
         if readiness == Readiness::Ready { String::new() } else { format!("; the node is {}", readiness.word()) };
     let headline = format!("{name}: no agent after {} s", waited.as_secs());
-    Some(Notice::error(headline, format!("{cause}{node}"), "it takes part when it comes up while this runs"))
+    Some(Notice::error(headline, format!("{cause}{node}"), "it is included if it comes up later"))
 }
 
 /// The same with the node's name, and without keys, which there are none of.
@@ -258,7 +258,7 @@ fn why_fallen(name: &NodeName, state: &NodeState, word: Option<Notice>, session:
         _ if !state.present => "the node has left the cluster".to_owned(),
         (Agent::Lost { reason, .. }, None) => {
             let lease = session.terms.lease.as_secs();
-            format!("its tunnel is lost for {lease} s, which is the agent's lease: {reason}")
+            format!("its tunnel has been down for {lease} s, the agent's lease: {reason}")
         }
         (_, None) => "its agent has ended".to_owned(),
     };

@@ -106,10 +106,8 @@ impl Logs {
         let cluster = &settings.cluster;
         let (metric, description) = match kind {
             AlarmKind::Silent(node) => ("Heartbeat", format!("no report from {node}")),
-            AlarmKind::Errors => ("AgentErrors", "something failed on a node of the cluster".to_owned()),
-            AlarmKind::Unexpected => {
-                ("UnexpectedPorts", "a node of the cluster has a port that nobody expects".to_owned())
-            }
+            AlarmKind::Errors => ("AgentErrors", "an error on a node of the cluster".to_owned()),
+            AlarmKind::Unexpected => ("UnexpectedPorts", "an unexpected port on a node of the cluster".to_owned()),
         };
         let session = match scope {
             Scope::Session(session) => format!(", session {session}"),
@@ -147,7 +145,7 @@ impl Logs {
                 .evaluation_periods(1)
                 .treat_missing_data("notBreaching"),
         };
-        put.send().await.map_err(LogsError::of("make an alarm"))?;
+        put.send().await.map_err(LogsError::of("create an alarm"))?;
         Ok(())
     }
 
@@ -203,7 +201,7 @@ impl Logs {
             };
             // It has all that is required.
             let transformation = transformation.build().map_err(|error| LogsError {
-                operation: "make a metric filter",
+                operation: "create a metric filter",
                 reason: error.to_string(),
                 refused: false,
             })?;
@@ -215,7 +213,7 @@ impl Logs {
                 .metric_transformations(transformation)
                 .send()
                 .await
-                .map_err(LogsError::of("make a metric filter"))?;
+                .map_err(LogsError::of("create a metric filter"))?;
         }
         Ok(filters)
     }

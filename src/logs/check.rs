@@ -18,9 +18,9 @@ impl Logs {
     pub async fn check_credentials(&self) -> Result<(), Notice> {
         let refused = |cause: String| {
             let next_step = "sign in, or choose another AWS_PROFILE";
-            Notice::error("there are no AWS credentials for CloudWatch", cause, next_step).of(Failure::NotPermitted)
+            Notice::error("no AWS credentials for CloudWatch", cause, next_step).of(Failure::NotPermitted)
         };
-        let none = || refused("none are set up".to_owned());
+        let none = || refused("none are configured".to_owned());
         let provider = self.config.credentials_provider().ok_or_else(none)?;
         let given = tokio::time::timeout(CREDENTIALS_WITHIN, provider.provide_credentials()).await;
         let late = |_| refused(format!("{} did not answer within {} s", asked(), CREDENTIALS_WITHIN.as_secs()));
@@ -48,13 +48,13 @@ impl Logs {
     pub async fn check(&self) -> Result<Option<Notice>, Notice> {
         self.check_credentials().await?;
         let warned = |warning: String| {
-            Notice::warning(warning, "", "report to a group of the class STANDARD: a group's class cannot be changed")
+            Notice::warning(warning, "", "use a log group of class STANDARD: the class of a group cannot be changed")
         };
         match self.check_group().await {
             Ok(found) => Ok(found.map(warned)),
             // Reports may get there all the same, and say why when they do not.
             Err(error) => {
-                let told = error.notice("what the log group is cannot be told");
+                let told = error.notice("cannot check the log group");
                 Ok(Some(Notice::warning(told.headline, told.cause, told.next_step)))
             }
         }
@@ -74,7 +74,7 @@ fn usable(credentials: &Credentials, now: SystemTime) -> Result<(), String> {
         Some(end) if end <= now => {
             let since = now.duration_since(end).unwrap_or_default().as_secs();
             let since = if since < 7200 { format!("{} min", since / 60) } else { format!("{} h", since / 3600) };
-            Err(format!("those of {} ended {since} ago", asked()))
+            Err(format!("those from {} expired {since} ago", asked()))
         }
         _ => Ok(()),
     }
@@ -97,7 +97,7 @@ mod tests {
         };
         assert!(ending(1).is_ok() && usable(&Credentials::new("k", "s", None, None, "test"), now).is_ok());
         assert!(ending(0).is_err());
-        assert!(ending(-180).is_err_and(|reason| reason.contains("ended 3 min ago")));
-        assert!(ending(-200_000_000).is_err_and(|reason| reason.contains("ended 55555 h ago")));
+        assert!(ending(-180).is_err_and(|reason| reason.contains("expired 3 min ago")));
+        assert!(ending(-200_000_000).is_err_and(|reason| reason.contains("expired 55555 h ago")));
     }
 }

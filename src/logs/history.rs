@@ -180,9 +180,9 @@ impl Gathered {
         let there = self.parts.len() as u64;
         let omitted: u64 = self.parts.values().map(|piece| piece.omitted).fold(0, u64::saturating_add);
         let incomplete = if there < self.of {
-            Some(format!("{there} of its {} parts are there", self.of))
+            Some(format!("{there} of {} parts found", self.of))
         } else {
-            (omitted > 0).then(|| format!("{omitted} ports were left out of it"))
+            (omitted > 0).then(|| format!("{omitted} ports omitted"))
         };
         let excluded = self.parts.values().map(|piece| piece.excluded).fold(0, u64::saturating_add);
         let unexpected = self.parts.values().find_map(|piece| piece.unexpected);
@@ -315,7 +315,7 @@ mod tests {
         found.add(&sent(8, 2, 3)[0], 8);
         let reports = found.reports(&query(None, 9));
         let why = reports[0].incomplete.clone().expect("told");
-        assert_eq!(why, format!("{} of its {} parts are there", parts.len() - 1, parts.len()));
+        assert_eq!(why, format!("{} of {} parts found", parts.len() - 1, parts.len()));
         assert_eq!(reports[1].incomplete, None);
     }
 
@@ -333,7 +333,7 @@ mod tests {
         let reports = found.reports(&query(Some(tcp(15_000)), 9));
         assert_eq!(reports.iter().map(|report| report.at).collect::<Vec<_>>(), [7, 10]);
         assert_eq!(reports[0].ports.len(), 20_000, "the whole report");
-        assert_eq!(reports[1].incomplete.as_deref(), Some("2 ports were left out of it"));
+        assert_eq!(reports[1].incomplete.as_deref(), Some("2 ports omitted"));
     }
 
     #[test]

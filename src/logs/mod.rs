@@ -54,9 +54,12 @@ impl LogsError {
     /// For the user, as the reason why something was not done.
     pub fn notice(&self, headline: impl Into<String>) -> Notice {
         let (next_step, failure) = if self.refused {
-            ("grant what manifests/cloudwatch-policy.json has, or choose another AWS_PROFILE", Failure::NotPermitted)
+            (
+                "grant the rights in manifests/cloudwatch-policy.json, or choose another AWS_PROFILE",
+                Failure::NotPermitted,
+            )
         } else {
-            ("see AWS_PROFILE, AWS_REGION and the log group's name", Failure::Other)
+            ("check AWS_PROFILE, AWS_REGION and the log group name", Failure::Other)
         };
         Notice::error(headline, self.to_string(), next_step).of(failure)
     }
@@ -141,7 +144,7 @@ impl Logs {
                     let mut error = LogsError::of("remove a log group")(error);
                     if self.is_protected(group).await {
                         error.reason = format!(
-                            "log group {group} has deletion protection: end it with aws logs \
+                            "log group {group} has deletion protection: disable it with aws logs \
                              put-log-group-deletion-protection --log-group-identifier {group} \
                              --no-deletion-protection-enabled"
                         );

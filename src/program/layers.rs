@@ -374,7 +374,7 @@ mod tests {
             ("\nlease = 'soon'", "line 2: lease: invalid value 'soon'"),
             ("read_only = 7", "line 1: read_only: \"7\" is neither true nor false"),
             ("exclude = \"22,65536\"", "\"65536\" in \"22,65536\": not a port"),
-            ("theme = 'pink'", "\"pink\" is no theme"),
+            ("theme = 'pink'", "unknown theme \"pink\""),
         ] {
             let error = read(&["nodes"], text).expect_err(text).to_string();
             assert!(error.contains(told), "{text:?}: {error}");

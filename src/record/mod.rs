@@ -43,7 +43,7 @@ pub enum RecordError {
         source: io::Error,
     },
     /// Its contents.
-    #[error("{path:?} is no recording of this version: line {line}: {reason}")]
+    #[error("{path:?} is not a valid recording: line {line}: {reason}")]
     Invalid {
         /// Which.
         path: PathBuf,
@@ -61,10 +61,10 @@ impl RecordError {
     /// For the user.
     pub fn notice(&self) -> Notice {
         let (headline, next_step) = match self {
-            Self::File { operation: "make" | "read", .. } | Self::Invalid { .. } => {
-                ("the recording cannot be used", "name another file; a recording is not written over")
+            Self::File { operation: "create" | "read", .. } | Self::Invalid { .. } => {
+                ("cannot use the recording", "use another file; recordings are never overwritten")
             }
-            Self::File { .. } | Self::Full(_) => ("the recording has ended", "the session goes on without it"),
+            Self::File { .. } | Self::Full(_) => ("the recording has stopped", "the session continues without it"),
         };
         Notice::error(headline, text::chain(self), next_step).of(Failure::BadInput)
     }
@@ -102,7 +102,7 @@ impl Recorder {
     /// Begins a file that must not exist, which nobody else may read.
     pub fn create(path: &Path) -> Result<Self, RecordError> {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        let failed = |source| RecordError::File { operation: "make", path: path.to_owned(), source };
+        let failed = |source| RecordError::File { operation: "create", path: path.to_owned(), source };
         Ok(Self { path: path.to_owned(), out: BufWriter::new(file.map_err(failed)?), written: 0, framed: false })
     }
 
@@ -217,7 +217,7 @@ mod tests {
         assert!(!text.contains("s3cr3t") && text.lines().count() == 4, "{text}");
         let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().expect("there").permissions());
         assert_eq!(mode & 0o777, 0o600);
-        assert!(Recorder::create(&path).is_err_and(|error| error.notice().line().contains("not written over")));
+        assert!(Recorder::create(&path).is_err_and(|error| error.notice().line().contains("never overwritten")));
     }
 
     #[test]
@@ -231,13 +231,13 @@ mod tests {
         for (text, told) in [
             (String::new(), "line 1"),
             ("{}".to_owned(), "line 1"),
-            (good.replace("\"recording\":2", "\"recording\":1"), "line 1: it has form 1"),
+            (good.replace("\"recording\":2", "\"recording\":1"), "line 1: unsupported format 1"),
             (format!("{good}{{\"event\":[1,{{\"event\":\"Nothing\"}}]}}\n"), "line 3"),
             (format!("{good}\u{1b}[2J\n"), "line 3"),
-            (format!("{good}{{\"frame\":[1,65535,65535]}}\n"), "line 3: no terminal has 65535x65535 cells"),
+            (format!("{good}{{\"frame\":[1,65535,65535]}}\n"), "line 3: invalid terminal size 65535x65535"),
             (
                 format!("{good}{{\"event\":[18446744073709551615,{{\"event\":\"Tick\"}}]}}\n"),
-                "18446744073709551615 is no time",
+                "invalid time 18446744073709551615",
             ),
         ] {
             fs::write(&path, &text).expect("written");

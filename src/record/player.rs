@@ -54,7 +54,9 @@ impl<S: State> Player<S> {
         let first = lines.next().unwrap_or_else(|| Ok(String::new())).map_err(failed)?;
         let Made { recording, program } = serde_json::from_str(&first).map_err(|error| invalid(error.to_string()))?;
         if recording != VERSION {
-            return Err(invalid(format!("it has form {recording}, of program {program:?}; this one reads {VERSION}")));
+            return Err(invalid(format!(
+                "unsupported format {recording} of program {program:?}; this one reads {VERSION}"
+            )));
         }
         let header: Header = serde_json::from_str(&first).map_err(|error| invalid(error.to_string()))?;
         let state = S::begin(header.terms);
@@ -96,13 +98,13 @@ fn impossible<I>(line: &Line<I>) -> Option<String> {
         Line::Frame(at, width, height) => (at, width, height),
     };
     if at > LAST {
-        return Some(format!("{at} is no time"));
+        return Some(format!("invalid time {at}"));
     }
     if let Line::Event(_, happened) = line
         && let Happened::Event(Event::ClockSet(ahead)) = **happened
         && ahead.unsigned_abs() > LAST
     {
-        return Some(format!("no clock is {ahead} ms ahead"));
+        return Some(format!("invalid clock offset {ahead} ms"));
     }
-    (u32::from(width) * u32::from(height) > LARGEST).then(|| format!("no terminal has {width}x{height} cells"))
+    (u32::from(width) * u32::from(height) > LARGEST).then(|| format!("invalid terminal size {width}x{height}"))
 }

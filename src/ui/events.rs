@@ -29,7 +29,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
         head,
     );
     if rows.is_empty() {
-        frame.render_widget(Line::styled("  nothing has happened that the filter shows", theme.dim), body);
+        frame.render_widget(Line::styled("  no events to show", theme.dim), body);
         return;
     }
     let cursor = app.event_place(&rows);

@@ -83,9 +83,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
     if rows.is_empty() {
         let narrowed = app.layout.faults_only || !app.files.filter.0.is_empty();
         let text = if narrowed {
-            "  nothing is shown: {back} shows all again"
+            "  no files match: {back} shows all"
         } else {
-            "  no capture file yet: {capture} on a node starts a capture"
+            "  no capture files yet: {capture} on a node starts a capture"
         };
         lines.push(Line::styled(theme.keys.fill(text), theme.dim));
     }
@@ -111,7 +111,7 @@ fn title_line(app: &App, rows: &[FileRow<'_>], width: usize, theme: &Theme) -> L
         spans.push(Span::styled(word, style));
         let waiting = app.session.undelivered();
         if waiting > 0 {
-            spans.push(Span::styled(format!("  {} on the way", counted(waiting, "file")), theme.accent));
+            spans.push(Span::styled(format!("  {} to upload", counted(waiting, "file")), theme.accent));
         }
     }
     if app.session.transfers.flow.rate > 0 {
@@ -120,7 +120,7 @@ fn title_line(app: &App, rows: &[FileRow<'_>], width: usize, theme: &Theme) -> L
     let discarded: u64 = rings(app).map(|ring| ring.discarded.files).sum();
     if discarded > 0 {
         let lost: u64 = rings(app).map(|ring| ring.discarded.packets).sum();
-        let text = format!("  {} with {} packets THROWN AWAY undelivered", counted(discarded as usize, "file"), lost);
+        let text = format!("  {} with {} packets DISCARDED before upload", counted(discarded as usize, "file"), lost);
         spans.push(Span::styled(text, theme.bad));
     }
     let line = Line::from(spans);
@@ -220,8 +220,8 @@ pub(super) fn place(row: &FileRow<'_>, theme: &Theme) -> (String, Style) {
         Whereabouts::InS3 { compared: false } => (word.to_owned(), theme.warn),
         Whereabouts::ToS3 { sent } => (format!("{word} {}", progress(sent, size, theme)), theme.accent),
         Whereabouts::OnNode => match row.on_node.map(|file| &file.delivery) {
-            Some(Delivery::Waiting { .. }) => (format!("{word}, S3 to be tried again"), theme.accent),
-            Some(Delivery::Lost { .. }) => (format!("{word}, cannot go to S3"), theme.accent),
+            Some(Delivery::Waiting { .. }) => (format!("{word}, retrying S3"), theme.accent),
+            Some(Delivery::Lost { .. }) => (format!("{word}, cannot be uploaded"), theme.accent),
             _ => (word.to_owned(), theme.plain),
         },
         Whereabouts::Lost => (format!("{word} with its agent"), theme.bad),

@@ -51,7 +51,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) 
 
 /// What to begin with, for somebody who has never done so.
 pub(super) fn draw_first_run(frame: &mut Frame<'_>, area: Rect, theme: &Theme) {
-    let text = "first time? {capture} deploys the agent and captures, {quit} removes all; {help} has more";
+    let text = "first time? {capture} deploys the agent and captures, {quit} removes everything; {help} for help";
     frame.render_widget(Line::styled(format!(" {}", theme.keys.fill(text)), theme.accent), area);
 }
 

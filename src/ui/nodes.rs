@@ -136,16 +136,16 @@ fn title(app: &App, shown: usize, width: usize, theme: &Theme) -> Line<'static> 
         text = format!("{text} of {}", app.session.nodes.len());
     }
     if !app.session.marks.is_empty() {
-        let also = if app.session.joining.is_wanted() { ": all, also those that join" } else { "" };
+        let also = if app.session.joining.is_wanted() { ", plus nodes that join" } else { "" };
         text = format!("{text}, {} marked{also}", app.session.marks.len());
         let hidden = app.hidden_marks().len();
         if hidden > 0 {
-            text = format!("{text} of which {hidden} not shown");
+            text = format!("{text}, {hidden} hidden");
         }
     }
     text.push(')');
     let Listing::Stale(_) = app.session.listing else { return crumbs(app, &[], &text, width, theme) };
-    let old = "  the list is old, reconnecting";
+    let old = "  list is stale, reconnecting";
     let mut line = crumbs(app, &[], &text, width.saturating_sub(old.len()), theme);
     line.push_span(Span::styled(old, theme.bad));
     line
@@ -157,7 +157,7 @@ fn empty(app: &App, shown: usize, theme: &Theme) -> Option<String> {
         return None;
     }
     Some(match &app.session.listing {
-        Listing::Loading => " asking for the nodes ...".to_owned(),
+        Listing::Loading => " loading nodes ...".to_owned(),
         Listing::Stale(notice) => {
             format!(
                 " {}\n {}\n {}",
@@ -167,7 +167,7 @@ fn empty(app: &App, shown: usize, theme: &Theme) -> Option<String> {
             )
         }
         Listing::Current if app.session.nodes.is_empty() => " the cluster has no nodes".to_owned(),
-        Listing::Current => theme.keys.fill(" no node is shown: {back} shows all again"),
+        Listing::Current => theme.keys.fill(" no nodes match: {back} shows all"),
     })
 }
 

@@ -41,9 +41,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
     frame.render_widget(tab_line(ports, tabs, theme, hits), tabs);
     if ports.is_empty() {
         let text = if ports.lists.is_empty() {
-            "  no ports are known yet: deploy to nodes first ({back}, {mark}, {deploy})"
+            "  no ports yet: deploy to nodes first ({back}, {mark}, {deploy})"
         } else {
-            "  nothing is shown: {back} shows all again"
+            "  no ports match: {back} shows all"
         };
         frame.render_widget(Line::styled(theme.keys.fill(text), theme.dim), body);
         return;
@@ -389,11 +389,9 @@ fn fact_lines(app: &App, width: usize, theme: &Theme) -> Vec<Line<'static>> {
                 worst(group, theme),
             );
             if ports.mode == Mode::Matrix {
-                say(
-                    "o open, o! unexpected, r served by packet rules, DEAD expected and not there, . nothing; h l move"
-                        .to_owned(),
-                    theme.dim,
-                );
+                let legend = "o open, o! unexpected, r served by packet rules, DEAD expected but missing, . closed; \
+                              {left} {right} scroll";
+                say(theme.keys.fill(legend), theme.dim);
             }
             for ((name, key), probe) in &app.session.ports.probes {
                 if *key == group.key {
@@ -416,8 +414,8 @@ fn place(listed: &ListedPort) -> String {
 
 fn reason(listed: &ListedPort) -> String {
     let why = match listed.class {
-        Some(PortClass::ByRules) => ", packet rules take it to its pods",
-        Some(PortClass::Dead) => ", nothing is there that could answer",
+        Some(PortClass::ByRules) => ", forwarded to its pods by packet rules",
+        Some(PortClass::Dead) => ", but nothing can answer",
         _ => "",
     };
     let parts: Vec<&str> = [&*listed.why, &*listed.owner].into_iter().filter(|part| !part.is_empty()).collect();

@@ -94,7 +94,7 @@ impl FromStr for Palette {
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, palette)| *palette);
         let names = || Self::ALL.map(|(name, _)| name).join(", ");
-        found.ok_or_else(|| format!("{text:?} is no theme: write {}", names()))
+        found.ok_or_else(|| format!("unknown theme {text:?}: use one of {}", names()))
     }
 }
 
@@ -379,7 +379,11 @@ mod tests {
     #[test]
     fn themes_are_read_by_name() {
         assert_eq!("high-contrast".parse(), Ok(Palette::HighContrast));
-        assert!("pink".parse::<Palette>().is_err_and(|error| error.contains("\"pink\" is no theme: write auto, dark")));
+        assert!(
+            "pink"
+                .parse::<Palette>()
+                .is_err_and(|error| error.contains("unknown theme \"pink\": use one of auto, dark"))
+        );
         assert_eq!(indexed((255, 255, 255)), Color::Indexed(231));
         assert_eq!(indexed((0, 0, 0)), Color::Indexed(16));
         assert_eq!(indexed((48, 48, 48)), Color::Indexed(236));

@@ -98,8 +98,9 @@ fn another_pod_of_the_same_job_is_another_agent() {
     assert_eq!(*agent(&app, "a"), Agent::Live);
 
     key(&mut app, Action::Files);
-    let places: Vec<(String, &str)> = app.file_rows().iter().map(|row| (row.key.name.clone(), row.place().word())).collect();
-    let expected = [("old-0001.pcapng", "here"), ("old-0002.pcapng", "lost"), ("new-0001.pcapng", "node")];
+    let places: Vec<(String, &str)> =
+        app.file_rows().iter().map(|row| (row.key.name.clone(), row.place().word())).collect();
+    let expected = [("old-0001.pcapng", "here"), ("old-0002.pcapng", "lost"), ("new-0001.pcapng", "on the node")];
     assert_eq!(places, expected.map(|(name, place)| (name.to_owned(), place)));
     key(&mut app, Action::Down);
     assert_eq!(key(&mut app, Action::Open), [], "it cannot be had");
@@ -111,7 +112,7 @@ fn another_pod_of_the_same_job_is_another_agent() {
     let theme = nodewatch_tui::ui::Theme::standard();
     terminal.draw(|frame| drop(nodewatch_tui::ui::draw(frame, &app, &theme))).expect("drawn");
     let shown = terminal.backend().to_string();
-    assert!(shown.contains("1 nowhere else, 10 B, 1 lost") && shown.contains("LOST"), "{shown}");
+    assert!(shown.contains("only on nodes: 1, 10 B, 1 lost") && shown.contains("LOST"), "{shown}");
     let fetches = key(&mut app, Action::Open);
     assert!(matches!(&fetches[..], [Effect::Fetch(_, file)] if file.name == "new-0001.pcapng"), "{fetches:?}");
     let done = FetchProgress::Done { path: "new-0001.pcapng".into(), sha256: "00".into() };

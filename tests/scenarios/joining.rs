@@ -1,4 +1,4 @@
-//! Nodes that join while "all, also those that join" is marked.
+//! Nodes that join while "plus nodes that join" is marked.
 
 use nodewatch_protocol::{CaptureSpec, CaptureState, Hello, Request, Response, RingState, StopReason, Update};
 use nodewatch_tui::{

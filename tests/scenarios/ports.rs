@@ -301,7 +301,7 @@ fn a_report_that_is_not_whole_closes_nothing_and_opens_only_what_is_new() {
         incomplete: incomplete.map(str::to_owned),
         older_left_out: false,
     };
-    let cut = Some("1 of its 2 parts are there");
+    let cut = Some("1 of 2 parts found");
     let past = [
         report(1, &["tcp 0.0.0.0:1"], cut),
         report(2, &["tcp 0.0.0.0:1", "tcp 0.0.0.0:2"], None),
@@ -310,7 +310,7 @@ fn a_report_that_is_not_whole_closes_nothing_and_opens_only_what_is_new() {
     ];
     let changes = nodewatch_tui::session::reports::changes(&past);
     let told: Vec<(u64, &str)> = changes.iter().rev().map(|(at, _, text)| (*at, text.as_str())).collect();
-    let why = "(this report is not whole: 1 of its 2 parts are there)";
+    let why = "(this report is not whole: 1 of 2 parts found)";
     let lines = [format!("1 open at least  {why}"), format!("+tcp 0.0.0.0:3  {why}")];
     assert_eq!(told, [(1, lines[0].as_str()), (2, "2 open"), (3, &lines[1]), (4, "-tcp 0.0.0.0:1")]);
 }

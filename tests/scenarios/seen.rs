@@ -67,7 +67,7 @@ fn the_cursor_stays_on_its_file_and_the_question_names_it() {
     assert_eq!(on_nodes[..], [(NodeName::from("b"), "20231114T221320.000000Z-0003.pcapng".to_owned())]);
     assert_eq!(lost.len(), 1);
     let drawn = screen(&app);
-    assert!(drawn.contains("b/20231114T221320.000000Z-0003.pcapng") && drawn.contains("Nobody has then"), "{drawn}");
+    assert!(drawn.contains("b/20231114T221320.000000Z-0003.pcapng") && drawn.contains("no other copy"), "{drawn}");
     let remove = Request::RemoveFile { file: "20231114T221320.000000Z-0003.pcapng".into() };
     assert_eq!(key(&mut app, Action::Open), [Effect::Ask("b".into(), remove)]);
 
@@ -174,10 +174,10 @@ fn marks_that_are_not_shown_are_named_before_anything_is_done() {
     key(&mut app, Action::Filter);
     typed(&mut app, "!^a$");
     key(&mut app, Action::Open);
-    assert!(screen(&app).contains("1 marked of which 1 not shown"), "{}", screen(&app));
+    assert!(screen(&app).contains("1 marked, 1 hidden"), "{}", screen(&app));
     assert_eq!(key(&mut app, Action::Capture), []);
     assert!(matches!(question(&app), Some(Confirm::Hidden { hidden, .. }) if hidden[..] == ["a"]), "{:?}", app.top());
-    assert!(screen(&app).contains("not on the screen: a"), "{}", screen(&app));
+    assert!(screen(&app).contains("not shown: a"), "{}", screen(&app));
     key(&mut app, Action::Back);
     assert!(question(&app).is_none());
     key(&mut app, Action::Capture);
@@ -191,7 +191,7 @@ fn marks_that_are_not_shown_are_named_before_anything_is_done() {
     typed(&mut app, "^a$");
     key(&mut app, Action::Open);
     key(&mut app, Action::Deploy);
-    assert!(screen(&app).contains("Not on the screen of these: b, c"), "{}", screen(&app));
+    assert!(screen(&app).contains("Of these, not shown: b, c"), "{}", screen(&app));
     assert_eq!(key(&mut app, Action::Open), [Effect::Deploy(["a", "b", "c"].map(NodeName::from).to_vec())]);
 }
 
@@ -207,7 +207,7 @@ fn marked_files_that_are_not_shown_are_named_too() {
     key(&mut app, Action::Open);
     key(&mut app, Action::Remove);
     let drawn = screen(&app);
-    assert!(drawn.contains("2 files on nodes") && drawn.contains("Not on the screen of these"), "{drawn}");
+    assert!(drawn.contains("2 files on nodes") && drawn.contains("Of these, not shown"), "{drawn}");
     key(&mut app, Action::Back);
     assert_eq!(key(&mut app, Action::Open), []);
     assert!(matches!(question(&app), Some(Confirm::Hidden { hidden, .. }) if hidden.len() == 1), "{:?}", app.top());

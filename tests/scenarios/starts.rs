@@ -200,7 +200,7 @@ fn the_guided_exit_shows_what_has_not_begun_and_leaving_drops_it() {
     key(&mut app, Action::Capture);
     key(&mut app, Action::Quit);
     let shown = screen(&app, 100, 30);
-    assert!(shown.contains("the capture on a has not begun"), "{shown}");
+    assert!(shown.contains("the capture on a has not started"), "{shown}");
     key(&mut app, Action::Back);
     assert!(state(&app, "a").is_to_start(), "nobody has left");
     key(&mut app, Action::Quit);

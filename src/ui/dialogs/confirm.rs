@@ -30,9 +30,9 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, question
                 Goal::Captures { on, spec } => {
                     let on = counted(on.len(), "node");
                     let filter = spec.filter.as_deref().map_or_else(|| "every packet".to_owned(), visible);
-                    let then = format!("\nThen captures on {on}: {filter}, content {}.", spec.content.word());
+                    let then = format!("\nThen starts a capture on {on}: {filter}, content {}.", spec.content.word());
                     let title = match names.len() {
-                        0 => format!("Capture on {on}, and on nodes that join later?"),
+                        0 => format!("Capture on {on} and on nodes that join later?"),
                         nodes => format!("Deploy to {nodes} and capture on {on}?"),
                     };
                     (title, then)
@@ -40,27 +40,27 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, question
             };
             let what = rights(app.session.terms.processes);
             let where_to = match (names.is_empty(), later) {
-                (true, _) => " on every node that joins while this session is open".to_owned(),
+                (true, _) => " on each node that joins during this session".to_owned(),
                 (false, true) => {
-                    format!(" on each of:\n{} and every node that joins while this session is open", list(names))
+                    format!(" on each of:\n{}\nand on each node that joins during this session", list(names))
                 }
                 (false, false) => format!(" on each of:\n{}", list(names)),
             };
             let alone = if later && app.session.terms.daemonset {
-                "\nWhile nobody is attached a DaemonSet sees to later nodes, until the session ends."
+                "\nWhile you are detached, a DaemonSet covers later nodes until the session ends."
             } else {
                 ""
             };
             (title, format!("A hostNetwork pod with {what}{where_to}{then}{alone}"))
         }
         Confirm::StopCaptures(names) => {
-            (format!("Stop {} captures?", names.len()), format!("Their files stay on the nodes:\n{}", list(names)))
+            (format!("Stop {} captures?", names.len()), format!("Their files are kept on the nodes:\n{}", list(names)))
         }
         Confirm::FullContent(names, _) => (
             "Capture payloads?".to_owned(),
             format!(
-                "Passwords, tokens and people's data may be in them, and go wherever the files go. The manifest says \
-                 so. Asked once a session.\n{}",
+                "They may contain passwords, tokens and personal data, which go wherever the files go. The manifest \
+                 records this. Asked once per session.\n{}",
                 list(names)
             ),
         ),
@@ -68,13 +68,13 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, question
             (format!("Remove {}?", bytes(*size)), files_to_remove(app, on_nodes, stored, lost))
         }
         Confirm::Hidden { hidden, .. } => {
-            ("Also what is not shown?".to_owned(), format!("Marked, and not on the screen: {}", first_of(hidden)))
+            ("Include hidden items?".to_owned(), format!("Marked but not shown: {}", first_of(hidden)))
         }
         Confirm::Sweep { id, held } => (format!("Remove session {id}?"), session_to_remove(app, id, held.as_ref())),
         Confirm::Leave => (
             "Leave now?".to_owned(),
             format!(
-                "Still under way:\n{}\nWithout an answer the program ends when that has.",
+                "Still running:\n{}\nIf you do not answer, the program exits when this is done.",
                 app.session.under_way().join("\n")
             ),
         ),
@@ -83,7 +83,7 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, question
     let text = match question {
         Confirm::Deploy(names, _) | Confirm::StopCaptures(names) | Confirm::FullContent(names, _) => {
             let unseen: Vec<NodeName> = names.iter().filter(|name| hidden.contains(name)).cloned().collect();
-            if unseen.is_empty() { text } else { format!("{text}\nNot on the screen of these: {}", list(&unseen)) }
+            if unseen.is_empty() { text } else { format!("{text}\nOf these, not shown: {}", list(&unseen)) }
         }
         _ => text,
     };
@@ -100,7 +100,7 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, question
 fn deploy_title(nodes: usize, also_later: bool) -> String {
     match (nodes, also_later) {
         (0, _) => "Deploy to nodes that join later?".to_owned(),
-        (_, true) => format!("Deploy to {}, and to those that join later?", counted(nodes, "node")),
+        (_, true) => format!("Deploy to {} and to nodes that join later?", counted(nodes, "node")),
         (_, false) => format!("Deploy to {}?", counted(nodes, "node")),
     }
 }
@@ -117,7 +117,7 @@ fn first_of(names: &[String]) -> String {
 
 fn files_to_remove(app: &App, on_nodes: &[(NodeName, String)], stored: &[String], lost: &[FileKey]) -> String {
     let (files, objects) = (counted(on_nodes.len(), "file"), counted(stored.len(), "object"));
-    let mut lines = vec![format!("For good, {files} on nodes and {objects} in S3:")];
+    let mut lines = vec![format!("Permanently deletes {files} on nodes and {objects} in S3:")];
     let mut names: Vec<String> = on_nodes.iter().map(|(node, file)| file_name(node, file)).collect();
     names.extend(stored.iter().map(|key| {
         visible(&app.session.terms.storage.as_ref().map_or_else(|| key.clone(), |storage| storage.url.object(key)))
@@ -128,12 +128,12 @@ fn files_to_remove(app: &App, on_nodes: &[(NodeName, String)], stored: &[String]
         some_of(&names)
     };
     if !lost.is_empty() {
-        lines.push("Nobody has then, here or elsewhere:".to_owned());
+        lines.push("These have no other copy:".to_owned());
         lines.extend(of_keys(lost));
     }
     let hidden = app.hidden_files();
     if !hidden.is_empty() {
-        lines.push("Not on the screen of these:".to_owned());
+        lines.push("Of these, not shown:".to_owned());
         lines.extend(of_keys(&hidden));
     }
     lines.join("\n")
@@ -159,23 +159,21 @@ fn session_to_remove(app: &App, id: &SessionId, held: Option<&Result<Vec<Held>, 
         _ => None,
     });
     let Some((session, _)) = listed else { return String::new() };
-    let owner = visible(session.owner.as_deref().unwrap_or("nobody says whose"));
+    let owner = visible(session.owner.as_deref().unwrap_or("unknown"));
     let names: Vec<String> = session.objects.iter().map(|seen| visible(&seen.object.text())).collect();
     let what = format!(
-        "Of {owner}, in context {}, {}: {}",
+        "Owner {owner}, context {}, {}: {}",
         visible(&session.context),
         session.holder.word(),
         first_of(&names)
     );
     let lost = match held {
-        None => "Asking its agents what they have that nobody else has ...".to_owned(),
-        Some(Err(notice)) => format!("What its agents have is not known, and is lost: {}", visible(&notice.line())),
-        Some(Ok(held)) if held.is_empty() => {
-            "No capture runs, and no agent has a file that nobody else has.".to_owned()
-        }
+        None => "Asking its agents for files with no other copy ...".to_owned(),
+        Some(Err(notice)) => format!("Its agents' files are unknown and will be lost: {}", visible(&notice.line())),
+        Some(Ok(held)) if held.is_empty() => "No running captures, and no files without another copy.".to_owned(),
         Some(Ok(held)) => {
             let lines: Vec<String> = held.iter().map(held_text).collect();
-            format!("Lost with it:\n{}", lines.join("\n"))
+            format!("Will be lost:\n{}", lines.join("\n"))
         }
     };
     format!("{what}\n{lost}")

@@ -29,5 +29,5 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, contexts
     }
     frame.render_widget(ratatui::widgets::Paragraph::new(lines), inside);
     let bottom = Rect { y: inside.bottom().saturating_sub(1), height: inside.height.min(1), ..inside };
-    frame.render_widget(key_line(&[(Action::Open, "go there"), (Action::Back, "stay")], theme), bottom);
+    frame.render_widget(key_line(&[(Action::Open, "switch"), (Action::Back, "stay")], theme), bottom);
 }

@@ -47,9 +47,7 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, view: Ex
 fn headline(app: &App, exit: &Exit) -> String {
     let files = app.session.nodes.values().flat_map(NodeState::unfetched).count();
     match exit.phase {
-        Phase::Asking if exit.keeps(Group::Agents) => {
-            "{open}: agents and captures go on without this program".to_owned()
-        }
+        Phase::Asking if exit.keeps(Group::Agents) => "{open}: detach, agents and captures keep running".to_owned(),
         Phase::Asking if exit.keep.is_empty() => "{open}: stop captures, fetch files, remove everything".to_owned(),
         Phase::Asking if exit.keep.iter().all(|group| matches!(group, Group::Storage | Group::Reports)) => {
             let kept = match (exit.keeps(Group::Storage), exit.keeps(Group::Reports)) {
@@ -61,27 +59,27 @@ fn headline(app: &App, exit: &Exit) -> String {
         }
         Phase::Asking => "{open}: as chosen below".to_owned(),
         Phase::Stopping { .. } => "waiting for captures to close their files".to_owned(),
-        Phase::Delivering { .. } => format!("{} on their way to S3", counted(app.session.undelivered(), "file")),
+        Phase::Delivering { .. } => format!("delivering {} to S3", counted(app.session.undelivered(), "file")),
         Phase::Fetching => format!("fetching {files} files"),
         Phase::FetchFailed => "some files could not be fetched".to_owned(),
-        Phase::Removing => format!("removing, {} not yet seen gone", exit.ledger.left()),
+        Phase::Removing => format!("removing, {} left", exit.ledger.left()),
         Phase::RemoveFailed if exit.end.sure => {
-            format!("delete what is not this session's too: {}?", visible(&exit.end.holds.join(", ")))
+            format!("also delete what is not this session's: {}?", visible(&exit.end.holds.join(", ")))
         }
-        Phase::RemoveFailed => format!("{} objects may still be there", exit.ledger.left()),
-        Phase::Detaching { .. } => format!("telling {} agents to go on alone", exit.untold.len()),
-        Phase::Done => "everything was seen gone".to_owned(),
+        Phase::RemoveFailed => format!("{} objects may still exist", exit.ledger.left()),
+        Phase::Detaching { .. } => format!("detaching from {} agents", exit.untold.len()),
+        Phase::Done => "everything is gone".to_owned(),
     }
 }
 
 /// What the user takes away of the session besides its files.
 fn report_line(app: &App, theme: &Theme) -> Line<'static> {
     let (word, style, what) = if app.report_at_end {
-        ("write", theme.accent, "the session's report, beside its files")
+        ("write", theme.accent, "a session report, next to its files")
     } else {
-        ("-", theme.dim, "no report of the session")
+        ("-", theme.dim, "no session report")
     };
-    let key = theme.keys.fill("({report} changes it)");
+    let key = theme.keys.fill("({report} toggles)");
     Line::from(vec![
         Span::styled(format!(" {word:7}"), style),
         Span::styled(format!(" {what} "), theme.title),
@@ -145,7 +143,7 @@ fn file_lines(app: &App, exit: &Exit, width: usize, theme: &Theme) -> (String, V
             let (place, style) = match failed {
                 Some(_) => (format!("{}, not fetched", row.place().word()), theme.bad),
                 None if row.place() == Whereabouts::OnNode && exit.keeps(Group::Files) => {
-                    (format!("{}, to be left there", row.place().word()), theme.warn)
+                    (format!("{}, kept there", row.place().word()), theme.warn)
                 }
                 None => files::place(&row, theme),
             };
@@ -153,7 +151,7 @@ fn file_lines(app: &App, exit: &Exit, width: usize, theme: &Theme) -> (String, V
             lines.extend(failed.into_iter().flat_map(|notice| wrapped_lines(&notice.cause, 13, width, theme.bad)));
         }
         for file in state.late_files() {
-            lines.push(file_line(file, name, "coming, its ring is gone", theme.accent));
+            lines.push(file_line(file, name, "coming, its agent is gone", theme.accent));
         }
         for file in state.lost_files() {
             lost += 1;
@@ -161,7 +159,7 @@ fn file_lines(app: &App, exit: &Exit, width: usize, theme: &Theme) -> (String, V
         }
     }
     let lost = if lost > 0 { format!(", {lost} lost") } else { String::new() };
-    (format!("capture files on nodes: {count} nowhere else, {}{lost}", bytes(size)), lines)
+    (format!("capture files only on nodes: {count}, {}{lost}", bytes(size)), lines)
 }
 
 fn object_lines(app: &App, exit: &Exit, group: Group, width: usize, theme: &Theme) -> (String, Vec<Line<'static>>) {
@@ -185,18 +183,18 @@ fn object_lines(app: &App, exit: &Exit, group: Group, width: usize, theme: &Them
         let waiting = app.session.nodes.values().filter(|state| state.is_to_start());
         lines.extend(waiting.map(|state| {
             let name = visible(&state.node.name.0);
-            item("pending", theme.warn, format!("the capture on {name} has not begun, and will not if you leave"))
+            item("pending", theme.warn, format!("the capture on {name} has not started; leaving cancels it"))
         }));
     }
     let count = match (exit.ledger.stocked || !exit.phase.is_before_removal(), &exit.trouble) {
         (true, _) => count.to_string(),
         (false, None) => "asking the cluster".to_owned(),
-        (false, Some(_)) => "the cluster does not say".to_owned(),
+        (false, Some(_)) => "unknown, no answer from the cluster".to_owned(),
     };
     let kept = if group == Group::Base && exit.keeps(Group::Agents) { " (agents need it)" } else { "" };
     // What the cluster is known not to clean up by itself.
     let inert = if group == Group::Base && exit.keeps(group) && kept.is_empty() {
-        "; stays until nodewatch-tui cleanup, or --reaper's end"
+        "; kept until nodewatch-tui cleanup or --reaper removes it"
     } else {
         ""
     };
@@ -254,7 +252,7 @@ fn keys(exit: &Exit) -> &'static [(Action, &'static str)] {
             &[(Action::Skip, "leave the files behind"), (Action::Interrupt, "detach")]
         }
         Phase::FetchFailed => {
-            &[(Action::Open, "again"), (Action::Skip, "leave the files behind"), (Action::Interrupt, "detach")]
+            &[(Action::Open, "retry"), (Action::Skip, "leave the files behind"), (Action::Interrupt, "detach")]
         }
         Phase::RemoveFailed if exit.end.sure => &[
             (Action::Remove, "yes, with the namespace"),
@@ -262,11 +260,11 @@ fn keys(exit: &Exit) -> &'static [(Action, &'static str)] {
             (Action::Skip, "leave them, exit code 4"),
         ],
         Phase::RemoveFailed if !exit.end.holds.is_empty() => &[
-            (Action::Open, "again"),
-            (Action::Remove, "with what others have there"),
+            (Action::Open, "retry"),
+            (Action::Remove, "include others' objects"),
             (Action::Skip, "leave them, exit code 4"),
         ],
-        Phase::RemoveFailed => &[(Action::Open, "again"), (Action::Skip, "leave them, exit code 4")],
-        Phase::Done => &[(Action::Open, "end")],
+        Phase::RemoveFailed => &[(Action::Open, "retry"), (Action::Skip, "leave them, exit code 4")],
+        Phase::Done => &[(Action::Open, "quit")],
     }
 }

@@ -21,10 +21,10 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, history:
     let lines: Vec<Line<'static>> = match &history.found {
         None => vec![Line::styled(" asking CloudWatch Logs ...", theme.dim)],
         Some(Err(notice)) => wrapped_lines(&theme.notice(notice), 1, width, theme.bad),
-        Some(Ok(past)) if past.reports == 0 => vec![Line::styled(" no report of it in that time", theme.dim)],
+        Some(Ok(past)) if past.reports == 0 => vec![Line::styled(" no reports in that period", theme.dim)],
         Some(Ok(past)) => {
             let newest = if past.cut { "the newest " } else { "" };
-            let head = format!(" {newest}{}, what changed between them:", counted(past.reports, "report"));
+            let head = format!(" {newest}{}, changes between them:", counted(past.reports, "report"));
             let mut lines = vec![Line::styled(head, theme.dim)];
             for (at, node, text) in &past.changes {
                 let text = format!("{} {node}  {}", date_and_time(*at), text.replace('\t', " "));

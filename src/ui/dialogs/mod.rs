@@ -85,8 +85,8 @@ pub(in crate::ui) fn notices(frame: &mut Frame<'_>, area: Rect, app: &App, theme
 /// What the agents of this session may do.
 pub(in crate::ui) fn rights(processes: bool) -> &'static str {
     if processes {
-        "NET_RAW and, for --processes, the host's processes, uid 0, SYS_PTRACE and DAC_READ_SEARCH, with which it could read \
-         every file and process of the node,"
+        "NET_RAW and, for --processes, the host's processes, uid 0, SYS_PTRACE and DAC_READ_SEARCH (enough to read \
+         every file and process on the node)"
     } else {
         "NET_RAW"
     }

@@ -22,19 +22,18 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, sessions
     for (index, (session, sweep)) in sessions.rows.iter().enumerate() {
         let selected = index == sessions.cursor;
         let cursor = if selected { theme.symbols.cursor } else { " " };
-        let owner = visible(session.owner.as_deref().unwrap_or("nobody says who"));
+        let owner = visible(session.owner.as_deref().unwrap_or("unknown"));
         let head = Line::raw(format!("{cursor}{}  {} {owner}", session.id, fit(session.holder.word(), 9)));
         lines.push(if selected { cursor_row(head, inside.width, theme) } else { head });
         lines
             .push(Line::styled(format!("           {}", times(session, app.session.wall(app.session.now))), theme.dim));
         let (word, style) = match sweep {
-            Sweep::Not if session.moved => (
-                "its cluster has another address or CA now: attach or remove asks whether that is right".to_owned(),
-                theme.warn,
-            ),
+            Sweep::Not if session.moved => {
+                ("its cluster's address or CA has changed: attach and remove ask you to confirm".to_owned(), theme.warn)
+            }
             Sweep::Not => (what_is_left(session), theme.plain),
-            Sweep::Running(left) => (format!("removing, {left} not yet seen gone"), theme.accent),
-            Sweep::Gone => ("everything was seen gone".to_owned(), theme.good),
+            Sweep::Running(left) => (format!("removing, {left} left"), theme.accent),
+            Sweep::Gone => ("everything is gone".to_owned(), theme.good),
             Sweep::Failed(reason) => (format!("LEFT: {reason}"), theme.bad),
         };
         lines.extend(wrapped_lines(&word, 11, usize::from(inside.width), style));
@@ -45,15 +44,15 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, sessions
     let bottom = Rect { y: inside.bottom().saturating_sub(1), height: inside.height.min(1), ..inside };
     let here = sessions.rows.get(sessions.cursor).is_none_or(|(session, _)| session.holder != Holder::Elsewhere);
     let keys: &[(Action, &str)] = if here {
-        &[(Action::Open, "attach"), (Action::Remove, "remove"), (Action::Back, "later")]
+        &[(Action::Open, "attach"), (Action::Remove, "remove"), (Action::Back, "close")]
     } else {
-        &[(Action::Remove, "remove (asks for its id)"), (Action::Back, "later")]
+        &[(Action::Remove, "remove (asks for its id)"), (Action::Back, "close")]
     };
     frame.render_widget(key_line(keys, theme), bottom);
 }
 
 fn times(session: &SessionSummary, now: u64) -> String {
-    let began = session.began.map_or_else(|| "nobody says when".to_owned(), date_and_time);
+    let began = session.began.map_or_else(|| "at an unknown time".to_owned(), date_and_time);
     let ends = match session.ends {
         Some(ends) if ends > now => format!(", ends {}", date_and_time(ends)),
         Some(ends) => format!(", ended {}", date_and_time(ends)),
@@ -64,7 +63,7 @@ fn times(session: &SessionSummary, now: u64) -> String {
 
 fn what_is_left(session: &SessionSummary) -> String {
     match (session.agents(), session.objects.len()) {
-        (0, others) => format!("no agent, {}", counted(others, "other object")),
+        (0, others) => format!("no agents, {}", counted(others, "other object")),
         (agents, all) => format!("{}, {}", counted(agents, "agent"), counted(all - agents, "other object")),
     }
 }

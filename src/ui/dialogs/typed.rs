@@ -29,25 +29,25 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, typed: &Typed, late
                 }
             };
             let agents = counted(nodes.len(), "node");
-            let also = if later { ", and on those that join," } else { "" };
+            let also = if later { ", and on nodes that join," } else { "" };
             let context = visible(context);
-            let text = format!("Agents on {agents}{also} of {context}{and}.\nType the context's name to {does}:");
-            ("A guarded context", text)
+            let text = format!("Agents on {agents}{also} in {context}{and}.\nType the context's name to {does}:");
+            ("Guarded context", text)
         }
         Purpose::Sweep(id) => (
             "Another laptop's session",
-            format!("Somebody may be working with {id}.\nType its id to remove it with its agents and captures:"),
+            format!("Someone may be using {id}.\nType its id to remove it with its agents and captures:"),
         ),
         Purpose::Trust(id) => (
-            "The same cluster by another way",
+            "Same cluster, new address or CA",
             format!(
-                "The cluster of {id} has another address or CA than at its beginning; its UID is the same.\nType the \
-                 session's id if that is right:"
+                "The address or CA of {id}'s cluster has changed; its UID is the same.\nType the session's id to \
+                 accept:"
             ),
         ),
         Purpose::Budget => (
-            "The session's end",
-            "Agents end by themselves so long from now, as in 30m or 8h.\nCaptures are not disturbed.".to_owned(),
+            "Session end",
+            "End the session this long from now, e.g. 30m or 8h.\nCaptures are not interrupted.".to_owned(),
         ),
     };
     let inside = dialog(frame, area, (64, 9), title, theme);
@@ -61,7 +61,7 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, typed: &Typed, late
     if let Some(error) = &typed.error {
         frame.render_widget(Line::styled(visible(error), theme.bad), row(4));
     }
-    frame.render_widget(key_line(&[(Action::Open, "yes"), (Action::Back, "no")], theme), row(6));
+    frame.render_widget(key_line(&[(Action::Open, "ok"), (Action::Back, "cancel")], theme), row(6));
     let column = inside.x + 2 + typed.input.visual_cursor() as u16;
     if column < inside.right() && inside.height > 3 {
         frame.set_cursor_position((column, inside.y + 3));

@@ -50,7 +50,7 @@ fn idle_text(state: &NodeState, theme: &Theme) -> String {
         return format!(" {}", theme.keys.fill(waits));
     }
     match &state.capture {
-        CaptureState::Running { .. } => " waiting for the first second".to_owned(),
+        CaptureState::Running { .. } => " waiting for the first statistics".to_owned(),
         CaptureState::Stopped { reason, .. } => format!(" capture ended: {}", visible(&reason_text(reason))),
         CaptureState::Idle => theme.keys.fill(" no capture yet: {capture} starts one, {capture-options} with options"),
     }
@@ -73,7 +73,7 @@ fn facts(state: &NodeState, statistics: &Statistics, theme: &Theme) -> Vec<Line<
         let kept = match spec.recorder {
             Some(recorder) => {
                 let key = theme.keys.key_for(Action::Freeze);
-                format!("{}, the last {} s until {key}", spec.content.word(), recorder.seconds)
+                format!("{}, last {} s, {key} saves", spec.content.word(), recorder.seconds)
             }
             None => spec.content.word().to_owned(),
         };
@@ -98,16 +98,16 @@ fn facts(state: &NodeState, statistics: &Statistics, theme: &Theme) -> Vec<Line<
     for one in &statistics.interfaces {
         let now = match one.state {
             InterfaceState::Reading if one.gap_millis < 1000 => continue,
-            InterfaceState::Reading => "captured again",
+            InterfaceState::Reading => "resumed",
             InterfaceState::Down => "down",
-            InterfaceState::Gone => "not there",
-            InterfaceState::LeftOut => "cannot be read",
+            InterfaceState::Gone => "missing",
+            InterfaceState::LeftOut => "unreadable",
         };
         let text = format!("{} {now}, missed {}", visible(&one.name), clock(one.gap_millis));
         lines.push(fact(" gap", text, theme.bad, theme));
     }
     if statistics.left_out.packets > 0 {
-        lines.push(fact(" own left out", count(statistics.left_out.packets), theme.dim, theme));
+        lines.push(fact(" own skipped", count(statistics.left_out.packets), theme.dim, theme));
     }
     lines.extend(state.ring.as_ref().map(|ring| {
         let used = format!("{} of {}", bytes(ring.used), bytes(ring.limit));
@@ -115,7 +115,7 @@ fn facts(state: &NodeState, statistics: &Statistics, theme: &Theme) -> Vec<Line<
     }));
     if let Some(discarded) = Some(state.discarded()).filter(|lost| lost.files > 0) {
         let text = format!("{} files, {} packets", discarded.files, count(discarded.packets));
-        lines.push(fact(" thrown away", text, theme.bad, theme));
+        lines.push(fact(" discarded", text, theme.bad, theme));
     }
     lines.extend(state.delivery_trouble().map(|text| Line::styled(format!(" {}", visible(&text)), theme.bad)));
     lines
@@ -179,8 +179,8 @@ fn chart(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme:
         shown.iter().map(|(_, sample)| rate(sample)).fold(0.0, |sum, rate| sum + rate) / shown.len().max(1) as f64;
     let highest = shown.iter().map(|(_, sample)| rate(sample)).fold(0.0, f64::max);
     let packets = shown.iter().map(|(_, sample)| sample.packets).sum::<u64>() / shown.len().max(1) as u64;
-    let what = if picked.is_some() { "picked" } else { "shown" };
-    let title = format!(" {what}: mean {mean:.1} top {highest:.1} Mbit/s, {} packets/s", count(packets));
+    let what = if picked.is_some() { "selected" } else { "shown" };
+    let title = format!(" {what}: mean {mean:.1} max {highest:.1} Mbit/s, {} packets/s", count(packets));
     let title = fit(&title, usize::from(title_area.width));
     frame.render_widget(Line::styled(title, if picked.is_some() { theme.accent } else { theme.dim }), title_area);
     let (unit, scale) = if highest < 1.0 { ("kbit/s", 1000.0) } else { ("Mbit/s", 1.0) };

@@ -15,7 +15,7 @@ use crate::{
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme) {
     if state.events.is_empty() {
-        frame.render_widget(Line::styled(" nothing has happened yet", theme.dim), area);
+        frame.render_widget(Line::styled(" no events yet", theme.dim), area);
         return;
     }
     let lines = state

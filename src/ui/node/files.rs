@@ -20,7 +20,7 @@ use crate::{
 /// One node's files, as a view of the node.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme, full: bool) {
     if state.files.is_empty() {
-        frame.render_widget(Line::styled(" no capture file on this node", theme.dim), area);
+        frame.render_widget(Line::styled(" no capture files on this node", theme.dim), area);
         return;
     }
     let head = format!(" {} {} {}  WHERE", fit("FILE", NAME), fit_right("SIZE", 8), fit_right("PACKETS", 7));

@@ -15,7 +15,7 @@ use crate::{
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme) {
     let Some(statistics) = state.statistics.as_ref().filter(|statistics| !statistics.flows.is_empty()) else {
-        frame.render_widget(Line::styled(" no flow seen: a capture shows them", theme.dim), area);
+        frame.render_widget(Line::styled(" no flows yet: start a capture to see them", theme.dim), area);
         return;
     };
     // A column of its own only where there are tunnels: wide enough for the longest name.
@@ -32,7 +32,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
         fit_right("BYTES", 10)
     );
     if statistics.flows_overflow.packets > 0 {
-        head = format!("{head}  ({} packets of forgotten flows)", count(statistics.flows_overflow.packets));
+        head = format!("{head}  ({} packets in untracked flows)", count(statistics.flows_overflow.packets));
     }
     let mut lines = vec![Line::styled(head, theme.dim)];
     lines.extend(statistics.flows.iter().map(|flow| Line::raw(row(flow, end, tunnels))));

@@ -31,7 +31,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
         return;
     }
     if state.ports.is_empty() {
-        frame.render_widget(Line::styled(" no open port", theme.dim), area);
+        frame.render_widget(Line::styled(" no open ports", theme.dim), area);
         return;
     }
     let rows: Vec<&PortRow> = state.ports.values().collect();
