@@ -72,7 +72,7 @@ pub enum Whereabouts<'a> {
         compared: bool,
     },
     /// On its way to S3.
-    ToS3 {
+    Uploading {
         /// Bytes that were sent.
         sent: u64,
     },
@@ -103,7 +103,7 @@ impl<'a> Whereabouts<'a> {
                 _ if stored => Self::InS3 { compared: true },
                 _ if ring_is_gone => Self::Lost,
                 _ if file.state == FileState::Open => Self::Writing,
-                Delivery::Sending { sent } => Self::ToS3 { sent: *sent },
+                Delivery::Sending { sent } => Self::Uploading { sent: *sent },
                 Delivery::Held | Delivery::Waiting { .. } | Delivery::Lost { .. } => Self::OnNode,
             },
         }
@@ -117,7 +117,7 @@ impl<'a> Whereabouts<'a> {
             Self::Here(_) => "here",
             Self::InS3 { compared: true } => "in S3",
             Self::InS3 { compared: false } => "in S3, not compared",
-            Self::ToS3 { .. } => "to S3",
+            Self::Uploading { .. } => "uploading",
             Self::OnNode => "on the node",
             Self::Lost => "lost",
             Self::Gone => "gone",

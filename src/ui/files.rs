@@ -218,7 +218,7 @@ pub(super) fn place(row: &FileRow<'_>, theme: &Theme) -> (String, Style) {
         Whereabouts::InS3 { compared: true } if row.on_node.is_some() => (format!("{word}, checked"), theme.good),
         Whereabouts::InS3 { compared: true } => (word.to_owned(), theme.good),
         Whereabouts::InS3 { compared: false } => (word.to_owned(), theme.warn),
-        Whereabouts::ToS3 { sent } => (format!("{word} {}", progress(sent, size, theme)), theme.accent),
+        Whereabouts::Uploading { sent } => (format!("{word} {}", progress(sent, size, theme)), theme.accent),
         Whereabouts::OnNode => match row.on_node.map(|file| &file.delivery) {
             Some(Delivery::Waiting { .. }) => (format!("{word}, retrying S3"), theme.accent),
             Some(Delivery::Lost { .. }) => (format!("{word}, cannot be uploaded"), theme.accent),

@@ -204,8 +204,7 @@ fn object_lines(app: &App, exit: &Exit, group: Group, width: usize, theme: &Them
 /// A thing; why one is left or unknown is on lines of its own, as that is what has to be read.
 fn thing_lines(thing: &Thing, width: usize, theme: &Theme) -> Vec<Line<'static>> {
     let (word, style, more) = match &thing.fate {
-        Fate::Asked if thing.group == Group::Storage => ("", theme.dim, "asking S3".to_owned()),
-        Fate::Asked => ("", theme.dim, "asking CloudWatch".to_owned()),
+        Fate::Asked => ("asking", theme.dim, String::new()),
         Fate::Unknown(_) => ("unknown", theme.warn, String::new()),
         Fate::There(state) => ("there", theme.plain, visible(state)),
         Fate::Removing => ("removing", theme.accent, String::new()),
