@@ -15,10 +15,15 @@ use nodewatch_protocol::{
     decode, encode,
 };
 
+use nodewatch_testing::{
+    bucket::{self, BUCKET, Garage, KEY, Moto, REGION, SECRET, keys, object},
+    eventually, here,
+};
+
 use crate::{
-    bucket::{BUCKET, Garage, KEY, Moto, REGION, SECRET, keys, object, storage},
     delivery::session,
     odd::{Server, Tunnels},
+    storage::storage,
 };
 
 /// The agent's program lies beside the other.
@@ -38,7 +43,7 @@ struct Agent {
 impl Agent {
     /// `None` where packets cannot be captured.
     fn start(environment: &[(&str, String)]) -> Option<Self> {
-        if Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout != b"0\n") {
+        if !here::possible(&[]) {
             return None;
         }
         let ring = tempfile::tempdir().expect("a folder");
@@ -195,7 +200,7 @@ async fn with_a_pod_identity_large_files_go_in_parts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_role_the_token_of_the_service_account_is_exchanged() {
     let Some(moto) = Moto::start() else { return };
-    let client = crate::bucket::client_in(&moto.endpoint, "us-east-1");
+    let client = bucket::client_in(&moto.endpoint, "us-east-1");
     client.create_bucket().bucket("moto").send().await.expect("a bucket");
     let token = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(token.path(), "eyJhbGciOiJub25lIn0.e30.x").expect("written");
@@ -267,7 +272,7 @@ async fn granted(garage: &Garage, endpoint: &str) -> Sink {
 async fn the_environments_proxy_is_the_way_to_s3_and_only_for_its_scheme() {
     let Some(garage) = Garage::start() else { return };
     let proxy = Tunnels::start();
-    let dead = format!("http://127.0.0.1:{}", crate::bucket::free_port());
+    let dead = format!("http://127.0.0.1:{}", bucket::free_port());
     let through = format!("http://{}", proxy.address);
     for (environment, tunnels) in [
         (vec![("HTTP_PROXY", through.clone())], true),
@@ -335,11 +340,11 @@ async fn with_a_role_nothing_is_overwritten_and_what_is_there_already_is_compare
     agent.ask(Request::Sink(Sink::Own(own(&server.endpoint(), BUCKET))));
     agent.ask(Request::StopCapture);
     agent.delivered();
-    let end = Instant::now() + Duration::from_secs(40);
-    while !server.asked().iter().any(|asked| asked.key().contains("/manifest-")) {
-        assert!(Instant::now() < end, "no manifest: {:?}", server.asked());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually("the manifest", Duration::from_secs(40), || {
+        let asked = server.asked();
+        let there = asked.iter().any(|asked| asked.key().contains("/manifest-"));
+        if there { Ok(()) } else { Err(format!("{asked:?}")) }
+    });
     let asked = server.asked();
     let manifests: Vec<_> = asked.iter().filter(|asked| asked.key().contains("/manifest-")).collect();
     assert!(manifests.iter().all(|asked| !asked.headers.contains_key("if-none-match")), "this one is to be replaced");
