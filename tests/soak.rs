@@ -47,21 +47,35 @@ fn second(app: &mut App, at: u64) {
     }
 }
 
+/// How much the app holds: every value of it, written out. Unlike resident memory it says nothing of the allocator.
+fn held(app: &App) -> usize {
+    format!("{app:?}").len()
+}
+
 #[test]
 fn eight_hours_do_not_make_it_grow() {
     let mut app = busy();
     let mut terminal = Terminal::new(TestBackend::new(120, 40)).expect("a terminal");
     let theme = Theme::standard();
-    let mut after_an_hour = 0;
+    let mut after_an_hour = (0, 0);
     for at in 1..=HOURS * 3600 {
         second(&mut app, at);
         if at.is_multiple_of(30) {
             terminal.draw(|frame| drop(ui::draw(frame, &app, &theme))).expect("drawn");
         }
         if at == 3600 {
-            after_an_hour = resident();
+            after_an_hour = (held(&app), resident());
         }
     }
-    let grown = resident().saturating_sub(after_an_hour);
+    let (held_then, resident_then) = after_an_hour;
+    let held_now = held(&app);
+    assert!(held_now < held_then + held_then / 20, "{held_now} held after {HOURS} h, {held_then} after one");
+    let grown = resident().saturating_sub(resident_then);
     assert!(grown < 4 << 20, "{grown} bytes more after {HOURS} h than after one");
+
+    // It has not stopped taking things in: the last second is on the screen.
+    update(&mut app, Event::Action(Action::Events), NOW + HOURS * 3_600_000);
+    terminal.draw(|frame| drop(ui::draw(frame, &app, &theme))).expect("drawn");
+    let screen = terminal.backend().to_string();
+    assert!(screen.contains(&format!("trouble {}", HOURS * 3600)), "{screen}");
 }
