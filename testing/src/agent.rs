@@ -54,19 +54,13 @@ impl Agent {
         });
         let mut agent = Self { child, input, updates, next_id: 0, ring: ring.to_owned() };
         agent.say(&ToAgent::Hello(Hello::of("test", "0")));
-        assert!(matches!(agent.next(), FromAgent::Hello(_)));
+        assert!(matches!(agent.until("its hello", Some), FromAgent::Hello(_)));
         agent
     }
 
     /// Says something to it.
     pub fn say(&mut self, message: &ToAgent) {
         self.input.write_all(&encode(message).expect("a line")).expect("the agent listens");
-    }
-
-    /// The next thing that it says.
-    #[track_caller]
-    pub fn next(&mut self) -> FromAgent {
-        self.until("anything", Some)
     }
 
     /// The first thing of that kind, passing over others.

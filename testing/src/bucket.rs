@@ -1,6 +1,7 @@
 //! An S3 server (Garage), AWS's own answers (moto), and what is in the bucket afterwards.
 
 use std::{
+    io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -220,4 +221,28 @@ pub async fn keys(client: &Client, prefix: &str) -> Vec<String> {
 pub async fn object(client: &Client, key: &str) -> Vec<u8> {
     let answer = client.get_object().bucket(BUCKET).key(key).send().await.expect("the object");
     answer.body.collect().await.expect("its bytes").into_bytes().to_vec()
+}
+
+/// What EKS Pod Identity's agent answers on a node, with credentials that Garage knows, to who shows that token; returns
+/// its URL.
+pub fn pod_identity(token: Option<&'static str>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut asked = [0; 4096];
+            let read = stream.read(&mut asked).unwrap_or(0);
+            let asked = String::from_utf8_lossy(&asked[..read]).to_lowercase();
+            let known = token.is_none_or(|token| asked.contains(&format!("authorization: {token}")));
+            let status = if known { "200 OK" } else { "401 Unauthorized" };
+            let body = format!(
+                "{{\"AccessKeyId\":\"{KEY}\",\"SecretAccessKey\":\"{SECRET}\",\"Token\":\"\",\
+                 \"Expiration\":\"2099-01-01T00:00:00Z\"}}"
+            );
+            let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nConnection: close\r\n");
+            // Who asks may ask again.
+            let _ = write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        }
+    });
+    format!("http://{address}/v1/credentials")
 }

@@ -96,8 +96,7 @@ impl Recorder {
     /// Every request so far.
     pub fn seen(&self) -> Vec<Head> {
         let seen = Arc::clone(&*self.seen.lock().expect("whole"));
-        let heads = seen.lock().expect("whole").clone();
-        heads
+        seen.lock().expect("whole").clone()
     }
 
     /// What clients that have ended asked is forgotten, also where it is still on its way: connections are accepted in

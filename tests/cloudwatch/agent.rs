@@ -10,7 +10,7 @@ use std::{
 
 use nodewatch_protocol::{FromAgent, Hello, ReportPlan, Request, Response, ToAgent, Update, decode, encode};
 use nodewatch_testing::{
-    bucket::{KEY, Moto, SECRET},
+    bucket::{Moto, pod_identity},
     eventually_async,
     program::{kill, said},
 };
@@ -25,24 +25,6 @@ fn agent() -> Command {
     command
 }
 
-/// What EKS Pod Identity's agent answers on a node; returns its URL.
-fn pod_identity() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-    let url = format!("http://{}/", listener.local_addr().expect("an address"));
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            let _ = stream.read(&mut [0; 4096]);
-            let body = format!(
-                "{{\"AccessKeyId\":\"{KEY}\",\"SecretAccessKey\":\"{SECRET}\",\"Token\":\"t\",\
-                 \"Expiration\":\"2099-01-01T00:00:00Z\"}}"
-            );
-            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
-            let _ = write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len());
-        }
-    });
-    url
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn with_no_laptop_it_writes_a_line_each_and_sends_the_same() {
     let Some(moto) = Moto::start() else { return };
@@ -52,7 +34,7 @@ async fn with_no_laptop_it_writes_a_line_each_and_sends_the_same() {
         .args(["report", "--interval", "1", "--exclude", "127.0.0.0/8", "--cloudwatch", "ds", "--log-group-per-node"])
         .args(["--node-name", "node-1", "--cluster", "prod", "--endpoint", &moto.endpoint, "--expect"])
         .arg(port.to_string())
-        .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", pod_identity())
+        .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", pod_identity(None))
         .spawn()
         .expect("it starts");
     let mut output = BufReader::new(child.stdout.take().expect("piped")).lines();
@@ -92,7 +74,7 @@ fn what_it_is_told_wrong_it_refuses_by_name() {
 async fn told_by_a_session_it_reports_and_goes_on_after_a_restart() {
     let Some(moto) = Moto::start() else { return };
     let ring = tempfile::tempdir().expect("a folder");
-    let identity = pod_identity();
+    let identity = pod_identity(None);
     let start = || {
         let mut child = agent()
             .args(["serve", "--stdio", "--node-name", "node-1", "--ring"])

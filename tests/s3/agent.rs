@@ -2,8 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, UdpSocket},
+    io::{BufRead, BufReader, Write},
+    net::UdpSocket,
     path::PathBuf,
     process::{Child, ChildStdin, Command, Stdio},
     sync::{Arc, mpsc},
@@ -16,7 +16,7 @@ use nodewatch_protocol::{
 };
 
 use nodewatch_testing::{
-    bucket::{self, BUCKET, Garage, KEY, Moto, REGION, SECRET, keys, object},
+    bucket::{self, BUCKET, Garage, KEY, Moto, REGION, SECRET, keys, object, pod_identity},
     eventually, here,
 };
 
@@ -150,36 +150,13 @@ fn own(endpoint: &str, bucket: &str) -> OwnSink {
     }
 }
 
-/// What EKS Pod Identity's agent answers on a node, with credentials that Garage knows.
-fn pod_identity() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-    let address = listener.local_addr().expect("an address");
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            let mut asked = [0; 4096];
-            let read = stream.read(&mut asked).unwrap_or(0);
-            let authorized =
-                String::from_utf8_lossy(&asked[..read]).to_lowercase().contains("authorization: pod-token");
-            let body = format!(
-                "{{\"AccessKeyId\":\"{KEY}\",\"SecretAccessKey\":\"{SECRET}\",\"Token\":\"\",\
-                 \"Expiration\":\"2099-01-01T00:00:00Z\"}}"
-            );
-            let status = if authorized { "200 OK" } else { "401 Unauthorized" };
-            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-            // The agent may ask again.
-            let _ = stream.write_all(format!("{head}{body}").as_bytes());
-        }
-    });
-    format!("http://{address}/v1/credentials")
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_pod_identity_large_files_go_in_parts() {
     let Some(garage) = Garage::start() else { return };
     let token = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(token.path(), "pod-token").expect("written");
     let environment = [
-        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", pod_identity()),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", pod_identity(Some("pod-token"))),
         ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token.path().display().to_string()),
     ];
     let Some(mut agent) = Agent::start(&environment) else { return };
