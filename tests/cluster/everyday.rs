@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     kubernetes::{self, disturb, kubectl, kubectl_json, leftovers, nodes},
-    laptop::{self, run, run_to},
+    laptop::{self, output_to, run, run_to},
 };
 
 #[test]
@@ -29,9 +29,8 @@ fn nodes_are_listed_as_kubectl_lists_them() {
 #[test]
 #[ignore = "needs a cluster: make test-cluster"]
 fn ports_of_every_node_and_nothing_is_left() {
-    let output = run(&["ports", "--all", "-o", "json"]);
+    let output = output_to(0, &["ports", "--all", "-o", "json"]);
     let said = said(&output);
-    assert_eq!(output.status.code(), Some(0), "{said}");
     for report in json_lines(&output) {
         let ports = report["ports"].as_array().expect("ports");
         assert!(ports.iter().any(|port| port["port"] == 10250), "every kubelet listens on 10250: {report}");
@@ -46,20 +45,21 @@ fn ports_of_every_node_and_nothing_is_left() {
 fn a_capture_comes_home_whole_and_checked() {
     let out = tempfile::tempdir().expect("a folder");
     let folder = out.path().to_str().expect("a path");
-    let output = run(&[
-        "capture",
-        "--all",
-        "--filter",
-        "tcp port 10250 or tcp port 16443",
-        "--duration",
-        "4s",
-        "--out",
-        folder,
-        "-o",
-        "json",
-    ]);
-    let said = said(&output);
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    let output = output_to(
+        0,
+        &[
+            "capture",
+            "--all",
+            "--filter",
+            "tcp port 10250 or tcp port 16443",
+            "--duration",
+            "4s",
+            "--out",
+            folder,
+            "-o",
+            "json",
+        ],
+    );
     let files = json_lines(&output);
     assert_eq!(files.len(), nodes().len());
     for file in files {

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     kubernetes::{self, apply, kubectl_json, leftovers, nodes},
-    laptop::{self, PROGRAM, command, run, run_to},
+    laptop::{self, PROGRAM, command, output_to, run, run_to},
 };
 
 /// Find a node, deploy to three, capture, fetch, freeze a flight recorder, merge, report, clean up.
@@ -127,9 +127,7 @@ fn a_pushed_agent_reports_ports_and_captures_only_as_root() {
     };
     let node = nodes().remove(0);
     let push = ["--push-agent", &stock, "--nodes", &node];
-    let ports = run(&[&["ports", "-o", "json"], &push[..]].concat());
-    let said = said(&ports);
-    assert_eq!(ports.status.code(), Some(0), "{said}");
+    let ports = output_to(0, &[&["ports", "-o", "json"], &push[..]].concat());
     let lines = json_lines(&ports);
     assert!(lines.iter().any(|line| line.to_string().contains("10250")), "{lines:?}");
     assert_eq!(leftovers(), "");

@@ -42,10 +42,16 @@ pub fn run(arguments: &[&str]) -> Output {
     command(arguments).stdin(std::process::Stdio::null()).output().expect("the program starts")
 }
 
-/// The program, run to its end with that exit code; returns what it says.
+/// The program, run to its end with that exit code.
+#[track_caller]
+pub fn output_to(code: i32, arguments: &[&str]) -> Output {
+    program::run_to(code, &mut command(arguments))
+}
+
+/// The same, for what it says.
 #[track_caller]
 pub fn run_to(code: i32, arguments: &[&str]) -> String {
-    said(&program::run_to(code, &mut command(arguments)))
+    said(&output_to(code, arguments))
 }
 
 /// The program, running, with its output read here.

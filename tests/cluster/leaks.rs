@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     kubernetes::{self, agent_processes, disturb, kubectl, kubectl_json, leftovers, nodes, until},
-    laptop::{self, run, run_to},
+    laptop::{self, output_to, run, run_to},
 };
 
 const SESSION_LABEL: &str = "nodewatch-tui/session";
@@ -157,8 +157,7 @@ fn a_detached_session_is_taken_up_again() {
     let screen = tmux.until("● 00:00:1");
     assert!(screen.contains(&format!("session {id}")), "{screen}");
     // Another program of this laptop sees that it is taken.
-    let refused = run(&["cleanup", &id, "--yes"]);
-    assert_eq!(refused.status.code(), Some(4), "{}", said(&refused));
+    let refused = output_to(4, &["cleanup", &id, "--yes"]);
     assert!(said(&refused).contains("open in another nodewatch-tui"), "{}", said(&refused));
 
     tmux.keys(&["b", "C-u"]);
@@ -245,8 +244,7 @@ fn two_laptops_do_not_touch_each_other() {
 fn somebody_elses_namespace_and_objects_stay() {
     kubectl(&["create", "namespace", "tools"]);
     kubectl(&["-n", "tools", "create", "configmap", "theirs"]);
-    let output = run(&["ports", "--all", "-n", "tools", "-o", "json"]);
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    output_to(0, &["ports", "--all", "-n", "tools", "-o", "json"]);
     assert_eq!(leftovers(), "");
     kubectl(&["-n", "tools", "get", "configmap", "theirs"]);
     kubectl(&["delete", "namespace", "tools"]);
@@ -306,8 +304,7 @@ fn a_context_that_leads_elsewhere_loses_nothing() {
     // The same server by another name, for want of a second cluster.
     *server = json!(address.replace("127.0.0.1", "localhost"));
     std::fs::write(path, moved.to_string()).expect("written");
-    let refused = run(&["cleanup", "--all", "--yes", "--kubeconfig", "/nonexistent"]);
-    assert_eq!(refused.status.code(), Some(4), "{}", said(&refused));
+    let refused = output_to(4, &["cleanup", "--all", "--yes", "--kubeconfig", "/nonexistent"]);
     assert!(
         said(&refused).contains("leads to the session's cluster by another way") && said(&refused).contains(&address),
         "{}",
@@ -427,8 +424,7 @@ fn preflight_names_the_missing_right_and_nothing_is_half_made() {
     for (name, missing, detail, fix) in cases {
         let (config, _user) = operator_without(name, missing);
         let path = config.path().to_str().expect("a path");
-        let output = run(&["preflight", "--kubeconfig", path, "-o", "json"]);
-        assert_eq!(output.status.code(), Some(5), "{name}: {}", said(&output));
+        let output = output_to(5, &["preflight", "--kubeconfig", path, "-o", "json"]);
         let checks = json_lines(&output);
         let check = checks.iter().find(|check| check["detail"].as_str().is_some_and(|text| text.contains(detail)));
         let check = check.unwrap_or_else(|| panic!("{name}: {checks:?}"));
@@ -560,8 +556,7 @@ fn manifests_are_exactly_what_is_applied() {
     let id = id(&session());
     kill(child);
     let names = nodes().join(",");
-    let output = run(&["manifests", "--nodes", &names, "--session", &id, "--session-budget", "10m"]);
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let output = output_to(0, &["manifests", "--nodes", &names, "--session", &id, "--session-budget", "10m"]);
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("manifests.yaml");
     std::fs::write(&file, &output.stdout).expect("written");
     let path = file.to_str().expect("a path");
@@ -587,9 +582,8 @@ fn a_capture_ends_before_its_session_and_brings_everything_home() {
     let folder = out.path().to_str().expect("a path");
     let capture = ["capture", "--all", "--rotate-time", "3s", "--session-budget", "40s", "--out", folder, "-o", "json"];
     let begin = Instant::now();
-    let output = run(&capture);
+    let output = output_to(3, &capture);
     let said = said(&output);
-    assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(begin.elapsed() < Duration::from_secs(120), "{:?}", begin.elapsed());
     assert!(said.contains("the session's budget of 00:00:40 is spent in"), "{said}");
     assert!(!said.contains("LOST"), "{said}");

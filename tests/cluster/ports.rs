@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     kubernetes::{apply, disturb, kubectl, leftovers, nodes},
-    laptop::{self, run, run_to},
+    laptop::{self, output_to, run, run_to},
 };
 
 /// Opens sockets in the network of the first node, as its pods on the host's network do.
@@ -93,9 +93,7 @@ fn eight_kinds_of_port_are_each_in_the_right_class() {
     ];
     until_ready("web");
     until_ready("host");
-    let output = run(&["ports", "--nodes", &nodes()[0], "-o", "json", "--expect", "17003-17005,17006/udp"]);
-    let said = said(&output);
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    let output = output_to(0, &["ports", "--nodes", &nodes()[0], "-o", "json", "--expect", "17003-17005,17006/udp"]);
     let report = &json_lines(&output)[0];
     let told = |port: u64| -> Vec<String> {
         let sockets = report["ports"].as_array().expect("ports").iter();
@@ -134,9 +132,7 @@ fn eight_kinds_of_port_are_each_in_the_right_class() {
 #[ignore = "needs a cluster: make test-cluster"]
 fn who_may_look_at_processes_names_the_owners() {
     let Some(_listeners) = Listeners::open() else { return };
-    let output = run(&["ports", "--nodes", &nodes()[0], "--processes", "-o", "json"]);
-    let said = said(&output);
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    let output = output_to(0, &["ports", "--nodes", &nodes()[0], "--processes", "-o", "json"]);
     let report = &json_lines(&output)[0];
     let owner = |port: u64| {
         let ports = report["ports"].as_array().expect("ports");
@@ -157,13 +153,11 @@ fn what_differs_from_a_baseline_is_told_with_exit_code_3() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("baseline.json");
     let file = file.to_str().expect("a path");
-    let save = run(&["ports", "--all", "--save-baseline", file]);
-    assert_eq!(save.status.code(), Some(0), "{}", said(&save));
+    output_to(0, &["ports", "--all", "--save-baseline", file]);
     let same = run(&["ports", "--all", "--baseline", file, "-o", "json"]);
     assert_eq!(same.status.code(), Some(0), "{}", printed(&same));
     let _listeners = Listeners::open();
-    let output = run(&["ports", "--all", "--baseline", file, "--exclude", "17002-17006", "-o", "json"]);
-    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    let output = output_to(3, &["ports", "--all", "--baseline", file, "--exclude", "17002-17006", "-o", "json"]);
     let drifts: Vec<Value> = json_lines(&output).into_iter().filter(|line| line["drift"].is_string()).collect();
     assert_eq!(drifts.len(), 1, "{drifts:?}");
     assert_eq!((&drifts[0]["node"], &drifts[0]["drift"]), (&json!(nodes()[0]), &json!("new")));
