@@ -2,20 +2,18 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader, Write},
     net::UdpSocket,
     path::PathBuf,
-    process::{Child, ChildStdin, Command, Stdio},
-    sync::{Arc, mpsc},
+    process::Command,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use nodewatch_protocol::{
-    CaptureFile, CaptureSpec, Content, FileState, FromAgent, Hello, OwnSink, Request, Response, Sink, ToAgent, Update,
-    decode, encode,
+    CaptureFile, CaptureSpec, Content, FileState, FromAgent, OwnSink, Request, Response, Sink, ToAgent, Update,
 };
-
 use nodewatch_testing::{
+    agent,
     bucket::{self, BUCKET, Garage, KEY, Moto, REGION, SECRET, keys, object, pod_identity},
     eventually, here,
 };
@@ -31,11 +29,9 @@ fn program() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_nodewatch-tui")).with_file_name("nodewatch-agent")
 }
 
+/// An agent, and the files that it has told of.
 struct Agent {
-    child: Child,
-    input: Option<ChildStdin>,
-    said: mpsc::Receiver<FromAgent>,
-    next_id: u64,
+    tunnel: agent::Agent,
     ring: tempfile::TempDir,
     files: Vec<CaptureFile>,
 }
@@ -47,53 +43,28 @@ impl Agent {
             return None;
         }
         let ring = tempfile::tempdir().expect("a folder");
-        let mut child = Command::new(program())
-            .args(["serve", "--stdio", "--node-name", "node-1", "--ring"])
-            .arg(ring.path())
-            .env_clear()
-            .envs(environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the agent starts");
-        let lines = BufReader::new(child.stdout.take().expect("piped")).split(b'\n');
-        let (sender, said) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                if sender.send(decode(&line).expect("the protocol")).is_err() {
-                    return;
-                }
-            }
-        });
-        let input = child.stdin.take();
-        let mut agent = Self { child, input, said, next_id: 0, ring, files: Vec::new() };
-        agent.say(&ToAgent::Hello(Hello::of("test", "0")));
-        Some(agent)
+        let mut command = Command::new(program());
+        command.args(["serve", "--stdio", "--node-name", "node-1", "--ring"]).arg(ring.path());
+        command.env_clear().envs(environment.iter().map(|(name, value)| (name, value)));
+        let tunnel = agent::Agent::spawn(command, ring.path());
+        Some(Self { tunnel, ring, files: Vec::new() })
     }
 
-    fn say(&mut self, message: &ToAgent) {
-        let input = self.input.as_mut().expect("it listens");
-        input.write_all(&encode(message).expect("a line")).expect("it listens");
-    }
-
+    #[track_caller]
     fn until(&mut self, what: &str, mut so: impl FnMut(&FromAgent, &[CaptureFile]) -> bool) {
-        let end = Instant::now() + Duration::from_secs(40);
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let Ok(message) = self.said.recv_timeout(left) else { panic!("{what}: {:?}", self.files) };
+        let told = &mut self.files;
+        self.tunnel.until(what, |message| {
             if let FromAgent::Update(Update::Files(files)) = &message {
-                self.files.clone_from(files);
+                told.clone_from(files);
             }
-            if so(&message, &self.files) {
-                return;
-            }
-        }
+            so(&message, told).then_some(())
+        });
     }
 
+    /// Asks for something that is to be done. Files that it tells of meanwhile are kept.
     fn ask(&mut self, request: Request) {
-        self.next_id += 1;
-        let wanted = self.next_id;
-        self.say(&ToAgent::Request { id: wanted, request });
+        let wanted = 1;
+        self.tunnel.say(&ToAgent::Request { id: wanted, request });
         self.until("an answer", |message, _| match message {
             FromAgent::Response { id, response } if *id == wanted => {
                 assert_eq!(*response, Response::Done);
@@ -126,13 +97,6 @@ impl Agent {
     fn delivered(&mut self) -> CaptureFile {
         self.until("delivery", |_, files| files.iter().any(|file| file.delivery.is_delivered()));
         self.files[0].clone()
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -224,8 +188,8 @@ async fn an_agent_that_is_told_to_end_while_it_captures_delivers_the_last_packet
     let (sink, _) = storage(&garage.endpoint()).await.sink(&session(), &"node-1".into()).await.expect("signed");
     agent.ask(Request::Sink(sink));
     let told = Instant::now();
-    Command::new("kill").args(["-TERM", &agent.child.id().to_string()]).status().expect("kill");
-    assert!(agent.child.wait().expect("it ends").success());
+    Command::new("kill").args(["-TERM", &agent.tunnel.child.id().to_string()]).status().expect("kill");
+    assert!(agent.tunnel.child.wait().expect("it ends").success());
     assert!(told.elapsed() < Duration::from_secs(25), "within a pod's grace period: {:?}", told.elapsed());
     let found = keys(&garage.client(), "").await;
     let [capture, manifest] = &found[..] else { panic!("{found:?}") };
