@@ -223,7 +223,7 @@ pub async fn object(client: &Client, key: &str) -> Vec<u8> {
     answer.body.collect().await.expect("its bytes").into_bytes().to_vec()
 }
 
-/// What EKS Pod Identity's agent answers on a node, with credentials that Garage knows, to who shows that token; returns
+/// What EKS Pod Identity's agent answers on a node, with credentials that Garage knows, to who shows that token. Returns
 /// its URL.
 pub fn pod_identity(token: Option<&'static str>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");

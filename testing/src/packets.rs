@@ -39,8 +39,8 @@ pub fn count(file: &Path) -> usize {
     try_count(file).unwrap_or_else(|objection| panic!("{}: {objection}", file.display()))
 }
 
-/// The numbers that are the payload of a capture's UDP packets. Not by tshark's field `data`: an ephemeral port may be one
-/// that a dissector has registered (37008 is TZSP), and then there is none.
+/// The numbers that are the payload of a capture's UDP packets. Not by tshark's field `data`: an ephemeral port may be
+/// one that a dissector has registered (37008 is TZSP), and then there is none.
 #[track_caller]
 pub fn numbers(file: &Path) -> Vec<u32> {
     let rows = read(file, &["-Y", "udp && !icmp", "-T", "fields", "-e", "udp.payload"]);
