@@ -10,7 +10,7 @@ IMAGE ?= nodewatch-agent:$(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml 
 # Screens show local time; the tests hold them in UTC.
 export TZ = UTC
 
-.PHONY: help run build test lint checkov test-cluster cluster-up cluster-down bench image pictures static deb dist deps deps-cluster
+.PHONY: help run build test lint advisories checkov test-cluster cluster-up cluster-down bench image pictures static deb dist deps deps-cluster
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -22,10 +22,17 @@ build:
 run: build ## watch this machine: ports and packets, no cluster needed
 	TZ= cargo run --quiet --bin nodewatch-tui -- --local
 
-lint: deps ## formatting, clippy, shell scripts
+# Where there is one of the user's own, that one.
+DENY = PATH="$$PATH:$(CACHE)/cargo-deny/bin"; ! command -v cargo-deny >/dev/null || cargo deny --log-level error check
+
+lint: deps ## formatting, clippy, shell scripts, what dependencies may be
 	cargo fmt --check
+	$(DENY) licenses bans sources
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	! command -v shellcheck >/dev/null || shellcheck tests/*.sh tests/cluster/*.sh .ci/run
+
+advisories: deps ## what RustSec knows of the dependencies; needs the internet
+	$(DENY) advisories
 
 checkov: deps ## the manifests against Checkov's rules; skips and their reasons are in SECURITY.md
 	PYTHONPATH=$(CACHE)/checkov python3 -m checkov.main --config-file manifests/.checkov.yaml

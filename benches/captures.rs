@@ -4,8 +4,8 @@
 //! Needs root, Garage (`make deps`), `aws`, `mergecap` and `tcpdump`. Run by `make bench`.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, reason = "a program for people")]
 
-#[path = "../tests/bucket/mod.rs"]
-mod bucket;
+#[path = "../tests/s3/storage.rs"]
+mod storage;
 #[path = "../agent/benches/support/mod.rs"]
 mod support;
 
@@ -17,10 +17,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bucket::{Garage, storage};
 use nodewatch_pcapng::{InterfaceBlock, SectionBlock, enhanced_packet, interface_description, section_header};
 use nodewatch_protocol::{Request, Sink, ToAgent, encode};
+use nodewatch_testing::bucket::Garage;
 use nodewatch_tui::model::SessionId;
+use storage::storage;
 use support::{Agent, Namespaces, Outcome, Traffic, agent_program, agent_round, cpu_time, flood, tcpdump_round};
 
 const FILES: usize = 8;

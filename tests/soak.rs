@@ -48,21 +48,51 @@ fn second(app: &mut App, at: u64) {
     }
 }
 
+/// How much the app holds: every value of it, written out. Unlike resident memory it says nothing of the allocator.
+/// But for files that were asked for: each is remembered, as the receipt tells what became of it.
+fn held(app: &App) -> usize {
+    let mut app = app.clone();
+    for state in app.nodes.values_mut() {
+        state.fetches.clear();
+        state.let_go.clear();
+    }
+    format!("{app:?}").len()
+}
+
+/// Files that were asked for.
+fn asked_for(app: &App) -> usize {
+    app.nodes.values().map(|state| state.fetches.len()).sum()
+}
+
 #[test]
 fn eight_hours_do_not_make_it_grow() {
     let mut app = busy();
     let mut terminal = Terminal::new(TestBackend::new(120, 40)).expect("a terminal");
     let theme = Theme::standard();
-    let mut after_an_hour = 0;
+    let mut after_an_hour = (0, 0);
+    let asked_for_before = asked_for(&app);
+    // With its time spent it would be leaving, and take nothing in.
+    app.session.ends = Some(NOW + (HOURS + 1) * 3_600_000);
     for at in 1..=HOURS * 3600 {
         second(&mut app, at);
         if at.is_multiple_of(30) {
             terminal.draw(|frame| drop(ui::draw(frame, &app, &theme))).expect("drawn");
         }
         if at == 3600 {
-            after_an_hour = resident();
+            after_an_hour = (held(&app), resident());
         }
     }
-    let grown = resident().saturating_sub(after_an_hour);
+    let (held_then, resident_then) = after_an_hour;
+    let held_now = held(&app);
+    assert!(held_now < held_then + held_then / 50, "{held_now} held after {HOURS} h, {held_then} after one");
+    let grown = resident().saturating_sub(resident_then);
     assert!(grown < 4 << 20, "{grown} bytes more after {HOURS} h than after one");
+
+    assert_eq!(asked_for(&app) - asked_for_before, HOURS as usize * 60, "one a minute");
+
+    // It has not stopped taking things in: the last second is on the screen.
+    update(&mut app, Event::Action(Action::Events), NOW + HOURS * 3_600_000);
+    terminal.draw(|frame| drop(ui::draw(frame, &app, &theme))).expect("drawn");
+    let screen = terminal.backend().to_string();
+    assert!(screen.contains(&format!("trouble {}", HOURS * 3600)), "{screen}");
 }

@@ -1,21 +1,20 @@
 //! The agent as a process: its signals, its limits, and the end of those that read it.
 
-#[path = "support/mod.rs"]
-mod support;
-
 use std::{
     io::Read,
     os::unix::{fs::OpenOptionsExt as _, net::UnixStream},
     path::Path,
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use nodewatch_protocol::{Request, Response};
-use support::{Agent, PROGRAM};
+use nodewatch_testing::{
+    agent::Agent,
+    eventually,
+    program::{SOON, ended_soon},
+};
 
-/// What never ends is noticed by then.
-const SOON: Duration = Duration::from_secs(30);
+const PROGRAM: &str = env!("CARGO_BIN_EXE_nodewatch-agent");
 
 /// Serves on a socket in that folder, under these limits of the shell.
 fn serve(folder: &Path, limits: &str) -> Child {
@@ -23,11 +22,7 @@ fn serve(folder: &Path, limits: &str) -> Child {
     command.arg("-c").arg(format!("{limits} exec \"$@\"")).args(["sh", PROGRAM, "serve", "--ring"]);
     command.arg(folder.join("ring")).arg("--socket").arg(folder.join("agent.sock"));
     let child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the agent starts");
-    let end = Instant::now() + SOON;
-    while UnixStream::connect(folder.join("agent.sock")).is_err() {
-        assert!(Instant::now() < end, "it does not listen");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    eventually("a listener", SOON, || UnixStream::connect(folder.join("agent.sock")).map(drop));
     child
 }
 
@@ -37,18 +32,9 @@ fn connect(folder: &Path) -> Agent {
     Agent::spawn(command, &folder.join("ring"))
 }
 
-/// Its exit code; a process that does not end is killed and has none.
-fn ended(child: &mut Child) -> Option<i32> {
-    let end = Instant::now() + SOON;
-    while Instant::now() < end {
-        if let Some(status) = child.try_wait().expect("a child") {
-            return status.code();
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    child.kill().expect("running");
-    child.wait().expect("killed");
-    None
+/// Its exit code, which comes soon.
+fn ended(child: Child) -> Option<i32> {
+    ended_soon(child).status.code()
 }
 
 fn signal(child: &Child, signal: rustix::process::Signal) {
@@ -61,9 +47,9 @@ fn every_signal_that_ends_it_ends_it_well() {
     use rustix::process::Signal;
     for word in [Signal::TERM, Signal::INT, Signal::HUP] {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut child = serve(folder.path(), "");
+        let child = serve(folder.path(), "");
         signal(&child, word);
-        assert_eq!(ended(&mut child), Some(0), "{word:?}");
+        assert_eq!(ended(child), Some(0), "{word:?}");
     }
 }
 
@@ -78,25 +64,20 @@ fn a_signal_while_the_ring_is_recovered_is_heeded() {
     assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
     let mut command = Command::new(PROGRAM);
     command.args(["serve", "--ring"]).arg(&ring).arg("--socket").arg(folder.path().join("agent.sock"));
-    let mut child = command.stdin(Stdio::null()).spawn().expect("the agent starts");
+    let child = command.stdin(Stdio::null()).spawn().expect("the agent starts");
     // The writing end opens once somebody wants to read; held, it leaves the reader waiting for bytes.
-    let end = Instant::now() + SOON;
-    let _held = loop {
+    let _held = eventually("its recovery", SOON, || {
         let mut options = std::fs::OpenOptions::new();
-        match options.write(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32).open(&fifo) {
-            Ok(held) => break held,
-            Err(_) => assert!(Instant::now() < end, "it does not recover"),
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    };
+        options.write(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32).open(&fifo)
+    });
     signal(&child, rustix::process::Signal::TERM);
-    assert_eq!(ended(&mut child), Some(0));
+    assert_eq!(ended(child), Some(0));
 }
 
 #[test]
 fn connections_beyond_its_descriptors_cost_nobody_the_agent() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut child = serve(folder.path(), "ulimit -n 40;");
+    let child = serve(folder.path(), "ulimit -n 40;");
     let mut first = connect(folder.path());
     let many: Vec<_> = (0..80).filter_map(|_| UnixStream::connect(folder.path().join("agent.sock")).ok()).collect();
     assert!(many.len() > 40, "{} connections", many.len());
@@ -104,13 +85,13 @@ fn connections_beyond_its_descriptors_cost_nobody_the_agent() {
     drop(many);
     assert_eq!(connect(folder.path()).ask(Request::Heartbeat), Response::Done);
     signal(&child, rustix::process::Signal::TERM);
-    assert_eq!(ended(&mut child), Some(0));
+    assert_eq!(ended(child), Some(0));
 }
 
 #[test]
 fn a_second_agent_leaves_the_first_ones_socket_alone() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut first = serve(folder.path(), "");
+    let first = serve(folder.path(), "");
     let mut command = Command::new(PROGRAM);
     command.args(["serve", "--ring"]).arg(folder.path().join("another")).arg("--socket");
     let output = command.arg(folder.path().join("agent.sock")).stdin(Stdio::null()).output().expect("it ran");
@@ -118,7 +99,7 @@ fn a_second_agent_leaves_the_first_ones_socket_alone() {
     assert!(output.status.code() == Some(1) && told.contains("another agent serves on the socket"), "{told}");
     assert_eq!(connect(folder.path()).ask(Request::Heartbeat), Response::Done);
     signal(&first, rustix::process::Signal::TERM);
-    assert_eq!(ended(&mut first), Some(0));
+    assert_eq!(ended(first), Some(0));
 }
 
 /// `follow` with nothing to write, as behind a quiet filter.
@@ -140,12 +121,12 @@ fn what_reads_a_capture_ends_with_its_reader_or_its_input() {
     let mut stream = deaf.stdout.take().expect("piped");
     stream.read_exact(&mut [0; 4]).expect("it has begun");
     drop(stream);
-    let code = ended(&mut deaf);
+    let code = ended(deaf);
     assert_eq!(code, Some(1), "its reader has gone");
 
     let mut alone = follow(folder.path());
     let mut stream = alone.stdout.take().expect("piped");
     stream.read_exact(&mut [0; 4]).expect("it has begun");
     drop(alone.stdin.take());
-    assert_eq!(ended(&mut alone), Some(1), "its input has ended");
+    assert_eq!(ended(alone), Some(1), "its input has ended");
 }

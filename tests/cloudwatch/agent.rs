@@ -4,46 +4,25 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
     path::PathBuf,
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    process::{Command, Stdio},
+    time::Duration,
 };
 
 use nodewatch_protocol::{FromAgent, Hello, ReportPlan, Request, Response, ToAgent, Update, decode, encode};
+use nodewatch_testing::{
+    bucket::{Moto, pod_identity},
+    eventually_async,
+    program::{kill, said},
+};
 use serde_json::Value;
 
-use crate::{
-    bucket::{KEY, Moto, SECRET},
-    messages,
-};
+use crate::messages;
 
 fn agent() -> Command {
     let program = PathBuf::from(env!("CARGO_BIN_EXE_nodewatch-tui")).with_file_name("nodewatch-agent");
     let mut command = Command::new(program);
     command.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
-}
-
-/// What EKS Pod Identity's agent answers on a node; returns its URL.
-fn pod_identity() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-    let url = format!("http://{}/", listener.local_addr().expect("an address"));
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            let _ = stream.read(&mut [0; 4096]);
-            let body = format!(
-                "{{\"AccessKeyId\":\"{KEY}\",\"SecretAccessKey\":\"{SECRET}\",\"Token\":\"t\",\
-                 \"Expiration\":\"2099-01-01T00:00:00Z\"}}"
-            );
-            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
-            let _ = write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len());
-        }
-    });
-    url
-}
-
-fn terminate(child: &Child) {
-    let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
-    assert!(sent.expect("kill").success());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,12 +34,12 @@ async fn with_no_laptop_it_writes_a_line_each_and_sends_the_same() {
         .args(["report", "--interval", "1", "--exclude", "127.0.0.0/8", "--cloudwatch", "ds", "--log-group-per-node"])
         .args(["--node-name", "node-1", "--cluster", "prod", "--endpoint", &moto.endpoint, "--expect"])
         .arg(port.to_string())
-        .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", pod_identity())
+        .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", pod_identity(None))
         .spawn()
         .expect("it starts");
     let mut output = BufReader::new(child.stdout.take().expect("piped")).lines();
     let lines: Vec<String> = (0..3).map(|_| output.next().expect("a line").expect("text")).collect();
-    terminate(&child);
+    kill(&child, "TERM");
     let rest: Vec<String> = output.map_while(Result::ok).collect();
     let mut said = String::new();
     child.stderr.take().expect("piped").read_to_string(&mut said).expect("text");
@@ -84,7 +63,7 @@ fn what_it_is_told_wrong_it_refuses_by_name() {
         (["--interval", "0"], "0"),
     ] {
         let output = agent().arg("report").args(arguments).output().expect("it starts");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let said = said(&output);
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains(token), "{said}");
     }
@@ -95,7 +74,7 @@ fn what_it_is_told_wrong_it_refuses_by_name() {
 async fn told_by_a_session_it_reports_and_goes_on_after_a_restart() {
     let Some(moto) = Moto::start() else { return };
     let ring = tempfile::tempdir().expect("a folder");
-    let identity = pod_identity();
+    let identity = pod_identity(None);
     let start = || {
         let mut child = agent()
             .args(["serve", "--stdio", "--node-name", "node-1", "--ring"])
@@ -142,11 +121,10 @@ async fn told_by_a_session_it_reports_and_goes_on_after_a_restart() {
     let before = messages(&moto.endpoint, "own", "node-1").await.len();
 
     let (mut child, input) = start();
-    let end = Instant::now() + Duration::from_secs(30);
-    while messages(&moto.endpoint, "own", "node-1").await.len() < before + 2 {
-        assert!(Instant::now() < end, "it does not go on");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    eventually_async("two more reports", Duration::from_secs(30), async || {
+        messages(&moto.endpoint, "own", "node-1").await.len() >= before + 2
+    })
+    .await;
     drop(input);
     child.wait().expect("it ends with its tunnel");
     let events = messages(&moto.endpoint, "own", "node-1").await;

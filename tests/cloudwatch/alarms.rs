@@ -1,11 +1,12 @@
 //! Alarms that follow the nodes, and metric filters within their limit.
 
+use nodewatch_testing::bucket::Moto;
 use nodewatch_tui::{
     logs::{Filters, MAX_NAMES, Scope},
     model::{AlarmKind, NodeName, SessionId},
 };
 
-use crate::{bucket::Moto, client, config, logs};
+use crate::{client, config, logs};
 
 fn nodes(range: std::ops::Range<usize>) -> Vec<NodeName> {
     range.map(|number| NodeName(format!("ip-10-0-{}-{}", number / 250, number % 250))).collect()

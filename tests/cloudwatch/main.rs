@@ -2,20 +2,17 @@
 
 mod agent;
 mod alarms;
-#[path = "../bucket/mod.rs"]
-mod bucket;
 mod program;
 mod refusals;
 mod reports;
 mod service;
 
 use aws_config::SdkConfig;
+use nodewatch_testing::bucket::{self, KEY, SECRET};
 use nodewatch_tui::{
     logs::Logs,
     model::{LogsSettings, Way},
 };
-
-use bucket::{KEY, SECRET};
 
 fn settings(endpoint: &str, group: &str) -> LogsSettings {
     LogsSettings {

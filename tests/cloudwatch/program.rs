@@ -4,14 +4,17 @@ use std::{
     net::TcpListener,
     path::Path,
     process::{Command, Output, Stdio},
+    time::Duration,
 };
 
+use nodewatch_testing::{
+    bucket::{Garage, Moto, free_port},
+    eventually,
+    program::{json_lines as lines, printed, said},
+};
 use serde_json::Value;
 
-use crate::{
-    bucket::{Garage, Moto},
-    messages,
-};
+use crate::messages;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_nodewatch-tui");
 
@@ -25,14 +28,6 @@ fn command(folder: &Path, endpoint: &str, arguments: &[&str]) -> Command {
 
 fn run(folder: &Path, endpoint: &str, arguments: &[&str]) -> Output {
     command(folder, endpoint, arguments).output().expect("it starts")
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn lines(output: &Output) -> Vec<Value> {
-    String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,7 +67,7 @@ async fn a_report_gets_there_with_its_alarms_and_is_read_back() {
     assert_eq!(past(&["--port", &port, "--nodes", &node]).len(), 1);
     assert_eq!(past(&["--port", "1/udp"]).len(), 0);
     let table = run(folder.path(), &moto.endpoint, &["ports", "--since", "1h", "--cloudwatch", "grp"]);
-    assert!(String::from_utf8_lossy(&table.stdout).contains(" open"), "{}", said(&table));
+    assert!(printed(&table).contains(" open"), "{}", said(&table));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,14 +86,12 @@ async fn a_clusters_alarms_are_made_listed_and_removed() {
     // A session on this machine has no journal: what it leaves when it is killed is found by its name.
     let watch = ["--local", "ports", "--watch", "--cloudwatch", "g", "--alarms", "--cluster-name", "local"];
     let mut killed = command(folder.path(), &moto.endpoint, &watch).spawn().expect("it starts");
-    let left = loop {
-        let left: Vec<Value> =
-            alarms(&["list", "-o", "json"]).into_iter().filter(|alarm| alarm["session"].is_string()).collect();
-        if left.len() == 3 {
-            break left;
-        }
+    let left = eventually("the session's alarms", Duration::from_secs(60), || {
+        let mut left = alarms(&["list", "-o", "json"]);
+        left.retain(|alarm| alarm["session"].is_string());
         assert!(killed.try_wait().expect("its state").is_none(), "it ended before its alarms were there");
-    };
+        if left.len() == 3 { Ok(left) } else { Err(format!("{left:?}")) }
+    });
     killed.kill().expect("killed");
     killed.wait().expect("ended");
     alarms(&["delete", "-y", "--session", left[0]["session"].as_str().expect("an id")]);
@@ -112,7 +105,7 @@ async fn a_clusters_alarms_are_made_listed_and_removed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_not_there_loses_nothing_silently() {
     let folder = tempfile::tempdir().expect("a folder");
-    let closed = format!("http://127.0.0.1:{}", crate::bucket::free_port());
+    let closed = format!("http://127.0.0.1:{}", free_port());
     let output =
         run(folder.path(), &closed, &["--local", "ports", "--watch", "--duration", "1s", "--cloudwatch", "grp"]);
     let text = said(&output);

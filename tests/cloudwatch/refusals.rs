@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use nodewatch_protocol::Retention;
 use nodewatch_report::{Bounds, Event, Report, ReportedPort, Reporter, Stream};
+use nodewatch_testing::eventually;
 use nodewatch_tui::model::{NodeName, PastQuery, PortKey, SessionId};
 use serde_json::json;
 
@@ -37,14 +38,8 @@ fn event(at: u64, text: &str) -> Event {
 }
 
 /// Waits until it is so: the reporter moves by itself.
-async fn eventually(what: &str, mut so: impl FnMut() -> bool) {
-    for _ in 0..3000 {
-        if so() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("{what} did not happen");
+fn until(what: &str, so: impl FnMut() -> bool) {
+    eventually(what, Duration::from_secs(30), so);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,9 +54,9 @@ async fn a_batch_whose_answer_was_lost_is_there_once_although_looking_is_throttl
     });
     let reporter = reporter(&service);
     reporter.push(&place(), event(now(), "one"));
-    eventually("the first", || reporter.is_idle()).await;
+    until("the first", || reporter.is_idle());
     reporter.push(&place(), event(now(), "two"));
-    eventually("the second", || reporter.is_idle()).await;
+    until("the second", || reporter.is_idle());
     assert_eq!(service.messages("g n"), ["one", "two"]);
     assert_eq!(service.calls("GetLogEvents"), 7, "asked until it was told, and to the end");
     let state = reporter.state();
@@ -77,7 +72,7 @@ async fn who_may_not_look_sends_again_rather_than_never() {
     });
     let reporter = reporter(&service);
     reporter.push(&place(), event(now(), "one"));
-    eventually("it", || reporter.is_idle()).await;
+    until("it", || reporter.is_idle());
     assert_eq!(service.messages("g n"), ["one", "one"], "at least once");
 }
 
@@ -90,7 +85,7 @@ async fn what_was_taken_is_looked_for_only_a_while_later() {
     let late = Bounds { look_after: Duration::from_secs(3600), ..bounds() };
     let reporter = logs(&service.endpoint, "g").reporter_within(&SessionId::new(1), &late);
     reporter.push(&place(), event(now(), "one"));
-    eventually("the loss", || reporter.state().retries == 1).await;
+    until("the loss", || reporter.state().retries == 1);
     reporter.settle(Duration::from_millis(200)).await;
     assert_eq!((service.calls("GetLogEvents"), reporter.state().queued), (0, 1));
 }
@@ -105,7 +100,7 @@ async fn a_clock_that_was_ahead_costs_the_reports_of_that_time_alone_and_they_ar
         reporter.push(&place(), event(now + 3 * 3_600_000 + number, "ahead"));
     }
     reporter.push(&place(), event(now + 1, "after"));
-    eventually("all of them", || reporter.is_idle()).await;
+    until("all of them", || reporter.is_idle());
     assert_eq!(service.messages("g n"), ["before", "after"]);
     let state = reporter.state();
     assert_eq!((state.sent, state.rejected), (2, 3), "{state:?}");
@@ -121,7 +116,7 @@ async fn events_of_old_are_counted_and_told_by_kind() {
     });
     let reporter = reporter(&service);
     (0..3).for_each(|number| reporter.push(&place(), event(now(), &format!("{number}"))));
-    eventually("all of them", || reporter.is_idle()).await;
+    until("all of them", || reporter.is_idle());
     let state = reporter.state();
     assert_eq!((state.sent, state.rejected), (1, 2), "{state:?}");
     assert_eq!(state.refused, "1 at a time older than 14 days, 1 at a time older than the log group's retention");
@@ -136,7 +131,7 @@ async fn one_event_that_is_refused_for_good_takes_no_other_along() {
     }
     reporter.push(&place(), event(now(), &"x".repeat(2 << 20)));
     reporter.push(&place(), event(now(), "d"));
-    eventually("all of them", || reporter.is_idle()).await;
+    until("all of them", || reporter.is_idle());
     assert_eq!(service.messages("g n"), ["a", "b", "c", "d"]);
     let state = reporter.state();
     assert_eq!((state.sent, state.rejected, state.queued), (4, 2, 0), "{state:?}");
@@ -153,12 +148,12 @@ async fn retention_is_tried_until_it_is_set_and_claimed_only_then() {
     });
     let reporter = reporter(&service);
     reporter.push(&place(), event(now(), "one"));
-    eventually("its failure", || matches!(reporter.state().retention, Retention::NotSet { .. })).await;
+    until("its failure", || matches!(reporter.state().retention, Retention::NotSet { .. }));
     reporter.settle(Duration::from_secs(30)).await;
     assert_eq!(service.kept().groups["g"].0, Some(14), "set with no further report");
     assert_eq!(reporter.state().retention, Retention::Set { days: 14 });
     reporter.push(&place(), event(now(), "two"));
-    eventually("the second", || reporter.is_idle()).await;
+    until("the second", || reporter.is_idle());
     reporter.settle(Duration::from_millis(100)).await;
     assert_eq!(service.calls("PutRetentionPolicy"), 5, "once is enough");
 }
@@ -171,17 +166,17 @@ async fn a_retention_that_is_denied_is_told_with_the_reason_and_tried_with_each_
     });
     let reporter = reporter(&service);
     reporter.push(&place(), event(now(), "one"));
-    eventually("the denial", || matches!(reporter.state().retention, Retention::NotSet { .. })).await;
+    until("the denial", || matches!(reporter.state().retention, Retention::NotSet { .. }));
     reporter.settle(Duration::from_secs(30)).await;
     let Retention::NotSet { reason } = reporter.state().retention else { panic!("{:?}", reporter.state()) };
     assert!(reason.contains("not authorized"), "{reason}");
     assert_eq!(reporter.state().sent, 1, "the report is there all the same");
     for number in 0..3 {
         reporter.push(&place(), event(now(), &format!("{number}")));
-        eventually("it", || reporter.is_idle()).await;
+        until("it", || reporter.is_idle());
         reporter.settle(Duration::from_secs(30)).await;
     }
-    eventually("that it is allowed", || reporter.state().retention == Retention::Set { days: 14 }).await;
+    until("that it is allowed", || reporter.state().retention == Retention::Set { days: 14 });
     assert_eq!(service.kept().groups["g"].0, Some(14));
 }
 
@@ -197,7 +192,7 @@ async fn a_group_of_ours_that_somebody_left_without_retention_gets_one_and_nobod
         service.kept().groups.insert("g".to_owned(), (days, tags.clone()));
         let reporter = reporter(&service);
         reporter.push(&place(), event(now(), "one"));
-        eventually("what is known", || reporter.state().retention == told).await;
+        until("what is known", || reporter.state().retention == told);
         assert_eq!(service.kept().groups["g"].0, after, "{tags} {days:?}");
     }
 }
@@ -219,7 +214,7 @@ async fn a_group_that_makes_no_metrics_is_told_before_the_first_report() {
     service.kept().groups.insert("g".to_owned(), (Some(7), json!({})));
     let reporter = reporter(&service);
     reporter.push(&place(), event(now(), "one"));
-    eventually("the warning", || reporter.state().warning.contains("will stay silent")).await;
+    until("the warning", || reporter.state().warning.contains("will stay silent"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -262,7 +257,7 @@ async fn a_hundred_and_twenty_thousand_ports_go_there_and_come_back() {
     };
     reporter.push(&place(), report(1, 0..120_000).event());
     reporter.push(&place(), report(2, 1..120_000).event());
-    eventually("both", || reporter.is_idle()).await;
+    until("both", || reporter.is_idle());
     let state = reporter.state();
     assert_eq!(
         (state.sent, state.rejected, state.dropped),

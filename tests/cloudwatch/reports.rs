@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
-use nodewatch_report::{Bounds, Event, Stream};
+use nodewatch_report::{Bounds, Event, Reporter, Stream};
+use nodewatch_testing::{
+    bucket::Moto,
+    eventually,
+    proxy::{Fault, Proxy},
+};
 use nodewatch_tui::model::SessionId;
 
-use crate::{
-    bucket::{Fault, Moto, Proxy},
-    client, logs, messages,
-};
+use crate::{client, logs, messages};
+
+/// What the reporter tries in pauses of milliseconds comes about within that time.
+const SOON: Duration = Duration::from_secs(30);
 
 const NODES: usize = 5;
 
@@ -39,6 +44,15 @@ fn proxied(moto: &Moto) -> Proxy {
     Proxy::start(moto.endpoint.trim_start_matches("http://").parse().expect("an address"))
 }
 
+/// Waits until so many tries more have failed.
+fn until_tried_again(reporter: &Reporter, times: u64) {
+    let before = reporter.state().retries;
+    eventually("more tries", SOON, || {
+        let state = reporter.state();
+        if state.retries >= before + times { Ok(()) } else { Err(format!("{state:?}")) }
+    });
+}
+
 /// Throttled for as long as ten minutes of reports take at one a minute, then away, then with answers that get lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_event_is_there_once_and_in_order_after_throttling_an_outage_and_lost_answers() {
@@ -57,12 +71,13 @@ async fn every_event_is_there_once_and_in_order_after_throttling_an_outage_and_l
     reporter.settle(Duration::from_secs(20)).await;
     assert_eq!(reporter.state().sent, 50, "{:?}", reporter.state());
     phase(|_| Fault::Throttled);
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    until_tried_again(&reporter, 20);
     assert_eq!(reporter.state().queued, 50, "{:?}", reporter.state());
     assert!(reporter.state().trouble.contains("Rate exceeded"), "{:?}", reporter.state());
     phase(|_| Fault::Refused);
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    until_tried_again(&reporter, 20);
     assert_eq!(reporter.state().queued, 100, "{:?}", reporter.state());
+    let before = proxy.faults();
     // Of three answers one is lost after the server has taken the events, one is half, one is a failure.
     phase(|number| match number % 4 {
         0 => Fault::HalfAnswer(0),
@@ -70,7 +85,8 @@ async fn every_event_is_there_once_and_in_order_after_throttling_an_outage_and_l
         2 => Fault::HalfAnswer(30),
         _ => Fault::None,
     });
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    // Each stream has something to send, so that every kind of fault has its turn.
+    eventually("a fault of each kind", SOON, || proxy.faults() >= before + 3);
     phase(|_| Fault::None);
     reporter.settle(Duration::from_secs(40)).await;
     let state = reporter.state();
@@ -99,7 +115,7 @@ async fn a_full_queue_throws_the_oldest_away_and_counts_it() {
         reporter.push(&place, event(number));
         // What is on its way when the queue is full is not thrown away, so it must be on its way.
         if number == 0 {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            until_tried_again(&reporter, 1);
         }
     }
     let state = reporter.state();

@@ -2,23 +2,26 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, UdpSocket},
+    net::UdpSocket,
     path::PathBuf,
-    process::{Child, ChildStdin, Command, Stdio},
-    sync::{Arc, mpsc},
+    process::Command,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use nodewatch_protocol::{
-    CaptureFile, CaptureSpec, Content, FileState, FromAgent, Hello, OwnSink, Request, Response, Sink, ToAgent, Update,
-    decode, encode,
+    CaptureFile, CaptureSpec, Content, FileState, FromAgent, OwnSink, Request, Response, Sink, ToAgent, Update,
+};
+use nodewatch_testing::{
+    agent,
+    bucket::{self, BUCKET, Garage, KEY, Moto, REGION, SECRET, keys, object, pod_identity},
+    eventually, here,
 };
 
 use crate::{
-    bucket::{BUCKET, Garage, KEY, Moto, REGION, SECRET, keys, object, storage},
     delivery::session,
     odd::{Server, Tunnels},
+    storage::storage,
 };
 
 /// The agent's program lies beside the other.
@@ -26,11 +29,9 @@ fn program() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_nodewatch-tui")).with_file_name("nodewatch-agent")
 }
 
+/// An agent, and the files that it has told of.
 struct Agent {
-    child: Child,
-    input: Option<ChildStdin>,
-    said: mpsc::Receiver<FromAgent>,
-    next_id: u64,
+    tunnel: agent::Agent,
     ring: tempfile::TempDir,
     files: Vec<CaptureFile>,
 }
@@ -38,57 +39,32 @@ struct Agent {
 impl Agent {
     /// `None` where packets cannot be captured.
     fn start(environment: &[(&str, String)]) -> Option<Self> {
-        if Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout != b"0\n") {
+        if !here::possible(&[]) {
             return None;
         }
         let ring = tempfile::tempdir().expect("a folder");
-        let mut child = Command::new(program())
-            .args(["serve", "--stdio", "--node-name", "node-1", "--ring"])
-            .arg(ring.path())
-            .env_clear()
-            .envs(environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the agent starts");
-        let lines = BufReader::new(child.stdout.take().expect("piped")).split(b'\n');
-        let (sender, said) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                if sender.send(decode(&line).expect("the protocol")).is_err() {
-                    return;
-                }
-            }
-        });
-        let input = child.stdin.take();
-        let mut agent = Self { child, input, said, next_id: 0, ring, files: Vec::new() };
-        agent.say(&ToAgent::Hello(Hello::of("test", "0")));
-        Some(agent)
+        let mut command = Command::new(program());
+        command.args(["serve", "--stdio", "--node-name", "node-1", "--ring"]).arg(ring.path());
+        command.env_clear().envs(environment.iter().map(|(name, value)| (name, value)));
+        let tunnel = agent::Agent::spawn(command, ring.path());
+        Some(Self { tunnel, ring, files: Vec::new() })
     }
 
-    fn say(&mut self, message: &ToAgent) {
-        let input = self.input.as_mut().expect("it listens");
-        input.write_all(&encode(message).expect("a line")).expect("it listens");
-    }
-
+    #[track_caller]
     fn until(&mut self, what: &str, mut so: impl FnMut(&FromAgent, &[CaptureFile]) -> bool) {
-        let end = Instant::now() + Duration::from_secs(40);
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let Ok(message) = self.said.recv_timeout(left) else { panic!("{what}: {:?}", self.files) };
+        let told = &mut self.files;
+        self.tunnel.until(what, |message| {
             if let FromAgent::Update(Update::Files(files)) = &message {
-                self.files.clone_from(files);
+                told.clone_from(files);
             }
-            if so(&message, &self.files) {
-                return;
-            }
-        }
+            so(&message, told).then_some(())
+        });
     }
 
+    /// Asks for something that is to be done. Files that it tells of meanwhile are kept.
     fn ask(&mut self, request: Request) {
-        self.next_id += 1;
-        let wanted = self.next_id;
-        self.say(&ToAgent::Request { id: wanted, request });
+        let wanted = 1;
+        self.tunnel.say(&ToAgent::Request { id: wanted, request });
         self.until("an answer", |message, _| match message {
             FromAgent::Response { id, response } if *id == wanted => {
                 assert_eq!(*response, Response::Done);
@@ -124,13 +100,6 @@ impl Agent {
     }
 }
 
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 fn own(endpoint: &str, bucket: &str) -> OwnSink {
     OwnSink {
         bucket: bucket.to_owned(),
@@ -145,36 +114,13 @@ fn own(endpoint: &str, bucket: &str) -> OwnSink {
     }
 }
 
-/// What EKS Pod Identity's agent answers on a node, with credentials that Garage knows.
-fn pod_identity() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-    let address = listener.local_addr().expect("an address");
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            let mut asked = [0; 4096];
-            let read = stream.read(&mut asked).unwrap_or(0);
-            let authorized =
-                String::from_utf8_lossy(&asked[..read]).to_lowercase().contains("authorization: pod-token");
-            let body = format!(
-                "{{\"AccessKeyId\":\"{KEY}\",\"SecretAccessKey\":\"{SECRET}\",\"Token\":\"\",\
-                 \"Expiration\":\"2099-01-01T00:00:00Z\"}}"
-            );
-            let status = if authorized { "200 OK" } else { "401 Unauthorized" };
-            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-            // The agent may ask again.
-            let _ = stream.write_all(format!("{head}{body}").as_bytes());
-        }
-    });
-    format!("http://{address}/v1/credentials")
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_pod_identity_large_files_go_in_parts() {
     let Some(garage) = Garage::start() else { return };
     let token = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(token.path(), "pod-token").expect("written");
     let environment = [
-        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", pod_identity()),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", pod_identity(Some("pod-token"))),
         ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token.path().display().to_string()),
     ];
     let Some(mut agent) = Agent::start(&environment) else { return };
@@ -195,7 +141,7 @@ async fn with_a_pod_identity_large_files_go_in_parts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_role_the_token_of_the_service_account_is_exchanged() {
     let Some(moto) = Moto::start() else { return };
-    let client = crate::bucket::client_in(&moto.endpoint, "us-east-1");
+    let client = bucket::client_in(&moto.endpoint, "us-east-1");
     client.create_bucket().bucket("moto").send().await.expect("a bucket");
     let token = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(token.path(), "eyJhbGciOiJub25lIn0.e30.x").expect("written");
@@ -242,8 +188,8 @@ async fn an_agent_that_is_told_to_end_while_it_captures_delivers_the_last_packet
     let (sink, _) = storage(&garage.endpoint()).await.sink(&session(), &"node-1".into()).await.expect("signed");
     agent.ask(Request::Sink(sink));
     let told = Instant::now();
-    Command::new("kill").args(["-TERM", &agent.child.id().to_string()]).status().expect("kill");
-    assert!(agent.child.wait().expect("it ends").success());
+    Command::new("kill").args(["-TERM", &agent.tunnel.child.id().to_string()]).status().expect("kill");
+    assert!(agent.tunnel.child.wait().expect("it ends").success());
     assert!(told.elapsed() < Duration::from_secs(25), "within a pod's grace period: {:?}", told.elapsed());
     let found = keys(&garage.client(), "").await;
     let [capture, manifest] = &found[..] else { panic!("{found:?}") };
@@ -267,7 +213,7 @@ async fn granted(garage: &Garage, endpoint: &str) -> Sink {
 async fn the_environments_proxy_is_the_way_to_s3_and_only_for_its_scheme() {
     let Some(garage) = Garage::start() else { return };
     let proxy = Tunnels::start();
-    let dead = format!("http://127.0.0.1:{}", crate::bucket::free_port());
+    let dead = format!("http://127.0.0.1:{}", bucket::free_port());
     let through = format!("http://{}", proxy.address);
     for (environment, tunnels) in [
         (vec![("HTTP_PROXY", through.clone())], true),
@@ -335,11 +281,11 @@ async fn with_a_role_nothing_is_overwritten_and_what_is_there_already_is_compare
     agent.ask(Request::Sink(Sink::Own(own(&server.endpoint(), BUCKET))));
     agent.ask(Request::StopCapture);
     agent.delivered();
-    let end = Instant::now() + Duration::from_secs(40);
-    while !server.asked().iter().any(|asked| asked.key().contains("/manifest-")) {
-        assert!(Instant::now() < end, "no manifest: {:?}", server.asked());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually("the manifest", Duration::from_secs(40), || {
+        let asked = server.asked();
+        let there = asked.iter().any(|asked| asked.key().contains("/manifest-"));
+        if there { Ok(()) } else { Err(format!("{asked:?}")) }
+    });
     let asked = server.asked();
     let manifests: Vec<_> = asked.iter().filter(|asked| asked.key().contains("/manifest-")).collect();
     assert!(manifests.iter().all(|asked| !asked.headers.contains_key("if-none-match")), "this one is to be replaced");

@@ -1,11 +1,6 @@
 //! The agent's uploader against Garage, under grants that the laptop has signed.
 
-use std::{
-    io::Write,
-    net::SocketAddr,
-    sync::atomic::Ordering,
-    time::{Duration, Instant},
-};
+use std::{io::Write, net::SocketAddr, time::Duration};
 
 use nodewatch_agent::{
     capture::own::OwnTraffic,
@@ -13,9 +8,14 @@ use nodewatch_agent::{
     upload::Uploader,
 };
 use nodewatch_protocol::{Delivery, Grant, NodeManifest, Sink, SinkState};
+use nodewatch_testing::{
+    bucket::{Garage, free_port, keys, object},
+    eventually_async,
+    proxy::{Fault, Proxy},
+};
 use nodewatch_tui::{model::SessionId, storage::Storage};
 
-use crate::bucket::{Fault, Garage, Proxy, keys, object, storage};
+use crate::storage::storage;
 
 pub const NODE: &str = "node-1";
 
@@ -53,11 +53,10 @@ impl Agent {
     }
 
     pub async fn until(&self, what: &str, so: impl Fn(&Self) -> bool) {
-        let end = Instant::now() + Duration::from_secs(40);
-        while !so(self) {
-            assert!(Instant::now() < end, "{what}: {:?}", self.ring.files());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        eventually_async(what, Duration::from_secs(40), async || {
+            if so(self) { Ok(()) } else { Err(format!("{:?}", self.ring.files())) }
+        })
+        .await;
     }
 
     /// Why a file was not taken.
@@ -194,7 +193,7 @@ async fn whatever_fault_is_on_the_way_each_file_gets_there_once() {
     }
     agent.uploader.set(Sink::Grant(granted(&storage(&proxy.endpoint()).await).await));
     agent.until("delivery", |agent| agent.uploader.is_idle()).await;
-    assert!(proxy.faults.load(Ordering::Relaxed) >= faults.len());
+    assert!(proxy.faults() >= faults.len());
     assert!(agent.ring.state(SinkState::Ring).retries >= 4, "failures are counted");
     let client = garage.client();
     let expected: Vec<String> = names.iter().map(|name| format!("inc/7f3a91c2/node-1/{name}")).collect();
@@ -212,7 +211,7 @@ async fn whatever_fault_is_on_the_way_each_file_gets_there_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_not_there_is_said_and_tried_again() {
     let Some(garage) = Garage::start() else { return };
-    let nobody: SocketAddr = format!("127.0.0.1:{}", crate::bucket::free_port()).parse().expect("an address");
+    let nobody: SocketAddr = format!("127.0.0.1:{}", free_port()).parse().expect("an address");
     let agent = agent();
     let mut grant = granted(&storage(&garage.endpoint()).await).await;
     let right = std::mem::replace(&mut grant.url, format!("http://{nobody}/captures"));
@@ -260,7 +259,7 @@ async fn a_server_that_nobody_vouches_for_is_sent_nothing() {
         .stderr(Stdio::null())
         .status();
     assert!(made.expect("openssl").success());
-    let port = crate::bucket::free_port();
+    let port = free_port();
     let mut server = Command::new("openssl")
         .args(["s_server", "-quiet", "-www", "-accept", &port.to_string(), "-key"])
         .arg(&key)

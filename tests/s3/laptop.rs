@@ -1,15 +1,19 @@
 //! The laptop's side of S3: listing, download, removal, checks, and what a hostile bucket can do to it.
 
-use std::{path::Path, sync::atomic::Ordering, time::Duration};
+use std::{path::Path, time::Duration};
 
+use nodewatch_testing::{
+    bucket::{BUCKET, Garage, KEY, Moto, SECRET, client_in, config, free_port, keys},
+    proxy::{Fault, Proxy},
+};
 use nodewatch_tui::{
     model::{Outcome, PreflightCheck, SessionId, StorageSettings, StoredSummary},
     storage::{Storage, StorageError},
 };
 
 use crate::{
-    bucket::{BUCKET, Fault, Garage, KEY, Moto, Proxy, SECRET, client_in, config, keys, settings, storage},
     delivery::session,
+    storage::{settings, storage},
 };
 
 async fn put(client: &aws_sdk_s3::Client, key: &str, bytes: &[u8]) {
@@ -41,7 +45,7 @@ async fn a_download_is_resumed_after_cuts_and_checked() {
     let storage = storage(&proxy.endpoint()).await;
     let (path, _) = storage.download("inc/7f3a91c2/node-1/a.pcapng", folder.path(), |_| ()).await.expect("fetched");
     assert_eq!(std::fs::read(path).expect("read"), bytes);
-    assert!(proxy.connections.load(Ordering::Relaxed) >= 5, "it came in pieces");
+    assert!(proxy.connections() >= 5, "it came in pieces");
     // Of one that cannot be unpacked nothing is left, and what was there stays.
     let client = garage.client();
     put(&client, "inc/7f3a91c2/node-1/a.pcapng.zst", b"no zstd").await;
@@ -148,7 +152,7 @@ async fn preflight_finds_a_bucket_that_is_missing_or_not_ours() {
     let (outcome, detail) = worst(forged.check(&session()).await);
     assert_eq!(outcome, Outcome::NotPermitted, "{detail}");
 
-    let nobody = format!("http://127.0.0.1:{}", crate::bucket::free_port());
+    let nobody = format!("http://127.0.0.1:{}", free_port());
     let (outcome, detail) = worst(storage(&nobody).await.check(&session()).await);
     assert!(outcome == Outcome::Failed && detail.contains("does not answer"), "{detail}");
 }

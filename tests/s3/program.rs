@@ -2,19 +2,24 @@
 
 use std::{
     io::Read,
-    net::UdpSocket,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
-use crate::bucket::{Fault, Garage, Proxy, keys, numbers};
+use nodewatch_testing::{
+    bucket::{Garage, keys},
+    eventually_async, here,
+    packets::{Traffic, numbers},
+    program::{printed, said},
+    proxy::{Fault, Proxy},
+};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_nodewatch-tui");
 
+/// Whether packets can be captured and read here; says why not.
 fn possible() -> bool {
-    let raw = Command::new("tshark").arg("-v").output().is_ok_and(|output| output.status.success());
-    raw && Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
+    here::possible(&["tshark"])
 }
 
 /// The program in a folder of its own.
@@ -35,37 +40,6 @@ fn ended(child: Child) -> Output {
     child.wait_with_output().expect("it ends")
 }
 
-/// Sends numbered packets until told to stop; returns how many.
-struct Sender {
-    stop: std::sync::mpsc::Sender<()>,
-    thread: std::thread::JoinHandle<u32>,
-    pub port: u16,
-}
-
-impl Sender {
-    fn start(every: Duration) -> Self {
-        let receiver = UdpSocket::bind("127.0.0.1:0").expect("bind");
-        let to = receiver.local_addr().expect("an address");
-        let (stop, stopped) = std::sync::mpsc::channel();
-        let thread = std::thread::spawn(move || {
-            let socket = UdpSocket::bind("127.0.0.1:0").expect("bind");
-            let mut sent = 0u32;
-            while stopped.recv_timeout(every).is_err() {
-                socket.send_to(&sent.to_be_bytes(), to).expect("sent");
-                sent += 1;
-            }
-            drop(receiver);
-            sent
-        });
-        Self { stop, thread, port: to.port() }
-    }
-
-    fn stop(self) -> u32 {
-        self.stop.send(()).expect("it runs");
-        self.thread.join().expect("no panic")
-    }
-}
-
 fn agents_of(program: u32) -> Vec<u32> {
     let listed = Command::new("pgrep").args(["-P", &program.to_string(), "nodewatch-agent"]).output().expect("pgrep");
     String::from_utf8(listed.stdout).expect("text").lines().map(|line| line.parse().expect("a number")).collect()
@@ -81,7 +55,7 @@ async fn three_requests_in_ten_fail_the_agent_dies_twice_and_nothing_that_was_co
     let faults = [Fault::Unavailable, Fault::CutRequest, Fault::HalfAnswer(20)];
     proxy.plan(move |number| if number % 10 < 3 { faults[number % 3] } else { Fault::None });
     let folder = tempfile::tempdir().expect("a folder");
-    let sender = Sender::start(Duration::from_millis(2));
+    let sender = Traffic::here(Duration::from_millis(2));
     let more = ["--s3", "s3://captures/inc", "--rotate-time", "1s", "--content", "full", "--duration", "14s"];
     let child = capture(folder.path(), &proxy.endpoint(), sender.port, &more);
     let began = Instant::now();
@@ -93,11 +67,11 @@ async fn three_requests_in_ten_fail_the_agent_dies_twice_and_nothing_that_was_co
     }
     let output = ended(child);
     sender.stop();
-    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said(&output);
     // Each death is a hole, which is told; nothing else is missing.
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert_eq!(said.matches("INCOMPLETE").count(), 2, "{said}");
-    assert!(proxy.faults.load(std::sync::atomic::Ordering::Relaxed) >= 3, "the faults were there");
+    assert!(proxy.faults() >= 3, "the faults were there");
 
     let files = garage.fetched(folder.path()).await;
     let mut found: Vec<u32> = Vec::new();
@@ -109,7 +83,7 @@ async fn three_requests_in_ten_fail_the_agent_dies_twice_and_nothing_that_was_co
     found.dedup();
     assert_eq!(found.len(), all, "no packet twice");
     // What the program says was captured is what the files hold.
-    let rows = String::from_utf8(output.stdout).expect("text");
+    let rows = printed(&output);
     let counted: usize = rows
         .lines()
         .skip(1)
@@ -129,14 +103,17 @@ async fn a_server_that_stays_away_leaves_the_files_to_the_tunnel() {
     }
     let proxy = Proxy::start(garage.address);
     let folder = tempfile::tempdir().expect("a folder");
-    let sender = Sender::start(Duration::from_millis(5));
+    let sender = Traffic::here(Duration::from_millis(5));
     let more = ["--s3", "s3://captures/inc", "--rotate-time", "1s", "--content", "full", "--duration", "5s"];
     let child = capture(folder.path(), &proxy.endpoint(), sender.port, &more);
-    std::thread::sleep(Duration::from_secs(3));
+    eventually_async("the first file in S3", Duration::from_secs(30), async || {
+        keys(&garage.client(), "").await.iter().any(|key| key.ends_with(".pcapng"))
+    })
+    .await;
     proxy.plan(|_| Fault::Refused);
     let output = ended(child);
     sender.stop();
-    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said(&output);
     assert_eq!(output.status.code(), Some(3), "not all of it is where it should be: {said}");
     assert!(said.contains("fetched  ") && said.contains("in S3    "), "some here, some there: {said}");
     assert!(said.contains("NOT IN S3 "), "each with the reason: {said}");
@@ -173,8 +150,8 @@ async fn own_uploads_are_left_out_and_come_back_when_asked_for() {
         });
         let output = ended(child);
         others.join().expect("no panic");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let rows = String::from_utf8(output.stdout).expect("text");
+        assert!(output.status.success(), "{}", said(&output));
+        let rows = printed(&output);
         let count = |row: &str| row.split_whitespace().nth(1).expect("a count").parse::<u32>().expect("a number");
         rows.lines().skip(1).map(count).sum::<u32>()
     };
@@ -189,7 +166,7 @@ fn one_stream_on_standard_output_is_read_by_tshark_while_it_runs() {
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");
-    let sender = Sender::start(Duration::from_millis(5));
+    let sender = Traffic::here(Duration::from_millis(5));
     let more = ["--out", "-", "--content", "full", "--rotate-time", "1s"];
     let mut child = capture(folder.path(), "http://127.0.0.1:1", sender.port, &more);
     let stdout = child.stdout.take().expect("piped");
@@ -206,7 +183,7 @@ fn one_stream_on_standard_output_is_read_by_tshark_while_it_runs() {
     tshark.wait().expect("it ends");
     let output = ended(child);
     sender.stop();
-    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said(&output);
     assert!(output.status.success(), "{said}");
     let found: Vec<u32> = rows.lines().map(|row| u32::from_str_radix(row, 16).expect("a number")).collect();
     assert_eq!(found.len(), 400);
@@ -220,7 +197,7 @@ fn a_bucket_that_is_not_there_is_refused_before_anything_runs() {
     let folder = tempfile::tempdir().expect("a folder");
     let arguments = ["--local", "capture", "--duration", "1s", "--s3", "s3://no-such-bucket/x"];
     let output = program(folder.path(), &garage.endpoint(), &arguments).output().expect("it runs");
-    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said(&output);
     assert!(matches!(output.status.code(), Some(2 | 5)) && said.contains("no-such-bucket"), "{said}");
     assert!(!said.contains("deploying"), "{said}");
 }
@@ -232,17 +209,17 @@ async fn captures_of_a_session_without_a_journal_are_removed_by_name() {
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");
-    let sender = Sender::start(Duration::from_millis(5));
+    let sender = Traffic::here(Duration::from_millis(5));
     let child =
         capture(folder.path(), &garage.endpoint(), sender.port, &["--s3", "s3://captures/x", "--duration", "2s"]);
-    let said = String::from_utf8_lossy(&ended(child).stderr).into_owned();
+    let told = said(&ended(child));
     sender.stop();
     let again =
-        said.split("remove: nodewatch-tui ").nth(1).expect("the way to remove them").lines().next().expect("a line");
+        told.split("remove: nodewatch-tui ").nth(1).expect("the way to remove them").lines().next().expect("a line");
     assert!(!keys(&garage.client(), "").await.is_empty());
     let arguments: Vec<&str> = again.split(' ').chain(["--yes"]).collect();
     let output = program(folder.path(), &garage.endpoint(), &arguments).output().expect("it runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}", said(&output));
     assert_eq!(keys(&garage.client(), "").await, Vec::<String>::new());
 }
 
@@ -252,7 +229,7 @@ fn merging_writes_where_it_is_told_and_overwrites_nothing() {
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");
-    let sender = Sender::start(Duration::from_millis(5));
+    let sender = Traffic::here(Duration::from_millis(5));
     let child =
         capture(folder.path(), "", sender.port, &["--content", "full", "--rotate-time", "1s", "--duration", "3s"]);
     assert!(ended(child).status.success());
@@ -268,14 +245,14 @@ fn merging_writes_where_it_is_told_and_overwrites_nothing() {
         (&["--out", "into"], "into/merged.pcapng"),
     ] {
         let output = merge(arguments);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{}", said(&output));
         let found = numbers(&folder.path().join(place));
         assert!(found.len() > 100 && found.windows(2).all(|pair| pair[1] == pair[0] + 1), "{found:?}");
     }
     let again = merge(&["--out", "a.pcapng"]);
-    assert_eq!(again.status.code(), Some(2), "{}", String::from_utf8_lossy(&again.stderr));
+    assert_eq!(again.status.code(), Some(2), "{}", said(&again));
     let none = merge(&["--from", "2020-01-01T00:00:00Z", "--to", "2020-01-02T00:00:00Z", "--out", "none.pcapng"]);
-    let said = String::from_utf8_lossy(&none.stderr).into_owned();
+    let said = said(&none);
     assert!(none.status.success() && said.contains("0 packets") && said.contains("outside the window"), "{said}");
     assert!(!folder.path().join("none.pcapng").exists());
 }
@@ -295,7 +272,7 @@ async fn bad_input_is_refused_before_anything_runs() {
         (&["merge", "."], "no capture file"),
     ] {
         let output = program(folder.path(), "http://127.0.0.1:1", arguments).output().expect("it runs");
-        let said = String::from_utf8_lossy(&output.stderr);
+        let said = said(&output);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
         assert!(said.contains(word), "{arguments:?}: {said}");
     }

@@ -10,28 +10,32 @@ use nodewatch_protocol::{
     CaptureSpec, Content, FromAgent, InterfaceState, RefusalKind, Request, Response, Statistics, ToAgent, Update,
 };
 
-use crate::{
-    filtered, on, setup,
-    support::{Agent, in_namespace, ip, run, tshark},
+use nodewatch_testing::{
+    agent::Agent,
+    namespaces::{Net, in_namespace, ip},
+    packets::tshark,
+    program::run,
 };
+
+use crate::{filtered, on, setup};
 
 /// A line of trouble that has this in it.
 fn trouble(agent: &mut Agent, wanted: &str) -> String {
-    agent.until(|message| match message {
+    agent.until(wanted, |message| match message {
         FromAgent::Update(Update::Trouble { message }) if message.contains(wanted) => Some(message),
         _ => None,
     })
 }
 
 fn note(agent: &mut Agent, wanted: &str) -> String {
-    agent.until(|message| match message {
+    agent.until(wanted, |message| match message {
         FromAgent::Update(Update::Note { message }) if message.contains(wanted) => Some(message),
         _ => None,
     })
 }
 
 fn statistics(agent: &mut Agent, wanted: impl Fn(&Statistics) -> bool) -> Statistics {
-    agent.until(|message| match message {
+    agent.until("statistics", |message| match message {
         FromAgent::Update(Update::Statistics(statistics)) if wanted(&statistics) => Some(*statistics),
         _ => None,
     })
@@ -41,7 +45,7 @@ fn statistics(agent: &mut Agent, wanted: impl Fn(&Statistics) -> bool) -> Statis
 fn start_and_hear(agent: &mut Agent, spec: CaptureSpec, wanted: &str) -> String {
     agent.say(&ToAgent::Request { id: 77, request: Request::StartCapture(spec) });
     let (mut done, mut said) = (false, None);
-    agent.until(|message| {
+    agent.until(wanted, |message| {
         match message {
             FromAgent::Response { id: 77, response } => {
                 assert_eq!(response, Response::Done);
@@ -62,7 +66,7 @@ fn comments(file: &std::path::Path) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn make_veth(net: &crate::support::Net) {
+fn make_veth(net: &Net) {
     ip(&["-n", &net.here, "link", "add", "vx0", "type", "veth", "peer", "name", "vx0", "netns", &net.there]);
     for (name, host) in [(&net.here, 1), (&net.there, 2)] {
         ip(&["-n", name, "addr", "add", &format!("10.66.9.{host}/24"), "dev", "vx0"]);

@@ -9,10 +9,9 @@ use nodewatch_protocol::{
     CaptureSpec, Content, FileState, Freeze, FromAgent, Recorder, Request, Response, ToAgent, Update,
 };
 
-use crate::{
-    captures, filtered, setup,
-    support::{Agent, PROGRAM, run, tshark},
-};
+use nodewatch_testing::{packets::tshark, program::run};
+
+use crate::{PROGRAM, agent_in, captures, filtered, setup};
 
 #[test]
 fn headers_are_kept_and_payloads_are_not_and_lengths_stay_true() {
@@ -112,8 +111,8 @@ fn a_freeze_that_a_restart_comes_between_is_saved_all_the_same() {
         Response::Done
     );
     agent.kill();
-    let mut agent = Agent::in_net(&net.here, net.ring.path());
-    let saved = agent.until(|message| match message {
+    let mut agent = agent_in(&net.here, net.ring.path());
+    let saved = agent.until("the frozen file", |message| match message {
         FromAgent::Update(Update::Files(files)) => files.into_iter().find(|file| file.state == FileState::Closed),
         _ => None,
     });

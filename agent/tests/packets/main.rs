@@ -5,20 +5,32 @@ mod kept;
 mod ports;
 mod probes;
 mod ring;
-#[path = "../support/mod.rs"]
-mod support;
 
-use std::{
-    path::Path,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{path::Path, process::Command};
 
 use nodewatch_protocol::{
     CaptureAbility, CaptureSpec, CaptureState, Content, FromAgent, Hello, PortsKind, RefusalKind, Request, Response,
     StopReason, Terms, ToAgent, Transport, Update, encode,
 };
-use support::{Agent, Net, PROGRAM, in_namespace, possible, run, tshark};
+use nodewatch_testing::{
+    agent::Agent,
+    eventually, here,
+    namespaces::{Net, in_namespace},
+    packets::tshark,
+    program::{SOON, run},
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_nodewatch-agent");
+
+/// Whether namespaces can be made here; says why not.
+fn possible() -> bool {
+    here::possible(&["ip", "tshark", "nsenter", "setpriv"])
+}
+
+/// An agent in that namespace.
+fn agent_in(namespace: &str, ring: &Path) -> Agent {
+    Agent::in_net(PROGRAM, namespace, ring)
+}
 
 fn on(interfaces: &[&str]) -> CaptureSpec {
     CaptureSpec {
@@ -38,7 +50,7 @@ fn setup() -> Option<(Net, Agent)> {
         return None;
     }
     let net = Net::new();
-    let agent = Agent::in_net(&net.here, net.ring.path());
+    let agent = agent_in(&net.here, net.ring.path());
     Some((net, agent))
 }
 
@@ -76,7 +88,7 @@ fn several_interfaces_in_one_file_each_with_its_name_and_counts() {
 fn without_a_name_the_interfaces_with_addresses_are_taken_and_loopback_is_not() {
     let Some((_net, mut agent)) = setup() else { return };
     agent.start(CaptureSpec { interfaces: vec![], limit_seconds: Some(1.into()), ..CaptureSpec::default() });
-    let interfaces = agent.until(|message| match message {
+    let interfaces = agent.until("the capture", |message| match message {
         FromAgent::Update(Update::Capture(CaptureState::Running { interfaces, .. })) => Some(interfaces),
         FromAgent::Update(Update::Capture(CaptureState::Stopped { .. })) => Some(vec![]),
         FromAgent::Update(Update::Statistics(statistics)) => {
@@ -138,7 +150,7 @@ fn rotation_by_time_begins_a_new_file() {
     let Some((net, mut agent)) = setup() else { return };
     agent.start(CaptureSpec { rotate_seconds: 1.into(), ..filtered("udp port 7") });
     let mut sent = 0;
-    agent.until(|message| match message {
+    agent.until("the third file", |message| match message {
         FromAgent::Update(Update::Files(files)) if files.len() >= 3 => Some(()),
         FromAgent::Update(Update::Statistics(_)) => {
             net.send("10.66.0.1:7", 3, b"tick");
@@ -158,7 +170,7 @@ fn the_ring_stays_within_its_bound_and_says_what_goes() {
     let file = CaptureSpec::MIN_FILE;
     agent.start(CaptureSpec { rotate_bytes: file, ring_bytes: 3 * file, ..filtered("udp port 7") });
     net.send("10.66.0.1:7", 1000, &[1; 500]);
-    let removed = agent.until(|message| match message {
+    let removed = agent.until("the removal of the oldest file", |message| match message {
         FromAgent::Update(Update::Trouble { message }) => Some(message),
         _ => None,
     });
@@ -215,7 +227,7 @@ fn a_start_right_after_a_stop_waits_for_the_end_of_the_one_before() {
     agent.say(&ToAgent::Request { id: 1002, request: Request::StartCapture(filtered("udp port 8")) });
     agent.say(&ToAgent::Request { id: 1003, request: Request::StartCapture(filtered("udp port 9")) });
     let mut answers = std::collections::BTreeMap::new();
-    let spec = agent.until(|message| match message {
+    let spec = agent.until("the last answer", |message| match message {
         FromAgent::Response { id, response } => {
             answers.insert(id, response);
             None
@@ -227,7 +239,7 @@ fn a_start_right_after_a_stop_waits_for_the_end_of_the_one_before() {
         _ => None,
     });
     if !answers.contains_key(&1002) {
-        assert_eq!(agent.until(|message| answer_to(message, 1002)), Response::Done);
+        assert_eq!(agent.until("the answer", |message| answer_to(message, 1002)), Response::Done);
     }
     assert_eq!(spec.filter.as_deref(), Some("udp port 8"));
     assert!(matches!(&answers[&1003], Response::Refused(refusal) if refusal.kind == RefusalKind::State), "{answers:?}");
@@ -267,7 +279,7 @@ fn a_full_disk_ends_the_capture_with_whole_files_and_says_so() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().to_str().expect("a path");
     assert!(run("mount", &["-t", "tmpfs", "-o", "size=256k", "tmpfs", path]).status.success());
-    let mut agent = Agent::in_net(&net.here, folder.path());
+    let mut agent = agent_in(&net.here, folder.path());
     // Somebody else's.
     std::fs::write(folder.path().join("ballast"), vec![0; 200 * 1024]).expect("room");
     agent.start(filtered("udp port 7"));
@@ -289,7 +301,7 @@ fn a_killed_agents_files_are_found_again_whole() {
     let Some((net, mut agent)) = setup() else { return };
     agent.start(filtered("udp port 7"));
     net.send("10.66.0.1:7", 500, &[1; 500]);
-    agent.until(|message| match message {
+    agent.until("a file with packets", |message| match message {
         FromAgent::Update(Update::Files(files)) if files.iter().any(|file| file.packets > 0) => Some(()),
         _ => None,
     });
@@ -300,8 +312,8 @@ fn a_killed_agents_files_are_found_again_whole() {
     let length = file.metadata().expect("a file").len();
     std::fs::OpenOptions::new().write(true).open(&file).expect("open").set_len(length - 30).expect("cut");
 
-    let mut agent = Agent::in_net(&net.here, net.ring.path());
-    let files = agent.until(|message| match message {
+    let mut agent = agent_in(&net.here, net.ring.path());
+    let files = agent.until("the list of files", |message| match message {
         FromAgent::Update(Update::Files(files)) => Some(files),
         _ => None,
     });
@@ -342,14 +354,14 @@ fn without_net_raw_ports_work_and_capture_says_what_is_missing() {
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--no-new-privs"]);
     command.arg(&program).args(["serve", "--stdio", "--ring"]).arg(folder.path().join("ring"));
     let mut agent = Agent::spawn(command, &folder.path().join("ring"));
-    let ability = agent.until(|message| match message {
+    let ability = agent.until("what it can capture", |message| match message {
         FromAgent::Update(Update::Agent(facts)) => Some(facts.capture),
         _ => None,
     });
     assert!(matches!(ability, CaptureAbility::Missing { right, .. } if right == "CAP_NET_RAW"));
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
     let wanted = format!("tcp {}", listener.local_addr().expect("an address"));
-    agent.until(|message| match message {
+    agent.until("the port", |message| match message {
         FromAgent::Update(Update::Ports(ports)) if ports.opened.iter().any(|port| port.to_string() == wanted) => {
             Some(())
         }
@@ -375,21 +387,21 @@ fn several_tunnels_see_one_state_and_a_stalled_one_slows_nobody() {
     let (mut one, mut two) = (connect(), connect());
     let stalled = stalled_tunnel(&folder.path().join("agent.sock"));
     one.start(filtered("udp port 7"));
-    two.until(|message| match message {
+    two.until("the capture", |message| match message {
         FromAgent::Update(Update::Capture(CaptureState::Running { .. })) => Some(()),
         _ => None,
     });
     // Ports that come and go make more lines than the stalled tunnel can take.
     in_namespace(&net.here, || {
         let held: Vec<_> = (0..20_000).filter_map(|_| std::net::UdpSocket::bind("127.0.0.1:0").ok()).collect();
-        let opened = two.until(|message| match message {
+        let opened = two.until("the ports", |message| match message {
             FromAgent::Update(Update::Ports(ports)) if ports.opened.len() > 100 => Some(ports.opened.len()),
             _ => None,
         });
         assert!(opened <= held.len());
     });
     net.send("10.66.0.1:7", 5, b"seen by both");
-    let counted = two.until(|message| match message {
+    let counted = two.until("packets counted", |message| match message {
         FromAgent::Update(Update::Statistics(statistics)) if statistics.packets > 0 => Some(statistics.packets),
         _ => None,
     });
@@ -426,10 +438,7 @@ fn serving(net: &Net, folder: &Path, more: &[&str]) -> (std::process::Child, imp
         .args(more)
         .spawn()
         .expect("the agent starts");
-    let end = Instant::now() + Duration::from_secs(10);
-    while !socket.exists() && Instant::now() < end {
-        std::thread::yield_now();
-    }
+    eventually("its socket", SOON, || socket.exists());
     let connect = move || {
         let mut command = Command::new(PROGRAM);
         command.args(["connect", "--socket"]).arg(&socket);
@@ -450,7 +459,7 @@ fn a_lapsed_lease_ends_the_capture_with_a_whole_file() {
     let mut agent = connect();
     agent.start(filtered("udp port 7"));
     net.send("10.66.0.1:7", 50, &[1; 100]);
-    agent.until(|message| match message {
+    agent.until("all packets", |message| match message {
         FromAgent::Update(Update::Statistics(statistics)) if statistics.packets == 50 => Some(()),
         _ => None,
     });
@@ -491,7 +500,7 @@ fn a_later_tunnel_hears_what_ports_did_before_it() {
     let (mut serve, connect) = serving(&net, folder.path(), &[]);
     let mut first = connect();
     let changed = |agent: &mut Agent, wanted: &str, opened: bool| {
-        agent.until(|message| match message {
+        agent.until("the port", |message| match message {
             FromAgent::Update(Update::Ports(ports)) if ports.kind == PortsKind::Changes => {
                 let all = if opened { ports.opened } else { ports.closed };
                 all.iter().any(|port| port.to_string() == wanted).then_some(())
@@ -499,13 +508,13 @@ fn a_later_tunnel_hears_what_ports_did_before_it() {
             _ => None,
         });
     };
-    first.until(|message| matches!(message, FromAgent::Update(Update::Ports(_))).then_some(()));
+    first.until("the first scan", |message| matches!(message, FromAgent::Update(Update::Ports(_))).then_some(()));
     let listener = in_namespace(&net.here, || std::net::TcpListener::bind("127.0.0.1:4242").expect("bind"));
     changed(&mut first, "tcp 127.0.0.1:4242", true);
     drop(listener);
     changed(&mut first, "tcp 127.0.0.1:4242", false);
     drop(first);
-    let history = connect().until(|message| match message {
+    let history = connect().until("what ports did", |message| match message {
         FromAgent::Update(Update::PortHistory(history)) => Some(history),
         _ => None,
     });

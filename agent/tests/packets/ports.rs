@@ -8,7 +8,13 @@ use std::{
 
 use nodewatch_agent::sockets::Scanner;
 
-use super::support::{Net, in_namespace, possible, run};
+use nodewatch_testing::{
+    here,
+    namespaces::{Net, in_namespace, ip},
+    program::run,
+};
+
+use crate::possible;
 
 /// Every way of binding that is part of a port, and a group that is one port.
 const OPEN: &str = r"
@@ -71,12 +77,12 @@ fn listed(net: &Net) -> BTreeSet<String> {
 
 #[test]
 fn ports_are_as_ss_has_them() {
-    if !possible() || run("which", &["ss"]).stdout.is_empty() {
+    if !possible() || !here::possible(&["ss"]) {
         return;
     }
     let net = Net::new();
     for link in ["veth0", "veth1"] {
-        super::support::ip(&["-n", &net.here, "-6", "addr", "add", "fe80::1/64", "dev", link, "nodad"]);
+        ip(&["-n", &net.here, "-6", "addr", "add", "fe80::1/64", "dev", link, "nodad"]);
     }
     let mut holder = open(&net);
     let (scan, ss) = (in_namespace(&net.here, || Scanner::default().scan(None)), listed(&net));

@@ -4,10 +4,13 @@ use std::net::SocketAddr;
 
 use nodewatch_protocol::{CaptureSpec, PortProtocol, Probe, ProbeOutcome, RefusalKind, Request, Response};
 
-use crate::{
-    filtered, setup,
-    support::{Agent, Net, PROGRAM, in_namespace, ip, possible, run},
+use nodewatch_testing::{
+    agent::Agent,
+    namespaces::{Net, in_namespace, ip},
+    program::run,
 };
+
+use crate::{PROGRAM, filtered, possible, setup};
 
 fn outcome(agent: &mut Agent, protocol: PortProtocol, to: &str) -> ProbeOutcome {
     let to: SocketAddr = to.parse().expect("an address");

@@ -12,10 +12,9 @@ use nodewatch_protocol::{
     CaptureSpec, CaptureState, FileState, Freeze, FromAgent, Recorder, Request, Response, ToAgent, Update,
 };
 
-use crate::{
-    filtered, setup,
-    support::{Agent, Net, PROGRAM, possible, run, tshark},
-};
+use nodewatch_testing::{namespaces::Net, packets::tshark, program::run};
+
+use crate::{PROGRAM, agent_in, filtered, possible, setup};
 
 #[test]
 fn a_disk_that_stands_still_costs_neither_packets_nor_answers() {
@@ -36,8 +35,8 @@ fn a_disk_that_stands_still_costs_neither_packets_nor_answers() {
     // The list of before is the one on disk: what it does not know is found again by the next agent.
     agent.kill();
     fs::remove_file(&part).expect("removed");
-    let mut agent = Agent::in_net(&net.here, net.ring.path());
-    let found = agent.until(|message| match message {
+    let mut agent = agent_in(&net.here, net.ring.path());
+    let found = agent.until("the list of files", |message| match message {
         FromAgent::Update(Update::Files(files)) => Some(files),
         _ => None,
     });
@@ -73,7 +72,7 @@ fn a_freeze_over_an_agents_death_names_the_gap_in_file_and_list() {
         ..filtered("udp port 7")
     });
     net.send("10.66.0.1:7", 30, &[1; 20]);
-    agent.until(|message| match message {
+    agent.until("room used in the ring", |message| match message {
         FromAgent::Update(Update::Ring(ring)) if ring.used > 2000 => Some(()),
         _ => None,
     });
@@ -81,9 +80,9 @@ fn a_freeze_over_an_agents_death_names_the_gap_in_file_and_list() {
     // So that there is a gap to see.
     std::thread::sleep(Duration::from_secs(2));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
-    let mut agent = Agent::in_net(&net.here, net.ring.path());
+    let mut agent = agent_in(&net.here, net.ring.path());
     // It is told as running while it is being taken up again, and reads packets from its new beginning on.
-    agent.until(|message| match message {
+    agent.until("the capture taken up again", |message| match message {
         FromAgent::Update(Update::Capture(CaptureState::Running { since, .. })) if u128::from(since) >= now => Some(()),
         _ => None,
     });
@@ -92,7 +91,7 @@ fn a_freeze_over_an_agents_death_names_the_gap_in_file_and_list() {
         agent.ask(Request::Freeze(Freeze { before_seconds: 30.into(), after_seconds: 1.into() })),
         Response::Done
     );
-    let saved = agent.until(|message| match message {
+    let saved = agent.until("the frozen file", |message| match message {
         FromAgent::Update(Update::Files(files)) => files.into_iter().find(|file| file.state == FileState::Closed),
         _ => None,
     });
@@ -128,8 +127,8 @@ fn a_disk_too_full_to_mark_a_torn_file_keeps_it_and_the_agent_starts() {
     fs::write(folder.path().join("torn-1.pcapng"), bytes).expect("room");
     let mut ballast = fs::File::create(folder.path().join("ballast")).expect("created");
     while ballast.write_all(&[0; 4096]).is_ok() {}
-    let mut agent = Agent::in_net(&net.here, folder.path());
-    let files = agent.until(|message| match message {
+    let mut agent = agent_in(&net.here, folder.path());
+    let files = agent.until("the list of files", |message| match message {
         FromAgent::Update(Update::Files(files)) => Some(files),
         _ => None,
     });

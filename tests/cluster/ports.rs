@@ -1,17 +1,21 @@
 //! Ports of a real cluster: eight kinds of them, drift, owners, probes by key, and the DaemonSet that needs no TUI.
 
-#[path = "bucket/mod.rs"]
-mod bucket;
-mod outside;
-
 use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use outside::{Tmux, apply, disturb, json_lines, kubectl, leftovers, nodes, run};
+use nodewatch_testing::{
+    bucket, eventually,
+    program::{self, json_lines, printed, said},
+};
 use serde_json::{Value, json};
+
+use crate::{
+    kubernetes::{apply, disturb, kubectl, leftovers, nodes},
+    laptop::{self, output_to, run, run_to},
+};
 
 /// Opens sockets in the network of the first node, as its pods on the host's network do.
 const OPEN: &str = "
@@ -89,9 +93,7 @@ fn eight_kinds_of_port_are_each_in_the_right_class() {
     ];
     until_ready("web");
     until_ready("host");
-    let output = run(&["ports", "--nodes", &nodes()[0], "-o", "json", "--expect", "17003-17005,17006/udp"]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    let output = output_to(0, &["ports", "--nodes", &nodes()[0], "-o", "json", "--expect", "17003-17005,17006/udp"]);
     let report = &json_lines(&output)[0];
     let told = |port: u64| -> Vec<String> {
         let sockets = report["ports"].as_array().expect("ports").iter();
@@ -130,9 +132,7 @@ fn eight_kinds_of_port_are_each_in_the_right_class() {
 #[ignore = "needs a cluster: make test-cluster"]
 fn who_may_look_at_processes_names_the_owners() {
     let Some(_listeners) = Listeners::open() else { return };
-    let output = run(&["ports", "--nodes", &nodes()[0], "--processes", "-o", "json"]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    let output = output_to(0, &["ports", "--nodes", &nodes()[0], "--processes", "-o", "json"]);
     let report = &json_lines(&output)[0];
     let owner = |port: u64| {
         let ports = report["ports"].as_array().expect("ports");
@@ -153,20 +153,16 @@ fn what_differs_from_a_baseline_is_told_with_exit_code_3() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("baseline.json");
     let file = file.to_str().expect("a path");
-    let save = run(&["ports", "--all", "--save-baseline", file]);
-    assert_eq!(save.status.code(), Some(0), "{}", String::from_utf8_lossy(&save.stderr));
+    output_to(0, &["ports", "--all", "--save-baseline", file]);
     let same = run(&["ports", "--all", "--baseline", file, "-o", "json"]);
-    assert_eq!(same.status.code(), Some(0), "{}", String::from_utf8_lossy(&same.stdout));
+    assert_eq!(same.status.code(), Some(0), "{}", printed(&same));
     let _listeners = Listeners::open();
-    let output = run(&["ports", "--all", "--baseline", file, "--exclude", "17002-17006", "-o", "json"]);
-    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = output_to(3, &["ports", "--all", "--baseline", file, "--exclude", "17002-17006", "-o", "json"]);
     let drifts: Vec<Value> = json_lines(&output).into_iter().filter(|line| line["drift"].is_string()).collect();
     assert_eq!(drifts.len(), 1, "{drifts:?}");
     assert_eq!((&drifts[0]["node"], &drifts[0]["drift"]), (&json!(nodes()[0]), &json!("new")));
     assert_eq!(drifts[0]["port"], "17001/tcp");
-    let other = run(&["ports", "--all", "--baseline", file, "--cluster-name", "another"]);
-    let said = String::from_utf8_lossy(&other.stderr).into_owned();
-    assert_eq!(other.status.code(), Some(2), "{said}");
+    let said = run_to(2, &["ports", "--all", "--baseline", file, "--cluster-name", "another"]);
     assert!(said.contains("\"another\"") && !said.contains("deploying"), "nothing is deployed for it: {said}");
     assert_eq!(leftovers(), "");
 }
@@ -178,7 +174,7 @@ fn a_watch_tells_what_opens_and_closes_between_its_reports() {
     if disturb().is_none() {
         return;
     }
-    let mut child = outside::program(&["ports", "--all", "--watch", "-o", "json"]);
+    let mut child = laptop::start(&["ports", "--all", "--watch", "-o", "json"]);
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
     let mut until = |what: &str| {
         let found = lines.find(|line| line.contains(what)).unwrap_or_else(|| panic!("{what} was not told"));
@@ -195,7 +191,7 @@ fn a_watch_tells_what_opens_and_closes_between_its_reports() {
     assert_eq!((&opened["node"], opened["at"].is_u64()), (&json!(nodes()[0]), true));
     drop(listeners);
     while until("\"closed\"")["port"] != 17001 {}
-    outside::kill(&child, "TERM");
+    program::kill(&child, "TERM");
     assert_eq!(child.wait().expect("it ends").code(), Some(0), "that is how a watch is meant to end");
     assert_eq!(leftovers(), "");
 }
@@ -205,7 +201,7 @@ fn a_watch_tells_what_opens_and_closes_between_its_reports() {
 #[ignore = "needs a cluster: make test-cluster"]
 fn all_nodes_ports_by_keys_and_a_probe_from_the_other_node() {
     let Some(_listeners) = Listeners::open() else { return };
-    let mut tmux = Tmux::start(80, 24, "");
+    let mut tmux = laptop::terminal(80, 24, "");
     tmux.until("Ready");
     tmux.keys(&["C-a", "d", "Enter"]);
     tmux.until("agents 2/2 live");
@@ -233,14 +229,14 @@ fn all_nodes_ports_by_keys_and_a_probe_from_the_other_node() {
 fn alarms_of_a_killed_session_go_with_cleanup() {
     let Some(moto) = bucket::Moto::start() else { return };
     let with_aws = |arguments: &[&str]| {
-        let mut command = outside::command(arguments);
+        let mut command = laptop::command(arguments);
         command.envs(bucket::Garage::environment(&moto.endpoint)).env("AWS_REGION", "us-east-1");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     };
     let alarms = || {
         let aws = with_aws(&["alarms", "list", "--cluster-name", "c"]).output().expect("it starts");
-        assert_eq!(aws.status.code(), Some(0), "{}", String::from_utf8_lossy(&aws.stderr));
+        assert_eq!(aws.status.code(), Some(0), "{}", said(&aws));
         let metrics = aws_sdk_cloudwatch::config::Builder::from(&bucket::config(bucket::KEY, bucket::SECRET))
             .region(aws_config::Region::new("us-east-1"))
             .endpoint_url(&moto.endpoint);
@@ -252,15 +248,15 @@ fn alarms_of_a_killed_session_go_with_cleanup() {
     let watch =
         ["ports", "--all", "--watch", "--interval", "1s", "--cloudwatch", "g", "--alarms", "--cluster-name", "c"];
     let mut child = with_aws(&watch).spawn().expect("it starts");
-    let end = Instant::now() + Duration::from_secs(60);
-    while alarms() < nodes().len() + 2 {
-        assert!(Instant::now() < end, "there are {} alarms", alarms());
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    let wanted = nodes().len() + 2;
+    eventually("the session's alarms", Duration::from_secs(60), || match alarms() {
+        there if there < wanted => Err(format!("there are {there}")),
+        _ => Ok(()),
+    });
     child.kill().expect("killed");
     child.wait().expect("ended");
     let cleanup = with_aws(&["cleanup", "--yes"]).output().expect("it starts");
-    let said = String::from_utf8_lossy(&cleanup.stderr).into_owned();
+    let said = said(&cleanup);
     assert_eq!(cleanup.status.code(), Some(0), "{said}");
     assert!(said.contains("alarms and 0 log groups of session"), "{said}");
     assert_eq!(alarms(), 0);
@@ -280,20 +276,16 @@ fn the_daemonset_reports_every_node_with_no_tui() {
     let path = file.path().to_str().expect("a path").to_owned();
     kubectl(&["apply", "-f", &path]);
     let all = nodes();
-    let end = Instant::now() + Duration::from_secs(90);
-    let reports = loop {
+    let reports = eventually("a report of every node", Duration::from_secs(90), || {
         let logs = Command::new("kubectl")
             .args(["-n", "nodewatch-reports", "logs", "-l", "app.kubernetes.io/name=nodewatch-reports", "--tail=3"])
             .output()
             .expect("kubectl");
-        let lines = String::from_utf8_lossy(&logs.stdout).into_owned();
+        let lines = printed(&logs);
         let reports: Vec<Value> = lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        if all.iter().all(|node| reports.iter().any(|report| report["hostname"] == **node)) {
-            break reports;
-        }
-        assert!(Instant::now() < end, "{lines} {}", String::from_utf8_lossy(&logs.stderr));
-        std::thread::sleep(Duration::from_millis(500));
-    };
+        let whole = all.iter().all(|node| reports.iter().any(|report| report["hostname"] == **node));
+        if whole { Ok(reports) } else { Err(format!("{lines} {}", said(&logs))) }
+    });
     kubectl(&["delete", "-f", &path, "--wait=true"]);
     for report in reports {
         assert_eq!((&report["Heartbeat"], &report["cluster"]), (&json!(1), &json!("my-cluster")), "{report}");

@@ -1,19 +1,26 @@
 //! Captures of a real cluster on their way to a real S3 server, whatever happens to either: `make test-cluster`.
 
-mod bucket;
-mod outside;
-
 use std::{
-    net::UdpSocket,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::mpsc,
     time::{Duration, Instant},
 };
 
-use bucket::{Fault, Garage, Proxy, SECRET, keys, numbers, object};
 use nodewatch_protocol::NodeManifest;
-use outside::{Tmux, command, kubectl, leftovers, nodes, skip};
+use nodewatch_testing::{
+    bucket::{Garage, SECRET, keys, object},
+    eventually_async,
+    here::skip,
+    packets::{Traffic, numbers},
+    program::{self, said},
+    proxy::{Fault, Proxy},
+    terminal::Tmux,
+};
+
+use crate::{
+    kubernetes::{agent_processes, kubectl, leftovers, nodes},
+    laptop::{self, command},
+};
 
 /// Where the nodes of the tests' own cluster reach this machine.
 fn host() -> Option<String> {
@@ -29,41 +36,31 @@ fn address(node: &str) -> String {
     kubectl(&["get", "node", node, "-o", path]).trim().to_owned()
 }
 
-/// Numbered packets to a node, until stopped.
-struct Traffic {
-    stop: mpsc::Sender<()>,
-    thread: std::thread::JoinHandle<u32>,
-}
-
+/// Where the numbered packets go.
 const PORT: u16 = 5999;
 
-impl Traffic {
-    fn to(address: &str, every: Duration) -> Self {
-        let to = format!("{address}:{PORT}");
-        let (stop, stopped) = mpsc::channel();
-        let thread = std::thread::spawn(move || {
-            let socket = UdpSocket::bind("0.0.0.0:0").expect("bind");
-            let mut sent = 0u32;
-            while stopped.recv_timeout(every).is_err() {
-                // Nobody listens, which an earlier packet's answer may say.
-                let _ = socket.send_to(&sent.to_be_bytes(), &to);
-                sent += 1;
-            }
-            sent
-        });
-        Self { stop, thread }
-    }
-
-    fn stop(self) -> u32 {
-        self.stop.send(()).expect("it runs");
-        self.thread.join().expect("no panic")
-    }
+fn traffic(node: &str, every: Duration) -> Traffic {
+    Traffic::to(&address(node), PORT, every)
 }
 
-/// The agents' own processes, which on this cluster are processes of this machine.
-fn agents() -> Vec<String> {
-    let found = Command::new("pgrep").args(["-f", "^/nodewatch-agent serve"]).output().expect("pgrep").stdout;
-    String::from_utf8(found).expect("text").lines().map(str::to_owned).collect()
+/// Kills every agent, as when a node runs out of memory, and waits until the first node's captures again.
+fn kill_agents(tmux: &mut Tmux) {
+    let killed = Instant::now();
+    for agent in agent_processes() {
+        Command::new("kill").args(["-9", &agent.to_string()]).status().expect("kill");
+    }
+    tmux.until_gone("1/1 live");
+    tmux.until("agents 1/1 live");
+    // What the one before had captured began before it was killed.
+    tmux.until_so("the capture of the next agent", |screen| {
+        running_for(screen).is_some_and(|time| (Duration::from_secs(2)..=killed.elapsed()).contains(&time))
+    });
+}
+
+/// For how long the first capture on the screen has been running, as in `● 00:00:07`.
+fn running_for(screen: &str) -> Option<Duration> {
+    let seconds = |time: &str| time.split(':').try_fold(0, |sum, part| Some(sum * 60 + part.parse::<u64>().ok()?));
+    screen.split("● ").skip(1).find_map(|rest| seconds(rest.get(..8)?)).map(Duration::from_secs)
 }
 
 fn storage_arguments(endpoint: &str) -> String {
@@ -99,25 +96,18 @@ async fn captures_arrive_whatever_happens_on_the_way() {
     let faults = [Fault::Unavailable, Fault::CutRequest, Fault::HalfAnswer(20)];
     let flaky = move |number: usize| if number % 10 < 3 { faults[number % 3] } else { Fault::None };
     proxy.plan(flaky);
-    let traffic = Traffic::to(&address(&node), Duration::from_millis(5));
+    let traffic = traffic(&node, Duration::from_millis(5));
     let environment = Garage::environment(&proxy.endpoint());
     let arguments = storage_arguments(&proxy.endpoint());
-    let mut tmux = Tmux::with(120, 36, &arguments, &environment);
+    let mut tmux = laptop::terminal_with(120, 36, &arguments, &environment);
     begin(&mut tmux);
-    std::thread::sleep(Duration::from_secs(8));
+    let enough = Duration::from_secs(8);
+    tmux.until_so("eight seconds of a capture", |screen| running_for(screen).is_some_and(|time| time >= enough));
 
     proxy.plan(|_| Fault::Refused);
     let away = Instant::now();
     tmux.until("S3 FAILS");
-    let kill = || {
-        for agent in agents() {
-            Command::new("kill").args(["-9", &agent]).status().expect("kill");
-        }
-    };
-    kill();
-    tmux.until_gone("1/1 live");
-    tmux.until("agents 1/1 live");
-    std::thread::sleep(Duration::from_secs(5));
+    kill_agents(&mut tmux);
 
     // The laptop goes away, and comes back.
     tmux.keys(&["C-c", "C-c"]);
@@ -127,18 +117,17 @@ async fn captures_arrive_whatever_happens_on_the_way() {
     assert!(screen.contains("come back: nodewatch-tui attach"), "{screen}");
     let id = screen.split("attach ").nth(1).expect("an id")[..8].to_owned();
     drop(tmux);
+    // For as long as nobody is there.
     std::thread::sleep(Duration::from_secs(10));
     // Where its captures go is known from its journal.
-    let mut tmux = Tmux::with(120, 36, &format!("attach {id}"), &environment);
+    let mut tmux = laptop::terminal_with(120, 36, &format!("attach {id}"), &environment);
     tmux.until("agents 1/1 live");
-    kill();
-    tmux.until_gone("1/1 live");
-    tmux.until("agents 1/1 live");
+    kill_agents(&mut tmux);
+    // For as long as S3 is away.
     std::thread::sleep(Duration::from_secs(120).saturating_sub(away.elapsed()));
     proxy.plan(flaky);
 
     tmux.until_gone("S3 FAILS");
-    std::thread::sleep(Duration::from_secs(5));
     tmux.keys(&["f"]);
     tmux.until("in S3, checked");
     tmux.keys(&["Escape", "q"]);
@@ -182,7 +171,7 @@ async fn captures_arrive_whatever_happens_on_the_way() {
         let output =
             command(&[&["cleanup", &id], more].concat()).envs(environment.clone()).stdin(Stdio::null()).output();
         let output = output.expect("it runs");
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+        (output.status.code(), said(&output))
     };
     let (_, said) = cleanup(&["--yes"]);
     assert!(said.contains(&format!("captures of session {id} are kept in s3://captures/inc/{id}/")), "{said}");
@@ -198,11 +187,14 @@ async fn captures_arrive_whatever_happens_on_the_way() {
 async fn a_deleted_pods_last_packets_arrive_and_no_secret_is_left_anywhere() {
     let (Some(host), node) = (host(), nodes().remove(0)) else { return };
     let Some(garage) = Garage::on(&host) else { return };
-    let traffic = Traffic::to(&address(&node), Duration::from_millis(5));
+    let traffic = traffic(&node, Duration::from_millis(5));
     let arguments = storage_arguments(&garage.endpoint());
-    let mut tmux = Tmux::with(120, 36, &arguments, &Garage::environment(&garage.endpoint()));
+    let mut tmux = laptop::terminal_with(120, 36, &arguments, &Garage::environment(&garage.endpoint()));
     begin(&mut tmux);
-    std::thread::sleep(Duration::from_secs(6));
+    eventually_async("a capture in the bucket", Duration::from_secs(60), async || {
+        keys(&garage.client(), "").await.iter().any(|key| key.ends_with(".pcapng"))
+    })
+    .await;
 
     let ours = ["-A", "-l", "app.kubernetes.io/managed-by=nodewatch-tui"];
     let objects = kubectl(&[&["get", "namespaces,jobs,pods,serviceaccounts,events", "-o", "yaml"], &ours[..]].concat());
@@ -226,17 +218,15 @@ async fn a_deleted_pods_last_packets_arrive_and_no_secret_is_left_anywhere() {
     kubectl(&["-n", &namespace, "delete", &pod, "--grace-period=30", "--wait=false"]);
     let deleted = Instant::now();
     let last = traffic.stop();
-    let until = Duration::from_secs(25);
-    let mut newest = 0;
-    while deleted.elapsed() < until && newest + 40 < last {
+    let left = Duration::from_secs(25).saturating_sub(deleted.elapsed());
+    eventually_async("the last packets", left, async || {
         let folder = tempfile::tempdir().expect("a folder");
-        for file in garage.fetched(folder.path()).await {
-            newest = newest.max(numbers(&file).into_iter().max().unwrap_or(0));
-        }
-        std::thread::sleep(Duration::from_millis(500));
-    }
-    // The signal comes to the agent a moment after the command; traffic ended with the command.
-    assert!(newest + 40 >= last, "{newest} of {last} within {until:?}");
+        let files = garage.fetched(folder.path()).await;
+        let newest = files.iter().flat_map(|file| numbers(file)).max().unwrap_or(0);
+        // The signal comes to the agent a moment after the command; traffic ended with the command.
+        if newest + 40 >= last { Ok(()) } else { Err(format!("{newest} of {last}")) }
+    })
+    .await;
     tmux.keys(&["q", "Enter"]);
     tmux.until("EXIT ");
     assert_eq!(leftovers(), "");
@@ -248,11 +238,11 @@ async fn a_deleted_pods_last_packets_arrive_and_no_secret_is_left_anywhere() {
 fn an_armed_session_is_frozen_from_another_program() {
     let Some(_) = host() else { return };
     let node = nodes().remove(0);
-    let traffic = Traffic::to(&address(&node), Duration::from_millis(20));
+    let traffic = traffic(&node, Duration::from_millis(20));
     let out = tempfile::tempdir().expect("a folder");
     let folder = out.path().to_str().expect("a path");
     let filter = format!("udp port {PORT} and not icmp");
-    let mut armed = outside::program(&[
+    let mut armed = laptop::start(&[
         "capture",
         "--nodes",
         &node,
@@ -265,28 +255,28 @@ fn an_armed_session_is_frozen_from_another_program() {
         "--out",
         folder,
     ]);
-    let mut lines = outside::errors(&mut armed);
-    let line = outside::line_with(&mut lines, "is armed");
+    let mut lines = program::errors(&mut armed);
+    let line = program::line_with(&mut lines, "is armed");
     let id = line.split_whitespace().nth(1).expect("an id").to_owned();
     std::thread::spawn(move || lines.map_while(Result::ok).count());
+    // The recorder has to have a past that is longer than what is asked of it.
     std::thread::sleep(Duration::from_secs(8));
 
     let frozen = tempfile::tempdir().expect("a folder");
     let place = frozen.path().to_str().expect("a path");
     let output =
-        outside::run(&["freeze", &id, "--freeze-before", "4s", "--freeze-after", "2s", "--out", place, "-o", "json"]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        laptop::run(&["freeze", &id, "--freeze-before", "4s", "--freeze-after", "2s", "--out", place, "-o", "json"]);
+    let said = said(&output);
     assert_eq!(output.status.code(), Some(0), "{said}");
-    let [file] = &outside::json_lines(&output)[..] else { panic!("one file: {said}") };
+    let [file] = &program::json_lines(&output)[..] else { panic!("one file: {said}") };
     let found = numbers(Path::new(file["place"].as_str().expect("a path")));
     assert_eq!(Some(found.len() as u64), file["packets"].as_u64());
     assert!(found.windows(2).all(|pair| pair[1] == pair[0] + 1), "{found:?}");
     // Six seconds of at most fifty packets each.
     assert!((100..=330).contains(&found.len()), "{}", found.len());
 
-    let refused = outside::run(&["freeze", "00000000"]);
-    assert_eq!(refused.status.code(), Some(2), "{}", String::from_utf8_lossy(&refused.stderr));
-    outside::kill(&armed, "INT");
+    laptop::run_to(2, &["freeze", "00000000"]);
+    program::kill(&armed, "INT");
     assert!(armed.wait().expect("it ends").success());
     traffic.stop();
     assert_eq!(leftovers(), "");

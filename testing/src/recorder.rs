@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use crate::wait::eventually;
+
 /// One request's head.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
@@ -18,6 +20,7 @@ pub struct Head {
 }
 
 impl Head {
+    /// A header, by its name in small letters.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
@@ -36,7 +39,9 @@ type Script = Box<dyn FnMut(&Head) -> (u16, String) + Send>;
 
 type Seen = Arc<Mutex<Vec<Head>>>;
 
+/// Whatever is asked of that port.
 pub struct Recorder {
+    /// On every address that it was started on.
     pub port: u16,
     /// What connections that are accepted from now on write into: one that was there before a `forget` writes into
     /// what is forgotten.
@@ -88,10 +93,10 @@ impl Recorder {
         Self { port, seen, peers }
     }
 
+    /// Every request so far.
     pub fn seen(&self) -> Vec<Head> {
         let seen = Arc::clone(&*self.seen.lock().expect("whole"));
-        let heads = seen.lock().expect("whole").clone();
-        heads
+        seen.lock().expect("whole").clone()
     }
 
     /// What clients that have ended asked is forgotten, also where it is still on its way: connections are accepted in
@@ -99,9 +104,9 @@ impl Recorder {
     pub fn forget(&self) {
         let last = TcpStream::connect(("127.0.0.1", self.port)).and_then(|stream| Ok((stream.local_addr()?, stream)));
         let (address, _stream) = last.expect("we listen");
-        while !self.peers.lock().expect("whole").remove(&address) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        eventually("our own connection", Duration::from_secs(30), || {
+            self.peers.lock().expect("whole").remove(&address)
+        });
         *self.seen.lock().expect("whole") = Seen::default();
     }
 }

@@ -1,29 +1,23 @@
 //! Nothing leaks, on a real cluster, whatever happens to the laptop: `make test-cluster`.
 
-mod outside;
-
 use std::{
-    path::{Path, PathBuf},
-    process::{Child, Output, Stdio},
+    path::Path,
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use outside::{Tmux, disturb, json_lines, kubectl, leftovers, nodes, program, run, skip};
+use nodewatch_testing::{
+    here::{is_root, skip},
+    program::{self, json_lines, said},
+};
 use serde_json::{Value, json};
 
+use crate::{
+    kubernetes::{self, agent_processes, disturb, kubectl, kubectl_json, leftovers, nodes, until},
+    laptop::{self, output_to, run, run_to},
+};
+
 const SESSION_LABEL: &str = "nodewatch-tui/session";
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// Runs it, holds the exit code, and returns what it says.
-fn run_to(code: i32, arguments: &[&str]) -> String {
-    let output = run(arguments);
-    let said = said(&output);
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
-    said
-}
 
 /// A cleanup of everything that this test has left: it leaves nothing, and the next one has nothing to do.
 fn clean_up() {
@@ -33,24 +27,15 @@ fn clean_up() {
     assert!(again.contains("nothing to do"), "{again}");
 }
 
-/// Waits for something that the cluster does by itself.
-fn until(what: &str, within: Duration, mut so: impl FnMut() -> bool) {
-    let end = Instant::now() + within;
-    while !so() {
-        assert!(Instant::now() < end, "{what} did not come about: {}", leftovers());
-        std::thread::sleep(Duration::from_millis(500));
-    }
-}
-
 /// Ports of every node, watched, up to the first report.
 fn watching(more: &[&str]) -> Child {
-    let mut child = program(&[&["ports", "--all", "--watch", "--interval", "1s", "-o", "json"], more].concat());
-    assert!(outside::first_result(&mut child).contains("\"ports\""));
+    let mut child = laptop::start(&[&["ports", "--all", "--watch", "--interval", "1s", "-o", "json"], more].concat());
+    assert!(program::first_result(&mut child).contains("\"ports\""));
     child
 }
 
 fn kill(mut child: Child) {
-    outside::kill(&child, "KILL");
+    program::kill(&child, "KILL");
     child.wait().expect("it ends");
 }
 
@@ -68,8 +53,7 @@ fn id(session: &Value) -> String {
 
 /// Our objects of that kind, as the API server has them.
 fn ours(kind: &str) -> Vec<Value> {
-    let listed = kubectl(&["get", kind, "-A", "-l", "app.kubernetes.io/managed-by=nodewatch-tui", "-o", "json"]);
-    let mut list: Value = serde_json::from_str(&listed).expect("JSON");
+    let mut list = kubectl_json(&["get", kind, "-A", "-l", "app.kubernetes.io/managed-by=nodewatch-tui"]);
     list["items"].as_array_mut().map(std::mem::take).expect("items")
 }
 
@@ -91,13 +75,13 @@ fn killed_at_twenty_moments_one_cleanup_leaves_nothing() {
             .map(|number| {
                 let capture = ["capture", "--all", "--duration", "2s", "--out", folder];
                 // Spread over the whole of a run, which takes some fifteen seconds.
-                (number * 4000 + random(4000), program(&capture))
+                (number * 4000 + random(4000), laptop::start(&capture))
             })
             .collect();
         let begin = Instant::now();
         for (moment, child) in &mut children {
             std::thread::sleep(Duration::from_millis(*moment).saturating_sub(begin.elapsed()));
-            outside::kill(child, "KILL");
+            program::kill(child, "KILL");
             child.wait().expect("it ends");
         }
         moments.extend(children.iter().map(|(moment, _)| *moment));
@@ -149,7 +133,7 @@ fn agents_end_by_themselves_when_nothing_is_heard_of_the_laptop() {
 #[test]
 #[ignore = "needs a cluster: make test-cluster"]
 fn a_detached_session_is_taken_up_again() {
-    let mut tmux = Tmux::start(120, 36, "--lease 5s");
+    let mut tmux = laptop::terminal(120, 36, "--lease 5s");
     tmux.until("Ready");
     tmux.keys(&["C-a", "d", "Enter"]);
     tmux.until(&format!("agents {0}/{0} live", nodes().len()));
@@ -168,13 +152,12 @@ fn a_detached_session_is_taken_up_again() {
 
     // Longer than the lease, which binds nobody now.
     std::thread::sleep(Duration::from_secs(8));
-    let mut tmux = Tmux::start(120, 36, &format!("attach {id}"));
+    let mut tmux = laptop::terminal(120, 36, &format!("attach {id}"));
     tmux.until(&format!("agents {0}/{0} live", nodes().len()));
     let screen = tmux.until("● 00:00:1");
     assert!(screen.contains(&format!("session {id}")), "{screen}");
     // Another program of this laptop sees that it is taken.
-    let refused = run(&["cleanup", &id, "--yes"]);
-    assert_eq!(refused.status.code(), Some(4), "{}", said(&refused));
+    let refused = output_to(4, &["cleanup", &id, "--yes"]);
     assert!(said(&refused).contains("open in another nodewatch-tui"), "{}", said(&refused));
 
     tmux.keys(&["b", "C-u"]);
@@ -199,7 +182,7 @@ fn a_detached_session_is_taken_up_again() {
 fn the_next_start_offers_what_was_left() {
     kill(watching(&[]));
     let id = id(&session());
-    let mut tmux = Tmux::start(80, 24, "");
+    let mut tmux = laptop::terminal(80, 24, "");
     let screen = tmux.until("Other sessions");
     assert!(screen.contains(&id) && screen.contains("leftover"), "{screen}");
     tmux.keys(&["Enter"]);
@@ -210,7 +193,7 @@ fn the_next_start_offers_what_was_left() {
     assert_eq!(leftovers(), "");
 
     kill(watching(&[]));
-    let mut tmux = Tmux::start(80, 24, "");
+    let mut tmux = laptop::terminal(80, 24, "");
     tmux.until("Other sessions");
     tmux.keys(&["C-d"]);
     // What would be lost is asked about first, of its agents.
@@ -227,7 +210,7 @@ fn the_next_start_offers_what_was_left() {
 #[ignore = "needs a cluster: make test-cluster"]
 fn two_laptops_do_not_touch_each_other() {
     let theirs = tempfile::tempdir().expect("a folder");
-    let mut command = outside::command(&["ports", "--all", "--watch", "--interval", "1s", "-o", "json"]);
+    let mut command = laptop::command(&["ports", "--all", "--watch", "--interval", "1s", "-o", "json"]);
     let mut other = command
         .env("XDG_STATE_HOME", theirs.path())
         .env("USER", "them")
@@ -236,7 +219,7 @@ fn two_laptops_do_not_touch_each_other() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program starts");
-    outside::first_result(&mut other);
+    program::first_result(&mut other);
     kill(watching(&[]));
 
     let seen = json_lines(&run(&["sessions", "-o", "json"]));
@@ -250,8 +233,8 @@ fn two_laptops_do_not_touch_each_other() {
     assert!(unconfirmed.contains("Type its id to remove it"), "{unconfirmed}");
     assert_eq!(ours("jobs").len(), nodes().len());
 
-    outside::kill(&other, "TERM");
-    let said: Vec<String> = outside::errors(&mut other).map_while(Result::ok).collect();
+    program::kill(&other, "TERM");
+    let said: Vec<String> = program::errors(&mut other).map_while(Result::ok).collect();
     assert_eq!(other.wait().expect("it ends").code(), Some(0), "{said:?}");
     assert_eq!(leftovers(), "");
 }
@@ -261,8 +244,7 @@ fn two_laptops_do_not_touch_each_other() {
 fn somebody_elses_namespace_and_objects_stay() {
     kubectl(&["create", "namespace", "tools"]);
     kubectl(&["-n", "tools", "create", "configmap", "theirs"]);
-    let output = run(&["ports", "--all", "-n", "tools", "-o", "json"]);
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    output_to(0, &["ports", "--all", "-n", "tools", "-o", "json"]);
     assert_eq!(leftovers(), "");
     kubectl(&["-n", "tools", "get", "configmap", "theirs"]);
     kubectl(&["delete", "namespace", "tools"]);
@@ -273,8 +255,8 @@ fn somebody_elses_namespace_and_objects_stay() {
     let mut child = watching(&[]);
     let namespace = ours("namespaces").remove(0)["metadata"]["name"].as_str().expect("a name").to_owned();
     kubectl(&["-n", &namespace, "create", "service", "clusterip", "notes", "--tcp=80"]);
-    outside::kill(&child, "TERM");
-    let said: Vec<String> = outside::errors(&mut child).map_while(Result::ok).collect();
+    program::kill(&child, "TERM");
+    let said: Vec<String> = program::errors(&mut child).map_while(Result::ok).collect();
     assert_eq!(child.wait().expect("it ends").code(), Some(4), "{said:?}");
     assert!(said.iter().any(|line| line.contains("LEFT") && line.contains("Service notes")), "{said:?}");
     assert_eq!(ours("jobs").len() + ours("pods").len(), 0, "the rest is gone");
@@ -306,7 +288,7 @@ fn a_finalizer_that_hangs_is_named() {
 fn a_context_that_leads_elsewhere_loses_nothing() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let path = file.path().to_str().expect("a path");
-    let original = outside::operator().map_or_else(
+    let original = laptop::operator().map_or_else(
         || kubectl(&["config", "view", "--raw", "--flatten", "--minify", "-o", "json"]),
         |operator| std::fs::read_to_string(operator).expect("a kubeconfig"),
     );
@@ -322,8 +304,7 @@ fn a_context_that_leads_elsewhere_loses_nothing() {
     // The same server by another name, for want of a second cluster.
     *server = json!(address.replace("127.0.0.1", "localhost"));
     std::fs::write(path, moved.to_string()).expect("written");
-    let refused = run(&["cleanup", "--all", "--yes", "--kubeconfig", "/nonexistent"]);
-    assert_eq!(refused.status.code(), Some(4), "{}", said(&refused));
+    let refused = output_to(4, &["cleanup", "--all", "--yes", "--kubeconfig", "/nonexistent"]);
     assert!(
         said(&refused).contains("leads to the session's cluster by another way") && said(&refused).contains(&address),
         "{}",
@@ -341,7 +322,7 @@ fn a_context_that_leads_elsewhere_loses_nothing() {
 #[test]
 #[ignore = "needs a cluster: make test-cluster"]
 fn a_guarded_context_wants_its_name_and_read_only_wants_nothing() {
-    let original = std::fs::read_to_string(outside::operator().expect("an operator")).expect("a kubeconfig");
+    let original = std::fs::read_to_string(laptop::operator().expect("an operator")).expect("a kubeconfig");
     let mut renamed: Value = serde_json::from_str(&original).expect("JSON");
     renamed["contexts"][0]["name"] = json!("prod-eu");
     renamed["current-context"] = json!("prod-eu");
@@ -356,7 +337,7 @@ fn a_guarded_context_wants_its_name_and_read_only_wants_nothing() {
     run_to(0, &["nodes", "--read-only"]);
     assert_eq!(leftovers(), "");
 
-    let mut tmux = Tmux::start(80, 24, &format!("--kubeconfig {path}"));
+    let mut tmux = laptop::terminal(80, 24, &format!("--kubeconfig {path}"));
     tmux.until("Ready");
     tmux.keys(&["d"]);
     tmux.until("Type the context's name");
@@ -375,23 +356,24 @@ fn a_token_that_is_replaced_is_renewed_and_the_exit_leaves_nothing() {
     let name = format!("nodewatch-test-{}", random(1 << 32));
     let account =
         json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "default"}});
-    let first = outside::apply(&account);
-    let _rights = outside::apply(&json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+    let first = kubernetes::apply(&account);
+    let _rights =
+        kubernetes::apply(&json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
         "metadata": {"name": name},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
         "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": "default"}]}));
     let answer = tempfile::NamedTempFile::new().expect("a file");
-    std::fs::write(answer.path(), outside::answer("default", &name)).expect("written");
-    let kubeconfig = outside::kubeconfig_with_plugin_of(answer.path());
+    std::fs::write(answer.path(), kubernetes::answer("default", &name)).expect("written");
+    let kubeconfig = kubernetes::kubeconfig_with_plugin_of(answer.path());
 
-    let mut tmux = Tmux::start(120, 36, &format!("--kubeconfig {}", kubeconfig.path().display()));
+    let mut tmux = laptop::terminal(120, 36, &format!("--kubeconfig {}", kubeconfig.path().display()));
     tmux.until("Ready");
     tmux.keys(&["d"]);
     tmux.until("agents 1/1 live");
     kubectl(&["-n", "default", "delete", "serviceaccount", &name]);
-    let _second = outside::apply(&account);
-    std::fs::write(answer.path(), outside::answer("default", &name)).expect("written");
-    // The API server knows a token for ten seconds.
+    let _second = kubernetes::apply(&account);
+    std::fs::write(answer.path(), kubernetes::answer("default", &name)).expect("written");
+    // The API server knows a token for ten seconds: that long has to pass.
     std::thread::sleep(Duration::from_secs(12));
     tmux.keys(&["j", "d"]);
     tmux.until("agents 2/2 live");
@@ -405,9 +387,8 @@ fn a_token_that_is_replaced_is_renewed_and_the_exit_leaves_nothing() {
 type Change = dyn Fn(&mut Vec<Value>);
 
 /// The operator's rights without one of them.
-fn operator_without(name: &str, missing: &Change) -> (tempfile::NamedTempFile, Vec<outside::Applied>) {
-    let role = kubectl(&["get", "clusterrole", "nodewatch-operator", "-o", "json"]);
-    let mut role: Value = serde_json::from_str(&role).expect("JSON");
+fn operator_without(name: &str, missing: &Change) -> (tempfile::NamedTempFile, Vec<kubernetes::Applied>) {
+    let mut role = kubectl_json(&["get", "clusterrole", "nodewatch-operator"]);
     missing(role["rules"].as_array_mut().expect("rules"));
     let binding = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
@@ -417,8 +398,8 @@ fn operator_without(name: &str, missing: &Change) -> (tempfile::NamedTempFile, V
         "rules": role["rules"]});
     let account =
         json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "default"}});
-    let applied = [account, role, binding].iter().map(outside::apply).collect();
-    (outside::kubeconfig_of_service_account("default", name), applied)
+    let applied = [account, role, binding].iter().map(kubernetes::apply).collect();
+    (kubernetes::kubeconfig_of_service_account("default", name), applied)
 }
 
 #[test]
@@ -443,8 +424,7 @@ fn preflight_names_the_missing_right_and_nothing_is_half_made() {
     for (name, missing, detail, fix) in cases {
         let (config, _user) = operator_without(name, missing);
         let path = config.path().to_str().expect("a path");
-        let output = run(&["preflight", "--kubeconfig", path, "-o", "json"]);
-        assert_eq!(output.status.code(), Some(5), "{name}: {}", said(&output));
+        let output = output_to(5, &["preflight", "--kubeconfig", path, "-o", "json"]);
         let checks = json_lines(&output);
         let check = checks.iter().find(|check| check["detail"].as_str().is_some_and(|text| text.contains(detail)));
         let check = check.unwrap_or_else(|| panic!("{name}: {checks:?}"));
@@ -464,13 +444,13 @@ fn a_full_disk_under_the_journal_creates_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().to_str().expect("a path");
     let mount = |arguments: &[&str]| {
-        assert!(std::process::Command::new(arguments[0]).args(&arguments[1..]).status().expect("mount").success());
+        assert!(Command::new(arguments[0]).args(&arguments[1..]).status().expect("mount").success());
     };
     mount(&["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", path]);
     // Filled to the last page.
     let filler = folder.path().join("filler");
     let full = std::fs::write(&filler, vec![0; 1 << 20]).is_err();
-    let output = outside::command(&["ports", "--all"]).env("XDG_STATE_HOME", path).output().expect("it runs");
+    let output = laptop::command(&["ports", "--all"]).env("XDG_STATE_HOME", path).output().expect("it runs");
     mount(&["umount", path]);
     assert!(full);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
@@ -479,22 +459,12 @@ fn a_full_disk_under_the_journal_creates_nothing() {
     assert_eq!(leftovers(), "");
 }
 
-fn is_root() -> bool {
-    std::process::Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
-}
-
-/// The agents' processes on this machine, whose cluster it is.
-fn agent_processes() -> Vec<u32> {
-    let found = std::process::Command::new("pgrep").args(["-f", "^/nodewatch-agent serve"]).output().expect("pgrep");
-    String::from_utf8_lossy(&found.stdout).lines().filter_map(|line| line.parse().ok()).collect()
-}
-
 /// A killed agent, kubelet and containerd: the other node is undisturbed, closed files stay, the cleanup is complete.
 #[test]
 #[ignore = "needs a cluster: make test-cluster"]
 fn what_dies_on_one_node_disturbs_no_other_and_loses_no_closed_file() {
     let Some(disturb) = disturb() else { return };
-    let mut tmux = Tmux::start(140, 40, "");
+    let mut tmux = laptop::terminal(140, 40, "");
     tmux.until("Ready");
     tmux.keys(&["C-a", "d", "Enter"]);
     tmux.until("agents 2/2 live");
@@ -503,11 +473,13 @@ fn what_dies_on_one_node_disturbs_no_other_and_loses_no_closed_file() {
 
     // The kubelet first: the tunnel runs through it, the agent does not.
     disturb(&["kill", "kubelet2"]);
+    tmux.until_gone("agents 2/2 live");
     disturb(&["start", "kubelet2"]);
     tmux.until("agents 2/2 live");
+    // And through containerd.
     disturb(&["kill", "containerd2"]);
+    tmux.until_gone("agents 2/2 live");
     disturb(&["start", "containerd2"]);
-    std::thread::sleep(Duration::from_secs(3));
     tmux.until("agents 2/2 live");
 
     // One capture is closed, its file stays in the ring; then its agent is killed.
@@ -518,7 +490,7 @@ fn what_dies_on_one_node_disturbs_no_other_and_loses_no_closed_file() {
     let before = agent_processes();
     assert_eq!(before.len(), 2, "one a node");
     let first = first_nodes_agent(&before);
-    assert!(std::process::Command::new("kill").args(["-KILL", &first.to_string()]).status().expect("kill").success());
+    assert!(Command::new("kill").args(["-KILL", &first.to_string()]).status().expect("kill").success());
     until("a new agent", Duration::from_secs(60), || {
         let now = agent_processes();
         now.len() == 2 && !now.contains(&first)
@@ -538,8 +510,8 @@ fn what_dies_on_one_node_disturbs_no_other_and_loses_no_closed_file() {
 
 /// The process whose network is the first node's.
 fn first_nodes_agent(processes: &[u32]) -> u32 {
-    let node = std::process::Command::new("ip").args(["netns", "pids", "nw-node1"]).output().expect("ip");
-    let there = String::from_utf8_lossy(&node.stdout).into_owned();
+    let node = Command::new("ip").args(["netns", "pids", "nw-node1"]).output().expect("ip");
+    let there = program::printed(&node);
     let there: Vec<u32> = there.lines().filter_map(|line| line.trim().parse().ok()).collect();
     *processes.iter().find(|process| there.contains(process)).expect("an agent on the first node")
 }
@@ -549,10 +521,11 @@ fn first_nodes_agent(processes: &[u32]) -> u32 {
 fn the_api_server_dies_in_a_deployment_and_in_a_cleanup() {
     let Some(disturb) = disturb() else { return };
     // In the deployment: whatever comes of it, nothing is left that was not said.
-    let mut child = program(&["ports", "--all", "-o", "json"]);
-    let mut said = outside::errors(&mut child);
-    outside::line_with(&mut said, "the Job is created");
+    let mut child = laptop::start(&["ports", "--all", "-o", "json"]);
+    let mut said = program::errors(&mut child);
+    program::line_with(&mut said, "the Job is created");
     disturb(&["kill", "apiserver"]);
+    // For as long as it is away.
     std::thread::sleep(Duration::from_secs(2));
     disturb(&["start", "apiserver"]);
     let rest: Vec<String> = said.map_while(Result::ok).collect();
@@ -561,14 +534,14 @@ fn the_api_server_dies_in_a_deployment_and_in_a_cleanup() {
 
     // In the cleanup.
     let mut child = watching(&[]);
-    outside::kill(&child, "TERM");
+    program::kill(&child, "TERM");
     until("the cleanup's first deletion", Duration::from_secs(20), || {
         ours("jobs").iter().any(|job| job["metadata"]["deletionTimestamp"].is_string())
     });
     disturb(&["kill", "apiserver"]);
     std::thread::sleep(Duration::from_secs(3));
     disturb(&["start", "apiserver"]);
-    let said: Vec<String> = outside::errors(&mut child).map_while(Result::ok).collect();
+    let said: Vec<String> = program::errors(&mut child).map_while(Result::ok).collect();
     assert_eq!(child.wait().expect("it ends").code(), Some(0), "{said:?}");
     assert!(said.iter().any(|line| line.contains("nothing is left")), "{said:?}");
     assert_eq!(leftovers(), "");
@@ -583,14 +556,11 @@ fn manifests_are_exactly_what_is_applied() {
     let id = id(&session());
     kill(child);
     let names = nodes().join(",");
-    let output = run(&["manifests", "--nodes", &names, "--session", &id, "--session-budget", "10m"]);
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let output = output_to(0, &["manifests", "--nodes", &names, "--session", &id, "--session-budget", "10m"]);
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("manifests.yaml");
     std::fs::write(&file, &output.stdout).expect("written");
-    let path: PathBuf = file.clone();
-    let dry =
-        kubectl(&["apply", "--dry-run=client", "--validate=true", "-o", "json", "-f", path.to_str().expect("a path")]);
-    let list: Value = serde_json::from_str(&dry).expect("JSON");
+    let path = file.to_str().expect("a path");
+    let list = kubectl_json(&["apply", "--dry-run=client", "--validate=true", "-f", path]);
     let items = list["items"].as_array().expect("items");
     for job in applied {
         assert_eq!(job["metadata"]["labels"][SESSION_LABEL], json!(id));
@@ -612,9 +582,8 @@ fn a_capture_ends_before_its_session_and_brings_everything_home() {
     let folder = out.path().to_str().expect("a path");
     let capture = ["capture", "--all", "--rotate-time", "3s", "--session-budget", "40s", "--out", folder, "-o", "json"];
     let begin = Instant::now();
-    let output = run(&capture);
+    let output = output_to(3, &capture);
     let said = said(&output);
-    assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(begin.elapsed() < Duration::from_secs(120), "{:?}", begin.elapsed());
     assert!(said.contains("the session's budget of 00:00:40 ends in"), "{said}");
     assert!(!said.contains("LOST"), "{said}");
@@ -633,9 +602,9 @@ fn a_pod_that_is_deleted_ends_its_nodes_part_of_a_capture() {
     let out = tempfile::tempdir().expect("a folder");
     let folder = out.path().to_str().expect("a path");
     let mut child =
-        program(&["capture", "--all", "--duration", "45s", "--rotate-time", "3s", "--out", folder, "-o", "json"]);
-    let mut errors = outside::errors(&mut child);
-    outside::line_with(&mut errors, "00:00:1");
+        laptop::start(&["capture", "--all", "--duration", "45s", "--rotate-time", "3s", "--out", folder, "-o", "json"]);
+    let mut errors = program::errors(&mut child);
+    program::line_with(&mut errors, "00:00:1");
     let pod = &ours("pods")[0];
     let (name, namespace) = (pod["metadata"]["name"].as_str(), pod["metadata"]["namespace"].as_str());
     let node = pod["spec"]["nodeName"].as_str().expect("a node").to_owned();
@@ -658,10 +627,10 @@ fn a_pod_that_is_deleted_ends_its_nodes_part_of_a_capture() {
 #[ignore = "needs a cluster: make test-cluster"]
 fn a_second_signal_ends_without_waiting_and_names_what_stays() {
     let mut child = watching(&[]);
-    let mut errors = outside::errors(&mut child);
-    outside::kill(&child, "INT");
-    outside::line_with(&mut errors, "a second signal exits without waiting");
-    outside::kill(&child, "INT");
+    let mut errors = program::errors(&mut child);
+    program::kill(&child, "INT");
+    program::line_with(&mut errors, "a second signal exits without waiting");
+    program::kill(&child, "INT");
     let said: Vec<String> = errors.map_while(Result::ok).collect();
     let code = child.wait().expect("it ends").code();
     // Everything may have been seen gone between the two.

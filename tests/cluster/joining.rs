@@ -1,13 +1,13 @@
 //! All nodes means all, on a real cluster to which a node is added: `make test-cluster`.
 
-mod outside;
+use std::time::{Duration, Instant};
 
-use std::{
-    process::Output,
-    time::{Duration, Instant},
+use nodewatch_testing::program::{self, errors, line_with, printed, said};
+
+use crate::{
+    kubernetes::{disturb, kubectl, leftovers, nodes, until},
+    laptop::{self, run, run_to},
 };
-
-use outside::{Tmux, disturb, errors, kubectl, leftovers, line_with, nodes, program, run};
 
 /// The node that comes and goes.
 const NUMBER: &str = "3";
@@ -35,18 +35,6 @@ impl<F: Fn(&[&str])> Drop for Joined<F> {
     }
 }
 
-fn until(what: &str, within: Duration, mut so: impl FnMut() -> bool) {
-    let end = Instant::now() + within;
-    while !so() {
-        assert!(Instant::now() < end, "{what} did not come about: {}", leftovers());
-        std::thread::sleep(Duration::from_millis(500));
-    }
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
 /// Whether an agent of ours runs there.
 fn agent_runs() -> bool {
     let ours = ["get", "pods", "-A", "-l", "app.kubernetes.io/name=nodewatch-agent", "--no-headers"];
@@ -60,13 +48,13 @@ fn a_capture_of_all_nodes_reaches_one_that_joins() {
     let Some(disturb) = disturb() else { return };
     let joined = Joined::begin(disturb);
     let out = tempfile::tempdir().expect("a folder");
-    let mut child = program(&["capture", "--all", "--out", out.path().to_str().expect("a path")]);
+    let mut child = laptop::start(&["capture", "--all", "--out", out.path().to_str().expect("a path")]);
     let mut lines = errors(&mut child);
     line_with(&mut lines, "00:00:0");
     joined.join();
     line_with(&mut lines, &format!("{NODE} has joined"));
     line_with(&mut lines, &format!("{NODE}: 00:00:0"));
-    outside::kill(&child, "INT");
+    program::kill(&child, "INT");
     let rest: Vec<String> = lines.map_while(Result::ok).collect();
     assert_eq!(child.wait().expect("it ends").code(), Some(0), "{rest:?}");
     let files = std::fs::read_dir(out.path().join(NODE)).expect("its folder").count();
@@ -80,7 +68,7 @@ fn marked_twice_all_nodes_are_also_those_that_join() {
     let Some(disturb) = disturb() else { return };
     let joined = Joined::begin(disturb);
     let before = nodes().len();
-    let mut tmux = Tmux::start(120, 36, "");
+    let mut tmux = laptop::terminal(120, 36, "");
     tmux.until("Ready");
     tmux.keys(&["C-a", "C-a"]);
     tmux.until("plus nodes that join");
@@ -92,9 +80,7 @@ fn marked_twice_all_nodes_are_also_those_that_join() {
     tmux.until("● 00:00:0");
     joined.join();
     tmux.until(&format!("agents {0}/{0} live", before + 1));
-    until("its capture", Duration::from_secs(30), || {
-        tmux.screen().lines().any(|line| line.contains(NODE) && line.contains('●'))
-    });
+    tmux.until_so("its capture", |screen| screen.lines().any(|line| line.contains(NODE) && line.contains('●')));
     tmux.keys(&["q", "Enter"]);
     let screen = tmux.until("EXIT ");
     assert!(screen.contains("EXIT 0") && screen.contains("nothing is left"), "{screen}");
@@ -105,7 +91,7 @@ fn marked_twice_all_nodes_are_also_those_that_join() {
 /// Leaves a session running with a capture on every node, and with what serves those that join.
 fn left_running(budget: &str) -> String {
     let before = nodes().len();
-    let mut tmux = Tmux::start(120, 36, &format!("--reaper --daemonset --session-budget {budget}"));
+    let mut tmux = laptop::terminal(120, 36, &format!("--reaper --daemonset --session-budget {budget}"));
     tmux.until("Ready");
     tmux.keys(&["C-a", "C-a", "d"]);
     tmux.until("and to nodes that join later?");
@@ -132,11 +118,9 @@ fn a_node_that_joins_while_nobody_is_there_is_captured_and_found_again() {
     joined.join();
     until("an agent", Duration::from_secs(60), agent_runs);
     // No option: the journal knows how it was begun.
-    let mut tmux = Tmux::start(120, 36, &format!("attach {id}"));
+    let mut tmux = laptop::terminal(120, 36, &format!("attach {id}"));
     tmux.until(&format!("agents {0}/{0} live", before + 1));
-    until("its capture", Duration::from_secs(30), || {
-        tmux.screen().lines().any(|line| line.contains(NODE) && line.contains('●'))
-    });
+    tmux.until_so("its capture", |screen| screen.lines().any(|line| line.contains(NODE) && line.contains('●')));
     tmux.keys(&["q", "Enter"]);
     let screen = tmux.until("EXIT ");
     assert!(screen.contains("EXIT 0") && screen.contains("removed  DaemonSet"), "{screen}");
@@ -153,10 +137,9 @@ fn cleanup_removes_what_serves_nodes_that_join() {
     joined.join();
     until("an agent", Duration::from_secs(60), agent_runs);
     let planned = run(&["cleanup", &id, "--dry-run"]);
-    assert!(String::from_utf8_lossy(&planned.stdout).contains("DaemonSet"), "{}", said(&planned));
-    let done = run(&["cleanup", &id, "--yes"]);
-    assert_eq!(done.status.code(), Some(0), "{}", said(&done));
-    assert!(said(&done).contains("removed  DaemonSet"), "{}", said(&done));
+    assert!(printed(&planned).contains("DaemonSet"), "{}", said(&planned));
+    let done = run_to(0, &["cleanup", &id, "--yes"]);
+    assert!(done.contains("removed  DaemonSet"), "{done}");
     assert_eq!(leftovers(), "");
 }
 
@@ -173,6 +156,5 @@ fn at_the_sessions_end_its_agents_rest_and_the_reaper_removes_them() {
     until("the end of everything", Duration::from_secs(90 + 150 + 90).saturating_sub(begun.elapsed()), || {
         leftovers().is_empty()
     });
-    let again = run(&["cleanup", "--all", "--yes"]);
-    assert_eq!(again.status.code(), Some(0), "{}", said(&again));
+    run_to(0, &["cleanup", "--all", "--yes"]);
 }

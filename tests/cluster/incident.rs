@@ -1,19 +1,26 @@
 //! A whole incident by keys alone, at the smallest and at a wide size; an agent sent into a stock image; contexts switched
 //! inside the program. Runs on a real cluster, `make test-cluster`.
 
-mod outside;
-
 use std::process::Command;
 
-use outside::{Tmux, apply, command, kubectl, leftovers, nodes, run, skip, tshark};
+use nodewatch_testing::{
+    here::skip,
+    packets,
+    program::{json_lines, printed, said},
+};
 use serde_json::json;
+
+use crate::{
+    kubernetes::{self, apply, kubectl_json, leftovers, nodes},
+    laptop::{self, PROGRAM, command, output_to, run, run_to},
+};
 
 /// Find a node, deploy to three, capture, fetch, freeze a flight recorder, merge, report, clean up.
 fn incident(width: u16, height: u16) {
     let nodes = nodes();
     let chosen = nodes.len().min(3);
     let live = format!("agents {chosen}/{chosen} live");
-    let mut tmux = Tmux::start(width, height, "--freeze-before 5s --freeze-after 1s --record incident.jsonl");
+    let mut tmux = laptop::terminal(width, height, "--freeze-before 5s --freeze-after 1s --record incident.jsonl");
     tmux.until("Ready");
 
     // Find a node; then mark the first three.
@@ -36,7 +43,7 @@ fn incident(width: u16, height: u16) {
     tmux.keys(&["Enter"]);
     tmux.until("○ done");
     tmux.keys(&["s", "f"]);
-    outside::until_files(&tmux, chosen);
+    tmux.until_files(chosen);
 
     // A flight recorder, frozen; what it saves comes by itself.
     tmux.keys(&["Escape", "C"]);
@@ -46,7 +53,7 @@ fn incident(width: u16, height: u16) {
     tmux.keys(&["Enter"]);
     tmux.until("● 00:00:06");
     tmux.keys(&["F", "f"]);
-    outside::until_files(&tmux, 2 * chosen);
+    tmux.until_files(2 * chosen);
 
     // One file of all, in order of time.
     tmux.keys(&["g"]);
@@ -72,11 +79,15 @@ fn incident(width: u16, height: u16) {
 
     let files = tmux.all_files();
     let with = |end: &str| files.iter().filter(|file| file.to_string_lossy().ends_with(end)).collect::<Vec<_>>();
-    let captured: usize =
-        tmux.files().iter().filter(|file| !file.to_string_lossy().contains("merged")).map(|file| tshark(file)).sum();
+    let captured: usize = tmux
+        .files()
+        .iter()
+        .filter(|file| !file.to_string_lossy().contains("merged"))
+        .map(|file| packets::count(file))
+        .sum();
     let merged: Vec<_> = tmux.files().into_iter().filter(|file| file.to_string_lossy().contains("merged")).collect();
     assert_eq!(merged.len(), 1, "{files:?}");
-    let in_one = tshark(&merged[0]);
+    let in_one = packets::count(&merged[0]);
     assert!(in_one > 0 && in_one <= captured, "{in_one} of {captured}");
     // One by key, one at the end.
     assert_eq!((with(".md").len(), with(".html").len()), (2, 2), "{files:?}");
@@ -89,7 +100,7 @@ fn incident(width: u16, height: u16) {
     // The recording ends as the program did, and tells the same.
     let recording = with("incident.jsonl").remove(0).to_string_lossy().into_owned();
     let replayed = run(&["replay", &recording, "--print"]);
-    let last = String::from_utf8_lossy(&replayed.stdout).into_owned();
+    let last = printed(&replayed);
     assert!(last.lines().count() == usize::from(height) && last.contains("Leave session"), "{last}");
     let text = std::fs::read_to_string(&recording).expect("text");
     assert!(!text.contains("PRIVATE KEY") && !text.contains("Bearer "), "a credential is in the recording");
@@ -116,10 +127,8 @@ fn a_pushed_agent_reports_ports_and_captures_only_as_root() {
     };
     let node = nodes().remove(0);
     let push = ["--push-agent", &stock, "--nodes", &node];
-    let ports = run(&[&["ports", "-o", "json"], &push[..]].concat());
-    let said = String::from_utf8_lossy(&ports.stderr).into_owned();
-    assert_eq!(ports.status.code(), Some(0), "{said}");
-    let lines = outside::json_lines(&ports);
+    let ports = output_to(0, &[&["ports", "-o", "json"], &push[..]].concat());
+    let lines = json_lines(&ports);
     assert!(lines.iter().any(|line| line.to_string().contains("10250")), "{lines:?}");
     assert_eq!(leftovers(), "");
 
@@ -127,9 +136,7 @@ fn a_pushed_agent_reports_ports_and_captures_only_as_root() {
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().to_string_lossy().into_owned();
     let capture = ["capture", "--duration", "3s", "--out", &out];
-    let refused = run(&[&capture[..], &push[..]].concat());
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(2), "{said}");
+    let said = run_to(2, &[&capture[..], &push[..]].concat());
     assert!(said.contains("cannot carry the capability NET_RAW") && said.contains("--push-agent-as-root"), "{said}");
     assert_eq!(leftovers(), "");
 
@@ -139,8 +146,7 @@ fn a_pushed_agent_reports_ports_and_captures_only_as_root() {
         child.stderr(std::process::Stdio::null()).stdout(std::process::Stdio::null()).spawn().expect("it starts");
     let mut seen = None;
     while child.try_wait().expect("waited").is_none() {
-        let pods = kubectl(&["get", "pods", "-A", "-l", "app.kubernetes.io/name=nodewatch-agent", "-o", "json"]);
-        let pods: serde_json::Value = serde_json::from_str(&pods).expect("JSON");
+        let pods = kubectl_json(&["get", "pods", "-A", "-l", "app.kubernetes.io/name=nodewatch-agent"]);
         seen = pods["items"].get(0).map(|pod| pod["spec"].clone()).or(seen);
         std::thread::sleep(std::time::Duration::from_millis(300));
     }
@@ -152,8 +158,8 @@ fn a_pushed_agent_reports_ports_and_captures_only_as_root() {
     assert_eq!(container["readOnlyRootFilesystem"], true);
     assert!(spec["hostPID"].is_null() && spec["automountServiceAccountToken"] == false, "{spec}");
     let files = Command::new("find").args([&out, "-name", "*.pcapng"]).output().expect("find");
-    let file = String::from_utf8_lossy(&files.stdout).lines().next().expect("a capture").to_owned();
-    assert!(tshark(file.as_ref()) > 0);
+    let file = printed(&files).lines().next().expect("a capture").to_owned();
+    assert!(packets::count(file.as_ref()) > 0);
     assert_eq!(leftovers(), "");
 }
 
@@ -165,7 +171,7 @@ fn a_stock_image_that_cannot_take_the_agent_is_told() {
     let node = nodes().remove(0);
     // The agent image itself has no shell.
     let ports = run(&["ports", "--push-agent", &image, "--nodes", &node]);
-    let said = String::from_utf8_lossy(&ports.stderr).into_owned();
+    let said = said(&ports);
     assert_ne!(ports.status.code(), Some(0), "{said}");
     assert!(said.contains("sh"), "{said}");
     assert_eq!(leftovers(), "");
@@ -178,8 +184,8 @@ fn contexts_and_namespaces_are_changed_inside_the_program() {
     let namespace = "nodewatch-incident-test";
     let _namespace = apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}));
     let folder = tempfile::tempdir().expect("a folder");
-    let file = outside::kubeconfig_with_contexts(folder.path(), &["here", "there", "prod-eu"]);
-    let mut tmux = Tmux::with(100, 30, "", &[("KUBECONFIG", file)]);
+    let file = kubernetes::kubeconfig_with_contexts(folder.path(), &["here", "there", "prod-eu"]);
+    let mut tmux = laptop::terminal_with(100, 30, "", &[("KUBECONFIG", file)]);
     tmux.until("Ready");
     assert!(tmux.screen().contains("nodewatch  here"), "{}", tmux.screen());
     tmux.keys(&["x"]);
@@ -232,10 +238,9 @@ fn contexts_and_namespaces_are_changed_inside_the_program() {
 #[ignore = "needs a cluster: make test-cluster"]
 fn kubectl_runs_it_as_a_plugin() {
     let folder = tempfile::tempdir().expect("a folder");
-    let program = env!("CARGO_BIN_EXE_nodewatch-tui");
-    std::os::unix::fs::symlink(program, folder.path().join("kubectl-nodewatch")).expect("linked");
+    std::os::unix::fs::symlink(PROGRAM, folder.path().join("kubectl-nodewatch")).expect("linked");
     let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").expect("a path"));
     let output = Command::new("kubectl").args(["nodewatch", "nodes"]).env("PATH", path).output().expect("kubectl");
-    let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let listed = printed(&output);
     assert!(nodes().iter().all(|node| listed.contains(node)), "{listed}");
 }
