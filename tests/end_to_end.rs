@@ -274,7 +274,7 @@ async fn a_replay_draws_the_frames_of_the_session() {
     };
     use ratatui::{Terminal, backend::TestBackend};
 
-    fn frame(app: &nodewatch_tui::screens::App, (width, height): (u16, u16)) -> String {
+    fn frame(app: &App, (width, height): (u16, u16)) -> String {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal");
         let theme = Theme::standard();
         terminal.draw(|frame| drop(ui::draw(frame, app.picture(), &theme))).expect("drawn");

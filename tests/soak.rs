@@ -52,7 +52,7 @@ fn second(app: &mut App, at: u64) {
 /// But for files that were asked for: each is remembered, as the receipt tells what became of it.
 fn held(app: &App) -> usize {
     let mut app = app.clone();
-    for state in app.nodes.values_mut() {
+    for state in app.session.nodes.values_mut() {
         state.fetches.clear();
         state.let_go.clear();
     }
@@ -61,7 +61,7 @@ fn held(app: &App) -> usize {
 
 /// Files that were asked for.
 fn asked_for(app: &App) -> usize {
-    app.nodes.values().map(|state| state.fetches.len()).sum()
+    app.session.nodes.values().map(|state| state.fetches.len()).sum()
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn eight_hours_do_not_make_it_grow() {
     let mut after_an_hour = (0, 0);
     let asked_for_before = asked_for(&app);
     // With its time spent it would be leaving, and take nothing in.
-    app.session.ends = Some(NOW + (HOURS + 1) * 3_600_000);
+    app.session.life.ends = Some(NOW + (HOURS + 1) * 3_600_000);
     for at in 1..=HOURS * 3600 {
         second(&mut app, at);
         if at.is_multiple_of(30) {
@@ -91,7 +91,7 @@ fn eight_hours_do_not_make_it_grow() {
     assert_eq!(asked_for(&app) - asked_for_before, HOURS as usize * 60, "one a minute");
 
     // It has not stopped taking things in: the last second is on the screen.
-    update(&mut app, Event::Action(Action::Events), NOW + HOURS * 3_600_000);
+    update(&mut app, Input::Key(Action::Events), NOW + HOURS * 3_600_000);
     terminal.draw(|frame| drop(ui::draw(frame, &app, &theme))).expect("drawn");
     let screen = terminal.backend().to_string();
     assert!(screen.contains(&format!("trouble {}", HOURS * 3600)), "{screen}");
