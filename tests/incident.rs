@@ -220,7 +220,7 @@ fn contexts_and_namespaces_are_changed_inside_the_program() {
     tmux.keys(&[":"]);
     tmux.text("ns");
     tmux.keys(&["Enter"]);
-    tmux.until(&format!("agents go into namespace {namespace}"));
+    tmux.until(&format!("agents are deployed to namespace {namespace}"));
     tmux.keys(&["q"]);
     let screen = tmux.until("EXIT ");
     assert!(screen.contains("EXIT 0") && screen.contains("nothing is left"), "both receipts are told: {screen}");

@@ -89,7 +89,7 @@ impl Session {
             }
         }
         if able.is_empty() {
-            let mut cause = why.unwrap_or_else(|| "no node is chosen".to_owned());
+            let mut cause = why.unwrap_or_else(|| "no node selected".to_owned());
             if more > 0 {
                 cause = format!("{cause}; and {more} more that cannot start one now");
             }

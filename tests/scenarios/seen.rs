@@ -132,7 +132,7 @@ fn keys_move_in_the_picture_that_is_held_still_and_act_on_what_it_shows() {
     key(&mut app, Action::Pause);
     feed(&mut app, [tunnel("a", running())]);
     assert_eq!(key(&mut app, Action::Capture), [], "c was to start one, and would stop it");
-    assert!(!app.is_paused() && told(&app).contains("no longer so"), "{}", told(&app));
+    assert!(!app.is_paused() && told(&app).contains("out of date"), "{}", told(&app));
     assert_eq!(key(&mut app, Action::Capture), [Effect::Ask("a".into(), Request::StopCapture)]);
 
     // The node under the cursor has left.

@@ -142,7 +142,7 @@ fn payloads_and_names_are_settled_on_the_laptop_before_the_agent_is_there() {
 fn a_recorder_is_armed_by_the_form_and_freezing_nothing_says_how() {
     let mut app = listed();
     assert_eq!(key(&mut app, Action::Freeze), []);
-    assert!(app.latest_notice().is_some_and(|notice| notice.next_step.contains("deploys first")));
+    assert!(app.latest_notice().is_some_and(|notice| notice.next_step.contains("deploying first")));
     key(&mut app, Action::CaptureOptions);
     for _ in 0..9 {
         key(&mut app, Action::Down);
@@ -258,6 +258,6 @@ fn every_key_that_does_nothing_says_why() {
     let mut empty = sample::app();
     for action in [Action::Capture, Action::CaptureOptions, Action::Deploy, Action::Follow] {
         assert_eq!(key(&mut empty, action), []);
-        assert!(said(&empty).contains("no node is chosen"), "{}", said(&empty));
+        assert!(said(&empty).contains("no node selected"), "{}", said(&empty));
     }
 }
