@@ -30,7 +30,7 @@ fn ports_of_every_node_and_nothing_is_left() {
         assert!(ports.iter().any(|port| port["port"] == 10250), "every kubelet listens on 10250: {report}");
     }
     assert_eq!(json_lines(&output).len(), nodes().len());
-    assert!(said.contains("were seen gone, nothing is left"), "{said}");
+    assert!(said.contains("confirmed removed; nothing is left"), "{said}");
     assert_eq!(leftovers(), "");
 }
 
@@ -262,7 +262,7 @@ fn a_first_session_by_keys_at_80x24() {
     tmux.keys(&["Enter"]);
     let screen = tmux.until("EXIT ");
     assert!(screen.contains("EXIT 0"), "{screen}");
-    assert!(screen.contains("3 objects were made, 3 were seen gone, nothing is left"), "{screen}");
+    assert!(screen.contains("3 objects created, 3 confirmed removed; nothing is left"), "{screen}");
     assert_eq!(leftovers(), "");
     assert!(tmux.files().iter().all(|file| tshark(file) > 0) && tmux.files().len() == 1, "{:?}", tmux.files());
 }

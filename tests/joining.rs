@@ -117,7 +117,7 @@ fn left_running(budget: &str) -> String {
     tmux.until("its pod is there");
     tmux.keys(&["C-c"]);
     let screen = tmux.until("EXIT ");
-    assert!(screen.contains("EXIT 0") && screen.contains("nodes that join get an agent by agents-"), "{screen}");
+    assert!(screen.contains("EXIT 0") && screen.contains("nodes that join get an agent from agents-"), "{screen}");
     let attach = screen.split("nodewatch-tui attach ").nth(1).expect("the way back");
     attach.chars().take(8).collect()
 }

@@ -61,9 +61,9 @@ impl Session {
         let retention = self.report_state().map(|state| state.retention).unwrap_or_default();
         let forgets = match retention {
             Retention::Unknown => String::new(),
-            Retention::Theirs => " (it keeps the retention that it has)".to_owned(),
-            Retention::Set { days } => format!(" (a group made here forgets after {days} d)"),
-            Retention::NotSet { .. } => " (it does NOT forget: its retention was not set)".to_owned(),
+            Retention::Theirs => " (existing retention unchanged)".to_owned(),
+            Retention::Set { days } => format!(" (retention of {days} d where created here)"),
+            Retention::NotSet { .. } => " (reports NEVER expire: retention was not set)".to_owned(),
         };
         format!("reports in log group {}{forgets}", reports.settings.group)
     }

@@ -122,12 +122,12 @@ fn another_pod_of_the_same_job_is_another_agent() {
         node: "a".into(),
         file: "old-0002.pcapng".into(),
         size: 50,
-        reason: "its ring went with its agent".into(),
+        reason: "its ring was removed with its agent".into(),
     };
     assert_eq!(receipt.files.lost, [lost]);
     assert!(!receipt.is_whole(), "exit code 3");
     assert!(
-        receipt.text().contains("LOST     old-0002.pcapng of a, 50 B: its ring went with its agent"),
+        receipt.text().contains("LOST     old-0002.pcapng of a, 50 B: its ring was removed with its agent"),
         "{}",
         receipt.text()
     );

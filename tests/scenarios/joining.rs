@@ -247,7 +247,7 @@ fn a_session_that_is_left_running_sees_to_nodes_that_join_where_that_was_asked_f
     let served = Event::StoodIn(Ok("agents-00000001".into()));
     assert_eq!(update(&mut app, served, NOW), [Effect::Detach, Effect::Quit]);
     let receipt = app.session.receipt().text();
-    assert!(receipt.contains("nodes that join get an agent by agents-00000001"), "{receipt}");
+    assert!(receipt.contains("nodes that join get an agent from agents-00000001"), "{receipt}");
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn a_cluster_that_does_not_answer_does_not_hold_the_program_and_the_receipt_says
     assert_eq!(tick(&mut app, NOW + STOOD_IN_WITHIN - 1), []);
     assert_eq!(tick(&mut app, NOW + STOOD_IN_WITHIN), [Effect::Detach, Effect::Quit]);
     assert!(
-        app.session.receipt().text().contains("NOT SERVED nodes that join, perhaps"),
+        app.session.receipt().text().contains("NOT SERVED nodes that join, possibly"),
         "{}",
         app.session.receipt().text()
     );

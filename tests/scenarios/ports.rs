@@ -270,9 +270,9 @@ fn what_is_wrong_with_reports_is_told_once_whoever_sends_them() {
 fn after_how_long_reports_are_forgotten_is_claimed_only_when_it_is_so() {
     for (retention, claim) in [
         (Retention::Unknown, None),
-        (Retention::Theirs, Some("keeps the retention")),
-        (Retention::Set { days: 14 }, Some("forgets after 14 d")),
-        (Retention::NotSet { reason: "denied".into() }, Some("does NOT forget")),
+        (Retention::Theirs, Some("existing retention unchanged")),
+        (Retention::Set { days: 14 }, Some("retention of 14 d")),
+        (Retention::NotSet { reason: "denied".into() }, Some("NEVER expire")),
     ] {
         let mut app = reporting(Way::Grant);
         tick(&mut app, 1);
@@ -285,7 +285,7 @@ fn after_how_long_reports_are_forgotten_is_claimed_only_when_it_is_so() {
             [Event::Removal(Removal::Finished), Event::Removed(Group::Alarms, Ok(Found::Text(String::new())))],
         );
         let text = app.session.receipt().text();
-        assert_eq!(text.contains("forget") || text.contains("retention"), claim.is_some(), "{text}");
+        assert_eq!(text.contains("expire") || text.contains("retention"), claim.is_some(), "{text}");
         assert!(claim.is_none_or(|claim| text.contains(claim)), "{text}");
     }
 }
