@@ -220,7 +220,7 @@ fn the_api_server_dies_and_the_capture_goes_on() {
     disturb(&["start", "apiserver"]);
     tmux.until("agents 2/2 live");
     tmux.keys(&["BTab"]);
-    let events = tmux.until("the tunnel is up again");
+    let events = tmux.until("tunnel reconnected");
     assert_eq!(events.matches("capture started").count(), 1, "the same capture goes on: {events}");
     tmux.keys(&["q", "Enter"]);
     let screen = tmux.until("EXIT ");
@@ -255,7 +255,7 @@ fn a_first_session_by_keys_at_80x24() {
     tmux.keys(&["Tab", "Tab"]);
     tmux.until("on the node");
     tmux.keys(&["Enter"]);
-    tmux.until("here, checked");
+    tmux.until("fetched, verified");
     tmux.keys(&["q"]);
     tmux.until("remove everything");
     tmux.until("its pod is there");

@@ -64,7 +64,7 @@ fn a_capture_of_all_nodes_reaches_one_that_joins() {
     let mut lines = errors(&mut child);
     line_with(&mut lines, "00:00:0");
     joined.join();
-    line_with(&mut lines, &format!("{NODE} has joined"));
+    line_with(&mut lines, &format!("{NODE} joined"));
     line_with(&mut lines, &format!("{NODE}: 00:00:0"));
     outside::kill(&child, "INT");
     let rest: Vec<String> = lines.map_while(Result::ok).collect();

@@ -454,12 +454,12 @@ fn near_its_end_a_session_brings_home_what_only_nodes_have() {
     effects.extend(told(&mut app, files(FileState::Open), ends - 598_000));
     assert_eq!(fetched(&effects), ["x-1.pcapng"]);
     let notice = app.latest_notice().expect("a reminder");
-    assert!(notice.line().contains("ends in 9 min") && notice.line().contains("come here"), "{}", notice.line());
+    assert!(notice.line().contains("ends in 9 min") && notice.line().contains("are fetched"), "{}", notice.line());
     assert_eq!(fetched(&told(&mut app, files(FileState::Closed), ends - 500_000)), ["x-2.pcapng"], "as it closes");
     // What is open at the end is lost with its ring, so it is closed before.
     assert!(!update(&mut app, Event::Tick, ends - 61_000).contains(&Effect::Ask("a".into(), Request::StopCapture)));
     assert!(update(&mut app, Event::Tick, ends - 59_000).contains(&Effect::Ask("a".into(), Request::StopCapture)));
-    assert!(app.latest_notice().is_some_and(|notice| notice.headline == "captures have been ended"));
+    assert!(app.latest_notice().is_some_and(|notice| notice.headline == "captures were stopped"));
     assert!(!update(&mut app, Event::Tick, ends - 58_000).contains(&Effect::Ask("a".into(), Request::StopCapture)));
 }
 

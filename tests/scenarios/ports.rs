@@ -310,8 +310,8 @@ fn a_report_that_is_not_whole_closes_nothing_and_opens_only_what_is_new() {
     ];
     let changes = nodewatch_tui::session::reports::changes(&past);
     let told: Vec<(u64, &str)> = changes.iter().rev().map(|(at, _, text)| (*at, text.as_str())).collect();
-    let why = "(this report is not whole: 1 of its 2 parts are there)";
-    let lines = [format!("1 open at least  {why}"), format!("+tcp 0.0.0.0:3  {why}")];
+    let why = "(incomplete report: 1 of its 2 parts are there)";
+    let lines = [format!("at least 1 open  {why}"), format!("+tcp 0.0.0.0:3  {why}")];
     assert_eq!(told, [(1, lines[0].as_str()), (2, "2 open"), (3, &lines[1]), (4, "-tcp 0.0.0.0:1")]);
 }
 
