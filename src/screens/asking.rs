@@ -57,7 +57,7 @@ impl App {
     pub(super) fn open_form(&mut self) {
         let targets = self.targets();
         if targets.is_empty() {
-            self.session.notify(Notice::warning("no capture was started", "no node is chosen", ""));
+            self.session.notify(Notice::warning("no capture was started", "no node selected", ""));
         } else if !self.session.able_to_run(&targets).is_empty() {
             self.open(Layer::Form(Box::new(self.form.clone())));
         }
@@ -90,11 +90,11 @@ impl App {
             let arming = self.session.nodes.values().any(|state| state.is_to_start() || state.asked == Asked::Start);
             let cause = match (arming, chosen) {
                 (true, _) => "no flight recorder is armed yet",
-                (false, true) => "no flight recorder is armed on what is chosen",
+                (false, true) => "no flight recorder is armed on the selected nodes",
                 (false, false) => "no flight recorder is armed",
             };
-            let next_step = "{capture-options} arms one, and deploys first where there is no agent: write the time to \
-                             keep into its recorder field";
+            let next_step = "{capture-options} arms one, deploying first where needed: enter the time to keep as \
+                             flight recorder";
             self.session.notify(Notice::warning("nothing to freeze", cause, next_step).naming_keys());
         }
         self.session.freeze(names)
@@ -113,14 +113,14 @@ impl App {
         let starting = of(|state| state.is_to_start() || state.asked == Asked::Start);
         if !starting.is_empty() {
             self.to_follow = starting.into_iter().collect();
-            self.session.notify(Notice::info("the viewer opens as soon as the capture runs"));
+            self.session.notify(Notice::info("the viewer opens once the capture is running"));
             return Vec::new();
         }
         // Elsewhere the chosen nodes are not on the screen.
         let seen = matches!(self.screen, Screen::Nodes | Screen::Node(_));
         if !seen || self.session.permission == Permission::ReadOnly {
-            let next_step = "{capture} starts one, in the list of nodes";
-            let notice = Notice::warning("nothing to follow", "no capture runs on the chosen nodes", next_step);
+            let next_step = "{capture} starts one from the node list";
+            let notice = Notice::warning("nothing to follow", "no capture is running on the selected nodes", next_step);
             self.session.notify(notice.naming_keys());
             return Vec::new();
         }
@@ -133,7 +133,7 @@ impl App {
     pub(super) fn fetch_all_by_key(&mut self) -> Vec<Effect> {
         let effects = self.session.fetch_all();
         if effects.is_empty() {
-            self.session.notify(Notice::info("nothing to fetch: every closed file is here, on its way or in S3"));
+            self.session.notify(Notice::info("nothing to fetch: every finished file is here, being fetched or in S3"));
         }
         effects
     }
@@ -150,8 +150,8 @@ impl App {
         let later = self.session.joining.is_wanted() && !self.session.joining.is_active();
         if names.is_empty() && !later {
             let headline = match targets.as_slice() {
-                [] => "nothing to deploy: no node is chosen",
-                _ => "nothing to deploy: every chosen node has an agent, or one is on its way",
+                [] => "nothing to deploy: no node selected",
+                _ => "nothing to deploy: every selected node has an agent or is getting one",
             };
             self.session.notify(Notice::info(headline));
             return Vec::new();
@@ -193,6 +193,6 @@ impl App {
     }
 
     pub(super) fn refuse_read_only(&mut self) {
-        self.session.notify(Notice::warning("nothing is changed", "this is read-only", "start without --read-only"));
+        self.session.notify(Notice::warning("nothing was changed", "this is read-only", "start without --read-only"));
     }
 }

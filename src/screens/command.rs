@@ -85,7 +85,7 @@ const COMMANDS: [Command; 19] = [
     plain(&["history"], Does::Key(Action::History)),
     plain(&["notices"], Does::Key(Action::Notices)),
     Command { names: &["ctx", "context", "contexts"], does: Does::Context, takes: "NAME" },
-    Command { names: &["ns", "namespace"], does: Does::Namespace, takes: "NAME, or - for one of the session's own" },
+    Command { names: &["ns", "namespace"], does: Does::Namespace, takes: "NAME, or - for the session's own" },
     Command { names: &["filter"], does: Does::Filter, takes: "EXPRESSION" },
     Command { names: &["sort"], does: Does::Sort, takes: "COLUMN" },
     Command { names: &["save"], does: Does::Save, takes: "FILE.csv or FILE.json" },
@@ -147,9 +147,9 @@ impl App {
         let (name, rest) = typed.split_once(char::is_whitespace).unwrap_or((typed, ""));
         let (name, rest) = (name.to_lowercase(), rest.trim());
         let outcome = match COMMANDS.iter().find(|command| command.names.contains(&name.as_str())) {
-            None => Err(format!("{name:?} is no command: {}", names().collect::<Vec<_>>().join(" "))),
+            None => Err(format!("unknown command {name:?}; available: {}", names().collect::<Vec<_>>().join(" "))),
             Some(command) if command.takes.is_empty() && !rest.is_empty() => {
-                Err(format!("{name} takes nothing, and {rest:?} follows it"))
+                Err(format!("{name} takes no argument, got {rest:?}"))
             }
             Some(command) => self.obey(command, rest),
         };
@@ -190,7 +190,7 @@ impl App {
             Does::Context
                 if !self.commands.contexts.is_empty() && !self.commands.contexts.iter().any(|name| name == rest) =>
             {
-                Err(format!("there is no context {rest:?}: {}", self.commands.contexts.join(" ")))
+                Err(format!("no context {rest:?}; available: {}", self.commands.contexts.join(" ")))
             }
             Does::Context => Ok(self.session.switch(Next::Context(rest.to_owned()))),
             Does::Namespace => self.namespace_command(rest),
@@ -213,22 +213,22 @@ impl App {
         match name {
             "" => {
                 let headline = match &self.session.terms.namespace {
-                    Some(name) => format!("agents go into namespace {name}"),
-                    None => "agents go into a namespace of the session's own".to_owned(),
+                    Some(name) => format!("agents are deployed to namespace {name}"),
+                    None => "agents are deployed to the session's own namespace".to_owned(),
                 };
                 self.session.notify(Notice::info(headline));
                 Ok(Vec::new())
             }
             "-" => Ok(self.session.switch(Next::Namespace(None))),
             name if text::is_dns_label(name) => Ok(self.session.switch(Next::Namespace(Some(name.to_owned())))),
-            name => Err(format!("{name:?} is no namespace: write lower-case letters, digits and -")),
+            name => Err(format!("invalid namespace {name:?}: use lowercase letters, digits and -")),
         }
     }
 
     fn sort_by_word(&mut self, word: &str) -> Result<Vec<Effect>, String> {
         let found = Column::ALL.into_iter().find(|column| column.word() == word);
         let words = || Column::ALL.map(Column::word).join(" ");
-        let column = found.ok_or_else(|| format!("{word:?} is no column: {}", words()))?;
+        let column = found.ok_or_else(|| format!("unknown column {word:?}; available: {}", words()))?;
         match self.screen {
             Screen::Nodes | Screen::Node(_) => self.list.order = Some(Order::toggled(self.list.order, column)),
             Screen::Files => self.files.order = Some(Order::toggled(self.files.order, column)),
@@ -236,7 +236,7 @@ impl App {
                 self.ports.order = Some(Order::toggled(self.ports.order, column));
                 self.sift_ports();
             }
-            Screen::Events => return Err("events are in the order of time".to_owned()),
+            Screen::Events => return Err("events are always sorted by time".to_owned()),
         }
         Ok(Vec::new())
     }

@@ -192,7 +192,7 @@ impl App {
     pub(super) fn save_table(&mut self, name: Option<&str>) -> Vec<Effect> {
         let table = self.table();
         if table.rows.is_empty() {
-            self.session.notify(Notice::warning("nothing was saved", "the table has no rows", ""));
+            self.session.notify(Notice::warning("nothing was saved", "the table is empty", ""));
             return Vec::new();
         }
         let own =
@@ -222,7 +222,7 @@ impl App {
             Screen::Files => Vec::new(),
         };
         if copied.is_empty() {
-            self.session.notify(Notice::warning("nothing was copied", "the cursor is on nothing", ""));
+            self.session.notify(Notice::warning("nothing was copied", "nothing selected", ""));
             return Vec::new();
         }
         self.session.notify(Notice::info(format!("copied {}", copied.join(" "))));

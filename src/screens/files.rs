@@ -191,7 +191,7 @@ impl App {
             let what = text::counted(lost, "file");
             self.session.notify(Notice::warning(
                 format!("{what} cannot be fetched"),
-                "the ring went with its agent",
+                "the ring was removed with its agent",
                 "",
             ));
         }
@@ -223,7 +223,7 @@ impl App {
         let places: Vec<String> = rows.iter().filter_map(place).collect();
         if places.is_empty() {
             self.session.notify(
-                Notice::warning("nothing was copied", "the file is neither in S3 nor here yet", "{open} fetches it")
+                Notice::warning("nothing was copied", "the file is not in S3 or on this laptop", "{open} fetches it")
                     .naming_keys(),
             );
             return Vec::new();
@@ -257,7 +257,7 @@ impl App {
             }
         }
         if on_nodes.is_empty() && stored.is_empty() {
-            let next_step = "an open file is closed first; an older session's go with cleanup SESSION --captures";
+            let next_step = "stop the capture to remove its open file; for older sessions: cleanup SESSION --captures";
             self.session.notify(Notice::warning("nothing to remove here", "", next_step));
         } else {
             self.open(Layer::Confirm(Confirm::RemoveFiles { on_nodes, stored, bytes, lost }));
@@ -270,7 +270,7 @@ impl App {
         let paths: Vec<PathBuf> = here.into_iter().flatten().cloned().collect();
         let missing = away.len();
         if paths.is_empty() || missing > 0 {
-            let cause = format!("{} of the chosen files are not on this laptop", missing.max(1));
+            let cause = format!("{} not on this laptop", text::counted(missing.max(1), "selected file"));
             self.session.notify(
                 Notice::warning("nothing was merged", cause, "{open} fetches them; {mark} marks several").naming_keys(),
             );

@@ -70,7 +70,7 @@ impl App {
         let Some(file) = self.node_file().cloned() else { return Vec::new() };
         if file.state == FileState::Open {
             self.session.notify(
-                Notice::warning(format!("{} is still being written", file.name), "", "press {capture} to stop first")
+                Notice::warning(format!("{} is still being written", file.name), "", "{capture} stops the capture")
                     .naming_keys(),
             );
             return Vec::new();

@@ -164,9 +164,9 @@ impl App {
         if self.session.joining.is_wanted() {
             self.session.forget_joining();
         } else if hidden > 0 {
-            let headline = format!("not all are marked: {} not shown", text::counted(hidden, "node"));
+            let headline = format!("not all nodes are marked: {} not shown", text::counted(hidden, "node"));
             let notice =
-                Notice::warning(headline, "", "{back} shows all; then {mark-all} twice means also those that join");
+                Notice::warning(headline, "", "{back} shows all; then {mark-all} twice includes nodes that join later");
             self.session.notify(notice.naming_keys());
         } else {
             self.session.mean_later_nodes();

@@ -80,11 +80,7 @@ impl App {
             *self = now;
             return effects;
         }
-        self.session.notify(Notice::warning(
-            "nothing was done",
-            "what the screen showed is no longer so",
-            "press the key again",
-        ));
+        self.session.notify(Notice::warning("nothing was done", "the screen was out of date", "press the key again"));
         Vec::new()
     }
 

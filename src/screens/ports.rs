@@ -362,8 +362,8 @@ impl App {
         self.session.leave_out(key);
         let text = key.text();
         self.sift_ports();
-        let mut notice = Notice::info(format!("{text} is left out of lists and reports, and counted"));
-        "{include-again} takes it back".clone_into(&mut notice.next_step);
+        let mut notice = Notice::info(format!("excluded {text} from lists and reports; it is still counted"));
+        "{include-again} undoes it".clone_into(&mut notice.next_step);
         self.session.notify(notice.naming_keys());
     }
 

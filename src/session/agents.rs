@@ -25,10 +25,10 @@ impl Session {
         if let Some((name, reason)) = unable.first() {
             let others = match unable.len() {
                 1 => String::new(),
-                more => format!(", and on {}", text::counted(more - 1, "other chosen node")),
+                more => format!(" and {}", text::counted(more - 1, "other selected node")),
             };
             let (headline, reason) = (format!("no agent can run on {name}{others}"), reason.clone());
-            self.notify(Notice::warning(headline, reason, "choose other nodes"));
+            self.notify(Notice::warning(headline, reason, "select other nodes"));
         }
         let able = |name: &&NodeName| self.nodes.get(*name).is_none_or(|state| state.node.cannot_run().is_none());
         names.iter().filter(able).cloned().collect()
@@ -61,13 +61,13 @@ impl Session {
             if let Some(state) = self.nodes.get_mut(name) {
                 // What another one had is its own.
                 if state.agent.is_deployed() {
-                    self.agent_is_over(name, "another agent is deployed");
+                    self.agent_is_over(name, "its agent was replaced");
                 }
             }
             if let Some(state) = self.nodes.get_mut(name) {
-                state.agent = Agent::Deploying("asked".to_owned());
+                state.agent = Agent::Deploying("requested".to_owned());
                 state.refusal = None;
-                state.log(now, "deployment asked for");
+                state.log(now, "deployment requested");
             }
         }
         vec![Effect::Deploy(names)]
@@ -92,7 +92,7 @@ impl Session {
             (DeployProgress::Told(notice), _) => self.notify(notice),
             (DeployProgress::Running, Agent::Live | Agent::Lost { .. } | Agent::Connecting) => {}
             (DeployProgress::Running, _) => {
-                state.log(now, "the agent's container runs");
+                state.log(now, "the agent's container is running");
                 state.agent = Agent::Connecting;
             }
             // What is said of a pod whose agent answers is not so, or not so any more.
@@ -121,8 +121,8 @@ impl Session {
         }
         state.log(now, reason.clone());
         state.ending = Some(reason.clone());
-        let headline = format!("the agent on {name} is being ended");
-        self.notify(Notice::warning(headline, reason, "its capture files are fetched while it lasts"));
+        let headline = format!("the agent on {name} is being shut down");
+        self.notify(Notice::warning(headline, reason, "fetching its capture files while it is up"));
         self.bring_home_what_ends(name)
     }
 
@@ -180,9 +180,9 @@ impl Session {
             return;
         }
         let files = text::counted(count, "capture file");
-        let headline = format!("{files} of {name}, {}, lost", text::bytes(bytes));
+        let headline = format!("lost {files} of {name} ({})", text::bytes(bytes));
         let notice =
-            Notice::error(headline, format!("only its ring had them, and {why}"), "--s3 delivers while it runs");
+            Notice::error(headline, format!("they were only in its ring, and {why}"), "--s3 delivers while it runs");
         state.log(now, notice.fact());
         self.notify(notice);
     }
@@ -197,7 +197,7 @@ impl Session {
         match change {
             TunnelChange::Up(hello) => {
                 if matches!(state.agent, Agent::Lost { .. }) {
-                    state.log(now, "the tunnel is up again");
+                    state.log(now, "tunnel reconnected");
                 } else {
                     state.log(now, format!("the agent is live, version {}", hello.version));
                 }
@@ -267,8 +267,10 @@ impl Session {
         if attempts == 1 {
             // On this machine the agent is a child on that tunnel.
             let (headline, next_step) = match self.terms.place {
-                Place::Local => (format!("the agent on {name} has ended"), "another one is started"),
-                Place::Cluster { .. } => (format!("the tunnel to {name} is lost"), "the agent goes on; reconnecting"),
+                Place::Local => (format!("the agent on {name} has ended"), "starting a new one"),
+                Place::Cluster { .. } => {
+                    (format!("lost the tunnel to {name}"), "the agent keeps running; reconnecting")
+                }
             };
             self.notify(Notice::warning(headline, reason, next_step));
         }
@@ -281,7 +283,7 @@ impl Session {
             return notice;
         };
         state.pending = Pending::Nothing;
-        state.log(now, "the capture that was to start is dropped");
+        state.log(now, "pending capture cancelled");
         let notice = Notice { headline: format!("no capture on {name}: {}", notice.headline), ..notice };
         state.refusal = Some(notice.clone());
         notice

@@ -95,11 +95,11 @@ impl Session {
         let notice = match &progress {
             FetchProgress::Bytes(_) => None,
             FetchProgress::Resuming { reason, .. } => {
-                state.log(now, format!("{file}: resuming, {reason}"));
+                state.log(now, format!("{file}: resuming ({reason})"));
                 None
             }
             FetchProgress::Done { path, .. } => {
-                state.log(now, format!("{file} is here, checked"));
+                state.log(now, format!("{file} fetched, verified"));
                 Some(Notice::info(format!("fetched {}", path.display())))
             }
             FetchProgress::Failed(notice) => {

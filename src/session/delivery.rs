@@ -160,8 +160,8 @@ impl NodeState {
         let told = self.undelivered.get(&file.name).or(self.no_grant.as_ref()).cloned();
         told.unwrap_or_else(|| match (expired, file.state) {
             (true, _) => "the grant had expired".to_owned(),
-            (false, FileState::Open) => "it was not closed".to_owned(),
-            (false, FileState::Closed) => "it was not sent before the session ended".to_owned(),
+            (false, FileState::Open) => "it was still open".to_owned(),
+            (false, FileState::Closed) => "it was not uploaded before the session ended".to_owned(),
         })
     }
 
@@ -169,7 +169,7 @@ impl NodeState {
     pub fn delivery_trouble(&self) -> Option<String> {
         let ring = self.ring.as_ref()?;
         if ring.sink == (SinkState::Grant { left_seconds: 0 }) && ring.queued.files > 0 {
-            return Some("the grant has expired: the ring holds the files".to_owned());
+            return Some("the grant has expired; files are kept in the ring".to_owned());
         }
         self.files.iter().find_map(|file| match &file.delivery {
             Delivery::Waiting { reason } => Some(format!("not delivered yet: {reason}")),

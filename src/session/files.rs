@@ -298,5 +298,5 @@ impl Session {
 pub fn held_text(held: &Held) -> String {
     let capture = if held.capturing { "a running capture and " } else { "" };
     let files = text::counted(usize::try_from(held.files).unwrap_or(usize::MAX), "file");
-    format!("{}: {capture}{files} of {} that nobody else has", text::visible(&held.node.0), text::bytes(held.bytes))
+    format!("{}: {capture}{files} ({}) not copied anywhere else", text::visible(&held.node.0), text::bytes(held.bytes))
 }

@@ -92,7 +92,7 @@ impl Filter {
         }
         if let Some(labels) = text.strip_prefix("-l") {
             if labels.trim().is_empty() {
-                return Err("-l needs a label: -l key=value".to_owned());
+                return Err("-l needs a label selector, e.g. -l key=value".to_owned());
             }
             return Ok(Self::Labels(Selector::parse(labels)?));
         }
@@ -156,7 +156,7 @@ pub fn regex(text: &str) -> Result<Regex, String> {
     RegexBuilder::new(text).case_insensitive(true).size_limit(1 << 20).build().map_err(|error| {
         let reason = error.to_string();
         let last = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        format!("{text:?} is no regular expression: {last}")
+        format!("invalid regular expression {text:?}: {last}")
     })
 }
 
@@ -216,6 +216,6 @@ mod tests {
     fn errors_name_what_is_wrong() {
         assert!(Filter::parse("a(").is_err_and(|error| error.contains("\"a(\"") && error.contains("unclosed group")));
         assert!(Filter::parse("-l").is_err());
-        assert!(Filter::parse("-l a in b").is_err_and(|error| error.contains("cannot be read: \"b\"")));
+        assert!(Filter::parse("-l a in b").is_err_and(|error| error.contains("found \"b\"")));
     }
 }

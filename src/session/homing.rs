@@ -91,8 +91,8 @@ impl Session {
         }
         self.homing = !self.terms.keep_files;
         let seconds = ends.unwrap_or(self.now).saturating_sub(self.now) / 1000;
-        let cause = format!("the session ends in {seconds} s, and what only nodes have comes here first");
-        self.notify(Notice::warning("captures have been ended", cause, "{budget} moves the end").naming_keys());
+        let cause = format!("the session ends in {seconds} s; files not copied elsewhere are fetched first");
+        self.notify(Notice::warning("captures were stopped", cause, "{budget} moves the end").naming_keys());
         self.stop_captures(names)
     }
 }

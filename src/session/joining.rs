@@ -43,11 +43,11 @@ impl Stage {
     /// For people.
     pub fn text(&self) -> String {
         match self {
-            Self::Waiting => "has joined and is not Ready: it gets an agent when it is".to_owned(),
-            Self::Returning { .. } => "has joined again under its name: it gets its agent again".to_owned(),
-            Self::PassedOver(why) => format!("has joined and is passed over: {why}"),
-            Self::Agent { .. } => "has joined: it gets an agent".to_owned(),
-            Self::Settled => "has joined and has what the others have".to_owned(),
+            Self::Waiting => "joined but is not Ready: it gets an agent once Ready".to_owned(),
+            Self::Returning { .. } => "rejoined under the same name: its agent is expected back".to_owned(),
+            Self::PassedOver(why) => format!("joined but was skipped: {why}"),
+            Self::Agent { .. } => "joined: adding an agent".to_owned(),
+            Self::Settled => "joined and is set up like the others".to_owned(),
         }
     }
 }
@@ -129,7 +129,7 @@ impl Session {
     /// Later nodes are not meant any more; what has joined keeps what it has.
     pub(crate) fn forget_joining(&mut self) {
         if self.joining.active {
-            self.notify(Notice::info("nodes that join from now on get nothing"));
+            self.notify(Notice::info("nodes that join from now on get no agent"));
         }
         self.joining = Joining { stood_in: self.joining.stood_in, ..Joining::default() };
     }
@@ -275,7 +275,7 @@ impl Session {
             state.log(now, stage.text());
         }
         let capture = matches!(stage, Stage::Agent { .. }) && self.joining.capture_now(now).is_some();
-        let more = if capture { " and the capture that runs" } else { "" };
+        let more = if capture { " and the running capture" } else { "" };
         self.notify(Notice::info(format!("{name} {}{more}", stage.text())));
     }
 }

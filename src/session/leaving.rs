@@ -256,17 +256,17 @@ impl Session {
     /// Goes on elsewhere: at once where nothing was made, otherwise by the guided exit.
     pub(crate) fn switch(&mut self, next: Next) -> Vec<Effect> {
         if matches!(&next, Next::Context(name) if self.is_here(name)) {
-            self.notify(Notice::info("this is that context already"));
+            self.notify(Notice::info("already in this context"));
             return Vec::new();
         }
         let target = match &next {
             Next::Context(name) => format!("context {name}"),
             Next::Namespace(Some(name)) => format!("namespace {name}"),
-            Next::Namespace(None) => "a namespace of the session's own".to_owned(),
+            Next::Namespace(None) => "the session's own namespace".to_owned(),
             Next::Attach(session) => format!("session {session}"),
         };
         if self.nodes.values().any(|state| state.agent.is_deployed()) {
-            let headline = format!("this session stays in its cluster: leave it, then comes {target}");
+            let headline = format!("finish this session first; nodewatch then switches to {target}");
             self.notify(Notice::info(headline));
         }
         self.go_to(next)

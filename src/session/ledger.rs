@@ -74,10 +74,10 @@ impl Found {
         };
         let mut text = format!("{}, {}", counted(found.objects as usize, "object"), bytes(found.bytes));
         if found.versions > 0 {
-            text = format!("{text}, {} older versions", found.versions);
+            text = format!("{text}, {}", counted(found.versions as usize, "older version"));
         }
         if found.uploads > 0 {
-            text = format!("{text}, {} unfinished uploads", found.uploads);
+            text = format!("{text}, {}", counted(found.uploads as usize, "unfinished upload"));
         }
         text
     }

@@ -260,10 +260,10 @@ impl Session {
     pub(crate) fn move_end(&mut self, text: &str) -> Result<Vec<Effect>, String> {
         let left = text::parse_budget(text)?;
         if self.life.ends.is_none() {
-            return Err("there is no end to move: a budget begins with the first deployment to a cluster".to_owned());
+            return Err("no end to move: the budget starts with the first deployment to a cluster".to_owned());
         }
         if self.permission == Permission::ReadOnly {
-            return Err("nothing is changed: this is read-only".to_owned());
+            return Err("read-only: nothing was changed".to_owned());
         }
         let ends = self.now + left.as_millis() as u64;
         self.life.ends = Some(ends);

@@ -514,7 +514,7 @@ impl NodeState {
             Update::Agent(facts) => {
                 let before = self.facts.as_ref().map(|before| before.started);
                 if before.is_some_and(|before| before != facts.started) {
-                    self.log(now, "the agent was started again");
+                    self.log(now, "the agent restarted");
                 }
                 self.facts = Some(facts);
                 // The first of a picture: what an earlier tunnel did not tell to the end is no part of it.
@@ -560,7 +560,7 @@ impl NodeState {
                 self.files_before.clear();
                 self.dropped_updates += updates;
                 self.reporting.errors += 1;
-                self.log(now, format!("{updates} updates were left out: this side was too slow"));
+                self.log(now, format!("skipped {updates} updates: this terminal fell behind"));
             }
             Update::Note { message } => self.log(now, message),
             Update::Trouble { message } => {
@@ -667,10 +667,10 @@ impl NodeState {
 pub fn reason_text(reason: &StopReason) -> String {
     match reason {
         StopReason::Asked => "stopped".to_owned(),
-        StopReason::ByteLimit => "its byte limit is reached".to_owned(),
-        StopReason::PacketLimit => "its packet limit is reached".to_owned(),
-        StopReason::TimeLimit => "its time is over".to_owned(),
+        StopReason::ByteLimit => "byte limit reached".to_owned(),
+        StopReason::PacketLimit => "packet limit reached".to_owned(),
+        StopReason::TimeLimit => "time limit reached".to_owned(),
         StopReason::AgentEnds => "the agent ended".to_owned(),
-        StopReason::Failed { message } => format!("failed, {message}"),
+        StopReason::Failed { message } => format!("failed: {message}"),
     }
 }

@@ -82,7 +82,8 @@ impl Session {
         if state.agent.is_deployed() {
             state.present = false;
             state.log(now, "the node has left the cluster");
-            let notice = Notice::warning(format!("node {name} has left the cluster"), "", "the others go on");
+            let notice =
+                Notice::warning(format!("node {name} has left the cluster"), "", "other nodes are not affected");
             self.notify(notice);
         } else {
             self.nodes.remove(name);

@@ -76,7 +76,7 @@ impl Session {
             return;
         }
         let what = text::counted(discarded.files as usize, "file");
-        let reason = format!("the ring was full: {} packets were thrown away undelivered", discarded.packets);
+        let reason = format!("the ring was full: {} packets were discarded before delivery", discarded.packets);
         receipt.files.lost.push(FileNote { node: state.node.name.clone(), file: what, size: discarded.bytes, reason });
     }
 
@@ -116,10 +116,10 @@ impl Session {
         }
         let name = &state.node.name;
         if file.delivery.is_delivered() {
-            let reason = "S3 has it, not compared, and its ring went with its agent".to_owned();
+            let reason = "in S3 but not compared: its ring was removed with its agent".to_owned();
             receipt.files.unproved.push(note(name, file, reason));
         } else if !self.terms.keep_files {
-            receipt.files.lost.push(note(name, file, "its ring went with its agent".to_owned()));
+            receipt.files.lost.push(note(name, file, "its ring was removed with its agent".to_owned()));
         }
     }
 
@@ -131,7 +131,7 @@ impl Session {
         let fetched = state.fetches.get(&file.name);
         let reason = match fetched {
             Some(FetchProgress::Failed(notice)) => notice.cause.clone(),
-            _ => "it was not fetched".to_owned(),
+            _ => "not fetched".to_owned(),
         };
         let chosen = self.ended().is_some_and(|exit| exit.keeps(Group::Files));
         let held = note(name, file, reason);
@@ -144,14 +144,14 @@ impl Session {
                 receipt.files.left_there.push(held);
             }
             None if file.delivery.is_delivered() => {
-                let reason = format!("S3 has it, not compared, and {}", held.reason);
+                let reason = format!("in S3 but not compared: {}", held.reason);
                 receipt.files.unproved.push(FileNote { reason, ..held });
             }
             None if matches!(fetched, Some(FetchProgress::Failed(_))) => {
                 receipt.files.lost.push(held);
             }
             None => {
-                let reason = "it was not fetched before the agent was removed".to_owned();
+                let reason = "not fetched before its agent was removed".to_owned();
                 receipt.files.lost.push(FileNote { reason, ..held });
             }
         }
@@ -196,7 +196,7 @@ pub fn what_is_missing(file: &CaptureFile) -> Option<String> {
     let Dropped { kernel, interface, queue } = file.dropped;
     let counts = [(kernel, "by kernel"), (interface, "by interface"), (queue, "by queue")];
     let drops: Vec<String> =
-        counts.iter().filter(|(count, _)| *count > 0).map(|(count, by)| format!("{by} {count}")).collect();
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, by)| format!("{count} {by}")).collect();
     let drops = if drops.is_empty() { String::new() } else { format!("dropped {}", drops.join(", ")) };
     let parts: Vec<&str> = [&*file.incomplete, &*drops].into_iter().filter(|part| !part.is_empty()).collect();
     Some(parts.join("; "))
@@ -233,7 +233,7 @@ mod tests {
         let torn = CaptureFile { incomplete: "interface vx0 went away".into(), dropped, ..file() };
         let receipt = session_with(torn).receipt();
         assert!(!receipt.is_whole());
-        let line = "INCOMPLETE x of a: interface vx0 went away; dropped by kernel 3, by queue 1";
+        let line = "INCOMPLETE x of a: interface vx0 went away; dropped 3 by kernel, 1 by queue";
         assert!(receipt.text().contains(line), "{}", receipt.text());
         assert_eq!(receipt.json()["incomplete"][0]["file"], "x");
     }

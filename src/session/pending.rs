@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Why no capture is started where one runs.
-const RUNS_ALREADY: &str = "one runs there already";
+const RUNS_ALREADY: &str = "a capture is already running";
 
 /// What a deployment is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,11 +38,11 @@ impl NodeState {
     /// Why a capture cannot be asked for there now; `None` when it can, at once or as soon as there is an agent.
     fn why_no_start(&self) -> Option<&'static str> {
         match (&self.agent, self.asked) {
-            (Agent::Live, Asked::Start) => Some("it was asked to start one, and has not answered yet"),
+            (Agent::Live, Asked::Start) => Some("a capture was requested; the agent has not answered yet"),
             (Agent::Live, Asked::Stop) => Some("its capture is being stopped"),
             (Agent::Live, Asked::Nothing) if self.is_capturing() => Some(RUNS_ALREADY),
             (Agent::Lost { .. } | Agent::Connecting, _) if self.is_capturing() => {
-                Some("its tunnel is lost, and its capture goes on meanwhile")
+                Some("its tunnel is lost; its capture continues")
             }
             _ if !self.present && self.agent.is_missing() => Some("the node has left the cluster"),
             _ => None,
@@ -54,9 +54,9 @@ impl NodeState {
         match (&self.pending, &self.agent) {
             (Pending::Nothing, _) => None,
             (Pending::Resolving(_), Agent::Live) => {
-                Some("the capture starts when the hosts of its filter are looked up: {capture} takes it back")
+                Some("the capture starts once the host names in its filter are resolved; {capture} cancels it")
             }
-            _ => Some("the capture starts as soon as the agent is live: {capture} takes it back"),
+            _ => Some("the capture starts as soon as the agent is live; {capture} cancels it"),
         }
     }
 
@@ -89,9 +89,9 @@ impl Session {
             }
         }
         if able.is_empty() {
-            let mut cause = why.unwrap_or_else(|| "no node is chosen".to_owned());
+            let mut cause = why.unwrap_or_else(|| "no node selected".to_owned());
             if more > 0 {
-                cause = format!("{cause}; and {more} more that cannot start one now");
+                cause = format!("{cause}; {more} more cannot start one now");
             }
             let next_step = if running { "{capture} stops it" } else { "" };
             self.notify(Notice::warning("no capture was started", cause, next_step).naming_keys());
@@ -119,16 +119,16 @@ impl Session {
             state.pending = if named { Pending::Resolving(spec) } else { Pending::Capture(spec) };
             state.refusal = None;
             if !state.agent.has_tunnel() {
-                state.log(now, "a capture starts as soon as its agent is live");
+                state.log(now, "the capture starts as soon as the agent is live");
                 waiting.push(name.clone());
             }
             chosen.push(name.clone());
         }
         if let Some(first) = waiting.first() {
             let more = if waiting.len() > 1 { format!(" and {} more", waiting.len() - 1) } else { String::new() };
-            let headline = format!("the capture on {first}{more} starts as soon as its agent is live");
+            let headline = format!("the capture on {first}{more} starts as soon as the agent is live");
             let mut notice = Notice::info(headline);
-            "{capture} takes it back".clone_into(&mut notice.next_step);
+            "{capture} cancels it".clone_into(&mut notice.next_step);
             self.notify(notice.naming_keys());
         }
         if named && !chosen.is_empty() {
@@ -162,7 +162,7 @@ impl Session {
         match found {
             Ok(spec) => {
                 let filter = spec.filter.unwrap_or_default();
-                self.notify(Notice::info(format!("the filter with its hosts' addresses: {filter}")));
+                self.notify(Notice::info(format!("filter with host names resolved: {filter}")));
                 names.into_iter().flat_map(|name| self.start_pending(name)).collect()
             }
             Err(notice) => {
@@ -200,14 +200,14 @@ impl Session {
         for name in names {
             if let Some(state) = self.nodes.get_mut(name) {
                 state.pending = Pending::Nothing;
-                state.log(now, "the capture was taken back before it began");
+                state.log(now, "capture cancelled before it started");
             }
             self.to_follow.remove(name);
         }
         self.captures_stopped(names);
         let what = match names {
-            [one] => format!("the capture on {one} was taken back before it began"),
-            more => format!("{} were taken back before they began", text::counted(more.len(), "capture")),
+            [one] => format!("cancelled the capture on {one} before it started"),
+            more => format!("cancelled {} before they started", text::counted(more.len(), "capture")),
         };
         self.notify(Notice::info(what));
     }
@@ -218,7 +218,7 @@ impl Session {
         self.to_follow.clear();
         for state in self.nodes.values_mut().filter(|state| state.is_to_start()) {
             state.pending = Pending::Nothing;
-            state.log(now, "the capture that was to start is dropped: the session is left");
+            state.log(now, "pending capture cancelled: leaving the session");
         }
     }
 

@@ -124,8 +124,8 @@ impl Session {
         }
         let before = self.ports.expected.as_ref().map(|expected| expected.gaps.clone()).unwrap_or_default();
         for gap in expected.gaps.iter().filter(|gap| !before.contains(gap)) {
-            let next_step = "grant list on services, endpoints and pods: manifests/operator-rbac.yaml";
-            self.notify(Notice::warning("not every expected port is known", gap.clone(), next_step));
+            let next_step = "grant list on services, endpoints and pods; see manifests/operator-rbac.yaml";
+            self.notify(Notice::warning("some expected ports are unknown", gap.clone(), next_step));
         }
         if self.ports.expected.as_ref() != Some(&expected) {
             self.ports.version += 1;

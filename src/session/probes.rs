@@ -25,7 +25,7 @@ impl Session {
     pub(crate) fn probe(&mut self, name: NodeName, port: Port) -> Vec<Effect> {
         let why_not = match (port.protocol, port.local.ip()) {
             (PortProtocol::Tcp | PortProtocol::Udp, IpAddr::V6(address)) if address.is_unicast_link_local() => {
-                "its address is known on its own link only"
+                "link-local addresses are not reachable from other nodes"
             }
             (PortProtocol::Tcp | PortProtocol::Udp, _) => "",
             _ => "only TCP and UDP can be probed",
@@ -41,7 +41,7 @@ impl Session {
                 return Vec::new();
             }
             _ => {
-                self.notify(Notice::warning(format!("{name} was not probed"), "its address is not known", ""));
+                self.notify(Notice::warning(format!("{name} was not probed"), "its address is unknown", ""));
                 return Vec::new();
             }
         };
@@ -50,7 +50,7 @@ impl Session {
         let from = others().find(|state| state.node.name > name).or_else(|| others().next());
         let Some(from) = from.map(|state| state.node.name.clone()) else {
             let next_step = "deploy to a second node";
-            self.notify(Notice::warning("nothing was probed", "that takes an agent on another node", next_step));
+            self.notify(Notice::warning("nothing was probed", "a probe needs an agent on another node", next_step));
             return Vec::new();
         };
         let probe = Probe { protocol: port.protocol, to: target };
@@ -79,10 +79,10 @@ pub fn probe_text(probed: &Probed) -> String {
         nodewatch_protocol::ProbeOutcome::Failed { reason } => format!("{word}: {reason}"),
         nodewatch_protocol::ProbeOutcome::Silent => word.to_owned(),
         nodewatch_protocol::ProbeOutcome::Unreachable { by: Some(by), reason } => {
-            format!("{word}: {by} says so ({reason})")
+            format!("{word}: reported by {by} ({reason})")
         }
         nodewatch_protocol::ProbeOutcome::Unreachable { by: None, reason } => {
-            format!("{word}: the probing node says so ({reason})")
+            format!("{word}: reported by the probing node ({reason})")
         }
         _ => format!("{word} in {:.1} ms", probed.micros as f64 / 1000.0),
     }

@@ -61,9 +61,9 @@ impl Session {
         let retention = self.report_state().map(|state| state.retention).unwrap_or_default();
         let forgets = match retention {
             Retention::Unknown => String::new(),
-            Retention::Theirs => " (it keeps the retention that it has)".to_owned(),
-            Retention::Set { days } => format!(" (a group made here forgets after {days} d)"),
-            Retention::NotSet { .. } => " (it does NOT forget: its retention was not set)".to_owned(),
+            Retention::Theirs => " (existing retention unchanged)".to_owned(),
+            Retention::Set { days } => format!(" (retention of {days} d where created here)"),
+            Retention::NotSet { .. } => " (reports NEVER expire: retention was not set)".to_owned(),
         };
         format!("reports in log group {}{forgets}", reports.settings.group)
     }
@@ -74,7 +74,7 @@ impl Session {
         let Some(reports) = &mut self.reports else { return };
         let before = std::mem::replace(&mut reports.told, now.clone());
         for line in now.news_since(&before) {
-            let next_step = "see manifests/cloudwatch-policy.json, the log group and the clocks of its nodes";
+            let next_step = "check manifests/cloudwatch-policy.json, the log group and the nodes' clocks";
             self.notify(Notice::warning(format!("CloudWatch Logs: {line}"), "", next_step));
         }
     }
@@ -144,8 +144,9 @@ impl Session {
     fn alarms_made(&mut self, outcome: Result<(usize, usize), Notice>) {
         match outcome {
             Ok((made, removed)) => {
-                let removed = if removed > 0 { format!(", {removed} of gone nodes removed") } else { String::new() };
-                self.notify(Notice::info(format!("{} made{removed}", text::counted(made, "alarm"))));
+                let removed =
+                    if removed > 0 { format!(", {removed} removed for nodes that left") } else { String::new() };
+                self.notify(Notice::info(format!("{} created{removed}", text::counted(made, "alarm"))));
             }
             Err(notice) => self.notify(notice),
         }
@@ -236,7 +237,7 @@ pub fn changes(reports: &[PastReport]) -> Vec<(UnixMillis, String, String)> {
                 open.insert(&report.node, now);
             }
             // Nothing to hold the next one against either.
-            (None, Some(_)) => parts.push(format!("{} open at least", now.len())),
+            (None, Some(_)) => parts.push(format!("at least {} open", now.len())),
             (Some(before), None) => {
                 parts.extend(now.difference(before).map(|port| format!("+{port}")));
                 parts.extend(before.difference(&now).map(|port| format!("-{port}")));
@@ -247,7 +248,7 @@ pub fn changes(reports: &[PastReport]) -> Vec<(UnixMillis, String, String)> {
                 before.extend(now);
             }
         }
-        parts.extend(report.incomplete.as_ref().map(|why| format!("(this report is not whole: {why})")));
+        parts.extend(report.incomplete.as_ref().map(|why| format!("(incomplete report: {why})")));
         if !parts.is_empty() {
             changes.push((report.at, report.node.clone(), parts.join("  ")));
         }

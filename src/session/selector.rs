@@ -92,9 +92,9 @@ impl<'a> Tokens<'a> {
 
     fn unread(&self, found: Token<'_>, wanted: &str) -> String {
         match found {
-            Token::End => format!("{:?} cannot be read: it ends where {wanted} is due", self.text.trim()),
+            Token::End => format!("invalid label selector {:?}: expected {wanted}, found the end", self.text.trim()),
             Token::Word(token) | Token::Sign(token) => {
-                format!("{:?} cannot be read: {token:?} where {wanted} is due", self.text.trim())
+                format!("invalid label selector {:?}: expected {wanted}, found {token:?}", self.text.trim())
             }
         }
     }
@@ -196,14 +196,14 @@ impl<'a> Tokens<'a> {
         if is_name(name) && !name.is_empty() && prefix.is_none_or(domain) {
             return Ok(key.to_owned());
         }
-        Err(format!("{:?} cannot be read: {key:?} is no label", self.text.trim()))
+        Err(format!("invalid label selector {:?}: {key:?} is not a label", self.text.trim()))
     }
 
     fn checked_value(&self, value: &str) -> Result<String, String> {
         if is_name(value) {
             return Ok(value.to_owned());
         }
-        Err(format!("{:?} cannot be read: {value:?} is no label's value", self.text.trim()))
+        Err(format!("invalid label selector {:?}: {value:?} is not a label value", self.text.trim()))
     }
 }
 
@@ -272,22 +272,22 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_said_with_the_part() {
         for (selector, part) in [
-            ("a in b", "\"b\" where a list in parentheses is due"),
-            ("a in (b", "it ends where a comma or ) is due"),
-            ("a b", "\"b\" where"),
-            ("a=b=c", "\"=\" where a comma or the end is due"),
-            ("=b", "\"=\" where a label is due"),
-            ("a,", "it ends where a label is due"),
-            ("!", "it ends where a label is due"),
-            ("a>b", "\"b\" where a whole number is due"),
-            ("a=$x", "\"$x\" is no label's value"),
-            ("-a", "\"-a\" is no label"),
-            ("a/b/c", "\"a/b/c\" is no label"),
-            ("", "it ends where a label is due"),
-            ("a=(b)", "\"(\" where a value is due"),
+            ("a in b", "expected a list in parentheses, found \"b\""),
+            ("a in (b", "expected a comma or ), found the end"),
+            ("a b", "found \"b\""),
+            ("a=b=c", "expected a comma or the end, found \"=\""),
+            ("=b", "expected a label, found \"=\""),
+            ("a,", "expected a label, found the end"),
+            ("!", "expected a label, found the end"),
+            ("a>b", "expected a whole number, found \"b\""),
+            ("a=$x", "\"$x\" is not a label value"),
+            ("-a", "\"-a\" is not a label"),
+            ("a/b/c", "\"a/b/c\" is not a label"),
+            ("", "expected a label, found the end"),
+            ("a=(b)", "expected a value, found \"(\""),
         ] {
             let error = Selector::parse(selector).expect_err(selector);
-            assert!(error.contains("cannot be read") && error.contains(part), "{selector}: {error}");
+            assert!(error.contains("invalid label selector") && error.contains(part), "{selector}: {error}");
         }
     }
 

@@ -58,7 +58,7 @@ impl Session {
             opened: change.opened,
             port: change.port.to_string(),
         });
-        let lost = "lost: its ring went with its agent";
+        let lost = "lost: its ring was removed with its agent";
         let former = state.former.iter().map(|file| self.file_summary(state, file, lost));
         NodeSummary {
             name: node.name.clone(),

@@ -165,16 +165,18 @@ impl Session {
             }
         }
         let Some(state) = self.nodes.get_mut(name) else { return };
-        let what = match request {
-            Request::StartCapture(_) => "start a capture",
-            Request::StopCapture => "stop the capture",
-            Request::Terms(_) => "write down how long it may go on",
-            Request::Freeze(_) => "freeze its flight recorder",
-            Request::Sink(_) => "take where to deliver",
-            Request::RemoveFile { .. } => "remove a file",
-            Request::Probe(_) => "probe a port",
-            Request::Report(_) => "report by itself",
-            Request::Fetched { .. } | Request::Checksum { .. } | Request::Heartbeat | Request::Goodbye => "answer",
+        let (refused, unanswered) = match request {
+            Request::StartCapture(_) => ("did not start a capture", "may not have started a capture"),
+            Request::StopCapture => ("did not stop the capture", "may not have stopped the capture"),
+            Request::Terms(_) => ("rejected its new deadline", "may have missed its new deadline"),
+            Request::Freeze(_) => ("did not freeze its flight recorder", "may not have frozen its flight recorder"),
+            Request::Sink(_) => ("rejected the upload destination", "may have missed the upload destination"),
+            Request::RemoveFile { .. } => ("did not remove a file", "may not have removed a file"),
+            Request::Probe(_) => ("did not probe a port", "may not have probed a port"),
+            Request::Report(_) => ("rejected the report settings", "may have missed the report settings"),
+            Request::Fetched { .. } | Request::Checksum { .. } | Request::Heartbeat | Request::Goodbye => {
+                ("did not answer", "may not have answered")
+            }
         };
         let notice = match response {
             Some(Response::Refused(refusal)) => {
@@ -183,18 +185,18 @@ impl Session {
                     RefusalKind::NotPermitted => Failure::NotPermitted,
                     RefusalKind::State | RefusalKind::Failed => Failure::Other,
                 };
-                Notice::error(format!("{name} did not {what}"), refusal.message, refusal.next_step).of(failure)
+                Notice::error(format!("{name} {refused}"), refusal.message, refusal.next_step).of(failure)
             }
             None => Notice::error(
-                format!("{name} may not have been told to {what}"),
-                "the tunnel was cut before its answer came",
-                "look at its state when the tunnel is up again",
+                format!("{name} {unanswered}"),
+                "the tunnel dropped before it answered",
+                "check its state once the tunnel is back",
             ),
             Some(Response::Done) if matches!(request, Request::Freeze(_)) => {
                 let after = self.terms.freeze.after_seconds;
-                state.log(now, "the flight recorder is frozen");
+                state.log(now, "flight recorder frozen");
                 let headline =
-                    format!("{name} saves {} s before now and {after} s from now", self.terms.freeze.before_seconds);
+                    format!("{name}: saving the last {} s and the next {after} s", self.terms.freeze.before_seconds);
                 self.notify(Notice::info(headline));
                 return;
             }
@@ -214,7 +216,7 @@ impl Session {
         self.wall_ahead = ahead;
         let word = if by < 0 { "back" } else { "ahead" };
         let length = text::clock(by.unsigned_abs() * 1000);
-        let headline = format!("this laptop's clock was set {word} by {length}; nothing ends earlier or later for it");
+        let headline = format!("this laptop's clock was set {word} by {length}; deadlines are not affected");
         // As the session begins it is no news.
         if self.listing != Listing::Loading {
             self.notify(Notice::info(headline));
@@ -237,9 +239,9 @@ impl Session {
         self.life.reminded = Some(ends);
         let minutes = ends.saturating_sub(self.now) / 60_000;
         let cause = if self.begin_homing() {
-            "its budget is spent then; files that only nodes have come here from now on"
+            "its budget runs out; files not copied elsewhere are fetched from now on"
         } else {
-            "its budget is spent then"
+            "its budget runs out"
         };
         let headline = format!("the session ends in {minutes} min");
         self.notify(Notice::warning(headline, cause, "{budget} moves it").naming_keys());

@@ -68,8 +68,7 @@ impl Session {
 
     /// What would be cut if the program ended now, a line each.
     pub fn under_way(&self) -> Vec<String> {
-        let mut lines: Vec<String> =
-            self.work.sweeps.iter().map(|id| format!("session {id} is being removed")).collect();
+        let mut lines: Vec<String> = self.work.sweeps.iter().map(|id| format!("removing session {id}")).collect();
         let moving =
             |progress: &&FetchProgress| matches!(progress, FetchProgress::Bytes(_) | FetchProgress::Resuming { .. });
         let downloads = self.transfers.downloads.values().filter(moving).count();
@@ -78,14 +77,14 @@ impl Session {
         let fetches: usize =
             agents.into_iter().flatten().map(|state| state.fetches.values().filter(moving).count()).sum();
         if downloads + fetches > 0 {
-            lines.push(format!("{} on the way here", counted(downloads + fetches, "file")));
+            lines.push(format!("fetching {}", counted(downloads + fetches, "file")));
         }
         for (&job, &count) in self.work.jobs.iter().filter(|(_, count)| **count > 0) {
             lines.push(match job {
-                Job::Merge => format!("{} of files", counted(count, "merge")),
-                Job::RemoveStored => format!("{} being removed from S3", counted(count, "object")),
-                Job::Follow => format!("{} fed with running captures", counted(count, "viewer")),
-                Job::Write => format!("{} being written", counted(count, "file")),
+                Job::Merge => format!("running {}", counted(count, "merge")),
+                Job::RemoveStored => format!("removing {} from S3", counted(count, "object")),
+                Job::Follow => format!("feeding {} with running captures", counted(count, "viewer")),
+                Job::Write => format!("writing {}", counted(count, "file")),
             });
         }
         lines

@@ -36,7 +36,7 @@ fn ports_of_every_node_and_nothing_is_left() {
         assert!(ports.iter().any(|port| port["port"] == 10250), "every kubelet listens on 10250: {report}");
     }
     assert_eq!(json_lines(&output).len(), nodes().len());
-    assert!(said.contains("were seen gone, nothing is left"), "{said}");
+    assert!(said.contains("confirmed removed; nothing is left"), "{said}");
     assert_eq!(leftovers(), "");
 }
 
@@ -251,7 +251,7 @@ fn the_api_server_dies_and_the_capture_goes_on() {
     disturb(&["start", "apiserver"]);
     tmux.until("agents 2/2 live");
     tmux.keys(&["BTab"]);
-    let events = tmux.until("the tunnel is up again");
+    let events = tmux.until("tunnel reconnected");
     assert_eq!(events.matches("capture started").count(), 1, "the same capture goes on: {events}");
     tmux.keys(&["q", "Enter"]);
     let screen = tmux.until("EXIT ");
@@ -286,14 +286,14 @@ fn a_first_session_by_keys_at_80x24() {
     tmux.keys(&["Tab", "Tab"]);
     tmux.until("on the node");
     tmux.keys(&["Enter"]);
-    tmux.until("here, checked");
+    tmux.until("fetched, verified");
     tmux.keys(&["q"]);
     tmux.until("remove everything");
     tmux.until("its pod is there");
     tmux.keys(&["Enter"]);
     let screen = tmux.until("EXIT ");
     assert!(screen.contains("EXIT 0"), "{screen}");
-    assert!(screen.contains("3 objects were made, 3 were seen gone, nothing is left"), "{screen}");
+    assert!(screen.contains("3 objects created, 3 confirmed removed; nothing is left"), "{screen}");
     assert_eq!(leftovers(), "");
     assert!(tmux.files().iter().all(|file| packets::count(file) > 0) && tmux.files().len() == 1, "{:?}", tmux.files());
 }

@@ -93,7 +93,7 @@ fn incident(width: u16, height: u16) {
     assert_eq!((with(".md").len(), with(".html").len()), (2, 2), "{files:?}");
     let last = with(".md").into_iter().max_by_key(|file| file.to_string_lossy().len()).expect("the second");
     let report = std::fs::read_to_string(last).expect("text");
-    for told in nodes.iter().take(chosen).map(String::as_str).chain(["flight recorder is frozen", "nothing is left"]) {
+    for told in nodes.iter().take(chosen).map(String::as_str).chain(["flight recorder frozen", "nothing is left"]) {
         assert!(report.contains(told), "{told:?} is not in {report}");
     }
 
@@ -226,7 +226,7 @@ fn contexts_and_namespaces_are_changed_inside_the_program() {
     tmux.keys(&[":"]);
     tmux.text("ns");
     tmux.keys(&["Enter"]);
-    tmux.until(&format!("agents go into namespace {namespace}"));
+    tmux.until(&format!("agents are deployed to namespace {namespace}"));
     tmux.keys(&["q"]);
     let screen = tmux.until("EXIT ");
     assert!(screen.contains("EXIT 0") && screen.contains("nothing is left"), "both receipts are told: {screen}");

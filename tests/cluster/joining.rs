@@ -52,7 +52,7 @@ fn a_capture_of_all_nodes_reaches_one_that_joins() {
     let mut lines = errors(&mut child);
     line_with(&mut lines, "00:00:0");
     joined.join();
-    line_with(&mut lines, &format!("{NODE} has joined"));
+    line_with(&mut lines, &format!("{NODE} joined"));
     line_with(&mut lines, &format!("{NODE}: 00:00:0"));
     program::kill(&child, "INT");
     let rest: Vec<String> = lines.map_while(Result::ok).collect();
@@ -103,7 +103,7 @@ fn left_running(budget: &str) -> String {
     tmux.until("its pod is there");
     tmux.keys(&["C-c"]);
     let screen = tmux.until("EXIT ");
-    assert!(screen.contains("EXIT 0") && screen.contains("nodes that join get an agent by agents-"), "{screen}");
+    assert!(screen.contains("EXIT 0") && screen.contains("nodes that join get an agent from agents-"), "{screen}");
     let attach = screen.split("nodewatch-tui attach ").nth(1).expect("the way back");
     attach.chars().take(8).collect()
 }

@@ -89,7 +89,7 @@ fn another_pod_of_the_same_job_is_another_agent() {
     feed(&mut app, [Event::Fetch("a".into(), "old-0001.pcapng".into(), done)]);
     feed(&mut app, [deploy("a", DeployProgress::Ended("its pod was deleted".into()))]);
     let (_, notice) = app.session.notices.back().expect("it is said at once");
-    assert_eq!((notice.severity, &*notice.headline), (Severity::Error, "1 capture file of a, 50 B, lost"));
+    assert_eq!((notice.severity, &*notice.headline), (Severity::Error, "lost 1 capture file of a (50 B)"));
     for progress in [DeployProgress::Step("waiting for the kubelet".into()), DeployProgress::Running] {
         feed(&mut app, [deploy("a", progress)]);
     }
@@ -123,12 +123,12 @@ fn another_pod_of_the_same_job_is_another_agent() {
         node: "a".into(),
         file: "old-0002.pcapng".into(),
         size: 50,
-        reason: "its ring went with its agent".into(),
+        reason: "its ring was removed with its agent".into(),
     };
     assert_eq!(receipt.files.lost, [lost]);
     assert!(!receipt.is_whole(), "exit code 3");
     assert!(
-        receipt.text().contains("LOST     old-0002.pcapng of a, 50 B: its ring went with its agent"),
+        receipt.text().contains("LOST     old-0002.pcapng of a, 50 B: its ring was removed with its agent"),
         "{}",
         receipt.text()
     );
@@ -164,7 +164,8 @@ fn an_agent_that_is_being_ended_is_heard_to_its_end() {
     assert_eq!(effects, [Effect::Fetch("a".into(), closed(2))]);
     feed(&mut app, [lost("a")]);
     assert!(matches!(agent(&app, "a"), Agent::Ended(_)), "nothing is reopened to a pod that goes");
-    let losses = |app: &App| app.session.notices.iter().filter(|(_, notice)| notice.headline.ends_with("lost")).count();
+    let losses =
+        |app: &App| app.session.notices.iter().filter(|(_, notice)| notice.headline.starts_with("lost ")).count();
     assert_eq!(losses(&app), 0, "both are on their way");
     assert_eq!(app.session.nodes[&"a".into()].lost_files().count(), 0);
     // A node that answers no more ends with the pod, though nobody removes that.

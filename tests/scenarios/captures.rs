@@ -318,7 +318,7 @@ fn the_receipt_names_what_s3_lacks_with_the_last_reason_and_all_that_it_has() {
         "NOT IN S3 1.pcapng of a: connection refused",
         "in S3    s3://captures/inc/7f3a91c2/manifest.json  9 B",
         "kept     captures in s3://captures/inc/7f3a91c2/",
-        "outside this machine only what is named above was made",
+        "nothing else was created outside this machine",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
@@ -354,7 +354,7 @@ fn what_s3_has_not_compared_is_fetched_and_said_to_be_no_more_than_that() {
     assert!(receipt.json()["delivered"][0]["sha256"].is_null(), "nobody has seen that it has this one");
     let receipt = outcome(false);
     let text = receipt.text();
-    assert!(text.contains("NOT COMPARED 1.pcapng of a: S3 has it, not compared, and the tunnel is cut"), "{text}");
+    assert!(text.contains("NOT COMPARED 1.pcapng of a: in S3 but not compared: the tunnel is cut"), "{text}");
     assert!(!receipt.is_whole());
 }
 
@@ -454,12 +454,12 @@ fn near_its_end_a_session_brings_home_what_only_nodes_have() {
     effects.extend(told(&mut app, files(FileState::Open), ends - 598_000));
     assert_eq!(fetched(&effects), ["x-1.pcapng"]);
     let notice = app.latest_notice().expect("a reminder");
-    assert!(notice.line().contains("ends in 9 min") && notice.line().contains("come here"), "{}", notice.line());
+    assert!(notice.line().contains("ends in 9 min") && notice.line().contains("are fetched"), "{}", notice.line());
     assert_eq!(fetched(&told(&mut app, files(FileState::Closed), ends - 500_000)), ["x-2.pcapng"], "as it closes");
     // What is open at the end is lost with its ring, so it is closed before.
     assert!(!update(&mut app, Event::Tick, ends - 61_000).contains(&Effect::Ask("a".into(), Request::StopCapture)));
     assert!(update(&mut app, Event::Tick, ends - 59_000).contains(&Effect::Ask("a".into(), Request::StopCapture)));
-    assert!(app.latest_notice().is_some_and(|notice| notice.headline == "captures have been ended"));
+    assert!(app.latest_notice().is_some_and(|notice| notice.headline == "captures were stopped"));
     assert!(!update(&mut app, Event::Tick, ends - 58_000).contains(&Effect::Ask("a".into(), Request::StopCapture)));
 }
 

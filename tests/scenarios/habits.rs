@@ -68,7 +68,7 @@ fn rows_are_sorted_and_the_same_key_turns_them_around() {
     command(&mut app, "sort name");
     assert_eq!(names(&app), ["a", "b", "c", "d"]);
     command(&mut app, "sort colour");
-    assert!(error(&app).contains("\"colour\" is no column: name status"), "{}", error(&app));
+    assert!(error(&app).contains("unknown column \"colour\"; available: name status"), "{}", error(&app));
 }
 
 #[test]
@@ -212,10 +212,10 @@ fn commands_are_completed_brought_back_and_refused_by_name() {
     }
     key(&mut app, Action::Back);
     for (wrong, told) in [
-        ("prots", "\"prots\" is no command: nodes ports"),
-        ("ports 22", "ports takes nothing, and \"22\" follows it"),
-        ("ns A_B", "\"A_B\" is no namespace"),
-        ("filter (", "\"(\" is no regular expression"),
+        ("prots", "unknown command \"prots\"; available: nodes ports"),
+        ("ports 22", "ports takes no argument, got \"22\""),
+        ("ns A_B", "invalid namespace \"A_B\""),
+        ("filter (", "invalid regular expression \"(\""),
         ("budget soon", "\"soon\" is no duration"),
     ] {
         assert_eq!(command(&mut app, wrong), []);
@@ -234,7 +234,7 @@ fn every_screen_has_a_filter_whose_mistakes_are_told_while_typing() {
         typed(&mut app, "ip-10");
         assert_eq!(app.filter_text(), "ip-10", "{screen:?} is filtered while typing");
         typed(&mut app, "(");
-        assert!(error(&app).contains("is no regular expression"), "{screen:?}");
+        assert!(error(&app).contains("invalid regular expression"), "{screen:?}");
         assert_eq!(app.filter_text(), "ip-10", "what could be read stays in force");
         key(&mut app, Action::Open);
         assert!(!app.layers.is_empty(), "a filter with a mistake is not taken");
@@ -287,7 +287,7 @@ fn another_context_waits_for_the_guided_exit() {
     feed(&mut app, [found()]);
     key(&mut app, Action::Back);
     assert_eq!(command(&mut app, "ctx nowhere"), []);
-    assert!(error(&app).contains("there is no context \"nowhere\": prod-eu staging"));
+    assert!(error(&app).contains("no context \"nowhere\"; available: prod-eu staging"));
     key(&mut app, Action::Back);
     let effects = command(&mut app, "ctx staging");
     assert!(!effects.contains(&Effect::Quit) && phase(&app) == Some(Phase::Asking), "{effects:?}");

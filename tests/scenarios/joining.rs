@@ -107,12 +107,9 @@ fn a_node_that_joins_gets_an_agent_and_the_capture_that_runs() {
 
     assert_eq!(joins(&mut app, with_uid("d", "1", Readiness::Ready), NOW), [Effect::Deploy(vec!["d".into()])]);
     let events = &app.session.nodes[&"d".into()].events;
-    assert!(events.iter().any(|event| event.text == "has joined: it gets an agent"), "{events:?}");
+    assert!(events.iter().any(|event| event.text == "joined: adding an agent"), "{events:?}");
     assert!(
-        app.session
-            .notices
-            .iter()
-            .any(|(_, notice)| notice.line().starts_with("d has joined: it gets an agent and the"))
+        app.session.notices.iter().any(|(_, notice)| notice.line().starts_with("d joined: adding an agent and the"))
     );
     let effects = comes_up(&mut app, "d", NOW);
     assert_eq!(captures(&effects), [("d", &CaptureSpec::default())], "once");
@@ -152,7 +149,7 @@ fn a_node_that_is_not_ready_gets_it_when_it_is() {
     let mut app = all_and_later();
     assert_eq!(joins(&mut app, with_uid("d", "1", Readiness::NotReady), NOW), []);
     assert!(
-        app.latest_notice().is_some_and(|notice| notice.line().contains("is not Ready: it gets an agent when it is"))
+        app.latest_notice().is_some_and(|notice| notice.line().contains("is not Ready: it gets an agent once Ready"))
     );
     assert_eq!(joins(&mut app, with_uid("d", "1", Readiness::Unknown), NOW), []);
     assert_eq!(joins(&mut app, with_uid("d", "1", Readiness::Ready), NOW), [Effect::Deploy(vec!["d".into()])]);
@@ -166,7 +163,7 @@ fn a_node_that_can_never_run_an_agent_is_passed_over_with_a_word() {
     fargate.labels.insert("eks.amazonaws.com/compute-type".into(), "fargate".into());
     assert_eq!(joins(&mut app, fargate, NOW), []);
     let told = app.latest_notice().expect("a word").line();
-    assert!(told.starts_with("d has joined and is passed over: "), "{told}");
+    assert!(told.starts_with("d joined but was skipped: "), "{told}");
 }
 
 /// The watch had a gap: the list that follows has another node of the same name.
@@ -247,7 +244,7 @@ fn a_session_that_is_left_running_sees_to_nodes_that_join_where_that_was_asked_f
     let served = Event::StoodIn(Ok("agents-00000001".into()));
     assert_eq!(update(&mut app, served, NOW), [Effect::Detach, Effect::Quit]);
     let receipt = app.session.receipt().text();
-    assert!(receipt.contains("nodes that join get an agent by agents-00000001"), "{receipt}");
+    assert!(receipt.contains("nodes that join get an agent from agents-00000001"), "{receipt}");
 }
 
 #[test]
@@ -258,7 +255,7 @@ fn a_cluster_that_does_not_answer_does_not_hold_the_program_and_the_receipt_says
     assert_eq!(tick(&mut app, NOW + STOOD_IN_WITHIN - 1), []);
     assert_eq!(tick(&mut app, NOW + STOOD_IN_WITHIN), [Effect::Detach, Effect::Quit]);
     assert!(
-        app.session.receipt().text().contains("NOT SERVED nodes that join, perhaps"),
+        app.session.receipt().text().contains("NOT SERVED nodes that join, possibly"),
         "{}",
         app.session.receipt().text()
     );

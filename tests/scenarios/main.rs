@@ -225,7 +225,7 @@ fn a_capture_that_ended_while_nobody_looked_is_in_the_events_and_over() {
         let state = &app.session.nodes[&name.into()];
         assert!(state.capture_over(), "{name}: {:?}", state.capture);
         let events: Vec<&str> = state.events.iter().map(|event| event.text.as_str()).collect();
-        assert!(events.contains(&"the agent was started again"), "{events:?}");
+        assert!(events.contains(&"the agent restarted"), "{events:?}");
         assert_eq!(events.last(), Some(&"capture ended: the agent ended"));
     }
     assert_eq!(app.session.nodes[&"b".into()].events.back().map(|event| event.at), Some(later - 300_000));

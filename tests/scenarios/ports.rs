@@ -270,9 +270,9 @@ fn what_is_wrong_with_reports_is_told_once_whoever_sends_them() {
 fn after_how_long_reports_are_forgotten_is_claimed_only_when_it_is_so() {
     for (retention, claim) in [
         (Retention::Unknown, None),
-        (Retention::Theirs, Some("keeps the retention")),
-        (Retention::Set { days: 14 }, Some("forgets after 14 d")),
-        (Retention::NotSet { reason: "denied".into() }, Some("does NOT forget")),
+        (Retention::Theirs, Some("existing retention unchanged")),
+        (Retention::Set { days: 14 }, Some("retention of 14 d")),
+        (Retention::NotSet { reason: "denied".into() }, Some("NEVER expire")),
     ] {
         let mut app = reporting(Way::Grant);
         tick(&mut app, 1);
@@ -285,7 +285,7 @@ fn after_how_long_reports_are_forgotten_is_claimed_only_when_it_is_so() {
             [Event::Removal(Removal::Finished), Event::Removed(Group::Alarms, Ok(Found::Text(String::new())))],
         );
         let text = app.session.receipt().text();
-        assert_eq!(text.contains("forget") || text.contains("retention"), claim.is_some(), "{text}");
+        assert_eq!(text.contains("expire") || text.contains("retention"), claim.is_some(), "{text}");
         assert!(claim.is_none_or(|claim| text.contains(claim)), "{text}");
     }
 }
@@ -310,8 +310,8 @@ fn a_report_that_is_not_whole_closes_nothing_and_opens_only_what_is_new() {
     ];
     let changes = nodewatch_tui::session::reports::changes(&past);
     let told: Vec<(u64, &str)> = changes.iter().rev().map(|(at, _, text)| (*at, text.as_str())).collect();
-    let why = "(this report is not whole: 1 of 2 parts found)";
-    let lines = [format!("1 open at least  {why}"), format!("+tcp 0.0.0.0:3  {why}")];
+    let why = "(incomplete report: 1 of 2 parts found)";
+    let lines = [format!("at least 1 open  {why}"), format!("+tcp 0.0.0.0:3  {why}")];
     assert_eq!(told, [(1, lines[0].as_str()), (2, "2 open"), (3, &lines[1]), (4, "-tcp 0.0.0.0:1")]);
 }
 

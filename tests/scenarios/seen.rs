@@ -132,7 +132,7 @@ fn keys_move_in_the_picture_that_is_held_still_and_act_on_what_it_shows() {
     key(&mut app, Action::Pause);
     feed(&mut app, [tunnel("a", running())]);
     assert_eq!(key(&mut app, Action::Capture), [], "c was to start one, and would stop it");
-    assert!(!app.is_paused() && told(&app).contains("no longer so"), "{}", told(&app));
+    assert!(!app.is_paused() && told(&app).contains("out of date"), "{}", told(&app));
     assert_eq!(key(&mut app, Action::Capture), [Effect::Ask("a".into(), Request::StopCapture)]);
 
     // The node under the cursor has left.
@@ -238,7 +238,7 @@ fn another_session_goes_after_a_question_that_says_what_goes_with_it() {
     let held = Held { node: "a".into(), capturing: true, files: 2, bytes: 4096 };
     feed(&mut app, [Event::Held(id(), Ok(vec![held]))]);
     let drawn = screen(&app);
-    assert!(drawn.contains("a: a running capture and 2 files of 4.00 KiB that nobody else"), "{drawn}");
+    assert!(drawn.contains("a: a running capture and 2 files (4.00 KiB) not copied"), "{drawn}");
     key(&mut app, Action::Back);
     assert!(matches!(app.top(), Some(Layer::Sessions(_))), "back to the list, with nothing done");
     key(&mut app, Action::Remove);
@@ -270,7 +270,7 @@ fn the_program_does_not_end_over_what_is_under_way() {
     };
     let mut app = sweeping();
     assert_eq!(key(&mut app, Action::Quit), []);
-    assert!(screen(&app).contains("session 00000001 is being removed"), "{}", screen(&app));
+    assert!(screen(&app).contains("removing session 00000001"), "{}", screen(&app));
     assert_eq!(update(&mut app, Event::Sweep(id(), Removal::Finished), NOW), [Effect::Quit], "it was waited for");
 
     let mut app = sweeping();
@@ -308,7 +308,7 @@ fn the_guided_exit_too_waits_for_what_is_under_way() {
     }
     assert_eq!(phase(&app), Some(Phase::Removing));
     assert_eq!(update(&mut app, Event::Removal(Removal::Finished), NOW), []);
-    assert!(screen(&app).contains("1 file on the way here"), "{}", screen(&app));
+    assert!(screen(&app).contains("fetching 1 file"), "{}", screen(&app));
     let done = FetchProgress::Done { path: "k".into(), sha256: String::new() };
     assert_eq!(update(&mut app, Event::Download("k".into(), done), NOW), [Effect::Quit]);
     assert!(app.session.ended().is_some());

@@ -73,7 +73,7 @@ fn the_same_key_takes_it_back_before_it_began() {
     key(&mut app, Action::Capture);
     assert_eq!(key(&mut app, Action::Capture), []);
     assert_eq!(state(&app, "a").pending, Pending::Nothing);
-    assert!(app.latest_notice().is_some_and(|notice| notice.headline.contains("taken back")));
+    assert!(app.latest_notice().is_some_and(|notice| notice.headline.contains("cancelled")));
     assert_eq!(comes_up(&mut app, "a"), [], "the agent is there, and nothing more");
     assert_eq!(state(&app, "a").agent, Agent::Live);
     assert_eq!(key(&mut app, Action::Capture), [start("a")]);
@@ -142,7 +142,7 @@ fn payloads_and_names_are_settled_on_the_laptop_before_the_agent_is_there() {
 fn a_recorder_is_armed_by_the_form_and_freezing_nothing_says_how() {
     let mut app = listed();
     assert_eq!(key(&mut app, Action::Freeze), []);
-    assert!(app.latest_notice().is_some_and(|notice| notice.next_step.contains("deploys first")));
+    assert!(app.latest_notice().is_some_and(|notice| notice.next_step.contains("deploying first")));
     key(&mut app, Action::CaptureOptions);
     for _ in 0..9 {
         key(&mut app, Action::Down);
@@ -191,7 +191,7 @@ fn a_capture_that_runs_already_is_not_started_again() {
     feed(&mut app, [up("a"), tunnel("a", facts())]);
     assert_eq!(update(&mut app, tunnel("a", running()), NOW), []);
     assert!(!state(&app, "a").is_to_start());
-    assert!(app.latest_notice().is_some_and(|notice| notice.cause.contains("runs there already")));
+    assert!(app.latest_notice().is_some_and(|notice| notice.cause.contains("is already running")));
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn every_key_that_does_nothing_says_why() {
     feed(&mut app, [tunnel("a", running())]);
     key(&mut app, Action::CaptureOptions);
     assert_eq!(key(&mut app, Action::Open), []);
-    assert!(said(&app).contains("one runs there already (capture stops it)"), "{}", said(&app));
+    assert!(said(&app).contains("a capture is already running (capture stops it)"), "{}", said(&app));
     key(&mut app, Action::Capture);
     assert_eq!(key(&mut app, Action::Capture), []);
     assert!(said(&app).contains("being stopped"), "{}", said(&app));
@@ -258,6 +258,6 @@ fn every_key_that_does_nothing_says_why() {
     let mut empty = sample::app();
     for action in [Action::Capture, Action::CaptureOptions, Action::Deploy, Action::Follow] {
         assert_eq!(key(&mut empty, action), []);
-        assert!(said(&empty).contains("no node is chosen"), "{}", said(&empty));
+        assert!(said(&empty).contains("no node selected"), "{}", said(&empty));
     }
 }

@@ -57,7 +57,7 @@ impl Field {
             Self::RotateTime => "Rotate after",
             Self::LimitTime => "Stop after",
             Self::LimitSize => "Stop at size",
-            Self::LimitPackets => "Stop at packets",
+            Self::LimitPackets => "Packet limit",
             Self::Content => "Content",
             Self::Recorder => "Flight recorder",
             Self::IncludeOwn => "Own traffic",
@@ -68,11 +68,11 @@ impl Field {
     pub fn placeholder(self) -> &'static str {
         match self {
             Self::Filter => "every packet",
-            Self::Interfaces => "those with the node's addresses; or eth0,eth1",
+            Self::Interfaces => "those with a node address; or e.g. eth0,eth1",
             Self::Snaplen => "whole packets",
             Self::Content => "headers; or dns, full",
-            Self::Recorder => "off; or the time to keep, as 2m, or 2m,512MiB",
-            Self::IncludeOwn => "left out; or include",
+            Self::Recorder => "off; or time to keep, e.g. 2m or 2m,512MiB",
+            Self::IncludeOwn => "excluded; or include",
             Self::RotateSize => "64MiB",
             Self::RotateTime => "5m",
             Self::LimitTime | Self::LimitSize | Self::LimitPackets => "no limit",
@@ -143,13 +143,13 @@ impl CaptureForm {
         let spec = CaptureSpec {
             interfaces: split_list(self.value(Field::Interfaces)),
             filter: (!filter.is_empty()).then(|| filter.to_owned()),
-            snaplen: self.read(Field::Snaplen, |text| whole_number(text, "a snaplen"))?.unwrap_or(default.snaplen),
+            snaplen: self.read(Field::Snaplen, |text| whole_number(text, "snaplen"))?.unwrap_or(default.snaplen),
             rotate_bytes: self.read(Field::RotateSize, text::parse_size)?.unwrap_or(default.rotate_bytes),
             rotate_seconds: self.seconds(Field::RotateTime)?.map_or(default.rotate_seconds, Into::into),
             ring_bytes,
             limit_seconds: self.seconds(Field::LimitTime)?.map(Into::into),
             limit_bytes: self.read(Field::LimitSize, text::parse_size)?,
-            limit_packets: self.read(Field::LimitPackets, |text| whole_number(text, "a number of packets"))?,
+            limit_packets: self.read(Field::LimitPackets, |text| whole_number(text, "packet limit"))?,
             content: self.read(Field::Content, text::parse_content)?.unwrap_or_default(),
             include_own: self.read(Field::IncludeOwn, include)?.unwrap_or(false),
             recorder: self.read(Field::Recorder, text::parse_recorder)?,
@@ -188,13 +188,13 @@ pub fn split_list(text: &str) -> Vec<String> {
 fn include(text: &str) -> Result<bool, String> {
     match text {
         "include" => Ok(true),
-        "left out" => Ok(false),
-        _ => Err(format!("{text:?} is neither \"include\" nor empty")),
+        "excluded" => Ok(false),
+        _ => Err(format!("invalid value {text:?}: enter \"include\" or leave it empty")),
     }
 }
 
 fn whole_number<T: std::str::FromStr>(text: &str, what: &str) -> Result<T, String> {
-    text.parse().map_err(|_| format!("{text:?} is not {what}: write a whole number"))
+    text.parse().map_err(|_| format!("invalid {what} {text:?}: enter a whole number"))
 }
 
 impl App {

@@ -45,7 +45,7 @@ impl Past {
             // Whoever wants all of it has `ports --since`.
             if let Some((end, _)) = text.char_indices().nth(LONGEST_CHANGE) {
                 let rest = text[end..].split("  ").count();
-                *text = format!("{} ... and {rest} more: see ports --since", &text[..end]);
+                *text = format!("{} ... and {rest} more (see ports --since)", &text[..end]);
             }
         }
         Self { reports: reports.len(), cut: reports.first().is_some_and(|oldest| oldest.older_left_out), changes }
@@ -74,18 +74,14 @@ impl App {
 
     fn ask_history(&mut self, nodes: Vec<NodeName>, port: Option<PortKey>) -> Vec<Effect> {
         if self.session.reports.is_none() {
-            let next_step = "begin with --cloudwatch GROUP";
-            self.session.notify(Notice::warning("there is no history", "no log group was named", next_step));
+            let next_step = "start with --cloudwatch GROUP";
+            self.session.notify(Notice::warning("no history", "no log group was given", next_step));
             return Vec::new();
         }
         let port_text = port.map(|key| format!("{} on ", key.text())).unwrap_or_default();
         let node_text = nodes.first().map_or_else(|| "all nodes".to_owned(), ToString::to_string);
         self.scroll = 0;
-        self.open(Layer::History(History {
-            title: format!("{port_text}{node_text}, the last 24 h"),
-            port,
-            found: None,
-        }));
+        self.open(Layer::History(History { title: format!("{port_text}{node_text}, last 24 h"), port, found: None }));
         let since = self.session.wall(self.session.now).saturating_sub(PAST.0);
         vec![Effect::Past(PastQuery { nodes, port, since, limit: PAST.1 })]
     }

@@ -48,7 +48,7 @@ impl App {
         let ours = found.iter().any(|session| session.holder != Holder::Elsewhere);
         if found.is_empty() {
             if asked {
-                self.session.notify(Notice::info("no other session has left anything here"));
+                self.session.notify(Notice::info("nothing left by other sessions"));
             }
         } else if self.layers.is_empty() && (asked || (ours && !self.touched)) {
             let rows = found.into_iter().map(|session| (session, Sweep::Not)).collect();
@@ -65,7 +65,7 @@ impl App {
     pub(in crate::screens) fn trusted(&mut self, session: &SessionId, outcome: Result<(), Notice>) -> Vec<Effect> {
         match outcome {
             Ok(()) => {
-                self.session.notify(Notice::info(format!("the way to the cluster of session {session} is taken over")));
+                self.session.notify(Notice::info(format!("accepted the new connection for session {session}")));
                 vec![Effect::FindSessions]
             }
             Err(notice) => {
@@ -92,20 +92,23 @@ impl App {
             Action::Open | Action::Remove if self.session.permission == Permission::ReadOnly => self.refuse_read_only(),
             Action::Open | Action::Remove if moved && idle => self.ask_typed(Purpose::Trust(id)),
             Action::Open if holder == Holder::Elsewhere => {
-                self.session.notify(Notice::warning("this session is another laptop's", "", "attach to it there"));
+                self.session.notify(Notice::warning(
+                    "this session belongs to another laptop",
+                    "",
+                    "attach to it there",
+                ));
             }
             Action::Open if agents == 0 => {
                 self.session.notify(
-                    Notice::warning("there is no agent left of this session", "", "{remove} removes the rest")
-                        .naming_keys(),
+                    Notice::warning("this session has no agents left", "", "{remove} removes the rest").naming_keys(),
                 );
             }
             Action::Open if self.session.life.began.is_some() => {
-                let headline = "this program has a session already";
+                let headline = "a session is already running here";
                 self.session.notify(Notice::warning(
                     headline,
                     "",
-                    format!("leave it, then: {}", text::command(["attach", id.as_str()])),
+                    format!("end it, then run: {}", text::command(["attach", id.as_str()])),
                 ));
             }
             Action::Open => {
@@ -179,7 +182,7 @@ impl App {
             // The list was closed meanwhile; a failure is told all the same.
             ended = match removal {
                 Removal::Failed(object, reason) => {
-                    Some(Notice::warning(format!("{} of session {id} is left", object.text()), reason.clone(), ""))
+                    Some(Notice::warning(format!("{} of session {id} remains", object.text()), reason.clone(), ""))
                 }
                 Removal::Refused(notice) => Some(notice.clone()),
                 _ => None,

@@ -86,7 +86,7 @@ impl App {
         match purpose {
             Purpose::Deploy { context, nodes, goal } => {
                 if text != context {
-                    return Err(format!("that is not {context:?}; Esc deploys nothing"));
+                    return Err(format!("that is not {context:?}; nothing was deployed"));
                 }
                 self.close();
                 self.session.unguard();
@@ -94,17 +94,17 @@ impl App {
             }
             Purpose::Sweep(id) => {
                 if text != id.as_str() {
-                    return Err(format!("that is not {id}; Esc removes nothing"));
+                    return Err(format!("that is not {id}; nothing was removed"));
                 }
                 self.close();
-                let mut notice = Notice::info(format!("session {id} is being removed"));
-                "{sessions} shows whether it is gone".clone_into(&mut notice.next_step);
+                let mut notice = Notice::info(format!("removing session {id}"));
+                "{sessions} shows its progress".clone_into(&mut notice.next_step);
                 self.session.notify(notice.naming_keys());
                 Ok(vec![Effect::Sweep(id)])
             }
             Purpose::Trust(id) => {
                 if text != id.as_str() {
-                    return Err(format!("that is not {id}; Esc leaves the session alone"));
+                    return Err(format!("that is not {id}; the session was left alone"));
                 }
                 self.close();
                 Ok(vec![Effect::Trust(id)])
@@ -122,9 +122,8 @@ impl App {
         if self.session.life.ends.is_some() {
             self.ask_typed(Purpose::Budget);
         } else {
-            self.session.notify(Notice::info(
-                "there is no end to move: a budget begins with the first deployment to a cluster",
-            ));
+            self.session
+                .notify(Notice::info("no end to move: the budget starts with the first deployment to a cluster"));
         }
     }
 }

@@ -84,7 +84,7 @@ impl Receipt {
 fn fate(fate: &Fate) -> Value {
     match fate {
         Fate::Asked | Fate::Unknown(_) | Fate::There(_) | Fate::Removing => {
-            json!({"fate": "left", "reason": "not seen gone"})
+            json!({"fate": "left", "reason": "removal not confirmed"})
         }
         Fate::Gone => json!({"fate": "removed"}),
         Fate::Kept => json!({"fate": "kept"}),

@@ -148,7 +148,7 @@ mod tests {
         };
         assert!(!receipt.left_behind());
         let text = receipt.text();
-        assert!(text.contains("1 were kept; remove them: nodewatch-tui cleanup 00000001"), "{text}");
+        assert!(text.contains("1 kept; to remove the rest: nodewatch-tui cleanup 00000001"), "{text}");
     }
 
     #[test]
@@ -170,7 +170,7 @@ mod tests {
             "2 agents: a, b",
             "1 capture: a",
             "NOT TOLD b",
-            "an empty namespace stays",
+            "an empty namespace is left",
             "nodewatch-tui attach 00000001",
         ] {
             assert!(text.contains(part), "{text}");

@@ -21,8 +21,8 @@ impl Receipt {
         let session = self.session.as_ref().map_or_else(String::new, |session| format!("session {session} "));
         let goes_on = self.detached.is_some() && !self.on_this_machine;
         let verb = match (self.abandoned, goes_on) {
-            (true, _) => "was left without waiting",
-            (false, true) => "goes on without this program",
+            (true, _) => "was left without waiting for cleanup",
+            (false, true) => "continues without this program",
             (false, false) => "has ended",
         };
         // Writing to a String does not fail.
@@ -50,7 +50,7 @@ impl Receipt {
         }
         for FileNote { node, file, size, .. } in &self.files.left_there {
             let what = text::visible(&format!("{file} of {node}, {}", text::bytes(*size)));
-            let _ = writeln!(out, "  not fetched, as chosen: {what}");
+            let _ = writeln!(out, "  not fetched, as requested: {what}");
         }
         self.reports_text(&mut out);
         match &self.detached {
@@ -94,7 +94,8 @@ impl Receipt {
         let sent = text::counted(state.sent as usize, "report");
         let _ = writeln!(out, "  reported {sent} to {}", text::visible(place));
         if let Retention::NotSet { reason } = &state.retention {
-            let _ = writeln!(out, "  it does not forget: its retention was not set: {}", text::visible(reason));
+            let _ =
+                writeln!(out, "  these reports never expire: setting the retention failed: {}", text::visible(reason));
         }
         if self.unreported() > 0 {
             let why = text::visible(&state.why_lost());
@@ -115,32 +116,30 @@ impl Receipt {
         }
         if !detached.untold.is_empty() {
             let untold = list(&detached.untold);
-            let _ = writeln!(out, "  NOT TOLD {untold}: without a tunnel these end when their lease lapses");
+            let _ = writeln!(out, "  NOT TOLD {untold}: no tunnel; they end when their lease expires");
         }
         let _ = match &detached.later {
             Later::Nothing => Ok(()),
             Later::Served(by) => {
-                writeln!(out, "  until {until}: nodes that join get an agent by {}", text::visible(by))
+                writeln!(out, "  until {until}: nodes that join get an agent from {}", text::visible(by))
             }
             Later::Failed(notice) => writeln!(out, "  NOT SERVED nodes that join: {}", text::visible(&notice.line())),
-            Later::Asked { .. } => writeln!(out, "  NOT SERVED nodes that join, perhaps: the cluster has not answered"),
+            Later::Asked { .. } => {
+                writeln!(out, "  NOT SERVED nodes that join, possibly: the cluster has not answered")
+            }
         };
         if self.things.iter().any(|thing| thing.group == Group::Alarms) {
-            let _ = writeln!(
-                out,
-                "  alarms of the session stay, and tell that nodes are silent once nobody reports for them"
-            );
+            let _ = writeln!(out, "  alarms are kept, and will fire once no reports arrive");
         }
         if !self.files.delivered.is_empty() {
             self.storage_text(out);
         }
         if self.stranded {
-            let _ = writeln!(out, "  LEFT     the session: what is kept above is in its rings and nowhere else");
+            let _ = writeln!(out, "  LEFT     the session: the files marked KEPT exist only in its rings");
         }
         if let Some(session) = &self.session {
             if !detached.reaped {
-                let _ =
-                    writeln!(out, "  after that an empty namespace stays until it is cleaned up (--reaper removes it)");
+                let _ = writeln!(out, "  after that, an empty namespace is left until cleanup (--reaper removes it)");
             }
             let _ = writeln!(out, "  come back: {}", text::command(["attach", session.as_str()]));
             let _ = writeln!(out, "  end it:    {}", text::command(["cleanup", session.as_str()]));
@@ -152,9 +151,9 @@ impl Receipt {
         self.storage_text(out);
         if let (false, Some(session)) = (self.files.held.is_empty(), &self.session) {
             let session = session.as_str();
-            let _ = writeln!(out, "  copy what is kept, or");
-            let _ = writeln!(out, "  fetch it:  {}", text::command(["attach", session, "--local"]));
-            let _ = writeln!(out, "  remove it: {}", text::command(["cleanup", session, "--local"]));
+            let _ = writeln!(out, "  copy the files marked KEPT, or");
+            let _ = writeln!(out, "  fetch them:  {}", text::command(["attach", session, "--local"]));
+            let _ = writeln!(out, "  remove them: {}", text::command(["cleanup", session, "--local"]));
         } else if let (true, Some(folder)) = (self.abandoned, &self.ring_folder) {
             let _ = writeln!(out, "  LEFT     {}", text::visible(&folder.display().to_string()));
         } else {
@@ -172,9 +171,9 @@ impl Receipt {
         let cloud = self.things.iter().any(|thing| matches!(thing.what, What::Cloud(_)));
         let reported = self.reports.as_ref().is_some_and(|(_, state)| state.sent > 0) || cloud;
         if stored || removed || reported {
-            "outside this machine only what is named above was made"
+            "nothing else was created outside this machine"
         } else {
-            "nothing was made outside this machine, nothing is left"
+            "nothing was created outside this machine; nothing is left"
         }
     }
 
@@ -193,15 +192,18 @@ impl Receipt {
         let count = |so: fn(&Fate) -> bool| objects().filter(|thing| so(&thing.fate)).count();
         let (gone, kept) = (count(|fate| *fate == Fate::Gone), count(|fate| *fate == Fate::Kept));
         let left = objects().count() - gone - kept;
+        let objects_of = |count: usize| text::counted(count, "object");
         let again =
             self.session.as_ref().map(|session| text::command(["cleanup", session.as_str()])).unwrap_or_default();
         let _ = match (left, kept, gone) {
             (0, ..) if self.trouble.is_some() => writeln!(out, "  not everything was removed; try again: {again}"),
-            (0, ..) if self.abandoned => writeln!(out, "  nothing was waited for; look what is left: {again}"),
+            (0, ..) if self.abandoned => writeln!(out, "  left without waiting; to remove what remains: {again}"),
             (0, 0, 0) => writeln!(out, "  {}", self.outside()),
-            (0, 0, _) => writeln!(out, "  {gone} objects were made, {gone} were seen gone, nothing is left"),
-            (0, ..) => writeln!(out, "  {gone} objects were seen gone, {kept} were kept; remove them: {again}"),
-            (left, ..) => writeln!(out, "  {} may still be there; try again: {again}", text::counted(left, "object")),
+            (0, 0, _) => writeln!(out, "  {} created, {gone} confirmed removed; nothing is left", objects_of(gone)),
+            (0, ..) => {
+                writeln!(out, "  {} confirmed removed, {kept} kept; to remove the rest: {again}", objects_of(gone))
+            }
+            (left, ..) => writeln!(out, "  {} may still exist; try again: {again}", objects_of(left)),
         };
     }
 
@@ -225,7 +227,7 @@ impl Receipt {
                     format!("; remove: {}", text::command(words.chain(self.storage_words.iter().map(String::as_str))))
                 });
                 let unlisted =
-                    files.unlisted.as_ref().map(|why| format!(" (what is there is not known: {})", text::visible(why)));
+                    files.unlisted.as_ref().map(|why| format!(" (cannot list them: {})", text::visible(why)));
                 let (unlisted, again) = (unlisted.unwrap_or_default(), again.unwrap_or_default());
                 let _ = writeln!(out, "  kept     captures in {place}{unlisted}{again}");
             }
@@ -241,7 +243,7 @@ fn thing_text(thing: &Thing, out: &mut String) {
         Fate::Gone => writeln!(out, "  removed  {name}"),
         Fate::Kept => writeln!(out, "  kept     {name}"),
         Fate::Asked | Fate::Unknown(_) | Fate::There(_) => writeln!(out, "  LEFT     {name}: not touched"),
-        Fate::Removing => writeln!(out, "  LEFT     {name}: not seen gone"),
+        Fate::Removing => writeln!(out, "  LEFT     {name}: removal not confirmed"),
         Fate::Failed(reason) => writeln!(out, "  LEFT     {name}: {}", text::visible(reason)),
     };
 }
