@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nodewatch_protocol::{CaptureSpec, UnixMillis};
+use nodewatch_protocol::{CaptureSpec, Orders, UnixMillis};
 
 use super::{
     App, Listing, Permission,
@@ -122,7 +122,8 @@ impl App {
             |state: &&NodeState| state.present && (state.agent.is_deployed() || state.node.cannot_run().is_some());
         let besides = self.nodes.values().filter(served).map(|state| state.node.name.clone()).collect();
         let group_per_node = group_per_node.unwrap_or_default();
-        Some(StandIn { capture, capture_ends, sink: None, reports, group_per_node, besides })
+        let orders = Orders { capture, capture_ends, sink: None, reports, group_per_node };
+        Some(StandIn { orders, besides })
     }
 
     /// Marks all that are shown; when they are, also those that join; then no more.

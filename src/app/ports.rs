@@ -8,8 +8,8 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use nodewatch_ports::PortSet;
 use nodewatch_protocol::{Port, PortProtocol, PortScope, Probe, Probed, Request, UnixMillis};
-use nodewatch_report::PortSet;
 
 use super::{
     App, Screen, View,
@@ -67,18 +67,18 @@ pub struct PortGroup {
     /// The port.
     pub key: PortKey,
     /// Nodes that list it, as indices into [`Ports::lists`], with its class there.
-    pub nodes: Vec<(usize, Option<PortClass>)>,
+    pub nodes: Vec<(usize, PortClass)>,
 }
 
 impl PortGroup {
     /// On how many nodes it is so.
     pub fn count(&self, class: PortClass) -> usize {
-        self.nodes.iter().filter(|(_, found)| *found == Some(class)).count()
+        self.nodes.iter().filter(|(_, found)| *found == class).count()
     }
 
     /// On how many nodes something may answer.
     pub fn open(&self) -> usize {
-        self.nodes.iter().filter(|(_, class)| class.is_none_or(PortClass::is_open)).count()
+        self.nodes.iter().filter(|(_, class)| class.is_open()).count()
     }
 }
 
@@ -178,7 +178,7 @@ impl Ports {
             order.directed(ordering).then_with(|| (a.0, a.1).cmp(&(b.0, b.1)))
         });
         self.groups.sort_by(|a, b| {
-            let worst = |group: &PortGroup| group.nodes.iter().filter_map(|(_, class)| *class).max();
+            let worst = |group: &PortGroup| group.nodes.iter().map(|(_, class)| *class).max();
             let ordering = match order.column {
                 Column::Class => worst(b).cmp(&worst(a)),
                 // By number of nodes: a port's name is its number.
@@ -326,7 +326,7 @@ impl App {
         for state in self.nodes.values() {
             let Some(port) = state.node.kubelet_port else { continue };
             expected.list.push(Expectation {
-                node: Some(state.node.name.clone()),
+                node: Some(state.node.name.0.clone()),
                 key: PortKey { port, protocol: PortProtocol::Tcp },
                 address: None,
                 origin: Origin::Kubelet,
@@ -394,7 +394,7 @@ impl App {
                 }
             }
         }
-        let mut groups: BTreeMap<PortKey, Vec<(usize, Option<PortClass>)>> = BTreeMap::new();
+        let mut groups: BTreeMap<PortKey, Vec<(usize, PortClass)>> = BTreeMap::new();
         if ports.mode != Mode::ByNode {
             for &(node, at) in &rows {
                 let listed = &ports.lists[node].1[at];
@@ -487,7 +487,7 @@ impl App {
     fn exclude_row(&mut self) {
         let Some((_, key)) = self.port_under_cursor() else { return };
         self.ports.excluded_by_key.add(key.protocol, key.port);
-        let text = key.text();
+        let text = key.to_string();
         self.sift_ports();
         let told = format!("{text} is left out of lists and reports, and counted; {{include-again}} takes it back");
         self.notify(Notice::info(told));

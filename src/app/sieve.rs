@@ -7,7 +7,7 @@ use regex::Regex;
 use rustc_hash::FxHashMap;
 
 use super::filter;
-use crate::model::{ListedPort, NodeName, PortClass};
+use crate::model::{ListedPort, NodeName};
 
 /// What the Ports screen shows.
 #[derive(Debug, Clone, Default)]
@@ -86,7 +86,7 @@ impl<'a> Sieve<'a> {
     }
 
     pub(super) fn shows(&mut self, node_matches: bool, listed: &ListedPort) -> bool {
-        let class = listed.class.map_or("", PortClass::word);
+        let class = listed.class.word();
         match self.filter {
             PortFilter::All => true,
             PortFilter::Matches(regex) => node_matches || self.matches(regex, class, listed),

@@ -5,7 +5,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use nodewatch_report::PortSet;
+use nodewatch_ports::PortSet;
 
 use super::words::Words;
 use crate::{

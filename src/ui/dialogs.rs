@@ -97,7 +97,7 @@ pub(super) fn history(frame: &mut Frame<'_>, area: Rect, app: &App, history: &Hi
             let head = format!(" {newest}{}, what changed between them:", counted(past.reports, "report"));
             let mut lines = vec![Line::styled(head, theme.dim)];
             for (at, node, text) in &past.changes {
-                let text = format!("{} {node}  {}", date_and_time(*at), text.replace('\t', " "));
+                let text = format!("{} {node}  {text}", date_and_time(*at));
                 lines.extend(wrapped_lines(&text, 1, width, theme.plain));
             }
             lines
