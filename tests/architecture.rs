@@ -206,8 +206,7 @@ fn each_library_stays_where_it_belongs() {
         ("ureq::", &["agent/src/upload/", "agent/src/reaper.rs"]),
         ("nodewatch_agent::", &["agent/src/main.rs"]),
     ];
-    let everything =
-        [sources("src"), sources("agent/src"), sources("crates")].concat();
+    let everything = [sources("src"), sources("agent/src"), sources("crates")].concat();
     for (library, homes) in rules {
         let mut used = false;
         for (file, text) in &everything {

@@ -37,7 +37,7 @@ impl Schedule {
         let interval = millis(interval);
         let next = self.next.saturating_add(interval);
         let missed = next.saturating_add(interval) <= now || next.saturating_sub(now) > interval;
-        self.next = if missed { now.saturating_add(interval) } else { next.max(now) };
+        self.next = if missed || !self.has_begun() { now.saturating_add(interval) } else { next.max(now) };
         let sequence = self.sequence;
         self.sequence = sequence.saturating_add(1);
         sequence
