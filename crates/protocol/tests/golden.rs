@@ -6,10 +6,10 @@ use std::fmt::Debug;
 use nodewatch_protocol::{
     AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Content, Delivery, Dropped, Endpoint,
     Expectation, ExpectedPorts, FileState, Flow, Freeze, FromAgent, Grant, Hello, Interface, InterfaceDrops,
-    InterfaceState, Mix, Origin, OwnSink, OwnersUpdate, PortChange, PortKey, PortOwner, PortProtocol, PortRule,
-    PortsKind, PortsUpdate, Probe, ProbeOutcome, Probed, Recorder, Refusal, RefusalKind, ReportPlan, ReportState,
-    Request, Response, Retention, RingState, ServerFacts, Share, Sink, SinkState, Statistics, StopReason, Terms,
-    ToAgent, Transport, Tunnel, Update, Window, decode, encode,
+    InterfaceState, Mix, ObjectForm, Origin, OwnSink, OwnersUpdate, PortChange, PortKey, PortOwner, PortProtocol,
+    PortRule, PortsKind, PortsUpdate, Probe, ProbeOutcome, Probed, Recorder, Refusal, RefusalKind, ReportPlan,
+    ReportState, Request, Response, Retention, RingState, ServerFacts, Share, Sink, SinkState, Statistics, StopReason,
+    Terms, ToAgent, Transport, Tunnel, Update, Window, decode, encode,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -95,9 +95,11 @@ fn to_agent() -> Vec<ToAgent> {
             region: "eu-west-1".into(),
             endpoint: None,
             path_style: false,
-            kms_key: Some("arn:aws:kms:eu-west-1:1:key/2".into()),
-            storage_class: Some("STANDARD_IA".into()),
-            zstd: true,
+            form: ObjectForm {
+                kms_key: Some("arn:aws:kms:eu-west-1:1:key/2".into()),
+                storage_class: Some("STANDARD_IA".into()),
+                zstd: true,
+            },
             server: ServerFacts { unchecked: true, authorities: Some("-----BEGIN CERTIFICATE-----".into()) },
         }))),
         ask(Request::Fetched { file: "a.pcapng".into() }),
