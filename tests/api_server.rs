@@ -18,6 +18,7 @@ use std::{collections::BTreeSet, path::Path, time::Duration};
 use api::{Answer, Call, Server, Stack, refusal};
 use futures::StreamExt;
 use http::Method;
+use nodewatch_protocol::Orders;
 use nodewatch_tui::{
     agents::site::Site,
     cluster::{AgentSettings, Cluster, Connection, leftovers, trust_cluster},

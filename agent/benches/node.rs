@@ -15,6 +15,7 @@ use std::{
 };
 
 use nodewatch_agent::sockets::Scanner;
+use nodewatch_ports::PortClass;
 use nodewatch_report::{Report, ReportedPort};
 use support::{Agent, Namespaces, Outcome, Traffic, agent_program, agent_round, flood, tcpdump_round};
 
@@ -73,7 +74,8 @@ fn sockets() {
     for _ in 0..20 {
         let begin = Instant::now();
         let found = scanner.scan(Some(&before)).ports;
-        let ports = found.iter().map(|&port| ReportedPort { port, first_seen: 1, class: "expected" }).collect();
+        let ports =
+            found.iter().map(|&port| ReportedPort { port, first_seen: 1, class: PortClass::Expected }).collect();
         let (hostname, cluster, session) = ("node-1", "bench", "00000000");
         let report = Report {
             at: 2,

@@ -441,13 +441,11 @@ impl Hub {
                 Response::Done
             }
             (Some(same), Some(plan)) if *same.plan() == plan => Response::Done,
-            (Some(before), Some(plan)) if before.goes_where(&plan) => match before.replan(plan.clone()) {
-                Ok(()) => {
-                    self.ring.remember_reports(Some(plan));
-                    Response::Done
-                }
-                Err(error) => not_reported(&error),
-            },
+            (Some(before), Some(plan)) if before.goes_where(&plan) => {
+                before.replan(plan.clone());
+                self.ring.remember_reports(Some(plan));
+                Response::Done
+            }
             (_, Some(plan)) => {
                 let (number, http, found) = (self.plans, self.uploader.http(), self.found.0.clone());
                 // Credentials are looked for on the way.

@@ -22,12 +22,11 @@ use nodewatch_agent::{
     reaper::{self, Reaper},
     reports,
     ring::{Ring, store::Store},
-    server,
-    stand_in::StandIn,
-    unix_millis,
+    server, stand_in, unix_millis,
 };
-use nodewatch_protocol::{ReportPlan, UnixMillis};
-use nodewatch_report::{PortSet, Stream};
+use nodewatch_ports::{ExpectedPorts, PortSet};
+use nodewatch_protocol::{Orders, ReportPlan, UnixMillis};
+use nodewatch_report::Stream;
 
 /// The node program of nodewatch-tui.
 #[derive(Parser)]
@@ -65,7 +64,7 @@ enum Command {
         ends: Option<End>,
         /// What to begin without being asked, as JSON, for a pod that is started again whenever it ends: past its end the
         /// agent rests until SIGTERM
-        #[arg(long, env = "NODEWATCH_STAND_IN", value_name = "JSON", value_parser = stand_in)]
+        #[arg(long, env = "NODEWATCH_STAND_IN", value_name = "JSON", value_parser = orders)]
         stand_in: Option<Begin>,
         /// End after so many seconds without a heartbeat; the session may change it
         #[arg(long, env = "NODEWATCH_LEASE_SECONDS", value_name = "SECONDS")]
@@ -173,8 +172,8 @@ impl ReportArgs {
             // There is none.
             session: String::new(),
             interval_seconds: self.interval.into(),
-            exclude: self.exclude.to_string(),
-            expected: self.expect.as_ref().map(PortSet::to_string),
+            excluded: self.exclude.into_rules(),
+            expectations: self.expect.map(|named| ExpectedPorts { list: Vec::new(), named: named.into_rules() }),
             hostname,
         }
     }
@@ -324,9 +323,9 @@ fn left(ends: UnixMillis, now: UnixMillis) -> Duration {
 
 /// What to begin, or nothing where the variable is empty.
 #[derive(Clone)]
-struct Begin(Option<Box<StandIn>>);
+struct Begin(Option<Box<Orders>>);
 
-fn stand_in(text: &str) -> Result<Begin, String> {
+fn orders(text: &str) -> Result<Begin, String> {
     if text.is_empty() {
         return Ok(Begin(None));
     }
@@ -337,7 +336,7 @@ async fn serve(
     ring: RingFolder,
     socket: Socket,
     stdio: bool,
-    (node, stand_in): (NodeFacts, Option<Box<StandIn>>),
+    (node, orders): (NodeFacts, Option<Box<Orders>>),
     limits: Limits,
 ) -> anyhow::Result<()> {
     // Before anything else: the first process of a container does not hear a signal that it has not asked for.
@@ -352,11 +351,11 @@ async fn serve(
     };
     let has_captured = !ring.manifest().captures.is_empty();
     let hub = Hub::spawn(node, ring, lifetime.clone())?;
-    let rests = stand_in.is_some();
-    if let Some(stand_in) = stand_in {
+    let rests = orders.is_some();
+    if let Some(orders) = orders {
         let hub = hub.clone();
         tokio::spawn(async move {
-            for refused in stand_in.begin(&hub, &name, unix_millis(), has_captured).await {
+            for refused in stand_in::begin(*orders, &hub, &name, unix_millis(), has_captured).await {
                 // Nobody is left to tell when standard error is gone.
                 let _ = writeln!(io::stderr(), "nodewatch-agent: {refused}");
             }

@@ -1,15 +1,15 @@
 //! Reports that the agent sends by itself: as events to CloudWatch Logs, as lines on standard output.
 //!
-//! Owns when one is due and what is in it. Must not know tunnels.
+//! Owns that it is looked whether one is due, and where it goes. Must not know tunnels.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     io::{self, Write},
     time::Duration,
 };
 
-use nodewatch_protocol::{Port, ReportPlan, ReportState, UnixMillis};
-use nodewatch_report::{Bounds, Event, MANAGED_BY, ParsePortSetError, PortSet, Report, ReportedPort, Reporter, Stream};
+use nodewatch_protocol::{ReportPlan, ReportState};
+use nodewatch_report::{Bounds, Event, MANAGED_BY, Occasion, Report, Reporter, Schedule, Stream};
 use tokio::time::Instant;
 
 use crate::{
@@ -20,15 +20,10 @@ use crate::{
 
 /// Waits to be sent, at most; the newest report always does.
 const QUEUE_BYTES: usize = 16 * 1024 * 1024;
-/// The longest time between two reports, as the command line has it: a plan may come from anywhere.
-const LONGEST_INTERVAL: Duration = Duration::from_secs(86_400);
 
 /// What cannot be reported.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// A list of ports.
-    #[error(transparent)]
-    Ports(#[from] ParsePortSetError),
     /// The way to CloudWatch Logs.
     #[error("{0}")]
     Logs(String),
@@ -40,13 +35,11 @@ pub enum ReportError {
 /// One agent's reports.
 pub(crate) struct Reports {
     plan: ReportPlan,
-    exclude: PortSet,
-    expected: Option<PortSet>,
     stream: Stream,
     reporter: Option<Reporter>,
-    sequence: u64,
+    began: Instant,
+    schedule: Schedule,
     errors: u64,
-    next: Instant,
 }
 
 impl Reports {
@@ -63,14 +56,12 @@ impl Reports {
             None => None,
         };
         Ok(Self {
-            exclude: plan.exclude.parse()?,
-            expected: plan.expected.as_deref().map(str::parse).transpose()?,
             stream: Stream { group: plan.group.clone(), stream: plan.stream.clone() },
             reporter,
+            began: Instant::now(),
             // A restarted agent's events are others than those before.
-            sequence: unix_millis(),
+            schedule: Schedule::from(unix_millis()),
             errors: 0,
-            next: Instant::now(),
             plan,
         })
     }
@@ -85,12 +76,9 @@ impl Reports {
             == (&plan.group, &plan.stream, &plan.region, &plan.endpoint)
     }
 
-    /// The same with another plan that [goes there](Self::goes_where) too; what waits goes on. An error changes nothing.
-    pub fn replan(&mut self, plan: ReportPlan) -> Result<(), ReportError> {
-        let next = Self::new(plan, None)?;
-        let (reporter, due, errors) = (self.reporter.take(), self.next, self.errors);
-        *self = Self { reporter, next: due, errors, ..next };
-        Ok(())
+    /// Goes on with another plan that [goes there](Self::goes_where) too; what waits goes on.
+    pub fn replan(&mut self, plan: ReportPlan) {
+        self.plan = plan;
     }
 
     /// Something failed on the node.
@@ -101,47 +89,14 @@ impl Reports {
     /// The report that is due now, if one is.
     pub fn due(&mut self, ports: &Ports) -> Option<Event> {
         let open = ports.open()?;
-        let now = Instant::now();
-        if now < self.next {
-            return None;
-        }
-        let interval = self.plan.interval_seconds.duration().clamp(Duration::from_secs(1), LONGEST_INTERVAL);
-        self.next = (self.next + interval).max(now);
-        self.sequence += 1;
-        let event = self.report(open, unix_millis()).event();
-        self.errors = 0;
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let interval = self.plan.interval_seconds;
+        let occasion = Occasion::due(&mut self.schedule, interval, (now, unix_millis()), &mut self.errors)?;
+        let event = Report::of(&self.plan, open.iter().map(|(port, since)| (*port, *since)), occasion).event();
         if let Some(reporter) = &self.reporter {
             reporter.push(&self.stream, event.clone());
         }
         Some(event)
-    }
-
-    fn report(&self, open: &BTreeMap<Port, UnixMillis>, at: UnixMillis) -> Report<'_> {
-        let (excluded, listed): (Vec<_>, Vec<_>) = open.iter().partition(|(port, _)| self.exclude.contains(port));
-        let class = |port: &Port| match &self.expected {
-            None => "",
-            Some(expected) if expected.contains(port) => "expected",
-            Some(_) => "unexpected",
-        };
-        let ports: Vec<ReportedPort<'_>> = listed
-            .into_iter()
-            .map(|(port, since)| ReportedPort { port: *port, first_seen: *since, class: class(port) })
-            .collect();
-        // A socket that only its own machine reaches opens nothing.
-        let alarming = |port: &&ReportedPort<'_>| {
-            port.class == "unexpected" && port.port.scope() != nodewatch_protocol::PortScope::Loopback
-        };
-        Report {
-            at,
-            hostname: &self.plan.hostname,
-            cluster: &self.plan.cluster,
-            session: &self.plan.session,
-            sequence: self.sequence,
-            excluded: excluded.len(),
-            unexpected: self.expected.as_ref().map(|_| ports.iter().filter(alarming).count()),
-            ports,
-            agent_errors: self.errors,
-        }
     }
 
     /// How the way to CloudWatch Logs stands.
@@ -246,9 +201,9 @@ mod tests {
         assert!(news(&mut told, now).is_empty(), "that it works again is no news");
     }
 
-    #[tokio::test]
-    async fn an_interval_that_no_clock_knows_is_a_day() {
-        let plan = |interval_seconds: u64| ReportPlan {
+    #[tokio::test(start_paused = true)]
+    async fn a_report_is_made_once_ports_are_known_and_then_at_its_interval() {
+        let plan = ReportPlan {
             group: String::new(),
             stream: "n".to_owned(),
             retention_days: 14,
@@ -257,18 +212,22 @@ mod tests {
             cluster: String::new(),
             hostname: "n".to_owned(),
             session: String::new(),
-            interval_seconds: interval_seconds.into(),
-            exclude: String::new(),
-            expected: None,
+            interval_seconds: 60.into(),
+            excluded: Vec::new(),
+            expectations: None,
         };
-        for interval in [0, 1, u64::MAX] {
-            let mut ports = Ports::new(false);
-            let mut reports = Reports::new(plan(interval), None).expect("reports");
-            assert!(reports.due(&ports).is_none(), "nothing is known yet");
-            let looked = ports.look().expect("none is under way").run();
-            ports.looked(looked);
-            assert!(reports.due(&ports).is_some());
-            assert!(reports.next <= Instant::now() + LONGEST_INTERVAL);
-        }
+        let mut ports = Ports::new(false);
+        let mut reports = Reports::new(plan.clone(), None).expect("reports");
+        assert!(reports.due(&ports).is_none(), "nothing is known yet");
+        let looked = ports.look().expect("none is under way").run();
+        ports.looked(looked);
+        assert!(reports.due(&ports).is_some());
+        assert!(reports.due(&ports).is_none());
+        // Another plan changes what is said and not when.
+        reports.replan(ReportPlan { cluster: "c".to_owned(), ..plan });
+        assert!(reports.due(&ports).is_none());
+        tokio::time::advance(Duration::from_secs(60)).await;
+        let event = reports.due(&ports).expect("due");
+        assert!(event.parts[0].contains("\"cluster\":\"c\""), "{event:?}");
     }
 }

@@ -190,7 +190,7 @@ pub struct PortsArgs {
         conflicts_with_all = ["watch", "baseline", "save_baseline"])]
     pub since: Option<Duration>,
     /// With --since: only reports with this port, as in 22/tcp
-    #[arg(long, value_name = "PORT", value_parser = port, requires = "since")]
+    #[arg(long, value_name = "PORT", requires = "since")]
     pub port: Option<PortKey>,
 }
 
@@ -342,19 +342,6 @@ pub struct CaptureArgs {
     /// A flight recorder: keep only the last of it, as in 2m or 2m,512MiB, until `freeze` saves it
     #[arg(long, value_name = "TIME[,SIZE]", value_parser = text::parse_recorder)]
     pub recorder: Option<Recorder>,
-}
-
-/// `22/tcp`, `tcp/22`, or `22` for TCP.
-fn port(text: &str) -> Result<PortKey, String> {
-    let bad = || format!("{text:?} is no port: write 22/tcp, 53/udp or 22");
-    let (number, protocol) = match text.split_once('/') {
-        None => (text, "tcp"),
-        Some((left, right)) if nodewatch_protocol::PortProtocol::named(left).is_some() => (right, left),
-        Some(parts) => parts,
-    };
-    let protocol = nodewatch_protocol::PortProtocol::named(protocol).ok_or_else(bad)?;
-    let port = number.parse().ok().filter(|&port: &u16| port > 0).ok_or_else(bad)?;
-    Ok(PortKey { port, protocol })
 }
 
 /// How results are written.

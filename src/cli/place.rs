@@ -5,7 +5,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use nodewatch_report::PortSet;
+use nodewatch_ports::PortSet;
+use nodewatch_protocol::ObjectForm;
 
 use super::words::Words;
 use crate::{
@@ -185,9 +186,11 @@ impl PlaceArgs {
             endpoint: storage.s3_endpoint.clone(),
             region: storage.s3_region.clone(),
             path_style: storage.s3_path_style,
-            kms_key: storage.s3_kms_key.clone(),
-            storage_class: storage.s3_storage_class.clone(),
-            zstd: storage.zstd,
+            form: ObjectForm {
+                kms_key: storage.s3_kms_key.clone(),
+                storage_class: storage.s3_storage_class.clone(),
+                zstd: storage.zstd,
+            },
             way: self.way(),
         })
     }

@@ -290,8 +290,8 @@ fn of_service(service: &Service, backends: Option<&Backends>, nodes: &[NodeName]
     let mut found = Vec::new();
     for port in spec.ports.iter().flatten() {
         let Some(key) = port.node_port.and_then(|number| key(number, port.protocol.as_deref())) else { continue };
-        let expectation = |node: Option<NodeName>, ready| Expectation {
-            node,
+        let expectation = |node: Option<&NodeName>, ready| Expectation {
+            node: node.map(|node| node.0.clone()),
             key,
             address: None,
             origin: Origin::NodePort(name.clone()),
@@ -301,7 +301,7 @@ fn of_service(service: &Service, backends: Option<&Backends>, nodes: &[NodeName]
             // Only nodes with a pod answer; none has one when the service is dead.
             Some(behind) if local && ready => {
                 let has = |node: &&NodeName| behind.contains(&Some(node.0.clone()));
-                found.extend(nodes.iter().filter(has).map(|node| expectation(Some(node.clone()), true)));
+                found.extend(nodes.iter().filter(has).map(|node| expectation(Some(node), true)));
             }
             _ => found.push(expectation(None, ready)),
         }
@@ -350,12 +350,7 @@ mod tests {
     }
 
     fn told(found: &[Expectation]) -> Vec<(String, Option<String>, bool)> {
-        found
-            .iter()
-            .map(|one| {
-                (format!("{} {}", one.key.text(), one.origin.text()), one.node.clone().map(|node| node.0), one.ready)
-            })
-            .collect()
+        found.iter().map(|one| (format!("{} {}", one.key, one.origin.text()), one.node.clone(), one.ready)).collect()
     }
 
     #[test]

@@ -158,7 +158,7 @@ impl Session<'_> {
         let mut template = job.pointer_mut("/spec/template").map(Value::take).ok_or_else(|| missing("template"))?;
         template["metadata"]["labels"][STAND_IN] = json!("true");
         template["metadata"]["annotations"][ENDS] = json!(rfc3339(self.ends));
-        template["metadata"]["annotations"][STAND_IN] = json!(json!(what).to_string());
+        template["metadata"]["annotations"][STAND_IN] = json!(json!(what.orders).to_string());
         let pod = &mut template["spec"];
         // A DaemonSet takes no other.
         pod["restartPolicy"] = json!("Always");
@@ -261,6 +261,8 @@ fn job_name(session: &SessionId, node: &NodeName, attempt: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use nodewatch_protocol::Orders;
+
     use super::*;
     use crate::model::PullPolicy;
 
@@ -420,9 +422,8 @@ mod tests {
     #[test]
     fn the_daemonset_is_for_nodes_that_join_and_its_agents_end_by_their_own_clock() {
         let what = StandIn {
-            capture: Some(nodewatch_protocol::CaptureSpec::default()),
+            orders: Orders { capture: Some(nodewatch_protocol::CaptureSpec::default()), ..Orders::default() },
             besides: vec!["a".into(), "b".into()],
-            ..StandIn::default()
         };
         let draft = with(1, &settings(), |session| session.agent_daemonset(&what)).expect("a DaemonSet");
         assert_eq!((draft.object.kind, draft.object.name.as_str()), (Kind::DaemonSet, "agents-00000001"));
@@ -440,7 +441,7 @@ mod tests {
         assert_eq!(terms, Some(&json!([named("a"), named("b")])));
         let begins: Value =
             serde_json::from_str(template["metadata"]["annotations"][STAND_IN].as_str().expect("text")).expect("JSON");
-        assert_eq!(begins["capture"]["snaplen"], json!(what.capture.expect("a capture").snaplen));
+        assert_eq!(begins["capture"]["snaplen"], json!(what.orders.capture.expect("a capture").snaplen));
         assert_eq!(template["metadata"]["annotations"][ENDS], "2023-11-14T22:23:20Z");
         let variables = template["spec"]["containers"][0]["env"].as_array().expect("variables");
         let names: Vec<&str> = variables.iter().filter_map(|variable| variable["name"].as_str()).collect();

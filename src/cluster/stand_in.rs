@@ -45,7 +45,7 @@ async fn make(cluster: &Cluster, journal: &std::sync::Arc<Journal>, what: &Stand
 /// Only what its template says to agents that are still to come.
 async fn change(cluster: &Cluster, known: &MadeObject, what: &StandIn) -> Result<(), Notice> {
     let ends = rfc3339(lock(&cluster.state.ends).unwrap_or_default());
-    let annotations = json!({ENDS: ends, STAND_IN: json!(what).to_string()});
+    let annotations = json!({ENDS: ends, STAND_IN: json!(what.orders).to_string()});
     let patch = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
     let api = kinds::api(cluster.client(), Kind::DaemonSet, known.namespace.as_deref());
     let changed = api.patch(&known.name, &PatchParams::default(), &Patch::Merge(patch)).await;

@@ -97,13 +97,13 @@ fn node_section(node: &NodeSummary) -> Markup {
         }
         @if !node.ports.is_empty() {
             h3 { "Ports" }
-            @if node.ports.iter().any(|port| port.class.is_some()) {
+            @if node.ports.iter().any(|port| port.class.is_known()) {
                 table {
                     tr { th { "port" } th { "class" } th { "why" } }
                     @for port in ports(node) {
                         tr {
                             td.mono { (visible(&port.port)) }
-                            td class=[drift_class(port.class)] { (port.class.map_or("", PortClass::word)) }
+                            td class=[drift_class(port.class)] { (port.class.word()) }
                             td { (visible(&port.why)) }
                         }
                     }
@@ -129,8 +129,8 @@ fn node_section(node: &NodeSummary) -> Markup {
     }
 }
 
-fn drift_class(class: Option<PortClass>) -> Option<&'static str> {
-    class.filter(|class| matches!(class, PortClass::Unexpected | PortClass::Dead)).map(|_| "bad")
+fn drift_class(class: PortClass) -> Option<&'static str> {
+    class.is_fault().then_some("bad")
 }
 
 fn mix(mix: &[(String, u64)]) -> String {

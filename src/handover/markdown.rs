@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::{drift, facts, ports};
 use crate::{
     base::text,
-    model::{NodeSummary, PortClass, Summary},
+    model::{NodeSummary, Summary},
 };
 
 /// The session as Markdown with GitHub's tables.
@@ -38,9 +38,8 @@ fn node_section(out: &mut String, node: &NodeSummary) {
     let _ = writeln!(out, "\n{}, {} not as expected.", text::counted(node.ports.len(), "open port"), drifted.len());
     if !node.ports.is_empty() {
         out.push('\n');
-        let rows = ports(node)
-            .into_iter()
-            .map(|port| vec![port.port.clone(), port.class.map_or("", PortClass::word).to_owned(), port.why.clone()]);
+        let rows =
+            ports(node).into_iter().map(|port| vec![port.port.clone(), port.class.word().to_owned(), port.why.clone()]);
         table(out, &["port", "class", "why"], rows);
     }
     if !node.changes.is_empty() {

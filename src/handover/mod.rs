@@ -48,10 +48,7 @@ fn ports(node: &NodeSummary) -> Vec<&PortSummary> {
 
 /// Ports that are not as they should be.
 fn drift(node: &NodeSummary) -> impl Iterator<Item = (&PortSummary, PortClass)> {
-    node.ports.iter().filter_map(|port| {
-        let class = port.class.filter(|class| matches!(class, PortClass::Unexpected | PortClass::Dead))?;
-        Some((port, class))
-    })
+    node.ports.iter().filter(|port| port.class.is_fault()).map(|port| (port, port.class))
 }
 
 #[cfg(test)]
@@ -81,7 +78,7 @@ mod tests {
                 name: text.into(),
                 facts: "Ready".into(),
                 agent: "live".into(),
-                ports: vec![port(Some(PortClass::Unexpected)), port(Some(PortClass::Expected)), port(None)],
+                ports: vec![port(PortClass::Unexpected), port(PortClass::Expected), port(PortClass::Unknown)],
                 changes: vec![PortMoment { at: 1_700_000_000_000, opened: true, port: text.into() }],
                 rates: (1..60).map(point).collect(),
                 capture: Some(CaptureSummary {
@@ -148,7 +145,7 @@ mod tests {
         let mut summary = summary("node-1");
         summary.nodes[0].ports.reverse();
         let classes: Vec<_> = ports(&summary.nodes[0]).iter().map(|port| port.class).collect();
-        assert_eq!(classes, [Some(PortClass::Unexpected), Some(PortClass::Expected), None]);
+        assert_eq!(classes, [PortClass::Unexpected, PortClass::Expected, PortClass::Unknown]);
     }
 
     #[test]

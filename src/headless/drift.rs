@@ -16,7 +16,7 @@ use std::{
 use nodewatch_protocol::{Port, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ListedPort, NodeName, PortClass, PortKey};
+use crate::model::{ListedPort, NodeName, PortKey};
 
 /// The form of the file. In the first one ports have no interface, and `[::]` stands for IPv4 too.
 const VERSION: u32 = 2;
@@ -188,7 +188,7 @@ impl Baseline {
         let drift = |kind, key: &PortKey, before: String, now: String| Drift {
             node: node.clone(),
             kind,
-            port: key.text(),
+            port: key.to_string(),
             before,
             now,
         };
@@ -303,7 +303,7 @@ fn replace(place: &Path, text: &[u8]) -> io::Result<()> {
 }
 
 fn saved_port(listed: &ListedPort) -> Saved {
-    Saved { port: listed.port, class: listed.class.map(|class: PortClass| class.word().to_owned()) }
+    Saved { port: listed.port, class: listed.class.is_known().then(|| listed.class.word().to_owned()) }
 }
 
 fn by_key(ports: impl Iterator<Item = Saved>) -> ByKey {
@@ -335,7 +335,7 @@ mod tests {
         let one = |text: &&str| ListedPort {
             port: text.parse().expect("a port"),
             socket: true,
-            class: None,
+            class: crate::model::PortClass::Unknown,
             why: Arc::from(""),
             owner: Arc::from(""),
             since: 1,

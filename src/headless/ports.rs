@@ -4,7 +4,8 @@
 
 use std::{collections::HashMap, path::Path, time::Duration};
 
-use nodewatch_protocol::{Port, PortChange};
+use nodewatch_ports::{ListedPortFields, PortFields};
+use nodewatch_protocol::PortChange;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
@@ -21,7 +22,7 @@ use crate::{
         text::{self, counted, time_of_day},
     },
     cli::{Format, NodesArgs, PortsArgs},
-    model::{Failure, ListedPort, NodeName, Notice, Place, PortClass},
+    model::{Failure, ListedPort, NodeName, Notice, Place},
     session::{
         Session,
         node::{Agent, NodeState},
@@ -258,27 +259,18 @@ fn print_change(node: &NodeName, change: &PortChange, format: Format) {
     let event = if change.opened { "opened" } else { "closed" };
     let port = change.port;
     match format {
-        Format::Json => output::print_json(
-            [json!({"event": event, "node": node, "at": change.at, "protocol": port.protocol_name(),
-                "address": port.local.ip(), "device": device(&port), "v6only": v6only(&port),
-                "port": port.local.port()})]
-            .into_iter(),
-        ),
+        Format::Json => {
+            let mut value = json!(PortFields::from(&port));
+            value["event"] = json!(event);
+            value["node"] = json!(node);
+            value["at"] = json!(change.at);
+            output::print_json([value].into_iter());
+        }
         Format::Table => {
             let line = format!("{}  {node}  {event} {port}", time_of_day(change.at));
             output::print(&format!("{}\n", text::visible(&line)));
         }
     }
-}
-
-/// The interface that a socket is bound to, or its link-local address's scope.
-fn device(port: &Port) -> Option<String> {
-    port.device.map(|device| device.name().to_owned())
-}
-
-/// Whether a socket on `::` takes no IPv4; `None` of any other.
-fn v6only(port: &Port) -> Option<bool> {
-    (port.local.is_ipv6() && port.local.ip().is_unspecified()).then_some(port.v6only)
 }
 
 /// Prints a report of the nodes whose agents are there, when it is to be; true when something differs from the baseline.
@@ -337,7 +329,7 @@ fn print_report(lists: &[(&NodeState, Vec<ListedPort>, usize)], at: u64, format:
                         address,
                         one.port.local.port().to_string(),
                         scope.to_owned(),
-                        one.class.map_or("-", PortClass::word).to_owned(),
+                        if one.class.is_known() { one.class.word() } else { "-" }.to_owned(),
                         why.collect::<Vec<_>>().join(", "),
                     ]
                 }));
@@ -355,13 +347,11 @@ fn print_report(lists: &[(&NodeState, Vec<ListedPort>, usize)], at: u64, format:
 }
 
 fn port_json(one: &ListedPort, at: u64) -> Value {
-    let port = one.port;
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    json!({
-        "protocol": port.protocol_name(), "address": port.local.ip(), "device": device(&port), "v6only": v6only(&port),
-        "port": port.local.port(), "scope": port.scope().word(), "first_seen": one.since, "last_seen": at, "class": one.class,
-        "why": text(&one.why), "owner": text(&one.owner),
-    })
+    let mut value = json!(ListedPortFields::new(&one.port, one.class, one.since, at));
+    value["why"] = json!(text(&one.why));
+    value["owner"] = json!(text(&one.owner));
+    value
 }
 
 fn print_drifts(drifts: &[Drift], format: Format) {

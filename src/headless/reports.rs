@@ -18,7 +18,8 @@ use crate::{
     journal::{Entry, Journals, Record},
     logs::{Filters, Logs, MAX_NAMES, Scope, asked as asked_for_credentials},
     model::{
-        AlarmKind, Failure, Holder, LogsSettings, NodeName, NodesChange, Notice, PastQuery, PortKey, SessionId, Way,
+        AlarmKind, Failure, Holder, LogsSettings, NodeName, NodesChange, Notice, PastQuery, PortClass, PortKey,
+        SessionId, Way,
     },
     session::{filter, reports::changes},
 };
@@ -78,19 +79,17 @@ pub async fn past(
     }
     match format {
         Format::Json => output::print_json(reports.iter().map(|report| {
-            let ports = report.ports.iter().map(|text| match text.split_once('\t') {
-                Some((port, class)) => json!({"port": port, "class": class}),
-                None => json!({"port": text}),
+            let ports = report.ports.iter().map(|past| match past.class {
+                PortClass::Unknown => json!({"port": past.port}),
+                class => json!({"port": past.port, "class": class}),
             });
             json!({"at": report.at, "node": report.node, "ports": ports.collect::<Vec<_>>(),
                 "excluded": report.excluded, "unexpected": report.unexpected, "incomplete": report.incomplete})
         })),
         Format::Table if reports.is_empty() => output::say("no reports in that period"),
         Format::Table => {
-            let rows: Vec<Vec<String>> = changes(&reports)
-                .into_iter()
-                .map(|(at, node, text)| vec![date_and_time(at), node, text.replace('\t', " ")])
-                .collect();
+            let rows: Vec<Vec<String>> =
+                changes(&reports).into_iter().map(|(at, node, text)| vec![date_and_time(at), node, text]).collect();
             output::print_table(&["TIME", "NODE", "WHAT CHANGED"], &rows);
         }
     }

@@ -3,13 +3,15 @@
 //! Owns the query, its paging, and how events become reports again: one that was sent in parts is put together, one that was
 //! sent twice is one. Time, node and port are filtered on the server.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::collections::BTreeMap;
 
-use nodewatch_protocol::{Device, Port, PortProtocol, UnixMillis};
+use nodewatch_ports::{PortClass, PortFields};
+use nodewatch_protocol::UnixMillis;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Logs, LogsError};
-use crate::model::{PastQuery, PastReport};
+use crate::model::{PastPort, PastQuery, PastReport, PortKey};
 
 /// The largest page that CloudWatch Logs gives.
 const PAGE: i32 = 10_000;
@@ -49,7 +51,7 @@ impl Logs {
     ) -> Result<(), LogsError> {
         // Of a report in parts all of them are wanted: whether a port was there only the whole can say.
         let pattern = match query.port {
-            Some(key) => format!("{{ ($.keys = \"* {} *\") || ($.parts > 1) }}", key.text()),
+            Some(key) => format!("{{ ($.keys = \"* {key} *\") || ($.parts > 1) }}"),
             None => "{ ($.Heartbeat = 1) || ($.parts > 1) }".to_owned(),
         };
         let mut token: Option<String> = None;
@@ -92,12 +94,6 @@ impl Logs {
     }
 }
 
-/// `tcp6 [::]:22` is `22/tcp`.
-fn is_port(text: &str, key: &str) -> bool {
-    let port = text.split('\t').next().and_then(|text| text.parse::<Port>().ok());
-    port.is_some_and(|port| crate::model::PortKey::from(port).text() == key)
-}
-
 /// Which report an event is of: by time first, then node, session and sequence.
 type Key = (UnixMillis, String, String, u64);
 
@@ -110,7 +106,7 @@ struct Gathered {
 
 #[derive(Debug)]
 struct Piece {
-    ports: Vec<String>,
+    ports: Vec<PastPort>,
     /// As the event has them, for filters.
     keys: String,
     /// Ports that an event of old has left out.
@@ -149,9 +145,8 @@ impl Found {
 
     fn reports(mut self, query: &PastQuery) -> Vec<PastReport> {
         // A server that does not know the pattern must not widen the answer.
-        if let Some(port) = query.port {
-            let key = port.text();
-            self.reports.retain(|_, gathered| gathered.has(&key));
+        if let Some(key) = query.port {
+            self.reports.retain(|_, gathered| gathered.has(key));
         }
         self.ports = self.reports.values().map(Gathered::ports).sum();
         self.shrink(query.limit);
@@ -169,11 +164,10 @@ impl Gathered {
         self.parts.values().map(|piece| piece.ports.len()).sum()
     }
 
-    fn has(&self, key: &str) -> bool {
+    fn has(&self, key: PortKey) -> bool {
         let padded = format!(" {key} ");
-        self.parts
-            .values()
-            .any(|piece| piece.keys.contains(&padded) || piece.ports.iter().any(|port| is_port(port, key)))
+        let listed = |piece: &Piece| piece.ports.iter().any(|past| PortKey::from(past.port) == key);
+        self.parts.values().any(|piece| piece.keys.contains(&padded) || listed(piece))
     }
 
     fn report(self, at: UnixMillis, node: String) -> PastReport {
@@ -214,27 +208,18 @@ fn read(message: &str, at: i64) -> Option<(Key, u64, u64, Piece)> {
     Some(((at, node, session, sequence), number, of, piece))
 }
 
-fn port(port: &Value) -> Option<String> {
-    let protocol = port["protocol"].as_str()?;
-    let address: std::net::IpAddr = port["address"].as_str()?.parse().ok()?;
-    let number = u16::try_from(port["port"].as_u64()?).ok()?;
-    let protocol = PortProtocol::named(protocol.trim_end_matches('6'))?;
-    // An event of an earlier release has neither.
-    let device = port["device"].as_str().and_then(Device::named);
-    let v6only = port["v6only"].as_bool().unwrap_or_default();
-    let text = Port { protocol, local: SocketAddr::new(address, number), device, v6only }.to_string();
-    Some(match port["class"].as_str() {
-        Some(class) => format!("{text}\t{class}"),
-        None => text,
-    })
+/// A port of an event; `None` where that is none.
+fn port(value: &Value) -> Option<PastPort> {
+    let port = PortFields::deserialize(value).ok()?.port()?;
+    Some(PastPort { port, class: value["class"].as_str().map_or(PortClass::Unknown, PortClass::named) })
 }
 
 #[cfg(test)]
 mod tests {
+    use nodewatch_protocol::PortProtocol;
     use nodewatch_report::{Report, ReportedPort};
 
     use super::*;
-    use crate::model::PortKey;
 
     fn query(port: Option<PortKey>, limit: usize) -> PastQuery {
         PastQuery { nodes: Vec::new(), port, since: 0, limit }
@@ -248,7 +233,7 @@ mod tests {
     fn sent(at: UnixMillis, sequence: u64, count: u32) -> Vec<String> {
         let port = |number: u32| {
             let text = format!("tcp 127.{}.0.1:{}", number / 65_000, number % 65_000 + 1);
-            ReportedPort { port: text.parse().expect("a port"), first_seen: 1, class: "expected" }
+            ReportedPort { port: text.parse().expect("a port"), first_seen: 1, class: PortClass::Expected }
         };
         let report = Report {
             at,
@@ -279,10 +264,10 @@ mod tests {
             {"protocol": "tcp", "address": "what", "port": 22}, {"port": 99999999}]}"#;
         found.add(text, 5);
         let reports = found.reports(&query(None, 9));
-        assert_eq!(reports[0].ports, ["tcp6 *:22\texpected"]);
+        let port = "tcp6 *:22".parse().expect("a port");
+        assert_eq!(reports[0].ports, [PastPort { port, class: PortClass::Expected }]);
         assert_eq!((reports[0].at, reports[0].excluded, reports[0].unexpected), (5, 2, None));
         assert_eq!(reports[0].incomplete, None);
-        assert!(is_port(&reports[0].ports[0], "22/tcp") && !is_port(&reports[0].ports[0], "22/udp"));
     }
 
     #[test]

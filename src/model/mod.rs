@@ -16,8 +16,8 @@ pub use image::PullPolicy;
 pub use machine::{ARCHITECTURES, Machine, NoAgent};
 pub use notice::{Failure, Notice, Severity};
 pub use ports::{Expectation, Expectations, ListedPort, NodeExpectations, Origin, Owner, PortClass, PortKey};
-pub use reports::{ALARM_MARK, Alarm, AlarmKind, LogsSettings, PastQuery, PastReport};
-pub use stand_in::{EACH_NODE, StandIn};
+pub use reports::{ALARM_MARK, Alarm, AlarmKind, LogsSettings, PastPort, PastQuery, PastReport};
+pub use stand_in::StandIn;
 pub use storage::{ParseS3UrlError, S3Url, StorageSettings, StoredFile, StoredSummary, Way};
 pub use summary::{
     CaptureSummary, FileSummary, Moment, NodeSummary, PortMoment, PortSummary, RatePoint, SUMMARY_VERSION, Summary,

@@ -1,10 +1,12 @@
 //! Port reports in CloudWatch, as far as the layers share it: where they go, what was sent, and the alarms on them.
 
-use nodewatch_protocol::UnixMillis;
+use std::fmt;
+
+use nodewatch_protocol::{ParsePortError, Port, UnixMillis};
 use nodewatch_report::Stream;
 use serde::{Deserialize, Serialize};
 
-use super::{NodeName, PortKey, SessionId, Way};
+use super::{NodeName, PortClass, PortKey, SessionId, Way};
 
 /// Where reports go and how; nothing of it is secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +45,57 @@ impl LogsSettings {
     }
 }
 
+/// A port of a report that was read back. Displays as `tcp 0.0.0.0:22 expected`, without a class that was not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "PastPortForm")]
+pub struct PastPort {
+    /// The port.
+    pub port: Port,
+    /// What it was called.
+    pub class: PortClass,
+}
+
+impl fmt::Display for PastPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.port.fmt(f)?;
+        if self.class.is_known() { write!(f, " {}", self.class.word()) } else { Ok(()) }
+    }
+}
+
+/// Recordings of earlier versions have a text, with the class behind a tab.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum PastPortForm {
+    Typed {
+        port: Port,
+        #[serde(default)]
+        class: PortClass,
+    },
+    Text(PastPortText),
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct PastPortText(Port, PortClass);
+
+impl TryFrom<String> for PastPortText {
+    type Error = ParsePortError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let (port, class) = text.split_once('\t').unwrap_or((&text, ""));
+        Ok(Self(port.parse()?, PortClass::named(class)))
+    }
+}
+
+impl From<PastPortForm> for PastPort {
+    fn from(form: PastPortForm) -> Self {
+        let (port, class) = match form {
+            PastPortForm::Typed { port, class } | PastPortForm::Text(PastPortText(port, class)) => (port, class),
+        };
+        Self { port, class }
+    }
+}
+
 /// A report that was read back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PastReport {
@@ -50,8 +103,8 @@ pub struct PastReport {
     pub at: UnixMillis,
     /// The node.
     pub node: String,
-    /// Its ports, as in `tcp 0.0.0.0:22`; with their class behind a tab where that was known.
-    pub ports: Vec<String>,
+    /// Its ports.
+    pub ports: Vec<PastPort>,
     /// How many were left out.
     pub excluded: u64,
     /// How many were unexpected.
@@ -102,4 +155,22 @@ pub struct Alarm {
     pub kind: AlarmKind,
     /// Its state as CloudWatch has it: `OK`, `ALARM`, `INSUFFICIENT_DATA`.
     pub state: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_past_port_is_read_also_as_recordings_of_before_have_it() {
+        let port = PastPort { port: "tcp6 *:22".parse().expect("a port"), class: PortClass::Expected };
+        let text = serde_json::to_string(&port).expect("JSON");
+        assert_eq!(text, r#"{"port":"tcp6 *:22","class":"expected"}"#);
+        for form in [text.as_str(), r#""tcp6 *:22\texpected""#] {
+            assert_eq!(serde_json::from_str::<PastPort>(form).expect("read"), port, "{form}");
+        }
+        let old: PastPort = serde_json::from_str(r#""tcp6 *:22""#).expect("read");
+        assert_eq!((port.to_string(), old.to_string()), ("tcp6 *:22 expected".to_owned(), "tcp6 *:22".to_owned()));
+        assert!(serde_json::from_str::<PastPort>("\"no port\"").is_err());
+    }
 }

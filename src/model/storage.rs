@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use nodewatch_protocol::UnixMillis;
+use nodewatch_protocol::{ObjectForm, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use super::SessionId;
@@ -103,15 +103,9 @@ pub struct StorageSettings {
     /// The bucket goes into the path; `None` does so for another server.
     #[serde(default)]
     pub path_style: Option<bool>,
-    /// The KMS key that objects are encrypted with.
-    #[serde(default)]
-    pub kms_key: Option<String>,
-    /// The storage class.
-    #[serde(default)]
-    pub storage_class: Option<String>,
-    /// Agents compress files on their way.
-    #[serde(default)]
-    pub zstd: bool,
+    /// What becomes of files there.
+    #[serde(flatten)]
+    pub form: ObjectForm,
     /// What agents deliver with.
     #[serde(default)]
     pub way: Way,

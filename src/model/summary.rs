@@ -73,7 +73,8 @@ pub struct PortSummary {
     /// Protocol and address.
     pub port: String,
     /// Its class, where that is known.
-    pub class: Option<PortClass>,
+    #[serde(default)]
+    pub class: PortClass,
     /// Why it should be there, and who holds it.
     pub why: String,
 }

@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 
-use nodewatch_protocol::{CaptureSpec, OwnSink, Sink};
+use nodewatch_protocol::{CaptureSpec, EACH_NODE, OwnSink, Sink};
 use tokio::{
     net::unix::pipe,
     process::Command,
@@ -18,7 +18,7 @@ use crate::{
     captures::manifest::{self, NodeEntry, SessionManifest},
     config::file::{PLACE, VIEWER},
     logs::Logs,
-    model::{EACH_NODE, FetchProgress, Node, NodeName, Notice, Outcome, PreflightCheck, SessionId},
+    model::{FetchProgress, Node, NodeName, Notice, Outcome, PreflightCheck, SessionId},
     session::{Event, Job, ledger::Found},
     storage::{Storage, StorageError},
 };

@@ -5,7 +5,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, stream::BoxStream};
-use nodewatch_protocol::{CaptureFile, CaptureSpec, ReportState, Request, Response};
+use nodewatch_protocol::{CaptureFile, CaptureSpec, Orders, ReportState, Request, Response};
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
     task::{AbortHandle, JoinSet},
@@ -267,7 +267,8 @@ impl Performer {
     fn stand_in(&mut self, what: StandIn) {
         let (site, outlet) = (Arc::clone(&self.site), self.outlet.clone());
         self.tell(async move {
-            let what = StandIn { sink: outlet.sink_of_each().await, ..what };
+            let orders = Orders { sink: outlet.sink_of_each().await, ..what.orders };
+            let what = StandIn { orders, ..what };
             Event::StoodIn(site.stand_in(what).await)
         });
     }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{App, Screen};
 use crate::{
     base::text,
-    model::{ListedPort, NodeName, Notice, PortClass},
+    model::{ListedPort, NodeName, Notice},
     session::{Effect, files::FileRow, node::NodeState},
 };
 
@@ -169,7 +169,7 @@ impl App {
                 if listed.socket { listed.port.address() } else { String::new() },
                 listed.port.local.port().to_string(),
                 if listed.socket { listed.port.scope().word().to_owned() } else { String::new() },
-                listed.class.map_or("", PortClass::word).to_owned(),
+                listed.class.word().to_owned(),
                 listed.why.to_string(),
                 listed.owner.to_string(),
                 if listed.socket { text::rfc3339(self.session.wall(listed.since)) } else { String::new() },
@@ -210,7 +210,7 @@ impl App {
             Screen::Ports => {
                 let port = self
                     .port_under_cursor()
-                    .map(|(name, key)| name.map_or_else(|| key.text(), |name| format!("{} {}", name.0, key.text())));
+                    .map(|(name, key)| name.map_or_else(|| key.to_string(), |name| format!("{} {key}", name.0)));
                 port.into_iter().collect()
             }
             Screen::Events => {

@@ -7,7 +7,7 @@ use regex::Regex;
 use rustc_hash::FxHashMap;
 
 use crate::{
-    model::{ListedPort, NodeName, PortClass},
+    model::{ListedPort, NodeName},
     session::filter,
 };
 
@@ -88,7 +88,7 @@ impl<'a> Sieve<'a> {
     }
 
     pub(super) fn shows(&mut self, node_matches: bool, listed: &ListedPort) -> bool {
-        let class = listed.class.map_or("", PortClass::word);
+        let class = listed.class.word();
         match self.filter {
             PortFilter::All => true,
             PortFilter::Matches(regex) => node_matches || self.matches(regex, class, listed),

@@ -57,18 +57,18 @@ pub struct PortGroup {
     /// The port.
     pub key: PortKey,
     /// Nodes that list it, as indices into [`Ports::lists`], with its class there.
-    pub nodes: Vec<(usize, Option<PortClass>)>,
+    pub nodes: Vec<(usize, PortClass)>,
 }
 
 impl PortGroup {
     /// On how many nodes it is so.
     pub fn count(&self, class: PortClass) -> usize {
-        self.nodes.iter().filter(|(_, found)| *found == Some(class)).count()
+        self.nodes.iter().filter(|(_, found)| *found == class).count()
     }
 
     /// On how many nodes something may answer.
     pub fn open(&self) -> usize {
-        self.nodes.iter().filter(|(_, class)| class.is_none_or(PortClass::is_open)).count()
+        self.nodes.iter().filter(|(_, class)| class.is_open()).count()
     }
 }
 
@@ -123,7 +123,7 @@ impl Ports {
             order.directed(ordering).then_with(|| (a.0, a.1).cmp(&(b.0, b.1)))
         });
         self.groups.sort_by(|a, b| {
-            let worst = |group: &PortGroup| group.nodes.iter().filter_map(|(_, class)| *class).max();
+            let worst = |group: &PortGroup| group.nodes.iter().map(|(_, class)| *class).max();
             let ordering = match order.column {
                 Column::Class => worst(b).cmp(&worst(a)),
                 // By number of nodes: a port's name is its number.
@@ -267,7 +267,7 @@ impl App {
                 }
             }
         }
-        let mut groups: BTreeMap<PortKey, Vec<(usize, Option<PortClass>)>> = BTreeMap::new();
+        let mut groups: BTreeMap<PortKey, Vec<(usize, PortClass)>> = BTreeMap::new();
         if ports.mode != Mode::ByNode {
             for &(node, at) in &rows {
                 let listed = &ports.lists[node].1[at];
@@ -360,7 +360,7 @@ impl App {
     fn exclude_row(&mut self) {
         let Some((_, key)) = self.port_under_cursor() else { return };
         self.session.leave_out(key);
-        let text = key.text();
+        let text = key.to_string();
         self.sift_ports();
         let mut notice = Notice::info(format!("excluded {text} from lists and reports; it is still counted"));
         "{include-again} undoes it".clone_into(&mut notice.next_step);

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nodewatch_protocol::{CaptureSpec, UnixMillis};
+use nodewatch_protocol::{CaptureSpec, Orders, UnixMillis};
 
 use super::{
     Effect, Listing, Permission, Session,
@@ -115,7 +115,8 @@ impl Session {
             |state: &&NodeState| state.present && (state.agent.is_deployed() || state.node.cannot_run().is_some());
         let besides = self.nodes.values().filter(served).map(|state| state.node.name.clone()).collect();
         let group_per_node = group_per_node.unwrap_or_default();
-        Some(StandIn { capture, capture_ends, sink: None, reports, group_per_node, besides })
+        let orders = Orders { capture, capture_ends, sink: None, reports, group_per_node };
+        Some(StandIn { orders, besides })
     }
 
     /// From here on "all" is also what joins later.

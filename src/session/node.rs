@@ -8,6 +8,7 @@ use nodewatch_protocol::{
     AgentFacts, Amount, CaptureFile, CaptureSpec, CaptureState, Delivery, FileState, Port, PortChange, PortOwner,
     ReportPlan, ReportState, RingState, Statistics, StopReason, UnixMillis, Update,
 };
+use nodewatch_report::Schedule;
 
 use super::{grant::GrantState, rollup::Rollup};
 use crate::{
@@ -173,10 +174,8 @@ impl Troubles {
 pub struct Reporting {
     /// When its tunnel was first up.
     pub live_since: Option<UnixMillis>,
-    /// When the next one is due.
-    pub next: UnixMillis,
-    /// Reports so far.
-    pub sequence: u64,
+    /// When they are due.
+    pub schedule: Schedule,
     /// What failed on the node since the last one.
     pub errors: u64,
     /// What the agent was told to report by itself.

@@ -4,8 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use nodewatch_ports::PortSet;
 use nodewatch_protocol::{Port, PortProtocol, Probe, UnixMillis};
-use nodewatch_report::PortSet;
 
 use super::{
     Effect, Session,
@@ -115,7 +115,7 @@ impl Session {
         for state in self.nodes.values() {
             let Some(port) = state.node.kubelet_port else { continue };
             expected.list.push(Expectation {
-                node: Some(state.node.name.clone()),
+                node: Some(state.node.name.0.clone()),
                 key: PortKey { port, protocol: PortProtocol::Tcp },
                 address: None,
                 origin: Origin::Kubelet,

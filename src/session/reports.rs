@@ -4,8 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nodewatch_protocol::{ReportPlan, ReportState, Request, Retention, UnixMillis};
-use nodewatch_report::{Report, ReportedPort};
+use nodewatch_protocol::{ExpectedPorts, ReportPlan, ReportState, Request, Retention, UnixMillis};
+use nodewatch_report::{Occasion, Report, Stream};
 
 use super::{
     Effect, Event, Session,
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     base::text,
-    model::{LogsSettings, NodeName, Notice, PastReport, Place, PortClass, Way},
+    model::{LogsSettings, NodeName, Notice, PastPort, PastReport, Place, Way},
 };
 
 /// A first report waits so long for what should be open to be known, in milliseconds.
@@ -94,7 +94,7 @@ impl Session {
         let classed = |state: &NodeState| {
             self.terms.place == Place::Local
                 || self.ports.is_expected_known(&state.node.name)
-                || state.reporting.sequence > 0
+                || state.reporting.schedule.has_begun()
                 // A clock that was set back makes nobody wait.
                 || state.reporting.live_since.is_some_and(|since| now < since || now - since >= CLASSED_WITHIN)
         };
@@ -102,25 +102,10 @@ impl Session {
         let names: Vec<NodeName> = self.nodes.values().filter(live).map(|state| state.node.name.clone()).collect();
         let mut effects = Vec::new();
         for name in names {
-            if settings.way != Way::Grant {
-                effects.extend(self.tell_plan(&name, &settings));
-                continue;
-            }
-            let interval = settings.interval_seconds.saturating_mul(1000);
-            // One that is further off than an interval was fixed before the clock was set back.
-            let due = |next: UnixMillis| now >= next || next - now > interval;
-            let Some(state) = self.nodes.get(&name).filter(|state| due(state.reporting.next)) else { continue };
-            let event = self.report(state, &settings).event();
-            effects.push(Effect::Report(name.clone(), event));
-            if let Some(state) = self.nodes.get_mut(&name) {
-                let reporting = &mut state.reporting;
-                let next = reporting.next.saturating_add(interval);
-                // One that was missed is not made up for.
-                let missed = next.saturating_add(interval) <= now || next.saturating_sub(now) > interval;
-                reporting.next = if missed { now.saturating_add(interval) } else { next.max(now) };
-                reporting.sequence += 1;
-                reporting.errors = 0;
-            }
+            effects.extend(match settings.way {
+                Way::Grant => self.report(&name, &settings),
+                Way::Role(_) | Way::PodIdentity => self.tell_plan(&name, &settings),
+            });
         }
         effects
     }
@@ -152,46 +137,19 @@ impl Session {
         }
     }
 
-    fn report<'a>(&'a self, state: &'a NodeState, settings: &'a LogsSettings) -> Report<'a> {
-        let listed = self.list_ports(state);
-        let sockets = || listed.iter().filter(|one| one.socket);
-        let kept = || sockets().filter(|one| !self.leaves_out(&one.port));
-        let known = listed.iter().any(|one| one.class.is_some()) || self.ports.expected.is_some();
-        Report {
-            at: self.wall(self.now),
-            hostname: &state.node.name.0,
-            cluster: &settings.cluster,
-            session: self.terms.id.as_str(),
-            sequence: state.reporting.sequence,
-            ports: kept()
-                .map(|one| ReportedPort {
-                    port: one.port,
-                    first_seen: self.wall(one.since),
-                    class: one.class.map_or("", PortClass::word),
-                })
-                .collect(),
-            excluded: sockets().count() - kept().count(),
-            unexpected: known.then(|| kept().filter(|one| one.is_alarming()).count()),
-            agent_errors: state.reporting.errors,
-        }
+    /// The report of a node that is due, if one is.
+    fn report(&mut self, name: &NodeName, settings: &LogsSettings) -> Option<Effect> {
+        let moment = (self.now, self.wall(self.now));
+        let reporting = &mut self.nodes.get_mut(name)?.reporting;
+        let interval = settings.interval_seconds.into();
+        let occasion = Occasion::due(&mut reporting.schedule, interval, moment, &mut reporting.errors)?;
+        let plan = self.plan_of(name, settings);
+        let open = self.nodes.get(name)?.open_ports().map(|row| (row.port, self.wall(row.since)));
+        Some(Effect::Report(name.clone(), Report::of(&plan, open, occasion).event()))
     }
 
     fn tell_plan(&mut self, name: &NodeName, settings: &LogsSettings) -> Option<Effect> {
-        let stream = settings.stream(name);
-        let exclude = self.terms.exclude.clone().and(&self.ports.left_out);
-        let plan = ReportPlan {
-            group: stream.group,
-            stream: stream.stream,
-            retention_days: settings.retention_days,
-            region: settings.region.clone().unwrap_or_default(),
-            endpoint: settings.endpoint.clone(),
-            cluster: settings.cluster.clone(),
-            hostname: name.0.clone(),
-            session: self.terms.id.to_string(),
-            interval_seconds: settings.interval_seconds.into(),
-            exclude: exclude.to_string(),
-            expected: self.expectations_of(name).set().map(|set| set.to_string()),
-        };
+        let plan = self.plan_of(name, settings);
         let state = self.nodes.get_mut(name)?;
         if state.reporting.told.as_ref() == Some(&plan) {
             return None;
@@ -200,25 +158,39 @@ impl Session {
         Some(Effect::Ask(name.clone(), Request::Report(Some(Box::new(plan)))))
     }
 
+    /// What is reported of a node, whoever does it.
+    fn plan_of(&self, name: &NodeName, settings: &LogsSettings) -> ReportPlan {
+        self.plan(settings, settings.stream(name), name.0.clone(), self.expectations_of(name).to_tell())
+    }
+
     /// What agents with a role of their own report, without what comes from the node; and whether each has a group.
     pub(super) fn plan_of_each(&self) -> Option<(ReportPlan, bool)> {
         let settings = self.reports.as_ref().map(|reports| &reports.settings).filter(|it| it.way != Way::Grant)?;
-        let exclude = self.terms.exclude.clone().and(&self.ports.left_out);
-        let plan = ReportPlan {
-            group: settings.group.clone(),
-            stream: String::new(),
+        let stream = Stream { group: settings.group.clone(), stream: String::new() };
+        // What should be open there nobody knows yet.
+        Some((self.plan(settings, stream, String::new(), None), settings.per_node))
+    }
+
+    fn plan(
+        &self,
+        settings: &LogsSettings,
+        stream: Stream,
+        hostname: String,
+        expectations: Option<ExpectedPorts>,
+    ) -> ReportPlan {
+        ReportPlan {
+            group: stream.group,
+            stream: stream.stream,
             retention_days: settings.retention_days,
             region: settings.region.clone().unwrap_or_default(),
             endpoint: settings.endpoint.clone(),
             cluster: settings.cluster.clone(),
-            hostname: String::new(),
+            hostname,
             session: self.terms.id.to_string(),
             interval_seconds: settings.interval_seconds.into(),
-            exclude: exclude.to_string(),
-            // What should be open there nobody knows yet.
-            expected: None,
-        };
-        Some((plan, settings.per_node))
+            excluded: self.terms.exclude.clone().and(&self.ports.left_out).into_rules(),
+            expectations,
+        }
     }
 }
 
@@ -226,10 +198,10 @@ impl Session {
 /// is not whole closes nothing.
 pub fn changes(reports: &[PastReport]) -> Vec<(UnixMillis, String, String)> {
     // What was open by the last whole report, and by those since that are not whole.
-    let mut open: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut open: BTreeMap<&str, BTreeSet<PastPort>> = BTreeMap::new();
     let mut changes = Vec::new();
     for report in reports {
-        let now: BTreeSet<&str> = report.ports.iter().map(String::as_str).collect();
+        let now: BTreeSet<PastPort> = report.ports.iter().copied().collect();
         let mut parts = Vec::new();
         match (open.get_mut(report.node.as_str()), &report.incomplete) {
             (None, None) => {

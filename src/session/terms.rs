@@ -5,8 +5,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use nodewatch_ports::PortSet;
 use nodewatch_protocol::Freeze;
-use nodewatch_report::PortSet;
 use serde::{Deserialize, Serialize};
 
 use super::{Permission, delivery::StorageInfo};

@@ -44,11 +44,11 @@ impl Storage {
         if let Some(token) = credentials.session_token() {
             fields.insert("x-amz-security-token".to_owned(), token.to_owned());
         }
-        if let Some(key) = &settings.kms_key {
+        if let Some(key) = &settings.form.kms_key {
             fields.insert("x-amz-server-side-encryption".to_owned(), "aws:kms".to_owned());
             fields.insert("x-amz-server-side-encryption-aws-kms-key-id".to_owned(), key.clone());
         }
-        if let Some(class) = &settings.storage_class {
+        if let Some(class) = &settings.form.storage_class {
             fields.insert("x-amz-storage-class".to_owned(), class.clone());
         }
         let mut conditions: Vec<Value> = fields.iter().map(|(name, value)| json!({ name: value })).collect();
@@ -72,7 +72,7 @@ impl Storage {
             prefix: place.prefix.clone(),
             max_bytes,
             valid_seconds: valid.into(),
-            zstd: settings.zstd,
+            zstd: settings.form.zstd,
             server: self.server_facts(),
         }
     }
@@ -137,9 +137,7 @@ mod tests {
             endpoint: None,
             region: Some(region.to_owned()),
             path_style: None,
-            kms_key: None,
-            storage_class: None,
-            zstd: false,
+            form: nodewatch_protocol::ObjectForm::default(),
             way: Way::Grant,
         };
         Storage::with(settings, config).await

@@ -215,16 +215,13 @@ impl Storage {
             return Ok((Sink::Grant(grant), Some(valid)));
         }
         let place = self.node(session, node);
-        let settings = &self.settings;
         let own = OwnSink {
             bucket: place.bucket,
             prefix: place.prefix,
             region: self.region.clone(),
             endpoint: self.own_endpoint(),
             path_style: self.path_style(),
-            kms_key: settings.kms_key.clone(),
-            storage_class: settings.storage_class.clone(),
-            zstd: settings.zstd,
+            form: self.settings.form.clone(),
             server: self.server_facts(),
         };
         Ok((Sink::Own(own), None))
@@ -285,7 +282,7 @@ impl Storage {
 
     fn putting(&self, key: &str) -> aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder {
         let put = self.client.put_object().bucket(&self.settings.url.bucket).key(key);
-        match &self.settings.kms_key {
+        match &self.settings.form.kms_key {
             Some(kms) => put.server_side_encryption(aws_sdk_s3::types::ServerSideEncryption::AwsKms).ssekms_key_id(kms),
             None => put,
         }

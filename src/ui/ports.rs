@@ -135,13 +135,13 @@ fn tab_line(ports: &Ports, area: Rect, theme: &Theme, hits: &mut Hits) -> Line<'
 }
 
 /// How a class is written and how it looks.
-fn class_of(class: Option<PortClass>, theme: &Theme) -> (&'static str, Style) {
+fn class_of(class: PortClass, theme: &Theme) -> (&'static str, Style) {
     match class {
-        None => ("-", theme.dim),
-        Some(PortClass::Expected) => ("expected", theme.good),
-        Some(PortClass::Unexpected) => ("UNEXPECTED", theme.warn),
-        Some(PortClass::ByRules) => ("by rules", theme.accent),
-        Some(PortClass::Dead) => ("DEAD", theme.bad),
+        PortClass::Unknown => ("-", theme.dim),
+        PortClass::Expected => ("expected", theme.good),
+        PortClass::Unexpected => ("UNEXPECTED", theme.warn),
+        PortClass::ByRules => ("by rules", theme.accent),
+        PortClass::Dead => ("DEAD", theme.bad),
     }
 }
 
@@ -256,8 +256,7 @@ fn group_row(ports: &Ports, at: usize, width: usize, theme: &Theme) -> Line<'sta
     let some = if open == all { theme.plain } else { theme.warn };
     let room = width.saturating_sub(57);
     // The fewer are more telling: who has it, or who lacks it.
-    let has =
-        |node: usize| group.nodes.iter().any(|(known, class)| *known == node && class.is_none_or(PortClass::is_open));
+    let has = |node: usize| group.nodes.iter().any(|(known, class)| *known == node && class.is_open());
     let names = |wanted: bool| {
         let mut names = String::new();
         for (node, (name, _)) in ports.lists.iter().enumerate() {
@@ -279,7 +278,7 @@ fn group_row(ports: &Ports, at: usize, width: usize, theme: &Theme) -> Line<'sta
     };
     Line::from(vec![
         Span::styled(if selected { theme.symbols.cursor } else { " " }, theme.accent),
-        Span::styled(format!("  {} ", fit(&group.key.text(), 11)), theme.plain),
+        Span::styled(format!("  {} ", fit(&group.key.to_string(), 11)), theme.plain),
         Span::styled(format!("{} ", fit_right(&format!("{open}/{all}"), 9)), some),
         Span::styled(format!("{}  ", fit(&class_counts(group), 28)), worst(group, theme)),
         Span::styled(fit(&text, room), theme.dim),
@@ -339,18 +338,18 @@ impl Matrix {
         let selected = at == ports.cursor;
         let mut spans = vec![
             Span::styled(if selected { theme.symbols.cursor } else { " " }, theme.accent),
-            Span::styled(format!("  {}", fit(&group.key.text(), 12)), theme.plain),
+            Span::styled(format!("  {}", fit(&group.key.to_string(), 12)), theme.plain),
         ];
         for node in self.first..self.first + self.nodes {
             // Nodes of a group are in order.
             let found = group.nodes.binary_search_by_key(&node, |(known, _)| *known);
             let (word, style) = match found.map(|at| group.nodes[at].1) {
                 Err(_) => (".", theme.dim),
-                Ok(None) => ("o", theme.plain),
-                Ok(Some(PortClass::Expected)) => ("o", theme.good),
-                Ok(Some(PortClass::Unexpected)) => ("o!", theme.warn),
-                Ok(Some(PortClass::ByRules)) => ("r", theme.accent),
-                Ok(Some(PortClass::Dead)) => ("DEAD", theme.bad),
+                Ok(PortClass::Unknown) => ("o", theme.plain),
+                Ok(PortClass::Expected) => ("o", theme.good),
+                Ok(PortClass::Unexpected) => ("o!", theme.warn),
+                Ok(PortClass::ByRules) => ("r", theme.accent),
+                Ok(PortClass::Dead) => ("DEAD", theme.bad),
             };
             spans.push(Span::styled(fit(word, CELL), style));
         }
@@ -379,13 +378,7 @@ fn fact_lines(app: &App, width: usize, theme: &Theme) -> Vec<Line<'static>> {
         Mode::ByPort | Mode::Matrix => {
             let Some(group) = ports.groups.get(ports.cursor) else { return lines };
             say(
-                format!(
-                    "{}: {} of {} nodes, {}",
-                    group.key.text(),
-                    group.open(),
-                    ports.lists.len(),
-                    class_counts(group)
-                ),
+                format!("{}: {} of {} nodes, {}", group.key, group.open(), ports.lists.len(), class_counts(group)),
                 worst(group, theme),
             );
             if ports.mode == Mode::Matrix {
@@ -414,8 +407,8 @@ fn place(listed: &ListedPort) -> String {
 
 fn reason(listed: &ListedPort) -> String {
     let why = match listed.class {
-        Some(PortClass::ByRules) => ", forwarded to its pods by packet rules",
-        Some(PortClass::Dead) => ", but nothing can answer",
+        PortClass::ByRules => ", forwarded to its pods by packet rules",
+        PortClass::Dead => ", but nothing can answer",
         _ => "",
     };
     let parts: Vec<&str> = [&*listed.why, &*listed.owner].into_iter().filter(|part| !part.is_empty()).collect();
@@ -437,7 +430,14 @@ mod tests {
     fn listed(text: &str) -> ListedPort {
         let nothing: Arc<str> = Arc::from("");
         let port = text.parse().expect("a port");
-        ListedPort { port, socket: true, class: None, why: Arc::clone(&nothing), owner: nothing, since: 0 }
+        ListedPort {
+            port,
+            socket: true,
+            class: PortClass::Unknown,
+            why: Arc::clone(&nothing),
+            owner: nothing,
+            since: 0,
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ async fn a_daemonset_is_written_down_first_moved_with_the_end_and_removed_with_t
     assert!(record.header.agents.is_some_and(|agents| agents.daemonset && agents.reaper));
 
     // Left a second time: it is changed and not made anew, and pods that run are left alone.
-    let later = StandIn { capture_ends: Some(7), ..what };
+    let later = StandIn { orders: Orders { capture_ends: Some(7), ..Orders::default() }, ..what };
     test.cluster.stand_in(later).await.expect("changed");
     let now = nodewatch_tui::base::clock::unix_millis();
     test.cluster.set_ends(now + 7_200_000).await.expect("moved");

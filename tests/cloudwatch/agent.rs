@@ -97,8 +97,8 @@ async fn told_by_a_session_it_reports_and_goes_on_after_a_restart() {
         hostname: "node-1".to_owned(),
         session: "7f3a91c2".to_owned(),
         interval_seconds: 1.into(),
-        exclude: String::new(),
-        expected: None,
+        excluded: Vec::new(),
+        expectations: None,
     };
     let (mut child, mut input) = start();
     let request = ToAgent::Request { id: 1, request: Request::Report(Some(Box::new(plan))) };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nodewatch_protocol::Retention;
 use nodewatch_report::{Bounds, Event, Report, ReportedPort, Reporter, Stream};
 use nodewatch_testing::eventually;
-use nodewatch_tui::model::{NodeName, PastQuery, PortKey, SessionId};
+use nodewatch_tui::model::{NodeName, PastQuery, PortClass, PortKey, SessionId};
 use serde_json::json;
 
 use crate::{
@@ -242,7 +242,7 @@ async fn a_hundred_and_twenty_thousand_ports_go_there_and_come_back() {
     let port = |number: u32| {
         let protocol = if number < 60_000 { "tcp" } else { "udp" };
         let text = format!("{protocol} 0.0.0.0:{}", number % 60_000 + 1);
-        ReportedPort { port: text.parse().expect("a port"), first_seen: 1, class: "" }
+        ReportedPort { port: text.parse().expect("a port"), first_seen: 1, class: PortClass::Unknown }
     };
     let report = |sequence, ports: std::ops::Range<u32>| Report {
         at: now(),

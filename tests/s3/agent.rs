@@ -107,9 +107,7 @@ fn own(endpoint: &str, bucket: &str) -> OwnSink {
         region: REGION.into(),
         endpoint: Some(endpoint.to_owned()),
         path_style: true,
-        kms_key: None,
-        storage_class: None,
-        zstd: false,
+        form: nodewatch_protocol::ObjectForm::default(),
         server: nodewatch_protocol::ServerFacts::default(),
     }
 }

@@ -18,9 +18,7 @@ pub fn settings(endpoint: &str, prefix: &str) -> StorageSettings {
         endpoint: Some(endpoint.to_owned()),
         region: Some(REGION.to_owned()),
         path_style: None,
-        kms_key: None,
-        storage_class: None,
-        zstd: false,
+        form: nodewatch_protocol::ObjectForm::default(),
         way: Way::Grant,
     }
 }

@@ -233,7 +233,7 @@ fn a_session_that_is_left_running_sees_to_nodes_that_join_where_that_was_asked_f
         _ => None,
     });
     let what = asked.expect("asked for");
-    assert_eq!((&what.capture, what.capture_ends), (&Some(spec), Some(NOW + 60_000)));
+    assert_eq!((&what.orders.capture, what.orders.capture_ends), (&Some(spec), Some(NOW + 60_000)));
     assert_eq!(what.besides, names);
 
     // All agents have heard it, and the cluster has not answered yet.

@@ -6,6 +6,7 @@ mod clocks;
 mod compute;
 mod habits;
 mod joining;
+mod judge;
 mod ports;
 mod replays;
 #[path = "../support/sample.rs"]

@@ -1,12 +1,12 @@
 //! The Ports screen by keys, reports that are due, alarms, and what the guided exit does with them.
 
 use nodewatch_protocol::{
-    PortProtocol, PortsKind, Probe, ProbeOutcome, Probed, ReportState, Request, Response, Retention, Update,
+    PortProtocol, PortsKind, Probe, ProbeOutcome, Probed, ReportPlan, ReportState, Request, Response, Retention, Update,
 };
 use nodewatch_tui::{
     model::{
-        Expectation, Expectations, Group, LogsSettings, NodeName, NodesChange, Notice, Origin, PastReport, PortClass,
-        PortKey, Readiness, Removal, TunnelChange, Way,
+        Expectation, Expectations, Group, LogsSettings, NodeName, NodesChange, Notice, Origin, PastPort, PastReport,
+        PortClass, PortKey, Readiness, Removal, TunnelChange, Way,
     },
     screens::{Action, App, Layer, Screen, command::CommandLine, filter_line::FilterLine, ports::Mode, update},
     session::{
@@ -23,7 +23,7 @@ use crate::{
     typed,
 };
 
-fn settings(way: Way) -> LogsSettings {
+pub fn settings(way: Way) -> LogsSettings {
     LogsSettings {
         group: "g".into(),
         per_node: false,
@@ -80,7 +80,7 @@ fn reporting(way: Way) -> App {
     app
 }
 
-fn tick(app: &mut App, seconds: u64) -> Vec<Effect> {
+pub fn tick(app: &mut App, seconds: u64) -> Vec<Effect> {
     update(app, Event::Tick, NOW + seconds * 1000)
 }
 
@@ -102,7 +102,8 @@ fn the_screen_shows_ports_by_node_by_port_and_as_a_matrix() {
     assert_eq!(app.ports.rows.len(), 6, "three of a, two of b, and of c the one that rules serve");
     key(&mut app, Action::NextView);
     assert_eq!(app.ports.mode, Mode::ByPort);
-    let open: Vec<(String, usize)> = app.ports.groups.iter().map(|group| (group.key.text(), group.open())).collect();
+    let open: Vec<(String, usize)> =
+        app.ports.groups.iter().map(|group| (group.key.to_string(), group.open())).collect();
     assert_eq!(open, [("22/tcp".into(), 3), ("53/udp".into(), 1), ("99/tcp".into(), 1), ("666/tcp".into(), 1)]);
     assert_eq!(app.ports.groups[0].count(PortClass::ByRules), 1);
     key(&mut app, Action::NextView);
@@ -112,7 +113,7 @@ fn the_screen_shows_ports_by_node_by_port_and_as_a_matrix() {
     // A port that opens is there at the next second.
     feed(&mut app, [tunnel("c", ports(PortsKind::Changes, &["tcp 0.0.0.0:7"], &[]))]);
     tick(&mut app, 1);
-    assert_eq!(app.ports.groups[0].key.text(), "7/tcp");
+    assert_eq!(app.ports.groups[0].key.to_string(), "7/tcp");
 }
 
 #[test]
@@ -290,12 +291,16 @@ fn after_how_long_reports_are_forgotten_is_claimed_only_when_it_is_so() {
     }
 }
 
+fn past(port: &str) -> PastPort {
+    PastPort { port: port.parse().expect("a port"), class: PortClass::Unknown }
+}
+
 #[test]
 fn a_report_that_is_not_whole_closes_nothing_and_opens_only_what_is_new() {
     let report = |at, ports: &[&str], incomplete: Option<&str>| PastReport {
         at,
         node: "a".into(),
-        ports: ports.iter().map(|port| (*port).to_owned()).collect(),
+        ports: ports.iter().map(|port| past(port)).collect(),
         excluded: 0,
         unexpected: None,
         incomplete: incomplete.map(str::to_owned),
@@ -328,10 +333,14 @@ fn an_agent_with_a_role_is_told_once_and_again_when_more_is_expected() {
     };
     let first = told(tick(&mut app, 1));
     assert_eq!(first.len(), 3);
-    assert_eq!((first[0].1.expected.as_deref(), first[0].1.stream.as_str()), (Some("22/tcp"), "a"));
+    let keys = |plan: &ReportPlan| {
+        let list = plan.expectations.iter().flat_map(|expected| &expected.list);
+        list.map(|one| one.key.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!((keys(&first[0].1), first[0].1.stream.as_str()), (vec!["22/tcp".to_owned()], "a"));
     assert!(told(tick(&mut app, 2)).is_empty());
     feed(&mut app, [expected(&[22, 80])]);
-    assert_eq!(told(tick(&mut app, 3))[2].1.expected.as_deref(), Some("22/tcp,80/tcp"));
+    assert_eq!(keys(&told(tick(&mut app, 3))[2].1), ["22/tcp", "80/tcp"]);
 }
 
 #[test]
@@ -400,7 +409,7 @@ fn history_is_asked_for_a_port_and_shown_when_it_comes() {
     let report = |at, ports: &[&str]| PastReport {
         at,
         node: "a".into(),
-        ports: ports.iter().map(|port| (*port).to_owned()).collect(),
+        ports: ports.iter().map(|port| past(port)).collect(),
         excluded: 0,
         unexpected: None,
         incomplete: None,

@@ -80,7 +80,7 @@ impl Destination {
         match self {
             Self::Ring => false,
             Self::Grant(grant, ..) => grant.zstd,
-            Self::Own(own) => own.sink().zstd,
+            Self::Own(own) => own.sink().form.zstd,
         }
     }
 

@@ -124,13 +124,13 @@ impl Own {
 
     /// What is left of the role: writing below the prefix.
     fn policy(&self) -> String {
-        let OwnSink { bucket, prefix, kms_key, region, .. } = &self.sink;
+        let OwnSink { bucket, prefix, form, region, .. } = &self.sink;
         let partition = aws::partition(region);
         let mut statements = vec![json!({
             "Effect": "Allow", "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],
             "Resource": format!("arn:{partition}:s3:::{bucket}/{prefix}*"),
         })];
-        if let Some(key) = kms_key {
+        if let Some(key) = &form.kms_key {
             let actions = ["kms:GenerateDataKey", "kms:Decrypt"];
             statements.push(json!({"Effect": "Allow", "Action": actions, "Resource": key}));
         }
@@ -138,11 +138,11 @@ impl Own {
     }
 
     fn encryption(&self) -> Option<ServerSideEncryption> {
-        self.sink.kms_key.as_ref().map(|_| ServerSideEncryption::AwsKms)
+        self.sink.form.kms_key.as_ref().map(|_| ServerSideEncryption::AwsKms)
     }
 
     fn storage_class(&self) -> Option<StorageClass> {
-        self.sink.storage_class.as_deref().map(StorageClass::from)
+        self.sink.form.storage_class.as_deref().map(StorageClass::from)
     }
 
     /// Whoever answers, for people.
@@ -186,7 +186,7 @@ impl Own {
                 .checksum_sha256(&sha256)
                 .set_if_none_match(condition)
                 .set_server_side_encryption(self.encryption())
-                .set_ssekms_key_id(self.sink.kms_key.clone())
+                .set_ssekms_key_id(self.sink.form.kms_key.clone())
                 .set_storage_class(self.storage_class())
                 .body(ByteStream::from(piece.bytes.clone()))
                 .send()
@@ -273,7 +273,7 @@ impl Own {
             .key(key)
             .checksum_algorithm(ChecksumAlgorithm::Sha256)
             .set_server_side_encryption(self.encryption())
-            .set_ssekms_key_id(self.sink.kms_key.clone())
+            .set_ssekms_key_id(self.sink.form.kms_key.clone())
             .set_storage_class(self.storage_class())
             .send()
             .await

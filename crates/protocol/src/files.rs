@@ -187,18 +187,26 @@ pub struct OwnSink {
     /// The bucket goes into the path, not into the host name.
     #[serde(default)]
     pub path_style: bool,
+    /// What becomes of files there.
+    #[serde(flatten)]
+    pub form: ObjectForm,
+    /// What the laptop has found out about the server.
+    #[serde(default, skip_serializing_if = "ServerFacts::is_usual")]
+    pub server: ServerFacts,
+}
+
+/// What files become in S3, as the user says it and as agents are told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectForm {
     /// The KMS key that objects are encrypted with.
     #[serde(default)]
     pub kms_key: Option<String>,
     /// The storage class.
     #[serde(default)]
     pub storage_class: Option<String>,
-    /// Files are compressed on their way.
+    /// Agents compress files on their way.
     #[serde(default)]
     pub zstd: bool,
-    /// What the laptop has found out about the server.
-    #[serde(default, skip_serializing_if = "ServerFacts::is_usual")]
-    pub server: ServerFacts,
 }
 
 /// How the ring and its delivery stand.

@@ -6,10 +6,12 @@
 #![warn(missing_docs)]
 
 mod capture;
+mod expect;
 mod files;
 mod join;
 mod line;
 mod marks;
+mod orders;
 mod ports;
 mod reports;
 mod seconds;
@@ -19,12 +21,15 @@ pub use capture::{
     CaptureSpec, CaptureState, Content, Dropped, Endpoint, Flow, Freeze, InterfaceDrops, InterfaceState, Mix, Recorder,
     SIZE_BUCKETS, Share, SpecError, Statistics, StopReason, Transport, Tunnel, Window,
 };
+pub use expect::{Expectation, ExpectedPorts, Origin, ParsePortKeyError, PortKey, PortRule};
 pub use files::{
     Amount, BootSpan, CaptureFile, CaptureRecord, Delivery, FilePlace, FileRecord, FileState, Grant, MANIFEST,
-    NodeManifest, OwnSink, PendingFreeze, RingState, ServerFacts, Sink, SinkState, is_manifest, manifest_name,
+    NodeManifest, ObjectForm, OwnSink, PendingFreeze, RingState, ServerFacts, Sink, SinkState, is_manifest,
+    manifest_name,
 };
 pub use line::{DecodeError, EncodeError, Lines, MAX_LINE, decode, encode};
 pub use marks::{ENDS, SESSION_LABEL};
+pub use orders::{EACH_NODE, Orders};
 pub use ports::{
     Device, OwnersUpdate, ParsePortError, Port, PortChange, PortOwner, PortProtocol, PortScope, PortsKind, PortsUpdate,
 };
@@ -35,9 +40,12 @@ pub use stream::StreamMark;
 use serde::{Deserialize, Serialize};
 
 /// The protocol's version. Both sides must speak the same one; it changes with every line that changes meaning.
-pub const VERSION: u32 = 5;
+///
+/// In version 6 a [`ReportPlan`] has what is left out and what is expected as values, with the node, address and origin of each
+/// expectation; before, both were lists of numbers in a text, by which an agent could not judge as the laptop does.
+pub const VERSION: u32 = 6;
 
-/// A program's version as it tells it, with the protocol that the other side must speak: `0.1.0 (agent protocol 5)`.
+/// A program's version as it tells it, with the protocol that the other side must speak: `0.1.0 (agent protocol 6)`.
 pub fn version_text(program: &str) -> String {
     format!("{program} (agent protocol {VERSION})")
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{PortProtocol, Seconds};
+use crate::{ExpectedPorts, PortProtocol, PortRule, Seconds};
 
 /// A try to reach a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -63,7 +63,10 @@ impl ProbeOutcome {
     }
 }
 
-/// What an agent reports to CloudWatch Logs by itself, and where. Nothing of it is secret.
+/// What is reported of one node to CloudWatch Logs, and where; by it an agent reports by itself. Nothing of it is secret.
+///
+/// One of version 5 or before, as manifests of old sessions have it, says in other words what is left out and expected, and is
+/// read without.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportPlan {
     /// The log group.
@@ -85,11 +88,12 @@ pub struct ReportPlan {
     pub session: String,
     /// Seconds between two reports.
     pub interval_seconds: Seconds,
-    /// Ports that are counted and not listed, as `--exclude` takes them.
-    pub exclude: String,
-    /// Ports that are to be there, in the same language; `None` where nobody knows.
+    /// Ports that are counted and not listed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub excluded: Vec<PortRule>,
+    /// Ports that are to be there; `None` where nobody knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expected: Option<String>,
+    pub expectations: Option<ExpectedPorts>,
 }
 
 /// How reports stand. Every report is in exactly one of the first four counts.

@@ -5,26 +5,29 @@ use std::fmt::Debug;
 
 use nodewatch_protocol::{
     AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Content, Delivery, Dropped, Endpoint,
-    FileState, Flow, Freeze, FromAgent, Grant, Hello, Interface, InterfaceDrops, InterfaceState, Mix, OwnSink,
-    OwnersUpdate, PortChange, PortOwner, PortProtocol, PortsKind, PortsUpdate, Probe, ProbeOutcome, Probed, Recorder,
-    Refusal, RefusalKind, ReportPlan, ReportState, Request, Response, Retention, RingState, ServerFacts, Share, Sink,
-    SinkState, Statistics, StopReason, Terms, ToAgent, Transport, Tunnel, Update, Window, decode, encode,
+    Expectation, ExpectedPorts, FileState, Flow, Freeze, FromAgent, Grant, Hello, Interface, InterfaceDrops,
+    InterfaceState, Mix, ObjectForm, Origin, OwnSink, OwnersUpdate, PortChange, PortKey, PortOwner, PortProtocol,
+    PortRule, PortsKind, PortsUpdate, Probe, ProbeOutcome, Probed, Recorder, Refusal, RefusalKind, ReportPlan,
+    ReportState, Request, Response, Retention, RingState, ServerFacts, Share, Sink, SinkState, Statistics, StopReason,
+    Terms, ToAgent, Transport, Tunnel, Update, Window, decode, encode,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-const TO_AGENT: &str = include_str!("golden/v5-to-agent.jsonl");
-const FROM_AGENT: &str = include_str!("golden/v5-from-agent.jsonl");
-const EARLIER_TO_AGENT: [&str; 4] = [
+const TO_AGENT: &str = include_str!("golden/v6-to-agent.jsonl");
+const FROM_AGENT: &str = include_str!("golden/v6-from-agent.jsonl");
+const EARLIER_TO_AGENT: [&str; 5] = [
     include_str!("golden/v1-to-agent.jsonl"),
     include_str!("golden/v2-to-agent.jsonl"),
     include_str!("golden/v3-to-agent.jsonl"),
     include_str!("golden/v4-to-agent.jsonl"),
+    include_str!("golden/v5-to-agent.jsonl"),
 ];
-const EARLIER_FROM_AGENT: [&str; 4] = [
+const EARLIER_FROM_AGENT: [&str; 5] = [
     include_str!("golden/v1-from-agent.jsonl"),
     include_str!("golden/v2-from-agent.jsonl"),
     include_str!("golden/v3-from-agent.jsonl"),
     include_str!("golden/v4-from-agent.jsonl"),
+    include_str!("golden/v5-from-agent.jsonl"),
 ];
 
 fn ask(request: Request) -> ToAgent {
@@ -42,9 +45,30 @@ fn spec() -> CaptureSpec {
     }
 }
 
+fn expectations() -> Vec<Expectation> {
+    let expect = |port, origin| Expectation {
+        node: None,
+        key: PortKey { port, protocol: PortProtocol::Tcp },
+        address: None,
+        origin,
+        ready: true,
+    };
+    vec![
+        Expectation { node: Some("node-1".into()), ..expect(10250, Origin::Kubelet) },
+        Expectation {
+            address: Some("10.0.0.9".parse().expect("an address")),
+            ..expect(80, Origin::HostPort("a/web".into()))
+        },
+        Expectation { ready: false, ..expect(30080, Origin::NodePort(String::new())) },
+        expect(30081, Origin::HealthCheck(String::new())),
+        expect(9100, Origin::HostNetwork(String::new())),
+        expect(22, Origin::Named),
+    ]
+}
+
 fn to_agent() -> Vec<ToAgent> {
     vec![
-        ToAgent::Hello(Hello { protocol: 5, program: "nodewatch-tui".into(), version: "0.1.0".into() }),
+        ToAgent::Hello(Hello { protocol: 6, program: "nodewatch-tui".into(), version: "0.1.0".into() }),
         ask(Request::Heartbeat),
         ask(Request::StartCapture(spec())),
         ask(Request::StartCapture(CaptureSpec {
@@ -71,9 +95,11 @@ fn to_agent() -> Vec<ToAgent> {
             region: "eu-west-1".into(),
             endpoint: None,
             path_style: false,
-            kms_key: Some("arn:aws:kms:eu-west-1:1:key/2".into()),
-            storage_class: Some("STANDARD_IA".into()),
-            zstd: true,
+            form: ObjectForm {
+                kms_key: Some("arn:aws:kms:eu-west-1:1:key/2".into()),
+                storage_class: Some("STANDARD_IA".into()),
+                zstd: true,
+            },
             server: ServerFacts { unchecked: true, authorities: Some("-----BEGIN CERTIFICATE-----".into()) },
         }))),
         ask(Request::Fetched { file: "a.pcapng".into() }),
@@ -93,8 +119,12 @@ fn to_agent() -> Vec<ToAgent> {
             hostname: "node-1".into(),
             session: "7f3a91c2".into(),
             interval_seconds: 60.into(),
-            exclude: "22,53/udp".into(),
-            expected: Some("10250/tcp".into()),
+            excluded: vec![
+                PortRule::Ports { first: 8000, last: 8100, protocol: None },
+                PortRule::Ports { first: 53, last: 53, protocol: Some(PortProtocol::Udp) },
+                PortRule::Network { address: "127.0.0.0".parse().expect("an address"), length: 8 },
+            ],
+            expectations: Some(ExpectedPorts { list: expectations(), named: vec![] }),
         })))),
         ask(Request::Goodbye),
     ]
@@ -206,7 +236,7 @@ fn from_agent() -> Vec<FromAgent> {
         pod_uid,
     };
     vec![
-        FromAgent::Hello(Hello { protocol: 5, program: "nodewatch-agent".into(), version: "0.1.0".into() }),
+        FromAgent::Hello(Hello { protocol: 6, program: "nodewatch-agent".into(), version: "0.1.0".into() }),
         answer(Response::Done),
         answer(Response::Checksum { file: "a.pcapng".into(), size: 480, sha256: "00ff".into() }),
         answer(probed(ProbeOutcome::Reached)),
@@ -326,7 +356,7 @@ fn a_field_from_a_later_release_is_passed_over() {
 fn another_version_is_refused_with_the_way_out() {
     let hello = Hello { protocol: 99, program: "nodewatch-agent".into(), version: "9.0.0".into() };
     let error = hello.check().expect_err("another version").to_string();
-    assert!(error.contains("nodewatch-agent 9.0.0 speaks protocol 99, this program speaks 5"), "{error}");
+    assert!(error.contains("nodewatch-agent 9.0.0 speaks protocol 99, this program speaks 6"), "{error}");
     assert!(error.contains("--image"), "{error}");
 }
 

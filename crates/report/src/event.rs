@@ -1,14 +1,15 @@
-//! One report of one node as events: JSON objects, the first of which carries the report's own metrics.
+//! One report of one node: what is in it, and its events, JSON objects the first of which carries the report's own metrics.
 //!
-//! Owns the events' form, and how a report that is too large for one is spread over several. The form of `_aws` is that of the
+//! Owns what a report lists, leaves out and counts, for both programs; the events' form, and how a report that is too large for one is spread over several. The form of `_aws` is that of the
 //! CloudWatch embedded metric format specification. Pure.
 
 use std::collections::BTreeSet;
 
-use nodewatch_protocol::{Port, UnixMillis};
+use nodewatch_ports::{Expected, ListedPortFields, PortClass, PortKey, contains};
+use nodewatch_protocol::{Port, ReportPlan, UnixMillis};
 use serde_json::{Value, json};
 
-use crate::limits::MAX_EVENT_BYTES;
+use crate::{limits::MAX_EVENT_BYTES, schedule::Occasion};
 
 /// The metrics' namespace.
 pub const NAMESPACE: &str = "nodewatch";
@@ -17,13 +18,13 @@ pub const METRICS: [&str; 5] = ["OpenPorts", "HasOpenPorts", "UnexpectedPorts", 
 
 /// One port of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReportedPort<'a> {
+pub struct ReportedPort {
     /// The port.
     pub port: Port,
     /// When it was first seen open.
     pub first_seen: UnixMillis,
-    /// Whether it should be there, in a word; empty where nobody knows.
-    pub class: &'a str,
+    /// Whether it should be there.
+    pub class: PortClass,
 }
 
 /// What one node's ports are at a time.
@@ -35,15 +36,18 @@ pub struct Report<'a> {
     pub hostname: &'a str,
     /// The cluster's; empty where there is none.
     pub cluster: &'a str,
-    /// Whose report it is: with `sequence` it tells any two events apart.
+    /// Whose report it is; empty where no session has asked for it.
     pub session: &'a str,
-    /// Counts a reporter's reports of this node.
+    /// Grows by one with each report of this node, as long as the same reporter makes them. A session at a laptop begins with 0. An
+    /// agent that reports by itself begins with the milliseconds since the Unix epoch at which it did, as it may be restarted and
+    /// must not take a number again. So with the node, the session and the time it tells any two reports apart, and which of
+    /// two by one reporter is the later; what lies between the numbers of two reporters means nothing.
     pub sequence: u64,
     /// The open ports that are listed.
-    pub ports: Vec<ReportedPort<'a>>,
+    pub ports: Vec<ReportedPort>,
     /// How many more are open and left out on purpose.
     pub excluded: usize,
-    /// How many of the listed ones nobody expects; `None` where nobody knows what to expect.
+    /// How many of the listed ones are [alarming](PortClass::is_alarming); `None` where nobody knows what to expect.
     pub unexpected: Option<usize>,
     /// What failed on the node since the last report.
     pub agent_errors: u64,
@@ -64,7 +68,33 @@ type Part = Option<(usize, usize)>;
 /// What the numbers of a part may take of its room.
 const NUMBERS: usize = 64;
 
-impl Report<'_> {
+impl<'a> Report<'a> {
+    /// The report of a plan: of the ports that are open, in order, with when each was first seen.
+    pub fn of(plan: &'a ReportPlan, open: impl IntoIterator<Item = (Port, UnixMillis)>, occasion: Occasion) -> Self {
+        let expected = Expected::told(&plan.hostname, plan.expectations.as_ref());
+        let mut excluded = 0;
+        let mut ports = Vec::new();
+        for (port, first_seen) in open {
+            if contains(&plan.excluded, &port) {
+                excluded += 1;
+            } else {
+                ports.push(ReportedPort { port, first_seen, class: expected.judge(&port).class });
+            }
+        }
+        let alarming = |one: &&ReportedPort| one.class.is_alarming(one.port.scope());
+        Self {
+            at: occasion.at,
+            hostname: &plan.hostname,
+            cluster: &plan.cluster,
+            session: &plan.session,
+            sequence: occasion.sequence,
+            unexpected: plan.expectations.as_ref().map(|_| ports.iter().filter(alarming).count()),
+            ports,
+            excluded,
+            agent_errors: occasion.agent_errors,
+        }
+    }
+
     /// The events. All of a report's have its time, session and sequence; metrics are in the first alone, so that they count once.
     pub fn event(&self) -> Event {
         // Nearly every report fits into one: what its ports take is not looked at before that is known.
@@ -79,7 +109,7 @@ impl Report<'_> {
     }
 
     /// The ports of each part: as many as fit, in their order.
-    fn chunks(&self) -> Vec<&[ReportedPort<'_>]> {
+    fn chunks(&self) -> Vec<&[ReportedPort]> {
         let room = |part: usize| MAX_EVENT_BYTES.saturating_sub(self.message(&[], Some((part, part))).len() + NUMBERS);
         let rooms = [room(1), room(2)];
         let mut chunks = Vec::new();
@@ -87,7 +117,7 @@ impl Report<'_> {
         let mut used = 0;
         let mut keys = BTreeSet::new();
         for (index, port) in self.ports.iter().enumerate() {
-            let text = key(port.port);
+            let text = PortKey::from(port.port).to_string();
             let listed = self.port(port).to_string().len() + 1;
             let size = |keys: &BTreeSet<String>| listed + if keys.contains(&text) { 0 } else { text.len() + 1 };
             if used + size(&keys) > rooms[usize::from(!chunks.is_empty())] && index > begin {
@@ -102,25 +132,16 @@ impl Report<'_> {
         chunks
     }
 
-    fn port(&self, reported: &ReportedPort<'_>) -> Value {
-        let port = reported.port;
-        let mut value = json!({
-            "protocol": port.protocol_name(), "address": port.local.ip(), "port": port.local.port(),
-            "scope": port.scope().word(), "first_seen": reported.first_seen, "last_seen": self.at,
-        });
-        if let Some(device) = port.device.as_ref() {
-            value["device"] = json!(device.name());
-        }
-        if port.v6only {
-            value["v6only"] = json!(true);
-        }
-        if !reported.class.is_empty() {
-            value["class"] = json!(reported.class);
+    fn port(&self, reported: &ReportedPort) -> Value {
+        let mut value = json!(ListedPortFields::new(&reported.port, reported.class, reported.first_seen, self.at));
+        if let Some(fields) = value.as_object_mut() {
+            // What goes without saying would be a part of every event.
+            fields.retain(|_, value| !value.is_null() && *value != false);
         }
         value
     }
 
-    fn message(&self, ports: &[ReportedPort<'_>], part: Part) -> String {
+    fn message(&self, ports: &[ReportedPort], part: Part) -> String {
         let mut value = json!({
             "hostname": self.hostname, "session": self.session, "sequence": self.sequence,
             "ports": ports.iter().map(|port| self.port(port)).collect::<Vec<_>>(),
@@ -129,7 +150,7 @@ impl Report<'_> {
             self.add_metrics(&mut value);
         }
         // For filters on the server: `{ $.keys = "* 22/tcp *" }` finds every event with that port.
-        let keys: BTreeSet<String> = ports.iter().map(|port| key(port.port)).collect();
+        let keys: BTreeSet<String> = ports.iter().map(|port| PortKey::from(port.port).to_string()).collect();
         let keys: Vec<String> = keys.into_iter().collect();
         value["keys"] = json!(format!(" {} ", keys.join(" ")));
         if !self.cluster.is_empty() {
@@ -167,11 +188,6 @@ impl Report<'_> {
     }
 }
 
-/// As in `22/tcp`.
-fn key(port: Port) -> String {
-    format!("{}/{}", port.local.port(), port.protocol_name().trim_end_matches('6'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,7 +196,7 @@ mod tests {
         let ports = ports.iter().map(|port| ReportedPort {
             port: port.parse().expect("a port"),
             first_seen: 5,
-            class: "expected",
+            class: PortClass::Expected,
         });
         Report {
             at: 1_700_000_000_000,

@@ -1,24 +1,23 @@
-//! Port reports: what is in one, and its way to CloudWatch Logs.
+//! Port reports: when one is due, what is in it, and its way to CloudWatch Logs.
 //!
-//! Owns the language of port lists, the embedded metric format, and the queue with its sender, for both programs: the laptop
-//! sends with its own credentials, an agent with those of its role. Must not know how ports are found, nor sessions, screens
-//! or clusters.
+//! Owns that, the embedded metric format, and the queue with its sender, for both programs: the laptop sends with its own
+//! credentials, an agent with those of its role. Must not know how ports are found or judged, nor sessions, screens or clusters.
 #![warn(missing_docs)]
 
 mod event;
 mod group;
 mod limits;
 mod queue;
+mod schedule;
 mod send;
-mod set;
 mod told;
 
 pub use event::{Event, METRICS, NAMESPACE, Report, ReportedPort};
 pub use group::{MANAGED_BY, silent};
 pub use limits::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_EVENT_BYTES};
 pub use queue::{Entry, Queue, Settled};
+pub use schedule::{Occasion, Schedule};
 pub use send::{Bounds, Reporter, Stream, check_group, check_retention};
-pub use set::{ParsePortSetError, PortSet};
 pub use told::told;
 
 /// Every change under these locks is a few assignments, so the data is whole even if a holder panicked.

@@ -49,9 +49,7 @@ async fn after(removals: Vec<Removal>) -> String {
         endpoint: Some("http://127.0.0.1:1".into()),
         region: Some("eu-west-1".into()),
         path_style: Some(true),
-        kms_key: None,
-        storage_class: None,
-        zstd: false,
+        form: nodewatch_protocol::ObjectForm::default(),
         way: Way::PodIdentity,
     };
     let folder = tempfile::tempdir().expect("a folder");

@@ -78,7 +78,7 @@ impl App {
             self.session.notify(Notice::warning("no history", "no log group was given", next_step));
             return Vec::new();
         }
-        let port_text = port.map(|key| format!("{} on ", key.text())).unwrap_or_default();
+        let port_text = port.map(|key| format!("{key} on ")).unwrap_or_default();
         let node_text = nodes.first().map_or_else(|| "all nodes".to_owned(), ToString::to_string);
         self.scroll = 0;
         self.open(Layer::History(History { title: format!("{port_text}{node_text}, last 24 h"), port, found: None }));

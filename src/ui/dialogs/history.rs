@@ -27,7 +27,7 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, history:
             let head = format!(" {newest}{}, changes between them:", counted(past.reports, "report"));
             let mut lines = vec![Line::styled(head, theme.dim)];
             for (at, node, text) in &past.changes {
-                let text = format!("{} {node}  {}", date_and_time(*at), text.replace('\t', " "));
+                let text = format!("{} {node}  {text}", date_and_time(*at));
                 lines.extend(wrapped_lines(&text, 1, width, theme.plain));
             }
             lines

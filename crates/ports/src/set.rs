@@ -2,40 +2,45 @@
 //!
 //! Owns the little language, for ports that are left out and for ports that are to be there. Pure.
 
-use std::{fmt, net::IpAddr, ops::RangeInclusive, str::FromStr};
+use std::{error::Error, fmt, net::IpAddr, str::FromStr};
 
-use nodewatch_protocol::{Port, PortProtocol};
+use nodewatch_protocol::{Port, PortProtocol, PortRule};
 
 /// A set of ports.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PortSet(Vec<Item>);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Item {
-    /// Ports of one protocol or of both.
-    Ports(RangeInclusive<u16>, Option<PortProtocol>),
-    /// Every port that is bound to an address of a network.
-    Network(IpAddr, u8),
-}
+pub struct PortSet(Vec<PortRule>);
 
 /// An item of a list that is no such thing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{item:?} in {list:?}: {reason}; write ports as in 22,8000-8100,53/udp,tcp/9100,127.0.0.0/8")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParsePortSetError {
     item: String,
     list: String,
     reason: &'static str,
 }
 
+impl fmt::Display for ParsePortSetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { item, list, reason } = self;
+        write!(f, "{item:?} in {list:?}: {reason}; write ports as in 22,8000-8100,53/udp,tcp/9100,127.0.0.0/8")
+    }
+}
+
+impl Error for ParsePortSetError {}
+
+/// Whether some rule means a port.
+pub fn contains(rules: &[PortRule], port: &Port) -> bool {
+    rules.iter().any(|rule| match *rule {
+        PortRule::Ports { first, last, protocol } => {
+            (first..=last).contains(&port.local.port()) && protocol.is_none_or(|protocol| protocol == port.protocol)
+        }
+        PortRule::Network { address, length } => is_inside(port.local.ip(), address, length),
+    })
+}
+
 impl PortSet {
     /// Whether a port is in it.
     pub fn contains(&self, port: &Port) -> bool {
-        self.0.iter().any(|item| match item {
-            Item::Ports(range, protocol) => {
-                range.contains(&port.local.port()) && protocol.is_none_or(|protocol| protocol == port.protocol)
-            }
-            Item::Network(network, length) => is_inside(port.local.ip(), *network, *length),
-        })
+        contains(&self.0, port)
     }
 
     /// Whether nothing is in it.
@@ -43,20 +48,30 @@ impl PortSet {
         self.0.is_empty()
     }
 
+    /// What it is made of.
+    pub fn rules(&self) -> &[PortRule] {
+        &self.0
+    }
+
+    /// What it is made of, to be kept.
+    pub fn into_rules(self) -> Vec<PortRule> {
+        self.0
+    }
+
     /// Adds one port number of a protocol, unless it is there.
     pub fn add(&mut self, protocol: PortProtocol, port: u16) {
-        let item = Item::Ports(port..=port, Some(protocol));
-        if !self.0.contains(&item) {
-            self.0.push(item);
+        let rule = PortRule::Ports { first: port, last: port, protocol: Some(protocol) };
+        if !self.0.contains(&rule) {
+            self.0.push(rule);
         }
     }
 
     /// Both together.
     #[must_use]
     pub fn and(mut self, other: &Self) -> Self {
-        for item in &other.0 {
-            if !self.0.contains(item) {
-                self.0.push(item.clone());
+        for rule in &other.0 {
+            if !self.0.contains(rule) {
+                self.0.push(rule.clone());
             }
         }
         self
@@ -78,19 +93,19 @@ fn is_inside(address: IpAddr, network: IpAddr, length: u8) -> bool {
 
 impl fmt::Display for PortSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, item) in self.0.iter().enumerate() {
+        for (index, rule) in self.0.iter().enumerate() {
             let comma = if index > 0 { "," } else { "" };
-            match item {
-                Item::Ports(range, protocol) => {
-                    write!(f, "{comma}{}", range.start())?;
-                    if range.start() != range.end() {
-                        write!(f, "-{}", range.end())?;
+            match rule {
+                PortRule::Ports { first, last, protocol } => {
+                    write!(f, "{comma}{first}")?;
+                    if first != last {
+                        write!(f, "-{last}")?;
                     }
                     if let Some(protocol) = protocol {
                         write!(f, "/{}", protocol.word())?;
                     }
                 }
-                Item::Network(network, length) => write!(f, "{comma}{network}/{length}")?,
+                PortRule::Network { address, length } => write!(f, "{comma}{address}/{length}")?,
             }
         }
         Ok(())
@@ -112,34 +127,28 @@ impl FromStr for PortSet {
     }
 }
 
-fn parse(item: &str) -> Result<Item, &'static str> {
+fn parse(item: &str) -> Result<PortRule, &'static str> {
     if item.is_empty() {
         return Err("an empty item");
     }
     if let Some(network) = network(item) {
         return network;
     }
-    let (ports, protocol) = match item.split_once('/') {
-        None => (item, None),
-        Some((left, right)) => match (PortProtocol::named(left), PortProtocol::named(right)) {
-            (Some(protocol), None) => (right, Some(protocol)),
-            (None, Some(protocol)) => (left, Some(protocol)),
-            _ => return Err("a protocol other than tcp, udp, udplite, sctp and dccp"),
-        },
-    };
+    let split = PortProtocol::split(item);
+    let (ports, protocol) = split.ok_or("a protocol other than tcp, udp, udplite, sctp and dccp")?;
     let port = |text: &str| match text.parse() {
         Ok(0) | Err(_) => Err("not a port from 1 to 65535"),
         Ok(port) => Ok(port),
     };
-    let range = match ports.split_once('-') {
-        None => port(ports)?..=port(ports)?,
-        Some((low, high)) => port(low)?..=port(high)?,
+    let (first, last): (u16, u16) = match ports.split_once('-') {
+        None => (port(ports)?, port(ports)?),
+        Some((low, high)) => (port(low)?, port(high)?),
     };
-    if range.is_empty() { Err("a range that runs backwards") } else { Ok(Item::Ports(range, protocol)) }
+    if first > last { Err("a range that runs backwards") } else { Ok(PortRule::Ports { first, last, protocol }) }
 }
 
 /// An address or a network; `None` where the item does not look like one.
-fn network(item: &str) -> Option<Result<Item, &'static str>> {
+fn network(item: &str) -> Option<Result<PortRule, &'static str>> {
     let (address, length) = match item.split_once('/') {
         Some((address, length)) => (address, Some(length)),
         None => (item, None),
@@ -151,7 +160,7 @@ fn network(item: &str) -> Option<Result<Item, &'static str>> {
     };
     let width = if address.is_ipv4() { 32 } else { 128 };
     Some(match length.map_or(Ok(width), str::parse) {
-        Ok(length) if length <= width => Ok(Item::Network(address, length)),
+        Ok(length) if length <= width => Ok(PortRule::Network { address, length }),
         _ => Err("a network with another length than its addresses can have"),
     })
 }
