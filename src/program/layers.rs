@@ -165,6 +165,11 @@ fn in_order(arguments: &[OsString]) -> (Vec<OsString>, Vec<OsString>) {
         path.extend(rest.first().cloned());
         (rest, at) = (after, next);
     }
+    // Without a command that could take them, the rest comes first, for its help and its errors.
+    if at.has_subcommands() {
+        rest.extend(options);
+        return (path, rest);
+    }
     options.extend(rest);
     (path, options)
 }
@@ -189,19 +194,25 @@ fn layers(
         if let Some(value) = environment(&variable(key)).filter(|value| !value.is_empty()) {
             let option = from_environment(root, key, &value)
                 .map_err(|message| LayersError::Environment { variable: variable(key), message })?;
-            found.push(Layer { key, value: shown(root, key, &option, &value), option, source: Source::Environment });
+            found.push(Layer {
+                key,
+                value: shown(root, key, option.is_some(), &value),
+                option,
+                source: Source::Environment,
+            });
         } else if let Some(entry) = config.entries.iter().find(|entry| entry.key == **key) {
             let value = entry.value.as_ref();
             let option = as_option(root, key, value);
             let source = Source::File(entry.line);
-            found.push(Layer { key, value: shown(root, key, &option, value), option, source });
+            found.push(Layer { key, value: shown(root, key, option.is_some(), value), option, source });
         }
     }
     Ok(found)
 }
 
-fn shown(root: &clap::Command, key: &str, option: &Option<OsString>, value: &OsStr) -> Value {
-    if is_switch(root, key) { json!(option.is_some()) } else { as_json_value(&value.to_string_lossy()) }
+/// A value as `config` shows it.
+fn shown(root: &clap::Command, key: &str, is_on: bool, value: &OsStr) -> Value {
+    if is_switch(root, key) { json!(is_on) } else { as_json_value(&value.to_string_lossy()) }
 }
 
 fn is_switch(root: &clap::Command, key: &str) -> bool {

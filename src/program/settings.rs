@@ -14,7 +14,7 @@ use super::layers::{Setting, Source};
 use crate::{
     app::{App, Permission},
     base::{clock, text},
-    cli::Options,
+    cli::{Options, SETTINGS},
     cluster::{AgentSettings, Push, Target},
     config::file::Config,
     journal::{Deployed, Journals, Pushed, Record},
@@ -99,9 +99,9 @@ pub(super) fn as_begun(options: &Options, record: &Record, in_force: &[Setting])
         ("service_account", both(&|args| word(&args.credentials.service_account))),
         ("irsa", both(&|args| word(&args.credentials.irsa))),
     ];
-    // The last two are not settings: a value was typed.
-    let source = |key: &str| in_force.iter().find(|setting| setting.key == key).map(|setting| setting.source);
-    let typed = |key: &str, now: &str| source(key).map_or(!now.is_empty(), |source| source == Source::Flag);
+    // The last two are not settings, and have no default: a value was typed.
+    let is_flag = |key: &str| in_force.iter().any(|setting| setting.key == key && setting.source == Source::Flag);
+    let typed = |key: &str, now: &str| if SETTINGS.contains(&key) { is_flag(key) } else { !now.is_empty() };
     let notices = told.into_iter().filter(|(key, (now, then))| now != then && typed(key, now)).map(|(key, values)| {
         let (now, then) = values;
         let now = if now == "on" { String::new() } else { format!(" {now}") };
@@ -240,11 +240,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::{
-        cli::{Cli, SETTINGS},
-        journal::Header,
-        model::ClusterIdentity,
-    };
+    use crate::{cli::Cli, journal::Header, model::ClusterIdentity};
 
     fn record(agents: Option<Deployed>) -> Record {
         let cluster = ClusterIdentity {
@@ -312,6 +308,8 @@ mod tests {
             (7200, true, Some(1 << 30))
         );
         assert!(begun.session.reaper && !begun.session.daemonset);
+        // Of a command that takes none of them, too.
+        assert!(as_begun(&bare, &record(Some(begun_with())), &[]).1.is_empty());
         let agents = agents_again(&begun, &record(Some(begun_with()))).expect("agents");
         assert_eq!((agents.image.as_str(), agents.lease.as_secs()), ("mirror/agent:1", 7200));
     }

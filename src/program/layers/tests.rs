@@ -96,6 +96,10 @@ fn options_before_a_command_are_its_own() {
         assert_eq!(cli.options.connection.context.as_deref(), Some("nodes"), "{arguments:?}");
         assert_eq!(cli.options.log_group.cluster_name.as_deref(), Some("c"), "{arguments:?}");
     }
+    let error = read(&["--local", "alarms", "delet"], "").expect_err("refused").to_string();
+    assert!(error.contains("unrecognized subcommand 'delet'"), "{error}");
+    let help = read(&["--local", "alarms", "-h"], "").expect_err("help").to_string();
+    assert!(help.contains("Commands:"), "{help}");
     let error = read(&["--context", "c", "--theme", "dark", "nodes"], "").expect_err("refused").to_string();
     assert!(error.contains("unexpected argument '--theme'"), "{error}");
 }
