@@ -50,10 +50,10 @@ fn kubeconfig(server: &str) -> tempfile::NamedTempFile {
 }
 
 #[test]
-fn a_word_that_is_no_such_thing_is_named() {
+fn an_invalid_value_is_named() {
     for (arguments, token) in [
-        (["capture", "--local", "--duration", "soon"], "\"soon\" is no duration"),
-        (["capture", "--local", "--max-bytes", "12XB"], "\"12XB\" is no size"),
+        (["capture", "--local", "--duration", "soon"], "\"soon\""),
+        (["capture", "--local", "--max-bytes", "12XB"], "\"12XB\""),
         (["capture", "--local", "--snaplen", "0"], "snaplen 0 is not between 1 and 262144"),
         (["capture", "--local", "--filter", "tcp prt 80"], "\"tcp prt 80\" does not compile"),
         (["ports", "--local", "--exclude", "22,,80"], "an empty item"),
@@ -62,29 +62,29 @@ fn a_word_that_is_no_such_thing_is_named() {
         (["ports", "--local", "--exclude", "65536"], "\"65536\" in \"65536\": not a port"),
         (["ports", "--local", "--exclude", "9-8"], "a range that runs backwards"),
         (["ports", "--local", "--expect", "53/icmp"], "a protocol other than tcp, udp,"),
-        (["ports", "--local", "--cloudwatch", "a b"], "\"a b\" is no log group"),
-        (["ports", "--local", "--log-retention", "15"], "\"15\" is no retention"),
-        (["ports", "--local", "--sns-topic", "pager"], "\"pager\" is no SNS topic"),
-        (["ports", "--local", "--cluster-name", "a/b"], "\"a/b\" is no name of a cluster"),
+        (["ports", "--local", "--cloudwatch", "a b"], "\"a b\""),
+        (["ports", "--local", "--log-retention", "15"], "\"15\""),
+        (["ports", "--local", "--sns-topic", "pager"], "'pager'"),
+        (["ports", "--local", "--cluster-name", "a/b"], "'a/b'"),
         (["ports", "--local", "--baseline", "/nonexistent/b"], "cannot read the baseline \"/nonexistent/b\""),
         (["ports", "--local", "--save-baseline", "/nonexistent/b"], "no such folder"),
         (["ports", "--local", "--since", "1h"], "--cloudwatch"),
         (["ports", "--local", "--duration", "1s"], "--watch"),
-        (["ports", "--local", "--irsa", "arn:aws:iam::1:role/r"], "--irsa has nowhere to deliver to"),
+        (["ports", "--local", "--irsa", "arn:aws:iam::1:role/r"], "--irsa needs a bucket or a log group"),
         (["nodes", "--local", "-o", "xml"], "xml"),
-        (["nodes", "--local", "--session-budget", "0"], "\"0\" is no duration"),
+        (["ports", "--local", "--session-budget", "0"], "\"0\""),
         (["nodes", "--local", "--context", "x"], "--context"),
-        (["nodes", "--local", "--lease", "never"], "\"never\" is no duration"),
+        (["ports", "--local", "--lease", "never"], "\"never\""),
         (["ports", "--reaper", "--namespace", "x"], "--namespace"),
-        (["cleanup", "--all", "--timeout", "x"], "\"x\" is no duration"),
+        (["cleanup", "--all", "--timeout", "x"], "\"x\""),
         (["cleanup", "--all", "--timeout", "31d"], "\"31d\" is too long"),
         (["ports", "--local", "--interval", "18446744073709551615"], "\"18446744073709551615\" is too long"),
         (["ports", "--local", "--interval", "2d"], "\"2d\" is too long"),
-        (["nodes", "--local", "--session-budget", "106751991167301d"], "\"106751991167301d\" is too long"),
-        (["nodes", "--local", "--lease", "9223372036854775807"], "\"9223372036854775807\" is too long"),
-        (["nodes", "--local", "--freeze-before", "18446744073709551615"], "is too long"),
-        (["nodes", "--local", "--freeze-after", "18446744073709551616"], "is too long"),
-        (["nodes", "--local", "--ring-size", "18446744073709551615"], "is too large"),
+        (["ports", "--local", "--session-budget", "106751991167301d"], "\"106751991167301d\" is too long"),
+        (["ports", "--local", "--lease", "9223372036854775807"], "\"9223372036854775807\" is too long"),
+        (["freeze", "7f3a91c2", "--freeze-before", "18446744073709551615"], "is too long"),
+        (["freeze", "7f3a91c2", "--freeze-after", "18446744073709551616"], "is too long"),
+        (["ports", "--local", "--ring-size", "18446744073709551615"], "is too large"),
         (["capture", "--local", "--duration", "106751991167301d"], "\"106751991167301d\" is too long"),
         (["capture", "--local", "--rotate-time", "9223372036854775807s"], "is too long"),
         (["capture", "--local", "--rotate-size", "99999999999GiB"], "is too large"),
@@ -92,10 +92,10 @@ fn a_word_that_is_no_such_thing_is_named() {
         (["capture", "--local", "--max-packets", "18446744073709551615"], "is too many packets"),
         (["capture", "--local", "--recorder", "106751991167301d"], "is too long"),
         (["capture", "--local", "--recorder", "2m,99999999999GiB"], "is too large"),
-        (["ports", "--local", "--sns-topic", "arn:aws:sns:eu-west-1:123456789012:t"], "--sns-topic has no alarms"),
-        (["ports", "--local", "--sns-topic", "arn:aws:sns:eu-west-1:12345678901x:t"], "is no SNS topic"),
-        (["ports", "--local", "--sns-topic", "arn:aws:sns:eu-west-1:123456789012:a b"], "is no SNS topic"),
-        (["ports", "--local", "--irsa", "role"], "\"role\" is no role"),
+        (["ports", "--local", "--sns-topic", "arn:aws:sns:eu-west-1:123456789012:t"], "--sns-topic needs alarms"),
+        (["ports", "--local", "--sns-topic", "arn:aws:sns:eu-west-1:12345678901x:t"], "expected an SNS topic"),
+        (["ports", "--local", "--sns-topic", "arn:aws:sns:eu-west-1:123456789012:a b"], "expected an SNS topic"),
+        (["ports", "--local", "--irsa", "role"], "expected an IAM role"),
     ] {
         let said = refused(&arguments, 2);
         assert!(said.contains(token), "{arguments:?}: {said}");
@@ -104,12 +104,12 @@ fn a_word_that_is_no_such_thing_is_named() {
         (&["ports", "--local", "--alarms"][..], "--cloudwatch"),
         (&["ports", "--local", "--watch", "--duration", "106751991167301d"], "\"106751991167301d\" is too long"),
         (&["ports", "--since", "4000d", "--cloudwatch", "g"], "\"4000d\" is too long: write at most 3653d"),
-        (&["cleanup", "7f3a91c"], "\"7f3a91c\" is no session: an id has eight hexadecimal digits"),
-        (&["attach", "../../etc"], "\"../../etc\" is no session"),
+        (&["cleanup", "7f3a91c"], "\"7f3a91c\""),
+        (&["attach", "../../etc"], "\"../../etc\""),
         (&["cleanup", "7f3a91c2", "--all"], "cannot be used with"),
         (&["cleanup", "--forget"], "SESSIONS"),
-        (&["manifests", "--nodes", "a b"], "\"a b\" is no name of a node"),
-        (&["preflight", "--local"], "--local has no preflight"),
+        (&["manifests", "--nodes", "a b"], "\"a b\""),
+        (&["preflight", "--local"], "unexpected argument '--local'"),
     ] {
         let said = refused(arguments, 2);
         assert!(said.contains(token), "{arguments:?}: {said}");
@@ -137,7 +137,7 @@ fn a_missing_kubeconfig_says_how_to_name_one() {
 }
 
 #[test]
-fn an_unreachable_server_is_told_at_once() {
+fn an_unreachable_server_is_reported_at_once() {
     // Port 1 on loopback refuses.
     let file = kubeconfig("https://127.0.0.1:1");
     let path = file.path().to_str().expect("a path");
@@ -213,9 +213,9 @@ fn a_config_that_cannot_be_understood_stops_everything() {
     }
 }
 
-/// A session of a cluster that no longer answers is told, kept, and forgotten only on purpose.
+/// A session of a cluster that no longer answers is reported and kept, and forgotten only on purpose.
 #[test]
-fn a_session_whose_cluster_is_gone_stays_until_it_is_forgotten() {
+fn a_session_whose_cluster_is_gone_is_kept_until_it_is_forgotten() {
     let state = tempfile::tempdir().expect("a folder");
     let file = kubeconfig("https://127.0.0.1:1");
     let identity = serde_json::json!({"kubeconfig": [file.path()], "context": "here",
@@ -310,24 +310,24 @@ fn the_nearest_layer_wins_and_says_so() {
     let output =
         Command::new(PROGRAM).arg("config").env("NODEWATCH_LEASE", "soon").env("HOME", "/nonexistent").output();
     let said = String::from_utf8_lossy(&output.expect("it starts").stderr).into_owned();
-    assert!(said.contains("\"soon\" is no duration"), "{said}");
+    assert!(said.contains("NODEWATCH_LEASE") && said.contains("\"soon\""), "{said}");
 }
 
 #[test]
-fn what_cannot_be_told_replayed_or_sent_is_named() {
+fn what_cannot_be_reported_replayed_or_pushed_is_named() {
     for (arguments, token) in [
         (&["report", "7f3a91c2"][..], "no report for session 7f3a91c2: this laptop has no journal for it"),
         (&["report"], "<SESSION>"),
         (&["report", "--from", "/nonexistent/r"], "cannot read the recording \"/nonexistent/r\""),
         (&["replay", "/nonexistent/r"], "cannot read the recording \"/nonexistent/r\""),
-        (&["sessions", "--record", "x"], "this command has no session to record"),
-        (&["nodes", "--local", "--record", "/etc/hostname"], "recordings are never overwritten"),
-        (&["replay", "x", "--speed", "0"], "\"0\" is no speed"),
+        (&["sessions", "--record", "x"], "unexpected argument '--record'"),
+        (&["ports", "--local", "--record", "/etc/hostname"], "recordings are never overwritten"),
+        (&["replay", "x", "--speed", "0"], "expected a number from 0.01 to 10000"),
         (&["capture", "--all", "--kubeconfig", "/nonexistent/k", "--record", "r"], "/nonexistent/k"),
         (&["completions", "tcsh"], "tcsh"),
-        (&["nodes", "--local", "--theme", "pink"], "unknown theme \"pink\": use one of auto, dark"),
-        (&["manifests", "--push-agent", "busybox:1", "--agent-binary", "/etc/hostname"], "is no Linux program"),
-        (&["manifests", "--push-agent", "busybox:1", "--reaper"], "--reaper does not go with --push-agent"),
+        (&["--local", "--theme", "pink"], "\"pink\""),
+        (&["manifests", "--push-agent", "busybox:1", "--agent-binary", "/etc/hostname"], "/etc/hostname"),
+        (&["manifests", "--push-agent", "busybox:1", "--reaper"], "--reaper cannot be used with --push-agent"),
         (&["manifests", "--push-agent-as-root"], "--push-agent"),
         (&["capture", "--all", "--push-agent", "busybox:1"], "cannot carry the capability NET_RAW"),
     ] {
@@ -351,7 +351,7 @@ fn a_pod_of_a_stock_image_is_as_locked_down() {
 
 /// What was done without a terminal can be looked at afterwards, too.
 #[test]
-fn a_command_is_recorded_told_and_drawn() {
+fn a_command_is_recorded_reported_and_replayed() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("session.jsonl");
     let file = file.to_str().expect("text");
@@ -363,4 +363,136 @@ fn a_command_is_recorded_told_and_drawn() {
     let drawn = run(&["replay", file, "--print"]);
     let frame = String::from_utf8_lossy(&drawn.stdout).into_owned();
     assert!(frame.lines().count() == 40 && frame.contains("NODES (1)") && frame.contains("agents 1/1 live"), "{frame}");
+}
+
+/// Which options a command takes is in the unit tests of the layers; here is what a refusal looks like.
+#[test]
+fn a_command_refuses_what_it_does_not_take() {
+    for (command, option) in [
+        (&["nodes"][..], &["--s3", "s3://bucket/p"][..]),
+        (&["sessions"], &["--lease", "5m"]),
+        (&["cleanup"], &["--image", "i"]),
+        (&["freeze", "7f3a91c2"], &["--local"]),
+        (&["alarms", "list"], &["--reaper"]),
+        (&["merge", "x"], &["--context", "c"]),
+        (&["preflight"], &["--cloudwatch", "g"]),
+        (&["report", "7f3a91c2"], &["--theme", "dark"]),
+        (&["replay", "x"], &["--lease", "5m"]),
+        (&["completions", "bash"], &["--kubeconfig", "k"]),
+        (&["man"], &["--out", "d"]),
+        (&["manifests"], &["--context", "c"]),
+    ] {
+        for arguments in [[command, option].concat(), [option, command].concat()] {
+            let said = refused(&arguments, 2);
+            let named = said.contains(&format!("unexpected argument '{}' found", option[0]));
+            assert!(
+                named && said.contains("Usage: nodewatch-tui ") && said.contains("--help"),
+                "{arguments:?}: {said}"
+            );
+        }
+    }
+}
+
+/// Like kubectl.
+#[test]
+fn options_may_stand_before_the_command() {
+    let early = run(&["--session-budget", "10m", "--image=x:1", "manifests", "--session", "7f3a91c2"]);
+    let late = run(&["manifests", "--image", "x:1", "--session", "7f3a91c2", "--session-budget", "10m"]);
+    let lines = |output: &Output| {
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        // Without the times, which are those of the run.
+        lines.into_iter().filter(|line| !line.contains("/ends") && !line.contains("/began")).collect::<Vec<_>>()
+    };
+    assert_eq!(lines(&early), lines(&late));
+    assert!(lines(&early).iter().any(|line| line.contains("image: x:1")));
+}
+
+fn help(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[test]
+fn short_help_fits_on_a_screen() {
+    for command in [
+        &[][..],
+        &["nodes"],
+        &["ports"],
+        &["capture"],
+        &["sessions"],
+        &["cleanup"],
+        &["attach"],
+        &["freeze"],
+        &["alarms"],
+        &["alarms", "create"],
+        &["alarms", "delete"],
+        &["merge"],
+        &["preflight"],
+        &["config"],
+        &["report"],
+        &["replay"],
+        &["completions"],
+        &["manifests"],
+    ] {
+        let text = help(&[command, &["-h"][..]].concat());
+        let widest = text.lines().map(|line| line.chars().count()).max().unwrap_or_default();
+        assert!(text.lines().count() <= 50 && widest <= 100, "{command:?}: {widest} columns\n{text}");
+    }
+}
+
+#[test]
+fn help_has_only_the_groups_that_a_command_takes() {
+    for (command, headings) in [
+        (&["nodes"][..], &["Options:", "Connection:"][..]),
+        (&["completions"], &["Arguments:", "Options:"]),
+        (&["replay"], &["Arguments:", "Options:", "Display:"]),
+        (&["merge"], &["Arguments:", "Options:"]),
+        (&["config"], &["Options:"]),
+        (&["sessions"], &["Options:", "Connection:"]),
+        (&["cleanup"], &["Arguments:", "Options:", "Connection:", "S3:"]),
+        (&["ports"], &["Options:", "Connection:", "Session:", "Port reports:", "CloudWatch:", "Agent credentials:"]),
+        (&["capture"], &["Options:", "Connection:", "Session:", "S3:", "Agent credentials:"]),
+    ] {
+        let text = help(&[command, &["--help"]].concat());
+        let found: Vec<&str> =
+            text.lines().filter(|line| line.ends_with(':') && !line.starts_with([' ', '\t'])).collect();
+        assert_eq!(found, headings, "{command:?}: {text}");
+        assert!(text.lines().count() < 200, "{command:?}: {text}");
+    }
+}
+
+/// A word that resembles an option of another command is not offered.
+#[test]
+fn only_options_of_the_command_are_suggested() {
+    let said = refused(&["replay", "x", "--last"], 2);
+    assert!(said.contains("'--last'") && !said.contains("--lease"), "{said}");
+    let said = refused(&["ports", "--leas", "5m"], 2);
+    assert!(said.contains("a similar argument exists: '--lease'"), "{said}");
+}
+
+/// What is typed is refused; the environment and the file are for all commands.
+#[test]
+fn settings_that_a_command_does_not_take_are_not_used() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("nodewatch-tui")).expect("a folder");
+    let file = folder.path().join("nodewatch-tui/config.toml");
+    std::fs::write(&file, "s3 = 's3://bucket/p'\ns3_region = 'r'\nlease = '5m'\ntheme = 'dark'\nalarms = true\n")
+        .expect("written");
+    for arguments in
+        [&["nodes", "--local"][..], &["completions", "bash"], &["man"], &["manifests"], &["sessions", "--local"]]
+    {
+        let output = Command::new(PROGRAM)
+            .args(arguments)
+            .env("XDG_CONFIG_HOME", folder.path())
+            .env("XDG_STATE_HOME", folder.path())
+            .env("TMPDIR", folder.path())
+            .env("NODEWATCH_REAPER", "1")
+            .env("NODEWATCH_INTERVAL", "never")
+            .output()
+            .expect("the program starts");
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
 }

@@ -12,7 +12,11 @@ mod sample;
 
 use std::{collections::BTreeSet, path::Path, process::Command};
 
-use nodewatch_tui::{cli::SETTINGS, config::file::Config, program::layers};
+use nodewatch_tui::{
+    cli::SETTINGS,
+    config::file::Config,
+    program::{layers, tables},
+};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_nodewatch-tui");
 
@@ -28,7 +32,7 @@ fn hold(file: &str, wanted: &str) {
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     let first = found.lines().zip(wanted.lines()).position(|(a, b)| a != b);
-    assert!(found == wanted, "{file} is not what the source says, from line {first:?} on: UPDATE_GENERATED=1 mends it");
+    assert!(found == wanted, "{file} differs from the source from line {first:?} on: run with UPDATE_GENERATED=1");
 }
 
 const REFERENCE: &str = "docs/reference.md";
@@ -43,7 +47,7 @@ fn reference_with(table: &str, name: &str) -> String {
 
 #[test]
 fn the_example_config_says_the_defaults() {
-    let example = layers::example();
+    let example = tables::example();
     hold("assets/config.example.toml", &example);
     let config = Config::parse(&example, &SETTINGS).expect("it can be read");
     let default = Config::default();
@@ -57,8 +61,8 @@ fn the_example_config_says_the_defaults() {
 
 #[test]
 fn the_references_tables_are_the_sources() {
-    hold(REFERENCE, &reference_with(&layers::key_table(), "keys"));
-    hold(REFERENCE, &reference_with(&layers::flag_table(), "options"));
+    hold(REFERENCE, &reference_with(&tables::key_table(), "keys"));
+    hold(REFERENCE, &reference_with(&tables::option_tables(), "options"));
 }
 
 /// They show local time; the Makefile sets the zone.
@@ -135,8 +139,11 @@ fn shells_complete_commands_options_and_their_words() {
     assert_eq!(bash("nodewatch-tui ca").as_deref(), Some("capture\n"));
     assert_eq!(bash("nodewatch-tui capture --cont").as_deref(), Some("--content --context\n"));
     assert_eq!(bash("nodewatch-tui --theme hi").as_deref(), Some("high-contrast\n"));
+    // Only what the command takes.
+    assert_eq!(bash("nodewatch-tui nodes --s").as_deref(), Some("--selector\n"));
+    assert_eq!(bash("nodewatch-tui completions --").as_deref(), Some("--help\n"));
     let fish = |line: &str| asked("fish", &["--no-config"], &format!("source SCRIPT; complete -C '{line}'"));
-    if let Some(words) = fish("nodewatch-tui nodes --theme ") {
+    if let Some(words) = fish("nodewatch-tui replay --theme ") {
         assert_eq!(words, "auto\ndark\nhigh-contrast\nlight\nterminal\n");
     }
     // Of zsh only what it can be asked without a terminal: whether it can read them.

@@ -1,8 +1,16 @@
 //! The command line: arguments only.
 //!
-//! Owns names, defaults and help texts. Must not do anything.
+//! Owns names, defaults and help texts: the commands' own options here, the groups that several commands take in a file
+//! each. Must not do anything.
 
-mod place;
+mod arn;
+mod cloudwatch;
+mod connection;
+mod display;
+mod options;
+mod reports;
+mod s3;
+mod session;
 mod words;
 
 use std::{path::PathBuf, time::Duration};
@@ -14,25 +22,31 @@ use crate::{
     base::{clock, text},
     model::{PortKey, SessionId},
 };
-pub use place::{PlaceArgs, SETTINGS};
+pub use options::{Options, SETTINGS, leaf, takes};
 use words::Words;
 
 /// Live open ports, packet statistics and captures of Kubernetes nodes, with nothing left behind
 ///
-/// Without a command the terminal program starts on the current context.
+/// Without a command, the terminal program starts on the current context.
 #[derive(Debug, Parser)]
-#[command(name = "nodewatch-tui", version = nodewatch_protocol::version_text(env!("CARGO_PKG_VERSION")), after_help = EXIT_CODES)]
+#[command(name = "nodewatch-tui", version = nodewatch_protocol::version_text(env!("CARGO_PKG_VERSION")),
+    max_term_width = 100, subcommand_value_name = "COMMAND", after_help = MORE, after_long_help = MORE_AND_EXIT_CODES)]
 pub struct Cli {
+    /// The options of the command.
+    // Before the command: reading that takes it out of what was parsed.
+    #[command(flatten)]
+    pub options: Options,
     /// What to do
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Where and with what
-    #[command(flatten)]
-    pub place: PlaceArgs,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 bad usage, 3 done in part, 4 something was left behind, \
-     5 not permitted";
+const MORE: &str = "Use --help for all options, and COMMAND --help for those of a command.";
+const MORE_AND_EXIT_CODES: &str = "\
+Options can also stand before the command. Most can be set in the environment (--lease as NODEWATCH_LEASE) and in the \
+config file: see nodewatch-tui config.
+
+Exit codes: 0 done, 1 failed, 2 bad usage, 3 done in part, 4 something was left behind, 5 not permitted";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -40,23 +54,32 @@ pub enum Command {
     /// On nodes, without a terminal
     #[command(flatten)]
     OnNodes(NodeCommand),
-    /// List sessions that are detached, left over or of other laptops
+    /// List sessions that are detached, left over or from other laptops
+    #[command(args = options::sessions())]
     Sessions {
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// Remove what sessions have left: the plan first, then by UID, until it is seen gone
+    /// Remove what earlier sessions left behind
+    ///
+    /// Shows the plan and asks before it removes anything. Objects are deleted by UID, and reported as removed once they
+    /// are gone.
+    #[command(args = options::cleanup())]
     Cleanup(CleanupArgs),
-    /// Take up a session again: its agents, captures and files
+    /// Reattach to a session: its agents, captures and files
+    #[command(args = options::terminal())]
     Attach {
-        /// Its id, as `sessions` has it
+        /// Session ID, see `sessions`
         session: SessionId,
         #[command(flatten)]
         trust: TrustArgs,
     },
-    /// Save the last seconds of a session's armed flight recorders, wherever the session is open
+    /// Save the last seconds of a session's flight recorders
+    ///
+    /// The session may be open in another terminal.
+    #[command(args = options::freeze())]
     Freeze {
-        /// Its id
+        /// Session ID, see `sessions`
         session: SessionId,
         /// Only these nodes
         #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
@@ -66,12 +89,14 @@ pub enum Command {
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// Alarms on the reports of a cluster, which stay until they are deleted
+    /// Manage CloudWatch alarms on a cluster's reports, which are kept until deleted
     #[command(subcommand)]
     Alarms(AlarmsCommand),
-    /// Make one capture of many, in time order, with the nodes' names at their interfaces
+    /// Merge captures into one file, in time order
+    #[command(args = options::merge())]
     Merge(MergeArgs),
-    /// What would stop a session, and how to mend it; creates nothing
+    /// Check what would stop a session and how to fix it; creates nothing
+    #[command(args = options::preflight())]
     Preflight {
         /// Only these nodes
         #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
@@ -79,70 +104,77 @@ pub enum Command {
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// Print every setting with its value and where that comes from
+    /// Print every setting with its value and source
+    ///
+    /// Takes every option that is a setting too, and shows it in place.
+    #[command(args = options::config())]
     Config {
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// Write what a session has done as Markdown and as one HTML page
+    /// Write a report of a session, as Markdown and HTML
+    #[command(args = options::report())]
     Report(ReportArgs),
-    /// Show a session again that was recorded with --record
+    /// Play back a session recorded with --record
+    #[command(args = options::replay())]
     Replay(ReplayArgs),
-    /// Print a shell's completions
+    /// Print shell completions
     Completions {
-        /// The shell
+        /// Shell to complete for
         shell: clap_complete::Shell,
     },
     /// Print the manual page
     Man,
     /// Print what a session would apply, as YAML
+    #[command(args = options::manifests())]
     Manifests {
-        /// Agents for these nodes
+        /// Print agents for these nodes
         #[arg(long, value_name = "NAME,...", value_delimiter = ',', default_value = "node-name")]
         nodes: Vec<String>,
-        /// The session's id [default: a random one]
+        /// Session ID [default: random]
         #[arg(long, value_name = "ID")]
         session: Option<SessionId>,
     },
 }
 
-/// Which session is told, and where.
+/// Which session is reported, and where to.
 #[derive(Debug, Clone, Args)]
 pub struct ReportArgs {
-    /// Its id, as `sessions` and receipts have it
+    /// Session ID, from `sessions` or a receipt
     #[arg(required_unless_present = "from")]
     pub session: Option<SessionId>,
-    /// Instead a recording made with --record
+    /// Report a recording made with --record instead
     #[arg(long, value_name = "FILE", conflicts_with = "session")]
     pub from: Option<PathBuf>,
-    /// Write only Markdown, to standard output
+    /// Print only Markdown, to standard output
     #[arg(long)]
     pub print: bool,
 }
 
-/// What is shown again, and how.
+/// What is played back, and how.
 #[derive(Debug, Clone, Args)]
 pub struct ReplayArgs {
-    /// The recording
+    /// Recording to play
     pub file: PathBuf,
-    /// So many times as fast
+    /// Playback speed
     #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = speed)]
     pub speed: f64,
-    /// Print the last frame as text instead of playing
+    /// Print the last frame as text and exit
     #[arg(long)]
     pub print: bool,
 }
 
-/// More than nothing and not beyond what can be followed.
+/// A factor above zero, and not beyond what anyone can follow.
 fn speed(text: &str) -> Result<f64, String> {
     let factor = text.parse().ok().filter(|factor: &f64| (0.01..=10_000.0).contains(factor));
-    factor.ok_or_else(|| format!("{text:?} is no speed: write a number from 0.01 to 10000"))
+    factor.ok_or_else(|| "expected a number from 0.01 to 10000".to_owned())
 }
 
 /// The commands that do on nodes what the screens do.
 #[derive(Debug, Subcommand)]
 pub enum NodeCommand {
     /// List the nodes
+    #[command(args = options::nodes())]
     Nodes {
         /// Only nodes with these labels
         #[arg(short = 'l', long = "selector", value_name = "LABEL=VALUE,...")]
@@ -150,7 +182,8 @@ pub enum NodeCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// Deploy, report the open ports, clean up
+    /// Report the open ports of nodes: deploy, report, clean up
+    #[command(args = options::ports())]
     Ports {
         #[command(flatten)]
         nodes: NodesArgs,
@@ -159,7 +192,8 @@ pub enum NodeCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// Deploy, capture packets, fetch the files, clean up
+    /// Capture packets on nodes: deploy, capture, download, clean up
+    #[command(args = options::capture())]
     Capture {
         #[command(flatten)]
         nodes: NodesArgs,
@@ -173,23 +207,23 @@ pub enum NodeCommand {
 /// How ports are reported.
 #[derive(Debug, Clone, Args)]
 pub struct PortsArgs {
-    /// Report again and again until Ctrl-C, and tell each change as it is seen
+    /// Keep reporting until Ctrl-C, and print each change as it happens
     #[arg(long)]
     pub watch: bool,
-    /// End the watch after this long
+    /// Stop watching after this long
     #[arg(long, value_name = "DURATION", value_parser = text::parse_duration, requires = "watch")]
     pub duration: Option<Duration>,
-    /// Write the ports down as the cluster's baseline; - is standard output, in the report's place
+    /// Save the ports as a baseline; with -, print it instead of the report
     #[arg(long, value_name = "FILE", conflicts_with_all = ["watch", "baseline"])]
     pub save_baseline: Option<PathBuf>,
-    /// Tell what differs from this baseline, - from standard input; exit code 3 when something does
+    /// Show differences from this baseline (- for standard input); exit with 3 if there are any
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,
-    /// Read reports of so long ago until now back from --cloudwatch; deploys nothing
+    /// Show past reports from --cloudwatch, this far back; deploys nothing
     #[arg(long, value_name = "DURATION", value_parser = text::parse_past, requires = "cloudwatch",
         conflicts_with_all = ["watch", "baseline", "save_baseline"])]
     pub since: Option<Duration>,
-    /// With --since: only reports with this port, as in 22/tcp
+    /// With --since: only reports with this port, e.g. 22/tcp
     #[arg(long, value_name = "PORT", requires = "since")]
     pub port: Option<PortKey>,
 }
@@ -197,28 +231,34 @@ pub struct PortsArgs {
 /// What to do with a cluster's alarms.
 #[derive(Debug, Clone, Subcommand)]
 pub enum AlarmsCommand {
-    /// One for each node that falls silent, one for agent errors, one for unexpected ports; those of nodes that are gone
-    /// are removed
+    /// Create alarms for silent nodes, agent errors and unexpected ports
+    ///
+    /// Removes the alarms of nodes that are gone.
+    #[command(args = options::alarms_create())]
     Create {
         #[command(flatten)]
         nodes: NodesArgs,
-        /// Make metrics of events that are plain lines in --cloudwatch, as a log shipper sends an agent's standard output
+        /// Also create metric filters on --cloudwatch, for reports sent by a log shipper as plain lines
         #[arg(long, requires = "cloudwatch")]
         metric_filter: bool,
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// The cluster's alarms and their states, its sessions' too
+    /// List the alarms of the cluster and its sessions, with their states
+    #[command(args = options::alarms())]
     List {
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// Remove the cluster's alarms, and with --cloudwatch the metric filters of that group
+    /// Delete the alarms of the cluster
+    ///
+    /// With --cloudwatch, also deletes the metric filters of that log group.
+    #[command(args = options::alarms())]
     Delete {
-        /// Instead those of this session, of which no journal is left
+        /// Delete the alarms of this session instead, which has no journal any more
         #[arg(long, value_name = "ID")]
         session: Option<SessionId>,
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(short = 'y', long)]
         yes: bool,
     },
@@ -227,16 +267,16 @@ pub enum AlarmsCommand {
 /// What to merge.
 #[derive(Debug, Clone, Args)]
 pub struct MergeArgs {
-    /// Captures: pcap or pcapng, also as gzip or zstd; folders with some; - is standard input
+    /// Captures (pcap or pcapng, plain, gzip or zstd) or directories of them; - for standard input
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
-    /// Only packets from this time on: RFC 3339, or 14:05 of today, UTC
+    /// Only packets from this time on, UTC: RFC 3339, or e.g. 14:05 for today
     #[arg(long, value_name = "TIME", value_parser = clock::parse_time)]
     pub from: Option<u64>,
     /// Only packets up to this time
     #[arg(long, value_name = "TIME", value_parser = clock::parse_time)]
     pub to: Option<u64>,
-    /// The new file, which must not exist; - is standard output. --out does the same [default: merged.pcapng]
+    /// New file to write, or - for standard output [default: merged.pcapng]
     #[arg(short = 'w', long = "into", value_name = "FILE")]
     pub into: Option<PathBuf>,
     #[command(flatten)]
@@ -247,32 +287,33 @@ pub struct MergeArgs {
 #[derive(Debug, Clone, Args)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct CleanupArgs {
-    /// These sessions; default: this laptop's, in the current context
+    /// Session IDs [default: sessions of this laptop in the current context]
     #[arg(conflicts_with = "all")]
     pub sessions: Vec<SessionId>,
-    /// This laptop's sessions in every cluster that their journals know
+    /// All sessions of this laptop, in every cluster
     #[arg(long)]
     pub all: bool,
-    /// Show the plan only
+    /// Only show the plan
     #[arg(long)]
     pub dry_run: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short = 'y', long)]
     pub yes: bool,
-    /// How long an object may take to go
+    /// How long to wait for each object to be gone
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = text::parse_duration)]
     pub timeout: Duration,
-    /// Remove the log groups that the sessions have made, with the reports in them
+    /// Also remove log groups created by the sessions, with their reports
     #[arg(long)]
     pub reports: bool,
-    /// Remove the sessions' captures in S3 too, which stay otherwise; a session that no journal here knows is looked for
-    /// below --s3
+    /// Also remove the sessions' captures from S3
+    ///
+    /// For a session without a journal on this laptop, name the bucket with --s3.
     #[arg(long)]
     pub captures: bool,
-    /// Remove a session's own namespace also when it holds what is not the session's; each object is named first
+    /// Also remove a namespace with objects that are not the session's; each is listed first
     #[arg(long)]
     pub with_namespace_contents: bool,
-    /// Only forget the journals of these sessions, whose cluster is gone for good
+    /// Only drop the journals of these sessions, after their cluster is gone for good
     #[arg(long, requires = "sessions", conflicts_with_all = ["dry_run", "yes", "captures", "reports", "with_namespace_contents"])]
     pub forget: bool,
     #[command(flatten)]
@@ -284,7 +325,7 @@ pub struct CleanupArgs {
 /// A cluster whose address or CA may have changed.
 #[derive(Debug, Clone, Args)]
 pub struct TrustArgs {
-    /// The cluster whose kube-system has this UID is the session's, although its address or CA is another one now
+    /// Accept a new address or CA of the session's cluster, if its kube-system has this UID
     #[arg(long, value_name = "UID")]
     pub trust_cluster: Option<String>,
 }
@@ -293,13 +334,13 @@ pub struct TrustArgs {
 #[derive(Debug, Clone, Args)]
 #[group(required = false, multiple = false)]
 pub struct NodesArgs {
-    /// These nodes
+    /// Only these nodes
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub nodes: Vec<String>,
-    /// Every node, also those that join while a capture or a watch runs
+    /// All nodes, including nodes that join during a capture or watch
     #[arg(long)]
     pub all: bool,
-    /// Nodes with these labels
+    /// Only nodes with these labels
     #[arg(short = 'l', long = "selector", value_name = "LABEL=VALUE,...")]
     pub selector: Option<String>,
 }
@@ -307,39 +348,38 @@ pub struct NodesArgs {
 /// What to capture and for how long.
 #[derive(Debug, Clone, Args)]
 pub struct CaptureArgs {
-    /// Capture filter as tcpdump takes it [default: every packet]
+    /// Capture filter in tcpdump syntax [default: all packets]
     #[arg(long, value_name = "EXPR")]
     pub filter: Option<String>,
-    /// An interface; may be given again [default: those with the node's addresses]
+    /// Interface to capture on, repeatable [default: those with the node's addresses]
     #[arg(long = "interface", short = 'i', value_name = "NAME")]
     pub interfaces: Vec<String>,
-    /// Bytes kept of each packet
-    #[arg(long, value_name = "BYTES")]
+    /// Keep at most N bytes of each packet
+    #[arg(long, value_name = "N")]
     pub snaplen: Option<u32>,
-    /// End after this long [default: at Ctrl-C]
+    /// Stop after this long [default: at Ctrl-C]
     #[arg(long, value_name = "DURATION", value_parser = text::parse_duration)]
     pub duration: Option<Duration>,
-    /// End at this size, on each node
+    /// Stop at this size, on each node
     #[arg(long, value_name = "SIZE", value_parser = text::parse_size)]
     pub max_bytes: Option<u64>,
-    /// End at this many packets, on each node
+    /// Stop after N packets, on each node
     #[arg(long, value_name = "N", value_parser = text::parse_packets)]
     pub max_packets: Option<u64>,
-    /// Begin the next file at this size
+    /// Start a new file at this size
     #[arg(long, value_name = "SIZE", value_parser = text::parse_size)]
     pub rotate_size: Option<u64>,
-    /// Begin the next file after this long
+    /// Start a new file after this long
     #[arg(long, value_name = "DURATION", value_parser = text::parse_duration)]
     pub rotate_time: Option<Duration>,
-    /// What is kept of packets: headers (link to transport layer), dns (the same, and DNS whole), full
-    /// [default: headers]
+    /// What to keep of packets: headers, dns (headers and whole DNS packets) or full [default: headers]
     #[arg(long, value_name = "WHAT", hide_possible_values = true,
         value_parser = Words::new(text::parse_content, Content::ALL.map(Content::word)))]
     pub content: Option<Content>,
-    /// Capture this product's own traffic too
+    /// Also capture the traffic of nodewatch itself
     #[arg(long)]
     pub include_own: bool,
-    /// A flight recorder: keep only the last of it, as in 2m or 2m,512MiB, until `freeze` saves it
+    /// Flight recorder: keep only the last part, e.g. 2m or 2m,512MiB, for `freeze` to save
     #[arg(long, value_name = "TIME[,SIZE]", value_parser = text::parse_recorder)]
     pub recorder: Option<Recorder>,
 }
@@ -347,7 +387,7 @@ pub struct CaptureArgs {
 /// How results are written.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct OutputArgs {
-    /// Form of the output
+    /// Output format
     #[arg(short = 'o', long = "output", value_enum, default_value = "table")]
     pub format: Format,
 }
@@ -355,8 +395,8 @@ pub struct OutputArgs {
 /// Forms of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people
+    /// Text for people
     Table,
-    /// One JSON value a line
+    /// One JSON value per line
     Json,
 }

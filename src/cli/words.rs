@@ -1,6 +1,6 @@
 //! Options that take one of a few words.
 //!
-//! Owns that shells can complete them. Must not know what they mean: that, and what is said of others, is their parser's.
+//! Owns their completion in shells. Their meaning, and the errors for other words, belong to their parser.
 
 use std::ffi::OsStr;
 

@@ -1,7 +1,7 @@
 //! The config file: `$XDG_CONFIG_HOME/nodewatch-tui/config.toml`.
 //!
-//! Owns its form, the keys that are no flags, and errors that name line and key. What a flag's key may say is the
-//! command line's to judge. The example in `assets/config.example.toml` says the defaults.
+//! Owns its form, the keys without an option, and errors that name line and key. Values of options are checked by the
+//! command line. The defaults are in `assets/config.example.toml`.
 
 use std::{
     collections::BTreeMap,
@@ -21,13 +21,13 @@ use crate::{
     model::{Failure, Notice},
 };
 
-/// Stands in a viewer's command for the pipe or file that it is to read.
+/// Placeholder in the viewer's command for the pipe or file to read.
 pub const PLACE: &str = "{}";
 /// Wireshark, capturing from a pipe at once.
 pub const VIEWER: [&str; 4] = ["wireshark", "-k", "-i", PLACE];
 /// Contexts that are guarded.
 pub const PRODUCTION: &str = "prod";
-/// The keys that are no flags.
+/// The keys without an option.
 pub const OWN_KEYS: [&str; 3] = ["production", "viewer", "keys"];
 
 /// A key of the file that a flag overrules.
@@ -74,7 +74,7 @@ impl Default for Config {
 /// The config file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// It is there and cannot be read.
+    /// It exists and cannot be read.
     #[error("cannot read {path:?}")]
     Read {
         /// The file.
@@ -82,7 +82,7 @@ pub enum ConfigError {
         /// Why not.
         source: io::Error,
     },
-    /// It is no TOML, or has a key or a value that does not exist.
+    /// It is not TOML, or has an unknown key or an invalid value.
     #[error("{path:?}: line {line}: {message}")]
     Invalid {
         /// The file.
@@ -96,19 +96,18 @@ pub enum ConfigError {
 
 impl From<ConfigError> for Notice {
     fn from(error: ConfigError) -> Self {
-        let next_step = "mend it, or remove it to go on with the defaults";
-        Self::error("the config file cannot be used", text::chain(&error), next_step).of(Failure::BadInput)
+        let next_step = "fix it, or remove it to use the defaults";
+        Self::error("invalid config file", text::chain(&error), next_step).of(Failure::BadInput)
     }
 }
 
 impl Config {
-    /// Reads the file where the environment says; without one these are the defaults. `flags` are the keys that stand
-    /// for flags.
+    /// Reads the file in the folder that the environment gives, or the defaults. `flags` are the keys of options.
     pub fn load(flags: &[&str]) -> Result<Self, ConfigError> {
         folders::config().map_or_else(|| Ok(Self::default()), |folder| Self::read(folder.join("config.toml"), flags))
     }
 
-    /// Reads a file; one that is not there says nothing.
+    /// Reads a file. A missing file means the defaults.
     pub fn read(path: PathBuf, flags: &[&str]) -> Result<Self, ConfigError> {
         match std::fs::read_to_string(&path) {
             Ok(text) => Self::parse(&text, flags)
@@ -131,13 +130,13 @@ impl Config {
             config.lines.insert(name.to_owned(), line);
             match (name, value.get_ref()) {
                 ("production", DeValue::String(pattern)) => config.production = production(pattern).map_err(at)?,
-                ("production", _) => return Err(at("production is a regular expression between quotes".to_owned())),
+                ("production", _) => return Err(at("production must be a regular expression in quotes".to_owned())),
                 ("viewer", value) => config.viewer = viewer(value).map_err(at)?,
                 ("keys", DeValue::Table(keys)) => config.bind(keys, &line_of)?,
-                ("keys", _) => return Err(at("keys is a table: [keys]".to_owned())),
+                ("keys", _) => return Err(at("keys must be a table: [keys]".to_owned())),
                 (flag, value) if flags.contains(&flag) => {
                     let value =
-                        scalar(value).ok_or_else(|| at(format!("{flag} takes a text, a number, true or false")))?;
+                        scalar(value).ok_or_else(|| at(format!("{flag} must be a string, a number, true or false")))?;
                     config.entries.push(Entry { key: flag.to_owned(), value, line });
                 }
                 (unknown, _) => {
@@ -155,7 +154,7 @@ impl Config {
         for (name, value) in keys {
             let line = line_of(name.span().start);
             let bound = key_list(value).ok_or_else(|| {
-                (line, format!("keys.{} is a key or a list of keys, as [\"d\", \"F5\"]", name.get_ref()))
+                (line, format!("keys.{} must be a key or a list of keys, e.g. [\"d\", \"F5\"]", name.get_ref()))
             })?;
             lines.insert(name.get_ref().to_string(), line);
             own.insert(name.get_ref().to_string(), bound);
@@ -172,7 +171,7 @@ impl Config {
     }
 
     /// Where the file is, for messages.
-    pub fn place(&self) -> &Path {
+    pub fn shown_path(&self) -> &Path {
         self.path.as_deref().unwrap_or(Path::new("config.toml"))
     }
 }
@@ -209,7 +208,7 @@ fn viewer(value: &DeValue<'_>) -> Result<Vec<String>, String> {
     if parts.first().is_some_and(|program| !program.is_empty()) && reads {
         return Ok(parts);
     }
-    Err("viewer needs a program and, among its arguments, \"{}\" for what it reads".to_owned())
+    Err("viewer must be a program and its arguments, with \"{}\" for what it reads".to_owned())
 }
 
 /// A guard errs on the safe side: `PROD-1` is as good as `prod-1`.
@@ -224,7 +223,7 @@ fn production(pattern: &str) -> Result<Option<Regex>, String> {
     pattern_of_contexts(pattern).map(Some).map_err(|error| {
         let error = error.to_string();
         let last = error.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        format!("{pattern:?} is no regular expression: {last}")
+        format!("invalid regular expression {pattern:?}: {last}")
     })
 }
 
@@ -258,12 +257,12 @@ mod tests {
         assert!(!Config::parse("production = \"\"", &FLAGS).expect("none is guarded").guards("prod"));
         for (text, line, told) in [
             ("read_only = true\nreadonly = true", 2, "unknown key \"readonly\": did you mean \"read_only\"?"),
-            ("lease = [1]", 1, "lease takes a text, a number, true or false"),
-            ("production = \"(\"", 1, "\"(\" is no regular expression"),
-            ("\n[keys]\ndeploy = \"c\"", 3, "keys.deploy: \"c\" already means \"capture\""),
-            ("[keys]\n\ndeplyo = [\"x\"]", 3, "keys.deplyo: there is no action \"deplyo\""),
-            ("[keys]\ndeploy = 7", 2, "keys.deploy is a key or a list of keys"),
-            ("viewer = ['tshark']", 1, "viewer needs a program"),
+            ("lease = [1]", 1, "lease must be a string, a number, true or false"),
+            ("production = \"(\"", 1, "invalid regular expression \"(\""),
+            ("\n[keys]\ndeploy = \"c\"", 3, "keys.deploy: \"c\" is already bound to \"capture\""),
+            ("[keys]\n\ndeplyo = [\"x\"]", 3, "keys.deplyo: unknown action \"deplyo\""),
+            ("[keys]\ndeploy = 7", 2, "keys.deploy must be a key or a list of keys"),
+            ("viewer = ['tshark']", 1, "viewer must be a program"),
             ("what", 1, ""),
         ] {
             let (at, error) = Config::parse(text, &FLAGS).expect_err(text);

@@ -23,7 +23,7 @@ use crate::{
     agents::rings::LeftRing,
     base::text::{counted, date_and_time},
     captures::manifest,
-    cli::{CleanupArgs, Format, PlaceArgs},
+    cli::{CleanupArgs, Format, Options},
     cluster::{AgentSettings, Connection, LOOK_WITHIN, Leftover, sessions as find, trust, trust_cluster},
     journal::{JournalError, Journals},
     model::{Failure, Holder, MadeObject, Moment, Notice, Removal, SUMMARY_VERSION, SeenObject, SessionId, Summary},
@@ -138,7 +138,7 @@ async fn find_all(
 
 /// Removes what is left: plan, question, removal. A signal ends it with the names of what may still be there.
 pub async fn cleanup(
-    place: &PlaceArgs,
+    options: &Options,
     journals: &Journals,
     arguments: &CleanupArgs,
     agents: Option<&AgentSettings>,
@@ -153,7 +153,7 @@ pub async fn cleanup(
         }
     };
     tokio::select! {
-        exit = clean_up(place, journals, arguments, agents, connect, &under) => exit,
+        exit = clean_up(options, journals, arguments, agents, connect, &under) => exit,
         () = told_to_end => {
             spool::hurry();
             under.told(arguments.output.format)
@@ -162,7 +162,7 @@ pub async fn cleanup(
 }
 
 async fn clean_up(
-    place: &PlaceArgs,
+    options: &Options,
     journals: &Journals,
     arguments: &CleanupArgs,
     agents: Option<&AgentSettings>,
@@ -173,7 +173,7 @@ async fn clean_up(
         return forget(journals, &arguments.sessions);
     }
     let unknown = |id: &SessionId| matches!(journals.open(id), Err(JournalError::Unknown(_)));
-    if let Some(settings) = place.storage().filter(|_| arguments.captures)
+    if let Some(settings) = options.storage().filter(|_| arguments.captures)
         && !arguments.sessions.is_empty()
         && arguments.sessions.iter().all(unknown)
     {

@@ -21,31 +21,41 @@ pub fn completions(shell: Shell) -> Vec<u8> {
 /// The manual page, with every command in it.
 pub fn man() -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
-    let mut command = layers::command().bin_name("nodewatch-tui");
-    command.build();
-    let page = clap_mangen::Man::new(command.clone());
+    let root = layers::command();
+    let page = clap_mangen::Man::new(root.clone());
     page.render(&mut out)?;
-    for command in command.get_subcommands().filter(|command| command.get_name() != "help") {
-        section(&mut out, command, command.get_name())?;
+    for command in root.get_subcommands().filter(|command| command.get_name() != "help") {
+        section(&mut out, (&root, command), command.get_name())?;
     }
     Ok(out)
 }
 
-/// A command and those below it.
-fn section(out: &mut Vec<u8>, command: &clap::Command, name: &str) -> io::Result<()> {
-    // Options of every command are on the page already.
+/// A command and those below it. Options that are on the page already are only named.
+fn section(out: &mut Vec<u8>, (root, command): (&clap::Command, &clap::Command), name: &str) -> io::Result<()> {
+    let is_on_page = |argument: &clap::Arg| {
+        argument.get_help_heading().is_some()
+            && root.get_arguments().any(|other| {
+                other.get_id() == argument.get_id()
+                    && other.get_help().map(ToString::to_string) == argument.get_help().map(ToString::to_string)
+            })
+    };
     let own = command.clone().mut_args(|argument| {
-        let is_global = argument.is_global_set();
-        argument.hide(is_global)
+        let hidden = argument.is_hide_set() || is_on_page(&argument);
+        argument.hide(hidden)
     });
+    let shared = command.get_arguments().filter(|argument| is_on_page(argument) && !argument.is_hide_set());
+    let shared: Vec<String> = shared.filter_map(clap::Arg::get_long).map(|long| format!("--{long}")).collect();
     let page = clap_mangen::Man::new(own);
     writeln!(out, ".SH \"COMMAND {}\"", name.to_uppercase())?;
     let mut text = Vec::new();
     page.render_description_section(&mut text)?;
     page.render_options_section(&mut text)?;
     out.write_all(String::from_utf8_lossy(&text).replace(".SH ", ".SS ").as_bytes())?;
+    if !shared.is_empty() {
+        writeln!(out, ".PP\nAlso takes, as above: {}.", shared.join(", ").replace('-', "\\-"))?;
+    }
     for below in command.get_subcommands().filter(|command| command.get_name() != "help") {
-        section(out, below, &format!("{name} {}", below.get_name()))?;
+        section(out, (root, below), &format!("{name} {}", below.get_name()))?;
     }
     Ok(())
 }

@@ -1,17 +1,21 @@
-//! Settings in layers: flag, environment, config file, default.
+//! Settings in layers: option, environment, config file, default.
 //!
-//! Owns which layer wins and where each value came from. The command line's own checks judge every layer's values.
+//! Owns which layer wins and where each value came from. The command line's own checks judge every layer's values. What
+//! a command does not take is refused if it is typed, and not used if it comes from another layer.
 
-use std::{ffi::OsString, fmt::Write};
+use std::{
+    ffi::{OsStr, OsString},
+    fmt::Write,
+};
 
-use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, builder::BoolishValueParser, parser::ValueSource};
+use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, error::ErrorKind, parser::ValueSource};
 use serde_json::{Value, json};
 
 use crate::{
-    cli::{Cli, SETTINGS},
+    cli::{Cli, SETTINGS, leaf, takes},
     config::{
-        file::{Config, ConfigError, Entry, PRODUCTION, VIEWER},
-        keymap::{BINDINGS, Keymap, shown_keys},
+        file::{Config, ConfigError, Entry},
+        keymap::{Keymap, shown_keys},
     },
 };
 
@@ -53,23 +57,40 @@ pub enum LayersError {
     /// The command line; help and version come this way too.
     #[error(transparent)]
     CommandLine(#[from] clap::Error),
+    /// A variable that sets an option.
+    #[error("{variable}: {message}")]
+    Environment {
+        /// Its name.
+        variable: String,
+        /// What is wrong with its value.
+        message: String,
+    },
     /// The file.
     #[error(transparent)]
     Config(#[from] ConfigError),
 }
 
-/// Options that are not taken from the file beside these.
+/// Settings that are not used from the environment and the file when one of these options is typed.
 const NOT_BESIDE: [(&str, &[&str]); 2] = [("reaper", &["local", "namespace"]), ("daemonset", &["local", "namespace"])];
 
-/// The command line with the environment's names.
+/// Settings that are not used from the environment and the file without this other option.
+const NEEDS: [(&str, &str); 9] = [
+    ("push_agent_as_root", "push_agent"),
+    ("s3_endpoint", "s3"),
+    ("s3_region", "s3"),
+    ("s3_path_style", "s3"),
+    ("s3_kms_key", "s3"),
+    ("s3_storage_class", "s3"),
+    ("zstd", "s3"),
+    ("log_group_per_node", "cloudwatch"),
+    ("alarms", "cloudwatch"),
+];
+
+/// The command line, with everything that clap adds to it.
 pub fn command() -> clap::Command {
-    SETTINGS.iter().fold(Cli::command(), |command, &key| {
-        command.mut_arg(key, |argument| {
-            let argument = argument.env(variable(key));
-            let is_switch = matches!(argument.get_action(), ArgAction::SetTrue);
-            if is_switch { argument.value_parser(BoolishValueParser::new()) } else { argument }
-        })
-    })
+    let mut command = Cli::command();
+    command.build();
+    command
 }
 
 /// The variable of a setting.
@@ -84,30 +105,76 @@ fn flag(key: &str) -> String {
 /// Reads all layers.
 pub fn read(arguments: &[OsString]) -> Result<(Cli, Config, Vec<Setting>), LayersError> {
     let config = Config::load(&SETTINGS)?;
-    let (cli, settings) = read_with(arguments, &config)?;
+    let (cli, settings) = read_with(arguments, &config, &|variable| std::env::var_os(variable))?;
     Ok((cli, config, settings))
 }
 
-fn read_with(arguments: &[OsString], config: &Config) -> Result<(Cli, Vec<Setting>), LayersError> {
-    let given = matches(arguments)?;
-    let mut all: Vec<OsString> = arguments.iter().take(1).cloned().collect();
-    for entry in &config.entries {
-        judge(entry, config)?;
-        let beside = NOT_BESIDE.iter().find(|(key, _)| *key == entry.key).map_or(&[][..], |(_, others)| others);
-        let kept_out = beside.iter().any(|other| is_given(&given, other));
-        let overruled = is_given(&given, &entry.key);
-        if !(kept_out || overruled) {
-            all.extend(as_arguments(entry));
-        }
-    }
-    all.extend(arguments.iter().skip(1).cloned());
-    let matches = matches(&all)?;
-    let cli = Cli::from_arg_matches(&matches)?;
-    Ok((cli, in_force(&given, &matches, config)))
+/// A setting's value from the environment or the file, as an option; a switch that is off is none.
+struct Layer {
+    key: &'static str,
+    value: Value,
+    option: Option<OsString>,
+    source: Source,
 }
 
-fn matches(arguments: &[OsString]) -> Result<ArgMatches, clap::Error> {
-    let mut command = command();
+fn read_with(
+    arguments: &[OsString],
+    config: &Config,
+    environment: &dyn Fn(&str) -> Option<OsString>,
+) -> Result<(Cli, Vec<Setting>), LayersError> {
+    let root = Cli::command();
+    let (mut path, options) = in_order(arguments);
+    // What is missing may come from the other layers, and whatever is wrong is still wrong with them.
+    let typed = parse(root.clone().ignore_errors(true), &[&path[..], &options[..]].concat())?;
+    for entry in &config.entries {
+        judge(&root, entry, config)?;
+    }
+    let is_typed = |key: &str| leaf(&typed).value_source(key) == Some(ValueSource::CommandLine);
+    let layers = layers((&root, leaf(&typed)), config, environment)?;
+    let is_there = |key: &str| is_typed(key) || layers.iter().any(|layer| layer.key == key);
+    let is_used = |layer: &&Layer| {
+        let beside = NOT_BESIDE.iter().find(|(key, _)| *key == layer.key).map_or(&[][..], |(_, others)| others);
+        let needed = NEEDS.iter().find(|(key, _)| *key == layer.key).is_none_or(|(_, needed)| is_there(needed));
+        let kept_out = beside.iter().any(|other| takes(leaf(&typed), other) && is_typed(other));
+        needed && !kept_out
+    };
+    path.extend(layers.iter().filter(is_used).filter_map(|layer| layer.option.clone()));
+    path.extend(options);
+    let matches = parse(root, &path)?;
+    let cli = Cli::from_arg_matches(&matches)?;
+    Ok((cli, in_force((leaf(&typed), leaf(&matches)), &layers, config)))
+}
+
+/// The program with its command, and the rest of the arguments: options before the command are moved behind it, and so
+/// are its own to take or refuse.
+fn in_order(arguments: &[OsString]) -> (Vec<OsString>, Vec<OsString>) {
+    let all = Cli::command();
+    let mut options = Vec::new();
+    let mut rest: Vec<OsString> = arguments.iter().skip(1).cloned().collect();
+    let mut path: Vec<OsString> = arguments.iter().take(1).cloned().collect();
+    let mut at = &all;
+    while at.has_subcommands() {
+        let finder = clap::Command::new("").no_binary_name(true).disable_help_flag(true).disable_version_flag(true);
+        let finder = finder.args(all.get_arguments().cloned()).allow_external_subcommands(true).ignore_errors(true);
+        let Ok(found) = finder.try_get_matches_from(&rest) else { break };
+        let Some((name, after)) = found.subcommand() else { break };
+        let Some(next) = at.find_subcommand(name) else { break };
+        let after: Vec<OsString> = after.get_many("").unwrap_or_default().cloned().collect();
+        let name_at = rest.len() - 1 - after.len();
+        options.extend(rest.drain(..name_at));
+        path.extend(rest.first().cloned());
+        (rest, at) = (after, next);
+    }
+    // Without a command that could take them, the rest comes first, for its help and its errors.
+    if at.has_subcommands() {
+        rest.extend(options);
+        return (path, rest);
+    }
+    options.extend(rest);
+    (path, options)
+}
+
+fn parse(mut command: clap::Command, arguments: &[OsString]) -> Result<ArgMatches, clap::Error> {
     let program = arguments.first().map(std::path::Path::new).and_then(|path| path.file_name());
     if program.is_some_and(|name| name.to_string_lossy().starts_with("kubectl-")) {
         command = command.bin_name("kubectl nodewatch");
@@ -115,55 +182,104 @@ fn matches(arguments: &[OsString]) -> Result<ArgMatches, clap::Error> {
     command.try_get_matches_from(arguments)
 }
 
-fn is_given(matches: &ArgMatches, key: &str) -> bool {
-    matches!(matches.value_source(key), Some(ValueSource::CommandLine | ValueSource::EnvVariable))
+/// The values from the environment, else the file, of settings that the command takes and that are not typed.
+fn layers(
+    (root, typed): (&clap::Command, &ArgMatches),
+    config: &Config,
+    environment: &dyn Fn(&str) -> Option<OsString>,
+) -> Result<Vec<Layer>, LayersError> {
+    let is_open = |key: &&&str| takes(typed, key) && typed.value_source(key) != Some(ValueSource::CommandLine);
+    let mut found = Vec::new();
+    for key in SETTINGS.iter().filter(is_open) {
+        if let Some(value) = environment(&variable(key)).filter(|value| !value.is_empty()) {
+            let option = from_environment(root, key, &value)
+                .map_err(|message| LayersError::Environment { variable: variable(key), message })?;
+            found.push(Layer {
+                key,
+                value: shown(root, key, option.is_some(), &value),
+                option,
+                source: Source::Environment,
+            });
+        } else if let Some(entry) = config.entries.iter().find(|entry| entry.key == **key) {
+            let value = entry.value.as_ref();
+            let option = as_option(root, key, value);
+            let source = Source::File(entry.line);
+            found.push(Layer { key, value: shown(root, key, option.is_some(), value), option, source });
+        }
+    }
+    Ok(found)
+}
+
+/// A value as `config` shows it.
+fn shown(root: &clap::Command, key: &str, is_on: bool, value: &OsStr) -> Value {
+    if is_switch(root, key) { json!(is_on) } else { as_json_value(&value.to_string_lossy()) }
+}
+
+fn is_switch(root: &clap::Command, key: &str) -> bool {
+    let argument = root.get_arguments().find(|argument| argument.get_id() == key);
+    argument.is_some_and(|argument| matches!(argument.get_action(), ArgAction::SetTrue))
 }
 
 /// `true` for a switch is the switch alone, and `false` nothing.
-fn as_arguments(entry: &Entry) -> Vec<OsString> {
-    let command = Cli::command();
-    let argument = command.get_arguments().find(|argument| argument.get_id() == entry.key.as_str());
-    let is_switch = argument.is_some_and(|argument| matches!(argument.get_action(), ArgAction::SetTrue));
-    match (is_switch, entry.value.as_str()) {
-        (true, "true") => vec![flag(&entry.key).into()],
-        (true, _) => Vec::new(),
-        (false, value) => vec![format!("{}={value}", flag(&entry.key)).into()],
+fn as_option(root: &clap::Command, key: &str, value: &OsStr) -> Option<OsString> {
+    if is_switch(root, key) {
+        return (value == "true").then(|| flag(key).into());
     }
+    let mut option = OsString::from(flag(key) + "=");
+    option.push(value);
+    Some(option)
 }
 
-/// A value in the file that the command line would not take is the file's error.
-fn judge(entry: &Entry, config: &Config) -> Result<(), ConfigError> {
-    let wrong =
-        |message: String| Err(ConfigError::Invalid { path: config.place().to_owned(), line: entry.line, message });
-    let arguments: Vec<OsString> = std::iter::once("nodewatch-tui".into()).chain(as_arguments(entry)).collect();
-    let is_switch = Cli::command()
-        .get_arguments()
-        .any(|argument| argument.get_id() == entry.key.as_str() && matches!(argument.get_action(), ArgAction::SetTrue));
-    if is_switch && entry.value != "true" && entry.value != "false" {
-        return wrong(format!("{}: {:?} is neither true nor false", entry.key, entry.value));
-    }
-    match Cli::command().try_get_matches_from(arguments) {
-        Err(error) if error.kind() != clap::error::ErrorKind::MissingRequiredArgument => {
+/// A variable's value as an option. A switch takes any word for yes and no.
+fn from_environment(root: &clap::Command, key: &str, value: &OsStr) -> Result<Option<OsString>, String> {
+    let option = if is_switch(root, key) {
+        match value.to_string_lossy().to_lowercase().as_str() {
+            "true" | "t" | "yes" | "y" | "on" | "1" => as_option(root, key, "true".as_ref()),
+            "false" | "f" | "no" | "n" | "off" | "0" => None,
+            other => return Err(format!("invalid value {other:?}: use true or false")),
+        }
+    } else {
+        as_option(root, key, value)
+    };
+    option.as_ref().map_or(Ok(()), |option| check(root, option))?;
+    Ok(option)
+}
+
+/// What the command line says to one option alone.
+fn check(root: &clap::Command, option: &OsString) -> Result<(), String> {
+    match root.clone().try_get_matches_from([&OsString::from("nodewatch-tui"), option]) {
+        Err(error) if error.kind() != ErrorKind::MissingRequiredArgument => {
             let text = error.to_string();
-            let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            wrong(format!("{}: {first}", entry.key))
+            Err(text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned())
         }
         Ok(_) | Err(_) => Ok(()),
     }
 }
 
-/// Every setting, the flags' first.
-fn in_force(given: &ArgMatches, matches: &ArgMatches, config: &Config) -> Vec<Setting> {
-    let flags = SETTINGS.iter().map(|&key| {
-        let source = match given.value_source(key) {
-            Some(ValueSource::CommandLine) => Source::Flag,
-            Some(ValueSource::EnvVariable) => Source::Environment,
-            _ => match config.entries.iter().find(|entry| entry.key == key) {
-                Some(entry) => Source::File(entry.line),
-                None => Source::Default,
-            },
+/// A value in the file that the command line would not accept is the file's error.
+fn judge(root: &clap::Command, entry: &Entry, config: &Config) -> Result<(), ConfigError> {
+    let key = &entry.key;
+    let checked = if is_switch(root, key) && entry.value != "true" && entry.value != "false" {
+        Err(format!("invalid value {:?}: use true or false", entry.value))
+    } else {
+        as_option(root, key, entry.value.as_ref()).as_ref().map_or(Ok(()), |option| check(root, option))
+    };
+    checked.map_err(|message| ConfigError::Invalid {
+        path: config.shown_path().to_owned(),
+        line: entry.line,
+        message: format!("{key}: {message}"),
+    })
+}
+
+/// Every setting that the command takes, the options first.
+fn in_force((typed, matches): (&ArgMatches, &ArgMatches), layers: &[Layer], config: &Config) -> Vec<Setting> {
+    let flags = SETTINGS.iter().filter(|key| takes(matches, key)).map(|&key| {
+        let (value, source) = match (typed.value_source(key), layers.iter().find(|layer| layer.key == key)) {
+            (Some(ValueSource::CommandLine), _) => (value_of(matches, key), Source::Flag),
+            (_, Some(layer)) => (layer.value.clone(), layer.source),
+            (_, None) => (value_of(matches, key), Source::Default),
         };
-        Setting { key: key.to_owned(), value: value_of(matches, key), source }
+        Setting { key: key.to_owned(), value, source }
     });
     let own_source = |key: &str| config.lines.get(key).map_or(Source::Default, |line| Source::File(*line));
     let own = [
@@ -179,7 +295,7 @@ fn in_force(given: &ArgMatches, matches: &ArgMatches, config: &Config) -> Vec<Se
     settings
 }
 
-fn bindings(keys: &Keymap) -> Vec<(&'static str, Vec<String>)> {
+pub(super) fn bindings(keys: &Keymap) -> Vec<(&'static str, Vec<String>)> {
     let mut found: Vec<(&'static str, Vec<String>)> = Vec::new();
     for (binding, bound) in keys.rows().filter(|(binding, _)| !binding.name.is_empty()) {
         if !found.iter().any(|(name, _)| *name == binding.name) {
@@ -191,17 +307,21 @@ fn bindings(keys: &Keymap) -> Vec<(&'static str, Vec<String>)> {
 
 fn value_of(matches: &ArgMatches, key: &str) -> Value {
     let raw = matches.get_raw(key).and_then(|mut values| values.next_back());
-    match raw.map(|text| text.to_string_lossy().into_owned()) {
-        None => Value::Null,
-        Some(text) if text == "true" => json!(true),
-        Some(text) if text == "false" => json!(false),
-        Some(text) => text.parse::<u64>().map_or_else(|_| json!(text), |number| json!(number)),
+    raw.map_or(Value::Null, |text| as_json_value(&text.to_string_lossy()))
+}
+
+/// A truth, a number or a text.
+pub(super) fn as_json_value(text: &str) -> Value {
+    match text {
+        "true" => json!(true),
+        "false" => json!(false),
+        _ => text.parse::<u64>().map_or_else(|_| json!(text), |number| json!(number)),
     }
 }
 
 /// The settings as a config file that says where each came from; what has no value is commented out.
-pub fn as_toml(settings: &[Setting], place: &std::path::Path) -> String {
-    let mut out = format!("# in force; the file is {}\n", place.display());
+pub fn as_toml(settings: &[Setting], file: &std::path::Path) -> String {
+    let mut out = format!("# Settings in force. Config file: {}\n", file.display());
     let mut in_keys = false;
     for setting in settings {
         let key = match setting.key.strip_prefix("keys.") {
@@ -224,7 +344,7 @@ pub fn as_toml(settings: &[Setting], place: &std::path::Path) -> String {
 }
 
 /// JSON's texts, numbers, truths and lists of texts are TOML's.
-fn toml_value(value: &Value) -> String {
+pub(super) fn toml_value(value: &Value) -> String {
     match value {
         Value::Array(items) => {
             format!("[{}]", items.iter().map(toml_value).collect::<Vec<_>>().join(", "))
@@ -240,156 +360,5 @@ pub fn as_json(settings: &[Setting]) -> impl Iterator<Item = Value> {
         .map(|setting| json!({ "key": setting.key, "value": setting.value, "source": setting.source.text() }))
 }
 
-/// The defaults as a config file, with what each setting does.
-pub fn example() -> String {
-    let command = Cli::command();
-    let mut out = String::from(
-        "# Settings of nodewatch-tui, as they are without a file. Its place is $XDG_CONFIG_HOME/nodewatch-tui/config.toml\n\
-         # (~/.config/nodewatch-tui/config.toml). A flag overrules the environment (NODEWATCH_ and the name in capitals), that\n\
-         # the file, that the default; `nodewatch-tui config` says what is in force and why.\n",
-    );
-    let own = [
-        (
-            "production",
-            "Contexts that match this regular expression, in capitals or not, are guarded: before the first deployment in a\n\
-             session their name has to be typed, or given with --confirm. Empty guards none",
-            json!(PRODUCTION),
-        ),
-        (
-            "viewer",
-            "The viewer of captures and its arguments; {} stands for the pipe or file that it reads",
-            json!(VIEWER),
-        ),
-    ];
-    for (key, help, value) in own {
-        let help = help.replace('\n', "\n# ");
-        let _ = writeln!(out, "\n# {help}.\n{key} = {}", toml_value(&value));
-    }
-    for key in SETTINGS {
-        let Some(argument) = command.get_arguments().find(|argument| argument.get_id() == key) else { continue };
-        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
-        let help = textwrap::fill(&help, textwrap::Options::new(120).initial_indent("# ").subsequent_indent("# "));
-        let default = argument.get_default_values().first().map(|value| value.to_string_lossy().into_owned());
-        let line = match (default, argument.get_action()) {
-            (None, ArgAction::SetTrue) => format!("{key} = false"),
-            (None, _) => {
-                let name = argument.get_value_names().and_then(<[_]>::first).map(ToString::to_string);
-                format!("# {key} = \"{}\"", name.unwrap_or_default())
-            }
-            (Some(text), _) => {
-                let value = match text.as_str() {
-                    "true" => json!(true),
-                    "false" => json!(false),
-                    other => other.parse::<u64>().map_or_else(|_| json!(other), |number| json!(number)),
-                };
-                format!("{key} = {}", toml_value(&value))
-            }
-        };
-        let _ = writeln!(out, "\n{help}.\n{line}");
-    }
-    out.push_str(
-        "\n# What keys do: a key or a list of keys, the one for the hint line first. Names are as in `?`: d, C, Ctrl-d, Alt-x,\n\
-         # F5, Space, Enter, Esc, Tab, PgUp. A key that means two things on one screen is refused.\n[keys]\n",
-    );
-    for (name, keys) in bindings(&Keymap::default()) {
-        let _ = writeln!(out, "{name} = {}", toml_value(&json!(keys)));
-    }
-    out
-}
-
-/// The reference's table of keys: what is shown in help, by the default keymap.
-pub fn key_table() -> String {
-    let mut out = String::from("| key | where | does | name in the config |\n|---|---|---|---|\n");
-    for binding in BINDINGS.iter().filter(|binding| !binding.help.is_empty()) {
-        let keys =
-            shown_keys(binding.keys).iter().map(|key| format!("`{}`", key.replace('|', "\\|"))).collect::<Vec<_>>();
-        let scopes: Vec<&str> = binding.scopes.iter().map(|scope| scope.word()).collect();
-        let place = if scopes.len() > 4 { "everywhere".to_owned() } else { scopes.join(", ") };
-        let name = if binding.name.is_empty() { "fixed".to_owned() } else { format!("`{}`", binding.name) };
-        let _ = writeln!(out, "| {} | {place} | {} | {name} |", keys.join(" "), binding.help);
-    }
-    out
-}
-
-/// The reference's table of options that go with every command.
-pub fn flag_table() -> String {
-    let mut out = String::from("| option | default | does |\n|---|---|---|\n");
-    for argument in Cli::command().get_arguments().filter(|argument| argument.is_global_set()) {
-        let Some(long) = argument.get_long() else { continue };
-        let value = argument.get_value_names().and_then(<[_]>::first).map(ToString::to_string);
-        let takes_value = argument.get_action().takes_values();
-        let value = value.filter(|_| takes_value).map(|name| format!(" {name}")).unwrap_or_default();
-        let short = argument.get_short().map(|short| format!("`-{short}` ")).unwrap_or_default();
-        let default = argument.get_default_values().first().filter(|_| takes_value);
-        let default = default.map(|value| format!("`{}`", value.to_string_lossy())).unwrap_or_default();
-        let help = argument.get_help().map(ToString::to_string).unwrap_or_default().replace('|', "\\|");
-        let _ = writeln!(out, "| {short}`--{long}{value}` | {default} | {help} |");
-    }
-    out
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config(text: &str) -> Config {
-        Config::parse(text, &SETTINGS).expect("a config")
-    }
-
-    fn read(arguments: &[&str], text: &str) -> Result<(Cli, Vec<Setting>), LayersError> {
-        let arguments: Vec<OsString> =
-            std::iter::once("nodewatch-tui").chain(arguments.iter().copied()).map(Into::into).collect();
-        read_with(&arguments, &config(text))
-    }
-
-    fn source(settings: &[Setting], key: &str) -> (Value, Source) {
-        let setting = settings.iter().find(|setting| setting.key == key).expect("a setting");
-        (setting.value.clone(), setting.source)
-    }
-
-    #[test]
-    fn a_flag_overrules_the_file_and_the_file_the_default() {
-        let text = "lease = '5m'\ninterval = 30\nread_only = true\nmouse = false";
-        let (cli, settings) = read(&["nodes", "--local", "--lease", "7m"], text).expect("read");
-        assert_eq!((cli.place.lease.as_secs(), cli.place.interval.as_secs()), (420, 30));
-        assert!(cli.place.read_only && !cli.place.mouse);
-        assert_eq!(source(&settings, "lease"), (json!("7m"), Source::Flag));
-        assert_eq!(source(&settings, "interval"), (json!(30), Source::File(2)));
-        assert_eq!(source(&settings, "session_budget"), (json!("4h"), Source::Default));
-        assert_eq!(source(&settings, "production"), (json!("prod"), Source::Default));
-        let (cli, _) = read(&["--lease", "7m", "nodes"], text).expect("the place of a global flag does not matter");
-        assert_eq!(cli.place.lease.as_secs(), 420);
-    }
-
-    #[test]
-    fn the_file_does_not_stand_in_the_way_of_what_is_typed() {
-        let (cli, _) = read(&["nodes", "--local"], "reaper = true").expect("read");
-        assert!(!cli.place.reaper);
-        assert!(read(&["nodes"], "reaper = true").expect("read").0.place.reaper);
-    }
-
-    #[test]
-    fn a_value_that_the_command_line_would_not_take_is_the_files_error() {
-        for (text, told) in [
-            ("\nlease = 'soon'", "line 2: lease: invalid value 'soon'"),
-            ("read_only = 7", "line 1: read_only: \"7\" is neither true nor false"),
-            ("exclude = \"22,65536\"", "\"65536\" in \"22,65536\": not a port"),
-            ("theme = 'pink'", "unknown theme \"pink\""),
-        ] {
-            let error = read(&["nodes"], text).expect_err(text).to_string();
-            assert!(error.contains(told), "{text:?}: {error}");
-        }
-    }
-
-    #[test]
-    fn what_is_in_force_can_be_read_back() {
-        let (_, settings) = read(&["nodes"], "lease = '5m'\n[keys]\ndeploy = ['F5', 'd']").expect("read");
-        let text = as_toml(&settings, std::path::Path::new("config.toml"));
-        assert!(text.contains("lease = \"5m\"  # file, line 1\n"), "{text}");
-        assert!(text.contains("deploy = [\"F5\", \"d\"]  # file, line 3\n"), "{text}");
-        let again = config(&text);
-        assert_eq!(again.keys.key_for(crate::screens::Action::Deploy), "F5");
-        let error = read_with(&["nodewatch-tui".into()], &again).err();
-        assert!(error.is_none(), "{error:?}");
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@ mod interactive;
 pub mod layers;
 mod replay;
 mod settings;
+pub mod tables;
 
 use std::{ffi::OsString, sync::Arc};
 
@@ -17,7 +18,7 @@ use crate::{
         site::Site,
     },
     base::text::{self, visible},
-    cli::{AlarmsCommand, CleanupArgs, Cli, Command, Format, NodeCommand, OutputArgs, PlaceArgs, ReportArgs},
+    cli::{AlarmsCommand, CleanupArgs, Cli, Command, Format, NodeCommand, Options, OutputArgs, ReportArgs},
     cluster::{self, Cluster, Connection},
     config::file::Config,
     headless::{self, Exit, Shown},
@@ -34,7 +35,7 @@ use settings::{
     outlets, permission, target, terms,
 };
 
-/// Runs the program with these arguments, the first of which is its own name.
+/// Runs the program with these arguments; the first one is its own name.
 pub async fn run(arguments: &[OsString]) -> Exit {
     let (cli, config, in_force) = match layers::read(arguments) {
         Ok(read) => read,
@@ -44,6 +45,10 @@ pub async fn run(arguments: &[OsString]) -> Exit {
             return if error.use_stderr() { Exit::BadUsage } else { Exit::Done };
         }
         Err(LayersError::Config(error)) => return headless::settle(refuse(&error.into()), Shown::Results).await,
+        Err(error @ LayersError::Environment { .. }) => {
+            let notice = Notice::error("invalid environment variable", error.to_string(), "correct it or unset it");
+            return headless::settle(refuse(&notice.of(Failure::BadInput)), Shown::Results).await;
+        }
     };
     let shown = match cli.command {
         None | Some(Command::Attach { .. } | Command::Replay(_)) => Shown::Screens,
@@ -54,13 +59,9 @@ pub async fn run(arguments: &[OsString]) -> Exit {
 }
 
 async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<Exit, Notice> {
-    let place = &cli.place;
-    if place.record.is_some() && !matches!(cli.command, None | Some(Command::Attach { .. } | Command::OnNodes(_))) {
-        let next_step = "leave --record out";
-        return Err(Notice::error("this command has no session to record", "", next_step).of(Failure::BadInput));
-    }
-    tells_somebody(&cli, in_force)?;
-    // What shells read says nothing else; what lists and removes them says it by itself.
+    let options = &cli.options;
+    topic_has_alarms(&cli, in_force)?;
+    // Shells read the output of some commands, and others list or remove leftovers themselves.
     let quiet = matches!(
         cli.command,
         None | Some(
@@ -76,42 +77,42 @@ async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<Exit, N
         headless::rings::warn(&Rings::from_environment());
     }
     match cli.command {
-        None => Box::pin(interactive::run((place, in_force), config, None)).await,
+        None => Box::pin(interactive::run((options, in_force), config, None)).await,
         Some(Command::Attach { session, trust }) => {
             if let Some(uid) = &trust.trust_cluster {
                 cluster::trust_cluster(None, &journals()?, uid).await?;
             }
-            let attach = || Box::pin(interactive::run((place, in_force), config, Some(session.clone())));
+            let attach = || Box::pin(interactive::run((options, in_force), config, Some(session.clone())));
             match attach().await {
                 // Asked in the plain terminal; a recording has one beginning.
-                Err(notice) if place.record.is_none() && headless::sessions::is_right(&notice).await => {
+                Err(notice) if options.run.record.is_none() && headless::sessions::is_right(&notice).await => {
                     cluster::trust(None, &journals()?, &session).await?;
                     attach().await
                 }
                 outcome => outcome,
             }
         }
-        Some(Command::OnNodes(command)) => Box::pin(on_nodes(place, config, command)).await,
-        Some(Command::Sessions { output }) => sessions(place, output).await,
-        Some(Command::Cleanup(arguments)) => Box::pin(cleanup(place, &arguments)).await,
+        Some(Command::OnNodes(command)) => Box::pin(on_nodes(options, config, command)).await,
+        Some(Command::Sessions { output }) => sessions(options, output).await,
+        Some(Command::Cleanup(arguments)) => Box::pin(cleanup(options, &arguments)).await,
         Some(Command::Freeze { session, nodes, trust, output }) => {
-            Box::pin(freeze((place, in_force), &session, nodes, trust.trust_cluster, output)).await
+            Box::pin(freeze((options, in_force), &session, nodes, trust.trust_cluster, output)).await
         }
-        Some(Command::Alarms(command)) => alarms(place, command).await,
-        Some(Command::Merge(arguments)) => Ok(headless::merge::merge(arguments, place.out.as_deref()).await),
-        Some(Command::Preflight { nodes, output }) => preflight(place, nodes, output).await,
-        Some(Command::Manifests { nodes, session }) => manifests(place, nodes, session),
+        Some(Command::Alarms(command)) => alarms(options, command).await,
+        Some(Command::Merge(arguments)) => Ok(headless::merge::merge(arguments, options.out.as_deref()).await),
+        Some(Command::Preflight { nodes, output }) => preflight(options, nodes, output).await,
+        Some(Command::Manifests { nodes, session }) => manifests(options, nodes, session),
         Some(Command::Config { output }) => Ok(settings_in_force(in_force, config, output)),
-        Some(Command::Report(arguments)) => report(place, &arguments),
-        Some(Command::Replay(arguments)) => replay::run(place, config, &arguments).await,
+        Some(Command::Report(arguments)) => report(options, &arguments),
+        Some(Command::Replay(arguments)) => replay::run(options, config, &arguments).await,
         Some(Command::Completions { shell }) => Ok(print(&generated::completions(shell))),
         Some(Command::Man) => generated::man()
             .map(|page| print(&page))
-            .map_err(|error| Notice::error("the manual page was not made", error.to_string(), "")),
+            .map_err(|error| Notice::error("cannot write the manual page", error.to_string(), "")),
     }
 }
 
-/// A reader that has gone away is no failure of ours.
+/// A reader that is gone is not an error.
 fn print(bytes: &[u8]) -> Exit {
     spool::stdout().push(bytes.to_vec());
     Exit::Done
@@ -119,7 +120,7 @@ fn print(bytes: &[u8]) -> Exit {
 
 fn settings_in_force(in_force: &[Setting], config: &Config, output: OutputArgs) -> Exit {
     match output.format {
-        Format::Table => print(layers::as_toml(in_force, config.place()).as_bytes()),
+        Format::Table => print(layers::as_toml(in_force, config.shown_path()).as_bytes()),
         Format::Json => {
             let lines: String =
                 layers::as_json(in_force).fold(String::new(), |all, line| all + &text::json_line(&line) + "\n");
@@ -128,8 +129,8 @@ fn settings_in_force(in_force: &[Setting], config: &Config, output: OutputArgs) 
     }
 }
 
-/// A session's report from what it has left on this laptop, or from a recording of it.
-fn report(place: &PlaceArgs, arguments: &ReportArgs) -> Result<Exit, Notice> {
+/// The report of a session, from its journal on this laptop or from a recording.
+fn report(options: &Options, arguments: &ReportArgs) -> Result<Exit, Notice> {
     let summary = match (&arguments.from, &arguments.session) {
         (Some(file), _) => replay::summary(file)?,
         (None, Some(session)) => headless::sessions::summary(&journals()?, session)?,
@@ -139,10 +140,10 @@ fn report(place: &PlaceArgs, arguments: &ReportArgs) -> Result<Exit, Notice> {
     if arguments.print {
         return Ok(print(crate::handover::markdown(&summary).as_bytes()));
     }
-    let folder = out(place, &summary.session);
+    let folder = out(options, &summary.session);
     let written = handoff::write_report(&folder, &summary).map_err(|error| {
         let cause = text::chain(&error);
-        Notice::error("the report was not written", cause, "make room or mend its rights, or name another --out")
+        Notice::error("cannot write the report", cause, "free some space, fix the permissions, or choose another --out")
     })?;
     for path in written {
         print(format!("{}\n", visible(&path.display().to_string())).as_bytes());
@@ -155,37 +156,37 @@ fn refuse(notice: &Notice) -> Exit {
     Exit::of(notice)
 }
 
-async fn on_nodes(place: &PlaceArgs, config: &Config, command: NodeCommand) -> Result<Exit, Notice> {
+async fn on_nodes(options: &Options, config: &Config, command: NodeCommand) -> Result<Exit, Notice> {
     let session = SessionId::new(rand::random());
-    let out = out(place, &session);
-    headless::check(&command, place.ring_size, &out)?;
-    can_stand_in(place)?;
-    has_a_sink(place)?;
-    let recorder = recorder(place)?;
+    let out = out(options, &session);
+    headless::check(&command, options.agents.ring_size, &out)?;
+    can_stand_in(options)?;
+    has_a_sink(options)?;
+    let recorder = recorder(options)?;
     if matches!(command, NodeCommand::Capture { .. }) {
-        can_capture(place)?;
+        can_capture(options)?;
     }
     if let NodeCommand::Ports { nodes, ports, output } = &command
         && let Some(since) = ports.since
     {
-        let logs = Logs::open(logs_of(place, &cluster_name(place, None))?).await;
+        let logs = Logs::open(logs_of(options, &cluster_name(options, None))?).await;
         return headless::reports::past(&logs, nodes, since, ports.port, output.format).await;
     }
-    let (site, where_it_is) = site(place, &session).await?;
+    let (site, where_it_is) = site(options, &session).await?;
     if !matches!(command, NodeCommand::Nodes { .. }) {
-        must_be_free(permission(place, config, &where_it_is), &where_it_is)?;
+        must_be_free(permission(options, config, &where_it_is), &where_it_is)?;
     }
     let captures = matches!(command, NodeCommand::Capture { .. });
     let reports = matches!(command, NodeCommand::Ports { .. });
-    let cluster = cluster_name(place, Some(&where_it_is));
-    let mut outlets = outlets(place, config, &out, &cluster).await;
+    let cluster = cluster_name(options, Some(&where_it_is));
+    let mut outlets = outlets(options, config, &out, &cluster).await;
     if !reports {
         outlets.logs = None;
     }
     if let Some(logs) = &outlets.logs {
         headless::reports::check(logs).await?;
     }
-    let terms = headless::terms(&command, &out, terms(place, where_it_is, session));
+    let terms = headless::terms(&command, &out, terms(options, where_it_is, session));
     let mut engine = Engine::start(terms, site, outlets);
     if let Some(recorder) = recorder {
         engine.record(recorder)?;
@@ -193,74 +194,74 @@ async fn on_nodes(place: &PlaceArgs, config: &Config, command: NodeCommand) -> R
     if captures {
         engine.check_storage().await?;
     }
-    let run = headless::Settings { out: &out, interval: place.interval, cluster: &cluster };
+    let run = headless::Settings { out: &out, interval: options.interval, cluster: &cluster };
     Ok(Box::pin(headless::run(engine, command, run)).await)
 }
 
 /// The alarms of a cluster. Nothing is deployed.
-async fn alarms(place: &PlaceArgs, command: AlarmsCommand) -> Result<Exit, Notice> {
+async fn alarms(options: &Options, command: AlarmsCommand) -> Result<Exit, Notice> {
     let session = SessionId::new(0);
     let create = matches!(command, AlarmsCommand::Create { .. });
     // Only for the nodes, and for the cluster's name.
-    let found = if create || place.logs.cluster_name.is_none() { Some(site(place, &session).await?) } else { None };
-    let name = cluster_name(place, found.as_ref().map(|(_, place)| place));
-    let settings = place.logs(&name).unwrap_or_else(|| LogsSettings {
+    let found =
+        if create || options.log_group.cluster_name.is_none() { Some(site(options, &session).await?) } else { None };
+    let name = cluster_name(options, found.as_ref().map(|(_, place)| place));
+    let settings = options.logs(&name).unwrap_or_else(|| LogsSettings {
         group: String::new(),
         per_node: false,
-        retention_days: place.logs.log_retention,
-        interval_seconds: place.interval.as_secs(),
+        retention_days: options.reporting.log_retention,
+        interval_seconds: options.interval.as_secs(),
         cluster: name.clone(),
         region: None,
         endpoint: None,
-        way: place.way(),
+        way: options.credentials.way(),
         alarms: true,
-        sns_topic: place.logs.sns_topic.clone(),
+        sns_topic: options.sns_topic.clone(),
     });
     let logs = Logs::open(settings).await;
     headless::reports::alarms(&logs, command, found.map(|(site, _)| site)).await
 }
 
-/// A topic that nothing would ever be sent to is a mistake; in the config file it waits for the alarms that use it.
-fn tells_somebody(cli: &Cli, in_force: &[Setting]) -> Result<(), Notice> {
-    let made = cli.place.logs.alarms || matches!(cli.command, Some(Command::Alarms(AlarmsCommand::Create { .. })));
+/// A topic without alarms is a mistake if it is typed. In the config file it is for the sessions that have alarms.
+fn topic_has_alarms(cli: &Cli, in_force: &[Setting]) -> Result<(), Notice> {
+    let made =
+        cli.options.reporting.alarms || matches!(cli.command, Some(Command::Alarms(AlarmsCommand::Create { .. })));
     let typed = in_force.iter().any(|setting| setting.key == "sns_topic" && setting.source == Source::Flag);
     if made || !typed {
         return Ok(());
     }
-    let next_step = "say --alarms too, or leave it out";
-    let notice = Notice::error("--sns-topic has no alarms to tell of", "this command makes none", next_step);
+    let next_step = "add --alarms, or drop --sns-topic";
+    let notice = Notice::error("--sns-topic needs alarms", "this command creates none", next_step);
     Err(notice.of(Failure::BadInput))
 }
 
-/// The file is made before anything else is.
-fn recorder(place: &PlaceArgs) -> Result<Option<Recorder>, Notice> {
-    place.record.as_deref().map(Recorder::create).transpose().map_err(|error| error.notice())
+/// The file is created before anything else.
+fn recorder(options: &Options) -> Result<Option<Recorder>, Notice> {
+    options.run.record.as_deref().map(Recorder::create).transpose().map_err(|error| error.notice())
 }
 
-/// A sent program has no file capability, and a user other than root then has none at all.
-fn can_capture(place: &PlaceArgs) -> Result<(), Notice> {
-    if place.push_agent.is_none() || place.push_agent_as_root || place.processes {
+/// A pushed program has no file capability, and without one only root has NET_RAW.
+fn can_capture(options: &Options) -> Result<(), Notice> {
+    if options.agents.push_agent.is_none() || options.agents.push_agent_as_root || options.agents.processes {
         return Ok(());
     }
-    let cause =
-        "a program that is sent cannot carry the capability NET_RAW, which a pod without uid 0 gets from its image";
-    let next_step =
-        "use the agent image (--image), or let the pods run as uid 0 with NET_RAW alone: --push-agent-as-root";
+    let cause = "a pushed program cannot carry the capability NET_RAW, which a non-root pod gets from its image";
+    let next_step = "use the agent image (--image), or run the pods as uid 0 with NET_RAW alone: --push-agent-as-root";
     Err(Notice::error("--push-agent cannot capture", cause, next_step).of(Failure::BadInput))
 }
 
-async fn sessions(place: &PlaceArgs, output: OutputArgs) -> Result<Exit, Notice> {
+async fn sessions(options: &Options, output: OutputArgs) -> Result<Exit, Notice> {
     let rings = Rings::from_environment().all();
-    if place.local {
+    if options.local {
         return Ok(headless::sessions::sessions(None, &rings, output.format).await);
     }
     let journals = journals()?;
-    let current = Connection::open(&target(place)).await;
+    let current = Connection::open(&target(options)).await;
     Ok(headless::sessions::sessions(Some((current, &journals)), &rings, output.format).await)
 }
 
-async fn cleanup(place: &PlaceArgs, arguments: &CleanupArgs) -> Result<Exit, Notice> {
-    if place.read_only && !arguments.dry_run {
+async fn cleanup(options: &Options, arguments: &CleanupArgs) -> Result<Exit, Notice> {
+    if options.connection.read_only && !arguments.dry_run {
         return Err(read_only());
     }
     let (here, exit) = if arguments.forget {
@@ -272,61 +273,59 @@ async fn cleanup(place: &PlaceArgs, arguments: &CleanupArgs) -> Result<Exit, Not
     // Captures in S3 go by the same id, whoever has the session.
     elsewhere.sessions.retain(|session| arguments.captures || !here.contains(session));
     let done = elsewhere.sessions.is_empty() && !arguments.sessions.is_empty();
-    if place.local || done {
+    if options.local || done {
         for session in arguments.sessions.iter().filter(|session| !here.contains(session)) {
-            say(&format!("session {session}: nothing of it is left on this machine"));
+            say(&format!("session {session}: nothing left on this machine"));
         }
         if here.is_empty() && arguments.sessions.is_empty() {
             say("there is nothing to do");
         }
         return Ok(exit);
     }
-    let target = target(place);
+    let target = target(options);
     Ok(exit.or(headless::sessions::cleanup(
-        place,
+        options,
         &journals()?,
         &elsewhere,
-        agents(place).ok().as_ref(),
+        agents(options).ok().as_ref(),
         Connection::open(&target),
     )
     .await))
 }
 
-async fn preflight(place: &PlaceArgs, nodes: Vec<String>, output: OutputArgs) -> Result<Exit, Notice> {
-    refuse_local(place)?;
-    let connection = Connection::open(&target(place)).await?;
-    let cluster = Cluster::new(connection, SessionId::new(rand::random()), agents(place)?, journals()?);
-    let storage = match place.storage() {
+async fn preflight(options: &Options, nodes: Vec<String>, output: OutputArgs) -> Result<Exit, Notice> {
+    let connection = Connection::open(&target(options)).await?;
+    let cluster = Cluster::new(connection, SessionId::new(rand::random()), agents(options)?, journals()?);
+    let storage = match options.storage() {
         Some(settings) => Some(Storage::open(settings).await),
         None => None,
     };
     Ok(headless::preflight::preflight(&cluster, storage.as_ref(), &names(nodes), output.format).await)
 }
 
-fn manifests(place: &PlaceArgs, nodes: Vec<String>, session: Option<SessionId>) -> Result<Exit, Notice> {
+fn manifests(options: &Options, nodes: Vec<String>, session: Option<SessionId>) -> Result<Exit, Notice> {
     let session = session.unwrap_or_else(|| SessionId::new(rand::random()));
-    let yaml = Cluster::manifests(&session, &agents(place)?, &names(nodes))?;
+    let yaml = Cluster::manifests(&session, &agents(options)?, &names(nodes))?;
     Ok(headless::preflight::manifests(&yaml))
 }
 
-/// Takes no session over: the agents are asked beside whoever has it.
+/// Does not take the session over: agents answer a second tunnel as well.
 async fn freeze(
-    (place, in_force): (&PlaceArgs, &[Setting]),
+    (options, in_force): (&Options, &[Setting]),
     session: &SessionId,
     nodes: Vec<String>,
     trusted: Option<String>,
     output: OutputArgs,
 ) -> Result<Exit, Notice> {
-    refuse_local(place)?;
     let journals = journals()?;
-    let headline = format!("session {session} cannot be frozen");
+    let headline = format!("cannot freeze session {session}");
     let record = journals.all().into_iter().flatten().find(|record| record.header.session == *session);
     let unknown = || {
         Notice::error(headline.clone(), "this laptop has no journal of it", "see nodewatch-tui sessions")
             .of(Failure::BadInput)
     };
     let record = record.ok_or_else(unknown)?;
-    let (begun, told) = as_begun(place, &record, in_force);
+    let (begun, told) = as_begun(options, &record, in_force);
     for notice in told {
         say(&format!("warning: {}", notice.line()));
     }
@@ -338,50 +337,41 @@ async fn freeze(
         outcome => outcome?,
     };
     if connection.identity().await.is_ok_and(|now| now != *cluster) {
-        // A program that has the session open keeps its journal too, and goes on by its own connection.
+        // A program that has the session open also keeps the journal, and continues with its own connection.
         let _ = cluster::trust(Some(&connection), &journals, session).await;
     }
     let terms = terms(&begun, connection.place.clone(), session.clone());
     let cluster = Cluster::observe(connection, agents_again(&begun, &record)?, journals, &record);
-    let engine = Engine::start(terms, Arc::new(cluster), out(place, session));
-    Ok(Box::pin(headless::captures::freeze(engine, &names(nodes), frozen(place), output.format)).await)
+    let engine = Engine::start(terms, Arc::new(cluster), out(options, session));
+    Ok(Box::pin(headless::captures::freeze(engine, &names(nodes), frozen(options), output.format)).await)
 }
 
-async fn site(arguments: &PlaceArgs, session: &SessionId) -> Result<(Arc<dyn Site>, Place), Notice> {
-    if arguments.local {
+async fn site(options: &Options, session: &SessionId) -> Result<(Arc<dyn Site>, Place), Notice> {
+    if options.local {
         let ring = Rings::from_environment().create(session).map_err(LocalError::from)?;
-        return Ok((Arc::new(Local::new(ring, arguments.processes)?), Place::Local));
+        return Ok((Arc::new(Local::new(ring, options.agents.processes)?), Place::Local));
     }
-    let connection = Connection::open(&target(arguments)).await?;
+    let connection = Connection::open(&target(options)).await?;
     let place = connection.place.clone();
-    Ok((Arc::new(Cluster::new(connection, session.clone(), agents(arguments)?, journals()?)), place))
+    Ok((Arc::new(Cluster::new(connection, session.clone(), agents(options)?, journals()?)), place))
 }
 
-/// Without a terminal nobody can type the context's name.
+/// Without a terminal, the name of a guarded context must come with --confirm.
 fn must_be_free(permission: Permission, place: &Place) -> Result<(), Notice> {
     match (permission, place) {
         (Permission::ReadOnly, _) => Err(read_only()),
         (Permission::Guarded, Place::Cluster { context, .. }) => {
-            let headline = format!("context {context:?} is guarded against deployments by mistake");
-            let next_step = format!("if you mean it: --confirm {}", text::shell(context));
-            Err(Notice::error(headline, "it matches `production` in the config", next_step).of(Failure::BadInput))
+            let headline = format!("context {context:?} is guarded against accidental deployments");
+            let next_step = format!("to deploy to it, add --confirm {}", text::shell(context));
+            Err(Notice::error(headline, "it matches `production` in the config file", next_step).of(Failure::BadInput))
         }
         (Permission::Guarded | Permission::Free, _) => Ok(()),
     }
 }
 
 fn read_only() -> Notice {
-    Notice::error("nothing is changed", "this is read-only", "leave --read-only out, or read_only in the config")
+    Notice::error("this session is read-only", "", "drop --read-only, or read_only in the config file")
         .of(Failure::BadInput)
-}
-
-fn refuse_local(arguments: &PlaceArgs) -> Result<(), Notice> {
-    if !arguments.local {
-        return Ok(());
-    }
-    let cause = "a session on this machine makes nothing outside this program and its folder";
-    Err(Notice::error("--local has no preflight and nothing that runs elsewhere", cause, "leave --local out")
-        .of(Failure::BadInput))
 }
 
 fn say(text: &str) {

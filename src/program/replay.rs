@@ -1,4 +1,4 @@
-//! `replay`: a recording on the terminal again, at its own pace or another.
+//! `replay`: plays back a recording on the terminal.
 //!
 //! Owns the pace and its keys. What is drawn is what the program drew.
 
@@ -10,7 +10,7 @@ use ratatui::{Frame, Terminal, backend::TestBackend, layout::Rect, text::Line};
 use super::print;
 use crate::{
     base::text::time_of_day,
-    cli::{PlaceArgs, ReplayArgs},
+    cli::{Options, ReplayArgs},
     config::file::Config,
     headless::Exit,
     model::{Notice, Summary},
@@ -20,20 +20,20 @@ use crate::{
     ui::{self, Theme},
 };
 
-/// A pause in the recording is not waited for longer than this.
+/// The longest wait for a pause in the recording.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// What a key makes of the speed.
+/// How much a key changes the speed.
 const FASTER: f64 = 2.0;
 
-pub(super) async fn run(place: &PlaceArgs, config: &Config, arguments: &ReplayArgs) -> Result<Exit, Notice> {
+pub(super) async fn run(options: &Options, config: &Config, arguments: &ReplayArgs) -> Result<Exit, Notice> {
     let mut player = Player::open(&arguments.file).map_err(|error| error.notice())?;
-    let theme = Theme::from_environment(place.theme, place.ascii, config.keys.clone());
+    let theme = Theme::from_environment(options.display.theme, options.display.ascii, config.keys.clone());
     if arguments.print {
         let text = last_frame(&mut player, &theme)?;
         return Ok(print(text.as_bytes()));
     }
     terminal::check("use --print")?;
-    let failed = |error: io::Error| Notice::error("the terminal failed", error.to_string(), "");
+    let failed = |error: io::Error| Notice::error("terminal error", error.to_string(), "");
     let mut screen = Screen::open(theme, false).map_err(failed)?;
     play(&mut screen, &mut player, arguments.speed).await.map(|()| Exit::Done)
 }
@@ -63,14 +63,14 @@ fn lines(terminal: &Terminal<TestBackend>) -> String {
     (0..buffer.area.height).fold(String::new(), |all, y| all + row(y).trim_end() + "\n")
 }
 
-/// How the recording goes on.
+/// How the recording is played.
 struct Pace {
     speed: f64,
     paused: bool,
 }
 
 async fn play(screen: &mut Screen, player: &mut Player<App>, speed: f64) -> Result<(), Notice> {
-    let failed = |error: io::Error| Notice::error("the terminal failed", error.to_string(), "");
+    let failed = |error: io::Error| Notice::error("terminal error", error.to_string(), "");
     let mut pace = Pace { speed, paused: false };
     let mut shown_at = None;
     let mut ended = false;
@@ -139,6 +139,6 @@ fn status(frame: &mut Frame<'_>, pace: &Pace, at: u64, ended: bool, theme: &Them
     let text = format!(" {state} {} {speed}x  Space pause  Right step  + - speed  q quit ", time_of_day(at));
     let area = frame.area();
     let width = (text.len() as u16).min(area.width);
-    let place = Rect { x: area.right() - width, y: area.bottom().saturating_sub(1), width, height: area.height.min(1) };
-    frame.render_widget(Line::styled(text, theme.selected), place);
+    let end = Rect { x: area.right() - width, y: area.bottom().saturating_sub(1), width, height: area.height.min(1) };
+    frame.render_widget(Line::styled(text, theme.selected), end);
 }

@@ -82,7 +82,7 @@ impl FromStr for Key {
             (None, Some(number), ..) => KeyCode::F(number),
             (None, None, Some(one), None) if !one.is_control() => KeyCode::Char(one),
             _ => {
-                return Err(format!("{text:?} is no key: write d, C, Ctrl-d, Alt-x, F5, Space, Enter, PgUp and so on"));
+                return Err(format!("unknown key {text:?}: use e.g. d, C, Ctrl-d, Alt-x, F5, Space, Enter or PgUp"));
             }
         };
         Ok(Self { code, modifiers })
@@ -118,18 +118,18 @@ impl Keymap {
             }
             if !known {
                 let names = BINDINGS.iter().map(|binding| binding.name).filter(|name| !name.is_empty());
-                return Err((name.clone(), format!("there is no action {name:?}{}", suggest(name, names))));
+                return Err((name.clone(), format!("unknown action {name:?}{}", suggest(name, names))));
             }
         }
         let map = Self { bound: Arc::new(bound) };
         match map.conflict() {
-            // It is the user's own entry that is to be mended.
+            // The error names the user's own entry.
             Some((first, second, key)) => {
                 let (own, other) = if own.contains_key(second.name) { (second, first) } else { (first, second) };
                 let means = if other.name.is_empty() { other.help } else { other.name };
                 Err((
                     own.name.to_owned(),
-                    format!("{:?} already means {means:?}: give one of them another", key.to_string()),
+                    format!("{:?} is already bound to {means:?}: change one of them", key.to_string()),
                 ))
             }
             None => Ok(map),
@@ -225,12 +225,12 @@ const fn ctrl(character: char) -> Key {
     Key { code: KeyCode::Char(character), modifiers: KeyModifiers::CONTROL }
 }
 
-/// Whether a binding is shown: what may not be done is not offered.
+/// Whether a binding is shown: actions without permission are not offered.
 pub fn is_offered(binding: &Binding, permission: Permission) -> bool {
     !(permission == Permission::ReadOnly && binding.action.changes_cluster())
 }
 
-/// Keys as help and reference show them: terminals send some under a second name, which is nobody's to read.
+/// Keys as help and the reference show them, without the second names that terminals send for some.
 pub fn shown_keys(keys: &[Key]) -> Vec<String> {
     keys.iter().map(Key::to_string).filter(|key| key != "Null" && key != "Ctrl-4").collect()
 }
@@ -262,7 +262,7 @@ mod tests {
             }
         }
         for wrong in ["", "Ctrl-", "dd", "F25", "Hyper-x", "\u{1b}"] {
-            assert!(wrong.parse::<Key>().is_err_and(|error| error.contains("is no key")), "{wrong:?}");
+            assert!(wrong.parse::<Key>().is_err_and(|error| error.contains("unknown key")), "{wrong:?}");
         }
     }
 
@@ -296,10 +296,10 @@ mod tests {
     #[test]
     fn what_cannot_be_bound_is_named() {
         for (entries, entry, told) in [
-            (vec![("deploy", &["c"][..])], "deploy", "\"c\" already means \"capture\""),
-            (vec![("deploy", &["Ctrl-c"][..])], "deploy", "\"Ctrl-c\" already means"),
-            (vec![("deplyo", &["x"][..])], "deplyo", "there is no action \"deplyo\": did you mean \"deploy\""),
-            (vec![("files", &["Strg-x"][..])], "files", "\"Strg-x\" is no key"),
+            (vec![("deploy", &["c"][..])], "deploy", "\"c\" is already bound to \"capture\""),
+            (vec![("deploy", &["Ctrl-c"][..])], "deploy", "\"Ctrl-c\" is already bound to"),
+            (vec![("deplyo", &["x"][..])], "deplyo", "unknown action \"deplyo\": did you mean \"deploy\""),
+            (vec![("files", &["Strg-x"][..])], "files", "unknown key \"Strg-x\""),
         ] {
             let (named, error) = own(&entries).expect_err(told);
             assert!(named == entry && error.contains(told), "{named}: {error}");
