@@ -14,6 +14,7 @@ mod perform;
 mod reporting;
 pub mod spool;
 pub mod terminal;
+mod tunnels;
 
 use std::sync::Arc;
 
