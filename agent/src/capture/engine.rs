@@ -2,6 +2,9 @@
 //!
 //! Owns the thread, its stop and its limits. Never waits for disk or network while packets come.
 
+mod figures;
+mod outages;
+
 use std::{
     ops::ControlFlow,
     os::fd::{AsFd, OwnedFd},
@@ -15,15 +18,14 @@ use std::{
 };
 
 use nodewatch_protocol::{
-    CaptureRecord, CaptureSpec, Content, Dropped, InterfaceDrops, InterfaceState, PendingFreeze, Share, Statistics,
-    StopReason, UnixMillis, Window,
+    CaptureRecord, CaptureSpec, Content, InterfaceState, PendingFreeze, Share, Statistics, StopReason, UnixMillis,
 };
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use super::{
     decode::{self, Fragments, Link},
     devices::Devices,
-    open::{self, Opened},
+    open,
     output::{Channel, Moment, Origin, Output, Ways},
     own::OwnTraffic,
     packet::RawPacket,
@@ -31,7 +33,7 @@ use super::{
     start::{self, Beginning, How, Start, StartError, Word},
     statistics::Counters,
     taps::Tap,
-    watch::{self, News, Order, Sight, Wanted},
+    watch::{self, News, Order, Wanted},
     writer::Writer,
 };
 use crate::ring::Ring;
@@ -305,121 +307,6 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
         }
     }
 
-    /// A ring has an error: mostly, its interface is down or gone.
-    fn failed(&mut self, index: usize) {
-        let feed = &mut self.feeds[index];
-        // Reading the pending error clears it; otherwise every poll would return at once.
-        let Some(error) = feed.ring.pending_error() else { return };
-        if feed.until.is_some() {
-            return;
-        }
-        let tap = feed.tap;
-        let state = match error.raw_os_error() {
-            Some(libc::ENETDOWN | libc::ENODEV) if feed.ring.is_bound() => InterfaceState::Down,
-            Some(libc::ENETDOWN | libc::ENODEV) => InterfaceState::Gone,
-            _ => {
-                let message = format!("interface {}: {error}", self.taps[tap].name);
-                return (self.notify)(CaptureEvent::Trouble(message));
-            }
-        };
-        self.missing(tap, state);
-        let tap_now = &mut self.taps[tap];
-        tap_now.asked += 1;
-        // The thread that looks lives for as long as this end of the way to it.
-        let _ = self.orders.send(Order::Look { tap, index: tap_now.index, number: tap_now.asked });
-    }
-
-    fn missing(&mut self, tap: usize, state: InterfaceState) {
-        let line = self.taps[tap].missing(state, &mut self.channels, Moment::now());
-        if self.taps[tap].index.is_none() {
-            self.retire(tap);
-        }
-        if let Some(line) = line {
-            (self.notify)(CaptureEvent::Trouble(line));
-        }
-    }
-
-    /// The ring of that interface brings nothing new; what is in it is still taken.
-    fn retire(&mut self, tap: usize) {
-        let until = Instant::now() + Duration::from_millis(3 * u64::from(RETIRE_MILLIS));
-        for feed in self.feeds.iter_mut().filter(|feed| feed.tap == tap) {
-            feed.until.get_or_insert(until);
-        }
-    }
-
-    /// What the thread that looks after the interfaces has seen.
-    fn hear(&mut self) {
-        while let Ok(news) = self.news.try_recv() {
-            for News { tap, number, sight } in news {
-                // Seen before the last that is known here.
-                let old = number < self.taps[tap].asked;
-                match sight {
-                    Sight::Opened(opened) => self.back(tap, *opened),
-                    Sight::Up(lost) if !old => self.up(tap, None, lost),
-                    Sight::Renamed(name, lost) if !old => self.up(tap, Some(&name), lost),
-                    Sight::Down if !old => self.missing(tap, InterfaceState::Down),
-                    Sight::Gone if !old => self.missing(tap, InterfaceState::Gone),
-                    Sight::Unreadable(reason) if !old => {
-                        if self.taps[tap].state != InterfaceState::LeftOut {
-                            let line =
-                                format!("interface {} is there and cannot be read: {reason}", self.taps[tap].name);
-                            (self.notify)(CaptureEvent::Trouble(line));
-                        }
-                        self.missing(tap, InterfaceState::LeftOut);
-                    }
-                    _ => {}
-                }
-            }
-        }
-    }
-
-    /// The device that is read is up, perhaps under another name than it was asked for by.
-    fn up(&mut self, tap: usize, name: Option<&str>, lost: u64) {
-        let channel = self.taps[tap].channel();
-        self.channels[channel].interface_drops += self.taps[tap].losses(lost);
-        if self.taps[tap].state != InterfaceState::Reading
-            && let Some(index) = self.taps[tap].index
-        {
-            self.reading(tap, index, lost);
-        }
-        if let Some(line) = self.taps[tap].called(name, &mut self.channels, Moment::now()) {
-            (self.notify)(CaptureEvent::Trouble(line));
-        }
-    }
-
-    fn reading(&mut self, tap: usize, index: u32, lost: u64) {
-        let line = self.taps[tap].reading(index, lost, &mut self.channels, Moment::now());
-        if let Some(line) = line {
-            // That it was away has been told, and is the trouble.
-            (self.notify)(CaptureEvent::Note(line));
-        }
-    }
-
-    /// An interface is there under its name, perhaps another one with another link type.
-    fn back(&mut self, tap: usize, opened: Opened) {
-        self.retire(tap);
-        if let Some(line) = self.taps[tap].replaced(opened.index, &mut self.channels, Moment::now()) {
-            (self.notify)(CaptureEvent::Trouble(line));
-        }
-        let words = start::about(&self.taps[tap].name, &opened, self.spec.content, self.spec.snaplen);
-        let Opened { index, link, snaplen, ring, lost, .. } = opened;
-        self.reading(tap, index, lost);
-        let same = |&channel: &usize| self.channels[channel].link == link;
-        let channel = self.taps[tap].channels.iter().copied().find(same).unwrap_or_else(|| {
-            self.channels.push(Channel::new(&self.taps[tap].name, link, snaplen));
-            self.output.joined(&self.channels, &self.spec);
-            // One that comes back as it was has had it said.
-            for word in words {
-                (self.notify)(word.into());
-            }
-            self.channels.len() - 1
-        });
-        let channels = &mut self.taps[tap].channels;
-        channels.retain(|&one| one != channel);
-        channels.push(channel);
-        self.feeds.push(Feed { ring, tap, channel, until: None });
-    }
-
     /// Takes what the rings hold. Breaks at a limit.
     fn drain(&mut self) -> ControlFlow<StopReason> {
         let Self { channels, feeds, counters, fragments, output, spec, own, left_out, .. } = self;
@@ -490,17 +377,6 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
         }
     }
 
-    /// Hands over the rings of interfaces that are gone once they are empty, to be closed elsewhere.
-    fn close_retired(&mut self) {
-        let now = Instant::now();
-        let over = |feed: &mut Feed| feed.until.is_some_and(|until| now >= until);
-        let rings: Vec<PacketRing> = self.feeds.extract_if(.., over).map(|feed| feed.ring).collect();
-        if !rings.is_empty() {
-            // The thread that looks lives for as long as this end of the way to it.
-            let _ = self.orders.send(Order::Close(rings));
-        }
-    }
-
     fn tick(&mut self) {
         self.read_drops();
         self.close_retired();
@@ -515,57 +391,6 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
 
     fn freezes(&self) -> Vec<PendingFreeze> {
         if self.spec.recorder.is_some() { self.ring.freezes() } else { Vec::new() }
-    }
-
-    fn statistics(&mut self, now: Moment) -> Statistics {
-        let total = self.counters.total();
-        let (last, before) = std::mem::replace(&mut self.window, (now.instant, total));
-        let (flows_tracked, flows_overflow) = self.counters.flow_table();
-        Statistics {
-            at: now.unix_millis(),
-            elapsed: now.instant.duration_since(self.began.instant).as_millis() as u64,
-            packets: total.packets,
-            bytes: total.bytes,
-            window: Window {
-                millis: now.instant.duration_since(last).as_millis() as u64,
-                packets: total.packets - before.packets,
-                bytes: total.bytes - before.bytes,
-            },
-            dropped: Dropped {
-                kernel: self.channels.iter().map(|channel| channel.kernel_drops).sum(),
-                interface: self.channels.iter().map(|channel| channel.interface_drops).sum(),
-                queue: self.output.dropped(),
-            },
-            interfaces: self.interfaces(now.instant),
-            mix: self.counters.mix(),
-            sizes: self.counters.sizes(),
-            flows: self.counters.top_flows(),
-            flows_tracked,
-            flows_overflow,
-            left_out: self.left_out,
-        }
-    }
-    fn interfaces(&self, now: Instant) -> Vec<InterfaceDrops> {
-        let read = self.taps.iter().map(|tap| {
-            let channels = || tap.channels.iter().map(|&channel| &self.channels[channel]);
-            InterfaceDrops {
-                name: tap.name.clone(),
-                packets: channels().map(|channel| channel.packets).sum(),
-                kernel: channels().map(|channel| channel.kernel_drops).sum(),
-                interface: channels().map(|channel| channel.interface_drops).sum(),
-                gap_millis: tap.gap(now).as_millis() as u64,
-                state: tap.state,
-            }
-        });
-        let left_out = self.left_out_names.iter().map(|name| InterfaceDrops {
-            name: name.clone(),
-            packets: 0,
-            kernel: 0,
-            interface: 0,
-            gap_millis: 0,
-            state: InterfaceState::LeftOut,
-        });
-        read.chain(left_out).collect()
     }
 }
 

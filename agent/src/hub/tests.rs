@@ -3,7 +3,7 @@
 use std::{path::Path, process::Command};
 
 use nodewatch_protocol::{
-    CaptureSpec, Freeze, FromAgent, Grant, Recorder, ReportPlan, Sink, StopReason, Terms, decode,
+    CaptureSpec, Freeze, FromAgent, Grant, Recorder, ReportPlan, Request, Sink, StopReason, Terms, decode,
 };
 use tokio::time::timeout;
 

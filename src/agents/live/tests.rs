@@ -7,7 +7,8 @@ use futures::{
     future::BoxFuture,
     stream::{self, BoxStream},
 };
-use nodewatch_pcapng::{InterfaceBlock, interface_description};
+use nodewatch_pcapng::{Block, InterfaceBlock, Parser, enhanced_packet, interface_description};
+use nodewatch_protocol::StreamMark;
 
 use super::*;
 use crate::{

@@ -5,7 +5,7 @@ use super::{super::room, *};
 /// What goes, one after the other, until nothing can.
 fn order(list: &mut List, bounds: Bounds) -> Vec<u64> {
     let mut gone = Vec::new();
-    while let Room::After(sequence) = room::room(list, bounds, 1, &BTreeSet::new()) {
+    while let room::Room::After(sequence) = room::room(list, bounds, 1, &BTreeSet::new()) {
         list.went(sequence, Going::Full);
         gone.push(sequence);
     }
