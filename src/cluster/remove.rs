@@ -2,6 +2,8 @@
 //!
 //! Owns the order, the preconditions and the patience. The same for the guided exit and for leftovers of any session.
 
+mod claims;
+
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
@@ -24,7 +26,6 @@ use super::{
     identity,
     inventory::{Places, Seen, look},
     kinds, lock,
-    objects::SESSION_LABEL,
     strangers::{self, Contents, Known, Stranger},
 };
 use crate::{
@@ -32,6 +33,7 @@ use crate::{
     journal::{Entry, Journal},
     model::{ClusterIdentity, Failure, Group, Keep, Kind, MadeObject, Notice, Removal, SessionId},
 };
+use claims::{Claim, claims};
 
 /// Calls to a server that cannot be reached are tried again for this long.
 const UNREACHABLE: Duration = Duration::from_secs(60);
@@ -58,19 +60,6 @@ pub(super) struct Scope {
     pub with_contents: BTreeSet<String>,
     /// An object that is still there after this long is reported with what holds it.
     pub patience: Duration,
-}
-
-/// What is to become of one object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Claim {
-    /// Ours, and there.
-    Remove,
-    /// Seen not to be there.
-    Gone,
-    /// There, but no longer ours to remove.
-    LeftAlone(String),
-    /// Goes with the namespace.
-    WithNamespace,
 }
 
 /// Removes what is not to be kept, ending with [`Removal::Finished`].
@@ -122,35 +111,6 @@ pub(super) async fn plan(scope: &Scope) -> Result<Vec<Seen>, Notice> {
     };
     // Pods go with their Jobs.
     Ok(seen.into_iter().filter(|one| ours(one) && one.metadata.owner_references.is_none()).collect())
-}
-
-/// Everything known or seen, and what is to become of it. An object is the session's when its label says so, unless
-/// the journal knows another one by that name.
-fn claims(known: &[MadeObject], seen: &[Seen], session: &SessionId) -> Vec<(MadeObject, Claim)> {
-    let mut claims = Vec::new();
-    for one in seen.iter().filter(|one| one.session.as_ref() == Some(session)) {
-        let mut same_name = known.iter().filter(|object| object.is_named_as(&one.object)).peekable();
-        let another =
-            same_name.peek().is_some() && same_name.all(|object| object.uid.is_some() && object.uid != one.object.uid);
-        if !another {
-            let purpose = known.iter().find(|object| object.uid == one.object.uid).map(|object| object.purpose.clone());
-            let purpose = purpose.unwrap_or_else(|| one.object.purpose.clone());
-            claims.push((MadeObject { purpose, ..one.object.clone() }, Claim::Remove));
-        }
-    }
-    for object in known {
-        if claims.iter().any(|(ours, _)| object.is(ours)) {
-            continue;
-        }
-        let there = seen.iter().any(|one| object.uid.is_some() && one.object.uid == object.uid);
-        let claim = match object.kind {
-            Kind::Role | Kind::RoleBinding => Claim::WithNamespace,
-            _ if there => Claim::LeftAlone(format!("it no longer carries the label {SESSION_LABEL}: left alone")),
-            _ => Claim::Gone,
-        };
-        claims.push((object.clone(), claim));
-    }
-    claims
 }
 
 struct Work {
@@ -492,57 +452,6 @@ fn namespace_held_by(data: &serde_json::Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const SESSION: u32 = 1;
-
-    fn job(name: &str, uid: Option<&str>) -> MadeObject {
-        MadeObject {
-            kind: Kind::Job,
-            namespace: Some("n".into()),
-            name: name.into(),
-            uid: uid.map(str::to_owned),
-            purpose: "node-1".into(),
-        }
-    }
-
-    fn seen(name: &str, uid: &str, session: Option<u32>) -> Seen {
-        Seen {
-            object: job(name, Some(uid)),
-            session: session.map(SessionId::new),
-            metadata: ObjectMeta::default(),
-            state: String::new(),
-            over: false,
-        }
-    }
-
-    fn claim(known: &[MadeObject], seen: &[Seen]) -> Vec<(String, Claim)> {
-        let claims = claims(known, seen, &SessionId::new(SESSION));
-        claims.into_iter().map(|(object, claim)| (object.uid.unwrap_or_default(), claim)).collect()
-    }
-
-    #[test]
-    fn what_carries_the_label_is_ours_with_or_without_a_journal() {
-        let there = [seen("a", "1", Some(SESSION)), seen("b", "2", Some(7)), seen("c", "3", None)];
-        assert_eq!(claim(&[], &there), [("1".into(), Claim::Remove)]);
-        // Created, and killed before the answer came.
-        assert_eq!(claim(&[job("a", None)], &there), [("1".into(), Claim::Remove)]);
-        assert_eq!(claim(&[job("x", None)], &[]), [(String::new(), Claim::Gone)]);
-    }
-
-    #[test]
-    fn an_object_that_took_the_name_of_ours_is_not_ours() {
-        let there = [seen("a", "2", Some(SESSION))];
-        assert_eq!(claim(&[job("a", Some("1"))], &there), [("1".into(), Claim::Gone)]);
-        // Unless we were about to make one again.
-        let known = [job("a", Some("1")), job("a", None)];
-        assert_eq!(claim(&known, &there), [("2".into(), Claim::Remove), ("1".into(), Claim::Gone)]);
-    }
-
-    #[test]
-    fn an_object_that_lost_its_label_is_left_alone_and_not_called_gone() {
-        let claims = claim(&[job("a", Some("1"))], &[seen("a", "1", None)]);
-        assert!(matches!(&claims[..], [(_, Claim::LeftAlone(_))]), "{claims:?}");
-    }
 
     #[test]
     fn a_namespace_says_what_holds_it() {

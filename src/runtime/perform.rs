@@ -121,11 +121,7 @@ impl Performer {
                 self.tell(async move { outlet.remove_one(key).await });
             }
             Effect::RemoveStorage => self.remove_storage(),
-            Effect::Expect(nodes) => {
-                if let Some(expected) = self.site.expected(nodes.clone()) {
-                    self.tell(async move { Event::Expected(nodes, expected.await) });
-                }
-            }
+            Effect::Expect(nodes) => self.expect(nodes),
             Effect::Report(node, event) => self.reporting.report(&node, event),
             Effect::Past(query) => {
                 let reporting = self.reporting.clone();
@@ -213,6 +209,12 @@ impl Performer {
             let _ = cleaned.await;
             Event::CloudRemoved(group, reporting.remove(group).await)
         });
+    }
+
+    fn expect(&mut self, nodes: Vec<NodeName>) {
+        if let Some(expected) = self.site.expected(nodes.clone()) {
+            self.tell(async move { Event::Expected(nodes, expected.await) });
+        }
     }
 
     fn ask_held(&mut self, session: SessionId) {

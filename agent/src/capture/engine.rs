@@ -23,10 +23,12 @@ use nodewatch_protocol::{
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use super::{
+    channel::Channel,
     decode::{self, Fragments, Link},
     devices::Devices,
+    moment::Moment,
     open,
-    output::{Channel, Moment, Origin, Output, Ways},
+    output::{Origin, Output, Ways},
     own::OwnTraffic,
     packet::RawPacket,
     source::{PacketRing, RETIRE_MILLIS},

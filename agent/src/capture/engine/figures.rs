@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use nodewatch_protocol::{Dropped, InterfaceDrops, InterfaceState, Statistics, Window};
 
-use super::{super::output::Moment, CaptureEvent, Engine};
+use super::{super::moment::Moment, CaptureEvent, Engine};
 
 impl<N: Fn(CaptureEvent)> Engine<N> {
     pub(super) fn statistics(&mut self, now: Moment) -> Statistics {

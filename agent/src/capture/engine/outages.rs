@@ -8,8 +8,9 @@ use nodewatch_protocol::InterfaceState;
 
 use super::{
     super::{
+        channel::Channel,
+        moment::Moment,
         open::Opened,
-        output::{Channel, Moment},
         source::{PacketRing, RETIRE_MILLIS},
         start,
         watch::{News, Order, Sight},
