@@ -129,7 +129,7 @@ impl Hub {
     ) -> std::io::Result<Self> {
         let own = OwnTraffic::default();
         // What a process before this one has seen end is told to those who saw it run.
-        let state = match ring.manifest().captures.last() {
+        let state = match ring.list().captures.last() {
             Some(CaptureRecord { since, ended: Some((at, reason)), .. }) => {
                 CaptureState::Stopped { since: *since, at: *at, reason: reason.clone() }
             }
@@ -164,7 +164,7 @@ impl Hub {
         if let Some(interrupted) = self.ring.interrupted() {
             self.resume(interrupted);
         }
-        if let Some(plan) = self.ring.manifest().reports {
+        if let Some(plan) = self.ring.list().reports {
             // A plan that worked before the restart works after it.
             self.report(Some(plan), None);
         }

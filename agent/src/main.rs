@@ -15,10 +15,10 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use nodewatch_agent::{
     error::chain,
-    follow, gone,
+    gone,
     hub::{Hub, NodeFacts},
     lifetime::{End as Ending, Lifetime, Signals},
-    panics,
+    live, panics,
     reaper::{self, Reaper},
     reports,
     ring::{Ring, store::Store},
@@ -269,8 +269,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Follow { ring, since, capture } => {
             gone::end_with_the_reader();
-            let from = follow::From { since, capture };
-            let missed = follow::follow(&Store::open(ring.folder)?, &from, &mut io::stdout().lock())?;
+            let from = live::From { since, capture };
+            let missed = live::follow(&Store::open(ring.folder)?, &from, &mut io::stdout().lock())?;
             anyhow::ensure!(missed.is_nothing(), "{missed}");
             Ok(())
         }
@@ -350,7 +350,7 @@ async fn serve(
         // What is recovered half is recovered at the next start.
         () = signals.next() => return Ok(()),
     };
-    let has_captured = !ring.manifest().captures.is_empty();
+    let has_captured = !ring.list().captures.is_empty();
     let hub = Hub::spawn(node, ring, lifetime.clone())?;
     let rests = stand_in.is_some();
     if let Some(stand_in) = stand_in {

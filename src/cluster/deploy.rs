@@ -19,12 +19,12 @@ use tokio::time::{sleep, timeout};
 use super::{
     Cluster, PARALLEL,
     error::{Attempt, Patience, notice},
-    follow::{Progress, follow},
     header, identity, kinds, lock,
     objects::{Draft, SESSION_LABEL, Session},
     preflight,
     strangers::{self, Stranger},
     template::ManifestError,
+    watch_pods::{Progress, follow},
 };
 use crate::{
     agents::site::produce,

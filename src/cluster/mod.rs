@@ -11,7 +11,6 @@ mod deploy;
 mod error;
 mod exec;
 mod expected;
-mod follow;
 mod identity;
 mod image;
 mod inventory;
@@ -34,6 +33,7 @@ mod strangers;
 mod template;
 mod terms;
 mod tls;
+mod watch_pods;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -304,7 +304,7 @@ impl Site for Cluster {
     }
 
     fn attach(&self) -> BoxStream<'static, (NodeName, DeployProgress)> {
-        follow::attach(self.clone())
+        watch_pods::attach(self.clone())
     }
 
     fn beside(&self, session: SessionId) -> BoxFuture<'static, Result<Arc<dyn Site>, Notice>> {

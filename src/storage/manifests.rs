@@ -8,7 +8,7 @@ use aws_sdk_s3::{
     error::ProvideErrorMetadata,
     operation::{RequestId, put_object::PutObjectOutput},
 };
-use nodewatch_protocol::{MANIFEST, NodeManifest, is_manifest, manifest_name};
+use nodewatch_protocol::{MANIFEST, RingList, is_manifest, manifest_name};
 
 use super::{Storage, StorageError};
 use crate::model::{S3Url, SessionId, StoredFile};
@@ -23,17 +23,17 @@ const OF_A_RING: usize = 4;
 
 impl Storage {
     /// What is remembered of a node's captures, of all its rings; `None` where nothing is.
-    pub async fn manifest(&self, folder: &str) -> Option<NodeManifest> {
+    pub async fn manifest(&self, folder: &str) -> Option<RingList> {
         let place = S3Url { bucket: self.settings.url.bucket.clone(), prefix: format!("{folder}/manifest") };
         let rings = match self.list(&place).await {
             Ok(files) => newest(folder, files),
             // Who may read need not be one who may list.
             Err(_) => vec![vec![format!("{folder}/{MANIFEST}")]],
         };
-        let mut all: Option<NodeManifest> = None;
+        let mut all: Option<RingList> = None;
         for keys in rings {
             // Each ring's first: sums of one ring are not added up.
-            let mut ring: Option<NodeManifest> = None;
+            let mut ring: Option<RingList> = None;
             for key in keys {
                 ring = joined(ring, self.read(&key).await);
             }
@@ -65,7 +65,7 @@ impl Storage {
         Err(StorageError::call("write to the bucket")(error))
     }
 
-    async fn read(&self, key: &str) -> Option<NodeManifest> {
+    async fn read(&self, key: &str) -> Option<RingList> {
         serde_json::from_slice(&self.read_small(key).await?).ok()
     }
 
@@ -90,7 +90,7 @@ fn believed(put: &PutObjectOutput) -> Result<(), StorageError> {
     Err(StorageError::Call { operation: "write to the bucket", reason })
 }
 
-fn joined(one: Option<NodeManifest>, other: Option<NodeManifest>) -> Option<NodeManifest> {
+fn joined(one: Option<RingList>, other: Option<RingList>) -> Option<RingList> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.join(other)),
         (one, other) => one.or(other),

@@ -20,7 +20,7 @@ pub struct Channel {
     pub packets: u64,
     /// Of these, handed to the disk.
     pub delivered: u64,
-    /// Dropped by the kernel's ring.
+    /// Dropped by the kernel.
     pub kernel_drops: u64,
     /// Lost by the interface before any capture could see them.
     pub interface_drops: u64,

@@ -1,4 +1,4 @@
-//! The capture thread: from the rings of all interfaces to statistics and output.
+//! The capture thread: from the packet sockets of all interfaces to statistics and output.
 //!
 //! Owns the thread, its stop and its limits. Never waits for disk or network while packets come.
 
@@ -31,7 +31,7 @@ use super::{
     output::{Origin, Output, Ways},
     own::OwnTraffic,
     packet::RawPacket,
-    source::{PacketRing, RETIRE_MILLIS},
+    source::{PacketSocket, RETIRE_MILLIS},
     start::{self, Beginning, How, Start, StartError, Word},
     statistics::Counters,
     taps::Tap,
@@ -78,8 +78,8 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Opens every ring with its compiled filter, then starts the threads. This may take a while: libpcap compiles, the
-    /// kernel makes rings. `notify` is called from all of the threads.
+    /// Opens every packet socket with its compiled filter, then starts the threads. This may take a while: libpcap compiles, the
+    /// kernel allocates their memory. `notify` is called from all of the threads.
     pub fn start<N>(start: Start, notify: N) -> Result<Self, StartError>
     where
         N: Fn(CaptureEvent) + Clone + Send + 'static,
@@ -96,14 +96,14 @@ impl Capture {
             .name("capture".to_owned())
             .spawn(move || {
                 let ring = engine.ring.clone();
-                let (reason, rings, notify) = engine.run();
+                let (reason, sockets, notify) = engine.run();
                 // The last file is closed before the end is told.
                 let reason = if writer.join().is_ok() { reason } else { failed("the writer thread panicked") };
                 ring.capture_ended(Moment::now().unix_millis(), reason.clone());
                 // Whoever hears of the end may end this process: one that comes after it must not go on with the capture.
                 ring.wait_remembered(REMEMBERED_WITHIN);
                 notify(CaptureEvent::Ended(reason));
-                open::close(rings);
+                open::close(sockets);
             })
             .map_err(|error| {
                 ring.capture_ended(Moment::now().unix_millis(), failed(&error.to_string()));
@@ -166,7 +166,7 @@ where
         match one.how {
             How::Open(opened) => {
                 tap.reading(opened.index, opened.lost, &mut channels, now);
-                feeds.push(Feed { ring: opened.ring, tap: taps.len(), channel, until: None });
+                feeds.push(Feed { socket: opened.socket, tap: taps.len(), channel, until: None });
             }
             How::Down(_) => drop(tap.missing(InterfaceState::Down, &mut channels, now)),
             How::Gone | How::LeftOut => drop(tap.missing(InterfaceState::Gone, &mut channels, now)),
@@ -223,9 +223,9 @@ where
     Ok((engine, writer))
 }
 
-/// One ring, and where its packets go.
+/// One packet socket, and where its packets go.
 struct Feed {
-    ring: PacketRing,
+    socket: PacketSocket,
     tap: usize,
     channel: usize,
     /// Its interface is gone: it is closed then, or when nothing is left in it.
@@ -258,7 +258,7 @@ struct Engine<N> {
 }
 
 impl<N: Fn(CaptureEvent)> Engine<N> {
-    fn run(mut self) -> (StopReason, Vec<PacketRing>, N) {
+    fn run(mut self) -> (StopReason, Vec<PacketSocket>, N) {
         self.output.bound_file(self.ring.limit() / 4);
         let mut next_tick = self.began.instant + Duration::from_secs(1);
         let reason = loop {
@@ -285,13 +285,13 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
         self.tick();
         let freezes = self.freezes();
         self.output.end(&self.channels, &freezes, Moment::now());
-        (reason, self.feeds.into_iter().map(|feed| feed.ring).collect(), self.notify)
+        (reason, self.feeds.into_iter().map(|feed| feed.socket).collect(), self.notify)
     }
 
     fn wait(&mut self, at_most: Duration) {
         let timeout = Timespec { tv_sec: at_most.as_secs() as i64, tv_nsec: i64::from(at_most.subsec_nanos()) };
         let mut descriptors: Vec<PollFd<'_>> =
-            self.feeds.iter().map(|feed| PollFd::from_borrowed_fd(feed.ring.as_fd(), PollFlags::IN)).collect();
+            self.feeds.iter().map(|feed| PollFd::from_borrowed_fd(feed.socket.as_fd(), PollFlags::IN)).collect();
         descriptors.push(PollFd::from_borrowed_fd(self.wake.as_fd(), PollFlags::IN));
         // An interrupted wait is a short one: the loop comes round again.
         let _ = poll(&mut descriptors, Some(&timeout));
@@ -309,14 +309,14 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
         }
     }
 
-    /// Takes what the rings hold. Breaks at a limit.
+    /// Takes what the sockets hold. Breaks at a limit.
     fn drain(&mut self) -> ControlFlow<StopReason> {
         let Self { channels, feeds, counters, fragments, output, spec, own, left_out, .. } = self;
         let mut reached = None;
-        for Feed { ring, channel, .. } in feeds.iter_mut() {
+        for Feed { socket, channel, .. } in feeds.iter_mut() {
             let index = *channel;
             let link = channels[index].link;
-            ring.drain(|packet| {
+            socket.drain(|packet| {
                 let headers = decode::headers(link, packet.data);
                 if !spec.include_own && headers.tuple.as_ref().is_some_and(|tuple| own.has(tuple)) {
                     left_out.packets += 1;
@@ -353,7 +353,7 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
     /// After a stop: lets no more packets in, then takes those that the kernel has counted but not handed over yet.
     fn drain_to_the_end(&mut self) -> Option<StopReason> {
         for feed in &self.feeds {
-            if let Err(error) = feed.ring.refuse_further() {
+            if let Err(error) = feed.socket.refuse_further() {
                 (self.notify)(CaptureEvent::Trouble(crate::error::chain(&error)));
             }
         }
@@ -363,7 +363,7 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
             if let ControlFlow::Break(reason) = self.drain() {
                 return Some(reason);
             }
-            if self.feeds.iter().all(|feed| feed.ring.is_drained()) || Instant::now() >= deadline {
+            if self.feeds.iter().all(|feed| feed.socket.is_drained()) || Instant::now() >= deadline {
                 return None;
             }
             // The wake-up descriptor may be readable, so poll might not wait.
@@ -372,8 +372,8 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
     }
 
     fn read_drops(&mut self) {
-        for Feed { ring, channel, .. } in &mut self.feeds {
-            if let Ok(dropped) = ring.drops() {
+        for Feed { socket, channel, .. } in &mut self.feeds {
+            if let Ok(dropped) = socket.drops() {
                 self.channels[*channel].kernel_drops += dropped;
             }
         }

@@ -1,7 +1,7 @@
 //! From packets to buffers of whole pcapng blocks, handed to the writer in bounded number.
 //!
 //! Owns rotation and the count of packets that the full queue cost. Never blocks: with no buffer free, a packet is
-//! counted as dropped by the queue and the capture goes on. Must not know rings or the disk.
+//! counted as dropped by the queue and the capture goes on. Must not know packet sockets or the disk.
 
 use std::{
     sync::{

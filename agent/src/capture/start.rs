@@ -9,7 +9,7 @@ use super::{
     devices::{Device, Devices},
     open::{OpenError, Opened, Opener},
     own::OwnTraffic,
-    source::RingError,
+    source::SocketError,
 };
 use crate::{error::chain, ring::Ring};
 
@@ -49,7 +49,7 @@ impl StartError {
             Self::NoDefault => (RefusalKind::Invalid, "name an interface"),
             Self::Filter(error) => of_filter(error),
             Self::Open(OpenError::Filter(error)) => of_filter(error),
-            Self::Open(OpenError::Ring { source, .. }) => (RefusalKind::Failed, of_ring(source)),
+            Self::Open(OpenError::Socket { source, .. }) => (RefusalKind::Failed, of_socket(source)),
             Self::Devices(_) => (RefusalKind::Failed, "try another node"),
             Self::Threads(_) => {
                 (RefusalKind::Failed, "the node is short of threads or files: try again, or another node")
@@ -69,7 +69,7 @@ fn of_filter(error: &FilterError) -> (RefusalKind, &'static str) {
     }
 }
 
-fn of_ring(error: &RingError) -> &'static str {
+fn of_socket(error: &SocketError) -> &'static str {
     match error.source.raw_os_error() {
         Some(libc::ENOMEM | libc::ENOBUFS) => "the node is short of memory: capture on fewer interfaces",
         Some(libc::ENODEV | libc::ENXIO) => "the interface has just gone: try again",

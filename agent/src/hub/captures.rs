@@ -68,8 +68,8 @@ impl Hub {
     /// Goes on with what a process before this one was capturing when it was stopped.
     pub(super) fn resume(&mut self, interrupted: CaptureRecord) {
         let now = unix_millis();
-        let manifest = self.ring.manifest();
-        let files = || manifest.files.iter().filter(|record| record.capture == interrupted.since);
+        let list = self.ring.list();
+        let files = || list.files.iter().filter(|record| record.capture == interrupted.since);
         let until = files().map(|record| record.file.ended).max().unwrap_or(interrupted.since);
         let packets: u64 = files().map(|record| record.file.packets).sum();
         let bytes: u64 = files().map(|record| record.file.size).sum();

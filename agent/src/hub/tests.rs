@@ -190,7 +190,7 @@ async fn a_plan_that_is_refused_leaves_the_one_before_it() {
     for bad in [plan("no port"), ReportPlan { group: "another".into(), ..plan("no port") }] {
         let answer = hub.ask(Request::Report(Some(Box::new(bad)))).await;
         assert!(matches!(answer, Some(Response::Refused(_))), "{answer:?}");
-        assert_eq!(ring.manifest().reports, Some(plan("22")));
+        assert_eq!(ring.list().reports, Some(plan("22")));
     }
     beats(&hub).await;
 }

@@ -25,8 +25,8 @@ use std::{
 };
 
 use nodewatch_protocol::{
-    BootSpan, CaptureFile, CaptureRecord, CaptureSpec, Delivery, Dropped, FilePlace, FileRecord, FileState,
-    NodeManifest, OwnSink, PendingFreeze, ReportPlan, RingState, SinkState, StopReason, UnixMillis,
+    BootSpan, CaptureFile, CaptureRecord, CaptureSpec, Delivery, Dropped, FilePlace, FileRecord, FileState, OwnSink,
+    PendingFreeze, ReportPlan, RingList, RingState, SinkState, StopReason, UnixMillis,
 };
 use tokio::sync::watch;
 
@@ -133,8 +133,8 @@ impl Ring {
     pub fn open_by(store: Store, node: &str, clock: Clock) -> Result<Self, StoreError> {
         let lock = store.lock()?;
         let sequence = Sequence::default();
-        let (manifest, said) = recover::recover(&store, node, &clock, &sequence)?;
-        let mut list = List::new(manifest);
+        let (remembered, said) = recover::recover(&store, node, &clock, &sequence)?;
+        let mut list = List::new(remembered);
         for message in said {
             list.say(message);
         }
@@ -207,8 +207,8 @@ impl Ring {
     }
 
     /// What is remembered.
-    pub fn manifest(&self) -> NodeManifest {
-        self.shared.manifest()
+    pub fn list(&self) -> RingList {
+        self.shared.list()
     }
 
     /// Files in the ring in their order, a flight recorder's memory left out.
@@ -421,9 +421,9 @@ impl Shared {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    fn manifest(&self) -> NodeManifest {
+    fn list(&self) -> RingList {
         let snapshot = self.lock().list.snapshot();
-        snapshot.manifest()
+        snapshot.listed()
     }
 
     fn bounds(&self, inner: &Inner) -> Bounds {
@@ -443,7 +443,7 @@ impl Shared {
     /// False when it could not be written.
     fn write_list(&self) -> bool {
         self.look_at_the_volume();
-        let written = self.store.write_manifest(&self.manifest());
+        let written = self.store.write_list(&self.list());
         let mut inner = self.lock();
         let before = std::mem::replace(&mut inner.unwritten, written.is_err());
         if let (Err(error), false) = (&written, before) {

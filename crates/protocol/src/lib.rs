@@ -20,8 +20,8 @@ pub use capture::{
     SIZE_BUCKETS, Share, SpecError, Statistics, StopReason, Transport, Tunnel, Window,
 };
 pub use files::{
-    Amount, BootSpan, CaptureFile, CaptureRecord, Delivery, FilePlace, FileRecord, FileState, Grant, MANIFEST,
-    NodeManifest, OwnSink, PendingFreeze, RingState, ServerFacts, Sink, SinkState, is_manifest, manifest_name,
+    Amount, BootSpan, CaptureFile, CaptureRecord, Delivery, FilePlace, FileRecord, FileState, Grant, MANIFEST, OwnSink,
+    PendingFreeze, RingList, RingState, ServerFacts, Sink, SinkState, is_manifest, manifest_name,
 };
 pub use line::{DecodeError, EncodeError, Lines, MAX_LINE, decode, encode};
 pub use marks::{ENDS, SESSION_LABEL};

@@ -1,6 +1,6 @@
 //! Interfaces that go down, vanish or come back while they are captured.
 //!
-//! Owns which packet ring belongs to which interface now. The kernel is asked by `watch`, on a thread of its own.
+//! Owns which packet socket belongs to which interface now. The kernel is asked by `watch`, on a thread of its own.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use super::{
         channel::Channel,
         moment::Moment,
         open::Opened,
-        source::{PacketRing, RETIRE_MILLIS},
+        source::{PacketSocket, RETIRE_MILLIS},
         start,
         watch::{News, Order, Sight},
     },
@@ -19,17 +19,17 @@ use super::{
 };
 
 impl<N: Fn(CaptureEvent)> Engine<N> {
-    /// A ring has an error: mostly, its interface is down or gone.
+    /// A socket has an error: mostly, its interface is down or gone.
     pub(super) fn failed(&mut self, index: usize) {
         let feed = &mut self.feeds[index];
         // Reading the pending error clears it; otherwise every poll would return at once.
-        let Some(error) = feed.ring.pending_error() else { return };
+        let Some(error) = feed.socket.pending_error() else { return };
         if feed.until.is_some() {
             return;
         }
         let tap = feed.tap;
         let state = match error.raw_os_error() {
-            Some(libc::ENETDOWN | libc::ENODEV) if feed.ring.is_bound() => InterfaceState::Down,
+            Some(libc::ENETDOWN | libc::ENODEV) if feed.socket.is_bound() => InterfaceState::Down,
             Some(libc::ENETDOWN | libc::ENODEV) => InterfaceState::Gone,
             _ => {
                 let message = format!("interface {}: {error}", self.taps[tap].name);
@@ -53,7 +53,7 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
         }
     }
 
-    /// The ring of that interface brings nothing new; what is in it is still taken.
+    /// The socket of that interface brings nothing new; what is in it is still taken.
     fn retire(&mut self, tap: usize) {
         let until = Instant::now() + Duration::from_millis(3 * u64::from(RETIRE_MILLIS));
         for feed in self.feeds.iter_mut().filter(|feed| feed.tap == tap) {
@@ -116,7 +116,7 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
             (self.notify)(CaptureEvent::Trouble(line));
         }
         let words = start::about(&self.taps[tap].name, &opened, self.spec.content, self.spec.snaplen);
-        let Opened { index, link, snaplen, ring, lost, .. } = opened;
+        let Opened { index, link, snaplen, socket, lost, .. } = opened;
         self.reading(tap, index, lost);
         let same = |&channel: &usize| self.channels[channel].link == link;
         let channel = self.taps[tap].channels.iter().copied().find(same).unwrap_or_else(|| {
@@ -131,17 +131,17 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
         let channels = &mut self.taps[tap].channels;
         channels.retain(|&one| one != channel);
         channels.push(channel);
-        self.feeds.push(Feed { ring, tap, channel, until: None });
+        self.feeds.push(Feed { socket, tap, channel, until: None });
     }
 
-    /// Hands over the rings of interfaces that are gone once they are empty, to be closed elsewhere.
+    /// Hands over the sockets of interfaces that are gone once they are empty, to be closed elsewhere.
     pub(super) fn close_retired(&mut self) {
         let now = Instant::now();
         let over = |feed: &mut Feed| feed.until.is_some_and(|until| now >= until);
-        let rings: Vec<PacketRing> = self.feeds.extract_if(.., over).map(|feed| feed.ring).collect();
-        if !rings.is_empty() {
+        let sockets: Vec<PacketSocket> = self.feeds.extract_if(.., over).map(|feed| feed.socket).collect();
+        if !sockets.is_empty() {
             // The thread that looks lives for as long as this end of the way to it.
-            let _ = self.orders.send(Order::Close(rings));
+            let _ = self.orders.send(Order::Close(sockets));
         }
     }
 }

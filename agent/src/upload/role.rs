@@ -52,7 +52,7 @@ const MOST_UNANSWERED: usize = 1000;
 const NOBODY_HAS_IT: &str = "*";
 
 /// A bucket and the way to it.
-pub(super) struct Own {
+pub(super) struct Role {
     sink: OwnSink,
     http: Http,
     others: Http,
@@ -66,7 +66,7 @@ pub(super) struct Own {
     unanswered: Mutex<BTreeMap<String, String>>,
 }
 
-impl Own {
+impl Role {
     pub(super) fn new(sink: OwnSink, http: &Http) -> Self {
         let authorities = sink.server.authorities.as_deref();
         Self {
