@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     error::{Attempt, notice},
     lists::{Selection, pages},
+    metadata::Metadata,
 };
 use crate::model::{Expectation, Expectations, NodeName, Origin, PortKey};
 
@@ -24,38 +25,6 @@ use crate::model::{Expectation, Expectations, NodeName, Origin, PortKey};
 const BY_NODE: usize = 20;
 /// They are asked for anew every 30 s.
 const WITHIN: Duration = Duration::from_secs(25);
-
-#[derive(Deserialize)]
-struct Metadata {
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    namespace: String,
-    uid: Option<String>,
-    #[serde(default)]
-    annotations: Option<Annotations>,
-    #[serde(default)]
-    labels: Option<Labels>,
-}
-
-#[derive(Deserialize)]
-struct Annotations {
-    /// A static pod's processes carry this, not the UID of the pod that stands for it in the API.
-    #[serde(rename = "kubernetes.io/config.hash")]
-    config_hash: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Labels {
-    #[serde(rename = "kubernetes.io/service-name")]
-    service: Option<String>,
-}
-
-impl Metadata {
-    fn full_name(&self) -> String {
-        format!("{}/{}", self.namespace, self.name)
-    }
-}
 
 #[derive(Deserialize)]
 struct Service {

@@ -18,6 +18,7 @@ mod kinds;
 mod kubeconfig;
 mod leftovers;
 mod lists;
+mod metadata;
 mod names;
 mod nodes;
 mod objects;

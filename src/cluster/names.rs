@@ -16,20 +16,13 @@ use tokio::time::timeout;
 use super::{
     connect::Connection,
     lists::{Selection, pages},
+    metadata::Metadata,
 };
 
 /// More names than this help nobody.
 const MAX_NAMES: usize = 100_000;
 /// All of them are had within this time, or fewer are.
 const WITHIN: Duration = Duration::from_secs(10);
-
-#[derive(Deserialize)]
-struct Metadata {
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    namespace: String,
-}
 
 #[derive(Deserialize)]
 struct Service {
@@ -126,7 +119,7 @@ struct Names(Mutex<BTreeMap<IpAddr, String>>);
 
 impl Names {
     fn add<'a>(&self, kind: &str, metadata: &Metadata, addresses: impl Iterator<Item = &'a str>) {
-        let Metadata { name, namespace } = metadata;
+        let Metadata { name, namespace, .. } = metadata;
         // Every change is one call, so the map is whole even if a holder panicked.
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for address in addresses.filter_map(|address| address.parse().ok()) {

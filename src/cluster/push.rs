@@ -26,6 +26,11 @@ use crate::{
 /// How long sending may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// The lines by which the pod says how far it is; a line of anything else in it means nothing.
+const PRESENT: &str = "nodewatch-push:present";
+const READY: &str = "nodewatch-push:ready";
+const STORED: &str = "nodewatch-push:stored";
+
 /// What is sent, and into what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Push {
@@ -97,9 +102,9 @@ async fn send(cluster: &Cluster, node: &NodeName, push: &Push) -> Result<(), Ope
     let (size, sum) = (program.len(), &push.sha256);
     // Another program may have sent it already: then nothing is read.
     let script = format!(
-        "P={PROGRAM}; if [ -x $P ] && echo '{sum}  '$P | sha256sum -c >/dev/null 2>&1; then echo there; exit 0; fi; \
-         echo ready; head -c {size} > $P.part && echo '{sum}  '$P.part | sha256sum -c >/dev/null && \
-         chmod 755 $P.part && mv $P.part $P && echo taken"
+        "P={PROGRAM}; if [ -x $P ] && echo '{sum}  '$P | sha256sum -c >/dev/null 2>&1; then echo {PRESENT}; exit 0; fi; \
+         echo {READY}; head -c {size} > $P.part && echo '{sum}  '$P.part | sha256sum -c >/dev/null && \
+         chmod 755 $P.part && mv $P.part $P && echo {STORED}"
     );
     let command = ["sh", "-c", &script].map(str::to_owned).to_vec();
     let mut process = exec::exec(cluster, node, command).await?;
@@ -113,7 +118,8 @@ async fn send(cluster: &Cluster, node: &NodeName, push: &Push) -> Result<(), Ope
     loop {
         let read = reader.read(&mut buffer).await.map_err(failed)?;
         heard.push_str(&String::from_utf8_lossy(&buffer[..read]));
-        if heard.contains("there") || heard.contains("taken") {
+        let has_said = |marker: &str| heard.lines().any(|line| line.trim_end() == marker);
+        if has_said(PRESENT) || has_said(STORED) {
             return Ok(());
         }
         if read == 0 {
@@ -123,7 +129,7 @@ async fn send(cluster: &Cluster, node: &NodeName, push: &Push) -> Result<(), Ope
                  chmod and mv ({cause})"
             )));
         }
-        if heard.contains("ready") && !std::mem::replace(&mut sent, true) {
+        if has_said(READY) && !std::mem::replace(&mut sent, true) {
             if push.program.is_none() {
                 return Err(OpenError(format!(
                     "its pod waits for the agent program that the session was begun with, and {} is another by now: name \
