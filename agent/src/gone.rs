@@ -20,7 +20,7 @@ pub fn end_with_the_reader() {
     let watch = || {
         wait(io::stdin().as_fd(), io::stdout().as_fd());
         // Perhaps nobody reads this either.
-        let _ = writeln!(io::stderr(), "nodewatch-agent: the reader has gone");
+        let _ = writeln!(io::stderr(), "nodewatch-agent: the reader closed the output");
         std::process::exit(1);
     };
     // Without the thread a reader that is gone is noticed at the next byte.

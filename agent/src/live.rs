@@ -112,12 +112,12 @@ pub fn follow(store: &Store, from: &From, out: &mut impl Write) -> Result<Missed
         last = Some(record.file.sequence);
         known = known.max(last);
         if record.place == FilePlace::Gone {
-            stream.missed(record, record.file.packets, "it went out of the ring before it was read")?;
+            stream.missed(record, record.file.packets, "removed from the ring before it was read")?;
             continue;
         }
         match store.read_from(&record.file.name, 0) {
             Ok(input) => stream.file(&mut list, record, &input)?,
-            Err(_) => stream.missed(record, record.file.packets, "it went out of the ring before it was read")?,
+            Err(_) => stream.missed(record, record.file.packets, "removed from the ring before it was read")?,
         }
     }
 }

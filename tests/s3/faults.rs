@@ -144,7 +144,7 @@ async fn an_answer_that_is_not_s3s_or_of_other_bytes_is_no_delivery() {
     let page: fn() -> Answer = || (200, vec![("Content-Type", "text/html".into())], "<html>Sign in</html>".to_owned());
     let other: fn() -> Answer = || (204, vec![("ETag", "\"d41d8cd98f00b204e9800998ecf8427e\"".into())], String::new());
     let sum: fn() -> Answer = || (204, vec![("x-amz-checksum-sha256", "AAAA".into())], String::new());
-    for (answer, word) in [(page, "nothing is stored"), (other, "something else"), (sum, "another checksum")] {
+    for (answer, word) in [(page, "nothing was stored"), (other, "something else"), (sum, "another checksum")] {
         let server = Server::start(move |_| answer());
         let agent = agent();
         agent.close_file("a.pcapng", 1000);

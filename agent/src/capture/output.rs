@@ -314,9 +314,9 @@ fn name(now: Moment, sequence: u64) -> String {
 
 fn header(spec: &CaptureSpec, channels: &[Channel], hostname: &str, comments: &[String]) -> Vec<u8> {
     let content = match spec.content {
-        Content::Headers => "content headers: payloads were left out when this was captured",
-        Content::Dns => "content dns: payloads were left out when this was captured, those of DNS excepted",
-        Content::Full => "content full: payloads are in it",
+        Content::Headers => "content headers: captured without payloads",
+        Content::Dns => "content dns: captured without payloads, except DNS",
+        Content::Full => "content full: captured with payloads",
     };
     let comments = [&[content.to_owned()], comments].concat();
     let mut header = Vec::new();
@@ -342,8 +342,9 @@ fn describe(buffer: &mut Vec<u8>, channel: &Channel, spec: &CaptureSpec) {
 /// The first file's header, which says what is missing before it and beside it.
 fn header_with(spec: &CaptureSpec, channels: &[Channel], origin: &Origin<'_>) -> Vec<u8> {
     let gap = (!origin.gap.is_empty()).then(|| origin.gap.to_owned());
-    let left_out = (!origin.left_out.is_empty())
-        .then(|| format!("incomplete: nothing was captured from {}, which cannot be read", origin.left_out.join(", ")));
+    let left_out = (!origin.left_out.is_empty()).then(|| {
+        format!("incomplete: these interfaces cannot be read and were not captured: {}", origin.left_out.join(", "))
+    });
     let comments: Vec<String> = gap.into_iter().chain(left_out).collect();
     header(spec, channels, origin.hostname, &comments)
 }

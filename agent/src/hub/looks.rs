@@ -24,7 +24,7 @@ impl Hub {
     pub(super) fn look_at_ports(&mut self) {
         let Some(look) = self.ports.look() else {
             if self.ports.is_overdue() {
-                self.trouble("the kernel does not list the node's sockets: what is shown of ports is old".to_owned());
+                self.trouble("the kernel does not list the node's sockets; the ports shown are out of date".to_owned());
             }
             return;
         };

@@ -70,7 +70,7 @@ impl Hub {
     ) {
         let response = match made {
             _ if number != self.reporting.plans => {
-                refused(RefusalKind::State, "another plan came after this one", "look at that")
+                refused(RefusalKind::State, "a later report plan replaced this one", "check the later plan")
             }
             Ok(made) => {
                 self.ring.remember_reports(Some(made.plan().clone()));
@@ -85,6 +85,6 @@ impl Hub {
 
 fn not_reported(error: &ReportError) -> Response {
     let next_step =
-        "see manifests/cloudwatch-policy.json, or report from the laptop: leave --irsa and --pod-identity out";
+        "see manifests/cloudwatch-policy.json, or report from the laptop, without --irsa and --pod-identity";
     refused(RefusalKind::NotPermitted, chain(error), next_step)
 }

@@ -82,11 +82,8 @@ impl Hub {
     /// What waits for the node's disk happens on a thread beside the hub.
     fn beside(&self, work: impl FnOnce() -> Response + Send + 'static, reply: oneshot::Sender<Response>) {
         let Ok(turn) = Arc::clone(&self.turns.disk).try_acquire_owned() else {
-            let message = format!("{DISK_ASKS} asks wait for the node's disk already");
-            return answer(
-                Some(reply),
-                refused(RefusalKind::Failed, message, "look at the node's disk, and try again"),
-            );
+            let message = format!("{DISK_ASKS} requests are already waiting for the node's disk");
+            return answer(Some(reply), refused(RefusalKind::Failed, message, "check the node's disk and try again"));
         };
         tokio::task::spawn_blocking(move || {
             let _turn = turn;
@@ -107,9 +104,9 @@ impl Hub {
             let why = match timeout(REMEMBERED_WITHIN, written).await {
                 Ok(Ok(Err(error))) => error.to_string(),
                 Ok(_) => return,
-                Err(_) => format!("the disk does not answer within {} s", REMEMBERED_WITHIN.as_secs()),
+                Err(_) => format!("the disk did not respond within {} s", REMEMBERED_WITHIN.as_secs()),
             };
-            let message = format!("the new terms hold, but are not remembered over a restart: {why}");
+            let message = format!("the new deadline and lease apply, but a restart would forget them: {why}");
             // The hub may have ended.
             let _ = found.send(Found::Trouble(message));
         });
@@ -121,7 +118,7 @@ impl Hub {
         let ring = self.ring.clone();
         tokio::spawn(async move {
             if !ring.remembered(REMEMBERED_WITHIN).await {
-                ring.say("a freeze is not on the disk yet: a restarted agent would not know of it".to_owned());
+                ring.say("a freeze is not on disk yet; a restart would forget it".to_owned());
             }
             answer(Some(reply), Response::Done);
         });

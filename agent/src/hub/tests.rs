@@ -212,7 +212,7 @@ async fn what_nobody_was_there_to_be_told_is_told_to_the_first_that_comes() {
             told.push(message);
         }
     }
-    assert!(told[0].contains("no list of them") && told[1].contains("could not be written"), "{told:?}");
+    assert!(told[0].contains("no file index") && told[1].contains("could not be written"), "{told:?}");
 }
 
 /// A hub that does not run, of an armed recorder that began at 7.

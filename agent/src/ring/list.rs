@@ -262,7 +262,7 @@ impl List {
                     self.head.discarded.add(&record.file);
                     "undelivered"
                 } else {
-                    "before anybody has seen S3 to have all of it"
+                    "before its delivery to S3 was confirmed"
                 };
                 self.say(format!("the ring is full: {what} {name} with {packets} packets was removed {how}"));
             }
@@ -353,7 +353,7 @@ impl List {
     fn forget_freezes(&mut self) {
         for freeze in std::mem::take(&mut self.head.freezes) {
             let seconds = freeze.span.to.saturating_sub(freeze.span.from) / 1000;
-            self.say(format!("a freeze of {seconds} s was not saved: its capture was over before"));
+            self.say(format!("a freeze of {seconds} s was not saved: its capture ended first"));
         }
         self.copied.clear();
     }
@@ -405,7 +405,7 @@ impl List {
         let mut messages = std::mem::take(&mut self.messages);
         let unsaid = std::mem::take(&mut self.unsaid);
         if unsaid > 0 {
-            messages.push(format!("and {unsaid} more messages of the ring"));
+            messages.push(format!("{unsaid} more messages from the ring were skipped"));
         }
         messages
     }

@@ -117,7 +117,7 @@ impl Inner {
     fn cannot_go(&mut self, sequence: u64, reason: &str) {
         if self.stuck.insert(sequence) {
             let name = self.list.get(sequence).map(|record| record.file.name.clone()).unwrap_or_default();
-            self.list.say(format!("{name} cannot be removed: {reason}; others go in its place"));
+            self.list.say(format!("cannot remove {name}: {reason}; removing other files instead"));
         }
     }
 }
@@ -249,7 +249,7 @@ impl Ring {
     pub fn messages(&self) -> Vec<String> {
         let mut messages = self.lock().list.messages();
         if self.keeper.has_stalled() {
-            messages.push("the ring's disk stands still: a restarted agent would not know of what happens now".into());
+            messages.push("the ring's disk is stalled; a restart would forget what happens now".into());
         }
         messages
     }
@@ -448,7 +448,7 @@ impl Shared {
         let before = std::mem::replace(&mut inner.unwritten, written.is_err());
         if let (Err(error), false) = (&written, before) {
             let message = chain(error);
-            inner.list.say(format!("a restarted agent would not know of the latest files: {message}"));
+            inner.list.say(format!("cannot save the file index; a restart would forget the newest files: {message}"));
             drop(inner);
             self.tell();
         }

@@ -45,20 +45,20 @@ pub(super) fn recover(
     // Of what is no file nothing is ours, whatever it is called: opening it may even wait for good.
     let (files, others): (Vec<String>, Vec<String>) = names.into_iter().partition(|name| store.is_file(name));
     let present: BTreeSet<String> = files.into_iter().collect();
-    said.extend(others.iter().map(|name| format!("{name} in the ring's folder is no file, and was left alone")));
+    said.extend(others.iter().map(|name| format!("ignored {name} in the ring's folder: not a file")));
     let mut list = match store.read_list() {
         Remembered::Last(list) => list,
         Remembered::Before(list, why) => {
-            said.push(format!("the ring's list of files could not be read, the one before it was taken: {why}"));
+            said.push(format!("cannot read the ring's file index, using the previous one: {why}"));
             list
         }
         Remembered::Nothing(why) => {
             if let Some(why) = why {
-                let lost = "the ring's list of files is lost; what is in its folder was taken up, but not what was \
-                            delivered, dropped or thrown away before";
+                let lost = "the ring's file index is lost; the files in its folder are kept, but not the record of \
+                            what was delivered, dropped or discarded";
                 said.push(format!("{lost}: {why}"));
             } else if !present.is_empty() {
-                said.push("the ring has files, but no list of them: they were taken up as they are".to_owned());
+                said.push("the ring has files but no file index; they are kept as they are".to_owned());
             }
             RingList::default()
         }
@@ -84,7 +84,7 @@ pub(super) fn recover(
                 record.place = FilePlace::Gone;
                 if is_discarded(&record) {
                     list.discarded.add(&record.file);
-                    said.push(format!("{} is no longer in the ring, and was not delivered", record.file.name));
+                    said.push(format!("{} is no longer in the ring and was not delivered", record.file.name));
                 }
                 files.push(record);
             } else {
@@ -110,7 +110,7 @@ pub(super) fn recover(
         match examine(store, name) {
             Ok(Some(found)) => files.push(unknown(name, found, list.captures.last(), &files, sequence, clock)),
             Ok(None) => {}
-            Err(error) => said.push(format!("{name} was left out of the ring: {}", chain(&error))),
+            Err(error) => said.push(format!("ignored {name} in the ring's folder: {}", chain(&error))),
         }
     }
     files.sort_by_key(|record| record.file.sequence);
@@ -121,7 +121,7 @@ pub(super) fn recover(
 /// The freeze is pending and is saved anew, whole.
 fn remove_half(store: &Store, name: &str, said: &mut Vec<String>) {
     if let Err(error) = store.remove(name) {
-        said.push(format!("a half-saved freeze was left out of the ring: {}", chain(&error)));
+        said.push(format!("ignored a half-saved freeze: {}", chain(&error)));
     }
 }
 
@@ -177,7 +177,7 @@ fn drop_stale_freezes(list: &mut RingList, said: &mut Vec<String>) {
     if !goes_on {
         for freeze in std::mem::take(&mut list.freezes) {
             let seconds = freeze.span.to.saturating_sub(freeze.span.from) / 1000;
-            said.push(format!("a freeze of {seconds} s was not saved: its capture was over before"));
+            said.push(format!("a freeze of {seconds} s was not saved: its capture ended first"));
         }
     }
 }
@@ -288,8 +288,8 @@ fn examine(store: &Store, name: &str) -> Result<Option<Found>, StoreError> {
     file.set_len(whole.length).map_err(failed("cut"))?;
     let at = jiff::Timestamp::from_millisecond(ended as i64).unwrap_or_default();
     let incomplete = format!(
-        "incomplete: the agent was stopped while it wrote this file; packets after about {at:.3} are missing, and how \
-         many were dropped is not known"
+        "incomplete: the agent was stopped while writing this file; packets after about {at:.3} are missing, and the \
+         number of drops is unknown"
     );
     let mut block = Vec::new();
     let counts = pcapng::StatisticsBlock {

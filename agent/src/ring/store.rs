@@ -46,13 +46,13 @@ pub enum StoreError {
         source: io::Error,
     },
     /// One agent a ring.
-    #[error("another agent uses this ring, {path:?}: end it first, or give this one a folder of its own (--ring)")]
+    #[error("another agent uses the ring {path:?}: stop it first, or choose another folder with --ring")]
     InUse {
         /// The folder.
         path: PathBuf,
     },
     /// Nothing more can go.
-    #[error("the ring has no room for {bytes} bytes more, its limit is {limit}")]
+    #[error("the ring has no room for {bytes} more bytes, its limit is {limit}")]
     Full {
         /// What was to be written.
         bytes: u64,
@@ -63,7 +63,7 @@ pub enum StoreError {
     #[error("cannot start a thread of the ring")]
     Thread(#[source] io::Error),
     /// A name with a path in it.
-    #[error("{0:?} is no name of a capture file")]
+    #[error("invalid capture file name {0:?}")]
     Name(String),
 }
 
@@ -378,7 +378,7 @@ mod tests {
         let store = Store::open(folder.path()).expect("a ring");
         let lock = store.lock().expect("nobody else");
         let error = store.lock().expect_err("in use").to_string();
-        assert!(error.contains("another agent uses this ring"), "{error}");
+        assert!(error.contains("another agent uses the ring"), "{error}");
         drop(lock);
         store.lock().expect("free again");
     }

@@ -172,7 +172,7 @@ fn a_file_is_in_one_count_whichever_way_it_goes_and_what_was_wanted_gone_in_none
     taken.went(1, Going::Full);
     assert_eq!(counts(&taken), [0, 0, 1]);
     let said = taken.messages();
-    assert!(said[0].contains("before anybody has seen S3 to have all of it"), "{said:?}");
+    assert!(said[0].contains("before its delivery to S3 was confirmed"), "{said:?}");
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn a_restarted_ring_knows_its_files_and_its_capture_and_marks_the_torn_one() {
     assert_eq!(files.len(), 2, "the empty one is gone");
     assert!(files[0].delivery.is_delivered() && files[0].incomplete.is_empty());
     assert_eq!((files[0].dropped.kernel, files[1].packets, files[1].state), (3, 2, FileState::Closed));
-    assert!(files[1].incomplete.contains("was stopped while it wrote"), "{}", files[1].incomplete);
+    assert!(files[1].incomplete.contains("was stopped while writing"), "{}", files[1].incomplete);
     // The file itself says so too, and is whole.
     let bytes = fs::read(folder.path().join("b.pcapng")).expect("read");
     assert_eq!(bytes.len() as u64, files[1].size);
@@ -280,7 +280,7 @@ fn a_list_that_is_lost_is_said_and_whole_files_stay_as_they_are() {
     }
     let ring = open(&folder);
     let said = ring.messages();
-    assert!(said[0].contains("list of files is lost"), "{said:?}");
+    assert!(said[0].contains("file index is lost"), "{said:?}");
     let files = ring.files();
     assert_eq!(fs::read(folder.path().join(name)).expect("read"), bytes(3, true));
     let dropped = Dropped { kernel: 2, interface: 1, queue: 3 };
@@ -302,7 +302,7 @@ fn a_file_whose_bytes_are_not_those_in_the_list_is_looked_at() {
     let ring = open(&folder);
     let file = &ring.files()[0];
     assert_eq!((file.packets, file.fetched), (2, false));
-    assert!(file.incomplete.contains("was stopped while it wrote"), "{}", file.incomplete);
+    assert!(file.incomplete.contains("was stopped while writing"), "{}", file.incomplete);
 }
 
 #[test]

@@ -268,11 +268,11 @@ impl Shared {
                 let (waits, said) = match verdict {
                     Verdict::Again => (Delivery::Waiting { reason }, None),
                     Verdict::Never => {
-                        let said = format!("{name} is not delivered and stays in the ring: {reason}");
+                        let said = format!("{name} was not delivered and is kept in the ring: {reason}");
                         (Delivery::Lost { reason }, Some(said))
                     }
                     Verdict::Lost => {
-                        let said = format!("{name} cannot be delivered, its bytes are gone from the ring: {reason}");
+                        let said = format!("cannot deliver {name}, its bytes are gone from the ring: {reason}");
                         (Delivery::Lost { reason }, Some(said))
                     }
                 };
@@ -329,7 +329,7 @@ impl Shared {
                 let verdict = state.queue.manifest_failed(error.fault(), current, Instant::now());
                 if verdict != Verdict::Again {
                     let reason = chain(&error);
-                    self.ring.say(format!("what is remembered of this node's captures is not delivered: {reason}"));
+                    self.ring.say(format!("the manifest of this node's captures was not delivered: {reason}"));
                 }
             }
         }
@@ -360,7 +360,7 @@ fn put(
     progress: &dyn Fn(u64),
 ) -> Result<Stored, UploadError> {
     match (destination, object) {
-        (Destination::Ring, _) => Err(UploadError::NoWay("there is no sink".to_owned())),
+        (Destination::Ring, _) => Err(UploadError::NoWay("no destination is set".to_owned())),
         (Destination::Grant(grant, http, _), Object::File(name) | Object::Manifest(name)) => {
             post::post(http, grant, name, piece, progress)
         }

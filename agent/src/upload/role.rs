@@ -279,7 +279,7 @@ impl Role {
             .await
             .map_err(|error| self.told(&error))?;
         let Some(upload) = begun.upload_id() else {
-            let problem = "begins an upload without saying which: nothing is stored".to_owned();
+            let problem = "started an upload without an upload ID: nothing was stored".to_owned();
             return Err(UploadError::Unproved { host: self.host(), problem });
         };
         let done = self.send_parts(client, key, upload, piece, progress).await;
@@ -399,7 +399,7 @@ impl Role {
             cause = error.source();
         }
         if of_credentials {
-            return UploadError::NoWay(format!("this agent gets no credentials: {}", told(error)));
+            return UploadError::NoWay(format!("this agent has no credentials: {}", told(error)));
         }
         let late = matches!(error, SdkError::TimeoutError(_));
         UploadError::Call { host: self.host(), reason: told(error), late }

@@ -75,8 +75,7 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
                     Sight::Gone if !old => self.missing(tap, InterfaceState::Gone),
                     Sight::Unreadable(reason) if !old => {
                         if self.taps[tap].state != InterfaceState::LeftOut {
-                            let line =
-                                format!("interface {} is there and cannot be read: {reason}", self.taps[tap].name);
+                            let line = format!("interface {} exists but cannot be read: {reason}", self.taps[tap].name);
                             (self.notify)(CaptureEvent::Trouble(line));
                         }
                         self.missing(tap, InterfaceState::LeftOut);
