@@ -35,7 +35,7 @@ const NAMED: usize = 4;
 #[derive(Debug, thiserror::Error)]
 pub enum LiveError {
     /// Whoever reads it has gone.
-    #[error("the reader of the stream has gone")]
+    #[error("the reader closed the stream")]
     Reader(#[from] io::Error),
 }
 
@@ -85,7 +85,7 @@ impl fmt::Display for Missing {
         if self.files > 0 || self.more {
             let least = if self.more { "at least " } else { "" };
             parts.push(format!(
-                "lacks {least}{} packets of {} that the ring let go before they were read",
+                "lacks {least}{} packets of {} that the ring removed before they were read",
                 self.packets,
                 text::counted(self.files as usize, "file")
             ));
@@ -177,7 +177,7 @@ pub async fn follow(
             // The others go on. What it sent before that is whole.
             given_up.insert(number);
             readers[number].abort();
-            let reason = format!("it sent something that is no pcapng: {}", text::chain(&error));
+            let reason = format!("it sent invalid pcapng: {}", text::chain(&error));
             followed.cut.push((nodes[number].clone(), reason));
         }
         out.write_all(&buffer).await?;

@@ -111,8 +111,8 @@ pub async fn held(site: Arc<dyn Site>) -> Result<Vec<Held>, Notice> {
         return Err(notice);
     }
     if is_late && awaited.is_empty() && there.is_empty() && ended.is_empty() {
-        let cause = "the API server does not say which agents there are";
-        return Err(Notice::warning("its agents do not all say what they have", cause, ""));
+        let cause = "the API server does not list the agents";
+        return Err(Notice::warning("not all of its agents reported their captures", cause, ""));
     }
     let nodes: Vec<NodeName> = awaited.union(&there).filter(|node| !ended.contains(*node)).cloned().collect();
     let asked = stream::iter(nodes.clone()).map(|node| {
@@ -124,7 +124,7 @@ pub async fn held(site: Arc<dyn Site>) -> Result<Vec<Held>, Notice> {
         nodes.iter().filter(|node| !told.iter().any(|(known, _)| known == *node)).map(|node| node.0.as_str()).collect();
     if !silent.is_empty() {
         let cause = format!("no answer from {}", silent.join(", "));
-        return Err(Notice::warning("its agents do not all say what they have", cause, ""));
+        return Err(Notice::warning("not all of its agents reported their captures", cause, ""));
     }
     Ok(told
         .into_iter()

@@ -103,15 +103,15 @@ impl Entry {
     /// For people; `None` for what is bookkeeping.
     pub(super) fn text(&self) -> Option<String> {
         Some(match self {
-            Self::Began(header) => format!("begun by {} in context {}", header.owner, header.cluster.context),
-            Self::Made(object) => format!("made {}", object.text()),
+            Self::Began(header) => format!("started by {} in context {}", header.owner, header.cluster.context),
+            Self::Made(object) => format!("created {}", object.text()),
             Self::Gone(object) => format!("seen gone: {}", object.text()),
-            Self::Ends(_) => "its end was moved".to_owned(),
-            Self::Moved(cluster) => format!("its cluster is trusted at {}", cluster.server),
+            Self::Ends(_) => "end moved".to_owned(),
+            Self::Moved(cluster) => format!("cluster trusted at {}", cluster.server),
             Self::Storage(Some(storage)) => format!("captures go to {}", storage.url),
             Self::Logs(Some(logs)) => format!("reports go to log group {}", logs.group),
             Self::Detached => "left running on purpose".to_owned(),
-            Self::Attached => "taken up again".to_owned(),
+            Self::Attached => "attached again".to_owned(),
             Self::Making(_) | Self::Before(_) | Self::Storage(None) | Self::Logs(None) | Self::Receipt(_) => {
                 return None;
             }

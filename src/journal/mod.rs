@@ -53,10 +53,10 @@ pub enum JournalError {
     #[error("session {0} is open in another nodewatch-tui on this laptop")]
     InUse(SessionId),
     /// No such session.
-    #[error("there is no journal of session {0} on this laptop")]
+    #[error("this laptop has no journal of session {0}")]
     Unknown(SessionId),
     /// The first line is not what a session begins with.
-    #[error("the journal {path:?} cannot be read: its first line is damaged")]
+    #[error("cannot read the journal {path:?}: its first line is damaged")]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -68,7 +68,9 @@ impl JournalError {
     pub fn notice(&self, headline: impl Into<String>) -> Notice {
         let (next_step, failure) = match self {
             Self::NoHome => ("set HOME", Failure::BadInput),
-            Self::File { .. } => ("make room or mend its rights, or choose another XDG_STATE_HOME", Failure::Other),
+            Self::File { .. } => {
+                ("free disk space or fix its permissions, or choose another XDG_STATE_HOME", Failure::Other)
+            }
             Self::InUse(_) => ("quit it there first", Failure::Other),
             Self::Unknown(_) => ("see nodewatch-tui sessions", Failure::BadInput),
             Self::Damaged { .. } => ("clean up by hand (docs/guide.md), then delete the file", Failure::Other),
@@ -104,7 +106,7 @@ impl Journals {
             .recursive(true)
             .mode(0o700)
             .create(&self.folder)
-            .map_err(failed("make the folder", &self.folder))?;
+            .map_err(failed("create the folder", &self.folder))?;
         self.forget_old();
         let path = self.path(&header.session);
         let file = OpenOptions::new()
@@ -113,7 +115,7 @@ impl Journals {
             .create_new(true)
             .mode(0o600)
             .open(&path)
-            .map_err(failed("make the journal", &path))?;
+            .map_err(failed("create the journal", &path))?;
         file.try_lock().map_err(|error| lock_error(error, &path, &header.session))?;
         let journal = Journal { file: Mutex::new(file), path };
         if let Err(error) = journal.record(Entry::Began(header.clone())) {
@@ -267,7 +269,7 @@ impl Journal {
             Err(_) => false,
         };
         if torn {
-            file.write_all(b"\n").map_err(|source| self.failed("mend the journal", source))?;
+            file.write_all(b"\n").map_err(|source| self.failed("repair the journal", source))?;
         }
         Ok(())
     }

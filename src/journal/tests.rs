@@ -64,7 +64,7 @@ fn a_session_can_be_told_after_it_has_ended_and_goes_with_its_journal() {
     let session = header(1).session;
     let told: Vec<String> = journals.history(&session).into_iter().map(|(_, text)| text).collect();
     assert_eq!(told.len(), 3, "{told:?}");
-    assert!(told[0].starts_with("begun by") && told[2].starts_with("seen gone: Job a"), "{told:?}");
+    assert!(told[0].starts_with("started by") && told[2].starts_with("seen gone: Job a"), "{told:?}");
     assert_eq!(journals.summary(&session), None);
     let summary = Summary {
         version: SUMMARY_VERSION,

@@ -345,15 +345,15 @@ impl Performer {
             let granted = async {
                 let (sink, valid) = outlet.sink(&node).await?;
                 let cut = || {
-                    let headline = format!("{node} was not told where to deliver");
-                    Notice::warning(headline, "its tunnel was cut", "it is told when the tunnel is up again")
+                    let headline = format!("{node} did not get its delivery target");
+                    Notice::warning(headline, "its tunnel was cut", "it is sent again when the tunnel is back")
                 };
                 let (answer, response) = oneshot::channel();
                 asks.ok_or_else(cut)?.send(Ask { request: Request::Sink(sink), answer }).await.map_err(|_| cut())?;
                 match response.await {
                     Ok(Response::Done) => Ok(valid),
                     Ok(Response::Refused(refusal)) => {
-                        let headline = format!("{node} does not take where to deliver");
+                        let headline = format!("{node} rejected its delivery target");
                         Err(Notice::error(headline, refusal.message, refusal.next_step))
                     }
                     Ok(Response::Checksum { .. } | Response::Probed(_)) | Err(_) => Err(cut()),
@@ -367,7 +367,7 @@ impl Performer {
     fn fetch(&mut self, node: NodeName, file: CaptureFile) {
         let Some(asks) = lock(&self.tunnels).get(&node).cloned() else {
             let headline = format!("{} of {node} was not fetched", file.name);
-            let notice = Notice::error(headline, "its agent has no tunnel", "wait for it to reconnect");
+            let notice = Notice::error(headline, "there is no tunnel to its agent", "wait for it to reconnect");
             let event = Event::Fetch(node, file.name, FetchProgress::Failed(notice));
             let events = self.events.clone();
             self.tasks.spawn(async move { drop(events.send(event).await) });

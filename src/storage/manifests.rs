@@ -79,14 +79,14 @@ impl Storage {
     }
 }
 
-/// Every S3 names its request or gives a checksum as the tag; the page of a proxy that wants a login does neither.
+/// Every S3 names its request or gives a checksum as the tag; the page of a proxy that requires a login does neither.
 fn believed(put: &PutObjectOutput) -> Result<(), StorageError> {
     let tag = put.e_tag().map(|tag| tag.trim_matches('"'));
     let is_sum = |tag: &str| tag.len() == 32 && tag.bytes().all(|byte| byte.is_ascii_hexdigit());
     if put.request_id().is_some() || tag.is_some_and(is_sum) {
         return Ok(());
     }
-    let reason = "the answer has no word of S3's, as of a proxy that wants a login: nothing is stored".to_owned();
+    let reason = "the answer is not S3's, probably from a proxy that requires a login: nothing was stored".to_owned();
     Err(StorageError::Call { operation: "write to the bucket", reason })
 }
 
@@ -137,7 +137,7 @@ mod tests {
         assert!(believed(&tagged("\"d41d8cd98f00b204e9800998ecf8427e\"")).is_ok());
         assert!(believed(&tagged("\"5f3e-264\"")).is_err(), "a web server has tags too");
         let error = believed(&PutObjectOutput::builder().build()).expect_err("a page").notice("no manifest");
-        assert!(error.line().contains("wants a login"), "{}", error.line());
+        assert!(error.line().contains("requires a login"), "{}", error.line());
     }
 
     #[test]

@@ -96,9 +96,7 @@ fn a_flight_recorder_forgets_and_a_freeze_saves_what_was_before_and_after() {
     assert!(matches!(refused, Response::Refused(refusal) if refusal.message.contains("no flight recorder")));
     agent.start(CaptureSpec { recorder: Some(recorder), ..filtered("udp port 7") });
     let too_much = agent.ask(Request::Freeze(Freeze { before_seconds: 9.into(), after_seconds: 1.into() }));
-    assert!(
-        matches!(too_much, Response::Refused(refusal) if refusal.message.contains("keeps 8 s, less than the requested 9 s"))
-    );
+    assert!(matches!(too_much, Response::Refused(refusal) if refusal.message.contains("less than the requested 9 s")));
 }
 
 #[test]

@@ -99,7 +99,7 @@ impl Marks {
         let Self { mut told, files, gaps } = self;
         if let Some((first, last)) = files.span {
             let (packets, files) = (files.packets, text::counted(files.files as usize, "more file"));
-            told.push(format!("gap: {packets} packets of {files} are not here, of files {first} to {last}"));
+            told.push(format!("gap: {packets} packets of {files} are missing, of files {first} to {last}"));
         }
         if gaps > 0 {
             told.push(format!("gap: {} before this packet", text::counted(gaps as usize, "more gap")));
