@@ -108,7 +108,7 @@ fn a_word_that_is_no_such_thing_is_named() {
         (&["attach", "../../etc"], "\"../../etc\" is no session"),
         (&["cleanup", "7f3a91c2", "--all"], "cannot be used with"),
         (&["cleanup", "--forget"], "SESSIONS"),
-        (&["manifests", "--nodes", "a b"], "\"a b\" is no name of a node"),
+        (&["manifests", "--nodes", "a b"], "invalid node name \"a b\""),
         (&["preflight", "--local"], "--local has no preflight"),
     ] {
         let said = refused(arguments, 2);
@@ -326,7 +326,7 @@ fn what_cannot_be_told_replayed_or_sent_is_named() {
         (&["capture", "--all", "--kubeconfig", "/nonexistent/k", "--record", "r"], "/nonexistent/k"),
         (&["completions", "tcsh"], "tcsh"),
         (&["nodes", "--local", "--theme", "pink"], "\"pink\" is no theme: write auto, dark"),
-        (&["manifests", "--push-agent", "busybox:1", "--agent-binary", "/etc/hostname"], "is no Linux program"),
+        (&["manifests", "--push-agent", "busybox:1", "--agent-binary", "/etc/hostname"], "is not a Linux program"),
         (&["manifests", "--push-agent", "busybox:1", "--reaper"], "--reaper does not go with --push-agent"),
         (&["manifests", "--push-agent-as-root"], "--push-agent"),
         (&["capture", "--all", "--push-agent", "busybox:1"], "cannot carry the capability NET_RAW"),

@@ -191,7 +191,7 @@ async fn nothing_is_fetched_from_an_agent_that_has_gone() {
 async fn a_size_that_cannot_be_is_not_believed() {
     let folders = folders();
     let site = TestSite::new(&[("a", Behaviour::Good)], folders.ring.path());
-    for (most, told) in [(1000, "at most 1000"), (u64::MAX, "are free")] {
+    for (most, told) in [(1000, "can hold (1000)"), (u64::MAX, "are free")] {
         let file = claimed("../a.pcapng", 1_000_000_000_000_000_000);
         let (asks, _queue) = tokio::sync::mpsc::channel(1);
         let folder = folders.out.path().join("a");

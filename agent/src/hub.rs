@@ -1,8 +1,8 @@
 //! The agent's state and the one task that changes it.
 //!
-//! Owns the ports, the running capture, the reports and the answer to every request; files are the ring's, their delivery the
-//! uploader's. The task waits for nothing but what is told to it: files, names and the kernel's lists are looked at on threads
-//! beside it, which tell it what they have found. Must not know how tunnels carry bytes.
+//! Owns the ports, the running capture, the reports and the answer to every request; files are the ring's, their
+//! delivery the uploader's. The task waits for nothing but what is told to it: files, names and the kernel's lists are
+//! looked at on threads beside it, which tell it what they have found. Must not know how tunnels carry bytes.
 
 mod captures;
 mod facts;
@@ -238,8 +238,8 @@ impl Hub {
     fn is_over(&mut self) -> bool {
         let (Some(by), Some(closed_by)) = (*self.end.borrow(), self.closed_by) else { return false };
         let now = Instant::now();
-        // Past the grace period the torn tail is cut at the next start. What is not delivered by the end stays in the ring,
-        // for as long as the ring does.
+        // Past the grace period the torn tail is cut at the next start. What is not delivered by the end stays in the
+        // ring, for as long as the ring does.
         let saved = matches!(self.capture, Slot::None) && self.ring.freezes().is_empty();
         let closed = saved || now >= closed_by;
         let reported = self.reporting.reports.as_ref().is_none_or(Reports::is_idle);

@@ -1,8 +1,8 @@
 //! A running capture's files as one stream, while they are written.
 //!
-//! Owns the order of files, which is that of the ring's list, and when the stream ends. Runs as a process of its own beside
-//! the agent, and sees nothing but the ring's folder. What went out of the ring before it was read is marked in the stream
-//! and counted.
+//! Owns the order of files, which is that of the ring's list, and when the stream ends. Runs as a process of its own
+//! beside the agent, and sees nothing but the ring's folder. What went out of the ring before it was read is marked in
+//! the stream and counted.
 
 use std::{
     collections::BTreeSet,
@@ -182,8 +182,8 @@ impl<W: Write> Stream<'_, W> {
         self.mark(&StreamMark::Forgotten(sequence))
     }
 
-    /// One file from its beginning until it is closed and all of it is copied. Only whole blocks go out: what is torn is cut
-    /// by the agent that comes next.
+    /// One file from its beginning until it is closed and all of it is copied. Only whole blocks go out: what is torn
+    /// is cut by the agent that comes next.
     fn file(&mut self, list: &mut List<'_>, record: &FileRecord, input: &File) -> io::Result<()> {
         self.mark(&StreamMark::File(record.file.sequence))?;
         let name = &record.file.name;
@@ -270,8 +270,8 @@ fn begun(list: &mut List<'_>, from: &From) -> Result<(UnixMillis, Option<u64>), 
     }
 }
 
-/// The sequence after which the stream begins; `None` is the capture's beginning. A time says where to begin and no more:
-/// files that come later count whatever the clock says.
+/// The sequence after which the stream begins; `None` is the capture's beginning. A time says where to begin and no
+/// more: files that come later count whatever the clock says.
 fn before_first(ring: &RingList, capture: UnixMillis, since: UnixMillis) -> Option<u64> {
     let captures = one_capture(ring, capture);
     let recorder = ring.captures.iter().any(|one| one.since == capture && one.spec.recorder.is_some());

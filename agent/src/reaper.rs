@@ -233,7 +233,8 @@ pub struct Reaper {
     pub server: InCluster,
 }
 
-/// What is said of a server that does not answer: the cause at first, and then once a minute, for whoever looks at the log.
+/// What is said of a server that does not answer: the cause at first, and then once a minute, for whoever looks at the
+/// log.
 #[derive(Debug, Default)]
 pub struct Word {
     /// Of the trouble that lasts: when it began, and when it was said last.

@@ -104,7 +104,8 @@ where
     serve_with(Patience::Tunnel, reader, writer, hub).await
 }
 
-/// Serves the one tunnel that there will be, until its peer says goodbye or is gone: silence is a peer that was stopped.
+/// Serves the one tunnel that there will be, until its peer says goodbye or is gone: silence is a peer that was
+/// stopped.
 pub async fn serve_pipe<R, W>(reader: R, writer: W, hub: &HubHandle) -> Result<(), ServeError>
 where
     R: AsyncRead + Unpin,

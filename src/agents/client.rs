@@ -199,7 +199,8 @@ async fn one_tunnel(
                 heard = Instant::now();
                 let line = match line {
                     Ok(line) => line?,
-                    // This program did not run itself: it was stopped, or starved. What the agent said meanwhile comes now.
+                    // This program did not run itself: it was stopped, or starved. What the agent said meanwhile comes
+                    // now.
                     Err(_) if heard > due + STOPPED => continue,
                     Err(_) => return Err(TunnelError::Silent),
                 };

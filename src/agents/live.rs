@@ -1,6 +1,7 @@
 //! Running captures of several nodes as one pcapng stream, while they run.
 //!
-//! Owns the interleaving, going on after a cut, and what is said of what is missing. Must not know what reads the stream.
+//! Owns the interleaving, going on after a cut, and what is said of what is missing. Must not know what reads the
+//! stream.
 
 mod source;
 

@@ -170,8 +170,8 @@ impl SessionManifest {
         }
     }
 
-    /// Writes it into the folder of captures, adding to what is there of the same session; where. Another session in that
-    /// folder has a document of its own.
+    /// Writes it into the folder of captures, adding to what is there of the same session; where. Another session in
+    /// that folder has a document of its own.
     pub fn write(self, folder: &Path) -> Result<PathBuf, DiskError> {
         let (path, of_old) = (folder.join(manifest_name(self.session.as_str())), folder.join(MANIFEST));
         // Earlier versions had one name for all sessions.
@@ -194,8 +194,8 @@ fn read_all(folder: &Path) -> Vec<SessionManifest> {
         .collect()
 }
 
-/// Names for addresses from the documents beside these files or in a folder above them. Of two for one address the later
-/// counts.
+/// Names for addresses from the documents beside these files or in a folder above them. Of two for one address the
+/// later counts.
 pub fn names_for(files: &[PathBuf]) -> BTreeMap<IpAddr, String> {
     // A file lies in its node's folder, and that in the session's.
     let folders: BTreeSet<&Path> = files.iter().flat_map(|file| file.ancestors().skip(1).take(3)).collect();

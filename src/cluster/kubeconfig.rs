@@ -64,7 +64,7 @@ pub(super) struct Chosen {
 /// What cannot be read or used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum KubeconfigError {
-    #[error("{} cannot be read: {reason}", path.display())]
+    #[error("cannot read {}: {reason}", path.display())]
     Read { path: PathBuf, reason: String },
     #[error("{}{}: {reason}", path.display(), place.map_or_else(String::new, |(line, column)| format!(", line {line}, column {column}")))]
     Parse { path: PathBuf, place: Option<(u64, u64)>, reason: String },
@@ -74,25 +74,23 @@ pub(super) enum KubeconfigError {
     NoCluster(String),
     #[error("its cluster {0:?} has no server")]
     NoServer(String),
-    #[error("the server {server:?} is no address: {reason}")]
+    #[error("invalid server address {server:?}: {reason}")]
     Server { server: String, reason: String },
-    #[error("the {what} {} cannot be read: {reason}", path.display())]
+    #[error("cannot read the {what} {}: {reason}", path.display())]
     File { what: &'static str, path: PathBuf, reason: String },
-    #[error("the {0} is no base64")]
+    #[error("the {0} is not valid base64")]
     Base64(&'static str),
-    #[error("the certificate authority has no certificate in it")]
+    #[error("the certificate authority contains no certificate")]
     NoAuthority,
-    #[error(
-        "its cluster is trusted by a certificate authority and is not to be checked (insecure-skip-tls-verify): only one of them can be"
-    )]
+    #[error("its cluster has both a certificate authority and insecure-skip-tls-verify: only one of them is allowed")]
     AuthorityUnchecked,
     #[error("its user's exec {0}")]
     Exec(String),
-    #[error("it has a {has} and no {lacks}")]
+    #[error("it has a {has} but no {lacks}")]
     Half { has: &'static str, lacks: &'static str },
     #[error("{0}")]
     Identity(String),
-    #[error("the {0} is no text that can be sent")]
+    #[error("the {0} contains characters that cannot be sent")]
     Header(&'static str),
     #[error("{0}")]
     Proxy(#[from] proxy::ProxyError),
@@ -205,7 +203,7 @@ fn server_url(server: &str) -> Result<Uri, KubeconfigError> {
     }
     let port = uri.authority().and_then(|authority| authority.as_str().rsplit(']').next()?.rsplit_once(':'));
     if port.is_some_and(|(_, port)| !port.is_empty()) && uri.port_u16().is_none() {
-        return Err(wrong("its port is no number".to_owned()));
+        return Err(wrong("its port is not a number".to_owned()));
     }
     match uri.scheme_str() {
         Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(uri),
@@ -267,8 +265,8 @@ fn for_plugin(cluster: &Cluster, authority: Option<Vec<u8>>) -> ExecAuthCluster 
     }
 }
 
-/// As kubectl has it: the version is said and known, and the current one says whether the plugin may ask. The oldest one,
-/// which kubectl took until 1.23, is taken too.
+/// As kubectl has it: the version is said and known, and the current one says whether the plugin may ask. The oldest
+/// one, which kubectl took until 1.23, is taken too.
 fn check_exec(exec: &ExecConfig) -> Result<(), KubeconfigError> {
     let wrong = |what: String| Err(KubeconfigError::Exec(what));
     match exec.api_version.as_deref().and_then(|version| version.strip_prefix("client.authentication.k8s.io/")) {
@@ -278,7 +276,10 @@ fn check_exec(exec: &ExecConfig) -> Result<(), KubeconfigError> {
         Some("v1" | "v1beta1" | "v1alpha1") => Ok(()),
         _ => {
             let version = exec.api_version.as_deref().unwrap_or_default();
-            wrong(format!("has the apiVersion {version:?}, and client.authentication.k8s.io/v1 and v1beta1 are known"))
+            wrong(format!(
+                "has the apiVersion {version:?}; only client.authentication.k8s.io/v1 and v1beta1 are \
+                           supported"
+            ))
         }
     }
 }
@@ -313,11 +314,12 @@ fn source(user: &AuthInfo, cluster: impl FnOnce() -> ExecAuthCluster) -> Result<
     }
     let why = match provider.name.as_str() {
         "gcp" => {
-            "kubectl has no more: use the plugin gke-gcloud-auth-plugin (gcloud container clusters get-credentials)"
+            "kubectl no longer supports: use the plugin gke-gcloud-auth-plugin (gcloud container clusters \
+             get-credentials)"
         }
-        "azure" => "kubectl has no more: use the plugin kubelogin (kubelogin convert-kubeconfig)",
-        "oidc" => "holds no id-token that is good now: use the plugin kubelogin (kubectl oidc-login setup)",
-        _ => "is not known: use a credential plugin (users: user: exec:)",
+        "azure" => "kubectl no longer supports: use the plugin kubelogin (kubelogin convert-kubeconfig)",
+        "oidc" => "has no valid id-token: use the plugin kubelogin (kubectl oidc-login setup)",
+        _ => "is not supported: use a credential plugin (users: user: exec:)",
     };
     Err(KubeconfigError::Provider { name: provider.name.clone(), why: why.to_owned() })
 }

@@ -233,7 +233,7 @@ impl Cluster {
         let ends = began + settings.budget.as_millis() as u64;
         let session = objects::Session { id: session, settings, began, ends };
         session.yaml(nodes).map_err(|error| {
-            let next_step = "see nodewatch-tui nodes for the names of nodes";
+            let next_step = "see nodewatch-tui nodes for node names";
             Notice::error("no manifests", error.to_string(), next_step).of(crate::model::Failure::BadInput)
         })
     }
@@ -286,7 +286,7 @@ impl Cluster {
                 let found = leftovers::elsewhere(&self.connection, &own, &session).await?;
                 Ok(leftovers::scope_of_found(&self.connection, &own, &found, PATIENCE))
             }
-            Err(error) => Err(error.notice(format!("session {session} is not removed"))),
+            Err(error) => Err(error.notice(format!("session {session} was not removed"))),
         }
     }
 }
@@ -346,13 +346,13 @@ impl Site for Cluster {
     fn note_logs(&self, logs: Option<LogsSettings>) -> Result<(), Notice> {
         let Some((journal, _)) = self.journal() else { return Ok(()) };
         let recorded = journal.record(Entry::Logs(logs));
-        recorded.map_err(|error| error.notice("nothing is reported before it is written down"))
+        recorded.map_err(|error| error.notice("nothing is reported until it is recorded"))
     }
 
     fn note_storage(&self, storage: Option<StorageSettings>) -> Result<(), Notice> {
         let Some((journal, _)) = self.journal() else { return Ok(()) };
         let recorded = journal.record(Entry::Storage(storage));
-        recorded.map_err(|error| error.notice("nothing is delivered to S3 before it is written down"))
+        recorded.map_err(|error| error.notice("nothing is delivered to S3 until it is recorded"))
     }
 
     fn fetch(&self, node: &NodeName, part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>> {

@@ -84,7 +84,7 @@ pub(super) async fn names(connection: &Connection) -> BTreeMap<IpAddr, String> {
     let names = Names::default();
     if timeout(WITHIN, gather(connection, &names)).await.is_err() {
         connection.calls.news.note(
-            "not every address has a name",
+            "some addresses have no name",
             format!("the API server did not list all pods within {} s", WITHIN.as_secs()),
         );
     }

@@ -133,8 +133,8 @@ impl Work {
         let since = *lock(&self.silent).get_or_insert_with(Instant::now);
         let Ok(said) = timeout_at(since + self.at_most(), work).await else {
             let cause = format!("the API server has not answered for {} s", self.at_most().as_secs());
-            let next_step = format!("when it can be reached again: nodewatch-tui cleanup {}", self.scope.session);
-            return Err(Notice::error("the removal cannot go on", cause, next_step));
+            let next_step = format!("once it can be reached again: nodewatch-tui cleanup {}", self.scope.session);
+            return Err(Notice::error("the removal cannot continue", cause, next_step));
         };
         if !matches!(&said, Err(notice) if notice.failure == Failure::Unreachable) {
             *lock(&self.silent) = None;
@@ -204,15 +204,15 @@ impl Work {
         let looked = strangers::find(&scope.client, &namespace.name, &scope.session, known, until);
         // Trying again ends earlier, but a try takes its time too.
         let looked = timeout_at(Instant::now() + at_most, looked).await.unwrap_or_else(|_| {
-            let headline = format!("cannot look through {} in time", namespace.name);
-            let cause = format!("the API server has not told all within {} s", at_most.as_secs());
+            let headline = format!("cannot search {} in time", namespace.name);
+            let cause = format!("the API server did not list everything within {} s", at_most.as_secs());
             let next_step = format!("try again with more time: nodewatch-tui cleanup {}", scope.session);
             Err(Notice::error(headline, cause, next_step).of(Failure::Unreachable))
         });
         let contents = match looked {
             Ok(contents) => contents,
             Err(notice) => {
-                let reason = format!("not removed, as what it holds cannot be seen: {}", notice.line());
+                let reason = format!("not removed because its contents cannot be listed: {}", notice.line());
                 self.tell(Removal::Failed(namespace, reason)).await;
                 return false;
             }
@@ -226,8 +226,11 @@ impl Work {
             let gone = !self.remove_all(vec![namespace]).await;
             if gone && !strangers.is_empty() {
                 let went = strangers.join(", ");
-                self.tell(Removal::Noted(format!("with namespace {name} went what was not the session's: {went}")))
-                    .await;
+                self.tell(Removal::Noted(format!(
+                    "namespace {name} was removed with objects that were not the \
+                                                  session's: {went}"
+                )))
+                .await;
             }
             return gone;
         }
@@ -238,7 +241,10 @@ impl Work {
              --with-namespace-contents",
             scope.session
         );
-        let reason = format!("not removed, as it holds what is not the session's: {} ({next})", first_few(&others));
+        let reason = format!(
+            "not removed because it contains objects that are not the session's: {} ({next})",
+            first_few(&others)
+        );
         self.tell(Removal::Holds(others)).await;
         self.tell(Removal::Failed(namespace, reason)).await;
         false
@@ -348,7 +354,7 @@ impl Work {
         for (kind, namespace) in lists {
             let api = kinds::api(&self.scope.client, kind, namespace.as_deref());
             let attempt =
-                Attempt { what: format!("see whether the {}s are gone", kind.word()), rights: "list and get" };
+                Attempt { what: format!("check whether the {}s are gone", kind.word()), rights: "list and get" };
             if kind == Kind::Namespace {
                 for object in waiting.iter().filter(|object| object.kind == Kind::Namespace) {
                     let found = api.get_opt(&object.name).await.map_err(|error| notice(&attempt, &error))?;
@@ -398,7 +404,7 @@ impl Work {
 
 /// For people: what nobody has looked for.
 pub(super) fn not_looked_at(namespace: &str, hidden: &[String]) -> String {
-    format!("in namespace {namespace} these were not looked at, as you may not list them: {}", first_few(hidden))
+    format!("could not check these in namespace {namespace}, as you may not list them: {}", first_few(hidden))
 }
 
 fn first_few(names: &[String]) -> String {
@@ -458,7 +464,8 @@ mod tests {
         let data = serde_json::json!({"status": {"conditions": [
             {"type": "NamespaceDeletionDiscoveryFailure", "status": "False", "message": "all is well"},
             {"type": "NamespaceFinalizersRemaining", "status": "True",
-             "message": "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances"},
+             "message": "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource \
+                         instances"},
         ]}});
         let held = namespace_held_by(&data).expect("held");
         assert!(held.contains("example.com/hold") && !held.contains("all is well"), "{held}");

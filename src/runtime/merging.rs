@@ -100,7 +100,7 @@ mod tests {
     fn what_failed_decides_the_exit_code_and_the_advice() {
         let output = |kind: io::ErrorKind| MergeError::Output { path: "out".into(), source: kind.into() };
         for (error, failure, advice) in [
-            (output(io::ErrorKind::StorageFull), Failure::Other, "make room"),
+            (output(io::ErrorKind::StorageFull), Failure::Other, "free disk space"),
             (output(io::ErrorKind::ReadOnlyFilesystem), Failure::Other, "elsewhere"),
             (output(io::ErrorKind::BrokenPipe), Failure::Other, "reader"),
             (output(io::ErrorKind::AlreadyExists), Failure::BadInput, "another"),

@@ -116,7 +116,8 @@ impl Engine {
         self.performer.check_storage();
     }
 
-    /// What would keep reports from CloudWatch, looked at beside everything else and told when there is something to tell.
+    /// What would keep reports from CloudWatch, looked at beside everything else and told when there is something to
+    /// tell.
     pub fn watch_reports(&mut self) {
         self.performer.check_reports();
     }

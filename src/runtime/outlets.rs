@@ -274,7 +274,7 @@ impl Outlet {
             },
             // One that hands the pipe on to another program ends at once, and well.
             Some(code) = failed_viewer(&mut viewer) => {
-                Notice::error(headline, format!("the viewer {:?} exited with {code}", self.outlets.viewer[0]), VIEWER_HELP)
+                Notice::error(headline, format!("the viewer {:?} ended with {code}", self.outlets.viewer[0]), VIEWER_HELP)
             }
         };
         Event::Ended(Job::Follow, ended)

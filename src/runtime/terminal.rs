@@ -1,7 +1,7 @@
 //! The terminal: raw mode and its end, the loop of keys, events and frames.
 //!
-//! Owns the pace: a key is drawn at once, everything else at most ten times a second, and nothing while the terminal has
-//! not taken what was drawn before. Whatever ends the program, also a panic, the terminal is put back first.
+//! Owns the pace: a key is drawn at once, everything else at most ten times a second, and nothing while the terminal
+//! has not taken what was drawn before. Whatever ends the program, also a panic, the terminal is put back first.
 
 use std::{
     io::{self, IsTerminal},
@@ -373,8 +373,8 @@ async fn finish(engine: &mut Engine, signals: &mut Signals) {
     }
 }
 
-/// Takes in what came from the terminal, and all that is typed text and has come already as one edit. What came last, and
-/// whether the program is to end.
+/// Takes in what came from the terminal, and all that is typed text and has come already as one edit. What came last,
+/// and whether the program is to end.
 async fn heard(
     engine: &mut Engine,
     mut event: TerminalEvent,

@@ -1,6 +1,7 @@
 //! The tunnels of a session: one a node, each leading to one agent.
 //!
-//! Owns which tunnel is a node's own now; asks are sent by `perform`. What a tunnel brings after its end is not passed on.
+//! Owns which tunnel is a node's own now; asks are sent by `perform`. What a tunnel brings after its end is not passed
+//! on.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -26,8 +27,8 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// Where a node's agent is asked.
 pub(super) type Tunnels = Arc<Mutex<HashMap<NodeName, mpsc::Sender<Ask>>>>;
 
-/// A task that keeps a tunnel to the agent that is on this node now, unless there is one already. It leads to that agent
-/// alone: another one's, in its place, is another tunnel. What it tells after its end is not passed on.
+/// A task that keeps a tunnel to the agent that is on this node now, unless there is one already. It leads to that
+/// agent alone: another one's, in its place, is another tunnel. What it tells after its end is not passed on.
 pub(super) fn open_tunnel(
     site: &Arc<dyn Site>,
     node: &NodeName,

@@ -26,8 +26,8 @@ const SAME: Duration = Duration::from_secs(30);
 /// More authorities than this are a whole system's, not an S3 server's.
 const MOST_AUTHORITIES: usize = 32;
 
-/// Authorities that agents need to be told of, in PEM: those of `AWS_CA_BUNDLE`, and for another server than AWS's those
-/// of `SSL_CERT_FILE`, without the public ones. An error is what to tell the user.
+/// Authorities that agents need to be told of, in PEM: those of `AWS_CA_BUNDLE`, and for another server than AWS's
+/// those of `SSL_CERT_FILE`, without the public ones. An error is what to tell the user.
 pub(super) fn authorities(of_another: bool) -> Result<Option<String>, String> {
     let system = std::env::var_os("SSL_CERT_FILE").filter(|path| of_another && !path.is_empty()).map(PathBuf::from);
     let mut found: Vec<CertificateDer<'static>> = Vec::new();

@@ -17,8 +17,8 @@ use crate::model::{S3Url, SessionId, StoredFile};
 const MOST: i64 = 16 * 1024 * 1024;
 /// A node has no more rings in a session than this.
 const MOST_RINGS: usize = 100;
-/// Of one ring's manifests the newest have all that the older ones have; which of those that came at about the same time
-/// is the last one, nobody knows.
+/// Of one ring's manifests the newest have all that the older ones have; which of those that came at about the same
+/// time is the last one, nobody knows.
 const OF_A_RING: usize = 4;
 
 impl Storage {

@@ -78,8 +78,8 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Opens every packet socket with its compiled filter, then starts the threads. This may take a while: libpcap compiles, the
-    /// kernel allocates their memory. `notify` is called from all of the threads.
+    /// Opens every packet socket with its compiled filter, then starts the threads. This may take a while: libpcap
+    /// compiles, the kernel allocates their memory. `notify` is called from all of the threads.
     pub fn start<N>(start: Start, notify: N) -> Result<Self, StartError>
     where
         N: Fn(CaptureEvent) + Clone + Send + 'static,
@@ -100,7 +100,8 @@ impl Capture {
                 // The last file is closed before the end is told.
                 let reason = if writer.join().is_ok() { reason } else { failed("the writer thread panicked") };
                 ring.capture_ended(Moment::now().unix_millis(), reason.clone());
-                // Whoever hears of the end may end this process: one that comes after it must not go on with the capture.
+                // Whoever hears of the end may end this process: one that comes after it must not go on with the
+                // capture.
                 ring.wait_remembered(REMEMBERED_WITHIN);
                 notify(CaptureEvent::Ended(reason));
                 open::close(sockets);

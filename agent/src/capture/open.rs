@@ -1,7 +1,7 @@
 //! From an interface's name to its packet socket: link type, filter, memory.
 //!
-//! Owns what is compiled, once for each kind of interface, and the threads that open and close many sockets at once. May
-//! take its time; the capture thread never waits for it.
+//! Owns what is compiled, once for each kind of interface, and the threads that open and close many sockets at once.
+//! May take its time; the capture thread never waits for it.
 
 use std::{collections::HashMap, fs, path::Path, sync::Arc, thread};
 
@@ -14,7 +14,8 @@ use super::{
     source::{self, Memory, PacketSocket, Setup, SocketError},
 };
 
-/// Rings that are opened or closed at the same time: each waits for the kernel's grace periods, which all of them share.
+/// Rings that are opened or closed at the same time: each waits for the kernel's grace periods, which all of them
+/// share.
 const AT_ONCE: usize = 24;
 
 /// Interfaces of one kind have one link type, and so one compiled filter.

@@ -158,7 +158,8 @@ impl Output {
         // Ticks come once a second, and not to the microsecond.
         let age = now.boot.since(self.file_began.boot) + Duration::from_millis(500);
         if !due.is_empty() {
-            // What was captured until now must belong to closed files: without a buffer to go on in, it is not yet time.
+            // What was captured until now must belong to closed files: without a buffer to go on in, it is not yet
+            // time.
             if self.rotate(channels, now) {
                 self.freeze(&due, now);
             }

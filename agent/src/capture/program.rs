@@ -112,8 +112,8 @@ impl Sieve {
         Self { program: program.to_vec(), beside: program.iter().enumerate().filter_map(beside).collect() }
     }
 
-    /// The program for this packet: libpcap's interpreter knows nothing of what lies beside a packet, so the answers are
-    /// written into it.
+    /// The program for this packet: libpcap's interpreter knows nothing of what lies beside a packet, so the answers
+    /// are written into it.
     pub fn for_packet(&mut self, packet: &RawPacket<'_>, facts: &Facts<'_>) -> &[Instruction] {
         for &(at, asked) in &self.beside {
             let answer = match asked {

@@ -61,8 +61,8 @@ fn try_save(ring: &Ring, name: &str, freeze: &PendingFreeze) -> Result<(), Store
     }
     let spans: Vec<BootSpan> = pieces.iter().filter_map(|piece| piece.span).collect();
     words.extend(holes(freeze, &spans).into_iter().map(|hole| missing(freeze, hole)));
-    // What is found out later comes at the file's end. A piece that is open may go: its memory is worth less than what was
-    // saved before, and is not lost to this one.
+    // What is found out later comes at the file's end. A piece that is open may go: its memory is worth less than what
+    // was saved before, and is not lost to this one.
     let mut inputs = pieces.iter().map(|piece| open(ring, freeze, piece)).peekable();
     inputs.peek();
     let mut room = ring.make_room(AROUND)?;

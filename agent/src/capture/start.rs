@@ -88,8 +88,8 @@ pub struct Start {
     pub ring: Ring,
     /// For the files' headers.
     pub hostname: String,
-    /// Why there is nothing before the first file; empty for no such reason. With one, an interface that is not there is
-    /// waited for.
+    /// Why there is nothing before the first file; empty for no such reason. With one, an interface that is not there
+    /// is waited for.
     pub gap: String,
     /// Connections that are left out.
     pub own: OwnTraffic,

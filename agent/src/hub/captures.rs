@@ -30,8 +30,8 @@ const BEGUN_WITHIN: Duration = Duration::from_secs(60);
 pub(super) enum Slot {
     /// None.
     None,
-    /// It is being begun on a thread beside the hub; `stop` is why it is not to run when it has, `early` what it has told
-    /// before the hub knew of it.
+    /// It is being begun on a thread beside the hub; `stop` is why it is not to run when it has, `early` what it has
+    /// told before the hub knew of it.
     Beginning { stop: Option<StopReason>, early: Vec<CaptureEvent> },
     /// It runs.
     Running(Capture),
@@ -109,7 +109,7 @@ impl Hub {
         self.not_begun(wanted.by, refusal);
     }
 
-    /// Beside the hub: names, lists of interfaces, packet rings and the ring's files are waited for there.
+    /// Beside the hub: names, lists of interfaces, packet sockets and the ring's files are waited for there.
     fn begin(&mut self, wanted: Wanted) {
         let Wanted { spec, gap, by } = wanted;
         if let Err(error) = spec.check() {
@@ -323,7 +323,8 @@ fn too_slow(what: &str, within: Duration) -> Response {
     refused(RefusalKind::Failed, message, "use a shorter filter, check the node's disk, or try another node")
 }
 
-/// A tunnel that asked hears it now and is done with; of what goes on after a restart the hub is told, and has to end it.
+/// A tunnel that asked hears it now and is done with; of what goes on after a restart the hub is told, and has to end
+/// it.
 pub(super) fn tell(found: &UnboundedSender<Found>, by: By, word: &Response) -> Option<By> {
     match by {
         By::Tunnel(reply) => {

@@ -53,8 +53,8 @@ impl HubHandle {
         self.send(request).await?.await.ok()
     }
 
-    /// The agent is to end within that time: to stop the capture, close its files and deliver what a sink takes. Told again,
-    /// the end can only come nearer.
+    /// The agent is to end within that time: to stop the capture, close its files and deliver what a sink takes. Told
+    /// again, the end can only come nearer.
     pub fn end_within(&self, within: Duration) {
         let by = Instant::now() + within;
         self.end.send_if_modified(|end| {

@@ -1,6 +1,7 @@
 //! Looks at the node: its interfaces and its open ports.
 //!
-//! Owns when a look begins and what is told of what it saw. The look itself asks the kernel, on a thread beside the hub.
+//! Owns when a look begins and what is told of what it saw. The look itself asks the kernel, on a thread beside the
+//! hub.
 
 use nodewatch_protocol::Update;
 

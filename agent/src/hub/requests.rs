@@ -1,6 +1,7 @@
 //! The answer to every request.
 //!
-//! Owns how many asks may wait for the node's disk, and for how long. What waits for it does so on a thread beside the hub.
+//! Owns how many asks may wait for the node's disk, and for how long. What waits for it does so on a thread beside the
+//! hub.
 
 use std::{sync::Arc, time::Duration};
 

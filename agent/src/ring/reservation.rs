@@ -48,7 +48,8 @@ impl Ring {
         }
     }
 
-    /// Room for what is needed for a moment, until the value is dropped. Nothing goes for it: `None` when there is none.
+    /// Room for what is needed for a moment, until the value is dropped. Nothing goes for it: `None` when there is
+    /// none.
     pub fn reserve_scratch(&self, bytes: u64) -> Option<Reservation> {
         self.shared.look_at_the_volume();
         let mut inner = self.lock();
@@ -73,8 +74,8 @@ impl Ring {
         }
     }
 
-    /// What the running capture's files may take: its bound, the volume's own, and never more than 80 % of what the file
-    /// system has left for us. Waits for nothing.
+    /// What the running capture's files may take: its bound, the volume's own, and never more than 80 % of what the
+    /// file system has left for us. Waits for nothing.
     pub fn limit(&self) -> u64 {
         let inner = self.lock();
         let bounds = self.shared.bounds(&inner);

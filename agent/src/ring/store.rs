@@ -1,6 +1,7 @@
 //! The ring's folder on the node's disk.
 //!
-//! Owns names, modes, the list's two copies, and that one agent uses it at a time. Must not know what goes first or why.
+//! Owns names, modes, the list's two copies, and that one agent uses it at a time. Must not know what goes first or
+//! why.
 
 use std::{
     fs::{self, File, OpenOptions},

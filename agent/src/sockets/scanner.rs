@@ -51,8 +51,8 @@ impl Default for Scanner {
 }
 
 impl Scanner {
-    /// Every listening socket of this network namespace, and every bound, unconnected one of UDP; `before` is what the scan
-    /// before this one found.
+    /// Every listening socket of this network namespace, and every bound, unconnected one of UDP; `before` is what the
+    /// scan before this one found.
     pub fn scan(&mut self, before: Option<&BTreeSet<Port>>) -> Scan {
         let mut scan = Scan::default();
         let mut from_files: BTreeMap<String, Vec<&'static str>> = BTreeMap::new();
@@ -166,8 +166,8 @@ impl Listed {
     }
 }
 
-/// A list that comes in several pieces is no snapshot: sockets that open and close meanwhile push others across the seams. A
-/// port is gone when another look at once does not show it either, and the first picture takes two looks.
+/// A list that comes in several pieces is no snapshot: sockets that open and close meanwhile push others across the
+/// seams. A port is gone when another look at once does not show it either, and the first picture takes two looks.
 fn twice(
     table: Table,
     before: Option<&BTreeSet<Port>>,

@@ -1,4 +1,5 @@
-//! HTTP for the uploader, over connections that captures can leave out, through a proxy where the environment names one.
+//! HTTP for the uploader, over connections that captures can leave out, through a proxy where the environment names
+//! one.
 //!
 //! Owns the socket: its local port is bound and registered before the first packet goes out. Proxies are chosen as the
 //! laptop's AWS SDK does it: by scheme, `NO_PROXY` by name, domain and network. Must not know S3.
@@ -77,7 +78,8 @@ pub(super) struct Way<'a> {
 }
 
 impl Http {
-    /// A client for other things than captures, as the environment says: proxies, and authorities beside the public ones.
+    /// A client for other things than captures, as the environment says: proxies, and authorities beside the public
+    /// ones.
     pub(crate) fn new(traffic: OwnTraffic) -> Self {
         Self::with(traffic, Purpose::Else, None, Matcher::from_env)
     }

@@ -1,7 +1,7 @@
 //! Delivery: closed files from the ring to S3, each until the server has taken it with its checksum.
 //!
-//! Owns the workers and what is secret of a sink, which lives in memory only. A file is never removed here: the ring does
-//! that when it needs room. Must not know tunnels or packets.
+//! Owns the workers and what is secret of a sink, which lives in memory only. A file is never removed here: the ring
+//! does that when it needs room. Must not know tunnels or packets.
 
 mod aws;
 mod error;

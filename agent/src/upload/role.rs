@@ -156,7 +156,8 @@ impl Role {
         (wanted && !self.unconditional.load(Ordering::Relaxed)).then(|| NOBODY_HAS_IT.to_owned())
     }
 
-    /// A manifest replaces the one before it; where the bucket refuses whatever could overwrite, each is an object more.
+    /// A manifest replaces the one before it; where the bucket refuses whatever could overwrite, each is an object
+    /// more.
     async fn manifest(&self, client: &Client, name: &str, piece: Whole) -> Result<Stored, UploadError> {
         let prefix = &self.sink.prefix;
         if !self.is_versioned() {

@@ -35,7 +35,7 @@ pub enum FilterError {
         position: usize,
     },
     /// The filter has a host's name in it, where nobody can look it up.
-    #[error("filter {filter:?} names the host {name:?}, but nodes do not resolve host names{}", place(.filter, *.position))]
+    #[error("filter {filter:?} names the host {name:?}, but nodes do not resolve names{}", place(.filter, *.position))]
     HostName {
         /// The whole filter.
         filter: String,
@@ -263,7 +263,7 @@ mod tests {
         let FilterError::HostName { name, position, .. } = &error else { panic!("{error:?}") };
         assert_eq!((name.as_str(), *position), ("db.example.com", 21));
         assert!(
-            error.to_string().contains("nodes do not resolve host names (at character 22: \"db.example.com\")"),
+            error.to_string().contains("nodes do not resolve names (at character 22: \"db.example.com\")"),
             "{error}"
         );
         assert!(matches!(compile("lo", "host a.example", 100), Err(FilterError::HostName { .. })));

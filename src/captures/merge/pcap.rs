@@ -270,8 +270,8 @@ impl<R: Read> Pcap<R> {
             }
         }
         Ok(match (faults, strange) {
-            // Other numbers of theirs are in files too, and then everything else is as it should be: a torn file of the common
-            // form may look like one of Nokia's.
+            // Other numbers of theirs are in files too, and then everything else is as it should be: a torn file of the
+            // common form may look like one of Nokia's.
             (0, true) => 1,
             (faults, true) => faults + NOT_NOKIA,
             (faults, false) => faults,

@@ -91,13 +91,13 @@ fn without_nulls(value: serde_json::Value) -> serde_json::Value {
 fn decoded(bytes: &[u8]) -> io::Result<String> {
     let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
-        String::from_utf16(&units).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no UTF-16"))
+        String::from_utf16(&units).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not valid UTF-16"))
     };
     match bytes {
         [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
         [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
         [0xef, 0xbb, 0xbf, rest @ ..] | rest => String::from_utf8(rest.to_vec())
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no UTF-8 text")),
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not valid UTF-8")),
     }
 }
 
