@@ -322,7 +322,7 @@ async fn without_a_journal_nothing_is_created() {
     // A file where the folder should be, as good as a full disk.
     std::fs::write(test.folder.path().join("sessions"), b"").expect("written");
     let notice = test.refused_deployment().await;
-    assert!(notice.line().contains("nothing is created, as it cannot be recorded"), "{}", notice.line());
+    assert!(notice.line().contains("nothing was created: it cannot be recorded"), "{}", notice.line());
     assert!(notice.line().contains("XDG_STATE_HOME"), "{}", notice.line());
     assert_eq!(test.server.lock().objects.len(), 1);
 }

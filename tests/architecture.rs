@@ -46,7 +46,7 @@ fn each_layer_knows_only_what_it_may() {
         ("base/", &[]),
         ("agents/", &["base", "model"]),
         ("captures/", &["agents", "base", "model"]),
-        ("journal.rs", &["base", "model"]),
+        ("journal/", &["base", "model"]),
         ("storage/", &["base", "model"]),
         ("logs/", &["base", "model"]),
         ("cluster/", &["agents", "base", "journal", "model"]),

@@ -149,7 +149,7 @@ fn an_unreachable_server_is_reported_at_once() {
 #[test]
 fn without_a_terminal_the_commands_are_named() {
     let said = refused(&["--local"], 2);
-    assert!(said.contains("there is no terminal") && said.contains("capture"), "{said}");
+    assert!(said.contains("no terminal to draw on") && said.contains("capture"), "{said}");
 }
 
 #[test]

@@ -205,7 +205,7 @@ fn the_exit_code_says_how_it_went() {
         (&["missing", "-w", "d"], 2, "No such file"),
         (&["good", "-w", "none"], 2, "already exists"),
         (&["good", "-w", "/dev/full"], 1, "No space left on device"),
-        (&["good", "-w", "/proc/none"], 2, "make its folder first"),
+        (&["good", "-w", "/proc/none"], 2, "create its folder first"),
         (
             &["good", "--from", "2024-01-01T00:00:00Z", "-w", "d"],
             0,

@@ -1,7 +1,7 @@
 //! A process that writes for somebody ends when nobody is there any more.
 //!
-//! Owns the watch over standard input and output of `follow` and `fetch`, which may have nothing to write for hours: a reader
-//! that is gone shows as a broken output, and behind an exec as the end of the input.
+//! Owns the watch over standard input and output of `follow` and `fetch`, which may have nothing to write for hours: a
+//! reader that is gone shows as a broken output, and behind an exec as the end of the input.
 
 use std::{
     io::{self, Write},
@@ -14,13 +14,13 @@ use rustix::{
     fs::{FileType, fstat},
 };
 
-/// Ends this process, as a failure, once its reader is gone. Output that is no pipe has a reader for good, input that is
-/// none says nothing of one.
+/// Ends this process, as a failure, once its reader is gone. Output that is no pipe has a reader for good, input that
+/// is none says nothing of one.
 pub fn end_with_the_reader() {
     let watch = || {
         wait(io::stdin().as_fd(), io::stdout().as_fd());
         // Perhaps nobody reads this either.
-        let _ = writeln!(io::stderr(), "nodewatch-agent: the reader has gone");
+        let _ = writeln!(io::stderr(), "nodewatch-agent: the reader closed the output");
         std::process::exit(1);
     };
     // Without the thread a reader that is gone is noticed at the next byte.

@@ -7,10 +7,10 @@
 pub mod capture;
 pub mod clock;
 pub mod error;
-pub mod follow;
 pub mod gone;
 pub mod hub;
 pub mod lifetime;
+pub mod live;
 pub mod panics;
 mod ports;
 pub mod probe;

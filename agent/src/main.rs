@@ -15,10 +15,10 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use nodewatch_agent::{
     error::chain,
-    follow, gone,
+    gone,
     hub::{Hub, NodeFacts},
     lifetime::{End as Ending, Lifetime, Signals},
-    panics,
+    live, panics,
     reaper::{self, Reaper},
     reports,
     ring::{Ring, store::Store},
@@ -44,7 +44,7 @@ enum Command {
         ring: RingFolder,
         #[command(flatten)]
         socket: Socket,
-        /// Serve one tunnel on standard input and output instead of the socket, and end with it
+        /// Serve one tunnel on standard input and output instead of the socket, and exit with it
         #[arg(long)]
         stdio: bool,
         /// The node's name, for capture files; default: the host name
@@ -53,56 +53,56 @@ enum Command {
         /// The node's own addresses; capture takes their interfaces by default
         #[arg(long, env = "NODEWATCH_NODE_ADDRESSES", value_delimiter = ',')]
         node_addresses: Vec<IpAddr>,
-        /// What the ring's volume is meant for, in bytes; no capture takes more
+        /// Size of the ring's volume in bytes; captures never use more
         #[arg(long, env = "NODEWATCH_RING_LIMIT", value_name = "BYTES")]
         ring_limit: Option<u64>,
-        /// End after so many seconds, whatever happens; the session may change it
+        /// Exit after this many seconds in any case; a session can change it
         #[arg(long, env = "NODEWATCH_DEADLINE_SECONDS", value_name = "SECONDS")]
         deadline: Option<u64>,
-        /// End at this time at the latest, as in 2026-01-01T00:00:00Z, by this node's clock and never later than the deadline
+        /// Latest time to exit by this node's clock, e.g. 2026-01-01T00:00:00Z; never later than the deadline
         #[arg(long, env = "NODEWATCH_ENDS", value_name = "TIME", value_parser = time)]
         ends: Option<End>,
-        /// What to begin without being asked, as JSON, for a pod that is started again whenever it ends: past its end the
-        /// agent rests until SIGTERM
+        /// What to start with, as JSON, for a pod that is restarted whenever it exits; past its end the agent idles
+        /// until SIGTERM
         #[arg(long, env = "NODEWATCH_STAND_IN", value_name = "JSON", value_parser = orders)]
         stand_in: Option<Begin>,
-        /// End after so many seconds without a heartbeat; the session may change it
+        /// Exit after this many seconds without a heartbeat; a session can change it
         #[arg(long, env = "NODEWATCH_LEASE_SECONDS", value_name = "SECONDS")]
         lease: Option<u64>,
-        /// Find out which process and pod holds each port; needs the host's processes, root, SYS_PTRACE and
+        /// Show which process and pod hold each port; needs the host's process namespace, root, SYS_PTRACE and
         /// DAC_READ_SEARCH
         #[arg(long, env = "NODEWATCH_PROCESSES")]
         processes: bool,
     },
-    /// Report this node's open ports until SIGTERM, with no laptop: a line of JSON each on standard output, and to
-    /// CloudWatch Logs where a group is named
+    /// Report this node's open ports until SIGTERM, without a laptop: one line of JSON per report on standard output,
+    /// and to CloudWatch Logs if a group is given
     Report(ReportArgs),
-    /// Join standard input and output to a serving agent
+    /// Connect standard input and output to a serving agent
     Connect {
         #[command(flatten)]
         socket: Socket,
     },
-    /// Wait for a session's end and remove its namespace; what `--reaper` runs
+    /// Wait for the end of a session and remove its namespace; used by `--reaper`
     Reap {
         /// The session's namespace
         #[arg(long, env = "NODEWATCH_NAMESPACE")]
         namespace: String,
-        /// The namespace's UID: another one of the same name is left alone
+        /// UID of the namespace; another namespace of the same name is not touched
         #[arg(long, env = "NODEWATCH_NAMESPACE_UID")]
         uid: String,
-        /// The session's id, which the namespace must carry as a label
+        /// ID of the session, which must be a label of the namespace
         #[arg(long, env = "NODEWATCH_SESSION")]
         session: String,
     },
-    /// Write the running capture to standard output, until it ends
+    /// Write the running capture to standard output until it ends
     Follow {
         #[command(flatten)]
         ring: RingFolder,
-        /// Leave out files that were closed before this time, in milliseconds since the Unix epoch
+        /// Skip files closed before this time, in milliseconds since the Unix epoch
         #[arg(long, default_value_t = 0, value_name = "MILLIS")]
         since: u64,
-        /// The capture that began then, in milliseconds since the Unix epoch, and what goes on with it after a restart; default:
-        /// the one that runs
+        /// The capture that began at this time, in milliseconds since the Unix epoch, and what continues it after a
+        /// restart; default: the running capture
         #[arg(long, value_name = "MILLIS")]
         capture: Option<u64>,
     },
@@ -127,19 +127,19 @@ struct ReportArgs {
     #[arg(long, env = "NODEWATCH_INTERVAL", default_value_t = 60, value_name = "SECONDS",
         value_parser = clap::value_parser!(u64).range(1..=86_400))]
     interval: u64,
-    /// Ports to leave out, as in 22,8000-8100,53/udp,127.0.0.0/8; they are counted
+    /// Ports to exclude, e.g. 22,8000-8100,53/udp,127.0.0.0/8; excluded ports are still counted
     #[arg(long, env = "NODEWATCH_EXCLUDE", default_value = "", hide_default_value = true, value_name = "LIST")]
     exclude: PortSet,
-    /// Ports that are to be there, in the same form: any other reachable one counts in UnexpectedPorts
+    /// Expected ports, in the same form; any other reachable port counts in UnexpectedPorts
     #[arg(long, env = "NODEWATCH_EXPECT", value_name = "LIST")]
     expect: Option<PortSet>,
     /// Send each report to this log group too, with the role of the pod's service account
     #[arg(long, env = "NODEWATCH_CLOUDWATCH", value_name = "GROUP", value_parser = log_group)]
     cloudwatch: Option<String>,
-    /// A log group a node, GROUP/NODE, instead of a stream a node
+    /// One log group per node, GROUP/NODE, instead of one stream per node
     #[arg(long, env = "NODEWATCH_LOG_GROUP_PER_NODE", requires = "cloudwatch")]
     log_group_per_node: bool,
-    /// Days after which a group that is made here forgets its events
+    /// Retention in days of a log group that is created here
     #[arg(long, env = "NODEWATCH_RETENTION_DAYS", default_value_t = 14, value_name = "DAYS",
         value_parser = retention)]
     retention_days: u32,
@@ -152,7 +152,7 @@ struct ReportArgs {
     /// The region of CloudWatch Logs
     #[arg(long, env = "AWS_REGION", default_value = "us-east-1", value_name = "REGION")]
     region: String,
-    /// Another server than AWS's
+    /// Endpoint to use instead of AWS's
     #[arg(long, env = "AWS_ENDPOINT_URL", value_name = "URL")]
     endpoint: Option<String>,
 }
@@ -250,7 +250,7 @@ fn run(command: Command) -> anyhow::Result<()> {
                 Ok::<_, anyhow::Error>(reports::run(arguments.plan(), end).await?)
             })??;
             let lost = state.lost();
-            anyhow::ensure!(lost == 0, "{lost} reports did not get to CloudWatch Logs: {}", state.why_lost());
+            anyhow::ensure!(lost == 0, "{lost} reports did not reach CloudWatch Logs: {}", state.why_lost());
             Ok(())
         }
         Command::Reap { namespace, uid, session } => {
@@ -268,8 +268,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Follow { ring, since, capture } => {
             gone::end_with_the_reader();
-            let from = follow::From { since, capture };
-            let missed = follow::follow(&Store::open(ring.folder)?, &from, &mut io::stdout().lock())?;
+            let from = live::From { since, capture };
+            let missed = live::follow(&Store::open(ring.folder)?, &from, &mut io::stdout().lock())?;
             anyhow::ensure!(missed.is_nothing(), "{missed}");
             Ok(())
         }
@@ -313,7 +313,7 @@ fn time(text: &str) -> Result<End, String> {
     if text.is_empty() {
         return Ok(End(None));
     }
-    let time: jiff::Timestamp = text.parse().map_err(|error| format!("{text:?} is no time: {error}"))?;
+    let time: jiff::Timestamp = text.parse().map_err(|error| format!("invalid time {text:?}: {error}"))?;
     Ok(End(Some(time.as_millisecond().max(0) as u64)))
 }
 
@@ -349,7 +349,7 @@ async fn serve(
         // What is recovered half is recovered at the next start.
         () = signals.next() => return Ok(()),
     };
-    let has_captured = !ring.manifest().captures.is_empty();
+    let has_captured = !ring.list().captures.is_empty();
     let hub = Hub::spawn(node, ring, lifetime.clone())?;
     let rests = orders.is_some();
     if let Some(orders) = orders {

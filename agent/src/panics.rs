@@ -16,7 +16,7 @@ pub fn end_the_process() {
     panic::set_hook(Box::new(move |panic| {
         tell(panic);
         // Nobody is left to tell when standard error is gone.
-        let _ = writeln!(io::stderr(), "nodewatch-agent: this is a fault of the program; it ends, to be started again");
+        let _ = writeln!(io::stderr(), "nodewatch-agent: this is a bug; exiting so that the agent is restarted");
         // Nothing is closed here, as a lock may be held: the next start cuts and marks what is torn.
         std::process::exit(EXIT_CODE);
     }));
@@ -58,7 +58,7 @@ mod tests {
             let output = command.output().expect("it ran");
             assert_eq!(output.status.code(), Some(EXIT_CODE), "{part}");
             let told = String::from_utf8_lossy(&output.stderr);
-            assert!(told.contains("panicked at") && told.contains("to be started again"), "{part}: {told}");
+            assert!(told.contains("panicked at") && told.contains("so that the agent is restarted"), "{part}: {told}");
         }
     }
 }

@@ -52,7 +52,7 @@ const WORKLOADS: [&str; 7] = [
 #[derive(Debug, thiserror::Error)]
 pub enum ReaperError {
     /// This is no pod with a token.
-    #[error("cannot read {path:?}, which a pod with a service account has")]
+    #[error("cannot read {path:?}; does this pod have a service account?")]
     Account {
         /// What was read.
         path: PathBuf,
@@ -60,7 +60,7 @@ pub enum ReaperError {
         source: io::Error,
     },
     /// A variable that every pod has.
-    #[error("KUBERNETES_SERVICE_HOST is not set: this is no pod")]
+    #[error("KUBERNETES_SERVICE_HOST is not set: not running in a pod")]
     NoServer,
     /// The call failed.
     #[error("cannot call the API server")]
@@ -233,7 +233,8 @@ pub struct Reaper {
     pub server: InCluster,
 }
 
-/// What is said of a server that does not answer: the cause at first, and then once a minute, for whoever looks at the log.
+/// What is said of a server that does not answer: the cause at first, and then once a minute, for whoever looks at the
+/// log.
 #[derive(Debug, Default)]
 pub struct Word {
     /// Of the trouble that lasts: when it began, and when it was said last.
@@ -246,7 +247,7 @@ impl Word {
         let cause = chain(error);
         let Some((began, said)) = &mut self.trouble else {
             self.trouble = Some((now, now));
-            return Some(format!("{cause}; it is asked again every {} s", LOOK_EVERY.as_secs()));
+            return Some(format!("{cause}; retrying every {} s", LOOK_EVERY.as_secs()));
         };
         let since = now.saturating_duration_since(*began).as_secs();
         if now.saturating_duration_since(*said) < SAY_EVERY {
@@ -307,7 +308,7 @@ impl Reaper {
         }
         let ends = metadata.annotations.get(ENDS).map(String::as_str).unwrap_or_default();
         let ends: jiff::Timestamp =
-            ends.parse().map_err(|error| left_alone(format!("its annotation {ENDS} is no time: {error}")))?;
+            ends.parse().map_err(|error| left_alone(format!("its annotation {ENDS} is not a valid time: {error}")))?;
         let ends = ends.as_millisecond().max(0) as u64;
         if now < ends {
             return Ok(Step::Wait);

@@ -80,10 +80,10 @@ pub enum ServeError {
     #[error("{LONG_LINES} tunnels are in the middle of a line of more than {LONG} bytes")]
     LongLines,
     /// Somebody serves there.
-    #[error("another agent serves on the socket {0:?}")]
+    #[error("another agent is serving on the socket {0:?}")]
     Taken(PathBuf),
     /// What is there is not ours to remove.
-    #[error("{0:?} is there and is no socket")]
+    #[error("{0:?} exists and is not a socket")]
     NoSocket(PathBuf),
     /// The unix socket.
     #[error("cannot use the socket {path:?}")]
@@ -104,7 +104,8 @@ where
     serve_with(Patience::Tunnel, reader, writer, hub).await
 }
 
-/// Serves the one tunnel that there will be, until its peer says goodbye or is gone: silence is a peer that was stopped.
+/// Serves the one tunnel that there will be, until its peer says goodbye or is gone: silence is a peer that was
+/// stopped.
 pub async fn serve_pipe<R, W>(reader: R, writer: W, hub: &HubHandle) -> Result<(), ServeError>
 where
     R: AsyncRead + Unpin,
@@ -229,8 +230,8 @@ async fn pass_on(id: u64, answer: Option<Response>, answers: mpsc::Sender<FromAg
 fn too_many() -> Response {
     Response::Refused(nodewatch_protocol::Refusal {
         kind: nodewatch_protocol::RefusalKind::State,
-        message: format!("{ASKS} asks of this tunnel wait for their answers already"),
-        next_step: "wait for these".to_owned(),
+        message: format!("{ASKS} requests of this tunnel are already waiting for answers"),
+        next_step: "wait for their answers".to_owned(),
     })
 }
 

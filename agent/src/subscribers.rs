@@ -104,7 +104,7 @@ impl Subscriber {
             self.send(line);
         }
         if more > 0 {
-            let message = format!("{more} more troubles were left out: the laptop was too slow");
+            let message = format!("skipped {more} more messages: the laptop fell behind");
             self.send_all(&[Update::Trouble { message }]);
         }
     }
@@ -121,7 +121,7 @@ fn line(update: &Update) -> Option<Line> {
     match encode(&message) {
         Ok(line) => Some(Arc::new(line)),
         Err(error) => {
-            let message = format!("an update was left out: {}", crate::error::chain(&error));
+            let message = format!("skipped an update: {}", crate::error::chain(&error));
             encode(&FromAgent::Update(Update::Trouble { message })).ok().map(Arc::new)
         }
     }
@@ -175,7 +175,7 @@ mod tests {
         let told = read(&mut stalled);
         assert_eq!(told.len(), 1 + TROUBLES + 1);
         let Some(Update::Trouble { message }) = told.last() else { panic!("{told:?}") };
-        assert!(message.starts_with("5 more troubles"), "{message}");
+        assert!(message.starts_with("skipped 5 more messages"), "{message}");
     }
 
     #[test]

@@ -96,7 +96,7 @@ fn a_second_agent_leaves_the_first_ones_socket_alone() {
     command.args(["serve", "--ring"]).arg(folder.path().join("another")).arg("--socket");
     let output = command.arg(folder.path().join("agent.sock")).stdin(Stdio::null()).output().expect("it ran");
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(1) && told.contains("another agent serves on the socket"), "{told}");
+    assert!(output.status.code() == Some(1) && told.contains("another agent is serving on the socket"), "{told}");
     assert_eq!(connect(folder.path()).ask(Request::Heartbeat), Response::Done);
     signal(&first, rustix::process::Signal::TERM);
     assert_eq!(ended(first), Some(0));

@@ -52,13 +52,13 @@ enum TunnelError {
     Cut,
     #[error("the tunnel failed: {0}")]
     Stream(#[from] std::io::Error),
-    #[error("the agent's bytes are not the protocol: {0}")]
+    #[error("the agent sent invalid data: {0}")]
     Garbage(#[from] DecodeError),
-    #[error("the agent said something out of order")]
+    #[error("the agent sent an unexpected message")]
     Order,
-    #[error("nothing came from the agent for {} s", SILENCE.as_secs())]
+    #[error("the agent sent nothing for {} s", SILENCE.as_secs())]
     Silent,
-    #[error("the agent did not say Hello within {} s", HELLO_WITHIN.as_secs())]
+    #[error("the agent did not send Hello within {} s", HELLO_WITHIN.as_secs())]
     NoHello,
     #[error(transparent)]
     Version(#[from] nodewatch_protocol::VersionMismatch),
@@ -119,7 +119,7 @@ pub async fn keep_tunnel(open: Opener, mut asks: mpsc::Receiver<Ask>, changes: m
         let error = match one_tunnel(&open, &mut asks, &mut telling, &mut was_up).await {
             Ok(()) => return,
             Err(TunnelError::Version(mismatch)) => {
-                let headline = "the agent and this program do not understand each other";
+                let headline = "the agent and this program use different protocol versions";
                 let notice = Notice::error(headline, mismatch.to_string(), "deploy the agent image of this release");
                 let mut told = telling.tell(TunnelChange::Incompatible(notice));
                 while told.is_ok() && telling.is_held_up() {
@@ -199,7 +199,8 @@ async fn one_tunnel(
                 heard = Instant::now();
                 let line = match line {
                     Ok(line) => line?,
-                    // This program did not run itself: it was stopped, or starved. What the agent said meanwhile comes now.
+                    // This program did not run itself: it was stopped, or starved. What the agent said meanwhile comes
+                    // now.
                     Err(_) if heard > due + STOPPED => continue,
                     Err(_) => return Err(TunnelError::Silent),
                 };
@@ -314,7 +315,7 @@ mod tests {
         assert!(matches!(next, Some(TunnelChange::Update(_))), "{next:?}");
         // An agent that says nothing while this program runs is silent.
         let Some(TunnelChange::Lost { reason, .. }) = told.recv().await else { panic!("it is lost") };
-        assert_eq!(reason, "nothing came from the agent for 15 s");
+        assert_eq!(reason, "the agent sent nothing for 15 s");
     }
 
     /// Whatever holds this program up, its agents hear that it is there.

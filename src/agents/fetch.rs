@@ -32,15 +32,15 @@ const CHUNK: usize = 128 * 1024;
 enum FetchError {
     #[error(transparent)]
     Local(#[from] DiskError),
-    #[error("the agent says that it has {size} bytes, and a ring has at most {most}")]
+    #[error("the agent reports {size} bytes, more than a ring can hold ({most})")]
     TooLarge { size: u64, most: u64 },
-    #[error("the agent does not say what the file's checksum is: {0}")]
+    #[error("the agent did not report the file's checksum: {0}")]
     NoChecksum(String),
-    #[error("the stream brought nothing {MAX_EMPTY_TRIES} times in a row: {0}")]
+    #[error("no data in {MAX_EMPTY_TRIES} attempts in a row: {0}")]
     Cut(String),
-    #[error("its agent has gone before all of it was here")]
+    #[error("its agent is gone and the file is incomplete")]
     Gone,
-    #[error("the file's SHA-256 is {found}, the agent says {expected}")]
+    #[error("the file's SHA-256 is {found}, the agent reports {expected}")]
     Checksum { found: String, expected: String },
 }
 
@@ -68,12 +68,13 @@ impl Fetch {
             Err(error) => {
                 let next_step = match error {
                     FetchError::Local(_) => "make room, or choose another folder with --out",
-                    FetchError::TooLarge { .. } => "see what agent that is; --ring-size says how large a ring may be",
-                    FetchError::Gone => "--s3 delivers while it runs",
-                    _ => "press Enter on the file to try again; it stays on the node until then",
+                    FetchError::TooLarge { .. } => "check that agent; --ring-size sets how large a ring may be",
+                    FetchError::Gone => "use --s3 to deliver captures while they run",
+                    _ => "press {open} on the file to try again; the node keeps it until then",
                 };
                 let headline = format!("{} of {} was not fetched", self.file.name, self.node);
-                FetchProgress::Failed(Notice::error(headline, crate::base::text::chain(&error), next_step))
+                let notice = Notice::error(headline, crate::base::text::chain(&error), next_step);
+                FetchProgress::Failed(notice.naming_keys())
             }
         };
         progress(outcome);

@@ -51,7 +51,7 @@ impl From<LocalError> for Notice {
             LocalError::Ring(RingError::InUse(_)) => ("quit it there first", Failure::Other),
             LocalError::Ring(RingError::Unknown(_)) => ("see nodewatch-tui sessions --local", Failure::BadInput),
         };
-        Self::error("this machine cannot be watched", crate::base::text::chain(&error), next_step).of(failure)
+        Self::error("cannot watch this machine", crate::base::text::chain(&error), next_step).of(failure)
     }
 }
 
@@ -130,7 +130,7 @@ impl Site for Local {
         let ring = Arc::clone(&self.ring);
         let removed = async move {
             let refused = |error: std::io::Error| {
-                let headline = format!("capture files stay in {}", ring.path().display());
+                let headline = format!("capture files were left in {}", ring.path().display());
                 Removal::Refused(Notice::error(headline, error.to_string(), "remove them by hand"))
             };
             ring.remove().err().map(refused)

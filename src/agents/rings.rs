@@ -27,7 +27,7 @@ const RING: &str = "ring";
 #[derive(Debug, thiserror::Error)]
 pub enum RingError {
     /// Its folder.
-    #[error("cannot make a private folder for capture files below {below:?}")]
+    #[error("cannot create a private folder for capture files below {below:?}")]
     Folder {
         /// The last place that was tried.
         below: PathBuf,
@@ -38,7 +38,7 @@ pub enum RingError {
     #[error("session {0} is open in another nodewatch-tui on this machine")]
     InUse(SessionId),
     /// There is none.
-    #[error("no captures of session {0} are on this machine")]
+    #[error("no captures of session {0} on this machine")]
     Unknown(SessionId),
 }
 
@@ -164,7 +164,7 @@ impl Ring {
         let mut private = DirBuilder::new();
         private.mode(0o700).recursive(true).create(below)?;
         if !place.is_private() {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "others can write to it"));
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "other users can write to it"));
         }
         let folder = below.join(session.as_str());
         // Whoever sees it under its name finds it held.

@@ -141,7 +141,7 @@ pub trait Site: Send + Sync + 'static {
     }
     /// Sees to it that nodes which join while nobody is attached get an agent and this too; who does so is returned.
     fn stand_in(&self, _what: StandIn) -> BoxFuture<'static, Result<String, Notice>> {
-        let cause = "agents run in this program here";
+        let cause = "agents run inside this program here";
         async move { Err(Notice::error("nodes that join later get no agent", cause, "")) }.boxed()
     }
     /// The session is left running on purpose.
@@ -162,7 +162,7 @@ pub trait Site: Send + Sync + 'static {
     }
     /// Another session's agents, to be looked at and not changed.
     fn beside(&self, session: SessionId) -> BoxFuture<'static, Result<Arc<dyn Site>, Notice>> {
-        let headline = format!("session {session} cannot be looked at");
+        let headline = format!("cannot show session {session}");
         async move { Err(Notice::error(headline, "it is not in this place", "")) }.boxed()
     }
     /// Removes what is left of another session.

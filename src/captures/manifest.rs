@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
-use nodewatch_protocol::{FilePlace, FileRecord, MANIFEST, NodeManifest, is_manifest, manifest_name};
+use nodewatch_protocol::{FilePlace, FileRecord, MANIFEST, RingList, is_manifest, manifest_name};
 use serde::{Deserialize, Serialize};
 use tokio::{io::AsyncReadExt, time::timeout};
 
@@ -52,7 +52,7 @@ pub struct NodeEntry {
     pub instance_id: Option<String>,
     /// What its agent remembers.
     #[serde(flatten)]
-    pub manifest: NodeManifest,
+    pub manifest: RingList,
 }
 
 /// Asks the agents of these nodes; one that does not answer is left out.
@@ -67,7 +67,7 @@ async fn of_node(site: Arc<dyn Site>, node: Node) -> Option<NodeEntry> {
     Some(NodeEntry { instance_id: node.instance_id, manifest })
 }
 
-async fn read_manifest(site: &dyn Site, node: &NodeName) -> Option<NodeManifest> {
+async fn read_manifest(site: &dyn Site, node: &NodeName) -> Option<RingList> {
     let part = FilePart { file: MANIFEST.to_owned(), offset: 0, length: MOST };
     let bulk = site.fetch(node, part).await.ok()?;
     let mut bytes = Vec::new();
@@ -111,20 +111,20 @@ pub async fn held(site: Arc<dyn Site>) -> Result<Vec<Held>, Notice> {
         return Err(notice);
     }
     if is_late && awaited.is_empty() && there.is_empty() && ended.is_empty() {
-        let cause = "the API server does not say which agents there are";
-        return Err(Notice::warning("its agents do not all say what they have", cause, ""));
+        let cause = "the API server does not list the agents";
+        return Err(Notice::warning("not all of its agents reported their captures", cause, ""));
     }
     let nodes: Vec<NodeName> = awaited.union(&there).filter(|node| !ended.contains(*node)).cloned().collect();
     let asked = stream::iter(nodes.clone()).map(|node| {
         let site = Arc::clone(&site);
         async move { timeout(WITHIN, read_manifest(&*site, &node)).await.ok().flatten().map(|ring| (node, ring)) }
     });
-    let told: Vec<(NodeName, NodeManifest)> = asked.buffered(AT_ONCE).filter_map(async |one| one).collect().await;
+    let told: Vec<(NodeName, RingList)> = asked.buffered(AT_ONCE).filter_map(async |one| one).collect().await;
     let silent: Vec<&str> =
         nodes.iter().filter(|node| !told.iter().any(|(known, _)| known == *node)).map(|node| node.0.as_str()).collect();
     if !silent.is_empty() {
         let cause = format!("no answer from {}", silent.join(", "));
-        return Err(Notice::warning("its agents do not all say what they have", cause, ""));
+        return Err(Notice::warning("not all of its agents reported their captures", cause, ""));
     }
     Ok(told
         .into_iter()
@@ -133,7 +133,7 @@ pub async fn held(site: Arc<dyn Site>) -> Result<Vec<Held>, Notice> {
         .collect())
 }
 
-fn held_in(node: NodeName, ring: &NodeManifest) -> Held {
+fn held_in(node: NodeName, ring: &RingList) -> Held {
     let alone = |record: &&FileRecord| record.place == FilePlace::Kept && !record.file.is_elsewhere();
     let files = || ring.files.iter().filter(alone);
     Held {
@@ -170,8 +170,8 @@ impl SessionManifest {
         }
     }
 
-    /// Writes it into the folder of captures, adding to what is there of the same session; where. Another session in that
-    /// folder has a document of its own.
+    /// Writes it into the folder of captures, adding to what is there of the same session; where. Another session in
+    /// that folder has a document of its own.
     pub fn write(self, folder: &Path) -> Result<PathBuf, DiskError> {
         let (path, of_old) = (folder.join(manifest_name(self.session.as_str())), folder.join(MANIFEST));
         // Earlier versions had one name for all sessions.
@@ -194,8 +194,8 @@ fn read_all(folder: &Path) -> Vec<SessionManifest> {
         .collect()
 }
 
-/// Names for addresses from the documents beside these files or in a folder above them. Of two for one address the later
-/// counts.
+/// Names for addresses from the documents beside these files or in a folder above them. Of two for one address the
+/// later counts.
 pub fn names_for(files: &[PathBuf]) -> BTreeMap<IpAddr, String> {
     // A file lies in its node's folder, and that in the session's.
     let folders: BTreeSet<&Path> = files.iter().flat_map(|file| file.ancestors().skip(1).take(3)).collect();
@@ -217,7 +217,7 @@ mod tests {
     };
 
     /// Agents that are there, or not, and their rings; one without a ring does not answer.
-    struct Agents(Vec<(&'static str, DeployProgress, Option<NodeManifest>)>);
+    struct Agents(Vec<(&'static str, DeployProgress, Option<RingList>)>);
 
     impl Site for Agents {
         fn nodes(&self) -> BoxStream<'static, NodesChange> {
@@ -229,7 +229,7 @@ mod tests {
         }
 
         fn attach(&self) -> BoxStream<'static, (NodeName, DeployProgress)> {
-            let taken_up = |(name, ..): &(&str, DeployProgress, Option<NodeManifest>)| {
+            let taken_up = |(name, ..): &(&str, DeployProgress, Option<RingList>)| {
                 (NodeName::from(*name), DeployProgress::Step("taking it up again".into()))
             };
             let begun: Vec<_> = self.0.iter().map(taken_up).collect();
@@ -258,7 +258,7 @@ mod tests {
         }
     }
 
-    fn ring(files: &[serde_json::Value]) -> NodeManifest {
+    fn ring(files: &[serde_json::Value]) -> RingList {
         let amount = serde_json::json!({"files": 0, "bytes": 0, "packets": 0});
         let ring =
             serde_json::json!({"node": "", "captures": [], "files": files, "delivered": amount, "discarded": amount});
@@ -297,7 +297,7 @@ mod tests {
     }
 
     fn manifest(session: u32, node: &str) -> SessionManifest {
-        let entry = NodeManifest { node: node.into(), ..NodeManifest::default() };
+        let entry = RingList { node: node.into(), ..RingList::default() };
         SessionManifest {
             session: SessionId::new(session),
             place: "here".into(),

@@ -77,7 +77,7 @@ pub enum MergeError {
         source: io::Error,
     },
     /// No input has a packet, and this one is no capture, or a damaged one.
-    #[error("{path:?} cannot be merged: {why}")]
+    #[error("cannot merge {path:?}: {why}")]
     Input {
         /// Which.
         path: PathBuf,
@@ -85,7 +85,7 @@ pub enum MergeError {
         why: String,
     },
     /// Packets cannot be put aside until their turn comes.
-    #[error("cannot put packets aside in {folder:?}")]
+    #[error("cannot store packets temporarily in {folder:?}")]
     Aside {
         /// Where.
         folder: PathBuf,
@@ -309,7 +309,7 @@ impl<W: Write> Work<'_, W> {
 
     fn nothing(&self) -> MergeError {
         let first = self.shared.notes.damaged.first().cloned();
-        let (path, why) = first.unwrap_or_else(|| (PathBuf::new(), "nothing is in it".to_owned()));
+        let (path, why) = first.unwrap_or_else(|| (PathBuf::new(), "it is empty".to_owned()));
         MergeError::Input { path, why }
     }
 

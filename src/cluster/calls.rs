@@ -33,7 +33,8 @@ use crate::base::{clock::steady_millis, text};
 
 /// Calls that wait for an answer at the same time, whatever goes on.
 const CALLS: usize = 10;
-/// Streams that are opened at the same time. One that has no answer after `SLOW` is waited for, but has no turn any more.
+/// Streams that are opened at the same time. One that has no answer after `SLOW` is waited for, but has no turn any
+/// more.
 const OPENINGS: usize = 10;
 const SLOW: Duration = Duration::from_secs(1);
 /// Until an answer begins.
@@ -57,20 +58,20 @@ const TICK: Duration = Duration::from_secs(1);
 pub(super) enum CallError {
     #[error("the API server has not answered for {} s", .0.as_secs())]
     NoAnswer(Duration),
-    #[error("exec has not answered for {} s: the node's kubelet, or the API server's way to it, hangs", .0.as_secs())]
+    #[error("exec has not answered for {} s: the node's kubelet, or the API server's link to it, hangs", .0.as_secs())]
     NotOpened(Duration),
-    #[error("the API server's answer stopped in the middle")]
+    #[error("the API server's answer was cut off")]
     Stopped,
     #[error("the API server's answer does not end")]
     Endless,
-    #[error("no Kubernetes API: {what}")]
+    #[error("not a Kubernetes API: {what}")]
     NotKubernetes {
         /// What answers in its place.
         what: String,
         /// The HTTP status.
         code: u16,
     },
-    #[error("this machine was asleep while the API server was asked")]
+    #[error("this machine was asleep during the call to the API server")]
     Asleep,
 }
 

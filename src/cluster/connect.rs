@@ -90,7 +90,7 @@ impl Connection {
         credentials.get().await.map_err(|error| error::of_credentials(&attempt, &error))?;
         let unusable = |error: &(dyn std::error::Error + 'static)| {
             let next_step = "check its certificates and its server address";
-            Notice::error(format!("context {context:?} cannot be used"), text::root_cause(error), next_step)
+            Notice::error(format!("cannot use context {context:?}"), text::root_cause(error), next_step)
                 .of(Failure::BadInput)
         };
         let (base, headers) = (chosen.config.base_uri_layer(), chosen.config.extra_headers_layer());
@@ -98,8 +98,8 @@ impl Connection {
         // Of providers kube renews OpenID Connect's tokens; all others are plugins by now.
         let provider = chosen.config.auth_layer().map_err(|error| {
             let cause = format!("its user has the auth-provider \"oidc\": {}", text::root_cause(&error));
-            let next_step = "use the plugin kubelogin in its place (kubectl oidc-login setup)";
-            Notice::error(format!("context {context:?} cannot be used"), cause, next_step).of(Failure::BadInput)
+            let next_step = "use the plugin kubelogin instead (kubectl oidc-login setup)";
+            Notice::error(format!("cannot use context {context:?}"), cause, next_step).of(Failure::BadInput)
         })?;
         let namespace = chosen.config.default_namespace.clone();
         let way = Way { config: chosen.config, proxy: chosen.proxy };
@@ -192,19 +192,18 @@ fn find(target: &Target) -> Result<(Vec<PathBuf>, Chosen), Notice> {
         && let Some(chosen) = kubeconfig::in_cluster()
     {
         return chosen.map(|chosen| (Vec::new(), chosen)).map_err(|error| {
-            let next_step = "see the pod's service account";
-            Notice::error("the pod's service account cannot be used", error.to_string(), next_step)
-                .of(Failure::BadInput)
+            let next_step = "check the pod's service account";
+            Notice::error("cannot use the pod's service account", error.to_string(), next_step).of(Failure::BadInput)
         });
     }
     let file = kubeconfig::read(&files).map_err(|error| unreadable(&error))?;
     let context = kubeconfig::chosen_context(&file, target.context.as_deref())?;
     let chosen = kubeconfig::choose(&file, &context, &Proxies::from_environment()).map_err(|error| {
         let next_step = match &error {
-            KubeconfigError::Proxy(_) => "mend the proxy's address",
-            _ => "mend it with kubectl config",
+            KubeconfigError::Proxy(_) => "fix the proxy's address",
+            _ => "fix it with kubectl config",
         };
-        Notice::error(format!("context {context:?} cannot be used"), error.to_string(), next_step).of(Failure::BadInput)
+        Notice::error(format!("cannot use context {context:?}"), error.to_string(), next_step).of(Failure::BadInput)
     })?;
     Ok((files, chosen))
 }
@@ -213,7 +212,7 @@ fn unreadable(error: &KubeconfigError) -> Notice {
     Notice::error(
         "cannot read the kubeconfig",
         error.to_string(),
-        "name one with --kubeconfig or KUBECONFIG, or use --local to watch this machine",
+        "set one with --kubeconfig or KUBECONFIG, or use --local to watch this machine",
     )
     .of(Failure::BadInput)
 }

@@ -62,11 +62,11 @@ pub(super) enum CredentialError {
     Renewal(PluginError),
     #[error("the credential plugin {program} has been asked for new credentials and has not answered for {} s", WAIT.as_secs())]
     Slow { program: String },
-    #[error("the credential plugin {program} gave what cannot be used: {reason}")]
+    #[error("the credential plugin {program} returned unusable credentials: {reason}")]
     Unusable { program: String, reason: String },
-    #[error("the token file {} cannot be read: {reason}", path.display())]
+    #[error("cannot read the token file {}: {reason}", path.display())]
     File { path: PathBuf, reason: String },
-    #[error("the token is no text that can be sent")]
+    #[error("the token contains characters that cannot be sent")]
     Token,
     #[error("the program is ending")]
     Ending,
@@ -77,8 +77,8 @@ impl CredentialError {
     pub fn next_step(&self) -> &'static str {
         match self {
             Self::Plugin(error) | Self::Renewal(error) => error.next_step(),
-            Self::Slow { .. } => "wait for it, or end what it waits for",
-            Self::Unusable { .. } | Self::File { .. } | Self::Token | Self::Ending => "mend the kubeconfig's user",
+            Self::Slow { .. } => "wait for it, or stop what it waits for",
+            Self::Unusable { .. } | Self::File { .. } | Self::Token | Self::Ending => "fix the kubeconfig's user",
         }
     }
 

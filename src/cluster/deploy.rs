@@ -19,12 +19,12 @@ use tokio::time::{sleep, timeout};
 use super::{
     Cluster, PARALLEL,
     error::{Attempt, Patience, notice},
-    follow::{Progress, follow},
     header, identity, kinds, lock,
     objects::{Draft, SESSION_LABEL, Session},
     preflight,
     strangers::{self, Stranger},
     template::ManifestError,
+    watch_pods::{Progress, follow},
 };
 use crate::{
     agents::site::produce,
@@ -155,7 +155,7 @@ async fn begin(cluster: &Cluster, nodes: &[NodeName]) -> Result<(Arc<Journal>, O
 
 /// Rather nothing than something that nobody would find again.
 fn unrecorded(error: &crate::journal::JournalError) -> Notice {
-    error.notice("nothing is created, as it cannot be recorded")
+    error.notice("nothing was created: it cannot be recorded")
 }
 
 pub(super) fn with_session<T>(
@@ -179,12 +179,12 @@ async fn make_job(cluster: &Cluster, node: &NodeName) -> Result<(), Notice> {
         let left = lock(&cluster.state.ends).unwrap_or_default().saturating_sub(steady_millis());
         if left == 0 {
             let headline = format!("no agent on {node}");
-            let next_step = "move its end with b, then deploy again";
-            return Err(Notice::error(headline, "the session's budget is spent", next_step));
+            let next_step = "move its end with {budget}, then deploy again";
+            return Err(Notice::error(headline, "the session's budget is spent", next_step).naming_keys());
         }
         let mut job = with_session(cluster, |session| session.agent_job(node, attempt, Duration::from_millis(left)))?;
-        // A pod that is still ending has its ring: another one begins when it is gone. The manifest is for kubectl too, which
-        // refuses what a server before 1.28 does not know; the server passes it over.
+        // A pod that is still ending has its ring: another one begins when it is gone. The manifest is for kubectl too,
+        // which refuses what a server before 1.28 does not know; the server passes it over.
         job.value["spec"]["podReplacementPolicy"] = json!("Failed");
         // Known before it exists, so that its first pod finds its node; pods of an earlier Job speak for it no more.
         {
@@ -198,8 +198,8 @@ async fn make_job(cluster: &Cluster, node: &NodeName) -> Result<(), Notice> {
     create(cluster, &journal, draft).await
 }
 
-/// Creates one object. Once begun it is finished, even when nobody waits for it any more: removal must see it. What it is
-/// to be is asked when its turn has come, so that an end that is moved meanwhile is its end too.
+/// Creates one object. Once begun it is finished, even when nobody waits for it any more: removal must see it. What it
+/// is to be is asked when its turn has come, so that an end that is moved meanwhile is its end too.
 pub(super) async fn create(
     cluster: &Cluster,
     journal: &Arc<Journal>,
@@ -309,5 +309,5 @@ fn create_right(kind: Kind) -> &'static str {
 }
 
 fn broken(error: &ManifestError) -> Notice {
-    Notice::error("nothing was created", error.to_string(), "this is a defect of nodewatch-tui: please report it")
+    Notice::error("nothing was created", error.to_string(), "this is a bug in nodewatch-tui: please report it")
 }

@@ -51,7 +51,7 @@ pub(super) fn notice(attempt: &Attempt, error: &Error) -> Notice {
 const CHECK_THE_WAY: &str = "check the network, the VPN and the kubeconfig's server address (kubectl cluster-info)";
 
 const CHECK_THE_CERTIFICATES: &str =
-    "see whether the kubeconfig's certificate-authority and server are this cluster's, and what stands between";
+    "check that the kubeconfig's certificate-authority and server belong to this cluster, and what is in between";
 
 /// The two do not trust each other: the way is there.
 fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
@@ -67,15 +67,15 @@ fn unanswered(headline: String, reason: &CallError) -> Notice {
             // What stands before the API server says that itself is away.
             let passing = *code == 429 || *code >= 500;
             let next_step = if passing {
-                "try again; when it stays, ask who runs what stands before the API server"
+                "try again; if it persists, ask who runs the proxy or gateway in front of the API server"
             } else {
-                "sign in to the network or the VPN, or mend the kubeconfig's server address"
+                "sign in to the network or the VPN, or fix the kubeconfig's server address"
             };
             let failure = if passing { Failure::Busy } else { Failure::Unreachable };
             Notice::error(headline, reason.to_string(), next_step).of(failure)
         }
         CallError::Endless => {
-            let next_step = "see what answers at the kubeconfig's server address";
+            let next_step = "check what answers at the kubeconfig's server address";
             Notice::error(headline, reason.to_string(), next_step).of(Failure::Unreachable)
         }
         _ => Notice::error(headline, reason.to_string(), CHECK_THE_WAY).of(Failure::Unreachable),
@@ -136,7 +136,7 @@ pub(super) fn watch_notice(attempt: &Attempt, error: &watcher::Error) -> Notice 
         | watcher::Error::WatchFailed(error) => notice(attempt, error),
         watcher::Error::WatchError(status) => api(&format!("cannot {}", attempt.what), attempt, status),
         watcher::Error::NoResourceVersion => {
-            Notice::error(format!("cannot {}", attempt.what), error.to_string(), "the watch is tried again")
+            Notice::error(format!("cannot {}", attempt.what), error.to_string(), "retrying the watch")
         }
     }
 }
@@ -160,10 +160,8 @@ fn api(headline: &str, attempt: &Attempt, status: &Status) -> Notice {
         (403, None) => refused(message, &format!("you need: {}", attempt.rights)).of(Failure::NotPermitted),
         (429 | 500.., None) => refused(says(), "try again").of(Failure::Busy),
         (409, None) => refused(says(), "try again"),
-        (404 | 405 | 410 | 415, None) => {
-            refused(says(), "see whether the server's version is one that README.md names")
-        }
-        (_, None) => refused(says(), "it stays so until what the message names is changed"),
+        (404 | 405 | 410 | 415, None) => refused(says(), "check that README.md lists the server's version"),
+        (_, None) => refused(says(), "it fails until what the message names is changed"),
     }
 }
 
@@ -230,8 +228,8 @@ mod tests {
         let told = |code| notice(&attempt, &Error::Service(page(code).into()));
         assert_eq!(
             told(200).line(),
-            "cannot list the nodes: no Kubernetes API: an HTML page, title \"Sign in\" (sign in to the network or the \
-             VPN, or mend the kubeconfig's server address)"
+            "cannot list the nodes: not a Kubernetes API: an HTML page, title \"Sign in\" (sign in to the network or \
+             the VPN, or fix the kubeconfig's server address)"
         );
         assert_eq!((told(200).failure, told(502).failure), (Failure::Unreachable, Failure::Busy));
     }

@@ -147,7 +147,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Output<R> {
             Poll::Pending => {
                 let Some((silent, end)) = &mut self.silent else { return Poll::Pending };
                 ready!(end.as_mut().poll(context));
-                let words = format!("nothing came for {} s", silent.as_secs());
+                let words = format!("no data for {} s", silent.as_secs());
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, words)))
             }
             read @ Poll::Ready(_) => {
@@ -195,7 +195,7 @@ mod tests {
         tokio::io::AsyncWriteExt::write_all(&mut writer, b"half").await.expect("room");
         assert_eq!(output.read(&mut buffer).await.expect("what came"), 4);
         let began = Instant::now();
-        assert_eq!(output.read(&mut buffer).await.expect_err("no more").to_string(), "nothing came for 30 s");
+        assert_eq!(output.read(&mut buffer).await.expect_err("no more").to_string(), "no data for 30 s");
         assert_eq!(began.elapsed().as_secs(), SILENT.as_secs());
     }
 }

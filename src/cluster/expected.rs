@@ -1,7 +1,7 @@
 //! Which ports should answer on nodes, as services and pods say.
 //!
-//! Owns which objects are asked and what they mean. What may not be listed is named as a gap: the list is worth having all the
-//! same.
+//! Owns which objects are asked and what they mean. What may not be listed is named as a gap: the list is worth having
+//! all the same.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     error::{Attempt, notice},
     lists::{Selection, pages},
+    metadata::Metadata,
 };
 use crate::model::{Expectation, Expectations, NodeName, Origin, PortKey};
 
@@ -24,38 +25,6 @@ use crate::model::{Expectation, Expectations, NodeName, Origin, PortKey};
 const BY_NODE: usize = 20;
 /// They are asked for anew every 30 s.
 const WITHIN: Duration = Duration::from_secs(25);
-
-#[derive(Deserialize)]
-struct Metadata {
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    namespace: String,
-    uid: Option<String>,
-    #[serde(default)]
-    annotations: Option<Annotations>,
-    #[serde(default)]
-    labels: Option<Labels>,
-}
-
-#[derive(Deserialize)]
-struct Annotations {
-    /// A static pod's processes carry this, not the UID of the pod that stands for it in the API.
-    #[serde(rename = "kubernetes.io/config.hash")]
-    config_hash: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Labels {
-    #[serde(rename = "kubernetes.io/service-name")]
-    service: Option<String>,
-}
-
-impl Metadata {
-    fn full_name(&self) -> String {
-        format!("{}/{}", self.namespace, self.name)
-    }
-}
 
 #[derive(Deserialize)]
 struct Service {
@@ -164,7 +133,7 @@ pub(super) async fn expected(client: Client, nodes: Vec<NodeName>) -> Expectatio
     let mut services: Vec<Service> = Vec::new();
     let keep = |service: Service| services.extend(has_node_ports(&service).then_some(service));
     let listed = timeout_at(end, pages(&client, "/api/v1/services", Selection::default(), keep)).await;
-    found.gaps.extend(gap("services are not known", "list on services", listed));
+    found.gaps.extend(gap("services are unknown", "list on services", listed));
     if !services.is_empty() {
         let asked = timeout_at(end, backends(&client, &services)).await;
         let (backends, listed) = match asked {
@@ -173,7 +142,7 @@ pub(super) async fn expected(client: Client, nodes: Vec<NodeName>) -> Expectatio
             Err(late) => (None, Err(late)),
         };
         let rights = "list on endpointslices (discovery.k8s.io)";
-        found.gaps.extend(gap("whether services have pods", rights, listed));
+        found.gaps.extend(gap("unknown whether services have pods", rights, listed));
         for service in &services {
             found.list.extend(of_service(service, backends.as_ref(), &nodes));
         }
@@ -191,7 +160,7 @@ pub(super) async fn expected(client: Client, nodes: Vec<NodeName>) -> Expectatio
             found.pods.extend(uids(&pod).map(|uid| (uid.to_owned(), name.clone())));
         };
         let listed = timeout_at(end, pages(&client, "/api/v1/pods", selection, keep)).await;
-        if let Some(gap) = gap("pods are not known", "list on pods", listed) {
+        if let Some(gap) = gap("pods are unknown", "list on pods", listed) {
             found.gaps.push(gap);
             break;
         }
@@ -215,7 +184,7 @@ fn gap(
                 notice.cause
             }
         }
-        Err(_) => format!("the API server did not list all within {} s", WITHIN.as_secs()),
+        Err(_) => format!("the API server did not list everything within {} s", WITHIN.as_secs()),
     };
     Some(format!("{what}: {why}"))
 }

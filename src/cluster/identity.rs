@@ -28,20 +28,20 @@ pub(super) fn trust(config: &Config) -> (String, Option<String>) {
 
 /// The UID of `kube-system`, which no two clusters share.
 pub(super) async fn kube_system_uid(client: &Client) -> Result<String, Notice> {
-    let what = "tell which cluster this is (namespace kube-system)".to_owned();
+    let what = "identify this cluster (namespace kube-system)".to_owned();
     let attempt = Attempt { what, rights: "get on namespaces" };
     let found = kinds::api(client, Kind::Namespace, None).get_metadata("kube-system").await;
     let found = found.map_err(|error| notice(&attempt, &error))?;
-    found.metadata.uid.ok_or_else(|| Notice::error("cannot tell which cluster this is", "kube-system has no UID", ""))
+    found.metadata.uid.ok_or_else(|| Notice::error("cannot identify this cluster", "kube-system has no UID", ""))
 }
 
 /// The notice for the same cluster by another way.
 pub(super) fn another_way(context: &str, expected: &ClusterIdentity, moved: &[String]) -> Notice {
     let uid = &expected.kube_system_uid;
     Notice::error(
-        format!("context {context:?} leads to the session's cluster by another way"),
+        format!("context {context:?} reaches the session's cluster at another address"),
         format!("{}; kube-system has the same UID {uid}; nothing was touched", moved.join(", ")),
-        format!("if that is right, say so to cleanup, attach or freeze: --trust-cluster {}", text::shell(uid)),
+        format!("if that is right, pass this to cleanup, attach or freeze: --trust-cluster {}", text::shell(uid)),
     )
     .of(Failure::Moved)
 }
@@ -57,7 +57,7 @@ pub(super) async fn check_uid(client: &Client, expected: &ClusterIdentity) -> Re
 
 fn another(expected: &ClusterIdentity, what: &str, then: &str, now: &str) -> Notice {
     Notice::error(
-        format!("context {:?} leads to another cluster than the one the session began in", expected.context),
+        format!("context {:?} leads to another cluster than the session's", expected.context),
         format!("the {what} was {then} and is {now}; nothing was touched"),
         "point the context at the session's cluster again, then try again",
     )

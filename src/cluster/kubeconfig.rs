@@ -1,10 +1,12 @@
 //! Kubeconfig files as kubectl reads them, and a pod's service account where there are none.
 //!
-//! Owns which files count, how they are merged, what an empty value means, and what each error says of its place. Asks
-//! nobody and runs nothing; must not know how a server is called.
+//! Owns what a context comes to: its server, whom that is trusted by, and where credentials come from. Calls no server
+//! and runs nothing.
+
+mod files;
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -20,7 +22,6 @@ use kube::{
 };
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use secrecy::ExposeSecret;
-use serde_saphyr::options::DuplicateKeyPolicy;
 
 use super::{
     credentials::{Source, basic, bearer},
@@ -34,6 +35,7 @@ use crate::{
     },
     model::{Failure, Notice},
 };
+pub(super) use files::{read, usual_files};
 
 /// The context of a pod that has a service account and no kubeconfig.
 pub(super) const IN_CLUSTER: &str = "in-cluster";
@@ -62,7 +64,7 @@ pub(super) struct Chosen {
 /// What cannot be read or used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum KubeconfigError {
-    #[error("{} cannot be read: {reason}", path.display())]
+    #[error("cannot read {}: {reason}", path.display())]
     Read { path: PathBuf, reason: String },
     #[error("{}{}: {reason}", path.display(), place.map_or_else(String::new, |(line, column)| format!(", line {line}, column {column}")))]
     Parse { path: PathBuf, place: Option<(u64, u64)>, reason: String },
@@ -72,164 +74,28 @@ pub(super) enum KubeconfigError {
     NoCluster(String),
     #[error("its cluster {0:?} has no server")]
     NoServer(String),
-    #[error("the server {server:?} is no address: {reason}")]
+    #[error("invalid server address {server:?}: {reason}")]
     Server { server: String, reason: String },
-    #[error("the {what} {} cannot be read: {reason}", path.display())]
+    #[error("cannot read the {what} {}: {reason}", path.display())]
     File { what: &'static str, path: PathBuf, reason: String },
-    #[error("the {0} is no base64")]
+    #[error("the {0} is not valid base64")]
     Base64(&'static str),
-    #[error("the certificate authority has no certificate in it")]
+    #[error("the certificate authority contains no certificate")]
     NoAuthority,
-    #[error(
-        "its cluster is trusted by a certificate authority and is not to be checked (insecure-skip-tls-verify): only one of them can be"
-    )]
+    #[error("its cluster has both a certificate authority and insecure-skip-tls-verify: only one of them is allowed")]
     AuthorityUnchecked,
     #[error("its user's exec {0}")]
     Exec(String),
-    #[error("it has a {has} and no {lacks}")]
+    #[error("it has a {has} but no {lacks}")]
     Half { has: &'static str, lacks: &'static str },
     #[error("{0}")]
     Identity(String),
-    #[error("the {0} is no text that can be sent")]
+    #[error("the {0} contains characters that cannot be sent")]
     Header(&'static str),
     #[error("{0}")]
     Proxy(#[from] proxy::ProxyError),
     #[error("its user has the auth-provider {name:?}, which {why}")]
     Provider { name: String, why: String },
-}
-
-/// As kubectl has it: every file that `$KUBECONFIG` names and that exists, otherwise `~/.kube/config`.
-pub(super) fn usual_files() -> Vec<PathBuf> {
-    let named = std::env::var_os("KUBECONFIG").unwrap_or_default();
-    let named: Vec<PathBuf> = std::env::split_paths(&named).filter(|path| !path.as_os_str().is_empty()).collect();
-    if named.is_empty() {
-        let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
-        return vec![home.join(".kube/config")];
-    }
-    let exist: Vec<PathBuf> = named.iter().filter(|path| path.exists()).cloned().collect();
-    if exist.is_empty() { named } else { exist }
-}
-
-/// All of them as one: what an earlier one says counts.
-pub(super) fn read(files: &[PathBuf]) -> Result<Kubeconfig, KubeconfigError> {
-    files.iter().try_fold(Kubeconfig::default(), |all, file| {
-        let next = read_one(file)?;
-        all.merge(next).map_err(|error| KubeconfigError::Merge(format!("{}: {error}", file.display())))
-    })
-}
-
-fn read_one(path: &Path) -> Result<Kubeconfig, KubeconfigError> {
-    let unreadable = |error: io::Error| KubeconfigError::Read { path: path.to_owned(), reason: error.to_string() };
-    let text = decoded(&fs::read(path).map_err(unreadable)?).map_err(unreadable)?;
-    let mut file = parsed(&text).map_err(|error| {
-        let place = error.location().map(|place| (place.line(), place.column()));
-        let reason = error.without_snippet().to_string();
-        let reason = reason.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
-        // The place is said before it.
-        let reason = place
-            .and_then(|(line, column)| reason.strip_suffix(&format!(" at line {line}, column {column}")))
-            .unwrap_or(&reason)
-            .to_owned();
-        KubeconfigError::Parse { path: path.to_owned(), place, reason }
-    })?;
-    emptied(&mut file);
-    let folder = path.parent().unwrap_or(Path::new(""));
-    for user in file.auth_infos.iter_mut().filter_map(|named| named.auth_info.as_mut()) {
-        absolute(folder, &mut user.client_certificate);
-        absolute(folder, &mut user.client_key);
-        absolute(folder, &mut user.token_file);
-        if let Some(exec) = user.exec.as_mut().filter(|exec| exec.command.as_ref().is_some_and(|c| c.contains('/'))) {
-            absolute(folder, &mut exec.command);
-        }
-    }
-    for cluster in file.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
-        absolute(folder, &mut cluster.certificate_authority);
-    }
-    Ok(file)
-}
-
-/// Of several documents the first one counts; of none there is nothing.
-fn parsed(text: &str) -> Result<Kubeconfig, serde_saphyr::Error> {
-    let options = || serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::LastWins };
-    let error = match serde_saphyr::from_multiple_with_options::<Kubeconfig>(text, options()) {
-        Ok(documents) => return Ok(documents.into_iter().next().unwrap_or_default()),
-        Err(error) => error,
-    };
-    // As Go has it, the last of a key counts, and null is nothing. Kubeconfig's own reader takes neither everywhere.
-    let documents = serde_saphyr::from_multiple_with_options::<serde_json::Value>(text, options());
-    let first = documents.ok().and_then(|documents| documents.into_iter().next());
-    first.and_then(|value| serde_json::from_value(without_nulls(value)).ok()).ok_or(error)
-}
-
-fn without_nulls(value: serde_json::Value) -> serde_json::Value {
-    match value {
-        serde_json::Value::Object(map) => {
-            let kept = map.into_iter().filter(|(_, value)| !value.is_null());
-            kept.map(|(key, value)| (key, without_nulls(value))).collect()
-        }
-        serde_json::Value::Array(items) => items.into_iter().map(without_nulls).collect(),
-        plain => plain,
-    }
-}
-
-/// UTF-8, or UTF-16 with its mark, as some editors write it.
-fn decoded(bytes: &[u8]) -> io::Result<String> {
-    let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
-        let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
-        String::from_utf16(&units).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no UTF-16"))
-    };
-    match bytes {
-        [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
-        [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
-        [0xef, 0xbb, 0xbf, rest @ ..] | rest => String::from_utf8(rest.to_vec())
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no UTF-8 text")),
-    }
-}
-
-/// What is empty is not there.
-fn emptied(file: &mut Kubeconfig) {
-    fn unset(value: &mut Option<String>) {
-        if value.as_ref().is_some_and(String::is_empty) {
-            *value = None;
-        }
-    }
-    unset(&mut file.current_context);
-    unset(&mut file.kind);
-    unset(&mut file.api_version);
-    for cluster in file.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
-        unset(&mut cluster.server);
-        unset(&mut cluster.certificate_authority);
-        unset(&mut cluster.certificate_authority_data);
-        unset(&mut cluster.proxy_url);
-        unset(&mut cluster.tls_server_name);
-    }
-    for user in file.auth_infos.iter_mut().filter_map(|named| named.auth_info.as_mut()) {
-        unset(&mut user.username);
-        unset(&mut user.token_file);
-        unset(&mut user.client_certificate);
-        unset(&mut user.client_certificate_data);
-        unset(&mut user.client_key);
-        unset(&mut user.impersonate);
-        unset(&mut user.impersonate_uid);
-        for secret in [&mut user.password, &mut user.token, &mut user.client_key_data] {
-            if secret.as_ref().is_some_and(|secret| secret.expose_secret().is_empty()) {
-                *secret = None;
-            }
-        }
-    }
-    for context in file.contexts.iter_mut().filter_map(|named| named.context.as_mut()) {
-        unset(&mut context.user);
-        unset(&mut context.namespace);
-    }
-}
-
-fn absolute(folder: &Path, path: &mut Option<String>) {
-    if let Some(file) = path
-        && Path::new(file).is_relative()
-        && let Some(joined) = folder.join(&*file).to_str()
-    {
-        *path = Some(joined.to_owned());
-    }
 }
 
 /// The context that is wanted, or the current one.
@@ -337,7 +203,7 @@ fn server_url(server: &str) -> Result<Uri, KubeconfigError> {
     }
     let port = uri.authority().and_then(|authority| authority.as_str().rsplit(']').next()?.rsplit_once(':'));
     if port.is_some_and(|(_, port)| !port.is_empty()) && uri.port_u16().is_none() {
-        return Err(wrong("its port is no number".to_owned()));
+        return Err(wrong("its port is not a number".to_owned()));
     }
     match uri.scheme_str() {
         Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(uri),
@@ -399,8 +265,8 @@ fn for_plugin(cluster: &Cluster, authority: Option<Vec<u8>>) -> ExecAuthCluster 
     }
 }
 
-/// As kubectl has it: the version is said and known, and the current one says whether the plugin may ask. The oldest one,
-/// which kubectl took until 1.23, is taken too.
+/// As kubectl has it: the version is said and known, and the current one says whether the plugin may ask. The oldest
+/// one, which kubectl took until 1.23, is taken too.
 fn check_exec(exec: &ExecConfig) -> Result<(), KubeconfigError> {
     let wrong = |what: String| Err(KubeconfigError::Exec(what));
     match exec.api_version.as_deref().and_then(|version| version.strip_prefix("client.authentication.k8s.io/")) {
@@ -410,7 +276,10 @@ fn check_exec(exec: &ExecConfig) -> Result<(), KubeconfigError> {
         Some("v1" | "v1beta1" | "v1alpha1") => Ok(()),
         _ => {
             let version = exec.api_version.as_deref().unwrap_or_default();
-            wrong(format!("has the apiVersion {version:?}, and client.authentication.k8s.io/v1 and v1beta1 are known"))
+            wrong(format!(
+                "has the apiVersion {version:?}; only client.authentication.k8s.io/v1 and v1beta1 are \
+                           supported"
+            ))
         }
     }
 }
@@ -445,11 +314,12 @@ fn source(user: &AuthInfo, cluster: impl FnOnce() -> ExecAuthCluster) -> Result<
     }
     let why = match provider.name.as_str() {
         "gcp" => {
-            "kubectl has no more: use the plugin gke-gcloud-auth-plugin (gcloud container clusters get-credentials)"
+            "kubectl no longer supports: use the plugin gke-gcloud-auth-plugin (gcloud container clusters \
+             get-credentials)"
         }
-        "azure" => "kubectl has no more: use the plugin kubelogin (kubelogin convert-kubeconfig)",
-        "oidc" => "holds no id-token that is good now: use the plugin kubelogin (kubectl oidc-login setup)",
-        _ => "is not known: use a credential plugin (users: user: exec:)",
+        "azure" => "kubectl no longer supports: use the plugin kubelogin (kubelogin convert-kubeconfig)",
+        "oidc" => "has no valid id-token: use the plugin kubelogin (kubectl oidc-login setup)",
+        _ => "is not supported: use a credential plugin (users: user: exec:)",
     };
     Err(KubeconfigError::Provider { name: provider.name.clone(), why: why.to_owned() })
 }
@@ -496,150 +366,4 @@ fn of_account(folder: &Path, host: &str, port: &str) -> Result<Chosen, Kubeconfi
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn written(text: &str) -> (tempfile::TempDir, PathBuf) {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("config");
-        fs::write(&path, text).expect("written");
-        (folder, path)
-    }
-
-    /// A file of one context, with this cluster and this user.
-    fn one(cluster: &str, user: &str) -> String {
-        format!(
-            "clusters: [{{name: c, cluster: {{{cluster}}}}}]\nusers: [{{name: u, user: {{{user}}}}}]\n\
-             contexts: [{{name: x, context: {{cluster: c, user: u}}}}]\ncurrent-context: x\n"
-        )
-    }
-
-    fn chosen(cluster: &str, user: &str) -> Result<Chosen, String> {
-        let (_folder, path) = written(&one(cluster, user));
-        let file = read(&[path]).map_err(|error| error.to_string())?;
-        choose(&file, "x", &Proxies::default()).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn a_server_is_an_address_however_it_is_written() {
-        for (server, url) in [
-            ("127.0.0.1:18080", "http://127.0.0.1:18080/"),
-            ("localhost:8080", "http://localhost:8080/"),
-            ("kube.example", "http://kube.example/"),
-            ("[::1]:6443", "http://[::1]:6443/"),
-            (" https://kube.example:6443 ", "https://kube.example:6443/"),
-            ("HTTPS://kube.example/k8s/c-1", "https://kube.example/k8s/c-1"),
-        ] {
-            assert_eq!(server_url(server).expect(server).to_string(), url);
-        }
-        for server in
-            ["kube.example/path", "ftp://kube.example", "https://", "https:///path", "a b", "https://host:port", ""]
-        {
-            assert!(server_url(server).is_err(), "{server:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_empty_is_not_there() {
-        let (_one, nulls) = written("clusters: null\ncontexts: null\nusers: null\ncurrent-context: \"\"\n");
-        let exec = "exec: {apiVersion: client.authentication.k8s.io/v1beta1, command: plugin}";
-        let (_two, real) = written(&one("server: 'https://kube.example'", &format!("token: '', username: '', {exec}")));
-        let file = read(&[nulls, real]).expect("readable");
-        assert_eq!(chosen_context(&file, None).as_deref(), Ok("x"), "the next file's counts");
-        let found = choose(&file, "x", &Proxies::default()).expect("usable");
-        assert!(matches!(found.source, Source::Plugin(_)), "{:?}", found.source);
-        for empty in ["", " ", "# nothing\n", "---\n"] {
-            let (_folder, path) = written(empty);
-            assert!(read(&[path]).is_ok_and(|file| file.contexts.is_empty()), "{empty:?}");
-        }
-    }
-
-    #[test]
-    fn nobodys_credentials_go_out_in_the_clear() {
-        for user in ["token: abc", "exec: {command: plugin}", "username: me", "auth-provider: {name: gcp}"] {
-            let found = chosen("server: 'http://kube.example'", user).expect(user);
-            assert!(matches!(found.source, Source::Fixed(None)), "{:?}", found.source);
-        }
-    }
-
-    #[test]
-    fn of_a_key_that_is_there_twice_the_last_one_counts() {
-        let (_folder, path) = written(&format!("current-context: y\n{}", one("server: 'https://kube.example'", "")));
-        assert_eq!(read(&[path]).expect("readable").current_context.as_deref(), Some("x"));
-    }
-
-    #[test]
-    fn what_is_wrong_is_told_with_its_place_on_one_line() {
-        let (_folder, path) = written("apiVersion: v1\n\tkind: Config\n");
-        let told = read(std::slice::from_ref(&path)).expect_err("a tab").to_string();
-        assert!(told.starts_with(&format!("{}, line ", path.display())) && !told.contains('\n'), "{told}");
-        let (_folder, path) = written("clusters:\n- name: c\n  cluster: [1]\n");
-        let told = read(std::slice::from_ref(&path)).expect_err("a list").to_string();
-        assert!(told.starts_with(&format!("{}, line 3, ", path.display())) && !told.contains('\n'), "{told}");
-        let missing = path.with_file_name("none");
-        assert!(
-            read(std::slice::from_ref(&missing))
-                .expect_err("missing")
-                .to_string()
-                .contains(&missing.display().to_string())
-        );
-        let (_folder, odd) = written("");
-        fs::write(&odd, [0xff, 0xfe, 0x61]).expect("written");
-        assert!(
-            read(std::slice::from_ref(&odd)).is_ok_and(|file| file.contexts.is_empty()) || read(&[odd]).is_err(),
-            "no panic"
-        );
-    }
-
-    #[test]
-    fn a_file_that_is_missing_is_named() {
-        let server = "server: 'https://kube.example'";
-        let told = chosen(server, "client-certificate: nope.crt, client-key: nope.key").expect_err("missing");
-        assert!(told.contains("the client certificate /") && told.contains("/nope.crt cannot be read"), "{told}");
-        let told = chosen(&format!("{server}, certificate-authority: ca.crt"), "").expect_err("missing");
-        assert!(told.contains("the certificate authority /") && told.contains("/ca.crt"), "{told}");
-        let told = chosen(server, "client-certificate-data: '!'").expect_err("no base64");
-        assert_eq!(told, "the client certificate is no base64");
-    }
-
-    #[test]
-    fn of_many_contexts_a_few_close_ones_are_named() {
-        let rows: Vec<String> = (0..5000).map(|number| format!("{{name: team-{number}-staging}}")).collect();
-        let (_folder, path) = written(&format!("contexts: [{}, {{name: prod-eu-1}}]", rows.join(", ")));
-        let file = read(&[path]).expect("readable");
-        let told = chosen_context(&file, Some("prod-eu")).expect_err("unknown").line();
-        assert!(told.contains("prod-eu-1") && told.contains("4996 others") && told.len() < 300, "{told}");
-    }
-
-    #[test]
-    fn a_provider_of_old_is_told_its_plugin() {
-        let server = "server: 'https://kube.example'";
-        for (provider, plugin) in [
-            ("name: gcp, config: {cmd-path: /nonexistent/gcloud}", "gke-gcloud-auth-plugin"),
-            ("name: gcp, config: null", "gke-gcloud-auth-plugin"),
-            ("name: azure, config: {apiserver-id: x}", "kubelogin"),
-            ("name: oidc, config: {id-token: abc}", "kubelogin"),
-            ("name: oidc, config: {id-token: a.eyJleHAiOjF9.b}", "kubelogin"),
-            ("name: own", "plugin"),
-        ] {
-            let told = chosen(server, &format!("auth-provider: {{{provider}}}")).expect_err(provider);
-            assert!(told.contains(plugin), "{told}");
-        }
-        let held = chosen(server, "auth-provider: {name: oidc, config: {id-token: a.eyJleHAiOjk5OTk5OTk5OTl9.b}}");
-        assert!(matches!(held.expect("it is good").source, Source::Fixed(Some(_))));
-    }
-
-    #[test]
-    fn a_pods_account_is_used_with_its_files() {
-        let folder = tempfile::tempdir().expect("a folder");
-        fs::write(folder.path().join("token"), "t").expect("written");
-        fs::write(folder.path().join("namespace"), "mine\n").expect("written");
-        let missing = of_account(folder.path(), "10.0.0.1", "443").expect_err("no authority").to_string();
-        assert!(missing.contains("ca.crt"), "{missing}");
-        fs::write(folder.path().join("ca.crt"), include_bytes!("../../tests/support/pki/ca.pem")).expect("written");
-        let found = of_account(folder.path(), "fd00::1", "6443").expect("usable");
-        assert_eq!(found.config.cluster_url.to_string(), "https://[fd00::1]:6443/");
-        assert_eq!((found.config.default_namespace.as_str(), found.context.as_str()), ("mine", IN_CLUSTER));
-        assert!(matches!(found.source, Source::File { .. }));
-    }
-}
+mod tests;

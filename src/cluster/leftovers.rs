@@ -90,14 +90,14 @@ impl Leftover {
 
     async fn scope(&self, journals: &Journals, patience: Duration) -> Result<Scope, Notice> {
         let Some(connection) = &self.connection else {
-            let headline = format!("session {} cannot be looked at", self.summary.id);
+            let headline = format!("cannot show session {}", self.summary.id);
             let failure = if self.summary.moved { Failure::Moved } else { Failure::Unreachable };
             return Err(Notice::error(headline, self.summary.trouble.clone(), "").of(failure));
         };
         match journals.open(&self.summary.id) {
             Ok((journal, record)) => scope_of_record(connection, journal, record, patience).await,
             Err(JournalError::Unknown(_)) => Ok(scope_of_found(connection, &self.identity, self, patience)),
-            Err(error) => Err(error.notice(format!("session {} is left alone", self.summary.id))),
+            Err(error) => Err(error.notice(format!("session {} was not touched", self.summary.id))),
         }
     }
 }
@@ -122,7 +122,7 @@ where
         Err(_) => Err(busy.unwrap_or_else(|| {
             let cause = format!("the API server has not answered within {} s", within.as_secs());
             let next_step = "check the network and the VPN, then try again";
-            Notice::error("what is there cannot be seen", cause, next_step).of(Failure::Unreachable)
+            Notice::error("cannot see what is there", cause, next_step).of(Failure::Unreachable)
         })),
     }
 }
@@ -156,7 +156,7 @@ pub(super) async fn beside(
     settings: AgentSettings,
     session: &SessionId,
 ) -> Result<Cluster, Notice> {
-    let headline = || format!("session {session} cannot be looked at");
+    let headline = || format!("cannot show session {session}");
     let record = journals.all().into_iter().flatten().find(|record| record.header.session == *session);
     let record = record.ok_or_else(|| Notice::error(headline(), "this laptop has no journal of it", ""))?;
     let connection = way_to(&record.header.cluster, at_hand).await?;
@@ -183,10 +183,10 @@ async fn way_to(cluster: &ClusterIdentity, at_hand: &Connection) -> Result<Conne
     }
 }
 
-/// The user says that a session's cluster is the same at another address or with another CA: where its `kube-system` has
-/// the UID that it had, the journal has the new way from now on.
+/// The user says that a session's cluster is the same at another address or with another CA: where its `kube-system`
+/// has the UID that it had, the journal has the new way from now on.
 pub async fn trust(at_hand: Option<&Connection>, journals: &Journals, session: &SessionId) -> Result<(), Notice> {
-    let headline = || format!("the way to the cluster of session {session} is not changed");
+    let headline = || format!("the cluster address of session {session} was not changed");
     let (journal, record) = journals.open(session).map_err(|error| error.notice(headline()))?;
     let cluster = &record.header.cluster;
     let own = match Connection::by(cluster).await {
@@ -217,10 +217,10 @@ pub async fn trust_cluster(at_hand: Option<&Connection>, journals: &Journals, ui
         let known: BTreeSet<String> = others.into_iter().map(|record| record.header.cluster.kube_system_uid).collect();
         let known: Vec<String> = known.into_iter().collect();
         let cause = match known.len() {
-            0 => "no session here has something left".to_owned(),
+            0 => "no session here has anything left".to_owned(),
             _ => format!("the clusters of sessions here have {}", known.join(", ")),
         };
-        let headline = format!("no session here began in a cluster whose kube-system has the UID {uid:?}");
+        let headline = format!("no session here was started in a cluster whose kube-system has the UID {uid:?}");
         return Err(Notice::error(headline, cause, "see nodewatch-tui sessions").of(Failure::BadInput));
     }
     for record in theirs {
@@ -261,7 +261,7 @@ pub(super) async fn elsewhere(
     let seen = inventory::everywhere(&connection.client).await?;
     let of_it: Vec<&Seen> = seen.iter().filter(|one| one.session.as_ref() == Some(session)).collect();
     if of_it.is_empty() {
-        let headline = format!("there is no session {session} in context {:?}", connection.context());
+        let headline = format!("no session {session} in context {:?}", connection.context());
         return Err(Notice::error(headline, "", "see nodewatch-tui sessions").of(Failure::BadInput));
     }
     Ok(compare(session, None, &of_it, identity, Some(connection), Holder::Elsewhere))
@@ -274,8 +274,9 @@ pub async fn leftovers(connection: &Connection, journals: &Journals) -> Result<V
     on_cluster(connection, &identity, &records, journals).await
 }
 
-/// The same for every cluster that a journal knows, and for this one, each given so long. A cluster that does not answer,
-/// or answers as another, is told in the sessions' `trouble`; a journal that cannot be read is told as a notice.
+/// The same for every cluster that a journal knows, and for this one, each given so long. A cluster that does not
+/// answer, or answers as another, is told in the sessions' `trouble`; a journal that cannot be read is told as a
+/// notice.
 pub async fn sessions(
     current: Option<&Connection>,
     journals: &Journals,
@@ -286,7 +287,7 @@ pub async fn sessions(
     for record in journals.all() {
         match record {
             Ok(record) => records.push(record),
-            Err(error) => notices.push(error.notice("a journal is passed over")),
+            Err(error) => notices.push(error.notice("skipped a journal")),
         }
     }
     let mut found = Vec::new();

@@ -11,7 +11,6 @@ mod deploy;
 mod error;
 mod exec;
 mod expected;
-mod follow;
 mod identity;
 mod image;
 mod inventory;
@@ -19,6 +18,7 @@ mod kinds;
 mod kubeconfig;
 mod leftovers;
 mod lists;
+mod metadata;
 mod names;
 mod nodes;
 mod objects;
@@ -34,6 +34,7 @@ mod strangers;
 mod template;
 mod terms;
 mod tls;
+mod watch_pods;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -232,7 +233,7 @@ impl Cluster {
         let ends = began + settings.budget.as_millis() as u64;
         let session = objects::Session { id: session, settings, began, ends };
         session.yaml(nodes).map_err(|error| {
-            let next_step = "see nodewatch-tui nodes for the names of nodes";
+            let next_step = "see nodewatch-tui nodes for node names";
             Notice::error("no manifests", error.to_string(), next_step).of(crate::model::Failure::BadInput)
         })
     }
@@ -285,7 +286,7 @@ impl Cluster {
                 let found = leftovers::elsewhere(&self.connection, &own, &session).await?;
                 Ok(leftovers::scope_of_found(&self.connection, &own, &found, PATIENCE))
             }
-            Err(error) => Err(error.notice(format!("session {session} is not removed"))),
+            Err(error) => Err(error.notice(format!("session {session} was not removed"))),
         }
     }
 }
@@ -304,7 +305,7 @@ impl Site for Cluster {
     }
 
     fn attach(&self) -> BoxStream<'static, (NodeName, DeployProgress)> {
-        follow::attach(self.clone())
+        watch_pods::attach(self.clone())
     }
 
     fn beside(&self, session: SessionId) -> BoxFuture<'static, Result<Arc<dyn Site>, Notice>> {
@@ -345,13 +346,13 @@ impl Site for Cluster {
     fn note_logs(&self, logs: Option<LogsSettings>) -> Result<(), Notice> {
         let Some((journal, _)) = self.journal() else { return Ok(()) };
         let recorded = journal.record(Entry::Logs(logs));
-        recorded.map_err(|error| error.notice("nothing is reported before it is written down"))
+        recorded.map_err(|error| error.notice("nothing is reported until it is recorded"))
     }
 
     fn note_storage(&self, storage: Option<StorageSettings>) -> Result<(), Notice> {
         let Some((journal, _)) = self.journal() else { return Ok(()) };
         let recorded = journal.record(Entry::Storage(storage));
-        recorded.map_err(|error| error.notice("nothing is delivered to S3 before it is written down"))
+        recorded.map_err(|error| error.notice("nothing is delivered to S3 until it is recorded"))
     }
 
     fn fetch(&self, node: &NodeName, part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>> {

@@ -16,20 +16,13 @@ use tokio::time::timeout;
 use super::{
     connect::Connection,
     lists::{Selection, pages},
+    metadata::Metadata,
 };
 
 /// More names than this help nobody.
 const MAX_NAMES: usize = 100_000;
 /// All of them are had within this time, or fewer are.
 const WITHIN: Duration = Duration::from_secs(10);
-
-#[derive(Deserialize)]
-struct Metadata {
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    namespace: String,
-}
 
 #[derive(Deserialize)]
 struct Service {
@@ -91,7 +84,7 @@ pub(super) async fn names(connection: &Connection) -> BTreeMap<IpAddr, String> {
     let names = Names::default();
     if timeout(WITHIN, gather(connection, &names)).await.is_err() {
         connection.calls.news.note(
-            "not every address has a name",
+            "some addresses have no name",
             format!("the API server did not list all pods within {} s", WITHIN.as_secs()),
         );
     }
@@ -126,7 +119,7 @@ struct Names(Mutex<BTreeMap<IpAddr, String>>);
 
 impl Names {
     fn add<'a>(&self, kind: &str, metadata: &Metadata, addresses: impl Iterator<Item = &'a str>) {
-        let Metadata { name, namespace } = metadata;
+        let Metadata { name, namespace, .. } = metadata;
         // Every change is one call, so the map is whole even if a holder panicked.
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for address in addresses.filter_map(|address| address.parse().ok()) {

@@ -113,7 +113,7 @@ impl Session<'_> {
         let kind = Kind::Job;
         let dns = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
         if node.0.is_empty() || !node.0.bytes().all(dns) {
-            return Err(ManifestError { kind: Kind::Job.word(), reason: format!("{:?} is no name of a node", node.0) });
+            return Err(ManifestError { kind: Kind::Job.word(), reason: format!("invalid node name {:?}", node.0) });
         }
         let left = left.as_secs().max(1);
         let mut value = self.read(kind, AGENT_JOB)?;

@@ -71,17 +71,17 @@ pub(super) struct Answer {
 /// Why it gave nothing. What it wrote to its standard output is in none of them: it may be a secret.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(super) enum PluginError {
-    #[error("the kubeconfig names no command of the credential plugin")]
+    #[error("the kubeconfig has no command for the credential plugin")]
     NoCommand,
     #[error("the credential plugin {program} is not installed{}", hinted(.hint.as_deref()))]
     NotInstalled { program: String, hint: Option<String> },
-    #[error("the credential plugin {program} cannot be started: {reason}")]
+    #[error("cannot start the credential plugin {program}: {reason}")]
     Start { program: String, reason: String },
-    #[error("the credential plugin {program} asks on the terminal (interactiveMode: Always), and {reason}")]
+    #[error("the credential plugin {program} needs a terminal (interactiveMode: Always), but {reason}")]
     NeedsTerminal { program: String, reason: &'static str },
     #[error("the credential plugin {program} ended with {status}{}", words(.said))]
     Failed { program: String, status: ExitStatus, said: String },
-    #[error("the credential plugin {program} has not answered for {seconds} s and was ended{}", words(.said))]
+    #[error("the credential plugin {program} has not answered for {seconds} s and was stopped{}", words(.said))]
     NoAnswer { program: String, seconds: u64, said: String },
     #[error("the credential plugin {program} {what}{}", if .said.trim().is_empty() { String::new() } else { words(.said) })]
     Answer { program: String, what: String, said: String },
@@ -97,9 +97,9 @@ impl PluginError {
     pub fn next_step(&self) -> &'static str {
         match self {
             Self::NotInstalled { .. } => "install it, or put it on PATH, and try again",
-            Self::NoCommand | Self::Start { .. } => "mend the user's exec in the kubeconfig",
+            Self::NoCommand | Self::Start { .. } => "fix the user's exec in the kubeconfig",
             Self::NeedsTerminal { .. } => {
-                "start the program on a terminal with this context (--context): it asks before the screen is there"
+                "start the program on a terminal with this context (--context): it then asks before the screen opens"
             }
             Self::Failed { .. } | Self::NoAnswer { .. } | Self::Answer { .. } => {
                 "renew what it needs (for EKS: aws sso login) and try again"
@@ -112,7 +112,7 @@ impl PluginError {
 fn words(said: &str) -> String {
     let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let last = lines[lines.len().saturating_sub(LINES)..].join("; ");
-    if last.is_empty() { ", it says nothing".to_owned() } else { format!(": {}", crate::base::text::visible(&last)) }
+    if last.is_empty() { ", without a message".to_owned() } else { format!(": {}", crate::base::text::visible(&last)) }
 }
 
 fn hinted(hint: Option<&str>) -> String {
@@ -181,7 +181,7 @@ impl Plugin {
         }
         let terminal = may_ask();
         if self.exec.interactive_mode == Some(ExecInteractiveMode::Always) && !terminal {
-            let reason = if SCREEN.load(Ordering::SeqCst) { "the screen is on it" } else { "there is none" };
+            let reason = if SCREEN.load(Ordering::SeqCst) { "the screen is using it" } else { "there is none" };
             return Err(PluginError::NeedsTerminal { program, reason });
         }
         let asks = terminal && self.may_ask();
@@ -221,16 +221,16 @@ impl Plugin {
 
     /// What its answer holds, or what is wrong with it.
     fn read(&self, answer: &[u8]) -> Result<Answer, String> {
-        let text = std::str::from_utf8(answer).map_err(|_| "answered with what is no text".to_owned())?;
+        let text = std::str::from_utf8(answer).map_err(|_| "did not answer with text".to_owned())?;
         let answer: ExecCredential =
-            serde_saphyr::from_str(text).map_err(|_| "answered with what is no ExecCredential".to_owned())?;
+            serde_saphyr::from_str(text).map_err(|_| "did not answer with an ExecCredential".to_owned())?;
         if answer.kind.as_deref().is_some_and(|kind| kind != "ExecCredential") {
-            return Err("answered with what is no ExecCredential".to_owned());
+            return Err("did not answer with an ExecCredential".to_owned());
         }
         if let (Some(wanted), Some(version)) = (&self.exec.api_version, &answer.api_version)
             && wanted != version
         {
-            return Err(format!("answered as of {version}, and the kubeconfig says {wanted}"));
+            return Err(format!("answered with version {version}, but the kubeconfig says {wanted}"));
         }
         let status = answer.status.ok_or_else(|| "answered without a status".to_owned())?;
         let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
@@ -238,13 +238,13 @@ impl Plugin {
         let certificate = match (filled(status.client_certificate_data), filled(status.client_key_data)) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
             (None, None) => None,
-            _ => return Err("gave a certificate or a key, and not both".to_owned()),
+            _ => return Err("returned a certificate or a key, but not both".to_owned()),
         };
         if token.is_none() && certificate.is_none() {
-            return Err("gave neither a token nor a certificate".to_owned());
+            return Err("returned neither a token nor a certificate".to_owned());
         }
         let ends = filled(status.expiration_timestamp);
-        let ends = ends.map(|at| at.parse().map_err(|_| "gave an expirationTimestamp that is no time".to_owned()));
+        let ends = ends.map(|at| at.parse().map_err(|_| "returned an invalid expirationTimestamp".to_owned()));
         Ok(Answer { token, certificate, ends: ends.transpose()? })
     }
 }
@@ -315,7 +315,7 @@ async fn watched(
         tokio::time::sleep(PATIENCE).await;
         if !drawn_on && quiet.load(Ordering::Relaxed) && std::io::stderr().is_terminal() {
             let program = crate::base::text::visible(program);
-            let _ = writeln!(std::io::stderr(), "waiting for the credential plugin {program} (Ctrl-C ends it)");
+            let _ = writeln!(std::io::stderr(), "waiting for the credential plugin {program} (Ctrl-C stops it)");
         }
         std::future::pending::<()>().await;
     };

@@ -76,14 +76,14 @@ fn rights(settings: &AgentSettings) -> Vec<Right> {
     need("batch", "jobs", true, &["list", "create", "delete"], None);
     need("batch", "jobs", true, &["patch"], Some("moving the session's end"));
     need("", "pods", true, &["list", "watch"], None);
-    need("", "pods", true, &["delete"], Some("removing pods whose Job somebody has deleted without them"));
+    need("", "pods", true, &["delete"], Some("removing pods whose Job was deleted without them"));
     need("", "pods/exec", true, &["get"], None);
     need("", "pods/exec", true, &["create"], Some("tunnels on Kubernetes 1.35 and later"));
     need("", "events", true, &["list", "watch"], Some("the reasons why a pod does not start"));
-    need("", "namespaces", false, &["list"], Some("finding sessions that other laptops have begun"));
-    need("", "services", false, &["list"], Some("names of services in merged captures, and the ports that they say"));
-    need("", "pods", false, &["list"], Some("names of pods in merged captures, and the ports that they say"));
-    need("discovery.k8s.io", "endpointslices", false, &["list"], Some("whether something is behind a service's port"));
+    need("", "namespaces", false, &["list"], Some("finding sessions started on other laptops"));
+    need("", "services", false, &["list"], Some("service names in merged captures, and their expected ports"));
+    need("", "pods", false, &["list"], Some("pod names in merged captures, and their expected ports"));
+    need("discovery.k8s.io", "endpointslices", false, &["list"], Some("whether a service's port has pods behind it"));
     need("", "endpoints", false, &["list"], Some("the same on Kubernetes before 1.21"));
     if settings.reaper {
         need("rbac.authorization.k8s.io", "roles", true, &["create"], None);
@@ -110,9 +110,10 @@ pub(super) async fn gate(
     let failed: Vec<&PreflightCheck> = checks.iter().filter(|check| check.outcome.stops()).collect();
     let Some(worst) = failed.iter().map(|check| check.outcome).max() else { return Ok(warnings(&checks)) };
     let details: Vec<String> = failed.iter().map(|check| format!("{}: {}", check.check, check.detail)).collect();
-    let next_step = "nodewatch-tui preflight shows how to mend it; nothing was created";
+    let next_step = "nodewatch-tui preflight shows how to fix it; nothing was created";
     let failure = if worst == Outcome::NotPermitted { Failure::NotPermitted } else { Failure::Other };
-    Err(Notice::error("preflight found what would stop the session", details.join("; "), next_step).of(failure))
+    Err(Notice::error("preflight found problems that would stop the session", details.join("; "), next_step)
+        .of(failure))
 }
 
 /// What does not stop a session and is worth knowing, as one notice.
@@ -123,7 +124,7 @@ pub(super) fn warnings(checks: &[PreflightCheck]) -> Option<Notice> {
     let next_step = match &found[..] {
         [] => return None,
         [one] if !one.fix.is_empty() => one.fix.clone(),
-        _ => "nodewatch-tui preflight says how to mend it".to_owned(),
+        _ => "nodewatch-tui preflight shows how to fix it".to_owned(),
     };
     Some(Notice::warning("preflight warns", details.join("; "), next_step))
 }
@@ -136,7 +137,7 @@ pub(super) async fn in_own_namespace(
 ) -> Result<Option<Notice>, Notice> {
     let namespace = namespace_name(session.id);
     let checks = admission::in_the_namespace(client, session, &namespace, nodes, true).await;
-    let checks = checks.map_err(|error| Notice::error("no agent", error.to_string(), "report this as a defect"))?;
+    let checks = checks.map_err(|error| Notice::error("no agent", error.to_string(), "report this as a bug"))?;
     Ok(warnings(&admission::verdict(checks)?))
 }
 
@@ -201,8 +202,8 @@ fn check_version(status: u16, version: &serde_json::Value) -> PreflightCheck {
         (Some(major), Some(minor)) if (major, minor) < TTL_SINCE => check(
             what,
             Outcome::Warning,
-            format!("{text}: Jobs that have ended stay until cleanup unless TTLAfterFinished is switched on"),
-            "leave by the guided exit, or run nodewatch-tui cleanup",
+            format!("{text}: finished Jobs are kept until cleanup unless TTLAfterFinished is enabled"),
+            "use the guided exit, or run nodewatch-tui cleanup",
         ),
         (Some(_), Some(_)) => check(what, Outcome::Passed, text, ""),
         // It is away for a moment.
@@ -210,7 +211,7 @@ fn check_version(status: u16, version: &serde_json::Value) -> PreflightCheck {
             check(what, Outcome::Unknown, format!("no answer: the API server says {status}"), "")
         }
         _ => {
-            let detail = format!("the answer ({status}) is no version of Kubernetes");
+            let detail = format!("the answer ({status}) is not a Kubernetes version");
             check(what, Outcome::Failed, detail, "check the server address in the kubeconfig")
         }
     }
@@ -224,7 +225,7 @@ fn check_clock(theirs: i64, ours: i64) -> PreflightCheck {
     } else {
         (Outcome::Passed, "")
     };
-    check("clock", outcome, format!("the API server's differs by {} s", (theirs - ours).abs() / 1000), fix)
+    check("clock", outcome, format!("differs from the API server's by {} s", (theirs - ours).abs() / 1000), fix)
 }
 
 /// Each verb on each kind that a session uses.
@@ -246,7 +247,7 @@ async fn access(client: &Client, settings: &AgentSettings, namespace: &str) -> V
             Ok(true) => {}
             Ok(false) => missing.push(right),
             Err(error) => {
-                let what = "ask which rights you have".to_owned();
+                let what = "check your rights".to_owned();
                 let rights = "create on selfsubjectaccessreviews (authorization.k8s.io)";
                 unanswered_of.push(unanswered("rights", &notice(&Attempt { what, rights }, &error)));
             }
@@ -298,7 +299,7 @@ fn missing_rights(missing: &[Right]) -> Vec<PreflightCheck> {
         let (outcome, without) = match costs {
             Some(mut costs) => {
                 costs.dedup();
-                (Outcome::Warning, format!("; without it you go without {}", costs.join(", and ")))
+                (Outcome::Warning, format!("; optional: needed for {}", costs.join(", and ")))
             }
             None => (Outcome::NotPermitted, String::new()),
         };
@@ -313,7 +314,7 @@ fn missing_rights(missing: &[Right]) -> Vec<PreflightCheck> {
 async fn agents_namespace(client: &Client, settings: &AgentSettings, nodes: &[NodeName]) -> Vec<PreflightCheck> {
     let (what, agents) = ("pod security", nodes.len());
     let broken =
-        |error: ManifestError| vec![check("admission", Outcome::Failed, error.to_string(), "report this as a defect")];
+        |error: ManifestError| vec![check("admission", Outcome::Failed, error.to_string(), "report this as a bug")];
     let Some(name) = &settings.namespace else {
         return admission::before_the_namespace(client, settings, nodes).await.unwrap_or_else(broken);
     };
@@ -321,8 +322,8 @@ async fn agents_namespace(client: &Client, settings: &AgentSettings, nodes: &[No
     let namespace = match Api::<Namespace>::all(client.clone()).get_opt(name).await {
         Ok(Some(namespace)) => namespace,
         Ok(None) => {
-            let fix = format!("kubectl create namespace {}, or leave --namespace out", text::shell(name));
-            return vec![check("namespace", Outcome::Failed, format!("there is no namespace {name:?}"), fix)];
+            let fix = format!("kubectl create namespace {}, or omit --namespace", text::shell(name));
+            return vec![check("namespace", Outcome::Failed, format!("namespace {name:?} does not exist"), fix)];
         }
         Err(error) => {
             let attempt = attempt(format!("get namespace {name}"), "get on namespaces");
@@ -413,7 +414,7 @@ fn check_nodes(nodes: &[Node], tainted: usize) -> Vec<PreflightCheck> {
         _ => checks.push(check(
             "architecture",
             Outcome::Warning,
-            format!("nodes are {}: the image must be for each of them", architectures.join(" and ")),
+            format!("nodes are {}: the image must support each of them", architectures.join(" and ")),
             "build the image for several platforms (docker buildx)",
         )),
     }
@@ -437,7 +438,7 @@ fn shown(names: &[String]) -> String {
 
 fn check_image(reference: &str) -> PreflightCheck {
     let what = "image";
-    let fix = "name it with --image or NODEWATCH_IMAGE, as in registry.example/nodewatch-agent:0.1.0";
+    let fix = "set it with --image or NODEWATCH_IMAGE, e.g. registry.example/nodewatch-agent:0.1.0";
     match image::read(reference) {
         Reading::Good => check(what, Outcome::Passed, reference, ""),
         Reading::Odd(detail) => check(what, Outcome::Warning, detail, fix),

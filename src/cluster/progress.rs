@@ -133,8 +133,8 @@ fn of_container(container: &ContainerStatus, always: bool) -> DeployProgress {
             "name an image that this node can pull with --image, or load it onto the node",
         ),
         "CrashLoopBackOff" => failed(
-            "the agent's container ends again and again".to_owned(),
-            &format!("see kubectl logs; its last end: {}", last_end(container)),
+            "the agent's container keeps exiting".to_owned(),
+            &format!("see kubectl logs; last exit: {}", last_end(container)),
         ),
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => failed(
             "the agent's container cannot be started".to_owned(),
@@ -174,7 +174,7 @@ pub(super) fn of_event(event: &Event) -> Option<DeployProgress> {
             } else if message.contains("admission webhook") || message.contains("denied the request") {
                 ("an admission webhook refuses the pod", "ask its owner for an exemption for nodewatch namespaces")
             } else {
-                ("the pod cannot be created", "the reason is the cluster's; the Job goes on trying")
+                ("the pod cannot be created", "the cluster refused it; the Job keeps retrying")
             };
             Some(DeployProgress::Failed(Notice::error(headline, message, next_step)))
         }

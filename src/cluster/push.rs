@@ -1,7 +1,7 @@
 //! The agent program sent into a pod of a stock image, for clusters where no image of ours can be had.
 //!
-//! Owns the sending; what such a pod runs until the program is there is in `template.rs`. A sent file cannot carry a capability, so the
-//! pod is as locked down as ever and cannot capture, unless the user has it run as uid 0.
+//! Owns the sending; what such a pod runs until the program is there is in `template.rs`. A sent file cannot carry a
+//! capability, so the pod is as locked down as ever and cannot capture, unless the user has it run as uid 0.
 
 use std::{
     path::{Path, PathBuf},
@@ -26,6 +26,11 @@ use crate::{
 /// How long sending may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// The lines by which the pod says how far it is; a line of anything else in it means nothing.
+const PRESENT: &str = "nodewatch-push:present";
+const READY: &str = "nodewatch-push:ready";
+const STORED: &str = "nodewatch-push:stored";
+
 /// What is sent, and into what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Push {
@@ -47,8 +52,8 @@ impl Push {
     /// Reads the program.
     pub fn read(image: String, path: &Path, as_root: bool) -> Result<Self, Notice> {
         let refused = |cause: String| {
-            let next_step = "name the agent program for the nodes' architecture with --agent-binary";
-            Notice::error("there is no agent program to send", cause, next_step).of(Failure::BadInput)
+            let next_step = "set the agent program for the nodes' architecture with --agent-binary";
+            Notice::error("no agent program to send", cause, next_step).of(Failure::BadInput)
         };
         let program = std::fs::read(path).map_err(|error| refused(format!("{}: {error}", path.display())))?;
         // `e_machine` of the ELF header, see elf(5).
@@ -56,7 +61,7 @@ impl Push {
         let architecture = match machine {
             Some([62, 0]) => "amd64",
             Some([183, 0]) => "arm64",
-            _ => return Err(refused(format!("{} is no Linux program for amd64 or arm64", path.display()))),
+            _ => return Err(refused(format!("{} is not a Linux program for amd64 or arm64", path.display()))),
         };
         let sha256 = text::hex(&Sha256::digest(&program));
         Ok(Self { image, program: Some(program.into()), path: path.to_owned(), sha256, architecture, as_root })
@@ -87,7 +92,7 @@ pub(super) async fn ensure(cluster: &Cluster, node: &NodeName) -> Result<(), Ope
         return Ok(());
     }
     let sent = timeout(PATIENCE, send(cluster, node, push)).await;
-    sent.unwrap_or_else(|_| Err(OpenError("the agent program was not taken within 5 min".to_owned())))?;
+    sent.unwrap_or_else(|_| Err(OpenError("the pod did not accept the agent program within 5 min".to_owned())))?;
     lock(&cluster.state.pushed).insert(node.clone(), pod);
     Ok(())
 }
@@ -97,9 +102,10 @@ async fn send(cluster: &Cluster, node: &NodeName, push: &Push) -> Result<(), Ope
     let (size, sum) = (program.len(), &push.sha256);
     // Another program may have sent it already: then nothing is read.
     let script = format!(
-        "P={PROGRAM}; if [ -x $P ] && echo '{sum}  '$P | sha256sum -c >/dev/null 2>&1; then echo there; exit 0; fi; \
-         echo ready; head -c {size} > $P.part && echo '{sum}  '$P.part | sha256sum -c >/dev/null && \
-         chmod 755 $P.part && mv $P.part $P && echo taken"
+        "P={PROGRAM}; if [ -x $P ] && echo '{sum}  '$P | sha256sum -c >/dev/null 2>&1; then echo {PRESENT}; exit 0; \
+         fi; \
+         echo {READY}; head -c {size} > $P.part && echo '{sum}  '$P.part | sha256sum -c >/dev/null && \
+         chmod 755 $P.part && mv $P.part $P && echo {STORED}"
     );
     let command = ["sh", "-c", &script].map(str::to_owned).to_vec();
     let mut process = exec::exec(cluster, node, command).await?;
@@ -113,21 +119,23 @@ async fn send(cluster: &Cluster, node: &NodeName, push: &Push) -> Result<(), Ope
     loop {
         let read = reader.read(&mut buffer).await.map_err(failed)?;
         heard.push_str(&String::from_utf8_lossy(&buffer[..read]));
-        if heard.contains("there") || heard.contains("taken") {
+        let has_said = |marker: &str| heard.lines().any(|line| line.trim_end() == marker);
+        if has_said(PRESENT) || has_said(STORED) {
             return Ok(());
         }
         if read == 0 {
             let cause = text::visible(heard.trim());
             return Err(OpenError(format!(
-                "the stock image did not take the agent program, or its checksum differs: it needs sh, head, sha256sum, \
+                "the stock image did not accept the agent program, or its checksum differs: it needs sh, head, \
+                 sha256sum, \
                  chmod and mv ({cause})"
             )));
         }
-        if heard.contains("ready") && !std::mem::replace(&mut sent, true) {
+        if has_said(READY) && !std::mem::replace(&mut sent, true) {
             if push.program.is_none() {
                 return Err(OpenError(format!(
-                    "its pod waits for the agent program that the session was begun with, and {} is another by now: name \
-                     it with --agent-binary",
+                    "its pod waits for the agent program that the session was started with, but {} has changed: set \
+                     the original with --agent-binary",
                     text::visible(&push.path.display().to_string())
                 )));
             }
@@ -148,7 +156,7 @@ mod tests {
         let refused = |path: &Path| Push::read("busybox:1".into(), path, false).expect_err("refused").line();
         assert!(refused(&path).contains("No such file"));
         std::fs::write(&path, "#!/bin/sh\n").expect("written");
-        assert!(refused(&path).contains("is no Linux program"));
+        assert!(refused(&path).contains("is not a Linux program"));
         let mut program = b"\x7fELF".to_vec();
         program.resize(64, 0);
         std::fs::write(&path, &program).expect("written");

@@ -2,6 +2,8 @@
 //!
 //! Owns the order, the preconditions and the patience. The same for the guided exit and for leftovers of any session.
 
+mod claims;
+
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
@@ -24,7 +26,6 @@ use super::{
     identity,
     inventory::{Places, Seen, look},
     kinds, lock,
-    objects::SESSION_LABEL,
     strangers::{self, Contents, Known, Stranger},
 };
 use crate::{
@@ -32,6 +33,7 @@ use crate::{
     journal::{Entry, Journal},
     model::{ClusterIdentity, Failure, Group, Keep, Kind, MadeObject, Notice, Removal, SessionId},
 };
+use claims::{Claim, claims};
 
 /// Calls to a server that cannot be reached are tried again for this long.
 const UNREACHABLE: Duration = Duration::from_secs(60);
@@ -58,19 +60,6 @@ pub(super) struct Scope {
     pub with_contents: BTreeSet<String>,
     /// An object that is still there after this long is reported with what holds it.
     pub patience: Duration,
-}
-
-/// What is to become of one object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Claim {
-    /// Ours, and there.
-    Remove,
-    /// Seen not to be there.
-    Gone,
-    /// There, but no longer ours to remove.
-    LeftAlone(String),
-    /// Goes with the namespace.
-    WithNamespace,
 }
 
 /// Removes what is not to be kept, ending with [`Removal::Finished`].
@@ -124,35 +113,6 @@ pub(super) async fn plan(scope: &Scope) -> Result<Vec<Seen>, Notice> {
     Ok(seen.into_iter().filter(|one| ours(one) && one.metadata.owner_references.is_none()).collect())
 }
 
-/// Everything known or seen, and what is to become of it. An object is the session's when its label says so, unless
-/// the journal knows another one by that name.
-fn claims(known: &[MadeObject], seen: &[Seen], session: &SessionId) -> Vec<(MadeObject, Claim)> {
-    let mut claims = Vec::new();
-    for one in seen.iter().filter(|one| one.session.as_ref() == Some(session)) {
-        let mut same_name = known.iter().filter(|object| object.is_named_as(&one.object)).peekable();
-        let another =
-            same_name.peek().is_some() && same_name.all(|object| object.uid.is_some() && object.uid != one.object.uid);
-        if !another {
-            let purpose = known.iter().find(|object| object.uid == one.object.uid).map(|object| object.purpose.clone());
-            let purpose = purpose.unwrap_or_else(|| one.object.purpose.clone());
-            claims.push((MadeObject { purpose, ..one.object.clone() }, Claim::Remove));
-        }
-    }
-    for object in known {
-        if claims.iter().any(|(ours, _)| object.is(ours)) {
-            continue;
-        }
-        let there = seen.iter().any(|one| object.uid.is_some() && one.object.uid == object.uid);
-        let claim = match object.kind {
-            Kind::Role | Kind::RoleBinding => Claim::WithNamespace,
-            _ if there => Claim::LeftAlone(format!("it no longer carries the label {SESSION_LABEL}: left alone")),
-            _ => Claim::Gone,
-        };
-        claims.push((object.clone(), claim));
-    }
-    claims
-}
-
 struct Work {
     scope: Scope,
     tell: mpsc::Sender<Removal>,
@@ -173,8 +133,8 @@ impl Work {
         let since = *lock(&self.silent).get_or_insert_with(Instant::now);
         let Ok(said) = timeout_at(since + self.at_most(), work).await else {
             let cause = format!("the API server has not answered for {} s", self.at_most().as_secs());
-            let next_step = format!("when it can be reached again: nodewatch-tui cleanup {}", self.scope.session);
-            return Err(Notice::error("the removal cannot go on", cause, next_step));
+            let next_step = format!("once it can be reached again: nodewatch-tui cleanup {}", self.scope.session);
+            return Err(Notice::error("the removal cannot continue", cause, next_step));
         };
         if !matches!(&said, Err(notice) if notice.failure == Failure::Unreachable) {
             *lock(&self.silent) = None;
@@ -244,15 +204,15 @@ impl Work {
         let looked = strangers::find(&scope.client, &namespace.name, &scope.session, known, until);
         // Trying again ends earlier, but a try takes its time too.
         let looked = timeout_at(Instant::now() + at_most, looked).await.unwrap_or_else(|_| {
-            let headline = format!("cannot look through {} in time", namespace.name);
-            let cause = format!("the API server has not told all within {} s", at_most.as_secs());
+            let headline = format!("cannot search {} in time", namespace.name);
+            let cause = format!("the API server did not list everything within {} s", at_most.as_secs());
             let next_step = format!("try again with more time: nodewatch-tui cleanup {}", scope.session);
             Err(Notice::error(headline, cause, next_step).of(Failure::Unreachable))
         });
         let contents = match looked {
             Ok(contents) => contents,
             Err(notice) => {
-                let reason = format!("not removed, as what it holds cannot be seen: {}", notice.line());
+                let reason = format!("not removed because its contents cannot be listed: {}", notice.line());
                 self.tell(Removal::Failed(namespace, reason)).await;
                 return false;
             }
@@ -266,8 +226,11 @@ impl Work {
             let gone = !self.remove_all(vec![namespace]).await;
             if gone && !strangers.is_empty() {
                 let went = strangers.join(", ");
-                self.tell(Removal::Noted(format!("with namespace {name} went what was not the session's: {went}")))
-                    .await;
+                self.tell(Removal::Noted(format!(
+                    "namespace {name} was removed with objects that were not the \
+                                                  session's: {went}"
+                )))
+                .await;
             }
             return gone;
         }
@@ -278,7 +241,10 @@ impl Work {
              --with-namespace-contents",
             scope.session
         );
-        let reason = format!("not removed, as it holds what is not the session's: {} ({next})", first_few(&others));
+        let reason = format!(
+            "not removed because it contains objects that are not the session's: {} ({next})",
+            first_few(&others)
+        );
         self.tell(Removal::Holds(others)).await;
         self.tell(Removal::Failed(namespace, reason)).await;
         false
@@ -388,7 +354,7 @@ impl Work {
         for (kind, namespace) in lists {
             let api = kinds::api(&self.scope.client, kind, namespace.as_deref());
             let attempt =
-                Attempt { what: format!("see whether the {}s are gone", kind.word()), rights: "list and get" };
+                Attempt { what: format!("check whether the {}s are gone", kind.word()), rights: "list and get" };
             if kind == Kind::Namespace {
                 for object in waiting.iter().filter(|object| object.kind == Kind::Namespace) {
                     let found = api.get_opt(&object.name).await.map_err(|error| notice(&attempt, &error))?;
@@ -438,7 +404,7 @@ impl Work {
 
 /// For people: what nobody has looked for.
 pub(super) fn not_looked_at(namespace: &str, hidden: &[String]) -> String {
-    format!("in namespace {namespace} these were not looked at, as you may not list them: {}", first_few(hidden))
+    format!("could not check these in namespace {namespace}, as you may not list them: {}", first_few(hidden))
 }
 
 fn first_few(names: &[String]) -> String {
@@ -493,63 +459,13 @@ fn namespace_held_by(data: &serde_json::Value) -> Option<String> {
 mod tests {
     use super::*;
 
-    const SESSION: u32 = 1;
-
-    fn job(name: &str, uid: Option<&str>) -> MadeObject {
-        MadeObject {
-            kind: Kind::Job,
-            namespace: Some("n".into()),
-            name: name.into(),
-            uid: uid.map(str::to_owned),
-            purpose: "node-1".into(),
-        }
-    }
-
-    fn seen(name: &str, uid: &str, session: Option<u32>) -> Seen {
-        Seen {
-            object: job(name, Some(uid)),
-            session: session.map(SessionId::new),
-            metadata: ObjectMeta::default(),
-            state: String::new(),
-            over: false,
-        }
-    }
-
-    fn claim(known: &[MadeObject], seen: &[Seen]) -> Vec<(String, Claim)> {
-        let claims = claims(known, seen, &SessionId::new(SESSION));
-        claims.into_iter().map(|(object, claim)| (object.uid.unwrap_or_default(), claim)).collect()
-    }
-
-    #[test]
-    fn what_carries_the_label_is_ours_with_or_without_a_journal() {
-        let there = [seen("a", "1", Some(SESSION)), seen("b", "2", Some(7)), seen("c", "3", None)];
-        assert_eq!(claim(&[], &there), [("1".into(), Claim::Remove)]);
-        // Created, and killed before the answer came.
-        assert_eq!(claim(&[job("a", None)], &there), [("1".into(), Claim::Remove)]);
-        assert_eq!(claim(&[job("x", None)], &[]), [(String::new(), Claim::Gone)]);
-    }
-
-    #[test]
-    fn an_object_that_took_the_name_of_ours_is_not_ours() {
-        let there = [seen("a", "2", Some(SESSION))];
-        assert_eq!(claim(&[job("a", Some("1"))], &there), [("1".into(), Claim::Gone)]);
-        // Unless we were about to make one again.
-        let known = [job("a", Some("1")), job("a", None)];
-        assert_eq!(claim(&known, &there), [("2".into(), Claim::Remove), ("1".into(), Claim::Gone)]);
-    }
-
-    #[test]
-    fn an_object_that_lost_its_label_is_left_alone_and_not_called_gone() {
-        let claims = claim(&[job("a", Some("1"))], &[seen("a", "1", None)]);
-        assert!(matches!(&claims[..], [(_, Claim::LeftAlone(_))]), "{claims:?}");
-    }
-
     #[test]
     fn a_namespace_says_what_holds_it() {
         let data = serde_json::json!({"status": {"conditions": [
             {"type": "NamespaceDeletionDiscoveryFailure", "status": "False", "message": "all is well"},
             {"type": "NamespaceFinalizersRemaining", "status": "True",
-             "message": "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances"},
+             "message": "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource \
+                         instances"},
         ]}});
         let held = namespace_held_by(&data).expect("held");
         assert!(held.contains("example.com/hold") && !held.contains("all is well"), "{held}");

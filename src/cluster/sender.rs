@@ -1,7 +1,9 @@
-//! Requests on their way to the API server: over connections, perhaps through a proxy, with credentials that are renewed.
+//! Requests on their way to the API server: over connections, perhaps through a proxy, with credentials that are
+//! renewed.
 //!
 //! Owns the connections and when a refused call is sent once more. kube's own stack keeps one token and one certificate
-//! for a client's life (kube-rs/kube#1675) and knows no `http://` server behind a proxy. Must not know what is asked for.
+//! for a client's life (kube-rs/kube#1675) and knows no `http://` server behind a proxy. Must not know what is asked
+//! for.
 
 use std::{
     io,
@@ -146,7 +148,7 @@ fn tunnel<C>(proxy: Uri, connector: C, login: Option<HeaderValue>) -> Tunnel<C> 
 
 /// A proxy that is gone, or does not lead to the server.
 #[derive(Debug, thiserror::Error)]
-#[error("the proxy {proxy} does not lead there: {reason}")]
+#[error("cannot connect through the proxy {proxy}: {reason}")]
 struct ProxyFailed {
     proxy: String,
     reason: String,

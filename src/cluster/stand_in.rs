@@ -21,7 +21,7 @@ use crate::{
 pub(super) async fn stand_in(cluster: Cluster, what: StandIn) -> Result<String, Notice> {
     let headline = "nodes that join later get no agent";
     let Some((journal, header)) = cluster.journal() else {
-        return Err(Notice::error(headline, "the session has made nothing", ""));
+        return Err(Notice::error(headline, "the session has created nothing yet", ""));
     };
     identity::check_uid(cluster.client(), &header.cluster).await?;
     let known = cluster.made().into_iter().find(|object| object.kind == Kind::DaemonSet && object.uid.is_some());

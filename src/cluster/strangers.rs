@@ -150,8 +150,8 @@ pub(super) async fn find(
             None => hidden.push(kind.plural),
         }
         if all.len() > MANY {
-            let cause = format!("there are more than {MANY} objects in it");
-            return Err(Notice::error(format!("{namespace} is not looked through"), cause, "see what it is used for"));
+            let cause = format!("it contains more than {MANY} objects");
+            return Err(Notice::error(format!("{namespace} was not searched"), cause, "check what it is used for"));
         }
     }
     hidden.sort();
@@ -198,7 +198,7 @@ async fn again<T, F: Future<Output = Result<T, Error>>>(
 /// Every kind that can be created, listed and deleted in a namespace, in each group's preferred version; and the groups
 /// that may not be asked.
 async fn kinds_that_people_make(client: &Client, until: Instant) -> Result<(Vec<ApiResource>, Vec<String>), Notice> {
-    let attempt = Attempt { what: "ask which kinds of objects there are".to_owned(), rights: "none" };
+    let attempt = Attempt { what: "list the kinds of objects".to_owned(), rights: "none" };
     let core = again(&attempt, until, || client.list_core_api_resources("v1")).await?;
     let groups = again(&attempt, until, || client.list_api_groups()).await?;
     let mut hidden = Vec::new();
@@ -213,7 +213,7 @@ async fn kinds_that_people_make(client: &Client, until: Instant) -> Result<(Vec<
         Some(preferred.group_version)
     });
     let asked = stream::iter(versions).map(|version| async move {
-        let what = format!("ask which kinds there are in {version}");
+        let what = format!("list the kinds in {version}");
         let attempt = Attempt { what, rights: "none" };
         let found = again(&attempt, until, || client.list_api_group_resources(&version)).await;
         found.map(|found| found.ok_or(version.clone()))
@@ -333,8 +333,8 @@ fn is_automatic(kind: &str, metadata: &ObjectMeta) -> bool {
     automatic || (DATA.contains(&kind) && marks().any(copied))
 }
 
-/// Which of these are somebody else's. An object with owners goes by them, up the chain: it is passed over when one that
-/// has none was seen, which is judged by itself, or when one is the session's.
+/// Which of these are somebody else's. An object with owners goes by them, up the chain: it is passed over when one
+/// that has none was seen, which is judged by itself, or when one is the session's.
 fn judge(listed: &[Listed], known: &Known) -> Vec<Stranger> {
     let by_uid: HashMap<&str, &Listed> = listed.iter().map(|one| (one.uid.as_str(), one)).collect();
     let mut seen = BTreeSet::new();

@@ -28,7 +28,7 @@ pub(super) async fn set_ends(cluster: Cluster, ends: UnixMillis) -> Result<(), N
     };
     journal
         .record(Entry::Ends(ends))
-        .map_err(|error| error.notice("the session's end is not moved, as it cannot be recorded"))?;
+        .map_err(|error| error.notice("the session's end was not moved: it cannot be recorded"))?;
     // Whatever is created from now on has the new end.
     *lock(&cluster.state.ends) = Some(steady_at(ends));
     // What is being created with the old one is let finish, so that it is moved too.

@@ -28,17 +28,16 @@ impl Identity {
     /// From PEM. An error is why it cannot be used.
     pub fn from_pem(certificate: &[u8], key: &[u8]) -> Result<Self, String> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
-        let chain = chain.map_err(|_| "the client certificate is no PEM, or a torn one".to_owned())?;
+        let chain = chain.map_err(|_| "the client certificate is not valid PEM".to_owned())?;
         if chain.is_empty() {
-            return Err("the client certificate is no PEM: there is no CERTIFICATE in it".to_owned());
+            return Err("the client certificate contains no CERTIFICATE".to_owned());
         }
         let text = String::from_utf8_lossy(key);
         if text.contains("ENCRYPTED") {
-            return Err("the client key is encrypted: take its passphrase off, as kubectl needs it too".to_owned());
+            return Err("the client key is encrypted: remove its passphrase, as for kubectl".to_owned());
         }
         // The parser's own words have the key in them.
-        let key = PrivateKeyDer::from_pem_slice(key)
-            .map_err(|_| "the client key is no PEM, or a torn one: it needs its lines".to_owned())?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| "the client key is not valid PEM".to_owned())?;
         let key = provider()
             .key_provider
             .load_private_key(key)
@@ -46,7 +45,7 @@ impl Identity {
         let identity = CertifiedKey::new(chain, key);
         match identity.keys_match() {
             Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) => {
-                Err("the client key is not that of the client certificate".to_owned())
+                Err("the client key does not match the client certificate".to_owned())
             }
             // What rustls cannot read of it, a version 1 for one, the server may.
             _ => Ok(Self(Arc::new(identity))),
@@ -355,10 +354,10 @@ mod tests {
         let refused = |certificate, key| Identity::from_pem(certificate, key).expect_err("refused");
         assert_eq!(
             refused(pem!("first.pem"), pem!("second.key")),
-            "the client key is not that of the client certificate"
+            "the client key does not match the client certificate"
         );
         assert!(refused(b"", pem!("first.key")).contains("no CERTIFICATE"));
-        assert!(refused(pem!("first.pem"), b"no key").contains("the client key is no PEM"));
+        assert!(refused(pem!("first.pem"), b"no key").contains("the client key is not valid PEM"));
         let encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
         assert!(refused(pem!("first.pem"), encrypted).contains("encrypted"));
     }

@@ -43,7 +43,7 @@ pub(super) fn save_notice(folder: &Path, name: &str, contents: &str) -> Notice {
 }
 
 fn failed(headline: &str, error: &DiskError) -> Notice {
-    Notice::error(headline, text::chain(error), "make room or mend its rights, or begin with another --out")
+    Notice::error(headline, text::chain(error), "free disk space or fix its permissions, or start with another --out")
 }
 
 #[cfg(test)]

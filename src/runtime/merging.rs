@@ -65,26 +65,28 @@ pub fn merge_notice(error: &MergeError) -> Notice {
     let (next_step, failure) = match error {
         MergeError::Nothing { passed_over, .. } if !passed_over.is_empty() => {
             let (path, why) = &passed_over[0];
-            let cause = format!("{}; passed over: {} ({why})", text::chain(error), path.display());
-            return Notice::error("nothing was merged", cause, "name files, or a folder with captures")
+            let cause = format!("{}; skipped: {} ({why})", text::chain(error), path.display());
+            return Notice::error("nothing was merged", cause, "give files, or a folder with captures")
                 .of(Failure::BadInput);
         }
-        MergeError::Nothing { .. } => ("name files, or a folder with captures", Failure::BadInput),
+        MergeError::Nothing { .. } => ("give files, or a folder with captures", Failure::BadInput),
         MergeError::Open { source, .. } => match source.kind() {
-            io::ErrorKind::NotFound => ("look at its name", Failure::BadInput),
-            io::ErrorKind::PermissionDenied => ("read it as its owner, or leave it out", Failure::BadInput),
+            io::ErrorKind::NotFound => ("check its name", Failure::BadInput),
+            io::ErrorKind::PermissionDenied => ("run this as its owner, or leave it out", Failure::BadInput),
             _ => ("raise the limit of open files (ulimit -n), or leave it out", Failure::Other),
         },
         MergeError::Input { .. } => ("leave it out, or fetch it again", Failure::BadInput),
-        MergeError::Aside { .. } => ("make room there, or merge fewer files at once", Failure::Other),
+        MergeError::Aside { .. } => ("free space there, or merge fewer files at once", Failure::Other),
         MergeError::Output { source, .. } => match source.kind() {
-            io::ErrorKind::AlreadyExists => ("name another with -w: nothing is written over", Failure::BadInput),
-            io::ErrorKind::NotFound => ("make its folder first", Failure::BadInput),
-            io::ErrorKind::BrokenPipe => ("its reader has gone", Failure::Other),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                ("make room, or name a file elsewhere with -w", Failure::Other)
+            io::ErrorKind::AlreadyExists => {
+                ("choose another with -w: existing files are not overwritten", Failure::BadInput)
             }
-            _ => ("name a file elsewhere with -w", Failure::Other),
+            io::ErrorKind::NotFound => ("create its folder first", Failure::BadInput),
+            io::ErrorKind::BrokenPipe => ("the reader closed the pipe", Failure::Other),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                ("free disk space, or write elsewhere with -w", Failure::Other)
+            }
+            _ => ("write elsewhere with -w", Failure::Other),
         },
     };
     Notice::error("nothing was merged", text::chain(error), next_step).of(failure)
@@ -98,7 +100,7 @@ mod tests {
     fn what_failed_decides_the_exit_code_and_the_advice() {
         let output = |kind: io::ErrorKind| MergeError::Output { path: "out".into(), source: kind.into() };
         for (error, failure, advice) in [
-            (output(io::ErrorKind::StorageFull), Failure::Other, "make room"),
+            (output(io::ErrorKind::StorageFull), Failure::Other, "free disk space"),
             (output(io::ErrorKind::ReadOnlyFilesystem), Failure::Other, "elsewhere"),
             (output(io::ErrorKind::BrokenPipe), Failure::Other, "reader"),
             (output(io::ErrorKind::AlreadyExists), Failure::BadInput, "another"),

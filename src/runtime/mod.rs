@@ -14,6 +14,7 @@ mod perform;
 mod reporting;
 pub mod spool;
 pub mod terminal;
+mod tunnels;
 
 use std::sync::Arc;
 
@@ -127,7 +128,8 @@ impl<S: State> Engine<S> {
         self.performer.check_storage();
     }
 
-    /// What would keep reports from CloudWatch, looked at beside everything else and told when there is something to tell.
+    /// What would keep reports from CloudWatch, looked at beside everything else and told when there is something to
+    /// tell.
     pub fn watch_reports(&mut self) {
         self.performer.check_reports();
     }

@@ -97,7 +97,7 @@ impl Outlet {
     }
 
     fn storage(&self) -> Result<&Storage, Notice> {
-        let none = || Notice::error("there is no S3", "none was named", "begin with --s3 s3://bucket/prefix");
+        let none = || Notice::error("S3 is not set up", "no bucket was given", "start with --s3 s3://bucket/prefix");
         self.outlets.storage.as_deref().ok_or_else(none)
     }
 
@@ -106,7 +106,7 @@ impl Outlet {
         let storage = self.storage()?;
         self.noted.get_or_try_init(|| async { self.site.note_storage(Some(storage.settings())) }).await?;
         let sink = storage.sink(&self.session, node).await;
-        sink.map_err(|error| error.notice(format!("{node} cannot deliver to S3, its ring holds the files")))
+        sink.map_err(|error| error.notice(format!("{node} cannot deliver to S3; its ring keeps the files")))
     }
 
     /// How agents deliver with credentials of their own, each below its name; `None` where they have none.
@@ -122,13 +122,13 @@ impl Outlet {
         let checks = self.storage().ok()?.check(&self.session).await;
         let worst = checks.iter().filter(|check| check.outcome.stops()).max_by_key(|check| check.outcome);
         if let Some(worst) = worst {
-            return Some(worst.clone().notice("captures would not get to S3"));
+            return Some(worst.clone().notice("captures would not reach S3"));
         }
         let worth_knowing = |check: &&PreflightCheck| matches!(check.outcome, Outcome::Warning | Outcome::Unknown);
         let found: Vec<&PreflightCheck> = checks.iter().filter(worth_knowing).collect();
         let details: Vec<&str> = found.iter().map(|check| check.detail.as_str()).collect();
         let next_step = found.first()?.fix.clone();
-        Some(Notice::warning("preflight warns of S3", details.join("; "), next_step))
+        Some(Notice::warning("preflight warning for S3", details.join("; "), next_step))
     }
 
     pub(super) async fn list(&self) -> Event {
@@ -137,14 +137,14 @@ impl Outlet {
             Err(notice) => return Event::Stored(Err(notice)),
         };
         let place = storage.settings().url;
-        Event::Stored(storage.list(&place).await.map_err(|error| error.notice(format!("{place} cannot be listed"))))
+        Event::Stored(storage.list(&place).await.map_err(|error| error.notice(format!("cannot list {place}"))))
     }
 
     /// What S3 has of the session, once nothing more gets there; `None` without S3.
     pub(super) async fn in_bucket(&self) -> Option<Event> {
         let storage = self.storage().ok()?;
         let place = storage.session(&self.session);
-        let headline = format!("{place} does not say what is there");
+        let headline = format!("cannot see what is in {place}");
         Some(Event::InBucket(match timeout(S3_WITHIN, storage.list(&place)).await {
             Ok(found) => found.map_err(|error| error.notice(headline)),
             Err(_) => Err(no_answer(headline)),
@@ -155,7 +155,7 @@ impl Outlet {
         let storage = self.storage()?;
         let place = storage.session(&self.session);
         let found = storage.summary(&place).await;
-        found.map(Found::Stored).map_err(|error| error.notice(format!("{place} does not say what is there")))
+        found.map(Found::Stored).map_err(|error| error.notice(format!("cannot see what is in {place}")))
     }
 
     pub(super) async fn remove_all(&self) -> Result<Found, Notice> {
@@ -170,7 +170,7 @@ impl Outlet {
     /// Agents that may still be there go on delivering: what is removed under them would come back unseen.
     pub(super) fn not_removed(&self) -> Result<Found, Notice> {
         let place = self.storage()?.session(&self.session);
-        let cause = "agents could not be removed, and may deliver for as long as their grants hold, an hour at most";
+        let cause = "agents could not be removed and may deliver while their grants are valid, for an hour at most";
         let next_step = format!("once they are gone: nodewatch-tui cleanup {} --captures", self.session);
         Err(Notice::error(format!("{place} was not touched"), cause, next_step))
     }
@@ -227,7 +227,12 @@ impl Outlet {
         let names: Vec<String> = nodes.iter().map(|node| node.0.clone()).collect();
         let headline = format!("following {}", names.join(", "));
         let Some(pipe) = Pipe::new() else {
-            let notice = Notice::error(headline, "no pipe could be made", "set TMPDIR to a folder of yours");
+            let notice = Notice::error(
+                headline,
+                "cannot create a pipe",
+                "set TMPDIR to a folder that you can write \
+                                                                          to",
+            );
             return Event::Ended(Job::Follow, notice);
         };
         let mut viewer = match self.viewer(&pipe.path) {
@@ -299,7 +304,7 @@ impl Outlet {
             .process_group(0)
             .spawn()
             .map_err(|error| {
-                let headline = format!("the viewer {} does not start", program.display());
+                let headline = format!("cannot start the viewer {}", program.display());
                 Notice::error(headline, error.to_string(), VIEWER_HELP)
             })
     }
@@ -354,7 +359,7 @@ impl Outlet {
 }
 
 const VIEWER_HELP: &str =
-    "install Wireshark, or set `viewer` in the config, as in [\"tmux\", \"new-window\", \"termshark\", \"-i\", \"{}\"]";
+    "install Wireshark, or set `viewer` in the config, e.g. [\"tmux\", \"new-window\", \"termshark\", \"-i\", \"{}\"]";
 
 fn no_answer(headline: impl Into<String>) -> Notice {
     let cause = format!("S3 did not answer within {} s", S3_WITHIN.as_secs());

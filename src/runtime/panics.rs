@@ -39,7 +39,7 @@ pub(super) fn install() {
             if let Some(place) = place {
                 let _ = writeln!(out, "a report is in {}; it holds no packets and no credentials", place.display());
             }
-            let _ = writeln!(out, "what the session has made is in its journal: nodewatch-tui cleanup removes it");
+            let _ = writeln!(out, "the session's objects are in its journal: remove them with nodewatch-tui cleanup");
         }));
     });
 }

@@ -1,28 +1,25 @@
 //! Effects as tasks.
 //!
-//! Owns one task a deployment, a tunnel, a file; ends them all with the program.
+//! Owns one task for each deployment, tunnel and file; ends them all with the program.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use futures::{FutureExt, StreamExt, stream::BoxStream};
+use futures::{StreamExt, stream::BoxStream};
 use nodewatch_protocol::{CaptureFile, CaptureSpec, Orders, ReportState, Request, Response};
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
     task::{AbortHandle, JoinSet},
-    time::{MissedTickBehavior, interval, timeout},
+    time::{MissedTickBehavior, interval},
 };
 
 use super::{
     handoff,
     outlets::{Outlet, Outlets},
     reporting::Reporting,
+    tunnels::{Tunnels, close_tunnels, lock, open_tunnel},
 };
 use crate::{
-    agents::{
-        client::{Ask, Opener, keep_tunnel},
-        fetch::Fetch,
-        site::{OpenError, Site},
-    },
+    agents::{client::Ask, fetch::Fetch, site::Site},
     base::text::{chain, safe_component},
     captures::manifest,
     model::{
@@ -36,10 +33,6 @@ use crate::{
 const FETCHES: usize = 4;
 /// A name server has this long for each host of a filter.
 const LOOKED_UP_WITHIN: Duration = Duration::from_secs(5);
-/// Tunnels get this long to say goodbye.
-const GOODBYE: Duration = Duration::from_secs(2);
-
-type Tunnels = Arc<std::sync::Mutex<HashMap<NodeName, mpsc::Sender<Ask>>>>;
 
 pub(super) struct Performer {
     site: Arc<dyn Site>,
@@ -123,11 +116,7 @@ impl Performer {
                 let outlet = self.outlet.clone();
                 self.tell(async move { outlet.remove_one(key).await });
             }
-            Effect::Expect(nodes) => {
-                if let Some(expected) = self.site.expected(nodes.clone()) {
-                    self.tell(async move { Event::Expected(nodes, expected.await) });
-                }
-            }
+            Effect::Expect(nodes) => self.expect(nodes),
             Effect::Report(node, event) => self.reporting.report(&node, event),
             Effect::Past(query) => {
                 let reporting = self.reporting.clone();
@@ -161,10 +150,7 @@ impl Performer {
             Effect::StandIn(what) => self.stand_in(*what),
             Effect::Detach => self.site.detach(),
             Effect::FindSessions => self.find_sessions(true),
-            Effect::AskHeld(session) => {
-                let site = Arc::clone(&self.site);
-                self.tell(async move { Event::Held(session.clone(), manifest::held_by(&*site, session).await) });
-            }
+            Effect::AskHeld(session) => self.ask_held(session),
             Effect::Sweep(session) => self.sweep(session),
             Effect::AllowContents(names) => self.site.allow_contents(names),
             Effect::Trust(session) => {
@@ -222,6 +208,17 @@ impl Performer {
             // The sender lives as long as the program.
             cleaned.wait_for(|&(ended, _)| ended >= wanted).await.is_ok_and(|ended| ended.1)
         }
+    }
+
+    fn expect(&mut self, nodes: Vec<NodeName>) {
+        if let Some(expected) = self.site.expected(nodes.clone()) {
+            self.tell(async move { Event::Expected(nodes, expected.await) });
+        }
+    }
+
+    fn ask_held(&mut self, session: SessionId) {
+        let site = Arc::clone(&self.site);
+        self.tell(async move { Event::Held(session.clone(), manifest::held_by(&*site, session).await) });
     }
 
     /// Makes one event of some work.
@@ -348,15 +345,15 @@ impl Performer {
             let granted = async {
                 let (sink, valid) = outlet.sink(&node).await?;
                 let cut = || {
-                    let headline = format!("{node} was not told where to deliver");
-                    Notice::warning(headline, "its tunnel was cut", "it is told when the tunnel is up again")
+                    let headline = format!("{node} did not get its delivery target");
+                    Notice::warning(headline, "its tunnel was cut", "it is sent again when the tunnel is back")
                 };
                 let (answer, response) = oneshot::channel();
                 asks.ok_or_else(cut)?.send(Ask { request: Request::Sink(sink), answer }).await.map_err(|_| cut())?;
                 match response.await {
                     Ok(Response::Done) => Ok(valid),
                     Ok(Response::Refused(refusal)) => {
-                        let headline = format!("{node} does not take where to deliver");
+                        let headline = format!("{node} rejected its delivery target");
                         Err(Notice::error(headline, refusal.message, refusal.next_step))
                     }
                     Ok(Response::Checksum { .. } | Response::Probed(_)) | Err(_) => Err(cut()),
@@ -370,7 +367,7 @@ impl Performer {
     fn fetch(&mut self, node: NodeName, file: CaptureFile) {
         let Some(asks) = lock(&self.tunnels).get(&node).cloned() else {
             let headline = format!("{} of {node} was not fetched", file.name);
-            let notice = Notice::error(headline, "its agent has no tunnel", "wait for it to reconnect");
+            let notice = Notice::error(headline, "there is no tunnel to its agent", "wait for it to reconnect");
             let event = Event::Fetch(node, file.name, FetchProgress::Failed(notice));
             let events = self.events.clone();
             self.tasks.spawn(async move { drop(events.send(event).await) });
@@ -480,67 +477,6 @@ async fn resolved(spec: CaptureSpec) -> Result<CaptureSpec, Notice> {
     let found: Result<CaptureSpec, nodewatch_filter::FilterError> =
         tokio::task::spawn_blocking(work).await.map_err(|error| failed(error.to_string(), "try again"))?;
     found.map_err(|error| failed(chain(&error), error.next_step()))
-}
-
-/// A task that keeps a tunnel to the agent that is on this node now, unless there is one already. It leads to that agent
-/// alone: another one's, in its place, is another tunnel. What it tells after its end is not passed on.
-fn open_tunnel(
-    site: &Arc<dyn Site>,
-    node: &NodeName,
-    tunnels: &Tunnels,
-    events: &mpsc::Sender<Event>,
-) -> Option<impl Future<Output = ()> + use<>> {
-    let (asks, queue) = mpsc::channel(16);
-    let ours = asks.downgrade();
-    match lock(tunnels).entry(node.clone()) {
-        std::collections::hash_map::Entry::Occupied(known) if !known.get().is_closed() => return None,
-        std::collections::hash_map::Entry::Occupied(mut closed) => drop(closed.insert(asks)),
-        std::collections::hash_map::Entry::Vacant(free) => drop(free.insert(asks)),
-    }
-    let (site, name, events) = (Arc::clone(site), node.clone(), events.clone());
-    let (opened, agent) = (name.clone(), site.agent_of(node));
-    let opener: Opener = Box::new(move || {
-        let (site, opened, agent) = (Arc::clone(&site), opened.clone(), agent.clone());
-        let is_same = move |site: &Arc<dyn Site>, opened: &NodeName| {
-            if site.agent_of(opened) == agent { Ok(()) } else { Err(OpenError("its agent is gone".to_owned())) }
-        };
-        async move {
-            is_same(&site, &opened)?;
-            let tunnel = site.open(&opened).await?;
-            is_same(&site, &opened)?;
-            Ok(tunnel)
-        }
-        .boxed()
-    });
-    let (changes, mut told) = mpsc::channel(64);
-    let known = Arc::clone(tunnels);
-    Some(async move {
-        let is_current = || {
-            let ours = ours.upgrade();
-            ours.is_some_and(|ours| lock(&known).get(&name).is_some_and(|known| known.same_channel(&ours)))
-        };
-        let forward = async {
-            while let Some(change) = told.recv().await {
-                if is_current() && events.send(Event::Tunnel(name.clone(), change)).await.is_err() {
-                    return;
-                }
-            }
-        };
-        tokio::join!(keep_tunnel(opener, queue, changes), forward);
-    })
-}
-
-async fn close_tunnels(tunnels: &Tunnels, tasks: &tokio::sync::Mutex<JoinSet<()>>) {
-    lock(tunnels).clear();
-    let mut tasks = std::mem::take(&mut *tasks.lock().await);
-    let goodbye = async { while tasks.join_next().await.is_some() {} };
-    // What has not said goodbye by then is cut.
-    let _ = timeout(GOODBYE, goodbye).await;
-}
-
-fn lock(tunnels: &Tunnels) -> std::sync::MutexGuard<'_, HashMap<NodeName, mpsc::Sender<Ask>>> {
-    // The map is whole even if a holder panicked: every change to it is one call.
-    tunnels.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -46,7 +46,14 @@ impl Reporting {
     }
 
     fn logs(&self) -> Result<&Logs, Notice> {
-        let none = || Notice::error("there is no log group", "none was named", "begin with --cloudwatch GROUP");
+        let none = || {
+            Notice::error(
+                "CloudWatch is not set up",
+                "no log group was given",
+                "start with --cloudwatch \
+                                                                                           GROUP",
+            )
+        };
         self.logs.as_deref().ok_or_else(none)
     }
 
@@ -111,7 +118,7 @@ impl Reporting {
     }
 
     pub(super) async fn past(&self, query: &PastQuery) -> Result<Vec<PastReport>, Notice> {
-        self.logs()?.past(query).await.map_err(|error| error.notice("past reports cannot be had"))
+        self.logs()?.past(query).await.map_err(|error| error.notice("past reports are unavailable"))
     }
 
     pub(super) async fn alarms(&self, nodes: &[NodeName]) -> Result<(usize, usize), Notice> {
@@ -122,13 +129,13 @@ impl Reporting {
         }
         self.site.note_logs(Some(logs.settings().clone()))?;
         let scope = Scope::Session(self.session.clone());
-        logs.reconcile(&scope, nodes).await.map_err(|error| error.notice("not every alarm was made"))
+        logs.reconcile(&scope, nodes).await.map_err(|error| error.notice("not every alarm was created"))
     }
 
     pub(super) async fn stock(&self, group: Group) -> Result<String, Notice> {
         let logs = self.logs()?;
         let scope = Scope::Session(self.session.clone());
-        let unknown = "CloudWatch does not say what is there";
+        let unknown = "cannot see what is in CloudWatch";
         if group == Group::Alarms {
             let alarms = logs.alarms(&scope).await.map_err(|error| error.notice(unknown))?;
             return Ok(counted(alarms.len(), "alarm"));
@@ -136,7 +143,7 @@ impl Reporting {
         let made = logs.groups_of(&self.session).await.map_err(|error| error.notice(unknown))?;
         let sent = self.reporter.get().and_then(|reporter| reporter.as_ref().ok()).map(Reporter::state);
         let sent = sent.map_or(0, |state| state.sent);
-        Ok(format!("{} sent, {} made here", counted(sent as usize, "report"), counted(made.len(), "log group")))
+        Ok(format!("{} sent, {} created here", counted(sent as usize, "report"), counted(made.len(), "log group")))
     }
 
     pub(super) async fn remove(&self, group: Group) -> Result<(), Notice> {

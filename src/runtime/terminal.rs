@@ -1,7 +1,7 @@
 //! The terminal: raw mode and its end, the loop of keys, events and frames.
 //!
-//! Owns the pace: a key is drawn at once, everything else at most ten times a second, and nothing while the terminal has
-//! not taken what was drawn before. Whatever ends the program, also a panic, the terminal is put back first.
+//! Owns the pace: a key is drawn at once, everything else at most ten times a second, and nothing while the terminal
+//! has not taken what was drawn before. Whatever ends the program, also a panic, the terminal is put back first.
 
 use std::{
     io::{self, IsTerminal},
@@ -54,11 +54,11 @@ const WHEEL: usize = 3;
 /// Whether there is a terminal that screens can be drawn on; the notice says what is wrong with it.
 pub fn check(instead: &str) -> Result<(), Notice> {
     if !(io::stdout().is_terminal() && io::stdin().is_terminal()) {
-        let next_step = format!("run it in one, or {instead}");
-        return Err(Notice::error("there is no terminal to draw on", "", next_step).of(Failure::BadInput));
+        let next_step = format!("run it in a terminal, or {instead}");
+        return Err(Notice::error("no terminal to draw on", "", next_step).of(Failure::BadInput));
     }
     if std::env::var_os("TERM").is_some_and(|term| term == "dumb") {
-        let next_step = format!("set TERM to what the terminal is (as xterm-256color), or {instead}");
+        let next_step = format!("set TERM to your terminal's type (e.g. xterm-256color), or {instead}");
         let headline = "this terminal cannot show screens";
         return Err(Notice::error(headline, "TERM is dumb", next_step).of(Failure::BadInput));
     }
@@ -336,8 +336,8 @@ fn is_unseen(input: &Input, hits: &Hits, app: &App) -> bool {
 }
 
 fn moved() -> Event {
-    let cause = "what the cursor was on has just gone, and it is on another row";
-    Event::Told(Notice::warning("nothing was done", cause, "look, and press the key again"))
+    let cause = "the row under the cursor was just removed, and the cursor is on another one";
+    Event::Told(Notice::warning("nothing was done", cause, "check the row and press the key again"))
 }
 
 /// Gives the terminal back and stops, with all that the shell started together; goes on when the shell says so.
@@ -374,8 +374,8 @@ async fn finish(engine: &mut Engine<App>, signals: &mut Signals) {
     }
 }
 
-/// Takes in what came from the terminal, and all that is typed text and has come already as one edit. What came last, and
-/// whether the program is to end.
+/// Takes in what came from the terminal, and all that is typed text and has come already as one edit. What came last,
+/// and whether the program is to end.
 async fn heard(
     engine: &mut Engine<App>,
     mut event: TerminalEvent,

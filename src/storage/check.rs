@@ -46,15 +46,18 @@ impl Storage {
             let elsewhere = region_of(&error).filter(|region| *region != self.region);
             let found = match (status, elsewhere) {
                 (301 | 307 | 400, Some(region)) => {
-                    let detail = format!("bucket {bucket} is in {region}, and not in {}", self.region);
+                    let detail = format!("bucket {bucket} is in {region}, not in {}", self.region);
                     return vec![check(Outcome::Failed, detail, &format!("--s3-region {}", text::shell(&region)))];
                 }
-                (404, _) => {
-                    check(Outcome::Failed, format!("there is no bucket {bucket}"), "make it, or name another with --s3")
-                }
+                (404, _) => check(
+                    Outcome::Failed,
+                    format!("bucket {bucket} does not exist"),
+                    "create it, or choose another \
+                                                                                       with --s3",
+                ),
                 (403, _) => {
-                    let fix = "grant what manifests/s3-policy.json has, or choose another AWS_PROFILE";
-                    check(Outcome::NotPermitted, format!("bucket {bucket} may not be used"), fix)
+                    let fix = "grant the rights in manifests/s3-policy.json, or choose another AWS_PROFILE";
+                    check(Outcome::NotPermitted, format!("no access to bucket {bucket}"), fix)
                 }
                 (status, _) => {
                     // An answer without a body says only that it is one: a list that is refused says why.
@@ -63,7 +66,7 @@ impl Storage {
                         (1.., Err(error)) => reason(&error),
                         _ => reason(&error),
                     };
-                    let detail = format!("bucket {bucket} does not answer as it should: {} says {why}", self.host());
+                    let detail = format!("unexpected answer for bucket {bucket}: {} says {why}", self.host());
                     check(Outcome::Failed, detail, "see --s3-endpoint and --s3-region")
                 }
             };
@@ -72,31 +75,36 @@ impl Storage {
         let off = self.clock.ahead() / 60_000;
         if off.unsigned_abs() > MOST_OFF {
             let detail = format!("this laptop's clock and S3's are {} minutes apart", off.unsigned_abs());
-            return vec![check(Outcome::Failed, detail, "set the clock: what is signed with it holds at another time")];
+            return vec![check(Outcome::Failed, detail, "set the clock: what it signs is valid at another time")];
         }
         let mut checks = vec![self.public(bucket).await];
         let written = self.try_to_write(session).await;
         let unchecked = written.is_ok() && !self.checks_sums(session).await;
         checks.push(match written {
-            Ok(()) => check(Outcome::Passed, format!("{} can be written to", self.settings.url), ""),
-            Err(error) => check(Outcome::NotPermitted, error.to_string(), "grant what manifests/s3-policy.json has"),
+            Ok(()) => check(Outcome::Passed, format!("{} is writable", self.settings.url), ""),
+            Err(error) => check(
+                Outcome::NotPermitted,
+                error.to_string(),
+                "grant the rights in \
+                                                                           manifests/s3-policy.json",
+            ),
         });
         if unchecked {
             let detail = format!(
-                "{} takes an object whose checksum is another's: that it has a file proves nothing",
+                "{} accepts objects with a wrong checksum, so it does not prove that a file arrived intact",
                 self.host()
             );
-            let fix = "each file stays on its node, as far as there is room, until it is fetched too";
+            let fix = "each file is kept on its node, if there is room, until it is fetched too";
             checks.push(check(Outcome::Warning, detail, fix));
         }
         if off != 0 {
             let way = if off > 0 { "behind" } else { "ahead of" };
             let detail = format!("this laptop's clock is {} minutes {way} S3's", off.unsigned_abs());
-            checks.push(check(Outcome::Warning, detail, "set it; policies are signed with S3's time meanwhile"));
+            checks.push(check(Outcome::Warning, detail, "set it; until then policies are signed with S3's time"));
         }
         if self.settings.way == Way::PodIdentity {
             let detail =
-                "what EKS Pod Identity gives agents reaches as far as its role, unless the association narrows it";
+                "with EKS Pod Identity agents have all rights of their role, unless the association narrows them";
             let fix = "manifests/pod-identity-session-policy.json is a session policy for it";
             checks.push(check(Outcome::Passed, detail.to_owned(), fix));
         }
@@ -110,21 +118,25 @@ impl Storage {
         let grant = self.settings.way == Way::Grant;
         if bucket.ends_with("--x-s3") {
             let detail = format!(
-                "{bucket} is a directory bucket (S3 Express One Zone): it takes no forms, lists in no order, and has each \
-                 object in one zone only"
+                "{bucket} is a directory bucket (S3 Express One Zone): it has no upload forms, lists in no order, and \
+                 keeps each object in one zone only"
             );
-            return Some((detail, "name a general purpose bucket"));
+            return Some((detail, "use a general purpose bucket"));
         }
         if grant && self.settings.endpoint.is_none() && url.prefix.contains('$') {
-            let detail = format!("the prefix {:?} has a $, which has another meaning in a POST policy", url.prefix);
+            let detail = format!("the prefix {:?} contains a $, which is special in a POST policy", url.prefix);
             return Some((detail, "choose another prefix, or deliver with --irsa or --pod-identity"));
         }
         if let Some(detail) = aws_http::unusable_proxy(&self.post_url(bucket)) {
-            return Some((detail, "set HTTPS_PROXY to such a proxy, or name the server in NO_PROXY"));
+            return Some((detail, "set HTTPS_PROXY to such a proxy, or add the server to NO_PROXY"));
         }
         let plain = self.post_url(bucket).starts_with("http://");
         match client::authorities(self.settings.endpoint.is_some()) {
-            Err(detail) if !plain => Some((detail, "name a file of your S3 server's authority alone in AWS_CA_BUNDLE")),
+            Err(detail) if !plain => Some((
+                detail,
+                "point AWS_CA_BUNDLE at a file with your S3 server's authority \
+                                                    alone",
+            )),
             _ => None,
         }
     }
@@ -161,10 +173,10 @@ impl Storage {
         };
         match (by_policy, by_acl) {
             (Ok(true), _) => found(Outcome::Failed, format!("bucket {bucket} is public by its policy"), block),
-            (_, Ok(true)) => found(Outcome::Failed, format!("bucket {bucket} is open to everybody by its ACL"), block),
+            (_, Ok(true)) => found(Outcome::Failed, format!("bucket {bucket} is open to everyone by its ACL"), block),
             (Ok(false), Ok(false)) => found(Outcome::Passed, format!("bucket {bucket} is not public"), ""),
             (Err(why), _) | (_, Err(why)) => {
-                found(Outcome::Warning, format!("whether {bucket} is public is not known ({why})"), "")
+                found(Outcome::Warning, format!("cannot tell whether {bucket} is public ({why})"), "")
             }
         }
     }

@@ -26,16 +26,16 @@ const SAME: Duration = Duration::from_secs(30);
 /// More authorities than this are a whole system's, not an S3 server's.
 const MOST_AUTHORITIES: usize = 32;
 
-/// Authorities that agents need to be told of, in PEM: those of `AWS_CA_BUNDLE`, and for another server than AWS's those
-/// of `SSL_CERT_FILE`, without the public ones. An error is what to tell the user.
+/// Authorities that agents need to be told of, in PEM: those of `AWS_CA_BUNDLE`, and for another server than AWS's
+/// those of `SSL_CERT_FILE`, without the public ones. An error is what to tell the user.
 pub(super) fn authorities(of_another: bool) -> Result<Option<String>, String> {
     let system = std::env::var_os("SSL_CERT_FILE").filter(|path| of_another && !path.is_empty()).map(PathBuf::from);
     let mut found: Vec<CertificateDer<'static>> = Vec::new();
     for path in bundle().into_iter().chain(system) {
-        let pem = std::fs::read(&path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+        let pem = std::fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
         let certificates =
-            certificates.map_err(|error| format!("{} is no list of certificates: {error}", path.display()))?;
+            certificates.map_err(|error| format!("{} is not a list of certificates: {error}", path.display()))?;
         found.extend(certificates);
     }
     found.retain(|der| !webpki_root_certs::TLS_SERVER_ROOT_CERTS.contains(der));
@@ -43,7 +43,7 @@ pub(super) fn authorities(of_another: bool) -> Result<Option<String>, String> {
     found.dedup();
     if found.len() > MOST_AUTHORITIES {
         return Err(format!(
-            "SSL_CERT_FILE and AWS_CA_BUNDLE name {} authorities that are not public, more than agents are told of",
+            "SSL_CERT_FILE and AWS_CA_BUNDLE contain {} private authorities, more than agents can be given",
             found.len()
         ));
     }

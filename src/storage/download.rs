@@ -61,8 +61,8 @@ impl Storage {
             }
         }
         let Partial { part, stored, .. } = partial;
-        let part =
-            part.ok_or_else(|| StorageError::Call { operation: "download it", reason: "it broke off".into() })?;
+        let part = part
+            .ok_or_else(|| StorageError::Call { operation: "download it", reason: "the download broke off".into() })?;
         let whole = disk::aside(folder.to_owned(), move || part.finish()).await?;
         if let Some(expected) = stored.map(|sum| hex(&sum)).filter(|sum| *sum != whole.sha256) {
             return Err(StorageError::Checksum { found: whole.sha256, expected });
@@ -106,7 +106,7 @@ impl Storage {
         };
         let from = format!("bytes {}-", partial.have);
         if partial.have > 0 && !answer.content_range().is_some_and(|range| range.starts_with(&from)) {
-            return Err(ReadOn::Cut("another part of it came than was asked for".to_owned()));
+            return Err(ReadOn::Cut("the server sent another part than requested".to_owned()));
         }
         if partial.have == 0 {
             partial.tag = answer.e_tag().map(str::to_owned);
@@ -137,7 +137,7 @@ impl Storage {
         partial.write(buffer).await?;
         match partial.size {
             Some(size) if ended.is_ok() && partial.have != size => {
-                Err(ReadOn::Cut(format!("{} of {size} bytes came", partial.have)))
+                Err(ReadOn::Cut(format!("received {} of {size} bytes", partial.have)))
             }
             _ => ended.map_err(ReadOn::Cut),
         }

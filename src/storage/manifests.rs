@@ -8,7 +8,7 @@ use aws_sdk_s3::{
     error::ProvideErrorMetadata,
     operation::{RequestId, put_object::PutObjectOutput},
 };
-use nodewatch_protocol::{MANIFEST, NodeManifest, is_manifest, manifest_name};
+use nodewatch_protocol::{MANIFEST, RingList, is_manifest, manifest_name};
 
 use super::{Storage, StorageError};
 use crate::model::{S3Url, SessionId, StoredFile};
@@ -17,23 +17,23 @@ use crate::model::{S3Url, SessionId, StoredFile};
 const MOST: i64 = 16 * 1024 * 1024;
 /// A node has no more rings in a session than this.
 const MOST_RINGS: usize = 100;
-/// Of one ring's manifests the newest have all that the older ones have; which of those that came at about the same time
-/// is the last one, nobody knows.
+/// Of one ring's manifests the newest have all that the older ones have; which of those that came at about the same
+/// time is the last one, nobody knows.
 const OF_A_RING: usize = 4;
 
 impl Storage {
     /// What is remembered of a node's captures, of all its rings; `None` where nothing is.
-    pub async fn manifest(&self, folder: &str) -> Option<NodeManifest> {
+    pub async fn manifest(&self, folder: &str) -> Option<RingList> {
         let place = S3Url { bucket: self.settings.url.bucket.clone(), prefix: format!("{folder}/manifest") };
         let rings = match self.list(&place).await {
             Ok(files) => newest(folder, files),
             // Who may read need not be one who may list.
             Err(_) => vec![vec![format!("{folder}/{MANIFEST}")]],
         };
-        let mut all: Option<NodeManifest> = None;
+        let mut all: Option<RingList> = None;
         for keys in rings {
             // Each ring's first: sums of one ring are not added up.
-            let mut ring: Option<NodeManifest> = None;
+            let mut ring: Option<RingList> = None;
             for key in keys {
                 ring = joined(ring, self.read(&key).await);
             }
@@ -65,7 +65,7 @@ impl Storage {
         Err(StorageError::call("write to the bucket")(error))
     }
 
-    async fn read(&self, key: &str) -> Option<NodeManifest> {
+    async fn read(&self, key: &str) -> Option<RingList> {
         serde_json::from_slice(&self.read_small(key).await?).ok()
     }
 
@@ -79,18 +79,18 @@ impl Storage {
     }
 }
 
-/// Every S3 names its request or gives a checksum as the tag; the page of a proxy that wants a login does neither.
+/// Every S3 names its request or gives a checksum as the tag; the page of a proxy that requires a login does neither.
 fn believed(put: &PutObjectOutput) -> Result<(), StorageError> {
     let tag = put.e_tag().map(|tag| tag.trim_matches('"'));
     let is_sum = |tag: &str| tag.len() == 32 && tag.bytes().all(|byte| byte.is_ascii_hexdigit());
     if put.request_id().is_some() || tag.is_some_and(is_sum) {
         return Ok(());
     }
-    let reason = "the answer has no word of S3's, as of a proxy that wants a login: nothing is stored".to_owned();
+    let reason = "the answer is not S3's, probably from a proxy that requires a login: nothing was stored".to_owned();
     Err(StorageError::Call { operation: "write to the bucket", reason })
 }
 
-fn joined(one: Option<NodeManifest>, other: Option<NodeManifest>) -> Option<NodeManifest> {
+fn joined(one: Option<RingList>, other: Option<RingList>) -> Option<RingList> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.join(other)),
         (one, other) => one.or(other),
@@ -137,7 +137,7 @@ mod tests {
         assert!(believed(&tagged("\"d41d8cd98f00b204e9800998ecf8427e\"")).is_ok());
         assert!(believed(&tagged("\"5f3e-264\"")).is_err(), "a web server has tags too");
         let error = believed(&PutObjectOutput::builder().build()).expect_err("a page").notice("no manifest");
-        assert!(error.line().contains("wants a login"), "{}", error.line());
+        assert!(error.line().contains("requires a login"), "{}", error.line());
     }
 
     #[test]

@@ -47,7 +47,7 @@ const MAX_POST: u64 = 5 * 1024 * 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// There are no credentials, or they have ended.
-    #[error("no AWS credentials that can sign: {0}")]
+    #[error("no usable AWS credentials: {0}")]
     Credentials(String),
     /// The call.
     #[error("cannot {operation}: {reason}")]
@@ -61,7 +61,7 @@ pub enum StorageError {
     #[error(transparent)]
     Local(#[from] crate::base::disk::DiskError),
     /// What came is not what was stored.
-    #[error("its SHA-256 is {found}, and should be {expected}")]
+    #[error("its SHA-256 is {found} instead of {expected}")]
     Checksum {
         /// Of what came.
         found: String,
@@ -69,7 +69,7 @@ pub enum StorageError {
         expected: String,
     },
     /// Something that is not ours to touch.
-    #[error("{key:?} is not below {prefix:?}: it is left alone")]
+    #[error("{key:?} is not below {prefix:?} and was not touched")]
     Foreign {
         /// The object.
         key: String,
@@ -92,11 +92,11 @@ impl StorageError {
             Self::Credentials(_) => ("sign in, or choose another AWS_PROFILE", Failure::NotPermitted),
             Self::Call { .. } => ("see nodewatch-tui preflight --s3", Failure::Other),
             Self::Local(crate::base::disk::DiskError::Read { .. }) => {
-                ("fetch it from the node, or look at the object by hand", Failure::Other)
+                ("fetch it from the node, or check the object by hand", Failure::Other)
             }
             Self::Local(_) => ("make room, or choose another folder with --out", Failure::Other),
-            Self::Checksum { .. } => ("try again; if it stays so, fetch it from the node", Failure::Other),
-            Self::Foreign { .. } => ("look at the bucket by hand", Failure::Other),
+            Self::Checksum { .. } => ("try again; if that fails, fetch it from the node", Failure::Other),
+            Self::Foreign { .. } => ("check the bucket by hand", Failure::Other),
         };
         Notice::error(headline, crate::base::text::chain(self), next_step).of(failure)
     }
@@ -248,7 +248,7 @@ impl Storage {
             .map_or(at_most, |at| at.duration_since(now).unwrap_or_default().saturating_sub(TOO_SHORT));
         let valid = left.min(at_most);
         if valid.is_zero() {
-            return Err(StorageError::Credentials("these end within a minute".to_owned()));
+            return Err(StorageError::Credentials("they expire within a minute".to_owned()));
         }
         Ok(self.grant(place, &credentials, now, valid, max_bytes))
     }
@@ -263,18 +263,21 @@ impl Storage {
     }
 
     async fn credentials(&self) -> Result<Credentials, StorageError> {
-        let none = || StorageError::Credentials("none are set up".to_owned());
+        let none = || StorageError::Credentials("none are configured".to_owned());
         let provider = self.config.credentials_provider().ok_or_else(none)?;
         let found = timeout(CREDENTIALS_WITHIN, provider.provide_credentials()).await.map_err(|_| {
             let seconds = CREDENTIALS_WITHIN.as_secs();
-            StorageError::Credentials(format!("whoever is to give them (a profile's program?) has not in {seconds} s"))
+            StorageError::Credentials(format!(
+                "their source (a profile's credential_process?) did not answer within \
+                                               {seconds} s"
+            ))
         })?;
         let found = found.map_err(|error| StorageError::Credentials(told(&error)))?;
         match found.expiry() {
             // The SDK takes over what a profile's program says, also when that is long over.
             Some(at) if at <= self.clock.now() => {
                 let ended = jiff::Timestamp::try_from(at).unwrap_or_default();
-                Err(StorageError::Credentials(format!("these ended at {}", ended.strftime("%Y-%m-%d %H:%M:%S UTC"))))
+                Err(StorageError::Credentials(format!("they expired at {}", ended.strftime("%Y-%m-%d %H:%M:%S UTC"))))
             }
             _ => Ok(found),
         }

@@ -46,8 +46,8 @@ impl Storage {
                     let operation = "write to the bucket by a form";
                     let demanded = status == 403 && self.demands_condition(session, &key).await;
                     let reason = if demanded {
-                        "the bucket's policy demands If-None-Match, which no form can carry: with --irsa or --pod-identity \
-                         agents send it"
+                        "the bucket's policy requires If-None-Match, which a form cannot send: agents with --irsa or \
+                         --pod-identity can"
                             .to_owned()
                     } else {
                         format!("{status} {said}").trim_end().to_owned()
@@ -143,7 +143,7 @@ impl Storage {
         let said: Vec<&str> = ["Code", "Message"].iter().filter_map(|name| element(&text, name)).collect();
         let mut said = said.join(", ");
         if page {
-            "a web page, as a proxy answers that wants a login".clone_into(&mut said);
+            "a web page, probably from a proxy that requires a login".clone_into(&mut said);
         }
         if let Some(region) = region.filter(|_| status < 400) {
             said = format!("{said} (the bucket is in {region}: see --s3-region)");

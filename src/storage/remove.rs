@@ -32,7 +32,7 @@ impl Storage {
             Ok(before)
         } else {
             let reason = format!("{} objects are still there", after.objects + after.versions + after.uploads);
-            Err(StorageError::Call { operation: "see the captures gone", reason })
+            Err(StorageError::Call { operation: "confirm that the captures are gone", reason })
         }
     }
 

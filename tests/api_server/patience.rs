@@ -44,7 +44,7 @@ async fn a_server_that_is_none_or_asks_to_wait_for_good_is_told_in_time() {
     };
     let page = Answer::text(200, "text/html", "<html><head><title>Sign in</title></head></html>");
     let (line, _) = told(page).await;
-    assert!(line.contains("no Kubernetes API: an HTML page, title \"Sign in\""), "{line}");
+    assert!(line.contains("not a Kubernetes API: an HTML page, title \"Sign in\""), "{line}");
     let (line, _) = told(Answer::text(302, "text/html", "").with("location", "https://login.example/")).await;
     assert!(line.contains("a redirect to https://login.example/"), "{line}");
     let (line, after) = told(Answer::text(429, "text/plain", "Too many requests").with("retry-after", "1")).await;

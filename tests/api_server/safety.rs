@@ -88,7 +88,7 @@ async fn a_list_or_a_group_that_never_answers_keeps_the_namespace() {
         test.deploy(&["n1"]).await;
         let removals = test.removals(Keep::new()).await;
         let reason = fate(&removals, Kind::Namespace).expect_err("it stays");
-        assert!(reason.contains("what it holds cannot be seen") && reason.contains("not this time"), "{reason}");
+        assert!(reason.contains("its contents cannot be listed") && reason.contains("not this time"), "{reason}");
         assert!(test.server.lock().objects.contains_key(NAMESPACE), "{path} {code}");
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nodewatch_protocol::NodeManifest;
+use nodewatch_protocol::RingList;
 use nodewatch_testing::{
     bucket::{Garage, SECRET, keys, object},
     eventually_async,
@@ -152,7 +152,7 @@ async fn captures_arrive_whatever_happens_on_the_way() {
         found.windows(2).filter(|pair| pair[1] != pair[0] + 1).map(|pair| (pair[0], pair[1])).collect();
     assert!(holes.len() <= 2, "only where the agent was killed: {holes:?} of {sent}");
     // What was counted as captured is what is there.
-    let mut manifests: Vec<NodeManifest> = Vec::new();
+    let mut manifests: Vec<RingList> = Vec::new();
     for key in keys(&garage.client(), &format!("inc/{id}/{node}/manifest-")).await {
         manifests.push(serde_json::from_slice(&object(&garage.client(), &key).await).expect("a manifest"));
     }

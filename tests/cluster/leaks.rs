@@ -250,7 +250,7 @@ fn somebody_elses_namespace_and_objects_stay() {
     kubectl(&["delete", "namespace", "tools"]);
 
     let missing = run_to(1, &["ports", "--all", "-n", "tools"]);
-    assert!(missing.contains("there is no namespace \"tools\""), "{missing}");
+    assert!(missing.contains("namespace \"tools\" does not exist"), "{missing}");
 
     let mut child = watching(&[]);
     let namespace = ours("namespaces").remove(0)["metadata"]["name"].as_str().expect("a name").to_owned();
@@ -306,7 +306,8 @@ fn a_context_that_leads_elsewhere_loses_nothing() {
     std::fs::write(path, moved.to_string()).expect("written");
     let refused = output_to(4, &["cleanup", "--all", "--yes", "--kubeconfig", "/nonexistent"]);
     assert!(
-        said(&refused).contains("leads to the session's cluster by another way") && said(&refused).contains(&address),
+        said(&refused).contains("reaches the session's cluster at another address")
+            && said(&refused).contains(&address),
         "{}",
         said(&refused)
     );
@@ -454,7 +455,7 @@ fn a_full_disk_under_the_journal_creates_nothing() {
     mount(&["umount", path]);
     assert!(full);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    assert!(said(&output).contains("nothing is created, as it cannot be recorded"), "{}", said(&output));
+    assert!(said(&output).contains("nothing was created: it cannot be recorded"), "{}", said(&output));
     assert!(said(&output).contains("No space left on device"), "{}", said(&output));
     assert_eq!(leftovers(), "");
 }

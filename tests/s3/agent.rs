@@ -196,7 +196,7 @@ async fn an_agent_that_is_told_to_end_while_it_captures_delivers_the_last_packet
     let whole = nodewatch_pcapng::whole(bytes.as_slice()).expect("read");
     assert_eq!((whole.packets, whole.length), (500, bytes.len() as u64));
     let manifest = object(&garage.client(), manifest).await;
-    let manifest: nodewatch_protocol::NodeManifest = serde_json::from_slice(&manifest).expect("a manifest");
+    let manifest: nodewatch_protocol::RingList = serde_json::from_slice(&manifest).expect("a manifest");
     assert!(manifest.captures[0].ended.is_some() && manifest.files[0].file.packets == 500);
 }
 

@@ -7,7 +7,7 @@ use nodewatch_agent::{
     ring::{Beginning, Ending, Ring, store::Store},
     upload::Uploader,
 };
-use nodewatch_protocol::{Delivery, Grant, NodeManifest, Sink, SinkState};
+use nodewatch_protocol::{Delivery, Grant, RingList, Sink, SinkState};
 use nodewatch_testing::{
     bucket::{Garage, free_port, keys, object},
     eventually_async,
@@ -88,11 +88,11 @@ async fn a_file_gets_there_whole_with_its_manifest_and_no_secret_stays_on_the_di
 
     let client = garage.client();
     let prefix = "inc/7f3a91c2/node-1/";
-    let manifest_key = format!("{prefix}manifest-{}.json", agent.ring.manifest().ring);
+    let manifest_key = format!("{prefix}manifest-{}.json", agent.ring.list().ring);
     assert_eq!(keys(&client, "").await, [format!("{prefix}a.pcapng"), manifest_key.clone()]);
     assert_eq!(object(&client, &format!("{prefix}a.pcapng")).await, content("a.pcapng", 3_000_000));
     let manifest = object(&client, &manifest_key).await;
-    let manifest: NodeManifest = serde_json::from_slice(&manifest).expect("a manifest");
+    let manifest: RingList = serde_json::from_slice(&manifest).expect("a manifest");
     let file = &manifest.files[0].file;
     let sum = agent.ring.store().checksum("a.pcapng").expect("summed").1;
     assert_eq!((file.sha256.as_ref(), file.packets), (Some(&sum), 3));
@@ -154,7 +154,7 @@ async fn the_server_refuses_what_a_grant_does_not_allow() {
     assert!(reason.contains("answers 4") && reason.to_lowercase().contains("signature"), "{reason}");
     let mut there = keys(&garage.client(), "").await;
     // The second one's right reaches as far as the word why its file is not there.
-    there.retain(|key| !key.contains(&agent_2.ring.manifest().ring));
+    there.retain(|key| !key.contains(&agent_2.ring.list().ring));
     assert_eq!(there, Vec::<String>::new(), "nothing of all that is there");
 }
 
@@ -202,7 +202,7 @@ async fn whatever_fault_is_on_the_way_each_file_gets_there_once() {
     }
     let mut there = keys(&client, "").await;
     // After a try that may end late it has another name.
-    let manifest = format!("inc/7f3a91c2/node-1/manifest-{}", agent.ring.manifest().ring);
+    let manifest = format!("inc/7f3a91c2/node-1/manifest-{}", agent.ring.list().ring);
     let manifests = there.extract_if(.., |key| key.starts_with(&manifest)).count();
     assert!(manifests > 0);
     assert_eq!(there, expected);

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use nodewatch_protocol::{Delivery, Grant, NodeManifest, ServerFacts, Sink, SinkState, is_manifest};
+use nodewatch_protocol::{Delivery, Grant, RingList, ServerFacts, Sink, SinkState, is_manifest};
 
 use crate::{
     delivery::{agent, content},
@@ -113,9 +113,9 @@ async fn a_manifest_under_way_is_not_idle_and_the_last_one_is_the_newest() {
     assert_eq!(most.load(Ordering::SeqCst), 1, "one at a time");
     let asked = server.asked();
     let manifests: Vec<_> = asked.iter().filter(|asked| is_manifest(&name_of(asked))).collect();
-    let last: NodeManifest = serde_json::from_slice(&manifests.last().expect("one").file()).expect("a manifest");
+    let last: RingList = serde_json::from_slice(&manifests.last().expect("one").file()).expect("a manifest");
     assert_eq!(last.delivered.files, 3);
-    let ring = agent.ring.manifest().ring;
+    let ring = agent.ring.list().ring;
     assert!(manifests.iter().all(|asked| name_of(asked) == format!("manifest-{ring}.json")), "a name a ring");
 }
 
@@ -144,7 +144,7 @@ async fn an_answer_that_is_not_s3s_or_of_other_bytes_is_no_delivery() {
     let page: fn() -> Answer = || (200, vec![("Content-Type", "text/html".into())], "<html>Sign in</html>".to_owned());
     let other: fn() -> Answer = || (204, vec![("ETag", "\"d41d8cd98f00b204e9800998ecf8427e\"".into())], String::new());
     let sum: fn() -> Answer = || (204, vec![("x-amz-checksum-sha256", "AAAA".into())], String::new());
-    for (answer, word) in [(page, "nothing is stored"), (other, "something else"), (sum, "another checksum")] {
+    for (answer, word) in [(page, "nothing was stored"), (other, "something else"), (sum, "another checksum")] {
         let server = Server::start(move |_| answer());
         let agent = agent();
         agent.close_file("a.pcapng", 1000);

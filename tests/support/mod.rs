@@ -16,9 +16,9 @@ use futures::{
     stream::{self, BoxStream},
 };
 use nodewatch_agent::{
-    follow::{From, follow},
     hub::{Hub, HubHandle, NodeFacts},
     lifetime::Lifetime,
+    live::{From, follow},
     ring::{Ring, store::Store},
     server,
 };

@@ -1,6 +1,9 @@
-//! The capture thread: from the rings of all interfaces to statistics and output.
+//! The capture thread: from the packet sockets of all interfaces to statistics and output.
 //!
 //! Owns the thread, its stop and its limits. Never waits for disk or network while packets come.
+
+mod figures;
+mod outages;
 
 use std::{
     ops::ControlFlow,
@@ -15,23 +18,24 @@ use std::{
 };
 
 use nodewatch_protocol::{
-    CaptureRecord, CaptureSpec, Content, Dropped, InterfaceDrops, InterfaceState, PendingFreeze, Share, Statistics,
-    StopReason, UnixMillis, Window,
+    CaptureRecord, CaptureSpec, Content, InterfaceState, PendingFreeze, Share, Statistics, StopReason, UnixMillis,
 };
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use super::{
+    channel::Channel,
     decode::{self, Fragments, Link},
     devices::Devices,
-    open::{self, Opened},
-    output::{Channel, Moment, Origin, Output, Ways},
+    moment::Moment,
+    open,
+    output::{Origin, Output, Ways},
     own::OwnTraffic,
     packet::RawPacket,
-    source::{PacketRing, RETIRE_MILLIS},
+    source::{PacketSocket, RETIRE_MILLIS},
     start::{self, Beginning, How, Start, StartError, Word},
     statistics::Counters,
     taps::Tap,
-    watch::{self, News, Order, Sight, Wanted},
+    watch::{self, News, Order, Wanted},
     writer::Writer,
 };
 use crate::ring::Ring;
@@ -74,8 +78,8 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Opens every ring with its compiled filter, then starts the threads. This may take a while: libpcap compiles, the
-    /// kernel makes rings. `notify` is called from all of the threads.
+    /// Opens every packet socket with its compiled filter, then starts the threads. This may take a while: libpcap
+    /// compiles, the kernel allocates their memory. `notify` is called from all of the threads.
     pub fn start<N>(start: Start, notify: N) -> Result<Self, StartError>
     where
         N: Fn(CaptureEvent) + Clone + Send + 'static,
@@ -92,14 +96,15 @@ impl Capture {
             .name("capture".to_owned())
             .spawn(move || {
                 let ring = engine.ring.clone();
-                let (reason, rings, notify) = engine.run();
+                let (reason, sockets, notify) = engine.run();
                 // The last file is closed before the end is told.
                 let reason = if writer.join().is_ok() { reason } else { failed("the writer thread panicked") };
                 ring.capture_ended(Moment::now().unix_millis(), reason.clone());
-                // Whoever hears of the end may end this process: one that comes after it must not go on with the capture.
+                // Whoever hears of the end may end this process: one that comes after it must not go on with the
+                // capture.
                 ring.wait_remembered(REMEMBERED_WITHIN);
                 notify(CaptureEvent::Ended(reason));
-                open::close(rings);
+                open::close(sockets);
             })
             .map_err(|error| {
                 ring.capture_ended(Moment::now().unix_millis(), failed(&error.to_string()));
@@ -162,7 +167,7 @@ where
         match one.how {
             How::Open(opened) => {
                 tap.reading(opened.index, opened.lost, &mut channels, now);
-                feeds.push(Feed { ring: opened.ring, tap: taps.len(), channel, until: None });
+                feeds.push(Feed { socket: opened.socket, tap: taps.len(), channel, until: None });
             }
             How::Down(_) => drop(tap.missing(InterfaceState::Down, &mut channels, now)),
             How::Gone | How::LeftOut => drop(tap.missing(InterfaceState::Gone, &mut channels, now)),
@@ -219,9 +224,9 @@ where
     Ok((engine, writer))
 }
 
-/// One ring, and where its packets go.
+/// One packet socket, and where its packets go.
 struct Feed {
-    ring: PacketRing,
+    socket: PacketSocket,
     tap: usize,
     channel: usize,
     /// Its interface is gone: it is closed then, or when nothing is left in it.
@@ -254,7 +259,7 @@ struct Engine<N> {
 }
 
 impl<N: Fn(CaptureEvent)> Engine<N> {
-    fn run(mut self) -> (StopReason, Vec<PacketRing>, N) {
+    fn run(mut self) -> (StopReason, Vec<PacketSocket>, N) {
         self.output.bound_file(self.ring.limit() / 4);
         let mut next_tick = self.began.instant + Duration::from_secs(1);
         let reason = loop {
@@ -281,13 +286,13 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
         self.tick();
         let freezes = self.freezes();
         self.output.end(&self.channels, &freezes, Moment::now());
-        (reason, self.feeds.into_iter().map(|feed| feed.ring).collect(), self.notify)
+        (reason, self.feeds.into_iter().map(|feed| feed.socket).collect(), self.notify)
     }
 
     fn wait(&mut self, at_most: Duration) {
         let timeout = Timespec { tv_sec: at_most.as_secs() as i64, tv_nsec: i64::from(at_most.subsec_nanos()) };
         let mut descriptors: Vec<PollFd<'_>> =
-            self.feeds.iter().map(|feed| PollFd::from_borrowed_fd(feed.ring.as_fd(), PollFlags::IN)).collect();
+            self.feeds.iter().map(|feed| PollFd::from_borrowed_fd(feed.socket.as_fd(), PollFlags::IN)).collect();
         descriptors.push(PollFd::from_borrowed_fd(self.wake.as_fd(), PollFlags::IN));
         // An interrupted wait is a short one: the loop comes round again.
         let _ = poll(&mut descriptors, Some(&timeout));
@@ -305,129 +310,14 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
         }
     }
 
-    /// A ring has an error: mostly, its interface is down or gone.
-    fn failed(&mut self, index: usize) {
-        let feed = &mut self.feeds[index];
-        // Reading the pending error clears it; otherwise every poll would return at once.
-        let Some(error) = feed.ring.pending_error() else { return };
-        if feed.until.is_some() {
-            return;
-        }
-        let tap = feed.tap;
-        let state = match error.raw_os_error() {
-            Some(libc::ENETDOWN | libc::ENODEV) if feed.ring.is_bound() => InterfaceState::Down,
-            Some(libc::ENETDOWN | libc::ENODEV) => InterfaceState::Gone,
-            _ => {
-                let message = format!("interface {}: {error}", self.taps[tap].name);
-                return (self.notify)(CaptureEvent::Trouble(message));
-            }
-        };
-        self.missing(tap, state);
-        let tap_now = &mut self.taps[tap];
-        tap_now.asked += 1;
-        // The thread that looks lives for as long as this end of the way to it.
-        let _ = self.orders.send(Order::Look { tap, index: tap_now.index, number: tap_now.asked });
-    }
-
-    fn missing(&mut self, tap: usize, state: InterfaceState) {
-        let line = self.taps[tap].missing(state, &mut self.channels, Moment::now());
-        if self.taps[tap].index.is_none() {
-            self.retire(tap);
-        }
-        if let Some(line) = line {
-            (self.notify)(CaptureEvent::Trouble(line));
-        }
-    }
-
-    /// The ring of that interface brings nothing new; what is in it is still taken.
-    fn retire(&mut self, tap: usize) {
-        let until = Instant::now() + Duration::from_millis(3 * u64::from(RETIRE_MILLIS));
-        for feed in self.feeds.iter_mut().filter(|feed| feed.tap == tap) {
-            feed.until.get_or_insert(until);
-        }
-    }
-
-    /// What the thread that looks after the interfaces has seen.
-    fn hear(&mut self) {
-        while let Ok(news) = self.news.try_recv() {
-            for News { tap, number, sight } in news {
-                // Seen before the last that is known here.
-                let old = number < self.taps[tap].asked;
-                match sight {
-                    Sight::Opened(opened) => self.back(tap, *opened),
-                    Sight::Up(lost) if !old => self.up(tap, None, lost),
-                    Sight::Renamed(name, lost) if !old => self.up(tap, Some(&name), lost),
-                    Sight::Down if !old => self.missing(tap, InterfaceState::Down),
-                    Sight::Gone if !old => self.missing(tap, InterfaceState::Gone),
-                    Sight::Unreadable(reason) if !old => {
-                        if self.taps[tap].state != InterfaceState::LeftOut {
-                            let line =
-                                format!("interface {} is there and cannot be read: {reason}", self.taps[tap].name);
-                            (self.notify)(CaptureEvent::Trouble(line));
-                        }
-                        self.missing(tap, InterfaceState::LeftOut);
-                    }
-                    _ => {}
-                }
-            }
-        }
-    }
-
-    /// The device that is read is up, perhaps under another name than it was asked for by.
-    fn up(&mut self, tap: usize, name: Option<&str>, lost: u64) {
-        let channel = self.taps[tap].channel();
-        self.channels[channel].interface_drops += self.taps[tap].losses(lost);
-        if self.taps[tap].state != InterfaceState::Reading
-            && let Some(index) = self.taps[tap].index
-        {
-            self.reading(tap, index, lost);
-        }
-        if let Some(line) = self.taps[tap].called(name, &mut self.channels, Moment::now()) {
-            (self.notify)(CaptureEvent::Trouble(line));
-        }
-    }
-
-    fn reading(&mut self, tap: usize, index: u32, lost: u64) {
-        let line = self.taps[tap].reading(index, lost, &mut self.channels, Moment::now());
-        if let Some(line) = line {
-            // That it was away has been told, and is the trouble.
-            (self.notify)(CaptureEvent::Note(line));
-        }
-    }
-
-    /// An interface is there under its name, perhaps another one with another link type.
-    fn back(&mut self, tap: usize, opened: Opened) {
-        self.retire(tap);
-        if let Some(line) = self.taps[tap].replaced(opened.index, &mut self.channels, Moment::now()) {
-            (self.notify)(CaptureEvent::Trouble(line));
-        }
-        let words = start::about(&self.taps[tap].name, &opened, self.spec.content, self.spec.snaplen);
-        let Opened { index, link, snaplen, ring, lost, .. } = opened;
-        self.reading(tap, index, lost);
-        let same = |&channel: &usize| self.channels[channel].link == link;
-        let channel = self.taps[tap].channels.iter().copied().find(same).unwrap_or_else(|| {
-            self.channels.push(Channel::new(&self.taps[tap].name, link, snaplen));
-            self.output.joined(&self.channels, &self.spec);
-            // One that comes back as it was has had it said.
-            for word in words {
-                (self.notify)(word.into());
-            }
-            self.channels.len() - 1
-        });
-        let channels = &mut self.taps[tap].channels;
-        channels.retain(|&one| one != channel);
-        channels.push(channel);
-        self.feeds.push(Feed { ring, tap, channel, until: None });
-    }
-
-    /// Takes what the rings hold. Breaks at a limit.
+    /// Takes what the sockets hold. Breaks at a limit.
     fn drain(&mut self) -> ControlFlow<StopReason> {
         let Self { channels, feeds, counters, fragments, output, spec, own, left_out, .. } = self;
         let mut reached = None;
-        for Feed { ring, channel, .. } in feeds.iter_mut() {
+        for Feed { socket, channel, .. } in feeds.iter_mut() {
             let index = *channel;
             let link = channels[index].link;
-            ring.drain(|packet| {
+            socket.drain(|packet| {
                 let headers = decode::headers(link, packet.data);
                 if !spec.include_own && headers.tuple.as_ref().is_some_and(|tuple| own.has(tuple)) {
                     left_out.packets += 1;
@@ -464,7 +354,7 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
     /// After a stop: lets no more packets in, then takes those that the kernel has counted but not handed over yet.
     fn drain_to_the_end(&mut self) -> Option<StopReason> {
         for feed in &self.feeds {
-            if let Err(error) = feed.ring.refuse_further() {
+            if let Err(error) = feed.socket.refuse_further() {
                 (self.notify)(CaptureEvent::Trouble(crate::error::chain(&error)));
             }
         }
@@ -474,7 +364,7 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
             if let ControlFlow::Break(reason) = self.drain() {
                 return Some(reason);
             }
-            if self.feeds.iter().all(|feed| feed.ring.is_drained()) || Instant::now() >= deadline {
+            if self.feeds.iter().all(|feed| feed.socket.is_drained()) || Instant::now() >= deadline {
                 return None;
             }
             // The wake-up descriptor may be readable, so poll might not wait.
@@ -483,21 +373,10 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
     }
 
     fn read_drops(&mut self) {
-        for Feed { ring, channel, .. } in &mut self.feeds {
-            if let Ok(dropped) = ring.drops() {
+        for Feed { socket, channel, .. } in &mut self.feeds {
+            if let Ok(dropped) = socket.drops() {
                 self.channels[*channel].kernel_drops += dropped;
             }
-        }
-    }
-
-    /// Hands over the rings of interfaces that are gone once they are empty, to be closed elsewhere.
-    fn close_retired(&mut self) {
-        let now = Instant::now();
-        let over = |feed: &mut Feed| feed.until.is_some_and(|until| now >= until);
-        let rings: Vec<PacketRing> = self.feeds.extract_if(.., over).map(|feed| feed.ring).collect();
-        if !rings.is_empty() {
-            // The thread that looks lives for as long as this end of the way to it.
-            let _ = self.orders.send(Order::Close(rings));
         }
     }
 
@@ -515,57 +394,6 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
 
     fn freezes(&self) -> Vec<PendingFreeze> {
         if self.spec.recorder.is_some() { self.ring.freezes() } else { Vec::new() }
-    }
-
-    fn statistics(&mut self, now: Moment) -> Statistics {
-        let total = self.counters.total();
-        let (last, before) = std::mem::replace(&mut self.window, (now.instant, total));
-        let (flows_tracked, flows_overflow) = self.counters.flow_table();
-        Statistics {
-            at: now.unix_millis(),
-            elapsed: now.instant.duration_since(self.began.instant).as_millis() as u64,
-            packets: total.packets,
-            bytes: total.bytes,
-            window: Window {
-                millis: now.instant.duration_since(last).as_millis() as u64,
-                packets: total.packets - before.packets,
-                bytes: total.bytes - before.bytes,
-            },
-            dropped: Dropped {
-                kernel: self.channels.iter().map(|channel| channel.kernel_drops).sum(),
-                interface: self.channels.iter().map(|channel| channel.interface_drops).sum(),
-                queue: self.output.dropped(),
-            },
-            interfaces: self.interfaces(now.instant),
-            mix: self.counters.mix(),
-            sizes: self.counters.sizes(),
-            flows: self.counters.top_flows(),
-            flows_tracked,
-            flows_overflow,
-            left_out: self.left_out,
-        }
-    }
-    fn interfaces(&self, now: Instant) -> Vec<InterfaceDrops> {
-        let read = self.taps.iter().map(|tap| {
-            let channels = || tap.channels.iter().map(|&channel| &self.channels[channel]);
-            InterfaceDrops {
-                name: tap.name.clone(),
-                packets: channels().map(|channel| channel.packets).sum(),
-                kernel: channels().map(|channel| channel.kernel_drops).sum(),
-                interface: channels().map(|channel| channel.interface_drops).sum(),
-                gap_millis: tap.gap(now).as_millis() as u64,
-                state: tap.state,
-            }
-        });
-        let left_out = self.left_out_names.iter().map(|name| InterfaceDrops {
-            name: name.clone(),
-            packets: 0,
-            kernel: 0,
-            interface: 0,
-            gap_millis: 0,
-            state: InterfaceState::LeftOut,
-        });
-        read.chain(left_out).collect()
     }
 }
 

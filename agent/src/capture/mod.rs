@@ -2,11 +2,13 @@
 //!
 //! Owns everything between a network interface and a capture file. Must not know tunnels or requests.
 
+mod channel;
 mod decode;
 mod devices;
 mod engine;
 mod freeze;
 pub mod interfaces;
+mod moment;
 mod open;
 mod output;
 pub mod own;

@@ -1,7 +1,7 @@
-//! From an interface's name to its packet ring: link type, filter, memory.
+//! From an interface's name to its packet socket: link type, filter, memory.
 //!
-//! Owns what is compiled, once for each kind of interface, and the threads that open and close many rings at once. May
-//! take its time; the capture thread never waits for it.
+//! Owns what is compiled, once for each kind of interface, and the threads that open and close many sockets at once.
+//! May take its time; the capture thread never waits for it.
 
 use std::{collections::HashMap, fs, path::Path, sync::Arc, thread};
 
@@ -11,10 +11,11 @@ use super::{
     decode::Link,
     devices::Device,
     program,
-    source::{self, PacketRing, RingError, Room, Setup},
+    source::{self, Memory, PacketSocket, Setup, SocketError},
 };
 
-/// Rings that are opened or closed at the same time: each waits for the kernel's grace periods, which all of them share.
+/// Rings that are opened or closed at the same time: each waits for the kernel's grace periods, which all of them
+/// share.
 const AT_ONCE: usize = 24;
 
 /// Interfaces of one kind have one link type, and so one compiled filter.
@@ -47,13 +48,13 @@ pub enum OpenError {
     /// The filter, or what libpcap says of the interface.
     #[error(transparent)]
     Filter(Arc<FilterError>),
-    /// The kernel's packet ring.
+    /// The kernel's packet socket.
     #[error("cannot capture on interface {interface:?}")]
-    Ring {
+    Socket {
         /// The interface.
         interface: String,
         /// Why.
-        source: Arc<RingError>,
+        source: Arc<SocketError>,
     },
 }
 
@@ -67,37 +68,37 @@ pub struct Opened {
     /// Bytes that are kept of each packet at the most.
     pub snaplen: u32,
     /// Its packets.
-    pub ring: PacketRing,
+    pub socket: PacketSocket,
     /// Packets that it lost before this.
     pub lost: u64,
     /// Why the agent filters its packets itself; empty where the kernel does.
     pub filtered_here: String,
 }
 
-/// Opens rings for one capture.
+/// Opens sockets for one capture.
 #[derive(Debug)]
 pub struct Opener {
     filter: String,
     snaplen: u32,
-    room: Room,
+    memory: Memory,
     known: HashMap<Kind, Result<Arc<Known>, Arc<FilterError>>>,
 }
 
 impl Opener {
     /// For a capture of so many interfaces.
     pub fn new(filter: &str, snaplen: u32, interfaces: usize) -> Self {
-        Self { filter: filter.to_owned(), snaplen, room: Room::of(interfaces), known: HashMap::new() }
+        Self { filter: filter.to_owned(), snaplen, memory: Memory::of(interfaces), known: HashMap::new() }
     }
 
     /// Opens these, which are up, all at once. The answers are in their order.
     pub fn open(&mut self, devices: &[Device]) -> Vec<Result<Opened, OpenError>> {
         let known: Vec<_> = devices.iter().map(|device| self.known(device)).collect();
-        let (room, snaplen) = (self.room, self.snaplen);
+        let (memory, snaplen) = (self.memory, self.snaplen);
         let work: Vec<_> = devices.iter().zip(known).collect();
-        in_parallel(work, |(device, known)| open(device, &*known.map_err(OpenError::Filter)?, room, snaplen))
+        in_parallel(work, |(device, known)| open(device, &*known.map_err(OpenError::Filter)?, memory, snaplen))
     }
 
-    /// libpcap is asked once for each kind, as it opens a ring of its own for the answer.
+    /// libpcap is asked once for each kind, as it opens a socket of its own for the answer.
     fn known(&mut self, device: &Device) -> Result<Arc<Known>, Arc<FilterError>> {
         let kind = Kind::of(device);
         if let Some(known) = self.known.get(&kind) {
@@ -118,25 +119,25 @@ impl Opener {
     }
 }
 
-fn open(device: &Device, known: &Known, room: Room, snaplen: u32) -> Result<Opened, OpenError> {
-    let snaplen = snaplen.min(room.longest());
+fn open(device: &Device, known: &Known, memory: Memory, snaplen: u32) -> Result<Opened, OpenError> {
+    let snaplen = snaplen.min(memory.longest());
     let setup = Setup {
         index: device.index,
         program: &known.program,
         cooked: known.cooked,
         loopback: device.is_loopback(),
         snaplen,
-        room,
+        memory,
     };
-    let ring = PacketRing::open(&setup)
-        .map_err(|source| OpenError::Ring { interface: device.name.clone(), source: Arc::new(source) })?;
-    let filtered_here = if ring.filters_here() { program::why_not(&known.program) } else { String::new() };
-    Ok(Opened { index: device.index, link: known.link, snaplen, ring, lost: device.lost, filtered_here })
+    let socket = PacketSocket::open(&setup)
+        .map_err(|source| OpenError::Socket { interface: device.name.clone(), source: Arc::new(source) })?;
+    let filtered_here = if socket.filters_here() { program::why_not(&known.program) } else { String::new() };
+    Ok(Opened { index: device.index, link: known.link, snaplen, socket, lost: device.lost, filtered_here })
 }
 
-/// Closes rings, of which each takes the kernel a while.
-pub fn close(rings: Vec<PacketRing>) {
-    in_parallel(rings, drop);
+/// Closes sockets, of which each takes the kernel a while.
+pub fn close(sockets: Vec<PacketSocket>) {
+    in_parallel(sockets, drop);
 }
 
 /// Does the same with each of them on a few threads; the answers are in their order.
@@ -170,14 +171,14 @@ mod tests {
 
     #[test]
     fn many_rings_fit_in_what_all_may_take() {
-        for (rings, block, blocks) in
+        for (sockets, block, blocks) in
             [(1, 512, 32), (2, 512, 16), (8, 512, 4), (32, 512, 4), (100, 128, 5), (300, 64, 3)]
         {
-            assert_eq!(Room::of(rings), Room { block: block * 1024, blocks }, "{rings} rings");
+            assert_eq!(Memory::of(sockets), Memory { block: block * 1024, blocks }, "{sockets} sockets");
         }
-        for rings in 1..2000 {
-            let Room { block, blocks } = Room::of(rings);
-            assert!(rings * block * blocks <= 64 * 1024 * 1024, "{rings} rings");
+        for sockets in 1..2000 {
+            let Memory { block, blocks } = Memory::of(sockets);
+            assert!(sockets * block * blocks <= 64 * 1024 * 1024, "{sockets} sockets");
         }
     }
 

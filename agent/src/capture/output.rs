@@ -1,26 +1,22 @@
 //! From packets to buffers of whole pcapng blocks, handed to the writer in bounded number.
 //!
 //! Owns rotation and the count of packets that the full queue cost. Never blocks: with no buffer free, a packet is
-//! counted as dropped by the queue and the capture goes on. Must not know rings or the disk.
+//! counted as dropped by the queue and the capture goes on. Must not know packet sockets or the disk.
 
 use std::{
-    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, Sender},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nodewatch_pcapng::{self as pcapng, InterfaceBlock, PACKET_OVERHEAD, SectionBlock, StatisticsBlock};
-use nodewatch_protocol::{CaptureSpec, Content, Dropped, PendingFreeze, UnixMillis};
+use nodewatch_protocol::{CaptureSpec, Content, Dropped, PendingFreeze};
 
-use super::{decode::Link, packet::RawPacket, writer::Job};
-use crate::{
-    clock::{Boot, Clock},
-    ring::{Sequence, store::file_name},
-};
+use super::{channel::Channel, decode::Link, moment::Moment, packet::RawPacket, writer::Job};
+use crate::ring::{Sequence, store::file_name};
 
 /// A buffer is handed over when the next packet would take it past this.
 const BUFFER: usize = 512 * 1024;
@@ -30,107 +26,6 @@ const LATE: u64 = 300;
 const SET: u64 = 100;
 /// Buffers between the capture thread and the disk: 16 MiB in all.
 pub const BUFFERS: usize = 32;
-
-/// One interface of the capture, as its files describe and count it.
-#[derive(Debug, Clone)]
-pub struct Channel {
-    /// Kernel name.
-    pub name: String,
-    /// How its packets begin.
-    pub link: Link,
-    /// Packets taken from it.
-    pub packets: u64,
-    /// Of these, handed to the disk.
-    pub delivered: u64,
-    /// Dropped by the kernel's ring.
-    pub kernel_drops: u64,
-    /// Lost by the interface before any capture could see them.
-    pub interface_drops: u64,
-    /// Bytes of each packet that are kept at the most.
-    pub snaplen: u32,
-    /// When nothing was captured from it, oldest first.
-    pub gaps: Vec<Gap>,
-    /// When what it stands for changed, in nanoseconds since the Unix epoch, and how; the latest of them.
-    pub marks: VecDeque<(u64, String)>,
-}
-
-/// A time in which nothing was captured from an interface, in nanoseconds since the Unix epoch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gap {
-    /// Its beginning.
-    pub from: u64,
-    /// Its end; `None` while it lasts.
-    pub to: Option<u64>,
-    /// How many times of absence this stands for, which need not have followed each other without a pause.
-    pub times: u32,
-    /// The reason.
-    pub why: &'static str,
-}
-
-/// Gaps of an interface that are known one by one; the oldest of more are told as one.
-const MAX_GAPS: usize = 32;
-
-impl Channel {
-    /// One that nothing has come from yet.
-    pub fn new(name: &str, link: Link, snaplen: u32) -> Self {
-        Self {
-            name: name.to_owned(),
-            link,
-            packets: 0,
-            delivered: 0,
-            kernel_drops: 0,
-            interface_drops: 0,
-            snaplen,
-            gaps: Vec::new(),
-            marks: VecDeque::new(),
-        }
-    }
-
-    /// From now on it stands for something else.
-    pub fn mark(&mut self, at: u64, what: &str) {
-        if self.marks.len() == MAX_GAPS {
-            self.marks.pop_front();
-        }
-        self.marks.push_back((at, what.to_owned()));
-    }
-
-    /// Nothing is captured from now on, or still nothing, for another reason.
-    pub fn begin_gap(&mut self, gap: Gap) {
-        if let Some(open) = self.gaps.last_mut().filter(|last| last.to.is_none()) {
-            open.why = gap.why;
-            return;
-        }
-        if self.gaps.len() >= MAX_GAPS {
-            let oldest = self.gaps.remove(0);
-            self.gaps[0].from = oldest.from;
-            self.gaps[0].times += oldest.times;
-        }
-        self.gaps.push(gap);
-    }
-
-    /// What a file of that time says of them; empty where there were none.
-    fn gaps_between(&self, from: u64, to: u64) -> String {
-        let within = |gap: &Gap| {
-            let (begin, end) = (gap.from.max(from), gap.to.unwrap_or(to).min(to));
-            (begin < end).then(|| {
-                let times = if gap.times > 1 { format!(", {} times", gap.times) } else { String::new() };
-                let at = |nanos: u64| jiff::Timestamp::from_nanosecond(i128::from(nanos)).unwrap_or_default();
-                format!(
-                    "nothing was captured from {} from {:.3} to {:.3} ({}{times})",
-                    self.name,
-                    at(begin),
-                    at(end),
-                    gap.why
-                )
-            })
-        };
-        let marks = self.marks.iter().filter(|(at, _)| (from..to).contains(at)).map(|(at, what)| {
-            let at = jiff::Timestamp::from_nanosecond(i128::from(*at)).unwrap_or_default();
-            format!("from {at:.3}: {what}")
-        });
-        self.gaps.iter().filter_map(within).chain(marks).collect::<Vec<_>>().join("; ")
-    }
-}
 
 /// What the files' headers say of the capture.
 #[derive(Debug, Clone, Copy)]
@@ -153,34 +48,6 @@ pub struct Ways {
     pub lost: Arc<AtomicU64>,
     /// The numbers of files.
     pub sequence: Sequence,
-}
-
-/// A moment, on the clocks that a file needs.
-#[derive(Debug, Clone, Copy)]
-pub struct Moment {
-    /// For rates.
-    pub instant: Instant,
-    /// For ages and spans, which go on while the machine is suspended.
-    pub boot: Boot,
-    /// For file contents, in nanoseconds since the Unix epoch.
-    pub unix_nanos: u64,
-}
-
-impl Moment {
-    /// Now.
-    pub fn now() -> Self {
-        Self::by(&Clock::system())
-    }
-
-    /// Now, by that clock.
-    pub fn by(clock: &Clock) -> Self {
-        Self { instant: Instant::now(), boot: clock.boot(), unix_nanos: clock.unix_nanos() }
-    }
-
-    /// The same as the wire has it.
-    pub fn unix_millis(self) -> UnixMillis {
-        self.unix_nanos / 1_000_000
-    }
 }
 
 /// The capture's files as the capture thread sees them.
@@ -291,7 +158,8 @@ impl Output {
         // Ticks come once a second, and not to the microsecond.
         let age = now.boot.since(self.file_began.boot) + Duration::from_millis(500);
         if !due.is_empty() {
-            // What was captured until now must belong to closed files: without a buffer to go on in, it is not yet time.
+            // What was captured until now must belong to closed files: without a buffer to go on in, it is not yet
+            // time.
             if self.rotate(channels, now) {
                 self.freeze(&due, now);
             }
@@ -447,9 +315,9 @@ fn name(now: Moment, sequence: u64) -> String {
 
 fn header(spec: &CaptureSpec, channels: &[Channel], hostname: &str, comments: &[String]) -> Vec<u8> {
     let content = match spec.content {
-        Content::Headers => "content headers: payloads were left out when this was captured",
-        Content::Dns => "content dns: payloads were left out when this was captured, those of DNS excepted",
-        Content::Full => "content full: payloads are in it",
+        Content::Headers => "content headers: captured without payloads",
+        Content::Dns => "content dns: captured without payloads, except DNS",
+        Content::Full => "content full: captured with payloads",
     };
     let comments = [&[content.to_owned()], comments].concat();
     let mut header = Vec::new();
@@ -475,178 +343,12 @@ fn describe(buffer: &mut Vec<u8>, channel: &Channel, spec: &CaptureSpec) {
 /// The first file's header, which says what is missing before it and beside it.
 fn header_with(spec: &CaptureSpec, channels: &[Channel], origin: &Origin<'_>) -> Vec<u8> {
     let gap = (!origin.gap.is_empty()).then(|| origin.gap.to_owned());
-    let left_out = (!origin.left_out.is_empty())
-        .then(|| format!("incomplete: nothing was captured from {}, which cannot be read", origin.left_out.join(", ")));
+    let left_out = (!origin.left_out.is_empty()).then(|| {
+        format!("incomplete: these interfaces cannot be read and were not captured: {}", origin.left_out.join(", "))
+    });
     let comments: Vec<String> = gap.into_iter().chain(left_out).collect();
     header(spec, channels, origin.hostname, &comments)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::mpsc::channel;
-
-    use nodewatch_protocol::{BootSpan, Recorder};
-
-    use super::*;
-
-    const ORIGIN: Origin<'_> = Origin { hostname: "n", gap: "", left_out: &[] };
-
-    fn channels() -> Vec<Channel> {
-        vec![Channel::new("eth0", Link::Ethernet, 65_535)]
-    }
-
-    fn ways(jobs: Sender<Job>, empty: Receiver<Vec<u8>>) -> Ways {
-        Ways { jobs, empty, lost: Arc::default(), sequence: Sequence::default() }
-    }
-
-    fn packet(data: &[u8]) -> RawPacket<'_> {
-        RawPacket { nanos: 1, wire_length: data.len() as u32, data, vlan: Some((0x8100, 5)), outgoing: false }
-    }
-
-    #[test]
-    fn a_disk_that_stands_still_costs_counted_packets_and_nothing_else() {
-        let (jobs, held_jobs) = channel();
-        let (give_back, empty) = channel();
-        let mut output = Output::begin(ways(jobs, empty), &CaptureSpec::default(), &channels(), ORIGIN, Moment::now());
-        let data = vec![7; 60_000];
-        let sent = 100 + BUFFERS * BUFFER / data.len();
-        let taken = (0..sent).filter(|_| output.packet(&channels(), 0, &packet(&data))).count();
-        assert_eq!(output.queue_drops as usize, sent - taken);
-        assert!(taken > 0 && taken <= BUFFERS * BUFFER / data.len(), "the buffers hold no more: {taken}");
-
-        // As soon as the disk moves, packets are taken again.
-        let returned = held_jobs.try_iter().find_map(|job| match job {
-            Job::Append { mut blocks, .. } => {
-                blocks.clear();
-                Some(blocks)
-            }
-            _ => None,
-        });
-        give_back.send(returned.expect("a full buffer")).expect("open");
-        assert!(output.packet(&channels(), 0, &packet(&data)));
-    }
-
-    #[test]
-    fn rotation_by_size_makes_whole_files_that_end_in_statistics() {
-        let (jobs, done) = channel();
-        let (_give_back, empty) = channel();
-        let spec = CaptureSpec { rotate_bytes: CaptureSpec::MIN_FILE, ..CaptureSpec::default() };
-        let mut output = Output::begin(ways(jobs, empty), &spec, &channels(), ORIGIN, Moment::now());
-        let data = vec![7; 30_000];
-        for _ in 0..5 {
-            assert!(output.packet(&channels(), 0, &packet(&data)));
-        }
-        output.end(&channels(), &[], Moment::now());
-
-        let mut files: Vec<Vec<u8>> = Vec::new();
-        for job in done {
-            match job {
-                Job::Begin { .. } => files.push(Vec::new()),
-                Job::Append { blocks, .. } => files.last_mut().expect("begun").extend(blocks),
-                Job::Close { .. } | Job::Freeze { .. } => {}
-            }
-        }
-        let packets: Vec<u64> = files
-            .iter()
-            .map(|file| {
-                let whole = pcapng::whole(file.as_slice()).expect("read");
-                assert_eq!(whole.length, file.len() as u64);
-                whole.packets
-            })
-            .collect();
-        assert_eq!(packets, [2, 2, 1]);
-    }
-
-    fn a_recorder(freeze_at: u64) -> (CaptureSpec, PendingFreeze, Clock) {
-        let recorder = Some(Recorder { seconds: 60.into(), bytes: 1 << 20 });
-        let span = BootSpan { from: freeze_at - 1000, to: freeze_at };
-        let freeze = PendingFreeze { id: 99, capture: 0, from: 0, to: 0, span };
-        (CaptureSpec { recorder, ..CaptureSpec::default() }, freeze, Clock::standing(1_000_000, 1_700_000_000_000))
-    }
-
-    fn kinds(jobs: &Receiver<Job>) -> String {
-        let kind = |job| match job {
-            Job::Begin { .. } => 'b',
-            Job::Append { .. } => 'a',
-            Job::Close { .. } => 'c',
-            Job::Freeze { .. } => 'f',
-        };
-        jobs.try_iter().map(kind).collect()
-    }
-
-    #[test]
-    fn a_freeze_waits_for_a_buffer_and_then_everything_it_needs_is_closed() {
-        let (jobs, done) = channel();
-        let (give_back, empty) = channel();
-        let (spec, freeze, clock) = a_recorder(1_004_000);
-        let now = || Moment::by(&clock);
-        let mut output = Output::begin(ways(jobs, empty), &spec, &channels(), ORIGIN, now());
-        let data = vec![7; 60_000];
-        while output.packet(&channels(), 0, &packet(&data)) {}
-        done.try_iter().for_each(drop);
-        clock.advance(Duration::from_secs(5));
-        for _ in 0..3 {
-            output.tick(&channels(), &[freeze], now());
-            assert_eq!(kinds(&done), "", "no buffer is free: the span's packets are in no closed file");
-        }
-        give_back.send(Vec::new()).expect("open");
-        output.tick(&channels(), &[freeze], now());
-        assert_eq!(kinds(&done), "acbf");
-        give_back.send(Vec::new()).expect("open");
-        output.tick(&channels(), &[freeze], now());
-        assert_eq!(kinds(&done), "a", "once");
-    }
-
-    #[test]
-    fn a_freeze_falls_due_by_the_boot_clock_and_a_set_wall_clock_begins_a_piece() {
-        for set in [3_600_000, -3_600_000] {
-            let (jobs, done) = channel();
-            let (_give_back, empty) = channel();
-            let (spec, freeze, clock) = a_recorder(1_004_000);
-            let now = || Moment::by(&clock);
-            let mut output = Output::begin(ways(jobs, empty), &spec, &channels(), ORIGIN, now());
-            assert_eq!(kinds(&done), "b");
-            clock.advance(Duration::from_secs(1));
-            clock.set_wall(now().unix_millis().saturating_add_signed(set));
-            output.tick(&channels(), &[freeze], now());
-            assert_eq!(kinds(&done), "acba", "told apart, and not yet due");
-            clock.advance(Duration::from_secs(3));
-            output.tick(&channels(), &[freeze], now());
-            assert_eq!(kinds(&done), "", "a packet may come a little late");
-            clock.advance(Duration::from_secs(1));
-            output.tick(&channels(), &[freeze], now());
-            assert_eq!(kinds(&done), "acbfa");
-        }
-    }
-
-    #[test]
-    fn a_vlan_tag_counts_within_the_snaplen() {
-        for snaplen in [14, 60, 64, 65_535] {
-            let channels = || vec![Channel::new("eth0", Link::Ethernet, snaplen)];
-            let (jobs, done) = channel();
-            let (_give_back, empty) = channel();
-            let mut output =
-                Output::begin(ways(jobs, empty), &CaptureSpec::default(), &channels(), ORIGIN, Moment::now());
-            let frame: Vec<u8> = (0..100).collect();
-            let captured = frame.len().min(snaplen as usize);
-            let raw = RawPacket { wire_length: 100, ..packet(&frame[..captured]) };
-            assert!(output.packet(&channels(), 0, &raw));
-            output.end(&channels(), &[], Moment::now());
-            let blocks: Vec<u8> = done
-                .iter()
-                .filter_map(|job| if let Job::Append { blocks, .. } = job { Some(blocks) } else { None })
-                .flatten()
-                .collect();
-            let mut reader = pcapng::Reader::new(blocks.as_slice());
-            let mut seen = 0;
-            while let Some(block) = reader.next_block().expect("whole") {
-                let pcapng::Block::Packet(packet) = block else { continue };
-                let tagged = [&frame[..12], &[0x81, 0, 0, 5], &frame[12..]].concat();
-                assert_eq!(packet.data, &tagged[..(snaplen as usize).min(captured + 4)]);
-                assert_eq!(packet.wire_length, 104);
-                seen += 1;
-            }
-            assert_eq!(seen, 1);
-        }
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! A packet between the kernel's ring and the file.
+//! A packet between the kernel and the file.
 
 /// One packet as the kernel hands it over.
 #[derive(Debug, Clone, Copy)]

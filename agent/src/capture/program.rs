@@ -89,9 +89,9 @@ pub fn for_kernel(program: &[Instruction], cooked: bool, snaplen: u32) -> Option
 /// Why the kernel takes no such program, for people.
 pub fn why_not(program: &[Instruction]) -> String {
     if program.len() > LONGEST {
-        format!("it has {} instructions, of which the kernel takes {LONGEST}", program.len())
+        format!("it has {} instructions and the kernel accepts at most {LONGEST}", program.len())
     } else {
-        "the kernel takes no filter of its kind".to_owned()
+        "the kernel does not accept this kind of filter".to_owned()
     }
 }
 
@@ -112,8 +112,8 @@ impl Sieve {
         Self { program: program.to_vec(), beside: program.iter().enumerate().filter_map(beside).collect() }
     }
 
-    /// The program for this packet: libpcap's interpreter knows nothing of what lies beside a packet, so the answers are
-    /// written into it.
+    /// The program for this packet: libpcap's interpreter knows nothing of what lies beside a packet, so the answers
+    /// are written into it.
     pub fn for_packet(&mut self, packet: &RawPacket<'_>, facts: &Facts<'_>) -> &[Instruction] {
         for &(at, asked) in &self.beside {
             let answer = match asked {

@@ -61,8 +61,8 @@ fn try_save(ring: &Ring, name: &str, freeze: &PendingFreeze) -> Result<(), Store
     }
     let spans: Vec<BootSpan> = pieces.iter().filter_map(|piece| piece.span).collect();
     words.extend(holes(freeze, &spans).into_iter().map(|hole| missing(freeze, hole)));
-    // What is found out later comes at the file's end. A piece that is open may go: its memory is worth less than what was
-    // saved before, and is not lost to this one.
+    // What is found out later comes at the file's end. A piece that is open may go: its memory is worth less than what
+    // was saved before, and is not lost to this one.
     let mut inputs = pieces.iter().map(|piece| open(ring, freeze, piece)).peekable();
     inputs.peek();
     let mut room = ring.make_room(AROUND)?;
@@ -94,8 +94,8 @@ fn try_save(ring: &Ring, name: &str, freeze: &PendingFreeze) -> Result<(), Store
     let Dropped { kernel, interface, queue } = assembly.at_edges;
     if (kernel, interface, queue) != (0, 0, 0) {
         words.push(format!(
-            "incomplete: of what was dropped around its ends, up to {kernel} packets by kernel, {interface} by interface \
-             and {queue} by our own queue may be missing in it"
+            "incomplete: packets dropped around its ends may be missing: up to {kernel} by kernel, {interface} by \
+             interface and {queue} by our own queue"
         ));
     }
     let dropped = assembly.dropped;
@@ -114,7 +114,7 @@ fn try_save(ring: &Ring, name: &str, freeze: &PendingFreeze) -> Result<(), Store
         match assembly.end(&words) {
             Ok(()) => spend(&mut room, name, &assembly, &mut told),
             Err(error) => {
-                words.push(format!("incomplete: its counts are missing: {}", chain(&error)));
+                words.push(format!("incomplete: packet counts are missing: {}", chain(&error)));
                 drop(assembly);
                 // Blocks that are half there are cut, or else the next start cuts them.
                 let _ = out.set_len(size);
@@ -215,7 +215,7 @@ fn missing(freeze: &PendingFreeze, hole: BootSpan) -> String {
     };
     let seconds = hole.to.saturating_sub(hole.from) as f64 / 1000.0;
     format!(
-        "incomplete: the recorder holds nothing of {seconds:.3} s from {:.3} to {:.3}",
+        "incomplete: the recorder has no packets for {seconds:.3} s from {:.3} to {:.3}",
         wall(hole.from),
         wall(hole.to)
     )
@@ -250,7 +250,7 @@ mod tests {
         assert_eq!(holes(&freeze, &[]), [span(1000, 5000)]);
         assert_eq!(holes(&freeze, &[span(0, 500), span(6000, 7000)]), [span(1000, 5000)], "pieces at its edges");
         let words = missing(&freeze, span(1000, 1500));
-        assert!(words.contains("nothing of 0.500 s from 1970-01-01T00:16:41.000Z"), "{words}");
+        assert!(words.contains("no packets for 0.500 s from 1970-01-01T00:16:41.000Z"), "{words}");
     }
 
     #[test]
@@ -369,7 +369,7 @@ mod tests {
         let (packets, counts, _) = recorded.read(&file);
         assert_eq!((packets, file.packets, counts.delivered, counts.received), (25, 25, 25, 28));
         assert_eq!((counts.dropped_by_kernel, file.dropped.kernel), (3, 3), "of whole pieces");
-        assert!(file.incomplete.contains("up to 5 packets by kernel"), "{}", file.incomplete);
+        assert!(file.incomplete.contains("up to 5 by kernel"), "{}", file.incomplete);
         let whole = recorded.save(20);
         assert_eq!((whole.packets, whole.dropped.kernel), (20, 3));
         assert!(whole.incomplete.is_empty(), "{}", whole.incomplete);
@@ -389,12 +389,12 @@ mod tests {
         let said = comments.join("; ");
         for text in [&said, &file.incomplete] {
             assert!(text.contains("gap: the agent was started again"), "{text}");
-            assert!(text.contains("nothing of 10.000 s from 2023-11-14T22:13:30.000Z"), "{text}");
-            assert!(text.contains("nothing of 4.000 s from 2023-11-14T22:13:50.000Z"), "the end: {text}");
+            assert!(text.contains("no packets for 10.000 s from 2023-11-14T22:13:30.000Z"), "{text}");
+            assert!(text.contains("no packets for 4.000 s from 2023-11-14T22:13:50.000Z"), "the end: {text}");
         }
         let nothing = recorded.save(2);
         assert_eq!((nothing.packets, nothing.state), (0, FileState::Closed));
-        assert!(nothing.incomplete.contains("nothing of 2.000 s"), "{}", nothing.incomplete);
+        assert!(nothing.incomplete.contains("no packets for 2.000 s"), "{}", nothing.incomplete);
     }
 
     #[test]
@@ -493,7 +493,7 @@ mod tests {
         let saved = saved.unwrap_or_else(|| panic!("{:?}", recorded.ring.messages()));
         let (packets, ..) = recorded.read(saved);
         assert!(saved.packets == packets && (10..40).contains(&packets), "{packets}");
-        assert!(saved.incomplete.contains("nothing of"), "{}", saved.incomplete);
+        assert!(saved.incomplete.contains("no packets for"), "{}", saved.incomplete);
         assert_eq!(recorded.ring.freezes(), []);
         assert_eq!(recorded.ring.state(SinkState::Ring).used, on_disk(&recorded) + 3 * size);
     }

@@ -1,4 +1,4 @@
-//! The kernel's packet ring of one interface (AF_PACKET, TPACKET_V3): the one file with `unsafe`.
+//! The packet socket of one interface (AF_PACKET, TPACKET_V3): the one file with `unsafe`.
 //!
 //! Owns the socket, its memory map and the walk over its blocks. Must not know files, statistics or protocols.
 //! Layouts: `linux/if_packet.h`, Documentation/networking/packet_mmap.rst. Every offset that the kernel wrote is
@@ -23,45 +23,45 @@ use super::{
 /// A block that is not full is handed over after so many milliseconds.
 pub const RETIRE_MILLIS: u32 = 100;
 
-/// A ring operation the kernel refused.
+/// An operation on a packet socket that the kernel refused.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation}")]
-pub struct RingError {
+pub struct SocketError {
     /// What was tried.
     pub operation: &'static str,
     /// The kernel's answer.
     pub source: io::Error,
 }
 
-impl RingError {
+impl SocketError {
     fn last(operation: &'static str) -> Self {
         Self { operation, source: io::Error::last_os_error() }
     }
 }
 
-/// The memory of one ring.
+/// The memory that one packet socket shares with the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
+pub struct Memory {
     /// Bytes of a block; a power of two, as the kernel would round it up to one.
     pub block: usize,
     /// Blocks.
     pub blocks: usize,
 }
 
-impl Room {
-    /// Room for the largest snaplen.
+impl Memory {
+    /// Memory for the largest snaplen.
     const LARGEST: usize = 512 * 1024;
     const SMALLEST: usize = 16 * 1024;
-    /// What the rings of a few interfaces take together.
+    /// What the sockets of a few interfaces take together.
     const USUAL: usize = 16 * 1024 * 1024;
-    /// What the rings of however many interfaces take together.
+    /// What the sockets of however many interfaces take together.
     const MOST: usize = 64 * 1024 * 1024;
 
-    /// One ring's part when a capture opens so many of them.
-    pub fn of(rings: usize) -> Self {
-        let rings = rings.max(1);
-        // A few rings get four large blocks each at the least; hundreds share what all may take.
-        let share = (Self::USUAL / rings).max(4 * Self::LARGEST).min(Self::MOST / rings);
+    /// One socket's part when a capture opens that many of them.
+    pub fn of(sockets: usize) -> Self {
+        let sockets = sockets.max(1);
+        // A few sockets get four large blocks each at the least; hundreds share what all may take.
+        let share = (Self::USUAL / sockets).max(4 * Self::LARGEST).min(Self::MOST / sockets);
         let mut block = Self::LARGEST;
         while block > Self::SMALLEST && share / block < 3 {
             block /= 2;
@@ -80,7 +80,7 @@ impl Room {
     }
 }
 
-/// How a ring is set up.
+/// How a packet socket is set up.
 #[derive(Debug, Clone, Copy)]
 pub struct Setup<'a> {
     /// The interface.
@@ -94,38 +94,38 @@ pub struct Setup<'a> {
     /// Bytes kept of each packet.
     pub snaplen: u32,
     /// Its memory.
-    pub room: Room,
+    pub memory: Memory,
 }
 
-/// The packet ring of one interface.
+/// The packet socket of one interface, with the memory that packets come through.
 #[derive(Debug)]
-pub struct PacketRing {
+pub struct PacketSocket {
     socket: OwnedFd,
     map: NonNull<u8>,
-    room: Room,
+    memory: Memory,
     next: usize,
     snaplen: usize,
-    /// Where a packet is put together that has another header in the file than in the ring.
+    /// Where a packet is put together that has another header in the file than in memory.
     cooked: Option<Vec<u8>>,
     /// The filter, where the kernel does not take it.
     sieve: Option<Sieve>,
-    /// Loopback on a kernel that cannot keep packets going out from the ring: each is counted twice.
+    /// Loopback on a kernel that cannot keep outgoing packets off the socket: each is counted twice.
     twice: bool,
     loopback: bool,
-    /// Packets that the kernel says it has put into the ring, and those taken out of it.
+    /// Packets that the kernel says it has put into the memory, and those taken out of it.
     passed: u64,
     handed: u64,
 }
 
 // SAFETY: the map belongs to this value alone and is only touched through `&mut self`.
-unsafe impl Send for PacketRing {}
+unsafe impl Send for PacketSocket {}
 
 /// Whether this process may open packet sockets at all.
 pub fn permitted() -> io::Result<()> {
     open_socket(false).map(drop)
 }
 
-/// Protocol 0: nothing is received until the ring and the filter are in place and the socket is bound.
+/// Protocol 0: nothing is received until the memory and the filter are in place and the socket is bound.
 fn open_socket(cooked: bool) -> io::Result<OwnedFd> {
     let kind = if cooked { libc::SOCK_DGRAM } else { libc::SOCK_RAW };
     // SAFETY: no pointers are passed.
@@ -137,24 +137,24 @@ fn open_socket(cooked: bool) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-impl PacketRing {
-    /// Opens a ring on one interface and starts to receive.
-    pub fn open(setup: &Setup<'_>) -> Result<Self, RingError> {
+impl PacketSocket {
+    /// Opens a socket on one interface and starts to receive.
+    pub fn open(setup: &Setup<'_>) -> Result<Self, SocketError> {
         let socket =
-            open_socket(setup.cooked).map_err(|source| RingError { operation: "open a packet socket", source })?;
+            open_socket(setup.cooked).map_err(|source| SocketError { operation: "open a packet socket", source })?;
         let version = libc::tpacket_versions::TPACKET_V3 as libc::c_int;
         set_option(&socket, libc::SOL_PACKET, libc::PACKET_VERSION, &version)
-            .map_err(|source| RingError { operation: "ask for TPACKET_V3", source })?;
+            .map_err(|source| SocketError { operation: "ask for TPACKET_V3", source })?;
         let sieve = filter(&socket, setup)?;
         // Linux 4.20; before that they are passed over here.
         let ignored =
             setup.loopback && set_option(&socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1_i32).is_ok();
-        let room = allocate(&socket, setup.room)?;
-        let map = map(&socket, room)?;
-        let ring = Self {
+        let memory = allocate(&socket, setup.memory)?;
+        let map = map(&socket, memory)?;
+        let opened = Self {
             socket,
             map,
-            room,
+            memory,
             next: 0,
             snaplen: setup.snaplen as usize,
             cooked: setup.cooked.then(Vec::new),
@@ -164,11 +164,11 @@ impl PacketRing {
             passed: 0,
             handed: 0,
         };
-        ring.bind(setup.index)?;
-        Ok(ring)
+        opened.bind(setup.index)?;
+        Ok(opened)
     }
 
-    fn bind(&self, interface_index: u32) -> Result<(), RingError> {
+    fn bind(&self, interface_index: u32) -> Result<(), SocketError> {
         // SAFETY: an all-zero sockaddr_ll is valid.
         let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
         address.sll_family = libc::AF_PACKET as u16;
@@ -177,7 +177,7 @@ impl PacketRing {
         let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
         // SAFETY: the pointer and length describe `address`.
         let bound = unsafe { libc::bind(self.socket.as_raw_fd(), (&raw const address).cast(), length) };
-        if bound < 0 { Err(RingError::last("bind to the interface")) } else { Ok(()) }
+        if bound < 0 { Err(SocketError::last("bind to the interface")) } else { Ok(()) }
     }
 
     /// False once its interface was deleted: it never brings a packet again, also when another of that name comes.
@@ -190,10 +190,10 @@ impl PacketRing {
         got == 0 && address.sll_ifindex > 0
     }
 
-    /// Stops new packets from coming; those in the ring can still be drained.
-    pub fn refuse_further(&self) -> Result<(), RingError> {
+    /// Stops new packets from coming; those in memory can still be drained.
+    pub fn refuse_further(&self) -> Result<(), SocketError> {
         let refuse = [libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: 0 }];
-        attach(&self.socket, &refuse).map_err(|source| RingError { operation: "stop receiving", source })
+        attach(&self.socket, &refuse).map_err(|source| SocketError { operation: "stop receiving", source })
     }
 
     /// The agent filters packets itself, because the kernel does not take the filter.
@@ -204,9 +204,9 @@ impl PacketRing {
     /// Hands every packet of every finished block to `each`, until it breaks or a round is done. Returns the number
     /// of blocks.
     pub fn drain(&mut self, mut each: impl FnMut(RawPacket<'_>) -> ControlFlow<()>) -> usize {
-        for done in 0..self.room.blocks {
+        for done in 0..self.memory.blocks {
             // SAFETY: `next` is below `blocks`, so the block lies in the map.
-            let block = unsafe { self.map.add(self.next * self.room.block) };
+            let block = unsafe { self.map.add(self.next * self.memory.block) };
             let descriptor = block.cast::<libc::tpacket_block_desc>();
             // SAFETY: block_status is an aligned u32 in the map that the kernel writes; hence atomic.
             let status = unsafe { AtomicU32::from_ptr(&raw mut (*descriptor.as_ptr()).hdr.bh1.block_status) };
@@ -215,7 +215,7 @@ impl PacketRing {
             }
             // SAFETY: the kernel does not write into a block whose status is USER.
             let (bytes, header) = unsafe {
-                (std::slice::from_raw_parts(block.as_ptr(), self.room.block), (*descriptor.as_ptr()).hdr.bh1)
+                (std::slice::from_raw_parts(block.as_ptr(), self.memory.block), (*descriptor.as_ptr()).hdr.bh1)
             };
             self.handed += u64::from(header.num_pkts);
             let flow = if self.sieve.is_none() && self.cooked.is_none() && !self.loopback {
@@ -241,16 +241,16 @@ impl PacketRing {
                 })
             };
             status.store(libc::TP_STATUS_KERNEL, Ordering::Release);
-            self.next = (self.next + 1) % self.room.blocks;
+            self.next = (self.next + 1) % self.memory.blocks;
             if flow.is_break() {
                 return done + 1;
             }
         }
-        self.room.blocks
+        self.memory.blocks
     }
 
-    /// Packets dropped by the ring since the last call.
-    pub fn drops(&mut self) -> Result<u64, RingError> {
+    /// Packets dropped by the kernel since the last call.
+    pub fn drops(&mut self) -> Result<u64, SocketError> {
         // SAFETY: an all-zero tpacket_stats_v3 is valid.
         let mut counts: libc::tpacket_stats_v3 = unsafe { std::mem::zeroed() };
         let mut length = size_of::<libc::tpacket_stats_v3>() as libc::socklen_t;
@@ -265,7 +265,7 @@ impl PacketRing {
             )
         };
         if got < 0 {
-            return Err(RingError::last("read the ring's drop counter"));
+            return Err(SocketError::last("read the packet socket's drop counter"));
         }
         self.passed += u64::from(counts.tp_packets.saturating_sub(counts.tp_drops));
         let drops = u64::from(counts.tp_drops);
@@ -283,22 +283,22 @@ impl PacketRing {
     }
 }
 
-impl AsFd for PacketRing {
+impl AsFd for PacketSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
 
-impl Drop for PacketRing {
+impl Drop for PacketSocket {
     fn drop(&mut self) {
         // SAFETY: the map was made with this length and nothing borrows from it any more.
-        unsafe { libc::munmap(self.map.as_ptr().cast(), self.room.bytes()) };
+        unsafe { libc::munmap(self.map.as_ptr().cast(), self.memory.bytes()) };
     }
 }
 
 /// Gives the kernel the filter, or, where it does not take it, returns it for use here.
-fn filter(socket: &OwnedFd, setup: &Setup<'_>) -> Result<Option<Sieve>, RingError> {
-    let refused = |source| RingError { operation: "attach the capture filter", source };
+fn filter(socket: &OwnedFd, setup: &Setup<'_>) -> Result<Option<Sieve>, SocketError> {
+    let refused = |source| SocketError { operation: "attach the capture filter", source };
     if let Some(program) = program::for_kernel(setup.program, setup.cooked, setup.snaplen) {
         match attach(socket, &program) {
             Ok(()) => return Ok(None),
@@ -308,38 +308,38 @@ fn filter(socket: &OwnedFd, setup: &Setup<'_>) -> Result<Option<Sieve>, RingErro
         }
     }
     let everything =
-        [libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: setup.room.longest() }];
+        [libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: setup.memory.longest() }];
     attach(socket, &everything).map_err(refused)?;
     Ok(Some(Sieve::new(setup.program)))
 }
 
-/// Gives the socket a ring of that size, or a smaller one where memory is short.
-fn allocate(socket: &OwnedFd, mut room: Room) -> Result<Room, RingError> {
+/// Gives the socket that much memory, or less where memory is short.
+fn allocate(socket: &OwnedFd, mut memory: Memory) -> Result<Memory, SocketError> {
     loop {
         let request = libc::tpacket_req3 {
-            tp_block_size: room.block as u32,
-            tp_block_nr: room.blocks as u32,
+            tp_block_size: memory.block as u32,
+            tp_block_nr: memory.blocks as u32,
             // Frames have no fixed size in this version; the product must match.
-            tp_frame_size: room.block as u32,
-            tp_frame_nr: room.blocks as u32,
+            tp_frame_size: memory.block as u32,
+            tp_frame_nr: memory.blocks as u32,
             tp_retire_blk_tov: RETIRE_MILLIS,
             tp_sizeof_priv: 0,
             tp_feature_req_word: 0,
         };
         match set_option(socket, libc::SOL_PACKET, libc::PACKET_RX_RING, &request) {
-            Ok(()) => return Ok(room),
-            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && room.blocks > 3 => room.blocks /= 2,
-            Err(source) => return Err(RingError { operation: "allocate the packet ring", source }),
+            Ok(()) => return Ok(memory),
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && memory.blocks > 3 => memory.blocks /= 2,
+            Err(source) => return Err(SocketError { operation: "allocate packet memory", source }),
         }
     }
 }
 
-fn map(socket: &OwnedFd, room: Room) -> Result<NonNull<u8>, RingError> {
-    // SAFETY: a fresh shared mapping of the ring; the kernel picks the address.
+fn map(socket: &OwnedFd, memory: Memory) -> Result<NonNull<u8>, SocketError> {
+    // SAFETY: a fresh shared mapping of the memory; the kernel picks the address.
     let map = unsafe {
         libc::mmap(
             std::ptr::null_mut(),
-            room.bytes(),
+            memory.bytes(),
             libc::PROT_READ | libc::PROT_WRITE,
             libc::MAP_SHARED,
             socket.as_raw_fd(),
@@ -347,9 +347,9 @@ fn map(socket: &OwnedFd, room: Room) -> Result<NonNull<u8>, RingError> {
         )
     };
     if map == libc::MAP_FAILED {
-        return Err(RingError::last("map the packet ring"));
+        return Err(SocketError::last("map packet memory"));
     }
-    NonNull::new(map.cast()).ok_or_else(|| RingError::last("map the packet ring"))
+    NonNull::new(map.cast()).ok_or_else(|| SocketError::last("map packet memory"))
 }
 
 fn attach(socket: &OwnedFd, instructions: &[Instruction]) -> io::Result<()> {

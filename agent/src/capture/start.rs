@@ -9,7 +9,7 @@ use super::{
     devices::{Device, Devices},
     open::{OpenError, Opened, Opener},
     own::OwnTraffic,
-    source::RingError,
+    source::SocketError,
 };
 use crate::{error::chain, ring::Ring};
 
@@ -49,7 +49,7 @@ impl StartError {
             Self::NoDefault => (RefusalKind::Invalid, "name an interface"),
             Self::Filter(error) => of_filter(error),
             Self::Open(OpenError::Filter(error)) => of_filter(error),
-            Self::Open(OpenError::Ring { source, .. }) => (RefusalKind::Failed, of_ring(source)),
+            Self::Open(OpenError::Socket { source, .. }) => (RefusalKind::Failed, of_socket(source)),
             Self::Devices(_) => (RefusalKind::Failed, "try another node"),
             Self::Threads(_) => {
                 (RefusalKind::Failed, "the node is short of threads or files: try again, or another node")
@@ -61,19 +61,17 @@ impl StartError {
 
 fn of_filter(error: &FilterError) -> (RefusalKind, &'static str) {
     match error {
-        FilterError::Interface { .. } => {
-            (RefusalKind::Failed, "see what `ip link` says of it, or name another interface")
-        }
-        FilterError::HostName { .. } => (RefusalKind::Invalid, "write the host's addresses"),
-        _ => (RefusalKind::Invalid, "write it as tcpdump takes it, see `man pcap-filter`"),
+        FilterError::Interface { .. } => (RefusalKind::Failed, "check it with `ip link`, or choose another interface"),
+        FilterError::HostName { .. } => (RefusalKind::Invalid, "use the host's addresses"),
+        _ => (RefusalKind::Invalid, "use tcpdump syntax, see `man pcap-filter`"),
     }
 }
 
-fn of_ring(error: &RingError) -> &'static str {
+fn of_socket(error: &SocketError) -> &'static str {
     match error.source.raw_os_error() {
         Some(libc::ENOMEM | libc::ENOBUFS) => "the node is short of memory: capture on fewer interfaces",
-        Some(libc::ENODEV | libc::ENXIO) => "the interface has just gone: try again",
-        Some(libc::EMFILE | libc::ENFILE) => "the agent has no file descriptor left: capture on fewer interfaces",
+        Some(libc::ENODEV | libc::ENXIO) => "the interface was just removed: try again",
+        Some(libc::EMFILE | libc::ENFILE) => "the agent ran out of file descriptors: capture on fewer interfaces",
         _ => "try another interface, or another node",
     }
 }
@@ -90,8 +88,8 @@ pub struct Start {
     pub ring: Ring,
     /// For the files' headers.
     pub hostname: String,
-    /// Why there is nothing before the first file; empty for no such reason. With one, an interface that is not there is
-    /// waited for.
+    /// Why there is nothing before the first file; empty for no such reason. With one, an interface that is not there
+    /// is waited for.
     pub gap: String,
     /// Connections that are left out.
     pub own: OwnTraffic,
@@ -162,11 +160,13 @@ pub fn begin(start: &Start, devices: &mut Devices) -> Result<Beginning, StartErr
     for name in &start.interfaces {
         let how = match found(name) {
             None => {
-                said.push(Word::Trouble(format!("interface {name} is not there; it is captured from when it comes")));
+                said.push(Word::Trouble(format!(
+                    "interface {name} does not exist yet; capture starts when it appears"
+                )));
                 How::Gone
             }
             Some(device) if !device.up => {
-                said.push(Word::Trouble(format!("interface {name} is down; it is captured from when it comes up")));
+                said.push(Word::Trouble(format!("interface {name} is down; capture starts when it comes up")));
                 How::Down(device.hardware)
             }
             Some(_) => match opened.next() {
@@ -175,7 +175,7 @@ pub fn begin(start: &Start, devices: &mut Devices) -> Result<Beginning, StartErr
                     How::Open(Box::new(opened))
                 }
                 Some(Err(error)) => {
-                    said.push(Word::Trouble(format!("interface {name} is left out: {}", chain(&error))));
+                    said.push(Word::Trouble(format!("skipped interface {name}: {}", chain(&error))));
                     failed.get_or_insert(error);
                     How::LeftOut
                 }
@@ -201,21 +201,21 @@ pub fn about(name: &str, opened: &Opened, content: Content, snaplen: u32) -> Vec
     let mut said = Vec::new();
     if !opened.filtered_here.is_empty() {
         said.push(Word::Note(format!(
-            "the filter is applied by the agent on interface {name}, not by the kernel: {}; on a busy interface this \
-             costs more",
+            "interface {name}: the agent applies the filter instead of the kernel, which costs more on a busy \
+             interface: {}",
             opened.filtered_here
         )));
     }
     if !opened.link.is_decoded() && content != Content::Full {
         said.push(Word::Trouble(format!(
-            "interface {name}: headers of link type {} are not told from payload, so nothing of its packets is kept; use \
+            "interface {name}: cannot separate headers from payload for link type {}, so no packet data is kept; use \
              content full",
             opened.link.number()
         )));
     }
     if opened.snaplen < snaplen && content == Content::Full {
         said.push(Word::Note(format!(
-            "interface {name}: of each packet {} bytes are kept at most, as many interfaces share the memory",
+            "interface {name}: packets are cut to {} bytes because many interfaces share the memory",
             opened.snaplen
         )));
     }
@@ -229,7 +229,7 @@ fn left_out_of_the_default(start: &Start) -> Vec<Word> {
     }
     let down = start.known.iter().filter(|one| !one.up && !one.loopback && !one.addresses.is_empty());
     let word = |name: &str| {
-        Word::Note(format!("interface {name} is down and left out; name it to have it joined when it comes up"))
+        Word::Note(format!("skipped interface {name}, which is down; name it to capture it when it comes up"))
     };
     down.map(|one| word(&one.name)).collect()
 }

@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 
 use nodewatch_protocol::InterfaceState;
 
-use super::output::{Channel, Gap, Moment};
+use super::{
+    channel::{Channel, Gap},
+    moment::Moment,
+};
 
 /// Lines about one interface in a minute: one that goes up and down all the time is counted, not told each time.
 const LINES_A_MINUTE: u32 = 12;
@@ -90,9 +93,9 @@ impl Tap {
         }
         let name = &self.name;
         let line = match state {
-            InterfaceState::Down => format!("interface {name} went down; nothing comes from it until it is up again"),
+            InterfaceState::Down => format!("interface {name} went down; not captured until it is up again"),
             InterfaceState::Gone => {
-                format!("interface {name} disappeared; the capture goes on and takes it up again when it is back")
+                format!("interface {name} disappeared; the capture continues and resumes it when it is back")
             }
             InterfaceState::Reading | InterfaceState::LeftOut => return None,
         };
@@ -108,9 +111,9 @@ impl Tap {
         let name = &self.name;
         let line = match other {
             Some(other) => {
-                format!("interface {name} is called {other} now; its packets go on being captured, as {name}")
+                format!("interface {name} was renamed to {other}; still captured, as {name}")
             }
-            None => format!("interface {name} has its name again"),
+            None => format!("interface {name} was renamed back"),
         };
         self.mark(channels, now, &line);
         self.say(now, line)
@@ -123,8 +126,8 @@ impl Tap {
             return None;
         }
         let name = &self.name;
-        let before = called.map_or_else(String::new, |other| format!(", and {other} no longer is"));
-        let line = format!("another interface has the name {name} now: that one is captured{before}");
+        let before = called.map_or_else(String::new, |other| format!(" of {other}"));
+        let line = format!("another interface is now called {name} and is captured instead{before}");
         self.mark(channels, now, &line);
         self.say(now, line)
     }
@@ -153,7 +156,7 @@ impl Tap {
         }
         self.lines += 1;
         if self.lines == LINES_A_MINUTE {
-            line.push_str("; for the rest of this minute its changes are counted, not told");
+            line.push_str("; further changes in this minute are counted, not shown");
         }
         (self.lines <= LINES_A_MINUTE).then_some(line)
     }
@@ -228,10 +231,10 @@ mod tests {
         tap.reading(7, 0, &mut channels, began);
         assert_eq!(tap.called(None, &mut channels, began), None, "it has its own");
         let said = tap.called(Some("vx9"), &mut channels, at(began, 1000)).expect("said");
-        assert!(said.contains("vx0 is called vx9 now"), "{said}");
+        assert!(said.contains("vx0 was renamed to vx9"), "{said}");
         assert_eq!(tap.called(Some("vx9"), &mut channels, at(began, 1100)), None);
         let said = tap.replaced(8, &mut channels, at(began, 2000)).expect("said");
-        assert!(said.contains("another interface has the name vx0") && said.contains("vx9 no longer"), "{said}");
+        assert!(said.contains("another interface is now called vx0") && said.contains("instead of vx9"), "{said}");
         assert_eq!(tap.gap(at(began, 9000).instant), Duration::ZERO, "nothing was missed");
         assert_eq!(channels[0].marks.len(), 2);
     }

@@ -1,7 +1,7 @@
 //! The thread that looks after a capture's interfaces: which are there, up, gone, and back under their name.
 //!
-//! Owns looking at the kernel's list, opening rings for what comes back and closing those of what is gone, so that the
-//! capture thread waits for none of it.
+//! Owns looking at the kernel's list, opening sockets for what comes back and closing those of what is gone, so that
+//! the capture thread waits for none of it.
 
 use std::{
     io,
@@ -17,7 +17,7 @@ use std::{
 use super::{
     devices::{Device, Devices},
     open::{self, Opened, Opener},
-    source::PacketRing,
+    source::PacketSocket,
 };
 use crate::error::chain;
 
@@ -40,7 +40,7 @@ pub enum Order {
         number: u64,
     },
     /// Close what brings no packets any more.
-    Close(Vec<PacketRing>),
+    Close(Vec<PacketSocket>),
 }
 
 /// What was seen of one interface.
@@ -137,7 +137,7 @@ impl Watch {
                 self.wanted[tap].index = index;
                 self.wanted[tap].missing = true;
             }
-            Order::Close(rings) => open::close(rings),
+            Order::Close(sockets) => open::close(sockets),
         }
     }
 
@@ -182,8 +182,8 @@ enum Seen<'a> {
     Back(&'a Device),
 }
 
-/// A device that is read keeps being read under whatever name, until another one has its name; one that is gone is looked
-/// for by its name.
+/// A device that is read keeps being read under whatever name, until another one has its name; one that is gone is
+/// looked for by its name.
 fn sight<'a>(wanted: &Wanted, there: &'a [Device]) -> Seen<'a> {
     let same = wanted.index.and_then(|index| there.iter().find(|device| device.index == index));
     match (same, there.iter().find(|device| device.name == wanted.name)) {

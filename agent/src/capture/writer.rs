@@ -243,7 +243,7 @@ impl<N: FnMut(String) + Send + 'static> Writer<N> {
         }
         let lost = self.lost.load(Ordering::Relaxed);
         if let (Some(why), true) = (&self.failed, lost > 0) {
-            self.ring.say(format!("{lost} packets were captured and could not be written: {why}"));
+            self.ring.say(format!("could not write {lost} captured packets: {why}"));
         }
         for freezing in self.freezing.drain(..) {
             // A panic there has cost its own file, which the next start marks.
@@ -269,7 +269,7 @@ fn cut(ring: &Ring, open: &mut Open, blocks: &[u8]) -> (u64, u64) {
 /// Says at the end of a file what is missing there. The disk that failed may take that little; where it does not, or
 /// the ring has no room to count it, the list alone has it.
 fn marked(ring: &Ring, open: &mut Open, ending: &Ending, why: &str, lost: u64) -> String {
-    let words = format!("incomplete: {why}; {lost} packets that were captured were not written");
+    let words = format!("incomplete: {why}; {lost} captured packets were not written");
     let comment = if ending.incomplete.is_empty() { words } else { format!("{words}; {}", ending.incomplete) };
     let mut block = Vec::new();
     let counts = StatisticsBlock {
@@ -355,9 +355,9 @@ mod tests {
         let files = ring.files();
         let [file] = &files[..] else { panic!("one file: {files:?}") };
         assert_eq!((file.packets, file.dropped.queue, file.dropped.kernel), (3, 22, 1));
-        assert!(file.incomplete.contains("15 packets that were captured were not written"), "{}", file.incomplete);
+        assert!(file.incomplete.contains("15 captured packets were not written"), "{}", file.incomplete);
         assert_eq!((lost.load(Ordering::Relaxed), told.lock().expect("no panic").len()), (22, 1), "told once");
-        assert!(ring.messages().iter().any(|said| said.contains("22 packets were captured and could not be written")));
+        assert!(ring.messages().iter().any(|said| said.contains("could not write 22 captured packets")));
         let mut reader = Reader::new(File::open(&path).expect("open"));
         let mut counts = None;
         while let Some(block) = reader.next_block().expect("whole") {
@@ -390,7 +390,7 @@ mod tests {
         std::fs::create_dir(folder.path().join("old-1.pcapng")).expect("a folder");
         ring.limit_volume(ring.size("a-2.pcapng") + ring.size("old-1.pcapng"));
         let said = marked(&ring, &mut open, &Ending::default(), "the disk is broken", 3);
-        assert!(said.contains("3 packets that were captured were not written"), "{said}");
+        assert!(said.contains("3 captured packets were not written"), "{said}");
         assert_eq!(ring.store().size("a-2.pcapng").expect("there"), ring.size("a-2.pcapng"));
     }
 }

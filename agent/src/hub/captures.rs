@@ -30,8 +30,8 @@ const BEGUN_WITHIN: Duration = Duration::from_secs(60);
 pub(super) enum Slot {
     /// None.
     None,
-    /// It is being begun on a thread beside the hub; `stop` is why it is not to run when it has, `early` what it has told
-    /// before the hub knew of it.
+    /// It is being begun on a thread beside the hub; `stop` is why it is not to run when it has, `early` what it has
+    /// told before the hub knew of it.
     Beginning { stop: Option<StopReason>, early: Vec<CaptureEvent> },
     /// It runs.
     Running(Capture),
@@ -68,8 +68,8 @@ impl Hub {
     /// Goes on with what a process before this one was capturing when it was stopped.
     pub(super) fn resume(&mut self, interrupted: CaptureRecord) {
         let now = unix_millis();
-        let manifest = self.ring.manifest();
-        let files = || manifest.files.iter().filter(|record| record.capture == interrupted.since);
+        let list = self.ring.list();
+        let files = || list.files.iter().filter(|record| record.capture == interrupted.since);
         let until = files().map(|record| record.file.ended).max().unwrap_or(interrupted.since);
         let packets: u64 = files().map(|record| record.file.packets).sum();
         let bytes: u64 = files().map(|record| record.file.size).sum();
@@ -80,11 +80,8 @@ impl Hub {
         spec.limit_packets = spec.limit_packets.map(|limit| limit.saturating_sub(packets));
         spec.limit_bytes = spec.limit_bytes.map(|limit| limit.saturating_sub(bytes));
         let time = |at: UnixMillis| jiff::Timestamp::from_millisecond(at as i64).unwrap_or_default();
-        let gap = format!(
-            "gap: nothing was captured from {:.3} to {:.3}, when the agent was stopped and started again",
-            time(until),
-            time(now)
-        );
+        let gap =
+            format!("gap: nothing was captured from {:.3} to {:.3}, while the agent restarted", time(until), time(now));
         // A tunnel that comes before it has begun again must not take it for ended.
         self.state =
             CaptureState::Running { since: interrupted.since, interfaces: spec.interfaces.clone(), spec: spec.clone() };
@@ -112,7 +109,7 @@ impl Hub {
         self.not_begun(wanted.by, refusal);
     }
 
-    /// Beside the hub: names, lists of interfaces, packet rings and the ring's files are waited for there.
+    /// Beside the hub: names, lists of interfaces, packet sockets and the ring's files are waited for there.
     fn begin(&mut self, wanted: Wanted) {
         let Wanted { spec, gap, by } = wanted;
         if let Err(error) = spec.check() {
@@ -154,7 +151,7 @@ impl Hub {
                 self.state = CaptureState::Running { since: capture.since, interfaces, spec };
                 self.statistics = None;
                 self.subscribers.publish(&Update::Capture(self.state.clone()));
-                let late = late.then(|| StopReason::Failed { message: "it began too late".to_owned() });
+                let late = late.then(|| StopReason::Failed { message: "it started too late".to_owned() });
                 if let Some(By::Tunnel(reply)) = by {
                     answer(Some(reply), Response::Done);
                 }
@@ -177,7 +174,7 @@ impl Hub {
             (By::Tunnel(reply), refusal) => answer(Some(reply), refusal),
             (By::Restart(since), Response::Refused(refusal)) => {
                 // A limit that was all but reached is an end like any other.
-                let message = format!("the capture did not go on after a restart: {}", refusal.message);
+                let message = format!("the capture did not resume after a restart: {}", refusal.message);
                 self.ring.say(message.clone());
                 let reason = StopReason::Failed { message };
                 let at = unix_millis();
@@ -192,7 +189,7 @@ impl Hub {
 
     fn save_pending(&self) {
         if let Err(error) = capture::save_pending(&self.ring) {
-            self.ring.say(format!("what was to be saved of the flight recorder is not: {error}"));
+            self.ring.say(format!("pending freezes of the flight recorder were not saved: {error}"));
         }
     }
 
@@ -248,7 +245,7 @@ impl Hub {
     /// Marks a part of the recorder's time; the capture thread saves it when its end has come.
     pub(super) fn freeze(&self, freeze: Freeze) -> Response {
         let CaptureState::Running { spec: CaptureSpec { recorder: Some(recorder), .. }, .. } = &self.state else {
-            let next_step = "arm one first: a capture with --recorder, or C in the TUI";
+            let next_step = "arm one first: start a capture with --recorder, or arm a flight recorder in the TUI";
             return refused(RefusalKind::State, "no flight recorder is armed", next_step);
         };
         // One that begins again after a restart takes it over; one that ends looks no more.
@@ -256,13 +253,15 @@ impl Hub {
             return refused(RefusalKind::State, "the flight recorder is ending", "arm it again, then freeze");
         }
         if freeze.before_seconds > recorder.seconds {
-            let message =
-                format!("the recorder keeps {} s, {} s were asked for", recorder.seconds, freeze.before_seconds);
-            return refused(RefusalKind::Invalid, message, "ask for less, or arm it with more");
+            let message = format!(
+                "the recorder keeps {} s, less than the requested {} s",
+                recorder.seconds, freeze.before_seconds
+            );
+            return refused(RefusalKind::Invalid, message, "freeze a shorter time, or arm a longer recorder");
         }
         let (before, after) = (freeze.before_seconds.duration(), freeze.after_seconds.duration());
         if self.ring.add_freeze(before, after).is_none() {
-            let message = "too many freezes wait for their end already";
+            let message = "too many freezes are already pending";
             return refused(RefusalKind::State, message, "wait until one of them is saved");
         }
         Response::Done
@@ -321,10 +320,11 @@ async fn begun(
 
 fn too_slow(what: &str, within: Duration) -> Response {
     let message = format!("{what} within {} s", within.as_secs());
-    refused(RefusalKind::Failed, message, "write a shorter filter, look at the node's disk, or try another node")
+    refused(RefusalKind::Failed, message, "use a shorter filter, check the node's disk, or try another node")
 }
 
-/// A tunnel that asked hears it now and is done with; of what goes on after a restart the hub is told, and has to end it.
+/// A tunnel that asked hears it now and is done with; of what goes on after a restart the hub is told, and has to end
+/// it.
 pub(super) fn tell(found: &UnboundedSender<Found>, by: By, word: &Response) -> Option<By> {
     match by {
         By::Tunnel(reply) => {
@@ -353,7 +353,7 @@ where
     N: Fn(CaptureEvent) + Clone + Send + 'static,
 {
     if let Err(error) = capture::permitted() {
-        let message = format!("this agent may not capture, it lacks {NET_RAW}: {error}");
+        let message = format!("this agent cannot capture: it lacks {NET_RAW}: {error}");
         return Err(refused(RefusalKind::NotPermitted, message, GRANT_NET_RAW));
     }
     let known = interfaces::list().unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::{path::Path, process::Command};
 
 use nodewatch_protocol::{
-    CaptureSpec, Freeze, FromAgent, Grant, Recorder, ReportPlan, Sink, StopReason, Terms, decode,
+    CaptureSpec, Freeze, FromAgent, Grant, Recorder, ReportPlan, Request, Sink, StopReason, Terms, decode,
 };
 use tokio::time::timeout;
 
@@ -190,7 +190,7 @@ async fn a_plan_that_is_refused_leaves_the_one_before_it() {
     let another = ReportPlan { group: "another".into(), ..plan() };
     let answer = hub.ask(Request::Report(Some(Box::new(another)))).await;
     assert!(matches!(answer, Some(Response::Refused(_))), "{answer:?}");
-    assert_eq!(ring.manifest().reports, Some(plan()));
+    assert_eq!(ring.list().reports, Some(plan()));
     beats(&hub).await;
 }
 
@@ -211,7 +211,7 @@ async fn what_nobody_was_there_to_be_told_is_told_to_the_first_that_comes() {
             told.push(message);
         }
     }
-    assert!(told[0].contains("no list of them") && told[1].contains("could not be written"), "{told:?}");
+    assert!(told[0].contains("no file index") && told[1].contains("could not be written"), "{told:?}");
 }
 
 /// A hub that does not run, of an armed recorder that began at 7.

@@ -8,8 +8,8 @@ use std::{
 };
 
 use nodewatch_protocol::{
-    Amount, BootSpan, CaptureFile, CaptureRecord, Delivery, Dropped, FilePlace, FileRecord, FileState, NodeManifest,
-    PendingFreeze, StopReason, UnixMillis,
+    Amount, BootSpan, CaptureFile, CaptureRecord, Delivery, Dropped, FilePlace, FileRecord, FileState, PendingFreeze,
+    RingList, StopReason, UnixMillis,
 };
 
 use super::store::sequence_of;
@@ -31,7 +31,7 @@ const SLACK: u64 = 2_000;
 #[derive(Default)]
 pub(super) struct List {
     /// All but the files.
-    pub head: NodeManifest,
+    pub head: RingList,
     files: BTreeMap<u64, Entry>,
     /// Counts changes of files.
     revision: u64,
@@ -53,14 +53,14 @@ struct Entry {
 
 /// The list at one moment.
 pub(super) struct Snapshot {
-    head: NodeManifest,
+    head: RingList,
     files: Vec<Arc<FileRecord>>,
 }
 
 impl Snapshot {
-    pub fn manifest(self) -> NodeManifest {
+    pub fn listed(self) -> RingList {
         let files = self.files.into_iter().map(Arc::unwrap_or_clone).collect();
-        NodeManifest { files, ..self.head }
+        RingList { files, ..self.head }
     }
 }
 
@@ -89,9 +89,9 @@ pub struct Ending {
 }
 
 impl List {
-    pub fn new(manifest: NodeManifest) -> Self {
-        let mut list = Self { head: NodeManifest { files: Vec::new(), ..manifest }, ..Self::default() };
-        for record in manifest.files {
+    pub fn new(remembered: RingList) -> Self {
+        let mut list = Self { head: RingList { files: Vec::new(), ..remembered }, ..Self::default() };
+        for record in remembered.files {
             list.insert(record);
         }
         list
@@ -262,7 +262,7 @@ impl List {
                     self.head.discarded.add(&record.file);
                     "undelivered"
                 } else {
-                    "before anybody has seen S3 to have all of it"
+                    "before its delivery to S3 was confirmed"
                 };
                 self.say(format!("the ring is full: {what} {name} with {packets} packets was removed {how}"));
             }
@@ -353,7 +353,7 @@ impl List {
     fn forget_freezes(&mut self) {
         for freeze in std::mem::take(&mut self.head.freezes) {
             let seconds = freeze.span.to.saturating_sub(freeze.span.from) / 1000;
-            self.say(format!("a freeze of {seconds} s was not saved: its capture was over before"));
+            self.say(format!("a freeze of {seconds} s was not saved: its capture ended first"));
         }
         self.copied.clear();
     }
@@ -405,14 +405,14 @@ impl List {
         let mut messages = std::mem::take(&mut self.messages);
         let unsaid = std::mem::take(&mut self.unsaid);
         if unsaid > 0 {
-            messages.push(format!("and {unsaid} more messages of the ring"));
+            messages.push(format!("{unsaid} more messages from the ring were skipped"));
         }
         messages
     }
 }
 
 /// Whoever reads the capture as one stream must know that packets were there. What was frozen is no part of that.
-pub(super) fn note_forgotten(head: &mut NodeManifest, record: &FileRecord) {
+pub(super) fn note_forgotten(head: &mut RingList, record: &FileRecord) {
     if record.file.packets > 0 && !record.frozen {
         let last = head.forgotten.entry(record.capture).or_default();
         *last = record.file.sequence.max(*last);

@@ -5,10 +5,12 @@
 //! a restarted agent goes on, is written by a thread of its own. Must not know packets, tunnels or how files are
 //! delivered.
 
+mod freezes;
 mod keeper;
 mod list;
 pub mod listing;
 mod recover;
+mod reservation;
 mod room;
 pub mod store;
 
@@ -23,19 +25,17 @@ use std::{
 };
 
 use nodewatch_protocol::{
-    BootSpan, CaptureFile, CaptureRecord, CaptureSpec, Delivery, Dropped, FilePlace, FileRecord, FileState,
-    NodeManifest, OwnSink, PendingFreeze, ReportPlan, RingState, SinkState, StopReason, UnixMillis,
+    BootSpan, CaptureFile, CaptureRecord, CaptureSpec, Delivery, Dropped, FilePlace, FileRecord, FileState, OwnSink,
+    PendingFreeze, ReportPlan, RingList, RingState, SinkState, StopReason, UnixMillis,
 };
 use tokio::sync::watch;
 
-use crate::{
-    clock::{Boot, Clock},
-    error::chain,
-};
+use crate::{clock::Clock, error::chain};
 use keeper::Keeper;
 pub use list::Ending;
 use list::{Going, List, is_queued};
-use room::{Bounds, Room};
+pub use reservation::Reservation;
+use room::Bounds;
 use store::{Lock, Store, StoreError};
 
 /// Where the numbers of a ring's files come from, each larger than any before. Clones share it.
@@ -117,7 +117,7 @@ impl Inner {
     fn cannot_go(&mut self, sequence: u64, reason: &str) {
         if self.stuck.insert(sequence) {
             let name = self.list.get(sequence).map(|record| record.file.name.clone()).unwrap_or_default();
-            self.list.say(format!("{name} cannot be removed: {reason}; others go in its place"));
+            self.list.say(format!("cannot remove {name}: {reason}; removing other files instead"));
         }
     }
 }
@@ -133,8 +133,8 @@ impl Ring {
     pub fn open_by(store: Store, node: &str, clock: Clock) -> Result<Self, StoreError> {
         let lock = store.lock()?;
         let sequence = Sequence::default();
-        let (manifest, said) = recover::recover(&store, node, &clock, &sequence)?;
-        let mut list = List::new(manifest);
+        let (remembered, said) = recover::recover(&store, node, &clock, &sequence)?;
+        let mut list = List::new(remembered);
         for message in said {
             list.say(message);
         }
@@ -207,8 +207,8 @@ impl Ring {
     }
 
     /// What is remembered.
-    pub fn manifest(&self) -> NodeManifest {
-        self.shared.manifest()
+    pub fn list(&self) -> RingList {
+        self.shared.list()
     }
 
     /// Files in the ring in their order, a flight recorder's memory left out.
@@ -249,7 +249,7 @@ impl Ring {
     pub fn messages(&self) -> Vec<String> {
         let mut messages = self.lock().list.messages();
         if self.keeper.has_stalled() {
-            messages.push("the ring's disk stands still: a restarted agent would not know of what happens now".into());
+            messages.push("the ring's disk is stalled; a restart would forget what happens now".into());
         }
         messages
     }
@@ -293,54 +293,6 @@ impl Ring {
             inner.list.insert(FileRecord { file, capture, place, span, frozen, asked: false });
         });
         Ok(file)
-    }
-
-    /// Makes room for so many bytes and keeps it until they are written. What goes for it, and nobody else has, is
-    /// counted and said.
-    pub fn make_room(&self, bytes: u64) -> Result<Reservation, StoreError> {
-        // Each in its turn: what one has made room for is not there for another.
-        let _turn = self.shared.room.lock().unwrap_or_else(PoisonError::into_inner);
-        self.shared.look_at_the_volume();
-        let mut stuck = BTreeSet::new();
-        loop {
-            let victim = {
-                let mut inner = self.lock();
-                let bounds = self.shared.bounds(&inner);
-                match room::room(&inner.list, bounds, bytes, &stuck) {
-                    Room::Fits => return Ok(self.reserve(&mut inner, bytes)),
-                    Room::Full => {
-                        return Err(StoreError::Full { bytes, limit: room::limit(&inner.list, bounds) });
-                    }
-                    Room::After(victim) => victim,
-                }
-            };
-            // One that cannot go does not end the capture as long as another can.
-            if let Err(error) = self.discard(victim, Going::Full) {
-                self.lock().cannot_go(victim, &chain(&error));
-                stuck.insert(victim);
-            }
-        }
-    }
-
-    /// Room that is taken even where there is none, for what must be written: only the disk itself can refuse it.
-    pub fn insist_on_room(&self, bytes: u64) -> Result<Reservation, StoreError> {
-        match self.make_room(bytes) {
-            Err(StoreError::Full { .. }) => Ok(self.reserve(&mut self.lock(), bytes)),
-            made => made,
-        }
-    }
-
-    /// Room for what is needed for a moment, until the value is dropped. Nothing goes for it: `None` when there is none.
-    pub fn reserve_scratch(&self, bytes: u64) -> Option<Reservation> {
-        self.shared.look_at_the_volume();
-        let mut inner = self.lock();
-        let limit = room::limit(&inner.list, self.shared.bounds(&inner));
-        (inner.list.used().saturating_add(bytes) <= limit).then(|| self.reserve(&mut inner, bytes))
-    }
-
-    fn reserve(&self, inner: &mut Inner, bytes: u64) -> Reservation {
-        inner.list.reserved += bytes;
-        Reservation { ring: self.clone(), bytes }
     }
 
     /// A file has got its last byte. One without a packet and with nothing to say is removed.
@@ -425,73 +377,6 @@ impl Ring {
         Ok(true)
     }
 
-    /// A part of the flight recorder's time is to be saved. `None` when too many wait already.
-    pub fn add_freeze(&self, before: Duration, after: Duration) -> Option<PendingFreeze> {
-        let clock = &self.shared.clock;
-        let (boot, wall) = (clock.boot(), clock.unix_millis());
-        let millis = |length: Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
-        let mut freeze = PendingFreeze {
-            id: self.shared.sequence.take(),
-            capture: 0,
-            from: wall.saturating_sub(millis(before)),
-            to: wall.saturating_add(millis(after)),
-            span: BootSpan { from: (boot - before).as_millis(), to: (boot + after).as_millis() },
-        };
-        let mut added = false;
-        self.change(|inner| {
-            freeze.capture = inner.list.running().map_or(0, |capture| capture.since);
-            added = inner.list.add_freeze(freeze);
-        });
-        added.then_some(freeze)
-    }
-
-    /// It was saved, or cannot be.
-    pub fn drop_freeze(&self, id: u64) {
-        self.change(|inner| inner.list.drop_freeze(id));
-    }
-
-    /// A saved freeze has got its last byte, and is no longer waited for.
-    pub fn close_freeze(&self, id: u64, name: &str, ending: &Ending) -> Result<(), StoreError> {
-        let mut kept = true;
-        self.change(|inner| {
-            kept = inner.list.close(name, ending);
-            inner.list.drop_freeze(id);
-        });
-        if kept { Ok(()) } else { self.shared.store.remove(name) }
-    }
-
-    /// Spans that are to be saved. Waits for nothing.
-    pub fn freezes(&self) -> Vec<PendingFreeze> {
-        self.shared.freezes.borrow().clone()
-    }
-
-    /// The turn to save freezes of a capture that is over, so that none is saved twice. May be waited for.
-    pub fn saving(&self) -> MutexGuard<'_, ()> {
-        self.shared.saving.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The recorder's closed pieces that have to do with that freeze, in order.
-    pub fn pieces(&self, freeze: &PendingFreeze) -> Vec<FileRecord> {
-        self.lock().list.pieces(freeze)
-    }
-
-    /// A freeze has copied its pieces up to that one, which may go now.
-    pub fn copied(&self, freeze: u64, piece: u64) {
-        self.lock().list.copied(freeze, piece);
-    }
-
-    /// Lets the recorder's pieces go that ended before `before`, or are too many together; none that a freeze needs.
-    pub fn prune_recorder(&self, before: Boot, bytes: u64) {
-        let _turn = self.shared.room.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = room::outdated(&self.lock().list, before.as_millis(), bytes);
-        for sequence in old {
-            // One that cannot go does not keep the others.
-            if let Err(error) = self.discard(sequence, Going::Outdated) {
-                self.lock().cannot_go(sequence, &chain(&error));
-            }
-        }
-    }
-
     /// Files go to a bucket with the agent's own credentials, also after a restart; `None` is no longer.
     pub fn remember_sink(&self, sink: Option<OwnSink>) {
         self.change(|inner| inner.list.head.sink = sink);
@@ -500,23 +385,6 @@ impl Ring {
     /// The agent reports by itself, also after a restart; `None` is no longer.
     pub fn remember_reports(&self, plan: Option<ReportPlan>) {
         self.change(|inner| inner.list.head.reports = plan);
-    }
-
-    /// Removes a file; whoever calls this has its turn.
-    fn discard(&self, sequence: u64, why: Going) -> Result<(), StoreError> {
-        let name = self.lock().list.get(sequence).map(|record| record.file.name.clone());
-        let Some(name) = name else { return Ok(()) };
-        self.shared.store.remove(&name)?;
-        self.change(|inner| inner.list.went(sequence, why));
-        Ok(())
-    }
-
-    /// What the running capture's files may take: its bound, the volume's own, and never more than 80 % of what the file
-    /// system has left for us. Waits for nothing.
-    pub fn limit(&self) -> u64 {
-        let inner = self.lock();
-        let bounds = self.shared.bounds(&inner);
-        bounds.capture.min(bounds.total)
     }
 
     /// A change that a restarted agent must know of.
@@ -553,9 +421,9 @@ impl Shared {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    fn manifest(&self) -> NodeManifest {
+    fn list(&self) -> RingList {
         let snapshot = self.lock().list.snapshot();
-        snapshot.manifest()
+        snapshot.listed()
     }
 
     fn bounds(&self, inner: &Inner) -> Bounds {
@@ -575,42 +443,16 @@ impl Shared {
     /// False when it could not be written.
     fn write_list(&self) -> bool {
         self.look_at_the_volume();
-        let written = self.store.write_manifest(&self.manifest());
+        let written = self.store.write_list(&self.list());
         let mut inner = self.lock();
         let before = std::mem::replace(&mut inner.unwritten, written.is_err());
         if let (Err(error), false) = (&written, before) {
             let message = chain(error);
-            inner.list.say(format!("a restarted agent would not know of the latest files: {message}"));
+            inner.list.say(format!("cannot save the file index; a restart would forget the newest files: {message}"));
             drop(inner);
             self.tell();
         }
         written.is_ok()
-    }
-}
-
-/// Bytes in the ring that nobody else gets, until they are written or this is dropped.
-pub struct Reservation {
-    ring: Ring,
-    bytes: u64,
-}
-
-impl Reservation {
-    /// So many of them are in that file now, with so many packets. Not a change that a restart must know of.
-    pub fn spend(&mut self, name: &str, bytes: u64, packets: u64) {
-        {
-            let mut inner = self.ring.lock();
-            let spent = bytes.min(self.bytes);
-            inner.list.reserved -= spent;
-            self.bytes -= spent;
-            inner.list.appended(name, bytes, packets);
-        }
-        self.ring.shared.tell();
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        self.ring.lock().list.reserved -= self.bytes;
     }
 }
 

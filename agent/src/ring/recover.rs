@@ -11,7 +11,7 @@ use std::{
 
 use nodewatch_pcapng::{self as pcapng, Block, Reader};
 use nodewatch_protocol::{
-    BootSpan, CaptureFile, CaptureRecord, Delivery, Dropped, FilePlace, FileRecord, FileState, NodeManifest, UnixMillis,
+    BootSpan, CaptureFile, CaptureRecord, Delivery, Dropped, FilePlace, FileRecord, FileState, RingList, UnixMillis,
 };
 
 use super::{
@@ -39,41 +39,41 @@ pub(super) fn recover(
     node: &str,
     clock: &Clock,
     sequence: &Sequence,
-) -> Result<(NodeManifest, Vec<String>), StoreError> {
+) -> Result<(RingList, Vec<String>), StoreError> {
     let mut said = Vec::new();
     let names = store.names()?;
     // Of what is no file nothing is ours, whatever it is called: opening it may even wait for good.
     let (files, others): (Vec<String>, Vec<String>) = names.into_iter().partition(|name| store.is_file(name));
     let present: BTreeSet<String> = files.into_iter().collect();
-    said.extend(others.iter().map(|name| format!("{name} in the ring's folder is no file, and was left alone")));
-    let mut manifest = match store.read_list() {
-        Remembered::Last(manifest) => manifest,
-        Remembered::Before(manifest, why) => {
-            said.push(format!("the ring's list of files could not be read, the one before it was taken: {why}"));
-            manifest
+    said.extend(others.iter().map(|name| format!("ignored {name} in the ring's folder: not a file")));
+    let mut list = match store.read_list() {
+        Remembered::Last(list) => list,
+        Remembered::Before(list, why) => {
+            said.push(format!("cannot read the ring's file index, using the previous one: {why}"));
+            list
         }
         Remembered::Nothing(why) => {
             if let Some(why) = why {
-                let lost = "the ring's list of files is lost; what is in its folder was taken up, but not what was \
-                            delivered, dropped or thrown away before";
+                let lost = "the ring's file index is lost; the files in its folder are kept, but not the record of \
+                            what was delivered, dropped or discarded";
                 said.push(format!("{lost}: {why}"));
             } else if !present.is_empty() {
-                said.push("the ring has files, but no list of them: they were taken up as they are".to_owned());
+                said.push("the ring has files but no file index; they are kept as they are".to_owned());
             }
-            NodeManifest::default()
+            RingList::default()
         }
     };
-    node.clone_into(&mut manifest.node);
-    if manifest.ring.is_empty() {
-        manifest.ring = super::store::chance();
+    node.clone_into(&mut list.node);
+    if list.ring.is_empty() {
+        list.ring = super::store::chance();
     }
-    number(&mut manifest, present.iter().chain(&others), sequence);
-    to_this_boot(&mut manifest, clock);
-    drop_stale_freezes(&mut manifest, &mut said);
-    let saving: Vec<u64> = manifest.freezes.iter().map(|freeze| freeze.id).collect();
-    let known: BTreeSet<String> = manifest.files.iter().map(|record| record.file.name.clone()).collect();
+    number(&mut list, present.iter().chain(&others), sequence);
+    to_this_boot(&mut list, clock);
+    drop_stale_freezes(&mut list, &mut said);
+    let saving: Vec<u64> = list.freezes.iter().map(|freeze| freeze.id).collect();
+    let known: BTreeSet<String> = list.files.iter().map(|record| record.file.name.clone()).collect();
     let mut files: Vec<FileRecord> = Vec::new();
-    for mut record in std::mem::take(&mut manifest.files) {
+    for mut record in std::mem::take(&mut list.files) {
         if let Delivery::Sending { .. } | Delivery::Waiting { .. } = record.file.delivery {
             record.file.delivery = Delivery::Held;
         }
@@ -83,12 +83,12 @@ pub(super) fn recover(
             if record.place == FilePlace::Kept && (record.file.state == FileState::Closed || record.file.packets > 0) {
                 record.place = FilePlace::Gone;
                 if is_discarded(&record) {
-                    manifest.discarded.add(&record.file);
-                    said.push(format!("{} is no longer in the ring, and was not delivered", record.file.name));
+                    list.discarded.add(&record.file);
+                    said.push(format!("{} is no longer in the ring and was not delivered", record.file.name));
                 }
                 files.push(record);
             } else {
-                note_forgotten(&mut manifest, &record);
+                note_forgotten(&mut list, &record);
             }
         } else if record.file.state == FileState::Open && saving.contains(&record.file.sequence) {
             remove_half(store, &record.file.name, &mut said);
@@ -98,7 +98,7 @@ pub(super) fn recover(
             match examine(store, &record.file.name) {
                 Ok(Some(found)) => files.push(look_again(record, &found, clock)),
                 Ok(None) => {}
-                Err(error) => files.push(unreadable(&mut manifest, record, &chain(&error), &mut said)),
+                Err(error) => files.push(unreadable(&mut list, record, &chain(&error), &mut said)),
             }
         }
     }
@@ -108,20 +108,20 @@ pub(super) fn recover(
             continue;
         }
         match examine(store, name) {
-            Ok(Some(found)) => files.push(unknown(name, found, manifest.captures.last(), &files, sequence, clock)),
+            Ok(Some(found)) => files.push(unknown(name, found, list.captures.last(), &files, sequence, clock)),
             Ok(None) => {}
-            Err(error) => said.push(format!("{name} was left out of the ring: {}", chain(&error))),
+            Err(error) => said.push(format!("ignored {name} in the ring's folder: {}", chain(&error))),
         }
     }
     files.sort_by_key(|record| record.file.sequence);
-    manifest.files = files;
-    Ok((manifest, said))
+    list.files = files;
+    Ok((list, said))
 }
 
 /// The freeze is pending and is saved anew, whole.
 fn remove_half(store: &Store, name: &str, said: &mut Vec<String>) {
     if let Err(error) = store.remove(name) {
-        said.push(format!("a half-saved freeze was left out of the ring: {}", chain(&error)));
+        said.push(format!("ignored a half-saved freeze: {}", chain(&error)));
     }
 }
 
@@ -131,35 +131,35 @@ fn has_size(store: &Store, file: &CaptureFile) -> bool {
 }
 
 /// Gives everything a number, and makes sure that none comes twice.
-fn number<'a>(manifest: &mut NodeManifest, present: impl Iterator<Item = &'a String>, sequence: &Sequence) {
-    sequence.pass(manifest.next_sequence.saturating_sub(1));
-    let files = manifest.files.iter().map(|record| record.file.sequence);
-    let freezes = manifest.freezes.iter().map(|freeze| freeze.id);
+fn number<'a>(list: &mut RingList, present: impl Iterator<Item = &'a String>, sequence: &Sequence) {
+    sequence.pass(list.next_sequence.saturating_sub(1));
+    let files = list.files.iter().map(|record| record.file.sequence);
+    let freezes = list.freezes.iter().map(|freeze| freeze.id);
     let named = present.filter_map(|name| sequence_of(name));
     for number in files.chain(freezes).chain(named) {
         sequence.pass(number);
     }
     // A list of an earlier release has no numbers, but is in order.
-    for record in manifest.files.iter_mut().filter(|record| record.file.sequence == 0) {
+    for record in list.files.iter_mut().filter(|record| record.file.sequence == 0) {
         record.file.sequence = sequence.take();
     }
 }
 
 /// The boot-time clock begins anew with each boot: what is remembered of another one is told by the wall clock.
-fn to_this_boot(manifest: &mut NodeManifest, clock: &Clock) {
+fn to_this_boot(list: &mut RingList, clock: &Clock) {
     let boot = clock::boot_id();
-    let same = !boot.is_empty() && manifest.boot == boot;
-    manifest.boot = boot;
-    for record in manifest.files.iter_mut().filter(|record| !same || record.span.is_none()) {
+    let same = !boot.is_empty() && list.boot == boot;
+    list.boot = boot;
+    for record in list.files.iter_mut().filter(|record| !same || record.span.is_none()) {
         record.span = Some(span(clock, record.file.started, record.file.ended));
     }
     if same {
         return;
     }
-    for capture in &mut manifest.captures {
+    for capture in &mut list.captures {
         capture.boot = span(clock, capture.since, 0).from;
     }
-    for freeze in &mut manifest.freezes {
+    for freeze in &mut list.freezes {
         freeze.span = span(clock, freeze.from, freeze.to);
     }
 }
@@ -171,13 +171,13 @@ fn span(clock: &Clock, from: UnixMillis, to: UnixMillis) -> BootSpan {
 }
 
 /// A freeze is of the capture that was interrupted, or of none that can go on.
-fn drop_stale_freezes(manifest: &mut NodeManifest, said: &mut Vec<String>) {
+fn drop_stale_freezes(list: &mut RingList, said: &mut Vec<String>) {
     let goes_on =
-        manifest.captures.last().is_some_and(|capture| capture.ended.is_none() && capture.spec.recorder.is_some());
+        list.captures.last().is_some_and(|capture| capture.ended.is_none() && capture.spec.recorder.is_some());
     if !goes_on {
-        for freeze in std::mem::take(&mut manifest.freezes) {
+        for freeze in std::mem::take(&mut list.freezes) {
             let seconds = freeze.span.to.saturating_sub(freeze.span.from) / 1000;
-            said.push(format!("a freeze of {seconds} s was not saved: its capture was over before"));
+            said.push(format!("a freeze of {seconds} s was not saved: its capture ended first"));
         }
     }
 }
@@ -213,7 +213,7 @@ fn look_again(record: FileRecord, found: &Found, clock: &Clock) -> FileRecord {
 }
 
 /// A file that is there and cannot be read: it stays in the list, which says why nothing comes of it.
-fn unreadable(manifest: &mut NodeManifest, record: FileRecord, why: &str, said: &mut Vec<String>) -> FileRecord {
+fn unreadable(list: &mut RingList, record: FileRecord, why: &str, said: &mut Vec<String>) -> FileRecord {
     let mut record = record;
     let file = &mut record.file;
     said.push(format!("{} cannot be used: {why}", file.name));
@@ -227,7 +227,7 @@ fn unreadable(manifest: &mut NodeManifest, record: FileRecord, why: &str, said: 
     if record.place == FilePlace::Kept && !file.delivery.is_over() {
         file.delivery = Delivery::Lost { reason: why.to_owned() };
         if is_lost(&record) {
-            manifest.lost.add(&record.file);
+            list.lost.add(&record.file);
         }
     }
     record
@@ -288,8 +288,8 @@ fn examine(store: &Store, name: &str) -> Result<Option<Found>, StoreError> {
     file.set_len(whole.length).map_err(failed("cut"))?;
     let at = jiff::Timestamp::from_millisecond(ended as i64).unwrap_or_default();
     let incomplete = format!(
-        "incomplete: the agent was stopped while it wrote this file; packets after about {at:.3} are missing, and how \
-         many were dropped is not known"
+        "incomplete: the agent was stopped while writing this file; packets after about {at:.3} are missing, and the \
+         number of drops is unknown"
     );
     let mut block = Vec::new();
     let counts = pcapng::StatisticsBlock {

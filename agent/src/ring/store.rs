@@ -1,6 +1,7 @@
 //! The ring's folder on the node's disk.
 //!
-//! Owns names, modes, the list's two copies, and that one agent uses it at a time. Must not know what goes first or why.
+//! Owns names, modes, the list's two copies, and that one agent uses it at a time. Must not know what goes first or
+//! why.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -11,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use nodewatch_protocol::{MANIFEST, NodeManifest, UnixMillis};
+use nodewatch_protocol::{MANIFEST, RingList, UnixMillis};
 use rustix::{
     fs::{FlockOperation, flock},
     io::Errno,
@@ -19,7 +20,7 @@ use rustix::{
 use sha2::{Digest, Sha256};
 
 /// The list before the last one.
-const MANIFEST_BEFORE: &str = "manifest.json.1";
+const LIST_BEFORE: &str = "manifest.json.1";
 /// An agent that is just ending has so many looks' time to leave the folder.
 const LOOKS: u32 = 20;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -46,13 +47,13 @@ pub enum StoreError {
         source: io::Error,
     },
     /// One agent a ring.
-    #[error("another agent uses this ring, {path:?}: end it first, or give this one a folder of its own (--ring)")]
+    #[error("another agent uses the ring {path:?}: stop it first, or choose another folder with --ring")]
     InUse {
         /// The folder.
         path: PathBuf,
     },
     /// Nothing more can go.
-    #[error("the ring has no room for {bytes} bytes more, its limit is {limit}")]
+    #[error("the ring has no room for {bytes} more bytes, its limit is {limit}")]
     Full {
         /// What was to be written.
         bytes: u64,
@@ -63,7 +64,7 @@ pub enum StoreError {
     #[error("cannot start a thread of the ring")]
     Thread(#[source] io::Error),
     /// A name with a path in it.
-    #[error("{0:?} is no name of a capture file")]
+    #[error("invalid capture file name {0:?}")]
     Name(String),
 }
 
@@ -71,9 +72,9 @@ pub enum StoreError {
 #[derive(Debug)]
 pub enum Remembered {
     /// The last one.
-    Last(NodeManifest),
+    Last(RingList),
     /// The one before it, and why not the last.
-    Before(NodeManifest, String),
+    Before(RingList, String),
     /// None, and why; no reason where there never was one.
     Nothing(Option<String>),
 }
@@ -129,15 +130,15 @@ impl Store {
     }
 
     /// What was remembered; `None` where there is nothing that can be read.
-    pub fn read_manifest(&self) -> Option<NodeManifest> {
+    pub fn latest_list(&self) -> Option<RingList> {
         match self.read_list() {
-            Remembered::Last(manifest) | Remembered::Before(manifest, _) => Some(manifest),
+            Remembered::Last(list) | Remembered::Before(list, _) => Some(list),
             Remembered::Nothing(_) => None,
         }
     }
 
     /// Which list is there: the file's number, its size, and when it was written, in seconds and nanoseconds.
-    pub fn manifest_written(&self) -> Option<(u64, u64, i64, i64)> {
+    pub fn list_written(&self) -> Option<(u64, u64, i64, i64)> {
         let file = fs::metadata(self.folder.join(MANIFEST)).ok()?;
         Some((file.ino(), file.size(), file.mtime(), file.mtime_nsec()))
     }
@@ -145,20 +146,18 @@ impl Store {
     /// What was remembered, and how well.
     pub fn read_list(&self) -> Remembered {
         let why = match self.read_one(MANIFEST) {
-            Ok(Some(manifest)) => return Remembered::Last(manifest),
+            Ok(Some(list)) => return Remembered::Last(list),
             Ok(None) => None,
             Err(why) => Some(why),
         };
-        match (self.read_one(MANIFEST_BEFORE), why) {
-            (Ok(Some(manifest)), why) => {
-                Remembered::Before(manifest, why.unwrap_or_else(|| "it is not there".to_owned()))
-            }
+        match (self.read_one(LIST_BEFORE), why) {
+            (Ok(Some(list)), why) => Remembered::Before(list, why.unwrap_or_else(|| "it is not there".to_owned())),
             (Ok(None) | Err(_), Some(why)) | (Err(why), None) => Remembered::Nothing(Some(why)),
             (Ok(None), None) => Remembered::Nothing(None),
         }
     }
 
-    fn read_one(&self, name: &str) -> Result<Option<NodeManifest>, String> {
+    fn read_one(&self, name: &str) -> Result<Option<RingList>, String> {
         match fs::read(self.folder.join(name)) {
             Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| format!("{name}: {error}")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -167,9 +166,9 @@ impl Store {
     }
 
     /// Remembers, all at once or not at all, also over a loss of power; what was remembered before is kept beside it.
-    pub fn write_manifest(&self, manifest: &NodeManifest) -> Result<(), StoreError> {
+    pub fn write_list(&self, list: &RingList) -> Result<(), StoreError> {
         let failed = |source| StoreError::File { operation: "write", name: MANIFEST.to_owned(), source };
-        let bytes = serde_json::to_vec(manifest).map_err(|error| failed(error.into()))?;
+        let bytes = serde_json::to_vec(list).map_err(|error| failed(error.into()))?;
         let (part, last) = (self.folder.join("manifest.part"), self.folder.join(MANIFEST));
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
@@ -188,7 +187,7 @@ impl Store {
         let link = self.folder.join("manifest.link");
         // One that a stopped process has left.
         let _ = fs::remove_file(&link);
-        let _ = fs::hard_link(last, &link).and_then(|()| fs::rename(&link, self.folder.join(MANIFEST_BEFORE)));
+        let _ = fs::hard_link(last, &link).and_then(|()| fs::rename(&link, self.folder.join(LIST_BEFORE)));
     }
 
     /// It is a file and nothing else: no folder, link or pipe. What cannot be told of may be one.
@@ -346,12 +345,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Store::open(folder.path()).expect("a ring");
         store.create("a.pcapng").expect("created");
-        store.write_manifest(&NodeManifest::default()).expect("written");
+        store.write_list(&RingList::default()).expect("written");
         for name in ["a.pcapng", MANIFEST] {
             let mode = fs::metadata(folder.path().join(name)).expect("facts").permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
-        assert_eq!(store.read_manifest(), Some(NodeManifest::default()));
+        assert_eq!(store.latest_list(), Some(RingList::default()));
     }
 
     #[test]
@@ -359,9 +358,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Store::open(folder.path()).expect("a ring");
         assert!(matches!(store.read_list(), Remembered::Nothing(None)), "there never was one");
-        let list = |node: &str| NodeManifest { node: node.into(), ..NodeManifest::default() };
+        let list = |node: &str| RingList { node: node.into(), ..RingList::default() };
         for node in ["a", "b", "c"] {
-            store.write_manifest(&list(node)).expect("written");
+            store.write_list(&list(node)).expect("written");
         }
         assert!(matches!(store.read_list(), Remembered::Last(last) if last == list("c")));
         fs::write(folder.path().join(MANIFEST), b"").expect("written");
@@ -370,7 +369,7 @@ mod tests {
         assert!(why.contains("manifest.json"), "{why}");
         fs::remove_file(folder.path().join(MANIFEST)).expect("removed");
         assert!(matches!(store.read_list(), Remembered::Before(before, _) if before == list("b")));
-        fs::write(folder.path().join(MANIFEST_BEFORE), b"{\"node\":").expect("written");
+        fs::write(folder.path().join(LIST_BEFORE), b"{\"node\":").expect("written");
         assert!(matches!(store.read_list(), Remembered::Nothing(Some(_))));
     }
 
@@ -380,7 +379,7 @@ mod tests {
         let store = Store::open(folder.path()).expect("a ring");
         let lock = store.lock().expect("nobody else");
         let error = store.lock().expect_err("in use").to_string();
-        assert!(error.contains("another agent uses this ring"), "{error}");
+        assert!(error.contains("another agent uses the ring"), "{error}");
         drop(lock);
         store.lock().expect("free again");
     }

@@ -106,7 +106,7 @@ fn close_down(ring: Ring) {
 
 fn list(records: impl IntoIterator<Item = FileRecord>, captures: Vec<CaptureRecord>) -> List {
     let files = records.into_iter().collect();
-    List::new(NodeManifest { files, captures, ..NodeManifest::default() })
+    List::new(RingList { files, captures, ..RingList::default() })
 }
 
 fn freeze(id: u64, from: u64, to: u64) -> PendingFreeze {
@@ -172,7 +172,7 @@ fn a_file_is_in_one_count_whichever_way_it_goes_and_what_was_wanted_gone_in_none
     taken.went(1, Going::Full);
     assert_eq!(counts(&taken), [0, 0, 1]);
     let said = taken.messages();
-    assert!(said[0].contains("before anybody has seen S3 to have all of it"), "{said:?}");
+    assert!(said[0].contains("before its delivery to S3 was confirmed"), "{said:?}");
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn a_volume_bounds_what_a_capture_may_ask_for() {
     write(&ring, "a.pcapng", 3, true);
     write(&ring, "b.pcapng", 3, true);
     assert!(ring.state(SinkState::Ring).used <= 700);
-    assert_eq!(ring.manifest().discarded.files, 1);
+    assert_eq!(ring.list().discarded.files, 1);
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn room_is_given_once_and_nothing_goes_for_scratch() {
 fn a_restarted_ring_knows_its_files_and_its_capture_and_marks_the_torn_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let ring = open(&folder);
-    let named = ring.manifest().ring;
+    let named = ring.list().ring;
     ring.capture_began(capture(1000), false);
     write(&ring, "a.pcapng", 1, true);
     ring.set_delivery("a.pcapng", delivered());
@@ -245,13 +245,13 @@ fn a_restarted_ring_knows_its_files_and_its_capture_and_marks_the_torn_one() {
     fs::write(folder.path().join("c.pcapng"), b"").expect("written");
 
     let ring = open(&folder);
-    assert_eq!((ring.manifest().ring, named.len()), (named, 16));
+    assert_eq!((ring.list().ring, named.len()), (named, 16));
     assert_eq!(ring.interrupted(), Some(capture(1000)));
     let files = ring.files();
     assert_eq!(files.len(), 2, "the empty one is gone");
     assert!(files[0].delivery.is_delivered() && files[0].incomplete.is_empty());
     assert_eq!((files[0].dropped.kernel, files[1].packets, files[1].state), (3, 2, FileState::Closed));
-    assert!(files[1].incomplete.contains("was stopped while it wrote"), "{}", files[1].incomplete);
+    assert!(files[1].incomplete.contains("was stopped while writing"), "{}", files[1].incomplete);
     // The file itself says so too, and is whole.
     let bytes = fs::read(folder.path().join("b.pcapng")).expect("read");
     assert_eq!(bytes.len() as u64, files[1].size);
@@ -280,7 +280,7 @@ fn a_list_that_is_lost_is_said_and_whole_files_stay_as_they_are() {
     }
     let ring = open(&folder);
     let said = ring.messages();
-    assert!(said[0].contains("list of files is lost"), "{said:?}");
+    assert!(said[0].contains("file index is lost"), "{said:?}");
     let files = ring.files();
     assert_eq!(fs::read(folder.path().join(name)).expect("read"), bytes(3, true));
     let dropped = Dropped { kernel: 2, interface: 1, queue: 3 };
@@ -302,7 +302,7 @@ fn a_file_whose_bytes_are_not_those_in_the_list_is_looked_at() {
     let ring = open(&folder);
     let file = &ring.files()[0];
     assert_eq!((file.packets, file.fetched), (2, false));
-    assert!(file.incomplete.contains("was stopped while it wrote"), "{}", file.incomplete);
+    assert!(file.incomplete.contains("was stopped while writing"), "{}", file.incomplete);
 }
 
 #[test]
@@ -317,7 +317,7 @@ fn a_file_without_a_packet_goes_when_it_is_closed_unless_it_tells_of_a_loss() {
     let names: Vec<String> = ring.to_deliver().into_iter().map(|file| file.name).collect();
     assert_eq!(names, ["b.pcapng", "c.pcapng"]);
     assert!(!folder.path().join("a.pcapng").exists());
-    assert_eq!(ring.manifest().discarded, Amount::default());
+    assert_eq!(ring.list().discarded, Amount::default());
 }
 
 fn recorder(folder: &tempfile::TempDir, clock: &Clock) -> Ring {
@@ -376,8 +376,8 @@ fn a_recorder_forgets_by_age_and_size_whatever_the_wall_says_but_not_what_is_to_
     assert_eq!(ring.freezes(), []);
     keep(&ring, 60, 150);
     assert_eq!(pieces(&ring), names[3..]);
-    assert_eq!(ring.manifest().discarded, Amount::default());
-    assert_eq!(ring.manifest().files.len(), 1, "what went leaves no record");
+    assert_eq!(ring.list().discarded, Amount::default());
+    assert_eq!(ring.list().files.len(), 1, "what went leaves no record");
 }
 
 #[test]
@@ -399,7 +399,7 @@ fn freezes_are_few_and_go_on_after_a_restart_only_with_their_capture() {
     again.since += 5;
     ring.capture_began(again, true);
     assert_eq!(ring.freezes().len(), waiting, "the same capture goes on");
-    assert_eq!(ring.manifest().captures.last().and_then(|capture| capture.resumes), Some(7));
+    assert_eq!(ring.list().captures.last().and_then(|capture| capture.resumes), Some(7));
     ring.capture_ended(WALL, StopReason::Asked);
     close_down(ring);
 
@@ -416,14 +416,14 @@ fn a_boot_of_the_node_begins_its_clock_anew_and_spans_are_told_by_the_wall() {
     piece(&ring, &clock, "1.pcapng");
     let freeze = ring.add_freeze(Duration::from_secs(8), Duration::from_secs(600)).expect("added");
     assert!(flush(&ring, Duration::from_secs(60)));
-    let mut manifest = ring.manifest();
+    let mut list = ring.list();
     drop(ring);
-    manifest.boot = "another".into();
+    list.boot = "another".into();
     let store = Store::open(folder.path()).expect("a folder");
     // Down for 20 s, then up for 30 s.
     let clock = Clock::standing(30_000, WALL + 10_000 + 50_000);
     let lock = store.lock().expect("the one before has ended");
-    store.write_manifest(&manifest).expect("written");
+    store.write_list(&list).expect("written");
     drop(lock);
     let ring = Ring::open_by(store, "n", clock).expect("a ring");
     let span = BootSpan { from: 0, to: 580_000 };
@@ -437,15 +437,15 @@ fn many_small_files_stay_and_are_told_in_parts_and_by_what_changed() {
     close_down(open(&folder));
     let store = Store::open(folder.path()).expect("a folder");
     let count = 6000;
-    let mut manifest = store.read_manifest().expect("a list");
+    let mut list = store.latest_list().expect("a list");
     for sequence in 1..=count {
         let name = store::file_name(WALL, 0, sequence);
         let content = [0; 40];
         fs::write(folder.path().join(&name), content).expect("written");
-        manifest.files.push(record(&name, sequence));
+        list.files.push(record(&name, sequence));
     }
     let lock = store.lock().expect("the one before has ended");
-    store.write_manifest(&manifest).expect("written");
+    store.write_list(&list).expect("written");
     drop(lock);
     let ring = open(&folder);
     assert_eq!(ring.state(SinkState::Ring).queued.files, count);
@@ -495,7 +495,7 @@ fn a_disk_that_stands_still_holds_up_nobody_but_who_writes_the_list() {
     fs::remove_file(&part).ok();
     ring.remember_sink(None);
     assert!(flush(&ring, Duration::from_secs(60)));
-    assert_eq!(ring.store().read_manifest().expect("a list").delivered.files, 100);
+    assert_eq!(ring.store().latest_list().expect("a list").delivered.files, 100);
 }
 
 #[test]
@@ -521,5 +521,5 @@ fn what_is_forgotten_with_packets_in_it_is_remembered_by_its_number() {
         list.went(sequence, Going::Outdated);
     }
     list.went(4, Going::Full);
-    assert_eq!(list.snapshot().manifest().forgotten, [(7, 2)].into(), "the third had none, the fourth is listed");
+    assert_eq!(list.snapshot().listed().forgotten, [(7, 2)].into(), "the third had none, the fourth is listed");
 }

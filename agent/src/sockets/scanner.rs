@@ -51,8 +51,8 @@ impl Default for Scanner {
 }
 
 impl Scanner {
-    /// Every listening socket of this network namespace, and every bound, unconnected one of UDP; `before` is what the scan
-    /// before this one found.
+    /// Every listening socket of this network namespace, and every bound, unconnected one of UDP; `before` is what the
+    /// scan before this one found.
     pub fn scan(&mut self, before: Option<&BTreeSet<Port>>) -> Scan {
         let mut scan = Scan::default();
         let mut from_files: BTreeMap<String, Vec<&'static str>> = BTreeMap::new();
@@ -71,7 +71,7 @@ impl Scanner {
                 }
                 Ok(Listed::Absent) => {}
                 Err(error) => {
-                    scan.gaps.push(format!("{} sockets are not known: {}", table.name(), chain(&error)));
+                    scan.gaps.push(format!("cannot list {} sockets: {}", table.name(), chain(&error)));
                     sockets.extend(self.sockets.iter().filter(|socket| table.has(&socket.port)));
                 }
             }
@@ -79,7 +79,8 @@ impl Scanner {
         scan.gaps.extend(from_files.into_iter().map(|(why, names)| {
             let names = names.join(", ");
             format!(
-                "{names} sockets are read from /proc/net, which tells neither interfaces nor whether [::] takes IPv4: {why}"
+                "{names} sockets are read from /proc/net, which shows neither interfaces nor whether [::] accepts \
+                 IPv4: {why}"
             )
         }));
         sockets.sort_unstable();
@@ -165,8 +166,8 @@ impl Listed {
     }
 }
 
-/// A list that comes in several pieces is no snapshot: sockets that open and close meanwhile push others across the seams. A
-/// port is gone when another look at once does not show it either, and the first picture takes two looks.
+/// A list that comes in several pieces is no snapshot: sockets that open and close meanwhile push others across the
+/// seams. A port is gone when another look at once does not show it either, and the first picture takes two looks.
 fn twice(
     table: Table,
     before: Option<&BTreeSet<Port>>,
@@ -279,7 +280,7 @@ mod tests {
         scanner.sockets = vec![udp];
         let scan = scanner.scan(Some(&[udp.port].into()));
         assert!(scan.known && scan.ports.contains(&tcp) && scan.ports.contains(&udp.port), "{scan:?}");
-        assert!(scan.gaps.len() == 1 && scan.gaps[0].starts_with("udp sockets are not known"), "{:?}", scan.gaps);
+        assert!(scan.gaps.len() == 1 && scan.gaps[0].starts_with("cannot list udp sockets"), "{:?}", scan.gaps);
     }
 
     #[test]
@@ -292,7 +293,7 @@ mod tests {
         // A module that is loaded lists them.
         if Netlink::default().list(TABLES[6]).is_err() {
             let scan = Scanner { folder: folder.path().to_owned(), ..Scanner::default() }.scan(None);
-            assert_eq!(scan.gaps, ["sctp sockets are not known: the kernel refused to list sctp sockets (error 2)"]);
+            assert_eq!(scan.gaps, ["cannot list sctp sockets: the kernel refused to list sctp sockets (error 2)"]);
         }
     }
 }

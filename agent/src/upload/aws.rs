@@ -109,7 +109,7 @@ fn call(http: &Http, request: HttpRequest) -> Result<HttpResponse, ConnectorErro
     let (head, mut body) = answer.into_parts();
     let bytes = body.read_to_vec().map_err(|error| failed(&error))?;
     if head.status.is_success() && is_web_page(&bytes) {
-        let reason = format!("{} with a web page, as a proxy does that wants a login", head.status.as_u16());
+        let reason = format!("{} with a web page, like a proxy that requires a login", head.status.as_u16());
         return Err(ConnectorError::io(Box::new(Unanswered { host: way.host.clone(), reason, late: false })));
     }
     let answer = ureq::http::Response::from_parts(head, SdkBody::from(bytes));

@@ -54,7 +54,7 @@ pub enum UploadError {
         max: u64,
     },
     /// Another object has its name already, and is left alone.
-    #[error("{host} has another object under the key {key} already, which is left as it is")]
+    #[error("{host} already has another object at {key}, which was not overwritten")]
     Taken {
         /// The server.
         host: String,

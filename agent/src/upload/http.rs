@@ -1,4 +1,5 @@
-//! HTTP for the uploader, over connections that captures can leave out, through a proxy where the environment names one.
+//! HTTP for the uploader, over connections that captures can leave out, through a proxy where the environment names
+//! one.
 //!
 //! Owns the socket: its local port is bound and registered before the first packet goes out. Proxies are chosen as the
 //! laptop's AWS SDK does it: by scheme, `NO_PROXY` by name, domain and network. Must not know S3.
@@ -77,7 +78,8 @@ pub(super) struct Way<'a> {
 }
 
 impl Http {
-    /// A client for other things than captures, as the environment says: proxies, and authorities beside the public ones.
+    /// A client for other things than captures, as the environment says: proxies, and authorities beside the public
+    /// ones.
     pub(crate) fn new(traffic: OwnTraffic) -> Self {
         Self::with(traffic, Purpose::Else, None, Matcher::from_env)
     }
@@ -139,8 +141,8 @@ impl Http {
                 Ok(Way { agent, host: format!("{host} through the proxy {proxy}") })
             }
             Some(Proxied::Unsupported(proxy)) => Err(format!(
-                "the way to {host} is the proxy {proxy}, and only http:// and https:// proxies are supported: name it in \
-                 NO_PROXY, or another in HTTPS_PROXY"
+                "{host} would be reached through the proxy {proxy}, but only http:// and https:// proxies are \
+                 supported: add the host to NO_PROXY, or set another proxy in HTTPS_PROXY"
             )),
         }
     }
@@ -173,7 +175,7 @@ fn proxied(found: &Intercept, agent: impl Fn(Option<Proxy>) -> Agent) -> Option<
 pub(super) fn reason(error: &Error) -> String {
     match error {
         Error::Io(error) => error.to_string(),
-        Error::HostNotFound => "its name has no address".to_owned(),
+        Error::HostNotFound => "its name does not resolve".to_owned(),
         Error::ConnectProxyFailed(reason) => reason.replace("proxy server responded", "the proxy answers"),
         error => error.to_string(),
     }
@@ -214,7 +216,7 @@ impl<In: Transport> Connector<In> for OwnConnector {
         if self.purpose == Purpose::Captures {
             self.traffic.leave_out(&details.addrs);
         }
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "its name does not resolve");
         for &address in &details.addrs {
             match self.dial(address) {
                 Ok((stream, ours)) => {

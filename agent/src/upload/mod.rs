@@ -1,16 +1,16 @@
 //! Delivery: closed files from the ring to S3, each until the server has taken it with its checksum.
 //!
-//! Owns the workers and what is secret of a sink, which lives in memory only. A file is never removed here: the ring does
-//! that when it needs room. Must not know tunnels or packets.
+//! Owns the workers and what is secret of a sink, which lives in memory only. A file is never removed here: the ring
+//! does that when it needs room. Must not know tunnels or packets.
 
 mod aws;
 mod error;
 mod http;
 pub(crate) mod logs;
-mod own;
 mod post;
 mod proof;
 mod queue;
+mod role;
 mod trust;
 
 use std::{
@@ -36,8 +36,8 @@ use crate::{
 };
 pub use error::UploadError;
 use http::Http;
-use own::Own;
 use queue::{Next, Queue, Verdict};
+use role::Role;
 
 /// Files under way at once.
 const WORKERS: usize = 3;
@@ -55,7 +55,7 @@ const SPARE_NAMES: u32 = 8;
 enum Destination {
     Ring,
     Grant(Arc<Grant>, Http, Instant),
-    Own(Arc<Own>),
+    Role(Arc<Role>),
 }
 
 impl Destination {
@@ -63,7 +63,7 @@ impl Destination {
         match self {
             Self::Ring => false,
             Self::Grant(_, _, expires) => Instant::now() + NEARLY_OVER < *expires,
-            Self::Own(_) => true,
+            Self::Role(_) => true,
         }
     }
 
@@ -72,7 +72,7 @@ impl Destination {
         match self {
             Self::Ring => None,
             Self::Grant(grant, ..) => Some((&grant.url, &grant.prefix)),
-            Self::Own(own) => Some((&own.sink().bucket, &own.sink().prefix)),
+            Self::Role(role) => Some((&role.sink().bucket, &role.sink().prefix)),
         }
     }
 
@@ -80,12 +80,12 @@ impl Destination {
         match self {
             Self::Ring => false,
             Self::Grant(grant, ..) => grant.zstd,
-            Self::Own(own) => own.sink().form.zstd,
+            Self::Role(role) => role.sink().form.zstd,
         }
     }
 
     fn is_versioned(&self) -> bool {
-        matches!(self, Self::Own(own) if own.is_versioned())
+        matches!(self, Self::Role(role) if role.is_versioned())
     }
 }
 
@@ -114,7 +114,7 @@ pub struct Uploader {
 impl Uploader {
     /// Starts the workers, which wait until they are told where to deliver.
     pub fn start(ring: Ring, traffic: OwnTraffic) -> io::Result<Self> {
-        let sink = ring.manifest().sink;
+        let sink = ring.list().sink;
         let state = State { destination: Destination::Ring, generation: 0, queue: Queue::default(), late: 0 };
         let shared = Arc::new(Shared {
             ring,
@@ -146,8 +146,8 @@ impl Uploader {
         let destination = match (sink, &state.destination) {
             (Sink::Ring, _) => Destination::Ring,
             // Told again, as by each tunnel that comes up: its client and its credentials go on.
-            (Sink::Own(sink), Destination::Own(own)) if *own.sink() == sink => Destination::Own(Arc::clone(own)),
-            (Sink::Own(sink), _) => Destination::Own(Arc::new(Own::new(sink, &shared.http))),
+            (Sink::Own(sink), Destination::Role(role)) if *role.sink() == sink => Destination::Role(Arc::clone(role)),
+            (Sink::Own(sink), _) => Destination::Role(Arc::new(Role::new(sink, &shared.http))),
             (Sink::Grant(grant), before) => {
                 let expires = Instant::now() + grant.valid_seconds.duration();
                 let http = match before {
@@ -161,13 +161,13 @@ impl Uploader {
         };
         let elsewhere = destination.place() != state.destination.place();
         let own = match &destination {
-            Destination::Own(own) => Some(own.sink().clone()),
+            Destination::Role(role) => Some(role.sink().clone()),
             Destination::Ring | Destination::Grant(..) => None,
         };
         state.destination = destination;
         state.generation += 1;
         state.queue.renewed(elsewhere);
-        if elsewhere && !shared.ring.manifest().captures.is_empty() {
+        if elsewhere && !shared.ring.list().captures.is_empty() {
             state.queue.manifest_changed();
         }
         drop(state);
@@ -183,7 +183,7 @@ impl Uploader {
                 let left_seconds = expires.saturating_duration_since(Instant::now()).as_secs();
                 SinkState::Grant { left_seconds }
             }
-            Destination::Own(_) => SinkState::Own,
+            Destination::Role(_) => SinkState::Own,
         }
     }
 
@@ -268,11 +268,11 @@ impl Shared {
                 let (waits, said) = match verdict {
                     Verdict::Again => (Delivery::Waiting { reason }, None),
                     Verdict::Never => {
-                        let said = format!("{name} is not delivered and stays in the ring: {reason}");
+                        let said = format!("{name} was not delivered and is kept in the ring: {reason}");
                         (Delivery::Lost { reason }, Some(said))
                     }
                     Verdict::Lost => {
-                        let said = format!("{name} cannot be delivered, its bytes are gone from the ring: {reason}");
+                        let said = format!("cannot deliver {name}, its bytes are gone from the ring: {reason}");
                         (Delivery::Lost { reason }, Some(said))
                     }
                 };
@@ -329,7 +329,7 @@ impl Shared {
                 let verdict = state.queue.manifest_failed(error.fault(), current, Instant::now());
                 if verdict != Verdict::Again {
                     let reason = chain(&error);
-                    self.ring.say(format!("what is remembered of this node's captures is not delivered: {reason}"));
+                    self.ring.say(format!("the manifest of this node's captures was not delivered: {reason}"));
                 }
             }
         }
@@ -340,7 +340,7 @@ impl Shared {
     /// Sends what is remembered of the node. After tries that may end late it has another name, so that an older one
     /// never comes over a newer; whoever reads them joins them.
     fn send_manifest(&self, destination: &Destination, late: u32) -> Result<Stored, UploadError> {
-        let manifest = self.ring.manifest();
+        let manifest = self.ring.list();
         let name = match late % SPARE_NAMES {
             0 => manifest_name(&manifest.ring),
             spare => manifest_name(&format!("{}-{spare}", manifest.ring)),
@@ -360,11 +360,11 @@ fn put(
     progress: &dyn Fn(u64),
 ) -> Result<Stored, UploadError> {
     match (destination, object) {
-        (Destination::Ring, _) => Err(UploadError::NoWay("there is no sink".to_owned())),
+        (Destination::Ring, _) => Err(UploadError::NoWay("no destination is set".to_owned())),
         (Destination::Grant(grant, http, _), Object::File(name) | Object::Manifest(name)) => {
             post::post(http, grant, name, piece, progress)
         }
-        (Destination::Own(own), object) => own.put(object, piece, progress),
+        (Destination::Role(role), object) => role.put(object, piece, progress),
     }
 }
 

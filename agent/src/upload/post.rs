@@ -37,7 +37,7 @@ pub(super) fn post(
     if piece.size > grant.max_bytes {
         return Err(UploadError::TooLarge { size: piece.size, max: grant.max_bytes });
     }
-    let url: Uri = grant.url.parse().map_err(|_| UploadError::NoWay(format!("{:?} is no URL", grant.url)))?;
+    let url: Uri = grant.url.parse().map_err(|_| UploadError::NoWay(format!("invalid URL {:?}", grant.url)))?;
     let way = http.way(&url).map_err(UploadError::NoWay)?;
     let key = format!("{}{name}", grant.prefix);
     let boundary = boundary();
@@ -155,7 +155,7 @@ impl Read for Counted<'_> {
             return Ok(0);
         }
         let read = match self.inner.read(&mut buffer[..most]) {
-            Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it has become shorter")),
+            Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter")),
             read => read,
         };
         match read {
@@ -181,7 +181,8 @@ mod tests {
 
     #[test]
     fn an_error_is_told_by_code_and_message_and_the_buckets_region() {
-        let xml = "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>Key &apos;a&amp;b&apos; expired.</Message></Error>";
+        let xml = "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>Key &apos;a&amp;b&apos; \
+                   expired.</Message></Error>";
         let mut headers = HeaderMap::new();
         let (code, said) = refusal(xml, &headers);
         assert_eq!((code.as_str(), said.as_str()), ("AccessDenied", "AccessDenied, Key 'a&b' expired."));

@@ -32,7 +32,7 @@ pub(super) fn proved(answer: Answer<'_>, sums: &Sums<'_>) -> Result<bool, String
         return if sum == sums.sha256 {
             Ok(true)
         } else {
-            Err("has another checksum than what it was sent".to_owned())
+            Err("reports another checksum than the one sent".to_owned())
         };
     }
     let tag = answer.tag.map(|tag| tag.trim_matches('"'));
@@ -41,14 +41,14 @@ pub(super) fn proved(answer: Answer<'_>, sums: &Sums<'_>) -> Result<bool, String
         return if tag.eq_ignore_ascii_case(&(sums.md5)()) {
             Ok(true)
         } else {
-            Err("says by its ETag that it has something else than what it was sent".to_owned())
+            Err("stored something else than it was sent, by its ETag".to_owned())
         };
     }
     if answer.is_s3 || answer.status == 204 {
         return Ok(false);
     }
     let status = answer.status;
-    Err(format!("answers {status} without a word of S3's, as a proxy does that wants a login: nothing is stored"))
+    Err(format!("answers {status} but not like S3, probably a proxy that requires a login: nothing was stored"))
 }
 
 /// In lower-case hexadecimal.

@@ -82,7 +82,7 @@ fn an_interface_that_is_deleted_and_made_anew_is_taken_up_again_and_the_gap_is_t
     net.send("10.66.9.1:7", 50, b"before");
     statistics(&mut agent, |one| one.packets == 50);
     ip(&["-n", &net.here, "link", "del", "vx0"]);
-    trouble(&mut agent, "interface vx0 disappeared; the capture goes on");
+    trouble(&mut agent, "interface vx0 disappeared; the capture continues");
     let gone = statistics(&mut agent, |one| one.interfaces[0].state == InterfaceState::Gone);
     assert_eq!(gone.interfaces[0].packets, 50);
     make_veth(&net);
@@ -111,7 +111,7 @@ fn an_interface_that_gets_another_name_is_said_and_so_is_who_has_its_name_then()
     here(&["set", "vx0", "down"]);
     here(&["set", "vx0", "name", "vx9"]);
     here(&["set", "vx9", "up"]);
-    trouble(&mut agent, "interface vx0 is called vx9 now");
+    trouble(&mut agent, "interface vx0 was renamed to vx9");
     net.send("10.66.9.1:7", 30, b"renamed");
     statistics(&mut agent, |one| one.packets == 50);
 
@@ -120,14 +120,14 @@ fn an_interface_that_gets_another_name_is_said_and_so_is_who_has_its_name_then()
         ip(&["-n", name, "addr", "add", &format!("10.66.8.{host}/24"), "dev", device]);
         ip(&["-n", name, "link", "set", device, "up"]);
     }
-    let said = trouble(&mut agent, "another interface has the name vx0 now");
-    assert!(said.contains("vx9 no longer"), "{said}");
+    let said = trouble(&mut agent, "another interface is now called vx0");
+    assert!(said.contains("instead of vx9"), "{said}");
     net.send("10.66.8.1:7", 10, b"other");
     statistics(&mut agent, |one| one.packets == 60);
     let (last, files) = agent.stop();
     assert_eq!((last.packets, last.interfaces[0].state), (60, InterfaceState::Reading));
     let comments = comments(&files[0]);
-    assert!(comments.contains("vx0 is called vx9 now") && comments.contains("another interface has the name vx0"));
+    assert!(comments.contains("vx0 was renamed to vx9") && comments.contains("another interface is now called vx0"));
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn an_interface_that_is_down_is_joined_when_it_comes_up_and_stops_no_other() {
     make_veth(&net);
     ip(&["-n", &net.here, "link", "set", "vx0", "down"]);
     let both = CaptureSpec { filter: Some("udp port 7".into()), ..on(&["vx0", "veth0"]) };
-    start_and_hear(&mut agent, both, "interface vx0 is down; it is captured from when it comes up");
+    start_and_hear(&mut agent, both, "interface vx0 is down; capture starts when it comes up");
     net.send("10.66.0.1:7", 5, b"others");
     ip(&["-n", &net.here, "link", "set", "vx0", "up"]);
     note(&mut agent, "interface vx0 is back");
@@ -278,13 +278,13 @@ fn an_interface_that_the_filter_does_not_fit_is_left_out_and_said() {
     let mut tun = tun(&net.here, "ty0", 65534);
     let filter = "udp port 7 or ether host 02:00:00:00:00:99";
     let both = CaptureSpec { filter: Some(filter.into()), ..on(&["ty0", "veth0"]) };
-    start_and_hear(&mut agent, both, "interface ty0 is left out");
+    start_and_hear(&mut agent, both, "skipped interface ty0");
     net.send("10.66.0.1:7", 5, b"others");
     let (last, files) = agent.stop();
     assert_eq!(last.packets, 5);
     let state = last.interfaces.iter().map(|one| (one.name.as_str(), one.state)).collect::<Vec<_>>();
     assert_eq!(state, [("veth0", InterfaceState::Reading), ("ty0", InterfaceState::LeftOut)]);
-    assert!(comments(&files[0]).contains("nothing was captured from ty0, which cannot be read"));
+    assert!(comments(&files[0]).contains("cannot be read and were not captured: ty0"));
     // Alone it is an error, with the filter's advice.
     let alone = CaptureSpec { filter: Some("vlan 5".into()), ..on(&["ty0"]) };
     match agent.ask(Request::StartCapture(alone)) {
@@ -340,8 +340,8 @@ fn a_filter_that_the_kernel_does_not_take_is_applied_by_the_agent_and_said() {
     let hosts: Vec<String> = (0..700).map(|n| format!("ip6 host fd00:1::{n:x}")).collect();
     let long = format!("{} or udp port 7", hosts.join(" or "));
     let spec = CaptureSpec { snaplen: 60, ..filtered(&long) };
-    let said = start_and_hear(&mut agent, spec, "the filter is applied by the agent");
-    assert!(said.contains("instructions, of which the kernel takes 4096"), "{said}");
+    let said = start_and_hear(&mut agent, spec, "the agent applies the filter");
+    assert!(said.contains("instructions and the kernel accepts at most 4096"), "{said}");
     net.send("10.66.0.1:7", 40, &[1; 500]);
     net.send("10.66.0.1:9", 40, b"not these");
     let (last, files) = agent.stop();
@@ -350,7 +350,7 @@ fn a_filter_that_the_kernel_does_not_take_is_applied_by_the_agent_and_said() {
     assert_eq!(rows, vec![["7", "60", "542"].map(str::to_owned).to_vec(); 40]);
 
     // Jumps back.
-    start_and_hear(&mut agent, filtered("ip6 protochain 17 and inbound"), "the filter is applied by the agent");
+    start_and_hear(&mut agent, filtered("ip6 protochain 17 and inbound"), "the agent applies the filter");
     net.send("[fd00:66:0::1]:7", 20, b"six");
     net.send("10.66.0.1:7", 20, b"four");
     let (last, files) = agent.stop();

@@ -60,7 +60,7 @@ fn a_second_agent_on_a_ring_is_told_so_and_changes_nothing() {
     let before = list();
     let second = Command::new(PROGRAM).args(["serve", "--stdio", "--ring"]).arg(&agent.ring).output().expect("it runs");
     let said = String::from_utf8_lossy(&second.stderr);
-    assert!(!second.status.success() && said.contains("another agent uses this ring"), "{said}");
+    assert!(!second.status.success() && said.contains("another agent uses the ring"), "{said}");
     assert_eq!(list(), before);
 }
 
@@ -137,5 +137,5 @@ fn a_disk_too_full_to_mark_a_torn_file_keeps_it_and_the_agent_starts() {
     drop(ballast);
     assert!(run("umount", &[path]).status.success());
     assert_eq!((files[0].packets, files[0].size, there.expect("there")), (1, whole, whole));
-    assert!(files[0].incomplete.contains("was stopped while it wrote"), "{}", files[0].incomplete);
+    assert!(files[0].incomplete.contains("was stopped while writing"), "{}", files[0].incomplete);
 }

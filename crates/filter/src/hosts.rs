@@ -53,7 +53,7 @@ pub fn resolve(filter: &str, hosts: &impl LookUp) -> Result<String, FilterError>
         return Ok(filter.to_owned());
     }
     if let Some(one) = names.iter().find(|one| one.gateway) {
-        let reason = "is a gateway's: write `ether host` and its hardware address instead".to_owned();
+        let reason = "is used as a gateway: use `ether host` with its hardware address instead".to_owned();
         let (filter, name, position) = (filter.to_owned(), one.name.to_owned(), one.position);
         return Err(FilterError::Unresolved { filter, name, reason, position });
     }

@@ -35,7 +35,7 @@ pub enum FilterError {
         position: usize,
     },
     /// The filter has a host's name in it, where nobody can look it up.
-    #[error("filter {filter:?} names the host {name:?}, and no name is looked up on a node{}", place(.filter, *.position))]
+    #[error("filter {filter:?} names the host {name:?}, but nodes do not resolve names{}", place(.filter, *.position))]
     HostName {
         /// The whole filter.
         filter: String,
@@ -62,8 +62,8 @@ impl FilterError {
     /// What to do about it, where it is written.
     pub fn next_step(&self) -> &'static str {
         match self {
-            Self::HostName { .. } | Self::Unresolved { .. } => "write the host's addresses, or see man pcap-filter",
-            _ => "write it as tcpdump takes it, see man pcap-filter",
+            Self::HostName { .. } | Self::Unresolved { .. } => "use the host's addresses, or see man pcap-filter",
+            _ => "use tcpdump syntax, see man pcap-filter",
         }
     }
 }
@@ -263,7 +263,7 @@ mod tests {
         let FilterError::HostName { name, position, .. } = &error else { panic!("{error:?}") };
         assert_eq!((name.as_str(), *position), ("db.example.com", 21));
         assert!(
-            error.to_string().contains("no name is looked up on a node (at character 22: \"db.example.com\")"),
+            error.to_string().contains("nodes do not resolve names (at character 22: \"db.example.com\")"),
             "{error}"
         );
         assert!(matches!(compile("lo", "host a.example", 100), Err(FilterError::HostName { .. })));

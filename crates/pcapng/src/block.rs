@@ -10,7 +10,7 @@ use crate::{Resolution, Time};
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The source failed.
-    #[error("cannot read on after byte {at}")]
+    #[error("cannot read past byte {at}")]
     Read {
         /// Where.
         at: u64,

@@ -112,7 +112,7 @@ impl Parser {
             self.order = match u32::from_le_bytes([head[8], head[9], head[10], head[11]]) {
                 BYTE_ORDER_MAGIC => Order::Little,
                 magic if magic == BYTE_ORDER_MAGIC.swap_bytes() => Order::Big,
-                _ => return Err(self.bad("no byte-order magic of a pcapng section")),
+                _ => return Err(self.bad("no pcapng byte-order magic")),
             };
         } else if !self.in_section {
             return Err(self.bad("no pcapng section header"));
@@ -122,7 +122,7 @@ impl Parser {
         // Some writers leave the padding out of the length.
         let total = length.next_multiple_of(4);
         if length < 12 {
-            return Err(self.bad("a block length that cannot be"));
+            return Err(self.bad("an invalid block length"));
         }
         if total > if self.foreign { MAX_FOREIGN_BLOCK } else { MAX_BLOCK } {
             return Err(self.bad(if self.foreign {

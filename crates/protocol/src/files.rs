@@ -267,7 +267,7 @@ pub enum SinkState {
     Own,
 }
 
-/// What a node's [`NodeManifest`] is called, in the ring and in S3.
+/// What a node's [`RingList`] is called, in the ring and in S3.
 pub const MANIFEST: &str = "manifest.json";
 
 /// What the manifest of one ring is called in S3, where the rings of a node share a folder. Agents of earlier versions
@@ -284,7 +284,7 @@ pub fn is_manifest(name: &str) -> bool {
 
 /// What a node remembers of its captures: the ring's own list, and, as `manifest.json`, what goes along with the files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeManifest {
+pub struct RingList {
     /// The node's name.
     pub node: String,
     /// The ring's own name, made by chance when its folder was new: another ring of the node has another.

@@ -3,9 +3,9 @@
 //! Owns which of two accounts of a file is the later one. Neither order nor clocks decide that: what is once so (closed,
 //! summed, delivered) is not undone.
 
-use crate::{Amount, CaptureFile, CaptureRecord, Delivery, FileState, NodeManifest};
+use crate::{Amount, CaptureFile, CaptureRecord, Delivery, FileState, RingList};
 
-impl NodeManifest {
+impl RingList {
     /// Both, whichever of them is newer.
     #[must_use]
     pub fn join(mut self, other: Self) -> Self {
@@ -90,10 +90,10 @@ mod tests {
         serde_json::from_value(record).expect("a record")
     }
 
-    fn manifest(ring: &str, files: Vec<FileRecord>) -> NodeManifest {
+    fn manifest(ring: &str, files: Vec<FileRecord>) -> RingList {
         let delivered = files.iter().filter(|record| record.file.delivery.is_delivered()).count() as u64;
         let delivered = Amount { files: delivered, bytes: 10 * delivered, packets: delivered };
-        NodeManifest { node: "n".into(), ring: ring.into(), files, delivered, ..NodeManifest::default() }
+        RingList { node: "n".into(), ring: ring.into(), files, delivered, ..RingList::default() }
     }
 
     fn delivered(name: &str) -> FileRecord {
@@ -128,7 +128,7 @@ mod tests {
             .expect("a record")
         };
         let ended = CaptureRecord { ended: Some((2, StopReason::Asked)), ..running.clone() };
-        let with = |capture: CaptureRecord| NodeManifest { captures: vec![capture], ..late.clone() };
+        let with = |capture: CaptureRecord| RingList { captures: vec![capture], ..late.clone() };
         for joined in [with(running.clone()).join(with(ended.clone())), with(ended).join(with(running))] {
             assert!(joined.captures.len() == 1 && joined.captures[0].ended.is_some());
         }

@@ -24,8 +24,7 @@ pub use capture::{
 pub use expect::{Expectation, ExpectedPorts, Origin, ParsePortKeyError, PortKey, PortRule};
 pub use files::{
     Amount, BootSpan, CaptureFile, CaptureRecord, Delivery, FilePlace, FileRecord, FileState, Grant, MANIFEST,
-    NodeManifest, ObjectForm, OwnSink, PendingFreeze, RingState, ServerFacts, Sink, SinkState, is_manifest,
-    manifest_name,
+    ObjectForm, OwnSink, PendingFreeze, RingList, RingState, ServerFacts, Sink, SinkState, is_manifest, manifest_name,
 };
 pub use line::{DecodeError, EncodeError, Lines, MAX_LINE, decode, encode};
 pub use marks::{ENDS, SESSION_LABEL};

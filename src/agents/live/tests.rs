@@ -7,7 +7,8 @@ use futures::{
     future::BoxFuture,
     stream::{self, BoxStream},
 };
-use nodewatch_pcapng::{InterfaceBlock, interface_description};
+use nodewatch_pcapng::{Block, InterfaceBlock, Parser, enhanced_packet, interface_description};
+use nodewatch_protocol::StreamMark;
 
 use super::*;
 use crate::{
@@ -147,7 +148,7 @@ async fn what_is_missing_is_counted_without_what_had_come_and_marked_where_it_is
     assert_eq!(
         followed.faults(),
         [
-            "the stream of n1 lacks 3 packets of 1 file that the ring let go before they were read, has a gap: nothing was \
+            "the stream of n1 lacks 3 packets of 1 file that the ring removed before they were read, has a gap: nothing was \
           captured for a while"
         ]
     );
@@ -200,7 +201,7 @@ async fn garbage_costs_the_node_that_sends_it_its_stream_and_the_others_nothing(
     times.sort_unstable();
     assert_eq!((followed.packets, times), (4, vec![1, 2, 3, 4]));
     let [(node, reason)] = &followed.cut[..] else { panic!("one is cut: {followed:?}") };
-    assert!(node.0 == "n1" && reason.contains("no pcapng"), "{node}: {reason}");
+    assert!(node.0 == "n1" && reason.contains("invalid pcapng"), "{node}: {reason}");
     assert!(followed.missing.is_empty() && !followed.is_whole());
 }
 
@@ -234,7 +235,7 @@ async fn what_is_missing_is_told_in_a_few_comments_however_much_it_is() {
     let comments = &packets[0].1;
     assert!(comments.len() < 2000, "{} bytes", comments.len());
     assert!(comments.contains("2 packets of file 1 are not here: it went before it was read"), "{comments}");
-    let rest = format!("{} packets of {} more files are not here, of files 9 to {LOST}", 2 * (LOST - 8), LOST - 8);
+    let rest = format!("{} packets of {} more files are missing, of files 9 to {LOST}", 2 * (LOST - 8), LOST - 8);
     assert!(comments.contains(&rest), "{comments}");
     assert!(!packets[1].1.contains("gap"), "{}", packets[1].1);
     let missing = &followed.missing[&"n1".into()];

@@ -102,20 +102,20 @@ fn why_not(path: &Path) -> Option<Reason> {
     match fs::metadata(path) {
         Ok(facts) if facts.is_file() => {}
         Ok(facts) if facts.is_dir() => return said("a link to a folder"),
-        Ok(_) => return said("no file"),
+        Ok(_) => return said("not a file"),
         Err(error) => return said(&error.to_string()),
     }
     if path.extension().is_some_and(|extension| extension == "part") {
-        return said("not whole yet");
+        return said("still being written");
     }
     if name.starts_with("merged") {
-        return said("made by a merge");
+        return said("result of a merge");
     }
     let named_so = [".pcap", ".pcapng", ".cap"]
         .iter()
         .any(|end| name.trim_end_matches(".gz").trim_end_matches(".zst").ends_with(end));
     match Place::new(path.to_owned()).and_then(|place| place.open(4096)) {
-        Err(OpenError::NoCapture) if !named_so => said("no capture"),
+        Err(OpenError::NoCapture) if !named_so => said("not a capture"),
         // Named like one: what is wrong with it is said when it is read.
         Ok(_) | Err(_) => None,
     }

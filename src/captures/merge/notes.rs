@@ -40,8 +40,8 @@ impl Notes {
     pub(super) fn options(&mut self, path: &Path, lost: Lost) {
         self.kept_back += lost.kept_back;
         if lost.damaged > 0 {
-            let what = if lost.damaged == 1 { "a damaged option was" } else { "damaged options were" };
-            self.damaged.push((path.to_owned(), format!("{what} left out, in the block at byte {}", lost.first_at)));
+            let what = if lost.damaged == 1 { "a damaged option" } else { "damaged options" };
+            self.damaged.push((path.to_owned(), format!("skipped {what} in the block at byte {}", lost.first_at)));
         }
     }
 
@@ -53,19 +53,19 @@ impl Notes {
         if blocks > 0 {
             let kinds: Vec<String> = self.blocks.keys().take(8).map(|kind| format!("{kind:#x}")).collect();
             lines.push(format!(
-                "{} of other kinds left out (type {})",
+                "skipped {} of other kinds (type {})",
                 counted(blocks as usize, "block"),
                 kinds.join(", ")
             ));
         }
         if self.kept_back > 0 {
             lines.push(format!(
-                "{} left out that have no place in another file",
+                "skipped {} that only apply to their own file",
                 counted(self.kept_back as usize, "option")
             ));
         }
         if self.comments > 0 {
-            lines.push(format!("{} left out", counted(self.comments as usize, "section comment")));
+            lines.push(format!("skipped {}", counted(self.comments as usize, "section comment")));
         }
         if self.shortened > 0 {
             let what = counted(self.shortened as usize, "packet");
@@ -73,7 +73,10 @@ impl Notes {
         }
         if self.link_types.len() > 1 {
             let types = self.link_types.len();
-            lines.push(format!("packets of {types} link types: Wireshark shows them all, tcpdump reads files of one"));
+            lines.push(format!(
+                "packets of {types} link types: Wireshark shows all of them, tcpdump only reads files \
+                                with one"
+            ));
         }
         lines
     }

@@ -192,7 +192,7 @@ impl<R: Read> Pcap<R> {
         let (_, parser) = parser.map_err(|_| self.bad("no pcap header"))?;
         let header = parser.header();
         if header.version_major < 2 {
-            return Err(self.bad("a pcap of a version that is too old"));
+            return Err(self.bad("a pcap version that is too old"));
         }
         self.resolution = if nanos { Resolution::NANOS } else { Resolution::MICROS };
         let old = header.version_major == 543 || (header.version_major == 2 && header.version_minor < 3);
@@ -270,8 +270,8 @@ impl<R: Read> Pcap<R> {
             }
         }
         Ok(match (faults, strange) {
-            // Other numbers of theirs are in files too, and then everything else is as it should be: a torn file of the common
-            // form may look like one of Nokia's.
+            // Other numbers of theirs are in files too, and then everything else is as it should be: a torn file of the
+            // common form may look like one of Nokia's.
             (0, true) => 1,
             (faults, true) => faults + NOT_NOKIA,
             (faults, false) => faults,
@@ -324,7 +324,7 @@ impl<R: Read> Pcap<R> {
         let captured = if swapped { wire } else { captured };
         let announced = parser.header().snaplen;
         if captured > MOST || (captured > PLAUSIBLE && announced != 0 && captured > announced) {
-            return Err(self.bad("a packet length that cannot be"));
+            return Err(self.bad("an invalid packet length"));
         }
         if !self.fill(PACKET_HEADER + extra + captured as usize)? {
             return Err(self.bad("the file ends inside the packet that begins"));

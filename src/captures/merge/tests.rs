@@ -314,8 +314,8 @@ fn a_torn_pcap_and_a_torn_archive_give_what_they_have() {
     for (name, bytes, packets, why) in [
         ("torn", &bytes[..bytes.len() - 1], 2, "the file ends inside the packet that begins at byte 72"),
         ("head", &bytes[..bytes.len() - 20], 2, "the file ends inside the packet that begins at byte 72"),
-        ("huge", &huge, 2, "a packet length that cannot be at byte 72"),
-        ("cut.gz", &packed[..packed.len() - 9], 3, "cannot read on after byte"),
+        ("huge", &huge, 2, "an invalid packet length at byte 72"),
+        ("cut.gz", &packed[..packed.len() - 9], 3, "cannot read past byte"),
     ] {
         let path = folder.path().join(name);
         fs::write(&path, bytes).expect("written");

@@ -42,7 +42,7 @@ impl News {
 
     /// A call that is tried again.
     pub(super) fn waiting(&self, why: &str) {
-        self.tell(Notice::warning(why.to_owned(), "", "it is asked again for a while"), AGAIN);
+        self.tell(Notice::warning(why.to_owned(), "", "retrying for a while"), AGAIN);
     }
 
     /// Something that is not as it should be, though the program goes on.

@@ -250,7 +250,7 @@ async fn what_is_no_api_is_named() {
     });
     let named = |error: kube::Error| reason(&error).expect("a reason").to_string();
     let error = text(&client, "/api/v1/nodes").await.expect_err("a page");
-    assert_eq!(named(error), "no Kubernetes API: an HTML page, title \"Sign in\"");
+    assert_eq!(named(error), "not a Kubernetes API: an HTML page, title \"Sign in\"");
     let error = text(&client, "/moved").await.expect_err("a redirect");
-    assert_eq!(named(error), "no Kubernetes API: a redirect to https://login.example/");
+    assert_eq!(named(error), "not a Kubernetes API: a redirect to https://login.example/");
 }

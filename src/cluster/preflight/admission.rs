@@ -1,5 +1,5 @@
-//! The server is asked before anything is made: each object once with `dryRun=All`, so that policies, webhooks, quotas and
-//! pod security speak first, in their own words.
+//! The server is asked before anything is made: each object once with `dryRun=All`, so that policies, webhooks, quotas
+//! and pod security speak first, in their own words.
 //!
 //! Owns the asking and what an answer means. Must not create anything.
 
@@ -85,13 +85,13 @@ fn read(code: u16, warnings: Vec<String>, body: &[u8]) -> Answer {
     let said = || match value["message"].as_str() {
         Some(message) => message.to_owned(),
         None => format!(
-            "it says {code}: {}",
+            "status {code}: {}",
             text::visible(&String::from_utf8_lossy(body).chars().take(300).collect::<String>())
         ),
     };
     match code {
         200..=299 if value["metadata"].is_object() => Answer::Taken(value, warnings),
-        200..=299 => Answer::Unknown(format!("the answer is no object: {}", said())),
+        200..=299 => Answer::Unknown(format!("the answer is not an object: {}", said())),
         400 if said().contains("dry run") => Answer::NotAsked(said()),
         401 => Answer::NotPermitted(said()),
         // What a role does not allow is told apart from what a policy refuses only by the words.
@@ -111,7 +111,7 @@ fn checks(what: &str, sent: &Value, answer: Answer) -> Vec<PreflightCheck> {
             let changed = changes(sent, &got);
             let mut checks: Vec<PreflightCheck> = warnings
                 .into_iter()
-                .map(|text| check(name, Outcome::Warning, format!("of {what} the server warns: {text}"), ""))
+                .map(|text| check(name, Outcome::Warning, format!("{what}: the server warns: {text}"), ""))
                 .collect();
             if let Some(detail) = told(&changed) {
                 let stops = changed.iter().any(|change| change.stops);
@@ -120,7 +120,7 @@ fn checks(what: &str, sent: &Value, answer: Answer) -> Vec<PreflightCheck> {
                 checks.push(check(name, outcome, format!("{what} would be changed: {detail}"), fix));
             }
             if checks.is_empty() {
-                checks.push(check(name, Outcome::Passed, format!("{what} would be made as it is"), ""));
+                checks.push(check(name, Outcome::Passed, format!("{what} would be created unchanged"), ""));
             }
             checks
         }
@@ -129,9 +129,9 @@ fn checks(what: &str, sent: &Value, answer: Answer) -> Vec<PreflightCheck> {
             vec![check(name, Outcome::Failed, format!("{what} is refused: {words}"), fix)]
         }
         Answer::NotPermitted(words) => {
-            vec![check(name, Outcome::NotPermitted, format!("{what} may not be made: {words}"), "")]
+            vec![check(name, Outcome::NotPermitted, format!("you may not create {what}: {words}"), "")]
         }
-        Answer::NotAsked(words) => vec![check(name, Outcome::Unknown, format!("{what}: not asked: {words}"), "")],
+        Answer::NotAsked(words) => vec![check(name, Outcome::Unknown, format!("{what}: not checked: {words}"), "")],
         Answer::Unknown(words) => vec![check(name, Outcome::Unknown, format!("{what}: no answer: {words}"), "")],
     }
 }
@@ -141,7 +141,8 @@ fn told(changes: &[Change]) -> Option<String> {
     (!texts.is_empty()).then(|| texts.join("; "))
 }
 
-/// What can be asked before a session's own namespace is there: the namespace itself, and a Job where one can be asked for.
+/// What can be asked before a session's own namespace is there: the namespace itself, and a Job where one can be asked
+/// for.
 pub(super) async fn before_the_namespace(
     client: &Client,
     settings: &AgentSettings,
@@ -163,13 +164,13 @@ pub(super) async fn before_the_namespace(
                 Outcome::Passed => one,
                 Outcome::Unknown | Outcome::NotPermitted => PreflightCheck {
                     outcome: Outcome::Passed,
-                    detail: "an agent's Job is asked for once its namespace is there, before the first one is made"
+                    detail: "an agent's Job is checked once its namespace exists, before the first one is created"
                         .to_owned(),
                     ..one
                 },
                 Outcome::Warning | Outcome::Failed => PreflightCheck {
                     outcome: Outcome::Warning,
-                    detail: format!("{}; it is asked for again in the session's own namespace", one.detail),
+                    detail: format!("{}; it is checked again in the session's own namespace", one.detail),
                     ..one
                 },
             }
@@ -266,17 +267,20 @@ async fn check_pull_secrets(
     }
     let what = "pull secrets";
     if !missing.is_empty() {
-        let detail = format!("not in namespace {namespace}: {}; a private image is not pulled", missing.join(", "));
-        return Some(check(what, Outcome::Warning, detail, "make them there (kubectl create secret docker-registry)"));
+        let detail =
+            format!("missing in namespace {namespace}: {}; private images cannot be pulled", missing.join(", "));
+        return Some(check(
+            what,
+            Outcome::Warning,
+            detail,
+            "create them there (kubectl create secret docker-registry)",
+        ));
     }
     match (there.is_empty(), hidden.is_empty()) {
         (true, true) => None,
-        (_, false) => Some(check(
-            what,
-            Outcome::Unknown,
-            format!("whether these are there cannot be seen: {}", hidden.join(", ")),
-            "",
-        )),
+        (_, false) => {
+            Some(check(what, Outcome::Unknown, format!("cannot tell whether these exist: {}", hidden.join(", ")), ""))
+        }
         (false, true) => Some(check(what, Outcome::Passed, there.join(", "), "")),
     }
 }
@@ -287,7 +291,7 @@ pub(super) fn verdict(checks: Vec<PreflightCheck>) -> Result<Vec<PreflightCheck>
         None => Ok(checks.into_iter().filter(|check| check.outcome != Outcome::Passed).collect()),
         Some(worst) => {
             let failure = if worst.outcome == Outcome::NotPermitted { Failure::NotPermitted } else { Failure::Other };
-            Err(Notice::error("the cluster lets no agent in", worst.detail.clone(), worst.fix.clone()).of(failure))
+            Err(Notice::error("the cluster does not admit agents", worst.detail.clone(), worst.fix.clone()).of(failure))
         }
     }
 }

@@ -22,10 +22,10 @@ pub(super) struct Change {
 const ADDED_TO_PODS: [(&str, &str); 7] = [
     ("nodeSelector", "nodes without these labels get no agent"),
     ("runtimeClassName", "in a sandbox the agent does not see the node's interfaces"),
-    ("schedulingGates", "nothing starts until somebody takes them away"),
-    ("priorityClassName", "other pods may have to go for it, or it for them"),
+    ("schedulingGates", "nothing starts until they are removed"),
+    ("priorityClassName", "it may evict other pods, or be evicted by them"),
     ("shareProcessNamespace", "its containers see each other's processes"),
-    ("overhead", "it counts for quotas and for the node's room"),
+    ("overhead", "it counts towards quotas and the node's capacity"),
     ("topologySpreadConstraints", "nodes may get no agent"),
 ];
 /// The same for containers.
@@ -44,16 +44,12 @@ pub(super) fn changes(sent: &Value, got: &Value) -> Vec<Change> {
     let mut changes = Vec::new();
     altered(sent, got, "", &mut changes);
     if got.pointer("/spec/suspend") == Some(&Value::Bool(true)) && sent.pointer("/spec/suspend").is_none() {
-        add(
-            &mut changes,
-            "spec.suspend is true",
-            "nothing starts until whoever suspends Jobs (Kueue, for one) lets it go",
-        );
+        add(&mut changes, "spec.suspend is true", "nothing starts until the Job is resumed, e.g. by Kueue");
     }
     if let Some(manager) = got.pointer("/spec/managedBy").and_then(Value::as_str)
         && manager != "kubernetes.io/job-controller"
     {
-        let means = "another controller starts the pods, or does not";
+        let means = "another controller decides whether the pods start";
         add(&mut changes, &format!("spec.managedBy is {manager}"), means);
     }
     for place in ["/spec/template/spec", "/spec"] {
@@ -82,10 +78,10 @@ fn added_to_pod(sent: &Value, got: &Value, changes: &mut Vec<Change>) {
         (
             "containers",
             "containers injected",
-            "they are beside the agent on the host's network, and may keep its Job from ending",
+            "they run next to the agent on the host's network and may keep its Job from ending",
         ),
-        ("initContainers", "init containers injected", "they run before the agent, or for as long as it does"),
-        ("volumes", "volumes added", "the pod is given what they hold"),
+        ("initContainers", "init containers injected", "they run before or alongside the agent"),
+        ("volumes", "volumes added", "the pod gets their contents"),
     ] {
         let fresh = fresh(list);
         if !fresh.is_empty() {
@@ -105,7 +101,7 @@ fn added_to_pod(sent: &Value, got: &Value, changes: &mut Vec<Change>) {
         }
     }
     if let Some(name) = got["schedulerName"].as_str().filter(|name| *name != "default-scheduler") {
-        add(changes, &format!("schedulerName is {name}"), "another scheduler places the pod, or does not");
+        add(changes, &format!("schedulerName is {name}"), "another scheduler decides where the pod runs");
     }
     for (sent, got) in pairs(&sent["containers"], &got["containers"]) {
         for (key, means) in ADDED_TO_CONTAINERS {
@@ -118,7 +114,7 @@ fn added_to_pod(sent: &Value, got: &Value, changes: &mut Vec<Change>) {
             let fresh = items(&got[list]).map(|item| &item["name"]).filter(|name| !known.contains(name));
             let fresh: Vec<&str> = fresh.filter_map(Value::as_str).collect();
             if !fresh.is_empty() {
-                add(changes, &format!("{word} added: {}", fresh.join(", ")), "the agent's container is given them");
+                add(changes, &format!("{word} added: {}", fresh.join(", ")), "the agent's container gets them");
             }
         }
     }
@@ -127,7 +123,7 @@ fn added_to_pod(sent: &Value, got: &Value, changes: &mut Vec<Change>) {
             for (key, value) in got.iter().filter(|(key, _)| !sent.contains_key(*key)) {
                 let means = match key.as_str() {
                     "medium" => "captures are kept in the node's memory",
-                    _ => "with noexec a program that is sent (--push-agent) does not start there",
+                    _ => "with noexec a sent program (--push-agent) cannot start there",
                 };
                 add(changes, &format!("the volume's {key} is {}", short(value)), means);
             }
@@ -156,7 +152,7 @@ fn altered(sent: &Value, got: &Value, path: &str, changes: &mut Vec<Change>) {
                 match got.get(key) {
                     Some(got) => altered(value, got, &path, changes),
                     None if is_nothing(value) || UNKNOWN_TO_OLDER.contains(&path.as_str()) => {}
-                    None => changes.push(change(&path, format!("{path} was taken away"))),
+                    None => changes.push(change(&path, format!("{path} was removed"))),
                 }
             }
         }
@@ -174,12 +170,12 @@ fn altered(sent: &Value, got: &Value, path: &str, changes: &mut Vec<Change>) {
                 let place = format!("{path}[{name}]");
                 match same {
                     Some(same) => altered(value, same, &place, changes),
-                    None => changes.push(change(path, format!("{path} has no {} any more", short(value)))),
+                    None => changes.push(change(path, format!("{path} no longer has {}", short(value)))),
                 }
             }
         }
         _ if sent == got || is_same_quantity(path, sent, got) => {}
-        _ => changes.push(change(path, format!("{path} is {} and not {}", short(got), short(sent)))),
+        _ => changes.push(change(path, format!("{path} is {} instead of {}", short(got), short(sent)))),
     }
 }
 
@@ -218,24 +214,24 @@ fn is_same_quantity(path: &str, sent: &Value, got: &Value) -> bool {
 fn change(path: &str, what: String) -> Change {
     let has = |part: &str| path.contains(part);
     let (means, stops) = match () {
-        () if path.ends_with(&format!("labels.{SESSION_LABEL}")) => ("nobody would find it again to remove it", true),
-        () if path.ends_with("hostNetwork") => ("the agent would see a pod's network and not the node's", true),
+        () if path.ends_with(&format!("labels.{SESSION_LABEL}")) => ("a cleanup could not find it", true),
+        () if path.ends_with("hostNetwork") => ("the agent would see a pod's network instead of the node's", true),
         () if has(".affinity") => ("the agent would run on another node, or nowhere", true),
         () if has("pod-security") => ("pods on the host's network may be refused there", false),
-        () if path.rsplit('.').next() == Some("image") => ("it is another image than the one that was named", false),
+        () if path.rsplit('.').next() == Some("image") => ("it is not the requested image", false),
         () if has(".tolerations") => ("nodes with taints get no agent", false),
-        () if has(".capabilities") => ("without NET_RAW nothing is captured", false),
-        () if has("ecurityContext") => ("the agent has other rights than it was made for", false),
+        () if has(".capabilities") => ("the agent cannot capture without NET_RAW", false),
+        () if has("ecurityContext") => ("the agent's rights differ from what it needs", false),
         () if path.ends_with("activeDeadlineSeconds") || path.ends_with("ttlSecondsAfterFinished") => {
-            ("it ends, or goes, at another time than the session says", false)
+            ("it ends or is removed at another time than the session sets", false)
         }
         () if path.ends_with("backoffLimit") || path.ends_with("restartPolicy") => {
             ("an agent that restarts may lose its files", false)
         }
-        () if has(".resources") => ("the agent has other room than it was made for", false),
-        () if has(".volumes") || has(".volumeMounts") => ("captures are kept somewhere else", false),
-        () if has(".env") => ("the agent is told something else", false),
-        () => ("it is not as it was asked for", false),
+        () if has(".resources") => ("the agent's resources differ from what it needs", false),
+        () if has(".volumes") || has(".volumeMounts") => ("captures are stored elsewhere", false),
+        () if has(".env") => ("the agent's settings differ", false),
+        () => ("it differs from the request", false),
     };
     Change { what, means, stops }
 }
@@ -316,7 +312,7 @@ mod tests {
         let (text, _) = said(|got| {
             got["spec"]["template"]["spec"]["containers"][0]["image"] = json!("mirror.example/agent:1");
         });
-        assert!(text.contains("image is mirror.example/agent:1 and not registry.example/agent:1"), "{text}");
+        assert!(text.contains("image is mirror.example/agent:1 instead of registry.example/agent:1"), "{text}");
         let (text, _) = said(|got| pod(got, "tolerations", json!([])));
         assert!(text.contains("nodes with taints get no agent"), "{text}");
         for (key, value) in [

@@ -52,7 +52,7 @@ const MOST_UNANSWERED: usize = 1000;
 const NOBODY_HAS_IT: &str = "*";
 
 /// A bucket and the way to it.
-pub(super) struct Own {
+pub(super) struct Role {
     sink: OwnSink,
     http: Http,
     others: Http,
@@ -66,7 +66,7 @@ pub(super) struct Own {
     unanswered: Mutex<BTreeMap<String, String>>,
 }
 
-impl Own {
+impl Role {
     pub(super) fn new(sink: OwnSink, http: &Http) -> Self {
         let authorities = sink.server.authorities.as_deref();
         Self {
@@ -156,7 +156,8 @@ impl Own {
         (wanted && !self.unconditional.load(Ordering::Relaxed)).then(|| NOBODY_HAS_IT.to_owned())
     }
 
-    /// A manifest replaces the one before it; where the bucket refuses whatever could overwrite, each is an object more.
+    /// A manifest replaces the one before it; where the bucket refuses whatever could overwrite, each is an object
+    /// more.
     async fn manifest(&self, client: &Client, name: &str, piece: Whole) -> Result<Stored, UploadError> {
         let prefix = &self.sink.prefix;
         if !self.is_versioned() {
@@ -279,7 +280,7 @@ impl Own {
             .await
             .map_err(|error| self.told(&error))?;
         let Some(upload) = begun.upload_id() else {
-            let problem = "begins an upload without saying which: nothing is stored".to_owned();
+            let problem = "started an upload without an upload ID: nothing was stored".to_owned();
             return Err(UploadError::Unproved { host: self.host(), problem });
         };
         let done = self.send_parts(client, key, upload, piece, progress).await;
@@ -399,7 +400,7 @@ impl Own {
             cause = error.source();
         }
         if of_credentials {
-            return UploadError::NoWay(format!("this agent gets no credentials: {}", told(error)));
+            return UploadError::NoWay(format!("this agent has no credentials: {}", told(error)));
         }
         let late = matches!(error, SdkError::TimeoutError(_));
         UploadError::Call { host: self.host(), reason: told(error), late }

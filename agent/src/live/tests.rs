@@ -9,7 +9,7 @@ use super::*;
 struct Folder {
     place: tempfile::TempDir,
     store: Store,
-    manifest: NodeManifest,
+    list: RingList,
 }
 
 impl Folder {
@@ -17,7 +17,7 @@ impl Folder {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Store::open(folder.path()).expect("a ring");
-        let mut new = Self { place: folder, store, manifest: NodeManifest::default() };
+        let mut new = Self { place: folder, store, list: RingList::default() };
         new.capture(7, Some((99, StopReason::Asked)));
         new
     }
@@ -25,7 +25,7 @@ impl Folder {
     fn capture(&mut self, since: UnixMillis, ended: Option<(UnixMillis, StopReason)>) {
         let record =
             CaptureRecord { since, interfaces: vec![], spec: CaptureSpec::default(), ended, boot: 0, resumes: None };
-        self.manifest.captures.push(record);
+        self.list.captures.push(record);
     }
 
     /// A closed file of these packets' times; its name sorts as `name` says.
@@ -53,12 +53,12 @@ impl Folder {
             fetched: false,
         };
         let (place, span) = (FilePlace::Kept, None);
-        self.manifest.files.push(FileRecord { file, capture: 7, place, span, frozen: false, asked: false });
-        self.manifest.files.last_mut().expect("pushed")
+        self.list.files.push(FileRecord { file, capture: 7, place, span, frozen: false, asked: false });
+        self.list.files.last_mut().expect("pushed")
     }
 
     fn follow(&self, from: From) -> (Missed, Vec<u64>, Vec<StreamMark>) {
-        self.store.write_manifest(&self.manifest).expect("written");
+        self.store.write_list(&self.list).expect("written");
         let mut stream = Vec::new();
         let missed = follow(&self.store, &from, &mut stream).expect("a stream");
         let (mut packets, mut marks) = (Vec::new(), Vec::new());
@@ -125,16 +125,16 @@ fn files_that_are_listed_no_more_are_missed_where_there_was_something_in_them() 
     assert_eq!((missed, packets), (Missed::default(), vec![1, 2]), "those between had no packets: {marks:?}");
 
     // Another capture's, and those that nobody asked for.
-    folder.manifest.forgotten = [(6, 8), (8, 12)].into();
+    folder.list.forgotten = [(6, 8), (8, 12)].into();
     assert!(folder.follow(ALL).0.is_nothing());
-    folder.manifest.forgotten.insert(7, 5);
+    folder.list.forgotten.insert(7, 5);
     assert!(folder.follow(From { since: 20, capture: Some(7) }).0.more, "it is after the first");
     let (missed, packets, marks) = folder.follow(ALL);
     assert_eq!((missed, packets), (Missed { more: true, ..Missed::default() }, vec![1, 2]));
     let forgotten = |marks: &[StreamMark]| marks.iter().filter(|mark| matches!(mark, StreamMark::Forgotten(_))).count();
     assert_eq!(forgotten(&marks), 1, "{marks:?}");
 
-    folder.manifest.forgotten.insert(7, 10);
+    folder.list.forgotten.insert(7, 10);
     let (missed, _, marks) = folder.follow(From { since: 20, capture: Some(7) });
     assert!(missed.more && forgotten(&marks) == 1, "also at the end: {marks:?}");
 }
@@ -142,8 +142,8 @@ fn files_that_are_listed_no_more_are_missed_where_there_was_something_in_them() 
 #[test]
 fn a_recorder_that_is_followed_lacks_nothing_of_what_it_had_forgotten_before() {
     let mut folder = Folder::new();
-    folder.manifest.captures[0].spec.recorder = Some(nodewatch_protocol::Recorder::default());
-    folder.manifest.forgotten.insert(7, 5);
+    folder.list.captures[0].spec.recorder = Some(nodewatch_protocol::Recorder::default());
+    folder.list.forgotten.insert(7, 5);
     assert!(folder.follow(ALL).0.is_nothing());
     folder.file(6, "6.pcapng", &[1]).place = FilePlace::Recorder;
     let (missed, packets, _) = folder.follow(ALL);
@@ -164,7 +164,7 @@ fn a_time_says_where_to_begin_and_leaves_out_nothing_that_comes_later() {
 #[test]
 fn a_capture_that_went_on_after_a_restart_is_one_and_frozen_files_are_no_part_of_it() {
     let mut folder = Folder::new();
-    folder.manifest.captures[0].ended = Some((50, StopReason::AgentEnds));
+    folder.list.captures[0].ended = Some((50, StopReason::AgentEnds));
     folder.capture(50, Some((60, StopReason::Asked)));
     folder.capture(61, Some((70, StopReason::Asked)));
     folder.file(1, "1.pcapng", &[1]);
@@ -205,10 +205,10 @@ fn blocks_are_counted_as_far_as_they_are_whole() {
 fn a_list_is_read_again_when_it_has_been_written_and_only_then() {
     let folder = Folder::new();
     let store = Store::open(folder.place.path()).expect("a folder");
-    store.write_manifest(&folder.manifest).expect("written");
+    store.write_list(&folder.list).expect("written");
     let mut list = List::of(&store);
     let first = list.look().expect("a list");
     assert!(Rc::ptr_eq(&first, &list.look().expect("a list")));
-    store.write_manifest(&folder.manifest).expect("written again");
+    store.write_list(&folder.list).expect("written again");
     assert!(!Rc::ptr_eq(&first, &list.look().expect("a list")));
 }

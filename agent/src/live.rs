@@ -1,8 +1,8 @@
 //! A running capture's files as one stream, while they are written.
 //!
-//! Owns the order of files, which is that of the ring's list, and when the stream ends. Runs as a process of its own beside
-//! the agent, and sees nothing but the ring's folder. What went out of the ring before it was read is marked in the stream
-//! and counted.
+//! Owns the order of files, which is that of the ring's list, and when the stream ends. Runs as a process of its own
+//! beside the agent, and sees nothing but the ring's folder. What went out of the ring before it was read is marked in
+//! the stream and counted.
 
 use std::{
     collections::BTreeSet,
@@ -17,7 +17,7 @@ use std::{
 
 use nodewatch_pcapng::{MAX_BLOCK, SectionBlock, section_header};
 use nodewatch_protocol::{
-    CaptureRecord, FilePlace, FileRecord, FileState, NodeManifest, StopReason, StreamMark, UnixMillis,
+    CaptureRecord, FilePlace, FileRecord, FileState, RingList, StopReason, StreamMark, UnixMillis,
 };
 
 use crate::ring::store::{Store, StoreError};
@@ -88,14 +88,14 @@ pub fn follow(store: &Store, from: &From, out: &mut impl Write) -> Result<Missed
     let mut stream = Stream { out, missed: Missed::default(), buffer: vec![0; BUFFER] };
     stream.mark(&StreamMark::Capture(capture))?;
     loop {
-        let Some(manifest) = list.look() else {
+        let Some(ring) = list.look() else {
             thread::sleep(LOOK_EVERY);
             continue;
         };
-        let captures = one_capture(&manifest, capture);
-        let record = next(&manifest, &captures, last);
-        let over = record.is_none() && over(&manifest, &captures);
-        if let Some(forgotten) = forgotten(&manifest, &captures).filter(|_| record.is_some() || over)
+        let captures = one_capture(&ring, capture);
+        let record = next(&ring, &captures, last);
+        let over = record.is_none() && over(&ring, &captures);
+        if let Some(forgotten) = forgotten(&ring, &captures).filter(|_| record.is_some() || over)
             && known.is_none_or(|known| forgotten > known)
         {
             stream.forgotten(forgotten)?;
@@ -112,12 +112,12 @@ pub fn follow(store: &Store, from: &From, out: &mut impl Write) -> Result<Missed
         last = Some(record.file.sequence);
         known = known.max(last);
         if record.place == FilePlace::Gone {
-            stream.missed(record, record.file.packets, "it went out of the ring before it was read")?;
+            stream.missed(record, record.file.packets, "removed from the ring before it was read")?;
             continue;
         }
         match store.read_from(&record.file.name, 0) {
             Ok(input) => stream.file(&mut list, record, &input)?,
-            Err(_) => stream.missed(record, record.file.packets, "it went out of the ring before it was read")?,
+            Err(_) => stream.missed(record, record.file.packets, "removed from the ring before it was read")?,
         }
     }
 }
@@ -125,7 +125,7 @@ pub fn follow(store: &Store, from: &From, out: &mut impl Write) -> Result<Missed
 /// The ring's list, read again only when the agent has written it.
 struct List<'a> {
     store: &'a Store,
-    read: Option<(Written, Rc<NodeManifest>)>,
+    read: Option<(Written, Rc<RingList>)>,
 }
 
 /// The file's number, its size, and when it was written: each list is a file of its own.
@@ -137,17 +137,17 @@ impl<'a> List<'a> {
     }
 
     /// As it is now; `None` where there is nothing that can be read.
-    fn look(&mut self) -> Option<Rc<NodeManifest>> {
+    fn look(&mut self) -> Option<Rc<RingList>> {
         // Asked before reading: a newer list than this says is read once more, never missed.
-        let written = self.store.manifest_written();
-        if let (Some(written), Some((before, manifest))) = (written, &self.read)
+        let written = self.store.list_written();
+        if let (Some(written), Some((before, ring))) = (written, &self.read)
             && written == *before
         {
-            return Some(Rc::clone(manifest));
+            return Some(Rc::clone(ring));
         }
-        let manifest = Rc::new(self.store.read_manifest()?);
-        self.read = written.map(|written| (written, Rc::clone(&manifest)));
-        Some(manifest)
+        let ring = Rc::new(self.store.latest_list()?);
+        self.read = written.map(|written| (written, Rc::clone(&ring)));
+        Some(ring)
     }
 }
 
@@ -182,8 +182,8 @@ impl<W: Write> Stream<'_, W> {
         self.mark(&StreamMark::Forgotten(sequence))
     }
 
-    /// One file from its beginning until it is closed and all of it is copied. Only whole blocks go out: what is torn is cut
-    /// by the agent that comes next.
+    /// One file from its beginning until it is closed and all of it is copied. Only whole blocks go out: what is torn
+    /// is cut by the agent that comes next.
     fn file(&mut self, list: &mut List<'_>, record: &FileRecord, input: &File) -> io::Result<()> {
         self.mark(&StreamMark::File(record.file.sequence))?;
         let name = &record.file.name;
@@ -193,7 +193,7 @@ impl<W: Write> Stream<'_, W> {
                 continue;
             }
             // Looked at before reading: what is closed now has no more than what is read next.
-            let closed = list.look().and_then(|manifest| closed(&manifest, name));
+            let closed = list.look().and_then(|ring| closed(&ring, name));
             if self.copy(input, &mut at, &mut packets)? {
                 continue;
             }
@@ -254,13 +254,13 @@ fn whole_blocks(bytes: &[u8]) -> WholeBlocks {
 fn begun(list: &mut List<'_>, from: &From) -> Result<(UnixMillis, Option<u64>), FollowError> {
     let mut waited = Duration::ZERO;
     loop {
-        let manifest = list.look().unwrap_or_default();
+        let ring = list.look().unwrap_or_default();
         let wanted = match from.capture {
-            Some(since) => manifest.captures.iter().find(|capture| capture.since == since),
-            None => manifest.captures.last().filter(|capture| capture.ended.is_none()),
+            Some(since) => ring.captures.iter().find(|capture| capture.since == since),
+            None => ring.captures.last().filter(|capture| capture.ended.is_none()),
         };
         if let Some(capture) = wanted {
-            return Ok((capture.since, before_first(&manifest, capture.since, from.since)));
+            return Ok((capture.since, before_first(&ring, capture.since, from.since)));
         }
         if waited >= BEGINS_WITHIN {
             return Err(FollowError::NoCapture);
@@ -270,11 +270,11 @@ fn begun(list: &mut List<'_>, from: &From) -> Result<(UnixMillis, Option<u64>), 
     }
 }
 
-/// The sequence after which the stream begins; `None` is the capture's beginning. A time says where to begin and no more:
-/// files that come later count whatever the clock says.
-fn before_first(manifest: &NodeManifest, capture: UnixMillis, since: UnixMillis) -> Option<u64> {
-    let captures = one_capture(manifest, capture);
-    let recorder = manifest.captures.iter().any(|one| one.since == capture && one.spec.recorder.is_some());
+/// The sequence after which the stream begins; `None` is the capture's beginning. A time says where to begin and no
+/// more: files that come later count whatever the clock says.
+fn before_first(ring: &RingList, capture: UnixMillis, since: UnixMillis) -> Option<u64> {
+    let captures = one_capture(ring, capture);
+    let recorder = ring.captures.iter().any(|one| one.since == capture && one.spec.recorder.is_some());
     if since == 0 && !recorder {
         return None;
     }
@@ -283,35 +283,35 @@ fn before_first(manifest: &NodeManifest, capture: UnixMillis, since: UnixMillis)
         let there = !(recorder && record.place == FilePlace::Gone);
         there && (record.file.state == FileState::Open || record.file.ended >= since)
     };
-    let files = || manifest.files.iter().filter(|record| belongs(record, &captures));
+    let files = || ring.files.iter().filter(|record| belongs(record, &captures));
     let first = files().filter(begins).map(|record| record.file.sequence).min();
     // Where all that there is ended before, what comes next is the first.
     let latest = files().map(|record| record.file.sequence).max();
     match first {
         Some(first) => first.checked_sub(1),
         // Nor does it lack what was forgotten before.
-        None => latest.max(forgotten(manifest, &captures)),
+        None => latest.max(forgotten(ring, &captures)),
     }
 }
 
 /// The last of the capture's files with packets that is listed no more.
-fn forgotten(manifest: &NodeManifest, captures: &BTreeSet<UnixMillis>) -> Option<u64> {
-    captures.iter().filter_map(|since| manifest.forgotten.get(since)).max().copied()
+fn forgotten(ring: &RingList, captures: &BTreeSet<UnixMillis>) -> Option<u64> {
+    captures.iter().filter_map(|since| ring.forgotten.get(since)).max().copied()
 }
 
 /// A capture, and those that went on with it after a restart.
-fn one_capture(manifest: &NodeManifest, capture: UnixMillis) -> BTreeSet<UnixMillis> {
+fn one_capture(ring: &RingList, capture: UnixMillis) -> BTreeSet<UnixMillis> {
     let mut all = BTreeSet::from([capture]);
     let mut at = capture;
     // One that was interrupted is ended by the one that goes on with it.
     let ends_with = |at| {
-        let ended = manifest.captures.iter().find(|one| one.since == at)?.ended.as_ref()?;
+        let ended = ring.captures.iter().find(|one| one.since == at)?.ended.as_ref()?;
         (ended.1 == StopReason::AgentEnds).then_some(ended.0)
     };
     let goes_on = |at| {
         let until = ends_with(at);
         let next = |one: &&CaptureRecord| one.resumes == Some(at) || until == Some(one.since);
-        manifest.captures.iter().find(next).map(|one| one.since)
+        ring.captures.iter().find(next).map(|one| one.since)
     };
     while let Some(next) = goes_on(at)
         && all.insert(next)
@@ -326,22 +326,22 @@ fn belongs(record: &FileRecord, captures: &BTreeSet<UnixMillis>) -> bool {
     captures.contains(&record.capture) && !record.frozen
 }
 
-fn over(manifest: &NodeManifest, captures: &BTreeSet<UnixMillis>) -> bool {
-    manifest.captures.iter().filter(|one| captures.contains(&one.since)).all(|one| one.ended.is_some())
+fn over(ring: &RingList, captures: &BTreeSet<UnixMillis>) -> bool {
+    ring.captures.iter().filter(|one| captures.contains(&one.since)).all(|one| one.ended.is_some())
 }
 
 /// The packets of a file that is closed, or gone.
-fn closed(manifest: &NodeManifest, name: &str) -> Option<u64> {
-    match manifest.files.iter().find(|record| record.file.name == name) {
+fn closed(ring: &RingList, name: &str) -> Option<u64> {
+    match ring.files.iter().find(|record| record.file.name == name) {
         Some(record) => (record.file.state == FileState::Closed).then_some(record.file.packets),
         None => Some(0),
     }
 }
 
-fn next<'a>(manifest: &'a NodeManifest, captures: &BTreeSet<UnixMillis>, last: Option<u64>) -> Option<&'a FileRecord> {
+fn next<'a>(ring: &'a RingList, captures: &BTreeSet<UnixMillis>, last: Option<u64>) -> Option<&'a FileRecord> {
     let wanted =
         |record: &&FileRecord| belongs(record, captures) && last.is_none_or(|last| record.file.sequence > last);
-    manifest.files.iter().filter(wanted).min_by_key(|record| record.file.sequence)
+    ring.files.iter().filter(wanted).min_by_key(|record| record.file.sequence)
 }
 
 #[cfg(test)]

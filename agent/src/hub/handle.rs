@@ -1,0 +1,82 @@
+//! The way from any task to the hub.
+//!
+//! Owns the order of asks and the agent's end, as others see both. Must not know what the hub does with either.
+
+use std::{sync::Arc, time::Duration};
+
+use nodewatch_protocol::{Request, Response};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
+
+use crate::subscribers::Line;
+
+/// What tunnels send to the hub.
+pub(super) enum Command {
+    Subscribe(oneshot::Sender<mpsc::Receiver<Line>>),
+    Ask(Box<Request>, oneshot::Sender<Response>),
+}
+
+/// The hub's task has ended without having been told to.
+#[derive(Debug, thiserror::Error)]
+#[error("the agent's main task has failed")]
+pub struct HubFailed;
+
+/// The way from any task to the hub.
+#[derive(Clone)]
+pub struct HubHandle {
+    pub(super) commands: mpsc::Sender<Command>,
+    /// By when it is to have ended.
+    pub(super) end: Arc<watch::Sender<Option<Instant>>>,
+    /// True once it has.
+    pub(super) over: watch::Receiver<bool>,
+}
+
+impl HubHandle {
+    /// Updates from now on, the whole picture first; `None` when the hub has ended.
+    pub(crate) async fn subscribe(&self) -> Option<mpsc::Receiver<Line>> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Subscribe(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Asks, in the order of the calls; the answer comes in its own time. `None` when the hub has ended.
+    pub(crate) async fn send(&self, request: Request) -> Option<oneshot::Receiver<Response>> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Ask(Box::new(request), reply)).await.ok()?;
+        Some(answer)
+    }
+
+    /// The answer to a request; `None` when the hub has ended.
+    pub async fn ask(&self, request: Request) -> Option<Response> {
+        self.send(request).await?.await.ok()
+    }
+
+    /// The agent is to end within that time: to stop the capture, close its files and deliver what a sink takes. Told
+    /// again, the end can only come nearer.
+    pub fn end_within(&self, within: Duration) {
+        let by = Instant::now() + within;
+        self.end.send_if_modified(|end| {
+            let nearer = end.is_none_or(|end| by < end);
+            if nearer {
+                *end = Some(by);
+            }
+            nearer
+        });
+    }
+
+    /// Waits until the hub has ended; an error when it did so unasked.
+    pub async fn over(&self) -> Result<(), HubFailed> {
+        // An error is a task that is gone without a word.
+        self.over.clone().wait_for(|over| *over).await.map(drop).map_err(|_| HubFailed)
+    }
+
+    /// Ends the hub: when this returns the capture is stopped, its files are closed, and what a sink takes within that
+    /// time is delivered.
+    pub async fn end(&self, within: Duration) {
+        self.end_within(within);
+        // A hub that is already gone has ended.
+        let _ = self.over().await;
+    }
+}

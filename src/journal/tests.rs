@@ -1,0 +1,177 @@
+//! Journals that are torn, locked, old, or not journals at all.
+
+use std::os::unix::fs::PermissionsExt;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::Kind;
+use crate::model::{ClusterIdentity, MadeObject};
+
+fn header(id: u32) -> Header {
+    Header {
+        session: SessionId::new(id),
+        owner: "me@here".into(),
+        began: 1,
+        ends: 100,
+        cluster: ClusterIdentity {
+            kubeconfig: vec!["/k".into()],
+            context: "c".into(),
+            server: "https://s".into(),
+            ca_sha256: None,
+            kube_system_uid: "u".into(),
+        },
+        namespace: "n".into(),
+        own_namespace: true,
+        agents: None,
+    }
+}
+
+#[test]
+fn a_journal_of_an_earlier_version_is_read_and_a_later_ones_agents_are_passed_over_field_by_field() {
+    let line = |header: &str| format!("{{\"at\":1,\"began\":{header}}}\n");
+    let mut json = serde_json::to_value(header(1)).expect("JSON");
+    assert!(json.get("agents").is_none(), "as an earlier program wrote it: {json}");
+    assert_eq!(replay(line(&json.to_string()).as_bytes()).expect("read").header, header(1));
+    json["agents"] = serde_json::json!({"image": "a:1", "lease_seconds": 7200, "what_comes": {"later": true}});
+    let agents = replay(line(&json.to_string()).as_bytes()).expect("read").header.agents.expect("agents");
+    assert_eq!((agents.image.as_str(), agents.lease_seconds, agents.reaper), ("a:1", 7200, false));
+}
+
+fn job(name: &str, uid: Option<&str>) -> MadeObject {
+    MadeObject {
+        kind: Kind::Job,
+        namespace: Some("n".into()),
+        name: name.into(),
+        uid: uid.map(str::to_owned),
+        purpose: "node".into(),
+    }
+}
+
+fn names(record: &Record) -> Vec<(&str, Option<&str>)> {
+    record.objects.iter().map(|(_, object)| (object.name.as_str(), object.uid.as_deref())).collect()
+}
+
+#[test]
+fn a_session_can_be_told_after_it_has_ended_and_goes_with_its_journal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let journals = Journals::in_folder(folder.path());
+    let journal = journals.create(&header(1)).expect("created");
+    journal.record(Entry::Making(job("a", None))).expect("recorded");
+    journal.record(Entry::Made(job("a", Some("1")))).expect("recorded");
+    journal.record(Entry::Gone(job("a", Some("1")))).expect("recorded");
+    drop(journal);
+    let session = header(1).session;
+    let told: Vec<String> = journals.history(&session).into_iter().map(|(_, text)| text).collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told[0].starts_with("started by") && told[2].starts_with("seen gone: Job a"), "{told:?}");
+    assert_eq!(journals.summary(&session), None);
+    let summary = Summary {
+        version: SUMMARY_VERSION,
+        session: session.clone(),
+        place: String::new(),
+        program: String::new(),
+        began: None,
+        ends: None,
+        written: 1,
+        timeline: Vec::new(),
+        nodes: Vec::new(),
+        receipt: Vec::new(),
+    };
+    journals.save_summary(&summary).expect("saved");
+    assert_eq!(journals.summary(&session), Some(summary.clone()));
+    assert_eq!(journals.all().len(), 1, "a summary is no journal");
+    // One of a program that is newer is not guessed at.
+    journals.save_summary(&Summary { version: SUMMARY_VERSION + 1, ..summary }).expect("saved");
+    assert_eq!(journals.summary(&session), None);
+    journals.forget(&session).expect("forgotten");
+    assert_eq!(fs::read_dir(folder.path().join("sessions")).expect("there").count(), 0);
+}
+
+#[test]
+fn what_was_about_to_be_made_is_known_until_it_is_seen_gone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let journals = Journals::in_folder(folder.path());
+    let journal = journals.create(&header(1)).expect("created");
+    for entry in [
+        Entry::Making(job("a", None)),
+        Entry::Made(job("a", Some("1"))),
+        Entry::Making(job("b", None)),
+        Entry::Making(job("c", None)),
+        Entry::Made(job("c", Some("3"))),
+        Entry::Gone(job("c", Some("3"))),
+        Entry::Ends(200),
+        Entry::Detached,
+    ] {
+        journal.record(entry).expect("recorded");
+    }
+    drop(journal);
+    let (journal, record) = journals.open(&SessionId::new(1)).expect("opened");
+    assert_eq!(names(&record), [("a", Some("1")), ("b", None)]);
+    assert_eq!((record.ends, record.detached, record.is_over()), (200, true, false));
+    // Another object of the same name is not the one that was made.
+    journal.record(Entry::Gone(job("a", Some("9")))).expect("recorded");
+    journal.record(Entry::Gone(job("b", Some("2")))).expect("recorded");
+    journal.record(Entry::Attached).expect("recorded");
+    let record = journals.all().remove(0).expect("readable");
+    assert_eq!((names(&record), record.detached), (vec![("a", Some("1"))], false));
+}
+
+#[test]
+fn only_its_owner_can_read_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let journals = Journals::in_folder(folder.path());
+    let journal = journals.create(&header(1)).expect("created");
+    let mode = |path: &Path| fs::metadata(path).expect("facts").permissions().mode() & 0o777;
+    assert_eq!((mode(&journal.path), mode(&journals.folder)), (0o600, 0o700));
+}
+
+#[test]
+fn a_line_torn_by_a_crash_costs_itself_and_not_the_next() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let journals = Journals::in_folder(folder.path());
+    let journal = journals.create(&header(1)).expect("created");
+    journal.record(Entry::Making(job("a", None))).expect("recorded");
+    let path = journal.path.clone();
+    drop(journal);
+    let mut torn = fs::read(&path).expect("readable");
+    torn.extend_from_slice(b"{\"at\":5,\"made\":{\"kind\":\"Jo");
+    fs::write(&path, torn).expect("written");
+
+    let (journal, record) = journals.open(&SessionId::new(1)).expect("opened");
+    assert_eq!(names(&record), [("a", None)]);
+    journal.record(Entry::Made(job("a", Some("1")))).expect("recorded");
+    assert_eq!(names(&read(&path).expect("readable")), [("a", Some("1"))]);
+}
+
+#[test]
+fn a_session_that_is_open_cannot_be_opened_twice() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let journals = Journals::in_folder(folder.path());
+    let journal = journals.create(&header(1)).expect("created");
+    let other = journals.create(&header(2)).expect("another session is no matter");
+    assert!(matches!(journals.open(&SessionId::new(1)), Err(JournalError::InUse(_))));
+    let records: Vec<Record> = journals.all().into_iter().flatten().collect();
+    assert_eq!(records.len(), 2);
+    assert_eq!(journals.holder(&records[0]), Holder::Running);
+    drop((journal, other));
+    assert_eq!(journals.holder(&records[0]), Holder::Abandoned);
+    assert!(matches!(journals.open(&SessionId::new(3)), Err(JournalError::Unknown(_))));
+}
+
+#[test]
+fn a_file_that_is_no_journal_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let journals = Journals::in_folder(folder.path());
+    fs::create_dir_all(&journals.folder).expect("a folder");
+    fs::write(journals.folder.join("00000001.json"), "what\n").expect("written");
+    let error = journals.all().remove(0).expect_err("damaged").to_string();
+    assert!(error.contains("00000001.json"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = replay(&bytes);
+    }
+}
