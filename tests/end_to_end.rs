@@ -44,15 +44,15 @@ async fn ports_open_and_close_on_the_screen() {
     let folders = folders();
     let site = Arc::new(TestSite::new(&[("a", Behaviour::Good)], folders.ring.path()));
     let mut driver = deployed(&site, &folders).await;
-    driver.until("the first scan", |app| app.session.nodes.values().all(|state| state.scanned)).await;
+    driver.until("the first scan", |app| app.session.nodes.values().all(|state| state.ports.known)).await;
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
     let port = format!("tcp {}", listener.local_addr().expect("an address")).parse().expect("a port");
     driver
-        .until("the new port", |app| app.session.nodes[&"a".into()].ports.get(&port).is_some_and(|row| row.opened))
+        .until("the new port", |app| app.session.nodes[&"a".into()].ports.rows.get(&port).is_some_and(|row| row.opened))
         .await;
     drop(listener);
-    driver.until("its end", |app| app.session.nodes[&"a".into()].ports[&port].closed.is_some()).await;
-    let texts: Vec<&str> = state(&driver, "a").events.iter().map(|event| event.text.as_str()).collect();
+    driver.until("its end", |app| app.session.nodes[&"a".into()].ports.rows[&port].closed.is_some()).await;
+    let texts: Vec<&str> = state(&driver, "a").log.events.iter().map(|event| event.text.as_str()).collect();
     assert!(texts.contains(&format!("opened {port}").as_str()) && texts.contains(&format!("closed {port}").as_str()));
 }
 
@@ -70,7 +70,7 @@ async fn a_bad_agent_is_shown_on_its_node_and_the_others_go_on() {
     driver
         .until("every agent to settle", |app| {
             app.session.nodes.iter().all(|(name, state)| match name.0.as_str() {
-                "good" => state.agent == Agent::Live && state.scanned,
+                "good" => state.agent == Agent::Live && state.ports.known,
                 "version" => matches!(state.agent, Agent::Failed(_)),
                 _ => matches!(state.agent, Agent::Lost { attempts, .. } if attempts >= 2),
             })
@@ -88,17 +88,17 @@ async fn a_lost_tunnel_comes_back_with_the_agents_state() {
     leave_file(folders.ring.path(), "before.pcapng", 3);
     let site = Arc::new(TestSite::new(&[("a", Behaviour::Good)], folders.ring.path()));
     let mut driver = deployed(&site, &folders).await;
-    let whole = |state: &NodeState| state.agent == Agent::Live && state.scanned && !state.files.is_empty();
+    let whole = |state: &NodeState| state.agent == Agent::Live && state.ports.known && !state.files.is_empty();
     driver.until("the agent", |app| app.session.nodes.values().all(whole)).await;
-    let ports = state(&driver, "a").ports.clone();
+    let ports = state(&driver, "a").ports.rows.clone();
 
     site.cut_tunnels();
     driver.until("the loss", |app| matches!(app.session.nodes[&"a".into()].agent, Agent::Lost { .. })).await;
-    assert!(!state(&driver, "a").ports.is_empty(), "what was seen stays");
+    assert!(!state(&driver, "a").ports.rows.is_empty(), "what was seen stays");
     driver.until("the return", |app| app.session.nodes[&"a".into()].agent == Agent::Live).await;
     assert_eq!(site.opened.load(Ordering::Relaxed), 2);
     // Nothing that was open before is taken for new.
-    assert!(ports.keys().all(|port| state(&driver, "a").ports.get(port).is_none_or(|row| !row.opened)));
+    assert!(ports.keys().all(|port| state(&driver, "a").ports.rows.get(port).is_none_or(|row| !row.opened)));
     assert_eq!(state(&driver, "a").files[0].name, "before.pcapng");
 }
 
@@ -257,7 +257,7 @@ async fn a_stalled_reader_holds_nobody_up() {
     for _ in 0..3 {
         let listener = std::net::UdpSocket::bind("127.0.0.1:0").expect("bind");
         let port = format!("udp {}", listener.local_addr().expect("an address")).parse().expect("a port");
-        driver.until("the new port", |app| app.session.nodes[&"a".into()].ports.contains_key(&port)).await;
+        driver.until("the new port", |app| app.session.nodes[&"a".into()].ports.rows.contains_key(&port)).await;
     }
     // It was served as far as it read.
     let mut line = String::new();

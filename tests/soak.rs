@@ -54,7 +54,7 @@ fn held(app: &App) -> usize {
     let mut app = app.clone();
     for state in app.session.nodes.values_mut() {
         state.fetches.clear();
-        state.let_go.clear();
+        state.gone.let_go.clear();
     }
     format!("{app:?}").len()
 }

@@ -105,16 +105,32 @@ async fn freeze_all(run: &mut Run, nodes: &[NodeName], freeze: Freeze, format: F
         Err(Stop::Signal) => true,
         Ok(()) | Err(Stop::Reader | Stop::Notice(_)) => false,
     };
-    let mut refused = unseen.len();
+    let (rows, failed) = frozen(run.session(), &before);
+    print_frozen(&rows, format);
+    let refused = unseen.len() + failed;
+    Ok(match refused {
+        _ if stopped => Exit::Failed,
+        0 => Exit::Done,
+        all if all >= before.len() + unseen.len() => Exit::Failed,
+        _ => Exit::Partly,
+    })
+}
+
+/// A file that was frozen: its node, and where it is.
+type FrozenFile = (NodeName, CaptureFile, String);
+
+/// What was saved since these newest files, and on how many nodes nothing was.
+fn frozen(session: &Session, before: &BTreeMap<NodeName, u64>) -> (Vec<FrozenFile>, usize) {
+    let mut failed = 0;
     let mut rows = Vec::new();
-    for (name, newest) in &before {
-        let Some(state) = run.session().nodes.get(name) else { continue };
+    for (name, newest) in before {
+        let Some(state) = session.nodes.get(name) else { continue };
         if let Some(notice) = &state.refusal {
             output::say(&format!("error: {}", notice.line()));
-            refused += 1;
+            failed += 1;
         } else if saved_after(state, *newest).next().is_none() {
             output::say(&format!("error: {name}: {}", why_not_saved(state)));
-            refused += 1;
+            failed += 1;
         }
         for file in saved_after(state, *newest) {
             let place = match state.fetches.get(&file.name) {
@@ -126,6 +142,10 @@ async fn freeze_all(run: &mut Run, nodes: &[NodeName], freeze: Freeze, format: F
             rows.push((name.clone(), file.clone(), place));
         }
     }
+    (rows, failed)
+}
+
+fn print_frozen(rows: &[FrozenFile], format: Format) {
     match format {
         Format::Json => output::print_json(rows.iter().map(|(name, file, place)| {
             json!({"node": name, "file": file.name, "packets": file.packets, "bytes": file.size, "place": place,
@@ -141,12 +161,6 @@ async fn freeze_all(run: &mut Run, nodes: &[NodeName], freeze: Freeze, format: F
             output::print_table(&["NODE", "PACKETS", "SIZE", "FILE", "WHERE"], &rows);
         }
     }
-    Ok(match refused {
-        _ if stopped => Exit::Failed,
-        0 => Exit::Done,
-        all if all >= before.len() + unseen.len() => Exit::Failed,
-        _ => Exit::Partly,
-    })
 }
 
 fn why_not_saved(state: &NodeState) -> String {

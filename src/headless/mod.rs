@@ -5,6 +5,7 @@
 
 mod ask;
 pub mod captures;
+pub mod cleanup;
 mod drift;
 pub mod merge;
 mod output;

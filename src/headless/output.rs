@@ -212,7 +212,7 @@ fn reason(state: &NodeState, file: &nodewatch_protocol::CaptureFile, storage: bo
 /// Every file, and where it is. With `storage` S3 is where it should be.
 pub(super) fn files(states: &[&NodeState], storage: bool, format: Format) {
     let files = states.iter().flat_map(|state| {
-        state.former.iter().chain(state.all_files()).map(move |file| {
+        state.gone.former.iter().chain(state.all_files()).map(move |file| {
             let here = match state.fetches.get(&file.name) {
                 Some(FetchProgress::Done { path, sha256 }) => Some((path.display().to_string(), sha256.clone())),
                 _ => None,

@@ -71,32 +71,7 @@ pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> 
     if live.is_empty() {
         return Ok(team.outcome(0, Vec::new()));
     }
-    let nodes = live.clone();
-    let known = move |session: &Session| {
-        session.terms.place == Place::Local || nodes.iter().all(|name| session.ports.is_expected_known(name))
-    };
-    match run.until(EXPECTED_WITHIN, "the expected ports", known).await {
-        Err(stop @ (Stop::Signal | Stop::Reader)) => return Err(stop),
-        Err(Stop::Notice(_)) => output::say("warning: the expected ports are unknown"),
-        Ok(()) => {}
-    }
-    if run.session().terms.processes {
-        let nodes = live.clone();
-        let known = move |session: &Session| {
-            nodes.iter().all(|name| session.nodes.get(name).is_none_or(|state| state.owners.is_some()))
-        };
-        match run.until(EXPECTED_WITHIN, "the port owners", known).await {
-            Err(stop @ (Stop::Signal | Stop::Reader)) => return Err(stop),
-            Err(Stop::Notice(_)) => output::say("warning: port owners are unknown on some nodes"),
-            Ok(()) => {}
-        }
-    }
-    for gap in run.session().ports.expected.iter().flat_map(|expected| &expected.gaps) {
-        output::say(&format!("warning: {gap}"));
-    }
-    for (name, gap) in gaps(run.session(), &live) {
-        output::say(&format!("warning: {name}: {gap}"));
-    }
+    wait_for_the_rest(run, &live).await?;
     // A baseline on standard output is to be read back from there.
     let printed = arguments.save_baseline.as_deref() != Some(Path::new(STANDARD));
     let mut drifted = report(run, &live, baseline.as_ref(), work, printed);
@@ -138,10 +113,41 @@ pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> 
     })
 }
 
+/// Waits for what should be open and who holds it, and says what of that stays unknown.
+async fn wait_for_the_rest(run: &mut Run, live: &[NodeName]) -> Result<(), Stop> {
+    let nodes = live.to_vec();
+    let known = move |session: &Session| {
+        session.terms.place == Place::Local || nodes.iter().all(|name| session.ports.is_expected_known(name))
+    };
+    match run.until(EXPECTED_WITHIN, "the expected ports", known).await {
+        Err(stop @ (Stop::Signal | Stop::Reader)) => return Err(stop),
+        Err(Stop::Notice(_)) => output::say("warning: the expected ports are unknown"),
+        Ok(()) => {}
+    }
+    if run.session().terms.processes {
+        let nodes = live.to_vec();
+        let known = move |session: &Session| {
+            nodes.iter().all(|name| session.nodes.get(name).is_none_or(|state| state.ports.owners.is_some()))
+        };
+        match run.until(EXPECTED_WITHIN, "the port owners", known).await {
+            Err(stop @ (Stop::Signal | Stop::Reader)) => return Err(stop),
+            Err(Stop::Notice(_)) => output::say("warning: port owners are unknown on some nodes"),
+            Ok(()) => {}
+        }
+    }
+    for gap in run.session().ports.expected.iter().flat_map(|expected| &expected.gaps) {
+        output::say(&format!("warning: {gap}"));
+    }
+    for (name, gap) in gaps(run.session(), live) {
+        output::say(&format!("warning: {name}: {gap}"));
+    }
+    Ok(())
+}
+
 /// What of the nodes' ports cannot be told.
 fn gaps<'a>(session: &'a Session, live: &'a [NodeName]) -> impl Iterator<Item = (&'a NodeName, &'a String)> {
     let states = live.iter().filter_map(|name| session.nodes.get(name));
-    states.flat_map(|state| state.port_gaps.iter().map(|gap| (&state.node.name, gap)))
+    states.flat_map(|state| state.ports.gaps.iter().map(|gap| (&state.node.name, gap)))
 }
 
 /// Does what a file may make wait for ever, as a pipe without a writer does, on a thread that nobody waits for at the end.
@@ -192,7 +198,7 @@ struct Watch {
 impl Watch {
     fn begin(session: &Session, live: &[NodeName], work: &Work<'_>) -> Self {
         let states = live.iter().filter_map(|name| session.nodes.get(name));
-        let seen = states.map(|state| (state.node.name.clone(), state.port_changes.1)).collect();
+        let seen = states.map(|state| (state.node.name.clone(), state.ports.changes.1)).collect();
         Self { next: Instant::now() + work.interval, format: work.format, seen, left_out: (0, 0), alone: None }
     }
 
@@ -205,7 +211,7 @@ impl Watch {
                 stepped?;
             }
             for name in team.recruits(run.session()) {
-                let known = run.session().nodes.get(&name).map_or(0, |state| state.port_changes.1);
+                let known = run.session().nodes.get(&name).map_or(0, |state| state.ports.changes.1);
                 self.seen.insert(name, known);
             }
             team.take_back(run.session());
@@ -240,7 +246,7 @@ impl Watch {
     }
 
     fn tell(&mut self, state: &NodeState, session: &Session) {
-        let (changes, total) = &state.port_changes;
+        let (changes, total) = &state.ports.changes;
         let told = self.seen.insert(state.node.name.clone(), *total).unwrap_or(0);
         let new = (total - told) as usize;
         if new > changes.len() {
@@ -297,7 +303,7 @@ fn report(run: &Run, nodes: &[NodeName], baseline: Option<&Baseline>, work: &Wor
     }
     let drifts: Vec<Drift> = lists
         .iter()
-        .flat_map(|(state, kept, _)| baseline.compare(&state.node.name, kept, state.port_gaps.is_empty()))
+        .flat_map(|(state, kept, _)| baseline.compare(&state.node.name, kept, state.ports.gaps.is_empty()))
         .collect();
     if printed || work.arguments.save_baseline.is_some() {
         print_drifts(&drifts, work.format);
@@ -314,7 +320,7 @@ fn print_report(lists: &[(&NodeState, Vec<ListedPort>, usize)], at: u64, format:
                     "why": &*one.why})
             });
             json!({"node": state.node.name, "at": at, "ports": sockets.collect::<Vec<_>>(),
-                "without_socket": without.collect::<Vec<_>>(), "excluded": excluded, "gaps": state.port_gaps})
+                "without_socket": without.collect::<Vec<_>>(), "excluded": excluded, "gaps": state.ports.gaps})
         })),
         Format::Table => {
             let mut rows = Vec::new();

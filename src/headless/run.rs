@@ -255,7 +255,7 @@ impl Run {
 
     fn tell_captures(&self) {
         for (name, state) in &self.engine.state.nodes {
-            if let Some(counts) = state.statistics.as_ref().filter(|_| state.is_capturing()) {
+            if let Some(counts) = state.counts.latest.as_ref().filter(|_| state.is_capturing()) {
                 let dropped = counts.dropped;
                 output::say(&format!(
                     "{name}: {} {} packets, {}, dropped by kernel {} interface {} queue {}",

@@ -207,7 +207,7 @@ impl Team {
 
 /// Its agent is up and has told what there is.
 fn is_ready(state: &NodeState) -> bool {
-    state.agent == Agent::Live && state.scanned && state.facts.is_some()
+    state.agent == Agent::Live && state.ports.known && state.facts.is_some()
 }
 
 /// Waiting for it changes nothing.

@@ -85,7 +85,7 @@ async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<Exit, N
             let attach = || Box::pin(interactive::run((options, in_force), config, Some(session.clone())));
             match attach().await {
                 // Asked in the plain terminal; a recording has one beginning.
-                Err(notice) if options.run.record.is_none() && headless::sessions::is_right(&notice).await => {
+                Err(notice) if options.run.record.is_none() && headless::cleanup::is_right(&notice).await => {
                     cluster::trust(None, &journals()?, &session).await?;
                     attach().await
                 }
@@ -283,7 +283,7 @@ async fn cleanup(options: &Options, arguments: &CleanupArgs) -> Result<Exit, Not
         return Ok(exit);
     }
     let target = target(options);
-    Ok(exit.or(headless::sessions::cleanup(
+    Ok(exit.or(headless::cleanup::cleanup(
         options,
         &journals()?,
         &elsewhere,
@@ -331,7 +331,7 @@ async fn freeze(
     }
     let cluster = &record.header.cluster;
     let connection = match Connection::again_trusted(cluster, trusted.as_deref()).await {
-        Err(notice) if headless::sessions::is_right(&notice).await => {
+        Err(notice) if headless::cleanup::is_right(&notice).await => {
             Connection::again_trusted(cluster, Some(&cluster.kube_system_uid)).await?
         }
         outcome => outcome?,

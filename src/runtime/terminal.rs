@@ -267,15 +267,7 @@ async fn run_on<B: Backend<Error: Send + Sync + 'static>>(
             next_frame = Instant::now() + FRAME;
         }
         if dirty && Instant::now() >= next_frame {
-            let shown = engine.state.picture();
-            let frame = terminal.draw(|frame| pointer.hits = ui::draw(frame, shown, theme));
-            let frame = frame.map_err(io::Error::other)?;
-            let area = frame.area;
-            engine.record_frame(area.width, area.height);
-            if let Some(text) = engine.clipboard.take().filter(|_| io::stdout().is_terminal()) {
-                let mut paper = Paper::default();
-                execute!(paper, CopyToClipboard::to_clipboard_from(text))?;
-            }
+            pointer.hits = draw_frame(engine, terminal, theme)?;
             drawn(terminal);
             dirty = false;
             next_frame = Instant::now() + FRAME;
@@ -326,6 +318,24 @@ async fn run_on<B: Backend<Error: Send + Sync + 'static>>(
             () = sleep_until(next_frame), if dirty => {}
         }
     }
+}
+
+/// Draws and records a frame, and gives the terminal what it is to take into its clipboard. What lies where.
+fn draw_frame<B: Backend<Error: Send + Sync + 'static>>(
+    engine: &mut Engine<App>,
+    terminal: &mut Terminal<B>,
+    theme: &Theme,
+) -> io::Result<Hits> {
+    let mut hits = Hits::default();
+    let shown = engine.state.picture();
+    let frame = terminal.draw(|frame| hits = ui::draw(frame, shown, theme)).map_err(io::Error::other)?;
+    let area = frame.area;
+    engine.record_frame(area.width, area.height);
+    if let Some(text) = engine.clipboard.take().filter(|_| io::stdout().is_terminal()) {
+        let mut paper = Paper::default();
+        execute!(paper, CopyToClipboard::to_clipboard_from(text))?;
+    }
+    Ok(hits)
 }
 
 /// The cursor is not on the row any more that the last frame showed under it, and this key would act on what it is on.

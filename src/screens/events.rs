@@ -89,7 +89,7 @@ impl App {
                 severity: Severity::Info,
                 text: event.text.clone(),
             };
-            state.events.iter().map(row)
+            state.log.events.iter().map(row)
         });
         let told = self.session.notices.iter().map(|(at, notice)| EventRow {
             at: *at,

@@ -87,7 +87,7 @@ impl App {
         let row = |state: &NodeState| {
             let node = &state.node;
             let rates = state.rates();
-            let dropped = state.statistics.as_ref().map(|it| it.dropped).unwrap_or_default();
+            let dropped = state.counts.latest.as_ref().map(|it| it.dropped).unwrap_or_default();
             let addresses: Vec<String> = node.addresses.iter().map(ToString::to_string).collect();
             vec![
                 node.name.0.clone(),
@@ -97,7 +97,7 @@ impl App {
                 addresses.join(" "),
                 node.version.clone().unwrap_or_default(),
                 state.agent.word().to_owned(),
-                if state.scanned { state.open_ports().count().to_string() } else { String::new() },
+                if state.ports.known { state.open_ports().count().to_string() } else { String::new() },
                 rates.packets.to_string(),
                 (rates.bytes * 8).to_string(),
                 dropped.kernel.to_string(),
@@ -184,7 +184,7 @@ impl App {
 
     fn node_events(&self, state: &NodeState) -> Vec<Vec<String>> {
         let name = &state.node.name.0;
-        let events = state.events.iter();
+        let events = state.log.events.iter();
         events.map(|event| vec![text::rfc3339(self.session.wall(event.at)), name.clone(), event.text.clone()]).collect()
     }
 

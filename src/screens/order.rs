@@ -99,7 +99,7 @@ impl Order {
     /// Two nodes in this order; equal ones by name.
     pub(super) fn nodes(self, a: &NodeState, b: &NodeState) -> Ordering {
         let drops = |state: &NodeState| {
-            state.statistics.as_ref().map_or(0, |it| it.dropped.kernel + it.dropped.interface + it.dropped.queue)
+            state.counts.latest.as_ref().map_or(0, |it| it.dropped.kernel + it.dropped.interface + it.dropped.queue)
         };
         let ordering = match self.column {
             Column::Status => (a.node.readiness, a.node.cordoned).cmp(&(b.node.readiness, b.node.cordoned)),

@@ -229,8 +229,8 @@ impl App {
             return;
         }
         let session = &self.session;
-        let known: Vec<&NodeState> = session.nodes.values().filter(|state| state.scanned).collect();
-        let sources = known.iter().map(|state| (state.node.name.clone(), state.ports_version));
+        let known: Vec<&NodeState> = session.nodes.values().filter(|state| state.ports.known).collect();
+        let sources = known.iter().map(|state| (state.node.name.clone(), state.ports.version));
         let made_of = (session.ports.version, sources.collect::<Vec<_>>());
         if self.ports.made_of.as_ref() == Some(&made_of) {
             return;
@@ -241,7 +241,7 @@ impl App {
             std::mem::take(&mut self.ports.lists).into_iter().collect();
         let list = |state: &&NodeState| {
             let name = &state.node.name;
-            let same = before.get(name) == Some(&state.ports_version);
+            let same = before.get(name) == Some(&state.ports.version);
             let list = lists.remove(name).filter(|_| same);
             (name.clone(), list.unwrap_or_else(|| session.list_ports(state)))
         };

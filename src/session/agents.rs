@@ -67,7 +67,7 @@ impl Session {
             if let Some(state) = self.nodes.get_mut(name) {
                 state.agent = Agent::Deploying("requested".to_owned());
                 state.refusal = None;
-                state.log(now, "deployment requested");
+                state.note(now, "deployment requested");
             }
         }
         vec![Effect::Deploy(names)]
@@ -80,28 +80,28 @@ impl Session {
         match (progress, &state.agent) {
             (DeployProgress::Step(step), Agent::Absent | Agent::Deploying(_) | Agent::Failed(_) | Agent::Ended(_)) => {
                 if state.agent != Agent::Deploying(step.clone()) {
-                    state.log(now, step.clone());
+                    state.note(now, step.clone());
                     state.agent = Agent::Deploying(step);
                 }
             }
             (DeployProgress::Step(step), _) => {
-                if state.events.back().is_none_or(|last| last.text != step) {
-                    state.log(now, step);
+                if state.log.events.back().is_none_or(|last| last.text != step) {
+                    state.note(now, step);
                 }
             }
             (DeployProgress::Told(notice), _) => self.notify(notice),
             (DeployProgress::Running, Agent::Live | Agent::Lost { .. } | Agent::Connecting) => {}
             (DeployProgress::Running, _) => {
-                state.log(now, "the agent's container is running");
+                state.note(now, "the agent's container is running");
                 state.agent = Agent::Connecting;
             }
             // What is said of a pod whose agent answers is not so, or not so any more.
-            (DeployProgress::Failed(notice), Agent::Live) => state.log(now, notice.line()),
+            (DeployProgress::Failed(notice), Agent::Live) => state.note(now, notice.line()),
             (DeployProgress::Failed(notice), before) => {
                 let told = matches!(before, Agent::Failed(known) if *known == notice);
                 state.agent = Agent::Failed(notice.clone());
                 if !told {
-                    state.log(now, notice.line());
+                    state.note(now, notice.line());
                     let notice = self.no_start_after(name, notice);
                     self.notify(notice);
                 }
@@ -119,7 +119,7 @@ impl Session {
         if state.ending.as_ref() == Some(&reason) {
             return Vec::new();
         }
-        state.log(now, reason.clone());
+        state.note(now, reason.clone());
         state.ending = Some(reason.clone());
         let headline = format!("the agent on {name} is being shut down");
         self.notify(Notice::warning(headline, reason, "fetching its capture files while it is up"));
@@ -159,7 +159,7 @@ impl Session {
         }
         let headline = format!("the agent on {name} has ended");
         let notice = Notice::warning(headline, reason, "press {deploy} to deploy again").naming_keys();
-        state.log(now, notice.fact());
+        state.note(now, notice.fact());
         state.agent = Agent::Ended(notice.clone());
         let told = self.no_start_after(name, notice);
         self.notify(told);
@@ -171,9 +171,9 @@ impl Session {
         let now = self.now;
         let streamed = self.terms.keep_files;
         let Some(state) = self.nodes.get_mut(name) else { return };
-        let before = state.former.len();
+        let before = state.gone.former.len();
         state.agent_is_over(now);
-        let is_new = |file: &&CaptureFile| state.former[before..].iter().any(|new| new.name == file.name);
+        let is_new = |file: &&CaptureFile| state.gone.former[before..].iter().any(|new| new.name == file.name);
         let (count, bytes) =
             state.lost_files().filter(is_new).fold((0, 0), |(count, bytes), file| (count + 1, bytes + file.size));
         if count == 0 || streamed {
@@ -183,7 +183,7 @@ impl Session {
         let headline = format!("lost {files} of {name} ({})", text::bytes(bytes));
         let notice =
             Notice::error(headline, format!("they were only in its ring, and {why}"), "--s3 delivers while it runs");
-        state.log(now, notice.fact());
+        state.note(now, notice.fact());
         self.notify(notice);
     }
 
@@ -197,13 +197,13 @@ impl Session {
         match change {
             TunnelChange::Up(hello) => {
                 if matches!(state.agent, Agent::Lost { .. }) {
-                    state.log(now, "tunnel reconnected");
+                    state.note(now, "tunnel reconnected");
                 } else {
-                    state.log(now, format!("the agent is live, version {}", hello.version));
+                    state.note(now, format!("the agent is live, version {}", hello.version));
                 }
                 state.agent = Agent::Live;
                 // It may be another process than before, or a session that was left alone.
-                state.grant = GrantState::Nothing;
+                state.delivery.grant = GrantState::Nothing;
                 state.reporting.told = None;
                 state.reporting.live_since.get_or_insert(now);
                 let terms = self.terms().map(|terms| Effect::Ask(name.clone(), Request::Terms(terms)));
@@ -217,7 +217,7 @@ impl Session {
                 Vec::new()
             }
             TunnelChange::Incompatible(notice) => {
-                state.log(now, notice.line());
+                state.note(now, notice.line());
                 state.agent = Agent::Failed(notice.clone());
                 let notice = self.no_start_after(name, notice);
                 self.notify(Notice { headline: format!("{name}: {}", notice.headline), ..notice });
@@ -261,7 +261,7 @@ impl Session {
             _ => (1, now),
         };
         if attempts == 1 {
-            state.log(now, format!("tunnel lost: {reason}"));
+            state.note(now, format!("tunnel lost: {reason}"));
         }
         state.agent = Agent::Lost { reason: reason.clone(), attempts, since };
         if attempts == 1 {
@@ -283,7 +283,7 @@ impl Session {
             return notice;
         };
         state.pending = Pending::Nothing;
-        state.log(now, "pending capture cancelled");
+        state.note(now, "pending capture cancelled");
         let notice = Notice { headline: format!("no capture on {name}: {}", notice.headline), ..notice };
         state.refusal = Some(notice.clone());
         notice

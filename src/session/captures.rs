@@ -48,8 +48,8 @@ impl Session {
         if let Some(state) = self.nodes.get_mut(name) {
             let newest = state.files.iter().map(|file| file.sequence).max();
             // What an earlier one saves may still come.
-            let after = state.frozen.map_or(newest, |frozen| frozen.after);
-            state.frozen = Some(Frozen { after, left });
+            let after = state.counts.frozen.map_or(newest, |frozen| frozen.after);
+            state.counts.frozen = Some(Frozen { after, left });
         }
     }
 
@@ -61,7 +61,9 @@ impl Session {
             return Vec::new();
         }
         // By the ring's order: the node's clock may have been set meanwhile.
-        let (Before::UpTo(before), Some(mut frozen)) = (state.before_capture, state.frozen) else { return Vec::new() };
+        let (Before::UpTo(before), Some(mut frozen)) = (state.counts.before, state.counts.frozen) else {
+            return Vec::new();
+        };
         let before = before.max(frozen.after);
         let is_later = |file: &CaptureFile| before.is_none_or(|before| file.sequence > before);
         let saved = |file: &&CaptureFile| !state.fetches.contains_key(&file.name) && is_later(file);
@@ -71,7 +73,7 @@ impl Session {
             left.is_some()
         };
         let saved: Vec<CaptureFile> = state.unfetched().filter(saved).filter(&mut fits).cloned().collect();
-        state.frozen = Some(frozen);
+        state.counts.frozen = Some(frozen);
         for file in &saved {
             state.fetches.insert(file.name.clone(), FetchProgress::Bytes(0));
         }
@@ -95,15 +97,15 @@ impl Session {
         let notice = match &progress {
             FetchProgress::Bytes(_) => None,
             FetchProgress::Resuming { reason, .. } => {
-                state.log(now, format!("{file}: resuming ({reason})"));
+                state.note(now, format!("{file}: resuming ({reason})"));
                 None
             }
             FetchProgress::Done { path, .. } => {
-                state.log(now, format!("{file} fetched, verified"));
+                state.note(now, format!("{file} fetched, verified"));
                 Some(Notice::info(format!("fetched {}", path.display())))
             }
             FetchProgress::Failed(notice) => {
-                state.log(now, notice.line());
+                state.note(now, notice.line());
                 Some(notice.clone())
             }
         };

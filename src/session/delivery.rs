@@ -63,7 +63,7 @@ impl Session {
         let now = self.now;
         let mut effects = Vec::new();
         for (name, state) in self.nodes.iter_mut().filter(|(_, state)| state.agent == Agent::Live) {
-            let due = match state.grant {
+            let due = match state.delivery.grant {
                 GrantState::Nothing => true,
                 GrantState::Asked => false,
                 GrantState::Held(renewal) => {
@@ -73,7 +73,7 @@ impl Session {
                 GrantState::Failed { retry_at } => now >= retry_at,
             };
             if due {
-                state.grant = GrantState::Asked;
+                state.delivery.grant = GrantState::Asked;
                 effects.push(Effect::Grant(name.clone()));
             }
         }
@@ -84,17 +84,17 @@ impl Session {
     pub(super) fn granted(&mut self, name: &NodeName, outcome: Result<Option<Duration>, Notice>) {
         let now = self.now;
         let Some(state) = self.nodes.get_mut(name) else { return };
-        let failed_before = matches!(state.grant, GrantState::Failed { .. });
+        let failed_before = matches!(state.delivery.grant, GrantState::Failed { .. });
         match outcome {
             Ok(valid) => {
-                state.grant = GrantState::Held(valid.map(|valid| Renewal::of(valid, now)));
-                state.no_grant = None;
+                state.delivery.grant = GrantState::Held(valid.map(|valid| Renewal::of(valid, now)));
+                state.delivery.no_grant = None;
             }
             Err(notice) => {
-                state.grant = GrantState::Failed { retry_at: now + RETRY };
-                state.no_grant = Some(notice.fact());
+                state.delivery.grant = GrantState::Failed { retry_at: now + RETRY };
+                state.delivery.no_grant = Some(notice.fact());
                 if !failed_before {
-                    state.log(now, notice.line());
+                    state.note(now, notice.line());
                     self.notify(notice);
                 }
             }
@@ -141,7 +141,7 @@ impl NodeState {
         let usable = match sink {
             Some(SinkState::Grant { left_seconds }) => *left_seconds > 0,
             Some(SinkState::Own) => true,
-            Some(SinkState::Ring) | None => matches!(self.grant, GrantState::Asked),
+            Some(SinkState::Ring) | None => matches!(self.delivery.grant, GrantState::Asked),
         };
         self.agent == Agent::Live && usable
     }
@@ -157,7 +157,7 @@ impl NodeState {
             return reason.clone();
         }
         let expired = self.ring.as_ref().is_some_and(|ring| ring.sink == SinkState::Grant { left_seconds: 0 });
-        let told = self.undelivered.get(&file.name).or(self.no_grant.as_ref()).cloned();
+        let told = self.delivery.reasons.get(&file.name).or(self.delivery.no_grant.as_ref()).cloned();
         told.unwrap_or_else(|| match (expired, file.state) {
             (true, _) => "the grant had expired".to_owned(),
             (false, FileState::Open) => "it was still open".to_owned(),

@@ -208,7 +208,7 @@ impl Session {
         let mut by_key: BTreeMap<&str, &StoredFile> = stored.iter().map(|file| (file.key.as_str(), file)).collect();
         let mut rows = Vec::new();
         for (node, state) in &self.nodes {
-            let former = state.former.iter().map(|file| (file, true));
+            let former = state.gone.former.iter().map(|file| (file, true));
             for (file, ring_is_gone) in former.chain(state.files.iter().map(|file| (file, false))) {
                 let in_s3 = match &file.delivery {
                     Delivery::Delivered { key, .. } => by_key.remove(key.as_str()),

@@ -65,7 +65,7 @@ impl Session {
     pub(super) fn begin_homing(&mut self) -> bool {
         let sink = self.terms.storage.is_some();
         let at_stake = |state: &NodeState| {
-            state.is_writing() && !(sink && state.no_grant.is_none())
+            state.is_writing() && !(sink && state.delivery.no_grant.is_none())
                 || state.unfetched().any(|file| stays(state, file, sink))
         };
         // Files of a stream are nobody's to fetch.
@@ -83,7 +83,7 @@ impl Session {
         }
         self.life.called = ends;
         let open = |state: &&NodeState| {
-            state.agent == Agent::Live && state.is_capturing() && !(sink && state.no_grant.is_none())
+            state.agent == Agent::Live && state.is_capturing() && !(sink && state.delivery.no_grant.is_none())
         };
         let names: Vec<NodeName> = self.nodes.values().filter(open).map(|state| state.node.name.clone()).collect();
         if names.is_empty() {
@@ -99,7 +99,7 @@ impl Session {
 
 /// A file that no sink gets, or not any more.
 fn stays(state: &NodeState, file: &CaptureFile, sink: bool) -> bool {
-    !sink || state.no_grant.is_some() || matches!(file.delivery, Delivery::Lost { .. })
+    !sink || state.delivery.no_grant.is_some() || matches!(file.delivery, Delivery::Lost { .. })
 }
 
 fn set_out(state: &mut NodeState, name: &NodeName, files: Vec<CaptureFile>) -> Vec<Effect> {

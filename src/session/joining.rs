@@ -273,7 +273,7 @@ impl Session {
     fn tell_joined(&mut self, name: &NodeName, stage: &Stage) {
         let now = self.now;
         if let Some(state) = self.nodes.get_mut(name) {
-            state.log(now, stage.text());
+            state.note(now, stage.text());
         }
         let capture = matches!(stage, Stage::Agent { .. }) && self.joining.capture_now(now).is_some();
         let more = if capture { " and the running capture" } else { "" };

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use nodewatch_protocol::{Request, Response, Terms as AgentTerms};
 
 use super::{
-    Effect, Next, Session,
+    Effect, Session,
     delivery::STALLED,
     exit::{DETACH_WITHIN, Exit, Later, Leaving, Phase, STOCK_EVERY, STOOD_IN_WITHIN, STOP_WITHIN},
     ledger::{Found, Ledger, What},
@@ -80,7 +80,7 @@ impl Session {
     }
 
     /// From where the exit stands to its next phase.
-    fn go_on_leaving(&mut self) -> Vec<Effect> {
+    pub(super) fn go_on_leaving(&mut self) -> Vec<Effect> {
         let until = self.now + STOP_WITHIN;
         match self.exit_phase() {
             // Captures go on with their agents.
@@ -107,18 +107,18 @@ impl Session {
         matches!(&self.leaving, Leaving::Going(exit) if exit.keeps(group))
     }
 
-    fn after_files(&mut self) -> Vec<Effect> {
+    pub(super) fn after_files(&mut self) -> Vec<Effect> {
         if self.keeps(Group::Agents) { self.detach() } else { self.enter(Phase::Removing) }
     }
 
-    fn exit_phase(&self) -> Option<Phase> {
+    pub(super) fn exit_phase(&self) -> Option<Phase> {
         match &self.leaving {
             Leaving::Going(exit) => Some(exit.phase),
             Leaving::Not | Leaving::Over(_) => None,
         }
     }
 
-    fn enter(&mut self, phase: Phase) -> Vec<Effect> {
+    pub(super) fn enter(&mut self, phase: Phase) -> Vec<Effect> {
         self.drop_pending();
         let mut keep = Keep::new();
         if let Leaving::Going(exit) = &mut self.leaving {
@@ -190,92 +190,6 @@ impl Session {
             Leaving::Over(exit) => Some(exit),
             Leaving::Not | Leaving::Going(_) => None,
         }
-    }
-
-    /// Keeps what the exit would remove of a group, and the other way around.
-    pub(crate) fn toggle_kept(&mut self, group: Group) {
-        if let Leaving::Going(exit) = &mut self.leaving
-            && exit.phase == Phase::Asking
-        {
-            exit.toggle(group);
-        }
-    }
-
-    /// The session is not left after all, as long as nothing was begun.
-    pub(crate) fn call_off(&mut self) {
-        if self.exit_phase() == Some(Phase::Asking) {
-            self.leaving = Leaving::Not;
-            self.next = None;
-        }
-    }
-
-    /// On with the exit from where it waits for a word.
-    pub(crate) fn confirm_exit(&mut self) -> Vec<Effect> {
-        match self.exit_phase() {
-            Some(Phase::Done) => self.finish(),
-            Some(Phase::Asking | Phase::FetchFailed | Phase::RemoveFailed) => self.go_on_leaving(),
-            _ => Vec::new(),
-        }
-    }
-
-    /// On without what is waited for.
-    pub(crate) fn skip(&mut self) -> Vec<Effect> {
-        match self.exit_phase() {
-            Some(Phase::Delivering { .. }) => self.enter(Phase::Fetching),
-            Some(Phase::Stopping { .. } | Phase::Fetching | Phase::FetchFailed) => self.after_files(),
-            Some(Phase::RemoveFailed) => self.finish(),
-            _ => Vec::new(),
-        }
-    }
-
-    /// What others have in the session's namespace is to go with it: asked about first, and then removed.
-    pub(crate) fn remove_contents(&mut self) -> Vec<Effect> {
-        let Leaving::Going(exit) = &mut self.leaving else { return Vec::new() };
-        match (exit.phase, exit.end.sure) {
-            (Phase::RemoveFailed, true) => {
-                exit.end.sure = false;
-                let mut effects = vec![Effect::AllowContents(std::mem::take(&mut exit.end.holds))];
-                effects.extend(self.enter(Phase::Removing));
-                effects
-            }
-            (Phase::RemoveFailed, false) => {
-                exit.end.sure = !exit.end.holds.is_empty();
-                Vec::new()
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    /// It stays after all.
-    pub(crate) fn spare_contents(&mut self) {
-        if let Leaving::Going(exit) = &mut self.leaving {
-            exit.end.sure = false;
-        }
-    }
-
-    /// Goes on elsewhere: at once where nothing was made, otherwise by the guided exit.
-    pub(crate) fn switch(&mut self, next: Next) -> Vec<Effect> {
-        if matches!(&next, Next::Context(name) if self.is_here(name)) {
-            self.notify(Notice::info("already in this context"));
-            return Vec::new();
-        }
-        let target = match &next {
-            Next::Context(name) => format!("context {name}"),
-            Next::Namespace(Some(name)) => format!("namespace {name}"),
-            Next::Namespace(None) => "the session's own namespace".to_owned(),
-            Next::Attach(session) => format!("session {session}"),
-        };
-        if self.nodes.values().any(|state| state.agent.is_deployed()) {
-            let headline = format!("finish this session first; nodewatch then switches to {target}");
-            self.notify(Notice::info(headline));
-        }
-        self.go_to(next)
-    }
-
-    /// Leaves, to go on with that.
-    pub(crate) fn go_to(&mut self, next: Next) -> Vec<Effect> {
-        self.next = Some(next);
-        self.leave(false)
     }
 
     /// Tells every agent to go on alone, and ends the program when they have confirmed it.
@@ -464,7 +378,7 @@ impl Session {
         self.finish()
     }
 
-    fn finish(&mut self) -> Vec<Effect> {
+    pub(super) fn finish(&mut self) -> Vec<Effect> {
         let unattended = self.is_unattended();
         let mut effects = self.conclude();
         effects.extend(self.quit(unattended));

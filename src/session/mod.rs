@@ -18,18 +18,17 @@ mod leaving;
 pub mod ledger;
 pub mod node;
 mod nodes;
-mod open_ports;
 mod outcome;
 pub mod pending;
 pub mod ports;
 pub mod probes;
 pub mod receipt;
 pub mod reports;
-mod rollup;
 pub mod selector;
 mod summary;
 mod terms;
 mod update;
+mod wishes;
 mod work;
 
 use std::{

@@ -63,7 +63,7 @@ impl Session {
         match self.nodes.get_mut(&node.name) {
             Some(state) => {
                 if state.node.readiness != node.readiness {
-                    state.log(now, format!("node is {}", node.readiness.word()));
+                    state.note(now, format!("node is {}", node.readiness.word()));
                 }
                 state.node = node;
                 state.present = true;
@@ -81,7 +81,7 @@ impl Session {
         self.marks.remove(name);
         if state.agent.is_deployed() {
             state.present = false;
-            state.log(now, "the node has left the cluster");
+            state.note(now, "the node has left the cluster");
             let notice =
                 Notice::warning(format!("node {name} has left the cluster"), "", "other nodes are not affected");
             self.notify(notice);

@@ -49,13 +49,13 @@ impl Session {
             for file in state.all_files() {
                 self.account_for(state, file, &mut receipt);
             }
-            for file in &state.former {
+            for file in &state.gone.former {
                 self.account_for_former(state, file, &mut receipt);
             }
             let name = &state.node.name;
-            receipt.troubles.extend(state.troubles.texts.iter().map(|text| (name.clone(), text.clone())));
-            if state.troubles.more > 0 {
-                receipt.troubles.push((name.clone(), format!("and {} more", state.troubles.more)));
+            receipt.troubles.extend(state.log.troubles.texts.iter().map(|text| (name.clone(), text.clone())));
+            if state.log.troubles.more > 0 {
+                receipt.troubles.push((name.clone(), format!("and {} more", state.log.troubles.more)));
             }
         }
         match ended.and_then(|exit| exit.end.in_bucket.as_ref()) {

@@ -119,7 +119,7 @@ impl Session {
             state.pending = if named { Pending::Resolving(spec) } else { Pending::Capture(spec) };
             state.refusal = None;
             if !state.agent.has_tunnel() {
-                state.log(now, "the capture starts as soon as the agent is live");
+                state.note(now, "the capture starts as soon as the agent is live");
                 waiting.push(name.clone());
             }
             chosen.push(name.clone());
@@ -200,7 +200,7 @@ impl Session {
         for name in names {
             if let Some(state) = self.nodes.get_mut(name) {
                 state.pending = Pending::Nothing;
-                state.log(now, "capture cancelled before it started");
+                state.note(now, "capture cancelled before it started");
             }
             self.to_follow.remove(name);
         }
@@ -218,7 +218,7 @@ impl Session {
         self.to_follow.clear();
         for state in self.nodes.values_mut().filter(|state| state.is_to_start()) {
             state.pending = Pending::Nothing;
-            state.log(now, "pending capture cancelled: leaving the session");
+            state.note(now, "pending capture cancelled: leaving the session");
         }
     }
 

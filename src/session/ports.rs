@@ -74,7 +74,7 @@ impl Session {
     /// A node's ports with what should be there, left-out ones included.
     pub fn list_ports(&self, state: &NodeState) -> Vec<ListedPort> {
         self.expectations_of(&state.node.name).list(state.open_ports().map(|row| {
-            let owner = state.owners.as_ref().and_then(|owners| owners.get(&row.port)).map(|owner| Owner {
+            let owner = state.ports.owners.as_ref().and_then(|owners| owners.get(&row.port)).map(|owner| Owner {
                 pid: owner.pid,
                 process: &owner.process,
                 pod_uid: owner.pod_uid.as_deref(),

@@ -98,7 +98,7 @@ impl Session {
                 // A clock that was set back makes nobody wait.
                 || state.reporting.live_since.is_some_and(|since| now < since || now - since >= CLASSED_WITHIN)
         };
-        let live = |state: &&NodeState| state.agent == Agent::Live && state.scanned && classed(state);
+        let live = |state: &&NodeState| state.agent == Agent::Live && state.ports.known && classed(state);
         let names: Vec<NodeName> = self.nodes.values().filter(live).map(|state| state.node.name.clone()).collect();
         let mut effects = Vec::new();
         for name in names {
@@ -116,7 +116,7 @@ impl Session {
         let Some(reports) = self.reports.as_mut().filter(|reports| reports.settings.alarms && !removing) else {
             return Vec::new();
         };
-        let reporting = |state: &&NodeState| state.present && state.scanned && state.agent.is_deployed();
+        let reporting = |state: &&NodeState| state.present && state.ports.known && state.agent.is_deployed();
         let nodes: BTreeSet<NodeName> =
             self.nodes.values().filter(reporting).map(|state| state.node.name.clone()).collect();
         if nodes.is_empty() && reports.alarmed.is_none() || reports.alarmed.as_ref() == Some(&nodes) {

@@ -19,9 +19,9 @@ use crate::{
 impl Session {
     /// The session as its report tells it.
     pub fn summary(&self) -> Summary {
-        let watched = || self.nodes.values().filter(|state| state.agent.is_deployed() || state.scanned);
+        let watched = || self.nodes.values().filter(|state| state.agent.is_deployed() || state.ports.known);
         let of_nodes = watched().flat_map(|state| {
-            state.events.iter().map(|event| Moment {
+            state.log.events.iter().map(|event| Moment {
                 at: self.wall(event.at),
                 node: Some(state.node.name.clone()),
                 text: event.text.clone(),
@@ -53,20 +53,20 @@ impl Session {
             let why: Vec<&str> = [&*listed.why, &*listed.owner].into_iter().filter(|why| !why.is_empty()).collect();
             PortSummary { port: listed.port.to_string(), class: listed.class, why: why.join(", ") }
         });
-        let changes = state.port_changes.0.iter().map(|change| PortMoment {
+        let changes = state.ports.changes.0.iter().map(|change| PortMoment {
             at: self.wall(change.at),
             opened: change.opened,
             port: change.port.to_string(),
         });
         let lost = "lost: its ring was removed with its agent";
-        let former = state.former.iter().map(|file| self.file_summary(state, file, lost));
+        let former = state.gone.former.iter().map(|file| self.file_summary(state, file, lost));
         NodeSummary {
             name: node.name.clone(),
             facts: facts.into_iter().flatten().collect::<Vec<_>>().join(", "),
             agent: state.agent.word().to_owned(),
             ports: ports.collect(),
             changes: changes.collect(),
-            rates: state.rates_of_session.points().to_vec(),
+            rates: state.counts.of_session.points().to_vec(),
             capture: capture(state),
             files: former.chain(state.files.iter().map(|file| self.file_summary(state, file, "on the node"))).collect(),
         }
@@ -94,7 +94,7 @@ impl Session {
 }
 
 fn capture(state: &NodeState) -> Option<CaptureSummary> {
-    let statistics = state.statistics.as_ref()?;
+    let statistics = state.counts.latest.as_ref()?;
     let what = match &state.capture {
         CaptureState::Running { interfaces, spec, .. } => {
             let filter = spec.filter.as_deref().unwrap_or("every packet");

@@ -44,62 +44,11 @@ impl Session {
                 self.granted(&name, outcome);
                 self.check_leaving()
             }
-            Event::Stored(stored) => {
-                self.stored(stored);
-                Vec::new()
-            }
-            Event::Download(key, progress) => {
-                self.download_progress(key, progress);
-                Vec::new()
-            }
-            Event::Ended(job, notice) => {
-                self.job_ended(job, notice);
-                Vec::new()
-            }
-            Event::Told(notice) => {
-                self.notify(notice);
-                Vec::new()
-            }
             event @ (Event::Expected(..) | Event::Reports(_) | Event::Alarms(_)) => self.report_event(event),
-            Event::Stocked(group, found) => {
-                self.stocked(group, &found);
-                Vec::new()
-            }
             Event::Removed(group, outcome) => self.removed(group, &outcome),
-            Event::InBucket(found) => {
-                self.in_bucket(found);
-                Vec::new()
-            }
-            Event::NoManifest(notice) => {
-                self.no_manifest(notice);
-                Vec::new()
-            }
             Event::Removal(removal) => self.removal(removal),
-            Event::Stock(stock) => {
-                self.stock(stock);
-                Vec::new()
-            }
             Event::StoodIn(outcome) => self.stood_in(outcome),
-            Event::EndsSet(Ok(())) => Vec::new(),
-            Event::EndsSet(Err(notice)) => {
-                self.notify(notice);
-                Vec::new()
-            }
-            Event::Sweep(id, removal) => {
-                if removal == Removal::Finished {
-                    self.work.swept(&id);
-                }
-                Vec::new()
-            }
-            // What is found out for somebody who looks.
-            Event::Contexts(_) | Event::Past(_) | Event::Trusted(..) | Event::Sessions { .. } | Event::Held(..) => {
-                Vec::new()
-            }
             Event::Attach { began, ends, stood_in } => self.attach(began, ends, stood_in),
-            Event::MeanLaterNodes => {
-                self.mean_later_nodes();
-                Vec::new()
-            }
             Event::StopCaptures => self.stop_all_captures(),
             Event::Observe => vec![Effect::Attach],
             Event::Asked(name, request) => self.asked(name, request),
@@ -110,6 +59,46 @@ impl Session {
             Event::Resolved(names, asked, found) => self.resolved(&names, &asked, found),
             Event::Finish => self.leave(true),
             Event::Abandon(made) => self.abandon(made),
+            event @ (Event::Stored(_)
+            | Event::Download(..)
+            | Event::Ended(..)
+            | Event::Told(_)
+            | Event::Stocked(..)
+            | Event::InBucket(_)
+            | Event::NoManifest(_)
+            | Event::Stock(_)
+            | Event::EndsSet(_)
+            | Event::Sweep(..)
+            | Event::MeanLaterNodes) => {
+                self.note_event(event);
+                Vec::new()
+            }
+            // What is found out for somebody who looks.
+            Event::Contexts(_) | Event::Past(_) | Event::Trusted(..) | Event::Sessions { .. } | Event::Held(..) => {
+                Vec::new()
+            }
+        }
+    }
+
+    /// Takes in what nothing follows from.
+    fn note_event(&mut self, event: Event) {
+        match event {
+            Event::Stored(stored) => self.stored(stored),
+            Event::Download(key, progress) => self.download_progress(key, progress),
+            Event::Ended(job, notice) => self.job_ended(job, notice),
+            Event::Told(notice) => self.notify(notice),
+            Event::Stocked(group, found) => self.stocked(group, &found),
+            Event::InBucket(found) => self.in_bucket(found),
+            Event::NoManifest(notice) => self.no_manifest(notice),
+            Event::Stock(stock) => self.stock(stock),
+            Event::EndsSet(Err(notice)) => self.notify(notice),
+            Event::Sweep(id, removal) => {
+                if removal == Removal::Finished {
+                    self.work.swept(&id);
+                }
+            }
+            Event::MeanLaterNodes => self.mean_later_nodes(),
+            _ => {}
         }
     }
 
@@ -194,7 +183,7 @@ impl Session {
             ),
             Some(Response::Done) if matches!(request, Request::Freeze(_)) => {
                 let after = self.terms.freeze.after_seconds;
-                state.log(now, "flight recorder frozen");
+                state.note(now, "flight recorder frozen");
                 let headline =
                     format!("{name}: saving the last {} s and the next {after} s", self.terms.freeze.before_seconds);
                 self.notify(Notice::info(headline));
@@ -205,7 +194,7 @@ impl Session {
             Some(Response::Done | Response::Checksum { .. }) => return,
         };
         state.asked = Asked::Nothing;
-        state.log(now, notice.line());
+        state.note(now, notice.line());
         state.refusal = Some(notice.clone());
         self.notify(notice);
     }

@@ -49,7 +49,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) 
         };
         spans.push(Span::styled(word, style));
     }
-    let dropped: u64 = app.session.nodes.values().map(|state| state.dropped_updates).sum();
+    let dropped: u64 = app.session.nodes.values().map(|state| state.log.dropped_updates).sum();
     if dropped > 0 {
         spans.push(Span::styled(format!("  {dropped} updates dropped"), theme.bad));
     }

@@ -226,7 +226,7 @@ fn cell(app: &App, state: &NodeState, column: Column, theme: &Theme) -> (String,
             (agent_text(app, state), style)
         }
         // What was seen last stays, dimmed, while the agent is away.
-        Column::Ports if state.scanned => {
+        Column::Ports if state.ports.known => {
             (state.open_ports().count().to_string(), if live { theme.plain } else { theme.dim })
         }
         Column::Ports => (if state.agent.is_deployed() { "" } else { "-" }.to_owned(), theme.dim),
@@ -236,7 +236,7 @@ fn cell(app: &App, state: &NodeState, column: Column, theme: &Theme) -> (String,
         Column::Megabits if state.is_capturing() => plain(format!("{:.1}", megabits(state.rates().bytes, 1000))),
         Column::Drops => drops(state, theme),
         Column::Spark if state.is_capturing() => {
-            (sparkline(state.history.iter().map(|sample| sample.packets), SPARK, theme), theme.accent)
+            (sparkline(state.counts.rates.iter().map(|sample| sample.packets), SPARK, theme), theme.accent)
         }
         Column::Packets | Column::Megabits | Column::Spark => plain(String::new()),
     }
@@ -280,7 +280,7 @@ fn capture(app: &App, state: &NodeState, theme: &Theme) -> (String, Style) {
         (_, Asked::Stop) => (format!("{} stopping", symbols.running), theme.accent),
         (CaptureState::Running { .. }, Asked::Nothing) if state.seems_to_capture() => {
             let style = if state.agent.has_tunnel() { theme.good } else { theme.dim };
-            (format!("{} {}", symbols.running, clock(app.session.now.saturating_sub(state.capture_began))), style)
+            (format!("{} {}", symbols.running, clock(app.session.now.saturating_sub(state.counts.began))), style)
         }
         // Nobody can say how it stands.
         (CaptureState::Running { .. }, Asked::Nothing) => (format!("{} unknown", symbols.idle), theme.warn),
@@ -294,7 +294,7 @@ fn capture(app: &App, state: &NodeState, theme: &Theme) -> (String, Style) {
 }
 
 fn drops(state: &NodeState, theme: &Theme) -> (String, Style) {
-    let Some(statistics) = &state.statistics else { return (String::new(), theme.plain) };
+    let Some(statistics) = &state.counts.latest else { return (String::new(), theme.plain) };
     let dropped = statistics.dropped;
     let text = format!("{}/{}/{}", count(dropped.kernel), count(dropped.interface), count(dropped.queue));
     let any = dropped.kernel > 0 || dropped.interface > 0 || dropped.queue > 0;

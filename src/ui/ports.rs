@@ -371,7 +371,7 @@ fn fact_lines(app: &App, width: usize, theme: &Theme) -> Vec<Line<'static>> {
             if let Some(probe) = app.session.ports.probes.get(&(name.clone(), PortKey::from(listed.port))) {
                 say(probe_line(name, probe), theme.accent);
             }
-            for gap in app.session.nodes.get(name).iter().flat_map(|state| &state.port_gaps) {
+            for gap in app.session.nodes.get(name).iter().flat_map(|state| &state.ports.gaps) {
                 say(gap.clone(), theme.warn);
             }
         }

@@ -39,7 +39,7 @@ fn what_is_said_of_a_pod_never_moves_an_agent_that_has_a_tunnel() {
         assert_eq!(*agent(&app, "a"), Agent::Live);
     }
     assert_eq!(key(&mut app, Action::Deploy), [], "there is nothing to deploy");
-    assert!(app.session.nodes[&"a".into()].events.iter().any(|event| event.text.contains("cannot be scheduled")));
+    assert!(app.session.nodes[&"a".into()].log.events.iter().any(|event| event.text.contains("cannot be scheduled")));
     // The guided exit stops its capture and waits for it.
     key(&mut app, Action::Quit);
     assert_eq!(key(&mut app, Action::Open), [Effect::Ask("a".into(), Request::StopCapture)]);

@@ -71,7 +71,7 @@ fn grants_are_renewed_on_time_whatever_the_wall_shows() {
             app.session.nodes.keys().filter(|name| app.session.nodes[*name].can_deliver()).cloned().collect();
         let [name] = &live[..] else { panic!("{live:?}") };
         at(&mut app, Event::Granted(name.clone(), Ok(Some(Duration::from_secs(3600)))), NOW);
-        assert!(matches!(app.session.nodes[name].grant, GrantState::Held(Some(_))));
+        assert!(matches!(app.session.nodes[name].delivery.grant, GrantState::Held(Some(_))));
         let ring = |left_seconds| {
             let ring = app_ring(left_seconds);
             tunnel(&name.0, Update::Ring(ring))
@@ -136,5 +136,5 @@ fn how_long_a_capture_has_run_is_known_although_the_nodes_clock_is_wrong() {
         spec: nodewatch_protocol::CaptureSpec::default(),
     };
     feed(&mut app, [tunnel("a", Update::Agent(agent)), tunnel("a", Update::Capture(state))]);
-    assert_eq!(app.session.nodes[&"a".into()].capture_began, NOW - 600_000);
+    assert_eq!(app.session.nodes[&"a".into()].counts.began, NOW - 600_000);
 }

@@ -106,7 +106,7 @@ fn a_node_that_joins_gets_an_agent_and_the_capture_that_runs() {
     feed(&mut app, ["a", "b", "c"].map(|name| tunnel(name, running())));
 
     assert_eq!(joins(&mut app, with_uid("d", "1", Readiness::Ready), NOW), [Effect::Deploy(vec!["d".into()])]);
-    let events = &app.session.nodes[&"d".into()].events;
+    let events = &app.session.nodes[&"d".into()].log.events;
     assert!(events.iter().any(|event| event.text == "joined: adding an agent"), "{events:?}");
     assert!(
         app.session.notices.iter().any(|(_, notice)| notice.line().starts_with("d joined: adding an agent and the"))

@@ -225,11 +225,11 @@ fn a_capture_that_ended_while_nobody_looked_is_in_the_events_and_over() {
         }
         let state = &app.session.nodes[&name.into()];
         assert!(state.capture_over(), "{name}: {:?}", state.capture);
-        let events: Vec<&str> = state.events.iter().map(|event| event.text.as_str()).collect();
+        let events: Vec<&str> = state.log.events.iter().map(|event| event.text.as_str()).collect();
         assert!(events.contains(&"the agent restarted"), "{events:?}");
         assert_eq!(events.last(), Some(&"capture ended: the agent ended"));
     }
-    assert_eq!(app.session.nodes[&"b".into()].events.back().map(|event| event.at), Some(later - 300_000));
+    assert_eq!(app.session.nodes[&"b".into()].log.events.back().map(|event| event.at), Some(later - 300_000));
 }
 
 /// Captures are stopped, also those whose tunnel was away; files are fetched; only then is anything removed.
@@ -500,10 +500,10 @@ fn a_session_that_is_taken_up_knows_its_nodes_before_the_list_and_what_happened_
     );
     let state = &app.session.nodes[&"a".into()];
     assert_eq!(state.recent_changes(NOW), (1, 0));
-    let told: Vec<&str> = state.events.iter().map(|event| event.text.as_str()).collect();
+    let told: Vec<&str> = state.log.events.iter().map(|event| event.text.as_str()).collect();
     assert!(told.contains(&"closed tcp 0.0.0.0:1") && told.contains(&"opened tcp 0.0.0.0:8080"), "{told:?}");
     // After a cut the picture comes again; what was seen is not told twice.
-    let before = state.events.len();
+    let before = state.log.events.len();
     feed(
         &mut app,
         [
@@ -511,7 +511,7 @@ fn a_session_that_is_taken_up_knows_its_nodes_before_the_list_and_what_happened_
             tunnel("a", Update::PortHistory(history)),
         ],
     );
-    assert_eq!(app.session.nodes[&"a".into()].events.len(), before);
+    assert_eq!(app.session.nodes[&"a".into()].log.events.len(), before);
     feed(&mut app, [Event::Nodes(NodesChange::Replaced(vec![node("a", "1a", Readiness::Ready)]))]);
     assert_eq!(app.session.nodes[&"a".into()].agent, Agent::Live, "the list only adds what it knows");
 }

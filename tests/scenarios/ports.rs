@@ -200,7 +200,7 @@ fn a_command_that_does_not_exist_is_named() {
 #[test]
 fn what_opens_and_closes_between_two_reports_is_seen() {
     let mut app = scanned();
-    let before = app.session.nodes[&NodeName::from("a")].port_changes.1;
+    let before = app.session.nodes[&NodeName::from("a")].ports.changes.1;
     feed(
         &mut app,
         [
@@ -208,7 +208,7 @@ fn what_opens_and_closes_between_two_reports_is_seen() {
             tunnel("a", ports(PortsKind::Changes, &[], &["tcp 0.0.0.0:7"])),
         ],
     );
-    let (changes, total) = &app.session.nodes[&NodeName::from("a")].port_changes;
+    let (changes, total) = &app.session.nodes[&NodeName::from("a")].ports.changes;
     assert_eq!(total - before, 2);
     let latest: Vec<(String, bool)> =
         changes.iter().rev().take(2).map(|change| (change.port.to_string(), change.opened)).collect();

@@ -20,7 +20,7 @@ use crate::{
 };
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme, hits: &mut Hits) {
-    let Some(statistics) = &state.statistics else {
+    let Some(statistics) = &state.counts.latest else {
         frame.render_widget(wrapped(&idle_text(state, theme)).style(theme.dim), area);
         return;
     };
@@ -156,7 +156,7 @@ fn chart(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme:
     if area.height < 4 {
         return;
     }
-    let seconds = state.history.len();
+    let seconds = state.counts.rates.len();
     // The window grows with the capture up to the whole history.
     let span = seconds.clamp(60, HISTORY);
     let end = app.session.now;
@@ -166,7 +166,8 @@ fn chart(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme:
     });
     let (from, to) = picked.unwrap_or((span, 0));
     let shown: Vec<(usize, &Sample)> = state
-        .history
+        .counts
+        .rates
         .iter()
         .enumerate()
         .map(|(index, sample)| (seconds - index - 1, sample))

@@ -14,11 +14,12 @@ use crate::{
 };
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme) {
-    if state.events.is_empty() {
+    if state.log.events.is_empty() {
         frame.render_widget(Line::styled(" no events yet", theme.dim), area);
         return;
     }
     let lines = state
+        .log
         .events
         .iter()
         .rev()

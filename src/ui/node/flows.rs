@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme) {
-    let Some(statistics) = state.statistics.as_ref().filter(|statistics| !statistics.flows.is_empty()) else {
+    let Some(statistics) = state.counts.latest.as_ref().filter(|statistics| !statistics.flows.is_empty()) else {
         frame.render_widget(Line::styled(" no flows yet: start a capture to see them", theme.dim), area);
         return;
     };

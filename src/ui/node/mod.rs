@@ -47,7 +47,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
 
 /// Why there is nothing to see of a node yet.
 fn blocked(state: &NodeState, theme: &Theme) -> Option<(String, Style)> {
-    let nothing_seen = !state.scanned && (state.events.len() < 3 || state.is_to_start());
+    let nothing_seen = !state.ports.known && (state.log.events.len() < 3 || state.is_to_start());
     match &state.agent {
         Agent::Failed(notice) | Agent::Ended(notice) => {
             let mut text = notice.headline.clone();
@@ -56,7 +56,7 @@ fn blocked(state: &NodeState, theme: &Theme) -> Option<(String, Style)> {
                     text = format!("{text}\n{more}");
                 }
             }
-            (!state.scanned).then_some((text, theme.bad))
+            (!state.ports.known).then_some((text, theme.bad))
         }
         Agent::Deploying(step) if nothing_seen => {
             let then = state.waits_for().map(|waits| format!("\n{}", theme.keys.fill(waits))).unwrap_or_default();

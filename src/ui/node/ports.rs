@@ -19,7 +19,7 @@ use crate::{
 };
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme) {
-    if !state.scanned {
+    if !state.ports.known {
         let text = match (&state.agent, state.node.cannot_run()) {
             (Agent::Absent, Some(reason)) => format!(" no agent can run here: {}", visible(&reason.to_string())),
             (Agent::Absent, None) => {
@@ -30,11 +30,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
         frame.render_widget(wrapped(&text).style(theme.dim), area);
         return;
     }
-    if state.ports.is_empty() {
+    if state.ports.rows.is_empty() {
         frame.render_widget(Line::styled(" no open ports", theme.dim), area);
         return;
     }
-    let rows: Vec<&PortRow> = state.ports.values().collect();
+    let rows: Vec<&PortRow> = state.ports.rows.values().collect();
     let widest =
         rows.iter().map(|row| row.port.to_string().len() + prefix(app, row, theme).0.len()).max().unwrap_or(0) + 2;
     let across = (usize::from(area.width).saturating_sub(1) / widest).max(1);

@@ -6,19 +6,37 @@ use std::mem::take;
 
 use nodewatch_protocol::{OwnersUpdate, Port, PortChange, PortsKind, PortsUpdate, UnixMillis};
 
-use super::node::{MAX_EVENTS, NodeState, PortRow};
+use super::{FRESH, MAX_EVENTS, NodeState, PortRow};
 
 impl NodeState {
+    /// Ports that are open now.
+    pub fn open_ports(&self) -> impl Iterator<Item = &PortRow> {
+        self.ports.rows.values().filter(|row| row.closed.is_none())
+    }
+
+    /// Ports that opened and closed lately.
+    pub fn recent_changes(&self, now: UnixMillis) -> (usize, usize) {
+        let fresh = |at: UnixMillis| now.saturating_sub(at) < FRESH;
+        let opened = self.open_ports().filter(|row| row.opened && fresh(row.since)).count();
+        let closed = self.ports.rows.values().filter(|row| row.closed.is_some_and(fresh)).count();
+        (opened, closed)
+    }
+
+    /// Forgets ports that closed too long ago.
+    pub fn age(&mut self, now: UnixMillis) {
+        self.ports.rows.retain(|_, row| row.closed.is_none_or(|at| now.saturating_sub(at) < FRESH));
+    }
+
     pub(super) fn apply_ports(&mut self, update: PortsUpdate, now: UnixMillis) {
         match update.kind {
-            PortsKind::Snapshot => self.coming.ports = Some(update.opened.into_iter().collect()),
-            PortsKind::Continued => match &mut self.coming.ports {
+            PortsKind::Snapshot => self.ports.coming.ports = Some(update.opened.into_iter().collect()),
+            PortsKind::Continued => match &mut self.ports.coming.ports {
                 Some(ports) => ports.extend(update.opened),
                 // As recordings of earlier versions have it, whose pictures say not whether they are whole.
                 None => return self.open(update.opened, now, false),
             },
             PortsKind::Changes => {
-                self.coming.ports = None;
+                self.ports.coming.ports = None;
                 self.close(&update.closed, now);
                 self.open(update.opened, now, true);
                 return;
@@ -27,10 +45,10 @@ impl NodeState {
         if update.more {
             return;
         }
-        let ports = take(&mut self.coming.ports).unwrap_or_default();
-        let known_before = self.scanned;
-        self.scanned = true;
-        self.history_is_news = !known_before;
+        let ports = take(&mut self.ports.coming.ports).unwrap_or_default();
+        let known_before = self.ports.known;
+        self.ports.known = true;
+        self.ports.history_is_news = !known_before;
         // What a picture no longer shows has closed while no one looked; the agent's picture is the truth.
         let gone: Vec<Port> = self.open_ports().map(|row| row.port).filter(|port| !ports.contains(port)).collect();
         self.close(&gone, now);
@@ -39,7 +57,7 @@ impl NodeState {
 
     /// What happened on the node while nobody looked, by the agent's clock.
     pub(super) fn apply_port_history(&mut self, changes: &[PortChange], now: UnixMillis) {
-        if !take(&mut self.history_is_news) {
+        if !take(&mut self.ports.history_is_news) {
             return;
         }
         // The agent's clock may differ from this one.
@@ -48,14 +66,14 @@ impl NodeState {
             let at = now.saturating_sub(theirs.saturating_sub(change.at));
             let port = change.port;
             if change.opened {
-                if let Some(row) = self.ports.get_mut(&port) {
+                if let Some(row) = self.ports.rows.get_mut(&port) {
                     (row.since, row.opened) = (at, true);
                 }
-                self.log(at, format!("opened {port}"));
+                self.note(at, format!("opened {port}"));
             } else {
                 let closed = PortRow { port, since: at, opened: false, closed: Some(at) };
-                self.ports.entry(port).or_insert(closed);
-                self.log(at, format!("closed {port}"));
+                self.ports.rows.entry(port).or_insert(closed);
+                self.note(at, format!("closed {port}"));
             }
         }
         self.age(now);
@@ -63,41 +81,41 @@ impl NodeState {
 
     pub(super) fn apply_owners(&mut self, update: OwnersUpdate) {
         let owners = update.owners.into_iter().map(|owner| (owner.port, owner));
-        match &mut self.coming.owners {
+        match &mut self.ports.coming.owners {
             Some(coming) if update.continued => coming.extend(owners),
             // The rest of a list whose beginning was lost: the whole one follows.
             None if update.continued => return,
             coming => *coming = Some(owners.collect()),
         }
         if !update.more {
-            self.owners = take(&mut self.coming.owners);
+            self.ports.owners = take(&mut self.ports.coming.owners);
         }
     }
 
     pub(super) fn apply_port_gaps(&mut self, gaps: Vec<String>, now: UnixMillis) {
-        let before = std::mem::replace(&mut self.port_gaps, gaps);
-        let new: Vec<String> = self.port_gaps.iter().filter(|gap| !before.contains(gap)).cloned().collect();
+        let before = std::mem::replace(&mut self.ports.gaps, gaps);
+        let new: Vec<String> = self.ports.gaps.iter().filter(|gap| !before.contains(gap)).cloned().collect();
         for gap in new {
             self.reporting.errors += 1;
-            self.log(now, format!("ports: {gap}"));
+            self.note(now, format!("ports: {gap}"));
         }
     }
 
     fn note_change(&mut self, change: PortChange) {
-        if self.port_changes.0.len() == MAX_EVENTS {
-            self.port_changes.0.pop_front();
+        if self.ports.changes.0.len() == MAX_EVENTS {
+            self.ports.changes.0.pop_front();
         }
-        self.port_changes.0.push_back(change);
-        self.port_changes.1 += 1;
+        self.ports.changes.0.push_back(change);
+        self.ports.changes.1 += 1;
     }
 
     fn open(&mut self, ports: impl IntoIterator<Item = Port>, now: UnixMillis, opened: bool) {
         for port in ports {
-            let known = self.ports.get(&port).is_some_and(|row| row.closed.is_none());
+            let known = self.ports.rows.get(&port).is_some_and(|row| row.closed.is_none());
             if !known {
-                self.ports.insert(port, PortRow { port, since: now, opened, closed: None });
+                self.ports.rows.insert(port, PortRow { port, since: now, opened, closed: None });
                 if opened {
-                    self.log(now, format!("opened {port}"));
+                    self.note(now, format!("opened {port}"));
                     self.note_change(PortChange { at: now, port, opened });
                 }
             }
@@ -106,9 +124,9 @@ impl NodeState {
 
     fn close(&mut self, ports: &[Port], now: UnixMillis) {
         for &port in ports {
-            if let Some(row) = self.ports.get_mut(&port).filter(|row| row.closed.is_none()) {
+            if let Some(row) = self.ports.rows.get_mut(&port).filter(|row| row.closed.is_none()) {
                 row.closed = Some(now);
-                self.log(now, format!("closed {port}"));
+                self.note(now, format!("closed {port}"));
                 self.note_change(PortChange { at: now, port, opened: false });
             }
         }
@@ -149,10 +167,10 @@ mod tests {
         let parts = PortsUpdate::picture(1, &ports);
         for part in &parts[..parts.len() - 1] {
             state.apply(Update::Ports(part.clone()), 1);
-            assert!(!state.scanned && state.ports.is_empty());
+            assert!(!state.ports.known && state.ports.rows.is_empty());
         }
         state.apply(Update::Ports(parts[parts.len() - 1].clone()), 1);
-        assert!(state.scanned);
+        assert!(state.ports.known);
         assert_eq!(state.open_ports().count(), 120_000);
     }
 
@@ -164,11 +182,11 @@ mod tests {
         // Cut off in the middle of a picture, and then once more, whole.
         state.apply(Update::Ports(PortsUpdate::picture(5, &ports).remove(0)), 5);
         picture(&mut state, &ports, 9);
-        assert_eq!(state.port_changes.1, 0);
+        assert_eq!(state.ports.changes.1, 0);
         assert!(state.open_ports().all(|row| row.since == 1 && !row.opened));
         picture(&mut state, &ports[1..], 10);
-        assert_eq!(state.port_changes.1, 1);
-        assert_eq!(state.port_changes.0[0], PortChange { at: 10, port: ports[0], opened: false });
+        assert_eq!(state.ports.changes.1, 1);
+        assert_eq!(state.ports.changes.0[0], PortChange { at: 10, port: ports[0], opened: false });
     }
 
     #[test]
@@ -178,7 +196,7 @@ mod tests {
         for part in PortsUpdate::picture(1, &ports) {
             state.apply(Update::Ports(PortsUpdate { more: false, ..part }), 1);
         }
-        assert_eq!((state.open_ports().count(), state.port_changes.1), (25_000, 0));
+        assert_eq!((state.open_ports().count(), state.ports.changes.1), (25_000, 0));
     }
 
     #[test]
@@ -188,14 +206,14 @@ mod tests {
         let owners: Vec<PortOwner> = ports(7_000).iter().map(owner).collect();
         let parts = OwnersUpdate::parts(&owners);
         state.apply(Update::Owners(parts[1].clone()), 1);
-        assert!(state.owners.is_none());
+        assert!(state.ports.owners.is_none());
         for part in &parts {
-            assert!(state.owners.is_none());
+            assert!(state.ports.owners.is_none());
             state.apply(Update::Owners(part.clone()), 1);
         }
-        assert_eq!(state.owners.as_ref().map(BTreeMap::len), Some(7_000));
+        assert_eq!(state.ports.owners.as_ref().map(BTreeMap::len), Some(7_000));
         state.apply(Update::Owners(OwnersUpdate::parts(&[]).remove(0)), 1);
-        assert_eq!(state.owners.as_ref().map(BTreeMap::len), Some(0));
+        assert_eq!(state.ports.owners.as_ref().map(BTreeMap::len), Some(0));
     }
 
     #[test]
@@ -204,8 +222,8 @@ mod tests {
         for now in 1..4 {
             state.apply(Update::PortGaps(vec!["udp: no udp_diag".into()]), now);
         }
-        assert_eq!((state.reporting.errors, state.events.len()), (1, 1));
+        assert_eq!((state.reporting.errors, state.log.events.len()), (1, 1));
         state.apply(Update::PortGaps(vec![]), 5);
-        assert!(state.port_gaps.is_empty());
+        assert!(state.ports.gaps.is_empty());
     }
 }

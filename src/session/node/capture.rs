@@ -1,0 +1,95 @@
+//! A node's capture: whether it runs, and what its end means.
+//!
+//! Owns what an agent's word of its capture does to the node. Pure.
+
+use nodewatch_protocol::{CaptureState, FileState, StopReason, UnixMillis};
+
+use super::{Agent, Asked, Before, Listed, NodeState, Sample};
+
+impl NodeState {
+    /// A capture runs, as far as the agent has said.
+    pub fn is_capturing(&self) -> bool {
+        matches!(self.capture, CaptureState::Running { .. })
+    }
+
+    /// A flight recorder runs there.
+    pub fn is_armed(&self) -> bool {
+        let recorder = matches!(&self.capture, CaptureState::Running { spec, .. } if spec.recorder.is_some());
+        self.agent.has_tunnel() && recorder
+    }
+
+    /// An agent that is there, or may come back, has a file that is not closed yet.
+    pub fn is_writing(&self) -> bool {
+        let open = self.is_capturing() || self.files.iter().any(|file| file.state == FileState::Open);
+        open && matches!(self.agent, Agent::Live | Agent::Lost { .. } | Agent::Connecting)
+    }
+
+    /// A capture has run, and nothing is outstanding.
+    pub fn capture_over(&self) -> bool {
+        self.asked == Asked::Nothing && matches!(self.capture, CaptureState::Stopped { .. })
+    }
+
+    /// The last second's rates, zero when no capture runs or nobody tells.
+    pub fn rates(&self) -> Sample {
+        match (&self.agent, self.is_capturing()) {
+            (Agent::Live, true) => self.counts.rates.back().copied().unwrap_or_default(),
+            _ => Sample::default(),
+        }
+    }
+
+    pub(super) fn apply_capture(&mut self, state: CaptureState, now: UnixMillis) {
+        if state == self.capture {
+            return;
+        }
+        // An agent that was started anew may know nothing of a capture that ended meanwhile.
+        let state = match (state, &self.capture) {
+            (CaptureState::Idle, &CaptureState::Running { since, .. }) => {
+                let at = self.facts.as_ref().map_or(now, |facts| facts.now);
+                CaptureState::Stopped { since, at, reason: StopReason::AgentEnds }
+            }
+            (state, _) => state,
+        };
+        match &state {
+            CaptureState::Idle => {}
+            CaptureState::Running { interfaces, spec, since } => {
+                // The node's clock may show another time.
+                let theirs = self.facts.as_ref().map_or(*since, |facts| facts.now);
+                self.counts.began = now.saturating_sub(theirs.saturating_sub(*since));
+                if !matches!(self.capture, CaptureState::Running { since: known, .. } if known == *since) {
+                    self.counts.before = match self.listing.state {
+                        Listed::Whole => Before::UpTo(self.files.iter().map(|file| file.sequence).max()),
+                        Listed::Coming => Before::ToBeListed,
+                    };
+                    self.counts.frozen = None;
+                }
+                self.counts.rates.clear();
+                self.counts.latest = None;
+                let filter = spec.filter.as_deref().unwrap_or("every packet");
+                let content = spec.content.word();
+                self.note(now, format!("capture started on {}: {filter}, content {content}", interfaces.join(", ")));
+            }
+            CaptureState::Stopped { reason, at, .. } => {
+                // Perhaps a while ago, by the agent's clock, which may differ from this one.
+                let theirs = self.facts.as_ref().map_or(*at, |facts| facts.now);
+                // Not before anything was seen of it, whatever it says.
+                let first = self.reporting.live_since.unwrap_or(now);
+                let at = now.saturating_sub(theirs.saturating_sub(*at)).max(first);
+                self.note(at, format!("capture ended: {}", reason_text(reason)));
+            }
+        }
+        self.asked = Asked::Nothing;
+        self.capture = state;
+    }
+}
+
+/// Why a capture ended, for people.
+pub fn reason_text(reason: &StopReason) -> String {
+    match reason {
+        StopReason::Asked => "stopped".to_owned(),
+        StopReason::ByteLimit => "byte limit reached".to_owned(),
+        StopReason::PacketLimit => "packet limit reached".to_owned(),
+        StopReason::TimeLimit => "time limit reached".to_owned(),
+        StopReason::AgentEnds => "the agent ended".to_owned(),
+        StopReason::Failed { message } => format!("failed: {message}"),
+    }
+}

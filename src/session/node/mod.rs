@@ -1,0 +1,485 @@
+//! One node as the session knows it: its agent, ports, capture, files and history.
+//!
+//! Owns what an agent's updates do to that picture. Pure.
+
+mod capture;
+mod files;
+mod ports;
+mod rollup;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use nodewatch_protocol::{
+    AgentFacts, Amount, CaptureFile, CaptureSpec, CaptureState, Port, PortChange, PortOwner, ReportPlan, ReportState,
+    RingState, Statistics, StopReason, UnixMillis, Update,
+};
+use nodewatch_report::Schedule;
+
+pub use self::capture::reason_text;
+use self::rollup::Rollup;
+use super::grant::GrantState;
+use crate::{
+    base::text,
+    model::{FetchProgress, Node, Notice, Readiness},
+};
+
+/// Seconds of rates kept for charts.
+pub const HISTORY: usize = 300;
+/// Events kept a node.
+pub(super) const MAX_EVENTS: usize = 500;
+/// Texts of failures kept a node.
+const MAX_TROUBLES: usize = 50;
+/// How long a port that opened or closed is pointed out, in milliseconds.
+pub const FRESH: u64 = 60_000;
+
+/// The agent on a node.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Agent {
+    /// None was asked for.
+    Absent,
+    /// On its way.
+    Deploying(String),
+    /// Its container runs; the tunnel is being opened.
+    Connecting,
+    /// The tunnel is up.
+    Live,
+    /// The tunnel is cut and being reopened.
+    Lost {
+        /// Why.
+        reason: String,
+        /// Tries since it was last up.
+        attempts: u32,
+        /// When that was noticed: what is shown of it is older.
+        since: UnixMillis,
+    },
+    /// It does not work and nothing is being tried; what was seen last remains on the screen.
+    Failed(Notice),
+    /// It ran and is no more, and neither is its ring.
+    Ended(Notice),
+}
+
+impl Agent {
+    /// One word for a column.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Absent => "-",
+            Self::Deploying(_) => "deploying",
+            Self::Connecting => "connecting",
+            Self::Live => "live",
+            Self::Lost { .. } => "lost",
+            Self::Failed(_) => "failed",
+            Self::Ended(_) => "ended",
+        }
+    }
+
+    /// For sorting: the further along, the earlier.
+    pub fn rank(&self) -> u8 {
+        match self {
+            Self::Live => 0,
+            Self::Connecting => 1,
+            Self::Deploying(_) => 2,
+            Self::Lost { .. } => 3,
+            Self::Failed(_) => 4,
+            Self::Ended(_) => 5,
+            Self::Absent => 6,
+        }
+    }
+
+    /// Whether it runs, as far as anyone knows.
+    pub fn runs(&self) -> bool {
+        matches!(self, Self::Connecting | Self::Live | Self::Lost { .. } | Self::Deploying(_))
+    }
+
+    /// Whether it can be asked something now. Whatever else is said of it, a tunnel that is up is the truth.
+    pub fn has_tunnel(&self) -> bool {
+        matches!(self, Self::Live)
+    }
+
+    /// Whether there is none that works, so that one can be deployed.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Absent | Self::Failed(_) | Self::Ended(_))
+    }
+
+    /// Whether an agent of ours may exist there.
+    pub fn is_deployed(&self) -> bool {
+        !matches!(self, Self::Absent)
+    }
+}
+
+/// A capture as the user sees it: what the agent says, or what was asked and not yet confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Nothing is outstanding.
+    Nothing,
+    /// A start was asked for.
+    Start,
+    /// A stop was asked for.
+    Stop,
+}
+
+/// One port with its short history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortRow {
+    /// The port.
+    pub port: Port,
+    /// When it was first seen.
+    pub since: UnixMillis,
+    /// Seen to open, not there from the beginning.
+    pub opened: bool,
+    /// When it closed.
+    pub closed: Option<UnixMillis>,
+}
+
+/// Rates of one second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sample {
+    /// Packets a second.
+    pub packets: u64,
+    /// Bytes a second.
+    pub bytes: u64,
+}
+
+/// Something that happened on a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeEvent {
+    /// When, by the laptop's clock.
+    pub at: UnixMillis,
+    /// What.
+    pub text: String,
+}
+
+/// What failed on a node that nobody asked about, for the receipt.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Troubles {
+    /// Each once, oldest first.
+    pub texts: Vec<String>,
+    /// How many more there were than are kept.
+    pub more: u64,
+}
+
+impl Troubles {
+    fn add(&mut self, message: &str) {
+        // A scan that fails says nothing of packets, and has a counter of its own.
+        if message.starts_with("ports: ") || self.texts.iter().any(|known| known == message) {
+            return;
+        }
+        if self.texts.len() < MAX_TROUBLES {
+            self.texts.push(message.to_owned());
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Nothing has failed.
+    pub fn is_empty(&self) -> bool {
+        self.texts.is_empty()
+    }
+}
+
+/// How a node's reports to CloudWatch Logs stand.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reporting {
+    /// When its tunnel was first up.
+    pub live_since: Option<UnixMillis>,
+    /// When they are due.
+    pub schedule: Schedule,
+    /// What failed on the node since the last one.
+    pub errors: u64,
+    /// What the agent was told to report by itself.
+    pub told: Option<ReportPlan>,
+    /// How that stands.
+    pub by_agent: Option<ReportState>,
+}
+
+/// What a ring had before the capture that runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Before {
+    /// The next whole list tells.
+    #[default]
+    ToBeListed,
+    /// Files up to this place in the ring's order, if any.
+    UpTo(Option<u64>),
+}
+
+/// What this program has asked a flight recorder to save: only that is brought home by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Frozen {
+    /// The place in the ring's order of the newest file before.
+    pub after: Option<u64>,
+    /// Bytes that may still come of it: a ring has no more, whatever an agent lists.
+    pub left: u64,
+}
+
+/// Whether the whole list of files has come over the tunnel that is up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Listed {
+    Coming,
+    Whole,
+}
+
+/// What a node's agent is to do as soon as it can.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Pending {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// This capture, once the hosts that its filter names are known by their addresses.
+    Resolving(Box<CaptureSpec>),
+    /// This capture, once the agent is live.
+    Capture(Box<CaptureSpec>),
+}
+
+/// Parts of what is too large for one line, until the last one has come.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Coming {
+    pub(super) ports: Option<BTreeSet<Port>>,
+    pub(super) owners: Option<BTreeMap<Port, PortOwner>>,
+}
+
+/// A node's ports as its agent says them.
+#[derive(Debug, Clone, Default)]
+pub struct NodePorts {
+    /// Open ones, and closed ones for [`FRESH`] longer.
+    pub rows: BTreeMap<Port, PortRow>,
+    /// Whether the ports are known.
+    pub known: bool,
+    /// How often the agent has said something of them.
+    pub version: u64,
+    /// Who holds them, where the agent may look.
+    pub owners: Option<BTreeMap<Port, PortOwner>>,
+    /// Ports that were seen to open and close, oldest first, and how many there were in all.
+    pub changes: (VecDeque<PortChange>, u64),
+    /// What of them the agent cannot say, and why.
+    pub gaps: Vec<String>,
+    /// Pictures that have not come whole.
+    pub(super) coming: Coming,
+    /// The last picture was the first, so what changed before it is news.
+    pub(super) history_is_news: bool,
+}
+
+/// What a node's capture counts.
+#[derive(Debug, Clone, Default)]
+pub struct Counts {
+    /// When it began, by the laptop's steady clock.
+    pub began: UnixMillis,
+    /// The latest counts.
+    pub latest: Option<Box<Statistics>>,
+    /// Rates, oldest first.
+    pub rates: VecDeque<Sample>,
+    /// The whole session's rates.
+    pub of_session: Rollup,
+    /// What the ring had before it.
+    pub(super) before: Before,
+    /// What its flight recorder was asked to save.
+    pub(super) frozen: Option<Frozen>,
+}
+
+/// Files that are in no ring any more.
+#[derive(Debug, Clone, Default)]
+pub struct GoneFiles {
+    /// Those of rings that went with earlier agents of the node.
+    pub former: Vec<CaptureFile>,
+    /// Those that were fetched, or are on their way, and that the ring has let go since.
+    pub let_go: Vec<CaptureFile>,
+    /// What earlier rings of the node had thrown away.
+    discarded: Amount,
+}
+
+/// How far the list of a ring's files has come.
+#[derive(Debug, Clone)]
+struct FileListing {
+    /// The parts of a long list whose end has not come yet.
+    parts: Vec<CaptureFile>,
+    /// Whether the whole list has come since the tunnel is up.
+    state: Listed,
+}
+
+/// A node's delivery to S3.
+#[derive(Debug, Clone, Default)]
+pub struct NodeDelivery {
+    /// Its right to deliver.
+    pub grant: GrantState,
+    /// Why its agent could not be told where to deliver.
+    pub no_grant: Option<String>,
+    /// Why a file did not get to S3 when that was last tried, by name.
+    pub reasons: BTreeMap<String, String>,
+}
+
+/// What has happened on a node.
+#[derive(Debug, Clone, Default)]
+pub struct NodeLog {
+    /// Events, oldest first.
+    pub events: VecDeque<NodeEvent>,
+    /// What failed there.
+    pub troubles: Troubles,
+    /// Updates that the agent left out because this side was slow.
+    pub dropped_updates: u64,
+}
+
+/// Everything known of one node.
+#[derive(Debug, Clone)]
+pub struct NodeState {
+    /// The node itself.
+    pub node: Node,
+    /// Still listed.
+    pub present: bool,
+    /// Its agent.
+    pub agent: Agent,
+    /// What the agent says of itself.
+    pub facts: Option<AgentFacts>,
+    /// Its ports.
+    pub ports: NodePorts,
+    /// How its reports stand.
+    pub reporting: Reporting,
+    /// Its capture.
+    pub capture: CaptureState,
+    /// What that counts.
+    pub counts: Counts,
+    /// What is outstanding.
+    pub asked: Asked,
+    /// What its agent is to do as soon as it can.
+    pub pending: Pending,
+    /// Somebody else is ending its agent, and why.
+    pub(super) ending: Option<String>,
+    /// Why the agent did not do what it was asked last.
+    pub refusal: Option<Notice>,
+    /// Files in the agent's ring, by sequence.
+    pub files: Vec<CaptureFile>,
+    /// Files that are in no ring any more.
+    pub gone: GoneFiles,
+    /// How far the list of files has come.
+    listing: FileListing,
+    /// How the ring and its delivery stand.
+    pub ring: Option<RingState>,
+    /// How delivery to S3 stands.
+    pub delivery: NodeDelivery,
+    /// Files on their way home or here, by name.
+    pub fetches: BTreeMap<String, FetchProgress>,
+    /// What has happened there.
+    pub log: NodeLog,
+}
+
+impl NodeState {
+    /// A node without an agent.
+    pub fn new(node: Node) -> Self {
+        Self {
+            node,
+            present: true,
+            agent: Agent::Absent,
+            facts: None,
+            ports: NodePorts::default(),
+            reporting: Reporting::default(),
+            capture: CaptureState::Idle,
+            counts: Counts::default(),
+            asked: Asked::Nothing,
+            pending: Pending::Nothing,
+            ending: None,
+            refusal: None,
+            files: Vec::new(),
+            gone: GoneFiles::default(),
+            listing: FileListing { parts: Vec::new(), state: Listed::Coming },
+            ring: None,
+            delivery: NodeDelivery::default(),
+            fetches: BTreeMap::new(),
+            log: NodeLog::default(),
+        }
+    }
+
+    /// Remembers that something happened.
+    pub fn note(&mut self, at: UnixMillis, text: impl Into<String>) {
+        if self.log.events.len() == MAX_EVENTS {
+            self.log.events.pop_front();
+        }
+        self.log.events.push_back(NodeEvent { at, text: text.into() });
+    }
+
+    /// Something is wrong with the node, its agent or its capture.
+    pub fn is_faulty(&self) -> bool {
+        let dropped =
+            self.counts.latest.as_ref().is_some_and(|it| it.dropped != nodewatch_protocol::Dropped::default());
+        let failed = matches!(&self.capture, CaptureState::Stopped { reason: StopReason::Failed { .. }, .. });
+        let agent = matches!(self.agent, Agent::Lost { .. } | Agent::Failed(_) | Agent::Ended(_));
+        let node = !self.present || self.node.cordoned || self.node.readiness != Readiness::Ready;
+        let lost = self.lost_files().next().is_some();
+        node || agent || failed || dropped || lost || self.refusal.is_some() || self.delivery_trouble().is_some()
+    }
+
+    /// Its agent is no more, and so are its ring and its capture.
+    pub(super) fn agent_is_over(&mut self, now: UnixMillis) {
+        self.gone.former.append(&mut self.files);
+        self.listing.parts.clear();
+        self.listing.state = Listed::Coming;
+        if let Some(ring) = self.ring.take() {
+            let Amount { files, bytes, packets } = ring.discarded;
+            self.gone.discarded.files += files;
+            self.gone.discarded.bytes += bytes;
+            self.gone.discarded.packets += packets;
+        }
+        self.facts = None;
+        self.ending = None;
+        self.asked = Asked::Nothing;
+        if let CaptureState::Running { since, .. } = self.capture {
+            // In the agent's time, which may differ from this side's.
+            let elapsed = self.counts.latest.as_ref().map_or(0, |counts| counts.elapsed);
+            self.capture = CaptureState::Stopped { since, at: since + elapsed, reason: StopReason::AgentEnds };
+            self.note(now, "capture ended: the agent ended");
+        }
+        self.counts.rates.clear();
+        self.counts.before = Before::default();
+        self.counts.frozen = None;
+        self.ports.coming = Coming::default();
+    }
+
+    /// Takes in what the agent tells.
+    pub fn apply(&mut self, update: Update, now: UnixMillis) {
+        if matches!(update, Update::Ports(_) | Update::Owners(_) | Update::PortHistory(_)) {
+            self.ports.version += 1;
+        }
+        match update {
+            Update::Agent(facts) => {
+                let before = self.facts.as_ref().map(|before| before.started);
+                if before.is_some_and(|before| before != facts.started) {
+                    self.note(now, "the agent restarted");
+                }
+                self.facts = Some(facts);
+                // The first of a picture: what an earlier tunnel did not tell to the end is no part of it.
+                self.listing.parts.clear();
+                self.listing.state = Listed::Coming;
+            }
+            Update::Ports(update) => self.apply_ports(update, now),
+            Update::PortHistory(changes) => self.apply_port_history(&changes, now),
+            Update::Owners(owners) => self.apply_owners(owners),
+            Update::PortGaps(gaps) => self.apply_port_gaps(gaps, now),
+            Update::Reports(state) => self.reporting.by_agent = Some(state),
+            Update::Capture(state) => self.apply_capture(state, now),
+            Update::Statistics(statistics) => {
+                if self.counts.rates.len() == HISTORY {
+                    self.counts.rates.pop_front();
+                }
+                let window = statistics.window;
+                self.counts.of_session.push(now, &window);
+                self.counts.rates.push_back(Sample {
+                    packets: text::per_second(window.packets, window.millis),
+                    bytes: text::per_second(window.bytes, window.millis),
+                });
+                self.counts.latest = Some(statistics);
+            }
+            update @ (Update::FilesPart(_) | Update::Files(_) | Update::FilesChanged { .. }) => {
+                self.apply_files(update)
+            }
+            Update::Ring(ring) => self.ring = Some(ring),
+            Update::Dropped { updates } => {
+                self.listing.parts.clear();
+                self.log.dropped_updates += updates;
+                self.reporting.errors += 1;
+                self.note(now, format!("skipped {updates} updates: this terminal fell behind"));
+            }
+            Update::Note { message } => self.note(now, message),
+            Update::Trouble { message } => {
+                self.reporting.errors += 1;
+                self.log.troubles.add(&message);
+                self.note(now, message);
+            }
+        }
+    }
+}
