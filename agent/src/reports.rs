@@ -8,8 +8,9 @@ use std::{
     time::Duration,
 };
 
+use nodewatch_cloudwatch::{Bounds, MANAGED_BY, Reporter};
 use nodewatch_protocol::{ReportPlan, ReportState};
-use nodewatch_report::{Bounds, Event, MANAGED_BY, Occasion, Report, Reporter, Schedule, Stream};
+use nodewatch_report::{Event, Occasion, Report, Schedule, Stream};
 use tokio::time::Instant;
 
 use crate::{

@@ -39,7 +39,7 @@ impl Logs {
         let other = found.log_groups().iter().find_map(|found| {
             let name = found.log_group_name().filter(|name| ours(name))?;
             let class = found.log_group_class().filter(|class| **class != LogGroupClass::Standard)?;
-            Some(nodewatch_report::silent(name, class.as_str()))
+            Some(nodewatch_cloudwatch::silent(name, class.as_str()))
         });
         Ok(other)
     }

@@ -13,8 +13,9 @@ use aws_sdk_cloudwatchlogs::{
     config::{retry::RetryConfig, timeout::TimeoutConfig},
     error::{ProvideErrorMetadata, SdkError},
 };
+use nodewatch_cloudwatch::{Bounds, MANAGED_BY, Reporter};
 use nodewatch_protocol::SESSION_LABEL;
-use nodewatch_report::{Bounds, MANAGED_BY, Reporter, chain};
+use nodewatch_report::chain;
 
 use crate::{
     base::aws_http,

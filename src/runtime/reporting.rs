@@ -10,8 +10,9 @@ use std::{
     time::Duration,
 };
 
+use nodewatch_cloudwatch::Reporter;
 use nodewatch_protocol::ReportState;
-use nodewatch_report::{Event as ReportEvent, Reporter};
+use nodewatch_report::Event as ReportEvent;
 use tokio::sync::{Mutex, mpsc};
 
 use crate::{

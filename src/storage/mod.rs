@@ -21,8 +21,8 @@ use aws_sdk_s3::{
     config::{RequestChecksumCalculation, ResponseChecksumValidation, http::HttpResponse},
     error::{ProvideErrorMetadata, SdkError},
 };
+use nodewatch_cloudwatch::told;
 use nodewatch_protocol::{Grant, OwnSink, ServerFacts, Sink};
-use nodewatch_report::told;
 use tokio::{sync::OnceCell, time::timeout};
 
 use client::ServerClock;

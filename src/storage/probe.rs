@@ -11,7 +11,7 @@ use aws_sdk_s3::{
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use nodewatch_report::told;
+use nodewatch_cloudwatch::told;
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use nodewatch_cloudwatch::{Bounds, Reporter};
 use nodewatch_protocol::Retention;
-use nodewatch_report::{Bounds, Event, Report, ReportedPort, Reporter, Stream};
+use nodewatch_report::{Event, Report, ReportedPort, Stream};
 use nodewatch_testing::eventually;
 use nodewatch_tui::model::{NodeName, PastQuery, PortClass, PortKey, SessionId};
 use serde_json::json;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use nodewatch_report::{Bounds, Event, Reporter, Stream};
+use nodewatch_cloudwatch::{Bounds, Reporter};
+use nodewatch_report::{Event, Stream};
 use nodewatch_testing::{
     bucket::Moto,
     eventually,

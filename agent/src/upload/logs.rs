@@ -8,8 +8,8 @@ use aws_sdk_cloudwatchlogs::{
     Client,
     config::{retry::RetryConfig, timeout::TimeoutConfig},
 };
+use nodewatch_cloudwatch::{Bounds, Reporter};
 use nodewatch_protocol::ReportPlan;
-use nodewatch_report::{Bounds, Reporter};
 use serde_json::json;
 use tokio::sync::oneshot;
 

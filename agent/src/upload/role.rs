@@ -28,8 +28,8 @@ use aws_sdk_s3::{
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use nodewatch_cloudwatch::told;
 use nodewatch_protocol::OwnSink;
-use nodewatch_report::told;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;

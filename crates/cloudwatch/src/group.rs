@@ -14,7 +14,9 @@ use aws_sdk_cloudwatchlogs::{
 };
 use nodewatch_protocol::{ReportState, Retention};
 
-use crate::{chain, lock};
+use nodewatch_report::chain;
+
+use crate::lock;
 
 /// The tag of every group that this product makes, and its value.
 pub const MANAGED_BY: (&str, &str) = ("managed-by", "nodewatch-tui");
