@@ -30,7 +30,7 @@ use crate::{
     agents::site::produce,
     base::clock::{steady_at, steady_millis, unix_millis, wall_at},
     journal::{Entry, Journal},
-    model::{DeployProgress, Kind, MadeObject, NodeName, Notice},
+    model::{DeployProgress, Kind, MadeObject, NodeName, Notice, Purpose},
 };
 
 /// A creation is tried again for this long when the server cannot be reached.
@@ -174,7 +174,7 @@ async fn make_job(cluster: &Cluster, node: &NodeName) -> Result<(), Notice> {
         return Err(Notice::error("no Job was created", "the session has no journal", "deploy again"));
     };
     let draft = || {
-        let earlier = |made: &MadeObject| made.kind == Kind::Job && made.purpose == node.0;
+        let earlier = |made: &MadeObject| made.kind == Kind::Job && made.purpose == Purpose::Agent(node.clone());
         let attempt = lock(&cluster.state.made).iter().filter(|(_, made)| earlier(made)).count() + 1;
         let left = lock(&cluster.state.ends).unwrap_or_default().saturating_sub(steady_millis());
         if left == 0 {

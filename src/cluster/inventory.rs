@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     base::clock::from_rfc3339,
-    model::{Kind, MadeObject, Notice, SeenObject, SessionId},
+    model::{Kind, MadeObject, NodeName, Notice, Purpose, SeenObject, SessionId},
 };
 
 /// An object that is there.
@@ -116,10 +116,12 @@ pub(super) async fn everywhere(client: &Client) -> Result<Vec<Seen>, Notice> {
 
 fn read(kind: Kind, found: DynamicObject) -> Seen {
     let state = state(kind, &found);
-    let purpose = match found.annotations().get(NODE) {
-        Some(node) => node.clone(),
-        None if kind == Kind::Namespace => "the session".to_owned(),
-        None => found.labels().get("app.kubernetes.io/name").cloned().unwrap_or_default(),
+    let purpose = match (found.annotations().get(NODE), kind) {
+        (Some(node), _) => Purpose::Agent(NodeName(node.clone())),
+        (None, Kind::Namespace) => Purpose::Session,
+        (None, Kind::DaemonSet) => Purpose::LaterNodes,
+        (None, Kind::ServiceAccount) if !found.name_any().starts_with("nodewatch-reaper") => Purpose::Accounts,
+        (None, _) => Purpose::Reaper,
     };
     let object = MadeObject { kind, namespace: found.namespace(), name: found.name_any(), uid: found.uid(), purpose };
     let session = found.labels().get(SESSION_LABEL).and_then(|id| id.parse().ok());

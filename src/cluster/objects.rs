@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     base::clock::{rfc3339, unix_millis},
-    model::{Kind, MadeObject, NodeName, SessionId, StandIn},
+    model::{Kind, MadeObject, NodeName, Purpose, SessionId, StandIn},
 };
 
 const NAMESPACE: &str = include_str!("../../manifests/namespace.yaml");
@@ -81,13 +81,13 @@ impl Session<'_> {
     pub fn namespace(&self) -> Result<Draft, ManifestError> {
         let mut value = self.read(Kind::Namespace, NAMESPACE)?;
         self.annotate(Kind::Namespace, &mut value)?;
-        Ok(draft(Kind::Namespace, value, "the session"))
+        Ok(draft(Kind::Namespace, value, Purpose::Session))
     }
 
     pub fn service_account(&self) -> Result<Draft, ManifestError> {
         let mut value = self.read(Kind::ServiceAccount, SERVICE_ACCOUNT)?;
         self.annotate(Kind::ServiceAccount, &mut value)?;
-        Ok(draft(Kind::ServiceAccount, value, "the agents' identity"))
+        Ok(draft(Kind::ServiceAccount, value, Purpose::Accounts))
     }
 
     /// The reaper's account, rights and Job, in the order of their creation.
@@ -103,7 +103,7 @@ impl Session<'_> {
                     self.set_image(&mut value)?;
                     set_variable(&mut value, "NODEWATCH_NAMESPACE_UID", namespace_uid)?;
                 }
-                Ok(draft(kind, value, "the reaper"))
+                Ok(draft(kind, value, Purpose::Reaper))
             })
             .collect()
     }
@@ -146,7 +146,7 @@ impl Session<'_> {
         if self.settings.processes {
             template::see_processes(&mut value)?;
         }
-        Ok(draft(kind, value, &node.0))
+        Ok(draft(kind, value, Purpose::Agent(node.clone())))
     }
 
     /// Agents for nodes that join later, in pods as those of the Jobs.
@@ -181,7 +181,7 @@ impl Session<'_> {
         }
         let mut value = self.read(kind, AGENT_DAEMONSET)?;
         set(kind, &mut value, "/spec/template", template)?;
-        Ok(draft(kind, value, "nodes that join"))
+        Ok(draft(kind, value, Purpose::LaterNodes))
     }
 
     /// All of it for these nodes as YAML, in the order of creation.
@@ -237,14 +237,14 @@ impl Session<'_> {
     }
 }
 
-fn draft(kind: Kind, value: Value, purpose: &str) -> Draft {
+fn draft(kind: Kind, value: Value, purpose: Purpose) -> Draft {
     let text = |path: &str| value.pointer(path).and_then(Value::as_str).map(str::to_owned);
     let object = MadeObject {
         kind,
         namespace: text("/metadata/namespace"),
         name: text("/metadata/name").unwrap_or_default(),
         uid: None,
-        purpose: purpose.to_owned(),
+        purpose,
     };
     Draft { object, value }
 }

@@ -92,6 +92,7 @@ async fn apply(cluster: &Cluster, object: MadeObject, patch: serde_json::Value) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Purpose;
 
     #[test]
     fn a_deadline_counts_from_its_own_job() {
@@ -100,7 +101,7 @@ mod tests {
             namespace: None,
             name: name.into(),
             uid: None,
-            purpose: String::new(),
+            purpose: Purpose::Unknown,
         };
         let deadline = |name: &str, made| {
             patch(&object(Kind::Job, name), made, 100_000).expect("a patch")["spec"]["activeDeadlineSeconds"].clone()

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     agents::site::produce,
-    model::{DeployProgress, Failure, Kind, MadeObject, NodeName, Notice},
+    model::{DeployProgress, Failure, Kind, MadeObject, NodeName, Notice, Purpose},
 };
 
 pub(super) type Progress = mpsc::Sender<(NodeName, DeployProgress)>;
@@ -126,7 +126,11 @@ async fn stood_in(cluster: &Cluster) -> Result<Vec<NodeName>, kube::Error> {
 /// Nodes that the journal has a Job for.
 fn known_nodes(cluster: &Cluster) -> Vec<NodeName> {
     let jobs = cluster.made().into_iter().filter(MadeObject::is_agent);
-    let mut nodes: Vec<NodeName> = jobs.map(|job| NodeName(job.purpose)).collect();
+    let node = |job: MadeObject| match job.purpose {
+        Purpose::Agent(node) => Some(node),
+        _ => None,
+    };
+    let mut nodes: Vec<NodeName> = jobs.filter_map(node).collect();
     nodes.sort();
     nodes.dedup();
     nodes

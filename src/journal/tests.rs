@@ -44,7 +44,7 @@ fn job(name: &str, uid: Option<&str>) -> MadeObject {
         namespace: Some("n".into()),
         name: name.into(),
         uid: uid.map(str::to_owned),
-        purpose: "node".into(),
+        purpose: "node".to_owned().into(),
     }
 }
 

@@ -16,7 +16,7 @@ mod summary;
 pub use image::PullPolicy;
 pub use machine::{ARCHITECTURES, Machine, NoAgent};
 pub use notice::{Failure, Notice, Severity};
-pub use objects::{Group, Keep, Kind, MadeObject, Removal, SeenObject};
+pub use objects::{Group, Keep, Kind, MadeObject, Purpose, Removal, SeenObject};
 pub use ports::{Expectation, Expectations, ListedPort, NodeExpectations, Origin, Owner, PortClass, PortKey};
 pub use reports::{ALARM_MARK, Alarm, AlarmKind, LogsSettings, PastPort, PastQuery, PastReport};
 pub use stand_in::StandIn;

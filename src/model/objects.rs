@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::Notice;
+use super::{NodeName, Notice};
 
 /// The kinds of objects that a session makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -74,6 +74,57 @@ impl Group {
 /// Groups that the user wants to keep.
 pub type Keep = BTreeSet<Group>;
 
+/// What an object is for. Journals have it as people call it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum Purpose {
+    /// That is not known.
+    #[default]
+    Unknown,
+    /// The session as a whole.
+    Session,
+    /// The agents' account.
+    Accounts,
+    /// The reaper: its Job, its account and its rights.
+    Reaper,
+    /// Nodes that join while no laptop is attached.
+    LaterNodes,
+    /// The agent of this node.
+    Agent(NodeName),
+}
+
+impl Purpose {
+    const NAMED: [(Self, &str); 5] = [
+        (Self::Unknown, ""),
+        (Self::Session, "the session"),
+        (Self::Accounts, "the agents' identity"),
+        (Self::Reaper, "the reaper"),
+        (Self::LaterNodes, "nodes that join"),
+    ];
+
+    /// For people: an agent goes by its node's name.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Agent(node) => &node.0,
+            named => Self::NAMED.iter().find(|(known, _)| known == named).map_or("", |(_, text)| text),
+        }
+    }
+}
+
+impl From<String> for Purpose {
+    fn from(text: String) -> Self {
+        let named = Self::NAMED.into_iter().find(|(_, known)| *known == text);
+        // No node is called like one of those: names of nodes have no blanks.
+        named.map_or_else(|| Self::Agent(NodeName(text)), |(purpose, _)| purpose)
+    }
+}
+
+impl From<Purpose> for String {
+    fn from(purpose: Purpose) -> Self {
+        purpose.text().to_owned()
+    }
+}
+
 /// Something that a session has made outside this program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MadeObject {
@@ -85,14 +136,15 @@ pub struct MadeObject {
     pub name: String,
     /// The UID that the server gave it, where it is known.
     pub uid: Option<String>,
-    /// For a person: what it is for, such as the node's name.
-    pub purpose: String,
+    /// What it is for.
+    #[serde(default)]
+    pub purpose: Purpose,
 }
 
 impl MadeObject {
     /// An agent's Job, not the reaper's.
     pub fn is_agent(&self) -> bool {
-        self.kind == Kind::Job && self.name.starts_with("agent-")
+        self.kind == Kind::Job && matches!(self.purpose, Purpose::Agent(_))
     }
 
     /// The same object, as far as anyone can tell without UIDs.
@@ -107,7 +159,10 @@ impl MadeObject {
 
     /// For a person: `Job agent-1 (node-1)`.
     pub fn text(&self) -> String {
-        let purpose = if self.purpose.is_empty() { String::new() } else { format!(" ({})", self.purpose) };
+        let purpose = match self.purpose.text() {
+            "" => String::new(),
+            text => format!(" ({text})"),
+        };
         format!("{} {}{purpose}", self.kind.word(), self.name)
     }
 }
@@ -141,4 +196,21 @@ pub enum Removal {
     Holds(Vec<String>),
     /// Every object has been tried.
     Finished,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_object_is_for_is_read_as_it_was_written() {
+        for purpose in
+            Purpose::NAMED.map(|(purpose, _)| purpose).into_iter().chain([Purpose::Agent("ip-10-0-1-2".into())])
+        {
+            assert_eq!(Purpose::from(String::from(purpose.clone())), purpose);
+        }
+        let job: MadeObject =
+            serde_json::from_str(r#"{"kind": "Job", "name": "agent-1", "purpose": "a"}"#).expect("an object");
+        assert!(job.is_agent() && job.text() == "Job agent-1 (a)", "{}", job.text());
+    }
 }

@@ -250,12 +250,12 @@ impl Exit {
 mod tests {
     use super::*;
     use crate::{
-        model::{Kind, MadeObject},
+        model::{Kind, MadeObject, Purpose},
         session::receipt::Receipt,
     };
 
     fn object(kind: Kind) -> MadeObject {
-        MadeObject { kind, namespace: None, name: "nodewatch-1".into(), uid: None, purpose: String::new() }
+        MadeObject { kind, namespace: None, name: "nodewatch-1".into(), uid: None, purpose: Purpose::Unknown }
     }
 
     #[test]

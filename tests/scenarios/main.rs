@@ -473,7 +473,7 @@ fn job() -> nodewatch_tui::model::MadeObject {
         namespace: None,
         name: "agent-1".into(),
         uid: None,
-        purpose: "a".into(),
+        purpose: "a".to_owned().into(),
     }
 }
 

@@ -44,7 +44,7 @@ pub fn app() -> App {
 }
 
 pub fn object(kind: Kind, name: &str, purpose: &str) -> MadeObject {
-    MadeObject { kind, namespace: None, name: name.into(), uid: Some(name.into()), purpose: purpose.into() }
+    MadeObject { kind, namespace: None, name: name.into(), uid: Some(name.into()), purpose: purpose.to_owned().into() }
 }
 
 /// What the cluster says there is of the session.

@@ -146,34 +146,7 @@ where
     let Beginning { interfaces, said, opener } = start::begin(&start, &mut devices)?;
 
     let now = Moment::now();
-    let mut taps: Vec<Tap> = Vec::new();
-    let mut channels: Vec<Channel> = Vec::new();
-    let mut feeds: Vec<Feed> = Vec::new();
-    let mut left_out = Vec::new();
-    for one in interfaces {
-        let channel = channels.len();
-        let (link, snaplen) = match &one.how {
-            How::Open(opened) => (opened.link, opened.snaplen),
-            How::Down(hardware) => (Link::likely(*hardware), start.spec.snaplen),
-            How::Gone => (Link::Ethernet, start.spec.snaplen),
-            How::LeftOut => {
-                left_out.push(one.name);
-                continue;
-            }
-        };
-        channels.push(Channel::new(&one.name, link, snaplen));
-        let mut tap = Tap::new(one.name, channel);
-        // What is missing at the beginning has been said.
-        match one.how {
-            How::Open(opened) => {
-                tap.reading(opened.index, opened.lost, &mut channels, now);
-                feeds.push(Feed { socket: opened.socket, tap: taps.len(), channel, until: None });
-            }
-            How::Down(_) => drop(tap.missing(InterfaceState::Down, &mut channels, now)),
-            How::Gone | How::LeftOut => drop(tap.missing(InterfaceState::Gone, &mut channels, now)),
-        }
-        taps.push(tap);
-    }
+    let Tapped { taps, channels, feeds, left_out } = tap(interfaces, &start.spec, now);
 
     let (jobs, job_queue) = mpsc::channel();
     let (give_back, empty) = mpsc::channel();
@@ -222,6 +195,48 @@ where
         notify,
     };
     Ok((engine, writer))
+}
+
+/// The interfaces of a capture as it begins.
+struct Tapped {
+    taps: Vec<Tap>,
+    channels: Vec<Channel>,
+    feeds: Vec<Feed>,
+    /// Names of those that are not captured.
+    left_out: Vec<String>,
+}
+
+/// Makes a channel of each interface, and reads those that are open.
+fn tap(interfaces: Vec<start::Begun>, spec: &CaptureSpec, now: Moment) -> Tapped {
+    let mut taps: Vec<Tap> = Vec::new();
+    let mut channels: Vec<Channel> = Vec::new();
+    let mut feeds: Vec<Feed> = Vec::new();
+    let mut left_out = Vec::new();
+    for one in interfaces {
+        let channel = channels.len();
+        let (link, snaplen) = match &one.how {
+            How::Open(opened) => (opened.link, opened.snaplen),
+            How::Down(hardware) => (Link::likely(*hardware), spec.snaplen),
+            How::Gone => (Link::Ethernet, spec.snaplen),
+            How::LeftOut => {
+                left_out.push(one.name);
+                continue;
+            }
+        };
+        channels.push(Channel::new(&one.name, link, snaplen));
+        let mut tap = Tap::new(one.name, channel);
+        // What is missing at the beginning has been said.
+        match one.how {
+            How::Open(opened) => {
+                tap.reading(opened.index, opened.lost, &mut channels, now);
+                feeds.push(Feed { socket: opened.socket, tap: taps.len(), channel, until: None });
+            }
+            How::Down(_) => drop(tap.missing(InterfaceState::Down, &mut channels, now)),
+            How::Gone | How::LeftOut => drop(tap.missing(InterfaceState::Gone, &mut channels, now)),
+        }
+        taps.push(tap);
+    }
+    Tapped { taps, channels, feeds, left_out }
 }
 
 /// One packet socket, and where its packets go.

@@ -348,29 +348,42 @@ impl Role {
         }
         let of_parts = format!("{}-{}", STANDARD.encode(sums.finalize()), parts.len());
         let whole = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        let stored = Stored { key: key.to_owned(), size: sent, unproved: !proved };
+        self.complete(client, upload, whole, (stored, &of_parts)).await
+    }
+
+    /// Makes one object of the parts that were sent, unless there is one already. False when there was.
+    async fn complete(
+        &self,
+        client: &Client,
+        upload: &str,
+        whole: CompletedMultipartUpload,
+        (stored, of_parts): (Stored, &str),
+    ) -> Result<(Stored, bool), UploadError> {
+        let key = stored.key.clone();
         loop {
             let condition = self.condition(true);
             let conditional = condition.is_some();
             let complete = client
                 .complete_multipart_upload()
                 .bucket(&self.sink.bucket)
-                .key(key)
+                .key(&key)
                 .upload_id(upload)
                 .set_if_none_match(condition)
                 .multipart_upload(whole.clone());
             match complete.send().await.map_err(|error| self.told(&error)) {
                 Ok(_) => {
-                    self.was_sent(key, &of_parts);
-                    return Ok((Stored { key: key.to_owned(), size: sent, unproved: !proved }, true));
+                    self.was_sent(&key, of_parts);
+                    return Ok((stored, true));
                 }
                 Err(error) if conditional && is_status(&error, 412) => {
-                    return Ok((self.compare(client, key, &of_parts, sent).await?, false));
+                    return Ok((self.compare(client, &key, of_parts, stored.size).await?, false));
                 }
                 Err(error) if conditional && is_unknown_condition(&error) => {
                     self.unconditional.store(true, Ordering::Relaxed);
                 }
                 Err(error) => {
-                    self.note_unanswered(key, &of_parts, conditional && error.is_late());
+                    self.note_unanswered(&key, of_parts, conditional && error.is_late());
                     return Err(error);
                 }
             }

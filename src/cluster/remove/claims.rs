@@ -63,7 +63,7 @@ mod tests {
             namespace: Some("n".into()),
             name: name.into(),
             uid: uid.map(str::to_owned),
-            purpose: "node-1".into(),
+            purpose: "node-1".to_owned().into(),
         }
     }
 

@@ -9,7 +9,7 @@ use futures::{
 use super::*;
 use crate::{
     agents::site::{Bulk, FilePart, OpenError, StreamFrom, Tunnel},
-    model::{Kind, MadeObject, NodesChange, StorageSettings, Way},
+    model::{Kind, MadeObject, NodesChange, Purpose, StorageSettings, Way},
     storage::Storage,
 };
 
@@ -72,7 +72,7 @@ async fn after(removals: Vec<Removal>) -> String {
 #[tokio::test]
 async fn captures_in_s3_are_not_touched_under_agents_that_could_not_be_removed() {
     let job =
-        MadeObject { kind: Kind::Job, namespace: None, name: "agent-1".into(), uid: None, purpose: String::new() };
+        MadeObject { kind: Kind::Job, namespace: None, name: "agent-1".into(), uid: None, purpose: Purpose::Unknown };
     let namespace = MadeObject { kind: Kind::Namespace, ..job.clone() };
     let left = after(vec![Removal::Failed(job.clone(), "held".into()), Removal::Finished]).await;
     assert!(left.contains("was not touched") && left.contains("cleanup 00000001 --captures"), "{left}");

@@ -215,7 +215,7 @@ fn thing_lines(thing: &Thing, width: usize, theme: &Theme) -> Vec<Line<'static>>
     let name = visible(&thing.name());
     // What an object is for says more than its name, which may be cut.
     let mut what = match &thing.what {
-        What::Object(object) => vec![visible(&object.purpose), more, name],
+        What::Object(object) => vec![visible(object.purpose.text()), more, name],
         What::Captures { found, .. } if thing.fate == Fate::Gone => vec![name, Found::Stored(*found).text()],
         What::Captures { .. } | What::Cloud(_) => vec![name, more],
     };
