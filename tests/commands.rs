@@ -9,7 +9,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use clap::Parser;
 use nodewatch_tui::{
     cli::{Cli, Command},
-    headless::{self, Exit, Settings},
+    headless::{self, ExitCode, Settings},
     model::{Failure, Notice, Place, SessionId},
     runtime::Engine,
     session::Terms,
@@ -21,7 +21,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Runs a command over these agents; how it ended and how long that took.
-async fn run(site: &Arc<Script>, budget: Duration, out: &Path, arguments: &[&str]) -> (Exit, Duration) {
+async fn run(site: &Arc<Script>, budget: Duration, out: &Path, arguments: &[&str]) -> (ExitCode, Duration) {
     let cli = Cli::try_parse_from(["nodewatch-tui"].iter().chain(arguments)).expect("a command line");
     let Some(Command::OnNodes(command)) = cli.command else { panic!("it is on nodes") };
     let place = Place::Cluster { context: "test".into(), flavour: None };
@@ -62,7 +62,7 @@ async fn five_hours_on_a_budget_of_four_lose_no_file() {
     let site = Arc::new(Script::new(&[("n1", up), ("n2", up)], 5 * MINUTE));
     let capture = ["capture", "--all", "--duration", "5h", "--rotate-time", "5m"];
     let (exit, took) = run(&site, 4 * HOUR, out.path(), &capture).await;
-    assert_eq!(exit, Exit::Partly);
+    assert_eq!(exit, ExitCode::Partly);
     assert!(took > 3 * HOUR && took < 4 * HOUR + 2 * MINUTE, "{took:?}");
     for node in ["n1", "n2"] {
         assert!(assert_all_here(&site, out.path(), node) > 40);
@@ -75,7 +75,7 @@ async fn an_agent_that_goes_ends_its_part_and_what_it_had_closed_is_here() {
     let nodes = [("n1", Fate::Up(Duration::ZERO)), ("n2", Fate::Deleted(10 * MINUTE + Duration::from_secs(30)))];
     let site = Arc::new(Script::new(&nodes, MINUTE));
     let (exit, took) = run(&site, 4 * HOUR, out.path(), &["capture", "--all", "--duration", "20m"]).await;
-    assert_eq!(exit, Exit::Partly);
+    assert_eq!(exit, ExitCode::Partly);
     assert!(took < 21 * MINUTE, "{took:?}");
     assert_eq!(assert_all_here(&site, out.path(), "n1"), 20);
     assert_eq!(assert_all_here(&site, out.path(), "n2"), 10);
@@ -87,7 +87,7 @@ async fn a_capture_whose_agents_are_all_gone_has_ended() {
     let out = tempfile::tempdir().expect("a folder");
     let site = Arc::new(Script::new(&[("n1", Fate::Deleted(2 * MINUTE))], 30 * MINUTE));
     let (exit, took) = run(&site, 4 * HOUR, out.path(), &["capture", "--all"]).await;
-    assert_eq!(exit, Exit::Partly);
+    assert_eq!(exit, ExitCode::Partly);
     assert!(took < 3 * MINUTE, "{took:?}");
 }
 
@@ -97,11 +97,11 @@ async fn one_node_that_does_not_come_up_fails_no_other() {
     let nodes = [("n1", Fate::Up(Duration::ZERO)), ("n2", Fate::Never), ("n3", Fate::Failed)];
     let site = Arc::new(Script::new(&nodes, MINUTE));
     let (exit, took) = run(&site, 4 * HOUR, out.path(), &["capture", "--all", "--duration", "5m"]).await;
-    assert_eq!(exit, Exit::Partly);
+    assert_eq!(exit, ExitCode::Partly);
     assert!(took < 7 * MINUTE, "{took:?}");
     assert_eq!(assert_all_here(&site, out.path(), "n1"), 5);
     let (exit, took) = run(&site, 4 * HOUR, out.path(), &["ports", "--all"]).await;
-    assert_eq!(exit, Exit::Partly);
+    assert_eq!(exit, ExitCode::Partly);
     assert!(took < 2 * MINUTE, "{took:?}");
 }
 
@@ -111,7 +111,7 @@ async fn a_node_that_comes_late_takes_part_after_all() {
     let nodes = [("n1", Fate::Up(Duration::ZERO)), ("n2", Fate::Up(4 * MINUTE))];
     let site = Arc::new(Script::new(&nodes, MINUTE));
     let (exit, took) = run(&site, 4 * HOUR, out.path(), &["capture", "--all", "--duration", "10m"]).await;
-    assert_eq!(exit, Exit::Done);
+    assert_eq!(exit, ExitCode::Done);
     assert!(took >= 14 * MINUTE && took < 15 * MINUTE, "{took:?}");
     for node in ["n1", "n2"] {
         assert_eq!(assert_all_here(&site, out.path(), node), 10, "{node}");
@@ -125,7 +125,7 @@ async fn where_no_node_comes_up_nothing_is_done() {
         let site = Arc::new(Script::new(&nodes, MINUTE));
         for command in [&["capture", "--all"][..], &["ports", "--all"], &["ports", "--all", "--watch"]] {
             let (exit, took) = run(&site, 4 * HOUR, out.path(), command).await;
-            assert_eq!(exit, Exit::Failed, "{nodes:?} {command:?}");
+            assert_eq!(exit, ExitCode::Failed, "{nodes:?} {command:?}");
             assert!(took < 6 * MINUTE, "{took:?}");
         }
     }
@@ -137,14 +137,14 @@ async fn a_watch_of_ports_ends_with_its_agents() {
     let nodes = [("n1", Fate::Deleted(3 * MINUTE)), ("n2", Fate::Up(Duration::ZERO))];
     let site = Arc::new(Script::new(&nodes, MINUTE));
     let (exit, took) = run(&site, HOUR, out.path(), &["ports", "--all", "--watch"]).await;
-    assert_eq!(exit, Exit::Partly);
+    assert_eq!(exit, ExitCode::Partly);
     assert!(took + MINUTE > HOUR && took < HOUR + 2 * MINUTE, "{took:?}");
 }
 
 /// A server that cannot answer this time is asked again; one that refuses is not.
 #[tokio::test(start_paused = true)]
 async fn a_list_that_is_not_to_be_had_now_is_waited_for() {
-    for (failure, exit) in [(Failure::Busy, Exit::Done), (Failure::NotPermitted, Exit::NotPermitted)] {
+    for (failure, exit) in [(Failure::Busy, ExitCode::Done), (Failure::NotPermitted, ExitCode::NotPermitted)] {
         let out = tempfile::tempdir().expect("a folder");
         let mut site = Script::new(&[("a", Fate::Never)], MINUTE);
         site.refuses_first(Notice::error("cannot list the nodes", "503", "try again").of(failure));

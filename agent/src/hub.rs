@@ -24,8 +24,8 @@ use tokio::{
 use crate::{
     capture::{CaptureEvent, own::OwnTraffic},
     lifetime::Lifetime,
+    port_reports::{ReportError, Reports},
     ports::{Looked, Ports},
-    reports::{ReportError, Reports},
     ring::{Ring, listing::Listing},
     subscribers::Subscribers,
     unix_millis,

@@ -12,10 +12,10 @@ pub mod hub;
 pub mod lifetime;
 pub mod live;
 pub mod panics;
+pub mod port_reports;
 mod ports;
 pub mod probe;
 pub mod reaper;
-pub mod reports;
 #[allow(missing_docs, reason = "inner parts of the agent; the protocol crate is its documented face")]
 pub mod ring;
 pub mod server;

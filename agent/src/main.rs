@@ -18,9 +18,8 @@ use nodewatch_agent::{
     gone,
     hub::{Hub, NodeFacts},
     lifetime::{End as Ending, Lifetime, Signals},
-    live, panics,
+    live, panics, port_reports,
     reaper::{self, Reaper},
-    reports,
     ring::{Ring, store::Store},
     server, stand_in, unix_millis,
 };
@@ -247,7 +246,7 @@ fn run(command: Command) -> anyhow::Result<()> {
                     signals.next().await;
                     Ok(())
                 };
-                Ok::<_, anyhow::Error>(reports::run(arguments.plan(), end).await?)
+                Ok::<_, anyhow::Error>(port_reports::run(arguments.plan(), end).await?)
             })??;
             let lost = state.lost();
             anyhow::ensure!(lost == 0, "{lost} reports did not reach CloudWatch Logs: {}", state.why_lost());

@@ -173,7 +173,7 @@ mod tests {
         let socks = way(&[("ALL_PROXY", "socks5://proxy")], s3).expect_err("SOCKS");
         assert!(socks.contains("socks5://proxy:1080") && socks.contains("only http://"), "{socks}");
         let odd = way(&[("HTTPS_PROXY", "http://proxy:port")], s3).expect_err("no port");
-        assert!(odd.contains("HTTPS_PROXY is no address"), "{odd}");
+        assert!(odd.contains("HTTPS_PROXY is not the address"), "{odd}");
     }
 
     #[tokio::test]

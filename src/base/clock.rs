@@ -10,8 +10,6 @@ use std::sync::OnceLock;
 use nodewatch_protocol::UnixMillis;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::base::text;
-
 /// The clock on the laptop's wall.
 pub fn unix_millis() -> UnixMillis {
     jiff::Timestamp::now().as_millisecond().max(0) as u64
@@ -96,19 +94,8 @@ pub fn parse_time(text: &str) -> Result<u64, String> {
         _ => String::new(),
     };
     nanos_of(text).or_else(|| nanos_of(&of_today)).ok_or_else(|| {
-        format!("{text:?} is no time: write 2026-01-31T14:05:00Z (with a fraction or an offset where needed) or 14:05 of today, UTC")
+        format!("invalid time {text:?}: use 2026-01-31T14:05:00Z (optionally with a fraction or an offset) or 14:05 for today, UTC")
     })
-}
-
-/// `user@host`, for people who find what this program has made.
-pub fn user_at_host() -> String {
-    let user = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default();
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    let host = host.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default();
-    let or = |name: &str, otherwise: &str| {
-        if name.trim().is_empty() { otherwise.to_owned() } else { text::visible(name.trim()) }
-    };
-    format!("{}@{}", or(&user, "someone"), or(&host, "somewhere"))
 }
 
 /// For a file's name, in UTC: `20231114T221320Z`.

@@ -8,3 +8,4 @@ pub mod disk;
 pub mod folders;
 pub mod proxy;
 pub mod text;
+pub mod user;

@@ -72,8 +72,8 @@ impl fmt::Debug for Proxy {
 /// What is wrong with a proxy's address. Passwords are left out of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyError {
-    /// It is no address.
-    #[error("{0} is no address of a proxy, as http://proxy.example:3128 is")]
+    /// It is not an address.
+    #[error("{0} is not the address of a proxy; write it as http://proxy.example:3128")]
     NoAddress(String),
     /// The scheme is none of a proxy's.
     #[error("{0} names a proxy of the kind {1}://, and only http://, https:// and socks5:// can be used")]

@@ -271,12 +271,12 @@ pub fn parse_budget(text: &str) -> Result<Duration, String> {
 }
 
 fn bad_duration(text: &str) -> String {
-    format!("{text:?} is no duration: write 30s, 5m, 4h or whole seconds above 0")
+    format!("invalid duration {text:?}: use 30s, 5m, 4h or whole seconds above 0")
 }
 
 /// A size as the command line takes it: `64MiB`, `1GB` or bare bytes.
 pub fn parse_size(text: &str) -> Result<u64, String> {
-    let bad = || format!("{text:?} is no size: write 64MiB, 1GB or whole bytes above 0");
+    let bad = || format!("invalid size {text:?}: use 64MiB, 1GB or whole bytes above 0");
     let (number, unit) = split_unit(text);
     let factor: u64 = match unit.to_ascii_lowercase().as_str() {
         "" | "b" => 1,
@@ -303,7 +303,7 @@ pub fn parse_packets(text: &str) -> Result<u64, String> {
     let number = text.trim();
     if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) || number.bytes().all(|byte| byte == b'0')
     {
-        return Err(format!("{text:?} is no number of packets: write a whole number above 0"));
+        return Err(format!("invalid number of packets {text:?}: use a whole number above 0"));
     }
     let bounded = number.parse().ok().filter(|&packets: &u64| packets <= MOST_PACKETS);
     bounded.ok_or_else(|| format!("{text:?} is too many packets: write at most {MOST_PACKETS}"))
@@ -333,7 +333,7 @@ pub fn safe_component(name: &str) -> String {
 /// What is kept of packets: `headers`, `dns` or `full`.
 pub fn parse_content(text: &str) -> Result<Content, String> {
     let found = Content::ALL.into_iter().find(|content| content.word() == text);
-    found.ok_or_else(|| format!("{text:?} is no content of a capture: write headers, dns or full"))
+    found.ok_or_else(|| format!("invalid capture content {text:?}: use headers, dns or full"))
 }
 
 /// What a flight recorder keeps: a time, or a time and a size as in `2m,512MiB`.

@@ -11,7 +11,7 @@ use nodewatch_protocol::{CaptureFile, FileState, Freeze, Request};
 use serde_json::json;
 
 use super::{
-    Exit, output,
+    ExitCode, output,
     run::{Run, Stop},
 };
 use crate::{
@@ -33,13 +33,13 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(60);
 const AGENTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Saves the flight recorders of a session that runs elsewhere: in another program, or detached.
-pub async fn freeze(mut engine: Engine<Session>, nodes: &[NodeName], freeze: Freeze, format: Format) -> Exit {
+pub async fn freeze(mut engine: Engine<Session>, nodes: &[NodeName], freeze: Freeze, format: Format) -> ExitCode {
     engine.handle(Event::Observe);
     let mut run = match Run::start(engine) {
         Ok(run) => run,
         Err(error) => {
             output::say(&format!("cannot listen for signals: {error}"));
-            return Exit::Failed;
+            return ExitCode::Failed;
         }
     };
     let done = freeze_all(&mut run, nodes, freeze, format).await;
@@ -47,15 +47,15 @@ pub async fn freeze(mut engine: Engine<Session>, nodes: &[NodeName], freeze: Fre
     Box::pin(run.shut_down()).await;
     match done {
         Ok(exit) => exit,
-        Err(Stop::Signal | Stop::Reader) => Exit::Failed,
+        Err(Stop::Signal | Stop::Reader) => ExitCode::Failed,
         Err(Stop::Notice(notice)) => {
             output::say(&format!("error: {}", notice.line()));
-            Exit::of(&notice)
+            ExitCode::of(&notice)
         }
     }
 }
 
-async fn freeze_all(run: &mut Run, nodes: &[NodeName], freeze: Freeze, format: Format) -> Result<Exit, Stop> {
+async fn freeze_all(run: &mut Run, nodes: &[NodeName], freeze: Freeze, format: Format) -> Result<ExitCode, Stop> {
     let meant = |state: &NodeState| state.agent.is_deployed() && (nodes.is_empty() || nodes.contains(&state.node.name));
     let seen = |state: &NodeState| state.ring.is_some() || !state.agent.runs();
     let all_seen = run.until(AGENTS_WITHIN, "its agents", |session| {
@@ -109,10 +109,10 @@ async fn freeze_all(run: &mut Run, nodes: &[NodeName], freeze: Freeze, format: F
     print_frozen(&rows, format);
     let refused = unseen.len() + failed;
     Ok(match refused {
-        _ if stopped => Exit::Failed,
-        0 => Exit::Done,
-        all if all >= before.len() + unseen.len() => Exit::Failed,
-        _ => Exit::Partly,
+        _ if stopped => ExitCode::Failed,
+        0 => ExitCode::Done,
+        all if all >= before.len() + unseen.len() => ExitCode::Failed,
+        _ => ExitCode::Partly,
     })
 }
 
@@ -198,7 +198,7 @@ pub async fn remove_captures(
     arguments: &CleanupArgs,
     here: Option<&str>,
     left: &BTreeSet<SessionId>,
-) -> Exit {
+) -> ExitCode {
     let meant = |record: &Record| {
         let id = &record.header.session;
         arguments.sessions.contains(id)
@@ -207,7 +207,7 @@ pub async fn remove_captures(
                 && journals.holder(record) != Holder::Running)
     };
     let records = journals.all().into_iter().flatten().filter(|record| record.storage.is_some()).filter(meant);
-    let mut exit = Exit::Done;
+    let mut exit = ExitCode::Done;
     for record in records {
         let (id, Some(settings)) = (record.header.session.clone(), record.storage.clone()) else { continue };
         let storage = Storage::open(settings).await;
@@ -218,25 +218,25 @@ pub async fn remove_captures(
         }
         if left.contains(&id) {
             output::say(&format!("error: {place} was not removed: agents of session {id} may still upload to it"));
-            exit = Exit::LeftBehind;
+            exit = ExitCode::LeftBehind;
             continue;
         }
         if let Err(notice) = remove_captures_of(&storage, journals, arguments, &id).await {
             output::say(&format!("error: {}", notice.line()));
-            exit = Exit::LeftBehind;
+            exit = ExitCode::LeftBehind;
         }
     }
     exit
 }
 
 /// The same for sessions that no journal here knows, as those on a machine without a cluster, in a place that is named.
-pub async fn remove_named(settings: StorageSettings, journals: &Journals, arguments: &CleanupArgs) -> Exit {
+pub async fn remove_named(settings: StorageSettings, journals: &Journals, arguments: &CleanupArgs) -> ExitCode {
     let storage = Storage::open(settings).await;
-    let mut exit = Exit::Done;
+    let mut exit = ExitCode::Done;
     for id in &arguments.sessions {
         if let Err(notice) = remove_captures_of(&storage, journals, arguments, id).await {
             output::say(&format!("error: {}", notice.line()));
-            exit = Exit::LeftBehind;
+            exit = ExitCode::LeftBehind;
         }
     }
     exit

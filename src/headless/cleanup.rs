@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::{
-    Exit,
+    ExitCode,
     ask::{answer, asked},
     output,
     sessions::find_all,
@@ -56,12 +56,12 @@ impl Under {
     }
 
     /// It was ended by a signal: what may still be there.
-    fn told(&self, format: Format) -> Exit {
+    fn told(&self, format: Format) -> ExitCode {
         const WHY: &str = "may still exist: interrupted by a signal";
         let left = self.lock();
         if left.is_empty() {
             output::say("error: interrupted by a signal");
-            return Exit::Failed;
+            return ExitCode::Failed;
         }
         for (id, object) in left.iter() {
             match format {
@@ -71,7 +71,7 @@ impl Under {
                 Format::Table => output::say(&format!("LEFT  {}: {WHY}", object.text())),
             }
         }
-        Exit::LeftBehind
+        ExitCode::LeftBehind
     }
 }
 
@@ -82,7 +82,7 @@ pub async fn cleanup(
     arguments: &CleanupArgs,
     agents: Option<&AgentSettings>,
     connect: impl Future<Output = Result<Connection, Notice>>,
-) -> Exit {
+) -> ExitCode {
     let under = Under::default();
     let told_to_end = async {
         match Signals::listen() {
@@ -107,7 +107,7 @@ async fn clean_up(
     agents: Option<&AgentSettings>,
     connect: impl Future<Output = Result<Connection, Notice>>,
     under: &Under,
-) -> Exit {
+) -> ExitCode {
     if arguments.forget {
         return forget(journals, &arguments.sessions);
     }
@@ -125,23 +125,23 @@ async fn clean_up(
         && let Err(notice) = trust_cluster(at_hand.as_ref(), journals, uid).await
     {
         output::say(&format!("error: {}", notice.line()));
-        return Exit::of(&notice);
+        return ExitCode::of(&notice);
     }
     let (mut found, mut notices) = find_all(current.clone(), journals, arguments.timeout).await;
     if ask_for_trust(&found, arguments, at_hand.as_ref(), journals).await {
         (found, notices) = find_all(current, journals, arguments.timeout).await;
     }
     let (chosen, mut exit) = choose(found, arguments, here.as_deref());
-    if let Some(notice) = notices.first().filter(|_| chosen.is_empty() && exit == Exit::Done) {
-        let Some(context) = here.filter(|_| notice.failure.is_passing()) else { return Exit::of(notice) };
+    if let Some(notice) = notices.first().filter(|_| chosen.is_empty() && exit == ExitCode::Done) {
+        let Some(context) = here.filter(|_| notice.failure.is_passing()) else { return ExitCode::of(notice) };
         output::say(&format!(
             "error: cannot check context {context}: objects of earlier sessions may still exist there"
         ));
-        return Exit::LeftBehind;
+        return ExitCode::LeftBehind;
     }
     let Planned { plans, mut left, failed } = plan_all(chosen, journals, arguments).await;
     if failed {
-        exit = Exit::LeftBehind;
+        exit = ExitCode::LeftBehind;
     }
     let planned: usize = plans.iter().map(|plan| plan.objects.len()).sum();
     print_plan(&plans, arguments);
@@ -149,27 +149,27 @@ async fn clean_up(
         say_what_is_lost(&plans, journals, agents, arguments.timeout).await;
     }
     if arguments.dry_run {
-        super::reports::remove_left(journals, arguments, here.as_deref()).await;
+        super::port_reports::remove_left(journals, arguments, here.as_deref()).await;
         super::captures::remove_captures(journals, arguments, here.as_deref(), &left).await;
         return exit;
     }
     if planned > 0 && !(arguments.yes || confirmed(&plans, planned).await) {
         output::say("nothing was removed");
-        return Exit::BadUsage;
+        return ExitCode::BadUsage;
     }
     left.extend(remove_all(plans, journals, arguments, under).await);
     if !left.is_empty() {
-        exit = Exit::LeftBehind;
+        exit = ExitCode::LeftBehind;
     }
-    if super::reports::remove_left(journals, arguments, here.as_deref()).await != Exit::Done {
-        exit = Exit::LeftBehind;
+    if super::port_reports::remove_left(journals, arguments, here.as_deref()).await != ExitCode::Done {
+        exit = ExitCode::LeftBehind;
     }
     match super::captures::remove_captures(journals, arguments, here.as_deref(), &left).await {
-        Exit::Done if planned == 0 && exit == Exit::Done && !arguments.captures && !arguments.reports => {
+        ExitCode::Done if planned == 0 && exit == ExitCode::Done && !arguments.captures && !arguments.reports => {
             output::say("nothing to do");
             exit
         }
-        Exit::Done => exit,
+        ExitCode::Done => exit,
         left => left,
     }
 }
@@ -261,14 +261,14 @@ async fn ask_for_trust(
 }
 
 /// The sessions that are meant. One that is named and cannot be had is said, and decides the exit code.
-fn choose(found: Vec<Leftover>, arguments: &CleanupArgs, here: Option<&str>) -> (Vec<Leftover>, Exit) {
-    let mut exit = Exit::Done;
+fn choose(found: Vec<Leftover>, arguments: &CleanupArgs, here: Option<&str>) -> (Vec<Leftover>, ExitCode) {
+    let mut exit = ExitCode::Done;
     let mut chosen = Vec::new();
     for id in &arguments.sessions {
         match found.iter().find(|one| one.summary.id == *id) {
             Some(one) if one.summary.holder == Holder::Running => {
                 output::say(&format!("error: session {id} is open in another nodewatch-tui here: quit it there first"));
-                exit = Exit::LeftBehind;
+                exit = ExitCode::LeftBehind;
             }
             Some(one) => chosen.push(one.clone()),
             None => output::say(&format!("session {id}: nothing left, here or in the clusters asked")),
@@ -439,15 +439,15 @@ async fn remove(plan: Plan, journals: &Journals, arguments: &CleanupArgs, under:
 }
 
 /// Drops journals of clusters that are gone for good.
-fn forget(journals: &Journals, sessions: &[SessionId]) -> Exit {
-    let mut exit = Exit::Done;
+fn forget(journals: &Journals, sessions: &[SessionId]) -> ExitCode {
+    let mut exit = ExitCode::Done;
     for id in sessions {
         match journals.forget(id) {
             Ok(()) => output::say(&format!("session {id}: journal dropped; nothing was removed from its cluster")),
             Err(error) => {
                 let notice = error.notice(format!("cannot forget session {id}"));
                 output::say(&format!("error: {}", notice.line()));
-                exit = Exit::of(&notice);
+                exit = ExitCode::of(&notice);
             }
         }
     }

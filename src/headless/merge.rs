@@ -12,7 +12,7 @@ use nodewatch_pcapng::Time;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::{Exit, output, signals::Signals};
+use super::{ExitCode, output, signals::Signals};
 use crate::{
     base::{
         clock,
@@ -31,7 +31,7 @@ use crate::{
 const NAMED: usize = 5;
 
 /// Makes one capture of many.
-pub async fn merge(arguments: MergeArgs, out: Option<&Path>) -> Exit {
+pub async fn merge(arguments: MergeArgs, out: Option<&Path>) -> ExitCode {
     let target = target(&arguments, out);
     let part = Merge::part_of(&target);
     let interrupted = async {
@@ -54,7 +54,7 @@ pub async fn merge(arguments: MergeArgs, out: Option<&Path>) -> Exit {
     };
     outcome.unwrap_or_else(|notice| {
         output::say(&format!("error: {}", notice.line()));
-        Exit::of(&notice)
+        ExitCode::of(&notice)
     })
 }
 
@@ -68,7 +68,7 @@ fn target(arguments: &MergeArgs, out: Option<&Path>) -> PathBuf {
     }
 }
 
-fn merged(arguments: &MergeArgs, out: &Path) -> Result<Exit, Notice> {
+fn merged(arguments: &MergeArgs, out: &Path) -> Result<ExitCode, Notice> {
     let from = arguments.from.unwrap_or(0);
     let to = arguments.to.unwrap_or(u64::MAX);
     if from > to {
@@ -89,7 +89,7 @@ fn merged(arguments: &MergeArgs, out: &Path) -> Result<Exit, Notice> {
     let merged = match done {
         // A reader that has enough, as `head` or `tshark -c` do, is no failure.
         Err(MergeError::Output { source, .. }) if to_stdout && source.kind() == ErrorKind::BrokenPipe => {
-            return Ok(Exit::Done);
+            return Ok(ExitCode::Done);
         }
         done => done.map_err(|error| merge_notice(&error))?,
     };
@@ -107,7 +107,7 @@ fn merged(arguments: &MergeArgs, out: &Path) -> Result<Exit, Notice> {
         _ if merged.is_outside() && !to_stdout => output::say(&format!("{}: no file was written", what(&merged))),
         _ => output::say(&format!("{}, {} in {}", what(&merged), bytes(merged.size), out.display())),
     }
-    Ok(if merged.notes.damaged.is_empty() { Exit::Done } else { Exit::Partly })
+    Ok(if merged.notes.damaged.is_empty() { ExitCode::Done } else { ExitCode::Partly })
 }
 
 fn what(merged: &Merged) -> String {

@@ -7,12 +7,13 @@ mod ask;
 pub mod captures;
 pub mod cleanup;
 mod drift;
+mod exit_code;
 pub mod merge;
 mod output;
 mod packets;
+pub mod port_reports;
 mod ports;
 pub mod preflight;
-pub mod reports;
 pub mod rings;
 mod run;
 mod select;
@@ -32,51 +33,12 @@ use crate::{
     runtime::Engine,
     session::{Listing, Session, Terms},
 };
+pub use exit_code::ExitCode;
 pub use output::{Shown, settle};
 use run::{Run, Stop};
 
 /// A server that cannot answer this time is asked again for so long.
 const TRY_AGAIN_FOR: Duration = Duration::from_secs(15);
-
-/// How a program ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    Done,
-    Failed,
-    BadUsage,
-    Partly,
-    LeftBehind,
-    NotPermitted,
-}
-
-impl Exit {
-    /// The process's exit code.
-    pub fn code(self) -> u8 {
-        match self {
-            Self::Done => 0,
-            Self::Failed => 1,
-            Self::BadUsage => 2,
-            Self::Partly => 3,
-            Self::LeftBehind => 4,
-            Self::NotPermitted => 5,
-        }
-    }
-
-    /// The first of two that is not well.
-    #[must_use]
-    pub fn or(self, later: Self) -> Self {
-        if self == Self::Done { later } else { self }
-    }
-
-    /// What a failure amounts to.
-    pub fn of(notice: &Notice) -> Self {
-        match notice.failure {
-            Failure::Other | Failure::Busy | Failure::Unreachable => Self::Failed,
-            Failure::BadInput | Failure::Moved => Self::BadUsage,
-            Failure::NotPermitted => Self::NotPermitted,
-        }
-    }
-}
 
 /// Refuses what can be known to be wrong before anything is asked or created.
 pub fn check(command: &NodeCommand, ring_size: Option<u64>, out: &Path) -> Result<(), Notice> {
@@ -127,13 +89,13 @@ pub fn terms(command: &NodeCommand, out: &Path, terms: Terms) -> Terms {
 }
 
 /// Runs one command to its end.
-pub async fn run(engine: Engine<Session>, command: NodeCommand, settings: Settings<'_>) -> Exit {
+pub async fn run(engine: Engine<Session>, command: NodeCommand, settings: Settings<'_>) -> ExitCode {
     let Settings { out, interval, cluster } = settings;
     let mut run = match Run::start(engine) {
         Ok(run) => run,
         Err(error) => {
             output::say(&format!("cannot listen for signals: {error}"));
-            return Exit::Failed;
+            return ExitCode::Failed;
         }
     };
     let captures = matches!(command, NodeCommand::Capture { .. });
@@ -164,14 +126,14 @@ pub async fn run(engine: Engine<Session>, command: NodeCommand, settings: Settin
         output::say_lines(&receipt.text().trim_end().lines().collect::<Vec<_>>());
     }
     match outcome {
-        _ if receipt.left_behind() => Exit::LeftBehind,
+        _ if receipt.left_behind() => ExitCode::LeftBehind,
         // A list of ports says for itself what is missing from it.
-        Ok(Exit::Done) if captures && !receipt.is_whole() || receipt.unreported() > 0 => Exit::Partly,
+        Ok(ExitCode::Done) if captures && !receipt.is_whole() || receipt.unreported() > 0 => ExitCode::Partly,
         Ok(exit) => exit,
-        Err(Stop::Signal | Stop::Reader) => Exit::Failed,
+        Err(Stop::Signal | Stop::Reader) => ExitCode::Failed,
         Err(Stop::Notice(notice)) => {
             output::say(&format!("error: {}", notice.line()));
-            Exit::of(&notice)
+            ExitCode::of(&notice)
         }
     }
 }
@@ -192,20 +154,20 @@ async fn listed(run: &mut Run) -> Result<(), Stop> {
     }
 }
 
-async fn nodes(run: &mut Run, selector: Option<&str>, format: Format) -> Result<Exit, Stop> {
+async fn nodes(run: &mut Run, selector: Option<&str>, format: Format) -> Result<ExitCode, Stop> {
     listed(run).await?;
     let arguments = NodesArgs { nodes: vec![], all: selector.is_none(), selector: selector.map(str::to_owned) };
     let chosen = select::nodes(run.session(), &arguments)?;
     output::nodes(chosen.iter().filter_map(|name| run.session().nodes.get(name)), format);
-    Ok(Exit::Done)
+    Ok(ExitCode::Done)
 }
 
 /// All, some or none of it worked.
-fn outcome(worked: usize, failed: &[Notice]) -> Exit {
+fn outcome(worked: usize, failed: &[Notice]) -> ExitCode {
     match (worked, failed.first()) {
-        (_, None) => Exit::Done,
-        (0, Some(first)) => Exit::of(first),
-        (_, Some(_)) => Exit::Partly,
+        (_, None) => ExitCode::Done,
+        (0, Some(first)) => ExitCode::of(first),
+        (_, Some(_)) => ExitCode::Partly,
     }
 }
 

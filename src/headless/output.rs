@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 use unicode_width::UnicodeWidthStr;
 
-use super::{Exit, signals::Signals};
+use super::{ExitCode, signals::Signals};
 use crate::{
     base::text::{bytes, counted, json_line, line, visible},
     cli::Format,
@@ -101,7 +101,7 @@ pub enum Shown {
 
 /// Lets readers have what still waits for them, before the program ends. A signal ends the waiting; after one there is
 /// little time.
-pub async fn settle(exit: Exit, shown: Shown) -> Exit {
+pub async fn settle(exit: ExitCode, shown: Shown) -> ExitCode {
     let (out, err) = (spool::stdout(), spool::stderr());
     if out.waiting() + err.waiting() == 0 {
         return exit;
@@ -121,7 +121,7 @@ pub async fn settle(exit: Exit, shown: Shown) -> Exit {
     tokio::select! {
         () = drained => exit,
         // Results that nobody got are missing; what was for people alone is not.
-        () = told_to_end => if out.waiting() > 0 && shown == Shown::Results { exit.or(Exit::Partly) } else { exit },
+        () = told_to_end => if out.waiting() > 0 && shown == Shown::Results { exit.or(ExitCode::Partly) } else { exit },
     }
 }
 

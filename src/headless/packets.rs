@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    Exit, output,
+    ExitCode, output,
     run::{Run, Stop},
     select,
     team::Team,
@@ -28,7 +28,12 @@ use crate::{
 const REST_WITHIN: Duration = Duration::from_secs(20);
 
 /// Captures, until every node's has ended; the files are here or in S3 then.
-pub(super) async fn capture(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec, format: Format) -> Result<Exit, Stop> {
+pub(super) async fn capture(
+    run: &mut Run,
+    nodes: &NodesArgs,
+    spec: CaptureSpec,
+    format: Format,
+) -> Result<ExitCode, Stop> {
     let armed = spec.recorder.is_some();
     if armed && run.session().terms.place == Place::Local {
         let next_step = "arm the recorder in the terminal program: nodewatch-tui --local";
@@ -88,7 +93,7 @@ pub(super) async fn capture(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec,
 }
 
 /// One pcapng of all nodes on standard output, for as long as captures run and somebody reads it.
-pub(super) async fn stream(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec) -> Result<Exit, Stop> {
+pub(super) async fn stream(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec) -> Result<ExitCode, Stop> {
     let mut team = Team::gather(run, nodes, Some(select::was_given_capture)).await?;
     let (join, joining) = mpsc::unbounded_channel();
     let mut stream = tokio::spawn(live::follow(run.site(), joining, 0, tokio::io::stdout()));
@@ -144,12 +149,12 @@ pub(super) async fn stream(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec) 
             for fault in followed.faults() {
                 output::say(&format!("error: {fault}"));
             }
-            Ok(if followed.is_whole() { outcome } else { Exit::Partly })
+            Ok(if followed.is_whole() { outcome } else { ExitCode::Partly })
         }
         // A reader that has enough, as `head` or `tshark -c` do, is no failure.
         Some(Ok(Err(live::LiveError::Reader(_)))) => Ok(outcome),
         None if output::is_reader_gone() => Ok(outcome),
-        Some(Err(_)) | None => Ok(Exit::Partly),
+        Some(Err(_)) | None => Ok(ExitCode::Partly),
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use super::{
-    Exit,
+    ExitCode,
     drift::{Baseline, BaselineError, Drift, STANDARD, Target},
     output,
     run::{Run, Stop},
@@ -53,7 +53,7 @@ fn unusable(error: &BaselineError) -> Stop {
     Stop::Notice(Notice::error("cannot use the baseline", text::chain(error), next_step).of(failure))
 }
 
-pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> Result<Exit, Stop> {
+pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> Result<ExitCode, Stop> {
     let arguments = work.arguments;
     // A file that cannot be used is known before anything is deployed.
     let baseline = match arguments.baseline.clone() {
@@ -108,7 +108,7 @@ pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> 
         }
     }
     Ok(match team.outcome(live.len(), Vec::new()) {
-        Exit::Done if drifted || !whole => Exit::Partly,
+        ExitCode::Done if drifted || !whole => ExitCode::Partly,
         exit => exit,
     })
 }

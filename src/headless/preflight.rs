@@ -4,7 +4,7 @@
 
 use serde_json::json;
 
-use super::{Exit, output};
+use super::{ExitCode, output};
 use crate::{
     cli::Format,
     cluster::Cluster,
@@ -13,13 +13,13 @@ use crate::{
 };
 
 /// Runs all checks and prints them.
-pub async fn preflight(cluster: &Cluster, storage: Option<&Storage>, nodes: &[NodeName], format: Format) -> Exit {
+pub async fn preflight(cluster: &Cluster, storage: Option<&Storage>, nodes: &[NodeName], format: Format) -> ExitCode {
     // Where nobody answers nothing is known, and every check would wait for it.
     if let Err(notice) = cluster.answers().await
         && (notice.failure == Failure::Unreachable || notice.failure.is_passing())
     {
         output::say(&format!("error: {}", notice.line()));
-        return Exit::of(&notice);
+        return ExitCode::of(&notice);
     }
     let mut checks = cluster.preflight(nodes).await;
     if let Some(storage) = storage {
@@ -41,14 +41,14 @@ pub async fn preflight(cluster: &Cluster, storage: Option<&Storage>, nodes: &[No
         }
     }
     match checks.iter().map(|check| check.outcome).max() {
-        Some(Outcome::NotPermitted) => Exit::NotPermitted,
-        Some(Outcome::Failed) => Exit::Failed,
-        _ => Exit::Done,
+        Some(Outcome::NotPermitted) => ExitCode::NotPermitted,
+        Some(Outcome::Failed) => ExitCode::Failed,
+        _ => ExitCode::Done,
     }
 }
 
 /// Prints YAML as it is.
-pub fn manifests(yaml: &str) -> Exit {
+pub fn manifests(yaml: &str) -> ExitCode {
     output::print(yaml);
-    Exit::Done
+    ExitCode::Done
 }

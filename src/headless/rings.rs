@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Exit, output};
+use super::{ExitCode, output};
 use crate::{
     agents::rings::{LeftRing, RingError, Rings},
     base::text::{bytes, command, counted},
@@ -55,10 +55,10 @@ fn holder(ring: &LeftRing) -> Holder {
 
 /// Removes the captures of these sessions on this machine, or of all where none is named; the sessions that were found
 /// here, and what came of it.
-pub async fn cleanup(rings: &Rings, arguments: &CleanupArgs) -> (Vec<SessionId>, Exit) {
+pub async fn cleanup(rings: &Rings, arguments: &CleanupArgs) -> (Vec<SessionId>, ExitCode) {
     let named = |ring: &LeftRing| arguments.sessions.is_empty() || arguments.sessions.contains(&ring.session);
     let chosen: Vec<LeftRing> = rings.all().into_iter().filter(named).collect();
-    let mut exit = Exit::Done;
+    let mut exit = ExitCode::Done;
     let (open, left): (Vec<LeftRing>, Vec<LeftRing>) = chosen.into_iter().partition(|ring| ring.in_use);
     let found = left.iter().chain(&open).map(|ring| ring.session.clone()).collect();
     for ring in &open {
@@ -69,7 +69,7 @@ pub async fn cleanup(rings: &Rings, arguments: &CleanupArgs) -> (Vec<SessionId>,
             output::say(&format!(
                 "error: session {session} is open in another nodewatch-tui here: quit it there first"
             ));
-            exit = Exit::LeftBehind;
+            exit = ExitCode::LeftBehind;
         }
     }
     for ring in &left {
@@ -78,18 +78,18 @@ pub async fn cleanup(rings: &Rings, arguments: &CleanupArgs) -> (Vec<SessionId>,
     (found, exit)
 }
 
-async fn remove(rings: &Rings, ring: &LeftRing, arguments: &CleanupArgs) -> Exit {
+async fn remove(rings: &Rings, ring: &LeftRing, arguments: &CleanupArgs) -> ExitCode {
     let session = &ring.session;
     if arguments.dry_run {
         match arguments.output.format {
             Format::Json => output::print_json(std::iter::once(json!({"action": "delete", "ring": json(ring)}))),
             Format::Table => output::say(&format!("would remove session {session} on this machine: {}", what(ring))),
         }
-        return Exit::Done;
+        return ExitCode::Done;
     }
     if !(arguments.yes || super::ask::asked(&format!("Remove session {session}, {}? [y/N]", what(ring))).await) {
         output::say(&format!("session {session} on this machine is kept: {}", what(ring)));
-        return Exit::BadUsage;
+        return ExitCode::BadUsage;
     }
     let removed = rings
         .open(session)
@@ -108,5 +108,5 @@ async fn remove(rings: &Rings, ring: &LeftRing, arguments: &CleanupArgs) -> Exit
             output::say(&format!("LEFT  session {session} on this machine: {}: {reason}", what(ring)));
         }
     }
-    if outcome == "removed" { Exit::Done } else { Exit::LeftBehind }
+    if outcome == "removed" { ExitCode::Done } else { ExitCode::LeftBehind }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Exit, output};
+use super::{ExitCode, output};
 use crate::{
     agents::rings::LeftRing,
     base::text::{counted, date_and_time},
@@ -21,15 +21,15 @@ pub async fn sessions(
     asked: Option<(Result<Connection, Notice>, &Journals)>,
     rings: &[LeftRing],
     format: Format,
-) -> Exit {
+) -> ExitCode {
     let (found, notices) = match asked {
         Some((current, journals)) => find_all(current, journals, LOOK_WITHIN).await,
         None => (Vec::new(), Vec::new()),
     };
     let exit = match notices.first() {
-        None => Exit::Done,
-        Some(notice) if found.is_empty() && rings.is_empty() => Exit::of(notice),
-        Some(_) => Exit::Partly,
+        None => ExitCode::Done,
+        Some(notice) if found.is_empty() && rings.is_empty() => ExitCode::of(notice),
+        Some(_) => ExitCode::Partly,
     };
     let there: Vec<&Leftover> =
         found.iter().filter(|one| !one.summary.objects.is_empty() || one.summary.holder == Holder::Running).collect();

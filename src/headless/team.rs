@@ -11,7 +11,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    Exit, listed, outcome, output,
+    ExitCode, listed, outcome, output,
     run::{Run, Stop},
     select,
 };
@@ -199,7 +199,7 @@ impl Team {
     }
 
     /// What became of it: so many parts worked, and these failures are not of nodes that are missing or gone.
-    pub(super) fn outcome(&self, worked: usize, others: Vec<Notice>) -> Exit {
+    pub(super) fn outcome(&self, worked: usize, others: Vec<Notice>) -> ExitCode {
         let failures: Vec<Notice> = self.missing.values().chain(self.fallen.values()).cloned().chain(others).collect();
         outcome(worked, &failures)
     }

@@ -7,8 +7,8 @@ mod image;
 mod machine;
 mod notice;
 mod objects;
+mod port_reports;
 mod ports;
-mod reports;
 mod stand_in;
 mod storage;
 mod summary;
@@ -17,8 +17,8 @@ pub use image::PullPolicy;
 pub use machine::{ARCHITECTURES, Machine, NoAgent};
 pub use notice::{Failure, Notice, Severity};
 pub use objects::{Group, Keep, Kind, MadeObject, Purpose, Removal, SeenObject};
+pub use port_reports::{ALARM_MARK, Alarm, AlarmKind, LogsSettings, PastPort, PastQuery, PastReport};
 pub use ports::{Expectation, Expectations, ListedPort, NodeExpectations, Origin, Owner, PortClass, PortKey};
-pub use reports::{ALARM_MARK, Alarm, AlarmKind, LogsSettings, PastPort, PastQuery, PastReport};
 pub use stand_in::StandIn;
 pub use storage::{ParseS3UrlError, S3Url, StorageSettings, StoredFile, StoredSummary, Way};
 pub use summary::{
@@ -66,7 +66,7 @@ impl SessionId {
 
 /// A text that is no session's id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no session: an id has eight hexadecimal digits, see nodewatch-tui sessions")]
+#[error("invalid session ID {0:?}: expected eight hexadecimal digits, see nodewatch-tui sessions")]
 pub struct ParseSessionError(String);
 
 impl FromStr for SessionId {

@@ -17,9 +17,9 @@ pub struct S3Url {
     pub prefix: String,
 }
 
-/// A text that is no place in S3.
+/// A text that is not an S3 URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no place in S3: {reason}; write it as s3://bucket/prefix")]
+#[error("invalid S3 URL {text:?}: {reason}; write it as s3://bucket/prefix")]
 pub struct ParseS3UrlError {
     text: String,
     reason: &'static str,

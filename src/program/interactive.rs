@@ -33,7 +33,7 @@ use crate::{
     cli::Options,
     cluster::{self, Cluster, Connection, context_name},
     config::file::Config,
-    headless::{self, Exit},
+    headless::{self, ExitCode},
     model::{Failure, Kind, Notice, Place, SessionId},
     record::Recorder,
     runtime::{
@@ -50,7 +50,7 @@ pub(super) async fn run(
     (options, in_force): (&Options, &[Setting]),
     config: &Config,
     attach: Option<SessionId>,
-) -> Result<Exit, Notice> {
+) -> Result<ExitCode, Notice> {
     can_stand_in(options)?;
     terminal::check("use the commands nodes, ports and capture (see --help)")?;
     let recorder = recorder(options)?;
@@ -90,13 +90,13 @@ async fn sessions(
     mut attach: Option<SessionId>,
     mut recorder: Option<Recorder>,
     told: &mut String,
-) -> Result<Exit, Notice> {
+) -> Result<ExitCode, Notice> {
     let mut options = options.clone();
     // What to return to if a switch fails, and the notice to show then.
     let mut before: Option<Options> = None;
     let mut failed: Option<Notice> = None;
     // The worst exit of all sessions counts.
-    let mut worst = Exit::Done;
+    let mut worst = ExitCode::Done;
     loop {
         let begun = screen.wait(&preview(&options), Box::pin(begin((&options, in_force), config, attach.take()))).await;
         let mut engine = match (begun.map_err(|error| terminal_failed(&error))?, before.take()) {
@@ -144,12 +144,12 @@ async fn sessions(
     }
 }
 
-fn exit_of(session: &Session) -> Exit {
+fn exit_of(session: &Session) -> ExitCode {
     let receipt = session.receipt();
     match (receipt.left_behind(), receipt.is_whole()) {
-        (true, _) => Exit::LeftBehind,
-        (false, false) => Exit::Partly,
-        (false, true) => Exit::Done,
+        (true, _) => ExitCode::LeftBehind,
+        (false, false) => ExitCode::Partly,
+        (false, true) => ExitCode::Done,
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     cli::{AlarmsCommand, CleanupArgs, Cli, Command, Format, NodeCommand, Options, OutputArgs, ReportArgs},
     cluster::{self, Cluster, Connection},
     config::file::Config,
-    headless::{self, Exit, Shown},
+    headless::{self, ExitCode, Shown},
     logs::Logs,
     model::{Failure, LogsSettings, Notice, Place, SessionId},
     record::Recorder,
@@ -36,13 +36,13 @@ use settings::{
 };
 
 /// Runs the program with these arguments; the first one is its own name.
-pub async fn run(arguments: &[OsString]) -> Exit {
+pub async fn run(arguments: &[OsString]) -> ExitCode {
     let (cli, config, in_force) = match layers::read(arguments) {
         Ok(read) => read,
         Err(LayersError::CommandLine(error)) => {
             // Help and version are no errors, and go to standard output.
             let _ = error.print();
-            return if error.use_stderr() { Exit::BadUsage } else { Exit::Done };
+            return if error.use_stderr() { ExitCode::BadUsage } else { ExitCode::Done };
         }
         Err(LayersError::Config(error)) => return headless::settle(refuse(&error.into()), Shown::Results).await,
         Err(error @ LayersError::Environment { .. }) => {
@@ -58,7 +58,7 @@ pub async fn run(arguments: &[OsString]) -> Exit {
     headless::settle(outcome.unwrap_or_else(|notice| refuse(&notice)), shown).await
 }
 
-async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<Exit, Notice> {
+async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<ExitCode, Notice> {
     let options = &cli.options;
     topic_has_alarms(&cli, in_force)?;
     // Shells read the output of some commands, and others list or remove leftovers themselves.
@@ -113,12 +113,12 @@ async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<Exit, N
 }
 
 /// A reader that is gone is not an error.
-fn print(bytes: &[u8]) -> Exit {
+fn print(bytes: &[u8]) -> ExitCode {
     spool::stdout().push(bytes.to_vec());
-    Exit::Done
+    ExitCode::Done
 }
 
-fn settings_in_force(in_force: &[Setting], config: &Config, output: OutputArgs) -> Exit {
+fn settings_in_force(in_force: &[Setting], config: &Config, output: OutputArgs) -> ExitCode {
     match output.format {
         Format::Table => print(layers::as_toml(in_force, config.shown_path()).as_bytes()),
         Format::Json => {
@@ -130,12 +130,12 @@ fn settings_in_force(in_force: &[Setting], config: &Config, output: OutputArgs) 
 }
 
 /// The report of a session, from its journal on this laptop or from a recording.
-fn report(options: &Options, arguments: &ReportArgs) -> Result<Exit, Notice> {
+fn report(options: &Options, arguments: &ReportArgs) -> Result<ExitCode, Notice> {
     let summary = match (&arguments.from, &arguments.session) {
         (Some(file), _) => replay::summary(file)?,
         (None, Some(session)) => headless::sessions::summary(&journals()?, session)?,
         // The command line asks for one of them.
-        (None, None) => return Ok(Exit::BadUsage),
+        (None, None) => return Ok(ExitCode::BadUsage),
     };
     if arguments.print {
         return Ok(print(crate::handover::markdown(&summary).as_bytes()));
@@ -148,15 +148,15 @@ fn report(options: &Options, arguments: &ReportArgs) -> Result<Exit, Notice> {
     for path in written {
         print(format!("{}\n", visible(&path.display().to_string())).as_bytes());
     }
-    Ok(Exit::Done)
+    Ok(ExitCode::Done)
 }
 
-fn refuse(notice: &Notice) -> Exit {
+fn refuse(notice: &Notice) -> ExitCode {
     say(&format!("error: {}", notice.line()));
-    Exit::of(notice)
+    ExitCode::of(notice)
 }
 
-async fn on_nodes(options: &Options, config: &Config, command: NodeCommand) -> Result<Exit, Notice> {
+async fn on_nodes(options: &Options, config: &Config, command: NodeCommand) -> Result<ExitCode, Notice> {
     let session = SessionId::new(rand::random());
     let out = out(options, &session);
     headless::check(&command, options.agents.ring_size, &out)?;
@@ -170,7 +170,7 @@ async fn on_nodes(options: &Options, config: &Config, command: NodeCommand) -> R
         && let Some(since) = ports.since
     {
         let logs = Logs::open(logs_of(options, &cluster_name(options, None))?).await;
-        return headless::reports::past(&logs, nodes, since, ports.port, output.format).await;
+        return headless::port_reports::past(&logs, nodes, since, ports.port, output.format).await;
     }
     let (site, where_it_is) = site(options, &session).await?;
     if !matches!(command, NodeCommand::Nodes { .. }) {
@@ -184,7 +184,7 @@ async fn on_nodes(options: &Options, config: &Config, command: NodeCommand) -> R
         outlets.logs = None;
     }
     if let Some(logs) = &outlets.logs {
-        headless::reports::check(logs).await?;
+        headless::port_reports::check(logs).await?;
     }
     let terms = headless::terms(&command, &out, terms(options, where_it_is, session));
     let mut engine = Engine::start(terms, site, outlets);
@@ -199,7 +199,7 @@ async fn on_nodes(options: &Options, config: &Config, command: NodeCommand) -> R
 }
 
 /// The alarms of a cluster. Nothing is deployed.
-async fn alarms(options: &Options, command: AlarmsCommand) -> Result<Exit, Notice> {
+async fn alarms(options: &Options, command: AlarmsCommand) -> Result<ExitCode, Notice> {
     let session = SessionId::new(0);
     let create = matches!(command, AlarmsCommand::Create { .. });
     // Only for the nodes, and for the cluster's name.
@@ -219,7 +219,7 @@ async fn alarms(options: &Options, command: AlarmsCommand) -> Result<Exit, Notic
         sns_topic: options.sns_topic.clone(),
     });
     let logs = Logs::open(settings).await;
-    headless::reports::alarms(&logs, command, found.map(|(site, _)| site)).await
+    headless::port_reports::alarms(&logs, command, found.map(|(site, _)| site)).await
 }
 
 /// A topic without alarms is a mistake if it is typed. In the config file it is for the sessions that have alarms.
@@ -250,7 +250,7 @@ fn can_capture(options: &Options) -> Result<(), Notice> {
     Err(Notice::error("--push-agent cannot capture", cause, next_step).of(Failure::BadInput))
 }
 
-async fn sessions(options: &Options, output: OutputArgs) -> Result<Exit, Notice> {
+async fn sessions(options: &Options, output: OutputArgs) -> Result<ExitCode, Notice> {
     let rings = Rings::from_environment().all();
     if options.local {
         return Ok(headless::sessions::sessions(None, &rings, output.format).await);
@@ -260,12 +260,12 @@ async fn sessions(options: &Options, output: OutputArgs) -> Result<Exit, Notice>
     Ok(headless::sessions::sessions(Some((current, &journals)), &rings, output.format).await)
 }
 
-async fn cleanup(options: &Options, arguments: &CleanupArgs) -> Result<Exit, Notice> {
+async fn cleanup(options: &Options, arguments: &CleanupArgs) -> Result<ExitCode, Notice> {
     if options.connection.read_only && !arguments.dry_run {
         return Err(read_only());
     }
     let (here, exit) = if arguments.forget {
-        (Vec::new(), Exit::Done)
+        (Vec::new(), ExitCode::Done)
     } else {
         headless::rings::cleanup(&Rings::from_environment(), arguments).await
     };
@@ -293,7 +293,7 @@ async fn cleanup(options: &Options, arguments: &CleanupArgs) -> Result<Exit, Not
     .await))
 }
 
-async fn preflight(options: &Options, nodes: Vec<String>, output: OutputArgs) -> Result<Exit, Notice> {
+async fn preflight(options: &Options, nodes: Vec<String>, output: OutputArgs) -> Result<ExitCode, Notice> {
     let connection = Connection::open(&target(options)).await?;
     let cluster = Cluster::new(connection, SessionId::new(rand::random()), agents(options)?, journals()?);
     let storage = match options.storage() {
@@ -303,7 +303,7 @@ async fn preflight(options: &Options, nodes: Vec<String>, output: OutputArgs) ->
     Ok(headless::preflight::preflight(&cluster, storage.as_ref(), &names(nodes), output.format).await)
 }
 
-fn manifests(options: &Options, nodes: Vec<String>, session: Option<SessionId>) -> Result<Exit, Notice> {
+fn manifests(options: &Options, nodes: Vec<String>, session: Option<SessionId>) -> Result<ExitCode, Notice> {
     let session = session.unwrap_or_else(|| SessionId::new(rand::random()));
     let yaml = Cluster::manifests(&session, &agents(options)?, &names(nodes))?;
     Ok(headless::preflight::manifests(&yaml))
@@ -316,7 +316,7 @@ async fn freeze(
     nodes: Vec<String>,
     trusted: Option<String>,
     output: OutputArgs,
-) -> Result<Exit, Notice> {
+) -> Result<ExitCode, Notice> {
     let journals = journals()?;
     let headline = format!("cannot freeze session {session}");
     let record = journals.all().into_iter().flatten().find(|record| record.header.session == *session);

@@ -12,7 +12,7 @@ use crate::{
     base::text::time_of_day,
     cli::{Options, ReplayArgs},
     config::file::Config,
-    headless::Exit,
+    headless::ExitCode,
     model::{Notice, Summary},
     record::{Player, Step},
     runtime::terminal::{self, Screen},
@@ -25,7 +25,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How much a key changes the speed.
 const FASTER: f64 = 2.0;
 
-pub(super) async fn run(options: &Options, config: &Config, arguments: &ReplayArgs) -> Result<Exit, Notice> {
+pub(super) async fn run(options: &Options, config: &Config, arguments: &ReplayArgs) -> Result<ExitCode, Notice> {
     let mut player = Player::open(&arguments.file).map_err(|error| error.notice())?;
     let theme = Theme::from_environment(options.display.theme, options.display.ascii, config.keys.clone());
     if arguments.print {
@@ -35,7 +35,7 @@ pub(super) async fn run(options: &Options, config: &Config, arguments: &ReplayAr
     terminal::check("use --print")?;
     let failed = |error: io::Error| Notice::error("terminal error", error.to_string(), "");
     let mut screen = Screen::open(theme, false).map_err(failed)?;
-    play(&mut screen, &mut player, arguments.speed).await.map(|()| Exit::Done)
+    play(&mut screen, &mut player, arguments.speed).await.map(|()| ExitCode::Done)
 }
 
 /// What the session's report would say at the end of a recording.

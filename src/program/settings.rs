@@ -12,7 +12,7 @@ use nodewatch_protocol::Freeze;
 
 use super::layers::{Setting, Source};
 use crate::{
-    base::{clock, text},
+    base::{text, user},
     cli::{Options, SETTINGS},
     cluster::{AgentSettings, Push, Target},
     config::file::Config,
@@ -46,7 +46,7 @@ pub(super) fn agents(options: &Options) -> Result<AgentSettings, Notice> {
         service_account: options.credentials.service_account.clone(),
         role: options.credentials.irsa.clone(),
         push: pushed(options)?,
-        owner: clock::user_at_host(),
+        owner: user::user_at_host(),
     })
 }
 

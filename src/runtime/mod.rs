@@ -11,10 +11,11 @@ mod merging;
 mod outlets;
 mod panics;
 mod perform;
-mod reporting;
+mod port_reports;
 pub mod spool;
 pub mod terminal;
 mod tunnels;
+mod viewer;
 
 use std::sync::Arc;
 

@@ -2,32 +2,27 @@
 //!
 //! Owns what the engine is given for that, and the work of each effect that is about it.
 
-use std::{path::PathBuf, process::Stdio, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use nodewatch_protocol::{CaptureSpec, EACH_NODE, OwnSink, Sink};
 use tokio::{
-    net::unix::pipe,
-    process::Command,
     sync::{OnceCell, Semaphore, mpsc},
     time::timeout,
 };
 
 use crate::{
-    agents::{live, site::Site},
+    agents::site::Site,
     base::text,
     captures::manifest::{self, NodeEntry, SessionManifest},
-    config::file::{PLACE, VIEWER},
+    config::file::VIEWER,
     logs::Logs,
     model::{FetchProgress, Node, NodeName, Notice, Outcome, PreflightCheck, SessionId},
     session::{Event, Job, ledger::Found},
     storage::{Storage, StorageError},
 };
 
-/// A viewer has so long to open what it is to read.
-const VIEWER_WITHIN: Duration = Duration::from_secs(60);
 /// S3 has so long to take the session's manifest, and to say what it has at the end.
 const S3_WITHIN: Duration = Duration::from_secs(20);
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Where captures leave the program.
 #[derive(Debug, Clone)]
@@ -38,7 +33,7 @@ pub struct Outlets {
     pub storage: Option<Arc<Storage>>,
     /// CloudWatch, where it is used.
     pub logs: Option<Arc<Logs>>,
-    /// The viewer's program and arguments, [`PLACE`] standing for what it reads.
+    /// The viewer's program and arguments, `{}` standing for what it reads.
     pub viewer: Vec<String>,
     /// No capture file can have more bytes: what the session's rings may hold.
     pub largest: u64,
@@ -222,93 +217,6 @@ impl Outlet {
         let _ = events.send(Event::Download(key, outcome)).await;
     }
 
-    /// Starts the viewer on a pipe and feeds it until the captures end or it is closed.
-    pub(super) async fn follow(self, nodes: Vec<NodeName>) -> Event {
-        let names: Vec<String> = nodes.iter().map(|node| node.0.clone()).collect();
-        let headline = format!("following {}", names.join(", "));
-        let Some(pipe) = Pipe::new() else {
-            let notice = Notice::error(
-                headline,
-                "cannot create a pipe",
-                "set TMPDIR to a folder that you can write \
-                                                                          to",
-            );
-            return Event::Ended(Job::Follow, notice);
-        };
-        let mut viewer = match self.viewer(&pipe.path) {
-            Ok(viewer) => viewer,
-            Err(notice) => return Event::Ended(Job::Follow, notice),
-        };
-        let since = crate::base::clock::unix_millis();
-        let site = Arc::clone(&self.site);
-        let feed = async {
-            let out = pipe.opened().await.map_err(live::LiveError::from)?;
-            let (join, joining) = mpsc::unbounded_channel();
-            for node in nodes {
-                // Its other end is here.
-                let _ = join.send(node);
-            }
-            drop(join);
-            live::follow(site, joining, since, out).await
-        };
-        let ended = tokio::select! {
-            fed = feed => match fed {
-                Ok(followed) if followed.is_whole() => {
-                    let shown = text::counted(followed.packets as usize, "packet");
-                    Notice::info(format!("{headline}: {shown} shown, the captures have ended"))
-                }
-                Ok(followed) => {
-                    Notice::warning(headline, followed.faults().join("; "), "press {follow} again").naming_keys()
-                }
-                // The user has closed it.
-                Err(live::LiveError::Reader(_)) => Notice::info(format!("{headline}: the viewer was closed")),
-            },
-            // One that hands the pipe on to another program ends at once, and well.
-            Some(code) = failed_viewer(&mut viewer) => {
-                Notice::error(headline, format!("the viewer {:?} ended with {code}", self.outlets.viewer[0]), VIEWER_HELP)
-            }
-        };
-        Event::Ended(Job::Follow, ended)
-    }
-
-    pub(super) fn view(&self, file: &std::path::Path) -> Event {
-        // A viewer of live captures reads a file in place of an interface.
-        let opens: Vec<String> = self
-            .outlets
-            .viewer
-            .iter()
-            .filter(|part| *part != "-k")
-            .map(|part| if part == "-i" { "-r".into() } else { part.clone() })
-            .collect();
-        let outlet = Self { outlets: Outlets { viewer: opens, ..self.outlets.clone() }, ..self.clone() };
-        Event::Told(match outlet.viewer(file) {
-            Ok(_) => Notice::info(format!("opened {}", file.display())),
-            Err(notice) => notice,
-        })
-    }
-
-    fn viewer(&self, place: &std::path::Path) -> Result<tokio::process::Child, Notice> {
-        let parts: Vec<std::ffi::OsString> = self
-            .outlets
-            .viewer
-            .iter()
-            .map(|part| if part == PLACE { place.as_os_str().to_owned() } else { part.into() })
-            .collect();
-        let program = parts.first().cloned().unwrap_or_default();
-        Command::new(&program)
-            .args(parts.iter().skip(1))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            // Ctrl-C in the terminal is for this program; the viewer outlives it when the user wants.
-            .process_group(0)
-            .spawn()
-            .map_err(|error| {
-                let headline = format!("cannot start the viewer {}", program.display());
-                Notice::error(headline, error.to_string(), VIEWER_HELP)
-            })
-    }
-
     /// What goes along with the captures: into the session's folder where there is one, and to S3.
     pub(super) async fn write_manifest(&self, captured: Vec<Node>) -> Vec<Notice> {
         if captured.is_empty() {
@@ -358,9 +266,6 @@ impl Outlet {
     }
 }
 
-const VIEWER_HELP: &str =
-    "install Wireshark, or set `viewer` in the config, e.g. [\"tmux\", \"new-window\", \"termshark\", \"-i\", \"{}\"]";
-
 fn no_answer(headline: impl Into<String>) -> Notice {
     let cause = format!("S3 did not answer within {} s", S3_WITHIN.as_secs());
     Notice::warning(headline, cause, "see nodewatch-tui preflight --s3")
@@ -368,51 +273,4 @@ fn no_answer(headline: impl Into<String>) -> Notice {
 
 fn refused(error: &StorageError, key: &str) -> Notice {
     error.notice(format!("{key} was not removed"))
-}
-
-/// Waits for a viewer that ends badly; one that ends well says nothing.
-async fn failed_viewer(viewer: &mut tokio::process::Child) -> Option<String> {
-    match viewer.wait().await {
-        Ok(status) if status.success() => std::future::pending().await,
-        Ok(status) => Some(status.to_string()),
-        Err(error) => Some(error.to_string()),
-    }
-}
-
-/// A named pipe in a folder of its own, both gone when dropped.
-struct Pipe {
-    folder: PathBuf,
-    path: PathBuf,
-}
-
-impl Pipe {
-    fn new() -> Option<Self> {
-        let folder = std::env::temp_dir().join(format!("nodewatch-{:08x}", rand::random::<u32>()));
-        std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700).create(&folder).ok()?;
-        let path = folder.join("capture.pcapng");
-        // POSIX has the program wherever there is a pipe.
-        let made = std::process::Command::new("mkfifo").arg("-m").arg("600").arg(&path).status();
-        let pipe = Self { folder, path };
-        made.is_ok_and(|status| status.success()).then_some(pipe)
-    }
-
-    /// Its writing end, once the viewer has opened the other.
-    async fn opened(&self) -> std::io::Result<pipe::Sender> {
-        let mut waited = Duration::ZERO;
-        loop {
-            match pipe::OpenOptions::new().open_sender(&self.path) {
-                Ok(sender) => return Ok(sender),
-                Err(error) if waited >= VIEWER_WITHIN => return Err(error),
-                Err(_) => tokio::time::sleep(LOOK_EVERY).await,
-            }
-            waited += LOOK_EVERY;
-        }
-    }
-}
-
-impl Drop for Pipe {
-    fn drop(&mut self) {
-        // What is left is an empty name in the system's folder for temporary files.
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
 }

@@ -15,7 +15,7 @@ use tokio::{
 use super::{
     handoff,
     outlets::{Outlet, Outlets},
-    reporting::Reporting,
+    port_reports::Reporting,
     tunnels::{Tunnels, close_tunnels, lock, open_tunnel},
 };
 use crate::{

@@ -129,15 +129,6 @@ impl App {
         self.start_with_form(&able)
     }
 
-    /// Sets every file on its way that is on its node alone, or says that there is none.
-    pub(super) fn fetch_all_by_key(&mut self) -> Vec<Effect> {
-        let effects = self.session.fetch_all();
-        if effects.is_empty() {
-            self.session.notify(Notice::info("nothing to fetch: every finished file is here, being fetched or in S3"));
-        }
-        effects
-    }
-
     /// One node is one keystroke; several are asked about first.
     pub(super) fn ask_deploy(&mut self) -> Vec<Effect> {
         let targets = self.targets();

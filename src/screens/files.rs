@@ -289,4 +289,13 @@ impl App {
         };
         vec![Effect::View(path)]
     }
+
+    /// Sets every file on its way that is on its node alone, or says that there is none.
+    pub(super) fn fetch_all_by_key(&mut self) -> Vec<Effect> {
+        let effects = self.session.fetch_all();
+        if effects.is_empty() {
+            self.session.notify(Notice::info("nothing to fetch: every finished file is here, being fetched or in S3"));
+        }
+        effects
+    }
 }

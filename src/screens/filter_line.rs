@@ -1,17 +1,11 @@
-//! The filter line, one for all screens, and what the mouse points at.
+//! The filter line, one for all screens.
 //!
 //! Owns what typing into it does. Each screen's filter language is its own. Pure.
 
 use tui_input::Input;
 
 use super::{
-    App, Layer, Screen, View,
-    action::{Action, Pointed},
-    cursor::{Cursor, RowKey},
-    events, files,
-    order::Order,
-    port_filter::PortFilter,
-    ports::Mode,
+    App, Layer, Screen, action::Action, cursor::Cursor, events, files, order::Order, port_filter::PortFilter,
     text_field,
 };
 use crate::session::{
@@ -105,40 +99,6 @@ impl App {
         Vec::new()
     }
 
-    /// Puts the cursor on a row of the screen, where it is still there.
-    fn put_cursor(&mut self, row: &RowKey) {
-        match (row, &self.screen) {
-            (RowKey::Node(name), Screen::Nodes) => {
-                let there = self.shown().any(|state| state.node.name == *name);
-                if there && self.list.cursor.as_ref() != Some(name) {
-                    self.list.cursor = Some(name.clone());
-                    self.scroll = 0;
-                    self.file_cursor = Cursor::default();
-                }
-            }
-            (RowKey::File(key), Screen::Files) => {
-                let at = self.file_rows().iter().position(|row| row.key == *key);
-                if let Some(at) = at {
-                    self.files.cursor.put(at, Some(key.clone()));
-                }
-            }
-            (RowKey::Port(..) | RowKey::Group(_), Screen::Ports) => self.ports.put_on(row),
-            (RowKey::Event(key), Screen::Events) => {
-                let at = self.event_rows().iter().position(|row| row.key() == *key);
-                if let Some(at) = at {
-                    self.events.cursor.put(at, Some(key.clone()));
-                }
-            }
-            (RowKey::NodeFile(name), Screen::Node(_)) => {
-                let at = self.current().and_then(|state| state.files.iter().position(|file| file.name == *name));
-                if let Some(at) = at {
-                    self.file_cursor.put(at, Some(name.clone()));
-                }
-            }
-            _ => {}
-        }
-    }
-
     /// The filter's text has changed.
     fn filter_typed(&mut self) {
         let Some(Layer::Filter(line)) = self.layers.last() else { return };
@@ -166,23 +126,6 @@ impl App {
                 text_field::insert(&mut typed.input, text);
             }
             _ => {}
-        }
-    }
-
-    /// The mouse was pointed at something of the screen.
-    pub(super) fn pointed(&mut self, pointed: &Pointed) {
-        match (pointed, &self.screen) {
-            (Pointed::Row(row), _) => self.put_cursor(row),
-            (Pointed::Tab(tab), Screen::Ports) => {
-                self.ports.mode = Mode::ALL[(*tab).min(Mode::ALL.len() - 1)];
-                self.ports.go_to_top();
-                self.sift_ports();
-            }
-            (Pointed::Tab(tab), _) => {
-                self.view = View::ALL[(*tab).min(View::ALL.len() - 1)];
-                self.scroll = 0;
-            }
-            (Pointed::Window(from, to), _) => self.layout.window = Some((*from.min(to), *from.max(to))),
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod files;
 pub mod filter_line;
 mod hidden;
 mod input;
+mod mouse;
 mod node;
 pub mod nodes;
 mod order;

@@ -20,10 +20,10 @@ pub mod node;
 mod nodes;
 mod outcome;
 pub mod pending;
+pub mod port_reports;
 pub mod ports;
 pub mod probes;
 pub mod receipt;
-pub mod reports;
 pub mod selector;
 mod summary;
 mod terms;
@@ -50,8 +50,8 @@ use self::{
     files::Transfers,
     joining::Joining,
     node::{Agent, NodeState},
+    port_reports::Reports,
     ports::Ports,
-    reports::Reports,
     work::Work,
 };
 use crate::{

@@ -58,8 +58,8 @@ fn what_it_is_told_wrong_it_refuses_by_name() {
     for (arguments, token) in [
         (["--exclude", "22,,80"], "an empty item"),
         (["--expect", "70000"], "\"70000\""),
-        (["--cloudwatch", "a b"], "\"a b\" is no log group"),
-        (["--retention-days", "15"], "\"15\" is no retention"),
+        (["--cloudwatch", "a b"], "invalid log group \"a b\""),
+        (["--retention-days", "15"], "invalid retention \"15\""),
         (["--interval", "0"], "0"),
     ] {
         let output = agent().arg("report").args(arguments).output().expect("it starts");

@@ -270,7 +270,7 @@ async fn a_hundred_and_twenty_thousand_ports_go_there_and_come_back() {
     let past = logs.past(&query(None)).await.expect("reports");
     assert_eq!(past.iter().map(|report| report.ports.len()).collect::<Vec<_>>(), [120_000, 119_999]);
     assert!(past.iter().all(|report| report.incomplete.is_none()));
-    let changes = nodewatch_tui::session::reports::changes(&past);
+    let changes = nodewatch_tui::session::port_reports::changes(&past);
     assert_eq!(changes[0].2, "-tcp 0.0.0.0:1");
     let first = Some(PortKey { port: 1, protocol: nodewatch_protocol::PortProtocol::Tcp });
     assert_eq!(logs.past(&query(first)).await.expect("reports").len(), 1);

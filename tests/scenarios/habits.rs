@@ -216,7 +216,7 @@ fn commands_are_completed_brought_back_and_refused_by_name() {
         ("ports 22", "ports takes no argument, got \"22\""),
         ("ns A_B", "invalid namespace \"A_B\""),
         ("filter (", "invalid regular expression \"(\""),
-        ("budget soon", "\"soon\" is no duration"),
+        ("budget soon", "invalid duration \"soon\""),
     ] {
         assert_eq!(command(&mut app, wrong), []);
         assert!(error(&app).contains(told), "{wrong}: {}", error(&app));

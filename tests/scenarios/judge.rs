@@ -11,7 +11,7 @@ use nodewatch_report::{Occasion, Report};
 use nodewatch_tui::{
     model::{Expectation, Expectations, NodeName, Origin, PortKey, Way},
     screens::App,
-    session::{Effect, Event, reports::Reports},
+    session::{Effect, Event, port_reports::Reports},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::Value;

@@ -13,7 +13,7 @@ use nodewatch_tui::{
         Effect, Event,
         exit::Phase,
         ledger::{Fate, Found},
-        reports::Reports,
+        port_reports::Reports,
     },
 };
 
@@ -313,7 +313,7 @@ fn a_report_that_is_not_whole_closes_nothing_and_opens_only_what_is_new() {
         report(3, &["tcp 0.0.0.0:3"], cut),
         report(4, &["tcp 0.0.0.0:2", "tcp 0.0.0.0:3"], None),
     ];
-    let changes = nodewatch_tui::session::reports::changes(&past);
+    let changes = nodewatch_tui::session::port_reports::changes(&past);
     let told: Vec<(u64, &str)> = changes.iter().rev().map(|(at, _, text)| (*at, text.as_str())).collect();
     let why = "(incomplete report: 1 of 2 parts found)";
     let lines = [format!("at least 1 open  {why}"), format!("+tcp 0.0.0.0:3  {why}")];
@@ -416,7 +416,7 @@ fn history_is_asked_for_a_port_and_shown_when_it_comes() {
         older_left_out: false,
     };
     let past = [report(1, &["tcp 0.0.0.0:22"]), report(2, &["tcp 0.0.0.0:22"]), report(3, &["tcp 0.0.0.0:80"])];
-    let changes = nodewatch_tui::session::reports::changes(&past);
+    let changes = nodewatch_tui::session::port_reports::changes(&past);
     let told: Vec<(u64, &str)> = changes.iter().map(|(at, _, text)| (*at, text.as_str())).collect();
     assert_eq!(told, [(3, "+tcp 0.0.0.0:80  -tcp 0.0.0.0:22"), (1, "1 open")]);
     feed(&mut app, [Event::Past(Ok(past.to_vec()))]);

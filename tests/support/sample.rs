@@ -15,7 +15,7 @@ use nodewatch_tui::{
         Way,
     },
     screens::{Action, App, Input, update},
-    session::{Event, Happened, Terms, delivery::StorageInfo, reports::Reports},
+    session::{Event, Happened, Terms, delivery::StorageInfo, port_reports::Reports},
 };
 
 /// 2023-11-14 22:13:20 UTC.

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::{Found, Hub, answer, refused};
 use crate::{
     error::chain,
-    reports::{ReportError, Reports},
+    port_reports::{ReportError, Reports},
 };
 
 /// The agent's own reports.

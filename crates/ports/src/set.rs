@@ -21,7 +21,7 @@ pub struct ParsePortSetError {
 impl fmt::Display for ParsePortSetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { item, list, reason } = self;
-        write!(f, "{item:?} in {list:?}: {reason}; write ports as in 22,8000-8100,53/udp,tcp/9100,127.0.0.0/8")
+        write!(f, "{item:?} in {list:?}: {reason}; use a list like 22,8000-8100,53/udp,tcp/9100,127.0.0.0/8")
     }
 }
 

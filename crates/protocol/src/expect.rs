@@ -33,7 +33,7 @@ impl fmt::Display for PortKey {
 
 /// Text that is no [`PortKey`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no port: write 22/tcp, 53/udp or 22")]
+#[error("invalid port {0:?}: use 22/tcp, 53/udp or 22")]
 pub struct ParsePortKeyError(String);
 
 impl FromStr for PortKey {

@@ -192,7 +192,7 @@ impl fmt::Display for Port {
 
 /// Text that is no [`Port`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no listening socket: expected for example `tcp 0.0.0.0:22`")]
+#[error("invalid listening socket {0:?}: expected e.g. `tcp 0.0.0.0:22`")]
 pub struct ParsePortError(String);
 
 impl FromStr for Port {

@@ -34,7 +34,7 @@ pub fn check_group(name: &str) -> Result<(), String> {
     } else {
         return Ok(());
     };
-    Err(format!("{name:?} is no log group: {wrong}"))
+    Err(format!("invalid log group {name:?}: {wrong}"))
 }
 
 /// The days that CloudWatch Logs takes for a retention, as `PutRetentionPolicy` in its API reference has them.
@@ -44,7 +44,7 @@ const RETENTIONS: [u32; 22] =
 /// Days of retention; the error names what is wrong.
 pub fn check_retention(text: &str) -> Result<u32, String> {
     let days = text.parse().ok().filter(|days| RETENTIONS.contains(days));
-    days.ok_or_else(|| format!("{text:?} is no retention that CloudWatch Logs takes: write one of {RETENTIONS:?} days"))
+    days.ok_or_else(|| format!("invalid retention {text:?}: CloudWatch Logs accepts {RETENTIONS:?} days"))
 }
 
 #[cfg(test)]

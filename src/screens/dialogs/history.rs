@@ -7,7 +7,7 @@ use nodewatch_protocol::UnixMillis;
 use crate::{
     model::{NodeName, Notice, PastQuery, PastReport, PortKey},
     screens::{App, Layer},
-    session::{Effect, reports::changes},
+    session::{Effect, port_reports::changes},
 };
 
 /// Past reports on the screen.

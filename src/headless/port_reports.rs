@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use futures::StreamExt;
 use serde_json::json;
 
-use super::{Exit, ask::asked, output};
+use super::{ExitCode, ask::asked, output};
 use crate::{
     agents::site::Site,
     base::{
@@ -21,7 +21,7 @@ use crate::{
         AlarmKind, Failure, Holder, LogsSettings, NodeName, NodesChange, Notice, PastQuery, PortClass, PortKey,
         SessionId, Way,
     },
-    session::{filter, reports::changes},
+    session::{filter, port_reports::changes},
 };
 
 /// Past reports that are read at most.
@@ -60,7 +60,7 @@ pub async fn past(
     since: Duration,
     port: Option<PortKey>,
     format: Format,
-) -> Result<Exit, Notice> {
+) -> Result<ExitCode, Notice> {
     if nodes.selector.is_some() {
         let cause = "labels of past nodes are unknown";
         return Err(Notice::error("-l cannot be used with --since", cause, "use --nodes").of(Failure::BadInput));
@@ -96,9 +96,9 @@ pub async fn past(
     let holes = reports.iter().filter(|report| report.incomplete.is_some()).count();
     if holes > 0 {
         output::say(&format!("warning: {} incomplete: closed ports are shown from complete reports only", are(holes)));
-        return Ok(Exit::Partly);
+        return Ok(ExitCode::Partly);
     }
-    Ok(Exit::Done)
+    Ok(ExitCode::Done)
 }
 
 fn are(reports: usize) -> String {
@@ -106,7 +106,7 @@ fn are(reports: usize) -> String {
 }
 
 /// A cluster's alarms: made for the nodes that there are, listed, removed.
-pub async fn alarms(logs: &Logs, command: AlarmsCommand, site: Option<Arc<dyn Site>>) -> Result<Exit, Notice> {
+pub async fn alarms(logs: &Logs, command: AlarmsCommand, site: Option<Arc<dyn Site>>) -> Result<ExitCode, Notice> {
     check_credentials(logs).await?;
     let scope = Scope::Cluster;
     let failed = |headline: &'static str| move |error: crate::logs::LogsError| error.notice(headline);
@@ -150,7 +150,7 @@ pub async fn alarms(logs: &Logs, command: AlarmsCommand, site: Option<Arc<dyn Si
                 && !asked(&format!("Remove {} of {cluster}? [y/N]", counted(there.len(), "alarm"))).await
             {
                 output::say("nothing was removed");
-                return Ok(Exit::BadUsage);
+                return Ok(ExitCode::BadUsage);
             }
             let removed = logs.delete_alarms(&scope).await.map_err(failed("alarms may still exist"))?;
             if whole && !logs.settings().group.is_empty() {
@@ -159,7 +159,7 @@ pub async fn alarms(logs: &Logs, command: AlarmsCommand, site: Option<Arc<dyn Si
             output::say(&format!("cluster {cluster}: {} removed", counted(removed, "alarm")));
         }
     }
-    Ok(Exit::Done)
+    Ok(ExitCode::Done)
 }
 
 async fn list(logs: &Logs, format: Format) -> Result<(), Notice> {
@@ -219,8 +219,8 @@ async fn choose(site: &dyn Site, arguments: &NodesArgs) -> Result<Vec<NodeName>,
 }
 
 /// Alarms that sessions have left, and with `--reports` their log groups: named, asked about, removed.
-pub async fn remove_left(journals: &Journals, arguments: &CleanupArgs, here: Option<&str>) -> Exit {
-    let mut exit = Exit::Done;
+pub async fn remove_left(journals: &Journals, arguments: &CleanupArgs, here: Option<&str>) -> ExitCode {
+    let mut exit = ExitCode::Done;
     let all: Vec<Record> = journals.all().into_iter().flatten().collect();
     for record in all {
         let id = record.header.session.clone();
@@ -240,12 +240,12 @@ pub async fn remove_left(journals: &Journals, arguments: &CleanupArgs, here: Opt
         }
         if journals.holder(&record) == Holder::Running {
             output::say(&format!("error: session {id} is open in another nodewatch-tui here: quit it there first"));
-            exit = Exit::LeftBehind;
+            exit = ExitCode::LeftBehind;
             continue;
         }
         if let Err(notice) = remove_one(journals, arguments, &id, settings).await {
             output::say(&format!("error: {}", notice.line()));
-            exit = Exit::LeftBehind;
+            exit = ExitCode::LeftBehind;
         }
     }
     exit
