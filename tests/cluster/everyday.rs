@@ -99,6 +99,8 @@ fn a_node_without_room_says_so_and_the_other_goes_on() {
         "spec": {"nodeName": nodes[0], "terminationGracePeriodSeconds": 0, "containers": [{
             "name": "filler", "image": "localhost/pause:1",
             "resources": {"requests": {"cpu": format!("{}m", room * 1000 - 20)}}}]}}));
+    // A kubelet refuses it while another's pod is still ending there, and then the node has room.
+    kubectl(&["wait", "--for=condition=Ready", "pod/filler", "--timeout=60s"]);
     let output = run(&["ports", "--all", "-o", "json"]);
     drop(filler);
     let said = said(&output);
@@ -286,7 +288,7 @@ fn a_first_session_by_keys_at_80x24() {
     tmux.keys(&["Tab", "Tab"]);
     tmux.until("on the node");
     tmux.keys(&["Enter"]);
-    tmux.until("fetched, verified");
+    tmux.until("here, checked");
     tmux.keys(&["q"]);
     tmux.until("remove everything");
     tmux.until("its pod is there");
