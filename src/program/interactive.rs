@@ -161,7 +161,7 @@ fn epilogue(app: &App, folder: &Path) -> String {
         // Writing to a String does not fail.
         let _ = writeln!(told, "interrupted: {cut}");
     }
-    if app.report_at_end && session.life.began.is_some() {
+    if app.choices.report_at_end && session.life.began.is_some() {
         let report = match handoff::write_report(folder, &session.summary()) {
             Ok(paths) => paths.map(|path| path.display().to_string()).join(" and "),
             Err(error) => format!("not written: {}", text::chain(&error)),

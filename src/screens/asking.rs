@@ -69,7 +69,7 @@ impl App {
         if names.is_empty() {
             return Vec::new();
         }
-        if spec.content == Content::Full && !self.full_content {
+        if spec.content == Content::Full && !self.choices.full_content {
             self.open(Layer::Confirm(Confirm::FullContent(names, Box::new(spec))));
             return Vec::new();
         }

@@ -120,7 +120,7 @@ impl App {
     pub(super) fn common_key(&mut self, action: Action) -> Vec<Effect> {
         match action {
             change if change.changes_cluster() && self.session.permission == Permission::ReadOnly => {
-                self.refuse_read_only()
+                self.refuse_read_only();
             }
             Action::NextView | Action::PreviousView => {
                 self.view = self.view.step(if action == Action::NextView { 1 } else { -1 });

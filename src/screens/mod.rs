@@ -168,6 +168,15 @@ pub struct Layout {
     pub window: Option<(UnixMillis, UnixMillis)>,
 }
 
+/// What the user has said once, for the whole session.
+#[derive(Debug, Clone, Default)]
+pub struct Choices {
+    /// Payloads may be captured.
+    pub full_content: bool,
+    /// The session's report is written at its end.
+    pub report_at_end: bool,
+}
+
 /// A session and what is seen of it.
 #[derive(Debug, Clone)]
 pub struct App {
@@ -199,10 +208,8 @@ pub struct App {
     commands: Commands,
     /// The capture form's last contents.
     pub form: CaptureForm,
-    /// The user has said in this session that payloads may be captured.
-    pub full_content: bool,
-    /// The session's report is written at its end.
-    pub report_at_end: bool,
+    /// What the user has said once, for the whole session.
+    pub choices: Choices,
     /// Nodes whose captures are to be followed in the viewer, once what was asked about them is answered.
     to_follow: BTreeSet<NodeName>,
     /// This is a picture that stands still.
@@ -247,8 +254,7 @@ impl App {
             trail: Trail::default(),
             commands: Commands::default(),
             form: CaptureForm::default(),
-            full_content: false,
-            report_at_end: false,
+            choices: Choices::default(),
             to_follow: BTreeSet::new(),
             paused: false,
             still: None,

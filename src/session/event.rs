@@ -16,6 +16,7 @@ use crate::model::{
 };
 
 /// What happened, by whoever did it.
+#[allow(clippy::large_enum_variant, reason = "it is handed on once and not kept")]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Happened<I> {

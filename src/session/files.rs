@@ -286,12 +286,12 @@ impl Session {
         self.transfers.downloads.insert(key.clone(), FetchProgress::Bytes(0));
         Effect::Download { key, node, session }
     }
+}
 
-    /// Removes files for good: in agents' rings by name, in S3 by key.
-    pub(crate) fn remove_files(&self, on_nodes: Vec<(NodeName, String)>, stored: Vec<String>) -> Vec<Effect> {
-        let on_nodes = on_nodes.into_iter().map(|(name, file)| Effect::Ask(name, Request::RemoveFile { file }));
-        on_nodes.chain(stored.into_iter().map(Effect::RemoveStored)).collect()
-    }
+/// Removes files for good: in agents' rings by name, in S3 by key.
+pub fn remove_files(on_nodes: Vec<(NodeName, String)>, stored: Vec<String>) -> Vec<Effect> {
+    let on_nodes = on_nodes.into_iter().map(|(name, file)| Effect::Ask(name, Request::RemoveFile { file }));
+    on_nodes.chain(stored.into_iter().map(Effect::RemoveStored)).collect()
 }
 
 /// What would be lost of an agent with its ring, for people.

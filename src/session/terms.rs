@@ -16,6 +16,7 @@ use crate::model::{LogsSettings, Place, SessionId};
 pub const LEASE: Duration = Duration::from_secs(600);
 
 /// What a session begins with.
+#[allow(clippy::struct_excessive_bools, reason = "each is an option of the command line, and any may go with any")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
     /// Its id.

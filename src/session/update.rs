@@ -86,17 +86,12 @@ impl Session {
             Event::Stored(stored) => self.stored(stored),
             Event::Download(key, progress) => self.download_progress(key, progress),
             Event::Ended(job, notice) => self.job_ended(job, notice),
-            Event::Told(notice) => self.notify(notice),
+            Event::Told(notice) | Event::EndsSet(Err(notice)) => self.notify(notice),
             Event::Stocked(group, found) => self.stocked(group, &found),
             Event::InBucket(found) => self.in_bucket(found),
             Event::NoManifest(notice) => self.no_manifest(notice),
             Event::Stock(stock) => self.stock(stock),
-            Event::EndsSet(Err(notice)) => self.notify(notice),
-            Event::Sweep(id, removal) => {
-                if removal == Removal::Finished {
-                    self.work.swept(&id);
-                }
-            }
+            Event::Sweep(id, Removal::Finished) => self.work.swept(&id),
             Event::MeanLaterNodes => self.mean_later_nodes(),
             _ => {}
         }

@@ -127,7 +127,7 @@ fn guards_stay_before_the_first_object() {
 #[test]
 fn payloads_and_names_are_settled_on_the_laptop_before_the_agent_is_there() {
     let mut app = listed();
-    app.full_content = true;
+    app.choices.full_content = true;
     key(&mut app, Action::CaptureOptions);
     typed(&mut app, "host db.example.com");
     let named = CaptureSpec { filter: Some("host db.example.com".into()), ..CaptureSpec::default() };

@@ -8,7 +8,11 @@ use super::Layer;
 use crate::{
     model::{Held, NodeName, Notice, SessionId},
     screens::{App, action::Action},
-    session::{Effect, files::FileKey, pending::Goal},
+    session::{
+        Effect,
+        files::{FileKey, remove_files},
+        pending::Goal,
+    },
 };
 
 /// Questions.
@@ -76,12 +80,12 @@ impl App {
             Confirm::Deploy(names, goal) => self.session.deploy_for(&names, goal),
             Confirm::StopCaptures(names) => self.session.stop_captures(names),
             Confirm::FullContent(names, spec) => {
-                self.full_content = true;
+                self.choices.full_content = true;
                 self.ask_deploy_for_captures(names, *spec)
             }
             Confirm::RemoveFiles { on_nodes, stored, .. } => {
                 self.files.marks.clear();
-                self.session.remove_files(on_nodes, stored)
+                remove_files(on_nodes, stored)
             }
             Confirm::Hidden { action, .. } => self.press(action),
             Confirm::Sweep { id, .. } => self.sweep(id),

@@ -40,7 +40,7 @@ impl App {
             return Vec::new();
         };
         match (exit.phase, action) {
-            (_, Action::Report) => self.report_at_end = !self.report_at_end,
+            (_, Action::Report) => self.choices.report_at_end = !self.choices.report_at_end,
             (_, Action::PageUp) => self.scroll = self.scroll.saturating_sub(10),
             (_, Action::PageDown) => self.scroll = self.scroll.saturating_add(10),
             (Phase::Asking, Action::Up) => view.step(exit, -1),

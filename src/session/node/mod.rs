@@ -465,7 +465,7 @@ impl NodeState {
                 self.counts.latest = Some(statistics);
             }
             update @ (Update::FilesPart(_) | Update::Files(_) | Update::FilesChanged { .. }) => {
-                self.apply_files(update)
+                self.apply_files(update);
             }
             Update::Ring(ring) => self.ring = Some(ring),
             Update::Dropped { updates } => {

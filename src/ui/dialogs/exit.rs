@@ -74,7 +74,7 @@ fn headline(app: &App, exit: &Exit) -> String {
 
 /// What the user takes away of the session besides its files.
 fn report_line(app: &App, theme: &Theme) -> Line<'static> {
-    let (word, style, what) = if app.report_at_end {
+    let (word, style, what) = if app.choices.report_at_end {
         ("write", theme.accent, "a session report, next to its files")
     } else {
         ("-", theme.dim, "no session report")
