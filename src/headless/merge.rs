@@ -34,8 +34,10 @@ const NAMED: usize = 5;
 pub async fn merge(arguments: MergeArgs, out: Option<&Path>) -> ExitCode {
     let target = target(&arguments, out);
     let part = Merge::part_of(&target);
+    // Before there is a file that an interrupt would leave.
+    let signals = Signals::listen();
     let interrupted = async {
-        match Signals::listen() {
+        match signals {
             Ok(mut signals) => signals.next().await,
             // What cannot be listened to never comes.
             Err(_) => std::future::pending().await,
