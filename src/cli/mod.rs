@@ -303,7 +303,7 @@ pub struct CleanupArgs {
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = text::parse_duration)]
     pub timeout: Duration,
     /// Also remove log groups created by the sessions, with their reports
-    #[arg(long)]
+    #[arg(long, conflicts_with = "local")]
     pub reports: bool,
     /// Also remove the sessions' captures from S3
     ///
@@ -311,10 +311,10 @@ pub struct CleanupArgs {
     #[arg(long)]
     pub captures: bool,
     /// Also remove a namespace with objects that are not the session's; each is listed first
-    #[arg(long)]
+    #[arg(long, conflicts_with = "local")]
     pub with_namespace_contents: bool,
     /// Only drop the journals of these sessions, after their cluster is gone for good
-    #[arg(long, requires = "sessions", conflicts_with_all = ["dry_run", "yes", "captures", "reports", "with_namespace_contents"])]
+    #[arg(long, requires = "sessions", conflicts_with_all = ["dry_run", "yes", "captures", "reports", "with_namespace_contents", "local"])]
     pub forget: bool,
     #[command(flatten)]
     pub trust: TrustArgs,

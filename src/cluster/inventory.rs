@@ -114,14 +114,21 @@ pub(super) async fn everywhere(client: &Client) -> Result<Vec<Seen>, Notice> {
     Ok(seen)
 }
 
+/// As the reaper's objects are named.
+fn is_reapers(name: &str) -> bool {
+    name.starts_with("reaper-") || name.starts_with("nodewatch-reaper")
+}
+
 fn read(kind: Kind, found: DynamicObject) -> Seen {
     let state = state(kind, &found);
     let purpose = match (found.annotations().get(NODE), kind) {
         (Some(node), _) => Purpose::Agent(NodeName(node.clone())),
         (None, Kind::Namespace) => Purpose::Session,
         (None, Kind::DaemonSet) => Purpose::LaterNodes,
-        (None, Kind::ServiceAccount) if !found.name_any().starts_with("nodewatch-reaper") => Purpose::Accounts,
-        (None, _) => Purpose::Reaper,
+        (None, _) if is_reapers(&found.name_any()) => Purpose::Reaper,
+        (None, Kind::ServiceAccount) => Purpose::Accounts,
+        // Somebody may have made it, or taken its Job from it.
+        (None, _) => Purpose::Unknown,
     };
     let object = MadeObject { kind, namespace: found.namespace(), name: found.name_any(), uid: found.uid(), purpose };
     let session = found.labels().get(SESSION_LABEL).and_then(|id| id.parse().ok());

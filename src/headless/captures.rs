@@ -216,6 +216,11 @@ pub async fn remove_captures(
             output::say(&format!("captures of session {id} are kept in {place}: cleanup {id} --captures removes them"));
             continue;
         }
+        if journals.holder(&record) == Holder::Running {
+            output::say(&format!("error: {place} was not removed: session {id} is open in another nodewatch-tui here"));
+            exit = ExitCode::LeftBehind;
+            continue;
+        }
         if left.contains(&id) {
             output::say(&format!("error: {place} was not removed: agents of session {id} may still upload to it"));
             exit = ExitCode::LeftBehind;

@@ -303,9 +303,11 @@ impl SessionSummary {
         self.objects.iter().filter(|seen| seen.object.is_agent()).count()
     }
 
-    /// Whether agents may be there: those of a DaemonSet are known by their pods only.
+    /// Whether agents may be there: those of a DaemonSet, and those that have lost their Job, are known by their pods only.
     pub fn may_have_agents(&self) -> bool {
-        self.objects.iter().any(|seen| seen.object.is_agent() || seen.object.kind == Kind::DaemonSet)
+        let stray = |object: &MadeObject| object.kind == Kind::Pod && object.purpose == Purpose::Unknown;
+        let may_be = |object: &MadeObject| object.is_agent() || object.kind == Kind::DaemonSet || stray(object);
+        self.objects.iter().any(|seen| may_be(&seen.object))
     }
 }
 

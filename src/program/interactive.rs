@@ -16,8 +16,8 @@ use super::{
     layers::Setting,
     print, read_only, recorder,
     settings::{
-        agents_again, as_begun, can_stand_in, cluster_name, has_a_sink, journals, out, outlets, outlets_with,
-        permission, target, terms,
+        agents_again, as_begun, can_stand_in, cluster_name, has_a_sink, journals, logs_again, out, outlets,
+        outlets_with, permission, storage_again, target, terms,
     },
     site,
 };
@@ -99,7 +99,7 @@ async fn sessions(
     let mut worst = ExitCode::Done;
     loop {
         let begun = screen.wait(&preview(&options), Box::pin(begin((&options, in_force), config, attach.take()))).await;
-        let mut engine = match (begun.map_err(|error| terminal_failed(&error))?, before.take()) {
+        let (mut engine, first) = match (begun.map_err(|error| terminal_failed(&error))?, before.take()) {
             (None, _) => return Ok(worst),
             (Some(Err(notice)), Some(back)) => {
                 options = back;
@@ -107,7 +107,7 @@ async fn sessions(
                 continue;
             }
             (Some(Err(notice)), None) => return Err(notice),
-            (Some(Ok(engine)), _) => engine,
+            (Some(Ok(begun)), _) => begun,
         };
         match recorder.take() {
             Some(recorder) => engine.record(recorder)?,
@@ -116,6 +116,10 @@ async fn sessions(
                 engine.handle(Event::Told(Notice::info(headline)));
             }
             None => {}
+        }
+        // A recording has these too.
+        for event in first {
+            engine.handle(event);
         }
         if let Some(notice) = failed.take() {
             engine.handle(Event::Told(notice));
@@ -197,12 +201,15 @@ fn no_longer_first() {
     }
 }
 
+/// A session, and what it is to be told first.
+type Begun = (Engine<App>, Vec<Event>);
+
 /// Everything that can be refused before anything runs.
 async fn begin(
     (options, in_force): (&Options, &[Setting]),
     config: &Config,
     attach: Option<SessionId>,
-) -> Result<Engine<App>, Notice> {
+) -> Result<Begun, Notice> {
     if let Some(session) = attach {
         if options.local {
             return attached_here(options, config, session).await;
@@ -226,21 +233,18 @@ async fn begin(
     engine.find_sessions();
     engine.watch_storage();
     engine.watch_reports();
-    for warning in headless::rings::warnings(&Rings::from_environment()) {
-        engine.handle(Event::Told(warning));
-    }
-    Ok(engine)
+    let warnings = headless::rings::warnings(&Rings::from_environment()).into_iter().map(Event::Told);
+    Ok((engine, warnings.collect()))
 }
 
 /// The captures that a session on this machine has left, with an agent to fetch them from.
-async fn attached_here(options: &Options, config: &Config, session: SessionId) -> Result<Engine<App>, Notice> {
+async fn attached_here(options: &Options, config: &Config, session: SessionId) -> Result<Begun, Notice> {
     let ring = Rings::from_environment().open(&session).map_err(LocalError::from)?;
     let site = Local::new(ring, options.agents.processes)?;
     let out = out(options, &session);
     let outlets = outlets(options, config, &out, &cluster_name(options, Some(&Place::Local))).await;
-    let mut engine = Engine::start(terms(options, Place::Local, session), Arc::new(site), outlets);
-    engine.handle(Event::Attach { began: clock::unix_millis(), ends: None, stood_in: false });
-    Ok(engine)
+    let engine = Engine::start(terms(options, Place::Local, session), Arc::new(site), outlets);
+    Ok((engine, vec![Event::Attach { began: clock::unix_millis(), ends: None, stood_in: false }]))
 }
 
 /// A session from its journal, in its own cluster.
@@ -248,7 +252,7 @@ async fn attached(
     (options, in_force): (&Options, &[Setting]),
     config: &Config,
     session: &SessionId,
-) -> Result<Engine<App>, Notice> {
+) -> Result<Begun, Notice> {
     let headline = format!("cannot attach to session {session}");
     let journals = journals()?;
     let (journal, record) = journals.open(session).map_err(|error| error.notice(headline.clone()))?;
@@ -263,18 +267,12 @@ async fn attached(
     let stood_in = record.objects.iter().any(|(_, object)| object.kind == Kind::DaemonSet);
     let settings = agents_again(options, &record)?;
     let terms = terms(options, connection.place.clone(), session.clone());
-    // Reports continue to go where they went, unless an option names another log group.
-    let cluster = cluster_name(options, Some(&connection.place));
-    let logs = options.logs(&cluster).or_else(|| record.logs.clone());
-    // Captures continue to go where they went, unless an option names another bucket.
-    let storage = options.storage().or_else(|| record.storage.clone());
+    let logs = logs_again(options, &cluster_name(options, Some(&connection.place)), &record, in_force);
+    let storage = storage_again(options, &record, in_force);
     let cluster =
         Cluster::resume(connection, settings, journals, (journal, record)).map_err(|error| error.notice(headline))?;
     let outlets = outlets_with(storage, logs, config, &out(options, session)).await;
-    let mut engine = Engine::start(terms, Arc::new(cluster), outlets);
-    engine.handle(Event::Attach { began, ends: Some(ends), stood_in });
-    for notice in told {
-        engine.handle(Event::Told(notice));
-    }
-    Ok(engine)
+    let engine = Engine::start(terms, Arc::new(cluster), outlets);
+    let attach = Event::Attach { began, ends: Some(ends), stood_in };
+    Ok((engine, [attach].into_iter().chain(told.into_iter().map(Event::Told)).collect()))
 }

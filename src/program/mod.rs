@@ -271,7 +271,9 @@ async fn cleanup(options: &Options, arguments: &CleanupArgs) -> Result<ExitCode,
     };
     let mut elsewhere = arguments.clone();
     // Captures in S3 go by the same id, whoever has the session.
-    elsewhere.sessions.retain(|session| arguments.captures || !here.contains(session));
+    // A session whose ring stays, as it is in use, goes on delivering.
+    let captures = arguments.captures && exit == ExitCode::Done;
+    elsewhere.sessions.retain(|session| captures || !here.contains(session));
     let done = elsewhere.sessions.is_empty() && !arguments.sessions.is_empty();
     if options.local || done {
         for session in arguments.sessions.iter().filter(|session| !here.contains(session)) {
@@ -280,7 +282,10 @@ async fn cleanup(options: &Options, arguments: &CleanupArgs) -> Result<ExitCode,
         if here.is_empty() && arguments.sessions.is_empty() {
             say("there is nothing to do");
         }
-        return Ok(exit);
+        return Ok(match options.storage().filter(|_| captures && !done) {
+            Some(settings) => exit.or(headless::captures::remove_named(settings, &journals()?, &elsewhere).await),
+            None => exit,
+        });
     }
     let target = target(options);
     Ok(exit.or(headless::cleanup::cleanup(

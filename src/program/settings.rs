@@ -76,6 +76,7 @@ pub(super) fn as_begun(options: &Options, record: &Record, in_force: &[Setting])
     begun.agents.image_pull_policy =
         agents.pull_policy.as_deref().and_then(|word| <PullPolicy as clap::ValueEnum>::from_str(word, false).ok());
     begun.session.lease = Duration::from_secs(agents.lease_seconds);
+    begun.session.budget = Duration::from_millis(header.ends.saturating_sub(header.began));
     (begun.agents.processes, begun.agents.ring_size) = (agents.processes, agents.ring);
     (begun.session.reaper, begun.session.daemonset) = (agents.reaper, agents.daemonset);
     begun.credentials.service_account.clone_from(&agents.service_account);
@@ -91,6 +92,8 @@ pub(super) fn as_begun(options: &Options, record: &Record, in_force: &[Setting])
         ("image_pull_policy", both(&|args| policy(args.agents.image_pull_policy))),
         ("push_agent", both(&|args| word(&args.agents.push_agent))),
         ("push_agent_as_root", both(&|args| switch(args.agents.push_agent_as_root))),
+        ("session_budget", both(&|args| format!("{}s", args.session.budget.as_secs()))),
+        ("namespace", both(&|args| word(&args.session.namespace))),
         ("lease", both(&|args| format!("{}s", args.session.lease.as_secs()))),
         ("processes", both(&|args| switch(args.agents.processes))),
         ("ring_size", both(&|args| size(args.agents.ring_size))),
@@ -99,9 +102,8 @@ pub(super) fn as_begun(options: &Options, record: &Record, in_force: &[Setting])
         ("service_account", both(&|args| word(&args.credentials.service_account))),
         ("irsa", both(&|args| word(&args.credentials.irsa))),
     ];
-    // The last two are not settings, and have no default: a value was typed.
-    let is_flag = |key: &str| in_force.iter().any(|setting| setting.key == key && setting.source == Source::Flag);
-    let typed = |key: &str, now: &str| if SETTINGS.contains(&key) { is_flag(key) } else { !now.is_empty() };
+    // What is no setting has no default: a value was typed.
+    let typed = |key: &str, now: &str| if SETTINGS.contains(&key) { is_typed(in_force, key) } else { !now.is_empty() };
     let notices = told.into_iter().filter(|(key, (now, then))| now != then && typed(key, now)).map(|(key, values)| {
         let (now, then) = values;
         let now = if now == "on" { String::new() } else { format!(" {now}") };
@@ -112,6 +114,31 @@ pub(super) fn as_begun(options: &Options, record: &Record, in_force: &[Setting])
     });
     let notices = notices.collect();
     (begun, notices)
+}
+
+/// Where reports of a session that was started earlier go: where they went, unless a typed option names another log group.
+/// Alarms that were made for it are still its own.
+pub(super) fn logs_again(
+    options: &Options,
+    cluster: &str,
+    record: &Record,
+    in_force: &[Setting],
+) -> Option<LogsSettings> {
+    let then = record.logs.clone();
+    match options.logs(cluster).filter(|_| then.is_none() || is_typed(in_force, "cloudwatch")) {
+        Some(now) => Some(LogsSettings { alarms: now.alarms || record.has_alarms(), ..now }),
+        None => then,
+    }
+}
+
+/// Where its captures go: where they went, unless a typed option names another bucket.
+pub(super) fn storage_again(options: &Options, record: &Record, in_force: &[Setting]) -> Option<StorageSettings> {
+    let then = record.storage.clone();
+    options.storage().filter(|_| then.is_none() || is_typed(in_force, "s3")).or(then)
+}
+
+fn is_typed(in_force: &[Setting], key: &str) -> bool {
+    in_force.iter().any(|setting| setting.key == key && setting.source == Source::Flag)
 }
 
 /// The agents of a session that was started earlier, with its options.
@@ -324,12 +351,29 @@ mod tests {
         let (begun, told) = as_begun(&typed, &record(Some(begun_with())), &in_force);
         assert_eq!(begun.session.lease.as_secs(), 7200);
         let told: Vec<String> = told.iter().map(Notice::line).collect();
-        assert_eq!(told.len(), 2, "{told:?}");
-        assert!(told[0].starts_with("--lease 300s is ignored: session 00000001 was started with 7200s"), "{told:?}");
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(told[0].starts_with("--namespace n is ignored"), "{told:?}");
+        assert!(told[1].starts_with("--lease 300s is ignored: session 00000001 was started with 7200s"), "{told:?}");
         assert!(
-            told[1].starts_with("--service-account a is ignored: session 00000001 was started without it"),
+            told[2].starts_with("--service-account a is ignored: session 00000001 was started without it"),
             "{told:?}"
         );
+    }
+
+    /// What a config file says is for new sessions: one that made alarms goes on having them.
+    #[test]
+    fn reports_and_captures_go_on_going_where_they_went() {
+        let (mut options, in_force) = typed_options(&["--cloudwatch", "/new", "--s3", "s3://new/x"]);
+        let then = LogsSettings { group: "/then".into(), alarms: true, ..options.logs("c").expect("a group") };
+        let storage = StorageSettings { url: "s3://then/x".parse().expect("a URL"), ..options.storage().expect("S3") };
+        let record = Record { logs: Some(then.clone()), storage: Some(storage.clone()), ..record(None) };
+        assert_eq!(logs_again(&options, "c", &record, &[]), Some(then), "from the file, not typed");
+        assert_eq!(storage_again(&options, &record, &[]), Some(storage));
+        let now = logs_again(&options, "c", &record, &in_force).expect("settings");
+        assert_eq!((now.group.as_str(), now.alarms), ("/new", true));
+        assert_eq!(storage_again(&options, &record, &in_force), options.storage());
+        options.log_group.cloudwatch = None;
+        assert!(logs_again(&options, "c", &record, &in_force).is_some_and(|logs| logs.group == "/then"));
     }
 
     #[test]

@@ -149,6 +149,10 @@ impl Performer {
             }
             Effect::StandIn(what) => self.stand_in(*what),
             Effect::Detach => self.site.detach(),
+            Effect::Abandon => {
+                let made = self.site.made();
+                self.tell(async move { Event::Abandon(made) });
+            }
             Effect::FindSessions => self.find_sessions(true),
             Effect::AskHeld(session) => self.ask_held(session),
             Effect::Sweep(session) => self.sweep(session),
@@ -195,6 +199,7 @@ impl Performer {
             let removed = match group {
                 Group::Storage if agents_are_gone => outlet.remove_all().await,
                 Group::Storage => outlet.not_removed(),
+                Group::Reports if !agents_are_gone => Err(reporting.not_removed()),
                 _ => reporting.remove(group).await.map(|()| Found::Text(String::new())),
             };
             Event::Removed(group, removed)

@@ -147,6 +147,13 @@ impl Reporting {
         Ok(format!("{} sent, {} created here", counted(sent as usize, "report"), counted(made.len(), "log group")))
     }
 
+    /// Agents that may still be there go on reporting: a group that is removed under them would come back unseen.
+    pub(super) fn not_removed(&self) -> Notice {
+        let headline = format!("log groups of session {} were not touched", self.session);
+        let next_step = format!("once they are gone: nodewatch-tui cleanup {} --reports", self.session);
+        Notice::error(headline, "agents could not be removed and may still report", next_step)
+    }
+
     pub(super) async fn remove(&self, group: Group) -> Result<(), Notice> {
         let logs = self.logs()?;
         let left = |what: &str| format!("{what} of session {} may still be there", self.session);

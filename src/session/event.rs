@@ -241,6 +241,8 @@ pub enum Effect {
     StandIn(Box<StandIn>),
     /// Write down that the session goes on without this program.
     Detach,
+    /// Say what was made, so that the program can end now and name what may be left.
+    Abandon,
     /// Look for other sessions, because the user wants to see them.
     FindSessions,
     /// Find out what another session's agents have that nobody else has.

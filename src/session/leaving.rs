@@ -50,11 +50,12 @@ impl Session {
     }
 
     /// Ctrl-C: opens the exit; again it detaches, as long as nothing has been removed; while removing it goes without
-    /// waiting for the rest.
+    /// waiting for the rest, of which the list may not know yet.
     pub(crate) fn interrupt(&mut self) -> Vec<Effect> {
         match self.exit_phase() {
             None => self.leave(false),
             Some(phase) if phase.is_before_removal() => self.detach(),
+            Some(Phase::Removing) => vec![Effect::Abandon],
             Some(_) => self.finish_now(),
         }
     }
@@ -229,7 +230,9 @@ impl Session {
     pub(super) fn terms(&self) -> Option<AgentTerms> {
         let ends = self.life.ends?;
         let left_seconds = (ends.saturating_sub(self.now) / 1000).into();
-        let detaching = matches!(self.exit_phase(), Some(Phase::Detaching { .. }));
+        // A tunnel may come back after the end, while something else is waited for.
+        let detaching = matches!(&self.leaving, Leaving::Going(exit) | Leaving::Over(exit)
+            if matches!(exit.phase, Phase::Detaching { .. }));
         Some(AgentTerms { left_seconds, lease_seconds: (!detaching).then(|| self.terms.lease.into()) })
     }
 
@@ -375,7 +378,7 @@ impl Session {
                 exit.phase = Phase::Detaching { until: self.now };
             }
         }
-        self.finish()
+        self.finish_now()
     }
 
     pub(super) fn finish(&mut self) -> Vec<Effect> {

@@ -57,7 +57,11 @@ impl Session {
             Event::DeployTo(names) => self.deploy(names),
             Event::StartCaptures(names, spec) => self.begin_captures_asked_for(&names, &spec),
             Event::Resolved(names, asked, found) => self.resolved(&names, &asked, found),
-            Event::Finish => self.leave(true),
+            Event::Finish => {
+                // Whoever ends the program does not mean another session.
+                self.next = None;
+                self.leave(true)
+            }
             Event::Abandon(made) => self.abandon(made),
             event @ (Event::Stored(_)
             | Event::Download(..)

@@ -12,7 +12,7 @@ use nodewatch_testing::{
 use serde_json::{Value, json};
 
 use crate::{
-    kubernetes::{self, disturb, kubectl, kubectl_json, leftovers, nodes},
+    kubernetes::{self, disturb, kubectl, kubectl_json, leftovers, nodes, ours, until},
     laptop::{self, output_to, run, run_to},
 };
 
@@ -219,10 +219,10 @@ fn interrupted_in_the_middle_it_cleans_up() {
     // A watch is meant to end so; a deployment is not.
     for (signal, after, code) in [("INT", Moment::Report, 0), ("TERM", Moment::Report, 0), ("TERM", Moment::Job, 1)] {
         let mut child = laptop::start(&["ports", "--all", "--watch", "--interval", "1s", "-o", "json"]);
-        let mut said = program::errors(&mut child);
+        let said = program::errors(&mut child);
         match after {
             Moment::Report => assert!(program::first_result(&mut child).contains("\"ports\"")),
-            Moment::Job => assert!(program::line_with(&mut said, "the Job is created").contains("deploying")),
+            Moment::Job => until("the first Job", Duration::from_secs(30), || !ours("jobs").is_empty()),
         }
         program::kill(&child, signal);
         let rest: Vec<String> = said.map_while(Result::ok).collect();

@@ -29,6 +29,12 @@ pub fn kubectl_json(arguments: &[&str]) -> Value {
     serde_json::from_str(&kubectl(&[arguments, &["-o", "json"]].concat())).expect("JSON")
 }
 
+/// Our objects of that kind, as the API server has them.
+pub fn ours(kind: &str) -> Vec<Value> {
+    let mut list = kubectl_json(&["get", kind, "-A", "-l", "app.kubernetes.io/managed-by=nodewatch-tui"]);
+    list["items"].as_array_mut().map(std::mem::take).expect("items")
+}
+
 /// An object of the test's own, gone when dropped.
 pub struct Applied(tempfile::NamedTempFile);
 

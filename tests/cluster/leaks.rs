@@ -13,7 +13,7 @@ use nodewatch_testing::{
 use serde_json::{Value, json};
 
 use crate::{
-    kubernetes::{self, agent_processes, disturb, kubectl, kubectl_json, leftovers, nodes, until},
+    kubernetes::{self, agent_processes, disturb, kubectl, kubectl_json, leftovers, nodes, ours, until},
     laptop::{self, output_to, run, run_to},
 };
 
@@ -49,12 +49,6 @@ fn session() -> Value {
 
 fn id(session: &Value) -> String {
     session["id"].as_str().expect("an id").to_owned()
-}
-
-/// Our objects of that kind, as the API server has them.
-fn ours(kind: &str) -> Vec<Value> {
-    let mut list = kubectl_json(&["get", kind, "-A", "-l", "app.kubernetes.io/managed-by=nodewatch-tui"]);
-    list["items"].as_array_mut().map(std::mem::take).expect("items")
 }
 
 /// A number that differs from run to run, below a bound.
@@ -523,8 +517,8 @@ fn the_api_server_dies_in_a_deployment_and_in_a_cleanup() {
     let Some(disturb) = disturb() else { return };
     // In the deployment: whatever comes of it, nothing is left that was not said.
     let mut child = laptop::start(&["ports", "--all", "-o", "json"]);
-    let mut said = program::errors(&mut child);
-    program::line_with(&mut said, "the Job is created");
+    let said = program::errors(&mut child);
+    until("the first Job", Duration::from_secs(30), || !ours("jobs").is_empty());
     disturb(&["kill", "apiserver"]);
     // For as long as it is away.
     std::thread::sleep(Duration::from_secs(2));

@@ -500,6 +500,23 @@ fn a_file_that_is_here_stays_in_the_receipt_when_its_ring_lets_it_go() {
     assert_eq!(receipt.files.lost, [], "what nobody has is counted by its ring");
 }
 
+/// Nobody has said what there is yet, and the user does not wait for it to be removed.
+#[test]
+fn ctrl_c_while_removing_names_what_was_made() {
+    use nodewatch_tui::model::Kind;
+
+    let mut app = live();
+    key(&mut app, Action::Quit);
+    key(&mut app, Action::Open);
+    assert_eq!(phase(&app), Some(Phase::Removing));
+    assert_eq!(key(&mut app, Action::Interrupt), [Effect::Abandon]);
+    let job = crate::sample::object(Kind::Job, "agent-7f3a91c2-1", "a");
+    assert_eq!(update(&mut app, Event::Abandon(vec![job]), NOW), [Effect::Quit]);
+    let receipt = app.session.receipt();
+    let text = receipt.text();
+    assert!(receipt.left_behind() && text.contains("LEFT     Job agent-7f3a91c2-1"), "{text}");
+}
+
 /// The program ends now: what may still be there is named.
 #[test]
 fn who_does_not_wait_is_told_what_may_be_there() {

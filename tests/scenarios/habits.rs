@@ -298,6 +298,8 @@ fn another_context_waits_for_the_guided_exit() {
     assert_eq!(app.session.next, None);
     assert!(command(&mut app, "ns tools").contains(&Effect::TakeStock));
     assert_eq!(app.session.next, Some(Next::Namespace(Some("tools".into()))));
+    feed(&mut app, [Event::Finish]);
+    assert_eq!(app.session.next, None, "a signal ends the program");
 }
 
 #[test]

@@ -335,6 +335,9 @@ fn ctrl_c_twice_detaches_and_waits_until_agents_know() {
     assert_eq!(detached.agents.len(), 3);
     assert_eq!((detached.captures, detached.untold), (vec!["a".into()], vec!["c".into()]));
     assert!(!app.session.receipt().left_behind() && app.session.receipt().files.lost.is_empty());
+    // While a viewer is still open, a tunnel comes back.
+    let up = Event::Tunnel("c".into(), TunnelChange::Up(Hello::of("nodewatch-agent", "0.1.0")));
+    assert!(update(&mut app, up, NOW).contains(&Effect::Ask("c".into(), terms(None))), "no lease binds it again");
 }
 
 #[test]

@@ -13,7 +13,7 @@ impl Receipt {
     pub fn json(&self) -> Value {
         let objects = self.things.iter().filter_map(|thing| {
             let object = thing.as_object()?;
-            let mut value = fate(&thing.fate);
+            let mut value = self.fate(&thing.fate);
             value["kind"] = json!(object.kind);
             value["namespace"] = json!(object.namespace);
             value["name"] = json!(object.name);
@@ -51,7 +51,7 @@ impl Receipt {
         });
         let cloud = self.things.iter().filter_map(|thing| {
             let What::Cloud(what) = &thing.what else { return None };
-            let mut value = fate(&thing.fate);
+            let mut value = self.fate(&thing.fate);
             value["group"] = json!(thing.group);
             value["what"] = json!(what);
             Some(value)
@@ -79,15 +79,16 @@ impl Receipt {
             "whole": self.is_whole(),
         })
     }
-}
 
-fn fate(fate: &Fate) -> Value {
-    match fate {
-        Fate::Asked | Fate::Unknown(_) | Fate::There(_) | Fate::Removing => {
-            json!({"fate": "left", "reason": "removal not confirmed"})
+    fn fate(&self, fate: &Fate) -> Value {
+        match fate {
+            Fate::Asked | Fate::Unknown(_) | Fate::There(_) if self.detached.is_some() => json!({"fate": "kept"}),
+            Fate::Asked | Fate::Unknown(_) | Fate::There(_) | Fate::Removing => {
+                json!({"fate": "left", "reason": "removal not confirmed"})
+            }
+            Fate::Gone => json!({"fate": "removed"}),
+            Fate::Kept => json!({"fate": "kept"}),
+            Fate::Failed(reason) => json!({"fate": "left", "reason": reason}),
         }
-        Fate::Gone => json!({"fate": "removed"}),
-        Fate::Kept => json!({"fate": "kept"}),
-        Fate::Failed(reason) => json!({"fate": "left", "reason": reason}),
     }
 }

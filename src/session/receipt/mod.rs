@@ -163,8 +163,10 @@ mod tests {
                 later: Later::Served("DaemonSet agents-7f3a91c2".into()),
                 reaped: false,
             }),
+            things: vec![Thing::object(object(Kind::Job), Fate::There("its pod is there".into()))],
             ..Receipt::default()
         };
+        assert_eq!(receipt.json()["objects"][0]["fate"], "kept");
         let text = receipt.text();
         for part in [
             "2 agents: a, b",
