@@ -275,6 +275,37 @@ fn every_signal_that_ends_a_capture_brings_it_home() {
     }
 }
 
+/// The terminal and the shell may both tell that the terminal is gone.
+#[test]
+fn a_terminal_that_goes_away_twice_is_one_signal() {
+    let Some(here) = Headless::new() else { return };
+    let mut child = here.capture(&["--out", "twice"]);
+    let mut said = errors(&mut child);
+    here.until_in_ring(1);
+    here.send(20);
+    kill(&child, "HUP");
+    line_with(&mut said, "shutting down");
+    kill(&child, "HUP");
+    let rest: Vec<String> = said.map_while(Result::ok).collect();
+    assert_eq!(child.wait().expect("it ends").code(), Some(0), "{rest:?}");
+    assert!(rest.iter().any(|line| line.contains("nothing is left")), "{rest:?}");
+}
+
+/// A disk that is full is no reader that has enough.
+#[test]
+fn a_stream_that_cannot_be_written_is_no_success() {
+    let Some(here) = Headless::new() else { return };
+    let filter = format!("udp port {}", here.to.port());
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("opened");
+    let mut command = here.command(&["--local", "--out", "-", "capture", "-i", "lo", "--filter", &filter]);
+    let child = command.stdout(full).spawn().expect("the program starts");
+    here.until_in_ring(1);
+    here.send(100);
+    let (code, said) = ends_soon(child);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("error: standard output ends early: No space left on device"), "{said}");
+}
+
 /// `nohup` means that it goes on.
 #[test]
 fn a_program_that_is_to_outlive_its_terminal_does() {

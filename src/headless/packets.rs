@@ -2,7 +2,7 @@
 //!
 //! Owns when a node's capture has ended and why, what is told of it, and the exit code.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io};
 
 use nodewatch_protocol::{CaptureSpec, CaptureState, StopReason};
 use tokio::{
@@ -52,7 +52,8 @@ pub(super) async fn capture(
     loop {
         start(run, &mut team, &spec);
         tell_cut_short(run.session(), &team, &mut short);
-        if team.is_through(run.session(), is_over) {
+        // What runs on a node afterwards is another agent, without a capture.
+        if team.is_through(run.session(), |state| is_over(state) || short.contains_key(&state.node.name)) {
             break;
         }
         ended_early = too_near_its_end(run.session());
@@ -106,7 +107,7 @@ pub(super) async fn stream(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec) 
             let _ = join.send(name);
         }
         tell_cut_short(run.session(), &team, &mut short);
-        if team.is_through(run.session(), is_over) {
+        if team.is_through(run.session(), |state| is_over(state) || short.contains_key(&state.node.name)) {
             break;
         }
         ended_early = too_near_its_end(run.session());
@@ -152,7 +153,11 @@ pub(super) async fn stream(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec) 
             Ok(if followed.is_whole() { outcome } else { ExitCode::Partly })
         }
         // A reader that has enough, as `head` or `tshark -c` do, is no failure.
-        Some(Ok(Err(live::LiveError::Reader(_)))) => Ok(outcome),
+        Some(Ok(Err(live::LiveError::Reader(error)))) if error.kind() == io::ErrorKind::BrokenPipe => Ok(outcome),
+        Some(Ok(Err(live::LiveError::Reader(error)))) => {
+            output::say(&format!("error: standard output ends early: {error}"));
+            Ok(ExitCode::Partly)
+        }
         None if output::is_reader_gone() => Ok(outcome),
         Some(Err(_)) | None => Ok(ExitCode::Partly),
     }

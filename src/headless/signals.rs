@@ -36,7 +36,8 @@ impl Signals {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
-            () = hung_up => {}
+            // A shell and its terminal may both tell that the terminal is gone: once is enough.
+            () = hung_up => *hang_up = None,
         }
     }
 }

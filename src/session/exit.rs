@@ -172,6 +172,11 @@ impl Exit {
         self.keep.contains(&group) || (group == Group::Base && self.keep.contains(&Group::Agents))
     }
 
+    /// Files are not fetched, and their rings go with the agents.
+    pub fn discards_files(&self) -> bool {
+        self.keeps(Group::Files) && !self.keeps(Group::Agents)
+    }
+
     /// Keeps what would be removed, and the other way around.
     pub fn toggle(&mut self, group: Group) {
         if !self.keep.remove(&group) {

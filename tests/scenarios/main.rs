@@ -370,6 +370,7 @@ fn a_namespace_that_is_kept_is_not_removed_and_files_may_stay() {
     update(&mut app, Event::Removal(Removal::Finished), NOW);
     let receipt = app.session.receipt();
     assert!(receipt.files.lost.is_empty() && receipt.files.left_there.len() == 1, "what was chosen is not lost");
+    assert!(receipt.text().contains("gone with its agent, as requested: 1.pcapng of a"), "{}", receipt.text());
 }
 
 #[test]

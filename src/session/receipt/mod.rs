@@ -65,7 +65,7 @@ pub struct Accounted {
     pub incomplete: Vec<FileNote>,
     /// Those whose only copies are in rings that stay, and why.
     pub held: Vec<FileNote>,
-    /// Those that were left on the nodes on purpose.
+    /// Those that nobody wanted: their rings went with the agents.
     pub left_there: Vec<FileNote>,
 }
 

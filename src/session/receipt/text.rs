@@ -50,7 +50,7 @@ impl Receipt {
         }
         for FileNote { node, file, size, .. } in &self.files.left_there {
             let what = text::visible(&format!("{file} of {node}, {}", text::bytes(*size)));
-            let _ = writeln!(out, "  not fetched, as requested: {what}");
+            let _ = writeln!(out, "  not fetched, and gone with its agent, as requested: {what}");
         }
         self.reports_text(&mut out);
         match &self.detached {

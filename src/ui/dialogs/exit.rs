@@ -110,12 +110,17 @@ fn group_lines(
     let asking = exit.phase == Phase::Asking;
     let fate = match (group, exit.keeps(group)) {
         (Group::Files, false) => "fetch",
+        (Group::Files, true) if exit.discards_files() => "discard",
         (_, false) => "remove",
         (_, true) => "keep",
     };
     let selected = asking && view.cursor == group;
     let cursor = if selected { theme.symbols.cursor } else { " " };
-    let style = if exit.keeps(group) { theme.warn } else { theme.accent };
+    let style = match exit.keeps(group) {
+        true if group == Group::Files && exit.discards_files() => theme.bad,
+        true => theme.warn,
+        false => theme.accent,
+    };
     let head = Line::from(vec![
         Span::styled(format!("{cursor}{fate:7}"), style),
         Span::styled(format!(" {what}"), theme.title),
@@ -142,6 +147,9 @@ fn file_lines(app: &App, exit: &Exit, width: usize, theme: &Theme) -> (String, V
             };
             let (place, style) = match failed {
                 Some(_) => (format!("{}, not fetched", row.place().word()), theme.bad),
+                None if row.place() == Whereabouts::OnNode && exit.discards_files() => {
+                    (format!("{}, goes with its agent", row.place().word()), theme.bad)
+                }
                 None if row.place() == Whereabouts::OnNode && exit.keeps(Group::Files) => {
                     (format!("{}, kept there", row.place().word()), theme.warn)
                 }
