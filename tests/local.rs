@@ -298,9 +298,11 @@ fn a_stream_that_cannot_be_written_is_no_success() {
     let filter = format!("udp port {}", here.to.port());
     let full = std::fs::File::options().write(true).open("/dev/full").expect("opened");
     let mut command = here.command(&["--local", "--out", "-", "capture", "-i", "lo", "--filter", &filter]);
-    let child = command.stdout(full).spawn().expect("the program starts");
-    here.until_in_ring(1);
-    here.send(100);
+    let mut child = command.stdout(full).spawn().expect("the program starts");
+    eventually("its end", SOON, || {
+        here.send(10);
+        if child.try_wait().expect("asked").is_some() { Ok(()) } else { Err("it goes on") }
+    });
     let (code, said) = ends_soon(child);
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("error: standard output ends early: No space left on device"), "{said}");

@@ -120,7 +120,7 @@ fn the_guided_exit_from_asking_to_what_is_left() {
     let mut without_files = app.clone();
     keys(&mut without_files, &[Action::Mark]);
     let screen = draw(&without_files, 100, 30);
-    assert!(screen.contains("discard capture files") && screen.contains("goes with its agent"), "{screen}");
+    assert!(screen.contains("discard capture files") && screen.contains("on the node, discarded "), "{screen}");
     keys(&mut without_files, &[Action::Down, Action::Mark]);
     let screen = draw(&without_files, 100, 30);
     assert!(screen.contains("keep    capture files") && screen.contains("kept there"), "{screen}");

@@ -148,7 +148,7 @@ fn file_lines(app: &App, exit: &Exit, width: usize, theme: &Theme) -> (String, V
             let (place, style) = match failed {
                 Some(_) => (format!("{}, not fetched", row.place().word()), theme.bad),
                 None if row.place() == Whereabouts::OnNode && exit.discards_files() => {
-                    (format!("{}, goes with its agent", row.place().word()), theme.bad)
+                    (format!("{}, discarded", row.place().word()), theme.bad)
                 }
                 None if row.place() == Whereabouts::OnNode && exit.keeps(Group::Files) => {
                     (format!("{}, kept there", row.place().word()), theme.warn)
