@@ -107,6 +107,8 @@ fn an_invalid_value_is_named() {
         (&["cleanup", "7f3a91c"], "\"7f3a91c\""),
         (&["attach", "../../etc"], "\"../../etc\""),
         (&["cleanup", "7f3a91c2", "--all"], "cannot be used with"),
+        (&["cleanup", "7f3a91c2", "--local", "--reports"], "cannot be used with '--reports'"),
+        (&["cleanup", "7f3a91c2", "--local", "--forget"], "cannot be used with '--forget'"),
         (&["cleanup", "--forget"], "SESSIONS"),
         (&["manifests", "--nodes", "a b"], "\"a b\""),
         (&["preflight", "--local"], "unexpected argument '--local'"),

@@ -18,7 +18,7 @@ use crate::{
     base::text::{bytes, counted},
     cli::{CleanupArgs, Format},
     journal::{Entry, JournalError, Journals, Record},
-    model::{FetchProgress, Holder, NodeName, Notice, SessionId, StorageSettings},
+    model::{FetchProgress, Holder, NodeName, Notice, S3Url, SessionId, StorageSettings},
     runtime::Engine,
     session::{
         Event, Session,
@@ -216,8 +216,7 @@ pub async fn remove_captures(
             output::say(&format!("captures of session {id} are kept in {place}: cleanup {id} --captures removes them"));
             continue;
         }
-        if journals.holder(&record) == Holder::Running {
-            output::say(&format!("error: {place} was not removed: session {id} is open in another nodewatch-tui here"));
+        if is_open(journals, &record, &place) {
             exit = ExitCode::LeftBehind;
             continue;
         }
@@ -234,11 +233,27 @@ pub async fn remove_captures(
     exit
 }
 
+/// Whether another program here has the session open, and goes on delivering; says so.
+fn is_open(journals: &Journals, record: &Record, place: &S3Url) -> bool {
+    let open = journals.holder(record) == Holder::Running;
+    if open {
+        let id = &record.header.session;
+        output::say(&format!("error: {place} was not removed: session {id} is open in another nodewatch-tui here"));
+    }
+    open
+}
+
 /// The same for sessions that no journal here knows, as those on a machine without a cluster, in a place that is named.
 pub async fn remove_named(settings: StorageSettings, journals: &Journals, arguments: &CleanupArgs) -> ExitCode {
     let storage = Storage::open(settings).await;
     let mut exit = ExitCode::Done;
+    let records: Vec<Record> = journals.all().into_iter().flatten().collect();
     for id in &arguments.sessions {
+        let its_own = |record: &&Record| record.header.session == *id;
+        if records.iter().find(its_own).is_some_and(|record| is_open(journals, record, &storage.session(id))) {
+            exit = ExitCode::LeftBehind;
+            continue;
+        }
         if let Err(notice) = remove_captures_of(&storage, journals, arguments, id).await {
             output::say(&format!("error: {}", notice.line()));
             exit = ExitCode::LeftBehind;

@@ -52,8 +52,7 @@ pub(super) async fn capture(
     loop {
         start(run, &mut team, &spec);
         tell_cut_short(run.session(), &team, &mut short);
-        // What runs on a node afterwards is another agent, without a capture.
-        if team.is_through(run.session(), |state| is_over(state) || short.contains_key(&state.node.name)) {
+        if is_through(run.session(), &team, &short) {
             break;
         }
         ended_early = too_near_its_end(run.session());
@@ -107,7 +106,7 @@ pub(super) async fn stream(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec) 
             let _ = join.send(name);
         }
         tell_cut_short(run.session(), &team, &mut short);
-        if team.is_through(run.session(), |state| is_over(state) || short.contains_key(&state.node.name)) {
+        if is_through(run.session(), &team, &short) {
             break;
         }
         ended_early = too_near_its_end(run.session());
@@ -174,6 +173,11 @@ fn start(run: &mut Run, team: &mut Team, spec: &CaptureSpec) -> Vec<NodeName> {
     }
     team.look(run.session(), is_over);
     new
+}
+
+/// Every part has ended. Where one was cut short another agent may run by now, without a capture.
+fn is_through(session: &Session, team: &Team, short: &BTreeMap<NodeName, Notice>) -> bool {
+    team.is_through(session, |state| is_over(state) || short.contains_key(&state.node.name))
 }
 
 /// It was refused, or has run and ended.
