@@ -184,7 +184,7 @@ fn read_only_offers_nothing_that_changes_a_cluster() {
     keys(&mut app, &[Action::Help]);
     let drawn = draw(&app, 100, 90);
     assert!(!drawn.contains("deploy the agent") && !drawn.contains("start a capture"), "{drawn}");
-    assert!(drawn.contains("READ-ONLY") && drawn.contains("filter: regex"), "{drawn}");
+    assert!(drawn.contains("READ-ONLY") && drawn.contains("filter the view in front"), "{drawn}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::model::{
     ContextRow, DeployProgress, Expectations, Keep, LogsSettings, MadeObject, NodeName, NodesChange, Notice, Removal,
-    SeenObject, SessionId, SessionSummary, StandIn, StorageSettings, Summary,
+    SeenObject, SessionId, SessionSummary, StandIn, StorageSettings, Summary, Workloads,
 };
 
 /// Bytes from an agent.
@@ -101,6 +101,10 @@ pub trait Site: Send + Sync + 'static {
     }
     /// Which ports should answer on these nodes; `None` where nobody says.
     fn expected(&self, _nodes: Vec<NodeName>) -> Option<BoxFuture<'static, Expectations>> {
+        None
+    }
+    /// Where pods run, and which nodes services lead to; `None` where there are no pods.
+    fn workloads(&self) -> Option<BoxFuture<'static, Workloads>> {
         None
     }
     /// Writes down where reports go and which alarms there are, before the first is made; `None` when they are gone.

@@ -189,19 +189,49 @@ pub fn per_second(amount: u64, millis: u64) -> u64 {
     amount.saturating_mul(1000).checked_div(millis).unwrap_or(0)
 }
 
-/// How long ago something was, as kubectl has it: `90s`, `3m`, `2h`.
-pub fn age(millis: u64) -> String {
-    match millis / 1000 {
-        seconds @ ..120 => format!("{seconds}s"),
-        seconds @ 120..7200 => format!("{}m", seconds / 60),
-        seconds => format!("{}h", seconds / 3600),
+/// A length of time in its two largest units, as kubectl has it: `14s`, `3m05s`, `3h59m`, `2d3h`.
+pub fn lasting(millis: u64) -> String {
+    let (seconds, minutes, hours) = (millis / 1000, millis / 60_000, millis / 3_600_000);
+    match seconds {
+        ..60 => format!("{seconds}s"),
+        60..3600 if seconds % 60 == 0 => format!("{minutes}m"),
+        60..3600 => format!("{minutes}m{:02}s", seconds % 60),
+        3600..172_800 if minutes % 60 == 0 => format!("{hours}h"),
+        3600..172_800 => format!("{hours}h{:02}m", minutes % 60),
+        _ if hours % 24 == 0 => format!("{}d", hours / 24),
+        _ => format!("{}d{}h", hours / 24, hours % 24),
     }
 }
 
-/// A length of time as a clock shows it: `00:01:12`.
-pub fn clock(millis: u64) -> String {
-    let seconds = millis / 1000;
-    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+/// A rate of so many bytes in a time, in bits a second with decimal units: `812`, `12.4k`, `70.3M`.
+pub fn bit_rate(bytes: u64, millis: u64) -> String {
+    count(bits_per_second(bytes, millis))
+}
+
+/// So many bytes in a time, in bits a second.
+pub fn bits_per_second(bytes: u64, millis: u64) -> u64 {
+    per_second(bytes.saturating_mul(8), millis)
+}
+
+/// The zone of this machine at a moment, short: `UTC`, `+09`, `-03:30`.
+pub fn zone(at: UnixMillis) -> String {
+    let moment = jiff::Timestamp::from_millisecond(at as i64).unwrap_or_default();
+    match moment.to_zoned(jiff::tz::TimeZone::system()).strftime("%:z").to_string() {
+        utc if utc == "+00:00" => "UTC".to_owned(),
+        offset => offset.strip_suffix(":00").map(str::to_owned).unwrap_or(offset),
+    }
+}
+
+/// From one moment to another, in this machine's time zone, the date once where it is the same:
+/// `2026-01-31 16:03:22.1 to 16:04:01.9`.
+pub fn from_to(from: UnixMillis, to: UnixMillis) -> String {
+    let written = |at: UnixMillis| {
+        let moment = jiff::Timestamp::from_millisecond(at as i64).unwrap_or_default();
+        let zoned = moment.to_zoned(jiff::tz::TimeZone::system());
+        (zoned.strftime("%Y-%m-%d").to_string(), zoned.strftime("%H:%M:%S.%1f").to_string())
+    };
+    let ((day, time), (last_day, last_time)) = (written(from), written(to));
+    if day == last_day { format!("{day} {time} to {last_time}") } else { format!("{day} {time} to {last_day} {last_time}") }
 }
 
 /// A moment's time of day in this machine's time zone: `12:03:22`.
@@ -228,7 +258,7 @@ pub fn is_dns_label(name: &str) -> bool {
     (1..=63).contains(&name.len()) && name.bytes().all(inside) && !name.starts_with('-') && !name.ends_with('-')
 }
 
-/// A duration as the command line takes it: `30s`, `5m`, `4h` or bare seconds. Nothing of a session takes longer than a session
+/// A duration as the command line takes it: `30s`, `5m`, `1h30m` or bare seconds. Nothing of a session takes longer than a session
 /// may, so [`LONGEST_BUDGET`] is its bound.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     within(text, LONGEST_BUDGET, "30d")
@@ -245,21 +275,34 @@ pub fn parse_interval(text: &str) -> Result<Duration, String> {
 }
 
 fn within(text: &str, longest: Duration, named: &str) -> Result<Duration, String> {
-    let (number, unit) = split_unit(text);
-    let seconds = match unit {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return Err(bad_duration(text)),
-    };
-    let all_digits = !number.is_empty();
-    let total = number.parse().ok().and_then(|number: u64| number.checked_mul(seconds));
+    let mut rest = text.trim();
+    let mut total: Option<u64> = Some(0);
+    // Units get smaller, as in 3h59m.
+    let mut before = u64::MAX;
+    while before == u64::MAX || !rest.is_empty() {
+        let digits = rest.find(|character: char| !character.is_ascii_digit()).unwrap_or(rest.len());
+        let (number, behind) = rest.split_at(digits);
+        let behind = behind.trim_start();
+        let seconds = match behind.chars().next() {
+            None if before == u64::MAX => 1,
+            Some('s') => 1,
+            Some('m') => 60,
+            Some('h') => 3600,
+            Some('d') => 86_400,
+            None | Some(_) => return Err(bad_duration(text)),
+        };
+        if number.is_empty() || seconds >= before {
+            return Err(bad_duration(text));
+        }
+        before = seconds;
+        // Digits that are no number are too many.
+        let more = number.parse().ok().and_then(|number: u64| number.checked_mul(seconds));
+        total = total.and_then(|total| total.checked_add(more?));
+        rest = behind.get(1..).unwrap_or_default().trim_start();
+    }
     match total {
         Some(0) => Err(bad_duration(text)),
         Some(total) if total <= longest.as_secs() => Ok(Duration::from_secs(total)),
-        // Digits that are no number are too many.
-        None if !all_digits => Err(bad_duration(text)),
         Some(_) | None => Err(format!("{text:?} is too long: write at most {named}")),
     }
 }
@@ -271,7 +314,7 @@ pub fn parse_budget(text: &str) -> Result<Duration, String> {
 }
 
 fn bad_duration(text: &str) -> String {
-    format!("invalid duration {text:?}: use 30s, 5m, 4h or whole seconds above 0")
+    format!("invalid duration {text:?}: use 30s, 5m, 1h30m or whole seconds above 0")
 }
 
 /// A size as the command line takes it: `64MiB`, `1GB` or bare bytes.

@@ -48,7 +48,7 @@ struct ServicePort {
 }
 
 #[derive(Deserialize)]
-struct Slice {
+pub(super) struct Slice {
     metadata: Metadata,
     endpoints: Option<Vec<SliceEndpoint>>,
 }
@@ -66,9 +66,33 @@ struct Conditions {
 }
 
 #[derive(Deserialize)]
-struct Endpoints {
+pub(super) struct Endpoints {
     metadata: Metadata,
     subsets: Option<Vec<Subset>>,
+}
+
+impl Slice {
+    /// Its service, and where ready pods of it are; `None` as a node is a backend outside any. A service may have many.
+    pub(super) fn ready_nodes(self) -> Option<(String, Vec<Option<String>>)> {
+        let service = self.metadata.labels.and_then(|labels| labels.service)?;
+        // Where a controller says nothing of readiness, the endpoint is ready.
+        let ready = self
+            .endpoints
+            .into_iter()
+            .flatten()
+            .filter(|endpoint| endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true));
+        let nodes = ready.map(|endpoint| endpoint.node_name).collect();
+        Some((format!("{}/{service}", self.metadata.namespace), nodes))
+    }
+}
+
+impl Endpoints {
+    /// The same, of servers that have no slices.
+    pub(super) fn ready_nodes(self) -> (String, Vec<Option<String>>) {
+        let subsets = self.subsets.into_iter().flatten();
+        let ready = subsets.flat_map(|subset| subset.addresses.into_iter().flatten());
+        (self.metadata.full_name(), ready.map(|address| address.node_name).collect())
+    }
 }
 
 #[derive(Deserialize)]
@@ -133,7 +157,7 @@ pub(super) async fn expected(client: Client, nodes: Vec<NodeName>) -> Expectatio
     let mut services: Vec<Service> = Vec::new();
     let keep = |service: Service| services.extend(has_node_ports(&service).then_some(service));
     let listed = timeout_at(end, pages(&client, "/api/v1/services", Selection::default(), keep)).await;
-    found.gaps.extend(gap("services are unknown", "list on services", listed));
+    found.gaps.extend(gap("services are unknown", "list on services", listed, WITHIN));
     if !services.is_empty() {
         let asked = timeout_at(end, backends(&client, &services)).await;
         let (backends, listed) = match asked {
@@ -142,7 +166,7 @@ pub(super) async fn expected(client: Client, nodes: Vec<NodeName>) -> Expectatio
             Err(late) => (None, Err(late)),
         };
         let rights = "list on endpointslices (discovery.k8s.io)";
-        found.gaps.extend(gap("unknown whether services have pods", rights, listed));
+        found.gaps.extend(gap("unknown whether services have pods", rights, listed, WITHIN));
         for service in &services {
             found.list.extend(of_service(service, backends.as_ref(), &nodes));
         }
@@ -160,7 +184,7 @@ pub(super) async fn expected(client: Client, nodes: Vec<NodeName>) -> Expectatio
             found.pods.extend(uids(&pod).map(|uid| (uid.to_owned(), name.clone())));
         };
         let listed = timeout_at(end, pages(&client, "/api/v1/pods", selection, keep)).await;
-        if let Some(gap) = gap("pods are unknown", "list on pods", listed) {
+        if let Some(gap) = gap("pods are unknown", "list on pods", listed, WITHIN) {
             found.gaps.push(gap);
             break;
         }
@@ -169,10 +193,11 @@ pub(super) async fn expected(client: Client, nodes: Vec<NodeName>) -> Expectatio
 }
 
 /// What is not known, and why.
-fn gap(
+pub(super) fn gap(
     what: &str,
     rights: &'static str,
     listed: Result<Result<(), Error>, tokio::time::error::Elapsed>,
+    within: Duration,
 ) -> Option<String> {
     let why = match listed {
         Ok(Ok(())) => return None,
@@ -184,7 +209,7 @@ fn gap(
                 notice.cause
             }
         }
-        Err(_) => format!("the API server did not list everything within {} s", WITHIN.as_secs()),
+        Err(_) => format!("the API server did not list everything within {} s", within.as_secs()),
     };
     Some(format!("{what}: {why}"))
 }
@@ -223,23 +248,17 @@ async fn backends(client: &Client, services: &[Service]) -> Result<Backends, Err
     for namespace in namespaces {
         let path = format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices");
         let slices = pages(client, &path, Selection::default(), |slice: Slice| {
-            let Some(service) = slice.metadata.labels.and_then(|labels| labels.service) else { return };
-            // A service may have many.
-            let nodes = found.entry(format!("{}/{service}", slice.metadata.namespace)).or_default();
-            // Where a controller says nothing of readiness, the endpoint is ready.
-            let ready = slice.endpoints.into_iter().flatten().filter(|endpoint| {
-                endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
-            });
-            nodes.extend(ready.map(|endpoint| endpoint.node_name));
+            if let Some((service, nodes)) = slice.ready_nodes() {
+                found.entry(service).or_default().extend(nodes);
+            }
         });
         match slices.await {
             // A server before Kubernetes 1.21.
             Err(Error::Api(status)) if status.code == 404 => {
                 let path = format!("/api/v1/namespaces/{namespace}/endpoints");
                 pages(client, &path, Selection::default(), |endpoints: Endpoints| {
-                    let subsets = endpoints.subsets.into_iter().flatten();
-                    let ready = subsets.flat_map(|subset| subset.addresses.into_iter().flatten());
-                    found.insert(endpoints.metadata.full_name(), ready.map(|address| address.node_name).collect());
+                    let (service, nodes) = endpoints.ready_nodes();
+                    found.insert(service, nodes.into_iter().collect());
                 })
                 .await?;
             }

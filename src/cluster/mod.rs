@@ -35,6 +35,7 @@ mod template;
 mod terms;
 mod tls;
 mod watch_pods;
+mod workloads;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -60,7 +61,7 @@ use crate::{
     model::{
         ClusterIdentity, ContextRow, DeployProgress, Expectations, Keep, Kind, LogsSettings, MadeObject, NodeName,
         NodesChange, Notice, PreflightCheck, PullPolicy, Removal, SeenObject, SessionId, SessionSummary, StandIn,
-        StorageSettings, Summary,
+        StorageSettings, Summary, Workloads,
     },
 };
 use inventory::Places;
@@ -341,6 +342,10 @@ impl Site for Cluster {
 
     fn expected(&self, nodes: Vec<NodeName>) -> Option<BoxFuture<'static, Expectations>> {
         Some(expected::expected(self.client().clone(), nodes).boxed())
+    }
+
+    fn workloads(&self) -> Option<BoxFuture<'static, Workloads>> {
+        Some(workloads::workloads(self.client().clone()).boxed())
     }
 
     fn note_logs(&self, logs: Option<LogsSettings>) -> Result<(), Notice> {

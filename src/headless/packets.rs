@@ -191,8 +191,8 @@ fn too_near_its_end(session: &Session) -> Option<Notice> {
     if session.homeward().is_none_or(|at| session.now < at) {
         return None;
     }
-    let left = text::clock(ends.saturating_sub(session.now));
-    let budget = text::clock(session.terms.budget.as_millis() as u64);
+    let left = text::lasting(ends.saturating_sub(session.now));
+    let budget = text::lasting(session.terms.budget.as_millis() as u64);
     let cause = format!("the session's budget of {budget} ends in {left}, and files must be fetched before that");
     let notice = Notice::error("captures stopped early", cause, "choose a longer --session-budget");
     output::say(&format!("error: {}", notice.line()));

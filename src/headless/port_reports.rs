@@ -21,7 +21,7 @@ use crate::{
         AlarmKind, Failure, Holder, LogsSettings, NodeName, NodesChange, Notice, PastQuery, PortClass, PortKey,
         SessionId, Way,
     },
-    session::{filter, port_reports::changes},
+    session::{port_reports::changes, selector::Selector},
 };
 
 /// Past reports that are read at most.
@@ -205,9 +205,8 @@ async fn choose(site: &dyn Site, arguments: &NodesArgs) -> Result<Vec<NodeName>,
     };
     let bad = |headline: String| Notice::error(headline, "", "see nodewatch-tui nodes").of(Failure::BadInput);
     if let Some(selector) = &arguments.selector {
-        let filter = filter::Filter::parse(&format!("-l {selector}")).map_err(bad)?;
-        let shown = nodes.into_iter().map(crate::session::node::NodeState::new).filter(|state| filter.shows(state));
-        return Ok(shown.map(|state| state.node.name).collect());
+        let labels = Selector::parse(selector).map_err(bad)?;
+        return Ok(nodes.into_iter().filter(|node| labels.takes(&node.labels)).map(|node| node.name).collect());
     }
     let names: BTreeSet<NodeName> = nodes.into_iter().map(|node| node.name).collect();
     let wanted = arguments.nodes.iter().map(|name| NodeName(name.trim().to_owned()));

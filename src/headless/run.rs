@@ -259,7 +259,7 @@ impl Run {
                 let dropped = counts.dropped;
                 output::say(&format!(
                     "{name}: {} {} packets, {}, dropped by kernel {} interface {} queue {}",
-                    text::clock(counts.elapsed),
+                    text::lasting(counts.elapsed),
                     counts.packets,
                     text::bytes(counts.bytes),
                     dropped.kernel,

@@ -252,7 +252,7 @@ fn of_node(name: &NodeName, notice: Notice) -> Notice {
 fn why_fallen(name: &NodeName, state: &NodeState, word: Option<Notice>, session: &Session) -> Notice {
     let cause = match (&state.agent, word) {
         _ if session.life.ends.is_some_and(|ends| session.now >= ends) => {
-            format!("the session's budget of {} is spent", text::clock(session.terms.budget.as_millis() as u64))
+            format!("the session's budget of {} is spent", text::lasting(session.terms.budget.as_millis() as u64))
         }
         (_, Some(notice)) => return of_node(name, notice),
         _ if !state.present => "the node has left the cluster".to_owned(),

@@ -12,6 +12,7 @@ mod ports;
 mod stand_in;
 mod storage;
 mod summary;
+mod workloads;
 
 pub use image::PullPolicy;
 pub use machine::{ARCHITECTURES, Machine, NoAgent};
@@ -24,6 +25,8 @@ pub use storage::{ParseS3UrlError, S3Url, StorageSettings, StoredFile, StoredSum
 pub use summary::{
     CaptureSummary, FileSummary, Moment, NodeSummary, PortMoment, PortSummary, RatePoint, SUMMARY_VERSION, Summary,
 };
+
+pub use workloads::{PodPlace, ServicePlaces, Workloads};
 
 use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf, str::FromStr};
 

@@ -117,6 +117,7 @@ impl Performer {
                 self.tell(async move { outlet.remove_one(key).await });
             }
             Effect::Expect(nodes) => self.expect(nodes),
+            Effect::FindWorkloads => self.find_workloads(),
             Effect::Report(node, event) => self.reporting.report(&node, event),
             Effect::Past(query) => {
                 let reporting = self.reporting.clone();
@@ -218,6 +219,12 @@ impl Performer {
     fn expect(&mut self, nodes: Vec<NodeName>) {
         if let Some(expected) = self.site.expected(nodes.clone()) {
             self.tell(async move { Event::Expected(nodes, expected.await) });
+        }
+    }
+
+    fn find_workloads(&mut self) {
+        if let Some(workloads) = self.site.workloads() {
+            self.tell(async move { Event::Workloads(workloads.await) });
         }
     }
 

@@ -429,7 +429,10 @@ fn text(typed: String) -> Option<Input> {
 
 fn translate(event: &TerminalEvent, scope: Scope, keys: &Keymap, pointer: &mut Pointer) -> Vec<Input> {
     match event {
-        TerminalEvent::Key(key) => keys.action(*key, scope).map(Input::Key).into_iter().collect(),
+        TerminalEvent::Key(key) => {
+            let meant = keys.action(*key, scope).map(Input::Key);
+            meant.or_else(|| keys.unbound(*key, scope).map(Input::Unbound)).into_iter().collect()
+        }
         TerminalEvent::Paste(text) if scope == Scope::Text => vec![Input::Pasted(text.clone())],
         TerminalEvent::Mouse(mouse) => pointed(*mouse, scope, pointer),
         _ => Vec::new(),
@@ -471,7 +474,7 @@ mod tests {
     use super::*;
     use crate::{
         model::{Place, SessionId},
-        screens::{Layer, Screen as Shown},
+        screens::{Layer, Screen as Shown, dialogs::reading::Reading},
         session::Terms,
     };
 
@@ -490,7 +493,7 @@ mod tests {
         app.list.cursor = Some("c".into());
         assert!(is_unseen(&deploy, &hits, &app), "b has left, and nobody has seen the cursor on c");
         assert!(!is_unseen(&Input::Key(Action::Down), &hits, &app), "moving is free");
-        app.layers.push(Layer::Help);
+        app.layers.push(Layer::Help(Reading::default()));
         assert!(!is_unseen(&deploy, &hits, &app));
     }
 

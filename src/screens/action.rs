@@ -18,6 +18,8 @@ pub enum Input {
     Pasted(String),
     /// Pointed the mouse at something.
     Pointed(Pointed),
+    /// Pressed a key that means nothing there, by its name.
+    Unbound(String),
 }
 
 impl From<Input> for Happened<Input> {

@@ -6,7 +6,7 @@ use tui_input::Input;
 
 use super::{
     App, Layer, Screen, View,
-    action::Action,
+    action::{Action, Edit},
     order::{Column, Order},
     text_field,
 };
@@ -74,7 +74,7 @@ const fn plain(names: &'static [&'static str], does: Does) -> Command {
     Command { names, does, takes: "" }
 }
 
-const COMMANDS: [Command; 19] = [
+const COMMANDS: [Command; 23] = [
     plain(&["nodes", "node", "no"], Does::Nodes),
     plain(&["ports", "port", "po"], Does::Key(Action::Ports)),
     plain(&["captures", "capture", "cap"], Does::Key(Action::Files)),
@@ -90,6 +90,10 @@ const COMMANDS: [Command; 19] = [
     Command { names: &["sort"], does: Does::Sort, takes: "COLUMN" },
     Command { names: &["save"], does: Does::Save, takes: "FILE.csv or FILE.json" },
     Command { names: &["budget"], does: Does::Budget, takes: "DURATION" },
+    plain(&["freeze"], Does::Key(Action::Freeze)),
+    plain(&["merge"], Does::Key(Action::Merge)),
+    plain(&["probe"], Does::Key(Action::Probe)),
+    plain(&["wireshark", "follow"], Does::Key(Action::Follow)),
     plain(&["report"], Does::Key(Action::Report)),
     plain(&["pause"], Does::Key(Action::Pause)),
     plain(&["help", "h"], Does::Key(Action::Help)),
@@ -99,6 +103,23 @@ const COMMANDS: [Command; 19] = [
 /// The commands' names, for the line below what is typed.
 pub fn names() -> impl Iterator<Item = &'static str> {
     COMMANDS.iter().map(|command| command.names[0])
+}
+
+/// The command of that name, or the only one that begins so.
+fn meant(name: &str) -> Result<&'static Command, String> {
+    if let Some(command) = COMMANDS.iter().find(|command| command.names.contains(&name)) {
+        return Ok(command);
+    }
+    let beginning: Vec<&Command> = COMMANDS.iter().filter(|command| command.names[0].starts_with(name)).collect();
+    let listed = |names: &mut dyn Iterator<Item = &'static str>| names.collect::<Vec<_>>().join(" ");
+    match beginning.as_slice() {
+        [command] => Ok(command),
+        [] => Err(format!("unknown command {name:?}; available: {}", listed(&mut names()))),
+        several => {
+            let mut names = several.iter().map(|command| command.names[0]);
+            Err(format!("{name:?} may be: {}", listed(&mut names)))
+        }
+    }
 }
 
 impl App {
@@ -114,7 +135,10 @@ impl App {
         };
         match action {
             Action::Edit(edit) => {
-                *error = None;
+                // What was refused is not what the next letters belong to; who wants to mend it moves or deletes in it.
+                if error.take().is_some() && matches!(edit, Edit::Insert(_)) {
+                    *input = Input::default();
+                }
                 text_field::apply(input, edit);
             }
             Action::NextView => {
@@ -146,12 +170,12 @@ impl App {
         }
         let (name, rest) = typed.split_once(char::is_whitespace).unwrap_or((typed, ""));
         let (name, rest) = (name.to_lowercase(), rest.trim());
-        let outcome = match COMMANDS.iter().find(|command| command.names.contains(&name.as_str())) {
-            None => Err(format!("unknown command {name:?}; available: {}", names().collect::<Vec<_>>().join(" "))),
-            Some(command) if command.takes.is_empty() && !rest.is_empty() => {
-                Err(format!("{name} takes no argument, got {rest:?}"))
+        let outcome = match meant(&name) {
+            Err(error) => Err(error),
+            Ok(command) if command.takes.is_empty() && !rest.is_empty() => {
+                Err(format!("{} takes no argument, got {rest:?}", command.names[0]))
             }
-            Some(command) => self.obey(command, rest),
+            Ok(command) => self.obey(command, rest),
         };
         match outcome {
             Ok(effects) => {
@@ -176,6 +200,8 @@ impl App {
         let needs = |what: &str| if rest.is_empty() { Err(format!("{} {what}", command.names[0])) } else { Ok(()) };
         let line = self.layers.pop();
         let outcome = match command.does {
+            // What the screen has a meaning of its own for.
+            Does::Key(action @ (Action::Merge | Action::Probe)) => Ok(self.act(action)),
             Does::Key(action) => Ok(self.common_key(action)),
             Does::Nodes => {
                 self.screen = Screen::Nodes;
@@ -228,9 +254,17 @@ impl App {
     fn sort_by_word(&mut self, word: &str) -> Result<Vec<Effect>, String> {
         let found = Column::ALL.into_iter().find(|column| column.word() == word);
         let words = || Column::ALL.map(Column::word).join(" ");
+        if word.is_empty() {
+            return Err(format!("sort COLUMN: one of {}", words()));
+        }
         let column = found.ok_or_else(|| format!("unknown column {word:?}; available: {}", words()))?;
         match self.screen {
-            Screen::Nodes | Screen::Node(_) => self.list.order = Some(Order::toggled(self.list.order, column)),
+            Screen::Nodes => self.list.order = Some(Order::toggled(self.list.order, column)),
+            Screen::Node(_) => {
+                if !self.sort_tab(column) {
+                    return Err(format!("{} cannot be sorted by {word}", self.view.title()));
+                }
+            }
             Screen::Files => self.files.order = Some(Order::toggled(self.files.order, column)),
             Screen::Ports => {
                 self.ports.order = Some(Order::toggled(self.ports.order, column));
@@ -248,11 +282,11 @@ impl App {
         let (before, word, candidates): (String, &str, Vec<String>) = match typed.split_once(' ') {
             None => (String::new(), typed, names().map(str::to_owned).collect()),
             Some((name, word)) => {
-                let command = COMMANDS.iter().find(|command| command.names.contains(&name))?;
+                let command = meant(name).ok()?;
                 let candidates = match command.does {
                     Does::Context => self.commands.contexts.clone(),
                     Does::Sort => Column::ALL.map(|column| column.word().to_owned()).to_vec(),
-                    Does::Filter => filter::FIELDS.iter().map(|(name, _)| format!("{name}:")).collect(),
+                    Does::Filter => filter::field_names().map(|name| format!("{name}:")).collect(),
                     _ => return None,
                 };
                 (format!("{name} "), word, candidates)
@@ -273,8 +307,7 @@ impl App {
         let typed = input.value().trim_start();
         match typed.split_once(' ') {
             Some((name, _)) => {
-                let command = COMMANDS.iter().find(|command| command.names.contains(&name));
-                command.map_or_else(String::new, |command| command.takes.to_owned())
+                meant(name).map_or_else(|_| String::new(), |command| command.takes.to_owned())
             }
             None => names().filter(|name| name.starts_with(typed)).collect::<Vec<_>>().join(" "),
         }

@@ -2,7 +2,7 @@
 //!
 //! Owns where it is among rows that have moved, and where it goes when its own has gone. Pure.
 
-use nodewatch_protocol::{Port, UnixMillis};
+use nodewatch_protocol::{Endpoint, Port, Transport, Tunnel, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -17,14 +17,27 @@ pub enum RowKey {
     Node(NodeName),
     /// A file of the Files screen.
     File(FileKey),
-    /// A file of a node's own view, by name.
-    NodeFile(String),
+    /// A row of a node's view.
+    NodeRow(RowId),
     /// A port of a node, and whether a socket holds it.
     Port(NodeName, Port, bool),
     /// A port of all nodes.
     Group(PortKey),
     /// Something that has happened.
     Event(EventKey),
+}
+
+/// A row of a node's view.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RowId {
+    /// A port, and whether a socket holds it.
+    Port(Port, bool),
+    /// A flow.
+    Flow(Transport, Endpoint, Endpoint, Option<Tunnel>),
+    /// A file, by name.
+    File(String),
+    /// Something that happened then.
+    Event(UnixMillis, String),
 }
 
 /// Something that has happened: when, on which node, and what.

@@ -2,9 +2,13 @@
 //!
 //! Owns columns and values of what is saved, which are exact and not what fits. Pure.
 
+use nodewatch_protocol::Tunnel;
 use serde_json::{Map, Value};
 
-use super::{App, Screen};
+use super::{
+    App, Screen, View,
+    node::rows::{Row, endpoint, transport},
+};
 use crate::{
     base::text,
     model::{ListedPort, NodeName, Notice},
@@ -64,11 +68,7 @@ impl App {
     pub fn table(&self) -> Table {
         match &self.screen {
             Screen::Nodes => self.nodes_table(),
-            Screen::Node(name) => Table {
-                name: "events",
-                head: vec!["time", "node", "event"],
-                rows: self.session.nodes.get(name).map_or_else(Vec::new, |state| self.node_events(state)),
-            },
+            Screen::Node(_) => self.current().map_or_else(|| self.nodes_table(), |state| self.node_table(state)),
             Screen::Files => self.files_table(),
             Screen::Ports => self.ports_table(),
             Screen::Events => Table {
@@ -126,7 +126,54 @@ impl App {
         }
     }
 
+    /// The view in front of one node.
+    fn node_table(&self, state: &NodeState) -> Table {
+        let name = &state.node.name;
+        let rows = self.node_rows(state);
+        match self.view {
+            View::Ports => {
+                let listed = rows.iter().filter_map(|row| match row {
+                    Row::Port(listed) => Some((name, *listed)),
+                    _ => None,
+                });
+                self.table_of_ports(listed)
+            }
+            View::Files => self.table_of_files(rows.into_iter().filter_map(|row| match row {
+                Row::File(row) => Some(row),
+                _ => None,
+            })),
+            View::Flows => Table {
+                name: "flows",
+                head: vec!["node", "protocol", "tunnel", "from", "to", "packets", "bytes"],
+                rows: rows
+                    .iter()
+                    .filter_map(|row| match row {
+                        Row::Flow(flow) => Some(vec![
+                            name.0.clone(),
+                            transport(flow.transport),
+                            flow.tunnel.map_or("", Tunnel::name).to_owned(),
+                            endpoint(&flow.from),
+                            endpoint(&flow.to),
+                            flow.share.packets.to_string(),
+                            flow.share.bytes.to_string(),
+                        ]),
+                        _ => None,
+                    })
+                    .collect(),
+            },
+            View::Capture | View::Events => Table {
+                name: "events",
+                head: vec!["time", "node", "event"],
+                rows: self.node_events(state),
+            },
+        }
+    }
+
     fn files_table(&self) -> Table {
+        self.table_of_files(self.file_rows().into_iter())
+    }
+
+    fn table_of_files<'a>(&self, rows: impl Iterator<Item = FileRow<'a>>) -> Table {
         let row = |row: FileRow<'_>| {
             let dropped = row.on_node.map(|file| file.dropped).unwrap_or_default();
             vec![
@@ -156,12 +203,15 @@ impl App {
                 "place",
                 "sha256",
             ],
-            rows: self.file_rows().into_iter().map(row).collect(),
+            rows: rows.map(row).collect(),
         }
     }
 
     fn ports_table(&self) -> Table {
-        let rows = self.ports.rows.iter().filter_map(|row| self.ports.listed(*row));
+        self.table_of_ports(self.ports.rows.iter().filter_map(|row| self.ports.listed(*row)))
+    }
+
+    fn table_of_ports<'a>(&self, rows: impl Iterator<Item = (&'a NodeName, &'a ListedPort)>) -> Table {
         let row = |(name, listed): (&NodeName, &ListedPort)| {
             vec![
                 name.0.clone(),
@@ -206,7 +256,8 @@ impl App {
     /// Copies what the cursor is on.
     pub(super) fn copy_row(&mut self) -> Vec<Effect> {
         let copied: Vec<String> = match &self.screen {
-            Screen::Nodes | Screen::Node(_) => self.targets().into_iter().map(|name| name.0).collect(),
+            Screen::Node(name) => vec![self.node_row_text().unwrap_or_else(|| name.0.clone())],
+            Screen::Nodes => self.targets().into_iter().map(|name| name.0).collect(),
             Screen::Ports => {
                 let port = self
                     .port_under_cursor()

@@ -5,12 +5,15 @@
 use tui_input::Input;
 
 use super::{
-    App, Layer, Screen, action::Action, cursor::Cursor, events, files, order::Order, port_filter::PortFilter,
+    App, Layer, Screen, View, action::Action, cursor::Cursor, events, files, order::Order, port_filter::PortFilter,
     text_field,
 };
-use crate::session::{
-    Effect,
-    filter::{Filter, TextFilter},
+use crate::{
+    model::Notice,
+    session::{
+        Effect,
+        filter::{Filter, TextFilter},
+    },
 };
 
 /// The screen's filter, being typed.
@@ -28,7 +31,8 @@ impl App {
     /// The text of the screen's filter.
     pub fn filter_text(&self) -> &str {
         match self.screen {
-            Screen::Nodes | Screen::Node(_) => &self.list.filter.0,
+            Screen::Nodes => &self.list.filter.0,
+            Screen::Node(_) => &self.tabs.of(self.view).filter,
             Screen::Files => &self.files.filter.0,
             Screen::Ports => &self.ports.filter.0,
             Screen::Events => &self.events.filter.0,
@@ -38,7 +42,8 @@ impl App {
     /// The order of the screen's rows, where the user has chosen one.
     pub fn screen_order(&self) -> Option<Order> {
         match self.screen {
-            Screen::Nodes | Screen::Node(_) => self.list.order,
+            Screen::Nodes => self.list.order,
+            Screen::Node(_) => self.tabs.of(self.view).order,
             Screen::Files => self.files.order,
             Screen::Ports => self.ports.order,
             Screen::Events => None,
@@ -46,8 +51,9 @@ impl App {
     }
 
     pub(super) fn open_filter(&mut self) {
-        if matches!(self.screen, Screen::Node(_)) {
-            self.screen = Screen::Nodes;
+        if matches!(self.screen, Screen::Node(_)) && self.view == View::Capture {
+            self.session.notify(Notice::info("nothing to filter here: this view has no rows"));
+            return;
         }
         let before = self.filter_text().to_owned();
         self.open(Layer::Filter(FilterLine { input: Input::new(before.clone()), error: None, before }));
@@ -57,9 +63,10 @@ impl App {
     pub(super) fn set_filter(&mut self, text: &str) -> Result<(), String> {
         let own = text.to_owned();
         match self.screen {
-            Screen::Nodes | Screen::Node(_) => {
+            Screen::Node(_) => self.set_tab_filter(text)?,
+            Screen::Nodes => {
                 self.list.filter = (own, Filter::parse(text)?);
-                self.settle_cursor();
+                self.follow_lead();
             }
             Screen::Files => {
                 self.files.filter = (own, TextFilter::parse(text, files::FIELDS)?);
@@ -119,6 +126,9 @@ impl App {
             Some(Layer::Filter(line)) => {
                 text_field::insert(&mut line.input, text);
                 self.filter_typed();
+            }
+            Some(Layer::Help(reading) | Layer::Notices(reading)) if reading.typing => {
+                text_field::insert(&mut reading.search, text);
             }
             Some(Layer::Form(form)) => form.insert(text),
             Some(Layer::Typed(typed)) => {

@@ -9,12 +9,16 @@ use super::{
     App, Layer, Screen,
     action::{Action, Input},
     cursor::Cursor,
+    dialogs::reading::Reading,
 };
-use crate::session::{self, Effect, Event, Happened, Permission};
+use crate::{
+    model::Notice,
+    session::{self, Effect, Event, Happened, Permission},
+};
 
 /// Takes in what has happened and says what is to be done.
 pub fn update(app: &mut App, happened: impl Into<Happened<Input>>, now: UnixMillis) -> Vec<Effect> {
-    let effects = match happened.into() {
+    let mut effects = match happened.into() {
         Happened::Input(input) => {
             app.session.set_now(now);
             let effects = app.input(input);
@@ -24,7 +28,14 @@ pub fn update(app: &mut App, happened: impl Into<Happened<Input>>, now: UnixMill
     };
     app.show_what_the_session_asks();
     app.show_dialogs();
+    app.refresh_node_ports();
+    effects.extend(app.look_up_workloads());
     effects
+}
+
+/// That nothing came of a key, and where the keys are told.
+fn help_has(headline: impl Into<String>) -> Notice {
+    Notice { next_step: "{help} has the keys".to_owned(), ..Notice::info(headline) }.naming_keys()
 }
 
 impl App {
@@ -37,6 +48,10 @@ impl App {
             }
             Input::Pointed(pointed) => {
                 self.point(&pointed);
+                Vec::new()
+            }
+            Input::Unbound(key) => {
+                self.session.notify(help_has(format!("{key} does nothing here")));
                 Vec::new()
             }
         };
@@ -52,6 +67,7 @@ impl App {
         let found = match &event {
             Event::Contexts(_)
             | Event::Past(_)
+            | Event::Workloads(_)
             | Event::Trusted(..)
             | Event::Sessions { .. }
             | Event::Held(..)
@@ -82,6 +98,7 @@ impl App {
         match event {
             Event::Contexts(found) => self.found_contexts(found),
             Event::Past(past) => self.past_reports(past),
+            Event::Workloads(found) => self.found_workloads(found),
             Event::Trusted(id, outcome) => return self.trusted(&id, outcome),
             Event::Sessions { found, asked } => self.found_sessions(found, asked),
             Event::Held(id, held) => self.session_holds(&id, held),
@@ -114,6 +131,15 @@ impl App {
             Screen::Events => self.events_key(action),
         };
         own.unwrap_or_else(|| self.common_key(action))
+    }
+
+    /// A key that means something elsewhere and nothing here.
+    pub(super) fn say_dead(&mut self, action: Action) {
+        let headline = match action {
+            Action::Open => "nothing to open here",
+            _ => "that key does nothing here",
+        };
+        self.session.notify(help_has(headline));
     }
 
     /// Keys that mean the same in the list and on a node.
@@ -155,10 +181,10 @@ impl App {
             Action::Capture => return self.toggle_capture(),
             Action::CaptureOptions => self.open_form(),
             Action::Pause => self.pause(),
-            Action::Help => self.open(Layer::Help),
-            Action::Notices => self.open(Layer::Notices),
+            Action::Help => self.open_reading(Layer::Help(Reading::default())),
+            Action::Notices => self.open_reading(Layer::Notices(Reading::default())),
             Action::Quit => return self.session.leave(false),
-            _ => {}
+            other => self.say_dead(other),
         }
         Vec::new()
     }

@@ -13,9 +13,10 @@ mod export;
 pub mod files;
 pub mod filter_line;
 mod hidden;
+mod hints;
 mod input;
 mod mouse;
-mod node;
+pub mod node;
 pub mod nodes;
 mod order;
 mod pause;
@@ -37,10 +38,11 @@ pub use port_filter::PortFilter;
 
 use self::{
     command::Commands,
-    cursor::{Cursor, RowKey},
+    cursor::RowKey,
     dialogs::form::CaptureForm,
     events::Events,
     files::Files,
+    node::rows::Tabs,
     nodes::List,
     ports::Ports,
     trail::Trail,
@@ -194,8 +196,8 @@ pub struct App {
     pub layout: Layout,
     /// The list of nodes.
     pub list: List,
-    /// The selected file in a node's own view, by name.
-    pub file_cursor: Cursor<String>,
+    /// What is chosen in a node's views.
+    pub tabs: Tabs,
     /// The Files screen.
     pub files: Files,
     /// The Ports screen.
@@ -247,7 +249,7 @@ impl App {
             scroll: 0,
             layout: Layout::default(),
             list: List::default(),
-            file_cursor: Cursor::default(),
+            tabs: Tabs::default(),
             files: Files::default(),
             ports: Ports::default(),
             events: Events::default(),
@@ -328,8 +330,9 @@ impl App {
         }
         match &self.screen {
             Screen::Nodes => self.list.cursor.clone().map(RowKey::Node),
-            Screen::Node(_) if self.view == View::Files => Some(RowKey::NodeFile(self.node_file()?.name.clone())),
-            Screen::Node(name) => Some(RowKey::Node(name.clone())),
+            Screen::Node(name) => {
+                Some(self.node_row().map_or_else(|| RowKey::Node(name.clone()), |row| RowKey::NodeRow(row.id())))
+            }
             Screen::Files => self.file_under_cursor().map(|row| RowKey::File(row.key)),
             Screen::Ports => self.ports.row(self.ports.cursor),
             Screen::Events => self.event_under_cursor().map(|row| RowKey::Event(row.key())),

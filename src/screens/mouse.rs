@@ -5,7 +5,7 @@
 use super::{
     App, Screen, View,
     action::Pointed,
-    cursor::{Cursor, RowKey},
+    cursor::RowKey,
     ports::Mode,
 };
 
@@ -18,7 +18,7 @@ impl App {
                 if there && self.list.cursor.as_ref() != Some(name) {
                     self.list.cursor = Some(name.clone());
                     self.scroll = 0;
-                    self.file_cursor = Cursor::default();
+                    self.tabs.forget_rows();
                 }
             }
             (RowKey::File(key), Screen::Files) => {
@@ -34,12 +34,7 @@ impl App {
                     self.events.cursor.put(at, Some(key.clone()));
                 }
             }
-            (RowKey::NodeFile(name), Screen::Node(_)) => {
-                let at = self.current().and_then(|state| state.files.iter().position(|file| file.name == *name));
-                if let Some(at) = at {
-                    self.file_cursor.put(at, Some(name.clone()));
-                }
-            }
+            (RowKey::NodeRow(id), Screen::Node(_)) => self.put_on_node_row(id),
             _ => {}
         }
     }

@@ -4,10 +4,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{App, Screen, action::Action, cursor::Cursor, order::Order};
+use nodewatch_protocol::UnixMillis;
+
+use super::{App, Screen, action::Action, order::Order};
 use crate::{
     base::text,
-    model::{NodeName, Notice},
+    model::{NodeName, Notice, Place, Workloads},
     session::{Effect, filter::Filter, node::NodeState},
 };
 
@@ -25,15 +27,65 @@ pub struct List {
     pub filter: (String, Filter),
     /// The order of rows; by name when there is none.
     pub order: Option<Order>,
+    /// The nodes that the filter's pod, service or address leads to.
+    led_to: BTreeSet<NodeName>,
+    /// Where pods run, as far as somebody has looked for one.
+    pub workloads: Lookup,
     /// Where a range of marks begins.
     pub(super) mark_anchor: Option<NodeName>,
 }
 
+/// Pods and services are looked up anew after this long, in milliseconds.
+const LOOK_AGAIN: u64 = 30_000;
+
+/// How far looking up pods and services has come.
+#[derive(Debug, Clone, Default)]
+pub struct Lookup {
+    /// When they were asked for last.
+    asked: Option<UnixMillis>,
+    /// They are being asked for.
+    pub waiting: bool,
+    /// What was found last.
+    pub found: Option<Workloads>,
+}
+
 impl App {
+    /// Looks pods and services up where the list's filter needs them and what is known is old.
+    pub(super) fn look_up_workloads(&mut self) -> Vec<Effect> {
+        let now = self.session.now;
+        let lookup = &mut self.list.workloads;
+        let old = lookup.asked.is_none_or(|at| now.saturating_sub(at) >= LOOK_AGAIN);
+        let local = self.session.terms.place == Place::Local;
+        if self.list.filter.1.lead().is_none() || lookup.waiting || !old || local {
+            return Vec::new();
+        }
+        (lookup.asked, lookup.waiting) = (Some(now), true);
+        vec![Effect::FindWorkloads]
+    }
+
+    /// They were found, or some of them.
+    pub(super) fn found_workloads(&mut self, found: Workloads) {
+        let before = self.list.workloads.found.as_ref().map(|found| found.gaps.clone()).unwrap_or_default();
+        for gap in found.gaps.iter().filter(|gap| !before.contains(gap)) {
+            self.session.notify(Notice::warning("the filter does not see everything", gap.clone(), ""));
+        }
+        self.list.workloads.waiting = false;
+        self.list.workloads.found = Some(found);
+        self.follow_lead();
+    }
+
+    /// Which nodes the filter's pod, service or address leads to, by what is known.
+    pub(super) fn follow_lead(&mut self) {
+        let lead = self.list.filter.1.lead();
+        let found = lead.zip(self.list.workloads.found.as_ref()).map(|(lead, found)| lead.nodes(found));
+        self.list.led_to = found.unwrap_or_default();
+        self.settle_cursor();
+    }
+
     /// The nodes that the list shows, in order.
     pub fn shown(&self) -> std::vec::IntoIter<&NodeState> {
         let faults = self.layout.faults_only;
-        let shown = |state: &&NodeState| (!faults || state.is_faulty()) && self.list.filter.1.shows(state);
+        let shown = |state: &&NodeState| (!faults || state.is_faulty()) && self.list.filter.1.shows(state, &self.list.led_to);
         let mut nodes: Vec<&NodeState> = self.session.nodes.values().filter(shown).collect();
         if let Some(order) = self.list.order {
             nodes.sort_by(|a, b| order.nodes(a, b));
@@ -115,7 +167,7 @@ impl App {
         let next = names.get(next).cloned();
         if next != self.list.cursor {
             self.scroll = 0;
-            self.file_cursor = Cursor::default();
+            self.tabs.forget_rows();
         }
         self.list.cursor = next;
     }
@@ -133,7 +185,7 @@ impl App {
             let after = self.shown().filter(|state| Some(&state.node.name) > self.list.cursor.as_ref());
             let next = after.min_by(|a, b| a.node.name.cmp(&b.node.name)).or(self.shown().last());
             self.list.cursor = next.map(|state| state.node.name.clone());
-            self.file_cursor = Cursor::default();
+            self.tabs.forget_rows();
         }
     }
 

@@ -36,7 +36,7 @@ impl App {
         match self.screen {
             Screen::Files => self.settle_files(),
             Screen::Events => self.settle_events(),
-            Screen::Node(_) => self.settle_node_files(),
+            Screen::Node(_) => self.settle_node_rows(),
             Screen::Nodes | Screen::Ports => {}
         }
     }
@@ -49,6 +49,7 @@ impl App {
             self.left(spot);
         }
         self.refresh_ports();
+        self.refresh_node_ports();
         effects
     }
 
@@ -120,12 +121,13 @@ impl App {
         self.scroll = still.scroll;
         self.layout = still.layout;
         self.list.clone_from(&still.list);
-        self.file_cursor = still.file_cursor.clone();
+        self.tabs.look_like(&still.tabs);
         self.files.clone_from(&still.files);
         self.events = still.events.clone();
         self.ports.look_like(&still.ports);
         self.trail = still.trail.clone();
         self.settle_cursor();
         self.refresh_ports();
+        self.refresh_node_ports();
     }
 }

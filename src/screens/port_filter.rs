@@ -54,14 +54,31 @@ impl PortFilter {
         if text.is_empty() {
             return Ok(Self::All);
         }
-        if let Some((field, value)) = text.split_once(':')
-            && let Some((_, field)) = PortField::ALL.iter().find(|(name, _)| *name == field)
-        {
-            return Ok(Self::Field(*field, value.trim().to_lowercase()));
+        if let Some((name, value)) = filter::field_of(text) {
+            let field = PortField::ALL.iter().find(|(known, _)| *known == name).map(|(_, field)| *field);
+            let unknown = || filter::unknown_field(name, PortField::ALL.iter().map(|(name, _)| *name));
+            return Ok(Self::Field(field.ok_or_else(unknown)?, value.to_lowercase()));
         }
         match text.strip_prefix('!') {
             Some(rest) => Ok(Self::MatchesNot(filter::regex(rest)?)),
             None => Ok(Self::Matches(filter::regex(text)?)),
+        }
+    }
+}
+
+impl PortFilter {
+    /// Whether it shows a port of which nothing else is known.
+    pub(super) fn shows_port(&self, port: &Port) -> bool {
+        match self {
+            Self::All => true,
+            Self::Matches(regex) => regex.is_match(&port.to_string()),
+            Self::MatchesNot(regex) => !regex.is_match(&port.to_string()),
+            Self::Field(PortField::Port, value) => match value.parse::<u16>() {
+                Ok(number) => port.local.port() == number,
+                Err(_) => port.to_string().contains(value.as_str()),
+            },
+            Self::Field(PortField::Scope, value) => port.scope().word().starts_with(value.as_str()),
+            Self::Field(PortField::Node | PortField::Class | PortField::Device | PortField::Owner, _) => false,
         }
     }
 }
@@ -85,6 +102,11 @@ impl<'a> Sieve<'a> {
             PortFilter::Field(PortField::Node, value) => node.0.to_lowercase().contains(value),
             _ => false,
         }
+    }
+
+    /// The same where the node is the only one: then it tells no rows apart.
+    pub(super) fn is_of_node(&self, node: &NodeName) -> bool {
+        matches!(self.filter, PortFilter::Field(PortField::Node, value) if node.0.to_lowercase().contains(value))
     }
 
     pub(super) fn shows(&mut self, node_matches: bool, listed: &ListedPort) -> bool {

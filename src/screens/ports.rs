@@ -359,9 +359,14 @@ impl App {
 
     fn exclude_row(&mut self) {
         let Some((_, key)) = self.port_under_cursor() else { return };
+        self.leave_out(key);
+        self.sift_ports();
+    }
+
+    /// Leaves a port out, and says how to undo that.
+    pub(super) fn leave_out(&mut self, key: PortKey) {
         self.session.leave_out(key);
         let text = key.to_string();
-        self.sift_ports();
         let mut notice = Notice::info(format!("excluded {text} from lists and reports; it is still counted"));
         "{include-again} undoes it".clone_into(&mut notice.next_step);
         self.session.notify(notice.naming_keys());

@@ -12,7 +12,7 @@ use super::ledger::Found;
 use crate::model::{
     ContextRow, DeployProgress, Expectations, FetchProgress, Group, Held, Keep, MadeObject, Node, NodeName,
     NodesChange, Notice, PastQuery, PastReport, Removal, SeenObject, SessionId, SessionSummary, StandIn, StoredFile,
-    Summary, TunnelChange,
+    Summary, TunnelChange, Workloads,
 };
 
 /// What happened, by whoever did it.
@@ -87,6 +87,8 @@ pub enum Event {
     Ended(Job, Notice),
     /// Which ports should answer on these nodes.
     Expected(Vec<NodeName>, Expectations),
+    /// Where pods run, and which nodes services lead to.
+    Workloads(Workloads),
     /// How this laptop's reports to CloudWatch Logs stand.
     Reports(ReportState),
     /// Past reports were read back.
@@ -214,6 +216,8 @@ pub enum Effect {
     View(PathBuf),
     /// Find out which ports should answer on these nodes.
     Expect(Vec<NodeName>),
+    /// Find out where pods run, and which nodes services lead to.
+    FindWorkloads,
     /// Send a report of a node.
     Report(NodeName, ReportEvent),
     /// Read past reports back.

@@ -2,7 +2,7 @@
 //!
 //! Owns the little language. Pure.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet, net::IpAddr};
 
 use regex::{Regex, RegexBuilder};
 
@@ -10,6 +10,7 @@ use super::{
     node::{Agent, NodeState},
     selector::Selector,
 };
+use crate::model::{NodeName, Workloads};
 
 /// A filter that has been read.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +26,47 @@ pub enum Filter {
     Labels(Selector),
     /// One column contains that text.
     Field(Field, String),
+    /// A pod or a service of that name leads to it, or that address is its own or leads to it.
+    Leads(Lead),
+}
+
+/// What leads to nodes, and is looked for among pods and services.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lead {
+    /// A pod, by a part of `NAMESPACE/NAME`.
+    Pod(String),
+    /// A service, by the same.
+    Service(String),
+    /// An address of a node, a pod or a service.
+    Address(IpAddr),
+}
+
+impl Lead {
+    /// The nodes that it leads to, but for a node's own address.
+    pub fn nodes(&self, workloads: &Workloads) -> BTreeSet<NodeName> {
+        match self {
+            Self::Pod(name) => workloads.with_pod(name),
+            Self::Service(name) => workloads.of_service(name),
+            Self::Address(address) => workloads.at(*address),
+        }
+    }
+}
+
+/// `field:value` where the field is a word: a regular expression that means a colon writes `[:]`. The rest of addresses and
+/// paths begins otherwise.
+pub fn field_of(text: &str) -> Option<(&str, &str)> {
+    let (name, value) = text.split_once(':')?;
+    let word = name.len() > 1 && name.trim().bytes().all(|byte| byte.is_ascii_lowercase());
+    (word && !value.starts_with(':')).then(|| (name.trim(), value.trim()))
+}
+
+/// That there is no such field.
+pub fn unknown_field<'a>(name: &str, fields: impl IntoIterator<Item = &'a str>) -> String {
+    let known = fields.into_iter().map(|field| format!("{field}:")).collect::<Vec<_>>().join(" ");
+    if known.is_empty() {
+        return format!("unknown field {name:?}: rows here have none; write [:] for a colon");
+    }
+    format!("unknown field {name:?}; available: {known}")
 }
 
 /// A filter of rows that are texts by field.
@@ -48,10 +90,10 @@ impl TextFilter {
         if text.is_empty() {
             return Ok(Self::All);
         }
-        if let Some((name, value)) = text.split_once(':')
-            && let Some(field) = fields.iter().find(|field| **field == name.trim())
-        {
-            return Ok(Self::Field(field, value.trim().to_lowercase()));
+        if let Some((name, value)) = field_of(text) {
+            let field = fields.iter().find(|field| **field == name);
+            let field = field.ok_or_else(|| unknown_field(name, fields.iter().copied()))?;
+            return Ok(Self::Field(field, value.to_lowercase()));
         }
         match text.strip_prefix('!') {
             Some(rest) => Ok(Self::MatchesNot(regex(rest)?)),
@@ -96,10 +138,17 @@ impl Filter {
             }
             return Ok(Self::Labels(Selector::parse(labels)?));
         }
-        if let Some((field, value)) = text.split_once(':')
-            && let Some(field) = Field::parse(field)
-        {
-            return Ok(Self::Field(field, value.trim().to_lowercase()));
+        if let Ok(address) = text.parse() {
+            return Ok(Self::Leads(Lead::Address(address)));
+        }
+        if let Some((name, value)) = field_of(text) {
+            let (name, value) = (name, value.to_lowercase());
+            return match (name, Field::parse(name)) {
+                ("pod", _) => Ok(Self::Leads(Lead::Pod(value))),
+                ("svc" | "service", _) => Ok(Self::Leads(Lead::Service(value))),
+                (_, Some(field)) => Ok(Self::Field(field, value)),
+                (_, None) => Err(unknown_field(name, field_names())),
+            };
         }
         match text.strip_prefix('!') {
             Some(rest) => Ok(Self::MatchesNot(regex(rest)?)),
@@ -107,20 +156,37 @@ impl Filter {
         }
     }
 
-    /// Whether a node is shown.
-    pub fn shows(&self, state: &NodeState) -> bool {
+    /// What has to be looked for to apply it.
+    pub fn lead(&self) -> Option<&Lead> {
+        match self {
+            Self::Leads(lead) => Some(lead),
+            _ => None,
+        }
+    }
+
+    /// Whether a node is shown; `led_to` are those that its lead leads to.
+    pub fn shows(&self, state: &NodeState, led_to: &BTreeSet<NodeName>) -> bool {
         match self {
             Self::All => true,
             Self::Matches(regex) => matches(regex, state),
             Self::MatchesNot(regex) => !matches(regex, state),
             Self::Labels(selector) => selector.takes(&state.node.labels),
             Self::Field(field, value) => field.of(state).to_lowercase().contains(value),
+            Self::Leads(lead) => {
+                let own = matches!(lead, Lead::Address(address) if state.node.addresses.contains(address));
+                own || led_to.contains(&state.node.name)
+            }
         }
     }
 }
 
+/// What `field:value` can name.
+pub fn field_names() -> impl Iterator<Item = &'static str> {
+    FIELDS.iter().map(|(name, _)| *name).chain(["pod", "svc"])
+}
+
 /// Their names.
-pub const FIELDS: [(&str, Field); 5] = [
+const FIELDS: [(&str, Field); 5] = [
     ("name", Field::Name),
     ("status", Field::Status),
     ("zone", Field::Zone),
@@ -150,6 +216,7 @@ impl Field {
 
 fn matches(regex: &Regex, state: &NodeState) -> bool {
     FIELDS.iter().any(|(_, field)| regex.is_match(&field.of(state)))
+        || state.node.addresses.iter().any(|address| regex.is_match(&address.to_string()))
 }
 
 pub fn regex(text: &str) -> Result<Regex, String> {
@@ -186,7 +253,7 @@ mod tests {
         let filter = Filter::parse(filter).expect("a filter");
         [state("ip-1", "1a"), state("ip-2", "1b"), state("db", "1a")]
             .iter()
-            .filter(|state| filter.shows(state))
+            .filter(|state| filter.shows(state, &BTreeSet::new()))
             .map(|state| state.node.name.0.clone())
             .collect()
     }
@@ -201,15 +268,20 @@ mod tests {
         assert_eq!(shown("-l zone in (1a, 1c)"), ["ip-1", "db"]);
         assert_eq!(shown("-l zone!=1a,!missing"), ["ip-2"]);
         assert_eq!(shown("zone:1b"), ["ip-2"]);
+        assert!(Filter::parse("xyz:1").is_err_and(|error| error.contains("\"xyz\"") && error.contains("svc:")));
+        assert!(matches!(Filter::parse("fd00::1"), Ok(Filter::Leads(Lead::Address(_)))));
+        assert!(matches!(Filter::parse("10.0.0.1:80"), Ok(Filter::Matches(_))), "no field has a dot");
+        assert!(matches!(Filter::parse("pod:Shop/a"), Ok(Filter::Leads(Lead::Pod(name))) if name == "shop/a"));
     }
 
     #[test]
     fn rows_of_text_are_filtered_in_the_same_language() {
         let row = [("node", "ip-1"), ("place", "in S3")];
         let shows = |text: &str| TextFilter::parse(text, &["node", "place"]).expect("a filter").shows(&row);
-        assert!(shows("") && shows("s3") && shows("place:S3") && shows("!db") && shows("other:|ip"));
+        assert!(shows("") && shows("s3") && shows("place:S3") && shows("!db") && shows("other[:]|ip"));
         assert!(!shows("db") && !shows("node:s3") && !shows("!ip"));
         assert!(TextFilter::parse("(", &[]).is_err());
+        assert!(TextFilter::parse("other:x", &["node"]).is_err_and(|error| error.contains("available: node:")));
     }
 
     #[test]

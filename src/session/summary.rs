@@ -103,7 +103,7 @@ fn capture(state: &NodeState) -> Option<CaptureSummary> {
         CaptureState::Stopped { reason, .. } => format!("ended: {}", reason_text(reason)),
         CaptureState::Idle => String::new(),
     };
-    let what = format!("{what}; {}", text::clock(statistics.elapsed));
+    let what = format!("{what}; {}", text::lasting(statistics.elapsed));
     let mix = statistics.mix.iter().map(|mix| (mix.protocol.clone(), mix.share.bytes)).collect();
     Some(CaptureSummary {
         what,

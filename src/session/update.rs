@@ -78,7 +78,7 @@ impl Session {
                 Vec::new()
             }
             // What is found out for somebody who looks.
-            Event::Contexts(_) | Event::Past(_) | Event::Trusted(..) | Event::Sessions { .. } | Event::Held(..) => {
+            Event::Contexts(_) | Event::Past(_) | Event::Workloads(_) | Event::Trusted(..) | Event::Sessions { .. } | Event::Held(..) => {
                 Vec::new()
             }
         }
@@ -203,7 +203,7 @@ impl Session {
         let by = ahead.saturating_sub(self.wall_ahead) / 1000;
         self.wall_ahead = ahead;
         let word = if by < 0 { "back" } else { "ahead" };
-        let length = text::clock(by.unsigned_abs() * 1000);
+        let length = text::lasting(by.unsigned_abs() * 1000);
         let headline = format!("this laptop's clock was set {word} by {length}; deadlines are not affected");
         // As the session begins it is no news.
         if self.listing != Listing::Loading {

@@ -9,7 +9,7 @@ use ratatui::{
 
 use super::{
     Hits, Theme,
-    widgets::{crumbs, cursor_row, first_shown, fit, short_name},
+    widgets::{crumbs, cursor_row, first_shown, fit, short_name, wrapped_lines},
 };
 use crate::{
     base::text::{time_of_day, visible},
@@ -17,10 +17,20 @@ use crate::{
     screens::{App, cursor::RowKey},
 };
 
+/// Rows below the list for the whole text of the one under the cursor, and from how many rows on they are there.
+const FACTS: u16 = 4;
+const ROOM_FOR_FACTS: u16 = 12;
+
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, hits: &mut Hits) {
     let rows = app.event_rows();
-    let [title, head, body] =
-        Layout::vertical([Constraint::Length(1), Constraint::Length(1), Constraint::Min(0)]).areas(area);
+    let facts = if area.height >= ROOM_FOR_FACTS && !app.layout.zoomed { FACTS } else { 0 };
+    let [title, head, body, below] = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Length(1),
+        Constraint::Min(0),
+        Constraint::Length(facts),
+    ])
+    .areas(area);
     let name = format!("EVENTS ({})", rows.len());
     frame.render_widget(crumbs(app, &["NODES"], &name, usize::from(title.width), theme), title);
     let node_width = (usize::from(area.width) / 4).clamp(8, 32);
@@ -60,4 +70,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
         })
         .collect();
     frame.render_widget(Paragraph::new(lines), body);
+    if let Some(row) = rows.get(cursor).filter(|_| facts > 0) {
+        let width = usize::from(below.width);
+        let mut lines = vec![Line::styled(theme.symbols.rule.repeat(width), theme.dim)];
+        lines.extend(wrapped_lines(&row.text, 1, width, theme.plain));
+        frame.render_widget(Paragraph::new(lines), below);
+    }
 }

@@ -13,7 +13,7 @@ use super::{
     widgets::{bar, crumbs, cursor_row, first_shown, fit, fit_right, scrolled, short_name, wrapped_lines},
 };
 use crate::{
-    base::text::{bytes, count, counted, date_and_time, visible},
+    base::text::{bytes, count, counted, from_to, lasting, visible},
     model::{FetchProgress, NodeName},
     screens::{App, cursor::RowKey},
     session::files::{FileRow, Stored, Whereabouts},
@@ -92,7 +92,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
     scrolled(frame, body, lines, 0);
     if let Some(row) = rows.get(cursor) {
         let mut lines = vec![Line::styled(theme.symbols.rule.repeat(usize::from(below.width)), theme.dim)];
-        lines.extend(fact_lines(app, row, usize::from(below.width), theme));
+        let width = usize::from(below.width);
+        lines.extend(facts_of(app, row, theme).iter().flat_map(|(text, style)| wrapped_lines(text, 1, width, *style)));
         scrolled(frame, below, lines, 0);
     }
 }
@@ -170,16 +171,17 @@ pub(super) fn mark_of(file: &CaptureFile, theme: &Theme) -> Span<'static> {
     if file.is_complete() { Span::raw("") } else { Span::styled("INCOMPLETE ", theme.bad) }
 }
 
-/// What there is to say of the row under the cursor.
-fn fact_lines(app: &App, row: &FileRow<'_>, width: usize, theme: &Theme) -> Vec<Line<'static>> {
+/// What there is to say of a file.
+pub(super) fn facts_of(app: &App, row: &FileRow<'_>, theme: &Theme) -> Vec<(String, Style)> {
     let mut texts = Vec::new();
     if let Some(file) = row.on_node {
         let Dropped { kernel, interface, queue } = file.dropped;
-        let ended = if file.ended == 0 { "now".to_owned() } else { date_and_time(file.ended) };
+        let ended = if file.ended == 0 { app.session.wall(app.session.now) } else { file.ended };
+        let span = from_to(file.started, ended);
+        let length = lasting(ended.saturating_sub(file.started));
         texts.push((
             format!(
-                "{} to {ended}, {} packets, dropped by kernel {kernel}, interface {interface}, queue {queue}",
-                date_and_time(file.started),
+                "{span} ({length}), {} packets, dropped by kernel {kernel}, interface {interface}, queue {queue}",
                 file.packets
             ),
             theme.plain,
@@ -198,7 +200,7 @@ fn fact_lines(app: &App, row: &FileRow<'_>, width: usize, theme: &Theme) -> Vec<
         texts.push((format!("{}  {}", storage.url.object(&stored.key), bytes(stored.size)), theme.good));
     }
     texts.extend(row.path().map(|path| (path.display().to_string(), theme.good)));
-    texts.into_iter().flat_map(|(text, style)| wrapped_lines(&text, 1, width, style)).collect()
+    texts
 }
 
 /// Where a file is, and how far it is on its way.

@@ -1,4 +1,4 @@
-//! The last line: the latest notice, or the keys that matter now; the filter while it is typed.
+//! The last lines: the latest notice, the keys that matter now, and the filter while it is typed.
 
 use ratatui::{
     Frame,
@@ -7,37 +7,62 @@ use ratatui::{
 };
 use tui_input::Input;
 
-use super::Theme;
+use unicode_width::UnicodeWidthStr;
+
+use super::{Theme, widgets::fit};
 use crate::{
-    base::text::visible,
-    config::keymap::is_offered,
+    base::text::{line, visible},
+    config::keymap::NO_KEY,
     model::Severity,
     screens::{App, Scope},
 };
 
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
-    if let Some(notice) = app.latest_notice() {
-        let (word, style) = match notice.severity {
-            Severity::Info => ("", theme.plain),
-            Severity::Warning => ("warning: ", theme.warn),
-            Severity::Error => ("error: ", theme.bad),
-        };
-        let line = Line::from(vec![Span::styled(word, style), Span::styled(theme.notice(notice), style)]);
-        frame.render_widget(line, area);
-        return;
+/// Below this many rows a message has one line.
+const ROOM_FOR_TWO: u16 = 12;
+
+/// The latest notice, on lines of its own: what to do about it first, so that this is never what is cut off.
+pub(super) fn message(app: &App, area: Rect, theme: &Theme) -> Vec<Line<'static>> {
+    let Some(notice) = app.latest_notice() else { return Vec::new() };
+    let (word, style) = match notice.severity {
+        Severity::Info => ("", theme.plain),
+        Severity::Warning => ("warning: ", theme.warn),
+        Severity::Error => ("error: ", theme.bad),
+    };
+    let width = usize::from(area.width).saturating_sub(1);
+    let (fact, step) = (line(&notice.fact()), line(&theme.next_step(notice)));
+    let texts = match step.is_empty() {
+        true => vec![format!("{word}{fact}")],
+        false if word.width() + step.width() + fact.width() + 2 <= width => vec![format!("{word}{step}: {fact}")],
+        false => vec![format!("{word}{step}"), format!("{}{fact}", " ".repeat(word.len()))],
+    };
+    let most = if area.height < ROOM_FOR_TWO { 1 } else { 2 };
+    let mut lines: Vec<String> = match texts.as_slice() {
+        [text] => textwrap::wrap(text, textwrap::Options::new(width.max(1)).subsequent_indent("  "))
+            .into_iter()
+            .map(Into::into)
+            .collect(),
+        _ => texts,
+    };
+    if lines.len() > most {
+        lines.truncate(most);
+        // Whoever wants the rest finds it among the notices.
+        let more = theme.keys.fill(" ~ {notices}");
+        if let Some(last) = lines.last_mut() {
+            *last = format!("{}{more}", fit(last, width.saturating_sub(more.width())).trim_end());
+        }
     }
+    lines.into_iter().map(|text| Line::styled(format!(" {}", fit(&text, width)), style)).collect()
+}
+
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
     let scope = app.scope();
     // A dialog names its own keys.
     if !matches!(scope, Scope::List | Scope::Node | Scope::Files | Scope::Ports | Scope::Events) {
         return;
     }
-    let mut hints: Vec<(String, &str)> = theme
-        .keys
-        .rows()
-        .filter(|(binding, _)| !binding.hint.is_empty() && binding.scopes.contains(&scope))
-        .filter(|(binding, _)| is_offered(binding, app.session.permission))
-        .filter_map(|(binding, keys)| Some((keys.first()?.to_string(), binding.hint)))
-        .collect();
+    let hints = app.hints().into_iter();
+    let mut hints: Vec<(String, &str)> =
+        hints.map(|(action, hint)| (theme.keys.key_for(action), hint)).filter(|(key, _)| key != NO_KEY).collect();
     // The last two are the ways to everything else and out: they stay where there is little room.
     let width = |hints: &[(String, &str)]| hints.iter().map(|(key, hint)| key.len() + hint.len() + 3).sum::<usize>();
     while hints.len() > 2 && width(&hints) > usize::from(area.width) + 1 {

@@ -8,7 +8,7 @@ use ratatui::{
 
 use super::Theme;
 use crate::{
-    base::text::{time_of_day, visible},
+    base::text::{time_of_day, visible, zone},
     screens::App,
     session::{Permission, node::NodeState},
 };
@@ -57,7 +57,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) 
         spans.push(Span::styled("  PAUSED", theme.warn));
     }
     let left = Line::from(spans);
-    let time = time_of_day(app.session.wall(app.session.now));
+    let now = app.session.wall(app.session.now);
+    let time = format!("{} {}", time_of_day(now), zone(now));
     let room = usize::from(area.width).saturating_sub(left.width());
     frame.render_widget(left, area);
     if room > time.len() + 1 {

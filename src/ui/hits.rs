@@ -60,12 +60,13 @@ impl Hits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::screens::cursor::RowId;
 
     #[test]
     fn a_place_is_found_and_a_chart_has_its_ends() {
         let mut hits = Hits::default();
         let area = Rect { x: 2, y: 3, width: 20, height: 2 };
-        let row = |at: usize| RowKey::NodeFile(at.to_string());
+        let row = |at: usize| RowKey::NodeRow(RowId::File(at.to_string()));
         hits.rows(area, (7..12).map(row));
         hits.tab(Rect { x: 0, y: 0, width: 10, height: 1 }, 8, 6, 1);
         hits.chart(Rect { x: 30, y: 3, width: 11, height: 4 }, 1_000, 11_000);

@@ -8,7 +8,8 @@
 //! list         nodes               | or, opened with Enter:
 //! tabs         the cursor's node   | tabs, and the view over the whole screen
 //! view         ports, capture, ...
-//! footer       notice, or keys
+//! message      the latest notice, for a while
+//! footer       keys
 //! ```
 
 mod dialogs;
@@ -27,16 +28,17 @@ use ratatui::{
     Frame,
     buffer::Buffer,
     layout::{Constraint, Layout, Rect},
+    widgets::Paragraph,
 };
 
 pub use hits::{Hits, Target};
 pub use theme::{Palette, Theme};
 
-use crate::screens::{App, Layer, Screen};
+use crate::screens::{App, Layer, Screen, View};
 
 /// What can be typed.
 const TEXT_FILTER_HINT: &str = "regex, !regex, node:name, text:word, place:S3";
-const FILTER_HINT: &str = "regex, !regex, -l label=value, zone:1a";
+const FILTER_HINT: &str = "regex, !regex, address, pod:NAME, svc:NAME, zone:1a, -l label=value";
 const PORT_FILTER_HINT: &str = "regex, !regex, port:22, class:unexpected, scope:all, device:, node:, owner:";
 /// Below this many rows the list has the screen for itself.
 const ROOM_FOR_DETAIL: u16 = 16;
@@ -50,16 +52,19 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: &Theme) -> Hits {
     let mut hits = Hits::default();
     frame.buffer_mut().set_style(area, theme.plain);
     let first_run = u16::from(app.is_first_run() && area.height >= ROOM_FOR_HINT);
-    let [top, middle, hint, bottom] = Layout::vertical([
+    let message = footer::message(app, area, theme);
+    let [top, middle, hint, told, bottom] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Min(0),
         Constraint::Length(first_run),
+        Constraint::Length(message.len() as u16),
         Constraint::Length(1),
     ])
     .areas(area);
     if first_run > 0 {
         footer::draw_first_run(frame, hint, theme);
     }
+    frame.render_widget(Paragraph::new(message), told);
     header::draw(frame, top, app, theme);
     match &app.screen {
         Screen::Nodes if middle.height < ROOM_FOR_DETAIL || app.layout.zoomed => {
@@ -101,8 +106,8 @@ fn draw_layer(frame: &mut Frame<'_>, (area, bottom): (Rect, Rect), app: &App, la
         Layer::Command(line) => {
             footer::draw_input(frame, bottom, ":", &line.input, line.error.as_deref(), &app.command_hint(), theme);
         }
-        Layer::Help => dialogs::help(frame, area, app, theme),
-        Layer::Notices => dialogs::notices(frame, area, app, theme),
+        Layer::Help(reading) => dialogs::help::draw(frame, area, app, reading, theme),
+        Layer::Notices(reading) => dialogs::notices::draw(frame, area, app, reading, theme),
         Layer::History(history) => dialogs::history::draw(frame, area, app, history, theme),
         Layer::Form(form) => dialogs::form::draw(frame, area, app, form, theme),
         Layer::Typed(typed) => {
@@ -129,7 +134,13 @@ fn in_ascii(buffer: &mut Buffer) {
 
 fn filter_hint(app: &App) -> &'static str {
     match app.screen {
-        Screen::Nodes | Screen::Node(_) => FILTER_HINT,
+        Screen::Nodes => FILTER_HINT,
+        Screen::Node(_) => match app.view {
+            View::Ports => PORT_FILTER_HINT,
+            View::Flows => "regex, !regex, from:10.0.0.1, to:, proto:udp, tunnel:vxlan",
+            View::Files => "regex, !regex, file:name, place:S3",
+            View::Events | View::Capture => "regex, !regex, text:word",
+        },
         Screen::Ports => PORT_FILTER_HINT,
         Screen::Files | Screen::Events => TEXT_FILTER_HINT,
     }

@@ -9,14 +9,15 @@ use ratatui::{
     text::{Line, Span},
     widgets::Paragraph,
 };
+use unicode_width::UnicodeWidthStr;
 
 use super::{
     Hits, Theme,
     widgets::{crumbs, cursor_row, first_shown, fit, fit_right, short_name, sparkline, wrapped},
 };
 use crate::{
-    base::text::{age, clock, count, megabits, visible},
-    model::Readiness,
+    base::text::{bit_rate, count, lasting, visible},
+    model::{Node, Readiness},
     screens::{App, Layout, cursor::RowKey},
     session::{
         Listing,
@@ -25,6 +26,8 @@ use crate::{
 };
 
 const SPARK: usize = 12;
+/// As wide as the newest minute.
+const SPARK_AT_MOST: usize = 60;
 const NAME_AT_LEAST: usize = 16;
 /// `NotReady,cordoned`.
 const BOTH: usize = 17;
@@ -42,7 +45,7 @@ enum Column {
     Changes,
     Capture,
     Packets,
-    Megabits,
+    Bits,
     Drops,
     Spark,
 }
@@ -54,54 +57,78 @@ const COLUMNS: [(Column, &str, usize, bool, u8); 11] = [
     (Column::Type, "TYPE", 10, false, 8),
     (Column::Agent, "AGENT", 10, false, 0),
     (Column::Ports, "PORTS", 5, true, 2),
-    (Column::Changes, "CHG", 6, false, 6),
+    (Column::Changes, "CHANGED 1m", 10, false, 7),
     (Column::Capture, "CAPTURE", 10, false, 3),
     (Column::Packets, "PPS", 5, true, 4),
-    (Column::Megabits, "Mbit/s", 7, true, 7),
+    (Column::Bits, "BIT/S", 5, true, 6),
     // Kernel, interface and queue: three counters, never summed.
     (Column::Drops, "DROP k/i/q", 10, true, 5),
     (Column::Spark, "RATE", SPARK, false, 10),
 ];
 
-/// What the wide list has besides, ahead of what a narrow screen leaves out first.
+/// What the wide list has besides, ahead of what a narrow screen leaves out first. A screen that has room for them beside
+/// everything else shows them anyway.
 const WIDE: [(Column, &str, usize, bool, u8); 3] = [
     (Column::Address, "ADDRESS", 15, false, 4),
     (Column::Version, "VERSION", 12, false, 5),
     (Column::Instance, "INSTANCE", 19, false, 6),
 ];
+/// What the wide columns' priorities are behind where nobody has asked for them.
+const SPARE: u8 = 20;
 
-/// Those that there is room for; some may need more than they usually have.
-fn columns(width: usize, layout: Layout, wider: &[(Column, usize)]) -> Vec<(Column, &'static str, usize, bool)> {
+/// Those that there is room for beside the names; some may need more than they usually have, and those that are empty on
+/// every row need none.
+fn columns(
+    width: usize,
+    name: usize,
+    layout: Layout,
+    wider: &[(Column, usize)],
+    empty: &[Column],
+) -> Vec<(Column, &'static str, usize, bool)> {
     let mut chosen: Vec<_> = COLUMNS.to_vec();
-    if layout.wide {
-        chosen.splice(1..1, WIDE);
-    }
+    let spare = |mut column: (Column, &'static str, usize, bool, u8)| {
+        column.4 += if layout.wide { 0 } else { SPARE };
+        column
+    };
+    chosen.splice(1..1, WIDE.map(spare));
+    chosen.retain(|column| !empty.contains(&column.0));
     for column in &mut chosen {
         let needed = wider.iter().filter(|(wider, _)| *wider == column.0).map(|(_, needed)| *needed).max();
         column.2 = column.2.max(needed.unwrap_or(0));
     }
-    chosen.drain(..layout.first_column.min(chosen.len() - 1));
-    let needs = |chosen: &[(Column, &str, usize, bool, u8)]| {
-        3 + NAME_AT_LEAST + chosen.iter().map(|column| column.2 + 1).sum::<usize>()
+    let needs = |chosen: &[(Column, &str, usize, bool, u8)], name: usize| {
+        3 + name + chosen.iter().map(|column| column.2 + 1).sum::<usize>()
     };
-    while needs(&chosen) > width && !chosen.is_empty() {
-        let least = chosen.iter().map(|column| column.4).max().unwrap_or(0);
-        chosen.retain(|column| column.4 != least);
+    // Names are whole before what nobody asked for has room.
+    while needs(&chosen, name) > width && chosen.iter().any(|column| column.4 > SPARE) {
+        let least = chosen.iter().enumerate().max_by_key(|(_, column)| column.4).map_or(0, |(at, _)| at);
+        chosen.remove(least);
+    }
+    chosen.drain(..layout.first_column.min(chosen.len() - 1));
+    while needs(&chosen, NAME_AT_LEAST) > width && !chosen.is_empty() {
+        let least = chosen.iter().enumerate().max_by_key(|(_, column)| column.4).map_or(0, |(at, _)| at);
+        chosen.remove(least);
     }
     chosen.into_iter().map(|(column, title, width, number, _)| (column, title, width, number)).collect()
 }
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, hits: &mut Hits) {
-    let width = usize::from(area.width);
+    // One column stays free at the edge.
+    let width = usize::from(area.width).saturating_sub(1);
     let shown: Vec<&NodeState> = app.shown().collect();
     let mut lines = vec![title(app, shown.len(), width, theme)];
     // Room for two words only where a node is both, and for IPv6 only where nodes have it.
     let both = shown.iter().any(|state| state.node.cordoned && state.node.readiness != Readiness::Ready);
     let addresses = shown.iter().filter_map(|state| Some(state.node.addresses.first()?.to_string().len()));
     let wider = [(Column::Status, if both { BOTH } else { 0 }), (Column::Address, addresses.max().unwrap_or(0))];
-    let columns = columns(width, app.layout, &wider);
+    let longest = shown.iter().map(|state| visible(&state.node.name.0).width()).max().unwrap_or(0).max(NAME_AT_LEAST);
+    let mut columns = columns(width, longest + 1, app.layout, &wider, &empty_columns(&shown));
     let fixed: usize = columns.iter().map(|column| column.2 + 1).sum();
-    let name_width = width.saturating_sub(3 + fixed);
+    let room = width.saturating_sub(3 + fixed);
+    let name_width = room.min(longest + 1);
+    if let Some(spark) = columns.iter_mut().find(|column| column.0 == Column::Spark) {
+        spark.2 = (SPARK + room - name_width).min(SPARK_AT_MOST);
+    }
 
     if let Some(text) = empty(app, shown.len(), theme) {
         frame.render_widget(Paragraph::new(lines), area);
@@ -128,6 +155,21 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
         lines.push(if at_cursor { cursor_row(line, area.width, theme) } else { line });
     }
     frame.render_widget(Paragraph::new(lines), area);
+}
+
+/// Columns that no node has anything for.
+fn empty_columns(shown: &[&NodeState]) -> Vec<Column> {
+    let without = |of: fn(&Node) -> bool, column| (!shown.iter().any(|state| of(&state.node))).then_some(column);
+    [
+        without(|node| node.zone.is_some(), Column::Zone),
+        without(|node| node.instance_type.is_some(), Column::Type),
+        without(|node| node.version.is_some(), Column::Version),
+        without(|node| node.instance_id.is_some(), Column::Instance),
+        without(|node| !node.addresses.is_empty(), Column::Address),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn title(app: &App, shown: usize, width: usize, theme: &Theme) -> Line<'static> {
@@ -167,6 +209,7 @@ fn empty(app: &App, shown: usize, theme: &Theme) -> Option<String> {
             )
         }
         Listing::Current if app.session.nodes.is_empty() => " the cluster has no nodes".to_owned(),
+        Listing::Current if app.list.workloads.waiting => " looking up pods and services ...".to_owned(),
         Listing::Current => theme.keys.fill(" no nodes match: {back} shows all"),
     })
 }
@@ -195,7 +238,7 @@ fn row(
         ),
     ];
     for (column, _, width, number) in columns {
-        let (text, style) = cell(app, state, *column, theme);
+        let (text, style) = cell(app, state, *column, *width, theme);
         let style = if unable { theme.dim } else { style };
         let text = if *number { fit_right(&text, *width) } else { fit(&text, *width) };
         spans.push(Span::raw(" "));
@@ -204,7 +247,7 @@ fn row(
     Line::from(spans)
 }
 
-fn cell(app: &App, state: &NodeState, column: Column, theme: &Theme) -> (String, Style) {
+fn cell(app: &App, state: &NodeState, column: Column, width: usize, theme: &Theme) -> (String, Style) {
     let live = state.agent == Agent::Live;
     let plain = |text: String| (text, theme.plain);
     let foreign = |text: &Option<String>| plain(text.as_deref().map(visible).unwrap_or_default());
@@ -233,12 +276,12 @@ fn cell(app: &App, state: &NodeState, column: Column, theme: &Theme) -> (String,
         Column::Changes => changes(app, state, theme),
         Column::Capture => capture(app, state, theme),
         Column::Packets if state.is_capturing() => plain(count(state.rates().packets)),
-        Column::Megabits if state.is_capturing() => plain(format!("{:.1}", megabits(state.rates().bytes, 1000))),
+        Column::Bits if state.is_capturing() => plain(bit_rate(state.rates().bytes, 1000)),
         Column::Drops => drops(state, theme),
         Column::Spark if state.is_capturing() => {
-            (sparkline(state.counts.rates.iter().map(|sample| sample.packets), SPARK, theme), theme.accent)
+            (sparkline(state.counts.rates.iter().map(|sample| sample.packets), width, theme), theme.accent)
         }
-        Column::Packets | Column::Megabits | Column::Spark => plain(String::new()),
+        Column::Packets | Column::Bits | Column::Spark => plain(String::new()),
     }
 }
 
@@ -259,7 +302,7 @@ fn agent_text(app: &App, state: &NodeState) -> String {
             Some(reason) => visible(reason.word()),
             None => state.agent.word().to_owned(),
         },
-        Agent::Lost { since, .. } => format!("lost {}", age(app.session.now.saturating_sub(*since))),
+        Agent::Lost { since, .. } => format!("lost {}", lasting(app.session.now.saturating_sub(*since))),
         other => other.word().to_owned(),
     }
 }
@@ -280,7 +323,7 @@ fn capture(app: &App, state: &NodeState, theme: &Theme) -> (String, Style) {
         (_, Asked::Stop) => (format!("{} stopping", symbols.running), theme.accent),
         (CaptureState::Running { .. }, Asked::Nothing) if state.seems_to_capture() => {
             let style = if state.agent.has_tunnel() { theme.good } else { theme.dim };
-            (format!("{} {}", symbols.running, clock(app.session.now.saturating_sub(state.counts.began))), style)
+            (format!("{} {}", symbols.running, lasting(app.session.now.saturating_sub(state.counts.began))), style)
         }
         // Nobody can say how it stands.
         (CaptureState::Running { .. }, Asked::Nothing) => (format!("{} unknown", symbols.idle), theme.warn),
@@ -308,21 +351,27 @@ mod tests {
     #[test]
     fn columns_go_by_priority_and_the_agent_goes_last() {
         let narrow = Layout::default();
-        assert_eq!(columns(200, narrow, &[]).len(), COLUMNS.len());
-        assert!(columns(80, narrow, &[]).iter().all(|column| column.0 != Column::Spark && column.0 != Column::Zone));
-        assert!(columns(80, narrow, &[]).iter().any(|column| column.0 == Column::Drops));
-        assert!(columns(31, narrow, &[]).iter().all(|column| column.0 == Column::Agent));
-        assert!(columns(1, narrow, &[]).is_empty());
+        let of = |width| columns(width, NAME_AT_LEAST, narrow, &[], &[]);
+        assert_eq!(of(250).len(), COLUMNS.len() + WIDE.len(), "room for all is used");
+        assert_eq!(columns(250, 160, narrow, &[], &[]).len(), COLUMNS.len(), "but a name comes first");
+        assert!(of(80).iter().all(|column| column.0 != Column::Spark && column.0 != Column::Zone));
+        assert!(of(80).iter().any(|column| column.0 == Column::Drops));
+        assert!(of(31).iter().all(|column| column.0 == Column::Agent));
+        assert!(of(1).is_empty());
+        let bare = columns(250, NAME_AT_LEAST, narrow, &[], &[Column::Zone]);
+        assert!(bare.iter().all(|column| column.0 != Column::Zone), "what is empty on every row takes no room");
     }
 
     #[test]
     fn the_wide_list_has_addresses_and_can_be_moved_through() {
         let wide = Layout { wide: true, ..Layout::default() };
-        assert!(columns(120, wide, &[]).iter().any(|column| column.0 == Column::Address));
-        let sixes = columns(200, wide, &[(Column::Address, "2600:1f18:1234:5600:aaaa:bbbb:cccc:dddd".len())]);
+        let of = |width, layout| columns(width, NAME_AT_LEAST, layout, &[], &[]);
+        assert!(of(120, wide).iter().any(|column| column.0 == Column::Address));
+        let six = (Column::Address, "2600:1f18:1234:5600:aaaa:bbbb:cccc:dddd".len());
+        let sixes = columns(200, NAME_AT_LEAST, wide, &[six], &[]);
         assert!(sixes.iter().any(|column| column.0 == Column::Address && column.2 == 39), "an IPv6 address is whole");
         let moved = Layout { first_column: 4, ..wide };
-        assert!(columns(300, moved, &[]).iter().all(|column| column.0 != Column::Address));
-        assert_eq!(columns(300, Layout { first_column: 99, ..wide }, &[]).len(), 1, "one column stays");
+        assert!(of(300, moved).iter().all(|column| column.0 != Column::Address));
+        assert_eq!(of(300, Layout { first_column: 99, ..wide }).len(), 1, "one column stays");
     }
 }

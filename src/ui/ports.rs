@@ -135,7 +135,7 @@ fn tab_line(ports: &Ports, area: Rect, theme: &Theme, hits: &mut Hits) -> Line<'
 }
 
 /// How a class is written and how it looks.
-fn class_of(class: PortClass, theme: &Theme) -> (&'static str, Style) {
+pub(super) fn class_of(class: PortClass, theme: &Theme) -> (&'static str, Style) {
     match class {
         PortClass::Unknown => ("-", theme.dim),
         PortClass::Expected => ("expected", theme.good),
@@ -155,7 +155,7 @@ struct Columns {
 }
 
 /// An address and a port of IPv4.
-const ADDRESS: usize = 21;
+pub(super) const ADDRESS: usize = 21;
 /// `%`, the longest name of an interface, `]:` and the longest port.
 const LONGEST_END: usize = 23;
 
@@ -197,7 +197,6 @@ impl Columns {
             (true, false) => fit("", 9),
             (false, _) => String::new(),
         };
-        let probe = app.session.ports.probes.get(&(name.clone(), listed.port.into()));
         let mut spans = vec![
             Span::styled(if selected { theme.symbols.cursor } else { " " }, theme.accent),
             Span::raw("  "),
@@ -214,20 +213,20 @@ impl Columns {
             Span::styled(format!("{} ", fit(class, 10)), style),
             Span::styled(since, theme.dim),
         ];
-        spans.push(match probe {
-            Some(probe) => Span::styled(fit(&visible(&probe_text(&probe.probed)), self.owner), theme.accent),
+        spans.push(match probe_of(app, name, listed) {
+            Some(text) => Span::styled(fit(&visible(&text), self.owner), theme.accent),
             None => Span::styled(fit(&why(listed), self.owner), theme.dim),
         });
         Some(Line::from(spans))
     }
 }
 
-fn address(listed: &ListedPort) -> String {
+pub(super) fn address(listed: &ListedPort) -> String {
     if listed.socket { visible(&listed.port.place()) } else { format!(":{}", listed.port.local.port()) }
 }
 
 /// Cut where it matters least: an address's end has the interface and the port.
-fn fit_middle(text: &str, width: usize) -> String {
+pub(super) fn fit_middle(text: &str, width: usize) -> String {
     if text.width() <= width || !text.is_ascii() {
         return fit(text, width);
     }
@@ -237,11 +236,11 @@ fn fit_middle(text: &str, width: usize) -> String {
     format!("{}~{}", &text[..front], &text[text.len() - end..])
 }
 
-fn scope(listed: &ListedPort) -> &'static str {
+pub(super) fn scope(listed: &ListedPort) -> &'static str {
     if listed.socket { listed.port.scope().word() } else { "-" }
 }
 
-fn why(listed: &ListedPort) -> String {
+pub(super) fn why(listed: &ListedPort) -> String {
     // Who declares a port is most often who holds it.
     let owner = if listed.why.ends_with(&*listed.owner) { "" } else { &listed.owner };
     let parts = [&*listed.why, owner].into_iter().filter(|part| !part.is_empty()).map(visible);
@@ -366,13 +365,8 @@ fn fact_lines(app: &App, width: usize, theme: &Theme) -> Vec<Line<'static>> {
             let Some((name, listed)) = ports.rows.get(ports.cursor).and_then(|row| ports.listed(*row)) else {
                 return lines;
             };
-            let (class, style) = class_of(listed.class, theme);
-            say(format!("{} on {name}: {class}{}", place(listed), reason(listed)), style);
-            if let Some(probe) = app.session.ports.probes.get(&(name.clone(), PortKey::from(listed.port))) {
-                say(probe_line(name, probe), theme.accent);
-            }
-            for gap in app.session.nodes.get(name).iter().flat_map(|state| &state.ports.gaps) {
-                say(gap.clone(), theme.warn);
+            for (text, style) in fact_of(app, name, listed, theme) {
+                say(text, style);
             }
         }
         Mode::ByPort | Mode::Matrix => {
@@ -394,6 +388,23 @@ fn fact_lines(app: &App, width: usize, theme: &Theme) -> Vec<Line<'static>> {
         }
     }
     lines
+}
+
+/// What there is to say of one port of a node.
+pub(super) fn fact_of(app: &App, name: &NodeName, listed: &ListedPort, theme: &Theme) -> Vec<(String, Style)> {
+    let (class, style) = class_of(listed.class, theme);
+    let probe = app.session.ports.probes.get(&(name.clone(), PortKey::from(listed.port)));
+    let gaps = app.session.nodes.get(name).into_iter().flat_map(|state| &state.ports.gaps);
+    std::iter::once((format!("{} on {name}: {class}{}", place(listed), reason(listed)), style))
+        .chain(probe.map(|probe| (probe_line(name, probe), theme.accent)))
+        .chain(gaps.map(|gap| (gap.clone(), theme.warn)))
+        .collect()
+}
+
+/// What came of the last probe of a port.
+pub(super) fn probe_of(app: &App, name: &NodeName, listed: &ListedPort) -> Option<String> {
+    let probe = app.session.ports.probes.get(&(name.clone(), listed.port.into()))?;
+    Some(probe_text(&probe.probed))
 }
 
 fn place(listed: &ListedPort) -> String {

@@ -13,7 +13,7 @@ use super::Theme;
 use crate::{
     base::text::visible,
     model::NodeName,
-    screens::{Action, App},
+    screens::{Action, App, dialogs::reading::END},
 };
 
 /// Text in exactly that many columns: cut with an ellipsis, or padded. The text must be visible already.
@@ -98,11 +98,17 @@ pub(super) fn wrapped(text: &str) -> Paragraph<'static> {
     Paragraph::new(text.to_owned()).wrap(Wrap { trim: false })
 }
 
-/// Lines from that offset on; the offset never goes past the last screenful.
+/// Lines from that offset on; the offset never goes past the last screenful, and a very large one is from the end.
 pub(super) fn scrolled(frame: &mut Frame<'_>, area: Rect, lines: Vec<Line<'static>>, scroll: usize) {
-    let last = lines.len().saturating_sub(usize::from(area.height));
-    let shown: Vec<Line<'static>> = lines.into_iter().skip(scroll.min(last)).take(usize::from(area.height)).collect();
+    let first = first_line(lines.len(), usize::from(area.height), scroll);
+    let shown: Vec<Line<'static>> = lines.into_iter().skip(first).take(usize::from(area.height)).collect();
     frame.render_widget(Paragraph::new(shown), area);
+}
+
+/// The first of so many lines that is shown.
+pub(super) fn first_line(lines: usize, room: usize, scroll: usize) -> usize {
+    let last = lines.saturating_sub(room);
+    if scroll > END / 2 { last.saturating_sub(END.saturating_sub(scroll)) } else { scroll.min(last) }
 }
 
 /// A box in the middle of the screen, cleared; returns its inside.
@@ -133,9 +139,19 @@ const ASCII_BORDER: ratatui::symbols::border::Set<'static> = ratatui::symbols::b
     horizontal_bottom: "-",
 };
 
+/// Columns of a fact's name.
+const FACT: usize = 13;
+
 /// A name and its value.
 pub(super) fn fact(name: &str, value: impl Into<String>, style: Style, theme: &Theme) -> Line<'static> {
-    Line::from(vec![Span::styled(fit(name, 13), theme.dim), Span::styled(value.into(), style)])
+    Line::from(vec![Span::styled(fit(name, FACT), theme.dim), Span::styled(value.into(), style)])
+}
+
+/// A name and a value that is never cut off: it goes on below itself.
+pub(super) fn long_fact(name: &str, value: &str, width: usize, theme: &Theme) -> Vec<Line<'static>> {
+    let parts = textwrap::wrap(value, width.saturating_sub(FACT).max(1));
+    let names = std::iter::once(name).chain(std::iter::repeat(""));
+    parts.into_iter().zip(names).map(|(part, name)| fact(name, part, theme.plain, theme)).collect()
 }
 
 /// The latest values as bars, the newest at the right.

@@ -167,7 +167,7 @@ fn every_command_goes_where_it_says() {
     assert_eq!(command(&mut app, "sessions"), [Effect::FindSessions]);
     assert_eq!(command(&mut app, "ctx"), [Effect::FindContexts]);
     command(&mut app, "help");
-    assert!(matches!(app.top(), Some(Layer::Help)));
+    assert!(matches!(app.top(), Some(Layer::Help(_))));
     key(&mut app, Action::Back);
     command(&mut app, "q");
     assert_eq!(phase(&app), Some(Phase::Asking));
@@ -189,7 +189,7 @@ fn commands_are_completed_brought_back_and_refused_by_name() {
     // What two could be meant by is completed as far as both go.
     typed(&mut app, "f");
     key(&mut app, Action::NextView);
-    assert_eq!((text(&app).as_str(), app.command_hint().as_str()), ("f", "files flows filter"));
+    assert_eq!((text(&app).as_str(), app.command_hint().as_str()), ("f", "files flows filter freeze"));
     key(&mut app, Action::Edit(Edit::Clear));
     typed(&mut app, "sort zo");
     key(&mut app, Action::NextView);

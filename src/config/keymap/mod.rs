@@ -1,4 +1,4 @@
-//! The keymap: one table for keys, help and hints, and what the config file makes of it.
+//! The keymap: one table for keys and help, and what the config file makes of it.
 //!
 //! Owns which key means which action where. Must not know what an action does.
 
@@ -13,7 +13,7 @@ use crate::{
     screens::{Action, Edit, Scope},
     session::Permission,
 };
-pub use table::{BINDINGS, Binding};
+pub use table::{BINDINGS, Binding, Group};
 
 /// One key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -88,6 +88,9 @@ impl FromStr for Key {
         Ok(Self { code, modifiers })
     }
 }
+
+/// What stands for a key where an action has none.
+pub const NO_KEY: &str = "(no key)";
 
 /// What keys mean: the table, with what the user has set instead.
 #[derive(Debug, Clone)]
@@ -184,10 +187,18 @@ impl Keymap {
         }
     }
 
+    /// What a key press is called that means nothing there; `None` where it is no key of its own, or text is typed.
+    pub fn unbound(&self, event: KeyEvent, scope: Scope) -> Option<String> {
+        let alone = matches!(event.code, KeyCode::Null | KeyCode::Modifier(_) | KeyCode::CapsLock | KeyCode::NumLock);
+        let dead = event.kind != KeyEventKind::Release && scope != Scope::Text && !alone;
+        let pressed = Key { code: event.code, modifiers: event.modifiers.difference(KeyModifiers::SHIFT) };
+        (dead && self.action(event, scope).is_none()).then(|| pressed.to_string())
+    }
+
     /// The first key of an action, for texts that name it.
     pub fn key_for(&self, action: Action) -> String {
         let bound = self.rows().find(|(binding, _)| binding.action == action);
-        bound.and_then(|(_, keys)| keys.first()).map_or_else(|| "(no key)".to_owned(), Key::to_string)
+        bound.and_then(|(_, keys)| keys.first()).map_or_else(|| NO_KEY.to_owned(), Key::to_string)
     }
 
     /// A text with the key for each `{name}` in it, as notices have them.

@@ -113,6 +113,13 @@ impl CaptureForm {
         text_field::apply(&mut self.fields[self.focus], edit);
     }
 
+    /// Puts a text in a field's place.
+    pub fn set(&mut self, field: Field, text: &str) {
+        self.error = None;
+        self.focus = field as usize;
+        self.fields[field as usize] = Input::new(text.to_owned());
+    }
+
     /// Puts a text into the focused field.
     pub fn insert(&mut self, text: &str) {
         self.error = None;

@@ -8,12 +8,13 @@ pub mod contexts;
 pub mod exit;
 pub mod form;
 pub mod history;
+pub mod reading;
 pub mod sessions;
 pub mod typed;
 
 pub use confirm::Confirm;
 
-use self::{contexts::Contexts, exit::ExitView, form::CaptureForm, history::History, sessions::Sessions, typed::Typed};
+use self::{contexts::Contexts, exit::ExitView, form::CaptureForm, history::History, reading::Reading, sessions::Sessions, typed::Typed};
 use super::{App, Scope, action::Action, command::CommandLine, filter_line::FilterLine};
 use crate::session::Effect;
 
@@ -21,9 +22,9 @@ use crate::session::Effect;
 #[derive(Debug, Clone)]
 pub enum Layer {
     /// All keys.
-    Help,
+    Help(Reading),
     /// Past notices.
-    Notices,
+    Notices(Reading),
     /// Past reports.
     History(History),
     /// The screen's filter is being typed.
@@ -48,7 +49,8 @@ impl Layer {
     /// Which keys are in force in it.
     pub fn scope(&self) -> Scope {
         match self {
-            Self::Help | Self::Notices | Self::History(_) => Scope::Reading,
+            Self::Help(reading) | Self::Notices(reading) if reading.typing => Scope::Text,
+            Self::Help(_) | Self::Notices(_) | Self::History(_) => Scope::Reading,
             Self::Filter(_) | Self::Command(_) | Self::Form(_) | Self::Typed(_) => Scope::Text,
             Self::Confirm(_) | Self::Sessions(_) | Self::Contexts(_) | Self::Exit(_) => Scope::Dialog,
         }
@@ -65,7 +67,7 @@ impl App {
     pub(in crate::screens) fn layer_key(&mut self, action: Action) -> Vec<Effect> {
         match self.top() {
             None => Vec::new(),
-            Some(Layer::Help | Layer::Notices | Layer::History(_)) => self.reading_key(action),
+            Some(Layer::Help(_) | Layer::Notices(_) | Layer::History(_)) => self.reading_key(action),
             Some(Layer::Filter(_)) => self.filter_key(action),
             Some(Layer::Command(_)) => self.command_key(action),
             Some(Layer::Form(_)) => self.form_key(action),
@@ -75,21 +77,6 @@ impl App {
             Some(Layer::Contexts(_)) => self.contexts_key(action),
             Some(Layer::Exit(_)) => self.exit_key(action),
         }
-    }
-
-    fn reading_key(&mut self, action: Action) -> Vec<Effect> {
-        match action {
-            Action::Up => self.scroll = self.scroll.saturating_sub(1),
-            Action::Down => self.scroll += 1,
-            Action::PageUp => self.scroll = self.scroll.saturating_sub(10),
-            Action::PageDown => self.scroll += 10,
-            Action::Back | Action::Quit | Action::Open | Action::Help | Action::Notices | Action::History => {
-                self.close();
-                self.scroll = 0;
-            }
-            _ => {}
-        }
-        Vec::new()
     }
 
     /// What the session needs an answer to lies over everything else.

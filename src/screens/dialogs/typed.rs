@@ -5,6 +5,7 @@
 use tui_input::Input;
 
 use crate::{
+    base::text,
     model::{NodeName, Notice, SessionId},
     screens::{App, Layer, action::Action, text_field},
     session::{Effect, pending::Goal},
@@ -46,8 +47,9 @@ impl App {
     pub(in crate::screens) fn ask_typed(&mut self, purpose: Purpose) {
         let text = match &purpose {
             Purpose::Budget => {
-                let left = self.session.life.ends.unwrap_or(self.session.now).saturating_sub(self.session.now) / 60_000;
-                format!("{}m", left.max(1))
+                let left = self.session.life.ends.unwrap_or(self.session.now).saturating_sub(self.session.now);
+                // What a minute later is another text is of no use in a field.
+                text::lasting((left / 60_000).max(1) * 60_000)
             }
             Purpose::Deploy { .. } | Purpose::Sweep(_) | Purpose::Trust(_) => String::new(),
         };

@@ -11,10 +11,10 @@ use ratatui::{
 
 use crate::ui::{
     Hits, Theme,
-    widgets::{bar, fact, fit, fit_right, wrapped},
+    widgets::{bar, fact, fit, fit_right, long_fact, wrapped},
 };
 use crate::{
-    base::text::{axis_end, axis_label, bytes, clock, count, megabits, visible},
+    base::text::{axis_end, bit_rate, bits_per_second, bytes, count, lasting, visible},
     screens::{Action, App},
     session::node::{HISTORY, NodeState, Sample, reason_text},
 };
@@ -25,7 +25,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
         return;
     };
     let [left, right] = Layout::horizontal([Constraint::Max(44), Constraint::Min(0)]).areas(area);
-    let mut lines = facts(state, statistics, theme);
+    let mut lines = facts(state, statistics, usize::from(left.width), theme);
     let roomy = usize::from(area.height) >= lines.len() + 8;
     if roomy {
         lines.push(Line::default());
@@ -56,13 +56,14 @@ fn idle_text(state: &NodeState, theme: &Theme) -> String {
     }
 }
 
-fn facts(state: &NodeState, statistics: &Statistics, theme: &Theme) -> Vec<Line<'static>> {
+fn facts(state: &NodeState, statistics: &Statistics, width: usize, theme: &Theme) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     match &state.capture {
         CaptureState::Running { interfaces, spec, .. } => {
             lines.push(fact(" on", visible(&interfaces.join(", ")), theme.plain, theme));
             let filter = spec.filter.as_deref().map_or_else(|| "every packet".to_owned(), visible);
-            lines.push(fact(" filter", filter, theme.plain, theme));
+            // A filter that is cut is another filter.
+            lines.extend(long_fact(" filter", &filter, width, theme));
         }
         CaptureState::Stopped { reason, .. } => {
             lines.push(fact(" ended", visible(&reason_text(reason)), theme.plain, theme));
@@ -80,15 +81,15 @@ fn facts(state: &NodeState, statistics: &Statistics, theme: &Theme) -> Vec<Line<
         lines.push(fact(" content", kept, theme.plain, theme));
     }
     let rates = state.rates();
-    lines.push(fact(" time", clock(statistics.elapsed), theme.plain, theme));
+    lines.push(fact(" time", lasting(statistics.elapsed), theme.plain, theme));
     lines.push(fact(
         " packets",
         format!("{}  ({}/s)", count(statistics.packets), count(rates.packets)),
         theme.plain,
         theme,
     ));
-    let rate = megabits(rates.bytes, 1000);
-    lines.push(fact(" bytes", format!("{}  ({rate:.1} Mbit/s)", bytes(statistics.bytes)), theme.plain, theme));
+    let rate = bit_rate(rates.bytes, 1000);
+    lines.push(fact(" bytes", format!("{}  ({rate} bit/s)", bytes(statistics.bytes)), theme.plain, theme));
     let dropped = statistics.dropped;
     for (name, number) in
         [(" drop kernel", dropped.kernel), (" drop iface", dropped.interface), (" drop queue", dropped.queue)]
@@ -103,7 +104,7 @@ fn facts(state: &NodeState, statistics: &Statistics, theme: &Theme) -> Vec<Line<
             InterfaceState::Gone => "missing",
             InterfaceState::LeftOut => "unreadable",
         };
-        let text = format!("{} {now}, missed {}", visible(&one.name), clock(one.gap_millis));
+        let text = format!("{} {now}, missed {}", visible(&one.name), lasting(one.gap_millis));
         lines.push(fact(" gap", text, theme.bad, theme));
     }
     if statistics.left_out.packets > 0 {
@@ -174,30 +175,27 @@ fn chart(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme:
         .filter(|(back, _)| (to..=from).contains(back))
         .collect();
     let [title_area, area] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
-    let rate = |sample: &Sample| megabits(sample.bytes, 1000);
-    // An empty sum is -0.0.
-    let mean =
-        shown.iter().map(|(_, sample)| rate(sample)).fold(0.0, |sum, rate| sum + rate) / shown.len().max(1) as f64;
-    let highest = shown.iter().map(|(_, sample)| rate(sample)).fold(0.0, f64::max);
+    let rate = |sample: &Sample| bits_per_second(sample.bytes, 1000);
+    let mean = shown.iter().map(|(_, sample)| rate(sample)).sum::<u64>() / shown.len().max(1) as u64;
+    let highest = shown.iter().map(|(_, sample)| rate(sample)).max().unwrap_or(0);
     let packets = shown.iter().map(|(_, sample)| sample.packets).sum::<u64>() / shown.len().max(1) as u64;
     let what = if picked.is_some() { "selected" } else { "shown" };
-    let title = format!(" {what}: mean {mean:.1} max {highest:.1} Mbit/s, {} packets/s", count(packets));
+    let title = format!(" {what}: mean {} max {} bit/s, {} packets/s", count(mean), count(highest), count(packets));
     let title = fit(&title, usize::from(title_area.width));
     frame.render_widget(Line::styled(title, if picked.is_some() { theme.accent } else { theme.dim }), title_area);
-    let (unit, scale) = if highest < 1.0 { ("kbit/s", 1000.0) } else { ("Mbit/s", 1.0) };
     let mut points: Vec<(f64, f64)> =
-        shown.iter().map(|(back, sample)| (-(*back as f64), rate(sample) * scale)).collect();
+        shown.iter().map(|(back, sample)| (-(*back as f64), rate(sample) as f64)).collect();
     // An area lies between two points.
     points.extend(if points.len() == 1 { points.first().copied() } else { None });
-    let top = axis_end(highest.max(0.001) * scale);
+    let top = axis_end(highest.max(100) as f64);
     let marker = if theme.symbols.unicode { Marker::Braille } else { Marker::Custom('#') };
     let data = Dataset::default().marker(marker).graph_type(GraphType::Area).style(theme.accent).data(&points);
-    let label = |value: f64| fit_right(&axis_label(value), 6);
+    let label = |value: f64| fit_right(&count(value as u64), 6);
     let now = |back: usize| if back == 0 { "now".to_owned() } else { format!("-{back} s") };
     let times = [now(from), now(usize::midpoint(from, to)), now(to)];
     let x = Axis::default().bounds([-(from as f64), -(to as f64)]).labels(times).style(theme.dim);
     let y = Axis::default()
-        .title(unit)
+        .title("bit/s")
         .bounds([0.0, top])
         .labels([label(0.0), label(top / 2.0), label(top)])
         .style(theme.dim);

@@ -6,29 +6,29 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use crate::ui::{Theme, widgets::scrolled};
+use super::rows::Table;
 use crate::{
     base::text::{time_of_day, visible},
-    screens::App,
+    screens::{App, node::rows::Row},
     session::node::NodeState,
+    ui::{Hits, Theme},
 };
 
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme) {
-    if state.log.events.is_empty() {
-        frame.render_widget(Line::styled(" no events yet", theme.dim), area);
-        return;
-    }
-    let lines = state
-        .log
-        .events
-        .iter()
-        .rev()
-        .map(|event| {
-            Line::from(vec![
-                Span::styled(format!(" {}  ", time_of_day(app.session.wall(event.at))), theme.dim),
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme, hits: &mut Hits) {
+    let table = Table {
+        head: " TIME      EVENT".to_owned(),
+        line: |row: &Row<'_>| match row {
+            Row::Event(event) => Line::from(vec![
+                Span::styled(format!("{}  ", time_of_day(app.session.wall(event.at))), theme.dim),
                 Span::raw(visible(&event.text)),
-            ])
-        })
-        .collect();
-    scrolled(frame, area, lines, app.scroll);
+            ]),
+            _ => Line::default(),
+        },
+        facts: |row: &Row<'_>| match row {
+            Row::Event(event) => vec![(event.text.clone(), theme.plain)],
+            _ => Vec::new(),
+        },
+        none: " no events yet",
+    };
+    table.draw(frame, area, app, state, theme, hits);
 }

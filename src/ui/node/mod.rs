@@ -5,6 +5,7 @@ mod events;
 mod files;
 mod flows;
 mod ports;
+mod rows;
 
 use ratatui::{
     Frame,
@@ -24,7 +25,6 @@ use crate::{
 
 /// The tabs of the cursor's node, and the chosen view.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, hits: &mut Hits) {
-    let full = matches!(app.screen, Screen::Node(_));
     let [tabs, body] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
     let Some(state) = app.current() else {
         frame.render_widget(Paragraph::new(theme.symbols.rule.repeat(usize::from(tabs.width))).style(theme.dim), tabs);
@@ -37,12 +37,21 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
         return;
     }
     match app.view {
-        View::Ports => ports::draw(frame, body, app, state, theme),
+        View::Ports => ports::draw(frame, body, app, state, theme, hits),
         View::Capture => capture::draw(frame, body, app, state, theme, hits),
-        View::Flows => flows::draw(frame, body, app, state, theme),
-        View::Files => files::draw(frame, body, app, state, theme, full),
-        View::Events => events::draw(frame, body, app, state, theme),
+        View::Flows => flows::draw(frame, body, app, state, theme, hits),
+        View::Files => files::draw(frame, body, app, state, theme, hits),
+        View::Events => events::draw(frame, body, app, state, theme, hits),
     }
+}
+
+/// What filter, order and faults-only make of the view.
+fn narrowed(app: &App, theme: &Theme) -> String {
+    let tab = app.tabs.of(app.view);
+    let faults = (app.layout.faults_only && matches!(app.view, View::Ports | View::Files)).then(|| "faults only".to_owned());
+    let order = tab.order.map(|order| format!("by {}", order.text(theme.symbols.unicode)));
+    let filter = (!tab.filter.is_empty()).then(|| format!("filter: {}", visible(&tab.filter)));
+    faults.into_iter().chain(order).chain(filter).collect::<Vec<_>>().join("  ")
 }
 
 /// Why there is nothing to see of a node yet.
@@ -96,6 +105,11 @@ fn draw_tabs(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, th
     let line = Line::from(spans);
     let rest = usize::from(area.width).saturating_sub(line.width());
     let mut line = line;
-    line.push_span(Span::styled(rule.repeat(rest), theme.dim));
+    // What narrows the view stands at the right, cut where there is no room: the filter's own line has it whole.
+    let narrowed = narrowed(app, theme);
+    let shown = if narrowed.is_empty() { String::new() } else { format!(" {narrowed} ") };
+    let shown = if shown.width() > rest { widgets::fit(&shown, rest) } else { shown };
+    line.push_span(Span::styled(rule.repeat(rest - shown.width()), theme.dim));
+    line.push_span(Span::styled(shown, theme.accent));
     frame.render_widget(line, area);
 }

@@ -1,24 +1,27 @@
-//! A node's open ports, in as many columns as fit.
+//! A node's open ports, and those that closed a moment ago.
 
 use ratatui::{
     Frame,
     layout::Rect,
     style::Style,
     text::{Line, Span},
-    widgets::Paragraph,
 };
+use unicode_width::UnicodeWidthStr;
 
-use crate::ui::{
-    Theme,
-    widgets::{fit, wrapped},
-};
+use super::rows::Table;
 use crate::{
-    base::text::visible,
-    screens::App,
+    base::text::{lasting, visible},
+    model::ListedPort,
+    screens::{App, node::rows::Row},
     session::node::{Agent, FRESH, NodeState, PortRow},
+    ui::{
+        Hits, Theme,
+        ports::{ADDRESS, address, class_of, fact_of, fit_middle, probe_of, scope, why},
+        widgets::{fit, fit_right, wrapped},
+    },
 };
 
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme) {
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme, hits: &mut Hits) {
     if !state.ports.known {
         let text = match (&state.agent, state.node.cannot_run()) {
             (Agent::Absent, Some(reason)) => format!(" no agent can run here: {}", visible(&reason.to_string())),
@@ -30,41 +33,104 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
         frame.render_widget(wrapped(&text).style(theme.dim), area);
         return;
     }
-    if state.ports.rows.is_empty() {
-        frame.render_widget(Line::styled(" no open ports", theme.dim), area);
-        return;
-    }
-    let rows: Vec<&PortRow> = state.ports.rows.values().collect();
-    let widest =
-        rows.iter().map(|row| row.port.to_string().len() + prefix(app, row, theme).0.len()).max().unwrap_or(0) + 2;
-    let across = (usize::from(area.width).saturating_sub(1) / widest).max(1);
-    let down = rows.len().div_ceil(across);
-    // Only the lines that are seen are made: there may be very many.
-    let first = app.scroll.min(down.saturating_sub(usize::from(area.height)));
-    // Down first, then across, as `ls` does: neighbours stay together.
-    let lines: Vec<Line<'_>> = (first..down.min(first + usize::from(area.height)))
-        .map(|y| {
-            let mut spans = vec![Span::raw(" ")];
-            for x in 0..across {
-                if let Some(row) = rows.get(x * down + y) {
-                    let (prefix, style) = prefix(app, row, theme);
-                    spans.push(Span::styled(fit(&visible(&format!("{prefix}{}", row.port)), widest), style));
-                }
-            }
-            Line::from(spans)
-        })
-        .collect();
-    frame.render_widget(Paragraph::new(lines), area);
+    let columns = Columns::of(usize::from(area.width));
+    let table = Table {
+        head: columns.head(),
+        line: |row: &Row<'_>| columns.line(app, state, row, theme),
+        facts: |row: &Row<'_>| match row {
+            Row::Port(listed) => fact_of(app, &state.node.name, listed, theme),
+            Row::Closed(row) => vec![(format!("{} closed {}", row.port, since(app, row, true)), theme.bad)],
+            _ => Vec::new(),
+        },
+        none: " no open ports",
+    };
+    table.draw(frame, area, app, state, theme, hits);
 }
 
-/// What is said of a port before its name, and how it looks.
-fn prefix(app: &App, row: &PortRow, theme: &Theme) -> (&'static str, Style) {
-    let fresh = |at: u64| app.session.now.saturating_sub(at) < FRESH;
-    if row.closed.is_some() {
-        ("CLOSED ", theme.bad)
-    } else if row.opened && fresh(row.since) {
-        ("NEW ", theme.warn)
-    } else {
-        ("", theme.plain)
+/// How wide what varies is.
+struct Columns {
+    scope: bool,
+    address: usize,
+    owner: usize,
+}
+
+/// `CLOSED`, and what is before and behind it.
+const NEWS: usize = 8;
+
+impl Columns {
+    fn of(width: usize) -> Self {
+        let scope = width >= 90;
+        let fixed = 1 + NEWS + 6 + 11 + 9 + if scope { 9 } else { 0 };
+        let address = (width.saturating_sub(fixed) / 2).clamp(ADDRESS, 48);
+        Self { scope, address, owner: width.saturating_sub(fixed + address + 1) }
     }
+
+    fn head(&self) -> String {
+        let scope = if self.scope { format!("{} ", fit("SCOPE", 8)) } else { String::new() };
+        format!(
+            " {}{} {} {scope}{} {} {}",
+            fit("", NEWS),
+            fit("PROTO", 5),
+            fit("ADDRESS", self.address),
+            fit("CLASS", 10),
+            fit_right("SINCE", 7),
+            fit(" OWNER", self.owner)
+        )
+    }
+
+    fn line(&self, app: &App, state: &NodeState, row: &Row<'_>, theme: &Theme) -> Line<'static> {
+        match row {
+            Row::Port(listed) => self.listed(app, state, listed, theme),
+            Row::Closed(row) => {
+                let text = format!(
+                    "{}{} {}",
+                    fit(" CLOSED", NEWS),
+                    fit(row.port.protocol_name(), 5),
+                    fit_middle(&visible(&row.port.place()), self.address),
+                );
+                Line::from(vec![Span::styled(text, theme.bad), Span::styled(format!(" {}", since(app, row, true)), theme.dim)])
+            }
+            _ => Line::default(),
+        }
+    }
+
+    fn listed(&self, app: &App, state: &NodeState, listed: &ListedPort, theme: &Theme) -> Line<'static> {
+        let seen = state.ports.rows.get(&listed.port).filter(|_| listed.socket);
+        let is_new = seen.is_some_and(|row| row.opened && app.session.now.saturating_sub(row.since) < FRESH);
+        let news = if is_new { " NEW" } else { "" };
+        let (class, style) = class_of(listed.class, theme);
+        // Nobody but the node itself can reach it.
+        let quiet = listed.socket && listed.port.local.ip().is_loopback();
+        let dim = |style: Style| if quiet { theme.dim } else { style };
+        let scope = if self.scope { format!("{} ", fit(scope(listed), 8)) } else { String::new() };
+        let since = seen.map(|row| since(app, row, false)).unwrap_or_default();
+        let mut spans = vec![
+            Span::styled(fit(news, NEWS), theme.warn),
+            Span::styled(
+                format!(
+                    "{} {} ",
+                    fit(listed.port.protocol_name(), 5),
+                    fit_middle(&address(listed), self.address)
+                ),
+                dim(theme.plain),
+            ),
+            Span::styled(scope, theme.dim),
+            Span::styled(format!("{} ", fit(class, 10)), dim(style)),
+            Span::styled(format!("{}  ", fit_right(&since, 7)), theme.dim),
+        ];
+        let room = self.owner.saturating_sub(1);
+        spans.push(match probe_of(app, &state.node.name, listed) {
+            Some(text) => Span::styled(fit(&visible(&text), room), theme.accent),
+            None => Span::styled(fit(&why(listed), room), theme.dim),
+        });
+        debug_assert!(news.width() < NEWS);
+        Line::from(spans)
+    }
+}
+
+/// How long it has been so.
+fn since(app: &App, row: &PortRow, closed: bool) -> String {
+    let at = row.closed.filter(|_| closed).unwrap_or(row.since);
+    let text = lasting(app.session.now.saturating_sub(at));
+    if closed { format!("{text} ago") } else { text }
 }

@@ -1,0 +1,141 @@
+//! Where pods run, and which nodes services lead to, for somebody who looks for one.
+//!
+//! Owns which objects are asked. What may not be listed is named as a gap: the rest is worth having all the same.
+
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+
+use kube::{Client, Error};
+use serde::Deserialize;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    expected::{self, Endpoints, Slice},
+    lists::{Selection, pages},
+    metadata::Metadata,
+};
+use crate::model::{PodPlace, ServicePlaces, Workloads};
+
+/// More pods than this are more than any cluster is made for.
+const MOST: usize = 200_000;
+/// All of it is had within this time, or less is.
+const WITHIN: Duration = Duration::from_secs(25);
+
+#[derive(Deserialize)]
+struct Pod {
+    metadata: Metadata,
+    spec: Option<PodSpec>,
+    status: Option<PodStatus>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PodSpec {
+    node_name: Option<String>,
+    host_network: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct PodStatus {
+    phase: Option<String>,
+    #[serde(rename = "podIPs")]
+    pod_ips: Option<Vec<PodIp>>,
+}
+
+#[derive(Deserialize)]
+struct PodIp {
+    #[serde(default)]
+    ip: String,
+}
+
+#[derive(Deserialize)]
+struct Service {
+    metadata: Metadata,
+    spec: Option<ServiceSpec>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ServiceSpec {
+    #[serde(rename = "clusterIPs")]
+    cluster_ips: Option<Vec<String>>,
+}
+
+/// What there is now.
+pub(super) async fn workloads(client: Client) -> Workloads {
+    let end = Instant::now() + WITHIN;
+    let mut found = Workloads::default();
+    let mut more = 0_u64;
+    let keep = |pod: Pod| match place(pod) {
+        Some(_) if found.pods.len() == MOST => more += 1,
+        Some(place) => found.pods.push(place),
+        None => {}
+    };
+    let listed = timeout_at(end, pages(&client, "/api/v1/pods", Selection::default(), keep)).await;
+    found.gaps.extend(expected::gap("pods are unknown", "list on pods", listed, WITHIN));
+    if more > 0 {
+        found.gaps.push(format!("{more} pods more than {MOST} are left out"));
+    }
+    let services = timeout_at(end, services(&client, &mut found.services)).await;
+    let rights = "list on services and endpointslices (discovery.k8s.io)";
+    found.gaps.extend(expected::gap("services are unknown", rights, services, WITHIN));
+    found
+}
+
+fn place(pod: Pod) -> Option<PodPlace> {
+    let (spec, status) = (pod.spec?, pod.status?);
+    let over = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+    let node = spec.node_name.filter(|_| !over)?;
+    // One on the node's own network has the node's addresses.
+    let own = if spec.host_network == Some(true) { None } else { status.pod_ips };
+    let addresses = own.into_iter().flatten().filter_map(|address| address.ip.parse().ok()).collect();
+    Some(PodPlace { name: pod.metadata.full_name(), node: node.as_str().into(), addresses })
+}
+
+async fn services(client: &Client, found: &mut BTreeMap<String, ServicePlaces>) -> Result<(), Error> {
+    pages(client, "/api/v1/services", Selection::default(), |service: Service| {
+        let addresses = service.spec.and_then(|spec| spec.cluster_ips).unwrap_or_default();
+        // A headless one says None.
+        let addresses: Vec<IpAddr> = addresses.iter().filter_map(|address| address.parse().ok()).collect();
+        found.entry(service.metadata.full_name()).or_default().addresses = addresses;
+    })
+    .await?;
+    let slices = pages(client, "/apis/discovery.k8s.io/v1/endpointslices", Selection::default(), |slice: Slice| {
+        if let Some((service, nodes)) = slice.ready_nodes() {
+            let nodes = nodes.into_iter().flatten().map(|node| node.as_str().into());
+            found.entry(service).or_default().nodes.extend(nodes);
+        }
+    });
+    match slices.await {
+        // A server before Kubernetes 1.21.
+        Err(Error::Api(status)) if status.code == 404 => {
+            pages(client, "/api/v1/endpoints", Selection::default(), |endpoints: Endpoints| {
+                let (service, nodes) = endpoints.ready_nodes();
+                let nodes = nodes.into_iter().flatten().map(|node| node.as_str().into());
+                found.entry(service).or_default().nodes.extend(nodes);
+            })
+            .await
+        }
+        listed => listed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pod_without_a_node_or_that_is_over_is_nowhere_and_one_on_the_host_has_no_address_of_its_own() {
+        let of = |spec: serde_json::Value, phase: &str| {
+            let pod = json!({"metadata": {"name": "p", "namespace": "s"}, "spec": spec,
+                "status": {"phase": phase, "podIPs": [{"ip": "10.0.0.7"}, {"ip": "hostile"}]}});
+            place(serde_json::from_value(pod).expect("a pod"))
+        };
+        let there = of(json!({"nodeName": "a"}), "Running").expect("a place");
+        assert_eq!((there.name.as_str(), there.node.0.as_str(), there.addresses.len()), ("s/p", "a", 1));
+        let host = of(json!({"nodeName": "a", "hostNetwork": true}), "Running").expect("a place");
+        assert!(host.addresses.is_empty());
+        assert_eq!((of(json!({}), "Pending"), of(json!({"nodeName": "a"}), "Succeeded")), (None, None));
+    }
+}

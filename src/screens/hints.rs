@@ -1,0 +1,132 @@
+//! The keys that matter now, for the last line.
+//!
+//! Owns which of them, in which words and order: what can be done with what the cursor is on first, the ways to everything
+//! else and out last. Pure.
+
+use super::{
+    App, Screen, View,
+    action::Action,
+    node::rows::Row,
+    ports::Mode,
+};
+use crate::session::{
+    Permission,
+    files::{FileRow, Whereabouts},
+    node::{Agent, Asked, NodeState},
+};
+
+/// An action, and in one or two words what it does now.
+pub type Hint = (Action, &'static str);
+
+impl App {
+    /// What can be done now, the most telling first; the last two are help and the way out.
+    pub fn hints(&self) -> Vec<Hint> {
+        let mut hints = match &self.screen {
+            Screen::Nodes => self.list_hints(),
+            Screen::Node(_) => self.node_hints(),
+            Screen::Files => self.file_hints(),
+            Screen::Ports => self.port_hints(),
+            Screen::Events => vec![(Action::Open, "node"), (Action::Faults, "problems"), (Action::Copy, "copy")],
+        };
+        if self.screen != Screen::Nodes {
+            hints.push((Action::Back, "back"));
+        }
+        hints.extend([(Action::Filter, "filter"), (Action::Help, "help"), (Action::Quit, "quit")]);
+        hints.retain(|(action, _)| !(self.session.permission == Permission::ReadOnly && action.changes_cluster()));
+        hints
+    }
+
+    /// What agents and captures there are says what can be done with them.
+    fn capture_hints(&self) -> Vec<Hint> {
+        let targets = self.targets();
+        let any = |so: fn(&NodeState) -> bool| {
+            targets.iter().any(|name| self.session.nodes.get(name).is_some_and(so))
+        };
+        let all = |so: fn(&NodeState) -> bool| {
+            targets.iter().all(|name| self.session.nodes.get(name).is_some_and(so))
+        };
+        let mut hints = Vec::new();
+        let running = any(|state| state.agent.has_tunnel() && state.is_capturing() && state.asked != Asked::Stop);
+        if any(NodeState::is_to_start) {
+            hints.push((Action::Capture, "cancel"));
+        } else if running {
+            hints.extend([(Action::Capture, "stop"), (Action::Follow, "Wireshark")]);
+        } else if !targets.is_empty() {
+            hints.extend([(Action::Capture, "capture"), (Action::CaptureOptions, "options")]);
+        }
+        if self.session.nodes.values().any(NodeState::is_armed) {
+            hints.push((Action::Freeze, "freeze"));
+        }
+        if !targets.is_empty() && !all(|state| state.agent.is_deployed() && !matches!(state.agent, Agent::Failed(_))) {
+            hints.push((Action::Deploy, "deploy"));
+        }
+        hints
+    }
+
+    fn list_hints(&self) -> Vec<Hint> {
+        let mut hints = self.capture_hints();
+        if self.list.cursor.is_some() {
+            hints.push((Action::Open, "node"));
+        }
+        if self.session.nodes.values().any(|state| state.agent.is_deployed()) {
+            hints.extend([(Action::NextView, "view"), (Action::Files, "files"), (Action::Ports, "ports")]);
+        }
+        if self.session.nodes.len() > 1 {
+            hints.push((Action::Mark, "mark"));
+        }
+        hints
+    }
+
+    fn node_hints(&self) -> Vec<Hint> {
+        let into = match self.node_row() {
+            Some(Row::File(_)) => vec![(Action::Open, "fetch")],
+            Some(Row::Port(_) | Row::Closed(_)) => vec![(Action::Open, "on all nodes"), (Action::Probe, "probe")],
+            Some(Row::Flow(_)) => vec![(Action::Open, "capture it")],
+            Some(Row::Event(_)) | None => Vec::new(),
+        };
+        let mut hints = if self.view == View::Capture { Vec::new() } else { into };
+        hints.extend(self.capture_hints());
+        hints.push((Action::NextView, "view"));
+        hints
+    }
+
+    fn file_hints(&self) -> Vec<Hint> {
+        let mut hints = Vec::new();
+        let row = self.file_under_cursor();
+        match row.as_ref().map(FileRow::place) {
+            Some(Whereabouts::Here(_)) => hints.push((Action::Follow, "open")),
+            Some(Whereabouts::OnNode | Whereabouts::InS3 { .. } | Whereabouts::Uploading { .. }) => {
+                hints.extend([(Action::Open, "fetch"), (Action::Follow, "open")]);
+            }
+            _ => {}
+        }
+        if self.files.marks.len() > 1 {
+            hints.push((Action::Merge, "merge"));
+        }
+        if row.is_some() {
+            hints.extend([
+                (Action::FetchAll, "fetch all"),
+                (Action::Mark, "mark"),
+                (Action::Copy, "copy path"),
+                (Action::Remove, "delete"),
+            ]);
+        }
+        hints.push((Action::Files, "refresh"));
+        hints
+    }
+
+    fn port_hints(&self) -> Vec<Hint> {
+        let mut hints = Vec::new();
+        if self.port_under_cursor().is_some() {
+            if self.ports.mode == Mode::ByNode {
+                hints.push((Action::Open, "node"));
+            }
+            hints.extend([(Action::Probe, "probe"), (Action::Exclude, "exclude")]);
+        }
+        hints.extend([(Action::NextView, "view"), (Action::Faults, "problems")]);
+        if self.session.reports.is_some() {
+            hints.push((Action::History, "history"));
+        }
+        hints
+    }
+}
