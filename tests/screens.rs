@@ -118,12 +118,12 @@ fn the_guided_exit_from_asking_to_what_is_left() {
     keys(&mut app, &[Action::Quit]);
     insta::assert_snapshot!("exit_asking_80x24", draw(&app, 80, 24));
     let mut without_files = app.clone();
-    keys(&mut without_files, &[Action::Mark]);
+    keys(&mut without_files, &[Action::Mark, Action::Details]);
     let screen = draw(&without_files, 100, 30);
-    assert!(screen.contains("discard capture files") && screen.contains("on the node, discarded "), "{screen}");
+    assert!(screen.contains("discard 3 files only on nodes") && screen.contains("on the node, discarded "), "{screen}");
     keys(&mut without_files, &[Action::Down, Action::Mark]);
     let screen = draw(&without_files, 100, 30);
-    assert!(screen.contains("keep    capture files") && screen.contains("kept there"), "{screen}");
+    assert!(screen.contains("keep    3 files only on nodes") && screen.contains("kept there"), "{screen}");
     feed(&mut app, [stock()]);
     keys(&mut app, &[Action::Down, Action::Down, Action::Mark]);
     insta::assert_snapshot!("exit_keeping_100x30", draw(&app, 100, 30));

@@ -231,7 +231,11 @@ pub fn from_to(from: UnixMillis, to: UnixMillis) -> String {
         (zoned.strftime("%Y-%m-%d").to_string(), zoned.strftime("%H:%M:%S.%1f").to_string())
     };
     let ((day, time), (last_day, last_time)) = (written(from), written(to));
-    if day == last_day { format!("{day} {time} to {last_time}") } else { format!("{day} {time} to {last_day} {last_time}") }
+    if day == last_day {
+        format!("{day} {time} to {last_time}")
+    } else {
+        format!("{day} {time} to {last_day} {last_time}")
+    }
 }
 
 /// A moment's time of day in this machine's time zone: `12:03:22`.

@@ -76,11 +76,10 @@ impl Slice {
     pub(super) fn ready_nodes(self) -> Option<(String, Vec<Option<String>>)> {
         let service = self.metadata.labels.and_then(|labels| labels.service)?;
         // Where a controller says nothing of readiness, the endpoint is ready.
-        let ready = self
-            .endpoints
-            .into_iter()
-            .flatten()
-            .filter(|endpoint| endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true));
+        let ready =
+            self.endpoints.into_iter().flatten().filter(|endpoint| {
+                endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
+            });
         let nodes = ready.map(|endpoint| endpoint.node_name).collect();
         Some((format!("{}/{service}", self.metadata.namespace), nodes))
     }

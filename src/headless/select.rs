@@ -32,10 +32,14 @@ pub(super) fn nodes(session: &Session, arguments: &NodesArgs) -> Result<Vec<Node
         format!("available nodes: {}{more}", names.join(", "))
     };
     if let Some(selector) = &arguments.selector {
-        let labels = Selector::parse(selector)
-            .map_err(|error| bad("invalid label selector".to_owned(), error, SELECTORS))?;
-        let chosen: Vec<NodeName> =
-            session.nodes.values().filter(|state| labels.takes(&state.node.labels)).map(|state| state.node.name.clone()).collect();
+        let labels =
+            Selector::parse(selector).map_err(|error| bad("invalid label selector".to_owned(), error, SELECTORS))?;
+        let chosen: Vec<NodeName> = session
+            .nodes
+            .values()
+            .filter(|state| labels.takes(&state.node.labels))
+            .map(|state| state.node.name.clone())
+            .collect();
         let chosen = able(session, chosen)?;
         if chosen.is_empty() {
             return Err(bad(format!("no nodes match the selector {selector:?}"), known(), "see nodewatch-tui nodes"));

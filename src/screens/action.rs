@@ -106,6 +106,8 @@ pub enum Action {
     Contexts,
     /// The session's report.
     Report,
+    /// Each thing of what is summed up.
+    Details,
     /// Back to the shell for a while.
     Suspend,
     /// Into a text field.

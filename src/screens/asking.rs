@@ -6,11 +6,12 @@ use nodewatch_protocol::{CaptureSpec, Content};
 
 use super::{App, Confirm, Layer, Screen, dialogs::typed::Purpose};
 use crate::{
+    base::text,
     model::{NodeName, Notice, Place},
     session::{
         Effect, Permission,
         node::{Asked, NodeState},
-        pending::Goal,
+        pending::{Goal, Running},
     },
 };
 
@@ -47,10 +48,30 @@ impl App {
         }
         let mut form = self.form.clone();
         if let Some(spec) = form.submit(self.session.ring_bytes()) {
-            return self.ask_start_captures(names, spec);
+            if let Some(what) = self.remembered() {
+                let where_ = match names {
+                    [one] => one.to_string(),
+                    more => text::counted(more.len(), "node"),
+                };
+                let mut notice = Notice::info(format!("capture on {where_}: {what}, as last time"));
+                "{capture-options} changes it".clone_into(&mut notice.next_step);
+                self.session.notify(notice.naming_keys());
+            }
+            return self.ask_start_captures(names, spec, Running::Stays);
         }
         self.open(Layer::Form(Box::new(form)));
         Vec::new()
+    }
+
+    /// What the next capture takes that nobody is asked about, where that is not everything.
+    pub fn remembered(&self) -> Option<String> {
+        let spec = self.form.clone().submit(self.session.ring_bytes())?;
+        let recorder = spec.recorder.map(|recorder| {
+            let kept = recorder.seconds.get() * 1000;
+            format!("flight recorder of {}", text::lasting(kept))
+        });
+        let parts: Vec<String> = spec.filter.into_iter().chain(recorder).collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
     }
 
     /// Opens the form, where a capture can ever be started.
@@ -64,33 +85,50 @@ impl App {
     }
 
     /// Payloads are asked about once a session.
-    pub(super) fn ask_start_captures(&mut self, names: &[NodeName], spec: CaptureSpec) -> Vec<Effect> {
-        let names = self.session.startable(names);
+    pub(super) fn ask_start_captures(
+        &mut self,
+        names: &[NodeName],
+        spec: CaptureSpec,
+        running: Running,
+    ) -> Vec<Effect> {
+        let replaced: Vec<NodeName> = match running {
+            Running::Stays => Vec::new(),
+            Running::IsReplaced => self.replaced(names),
+        };
+        let others: Vec<NodeName> = names.iter().filter(|name| !replaced.contains(name)).cloned().collect();
+        let mut names = if others.is_empty() { Vec::new() } else { self.session.startable(&others) };
+        names.extend(replaced);
         if names.is_empty() {
             return Vec::new();
         }
         if spec.content == Content::Full && !self.choices.full_content {
-            self.open(Layer::Confirm(Confirm::FullContent(names, Box::new(spec))));
+            self.open(Layer::Confirm(Confirm::FullContent(names, Box::new(spec), running)));
             return Vec::new();
         }
-        self.ask_deploy_for_captures(names, spec)
+        self.ask_deploy_for_captures(names, spec, running)
     }
 
-    /// Saves the last seconds of the chosen armed recorders, or of all where none is chosen that is armed.
+    /// Those of these nodes where a capture runs in whose place another one can be started.
+    pub fn replaced(&self, names: &[NodeName]) -> Vec<NodeName> {
+        let runs = |name: &&NodeName| self.session.nodes.get(*name).is_some_and(NodeState::can_replace);
+        names.iter().filter(runs).cloned().collect()
+    }
+
+    /// Saves the last seconds of all armed recorders; where nodes are marked, of theirs. The moment does not come back.
     pub(super) fn freeze_recorders(&mut self) -> Vec<Effect> {
-        let armed = |name: &NodeName| self.session.nodes.get(name).is_some_and(NodeState::is_armed);
-        let mut names: Vec<NodeName> = self.targets().into_iter().filter(armed).collect();
-        // Who has chosen others, by marks or by their screen, does not mean all.
-        let chosen =
-            matches!(self.screen, Screen::Node(_)) || (self.screen == Screen::Nodes && !self.session.marks.is_empty());
-        if names.is_empty() && !chosen {
-            names = self.session.nodes.keys().filter(|name| armed(name)).cloned().collect();
-        }
+        let chosen = !self.session.marks.is_empty();
+        let names: Vec<NodeName> = self
+            .session
+            .nodes
+            .iter()
+            .filter(|(name, state)| state.is_armed() && (!chosen || self.session.marks.contains(*name)))
+            .map(|(name, _)| name.clone())
+            .collect();
         if names.is_empty() {
             let arming = self.session.nodes.values().any(|state| state.is_to_start() || state.asked == Asked::Start);
             let cause = match (arming, chosen) {
                 (true, _) => "no flight recorder is armed yet",
-                (false, true) => "no flight recorder is armed on the selected nodes",
+                (false, true) => "no flight recorder is armed on the marked nodes",
                 (false, false) => "no flight recorder is armed",
             };
             let next_step = "{capture-options} arms one, deploying first where needed: enter the time to keep as \
@@ -151,13 +189,18 @@ impl App {
     }
 
     /// Deploys where there is no agent, after what questions that takes, and captures.
-    pub(super) fn ask_deploy_for_captures(&mut self, names: Vec<NodeName>, spec: CaptureSpec) -> Vec<Effect> {
+    pub(super) fn ask_deploy_for_captures(
+        &mut self,
+        names: Vec<NodeName>,
+        spec: CaptureSpec,
+        running: Running,
+    ) -> Vec<Effect> {
         let missing = self.session.without_agent(&names);
         let later = self.session.joining.is_wanted() && !self.session.joining.is_active();
         if missing.is_empty() && !later {
-            return self.session.begin_captures(&names, &spec);
+            return self.session.begin_captures(&names, &spec, running);
         }
-        self.deploy_if_permitted(missing, Goal::Captures { on: names, spec: Box::new(spec) })
+        self.deploy_if_permitted(missing, Goal::Captures { on: names, spec: Box::new(spec), running })
     }
 
     /// Deploys where that needs no further word, otherwise asks for it.

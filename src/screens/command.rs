@@ -306,9 +306,7 @@ impl App {
         let Some(Layer::Command(CommandLine { input, .. })) = self.layers.last() else { return String::new() };
         let typed = input.value().trim_start();
         match typed.split_once(' ') {
-            Some((name, _)) => {
-                meant(name).map_or_else(|_| String::new(), |command| command.takes.to_owned())
-            }
+            Some((name, _)) => meant(name).map_or_else(|_| String::new(), |command| command.takes.to_owned()),
             None => names().filter(|name| name.starts_with(typed)).collect::<Vec<_>>().join(" "),
         }
     }

@@ -161,11 +161,9 @@ impl App {
                     })
                     .collect(),
             },
-            View::Capture | View::Events => Table {
-                name: "events",
-                head: vec!["time", "node", "event"],
-                rows: self.node_events(state),
-            },
+            View::Capture | View::Events => {
+                Table { name: "events", head: vec!["time", "node", "event"], rows: self.node_events(state) }
+            }
         }
     }
 

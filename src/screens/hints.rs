@@ -3,12 +3,7 @@
 //! Owns which of them, in which words and order: what can be done with what the cursor is on first, the ways to everything
 //! else and out last. Pure.
 
-use super::{
-    App, Screen, View,
-    action::Action,
-    node::rows::Row,
-    ports::Mode,
-};
+use super::{App, Screen, View, action::Action, node::rows::Row, ports::Mode};
 use crate::session::{
     Permission,
     files::{FileRow, Whereabouts},
@@ -39,12 +34,8 @@ impl App {
     /// What agents and captures there are says what can be done with them.
     fn capture_hints(&self) -> Vec<Hint> {
         let targets = self.targets();
-        let any = |so: fn(&NodeState) -> bool| {
-            targets.iter().any(|name| self.session.nodes.get(name).is_some_and(so))
-        };
-        let all = |so: fn(&NodeState) -> bool| {
-            targets.iter().all(|name| self.session.nodes.get(name).is_some_and(so))
-        };
+        let any = |so: fn(&NodeState) -> bool| targets.iter().any(|name| self.session.nodes.get(name).is_some_and(so));
+        let all = |so: fn(&NodeState) -> bool| targets.iter().all(|name| self.session.nodes.get(name).is_some_and(so));
         let mut hints = Vec::new();
         let running = any(|state| state.agent.has_tunnel() && state.is_capturing() && state.asked != Asked::Stop);
         if any(NodeState::is_to_start) {

@@ -37,15 +37,8 @@ pub use order::{Column, Order};
 pub use port_filter::PortFilter;
 
 use self::{
-    command::Commands,
-    cursor::RowKey,
-    dialogs::form::CaptureForm,
-    events::Events,
-    files::Files,
-    node::rows::Tabs,
-    nodes::List,
-    ports::Ports,
-    trail::Trail,
+    command::Commands, cursor::RowKey, dialogs::form::CaptureForm, events::Events, files::Files, node::rows::Tabs,
+    nodes::List, ports::Ports, trail::Trail,
 };
 use crate::{
     model::{NodeName, Notice},
@@ -171,12 +164,19 @@ pub struct Layout {
 }
 
 /// What the user has said once, for the whole session.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Choices {
     /// Payloads may be captured.
     pub full_content: bool,
     /// The session's report is written at its end.
     pub report_at_end: bool,
+}
+
+impl Default for Choices {
+    /// Whoever does not want the report says so: nobody writes it afterwards.
+    fn default() -> Self {
+        Self { full_content: false, report_at_end: true }
+    }
 }
 
 /// A session and what is seen of it.

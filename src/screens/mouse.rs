@@ -2,12 +2,7 @@
 //!
 //! Owns what that does to the screen. Where things lie is the drawing's to say. Pure.
 
-use super::{
-    App, Screen, View,
-    action::Pointed,
-    cursor::RowKey,
-    ports::Mode,
-};
+use super::{App, Screen, View, action::Pointed, cursor::RowKey, ports::Mode};
 
 impl App {
     /// Puts the cursor on a row of the screen, where it is still there.

@@ -46,8 +46,8 @@ impl Session {
         // Where all have one, those that join later are what was asked about.
         self.deployed_to(&names);
         let mut effects = if names.is_empty() { Vec::new() } else { self.deploy(names) };
-        if let Goal::Captures { on, spec } = goal {
-            effects.extend(self.begin_captures(&on, &spec));
+        if let Goal::Captures { on, spec, running } = goal {
+            effects.extend(self.begin_captures(&on, &spec, running));
         }
         effects
     }

@@ -2,7 +2,7 @@
 //!
 //! Owns what is asked of agents for it, and how far files are on their way. Pure.
 
-use nodewatch_protocol::{CaptureFile, CaptureSpec, Request, SinkState};
+use nodewatch_protocol::{CaptureFile, CaptureSpec, Freeze, Request, SinkState};
 
 use super::{
     Effect, Session,
@@ -29,7 +29,30 @@ impl Session {
         for name in &names {
             self.note_freeze(name);
         }
+        if !names.is_empty() {
+            let Freeze { before_seconds: before, after_seconds: after } = self.terms.freeze;
+            let listed: Vec<&str> = names.iter().map(|name| name.0.as_str()).collect();
+            let (who, saves) = match listed.len() {
+                1 => ("the flight recorder".to_owned(), "saves"),
+                more => (format!("{more} flight recorders"), "save"),
+            };
+            let listed = listed.join(", ");
+            self.notify(Notice::info(format!("{who} {saves} {before} s before and {after} s after now: {listed}")));
+        }
         names.into_iter().map(|name| Effect::Ask(name, Request::Freeze(self.terms.freeze))).collect()
+    }
+
+    /// How long flight recorders still save, in milliseconds; `None` when none does.
+    pub fn saving(&self) -> Option<u64> {
+        self.nodes.values().filter_map(|state| state.saving(self.now)).max()
+    }
+
+    /// Armed flight recorders whose last seconds are saved nowhere, and what the longest keeps, in milliseconds.
+    pub fn unsaved_recorders(&self) -> Option<(Vec<&NodeName>, u64)> {
+        let armed = self.nodes.iter().filter(|(_, state)| state.is_armed() && !state.was_saved(self.now));
+        let (names, kept): (Vec<&NodeName>, Vec<u64>) =
+            armed.map(|(name, state)| (name, state.recorder().map_or(0, |it| it.seconds.get() * 1000))).unzip();
+        kept.into_iter().max().map(|longest| (names, longest))
     }
 
     /// Sets a file on its way here, unless it is here or on its way.
@@ -45,11 +68,12 @@ impl Session {
     /// From here on a recorder's new files are what this program has asked for.
     fn note_freeze(&mut self, name: &NodeName) {
         let left = self.ring_bytes();
+        let until = self.now + self.terms.freeze.after_seconds.get() * 1000;
         if let Some(state) = self.nodes.get_mut(name) {
             let newest = state.files.iter().map(|file| file.sequence).max();
             // What an earlier one saves may still come.
             let after = state.counts.frozen.map_or(newest, |frozen| frozen.after);
-            state.counts.frozen = Some(Frozen { after, left });
+            state.counts.frozen = Some(Frozen { after, left, until });
         }
     }
 

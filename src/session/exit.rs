@@ -81,6 +81,8 @@ pub enum Leaving {
 pub struct Exit {
     /// How far it is.
     pub phase: Phase,
+    /// Since when, by the laptop's steady clock.
+    pub since: UnixMillis,
     /// What was made, and what has become of it.
     pub ledger: Ledger,
     /// How far the delivery was when it was last seen to move.
@@ -157,6 +159,7 @@ impl Exit {
         }
         Self {
             phase: Phase::Asking,
+            since: 0,
             ledger,
             delivered: 0,
             trouble: None,

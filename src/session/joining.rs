@@ -10,6 +10,7 @@ use nodewatch_protocol::{CaptureSpec, Orders, UnixMillis};
 use super::{
     Effect, Listing, Permission, Session,
     node::{Agent, Asked, NodeState},
+    pending::Running,
 };
 use crate::model::{NodeName, Notice, Place, Readiness, StandIn};
 
@@ -207,7 +208,7 @@ impl Session {
             && !capture.is_empty()
             && self.nodes.values().any(runs)
         {
-            effects.extend(self.begin_captures(&capture, &spec));
+            effects.extend(self.begin_captures(&capture, &spec, Running::Stays));
         }
         effects
     }

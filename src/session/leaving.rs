@@ -124,6 +124,7 @@ impl Session {
         let mut keep = Keep::new();
         if let Leaving::Going(exit) = &mut self.leaving {
             exit.phase = phase;
+            exit.since = self.now;
             keep.clone_from(&exit.keep);
             if phase == Phase::Removing {
                 exit.trouble = None;
@@ -253,6 +254,13 @@ impl Session {
     /// Sees whether the phase that is waited for has come about.
     pub(super) fn check_leaving(&mut self) -> Vec<Effect> {
         match self.exit_phase() {
+            // What a flight recorder was asked to save is waited for before it ends.
+            Some(Phase::Stopping { .. }) if self.saving().is_some() => {
+                if let Leaving::Going(exit) = &mut self.leaving {
+                    exit.phase = Phase::Stopping { until: self.now + STOP_WITHIN };
+                }
+                Vec::new()
+            }
             Some(Phase::Stopping { until }) => {
                 // A tunnel that was lost meanwhile is told again when it is back.
                 let mut effects = self.stop_all_captures();

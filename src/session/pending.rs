@@ -31,7 +31,18 @@ pub enum Goal {
         on: Vec<NodeName>,
         /// What.
         spec: Box<CaptureSpec>,
+        /// What becomes of captures that run there.
+        running: Running,
     },
+}
+
+/// What becomes of a capture that runs where another one is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Running {
+    /// It goes on, and there is no other one.
+    Stays,
+    /// The other one takes its place.
+    IsReplaced,
 }
 
 impl NodeState {
@@ -53,11 +64,19 @@ impl NodeState {
     pub fn waits_for(&self) -> Option<&'static str> {
         match (&self.pending, &self.agent) {
             (Pending::Nothing, _) => None,
+            (Pending::Replacing(_), _) => {
+                Some("the capture starts once the one that runs has ended; {capture} cancels it")
+            }
             (Pending::Resolving(_), Agent::Live) => {
                 Some("the capture starts once the host names in its filter are resolved; {capture} cancels it")
             }
             _ => Some("the capture starts as soon as the agent is live; {capture} cancels it"),
         }
+    }
+
+    /// A capture runs there in whose place another one can be started.
+    pub fn can_replace(&self) -> bool {
+        self.why_no_start() == Some(RUNS_ALREADY)
     }
 
     /// A capture is to start there and has not.
@@ -102,21 +121,29 @@ impl Session {
     /// The same on all that are up, as a command asks for it.
     pub(super) fn begin_captures_asked_for(&mut self, names: &[NodeName], spec: &CaptureSpec) -> Vec<Effect> {
         self.captured_everywhere(spec);
-        self.begin_captures(names, spec)
+        self.begin_captures(names, spec, Running::Stays)
     }
 
     /// Captures on these nodes, each as soon as it can. Hosts that the filter names are looked up here: no node looks
     /// names up.
-    pub(crate) fn begin_captures(&mut self, names: &[NodeName], spec: &CaptureSpec) -> Vec<Effect> {
+    pub(crate) fn begin_captures(&mut self, names: &[NodeName], spec: &CaptureSpec, running: Running) -> Vec<Effect> {
         let now = self.now;
         self.captured_on(names, spec);
         let named = spec.filter.as_deref().is_some_and(|filter| !nodewatch_filter::host_names(filter).is_empty());
         let mut waiting = Vec::new();
         let mut chosen = Vec::new();
         for name in names {
-            let Some(state) = self.nodes.get_mut(name).filter(|state| state.why_no_start().is_none()) else { continue };
+            let Some(state) = self.nodes.get_mut(name) else { continue };
+            let replaces = running == Running::IsReplaced && state.can_replace();
+            if !replaces && state.why_no_start().is_some() {
+                continue;
+            }
             let spec = Box::new(spec.clone());
-            state.pending = if named { Pending::Resolving(spec) } else { Pending::Capture(spec) };
+            state.pending = match (named, replaces) {
+                (true, _) => Pending::Resolving(spec),
+                (false, true) => Pending::Replacing(spec),
+                (false, false) => Pending::Capture(spec),
+            };
             state.refusal = None;
             if !state.agent.has_tunnel() {
                 state.note(now, "the capture starts as soon as the agent is live");
@@ -149,13 +176,14 @@ impl Session {
         if names.is_empty() {
             return Vec::new();
         }
-        let pending = match &found {
-            Ok(spec) => Pending::Capture(Box::new(spec.clone())),
-            Err(_) => Pending::Nothing,
-        };
         for name in &names {
             if let Some(state) = self.nodes.get_mut(*name) {
-                state.pending = pending.clone();
+                state.pending = match &found {
+                    // It was asked for where one ran, to take its place.
+                    Ok(spec) if state.can_replace() => Pending::Replacing(Box::new(spec.clone())),
+                    Ok(spec) => Pending::Capture(Box::new(spec.clone())),
+                    Err(_) => Pending::Nothing,
+                };
                 state.refusal = found.as_ref().err().cloned();
             }
         }
@@ -175,10 +203,20 @@ impl Session {
     /// Starts what waits on a node, once its agent is live.
     pub(super) fn start_pending(&mut self, name: &NodeName) -> Vec<Effect> {
         let Some(state) = self.nodes.get_mut(name) else { return Vec::new() };
-        if !state.agent.has_tunnel() || !matches!(state.pending, Pending::Capture(_)) {
-            return Vec::new();
+        match &state.pending {
+            Pending::Capture(_) | Pending::Replacing(_) if !state.agent.has_tunnel() => return Vec::new(),
+            Pending::Replacing(_) if state.can_replace() => {
+                state.asked = Asked::Stop;
+                return vec![Effect::Ask(name.clone(), Request::StopCapture)];
+            }
+            // It is being stopped, or has not said yet that it has ended.
+            Pending::Replacing(_) if state.is_capturing() => return Vec::new(),
+            Pending::Capture(_) | Pending::Replacing(_) => {}
+            Pending::Nothing | Pending::Resolving(_) => return Vec::new(),
         }
-        let Pending::Capture(spec) = std::mem::take(&mut state.pending) else { return Vec::new() };
+        let (Pending::Capture(spec) | Pending::Replacing(spec)) = std::mem::take(&mut state.pending) else {
+            return Vec::new();
+        };
         if let Some(CaptureAbility::Missing { right, next_step }) = state.facts.as_ref().map(|facts| &facts.capture) {
             let notice = Notice::error(format!("no capture on {name}"), format!("the agent lacks {right}"), next_step)
                 .of(Failure::NotPermitted);

@@ -4,7 +4,10 @@
 
 use nodewatch_protocol::{RefusalKind, Request, Response, UnixMillis};
 
-use super::{Effect, Event, Listing, REMIND_BEFORE, Session, node::Asked};
+use super::{
+    Effect, Event, Listing, REMIND_BEFORE, Session,
+    node::{Asked, Pending},
+};
 use crate::{
     base::text,
     model::{Failure, NodeName, Notice, Place, Removal},
@@ -78,9 +81,12 @@ impl Session {
                 Vec::new()
             }
             // What is found out for somebody who looks.
-            Event::Contexts(_) | Event::Past(_) | Event::Workloads(_) | Event::Trusted(..) | Event::Sessions { .. } | Event::Held(..) => {
-                Vec::new()
-            }
+            Event::Contexts(_)
+            | Event::Past(_)
+            | Event::Workloads(_)
+            | Event::Trusted(..)
+            | Event::Sessions { .. }
+            | Event::Held(..) => Vec::new(),
         }
     }
 
@@ -182,10 +188,8 @@ impl Session {
             ),
             Some(Response::Done) if matches!(request, Request::Freeze(_)) => {
                 let after = self.terms.freeze.after_seconds;
-                state.note(now, "flight recorder frozen");
-                let headline =
-                    format!("{name}: saving the last {} s and the next {after} s", self.terms.freeze.before_seconds);
-                self.notify(Notice::info(headline));
+                let before = self.terms.freeze.before_seconds;
+                state.note(now, format!("flight recorder: saving the last {before} s and the next {after} s"));
                 return;
             }
             Some(Response::Probed(probed)) => return self.probed(name, probed),
@@ -193,6 +197,10 @@ impl Session {
             Some(Response::Done | Response::Checksum { .. }) => return,
         };
         state.asked = Asked::Nothing;
+        if matches!(request, Request::StopCapture) {
+            // What was to take its place does not.
+            state.pending = Pending::Nothing;
+        }
         state.note(now, notice.line());
         state.refusal = Some(notice.clone());
         self.notify(notice);

@@ -24,13 +24,9 @@ const ROOM_FOR_FACTS: u16 = 12;
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, hits: &mut Hits) {
     let rows = app.event_rows();
     let facts = if area.height >= ROOM_FOR_FACTS && !app.layout.zoomed { FACTS } else { 0 };
-    let [title, head, body, below] = Layout::vertical([
-        Constraint::Length(1),
-        Constraint::Length(1),
-        Constraint::Min(0),
-        Constraint::Length(facts),
-    ])
-    .areas(area);
+    let [title, head, body, below] =
+        Layout::vertical([Constraint::Length(1), Constraint::Length(1), Constraint::Min(0), Constraint::Length(facts)])
+            .areas(area);
     let name = format!("EVENTS ({})", rows.len());
     frame.render_widget(crumbs(app, &["NODES"], &name, usize::from(title.width), theme), title);
     let node_width = (usize::from(area.width) / 4).clamp(8, 32);

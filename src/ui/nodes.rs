@@ -58,7 +58,7 @@ const COLUMNS: [(Column, &str, usize, bool, u8); 11] = [
     (Column::Agent, "AGENT", 10, false, 0),
     (Column::Ports, "PORTS", 5, true, 2),
     (Column::Changes, "CHANGED 1m", 10, false, 7),
-    (Column::Capture, "CAPTURE", 10, false, 3),
+    (Column::Capture, "CAPTURE", 12, false, 3),
     (Column::Packets, "PPS", 5, true, 4),
     (Column::Bits, "BIT/S", 5, true, 6),
     // Kernel, interface and queue: three counters, never summed.
@@ -321,6 +321,17 @@ fn capture(app: &App, state: &NodeState, theme: &Theme) -> (String, Style) {
         _ if state.is_to_start() => (format!("{} starting", symbols.idle), theme.accent),
         (_, Asked::Start) => (format!("{} starting", symbols.idle), theme.accent),
         (_, Asked::Stop) => (format!("{} stopping", symbols.running), theme.accent),
+        (CaptureState::Running { spec, .. }, Asked::Nothing) if state.seems_to_capture() && spec.recorder.is_some() => {
+            let style = if state.agent.has_tunnel() { theme.good } else { theme.dim };
+            let kept = spec.recorder.map_or(0, |recorder| recorder.seconds.get() * 1000);
+            match state.saving(app.session.now) {
+                Some(left) => {
+                    let left = lasting(left.div_ceil(1000) * 1000);
+                    (format!("{} saving {left}", symbols.recorder), theme.accent)
+                }
+                None => (format!("{} last {}", symbols.recorder, lasting(kept)), style),
+            }
+        }
         (CaptureState::Running { .. }, Asked::Nothing) if state.seems_to_capture() => {
             let style = if state.agent.has_tunnel() { theme.good } else { theme.dim };
             (format!("{} {}", symbols.running, lasting(app.session.now.saturating_sub(state.counts.began))), style)

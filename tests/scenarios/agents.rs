@@ -112,7 +112,7 @@ fn another_pod_of_the_same_job_is_another_agent() {
     let theme = nodewatch_tui::ui::Theme::standard();
     terminal.draw(|frame| drop(nodewatch_tui::ui::draw(frame, &app, &theme))).expect("drawn");
     let shown = terminal.backend().to_string();
-    assert!(shown.contains("only on nodes: 1, 10 B, 1 lost") && shown.contains("lost with its agent"), "{shown}");
+    assert!(shown.contains("1 file only on nodes, 10 B, 1 lost") && shown.contains("lost with its agent"), "{shown}");
     let fetches = key(&mut app, Action::Open);
     assert!(matches!(&fetches[..], [Effect::Fetch(_, file)] if file.name == "new-0001.pcapng"), "{fetches:?}");
     let done = FetchProgress::Done { path: "new-0001.pcapng".into(), sha256: "00".into() };

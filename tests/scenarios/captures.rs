@@ -30,9 +30,7 @@ fn payloads_are_asked_about_once_a_session() {
     let mut app = live();
     let start = |app: &mut App| {
         key(app, Action::CaptureOptions);
-        for _ in 0..8 {
-            key(app, Action::NextView);
-        }
+        key(app, Action::NextView);
         key(app, Action::Edit(Edit::Clear));
         typed(app, "full");
         key(app, Action::Open)
@@ -158,13 +156,13 @@ fn captures_in_s3_are_removed_when_that_is_chosen_and_a_failure_is_no_success() 
     assert!(app.session.receipt().text().contains("removed  2 objects in s3://captures/inc/7f3a91c2/"));
 }
 
-fn armed() -> Update {
+pub fn armed() -> Update {
     let spec = CaptureSpec { recorder: Some(Recorder::default()), ..CaptureSpec::default() };
     Update::Capture(CaptureState::Running { since: NOW, interfaces: vec![], spec })
 }
 
 #[test]
-fn a_freeze_is_for_the_chosen_recorders_or_for_all_and_brings_its_file_home() {
+fn a_freeze_is_for_the_marked_recorders_or_for_all_and_brings_its_file_home() {
     let mut app = live();
     assert_eq!(key(&mut app, Action::Freeze), []);
     assert!(app.session.notices.back().is_some_and(|(_, notice)| notice.cause.contains("no flight recorder is armed")));
@@ -172,6 +170,8 @@ fn a_freeze_is_for_the_chosen_recorders_or_for_all_and_brings_its_file_home() {
     let freeze = |name: &str| Effect::Ask(name.into(), Request::Freeze(Freeze::default()));
     assert_eq!(key(&mut app, Action::Freeze), [freeze("b"), freeze("c")], "the cursor's node has none");
     key(&mut app, Action::Down);
+    assert_eq!(key(&mut app, Action::Freeze).len(), 2, "the cursor chooses none: the moment does not come back");
+    key(&mut app, Action::Mark);
     assert_eq!(key(&mut app, Action::Freeze), [freeze("b")]);
 
     feed(&mut app, [tunnel("b", Update::Ring(RingState::default()))]);

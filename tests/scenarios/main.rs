@@ -13,6 +13,7 @@ mod replays;
 mod sample;
 mod seen;
 mod starts;
+mod views;
 
 use nodewatch_protocol::{
     AgentFacts, CaptureAbility, CaptureSpec, CaptureState, FileState, Hello, PortChange, PortsKind, Request, Response,

@@ -79,6 +79,8 @@ const TABLES: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Ports]
 const SCREENS: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events];
 const COUNTED: &[Scope] = &[Scope::List, Scope::Node, Scope::Files];
 const NODE_AND_PORTS: &[Scope] = &[Scope::Node, Scope::Ports];
+const SCREENS_AND_DIALOG: &[Scope] =
+    &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Dialog];
 const SCREENS_AND_READING: &[Scope] =
     &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Reading];
 const MARKED: &[Scope] = &[Scope::List, Scope::Files];
@@ -102,7 +104,7 @@ pub const BINDINGS: &[Binding] = table! {
     "deploy" [letter('d')] => Action::Deploy, BROWSE, Capture, "deploy the agent to the selected or marked nodes";
     "capture" [letter('c')] => Action::Capture, BROWSE, Capture, "start a capture, deploying first; again: stop or cancel it";
     "capture-options" [letter('C')] => Action::CaptureOptions, BROWSE, Capture, "start a capture with a filter, limits or a flight recorder";
-    "freeze" [letter('F')] => Action::Freeze, SCREENS, Capture, "save the last seconds of all flight recorders, or the marked";
+    "freeze" [letter('F')] => Action::Freeze, SCREENS_AND_DIALOG, Capture, "save the last seconds of all flight recorders, or the marked";
     "files" [letter('f')] => Action::Files, SCREENS, Files, "all capture files, wherever they are; again: refresh";
     "fetch-all" [letter('s')] => Action::FetchAll, SCREENS, Files, "download all finished files that are nowhere else yet";
     "follow" [letter('w')] => Action::Follow, SCREENS, Capture, "follow captures in Wireshark, live; on a file: open it";
@@ -157,6 +159,7 @@ pub const BINDINGS: &[Binding] = table! {
     "sessions" [letter('L')] => Action::Sessions, BROWSE, Session, "other sessions: detached, left over, of other laptops";
     "contexts" [letter('x')] => Action::Contexts, SCREENS, Session, "another context of the kubeconfig";
     "remove" [ctrl('d')] => Action::Remove, &[Scope::Files, Scope::Dialog], Files, "delete the selected file, or session";
+    "details" [letter('d')] => Action::Details, DIALOG, Session, "when leaving: each thing, or a line a group";
     "skip" [letter('x')] => Action::Skip, DIALOG, Session, "when leaving: go on without it";
     "report" [letter('r')] => Action::Report, &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Dialog], Session, "write the report; when leaving: write one at the end, or not";
     "suspend" [ctrl('z')] => Action::Suspend, EVERYWHERE, Session, "suspend to the shell; agents go on for --lease; fg resumes";

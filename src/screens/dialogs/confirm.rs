@@ -11,7 +11,7 @@ use crate::{
     session::{
         Effect,
         files::{FileKey, remove_files},
-        pending::Goal,
+        pending::{Goal, Running},
     },
 };
 
@@ -23,7 +23,7 @@ pub enum Confirm {
     /// Stop captures on several nodes.
     StopCaptures(Vec<NodeName>),
     /// Capture payloads too.
-    FullContent(Vec<NodeName>, Box<CaptureSpec>),
+    FullContent(Vec<NodeName>, Box<CaptureSpec>, Running),
     /// Remove files for good.
     RemoveFiles {
         /// In agents' rings.
@@ -79,9 +79,9 @@ impl App {
         match question {
             Confirm::Deploy(names, goal) => self.session.deploy_for(&names, goal),
             Confirm::StopCaptures(names) => self.session.stop_captures(names),
-            Confirm::FullContent(names, spec) => {
+            Confirm::FullContent(names, spec, running) => {
                 self.choices.full_content = true;
-                self.ask_deploy_for_captures(names, *spec)
+                self.ask_deploy_for_captures(names, *spec, running)
             }
             Confirm::RemoveFiles { on_nodes, stored, .. } => {
                 self.files.marks.clear();

@@ -16,11 +16,13 @@ use crate::{
 pub struct ExitView {
     /// The group that the cursor is on.
     pub cursor: Group,
+    /// Each thing of a group is shown.
+    pub details: bool,
 }
 
 impl Default for ExitView {
     fn default() -> Self {
-        Self { cursor: Group::Files }
+        Self { cursor: Group::Files, details: false }
     }
 }
 
@@ -41,6 +43,11 @@ impl App {
         };
         match (exit.phase, action) {
             (_, Action::Report) => self.choices.report_at_end = !self.choices.report_at_end,
+            (_, Action::Details) => {
+                view.details = !view.details;
+                self.scroll = 0;
+            }
+            (Phase::Asking, Action::Freeze) => return self.freeze_recorders(),
             (_, Action::PageUp) => self.scroll = self.scroll.saturating_sub(10),
             (_, Action::PageDown) => self.scroll = self.scroll.saturating_add(10),
             (Phase::Asking, Action::Up) => view.step(exit, -1),

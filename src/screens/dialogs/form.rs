@@ -2,7 +2,8 @@
 //!
 //! Owns the fields and what makes them valid. Pure.
 
-use nodewatch_protocol::CaptureSpec;
+use nodewatch_filter::FilterError;
+use nodewatch_protocol::{CaptureSpec, Recorder};
 use tui_input::Input;
 
 use crate::{
@@ -12,22 +13,22 @@ use crate::{
         action::{Action, Edit},
         text_field,
     },
-    session::Effect,
+    session::{Effect, pending::Running},
 };
 
 /// A field of the form, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
     Filter,
+    Content,
+    Recorder,
     Interfaces,
-    Snaplen,
-    RotateSize,
-    RotateTime,
     LimitTime,
     LimitSize,
     LimitPackets,
-    Content,
-    Recorder,
+    RotateSize,
+    RotateTime,
+    Snaplen,
     IncludeOwn,
 }
 
@@ -35,15 +36,15 @@ impl Field {
     /// Every field, top to bottom.
     pub const ALL: [Self; 11] = [
         Self::Filter,
+        Self::Content,
+        Self::Recorder,
         Self::Interfaces,
-        Self::Snaplen,
-        Self::RotateSize,
-        Self::RotateTime,
         Self::LimitTime,
         Self::LimitSize,
         Self::LimitPackets,
-        Self::Content,
-        Self::Recorder,
+        Self::RotateSize,
+        Self::RotateTime,
+        Self::Snaplen,
         Self::IncludeOwn,
     ];
 
@@ -57,7 +58,7 @@ impl Field {
             Self::RotateTime => "Rotate after",
             Self::LimitTime => "Stop after",
             Self::LimitSize => "Stop at size",
-            Self::LimitPackets => "Packet limit",
+            Self::LimitPackets => "Stop at packets",
             Self::Content => "Content",
             Self::Recorder => "Flight recorder",
             Self::IncludeOwn => "Own traffic",
@@ -68,14 +69,39 @@ impl Field {
     pub fn placeholder(self) -> &'static str {
         match self {
             Self::Filter => "every packet",
-            Self::Interfaces => "those with a node address; or e.g. eth0,eth1",
-            Self::Snaplen => "whole packets",
-            Self::Content => "headers; or dns, full",
-            Self::Recorder => "off; or time to keep, e.g. 2m or 2m,512MiB",
-            Self::IncludeOwn => "excluded; or include",
+            Self::Interfaces => "those with an address of the node",
+            Self::Snaplen => "as the content says",
+            Self::Content => "headers",
+            Self::Recorder => "off",
+            Self::IncludeOwn => "excluded",
             Self::RotateSize => "64MiB",
             Self::RotateTime => "5m",
             Self::LimitTime | Self::LimitSize | Self::LimitPackets => "no limit",
+        }
+    }
+
+    /// What can be entered.
+    pub fn example(self) -> &'static str {
+        match self {
+            Self::Filter => "tcp port 8080   host 10.1.2.3   tcp[tcpflags] & tcp-rst != 0",
+            Self::Content => "headers: no payload   dns: and DNS whole   full: everything",
+            Self::Recorder => "keeps only the last so much, until it is frozen: 2m   2m,512MiB",
+            Self::Interfaces => "eth0   eth0,eth1   any",
+            Self::LimitTime | Self::RotateTime => "30s   5m   1h30m",
+            Self::LimitSize | Self::RotateSize => "64MiB   1GB",
+            Self::LimitPackets => "1000",
+            Self::Snaplen => "96: so many bytes of each packet",
+            Self::IncludeOwn => "include: also what this session itself sends and receives",
+        }
+    }
+
+    /// What can be chosen, the first where nothing is entered; empty where it is typed.
+    pub fn choices(self) -> &'static [&'static str] {
+        match self {
+            Self::Content => &["headers", "dns", "full"],
+            Self::Recorder => &["off", "1m", "2m", "5m"],
+            Self::IncludeOwn => &["excluded", "include"],
+            _ => &[],
         }
     }
 }
@@ -88,11 +114,24 @@ pub struct CaptureForm {
     pub focus: usize,
     /// What is wrong with which field.
     pub error: Option<(Field, String)>,
+    /// Filters that were used, the latest last.
+    filters: Vec<String>,
+    /// How many of them back, when an earlier one was brought back.
+    recalled: usize,
 }
+
+/// Filters remembered.
+const FILTERS: usize = 50;
 
 impl Default for CaptureForm {
     fn default() -> Self {
-        Self { fields: std::array::from_fn(|_| Input::default()), focus: 0, error: None }
+        Self {
+            fields: std::array::from_fn(|_| Input::default()),
+            focus: 0,
+            error: None,
+            filters: Vec::new(),
+            recalled: 0,
+        }
     }
 }
 
@@ -107,28 +146,79 @@ impl CaptureForm {
         self.fields[self.focus].visual_cursor()
     }
 
-    /// Changes the focused field.
+    /// The field that keys go to.
+    pub fn focused(&self) -> Field {
+        Field::ALL[self.focus]
+    }
+
+    /// Changes the focused field; left and right step through what can be chosen.
     pub fn edit(&mut self, edit: Edit) {
-        self.error = None;
-        text_field::apply(&mut self.fields[self.focus], edit);
+        let choices = self.focused().choices();
+        let value = self.value(self.focused()).trim();
+        let at = if value.is_empty() { Some(0) } else { choices.iter().position(|choice| *choice == value) };
+        match (edit, at) {
+            (Edit::Left | Edit::Right, Some(at)) if !choices.is_empty() => {
+                let by = if edit == Edit::Right { 1 } else { choices.len() - 1 };
+                let next = (at + by) % choices.len();
+                let text = if next == 0 { "" } else { choices[next] };
+                self.fields[self.focus] = Input::new(text.to_owned());
+            }
+            _ => text_field::apply(&mut self.fields[self.focus], edit),
+        }
+        self.check();
+    }
+
+    /// Up and down: earlier filters in the filter's field, otherwise the next field.
+    fn vertically(&mut self, by: isize) {
+        let recalled = self.recalled.saturating_add_signed(-by).min(self.filters.len());
+        if self.focused() != Field::Filter || (by > 0 && self.recalled == 0) {
+            self.step(by);
+        } else if recalled != self.recalled {
+            self.recalled = recalled;
+            let text = recalled.checked_sub(1).and_then(|back| self.filters.iter().rev().nth(back));
+            self.fields[Field::Filter as usize] = Input::new(text.cloned().unwrap_or_default());
+            self.check();
+        }
+    }
+
+    /// Says what is wrong with the focused field while it is typed.
+    fn check(&mut self) {
+        // Nobody is done with a field in its middle: only what cannot become right by more letters could be told apart, and
+        // the reason is as good as long as it is about what stands there.
+        self.error = self.spec(u64::MAX).err().filter(|(field, _)| *field == self.focused());
+    }
+
+    /// Remembers the filter.
+    fn used(&mut self) {
+        let filter = self.value(Field::Filter).trim().to_owned();
+        self.recalled = 0;
+        if filter.is_empty() {
+            return;
+        }
+        self.filters.retain(|known| *known != filter);
+        self.filters.push(filter);
+        if self.filters.len() > FILTERS {
+            self.filters.remove(0);
+        }
     }
 
     /// Puts a text in a field's place.
     pub fn set(&mut self, field: Field, text: &str) {
-        self.error = None;
         self.focus = field as usize;
         self.fields[field as usize] = Input::new(text.to_owned());
+        self.check();
     }
 
     /// Puts a text into the focused field.
     pub fn insert(&mut self, text: &str) {
-        self.error = None;
         text_field::insert(&mut self.fields[self.focus], text);
+        self.check();
     }
 
     /// Moves the focus, around the ends.
     pub fn step(&mut self, by: isize) {
         self.focus = (self.focus as isize + by).rem_euclid(Field::ALL.len() as isize) as usize;
+        self.recalled = 0;
     }
 
     /// The spec that the fields say for a ring of that size; otherwise the error stays in the form and the focus goes to
@@ -147,6 +237,13 @@ impl CaptureForm {
     fn spec(&self, ring_bytes: u64) -> Result<CaptureSpec, (Field, String)> {
         let default = CaptureSpec::default();
         let filter = self.value(Field::Filter).trim();
+        // Names of hosts are looked up before it starts.
+        match nodewatch_filter::check(filter) {
+            Err(error @ FilterError::Expression { .. }) if !filter.is_empty() => {
+                return Err((Field::Filter, objection(filter, &error)));
+            }
+            _ => {}
+        }
         let spec = CaptureSpec {
             interfaces: split_list(self.value(Field::Interfaces)),
             filter: (!filter.is_empty()).then(|| filter.to_owned()),
@@ -159,7 +256,7 @@ impl CaptureForm {
             limit_packets: self.read(Field::LimitPackets, |text| whole_number(text, "packet limit"))?,
             content: self.read(Field::Content, text::parse_content)?.unwrap_or_default(),
             include_own: self.read(Field::IncludeOwn, include)?.unwrap_or(false),
-            recorder: self.read(Field::Recorder, text::parse_recorder)?,
+            recorder: self.read(Field::Recorder, recorder)?.flatten(),
         };
         spec.check().map_err(|error| {
             use nodewatch_protocol::SpecError as E;
@@ -200,6 +297,19 @@ fn include(text: &str) -> Result<bool, String> {
     }
 }
 
+fn recorder(text: &str) -> Result<Option<Recorder>, String> {
+    if text == "off" { Ok(None) } else { text::parse_recorder(text).map(Some) }
+}
+
+/// What libpcap has against a filter, and where, without the filter that stands above it anyway.
+fn objection(filter: &str, error: &FilterError) -> String {
+    let FilterError::Expression { message, position, .. } = error else { return error.to_string() };
+    match filter.get(*position..).map(str::trim).filter(|rest| !rest.is_empty()) {
+        Some(rest) => format!("at {rest:?}: {message}"),
+        None => message.clone(),
+    }
+}
+
 fn whole_number<T: std::str::FromStr>(text: &str, what: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("invalid {what} {text:?}: enter a whole number"))
 }
@@ -211,20 +321,26 @@ impl App {
         let Some(Layer::Form(form)) = self.layers.last_mut() else { return Vec::new() };
         match action {
             Action::Edit(edit) => form.edit(edit),
-            Action::Up | Action::PreviousView => form.step(-1),
-            Action::Down | Action::NextView => form.step(1),
+            Action::Up => form.vertically(-1),
+            Action::Down => form.vertically(1),
+            Action::PreviousView => form.step(-1),
+            Action::NextView => form.step(1),
             Action::Open => {
                 if let Some(spec) = form.submit(ring_bytes) {
+                    form.used();
                     self.form = (**form).clone();
                     self.close();
                     let targets = self.targets();
-                    return self.ask_start_captures(&targets, spec);
+                    return self.ask_start_captures(&targets, spec, Running::IsReplaced);
                 }
             }
             Action::Back => {
-                self.form = (**form).clone();
-                self.form.error = None;
+                let kept = (**form).clone();
                 self.close();
+                // What is wrong with it would stop the next capture.
+                if kept.error.is_none() {
+                    self.form = kept;
+                }
             }
             _ => {}
         }
@@ -249,6 +365,7 @@ mod tests {
     #[test]
     fn an_empty_form_is_the_default_capture() {
         assert_eq!(CaptureForm::default().submit(GIB), Some(CaptureSpec::default()));
+        assert_eq!(typed(Field::Recorder, "off").submit(GIB).expect("valid").recorder, None);
     }
 
     #[test]
@@ -262,8 +379,41 @@ mod tests {
     }
 
     #[test]
+    fn a_filter_is_checked_while_it_is_typed_and_names_of_hosts_wait() {
+        let wrong = typed(Field::Filter, "tcp prt 443").error.expect("an objection");
+        assert!(wrong.0 == Field::Filter && wrong.1.starts_with("at \"prt 443\""), "{}", wrong.1);
+        assert_eq!(typed(Field::Filter, "tcp port 443").error, None);
+        assert_eq!(typed(Field::Filter, "host db.example.com").error, None);
+    }
+
+    #[test]
+    fn what_can_be_chosen_is_stepped_through_and_earlier_filters_come_back() {
+        let mut form = CaptureForm { focus: Field::Content as usize, ..CaptureForm::default() };
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            form.edit(Edit::Right);
+            seen.push(form.value(Field::Content).to_owned());
+        }
+        assert_eq!(seen, ["dns", "full", ""]);
+        form.edit(Edit::Left);
+        assert_eq!(form.value(Field::Content), "full");
+        for filter in ["tcp", "udp"] {
+            form.set(Field::Filter, filter);
+            form.used();
+        }
+        form.set(Field::Filter, "");
+        for wanted in ["udp", "tcp", "tcp"] {
+            form.vertically(-1);
+            assert_eq!(form.value(Field::Filter), wanted);
+        }
+        form.vertically(1);
+        assert_eq!(form.value(Field::Filter), "udp");
+    }
+
+    #[test]
     fn nonsense_stays_in_the_form_with_the_focus_on_it() {
         for (field, text) in [
+            (Field::Filter, "tcp prt 443"),
             (Field::Snaplen, "many"),
             (Field::Snaplen, "0"),
             (Field::RotateSize, "1KiB"),

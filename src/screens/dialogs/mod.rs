@@ -14,7 +14,10 @@ pub mod typed;
 
 pub use confirm::Confirm;
 
-use self::{contexts::Contexts, exit::ExitView, form::CaptureForm, history::History, reading::Reading, sessions::Sessions, typed::Typed};
+use self::{
+    contexts::Contexts, exit::ExitView, form::CaptureForm, history::History, reading::Reading, sessions::Sessions,
+    typed::Typed,
+};
 use super::{App, Scope, action::Action, command::CommandLine, filter_line::FilterLine};
 use crate::session::Effect;
 

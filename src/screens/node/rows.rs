@@ -161,8 +161,7 @@ impl App {
         if !listed_is_his {
             return Vec::new();
         }
-        let mut rows: Vec<Row<'a>> =
-            ports.shown.iter().filter_map(|&at| ports.list.get(at)).map(Row::Port).collect();
+        let mut rows: Vec<Row<'a>> = ports.shown.iter().filter_map(|&at| ports.list.get(at)).map(Row::Port).collect();
         let plain = matches!(ports.filter, PortFilter::All);
         let closed = state.ports.rows.values().filter(|row| {
             let fresh = row.closed.is_some_and(|at| self.session.now.saturating_sub(at) < FRESH);
@@ -275,9 +274,10 @@ impl App {
         };
         let versions = (state.ports.version, session.ports.version);
         let ports = &mut self.tabs.ports;
-        let same = ports.made_of.as_ref().is_some_and(|(name, own, expected)| {
-            *name == state.node.name && (*own, *expected) == versions
-        });
+        let same = ports
+            .made_of
+            .as_ref()
+            .is_some_and(|(name, own, expected)| *name == state.node.name && (*own, *expected) == versions);
         if same {
             return;
         }

@@ -2,9 +2,12 @@
 //!
 //! Owns what an agent's word of its capture does to the node. Pure.
 
-use nodewatch_protocol::{CaptureState, FileState, StopReason, UnixMillis};
+use nodewatch_protocol::{CaptureState, FileState, Recorder, StopReason, UnixMillis};
 
 use super::{Agent, Asked, Before, Listed, NodeState, Sample};
+
+/// What a recorder saved is still what it holds, for most of it, in milliseconds.
+const JUST_NOW: u64 = 30_000;
 
 impl NodeState {
     /// A capture runs, as far as the agent has said.
@@ -22,6 +25,25 @@ impl NodeState {
     pub fn is_writing(&self) -> bool {
         let open = self.is_capturing() || self.files.iter().any(|file| file.state == FileState::Open);
         open && matches!(self.agent, Agent::Live | Agent::Lost { .. } | Agent::Connecting)
+    }
+
+    /// Its armed flight recorder.
+    pub fn recorder(&self) -> Option<Recorder> {
+        match &self.capture {
+            CaptureState::Running { spec, .. } => spec.recorder,
+            CaptureState::Idle | CaptureState::Stopped { .. } => None,
+        }
+    }
+
+    /// What its flight recorder holds was saved a moment ago, or is being saved.
+    pub fn was_saved(&self, now: UnixMillis) -> bool {
+        self.counts.frozen.is_some_and(|frozen| now < frozen.until + JUST_NOW)
+    }
+
+    /// How long its flight recorder still saves, in milliseconds; `None` when it does not.
+    pub fn saving(&self, now: UnixMillis) -> Option<u64> {
+        let until = self.counts.frozen.filter(|_| self.is_armed())?.until;
+        until.checked_sub(now).filter(|left| *left > 0)
     }
 
     /// A capture has run, and nothing is outstanding.

@@ -208,6 +208,8 @@ pub(super) struct Frozen {
     pub after: Option<u64>,
     /// Bytes that may still come of it: a ring has no more, whatever an agent lists.
     pub left: u64,
+    /// When all of it is saved, by the laptop's steady clock.
+    pub until: UnixMillis,
 }
 
 /// Whether the whole list of files has come over the tunnel that is up.
@@ -227,6 +229,8 @@ pub enum Pending {
     Resolving(Box<CaptureSpec>),
     /// This capture, once the agent is live.
     Capture(Box<CaptureSpec>),
+    /// This capture, in place of the one that runs, once that has ended.
+    Replacing(Box<CaptureSpec>),
 }
 
 /// Parts of what is too large for one line, until the last one has come.

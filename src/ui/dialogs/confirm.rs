@@ -27,7 +27,7 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, question
             let later = app.session.joining.is_wanted();
             let (title, then) = match goal {
                 Goal::Agent => (deploy_title(names.len(), later), String::new()),
-                Goal::Captures { on, spec } => {
+                Goal::Captures { on, spec, .. } => {
                     let on = counted(on.len(), "node");
                     let filter = spec.filter.as_deref().map_or_else(|| "every packet".to_owned(), visible);
                     let then = format!("\nThen starts a capture on {on}: {filter}, content {}.", spec.content.word());
@@ -56,7 +56,7 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, question
         Confirm::StopCaptures(names) => {
             (format!("Stop {} captures?", names.len()), format!("Their files are kept on the nodes:\n{}", list(names)))
         }
-        Confirm::FullContent(names, _) => (
+        Confirm::FullContent(names, ..) => (
             "Capture payloads?".to_owned(),
             format!(
                 "They may contain passwords, tokens and personal data, which go wherever the files go. The manifest \
@@ -81,7 +81,7 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, question
     };
     let hidden = app.hidden_marks();
     let text = match question {
-        Confirm::Deploy(names, _) | Confirm::StopCaptures(names) | Confirm::FullContent(names, _) => {
+        Confirm::Deploy(names, _) | Confirm::StopCaptures(names) | Confirm::FullContent(names, ..) => {
             let unseen: Vec<NodeName> = names.iter().filter(|name| hidden.contains(name)).cloned().collect();
             if unseen.is_empty() { text } else { format!("{text}\nOf these, not shown: {}", list(&unseen)) }
         }

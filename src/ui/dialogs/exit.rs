@@ -1,4 +1,4 @@
-//! The guided exit: every group of things with what becomes of it, and each thing in it.
+//! The guided exit: every group of things with what becomes of it, and on demand each thing in it.
 
 use nodewatch_protocol::CaptureFile;
 use ratatui::{
@@ -7,9 +7,10 @@ use ratatui::{
     style::Style,
     text::{Line, Span},
 };
+use unicode_width::UnicodeWidthStr;
 
 use crate::{
-    base::text::{bytes, counted, visible},
+    base::text::{bytes, counted, lasting, visible},
     model::{FetchProgress, Group, NodeName},
     screens::{Action, App, dialogs::exit::ExitView},
     session::{
@@ -26,26 +27,33 @@ use crate::{
 
 pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, view: ExitView, theme: &Theme) {
     let Some(exit) = app.session.exit() else { return };
-    let size = (96.min(area.width.saturating_sub(4)), area.height.saturating_sub(4).min(30));
-    let title = format!("Leave session {}", app.session.terms.id);
-    let inside = dialog(frame, area, size, &title, theme);
-    let width = usize::from(inside.width);
+    let outside = 96.min(area.width.saturating_sub(2));
+    let width = usize::from(outside.saturating_sub(2));
     let mut lines = vec![Line::styled(format!(" {}", theme.keys.fill(&headline(app, exit))), theme.title)];
     if let Some(notice) = &exit.trouble {
         lines.extend(wrapped_lines(&theme.notice(notice), 1, width, theme.bad));
     }
     for group in exit.groups() {
         lines.extend(group_lines(app, (exit, view), group, width, theme));
+        if group == Group::Files {
+            lines.extend(have_line(app, width, theme));
+            lines.extend(recorders_line(app, exit, width, theme));
+        }
     }
     lines.push(report_line(app, theme));
+    // As high as what is in it, with its border and its keys.
+    let height = (lines.len() as u16 + 3).min(area.height.saturating_sub(2));
+    let title = format!("Leave session {}?", app.session.terms.id);
+    let inside = dialog(frame, area, (outside, height), &title, theme);
     let body = Rect { height: inside.height.saturating_sub(1), ..inside };
     scrolled(frame, body, lines, app.scroll);
     let bottom = Rect { y: inside.bottom().saturating_sub(1), height: inside.height.min(1), ..inside };
-    frame.render_widget(key_line(keys(exit), theme), bottom);
+    frame.render_widget(key_line(&keys(app, exit, view), theme), bottom);
 }
 
 fn headline(app: &App, exit: &Exit) -> String {
     let files = app.session.nodes.values().flat_map(NodeState::unfetched).count();
+    let went_on = lasting(app.session.now.saturating_sub(exit.since));
     match exit.phase {
         Phase::Asking if exit.keeps(Group::Agents) => "{open}: detach, agents and captures keep running".to_owned(),
         Phase::Asking if exit.keep.is_empty() => "{open}: stop captures, fetch files, remove everything".to_owned(),
@@ -58,33 +66,97 @@ fn headline(app: &App, exit: &Exit) -> String {
             format!("{{open}}: stop captures, deliver files, remove all but {kept}")
         }
         Phase::Asking => "{open}: as chosen below".to_owned(),
-        Phase::Stopping { .. } => "waiting for captures to close their files".to_owned(),
-        Phase::Delivering { .. } => format!("delivering {} to S3", counted(app.session.undelivered(), "file")),
-        Phase::Fetching => format!("fetching {files} files"),
+        Phase::Stopping { .. } => match app.session.saving() {
+            Some(left) => format!("flight recorders are saving, {} more", lasting(left.div_ceil(1000) * 1000)),
+            None => format!("waiting for captures to close their files, {went_on}"),
+        },
+        Phase::Delivering { .. } => {
+            format!("delivering {} to S3, {went_on}", counted(app.session.undelivered(), "file"))
+        }
+        Phase::Fetching => format!("fetching {}, {went_on}", counted(files, "file")),
         Phase::FetchFailed => "some files could not be fetched".to_owned(),
-        Phase::Removing => format!("removing, {} left", exit.ledger.left()),
+        Phase::Removing => {
+            format!("removing, {} left, {went_on} (a namespace takes 5 to 10 s)", exit.ledger.left())
+        }
         Phase::RemoveFailed if exit.end.sure => {
             format!("also delete what is not this session's: {}?", visible(&exit.end.holds.join(", ")))
         }
-        Phase::RemoveFailed => format!("{} objects may still exist", exit.ledger.left()),
-        Phase::Detaching { .. } => format!("detaching from {} agents", exit.untold.len()),
+        Phase::RemoveFailed => format!("{} may still exist", counted(exit.ledger.left(), "object")),
+        Phase::Detaching { .. } => format!("detaching from {}, {went_on}", counted(exit.untold.len(), "agent")),
         Phase::Done => "everything is gone".to_owned(),
     }
 }
 
 /// What the user takes away of the session besides its files.
 fn report_line(app: &App, theme: &Theme) -> Line<'static> {
-    let (word, style, what) = if app.choices.report_at_end {
-        ("write", theme.accent, "a session report, next to its files")
-    } else {
-        ("-", theme.dim, "no session report")
-    };
-    let key = theme.keys.fill("({report} toggles)");
+    let (word, style) = if app.choices.report_at_end { ("yes", theme.accent) } else { ("no", theme.dim) };
+    let key = theme.keys.fill("({report} changes it)");
     Line::from(vec![
-        Span::styled(format!(" {word:7}"), style),
-        Span::styled(format!(" {what} "), theme.title),
-        Span::styled(key, theme.dim),
+        Span::styled(" report ", theme.accent),
+        Span::styled(format!(" {word}"), style),
+        Span::styled(format!("  a page for those who were not there {key}"), theme.dim),
     ])
+}
+
+/// What is here already.
+fn have_line(app: &App, width: usize, theme: &Theme) -> Option<Line<'static>> {
+    let mut here = Vec::new();
+    let mut size = 0;
+    for row in app.session.all_files() {
+        if let Some(path) = row.path().filter(|_| row.key.session.is_none()) {
+            here.push(path.clone());
+            size += row.size();
+        }
+    }
+    let folder = here.first()?.parent()?.parent()?.display().to_string();
+    let text = format!("{}, {}", counted(here.len(), "file"), bytes(size));
+    let text = format!("{}  in {}", fit(&text, 34), visible(&folder));
+    let room = width.saturating_sub(9);
+    Some(Line::from(vec![Span::styled(" have    ", theme.good), Span::raw(tail(&text, room))]))
+}
+
+/// What recorders hold and nobody has saved.
+fn recorders_line(app: &App, exit: &Exit, width: usize, theme: &Theme) -> Option<Line<'static>> {
+    if !matches!(exit.phase, Phase::Asking) || exit.keeps(Group::Agents) {
+        return None;
+    }
+    if let Some(left) = app.session.saving() {
+        let text = format!("flight recorders, {} more", lasting(left.div_ceil(1000) * 1000));
+        return Some(Line::from(vec![Span::styled(" saving  ", theme.accent), Span::raw(text)]));
+    }
+    let (names, kept) = app.session.unsaved_recorders()?;
+    let key = theme.keys.fill("{freeze} saves it");
+    let text = format!("the recorder's last {}, saved nowhere: ", lasting(kept));
+    let room = width.saturating_sub(9 + text.len() + key.len() + 2);
+    let names = fit(&listed(names.into_iter(), room), room).trim_end().to_owned();
+    Some(Line::from(vec![
+        Span::styled(" lose    ", theme.bad),
+        Span::raw(format!("{text}{names}  ")),
+        Span::styled(key, theme.key),
+    ]))
+}
+
+/// Names of nodes that fit, and how many more there are.
+fn listed<'a>(names: impl Iterator<Item = &'a NodeName>, room: usize) -> String {
+    let names: Vec<String> = names.map(|name| short_name(name, 24)).collect();
+    let mut text = String::new();
+    for (at, name) in names.iter().enumerate() {
+        let next = if text.is_empty() { name.clone() } else { format!("{text}, {name}") };
+        let more = if at + 1 < names.len() { format!(" and {} more", names.len() - at - 1) } else { String::new() };
+        if at > 0 && next.width() + more.len() > room {
+            return format!("{text} and {} more", names.len() - at);
+        }
+        text = next;
+    }
+    text
+}
+
+/// A text whose end tells most, in so many columns.
+fn tail(text: &str, room: usize) -> String {
+    if text.width() <= room || !text.is_ascii() {
+        return fit(text, room).trim_end().to_owned();
+    }
+    format!("~{}", &text[text.len() - room.saturating_sub(1).min(text.len())..])
 }
 
 fn group_lines(
@@ -104,9 +176,17 @@ fn group_lines(
                 Group::Alarms => "alarms in CloudWatch",
                 _ => "reports in CloudWatch Logs",
             };
-            (what.to_owned(), lines)
+            let told = |thing: &Thing| match &thing.fate {
+                Fate::There(state) => format!("{}  {}", visible(&thing.name()), visible(state)),
+                _ => visible(&thing.name()),
+            };
+            let names: Vec<String> = exit.ledger.of(group).map(told).collect();
+            (format!("{}  {}", fit(what, 25), names.join(", ")), lines)
         }
     };
+    if !view.details {
+        items = told(app, exit, group, width, theme);
+    }
     let asking = exit.phase == Phase::Asking;
     let fate = match (group, exit.keeps(group)) {
         (Group::Files, false) => "fetch",
@@ -123,10 +203,40 @@ fn group_lines(
     };
     let head = Line::from(vec![
         Span::styled(format!("{cursor}{fate:7}"), style),
-        Span::styled(format!(" {what}"), theme.title),
+        Span::styled(format!(" {}", fit(&what, width.saturating_sub(9)).trim_end()), theme.plain),
     ]);
     items.insert(0, if selected { cursor_row(head, width, theme) } else { head });
     items
+}
+
+/// What has to be read of a group although nobody has asked for each thing: what failed, is unknown, or is under way.
+fn told(app: &App, exit: &Exit, group: Group, width: usize, theme: &Theme) -> Vec<Line<'static>> {
+    let mut lines: Vec<Line<'static>> = Vec::new();
+    if group == Group::Files {
+        for row in app.session.all_files() {
+            if let (None, Some(FetchProgress::Failed(notice)), Some(file)) = (&row.key.session, row.here, row.on_node) {
+                let node = NodeName(row.key.node.clone());
+                lines.push(file_line(file, &node, &format!("{}, not fetched", row.place().word()), theme.bad));
+                lines.extend(wrapped_lines(&notice.cause, 13, width, theme.bad));
+            }
+        }
+        for (name, state) in &app.session.nodes {
+            lines.extend(state.lost_files().map(|file| file_line(file, name, "lost with its agent", theme.bad)));
+        }
+        return lines;
+    }
+    if group == Group::Agents {
+        lines.extend(not_begun(app, exit, theme));
+    }
+    let removing = exit.phase == Phase::Removing;
+    for thing in exit.ledger.of(group) {
+        match &thing.fate {
+            Fate::Failed(_) | Fate::Unknown(_) => lines.extend(thing_lines(thing, width, theme)),
+            Fate::Removing if removing && group == Group::Base => lines.extend(thing_lines(thing, width, theme)),
+            _ => {}
+        }
+    }
+    lines
 }
 
 fn file_lines(app: &App, exit: &Exit, width: usize, theme: &Theme) -> (String, Vec<Line<'static>>) {
@@ -167,17 +277,19 @@ fn file_lines(app: &App, exit: &Exit, width: usize, theme: &Theme) -> (String, V
         }
     }
     let lost = if lost > 0 { format!(", {lost} lost") } else { String::new() };
-    (format!("capture files only on nodes: {count}, {}{lost}", bytes(size)), lines)
+    let head = match count {
+        0 => "no files that are only on nodes".to_owned(),
+        count => format!("{} only on nodes, {}{lost}", counted(count, "file"), bytes(size)),
+    };
+    let nodes = app.session.nodes.values().filter(|state| state.unfetched().next().is_some());
+    let nodes = listed(nodes.map(|state| &state.node.name), width.saturating_sub(9 + 36));
+    (format!("{}  {nodes}", fit(&head, 34)).trim_end().to_owned(), lines)
 }
 
 fn object_lines(app: &App, exit: &Exit, group: Group, width: usize, theme: &Theme) -> (String, Vec<Line<'static>>) {
     let count = exit.ledger.of(group).count();
     let mut lines: Vec<Line<'static>> =
         exit.ledger.of(group).flat_map(|thing| thing_lines(thing, width, theme)).collect();
-    let what = match group {
-        Group::Agents => "agents",
-        _ => "namespace and accounts",
-    };
     // Before the cluster has said what there is, the agents are known all the same.
     if group == Group::Agents && lines.is_empty() && !exit.ledger.stocked {
         let deployed = app.session.nodes.values().filter(|state| state.agent.is_deployed());
@@ -186,18 +298,29 @@ fn object_lines(app: &App, exit: &Exit, group: Group, width: usize, theme: &Them
             item(state.agent.word(), theme.plain, format!("agent on {}{capture}", visible(&state.node.name.0)))
         }));
     }
-    // What is still to begin ends with the session.
-    if group == Group::Agents && exit.phase == Phase::Asking {
-        let waiting = app.session.nodes.values().filter(|state| state.is_to_start());
-        lines.extend(waiting.map(|state| {
-            let name = visible(&state.node.name.0);
-            item("pending", theme.warn, format!("the capture on {name} has not started; leaving cancels it"))
-        }));
+    if group == Group::Agents {
+        lines.extend(not_begun(app, exit, theme));
     }
-    let count = match (exit.ledger.stocked || !exit.phase.is_before_removal(), &exit.trouble) {
-        (true, _) => count.to_string(),
-        (false, None) => "asking the cluster".to_owned(),
-        (false, Some(_)) => "unknown, no answer from the cluster".to_owned(),
+    let known = exit.ledger.stocked || !exit.phase.is_before_removal();
+    let room = width.saturating_sub(9 + 36);
+    let gone = exit.ledger.of(group).filter(|thing| thing.fate == Fate::Gone).count();
+    let gone = if gone > 0 { format!(", {gone} gone") } else { String::new() };
+    let (what, names) = match group {
+        Group::Agents if known => (counted(count, "agent"), agent_names(exit, room)),
+        Group::Agents => {
+            let deployed = app.session.nodes.values().filter(|state| state.agent.is_deployed());
+            let names: Vec<&NodeName> = deployed.map(|state| &state.node.name).collect();
+            (counted(names.len(), "agent"), listed(names.into_iter(), room))
+        }
+        _ => {
+            let names = exit.ledger.of(group).map(|thing| visible(&thing.name())).collect::<Vec<_>>().join(", ");
+            (if known { counted(count, "other object") } else { "namespace and accounts".to_owned() }, names)
+        }
+    };
+    let known = match (known, &exit.trouble) {
+        (true, _) => "",
+        (false, None) => ", asking the cluster",
+        (false, Some(_)) => ", unknown: no answer from the cluster",
     };
     let kept = if group == Group::Base && exit.keeps(Group::Agents) { " (agents need it)" } else { "" };
     // What the cluster is known not to clean up by itself.
@@ -206,7 +329,28 @@ fn object_lines(app: &App, exit: &Exit, group: Group, width: usize, theme: &Them
     } else {
         ""
     };
-    (format!("{what}: {count}{kept}{inert}"), lines)
+    let head = format!("{what}{gone}{known}{kept}{inert}");
+    (format!("{}  {names}", fit(&head, 34.max(head.width()))).trim_end().to_owned(), lines)
+}
+
+/// What is still to begin ends with the session.
+fn not_begun<'a>(app: &'a App, exit: &Exit, theme: &'a Theme) -> impl Iterator<Item = Line<'static>> + use<'a> {
+    let asking = exit.phase == Phase::Asking;
+    let waiting = app.session.nodes.values().filter(move |state| asking && state.is_to_start());
+    waiting.map(|state| {
+        let name = visible(&state.node.name.0);
+        item("pending", theme.warn, format!("the capture on {name} has not started; leaving cancels it"))
+    })
+}
+
+/// The nodes of the agents that the cluster has said there are.
+fn agent_names(exit: &Exit, room: usize) -> String {
+    let nodes: Vec<NodeName> = exit
+        .ledger
+        .of(Group::Agents)
+        .filter_map(|thing| Some(NodeName(thing.as_object()?.purpose.text().to_owned())))
+        .collect();
+    listed(nodes.iter(), room)
 }
 
 /// A thing; why one is left or unknown is on lines of its own, as that is what has to be read.
@@ -246,32 +390,37 @@ fn item(word: &str, style: Style, what: String) -> Line<'static> {
     Line::from(vec![Span::styled(format!("   {word:10}"), style), Span::raw(what)])
 }
 
-fn keys(exit: &Exit) -> &'static [(Action, &'static str)] {
+fn keys(app: &App, exit: &Exit, view: ExitView) -> Vec<(Action, &'static str)> {
+    let details = (Action::Details, if view.details { "fewer" } else { "details" });
     match exit.phase {
-        Phase::Asking => &[
-            (Action::Open, "leave"),
-            (Action::Mark, "keep or remove"),
-            (Action::Interrupt, "detach"),
-            (Action::Back, "stay"),
-        ],
-        Phase::Removing | Phase::Detaching { .. } => &[(Action::Interrupt, "do not wait")],
+        Phase::Asking => {
+            let unsaved = app.session.saving().is_none() && app.session.unsaved_recorders().is_some();
+            let mut keys = vec![(Action::Open, "leave"), (Action::Mark, "change the line")];
+            keys.extend(unsaved.then_some((Action::Freeze, "save recorders")));
+            keys.extend([details, (Action::Interrupt, "detach"), (Action::Back, "stay")]);
+            keys
+        }
+        Phase::Removing | Phase::Detaching { .. } => vec![(Action::Interrupt, "do not wait"), details],
         Phase::Stopping { .. } | Phase::Delivering { .. } | Phase::Fetching => {
-            &[(Action::Skip, "leave the files behind"), (Action::Interrupt, "detach")]
+            vec![(Action::Skip, "leave the files behind"), (Action::Interrupt, "detach"), details]
         }
-        Phase::FetchFailed => {
-            &[(Action::Open, "retry"), (Action::Skip, "leave the files behind"), (Action::Interrupt, "detach")]
-        }
-        Phase::RemoveFailed if exit.end.sure => &[
+        Phase::FetchFailed => vec![
+            (Action::Open, "retry"),
+            (Action::Skip, "leave the files behind"),
+            (Action::Interrupt, "detach"),
+            details,
+        ],
+        Phase::RemoveFailed if exit.end.sure => vec![
             (Action::Remove, "yes, with the namespace"),
             (Action::Back, "no"),
             (Action::Skip, "leave them, exit code 4"),
         ],
-        Phase::RemoveFailed if !exit.end.holds.is_empty() => &[
+        Phase::RemoveFailed if !exit.end.holds.is_empty() => vec![
             (Action::Open, "retry"),
             (Action::Remove, "include others' objects"),
             (Action::Skip, "leave them, exit code 4"),
         ],
-        Phase::RemoveFailed => &[(Action::Open, "retry"), (Action::Skip, "leave them, exit code 4")],
-        Phase::Done => &[(Action::Open, "quit")],
+        Phase::RemoveFailed => vec![(Action::Open, "retry"), (Action::Skip, "leave them, exit code 4"), details],
+        Phase::Done => vec![(Action::Open, "quit")],
     }
 }

@@ -53,8 +53,5 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, reading:
 
 fn beside_its_time(line: &Line<'_>, time: &str, style: Style, theme: &Theme) -> Line<'static> {
     let text: String = line.spans.iter().map(|span| span.content.as_ref()).collect();
-    Line::from(vec![
-        Span::styled(format!(" {time} "), theme.dim),
-        Span::styled(text.trim_start().to_owned(), style),
-    ])
+    Line::from(vec![Span::styled(format!(" {time} "), theme.dim), Span::styled(text.trim_start().to_owned(), style)])
 }

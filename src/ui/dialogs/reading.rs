@@ -44,6 +44,9 @@ pub(super) fn draw(
         return;
     }
     let keys = theme.keys.fill("{down} {up} {page-down} {top} {bottom} move  {filter} search  {back} close");
-    let line = Line::from(vec![Span::styled(format!("{found}{part}"), theme.accent), Span::styled(format!(" {keys}"), theme.dim)]);
+    let line = Line::from(vec![
+        Span::styled(format!("{found}{part}"), theme.accent),
+        Span::styled(format!(" {keys}"), theme.dim),
+    ]);
     frame.render_widget(Paragraph::new(line), status);
 }

@@ -48,7 +48,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
 /// What filter, order and faults-only make of the view.
 fn narrowed(app: &App, theme: &Theme) -> String {
     let tab = app.tabs.of(app.view);
-    let faults = (app.layout.faults_only && matches!(app.view, View::Ports | View::Files)).then(|| "faults only".to_owned());
+    let faults =
+        (app.layout.faults_only && matches!(app.view, View::Ports | View::Files)).then(|| "faults only".to_owned());
     let order = tab.order.map(|order| format!("by {}", order.text(theme.symbols.unicode)));
     let filter = (!tab.filter.is_empty()).then(|| format!("filter: {}", visible(&tab.filter)));
     faults.into_iter().chain(order).chain(filter).collect::<Vec<_>>().join("  ")

@@ -88,7 +88,10 @@ impl Columns {
                     fit(row.port.protocol_name(), 5),
                     fit_middle(&visible(&row.port.place()), self.address),
                 );
-                Line::from(vec![Span::styled(text, theme.bad), Span::styled(format!(" {}", since(app, row, true)), theme.dim)])
+                Line::from(vec![
+                    Span::styled(text, theme.bad),
+                    Span::styled(format!(" {}", since(app, row, true)), theme.dim),
+                ])
             }
             _ => Line::default(),
         }
@@ -107,11 +110,7 @@ impl Columns {
         let mut spans = vec![
             Span::styled(fit(news, NEWS), theme.warn),
             Span::styled(
-                format!(
-                    "{} {} ",
-                    fit(listed.port.protocol_name(), 5),
-                    fit_middle(&address(listed), self.address)
-                ),
+                format!("{} {} ", fit(listed.port.protocol_name(), 5), fit_middle(&address(listed), self.address)),
                 dim(theme.plain),
             ),
             Span::styled(scope, theme.dim),

@@ -1,0 +1,223 @@
+//! What keys act on: the view in front, the nodes that a pod leads to, captures that run already, and keys that do nothing.
+
+use std::collections::BTreeSet;
+
+use nodewatch_tui::{
+    model::{PodPlace, ServicePlaces, Workloads},
+    screens::{Column, Input, Layer, cursor::RowId, dialogs::form::Field, node::rows::Row},
+    session::node::Pending,
+};
+
+use super::{captures::armed, sample::ports, *};
+
+fn two_nodes() -> App {
+    let mut app = app();
+    let mut nodes = ["a", "b"].map(|name| node(name, "1a", Readiness::Ready)).to_vec();
+    nodes[1].addresses = vec!["10.0.0.2".parse().expect("an address")];
+    feed(&mut app, [Event::Nodes(NodesChange::Replaced(nodes))]);
+    app
+}
+
+fn shown(app: &App) -> Vec<String> {
+    app.shown().map(|state| state.node.name.0.clone()).collect()
+}
+
+fn rows(app: &App) -> Vec<RowId> {
+    app.node_rows(app.current().expect("a node")).iter().map(Row::id).collect()
+}
+
+/// Types a filter and takes it; what is asked for on the way.
+fn filter(app: &mut App, text: &str) -> Vec<Effect> {
+    key(app, Action::Filter);
+    let typed: Vec<Effect> =
+        text.chars().flat_map(|character| key(app, Action::Edit(Edit::Insert(character)))).collect();
+    key(app, Action::Open);
+    typed
+}
+
+#[test]
+fn filter_order_and_copy_are_the_view_in_fronts_and_not_the_lists() {
+    let mut app = live();
+    feed(
+        &mut app,
+        [tunnel("a", ports(PortsKind::Snapshot, &["tcp 10.0.0.1:22", "tcp 10.0.0.1:8080", "udp 0.0.0.0:53"], &[]))],
+    );
+    key(&mut app, Action::Open);
+    assert_eq!(rows(&app).len(), 3);
+    assert_eq!(filter(&mut app, "8080"), []);
+    assert!(matches!(app.screen, Screen::Node(_)), "the place is kept");
+    assert_eq!(rows(&app).len(), 1);
+    assert_eq!(key(&mut app, Action::Copy), [Effect::copy(["tcp 10.0.0.1:8080"])]);
+    key(&mut app, Action::Back);
+    assert!(matches!(app.screen, Screen::Node(_)), "first the filter goes");
+    key(&mut app, Action::Sort(Column::Ports));
+    let first = rows(&app).remove(0);
+    assert!(matches!(first, RowId::Port(port, true) if port.local.port() == 8080), "the largest first: {first:?}");
+    assert!(app.list.order.is_none() && app.list.filter.0.is_empty(), "the list is left alone");
+    // Into the port: who else has it.
+    key(&mut app, Action::Open);
+    assert_eq!((&app.screen, app.ports.filter.0.as_str()), (&Screen::Ports, "port:8080"));
+}
+
+#[test]
+fn what_a_view_cannot_be_filtered_or_sorted_by_is_said() {
+    let mut app = live();
+    key(&mut app, Action::Open);
+    key(&mut app, Action::NextView);
+    key(&mut app, Action::Filter);
+    assert!(app.layers.is_empty() && matches!(app.screen, Screen::Node(_)));
+    assert!(app.latest_notice().is_some_and(|notice| notice.headline.contains("nothing to filter")));
+    key(&mut app, Action::Sort(Column::Packets));
+    assert!(app.latest_notice().is_some_and(|notice| notice.headline.contains("cannot be sorted by packets")));
+    key(&mut app, Action::NextView);
+    filter(&mut app, "pod:x");
+    let error = match app.top() {
+        Some(Layer::Filter(line)) => line.error.clone().unwrap_or_default(),
+        other => panic!("{other:?}"),
+    };
+    assert!(error.contains("unknown field \"pod\"") && error.contains("from:"), "{error}");
+}
+
+#[test]
+fn a_cursor_in_a_view_stays_on_its_row_while_rows_come_and_go() {
+    let mut app = live();
+    feed(&mut app, [tunnel("a", ports(PortsKind::Snapshot, &["tcp 10.0.0.1:22", "tcp 10.0.0.1:8080"], &[]))]);
+    key(&mut app, Action::Open);
+    key(&mut app, Action::Down);
+    let on = app.row_under_cursor();
+    feed(&mut app, [tunnel("a", ports(PortsKind::Changes, &["tcp 10.0.0.1:21"], &[]))]);
+    assert_eq!(app.row_under_cursor(), on);
+    feed(&mut app, [tunnel("a", ports(PortsKind::Changes, &[], &["tcp 10.0.0.1:21"]))]);
+    assert_eq!(app.row_under_cursor(), on, "also where one above it has closed");
+}
+
+#[test]
+fn a_pod_a_service_and_an_address_find_their_nodes_and_are_looked_up_once() {
+    let mut app = two_nodes();
+    assert_eq!(filter(&mut app, "10.0.0.2"), [Effect::FindWorkloads], "asked once while it is typed");
+    assert_eq!(shown(&app), ["b"], "a node's own address needs nobody");
+    let pod = |name: &str, node: &str, ip: &str| PodPlace {
+        name: name.into(),
+        node: node.into(),
+        addresses: vec![ip.parse().expect("an address")],
+    };
+    let services = [("shop/pay".to_owned(), ServicePlaces { addresses: vec![], nodes: BTreeSet::from(["a".into()]) })];
+    let found = Workloads {
+        pods: vec![pod("shop/pay-1", "a", "10.1.0.7"), pod("shop/cart-1", "b", "10.1.0.8")],
+        services: services.into(),
+        gaps: vec![],
+    };
+    feed(&mut app, [Event::Workloads(found)]);
+    for (text, nodes) in [("pod:pay", "a"), ("pod:shop/", "a b"), ("svc:pay", "a"), ("10.1.0.8", "b"), ("pod:no", "")] {
+        key(&mut app, Action::Back);
+        assert_eq!(filter(&mut app, text), [], "what is known is young");
+        assert_eq!(shown(&app).join(" "), nodes, "{text}");
+    }
+    let later = NOW + 31_000;
+    assert_eq!(update(&mut app, Event::Tick, later), [Effect::FindWorkloads]);
+    assert_eq!(update(&mut app, Event::Tick, later + 60_000), [], "it is being asked for");
+}
+
+#[test]
+fn what_could_not_be_listed_is_said_and_the_rest_is_used() {
+    let mut app = two_nodes();
+    filter(&mut app, "pod:x");
+    let found = Workloads { gaps: vec!["pods are unknown: forbidden".into()], ..Workloads::default() };
+    feed(&mut app, [Event::Workloads(found)]);
+    assert!(app.latest_notice().is_some_and(|notice| notice.line().contains("pods are unknown: forbidden")));
+}
+
+#[test]
+fn the_form_says_what_it_replaces_and_one_capture_follows_the_other() {
+    let mut app = live();
+    feed(&mut app, [tunnel("a", running())]);
+    key(&mut app, Action::CaptureOptions);
+    typed(&mut app, "tcp port 80");
+    assert_eq!(app.replaced(&app.targets()), ["a".into()]);
+    let effects = key(&mut app, Action::Open);
+    assert_eq!(effects, [Effect::Ask("a".into(), Request::StopCapture)]);
+    // News of the old one start nothing.
+    assert_eq!(update(&mut app, tunnel("a", running()), NOW), []);
+    let effects = update(&mut app, tunnel("a", stopped()), NOW);
+    let spec = CaptureSpec { filter: Some("tcp port 80".into()), ..CaptureSpec::default() };
+    assert_eq!(effects, [Effect::Ask("a".into(), Request::StartCapture(spec))]);
+}
+
+#[test]
+fn a_stop_that_is_refused_starts_nothing() {
+    let mut app = live();
+    feed(&mut app, [tunnel("a", running())]);
+    key(&mut app, Action::CaptureOptions);
+    key(&mut app, Action::Open);
+    update(&mut app, Event::Answer("a".into(), Request::StopCapture, None), NOW);
+    assert_eq!(app.session.nodes[&"a".into()].pending, Pending::Nothing);
+}
+
+#[test]
+fn a_refused_form_stays_open_and_what_is_wrong_is_not_what_the_next_capture_takes() {
+    let mut app = live();
+    key(&mut app, Action::CaptureOptions);
+    typed(&mut app, "tcp prt 80");
+    assert_eq!(key(&mut app, Action::Open), []);
+    let Some(Layer::Form(form)) = app.top() else { panic!("it stays") };
+    assert!(form.error.as_ref().is_some_and(|(field, text)| *field == Field::Filter && text.contains("prt 80")));
+    key(&mut app, Action::Back);
+    assert_eq!(app.remembered(), None);
+    let effects = key(&mut app, Action::Capture);
+    assert_eq!(effects, [Effect::Ask("a".into(), Request::StartCapture(CaptureSpec::default()))]);
+}
+
+#[test]
+fn the_key_says_which_filter_it_takes() {
+    let mut app = live();
+    key(&mut app, Action::CaptureOptions);
+    typed(&mut app, "tcp port 80");
+    key(&mut app, Action::Back);
+    assert_eq!(app.remembered().as_deref(), Some("tcp port 80"));
+    key(&mut app, Action::Capture);
+    let told = app.latest_notice().expect("a word").line();
+    assert!(told.contains("capture on a: tcp port 80, as last time (capture-options changes it)"), "{told}");
+}
+
+#[test]
+fn every_armed_recorder_is_frozen_from_wherever_and_all_are_named() {
+    let mut app = live();
+    for name in ["a", "b"] {
+        feed(&mut app, [tunnel(name, armed())]);
+    }
+    key(&mut app, Action::Open);
+    let effects = key(&mut app, Action::Freeze);
+    assert_eq!(effects.len(), 2, "{effects:?}");
+    let told = app.latest_notice().expect("a word").line();
+    assert_eq!(told, "2 flight recorders save 30 s before and 10 s after now: a, b");
+    assert_eq!(app.session.nodes[&"b".into()].saving(NOW + 3_000), Some(7_000));
+    assert_eq!(app.session.nodes[&"b".into()].saving(NOW + 10_000), None);
+    key(&mut app, Action::Back);
+    key(&mut app, Action::Mark);
+    assert_eq!(key(&mut app, Action::Freeze).len(), 1, "marked nodes alone");
+}
+
+#[test]
+fn a_key_that_does_nothing_says_so() {
+    let mut app = two_nodes();
+    update(&mut app, Input::Unbound("F6".into()), NOW);
+    assert!(app.latest_notice().is_some_and(|notice| notice.line() == "F6 does nothing here (help has the keys)"));
+    key(&mut app, Action::Probe);
+    assert!(app.latest_notice().is_some_and(|notice| notice.line().contains("does nothing here")));
+}
+
+#[test]
+fn leaving_names_what_a_recorder_would_lose_and_waits_for_what_is_saved() {
+    let mut app = live();
+    feed(&mut app, [tunnel("b", armed())]);
+    key(&mut app, Action::Quit);
+    assert_eq!(app.session.unsaved_recorders(), Some((vec![&"b".into()], 120_000)));
+    assert_eq!(key(&mut app, Action::Freeze).len(), 1);
+    assert_eq!(app.session.unsaved_recorders(), None, "it is being saved");
+    let effects = key(&mut app, Action::Open);
+    assert!(!effects.contains(&Effect::Ask("b".into(), Request::StopCapture)), "{effects:?}");
+    let effects = update(&mut app, Event::Tick, NOW + 9_000);
+    assert!(!effects.contains(&Effect::Ask("b".into(), Request::StopCapture)), "{effects:?}");
+    let effects = update(&mut app, Event::Tick, NOW + 11_000);
+    assert!(effects.contains(&Effect::Ask("b".into(), Request::StopCapture)), "{effects:?}");
+}
