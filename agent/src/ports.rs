@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use nodewatch_protocol::{OwnersUpdate, Port, PortChange, PortOwner, PortsUpdate, UnixMillis, Update};
+use nodewatch_protocol::{AcceptQueue, OwnersUpdate, Port, PortChange, PortOwner, PortsUpdate, UnixMillis, Update};
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
@@ -77,6 +77,8 @@ pub(crate) struct Ports {
     history: VecDeque<PortChange>,
     /// What the last scan could not tell.
     gaps: Vec<String>,
+    /// Listeners with connections that wait, by the last scan.
+    queues: Vec<AcceptQueue>,
     owners: Owners,
 }
 
@@ -91,6 +93,7 @@ impl Ports {
             since: BTreeMap::new(),
             history: VecDeque::new(),
             gaps: Vec::new(),
+            queues: Vec::new(),
             owners: if processes {
                 Owners::Known { found: None, rested: now, due: now, changed: false }
             } else {
@@ -128,6 +131,10 @@ impl Ports {
             let news = self.scanned(at, scan.ports);
             let changed = !news.is_empty();
             told.extend(news.into_iter().map(Update::Ports));
+            if scan.queues != self.queues {
+                self.queues.clone_from(&scan.queues);
+                told.push(Update::Queues(scan.queues));
+            }
             told.extend(self.look_for_owners(changed));
         }
         told
@@ -192,6 +199,7 @@ impl Ports {
         if let Some((at, ports)) = &self.last {
             picture.extend(PortsUpdate::picture(*at, ports.as_ref()).into_iter().map(Update::Ports));
         }
+        picture.push(Update::Queues(self.queues.clone()));
         if !self.history.is_empty() {
             picture.push(Update::PortHistory(self.history.iter().copied().collect()));
         }

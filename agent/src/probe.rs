@@ -16,7 +16,8 @@ use nix::sys::socket::{
 use nodewatch_protocol::{PortProtocol, Probe, ProbeOutcome, Probed};
 use tokio::{
     net::{TcpSocket, UdpSocket},
-    time::{Instant, timeout},
+    task::JoinSet,
+    time::{Instant, sleep_until, timeout},
 };
 
 /// A probe has so long; a first SYN that is lost is sent again after a second.
@@ -25,8 +26,22 @@ const WITHIN: Duration = Duration::from_millis(2500);
 const DNS_QUERY: [u8; 17] = [0x6e, 0x77, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1];
 const DNS: u16 = 53;
 
-/// Tries it.
+/// Tries it, as often as it is asked for: the next try begins in time whether or not the one before has an answer.
 pub async fn probe(probe: Probe) -> Probed {
+    let tries = probe.tries.clamp(1, Probe::MOST);
+    let begun = Instant::now();
+    let every = Duration::from_millis(Probe::EVERY);
+    let mut under_way = JoinSet::new();
+    for at in 0..tries {
+        under_way.spawn(async move {
+            sleep_until(begun + every * u32::from(at)).await;
+            once(probe).await
+        });
+    }
+    Probed::of(probe, under_way.join_all().await)
+}
+
+async fn once(probe: Probe) -> (ProbeOutcome, u64) {
     let begun = Instant::now();
     let tried = match probe.protocol {
         PortProtocol::Tcp => timeout(WITHIN, tcp(probe.to)).await,
@@ -40,7 +55,7 @@ pub async fn probe(probe: Probe) -> Probed {
         Ok(Ok(())) => ProbeOutcome::Reached,
         Ok(Err(refused)) => refused.outcome(probe.to.ip()),
     };
-    Probed { probe, outcome, micros: begun.elapsed().as_micros() as u64 }
+    (outcome, begun.elapsed().as_micros() as u64)
 }
 
 /// A probe's error, and the ICMP message that it came of, where it did.
@@ -152,7 +167,7 @@ mod tests {
     use super::*;
 
     async fn outcome(protocol: PortProtocol, to: SocketAddr) -> ProbeOutcome {
-        probe(Probe { protocol, to }).await.outcome
+        probe(Probe { protocol, to, tries: 1 }).await.outcome
     }
 
     #[tokio::test]
@@ -162,6 +177,17 @@ mod tests {
         assert_eq!(outcome(PortProtocol::Tcp, to).await, ProbeOutcome::Reached);
         drop(listener);
         assert_eq!(outcome(PortProtocol::Tcp, to).await, ProbeOutcome::Refused);
+    }
+
+    #[tokio::test]
+    async fn of_several_tries_each_counts() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let to = listener.local_addr().expect("an address");
+        // It closes after the first, as one that is started again and again does.
+        tokio::spawn(async move { drop(listener.accept().await) });
+        let probed = probe(Probe { protocol: PortProtocol::Tcp, to, tries: 3 }).await;
+        assert_eq!((probed.reached, probed.outcome), (1, ProbeOutcome::Refused));
+        assert_eq!(probed.failures, [(ProbeOutcome::Refused, 2)]);
     }
 
     #[tokio::test]

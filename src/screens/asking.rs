@@ -4,7 +4,10 @@
 
 use nodewatch_protocol::{CaptureSpec, Content};
 
-use super::{App, Confirm, Layer, Screen, dialogs::typed::Purpose};
+use super::{
+    App, Confirm, Layer, Screen,
+    dialogs::{form::Field, typed::Purpose},
+};
 use crate::{
     base::text,
     model::{NodeName, Notice, Place},
@@ -65,12 +68,10 @@ impl App {
 
     /// What the next capture takes that nobody is asked about, where that is not everything.
     pub fn remembered(&self) -> Option<String> {
-        let spec = self.form.clone().submit(self.session.ring_bytes())?;
-        let recorder = spec.recorder.map(|recorder| {
-            let kept = recorder.seconds.get() * 1000;
-            format!("flight recorder of {}", text::lasting(kept))
-        });
-        let parts: Vec<String> = spec.filter.into_iter().chain(recorder).collect();
+        let filter = self.form.value(Field::Filter).trim();
+        let recorder = self.form.value(Field::Recorder).trim();
+        let recorder = (!matches!(recorder, "" | "off")).then(|| format!("flight recorder {recorder}"));
+        let parts: Vec<String> = (!filter.is_empty()).then(|| filter.to_owned()).into_iter().chain(recorder).collect();
         (!parts.is_empty()).then(|| parts.join(", "))
     }
 

@@ -26,7 +26,10 @@ impl App {
         if self.screen != Screen::Nodes {
             hints.push((Action::Back, "back"));
         }
-        hints.extend([(Action::Filter, "filter"), (Action::Help, "help"), (Action::Quit, "quit")]);
+        if !(matches!(self.screen, Screen::Node(_)) && self.view == View::Capture) {
+            hints.push((Action::Filter, "filter"));
+        }
+        hints.extend([(Action::Help, "help"), (Action::Quit, "quit")]);
         hints.retain(|(action, _)| !(self.session.permission == Permission::ReadOnly && action.changes_cluster()));
         hints
     }

@@ -4,10 +4,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use nodewatch_protocol::{Port, PortProtocol, PortScope, Probe, Probed, Request, UnixMillis};
+use nodewatch_protocol::{Port, PortProtocol, PortScope, Probe, ProbeOutcome, Probed, Request, UnixMillis};
 
 use super::{Effect, Session, node::Agent};
 use crate::model::{NodeName, Notice, PortKey};
+
+/// So often a port is tried: what fails now and then is not seen by one try.
+pub const TRIES: u16 = 10;
 
 /// What came of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +56,8 @@ impl Session {
             self.notify(Notice::warning("nothing was probed", "a probe needs an agent on another node", next_step));
             return Vec::new();
         };
-        let probe = Probe { protocol: port.protocol, to: target };
+        let probe = Probe { protocol: port.protocol, to: target, tries: TRIES };
+        self.notify(Notice::info(format!("trying {target} of {name} {TRIES} times from {from}")));
         self.ports.probing.insert(probe, name);
         vec![Effect::Ask(from, Request::Probe(probe))]
     }
@@ -66,7 +70,9 @@ impl Session {
         if let Some(state) = self.nodes.get_mut(&name) {
             state.note(now, format!("probe from {from}: {text}"));
         }
-        self.notify(Notice::info(format!("{text}, from {from}")));
+        let all = probed.outcome == ProbeOutcome::Reached;
+        let headline = format!("{text}, from {from}");
+        self.notify(if all { Notice::info(headline) } else { Notice::warning(headline, "", "") });
         let key = PortKey { port: probed.probe.to.port(), protocol: probed.probe.protocol };
         self.ports.probes.insert((name, key), ProbeResult { from: from.clone(), at: now, probed });
     }
@@ -75,13 +81,26 @@ impl Session {
 /// What came of a probe, for people.
 pub fn probe_text(probed: &Probed) -> String {
     let word = probed.outcome.word();
+    if probed.probe.tries > 1 {
+        let time = match probed.reached {
+            0 => String::new(),
+            _ => format!(", {:.1} ms", probed.micros as f64 / 1000.0),
+        };
+        let failures = probed.failures.iter().map(|(outcome, count)| match outcome {
+            ProbeOutcome::Failed { reason } => format!("; {count} {}: {reason}", outcome.word()),
+            ProbeOutcome::Unreachable { by: Some(by), .. } => format!("; {count} {}, says {by}", outcome.word()),
+            _ => format!("; {count} {}", outcome.word()),
+        });
+        let failures: String = failures.collect();
+        return format!("{} of {} reached{time}{failures}", probed.reached, probed.probe.tries);
+    }
     match &probed.outcome {
-        nodewatch_protocol::ProbeOutcome::Failed { reason } => format!("{word}: {reason}"),
-        nodewatch_protocol::ProbeOutcome::Silent => word.to_owned(),
-        nodewatch_protocol::ProbeOutcome::Unreachable { by: Some(by), reason } => {
+        ProbeOutcome::Failed { reason } => format!("{word}: {reason}"),
+        ProbeOutcome::Silent => word.to_owned(),
+        ProbeOutcome::Unreachable { by: Some(by), reason } => {
             format!("{word}: reported by {by} ({reason})")
         }
-        nodewatch_protocol::ProbeOutcome::Unreachable { by: None, reason } => {
+        ProbeOutcome::Unreachable { by: None, reason } => {
             format!("{word}: reported by the probing node ({reason})")
         }
         _ => format!("{word} in {:.1} ms", probed.micros as f64 / 1000.0),

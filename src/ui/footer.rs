@@ -4,12 +4,16 @@ use ratatui::{
     Frame,
     layout::Rect,
     text::{Line, Span},
+    widgets::{Clear, Paragraph},
 };
 use tui_input::Input;
 
 use unicode_width::UnicodeWidthStr;
 
-use super::{Theme, widgets::fit};
+use super::{
+    Theme,
+    widgets::{fit, wrapped_lines},
+};
 use crate::{
     base::text::{line, visible},
     config::keymap::NO_KEY,
@@ -30,10 +34,11 @@ pub(super) fn message(app: &App, area: Rect, theme: &Theme) -> Vec<Line<'static>
     };
     let width = usize::from(area.width).saturating_sub(1);
     let (fact, step) = (line(&notice.fact()), line(&theme.next_step(notice)));
-    let texts = match step.is_empty() {
-        true => vec![format!("{word}{fact}")],
-        false if word.width() + step.width() + fact.width() + 2 <= width => vec![format!("{word}{step}: {fact}")],
-        false => vec![format!("{word}{step}"), format!("{}{fact}", " ".repeat(word.len()))],
+    let texts = match (step.is_empty(), notice.severity) {
+        (true, _) => vec![format!("{word}{fact}")],
+        (false, Severity::Info) => vec![format!("{fact} ({step})")],
+        (false, _) if word.width() + step.width() + fact.width() + 2 <= width => vec![format!("{word}{step}: {fact}")],
+        (false, _) => vec![format!("{word}{step}"), format!("{}{fact}", " ".repeat(word.len()))],
     };
     let most = if area.height < ROOM_FOR_TWO { 1 } else { 2 };
     let mut lines: Vec<String> = match texts.as_slice() {
@@ -90,13 +95,22 @@ pub(super) fn draw_input(
     hint: &str,
     theme: &Theme,
 ) {
-    frame.render_widget(ratatui::widgets::Clear, area);
+    frame.render_widget(Clear, area);
     let text = visible(input.value());
-    let hint = error.map_or_else(
-        || Span::styled(format!("   {hint}"), theme.dim),
-        |error| Span::styled(format!("   {}", visible(error)), theme.bad),
-    );
-    frame.render_widget(Line::from(vec![Span::styled(sign, theme.key), Span::raw(text), hint]), area);
+    let (told, style) = error.map_or_else(|| (hint.to_owned(), theme.dim), |error| (visible(error), theme.bad));
+    let mut spans = vec![Span::styled(sign, theme.key), Span::raw(text)];
+    let room = usize::from(area.width).saturating_sub(spans.iter().map(Span::width).sum::<usize>() + 3);
+    if told.width() <= room {
+        spans.push(Span::styled(format!("   {told}"), style));
+    } else {
+        // What does not fit beside the text stands above it, whole.
+        let lines = wrapped_lines(&told, 1, usize::from(area.width), style);
+        let height = (lines.len() as u16).min(area.y);
+        let above = Rect { y: area.y - height, height, ..area };
+        frame.render_widget(Clear, above);
+        frame.render_widget(Paragraph::new(lines), above);
+    }
+    frame.render_widget(Line::from(spans), area);
     let column = area.x + 1 + input.visual_cursor() as u16;
     if column < area.right() {
         frame.set_cursor_position((column, area.y));

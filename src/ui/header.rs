@@ -56,9 +56,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) 
     if app.is_paused() {
         spans.push(Span::styled("  PAUSED", theme.warn));
     }
-    let left = Line::from(spans);
+    let mut left = Line::from(spans);
     let now = app.session.wall(app.session.now);
     let time = format!("{} {}", time_of_day(now), zone(now));
+    // The time says more than the program's name.
+    if usize::from(area.width) < left.width() + time.len() + 2 {
+        left.spans[0] = Span::raw(" ");
+    }
     let room = usize::from(area.width).saturating_sub(left.width());
     frame.render_widget(left, area);
     if room > time.len() + 1 {

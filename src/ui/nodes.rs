@@ -186,9 +186,15 @@ fn title(app: &App, shown: usize, width: usize, theme: &Theme) -> Line<'static> 
         }
     }
     text.push(')');
-    let Listing::Stale(_) = app.session.listing else { return crumbs(app, &[], &text, width, theme) };
-    let old = "  list is stale, reconnecting";
-    let mut line = crumbs(app, &[], &text, width.saturating_sub(old.len()), theme);
+    // What the capture key takes without asking stays in sight.
+    let taken = app.remembered().map(|what| format!("  {}: {}", theme.keys.fill("{capture}"), visible(&what)));
+    let taken = taken.unwrap_or_default();
+    let old = if let Listing::Stale(_) = app.session.listing { "  list is stale, reconnecting" } else { "" };
+    let room = width.saturating_sub(old.len());
+    let taken = fit(&taken, taken.width().min(room.saturating_sub(text.width() + 2)));
+    let mut line = crumbs(app, &[], &text, room.saturating_sub(taken.width()), theme);
+    let at = line.spans.len().min(2);
+    line.spans.insert(at, Span::styled(taken, theme.accent));
     line.push_span(Span::styled(old, theme.bad));
     line
 }

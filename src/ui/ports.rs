@@ -2,7 +2,7 @@
 //!
 //! Only the rows that fit are made: there may be tens of thousands.
 
-use nodewatch_protocol::Port;
+use nodewatch_protocol::{Port, ProbeOutcome};
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
@@ -14,7 +14,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{
     Hits, Theme,
-    widgets::{crumbs, cursor_row, first_shown, fit, fit_right, short_name, wrapped_lines},
+    widgets::{crumbs, cursor_row, first_shown, fit, fit_middle, fit_right, short_name, wrapped_lines},
 };
 use crate::{
     base::text::{counted, time_of_day, visible},
@@ -28,7 +28,7 @@ use crate::{
 
 /// Rows below the list for what there is to say of the cursor's row.
 const FACTS: u16 = 4;
-/// Columns of a node in the matrix.
+/// Columns of a node in the matrix, at least.
 const CELL: usize = 5;
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, hits: &mut Hits) {
@@ -156,9 +156,6 @@ struct Columns {
 
 /// An address and a port of IPv4.
 pub(super) const ADDRESS: usize = 21;
-/// `%`, the longest name of an interface, `]:` and the longest port.
-const LONGEST_END: usize = 23;
-
 impl Columns {
     /// As wide as the rows that are shown need it, as far as there is room.
     fn of<'a>(width: usize, shown: impl Iterator<Item = &'a ListedPort> + Clone) -> Self {
@@ -213,8 +210,8 @@ impl Columns {
             Span::styled(format!("{} ", fit(class, 10)), style),
             Span::styled(since, theme.dim),
         ];
-        spans.push(match probe_of(app, name, listed) {
-            Some(text) => Span::styled(fit(&visible(&text), self.owner), theme.accent),
+        spans.push(match probe_of(app, name, listed, theme) {
+            Some((text, style)) => Span::styled(fit(&visible(&text), self.owner), style),
             None => Span::styled(fit(&why(listed), self.owner), theme.dim),
         });
         Some(Line::from(spans))
@@ -223,17 +220,6 @@ impl Columns {
 
 pub(super) fn address(listed: &ListedPort) -> String {
     if listed.socket { visible(&listed.port.place()) } else { format!(":{}", listed.port.local.port()) }
-}
-
-/// Cut where it matters least: an address's end has the interface and the port.
-pub(super) fn fit_middle(text: &str, width: usize) -> String {
-    if text.width() <= width || !text.is_ascii() {
-        return fit(text, width);
-    }
-    let room = width.saturating_sub(1);
-    let end = room.min(LONGEST_END.max(room * 2 / 3));
-    let front = room - end;
-    format!("{}~{}", &text[..front], &text[text.len() - end..])
 }
 
 pub(super) fn scope(listed: &ListedPort) -> &'static str {
@@ -311,13 +297,18 @@ fn worst(group: &PortGroup, theme: &Theme) -> Style {
 struct Matrix {
     first: usize,
     nodes: usize,
+    /// Columns of a node: as many as its name needs, where all nodes fit.
+    cell: usize,
 }
 
 impl Matrix {
     fn of(ports: &Ports, width: usize) -> Self {
-        let fits = (width.saturating_sub(15) / CELL).max(1);
+        let room = width.saturating_sub(15);
+        let longest = ports.lists.iter().map(|(name, _)| short_name(name, 0).width() + 2).max().unwrap_or(CELL);
+        let cell = (room / ports.lists.len().max(1)).clamp(CELL, longest.max(CELL));
+        let fits = (room / cell).max(1);
         let first = ports.first_column.min(ports.lists.len().saturating_sub(fits));
-        Self { first, nodes: fits.min(ports.lists.len() - first) }
+        Self { first, nodes: fits.min(ports.lists.len() - first), cell }
     }
 
     /// What tells nodes apart is at their names' ends.
@@ -325,9 +316,9 @@ impl Matrix {
         let mut head = fit("   PORT", 15);
         for (name, _) in ports.lists.iter().skip(self.first).take(self.nodes) {
             let name = short_name(name, 0);
-            let end: String = name.chars().rev().take(CELL - 1).collect();
+            let end: String = name.chars().rev().take(self.cell - 1).collect();
             let end: String = end.chars().rev().collect();
-            head.push_str(&fit(&end, CELL));
+            head.push_str(&fit(&end, self.cell));
         }
         Line::styled(head, theme.dim)
     }
@@ -350,7 +341,7 @@ impl Matrix {
                 Ok(PortClass::ByRules) => ("r", theme.accent),
                 Ok(PortClass::Dead) => ("DEAD", theme.bad),
             };
-            spans.push(Span::styled(fit(word, CELL), style));
+            spans.push(Span::styled(fit(word, self.cell), style));
         }
         Line::from(spans)
     }
@@ -402,9 +393,10 @@ pub(super) fn fact_of(app: &App, name: &NodeName, listed: &ListedPort, theme: &T
 }
 
 /// What came of the last probe of a port.
-pub(super) fn probe_of(app: &App, name: &NodeName, listed: &ListedPort) -> Option<String> {
+pub(super) fn probe_of(app: &App, name: &NodeName, listed: &ListedPort, theme: &Theme) -> Option<(String, Style)> {
     let probe = app.session.ports.probes.get(&(name.clone(), listed.port.into()))?;
-    Some(probe_text(&probe.probed))
+    let style = if probe.probed.outcome == ProbeOutcome::Reached { theme.good } else { theme.bad };
+    Some((probe_text(&probe.probed), style))
 }
 
 fn place(listed: &ListedPort) -> String {

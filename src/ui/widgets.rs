@@ -45,13 +45,30 @@ pub(super) fn fit_right(text: &str, width: usize) -> String {
     if have <= width { format!("{}{text}", " ".repeat(width - have)) } else { fit(text, width) }
 }
 
-/// A node's name in at most that many columns; a domain that does not fit is left out, as in `ip-10-0-1-12`.
+/// `%`, the longest name of an interface, `]:` and the longest port.
+const LONGEST_END: usize = 23;
+
+/// Cut where it matters least: an address's end has the interface and the port.
+pub(super) fn fit_middle(text: &str, width: usize) -> String {
+    if text.width() <= width || !text.is_ascii() {
+        return fit(text, width);
+    }
+    let room = width.saturating_sub(1);
+    let end = room.min(LONGEST_END.max(room * 2 / 3));
+    let front = room - end;
+    format!("{}~{}", &text[..front], &text[text.len() - end..])
+}
+
+/// A node's name in at most that many columns; a domain that does not fit is left out, as in `ip-10-0-1-12`,
+/// and what is still too long is cut in the middle. In none, it is whole but for the domain.
 pub(super) fn short_name(name: &NodeName, width: usize) -> String {
     let shown = visible(&name.0);
-    match shown.split_once('.') {
+    let shown = match shown.split_once('.') {
         Some((host, _)) if shown.width() > width && host.parse::<u8>().is_err() => host.to_owned(),
         _ => shown,
-    }
+    };
+    // Pools name their nodes alike at the front.
+    if width > 0 && shown.width() > width { fit_middle(&shown, width) } else { shown }
 }
 
 /// The screen's title behind those that lead to it, and at the right what filter, order and faults-only make of it.

@@ -157,13 +157,17 @@ fn what_is_left_out_is_counted_and_comes_back() {
 fn a_probe_comes_from_another_node_and_its_outcome_is_shown() {
     let mut app = scanned();
     key(&mut app, Action::Ports);
-    let probe = Probe { protocol: PortProtocol::Tcp, to: "10.0.0.1:22".parse().expect("an address") };
+    let probe = Probe { protocol: PortProtocol::Tcp, to: "10.0.0.1:22".parse().expect("an address"), tries: 10 };
     assert_eq!(key(&mut app, Action::Probe), [Effect::Ask("b".into(), Request::Probe(probe))]);
-    let probed = Probed { probe, outcome: ProbeOutcome::Reached, micros: 300 };
+    let probed =
+        Probed::of(probe, vec![(ProbeOutcome::Reached, 300), (ProbeOutcome::Silent, 1), (ProbeOutcome::Silent, 1)]);
     feed(&mut app, [Event::Answer("b".into(), Request::Probe(probe), Some(Response::Probed(probed.clone())))]);
     let result = &app.session.ports.probes[&("a".into(), tcp(22))];
     assert_eq!((&result.from, &result.probed), (&"b".into(), &probed));
-    assert!(app.latest_notice().is_some_and(|notice| notice.headline.contains("10.0.0.1:22 of a reached in 0.3 ms")));
+    assert!(
+        app.latest_notice()
+            .is_some_and(|notice| notice.headline.contains("10.0.0.1:22 of a 1 of 10 reached, 0.3 ms; 2 no answer"))
+    );
 
     // A port that only its own node reaches, and a cluster with one agent.
     key(&mut app, Action::Down);

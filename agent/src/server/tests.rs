@@ -148,6 +148,7 @@ async fn asks_that_wait_for_the_disk_hold_up_no_heartbeat_and_are_bounded() {
     let probe = nodewatch_protocol::Probe {
         protocol: nodewatch_protocol::PortProtocol::Udp,
         to: silent.local_addr().expect("an address"),
+        tries: 1,
     };
     for id in 0..=ASKS as u64 {
         say(&mut stream, &ToAgent::Request { id, request: Request::Probe(probe) }).await.expect("room");

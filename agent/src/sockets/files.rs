@@ -38,7 +38,11 @@ fn read(text: &str, table: Table) -> Option<Vec<Socket>> {
         let words: Vec<&str> = line.split_whitespace().collect();
         let (address, state, inode) = (words.get(1)?, words.get(3)?, words.get(9)?);
         if u8::from_str_radix(state, 16).ok()? == table.state() {
-            sockets.push(Socket { inode: inode.parse().ok()?, port: table.port(local(address)?, None, false) });
+            sockets.push(Socket {
+                inode: inode.parse().ok()?,
+                port: table.port(local(address)?, None, false),
+                queue: (0, 0),
+            });
         }
     }
     Some(sockets)
@@ -96,7 +100,7 @@ mod tests {
         let text =
             format!("{HEAD}{}{}", line(&format!("{address}:0035"), "0A", 7), line(&format!("{address}:0036"), "01", 8));
         let sockets = read(&text, table("tcp")).expect("the form");
-        assert_eq!(sockets, [Socket { inode: 7, port: "tcp 127.0.0.1:53".parse().expect("a port") }]);
+        assert_eq!(sockets, [Socket { inode: 7, port: "tcp 127.0.0.1:53".parse().expect("a port"), queue: (0, 0) }]);
         let address = words("fe80::1".parse().expect("an address"));
         let text = format!("{HEAD}{}", line(&format!("{address}:0202"), "07", 9));
         let sockets = read(&text, table("udp6")).expect("the form");

@@ -44,6 +44,8 @@ pub struct Socket {
     pub inode: u32,
     /// What it listens on.
     pub port: Port,
+    /// Of TCP, the connections that wait to be accepted and how many may; of others, and where that is not told, nothing.
+    pub queue: (u32, u32),
 }
 
 /// One of the kernel's lists: a protocol over IPv4 or IPv6.

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, os::fd::OwnedFd, time::Duration};
 
-use nodewatch_protocol::Device;
+use nodewatch_protocol::{Device, PortProtocol};
 use rustix::{
     io::Errno,
     net::{
@@ -75,7 +75,8 @@ impl Netlink {
             let found = |found: parse::Found| {
                 let device = (found.device != 0)
                     .then(|| *names.entry(found.device).or_insert_with(|| device(socket, found.device)));
-                sockets.push(Socket { inode: found.inode, port: table.port(found.local, device, found.v6only) });
+                let queue = if table.protocol == PortProtocol::Tcp { found.queues } else { (0, 0) };
+                sockets.push(Socket { inode: found.inode, port: table.port(found.local, device, found.v6only), queue });
             };
             match parse::datagram(&self.buffer[..length], self.sequence, &mut interrupted, found) {
                 Datagram::More => {}

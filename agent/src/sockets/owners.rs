@@ -159,6 +159,6 @@ mod tests {
     #[test]
     fn a_folder_that_may_not_be_read_has_no_owners() {
         let port = "tcp 0.0.0.0:22".parse().expect("a port");
-        assert_eq!(owners(Path::new("/nowhere"), &[Socket { inode: 1, port }]), []);
+        assert_eq!(owners(Path::new("/nowhere"), &[Socket { inode: 1, port, queue: (0, 0) }]), []);
     }
 }

@@ -16,8 +16,9 @@ pub(super) const AF_INET6: u8 = 10;
 const HEADER: usize = 16;
 const REQUEST: usize = HEADER + 56;
 const MESSAGE: usize = 72;
-/// Where `struct inet_diag_msg` has the interface that the socket is bound to, and its inode.
+/// Where `struct inet_diag_msg` has the interface that the socket is bound to, its queues, and its inode.
 const DEVICE: usize = 40;
+const QUEUES: usize = 56;
 const INODE: usize = 68;
 /// The attribute behind it: the socket takes no IPv4.
 const INET_DIAG_SKV6ONLY: u16 = 11;
@@ -30,6 +31,8 @@ pub(super) struct Found {
     pub device: u32,
     pub v6only: bool,
     pub inode: u32,
+    /// Of a listener, connections that wait and how many may; of others, bytes.
+    pub queues: (u32, u32),
 }
 
 /// What one datagram from the kernel amounts to.
@@ -114,6 +117,7 @@ fn socket(message: &[u8]) -> Option<Found> {
         device: u32_at(message, DEVICE),
         v6only: v6only(&message[MESSAGE..])?,
         inode: u32_at(message, INODE),
+        queues: (u32_at(message, QUEUES), u32_at(message, QUEUES + 4)),
     })
 }
 

@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
 };
 
-use nodewatch_protocol::{Port, PortProtocol};
+use nodewatch_protocol::{AcceptQueue, MOST_QUEUES, Port, PortProtocol};
 
 use super::{
     ScanError, Socket, TABLES, Table, files,
@@ -27,6 +27,8 @@ pub struct Scan {
     pub gaps: Vec<String>,
     /// At least one table could be read.
     pub known: bool,
+    /// TCP listeners with connections that wait, the fullest first, bounded.
+    pub queues: Vec<AcceptQueue>,
 }
 
 /// Lists listening sockets again and again.
@@ -86,6 +88,7 @@ impl Scanner {
         sockets.sort_unstable();
         sockets.dedup();
         scan.ports = sockets.iter().map(|socket| socket.port).collect();
+        scan.queues = queues(&sockets);
         self.sockets = sockets;
         scan
     }
@@ -130,6 +133,20 @@ impl Scanner {
             }
         }
     }
+}
+
+/// Listeners with connections that wait. Several sockets of one port each have a queue of their own: the fullest counts.
+fn queues(sockets: &[Socket]) -> Vec<AcceptQueue> {
+    let mut fullest: BTreeMap<Port, (u32, u32)> = BTreeMap::new();
+    for Socket { port, queue, .. } in sockets.iter().filter(|socket| socket.queue.0 > 0) {
+        let known = fullest.entry(*port).or_insert(*queue);
+        *known = (*known).max(*queue);
+    }
+    let mut queues: Vec<AcceptQueue> =
+        fullest.into_iter().map(|(port, (waiting, limit))| AcceptQueue { port, waiting, limit }).collect();
+    queues.sort_by_key(|queue| (std::cmp::Reverse(queue.is_full()), std::cmp::Reverse(queue.waiting), queue.port));
+    queues.truncate(MOST_QUEUES);
+    queues
 }
 
 /// In words that tell a missing module from a missing right.
@@ -199,7 +216,7 @@ mod tests {
     }
 
     fn socket(inode: u32, text: &str) -> Socket {
-        Socket { inode, port: port(text) }
+        Socket { inode, port: port(text), queue: (0, 0) }
     }
 
     fn looks(before: Option<&[&str]>, looks: &[&[&str]]) -> (Vec<String>, usize) {

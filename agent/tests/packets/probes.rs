@@ -14,7 +14,7 @@ use crate::{PROGRAM, filtered, possible, setup};
 
 fn outcome(agent: &mut Agent, protocol: PortProtocol, to: &str) -> ProbeOutcome {
     let to: SocketAddr = to.parse().expect("an address");
-    match agent.ask(Request::Probe(Probe { protocol, to })) {
+    match agent.ask(Request::Probe(Probe { protocol, to, tries: 1 })) {
         Response::Probed(probed) => probed.outcome,
         other => panic!("{other:?}"),
     }

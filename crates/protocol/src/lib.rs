@@ -30,7 +30,8 @@ pub use line::{DecodeError, EncodeError, Lines, MAX_LINE, decode, encode};
 pub use marks::{ENDS, SESSION_LABEL};
 pub use orders::{EACH_NODE, Orders};
 pub use ports::{
-    Device, OwnersUpdate, ParsePortError, Port, PortChange, PortOwner, PortProtocol, PortScope, PortsKind, PortsUpdate,
+    AcceptQueue, Device, OwnersUpdate, ParsePortError, Port, PortChange, PortOwner, PortProtocol, PortScope, PortsKind,
+    PortsUpdate,
 };
 pub use reports::{Probe, ProbeOutcome, Probed, ReportPlan, ReportState, Retention};
 pub use seconds::Seconds;
@@ -42,7 +43,10 @@ use serde::{Deserialize, Serialize};
 ///
 /// In version 6 a [`ReportPlan`] has what is left out and what is expected as values, with the node, address and origin of each
 /// expectation; before, both were lists of numbers in a text, by which an agent could not judge as the laptop does.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
+
+/// More listeners with connections waiting are told of no more.
+pub const MOST_QUEUES: usize = 100;
 
 /// A program's version as it tells it, with the protocol that the other side must speak: `0.1.0 (agent protocol 6)`.
 pub fn version_text(program: &str) -> String {
@@ -240,6 +244,9 @@ pub enum Update {
     PortHistory(Vec<PortChange>),
     /// Which process holds which port, whenever that changes; only from an agent that may look.
     Owners(OwnersUpdate),
+    /// TCP listeners with connections that wait to be accepted, whenever that changes: the fullest, and no more than
+    /// [`MOST_QUEUES`] of them.
+    Queues(Vec<AcceptQueue>),
     /// What of the ports cannot be told, and why, whenever that changes; before the ports in a whole picture.
     PortGaps(Vec<String>),
     /// How the agent's own reports stand, whenever that changes.

@@ -106,6 +106,24 @@ pub struct Port {
     pub v6only: bool,
 }
 
+/// Connections that wait on a TCP listener to be accepted, as `ss -ltn` has them: Recv-Q and Send-Q.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct AcceptQueue {
+    /// The listener.
+    pub port: Port,
+    /// How many wait.
+    pub waiting: u32,
+    /// The backlog: with one more than that the queue is full, and what comes then is dropped.
+    pub limit: u32,
+}
+
+impl AcceptQueue {
+    /// The kernel takes no more.
+    pub fn is_full(&self) -> bool {
+        self.waiting > self.limit
+    }
+}
+
 impl Port {
     /// On every interface; on `[::]`, IPv4 too.
     pub fn new(protocol: PortProtocol, local: SocketAddr) -> Self {

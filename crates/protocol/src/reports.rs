@@ -13,6 +13,20 @@ pub struct Probe {
     pub protocol: PortProtocol,
     /// Where.
     pub to: SocketAddr,
+    /// How often, one after the other; at least once and at most [`Probe::MOST`] times.
+    #[serde(default = "once")]
+    pub tries: u16,
+}
+
+impl Probe {
+    /// More tries than these are no probe but load.
+    pub const MOST: u16 = 1000;
+    /// Milliseconds between two tries.
+    pub const EVERY: u64 = 200;
+}
+
+fn once() -> u16 {
+    1
 }
 
 /// What came of a [`Probe`].
@@ -20,10 +34,44 @@ pub struct Probe {
 pub struct Probed {
     /// What was tried.
     pub probe: Probe,
-    /// What came of it.
+    /// What came of it: of several tries the failure that there was most often, if there was one.
     pub outcome: ProbeOutcome,
-    /// Microseconds until that was known.
+    /// Microseconds until that was known; of several tries that reached it, the median.
     pub micros: u64,
+    /// How many tries reached it.
+    #[serde(default)]
+    pub reached: u16,
+    /// Of several tries, what else came of them and how often, the most frequent first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<(ProbeOutcome, u16)>,
+}
+
+impl Probed {
+    /// What came of tries together, each with its microseconds.
+    pub fn of(probe: Probe, tries: Vec<(ProbeOutcome, u64)>) -> Self {
+        let mut times: Vec<u64> = Vec::new();
+        let mut failures: Vec<(ProbeOutcome, u16)> = Vec::new();
+        let mut first = 0;
+        for (outcome, micros) in tries {
+            if outcome == ProbeOutcome::Reached {
+                times.push(micros);
+            } else if let Some((_, count)) = failures.iter_mut().find(|(known, _)| *known == outcome) {
+                *count = count.saturating_add(1);
+            } else {
+                first = if failures.is_empty() { micros } else { first };
+                failures.push((outcome, 1));
+            }
+        }
+        times.sort_unstable();
+        failures.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let outcome = failures.first().map_or(ProbeOutcome::Reached, |(outcome, _)| outcome.clone());
+        let micros = times.get(times.len() / 2).copied().unwrap_or(first);
+        let reached = u16::try_from(times.len()).unwrap_or(u16::MAX);
+        if probe.tries == 1 {
+            failures.clear();
+        }
+        Self { probe, outcome, micros, reached, failures }
+    }
 }
 
 /// What can come of a [`Probe`].

@@ -4,30 +4,32 @@
 use std::fmt::Debug;
 
 use nodewatch_protocol::{
-    AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Content, Delivery, Dropped, Endpoint,
-    Expectation, ExpectedPorts, FileState, Flow, Freeze, FromAgent, Grant, Hello, Interface, InterfaceDrops,
-    InterfaceState, Mix, ObjectForm, Origin, OwnSink, OwnersUpdate, PortChange, PortKey, PortOwner, PortProtocol,
-    PortRule, PortsKind, PortsUpdate, Probe, ProbeOutcome, Probed, Recorder, Refusal, RefusalKind, ReportPlan,
-    ReportState, Request, Response, Retention, RingState, ServerFacts, Share, Sink, SinkState, Statistics, StopReason,
-    Terms, ToAgent, Transport, Tunnel, Update, Window, decode, encode,
+    AcceptQueue, AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Content, Delivery,
+    Dropped, Endpoint, Expectation, ExpectedPorts, FileState, Flow, Freeze, FromAgent, Grant, Hello, Interface,
+    InterfaceDrops, InterfaceState, Mix, ObjectForm, Origin, OwnSink, OwnersUpdate, PortChange, PortKey, PortOwner,
+    PortProtocol, PortRule, PortsKind, PortsUpdate, Probe, ProbeOutcome, Probed, Recorder, Refusal, RefusalKind,
+    ReportPlan, ReportState, Request, Response, Retention, RingState, ServerFacts, Share, Sink, SinkState, Statistics,
+    StopReason, Terms, ToAgent, Transport, Tunnel, Update, Window, decode, encode,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-const TO_AGENT: &str = include_str!("golden/v6-to-agent.jsonl");
-const FROM_AGENT: &str = include_str!("golden/v6-from-agent.jsonl");
-const EARLIER_TO_AGENT: [&str; 5] = [
+const TO_AGENT: &str = include_str!("golden/v7-to-agent.jsonl");
+const FROM_AGENT: &str = include_str!("golden/v7-from-agent.jsonl");
+const EARLIER_TO_AGENT: [&str; 6] = [
     include_str!("golden/v1-to-agent.jsonl"),
     include_str!("golden/v2-to-agent.jsonl"),
     include_str!("golden/v3-to-agent.jsonl"),
     include_str!("golden/v4-to-agent.jsonl"),
     include_str!("golden/v5-to-agent.jsonl"),
+    include_str!("golden/v6-to-agent.jsonl"),
 ];
-const EARLIER_FROM_AGENT: [&str; 5] = [
+const EARLIER_FROM_AGENT: [&str; 6] = [
     include_str!("golden/v1-from-agent.jsonl"),
     include_str!("golden/v2-from-agent.jsonl"),
     include_str!("golden/v3-from-agent.jsonl"),
     include_str!("golden/v4-from-agent.jsonl"),
     include_str!("golden/v5-from-agent.jsonl"),
+    include_str!("golden/v6-from-agent.jsonl"),
 ];
 
 fn ask(request: Request) -> ToAgent {
@@ -107,7 +109,11 @@ fn to_agent() -> Vec<ToAgent> {
         ask(Request::Checksum { file: "a.pcapng".into() }),
         ask(Request::Terms(Terms { left_seconds: 14_400.into(), lease_seconds: Some(600.into()) })),
         ask(Request::Terms(Terms { left_seconds: 1.into(), lease_seconds: None })),
-        ask(Request::Probe(Probe { protocol: PortProtocol::Udp, to: "[2001:db8::1]:53".parse().expect("an address") })),
+        ask(Request::Probe(Probe {
+            protocol: PortProtocol::Udp,
+            to: "[2001:db8::1]:53".parse().expect("an address"),
+            tries: 10,
+        })),
         ask(Request::Report(None)),
         ask(Request::Report(Some(Box::new(ReportPlan {
             group: "/nodewatch/prod".into(),
@@ -226,8 +232,11 @@ fn from_agent() -> Vec<FromAgent> {
         FromAgent::Update(Update::Ring(state))
     };
     let probed = |outcome| {
-        let probe = Probe { protocol: PortProtocol::Tcp, to: "10.0.0.2:22".parse().expect("an address") };
-        Response::Probed(Probed { probe, outcome, micros: 300 })
+        let probe = Probe { protocol: PortProtocol::Tcp, to: "10.0.0.2:22".parse().expect("an address"), tries: 3 };
+        Response::Probed(Probed::of(
+            probe,
+            vec![(outcome, 300), (ProbeOutcome::Reached, 200), (ProbeOutcome::Reached, 100)],
+        ))
     };
     let owner = |pod_uid| PortOwner {
         port: "tcp 0.0.0.0:22".parse().expect("a port"),
@@ -271,6 +280,11 @@ fn from_agent() -> Vec<FromAgent> {
             more: true,
         })),
         FromAgent::Update(Update::Owners(OwnersUpdate { owners: vec![], continued: true, more: false })),
+        FromAgent::Update(Update::Queues(vec![AcceptQueue {
+            port: "tcp 0.0.0.0:80".parse().expect("a port"),
+            waiting: 2,
+            limit: 1,
+        }])),
         FromAgent::Update(Update::PortGaps(vec!["sctp: no sctp_diag".into()])),
         FromAgent::Update(Update::Reports(ReportState {
             sent: 1,
@@ -356,7 +370,7 @@ fn a_field_from_a_later_release_is_passed_over() {
 fn another_version_is_refused_with_the_way_out() {
     let hello = Hello { protocol: 99, program: "nodewatch-agent".into(), version: "9.0.0".into() };
     let error = hello.check().expect_err("another version").to_string();
-    assert!(error.contains("nodewatch-agent 9.0.0 speaks protocol 99, this program speaks 6"), "{error}");
+    assert!(error.contains("nodewatch-agent 9.0.0 speaks protocol 99, this program speaks 7"), "{error}");
     assert!(error.contains("--image"), "{error}");
 }
 

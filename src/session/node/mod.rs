@@ -10,8 +10,8 @@ mod rollup;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use nodewatch_protocol::{
-    AgentFacts, Amount, CaptureFile, CaptureSpec, CaptureState, Port, PortChange, PortOwner, ReportPlan, ReportState,
-    RingState, Statistics, StopReason, UnixMillis, Update,
+    AcceptQueue, AgentFacts, Amount, CaptureFile, CaptureSpec, CaptureState, Port, PortChange, PortOwner, ReportPlan,
+    ReportState, RingState, Statistics, StopReason, UnixMillis, Update,
 };
 use nodewatch_report::Schedule;
 
@@ -253,6 +253,8 @@ pub struct NodePorts {
     pub owners: Option<BTreeMap<Port, PortOwner>>,
     /// Ports that were seen to open and close, oldest first, and how many there were in all.
     pub changes: (VecDeque<PortChange>, u64),
+    /// Connections that wait to be accepted, where there are some.
+    pub queues: BTreeMap<Port, AcceptQueue>,
     /// What of them the agent cannot say, and why.
     pub gaps: Vec<String>,
     /// Pictures that have not come whole.
@@ -454,6 +456,7 @@ impl NodeState {
             Update::PortHistory(changes) => self.apply_port_history(&changes, now),
             Update::Owners(owners) => self.apply_owners(owners),
             Update::PortGaps(gaps) => self.apply_port_gaps(gaps, now),
+            Update::Queues(queues) => self.apply_queues(queues, now),
             Update::Reports(state) => self.reporting.by_agent = Some(state),
             Update::Capture(state) => self.apply_capture(state, now),
             Update::Statistics(statistics) => {

@@ -2,9 +2,11 @@
 //!
 //! Owns when a picture is whole, and what is told as opened and closed. Pure.
 
-use std::mem::take;
+use std::{collections::BTreeMap, mem::take};
 
-use nodewatch_protocol::{OwnersUpdate, Port, PortChange, PortsKind, PortsUpdate, UnixMillis};
+use nodewatch_protocol::{
+    AcceptQueue, MOST_QUEUES, OwnersUpdate, Port, PortChange, PortsKind, PortsUpdate, UnixMillis,
+};
 
 use super::{FRESH, MAX_EVENTS, NodeState, PortRow};
 
@@ -92,6 +94,19 @@ impl NodeState {
         }
     }
 
+    /// A queue that is full is an event once, until it has been empty again.
+    pub(super) fn apply_queues(&mut self, queues: Vec<AcceptQueue>, now: UnixMillis) {
+        let new: BTreeMap<Port, AcceptQueue> =
+            queues.into_iter().take(MOST_QUEUES).map(|queue| (queue.port, queue)).collect();
+        let before = std::mem::replace(&mut self.ports.queues, new);
+        let was_full = |port: &Port| before.get(port).is_some_and(AcceptQueue::is_full);
+        let full: Vec<AcceptQueue> =
+            self.ports.queues.values().filter(|queue| queue.is_full() && !was_full(&queue.port)).copied().collect();
+        for AcceptQueue { port, waiting, limit } in full {
+            self.note(now, format!("accept queue full: {port} has {waiting} waiting, its backlog is {limit}"));
+        }
+    }
+
     pub(super) fn apply_port_gaps(&mut self, gaps: Vec<String>, now: UnixMillis) {
         let before = std::mem::replace(&mut self.ports.gaps, gaps);
         let new: Vec<String> = self.ports.gaps.iter().filter(|gap| !before.contains(gap)).cloned().collect();
@@ -135,8 +150,6 @@ impl NodeState {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use nodewatch_protocol::{PortOwner, PortProtocol, Update};
 
     use super::*;
@@ -214,6 +227,17 @@ mod tests {
         assert_eq!(state.ports.owners.as_ref().map(BTreeMap::len), Some(7_000));
         state.apply(Update::Owners(OwnersUpdate::parts(&[]).remove(0)), 1);
         assert_eq!(state.ports.owners.as_ref().map(BTreeMap::len), Some(0));
+    }
+
+    #[test]
+    fn a_queue_that_is_full_is_told_once_until_it_was_not() {
+        let mut state = state();
+        let port: Port = "tcp 0.0.0.0:80".parse().expect("a port");
+        for (waiting, events) in [(1, 0), (2, 1), (3, 1), (0, 1), (2, 2)] {
+            let queues = if waiting == 0 { vec![] } else { vec![AcceptQueue { port, waiting, limit: 1 }] };
+            state.apply(Update::Queues(queues), 1);
+            assert_eq!(state.log.events.len(), events, "{waiting}");
+        }
     }
 
     #[test]

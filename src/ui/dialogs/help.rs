@@ -27,7 +27,10 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, reading:
     let lines = if two { beside(here, elsewhere) } else { below(here, elsewhere, theme) };
     let title = concat!("Keys of nodewatch-tui ", env!("CARGO_PKG_VERSION"));
     let width = if two { 2 * ROW + 2 } else { ROW + 2 };
-    let inside = dialog(frame, area, (width, lines.len() as u16 + 3), title, theme);
+    // What is searched for changes no size.
+    let searching = reading.typing || !reading.search.value().is_empty();
+    let height = if searching { area.height } else { lines.len() as u16 + 3 };
+    let inside = dialog(frame, area, (width, height), title, theme);
     reading::draw(frame, inside, lines, (reading, app.scroll), theme);
 }
 

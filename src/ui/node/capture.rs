@@ -74,7 +74,7 @@ fn facts(state: &NodeState, statistics: &Statistics, width: usize, theme: &Theme
         let kept = match spec.recorder {
             Some(recorder) => {
                 let key = theme.keys.key_for(Action::Freeze);
-                format!("{}, last {} s, {key} saves", spec.content.word(), recorder.seconds)
+                format!("{}, last {}, {key} saves", spec.content.word(), lasting(recorder.seconds.get() * 1000))
             }
             None => spec.content.word().to_owned(),
         };
@@ -179,8 +179,8 @@ fn chart(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme:
     let mean = shown.iter().map(|(_, sample)| rate(sample)).sum::<u64>() / shown.len().max(1) as u64;
     let highest = shown.iter().map(|(_, sample)| rate(sample)).max().unwrap_or(0);
     let packets = shown.iter().map(|(_, sample)| sample.packets).sum::<u64>() / shown.len().max(1) as u64;
-    let what = if picked.is_some() { "selected" } else { "shown" };
-    let title = format!(" {what}: mean {} max {} bit/s, {} packets/s", count(mean), count(highest), count(packets));
+    let title = format!(" mean {} max {} bit/s {} pps", count(mean), count(highest), count(packets));
+    let title = if picked.is_some() { format!("{title}, selected") } else { title };
     let title = fit(&title, usize::from(title_area.width));
     frame.render_widget(Line::styled(title, if picked.is_some() { theme.accent } else { theme.dim }), title_area);
     let mut points: Vec<(f64, f64)> =

@@ -1,5 +1,6 @@
 //! A node's open ports, and those that closed a moment ago.
 
+use nodewatch_protocol::AcceptQueue;
 use ratatui::{
     Frame,
     layout::Rect,
@@ -16,8 +17,8 @@ use crate::{
     session::node::{Agent, FRESH, NodeState, PortRow},
     ui::{
         Hits, Theme,
-        ports::{ADDRESS, address, class_of, fact_of, fit_middle, probe_of, scope, why},
-        widgets::{fit, fit_right, wrapped},
+        ports::{ADDRESS, address, class_of, fact_of, probe_of, scope, why},
+        widgets::{fit, fit_middle, fit_right, wrapped},
     },
 };
 
@@ -33,7 +34,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
         frame.render_widget(wrapped(&text).style(theme.dim), area);
         return;
     }
-    let columns = Columns::of(usize::from(area.width));
+    let columns = Columns::of(usize::from(area.width), !state.ports.queues.is_empty());
     let table = Table {
         head: columns.head(),
         line: |row: &Row<'_>| columns.line(app, state, row, theme),
@@ -50,6 +51,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
 /// How wide what varies is.
 struct Columns {
     scope: bool,
+    queue: bool,
     address: usize,
     owner: usize,
 }
@@ -57,18 +59,24 @@ struct Columns {
 /// `CLOSED`, and what is before and behind it.
 const NEWS: usize = 8;
 
+/// `4096/4096 FULL`.
+const QUEUE: usize = 14;
+
 impl Columns {
-    fn of(width: usize) -> Self {
+    fn of(width: usize, queues: bool) -> Self {
         let scope = width >= 90;
-        let fixed = 1 + NEWS + 6 + 11 + 9 + if scope { 9 } else { 0 };
+        // Where no connection waits anywhere the column has nothing to say.
+        let queue = queues || width >= 90;
+        let fixed = 1 + NEWS + 6 + 11 + 9 + if scope { 9 } else { 0 } + if queue { QUEUE + 1 } else { 0 };
         let address = (width.saturating_sub(fixed) / 2).clamp(ADDRESS, 48);
-        Self { scope, address, owner: width.saturating_sub(fixed + address + 1) }
+        Self { scope, queue, address, owner: width.saturating_sub(fixed + address + 1) }
     }
 
     fn head(&self) -> String {
         let scope = if self.scope { format!("{} ", fit("SCOPE", 8)) } else { String::new() };
+        let queue = if self.queue { format!("{} ", fit("QUEUE", QUEUE)) } else { String::new() };
         format!(
-            " {}{} {} {scope}{} {} {}",
+            " {}{} {} {scope}{} {queue}{} {}",
             fit("", NEWS),
             fit("PROTO", 5),
             fit("ADDRESS", self.address),
@@ -97,6 +105,16 @@ impl Columns {
         }
     }
 
+    fn queue(&self, queue: Option<&AcceptQueue>, theme: &Theme) -> Span<'static> {
+        let (text, style) = match queue {
+            _ if !self.queue => return Span::raw(""),
+            None => (String::new(), theme.plain),
+            Some(queue) if queue.is_full() => (format!("{}/{} FULL", queue.waiting, queue.limit), theme.bad),
+            Some(queue) => (format!("{}/{}", queue.waiting, queue.limit), theme.plain),
+        };
+        Span::styled(format!("{} ", fit(&text, QUEUE)), style)
+    }
+
     fn listed(&self, app: &App, state: &NodeState, listed: &ListedPort, theme: &Theme) -> Line<'static> {
         let seen = state.ports.rows.get(&listed.port).filter(|_| listed.socket);
         let is_new = seen.is_some_and(|row| row.opened && app.session.now.saturating_sub(row.since) < FRESH);
@@ -115,11 +133,12 @@ impl Columns {
             ),
             Span::styled(scope, theme.dim),
             Span::styled(format!("{} ", fit(class, 10)), dim(style)),
+            self.queue(state.ports.queues.get(&listed.port), theme),
             Span::styled(format!("{}  ", fit_right(&since, 7)), theme.dim),
         ];
         let room = self.owner.saturating_sub(1);
-        spans.push(match probe_of(app, &state.node.name, listed) {
-            Some(text) => Span::styled(fit(&visible(&text), room), theme.accent),
+        spans.push(match probe_of(app, &state.node.name, listed, theme) {
+            Some((text, style)) => Span::styled(fit(&visible(&text), room), style),
             None => Span::styled(fit(&why(listed), room), theme.dim),
         });
         debug_assert!(news.width() < NEWS);
