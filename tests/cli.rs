@@ -305,7 +305,7 @@ fn the_nearest_layer_wins_and_says_so() {
         ("lease", "5m".into(), "file, line 1"),
         ("session_budget", "4h".into(), "default"),
         ("keys.deploy", serde_json::json!(["F5"]), "file, line 5"),
-        ("keys.quit", serde_json::json!(["q"]), "default"),
+        ("keys.quit", serde_json::json!(["q", "F10"]), "default"),
     ] {
         assert_eq!(setting(key), (value, source.to_owned()), "{key}");
     }

@@ -57,10 +57,10 @@ fn kill_agents(tmux: &mut Tmux) {
     });
 }
 
-/// For how long the first capture on the screen has been running, as in `● 00:00:07`.
+/// For how long the first capture on the screen has been running, as in `● 1m07s`.
 fn running_for(screen: &str) -> Option<Duration> {
-    let seconds = |time: &str| time.split(':').try_fold(0, |sum, part| Some(sum * 60 + part.parse::<u64>().ok()?));
-    screen.split("● ").skip(1).find_map(|rest| seconds(rest.get(..8)?)).map(Duration::from_secs)
+    let time = screen.split("● ").skip(1).find_map(|rest| rest.split_whitespace().next());
+    time.and_then(|time| nodewatch_tui::base::text::parse_duration(time).ok())
 }
 
 fn storage_arguments(endpoint: &str) -> String {
@@ -75,15 +75,15 @@ fn begin(tmux: &mut Tmux) {
     tmux.keys(&["C"]);
     tmux.until("Capture filter");
     tmux.text(&format!("udp port {PORT} and not icmp"));
-    // Rotate after, then content.
-    tmux.keys(&["Tab", "Tab", "Tab", "Tab"]);
-    tmux.text("2s");
-    tmux.keys(&["Tab", "Tab", "Tab", "Tab"]);
+    // Content, then rotate after.
+    tmux.keys(&["Tab"]);
     tmux.text("full");
+    tmux.keys(&["Tab"; 7]);
+    tmux.text("2s");
     tmux.keys(&["Enter"]);
     tmux.until("Capture payloads?");
     tmux.keys(&["Enter"]);
-    tmux.until("● 00:00:0");
+    tmux.until("● ");
 }
 
 /// S3 fails three requests in ten and is away for two minutes, the agent is killed twice, the laptop leaves for a while.

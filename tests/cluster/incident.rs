@@ -37,7 +37,7 @@ fn incident(width: u16, height: u16) {
 
     // A capture on all three, stopped and fetched.
     tmux.keys(&["c"]);
-    tmux.until("● 00:00:03");
+    tmux.until("● 3s");
     tmux.keys(&["c"]);
     tmux.until("captures?");
     tmux.keys(&["Enter"]);
@@ -48,10 +48,8 @@ fn incident(width: u16, height: u16) {
     // A flight recorder, frozen; what it saves comes by itself.
     tmux.keys(&["Escape", "C"]);
     tmux.until("Flight recorder");
-    tmux.keys(&["Tab"; 9]);
-    tmux.text("2m");
-    tmux.keys(&["Enter"]);
-    tmux.until("● 00:00:06");
+    tmux.keys(&["Tab", "Tab", "Right", "Right", "Enter"]);
+    tmux.until("◉ last 2m");
     tmux.keys(&["F", "f"]);
     tmux.until_files(2 * chosen);
 
@@ -69,9 +67,8 @@ fn incident(width: u16, height: u16) {
     tmux.until("report: ");
 
     tmux.keys(&["q"]);
-    tmux.until("its pod is there");
-    tmux.keys(&["r"]);
-    tmux.until("a session report");
+    tmux.until("other object");
+    tmux.until("report  yes");
     tmux.keys(&["Enter"]);
     let screen = tmux.until("EXIT ");
     assert!(screen.contains("EXIT 0") && screen.contains("nothing is left"), "{screen}");
@@ -93,7 +90,7 @@ fn incident(width: u16, height: u16) {
     assert_eq!((with(".md").len(), with(".html").len()), (2, 2), "{files:?}");
     let last = with(".md").into_iter().max_by_key(|file| file.to_string_lossy().len()).expect("the second");
     let report = std::fs::read_to_string(last).expect("text");
-    for told in nodes.iter().take(chosen).map(String::as_str).chain(["flight recorder frozen", "nothing is left"]) {
+    for told in nodes.iter().take(chosen).map(String::as_str).chain(["flight recorder: saving the last", "nothing is left"]) {
         assert!(report.contains(told), "{told:?} is not in {report}");
     }
 
@@ -213,7 +210,7 @@ fn contexts_and_namespaces_are_changed_inside_the_program() {
     tmux.keys(&[":"]);
     tmux.text("ctx prod-eu");
     tmux.keys(&["Enter"]);
-    tmux.until("its pod is there");
+    tmux.until("other object");
     tmux.keys(&["Enter"]);
     let screen = tmux.until("GUARDED");
     assert!(screen.contains("prod-eu"), "{screen}");

@@ -210,7 +210,7 @@ fn all_nodes_ports_by_keys_and_a_probe_from_the_other_node() {
     tmux.keys(&["/"]);
     tmux.text("port:17001");
     tmux.keys(&["Enter", "P"]);
-    tmux.until("reached in");
+    tmux.until("of 10 reached");
     tmux.keys(&["Tab"]);
     tmux.until("17001/tcp         1/2");
     tmux.keys(&["Tab"]);
