@@ -170,6 +170,17 @@ impl SessionManifest {
         }
     }
 
+    /// Takes over of a node what nothing else has told of it.
+    pub fn add_missing(&mut self, node: Node, mut known: RingList) {
+        if let Some(told) = self.nodes.iter().find(|told| told.manifest.node == known.node) {
+            known.files.retain(|record| !told.manifest.files.iter().any(|told| told.file.name == record.file.name));
+            known.ring.clone_from(&told.manifest.ring);
+        }
+        if !known.files.is_empty() {
+            self.add(NodeEntry { instance_id: node.instance_id, manifest: known });
+        }
+    }
+
     /// Writes it into the folder of captures, adding to what is there of the same session; where. Another session in
     /// that folder has a document of its own.
     pub fn write(self, folder: &Path) -> Result<PathBuf, DiskError> {

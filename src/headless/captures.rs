@@ -47,11 +47,7 @@ pub async fn freeze(mut engine: Engine<Session>, nodes: &[NodeName], freeze: Fre
     Box::pin(run.shut_down()).await;
     match done {
         Ok(exit) => exit,
-        Err(Stop::Signal | Stop::Reader) => ExitCode::Failed,
-        Err(Stop::Notice(notice)) => {
-            output::say(&format!("error: {}", notice.line()));
-            ExitCode::of(&notice)
-        }
+        Err(stop) => stop.told(),
     }
 }
 

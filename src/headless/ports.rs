@@ -5,7 +5,7 @@
 use std::{collections::HashMap, path::Path, time::Duration};
 
 use nodewatch_ports::{ListedPortFields, PortFields};
-use nodewatch_protocol::PortChange;
+use nodewatch_protocol::{PortChange, UnixMillis};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
@@ -92,8 +92,8 @@ pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> 
             let printed = watch.may_print();
             drifted |= report(run, &team.members(), baseline.as_ref(), work, printed);
         }
-        let live = |name: &NodeName| run.session().nodes.get(name).is_some_and(|state| state.agent == Agent::Live);
-        whole = watch.left_out.0 == 0 && team.members().iter().all(live);
+        watch.tell_last_gaps(run.session(), &team);
+        whole = watch.left_out.0 == 0 && watch.gaps == 0;
     } else {
         team.look(run.session(), |_| false);
         if run.session().reports.is_some() {
@@ -184,11 +184,33 @@ async fn sent(run: &mut Run, nodes: u64) -> Result<(), Stop> {
     }
 }
 
+/// A node's agent as it was last live.
+struct Watched {
+    /// When its process began: another one knows nothing of what this one has seen.
+    process: UnixMillis,
+    /// It is not now.
+    away: bool,
+    /// When that last began.
+    left: UnixMillis,
+}
+
+/// A time in which nobody looked at a node's ports.
+struct Gap<'a> {
+    node: &'a NodeName,
+    from: UnixMillis,
+    until: UnixMillis,
+    reason: String,
+}
+
 struct Watch {
     next: Instant,
     format: Format,
     /// How many changes of each node were told.
     seen: HashMap<NodeName, u64>,
+    /// Whose agent looks, and since when none does.
+    watched: HashMap<NodeName, Watched>,
+    /// How often a node was not watched.
+    gaps: usize,
     /// Results that a slow reader did not get: all of them, and those since it was last told of some.
     left_out: (u64, u64),
     /// Since when no agent is there.
@@ -199,7 +221,70 @@ impl Watch {
     fn begin(session: &Session, live: &[NodeName], work: &Work<'_>) -> Self {
         let states = live.iter().filter_map(|name| session.nodes.get(name));
         let seen = states.map(|state| (state.node.name.clone(), state.ports.changes.1)).collect();
-        Self { next: Instant::now() + work.interval, format: work.format, seen, left_out: (0, 0), alone: None }
+        let mut watch = Self {
+            next: Instant::now() + work.interval,
+            format: work.format,
+            seen,
+            watched: HashMap::new(),
+            gaps: 0,
+            left_out: (0, 0),
+            alone: None,
+        };
+        for state in live.iter().filter_map(|name| session.nodes.get(name)) {
+            watch.look_for_gap(state, session, None);
+        }
+        watch
+    }
+
+    /// Sees whether another agent looks than before. What the same one has seen while its tunnel was down, it tells.
+    fn look_for_gap(&mut self, state: &NodeState, session: &Session, why: Option<&Notice>) {
+        let (node, now) = (&state.node.name, session.wall(session.now));
+        let live = state.facts.as_ref().filter(|_| state.agent == Agent::Live).map(|facts| facts.started);
+        let from = match (self.watched.get_mut(node), live) {
+            (None, None) => return,
+            (None, Some(process)) => {
+                self.watched.insert(node.clone(), Watched { process, away: false, left: now });
+                return;
+            }
+            (Some(watched), None) => {
+                if !std::mem::replace(&mut watched.away, true) {
+                    watched.left = now;
+                }
+                return;
+            }
+            (Some(watched), Some(process)) => {
+                // A tunnel that is up again says a moment later which process it leads to.
+                watched.away = false;
+                if std::mem::replace(&mut watched.process, process) == process {
+                    return;
+                }
+                watched.left
+            }
+        };
+        let reason = why.map_or_else(|| "its agent was replaced".to_owned(), Notice::fact);
+        self.tell_gap(&Gap { node, from, until: now, reason });
+    }
+
+    /// Those that are not watched when the watch ends.
+    fn tell_last_gaps(&mut self, session: &Session, team: &Team) {
+        for name in team.members() {
+            let Some(state) = session.nodes.get(&name).filter(|state| state.agent != Agent::Live) else { continue };
+            let until = session.wall(session.now);
+            let from = self.watched.get(&name).filter(|watched| watched.away).map_or(until, |watched| watched.left);
+            let reason = match (team.last_word(&name), &state.agent) {
+                (_, Agent::Lost { reason, .. }) => format!("the tunnel to its agent is lost: {reason}"),
+                (Some(notice), _) => notice.fact(),
+                (None, _) => "its agent is gone".to_owned(),
+            };
+            self.tell_gap(&Gap { node: &name, from, until, reason });
+        }
+    }
+
+    fn tell_gap(&mut self, gap: &Gap<'_>) {
+        self.gaps += 1;
+        if self.may_print() {
+            output::print(&gap_text(gap, self.format));
+        }
     }
 
     /// Tells every change until then.
@@ -218,6 +303,7 @@ impl Watch {
             team.look(run.session(), |_| false);
             for name in team.members() {
                 if let Some(state) = run.session().nodes.get(&name) {
+                    self.look_for_gap(state, run.session(), team.last_word(&name));
                     self.tell(state, run.session());
                 }
             }
@@ -275,6 +361,22 @@ fn print_change(node: &NodeName, change: &PortChange, format: Format) {
         Format::Table => {
             let line = format!("{}  {node}  {event} {port}", time_of_day(change.at));
             output::print(&format!("{}\n", text::visible(&line)));
+        }
+    }
+}
+
+/// A line of a gap, of either form.
+fn gap_text(gap: &Gap<'_>, format: Format) -> String {
+    let Gap { node, from, until, reason } = gap;
+    match format {
+        Format::Json => {
+            let value = json!({"event": "gap", "node": node, "from": from, "until": until, "reason": reason});
+            format!("{}\n", text::json_line(&value))
+        }
+        Format::Table => {
+            let (from, until) = (time_of_day(*from), time_of_day(*until));
+            let line = format!("{until}  {node}  not watched from {from} to {until}: {reason}");
+            format!("{}\n", text::visible(&line))
         }
     }
 }
@@ -404,4 +506,70 @@ async fn save(run: &mut Run, live: &[NodeName], path: &Path, work: &Work<'_>) ->
         if path == Path::new(STANDARD) { "to standard output".into() } else { format!("to {}", path.display()) };
     output::say(&format!("saved the baseline of {} {place}", counted(lists.len(), "node")));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use nodewatch_protocol::{AgentFacts, CaptureAbility, Update};
+
+    use super::*;
+    use crate::model::{Node, SessionId};
+
+    fn facts(started: UnixMillis) -> Update {
+        Update::Agent(AgentFacts {
+            hostname: "a".into(),
+            started,
+            now: 9,
+            interfaces: vec![],
+            default_interfaces: vec![],
+            capture: CaptureAbility::Ready,
+        })
+    }
+
+    #[test]
+    fn another_agent_than_before_is_a_gap_and_a_tunnel_that_returns_is_none() {
+        let mut session = Session::plain(Place::Local, SessionId::new(1), Duration::from_secs(1));
+        let mut state = NodeState::new(Node::named("a".into()));
+        state.agent = Agent::Live;
+        state.apply(facts(1), 1);
+        let mut watch = Watch {
+            next: Instant::now(),
+            format: Format::Json,
+            seen: HashMap::new(),
+            watched: HashMap::new(),
+            gaps: 0,
+            left_out: (0, 0),
+            alone: None,
+        };
+        let mut at = |now, agent: Agent, started, state: &mut NodeState| {
+            session.now = now;
+            state.agent = agent;
+            if let Some(started) = started {
+                state.apply(facts(started), now);
+            }
+            watch.look_for_gap(state, &session, None);
+            (watch.gaps, watch.watched[&"a".into()].left)
+        };
+        let lost = || Agent::Lost { reason: "cut".into(), attempts: 1, since: 0 };
+        at(1000, Agent::Live, None, &mut state);
+        at(2000, lost(), None, &mut state);
+        assert_eq!(at(3000, Agent::Live, Some(1), &mut state).0, 0, "it tells what it has seen meanwhile");
+        at(4000, lost(), None, &mut state);
+        at(4500, lost(), None, &mut state);
+        // The tunnel is up before it has said whose it is.
+        assert_eq!(at(5000, Agent::Live, None, &mut state).0, 0);
+        assert_eq!(at(5001, Agent::Live, Some(2), &mut state), (1, 4000));
+        assert_eq!(at(6000, Agent::Live, Some(2), &mut state).0, 1, "once");
+    }
+
+    #[test]
+    fn a_gap_says_from_when_until_when_and_why() {
+        let gap =
+            Gap { node: &"a".into(), from: 1_700_000_000_000, until: 1_700_000_060_000, reason: "evicted".into() };
+        let json = "{\"event\":\"gap\",\"from\":1700000000000,\"node\":\"a\",\"reason\":\"evicted\",\
+                    \"until\":1700000060000}\n";
+        assert_eq!(gap_text(&gap, Format::Json), json);
+        let text = gap_text(&gap, Format::Table);
+        assert!(text.ends_with(": evicted\n") && text.contains("not watched from "), "{text}");
+    }
 }

@@ -20,7 +20,7 @@ pub use objects::{Group, Keep, Kind, MadeObject, Purpose, Removal, SeenObject};
 pub use port_reports::{ALARM_MARK, Alarm, AlarmKind, LogsSettings, PastPort, PastQuery, PastReport};
 pub use ports::{Expectation, Expectations, ListedPort, NodeExpectations, Origin, Owner, PortClass, PortKey};
 pub use stand_in::StandIn;
-pub use storage::{ParseS3UrlError, S3Url, StorageSettings, StoredFile, StoredSummary, Way};
+pub use storage::{MAX_LISTED, ParseS3UrlError, S3Url, StorageSettings, StoredFile, StoredSummary, Way};
 pub use summary::{
     CaptureSummary, FileSummary, Moment, NodeSummary, PortMoment, PortSummary, RatePoint, SUMMARY_VERSION, Summary,
 };

@@ -124,6 +124,9 @@ pub enum Way {
     PodIdentity,
 }
 
+/// More objects than this are not listed: nobody reads such a list.
+pub const MAX_LISTED: usize = 100_000;
+
 /// One object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredFile {

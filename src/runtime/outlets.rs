@@ -2,9 +2,9 @@
 //!
 //! Owns what the engine is given for that, and the work of each effect that is about it.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
-use nodewatch_protocol::{CaptureSpec, EACH_NODE, OwnSink, Sink};
+use nodewatch_protocol::{CaptureSpec, EACH_NODE, OwnSink, RingList, Sink};
 use tokio::{
     sync::{OnceCell, Semaphore, mpsc},
     time::timeout,
@@ -218,11 +218,12 @@ impl Outlet {
     }
 
     /// What goes along with the captures: into the session's folder where there is one, and to S3.
-    pub(super) async fn write_manifest(&self, captured: Vec<Node>) -> Vec<Notice> {
-        if captured.is_empty() {
+    pub(super) async fn write_manifest(&self, captured: Vec<Node>, known: Vec<(Node, RingList)>) -> Vec<Notice> {
+        if captured.is_empty() && known.is_empty() {
             return Vec::new();
         }
-        let all: Vec<NodeName> = captured.iter().map(|node| node.name.clone()).collect();
+        let all: BTreeSet<NodeName> =
+            captured.iter().chain(known.iter().map(|(node, _)| node)).map(|node| node.name.clone()).collect();
         let (nodes, names) = tokio::join!(manifest::gather(Arc::clone(&self.site), captured), self.site.names());
         let mut manifest = SessionManifest {
             session: self.session.clone(),
@@ -246,6 +247,7 @@ impl Outlet {
                 {
                     manifest = manifest.clone().with(earlier);
                 }
+                known.iter().for_each(|(node, ring)| manifest.add_missing(node.clone(), ring.clone()));
                 let bytes = text::json_pretty(&manifest).unwrap_or_default().into_bytes();
                 storage.put_manifest(&self.session, bytes).await
             };
@@ -255,6 +257,7 @@ impl Outlet {
                 Err(_) => notices.push(no_answer("the session's manifest may not be in S3")),
             }
         }
+        known.into_iter().for_each(|(node, ring)| manifest.add_missing(node, ring));
         // Without files here nobody looks for it here.
         if self.outlets.folder.exists()
             && let Err(error) = manifest.write(&self.outlets.folder)

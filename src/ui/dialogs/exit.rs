@@ -137,10 +137,10 @@ fn file_lines(app: &App, exit: &Exit, width: usize, theme: &Theme) -> (String, V
     for (name, state) in &app.session.nodes {
         for file in &state.files {
             let here = matches!(state.fetches.get(&file.name), Some(FetchProgress::Done { .. }));
-            if !here && !file.delivery.is_proved() {
+            if !here && !state.is_proved_in_s3(file) {
                 (size, count) = (size + file.size, count + 1);
             }
-            let row = FileRow::on_node(name, file, state.fetches.get(&file.name));
+            let row = FileRow::on_node(state, file);
             let failed = match row.here {
                 Some(FetchProgress::Failed(notice)) => Some(notice),
                 _ => None,

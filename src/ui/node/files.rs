@@ -28,7 +28,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
     let place_of_cursor = app.node_file_place(state);
     for (index, file) in state.files.iter().enumerate() {
         let selected = full && index == place_of_cursor;
-        let (place, style) = place(&FileRow::on_node(&state.node.name, file, state.fetches.get(&file.name)), theme);
+        let (place, style) = place(&FileRow::on_node(state, file), theme);
         let name = format!(
             "{} {} {}  ",
             fit(&visible(&file.name), NAME),
