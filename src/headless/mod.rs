@@ -8,6 +8,7 @@ pub mod captures;
 pub mod cleanup;
 mod drift;
 mod exit_code;
+mod gaps;
 pub mod merge;
 mod output;
 mod packets;

@@ -5,13 +5,14 @@
 use std::{collections::HashMap, path::Path, time::Duration};
 
 use nodewatch_ports::{ListedPortFields, PortFields};
-use nodewatch_protocol::{PortChange, UnixMillis};
+use nodewatch_protocol::PortChange;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use super::{
     ExitCode,
     drift::{Baseline, BaselineError, Drift, STANDARD, Target},
+    gaps::{Gap, Gaps},
     output,
     run::{Run, Stop},
     team::Team,
@@ -45,12 +46,18 @@ pub(super) struct Work<'a> {
 }
 
 fn unusable(error: &BaselineError) -> Stop {
-    let failure = match error {
-        BaselineError::File { operation: "write", .. } => Failure::Other,
-        _ => Failure::BadInput,
+    let (headline, next_step, failure) = match error {
+        BaselineError::Write { .. } => {
+            ("the baseline was not saved", "free some space, fix the permissions, or use another file", Failure::Other)
+        }
+        BaselineError::Read { .. } | BaselineError::Invalid { .. } => {
+            ("cannot use the baseline", "create one with --save-baseline, or use another file", Failure::BadInput)
+        }
+        BaselineError::OtherCluster { .. } => {
+            ("cannot use the baseline", "use this cluster's, or create one with --save-baseline", Failure::BadInput)
+        }
     };
-    let next_step = "create one with --save-baseline, or use another file";
-    Stop::Notice(Notice::error("cannot use the baseline", text::chain(error), next_step).of(failure))
+    Stop::Notice(Notice::error(headline, text::chain(error), next_step).of(failure))
 }
 
 pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> Result<ExitCode, Stop> {
@@ -92,8 +99,10 @@ pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> 
             let printed = watch.may_print();
             drifted |= report(run, &team.members(), baseline.as_ref(), work, printed);
         }
-        watch.tell_last_gaps(run.session(), &team);
-        whole = watch.left_out.0 == 0 && watch.gaps == 0;
+        for gap in watch.gaps.at_end(run.session(), &team) {
+            watch.tell_gap(&gap);
+        }
+        whole = watch.left_out.0 == 0 && watch.gaps.count == 0;
     } else {
         team.look(run.session(), |_| false);
         if run.session().reports.is_some() {
@@ -184,33 +193,13 @@ async fn sent(run: &mut Run, nodes: u64) -> Result<(), Stop> {
     }
 }
 
-/// A node's agent as it was last live.
-struct Watched {
-    /// When its process began: another one knows nothing of what this one has seen.
-    process: UnixMillis,
-    /// It is not now.
-    away: bool,
-    /// When that last began.
-    left: UnixMillis,
-}
-
-/// A time in which nobody looked at a node's ports.
-struct Gap<'a> {
-    node: &'a NodeName,
-    from: UnixMillis,
-    until: UnixMillis,
-    reason: String,
-}
-
 struct Watch {
     next: Instant,
     format: Format,
     /// How many changes of each node were told.
     seen: HashMap<NodeName, u64>,
-    /// Whose agent looks, and since when none does.
-    watched: HashMap<NodeName, Watched>,
-    /// How often a node was not watched.
-    gaps: usize,
+    /// When nobody looked.
+    gaps: Gaps,
     /// Results that a slow reader did not get: all of them, and those since it was last told of some.
     left_out: (u64, u64),
     /// Since when no agent is there.
@@ -221,69 +210,17 @@ impl Watch {
     fn begin(session: &Session, live: &[NodeName], work: &Work<'_>) -> Self {
         let states = live.iter().filter_map(|name| session.nodes.get(name));
         let seen = states.map(|state| (state.node.name.clone(), state.ports.changes.1)).collect();
-        let mut watch = Self {
-            next: Instant::now() + work.interval,
-            format: work.format,
-            seen,
-            watched: HashMap::new(),
-            gaps: 0,
-            left_out: (0, 0),
-            alone: None,
-        };
+        let mut gaps = Gaps::default();
         for state in live.iter().filter_map(|name| session.nodes.get(name)) {
-            watch.look_for_gap(state, session, None);
+            // Whoever looks from the beginning leaves none.
+            let _ = gaps.look(state, session, None);
         }
-        watch
+        Self { next: Instant::now() + work.interval, format: work.format, seen, gaps, left_out: (0, 0), alone: None }
     }
 
-    /// Sees whether another agent looks than before. What the same one has seen while its tunnel was down, it tells.
-    fn look_for_gap(&mut self, state: &NodeState, session: &Session, why: Option<&Notice>) {
-        let (node, now) = (&state.node.name, session.wall(session.now));
-        let live = state.facts.as_ref().filter(|_| state.agent == Agent::Live).map(|facts| facts.started);
-        let from = match (self.watched.get_mut(node), live) {
-            (None, None) => return,
-            (None, Some(process)) => {
-                self.watched.insert(node.clone(), Watched { process, away: false, left: now });
-                return;
-            }
-            (Some(watched), None) => {
-                if !std::mem::replace(&mut watched.away, true) {
-                    watched.left = now;
-                }
-                return;
-            }
-            (Some(watched), Some(process)) => {
-                // A tunnel that is up again says a moment later which process it leads to.
-                watched.away = false;
-                if std::mem::replace(&mut watched.process, process) == process {
-                    return;
-                }
-                watched.left
-            }
-        };
-        let reason = why.map_or_else(|| "its agent was replaced".to_owned(), Notice::fact);
-        self.tell_gap(&Gap { node, from, until: now, reason });
-    }
-
-    /// Those that are not watched when the watch ends.
-    fn tell_last_gaps(&mut self, session: &Session, team: &Team) {
-        for name in team.members() {
-            let Some(state) = session.nodes.get(&name).filter(|state| state.agent != Agent::Live) else { continue };
-            let until = session.wall(session.now);
-            let from = self.watched.get(&name).filter(|watched| watched.away).map_or(until, |watched| watched.left);
-            let reason = match (team.last_word(&name), &state.agent) {
-                (_, Agent::Lost { reason, .. }) => format!("the tunnel to its agent is lost: {reason}"),
-                (Some(notice), _) => notice.fact(),
-                (None, _) => "its agent is gone".to_owned(),
-            };
-            self.tell_gap(&Gap { node: &name, from, until, reason });
-        }
-    }
-
-    fn tell_gap(&mut self, gap: &Gap<'_>) {
-        self.gaps += 1;
+    fn tell_gap(&mut self, gap: &Gap) {
         if self.may_print() {
-            output::print(&gap_text(gap, self.format));
+            output::print(&gap.line(self.format));
         }
     }
 
@@ -303,7 +240,9 @@ impl Watch {
             team.look(run.session(), |_| false);
             for name in team.members() {
                 if let Some(state) = run.session().nodes.get(&name) {
-                    self.look_for_gap(state, run.session(), team.last_word(&name));
+                    if let Some(gap) = self.gaps.look(state, run.session(), team.last_word(&name)) {
+                        self.tell_gap(&gap);
+                    }
                     self.tell(state, run.session());
                 }
             }
@@ -361,22 +300,6 @@ fn print_change(node: &NodeName, change: &PortChange, format: Format) {
         Format::Table => {
             let line = format!("{}  {node}  {event} {port}", time_of_day(change.at));
             output::print(&format!("{}\n", text::visible(&line)));
-        }
-    }
-}
-
-/// A line of a gap, of either form.
-fn gap_text(gap: &Gap<'_>, format: Format) -> String {
-    let Gap { node, from, until, reason } = gap;
-    match format {
-        Format::Json => {
-            let value = json!({"event": "gap", "node": node, "from": from, "until": until, "reason": reason});
-            format!("{}\n", text::json_line(&value))
-        }
-        Format::Table => {
-            let (from, until) = (time_of_day(*from), time_of_day(*until));
-            let line = format!("{until}  {node}  not watched from {from} to {until}: {reason}");
-            format!("{}\n", text::visible(&line))
         }
     }
 }
@@ -510,66 +433,20 @@ async fn save(run: &mut Run, live: &[NodeName], path: &Path, work: &Work<'_>) ->
 
 #[cfg(test)]
 mod tests {
-    use nodewatch_protocol::{AgentFacts, CaptureAbility, Update};
+    use std::{io, path::PathBuf};
 
     use super::*;
-    use crate::model::{Node, SessionId};
-
-    fn facts(started: UnixMillis) -> Update {
-        Update::Agent(AgentFacts {
-            hostname: "a".into(),
-            started,
-            now: 9,
-            interfaces: vec![],
-            default_interfaces: vec![],
-            capture: CaptureAbility::Ready,
-        })
-    }
 
     #[test]
-    fn another_agent_than_before_is_a_gap_and_a_tunnel_that_returns_is_none() {
-        let mut session = Session::plain(Place::Local, SessionId::new(1), Duration::from_secs(1));
-        let mut state = NodeState::new(Node::named("a".into()));
-        state.agent = Agent::Live;
-        state.apply(facts(1), 1);
-        let mut watch = Watch {
-            next: Instant::now(),
-            format: Format::Json,
-            seen: HashMap::new(),
-            watched: HashMap::new(),
-            gaps: 0,
-            left_out: (0, 0),
-            alone: None,
+    fn a_baseline_that_was_not_saved_is_not_advised_to_be_saved() {
+        let told = |error: BaselineError| match unusable(&error) {
+            Stop::Notice(notice) => notice,
+            _ => panic!("it is a notice"),
         };
-        let mut at = |now, agent: Agent, started, state: &mut NodeState| {
-            session.now = now;
-            state.agent = agent;
-            if let Some(started) = started {
-                state.apply(facts(started), now);
-            }
-            watch.look_for_gap(state, &session, None);
-            (watch.gaps, watch.watched[&"a".into()].left)
-        };
-        let lost = || Agent::Lost { reason: "cut".into(), attempts: 1, since: 0 };
-        at(1000, Agent::Live, None, &mut state);
-        at(2000, lost(), None, &mut state);
-        assert_eq!(at(3000, Agent::Live, Some(1), &mut state).0, 0, "it tells what it has seen meanwhile");
-        at(4000, lost(), None, &mut state);
-        at(4500, lost(), None, &mut state);
-        // The tunnel is up before it has said whose it is.
-        assert_eq!(at(5000, Agent::Live, None, &mut state).0, 0);
-        assert_eq!(at(5001, Agent::Live, Some(2), &mut state), (1, 4000));
-        assert_eq!(at(6000, Agent::Live, Some(2), &mut state).0, 1, "once");
-    }
-
-    #[test]
-    fn a_gap_says_from_when_until_when_and_why() {
-        let gap =
-            Gap { node: &"a".into(), from: 1_700_000_000_000, until: 1_700_000_060_000, reason: "evicted".into() };
-        let json = "{\"event\":\"gap\",\"from\":1700000000000,\"node\":\"a\",\"reason\":\"evicted\",\
-                    \"until\":1700000060000}\n";
-        assert_eq!(gap_text(&gap, Format::Json), json);
-        let text = gap_text(&gap, Format::Table);
-        assert!(text.ends_with(": evicted\n") && text.contains("not watched from "), "{text}");
+        let (path, full) = (|| PathBuf::from("b"), || io::Error::from(io::ErrorKind::StorageFull));
+        let notice = told(BaselineError::Write { path: path(), source: full() });
+        assert!(!notice.next_step.contains("--save-baseline") && notice.headline.contains("not saved"), "{notice:?}");
+        let notice = told(BaselineError::Read { path: path(), source: full() });
+        assert!(notice.next_step.contains("--save-baseline"), "{notice:?}");
     }
 }

@@ -318,7 +318,7 @@ pub struct Held {
     pub node: NodeName,
     /// A capture runs there.
     pub capturing: bool,
-    /// Capture files that are neither on a laptop nor in S3.
+    /// Capture files that are neither on a laptop nor in S3, beside the one that a running capture writes.
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,

@@ -214,10 +214,10 @@ impl App {
                 Delivery::Delivered { key, .. } if !row.removed => Some(key.as_str()),
                 _ => None,
             });
-            let uri = in_s3
-                .or(delivered)
-                .zip(self.session.terms.storage.as_ref())
-                .map(|(key, storage)| storage.url.object(key));
+            let uri = match in_s3 {
+                Some(key) => self.session.terms.storage.as_ref().map(|storage| storage.url.object(key)),
+                None => delivered.and_then(|key| self.session.object_uri(key)),
+            };
             uri.or_else(|| row.path().map(|path| path.display().to_string()))
         };
         let places: Vec<String> = rows.iter().filter_map(place).collect();

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{Effect, Session, node::NodeState};
 use crate::{
     base::text,
-    model::{FetchProgress, Held, MAX_LISTED, NodeName, Notice, StoredFile},
+    model::{FetchProgress, Held, MAX_LISTED, NodeName, Notice, S3Url, StoredFile},
 };
 
 /// What moves, and what S3 has.
@@ -311,13 +311,35 @@ impl Session {
         }
     }
 
+    /// Where captures of this session went before.
+    pub(super) fn earlier_places(&self) -> impl Iterator<Item = S3Url> {
+        self.terms.earlier_places.iter().map(|place| place.below(self.terms.id.as_str()))
+    }
+
+    /// The address of a delivered file: where files go now, or where they went before if its key says so. Of two
+    /// buckets with the same keys it is in the one that is known to have it.
+    pub fn object_uri(&self, key: &str) -> Option<String> {
+        let storage = self.terms.storage.as_ref()?;
+        let now = storage.session(&self.terms.id);
+        let Some(before) = self.earlier_places().find(|place| key.starts_with(&place.prefix)) else {
+            return Some(now.object(key));
+        };
+        let uri = now.object(key);
+        let at_end = self.ended().and_then(|exit| exit.end.in_bucket.as_ref());
+        let listed = match (at_end, &self.transfers.stored) {
+            (Some(Ok(found)), _) => found.iter().any(|(known, _)| *known == uri),
+            (_, Stored::Known(found)) => found.iter().any(|file| file.key == key),
+            _ => false,
+        };
+        Some(if key.starts_with(&now.prefix) && listed { uri } else { before.object(key) })
+    }
+
     /// Keys of this session's files that were delivered to where it delivers now. What went to an earlier place is in
     /// no list of this one.
     pub(super) fn delivered_here(&self) -> BTreeSet<String> {
         let Some(storage) = &self.terms.storage else { return BTreeSet::new() };
         let place = storage.session(&self.terms.id);
-        let earlier = self.terms.earlier_places.iter().map(|place| place.below(self.terms.id.as_str()));
-        let earlier: Vec<String> = earlier.map(|place| place.prefix).collect();
+        let earlier: Vec<String> = self.earlier_places().map(|place| place.prefix).collect();
         let files = self.nodes.values().flat_map(NodeState::every_file);
         let keys = files.filter_map(|file| match &file.delivery {
             Delivery::Delivered { key, .. } => Some(key),
@@ -387,7 +409,25 @@ pub fn remove_files(on_nodes: Vec<(NodeName, String)>, stored: Vec<String>) -> V
 
 /// What would be lost of an agent with its ring, for people.
 pub fn held_text(held: &Held) -> String {
-    let capture = if held.capturing { "a running capture and " } else { "" };
-    let files = text::counted(usize::try_from(held.files).unwrap_or(usize::MAX), "file");
-    format!("{}: {capture}{files} ({}) not copied anywhere else", text::visible(&held.node.0), text::bytes(held.bytes))
+    let capture = held.capturing.then(|| "a running capture with the file that it writes".to_owned());
+    let count = text::counted(usize::try_from(held.files).unwrap_or(usize::MAX), "file");
+    let files = (held.files > 0).then(|| format!("{count} ({})", text::bytes(held.bytes)));
+    let what: Vec<String> = capture.into_iter().chain(files).collect();
+    format!("{}: {}, not copied anywhere else", text::visible(&held.node.0), what.join(", and "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_running_capture_is_not_said_to_have_nothing() {
+        let held = |capturing, files| held_text(&Held { node: "a".into(), capturing, files, bytes: 2048 * files });
+        assert_eq!(held(true, 0), "a: a running capture with the file that it writes, not copied anywhere else");
+        assert_eq!(
+            held(true, 1),
+            "a: a running capture with the file that it writes, and 1 file (2.00 KiB), not copied anywhere else"
+        );
+        assert_eq!(held(false, 2), "a: 2 files (4.00 KiB), not copied anywhere else");
+    }
 }

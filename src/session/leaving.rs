@@ -26,6 +26,7 @@ impl Session {
         } else {
             let storage = self.terms.storage.as_ref().map(|storage| storage.session(&self.terms.id));
             let mut exit = Exit::new(unattended, storage);
+            exit.expect_captures(self.earlier_places());
             exit.keep.extend(self.terms.keep_files.then_some(Group::Files));
             if let Some(reports) = &self.reports {
                 exit.ledger.expect(Group::Reports, What::Cloud(self.reports_there(reports)));
@@ -374,7 +375,9 @@ impl Session {
         match &self.leaving {
             Leaving::Not => {
                 let storage = self.terms.storage.as_ref().map(|storage| storage.session(&self.terms.id));
-                self.leaving = Leaving::Going(Exit::new(true, storage));
+                let mut exit = Exit::new(true, storage);
+                exit.expect_captures(self.earlier_places());
+                self.leaving = Leaving::Going(exit);
             }
             Leaving::Going(_) => {}
             // What came of it is known.

@@ -90,10 +90,9 @@ impl Session {
         }
         let fetched = state.fetches.get(&file.name);
         let removed = state.is_removed_from_s3(file);
-        if let (Delivery::Delivered { key, size, unproved }, Some(storage), false) =
-            (&file.delivery, &self.terms.storage, removed)
+        if let Delivery::Delivered { key, size, unproved } = &file.delivery
+            && let Some(uri) = self.object_uri(key).filter(|_| !removed)
         {
-            let uri = storage.url.object(key);
             if *unproved {
                 receipt.files.not_compared.insert(uri.clone());
             }

@@ -94,11 +94,15 @@ impl Session {
             Some(FetchProgress::Done { sha256, .. }) => Some(sha256.clone()),
             _ => None,
         };
-        let place = match (state.fetches.get(&file.name), &file.delivery, &self.terms.storage) {
-            (Some(FetchProgress::Done { path, .. }), ..) => path.display().to_string(),
-            (_, Delivery::Delivered { key, unproved, .. }, Some(storage)) if !state.is_removed_from_s3(file) => {
-                format!("{}{}", storage.url.object(key), if *unproved { " (not compared)" } else { "" })
+        let uri = match &file.delivery {
+            Delivery::Delivered { key, unproved, .. } if !state.is_removed_from_s3(file) => {
+                self.object_uri(key).map(|uri| format!("{uri}{}", if *unproved { " (not compared)" } else { "" }))
             }
+            _ => None,
+        };
+        let place = match (state.fetches.get(&file.name), uri) {
+            (Some(FetchProgress::Done { path, .. }), ..) => path.display().to_string(),
+            (_, Some(uri)) => uri,
             (Some(FetchProgress::Failed(notice)), ..) => format!("not fetched: {}", notice.cause),
             _ if state.is_removed_from_s3(file) => format!("{otherwise}; not in S3 any more"),
             _ => otherwise.to_owned(),

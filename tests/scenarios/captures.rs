@@ -6,7 +6,8 @@ use nodewatch_protocol::{
 };
 use nodewatch_tui::{
     model::{
-        DeployProgress, FetchProgress, Group, Keep, Notice, Removal, StoredFile, StoredSummary, TunnelChange, Way,
+        DeployProgress, FetchProgress, Group, Keep, Notice, Removal, S3Url, StoredFile, StoredSummary, TunnelChange,
+        Way,
     },
     screens::{Action, App, Edit, Layer, Scope, update},
     session::{
@@ -452,6 +453,68 @@ fn what_is_known_of_fetched_files_outlives_their_agents() {
     let record = &ring.files[0];
     assert_eq!((node.name.0.as_str(), record.file.name.as_str()), ("a", "1.pcapng"));
     assert!(record.file.fetched && record.file.sha256.as_deref() == Some("ab"), "{record:?}");
+}
+
+/// Files stay where they went when a session is taken up with another place.
+#[test]
+fn captures_that_went_to_two_places_are_named_in_both() {
+    for before in ["s3://before/old", "s3://before/inc"] {
+        let mut app = live();
+        to_s3(&mut app);
+        app.session.terms.earlier_places = vec![before.parse().expect("a place")];
+        let prefix = &app.session.terms.earlier_places[0].prefix;
+        let delivery = Delivery::Delivered { key: format!("{prefix}7f3a91c2/a/1.pcapng"), size: 90, unproved: false };
+        let there = CaptureFile { delivery, ..file("1.pcapng", 100, FileState::Closed) };
+        feed(&mut app, [tunnel("a", ring(0, 2)), tunnel("a", Update::Files(vec![there, delivered("2.pcapng")]))]);
+        key(&mut app, Action::Quit);
+        let now: S3Url = "s3://captures/inc/7f3a91c2".parse().expect("a place");
+        let then: S3Url = format!("{before}/7f3a91c2").parse().expect("a place");
+        let some = |objects| StoredSummary { objects, bytes: 9, ..StoredSummary::default() };
+        let found = Found::StoredIn(vec![(now, some(2)), (then, some(5))]);
+        feed(&mut app, [Event::Stocked(Group::Storage, Ok(found))]);
+        let fates: Vec<String> = app
+            .session
+            .exit()
+            .expect("leaving")
+            .ledger
+            .of(Group::Storage)
+            .map(|thing| format!("{} {:?}", thing.name(), thing.fate))
+            .collect();
+        assert!(fates[0].contains("captures/inc") && fates[0].contains("2 objects"), "{fates:?}");
+        assert!(fates[1].contains(before) && fates[1].contains("5 objects"), "{fates:?}");
+        key(&mut app, Action::Open);
+        let second = StoredFile { key: "inc/7f3a91c2/a/2.pcapng".into(), size: 90, modified: NOW };
+        feed(&mut app, [Event::InBucket(Ok(vec![second])), Event::Removal(Removal::Finished)]);
+        let receipt = app.session.receipt();
+        let text = receipt.text();
+        for part in [
+            format!("in S3    {before}/7f3a91c2/a/1.pcapng"),
+            "in S3    s3://captures/inc/7f3a91c2/a/2.pcapng".to_owned(),
+            "kept     captures in s3://captures/inc/7f3a91c2/".to_owned(),
+            format!("kept     captures in {before}/7f3a91c2/"),
+        ] {
+            assert!(text.contains(&part), "{part}: {text}");
+        }
+        let json = receipt.json();
+        assert_eq!(json["storage"]["place"], "s3://captures/inc/7f3a91c2/");
+        assert_eq!(json["storage_earlier"][0]["place"], format!("{before}/7f3a91c2/"));
+        assert!(receipt.is_whole(), "{text}");
+    }
+}
+
+/// On this machine no agent goes on alone: what a session holds that was left is left behind.
+#[test]
+fn files_that_stay_on_this_machine_are_left_behind() {
+    let mut app = live();
+    app.session.terms.place = nodewatch_tui::model::Place::Local;
+    feed(&mut app, [tunnel("a", Update::Files(vec![file("1.pcapng", 100, FileState::Closed)]))]);
+    key(&mut app, Action::Quit);
+    key(&mut app, Action::Open);
+    assert_eq!(phase(&app), Some(Phase::Fetching));
+    key(&mut app, Action::Interrupt);
+    let receipt = app.session.receipt();
+    assert!(receipt.left_behind() && receipt.text().contains("KEPT "), "{}", receipt.text());
+    assert_eq!(receipt.json()["left_behind"], true);
 }
 
 /// A command that is printed can be copied into a shell, and names what was named.

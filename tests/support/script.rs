@@ -403,10 +403,10 @@ impl Site for Script {
             if hangs {
                 // As the calls to the API server have it.
                 sleep(Duration::from_secs(10)).await;
-                return Err(OpenError("exec has not answered for 10 s".into()));
+                return Err(OpenError::Refused("exec has not answered for 10 s".into()));
             }
             if *agent.gone.borrow() {
-                return Err(OpenError("there is no such pod".into()));
+                return Err(OpenError::Refused("there is no such pod".into()));
             }
             let (ours, theirs) = tokio::io::duplex(256 * 1024);
             tokio::spawn(agent.serve(theirs, rotate));
@@ -421,7 +421,7 @@ impl Site for Script {
         async move {
             let there = agent.lock().files.iter().any(|file| file.name == part.file);
             if *agent.gone.borrow() || !there {
-                return Err(OpenError("there is no such file".into()));
+                return Err(OpenError::Refused("there is no such file".into()));
             }
             let bytes = contents(&part.file)[part.offset as usize..].to_vec();
             Ok(Bulk { reader: Box::new(std::io::Cursor::new(bytes)), guard: Box::new(()) })
@@ -430,6 +430,6 @@ impl Site for Script {
     }
 
     fn follow(&self, _node: &NodeName, _from: StreamFrom) -> BoxFuture<'static, Result<Bulk, OpenError>> {
-        async { Err(OpenError("nothing follows here".into())) }.boxed()
+        async { Err(OpenError::Refused("nothing follows here".into())) }.boxed()
     }
 }

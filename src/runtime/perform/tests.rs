@@ -26,15 +26,15 @@ impl Site for Removing {
     }
 
     fn open(&self, _node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>> {
-        async { Err(OpenError("no tunnel".into())) }.boxed()
+        async { Err(OpenError::Refused("no tunnel".into())) }.boxed()
     }
 
     fn fetch(&self, _node: &NodeName, _part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>> {
-        async { Err(OpenError("no file".into())) }.boxed()
+        async { Err(OpenError::Refused("no file".into())) }.boxed()
     }
 
     fn follow(&self, _node: &NodeName, _from: StreamFrom) -> BoxFuture<'static, Result<Bulk, OpenError>> {
-        async { Err(OpenError("no capture".into())) }.boxed()
+        async { Err(OpenError::Refused("no capture".into())) }.boxed()
     }
 
     fn remove(&self, _keep: Keep) -> BoxStream<'static, Removal> {

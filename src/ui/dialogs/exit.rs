@@ -224,7 +224,7 @@ fn thing_lines(thing: &Thing, width: usize, theme: &Theme) -> Vec<Line<'static>>
     // What an object is for says more than its name, which may be cut.
     let mut what = match &thing.what {
         What::Object(object) => vec![visible(object.purpose.text()), more, name],
-        What::Captures { found, .. } if thing.fate == Fate::Gone => vec![name, Found::Stored(*found).text()],
+        What::Captures { found, .. } if thing.fate == Fate::Gone => vec![name, Found::Stored(*found).text(&thing.what)],
         What::Captures { .. } | What::Cloud(_) => vec![name, more],
     };
     what.retain(|part| !part.is_empty());
