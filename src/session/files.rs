@@ -409,11 +409,14 @@ pub fn remove_files(on_nodes: Vec<(NodeName, String)>, stored: Vec<String>) -> V
 
 /// What would be lost of an agent with its ring, for people.
 pub fn held_text(held: &Held) -> String {
-    let capture = held.capturing.then(|| "a running capture with the file that it writes".to_owned());
     let count = text::counted(usize::try_from(held.files).unwrap_or(usize::MAX), "file");
-    let files = (held.files > 0).then(|| format!("{count} ({})", text::bytes(held.bytes)));
-    let what: Vec<String> = capture.into_iter().chain(files).collect();
-    format!("{}: {}, not copied anywhere else", text::visible(&held.node.0), what.join(", and "))
+    let files = format!("{count} ({})", text::bytes(held.bytes));
+    let what = match (held.capturing, held.files) {
+        (true, 0) => "a running capture and the file that it writes".to_owned(),
+        (true, _) => format!("a running capture and {files}"),
+        (false, _) => files,
+    };
+    format!("{}: {what} not copied anywhere else", text::visible(&held.node.0))
 }
 
 #[cfg(test)]
@@ -423,11 +426,8 @@ mod tests {
     #[test]
     fn a_running_capture_is_not_said_to_have_nothing() {
         let held = |capturing, files| held_text(&Held { node: "a".into(), capturing, files, bytes: 2048 * files });
-        assert_eq!(held(true, 0), "a: a running capture with the file that it writes, not copied anywhere else");
-        assert_eq!(
-            held(true, 1),
-            "a: a running capture with the file that it writes, and 1 file (2.00 KiB), not copied anywhere else"
-        );
-        assert_eq!(held(false, 2), "a: 2 files (4.00 KiB), not copied anywhere else");
+        assert_eq!(held(true, 0), "a: a running capture and the file that it writes not copied anywhere else");
+        assert_eq!(held(true, 1), "a: a running capture and 1 file (2.00 KiB) not copied anywhere else");
+        assert_eq!(held(false, 2), "a: 2 files (4.00 KiB) not copied anywhere else");
     }
 }
