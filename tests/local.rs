@@ -453,7 +453,7 @@ fn a_full_disk_at_home_costs_no_capture() {
     assert_eq!(files_of(&here.rings()), Vec::<PathBuf>::new());
     // The recording begins with what the session began with, and a report of it has what the fetch has checked.
     let recording = std::fs::read_to_string(here.folder.path().join("r.jsonl")).expect("a recording");
-    assert!(recording.lines().nth(1).is_some_and(|line| line.contains("\"attach\"")), "{recording:.2000}");
+    assert!(recording.lines().nth(1).is_some_and(|line| line.contains("\"Attach\"")), "{recording:.2000}");
     let output = here.command(&["report", "--from", "r.jsonl", "--print"]).output().expect("it runs");
     let sum = Command::new("sha256sum").arg(&files[0]).output().expect("sha256sum");
     let sum = printed(&sum).split(' ').next().expect("a sum").to_owned();
