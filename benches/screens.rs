@@ -78,11 +78,11 @@ impl Site for Crowd {
     }
 
     fn follow(&self, _node: &NodeName, _from: StreamFrom) -> BoxFuture<'static, Result<Bulk, OpenError>> {
-        async { Err(OpenError("no capture here".into())) }.boxed()
+        async { Err(OpenError::Refused("no capture here".into())) }.boxed()
     }
 
     fn fetch(&self, _node: &NodeName, _part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>> {
-        async { Err(OpenError("no files here".into())) }.boxed()
+        async { Err(OpenError::Refused("no files here".into())) }.boxed()
     }
 }
 

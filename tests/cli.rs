@@ -318,7 +318,7 @@ fn the_nearest_layer_wins_and_says_so() {
 #[test]
 fn what_cannot_be_reported_replayed_or_pushed_is_named() {
     for (arguments, token) in [
-        (&["report", "7f3a91c2"][..], "no report for session 7f3a91c2: this laptop has no journal for it"),
+        (&["report", "7f3a91c2"][..], "no report for session 7f3a91c2: this laptop has no journal of session"),
         (&["report"], "<SESSION>"),
         (&["report", "--from", "/nonexistent/r"], "cannot read the recording \"/nonexistent/r\""),
         (&["replay", "/nonexistent/r"], "cannot read the recording \"/nonexistent/r\""),

@@ -141,6 +141,19 @@ async fn a_watch_of_ports_ends_with_its_agents() {
     assert!(took + MINUTE > HOUR && took < HOUR + 2 * MINUTE, "{took:?}");
 }
 
+/// What happened while no agent was there nobody has seen.
+#[tokio::test(start_paused = true)]
+async fn a_watch_of_ports_with_a_hole_in_it_is_not_whole() {
+    for (fate, exit) in [(Fate::Up(Duration::ZERO), ExitCode::Done), (Fate::Replaced(3 * MINUTE), ExitCode::Partly)] {
+        let out = tempfile::tempdir().expect("a folder");
+        let site = Arc::new(Script::new(&[("n1", fate), ("n2", Fate::Up(Duration::ZERO))], MINUTE));
+        let watch = ["ports", "--all", "--watch", "--duration", "20m"];
+        let (ended, took) = run(&site, HOUR, out.path(), &watch).await;
+        assert_eq!(ended, exit, "{fate:?}");
+        assert!(took >= 20 * MINUTE && took < 22 * MINUTE, "{took:?}");
+    }
+}
+
 /// A server that cannot answer this time is asked again; one that refuses is not.
 #[tokio::test(start_paused = true)]
 async fn a_list_that_is_not_to_be_had_now_is_waited_for() {

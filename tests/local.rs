@@ -432,7 +432,8 @@ fn a_full_disk_at_home_costs_no_capture() {
     let state = here.folder.path().join("state");
     let home = here.folder.path().join("home");
     let line = format!(
-        "cd {}; XDG_STATE_HOME={} LANG=C.UTF-8 {PROGRAM} attach {session} --local --out {}; echo left with $?",
+        "cd {}; XDG_STATE_HOME={} LANG=C.UTF-8 {PROGRAM} attach {session} --local --record r.jsonl --out {}; \
+         echo left with $?",
         here.folder.path().display(),
         state.display(),
         home.display()
@@ -450,6 +451,13 @@ fn a_full_disk_at_home_costs_no_capture() {
     let files = captures(&home);
     assert_eq!((files.len(), packets::count(&files[0])), (1, 200));
     assert_eq!(files_of(&here.rings()), Vec::<PathBuf>::new());
+    // The recording begins with what the session began with, and a report of it has what the fetch has checked.
+    let recording = std::fs::read_to_string(here.folder.path().join("r.jsonl")).expect("a recording");
+    assert!(recording.lines().nth(1).is_some_and(|line| line.contains("\"Attach\"")), "{recording:.2000}");
+    let output = here.command(&["report", "--from", "r.jsonl", "--print"]).output().expect("it runs");
+    let sum = Command::new("sha256sum").arg(&files[0]).output().expect("sha256sum");
+    let sum = printed(&sum).split(' ').next().expect("a sum").to_owned();
+    assert!(printed(&output).contains(&sum), "{}", printed(&output));
 }
 
 /// A terminal that goes away, as a lost SSH connection leaves it, does not take the capture with it.

@@ -285,7 +285,7 @@ mod tests {
         let open: Opener = Box::new(move || {
             let stream = theirs.lock().expect("whole").take();
             async move {
-                let (reader, writer) = split(stream.ok_or_else(|| OpenError("once only".into()))?);
+                let (reader, writer) = split(stream.ok_or_else(|| OpenError::Refused("once only".into()))?);
                 Ok(Tunnel { reader: Box::new(reader), writer: Box::new(writer), guard: Box::new(()) })
             }
             .boxed()

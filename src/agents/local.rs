@@ -91,7 +91,7 @@ fn start(command: &mut Command) -> Result<Child, OpenError> {
         // Ctrl-C in the terminal is for this program; the agent ends with its standard input.
         .process_group(0)
         .spawn()
-        .map_err(|error| OpenError(format!("cannot start {AGENT}: {error}")))
+        .map_err(|why| OpenError::NotStarted { program: AGENT, why })
 }
 
 impl Site for Local {
@@ -147,7 +147,7 @@ impl Site for Local {
         async move {
             let mut child = start(&mut command)?;
             let (Some(reader), Some(writer)) = (child.stdout.take(), child.stdin.take()) else {
-                return Err(OpenError(format!("{AGENT} has no standard input and output")));
+                return Err(OpenError::NoStream { opened: AGENT, stream: "standard input and output" });
             };
             Ok(Tunnel { reader: Box::new(reader), writer: Box::new(writer), guard: Box::new(child) })
         }
@@ -176,7 +176,8 @@ impl Site for Local {
 fn bulk(mut command: Command) -> BoxFuture<'static, Result<Bulk, OpenError>> {
     async move {
         let mut child = start(&mut command)?;
-        let reader = child.stdout.take().ok_or_else(|| OpenError(format!("{AGENT} has no standard output")))?;
+        let none = OpenError::NoStream { opened: AGENT, stream: "standard output" };
+        let reader = child.stdout.take().ok_or(none)?;
         Ok(Bulk { reader: Box::new(reader), guard: Box::new(child) })
     }
     .boxed()

@@ -2,7 +2,7 @@
 //!
 //! Owns the traits and the stream types. Must not know Kubernetes, processes or the app.
 
-use std::{any::Any, collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc};
+use std::{any::Any, collections::BTreeMap, io, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use futures::{
     FutureExt, StreamExt,
@@ -15,9 +15,12 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::model::{
-    ContextRow, DeployProgress, Expectations, Keep, LogsSettings, MadeObject, NodeName, NodesChange, Notice, Removal,
-    SeenObject, SessionId, SessionSummary, StandIn, StorageSettings, Summary, Workloads,
+use crate::{
+    base::text,
+    model::{
+        ContextRow, DeployProgress, Expectations, Keep, LogsSettings, MadeObject, NodeName, NodesChange, Notice,
+        Removal, SeenObject, SessionId, SessionSummary, StandIn, StorageSettings, Summary, Workloads,
+    },
 };
 
 /// Bytes from an agent.
@@ -44,9 +47,60 @@ pub struct Bulk {
 }
 
 /// A stream to an agent could not be opened.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct OpenError(pub String);
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The agent that it was to lead to is no more.
+    #[error("its agent is gone")]
+    AgentGone,
+    /// Nor is its pod.
+    #[error("its pod is gone")]
+    PodGone,
+    /// A program on this machine does not start.
+    #[error("cannot start {program}: {why}")]
+    NotStarted {
+        /// Which.
+        program: &'static str,
+        /// Why not.
+        why: io::Error,
+    },
+    /// What was opened carries nothing.
+    #[error("{opened} has no {stream}")]
+    NoStream {
+        /// What was opened: a program, an exec.
+        opened: &'static str,
+        /// Which stream it lacks.
+        stream: &'static str,
+    },
+    /// Whoever was asked for the stream refused it.
+    #[error("{}", text::root_cause(&**.0))]
+    Refused(Box<dyn std::error::Error + Send + Sync>),
+    /// The agent program did not get into its pod in time.
+    #[error("the pod did not accept the agent program within {} min", .0.as_secs() / 60)]
+    NotTaken(Duration),
+    /// Its way there was cut.
+    #[error("the agent program was not sent: {0}")]
+    NotSent(io::Error),
+    /// A stock image that cannot take it.
+    #[error(
+        "the stock image did not accept the agent program, or its checksum differs: it needs sh, head, sha256sum, \
+         chmod and mv ({})",
+        text::visible(heard)
+    )]
+    NotAccepted {
+        /// What it said.
+        heard: String,
+    },
+    /// The pod waits for a program that this laptop has no more.
+    #[error(
+        "its pod waits for the agent program that the session was started with, but {} has changed: set the original \
+         with --agent-binary",
+        text::visible(&path.display().to_string())
+    )]
+    OtherProgram {
+        /// Where it was.
+        path: PathBuf,
+    },
+}
 
 /// A part of a capture file.
 #[derive(Debug, Clone, PartialEq, Eq)]

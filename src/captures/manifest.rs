@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
-use nodewatch_protocol::{FilePlace, FileRecord, MANIFEST, RingList, is_manifest, manifest_name};
+use nodewatch_protocol::{FilePlace, FileRecord, FileState, MANIFEST, RingList, is_manifest, manifest_name};
 use serde::{Deserialize, Serialize};
 use tokio::{io::AsyncReadExt, time::timeout};
 
@@ -134,14 +134,13 @@ pub async fn held(site: Arc<dyn Site>) -> Result<Vec<Held>, Notice> {
 }
 
 fn held_in(node: NodeName, ring: &RingList) -> Held {
-    let alone = |record: &&FileRecord| record.place == FilePlace::Kept && !record.file.is_elsewhere();
+    let capturing = ring.captures.iter().any(|capture| capture.ended.is_none());
+    // How large a file is that is being written its ring's list does not say.
+    let is_open = |record: &FileRecord| capturing && record.file.state == FileState::Open;
+    let alone =
+        |record: &&FileRecord| record.place == FilePlace::Kept && !record.file.is_elsewhere() && !is_open(record);
     let files = || ring.files.iter().filter(alone);
-    Held {
-        node,
-        capturing: ring.captures.iter().any(|capture| capture.ended.is_none()),
-        files: files().count() as u64,
-        bytes: files().map(|record| record.file.size).sum(),
-    }
+    Held { node, capturing, files: files().count() as u64, bytes: files().map(|record| record.file.size).sum() }
 }
 
 impl SessionManifest {
@@ -167,6 +166,17 @@ impl SessionManifest {
                 known.manifest = std::mem::take(&mut known.manifest).join(entry.manifest);
             }
             None => self.nodes.push(entry),
+        }
+    }
+
+    /// Takes over of a node what nothing else has told of it.
+    pub fn add_missing(&mut self, node: Node, mut known: RingList) {
+        if let Some(told) = self.nodes.iter().find(|told| told.manifest.node == known.node) {
+            known.files.retain(|record| !told.manifest.files.iter().any(|told| told.file.name == record.file.name));
+            known.ring.clone_from(&told.manifest.ring);
+        }
+        if !known.files.is_empty() {
+            self.add(NodeEntry { instance_id: node.instance_id, manifest: known });
         }
     }
 
@@ -238,7 +248,7 @@ mod tests {
         }
 
         fn open(&self, _node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>> {
-            async { Err(OpenError("no tunnel".into())) }.boxed()
+            async { Err(OpenError::Refused("no tunnel".into())) }.boxed()
         }
 
         fn fetch(&self, node: &NodeName, part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>> {
@@ -254,7 +264,7 @@ mod tests {
 
         fn follow(&self, node: &NodeName, _from: StreamFrom) -> BoxFuture<'static, Result<Bulk, OpenError>> {
             let what = format!("nothing follows on {node}");
-            async move { Err(OpenError(what)) }.boxed()
+            async move { Err(OpenError::Refused(what.into())) }.boxed()
         }
     }
 
@@ -283,6 +293,18 @@ mod tests {
         let told: Vec<(&str, u64, u64)> =
             held.iter().map(|held| (held.node.0.as_str(), held.files, held.bytes)).collect();
         assert_eq!(told, [("full", 2, 20)]);
+    }
+
+    #[test]
+    fn what_is_being_written_is_no_file_of_no_bytes() {
+        let open = serde_json::json!({"name": "e", "sequence": 2, "size": 0, "packets": 0, "started": 1,
+            "state": "open", "capture": 1, "place": "kept"});
+        let mut ring = ring(&[file("d", false, "kept"), open]);
+        let spec = nodewatch_protocol::CaptureSpec::default();
+        let capture = serde_json::json!({"since": 1, "interfaces": ["eth0"], "spec": spec, "ended": null});
+        ring.captures.push(serde_json::from_value(capture).expect("a capture"));
+        let held = held_in("a".into(), &ring);
+        assert_eq!((held.capturing, held.files, held.bytes), (true, 1, 10));
     }
 
     #[tokio::test(start_paused = true)]

@@ -20,7 +20,6 @@ use tokio::{
 use super::{Cluster, lock, template};
 use crate::{
     agents::site::{Bulk, FilePart, OpenError, StreamFrom, Tunnel},
-    base::text,
     model::NodeName,
 };
 
@@ -43,7 +42,7 @@ pub(super) fn open(cluster: &Cluster, node: &NodeName) -> BoxFuture<'static, Res
     async move {
         let mut process = exec(&cluster, &node, vec![program(&cluster).to_owned(), "connect".to_owned()]).await?;
         let (Some(reader), Some(writer)) = (output(&mut process), process.stdin()) else {
-            return Err(OpenError("the exec has no standard input and output".to_owned()));
+            return Err(OpenError::NoStream { opened: "the exec", stream: "standard input and output" });
         };
         Ok(Tunnel { reader: Box::new(reader), writer: Box::new(writer), guard: Box::new(process) })
     }
@@ -81,7 +80,8 @@ fn bulk(
     let exec = exec(cluster, node, command);
     async move {
         let mut process = exec.await?;
-        let mut reader = output(&mut process).ok_or_else(|| OpenError("the exec has no standard output".to_owned()))?;
+        let none = OpenError::NoStream { opened: "the exec", stream: "standard output" };
+        let mut reader = output(&mut process).ok_or(none)?;
         reader.silent = silent.map(|silent| (silent, Box::pin(sleep_until(Instant::now() + silent))));
         Ok(Bulk { reader: Box::new(reader), guard: Box::new(process) })
     }
@@ -96,7 +96,7 @@ pub(super) fn exec(
     let pod = lock(&cluster.state.pods).name(node);
     let api: Api<Pod> = Api::namespaced(cluster.client().clone(), &cluster.namespace());
     async move {
-        let pod = pod.ok_or_else(|| OpenError("its pod is gone".to_owned()))?;
+        let pod = pod.ok_or(OpenError::PodGone)?;
         let streams = AttachParams::default()
             .container("agent")
             .stdin(true)
@@ -104,7 +104,7 @@ pub(super) fn exec(
             .stderr(false)
             .max_stdin_buf_size(BUFFER)
             .max_stdout_buf_size(BUFFER);
-        api.exec(&pod, command, &streams).await.map_err(|error| OpenError(text::root_cause(&error)))
+        api.exec(&pod, command, &streams).await.map_err(|error| OpenError::Refused(Box::new(error)))
     }
 }
 

@@ -84,7 +84,7 @@ impl Leftover {
     /// Its agents, to be looked at; `None` where its journal is not here.
     pub fn beside(&self, journals: &Journals, settings: AgentSettings) -> Option<Cluster> {
         let id = &self.summary.id;
-        let record = journals.all().into_iter().flatten().find(|record| record.header.session == *id)?;
+        let record = journals.record(id).ok()?;
         Some(Cluster::observe(self.connection.clone()?, settings, journals.clone(), &record))
     }
 
@@ -157,8 +157,7 @@ pub(super) async fn beside(
     session: &SessionId,
 ) -> Result<Cluster, Notice> {
     let headline = || format!("cannot show session {session}");
-    let record = journals.all().into_iter().flatten().find(|record| record.header.session == *session);
-    let record = record.ok_or_else(|| Notice::error(headline(), "this laptop has no journal of it", ""))?;
+    let record = journals.record(session).map_err(|error| error.notice(headline()))?;
     let connection = way_to(&record.header.cluster, at_hand).await?;
     Ok(Cluster::observe(connection, settings, journals.clone(), &record))
 }

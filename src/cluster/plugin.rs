@@ -279,38 +279,8 @@ async fn watched(
     let (answer, said) = (Kept::default(), Kept::default());
     let quiet = Arc::new(AtomicBool::new(true));
     let (full, is_full) = oneshot::channel();
-    let mut full = Some(full);
-    let reading = tokio::spawn({
-        let (answer, said, quiet) = (Arc::clone(&answer), Arc::clone(&said), Arc::clone(&quiet));
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        async move {
-            let answers = drain(stdout, |bytes| {
-                let mut answer = answer.lock().unwrap_or_else(PoisonError::into_inner);
-                answer.extend_from_slice(bytes);
-                if answer.len() > ANSWER
-                    && let Some(full) = full.take()
-                {
-                    // Whoever waits for its end may have gone.
-                    let _ = full.send(());
-                }
-                answer.len() <= ANSWER
-            });
-            let says = drain(stderr, |bytes| {
-                quiet.store(false, Ordering::Relaxed);
-                if !drawn_on {
-                    // What it asks and says is for whoever sits there, as it comes.
-                    let mut terminal = std::io::stderr().lock();
-                    let _ = terminal.write_all(bytes).and_then(|()| terminal.flush());
-                }
-                let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-                said.extend_from_slice(bytes);
-                let over = said.len().saturating_sub(SAID);
-                said.drain(..over);
-                true
-            });
-            futures::join!(answers, says);
-        }
-    });
+    let heard = Heard { answer: Arc::clone(&answer), said: Arc::clone(&said), quiet: Arc::clone(&quiet) };
+    let reading = tokio::spawn(heard.read(child.stdout.take(), child.stderr.take(), drawn_on, full));
     let told = async {
         tokio::time::sleep(PATIENCE).await;
         if !drawn_on && quiet.load(Ordering::Relaxed) && std::io::stderr().is_terminal() {
@@ -351,6 +321,52 @@ async fn watched(
     let status =
         ended.map_err(|error| PluginError::Start { program: program.to_owned(), reason: error.to_string() })?;
     Ok((status, taken(&answer), text(&said)))
+}
+
+/// What a plugin has let be heard so far.
+struct Heard {
+    answer: Kept,
+    said: Kept,
+    /// It has said nothing.
+    quiet: Arc<AtomicBool>,
+}
+
+impl Heard {
+    /// Keeps what it answers and says, until it has said all or its answer is longer than one may be.
+    async fn read(
+        self,
+        stdout: Option<impl AsyncRead + Unpin>,
+        stderr: Option<impl AsyncRead + Unpin>,
+        drawn_on: bool,
+        full: oneshot::Sender<()>,
+    ) {
+        let mut full = Some(full);
+        let answers = drain(stdout, |bytes| {
+            let mut answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
+            answer.extend_from_slice(bytes);
+            if answer.len() > ANSWER
+                && let Some(full) = full.take()
+            {
+                // Whoever waits for its end may have gone.
+                let _ = full.send(());
+            }
+            answer.len() <= ANSWER
+        });
+        let says = drain(stderr, |bytes| {
+            self.quiet.store(false, Ordering::Relaxed);
+            if !drawn_on {
+                // What it asks and says is for whoever sits there, as it comes.
+                let mut terminal = std::io::stderr().lock();
+                let _ = terminal.write_all(bytes).and_then(|()| terminal.flush());
+            }
+            let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+            said.extend_from_slice(bytes);
+            let over = said.len().saturating_sub(SAID);
+            said.drain(..over);
+            true
+        });
+        futures::join!(answers, says);
+    }
 }
 
 /// Hands on what comes, for as long as more is wanted; after that nobody reads.

@@ -87,12 +87,12 @@ impl Push {
 pub(super) async fn ensure(cluster: &Cluster, node: &NodeName) -> Result<(), OpenError> {
     let Some(push) = &cluster.settings.push else { return Ok(()) };
     let pod = lock(&cluster.state.pods).name(node);
-    let Some(pod) = pod else { return Err(OpenError("its pod is gone".to_owned())) };
+    let Some(pod) = pod else { return Err(OpenError::PodGone) };
     if lock(&cluster.state.pushed).get(node) == Some(&pod) {
         return Ok(());
     }
     let sent = timeout(PATIENCE, send(cluster, node, push)).await;
-    sent.unwrap_or_else(|_| Err(OpenError("the pod did not accept the agent program within 5 min".to_owned())))?;
+    sent.unwrap_or(Err(OpenError::NotTaken(PATIENCE)))?;
     lock(&cluster.state.pushed).insert(node.clone(), pod);
     Ok(())
 }
@@ -110,37 +110,27 @@ async fn send(cluster: &Cluster, node: &NodeName, push: &Push) -> Result<(), Ope
     let command = ["sh", "-c", &script].map(str::to_owned).to_vec();
     let mut process = exec::exec(cluster, node, command).await?;
     let (Some(mut reader), Some(mut writer)) = (exec::output(&mut process), process.stdin()) else {
-        return Err(OpenError("the exec has no standard input and output".to_owned()));
+        return Err(OpenError::NoStream { opened: "the exec", stream: "standard input and output" });
     };
-    let failed = |error: std::io::Error| OpenError(format!("the agent program was not sent: {error}"));
     let mut heard = String::new();
     let mut buffer = [0; 256];
     let mut sent = false;
     loop {
-        let read = reader.read(&mut buffer).await.map_err(failed)?;
+        let read = reader.read(&mut buffer).await.map_err(OpenError::NotSent)?;
         heard.push_str(&String::from_utf8_lossy(&buffer[..read]));
         let has_said = |marker: &str| heard.lines().any(|line| line.trim_end() == marker);
         if has_said(PRESENT) || has_said(STORED) {
             return Ok(());
         }
         if read == 0 {
-            let cause = text::visible(heard.trim());
-            return Err(OpenError(format!(
-                "the stock image did not accept the agent program, or its checksum differs: it needs sh, head, \
-                 sha256sum, \
-                 chmod and mv ({cause})"
-            )));
+            return Err(OpenError::NotAccepted { heard: heard.trim().to_owned() });
         }
         if has_said(READY) && !std::mem::replace(&mut sent, true) {
             if push.program.is_none() {
-                return Err(OpenError(format!(
-                    "its pod waits for the agent program that the session was started with, but {} has changed: set \
-                     the original with --agent-binary",
-                    text::visible(&push.path.display().to_string())
-                )));
+                return Err(OpenError::OtherProgram { path: push.path.clone() });
             }
-            writer.write_all(program).await.map_err(failed)?;
-            writer.flush().await.map_err(failed)?;
+            writer.write_all(program).await.map_err(OpenError::NotSent)?;
+            writer.flush().await.map_err(OpenError::NotSent)?;
         }
     }
 }

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     base::text::{bytes, counted},
     cli::{CleanupArgs, Format},
-    journal::{Entry, JournalError, Journals, Record},
+    journal::{Entry, Journals, Record},
     model::{FetchProgress, Holder, NodeName, Notice, S3Url, SessionId, StorageSettings},
     runtime::Engine,
     session::{
@@ -47,11 +47,7 @@ pub async fn freeze(mut engine: Engine<Session>, nodes: &[NodeName], freeze: Fre
     Box::pin(run.shut_down()).await;
     match done {
         Ok(exit) => exit,
-        Err(Stop::Signal | Stop::Reader) => ExitCode::Failed,
-        Err(Stop::Notice(notice)) => {
-            output::say(&format!("error: {}", notice.line()));
-            ExitCode::of(&notice)
-        }
+        Err(stop) => stop.told(),
     }
 }
 
@@ -206,31 +202,54 @@ pub async fn remove_captures(
                 && (arguments.all || here == Some(record.header.cluster.context.as_str()))
                 && journals.holder(record) != Holder::Running)
     };
-    let records = journals.all().into_iter().flatten().filter(|record| record.storage.is_some()).filter(meant);
+    let records = journals.all().into_iter().flatten().filter(meant);
     let mut exit = ExitCode::Done;
     for record in records {
-        let (id, Some(settings)) = (record.header.session.clone(), record.storage.clone()) else { continue };
-        let storage = Storage::open(settings).await;
-        let place = storage.session(&id);
-        if !arguments.captures {
-            output::say(&format!("captures of session {id} are kept in {place}: cleanup {id} --captures removes them"));
-            continue;
+        let id = record.header.session.clone();
+        let mut all_gone = true;
+        for settings in record.places() {
+            let place = settings.url.below(id.as_str());
+            if !arguments.captures {
+                output::say(&format!(
+                    "captures of session {id} are kept in {place}: cleanup {id} --captures removes them"
+                ));
+                continue;
+            }
+            if is_open(journals, &record, &place) {
+                all_gone = false;
+                continue;
+            }
+            if left.contains(&id) {
+                output::say(&format!("error: {place} was not removed: agents of session {id} may still upload to it"));
+                all_gone = false;
+                continue;
+            }
+            let storage = Storage::open(settings.clone()).await;
+            if let Err(notice) = remove_captures_of(&storage, arguments, &id).await {
+                output::say(&format!("error: {}", notice.line()));
+                all_gone = false;
+            }
         }
-        if is_open(journals, &record, &place) {
-            exit = ExitCode::LeftBehind;
-            continue;
-        }
-        if left.contains(&id) {
-            output::say(&format!("error: {place} was not removed: agents of session {id} may still upload to it"));
-            exit = ExitCode::LeftBehind;
-            continue;
-        }
-        if let Err(notice) = remove_captures_of(&storage, journals, arguments, &id).await {
+        // The journal names a place for as long as anything may be in any of them.
+        let noted = if all_gone && arguments.captures { note_removed(journals, arguments, &record) } else { Ok(()) };
+        if let Err(notice) = &noted {
             output::say(&format!("error: {}", notice.line()));
+        }
+        if !all_gone || noted.is_err() {
             exit = ExitCode::LeftBehind;
         }
     }
     exit
+}
+
+/// The journal lists no captures any more.
+fn note_removed(journals: &Journals, arguments: &CleanupArgs, record: &Record) -> Result<(), Notice> {
+    if arguments.dry_run || record.places().next().is_none() {
+        return Ok(());
+    }
+    let named = "the journal still lists these captures";
+    let noted = journals.open(&record.header.session).and_then(|(journal, _)| journal.record(Entry::Storage(None)));
+    noted.map_err(|error| error.notice(named))
 }
 
 /// Whether another program here has the session open, and goes on delivering; says so.
@@ -254,7 +273,13 @@ pub async fn remove_named(settings: StorageSettings, journals: &Journals, argume
             exit = ExitCode::LeftBehind;
             continue;
         }
-        if let Err(notice) = remove_captures_of(&storage, journals, arguments, id).await {
+        let removed = remove_captures_of(&storage, arguments, id).await.and_then(|()| {
+            // What is in another place than the one that was named is still listed.
+            let only = |record: &&Record| record.places().all(|place| place.is_at_the_place_of(&storage.settings()));
+            let record = records.iter().find(its_own).filter(only);
+            record.map_or(Ok(()), |record| note_removed(journals, arguments, record))
+        });
+        if let Err(notice) = removed {
             output::say(&format!("error: {}", notice.line()));
             exit = ExitCode::LeftBehind;
         }
@@ -262,12 +287,7 @@ pub async fn remove_named(settings: StorageSettings, journals: &Journals, argume
     exit
 }
 
-async fn remove_captures_of(
-    storage: &Storage,
-    journals: &Journals,
-    arguments: &CleanupArgs,
-    id: &SessionId,
-) -> Result<(), Notice> {
+async fn remove_captures_of(storage: &Storage, arguments: &CleanupArgs, id: &SessionId) -> Result<(), Notice> {
     let place = storage.session(id);
     let found = storage.summary(&place).await.map_err(|error| error.notice(format!("cannot list {place}")))?;
     let more = if found.versions > 0 { format!(", {} older versions", found.versions) } else { String::new() };
@@ -287,12 +307,71 @@ async fn remove_captures_of(
         }
         storage.remove(id).await.map_err(|error| error.notice(format!("{place} may still exist")))?;
     }
-    let named = "the journal still lists these captures";
-    match journals.open(id) {
-        Ok((journal, _)) => journal.record(Entry::Storage(None)).map_err(|error| error.notice(named))?,
-        Err(JournalError::Unknown(_)) => {}
-        Err(error) => return Err(error.notice(named)),
-    }
     output::say(&format!("removed {what}"));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::{
+        cli::{Cli, Command},
+        journal::Header,
+        model::ClusterIdentity,
+    };
+
+    fn arguments(more: &[&str]) -> CleanupArgs {
+        let words = ["nodewatch-tui", "cleanup", "--captures", "--yes"];
+        let cli = Cli::try_parse_from(words.iter().chain(more)).expect("a command line");
+        let Some(Command::Cleanup(arguments)) = cli.command else { panic!("it cleans up") };
+        arguments
+    }
+
+    /// A program that has a session open goes on delivering: nothing of it is removed, nor asked for.
+    #[tokio::test]
+    async fn captures_of_a_session_that_is_open_elsewhere_are_left_alone() {
+        let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+        server.set_nonblocking(true).expect("as it is asked");
+        let endpoint = format!("http://{}", server.local_addr().expect("its address"));
+        let settings: StorageSettings =
+            serde_json::from_value(json!({"url": "s3://captures/inc", "endpoint": endpoint})).expect("settings");
+        let folder = tempfile::tempdir().expect("a folder");
+        let journals = Journals::in_folder(folder.path());
+        let id = SessionId::new(1);
+        let cluster = ClusterIdentity {
+            kubeconfig: vec![],
+            context: "c".into(),
+            server: "https://s".into(),
+            ca_sha256: None,
+            kube_system_uid: "u".into(),
+        };
+        let header = Header {
+            session: id.clone(),
+            owner: "me@here".into(),
+            began: 1,
+            ends: 2,
+            cluster,
+            namespace: "n".into(),
+            own_namespace: true,
+            agents: None,
+        };
+        let open = journals.create(&header).expect("created");
+        open.record(Entry::Storage(Some(settings.clone()))).expect("recorded");
+        let (none, named) = (BTreeSet::new(), arguments(&["00000001"]));
+        assert_eq!(remove_captures(&journals, &named, Some("c"), &none).await, ExitCode::LeftBehind);
+        assert_eq!(remove_named(settings, &journals, &named).await, ExitCode::LeftBehind);
+        // One that is not named is not even complained about.
+        assert_eq!(remove_captures(&journals, &arguments(&["--all"]), Some("c"), &none).await, ExitCode::Done);
+        assert!(server.accept().is_err(), "the bucket was asked");
+        assert_eq!(journals.record(&id).expect("readable").places().count(), 1, "the journal still knows them");
+        let record = journals.record(&id).expect("readable");
+        let place: S3Url = "s3://captures/inc".parse().expect("a place");
+        assert!(is_open(&journals, &record, &place));
+        drop(open);
+        assert!(!is_open(&journals, &record, &place));
+    }
 }

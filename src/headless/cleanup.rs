@@ -447,7 +447,10 @@ fn forget(journals: &Journals, sessions: &[SessionId]) -> ExitCode {
             Err(error) => {
                 let notice = error.notice(format!("cannot forget session {id}"));
                 output::say(&format!("error: {}", notice.line()));
-                exit = ExitCode::of(&notice);
+                // As of every session that is open and therefore stays.
+                let code =
+                    if matches!(error, JournalError::InUse(_)) { ExitCode::LeftBehind } else { ExitCode::of(&notice) };
+                exit = exit.or(code);
             }
         }
     }

@@ -16,7 +16,7 @@ use std::{
 use nodewatch_protocol::{Port, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ListedPort, NodeName, PortKey};
+use crate::model::{ListedPort, NodeName, PortClass, PortKey};
 
 /// The form of the file. In the first one ports have no interface, and `[::]` stands for IPv4 too.
 const VERSION: u32 = 2;
@@ -31,11 +31,17 @@ const MAX_LINKS: usize = 40;
 /// A baseline cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BaselineError {
-    /// The file.
-    #[error("cannot {operation} the baseline {path:?}")]
-    File {
-        /// What was tried.
-        operation: &'static str,
+    /// The file does not let itself be read.
+    #[error("cannot read the baseline {path:?}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Nor written.
+    #[error("cannot write the baseline {path:?}")]
+    Write {
         /// Which.
         path: PathBuf,
         /// Why not.
@@ -78,8 +84,14 @@ pub struct Baseline {
 #[serde(deny_unknown_fields)]
 struct Saved {
     port: Port,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    class: Option<String>,
+    #[serde(default, skip_serializing_if = "is_unknown")]
+    class: PortClass,
+}
+
+/// As serde wants it.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_unknown(class: &PortClass) -> bool {
+    !class.is_known()
 }
 
 /// One difference.
@@ -122,7 +134,7 @@ impl DriftKind {
 }
 
 /// A node's ports by number: addresses, and classes.
-type ByKey = BTreeMap<PortKey, BTreeSet<(Port, Option<String>)>>;
+type ByKey = BTreeMap<PortKey, BTreeSet<(Port, PortClass)>>;
 
 impl Baseline {
     /// What there is now. Ports without a socket are the API's to say, not a baseline's.
@@ -138,7 +150,7 @@ impl Baseline {
 
     /// Reads a file; it must be this cluster's. Waits for as long as the file makes it.
     pub fn read(path: &Path, cluster: &str) -> Result<Self, BaselineError> {
-        let file = |source| BaselineError::File { operation: "read", path: path.to_owned(), source };
+        let file = |source| BaselineError::Read { path: path.to_owned(), source };
         let invalid = |reason: String| BaselineError::Invalid { path: path.to_owned(), reason };
         let bytes = contents(path).map_err(file)?;
         if bytes.len() as u64 > MAX_BYTES {
@@ -157,7 +169,7 @@ impl Baseline {
 
     /// Writes the file. A regular one is replaced, whole or not at all, and keeps its mode; into anything else it is written.
     pub fn write(&self, path: &Path) -> Result<(), BaselineError> {
-        let file = |source| BaselineError::File { operation: "write", path: path.to_owned(), source };
+        let file = |source| BaselineError::Write { path: path.to_owned(), source };
         let mut text = crate::base::text::json_pretty(self).map_err(|error| file(error.into()))?;
         text.push('\n');
         let written = match Target::of(path).map_err(file)? {
@@ -303,7 +315,7 @@ fn replace(place: &Path, text: &[u8]) -> io::Result<()> {
 }
 
 fn saved_port(listed: &ListedPort) -> Saved {
-    Saved { port: listed.port, class: listed.class.is_known().then(|| listed.class.word().to_owned()) }
+    Saved { port: listed.port, class: listed.class }
 }
 
 fn by_key(ports: impl Iterator<Item = Saved>) -> ByKey {
@@ -314,13 +326,10 @@ fn by_key(ports: impl Iterator<Item = Saved>) -> ByKey {
     found
 }
 
-fn text(ports: &BTreeSet<(Port, Option<String>)>) -> String {
+fn text(ports: &BTreeSet<(Port, PortClass)>) -> String {
     let texts: Vec<String> = ports
         .iter()
-        .map(|(port, class)| match class {
-            Some(class) => format!("{port} {class}"),
-            None => port.to_string(),
-        })
+        .map(|(port, class)| if class.is_known() { format!("{port} {}", class.word()) } else { port.to_string() })
         .collect();
     texts.join(", ")
 }
@@ -335,7 +344,7 @@ mod tests {
         let one = |text: &&str| ListedPort {
             port: text.parse().expect("a port"),
             socket: true,
-            class: crate::model::PortClass::Unknown,
+            class: PortClass::Unknown,
             why: Arc::from(""),
             owner: Arc::from(""),
             since: 1,
@@ -366,6 +375,25 @@ mod tests {
             ]
         );
         assert!(told(&baseline, "n", &["udp 0.0.0.0:53", "tcp 0.0.0.0:22", "tcp 127.0.0.1:80"]).is_empty());
+    }
+
+    #[test]
+    fn a_class_is_a_word_in_the_file_and_differs_as_a_class() {
+        let with = |class| vec![ListedPort { class, ..listed(&["tcp 0.0.0.0:22"]).remove(0) }];
+        let saved = |class| {
+            let (name, ports) = (NodeName::from("n"), with(class));
+            Baseline::of("c", 1, [(&name, &ports[..])].into_iter())
+        };
+        let text = serde_json::to_string(&saved(PortClass::ByRules)).expect("JSON");
+        assert!(text.contains(r#"{"port":"tcp 0.0.0.0:22","class":"by_rules"}"#), "{text}");
+        assert!(!serde_json::to_string(&saved(PortClass::Unknown)).expect("JSON").contains("class"));
+        let before: Baseline = serde_json::from_str(&text).expect("read back");
+        assert!(before.compare(&"n".into(), &with(PortClass::ByRules), true).is_empty());
+        let drift = before.compare(&"n".into(), &with(PortClass::Unexpected), true).remove(0);
+        assert_eq!(
+            (drift.before.as_str(), drift.now.as_str()),
+            ("tcp 0.0.0.0:22 by_rules", "tcp 0.0.0.0:22 unexpected")
+        );
     }
 
     #[test]

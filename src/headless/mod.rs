@@ -8,6 +8,7 @@ pub mod captures;
 pub mod cleanup;
 mod drift;
 mod exit_code;
+mod gaps;
 pub mod merge;
 mod output;
 mod packets;
@@ -130,11 +131,7 @@ pub async fn run(engine: Engine<Session>, command: NodeCommand, settings: Settin
         // A list of ports says for itself what is missing from it.
         Ok(ExitCode::Done) if captures && !receipt.is_whole() || receipt.unreported() > 0 => ExitCode::Partly,
         Ok(exit) => exit,
-        Err(Stop::Signal | Stop::Reader) => ExitCode::Failed,
-        Err(Stop::Notice(notice)) => {
-            output::say(&format!("error: {}", notice.line()));
-            ExitCode::of(&notice)
-        }
+        Err(stop) => stop.told(),
     }
 }
 

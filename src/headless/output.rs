@@ -187,9 +187,9 @@ pub(super) fn nodes<'a>(states: impl Iterator<Item = &'a NodeState>, format: For
 }
 
 /// The key of a file that S3 has.
-fn delivered(file: &nodewatch_protocol::CaptureFile) -> Option<String> {
+fn delivered(state: &NodeState, file: &nodewatch_protocol::CaptureFile) -> Option<String> {
     match &file.delivery {
-        nodewatch_protocol::Delivery::Delivered { key, .. } => Some(key.clone()),
+        nodewatch_protocol::Delivery::Delivered { key, .. } if state.is_in_s3(file) => Some(key.clone()),
         _ => None,
     }
 }
@@ -200,9 +200,9 @@ pub(super) const NOT_COMPARED: &str = "in S3, not compared";
 /// Why a file is not where it was to go; `None` when it is.
 fn reason(state: &NodeState, file: &nodewatch_protocol::CaptureFile, storage: bool) -> Option<String> {
     match state.fetches.get(&file.name) {
-        _ if file.delivery.is_proved() => None,
-        Some(FetchProgress::Done { .. }) if file.delivery.is_delivered() || !storage => None,
-        _ if file.delivery.is_delivered() => Some(NOT_COMPARED.to_owned()),
+        _ if state.is_proved_in_s3(file) => None,
+        Some(FetchProgress::Done { .. }) if state.is_in_s3(file) || !storage => None,
+        _ if state.is_in_s3(file) => Some(NOT_COMPARED.to_owned()),
         _ if storage => Some(state.why_undelivered(file)),
         Some(FetchProgress::Failed(notice)) => Some(notice.cause.clone()),
         _ => Some("it was not fetched".to_owned()),
@@ -226,8 +226,8 @@ pub(super) fn files(states: &[&NodeState], storage: bool, format: Format) {
             json!({
                 "node": state.node.name, "file": file.name, "path": path, "bytes": file.size,
                 "packets": file.packets, "sha256": sha256.or_else(|| file.sha256.clone()), "dropped": file.dropped,
-                "delivered": delivered(file),
-                "compared": delivered(file).map(|_| file.delivery.is_proved()), "incomplete": file.incomplete,
+                "delivered": delivered(state, file),
+                "compared": delivered(state, file).map(|_| file.delivery.is_proved()), "incomplete": file.incomplete,
                 "reason": reason(state, file, storage),
             })
         })),
@@ -243,7 +243,7 @@ pub(super) fn files(states: &[&NodeState], storage: bool, format: Format) {
                         here.map(|(path, _)| path)
                             .or_else(|| {
                                 let compared = if file.delivery.is_proved() { "" } else { " (not compared)" };
-                                Some(format!("{}{compared}", delivered(file)?))
+                                Some(format!("{}{compared}", delivered(state, file)?))
                             })
                             .unwrap_or_else(|| "not fetched".to_owned()),
                     ]

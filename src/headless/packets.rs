@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, io};
 
-use nodewatch_protocol::{CaptureSpec, CaptureState, StopReason};
+use nodewatch_protocol::{CaptureFile, CaptureSpec, CaptureState, StopReason};
 use tokio::{
     sync::mpsc,
     time::{Duration, timeout},
@@ -20,7 +20,7 @@ use crate::{
     agents::live,
     base::text,
     cli::{Format, NodesArgs},
-    model::{Failure, NodeName, Notice, Place},
+    model::{Failure, FetchProgress, NodeName, Notice, Place},
     session::{Event, Session, node::NodeState},
 };
 
@@ -75,11 +75,8 @@ pub(super) async fn capture(
             output::say(&format!("error: {}", notice.line()));
             failures.push(notice.clone());
         } else if let CaptureState::Stopped { reason: StopReason::Failed { message }, .. } = &state.capture {
-            let notice = Notice::error(
-                format!("the capture on {name} failed"),
-                message.clone(),
-                "its file is complete up to that point",
-            );
+            let headline = format!("the capture on {name} failed");
+            let notice = Notice::error(headline, message.clone(), what_is_left(run.session(), state));
             output::say(&format!("error: {}", notice.line()));
             failures.push(notice);
         } else {
@@ -208,12 +205,74 @@ fn tell_cut_short(session: &Session, team: &Team, short: &mut BTreeMap<NodeName,
                 && matches!(&state.capture, CaptureState::Stopped { reason: StopReason::AgentEnds, .. })
         };
         let new = !short.contains_key(&name) && !team.has_fallen(&name);
-        if new && session.nodes.get(&name).is_some_and(agent_ended) {
+        if let Some(state) = session.nodes.get(&name).filter(|state| new && agent_ended(state)) {
+            let left = what_is_left(session, state);
             let headline = format!("the capture on {name} ended early");
             let cause = team.last_word(&name).map_or_else(|| "its agent has ended".to_owned(), Notice::fact);
-            let notice = Notice::error(headline, cause, "its files are complete up to that point");
+            let notice = Notice::error(headline, cause, left);
             output::say(&format!("error: {}", notice.line()));
             short.insert(name, notice);
         }
+    }
+}
+
+/// What there is of a capture that has ended before its time.
+fn what_is_left(session: &Session, state: &NodeState) -> String {
+    if session.terms.keep_files {
+        return "the stream has what was read of it until then".to_owned();
+    }
+    let total = |files: &mut dyn Iterator<Item = &CaptureFile>| {
+        files.fold((0, 0), |(count, bytes), file| (count + 1, bytes + file.size))
+    };
+    let here = |file: &&CaptureFile| matches!(state.fetches.get(&file.name), Some(FetchProgress::Done { .. }));
+    let over = session.ended().is_some();
+    let (missing, bytes) = if over {
+        total(&mut state.every_file().filter(|file| !here(file) && !state.is_in_s3(file)))
+    } else {
+        total(&mut state.lost_files())
+    };
+    let what = format!("{} ({})", text::counted(missing, "file"), text::bytes(bytes));
+    match (missing, over) {
+        (1.., false) => format!("lost with its agent: {what}; any other is complete up to that point"),
+        (1.., true) => format!("not fetched: {what}; any other is complete up to that point"),
+        (0, false) if state.unfetched().chain(state.late_files()).next().is_some() || state.is_writing() => {
+            "its files are fetched or uploaded while its agent is up".to_owned()
+        }
+        (0, _) => "its files are complete up to that point".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nodewatch_protocol::Update;
+
+    use super::*;
+    use crate::{
+        model::{DeployProgress, Node, NodesChange, SessionId, TunnelChange},
+        session::update,
+    };
+
+    #[test]
+    fn a_file_that_went_with_its_agent_is_not_said_to_be_complete() {
+        let place = Place::Cluster { context: "c".into(), flavour: None };
+        let mut session = Session::plain(place, SessionId::new(1), Duration::from_secs(9));
+        let file: CaptureFile = serde_json::from_value(serde_json::json!({"name": "x", "size": 9, "packets": 1,
+            "started": 1, "ended": 2, "state": "closed"}))
+        .expect("a file");
+        let name = NodeName::from("a");
+        let tell = |session: &mut Session, change| update(session, Event::Tunnel("a".into(), change), 1);
+        update(&mut session, Event::Nodes(NodesChange::Replaced(vec![Node::named(name.clone())])), 1);
+        update(&mut session, Event::Deploy(name.clone(), DeployProgress::Running), 1);
+        tell(&mut session, TunnelChange::Up(nodewatch_protocol::Hello::of("nodewatch-agent", "0")));
+        tell(&mut session, TunnelChange::Update(Update::Files(vec![file])));
+        let left = |session: &Session| what_is_left(session, &session.nodes[&name]);
+        assert_eq!(left(&session), "its files are fetched or uploaded while its agent is up");
+        update(&mut session, Event::Deploy(name.clone(), DeployProgress::Ended("evicted".into())), 1);
+        assert_eq!(left(&session), "lost with its agent: 1 file (9 B); any other is complete up to that point");
+        let done = FetchProgress::Done { path: "x".into(), sha256: "00".into() };
+        update(&mut session, Event::Fetch(name.clone(), "x".into(), done), 1);
+        assert_eq!(left(&session), "its files are complete up to that point");
+        session.terms.keep_files = true;
+        assert_eq!(left(&session), "the stream has what was read of it until then");
     }
 }

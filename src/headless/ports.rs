@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use super::{
     ExitCode,
     drift::{Baseline, BaselineError, Drift, STANDARD, Target},
+    gaps::{Gap, Gaps},
     output,
     run::{Run, Stop},
     team::Team,
@@ -45,12 +46,18 @@ pub(super) struct Work<'a> {
 }
 
 fn unusable(error: &BaselineError) -> Stop {
-    let failure = match error {
-        BaselineError::File { operation: "write", .. } => Failure::Other,
-        _ => Failure::BadInput,
+    let (headline, next_step, failure) = match error {
+        BaselineError::Write { .. } => {
+            ("the baseline was not saved", "free some space, fix the permissions, or use another file", Failure::Other)
+        }
+        BaselineError::Read { .. } | BaselineError::Invalid { .. } => {
+            ("cannot use the baseline", "create one with --save-baseline, or use another file", Failure::BadInput)
+        }
+        BaselineError::OtherCluster { .. } => {
+            ("cannot use the baseline", "use this cluster's, or create one with --save-baseline", Failure::BadInput)
+        }
     };
-    let next_step = "create one with --save-baseline, or use another file";
-    Stop::Notice(Notice::error("cannot use the baseline", text::chain(error), next_step).of(failure))
+    Stop::Notice(Notice::error(headline, text::chain(error), next_step).of(failure))
 }
 
 pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> Result<ExitCode, Stop> {
@@ -92,8 +99,10 @@ pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> 
             let printed = watch.may_print();
             drifted |= report(run, &team.members(), baseline.as_ref(), work, printed);
         }
-        let live = |name: &NodeName| run.session().nodes.get(name).is_some_and(|state| state.agent == Agent::Live);
-        whole = watch.left_out.0 == 0 && team.members().iter().all(live);
+        for gap in watch.gaps.at_end(run.session(), &team) {
+            watch.tell_gap(&gap);
+        }
+        whole = watch.left_out.0 == 0 && watch.gaps.count == 0;
     } else {
         team.look(run.session(), |_| false);
         if run.session().reports.is_some() {
@@ -189,6 +198,8 @@ struct Watch {
     format: Format,
     /// How many changes of each node were told.
     seen: HashMap<NodeName, u64>,
+    /// When nobody looked.
+    gaps: Gaps,
     /// Results that a slow reader did not get: all of them, and those since it was last told of some.
     left_out: (u64, u64),
     /// Since when no agent is there.
@@ -199,7 +210,18 @@ impl Watch {
     fn begin(session: &Session, live: &[NodeName], work: &Work<'_>) -> Self {
         let states = live.iter().filter_map(|name| session.nodes.get(name));
         let seen = states.map(|state| (state.node.name.clone(), state.ports.changes.1)).collect();
-        Self { next: Instant::now() + work.interval, format: work.format, seen, left_out: (0, 0), alone: None }
+        let mut gaps = Gaps::default();
+        for state in live.iter().filter_map(|name| session.nodes.get(name)) {
+            // Whoever looks from the beginning leaves none.
+            let _ = gaps.look(state, session, None);
+        }
+        Self { next: Instant::now() + work.interval, format: work.format, seen, gaps, left_out: (0, 0), alone: None }
+    }
+
+    fn tell_gap(&mut self, gap: &Gap) {
+        if self.may_print() {
+            output::print(&gap.line(self.format));
+        }
     }
 
     /// Tells every change until then.
@@ -218,6 +240,9 @@ impl Watch {
             team.look(run.session(), |_| false);
             for name in team.members() {
                 if let Some(state) = run.session().nodes.get(&name) {
+                    if let Some(gap) = self.gaps.look(state, run.session(), team.last_word(&name)) {
+                        self.tell_gap(&gap);
+                    }
                     self.tell(state, run.session());
                 }
             }
@@ -404,4 +429,24 @@ async fn save(run: &mut Run, live: &[NodeName], path: &Path, work: &Work<'_>) ->
         if path == Path::new(STANDARD) { "to standard output".into() } else { format!("to {}", path.display()) };
     output::say(&format!("saved the baseline of {} {place}", counted(lists.len(), "node")));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, path::PathBuf};
+
+    use super::*;
+
+    #[test]
+    fn a_baseline_that_was_not_saved_is_not_advised_to_be_saved() {
+        let told = |error: BaselineError| match unusable(&error) {
+            Stop::Notice(notice) => notice,
+            _ => panic!("it is a notice"),
+        };
+        let (path, full) = (|| PathBuf::from("b"), || io::Error::from(io::ErrorKind::StorageFull));
+        let notice = told(BaselineError::Write { path: path(), source: full() });
+        assert!(!notice.next_step.contains("--save-baseline") && notice.headline.contains("not saved"), "{notice:?}");
+        let notice = told(BaselineError::Read { path: path(), source: full() });
+        assert!(notice.next_step.contains("--save-baseline"), "{notice:?}");
+    }
 }

@@ -10,7 +10,7 @@ use std::{
 use nodewatch_protocol::{ReportState, Request, Update};
 use tokio::time::{Instant, sleep};
 
-use super::{output, signals::Signals};
+use super::{ExitCode, output, signals::Signals};
 use crate::{
     base::text,
     model::{FetchProgress, NodeName, Notice, Severity, TunnelChange},
@@ -26,6 +26,19 @@ pub(super) enum Stop {
     Reader,
     /// Something failed.
     Notice(Notice),
+}
+
+impl Stop {
+    /// Says why the command did not get to its end; its exit code.
+    pub(super) fn told(self) -> ExitCode {
+        let (why, exit) = match self {
+            Self::Signal => ("stopped by a signal before it was done".to_owned(), ExitCode::Failed),
+            Self::Reader => ("standard output was closed before it was done".to_owned(), ExitCode::Failed),
+            Self::Notice(notice) => (notice.line(), ExitCode::of(&notice)),
+        };
+        output::say(&format!("error: {why}"));
+        exit
+    }
 }
 
 /// Between two lines about how a capture goes.

@@ -13,7 +13,7 @@ use crate::{
     cli::Format,
     cluster::{Connection, LOOK_WITHIN, Leftover, sessions as find},
     journal::Journals,
-    model::{Failure, Holder, Moment, Notice, SUMMARY_VERSION, SessionId, Summary},
+    model::{Holder, Moment, Notice, SUMMARY_VERSION, SessionId, Summary},
 };
 
 /// Lists every session that has something left, or is running here. Without a journal to ask only this machine's.
@@ -74,13 +74,11 @@ pub fn summary(journals: &Journals, session: &SessionId) -> Result<Summary, Noti
     if let Some(summary) = journals.summary(session) {
         return Ok(summary);
     }
-    let headline = format!("no report for session {session}");
-    let unknown = || {
-        let next_step = "see nodewatch-tui sessions; to report from a recording, use --from";
-        Notice::error(headline.clone(), "this laptop has no journal for it", next_step).of(Failure::BadInput)
-    };
-    let record = journals.all().into_iter().flatten().find(|record| record.header.session == *session);
-    let record = record.ok_or_else(unknown)?;
+    let record = journals.record(session).map_err(|error| {
+        let notice = error.notice(format!("no report for session {session}"));
+        let next_step = format!("{}; to report from a recording, use --from", notice.next_step);
+        Notice { next_step, ..notice }
+    })?;
     let left = record.objects.iter().map(|(_, object)| format!("LEFT     {}", object.text()));
     let timeline = journals.history(session).into_iter().map(|(at, text)| Moment { at, node: None, text });
     Ok(Summary {

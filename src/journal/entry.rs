@@ -87,7 +87,7 @@ pub enum Entry {
     Moved(ClusterIdentity),
     /// The budget was changed.
     Ends(UnixMillis),
-    /// Where in S3 its captures go; `None` once they are gone.
+    /// Where in S3 its captures go from now on; `None` once they are gone, also from where they went before.
     Storage(Option<StorageSettings>),
     /// Where its reports go and whether there are alarms on them; `None` once the alarms are gone.
     Logs(Option<LogsSettings>),

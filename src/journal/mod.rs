@@ -33,6 +33,11 @@ const LOCK_PAUSE: Duration = Duration::from_millis(40);
 /// Journals of sessions that are over are kept for so long.
 const KEPT: u64 = 30 * 86_400_000;
 
+/// What is done with a journal that is there.
+const READ: &str = "read";
+const OPEN: &str = "open the journal";
+const LOCK: &str = "lock the journal";
+
 /// The journal cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
@@ -66,16 +71,27 @@ pub enum JournalError {
 impl JournalError {
     /// For the user, as the reason why something was not done.
     pub fn notice(&self, headline: impl Into<String>) -> Notice {
-        let (next_step, failure) = match self {
-            Self::NoHome => ("set HOME", Failure::BadInput),
-            Self::File { .. } => {
-                ("free disk space or fix its permissions, or choose another XDG_STATE_HOME", Failure::Other)
-            }
-            Self::InUse(_) => ("quit it there first", Failure::Other),
-            Self::Unknown(_) => ("see nodewatch-tui sessions", Failure::BadInput),
-            Self::Damaged { .. } => ("clean up by hand (docs/guide.md), then delete the file", Failure::Other),
+        let failure = match self {
+            Self::NoHome | Self::Unknown(_) => Failure::BadInput,
+            Self::File { .. } | Self::InUse(_) | Self::Damaged { .. } => Failure::Other,
         };
-        Notice::error(headline, text::chain(self), next_step).of(failure)
+        Notice::error(headline, text::chain(self), self.next_step()).of(failure)
+    }
+
+    fn next_step(&self) -> String {
+        match self {
+            Self::NoHome => "set HOME".to_owned(),
+            // Room helps nobody who may not read, and another folder has none of what is to be read.
+            Self::File { operation: READ | OPEN | LOCK, .. } => "make it readable and writable for you".to_owned(),
+            Self::File { .. } => "free disk space or fix its permissions, or choose another XDG_STATE_HOME".to_owned(),
+            Self::InUse(_) => "quit it there first".to_owned(),
+            Self::Unknown(_) => "see nodewatch-tui sessions".to_owned(),
+            Self::Damaged { path } => {
+                let id = path.file_stem().unwrap_or_default().to_string_lossy();
+                let (forget, clean) = (text::command(["cleanup", "--forget", &id]), text::command(["cleanup", &id]));
+                format!("{forget} drops it; then {clean} removes what its cluster's context still lists of the session")
+            }
+        }
     }
 }
 
@@ -134,7 +150,7 @@ impl Journals {
         let path = self.path(session);
         let file = OpenOptions::new().append(true).read(true).open(&path).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => JournalError::Unknown(session.clone()),
-            _ => JournalError::File { operation: "open the journal", path: path.clone(), source },
+            _ => JournalError::File { operation: OPEN, path: path.clone(), source },
         })?;
         let mut tries = 1;
         while let Err(error) = file.try_lock() {
@@ -148,6 +164,16 @@ impl Journals {
         let journal = Journal { file: Mutex::new(file), path };
         journal.end_torn_line()?;
         Ok((journal, record))
+    }
+
+    /// What a session's journal says, whoever has it open.
+    pub fn record(&self, session: &SessionId) -> Result<Record, JournalError> {
+        read(&self.path(session)).map_err(|error| match error {
+            JournalError::File { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                JournalError::Unknown(session.clone())
+            }
+            error => error,
+        })
     }
 
     /// Drops a session's journal, whatever it says. Nothing is removed from a cluster.
@@ -218,7 +244,7 @@ impl Journals {
         for record in self.all().into_iter().flatten() {
             // The only record of where its captures are.
             if record.is_over()
-                && record.storage.is_none()
+                && record.places().next().is_none()
                 && !record.has_alarms()
                 && now.saturating_sub(record.last) > KEPT
             {
@@ -233,9 +259,7 @@ impl Journals {
 fn lock_error(error: TryLockError, path: &Path, session: &SessionId) -> JournalError {
     match error {
         TryLockError::WouldBlock => JournalError::InUse(session.clone()),
-        TryLockError::Error(source) => {
-            JournalError::File { operation: "lock the journal", path: path.to_owned(), source }
-        }
+        TryLockError::Error(source) => JournalError::File { operation: LOCK, path: path.to_owned(), source },
     }
 }
 
@@ -282,7 +306,7 @@ impl Journal {
 /// Reads a journal. Lines that are damaged, as the last one is after a crash, are passed over.
 fn read(path: &Path) -> Result<Record, JournalError> {
     let bytes =
-        fs::read(path).map_err(|source| JournalError::File { operation: "read", path: path.to_owned(), source })?;
+        fs::read(path).map_err(|source| JournalError::File { operation: READ, path: path.to_owned(), source })?;
     replay(&bytes).ok_or_else(|| JournalError::Damaged { path: path.to_owned() })
 }
 

@@ -20,8 +20,10 @@ pub struct Record {
     pub objects: Vec<(UnixMillis, MadeObject)>,
     /// What was in its own namespace before anything of it.
     pub before: BTreeSet<String>,
-    /// Where in S3 it has captures.
+    /// Where in S3 its captures go.
     pub storage: Option<StorageSettings>,
+    /// Where they went before, and still are.
+    pub earlier_storage: Vec<StorageSettings>,
     /// Where its reports go, as long as something of them is to be removed or may be.
     pub logs: Option<LogsSettings>,
     /// Left running on purpose.
@@ -34,6 +36,11 @@ impl Record {
     /// There may be alarms of it.
     pub fn has_alarms(&self) -> bool {
         self.logs.as_ref().is_some_and(|logs| logs.alarms)
+    }
+
+    /// Everywhere in S3 that it has captures.
+    pub fn places(&self) -> impl Iterator<Item = &StorageSettings> {
+        self.storage.iter().chain(&self.earlier_storage)
     }
 
     /// Nothing of it can be left.
@@ -57,7 +64,15 @@ impl Record {
             Entry::Before(before) => self.before = before,
             Entry::Moved(cluster) => self.header.cluster = cluster,
             Entry::Ends(ends) => self.ends = ends,
-            Entry::Storage(storage) => self.storage = storage,
+            Entry::Storage(Some(now)) => {
+                self.earlier_storage.extend(self.storage.take());
+                self.earlier_storage.retain(|then| !then.is_at_the_place_of(&now));
+                self.storage = Some(now);
+            }
+            Entry::Storage(None) => {
+                self.storage = None;
+                self.earlier_storage.clear();
+            }
             Entry::Logs(logs) => self.logs = logs,
             Entry::Detached => self.detached = true,
             Entry::Attached => self.detached = false,
@@ -75,6 +90,7 @@ pub(super) fn replay(bytes: &[u8]) -> Option<Record> {
         objects: Vec::new(),
         before: BTreeSet::new(),
         storage: None,
+        earlier_storage: Vec::new(),
         logs: None,
         detached: false,
         last: at,

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::Kind;
-use crate::model::{ClusterIdentity, MadeObject};
+use crate::model::{ClusterIdentity, MadeObject, StorageSettings};
 
 fn header(id: u32) -> Header {
     Header {
@@ -167,6 +167,42 @@ fn a_file_that_is_no_journal_is_named() {
     fs::write(journals.folder.join("00000001.json"), "what\n").expect("written");
     let error = journals.all().remove(0).expect_err("damaged").to_string();
     assert!(error.contains("00000001.json"), "{error}");
+}
+
+#[test]
+fn captures_in_s3_are_remembered_wherever_they_went() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let journals = Journals::in_folder(folder.path());
+    let journal = journals.create(&header(1)).expect("created");
+    let place =
+        |url: &str| -> StorageSettings { serde_json::from_value(serde_json::json!({"url": url})).expect("settings") };
+    for url in ["s3://aaa/x", "s3://bbb/x", "s3://bbb/x", "s3://aaa/x", "s3://ccc/x"] {
+        journal.record(Entry::Storage(Some(place(url)))).expect("recorded");
+    }
+    let record = journals.record(&SessionId::new(1)).expect("readable");
+    let places: Vec<String> = record.places().map(|place| place.url.to_string()).collect();
+    assert_eq!(places, ["s3://ccc/x/", "s3://bbb/x/", "s3://aaa/x/"]);
+    journal.record(Entry::Storage(None)).expect("recorded");
+    assert_eq!(journals.record(&SessionId::new(1)).expect("readable").places().count(), 0);
+}
+
+/// Only of what is there can be said that it is damaged, and what is to be done about it.
+#[test]
+fn a_damaged_journal_an_unreadable_one_and_none_have_ways_out_of_their_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let journals = Journals::in_folder(folder.path());
+    drop(journals.create(&header(1)).expect("created"));
+    fs::write(journals.folder.join("00000002.json"), "what\n").expect("written");
+    fs::create_dir(journals.folder.join("00000003.json")).expect("what cannot be read");
+    assert_eq!(journals.record(&SessionId::new(1)).expect("readable").header.session, SessionId::new(1));
+    let told = |id| journals.record(&SessionId::new(id)).expect_err("no record").notice("no report");
+    let damaged = told(2);
+    assert!(damaged.cause.contains("00000002.json") && damaged.cause.contains("damaged"), "{damaged:?}");
+    assert!(damaged.next_step.contains("cleanup --forget 00000002"), "{damaged:?}");
+    let unreadable = told(3);
+    assert!(unreadable.cause.contains("cannot read") && !unreadable.next_step.contains("disk space"), "{unreadable:?}");
+    let none = told(4);
+    assert_eq!((none.next_step.as_str(), none.failure), ("see nodewatch-tui sessions", Failure::BadInput));
 }
 
 proptest! {

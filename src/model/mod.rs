@@ -21,7 +21,7 @@ pub use objects::{Group, Keep, Kind, MadeObject, Purpose, Removal, SeenObject};
 pub use port_reports::{ALARM_MARK, Alarm, AlarmKind, LogsSettings, PastPort, PastQuery, PastReport};
 pub use ports::{Expectation, Expectations, ListedPort, NodeExpectations, Origin, Owner, PortClass, PortKey};
 pub use stand_in::StandIn;
-pub use storage::{ParseS3UrlError, S3Url, StorageSettings, StoredFile, StoredSummary, Way};
+pub use storage::{MAX_LISTED, ParseS3UrlError, S3Url, StorageSettings, StoredFile, StoredSummary, Way};
 pub use summary::{
     CaptureSummary, FileSummary, Moment, NodeSummary, PortMoment, PortSummary, RatePoint, SUMMARY_VERSION, Summary,
 };
@@ -321,7 +321,7 @@ pub struct Held {
     pub node: NodeName,
     /// A capture runs there.
     pub capturing: bool,
-    /// Capture files that are neither on a laptop nor in S3.
+    /// Capture files that are neither on a laptop nor in S3, beside the one that a running capture writes.
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,

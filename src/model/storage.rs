@@ -111,6 +111,13 @@ pub struct StorageSettings {
     pub way: Way,
 }
 
+impl StorageSettings {
+    /// Both lead to the same objects.
+    pub fn is_at_the_place_of(&self, other: &Self) -> bool {
+        (&self.url, &self.endpoint) == (&other.url, &other.endpoint)
+    }
+}
+
 /// What an agent delivers with.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -123,6 +130,9 @@ pub enum Way {
     /// What EKS Pod Identity gives the agents' service account.
     PodIdentity,
 }
+
+/// More objects than this are not listed: nobody reads such a list.
+pub const MAX_LISTED: usize = 100_000;
 
 /// One object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

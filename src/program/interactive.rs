@@ -16,8 +16,8 @@ use super::{
     layers::Setting,
     print, read_only, recorder,
     settings::{
-        agents_again, as_begun, can_stand_in, cluster_name, has_a_sink, journals, logs_again, out, outlets,
-        outlets_with, permission, storage_again, target, terms,
+        agents_again, as_begun, can_stand_in, cluster_name, earlier_storage, has_a_sink, journals, logs_again, out,
+        outlets, outlets_with, permission, storage_again, target, terms,
     },
     site,
 };
@@ -42,6 +42,7 @@ use crate::{
     },
     screens::{App, update},
     session::{Event, Next, Session, Terms},
+    storage::Storage,
     ui::Theme,
 };
 
@@ -73,9 +74,9 @@ async fn signed_in(options: &Options, attach: Option<&SessionId>) -> Result<(), 
     let Some(session) = attach else { return cluster::sign_in(&target(options)).await };
     // A session that does not exist is reported when it is attached.
     let Ok(journals) = journals() else { return Ok(()) };
-    match journals.all().into_iter().flatten().find(|record| record.header.session == *session) {
-        Some(record) => cluster::sign_in_again(&record.header.cluster).await,
-        None => Ok(()),
+    match journals.record(session) {
+        Ok(record) => cluster::sign_in_again(&record.header.cluster).await,
+        Err(_) => Ok(()),
     }
 }
 
@@ -269,9 +270,13 @@ async fn attached(
     let terms = terms(options, connection.place.clone(), session.clone());
     let logs = logs_again(options, &cluster_name(options, Some(&connection.place)), &record, in_force);
     let storage = storage_again(options, &record, in_force);
+    let earlier = earlier_storage(&record, storage.as_ref());
+    let mut outlets = outlets_with(storage, logs, config, &out(options, session)).await;
+    for place in earlier {
+        outlets.earlier.push(Arc::new(Storage::open(place).await));
+    }
     let cluster =
         Cluster::resume(connection, settings, journals, (journal, record)).map_err(|error| error.notice(headline))?;
-    let outlets = outlets_with(storage, logs, config, &out(options, session)).await;
     let engine = Engine::start(terms, Arc::new(cluster), outlets);
     let attach = Event::Attach { began, ends: Some(ends), stood_in };
     Ok((engine, [attach].into_iter().chain(told.into_iter().map(Event::Told)).collect()))

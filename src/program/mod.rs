@@ -324,12 +324,7 @@ async fn freeze(
 ) -> Result<ExitCode, Notice> {
     let journals = journals()?;
     let headline = format!("cannot freeze session {session}");
-    let record = journals.all().into_iter().flatten().find(|record| record.header.session == *session);
-    let unknown = || {
-        Notice::error(headline.clone(), "this laptop has no journal of it", "see nodewatch-tui sessions")
-            .of(Failure::BadInput)
-    };
-    let record = record.ok_or_else(unknown)?;
+    let record = journals.record(session).map_err(|error| error.notice(headline))?;
     let (begun, told) = as_begun(options, &record, in_force);
     for notice in told {
         say(&format!("warning: {}", notice.line()));

@@ -109,7 +109,12 @@ pub(super) fn as_begun(options: &Options, record: &Record, in_force: &[Setting])
         let now = if now == "on" { String::new() } else { format!(" {now}") };
         let then = if then.is_empty() { "without it".to_owned() } else { format!("with {then}") };
         let headline = format!("--{}{now} is ignored", key.replace('_', "-"));
-        let cause = format!("session {} was started {then}, and all its agents have the same settings", header.session);
+        let started = format!("session {} was started {then}", header.session);
+        if key == "session_budget" {
+            let cause = format!("{started}, and when it ends is not changed by attaching");
+            return Notice::warning(headline, cause, "{budget} moves the end").naming_keys();
+        }
+        let cause = format!("{started}, and all its agents have the same settings");
         Notice::warning(headline, cause, "start another session to use it")
     });
     let notices = notices.collect();
@@ -135,6 +140,12 @@ pub(super) fn logs_again(
 pub(super) fn storage_again(options: &Options, record: &Record, in_force: &[Setting]) -> Option<StorageSettings> {
     let then = record.storage.clone();
     options.storage().filter(|_| then.is_none() || is_typed(in_force, "s3")).or(then)
+}
+
+/// Where else it has captures: a typed option does not move what is there.
+pub(super) fn earlier_storage(record: &Record, now: Option<&StorageSettings>) -> Vec<StorageSettings> {
+    let elsewhere = |then: &&StorageSettings| now.is_none_or(|now| !now.is_at_the_place_of(then));
+    record.places().filter(elsewhere).cloned().collect()
 }
 
 fn is_typed(in_force: &[Setting], key: &str) -> bool {
@@ -296,6 +307,7 @@ mod tests {
             objects: Vec::new(),
             before: BTreeSet::new(),
             storage: None,
+            earlier_storage: Vec::new(),
             logs: None,
             detached: true,
             last: 1,
@@ -360,6 +372,17 @@ mod tests {
         );
     }
 
+    /// Unlike what its agents were started with, its end can be moved.
+    #[test]
+    fn a_typed_budget_is_ignored_in_its_own_words() {
+        let (typed, in_force) = typed_options(&["--session-budget", "9h"]);
+        let (_, told) = as_begun(&typed, &record(Some(begun_with())), &in_force);
+        let [notice] = &told[..] else { panic!("{told:?}") };
+        assert!(notice.headline.starts_with("--session-budget 32400s is ignored"), "{notice:?}");
+        assert!(!notice.cause.contains("same settings") && notice.next_step == "{budget} moves the end", "{notice:?}");
+        assert!(notice.names_keys);
+    }
+
     /// What a config file says is for new sessions: one that made alarms goes on having them.
     #[test]
     fn reports_and_captures_go_on_going_where_they_went() {
@@ -368,10 +391,13 @@ mod tests {
         let storage = StorageSettings { url: "s3://then/x".parse().expect("a URL"), ..options.storage().expect("S3") };
         let record = Record { logs: Some(then.clone()), storage: Some(storage.clone()), ..record(None) };
         assert_eq!(logs_again(&options, "c", &record, &[]), Some(then), "from the file, not typed");
-        assert_eq!(storage_again(&options, &record, &[]), Some(storage));
+        assert_eq!(storage_again(&options, &record, &[]), Some(storage.clone()));
         let now = logs_again(&options, "c", &record, &in_force).expect("settings");
         assert_eq!((now.group.as_str(), now.alarms), ("/new", true));
         assert_eq!(storage_again(&options, &record, &in_force), options.storage());
+        let now = options.storage();
+        assert_eq!(earlier_storage(&record, now.as_ref()), std::slice::from_ref(&storage), "its captures are there");
+        assert_eq!(earlier_storage(&record, Some(&storage)), []);
         options.log_group.cloudwatch = None;
         assert!(logs_again(&options, "c", &record, &in_force).is_some_and(|logs| logs.group == "/then"));
     }

@@ -64,6 +64,7 @@ impl<S: State> Engine<S> {
                 let settings = storage.settings();
                 StorageInfo { url: settings.url, way: settings.way }
             }),
+            earlier_places: outlets.earlier.iter().map(|storage| storage.settings().url).collect(),
             storage_options: outlets.storage_options(),
             ring_folder: site.ring_folder(),
             reports: outlets.logs.as_ref().map(|logs| logs.settings().clone()),

@@ -2,9 +2,9 @@
 //!
 //! Owns what the engine is given for that, and the work of each effect that is about it.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
-use nodewatch_protocol::{CaptureSpec, EACH_NODE, OwnSink, Sink};
+use nodewatch_protocol::{CaptureSpec, EACH_NODE, OwnSink, RingList, Sink};
 use tokio::{
     sync::{OnceCell, Semaphore, mpsc},
     time::timeout,
@@ -31,6 +31,8 @@ pub struct Outlets {
     pub folder: PathBuf,
     /// S3, where it is used.
     pub storage: Option<Arc<Storage>>,
+    /// Where in S3 captures of the session went before.
+    pub earlier: Vec<Arc<Storage>>,
     /// CloudWatch, where it is used.
     pub logs: Option<Arc<Logs>>,
     /// The viewer's program and arguments, `{}` standing for what it reads.
@@ -44,6 +46,7 @@ impl From<PathBuf> for Outlets {
         Self {
             folder,
             storage: None,
+            earlier: Vec::new(),
             logs: None,
             viewer: VIEWER.map(str::to_owned).to_vec(),
             largest: CaptureSpec::default().ring_bytes,
@@ -94,6 +97,11 @@ impl Outlet {
     fn storage(&self) -> Result<&Storage, Notice> {
         let none = || Notice::error("S3 is not set up", "no bucket was given", "start with --s3 s3://bucket/prefix");
         self.outlets.storage.as_deref().ok_or_else(none)
+    }
+
+    /// Everywhere in S3 that the session has captures.
+    fn places(&self) -> Result<impl Iterator<Item = &Storage>, Notice> {
+        Ok([self.storage()?].into_iter().chain(self.outlets.earlier.iter().map(Arc::as_ref)))
     }
 
     /// How an agent is to deliver. Before the first is told, the journal is.
@@ -147,19 +155,25 @@ impl Outlet {
     }
 
     pub(super) async fn stock(&self) -> Result<Found, Notice> {
-        let storage = self.storage()?;
-        let place = storage.session(&self.session);
-        let found = storage.summary(&place).await;
-        found.map(Found::Stored).map_err(|error| error.notice(format!("cannot see what is in {place}")))
+        let mut found = Vec::new();
+        for storage in self.places()? {
+            let place = storage.session(&self.session);
+            let there = storage.summary(&place).await;
+            let there = there.map_err(|error| error.notice(format!("cannot see what is in {place}")))?;
+            found.push((place, there));
+        }
+        Ok(Found::StoredIn(found))
     }
 
     pub(super) async fn remove_all(&self) -> Result<Found, Notice> {
-        let storage = self.storage()?;
-        let removed = storage.remove(&self.session).await;
-        let removed =
-            removed.map_err(|error| error.notice(format!("{} may still be there", storage.session(&self.session))))?;
+        let mut found = Vec::new();
+        for storage in self.places()? {
+            let place = storage.session(&self.session);
+            let removed = storage.remove(&self.session).await;
+            found.push((place.clone(), removed.map_err(|error| error.notice(format!("{place} may still be there")))?));
+        }
         self.site.note_storage(None)?;
-        Ok(Found::Stored(removed))
+        Ok(Found::StoredIn(found))
     }
 
     /// Agents that may still be there go on delivering: what is removed under them would come back unseen.
@@ -218,11 +232,12 @@ impl Outlet {
     }
 
     /// What goes along with the captures: into the session's folder where there is one, and to S3.
-    pub(super) async fn write_manifest(&self, captured: Vec<Node>) -> Vec<Notice> {
-        if captured.is_empty() {
+    pub(super) async fn write_manifest(&self, captured: Vec<Node>, known: Vec<(Node, RingList)>) -> Vec<Notice> {
+        if captured.is_empty() && known.is_empty() {
             return Vec::new();
         }
-        let all: Vec<NodeName> = captured.iter().map(|node| node.name.clone()).collect();
+        let all: BTreeSet<NodeName> =
+            captured.iter().chain(known.iter().map(|(node, _)| node)).map(|node| node.name.clone()).collect();
         let (nodes, names) = tokio::join!(manifest::gather(Arc::clone(&self.site), captured), self.site.names());
         let mut manifest = SessionManifest {
             session: self.session.clone(),
@@ -246,6 +261,9 @@ impl Outlet {
                 {
                     manifest = manifest.clone().with(earlier);
                 }
+                for (node, ring) in &known {
+                    manifest.add_missing(node.clone(), ring.clone());
+                }
                 let bytes = text::json_pretty(&manifest).unwrap_or_default().into_bytes();
                 storage.put_manifest(&self.session, bytes).await
             };
@@ -254,6 +272,9 @@ impl Outlet {
                 Ok(Err(error)) => notices.push(error.notice("the session's manifest is not in S3")),
                 Err(_) => notices.push(no_answer("the session's manifest may not be in S3")),
             }
+        }
+        for (node, ring) in known {
+            manifest.add_missing(node, ring);
         }
         // Without files here nobody looks for it here.
         if self.outlets.folder.exists()

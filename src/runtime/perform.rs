@@ -2,10 +2,10 @@
 //!
 //! Owns one task for each deployment, tunnel and file; ends them all with the program.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream};
-use nodewatch_protocol::{CaptureFile, CaptureSpec, Orders, ReportState, Request, Response};
+use nodewatch_protocol::{CaptureFile, CaptureSpec, Orders, ReportState, Request, Response, RingList};
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
     task::{AbortHandle, JoinSet},
@@ -104,9 +104,7 @@ impl Performer {
             Effect::Deploy(nodes) => self.deploy(nodes),
             Effect::Ask(node, request) => self.ask(node, request),
             Effect::Fetch(node, file) => self.fetch(node, file),
-            Effect::Resolve(nodes, spec) => {
-                self.tell(async move { Event::Resolved(nodes, spec.clone(), resolved(spec).await) });
-            }
+            Effect::Resolve(nodes, spec) => self.resolve(nodes, spec),
             Effect::Grant(node) => self.grant(node),
             Effect::ListStored => {
                 let outlet = self.outlet.clone();
@@ -134,11 +132,8 @@ impl Performer {
             }
             Effect::Merge(files) => self.tell(self.outlet.clone().merge(files)),
             Effect::Follow(nodes) => self.tell(self.outlet.clone().follow(nodes)),
-            Effect::View(file) => {
-                let told = self.outlet.view(&file);
-                self.tell(async move { told });
-            }
-            Effect::CleanUp { captured, keep } => self.clean_up(captured, keep),
+            Effect::View(file) => self.view(&file),
+            Effect::CleanUp { captured, known, keep } => self.clean_up(captured, known, keep),
             Effect::TakeStock => {
                 let stock = self.site.inventory();
                 self.tell(async move { Event::Stock(stock.await) });
@@ -158,26 +153,42 @@ impl Performer {
             Effect::AskHeld(session) => self.ask_held(session),
             Effect::Sweep(session) => self.sweep(session),
             Effect::AllowContents(names) => self.site.allow_contents(names),
-            Effect::Trust(session) => {
-                let trust = self.site.trust(session.clone());
-                self.tell(async move { Event::Trusted(session, trust.await) });
-            }
+            Effect::Trust(session) => self.trust(session),
             Effect::Attach => self.follow(self.site.attach()),
             Effect::Save { name, contents } => {
-                let folder = self.outlet.folder().to_owned();
-                self.tell(async move { Event::Ended(Job::Write, handoff::save_notice(&folder, &name, &contents)) });
+                self.write(move |folder| handoff::save_notice(folder, &name, &contents));
             }
-            Effect::WriteReport(summary) => {
-                let folder = self.outlet.folder().to_owned();
-                self.tell(async move { Event::Ended(Job::Write, handoff::report_notice(&folder, &summary)) });
-            }
-            Effect::FindContexts => {
-                let site = Arc::clone(&self.site);
-                self.tell(async move { Event::Contexts(site.contexts()) });
-            }
+            Effect::WriteReport(summary) => self.write(move |folder| handoff::report_notice(folder, &summary)),
+            Effect::FindContexts => self.find_contexts(),
             // The engine's and the terminal's.
             Effect::Quit | Effect::Copy(_) | Effect::Suspend => {}
         }
+    }
+
+    /// Looks up the hosts that a filter names.
+    fn resolve(&mut self, nodes: Vec<NodeName>, spec: CaptureSpec) {
+        self.tell(async move { Event::Resolved(nodes, spec.clone(), resolved(spec).await) });
+    }
+
+    fn view(&mut self, file: &Path) {
+        let told = self.outlet.view(file);
+        self.tell(async move { told });
+    }
+
+    /// Writes something into the session's folder; what is to be said of that is what the work returns.
+    fn write(&mut self, work: impl FnOnce(&Path) -> Notice + Send + 'static) {
+        let folder = self.outlet.folder().to_owned();
+        self.tell(async move { Event::Ended(Job::Write, work(&folder)) });
+    }
+
+    fn find_contexts(&mut self) {
+        let site = Arc::clone(&self.site);
+        self.tell(async move { Event::Contexts(site.contexts()) });
+    }
+
+    fn trust(&mut self, session: SessionId) {
+        let trust = self.site.trust(session.clone());
+        self.tell(async move { Event::Trusted(session, trust.await) });
     }
 
     /// What S3 or CloudWatch has of a group.
@@ -417,7 +428,7 @@ impl Performer {
     }
 
     /// Tunnels are closed first, so that no agent's end looks like a fault.
-    fn clean_up(&mut self, captured: Vec<Node>, keep: Keep) {
+    fn clean_up(&mut self, captured: Vec<Node>, known: Vec<(Node, RingList)>, keep: Keep) {
         for deployment in self.deployments.drain(..) {
             deployment.abort();
         }
@@ -432,7 +443,7 @@ impl Performer {
             {
                 return;
             }
-            for notice in outlet.write_manifest(captured).await {
+            for notice in outlet.write_manifest(captured, known).await {
                 if events.send(Event::NoManifest(notice)).await.is_err() {
                     return;
                 }

@@ -47,7 +47,7 @@ pub(super) fn open_tunnel(
     let opener: Opener = Box::new(move || {
         let (site, opened, agent) = (Arc::clone(&site), opened.clone(), agent.clone());
         let is_same = move |site: &Arc<dyn Site>, opened: &NodeName| {
-            if site.agent_of(opened) == agent { Ok(()) } else { Err(OpenError("its agent is gone".to_owned())) }
+            if site.agent_of(opened) == agent { Ok(()) } else { Err(OpenError::AgentGone) }
         };
         async move {
             is_same(&site, &opened)?;

@@ -184,7 +184,7 @@ impl App {
                 dropped.interface.to_string(),
                 dropped.queue.to_string(),
                 row.place().word().to_owned(),
-                row.on_node.and_then(|file| file.sha256.clone()).unwrap_or_default(),
+                row.sha256().unwrap_or_default().to_owned(),
             ]
         };
         Table {

@@ -211,13 +211,13 @@ impl App {
         let place = |row: &FileRow<'_>| {
             let in_s3 = row.stored.map(|stored| stored.key.as_str());
             let delivered = row.on_node.and_then(|file| match &file.delivery {
-                Delivery::Delivered { key, .. } => Some(key.as_str()),
+                Delivery::Delivered { key, .. } if !row.removed => Some(key.as_str()),
                 _ => None,
             });
-            let uri = in_s3
-                .or(delivered)
-                .zip(self.session.terms.storage.as_ref())
-                .map(|(key, storage)| storage.url.object(key));
+            let uri = match in_s3 {
+                Some(key) => self.session.terms.storage.as_ref().map(|storage| storage.url.object(key)),
+                None => delivered.and_then(|key| self.session.object_uri(key)),
+            };
             uri.or_else(|| row.path().map(|path| path.display().to_string()))
         };
         let places: Vec<String> = rows.iter().filter_map(place).collect();
@@ -249,7 +249,8 @@ impl App {
                 stored.extend(row.stored.map(|stored| stored.key.clone()));
             }
             let goes = row.on_node.is_some_and(|file| file.state == FileState::Closed) || row.stored.is_some();
-            let elsewhere = row.on_node.is_some_and(|file| file.delivery.is_proved()) && row.stored.is_none();
+            let proved = row.on_node.is_some_and(|file| file.delivery.is_proved());
+            let elsewhere = proved && row.stored.is_none() && !row.removed;
             let stays = row.path().is_some() || elsewhere || (row.key.session.is_some() && row.stored.is_some());
             let fetched = row.on_node.is_some_and(|file| file.fetched);
             if goes && !stays && !fetched {

@@ -2,13 +2,13 @@
 //!
 //! Owns what is asked of agents for it, and how far files are on their way. Pure.
 
-use nodewatch_protocol::{CaptureFile, CaptureSpec, Freeze, Request, SinkState};
+use nodewatch_protocol::{CaptureFile, CaptureSpec, CaptureState, FilePlace, FileRecord, Freeze, Request, RingList, SinkState};
 
 use super::{
     Effect, Session,
-    node::{Asked, Before, Frozen},
+    node::{Asked, Before, Frozen, NodeState},
 };
-use crate::model::{FetchProgress, NodeName, Notice};
+use crate::model::{FetchProgress, Node, NodeName, Notice};
 
 impl Session {
     /// What the ring on a node may take.
@@ -104,6 +104,17 @@ impl Session {
         saved.into_iter().map(|file| Effect::Fetch(name.clone(), file)).collect()
     }
 
+    /// What is known here of every node's files, for where no agent can say it any more: its pod or its whole namespace
+    /// was removed.
+    pub(super) fn known_rings(&self) -> Vec<(Node, RingList)> {
+        let known = |state: &NodeState| {
+            let files: Vec<FileRecord> = state.every_file().map(|file| state.record_of(file)).collect();
+            let ring = RingList { node: state.node.name.0.clone(), files, ..RingList::default() };
+            (!ring.files.is_empty()).then(|| (state.node.clone(), ring))
+        };
+        self.nodes.values().filter_map(known).collect()
+    }
+
     /// Ends the captures on these nodes.
     pub(crate) fn stop_captures(&mut self, names: Vec<NodeName>) -> Vec<Effect> {
         self.captures_stopped(&names);
@@ -137,5 +148,22 @@ impl Session {
         if let Some(notice) = notice {
             self.notify(notice);
         }
+    }
+}
+
+impl NodeState {
+    /// A file as its ring's list would have it, as far as that was told.
+    fn record_of(&self, file: &CaptureFile) -> FileRecord {
+        let capture = match self.capture {
+            CaptureState::Running { since, .. } | CaptureState::Stopped { since, .. } => since.min(file.started),
+            CaptureState::Idle => file.started,
+        };
+        let here = match self.fetches.get(&file.name) {
+            Some(FetchProgress::Done { sha256, .. }) => Some(sha256.clone()),
+            _ => None,
+        };
+        let fetched = file.fetched || here.is_some();
+        let file = CaptureFile { sha256: here.or_else(|| file.sha256.clone()), fetched, ..file.clone() };
+        FileRecord { file, capture, place: FilePlace::Gone, span: None, frozen: false, asked: false }
     }
 }

@@ -153,6 +153,9 @@ impl NodeState {
 
     /// Why a file of it is not in S3, as far as anyone has said.
     pub fn why_undelivered(&self, file: &CaptureFile) -> String {
+        if self.is_removed_from_s3(file) {
+            return "not in S3 any more: it was removed there after its upload".to_owned();
+        }
         if let Delivery::Waiting { reason } | Delivery::Lost { reason } = &file.delivery {
             return reason.clone();
         }

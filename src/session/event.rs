@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use nodewatch_protocol::{CaptureFile, CaptureSpec, ReportState, Request, Response, UnixMillis};
+use nodewatch_protocol::{CaptureFile, CaptureSpec, ReportState, Request, Response, RingList, UnixMillis};
 use nodewatch_report::Event as ReportEvent;
 use serde::{Deserialize, Serialize};
 
@@ -232,8 +232,10 @@ pub enum Effect {
     TakeStock,
     /// Remove all that was made and is not to be kept, after the manifests of these nodes' captures were gathered.
     CleanUp {
-        /// Nodes with captures.
+        /// Nodes whose agents can say what they have captured.
         captured: Vec<Node>,
+        /// What this program knows itself of files that no ring may have any more.
+        known: Vec<(Node, RingList)>,
         /// What stays.
         keep: Keep,
     },

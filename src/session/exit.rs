@@ -170,6 +170,13 @@ impl Exit {
         }
     }
 
+    /// Captures are in this place too, where they went before.
+    pub fn expect_captures(&mut self, places: impl IntoIterator<Item = S3Url>) {
+        for place in places {
+            self.ledger.expect(Group::Storage, What::Captures { place, found: StoredSummary::default() });
+        }
+    }
+
     /// Whether a group stays; agents do not run without their namespace.
     pub fn keeps(&self, group: Group) -> bool {
         self.keep.contains(&group) || (group == Group::Base && self.keep.contains(&Group::Agents))

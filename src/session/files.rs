@@ -3,17 +3,17 @@
 //! Owns where each one is, and what of S3 is known. Pure.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
 use nodewatch_protocol::{CaptureFile, Delivery, FileState, Request, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-use super::{Effect, Session};
+use super::{Effect, Session, node::NodeState};
 use crate::{
     base::text,
-    model::{FetchProgress, Held, NodeName, Notice, StoredFile},
+    model::{FetchProgress, Held, MAX_LISTED, NodeName, Notice, S3Url, StoredFile},
 };
 
 /// What moves, and what S3 has.
@@ -21,10 +21,21 @@ use crate::{
 pub struct Transfers {
     /// What S3 has.
     pub stored: Stored,
+    /// Listings of S3 that are under way.
+    pub(super) listings: Listings,
+    /// Objects that were removed by this program's own key.
+    pub(super) removed: BTreeSet<String>,
     /// Objects on their way here or here, by key.
     pub downloads: BTreeMap<String, FetchProgress>,
     /// How fast files move, all together.
     pub flow: Flow,
+}
+
+/// Listings of S3 that are under way, and what each of them must show: what was there before the first was asked for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Listings {
+    under_way: usize,
+    due: BTreeSet<String>,
 }
 
 /// How much had moved at a time, and how fast it did until then.
@@ -85,13 +96,9 @@ pub enum Whereabouts<'a> {
 }
 
 impl<'a> Whereabouts<'a> {
-    /// Of a file by what is known of it: in a ring, whether that is gone, in S3, here.
-    pub fn of(
-        file: Option<&'a CaptureFile>,
-        ring_is_gone: bool,
-        stored: bool,
-        here: Option<&'a FetchProgress>,
-    ) -> Self {
+    fn of(row: &FileRow<'a>) -> Self {
+        let &FileRow { on_node: file, ring_is_gone, removed, here, .. } = row;
+        let stored = row.stored.is_some();
         match (here, file) {
             (Some(FetchProgress::Done { path, .. }), _) => Self::Here(path),
             (Some(FetchProgress::Bytes(have)), _) => Self::Coming { have: *have, resuming: None },
@@ -99,12 +106,14 @@ impl<'a> Whereabouts<'a> {
             (_, None) if stored => Self::InS3 { compared: true },
             (_, None) => Self::Gone,
             (_, Some(file)) => match &file.delivery {
-                Delivery::Delivered { unproved, .. } => Self::InS3 { compared: !unproved },
+                Delivery::Delivered { unproved, .. } if !removed => Self::InS3 { compared: !unproved },
                 _ if stored => Self::InS3 { compared: true },
                 _ if ring_is_gone => Self::Lost,
                 _ if file.state == FileState::Open => Self::Writing,
                 Delivery::Sending { sent } => Self::Uploading { sent: *sent },
-                Delivery::Held | Delivery::Waiting { .. } | Delivery::Lost { .. } => Self::OnNode,
+                Delivery::Held | Delivery::Waiting { .. } | Delivery::Lost { .. } | Delivery::Delivered { .. } => {
+                    Self::OnNode
+                }
             },
         }
     }
@@ -136,15 +145,18 @@ pub struct FileRow<'a> {
     pub ring_is_gone: bool,
     /// In S3.
     pub stored: Option<&'a StoredFile>,
+    /// S3 had it, and a newer list of what S3 has lacks it.
+    pub removed: bool,
     /// On its way here, or here.
     pub here: Option<&'a FetchProgress>,
 }
 
 impl<'a> FileRow<'a> {
     /// A file in the ring of a node, and how far it is on its way here.
-    pub fn on_node(node: &NodeName, file: &'a CaptureFile, here: Option<&'a FetchProgress>) -> Self {
-        let key = FileKey { session: None, node: node.0.clone(), name: file.name.clone() };
-        Self { key, on_node: Some(file), ring_is_gone: false, stored: None, here }
+    pub fn on_node(state: &'a NodeState, file: &'a CaptureFile) -> Self {
+        let key = FileKey { session: None, node: state.node.name.0.clone(), name: file.name.clone() };
+        let (removed, here) = (state.is_removed_from_s3(file), state.fetches.get(&file.name));
+        Self { key, on_node: Some(file), ring_is_gone: false, stored: None, removed, here }
     }
 
     /// Its bytes, uncompressed where that is known.
@@ -153,8 +165,8 @@ impl<'a> FileRow<'a> {
     }
 
     /// Where it is.
-    pub fn place(&self) -> Whereabouts<'_> {
-        Whereabouts::of(self.on_node, self.ring_is_gone, self.stored.is_some(), self.here)
+    pub fn place(&self) -> Whereabouts<'a> {
+        Whereabouts::of(self)
     }
 
     /// Something is missing from it, or it did not get where it was to go.
@@ -162,12 +174,20 @@ impl<'a> FileRow<'a> {
         let incomplete = self.on_node.is_some_and(|file| {
             !file.is_complete() || matches!(file.delivery, Delivery::Waiting { .. } | Delivery::Lost { .. })
         });
-        incomplete || self.is_lost() || matches!(self.here, Some(FetchProgress::Failed(_)))
+        incomplete || self.removed || self.is_lost() || matches!(self.here, Some(FetchProgress::Failed(_)))
     }
 
     /// It was in a ring that is gone, and is nowhere else nor on its way.
     pub fn is_lost(&self) -> bool {
         self.place() == Whereabouts::Lost
+    }
+
+    /// Its checksum: what a fetch has checked it against, or what its agent says.
+    pub fn sha256(&self) -> Option<&'a str> {
+        match self.here {
+            Some(FetchProgress::Done { sha256, .. }) => Some(sha256),
+            _ => self.on_node.and_then(|file| file.sha256.as_deref()),
+        }
     }
 
     /// Where it is on the laptop.
@@ -220,6 +240,7 @@ impl Session {
                     on_node: Some(file),
                     ring_is_gone,
                     stored: in_s3,
+                    removed: state.is_removed_from_s3(file),
                     here: fetched.or_else(|| self.transfers.downloads.get(&in_s3?.key)),
                 });
             }
@@ -236,6 +257,7 @@ impl Session {
                     on_node: None,
                     ring_is_gone: false,
                     stored: Some(stored),
+                    removed: false,
                     here: self.transfers.downloads.get(&stored.key),
                 })
             })
@@ -257,18 +279,109 @@ impl Session {
         if !matches!(self.transfers.stored, Stored::Known(_)) {
             self.transfers.stored = Stored::Asked;
         }
+        // What was delivered before must be in the list.
+        if self.transfers.listings.under_way == 0 {
+            self.transfers.listings.due = self.delivered_here();
+        }
+        self.transfers.listings.under_way += 1;
         vec![Effect::ListStored]
     }
 
     /// What S3 has is known, or not.
     pub(super) fn stored(&mut self, stored: Result<Vec<StoredFile>, Notice>) {
+        let listings = &mut self.transfers.listings;
+        listings.under_way = listings.under_way.saturating_sub(1);
+        // Which of several an answer belongs to is not known, so each shows at least what the first one must.
+        let due = if listings.under_way == 0 { std::mem::take(&mut listings.due) } else { listings.due.clone() };
         match stored {
-            Ok(files) => self.transfers.stored = Stored::Known(files),
+            Ok(files) => {
+                let removed = self.hold_against(&due, &files);
+                self.transfers.stored = Stored::Known(files);
+                if removed > 0 {
+                    let headline = format!("{} not in S3 any more", text::counted(removed, "file"));
+                    let cause = "the newest list of the bucket lacks what was uploaded before";
+                    let next_step = "{open} fetches what is still on a node";
+                    self.notify(Notice::warning(headline, cause, next_step).naming_keys());
+                }
+            }
             Err(notice) => {
                 self.notify(notice.clone());
                 self.transfers.stored = Stored::Failed(notice);
             }
         }
+    }
+
+    /// Where captures of this session went before.
+    pub(super) fn earlier_places(&self) -> impl Iterator<Item = S3Url> {
+        self.terms.earlier_places.iter().map(|place| place.below(self.terms.id.as_str()))
+    }
+
+    /// The address of a delivered file: where files go now, or where they went before if its key says so. Of two
+    /// buckets with the same keys it is in the one that is known to have it.
+    pub fn object_uri(&self, key: &str) -> Option<String> {
+        let storage = self.terms.storage.as_ref()?;
+        let now = storage.session(&self.terms.id);
+        let Some(before) = self.earlier_places().find(|place| key.starts_with(&place.prefix)) else {
+            return Some(now.object(key));
+        };
+        let uri = now.object(key);
+        let at_end = self.ended().and_then(|exit| exit.end.in_bucket.as_ref());
+        let listed = match (at_end, &self.transfers.stored) {
+            (Some(Ok(found)), _) => found.iter().any(|(known, _)| *known == uri),
+            (_, Stored::Known(found)) => found.iter().any(|file| file.key == key),
+            _ => false,
+        };
+        Some(if key.starts_with(&now.prefix) && listed { uri } else { before.object(key) })
+    }
+
+    /// Keys of this session's files that were delivered to where it delivers now. What went to an earlier place is in
+    /// no list of this one.
+    pub(super) fn delivered_here(&self) -> BTreeSet<String> {
+        let Some(storage) = &self.terms.storage else { return BTreeSet::new() };
+        let place = storage.session(&self.terms.id);
+        let earlier: Vec<String> = self.earlier_places().map(|place| place.prefix).collect();
+        let files = self.nodes.values().flat_map(NodeState::every_file);
+        let keys = files.filter_map(|file| match &file.delivery {
+            Delivery::Delivered { key, .. } => Some(key),
+            _ => None,
+        });
+        // A key names no bucket.
+        let here = |key: &&String| key.starts_with(&place.prefix) && !earlier.iter().any(|it| key.starts_with(it));
+        keys.filter(here).cloned().collect()
+    }
+
+    /// Notes which of these keys a list of what S3 has lacks; how many files that are new to it.
+    pub(super) fn hold_against(&mut self, due: &BTreeSet<String>, found: &[StoredFile]) -> usize {
+        // A list that was cut may lack anything.
+        if found.len() >= MAX_LISTED {
+            return 0;
+        }
+        let there: BTreeSet<&str> = found.iter().map(|file| file.key.as_str()).collect();
+        let (now, by_key) = (self.now, &self.transfers.removed);
+        let mut new = 0;
+        for state in self.nodes.values_mut() {
+            let (mut listed, mut lacking) = (Vec::new(), Vec::new());
+            for file in state.every_file() {
+                match &file.delivery {
+                    Delivery::Delivered { key, .. } if there.contains(key.as_str()) => listed.push(file.name.clone()),
+                    Delivery::Delivered { key, .. } if due.contains(key) => {
+                        lacking.push((file.name.clone(), by_key.contains(key)));
+                    }
+                    _ => {}
+                }
+            }
+            for name in &listed {
+                state.delivery.removed.remove(name);
+            }
+            for (name, by_key) in lacking {
+                // What this program was told to remove is no news.
+                if state.delivery.removed.insert(name.clone()) && !by_key {
+                    state.note(now, format!("{name} is not in S3 any more"));
+                    new += 1;
+                }
+            }
+        }
+        new
     }
 
     /// An object's way here went on.
@@ -296,7 +409,25 @@ pub fn remove_files(on_nodes: Vec<(NodeName, String)>, stored: Vec<String>) -> V
 
 /// What would be lost of an agent with its ring, for people.
 pub fn held_text(held: &Held) -> String {
-    let capture = if held.capturing { "a running capture and " } else { "" };
-    let files = text::counted(usize::try_from(held.files).unwrap_or(usize::MAX), "file");
-    format!("{}: {capture}{files} ({}) not copied anywhere else", text::visible(&held.node.0), text::bytes(held.bytes))
+    let count = text::counted(usize::try_from(held.files).unwrap_or(usize::MAX), "file");
+    let files = format!("{count} ({})", text::bytes(held.bytes));
+    let what = match (held.capturing, held.files) {
+        (true, 0) => "a running capture and the file that it writes".to_owned(),
+        (true, _) => format!("a running capture and {files}"),
+        (false, _) => files,
+    };
+    format!("{}: {what} not copied anywhere else", text::visible(&held.node.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_running_capture_is_not_said_to_have_nothing() {
+        let held = |capturing, files| held_text(&Held { node: "a".into(), capturing, files, bytes: 2048 * files });
+        assert_eq!(held(true, 0), "a: a running capture and the file that it writes not copied anywhere else");
+        assert_eq!(held(true, 1), "a: a running capture and 1 file (2.00 KiB) not copied anywhere else");
+        assert_eq!(held(false, 2), "a: 2 files (4.00 KiB) not copied anywhere else");
+    }
 }

@@ -99,7 +99,8 @@ impl Session {
 
 /// A file that no sink gets, or not any more.
 fn stays(state: &NodeState, file: &CaptureFile, sink: bool) -> bool {
-    !sink || state.delivery.no_grant.is_some() || matches!(file.delivery, Delivery::Lost { .. })
+    let over = matches!(file.delivery, Delivery::Lost { .. }) || state.is_removed_from_s3(file);
+    !sink || state.delivery.no_grant.is_some() || over
 }
 
 fn set_out(state: &mut NodeState, name: &NodeName, files: Vec<CaptureFile>) -> Vec<Effect> {

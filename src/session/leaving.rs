@@ -26,6 +26,7 @@ impl Session {
         } else {
             let storage = self.terms.storage.as_ref().map(|storage| storage.session(&self.terms.id));
             let mut exit = Exit::new(unattended, storage);
+            exit.expect_captures(self.earlier_places());
             exit.keep.extend(self.terms.keep_files.then_some(Group::Files));
             if let Some(reports) = &self.reports {
                 exit.ledger.expect(Group::Reports, What::Cloud(self.reports_there(reports)));
@@ -46,7 +47,13 @@ impl Session {
             self.reports.is_some().then_some(Group::Reports),
             self.reports.is_some().then_some(Group::Alarms),
         ];
-        [Effect::TakeStock].into_iter().chain(groups.into_iter().flatten().map(Effect::Stock)).collect()
+        let mut effects: Vec<Effect> =
+            [Effect::TakeStock].into_iter().chain(groups.into_iter().flatten().map(Effect::Stock)).collect();
+        if !self.delivered_here().is_empty() {
+            // What somebody has removed there is to be fetched while its agent runs.
+            effects.extend(self.list_stored());
+        }
+        effects
     }
 
     /// Ctrl-C: opens the exit; again it detaches, as long as nothing has been removed; while removing it goes without
@@ -142,8 +149,8 @@ impl Session {
     /// What was made in the cluster, and in S3 what is not to be kept; the manifest is gathered first.
     fn remove_everything(&mut self, keep: &Keep) -> Vec<Effect> {
         let nodes = self.nodes.values().filter(|state| state.agent.runs() && !state.files.is_empty());
-        let mut effects =
-            vec![Effect::CleanUp { captured: nodes.map(|state| state.node.clone()).collect(), keep: keep.clone() }];
+        let captured = nodes.map(|state| state.node.clone()).collect();
+        let mut effects = vec![Effect::CleanUp { captured, known: self.known_rings(), keep: keep.clone() }];
         if let Leaving::Going(exit) = &mut self.leaving {
             effects.extend(exit.ledger.begin(keep).into_iter().map(Effect::Remove));
         }
@@ -341,6 +348,11 @@ impl Session {
 
     /// What S3 has of the session in the end.
     pub(super) fn in_bucket(&mut self, found: Result<Vec<StoredFile>, Notice>) {
+        if let Ok(files) = &found {
+            // Nothing gets there any more.
+            let due = self.delivered_here();
+            self.hold_against(&due, files);
+        }
         let bucket = self.terms.storage.as_ref().map(|storage| storage.url.clone());
         if let (Leaving::Going(exit), Some(bucket)) = (&mut self.leaving, bucket) {
             let named = |file: StoredFile| (bucket.object(&file.key), file.size);
@@ -371,7 +383,9 @@ impl Session {
         match &self.leaving {
             Leaving::Not => {
                 let storage = self.terms.storage.as_ref().map(|storage| storage.session(&self.terms.id));
-                self.leaving = Leaving::Going(Exit::new(true, storage));
+                let mut exit = Exit::new(true, storage);
+                exit.expect_captures(self.earlier_places());
+                self.leaving = Leaving::Going(exit);
             }
             Leaving::Going(_) => {}
             // What came of it is known.

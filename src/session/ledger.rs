@@ -61,15 +61,28 @@ pub enum What {
 pub enum Found {
     /// Objects in S3.
     Stored(StoredSummary),
+    /// The same, by place.
+    StoredIn(Vec<(S3Url, StoredSummary)>),
     /// As people call it.
     Text(String),
 }
 
 impl Found {
-    /// For people.
-    pub fn text(&self) -> String {
+    /// What of it there is of a thing.
+    fn of(&self, what: &What) -> Option<StoredSummary> {
+        match (self, what) {
+            (Self::Stored(found), What::Captures { .. }) => Some(*found),
+            (Self::StoredIn(found), What::Captures { place, .. }) => {
+                found.iter().find(|(known, _)| known == place).map(|(_, found)| *found)
+            }
+            _ => None,
+        }
+    }
+
+    /// What there is of a thing, for people.
+    pub fn text(&self, what: &What) -> String {
         let found = match self {
-            Self::Stored(found) => found,
+            Self::Stored(_) | Self::StoredIn(_) => self.of(what).unwrap_or_default(),
             Self::Text(text) => return text.clone(),
         };
         let mut text = format!("{}, {}", counted(found.objects as usize, "object"), bytes(found.bytes));
@@ -170,7 +183,7 @@ impl Ledger {
         for thing in self.things.iter_mut().filter(|thing| thing.group == group && thing.fate.is_untouched()) {
             thing.note(found);
             thing.fate = match found {
-                Ok(found) => Fate::There(found.text()),
+                Ok(found) => Fate::There(found.text(&thing.what)),
                 Err(notice) => Fate::Unknown(notice.line()),
             };
         }
@@ -243,8 +256,9 @@ impl Ledger {
 
 impl Thing {
     fn note(&mut self, said: &Result<Found, Notice>) {
-        if let (What::Captures { found, .. }, Ok(Found::Stored(now))) = (&mut self.what, said) {
-            *found = *now;
+        let now = said.as_ref().ok().and_then(|said| said.of(&self.what));
+        if let (What::Captures { found, .. }, Some(now)) = (&mut self.what, now) {
+            *found = now;
         }
     }
 }

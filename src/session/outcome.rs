@@ -2,6 +2,8 @@
 //!
 //! Owns how the receipt is made of the session's state, and nothing of its forms. Pure.
 
+use std::path::PathBuf;
+
 use nodewatch_protocol::{CaptureFile, Delivery, Dropped, FileState};
 
 use super::{
@@ -87,8 +89,10 @@ impl Session {
             receipt.files.incomplete.push(note(name, file, why));
         }
         let fetched = state.fetches.get(&file.name);
-        if let (Delivery::Delivered { key, size, unproved }, Some(storage)) = (&file.delivery, &self.terms.storage) {
-            let uri = storage.url.object(key);
+        let removed = state.is_removed_from_s3(file);
+        if let Delivery::Delivered { key, size, unproved } = &file.delivery
+            && let Some(uri) = self.object_uri(key).filter(|_| !removed)
+        {
             if *unproved {
                 receipt.files.not_compared.insert(uri.clone());
             }
@@ -96,17 +100,26 @@ impl Session {
             if !unproved && !matches!(fetched, Some(FetchProgress::Done { .. })) {
                 return true;
             }
+        } else if self.was_removed_by_key(file) {
+            // Nobody misses it.
+            receipt.files.fetched.extend(fetched.and_then(|fetch| here(fetch, file)));
+            return true;
         } else if self.terms.storage.is_some()
             && !self.terms.keep_files
-            && (receipt.detached.is_none() || receipt.stranded)
+            // Agents that go on deliver what waits, and nothing twice.
+            && (receipt.detached.is_none() || receipt.stranded || removed)
         {
             receipt.files.undelivered.push(note(name, file, state.why_undelivered(file)));
         }
-        if let Some(FetchProgress::Done { path, sha256 }) = fetched {
-            receipt.files.fetched.push((path.clone(), file.size, sha256.clone()));
-            return true;
-        }
-        false
+        let here = fetched.and_then(|fetch| here(fetch, file));
+        let is_here = here.is_some();
+        receipt.files.fetched.extend(here);
+        is_here
+    }
+
+    /// Its object was removed from S3 by this program's own key.
+    fn was_removed_by_key(&self, file: &CaptureFile) -> bool {
+        matches!(&file.delivery, Delivery::Delivered { key, .. } if self.transfers.removed.contains(key))
     }
 
     /// A file whose ring went with an earlier agent of the node: what was not kept in time is lost.
@@ -115,7 +128,7 @@ impl Session {
             return;
         }
         let name = &state.node.name;
-        if file.delivery.is_delivered() {
+        if state.is_in_s3(file) {
             let reason = "in S3 but not compared: its ring was removed with its agent".to_owned();
             receipt.files.unproved.push(note(name, file, reason));
         } else if !self.terms.keep_files {
@@ -143,7 +156,7 @@ impl Session {
             None if chosen && file.state == FileState::Closed => {
                 receipt.files.left_there.push(held);
             }
-            None if file.delivery.is_delivered() => {
+            None if state.is_in_s3(file) => {
                 let reason = format!("in S3 but not compared: {}", held.reason);
                 receipt.files.unproved.push(FileNote { reason, ..held });
             }
@@ -181,6 +194,14 @@ impl Session {
             },
             reaped: exit.ledger.things().iter().filter_map(Thing::as_object).any(|object| object.kind == Kind::Role),
         }
+    }
+}
+
+/// Where a file is on the laptop, with its size and checksum.
+fn here(fetch: &FetchProgress, file: &CaptureFile) -> Option<(PathBuf, u64, String)> {
+    match fetch {
+        FetchProgress::Done { path, sha256 } => Some((path.clone(), file.size, sha256.clone())),
+        _ => None,
     }
 }
 

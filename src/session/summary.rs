@@ -6,15 +6,19 @@ use nodewatch_protocol::{CaptureFile, CaptureState, Delivery};
 
 use super::{
     Session,
+    exit::Phase,
     node::{NodeState, reason_text},
 };
 use crate::{
     base::text,
     model::{
-        CaptureSummary, FetchProgress, FileSummary, Moment, NodeSummary, PortMoment, PortSummary, SUMMARY_VERSION,
-        Summary,
+        CaptureSummary, FetchProgress, FileSummary, Group, Moment, NodeSummary, PortMoment, PortSummary,
+        SUMMARY_VERSION, Summary,
     },
 };
+
+/// Of a file that was in a ring which is gone, and is nowhere else.
+const LOST: &str = "lost: its ring was removed with its agent";
 
 impl Session {
     /// The session as its report tells it.
@@ -58,8 +62,10 @@ impl Session {
             opened: change.opened,
             port: change.port.to_string(),
         });
-        let lost = "lost: its ring was removed with its agent";
-        let former = state.gone.former.iter().map(|file| self.file_summary(state, file, lost));
+        let former = state.gone.former.iter().map(|file| self.file_summary(state, file, LOST));
+        let let_go = state.gone.let_go.iter().map(|file| self.file_summary(state, file, "being fetched"));
+        let on_node = self.on_node_word();
+        let in_ring = state.files.iter().map(|file| self.file_summary(state, file, on_node));
         NodeSummary {
             name: node.name.clone(),
             facts: facts.into_iter().flatten().collect::<Vec<_>>().join(", "),
@@ -68,17 +74,37 @@ impl Session {
             changes: changes.collect(),
             rates: state.counts.of_session.points().to_vec(),
             capture: capture(state),
-            files: former.chain(state.files.iter().map(|file| self.file_summary(state, file, "on the node"))).collect(),
+            files: former.chain(let_go).chain(in_ring).collect(),
+        }
+    }
+
+    /// Where a file is that is in its agent's ring and nowhere else.
+    fn on_node_word(&self) -> &'static str {
+        // Once everything is gone, rings are.
+        match self.ended().filter(|exit| exit.phase == Phase::Done && !exit.keeps(Group::Agents)) {
+            Some(exit) if exit.discards_files() => "discarded: not fetched, and gone with its agent, as requested",
+            Some(_) => LOST,
+            None => "on the node",
         }
     }
 
     fn file_summary(&self, state: &NodeState, file: &CaptureFile, otherwise: &str) -> FileSummary {
-        let place = match (state.fetches.get(&file.name), &file.delivery, &self.terms.storage) {
-            (Some(FetchProgress::Done { path, .. }), ..) => path.display().to_string(),
-            (_, Delivery::Delivered { key, unproved, .. }, Some(storage)) => {
-                format!("{}{}", storage.url.object(key), if *unproved { " (not compared)" } else { "" })
+        // What was fetched was compared with this, whether its agent has ever named it or not.
+        let checked = match state.fetches.get(&file.name) {
+            Some(FetchProgress::Done { sha256, .. }) => Some(sha256.clone()),
+            _ => None,
+        };
+        let uri = match &file.delivery {
+            Delivery::Delivered { key, unproved, .. } if !state.is_removed_from_s3(file) => {
+                self.object_uri(key).map(|uri| format!("{uri}{}", if *unproved { " (not compared)" } else { "" }))
             }
+            _ => None,
+        };
+        let place = match (state.fetches.get(&file.name), uri) {
+            (Some(FetchProgress::Done { path, .. }), ..) => path.display().to_string(),
+            (_, Some(uri)) => uri,
             (Some(FetchProgress::Failed(notice)), ..) => format!("not fetched: {}", notice.cause),
+            _ if state.is_removed_from_s3(file) => format!("{otherwise}; not in S3 any more"),
             _ => otherwise.to_owned(),
         };
         FileSummary {
@@ -87,7 +113,7 @@ impl Session {
             packets: file.packets,
             dropped: file.dropped,
             place,
-            sha256: file.sha256.clone(),
+            sha256: checked.or_else(|| file.sha256.clone()),
             incomplete: file.incomplete.clone(),
         }
     }
@@ -112,4 +138,68 @@ fn capture(state: &NodeState) -> Option<CaptureSummary> {
         dropped: statistics.dropped,
         mix,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        model::{Node, Place, SessionId},
+        session::exit::{Exit, Leaving},
+    };
+
+    fn file(name: &str) -> CaptureFile {
+        serde_json::from_value(serde_json::json!({"name": name, "size": 9, "packets": 1, "started": 1, "ended": 2,
+            "state": "closed"}))
+        .expect("a file")
+    }
+
+    fn session() -> Session {
+        let mut session = Session::plain(Place::Local, SessionId::new(1), Duration::from_secs(1));
+        let mut state = NodeState::new(Node::named("a".into()));
+        state.agent = crate::session::node::Agent::Live;
+        state.files = vec![file("x")];
+        session.nodes.insert("a".into(), state);
+        session
+    }
+
+    fn files(session: &Session) -> Vec<FileSummary> {
+        session.summary().nodes.remove(0).files
+    }
+
+    #[test]
+    fn a_file_that_was_fetched_has_the_checksum_that_it_was_checked_against() {
+        let mut session = session();
+        assert_eq!(files(&session)[0].sha256, None, "its agent has not named it");
+        let state = session.nodes.get_mut(&"a".into()).expect("there");
+        let done = || FetchProgress::Done { path: "here".into(), sha256: "ab".into() };
+        state.fetches.insert("x".into(), done());
+        // Its ring has let it go since.
+        state.gone.let_go.push(file("y"));
+        state.fetches.insert("y".into(), done());
+        let files = files(&session);
+        assert_eq!(files.len(), 2);
+        for file in files {
+            assert_eq!((file.sha256.as_deref(), file.place.as_str()), (Some("ab"), "here"));
+        }
+    }
+
+    #[test]
+    fn what_went_with_its_agent_is_not_on_the_node() {
+        let mut session = session();
+        let place = |session: &Session| files(session)[0].place.clone();
+        assert_eq!(place(&session), "on the node");
+        let mut exit = Exit::new(false, None);
+        exit.phase = Phase::Done;
+        session.leaving = Leaving::Over(exit.clone());
+        assert_eq!(place(&session), LOST);
+        exit.keep.insert(Group::Files);
+        session.leaving = Leaving::Over(exit.clone());
+        assert!(place(&session).starts_with("discarded"), "{}", place(&session));
+        exit.keep.insert(Group::Agents);
+        session.leaving = Leaving::Over(exit);
+        assert_eq!(place(&session), "on the node");
+    }
 }

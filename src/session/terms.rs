@@ -10,7 +10,7 @@ use nodewatch_protocol::Freeze;
 use serde::{Deserialize, Serialize};
 
 use super::{Permission, delivery::StorageInfo};
-use crate::model::{LogsSettings, Place, SessionId};
+use crate::model::{LogsSettings, Place, S3Url, SessionId};
 
 /// How long agents go on without a heartbeat, unless the user says otherwise.
 pub const LEASE: Duration = Duration::from_secs(600);
@@ -45,6 +45,9 @@ pub struct Terms {
     pub expect: PortSet,
     /// Where captures go beside this laptop.
     pub storage: Option<StorageInfo>,
+    /// Where captures of it went before that.
+    #[serde(default)]
+    pub earlier_places: Vec<S3Url>,
     /// Options that say how that place is reached, for commands that are printed.
     pub storage_options: Vec<String>,
     /// Where on this machine capture files stay when they are not fetched; `None` where agents keep them.
@@ -77,6 +80,7 @@ impl Terms {
             exclude: PortSet::default(),
             expect: PortSet::default(),
             storage: None,
+            earlier_places: Vec::new(),
             storage_options: Vec::new(),
             ring_folder: None,
             reports: None,

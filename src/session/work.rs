@@ -49,7 +49,10 @@ impl Session {
         for effect in effects {
             match effect {
                 Effect::Merge(_) => self.work.begin(Job::Merge),
-                Effect::RemoveStored(_) => self.work.begin(Job::RemoveStored),
+                Effect::RemoveStored(key) => {
+                    self.transfers.removed.insert(key.clone());
+                    self.work.begin(Job::RemoveStored);
+                }
                 Effect::Follow(_) => self.work.begin(Job::Follow),
                 Effect::Save { .. } | Effect::WriteReport(_) => self.work.begin(Job::Write),
                 Effect::Sweep(id) if !self.work.sweeps.contains(id) => self.work.sweeps.push(id.clone()),

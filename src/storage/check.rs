@@ -2,7 +2,11 @@
 //!
 //! Owns the checks before a session. Makes and removes one empty object below the session's own prefix.
 
-use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::{
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::head_bucket::HeadBucketError,
+};
 
 use super::{Storage, client, reason, region_of};
 use crate::{
@@ -29,12 +33,6 @@ impl Storage {
     /// Looks at the bucket as a session would use it.
     pub async fn check(&self, session: &SessionId) -> Vec<PreflightCheck> {
         let bucket = &self.settings.url.bucket;
-        let check = |outcome, detail: String, fix: &str| PreflightCheck {
-            check: "S3 bucket".to_owned(),
-            outcome,
-            detail,
-            fix: fix.to_owned(),
-        };
         if let Some((detail, fix)) = self.impossible() {
             return vec![check(Outcome::Failed, detail, fix)];
         }
@@ -42,35 +40,7 @@ impl Storage {
             return vec![check(Outcome::NotPermitted, error.to_string(), "sign in, or choose another AWS_PROFILE")];
         }
         if let Err(error) = self.client.head_bucket().bucket(bucket).send().await {
-            let status = error.raw_response().map_or(0, |response| response.status().as_u16());
-            let elsewhere = region_of(&error).filter(|region| *region != self.region);
-            let found = match (status, elsewhere) {
-                (301 | 307 | 400, Some(region)) => {
-                    let detail = format!("bucket {bucket} is in {region}, not in {}", self.region);
-                    return vec![check(Outcome::Failed, detail, &format!("--s3-region {}", text::shell(&region)))];
-                }
-                (404, _) => check(
-                    Outcome::Failed,
-                    format!("bucket {bucket} does not exist"),
-                    "create it, or choose another \
-                                                                                       with --s3",
-                ),
-                (403, _) => {
-                    let fix = "grant the rights in manifests/s3-policy.json, or choose another AWS_PROFILE";
-                    check(Outcome::NotPermitted, format!("no access to bucket {bucket}"), fix)
-                }
-                (status, _) => {
-                    // An answer without a body says only that it is one: a list that is refused says why.
-                    let list = self.client.list_objects_v2().bucket(bucket).max_keys(1);
-                    let why = match (status, list.send().await) {
-                        (1.., Err(error)) => reason(&error),
-                        _ => reason(&error),
-                    };
-                    let detail = format!("unexpected answer for bucket {bucket}: {} says {why}", self.host());
-                    check(Outcome::Failed, detail, "see --s3-endpoint and --s3-region")
-                }
-            };
-            return vec![found];
+            return vec![self.unusable(&error).await];
         }
         let off = self.clock.ahead() / 60_000;
         if off.unsigned_abs() > MOST_OFF {
@@ -82,12 +52,9 @@ impl Storage {
         let unchecked = written.is_ok() && !self.checks_sums(session).await;
         checks.push(match written {
             Ok(()) => check(Outcome::Passed, format!("{} is writable", self.settings.url), ""),
-            Err(error) => check(
-                Outcome::NotPermitted,
-                error.to_string(),
-                "grant the rights in \
-                                                                           manifests/s3-policy.json",
-            ),
+            Err(error) => {
+                check(Outcome::NotPermitted, error.to_string(), "grant the rights in manifests/s3-policy.json")
+            }
         });
         if unchecked {
             let detail = format!(
@@ -109,6 +76,36 @@ impl Storage {
             checks.push(check(Outcome::Passed, detail.to_owned(), fix));
         }
         checks
+    }
+
+    /// Why the bucket cannot be used, by the answer to who asked for it.
+    async fn unusable(&self, error: &SdkError<HeadBucketError, HttpResponse>) -> PreflightCheck {
+        let bucket = &self.settings.url.bucket;
+        let status = error.raw_response().map_or(0, |response| response.status().as_u16());
+        match (status, region_of(error).filter(|region| *region != self.region)) {
+            (301 | 307 | 400, Some(region)) => {
+                let detail = format!("bucket {bucket} is in {region}, not in {}", self.region);
+                check(Outcome::Failed, detail, &format!("--s3-region {}", text::shell(&region)))
+            }
+            (404, _) => {
+                let fix = "create it, or choose another with --s3";
+                check(Outcome::Failed, format!("bucket {bucket} does not exist"), fix)
+            }
+            (403, _) => {
+                let fix = "grant the rights in manifests/s3-policy.json, or choose another AWS_PROFILE";
+                check(Outcome::NotPermitted, format!("no access to bucket {bucket}"), fix)
+            }
+            (status, _) => {
+                // An answer without a body says only that it is one: a list that is refused says why.
+                let list = self.client.list_objects_v2().bucket(bucket).max_keys(1);
+                let why = match (status, list.send().await) {
+                    (1.., Err(error)) => reason(&error),
+                    _ => reason(error),
+                };
+                let detail = format!("unexpected answer for bucket {bucket}: {} says {why}", self.host());
+                check(Outcome::Failed, detail, "see --s3-endpoint and --s3-region")
+            }
+        }
     }
 
     /// What can be said without asking anybody, with what to do.
@@ -180,4 +177,9 @@ impl Storage {
             }
         }
     }
+}
+
+/// What is said of the bucket itself.
+fn check(outcome: Outcome, detail: String, fix: &str) -> PreflightCheck {
+    PreflightCheck { check: "S3 bucket".to_owned(), outcome, detail, fix: fix.to_owned() }
 }

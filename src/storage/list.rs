@@ -5,10 +5,7 @@
 use aws_sdk_s3::{error::ProvideErrorMetadata, types::EncodingType};
 
 use super::{Storage, StorageError};
-use crate::model::{S3Url, StoredFile, StoredSummary};
-
-/// More objects than this are not listed: nobody reads such a list.
-const MAX_LISTED: usize = 100_000;
+use crate::model::{MAX_LISTED, S3Url, StoredFile, StoredSummary};
 
 /// A version of an object, for removal.
 pub(super) struct Version {

@@ -189,7 +189,16 @@ pub(super) fn facts_of(app: &App, row: &FileRow<'_>, theme: &Theme) -> Vec<(Stri
         if !file.incomplete.is_empty() {
             texts.push((file.incomplete.clone(), theme.bad));
         }
-        texts.extend(file.sha256.as_ref().map(|sum| (format!("sha256:{sum}"), theme.dim)));
+        if row.removed {
+            let storage = app.session.terms.storage.as_ref();
+            let place = storage
+                .map_or_else(|| "S3".to_owned(), |storage| format!("{}", storage.session(&app.session.terms.id)));
+            texts.push((
+                format!("not in S3 any more: it was uploaded, and the newest list of {place} lacks it"),
+                theme.bad,
+            ));
+        }
+        texts.extend(row.sha256().map(|sum| (format!("sha256:{sum}"), theme.dim)));
         match &file.delivery {
             Delivery::Waiting { reason } => texts.push((format!("not delivered yet: {reason}"), theme.warn)),
             Delivery::Lost { reason } => texts.push((format!("cannot be delivered: {reason}"), theme.bad)),
@@ -224,8 +233,10 @@ pub(super) fn place(row: &FileRow<'_>, theme: &Theme) -> (String, Style) {
         Whereabouts::OnNode => match row.on_node.map(|file| &file.delivery) {
             Some(Delivery::Waiting { .. }) => (format!("{word}, retrying S3"), theme.accent),
             Some(Delivery::Lost { .. }) => (format!("{word}, cannot be uploaded"), theme.accent),
+            _ if row.removed => (format!("{word}, not in S3 any more"), theme.warn),
             _ => (word.to_owned(), theme.plain),
         },
+        Whereabouts::Lost if row.removed => (format!("{word}: not in S3 any more"), theme.bad),
         Whereabouts::Lost => (format!("{word} with its agent"), theme.bad),
         Whereabouts::Gone => (word.to_owned(), theme.dim),
     };

@@ -223,6 +223,27 @@ async fn captures_of_a_session_without_a_journal_are_removed_by_name() {
     assert_eq!(keys(&garage.client(), "").await, Vec::<String>::new());
 }
 
+/// With `--local` no journal is asked, and the bucket that is named is cleaned.
+#[tokio::test(flavor = "multi_thread")]
+async fn captures_of_a_session_on_this_machine_are_removed_with_it() {
+    let Some(garage) = Garage::start() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let client = garage.client();
+    for key in ["x/0000000b/a/1.pcapng", "x/0000000b/manifest.json", "x/0000000c/a/1.pcapng"] {
+        client.put_object().bucket("captures").key(key).send().await.expect("put");
+    }
+    let arguments = ["cleanup", "0000000b", "--local", "--captures", "--s3", "s3://captures/x"];
+    let run = |more: &[&str]| {
+        program(folder.path(), &garage.endpoint(), &[&arguments, more].concat()).output().expect("it runs")
+    };
+    let planned = run(&["--dry-run"]);
+    assert!(planned.status.success() && said(&planned).contains("would remove 2 objects"), "{}", said(&planned));
+    assert_eq!(keys(&client, "").await.len(), 3, "nothing was removed");
+    let removed = run(&["--yes"]);
+    assert!(removed.status.success() && said(&removed).contains("removed 2 objects"), "{}", said(&removed));
+    assert_eq!(keys(&client, "").await, ["x/0000000c/a/1.pcapng"], "another session's stay");
+}
+
 #[test]
 fn merging_writes_where_it_is_told_and_overwrites_nothing() {
     if !possible() {

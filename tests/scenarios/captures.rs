@@ -5,10 +5,13 @@ use nodewatch_protocol::{
     Response, RingState, SinkState, StopReason, Update,
 };
 use nodewatch_tui::{
-    model::{FetchProgress, Group, Keep, Notice, Removal, StoredFile, StoredSummary, TunnelChange, Way},
+    model::{
+        DeployProgress, FetchProgress, Group, Keep, Notice, Removal, S3Url, StoredFile, StoredSummary, TunnelChange,
+        Way,
+    },
     screens::{Action, App, Edit, Layer, Scope, update},
     session::{
-        Effect, Event,
+        Effect, Event, Job,
         delivery::{STALLED, StorageInfo},
         exit::Phase,
         ledger::Found,
@@ -356,6 +359,162 @@ fn what_s3_has_not_compared_is_fetched_and_said_to_be_no_more_than_that() {
     let text = receipt.text();
     assert!(text.contains("NOT COMPARED 1.pcapng of a: in S3 but not compared: the tunnel is cut"), "{text}");
     assert!(!receipt.is_whole());
+}
+
+/// What somebody else removed from S3 is not there because it was once.
+#[test]
+fn what_was_removed_from_s3_is_fetched_from_its_node_or_said_to_be_lost() {
+    let there = || vec![delivered("1.pcapng")];
+    let with = |files| {
+        let mut app = live();
+        to_s3(&mut app);
+        feed(&mut app, [tunnel("a", ring(0, 1)), tunnel("a", Update::Files(files))]);
+        app
+    };
+    // A list that was asked for before the file got there lacks it rightly.
+    let mut app = with(vec![file("1.pcapng", 100, FileState::Closed)]);
+    assert_eq!(key(&mut app, Action::Files), [Effect::ListStored]);
+    feed(&mut app, [tunnel("a", Update::Files(there())), Event::Stored(Ok(vec![]))]);
+    assert_eq!(app.file_rows()[0].place().word(), "in S3");
+    // A newer one does not.
+    assert_eq!(key(&mut app, Action::Files), [Effect::ListStored]);
+    feed(&mut app, [Event::Stored(Ok(vec![]))]);
+    let told = app.session.notices.back().map(|(_, notice)| notice.headline.clone());
+    assert_eq!(told.as_deref(), Some("1 file not in S3 any more"));
+    let row = &app.file_rows()[0];
+    assert!(row.removed && row.is_fault() && row.place().word() == "on the node", "{row:?}");
+    assert_eq!(key(&mut app, Action::Copy), [], "its address leads nowhere");
+    let effects = update(&mut app, Event::Finish, NOW);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Fetch(..))), "{effects:?}");
+    let done = FetchProgress::Done { path: "1.pcapng".into(), sha256: "00".into() };
+    update(&mut app, Event::Fetch("a".into(), "1.pcapng".into(), done), NOW);
+    feed(&mut app, [Event::InBucket(Ok(vec![])), Event::Removal(Removal::Finished)]);
+    let receipt = app.session.receipt();
+    let text = receipt.text();
+    assert!(text.contains("NOT IN S3 1.pcapng of a: not in S3 any more") && text.contains("fetched"), "{text}");
+    assert!(receipt.files.delivered.is_empty() && receipt.files.lost.is_empty() && !receipt.is_whole(), "{text}");
+    // It is noticed when everything is gone.
+    let mut app = with(there());
+    update(&mut app, Event::Finish, NOW);
+    feed(&mut app, [Event::InBucket(Ok(vec![])), Event::Removal(Removal::Finished)]);
+    let receipt = app.session.receipt();
+    let text = receipt.text();
+    assert!(text.contains("NOT IN S3 1.pcapng of a: not in S3 any more"), "{text}");
+    assert!(receipt.files.delivered.is_empty() && receipt.files.lost.len() == 1, "{text}");
+    let files = app.session.summary().nodes.into_iter().find(|node| node.name.0 == "a").expect("a").files;
+    assert!(files[0].place.ends_with("not in S3 any more"), "{}", files[0].place);
+    // The exit asks before it begins.
+    let mut app = with(there());
+    assert_eq!(key(&mut app, Action::Quit).last(), Some(&Effect::ListStored));
+    // Put back, it is there again.
+    feed(&mut app, [Event::Stored(Ok(vec![]))]);
+    update(&mut app, Event::Tick, NOW);
+    let key = "inc/7f3a91c2/a/1.pcapng".to_owned();
+    feed(&mut app, [Event::Stored(Ok(vec![StoredFile { key, size: 90, modified: NOW }]))]);
+    assert!(!app.file_rows()[0].removed);
+}
+
+#[test]
+fn what_was_removed_from_s3_by_key_is_neither_missed_nor_shown() {
+    let mut app = live();
+    to_s3(&mut app);
+    feed(&mut app, [tunnel("a", ring(0, 1)), tunnel("a", Update::Files(vec![delivered("1.pcapng")]))]);
+    let object = StoredFile { key: "inc/7f3a91c2/a/1.pcapng".into(), size: 90, modified: NOW };
+    key(&mut app, Action::Files);
+    feed(&mut app, [Event::Stored(Ok(vec![object]))]);
+    key(&mut app, Action::Remove);
+    let effects = key(&mut app, Action::Open);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::RemoveStored(_))), "{effects:?}");
+    let removed = Event::Ended(Job::RemoveStored, Notice::info("removed"));
+    assert_eq!(update(&mut app, removed, NOW), [Effect::ListStored], "what is known is out of date");
+    feed(&mut app, [Event::Stored(Ok(vec![]))]);
+    assert!(app.session.notices.iter().all(|(_, notice)| !notice.headline.contains("any more")));
+    update(&mut app, Event::Finish, NOW);
+    feed(&mut app, [Event::InBucket(Ok(vec![])), Event::Removal(Removal::Finished)]);
+    assert!(app.session.receipt().is_whole(), "{}", app.session.receipt().text());
+}
+
+/// Its namespace was removed underneath: what was fetched before still gets its manifest.
+#[test]
+fn what_is_known_of_fetched_files_outlives_their_agents() {
+    let mut app = live();
+    feed(&mut app, [tunnel("a", Update::Files(vec![file("1.pcapng", 100, FileState::Closed)]))]);
+    let done = FetchProgress::Done { path: "1.pcapng".into(), sha256: "ab".into() };
+    update(&mut app, Event::Fetch("a".into(), "1.pcapng".into(), done), NOW);
+    for name in ["a", "b", "c"] {
+        feed(&mut app, [Event::Deploy(name.into(), DeployProgress::Ended("its namespace was removed".into()))]);
+    }
+    let effects = update(&mut app, Event::Finish, NOW);
+    let known = effects.iter().find_map(|effect| match effect {
+        Effect::CleanUp { captured, known, .. } if captured.is_empty() => Some(known),
+        _ => None,
+    });
+    let [(node, ring)] = &known.expect("a removal")[..] else { panic!("{effects:?}") };
+    let record = &ring.files[0];
+    assert_eq!((node.name.0.as_str(), record.file.name.as_str()), ("a", "1.pcapng"));
+    assert!(record.file.fetched && record.file.sha256.as_deref() == Some("ab"), "{record:?}");
+}
+
+/// Files stay where they went when a session is taken up with another place.
+#[test]
+fn captures_that_went_to_two_places_are_named_in_both() {
+    for before in ["s3://before/old", "s3://before/inc"] {
+        let mut app = live();
+        to_s3(&mut app);
+        app.session.terms.earlier_places = vec![before.parse().expect("a place")];
+        let prefix = &app.session.terms.earlier_places[0].prefix;
+        let delivery = Delivery::Delivered { key: format!("{prefix}7f3a91c2/a/1.pcapng"), size: 90, unproved: false };
+        let there = CaptureFile { delivery, ..file("1.pcapng", 100, FileState::Closed) };
+        feed(&mut app, [tunnel("a", ring(0, 2)), tunnel("a", Update::Files(vec![there, delivered("2.pcapng")]))]);
+        key(&mut app, Action::Quit);
+        let now: S3Url = "s3://captures/inc/7f3a91c2".parse().expect("a place");
+        let then: S3Url = format!("{before}/7f3a91c2").parse().expect("a place");
+        let some = |objects| StoredSummary { objects, bytes: 9, ..StoredSummary::default() };
+        let found = Found::StoredIn(vec![(now, some(2)), (then, some(5))]);
+        feed(&mut app, [Event::Stocked(Group::Storage, Ok(found))]);
+        let fates: Vec<String> = app
+            .session
+            .exit()
+            .expect("leaving")
+            .ledger
+            .of(Group::Storage)
+            .map(|thing| format!("{} {:?}", thing.name(), thing.fate))
+            .collect();
+        assert!(fates[0].contains("captures/inc") && fates[0].contains("2 objects"), "{fates:?}");
+        assert!(fates[1].contains(before) && fates[1].contains("5 objects"), "{fates:?}");
+        key(&mut app, Action::Open);
+        let second = StoredFile { key: "inc/7f3a91c2/a/2.pcapng".into(), size: 90, modified: NOW };
+        feed(&mut app, [Event::InBucket(Ok(vec![second])), Event::Removal(Removal::Finished)]);
+        let receipt = app.session.receipt();
+        let text = receipt.text();
+        for part in [
+            format!("in S3    {before}/7f3a91c2/a/1.pcapng"),
+            "in S3    s3://captures/inc/7f3a91c2/a/2.pcapng".to_owned(),
+            "kept     captures in s3://captures/inc/7f3a91c2/".to_owned(),
+            format!("kept     captures in {before}/7f3a91c2/"),
+        ] {
+            assert!(text.contains(&part), "{part}: {text}");
+        }
+        let json = receipt.json();
+        assert_eq!(json["storage"]["place"], "s3://captures/inc/7f3a91c2/");
+        assert_eq!(json["storage_earlier"][0]["place"], format!("{before}/7f3a91c2/"));
+        assert!(receipt.is_whole(), "{text}");
+    }
+}
+
+/// On this machine no agent goes on alone: what a session holds that was left is left behind.
+#[test]
+fn files_that_stay_on_this_machine_are_left_behind() {
+    let mut app = live();
+    app.session.terms.place = nodewatch_tui::model::Place::Local;
+    feed(&mut app, [tunnel("a", Update::Files(vec![file("1.pcapng", 100, FileState::Closed)]))]);
+    key(&mut app, Action::Quit);
+    key(&mut app, Action::Open);
+    assert_eq!(phase(&app), Some(Phase::Fetching));
+    key(&mut app, Action::Interrupt);
+    let receipt = app.session.receipt();
+    assert!(receipt.left_behind() && receipt.text().contains("KEPT "), "{}", receipt.text());
+    assert_eq!(receipt.json()["left_behind"], true);
 }
 
 /// A command that is printed can be copied into a shell, and names what was named.

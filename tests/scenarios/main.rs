@@ -39,7 +39,7 @@ fn key(app: &mut App, action: Action) -> Vec<Effect> {
 
 /// The removal of all but that.
 fn cleanup(keep: Keep) -> Effect {
-    Effect::CleanUp { captured: vec![], keep }
+    Effect::CleanUp { captured: vec![], known: vec![], keep }
 }
 
 /// Effects, whatever nodes a removal gathers manifests of.

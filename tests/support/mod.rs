@@ -169,9 +169,9 @@ impl Site for TestSite {
         let length = self.cut_bulk_after.map_or(part.length, |cut| cut.min(part.length));
         let corrupt = self.corrupt;
         async move {
-            let file = tokio::fs::File::from_std(file.map_err(|error| OpenError(error.to_string()))?);
+            let file = tokio::fs::File::from_std(file.map_err(|error| OpenError::Refused(error.into()))?);
             let mut bytes = Vec::new();
-            file.take(length).read_to_end(&mut bytes).await.map_err(|error| OpenError(error.to_string()))?;
+            file.take(length).read_to_end(&mut bytes).await.map_err(|error| OpenError::Refused(error.into()))?;
             if corrupt && let Some(last) = bytes.last_mut() {
                 *last ^= 1;
             }

@@ -39,6 +39,8 @@ pub enum Fate {
     Up(Duration),
     /// It comes up at once, and its pod is deleted after so long.
     Deleted(Duration),
+    /// The same, and another pod comes up a minute later.
+    Replaced(Duration),
     /// Its pod is never seen to run.
     Never,
     /// Its pod cannot come up.
@@ -131,6 +133,8 @@ struct State {
     discarded: Amount,
     next: u64,
     deadline: Option<Instant>,
+    /// When its process began.
+    started: u64,
 }
 
 impl Agent {
@@ -142,6 +146,7 @@ impl Agent {
             discarded: Amount::default(),
             next: 1,
             deadline: None,
+            started: BEGIN,
         };
         let (changed, gone) = (watch::Sender::new(0), watch::Sender::new(false));
         Self { name: name.clone(), began, state: Mutex::new(state), changed, gone, slept }
@@ -287,7 +292,7 @@ impl Agent {
         let at = now(self.began);
         let facts = AgentFacts {
             hostname: self.name.0.clone(),
-            started: BEGIN,
+            started: self.lock().started,
             now: at,
             interfaces: vec![],
             default_interfaces: vec!["eth0".into()],
@@ -345,6 +350,7 @@ impl Site for Script {
         let of_node = |name: NodeName| {
             let fate = self.nodes.iter().find(|(known, _)| *known == name).expect("a known node").1;
             let agent = Arc::clone(&self.agents[&name]);
+            let (another, third) = (Arc::clone(&agent), name.clone());
             let (first, second) = (name.clone(), name);
             let begins = async move {
                 let progress = match fate {
@@ -352,7 +358,7 @@ impl Site for Script {
                         sleep(after).await;
                         DeployProgress::Running
                     }
-                    Fate::Deleted(_) => DeployProgress::Running,
+                    Fate::Deleted(_) | Fate::Replaced(_) => DeployProgress::Running,
                     Fate::Never => DeployProgress::Step("waiting for the kubelet".into()),
                     Fate::Failed => DeployProgress::Failed(Notice::error("the image cannot be pulled", "none", "")),
                 };
@@ -360,7 +366,7 @@ impl Site for Script {
             };
             let ends = async move {
                 match fate {
-                    Fate::Deleted(after) => {
+                    Fate::Deleted(after) | Fate::Replaced(after) => {
                         sleep(after).await;
                         agent.gone.send_replace(true);
                         (second, DeployProgress::Ended("its pod was deleted".into()))
@@ -372,7 +378,18 @@ impl Site for Script {
                     }
                 }
             };
-            stream::once(begins).chain(stream::once(ends))
+            let comes_again = async move {
+                if !matches!(fate, Fate::Replaced(_)) {
+                    return std::future::pending().await;
+                }
+                sleep(Duration::from_secs(60)).await;
+                let mut state = another.lock();
+                (state.files, state.capture, state.started) = (Vec::new(), CaptureState::Idle, now(another.began));
+                drop(state);
+                another.gone.send_replace(false);
+                (third, DeployProgress::Running)
+            };
+            stream::once(begins).chain(stream::once(ends)).chain(stream::once(comes_again))
         };
         let streams: Vec<_> = nodes.into_iter().map(|name| of_node(name).boxed()).collect();
         stream::select_all(streams).chain(stream::pending()).boxed()
@@ -386,10 +403,10 @@ impl Site for Script {
             if hangs {
                 // As the calls to the API server have it.
                 sleep(Duration::from_secs(10)).await;
-                return Err(OpenError("exec has not answered for 10 s".into()));
+                return Err(OpenError::Refused("exec has not answered for 10 s".into()));
             }
             if *agent.gone.borrow() {
-                return Err(OpenError("there is no such pod".into()));
+                return Err(OpenError::Refused("there is no such pod".into()));
             }
             let (ours, theirs) = tokio::io::duplex(256 * 1024);
             tokio::spawn(agent.serve(theirs, rotate));
@@ -404,7 +421,7 @@ impl Site for Script {
         async move {
             let there = agent.lock().files.iter().any(|file| file.name == part.file);
             if *agent.gone.borrow() || !there {
-                return Err(OpenError("there is no such file".into()));
+                return Err(OpenError::Refused("there is no such file".into()));
             }
             let bytes = contents(&part.file)[part.offset as usize..].to_vec();
             Ok(Bulk { reader: Box::new(std::io::Cursor::new(bytes)), guard: Box::new(()) })
@@ -413,6 +430,6 @@ impl Site for Script {
     }
 
     fn follow(&self, _node: &NodeName, _from: StreamFrom) -> BoxFuture<'static, Result<Bulk, OpenError>> {
-        async { Err(OpenError("nothing follows here".into())) }.boxed()
+        async { Err(OpenError::Refused("nothing follows here".into())) }.boxed()
     }
 }

@@ -46,23 +46,7 @@ pub(super) fn recover(
     let (files, others): (Vec<String>, Vec<String>) = names.into_iter().partition(|name| store.is_file(name));
     let present: BTreeSet<String> = files.into_iter().collect();
     said.extend(others.iter().map(|name| format!("ignored {name} in the ring's folder: not a file")));
-    let mut list = match store.read_list() {
-        Remembered::Last(list) => list,
-        Remembered::Before(list, why) => {
-            said.push(format!("cannot read the ring's file index, using the previous one: {why}"));
-            list
-        }
-        Remembered::Nothing(why) => {
-            if let Some(why) = why {
-                let lost = "the ring's file index is lost; the files in its folder are kept, but not the record of \
-                            what was delivered, dropped or discarded";
-                said.push(format!("{lost}: {why}"));
-            } else if !present.is_empty() {
-                said.push("the ring has files but no file index; they are kept as they are".to_owned());
-            }
-            RingList::default()
-        }
-    };
+    let mut list = left_list(store, !present.is_empty(), &mut said);
     node.clone_into(&mut list.node);
     if list.ring.is_empty() {
         list.ring = super::store::chance();
@@ -116,6 +100,27 @@ pub(super) fn recover(
     files.sort_by_key(|record| record.file.sequence);
     list.files = files;
     Ok((list, said))
+}
+
+/// The list that was left, or an empty one, and why; `files` are there.
+fn left_list(store: &Store, files: bool, said: &mut Vec<String>) -> RingList {
+    match store.read_list() {
+        Remembered::Last(list) => list,
+        Remembered::Before(list, why) => {
+            said.push(format!("cannot read the ring's file index, using the previous one: {why}"));
+            list
+        }
+        Remembered::Nothing(why) => {
+            if let Some(why) = why {
+                let lost = "the ring's file index is lost; the files in its folder are kept, but not the record of \
+                            what was delivered, dropped or discarded";
+                said.push(format!("{lost}: {why}"));
+            } else if files {
+                said.push("the ring has files but no file index; they are kept as they are".to_owned());
+            }
+            RingList::default()
+        }
+    }
 }
 
 /// The freeze is pending and is saved anew, whole.

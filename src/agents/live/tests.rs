@@ -32,11 +32,11 @@ impl Site for Streams {
     }
 
     fn open(&self, _node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>> {
-        async { Err(OpenError("no tunnel".into())) }.boxed()
+        async { Err(OpenError::Refused("no tunnel".into())) }.boxed()
     }
 
     fn fetch(&self, _node: &NodeName, _part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>> {
-        async { Err(OpenError("no file".into())) }.boxed()
+        async { Err(OpenError::Refused("no file".into())) }.boxed()
     }
 
     fn follow(&self, _node: &NodeName, from: StreamFrom) -> BoxFuture<'static, Result<Bulk, OpenError>> {

@@ -26,15 +26,15 @@ impl Site for Removing {
     }
 
     fn open(&self, _node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>> {
-        async { Err(OpenError("no tunnel".into())) }.boxed()
+        async { Err(OpenError::Refused("no tunnel".into())) }.boxed()
     }
 
     fn fetch(&self, _node: &NodeName, _part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>> {
-        async { Err(OpenError("no file".into())) }.boxed()
+        async { Err(OpenError::Refused("no file".into())) }.boxed()
     }
 
     fn follow(&self, _node: &NodeName, _from: StreamFrom) -> BoxFuture<'static, Result<Bulk, OpenError>> {
-        async { Err(OpenError("no capture".into())) }.boxed()
+        async { Err(OpenError::Refused("no capture".into())) }.boxed()
     }
 
     fn remove(&self, _keep: Keep) -> BoxStream<'static, Removal> {
@@ -58,7 +58,7 @@ async fn after(removals: Vec<Removal>) -> String {
     let (events, mut told) = mpsc::channel(64);
     let session = SessionId::new(1);
     let mut performer = Performer::start(Arc::new(Removing(removals)), events, outlets, session, "here".into());
-    performer.perform(Effect::CleanUp { captured: Vec::new(), keep: Keep::new() });
+    performer.perform(Effect::CleanUp { captured: Vec::new(), known: Vec::new(), keep: Keep::new() });
     performer.perform(Effect::Remove(Group::Storage));
     let outcome = loop {
         if let Event::Removed(Group::Storage, outcome) = told.recv().await.expect("the program goes on") {
@@ -82,4 +82,25 @@ async fn captures_in_s3_are_not_touched_under_agents_that_could_not_be_removed()
     let gone = vec![Removal::Gone(job), Removal::Failed(namespace, "held".into()), Removal::Finished];
     let tried = after(gone).await;
     assert!(!tried.contains("was not touched"), "{tried}");
+}
+
+/// A namespace that is removed underneath takes every agent with it, and what they knew.
+#[tokio::test]
+async fn a_manifest_is_written_of_what_no_agent_can_say_any_more() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (events, mut told) = mpsc::channel(64);
+    let outlets = Outlets::from(folder.path().to_owned());
+    let removing = Arc::new(Removing(vec![Removal::Finished]));
+    let mut performer = Performer::start(removing, events, outlets, SessionId::new(1), "here".into());
+    let file = serde_json::json!({"name": "x.pcapng", "size": 9, "packets": 1, "started": 1, "ended": 2,
+        "state": "closed", "sha256": "ab", "fetched": true, "capture": 1, "place": "gone"});
+    let files = vec![serde_json::from_value(file).expect("a record")];
+    let ring = RingList { node: "a".into(), files, ..RingList::default() };
+    let known = vec![(Node::named("a".into()), ring)];
+    performer.perform(Effect::CleanUp { captured: Vec::new(), known, keep: Keep::new() });
+    while !matches!(told.recv().await.expect("the program goes on"), Event::Removal(Removal::Finished)) {}
+    performer.shut_down().await;
+    let written = std::fs::read(folder.path().join("manifest-00000001.json")).expect("a manifest");
+    let written: serde_json::Value = serde_json::from_slice(&written).expect("JSON");
+    assert_eq!(written["nodes"][0]["files"][0]["sha256"], "ab", "{written}");
 }

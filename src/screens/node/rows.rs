@@ -176,7 +176,7 @@ impl App {
     }
 
     fn file_rows_of<'a>(&'a self, state: &'a NodeState, tab: &Tab) -> Vec<Row<'a>> {
-        let row = |file| FileRow::on_node(&state.node.name, file, state.fetches.get(&file.name));
+        let row = |file| FileRow::on_node(state, file);
         let mut rows: Vec<FileRow<'a>> = state.files.iter().map(row).collect();
         rows.retain(|row| {
             let fields = [("file", row.key.name.as_str()), ("place", row.place().word())];

@@ -21,11 +21,31 @@ impl NodeState {
         self.gone.let_go.iter().chain(&self.files)
     }
 
+    /// Files of all its rings, in no order.
+    pub fn every_file(&self) -> impl Iterator<Item = &CaptureFile> {
+        self.gone.former.iter().chain(self.all_files())
+    }
+
+    /// It was delivered, and a newer list of what S3 has lacks it.
+    pub fn is_removed_from_s3(&self, file: &CaptureFile) -> bool {
+        file.delivery.is_delivered() && self.delivery.removed.contains(&file.name)
+    }
+
+    /// S3 has it, as far as anyone knows; perhaps nobody has compared it.
+    pub fn is_in_s3(&self, file: &CaptureFile) -> bool {
+        file.delivery.is_delivered() && !self.is_removed_from_s3(file)
+    }
+
+    /// S3 has every byte of it, as far as anyone knows.
+    pub fn is_proved_in_s3(&self, file: &CaptureFile) -> bool {
+        file.delivery.is_proved() && !self.is_removed_from_s3(file)
+    }
+
     /// Closed files that are neither on the laptop nor, as far as was proved, in S3.
     pub fn unfetched(&self) -> impl Iterator<Item = &CaptureFile> {
         self.files.iter().filter(|file| {
             let here = matches!(self.fetches.get(&file.name), Some(FetchProgress::Done { .. }));
-            file.state == FileState::Closed && !here && !file.delivery.is_proved()
+            file.state == FileState::Closed && !here && !self.is_proved_in_s3(file)
         })
     }
 
@@ -47,7 +67,7 @@ impl NodeState {
                 self.fetches.get(&file.name),
                 Some(FetchProgress::Done { .. } | FetchProgress::Bytes(_) | FetchProgress::Resuming { .. })
             );
-            !kept && !file.delivery.is_delivered()
+            !kept && !self.is_in_s3(file)
         })
     }
 

@@ -309,6 +309,8 @@ pub struct NodeDelivery {
     pub no_grant: Option<String>,
     /// Why a file did not get to S3 when that was last tried, by name.
     pub reasons: BTreeMap<String, String>,
+    /// Files that S3 had and has not any more, by name.
+    pub(super) removed: BTreeSet<String>,
 }
 
 /// What has happened on a node.

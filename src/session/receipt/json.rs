@@ -40,7 +40,7 @@ impl Receipt {
             let compared = !self.files.not_compared.contains(uri);
             json!({"uri": uri, "bytes": size, "sha256": sha256.as_ref().filter(|_| compared), "compared": compared})
         });
-        let storage = self.things.iter().find_map(|thing| {
+        let mut places = self.things.iter().filter_map(|thing| {
             let What::Captures { place, .. } = &thing.what else { return None };
             let word = match &thing.fate {
                 Fate::Gone => "removed",
@@ -49,6 +49,7 @@ impl Receipt {
             };
             Some(json!({"place": place, "fate": word}))
         });
+        let storage = places.next();
         let cloud = self.things.iter().filter_map(|thing| {
             let What::Cloud(what) = &thing.what else { return None };
             let mut value = self.fate(&thing.fate);
@@ -67,6 +68,7 @@ impl Receipt {
         json!({
             "cloud": cloud.collect::<Vec<_>>(), "reports": reports,
             "delivered": delivered.collect::<Vec<_>>(), "storage": storage,
+            "storage_earlier": places.collect::<Vec<_>>(),
             "session": self.session, "place": self.place, "left_behind": self.left_behind(),
             "objects": objects.collect::<Vec<_>>(), "fetched": fetched.collect::<Vec<_>>(),
             "lost": lost.collect::<Vec<_>>(), "left_on_nodes": there.collect::<Vec<_>>(), "detached": detached,

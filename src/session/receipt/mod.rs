@@ -108,7 +108,9 @@ impl Receipt {
     /// Something of ours is still there that nobody chose to keep.
     pub fn left_behind(&self) -> bool {
         let left = self.trouble.is_some() || self.things.iter().any(|thing| !thing.fate.is_settled());
-        self.stranded || self.abandoned || (self.detached.is_none() && left)
+        // Nothing on this machine goes on without this program: what it holds is left.
+        let held = self.on_this_machine && !self.files.held.is_empty();
+        self.stranded || self.abandoned || held || (self.detached.is_none() && left)
     }
 
     /// Everything is whole and where it should be.

@@ -209,7 +209,13 @@ impl Receipt {
 
     fn storage_text(&self, out: &mut String) {
         let captures = |thing: &&Thing| matches!(thing.what, What::Captures { .. });
-        let Some(thing) = self.things.iter().find(captures) else { return };
+        for (number, thing) in self.things.iter().filter(captures).enumerate() {
+            self.place_text(thing, number == 0, out);
+        }
+    }
+
+    /// What has become of the captures in a place; `current` is where they went last.
+    fn place_text(&self, thing: &Thing, current: bool, out: &mut String) {
         let What::Captures { place, found } = &thing.what else { return };
         let place = text::visible(&place.to_string());
         let files = &self.files;
@@ -220,14 +226,14 @@ impl Receipt {
                 let _ = writeln!(out, "  removed  {found} in {place}");
             }
             Fate::Failed(_) | Fate::Removing => thing_text(thing, out),
-            Fate::Kept if nothing => {}
+            Fate::Kept if nothing && current => {}
             Fate::Asked | Fate::There(_) | Fate::Unknown(_) | Fate::Kept => {
                 let again = self.session.as_ref().map(|session| {
                     let words = ["cleanup", session.as_str(), "--captures"].into_iter();
                     format!("; remove: {}", text::command(words.chain(self.storage_words.iter().map(String::as_str))))
                 });
-                let unlisted =
-                    files.unlisted.as_ref().map(|why| format!(" (cannot list them: {})", text::visible(why)));
+                let unlisted = files.unlisted.as_ref().filter(|_| current);
+                let unlisted = unlisted.map(|why| format!(" (cannot list them: {})", text::visible(why)));
                 let (unlisted, again) = (unlisted.unwrap_or_default(), again.unwrap_or_default());
                 let _ = writeln!(out, "  kept     captures in {place}{unlisted}{again}");
             }

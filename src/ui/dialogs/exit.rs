@@ -247,10 +247,10 @@ fn file_lines(app: &App, exit: &Exit, width: usize, theme: &Theme) -> (String, V
     for (name, state) in &app.session.nodes {
         for file in &state.files {
             let here = matches!(state.fetches.get(&file.name), Some(FetchProgress::Done { .. }));
-            if !here && !file.delivery.is_proved() {
+            if !here && !state.is_proved_in_s3(file) {
                 (size, count) = (size + file.size, count + 1);
             }
-            let row = FileRow::on_node(name, file, state.fetches.get(&file.name));
+            let row = FileRow::on_node(state, file);
             let failed = match row.here {
                 Some(FetchProgress::Failed(notice)) => Some(notice),
                 _ => None,
@@ -368,7 +368,7 @@ fn thing_lines(thing: &Thing, width: usize, theme: &Theme) -> Vec<Line<'static>>
     // What an object is for says more than its name, which may be cut.
     let mut what = match &thing.what {
         What::Object(object) => vec![visible(object.purpose.text()), more, name],
-        What::Captures { found, .. } if thing.fate == Fate::Gone => vec![name, Found::Stored(*found).text()],
+        What::Captures { found, .. } if thing.fate == Fate::Gone => vec![name, Found::Stored(*found).text(&thing.what)],
         What::Captures { .. } | What::Cloud(_) => vec![name, more],
     };
     what.retain(|part| !part.is_empty());
