@@ -74,7 +74,7 @@ impl Local {
 }
 
 /// Beside this program, where both are built and installed; otherwise in PATH.
-fn find_agent() -> Result<PathBuf, LocalError> {
+pub(super) fn find_agent() -> Result<PathBuf, LocalError> {
     let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned)).unwrap_or_default();
     let path = std::env::var_os("PATH").unwrap_or_default();
     // Tests and benches run from a folder below the programs.
@@ -106,6 +106,7 @@ impl Site for Local {
             labels: std::collections::BTreeMap::new(),
             version: None,
             uid: None,
+            created: None,
             instance_id: None,
             kubelet_port: None,
             machine: Machine::default(),

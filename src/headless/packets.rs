@@ -145,7 +145,7 @@ pub(super) async fn stream(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec) 
     let outcome = team.outcome(worked, failures);
     match streamed {
         Some(Ok(Ok(followed))) => {
-            output::say(&format!("{} streamed", text::counted(followed.packets as usize, "packet")));
+            output::progress(&format!("{} streamed", text::counted(followed.packets as usize, "packet")));
             for fault in followed.faults() {
                 output::say(&format!("error: {fault}"));
             }

@@ -16,6 +16,7 @@ use crate::{
     cli::{Options, SETTINGS},
     cluster::{AgentSettings, Push, Target},
     config::file::Config,
+    headless,
     journal::{Deployed, Journals, Pushed, Record},
     logs::Logs,
     model::{Failure, LogsSettings, NodeName, Notice, Place, PullPolicy, SessionId, StorageSettings, Way},
@@ -158,7 +159,7 @@ pub(super) fn journals() -> Result<Journals, Notice> {
 }
 
 pub(super) fn names(nodes: Vec<String>) -> Vec<NodeName> {
-    nodes.into_iter().map(|name| NodeName(name.trim().to_owned())).collect()
+    nodes.iter().map(|name| headless::named(name)).collect()
 }
 
 pub(super) fn out(options: &Options, session: &SessionId) -> PathBuf {

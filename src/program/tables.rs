@@ -12,6 +12,7 @@ use crate::{
         file::{PRODUCTION, VIEWER},
         keymap::{BINDINGS, Keymap, shown_keys},
     },
+    headless::records::{RECORDS, Record, SCHEMA, TIMES},
 };
 
 /// The defaults as a config file, with what each setting does.
@@ -99,6 +100,27 @@ pub fn option_tables() -> String {
         }
     }
     out.push('\n');
+    out
+}
+
+/// The reference's table of records: what `-o json`, `-o yaml` and `-o name` print.
+pub fn record_table() -> String {
+    let mut out = String::from("| `kind` | command | one line per | fields | `-o name` |\n|---|---|---|---|---|\n");
+    for Record { kind, commands, one, name, fields } in RECORDS {
+        let commands: Vec<String> = commands.split(", ").map(|name| format!("`{name}`")).collect();
+        let fields: Vec<String> = fields
+            .iter()
+            .map(|(field, says)| if says.is_empty() { format!("`{field}`") } else { format!("`{field}` ({says})") })
+            .collect();
+        let _ = writeln!(out, "| `{kind}` | {} | {one} | {} | {name} |", commands.join(", "), fields.join(", "));
+    }
+    let times: Vec<String> = TIMES.iter().map(|time| format!("`{time}`")).collect();
+    let _ = writeln!(
+        out,
+        "\nEach record also has `kind` and `schema` (now {SCHEMA}; it changes only when a field goes or means something else). \
+         Moments ({}) are milliseconds since 1970, and each has its RFC 3339 text beside it, under the same name and `_time`.",
+        times.join(", ")
+    );
     out
 }
 

@@ -42,6 +42,7 @@ impl Session {
             stranded: ended.is_some_and(|exit| exit.end.stranded),
             abandoned: ended.is_some_and(|exit| exit.end.abandoned),
             ring_folder: self.terms.ring_folder.clone(),
+            streamed: self.terms.keep_files,
             ..Receipt::default()
         };
         for state in self.nodes.values() {

@@ -98,6 +98,8 @@ pub struct Receipt {
     pub abandoned: bool,
     /// Where on this machine rings are; `None` where agents have them.
     pub ring_folder: Option<PathBuf>,
+    /// Packets went to a reader as a stream: that their files are nowhere is as it should be.
+    pub streamed: bool,
     /// Why nothing was touched.
     pub trouble: Option<Notice>,
     /// The session goes on.

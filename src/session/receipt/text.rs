@@ -50,7 +50,9 @@ impl Receipt {
         }
         for FileNote { node, file, size, .. } in &self.files.left_there {
             let what = text::visible(&format!("{file} of {node}, {}", text::bytes(*size)));
-            let _ = writeln!(out, "  not fetched, and gone with its agent, as requested: {what}");
+            let fate =
+                if self.streamed { "streamed, not kept" } else { "not fetched, and gone with its agent, as requested" };
+            let _ = writeln!(out, "  {fate}: {what}");
         }
         self.reports_text(&mut out);
         match &self.detached {
