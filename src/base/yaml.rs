@@ -26,9 +26,9 @@ fn put(out: &mut String, value: &Value, depth: usize, in_list: bool) {
             for (at, (key, value)) in fields.iter().enumerate() {
                 // The first field stands beside the dash of its item.
                 if at == 0 && in_list {
-                    out.push(' ')
+                    out.push(' ');
                 } else {
-                    indent(out, depth)
+                    indent(out, depth);
                 }
                 out.push_str(&text(key));
                 out.push(':');

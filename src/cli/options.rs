@@ -285,7 +285,9 @@ pub(super) fn cleanup() -> Vec<Arg> {
 }
 
 pub(super) fn freeze() -> Vec<Arg> {
-    Set::new().with::<FreezeArgs>().with::<OutArgs>().anywhere().options()
+    let Set(command) = Set::new().with::<FreezeArgs>().with::<OutArgs>().anywhere();
+    let local = |local: Arg| local.hide(false).help("The session is on this machine, without Kubernetes");
+    Set(command.mut_arg("local", local)).options()
 }
 
 pub(super) fn alarms() -> Vec<Arg> {

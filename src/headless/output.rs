@@ -124,7 +124,7 @@ pub(super) fn print_left_out(results: u64, format: Format) {
         }
         Format::Name => {}
         Format::Table | Format::Wide => {
-            print(&format!("# {} skipped here: output was not read in time\n", were(results, "result")))
+            print(&format!("# {} skipped here: output was not read in time\n", were(results, "result")));
         }
     }
 }

@@ -81,7 +81,7 @@ pub async fn past(
         Format::Json | Format::Yaml => {
             output::print_values(&records::PAST_PORT_REPORT, reports.iter().map(past_value), format);
         }
-        Format::Name => output::print_names(reports.iter().map(|report| report.node.to_string())),
+        Format::Name => output::print_names(reports.iter().map(|report| report.node.clone())),
         Format::Table | Format::Wide if reports.is_empty() => output::say("no reports in that period"),
         Format::Table | Format::Wide => {
             let rows: Vec<Vec<String>> =

@@ -88,7 +88,7 @@ async fn remove(rings: &Rings, ring: &LeftRing, arguments: &CleanupArgs) -> Exit
             }
             Format::Name => output::print_names(std::iter::once(format!("ring/{session}"))),
             Format::Table | Format::Wide => {
-                output::say(&format!("would remove session {session} on this machine: {}", what(ring)))
+                output::say(&format!("would remove session {session} on this machine: {}", what(ring)));
             }
         }
         return ExitCode::Done;

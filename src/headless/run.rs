@@ -28,6 +28,17 @@ pub(super) enum Stop {
     Notice(Notice),
 }
 
+/// What is told of each node's agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Telling {
+    /// Each step to it, and how its capture goes.
+    Steps,
+    /// When it is up: nobody watches.
+    Outcomes,
+    /// Only when it is lost: it is up for somebody else.
+    Losses,
+}
+
 /// Between two lines about how a capture goes.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
@@ -48,8 +59,8 @@ pub(super) struct Run {
     told: HashMap<NodeName, String>,
     /// Since when each node's agent is on its way; `None` once it was up.
     awaited: HashMap<NodeName, Option<Instant>>,
-    /// Only what comes of a node's agent is told, and not each step to it.
-    terse: bool,
+    /// How much is told of agents.
+    telling: Telling,
     /// What was said last about each node that has joined.
     joined: HashMap<NodeName, String>,
     /// How reports stood when that was last said.
@@ -71,7 +82,7 @@ impl Run {
             said: HashSet::new(),
             told: HashMap::new(),
             awaited: HashMap::new(),
-            terse: output::is_terse(),
+            telling: if output::is_terse() { Telling::Outcomes } else { Telling::Steps },
             joined: HashMap::new(),
             reports: ReportState::default(),
             progress: Instant::now() + PROGRESS_EVERY,
@@ -82,7 +93,7 @@ impl Run {
 
     /// Its agents are another program's session's: that they are reached is no news.
     pub(super) fn of_others(mut self) -> Self {
-        self.terse = true;
+        self.telling = Telling::Losses;
         self
     }
 
@@ -260,7 +271,7 @@ impl Run {
                     None => "live".to_owned(),
                 },
                 Agent::Lost { reason, .. } => format!("tunnel lost: {reason}"),
-                Agent::Deploying(_) | Agent::Connecting if self.terse => String::new(),
+                Agent::Deploying(_) | Agent::Connecting if self.telling != Telling::Steps => String::new(),
                 Agent::Deploying(step) => format!("deploying: {step}"),
                 Agent::Connecting => "connecting".to_owned(),
             };
@@ -275,7 +286,11 @@ impl Run {
             if is_live {
                 self.awaited.insert(name.clone(), None);
             }
-            output::progress(&format!("{name}: {now}"));
+            if matches!(state.agent, Agent::Lost { .. }) {
+                output::say(&format!("{name}: {now}"));
+            } else if self.telling != Telling::Losses || self.told.contains_key(name) {
+                output::progress(&format!("{name}: {now}"));
+            }
             self.told.insert(name.clone(), now);
         }
         for (name, stage) in self.engine.state.joining.joined() {
@@ -293,7 +308,7 @@ impl Run {
     }
 
     fn tell_captures(&self) {
-        if self.terse {
+        if self.telling != Telling::Steps {
             return;
         }
         for (name, state) in &self.engine.state.nodes {

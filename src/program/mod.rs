@@ -115,7 +115,7 @@ async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<ExitCod
         Some(Command::Alarms(command)) => alarms(options, command).await,
         Some(Command::Merge(arguments)) => Ok(headless::merge::merge(arguments, options.out.as_deref()).await),
         Some(Command::Preflight { nodes, output }) => preflight(options, nodes, output).await,
-        Some(Command::Manifests { nodes, session }) => manifests(options, nodes, session),
+        Some(Command::Manifests { nodes, session }) => manifests(options, &nodes, session),
         Some(Command::Config { output }) => Ok(settings_in_force(in_force, config, output)),
         Some(Command::Report(arguments)) => report(options, &arguments),
         Some(Command::Replay(arguments)) => replay::run(options, config, &arguments).await,
@@ -334,10 +334,10 @@ async fn preflight(options: &Options, nodes: Vec<String>, output: OutputArgs) ->
     let connection = Connection::open(&target(options)).await?;
     let cluster = Cluster::new(connection, session, agents(options)?, journals()?);
     let storage = open_storage().await;
-    Ok(headless::preflight::preflight(&cluster, storage.as_ref(), &names(nodes), output.format).await)
+    Ok(headless::preflight::preflight(&cluster, storage.as_ref(), &names(&nodes), output.format).await)
 }
 
-fn manifests(options: &Options, nodes: Vec<String>, session: Option<SessionId>) -> Result<ExitCode, Notice> {
+fn manifests(options: &Options, nodes: &[String], session: Option<SessionId>) -> Result<ExitCode, Notice> {
     if options.local {
         let cause = "on this machine nothing is applied: the agent is a process that this program starts and ends";
         let notice = Notice::error("there are no manifests for --local", cause, "drop --local");
@@ -358,9 +358,7 @@ async fn freeze(
 ) -> Result<ExitCode, Notice> {
     let headline = format!("cannot freeze session {session}");
     if options.local {
-        let cause = "on this machine only the program that has a session open reaches its recorder";
-        let next_step = "freeze it there; for a session in a cluster, drop --local";
-        return Err(Notice::error(headline, cause, next_step).of(Failure::BadInput));
+        return freeze_here(options, session, nodes, output).await;
     }
     let journals = journals()?;
     let record = journals.all().into_iter().flatten().find(|record| record.header.session == *session);
@@ -387,7 +385,30 @@ async fn freeze(
     let terms = terms(&begun, connection.place.clone(), session.clone());
     let cluster = Cluster::observe(connection, agents_again(&begun, &record)?, journals, &record);
     let engine = Engine::start(terms, Arc::new(cluster), out(options, session));
-    Ok(Box::pin(headless::captures::freeze(engine, &names(nodes), frozen(options), output.format)).await)
+    Ok(Box::pin(headless::captures::freeze(engine, &names(&nodes), frozen(options), output.format)).await)
+}
+
+/// The same of a session on this machine, which another program has open.
+async fn freeze_here(
+    options: &Options,
+    session: &SessionId,
+    nodes: Vec<String>,
+    output: OutputArgs,
+) -> Result<ExitCode, Notice> {
+    let ring = Rings::from_environment().all().into_iter().find(|ring| ring.session == *session);
+    let refused = |cause: &str, next_step: String| {
+        Notice::error(format!("cannot freeze session {session}"), cause, next_step).of(Failure::BadInput)
+    };
+    let unknown =
+        || refused("there is no such session on this machine", "see nodewatch-tui sessions --local".to_owned());
+    let ring = ring.ok_or_else(unknown)?;
+    if !ring.in_use {
+        let again = text::command(["attach", session.as_str(), "--local"]);
+        return Err(refused("no program has it open, so nothing is recorded", format!("{again} fetches its captures")));
+    }
+    let site = Local::beside(&ring)?;
+    let engine = Engine::start(terms(options, Place::Local, session.clone()), Arc::new(site), out(options, session));
+    Ok(Box::pin(headless::captures::freeze(engine, &names(&nodes), frozen(options), output.format)).await)
 }
 
 async fn site(options: &Options, session: &SessionId) -> Result<(Arc<dyn Site>, Place), Notice> {

@@ -158,7 +158,7 @@ pub(super) fn journals() -> Result<Journals, Notice> {
     Journals::from_environment().map_err(|error| error.notice("cannot create the journal"))
 }
 
-pub(super) fn names(nodes: Vec<String>) -> Vec<NodeName> {
+pub(super) fn names(nodes: &[String]) -> Vec<NodeName> {
     nodes.iter().map(|name| headless::named(name)).collect()
 }
 

@@ -204,7 +204,10 @@ fn local_is_answered_by_every_command() {
     }
     for (arguments, told) in [
         (&["manifests", "--local"][..], "there are no manifests for --local: on this machine nothing is applied"),
-        (&["freeze", "7f3a91c2", "--local"], "only the program that has a session open reaches its recorder"),
+        (
+            &["freeze", "7f3a91c2", "--local"],
+            "cannot freeze session 7f3a91c2: there is no such session on this machine",
+        ),
         (&["merge", "--local", "/nonexistent/a"], "cannot open"),
         (&["replay", "--local", "/nonexistent/a"], "cannot read the recording"),
     ] {
