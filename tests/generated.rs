@@ -64,6 +64,7 @@ fn the_references_tables_are_the_sources() {
     hold(REFERENCE, &reference_with(&tables::key_table(), "keys"));
     hold(REFERENCE, &reference_with(&tables::option_tables(), "options"));
     hold(REFERENCE, &reference_with(&tables::record_table(), "records"));
+    hold(REFERENCE, &reference_with(&tables::exit_code_table(), "exit codes"));
 }
 
 /// They show local time; the Makefile sets the zone.

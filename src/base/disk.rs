@@ -284,6 +284,15 @@ pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
+    bounded(file, most)
+}
+
+/// Reads whatever has that name, which may be a pipe: at most so many bytes.
+pub fn read_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    bounded(File::open(path)?, most)
+}
+
+fn bounded(file: File, most: u64) -> io::Result<Vec<u8>> {
     let mut read = Vec::new();
     // At most a byte more than is taken.
     file.take(most + 1).read_to_end(&mut read)?;
@@ -422,6 +431,7 @@ mod tests {
         }
         fs::write(&file, b"0123456789").expect("written");
         assert_eq!(read_regular(&file, 10).expect("read"), b"0123456789");
+        assert!(read_at_most(Path::new("/dev/zero"), 9).expect_err("refused").to_string().contains("larger than 9 B"));
         assert!(read_regular(&file, 9).expect_err("refused").to_string().contains("larger than 9 B"));
     }
 

@@ -16,6 +16,28 @@ pub enum ExitCode {
 }
 
 impl ExitCode {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Done, Self::Failed, Self::BadUsage, Self::Partly, Self::LeftBehind, Self::NotPermitted];
+
+    /// What it says to whoever wrote a script.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed: also when the API server cannot be reached or standard output cannot be written",
+            Self::BadUsage => {
+                "bad usage: a wrong option, name or file; a question answered with no; an unconfirmed new address or CA \
+                 of a session's cluster"
+            }
+            Self::Partly => {
+                "done in part: something is missing or not where it should be; the recording (`--record`) is not whole; \
+                 with `ports --baseline`, something differs"
+            }
+            Self::LeftBehind => "something was left behind, and is listed",
+            Self::NotPermitted => "not permitted: a permission is missing",
+        }
+    }
+
     /// The process's exit code.
     pub fn code(self) -> u8 {
         match self {

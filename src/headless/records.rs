@@ -2,6 +2,8 @@
 //!
 //! Owns the words, which are a contract: docs/reference.md is made of them, and tests hold what is printed to them.
 
+use serde_json::Value;
+
 /// The form of all records. A field that goes or means something else makes a new one; a field that comes does not.
 pub const SCHEMA: u32 = 1;
 
@@ -22,6 +24,43 @@ pub struct Record {
 
 /// Moments in milliseconds since 1970, each of which has its RFC 3339 text beside it, under its name and `_time`.
 pub const TIMES: [&str; 7] = ["at", "began", "ends", "created", "first_seen", "last_seen", "until"];
+
+/// A part of records: its name, and its fields.
+pub type Part = (&'static str, &'static [(&'static str, &'static str)]);
+
+/// What stands in records under these names, as an object or a list of objects.
+pub const PARTS: [Part; 5] = [
+    (
+        "ports",
+        &[
+            ("protocol", "`tcp`, `tcp6`, `udp`, `udp6` and so on"),
+            ("address", ""),
+            ("device", ""),
+            ("v6only", ""),
+            ("port", "in past reports as in `22/tcp`"),
+            ("scope", "`loopback`, `node` or `all`"),
+            ("first_seen", ""),
+            ("last_seen", ""),
+            ("class", "`expected`, `by_rules`, `unexpected` or `dead`"),
+            ("why", ""),
+            ("owner", ""),
+        ],
+    ),
+    ("without_socket", &[("protocol", ""), ("port", ""), ("class", ""), ("why", "")]),
+    ("dropped", &[("kernel", ""), ("interface", ""), ("queue", "")]),
+    ("object", &[("kind", ""), ("namespace", ""), ("name", ""), ("uid", ""), ("purpose", "")]),
+    (
+        "objects",
+        &[
+            ("kind", ""),
+            ("namespace", ""),
+            ("name", ""),
+            ("uid", ""),
+            ("purpose", ""),
+            ("state", "what the server says"),
+        ],
+    ),
+];
 
 /// A node of the list.
 pub const NODE: Record = Record {
@@ -280,3 +319,43 @@ pub const RECORDS: [&Record; 15] = [
     &ALARM,
     &SETTING,
 ];
+
+/// The fields of a record that the reference does not have.
+pub fn undocumented(record: &Record, value: &Value) -> Vec<String> {
+    let mut found = unknown(record.fields, value, record.kind);
+    for (part, fields) in &PARTS {
+        let items = value[*part].as_array().map_or(std::slice::from_ref(&value[*part]), Vec::as_slice);
+        found.extend(items.iter().flat_map(|item| unknown(fields, item, part)));
+    }
+    found
+}
+
+fn unknown(fields: &[(&str, &str)], value: &Value, of: &str) -> Vec<String> {
+    let is_known = |name: &str| {
+        let moment = name.strip_suffix("_time").filter(|moment| TIMES.contains(moment)).unwrap_or(name);
+        fields.iter().any(|(known, _)| *known == moment) || ["kind", "schema"].contains(&name)
+    };
+    let names = value.as_object().into_iter().flat_map(|value| value.keys());
+    names.filter(|name| !is_known(name)).map(|name| format!("{of}: {name}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_the_reference_does_not_have_is_found() {
+        let value = json!({"kind": "port_report", "schema": 1, "node": "n", "at": 1, "at_time": "x", "node_time": 1,
+            "ports": [{"port": 1, "first_seen_time": "x", "colour": "red"}], "extra": 1});
+        assert_eq!(
+            undocumented(&PORT_REPORT, &value),
+            ["port_report: extra", "port_report: node_time", "ports: colour"]
+        );
+        let mut kinds: Vec<&str> = RECORDS.iter().map(|record| record.kind).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        assert_eq!(kinds.len(), RECORDS.len());
+    }
+}

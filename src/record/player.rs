@@ -4,7 +4,7 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
 };
 
@@ -16,6 +16,8 @@ use crate::session::{Event, Happened, State};
 
 /// The end of the year 9999. Nothing that is added to a time before it overflows.
 const LAST: UnixMillis = 253_402_300_799_999;
+/// Lines are shorter: the largest have all open ports of a node.
+const LONGEST: u64 = 64 << 20;
 /// More cells than any terminal has; so many can be drawn.
 const LARGEST: u32 = 1_000_000;
 
@@ -35,13 +37,30 @@ struct Made {
     program: String,
 }
 
+/// The lines of a file, none of which is longer than [`LONGEST`].
+#[derive(Debug)]
+struct Lines(BufReader<File>);
+
+impl Lines {
+    fn next(&mut self) -> io::Result<Option<String>> {
+        let mut line = Vec::new();
+        self.0.by_ref().take(LONGEST).read_until(b'\n', &mut line)?;
+        if line.len() as u64 == LONGEST {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it has a line that no program has recorded"));
+        }
+        let is_end = line.is_empty();
+        let text = String::from_utf8(line).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        Ok((!is_end).then(|| text.trim_end_matches('\n').to_owned()))
+    }
+}
+
 /// A recording that is being played.
 #[derive(Debug)]
 pub struct Player<S> {
     /// All as of the last step.
     pub state: S,
     path: PathBuf,
-    lines: std::io::Lines<BufReader<File>>,
+    lines: Lines,
     line: usize,
     /// Nothing of it is missing, as far as it says.
     whole: bool,
@@ -51,9 +70,9 @@ impl<S: State> Player<S> {
     /// Reads how it began.
     pub fn open(path: &Path) -> Result<Self, RecordError> {
         let failed = |source| RecordError::File { operation: "read", path: path.to_owned(), source };
-        let mut lines = BufReader::new(File::open(path).map_err(failed)?).lines();
+        let mut lines = Lines(BufReader::new(File::open(path).map_err(failed)?));
         let invalid = |reason: String| RecordError::Invalid { path: path.to_owned(), line: 1, reason };
-        let first = lines.next().unwrap_or_else(|| Ok(String::new())).map_err(failed)?;
+        let first = lines.next().map_err(failed)?.unwrap_or_default();
         if first.is_empty() {
             return Err(invalid("it is empty".to_owned()));
         }
@@ -76,9 +95,9 @@ impl<S: State> Player<S> {
 
     /// The next step; `None` at the end. A last line that was cut off by the program's end is the end.
     pub fn step(&mut self) -> Result<Option<Step>, RecordError> {
-        let Some(text) = self.lines.next() else { return Ok(None) };
+        let failed = |source| RecordError::File { operation: "read", path: self.path.clone(), source };
+        let Some(text) = self.lines.next().map_err(failed)? else { return Ok(None) };
         self.line += 1;
-        let text = text.map_err(|source| RecordError::File { operation: "read", path: self.path.clone(), source })?;
         let line: Line<S::Input> = match serde_json::from_str(&text) {
             Ok(line) => line,
             Err(error) if error.is_eof() => {

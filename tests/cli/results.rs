@@ -1,13 +1,12 @@
 //! Results for scripts: their forms, and what becomes of them where they cannot be written.
 
 use std::{
-    collections::BTreeSet,
     fs::File,
     path::Path,
     process::{Command, Output, Stdio},
 };
 
-use nodewatch_tui::headless::records::{RECORDS, TIMES};
+use nodewatch_tui::headless::records::{RECORDS, undocumented};
 use serde_json::Value;
 
 use super::{PROGRAM, kubeconfig, refused, run};
@@ -71,12 +70,8 @@ fn held(value: &Value) {
     let kind = value["kind"].as_str().unwrap_or_else(|| panic!("no kind: {value}"));
     let record = RECORDS.iter().find(|record| record.kind == kind).unwrap_or_else(|| panic!("unknown {kind}"));
     assert_eq!(value["schema"], 1);
-    let times: BTreeSet<String> = TIMES.iter().map(|time| format!("{time}_time")).collect();
-    for field in value.as_object().expect("an object").keys() {
-        let known = record.fields.iter().any(|(name, _)| name == field) || times.contains(field);
-        assert!(known || ["kind", "schema"].contains(&field.as_str()), "{kind}: {field} is not in the reference");
-        assert!(field.contains("_time") || value[format!("{field}_time")].is_null() || TIMES.contains(&field.as_str()));
-    }
+    let new = undocumented(record, value);
+    assert!(new.is_empty(), "not in the reference: {new:?}");
 }
 
 #[test]
