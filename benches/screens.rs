@@ -55,6 +55,7 @@ impl Site for Crowd {
             labels: BTreeMap::new(),
             version: None,
             uid: None,
+            created: None,
             instance_id: None,
             kubelet_port: None,
             machine: Machine::default(),

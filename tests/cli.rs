@@ -1,5 +1,8 @@
 //! The program from outside: what it refuses, with which words and which exit code, before anything is created.
 
+#[path = "cli/results.rs"]
+mod results;
+
 use std::{
     path::Path,
     process::{Command, Output},
@@ -111,7 +114,7 @@ fn an_invalid_value_is_named() {
         (&["cleanup", "7f3a91c2", "--local", "--forget"], "cannot be used with '--forget'"),
         (&["cleanup", "--forget"], "SESSIONS"),
         (&["manifests", "--nodes", "a b"], "\"a b\""),
-        (&["preflight", "--local"], "unexpected argument '--local'"),
+        (&["preflight", "--local", "--reaper"], "'--local' cannot be used with '--reaper'"),
     ] {
         let said = refused(arguments, 2);
         assert!(said.contains(token), "{arguments:?}: {said}");
@@ -374,7 +377,7 @@ fn a_command_refuses_what_it_does_not_take() {
         (&["nodes"][..], &["--s3", "s3://bucket/p"][..]),
         (&["sessions"], &["--lease", "5m"]),
         (&["cleanup"], &["--image", "i"]),
-        (&["freeze", "7f3a91c2"], &["--local"]),
+        (&["freeze", "7f3a91c2"], &["--context", "c"]),
         (&["alarms", "list"], &["--reaper"]),
         (&["merge", "x"], &["--context", "c"]),
         (&["preflight"], &["--cloudwatch", "g"]),

@@ -63,6 +63,8 @@ fn the_example_config_says_the_defaults() {
 fn the_references_tables_are_the_sources() {
     hold(REFERENCE, &reference_with(&tables::key_table(), "keys"));
     hold(REFERENCE, &reference_with(&tables::option_tables(), "options"));
+    hold(REFERENCE, &reference_with(&tables::record_table(), "records"));
+    hold(REFERENCE, &reference_with(&tables::exit_code_table(), "exit codes"));
 }
 
 /// They show local time; the Makefile sets the zone.
@@ -156,6 +158,7 @@ fn the_manual_page_has_every_command_and_option() {
     for name in names() {
         assert!(page.to_lowercase().contains(&name), "the page does not have {name}");
     }
+    assert!(page.contains(".SH SYNOPSIS\n\\fBnodewatch-tui\\fR [\\fIOPTIONS\\fR]\n"), "no option stands there");
     assert!(page.starts_with(".ie") || page.contains(".TH nodewatch-tui"), "{}", &page[..200]);
 }
 

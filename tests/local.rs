@@ -267,7 +267,7 @@ fn every_signal_that_ends_a_capture_brings_it_home() {
         let (code, told, said) = ended(child);
         assert_eq!(code, Some(0), "{signal}: {said}");
         let file: serde_json::Value = serde_json::from_str(&told).expect("one file");
-        assert_eq!((&file["packets"], &file["incomplete"], &file["reason"]), (&20.into(), &"".into(), &().into()));
+        assert_eq!((&file["packets"], &file["incomplete"], &file["reason"]), (&20.into(), &().into(), &().into()));
         let files = captures(&here.folder.path().join(signal));
         assert_eq!((files.len(), packets::count(&files[0])), (1, 20), "{signal}");
         assert_eq!(files_of(&here.rings()), Vec::<PathBuf>::new(), "{signal}");
@@ -347,13 +347,35 @@ fn a_capture_whose_agent_ends_is_done_in_part() {
     assert!(said.contains("ended early") && said.contains("fetched"), "{said}");
 }
 
-/// Nobody could freeze it.
+/// From another terminal, as in a cluster.
 #[test]
-fn a_recorder_that_nothing_can_freeze_is_refused() {
+fn the_recorder_of_a_session_on_this_machine_is_frozen_from_elsewhere() {
     let Some(here) = Headless::new() else { return };
-    let (code, _, said) = here.run(&["--local", "capture", "-i", "lo", "--recorder", "30s"]);
+    let mut child = here.capture(&["--recorder", "60s", "--out", "h"]);
+    let mut said = errors(&mut child);
+    let armed = line_with(&mut said, "is armed: nodewatch-tui freeze ");
+    let session = armed.split(' ').nth(1).expect("an id").to_owned();
+    assert!(armed.contains(&format!("freeze {session} --local saves")), "{armed}");
+    here.until_in_ring(1);
+    here.send(20);
+    here.until_in_ring(20_000);
+    let freeze = ["freeze", &session, "--local", "--freeze-after", "1s", "--out", "frozen", "-o", "json"];
+    let (code, told, said) = here.run(&freeze);
+    assert_eq!(code, Some(0), "{said}");
+    let file: serde_json::Value = serde_json::from_str(&told).expect("one file");
+    assert_eq!((&file["kind"], &file["packets"]), (&"capture_file".into(), &20.into()), "{file}");
+    assert!(file["incomplete"].as_str().is_some_and(|why| why.contains("the recorder has no packets")), "{file}");
+    let files = captures(&here.folder.path().join("frozen"));
+    assert_eq!((files.len(), packets::count(&files[0])), (1, 20), "{said}");
+    assert_eq!(said, "saving 30 s before and 1 s after now on 1 node: 1 s and a little more\n");
+    // The session goes on, and ends as ever; the recorder was younger than what was asked of it.
+    kill(&child, "INT");
+    let (code, _, said) = ended(child);
+    assert_eq!(code, Some(3), "{said}");
+    assert_eq!(files_of(&here.rings()), Vec::<PathBuf>::new());
+    let (code, _, said) = here.run(&["freeze", &session, "--local"]);
     assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("--recorder would save nothing"), "{said}");
+    assert!(said.contains("there is no such session on this machine"), "{said}");
 }
 
 /// What kill -9 leaves is named by whatever starts next, and removed on demand, without a cluster.

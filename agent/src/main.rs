@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand};
 use nodewatch_agent::{
     error::chain,
     gone,
-    hub::{Hub, NodeFacts},
+    hub::{Hub, HubHandle, NodeFacts},
     lifetime::{End as Ending, Lifetime, Signals},
     live, panics, port_reports,
     reaper::{self, Reaper},
@@ -46,6 +46,9 @@ enum Command {
         /// Serve one tunnel on standard input and output instead of the socket, and exit with it
         #[arg(long)]
         stdio: bool,
+        /// With --stdio: serve other tunnels on the socket too, for programs of the same user
+        #[arg(long, requires = "stdio")]
+        shared: bool,
         /// The node's name, for capture files; default: the host name
         #[arg(long, env = "NODEWATCH_NODE_NAME")]
         node_name: Option<String>,
@@ -219,6 +222,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             ring,
             socket,
             stdio,
+            shared,
             node_name,
             node_addresses,
             ring_limit,
@@ -237,7 +241,7 @@ fn run(command: Command) -> anyhow::Result<()> {
                 deadline: [deadline, ends].into_iter().flatten().min(),
                 lease: lease.map(Duration::from_secs),
             };
-            block_on(serve(ring, socket, stdio, (node, stand_in.and_then(|Begin(it)| it)), limits))?
+            block_on(serve(ring, socket, (stdio, shared), (node, stand_in.and_then(|Begin(it)| it)), limits))?
         }
         Command::Report(arguments) => {
             let state = block_on(async {
@@ -334,7 +338,7 @@ fn orders(text: &str) -> Result<Begin, String> {
 async fn serve(
     ring: RingFolder,
     socket: Socket,
-    stdio: bool,
+    (stdio, shared): (bool, bool),
     (node, orders): (NodeFacts, Option<Box<Orders>>),
     limits: Limits,
 ) -> anyhow::Result<()> {
@@ -359,6 +363,9 @@ async fn serve(
                 let _ = writeln!(io::stderr(), "nodewatch-agent: {refused}");
             }
         });
+    }
+    if shared {
+        share(socket.path.clone(), hub.clone());
     }
     let tunnels = async {
         if stdio {
@@ -408,6 +415,16 @@ async fn serve(
         signals.next().await;
     }
     Ok(served.unwrap_or(Ok(()))?)
+}
+
+/// Serves other tunnels on the socket too. The one on standard input and output goes on without them.
+fn share(path: PathBuf, hub: HubHandle) {
+    tokio::spawn(async move {
+        if let Err(error) = server::listen(&path, hub).await {
+            // Nobody is left to tell when standard error is gone.
+            let _ = writeln!(io::stderr(), "nodewatch-agent: {}", chain(&error));
+        }
+    });
 }
 
 /// Waits for the disk, and for what is torn to be mended.

@@ -17,13 +17,17 @@ use tokio::process::{Child, Command};
 
 use crate::{
     agents::{
-        rings::{Ring, RingError},
+        rings::{LeftRing, Ring, RingError},
         site::{Bulk, FilePart, OpenError, Site, StreamFrom, Tunnel},
     },
     model::{DeployProgress, Failure, Keep, Machine, Node, NodeName, NodesChange, Notice, Readiness, Removal},
 };
 
 const AGENT: &str = "nodewatch-agent";
+/// Beside the ring: where the agent meets other programs of the same user.
+const SOCKET: &str = "agent.sock";
+/// The longest name that a socket can have everywhere, see unix(7).
+const LONGEST_SOCKET: usize = 100;
 
 /// This machine cannot be the node.
 #[derive(Debug, thiserror::Error)]
@@ -58,23 +62,57 @@ impl From<LocalError> for Notice {
 /// This machine.
 pub struct Local {
     agent: PathBuf,
-    ring: Arc<Ring>,
+    /// Where the agent's files are.
+    folder: PathBuf,
     name: NodeName,
-    /// The agent finds out who holds ports.
-    processes: bool,
+    whose: Whose,
+}
+
+/// Whose agent it is.
+enum Whose {
+    /// This program's, which holds the ring and starts it.
+    Own {
+        ring: Arc<Ring>,
+        /// The agent finds out who holds ports.
+        processes: bool,
+    },
+    /// Of another program, which has the session open.
+    Others,
 }
 
 impl Local {
     /// Finds the agent's program; its files go into this ring.
     pub fn new(ring: Ring, processes: bool) -> Result<Self, LocalError> {
+        Self::with(ring.path(), Whose::Own { ring: Arc::new(ring), processes })
+    }
+
+    /// Beside the program that has the session open: through its agent's socket. Nothing of it is this program's to remove.
+    pub fn beside(ring: &LeftRing) -> Result<Self, LocalError> {
+        Self::with(ring.folder.clone(), Whose::Others)
+    }
+
+    fn with(folder: PathBuf, whose: Whose) -> Result<Self, LocalError> {
         let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let name = if name.trim().is_empty() { "localhost" } else { name.trim() };
-        Ok(Self { agent: find_agent()?, ring: Arc::new(ring), name: name.into(), processes })
+        Ok(Self { agent: find_agent()?, folder, name: name.into(), whose })
+    }
+
+    /// Where the agent meets other programs; `None` where the place has a longer name than a socket can have.
+    fn socket(&self) -> Option<PathBuf> {
+        let path = self.folder.with_file_name(SOCKET);
+        (path.as_os_str().len() <= LONGEST_SOCKET).then_some(path)
+    }
+
+    /// A command of the agent's program on its files.
+    fn on_ring(&self, name: &str) -> Command {
+        let mut command = Command::new(&self.agent);
+        command.arg(name).arg("--ring").arg(&self.folder);
+        command
     }
 }
 
 /// Beside this program, where both are built and installed; otherwise in PATH.
-fn find_agent() -> Result<PathBuf, LocalError> {
+pub(super) fn find_agent() -> Result<PathBuf, LocalError> {
     let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned)).unwrap_or_default();
     let path = std::env::var_os("PATH").unwrap_or_default();
     // Tests and benches run from a folder below the programs.
@@ -106,6 +144,7 @@ impl Site for Local {
             labels: std::collections::BTreeMap::new(),
             version: None,
             uid: None,
+            created: None,
             instance_id: None,
             kubelet_port: None,
             machine: Machine::default(),
@@ -122,13 +161,17 @@ impl Site for Local {
     }
 
     fn ring_folder(&self) -> Option<PathBuf> {
-        Some(self.ring.path())
+        Some(self.folder.clone())
     }
 
     /// The agent has ended by then, with its tunnel.
     fn remove(&self, _keep: Keep) -> BoxStream<'static, Removal> {
-        let ring = Arc::clone(&self.ring);
+        let own = match &self.whose {
+            Whose::Own { ring, .. } => Some(Arc::clone(ring)),
+            Whose::Others => None,
+        };
         let removed = async move {
+            let ring = own?;
             let refused = |error: std::io::Error| {
                 let headline = format!("capture files were left in {}", ring.path().display());
                 Removal::Refused(Notice::error(headline, error.to_string(), "remove them by hand"))
@@ -139,11 +182,29 @@ impl Site for Local {
     }
 
     fn open(&self, _node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>> {
-        let mut command = Command::new(&self.agent);
-        command.args(["serve", "--stdio", "--ring"]).arg(self.ring.path());
-        if self.processes {
-            command.arg("--processes");
-        }
+        let socket = self.socket();
+        let mut command = match (&self.whose, &socket) {
+            (Whose::Own { processes, .. }, socket) => {
+                let mut command = self.on_ring("serve");
+                command.arg("--stdio");
+                if let Some(socket) = socket {
+                    command.arg("--shared").arg("--socket").arg(socket);
+                }
+                if *processes {
+                    command.arg("--processes");
+                }
+                command
+            }
+            (Whose::Others, Some(socket)) => {
+                let mut command = Command::new(&self.agent);
+                command.arg("connect").arg("--socket").arg(socket);
+                command
+            }
+            (Whose::Others, None) => {
+                let error = OpenError::TooLong(self.folder.clone());
+                return async move { Err(error) }.boxed();
+            }
+        };
         async move {
             let mut child = start(&mut command)?;
             let (Some(reader), Some(writer)) = (child.stdout.take(), child.stdin.take()) else {
@@ -155,14 +216,13 @@ impl Site for Local {
     }
 
     fn follow(&self, _node: &NodeName, from: StreamFrom) -> BoxFuture<'static, Result<Bulk, OpenError>> {
-        let mut command = Command::new(&self.agent);
-        command.arg("follow").arg("--ring").arg(self.ring.path()).args(from.arguments());
+        let mut command = self.on_ring("follow");
+        command.args(from.arguments());
         bulk(command)
     }
 
     fn fetch(&self, _node: &NodeName, part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>> {
-        let mut command = Command::new(&self.agent);
-        command.arg("fetch").arg("--ring").arg(self.ring.path());
+        let mut command = self.on_ring("fetch");
         command
             .arg(format!("--offset={}", part.offset))
             .arg(format!("--length={}", part.length))

@@ -52,6 +52,9 @@ pub enum OpenError {
     /// The agent that it was to lead to is no more.
     #[error("its agent is gone")]
     AgentGone,
+    /// No socket can be in that folder.
+    #[error("{}: its name is too long for a socket in it", .0.display())]
+    TooLong(PathBuf),
     /// Nor is its pod.
     #[error("its pod is gone")]
     PodGone,

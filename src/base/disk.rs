@@ -85,6 +85,11 @@ fn room(place: &Path) -> Option<(u64, u64)> {
     (all > 0).then(|| (facts.f_bavail.saturating_mul(facts.f_frsize), (all / 50).min(LEFT_FREE)))
 }
 
+/// The bytes that are free on a disk.
+pub fn free(place: &Path) -> Option<u64> {
+    room(place).map(|(free, _)| free)
+}
+
 /// A file that is being written beside its place. Dropped, it is gone.
 #[derive(Debug)]
 pub struct Part {
@@ -270,6 +275,33 @@ fn written(path: &Path, contents: &[u8]) -> Result<Whole, DiskError> {
     part.finish()
 }
 
+/// Reads a regular file that has at most so many bytes. Nothing is waited for: a pipe or a device is refused, as it may never
+/// end.
+pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    // Without waiting for whoever would write to a pipe.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    bounded(file, most)
+}
+
+/// Reads whatever has that name, which may be a pipe: at most so many bytes.
+pub fn read_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    bounded(File::open(path)?, most)
+}
+
+fn bounded(file: File, most: u64) -> io::Result<Vec<u8>> {
+    let mut read = Vec::new();
+    // At most a byte more than is taken.
+    file.take(most + 1).read_to_end(&mut read)?;
+    if read.len() as u64 > most {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is larger than {}", bytes(most))));
+    }
+    Ok(read)
+}
+
 /// Gives a file a name that nobody has; an error that it exists when somebody has.
 pub fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
     use rustix::io::Errno;
@@ -386,6 +418,21 @@ mod tests {
         let mut part = Part::begin(folder, name, 100).expect("begun");
         part.write(contents).expect("written");
         part.finish().expect("on the disk")
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_at_once_and_reading_is_bounded() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [fifo, file] = ["fifo", "file"].map(|name| folder.path().join(name));
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
+        for path in [&fifo, Path::new("/dev/zero"), folder.path()] {
+            let error = read_regular(path, 10).expect_err("refused").to_string();
+            assert!(error.contains("not a regular file"), "{path:?}: {error}");
+        }
+        fs::write(&file, b"0123456789").expect("written");
+        assert_eq!(read_regular(&file, 10).expect("read"), b"0123456789");
+        assert!(read_at_most(Path::new("/dev/zero"), 9).expect_err("refused").to_string().contains("larger than 9 B"));
+        assert!(read_regular(&file, 9).expect_err("refused").to_string().contains("larger than 9 B"));
     }
 
     #[test]

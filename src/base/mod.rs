@@ -9,3 +9,4 @@ pub mod folders;
 pub mod proxy;
 pub mod text;
 pub mod user;
+pub mod yaml;

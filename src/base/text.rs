@@ -4,7 +4,7 @@
 
 use std::{fmt::Write, time::Duration};
 
-use nodewatch_protocol::{Content, Recorder, UnixMillis};
+use nodewatch_protocol::{CaptureSpec, Content, Recorder, UnixMillis};
 pub use nodewatch_report::chain;
 use serde::Serialize;
 
@@ -76,7 +76,7 @@ pub fn line(text: &str) -> String {
 
 /// Control characters, and the invisible ones that reorder or hide text or carry one that nobody sees: what Unicode says
 /// nothing is to be drawn for.
-fn is_hidden(character: char) -> bool {
+pub(super) fn is_hidden(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
@@ -122,6 +122,12 @@ pub fn root_cause(error: &dyn std::error::Error) -> String {
         root = cause;
     }
     root.to_string()
+}
+
+/// Why the system said no, without its number: `No space left on device`.
+pub fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split_once(" (os error ").map_or(text.as_str(), |(reason, _)| reason).to_owned()
 }
 
 /// Bytes in binary units, three digits: `980 B`, `12.3 MiB`.
@@ -345,6 +351,13 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     }
 }
 
+/// How many bytes of a packet are kept. Which numbers make sense is the protocol's to say.
+pub fn parse_snaplen(text: &str) -> Result<u32, String> {
+    let expected =
+        || format!("invalid number of bytes {text:?}: use a whole number from 1 to {}", CaptureSpec::MAX_SNAPLEN);
+    text.trim().parse().map_err(|_| expected())
+}
+
 /// A number of packets above 0.
 pub fn parse_packets(text: &str) -> Result<u64, String> {
     let number = text.trim();
@@ -493,6 +506,13 @@ mod tests {
         assert_eq!(parse_size("65536GiB"), Ok(LARGEST_SIZE));
         for text in ["65537GiB", "99999999999GiB", digits] {
             assert!(parse_size(text).is_err_and(|error| error.contains("too large")), "{text}");
+        }
+        assert_eq!((parse_snaplen("96"), parse_snaplen("0")), (Ok(96), Ok(0)));
+        for text in ["", "abc", "-1", "64KiB", digits] {
+            assert!(
+                parse_snaplen(text).is_err_and(|error| error.contains("a whole number from 1 to 262144")),
+                "{text}"
+            );
         }
         assert_eq!((parse_packets("1"), parse_packets("1000000000000")), (Ok(1), Ok(MOST_PACKETS)));
         for text in ["", "0", "-1", "x", "1.5", "1000000000001", digits] {

@@ -29,6 +29,8 @@ use crate::{
 const MOST: u64 = 16 * 1024 * 1024;
 const WITHIN: Duration = Duration::from_secs(10);
 const AT_ONCE: usize = 10;
+/// A file that is larger is no manifest.
+const LARGEST: u64 = 256 << 20;
 
 /// A session's captures.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,7 +194,7 @@ impl SessionManifest {
 }
 
 fn read(path: &Path) -> Option<SessionManifest> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
+    serde_json::from_slice(&disk::read_regular(path, LARGEST).ok()?).ok()
 }
 
 /// The documents of all sessions that have left theirs in that folder.

@@ -43,6 +43,14 @@ pub struct Cli {
 
 const MORE: &str = "Use --help for all options, and COMMAND --help for those of a command.";
 const MORE_AND_EXIT_CODES: &str = "\
+Examples:
+  nodewatch-tui preflight
+          What would stop a session in the current context, and how to fix it
+  nodewatch-tui ports --all
+          Which ports are open on each node, and whether they should be
+  nodewatch-tui capture --nodes node-1,node-2 --filter 'tcp port 8080' --duration 30s
+          Packets of two nodes at the same time, as files; then nodewatch-tui merge makes one of them
+
 Options can also stand before the command. Most can be set in the environment (--lease as NODEWATCH_LEASE) and in the \
 config file: see nodewatch-tui config.
 
@@ -355,7 +363,7 @@ pub struct CaptureArgs {
     #[arg(long = "interface", short = 'i', value_name = "NAME")]
     pub interfaces: Vec<String>,
     /// Keep at most N bytes of each packet
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = text::parse_snaplen)]
     pub snaplen: Option<u32>,
     /// Stop after this long [default: at Ctrl-C]
     #[arg(long, value_name = "DURATION", value_parser = text::parse_duration)]
@@ -390,6 +398,12 @@ pub struct OutputArgs {
     /// Output format
     #[arg(short = 'o', long = "output", value_enum, default_value = "table")]
     pub format: Format,
+    /// Print tables without their heads
+    #[arg(long)]
+    pub no_headers: bool,
+    /// Say only what goes wrong, without progress and receipts
+    #[arg(short = 'q', long)]
+    pub quiet: bool,
 }
 
 /// Forms of output.
@@ -397,6 +411,39 @@ pub struct OutputArgs {
 pub enum Format {
     /// Text for people
     Table,
+    /// The same with more columns
+    Wide,
+    /// Only names, one per line
+    Name,
     /// One JSON value per line
     Json,
+    /// One YAML document per value
+    Yaml,
+}
+
+impl Command {
+    /// How its results are written; `None` where that is not for the user to say.
+    pub fn output(&self) -> Option<OutputArgs> {
+        match self {
+            Self::OnNodes(
+                NodeCommand::Nodes { output, .. }
+                | NodeCommand::Ports { output, .. }
+                | NodeCommand::Capture { output, .. },
+            )
+            | Self::Sessions { output }
+            | Self::Freeze { output, .. }
+            | Self::Preflight { output, .. }
+            | Self::Config { output }
+            | Self::Alarms(AlarmsCommand::Create { output, .. } | AlarmsCommand::List { output }) => Some(*output),
+            Self::Cleanup(arguments) => Some(arguments.output),
+            Self::Merge(arguments) => Some(arguments.output),
+            Self::Alarms(AlarmsCommand::Delete { .. })
+            | Self::Attach { .. }
+            | Self::Report(_)
+            | Self::Replay(_)
+            | Self::Completions { .. }
+            | Self::Man
+            | Self::Manifests { .. } => None,
+        }
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 use nodewatch_protocol::ObjectForm;
 
 use super::{
@@ -208,6 +208,11 @@ impl Set {
         self.with::<ConnectionArgs>().with::<LocalArgs>()
     }
 
+    /// Without a cluster to choose, `--local` is for the command to answer.
+    fn anywhere(self) -> Self {
+        Self(self.0.arg(Arg::new("local").long("local").action(ArgAction::SetTrue).hide(true)))
+    }
+
     fn deployed(self) -> Self {
         self.with::<SessionArgs>().with::<AgentArgs>()
     }
@@ -280,7 +285,9 @@ pub(super) fn cleanup() -> Vec<Arg> {
 }
 
 pub(super) fn freeze() -> Vec<Arg> {
-    Set::new().with::<FreezeArgs>().with::<OutArgs>().options()
+    let Set(command) = Set::new().with::<FreezeArgs>().with::<OutArgs>().anywhere();
+    let local = |local: Arg| local.hide(false).help("The session is on this machine, without Kubernetes");
+    Set(command.mut_arg("local", local)).options()
 }
 
 pub(super) fn alarms() -> Vec<Arg> {
@@ -292,23 +299,26 @@ pub(super) fn alarms_create() -> Vec<Arg> {
 }
 
 pub(super) fn merge() -> Vec<Arg> {
-    Set::out("Same as --into; in an existing directory, merged.pcapng").options()
+    let Set(command) = Set::out("Same as --into; in an existing directory, merged.pcapng");
+    Set(command.mut_arg("out", |out| out.conflicts_with("into"))).anywhere().options()
 }
 
 pub(super) fn preflight() -> Vec<Arg> {
-    Set::new().with::<ConnectionArgs>().deployed().upload().help("s3", "Also check this bucket").options()
+    let Set(command) = Set::new().sites().deployed().upload().help("s3", "Also check this bucket");
+    let local = |local: Arg| local.conflicts_with_all(["nodes", "namespace", "reaper", "daemonset", "push_agent"]);
+    Set(command.mut_arg("local", local)).options()
 }
 
 pub(super) fn manifests() -> Vec<Arg> {
-    Set::new().deployed().with::<CredentialsArgs>().options()
+    Set::new().deployed().with::<CredentialsArgs>().anywhere().options()
 }
 
 pub(super) fn report() -> Vec<Arg> {
-    Set::out("Directory for the report [default: nodewatch-captures/SESSION]").options()
+    Set::out("Directory for the report [default: nodewatch-captures/SESSION]").anywhere().options()
 }
 
 pub(super) fn replay() -> Vec<Arg> {
-    Set::new().with::<DisplayArgs>().options()
+    Set::new().with::<DisplayArgs>().anywhere().options()
 }
 
 /// Every setting, only to show where its value comes from.

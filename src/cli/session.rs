@@ -4,14 +4,17 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use crate::{base::text, model::PullPolicy};
+use crate::{
+    base::text,
+    model::{PullPolicy, parse_image},
+};
 
 /// A session's namespace and lifetime.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Session")]
 pub struct SessionArgs {
     /// Existing namespace [default: create one for the session]
-    #[arg(short = 'n', long, value_name = "NAME")]
+    #[arg(short = 'n', long, value_name = "NAME", value_parser = namespace)]
     pub namespace: Option<String>,
     /// End the session this long from now, e.g. 30m or 8h
     ///
@@ -39,7 +42,7 @@ pub struct SessionArgs {
 #[command(next_help_heading = "Session")]
 pub struct AgentArgs {
     /// Agent image
-    #[arg(long, default_value = concat!("nodewatch-agent:", env!("CARGO_PKG_VERSION")))]
+    #[arg(long, default_value = concat!("nodewatch-agent:", env!("CARGO_PKG_VERSION")), value_parser = parse_image)]
     pub image: String,
     /// When nodes pull the agent image
     #[arg(long, value_name = "POLICY", hide_short_help = true)]
@@ -48,7 +51,7 @@ pub struct AgentArgs {
     ///
     /// For clusters that cannot pull the agent image. The stock image needs a shell. The program is verified before it
     /// starts. It reports ports only: to capture packets, add --push-agent-as-root.
-    #[arg(long, value_name = "IMAGE", hide_short_help = true)]
+    #[arg(long, value_name = "IMAGE", value_parser = parse_image, hide_short_help = true)]
     pub push_agent: Option<String>,
     /// With --push-agent: run the pods as uid 0, to capture packets too
     ///
@@ -102,4 +105,9 @@ pub struct OutArgs {
     /// Directory for captures [default: nodewatch-captures/SESSION]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+}
+
+fn namespace(text: &str) -> Result<String, String> {
+    let expected = || format!("invalid namespace {text:?}: use lower-case letters, digits and -, 63 at most");
+    text::is_dns_label(text).then(|| text.to_owned()).ok_or_else(expected)
 }

@@ -54,6 +54,8 @@ pub(super) fn convert(node: &KubeNode) -> Node {
     let conditions = status.and_then(|status| status.conditions.as_ref());
     let ready = conditions.into_iter().flatten().find(|condition| condition.type_ == "Ready");
     let addresses = status.and_then(|status| status.addresses.as_ref());
+    let mut addresses: Vec<_> = addresses.into_iter().flatten().collect();
+    addresses.sort_by_key(|address| address.type_ != "InternalIP");
     Node {
         name: node.name_any().as_str().into(),
         uid: node.uid(),
@@ -66,7 +68,8 @@ pub(super) fn convert(node: &KubeNode) -> Node {
         // The second name is the one before Kubernetes 1.17.
         zone: label(["topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"]),
         instance_type: label(["node.kubernetes.io/instance-type", "beta.kubernetes.io/instance-type"]),
-        addresses: addresses.into_iter().flatten().filter_map(|address| address.address.parse().ok()).collect(),
+        created: node.metadata.creation_timestamp.as_ref().map(|time| time.0.as_millisecond().max(0) as u64),
+        addresses: addresses.into_iter().filter_map(|address| address.address.parse().ok()).collect(),
         version: status.and_then(|status| status.node_info.as_ref()).map(|info| info.kubelet_version.clone()),
         // As in aws:///eu-west-1a/i-0123456789abcdef0.
         instance_id: node

@@ -18,7 +18,7 @@ use tokio::{
 use super::{Cluster, exec, lock, template::PROGRAM};
 use crate::{
     agents::site::OpenError,
-    base::text,
+    base::{disk, text},
     journal::Pushed,
     model::{Failure, NodeName, Notice},
 };
@@ -48,6 +48,9 @@ pub struct Push {
     pub as_root: bool,
 }
 
+/// A file that is larger is not the agent.
+const LARGEST: u64 = 256 << 20;
+
 impl Push {
     /// Reads the program.
     pub fn read(image: String, path: &Path, as_root: bool) -> Result<Self, Notice> {
@@ -55,7 +58,8 @@ impl Push {
             let next_step = "set the agent program for the nodes' architecture with --agent-binary";
             Notice::error("no agent program to send", cause, next_step).of(Failure::BadInput)
         };
-        let program = std::fs::read(path).map_err(|error| refused(format!("{}: {error}", path.display())))?;
+        let program =
+            disk::read_regular(path, LARGEST).map_err(|error| refused(format!("{}: {error}", path.display())))?;
         // `e_machine` of the ELF header, see elf(5).
         let machine = program.get(18..20).filter(|_| program.starts_with(b"\x7fELF"));
         let architecture = match machine {

@@ -17,7 +17,7 @@ use toml::{
 
 use super::{keymap::Keymap, suggest};
 use crate::{
-    base::{folders, text},
+    base::{disk, folders, text},
     model::{Failure, Notice},
 };
 
@@ -25,6 +25,8 @@ use crate::{
 pub const PLACE: &str = "{}";
 /// Wireshark, capturing from a pipe at once.
 pub const VIEWER: [&str; 4] = ["wireshark", "-k", "-i", PLACE];
+/// A file that is larger is no config.
+const LARGEST: u64 = 1 << 20;
 /// Contexts that are guarded.
 pub const PRODUCTION: &str = "prod";
 /// The keys without an option.
@@ -109,7 +111,10 @@ impl Config {
 
     /// Reads a file. A missing file means the defaults.
     pub fn read(path: PathBuf, flags: &[&str]) -> Result<Self, ConfigError> {
-        match std::fs::read_to_string(&path) {
+        let read = disk::read_regular(&path, LARGEST).and_then(|bytes| {
+            String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
+        });
+        match read {
             Ok(text) => Self::parse(&text, flags)
                 .map(|config| Self { path: Some(path.clone()), ..config })
                 .map_err(|(line, message)| ConfigError::Invalid { path, line, message }),
@@ -241,6 +246,15 @@ mod tests {
         let own = Config::parse("production = \"^Live\"", &FLAGS).expect("readable");
         assert!(own.guards("live-1") && own.guards("LIVE-1") && !own.guards("alive"));
         assert!(config.entries.is_empty());
+    }
+
+    #[test]
+    fn a_pipe_or_device_in_its_place_is_refused_at_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("config.toml");
+        std::os::unix::fs::symlink("/dev/zero", &path).expect("a link");
+        let notice = Notice::from(Config::read(path, &FLAGS).expect_err("refused"));
+        assert!(notice.line().contains("config.toml\": it is not a regular file"), "{}", notice.line());
     }
 
     #[test]

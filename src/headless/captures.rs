@@ -11,7 +11,7 @@ use nodewatch_protocol::{CaptureFile, FileState, Freeze, Request};
 use serde_json::json;
 
 use super::{
-    ExitCode, output,
+    ExitCode, output, records,
     run::{Run, Stop},
 };
 use crate::{
@@ -36,7 +36,7 @@ const AGENTS_WITHIN: Duration = Duration::from_secs(60);
 pub async fn freeze(mut engine: Engine<Session>, nodes: &[NodeName], freeze: Freeze, format: Format) -> ExitCode {
     engine.handle(Event::Observe);
     let mut run = match Run::start(engine) {
-        Ok(run) => run,
+        Ok(run) => run.of_others(),
         Err(error) => {
             output::say(&format!("cannot listen for signals: {error}"));
             return ExitCode::Failed;
@@ -83,6 +83,12 @@ async fn freeze_all(run: &mut Run, nodes: &[NodeName], freeze: Freeze, format: F
     }
     let before: BTreeMap<NodeName, u64> =
         armed.iter().map(|name| (name.clone(), run.session().nodes.get(name).map_or(0, newest))).collect();
+    let after = freeze.after_seconds.duration().as_secs();
+    output::progress(&format!(
+        "saving {} s before and {after} s after now on {}: {after} s and a little more",
+        freeze.before_seconds.duration().as_secs(),
+        counted(armed.len(), "node")
+    ));
     for name in &armed {
         run.ask(name.clone(), Request::Freeze(freeze));
     }
@@ -102,7 +108,7 @@ async fn freeze_all(run: &mut Run, nodes: &[NodeName], freeze: Freeze, format: F
         Ok(()) | Err(Stop::Reader | Stop::Notice(_)) => false,
     };
     let (rows, failed) = frozen(run.session(), &before);
-    print_frozen(&rows, format);
+    print_frozen(run.session(), &rows, format);
     let refused = unseen.len() + failed;
     Ok(match refused {
         _ if stopped => ExitCode::Failed,
@@ -141,13 +147,22 @@ fn frozen(session: &Session, before: &BTreeMap<NodeName, u64>) -> (Vec<FrozenFil
     (rows, failed)
 }
 
-fn print_frozen(rows: &[FrozenFile], format: Format) {
+fn print_frozen(session: &Session, rows: &[FrozenFile], format: Format) {
     match format {
-        Format::Json => output::print_json(rows.iter().map(|(name, file, place)| {
-            json!({"node": name, "file": file.name, "packets": file.packets, "bytes": file.size, "place": place,
-                "incomplete": file.incomplete})
-        })),
-        Format::Table => {
+        Format::Json | Format::Yaml => {
+            let value = |(name, file, place): &FrozenFile| {
+                let state = session.nodes.get(name)?;
+                let mut value = output::file_value(state, file, session.terms.storage.is_some());
+                value["place"] = json!(place);
+                Some(value)
+            };
+            output::print_values(&records::CAPTURE_FILE, rows.iter().filter_map(value), format);
+        }
+        Format::Name => {
+            let name = |(name, file, _): &FrozenFile| Some(output::file_name(session.nodes.get(name)?, file));
+            output::print_names(rows.iter().filter_map(name));
+        }
+        Format::Table | Format::Wide => {
             let rows: Vec<Vec<String>> = rows
                 .iter()
                 .map(|(name, file, place)| {

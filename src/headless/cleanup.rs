@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::{
     ExitCode,
     ask::{answer, asked},
-    output,
+    output, records,
     sessions::find_all,
     signals::Signals,
 };
@@ -26,7 +26,7 @@ use crate::{
     cli::{CleanupArgs, Format, Options},
     cluster::{AgentSettings, Connection, Leftover, trust, trust_cluster},
     journal::{JournalError, Journals},
-    model::{Failure, Holder, MadeObject, Notice, Removal, SeenObject, SessionId},
+    model::{Failure, Holder, MadeObject, Notice, Removal, SeenObject, SessionId, SessionSummary},
     runtime::spool,
     session::files::held_text,
 };
@@ -65,10 +65,11 @@ impl Under {
         }
         for (id, object) in left.iter() {
             match format {
-                Format::Json => output::print_json(
-                    [json!({"session": id, "object": object, "outcome": "left", "reason": WHY})].into_iter(),
-                ),
-                Format::Table => output::say(&format!("LEFT  {}: {WHY}", object.text())),
+                Format::Json | Format::Yaml => {
+                    let value = json!({"session": id, "object": object, "outcome": "left", "reason": WHY});
+                    output::print_values(&records::REMOVAL, [value].into_iter(), format);
+                }
+                _ => output::say(&format!("LEFT  {}: {WHY}", object.text())),
             }
         }
         ExitCode::LeftBehind
@@ -319,12 +320,16 @@ fn print_plan(plans: &[Plan], arguments: &CleanupArgs) {
     }
     match arguments.output.format {
         // What becomes of each is told later, one value an object.
-        Format::Json if !arguments.dry_run => {}
-        Format::Json => output::print_json(rows.map(|(session, seen)| {
-            json!({"session": session.id, "context": session.context, "action": "delete", "object": seen.object,
-                "state": seen.state})
-        })),
-        Format::Table => {
+        Format::Json | Format::Yaml | Format::Name if !arguments.dry_run => {}
+        format @ (Format::Json | Format::Yaml) => {
+            let value = |(session, seen): (&SessionSummary, &SeenObject)| {
+                json!({"session": session.id, "context": session.context, "action": "delete", "object": seen.object,
+                    "state": seen.state})
+            };
+            output::print_values(&records::PLANNED_REMOVAL, rows.map(value), format);
+        }
+        Format::Name => output::print_names(rows.map(|(_, seen)| named(&seen.object))),
+        Format::Table | Format::Wide => {
             let rows: Vec<Vec<String>> = rows
                 .map(|(session, seen)| {
                     vec![
@@ -392,6 +397,11 @@ async fn confirmed_by_id(session: &Leftover, id: &SessionId) -> bool {
     answer().await == id.as_str()
 }
 
+/// An object as kubectl names it.
+fn named(object: &MadeObject) -> String {
+    format!("{}/{}", object.kind.word().to_lowercase(), object.name)
+}
+
 /// True when everything was seen gone.
 async fn remove(plan: Plan, journals: &Journals, arguments: &CleanupArgs, under: &Under) -> bool {
     let Plan { session, objects, others } = plan;
@@ -423,17 +433,19 @@ async fn remove(plan: Plan, journals: &Journals, arguments: &CleanupArgs, under:
         all_gone &= outcome != "left";
         under.lock().retain(|(session, known)| *session != id || !known.is_named_as(object));
         match arguments.output.format {
-            Format::Json => output::print_json(
-                [json!({"session": id, "object": object, "outcome": outcome, "reason": reason})].into_iter(),
-            ),
+            format @ (Format::Json | Format::Yaml) => {
+                let value = json!({"session": id, "object": object, "outcome": outcome, "reason": reason});
+                output::print_values(&records::REMOVAL, [value].into_iter(), format);
+            }
             // An object that was gone before is no news.
-            Format::Table if quiet && reason.is_empty() => {}
-            Format::Table if reason.is_empty() => output::say(&format!("{outcome}  {}", object.text())),
-            Format::Table => output::say(&format!("LEFT  {}: {reason}", object.text())),
+            _ if quiet && reason.is_empty() => {}
+            Format::Name if outcome == "removed" => output::print_names([named(object)].into_iter()),
+            _ if reason.is_empty() => output::progress(&format!("{outcome}  {}", object.text())),
+            _ => output::say(&format!("LEFT  {}: {reason}", object.text())),
         }
     }
     if !quiet && all_gone {
-        output::say(&format!("session {id}: {gone} objects removed, nothing is left"));
+        output::progress(&format!("session {id}: {gone} objects removed, nothing is left"));
     }
     all_gone
 }

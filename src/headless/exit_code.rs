@@ -16,6 +16,34 @@ pub enum ExitCode {
 }
 
 impl ExitCode {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Done, Self::Failed, Self::BadUsage, Self::Partly, Self::LeftBehind, Self::NotPermitted];
+
+    /// What it says to whoever wrote a script.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => {
+                "failed: also when the API server cannot be reached, when standard output cannot be written, when a signal \
+                 interrupts, and when a session to `attach` is open in another `nodewatch-tui`"
+            }
+            Self::BadUsage => {
+                "bad usage: a wrong option, name or file; a question answered with no; an unconfirmed new address or CA \
+                 of a session's cluster"
+            }
+            Self::Partly => {
+                "done in part: something is missing or not where it should be; the recording (`--record`) is not whole; \
+                 with `ports --baseline`, something differs"
+            }
+            Self::LeftBehind => {
+                "something was left behind, and is listed: also captures of `--local` that were not fetched, and with \
+                 `cleanup` a named session that is open in another `nodewatch-tui`"
+            }
+            Self::NotPermitted => "not permitted: a permission is missing",
+        }
+    }
+
     /// The process's exit code.
     pub fn code(self) -> u8 {
         match self {

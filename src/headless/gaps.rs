@@ -5,12 +5,11 @@
 use std::{collections::HashMap, mem::replace};
 
 use nodewatch_protocol::UnixMillis;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::team::Team;
 use crate::{
     base::text::{self, time_of_day},
-    cli::Format,
     model::{NodeName, Notice},
     session::{
         Session,
@@ -97,20 +96,17 @@ impl Gaps {
 }
 
 impl Gap {
-    /// As it is printed.
-    pub(super) fn line(&self, format: Format) -> String {
+    /// For programs.
+    pub(super) fn value(&self) -> Value {
         let Self { node, from, until, reason } = self;
-        match format {
-            Format::Json => {
-                let value = json!({"event": "gap", "node": node, "from": from, "until": until, "reason": reason});
-                format!("{}\n", text::json_line(&value))
-            }
-            Format::Table => {
-                let (from, until) = (time_of_day(*from), time_of_day(*until));
-                let line = format!("{until}  {node}  not watched from {from} to {until}: {reason}");
-                format!("{}\n", text::visible(&line))
-            }
-        }
+        json!({"event": "gap", "node": node, "from": from, "until": until, "reason": reason})
+    }
+
+    /// For people.
+    pub(super) fn line(&self) -> String {
+        let Self { node, from, until, reason } = self;
+        let (from, until) = (time_of_day(*from), time_of_day(*until));
+        text::visible(&format!("{until}  {node}  not watched from {from} to {until}: {reason}"))
     }
 }
 
@@ -166,8 +162,8 @@ mod tests {
         let (from, until) = (1_700_000_000_000, 1_700_000_060_000);
         let gap = Gap { node: "a".into(), from, until, reason: "evicted".into() };
         let json = r#"{"event":"gap","from":1700000000000,"node":"a","reason":"evicted","until":1700000060000}"#;
-        assert_eq!(gap.line(Format::Json), format!("{json}\n"));
-        let text = gap.line(Format::Table);
-        assert!(text.ends_with(": evicted\n") && text.contains("not watched from "), "{text}");
+        assert_eq!(gap.value().to_string(), json);
+        let text = gap.line();
+        assert!(text.ends_with(": evicted") && text.contains("not watched from "), "{text}");
     }
 }

@@ -12,7 +12,7 @@ use nodewatch_pcapng::Time;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::{ExitCode, output, signals::Signals};
+use super::{ExitCode, output, records, signals::Signals};
 use crate::{
     base::{
         clock,
@@ -99,15 +99,20 @@ fn merged(arguments: &MergeArgs, out: &Path) -> Result<ExitCode, Notice> {
         output::say(&format!("warning: {line}"));
     }
     match arguments.output.format {
-        Format::Json if !to_stdout => output::print_json(
+        Format::Json | Format::Yaml if !to_stdout => output::print_values(
+            &records::MERGED_FILE,
             [json!({"path": (!merged.is_outside()).then_some(out), "files": merged.files, "packets": merged.packets, "cut": merged.cut,
                 "bytes": merged.size, "warnings": merged.notes.lines(),
                 "passed_over": found.passed_over.iter().map(|(path, _)| path).collect::<Vec<_>>(),
                 "named_again": found.again})]
             .into_iter(),
+            arguments.output.format,
         ),
+        Format::Name if !to_stdout && !merged.is_outside() => {
+            output::print_names(std::iter::once(out.display().to_string()));
+        }
         _ if merged.is_outside() && !to_stdout => output::say(&format!("{}: no file was written", what(&merged))),
-        _ => output::say(&format!("{}, {} in {}", what(&merged), bytes(merged.size), out.display())),
+        _ => output::progress(&format!("{}, {} in {}", what(&merged), bytes(merged.size), out.display())),
     }
     Ok(if merged.notes.damaged.is_empty() { ExitCode::Done } else { ExitCode::Partly })
 }

@@ -10,11 +10,13 @@ mod drift;
 mod exit_code;
 mod gaps;
 pub mod merge;
+mod nodes;
 mod output;
 mod packets;
 pub mod port_reports;
 mod ports;
 pub mod preflight;
+pub mod records;
 pub mod rings;
 mod run;
 mod select;
@@ -35,8 +37,9 @@ use crate::{
     session::{Listing, Session, Terms},
 };
 pub use exit_code::ExitCode;
-pub use output::{Shown, settle};
+pub use output::{Shown, print, print_names, print_values, settle, write_as};
 use run::{Run, Stop};
+pub use select::named;
 
 /// A server that cannot answer this time is asked again for so long.
 const TRY_AGAIN_FOR: Duration = Duration::from_secs(15);
@@ -101,7 +104,7 @@ pub async fn run(engine: Engine<Session>, command: NodeCommand, settings: Settin
     };
     let captures = matches!(command, NodeCommand::Capture { .. });
     let outcome = match command {
-        NodeCommand::Nodes { selector, output } => nodes(&mut run, selector.as_deref(), output.format).await,
+        NodeCommand::Nodes { selector, output } => list(&mut run, selector.as_deref(), output.format).await,
         NodeCommand::Ports { nodes, ports, output } => {
             let work = ports::Work { arguments: &ports, interval, cluster, format: output.format };
             ports::ports(&mut run, &nodes, &work).await
@@ -121,18 +124,29 @@ pub async fn run(engine: Engine<Session>, command: NodeCommand, settings: Settin
         }
     };
     run.clean_up().await;
-    let session = Box::pin(run.shut_down()).await;
+    let (session, unrecorded) = Box::pin(run.shut_down()).await;
     let receipt = session.receipt();
-    if session.ended().is_some() {
+    let is_well = !receipt.left_behind() && receipt.is_whole();
+    if session.ended().is_some() && !(is_well && output::is_quiet()) {
         output::say_lines(&receipt.text().trim_end().lines().collect::<Vec<_>>());
+    }
+    if let Some(notice) = &unrecorded {
+        output::say(&format!("  {}", recording_line(notice)));
     }
     match outcome {
         _ if receipt.left_behind() => ExitCode::LeftBehind,
         // A list of ports says for itself what is missing from it.
-        Ok(ExitCode::Done) if captures && !receipt.is_whole() || receipt.unreported() > 0 => ExitCode::Partly,
+        Ok(ExitCode::Done) if captures && !receipt.is_whole() || receipt.unreported() > 0 || unrecorded.is_some() => {
+            ExitCode::Partly
+        }
         Ok(exit) => exit,
         Err(stop) => stop.told(),
     }
+}
+
+/// What a receipt says of a recording that is not whole.
+pub fn recording_line(notice: &Notice) -> String {
+    format!("recording INCOMPLETE: {}", notice.cause)
 }
 
 /// Waits for the list of nodes.
@@ -151,11 +165,11 @@ async fn listed(run: &mut Run) -> Result<(), Stop> {
     }
 }
 
-async fn nodes(run: &mut Run, selector: Option<&str>, format: Format) -> Result<ExitCode, Stop> {
+async fn list(run: &mut Run, selector: Option<&str>, format: Format) -> Result<ExitCode, Stop> {
     listed(run).await?;
     let arguments = NodesArgs { nodes: vec![], all: selector.is_none(), selector: selector.map(str::to_owned) };
     let chosen = select::nodes(run.session(), &arguments)?;
-    output::nodes(chosen.iter().filter_map(|name| run.session().nodes.get(name)), format);
+    nodes::print(chosen.iter().filter_map(|name| run.session().nodes.get(name)).map(|state| &state.node), format);
     Ok(ExitCode::Done)
 }
 

@@ -1,9 +1,13 @@
-//! Results on standard output, as a table or as one JSON value a line; everything else on standard error.
+//! Results on standard output, as a table, as names or as one value a line; everything else on standard error.
 //!
-//! Owns the forms, and what becomes of them when nobody reads or reads too slowly. Nothing here waits for a reader.
+//! Owns the forms and how much is said, and what becomes of them when nobody reads or reads too slowly. Nothing here waits for a reader.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    io::{self, IsTerminal},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -11,10 +15,17 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 use unicode_width::UnicodeWidthStr;
 
-use super::{ExitCode, signals::Signals};
+use super::{
+    ExitCode,
+    records::{self, Record},
+    signals::Signals,
+};
 use crate::{
-    base::text::{bytes, counted, json_line, line, visible},
-    cli::Format,
+    base::{
+        text::{self, bytes, counted, json_line, line, visible},
+        yaml,
+    },
+    cli::{Format, OutputArgs},
     model::FetchProgress,
     runtime::spool,
     session::node::NodeState,
@@ -29,6 +40,32 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Lines for people that were left out.
 static UNSAID: AtomicU64 = AtomicU64::new(0);
+
+/// How the one command of this program was asked to write.
+static ASKED: OnceLock<OutputArgs> = OnceLock::new();
+
+/// From now on it is written so: with heads over tables or without, with progress or without.
+pub fn write_as(asked: OutputArgs) {
+    // There is one command in a program, and it is asked once.
+    let _ = ASKED.set(asked);
+}
+
+/// Only what goes wrong is to be said.
+pub(super) fn is_quiet() -> bool {
+    ASKED.get().is_some_and(|asked| asked.quiet)
+}
+
+/// Nobody watches: what passes is not told step by step.
+pub(super) fn is_terse() -> bool {
+    !io::stderr().is_terminal()
+}
+
+/// How things go, for people on standard error, where they want to know.
+pub(super) fn progress(text: &str) {
+    if !is_quiet() {
+        say(text);
+    }
+}
 
 /// A line for people on standard error. What others have broken into lines is one.
 pub(super) fn say(text: &str) {
@@ -50,8 +87,9 @@ pub(super) fn say_lines(lines: &[&str]) {
     put(out, format!("{unsaid}{}\n", lines.join("\n")));
 }
 
-/// A reader that has gone away (as `head` does) is no failure of ours, and cleanup goes on.
-pub(super) fn print(text: &str) {
+/// The one way of results to standard output. A reader that has gone away (as `head` does) is no failure of ours, and
+/// cleanup goes on; what cannot be written is told by [`settle`].
+pub fn print(text: &str) {
     put(spool::stdout(), text.to_owned());
 }
 
@@ -81,8 +119,13 @@ pub(super) fn is_reader_gone() -> bool {
 /// Says in the results themselves that some of them were left out.
 pub(super) fn print_left_out(results: u64, format: Format) {
     match format {
-        Format::Json => print_json([json!({"event": "left_out", "results": results})].into_iter()),
-        Format::Table => print(&format!("# {} skipped here: output was not read in time\n", were(results, "result"))),
+        Format::Json | Format::Yaml => {
+            print_values(&records::LEFT_OUT, [json!({"event": "left_out", "results": results})].into_iter(), format);
+        }
+        Format::Name => {}
+        Format::Table | Format::Wide => {
+            print(&format!("# {} skipped here: output was not read in time\n", were(results, "result")));
+        }
     }
 }
 
@@ -102,6 +145,22 @@ pub enum Shown {
 /// Lets readers have what still waits for them, before the program ends. A signal ends the waiting; after one there is
 /// little time.
 pub async fn settle(exit: ExitCode, shown: Shown) -> ExitCode {
+    let (out, err) = (spool::stdout(), spool::stderr());
+    let exit = settled(exit, shown).await;
+    if shown == Shown::Screens {
+        return exit;
+    }
+    let Some(reason) = out.failure() else { return exit };
+    say(&format!("error: cannot write standard output: {reason}"));
+    err.written_within(LAST_WORDS);
+    match exit {
+        // What is wrong besides is told already, and is worse.
+        ExitCode::BadUsage | ExitCode::LeftBehind | ExitCode::NotPermitted => exit,
+        ExitCode::Done | ExitCode::Failed | ExitCode::Partly => ExitCode::Failed,
+    }
+}
+
+async fn settled(exit: ExitCode, shown: Shown) -> ExitCode {
     let (out, err) = (spool::stdout(), spool::stderr());
     if out.waiting() + err.waiting() == 0 {
         return exit;
@@ -125,21 +184,59 @@ pub async fn settle(exit: ExitCode, shown: Shown) -> ExitCode {
     }
 }
 
-pub(super) fn print_json(values: impl Iterator<Item = Value>) {
+/// Records for programs: one value a line, or a document each.
+pub fn print_values(record: &Record, values: impl Iterator<Item = Value>, format: Format) {
     for value in values {
-        print(&format!("{}\n", json_line(&value)));
+        let value = recorded(record, value);
+        let text = if format == Format::Yaml { yaml::document(&value) } else { format!("{}\n", json_line(&value)) };
+        print(&text);
+    }
+}
+
+/// With what every record says: its kind, the form of all, and each moment as a text too.
+fn recorded(record: &Record, mut value: Value) -> Value {
+    with_times(&mut value);
+    value["kind"] = json!(record.kind);
+    value["schema"] = json!(records::SCHEMA);
+    let new = records::undocumented(record, &value);
+    debug_assert!(new.is_empty(), "not in the reference: {new:?}");
+    value
+}
+
+fn with_times(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(with_times),
+        Value::Object(fields) => {
+            fields.values_mut().for_each(with_times);
+            let times: Vec<(String, Value)> = records::TIMES
+                .iter()
+                .filter_map(|name| Some((format!("{name}_time"), fields.get(*name)?)))
+                .map(|(name, at)| (name, json!(at.as_u64().map(text::rfc3339))))
+                .collect();
+            fields.extend(times);
+        }
+        _ => {}
+    }
+}
+
+/// Only names, one a line.
+pub fn print_names(names: impl Iterator<Item = String>) {
+    for name in names {
+        print(&format!("{}\n", line(&name)));
     }
 }
 
 /// Rows under their heads, every column as wide as it needs.
 pub(super) fn print_table(heads: &[&str], rows: &[Vec<String>]) {
     let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| visible(cell)).collect()).collect();
+    let columns = heads.len();
     let heads: Vec<String> = heads.iter().map(|&head| head.to_owned()).collect();
+    let heads = (!ASKED.get().is_some_and(|asked| asked.no_headers)).then_some(&heads);
     let width = |column: usize| {
-        let cells = rows.iter().chain([&heads]).filter_map(|row| row.get(column));
+        let cells = rows.iter().chain(heads).filter_map(|row| row.get(column));
         cells.map(|cell| cell.width()).max().unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..heads.len()).map(width).collect();
+    let widths: Vec<usize> = (0..columns).map(width).collect();
     let line = |row: &Vec<String>| {
         let cells: Vec<String> = row
             .iter()
@@ -148,42 +245,7 @@ pub(super) fn print_table(heads: &[&str], rows: &[Vec<String>]) {
             .collect();
         format!("{}\n", cells.join("  ").trim_end())
     };
-    print(&[&heads].into_iter().chain(&rows).map(line).collect::<String>());
-}
-
-pub(super) fn nodes<'a>(states: impl Iterator<Item = &'a NodeState>, format: Format) {
-    let nodes = states.map(|state| &state.node);
-    match format {
-        Format::Json => print_json(nodes.map(|node| {
-            json!({
-                "name": node.name,
-                "status": node.readiness.word(),
-                "cordoned": node.cordoned,
-                "zone": node.zone,
-                "type": node.instance_type,
-                "addresses": node.addresses,
-                "version": node.version,
-                // Why no agent can run there.
-                "no_agent": node.cannot_run().map(|reason| reason.to_string()),
-            })
-        })),
-        Format::Table => {
-            let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-            let rows: Vec<Vec<String>> = nodes
-                .map(|node| {
-                    vec![
-                        node.name.0.clone(),
-                        node.status(),
-                        or_dash(&node.zone),
-                        or_dash(&node.instance_type),
-                        node.addresses.first().map_or_else(|| "-".to_owned(), ToString::to_string),
-                        or_dash(&node.version),
-                    ]
-                })
-                .collect();
-            print_table(&["NAME", "STATUS", "ZONE", "TYPE", "ADDRESS", "VERSION"], &rows);
-        }
-    }
+    print(&heads.into_iter().chain(&rows).map(line).collect::<String>());
 }
 
 /// The key of a file that S3 has.
@@ -209,6 +271,41 @@ fn reason(state: &NodeState, file: &nodewatch_protocol::CaptureFile, storage: bo
     }
 }
 
+/// Rows with their first cells, or with all of them.
+pub(super) fn cut(rows: Vec<Vec<String>>, wide: bool, narrow: usize) -> Vec<Vec<String>> {
+    if wide {
+        return rows;
+    }
+    let first = |mut row: Vec<String>| {
+        row.truncate(narrow);
+        row
+    };
+    rows.into_iter().map(first).collect()
+}
+
+/// A capture file for programs. With `storage` S3 is where it should be.
+pub(super) fn file_value(state: &NodeState, file: &nodewatch_protocol::CaptureFile, storage: bool) -> Value {
+    let (path, sha256) = match state.fetches.get(&file.name) {
+        Some(FetchProgress::Done { path, sha256 }) => (Some(path.display().to_string()), Some(sha256.clone())),
+        _ => (None, None),
+    };
+    json!({
+        "node": state.node.name, "file": file.name, "path": path, "bytes": file.size,
+        "packets": file.packets, "sha256": sha256.or_else(|| file.sha256.clone()), "dropped": file.dropped,
+        "delivered": delivered(state, file), "compared": delivered(state, file).map(|_| file.delivery.is_proved()),
+        "incomplete": (!file.incomplete.is_empty()).then_some(&file.incomplete),
+        "reason": reason(state, file, storage),
+    })
+}
+
+/// Where a capture file is, in a word.
+pub(super) fn file_name(state: &NodeState, file: &nodewatch_protocol::CaptureFile) -> String {
+    match state.fetches.get(&file.name) {
+        Some(FetchProgress::Done { path, .. }) => path.display().to_string(),
+        _ => delivered(state, file).unwrap_or_else(|| file.name.clone()),
+    }
+}
+
 /// Every file, and where it is. With `storage` S3 is where it should be.
 pub(super) fn files(states: &[&NodeState], storage: bool, format: Format) {
     let files = states.iter().flat_map(|state| {
@@ -221,17 +318,13 @@ pub(super) fn files(states: &[&NodeState], storage: bool, format: Format) {
         })
     });
     match format {
-        Format::Json => print_json(files.map(|(state, file, here)| {
-            let (path, sha256) = here.unzip();
-            json!({
-                "node": state.node.name, "file": file.name, "path": path, "bytes": file.size,
-                "packets": file.packets, "sha256": sha256.or_else(|| file.sha256.clone()), "dropped": file.dropped,
-                "delivered": delivered(state, file),
-                "compared": delivered(state, file).map(|_| file.delivery.is_proved()), "incomplete": file.incomplete,
-                "reason": reason(state, file, storage),
-            })
-        })),
-        Format::Table => {
+        Format::Json | Format::Yaml => {
+            let values = files.map(|(state, file, _)| file_value(state, file, storage));
+            print_values(&records::CAPTURE_FILE, values, format);
+        }
+        Format::Name => print_names(files.map(|(state, file, _)| file_name(state, file))),
+        Format::Table | Format::Wide => {
+            let wide = format == Format::Wide;
             let rows: Vec<Vec<String>> = files
                 .map(|(state, file, here)| {
                     let dropped = file.dropped;
@@ -246,13 +339,32 @@ pub(super) fn files(states: &[&NodeState], storage: bool, format: Format) {
                                 Some(format!("{}{compared}", delivered(state, file)?))
                             })
                             .unwrap_or_else(|| "not fetched".to_owned()),
+                        if file.incomplete.is_empty() { "-".to_owned() } else { file.incomplete.clone() },
+                        file.sha256.clone().unwrap_or_else(|| "-".to_owned()),
                     ]
                 })
                 .collect();
             if rows.is_empty() {
                 return say("nothing was captured: no files");
             }
-            print_table(&["NODE", "PACKETS", "SIZE", "DROPPED k/i/q", "FILE"], &rows);
+            let heads = ["NODE", "PACKETS", "SIZE", "DROPPED k/i/q", "FILE", "INCOMPLETE", "SHA-256"];
+            print_table(if wide { &heads } else { &heads[..5] }, &cut(rows, wide, 5));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_record_has_its_kind_and_each_moment_as_a_text() {
+        let value = json!({"at": 1_700_000_000_999_u64, "ports": [{"first_seen": 0, "last_seen": null}]});
+        let value = recorded(&records::PORT_REPORT, value);
+        assert_eq!((&value["kind"], &value["schema"]), (&json!("port_report"), &json!(1)));
+        assert_eq!(value["at_time"], "2023-11-14T22:13:20.999Z");
+        let port = &value["ports"][0];
+        assert_eq!(port["first_seen_time"], "1970-01-01T00:00:00.000Z");
+        assert!(port["last_seen_time"].is_null() && port.get("at_time").is_none(), "{port}");
     }
 }

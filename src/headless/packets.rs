@@ -20,7 +20,7 @@ use crate::{
     agents::live,
     base::text,
     cli::{Format, NodesArgs},
-    model::{Failure, FetchProgress, NodeName, Notice, Place},
+    model::{FetchProgress, NodeName, Notice, Place},
     session::{Event, Session, node::NodeState},
 };
 
@@ -35,17 +35,12 @@ pub(super) async fn capture(
     format: Format,
 ) -> Result<ExitCode, Stop> {
     let armed = spec.recorder.is_some();
-    if armed && run.session().terms.place == Place::Local {
-        let next_step = "arm the recorder in the terminal program: nodewatch-tui --local";
-        let cause = "freeze cannot reach a session with --local";
-        return Err(Stop::Notice(
-            Notice::error("--recorder would save nothing", cause, next_step).of(Failure::BadInput),
-        ));
-    }
     let mut team = Team::gather(run, nodes, Some(select::was_given_capture)).await?;
     if armed {
-        let session = run.session().terms.id.clone();
-        output::say(&format!("session {session} is armed: nodewatch-tui freeze {session} saves its last seconds"));
+        let session = &run.session().terms.id;
+        let here = (run.session().terms.place == Place::Local).then_some("--local");
+        let freeze = text::command(["freeze", session.as_str()].into_iter().chain(here));
+        output::say(&format!("session {session} is armed: {freeze} saves its last seconds"));
     }
     let mut ended_early = None;
     let mut short = BTreeMap::new();
@@ -142,7 +137,7 @@ pub(super) async fn stream(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec) 
     let outcome = team.outcome(worked, failures);
     match streamed {
         Some(Ok(Ok(followed))) => {
-            output::say(&format!("{} streamed", text::counted(followed.packets as usize, "packet")));
+            output::progress(&format!("{} streamed", text::counted(followed.packets as usize, "packet")));
             for fault in followed.faults() {
                 output::say(&format!("error: {fault}"));
             }

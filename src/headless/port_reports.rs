@@ -5,9 +5,9 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::StreamExt;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{ExitCode, ask::asked, output};
+use super::{ExitCode, ask::asked, output, records, select::named};
 use crate::{
     agents::site::Site,
     base::{
@@ -18,8 +18,8 @@ use crate::{
     journal::{Entry, Journals, Record},
     logs::{Filters, Logs, MAX_NAMES, Scope, asked as asked_for_credentials},
     model::{
-        AlarmKind, Failure, Holder, LogsSettings, NodeName, NodesChange, Notice, PastQuery, PortClass, PortKey,
-        SessionId, Way,
+        AlarmKind, Failure, Holder, LogsSettings, NodeName, NodesChange, Notice, PastQuery, PastReport, PortClass,
+        PortKey, SessionId, Way,
     },
     session::{port_reports::changes, selector::Selector},
 };
@@ -67,7 +67,7 @@ pub async fn past(
     }
     check_credentials(logs).await?;
     let query = PastQuery {
-        nodes: nodes.nodes.iter().map(|name| NodeName(name.trim().to_owned())).collect(),
+        nodes: nodes.nodes.iter().map(|name| named(name)).collect(),
         port,
         since: unix_millis().saturating_sub(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
         limit: MOST,
@@ -78,16 +78,12 @@ pub async fn past(
         output::say(&format!("showing only the newest {newest}: use a shorter --since, or --nodes"));
     }
     match format {
-        Format::Json => output::print_json(reports.iter().map(|report| {
-            let ports = report.ports.iter().map(|past| match past.class {
-                PortClass::Unknown => json!({"port": past.port}),
-                class => json!({"port": past.port, "class": class}),
-            });
-            json!({"at": report.at, "node": report.node, "ports": ports.collect::<Vec<_>>(),
-                "excluded": report.excluded, "unexpected": report.unexpected, "incomplete": report.incomplete})
-        })),
-        Format::Table if reports.is_empty() => output::say("no reports in that period"),
-        Format::Table => {
+        Format::Json | Format::Yaml => {
+            output::print_values(&records::PAST_PORT_REPORT, reports.iter().map(past_value), format);
+        }
+        Format::Name => output::print_names(reports.iter().map(|report| report.node.clone())),
+        Format::Table | Format::Wide if reports.is_empty() => output::say("no reports in that period"),
+        Format::Table | Format::Wide => {
             let rows: Vec<Vec<String>> =
                 changes(&reports).into_iter().map(|(at, node, text)| vec![date_and_time(at), node, text]).collect();
             output::print_table(&["TIME", "NODE", "WHAT CHANGED"], &rows);
@@ -99,6 +95,15 @@ pub async fn past(
         return Ok(ExitCode::Partly);
     }
     Ok(ExitCode::Done)
+}
+
+fn past_value(report: &PastReport) -> Value {
+    let ports = report.ports.iter().map(|past| match past.class {
+        PortClass::Unknown => json!({"port": past.port}),
+        class => json!({"port": past.port, "class": class}),
+    });
+    json!({"at": report.at, "node": report.node, "ports": ports.collect::<Vec<_>>(),
+        "excluded": report.excluded, "unexpected": report.unexpected, "incomplete": report.incomplete})
 }
 
 fn are(reports: usize) -> String {
@@ -130,10 +135,12 @@ pub async fn alarms(logs: &Logs, command: AlarmsCommand, site: Option<Arc<dyn Si
             let (made, removed) = logs.reconcile(&scope, &chosen).await.map_err(failed("cannot create all alarms"))?;
             let cluster = &logs.settings().cluster;
             match format.format {
-                Format::Json => {
-                    output::print_json([json!({"cluster": cluster, "made": made, "removed": removed})].into_iter());
+                Format::Json | Format::Yaml => {
+                    let value = json!({"cluster": cluster, "made": made, "removed": removed});
+                    output::print_values(&records::ALARM_CHANGES, std::iter::once(value), format.format);
                 }
-                Format::Table => output::say(&format!(
+                Format::Name => output::print_names(std::iter::once(cluster.clone())),
+                Format::Table | Format::Wide => output::say(&format!(
                     "cluster {cluster}: {} created, {removed} removed (nodes gone)",
                     counted(made, "alarm")
                 )),
@@ -170,13 +177,17 @@ async fn list(logs: &Logs, format: Format) -> Result<(), Notice> {
         AlarmKind::Unexpected => ("unexpected-ports", String::new()),
     };
     match format {
-        Format::Json => output::print_json(alarms.iter().map(|alarm| {
-            let (kind, node) = what(&alarm.kind);
-            json!({"name": alarm.name, "session": alarm.session, "kind": kind,
-                "node": (!node.is_empty()).then_some(node), "state": alarm.state})
-        })),
-        Format::Table if alarms.is_empty() => output::say("no alarms for this cluster"),
-        Format::Table => {
+        Format::Json | Format::Yaml => {
+            let value = |alarm: &crate::model::Alarm| {
+                let (alarmed_by, node) = what(&alarm.kind);
+                json!({"name": alarm.name, "session": alarm.session, "alarm": alarmed_by,
+                    "node": (!node.is_empty()).then_some(node), "state": alarm.state})
+            };
+            output::print_values(&records::ALARM, alarms.iter().map(value), format);
+        }
+        Format::Name => output::print_names(alarms.iter().map(|alarm| alarm.name.clone())),
+        Format::Table | Format::Wide if alarms.is_empty() => output::say("no alarms for this cluster"),
+        Format::Table | Format::Wide => {
             let row = |alarm: &crate::model::Alarm| {
                 let (kind, node) = what(&alarm.kind);
                 let session = alarm.session.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
@@ -209,7 +220,7 @@ async fn choose(site: &dyn Site, arguments: &NodesArgs) -> Result<Vec<NodeName>,
         return Ok(nodes.into_iter().filter(|node| labels.takes(&node.labels)).map(|node| node.name).collect());
     }
     let names: BTreeSet<NodeName> = nodes.into_iter().map(|node| node.name).collect();
-    let wanted = arguments.nodes.iter().map(|name| NodeName(name.trim().to_owned()));
+    let wanted = arguments.nodes.iter().map(|name| named(name));
     let wanted: Vec<NodeName> = wanted.collect();
     if let Some(unknown) = wanted.iter().find(|name| !names.contains(name)) {
         return Err(bad(format!("node {:?} not found", unknown.0)));

@@ -2,7 +2,11 @@
 //!
 //! Owns what is printed of them and the exit code.
 
-use std::{collections::HashMap, path::Path, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::Path,
+    time::Duration,
+};
 
 use nodewatch_ports::{ListedPortFields, PortFields};
 use nodewatch_protocol::PortChange;
@@ -13,7 +17,7 @@ use super::{
     ExitCode,
     drift::{Baseline, BaselineError, Drift, STANDARD, Target},
     gaps::{Gap, Gaps},
-    output,
+    output, records,
     run::{Run, Stop},
     team::Team,
 };
@@ -23,7 +27,7 @@ use crate::{
         text::{self, counted, time_of_day},
     },
     cli::{Format, NodesArgs, PortsArgs},
-    model::{Failure, ListedPort, NodeName, Notice, Place},
+    model::{Failure, ListedPort, NodeName, Notice, Place, PortKey},
     session::{
         Session,
         node::{Agent, NodeState},
@@ -220,7 +224,13 @@ impl Watch {
 
     fn tell_gap(&mut self, gap: &Gap) {
         if self.may_print() {
-            output::print(&gap.line(self.format));
+            match self.format {
+                Format::Json | Format::Yaml => {
+                    output::print_values(&records::GAP, [gap.value()].into_iter(), self.format);
+                }
+                Format::Name => {}
+                Format::Table | Format::Wide => output::print(&format!("{}\n", gap.line())),
+            }
         }
     }
 
@@ -290,14 +300,15 @@ fn print_change(node: &NodeName, change: &PortChange, format: Format) {
     let event = if change.opened { "opened" } else { "closed" };
     let port = change.port;
     match format {
-        Format::Json => {
+        Format::Json | Format::Yaml => {
             let mut value = json!(PortFields::from(&port));
             value["event"] = json!(event);
             value["node"] = json!(node);
             value["at"] = json!(change.at);
-            output::print_json([value].into_iter());
+            output::print_values(&records::PORT_CHANGE, [value].into_iter(), format);
         }
-        Format::Table => {
+        Format::Name => output::print_names([format!("{node} {}", PortKey::from(port))].into_iter()),
+        Format::Table | Format::Wide => {
             let line = format!("{}  {node}  {event} {port}", time_of_day(change.at));
             output::print(&format!("{}\n", text::visible(&line)));
         }
@@ -318,7 +329,9 @@ fn report(run: &Run, nodes: &[NodeName], baseline: Option<&Baseline>, work: &Wor
             (state, kept, excluded.len())
         })
         .collect();
-    if printed {
+    // As with diff: of what is the same nothing is told.
+    let only_drift = baseline.is_some() && matches!(work.format, Format::Table | Format::Wide | Format::Name);
+    if printed && !only_drift {
         print_report(&lists, unix_millis(), work.format);
     }
     let Some(baseline) = baseline else { return false };
@@ -330,7 +343,12 @@ fn report(run: &Run, nodes: &[NodeName], baseline: Option<&Baseline>, work: &Wor
         .iter()
         .flat_map(|(state, kept, _)| baseline.compare(&state.node.name, kept, state.ports.gaps.is_empty()))
         .collect();
-    if printed || work.arguments.save_baseline.is_some() {
+    let name = work.arguments.baseline.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
+    if drifts.is_empty() && only_drift {
+        let ports: usize = lists.iter().map(|(_, kept, _)| kept.len()).sum();
+        let what = format!("{}, {}", counted(ports, "port"), counted(lists.len(), "node"));
+        output::progress(&format!("no difference from {name} ({what})"));
+    } else if printed || work.arguments.save_baseline.is_some() {
         print_drifts(&drifts, work.format);
     }
     !drifts.is_empty()
@@ -338,16 +356,26 @@ fn report(run: &Run, nodes: &[NodeName], baseline: Option<&Baseline>, work: &Wor
 
 fn print_report(lists: &[(&NodeState, Vec<ListedPort>, usize)], at: u64, format: Format) {
     match format {
-        Format::Json => output::print_json(lists.iter().map(|(state, kept, excluded)| {
-            let sockets = kept.iter().filter(|one| one.socket).map(|one| port_json(one, at));
-            let without = kept.iter().filter(|one| !one.socket).map(|one| {
-                json!({"protocol": one.port.protocol_name(), "port": one.port.local.port(), "class": one.class,
-                    "why": &*one.why})
+        Format::Name => {
+            let keys = lists.iter().flat_map(|(state, kept, _)| {
+                kept.iter().map(move |one| format!("{} {}", state.node.name, PortKey::from(one.port)))
             });
-            json!({"node": state.node.name, "at": at, "ports": sockets.collect::<Vec<_>>(),
+            // A port on several addresses is one.
+            output::print_names(keys.collect::<BTreeSet<_>>().into_iter());
+        }
+        Format::Json | Format::Yaml => {
+            let reports = lists.iter().map(|(state, kept, excluded)| {
+                let sockets = kept.iter().filter(|one| one.socket).map(|one| port_json(one, at));
+                let without = kept.iter().filter(|one| !one.socket).map(|one| {
+                    json!({"protocol": one.port.protocol_name(), "port": one.port.local.port(), "class": one.class,
+                    "why": &*one.why})
+                });
+                json!({"node": state.node.name, "at": at, "ports": sockets.collect::<Vec<_>>(),
                 "without_socket": without.collect::<Vec<_>>(), "excluded": excluded, "gaps": state.ports.gaps})
-        })),
-        Format::Table => {
+            });
+            output::print_values(&records::PORT_REPORT, reports, format);
+        }
+        Format::Table | Format::Wide => {
             let mut rows = Vec::new();
             for (state, kept, _) in lists {
                 rows.extend(kept.iter().map(|one| {
@@ -362,14 +390,17 @@ fn print_report(lists: &[(&NodeState, Vec<ListedPort>, usize)], at: u64, format:
                         scope.to_owned(),
                         if one.class.is_known() { one.class.word() } else { "-" }.to_owned(),
                         why.collect::<Vec<_>>().join(", "),
+                        if one.socket { text::rfc3339(one.since) } else { "-".to_owned() },
                     ]
                 }));
             }
+            let wide = format == Format::Wide;
             if rows.is_empty() {
                 // A head alone looks as if something were missing.
                 output::say("no listening sockets found, other than excluded ones (--exclude)");
             }
-            output::print_table(&["NODE", "PROTOCOL", "ADDRESS", "PORT", "SCOPE", "CLASS", "WHY, OWNER"], &rows);
+            let heads = ["NODE", "PROTOCOL", "ADDRESS", "PORT", "SCOPE", "CLASS", "WHY, OWNER", "FIRST SEEN"];
+            output::print_table(if wide { &heads } else { &heads[..7] }, &output::cut(rows, wide, 7));
             for (state, _, excluded) in lists.iter().filter(|(_, _, excluded)| *excluded > 0) {
                 output::say(&format!("{}: {excluded} excluded", state.node.name));
             }
@@ -387,9 +418,11 @@ fn port_json(one: &ListedPort, at: u64) -> Value {
 
 fn print_drifts(drifts: &[Drift], format: Format) {
     match format {
-        Format::Json => output::print_json(drifts.iter().map(|drift| json!(drift))),
-        Format::Table if drifts.is_empty() => output::say("no differences from the baseline"),
-        Format::Table => {
+        Format::Json | Format::Yaml => {
+            output::print_values(&records::PORT_DRIFT, drifts.iter().map(|drift| json!(drift)), format);
+        }
+        Format::Name => output::print_names(drifts.iter().map(|drift| format!("{} {}", drift.node, drift.port))),
+        Format::Table | Format::Wide => {
             let row = |drift: &Drift| {
                 let Drift { node, kind, port, before, now } = drift.clone();
                 vec![node.0, kind.word().to_owned(), port, before, now]
@@ -427,7 +460,7 @@ async fn save(run: &mut Run, live: &[NodeName], path: &Path, work: &Work<'_>) ->
     beside(run, move || baseline.write(&to)).await?.map_err(|error| unusable(&error))?;
     let place =
         if path == Path::new(STANDARD) { "to standard output".into() } else { format!("to {}", path.display()) };
-    output::say(&format!("saved the baseline of {} {place}", counted(lists.len(), "node")));
+    output::progress(&format!("saved the baseline of {} {place}", counted(lists.len(), "node")));
     Ok(())
 }
 

@@ -4,11 +4,11 @@
 
 use serde_json::json;
 
-use super::{ExitCode, output};
+use super::{ExitCode, output, records};
 use crate::{
     cli::Format,
     cluster::Cluster,
-    model::{Failure, NodeName, Outcome, PreflightCheck},
+    model::{Failure, NodeName, Outcome, PreflightCheck, SessionId},
     storage::Storage,
 };
 
@@ -25,9 +25,29 @@ pub async fn preflight(cluster: &Cluster, storage: Option<&Storage>, nodes: &[No
     if let Some(storage) = storage {
         checks.extend(storage.check(cluster.session()).await);
     }
+    shown(&checks, format)
+}
+
+/// The same for this machine, without a cluster.
+pub async fn here(
+    mut checks: Vec<PreflightCheck>,
+    storage: Option<&Storage>,
+    session: &SessionId,
+    format: Format,
+) -> ExitCode {
+    if let Some(storage) = storage {
+        checks.extend(storage.check(session).await);
+    }
+    shown(&checks, format)
+}
+
+fn shown(checks: &[PreflightCheck], format: Format) -> ExitCode {
     match format {
-        Format::Json => output::print_json(checks.iter().map(|check| json!(check))),
-        Format::Table => {
+        Format::Json | Format::Yaml => {
+            output::print_values(&records::PREFLIGHT_CHECK, checks.iter().map(|check| json!(check)), format);
+        }
+        Format::Name => output::print_names(checks.iter().map(|check| check.check.clone())),
+        Format::Table | Format::Wide => {
             let rows = |check: &PreflightCheck| {
                 vec![check.outcome.word().to_owned(), check.check.clone(), check.detail.clone()]
             };

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ExitCode, output};
+use super::{ExitCode, output, records};
 use crate::{
     agents::rings::{LeftRing, RingError, Rings},
     base::text::{bytes, command, counted},
@@ -40,7 +40,7 @@ pub fn warn(rings: &Rings) {
 pub(super) fn row(ring: &LeftRing) -> Vec<String> {
     let (id, holder) = (ring.session.to_string(), holder(ring).word().to_owned());
     let dash = || "-".to_owned();
-    vec![id, holder, dash(), "this machine".to_owned(), dash(), dash(), what(ring)]
+    vec![id, holder, dash(), "this machine".to_owned(), dash(), dash(), what(ring), dash()]
 }
 
 /// The same for programs.
@@ -82,8 +82,14 @@ async fn remove(rings: &Rings, ring: &LeftRing, arguments: &CleanupArgs) -> Exit
     let session = &ring.session;
     if arguments.dry_run {
         match arguments.output.format {
-            Format::Json => output::print_json(std::iter::once(json!({"action": "delete", "ring": json(ring)}))),
-            Format::Table => output::say(&format!("would remove session {session} on this machine: {}", what(ring))),
+            Format::Json | Format::Yaml => {
+                let value = json!({"session": session, "action": "delete", "ring": json(ring)});
+                output::print_values(&records::PLANNED_REMOVAL, std::iter::once(value), arguments.output.format);
+            }
+            Format::Name => output::print_names(std::iter::once(format!("ring/{session}"))),
+            Format::Table | Format::Wide => {
+                output::say(&format!("would remove session {session} on this machine: {}", what(ring)));
+            }
         }
         return ExitCode::Done;
     }
@@ -97,14 +103,15 @@ async fn remove(rings: &Rings, ring: &LeftRing, arguments: &CleanupArgs) -> Exit
     let reason = removed.err().map(|error| crate::base::text::chain(&error)).unwrap_or_default();
     let outcome = if reason.is_empty() { "removed" } else { "left" };
     match (arguments.output.format, outcome) {
-        (Format::Json, _) => {
+        (Format::Json | Format::Yaml, _) => {
             let value = json!({"session": session, "ring": json(ring), "outcome": outcome, "reason": reason});
-            output::print_json(std::iter::once(value));
+            output::print_values(&records::REMOVAL, std::iter::once(value), arguments.output.format);
         }
-        (Format::Table, "removed") => {
+        (Format::Name, "removed") => output::print_names(std::iter::once(format!("ring/{session}"))),
+        (_, "removed") => {
             output::say(&format!("removed  session {session} on this machine: {}", what(ring)));
         }
-        (Format::Table, _) => {
+        _ => {
             output::say(&format!("LEFT  session {session} on this machine: {}: {reason}", what(ring)));
         }
     }

@@ -41,6 +41,17 @@ impl Stop {
     }
 }
 
+/// What is told of each node's agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Telling {
+    /// Each step to it, and how its capture goes.
+    Steps,
+    /// When it is up: nobody watches.
+    Outcomes,
+    /// Only when it is lost: it is up for somebody else.
+    Losses,
+}
+
 /// Between two lines about how a capture goes.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
@@ -59,6 +70,10 @@ pub(super) struct Run {
     said: HashSet<(NodeName, String)>,
     /// What was said last about each node's agent.
     told: HashMap<NodeName, String>,
+    /// Since when each node's agent is on its way; `None` once it was up.
+    awaited: HashMap<NodeName, Option<Instant>>,
+    /// How much is told of agents.
+    telling: Telling,
     /// What was said last about each node that has joined.
     joined: HashMap<NodeName, String>,
     /// How reports stood when that was last said.
@@ -67,6 +82,8 @@ pub(super) struct Run {
     progress: Instant,
     /// The guided exit is through.
     over: bool,
+    /// That the recording has stopped was told.
+    unrecorded: bool,
 }
 
 impl Run {
@@ -77,11 +94,20 @@ impl Run {
             signalled: 0,
             said: HashSet::new(),
             told: HashMap::new(),
+            awaited: HashMap::new(),
+            telling: if output::is_terse() { Telling::Outcomes } else { Telling::Steps },
             joined: HashMap::new(),
             reports: ReportState::default(),
             progress: Instant::now() + PROGRESS_EVERY,
             over: false,
+            unrecorded: false,
         })
+    }
+
+    /// Its agents are another program's session's: that they are reached is no news.
+    pub(super) fn of_others(mut self) -> Self {
+        self.telling = Telling::Losses;
+        self
     }
 
     pub(super) fn session(&self) -> &Session {
@@ -91,7 +117,16 @@ impl Run {
     pub(super) fn handle(&mut self, event: Event) {
         self.tell_failure(&event);
         self.over |= self.engine.handle(event);
+        self.tell_unrecorded();
         self.tell_progress();
+    }
+
+    /// A recording that stops is told when it does, once.
+    fn tell_unrecorded(&mut self) {
+        if let Some(notice) = self.engine.unrecorded().filter(|_| !self.unrecorded) {
+            output::say(&format!("warning: {}", notice.line()));
+            self.unrecorded = true;
+        }
     }
 
     /// What fails while captures run, or is worth knowing of them, is said when it comes, each thing once.
@@ -191,9 +226,10 @@ impl Run {
         self.over = true;
     }
 
-    pub(super) async fn shut_down(self) -> Session {
+    /// The session as it has ended, and why its recording is not whole.
+    pub(super) async fn shut_down(self) -> (Session, Option<Notice>) {
         let Self { engine, mut signals, mut signalled, .. } = self;
-        let session = engine.state.clone();
+        let session = (engine.state.clone(), engine.unrecorded().cloned());
         let ended_without_waiting = async {
             while signalled < 2 {
                 signals.next().await;
@@ -202,7 +238,7 @@ impl Run {
             sleep(ABANDON_WITHIN).await;
         };
         tokio::select! {
-            session = engine.shut_down() => session,
+            session = engine.concluded() => session,
             () = ended_without_waiting => session,
         }
     }
@@ -237,40 +273,61 @@ impl Run {
         }
     }
 
-    /// One line for each change of an agent.
+    /// One line for each change of an agent; where nobody watches, only when it is up and when it is lost.
     fn tell_progress(&mut self) {
         for (name, state) in &self.engine.state.nodes {
+            let awaited = self.awaited.get(name).copied();
             let now = match &state.agent {
                 Agent::Absent | Agent::Failed(_) | Agent::Ended(_) => continue,
+                Agent::Live => match awaited.flatten() {
+                    Some(since) => format!("live after {:.1} s", since.elapsed().as_secs_f64()),
+                    None => "live".to_owned(),
+                },
+                Agent::Lost { reason, .. } => format!("tunnel lost: {reason}"),
+                Agent::Deploying(_) | Agent::Connecting if self.telling != Telling::Steps => String::new(),
                 Agent::Deploying(step) => format!("deploying: {step}"),
                 Agent::Connecting => "connecting".to_owned(),
-                Agent::Live => "live".to_owned(),
-                Agent::Lost { reason, .. } => format!("tunnel lost: {reason}"),
             };
-            if self.told.get(name) != Some(&now) {
-                output::say(&format!("{name}: {now}"));
-                self.told.insert(name.clone(), now);
+            if awaited.is_none() {
+                self.awaited.insert(name.clone(), Some(Instant::now()));
             }
+            let is_live = state.agent == Agent::Live;
+            let was_live = self.told.get(name).is_some_and(|told| told.starts_with("live"));
+            if now.is_empty() || (is_live && was_live) || self.told.get(name) == Some(&now) {
+                continue;
+            }
+            if is_live {
+                self.awaited.insert(name.clone(), None);
+            }
+            if matches!(state.agent, Agent::Lost { .. }) {
+                output::say(&format!("{name}: {now}"));
+            } else if self.telling != Telling::Losses || self.told.contains_key(name) {
+                output::progress(&format!("{name}: {now}"));
+            }
+            self.told.insert(name.clone(), now);
         }
         for (name, stage) in self.engine.state.joining.joined() {
             let text = stage.text();
             if self.joined.get(name) != Some(&text) {
-                output::say(&format!("{name} {text}"));
+                output::progress(&format!("{name} {text}"));
                 self.joined.insert(name.clone(), text);
             }
         }
         let reports = self.engine.state.report_state().unwrap_or_default();
         for line in reports.news_since(&self.reports) {
-            output::say(&format!("CloudWatch Logs: {line}"));
+            output::progress(&format!("CloudWatch Logs: {line}"));
         }
         self.reports = reports;
     }
 
     fn tell_captures(&self) {
+        if self.telling != Telling::Steps {
+            return;
+        }
         for (name, state) in &self.engine.state.nodes {
             if let Some(counts) = state.counts.latest.as_ref().filter(|_| state.is_capturing()) {
                 let dropped = counts.dropped;
-                output::say(&format!(
+                output::progress(&format!(
                     "{name}: {} {} packets, {}, dropped by kernel {} interface {} queue {}",
                     text::lasting(counts.elapsed),
                     counts.packets,

@@ -32,8 +32,8 @@ pub(super) fn nodes(session: &Session, arguments: &NodesArgs) -> Result<Vec<Node
         format!("available nodes: {}{more}", names.join(", "))
     };
     if let Some(selector) = &arguments.selector {
-        let labels =
-            Selector::parse(selector).map_err(|error| bad("invalid label selector".to_owned(), error, SELECTORS))?;
+        // What is wrong says itself that it is the selector.
+        let labels = Selector::parse(selector).map_err(|error| bad(error, String::new(), SELECTORS))?;
         let chosen: Vec<NodeName> = session
             .nodes
             .values()
@@ -55,7 +55,7 @@ pub(super) fn nodes(session: &Session, arguments: &NodesArgs) -> Result<Vec<Node
     }
     let mut chosen: Vec<NodeName> = Vec::new();
     for name in &arguments.nodes {
-        let name = NodeName(name.trim().to_owned());
+        let name = named(name);
         if !session.nodes.contains_key(&name) {
             return Err(bad(format!("node {:?} not found", name.0), known(), "see nodewatch-tui nodes"));
         }
@@ -67,6 +67,12 @@ pub(super) fn nodes(session: &Session, arguments: &NodesArgs) -> Result<Vec<Node
         }
     }
     Ok(chosen)
+}
+
+/// A node as it is named, by itself or as kubectl and `-o name` have it: `node/NAME`.
+pub fn named(text: &str) -> NodeName {
+    let text = text.trim();
+    NodeName(["node/", "nodes/"].iter().find_map(|kind| text.strip_prefix(kind)).unwrap_or(text).to_owned())
 }
 
 /// Without those that no agent can ever run on, which are named.

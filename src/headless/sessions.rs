@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{ExitCode, output};
+use super::{ExitCode, output, records};
 use crate::{
     agents::rings::LeftRing,
     base::text::{counted, date_and_time},
     cli::Format,
     cluster::{Connection, LOOK_WITHIN, Leftover, sessions as find},
     journal::Journals,
-    model::{Holder, Moment, Notice, SUMMARY_VERSION, SessionId, Summary},
+    model::{Holder, Moment, Notice, SUMMARY_VERSION, SeenObject, SessionId, Summary},
 };
 
 /// Lists every session that has something left, or is running here. Without a journal to ask only this machine's.
@@ -34,11 +34,16 @@ pub async fn sessions(
     let there: Vec<&Leftover> =
         found.iter().filter(|one| !one.summary.objects.is_empty() || one.summary.holder == Holder::Running).collect();
     match format {
-        Format::Json => {
-            output::print_json(there.iter().map(|one| json!(one.summary)).chain(rings.iter().map(super::rings::json)));
+        Format::Json | Format::Yaml => {
+            let values = there.iter().map(|one| json!(one.summary)).chain(rings.iter().map(super::rings::json));
+            output::print_values(&records::SESSION, values, format);
         }
-        Format::Table if there.is_empty() && rings.is_empty() => output::say("no sessions found"),
-        Format::Table => {
+        Format::Name => {
+            let ids = there.iter().map(|one| &one.summary.id).chain(rings.iter().map(|ring| &ring.session));
+            output::print_names(ids.map(ToString::to_string));
+        }
+        Format::Table | Format::Wide if there.is_empty() && rings.is_empty() => output::say("no sessions found"),
+        Format::Table | Format::Wide => {
             let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
             let mut rows: Vec<Vec<String>> = there
                 .iter()
@@ -59,14 +64,23 @@ pub async fn sessions(
                         or_dash(summary.began.map(date_and_time)),
                         or_dash(summary.ends.map(date_and_time)),
                         what,
+                        or_dash(objects(&summary.objects)),
                     ]
                 })
                 .collect();
             rows.extend(rings.iter().map(super::rings::row));
-            output::print_table(&["SESSION", "HOLDER", "OWNER", "CONTEXT", "BEGAN", "ENDS", "LEFT"], &rows);
+            let heads = ["SESSION", "HOLDER", "OWNER", "CONTEXT", "BEGAN", "ENDS", "LEFT", "OBJECTS"];
+            let wide = format == Format::Wide;
+            output::print_table(if wide { &heads } else { &heads[..7] }, &output::cut(rows, wide, 7));
         }
     }
     exit
+}
+
+/// Each object in words; `None` where there is none.
+fn objects(seen: &[SeenObject]) -> Option<String> {
+    let named: Vec<String> = seen.iter().map(|seen| seen.object.text()).collect();
+    (!named.is_empty()).then(|| named.join(", "))
 }
 
 /// What a session's report is made of: what was seen of it when it ended, or else what its journal has.

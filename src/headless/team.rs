@@ -63,7 +63,7 @@ impl Team {
         let chosen = select::nodes(run.session(), arguments)?;
         let later = later.filter(|_| arguments.all && run.session().terms.place != Place::Local);
         if later.is_some() {
-            output::say("nodes that join later are included");
+            output::progress("nodes that join later are included");
             run.handle(Event::MeanLaterNodes);
         }
         run.handle(Event::DeployTo(chosen.clone()));
@@ -117,7 +117,7 @@ impl Team {
         let new: Vec<NodeName> = self.chosen.iter().filter(ready).cloned().collect();
         for name in &new {
             if self.missing.remove(name).is_some() {
-                output::say(&format!("{name}: now included"));
+                output::progress(&format!("{name}: now included"));
             }
             self.members.insert(name.clone());
         }
@@ -129,7 +129,7 @@ impl Team {
         self.fallen.retain(|name, _| {
             let back = session.nodes.get(name).is_some_and(is_ready);
             if back {
-                output::say(&format!("{name}: included again"));
+                output::progress(&format!("{name}: included again"));
             }
             !back
         });

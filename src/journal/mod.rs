@@ -32,6 +32,8 @@ const LOCK_TRIES: u32 = 5;
 const LOCK_PAUSE: Duration = Duration::from_millis(40);
 /// Journals of sessions that are over are kept for so long.
 const KEPT: u64 = 30 * 86_400_000;
+/// A file that is larger is no journal.
+const LARGEST: u64 = 256 << 20;
 
 /// What is done with a journal that is there.
 const READ: &str = "read";
@@ -148,6 +150,10 @@ impl Journals {
     /// Opens a session's journal to go on with it.
     pub fn open(&self, session: &SessionId) -> Result<(Journal, Record), JournalError> {
         let path = self.path(session);
+        if fs::metadata(&path).is_ok_and(|facts| !facts.is_file()) {
+            // Opening a pipe would wait for ever.
+            read(&path)?;
+        }
         let file = OpenOptions::new().append(true).read(true).open(&path).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => JournalError::Unknown(session.clone()),
             _ => JournalError::File { operation: OPEN, path: path.clone(), source },
@@ -200,13 +206,13 @@ impl Journals {
 
     /// What a session's report is made of; `None` when nobody has written it down, or not in a form that can be read.
     pub fn summary(&self, session: &SessionId) -> Option<Summary> {
-        let text = fs::read(self.summary_path(session)).ok()?;
+        let text = disk::read_regular(&self.summary_path(session), LARGEST).ok()?;
         serde_json::from_slice(&text).ok().filter(|summary: &Summary| summary.version == SUMMARY_VERSION)
     }
 
     /// What a session's journal tells, oldest first.
     pub fn history(&self, session: &SessionId) -> Vec<(UnixMillis, String)> {
-        let bytes = fs::read(self.path(session)).unwrap_or_default();
+        let bytes = disk::read_regular(&self.path(session), LARGEST).unwrap_or_default();
         let lines = bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok());
         lines.filter_map(|line| Some((line.at, line.entry.text()?))).collect()
     }
@@ -305,8 +311,11 @@ impl Journal {
 
 /// Reads a journal. Lines that are damaged, as the last one is after a crash, are passed over.
 fn read(path: &Path) -> Result<Record, JournalError> {
-    let bytes =
-        fs::read(path).map_err(|source| JournalError::File { operation: READ, path: path.to_owned(), source })?;
+    let bytes = disk::read_regular(path, LARGEST).map_err(|source| JournalError::File {
+        operation: READ,
+        path: path.to_owned(),
+        source,
+    })?;
     replay(&bytes).ok_or_else(|| JournalError::Damaged { path: path.to_owned() })
 }
 

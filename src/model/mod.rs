@@ -14,7 +14,7 @@ mod storage;
 mod summary;
 mod workloads;
 
-pub use image::PullPolicy;
+pub use image::{PullPolicy, parse_image};
 pub use machine::{ARCHITECTURES, Machine, NoAgent};
 pub use notice::{Failure, Notice, Severity};
 pub use objects::{Group, Keep, Kind, MadeObject, Purpose, Removal, SeenObject};
@@ -28,7 +28,13 @@ pub use summary::{
 
 pub use workloads::{PodPlace, ServicePlaces, Workloads};
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+    path::PathBuf,
+    str::FromStr,
+};
 
 use nodewatch_protocol::{Hello, UnixMillis, Update};
 use serde::{Deserialize, Serialize};
@@ -153,7 +159,10 @@ pub struct Node {
     pub zone: Option<String>,
     /// Instance type.
     pub instance_type: Option<String>,
-    /// Its addresses.
+    /// When it joined the cluster.
+    #[serde(default)]
+    pub created: Option<UnixMillis>,
+    /// Its addresses, those inside the cluster first.
     pub addresses: Vec<IpAddr>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
@@ -169,6 +178,14 @@ pub struct Node {
 }
 
 impl Node {
+    /// Its roles, as kubectl reads them from labels.
+    pub fn roles(&self) -> Vec<&str> {
+        let by_name = self.labels.keys().filter_map(|name| name.strip_prefix("node-role.kubernetes.io/"));
+        let by_value = self.labels.get("kubernetes.io/role").map(String::as_str);
+        let roles: BTreeSet<&str> = by_name.chain(by_value).filter(|role| !role.is_empty()).collect();
+        roles.into_iter().collect()
+    }
+
     /// A node of which only the name is known.
     pub fn named(name: NodeName) -> Self {
         Self {
@@ -178,6 +195,7 @@ impl Node {
             cordoned: false,
             zone: None,
             instance_type: None,
+            created: None,
             addresses: Vec::new(),
             labels: BTreeMap::new(),
             version: None,

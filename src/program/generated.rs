@@ -18,12 +18,27 @@ pub fn completions(shell: Shell) -> Vec<u8> {
     out
 }
 
+const SYNOPSIS: &str = "\
+.SH SYNOPSIS
+\\fBnodewatch\\-tui\\fR [\\fIOPTIONS\\fR]
+.br
+\\fBnodewatch\\-tui\\fR \\fICOMMAND\\fR [\\fIOPTIONS\\fR]
+";
+
 /// The manual page, with every command in it.
 pub fn man() -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     let root = layers::command();
     let page = clap_mangen::Man::new(root.clone());
-    page.render(&mut out)?;
+    page.render_title(&mut out)?;
+    page.render_name_section(&mut out)?;
+    // Every option has its place below; all of them in a row help nobody.
+    out.write_all(SYNOPSIS.as_bytes())?;
+    page.render_description_section(&mut out)?;
+    page.render_options_section(&mut out)?;
+    page.render_subcommands_section(&mut out)?;
+    page.render_extra_section(&mut out)?;
+    page.render_version_section(&mut out)?;
     for command in root.get_subcommands().filter(|command| command.get_name() != "help") {
         section(&mut out, (&root, command), command.get_name())?;
     }

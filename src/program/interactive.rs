@@ -62,7 +62,7 @@ pub(super) async fn run(
     let mut told = String::new();
     let outcome = Box::pin(sessions(&mut screen, (options, in_force), config, attach, recorder, &mut told)).await;
     drop(screen);
-    print(told.as_bytes());
+    print(&told);
     outcome
 }
 
@@ -127,12 +127,16 @@ async fn sessions(
         }
         let was_first = engine.state.session.terms.first_run;
         let drawn = screen.run(&mut engine).await;
-        let app = engine.shut_down().await;
+        let (app, unrecorded) = engine.concluded().await;
         let session = &app.session;
         if was_first && session.life.began.is_some() {
             no_longer_first();
         }
         told.push_str(&epilogue(&app, &out(&options, &session.terms.id)));
+        if let Some(notice) = unrecorded {
+            // Writing to a String does not fail.
+            let _ = writeln!(told, "  {}", visible(&headless::recording_line(&notice)));
+        }
         drawn.map_err(|error| terminal_failed(&error))?;
         worst = worst.or(exit_of(session));
         match session.next.clone() {

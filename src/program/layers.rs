@@ -12,6 +12,7 @@ use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, error::ErrorKi
 use serde_json::{Value, json};
 
 use crate::{
+    base::text::visible,
     cli::{Cli, SETTINGS, leaf, takes},
     config::{
         file::{Config, ConfigError, Entry},
@@ -71,7 +72,12 @@ pub enum LayersError {
 }
 
 /// Settings that are not used from the environment and the file when one of these options is typed.
-const NOT_BESIDE: [(&str, &[&str]); 2] = [("reaper", &["local", "namespace"]), ("daemonset", &["local", "namespace"])];
+const NOT_BESIDE: [(&str, &[&str]); 4] = [
+    ("reaper", &["local", "namespace"]),
+    ("daemonset", &["local", "namespace"]),
+    ("push_agent", &["local"]),
+    ("out", &["into"]),
+];
 
 /// Settings that are not used from the environment and the file without this other option.
 const NEEDS: [(&str, &str); 9] = [
@@ -250,7 +256,9 @@ fn check(root: &clap::Command, option: &OsString) -> Result<(), String> {
     match root.clone().try_get_matches_from([&OsString::from("nodewatch-tui"), option]) {
         Err(error) if error.kind() != ErrorKind::MissingRequiredArgument => {
             let text = error.to_string();
-            Err(text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned())
+            // After what is wrong come the values that there are, and then the usage behind an empty line.
+            let lines: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+            Err(lines.join(" ").trim_start_matches("error: ").to_owned())
         }
         Ok(_) | Err(_) => Ok(()),
     }
@@ -319,9 +327,17 @@ pub(super) fn as_json_value(text: &str) -> Value {
     }
 }
 
+/// Why there is no config file.
+const NO_FOLDER: &str = "No config file: neither XDG_CONFIG_HOME nor HOME is set to an absolute path";
+
 /// The settings as a config file that says where each came from; what has no value is commented out.
-pub fn as_toml(settings: &[Setting], file: &std::path::Path) -> String {
-    let mut out = format!("# Settings in force. Config file: {}\n", file.display());
+pub fn as_toml(settings: &[Setting], file: Option<&std::path::Path>) -> String {
+    let file = match file {
+        Some(path) if path.exists() => format!("Config file: {}", path.display()),
+        Some(path) => format!("No config file: {} does not exist", path.display()),
+        None => NO_FOLDER.to_owned(),
+    };
+    let mut out = format!("# Settings in force. {}\n", visible(&file));
     let mut in_keys = false;
     for setting in settings {
         let key = match setting.key.strip_prefix("keys.") {

@@ -9,11 +9,16 @@ mod replay;
 mod settings;
 pub mod tables;
 
-use std::{ffi::OsString, sync::Arc};
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal},
+    sync::Arc,
+};
 
 use crate::{
     agents::{
         local::{Local, LocalError},
+        ready,
         rings::Rings,
         site::Site,
     },
@@ -21,7 +26,7 @@ use crate::{
     cli::{AlarmsCommand, CleanupArgs, Cli, Command, Format, NodeCommand, Options, OutputArgs, ReportArgs},
     cluster::{self, Cluster, Connection},
     config::file::Config,
-    headless::{self, ExitCode, Shown},
+    headless::{self, ExitCode, Shown, records::SETTING},
     logs::Logs,
     model::{Failure, LogsSettings, Notice, Place, SessionId},
     record::Recorder,
@@ -41,8 +46,13 @@ pub async fn run(arguments: &[OsString]) -> ExitCode {
         Ok(read) => read,
         Err(LayersError::CommandLine(error)) => {
             // Help and version are no errors, and go to standard output.
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::BadUsage } else { ExitCode::Done };
+            return if error.use_stderr() {
+                // Nobody is left to tell when standard error is gone.
+                let _ = error.print();
+                ExitCode::BadUsage
+            } else {
+                headless::settle(help(&error), Shown::Results).await
+            };
         }
         Err(LayersError::Config(error)) => return headless::settle(refuse(&error.into()), Shown::Results).await,
         Err(error @ LayersError::Environment { .. }) => {
@@ -50,8 +60,9 @@ pub async fn run(arguments: &[OsString]) -> ExitCode {
             return headless::settle(refuse(&notice.of(Failure::BadInput)), Shown::Results).await;
         }
     };
-    let shown = match cli.command {
-        None | Some(Command::Attach { .. } | Command::Replay(_)) => Shown::Screens,
+    let shown = match &cli.command {
+        None | Some(Command::Attach { .. }) => Shown::Screens,
+        Some(Command::Replay(arguments)) if !arguments.print => Shown::Screens,
         Some(_) => Shown::Results,
     };
     let outcome = Box::pin(obey(cli, &config, &in_force)).await;
@@ -60,6 +71,9 @@ pub async fn run(arguments: &[OsString]) -> ExitCode {
 
 async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<ExitCode, Notice> {
     let options = &cli.options;
+    if let Some(output) = cli.command.as_ref().and_then(Command::output) {
+        headless::write_as(output);
+    }
     topic_has_alarms(&cli, in_force)?;
     // Shells read the output of some commands, and others list or remove leftovers themselves.
     let quiet = matches!(
@@ -101,44 +115,52 @@ async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<ExitCod
         Some(Command::Alarms(command)) => alarms(options, command).await,
         Some(Command::Merge(arguments)) => Ok(headless::merge::merge(arguments, options.out.as_deref()).await),
         Some(Command::Preflight { nodes, output }) => preflight(options, nodes, output).await,
-        Some(Command::Manifests { nodes, session }) => manifests(options, nodes, session),
+        Some(Command::Manifests { nodes, session }) => manifests(options, &nodes, session),
         Some(Command::Config { output }) => Ok(settings_in_force(in_force, config, output)),
         Some(Command::Report(arguments)) => report(options, &arguments),
         Some(Command::Replay(arguments)) => replay::run(options, config, &arguments).await,
-        Some(Command::Completions { shell }) => Ok(print(&generated::completions(shell))),
+        Some(Command::Completions { shell }) => Ok(print(&String::from_utf8_lossy(&generated::completions(shell)))),
         Some(Command::Man) => generated::man()
-            .map(|page| print(&page))
+            .map(|page| print(&String::from_utf8_lossy(&page)))
             .map_err(|error| Notice::error("cannot write the manual page", error.to_string(), "")),
     }
 }
 
-/// A reader that is gone is not an error.
-fn print(bytes: &[u8]) -> ExitCode {
-    spool::stdout().push(bytes.to_vec());
+/// A command that prints one result, and is done.
+fn print(result: &str) -> ExitCode {
+    headless::print(result);
     ExitCode::Done
+}
+
+/// Help or the version, in colours where there is a terminal for them.
+fn help(error: &clap::Error) -> ExitCode {
+    let text = error.render();
+    let coloured = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    if coloured { print(&text.ansi().to_string()) } else { print(&text.to_string()) }
 }
 
 fn settings_in_force(in_force: &[Setting], config: &Config, output: OutputArgs) -> ExitCode {
     match output.format {
-        Format::Table => print(layers::as_toml(in_force, config.shown_path()).as_bytes()),
-        Format::Json => {
-            let lines: String =
-                layers::as_json(in_force).fold(String::new(), |all, line| all + &text::json_line(&line) + "\n");
-            print(lines.as_bytes())
+        Format::Table | Format::Wide => headless::print(&layers::as_toml(in_force, config.path.as_deref())),
+        Format::Name => headless::print_names(in_force.iter().map(|setting| setting.key.clone())),
+        Format::Json | Format::Yaml => {
+            headless::print_values(&SETTING, layers::as_json(in_force), output.format);
         }
     }
+    ExitCode::Done
 }
 
 /// The report of a session, from its journal on this laptop or from a recording.
 fn report(options: &Options, arguments: &ReportArgs) -> Result<ExitCode, Notice> {
-    let summary = match (&arguments.from, &arguments.session) {
+    let (summary, exit) = match (&arguments.from, &arguments.session) {
         (Some(file), _) => replay::summary(file)?,
-        (None, Some(session)) => headless::sessions::summary(&journals()?, session)?,
+        (None, Some(session)) => (headless::sessions::summary(&journals()?, session)?, ExitCode::Done),
         // The command line asks for one of them.
         (None, None) => return Ok(ExitCode::BadUsage),
     };
     if arguments.print {
-        return Ok(print(crate::handover::markdown(&summary).as_bytes()));
+        print(&crate::handover::markdown(&summary));
+        return Ok(exit);
     }
     let folder = out(options, &summary.session);
     let written = handoff::write_report(&folder, &summary).map_err(|error| {
@@ -146,9 +168,9 @@ fn report(options: &Options, arguments: &ReportArgs) -> Result<ExitCode, Notice>
         Notice::error("cannot write the report", cause, "free some space, fix the permissions, or choose another --out")
     })?;
     for path in written {
-        print(format!("{}\n", visible(&path.display().to_string())).as_bytes());
+        print(&format!("{}\n", visible(&path.display().to_string())));
     }
-    Ok(ExitCode::Done)
+    Ok(exit)
 }
 
 fn refuse(notice: &Notice) -> ExitCode {
@@ -299,16 +321,28 @@ async fn cleanup(options: &Options, arguments: &CleanupArgs) -> Result<ExitCode,
 }
 
 async fn preflight(options: &Options, nodes: Vec<String>, output: OutputArgs) -> Result<ExitCode, Notice> {
-    let connection = Connection::open(&target(options)).await?;
-    let cluster = Cluster::new(connection, SessionId::new(rand::random()), agents(options)?, journals()?);
-    let storage = match options.storage() {
+    let session = SessionId::new(rand::random());
+    let open_storage = async || match options.storage() {
         Some(settings) => Some(Storage::open(settings).await),
         None => None,
     };
-    Ok(headless::preflight::preflight(&cluster, storage.as_ref(), &names(nodes), output.format).await)
+    if options.local {
+        let checks = ready::checks(&Rings::from_environment(), &session);
+        let storage = open_storage().await;
+        return Ok(headless::preflight::here(checks, storage.as_ref(), &session, output.format).await);
+    }
+    let connection = Connection::open(&target(options)).await?;
+    let cluster = Cluster::new(connection, session, agents(options)?, journals()?);
+    let storage = open_storage().await;
+    Ok(headless::preflight::preflight(&cluster, storage.as_ref(), &names(&nodes), output.format).await)
 }
 
-fn manifests(options: &Options, nodes: Vec<String>, session: Option<SessionId>) -> Result<ExitCode, Notice> {
+fn manifests(options: &Options, nodes: &[String], session: Option<SessionId>) -> Result<ExitCode, Notice> {
+    if options.local {
+        let cause = "on this machine nothing is applied: the agent is a process that this program starts and ends";
+        let notice = Notice::error("there are no manifests for --local", cause, "drop --local");
+        return Err(notice.of(Failure::BadInput));
+    }
     let session = session.unwrap_or_else(|| SessionId::new(rand::random()));
     let yaml = Cluster::manifests(&session, &agents(options)?, &names(nodes))?;
     Ok(headless::preflight::manifests(&yaml))
@@ -322,8 +356,11 @@ async fn freeze(
     trusted: Option<String>,
     output: OutputArgs,
 ) -> Result<ExitCode, Notice> {
-    let journals = journals()?;
     let headline = format!("cannot freeze session {session}");
+    if options.local {
+        return freeze_here(options, session, nodes, output).await;
+    }
+    let journals = journals()?;
     let record = journals.record(session).map_err(|error| error.notice(headline))?;
     let (begun, told) = as_begun(options, &record, in_force);
     for notice in told {
@@ -343,7 +380,30 @@ async fn freeze(
     let terms = terms(&begun, connection.place.clone(), session.clone());
     let cluster = Cluster::observe(connection, agents_again(&begun, &record)?, journals, &record);
     let engine = Engine::start(terms, Arc::new(cluster), out(options, session));
-    Ok(Box::pin(headless::captures::freeze(engine, &names(nodes), frozen(options), output.format)).await)
+    Ok(Box::pin(headless::captures::freeze(engine, &names(&nodes), frozen(options), output.format)).await)
+}
+
+/// The same of a session on this machine, which another program has open.
+async fn freeze_here(
+    options: &Options,
+    session: &SessionId,
+    nodes: Vec<String>,
+    output: OutputArgs,
+) -> Result<ExitCode, Notice> {
+    let ring = Rings::from_environment().all().into_iter().find(|ring| ring.session == *session);
+    let refused = |cause: &str, next_step: String| {
+        Notice::error(format!("cannot freeze session {session}"), cause, next_step).of(Failure::BadInput)
+    };
+    let unknown =
+        || refused("there is no such session on this machine", "see nodewatch-tui sessions --local".to_owned());
+    let ring = ring.ok_or_else(unknown)?;
+    if !ring.in_use {
+        let again = text::command(["attach", session.as_str(), "--local"]);
+        return Err(refused("no program has it open, so nothing is recorded", format!("{again} fetches its captures")));
+    }
+    let site = Local::beside(&ring)?;
+    let engine = Engine::start(terms(options, Place::Local, session.clone()), Arc::new(site), out(options, session));
+    Ok(Box::pin(headless::captures::freeze(engine, &names(&nodes), frozen(options), output.format)).await)
 }
 
 async fn site(options: &Options, session: &SessionId) -> Result<(Arc<dyn Site>, Place), Notice> {

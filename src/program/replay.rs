@@ -7,9 +7,9 @@ use std::{io, path::Path, time::Duration};
 use crossterm::event::{Event as TerminalEvent, KeyCode, KeyModifiers};
 use ratatui::{Frame, Terminal, backend::TestBackend, layout::Rect, text::Line};
 
-use super::print;
+use super::{print, say};
 use crate::{
-    base::text::time_of_day,
+    base::text::{date_and_time, time_of_day},
     cli::{Options, ReplayArgs},
     config::file::Config,
     headless::ExitCode,
@@ -24,13 +24,16 @@ use crate::{
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How much a key changes the speed.
 const FASTER: f64 = 2.0;
+/// Why a recording may have no end.
+const CUT: &str = "what came after that was not written: the program was killed, or the disk was full";
 
 pub(super) async fn run(options: &Options, config: &Config, arguments: &ReplayArgs) -> Result<ExitCode, Notice> {
     let mut player = Player::open(&arguments.file).map_err(|error| error.notice())?;
     let theme = Theme::from_environment(options.display.theme, options.display.ascii, config.keys.clone());
     if arguments.print {
         let text = last_frame(&mut player, &theme)?;
-        return Ok(print(text.as_bytes()));
+        print(&text);
+        return Ok(whole(&player));
     }
     terminal::check("use --print")?;
     let failed = |error: io::Error| Notice::error("terminal error", error.to_string(), "");
@@ -38,11 +41,22 @@ pub(super) async fn run(options: &Options, config: &Config, arguments: &ReplayAr
     play(&mut screen, &mut player, arguments.speed).await.map(|()| ExitCode::Done)
 }
 
-/// What the session's report would say at the end of a recording.
-pub(super) fn summary(file: &Path) -> Result<Summary, Notice> {
+/// What the session's report would say at the end of a recording, and whether that was the session's end.
+pub(super) fn summary(file: &Path) -> Result<(Summary, ExitCode), Notice> {
     let mut player: Player<App> = Player::open(file).map_err(|error| error.notice())?;
     while player.step().map_err(|error| error.notice())?.is_some() {}
-    Ok(player.state.session.summary())
+    Ok((player.state.session.summary(), whole(&player)))
+}
+
+/// Says of a recording that was played whether it ends before its session did.
+fn whole(player: &Player<App>) -> ExitCode {
+    if player.is_whole() {
+        return ExitCode::Done;
+    }
+    let at = date_and_time(player.state.session.now);
+    let headline = format!("the recording ends too early, at {at}");
+    say(&format!("warning: {}", Notice::warning(headline, CUT, "").line()));
+    ExitCode::Partly
 }
 
 fn last_frame(player: &mut Player<App>, theme: &Theme) -> Result<String, Notice> {
@@ -87,7 +101,8 @@ async fn play(screen: &mut Screen, player: &mut Player<App>, speed: f64) -> Resu
         loop {
             let draw = |frame: &mut Frame<'_>, theme: &Theme| {
                 ui::draw(frame, player.state.picture(), theme);
-                status(frame, &pace, at, ended, theme);
+                let end = ended.then(|| player.is_whole());
+                status(frame, &pace, at, end, theme);
             };
             screen.show(draw).map_err(failed)?;
             let still = ended || pace.paused;
@@ -129,11 +144,13 @@ fn heard(event: &TerminalEvent, pace: &mut Pace) -> Heard {
 }
 
 /// Over the right end of the last line, so that everything else is as it was.
-fn status(frame: &mut Frame<'_>, pace: &Pace, at: u64, ended: bool, theme: &Theme) {
-    let state = match (ended, pace.paused) {
-        (true, _) => "END",
-        (false, true) => "PAUSED",
-        (false, false) => "REPLAY",
+/// `end` says at the end whether it is the session's.
+fn status(frame: &mut Frame<'_>, pace: &Pace, at: u64, end: Option<bool>, theme: &Theme) {
+    let state = match (end, pace.paused) {
+        (Some(true), _) => "END",
+        (Some(false), _) => "CUT OFF HERE",
+        (None, true) => "PAUSED",
+        (None, false) => "REPLAY",
     };
     let speed = pace.speed;
     let text = format!(" {state} {} {speed}x  Space pause  Right step  + - speed  q quit ", time_of_day(at));

@@ -16,6 +16,7 @@ use crate::{
     cli::{Options, SETTINGS},
     cluster::{AgentSettings, Push, Target},
     config::file::Config,
+    headless,
     journal::{Deployed, Journals, Pushed, Record},
     logs::Logs,
     model::{Failure, LogsSettings, NodeName, Notice, Place, PullPolicy, SessionId, StorageSettings, Way},
@@ -168,8 +169,8 @@ pub(super) fn journals() -> Result<Journals, Notice> {
     Journals::from_environment().map_err(|error| error.notice("cannot create the journal"))
 }
 
-pub(super) fn names(nodes: Vec<String>) -> Vec<NodeName> {
-    nodes.into_iter().map(|name| NodeName(name.trim().to_owned())).collect()
+pub(super) fn names(nodes: &[String]) -> Vec<NodeName> {
+    nodes.iter().map(|name| headless::named(name)).collect()
 }
 
 pub(super) fn out(options: &Options, session: &SessionId) -> PathBuf {

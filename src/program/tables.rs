@@ -12,6 +12,10 @@ use crate::{
         file::{PRODUCTION, VIEWER},
         keymap::{BINDINGS, Keymap, shown_keys},
     },
+    headless::{
+        ExitCode,
+        records::{PARTS, RECORDS, Record, SCHEMA, TIMES},
+    },
 };
 
 /// The defaults as a config file, with what each setting does.
@@ -99,6 +103,43 @@ pub fn option_tables() -> String {
         }
     }
     out.push('\n');
+    out
+}
+
+/// The reference's table of records: what `-o json`, `-o yaml` and `-o name` print.
+pub fn record_table() -> String {
+    let mut out = String::from("| `kind` | command | one line per | fields | `-o name` |\n|---|---|---|---|---|\n");
+    for Record { kind, commands, one, name, fields } in RECORDS {
+        let commands: Vec<String> = commands.split(", ").map(|name| format!("`{name}`")).collect();
+        let _ = writeln!(out, "| `{kind}` | {} | {one} | {} | {name} |", commands.join(", "), field_list(fields));
+    }
+    let times: Vec<String> = TIMES.iter().map(|time| format!("`{time}`")).collect();
+    let _ = writeln!(
+        out,
+        "\nEach record also has `kind` and `schema` (now {SCHEMA}; it changes only when a field goes or means something else). \
+         Moments ({}) are milliseconds since 1970, and each has its RFC 3339 text beside it, under the same name and `_time`.",
+        times.join(", ")
+    );
+    let _ = writeln!(out, "\nParts of these:\n\n| part | fields |\n|---|---|");
+    for (part, fields) in &PARTS {
+        let _ = writeln!(out, "| `{part}` | {} |", field_list(fields));
+    }
+    out
+}
+
+fn field_list(fields: &[(&str, &str)]) -> String {
+    let field = |(name, says): &(&str, &str)| {
+        if says.is_empty() { format!("`{name}`") } else { format!("`{name}` ({says})") }
+    };
+    fields.iter().map(field).collect::<Vec<_>>().join(", ")
+}
+
+/// The reference's table of exit codes.
+pub fn exit_code_table() -> String {
+    let mut out = String::from("| code | means |\n|---|---|\n");
+    for code in ExitCode::ALL {
+        let _ = writeln!(out, "| {} | {} |", code.code(), code.meaning());
+    }
     out
 }
 

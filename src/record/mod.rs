@@ -1,7 +1,7 @@
 //! Recordings: a session's events on disk, and the same frames made of them again.
 //!
 //! Owns the file's form: JSON lines, the first with what the session began with, then every event and every frame with its
-//! time. Packets are not among the events, and credentials are taken out before anything is written.
+//! time, the last one a mark that this was all. Packets are not among the events, and credentials are taken out before anything is written.
 
 mod player;
 
@@ -23,11 +23,15 @@ use crate::{
 pub use player::{Player, Step};
 
 /// The form of recordings.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+/// The form before that, which has no mark at its end.
+const WITHOUT_END: u32 = 2;
 /// A recording that gets longer than this ends there, in bytes: a forgotten one does not fill the disk.
 const LONGEST: u64 = 1 << 30;
 /// The size of frames that nobody saw.
 const UNSEEN: (u16, u16) = (120, 40);
+/// What becomes of a session whose recording has stopped.
+const CONTINUES: &str = "the session continues without it";
 
 /// A recording cannot be made or read.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +56,18 @@ pub enum RecordError {
         /// What is wrong.
         reason: String,
     },
+    /// A line that cannot be read at all.
+    #[error("{path:?} is not a valid recording: line {line}, column {column}: {reason}")]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Where, from 1.
+        line: usize,
+        /// Where in it.
+        column: usize,
+        /// What is wrong.
+        reason: String,
+    },
     /// It has reached [`LONGEST`].
     #[error("the recording {0:?} has reached 1 GiB")]
     Full(PathBuf),
@@ -61,10 +77,15 @@ impl RecordError {
     /// For the user.
     pub fn notice(&self) -> Notice {
         let (headline, next_step) = match self {
-            Self::File { operation: "create" | "read", .. } | Self::Invalid { .. } => {
+            Self::File { operation: "create", .. } => {
                 ("cannot use the recording", "use another file; recordings are never overwritten")
             }
-            Self::File { .. } | Self::Full(_) => ("the recording has stopped", "the session continues without it"),
+            Self::File { operation: "read", .. } | Self::Invalid { .. } | Self::Unreadable { .. } => {
+                ("cannot use the recording", "use another file")
+            }
+            Self::File { .. } | Self::Full(_) => {
+                return Notice::warning("the recording has stopped", text::chain(self), CONTINUES);
+            }
         };
         Notice::error(headline, text::chain(self), next_step).of(Failure::BadInput)
     }
@@ -86,6 +107,8 @@ enum Line<I> {
     Event(UnixMillis, Box<Happened<I>>),
     /// The screen was drawn in so many columns and rows.
     Frame(UnixMillis, u16, u16),
+    /// The session has ended.
+    End(UnixMillis),
 }
 
 /// A recording that is being made.
@@ -117,21 +140,35 @@ impl Recorder {
         self.write(&Line::Event(at, Box::new(without_secrets(happened))))?;
         // Without a terminal nothing is drawn; a replay shows what would have been.
         if matches!(happened, Happened::Event(Event::Tick)) && !self.framed {
-            let (width, height) = UNSEEN;
-            self.write(&Line::<NoInput>::Frame(at, width, height))?;
+            self.unseen(at)?;
+            self.flush()?;
         }
         Ok(())
+    }
+
+    fn unseen(&mut self, at: UnixMillis) -> Result<(), RecordError> {
+        let (width, height) = UNSEEN;
+        self.write(&Line::<NoInput>::Frame(at, width, height))
     }
 
     /// A frame, after it was drawn. What was recorded until then is on the disk.
     pub fn frame(&mut self, at: UnixMillis, width: u16, height: u16) -> Result<(), RecordError> {
         self.framed = true;
         self.write(&Line::<NoInput>::Frame(at, width, height))?;
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<(), RecordError> {
         self.out.flush().map_err(|source| self.failed(source))
     }
 
-    /// All of it is on the disk.
-    pub fn finish(mut self) -> Result<(), RecordError> {
+    /// The session has ended at that time, and all of it is on the disk.
+    pub fn finish(mut self, at: UnixMillis) -> Result<(), RecordError> {
+        if !self.framed {
+            // What came after the last second is to be seen too.
+            self.unseen(at)?;
+        }
+        self.write(&Line::<NoInput>::End(at))?;
         let synced = self.out.flush().and_then(|()| self.out.get_ref().sync_all());
         synced.map_err(|source| self.failed(source))
     }
@@ -151,10 +188,11 @@ impl Recorder {
     }
 }
 
-/// A session that never began leaves no file, which would be in the way of the next try.
+/// A session that never began, or of which nothing could be written, leaves no file: it would be in the way of the next try.
 impl Drop for Recorder {
     fn drop(&mut self) {
-        if self.written == 0 {
+        let is_lost = self.written > 0 && self.out.flush().is_err();
+        if self.written == 0 || (is_lost && self.out.get_ref().metadata().is_ok_and(|facts| facts.len() == 0)) {
             // Whoever wants the file for something else finds it empty.
             let _ = fs::remove_file(&self.path);
         }
@@ -229,9 +267,9 @@ mod tests {
         recorder.frame(3, 80, 24).expect("written");
         let good = fs::read_to_string(&path).expect("text");
         for (text, told) in [
-            (String::new(), "line 1"),
-            ("{}".to_owned(), "line 1"),
-            (good.replace("\"recording\":2", "\"recording\":1"), "line 1: unsupported format 1"),
+            (String::new(), "it is empty"),
+            ("{}".to_owned(), "line 1, column 2: missing field"),
+            (good.replace("\"recording\":3", "\"recording\":1"), "line 1: unsupported format 1"),
             (format!("{good}{{\"event\":[1,{{\"event\":\"Nothing\"}}]}}\n"), "line 3"),
             (format!("{good}\u{1b}[2J\n"), "line 3"),
             (format!("{good}{{\"frame\":[1,65535,65535]}}\n"), "line 3: invalid terminal size 65535x65535"),
@@ -247,6 +285,50 @@ mod tests {
             });
             let error = error.expect_err(told).notice().line();
             assert!(error.contains(told) && !error.contains('\u{1b}'), "{error}");
+            assert!(error.matches("line ").count() <= 1, "one line is named: {error}");
         }
+    }
+
+    fn ends_whole(path: &Path) -> bool {
+        let mut player = Player::<Session>::open(path).expect("a recording");
+        while player.step().expect("a step").is_some() {}
+        player.is_whole()
+    }
+
+    #[test]
+    fn a_recording_that_was_cut_off_is_known_from_one_that_has_ended() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("r.jsonl");
+        let mut recorder = Recorder::create(&path).expect("made");
+        recorder.begin(&terms()).expect("written");
+        recorder.event(&Happened::<NoInput>::from(Event::Tick), 1).expect("written");
+        recorder.event(&answered(Request::Sink(Sink::Ring)), 2).expect("written");
+        recorder.finish(3).expect("written");
+        let text = fs::read_to_string(&path).expect("text");
+        assert!(ends_whole(&path));
+        let last = text.lines().rev().nth(1).expect("a line");
+        assert!(last.starts_with("{\"frame\":[3,"), "the end is drawn: {last}");
+        for length in
+            [text.len() - 3, text.trim_end().rfind('\n').expect("lines") + 1, text.find('\n').expect("lines") + 20]
+        {
+            fs::write(&path, &text[..length]).expect("written");
+            assert!(!ends_whole(&path), "{length} of {}", text.len());
+        }
+        // Those of the form before say nothing of their end.
+        let earlier = text.replace("\"recording\":3", "\"recording\":2");
+        fs::write(&path, &earlier[..earlier.trim_end().rfind('\n').expect("lines")]).expect("written");
+        assert!(ends_whole(&path));
+    }
+
+    #[test]
+    fn a_disk_that_is_full_is_told_and_leaves_no_empty_file() {
+        let full = File::options().write(true).open("/dev/full").expect("the device");
+        let path = tempfile::tempdir().expect("a folder").path().join("r.jsonl");
+        let mut recorder = Recorder { path, out: BufWriter::new(full), written: 0, framed: false };
+        recorder.begin(&terms()).expect("it is in the buffer");
+        let error = recorder.event(&Happened::<NoInput>::from(Event::Tick), 1).expect_err("told at the first second");
+        let line = error.notice().line();
+        assert!(line.contains("the recording has stopped") && line.contains("No space left"), "{line}");
+        assert_eq!(error.notice().severity, crate::model::Severity::Warning);
     }
 }

@@ -36,6 +36,11 @@ pub(super) fn report_notice(folder: &Path, summary: &Summary) -> Notice {
 }
 
 pub(super) fn save_notice(folder: &Path, name: &str, contents: &str) -> Notice {
+    let named = Path::new(name).parent().filter(|_| name.contains('/'));
+    if let Some(missing) = named.filter(|folder| !folder.is_dir()) {
+        let cause = format!("there is no folder {}", missing.display());
+        return Notice::error("the table was not saved", cause, "make it first, or name another one");
+    }
     match write(folder, name, contents) {
         Ok(path) => Notice::info(format!("saved {}", path.display())),
         Err(error) => failed("the table was not saved", &error),
@@ -63,5 +68,8 @@ mod tests {
         let elsewhere = folder.path().join("there.json");
         assert_eq!(write(&out, elsewhere.to_str().expect("text"), "").expect("written"), elsewhere);
         assert!(save_notice(Path::new("/proc/none"), "a", "").line().contains("/proc/none"));
+        let missing = folder.path().join("none/there.csv");
+        let told = save_notice(&out, missing.to_str().expect("text"), "").line();
+        assert!(told.contains("there is no folder") && !folder.path().join("none").exists(), "{told}");
     }
 }

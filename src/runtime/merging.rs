@@ -69,6 +69,11 @@ pub fn merge_notice(error: &MergeError) -> Notice {
             return Notice::error("nothing was merged", cause, "give files, or a folder with captures")
                 .of(Failure::BadInput);
         }
+        MergeError::Output { path, source } if source.kind() == io::ErrorKind::AlreadyExists => {
+            let cause = format!("{} exists already", path.display());
+            let next_step = "name another file with -w: existing ones are not overwritten";
+            return Notice::error("nothing was merged", cause, next_step).of(Failure::BadInput);
+        }
         MergeError::Nothing { .. } => ("give files, or a folder with captures", Failure::BadInput),
         MergeError::Open { source, .. } => match source.kind() {
             io::ErrorKind::NotFound => ("check its name", Failure::BadInput),
@@ -78,9 +83,6 @@ pub fn merge_notice(error: &MergeError) -> Notice {
         MergeError::Input { .. } => ("leave it out, or fetch it again", Failure::BadInput),
         MergeError::Aside { .. } => ("free space there, or merge fewer files at once", Failure::Other),
         MergeError::Output { source, .. } => match source.kind() {
-            io::ErrorKind::AlreadyExists => {
-                ("choose another with -w: existing files are not overwritten", Failure::BadInput)
-            }
             io::ErrorKind::NotFound => ("create its folder first", Failure::BadInput),
             io::ErrorKind::BrokenPipe => ("the reader closed the pipe", Failure::Other),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

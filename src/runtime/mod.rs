@@ -49,6 +49,8 @@ pub struct Engine<S> {
     /// The terminal is to be given back for a while.
     pub suspend: bool,
     recorder: Option<Recorder>,
+    /// Why the recording is not whole.
+    unrecorded: Option<Notice>,
     events: mpsc::Receiver<Event>,
     clock: Box<dyn Fn() -> UnixMillis + Send>,
 }
@@ -79,6 +81,7 @@ impl<S: State> Engine<S> {
             clipboard: None,
             suspend: false,
             recorder: None,
+            unrecorded: None,
             clock: Box::new(steady_millis),
         }
     }
@@ -105,9 +108,16 @@ impl<S: State> Engine<S> {
     fn recorded(&mut self, written: Option<Result<(), RecordError>>) {
         if let Some(Err(error)) = written {
             self.recorder = None;
+            let notice = error.notice();
+            self.unrecorded = Some(notice.clone());
             // As any event that is not recorded.
-            let _ = self.state.take_in(Event::Told(error.notice()).into(), (self.clock)());
+            let _ = self.state.take_in(Event::Told(notice).into(), (self.clock)());
         }
+    }
+
+    /// Why the recording that was asked for is not whole; `None` as long as it is.
+    pub fn unrecorded(&self) -> Option<&Notice> {
+        self.unrecorded.as_ref()
     }
 
     /// Where agents are.
@@ -177,17 +187,23 @@ impl<S: State> Engine<S> {
     }
 
     /// Ends every task; tunnels say goodbye first. What became of the session is recorded.
-    pub async fn shut_down(mut self) -> S {
+    pub async fn shut_down(self) -> S {
+        self.concluded().await.0
+    }
+
+    /// The same, and why the recording is not whole.
+    pub async fn concluded(mut self) -> (S, Option<Notice>) {
         if let Some(state) = self.performer.settle_reports().await {
             self.handle(Event::Reports(state));
         }
-        let written = self.recorder.take().map(Recorder::finish);
+        let now = (self.clock)();
+        let written = self.recorder.take().map(|recorder| recorder.finish(now));
         self.recorded(written);
         let session = self.state.session();
         if session.ended().is_some() {
             self.performer.conclude(session.receipt().json(), &session.summary());
         }
         self.performer.shut_down().await;
-        self.state
+        (self.state, self.unrecorded)
     }
 }

@@ -490,8 +490,9 @@ impl Performer {
 
 /// The capture with the addresses of the hosts that its filter names.
 async fn resolved(spec: CaptureSpec) -> Result<CaptureSpec, Notice> {
-    let failed =
-        |cause: String, next_step: &str| Notice::error("no such capture", cause, next_step).of(Failure::BadInput);
+    let failed = |cause: String, next_step: &str| {
+        Notice::error("invalid capture filter", cause, next_step).of(Failure::BadInput)
+    };
     let work = move || {
         let hosts = nodewatch_filter::SystemHosts { within: LOOKED_UP_WITHIN };
         let filter = spec.filter.as_deref().map(|filter| nodewatch_filter::resolve(filter, &hosts)).transpose()?;

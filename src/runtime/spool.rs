@@ -1,13 +1,16 @@
 //! Standard output and standard error, written by a thread each, so that nothing waits for whoever reads them.
 //!
-//! Owns the order of what is written, how much of it waits, and whether anybody still reads. Must not know what the bytes
-//! say.
+//! Owns the order of what is written, how much of it waits, whether anybody still reads, and why nothing can be written.
+//! Must not know what the bytes say.
 
 use std::{
     collections::VecDeque,
     fs::File,
     io::{self, Write},
-    os::fd::{AsFd, BorrowedFd},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::FileTypeExt,
+    },
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -17,6 +20,8 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::watch;
+
+use crate::base::text;
 
 /// While nothing is written, it is looked so often whether anybody still reads.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -65,6 +70,8 @@ struct Shared {
 struct State {
     queue: VecDeque<Vec<u8>>,
     standing: Standing,
+    /// Why nothing more is written, where that is not for want of a reader.
+    failure: Option<io::Error>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -127,6 +134,11 @@ impl Spool {
         self.shared.lock().standing.gone
     }
 
+    /// Why bytes were not written, though somebody may read: a full disk. A reader that has left is no failure.
+    pub fn failure(&self) -> Option<String> {
+        self.shared.lock().failure.as_ref().map(text::reason)
+    }
+
     /// Waits until nobody reads any more.
     pub async fn gone(&self) {
         self.until(|standing| standing.gone).await;
@@ -158,8 +170,8 @@ impl Shared {
     fn write(&self, file: &File) {
         while let Some(bytes) = self.next(file) {
             for piece in bytes.chunks(PIECE) {
-                if write_all(file, piece).is_err() {
-                    self.give_up();
+                if let Err(error) = write_all(file, piece) {
+                    self.give_up(Some(error).filter(|error| !is_reader_gone(error, file)));
                     return;
                 }
                 let mut state = self.lock();
@@ -167,7 +179,7 @@ impl Shared {
                 self.tell(&state);
             }
         }
-        self.give_up();
+        self.give_up(None);
     }
 
     /// What is to be written next; `None` when nobody reads any more.
@@ -186,12 +198,20 @@ impl Shared {
         }
     }
 
-    fn give_up(&self) {
+    fn give_up(&self, failure: Option<io::Error>) {
         let mut state = self.lock();
         state.queue.clear();
+        state.failure = failure;
         state.standing = Standing { waiting: 0, gone: true };
         self.tell(&state);
     }
+}
+
+/// The pipe has no other end any more, or the terminal has hung up, which answers as a broken disk does.
+fn is_reader_gone(error: &io::Error, file: &File) -> bool {
+    let is_device = || file.metadata().is_ok_and(|facts| facts.file_type().is_char_device());
+    let is_io = error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
+    error.kind() == io::ErrorKind::BrokenPipe || (is_io && is_device())
 }
 
 /// The other end of a pipe is closed, or the terminal has hung up.
@@ -243,6 +263,21 @@ mod tests {
         });
         assert!(spool.written_within(Duration::from_secs(30)));
         assert_eq!(read.join().expect("no panic").expect("all of it"), vec![b'x'; 1_000_000]);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_no_reader_that_left() {
+        let full = File::options().write(true).open("/dev/full").expect("the device");
+        let spool = Spool::over(full.as_fd());
+        spool.push(b"for nobody".to_vec());
+        spool.drained().await;
+        assert_eq!(spool.failure().as_deref(), Some("No space left on device"));
+        let (reader, writer) = io::pipe().expect("a pipe");
+        let spool = Spool::over(writer.as_fd());
+        drop((reader, writer));
+        spool.push(b"for nobody".to_vec());
+        spool.drained().await;
+        assert!(spool.is_gone() && spool.failure().is_none());
     }
 
     #[tokio::test]

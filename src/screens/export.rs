@@ -246,8 +246,16 @@ impl App {
         let own =
             format!("{}-{}.csv", table.name, text::time_of_day(self.session.wall(self.session.now)).replace(':', ""));
         let name = name.map_or(own, str::to_owned);
-        let is_json = std::path::Path::new(&name).extension().is_some_and(|it| it.eq_ignore_ascii_case("json"));
-        let form = if is_json { TableForm::Json } else { TableForm::Csv };
+        let ending = std::path::Path::new(&name).extension().unwrap_or_default().to_ascii_lowercase();
+        let form = match ending.to_str() {
+            Some("json") => TableForm::Json,
+            Some("csv") => TableForm::Csv,
+            _ => {
+                let cause = format!("{name:?} ends in neither .csv nor .json");
+                self.session.notify(Notice::error("nothing was saved", cause, "name it FILE.csv or FILE.json"));
+                return Vec::new();
+            }
+        };
         vec![Effect::Save { name, contents: table.contents(form) }]
     }
 

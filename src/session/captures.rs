@@ -2,7 +2,9 @@
 //!
 //! Owns what is asked of agents for it, and how far files are on their way. Pure.
 
-use nodewatch_protocol::{CaptureFile, CaptureSpec, CaptureState, FilePlace, FileRecord, Freeze, Request, RingList, SinkState};
+use nodewatch_protocol::{
+    CaptureFile, CaptureSpec, CaptureState, FilePlace, FileRecord, Freeze, Request, RingList, SinkState,
+};
 
 use super::{
     Effect, Session,

@@ -243,6 +243,7 @@ mod tests {
             labels: [("zone".to_owned(), zone.to_owned())].into(),
             version: None,
             uid: None,
+            created: None,
             instance_id: None,
             kubelet_port: None,
             machine: Machine::default(),

@@ -11,7 +11,7 @@ use super::{
     exit::{Exit, Later, Phase},
     ledger::Thing,
     node::NodeState,
-    receipt::{Detachment, FileNote, Receipt},
+    receipt::{Detachment, FileNote, Receipt, Unwanted},
 };
 use crate::{
     base::text,
@@ -44,6 +44,7 @@ impl Session {
             stranded: ended.is_some_and(|exit| exit.end.stranded),
             abandoned: ended.is_some_and(|exit| exit.end.abandoned),
             ring_folder: self.terms.ring_folder.clone(),
+            unwanted: if self.terms.keep_files { Unwanted::Streamed } else { Unwanted::Chosen },
             ..Receipt::default()
         };
         for state in self.nodes.values() {

@@ -81,7 +81,7 @@ async fn a_clusters_alarms_are_made_listed_and_removed() {
     };
     assert_eq!(alarms(&["create", "-o", "json"])[0]["made"], 3);
     assert_eq!(alarms(&["create", "-o", "json"])[0]["made"], 0);
-    let kinds: Vec<Value> = alarms(&["list", "-o", "json"]).iter().map(|alarm| alarm["kind"].clone()).collect();
+    let kinds: Vec<Value> = alarms(&["list", "-o", "json"]).iter().map(|alarm| alarm["alarm"].clone()).collect();
     assert!(["silent", "agent-errors", "unexpected-ports"].iter().all(|kind| kinds.contains(&Value::from(*kind))));
     // A session on this machine has no journal: what it leaves when it is killed is found by its name.
     let watch = ["--local", "ports", "--watch", "--cloudwatch", "g", "--alarms", "--cluster-name", "local"];

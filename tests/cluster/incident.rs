@@ -90,7 +90,9 @@ fn incident(width: u16, height: u16) {
     assert_eq!((with(".md").len(), with(".html").len()), (2, 2), "{files:?}");
     let last = with(".md").into_iter().max_by_key(|file| file.to_string_lossy().len()).expect("the second");
     let report = std::fs::read_to_string(last).expect("text");
-    for told in nodes.iter().take(chosen).map(String::as_str).chain(["flight recorder: saving the last", "nothing is left"]) {
+    for told in
+        nodes.iter().take(chosen).map(String::as_str).chain(["flight recorder: saving the last", "nothing is left"])
+    {
         assert!(report.contains(told), "{told:?} is not in {report}");
     }
 

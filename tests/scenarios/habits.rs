@@ -259,6 +259,11 @@ fn tables_are_saved_and_rows_copied() {
     let first: serde_json::Value = serde_json::from_str(contents.lines().next().expect("a line")).expect("JSON");
     assert_eq!(name, "nodes.json");
     assert_eq!((&first["status"], contents.lines().count()), (&"Ready".into(), 5));
+    for name in ["save nodes.xml", "save nodes"] {
+        assert_eq!(command(&mut app, name), [], "{name}");
+        let told = app.latest_notice().expect("a notice").line();
+        assert!(told.contains("ends in neither .csv nor .json (name it FILE.csv or FILE.json)"), "{told}");
+    }
     let saved = key(&mut app, Action::Save);
     assert!(matches!(&saved[..], [Effect::Save { name, contents }]
         if name.starts_with("nodes-") && name.contains(".csv") && contents.starts_with("node,status,zone")));

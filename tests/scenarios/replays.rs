@@ -89,7 +89,7 @@ fn recorded(terms: Terms, path: &Path) -> (App, App) {
         // What it makes a program do is not recorded.
         let _ = app.take_in(happened, now);
     }
-    recorder.finish().expect("written");
+    recorder.finish(NOW).expect("written");
     let mut player = Player::<App>::open(path).expect("a recording");
     while player.step().expect("a step").is_some() {}
     (app, player.state)

@@ -109,6 +109,7 @@ fn node(name: &NodeName) -> Node {
         labels: BTreeMap::new(),
         version: None,
         uid: None,
+        created: None,
         instance_id: None,
         kubelet_port: None,
         machine: Machine::default(),

@@ -32,6 +32,7 @@ pub fn node(name: &str, zone: &str, readiness: Readiness) -> Node {
         labels: BTreeMap::new(),
         version: Some("v1.33.1".into()),
         uid: None,
+        created: None,
         instance_id: None,
         kubelet_port: None,
         machine: Machine::default(),

@@ -3,7 +3,7 @@
 //! Owns what an error says of its place in a file. Must not know what a value is used for.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -12,6 +12,10 @@ use secrecy::ExposeSecret;
 use serde_saphyr::options::DuplicateKeyPolicy;
 
 use super::KubeconfigError;
+use crate::base::disk;
+
+/// A file that is larger is no kubeconfig.
+const LARGEST: u64 = 64 << 20;
 
 /// As kubectl has it: every file that `$KUBECONFIG` names and that exists, otherwise `~/.kube/config`.
 pub(in crate::cluster) fn usual_files() -> Vec<PathBuf> {
@@ -35,7 +39,7 @@ pub(in crate::cluster) fn read(files: &[PathBuf]) -> Result<Kubeconfig, Kubeconf
 
 fn read_one(path: &Path) -> Result<Kubeconfig, KubeconfigError> {
     let unreadable = |error: io::Error| KubeconfigError::Read { path: path.to_owned(), reason: error.to_string() };
-    let text = decoded(&fs::read(path).map_err(unreadable)?).map_err(unreadable)?;
+    let text = decoded(&disk::read_at_most(path, LARGEST).map_err(unreadable)?).map_err(unreadable)?;
     let mut file = parsed(&text).map_err(|error| {
         let place = error.location().map(|place| (place.line(), place.column()));
         let reason = error.without_snippet().to_string();

@@ -111,6 +111,9 @@ fn an_invalid_value_is_the_files_error() {
         ("read_only = 7", "line 1: read_only: invalid value \"7\": use true or false"),
         ("exclude = \"22,65536\"", "\"65536\" in \"22,65536\": not a port"),
         ("theme = 'pink'", "\"pink\""),
+        ("mouse = 'maybe'", "for '--mouse <BOOL>' [possible values: true, false]"),
+        ("s3_path_style = 'maybe'", "[possible values: true, false]"),
+        ("image_pull_policy = 'sometimes'", "[possible values: Always, IfNotPresent, Never]"),
     ] {
         let error = read(&["nodes"], text).expect_err(text).to_string();
         assert!(error.contains(told), "{text:?}: {error}");
@@ -120,7 +123,9 @@ fn an_invalid_value_is_the_files_error() {
 #[test]
 fn what_is_in_force_can_be_read_back() {
     let (_, settings) = read(&["config"], "lease = '5m'\n[keys]\ndeploy = ['F5', 'd']").expect("read");
-    let text = as_toml(&settings, std::path::Path::new("config.toml"));
+    let text = as_toml(&settings, Some(std::path::Path::new("/nowhere/config.toml")));
+    assert!(text.contains("No config file: /nowhere/config.toml does not exist\n"), "{text}");
+    assert!(as_toml(&settings, None).contains("No config file: neither XDG_CONFIG_HOME nor HOME is set"));
     assert!(text.contains("lease = \"5m\"  # file, line 1\n"), "{text}");
     assert!(text.contains("deploy = [\"F5\", \"d\"]  # file, line 3\n"), "{text}");
     let again = config(&text);
@@ -133,7 +138,23 @@ fn what_is_in_force_can_be_read_back() {
 /// all of them.
 const GROUPS: [(&[&str], &[&str]); 20] = [
     (&["--kubeconfig", "/nonexistent/k"], &["nodes", "ports", "capture", "sessions", "cleanup", "alarms", "preflight"]),
-    (&["--local"], &["nodes", "ports", "capture", "sessions", "cleanup", "alarms"]),
+    (
+        &["--local"],
+        &[
+            "nodes",
+            "ports",
+            "capture",
+            "sessions",
+            "cleanup",
+            "alarms",
+            "preflight",
+            "manifests",
+            "freeze",
+            "merge",
+            "report",
+            "replay",
+        ],
+    ),
     (&["--lease", "5m"], &["ports", "capture", "preflight", "manifests"]),
     (&["--reaper"], &["ports", "capture", "preflight", "manifests"]),
     (&["--image", "i"], &["ports", "capture", "preflight", "manifests"]),

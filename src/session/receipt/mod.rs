@@ -69,6 +69,16 @@ pub struct Accounted {
     pub left_there: Vec<FileNote>,
 }
 
+/// Why files that are in rings alone are not wanted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Unwanted {
+    /// It was chosen so.
+    #[default]
+    Chosen,
+    /// Their packets went to a reader as a stream.
+    Streamed,
+}
+
 /// What a session has done and left, for standard output and for the journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Receipt {
@@ -98,6 +108,8 @@ pub struct Receipt {
     pub abandoned: bool,
     /// Where on this machine rings are; `None` where agents have them.
     pub ring_folder: Option<PathBuf>,
+    /// Why nobody wanted the files that went with their rings.
+    pub unwanted: Unwanted,
     /// Why nothing was touched.
     pub trouble: Option<Notice>,
     /// The session goes on.
@@ -151,6 +163,16 @@ mod tests {
         assert!(!receipt.left_behind());
         let text = receipt.text();
         assert!(text.contains("1 kept; to remove the rest: nodewatch-tui cleanup 00000001"), "{text}");
+    }
+
+    #[test]
+    fn what_was_streamed_is_no_failure() {
+        let file = FileNote { node: "n".into(), file: "f.pcapng".into(), size: 2048, reason: String::new() };
+        let files = Accounted { left_there: vec![file], ..Accounted::default() };
+        let mut receipt = Receipt { unwanted: Unwanted::Streamed, files, ..Receipt::default() };
+        assert!(receipt.text().contains("  streamed, not kept: f.pcapng of n, 2.00 KiB"), "{}", receipt.text());
+        receipt.unwanted = Unwanted::Chosen;
+        assert!(receipt.text().contains("  not fetched, and gone with its agent, as requested: f.pcapng of n"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use nodewatch_protocol::Retention;
 
-use super::{Detachment, FileNote, Receipt};
+use super::{Detachment, FileNote, Receipt, Unwanted};
 use crate::{
     base::text,
     model::{Group, NodeName},
@@ -50,7 +50,11 @@ impl Receipt {
         }
         for FileNote { node, file, size, .. } in &self.files.left_there {
             let what = text::visible(&format!("{file} of {node}, {}", text::bytes(*size)));
-            let _ = writeln!(out, "  not fetched, and gone with its agent, as requested: {what}");
+            let fate = match self.unwanted {
+                Unwanted::Streamed => "streamed, not kept",
+                Unwanted::Chosen => "not fetched, and gone with its agent, as requested",
+            };
+            let _ = writeln!(out, "  {fate}: {what}");
         }
         self.reports_text(&mut out);
         match &self.detached {
