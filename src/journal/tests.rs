@@ -62,22 +62,12 @@ fn a_session_can_be_told_after_it_has_ended_and_goes_with_its_journal() {
     journal.record(Entry::Gone(job("a", Some("1")))).expect("recorded");
     drop(journal);
     let session = header(1).session;
-    let told: Vec<String> = journals.history(&session).into_iter().map(|(_, text)| text).collect();
+    let record = journals.all().remove(0).expect("readable");
+    let told: Vec<String> = journals.told(&record).timeline.into_iter().map(|moment| moment.text).collect();
     assert_eq!(told.len(), 3, "{told:?}");
     assert!(told[0].starts_with("started by") && told[2].starts_with("seen gone: Job a"), "{told:?}");
     assert_eq!(journals.summary(&session), None);
-    let summary = Summary {
-        version: SUMMARY_VERSION,
-        session: session.clone(),
-        place: String::new(),
-        program: String::new(),
-        began: None,
-        ends: None,
-        written: 1,
-        timeline: Vec::new(),
-        nodes: Vec::new(),
-        receipt: Vec::new(),
-    };
+    let summary = Summary { written: 1, ..Summary::new(session.clone(), String::new()) };
     journals.save_summary(&summary).expect("saved");
     assert_eq!(journals.summary(&session), Some(summary.clone()));
     assert_eq!(journals.all().len(), 1, "a summary is no journal");

@@ -148,6 +148,7 @@ impl Performer {
                 self.tell(async move { Event::EndsSet(set.await) });
             }
             Effect::StandIn(what) => self.stand_in(*what),
+            Effect::Remember(acts) => self.site.remember(acts),
             Effect::Detach => self.site.detach(),
             Effect::Abandon => {
                 let made = self.site.made();
