@@ -18,7 +18,7 @@ use crate::{
 /// The picture's width, the room for names at the left, and at the right.
 const WIDTH: f64 = 860.0;
 const LEFT: f64 = 168.0;
-const RIGHT: f64 = 12.0;
+const RIGHT: f64 = 30.0;
 /// The height of a row of marks, of the rates, and of the axis of time.
 const ROW: f64 = 17.0;
 const RATES: f64 = 150.0;
@@ -40,6 +40,8 @@ pub(super) struct Row {
     pub why: String,
     /// Something failed; otherwise something ran.
     pub fault: bool,
+    /// The lower, the more important.
+    rank: usize,
     /// From and to, in milliseconds.
     pub marks: Vec<(u64, u64)>,
 }
@@ -51,8 +53,10 @@ pub(super) fn rows(summary: &Summary) -> Vec<Row> {
         what: format!("capture {}", node.name),
         why: "captured".to_owned(),
         fault: false,
+        rank: usize::MAX,
         marks: node.captures.iter().map(|run| (run.began, run.ended.unwrap_or(summary.written))).collect(),
     }));
+    rows.sort_by_key(|row| row.rank);
     rows
 }
 
@@ -65,6 +69,7 @@ fn fault_rows(node: &NodeSummary, written: u64) -> Vec<Row> {
             what: format!("{}:{} {name}", flap.port.protocol.word(), flap.port.local.port()),
             why: format!("{} closed", flap.port),
             fault: true,
+            rank: 0,
             marks: flap.closings.iter().map(|&at| (at, at)).collect(),
         })
         .collect();
@@ -76,11 +81,11 @@ fn fault_rows(node: &NodeSummary, written: u64) -> Vec<Row> {
     };
     let holes: Vec<(u64, u64)> =
         node.files.iter().filter(has_hole).map(|file| (file.started, file.ended.max(file.started))).collect();
-    for (what, why, marks) in
-        [("probe", "did not answer", failed), ("agent", "could not be reached", lost), ("file", "has holes", holes)]
-    {
+    let others =
+        [("probe", "did not answer", failed), ("loss", "in its files", holes), ("agent", "could not be reached", lost)];
+    for (rank, (what, why, marks)) in (1..).zip(others) {
         if !marks.is_empty() {
-            rows.push(Row { what: format!("{what} {name}"), why: why.to_owned(), fault: true, marks });
+            rows.push(Row { what: format!("{what} {name}"), why: why.to_owned(), fault: true, rank, marks });
         }
     }
     rows
@@ -222,6 +227,7 @@ pub(super) fn chart(summary: &Summary, days: Days) -> Option<Markup> {
             @for (index, row) in rows.iter().take(MOST_ROWS).enumerate() { (row_of_marks(row, index, &place, days)) }
             @if !lines.is_empty() { (rates(&lines, &place)) }
             line x1=(LEFT) y1=(bottom) x2=(WIDTH - RIGHT) y2=(bottom) {}
+            text x=(LEFT - 8.0) y=(bottom + 16.0) text-anchor="end" { "UTC" }
             @for at in ticks(from, to) {
                 @let x = format!("{:.1}", place.x(at));
                 line x1=(x) y1=(bottom) x2=(x) y2=(bottom + 4.0) {}

@@ -19,7 +19,7 @@ h3{margin:1.1rem 0 0;font-size:1rem;overflow-wrap:anywhere}\
 p,li{overflow-wrap:anywhere}ul{margin:.3rem 0;padding-left:1.3rem}\
 table{border-collapse:collapse;margin:.6rem 0;max-width:100%}\
 td,th{border-bottom:1px solid var(--line);padding:.2rem 1rem .2rem 0;text-align:left;vertical-align:top}\
-td{overflow-wrap:anywhere}th{font-weight:600}.n{white-space:nowrap}td.r{text-align:right;white-space:nowrap}\
+td{overflow-wrap:anywhere}th{font-weight:600}.of th{padding-top:.6rem;overflow-wrap:anywhere}.n{white-space:nowrap}td.r{text-align:right;white-space:nowrap}\
 code,pre,td.mono{font-family:ui-monospace,monospace;font-size:13px}\
 pre{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--soft);padding:.4rem .6rem;margin:.4rem 0}\
 .bad{color:var(--bad);font-weight:600}li.grave::marker{color:var(--bad)}\
@@ -34,7 +34,7 @@ svg .n5{stroke:currentColor;stroke-opacity:.5}\
 @page{margin:14mm}\
 @media print{:root{color-scheme:light;--bad:#b02c08;--a:#0056a0;--b:#b85400;--c:#00745c;--d:#8a3f78;--e:#7a6500}\
 body{font-size:10pt;max-width:none;margin:0;padding:0}code,pre,td.mono{font-size:8.5pt}\
-svg,tr,pre{break-inside:avoid}h2,h3,summary{break-after:avoid}thead{display:table-header-group}\
+details:first-of-type{break-before:page}svg,tr,pre{break-inside:avoid}h2,h3,summary,.of{break-after:avoid}thead{display:table-header-group}\
 rect,polyline{print-color-adjust:exact}\
 details::details-content{content-visibility:visible;display:block;height:auto}}";
 
@@ -135,7 +135,7 @@ fn all_captures(summary: &Summary, days: Days) -> Markup {
     page! {
         details {
             summary {
-                "Captures: " (captures.len()) ", " (text::counted(files, "file"))
+                "Captures: " (captures.len()) " with " (text::counted(files, "file"))
             }
             @for capture in &captures { (one_capture(capture, days)) }
             @if !others.is_empty() {
@@ -162,25 +162,41 @@ fn one_capture(capture: &Capture<'_>, days: Days) -> Markup {
     }
 }
 
+/// A node's files below its name and where they are, which need the whole width.
 fn files_table(files: &[(&NodeName, &FileSummary)], days: Days) -> Markup {
+    let head = |index: usize| (&files[index].0.0, place(files[index].1));
     page! {
         table {
-            thead {
-                tr { th { "file" } th { "node" } th { "from, to" } th { "size" } th { "packets" } th { "dropped" } th { "where" } }
-            }
-            @for (node, file) in files {
+            thead { tr { th { "file" } th { "from, to" } th { "size" } th { "packets" } th { "dropped" } th { "missing" } } }
+            @for (index, (_, file)) in files.iter().enumerate() {
+                @let (node, place) = head(index);
+                @if index == 0 || head(index - 1) != (node, place) {
+                    tr.of { th colspan="6" { (line(node)) ": " (line(place)) } }
+                }
                 tr {
-                    td.mono { (line(&file.name)) }
-                    (node_cell(Some(node)))
+                    (name_cell(&file.name))
                     td.n { (file_times(file, days)) }
                     td.r { (text::bytes(file.bytes)) }
                     td.r { (file.packets) }
                     td { (lead::drops(file.dropped).unwrap_or_else(|| "nothing".to_owned())) }
-                    td { (line(&file.place)) @if !file.incomplete.is_empty() { " " span.bad { (line(&file.incomplete)) } } }
+                    td.bad { (line(&file.incomplete)) }
                 }
             }
         }
     }
+}
+
+/// Where a file is, without its own name.
+pub(super) fn place(file: &FileSummary) -> &str {
+    let folder = file.place.strip_suffix(&file.name).and_then(|folder| folder.strip_suffix('/'));
+    folder.filter(|folder| !folder.is_empty()).unwrap_or(&file.place)
+}
+
+/// A file's name begins with a time, which does not break.
+fn name_cell(name: &str) -> Markup {
+    let name = line(name);
+    let class = if name.chars().count() <= LONG { "mono n" } else { "mono" };
+    page! { td class=(class) { (name) } }
 }
 
 pub(super) fn file_times(file: &FileSummary, days: Days) -> String {
@@ -200,7 +216,7 @@ fn checksums(summary: &Summary) -> Markup {
                 summary { "Checksums: SHA-256 of " (text::counted(files().count(), "file")) }
                 table {
                     thead { tr { th { "SHA-256" } th { "file" } } }
-                    @for (file, sum) in files() { tr { td.mono { (line(sum)) } td.mono { (line(&file.name)) } } }
+                    @for (file, sum) in files() { tr { td.mono { (line(sum)) } (name_cell(&file.name)) } }
                 }
             }
         }

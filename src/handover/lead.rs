@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use nodewatch_protocol::{Dropped, Port, PortScope};
 
-use super::times::{Days, length};
+use super::times::{Days, length, whole};
 use crate::{
     base::text::{self, bytes, counted},
     model::{FileSummary, NodeName, NodeSummary, ObjectFate, ObjectSummary, PortClass, Span, Summary},
@@ -39,17 +39,17 @@ pub(super) struct Lead {
 
 pub(super) fn lead(summary: &Summary, days: Days) -> Lead {
     Lead {
-        head: head(summary, days),
+        head: head(summary),
         seen: seen(summary, days),
         captured: captured(summary),
         changed: changed(summary, days),
     }
 }
 
-fn head(summary: &Summary, days: Days) -> String {
+fn head(summary: &Summary) -> String {
     let mut parts = vec!["nodewatch".to_owned(), format!("session {}", summary.session), summary.place.clone()];
     parts.push(match summary.began {
-        Some(began) => days.whole(began, summary.written.max(began)),
+        Some(began) => whole(began, summary.written.max(began)),
         None => "nothing was deployed".to_owned(),
     });
     if !summary.by.is_empty() {

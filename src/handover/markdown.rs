@@ -2,7 +2,12 @@
 
 use std::fmt::Write;
 
-use super::{chart, details, drift, html::file_times, lead, ports, times::Days};
+use super::{
+    chart, details, drift,
+    html::{file_times, place},
+    lead, ports,
+    times::Days,
+};
 use crate::{
     base::text,
     model::{FileSummary, NodeName, NodeSummary, Summary},
@@ -108,7 +113,7 @@ fn files(out: &mut String, files: &[(&NodeName, &FileSummary)], days: Days) {
             text::bytes(file.bytes),
             file.packets.to_string(),
             lead::drops(file.dropped).unwrap_or_else(|| "nothing".to_owned()),
-            format!("{} {}", file.place, file.incomplete),
+            format!("{} {}", place(file), file.incomplete),
         ]
     });
     table(out, &["file", "node", "from, to", "size", "packets", "dropped", "where"], rows);

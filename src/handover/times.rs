@@ -37,14 +37,6 @@ impl Days {
         moment(at).strftime(form).to_string()
     }
 
-    /// `25 Nov 2026 14:37:40 to 14:43:51 UTC (6 min)`.
-    pub(super) fn whole(self, from: UnixMillis, until: UnixMillis) -> String {
-        let form = if day(until) == day(from) { "%H:%M:%S" } else { "%-d %b %Y %H:%M:%S" };
-        let from_text = moment(from).strftime("%-d %b %Y %H:%M:%S");
-        let until_text = moment(until).strftime(form);
-        format!("{from_text} to {until_text} UTC ({})", length(until.saturating_sub(from)))
-    }
-
     /// `from 14:40:10 to 14:40:55 (45 s)`, or `since 14:40:10`.
     pub(super) fn span(self, span: Span) -> String {
         match span.until {
@@ -55,6 +47,14 @@ impl Days {
             None => format!("since {}", self.time(span.from)),
         }
     }
+}
+
+/// `25 Nov 2026 14:37:40 to 14:43:51 UTC (6 min)`.
+pub(super) fn whole(from: UnixMillis, until: UnixMillis) -> String {
+    let form = if day(until) == day(from) { "%H:%M:%S" } else { "%-d %b %Y %H:%M:%S" };
+    let from_text = moment(from).strftime("%-d %b %Y %H:%M:%S");
+    let until_text = moment(until).strftime(form);
+    format!("{from_text} to {until_text} UTC ({})", length(until.saturating_sub(from)))
 }
 
 /// A length of time for people: `45 s`, `6 min`, `2 h 5 min`.

@@ -22,12 +22,12 @@ impl Journals {
             by: header.owner.clone(),
             ..Summary::new(header.session.clone(), format!("cluster {}", header.cluster.context))
         });
-        let began = summary.written == 0;
+        let by_journal_alone = summary.written == 0;
         let new = || lines.iter().filter(|line| line.at >= since);
         summary.timeline.extend(new().flat_map(moments));
         summary.timeline.sort_by_key(|moment| moment.at);
         // A program that was killed has left no summary of what it saw.
-        summary.watched.extend(attended(new(), began, record.last));
+        summary.watched.extend(attended(new(), by_journal_alone, record.last));
         let gone: BTreeSet<String> = new().filter_map(gone).collect();
         for object in summary.objects.iter_mut().filter(|object| gone.contains(&object.name)) {
             (object.fate, object.why) = (ObjectFate::Gone, String::new());
@@ -41,7 +41,7 @@ impl Journals {
         if record.is_over() {
             summary.detached = false;
         }
-        if began {
+        if by_journal_alone {
             summary.written = record.last;
             summary.receipt = record.objects.iter().map(|(_, object)| format!("LEFT     {}", object.text())).collect();
         }

@@ -34,8 +34,9 @@ impl Session {
 
     /// What ports did until then is known from an earlier part of the session.
     pub(super) fn heard_until(&self) -> UnixMillis {
-        let heard = self.earlier.as_ref().and_then(|earlier| earlier.watched.last()?.until);
-        heard.map_or(0, |wall| self.steady(wall))
+        // A program that was killed has told nothing of them.
+        let told = self.earlier.as_ref().filter(|earlier| !earlier.nodes.is_empty());
+        told.map_or(0, |earlier| self.steady(earlier.written))
     }
 }
 

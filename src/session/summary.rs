@@ -23,7 +23,10 @@ impl Session {
     /// The session as its report tells it, with what was seen of it before this program took it up.
     pub fn summary(&self) -> Summary {
         let now = self.seen_here();
-        self.earlier.as_ref().map_or_else(|| now.clone(), |earlier| earlier::joined(earlier, now.clone()))
+        match &self.earlier {
+            Some(earlier) => earlier::joined(earlier, now),
+            None => now,
+        }
     }
 
     fn seen_here(&self) -> Summary {

@@ -394,7 +394,9 @@ mod tests {
     #[test]
     fn a_flap_has_one_line_and_no_pairs() {
         let mut history = PortHistory::default();
-        flapping(SERVER, 0, 40, 10_000, 1000).iter().for_each(|change| history.note(change));
+        for change in &flapping(SERVER, 0, 40, 10_000, 1000) {
+            history.note(change);
+        }
         assert_eq!((history.changes(400_000).count(), history.flaps().len()), (0, 1));
         assert_eq!(history.flap(&SERVER.parse().expect("a port")).map(|flap| flap.closed), Some(40));
     }
