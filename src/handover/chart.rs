@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     base::text::{self, line},
-    model::{NodeSummary, RatePoint, Summary},
+    model::{FileSummary, NodeSummary, RatePoint, Summary},
 };
 
 /// The picture's width, the room for names at the left, and at the right.
@@ -48,7 +48,8 @@ pub(super) struct Row {
 
 /// Rows of marks, faults first.
 pub(super) fn rows(summary: &Summary) -> Vec<Row> {
-    let mut rows: Vec<Row> = summary.nodes.iter().flat_map(|node| fault_rows(node, summary.written)).collect();
+    let session = (summary.began.unwrap_or(summary.written), summary.written);
+    let mut rows: Vec<Row> = summary.nodes.iter().flat_map(|node| fault_rows(node, session)).collect();
     rows.extend(summary.nodes.iter().filter(|node| !node.captures.is_empty()).map(|node| Row {
         what: format!("capture {}", node.name),
         why: "captured".to_owned(),
@@ -60,7 +61,7 @@ pub(super) fn rows(summary: &Summary) -> Vec<Row> {
     rows
 }
 
-fn fault_rows(node: &NodeSummary, written: u64) -> Vec<Row> {
+fn fault_rows(node: &NodeSummary, (began, written): (u64, u64)) -> Vec<Row> {
     let name = &node.name;
     let mut rows: Vec<Row> = node
         .flaps
@@ -76,11 +77,17 @@ fn fault_rows(node: &NodeSummary, written: u64) -> Vec<Row> {
     let failed: Vec<(u64, u64)> =
         node.probes.iter().filter(|probe| !probe.open).map(|probe| (probe.at, probe.at)).collect();
     let lost: Vec<(u64, u64)> = node.outages.iter().map(|span| (span.from, span.until.unwrap_or(written))).collect();
-    let has_hole = |file: &&crate::model::FileSummary| {
-        !file.incomplete.is_empty() || file.dropped != nodewatch_protocol::Dropped::default()
+    // By the node's clock, which may be anything: what lies outside the session has no place in its picture.
+    let has_hole = |file: &&FileSummary| {
+        let inside = (began.saturating_sub(60_000)..=written.saturating_add(60_000)).contains(&file.started);
+        inside && (!file.incomplete.is_empty() || file.dropped != nodewatch_protocol::Dropped::default())
     };
-    let holes: Vec<(u64, u64)> =
-        node.files.iter().filter(has_hole).map(|file| (file.started, file.ended.max(file.started))).collect();
+    let holes: Vec<(u64, u64)> = node
+        .files
+        .iter()
+        .filter(has_hole)
+        .map(|file| (file.started, file.ended.clamp(file.started, written.max(file.started))))
+        .collect();
     let others =
         [("probe", "did not answer", failed), ("loss", "in its files", holes), ("agent", "could not be reached", lost)];
     for (rank, (what, why, marks)) in (1..).zip(others) {
@@ -236,11 +243,17 @@ pub(super) fn chart(summary: &Summary, days: Days) -> Option<Markup> {
         }
         p.legend {
             @for (index, one) in lines.iter().enumerate() {
-                span { svg.key viewBox="0 0 28 8" aria-hidden="true" { line class=(format!("n{index}")) x1="0" y1="4" x2="28" y2="4" {} }
-                    " " (line(&one.name)) }
+                span {
+                    svg.key viewBox="0 0 28 8" aria-hidden="true" {
+                        line class=(format!("n{index}")) x1="0" y1="4" x2="28" y2="4" {}
+                    }
+                    " " (line(&one.name))
+                }
                 " "
             }
-            @if rows.len() > MOST_ROWS { span { "and " (text::counted(rows.len() - MOST_ROWS, "more row")) " of marks" } }
+            @if rows.len() > MOST_ROWS {
+                span { "and " (text::counted(rows.len() - MOST_ROWS, "more row")) " of marks" }
+            }
         }
     })
 }
@@ -250,11 +263,14 @@ fn holes(summary: &Summary, place: &Place, bottom: f64, days: Days) -> Markup {
     page! {
         @for pause in pauses(summary) {
             @let (x, end) = (place.x(pause.from), place.x(pause.until.unwrap_or(pause.from)));
-            rect.hole x=(format!("{x:.1}")) y="0" width=(format!("{:.1}", (end - x).max(1.0))) height=(format!("{bottom:.1}")) {
+            @let (left, width) = (format!("{x:.1}"), format!("{:.1}", (end - x).max(1.0)));
+            rect.hole x=(left) y="0" width=(width) height=(format!("{bottom:.1}")) {
                 title { "nobody was attached " (days.span(pause)) }
             }
             @if end - x > 100.0 {
-                text x=(format!("{:.1}", f64::midpoint(x, end))) y=(bottom - 6.0) text-anchor="middle" { "nobody attached" }
+                text x=(format!("{:.1}", f64::midpoint(x, end))) y=(bottom - 6.0) text-anchor="middle" {
+                    "nobody attached"
+                }
             }
         }
     }
@@ -275,7 +291,9 @@ fn row_of_marks(row: &Row, index: usize, place: &Place, days: Days) -> Markup {
             days.time(from)
         };
         page! {
-            rect class=(class) x=(format!("{x:.1}")) y=(y) width=(format!("{width:.1}")) height="10" { title { (title) } }
+            rect class=(class) x=(format!("{x:.1}")) y=(y) width=(format!("{width:.1}")) height="10" {
+                title { (title) }
+            }
         }
     };
     page! {

@@ -11,7 +11,8 @@ use crate::{
 };
 
 const STYLE: &str = "\
-:root{color-scheme:light dark;--line:#8885;--soft:#8882;--bad:#b02c08;--a:#0056a0;--b:#b85400;--c:#00745c;--d:#8a3f78;--e:#7a6500}\
+:root{color-scheme:light dark;--line:#8885;--soft:#8882;--bad:#b02c08;\
+--a:#0056a0;--b:#b85400;--c:#00745c;--d:#8a3f78;--e:#7a6500}\
 @media(prefers-color-scheme:dark){:root{--bad:#ff7a52;--a:#66b8f0;--b:#ffa552;--c:#4ecfae;--d:#e29acd;--e:#d8c04a}}\
 body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}\
 h1{font-size:1.15rem;line-height:1.4;overflow-wrap:anywhere}h2{font-size:1.1rem;margin:1.4rem 0 .3rem}\
@@ -19,13 +20,16 @@ h3{margin:1.1rem 0 0;font-size:1rem;overflow-wrap:anywhere}\
 p,li{overflow-wrap:anywhere}ul{margin:.3rem 0;padding-left:1.3rem}\
 table{border-collapse:collapse;margin:.6rem 0;max-width:100%}\
 td,th{border-bottom:1px solid var(--line);padding:.2rem 1rem .2rem 0;text-align:left;vertical-align:top}\
-td{overflow-wrap:anywhere}th{font-weight:600}.of th{padding-top:.6rem;overflow-wrap:anywhere}.n{white-space:nowrap}td.r{text-align:right;white-space:nowrap}\
+td{overflow-wrap:anywhere}th{font-weight:600}.of th{padding-top:.6rem;overflow-wrap:anywhere}\
+.n{white-space:nowrap}td.r{text-align:right;white-space:nowrap}\
 code,pre,td.mono{font-family:ui-monospace,monospace;font-size:13px}\
 pre{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--soft);padding:.4rem .6rem;margin:.4rem 0}\
 .bad{color:var(--bad);font-weight:600}li.grave::marker{color:var(--bad)}\
 details{border-top:1px solid var(--line);padding:.4rem 0}summary{cursor:pointer;font-weight:600}\
-svg{width:100%;height:auto}svg.key{width:28px;height:8px}svg text{font-size:11px;fill:currentColor}svg line{stroke:var(--line)}\
-.fault{fill:var(--bad)}.ran{fill:var(--a);fill-opacity:.35}.hole{fill:var(--soft);stroke:var(--line);stroke-dasharray:3 3}\
+svg{width:100%;height:auto}svg.key{width:28px;height:8px}\
+svg text{font-size:11px;fill:currentColor}svg line{stroke:var(--line)}\
+.fault{fill:var(--bad)}.ran{fill:var(--a);fill-opacity:.35}\
+.hole{fill:var(--soft);stroke:var(--line);stroke-dasharray:3 3}\
 polyline{fill:none;stroke-width:1.5}\
 svg .n0{stroke:var(--a)}svg .n1{stroke:var(--b);stroke-dasharray:7 2}svg .n2{stroke:var(--c);stroke-dasharray:3 2}\
 svg .n3{stroke:var(--d);stroke-dasharray:8 2 2 2}svg .n4{stroke:var(--e);stroke-dasharray:1 2}\
@@ -34,7 +38,8 @@ svg .n5{stroke:currentColor;stroke-opacity:.5}\
 @page{margin:14mm}\
 @media print{:root{color-scheme:light;--bad:#b02c08;--a:#0056a0;--b:#b85400;--c:#00745c;--d:#8a3f78;--e:#7a6500}\
 body{font-size:10pt;max-width:none;margin:0;padding:0}code,pre,td.mono{font-size:8.5pt}\
-details:first-of-type{break-before:page}svg,tr,pre{break-inside:avoid}h2,h3,summary,.of{break-after:avoid}thead{display:table-header-group}\
+details:first-of-type{break-before:page}svg,tr,pre{break-inside:avoid}\
+h2,h3,summary,.of{break-after:avoid}thead{display:table-header-group}\
 rect,polyline{print-color-adjust:exact}\
 details::details-content{content-visibility:visible;display:block;height:auto}}";
 
@@ -75,8 +80,8 @@ pub fn html(summary: &Summary) -> String {
                 (acts(summary, days))
                 (objects(summary))
                 footer {
-                    "Written by nodewatch-tui " (line(&summary.program)) ". All times are UTC and by the laptop's clock, those \
-                     of files by their node's; the day is " (days.date()) " where none is named."
+                    "Written by nodewatch-tui " (line(&summary.program)) ". All times are UTC and by the laptop's \
+                     clock, those of files by their node's; the day is " (days.date()) " where none is named."
                 }
             }
         }
@@ -137,6 +142,7 @@ fn all_captures(summary: &Summary, days: Days) -> Markup {
             summary {
                 "Captures: " (captures.len()) " with " (text::counted(files, "file"))
             }
+            @if captures.is_empty() && others.is_empty() { p { "Nothing was captured." } }
             @for capture in &captures { (one_capture(capture, days)) }
             @if !others.is_empty() {
                 h3 { "Files of which no capture is known" }
@@ -167,7 +173,9 @@ fn files_table(files: &[(&NodeName, &FileSummary)], days: Days) -> Markup {
     let head = |index: usize| (&files[index].0.0, place(files[index].1));
     page! {
         table {
-            thead { tr { th { "file" } th { "from, to" } th { "size" } th { "packets" } th { "dropped" } th { "missing" } } }
+            thead {
+                tr { th { "file" } th { "from, to" } th { "size" } th { "packets" } th { "dropped" } th { "missing" } }
+            }
             @for (index, (_, file)) in files.iter().enumerate() {
                 @let (node, place) = head(index);
                 @if index == 0 || head(index - 1) != (node, place) {

@@ -77,8 +77,8 @@ fn seen(summary: &Summary, days: Days) -> Vec<Finding> {
         }),
     );
     if findings.is_empty() {
-        let text = "Nothing out of order: no listener closed again and again, no port is missing or undeclared, nothing \
-                    was dropped, and every agent could be reached. What the packets hold was not judged.";
+        let text = "Nothing out of order: no listener closed again and again, no port is missing or undeclared, \
+                    nothing was dropped, and every agent could be reached. What the packets hold was not judged.";
         let nothing = "Nothing: no agent has told anything.";
         let told = nodes().any(|node| !node.ports.is_empty() || !node.rates.is_empty() || !node.files.is_empty());
         findings.push(Finding { text: if told { text } else { nothing }.to_owned(), grave: false });

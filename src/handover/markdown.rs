@@ -36,8 +36,8 @@ pub fn markdown(summary: &Summary) -> String {
     let program = escaped(&summary.program);
     let _ = writeln!(
         out,
-        "\nWritten by nodewatch-tui {program}. All times are UTC and by the laptop's clock, those of files by their node's; \
-         the day is {} where none is named.",
+        "\nWritten by nodewatch-tui {program}. All times are UTC and by the laptop's clock, those of files by their \
+         node's; the day is {} where none is named.",
         days.date()
     );
     out
@@ -81,6 +81,9 @@ fn node_ports(out: &mut String, node: &NodeSummary) {
 fn all_captures(out: &mut String, summary: &Summary, days: Days) {
     out.push_str("\n## Captures\n");
     let (captures, others) = details::captures(summary);
+    if captures.is_empty() && others.is_empty() {
+        out.push_str("\nNothing was captured.\n");
+    }
     for capture in &captures {
         let nodes: Vec<String> = capture.nodes.iter().map(|name| escaped(&name.0)).collect();
         let what = escaped(&capture.what(days));

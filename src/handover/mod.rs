@@ -1,8 +1,8 @@
 //! A session's report, for those who were not there.
 //!
-//! Owns its two forms, Markdown and one self-contained HTML page, which have the same sentences in the same order: a first
-//! page for somebody who reads no further, and what stands behind it. Pure: a summary in, text out. Everything in a summary
-//! may come from a cluster, so nothing of it is taken as markup.
+//! Owns its two forms, Markdown and one self-contained HTML page, which have the same sentences in the same order: a
+//! first page for somebody who reads no further, and what stands behind it. Pure: a summary in, text out. Everything in
+//! a summary may come from a cluster, so nothing of it is taken as markup.
 
 mod chart;
 mod details;

@@ -63,7 +63,7 @@ fn expected(nodes: &[&str]) -> Event {
     Event::Expected(nodes.iter().map(|&name| name.into()).collect(), expectations)
 }
 
-/// Two nodes, of which the first has a listener that closes for a second of every ten, and the second was lost for a while.
+/// Two nodes: the first has a listener that closes for a second of every ten, the second was lost for a while.
 fn watched(second: &str) -> App {
     let nodes = ["node-1", second];
     let mut app = app();

@@ -396,21 +396,6 @@ impl NodeState {
         }
     }
 
-    /// Remembers that something happened.
-    pub fn note(&mut self, at: UnixMillis, text: impl Into<String>) {
-        let text = text.into();
-        self.log.told.event(NodeEvent { at, text: text.clone() });
-        self.note_port(at, text);
-    }
-
-    /// The same of a port, of which there may be many.
-    fn note_port(&mut self, at: UnixMillis, text: String) {
-        if self.log.events.len() == MAX_EVENTS {
-            self.log.events.pop_front();
-        }
-        self.log.events.push_back(NodeEvent { at, text });
-    }
-
     /// Something is wrong with the node, its agent or its capture.
     pub fn is_faulty(&self) -> bool {
         let dropped =

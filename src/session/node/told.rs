@@ -75,6 +75,21 @@ impl Told {
 }
 
 impl NodeState {
+    /// Remembers that something happened.
+    pub fn note(&mut self, at: UnixMillis, text: impl Into<String>) {
+        let text = text.into();
+        self.log.told.event(NodeEvent { at, text: text.clone() });
+        self.note_port(at, text);
+    }
+
+    /// The same of a port, of which there may be many.
+    pub(super) fn note_port(&mut self, at: UnixMillis, text: String) {
+        if self.log.events.len() == MAX_EVENTS {
+            self.log.events.pop_front();
+        }
+        self.log.events.push_back(NodeEvent { at, text });
+    }
+
     /// Remembers something that was done on purpose; the journal has it too.
     pub(in crate::session) fn note_act(&mut self, at: UnixMillis, text: String) {
         if self.log.told.acts.len() < MAX_EVENTS {
