@@ -18,8 +18,8 @@ use tokio::{
 use crate::{
     base::text,
     model::{
-        ContextRow, DeployProgress, Expectations, Keep, LogsSettings, MadeObject, NodeName, NodesChange, Notice,
-        Removal, SeenObject, SessionId, SessionSummary, StandIn, StorageSettings, Summary, Workloads,
+        ContextRow, DeployProgress, Expectations, Keep, LogsSettings, MadeObject, Moment, NodeName, NodesChange,
+        Notice, Removal, SeenObject, SessionId, SessionSummary, StandIn, StorageSettings, Summary, Workloads,
     },
 };
 
@@ -205,6 +205,8 @@ pub trait Site: Send + Sync + 'static {
         let cause = "agents run inside this program here";
         async move { Err(Notice::error("nodes that join later get no agent", cause, "")) }.boxed()
     }
+    /// Writes down what was done on nodes, for the session's report.
+    fn remember(&self, _acts: Vec<Moment>) {}
     /// The session is left running on purpose.
     fn detach(&self) {}
     /// The session is over, or goes on without this program; this is what became of it, and what its report is made of.

@@ -59,9 +59,9 @@ use crate::{
     base::clock::{steady_at, unix_millis},
     journal::{Deployed, Entry, Header, Journal, JournalError, Journals, Pushed, Record},
     model::{
-        ClusterIdentity, ContextRow, DeployProgress, Expectations, Keep, Kind, LogsSettings, MadeObject, NodeName,
-        NodesChange, Notice, PreflightCheck, PullPolicy, Removal, SeenObject, SessionId, SessionSummary, StandIn,
-        StorageSettings, Summary, Workloads,
+        ClusterIdentity, ContextRow, DeployProgress, Expectations, Keep, Kind, LogsSettings, MadeObject, Moment,
+        NodeName, NodesChange, Notice, PreflightCheck, PullPolicy, Removal, SeenObject, SessionId, SessionSummary,
+        StandIn, StorageSettings, Summary, Workloads,
     },
 };
 use inventory::Places;
@@ -410,6 +410,13 @@ impl Site for Cluster {
 
     fn stand_in(&self, what: StandIn) -> BoxFuture<'static, Result<String, Notice>> {
         stand_in::stand_in(self.clone(), what).boxed()
+    }
+
+    fn remember(&self, acts: Vec<Moment>) {
+        if let Some((journal, _)) = self.journal() {
+            // The report has them from this program as well, and from the journal only after it was killed.
+            let _ = journal.record(Entry::Did(acts));
+        }
     }
 
     fn detach(&self) {

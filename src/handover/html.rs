@@ -1,34 +1,55 @@
-//! The report as one HTML page: no script, nothing from elsewhere, charts as SVG.
-
-use std::fmt::Write;
+//! The report as one HTML page: no script, nothing from elsewhere, the picture as SVG.
+//!
+//! Owns the page. It prints as it stands: what is folded on the screen is open on paper.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html as page};
 
-use super::{drift, facts, ports};
+use super::{chart, details, details::Capture, drift, lead, ports, times::Days};
 use crate::{
-    base::text::{self, visible},
-    model::{NodeSummary, PortClass, RatePoint, Summary},
+    base::text::{self, line},
+    model::{FileSummary, NodeName, NodeSummary, PortClass, Summary},
 };
 
 const STYLE: &str = "\
-:root{color-scheme:light dark;--line:#8884;--bad:#b02c08;--accent:#0056a0}\
-@media(prefers-color-scheme:dark){:root{--bad:#ff7a52;--accent:#66b8f0}}\
+:root{color-scheme:light dark;--line:#8885;--soft:#8882;--bad:#b02c08;\
+--a:#0056a0;--b:#b85400;--c:#00745c;--d:#8a3f78;--e:#7a6500}\
+@media(prefers-color-scheme:dark){:root{--bad:#ff7a52;--a:#66b8f0;--b:#ffa552;--c:#4ecfae;--d:#e29acd;--e:#d8c04a}}\
 body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}\
-table{border-collapse:collapse;margin:.6rem 0;width:100%}\
-td,th{border-bottom:1px solid var(--line);padding:.2rem .6rem .2rem 0;text-align:left;vertical-align:top}\
-table.facts{width:auto}table.facts th{padding-right:2rem}h3{margin:1.2rem 0 0;font-size:1rem}\
-td{overflow-wrap:anywhere}th{font-weight:600}code,td.mono{font-family:ui-monospace,monospace;font-size:13px}\
-.bad{color:var(--bad);font-weight:600}svg{width:100%;height:auto}\
-polygon{fill:var(--accent);fill-opacity:.25}polyline{fill:none;stroke:var(--accent);stroke-width:1.5}\
-svg text{font-size:11px;fill:currentColor}svg line{stroke:var(--line)}";
+h1{font-size:1.15rem;line-height:1.4;overflow-wrap:anywhere}h2{font-size:1.1rem;margin:1.4rem 0 .3rem}\
+h3{margin:1.1rem 0 0;font-size:1rem;overflow-wrap:anywhere}\
+p,li{overflow-wrap:anywhere}ul{margin:.3rem 0;padding-left:1.3rem}\
+table{border-collapse:collapse;margin:.6rem 0;max-width:100%}\
+td,th{border-bottom:1px solid var(--line);padding:.2rem 1rem .2rem 0;text-align:left;vertical-align:top}\
+td{overflow-wrap:anywhere}th{font-weight:600}.of th{padding-top:.6rem;overflow-wrap:anywhere}\
+.n{white-space:nowrap}td.r{text-align:right;white-space:nowrap}\
+code,pre,td.mono{font-family:ui-monospace,monospace;font-size:13px}\
+pre{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--soft);padding:.4rem .6rem;margin:.4rem 0}\
+.bad{color:var(--bad);font-weight:600}li.grave::marker{color:var(--bad)}\
+details{border-top:1px solid var(--line);padding:.4rem 0}summary{cursor:pointer;font-weight:600}\
+svg{width:100%;height:auto}svg.key{width:28px;height:8px}\
+svg text{font-size:11px;fill:currentColor}svg line{stroke:var(--line)}\
+.fault{fill:var(--bad)}.ran{fill:var(--a);fill-opacity:.35}\
+.hole{fill:var(--soft);stroke:var(--line);stroke-dasharray:3 3}\
+polyline{fill:none;stroke-width:1.5}\
+svg .n0{stroke:var(--a)}svg .n1{stroke:var(--b);stroke-dasharray:7 2}svg .n2{stroke:var(--c);stroke-dasharray:3 2}\
+svg .n3{stroke:var(--d);stroke-dasharray:8 2 2 2}svg .n4{stroke:var(--e);stroke-dasharray:1 2}\
+svg .n5{stroke:currentColor;stroke-opacity:.5}\
+.legend{margin:.2rem 0;font-size:13px}.legend span{margin-right:1.2rem}footer{margin-top:1.5rem;font-size:13px}\
+@page{margin:14mm}\
+@media print{:root{color-scheme:light;--bad:#b02c08;--a:#0056a0;--b:#b85400;--c:#00745c;--d:#8a3f78;--e:#7a6500}\
+body{font-size:10pt;max-width:none;margin:0;padding:0}code,pre,td.mono{font-size:8.5pt}\
+details:first-of-type{break-before:page}svg,tr,pre{break-inside:avoid}\
+h2,h3,summary,.of{break-after:avoid}thead{display:table-header-group}\
+rect,polyline{print-color-adjust:exact}\
+details::details-content{content-visibility:visible;display:block;height:auto}}";
 
-/// The chart's size.
-const CHART: (f64, f64) = (860.0, 180.0);
-/// Room for its labels.
-const MARGIN: (f64, f64) = (70.0, 22.0);
+/// A name that is longer than this may break: no node's own name is, and what else comes from a cluster may be.
+const LONG: usize = 63;
 
 /// The session as a page.
 pub fn html(summary: &Summary) -> String {
+    let days = Days::of(summary);
+    let lead = lead::lead(summary, days);
     let markup = page! {
         (DOCTYPE)
         html lang="en" {
@@ -39,139 +60,211 @@ pub fn html(summary: &Summary) -> String {
                 style { (PreEscaped(STYLE)) }
             }
             body {
-                h1 { "nodewatch session " (summary.session.as_str()) }
-                table.facts {
-                    @for (name, value) in facts(summary) { tr { th { (name) } td { (visible(&value)) } } }
-                }
-                @for node in &summary.nodes { (node_section(node)) }
-                h2 { "Timeline" }
-                table {
-                    tr { th { "time" } th { "node" } th { "what" } }
-                    @for moment in &summary.timeline {
-                        tr {
-                            td.mono { (text::rfc3339(moment.at)) }
-                            td { (moment.node.as_ref().map(|name| visible(&name.0)).unwrap_or_default()) }
-                            td { (visible(&moment.text)) }
-                        }
+                h1 { (line(&lead.head)) }
+                h2 { "Seen" }
+                ul {
+                    @for finding in &lead.seen {
+                        li class=[finding.grave.then_some("grave")] { (line(&finding.text)) }
                     }
                 }
-                h2 { "Cleanup" }
-                @if summary.receipt.is_empty() { p { "The session was still running when this was written." } }
-                ul { @for line in &summary.receipt { li { (visible(line)) } } }
+                p { strong { "Captured: " } (line(&lead.captured)) }
+                p { strong { "Changed in the cluster: " } (line(&lead.changed)) }
+                h2 { "Time line" }
+                @match chart::chart(summary, days) {
+                    Some(picture) => { (picture) }
+                    None => { p { "Nothing to draw: no packets were counted, and no fault was seen." } }
+                }
+                (all_ports(summary))
+                (all_captures(summary, days))
+                (checksums(summary))
+                (acts(summary, days))
+                (objects(summary))
+                footer {
+                    "Written by nodewatch-tui " (line(&summary.program)) ". All times are UTC and by the laptop's \
+                     clock, those of files by their node's; the day is " (days.date()) " where none is named."
+                }
             }
         }
     };
     markup.into_string()
 }
 
-fn node_section(node: &NodeSummary) -> Markup {
-    let drifted = drift(node).count();
+/// A cell with a node's name, which does not break.
+fn node_cell(name: Option<&NodeName>) -> Markup {
+    let name = name.map(|name| line(&name.0)).unwrap_or_default();
+    let short = name.chars().count() <= LONG;
+    page! { td class=[short.then_some("n")] { (name) } }
+}
+
+fn all_ports(summary: &Summary) -> Markup {
+    let count: usize = summary.nodes.iter().map(|node| node.ports.len()).sum();
+    let nodes = text::counted(summary.nodes.len(), "node");
     page! {
-        h2 { (visible(&node.name.0)) }
-        p { (visible(&node.facts)) "; agent " (node.agent) ". " (text::counted(node.ports.len(), "open port")) ", "
-            span class=[(drifted > 0).then_some("bad")] { (drifted) " not as expected" } "." }
-        @if !node.rates.is_empty() { (chart(&node.rates)) }
-        @if let Some(capture) = &node.capture {
-            p { "Capture: " (visible(&capture.what)) ". " (capture.packets) " packets, " (text::bytes(capture.bytes))
-                "; dropped by kernel " (capture.dropped.kernel) ", interface " (capture.dropped.interface)
-                ", own queue " (capture.dropped.queue) "." }
-            @if !capture.mix.is_empty() {
-                p { (mix(&capture.mix)) }
-            }
+        details {
+            summary { "Ports: " (count) " on " (nodes) }
+            @for node in &summary.nodes { (node_ports(node)) }
         }
-        @if !node.files.is_empty() {
-            h3 { "Capture files" }
+    }
+}
+
+fn node_ports(node: &NodeSummary) -> Markup {
+    let drifted = drift(node).count();
+    let known = node.ports.iter().any(|port| port.class.is_known());
+    page! {
+        h3 { (line(&node.name.0)) }
+        p {
+            (line(&node.facts)) "; agent " (line(&node.agent)) ". " (text::counted(node.ports.len(), "port"))
+            @if known { ", " (drifted) " not as the cluster declares" } "."
+        }
+        @if known {
             table {
-                tr { th { "file" } th { "size" } th { "packets" } th { "dropped k, i, q" } th { "where" } th { "SHA-256" } }
-                @for file in &node.files {
+                thead { tr { th { "port" } th { "class" } th { "why" } } }
+                @for port in ports(node) {
                     tr {
-                        td.mono { (visible(&file.name)) }
-                        td { (text::bytes(file.bytes)) }
-                        td { (file.packets) }
-                        td { (file.dropped.kernel) ", " (file.dropped.interface) ", " (file.dropped.queue) }
-                        td { (visible(&file.place)) " " span.bad { (visible(&file.incomplete)) } }
-                        td.mono { (file.sha256.as_deref().map(visible).unwrap_or_default()) }
+                        td.mono.n { (line(&port.port)) }
+                        td class=(if port.class == PortClass::Dead { "n bad" } else { "n" }) { (port.class.word()) }
+                        td { (line(&port.why)) }
                     }
                 }
             }
+        } @else if !node.ports.is_empty() {
+            // Without a cluster nobody says which should be there.
+            p { @for port in &node.ports { code.n { (line(&port.port)) } " " } }
         }
-        @if !node.ports.is_empty() {
-            h3 { "Ports" }
-            @if node.ports.iter().any(|port| port.class.is_known()) {
-                table {
-                    tr { th { "port" } th { "class" } th { "why" } }
-                    @for port in ports(node) {
-                        tr {
-                            td.mono { (visible(&port.port)) }
-                            td class=[drift_class(port.class)] { (port.class.word()) }
-                            td { (visible(&port.why)) }
-                        }
-                    }
-                }
-            } @else {
-                // Without a cluster nobody says which should be there.
-                p { @for port in &node.ports { code { (visible(&port.port)) } " " } }
+    }
+}
+
+fn all_captures(summary: &Summary, days: Days) -> Markup {
+    let (captures, others) = details::captures(summary);
+    let files: usize = summary.nodes.iter().map(|node| node.files.len()).sum();
+    page! {
+        details {
+            summary {
+                "Captures: " (captures.len()) " with " (text::counted(files, "file"))
             }
-        }
-        @if !node.changes.is_empty() {
-            h3 { "Ports that opened and closed" }
-            table {
-                tr { th { "time" } th { "what" } th { "port" } }
-                @for change in &node.changes {
-                    tr {
-                        td.mono { (text::rfc3339(change.at)) }
-                        td { (if change.opened { "opened" } else { "closed" }) }
-                        td.mono { (visible(&change.port)) }
-                    }
+            @if captures.is_empty() && others.is_empty() { p { "Nothing was captured." } }
+            @for capture in &captures { (one_capture(capture, days)) }
+            @if !others.is_empty() {
+                h3 { "Files of which no capture is known" }
+                (files_table(&others, days))
+            }
+            @for node in &summary.nodes {
+                @if let Some(capture) = &node.capture {
+                    p { "The last capture of " (line(&node.name.0)) ": " (line(&details::counts(capture))) "." }
                 }
             }
         }
     }
 }
 
-fn drift_class(class: PortClass) -> Option<&'static str> {
-    class.is_fault().then_some("bad")
-}
-
-fn mix(mix: &[(String, u64)]) -> String {
-    let parts: Vec<String> =
-        mix.iter().map(|(protocol, bytes)| format!("{} {}", visible(protocol), text::bytes(*bytes))).collect();
-    parts.join(", ")
-}
-
-/// Bits a second over time, with both axes.
-fn chart(points: &[RatePoint]) -> Markup {
-    let rate = |point: &RatePoint| text::megabits(point.bytes, point.millis);
-    let top = text::axis_end(points.iter().map(rate).fold(0.001, f64::max));
-    // A clock may have been set back meanwhile.
-    let times = || points.iter().map(|point| point.at);
-    let (from, to) = (times().min().unwrap_or(0), times().max().unwrap_or(0));
-    let span = (to - from).max(1) as f64;
-    let (width, height) = (CHART.0 - MARGIN.0 - 10.0, CHART.1 - 2.0 * MARGIN.1);
-    let line = points.iter().fold(String::new(), |mut line, point| {
-        let x = MARGIN.0 + width * (point.at - from) as f64 / span;
-        let y = MARGIN.1 + height * (1.0 - rate(point) / top);
-        // Writing to a String does not fail.
-        let _ = write!(line, "{x:.1},{y:.1} ");
-        line
-    });
-    let (right, bottom) = (MARGIN.0 + width, MARGIN.1 + height);
-    let area = format!("{},{bottom} {line}{right},{bottom}", MARGIN.0);
-    // To the second, in UTC.
-    let time = |at| text::rfc3339(at)[..19].replace('T', " ");
+fn one_capture(capture: &Capture<'_>, days: Days) -> Markup {
+    let nodes: Vec<String> = capture.nodes.iter().map(|name| line(&name.0)).collect();
     page! {
-        svg viewBox=(format!("0 0 {} {}", CHART.0, CHART.1)) role="img" aria-label="Mbit/s over time" {
-            @for share in [0.0, 0.5, 1.0] {
-                @let y = bottom - height * share;
-                line x1=(MARGIN.0) y1=(y) x2=(right) y2=(y) {}
-                text x=(MARGIN.0 - 6.0) y=(y + 4.0) text-anchor="end" { (text::axis_label(top * share)) }
+        h3 { (nodes.join(", ")) }
+        p { (line(&capture.what(days))) }
+        p { "The same again:" }
+        pre { (capture.command()) }
+        @if capture.files.is_empty() { p { "No file of it was kept." } } @else { (files_table(&capture.files, days)) }
+    }
+}
+
+/// A node's files below its name and where they are, which need the whole width.
+fn files_table(files: &[(&NodeName, &FileSummary)], days: Days) -> Markup {
+    let head = |index: usize| (&files[index].0.0, place(files[index].1));
+    page! {
+        table {
+            thead {
+                tr { th { "file" } th { "from, to" } th { "size" } th { "packets" } th { "dropped" } th { "missing" } }
             }
-            line x1=(MARGIN.0) y1=(MARGIN.1) x2=(MARGIN.0) y2=(bottom) {}
-            text x=(MARGIN.0) y=(MARGIN.1 - 8.0) text-anchor="end" { "Mbit/s" }
-            text x=(MARGIN.0) y=(CHART.1 - 4.0) { (time(from)) }
-            text x=(right) y=(CHART.1 - 4.0) text-anchor="end" { (time(to)) " UTC" }
-            polygon points=(area) {}
-            polyline points=(line.trim()) {}
+            @for (index, (_, file)) in files.iter().enumerate() {
+                @let (node, place) = head(index);
+                @if index == 0 || head(index - 1) != (node, place) {
+                    tr.of { th colspan="6" { (line(node)) ": " (line(place)) } }
+                }
+                tr {
+                    (name_cell(&file.name))
+                    td.n { (file_times(file, days)) }
+                    td.r { (text::bytes(file.bytes)) }
+                    td.r { (file.packets) }
+                    td { (lead::drops(file.dropped).unwrap_or_else(|| "nothing".to_owned())) }
+                    td.bad { (line(&file.incomplete)) }
+                }
+            }
+        }
+    }
+}
+
+/// Where a file is, without its own name.
+pub(super) fn place(file: &FileSummary) -> &str {
+    let folder = file.place.strip_suffix(&file.name).and_then(|folder| folder.strip_suffix('/'));
+    folder.filter(|folder| !folder.is_empty()).unwrap_or(&file.place)
+}
+
+/// A file's name begins with a time, which does not break.
+fn name_cell(name: &str) -> Markup {
+    let name = line(name);
+    let class = if name.chars().count() <= LONG { "mono n" } else { "mono" };
+    page! { td class=(class) { (name) } }
+}
+
+pub(super) fn file_times(file: &FileSummary, days: Days) -> String {
+    match (file.started, file.ended) {
+        (0, _) => String::new(),
+        (from, to) if to < from => days.time(from),
+        (from, to) => format!("{}, {}", days.time(from), days.time(to)),
+    }
+}
+
+fn checksums(summary: &Summary) -> Markup {
+    let files =
+        || summary.nodes.iter().flat_map(|node| &node.files).filter_map(|file| Some((file, file.sha256.as_ref()?)));
+    page! {
+        @if files().next().is_some() {
+            details {
+                summary { "Checksums: SHA-256 of " (text::counted(files().count(), "file")) }
+                table {
+                    thead { tr { th { "SHA-256" } th { "file" } } }
+                    @for (file, sum) in files() { tr { td.mono { (line(sum)) } (name_cell(&file.name)) } }
+                }
+            }
+        }
+    }
+}
+
+fn acts(summary: &Summary, days: Days) -> Markup {
+    let acts = details::acts(summary);
+    page! {
+        details {
+            summary { "What was done and seen: " (text::counted(acts.len(), "line")) }
+            @if let Some(left_out) = details::left_out(summary) { p { (left_out) } }
+            table {
+                thead { tr { th { "time" } th { "node" } th { "what" } } }
+                @for act in &acts {
+                    tr { td.mono.n { (days.time(act.at)) } (node_cell(act.node)) td { (line(&act.text)) } }
+                }
+            }
+        }
+    }
+}
+
+fn objects(summary: &Summary) -> Markup {
+    page! {
+        details {
+            summary { "What became of each object" }
+            @if !summary.objects.is_empty() {
+                table {
+                    thead { tr { th { "object" } th { "now" } th { "" } } }
+                    @for object in &summary.objects {
+                        tr { td.mono { (line(&object.name)) } td.n { (object.fate.word()) } td { (line(&object.why)) } }
+                    }
+                }
+            }
+            @if summary.receipt.is_empty() {
+                p { "The session was still running when this was written." }
+            } @else {
+                h3 { "Receipt" }
+                ul { @for told in &summary.receipt { li { (line(told)) } } }
+            }
         }
     }
 }

@@ -1,82 +1,162 @@
-//! The report as Markdown.
+//! The report as Markdown: the sentences and the order of the page, without its picture.
 
 use std::fmt::Write;
 
-use super::{drift, facts, ports};
+use super::{
+    chart, details, drift,
+    html::{file_times, place},
+    lead, ports,
+    times::Days,
+};
 use crate::{
     base::text,
-    model::{NodeSummary, Summary},
+    model::{FileSummary, NodeName, NodeSummary, Summary},
 };
 
 /// The session as Markdown with GitHub's tables.
 pub fn markdown(summary: &Summary) -> String {
-    let mut out = format!("# nodewatch session {}\n\n", summary.session);
-    table(&mut out, &["", ""], facts(summary).into_iter().map(|(name, value)| vec![name.to_owned(), value]));
-    out.push_str("\n## Timeline\n\n");
-    let moments = summary.timeline.iter().map(|moment| {
-        let node = moment.node.as_ref().map_or_else(String::new, |name| name.0.clone());
-        vec![text::rfc3339(moment.at), node, moment.text.clone()]
-    });
-    table(&mut out, &["time", "node", "what"], moments);
-    for node in &summary.nodes {
-        node_section(&mut out, node);
-    }
-    out.push_str("\n## Cleanup\n\n");
-    if summary.receipt.is_empty() {
-        out.push_str("The session was still running when this was written.\n");
-    }
-    for line in &summary.receipt {
+    let days = Days::of(summary);
+    let lead = lead::lead(summary, days);
+    let mut out = format!("# {}\n\n## Seen\n\n", escaped(&lead.head));
+    for finding in &lead.seen {
         // Writing to a String does not fail.
-        let _ = writeln!(out, "- {}", escaped(line));
+        let _ = writeln!(out, "- {}", escaped(&finding.text));
     }
+    let _ = writeln!(out, "\n**Captured:** {}", escaped(&lead.captured));
+    let _ = writeln!(out, "\n**Changed in the cluster:** {}", escaped(&lead.changed));
+    time_line(&mut out, summary, days);
+    out.push_str("\n## Ports\n");
+    for node in &summary.nodes {
+        node_ports(&mut out, node);
+    }
+    all_captures(&mut out, summary, days);
+    checksums(&mut out, summary);
+    acts(&mut out, summary, days);
+    objects(&mut out, summary);
+    let program = escaped(&summary.program);
+    let _ = writeln!(
+        out,
+        "\nWritten by nodewatch-tui {program}. All times are UTC and by the laptop's clock, those of files by their \
+         node's; the day is {} where none is named.",
+        days.date()
+    );
     out
 }
 
-fn node_section(out: &mut String, node: &NodeSummary) {
-    let _ = writeln!(out, "\n## {}\n\n{}; agent {}.", escaped(&node.name.0), escaped(&node.facts), node.agent);
-    let drifted: Vec<_> = drift(node).collect();
-    let _ = writeln!(out, "\n{}, {} not as expected.", text::counted(node.ports.len(), "open port"), drifted.len());
+/// What the picture of the page marks.
+fn time_line(out: &mut String, summary: &Summary, days: Days) {
+    let rows = chart::rows(summary);
+    if rows.is_empty() {
+        return;
+    }
+    out.push_str("\n## Time line\n\n");
+    let rows = rows.into_iter().map(|row| {
+        let from = row.marks.iter().map(|(from, _)| *from).min().unwrap_or_default();
+        let to = row.marks.iter().map(|(_, to)| *to).max().unwrap_or_default();
+        vec![
+            days.time(from),
+            days.time(to),
+            row.what,
+            row.why,
+            if row.marks.len() == 1 { "once".to_owned() } else { format!("{} times", row.marks.len()) },
+        ]
+    });
+    table(out, &["from", "to", "what", "", ""], rows);
+}
+
+fn node_ports(out: &mut String, node: &NodeSummary) {
+    let count = text::counted(node.ports.len(), "port");
+    let known = node.ports.iter().any(|port| port.class.is_known());
+    let drifted = if known { format!(", {} not as the cluster declares", drift(node).count()) } else { String::new() };
+    let (name, facts, agent) = (escaped(&node.name.0), escaped(&node.facts), escaped(&node.agent));
+    let _ = writeln!(out, "\n### {name}\n\n{facts}; agent {agent}. {count}{drifted}.");
     if !node.ports.is_empty() {
         out.push('\n');
         let rows =
             ports(node).into_iter().map(|port| vec![port.port.clone(), port.class.word().to_owned(), port.why.clone()]);
         table(out, &["port", "class", "why"], rows);
     }
-    if !node.changes.is_empty() {
-        out.push_str("\nPorts that opened and closed:\n\n");
-        let rows = node.changes.iter().map(|change| {
-            let verb = if change.opened { "opened" } else { "closed" };
-            vec![text::rfc3339(change.at), verb.to_owned(), change.port.clone()]
-        });
-        table(out, &["time", "what", "port"], rows);
+}
+
+fn all_captures(out: &mut String, summary: &Summary, days: Days) {
+    out.push_str("\n## Captures\n");
+    let (captures, others) = details::captures(summary);
+    if captures.is_empty() && others.is_empty() {
+        out.push_str("\nNothing was captured.\n");
     }
-    if let Some(capture) = &node.capture {
-        let dropped = capture.dropped;
-        let _ = writeln!(
-            out,
-            "\nCapture: {}. {} packets, {}; dropped by kernel {}, interface {}, own queue {}.",
-            escaped(&capture.what),
-            capture.packets,
-            text::bytes(capture.bytes),
-            dropped.kernel,
-            dropped.interface,
-            dropped.queue
-        );
+    for capture in &captures {
+        let nodes: Vec<String> = capture.nodes.iter().map(|name| escaped(&name.0)).collect();
+        let what = escaped(&capture.what(days));
+        // Four spaces make it a block of code, which takes no markup; a command is one line.
+        let _ = writeln!(out, "\n### {}\n\n{what}\n\nThe same again:\n\n    {}\n", nodes.join(", "), capture.command());
+        files(out, &capture.files, days);
     }
-    if !node.files.is_empty() {
+    if !others.is_empty() {
+        out.push_str("\n### Files of which no capture is known\n\n");
+        files(out, &others, days);
+    }
+    for node in &summary.nodes {
+        if let Some(capture) = &node.capture {
+            let (name, counts) = (escaped(&node.name.0), escaped(&details::counts(capture)));
+            let _ = writeln!(out, "\nThe last capture of {name}: {counts}.");
+        }
+    }
+}
+
+fn files(out: &mut String, files: &[(&NodeName, &FileSummary)], days: Days) {
+    if files.is_empty() {
+        out.push_str("No file of it was kept.\n");
+        return;
+    }
+    let rows = files.iter().map(|(node, file)| {
+        vec![
+            file.name.clone(),
+            node.0.clone(),
+            file_times(file, days),
+            text::bytes(file.bytes),
+            file.packets.to_string(),
+            lead::drops(file.dropped).unwrap_or_else(|| "nothing".to_owned()),
+            format!("{} {}", place(file), file.incomplete),
+        ]
+    });
+    table(out, &["file", "node", "from, to", "size", "packets", "dropped", "where"], rows);
+}
+
+fn checksums(out: &mut String, summary: &Summary) {
+    let files = summary.nodes.iter().flat_map(|node| &node.files);
+    let rows: Vec<Vec<String>> = files.filter_map(|file| Some(vec![file.sha256.clone()?, file.name.clone()])).collect();
+    if !rows.is_empty() {
+        out.push_str("\n## Checksums\n\n");
+        table(out, &["SHA-256", "file"], rows.into_iter());
+    }
+}
+
+fn acts(out: &mut String, summary: &Summary, days: Days) {
+    out.push_str("\n## What was done and seen\n\n");
+    if let Some(left_out) = details::left_out(summary) {
+        let _ = writeln!(out, "{left_out}\n");
+    }
+    let rows = details::acts(summary).into_iter().map(|act| {
+        let node = act.node.map_or_else(String::new, |name| name.0.clone());
+        vec![days.time(act.at), node, act.text]
+    });
+    table(out, &["time", "node", "what"], rows);
+}
+
+fn objects(out: &mut String, summary: &Summary) {
+    out.push_str("\n## What became of each object\n\n");
+    if !summary.objects.is_empty() {
+        let rows = summary.objects.iter();
+        let rows = rows.map(|object| vec![object.name.clone(), object.fate.word().to_owned(), object.why.clone()]);
+        table(out, &["object", "now", ""], rows);
         out.push('\n');
-        let rows = node.files.iter().map(|file| {
-            let dropped = file.dropped;
-            vec![
-                file.name.clone(),
-                text::bytes(file.bytes),
-                file.packets.to_string(),
-                format!("{}, {}, {}", dropped.kernel, dropped.interface, dropped.queue),
-                format!("{} {}", file.place, file.incomplete),
-                file.sha256.clone().unwrap_or_default(),
-            ]
-        });
-        table(out, &["file", "size", "packets", "dropped k, i, q", "where", "SHA-256"], rows);
+    }
+    if summary.receipt.is_empty() {
+        out.push_str("The session was still running when this was written.\n");
+    }
+    for line in &summary.receipt {
+        // Writing to a String does not fail.
+        let _ = writeln!(out, "- {}", escaped(line));
     }
 }
 
@@ -90,7 +170,7 @@ fn table(out: &mut String, head: &[&str], rows: impl Iterator<Item = Vec<String>
 
 /// Foreign text that Markdown takes as text.
 fn escaped(foreign: &str) -> String {
-    text::visible(foreign.trim()).chars().fold(String::new(), |mut out, character| {
+    text::line(foreign.trim()).chars().fold(String::new(), |mut out, character| {
         match character {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),

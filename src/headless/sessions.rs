@@ -13,7 +13,7 @@ use crate::{
     cli::Format,
     cluster::{Connection, LOOK_WITHIN, Leftover, sessions as find},
     journal::Journals,
-    model::{Holder, Moment, Notice, SUMMARY_VERSION, SeenObject, SessionId, Summary},
+    model::{Holder, Notice, SeenObject, SessionId, Summary},
 };
 
 /// Lists every session that has something left, or is running here. Without a journal to ask only this machine's.
@@ -85,28 +85,12 @@ fn objects(seen: &[SeenObject]) -> Option<String> {
 
 /// What a session's report is made of: what was seen of it when it ended, or else what its journal has.
 pub fn summary(journals: &Journals, session: &SessionId) -> Result<Summary, Notice> {
-    if let Some(summary) = journals.summary(session) {
-        return Ok(summary);
-    }
     let record = journals.record(session).map_err(|error| {
         let notice = error.notice(format!("no report for session {session}"));
         let next_step = format!("{}; to report from a recording, use --from", notice.next_step);
         Notice { next_step, ..notice }
     })?;
-    let left = record.objects.iter().map(|(_, object)| format!("LEFT     {}", object.text()));
-    let timeline = journals.history(session).into_iter().map(|(at, text)| Moment { at, node: None, text });
-    Ok(Summary {
-        version: SUMMARY_VERSION,
-        session: session.clone(),
-        place: format!("context {}", record.header.cluster.context),
-        program: env!("CARGO_PKG_VERSION").to_owned(),
-        began: Some(record.header.began),
-        ends: Some(record.ends),
-        written: record.last,
-        timeline: timeline.collect(),
-        nodes: Vec::new(),
-        receipt: left.collect(),
-    })
+    Ok(journals.told(&record))
 }
 
 /// All sessions; what could not be asked is said and returned. Without a usable context the journals' clusters are

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 use nodewatch_protocol::UnixMillis;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ClusterIdentity, LogsSettings, MadeObject, SessionId, StorageSettings};
+use crate::model::{ClusterIdentity, LogsSettings, MadeObject, Moment, SessionId, StorageSettings};
 
 /// What a session begins with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +91,8 @@ pub enum Entry {
     Storage(Option<StorageSettings>),
     /// Where its reports go and whether there are alarms on them; `None` once the alarms are gone.
     Logs(Option<LogsSettings>),
+    /// What was done on nodes.
+    Did(Vec<Moment>),
     /// Left running on purpose.
     Detached,
     /// Taken up again.
@@ -112,7 +114,12 @@ impl Entry {
             Self::Logs(Some(logs)) => format!("reports go to log group {}", logs.group),
             Self::Detached => "left running on purpose".to_owned(),
             Self::Attached => "attached again".to_owned(),
-            Self::Making(_) | Self::Before(_) | Self::Storage(None) | Self::Logs(None) | Self::Receipt(_) => {
+            Self::Making(_)
+            | Self::Before(_)
+            | Self::Storage(None)
+            | Self::Logs(None)
+            | Self::Did(_)
+            | Self::Receipt(_) => {
                 return None;
             }
         })

@@ -6,6 +6,7 @@
 
 mod entry;
 mod record;
+mod told;
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
@@ -15,8 +16,6 @@ use std::{
     sync::{Mutex, PoisonError},
     time::Duration,
 };
-
-use nodewatch_protocol::UnixMillis;
 
 use crate::{
     base::{clock::unix_millis, disk, folders, text},
@@ -210,11 +209,10 @@ impl Journals {
         serde_json::from_slice(&text).ok().filter(|summary: &Summary| summary.version == SUMMARY_VERSION)
     }
 
-    /// What a session's journal tells, oldest first.
-    pub fn history(&self, session: &SessionId) -> Vec<(UnixMillis, String)> {
+    /// A journal's lines, oldest first.
+    fn lines(&self, session: &SessionId) -> Vec<Line> {
         let bytes = disk::read_regular(&self.path(session), LARGEST).unwrap_or_default();
-        let lines = bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok());
-        lines.filter_map(|line| Some((line.at, line.entry.text()?))).collect()
+        bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok()).collect()
     }
 
     fn summary_path(&self, session: &SessionId) -> PathBuf {

@@ -51,7 +51,7 @@ impl Record {
     fn apply(&mut self, line: Line) {
         self.last = line.at;
         match line.entry {
-            Entry::Began(_) | Entry::Receipt(_) => {}
+            Entry::Began(_) | Entry::Did(_) | Entry::Receipt(_) => {}
             Entry::Making(object) => self.objects.push((line.at, object)),
             Entry::Made(object) => {
                 let making = |known: &MadeObject| known.uid.is_none() && known.is_named_as(&object);

@@ -5,8 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::Kind;
-use crate::model::{ClusterIdentity, MadeObject, StorageSettings};
+use crate::model::{ClusterIdentity, Kind, MadeObject, Moment, ObjectFate, ObjectSummary, StorageSettings};
 
 fn header(id: u32) -> Header {
     Header {
@@ -62,22 +61,12 @@ fn a_session_can_be_told_after_it_has_ended_and_goes_with_its_journal() {
     journal.record(Entry::Gone(job("a", Some("1")))).expect("recorded");
     drop(journal);
     let session = header(1).session;
-    let told: Vec<String> = journals.history(&session).into_iter().map(|(_, text)| text).collect();
+    let record = journals.all().remove(0).expect("readable");
+    let told: Vec<String> = journals.told(&record).timeline.into_iter().map(|moment| moment.text).collect();
     assert_eq!(told.len(), 3, "{told:?}");
     assert!(told[0].starts_with("started by") && told[2].starts_with("seen gone: Job a"), "{told:?}");
     assert_eq!(journals.summary(&session), None);
-    let summary = Summary {
-        version: SUMMARY_VERSION,
-        session: session.clone(),
-        place: String::new(),
-        program: String::new(),
-        began: None,
-        ends: None,
-        written: 1,
-        timeline: Vec::new(),
-        nodes: Vec::new(),
-        receipt: Vec::new(),
-    };
+    let summary = Summary { written: 1, ..Summary::new(session.clone(), String::new()) };
     journals.save_summary(&summary).expect("saved");
     assert_eq!(journals.summary(&session), Some(summary.clone()));
     assert_eq!(journals.all().len(), 1, "a summary is no journal");
@@ -86,6 +75,69 @@ fn a_session_can_be_told_after_it_has_ended_and_goes_with_its_journal() {
     assert_eq!(journals.summary(&session), None);
     journals.forget(&session).expect("forgotten");
     assert_eq!(fs::read_dir(folder.path().join("sessions")).expect("there").count(), 0);
+}
+
+/// What a session's journal tells for its report.
+fn told(journals: &Journals) -> Summary {
+    journals.told(&journals.all().remove(0).expect("readable"))
+}
+
+fn act(at: u64, text: &str) -> Moment {
+    Moment { at, node: Some("node-1".into()), text: text.into() }
+}
+
+#[test]
+fn what_a_program_did_that_was_killed_is_told_with_its_times() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let journals = Journals::in_folder(folder.path());
+    let journal = journals.create(&header(1)).expect("created");
+    journal.record(Entry::Made(job("a", Some("1")))).expect("recorded");
+    journal
+        .record(Entry::Did(vec![act(5, "capture started on eth0"), act(9, "capture ended: stopped")]))
+        .expect("recorded");
+    drop(journal);
+    let summary = told(&journals);
+    assert!(summary.timeline.contains(&act(5, "capture started on eth0")), "{:?}", summary.timeline);
+    assert!(summary.timeline.is_sorted_by_key(|moment| moment.at));
+    assert_eq!((summary.by.as_str(), summary.watched.len()), (header(1).owner.as_str(), 1));
+    assert_eq!(summary.objects[0].fate, ObjectFate::Left);
+    assert_eq!(summary.receipt.len(), 1);
+}
+
+#[test]
+fn what_was_left_running_and_removed_from_elsewhere_is_told_as_gone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let journals = Journals::in_folder(folder.path());
+    let journal = journals.create(&header(1)).expect("created");
+    journal.record(Entry::Made(job("a", Some("1")))).expect("recorded");
+    let left = ObjectSummary {
+        name: format!("{} a", Kind::Job.word()),
+        in_cluster: true,
+        fate: ObjectFate::Left,
+        why: "its pod is there".into(),
+    };
+    let seen = Summary {
+        written: unix_millis(),
+        detached: true,
+        timeline: vec![act(7, "capture started on eth0")],
+        objects: vec![left],
+        ..Summary::new(header(1).session, "cluster test".into())
+    };
+    journals.save_summary(&seen).expect("saved");
+    journal.record(Entry::Detached).expect("recorded");
+    let before = told(&journals);
+    assert_eq!((before.detached, before.objects[0].fate), (true, ObjectFate::Left));
+    journal.record(Entry::Attached).expect("recorded");
+    journal.record(Entry::Did(vec![act(8, "probe from node-2")])).expect("recorded");
+    journal.record(Entry::Gone(job("a", Some("1")))).expect("recorded");
+    drop(journal);
+    let after = told(&journals);
+    assert_eq!((after.detached, after.objects[0].fate), (false, ObjectFate::Gone));
+    assert!(after.gone_at.is_some());
+    let texts: Vec<&str> = after.timeline.iter().map(|moment| moment.text.as_str()).collect();
+    assert_eq!(texts[..2], ["capture started on eth0", "probe from node-2"]);
+    assert!(texts.contains(&"left running on purpose") && texts.contains(&"attached again"), "{texts:?}");
+    assert_eq!(after.watched.len(), 1, "by the program that was there last: {:?}", after.watched);
 }
 
 #[test]

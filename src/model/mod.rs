@@ -23,7 +23,8 @@ pub use ports::{Expectation, Expectations, ListedPort, NodeExpectations, Origin,
 pub use stand_in::StandIn;
 pub use storage::{MAX_LISTED, ParseS3UrlError, S3Url, StorageSettings, StoredFile, StoredSummary, Way};
 pub use summary::{
-    CaptureSummary, FileSummary, Moment, NodeSummary, PortMoment, PortSummary, RatePoint, SUMMARY_VERSION, Summary,
+    CaptureRun, CaptureSummary, FileSummary, Moment, NodeSummary, ObjectFate, ObjectSummary, PortMoment, PortSummary,
+    ProbeSummary, RatePoint, SUMMARY_VERSION, Span, Summary,
 };
 
 pub use workloads::{PodPlace, ServicePlaces, Workloads};

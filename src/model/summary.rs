@@ -2,6 +2,7 @@
 //!
 //! Owns the facts that outlive the session; they hold no payload and no credentials.
 
+use nodewatch_ports::Flap;
 use nodewatch_protocol::{Dropped, UnixMillis};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,89 @@ pub struct Summary {
     pub nodes: Vec<NodeSummary>,
     /// What was fetched, delivered, removed, kept and left, a line each; empty while the session goes on.
     pub receipt: Vec<String>,
+    /// Who began it, as `user@host`; empty where nobody has said.
+    #[serde(default)]
+    pub by: String,
+    /// When a laptop was attached, in order; in between agents went on alone.
+    #[serde(default)]
+    pub watched: Vec<Span>,
+    /// It was left running on purpose.
+    #[serde(default)]
+    pub detached: bool,
+    /// What it made outside this laptop, with what became of each.
+    #[serde(default)]
+    pub objects: Vec<ObjectSummary>,
+    /// When the last of these was seen gone.
+    #[serde(default)]
+    pub gone_at: Option<UnixMillis>,
+}
+
+impl Summary {
+    /// Of a session in which nothing has happened.
+    pub fn new(session: SessionId, place: String) -> Self {
+        Self {
+            version: SUMMARY_VERSION,
+            session,
+            place,
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            began: None,
+            ends: None,
+            written: 0,
+            timeline: Vec::new(),
+            nodes: Vec::new(),
+            receipt: Vec::new(),
+            by: String::new(),
+            watched: Vec::new(),
+            detached: false,
+            objects: Vec::new(),
+            gone_at: None,
+        }
+    }
+}
+
+/// A stretch of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// Its beginning.
+    pub from: UnixMillis,
+    /// Its end; `None` while it goes on.
+    pub until: Option<UnixMillis>,
+}
+
+/// Something that the session made outside this laptop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectSummary {
+    /// As people call it.
+    pub name: String,
+    /// It is an object in the cluster, and no captures in S3 or reports in CloudWatch.
+    pub in_cluster: bool,
+    /// What has become of it.
+    pub fate: ObjectFate,
+    /// More about that, as why it is still there; may be empty.
+    pub why: String,
+}
+
+/// What has become of something that the session made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ObjectFate {
+    /// Seen gone.
+    Gone,
+    /// Left on purpose.
+    Kept,
+    /// It may still be there.
+    Left,
+}
+
+impl ObjectFate {
+    /// In a word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::Kept => "kept",
+            Self::Left => "left",
+        }
+    }
 }
 
 /// Something that happened.
@@ -65,6 +149,82 @@ pub struct NodeSummary {
     pub capture: Option<CaptureSummary>,
     /// Its capture files.
     pub files: Vec<FileSummary>,
+    /// Listeners that closed and opened again and again. These are not among `changes`.
+    #[serde(default)]
+    pub flaps: Vec<Flap>,
+    /// Sockets of clients that came and went, which are not among `changes` either.
+    #[serde(default)]
+    pub clients: u64,
+    /// When its agent could not be reached.
+    #[serde(default)]
+    pub outages: Vec<Span>,
+    /// What was captured there, oldest first.
+    #[serde(default)]
+    pub captures: Vec<CaptureRun>,
+    /// Ports of it that were tried from other nodes.
+    #[serde(default)]
+    pub probes: Vec<ProbeSummary>,
+    /// What is not known of it, and why.
+    #[serde(default)]
+    pub gaps: Vec<String>,
+}
+
+impl NodeSummary {
+    /// Of a node of which nothing is known.
+    pub fn named(name: NodeName) -> Self {
+        Self {
+            name,
+            facts: String::new(),
+            agent: String::new(),
+            ports: Vec::new(),
+            changes: Vec::new(),
+            rates: Vec::new(),
+            capture: None,
+            files: Vec::new(),
+            flaps: Vec::new(),
+            clients: 0,
+            outages: Vec::new(),
+            captures: Vec::new(),
+            probes: Vec::new(),
+            gaps: Vec::new(),
+        }
+    }
+}
+
+/// A capture from its beginning to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaptureRun {
+    /// When it began by the node's own clock, as its files have it.
+    pub since: UnixMillis,
+    /// When it began.
+    pub began: UnixMillis,
+    /// When it ended, if it has.
+    pub ended: Option<UnixMillis>,
+    /// Why it ended; empty while it runs.
+    pub reason: String,
+    /// Where.
+    pub interfaces: Vec<String>,
+    /// Its capture filter; `None` takes every packet.
+    pub filter: Option<String>,
+    /// What was kept of packets, and for how long, in words.
+    pub content: String,
+    /// What the command that captures the same has beside the nodes.
+    pub options: Vec<String>,
+}
+
+/// A port that was tried from another node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeSummary {
+    /// When.
+    pub at: UnixMillis,
+    /// From where.
+    pub from: NodeName,
+    /// Protocol, address and port.
+    pub port: String,
+    /// Something answered there.
+    pub open: bool,
+    /// What came of it.
+    pub text: String,
 }
 
 /// A port as the report tells it.
@@ -103,6 +263,13 @@ pub struct RatePoint {
     pub bytes: u64,
 }
 
+impl RatePoint {
+    /// Between it and the next one is a time in which nobody counted: more than it and a scan or two take.
+    pub fn is_before_a_hole(&self, next: &Self) -> bool {
+        next.at.saturating_sub(self.at) > self.millis.saturating_mul(2).saturating_add(3000)
+    }
+}
+
 /// A capture as the report tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CaptureSummary {
@@ -135,4 +302,16 @@ pub struct FileSummary {
     pub sha256: Option<String>,
     /// What is missing from it; empty when nothing is.
     pub incomplete: String,
+    /// When it was begun by the node's clock; 0 where that is not known.
+    #[serde(default)]
+    pub started: UnixMillis,
+    /// When it was closed by the same.
+    #[serde(default)]
+    pub ended: UnixMillis,
+    /// It is where it stays when the agents are gone.
+    #[serde(default)]
+    pub kept: bool,
+    /// Its bytes there were compared with the node's by their checksum.
+    #[serde(default)]
+    pub checked: bool,
 }

@@ -271,7 +271,9 @@ async fn attached(
     let (began, ends) = (record.header.began, record.ends);
     let stood_in = record.objects.iter().any(|(_, object)| object.kind == Kind::DaemonSet);
     let settings = agents_again(options, &record)?;
-    let terms = terms(options, connection.place.clone(), session.clone());
+    let terms =
+        Terms { owner: record.header.owner.clone(), ..terms(options, connection.place.clone(), session.clone()) };
+    let was = Event::Earlier(Box::new(journals.told(&record)));
     let logs = logs_again(options, &cluster_name(options, Some(&connection.place)), &record, in_force);
     let storage = storage_again(options, &record, in_force);
     let earlier = earlier_storage(&record, storage.as_ref());
@@ -283,5 +285,5 @@ async fn attached(
         Cluster::resume(connection, settings, journals, (journal, record)).map_err(|error| error.notice(headline))?;
     let engine = Engine::start(terms, Arc::new(cluster), outlets);
     let attach = Event::Attach { began, ends: Some(ends), stood_in };
-    Ok((engine, [attach].into_iter().chain(told.into_iter().map(Event::Told)).collect()))
+    Ok((engine, [was, attach].into_iter().chain(told.into_iter().map(Event::Told)).collect()))
 }

@@ -180,6 +180,7 @@ pub(super) fn out(options: &Options, session: &SessionId) -> PathBuf {
 /// What a session begins with as the user has set it.
 pub(super) fn terms(options: &Options, place: Place, session: SessionId) -> Terms {
     Terms {
+        owner: user::user_at_host(),
         exclude: options.ports.exclude.clone().unwrap_or_default(),
         expect: options.ports.expect.clone().unwrap_or_default(),
         namespace: options.session.namespace.clone(),

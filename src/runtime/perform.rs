@@ -144,6 +144,11 @@ impl Performer {
                 self.tell(async move { Event::EndsSet(set.await) });
             }
             Effect::StandIn(what) => self.stand_in(*what),
+            Effect::Remember(acts) => {
+                let site = Arc::clone(&self.site);
+                // It is flushed to a disk, which may be slow.
+                self.tasks.spawn_blocking(move || site.remember(acts));
+            }
             Effect::Detach => self.site.detach(),
             Effect::Abandon => {
                 let made = self.site.made();

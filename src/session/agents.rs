@@ -66,6 +66,7 @@ impl Session {
             }
             if let Some(state) = self.nodes.get_mut(name) {
                 state.agent = Agent::Deploying("requested".to_owned());
+                state.found = false;
                 state.refusal = None;
                 state.note(now, "deployment requested");
             }
@@ -75,8 +76,13 @@ impl Session {
 
     pub(super) fn deploy_progress(&mut self, name: &NodeName, progress: DeployProgress) -> Vec<Effect> {
         let now = self.now;
+        let (taken_up, heard_until) = (self.life.attached.is_some(), self.heard_until());
         // A session that is taken up knows its nodes before the list does.
         let state = self.nodes.entry(name.clone()).or_insert_with(|| NodeState::new(Node::named(name.clone())));
+        if taken_up && state.agent == Agent::Absent {
+            state.found = true;
+            state.ports.heard_until = heard_until;
+        }
         match (progress, &state.agent) {
             (DeployProgress::Step(step), Agent::Absent | Agent::Deploying(_) | Agent::Failed(_) | Agent::Ended(_)) => {
                 if state.agent != Agent::Deploying(step.clone()) {
@@ -196,10 +202,12 @@ impl Session {
         }
         match change {
             TunnelChange::Up(hello) => {
-                if matches!(state.agent, Agent::Lost { .. }) {
+                if let Agent::Lost { since, .. } = state.agent {
                     state.note(now, "tunnel reconnected");
+                    state.log.told.outage(since, now);
                 } else {
-                    state.note(now, format!("the agent is live, version {}", hello.version));
+                    let word = if state.found { "attached: " } else { "" };
+                    state.note(now, format!("{word}the agent is live, version {}", hello.version));
                 }
                 state.agent = Agent::Live;
                 // It may be another process than before, or a session that was left alone.

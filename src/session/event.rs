@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ledger::Found;
 use crate::model::{
-    ContextRow, DeployProgress, Expectations, FetchProgress, Group, Held, Keep, MadeObject, Node, NodeName,
+    ContextRow, DeployProgress, Expectations, FetchProgress, Group, Held, Keep, MadeObject, Moment, Node, NodeName,
     NodesChange, Notice, PastQuery, PastReport, Removal, SeenObject, SessionId, SessionSummary, StandIn, StoredFile,
     Summary, TunnelChange, Workloads,
 };
@@ -134,6 +134,8 @@ pub enum Event {
         #[serde(default)]
         stood_in: bool,
     },
+    /// What was seen and done in this session before this program took it up.
+    Earlier(Box<Summary>),
     /// Look at the agents of a session that another program has.
     Observe,
     /// All nodes are meant, also those that join.
@@ -245,6 +247,8 @@ pub enum Effect {
     NoteEnds(UnixMillis),
     /// See to it that nodes which join while nobody is attached get agents.
     StandIn(Box<StandIn>),
+    /// Write down what was done on nodes.
+    Remember(Vec<Moment>),
     /// Write down that the session goes on without this program.
     Detach,
     /// Say what was made, so that the program can end now and name what may be left.

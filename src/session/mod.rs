@@ -7,6 +7,7 @@
 mod agents;
 mod captures;
 pub mod delivery;
+mod earlier;
 mod event;
 pub mod exit;
 pub mod files;
@@ -56,7 +57,7 @@ use self::{
 };
 use crate::{
     base::text,
-    model::{NodeName, Notice, Place, SessionId},
+    model::{NodeName, Notice, Place, SessionId, Summary},
 };
 
 /// How long before its end a session says so, in milliseconds.
@@ -97,6 +98,10 @@ pub struct Life {
     reminded: Option<UnixMillis>,
     /// The end before which captures were ended.
     called: Option<UnixMillis>,
+    /// When this program took it up, where another one began it.
+    pub attached: Option<UnixMillis>,
+    /// When something of it was last seen gone.
+    last_gone: Option<UnixMillis>,
 }
 
 impl Life {
@@ -144,6 +149,8 @@ pub struct Session {
     work: Work,
     /// How it is being left.
     pub leaving: Leaving,
+    /// What was seen and done before this program took it up.
+    earlier: Option<Box<Summary>>,
     /// What the program is to go on with when this session has ended.
     pub next: Option<Next>,
     /// Notices, oldest first.
@@ -203,6 +210,7 @@ impl Session {
             homing: terms.bring_home,
             work: Work::default(),
             leaving: Leaving::Not,
+            earlier: None,
             next: None,
             notices: VecDeque::new(),
             terms,

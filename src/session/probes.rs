@@ -68,7 +68,7 @@ impl Session {
         let text = format!("{} of {name} {}", probed.probe.to, probe_text(&probed));
         let now = self.now;
         if let Some(state) = self.nodes.get_mut(&name) {
-            state.note(now, format!("probe from {from}: {text}"));
+            state.note_act(now, format!("probe from {from}: {text}"));
         }
         let all = probed.outcome == ProbeOutcome::Reached;
         let headline = format!("{text}, from {from}");

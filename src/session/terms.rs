@@ -21,6 +21,9 @@ pub const LEASE: Duration = Duration::from_secs(600);
 pub struct Terms {
     /// Its id.
     pub id: SessionId,
+    /// Who began it, as `user@host`; empty in recordings of earlier versions.
+    #[serde(default)]
+    pub owner: String,
     /// Where the nodes are.
     pub place: Place,
     /// How long agents may run, unless the end is moved.
@@ -69,6 +72,7 @@ impl Terms {
     pub fn new(place: Place, id: SessionId, budget: Duration) -> Self {
         Self {
             id,
+            owner: String::new(),
             place,
             budget,
             lease: LEASE,

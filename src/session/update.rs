@@ -49,7 +49,12 @@ impl Session {
             }
             event @ (Event::Expected(..) | Event::Reports(_) | Event::Alarms(_)) => self.report_event(event),
             Event::Removed(group, outcome) => self.removed(group, &outcome),
-            Event::Removal(removal) => self.removal(removal),
+            Event::Removal(removal) => {
+                if let Removal::Gone(_) = removal {
+                    self.life.last_gone = Some(self.now);
+                }
+                self.removal(removal)
+            }
             Event::StoodIn(outcome) => self.stood_in(outcome),
             Event::Attach { began, ends, stood_in } => self.attach(began, ends, stood_in),
             Event::StopCaptures => self.stop_all_captures(),
@@ -76,6 +81,7 @@ impl Session {
             | Event::Stock(_)
             | Event::EndsSet(_)
             | Event::Sweep(..)
+            | Event::Earlier(_)
             | Event::MeanLaterNodes) => {
                 self.note_event(event);
                 Vec::new()
@@ -102,6 +108,7 @@ impl Session {
             Event::NoManifest(notice) => self.no_manifest(notice),
             Event::Stock(stock) => self.stock(stock),
             Event::Sweep(id, Removal::Finished) => self.work.swept(&id),
+            Event::Earlier(earlier) => self.earlier = Some(earlier),
             Event::MeanLaterNodes => self.mean_later_nodes(),
             _ => {}
         }
@@ -109,6 +116,7 @@ impl Session {
 
     fn attach(&mut self, began: UnixMillis, ends: Option<UnixMillis>, stood_in: bool) -> Vec<Effect> {
         self.joining.stood_in = stood_in;
+        self.life.attached = Some(self.now);
         self.life.began = Some(self.steady(began));
         self.life.ends = ends.map(|ends| self.steady(ends));
         vec![Effect::Attach]
@@ -136,6 +144,7 @@ impl Session {
         effects.extend(self.grants_due());
         effects.extend(self.serve_joined());
         effects.extend(self.homing_due());
+        effects.extend(self.acts_due());
         effects.extend(self.check_leaving());
         effects
     }
@@ -189,7 +198,7 @@ impl Session {
             Some(Response::Done) if matches!(request, Request::Freeze(_)) => {
                 let after = self.terms.freeze.after_seconds;
                 let before = self.terms.freeze.before_seconds;
-                state.note(now, format!("flight recorder: saving the last {before} s and the next {after} s"));
+                state.note_act(now, format!("flight recorder: saving the last {before} s and the next {after} s"));
                 return;
             }
             Some(Response::Probed(probed)) => return self.probed(name, probed),

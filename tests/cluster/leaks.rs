@@ -161,7 +161,7 @@ fn a_detached_session_is_taken_up_again() {
         ours("jobs").iter().all(|job| job["spec"]["activeDeadlineSeconds"].as_u64().is_some_and(|end| end < 900))
     });
     tmux.keys(&["BTab"]);
-    let events = tmux.until("capture started");
+    let events = tmux.until("attached to the capture");
     assert!(!events.contains("capture ended"), "undisturbed: {events}");
     tmux.keys(&["q", "Enter"]);
     let screen = tmux.until("EXIT ");

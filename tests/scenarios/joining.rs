@@ -37,7 +37,7 @@ fn comes_up(app: &mut App, name: &str, at: u64) -> Vec<Effect> {
 /// A second passes; which ports should be open is another matter.
 fn tick(app: &mut App, at: u64) -> Vec<Effect> {
     let effects = update(app, Event::Tick, at);
-    effects.into_iter().filter(|effect| !matches!(effect, Effect::Expect(_))).collect()
+    effects.into_iter().filter(|effect| !matches!(effect, Effect::Expect(_) | Effect::Remember(_))).collect()
 }
 
 fn captures(effects: &[Effect]) -> Vec<(&str, &CaptureSpec)> {

@@ -9,6 +9,7 @@ mod joining;
 mod judge;
 mod ports;
 mod replays;
+mod reports;
 #[path = "../support/sample.rs"]
 mod sample;
 mod seen;

@@ -4,7 +4,8 @@
 
 use nodewatch_protocol::{CaptureState, FileState, Recorder, StopReason, UnixMillis};
 
-use super::{Agent, Asked, Before, Listed, NodeState, Sample};
+use super::{Agent, Asked, Before, Listed, NodeState, Run, Sample};
+use crate::base::text;
 
 /// What a recorder saved is still what it holds, for most of it, in milliseconds.
 const JUST_NOW: u64 = 30_000;
@@ -76,7 +77,8 @@ impl NodeState {
             CaptureState::Running { interfaces, spec, since } => {
                 // The node's clock may show another time.
                 let theirs = self.facts.as_ref().map_or(*since, |facts| facts.now);
-                self.counts.began = now.saturating_sub(theirs.saturating_sub(*since));
+                let ran = theirs.saturating_sub(*since);
+                self.counts.began = now.saturating_sub(ran);
                 if !matches!(self.capture, CaptureState::Running { since: known, .. } if known == *since) {
                     self.counts.before = match self.listing.state {
                         Listed::Whole => Before::UpTo(self.files.iter().map(|file| file.sequence).max()),
@@ -88,7 +90,19 @@ impl NodeState {
                 self.counts.latest = None;
                 let filter = spec.filter.as_deref().unwrap_or("every packet");
                 let content = spec.content.word();
-                self.note(now, format!("capture started on {}: {filter}, content {content}", interfaces.join(", ")));
+                let what = format!("on {}: {filter}, content {content}", interfaces.join(", "));
+                if self.found && ran > 0 {
+                    self.note(now, format!("attached to the capture {what}; it has run for {}", text::lasting(ran)));
+                } else {
+                    self.note_act(now, format!("capture started {what}"));
+                }
+                self.log.told.runs(Run {
+                    since: *since,
+                    began: self.counts.began,
+                    ended: None,
+                    interfaces: interfaces.clone(),
+                    spec: spec.clone(),
+                });
             }
             CaptureState::Stopped { reason, at, .. } => {
                 // Perhaps a while ago, by the agent's clock, which may differ from this one.
@@ -96,7 +110,9 @@ impl NodeState {
                 // Not before anything was seen of it, whatever it says.
                 let first = self.reporting.live_since.unwrap_or(now);
                 let at = now.saturating_sub(theirs.saturating_sub(*at)).max(first);
-                self.note(at, format!("capture ended: {}", reason_text(reason)));
+                let reason = reason_text(reason);
+                self.note_act(at, format!("capture ended: {reason}"));
+                self.log.told.ended(at, reason);
             }
         }
         self.asked = Asked::Nothing;

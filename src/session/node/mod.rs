@@ -6,17 +6,19 @@ mod capture;
 mod files;
 mod ports;
 mod rollup;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use nodewatch_ports::PortHistory;
 use nodewatch_protocol::{
     AcceptQueue, AgentFacts, Amount, CaptureFile, CaptureSpec, CaptureState, Port, PortChange, PortOwner, ReportPlan,
     ReportState, RingState, Statistics, StopReason, UnixMillis, Update,
 };
 use nodewatch_report::Schedule;
 
-pub use self::capture::reason_text;
-use self::rollup::Rollup;
+pub use self::{capture::reason_text, told::Run};
+use self::{rollup::Rollup, told::Told};
 use super::grant::GrantState;
 use crate::{
     base::text,
@@ -261,6 +263,10 @@ pub struct NodePorts {
     pub(super) coming: Coming,
     /// The last picture was the first, so what changed before it is news.
     pub(super) history_is_news: bool,
+    /// What they did over time: flaps, clients, and changes that are neither's.
+    pub over_time: PortHistory,
+    /// What they did until then is in an earlier part of the session.
+    pub(super) heard_until: UnixMillis,
 }
 
 /// What a node's capture counts.
@@ -322,6 +328,8 @@ pub struct NodeLog {
     pub troubles: Troubles,
     /// Updates that the agent left out because this side was slow.
     pub dropped_updates: u64,
+    /// What is for the report.
+    pub told: Told,
 }
 
 /// Everything known of one node.
@@ -349,6 +357,8 @@ pub struct NodeState {
     pub pending: Pending,
     /// Somebody else is ending its agent, and why.
     pub(super) ending: Option<String>,
+    /// Its agent was there before this program: what runs there may have been started by another one.
+    pub(super) found: bool,
     /// Why the agent did not do what it was asked last.
     pub refusal: Option<Notice>,
     /// Files in the agent's ring, by sequence.
@@ -382,6 +392,7 @@ impl NodeState {
             asked: Asked::Nothing,
             pending: Pending::Nothing,
             ending: None,
+            found: false,
             refusal: None,
             files: Vec::new(),
             gone: GoneFiles::default(),
@@ -391,14 +402,6 @@ impl NodeState {
             fetches: BTreeMap::new(),
             log: NodeLog::default(),
         }
-    }
-
-    /// Remembers that something happened.
-    pub fn note(&mut self, at: UnixMillis, text: impl Into<String>) {
-        if self.log.events.len() == MAX_EVENTS {
-            self.log.events.pop_front();
-        }
-        self.log.events.push_back(NodeEvent { at, text: text.into() });
     }
 
     /// Something is wrong with the node, its agent or its capture.
@@ -430,6 +433,7 @@ impl NodeState {
             // In the agent's time, which may differ from this side's.
             let elapsed = self.counts.latest.as_ref().map_or(0, |counts| counts.elapsed);
             self.capture = CaptureState::Stopped { since, at: since + elapsed, reason: StopReason::AgentEnds };
+            self.log.told.ended(now, reason_text(&StopReason::AgentEnds));
             self.note(now, "capture ended: the agent ended");
         }
         self.counts.rates.clear();

@@ -67,15 +67,18 @@ impl NodeState {
         for change in changes {
             let at = now.saturating_sub(theirs.saturating_sub(change.at));
             let port = change.port;
+            if at > self.ports.heard_until {
+                self.ports.over_time.note(&PortChange { at, ..*change });
+            }
             if change.opened {
                 if let Some(row) = self.ports.rows.get_mut(&port) {
                     (row.since, row.opened) = (at, true);
                 }
-                self.note(at, format!("opened {port}"));
+                self.note_port(at, format!("opened {port}"));
             } else {
                 let closed = PortRow { port, since: at, opened: false, closed: Some(at) };
                 self.ports.rows.entry(port).or_insert(closed);
-                self.note(at, format!("closed {port}"));
+                self.note_port(at, format!("closed {port}"));
             }
         }
         self.age(now);
@@ -117,6 +120,7 @@ impl NodeState {
     }
 
     fn note_change(&mut self, change: PortChange) {
+        self.ports.over_time.note(&change);
         if self.ports.changes.0.len() == MAX_EVENTS {
             self.ports.changes.0.pop_front();
         }
@@ -130,7 +134,7 @@ impl NodeState {
             if !known {
                 self.ports.rows.insert(port, PortRow { port, since: now, opened, closed: None });
                 if opened {
-                    self.note(now, format!("opened {port}"));
+                    self.note_port(now, format!("opened {port}"));
                     self.note_change(PortChange { at: now, port, opened });
                 }
             }
@@ -141,7 +145,7 @@ impl NodeState {
         for &port in ports {
             if let Some(row) = self.ports.rows.get_mut(&port).filter(|row| row.closed.is_none()) {
                 row.closed = Some(now);
-                self.note(now, format!("closed {port}"));
+                self.note_port(now, format!("closed {port}"));
                 self.note_change(PortChange { at: now, port, opened: false });
             }
         }
