@@ -3,7 +3,7 @@
 #[path = "support/sample.rs"]
 mod sample;
 
-use nodewatch_protocol::{CaptureState, FileState, Hello, StopReason, Update};
+use nodewatch_protocol::{CaptureSpec, CaptureState, FileState, Hello, StopReason, Update};
 use nodewatch_tui::{
     model::{
         Group, Holder, Kind, Node, NodesChange, Notice, Readiness, Removal, SeenObject, SessionId, SessionSummary,
@@ -110,6 +110,18 @@ fn the_dialogs() {
     let mut filter = busy();
     keys(&mut filter, &[Action::Filter, Action::Edit(Edit::Insert('(')), Action::Edit(Edit::Insert('1'))]);
     insta::assert_snapshot!("filter_80x24", draw(&filter, 80, 24));
+}
+
+#[test]
+fn how_several_nodes_are_shown_is_asked() {
+    let mut app = busy();
+    let other = "ip-10-0-1-40.eu-west-1.compute.internal";
+    let since = NOW - 9_000;
+    let running = CaptureState::Running { since, interfaces: vec!["eth0".into()], spec: CaptureSpec::default() };
+    let up = Event::Tunnel(other.into(), TunnelChange::Up(Hello::of("nodewatch-agent", "0.1.0")));
+    feed(&mut app, [up, tunnel(other, facts()), tunnel(other, Update::Capture(running))]);
+    keys(&mut app, &[Action::ClearMarks, Action::MarkAll, Action::Follow, Action::Down]);
+    insta::assert_snapshot!("sides_80x24", draw(&app, 80, 24));
 }
 
 #[test]

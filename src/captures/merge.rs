@@ -3,12 +3,14 @@
 //! Owns the order of packets, what becomes of interfaces and comments, and the cut by time. Inputs are hostile, and of
 //! anybody: what is damaged gives what comes before, and is named with its place. Must not know where files come from.
 
+mod cover;
 mod entry;
 mod find;
 mod host;
 mod input;
 mod limit;
 mod notes;
+mod once;
 mod pcap;
 mod snaplens;
 mod source;
@@ -26,15 +28,21 @@ use std::{
 };
 
 use nodewatch_pcapng::{
-    Block, InterfaceTable, Name, ReadError, SectionBlock, Time, enhanced_packet, name_resolution, section_header,
+    Block, InterfaceTable, Name, ReadError, SectionBlock, Time, comments_before, enhanced_packet, name_resolution,
+    section_header,
 };
 
-use crate::base::disk;
+use crate::{
+    base::disk,
+    packets::pairs::{self, Paired, Pairs, Sighting},
+};
 
+use cover::Cover;
 use entry::{Entry, Key, What};
 pub use find::{Found, find};
 use input::{Input, Shared};
 pub use notes::Notes;
+use once::Once;
 use snaplens::Snaplens;
 use source::{OpenError, Place};
 use spool::Spool;
@@ -54,6 +62,8 @@ const NAMES: usize = 500;
 /// Comments in the new file's header, and their bytes: other programs take blocks up to 16 MiB.
 const COMMENTS: usize = 50_000;
 const COMMENT_BYTES: usize = 8 * 1024 * 1024;
+/// Interfaces that are looked at for what is said of sides.
+const LOOKED_AT: usize = 256;
 /// So few files are opened whatever the limit says.
 const FEW: usize = 8;
 
@@ -111,6 +121,8 @@ pub struct Merge {
     pub window: RangeInclusive<u64>,
     /// Names for addresses.
     pub names: BTreeMap<IpAddr, String>,
+    /// One copy of each packet that several nodes have; copies wait so many nanoseconds for each other.
+    pub pair: Option<i64>,
 }
 
 /// What was merged.
@@ -124,8 +136,14 @@ pub struct Merged {
     pub cut: u64,
     /// The times of the first and the last of these.
     pub span: Option<(Time, Time)>,
+    /// Packets of one node that several files have, of which one copy was written.
+    pub again: u64,
     /// Bytes of the new file.
     pub size: u64,
+    /// The interfaces in it, as `NODE/INTERFACE`.
+    pub interfaces: Vec<String>,
+    /// What several nodes have, and what one alone.
+    pub paired: Option<Paired>,
     /// What could not be done as it should.
     pub notes: Notes,
 }
@@ -135,6 +153,44 @@ impl Merged {
     pub fn is_outside(&self) -> bool {
         self.packets == 0 && self.cut > 0
     }
+
+    /// The display filter of Wireshark that shows what one node has, where the file has several.
+    pub fn side_filter(&self) -> Option<String> {
+        side_filter(&self.interfaces)
+    }
+
+    /// Writes a packet that was paired, or cuts it.
+    fn put(&mut self, window: &RangeInclusive<u64>, packet: &pairs::Packet, out: &mut Vec<u8>) {
+        if !self.takes(window, time_of(packet.time)) {
+            return;
+        }
+        let (ticks, wire_length) = (packet.ticks, packet.wire_length);
+        let mut options = Vec::new();
+        if let Some(comment) = &packet.comment {
+            comments_before(&mut options, std::slice::from_ref(comment), &packet.options);
+        } else {
+            options.extend_from_slice(&packet.options);
+        }
+        enhanced_packet(out, packet.interface, ticks, wire_length, [&packet.data], &options);
+        self.packets += 1;
+    }
+
+    fn takes(&mut self, window: &RangeInclusive<u64>, time: Time) -> bool {
+        if *window == (0..=u64::MAX) || window.contains(&time.unix_nanos()) {
+            return true;
+        }
+        self.cut += 1;
+        let (first, last) = self.span.unwrap_or((time, time));
+        self.span = Some((first.min(time), last.max(time)));
+        false
+    }
+}
+
+/// The display filter of Wireshark that shows one side, where interfaces are of several nodes.
+pub fn side_filter(interfaces: &[String]) -> Option<String> {
+    let first = interfaces.first()?;
+    let several = interfaces.iter().any(|other| pairs::node_of(other) != pairs::node_of(first));
+    several.then(|| format!("frame.interface_name == {first:?}"))
 }
 
 impl Merge {
@@ -211,8 +267,14 @@ impl Merge {
             buffer: Vec::with_capacity(BUFFER + 64 * 1024),
             written: 0,
             held: Vec::new(),
+            interfaces: Vec::new(),
+            cover: Cover::default(),
+            apart: self.pair.is_some(),
         };
-        let mut work = Work { merge: self, out, path, aside, shared, merged: Merged::default() };
+        let names = || self.names.iter().map(|(address, name)| (*address, name.clone()));
+        let pairs = self.pair.map(|within| Pairs::new(within, names()));
+        let (once, merged) = (Once::default(), Merged::default());
+        let mut work = Work { merge: self, out, path, aside, shared, merged, once, pairs, now: i64::MIN };
         let mut waiting = Vec::new();
         for (number, input) in self.inputs.iter().enumerate() {
             waiting.extend(work.look(input, number as u32, &mut comments)?);
@@ -220,6 +282,7 @@ impl Merge {
         if waiting.is_empty() {
             return Err(work.nothing());
         }
+        comments.extend(work.of_sides());
         let application = concat!("nodewatch-tui ", env!("CARGO_PKG_VERSION"));
         let header = SectionBlock { hardware: "", application, comments: &comments };
         section_header(&mut work.shared.buffer, &header);
@@ -252,9 +315,25 @@ struct Work<'a, W> {
     aside: &'a Path,
     shared: Shared,
     merged: Merged,
+    once: Once,
+    pairs: Option<Pairs>,
+    /// The latest time of a packet.
+    now: i64,
 }
 
 impl<W: Write> Work<'_, W> {
+    /// How to look at one node's packets, for who has the file alone.
+    fn of_sides(&mut self) -> Option<String> {
+        let interfaces = std::mem::take(&mut self.merged.interfaces);
+        let filter = side_filter(&interfaces)?;
+        Some(if self.pairs.is_some() {
+            "one copy of each packet that several nodes captured: its comment has the times (UTC) at which each saw it"
+                .to_owned()
+        } else {
+            format!("each packet is in it once for each node that captured it: {filter} shows one side")
+        })
+    }
+
     /// What a file begins with: when its packets begin, and what its section says.
     fn look(&mut self, path: &Path, file: u32, comments: &mut Vec<String>) -> Result<Option<Waiting>, MergeError> {
         let place = Place::new(path.to_owned());
@@ -264,11 +343,13 @@ impl<W: Write> Work<'_, W> {
             Err(error) => return self.not_opened(path, error).map(|()| None),
         };
         let mut ours = false;
+        let mut node = input::node_before(&place, self.shared.apart);
         let mut so_far: usize = comments.iter().map(String::len).sum();
         let key = loop {
             match capture.next_block() {
                 Ok(Some(Block::Section(section))) => {
                     ours |= section.application.starts_with("nodewatch");
+                    node = input::node_of_section(&section, node);
                     for comment in section.comments {
                         let room = so_far + comment.len() <= COMMENT_BYTES && comments.len() < COMMENTS;
                         if room && self.shared.said.insert(comment.clone()) {
@@ -277,7 +358,13 @@ impl<W: Write> Work<'_, W> {
                         }
                     }
                 }
-                Ok(Some(Block::Interface(interface))) => self.shared.snaplens.expect(interface.snaplen),
+                Ok(Some(Block::Interface(interface))) => {
+                    self.shared.snaplens.expect(interface.snaplen);
+                    let name = input::name_of(&node, &interface.name);
+                    if self.merged.interfaces.len() < LOOKED_AT && !self.merged.interfaces.contains(&name) {
+                        self.merged.interfaces.push(name);
+                    }
+                }
                 Ok(Some(Block::Packet(packet))) => {
                     let key = Key::of(packet.time, file);
                     break if ours { key.less_slack() } else { key };
@@ -335,7 +422,7 @@ impl<W: Write> Work<'_, W> {
                 let (mut input, cost) = if fits {
                     let Some(next) = waiting.pop() else { break };
                     let at_once = (READ_AT_ONCE / (heads.len() + 1)).clamp(LEAST_AT_ONCE, MOST_AT_ONCE);
-                    match Input::open(&next.place, next.file, at_once) {
+                    match Input::open(&next.place, next.file, at_once, self.shared.apart) {
                         Ok(input) => (input, next.cost),
                         Err(error) => {
                             self.not_opened(&next.place.path, error)?;
@@ -420,7 +507,18 @@ impl<W: Write> Work<'_, W> {
         }
         match entry.what {
             What::Packet { interface, ticks, wire_length } => {
-                if self.merge.window != (0..=u64::MAX) && !self.is_within(entry.key.time()) {
+                let known = self.shared.interfaces.get(interface as usize);
+                // Of others' files it is not known that they are of one capture.
+                if known.is_some_and(|known| known.ours) && self.once.again(entry.key, interface, wire_length, data) {
+                    self.merged.again += 1;
+                    return Ok(());
+                }
+                let time = nanos(entry.key);
+                if let (Some(within), Some(time)) = (self.merge.pair, time) {
+                    let sighting = Sighting { interface, time, ticks, wire_length, data, options };
+                    return self.pair(&sighting, within);
+                }
+                if !self.merged.takes(&self.merge.window, entry.key.time()) {
                     return Ok(());
                 }
                 enhanced_packet(&mut self.shared.buffer, interface, ticks, wire_length, [data], options);
@@ -434,14 +532,35 @@ impl<W: Write> Work<'_, W> {
         Ok(())
     }
 
-    fn is_within(&mut self, time: Time) -> bool {
-        let within = self.merge.window.contains(&time.unix_nanos());
-        if !within {
-            self.merged.cut += 1;
-            let (first, last) = self.merged.span.unwrap_or((time, time));
-            self.merged.span = Some((first.min(time), last.max(time)));
+    /// Lets a packet wait for the copies of other nodes.
+    fn pair(&mut self, sighting: &Sighting<'_>, within: i64) -> Result<(), MergeError> {
+        self.now = self.now.max(sighting.time);
+        let (from, to) = self.merge.window.clone().into_inner();
+        let near = |time: u64, by: i64| i64::try_from(time).unwrap_or(i64::MAX).saturating_add(by);
+        if sighting.time < near(from, -within) || sighting.time > near(to, within) {
+            self.merged.takes(&self.merge.window, time_of(sighting.time));
+            return Ok(());
         }
-        within
+        let Some(mut pairs) = self.pairs.take() else { return Ok(()) };
+        if let Some(known) = self.shared.interfaces.get(sighting.interface as usize) {
+            pairs.describe(sighting.interface, &known.name, known.link_type);
+        }
+        pairs.take(sighting, self.now);
+        let mut failed = None;
+        pairs.release(self.now, &self.shared.cover, |packet| {
+            self.merged.put(&self.merge.window, packet, &mut self.shared.buffer);
+            if self.shared.buffer.len() >= BUFFER && failed.is_none() {
+                self.shared.written += self.shared.buffer.len() as u64;
+                failed = self.out.write_all(&self.shared.buffer).err();
+                self.shared.buffer.clear();
+            }
+        });
+        self.pairs = Some(pairs);
+        self.written(failed)
+    }
+
+    fn written(&self, failed: Option<io::Error>) -> Result<(), MergeError> {
+        failed.map_or(Ok(()), |source| Err(MergeError::Output { path: self.path.to_owned(), source }))
     }
 
     fn flush(&mut self) -> Result<(), MergeError> {
@@ -454,6 +573,21 @@ impl<W: Write> Work<'_, W> {
 
     fn finish(mut self) -> Result<(Merged, Snaplens), MergeError> {
         self.shared.let_go();
+        if let Some(pairs) = self.pairs.take() {
+            let mut failed = None;
+            let paired = pairs.end(&self.shared.cover, |packet| {
+                self.merged.put(&self.merge.window, packet, &mut self.shared.buffer);
+                if self.shared.buffer.len() >= BUFFER && failed.is_none() {
+                    self.shared.written += self.shared.buffer.len() as u64;
+                    failed = self.out.write_all(&self.shared.buffer).err();
+                    self.shared.buffer.clear();
+                }
+            });
+            self.merged.paired = Some(paired);
+            self.written(failed)?;
+        }
+        let interfaces = self.shared.interfaces.iter().map(|known| known.name.clone());
+        self.merged.interfaces = interfaces.collect::<std::collections::BTreeSet<_>>().into_iter().collect();
         self.shared.table.write_counts(&mut self.shared.buffer);
         self.flush()?;
         let flushed = self.out.flush();
@@ -461,6 +595,19 @@ impl<W: Write> Work<'_, W> {
         let Shared { notes, snaplens, written, .. } = self.shared;
         Ok((Merged { files: self.merge.inputs.len(), size: written, notes, ..self.merged }, snaplens))
     }
+}
+
+/// A moment as nanoseconds since the Unix epoch, as near to it as 64 bits hold; `None` for what has no time.
+fn nanos(key: Key) -> Option<i64> {
+    if key.seconds == Key::FIRST.seconds {
+        return None;
+    }
+    let nanos = i128::from(key.seconds) * 1_000_000_000 + i128::from(key.nanos);
+    Some(i64::try_from(nanos).unwrap_or(if nanos < 0 { i64::MIN } else { i64::MAX }))
+}
+
+fn time_of(nanos: i64) -> Time {
+    Time { seconds: nanos.div_euclid(1_000_000_000), nanos: nanos.rem_euclid(1_000_000_000) as u32 }
 }
 
 #[cfg(test)]

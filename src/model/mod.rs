@@ -9,6 +9,7 @@ mod notice;
 mod objects;
 mod port_reports;
 mod ports;
+mod sides;
 mod stand_in;
 mod storage;
 mod summary;
@@ -19,6 +20,7 @@ pub use notice::{Failure, Notice, Severity};
 pub use objects::{Group, Keep, Kind, MadeObject, Purpose, Removal, SeenObject};
 pub use port_reports::{ALARM_MARK, Alarm, AlarmKind, LogsSettings, PastPort, PastQuery, PastReport};
 pub use ports::{Expectation, Expectations, ListedPort, NodeExpectations, Origin, Owner, PortClass, PortKey};
+pub use sides::Sides;
 pub use stand_in::StandIn;
 pub use storage::{ParseS3UrlError, S3Url, StorageSettings, StoredFile, StoredSummary, Way};
 pub use summary::{

@@ -8,6 +8,7 @@ mod guard;
 pub mod handoff;
 mod input;
 mod merging;
+mod named;
 mod outlets;
 mod panics;
 mod perform;

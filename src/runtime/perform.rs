@@ -131,12 +131,11 @@ impl Performer {
             Effect::Download { key, node, session } => {
                 self.tasks.spawn(self.outlet.clone().download(key, node, session, self.events.clone()));
             }
-            Effect::Merge(files) => self.tell(self.outlet.clone().merge(files)),
-            Effect::Follow(nodes) => self.tell(self.outlet.clone().follow(nodes)),
-            Effect::View(file) => {
-                let told = self.outlet.view(&file);
-                self.tell(async move { told });
-            }
+            Effect::Merge(files) => self.tell(self.outlet.clone().merge(files, false, self.events.clone())),
+            Effect::MergePairs(files) => self.tell(self.outlet.clone().merge(files, true, self.events.clone())),
+            Effect::Follow(nodes) => self.tell(self.outlet.clone().follow(nodes, false, self.events.clone())),
+            Effect::FollowPairs(nodes) => self.tell(self.outlet.clone().follow(nodes, true, self.events.clone())),
+            Effect::View(file) => self.tell(self.outlet.clone().view(file)),
             Effect::CleanUp { captured, keep } => self.clean_up(captured, keep),
             Effect::TakeStock => {
                 let stock = self.site.inventory();

@@ -60,6 +60,8 @@ enum Does {
     Filter,
     /// End the session in so long.
     Budget,
+    /// Files into one.
+    Merge,
 }
 
 struct Command {
@@ -74,7 +76,7 @@ const fn plain(names: &'static [&'static str], does: Does) -> Command {
     Command { names, does, takes: "" }
 }
 
-const COMMANDS: [Command; 19] = [
+const COMMANDS: [Command; 20] = [
     plain(&["nodes", "node", "no"], Does::Nodes),
     plain(&["ports", "port", "po"], Does::Key(Action::Ports)),
     plain(&["captures", "capture", "cap"], Does::Key(Action::Files)),
@@ -88,6 +90,7 @@ const COMMANDS: [Command; 19] = [
     Command { names: &["ns", "namespace"], does: Does::Namespace, takes: "NAME, or - for the session's own" },
     Command { names: &["filter"], does: Does::Filter, takes: "EXPRESSION" },
     Command { names: &["sort"], does: Does::Sort, takes: "COLUMN" },
+    Command { names: &["merge"], does: Does::Merge, takes: "--pair, or nothing" },
     Command { names: &["save"], does: Does::Save, takes: "FILE.csv or FILE.json" },
     Command { names: &["budget"], does: Does::Budget, takes: "DURATION" },
     plain(&["report"], Does::Key(Action::Report)),
@@ -197,6 +200,14 @@ impl App {
             Does::Save => Ok(self.save_table((!rest.is_empty()).then_some(rest))),
             Does::Sort => self.sort_by_word(rest),
             Does::Filter => self.set_filter(rest).map(|()| Vec::new()),
+            Does::Merge if self.screen != Screen::Files => {
+                Err("merge works on the files screen, on marked files".to_owned())
+            }
+            Does::Merge => match rest {
+                "" => Ok(self.merge_marked(false)),
+                "--pair" | "pair" => Ok(self.merge_marked(true)),
+                other => Err(format!("merge takes --pair or nothing, got {other:?}")),
+            },
             Does::Budget if rest.is_empty() => Ok(self.common_key(Action::Budget)),
             Does::Budget => needs(command.takes).and_then(|()| self.session.move_end(rest)),
         };

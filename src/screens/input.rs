@@ -62,7 +62,14 @@ impl App {
         let ticked = matches!(event, Event::Tick);
         // What was asked for beside the agents may have changed what S3 has.
         let stored = matches!(event, Event::Told(_) | Event::Ended(..)) && self.screen == Screen::Files;
+        let merged = match &event {
+            Event::Merged(merged) => Some(merged.key()),
+            _ => None,
+        };
         let mut effects = session::update(&mut self.session, event, now);
+        if let Some(key) = merged {
+            self.point_at_file(key);
+        }
         effects.extend(found.into_iter().flat_map(|event| self.found(event)));
         if stored {
             effects.extend(self.session.list_stored());

@@ -8,7 +8,7 @@ use nodewatch_protocol::{CaptureFile, CaptureSpec, ReportState, Request, Respons
 use nodewatch_report::Event as ReportEvent;
 use serde::{Deserialize, Serialize};
 
-use super::ledger::Found;
+use super::{files::MergedFile, ledger::Found};
 use crate::model::{
     ContextRow, DeployProgress, Expectations, FetchProgress, Group, Held, Keep, MadeObject, Node, NodeName,
     NodesChange, Notice, PastQuery, PastReport, Removal, SeenObject, SessionId, SessionSummary, StandIn, StoredFile,
@@ -85,6 +85,8 @@ pub enum Event {
     Told(Notice),
     /// What was begun beside the agents has ended.
     Ended(Job, Notice),
+    /// Files were made one, which is here.
+    Merged(MergedFile),
     /// Which ports should answer on these nodes.
     Expected(Vec<NodeName>, Expectations),
     /// How this laptop's reports to CloudWatch Logs stand.
@@ -208,8 +210,12 @@ pub enum Effect {
     Suspend,
     /// Make one file of these.
     Merge(Vec<PathBuf>),
+    /// The same, each packet that several nodes have once.
+    MergePairs(Vec<PathBuf>),
     /// Follow the running captures of these nodes in the viewer.
     Follow(Vec<NodeName>),
+    /// The same, each packet that several of them have once.
+    FollowPairs(Vec<NodeName>),
     /// Open a file in the viewer.
     View(PathBuf),
     /// Find out which ports should answer on these nodes.

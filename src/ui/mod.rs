@@ -111,6 +111,7 @@ fn draw_layer(frame: &mut Frame<'_>, (area, bottom): (Rect, Rect), app: &App, la
         Layer::Confirm(question) => dialogs::confirm::draw(frame, area, app, question, theme),
         Layer::Sessions(list) => dialogs::sessions::draw(frame, area, app, list, theme),
         Layer::Contexts(contexts) => dialogs::contexts::draw(frame, area, app, contexts, theme),
+        Layer::Sides(view) => dialogs::sides::draw(frame, area, app, *view, theme),
         Layer::Exit(view) => dialogs::exit::draw(frame, area, app, *view, theme),
     }
 }

@@ -11,6 +11,7 @@ use nodewatch_tui::{
         Effect, Event,
         delivery::{STALLED, StorageInfo},
         exit::Phase,
+        files::MergedFile,
         ledger::Found,
     },
 };
@@ -284,6 +285,13 @@ fn the_files_screen_fetches_merges_copies_and_removes() {
     feed(&mut app, [Event::Download(object, done)]);
     assert_eq!(key(&mut app, Action::Merge), [Effect::Merge(vec!["old.pcapng".into()])]);
     assert_eq!(key(&mut app, Action::Follow), [Effect::View("old.pcapng".into())]);
+    // What was made of it is a row too, under the cursor, and opens.
+    feed(&mut app, [Event::Merged(MergedFile::new("merged-1.pcapng".into(), 2, 2330, 4096))]);
+    let row = app.file_rows().into_iter().find(|row| row.merged.is_some()).map(|row| (row.size(), row.packets()));
+    assert_eq!(row, Some((4096, 2330)));
+    assert_eq!(key(&mut app, Action::Follow), [Effect::View("merged-1.pcapng".into())]);
+    assert_eq!(key(&mut app, Action::Remove), [], "it is not on a node");
+    assert!(app.session.receipt().text().contains("merged   merged-1.pcapng  4.00 KiB"));
     // Removing is asked about, for every place that a file is in.
     key(&mut app, Action::Top);
     key(&mut app, Action::Remove);

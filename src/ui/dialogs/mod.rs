@@ -6,6 +6,7 @@ pub(super) mod exit;
 pub(super) mod form;
 pub(super) mod history;
 pub(super) mod sessions;
+pub(super) mod sides;
 pub(super) mod typed;
 
 use ratatui::{
