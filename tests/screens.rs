@@ -7,7 +7,7 @@ use nodewatch_protocol::{CaptureSpec, CaptureState, FileState, Hello, StopReason
 use nodewatch_tui::{
     model::{
         Group, Holder, Kind, Node, NodesChange, Notice, Readiness, Removal, SeenObject, SessionId, SessionSummary,
-        StoredFile, StoredSummary, TunnelChange,
+        StoredFile, StoredSummary, TailLine, TailNews, TunnelChange,
     },
     screens::{Action, App, Edit, Input},
     session::{Event, Permission, ledger::Found},
@@ -122,6 +122,29 @@ fn how_several_nodes_are_shown_is_asked() {
     feed(&mut app, [up, tunnel(other, facts()), tunnel(other, Update::Capture(running))]);
     keys(&mut app, &[Action::ClearMarks, Action::MarkAll, Action::Follow, Action::Down]);
     insta::assert_snapshot!("sides_80x24", draw(&app, 80, 24));
+}
+
+#[test]
+fn the_last_packets_of_a_node() {
+    let mut app = busy();
+    keys(&mut app, &[Action::ClearMarks, Action::Tail]);
+    insta::assert_snapshot!("tail_empty_80x24", draw(&app, 80, 24));
+    let node = app.list.cursor.clone().expect("a node");
+    let lines = [
+        "IP 10.0.1.7.43312 > 10.0.1.12.8080: Flags [S], seq 2291, win 64240, length 0",
+        "IP 10.0.1.12.8080 > 10.0.1.7.43312: Flags [R.], seq 0, ack 2292, win 0, length 0",
+        "IP 10.0.1.7.52811 > 10.0.0.2.53: UDP, length 44",
+        "a hostile \u{1b}[2J",
+    ];
+    let line = |(at, text): (usize, &&str)| TailLine {
+        nanos: NOW * 1_000_000 + at as u64 * 741_000_000,
+        interface: "eth0".into(),
+        text: (*text).to_owned(),
+    };
+    let lines = lines.iter().enumerate().map(line).collect();
+    feed(&mut app, [Event::Tail(node.clone(), TailNews::Lines { lines, left_out: 1034 })]);
+    feed(&mut app, [Event::Tail(node, TailNews::Ended("the stream ended: no capture is running".into()))]);
+    insta::assert_snapshot!("tail_80x24", draw(&app, 80, 24));
 }
 
 #[test]

@@ -224,7 +224,7 @@ async fn read(
     pieces: mpsc::Sender<(usize, Piece)>,
 ) -> Option<(NodeName, String)> {
     let mut empty_tries = 0;
-    let mut from = StreamFrom { since, capture: None };
+    let mut from = StreamFrom { since, ..StreamFrom::default() };
     loop {
         if pieces.send((number, Piece::Begins)).await.is_err() {
             return None;

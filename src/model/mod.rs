@@ -13,6 +13,7 @@ mod sides;
 mod stand_in;
 mod storage;
 mod summary;
+mod tail;
 
 pub use image::PullPolicy;
 pub use machine::{ARCHITECTURES, Machine, NoAgent};
@@ -26,6 +27,7 @@ pub use storage::{ParseS3UrlError, S3Url, StorageSettings, StoredFile, StoredSum
 pub use summary::{
     CaptureSummary, FileSummary, Moment, NodeSummary, PortMoment, PortSummary, RatePoint, SUMMARY_VERSION, Summary,
 };
+pub use tail::{TailLine, TailNews};
 
 use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf, str::FromStr};
 

@@ -10,6 +10,7 @@ mod said;
 
 use std::{
     collections::{HashMap, VecDeque},
+    fmt::Write,
     net::IpAddr,
 };
 
@@ -407,7 +408,8 @@ impl Pairs {
         };
         let mut text = format!("{} {}", name(held.packet.interface), time_of_day(held.packet.time));
         for (interface, time) in &held.others {
-            text.push_str(&format!(", {} {}", name(*interface), apart(time.saturating_sub(held.packet.time))));
+            // Writing to a String does not fail.
+            let _ = write!(text, ", {} {}", name(*interface), apart(time.saturating_sub(held.packet.time)));
         }
         text
     }

@@ -65,7 +65,7 @@ impl Drop for Part {
 
 fn told(merged: &Merged, path: &Path) -> Notice {
     let packets = text::counted(merged.packets as usize, "packet");
-    let headline = format!("{packets} of {} files in {}", merged.files, path.display());
+    let headline = format!("{packets} of {} in {}", text::counted(merged.files, "file"), path.display());
     let mut said = merged.notes.lines();
     if merged.again > 0 {
         said.push(format!("{} of overlapping files written once", merged.again));

@@ -14,6 +14,7 @@ mod panics;
 mod perform;
 mod port_reports;
 pub mod spool;
+mod tailing;
 pub mod terminal;
 mod tunnels;
 mod viewer;

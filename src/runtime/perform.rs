@@ -16,6 +16,7 @@ use super::{
     handoff,
     outlets::{Outlet, Outlets},
     port_reports::Reporting,
+    tailing::Tailing,
     tunnels::{Tunnels, close_tunnels, lock, open_tunnel},
 };
 use crate::{
@@ -49,6 +50,8 @@ pub(super) struct Performer {
     cleanups: usize,
     /// Deployments, which are ended before what they made is removed.
     deployments: Vec<AbortHandle>,
+    /// Packets that somebody looks at.
+    tailing: Tailing,
 }
 
 impl Performer {
@@ -94,6 +97,7 @@ impl Performer {
             cleaned: Arc::new(watch::Sender::new((0, true))),
             cleanups: 0,
             deployments: Vec::new(),
+            tailing: Tailing::default(),
         }
     }
 
@@ -135,6 +139,8 @@ impl Performer {
             Effect::MergePairs(files) => self.tell(self.outlet.clone().merge(files, true, self.events.clone())),
             Effect::Follow(nodes) => self.tell(self.outlet.clone().follow(nodes, false, self.events.clone())),
             Effect::FollowPairs(nodes) => self.tell(self.outlet.clone().follow(nodes, true, self.events.clone())),
+            Effect::Tail(node) => self.tailing.begin(node, &self.site, &self.events, &mut self.tasks),
+            Effect::EndTail => self.tailing.end(),
             Effect::View(file) => self.tell(self.outlet.clone().view(file)),
             Effect::CleanUp { captured, keep } => self.clean_up(captured, keep),
             Effect::TakeStock => {

@@ -37,6 +37,7 @@ const LAST_WORDS_WITHIN: Duration = Duration::from_millis(500);
 
 const VIEWER_HELP: &str =
     "install Wireshark, or set `viewer` in the config, e.g. [\"tmux\", \"new-window\", \"termshark\", \"-i\", \"{}\"]";
+const VIEWER_DIED: &str = "start it by hand to see why, or set `viewer` in the config, e.g. [\"tmux\", \"new-window\", \"termshark\", \"-i\", \"{}\"]";
 const IN_TMUX: [&str; 5] = ["tmux", "new-window", "termshark", "-i", PLACE];
 
 /// What decides which viewer can be started here.
@@ -143,12 +144,12 @@ impl Outlet {
                 }
                 // The user has closed it, or it has died.
                 Err(live::LiveError::Reader(_)) => match viewer.failed_within(LAST_WORDS_WITHIN).await {
-                    Some(why) => Notice::error(headline, why, VIEWER_HELP),
+                    Some(why) => Notice::error(headline, why, VIEWER_DIED),
                     None => Notice::info(format!("{headline}: the viewer was closed")),
                 },
             },
             // One that hands the pipe on to another program ends at once, and well.
-            why = viewer.failed() => Notice::error(headline, why, VIEWER_HELP),
+            why = viewer.failed() => Notice::error(headline, why, VIEWER_DIED),
         };
         Event::Ended(Job::Follow, ended)
     }
@@ -171,7 +172,7 @@ impl Outlet {
             Err(notice) => return Event::Told(notice),
         };
         Event::Told(match viewer.failed_within(LAST_WORDS_WITHIN).await {
-            Some(why) => Notice::error(format!("cannot open {}", file.display()), why, VIEWER_HELP),
+            Some(why) => Notice::error(format!("cannot open {}", file.display()), why, VIEWER_DIED),
             None => Notice::info(format!("{} opens {}", shown_as(&opens), file.display())),
         })
     }

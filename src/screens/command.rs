@@ -76,13 +76,14 @@ const fn plain(names: &'static [&'static str], does: Does) -> Command {
     Command { names, does, takes: "" }
 }
 
-const COMMANDS: [Command; 20] = [
+const COMMANDS: [Command; 21] = [
     plain(&["nodes", "node", "no"], Does::Nodes),
     plain(&["ports", "port", "po"], Does::Key(Action::Ports)),
     plain(&["captures", "capture", "cap"], Does::Key(Action::Files)),
     plain(&["files", "file"], Does::Key(Action::Files)),
     plain(&["flows", "flow"], Does::View(View::Flows)),
     plain(&["events", "event", "ev"], Does::Key(Action::Events)),
+    plain(&["tail"], Does::Key(Action::Tail)),
     plain(&["sessions", "session"], Does::Key(Action::Sessions)),
     plain(&["history"], Does::Key(Action::History)),
     plain(&["notices"], Does::Key(Action::Notices)),
@@ -248,6 +249,7 @@ impl App {
                 self.sift_ports();
             }
             Screen::Events => return Err("events are always sorted by time".to_owned()),
+            Screen::Tail => return Err("packets are always in the order in which they came".to_owned()),
         }
         Ok(Vec::new())
     }

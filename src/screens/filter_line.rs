@@ -5,7 +5,7 @@
 use tui_input::Input;
 
 use super::{
-    App, Layer, Screen, action::Action, cursor::Cursor, events, files, order::Order, port_filter::PortFilter,
+    App, Layer, Screen, action::Action, cursor::Cursor, events, files, order::Order, port_filter::PortFilter, tail,
     text_field,
 };
 use crate::session::{
@@ -32,6 +32,7 @@ impl App {
             Screen::Files => &self.files.filter.0,
             Screen::Ports => &self.ports.filter.0,
             Screen::Events => &self.events.filter.0,
+            Screen::Tail => &self.tail.filter.0,
         }
     }
 
@@ -41,7 +42,7 @@ impl App {
             Screen::Nodes | Screen::Node(_) => self.list.order,
             Screen::Files => self.files.order,
             Screen::Ports => self.ports.order,
-            Screen::Events => None,
+            Screen::Events | Screen::Tail => None,
         }
     }
 
@@ -72,6 +73,10 @@ impl App {
             Screen::Events => {
                 self.events.filter = (own, TextFilter::parse(text, events::FIELDS)?);
                 self.events.cursor = Cursor::default();
+            }
+            Screen::Tail => {
+                self.tail.filter = (own, TextFilter::parse(text, tail::FIELDS)?);
+                self.tail.up = 0;
             }
         }
         Ok(())

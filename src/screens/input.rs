@@ -14,7 +14,7 @@ use crate::session::{self, Effect, Event, Happened, Permission};
 
 /// Takes in what has happened and says what is to be done.
 pub fn update(app: &mut App, happened: impl Into<Happened<Input>>, now: UnixMillis) -> Vec<Effect> {
-    let effects = match happened.into() {
+    let mut effects = match happened.into() {
         Happened::Input(input) => {
             app.session.set_now(now);
             let effects = app.input(input);
@@ -24,6 +24,7 @@ pub fn update(app: &mut App, happened: impl Into<Happened<Input>>, now: UnixMill
     };
     app.show_what_the_session_asks();
     app.show_dialogs();
+    effects.extend(app.end_tail_unseen());
     effects
 }
 
@@ -52,6 +53,7 @@ impl App {
         let found = match &event {
             Event::Contexts(_)
             | Event::Past(_)
+            | Event::Tail(..)
             | Event::Trusted(..)
             | Event::Sessions { .. }
             | Event::Held(..)
@@ -89,6 +91,7 @@ impl App {
         match event {
             Event::Contexts(found) => self.found_contexts(found),
             Event::Past(past) => self.past_reports(past),
+            Event::Tail(node, news) => self.tail_news(&node, news),
             Event::Trusted(id, outcome) => return self.trusted(&id, outcome),
             Event::Sessions { found, asked } => self.found_sessions(found, asked),
             Event::Held(id, held) => self.session_holds(&id, held),
@@ -119,6 +122,7 @@ impl App {
             Screen::Files => self.files_key(action),
             Screen::Ports => self.ports_key(action),
             Screen::Events => self.events_key(action),
+            Screen::Tail => self.tail_key(action),
         };
         own.unwrap_or_else(|| self.common_key(action))
     }
@@ -154,6 +158,7 @@ impl App {
             Action::Report => return vec![Effect::WriteReport(Box::new(self.session.summary()))],
             Action::Freeze => return self.freeze_recorders(),
             Action::Follow => return self.follow_captures(),
+            Action::Tail => return self.open_tail(),
             Action::FetchAll => return self.fetch_all_by_key(),
             Action::Filter => self.open_filter(),
             Action::Deploy => return self.ask_deploy(),

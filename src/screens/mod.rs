@@ -21,6 +21,7 @@ mod order;
 mod pause;
 mod port_filter;
 pub mod ports;
+pub mod tail;
 mod text_field;
 mod trail;
 
@@ -43,6 +44,7 @@ use self::{
     files::Files,
     nodes::List,
     ports::Ports,
+    tail::Tail,
     trail::Trail,
 };
 use crate::{
@@ -97,6 +99,8 @@ pub enum Screen {
     Ports,
     /// What happened on all nodes.
     Events,
+    /// A node's last packets.
+    Tail,
 }
 
 impl Screen {
@@ -107,7 +111,8 @@ impl Screen {
             Self::Node(_) => Scope::Node,
             Self::Files => Scope::Files,
             Self::Ports => Scope::Ports,
-            Self::Events => Scope::Events,
+            // The same keys.
+            Self::Events | Self::Tail => Scope::Events,
         }
     }
 }
@@ -202,6 +207,8 @@ pub struct App {
     pub ports: Ports,
     /// The Events screen.
     pub events: Events,
+    /// The Tail screen.
+    pub tail: Tail,
     /// Where the user has been.
     trail: Trail,
     /// What the command line remembers.
@@ -251,6 +258,7 @@ impl App {
             files: Files::default(),
             ports: Ports::default(),
             events: Events::default(),
+            tail: Tail::default(),
             trail: Trail::default(),
             commands: Commands::default(),
             form: CaptureForm::default(),
@@ -317,6 +325,7 @@ impl App {
             }
             Screen::Ports => self.port_under_cursor().and_then(|(node, _)| node),
             Screen::Events => self.event_under_cursor().map(|row| row.node.into()),
+            Screen::Tail => self.tail.node.clone(),
         };
         of_row.into_iter().filter(|name: &NodeName| self.session.nodes.contains_key(name)).collect()
     }
@@ -333,6 +342,7 @@ impl App {
             Screen::Files => self.file_under_cursor().map(|row| RowKey::File(row.key)),
             Screen::Ports => self.ports.row(self.ports.cursor),
             Screen::Events => self.event_under_cursor().map(|row| RowKey::Event(row.key())),
+            Screen::Tail => None,
         }
     }
 

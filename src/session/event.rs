@@ -12,7 +12,7 @@ use super::{files::MergedFile, ledger::Found};
 use crate::model::{
     ContextRow, DeployProgress, Expectations, FetchProgress, Group, Held, Keep, MadeObject, Node, NodeName,
     NodesChange, Notice, PastQuery, PastReport, Removal, SeenObject, SessionId, SessionSummary, StandIn, StoredFile,
-    Summary, TunnelChange,
+    Summary, TailNews, TunnelChange,
 };
 
 /// What happened, by whoever did it.
@@ -87,6 +87,8 @@ pub enum Event {
     Ended(Job, Notice),
     /// Files were made one, which is here.
     Merged(MergedFile),
+    /// A node's packets, one by one.
+    Tail(NodeName, TailNews),
     /// Which ports should answer on these nodes.
     Expected(Vec<NodeName>, Expectations),
     /// How this laptop's reports to CloudWatch Logs stand.
@@ -216,6 +218,10 @@ pub enum Effect {
     Follow(Vec<NodeName>),
     /// The same, each packet that several of them have once.
     FollowPairs(Vec<NodeName>),
+    /// Tell of a node's packets, one by one, instead of any other's.
+    Tail(NodeName),
+    /// Nobody looks at packets any more.
+    EndTail,
     /// Open a file in the viewer.
     View(PathBuf),
     /// Find out which ports should answer on these nodes.

@@ -79,9 +79,12 @@ impl Session {
                 Vec::new()
             }
             // What is found out for somebody who looks.
-            Event::Contexts(_) | Event::Past(_) | Event::Trusted(..) | Event::Sessions { .. } | Event::Held(..) => {
-                Vec::new()
-            }
+            Event::Contexts(_)
+            | Event::Past(_)
+            | Event::Trusted(..)
+            | Event::Sessions { .. }
+            | Event::Held(..)
+            | Event::Tail(..) => Vec::new(),
         }
     }
 

@@ -20,6 +20,7 @@ mod hits;
 mod node;
 mod nodes;
 mod ports;
+mod tail;
 mod theme;
 mod widgets;
 
@@ -77,6 +78,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: &Theme) -> Hits {
         Screen::Files => files::draw(frame, middle, app, theme, &mut hits),
         Screen::Ports => ports::draw(frame, middle, app, theme, &mut hits),
         Screen::Events => events::draw(frame, middle, app, theme, &mut hits),
+        Screen::Tail => tail::draw(frame, middle, app, theme),
     }
     footer::draw(frame, bottom, app, theme);
     if let Some(layer) = app.top() {
@@ -132,6 +134,6 @@ fn filter_hint(app: &App) -> &'static str {
     match app.screen {
         Screen::Nodes | Screen::Node(_) => FILTER_HINT,
         Screen::Ports => PORT_FILTER_HINT,
-        Screen::Files | Screen::Events => TEXT_FILTER_HINT,
+        Screen::Files | Screen::Events | Screen::Tail => TEXT_FILTER_HINT,
     }
 }

@@ -76,6 +76,7 @@ pub const BINDINGS: &[Binding] = table! {
     "files" [letter('f')] => Action::Files, SCREENS, "files", "all capture files: on nodes, in transit, here, in S3; again: refresh";
     "fetch-all" [letter('s')] => Action::FetchAll, SCREENS, "", "download all finished captures not yet copied anywhere";
     "follow" [letter('w')] => Action::Follow, SCREENS, "", "follow captures in Wireshark, starting them if needed; on a file: open it";
+    "tail" [letter('t')] => Action::Tail, SCREENS, "", "the last packets of the node, as tcpdump prints them, while a capture runs";
     "ports" [letter('o')] => Action::Ports, &[Scope::List, Scope::Node, Scope::Files, Scope::Events], "ports", "open ports of all nodes: by node, by port, as a matrix";
     "events" [letter('v')] => Action::Events, SCREENS, "", "events of all nodes, newest first";
     "probe" [letter('P')] => Action::Probe, PORTS, "probe", "probe the port from another node: TCP connect, UDP with an answer";
