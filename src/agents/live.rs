@@ -58,6 +58,14 @@ impl Followed {
         self.missing.is_empty() && self.cut.is_empty()
     }
 
+    /// The same with what came of each node's stream.
+    fn of(mut self, sources: BTreeMap<usize, Source>, nodes: &[NodeName]) -> Self {
+        self.packets = sources.values().map(|source| source.packets).sum();
+        let missing = sources.into_iter().map(|(number, source)| (nodes[number].clone(), source.missing()));
+        self.missing = missing.filter(|(_, missing)| *missing != Missing::default()).collect();
+        self
+    }
+
     /// A line for each thing that is missing.
     pub fn faults(&self) -> Vec<String> {
         let missing = self.missing.iter().map(|(node, missing)| format!("the stream of {node} {missing}"));
@@ -139,8 +147,7 @@ pub async fn follow(
 ) -> Result<Followed, LiveError> {
     let (sender, mut pieces) = mpsc::channel(16);
     let mut sender = Some(sender);
-    let mut streams = JoinSet::new();
-    let mut readers = Vec::new();
+    let (mut streams, mut readers) = (JoinSet::new(), Vec::new());
     let mut nodes: Vec<NodeName> = Vec::new();
     let mut stream = Stream::begin(out, live).await?;
     let mut naming = Naming::new(Arc::clone(&site));
@@ -209,10 +216,7 @@ pub async fn follow(
     while let Some(ended) = streams.join_next().await {
         followed.cut.extend(ended.ok().flatten());
     }
-    followed.packets = sources.values().map(|source| source.packets).sum();
-    let missing = sources.into_iter().map(|(number, source)| (nodes[number].clone(), source.missing()));
-    followed.missing = missing.filter(|(_, missing)| *missing != Missing::default()).collect();
-    Ok(followed)
+    Ok(followed.of(sources, &nodes))
 }
 
 /// One node's bytes, from the beginning again after each cut. Returns why it was given up.

@@ -54,7 +54,7 @@ async fn read(
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let read = match reader.read(&mut buffer).await {
-            Ok(0) => return Some(("the stream ended: no capture is running".to_owned(), all)),
+            Ok(0) => return Some(("the agent's stream ended".to_owned(), all)),
             Ok(read) => read,
             Err(error) => return Some((error.to_string(), all)),
         };

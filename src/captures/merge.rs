@@ -5,12 +5,14 @@
 
 mod cover;
 mod entry;
+mod error;
 mod find;
 mod host;
 mod input;
 mod limit;
 mod notes;
 mod once;
+mod paired;
 mod pcap;
 mod snaplens;
 mod source;
@@ -28,21 +30,23 @@ use std::{
 };
 
 use nodewatch_pcapng::{
-    Block, InterfaceTable, Name, ReadError, SectionBlock, Time, comments_before, enhanced_packet, name_resolution,
-    section_header,
+    Block, InterfaceTable, Name, ReadError, SectionBlock, Time, enhanced_packet, name_resolution, section_header,
 };
 
 use crate::{
     base::disk,
-    packets::pairs::{self, Paired, Pairs, Sighting},
+    packets::pairs::{Paired, Pairs, Sighting},
 };
 
 use cover::Cover;
 use entry::{Entry, Key, What};
+pub use error::MergeError;
 pub use find::{Found, find};
 use input::{Input, Shared};
 pub use notes::Notes;
 use once::Once;
+use paired::nanos;
+pub use paired::side_filter;
 use snaplens::Snaplens;
 use source::{OpenError, Place};
 use spool::Spool;
@@ -66,51 +70,6 @@ const COMMENT_BYTES: usize = 8 * 1024 * 1024;
 const LOOKED_AT: usize = 256;
 /// So few files are opened whatever the limit says.
 const FEW: usize = 8;
-
-/// Files could not be merged; nothing is left of the new one.
-#[derive(Debug, thiserror::Error)]
-pub enum MergeError {
-    /// Nothing to merge.
-    #[error("no capture file in {places:?}")]
-    Nothing {
-        /// Where.
-        places: Vec<PathBuf>,
-        /// What is there instead, and why that is none.
-        passed_over: Vec<(PathBuf, String)>,
-    },
-    /// An input cannot be opened.
-    #[error("cannot open {path:?}")]
-    Open {
-        /// Which.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// No input has a packet, and this one is no capture, or a damaged one.
-    #[error("cannot merge {path:?}: {why}")]
-    Input {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// Packets cannot be put aside until their turn comes.
-    #[error("cannot store packets temporarily in {folder:?}")]
-    Aside {
-        /// Where.
-        folder: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The output.
-    #[error("cannot write {path:?}")]
-    Output {
-        /// Which.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-}
 
 /// What to merge, and how.
 #[derive(Debug, Clone)]
@@ -159,22 +118,6 @@ impl Merged {
         side_filter(&self.interfaces)
     }
 
-    /// Writes a packet that was paired, or cuts it.
-    fn put(&mut self, window: &RangeInclusive<u64>, packet: &pairs::Packet, out: &mut Vec<u8>) {
-        if !self.takes(window, time_of(packet.time)) {
-            return;
-        }
-        let (ticks, wire_length) = (packet.ticks, packet.wire_length);
-        let mut options = Vec::new();
-        if let Some(comment) = &packet.comment {
-            comments_before(&mut options, std::slice::from_ref(comment), &packet.options);
-        } else {
-            options.extend_from_slice(&packet.options);
-        }
-        enhanced_packet(out, packet.interface, ticks, wire_length, [&packet.data], &options);
-        self.packets += 1;
-    }
-
     fn takes(&mut self, window: &RangeInclusive<u64>, time: Time) -> bool {
         if *window == (0..=u64::MAX) || window.contains(&time.unix_nanos()) {
             return true;
@@ -184,13 +127,6 @@ impl Merged {
         self.span = Some((first.min(time), last.max(time)));
         false
     }
-}
-
-/// The display filter of Wireshark that shows one side, where interfaces are of several nodes.
-pub fn side_filter(interfaces: &[String]) -> Option<String> {
-    let first = interfaces.first()?;
-    let several = interfaces.iter().any(|other| pairs::node_of(other) != pairs::node_of(first));
-    several.then(|| format!("frame.interface_name == {first:?}"))
 }
 
 impl Merge {
@@ -322,18 +258,6 @@ struct Work<'a, W> {
 }
 
 impl<W: Write> Work<'_, W> {
-    /// How to look at one node's packets, for who has the file alone.
-    fn of_sides(&mut self) -> Option<String> {
-        let interfaces = std::mem::take(&mut self.merged.interfaces);
-        let filter = side_filter(&interfaces)?;
-        Some(if self.pairs.is_some() {
-            "one copy of each packet that several nodes captured: its comment has the times (UTC) at which each saw it"
-                .to_owned()
-        } else {
-            format!("each packet is in it once for each node that captured it: {filter} shows one side")
-        })
-    }
-
     /// What a file begins with: when its packets begin, and what its section says.
     fn look(&mut self, path: &Path, file: u32, comments: &mut Vec<String>) -> Result<Option<Waiting>, MergeError> {
         let place = Place::new(path.to_owned());
@@ -532,37 +456,6 @@ impl<W: Write> Work<'_, W> {
         Ok(())
     }
 
-    /// Lets a packet wait for the copies of other nodes.
-    fn pair(&mut self, sighting: &Sighting<'_>, within: i64) -> Result<(), MergeError> {
-        self.now = self.now.max(sighting.time);
-        let (from, to) = self.merge.window.clone().into_inner();
-        let near = |time: u64, by: i64| i64::try_from(time).unwrap_or(i64::MAX).saturating_add(by);
-        if sighting.time < near(from, -within) || sighting.time > near(to, within) {
-            self.merged.takes(&self.merge.window, time_of(sighting.time));
-            return Ok(());
-        }
-        let Some(mut pairs) = self.pairs.take() else { return Ok(()) };
-        if let Some(known) = self.shared.interfaces.get(sighting.interface as usize) {
-            pairs.describe(sighting.interface, &known.name, known.link_type);
-        }
-        pairs.take(sighting, self.now);
-        let mut failed = None;
-        pairs.release(self.now, &self.shared.cover, |packet| {
-            self.merged.put(&self.merge.window, packet, &mut self.shared.buffer);
-            if self.shared.buffer.len() >= BUFFER && failed.is_none() {
-                self.shared.written += self.shared.buffer.len() as u64;
-                failed = self.out.write_all(&self.shared.buffer).err();
-                self.shared.buffer.clear();
-            }
-        });
-        self.pairs = Some(pairs);
-        self.written(failed)
-    }
-
-    fn written(&self, failed: Option<io::Error>) -> Result<(), MergeError> {
-        failed.map_or(Ok(()), |source| Err(MergeError::Output { path: self.path.to_owned(), source }))
-    }
-
     fn flush(&mut self) -> Result<(), MergeError> {
         let written = self.out.write_all(&self.shared.buffer);
         written.map_err(|source| MergeError::Output { path: self.path.to_owned(), source })?;
@@ -573,19 +466,7 @@ impl<W: Write> Work<'_, W> {
 
     fn finish(mut self) -> Result<(Merged, Snaplens), MergeError> {
         self.shared.let_go();
-        if let Some(pairs) = self.pairs.take() {
-            let mut failed = None;
-            let paired = pairs.end(&self.shared.cover, |packet| {
-                self.merged.put(&self.merge.window, packet, &mut self.shared.buffer);
-                if self.shared.buffer.len() >= BUFFER && failed.is_none() {
-                    self.shared.written += self.shared.buffer.len() as u64;
-                    failed = self.out.write_all(&self.shared.buffer).err();
-                    self.shared.buffer.clear();
-                }
-            });
-            self.merged.paired = Some(paired);
-            self.written(failed)?;
-        }
+        self.end_pairs()?;
         let interfaces = self.shared.interfaces.iter().map(|known| known.name.clone());
         self.merged.interfaces = interfaces.collect::<std::collections::BTreeSet<_>>().into_iter().collect();
         self.shared.table.write_counts(&mut self.shared.buffer);
@@ -595,19 +476,6 @@ impl<W: Write> Work<'_, W> {
         let Shared { notes, snaplens, written, .. } = self.shared;
         Ok((Merged { files: self.merge.inputs.len(), size: written, notes, ..self.merged }, snaplens))
     }
-}
-
-/// A moment as nanoseconds since the Unix epoch, as near to it as 64 bits hold; `None` for what has no time.
-fn nanos(key: Key) -> Option<i64> {
-    if key.seconds == Key::FIRST.seconds {
-        return None;
-    }
-    let nanos = i128::from(key.seconds) * 1_000_000_000 + i128::from(key.nanos);
-    Some(i64::try_from(nanos).unwrap_or(if nanos < 0 { i64::MIN } else { i64::MAX }))
-}
-
-fn time_of(nanos: i64) -> Time {
-    Time { seconds: nanos.div_euclid(1_000_000_000), nanos: nanos.rem_euclid(1_000_000_000) as u32 }
 }
 
 #[cfg(test)]

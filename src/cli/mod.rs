@@ -282,7 +282,7 @@ pub struct MergeArgs {
     /// Times without an offset are local, not UTC
     #[arg(long)]
     pub local_time: bool,
-    /// Write packets that several nodes captured once, with every node's time in a comment, and list what one node alone has
+    /// Write packets that several nodes captured once, with all times in a comment; list what one node alone has
     #[arg(long)]
     pub pair: bool,
     /// With --pair: how far apart two nodes' copies may be, clocks included [default: 5s]

@@ -217,8 +217,7 @@ fn v6(data: &[u8], wire: u32) -> Option<Headers<'_>> {
     };
     let (mut protocol, mut at, mut id, mut fragment) = (data[6], 40, 0, (0, false));
     // Headers between that and the transport's.
-    loop {
-        let Some(&[next, length]) = data.get(at..).and_then(<[u8]>::first_chunk::<2>) else { break };
+    while let Some(&[next, length]) = data.get(at..).and_then(<[u8]>::first_chunk::<2>) {
         let length = match protocol {
             0 | 43 | 60 => 8 + usize::from(length) * 8,
             51 => 8 + usize::from(length) * 4,

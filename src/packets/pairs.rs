@@ -1,8 +1,9 @@
 //! Which copies that several nodes have captured are the same packet: one of each goes on, with what every node saw.
 //!
 //! Owns what a packet is known by on its way between hosts, how long copies wait for each other, and what is claimed of
-//! one that only one node has. Memory is bounded: what cannot wait any longer goes on, and nothing is claimed of it. What
-//! changes on the way (hops left, checksums, addresses of the link) is not looked at; behind NAT a packet is another one.
+//! one that only one node has. Memory is bounded: what cannot wait any longer goes on, and nothing is claimed of it.
+//! What changes on the way (hops left, checksums, addresses of the link) is not looked at; behind NAT a packet is
+//! another one.
 
 mod ends;
 mod flows;

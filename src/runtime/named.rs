@@ -1,7 +1,7 @@
 //! A capture file with the names of addresses in it, for the viewer.
 //!
-//! Owns the copy that the viewer reads: a fetched file stays as it was on its node, so that its checksum holds. Copies go
-//! with the session; a viewer that has one open goes on reading it.
+//! Owns the copy that the viewer reads: a fetched file stays as it was on its node, so that its checksum holds. Copies
+//! go with the session; a viewer that has one open goes on reading it.
 
 use std::path::{Path, PathBuf};
 

@@ -37,7 +37,8 @@ const LAST_WORDS_WITHIN: Duration = Duration::from_millis(500);
 
 const VIEWER_HELP: &str =
     "install Wireshark, or set `viewer` in the config, e.g. [\"tmux\", \"new-window\", \"termshark\", \"-i\", \"{}\"]";
-const VIEWER_DIED: &str = "start it by hand to see why, or set `viewer` in the config, e.g. [\"tmux\", \"new-window\", \"termshark\", \"-i\", \"{}\"]";
+const VIEWER_DIED: &str = "start it by hand to see why, or set `viewer` in the config, e.g. [\"tmux\", \"new-window\", \
+                           \"termshark\", \"-i\", \"{}\"]";
 const IN_TMUX: [&str; 5] = ["tmux", "new-window", "termshark", "-i", PLACE];
 
 /// What decides which viewer can be started here.

@@ -7,7 +7,10 @@ use ratatui::{
     widgets::Paragraph,
 };
 
-use super::{Theme, widgets::crumbs};
+use super::{
+    Theme,
+    widgets::{crumbs, short_name},
+};
 use crate::{
     base::text::{count, time_of_day, visible},
     model::TailLine,
@@ -18,17 +21,21 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) 
     let [title, body] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
     let tail = &app.tail;
     let lines = app.tail_lines();
-    let node = tail.node.as_ref().map_or("", |node| node.0.as_str());
+    let node = tail.node.as_ref().map(|node| short_name(node, 24)).unwrap_or_default();
     let shown = if lines.len() == tail.lines.len() { String::new() } else { format!("{} of ", lines.len()) };
-    let name = format!("TAIL {} ({shown}{})", visible(node), tail.lines.len());
-    let mut heading = crumbs(app, &["NODES"], &name, usize::from(title.width), theme);
+    let name = format!("TAIL {} ({shown}{})", visible(&node), tail.lines.len());
+    let mut facts = Line::default();
     if tail.left_out > 0 {
         let text = format!("  {} seen, {} left out on the way", count(tail.all), count(tail.left_out));
-        heading.spans.push(Span::styled(text, theme.warn));
+        facts.push_span(Span::styled(text, theme.warn));
     }
     if tail.up > 0 {
-        heading.spans.push(Span::styled(format!("  {} newer below", tail.up), theme.accent));
+        facts.push_span(Span::styled(format!("  {} newer below", tail.up), theme.accent));
     }
+    let mut heading = crumbs(app, &["NODES"], &name, usize::from(title.width).saturating_sub(facts.width()), theme);
+    // What narrows the lines stays at the right edge.
+    let at = heading.spans.len().min(3);
+    heading.spans.splice(at..at, facts.spans);
     frame.render_widget(heading, title);
     let room = usize::from(body.height);
     let ended = tail.ended.as_ref().map(|why| Line::styled(format!("  {}", visible(why)), theme.warn));

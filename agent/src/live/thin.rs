@@ -1,6 +1,7 @@
 //! A stream for somebody who looks at single packets: the latest ones, their headers alone, and not too many.
 //!
-//! Owns which go out. How many did not is said with the next one that does, as pcapng has it: as packets lost before it.
+//! Owns which go out. How many did not is said with the next one that does, as pcapng has it: as packets lost before
+//! it.
 
 use std::{
     collections::VecDeque,

@@ -1,7 +1,7 @@
 //! The one stream that all nodes' packets go into.
 //!
-//! Owns what is written and when: at the head and again the names of addresses, packets as they come or one copy of each.
-//! Must not know where they come from.
+//! Owns what is written and when: at the head and again the names of addresses, packets as they come or one copy of
+//! each. Must not know where they come from.
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 

@@ -1,7 +1,7 @@
 //! Packets that several files of one node have, as two freezes of the same seconds do.
 //!
-//! Owns which copy is one too many: the same interface, nanosecond, length and bytes in another file. A file that has the
-//! same packet twice has seen it twice.
+//! Owns which copy is one too many: the same interface, nanosecond, length and bytes in another file. A file that has
+//! the same packet twice has seen it twice.
 
 use super::entry::Key;
 
@@ -54,15 +54,12 @@ impl Once {
             return false;
         };
         let mut files = std::iter::once(&mut same.first).chain(&mut same.others);
-        let had = match files.find(|(file, _)| *file == key.tie) {
-            Some((_, had)) => {
-                *had += 1;
-                *had
-            }
-            None => {
-                same.others.push((key.tie, 1));
-                1
-            }
+        let had = if let Some((_, had)) = files.find(|(file, _)| *file == key.tie) {
+            *had += 1;
+            *had
+        } else {
+            same.others.push((key.tie, 1));
+            1
         };
         if had <= same.written {
             return true;

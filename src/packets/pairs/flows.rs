@@ -51,7 +51,7 @@ pub(super) enum Covered {
 /// All connections whose packets wait.
 #[derive(Default)]
 pub(super) struct Flows {
-    flows: HashMap<FlowKey, Flow>,
+    by_key: HashMap<FlowKey, Flow>,
     /// By packet.
     segments: HashMap<u64, Segment>,
     /// Packets in the order in which they came, and since when they are done with.
@@ -66,7 +66,7 @@ impl Flows {
             return;
         }
         let key = (headers.source, headers.destination, ports.0, ports.1);
-        let flow = self.flows.entry(key).or_insert_with(|| Flow { base: sequence, ..Flow::default() });
+        let flow = self.by_key.entry(key).or_insert_with(|| Flow { base: sequence, ..Flow::default() });
         // Connections begin anywhere and go round.
         let start = i64::from(sequence.wrapping_sub(flow.base) as i32);
         let end = start + i64::from(headers.length);
@@ -81,7 +81,7 @@ impl Flows {
 
     fn remove(&mut self, number: u64) {
         let Some(Segment { key, node, start, .. }) = self.segments.remove(&number) else { return };
-        let Some(flow) = self.flows.get_mut(&key) else { return };
+        let Some(flow) = self.by_key.get_mut(&key) else { return };
         if let Some(loose) = flow.loose.get_mut(&node) {
             loose.remove(&(start, number));
             if loose.is_empty() {
@@ -89,14 +89,14 @@ impl Flows {
             }
         }
         if flow.loose.is_empty() {
-            self.flows.remove(&key);
+            self.by_key.remove(&key);
         }
     }
 
     /// What others have of the bytes of a packet, and whose are kept from now on.
     pub(super) fn covered(&mut self, number: u64, node: usize) -> Covered {
         let Some(&Segment { key, start, end, .. }) = self.segments.get(&number) else { return Covered::Not };
-        let Some(flow) = self.flows.get_mut(&key) else { return Covered::Not };
+        let Some(flow) = self.by_key.get_mut(&key) else { return Covered::Not };
         let most = flow.loose.iter().filter(|(other, _)| **other != node);
         let most = most.map(|(other, loose)| (seen(loose, start, end), *other)).max();
         match most {
