@@ -20,7 +20,7 @@ use crate::{
 
 /// A site whose streams are written beforehand, and what was asked for.
 struct Streams {
-    streams: Mutex<VecDeque<Vec<u8>>>,
+    written: Mutex<VecDeque<Vec<u8>>>,
     asked: Mutex<Vec<StreamFrom>>,
     /// What addresses are called, one answer after the other.
     names: Mutex<VecDeque<BTreeMap<IpAddr, String>>>,
@@ -52,7 +52,7 @@ impl Site for Streams {
 
     fn follow(&self, _node: &NodeName, from: StreamFrom) -> BoxFuture<'static, Result<Bulk, OpenError>> {
         self.asked.lock().expect("whole").push(from);
-        let bytes = self.streams.lock().expect("whole").pop_front().unwrap_or_default();
+        let bytes = self.written.lock().expect("whole").pop_front().unwrap_or_default();
         let begins_after = self.begins_after;
         async move {
             tokio::time::sleep(begins_after).await;
@@ -83,8 +83,8 @@ fn streams(written: impl IntoIterator<Item = Vec<u8>>) -> Arc<Streams> {
 }
 
 fn slow_streams(written: impl IntoIterator<Item = Vec<u8>>, begins_after: std::time::Duration) -> Arc<Streams> {
-    let streams = Mutex::new(written.into_iter().collect());
-    Arc::new(Streams { streams, asked: Mutex::default(), names: Mutex::default(), begins_after })
+    let written = Mutex::new(written.into_iter().collect());
+    Arc::new(Streams { written, asked: Mutex::default(), names: Mutex::default(), begins_after })
 }
 
 async fn followed(site: &Arc<Streams>) -> (Followed, Vec<(u64, String)>) {
