@@ -13,6 +13,7 @@ pub mod headless;
 pub mod journal;
 pub mod logs;
 pub mod model;
+pub mod packets;
 pub mod program;
 pub mod record;
 pub mod runtime;

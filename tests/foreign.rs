@@ -40,7 +40,7 @@ fn packets(path: &Path) -> Vec<Packet> {
 
 fn merged(inputs: &[PathBuf], out: &Path) -> Result<Merged, MergeError> {
     let _ = fs::remove_file(out);
-    Merge { inputs: inputs.to_vec(), window: 0..=u64::MAX, names: BTreeMap::new() }.into_file(out)
+    Merge { inputs: inputs.to_vec(), window: 0..=u64::MAX, names: BTreeMap::new(), pair: None }.into_file(out)
 }
 
 fn mergecap(inputs: &[PathBuf], out: &Path) -> bool {
@@ -203,13 +203,13 @@ fn the_exit_code_says_how_it_went() {
         (&["good", "torn", "none", "-w", "c"], 3, "torn: the file ends inside the block that begins at byte"),
         (&["none", "-w", "d"], 2, "neither pcap nor pcapng"),
         (&["missing", "-w", "d"], 2, "No such file"),
-        (&["good", "-w", "none"], 2, "already exists"),
+        (&["good", "-w", "none"], 2, "none exists already: name another with --into"),
         (&["good", "-w", "/dev/full"], 1, "No space left on device"),
         (&["good", "-w", "/proc/none"], 2, "create its folder first"),
         (
             &["good", "--from", "2024-01-01T00:00:00Z", "-w", "d"],
-            0,
-            "2 outside the window, from 1970-01-01T00:00:00.000010Z to 1970-01-01T00:00:00.000030Z: no file",
+            1,
+            "nothing: the file holds 2 packets from 1970-01-01 00:00:00Z to 00:00:00Z; no file was written",
         ),
         (&[".", "-w", "e"], 3, "skipped 1 file: "),
     ] {
@@ -259,6 +259,121 @@ fn an_interrupted_merge_leaves_nothing() {
             fs::read_dir(folder.path()).expect("read").map(|entry| entry.expect("one").file_name()).collect();
         assert_eq!(left.len(), 2, "{left:?}");
     }
+}
+
+/// A packet of TCP from 10.0.0.FROM to 10.0.0.TO, with its checksums.
+fn tcp((from, to): (u8, u8), id: u16, (sequence, ack): (u32, u32), flags: u8, payload: &[u8], hops: u8) -> Vec<u8> {
+    let sum = |parts: &[&[u8]]| {
+        let all = parts.concat();
+        let mut sum: u32 = all.chunks(2).map(|two| u32::from(two[0]) << 8 | u32::from(*two.get(1).unwrap_or(&0))).sum();
+        while sum > 0xFFFF {
+            sum = (sum >> 16) + (sum & 0xFFFF);
+        }
+        (!(sum as u16)).to_be_bytes()
+    };
+    let ports = if from == 1 { (4431u16, 8080u16) } else { (8080, 4431) };
+    let mut segment = [ports.0.to_be_bytes(), ports.1.to_be_bytes()].concat();
+    segment.extend(sequence.to_be_bytes());
+    segment.extend(ack.to_be_bytes());
+    segment.extend([0x50, flags, 0xFF, 0xFF, 0, 0, 0, 0]);
+    segment.extend(payload);
+    let length = (segment.len() as u16).to_be_bytes();
+    let checked = sum(&[&[10, 0, 0, from, 10, 0, 0, to, 0, 6], &length, &segment]);
+    segment[16..18].copy_from_slice(&checked);
+    let mut ip = vec![0x45, 0];
+    ip.extend((20 + segment.len() as u16).to_be_bytes());
+    ip.extend(id.to_be_bytes());
+    ip.extend([0x40, 0, hops, 6, 0, 0, 10, 0, 0, from, 10, 0, 0, to]);
+    let checked = sum(&[&ip]);
+    ip[10..12].copy_from_slice(&checked);
+    [&[2, 0, 0, 0, 0, to, 2, 0, 0, 0, 0, from, 8, 0][..], &ip, &segment].concat()
+}
+
+fn pcap_of(packets: &[(u64, Vec<u8>)]) -> Vec<u8> {
+    let mut bytes = [0xA1B2_3C4D_u32, 0x0004_0002, 0, 0, 262_144, 1].map(u32::to_le_bytes).concat();
+    for (nanos, data) in packets {
+        let length = data.len() as u32;
+        let head = [(nanos / 1_000_000_000) as u32, (nanos % 1_000_000_000) as u32, length, length];
+        bytes.extend(head.map(u32::to_le_bytes).concat());
+        bytes.extend(data);
+    }
+    bytes
+}
+
+/// How many packets tshark finds by a display filter.
+fn shown(path: &Path, filter: &str) -> usize {
+    let output = Command::new("tshark").args(["-n", "-Y", filter, "-r"]).arg(path).output().expect("tshark");
+    assert!(output.status.success(), "{}", said(&output));
+    String::from_utf8_lossy(&output.stdout).lines().count()
+}
+
+#[test]
+fn pairs_of_two_nodes_have_no_retransmission_that_there_was_not() {
+    const ACK: u8 = 0x10;
+    const PUSH: u8 = 0x18;
+    let folder = tempfile::tempdir().expect("a folder");
+    // What the client sends and sees, and the same at the server: 30 us later, by a clock that is 2 ms behind.
+    let (mut client, mut server) = (Vec::new(), Vec::new());
+    let (base, way, behind) = (1_700_000_000_000_000_000u64, 30_000, 2_000_000);
+    let mut id = 0;
+    let mut put = |at: u64, from_client: bool, numbers: (u32, u32), flags: u8, payload: &[u8], arrives: bool| {
+        id += 1;
+        let ends = if from_client { (1, 2) } else { (2, 1) };
+        let (sent, received) = (base + at, base + at + way);
+        let (here, there) = if from_client { (sent, received - behind) } else { (received, sent - behind) };
+        let packet = |hops: u8| tcp(ends, id, numbers, flags, payload, hops);
+        if from_client || arrives {
+            client.push((here, packet(if from_client { 64 } else { 63 })));
+        }
+        if !from_client || arrives {
+            server.push((there, packet(if from_client { 63 } else { 64 })));
+        }
+    };
+    put(0, true, (99, 0), 2, b"", true);
+    put(100_000, false, (499, 100), 0x12, b"", true);
+    put(200_000, true, (100, 500), ACK, b"", true);
+    for number in 0..20u32 {
+        let at = 1_000_000 + u64::from(number) * 1_000_000;
+        put(at, true, (100 + number * 10, 500 + number * 5), PUSH, b"0123456789", true);
+        put(at + 200_000, false, (500 + number * 5, 110 + number * 10), PUSH, b"abcde", true);
+        put(at + 400_000, true, (110 + number * 10, 505 + number * 5), ACK, b"", true);
+    }
+    // One is lost, and is sent again.
+    put(30_000_000, true, (300, 600), PUSH, b"lost", false);
+    put(240_000_000, true, (300, 600), PUSH, b"lost", true);
+    put(240_200_000, false, (600, 304), ACK, b"", true);
+    fs::write(folder.path().join("client.pcap"), pcap_of(&client)).expect("written");
+    fs::write(folder.path().join("server.pcap"), pcap_of(&server)).expect("written");
+
+    let at = |name: &str| folder.path().join(name);
+    let inputs = ["client.pcap", "server.pcap"];
+    let output = run(folder.path(), &[&inputs[..], &["-w", "both.pcapng"]].concat(), Stdio::null());
+    assert!(output.status.success(), "{}", said(&output));
+    let again = "tcp.analysis.retransmission || tcp.analysis.out_of_order || tcp.analysis.duplicate_ack";
+    let again = format!("{again} || tcp.analysis.spurious_retransmission || tcp.analysis.lost_segment");
+    assert!(shown(&at("both.pcapng"), &again) > 20, "each packet twice looks like that");
+
+    let arguments = [&inputs[..], &["--pair", "-o", "json", "-w", "pairs.pcapng"]].concat();
+    let output = run(folder.path(), &arguments, Stdio::null());
+    let text = said(&output);
+    assert!(output.status.success(), "{text}");
+    let rows: Vec<serde_json::Value> =
+        String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let [lost, merged] = rows.as_slice() else { panic!("{text}\n{rows:?}") };
+    assert_eq!(
+        (&lost["kind"], &lost["node"], &lost["not_on"][0]),
+        (&"one_side".into(), &"client".into(), &"server".into())
+    );
+    assert!(lost["packet"].as_str().is_some_and(|line| line.contains("Flags [P.], seq 300:304")), "{lost}");
+    assert_eq!(merged["paired"]["pairs"], server.len());
+    let clock = &merged["paired"]["clocks"][0];
+    assert_eq!((&clock["ahead_ns"], &clock["one_way_ns"]), (&2_000_000.into(), &30_000.into()), "{clock}");
+    assert!(text.contains("the clock of client is 2.000 ms ahead of that of server, one way takes 30 us"), "{text}");
+    // The one that was sent again is the only one.
+    assert_eq!(shown(&at("pairs.pcapng"), "tcp"), server.len() + 1);
+    assert_eq!(shown(&at("pairs.pcapng"), &again), 1);
+    assert_eq!(shown(&at("pairs.pcapng"), "frame.comment == \"seen on client only\""), 1);
+    assert_eq!(shown(&at("pairs.pcapng"), "frame.comment contains \", client +\""), server.len());
 }
 
 /// A sequence that is the same each time; the tests of bytes that nobody can foresee are in the crates.

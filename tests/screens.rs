@@ -3,11 +3,11 @@
 #[path = "support/sample.rs"]
 mod sample;
 
-use nodewatch_protocol::{CaptureState, FileState, Hello, StopReason, Update};
+use nodewatch_protocol::{CaptureSpec, CaptureState, FileState, Hello, StopReason, Update};
 use nodewatch_tui::{
     model::{
         Group, Holder, Kind, Node, NodesChange, Notice, Readiness, Removal, SeenObject, SessionId, SessionSummary,
-        StoredFile, StoredSummary, TunnelChange,
+        StoredFile, StoredSummary, TailLine, TailNews, TunnelChange,
     },
     screens::{Action, App, Edit, Input},
     session::{Event, Permission, ledger::Found},
@@ -110,6 +110,41 @@ fn the_dialogs() {
     let mut filter = busy();
     keys(&mut filter, &[Action::Filter, Action::Edit(Edit::Insert('(')), Action::Edit(Edit::Insert('1'))]);
     insta::assert_snapshot!("filter_80x24", draw(&filter, 80, 24));
+}
+
+#[test]
+fn how_several_nodes_are_shown_is_asked() {
+    let mut app = busy();
+    let other = "ip-10-0-1-40.eu-west-1.compute.internal";
+    let since = NOW - 9_000;
+    let running = CaptureState::Running { since, interfaces: vec!["eth0".into()], spec: CaptureSpec::default() };
+    let up = Event::Tunnel(other.into(), TunnelChange::Up(Hello::of("nodewatch-agent", "0.1.0")));
+    feed(&mut app, [up, tunnel(other, facts()), tunnel(other, Update::Capture(running))]);
+    keys(&mut app, &[Action::ClearMarks, Action::MarkAll, Action::Follow, Action::Down]);
+    insta::assert_snapshot!("sides_80x24", draw(&app, 80, 24));
+}
+
+#[test]
+fn the_last_packets_of_a_node() {
+    let mut app = busy();
+    keys(&mut app, &[Action::ClearMarks, Action::Tail]);
+    insta::assert_snapshot!("tail_empty_80x24", draw(&app, 80, 24));
+    let node = app.list.cursor.clone().expect("a node");
+    let lines = [
+        "IP 10.0.1.7.43312 > 10.0.1.12.8080: Flags [S], seq 2291, win 64240, length 0",
+        "IP 10.0.1.12.8080 > 10.0.1.7.43312: Flags [R.], seq 0, ack 2292, win 0, length 0",
+        "IP 10.0.1.7.52811 > 10.0.0.2.53: UDP, length 44",
+        "a hostile \u{1b}[2J",
+    ];
+    let line = |(at, text): (usize, &&str)| TailLine {
+        nanos: NOW * 1_000_000 + at as u64 * 741_000_000,
+        interface: "eth0".into(),
+        text: (*text).to_owned(),
+    };
+    let lines = lines.iter().enumerate().map(line).collect();
+    feed(&mut app, [Event::Tail(node.clone(), TailNews::Lines { lines, left_out: 1034 })]);
+    feed(&mut app, [Event::Tail(node, TailNews::Ended("the stream ended: no capture is running".into()))]);
+    insta::assert_snapshot!("tail_80x24", draw(&app, 80, 24));
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! beside the agent, and sees nothing but the ring's folder. What went out of the ring before it was read is marked in
 //! the stream and counted.
 
+mod thin;
+
 use std::{
     collections::BTreeSet,
     fmt,
@@ -21,9 +23,11 @@ use nodewatch_protocol::{
 };
 
 use crate::ring::store::{Store, StoreError};
+use thin::Thin;
 
 /// Between two looks for more.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+const LOOKS_A_SECOND: usize = 5;
 /// A capture has so long to begin.
 const BEGINS_WITHIN: Duration = Duration::from_secs(30);
 /// Read at once; a longer block makes it grow.
@@ -52,6 +56,8 @@ pub struct From {
     pub since: UnixMillis,
     /// The capture that began then, running or not; `None` is the one that runs.
     pub capture: Option<UnixMillis>,
+    /// At most so many packets a second, the latest ones, and of each its headers; `None` is every one, whole.
+    pub rate: Option<u32>,
 }
 
 /// What is not in the stream.
@@ -85,7 +91,8 @@ pub fn follow(store: &Store, from: &From, out: &mut impl Write) -> Result<Missed
     let (capture, mut last) = begun(&mut list, from)?;
     // Up to there everything was told.
     let mut known = last;
-    let mut stream = Stream { out, missed: Missed::default(), buffer: vec![0; BUFFER] };
+    let thin = from.rate.map(|rate| Thin::new(rate as usize / LOOKS_A_SECOND));
+    let mut stream = Stream { out, missed: Missed::default(), buffer: vec![0; BUFFER], thin };
     stream.mark(&StreamMark::Capture(capture))?;
     loop {
         let Some(ring) = list.look() else {
@@ -155,6 +162,8 @@ struct Stream<'a, W> {
     out: &'a mut W,
     missed: Missed,
     buffer: Vec<u8>,
+    /// Only the latest packets go out.
+    thin: Option<Thin>,
 }
 
 impl<W: Write> Stream<'_, W> {
@@ -188,6 +197,9 @@ impl<W: Write> Stream<'_, W> {
         self.mark(&StreamMark::File(record.file.sequence))?;
         let name = &record.file.name;
         let (mut at, mut packets) = (0, 0);
+        if let Some(thin) = &mut self.thin {
+            thin.begin();
+        }
         loop {
             if self.copy(input, &mut at, &mut packets)? {
                 continue;
@@ -197,6 +209,8 @@ impl<W: Write> Stream<'_, W> {
             if self.copy(input, &mut at, &mut packets)? {
                 continue;
             }
+            // What was read goes out, and the file's last packets before the next file begins.
+            self.show(true)?;
             let Some(listed) = closed else {
                 thread::sleep(LOOK_EVERY);
                 continue;
@@ -205,6 +219,15 @@ impl<W: Write> Stream<'_, W> {
             let lacks = listed.saturating_sub(packets);
             return if unread && lacks > 0 { self.missed(record, lacks, "it is damaged") } else { Ok(()) };
         }
+    }
+
+    /// Sends the latest packets, when it is time to or when nothing more is there to be read.
+    fn show(&mut self, now: bool) -> io::Result<()> {
+        let Some(thin) = self.thin.as_mut().filter(|thin| now || thin.is_due(LOOK_EVERY)) else { return Ok(()) };
+        let mut bytes = Vec::new();
+        thin.look(&mut bytes);
+        self.out.write_all(&bytes)?;
+        self.out.flush()
     }
 
     /// Copies the whole blocks that there are; false when there are none.
@@ -218,8 +241,20 @@ impl<W: Write> Stream<'_, W> {
             }
             return Ok(full);
         }
-        self.out.write_all(&self.buffer[..whole.bytes])?;
-        self.out.flush()?;
+        match &mut self.thin {
+            None => {
+                self.out.write_all(&self.buffer[..whole.bytes])?;
+                self.out.flush()?;
+            }
+            Some(thin) => {
+                let mut bytes = Vec::new();
+                if !thin.take(&self.buffer[..whole.bytes], &mut bytes) {
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
+                self.out.write_all(&bytes)?;
+                self.show(false)?;
+            }
+        }
         *at += whole.bytes as u64;
         *packets += whole.packets;
         Ok(true)

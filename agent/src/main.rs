@@ -107,6 +107,9 @@ enum Command {
         /// restart; default: the running capture
         #[arg(long, value_name = "MILLIS")]
         capture: Option<u64>,
+        /// Only headers, and at most so many packets a second, the latest ones; how many were left out is in the stream
+        #[arg(long, value_name = "PACKETS")]
+        rate: Option<u32>,
     },
     /// Write a part of a capture file to standard output
     Fetch {
@@ -269,9 +272,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Connect { socket } => {
             Ok(block_on(server::connect(&socket.path, tokio::io::stdin(), tokio::io::stdout()))??)
         }
-        Command::Follow { ring, since, capture } => {
+        Command::Follow { ring, since, capture, rate } => {
             gone::end_with_the_reader();
-            let from = live::From { since, capture };
+            let from = live::From { since, capture, rate };
             let missed = live::follow(&Store::open(ring.folder)?, &from, &mut io::stdout().lock())?;
             anyhow::ensure!(missed.is_nothing(), "{missed}");
             Ok(())

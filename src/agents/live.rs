@@ -4,6 +4,7 @@
 //! stream.
 
 mod source;
+mod stream;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,9 +12,8 @@ use std::{
     sync::Arc,
 };
 
-use nodewatch_pcapng::{InterfaceTable, SectionBlock, section_header};
 use tokio::{
-    io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWrite},
     sync::{mpsc, oneshot},
     task::JoinSet,
 };
@@ -27,6 +27,7 @@ use crate::{
     model::NodeName,
 };
 use source::Source;
+use stream::{Naming, Stream};
 
 /// Cuts in a row, without anything new in between, after which a node is given up.
 const MAX_EMPTY_TRIES: u32 = 8;
@@ -55,6 +56,14 @@ impl Followed {
     /// Every packet that the captures took went through.
     pub fn is_whole(&self) -> bool {
         self.missing.is_empty() && self.cut.is_empty()
+    }
+
+    /// The same with what came of each node's stream.
+    fn of(mut self, sources: BTreeMap<usize, Source>, nodes: &[NodeName]) -> Self {
+        self.packets = sources.values().map(|source| source.packets).sum();
+        let missing = sources.into_iter().map(|(number, source)| (nodes[number].clone(), source.missing()));
+        self.missing = missing.filter(|(_, missing)| *missing != Missing::default()).collect();
+        self
     }
 
     /// A line for each thing that is missing.
@@ -118,25 +127,31 @@ struct Reached {
     new: bool,
 }
 
+/// How captures are shown.
+#[derive(Debug, Default)]
+pub struct Live {
+    /// One copy of each packet that several nodes have; copies wait so many nanoseconds for each other.
+    pub pair: Option<i64>,
+    /// Is told what the first interface is called, as `NODE/INTERFACE`: from then on packets come.
+    pub first: Option<oneshot::Sender<String>>,
+}
+
 /// Follows the captures of nodes, those that come meanwhile too, until no more can come and all have ended. Files that
 /// were closed before `since` are left out.
 pub async fn follow(
     site: Arc<dyn Site>,
     mut joining: mpsc::UnboundedReceiver<NodeName>,
     since: u64,
-    mut out: impl AsyncWrite + Unpin,
+    out: impl AsyncWrite + Unpin,
+    live: Live,
 ) -> Result<Followed, LiveError> {
     let (sender, mut pieces) = mpsc::channel(16);
     let mut sender = Some(sender);
-    let mut streams = JoinSet::new();
-    let mut readers = Vec::new();
+    let (mut streams, mut readers) = (JoinSet::new(), Vec::new());
     let mut nodes: Vec<NodeName> = Vec::new();
-    let mut buffer = Vec::new();
-    let application = concat!("nodewatch-tui ", env!("CARGO_PKG_VERSION"));
-    section_header(&mut buffer, &SectionBlock { hardware: "", application, comments: &[] });
-    out.write_all(&buffer).await?;
-    out.flush().await?;
-    let mut table = InterfaceTable::default();
+    let mut stream = Stream::begin(out, live).await?;
+    let mut naming = Naming::new(Arc::clone(&site));
+    stream.name(naming.first().await);
     let mut sources: BTreeMap<usize, Source> = BTreeMap::new();
     let mut followed = Followed::default();
     // They have sent something that is no pcapng.
@@ -156,6 +171,15 @@ pub async fn follow(
                 }
                 continue;
             }
+            found = naming.next() => {
+                stream.name(found);
+                stream.write().await?;
+                continue;
+            }
+            () = stream.look() => {
+                stream.write().await?;
+                continue;
+            }
             piece = pieces.recv() => piece,
         };
         let Some((number, piece)) = next else { break };
@@ -166,6 +190,9 @@ pub async fn follow(
                 continue;
             }
             Piece::Ends(told) => {
+                if source.end {
+                    stream.sink.ended(&nodes[number].0);
+                }
                 // A task that was ended meanwhile asks no more.
                 let _ = told.send(Reached { end: source.end, capture: source.capture, new: source.new });
                 continue;
@@ -173,31 +200,23 @@ pub async fn follow(
             Piece::Bytes(_) if given_up.contains(&number) => continue,
             Piece::Bytes(bytes) => bytes,
         };
-        buffer.clear();
-        if let Err(error) = source.take(&bytes, &nodes[number], &mut table, &mut buffer) {
+        if let Err(error) = source.take(&bytes, &nodes[number], &mut stream.table, &mut stream.sink) {
             // The others go on. What it sent before that is whole.
             given_up.insert(number);
             readers[number].abort();
             let reason = format!("it sent invalid pcapng: {}", text::chain(&error));
             followed.cut.push((nodes[number].clone(), reason));
         }
-        out.write_all(&buffer).await?;
-        out.flush().await?;
+        stream.write().await?;
     }
-    buffer.clear();
     for source in sources.values_mut() {
-        source.last_words(&mut table);
+        source.last_words(&mut stream.table);
     }
-    table.write_counts(&mut buffer);
-    out.write_all(&buffer).await?;
-    out.shutdown().await?;
+    stream.end().await?;
     while let Some(ended) = streams.join_next().await {
         followed.cut.extend(ended.ok().flatten());
     }
-    followed.packets = sources.values().map(|source| source.packets).sum();
-    let missing = sources.into_iter().map(|(number, source)| (nodes[number].clone(), source.missing()));
-    followed.missing = missing.filter(|(_, missing)| *missing != Missing::default()).collect();
-    Ok(followed)
+    Ok(followed.of(sources, &nodes))
 }
 
 /// One node's bytes, from the beginning again after each cut. Returns why it was given up.
@@ -209,7 +228,7 @@ async fn read(
     pieces: mpsc::Sender<(usize, Piece)>,
 ) -> Option<(NodeName, String)> {
     let mut empty_tries = 0;
-    let mut from = StreamFrom { since, capture: None };
+    let mut from = StreamFrom { since, ..StreamFrom::default() };
     loop {
         if pieces.send((number, Piece::Begins)).await.is_err() {
             return None;

@@ -123,6 +123,8 @@ pub struct StreamFrom {
     pub since: UnixMillis,
     /// The capture that began then, by the agent's clock, whether or not it still runs; `None` is the one that runs.
     pub capture: Option<UnixMillis>,
+    /// At most so many packets a second, the latest ones, and of each its headers; `None` is every one, whole.
+    pub rate: Option<u32>,
 }
 
 impl StreamFrom {
@@ -130,6 +132,7 @@ impl StreamFrom {
     pub fn arguments(self) -> Vec<String> {
         let mut arguments = vec![format!("--since={}", self.since)];
         arguments.extend(self.capture.map(|capture| format!("--capture={capture}")));
+        arguments.extend(self.rate.map(|rate| format!("--rate={rate}")));
         arguments
     }
 }

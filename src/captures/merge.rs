@@ -3,12 +3,16 @@
 //! Owns the order of packets, what becomes of interfaces and comments, and the cut by time. Inputs are hostile, and of
 //! anybody: what is damaged gives what comes before, and is named with its place. Must not know where files come from.
 
+mod cover;
 mod entry;
+mod error;
 mod find;
 mod host;
 mod input;
 mod limit;
 mod notes;
+mod once;
+mod paired;
 mod pcap;
 mod snaplens;
 mod source;
@@ -29,12 +33,20 @@ use nodewatch_pcapng::{
     Block, InterfaceTable, Name, ReadError, SectionBlock, Time, enhanced_packet, name_resolution, section_header,
 };
 
-use crate::base::disk;
+use crate::{
+    base::disk,
+    packets::pairs::{Paired, Pairs, Sighting},
+};
 
+use cover::Cover;
 use entry::{Entry, Key, What};
+pub use error::MergeError;
 pub use find::{Found, find};
 use input::{Input, Shared};
 pub use notes::Notes;
+use once::Once;
+use paired::nanos;
+pub use paired::side_filter;
 use snaplens::Snaplens;
 use source::{OpenError, Place};
 use spool::Spool;
@@ -54,53 +66,10 @@ const NAMES: usize = 500;
 /// Comments in the new file's header, and their bytes: other programs take blocks up to 16 MiB.
 const COMMENTS: usize = 50_000;
 const COMMENT_BYTES: usize = 8 * 1024 * 1024;
+/// Interfaces that are looked at for what is said of sides.
+const LOOKED_AT: usize = 256;
 /// So few files are opened whatever the limit says.
 const FEW: usize = 8;
-
-/// Files could not be merged; nothing is left of the new one.
-#[derive(Debug, thiserror::Error)]
-pub enum MergeError {
-    /// Nothing to merge.
-    #[error("no capture file in {places:?}")]
-    Nothing {
-        /// Where.
-        places: Vec<PathBuf>,
-        /// What is there instead, and why that is none.
-        passed_over: Vec<(PathBuf, String)>,
-    },
-    /// An input cannot be opened.
-    #[error("cannot open {path:?}")]
-    Open {
-        /// Which.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// No input has a packet, and this one is no capture, or a damaged one.
-    #[error("cannot merge {path:?}: {why}")]
-    Input {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// Packets cannot be put aside until their turn comes.
-    #[error("cannot store packets temporarily in {folder:?}")]
-    Aside {
-        /// Where.
-        folder: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The output.
-    #[error("cannot write {path:?}")]
-    Output {
-        /// Which.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-}
 
 /// What to merge, and how.
 #[derive(Debug, Clone)]
@@ -111,6 +80,8 @@ pub struct Merge {
     pub window: RangeInclusive<u64>,
     /// Names for addresses.
     pub names: BTreeMap<IpAddr, String>,
+    /// One copy of each packet that several nodes have; copies wait so many nanoseconds for each other.
+    pub pair: Option<i64>,
 }
 
 /// What was merged.
@@ -124,8 +95,14 @@ pub struct Merged {
     pub cut: u64,
     /// The times of the first and the last of these.
     pub span: Option<(Time, Time)>,
+    /// Packets of one node that several files have, of which one copy was written.
+    pub again: u64,
     /// Bytes of the new file.
     pub size: u64,
+    /// The interfaces in it, as `NODE/INTERFACE`.
+    pub interfaces: Vec<String>,
+    /// What several nodes have, and what one alone.
+    pub paired: Option<Paired>,
     /// What could not be done as it should.
     pub notes: Notes,
 }
@@ -134,6 +111,21 @@ impl Merged {
     /// There are packets, and all are outside the window.
     pub fn is_outside(&self) -> bool {
         self.packets == 0 && self.cut > 0
+    }
+
+    /// The display filter of Wireshark that shows what one node has, where the file has several.
+    pub fn side_filter(&self) -> Option<String> {
+        side_filter(&self.interfaces)
+    }
+
+    fn takes(&mut self, window: &RangeInclusive<u64>, time: Time) -> bool {
+        if *window == (0..=u64::MAX) || window.contains(&time.unix_nanos()) {
+            return true;
+        }
+        self.cut += 1;
+        let (first, last) = self.span.unwrap_or((time, time));
+        self.span = Some((first.min(time), last.max(time)));
+        false
     }
 }
 
@@ -211,8 +203,14 @@ impl Merge {
             buffer: Vec::with_capacity(BUFFER + 64 * 1024),
             written: 0,
             held: Vec::new(),
+            interfaces: Vec::new(),
+            cover: Cover::default(),
+            apart: self.pair.is_some(),
         };
-        let mut work = Work { merge: self, out, path, aside, shared, merged: Merged::default() };
+        let names = || self.names.iter().map(|(address, name)| (*address, name.clone()));
+        let pairs = self.pair.map(|within| Pairs::new(within, names()));
+        let (once, merged) = (Once::default(), Merged::default());
+        let mut work = Work { merge: self, out, path, aside, shared, merged, once, pairs, now: i64::MIN };
         let mut waiting = Vec::new();
         for (number, input) in self.inputs.iter().enumerate() {
             waiting.extend(work.look(input, number as u32, &mut comments)?);
@@ -220,6 +218,7 @@ impl Merge {
         if waiting.is_empty() {
             return Err(work.nothing());
         }
+        comments.extend(work.of_sides());
         let application = concat!("nodewatch-tui ", env!("CARGO_PKG_VERSION"));
         let header = SectionBlock { hardware: "", application, comments: &comments };
         section_header(&mut work.shared.buffer, &header);
@@ -252,6 +251,10 @@ struct Work<'a, W> {
     aside: &'a Path,
     shared: Shared,
     merged: Merged,
+    once: Once,
+    pairs: Option<Pairs>,
+    /// The latest time of a packet.
+    now: i64,
 }
 
 impl<W: Write> Work<'_, W> {
@@ -264,11 +267,13 @@ impl<W: Write> Work<'_, W> {
             Err(error) => return self.not_opened(path, error).map(|()| None),
         };
         let mut ours = false;
+        let mut node = input::node_before(&place, self.shared.apart);
         let mut so_far: usize = comments.iter().map(String::len).sum();
         let key = loop {
             match capture.next_block() {
                 Ok(Some(Block::Section(section))) => {
                     ours |= section.application.starts_with("nodewatch");
+                    node = input::node_of_section(&section, node);
                     for comment in section.comments {
                         let room = so_far + comment.len() <= COMMENT_BYTES && comments.len() < COMMENTS;
                         if room && self.shared.said.insert(comment.clone()) {
@@ -277,7 +282,13 @@ impl<W: Write> Work<'_, W> {
                         }
                     }
                 }
-                Ok(Some(Block::Interface(interface))) => self.shared.snaplens.expect(interface.snaplen),
+                Ok(Some(Block::Interface(interface))) => {
+                    self.shared.snaplens.expect(interface.snaplen);
+                    let name = input::name_of(&node, &interface.name);
+                    if self.merged.interfaces.len() < LOOKED_AT && !self.merged.interfaces.contains(&name) {
+                        self.merged.interfaces.push(name);
+                    }
+                }
                 Ok(Some(Block::Packet(packet))) => {
                     let key = Key::of(packet.time, file);
                     break if ours { key.less_slack() } else { key };
@@ -335,7 +346,7 @@ impl<W: Write> Work<'_, W> {
                 let (mut input, cost) = if fits {
                     let Some(next) = waiting.pop() else { break };
                     let at_once = (READ_AT_ONCE / (heads.len() + 1)).clamp(LEAST_AT_ONCE, MOST_AT_ONCE);
-                    match Input::open(&next.place, next.file, at_once) {
+                    match Input::open(&next.place, next.file, at_once, self.shared.apart) {
                         Ok(input) => (input, next.cost),
                         Err(error) => {
                             self.not_opened(&next.place.path, error)?;
@@ -420,7 +431,18 @@ impl<W: Write> Work<'_, W> {
         }
         match entry.what {
             What::Packet { interface, ticks, wire_length } => {
-                if self.merge.window != (0..=u64::MAX) && !self.is_within(entry.key.time()) {
+                let known = self.shared.interfaces.get(interface as usize);
+                // Of others' files it is not known that they are of one capture.
+                if known.is_some_and(|known| known.ours) && self.once.again(entry.key, interface, wire_length, data) {
+                    self.merged.again += 1;
+                    return Ok(());
+                }
+                let time = nanos(entry.key);
+                if let (Some(within), Some(time)) = (self.merge.pair, time) {
+                    let sighting = Sighting { interface, time, ticks, wire_length, data, options };
+                    return self.pair(&sighting, within);
+                }
+                if !self.merged.takes(&self.merge.window, entry.key.time()) {
                     return Ok(());
                 }
                 enhanced_packet(&mut self.shared.buffer, interface, ticks, wire_length, [data], options);
@@ -434,16 +456,6 @@ impl<W: Write> Work<'_, W> {
         Ok(())
     }
 
-    fn is_within(&mut self, time: Time) -> bool {
-        let within = self.merge.window.contains(&time.unix_nanos());
-        if !within {
-            self.merged.cut += 1;
-            let (first, last) = self.merged.span.unwrap_or((time, time));
-            self.merged.span = Some((first.min(time), last.max(time)));
-        }
-        within
-    }
-
     fn flush(&mut self) -> Result<(), MergeError> {
         let written = self.out.write_all(&self.shared.buffer);
         written.map_err(|source| MergeError::Output { path: self.path.to_owned(), source })?;
@@ -454,6 +466,9 @@ impl<W: Write> Work<'_, W> {
 
     fn finish(mut self) -> Result<(Merged, Snaplens), MergeError> {
         self.shared.let_go();
+        self.end_pairs()?;
+        let interfaces = self.shared.interfaces.iter().map(|known| known.name.clone());
+        self.merged.interfaces = interfaces.collect::<std::collections::BTreeSet<_>>().into_iter().collect();
         self.shared.table.write_counts(&mut self.shared.buffer);
         self.flush()?;
         let flushed = self.out.flush();

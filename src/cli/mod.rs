@@ -19,7 +19,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use nodewatch_protocol::{Content, Recorder};
 
 use crate::{
-    base::{clock, text},
+    base::{
+        clock::{self, Moment},
+        text,
+    },
     model::{PortKey, SessionId},
 };
 pub use options::{Options, SETTINGS, leaf, takes};
@@ -278,12 +281,21 @@ pub struct MergeArgs {
     /// Captures (pcap or pcapng, plain, gzip or zstd) or directories of them; - for standard input
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
-    /// Only packets from this time on, UTC: RFC 3339, or e.g. 14:05 for today
+    /// Only packets from this time on: RFC 3339, or e.g. 14:05 or 23:40+09:00 for today; UTC without an offset
     #[arg(long, value_name = "TIME", value_parser = clock::parse_time)]
-    pub from: Option<u64>,
+    pub from: Option<Moment>,
     /// Only packets up to this time
     #[arg(long, value_name = "TIME", value_parser = clock::parse_time)]
-    pub to: Option<u64>,
+    pub to: Option<Moment>,
+    /// Times without an offset are local, not UTC
+    #[arg(long)]
+    pub local_time: bool,
+    /// Write packets that several nodes captured once, with all times in a comment; list what one node alone has
+    #[arg(long)]
+    pub pair: bool,
+    /// With --pair: how far apart two nodes' copies may be, clocks included [default: 5s]
+    #[arg(long, value_name = "DURATION", value_parser = text::parse_duration, requires = "pair")]
+    pub pair_within: Option<Duration>,
     /// New file to write, or - for standard output [default: merged.pcapng]
     #[arg(short = 'w', long = "into", value_name = "FILE")]
     pub into: Option<PathBuf>,

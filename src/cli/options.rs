@@ -11,16 +11,16 @@ use nodewatch_protocol::ObjectForm;
 use super::{
     cloudwatch::{LogGroupArgs, ReportingArgs, TopicArgs},
     connection::{ConnectionArgs, LocalArgs},
-    display::{DisplayArgs, MouseArgs},
+    display::{DisplayArgs, MouseArgs, ViewerArgs},
     reports::{IntervalArgs, PortListArgs},
     s3::{CredentialsArgs, S3Args, UploadArgs},
     session::{AgentArgs, FreezeArgs, OutArgs, RunArgs, SessionArgs},
 };
-use crate::model::{LogsSettings, StorageSettings};
+use crate::model::{LogsSettings, Sides, StorageSettings};
 
 /// The options that the environment (`NODEWATCH_NAME`) and the config file can set too, by their names with underscores.
 /// Those that choose the cluster and the credentials are not among them.
-pub const SETTINGS: [&str; 34] = [
+pub const SETTINGS: [&str; 35] = [
     "image",
     "image_pull_policy",
     "push_agent",
@@ -42,6 +42,7 @@ pub const SETTINGS: [&str; 34] = [
     "theme",
     "ascii",
     "mouse",
+    "viewer_nodes",
     "s3",
     "s3_endpoint",
     "s3_region",
@@ -94,6 +95,8 @@ pub struct Options {
     pub display: DisplayArgs,
     /// Whether the screen listens to the mouse.
     pub mouse: bool,
+    /// How the viewer shows what several nodes capture.
+    pub viewer_nodes: Sides,
 }
 
 impl Options {
@@ -165,6 +168,7 @@ impl FromArgMatches for Options {
             sns_topic: group::<TopicArgs>(all)?.sns_topic,
             display: group(all)?,
             mouse: group::<MouseArgs>(all)?.mouse,
+            viewer_nodes: group::<ViewerArgs>(all)?.viewer_nodes,
         })
     }
 
@@ -260,7 +264,7 @@ pub(super) fn terminal() -> Vec<Arg> {
         let is_minor = argument.get_help_heading() == Some("Port reports");
         if is_minor { argument.hide_short_help(true) } else { argument }
     });
-    Set(command).upload().cloudwatch().with::<DisplayArgs>().with::<MouseArgs>().options()
+    Set(command).upload().cloudwatch().with::<DisplayArgs>().with::<MouseArgs>().with::<ViewerArgs>().options()
 }
 
 pub(super) fn nodes() -> Vec<Arg> {

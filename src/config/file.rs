@@ -23,8 +23,10 @@ use crate::{
 
 /// Placeholder in the viewer's command for the pipe or file to read.
 pub const PLACE: &str = "{}";
-/// Wireshark, capturing from a pipe at once.
-pub const VIEWER: [&str; 4] = ["wireshark", "-k", "-i", PLACE];
+/// Wireshark, capturing from a pipe at once; addresses go by the names that captures bring along, and no name server is
+/// asked.
+pub const VIEWER: [&str; 8] =
+    ["wireshark", "-k", "-i", PLACE, "-N", "n", "-o", "nameres.use_external_name_resolver:FALSE"];
 /// A file that is larger is no config.
 const LARGEST: u64 = 1 << 20;
 /// Contexts that are guarded.

@@ -15,15 +15,19 @@ use tokio::sync::oneshot;
 use super::{ExitCode, output, records, signals::Signals};
 use crate::{
     base::{
-        clock,
+        clock::{self, Moment},
         text::{bytes, counted},
     },
     captures::{
         manifest,
-        merge::{self, Merge, MergeError, Merged},
+        merge::{self, Found, Merge, MergeError, Merged},
     },
     cli::{Format, MergeArgs},
     model::{Failure, Notice},
+    packets::{
+        pairs::{self, Paired},
+        time_of_day,
+    },
     runtime::{merge_notice, spool},
 };
 
@@ -71,8 +75,9 @@ fn target(arguments: &MergeArgs, out: Option<&Path>) -> PathBuf {
 }
 
 fn merged(arguments: &MergeArgs, out: &Path) -> Result<ExitCode, Notice> {
-    let from = arguments.from.unwrap_or(0);
-    let to = arguments.to.unwrap_or(u64::MAX);
+    let nanos = |moment: &Option<Moment>| moment.as_ref().map(|moment| moment.unix_nanos(arguments.local_time));
+    let from = nanos(&arguments.from).unwrap_or(0);
+    let to = nanos(&arguments.to).unwrap_or(u64::MAX);
     if from > to {
         let headline = "empty time window";
         return Err(Notice::error(headline, "--from is later than --to", "swap them").of(Failure::BadInput));
@@ -86,7 +91,10 @@ fn merged(arguments: &MergeArgs, out: &Path) -> Result<ExitCode, Notice> {
     }
     let to_stdout = out.as_os_str() == "-";
     let names = manifest::names_for(&found.captures);
-    let merge = Merge { inputs: found.captures, window: from..=to, names };
+    let within = arguments.pair_within.map(|within| i64::try_from(within.as_nanos()).unwrap_or(i64::MAX));
+    let pair = arguments.pair.then_some(within.unwrap_or(pairs::WITHIN));
+    let inputs = found.captures.clone();
+    let merge = Merge { inputs, window: from..=to, names, pair };
     let done = if to_stdout { merge.write(std::io::stdout().lock(), out) } else { merge.into_file(out) };
     let merged = match done {
         // A reader that has enough, as `head` or `tshark -c` do, is no failure.
@@ -98,42 +106,122 @@ fn merged(arguments: &MergeArgs, out: &Path) -> Result<ExitCode, Notice> {
     for line in merged.notes.lines() {
         output::say(&format!("warning: {line}"));
     }
+    if let Some(paired) = &merged.paired {
+        told_pairs(paired, arguments.output.format, to_stdout);
+    }
     match arguments.output.format {
-        Format::Json | Format::Yaml if !to_stdout => output::print_values(
-            &records::MERGED_FILE,
-            [json!({"path": (!merged.is_outside()).then_some(out), "files": merged.files, "packets": merged.packets, "cut": merged.cut,
-                "bytes": merged.size, "warnings": merged.notes.lines(),
-                "passed_over": found.passed_over.iter().map(|(path, _)| path).collect::<Vec<_>>(),
-                "named_again": found.again})]
-            .into_iter(),
-            arguments.output.format,
-        ),
+        format @ (Format::Json | Format::Yaml) if !to_stdout => {
+            output::print_values(&records::MERGED_FILE, [as_json(&merged, out, &found)].into_iter(), format);
+            if let Some(nothing) = nothing(&merged) {
+                output::say(&nothing);
+            }
+        }
         Format::Name if !to_stdout && !merged.is_outside() => {
             output::print_names(std::iter::once(out.display().to_string()));
         }
-        _ if merged.is_outside() && !to_stdout => output::say(&format!("{}: no file was written", what(&merged))),
-        _ => output::progress(&format!("{}, {} in {}", what(&merged), bytes(merged.size), out.display())),
+        _ => match nothing(&merged) {
+            Some(nothing) => output::say(&nothing),
+            None => output::progress(&what(&merged, out)),
+        },
     }
-    Ok(if merged.notes.damaged.is_empty() { ExitCode::Done } else { ExitCode::Partly })
+    if let (Some(filter), None) = (merged.side_filter(), &merged.paired) {
+        output::say(&format!(
+            "each packet is in it once a node: in Wireshark {filter} shows one side; --pair writes one of each"
+        ));
+    }
+    Ok(match (merged.is_outside(), merged.notes.damaged.is_empty()) {
+        (true, _) => ExitCode::Failed,
+        (false, true) => ExitCode::Done,
+        (false, false) => ExitCode::Partly,
+    })
 }
 
-fn what(merged: &Merged) -> String {
-    let cut = match merged.span {
-        // Where nothing is found it helps to know where something is.
-        Some((first, last)) if merged.is_outside() => {
-            format!(", {} outside the window, from {} to {}", merged.cut, time(first), time(last))
+fn as_json(merged: &Merged, out: &Path, found: &Found) -> serde_json::Value {
+    let mut value = json!({
+        "path": (!merged.is_outside()).then_some(out), "files": merged.files,
+        "packets": merged.packets, "cut": merged.cut, "identical": merged.again, "bytes": merged.size,
+        "warnings": merged.notes.lines(),
+        "passed_over": found.passed_over.iter().map(|(path, _)| path).collect::<Vec<_>>(),
+        "named_again": found.again, "filter": merged.side_filter(),
+    });
+    if let Some(paired) = &merged.paired {
+        let clocks = paired.clocks.iter().map(|clock| {
+            json!({"of": clock.of, "against": clock.against, "ahead_ns": clock.ahead, "one_way_ns": clock.delay,
+                "packets": clock.matches})
+        });
+        value["paired"] = json!({
+            "pairs": paired.pairs, "one_side": paired.one_sided, "segments": paired.segments,
+            "left_out": paired.left_out, "one_node": paired.one_node, "outside": paired.outside,
+            "not_compared": paired.let_go + paired.others, "clocks": clocks.collect::<Vec<_>>(),
+        });
+    }
+    value
+}
+
+/// What pairing found: a line each for people, and what one side alone has as rows.
+fn told_pairs(paired: &Paired, format: Format, to_stdout: bool) {
+    if matches!(format, Format::Json | Format::Yaml) && !to_stdout {
+        let rows = paired.rows.iter().map(|row| {
+            let time = exact(row.time);
+            json!({"time": time, "node": row.node, "not_on": row.not_on, "packet": row.packet,
+                "part": (!row.part.is_empty()).then_some(&row.part)})
+        });
+        output::print_values(&records::ONE_SIDE, rows, format);
+        let conversations = paired.conversations.iter().map(|one| {
+            let (a, b) = one.between;
+            json!({"node": one.node, "between": [a.to_string(), b.to_string()], "packets": one.packets})
+        });
+        output::print_values(&records::ONE_NODE, conversations, format);
+    } else if !to_stdout && format != Format::Name {
+        let rows = paired.rows.iter().map(|row| {
+            let part = if row.part.is_empty() { String::new() } else { format!(" ({})", row.part) };
+            vec![exact(row.time), row.node.clone(), row.not_on.join(","), format!("{}{part}", row.packet)]
+        });
+        let rows: Vec<Vec<String>> = rows.collect();
+        if !rows.is_empty() {
+            output::print_table(&["TIME", "ONLY ON", "NOT ON", "PACKET"], &rows);
         }
-        Some(_) => format!(", {} outside the window", merged.cut),
-        None => String::new(),
-    };
-    format!("{} of {}{cut}", counted(merged.packets as usize, "packet"), counted(merged.files, "file"))
+        let more = paired.one_sided - paired.rows.len() as u64;
+        if more > 0 {
+            output::print(&format!("# and {} of one side\n", counted(more as usize, "more packet")));
+        }
+    }
+    for line in paired.lines() {
+        output::say(&line);
+    }
+    for one in paired.conversations.iter().take(NAMED) {
+        let (a, b) = one.between;
+        output::say(&format!("  only on {}: {a} and {b}, {}", one.node, counted(one.packets as usize, "packet")));
+    }
 }
 
-/// As `--from` takes it, to the microsecond.
-fn time(time: Time) -> String {
-    let nanos = time.unix_nanos();
-    let whole = clock::rfc3339(nanos / 1_000_000);
-    format!("{}.{:06}Z", whole.trim_end_matches('Z'), nanos % 1_000_000_000 / 1000)
+/// What a window without packets says.
+fn nothing(merged: &Merged) -> Option<String> {
+    let (first, last) = merged.span.filter(|_| merged.is_outside())?;
+    let millis = |time: Time| time.unix_nanos() / 1_000_000;
+    let span = clock::span_in_both_zones(millis(first), millis(last));
+    let files = if merged.files == 1 { "the file holds" } else { "the files hold" };
+    Some(format!("nothing: {files} {} from {span}; no file was written", counted(merged.cut as usize, "packet")))
+}
+
+fn what(merged: &Merged, out: &Path) -> String {
+    let more = |count: u64, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
+    format!(
+        "{} of {}{}{}, {} in {}",
+        counted(merged.packets as usize, "packet"),
+        counted(merged.files, "file"),
+        more(merged.cut, "outside the window"),
+        more(merged.again, "identical ones of overlapping files written once"),
+        bytes(merged.size),
+        out.display()
+    )
+}
+
+/// A time in UTC, to the microsecond.
+fn exact(nanos: i64) -> String {
+    let millis = u64::try_from(nanos / 1_000_000).unwrap_or(0);
+    let day = clock::rfc3339(millis);
+    format!("{}T{}Z", day.split('T').next().unwrap_or_default(), time_of_day(nanos))
 }
 
 /// What lies in a folder beside the captures.

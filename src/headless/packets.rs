@@ -88,7 +88,7 @@ pub(super) async fn capture(
 pub(super) async fn stream(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec) -> Result<ExitCode, Stop> {
     let mut team = Team::gather(run, nodes, Some(select::was_given_capture)).await?;
     let (join, joining) = mpsc::unbounded_channel();
-    let mut stream = tokio::spawn(live::follow(run.site(), joining, 0, tokio::io::stdout()));
+    let mut stream = tokio::spawn(live::follow(run.site(), joining, 0, tokio::io::stdout(), live::Live::default()));
     let mut ended_early = None;
     let mut short = BTreeMap::new();
     let mut streamed = None;

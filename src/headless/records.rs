@@ -203,11 +203,41 @@ pub const MERGED_FILE: Record = Record {
         ("files", "how many were merged"),
         ("packets", ""),
         ("cut", "packets outside the window"),
+        ("identical", "packets of overlapping files, written once"),
+        ("filter", "a display filter that shows one side"),
+        (
+            "paired",
+            "with `--pair`, what became of packets: `pairs`, `one_side`, `segments`, `left_out`, `one_node`, `outside`, `not_compared`, `clocks`",
+        ),
         ("bytes", ""),
         ("warnings", ""),
         ("passed_over", "files that are no captures"),
         ("named_again", "files that were named more than once"),
     ],
+};
+
+/// A packet that one node alone captured.
+pub const ONE_SIDE: Record = Record {
+    kind: "one_side",
+    commands: "merge --pair",
+    one: "packet that one node alone captured",
+    name: "",
+    fields: &[
+        ("time", "RFC 3339"),
+        ("node", ""),
+        ("not_on", "the nodes that captured then and did not see it"),
+        ("packet", "as tcpdump prints it"),
+        ("part", "what the others captured of it"),
+    ],
+};
+
+/// A conversation that one node alone captured.
+pub const ONE_NODE: Record = Record {
+    kind: "one_node",
+    commands: "merge --pair",
+    one: "conversation that one node alone captured",
+    name: "",
+    fields: &[("node", ""), ("between", "two addresses"), ("packets", "")],
 };
 
 /// A session that has left something, or runs.
@@ -311,7 +341,7 @@ pub const SETTING: Record = Record {
 };
 
 /// All kinds, in the order of the reference.
-pub const RECORDS: [&Record; 16] = [
+pub const RECORDS: [&Record; 18] = [
     &NODE,
     &PORT_REPORT,
     &PORT_CHANGE,
@@ -321,6 +351,8 @@ pub const RECORDS: [&Record; 16] = [
     &PAST_PORT_REPORT,
     &CAPTURE_FILE,
     &MERGED_FILE,
+    &ONE_SIDE,
+    &ONE_NODE,
     &SESSION,
     &REMOVAL,
     &PLANNED_REMOVAL,

@@ -9,9 +9,11 @@ mod notice;
 mod objects;
 mod port_reports;
 mod ports;
+mod sides;
 mod stand_in;
 mod storage;
 mod summary;
+mod tail;
 mod workloads;
 
 pub use image::{PullPolicy, parse_image};
@@ -20,12 +22,14 @@ pub use notice::{Failure, Notice, Severity};
 pub use objects::{Group, Keep, Kind, MadeObject, Purpose, Removal, SeenObject};
 pub use port_reports::{ALARM_MARK, Alarm, AlarmKind, LogsSettings, PastPort, PastQuery, PastReport};
 pub use ports::{Expectation, Expectations, ListedPort, NodeExpectations, Origin, Owner, PortClass, PortKey};
+pub use sides::Sides;
 pub use stand_in::StandIn;
 pub use storage::{MAX_LISTED, ParseS3UrlError, S3Url, StorageSettings, StoredFile, StoredSummary, Way};
 pub use summary::{
     CaptureRun, CaptureSummary, FileSummary, Moment, NodeSummary, ObjectFate, ObjectSummary, PortMoment, PortSummary,
     ProbeSummary, RatePoint, SUMMARY_VERSION, Span, Summary,
 };
+pub use tail::{TailLine, TailNews};
 
 pub use workloads::{PodPlace, ServicePlaces, Workloads};
 

@@ -189,6 +189,7 @@ pub(super) fn terms(options: &Options, place: Place, session: SessionId) -> Term
         daemonset: options.session.daemonset,
         freeze: frozen(options),
         ring_bytes: options.agents.ring_size,
+        sides: options.viewer_nodes,
         ..Terms::new(place, session, options.session.budget)
     }
 }

@@ -2,7 +2,12 @@
 //!
 //! Owns the work of that effect, and how a merge that failed is told.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use tokio::sync::mpsc;
 
 use super::outlets::Outlet;
 use crate::{
@@ -11,14 +16,17 @@ use crate::{
         manifest,
         merge::{Merge, MergeError, Merged},
     },
-    model::{Failure, Notice},
-    session::{Event, Job},
+    model::{Failure, Notice, Severity},
+    packets::pairs::WITHIN,
+    session::{Event, Job, files::MergedFile},
 };
 
 impl Outlet {
-    pub(super) async fn merge(self, inputs: Vec<PathBuf>) -> Event {
+    /// Makes one file; with `pair`, of each packet that several nodes have one copy.
+    pub(super) async fn merge(self, inputs: Vec<PathBuf>, pair: bool, events: mpsc::Sender<Event>) -> Event {
         let stamp = clock::file_stamp(clock::unix_millis());
-        let path = self.outlets.folder.join(format!("merged-{stamp}.pcapng"));
+        let what = if pair { "merged-pairs" } else { "merged" };
+        let path = self.outlets.folder.join(format!("{what}-{stamp}.pcapng"));
         let mut names = manifest::names_for(&inputs);
         if names.is_empty() {
             names = self.site.names().await;
@@ -26,9 +34,14 @@ impl Outlet {
         let out = path.clone();
         // When the program ends before the merge does, nobody else takes the part away.
         let part = Part(Merge::part_of(&path));
-        let work = move || Merge { inputs, window: 0..=u64::MAX, names }.into_file(&out);
+        let work = move || Merge { inputs, window: 0..=u64::MAX, names, pair: pair.then_some(WITHIN) }.into_file(&out);
         let merged = tokio::task::spawn_blocking(work).await;
         drop(part);
+        if let Ok(Ok(merged)) = &merged {
+            let file = MergedFile::new(path.clone(), merged.files, merged.packets, merged.size);
+            // The app being gone ends everything anyway.
+            let _ = events.send(Event::Merged(file)).await;
+        }
         Event::Ended(
             Job::Merge,
             match merged {
@@ -50,18 +63,39 @@ impl Drop for Part {
     }
 }
 
-fn told(merged: &Merged, path: &std::path::Path) -> Notice {
+fn told(merged: &Merged, path: &Path) -> Notice {
     let packets = text::counted(merged.packets as usize, "packet");
-    let headline = format!("{packets} of {} files in {}", merged.files, path.display());
-    match merged.notes.lines().as_slice() {
-        [] => Notice::info(headline),
-        [one] => Notice::warning(headline, one.clone(), ""),
-        [first, more @ ..] => Notice::warning(headline, format!("{first}; and {} more", more.len()), ""),
+    let headline = format!("{packets} of {} in {}", text::counted(merged.files, "file"), path.display());
+    let mut said = merged.notes.lines();
+    if merged.again > 0 {
+        said.push(format!("{} of overlapping files written once", merged.again));
     }
+    let next_step = match (&merged.paired, merged.side_filter()) {
+        (Some(paired), _) => {
+            said.push(format!("{} on two nodes, {} on one only", paired.pairs, paired.one_sided));
+            "{follow} opens it; in Wireshark frame.comment contains \"only\" shows those of one side".to_owned()
+        }
+        (None, Some(filter)) => format!("{{follow}} opens it; in Wireshark {filter} shows one side"),
+        (None, None) => "{follow} opens it".to_owned(),
+    };
+    let notes = merged.notes.lines().len();
+    let cause = match said.as_slice() {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first, more @ ..] => format!("{first}; and {} more", more.len()),
+    };
+    let severity = if notes > 0 { Severity::Warning } else { Severity::Info };
+    Notice { severity, cause, next_step, ..Notice::info(headline) }.naming_keys()
 }
 
 /// A merge that failed, for the user.
 pub fn merge_notice(error: &MergeError) -> Notice {
+    if let MergeError::Output { path, source } = error
+        && source.kind() == io::ErrorKind::AlreadyExists
+    {
+        let cause = format!("{} exists already: name another with --into", path.display());
+        return Notice::error("nothing was merged", cause, "").of(Failure::BadInput);
+    }
     let (next_step, failure) = match error {
         MergeError::Nothing { passed_over, .. } if !passed_over.is_empty() => {
             let (path, why) = &passed_over[0];

@@ -2,7 +2,12 @@
 //!
 //! Owns what the engine is given for that, and the work of each effect that is about it.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use nodewatch_protocol::{CaptureSpec, EACH_NODE, OwnSink, RingList, Sink};
 use tokio::{
@@ -75,6 +80,8 @@ pub(super) struct Outlet {
     pub(super) site: Arc<dyn Site>,
     /// The journal knows where in S3 captures go.
     noted: Arc<OnceCell<()>>,
+    /// Files that viewers have open, with names.
+    pub(super) copies: Arc<OnceLock<Option<tempfile::TempDir>>>,
     turns: Arc<Semaphore>,
 }
 
@@ -86,7 +93,7 @@ impl Outlet {
         site: Arc<dyn Site>,
         turns: Arc<Semaphore>,
     ) -> Self {
-        Self { outlets, session, place, site, noted: Arc::default(), turns }
+        Self { outlets, session, place, site, noted: Arc::default(), copies: Arc::default(), turns }
     }
 
     /// The session's folder on the laptop.

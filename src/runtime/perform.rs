@@ -16,6 +16,7 @@ use super::{
     handoff,
     outlets::{Outlet, Outlets},
     port_reports::Reporting,
+    tailing::Tailing,
     tunnels::{Tunnels, close_tunnels, lock, open_tunnel},
 };
 use crate::{
@@ -49,6 +50,8 @@ pub(super) struct Performer {
     cleanups: usize,
     /// Deployments, which are ended before what they made is removed.
     deployments: Vec<AbortHandle>,
+    /// Packets that somebody looks at.
+    tailing: Tailing,
 }
 
 impl Performer {
@@ -94,6 +97,7 @@ impl Performer {
             cleaned: Arc::new(watch::Sender::new((0, true))),
             cleanups: 0,
             deployments: Vec::new(),
+            tailing: Tailing::default(),
         }
     }
 
@@ -130,9 +134,13 @@ impl Performer {
             Effect::Download { key, node, session } => {
                 self.tasks.spawn(self.outlet.clone().download(key, node, session, self.events.clone()));
             }
-            Effect::Merge(files) => self.tell(self.outlet.clone().merge(files)),
-            Effect::Follow(nodes) => self.tell(self.outlet.clone().follow(nodes)),
-            Effect::View(file) => self.view(&file),
+            Effect::Merge(files) => self.tell(self.outlet.clone().merge(files, false, self.events.clone())),
+            Effect::MergePairs(files) => self.tell(self.outlet.clone().merge(files, true, self.events.clone())),
+            Effect::Follow(nodes) => self.tell(self.outlet.clone().follow(nodes, false, self.events.clone())),
+            Effect::FollowPairs(nodes) => self.tell(self.outlet.clone().follow(nodes, true, self.events.clone())),
+            Effect::Tail(node) => self.tailing.begin(node, &self.site, &self.events, &mut self.tasks),
+            Effect::EndTail => self.tailing.end(),
+            Effect::View(file) => self.tell(self.outlet.clone().view(file)),
             Effect::CleanUp { captured, known, keep } => self.clean_up(captured, known, keep),
             Effect::TakeStock => {
                 let stock = self.site.inventory();
@@ -173,11 +181,6 @@ impl Performer {
     /// Looks up the hosts that a filter names.
     fn resolve(&mut self, nodes: Vec<NodeName>, spec: CaptureSpec) {
         self.tell(async move { Event::Resolved(nodes, spec.clone(), resolved(spec).await) });
-    }
-
-    fn view(&mut self, file: &Path) {
-        let told = self.outlet.view(file);
-        self.tell(async move { told });
     }
 
     /// Writes something into the session's folder; what is to be said of that is what the work returns.

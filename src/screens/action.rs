@@ -97,6 +97,8 @@ pub enum Action {
     Zoom,
     /// What happened on all nodes.
     Events,
+    /// The last packets of the node.
+    Tail,
     /// The screen before this one, and after it again.
     GoBack,
     GoForward,

@@ -147,7 +147,7 @@ impl App {
         };
         let running = of(|state| state.agent.has_tunnel() && state.is_capturing());
         if !running.is_empty() {
-            return vec![Effect::Follow(running)];
+            return self.session.show(running);
         }
         let starting = of(|state| state.is_to_start() || state.asked == Asked::Start);
         if !starting.is_empty() {

@@ -60,6 +60,8 @@ enum Does {
     Filter,
     /// End the session in so long.
     Budget,
+    /// Files into one.
+    Merge,
 }
 
 struct Command {
@@ -74,13 +76,14 @@ const fn plain(names: &'static [&'static str], does: Does) -> Command {
     Command { names, does, takes: "" }
 }
 
-const COMMANDS: [Command; 23] = [
+const COMMANDS: [Command; 24] = [
     plain(&["nodes", "node", "no"], Does::Nodes),
     plain(&["ports", "port", "po"], Does::Key(Action::Ports)),
     plain(&["captures", "capture", "cap"], Does::Key(Action::Files)),
     plain(&["files", "file"], Does::Key(Action::Files)),
     plain(&["flows", "flow"], Does::View(View::Flows)),
     plain(&["events", "event", "ev"], Does::Key(Action::Events)),
+    plain(&["tail"], Does::Key(Action::Tail)),
     plain(&["sessions", "session"], Does::Key(Action::Sessions)),
     plain(&["history"], Does::Key(Action::History)),
     plain(&["notices"], Does::Key(Action::Notices)),
@@ -88,10 +91,10 @@ const COMMANDS: [Command; 23] = [
     Command { names: &["ns", "namespace"], does: Does::Namespace, takes: "NAME, or - for the session's own" },
     Command { names: &["filter"], does: Does::Filter, takes: "EXPRESSION" },
     Command { names: &["sort"], does: Does::Sort, takes: "COLUMN" },
+    Command { names: &["merge"], does: Does::Merge, takes: "--pair, or nothing" },
     Command { names: &["save"], does: Does::Save, takes: "FILE.csv or FILE.json" },
     Command { names: &["budget"], does: Does::Budget, takes: "DURATION" },
     plain(&["freeze"], Does::Key(Action::Freeze)),
-    plain(&["merge"], Does::Key(Action::Merge)),
     plain(&["probe"], Does::Key(Action::Probe)),
     plain(&["wireshark", "follow"], Does::Key(Action::Follow)),
     plain(&["report"], Does::Key(Action::Report)),
@@ -201,7 +204,7 @@ impl App {
         let line = self.layers.pop();
         let outcome = match command.does {
             // What the screen has a meaning of its own for.
-            Does::Key(action @ (Action::Merge | Action::Probe)) => Ok(self.act(action)),
+            Does::Key(action @ Action::Probe) => Ok(self.act(action)),
             Does::Key(action) => Ok(self.common_key(action)),
             Does::Nodes => {
                 self.screen = Screen::Nodes;
@@ -223,6 +226,14 @@ impl App {
             Does::Save => Ok(self.save_table((!rest.is_empty()).then_some(rest))),
             Does::Sort => self.sort_by_word(rest),
             Does::Filter => self.set_filter(rest).map(|()| Vec::new()),
+            Does::Merge if self.screen != Screen::Files => {
+                Err("merge works on the files screen, on marked files".to_owned())
+            }
+            Does::Merge => match rest {
+                "" => Ok(self.merge_marked(false)),
+                "--pair" | "pair" => Ok(self.merge_marked(true)),
+                other => Err(format!("merge takes --pair or nothing, got {other:?}")),
+            },
             Does::Budget if rest.is_empty() => Ok(self.common_key(Action::Budget)),
             Does::Budget => needs(command.takes).and_then(|()| self.session.move_end(rest)),
         };
@@ -271,6 +282,7 @@ impl App {
                 self.sift_ports();
             }
             Screen::Events => return Err("events are always sorted by time".to_owned()),
+            Screen::Tail => return Err("packets are always in the order in which they came".to_owned()),
         }
         Ok(Vec::new())
     }

@@ -71,6 +71,9 @@ impl App {
             Screen::Node(_) => self.current().map_or_else(|| self.nodes_table(), |state| self.node_table(state)),
             Screen::Files => self.files_table(),
             Screen::Ports => self.ports_table(),
+            Screen::Tail => {
+                Table { name: "tail", head: vec!["time", "node", "interface", "packet"], rows: self.tail_rows() }
+            }
             Screen::Events => Table {
                 name: "events",
                 head: vec!["time", "node", "event"],
@@ -81,6 +84,16 @@ impl App {
                     .collect(),
             },
         }
+    }
+
+    fn tail_rows(&self) -> Vec<Vec<String>> {
+        let node = self.tail.node.as_ref().map_or("", |node| node.0.as_str());
+        let row = |line: &crate::model::TailLine| {
+            let millis = line.nanos / 1_000_000;
+            let time = format!("{}.{:03}", text::rfc3339(millis).trim_end_matches('Z'), millis % 1000);
+            vec![format!("{time}Z"), node.to_owned(), line.interface.clone(), line.text.clone()]
+        };
+        self.tail_lines().into_iter().map(row).collect()
     }
 
     fn nodes_table(&self) -> Table {
@@ -275,6 +288,12 @@ impl App {
                 row.map(|row| format!("{} {} {}", text::rfc3339(self.session.wall(row.at)), row.node, row.text))
                     .into_iter()
                     .collect()
+            }
+            // The newest that is shown.
+            Screen::Tail => {
+                let lines = self.tail_lines();
+                let at = lines.len().saturating_sub(self.tail.up + 1);
+                lines.get(at).map(|line| line.text.clone()).into_iter().collect()
             }
             Screen::Files => Vec::new(),
         };

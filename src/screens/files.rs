@@ -42,7 +42,7 @@ pub struct Files {
 impl Order {
     /// Two files in this order; equal ones by node and name.
     pub(super) fn files(self, a: &FileRow<'_>, b: &FileRow<'_>) -> Ordering {
-        let packets = |row: &FileRow<'_>| row.on_node.map_or(0, |file| file.packets);
+        let packets = FileRow::packets;
         let drops = |row: &FileRow<'_>| {
             row.on_node.map_or(0, |file| file.dropped.kernel + file.dropped.interface + file.dropped.queue)
         };
@@ -94,6 +94,14 @@ impl App {
         self.files.cursor = cursor;
     }
 
+    /// Puts the cursor on a file that has come to be.
+    pub(super) fn point_at_file(&mut self, key: FileKey) {
+        let at = self.file_rows().iter().position(|row| row.key == key).unwrap_or_default();
+        self.files.cursor.put(at, Some(key));
+        // They are in it now.
+        self.files.marks.clear();
+    }
+
     fn move_in_files(&mut self, to: impl Fn(usize) -> usize) {
         let rows = self.file_rows();
         let at = to(self.file_place(&rows)).min(rows.len().saturating_sub(1));
@@ -128,7 +136,7 @@ impl App {
             Action::Open => return Some(self.bring_home()),
             Action::Copy => return Some(self.copy_place()),
             Action::Remove => self.ask_remove(),
-            Action::Merge => return Some(self.merge_marked()),
+            Action::Merge => return Some(self.merge_marked(false)),
             Action::Follow => return Some(self.view_file()),
             Action::Files => return Some(self.session.list_stored()),
             _ => return None,
@@ -265,7 +273,7 @@ impl App {
         }
     }
 
-    fn merge_marked(&mut self) -> Vec<Effect> {
+    pub(super) fn merge_marked(&mut self, pair: bool) -> Vec<Effect> {
         let rows = self.chosen_files();
         let (here, away): (Vec<_>, Vec<_>) = rows.iter().map(FileRow::path).partition(Option::is_some);
         let paths: Vec<PathBuf> = here.into_iter().flatten().cloned().collect();
@@ -278,7 +286,7 @@ impl App {
             return Vec::new();
         }
         self.session.notify(Notice::info(format!("merging {}", text::counted(paths.len(), "file"))));
-        vec![Effect::Merge(paths)]
+        vec![if pair { Effect::MergePairs(paths) } else { Effect::Merge(paths) }]
     }
 
     fn view_file(&mut self) -> Vec<Effect> {

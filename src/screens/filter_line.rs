@@ -6,7 +6,7 @@ use tui_input::Input;
 
 use super::{
     App, Layer, Screen, View, action::Action, cursor::Cursor, events, files, order::Order, port_filter::PortFilter,
-    text_field,
+    tail, text_field,
 };
 use crate::{
     model::Notice,
@@ -36,6 +36,7 @@ impl App {
             Screen::Files => &self.files.filter.0,
             Screen::Ports => &self.ports.filter.0,
             Screen::Events => &self.events.filter.0,
+            Screen::Tail => &self.tail.filter.0,
         }
     }
 
@@ -46,7 +47,7 @@ impl App {
             Screen::Node(_) => self.tabs.of(self.view).order,
             Screen::Files => self.files.order,
             Screen::Ports => self.ports.order,
-            Screen::Events => None,
+            Screen::Events | Screen::Tail => None,
         }
     }
 
@@ -79,6 +80,10 @@ impl App {
             Screen::Events => {
                 self.events.filter = (own, TextFilter::parse(text, events::FIELDS)?);
                 self.events.cursor = Cursor::default();
+            }
+            Screen::Tail => {
+                self.tail.filter = (own, TextFilter::parse(text, tail::FIELDS)?);
+                self.tail.up = 0;
             }
         }
         Ok(())

@@ -21,6 +21,7 @@ impl App {
             Screen::Node(_) => self.node_hints(),
             Screen::Files => self.file_hints(),
             Screen::Ports => self.port_hints(),
+            Screen::Tail => vec![(Action::Pause, "hold still")],
             Screen::Events => vec![(Action::Open, "node"), (Action::Faults, "problems"), (Action::Copy, "copy")],
         };
         if self.screen != Screen::Nodes {
@@ -44,7 +45,7 @@ impl App {
         if any(NodeState::is_to_start) {
             hints.push((Action::Capture, "cancel"));
         } else if running {
-            hints.extend([(Action::Capture, "stop"), (Action::Follow, "Wireshark")]);
+            hints.extend([(Action::Capture, "stop"), (Action::Follow, "Wireshark"), (Action::Tail, "tail")]);
         } else if !targets.is_empty() {
             hints.extend([(Action::Capture, "capture"), (Action::CaptureOptions, "options")]);
         }

@@ -30,6 +30,7 @@ pub fn update(app: &mut App, happened: impl Into<Happened<Input>>, now: UnixMill
     app.show_dialogs();
     app.refresh_node_ports();
     effects.extend(app.look_up_workloads());
+    effects.extend(app.end_tail_unseen());
     effects
 }
 
@@ -68,6 +69,7 @@ impl App {
             Event::Contexts(_)
             | Event::Past(_)
             | Event::Workloads(_)
+            | Event::Tail(..)
             | Event::Trusted(..)
             | Event::Sessions { .. }
             | Event::Held(..)
@@ -78,7 +80,14 @@ impl App {
         let ticked = matches!(event, Event::Tick);
         // What was asked for beside the agents may have changed what S3 has.
         let stored = matches!(event, Event::Told(_) | Event::Ended(..)) && self.screen == Screen::Files;
+        let merged = match &event {
+            Event::Merged(merged) => Some(merged.key()),
+            _ => None,
+        };
         let mut effects = session::update(&mut self.session, event, now);
+        if let Some(key) = merged {
+            self.point_at_file(key);
+        }
         effects.extend(found.into_iter().flat_map(|event| self.found(event)));
         if stored {
             effects.extend(self.session.list_stored());
@@ -99,6 +108,7 @@ impl App {
             Event::Contexts(found) => self.found_contexts(found),
             Event::Past(past) => self.past_reports(past),
             Event::Workloads(found) => self.found_workloads(found),
+            Event::Tail(node, news) => self.tail_news(&node, news),
             Event::Trusted(id, outcome) => return self.trusted(&id, outcome),
             Event::Sessions { found, asked } => self.found_sessions(found, asked),
             Event::Held(id, held) => self.session_holds(&id, held),
@@ -129,6 +139,7 @@ impl App {
             Screen::Files => self.files_key(action),
             Screen::Ports => self.ports_key(action),
             Screen::Events => self.events_key(action),
+            Screen::Tail => self.tail_key(action),
         };
         own.unwrap_or_else(|| self.common_key(action))
     }
@@ -173,6 +184,7 @@ impl App {
             Action::Report => return vec![Effect::WriteReport(Box::new(self.session.summary()))],
             Action::Freeze => return self.freeze_recorders(),
             Action::Follow => return self.follow_captures(),
+            Action::Tail => return self.open_tail(),
             Action::FetchAll => return self.fetch_all_by_key(),
             Action::Filter => self.open_filter(),
             Action::Deploy => return self.ask_deploy(),

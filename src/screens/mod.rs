@@ -22,6 +22,7 @@ mod order;
 mod pause;
 mod port_filter;
 pub mod ports;
+pub mod tail;
 mod text_field;
 mod trail;
 
@@ -38,7 +39,7 @@ pub use port_filter::PortFilter;
 
 use self::{
     command::Commands, cursor::RowKey, dialogs::form::CaptureForm, events::Events, files::Files, node::rows::Tabs,
-    nodes::List, ports::Ports, trail::Trail,
+    nodes::List, ports::Ports, tail::Tail, trail::Trail,
 };
 use crate::{
     model::{NodeName, Notice},
@@ -92,6 +93,8 @@ pub enum Screen {
     Ports,
     /// What happened on all nodes.
     Events,
+    /// A node's last packets.
+    Tail,
 }
 
 impl Screen {
@@ -102,7 +105,8 @@ impl Screen {
             Self::Node(_) => Scope::Node,
             Self::Files => Scope::Files,
             Self::Ports => Scope::Ports,
-            Self::Events => Scope::Events,
+            // The same keys.
+            Self::Events | Self::Tail => Scope::Events,
         }
     }
 }
@@ -204,6 +208,8 @@ pub struct App {
     pub ports: Ports,
     /// The Events screen.
     pub events: Events,
+    /// The Tail screen.
+    pub tail: Tail,
     /// Where the user has been.
     trail: Trail,
     /// What the command line remembers.
@@ -253,6 +259,7 @@ impl App {
             files: Files::default(),
             ports: Ports::default(),
             events: Events::default(),
+            tail: Tail::default(),
             trail: Trail::default(),
             commands: Commands::default(),
             form: CaptureForm::default(),
@@ -319,6 +326,7 @@ impl App {
             }
             Screen::Ports => self.port_under_cursor().and_then(|(node, _)| node),
             Screen::Events => self.event_under_cursor().map(|row| row.node.into()),
+            Screen::Tail => self.tail.node.clone(),
         };
         of_row.into_iter().filter(|name: &NodeName| self.session.nodes.contains_key(name)).collect()
     }
@@ -336,6 +344,7 @@ impl App {
             Screen::Files => self.file_under_cursor().map(|row| RowKey::File(row.key)),
             Screen::Ports => self.ports.row(self.ports.cursor),
             Screen::Events => self.event_under_cursor().map(|row| RowKey::Event(row.key())),
+            Screen::Tail => None,
         }
     }
 

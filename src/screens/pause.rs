@@ -37,7 +37,7 @@ impl App {
             Screen::Files => self.settle_files(),
             Screen::Events => self.settle_events(),
             Screen::Node(_) => self.settle_node_rows(),
-            Screen::Nodes | Screen::Ports => {}
+            Screen::Nodes | Screen::Ports | Screen::Tail => {}
         }
     }
 

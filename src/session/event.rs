@@ -8,11 +8,11 @@ use nodewatch_protocol::{CaptureFile, CaptureSpec, ReportState, Request, Respons
 use nodewatch_report::Event as ReportEvent;
 use serde::{Deserialize, Serialize};
 
-use super::ledger::Found;
+use super::{files::MergedFile, ledger::Found};
 use crate::model::{
     ContextRow, DeployProgress, Expectations, FetchProgress, Group, Held, Keep, MadeObject, Moment, Node, NodeName,
     NodesChange, Notice, PastQuery, PastReport, Removal, SeenObject, SessionId, SessionSummary, StandIn, StoredFile,
-    Summary, TunnelChange, Workloads,
+    Summary, TailNews, TunnelChange, Workloads,
 };
 
 /// What happened, by whoever did it.
@@ -85,6 +85,10 @@ pub enum Event {
     Told(Notice),
     /// What was begun beside the agents has ended.
     Ended(Job, Notice),
+    /// Files were made one, which is here.
+    Merged(MergedFile),
+    /// A node's packets, one by one.
+    Tail(NodeName, TailNews),
     /// Which ports should answer on these nodes.
     Expected(Vec<NodeName>, Expectations),
     /// Where pods run, and which nodes services lead to.
@@ -212,8 +216,16 @@ pub enum Effect {
     Suspend,
     /// Make one file of these.
     Merge(Vec<PathBuf>),
+    /// The same, each packet that several nodes have once.
+    MergePairs(Vec<PathBuf>),
     /// Follow the running captures of these nodes in the viewer.
     Follow(Vec<NodeName>),
+    /// The same, each packet that several of them have once.
+    FollowPairs(Vec<NodeName>),
+    /// Tell of a node's packets, one by one, instead of any other's.
+    Tail(NodeName),
+    /// Nobody looks at packets any more.
+    EndTail,
     /// Open a file in the viewer.
     View(PathBuf),
     /// Find out which ports should answer on these nodes.

@@ -29,6 +29,47 @@ pub struct Transfers {
     pub downloads: BTreeMap<String, FetchProgress>,
     /// How fast files move, all together.
     pub flow: Flow,
+    /// Files that were made of others here.
+    pub merged: Vec<MergedFile>,
+}
+
+/// A file that was made of others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MergedFile {
+    /// Where it is: as a file that is here.
+    here: FetchProgress,
+    /// Its name.
+    pub name: String,
+    /// How many files it was made of.
+    pub files: usize,
+    /// Packets in it.
+    pub packets: u64,
+    /// Its bytes.
+    pub bytes: u64,
+}
+
+/// Where the node's name would be, of a file that was made of several nodes' files.
+pub const MERGED: &str = "merged";
+
+impl MergedFile {
+    /// A file at that path.
+    pub fn new(path: PathBuf, files: usize, packets: u64, bytes: u64) -> Self {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Self { here: FetchProgress::Done { path, sha256: String::new() }, name, files, packets, bytes }
+    }
+
+    /// Which row it is.
+    pub fn key(&self) -> FileKey {
+        FileKey { session: None, node: MERGED.to_owned(), name: self.name.clone() }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.here {
+            FetchProgress::Done { path, .. } => Some(path),
+            _ => None,
+        }
+    }
 }
 
 /// Listings of S3 that are under way, and what each of them must show: what was there before the first was asked for.
@@ -149,6 +190,8 @@ pub struct FileRow<'a> {
     pub removed: bool,
     /// On its way here, or here.
     pub here: Option<&'a FetchProgress>,
+    /// It was made here of others.
+    pub merged: Option<&'a MergedFile>,
 }
 
 impl<'a> FileRow<'a> {
@@ -156,12 +199,20 @@ impl<'a> FileRow<'a> {
     pub fn on_node(state: &'a NodeState, file: &'a CaptureFile) -> Self {
         let key = FileKey { session: None, node: state.node.name.0.clone(), name: file.name.clone() };
         let (removed, here) = (state.is_removed_from_s3(file), state.fetches.get(&file.name));
-        Self { key, on_node: Some(file), ring_is_gone: false, stored: None, removed, here }
+        Self { key, on_node: Some(file), ring_is_gone: false, stored: None, removed, here, merged: None }
     }
 
     /// Its bytes, uncompressed where that is known.
     pub fn size(&self) -> u64 {
+        if let Some(merged) = self.merged {
+            return merged.bytes;
+        }
         self.on_node.map_or_else(|| self.stored.map_or(0, |stored| stored.size), |file| file.size)
+    }
+
+    /// Its packets, where they are known.
+    pub fn packets(&self) -> u64 {
+        self.merged.map_or(0, |merged| merged.packets) + self.on_node.map_or(0, |file| file.packets)
     }
 
     /// Where it is.
@@ -242,9 +293,19 @@ impl Session {
                     stored: in_s3,
                     removed: state.is_removed_from_s3(file),
                     here: fetched.or_else(|| self.transfers.downloads.get(&in_s3?.key)),
+                    merged: None,
                 });
             }
         }
+        rows.extend(self.transfers.merged.iter().map(|merged| FileRow {
+            removed: false,
+            key: merged.key(),
+            on_node: None,
+            ring_is_gone: false,
+            stored: None,
+            here: Some(&merged.here),
+            merged: Some(merged),
+        }));
         let Some(storage) = &self.terms.storage else { return rows };
         let mut others: Vec<FileRow<'_>> = by_key
             .into_values()
@@ -259,6 +320,7 @@ impl Session {
                     stored: Some(stored),
                     removed: false,
                     here: self.transfers.downloads.get(&stored.key),
+                    merged: None,
                 })
             })
             .collect();

@@ -26,6 +26,7 @@ pub mod ports;
 pub mod probes;
 pub mod receipt;
 pub mod selector;
+mod showing;
 mod summary;
 mod terms;
 mod update;
@@ -53,6 +54,7 @@ use self::{
     node::{Agent, NodeState},
     port_reports::Reports,
     ports::Ports,
+    showing::Showing,
     work::Work,
 };
 use crate::{
@@ -137,6 +139,8 @@ pub struct Session {
     pub joining: Joining,
     /// Nodes whose captures are followed in the viewer as soon as they run.
     to_follow: BTreeSet<NodeName>,
+    /// How several nodes' packets are shown.
+    pub showing: Showing,
     /// What moves, and what S3 has.
     pub transfers: Transfers,
     /// What should be open, is left out and was probed.
@@ -204,6 +208,7 @@ impl Session {
             marks: BTreeSet::new(),
             joining: Joining::default(),
             to_follow: BTreeSet::new(),
+            showing: Showing::default(),
             transfers: Transfers::default(),
             ports: Ports::default(),
             reports: terms.reports.clone().map(Reports::new),

@@ -61,6 +61,8 @@ impl Session {
                 receipt.troubles.push((name.clone(), format!("and {} more", state.log.troubles.more)));
             }
         }
+        let merged = self.transfers.merged.iter().filter_map(|file| Some((file.path()?.to_owned(), file.bytes)));
+        receipt.files.merged = merged.collect();
         match ended.and_then(|exit| exit.end.in_bucket.as_ref()) {
             Some(Ok(found)) => {
                 let named = |(uri, _): &&(String, u64)| !receipt.files.delivered.iter().any(|(known, ..)| known == uri);

@@ -278,6 +278,6 @@ impl Session {
             self.nodes.get(name).is_some_and(|state| state.agent.has_tunnel() && state.is_capturing())
         };
         let names: Vec<NodeName> = names.into_iter().filter(runs).collect();
-        if names.is_empty() { Vec::new() } else { vec![Effect::Follow(names)] }
+        self.show(names)
     }
 }

@@ -10,7 +10,7 @@ use nodewatch_protocol::Freeze;
 use serde::{Deserialize, Serialize};
 
 use super::{Permission, delivery::StorageInfo};
-use crate::model::{LogsSettings, Place, S3Url, SessionId};
+use crate::model::{LogsSettings, Place, S3Url, SessionId, Sides};
 
 /// How long agents go on without a heartbeat, unless the user says otherwise.
 pub const LEASE: Duration = Duration::from_secs(600);
@@ -65,6 +65,9 @@ pub struct Terms {
     pub keep_files: bool,
     /// Files come here as soon as they are closed, where no sink takes them.
     pub bring_home: bool,
+    /// How the viewer shows what several nodes capture.
+    #[serde(default)]
+    pub sides: Sides,
 }
 
 impl Terms {
@@ -92,6 +95,7 @@ impl Terms {
             freeze: Freeze::default(),
             keep_files: false,
             bring_home: false,
+            sides: Sides::Ask,
         }
     }
 }

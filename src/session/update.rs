@@ -74,6 +74,7 @@ impl Session {
             event @ (Event::Stored(_)
             | Event::Download(..)
             | Event::Ended(..)
+            | Event::Merged(_)
             | Event::Told(_)
             | Event::Stocked(..)
             | Event::InBucket(_)
@@ -92,7 +93,8 @@ impl Session {
             | Event::Workloads(_)
             | Event::Trusted(..)
             | Event::Sessions { .. }
-            | Event::Held(..) => Vec::new(),
+            | Event::Held(..)
+            | Event::Tail(..) => Vec::new(),
         }
     }
 
@@ -102,6 +104,7 @@ impl Session {
             Event::Stored(stored) => self.stored(stored),
             Event::Download(key, progress) => self.download_progress(key, progress),
             Event::Ended(job, notice) => self.job_ended(job, notice),
+            Event::Merged(merged) => self.transfers.merged.push(merged),
             Event::Told(notice) | Event::EndsSet(Err(notice)) => self.notify(notice),
             Event::Stocked(group, found) => self.stocked(group, &found),
             Event::InBucket(found) => self.in_bucket(found),

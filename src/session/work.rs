@@ -48,12 +48,12 @@ impl Session {
     fn note_begun(&mut self, effects: &[Effect]) {
         for effect in effects {
             match effect {
-                Effect::Merge(_) => self.work.begin(Job::Merge),
+                Effect::Merge(_) | Effect::MergePairs(_) => self.work.begin(Job::Merge),
                 Effect::RemoveStored(key) => {
                     self.transfers.removed.insert(key.clone());
                     self.work.begin(Job::RemoveStored);
                 }
-                Effect::Follow(_) => self.work.begin(Job::Follow),
+                Effect::Follow(_) | Effect::FollowPairs(_) => self.work.begin(Job::Follow),
                 Effect::Save { .. } | Effect::WriteReport(_) => self.work.begin(Job::Write),
                 Effect::Sweep(id) if !self.work.sweeps.contains(id) => self.work.sweeps.push(id.clone()),
                 _ => {}

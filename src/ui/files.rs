@@ -144,7 +144,8 @@ fn row_line(app: &App, row: &FileRow<'_>, columns: &Columns, selected: bool, the
         Some(session) => format!("{session}:{}", short_name(&node, columns.node.saturating_sub(session.len() + 1))),
         None => short_name(&node, columns.node),
     };
-    let packets = row.on_node.map_or_else(|| "-".to_owned(), |file| count(file.packets));
+    let known = row.on_node.is_some() || row.merged.is_some();
+    let packets = if known { count(row.packets()) } else { "-".to_owned() };
     let dropped = row.on_node.map_or_else(|| "-".to_owned(), |file| drops(file.dropped).to_string());
     let text = format!(
         "{mark}{} {} {} {} {}  ",
@@ -224,6 +225,10 @@ pub(super) fn place(row: &FileRow<'_>, theme: &Theme) -> (String, Style) {
         }
         Whereabouts::Coming { have, resuming: Some(why) } => {
             (format!("{word} {} resuming: {}", progress(have, size, theme), visible(why)), theme.warn)
+        }
+        Whereabouts::Here(path) if row.merged.is_some() => {
+            let files = counted(row.merged.map_or(0, |merged| merged.files), "file");
+            (format!("{files}, {word}: {}", visible(&path.display().to_string())), theme.good)
         }
         Whereabouts::Here(path) => (format!("{word}, checked: {}", visible(&path.display().to_string())), theme.good),
         Whereabouts::InS3 { compared: true } if row.on_node.is_some() => (format!("{word}, checked"), theme.good),

@@ -21,6 +21,7 @@ mod hits;
 mod node;
 mod nodes;
 mod ports;
+mod tail;
 mod theme;
 mod widgets;
 
@@ -82,6 +83,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: &Theme) -> Hits {
         Screen::Files => files::draw(frame, middle, app, theme, &mut hits),
         Screen::Ports => ports::draw(frame, middle, app, theme, &mut hits),
         Screen::Events => events::draw(frame, middle, app, theme, &mut hits),
+        Screen::Tail => tail::draw(frame, middle, app, theme),
     }
     footer::draw(frame, bottom, app, theme);
     if let Some(layer) = app.top() {
@@ -116,6 +118,7 @@ fn draw_layer(frame: &mut Frame<'_>, (area, bottom): (Rect, Rect), app: &App, la
         Layer::Confirm(question) => dialogs::confirm::draw(frame, area, app, question, theme),
         Layer::Sessions(list) => dialogs::sessions::draw(frame, area, app, list, theme),
         Layer::Contexts(contexts) => dialogs::contexts::draw(frame, area, app, contexts, theme),
+        Layer::Sides(view) => dialogs::sides::draw(frame, area, app, *view, theme),
         Layer::Exit(view) => dialogs::exit::draw(frame, area, app, *view, theme),
     }
 }
@@ -142,6 +145,6 @@ fn filter_hint(app: &App) -> &'static str {
             View::Events | View::Capture => "regex, !regex, text:word",
         },
         Screen::Ports => PORT_FILTER_HINT,
-        Screen::Files | Screen::Events => TEXT_FILTER_HINT,
+        Screen::Files | Screen::Events | Screen::Tail => TEXT_FILTER_HINT,
     }
 }

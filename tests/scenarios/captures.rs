@@ -6,14 +6,15 @@ use nodewatch_protocol::{
 };
 use nodewatch_tui::{
     model::{
-        DeployProgress, FetchProgress, Group, Keep, Notice, Removal, S3Url, StoredFile, StoredSummary, TunnelChange,
-        Way,
+        DeployProgress, FetchProgress, Group, Keep, Notice, Removal, S3Url, StoredFile, StoredSummary, TailLine,
+        TailNews, TunnelChange, Way,
     },
     screens::{Action, App, Edit, Layer, Scope, update},
     session::{
         Effect, Event, Job,
         delivery::{STALLED, StorageInfo},
         exit::Phase,
+        files::MergedFile,
         ledger::Found,
     },
 };
@@ -287,12 +288,56 @@ fn the_files_screen_fetches_merges_copies_and_removes() {
     feed(&mut app, [Event::Download(object, done)]);
     assert_eq!(key(&mut app, Action::Merge), [Effect::Merge(vec!["old.pcapng".into()])]);
     assert_eq!(key(&mut app, Action::Follow), [Effect::View("old.pcapng".into())]);
+    // What was made of it is a row too, under the cursor, and opens.
+    feed(&mut app, [Event::Merged(MergedFile::new("merged-1.pcapng".into(), 2, 2330, 4096))]);
+    let row = app.file_rows().into_iter().find(|row| row.merged.is_some()).map(|row| (row.size(), row.packets()));
+    assert_eq!(row, Some((4096, 2330)));
+    assert_eq!(key(&mut app, Action::Follow), [Effect::View("merged-1.pcapng".into())]);
+    assert_eq!(key(&mut app, Action::Remove), [], "it is not on a node");
+    assert!(app.session.receipt().text().contains("merged   merged-1.pcapng  4.00 KiB"));
     // Removing is asked about, for every place that a file is in.
     key(&mut app, Action::Top);
     key(&mut app, Action::Remove);
     let effects = key(&mut app, Action::Open);
     assert!(matches!(&effects[0], Effect::Ask(_, Request::RemoveFile { .. })), "{effects:?}");
     assert!(matches!(&effects[1], Effect::RemoveStored(key) if key.contains("7f3a91c2")), "{effects:?}");
+}
+
+/// The lines `words` as an agent's packets.
+fn packets(words: &[&str], left_out: u64) -> Event {
+    let lines = words.iter().map(|word| TailLine { nanos: 1, interface: "eth0".into(), text: (*word).to_owned() });
+    Event::Tail("a".into(), TailNews::Lines { lines: lines.collect(), left_out })
+}
+
+#[test]
+fn the_last_packets_are_shown_filtered_and_bounded_and_end_when_nobody_looks() {
+    let mut app = live();
+    assert_eq!(key(&mut app, Action::Tail), [], "no capture runs");
+    assert!(app.latest_notice().is_some_and(|notice| notice.line().contains("no capture is running on a")));
+    feed(&mut app, [tunnel("a", running())]);
+    assert_eq!(key(&mut app, Action::Tail), [Effect::Tail("a".into())]);
+    feed(&mut app, [packets(&["IP 1 > 2: Flags [S]", "IP 2 > 1: Flags [R.]"], 0), packets(&["IP 1 > 2: UDP"], 40)]);
+    let shown = |app: &App| app.tail_lines().iter().map(|line| line.text.clone()).collect::<Vec<_>>();
+    assert_eq!((shown(&app).len(), app.tail.left_out), (3, 40));
+    key(&mut app, Action::Filter);
+    for letter in "Flags".chars() {
+        key(&mut app, Action::Edit(Edit::Insert(letter)));
+    }
+    key(&mut app, Action::Open);
+    assert_eq!(shown(&app), ["IP 1 > 2: Flags [S]", "IP 2 > 1: Flags [R.]"]);
+    // What is read stays where it is while more comes; the end follows again.
+    key(&mut app, Action::Up);
+    feed(&mut app, [packets(&["IP 3 > 4: UDP", "IP 5 > 6: Flags [.]"], 0)]);
+    assert_eq!(app.tail.up, 2);
+    key(&mut app, Action::Bottom);
+    assert_eq!(app.tail.up, 0);
+    let many: Vec<&str> = std::iter::repeat_n("IP 7 > 8: Flags [.]", 900).collect();
+    feed(&mut app, (0..5).map(|_| packets(&many, 0)));
+    assert_eq!(shown(&app).len(), 2000);
+    key(&mut app, Action::Back);
+    assert_eq!(key(&mut app, Action::Back), [Effect::EndTail], "the first Esc takes the filter away");
+    feed(&mut app, [packets(&["late"], 0)]);
+    assert_eq!(app.tail.lines.len(), 2000, "what is still on its way is not wanted");
 }
 
 /// With S3 named, a file that is only on the laptop is not where it should be; every object there is named.

@@ -3,7 +3,7 @@
 
 use nodewatch_protocol::Recorder;
 use nodewatch_tui::{
-    model::Place,
+    model::{Place, Sides},
     screens::{Confirm, Layer},
     session::node::Pending,
 };
@@ -226,10 +226,63 @@ fn to_follow_starts_what_does_not_run_and_opens_one_viewer_for_all() {
     }
     let failed = DeployProgress::Failed(Notice::error("no room", "0/3 nodes", "free some"));
     let effects = update(&mut app, Event::Deploy("c".into(), failed), NOW);
-    assert_eq!(effects, [Effect::Follow(["a", "b"].map(NodeName::from).to_vec())]);
+    assert_eq!(effects, [], "how is asked first");
+    assert!(matches!(app.top(), Some(Layer::Sides(_))));
+    let one = |name: &str| Effect::Follow(vec![name.into()]);
+    assert_eq!(key(&mut app, Action::Open), [one("a"), one("b")], "a window each");
     let again = update(&mut app, Event::Tick, NOW);
     assert!(!again.iter().any(|effect| matches!(effect, Effect::Follow(_))), "once: {again:?}");
-    assert_eq!(key(&mut app, Action::Follow), [Effect::Follow(["a", "b"].map(NodeName::from).to_vec())]);
+    assert_eq!(key(&mut app, Action::Follow), [one("a"), one("b")], "it is asked once");
+}
+
+#[test]
+fn several_nodes_are_shown_as_was_chosen() {
+    let both = || ["a", "b"].map(NodeName::from).to_vec();
+    for (sides, wanted) in [
+        (Sides::Windows, vec![Effect::Follow(vec!["a".into()]), Effect::Follow(vec!["b".into()])]),
+        (Sides::Pair, vec![Effect::FollowPairs(both())]),
+        (Sides::Together, vec![Effect::Follow(both())]),
+    ] {
+        // By the setting, and by the answer.
+        for asked in [false, true] {
+            let mut app = listed();
+            app.session.terms.sides = if asked { Sides::Ask } else { sides };
+            key(&mut app, Action::MarkAll);
+            key(&mut app, Action::Deploy);
+            key(&mut app, Action::Open);
+            for name in ["a", "b"] {
+                comes_up(&mut app, name);
+                update(&mut app, tunnel(name, running()), NOW);
+            }
+            let effects = key(&mut app, Action::Follow);
+            if !asked {
+                assert_eq!(effects, wanted);
+                continue;
+            }
+            assert_eq!(effects, []);
+            let down = Sides::ANSWERS.iter().position(|one| *one == sides).expect("an answer");
+            for _ in 0..down {
+                key(&mut app, Action::Down);
+            }
+            assert_eq!(key(&mut app, Action::Open), wanted);
+            assert!(app.layers.is_empty());
+        }
+    }
+    // No answer, nothing is shown, and it is asked again.
+    let mut app = listed();
+    key(&mut app, Action::MarkAll);
+    key(&mut app, Action::Deploy);
+    key(&mut app, Action::Open);
+    for name in ["a", "b"] {
+        comes_up(&mut app, name);
+        update(&mut app, tunnel(name, running()), NOW);
+    }
+    for _ in 0..2 {
+        assert_eq!(key(&mut app, Action::Follow), []);
+        assert!(matches!(app.top(), Some(Layer::Sides(_))));
+        assert_eq!(key(&mut app, Action::Back), []);
+        assert!(app.layers.is_empty());
+    }
 }
 
 #[test]

@@ -157,7 +157,7 @@ impl Site for TestSite {
         let (store, (reader, writer)) = (self.store.clone(), std::io::pipe().expect("a pipe"));
         std::thread::spawn(move || {
             // The end of the pipe is what the reader sees of a failure.
-            let from = From { since: from.since, capture: from.capture };
+            let from = From { since: from.since, capture: from.capture, rate: from.rate };
             let _ = follow(&store, &from, &mut std::io::BufWriter::new(writer));
         });
         let reader = tokio::fs::File::from_std(std::os::fd::OwnedFd::from(reader).into());

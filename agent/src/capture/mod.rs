@@ -27,5 +27,10 @@ pub use save::save_pending;
 pub use source::permitted;
 pub use start::{Start, StartError};
 
+/// How many bytes of a packet are kept, by its interface's link type in a file.
+pub(crate) fn kept_of(content: nodewatch_protocol::Content, link_type: u16, bytes: &[u8]) -> usize {
+    decode::kept(content, &decode::headers(decode::Link::from_number(link_type), bytes), bytes.len())
+}
+
 /// How the words on a file's drops begin.
 const DROPPED: &str = "incomplete: dropped by kernel";

@@ -77,7 +77,7 @@ impl Folder {
     }
 }
 
-const ALL: From = From { since: 0, capture: Some(7) };
+const ALL: From = From { since: 0, capture: Some(7), rate: None };
 
 #[test]
 fn files_come_by_their_sequence_whatever_their_names_say() {
@@ -128,14 +128,14 @@ fn files_that_are_listed_no_more_are_missed_where_there_was_something_in_them() 
     folder.list.forgotten = [(6, 8), (8, 12)].into();
     assert!(folder.follow(ALL).0.is_nothing());
     folder.list.forgotten.insert(7, 5);
-    assert!(folder.follow(From { since: 20, capture: Some(7) }).0.more, "it is after the first");
+    assert!(folder.follow(From { since: 20, capture: Some(7), rate: None }).0.more, "it is after the first");
     let (missed, packets, marks) = folder.follow(ALL);
     assert_eq!((missed, packets), (Missed { more: true, ..Missed::default() }, vec![1, 2]));
     let forgotten = |marks: &[StreamMark]| marks.iter().filter(|mark| matches!(mark, StreamMark::Forgotten(_))).count();
     assert_eq!(forgotten(&marks), 1, "{marks:?}");
 
     folder.list.forgotten.insert(7, 10);
-    let (missed, _, marks) = folder.follow(From { since: 20, capture: Some(7) });
+    let (missed, _, marks) = folder.follow(From { since: 20, capture: Some(7), rate: None });
     assert!(missed.more && forgotten(&marks) == 1, "also at the end: {marks:?}");
 }
 
@@ -211,4 +211,27 @@ fn a_list_is_read_again_when_it_has_been_written_and_only_then() {
     assert!(Rc::ptr_eq(&first, &list.look().expect("a list")));
     store.write_list(&folder.list).expect("written again");
     assert!(!Rc::ptr_eq(&first, &list.look().expect("a list")));
+}
+
+#[test]
+fn a_stream_to_look_at_has_the_latest_headers_and_says_how_many_it_lacks() {
+    let mut folder = Folder::new();
+    let nanos: Vec<u64> = (1..=100).collect();
+    folder.file(1, "1.pcapng", &nanos);
+    folder.file(2, "2.pcapng", &(101..=130).collect::<Vec<u64>>());
+    folder.store.write_list(&folder.list).expect("written");
+    let mut stream = Vec::new();
+    let missed = follow(&folder.store, &From { rate: Some(50), ..ALL }, &mut stream).expect("a stream");
+    assert!(missed.is_nothing(), "{missed}");
+    let (mut parser, mut seen) = (Parser::default(), Vec::new());
+    parser.push(&stream);
+    while let Some(block) = parser.next_block().expect("whole blocks") {
+        if let Block::Packet(packet) = block {
+            seen.push((packet.nanos, nodewatch_pcapng::lost_before(packet.options)));
+        }
+    }
+    // Ten at each look; what lies before the first is no news.
+    let first = (91..=100).map(|nanos| (nanos, 0));
+    let then = (121..=130).map(|nanos| (nanos, if nanos == 121 { 20 } else { 0 }));
+    assert_eq!(seen, first.chain(then).collect::<Vec<_>>());
 }

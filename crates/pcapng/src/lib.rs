@@ -13,14 +13,14 @@ mod whole;
 mod write;
 
 pub use block::{Block, Interface, Other, Packet, ReadError, Section, Statistics};
-pub use options::Lost;
+pub use options::{Lost, lost_before};
 pub use read::{MAX_BLOCK, Parser, Reader};
 pub use table::InterfaceTable;
 pub use time::{Resolution, Time};
 pub use whole::{Whole, whole};
 pub use write::{
     InterfaceBlock, Name, PACKET_OVERHEAD, SectionBlock, StatisticsBlock, comment, comments_before, enhanced_packet,
-    interface_description, interface_statistics, name_resolution, section_header,
+    interface_description, interface_statistics, name_resolution, packets_before, section_header,
 };
 
 const SECTION_HEADER: u32 = 0x0A0D_0D0A;

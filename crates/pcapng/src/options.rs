@@ -77,6 +77,12 @@ impl<'a> Iterator for Options<'a> {
     }
 }
 
+/// How many packets were lost before the one with these options, as a [`crate::Packet`] has them.
+pub fn lost_before(options: &[u8]) -> u64 {
+    let lost = Options::new(options, Order::Little).find(|(code, _)| *code == 4);
+    lost.and_then(|(_, value)| value.first_chunk()).map_or(0, |&count| u64::from_le_bytes(count))
+}
+
 /// Options that were not copied.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lost {

@@ -30,6 +30,25 @@ fn file(packets: &[(u64, Vec<u8>)]) -> Vec<u8> {
 }
 
 #[test]
+fn what_was_lost_before_a_packet_is_said_with_it() {
+    let (mut bytes, mut options) = (Vec::new(), Vec::new());
+    section_header(&mut bytes, &SectionBlock { hardware: "", application: "t", comments: &[] });
+    let interface = InterfaceBlock { name: "eth0", link_type: 1, snaplen: 0, filter: None, description: "" };
+    interface_description(&mut bytes, &interface);
+    packets_before(&mut options, 77);
+    enhanced_packet(&mut bytes, 0, 1, 4, [&[1; 4]], &options);
+    enhanced_packet(&mut bytes, 0, 2, 4, [&[1; 4]], &[]);
+    let (mut parser, mut lost) = (Parser::default(), Vec::new());
+    parser.push(&bytes);
+    while let Some(block) = parser.next_block().expect("whole") {
+        if let Block::Packet(packet) = block {
+            lost.push(lost_before(packet.options));
+        }
+    }
+    assert_eq!(lost, [77, 0]);
+}
+
+#[test]
 fn a_vlan_tag_is_put_between_its_neighbours() {
     let mut out = Vec::new();
     enhanced_packet(&mut out, 0, 0, 9, [&[1, 2], &[3, 4], &[5]], &[]);

@@ -201,6 +201,12 @@ pub fn comment(options: &mut Vec<u8>, text: &str) {
     option(options, 1, text.as_bytes());
 }
 
+/// Writes, as a packet's options, that so many packets before it were lost.
+pub fn packets_before(options: &mut Vec<u8>, lost: u64) {
+    option(options, 4, &lost.to_le_bytes());
+    option(options, 0, &[]);
+}
+
 /// Writes comments and then these options, which have their end or are none.
 pub fn comments_before(out: &mut Vec<u8>, comments: &[String], options: &[u8]) {
     for text in comments {

@@ -4,10 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nodewatch_pcapng::{Block, InterfaceTable, Parser, ReadError, Section, Statistics, enhanced_packet};
+use nodewatch_pcapng::{Block, InterfaceTable, Parser, ReadError, Section, Statistics};
 use nodewatch_protocol::StreamMark;
 
-use super::Missing;
+use super::{Missing, stream::Sink};
 use crate::{base::text, model::NodeName};
 
 /// A comment is no longer than this.
@@ -127,7 +127,7 @@ impl Source {
         bytes: &[u8],
         node: &NodeName,
         table: &mut InterfaceTable,
-        out: &mut Vec<u8>,
+        out: &mut Sink,
     ) -> Result<(), ReadError> {
         // Out of the way of what its blocks change.
         let mut parser = std::mem::take(&mut self.parser);
@@ -139,8 +139,7 @@ impl Source {
                     self.section(&section);
                 }
                 Block::Interface(interface) => {
-                    let name = format!("{node}/{}", interface.name);
-                    let number = table.number(out, &name, &node.0, &interface);
+                    let number = out.interface(table, &node.0, &interface);
                     self.numbers.push(number);
                     self.last.0 = Some(number);
                 }
@@ -152,18 +151,18 @@ impl Source {
                     }
                 }
                 Block::Packet(packet) => {
-                    let (number, data) = (self.numbers[packet.interface], [packet.data]);
+                    let number = self.numbers[packet.interface];
                     if !self.is_new(true) {
                         continue;
                     }
                     self.packets += 1;
                     self.last.1 = packet.nanos.max(self.last.1);
                     if self.marks.is_empty() {
-                        enhanced_packet(out, number, packet.nanos, packet.wire_length, data, packet.options);
+                        out.packet(&node.0, number, &packet, packet.options);
                     } else {
                         let marks = std::mem::take(&mut self.marks).comments();
                         let options = with_comments(&marks, packet.options);
-                        enhanced_packet(out, number, packet.nanos, packet.wire_length, data, &options);
+                        out.packet(&node.0, number, &packet, &options);
                     }
                 }
                 Block::Other(_) => {}

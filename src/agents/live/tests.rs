@@ -1,13 +1,15 @@
 //! Streams that are cut, come again, and lack something.
 
-use std::{collections::VecDeque, sync::Mutex};
+use std::{collections::VecDeque, net::IpAddr, sync::Mutex};
 
 use futures::{
     FutureExt, StreamExt,
     future::BoxFuture,
     stream::{self, BoxStream},
 };
-use nodewatch_pcapng::{Block, InterfaceBlock, Parser, enhanced_packet, interface_description};
+use nodewatch_pcapng::{
+    Block, InterfaceBlock, Parser, SectionBlock, enhanced_packet, interface_description, section_header,
+};
 use nodewatch_protocol::StreamMark;
 
 use super::*;
@@ -18,8 +20,12 @@ use crate::{
 
 /// A site whose streams are written beforehand, and what was asked for.
 struct Streams {
-    streams: Mutex<VecDeque<Vec<u8>>>,
+    written: Mutex<VecDeque<Vec<u8>>>,
     asked: Mutex<Vec<StreamFrom>>,
+    /// What addresses are called, one answer after the other.
+    names: Mutex<VecDeque<BTreeMap<IpAddr, String>>>,
+    /// How long it takes until a stream begins.
+    begins_after: std::time::Duration,
 }
 
 impl Site for Streams {
@@ -39,10 +45,20 @@ impl Site for Streams {
         async { Err(OpenError::Refused("no file".into())) }.boxed()
     }
 
+    fn names(&self) -> BoxFuture<'static, BTreeMap<IpAddr, String>> {
+        let found = self.names.lock().expect("whole").pop_front().unwrap_or_default();
+        async move { found }.boxed()
+    }
+
     fn follow(&self, _node: &NodeName, from: StreamFrom) -> BoxFuture<'static, Result<Bulk, OpenError>> {
         self.asked.lock().expect("whole").push(from);
-        let bytes = self.streams.lock().expect("whole").pop_front().unwrap_or_default();
-        async { Ok(Bulk { reader: Box::new(io::Cursor::new(bytes)), guard: Box::new(()) }) }.boxed()
+        let bytes = self.written.lock().expect("whole").pop_front().unwrap_or_default();
+        let begins_after = self.begins_after;
+        async move {
+            tokio::time::sleep(begins_after).await;
+            Ok(Bulk { reader: Box::new(io::Cursor::new(bytes)), guard: Box::new(()) })
+        }
+        .boxed()
     }
 }
 
@@ -63,7 +79,12 @@ fn file(out: &mut Vec<u8>, sequence: u64, comment: &str, nanos: &[u64]) {
 }
 
 fn streams(written: impl IntoIterator<Item = Vec<u8>>) -> Arc<Streams> {
-    Arc::new(Streams { streams: Mutex::new(written.into_iter().collect()), asked: Mutex::default() })
+    slow_streams(written, std::time::Duration::ZERO)
+}
+
+fn slow_streams(written: impl IntoIterator<Item = Vec<u8>>, begins_after: std::time::Duration) -> Arc<Streams> {
+    let written = Mutex::new(written.into_iter().collect());
+    Arc::new(Streams { written, asked: Mutex::default(), names: Mutex::default(), begins_after })
 }
 
 async fn followed(site: &Arc<Streams>) -> (Followed, Vec<(u64, String)>) {
@@ -79,7 +100,7 @@ async fn followed_all(site: &Arc<Streams>, nodes: &[&str]) -> (Followed, Vec<(u6
     }
     drop(join);
     let mut out = Vec::new();
-    let followed = follow(site.clone(), joining, 0, &mut out).await.expect("a stream");
+    let followed = follow(site.clone(), joining, 0, &mut out, Live::default()).await.expect("a stream");
     let mut parser = Parser::default();
     parser.push(&out);
     let (mut packets, mut comments) = (Vec::new(), Vec::new());
@@ -118,7 +139,7 @@ async fn what_comes_again_after_a_cut_is_passed_over_by_its_place_and_not_by_its
     assert!(followed.packets == 6 && followed.is_whole(), "{followed:?}");
     let asked = site.asked.lock().expect("whole").clone();
     // Also where the capture has ended meanwhile.
-    assert_eq!(asked, [StreamFrom::default(), StreamFrom { since: 0, capture: Some(7) }]);
+    assert_eq!(asked, [StreamFrom::default(), StreamFrom { capture: Some(7), ..StreamFrom::default() }]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -248,4 +269,77 @@ fn of_many_gaps_a_line_names_a_few() {
     let missing = Missing { gaps, more_gaps: 3, ..Missing::default() };
     let said = missing.to_string();
     assert!(said.starts_with("has a gap: 00 s") && said.ends_with("has 19 gaps more, up to gap: 19 s"), "{said}");
+}
+
+/// Blocks of a stream: `I` for an interface, `N` for names, `P` for a packet with its comment.
+async fn blocks(site: &Arc<Streams>, nodes: &[&str], live: Live) -> Vec<String> {
+    let (join, joining) = mpsc::unbounded_channel();
+    for &node in nodes {
+        join.send(node.into()).expect("room");
+    }
+    drop(join);
+    let mut out = Vec::new();
+    follow(site.clone(), joining, 0, &mut out, live).await.expect("a stream");
+    let mut parser = Parser::default();
+    parser.push(&out);
+    let mut found = Vec::new();
+    while let Some(block) = parser.next_block().expect("whole blocks") {
+        match block {
+            Block::Interface(interface) => found.push(format!("I {}", interface.name)),
+            Block::Packet(packet) => {
+                found.push(format!("P {}", String::from_utf8_lossy(packet.options.get(4..).unwrap_or_default())));
+            }
+            Block::Other(other) => found.push(format!("N {}", String::from_utf8_lossy(other.anew))),
+            Block::Section(_) | Block::Statistics(_) => {}
+        }
+    }
+    found
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_come_at_the_head_and_again_when_there_are_new_ones() {
+    let mut whole = Vec::new();
+    mark(&mut whole, &StreamMark::Capture(7));
+    file(&mut whole, 1, "", &[100]);
+    let cut = whole.clone();
+    mark(&mut whole, &StreamMark::End);
+    // The first is cut, and the other comes 40 s later.
+    let site = slow_streams([cut, whole], std::time::Duration::from_secs(40));
+    let name = |last: u8, name: &str| (IpAddr::from([10, 0, 0, last]), name.to_owned());
+    let first: BTreeMap<_, _> = [name(1, "shop/cart.pod")].into();
+    let then: BTreeMap<_, _> = [name(1, "shop/cart.pod"), name(2, "shop/pay.pod")].into();
+    *site.names.lock().expect("whole") = [first.clone(), first.clone(), then].into();
+    let (told, first_interface) = oneshot::channel();
+    let found = blocks(&site, &["n1"], Live { pair: None, first: Some(told) }).await;
+    assert_eq!(first_interface.await.expect("told"), "n1/eth0");
+    assert_eq!(found[0], "I n1/eth0", "other programs want that first: {found:?}");
+    assert!(found[1].starts_with("N ") && found[1].contains("shop/cart.pod"), "{found:?}");
+    let again: Vec<&String> = found.iter().skip(2).filter(|block| block.starts_with("N ")).collect();
+    assert!(matches!(again.as_slice(), [one] if one.contains("shop/pay.pod") && !one.contains("cart")), "{found:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn packets_that_two_nodes_have_go_through_once() {
+    let packet = |id: u8| {
+        let mut data = vec![0; 12];
+        data.extend([8, 0, 0x45, 0, 0, 28, 0, id, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+        data.extend([0, 7, 0, 9, 0, 8, 0, 0]);
+        data
+    };
+    let stream = |packets: &[(u64, u8)]| {
+        let mut out = Vec::new();
+        mark(&mut out, &StreamMark::Capture(7));
+        file(&mut out, 1, "", &[]);
+        for (nanos, id) in packets {
+            let data = packet(*id);
+            enhanced_packet(&mut out, 0, *nanos, data.len() as u32, [&data], &[]);
+        }
+        mark(&mut out, &StreamMark::End);
+        out
+    };
+    let site = streams([stream(&[(1_000, 1), (2_000, 2)]), stream(&[(21_000, 1)])]);
+    let found = blocks(&site, &["n1", "n2"], Live { pair: Some(2_000_000_000), first: None }).await;
+    let packets: Vec<&String> = found.iter().filter(|block| block.starts_with("P ")).collect();
+    assert_eq!(packets.len(), 2, "{found:?}");
+    assert!(packets.iter().any(|one| one.contains("00:00:00.000001, ")), "{found:?}");
 }

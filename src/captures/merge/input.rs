@@ -3,7 +3,7 @@
 //! Owns its order, its interfaces' new numbers and reading ahead. Must not know the other files.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     io,
     path::{Path, PathBuf},
 };
@@ -11,6 +11,7 @@ use std::{
 use nodewatch_pcapng::{Block, Interface, InterfaceTable, Other, Packet, Section, Time, comments_before};
 
 use super::{
+    cover::Cover,
     entry::{Entry, Key, What},
     host,
     notes::Notes,
@@ -18,6 +19,7 @@ use super::{
     source::{Capture, OpenError, Place},
     spool::Spooled,
 };
+use crate::packets::pairs;
 
 /// Comments that are put to one packet.
 const COMMENTS: usize = 64;
@@ -39,6 +41,21 @@ pub(super) struct Shared {
     /// Names and secrets until the first interface is described: a file that begins otherwise is none that `mergecap`
     /// takes.
     pub(super) held: Vec<u8>,
+    /// The new file's interfaces, by their numbers.
+    pub(super) interfaces: Vec<Described>,
+    /// When nodes captured.
+    pub(super) cover: Cover,
+    /// Files of others are each of a node of its own.
+    pub(super) apart: bool,
+}
+
+/// An interface of the new file.
+pub(super) struct Described {
+    /// `NODE/INTERFACE`.
+    pub(super) name: String,
+    pub(super) link_type: u16,
+    /// This product has captured it.
+    pub(super) ours: bool,
 }
 
 impl Shared {
@@ -74,11 +91,15 @@ pub(super) struct Input {
     ended: bool,
     /// What a section says that the new header does not, until there is a packet to put it to.
     unsaid: Vec<String>,
+    /// This product has written the section.
+    ours: bool,
+    /// The time that the section covers, by each of its nodes.
+    covered: BTreeMap<String, usize>,
 }
 
 impl Input {
-    pub(super) fn open(place: &Place, file: u32, most: usize) -> Result<Self, OpenError> {
-        Ok(Self::new(place.path.clone(), folder_name(place), file, From::Capture(place.open(most)?)))
+    pub(super) fn open(place: &Place, file: u32, most: usize, apart: bool) -> Result<Self, OpenError> {
+        Ok(Self::new(place.path.clone(), node_before(place, apart), file, From::Capture(place.open(most)?)))
     }
 
     pub(super) fn of_spool(spool: Spooled) -> Self {
@@ -98,6 +119,8 @@ impl Input {
             sorted: None,
             ended: false,
             unsaid: Vec::new(),
+            ours: false,
+            covered: BTreeMap::new(),
         }
     }
 
@@ -169,17 +192,24 @@ impl Input {
                 add_options(&mut self.bytes, &mut self.unsaid, &packet);
                 let options = self.bytes.len() - start - length;
                 self.newest = self.newest.max(key);
+                if let (true, Some(time)) = (shared.apart, packet.time) {
+                    cover(&mut self.covered, shared, number, time.unix_nanos());
+                }
                 let what = What::Packet { interface: number, ticks: packet.ticks, wire_length: packet.wire_length };
                 self.ahead.push_back(Entry { key, what, start, length, options });
             }
             Ok(Some(Block::Section(section))) => self.begin_section(section, shared),
             Ok(Some(Block::Interface(interface))) => {
-                let numbered = number(shared, &self.node, interface);
+                let numbered = number(shared, &self.node, interface, self.ours);
                 self.numbers.push(numbered);
             }
             Ok(Some(Block::Statistics(counts))) => {
                 if let Some(&(number, _)) = self.numbers.get(counts.interface) {
                     shared.table.count(number, &counts);
+                    let times = [counts.since, counts.at];
+                    for time in times.into_iter().filter(|time| *time > 0).take(if shared.apart { 2 } else { 0 }) {
+                        cover(&mut self.covered, shared, number, time);
+                    }
                 }
             }
             Ok(Some(Block::Other(other))) if other.anew.is_empty() => shared.notes.block(other.kind),
@@ -200,14 +230,10 @@ impl Input {
 
     fn begin_section(&mut self, section: Section, shared: &mut Shared) {
         self.numbers.clear();
-        let ours = section.application.starts_with("nodewatch");
-        self.sorted.get_or_insert(ours);
-        if !section.hardware.is_empty() && ours {
-            self.node = section.hardware;
-        } else if section.application.starts_with("nodewatch-tui") {
-            // Its interfaces have their nodes' names already.
-            self.node.clear();
-        }
+        self.covered.clear();
+        self.ours = section.application.starts_with("nodewatch");
+        self.sorted.get_or_insert(self.ours);
+        self.node = node_of_section(&section, std::mem::take(&mut self.node));
         for comment in section.comments {
             if shared.said.contains(&comment) || self.unsaid.contains(&comment) {
                 continue;
@@ -241,6 +267,17 @@ impl Input {
     }
 }
 
+/// The interface's node captured at that time.
+fn cover(covered: &mut BTreeMap<String, usize>, shared: &mut Shared, number: u32, time: u64) {
+    let Some(known) = shared.interfaces.get(number as usize) else { return };
+    let node = pairs::node_of(&known.name);
+    let span = covered.get(node).copied();
+    let now = shared.cover.extend(node, span, i64::try_from(time).unwrap_or(i64::MAX));
+    if span.is_none() {
+        covered.insert(node.to_owned(), now);
+    }
+}
+
 fn add_options(bytes: &mut Vec<u8>, unsaid: &mut Vec<String>, packet: &Packet<'_>) {
     if unsaid.is_empty() {
         bytes.extend_from_slice(packet.options);
@@ -250,12 +287,8 @@ fn add_options(bytes: &mut Vec<u8>, unsaid: &mut Vec<String>, packet: &Packet<'_
 }
 
 /// An interface goes by its node's name and its own. One that this product has merged before has both already.
-fn number(shared: &mut Shared, node: &str, mut interface: Interface) -> (u32, u16) {
-    let name = match (node, interface.name.as_str()) {
-        ("", name) => name.to_owned(),
-        (node, "") => node.to_owned(),
-        (node, name) => format!("{node}/{name}"),
-    };
+fn number(shared: &mut Shared, node: &str, mut interface: Interface, ours: bool) -> (u32, u16) {
+    let name = name_of(node, &interface.name);
     let description = if interface.description.is_empty() { node } else { &interface.description }.to_owned();
     shared.snaplens.settle(&mut interface);
     shared.notes.link_types.insert(interface.link_type);
@@ -265,7 +298,39 @@ fn number(shared: &mut Shared, node: &str, mut interface: Interface) -> (u32, u1
         shared.snaplens.described_at(shared.written + before as u64);
         shared.let_go();
     }
+    if shared.interfaces.len() <= number as usize {
+        shared.interfaces.push(Described { name, link_type: interface.link_type, ours });
+    }
     (number, interface.link_type)
+}
+
+/// What the new file calls an interface.
+pub(super) fn name_of(node: &str, interface: &str) -> String {
+    match (node, interface) {
+        ("", name) => name.to_owned(),
+        (node, "") => node.to_owned(),
+        (node, name) => format!("{node}/{name}"),
+    }
+}
+
+/// The node of a section's interfaces; `before` is what the file's place says.
+pub(super) fn node_of_section(section: &Section, before: String) -> String {
+    if !section.hardware.is_empty() && section.application.starts_with("nodewatch") {
+        section.hardware.clone()
+    } else if section.application.starts_with("nodewatch-tui") {
+        // Its interfaces have their nodes' names already.
+        String::new()
+    } else {
+        before
+    }
+}
+
+/// The node of a file by its place alone.
+pub(super) fn node_before(place: &Place, apart: bool) -> String {
+    if apart {
+        return place.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    }
+    folder_name(place)
 }
 
 /// When a journal entry was made.

@@ -56,7 +56,7 @@ fn read(bytes: &[u8]) -> Read {
 
 fn merge(inputs: &[PathBuf], window: RangeInclusive<u64>) -> Result<(Merged, Vec<u8>), MergeError> {
     let mut out = Vec::new();
-    let merge = Merge { inputs: inputs.to_vec(), window, names: BTreeMap::new() };
+    let merge = Merge { inputs: inputs.to_vec(), window, names: BTreeMap::new(), pair: None };
     Ok((merge.write(&mut out, Path::new("out"))?, out))
 }
 
@@ -78,8 +78,24 @@ fn packets_come_in_time_order_also_where_a_file_is_a_little_out_of_order() {
     assert_eq!(times.len(), sorted.len());
     assert_eq!(packets.iter().filter(|(name, _)| name == "a/eth0").count(), 7);
     assert_eq!(packets.iter().filter(|(name, _)| name == "b/eth0").count(), 3);
-    assert_eq!(comments, ["merged from 3 files", "gap: a test"]);
+    let sides =
+        "each packet is in it once for each node that captured it: frame.interface_name == \"a/eth0\" shows one side";
+    assert_eq!(comments, ["merged from 3 files", "gap: a test", sides]);
     assert_eq!(drops, 6);
+}
+
+#[test]
+fn what_overlapping_files_of_a_node_have_is_written_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let a = file(folder.path(), "a", "1.pcapng", &[1, 2, 3, 3]);
+    // Two of the same nanosecond are two, and another node's are its own.
+    let again = file(folder.path(), "a", "2.pcapng", &[2, 3, 3, 4]);
+    let b = file(folder.path(), "b", "1.pcapng", &[3]);
+    let (merged, bytes) = merge(&[a, again, b], 0..=u64::MAX).expect("merged");
+    assert_eq!((merged.packets, merged.again), (6, 3));
+    let packets = read(&bytes).0;
+    let of = |node: &str| packets.iter().filter(|(name, _)| name == node).map(|(_, time)| *time).collect::<Vec<_>>();
+    assert_eq!((of("a/eth0"), of("b/eth0")), (vec![1, 2, 3, 3, 4], vec![3]));
 }
 
 #[test]
@@ -135,11 +151,11 @@ fn where_nothing_can_be_had_nothing_is_left() {
     let no = folder.path().join("no.pcapng");
     fs::write(&no, b"hello, this is no capture").expect("written");
     let out = folder.path().join("x");
-    let none = Merge { inputs: vec![no], window: 0..=u64::MAX, names: BTreeMap::new() };
+    let none = Merge { inputs: vec![no], window: 0..=u64::MAX, names: BTreeMap::new(), pair: None };
     let error = none.into_file(&out).expect_err("no capture");
     assert!(matches!(&error, MergeError::Input { .. }) && error.to_string().contains("no.pcapng"), "{error}");
     let good = file(folder.path(), "a", "1.pcapng", &[1_000_000_000, 2_000_000_000]);
-    let late = Merge { inputs: vec![good.clone()], window: 3..=4, names: BTreeMap::new() };
+    let late = Merge { inputs: vec![good.clone()], window: 3..=4, names: BTreeMap::new(), pair: None };
     let outside = late.into_file(&out).expect("merged");
     assert!(outside.is_outside());
     assert_eq!(outside.span.map(|(first, last)| (first.seconds, last.seconds)), Some((1, 2)));
@@ -147,7 +163,7 @@ fn where_nothing_can_be_had_nothing_is_left() {
         fs::read_dir(folder.path()).expect("read").map(|entry| entry.expect("one").file_name()).collect();
     assert_eq!(left.len(), 2, "{left:?}");
 
-    let one = Merge { inputs: vec![good.clone()], window: 0..=u64::MAX, names: BTreeMap::new() };
+    let one = Merge { inputs: vec![good.clone()], window: 0..=u64::MAX, names: BTreeMap::new(), pair: None };
     one.into_file(&out).expect("merged");
     let again = one.into_file(&out).expect_err("nothing is overwritten");
     assert!(matches!(again, MergeError::Output { .. }), "{again}");
@@ -185,7 +201,8 @@ fn folders_give_their_captures_whatever_their_names_and_say_what_they_pass_over(
     passed.sort();
     assert_eq!(passed, ["7.pcapng.part", "log.gz", "merged-1.pcapng", "notes.txt", "pipe"]);
     let merged = merge(&found.captures, 0..=u64::MAX).expect("merged").0;
-    assert_eq!((merged.packets, merged.notes.damaged.len()), (5, 1));
+    // Four are copies of one file, whose packet is written once.
+    assert_eq!((merged.packets, merged.again, merged.notes.damaged.len()), (2, 3, 1));
     let empty = tempfile::tempdir().expect("a folder");
     assert!(matches!(find(&[empty.path().to_owned()]), Err(MergeError::Nothing { .. })));
     // As they were named, not by name: of equal times the later file's come first.
@@ -375,7 +392,7 @@ fn more_files_at_once_than_may_be_open_make_the_same_file() {
         .collect();
     let made = |slots| {
         let mut out = Vec::new();
-        let merge = Merge { inputs: inputs.clone(), window: 2..=15_000, names: BTreeMap::new() };
+        let merge = Merge { inputs: inputs.clone(), window: 2..=15_000, names: BTreeMap::new(), pair: None };
         let (merged, _) = merge.write_in(&mut out, Path::new("out"), folder.path(), slots).expect("merged");
         (
             merged,
@@ -418,7 +435,7 @@ fn what_says_how_much_it_keeps_says_the_same_in_one_file() {
     for (snaplens, wanted) in [([96, 96], [96, 96]), ([96, 128], [0, 0]), ([0, 262_144], [0, 262_144])] {
         let out = folder.path().join(format!("out{}{}", snaplens[0], snaplens[1]));
         let inputs = vec![two("in", snaplens)];
-        let merge = Merge { inputs, window: 0..=u64::MAX, names: BTreeMap::new() };
+        let merge = Merge { inputs, window: 0..=u64::MAX, names: BTreeMap::new(), pair: None };
         merge.into_file(&out).expect("merged");
         let mut reader = Reader::new(File::open(&out).expect("there"));
         let mut said = Vec::new();

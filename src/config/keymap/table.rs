@@ -108,6 +108,7 @@ pub const BINDINGS: &[Binding] = table! {
     "files" [letter('f')] => Action::Files, SCREENS, Files, "all capture files, wherever they are; again: refresh";
     "fetch-all" [letter('s')] => Action::FetchAll, SCREENS, Files, "download all finished files that are nowhere else yet";
     "follow" [letter('w')] => Action::Follow, SCREENS, Capture, "follow captures in Wireshark, live; on a file: open it";
+    "tail" [letter('t')] => Action::Tail, SCREENS, Capture, "the last packets of the node, as tcpdump prints them";
     "ports" [letter('o')] => Action::Ports, &[Scope::List, Scope::Node, Scope::Files, Scope::Events], Look, "open ports of all nodes";
     "events" [letter('v')] => Action::Events, SCREENS, Look, "events of all nodes, newest first";
     "probe" [letter('P')] => Action::Probe, NODE_AND_PORTS, Capture, "probe the port from another node";

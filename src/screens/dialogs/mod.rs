@@ -10,13 +10,14 @@ pub mod form;
 pub mod history;
 pub mod reading;
 pub mod sessions;
+pub mod sides;
 pub mod typed;
 
 pub use confirm::Confirm;
 
 use self::{
     contexts::Contexts, exit::ExitView, form::CaptureForm, history::History, reading::Reading, sessions::Sessions,
-    typed::Typed,
+    sides::SidesView, typed::Typed,
 };
 use super::{App, Scope, action::Action, command::CommandLine, filter_line::FilterLine};
 use crate::session::Effect;
@@ -44,6 +45,8 @@ pub enum Layer {
     Sessions(Sessions),
     /// The kubeconfig's contexts.
     Contexts(Contexts),
+    /// How several nodes' packets are shown.
+    Sides(SidesView),
     /// The guided exit.
     Exit(ExitView),
 }
@@ -55,13 +58,13 @@ impl Layer {
             Self::Help(reading) | Self::Notices(reading) if reading.typing => Scope::Text,
             Self::Help(_) | Self::Notices(_) | Self::History(_) => Scope::Reading,
             Self::Filter(_) | Self::Command(_) | Self::Form(_) | Self::Typed(_) => Scope::Text,
-            Self::Confirm(_) | Self::Sessions(_) | Self::Contexts(_) | Self::Exit(_) => Scope::Dialog,
+            Self::Confirm(_) | Self::Sessions(_) | Self::Contexts(_) | Self::Sides(_) | Self::Exit(_) => Scope::Dialog,
         }
     }
 
     /// Something is done only after an answer.
     pub fn asks(&self) -> bool {
-        matches!(self, Self::Confirm(_) | Self::Typed(_))
+        matches!(self, Self::Confirm(_) | Self::Typed(_) | Self::Sides(_))
     }
 }
 
@@ -78,6 +81,7 @@ impl App {
             Some(Layer::Confirm(_)) => self.confirm_key(action),
             Some(Layer::Sessions(_)) => self.sessions_key(action),
             Some(Layer::Contexts(_)) => self.contexts_key(action),
+            Some(Layer::Sides(_)) => self.sides_key(action),
             Some(Layer::Exit(_)) => self.exit_key(action),
         }
     }
@@ -85,12 +89,20 @@ impl App {
     /// What the session needs an answer to lies over everything else.
     pub(in crate::screens) fn show_what_the_session_asks(&mut self) {
         let is_exit = |layer: &Layer| matches!(layer, Layer::Exit(_));
+        let is_sides = |layer: &Layer| matches!(layer, Layer::Sides(_));
         let is_leave = |layer: &Layer| matches!(layer, Layer::Confirm(Confirm::Leave));
         let (exit, waits) = (self.session.exit().is_some(), self.session.waiting().is_some());
         self.layers.retain(|layer| (exit || !is_exit(layer)) && (waits || !is_leave(layer)));
         if exit && !self.layers.iter().any(is_exit) {
             self.scroll = 0;
             self.open(Layer::Exit(ExitView::default()));
+        }
+        // It does not open over what is being typed or answered, and waits for that.
+        if !self.session.showing.asked.is_empty() && self.layers.is_empty() {
+            self.open(Layer::Sides(SidesView::default()));
+        }
+        if self.session.showing.asked.is_empty() {
+            self.layers.retain(|layer| !is_sides(layer));
         }
         if waits && !self.layers.iter().any(is_leave) {
             self.open(Layer::Confirm(Confirm::Leave));

@@ -31,6 +31,9 @@ impl Receipt {
             let path = text::visible(&path.display().to_string());
             let _ = writeln!(out, "  fetched  {path}  {}  sha256:{sha256}", text::bytes(*size));
         }
+        for (path, size) in &self.files.merged {
+            let _ = writeln!(out, "  merged   {}  {}", text::visible(&path.display().to_string()), text::bytes(*size));
+        }
         for (uri, size, sha256) in &self.files.delivered {
             // What nobody compared may have another.
             let sum = match sha256 {

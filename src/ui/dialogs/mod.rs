@@ -9,6 +9,7 @@ pub(super) mod history;
 pub(super) mod notices;
 mod reading;
 pub(super) mod sessions;
+pub(super) mod sides;
 pub(super) mod typed;
 
 use crate::ui::Theme;
