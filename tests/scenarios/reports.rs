@@ -212,7 +212,7 @@ fn a_session_that_was_taken_up_again_tells_what_was_before() {
     for said in [
         "Nobody was attached from 22:15:19 to 22:18:20 (3 min)",
         "| 22:13:30 | node-1 | capture started on eth0",
-        "| 22:18:20 | node-1 | attached to the capture on eth0: tcp port 8080, content headers; it has run for 00:04:50 |",
+        "| 22:18:20 | node-1 | attached to the capture on eth0: tcp port 8080, content headers; it has run for 4m50s |",
         "| 22:18:20 | node-1 | attached: the agent is live, version 0.1.0 |",
     ] {
         assert!(text.contains(said), "{said}: {text}");
