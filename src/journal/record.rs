@@ -57,6 +57,11 @@ impl Record {
             Entry::Before(before) => self.before = before,
             Entry::Moved(cluster) => self.header.cluster = cluster,
             Entry::Ends(ends) => self.ends = ends,
+            Entry::Image(image) => {
+                if let Some(agents) = &mut self.header.agents {
+                    agents.image = image;
+                }
+            }
             Entry::Storage(storage) => self.storage = storage,
             Entry::Logs(logs) => self.logs = logs,
             Entry::Detached => self.detached = true,

@@ -14,7 +14,7 @@ mod storage;
 mod summary;
 mod workloads;
 
-pub use image::PullPolicy;
+pub use image::{AgentImage, PullPolicy};
 pub use machine::{ARCHITECTURES, Machine, NoAgent};
 pub use notice::{Failure, Notice, Severity};
 pub use objects::{Group, Keep, Kind, MadeObject, Purpose, Removal, SeenObject};

@@ -60,6 +60,8 @@ enum Does {
     Filter,
     /// End the session in so long.
     Budget,
+    /// The image of agents that are deployed from now on.
+    Image,
 }
 
 struct Command {
@@ -74,7 +76,7 @@ const fn plain(names: &'static [&'static str], does: Does) -> Command {
     Command { names, does, takes: "" }
 }
 
-const COMMANDS: [Command; 23] = [
+const COMMANDS: [Command; 24] = [
     plain(&["nodes", "node", "no"], Does::Nodes),
     plain(&["ports", "port", "po"], Does::Key(Action::Ports)),
     plain(&["captures", "capture", "cap"], Does::Key(Action::Files)),
@@ -90,6 +92,7 @@ const COMMANDS: [Command; 23] = [
     Command { names: &["sort"], does: Does::Sort, takes: "COLUMN" },
     Command { names: &["save"], does: Does::Save, takes: "FILE.csv or FILE.json" },
     Command { names: &["budget"], does: Does::Budget, takes: "DURATION" },
+    Command { names: &["image"], does: Does::Image, takes: "NAME, for agents deployed from now on" },
     plain(&["freeze"], Does::Key(Action::Freeze)),
     plain(&["merge"], Does::Key(Action::Merge)),
     plain(&["probe"], Does::Key(Action::Probe)),
@@ -220,6 +223,8 @@ impl App {
             }
             Does::Context => Ok(self.session.switch(Next::Context(rest.to_owned()))),
             Does::Namespace => self.namespace_command(rest),
+            Does::Image if rest.is_empty() => self.session.tell_image().map(|()| Vec::new()),
+            Does::Image => self.session.name_image(rest),
             Does::Save => Ok(self.save_table((!rest.is_empty()).then_some(rest))),
             Does::Sort => self.sort_by_word(rest),
             Does::Filter => self.set_filter(rest).map(|()| Vec::new()),

@@ -13,6 +13,7 @@ pub mod files;
 pub mod filter;
 pub mod grant;
 mod homing;
+mod images;
 pub mod joining;
 mod leaving;
 pub mod ledger;
@@ -56,7 +57,7 @@ use self::{
 };
 use crate::{
     base::text,
-    model::{NodeName, Notice, Place, SessionId},
+    model::{AgentImage, NodeName, Notice, Place, SessionId},
 };
 
 /// How long before its end a session says so, in milliseconds.
@@ -118,6 +119,8 @@ pub struct Session {
     pub life: Life,
     /// Whether the cluster may be changed now.
     pub permission: Permission,
+    /// The image that agents are deployed from now.
+    pub image: AgentImage,
     /// By the laptop's steady clock, as of the last event. Every time in here is by it, unless it says otherwise.
     pub now: UnixMillis,
     /// How far the clock on the laptop's wall is ahead of that, in milliseconds.
@@ -190,6 +193,7 @@ impl Session {
         Self {
             life: Life::default(),
             permission: terms.permission,
+            image: terms.image.clone(),
             now: 0,
             wall_ahead: 0,
             nodes: BTreeMap::new(),

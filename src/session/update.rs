@@ -75,6 +75,7 @@ impl Session {
             | Event::NoManifest(_)
             | Event::Stock(_)
             | Event::EndsSet(_)
+            | Event::ImageSet(..)
             | Event::Sweep(..)
             | Event::MeanLaterNodes) => {
                 self.note_event(event);
@@ -97,6 +98,7 @@ impl Session {
             Event::Download(key, progress) => self.download_progress(key, progress),
             Event::Ended(job, notice) => self.job_ended(job, notice),
             Event::Told(notice) | Event::EndsSet(Err(notice)) => self.notify(notice),
+            Event::ImageSet(reference, outcome) => self.image_set(&reference, outcome),
             Event::Stocked(group, found) => self.stocked(group, &found),
             Event::InBucket(found) => self.in_bucket(found),
             Event::NoManifest(notice) => self.no_manifest(notice),

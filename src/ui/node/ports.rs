@@ -29,6 +29,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
             (Agent::Absent, None) => {
                 theme.keys.fill(" no agent on this node: {deploy} deploys one, {capture} deploys one and captures")
             }
+            (Agent::Deploying(step), _) => format!(" deploying: {}", visible(step)),
+            (Agent::Connecting, _) => " connecting to the agent".to_owned(),
+            (Agent::Lost { reason, .. }, _) => format!(" tunnel lost: {}", visible(reason)),
             _ => " waiting for the first scan".to_owned(),
         };
         frame.render_widget(wrapped(&text).style(theme.dim), area);
