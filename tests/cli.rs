@@ -133,6 +133,19 @@ fn an_unknown_context_is_named_with_those_there_are() {
 }
 
 #[test]
+fn a_default_image_is_warned_of_before_a_command_deploys_and_one_that_was_named_is_not() {
+    let file = kubeconfig("https://127.0.0.1:1");
+    let path = file.path().to_str().expect("text");
+    let warnings = |more: &[&str]| {
+        let said = refused(&[more, &["--kubeconfig", path]].concat(), 1);
+        said.lines().filter(|line| line.starts_with("warning: no agent image is published yet")).count()
+    };
+    assert_eq!(warnings(&["ports", "--all"]), 1);
+    assert_eq!(warnings(&["ports", "--all", "--image", "registry.example/agent:1"]), 0);
+    assert_eq!(warnings(&["nodes"]), 0, "nothing is deployed");
+}
+
+#[test]
 fn a_missing_kubeconfig_says_how_to_name_one() {
     let said = refused(&["nodes", "--kubeconfig", "/nonexistent/config"], 2);
     assert!(said.contains("/nonexistent/config") && said.contains("--local"), "{said}");

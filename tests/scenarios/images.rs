@@ -28,7 +28,11 @@ fn command(app: &mut App, text: &str) -> Vec<Effect> {
 }
 
 fn screen(app: &App) -> String {
-    let mut terminal = ratatui::Terminal::new(ratatui::backend::TestBackend::new(100, 30)).expect("a terminal");
+    screen_of(app, 100, 30)
+}
+
+fn screen_of(app: &App, width: u16, height: u16) -> String {
+    let mut terminal = ratatui::Terminal::new(ratatui::backend::TestBackend::new(width, height)).expect("a terminal");
     let theme = nodewatch_tui::ui::Theme::standard();
     terminal.draw(|frame| drop(nodewatch_tui::ui::draw(frame, app, &theme))).expect("drawn");
     terminal.backend().to_string()
@@ -45,8 +49,15 @@ fn a_default_image_that_nobody_has_named_is_asked_about_once_and_before_anything
         let mut app = with(default_image());
         assert_eq!(key(&mut app, action), []);
         assert!(matches!(app.top(), Some(Layer::Confirm(Confirm::DefaultImage(..)))));
-        let shown = screen(&app);
-        for part in ["published", "docker.io/library/nodewatch-agent:0.1.0", "NODEWATCH_IMAGE", "--push-agent"] {
+        let shown = screen_of(&app, 80, 24);
+        for part in [
+            "published",
+            "docker.io/library/nodewatch-agent:0.1.0",
+            "NODEWATCH_IMAGE",
+            ":image NAME",
+            "--push-agent",
+            "tries it",
+        ] {
             assert!(shown.contains(part), "{part}: {shown}");
         }
         assert_eq!(key(&mut app, Action::Back), []);
