@@ -8,6 +8,8 @@ mod asked;
 mod current;
 #[path = "api_server/daemonset.rs"]
 mod daemonset;
+#[path = "api_server/images.rs"]
+mod images;
 #[path = "api_server/patience.rs"]
 mod patience;
 #[path = "api_server/safety.rs"]

@@ -136,6 +136,19 @@ fn an_unknown_context_is_named_with_those_there_are() {
 }
 
 #[test]
+fn a_default_image_is_warned_of_before_a_command_deploys_and_one_that_was_named_is_not() {
+    let file = kubeconfig("https://127.0.0.1:1");
+    let path = file.path().to_str().expect("text");
+    let warnings = |more: &[&str]| {
+        let said = refused(&[more, &["--kubeconfig", path]].concat(), 1);
+        said.lines().filter(|line| line.starts_with("warning: no agent image is published yet")).count()
+    };
+    assert_eq!(warnings(&["ports", "--all"]), 1);
+    assert_eq!(warnings(&["ports", "--all", "--image", "registry.example/agent:1"]), 0);
+    assert_eq!(warnings(&["nodes"]), 0, "nothing is deployed");
+}
+
+#[test]
 fn a_missing_kubeconfig_says_how_to_name_one() {
     let said = refused(&["nodes", "--kubeconfig", "/nonexistent/config"], 2);
     assert!(said.contains("/nonexistent/config") && said.contains("--local"), "{said}");
@@ -364,7 +377,7 @@ fn a_command_is_recorded_reported_and_replayed() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let told = run(&["report", "--from", file, "--print"]);
     let report = String::from_utf8_lossy(&told.stdout).into_owned();
-    assert!(report.starts_with("# nodewatch session ") && report.contains("the agent is live"), "{report}");
+    assert!(report.starts_with("# nodewatch, session ") && report.contains("the agent is live"), "{report}");
     let drawn = run(&["replay", file, "--print"]);
     let frame = String::from_utf8_lossy(&drawn.stdout).into_owned();
     assert!(frame.lines().count() == 40 && frame.contains("NODES (1)") && frame.contains("agents 1/1 live"), "{frame}");

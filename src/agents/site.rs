@@ -175,6 +175,10 @@ pub trait Site: Send + Sync + 'static {
     fn note_storage(&self, _storage: Option<StorageSettings>) -> Result<(), Notice> {
         Ok(())
     }
+    /// Deploys agents from that image from now on, in this session for good; what is odd about it is returned.
+    fn set_image(&self, _reference: &str) -> Result<String, Notice> {
+        Err(Notice::error("the image was not changed", "agents have none here", ""))
+    }
     /// Takes up agents that run already, and tells how it goes as [`Site::deploy`] does.
     fn attach(&self) -> BoxStream<'static, (NodeName, DeployProgress)> {
         stream::pending().boxed()

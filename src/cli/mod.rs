@@ -26,6 +26,7 @@ use crate::{
     model::{PortKey, SessionId},
 };
 pub use options::{Options, SETTINGS, leaf, takes};
+pub use session::DEFAULT_IMAGE;
 use words::Words;
 
 /// Live open ports, packet statistics and captures of Kubernetes nodes, with nothing left behind

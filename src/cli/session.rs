@@ -37,13 +37,19 @@ pub struct SessionArgs {
     pub daemonset: bool,
 }
 
+/// The agents' image unless one is named. It is published nowhere.
+pub const DEFAULT_IMAGE: &str = concat!("nodewatch-agent:", env!("CARGO_PKG_VERSION"));
+
 /// What the agents run from, and what they may use on a node.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Session")]
 pub struct AgentArgs {
     /// Agent image
-    #[arg(long, default_value = concat!("nodewatch-agent:", env!("CARGO_PKG_VERSION")), value_parser = parse_image)]
+    #[arg(long, default_value = DEFAULT_IMAGE, value_parser = parse_image)]
     pub image: String,
+    /// Nobody has named that image: the layers of settings know.
+    #[arg(skip)]
+    pub image_is_default: bool,
     /// When nodes pull the agent image
     #[arg(long, value_name = "POLICY", hide_short_help = true)]
     pub image_pull_policy: Option<PullPolicy>,

@@ -21,7 +21,7 @@ use super::{
     error::{Attempt, Patience, notice},
     header, identity, kinds, lock,
     objects::{Draft, SESSION_LABEL, Session},
-    preflight,
+    preflight, remove,
     strangers::{self, Stranger},
     template::ManifestError,
     watch_pods::{Progress, follow},
@@ -64,7 +64,7 @@ pub(super) fn deploy(cluster: Cluster, nodes: Vec<NodeName>) -> BoxStream<'stati
 
 async fn make_jobs(cluster: &Cluster, nodes: Vec<NodeName>, tell: &Progress) {
     let create = futures::stream::iter(nodes).for_each_concurrent(PARALLEL, |node| async move {
-        let progress = match make_job(cluster, &node).await {
+        let progress = match make_job(cluster, &node, tell).await {
             // Its pod says more.
             Ok(()) if lock(&cluster.state.pods).uid(&node).is_some() => return,
             Ok(()) => DeployProgress::Step("the Job is created".to_owned()),
@@ -120,7 +120,7 @@ async fn make_base(cluster: &Cluster, nodes: &[NodeName]) -> Result<Vec<Notice>,
     if cluster.settings.namespace.is_none() && !cluster.state.asked.load(Ordering::Relaxed) {
         let began = cluster.journal().map_or_else(unix_millis, |(_, header)| header.began);
         let ends = lock(&cluster.state.ends).map_or(began, wall_at);
-        let session = Session { id: &cluster.session, settings: &cluster.settings, began, ends };
+        let session = Session { id: &cluster.session, settings: &cluster.settings(), began, ends };
         warnings.extend(preflight::in_own_namespace(cluster.client(), session, nodes).await?);
         cluster.state.asked.store(true, Ordering::Relaxed);
     }
@@ -142,7 +142,7 @@ async fn note_before(cluster: &Cluster, journal: &Arc<Journal>) {
 
 /// The first deployment of the session: preflight, and the journal's first line.
 async fn begin(cluster: &Cluster, nodes: &[NodeName]) -> Result<(Arc<Journal>, Option<Notice>), Notice> {
-    let warning = preflight::gate(&cluster.connection, &cluster.settings, nodes).await?;
+    let warning = preflight::gate(&cluster.connection, &cluster.settings(), nodes).await?;
     let began = unix_millis();
     let ends = began + cluster.settings.budget.as_millis() as u64;
     let header = header(cluster, began, ends).await?;
@@ -165,17 +165,18 @@ pub(super) fn with_session<T>(
     let began = cluster.journal().map_or_else(unix_millis, |(_, header)| header.began);
     // Annotations are for people and for the cluster's clock.
     let ends = lock(&cluster.state.ends).map_or(began, wall_at);
-    let session = Session { id: &cluster.session, settings: &cluster.settings, began, ends };
+    let session = Session { id: &cluster.session, settings: &cluster.settings(), began, ends };
     work(session).map_err(|error| broken(&error))
 }
 
-async fn make_job(cluster: &Cluster, node: &NodeName) -> Result<(), Notice> {
+async fn make_job(cluster: &Cluster, node: &NodeName, tell: &Progress) -> Result<(), Notice> {
     let Some((journal, _)) = cluster.journal() else {
         return Err(Notice::error("no Job was created", "the session has no journal", "deploy again"));
     };
+    // Before one of them is removed: what is still said of that one is not said of the next.
+    let attempt = next_attempt(&cluster.made(), node);
+    remove_stuck(cluster, node, tell).await?;
     let draft = || {
-        let earlier = |made: &MadeObject| made.kind == Kind::Job && made.purpose == Purpose::Agent(node.clone());
-        let attempt = lock(&cluster.state.made).iter().filter(|(_, made)| earlier(made)).count() + 1;
         let left = lock(&cluster.state.ends).unwrap_or_default().saturating_sub(steady_millis());
         if left == 0 {
             let headline = format!("no agent on {node}");
@@ -196,6 +197,35 @@ async fn make_job(cluster: &Cluster, node: &NodeName) -> Result<(), Notice> {
         Ok(job)
     };
     create(cluster, &journal, draft).await
+}
+
+/// The number of a node's next Job, after all of it that may be there.
+fn next_attempt(made: &[MadeObject], node: &NodeName) -> usize {
+    let ours = made.iter().filter(|made| made.kind == Kind::Job && made.purpose == Purpose::Agent(node.clone()));
+    let numbers = ours.filter_map(|job| job.name.rsplit_once('-')?.1.parse::<usize>().ok());
+    numbers.max().unwrap_or_default() + 1
+}
+
+/// Removes a node's Job whose container never came to run, as with an image that cannot be had: it would go on trying.
+async fn remove_stuck(cluster: &Cluster, node: &NodeName, tell: &Progress) -> Result<(), Notice> {
+    if !lock(&cluster.state.pods).is_stuck(node) {
+        return Ok(());
+    }
+    let of_node = lock(&cluster.state.jobs).iter().find(|(_, known)| *known == node).map(|(job, _)| job.clone());
+    let is_it = |made: &MadeObject| made.is_agent() && made.uid.is_some() && Some(&made.name) == of_node.as_ref();
+    let Some(job) = cluster.made().into_iter().find(is_it) else { return Ok(()) };
+    // What is said of its pod from now on is not of the node's agent.
+    lock(&cluster.state.jobs).remove(&job.name);
+    lock(&cluster.state.pods).forget(node);
+    let step = format!("removing {}, which could not start", job.text());
+    // Nobody listening means that the session is over.
+    let _ = tell.send((node.clone(), DeployProgress::Step(step))).await;
+    remove::remove_one(cluster.scope(), job.clone()).await.map_err(|reason| {
+        let headline = format!("{} was not removed, and no other one was made", job.text());
+        Notice::error(headline, reason, "press {deploy} to make another one all the same").naming_keys()
+    })?;
+    lock(&cluster.state.made).retain(|(_, known)| !known.is(&job));
+    Ok(())
 }
 
 /// Creates one object. Once begun it is finished, even when nobody waits for it any more: removal must see it. What it

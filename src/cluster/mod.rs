@@ -31,6 +31,7 @@ mod remove;
 mod sender;
 mod stand_in;
 mod strangers;
+mod stuck;
 mod template;
 mod terms;
 mod tls;
@@ -59,9 +60,9 @@ use crate::{
     base::clock::{steady_at, unix_millis},
     journal::{Deployed, Entry, Header, Journal, JournalError, Journals, Pushed, Record},
     model::{
-        ClusterIdentity, ContextRow, DeployProgress, Expectations, Keep, Kind, LogsSettings, MadeObject, Moment,
-        NodeName, NodesChange, Notice, PreflightCheck, PullPolicy, Removal, SeenObject, SessionId, SessionSummary,
-        StandIn, StorageSettings, Summary, Workloads,
+        AgentImage, ClusterIdentity, ContextRow, DeployProgress, Expectations, Keep, Kind, LogsSettings, MadeObject,
+        Moment, NodeName, NodesChange, Notice, PreflightCheck, PullPolicy, Removal, SeenObject, SessionId,
+        SessionSummary, StandIn, StorageSettings, Summary, Workloads,
     },
 };
 use inventory::Places;
@@ -78,7 +79,7 @@ pub const LOOK_WITHIN: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone)]
 pub struct AgentSettings {
     /// The agent image.
-    pub image: String,
+    pub image: AgentImage,
     /// When it is pulled; `None` leaves it to the manifest.
     pub pull_policy: Option<PullPolicy>,
     /// How long agents may run.
@@ -114,7 +115,7 @@ impl AgentSettings {
             as_root: push.as_root,
         });
         Deployed {
-            image: self.image.clone(),
+            image: self.image.reference.clone(),
             pull_policy: self.pull_policy.map(|policy| policy.word().to_owned()),
             pushed,
             lease_seconds: self.lease.as_secs(),
@@ -147,6 +148,8 @@ struct State {
     journal: Mutex<Option<(Arc<Journal>, Header)>>,
     /// When the agents end by themselves, by the steady clock, once the first was deployed.
     ends: Mutex<Option<UnixMillis>>,
+    /// The image that agents are deployed from, once the user has named one in the session.
+    image: Mutex<Option<AgentImage>>,
     /// What was in the session's own namespace before anything of it.
     before: Mutex<BTreeSet<String>>,
     /// What of others the user has said may go with that namespace.
@@ -248,6 +251,12 @@ impl Cluster {
         &self.connection.client
     }
 
+    /// What agents that are deployed now are made of.
+    fn settings(&self) -> AgentSettings {
+        let named = lock(&self.state.image).clone();
+        AgentSettings { image: named.unwrap_or_else(|| self.settings.image.clone()), ..self.settings.clone() }
+    }
+
     fn namespace(&self) -> String {
         self.settings.namespace.clone().unwrap_or_else(|| objects::namespace_name(&self.session))
     }
@@ -346,6 +355,10 @@ impl Site for Cluster {
 
     fn workloads(&self) -> Option<BoxFuture<'static, Workloads>> {
         Some(workloads::workloads(self.client().clone()).boxed())
+    }
+
+    fn set_image(&self, reference: &str) -> Result<String, Notice> {
+        terms::set_image(self, reference)
     }
 
     fn note_logs(&self, logs: Option<LogsSettings>) -> Result<(), Notice> {
@@ -485,6 +498,6 @@ async fn header(cluster: &Cluster, began: UnixMillis, ends: UnixMillis) -> Resul
         cluster: identity,
         namespace: cluster.namespace(),
         own_namespace: cluster.settings.namespace.is_none(),
-        agents: Some(Box::new(cluster.settings.deployed())),
+        agents: Some(Box::new(cluster.settings().deployed())),
     })
 }

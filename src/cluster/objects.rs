@@ -219,7 +219,7 @@ impl Session<'_> {
 
     fn set_image(&self, value: &mut Value) -> Result<(), ManifestError> {
         let container = "/spec/template/spec/containers/0";
-        set(Kind::Job, value, &format!("{container}/image"), json!(self.settings.image))?;
+        set(Kind::Job, value, &format!("{container}/image"), json!(self.settings.image.reference))?;
         if let Some(policy) = self.settings.pull_policy {
             set(Kind::Job, value, &format!("{container}/imagePullPolicy"), json!(policy.word()))?;
         }

@@ -9,7 +9,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::ResourceExt;
 
-use super::progress;
+use super::{
+    progress,
+    stuck::{self, Stuck},
+};
 use crate::model::{DeployProgress, NodeName};
 
 /// The pod that is a node's agent.
@@ -22,6 +25,8 @@ struct Current {
     good: Option<Timestamp>,
     /// It is being deleted, and its agent still runs.
     ending: bool,
+    /// What keeps its container from running.
+    stuck: Option<Stuck>,
 }
 
 /// Each node's pod.
@@ -51,6 +56,11 @@ impl Pods {
     /// The UID of a node's pod.
     pub fn uid(&self, node: &NodeName) -> Option<String> {
         self.current.get(node).map(|pod| pod.uid.clone())
+    }
+
+    /// Whether the container of a node's agent never came to run, for want of its image or by its settings.
+    pub fn is_stuck(&self, node: &NodeName) -> bool {
+        self.current.get(node).and_then(|pod| pod.stuck.as_ref()).is_some_and(Stuck::is_of_agent)
     }
 
     /// A new agent was asked for: what was there before speaks for the node no more.
@@ -115,6 +125,8 @@ impl Pods {
             }
             (None, _) => {}
         }
+        let before = self.current.get_mut(node).and_then(|current| current.stuck.take());
+        let (stuck, news) = stuck::hear(before, pod, news);
         if matches!(news, DeployProgress::Ended(_)) {
             self.forget(node);
         } else {
@@ -124,6 +136,7 @@ impl Pods {
                 created,
                 good: progress::good_since(pod),
                 ending: pod.metadata.deletion_timestamp.is_some(),
+                stuck,
             };
             self.current.insert(node.clone(), current);
         }
@@ -140,8 +153,16 @@ impl Pods {
         })
     }
 
+    /// What an event says of a node's agent; `None` where that is no news. Of a pod whose container cannot run, that it is
+    /// tried again is none.
+    pub fn heard(&self, node: &NodeName, event: &Event) -> Option<DeployProgress> {
+        let told = progress::of_event(event).filter(|_| self.counts(node, event))?;
+        let is_stuck = self.current.get(node).is_some_and(|pod| pod.stuck.is_some());
+        (!is_stuck || !matches!(told, DeployProgress::Step(_))).then_some(told)
+    }
+
     /// Whether an event is news of what the node's agent is now: of its pod, and younger than the last good of it.
-    pub fn counts(&self, node: &NodeName, event: &Event) -> bool {
+    fn counts(&self, node: &NodeName, event: &Event) -> bool {
         let about = &event.involved_object;
         let of_pod = about.kind.as_deref() == Some("Pod");
         let Some(current) = self.current.get(node) else {
@@ -272,5 +293,59 @@ mod tests {
         assert!(!pods.counts(&node, &undated));
         pods.deleted(&node, &running("1"));
         assert!(!counts(&pods, "1", "2026-01-01T12:00:00Z"), "it is over");
+    }
+
+    /// What containerd's kubelet says of an image that is nowhere, in its order, and at last of one that is there.
+    #[test]
+    fn a_pull_that_fails_stays_failed_with_its_reason_until_the_container_runs() {
+        let mut pods = Pods::default();
+        let node = NodeName::from("a");
+        let waits = |reason: &str, message: &str| {
+            let mut pod = pod(
+                "1",
+                "2026-01-01T10:00:00Z",
+                "Pending",
+                &json!({"waiting": {"reason": reason, "message": message}}),
+            );
+            let status = pod.status.as_mut().expect("a status");
+            status.conditions = serde_json::from_value(json!([{"type": "PodScheduled", "status": "True",
+                "lastTransitionTime": "2026-01-01T10:00:00Z"}]))
+            .expect("conditions");
+            pod
+        };
+        let mut told = Vec::new();
+        told.extend(pods.applied(&node, &waits("ContainerCreating", "")));
+        told.extend(pods.heard(&node, &event("Pulling", "1", "2026-01-01T10:00:01Z")));
+        let not_found = "failed to resolve reference: not found";
+        for (second, (reason, message)) in [
+            ("ErrImagePull", not_found),
+            ("ImagePullBackOff", "Back-off pulling image"),
+            ("ContainerCreating", ""),
+            ("ErrImagePull", not_found),
+            ("ImagePullBackOff", "Back-off pulling image"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            told.extend(pods.applied(&node, &waits(reason, message)));
+            for reason in ["Failed", "BackOff", "Pulling"] {
+                told.extend(pods.heard(&node, &event(reason, "1", &format!("2026-01-01T10:00:1{second}Z"))));
+            }
+        }
+        assert!(pods.is_stuck(&node));
+        told.dedup();
+        let [DeployProgress::Step(creating), DeployProgress::Step(pulling), DeployProgress::Failed(notice)] = &told[..]
+        else {
+            panic!("{told:?}")
+        };
+        assert_eq!((creating.as_str(), pulling.as_str()), ("waiting: ContainerCreating", "pulling the image"));
+        assert_eq!((notice.cause.as_str(), notice.failure), (not_found, crate::model::Failure::Image));
+        assert_eq!(pods.applied(&node, &running("1")), [DeployProgress::Running]);
+        assert!(!pods.is_stuck(&node));
+        // Another pod begins anew.
+        pods.applied(&node, &waits("ErrImagePull", not_found));
+        pods.forget(&node);
+        let next = pod("2", "2026-01-01T10:01:00Z", "Pending", &json!({"waiting": {"reason": "ContainerCreating"}}));
+        assert_eq!(pods.applied(&node, &next), [DeployProgress::Step("waiting: ContainerCreating".into())]);
     }
 }

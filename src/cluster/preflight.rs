@@ -27,19 +27,22 @@ use super::{
     AgentSettings, PARALLEL,
     connect::Connection,
     error::{Attempt, notice},
-    image::{self, Reading},
+    image::{Reading, read},
     objects::{Session, namespace_name},
     template::ManifestError,
 };
 use crate::{
     base::{clock::unix_millis, text},
-    model::{Failure, Node, NodeName, Notice, Outcome, PreflightCheck, Readiness, SessionId},
+    model::{AgentImage, Failure, Node, NodeName, Notice, Outcome, PreflightCheck, Readiness, SessionId},
 };
 
 /// Clocks that differ by more make times on the screens misleading.
 const CLOCK_WITHIN: Duration = Duration::from_secs(5);
 /// The first version in which a Job's time to live is on by default.
 const TTL_SINCE: (u32, u32) = (1, 21);
+
+/// The check of the agents' image.
+const IMAGE: &str = "image";
 
 /// One thing that a user must be allowed.
 struct Right {
@@ -108,7 +111,11 @@ pub(super) async fn gate(
 ) -> Result<Option<Notice>, Notice> {
     let checks = run(connection, settings, nodes).await;
     let failed: Vec<&PreflightCheck> = checks.iter().filter(|check| check.outcome.stops()).collect();
-    let Some(worst) = failed.iter().map(|check| check.outcome).max() else { return Ok(warnings(&checks)) };
+    let Some(worst) = failed.iter().map(|check| check.outcome).max() else {
+        // That the default image is published nowhere was said before anything was asked.
+        let told = checks.into_iter().filter(|check| !(settings.image.is_default && check.check == IMAGE));
+        return Ok(warnings(&told.collect::<Vec<_>>()));
+    };
     let details: Vec<String> = failed.iter().map(|check| format!("{}: {}", check.check, check.detail)).collect();
     let next_step = "nodewatch-tui preflight shows how to fix it; nothing was created";
     let failure = if worst == Outcome::NotPermitted { Failure::NotPermitted } else { Failure::Other };
@@ -436,10 +443,14 @@ fn shown(names: &[String]) -> String {
     format!("{}{more}", names[..names.len().min(5)].join(", "))
 }
 
-fn check_image(reference: &str) -> PreflightCheck {
-    let what = "image";
+fn check_image(image: &AgentImage) -> PreflightCheck {
+    let what = IMAGE;
+    if let Some(notice) = image.unpublished() {
+        return check(what, Outcome::Warning, notice.fact(), notice.next_step);
+    }
+    let reference = image.reference.as_str();
     let fix = "set it with --image or NODEWATCH_IMAGE, e.g. registry.example/nodewatch-agent:0.1.0";
-    match image::read(reference) {
+    match read(reference) {
         Reading::Good => check(what, Outcome::Passed, reference, ""),
         Reading::Odd(detail) => check(what, Outcome::Warning, detail, fix),
         Reading::Bad(detail) => check(what, Outcome::Failed, format!("{reference:?}: {detail}"), fix),
@@ -456,6 +467,16 @@ mod tests {
     }
 
     #[test]
+    fn a_default_image_that_nobody_named_is_warned_of_as_published_nowhere() {
+        let reference = "nodewatch-agent:0.1.0".to_owned();
+        let asked = check_image(&AgentImage { reference, is_default: true });
+        assert_eq!(asked.outcome, Outcome::Warning);
+        assert!(asked.detail.contains("published") && asked.detail.contains("docker.io/library/"), "{}", asked.detail);
+        assert!(asked.fix.contains("--push-agent") && asked.fix.contains("NODEWATCH_IMAGE"), "{}", asked.fix);
+        assert_eq!(check_image(&AgentImage::from("registry.example/agent:1")).outcome, Outcome::Passed);
+    }
+
+    #[test]
     fn missing_rights_come_with_the_rule_that_mends_them() {
         let checks = missing_rights(&[right("delete", None), right("create", None)]);
         assert_eq!(checks.len(), 1);
@@ -469,7 +490,7 @@ mod tests {
     #[test]
     fn the_operator_role_has_every_right_that_a_session_uses() {
         let settings = AgentSettings {
-            image: String::new(),
+            image: AgentImage::default(),
             pull_policy: None,
             budget: Duration::ZERO,
             lease: Duration::ZERO,

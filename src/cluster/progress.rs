@@ -6,7 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod, PodStatus};
 
-use crate::model::{DeployProgress, Notice};
+use crate::model::{DeployProgress, Failure, Notice};
 
 /// What a pod says of itself.
 pub(super) fn of_pod(pod: &Pod) -> DeployProgress {
@@ -55,7 +55,7 @@ pub(super) fn of_pod(pod: &Pod) -> DeployProgress {
 }
 
 /// The container with this name is the agent's, whatever stands before it.
-const AGENT: &str = "agent";
+pub(super) const AGENT: &str = "agent";
 
 fn agent_status(status: &PodStatus) -> Option<&ContainerStatus> {
     status.container_statuses.iter().flatten().find(|container| container.name == AGENT)
@@ -120,18 +120,19 @@ fn of_container(container: &ContainerStatus, always: bool) -> DeployProgress {
     let waiting = state.waiting.as_ref();
     let reason = waiting.and_then(|waiting| waiting.reason.as_deref()).unwrap_or_default();
     let message = waiting.and_then(|waiting| waiting.message.clone()).unwrap_or_else(|| reason.to_owned());
-    let failed =
-        |headline: String, next_step: &str| DeployProgress::Failed(Notice::error(headline, message.clone(), next_step));
+    let refused = |headline: String, next_step: &str| Notice::error(headline, message.clone(), next_step);
+    let failed = |headline: String, next_step: &str| DeployProgress::Failed(refused(headline, next_step));
     match reason {
         "ErrImagePull"
         | "ImagePullBackOff"
         | "InvalidImageName"
         | "ErrImageNeverPull"
         | "RegistryUnavailable"
-        | "ImageInspectError" => failed(
-            format!("the image {} cannot be pulled", container.image),
-            "name an image that this node can pull with --image, or load it onto the node",
-        ),
+        | "ImageInspectError" => {
+            let headline = format!("the image {} cannot be pulled", container.image);
+            let next_step = "{command}image NAME, then {deploy}";
+            DeployProgress::Failed(refused(headline, next_step).naming_keys().of(Failure::Image))
+        }
         "CrashLoopBackOff" => failed(
             "the agent's container keeps exiting".to_owned(),
             &format!("see kubectl logs; last exit: {}", last_end(container)),

@@ -73,6 +73,24 @@ pub(super) fn remove(scope: Scope, keep: Keep) -> BoxStream<'static, Removal> {
     })
 }
 
+/// Removes this one object of a session that goes on, and waits until it is seen gone; the error says why it is not.
+pub(super) async fn remove_one(scope: Scope, object: MadeObject) -> Result<(), String> {
+    let (tell, mut told) = mpsc::channel(64);
+    let work = Work { scope, tell, server: Patience::default(), silent: Mutex::default() };
+    let removal = async move { work.remove_all(vec![object]).await };
+    let reason = async {
+        let mut failed = Ok(());
+        while let Some(removal) = told.recv().await {
+            if let Removal::Failed(_, reason) = removal {
+                failed = Err(reason);
+            }
+        }
+        failed
+    };
+    let (_, outcome) = tokio::join!(removal, reason);
+    outcome
+}
+
 /// What a removal would leave a session's own namespace for, and what of it may not be looked at.
 pub(super) async fn contents(scope: &Scope) -> Result<Contents, Notice> {
     let Some(own) = &scope.places.own else { return Ok(Contents::default()) };

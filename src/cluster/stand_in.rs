@@ -10,6 +10,7 @@ use super::{
     error::{Attempt, notice},
     identity, kinds, lock,
     objects::{ENDS, STAND_IN},
+    progress::AGENT,
 };
 use crate::{
     base::clock::rfc3339,
@@ -46,9 +47,12 @@ async fn make(cluster: &Cluster, journal: &std::sync::Arc<Journal>, what: &Stand
 async fn change(cluster: &Cluster, known: &MadeObject, what: &StandIn) -> Result<(), Notice> {
     let ends = rfc3339(lock(&cluster.state.ends).unwrap_or_default());
     let annotations = json!({ENDS: ends, STAND_IN: json!(what.orders).to_string()});
-    let patch = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
+    // By name, as a list in a plain patch would take the place of the whole list.
+    let agent = json!({"name": AGENT, "image": cluster.settings().image.reference});
+    let template = json!({"metadata": {"annotations": annotations}, "spec": {"containers": [agent]}});
+    let patch = json!({"spec": {"template": template}});
     let api = kinds::api(cluster.client(), Kind::DaemonSet, known.namespace.as_deref());
-    let changed = api.patch(&known.name, &PatchParams::default(), &Patch::Merge(patch)).await;
+    let changed = api.patch(&known.name, &PatchParams::default(), &Patch::Strategic(patch)).await;
     let what = format!("change {}", known.text());
     changed.map(drop).map_err(|error| notice(&Attempt { what, rights: "patch on daemonsets (apps)" }, &error))
 }

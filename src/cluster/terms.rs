@@ -1,6 +1,9 @@
-//! A session's end, moved while it runs.
+//! What changes of a session's terms while it runs: its end, and the image that agents are deployed from.
 //!
-//! Owns the patches: each Job's deadline, the reaper's, and the annotation that says until when.
+//! Owns the patches: each Job's deadline, the reaper's, and the annotation that says until when. Agents that run keep
+//! their image.
+
+use std::sync::atomic::Ordering;
 
 use futures::{StreamExt, stream};
 use kube::api::{Patch, PatchParams};
@@ -10,14 +13,36 @@ use serde_json::json;
 use super::{
     Cluster, PARALLEL,
     error::{Attempt, notice},
+    image::{self, Reading},
     kinds, lock,
     objects::{DEADLINE, ENDS, REAPER_LONGER},
 };
 use crate::{
     base::clock::{rfc3339, steady_at, unix_millis, wall_at},
     journal::Entry,
-    model::{Kind, MadeObject, Notice},
+    model::{AgentImage, Failure, Kind, MadeObject, Notice},
 };
+
+/// Deploys agents from that image from now on; what is odd about it is returned.
+pub(super) fn set_image(cluster: &Cluster, reference: &str) -> Result<String, Notice> {
+    let headline = "the image was not changed";
+    let odd = match image::read(reference) {
+        Reading::Good => String::new(),
+        Reading::Odd(detail) => detail,
+        Reading::Bad(detail) => {
+            let cause = format!("{reference:?}: {detail}");
+            return Err(Notice::error(headline, cause, "name another one").of(Failure::BadInput));
+        }
+    };
+    // Without a journal nothing was made yet, and its first line will have it.
+    if let Some((journal, _)) = cluster.journal() {
+        journal.record(Entry::Image(reference.to_owned())).map_err(|error| error.notice(headline))?;
+    }
+    *lock(&cluster.state.image) = Some(AgentImage::from(reference));
+    // Policies may refuse this one: the server is asked again.
+    cluster.state.asked.store(false, Ordering::Relaxed);
+    Ok(odd)
+}
 
 /// Moves the end of everything that the session has in the cluster. A Job's deadline counts from its start, so each
 /// gets its own. Told as one failure when any of it failed; what worked holds.

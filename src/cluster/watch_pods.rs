@@ -26,7 +26,7 @@ use super::{
     error::{Attempt, watch_notice},
     inventory,
     lists::watched,
-    lock, objects, progress,
+    lock, objects,
 };
 use crate::{
     agents::site::produce,
@@ -231,15 +231,15 @@ async fn follow_events(cluster: &Cluster, tell: &Progress) {
             // Without the right to watch events the pods still tell most of it.
             _ => continue,
         };
-        let Some(progress) = progress::of_event(&event) else { continue };
         let Some(about) = event.involved_object.name.as_deref() else { continue };
         // A pod is named after its Job, with a random suffix.
         let node = lock(&cluster.state.jobs)
             .iter()
             .find(|(job, _)| about == job.as_str() || about.starts_with(&format!("{job}-")))
             .map(|(_, node)| node.clone());
-        if let Some(node) = node
-            && lock(&cluster.state.pods).counts(&node, &event)
+        let Some(node) = node else { continue };
+        let told = lock(&cluster.state.pods).heard(&node, &event);
+        if let Some(progress) = told
             && tell.send((node, progress)).await.is_err()
         {
             return;

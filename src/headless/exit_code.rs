@@ -65,7 +65,7 @@ impl ExitCode {
     /// What a failure amounts to.
     pub fn of(notice: &Notice) -> Self {
         match notice.failure {
-            Failure::Other | Failure::Busy | Failure::Unreachable => Self::Failed,
+            Failure::Other | Failure::Busy | Failure::Unreachable | Failure::Image => Self::Failed,
             Failure::BadInput | Failure::Moved => Self::BadUsage,
             Failure::NotPermitted => Self::NotPermitted,
         }

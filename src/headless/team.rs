@@ -18,7 +18,7 @@ use super::{
 use crate::{
     base::text,
     cli::NodesArgs,
-    model::{NodeName, Notice, Place, Readiness},
+    model::{Failure, NodeName, Notice, Place, Readiness},
     session::{
         Event, Session,
         node::{Agent, NodeState},
@@ -245,7 +245,13 @@ fn why_missing(name: &NodeName, state: Option<&NodeState>, waited: Duration) -> 
 fn of_node(name: &NodeName, notice: Notice) -> Notice {
     let headline =
         if notice.headline.contains(&name.0) { notice.headline } else { format!("{name}: {}", notice.headline) };
-    let next_step = if notice.names_keys { String::new() } else { notice.next_step };
+    let next_step = match (notice.failure, notice.names_keys) {
+        (Failure::Image, _) => {
+            "name an image that this node can pull with --image, or load it onto the node".to_owned()
+        }
+        (_, true) => String::new(),
+        (_, false) => notice.next_step,
+    };
     Notice { headline, next_step, names_keys: false, ..notice }
 }
 
@@ -263,4 +269,20 @@ fn why_fallen(name: &NodeName, state: &NodeState, word: Option<Notice>, session:
         (_, None) => "its agent has ended".to_owned(),
     };
     Notice::error(format!("{name}: the agent is gone"), cause, "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_there_are_no_keys_an_image_that_failed_is_named_by_option() {
+        let node = NodeName::from("node-7");
+        let failed = Notice::error("the image i cannot be pulled", "not found", "{command}image NAME, then {deploy}");
+        let told = of_node(&node, failed.naming_keys().of(Failure::Image)).line();
+        assert!(told.starts_with("node-7: the image i cannot be pulled") && told.contains("--image"), "{told}");
+        let ended =
+            Notice::warning("the agent on node-7 has ended", "", "press {deploy} to deploy again").naming_keys();
+        assert_eq!(of_node(&node, ended).line(), "the agent on node-7 has ended");
+    }
 }

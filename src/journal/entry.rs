@@ -87,6 +87,8 @@ pub enum Entry {
     Moved(ClusterIdentity),
     /// The budget was changed.
     Ends(UnixMillis),
+    /// Agents are deployed from that image from now on.
+    Image(String),
     /// Where in S3 its captures go from now on; `None` once they are gone, also from where they went before.
     Storage(Option<StorageSettings>),
     /// Where its reports go and whether there are alarms on them; `None` once the alarms are gone.
@@ -109,6 +111,7 @@ impl Entry {
             Self::Made(object) => format!("created {}", object.text()),
             Self::Gone(object) => format!("seen gone: {}", object.text()),
             Self::Ends(_) => "end moved".to_owned(),
+            Self::Image(image) => format!("agents are deployed from image {image} from now on"),
             Self::Moved(cluster) => format!("cluster trusted at {}", cluster.server),
             Self::Storage(Some(storage)) => format!("captures go to {}", storage.url),
             Self::Logs(Some(logs)) => format!("reports go to log group {}", logs.group),

@@ -64,6 +64,11 @@ impl Record {
             Entry::Before(before) => self.before = before,
             Entry::Moved(cluster) => self.header.cluster = cluster,
             Entry::Ends(ends) => self.ends = ends,
+            Entry::Image(image) => {
+                if let Some(agents) = &mut self.header.agents {
+                    agents.image = image;
+                }
+            }
             Entry::Storage(Some(now)) => {
                 self.earlier_storage.extend(self.storage.take());
                 self.earlier_storage.retain(|then| !then.is_at_the_place_of(&now));

@@ -170,6 +170,17 @@ fn what_was_about_to_be_made_is_known_until_it_is_seen_gone() {
 }
 
 #[test]
+fn an_image_that_was_named_later_is_the_one_that_agents_are_deployed_from() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let journals = Journals::in_folder(folder.path());
+    let agents = Deployed { image: "a:1".into(), ..Deployed::default() };
+    let journal = journals.create(&Header { agents: Some(Box::new(agents)), ..header(1) }).expect("created");
+    journal.record(Entry::Image("a:2".into())).expect("recorded");
+    let record = journals.all().remove(0).expect("readable");
+    assert_eq!(record.header.agents.expect("known").image, "a:2");
+}
+
+#[test]
 fn only_its_owner_can_read_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let journals = Journals::in_folder(folder.path());

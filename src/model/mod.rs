@@ -16,7 +16,7 @@ mod summary;
 mod tail;
 mod workloads;
 
-pub use image::{PullPolicy, parse_image};
+pub use image::{AgentImage, PullPolicy, parse_image};
 pub use machine::{ARCHITECTURES, Machine, NoAgent};
 pub use notice::{Failure, Notice, Severity};
 pub use objects::{Group, Keep, Kind, MadeObject, Purpose, Removal, SeenObject};

@@ -46,6 +46,8 @@ pub enum Failure {
     Unreachable,
     /// The server could not answer this time.
     Busy,
+    /// A node cannot pull the agents' image.
+    Image,
     /// It is the session's cluster by another way, which somebody has to say is right.
     Moved,
 }

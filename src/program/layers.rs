@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     base::text::visible,
-    cli::{Cli, SETTINGS, leaf, takes},
+    cli::{Cli, DEFAULT_IMAGE, SETTINGS, leaf, takes},
     config::{
         file::{Config, ConfigError, Entry},
         keymap::{Keymap, shown_keys},
@@ -147,8 +147,16 @@ fn read_with(
     path.extend(layers.iter().filter(is_used).filter_map(|layer| layer.option.clone()));
     path.extend(options);
     let matches = parse(root, &path)?;
-    let cli = Cli::from_arg_matches(&matches)?;
-    Ok((cli, in_force((leaf(&typed), leaf(&matches)), &layers, config)))
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    let in_force = in_force((leaf(&typed), leaf(&matches)), &layers, config);
+    cli.options.agents.image_is_default = in_force.iter().any(is_default_image);
+    Ok((cli, in_force))
+}
+
+/// Nobody has named an image; the example of the config file that was copied names none either.
+fn is_default_image(setting: &Setting) -> bool {
+    let of_file = matches!(setting.source, Source::File(_)) && setting.value == DEFAULT_IMAGE;
+    setting.key == "image" && (setting.source == Source::Default || of_file)
 }
 
 /// The program with its command, and the rest of the arguments: options before the command are moved behind it, and so

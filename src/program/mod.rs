@@ -208,6 +208,10 @@ async fn on_nodes(options: &Options, config: &Config, command: NodeCommand) -> R
     if let Some(logs) = &outlets.logs {
         headless::port_reports::check(logs).await?;
     }
+    let deploys = !matches!(command, NodeCommand::Nodes { .. }) && where_it_is != Place::Local;
+    if let Some(notice) = settings::image(options).unpublished().filter(|_| deploys) {
+        say(&format!("warning: {}", notice.line()));
+    }
     let terms = headless::terms(&command, &out, terms(options, where_it_is, session));
     let mut engine = Engine::start(terms, site, outlets);
     if let Some(recorder) = recorder {

@@ -19,7 +19,7 @@ use crate::{
     headless,
     journal::{Deployed, Journals, Pushed, Record},
     logs::Logs,
-    model::{Failure, LogsSettings, NodeName, Notice, Place, PullPolicy, SessionId, StorageSettings, Way},
+    model::{AgentImage, Failure, LogsSettings, NodeName, Notice, Place, PullPolicy, SessionId, StorageSettings, Way},
     runtime::Outlets,
     session::{Permission, Terms},
     storage::Storage,
@@ -35,7 +35,7 @@ pub(super) fn target(options: &Options) -> Target {
 pub(super) fn agents(options: &Options) -> Result<AgentSettings, Notice> {
     can_stand_in(options)?;
     Ok(AgentSettings {
-        image: options.agents.push_agent.clone().unwrap_or_else(|| options.agents.image.clone()),
+        image: image(options),
         pull_policy: options.agents.image_pull_policy,
         budget: options.session.budget,
         lease: options.session.lease,
@@ -49,6 +49,14 @@ pub(super) fn agents(options: &Options) -> Result<AgentSettings, Notice> {
         push: pushed(options)?,
         owner: user::user_at_host(),
     })
+}
+
+/// The image that agents run from.
+pub(super) fn image(options: &Options) -> AgentImage {
+    match &options.agents.push_agent {
+        Some(stock) => AgentImage::from(stock.as_str()),
+        None => AgentImage { reference: options.agents.image.clone(), is_default: options.agents.image_is_default },
+    }
 }
 
 /// Only a reaper removes a DaemonSet whose laptop does not come back.
@@ -72,6 +80,8 @@ pub(super) fn as_begun(options: &Options, record: &Record, in_force: &[Setting])
         begun.agents.push_agent_as_root = pushed.as_root;
     } else {
         begun.agents.image.clone_from(&agents.image);
+        // Whoever takes it up has its agents already.
+        begun.agents.image_is_default = false;
         (begun.agents.push_agent, begun.agents.push_agent_as_root) = (None, false);
     }
     begun.agents.image_pull_policy =
@@ -184,6 +194,7 @@ pub(super) fn terms(options: &Options, place: Place, session: SessionId) -> Term
         exclude: options.ports.exclude.clone().unwrap_or_default(),
         expect: options.ports.expect.clone().unwrap_or_default(),
         namespace: options.session.namespace.clone(),
+        image: image(options),
         processes: options.agents.processes,
         lease: options.session.lease,
         daemonset: options.session.daemonset,
@@ -356,7 +367,7 @@ mod tests {
         // Of a command that takes none of them, too.
         assert!(as_begun(&bare, &record(Some(begun_with())), &[]).1.is_empty());
         let agents = agents_again(&begun, &record(Some(begun_with()))).expect("agents");
-        assert_eq!((agents.image.as_str(), agents.lease.as_secs()), ("mirror/agent:1", 7200));
+        assert_eq!((agents.image.reference.as_str(), agents.lease.as_secs()), ("mirror/agent:1", 7200));
     }
 
     #[test]

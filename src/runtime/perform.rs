@@ -147,6 +147,11 @@ impl Performer {
                 self.tell(async move { Event::Stock(stock.await) });
             }
             Effect::NoteEnds(ends) => self.site.note_ends(ends),
+            Effect::SetImage(reference) => {
+                // At once: what is deployed after it runs from it.
+                let set = self.site.set_image(&reference);
+                self.tell(async move { Event::ImageSet(reference, set) });
+            }
             Effect::SetEnds(ends) => {
                 let set = self.site.set_ends(ends);
                 self.tell(async move { Event::EndsSet(set.await) });

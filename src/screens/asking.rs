@@ -211,6 +211,15 @@ impl App {
                 self.refuse_read_only();
                 Vec::new()
             }
+            // Before anything is made: it can work only where somebody has loaded it.
+            (_, Place::Cluster { .. })
+                if self.session.image.is_default
+                    && self.session.life.began.is_none()
+                    && !self.choices.default_image =>
+            {
+                self.open(Layer::Confirm(Confirm::DefaultImage(nodes, goal)));
+                Vec::new()
+            }
             (Permission::Guarded, Place::Cluster { context, .. }) => {
                 let context = context.clone();
                 self.ask_typed(Purpose::Deploy { context, nodes, goal });

@@ -62,6 +62,8 @@ enum Does {
     Budget,
     /// Files into one.
     Merge,
+    /// The image of agents that are deployed from now on.
+    Image,
 }
 
 struct Command {
@@ -76,7 +78,7 @@ const fn plain(names: &'static [&'static str], does: Does) -> Command {
     Command { names, does, takes: "" }
 }
 
-const COMMANDS: [Command; 24] = [
+const COMMANDS: [Command; 25] = [
     plain(&["nodes", "node", "no"], Does::Nodes),
     plain(&["ports", "port", "po"], Does::Key(Action::Ports)),
     plain(&["captures", "capture", "cap"], Does::Key(Action::Files)),
@@ -94,6 +96,7 @@ const COMMANDS: [Command; 24] = [
     Command { names: &["merge"], does: Does::Merge, takes: "--pair, or nothing" },
     Command { names: &["save"], does: Does::Save, takes: "FILE.csv or FILE.json" },
     Command { names: &["budget"], does: Does::Budget, takes: "DURATION" },
+    Command { names: &["image"], does: Does::Image, takes: "NAME, for agents deployed from now on" },
     plain(&["freeze"], Does::Key(Action::Freeze)),
     plain(&["probe"], Does::Key(Action::Probe)),
     plain(&["wireshark", "follow"], Does::Key(Action::Follow)),
@@ -223,6 +226,8 @@ impl App {
             }
             Does::Context => Ok(self.session.switch(Next::Context(rest.to_owned()))),
             Does::Namespace => self.namespace_command(rest),
+            Does::Image if rest.is_empty() => self.session.tell_image().map(|()| Vec::new()),
+            Does::Image => self.session.name_image(rest),
             Does::Save => Ok(self.save_table((!rest.is_empty()).then_some(rest))),
             Does::Sort => self.sort_by_word(rest),
             Does::Filter => self.set_filter(rest).map(|()| Vec::new()),

@@ -172,6 +172,8 @@ pub struct Layout {
 pub struct Choices {
     /// Payloads may be captured.
     pub full_content: bool,
+    /// The default image is tried, though it is published nowhere.
+    pub default_image: bool,
     /// The session's report is written at its end.
     pub report_at_end: bool,
 }
@@ -179,7 +181,7 @@ pub struct Choices {
 impl Default for Choices {
     /// Whoever does not want the report says so: nobody writes it afterwards.
     fn default() -> Self {
-        Self { full_content: false, report_at_end: true }
+        Self { full_content: false, default_image: false, report_at_end: true }
     }
 }
 

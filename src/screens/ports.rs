@@ -100,6 +100,8 @@ pub struct Ports {
     pub groups: Vec<PortGroup>,
     /// How many ports are left out on purpose.
     pub excluded: usize,
+    /// How many are not listed because clients hold them.
+    pub clients: usize,
 }
 
 impl Ports {
@@ -256,12 +258,15 @@ impl App {
         let (session, ports) = (&self.session, &mut self.ports);
         let mut sieve = Sieve::new(&ports.filter.1);
         let mut rows = Vec::new();
-        let mut excluded = 0;
+        let (mut excluded, mut clients) = (0, 0);
         for (node, (name, list)) in ports.lists.iter().enumerate() {
             let node_matches = sieve.node(name);
             for (at, listed) in list.iter().enumerate() {
+                let row = session.nodes.get(name).and_then(|state| state.ports.rows.get(&listed.port));
                 if session.leaves_out(&listed.port) {
                     excluded += 1;
+                } else if listed.socket && row.is_some_and(|row| row.is_client(session.now)) {
+                    clients += 1;
                 } else if (!faults_only || listed.is_fault()) && sieve.shows(node_matches, listed) {
                     rows.push((node, at));
                 }
@@ -282,7 +287,7 @@ impl App {
         ports.groups = groups.into_iter().map(|(key, nodes)| PortGroup { key, nodes }).collect();
         ports.rows = rows;
         ports.sort();
-        ports.excluded = excluded;
+        (ports.excluded, ports.clients) = (excluded, clients);
         ports.settle();
         ports.first_column = ports.first_column.min(ports.lists.len().saturating_sub(1));
     }

@@ -104,10 +104,15 @@ impl Session {
             // What is said of a pod whose agent answers is not so, or not so any more.
             (DeployProgress::Failed(notice), Agent::Live) => state.note(now, notice.line()),
             (DeployProgress::Failed(notice), before) => {
-                let told = matches!(before, Agent::Failed(known) if *known == notice);
+                let known = if let Agent::Failed(known) = before { Some(known) } else { None };
+                let is_noted = known == Some(&notice);
+                // The same failure in other words, as of a pull that is tried again, is told once.
+                let is_told = known.is_some_and(|known| known.headline == notice.headline);
                 state.agent = Agent::Failed(notice.clone());
-                if !told {
-                    state.note(now, notice.line());
+                if !is_noted {
+                    state.note(now, if notice.names_keys { notice.fact() } else { notice.line() });
+                }
+                if !is_told {
                     let notice = self.no_start_after(name, notice);
                     self.notify(notice);
                 }

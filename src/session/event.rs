@@ -113,6 +113,8 @@ pub enum Event {
     Stock(Result<Vec<SeenObject>, Notice>),
     /// Nodes that join while nobody is attached get agents, by this, or not.
     StoodIn(Result<String, Notice>),
+    /// Agents are deployed from that image from now on, with what is odd about it, or not.
+    ImageSet(String, Result<String, Notice>),
     /// The session's end was moved in the cluster, or not.
     EndsSet(Result<(), Notice>),
     /// Whether the way to a session's cluster was taken over.
@@ -253,6 +255,8 @@ pub enum Effect {
         /// What stays.
         keep: Keep,
     },
+    /// Deploy agents from that image from now on.
+    SetImage(String),
     /// Move the end of everything in the cluster to that time on the wall.
     SetEnds(UnixMillis),
     /// Write down, on this laptop alone, that the session ends at that time on the wall.

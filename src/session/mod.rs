@@ -14,6 +14,7 @@ pub mod files;
 pub mod filter;
 pub mod grant;
 mod homing;
+mod images;
 pub mod joining;
 mod leaving;
 pub mod ledger;
@@ -59,7 +60,7 @@ use self::{
 };
 use crate::{
     base::text,
-    model::{NodeName, Notice, Place, SessionId, Summary},
+    model::{AgentImage, NodeName, Notice, Place, SessionId, Summary},
 };
 
 /// How long before its end a session says so, in milliseconds.
@@ -125,6 +126,8 @@ pub struct Session {
     pub life: Life,
     /// Whether the cluster may be changed now.
     pub permission: Permission,
+    /// The image that agents are deployed from now.
+    pub image: AgentImage,
     /// By the laptop's steady clock, as of the last event. Every time in here is by it, unless it says otherwise.
     pub now: UnixMillis,
     /// How far the clock on the laptop's wall is ahead of that, in milliseconds.
@@ -201,6 +204,7 @@ impl Session {
         Self {
             life: Life::default(),
             permission: terms.permission,
+            image: terms.image.clone(),
             now: 0,
             wall_ahead: 0,
             nodes: BTreeMap::new(),

@@ -10,7 +10,7 @@ use nodewatch_protocol::Freeze;
 use serde::{Deserialize, Serialize};
 
 use super::{Permission, delivery::StorageInfo};
-use crate::model::{LogsSettings, Place, S3Url, SessionId, Sides};
+use crate::model::{AgentImage, LogsSettings, Place, S3Url, SessionId, Sides};
 
 /// How long agents go on without a heartbeat, unless the user says otherwise.
 pub const LEASE: Duration = Duration::from_secs(600);
@@ -36,6 +36,9 @@ pub struct Terms {
     pub namespace: Option<String>,
     /// Nothing was deployed with this program before: a line says what to begin with.
     pub first_run: bool,
+    /// The image that agents are deployed from, unless the user names another one.
+    #[serde(default)]
+    pub image: AgentImage,
     /// Agents look at the nodes' processes.
     pub processes: bool,
     /// Nodes that join while no laptop is attached are to get an agent too.
@@ -82,6 +85,7 @@ impl Terms {
             permission: Permission::Free,
             namespace: None,
             first_run: false,
+            image: AgentImage::default(),
             processes: false,
             daemonset: false,
             exclude: PortSet::default(),

@@ -81,6 +81,7 @@ impl Session {
             | Event::NoManifest(_)
             | Event::Stock(_)
             | Event::EndsSet(_)
+            | Event::ImageSet(..)
             | Event::Sweep(..)
             | Event::Earlier(_)
             | Event::MeanLaterNodes) => {
@@ -106,6 +107,7 @@ impl Session {
             Event::Ended(job, notice) => self.job_ended(job, notice),
             Event::Merged(merged) => self.transfers.merged.push(merged),
             Event::Told(notice) | Event::EndsSet(Err(notice)) => self.notify(notice),
+            Event::ImageSet(reference, outcome) => self.image_set(&reference, outcome),
             Event::Stocked(group, found) => self.stocked(group, &found),
             Event::InBucket(found) => self.in_bucket(found),
             Event::NoManifest(notice) => self.no_manifest(notice),

@@ -57,7 +57,7 @@ const COLUMNS: [(Column, &str, usize, bool, u8); 11] = [
     (Column::Type, "TYPE", 10, false, 8),
     (Column::Agent, "AGENT", 10, false, 0),
     (Column::Ports, "PORTS", 5, true, 2),
-    (Column::Changes, "CHANGED 1m", 10, false, 7),
+    (Column::Changes, "CHANGED 1m", 11, false, 7),
     (Column::Capture, "CAPTURE", 12, false, 3),
     (Column::Packets, "PPS", 5, true, 4),
     (Column::Bits, "BIT/S", 5, true, 6),
@@ -84,6 +84,7 @@ fn columns(
     layout: Layout,
     wider: &[(Column, usize)],
     empty: &[Column],
+    urgent: Option<Column>,
 ) -> Vec<(Column, &'static str, usize, bool)> {
     let mut chosen: Vec<_> = COLUMNS.to_vec();
     let spare = |mut column: (Column, &'static str, usize, bool, u8)| {
@@ -92,6 +93,9 @@ fn columns(
     };
     chosen.splice(1..1, WIDE.map(spare));
     chosen.retain(|column| !empty.contains(&column.0));
+    for column in chosen.iter_mut().filter(|column| urgent == Some(column.0)) {
+        column.4 = 0;
+    }
     for column in &mut chosen {
         let needed = wider.iter().filter(|(wider, _)| *wider == column.0).map(|(_, needed)| *needed).max();
         column.2 = column.2.max(needed.unwrap_or(0));
@@ -122,7 +126,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
     let addresses = shown.iter().filter_map(|state| Some(state.node.addresses.first()?.to_string().len()));
     let wider = [(Column::Status, if both { BOTH } else { 0 }), (Column::Address, addresses.max().unwrap_or(0))];
     let longest = shown.iter().map(|state| visible(&state.node.name.0).width()).max().unwrap_or(0).max(NAME_AT_LEAST);
-    let mut columns = columns(width, longest + 1, app.layout, &wider, &empty_columns(&shown));
+    // What flaps is what somebody looks for, also where there is little room.
+    let flaps = shown.iter().any(|state| state.worst_flap(app.session.now).is_some());
+    let urgent = flaps.then_some(Column::Changes);
+    let mut columns = columns(width, longest + 1, app.layout, &wider, &empty_columns(&shown), urgent);
     let fixed: usize = columns.iter().map(|column| column.2 + 1).sum();
     let room = width.saturating_sub(3 + fixed);
     let name_width = room.min(longest + 1);
@@ -315,6 +322,9 @@ fn agent_text(app: &App, state: &NodeState) -> String {
 
 fn changes(app: &App, state: &NodeState, theme: &Theme) -> (String, Style) {
     let sign = |sign: &str, number: usize| if number == 0 { String::new() } else { format!("{sign}{number}") };
+    if let Some(flap) = state.worst_flap(app.session.now) {
+        return (format!("{} FLAPS", flap.port.local.port()), theme.bad);
+    }
     let (opened, closed) = state.recent_changes(app.session.now);
     let text = [sign("+", opened), sign("-", closed)].join(" ").trim().to_owned();
     (text, theme.warn)
@@ -368,24 +378,26 @@ mod tests {
     #[test]
     fn columns_go_by_priority_and_the_agent_goes_last() {
         let narrow = Layout::default();
-        let of = |width| columns(width, NAME_AT_LEAST, narrow, &[], &[]);
+        let of = |width| columns(width, NAME_AT_LEAST, narrow, &[], &[], None);
         assert_eq!(of(250).len(), COLUMNS.len() + WIDE.len(), "room for all is used");
-        assert_eq!(columns(250, 160, narrow, &[], &[]).len(), COLUMNS.len(), "but a name comes first");
+        assert_eq!(columns(250, 160, narrow, &[], &[], None).len(), COLUMNS.len(), "but a name comes first");
         assert!(of(80).iter().all(|column| column.0 != Column::Spark && column.0 != Column::Zone));
         assert!(of(80).iter().any(|column| column.0 == Column::Drops));
         assert!(of(31).iter().all(|column| column.0 == Column::Agent));
         assert!(of(1).is_empty());
-        let bare = columns(250, NAME_AT_LEAST, narrow, &[], &[Column::Zone]);
+        let flaps = columns(80, NAME_AT_LEAST, narrow, &[], &[], Some(Column::Changes));
+        assert!(flaps.iter().any(|column| column.0 == Column::Changes), "what is urgent stays");
+        let bare = columns(250, NAME_AT_LEAST, narrow, &[], &[Column::Zone], None);
         assert!(bare.iter().all(|column| column.0 != Column::Zone), "what is empty on every row takes no room");
     }
 
     #[test]
     fn the_wide_list_has_addresses_and_can_be_moved_through() {
         let wide = Layout { wide: true, ..Layout::default() };
-        let of = |width, layout| columns(width, NAME_AT_LEAST, layout, &[], &[]);
+        let of = |width, layout| columns(width, NAME_AT_LEAST, layout, &[], &[], None);
         assert!(of(120, wide).iter().any(|column| column.0 == Column::Address));
         let six = (Column::Address, "2600:1f18:1234:5600:aaaa:bbbb:cccc:dddd".len());
-        let sixes = columns(200, NAME_AT_LEAST, wide, &[six], &[]);
+        let sixes = columns(200, NAME_AT_LEAST, wide, &[six], &[], None);
         assert!(sixes.iter().any(|column| column.0 == Column::Address && column.2 == 39), "an IPv6 address is whole");
         let moved = Layout { first_column: 4, ..wide };
         assert!(of(300, moved).iter().all(|column| column.0 != Column::Address));

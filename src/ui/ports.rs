@@ -90,6 +90,9 @@ fn title_line(app: &App, width: usize, theme: &Theme) -> Line<'static> {
     if ports.excluded > 0 {
         line.push_span(Span::styled(format!("  {} excluded", ports.excluded), theme.warn));
     }
+    if ports.clients > 0 {
+        line.push_span(Span::styled(format!("  {} not listed", counted(ports.clients, "client socket")), theme.dim));
+    }
     if let Some(state) = app.session.report_state() {
         let group = app.session.reports.as_ref().map(|reports| visible(&reports.settings.group)).unwrap_or_default();
         line.push_span(Span::styled(format!("  {} reported to {group}", state.sent), theme.accent));
@@ -210,7 +213,9 @@ impl Columns {
             Span::styled(format!("{} ", fit(class, 10)), style),
             Span::styled(since, theme.dim),
         ];
-        spans.push(match probe_of(app, name, listed, theme) {
+        let flap = app.session.nodes.get(name).and_then(|state| state.flap(&listed.port, app.session.now));
+        let flap = flap.filter(|_| listed.socket).map(|flap| (format!("FLAPS: {}", flap.how()), theme.bad));
+        spans.push(match probe_of(app, name, listed, theme).or(flap) {
             Some((text, style)) => Span::styled(fit(&visible(&text), self.owner), style),
             None => Span::styled(fit(&why(listed), self.owner), theme.dim),
         });
@@ -386,7 +391,9 @@ pub(super) fn fact_of(app: &App, name: &NodeName, listed: &ListedPort, theme: &T
     let (class, style) = class_of(listed.class, theme);
     let probe = app.session.ports.probes.get(&(name.clone(), PortKey::from(listed.port)));
     let gaps = app.session.nodes.get(name).into_iter().flat_map(|state| &state.ports.gaps);
+    let flap = app.session.nodes.get(name).and_then(|state| state.flap(&listed.port, app.session.now));
     std::iter::once((format!("{} on {name}: {class}{}", place(listed), reason(listed)), style))
+        .chain(flap.map(|flap| (flap.to_string(), theme.bad)))
         .chain(probe.map(|probe| (probe_line(name, probe), theme.accent)))
         .chain(gaps.map(|gap| (gap.clone(), theme.warn)))
         .collect()

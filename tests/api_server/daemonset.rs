@@ -20,7 +20,11 @@ async fn a_daemonset_is_written_down_first_moved_with_the_end_and_removed_with_t
 
     // Left a second time: it is changed and not made anew, and pods that run are left alone.
     let later = StandIn { orders: Orders { capture_ends: Some(7), ..Orders::default() }, ..what };
+    test.cluster.set_image("registry.example/agent:2").expect("taken over");
     test.cluster.stand_in(later).await.expect("changed");
+    let changed = test.server.lock().objects[&daemonset_path()].clone();
+    let agent = &changed["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!((&agent["name"], &agent["image"]), (&json!("agent"), &json!("registry.example/agent:2")));
     let now = nodewatch_tui::base::clock::unix_millis();
     test.cluster.set_ends(now + 7_200_000).await.expect("moved");
     let daemonset = test.server.lock().objects[&daemonset_path()].clone();

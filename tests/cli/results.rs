@@ -236,7 +236,7 @@ fn a_file_that_is_there_already_is_named_as_such() {
     std::fs::write(&to, "mine").expect("written");
     let paths = [from, to].map(|path| path.to_str().expect("text").to_owned());
     let told = refused(&["merge", &paths[0], "-w", &paths[1]], 2);
-    assert!(told.contains(&format!("{} exists already (name another file with -w", paths[1])), "{told}");
+    assert!(told.contains(&format!("{} exists already: name another with --into", paths[1])), "{told}");
 }
 
 /// What is no file would be read for ever, or waited for.

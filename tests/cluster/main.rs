@@ -5,6 +5,7 @@
 
 mod arrive;
 mod everyday;
+mod faults;
 mod incident;
 mod joining;
 mod kubernetes;

@@ -5,6 +5,7 @@ mod captures;
 mod clocks;
 mod compute;
 mod habits;
+mod images;
 mod joining;
 mod judge;
 mod ports;

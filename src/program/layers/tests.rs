@@ -62,6 +62,20 @@ fn the_environment_overrides_the_file_and_is_checked_for_what_the_command_takes(
     }
 }
 
+#[test]
+fn an_image_is_named_also_by_the_name_of_the_default() {
+    let name = DEFAULT_IMAGE;
+    let is_default =
+        |read: Result<(Cli, Vec<Setting>), LayersError>| read.expect("read").0.options.agents.image_is_default;
+    for command in [&[][..], &["ports"]] {
+        assert!(is_default(read(command, "")));
+        assert!(!is_default(read(&[command, &["--image", name]].concat(), "")));
+        assert!(is_default(read(command, &format!("image = '{name}'"))), "the example config, copied");
+        assert!(!is_default(read(command, "image = 'registry.example/agent:1'")));
+        assert!(!is_default(read_in(&[("NODEWATCH_IMAGE", name)], command, "")));
+    }
+}
+
 /// The table is what the command line says of itself.
 #[test]
 fn settings_that_need_another_option_wait_for_it() {

@@ -18,6 +18,8 @@ use crate::{
 /// Questions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Confirm {
+    /// Deploy from the default image, which is published nowhere.
+    DefaultImage(Vec<NodeName>, Goal),
     /// Deploy to several nodes, and what for.
     Deploy(Vec<NodeName>, Goal),
     /// Stop captures on several nodes.
@@ -77,6 +79,10 @@ impl App {
 
     fn confirmed(&mut self, question: Confirm) -> Vec<Effect> {
         match question {
+            Confirm::DefaultImage(names, goal) => {
+                self.choices.default_image = true;
+                self.deploy_if_permitted(names, goal)
+            }
             Confirm::Deploy(names, goal) => self.session.deploy_for(&names, goal),
             Confirm::StopCaptures(names) => self.session.stop_captures(names),
             Confirm::FullContent(names, spec, running) => {

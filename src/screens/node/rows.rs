@@ -5,7 +5,7 @@
 
 use std::cmp::Ordering;
 
-use nodewatch_protocol::{Endpoint, Flow, Transport, Tunnel};
+use nodewatch_protocol::{Endpoint, Flow, Port, Transport, Tunnel};
 
 use crate::{
     model::{ListedPort, NodeName},
@@ -161,11 +161,17 @@ impl App {
         if !listed_is_his {
             return Vec::new();
         }
-        let mut rows: Vec<Row<'a>> = ports.shown.iter().filter_map(|&at| ports.list.get(at)).map(Row::Port).collect();
+        let now = self.session.now;
+        let listed = ports.shown.iter().filter_map(|&at| ports.list.get(at));
+        let client = |listed: &&ListedPort| listed.socket && self.is_client(state, &listed.port);
+        let mut rows: Vec<Row<'a>> = listed.filter(|listed| !client(listed)).map(Row::Port).collect();
         let plain = matches!(ports.filter, PortFilter::All);
         let closed = state.ports.rows.values().filter(|row| {
             let fresh = row.closed.is_some_and(|at| self.session.now.saturating_sub(at) < FRESH);
-            fresh && (plain || ports.filter.shows_port(&row.port)) && !self.session.leaves_out(&row.port)
+            fresh
+                && !row.is_client(now)
+                && (plain || ports.filter.shows_port(&row.port))
+                && !self.session.leaves_out(&row.port)
         });
         let closed: Vec<Row<'a>> = closed.map(Row::Closed).collect();
         if !closed.is_empty() {
@@ -173,6 +179,17 @@ impl App {
             rows.splice(0..0, closed);
         }
         rows
+    }
+
+    /// Whether a port of a node is held by a client's socket, as far as can be told by now.
+    pub(in crate::screens) fn is_client(&self, state: &NodeState, port: &Port) -> bool {
+        state.ports.rows.get(port).is_some_and(|row| row.is_client(self.session.now))
+    }
+
+    /// How many ports of a node are not listed because clients hold them.
+    pub fn clients(&self, state: &NodeState) -> usize {
+        let open = state.ports.rows.values().filter(|row| row.closed.is_none());
+        open.filter(|row| row.is_client(self.session.now)).count()
     }
 
     fn file_rows_of<'a>(&'a self, state: &'a NodeState, tab: &Tab) -> Vec<Row<'a>> {

@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, mem::take};
 
+use nodewatch_ports::Flap;
 use nodewatch_protocol::{
     AcceptQueue, MOST_QUEUES, OwnersUpdate, Port, PortChange, PortsKind, PortsUpdate, UnixMillis,
 };
@@ -16,12 +17,35 @@ impl NodeState {
         self.ports.rows.values().filter(|row| row.closed.is_none())
     }
 
-    /// Ports that opened and closed lately.
+    /// Ports that opened and closed lately, but for clients'.
     pub fn recent_changes(&self, now: UnixMillis) -> (usize, usize) {
         let fresh = |at: UnixMillis| now.saturating_sub(at) < FRESH;
-        let opened = self.open_ports().filter(|row| row.opened && fresh(row.since)).count();
-        let closed = self.ports.rows.values().filter(|row| row.closed.is_some_and(fresh)).count();
+        let listed = || self.ports.rows.values().filter(|row| !row.is_client(now));
+        let opened = listed().filter(|row| row.closed.is_none() && row.opened && fresh(row.since)).count();
+        let closed = listed().filter(|row| row.closed.is_some_and(fresh)).count();
         (opened, closed)
+    }
+
+    /// The listener that flaps now and has closed most often.
+    pub fn worst_flap(&self, now: UnixMillis) -> Option<Flap> {
+        self.ports.over_time.flaps().into_iter().find(|flap| flap.goes_on(now))
+    }
+
+    /// What a port does if it flaps now.
+    pub fn flap(&self, port: &Port, now: UnixMillis) -> Option<Flap> {
+        self.ports.over_time.flap(port).filter(|flap| flap.goes_on(now))
+    }
+
+    /// A line of a port that opened or closed; one line for all that a flapping one does, and none for a client's.
+    fn tell_port(&mut self, change: &PortChange, lived: u64) {
+        let PortChange { at, port, opened } = *change;
+        if let Some(flap) = self.flap(&port, at) {
+            let (begins, own) = (format!("{port} flaps: "), [format!("opened {port}"), format!("closed {port}")]);
+            self.log.events.retain(|event| !event.text.starts_with(&begins) && !own.contains(&event.text));
+            self.note_port(at, flap.to_string());
+        } else if !nodewatch_ports::is_client(&port, lived) {
+            self.note_port(at, format!("{} {port}", if opened { "opened" } else { "closed" }));
+        }
     }
 
     /// Forgets ports that closed too long ago.
@@ -74,12 +98,12 @@ impl NodeState {
                 if let Some(row) = self.ports.rows.get_mut(&port) {
                     (row.since, row.opened) = (at, true);
                 }
-                self.note_port(at, format!("opened {port}"));
             } else {
                 let closed = PortRow { port, since: at, opened: false, closed: Some(at) };
                 self.ports.rows.entry(port).or_insert(closed);
-                self.note_port(at, format!("closed {port}"));
             }
+            // How long it had been open nobody says.
+            self.tell_port(&PortChange { at, ..*change }, 0);
         }
         self.age(now);
     }
@@ -134,8 +158,9 @@ impl NodeState {
             if !known {
                 self.ports.rows.insert(port, PortRow { port, since: now, opened, closed: None });
                 if opened {
-                    self.note_port(now, format!("opened {port}"));
-                    self.note_change(PortChange { at: now, port, opened });
+                    let change = PortChange { at: now, port, opened };
+                    self.note_change(change);
+                    self.tell_port(&change, 0);
                 }
             }
         }
@@ -145,8 +170,11 @@ impl NodeState {
         for &port in ports {
             if let Some(row) = self.ports.rows.get_mut(&port).filter(|row| row.closed.is_none()) {
                 row.closed = Some(now);
-                self.note_port(now, format!("closed {port}"));
-                self.note_change(PortChange { at: now, port, opened: false });
+                // One that was there from the beginning has lived nobody knows how long.
+                let lived = if row.opened { now.saturating_sub(row.since) } else { u64::MAX };
+                let change = PortChange { at: now, port, opened: false };
+                self.note_change(change);
+                self.tell_port(&change, lived);
             }
         }
     }
@@ -231,6 +259,27 @@ mod tests {
         assert_eq!(state.ports.owners.as_ref().map(BTreeMap::len), Some(7_000));
         state.apply(Update::Owners(OwnersUpdate::parts(&[]).remove(0)), 1);
         assert_eq!(state.ports.owners.as_ref().map(BTreeMap::len), Some(0));
+    }
+
+    #[test]
+    fn a_listener_that_flaps_has_one_line_and_clients_have_none() {
+        let mut state = state();
+        let (server, client): (Port, Port) =
+            ("tcp 10.0.0.1:8080".parse().expect("a port"), "udp 0.0.0.0:41234".parse().expect("a port"));
+        picture(&mut state, &[server], 1);
+        let changes = |opened: &[Port], closed: &[Port], at| {
+            let (opened, closed) = (opened.to_vec(), closed.to_vec());
+            Update::Ports(PortsUpdate { at, kind: PortsKind::Changes, opened, closed, more: false })
+        };
+        for turn in 1..=4_u64 {
+            let at = turn * 10_000;
+            state.apply(changes(&[client], &[server], at), at);
+            state.apply(changes(&[server], &[client], at + 1000), at + 1000);
+        }
+        let texts: Vec<&str> = state.log.events.iter().map(|event| event.text.as_str()).collect();
+        assert_eq!(texts, ["tcp 10.0.0.1:8080 flaps: closed 4 times, 1.0 s each, about every 10 s"]);
+        assert!(state.flap(&server, 41_000).is_some() && state.flap(&server, 400_000).is_none(), "it may be over");
+        assert_eq!(state.recent_changes(41_000), (1, 0), "the client's socket is no change");
     }
 
     #[test]

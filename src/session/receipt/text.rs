@@ -1,6 +1,9 @@
 //! The receipt as text, a line a thing.
 
-use std::fmt::Write;
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+};
 
 use nodewatch_protocol::Retention;
 
@@ -27,25 +30,7 @@ impl Receipt {
         };
         // Writing to a String does not fail.
         let _ = writeln!(out, "nodewatch-tui: {session}on {} {verb}", text::visible(&self.place));
-        for (path, size, sha256) in &self.files.fetched {
-            let path = text::visible(&path.display().to_string());
-            let _ = writeln!(out, "  fetched  {path}  {}  sha256:{sha256}", text::bytes(*size));
-        }
-        for (path, size) in &self.files.merged {
-            let _ = writeln!(out, "  merged   {}  {}", text::visible(&path.display().to_string()), text::bytes(*size));
-        }
-        for (uri, size, sha256) in &self.files.delivered {
-            // What nobody compared may have another.
-            let sum = match sha256 {
-                _ if self.files.not_compared.contains(uri) => "  not compared".to_owned(),
-                Some(sum) => format!("  sha256:{sum}"),
-                None => String::new(),
-            };
-            let _ = writeln!(out, "  in S3    {}  {}{sum}", text::visible(uri), text::bytes(*size));
-        }
-        for (uri, size) in &self.files.in_bucket {
-            let _ = writeln!(out, "  in S3    {}  {}", text::visible(uri), text::bytes(*size));
-        }
+        self.files_text(&mut out);
         self.holes_text(&mut out);
         for FileNote { node, file, size, reason } in &self.files.lost {
             let what = text::visible(&format!("{file} of {node}, {}: {reason}", text::bytes(*size)));
@@ -66,6 +51,61 @@ impl Receipt {
             None => self.objects_text(&mut out),
         }
         out
+    }
+
+    /// Files that are where they should be, summed up: their names and checksums are in the manifest beside them.
+    fn files_text(&self, out: &mut String) {
+        let fetched = &self.files.fetched;
+        let size = |sizes: &mut dyn Iterator<Item = u64>| text::bytes(sizes.sum());
+        match fetched.as_slice() {
+            [] => {}
+            [(path, bytes, _)] => {
+                let path = text::visible(&path.display().to_string());
+                let _ = writeln!(out, "  fetched  {path}  {}, checked", text::bytes(*bytes));
+            }
+            files => {
+                let folder = common(files.iter().map(|(path, ..)| path.parent().unwrap_or(path)));
+                let all = size(&mut files.iter().map(|(_, bytes, _)| *bytes));
+                let (count, folder) = (text::counted(files.len(), "file"), folder.display().to_string());
+                let _ = writeln!(out, "  fetched  {count}, {all}, checked, in {}", text::visible(&folder));
+            }
+        }
+        for (path, bytes) in &self.files.merged {
+            let _ = writeln!(out, "  merged   {}  {}", text::visible(&path.display().to_string()), text::bytes(*bytes));
+        }
+        let newest = self.files.merged.last().map(|(path, _)| path);
+        if let Some(path) = newest.or(fetched.first().map(|(path, ..)| path).filter(|_| fetched.len() == 1)) {
+            let path = text::shell(&path.display().to_string());
+            let _ = writeln!(out, "  open it: wireshark {path}");
+        }
+        let not_compared = |uri: &String| self.files.not_compared.contains(uri);
+        let compared: Vec<(&String, u64)> = self
+            .files
+            .delivered
+            .iter()
+            .filter(|(uri, ..)| !not_compared(uri))
+            .map(|(uri, bytes, _)| (uri, *bytes))
+            .collect();
+        match compared.as_slice() {
+            [] => {}
+            [(uri, bytes)] => {
+                let _ = writeln!(out, "  in S3    {}  {}, checked", text::visible(uri), text::bytes(*bytes));
+            }
+            objects => {
+                let place = common(
+                    objects.iter().map(|(uri, _)| Path::new(uri.rsplit_once('/').map_or(uri.as_str(), |at| at.0))),
+                );
+                let all = size(&mut objects.iter().map(|(_, bytes)| *bytes));
+                let (count, place) = (text::counted(objects.len(), "file"), place.display().to_string());
+                let _ = writeln!(out, "  in S3    {count}, {all}, checked, in {}/", text::visible(&place));
+            }
+        }
+        for (uri, bytes, _) in self.files.delivered.iter().filter(|(uri, ..)| not_compared(uri)) {
+            let _ = writeln!(out, "  in S3    {}  {}  not compared", text::visible(uri), text::bytes(*bytes));
+        }
+        for (uri, bytes) in &self.files.in_bucket {
+            let _ = writeln!(out, "  in S3    {}  {}", text::visible(uri), text::bytes(*bytes));
+        }
     }
 
     /// What is missing from files that are there, or not where it should be.
@@ -246,6 +286,15 @@ impl Receipt {
             }
         }
     }
+}
+
+/// What these paths begin with, in whole parts.
+fn common<'a>(mut paths: impl Iterator<Item = &'a Path>) -> PathBuf {
+    let Some(first) = paths.next() else { return PathBuf::new() };
+    paths.fold(first.to_owned(), |shared, path| {
+        let same = shared.components().zip(path.components()).take_while(|(a, b)| a == b);
+        same.map(|(part, _)| part).collect()
+    })
 }
 
 /// A line of what has become of a thing.

@@ -23,6 +23,15 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, question
         names.join(", ")
     };
     let (title, text) = match question {
+        Confirm::DefaultImage(..) => (
+            "No agent image is published yet".to_owned(),
+            format!(
+                "Now: docker.io/library/{}, which runs only on nodes that have it loaded. Name yours with --image or \
+                 NODEWATCH_IMAGE, or here with {}. If you cannot push one, start with --push-agent busybox:1.36.",
+                visible(&app.session.image.reference),
+                theme.keys.fill("{command}image NAME")
+            ),
+        ),
         Confirm::Deploy(names, goal) => {
             let later = app.session.joining.is_wanted();
             let (title, then) = match goal {
@@ -92,7 +101,8 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, question
     let inside = dialog(frame, area, (64, (needed as u16).saturating_add(4).max(10)), &title, theme);
     let text_area = Rect { height: inside.height.saturating_sub(1), ..inside };
     frame.render_widget(wrapped(&text), text_area);
-    let keys = key_line(&[(Action::Open, "yes"), (Action::Back, "no")], theme);
+    let yes = if matches!(question, Confirm::DefaultImage(..)) { "tries it" } else { "yes" };
+    let keys = key_line(&[(Action::Open, yes), (Action::Back, "no")], theme);
     let bottom = Rect { y: inside.bottom().saturating_sub(1), height: inside.height.min(1), ..inside };
     frame.render_widget(keys, bottom);
 }

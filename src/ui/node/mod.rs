@@ -18,7 +18,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{Hits, Theme, widgets};
 use crate::{
-    base::text::visible,
+    base::text::{counted, visible},
     screens::{App, Screen, View},
     session::node::{Agent, NodeState},
 };
@@ -52,7 +52,10 @@ fn narrowed(app: &App, theme: &Theme) -> String {
         (app.layout.faults_only && matches!(app.view, View::Ports | View::Files)).then(|| "faults only".to_owned());
     let order = tab.order.map(|order| format!("by {}", order.text(theme.symbols.unicode)));
     let filter = (!tab.filter.is_empty()).then(|| format!("filter: {}", visible(&tab.filter)));
-    faults.into_iter().chain(order).chain(filter).collect::<Vec<_>>().join("  ")
+    let clients = (app.view == View::Ports).then(|| app.current().map_or(0, |state| app.clients(state)));
+    let clients =
+        clients.filter(|count| *count > 0).map(|count| format!("{} not listed", counted(count, "client socket")));
+    clients.into_iter().chain(faults).chain(order).chain(filter).collect::<Vec<_>>().join("  ")
 }
 
 /// Why there is nothing to see of a node yet.

@@ -29,6 +29,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
             (Agent::Absent, None) => {
                 theme.keys.fill(" no agent on this node: {deploy} deploys one, {capture} deploys one and captures")
             }
+            (Agent::Deploying(step), _) => format!(" deploying: {}", visible(step)),
+            (Agent::Connecting, _) => " connecting to the agent".to_owned(),
+            (Agent::Lost { reason, .. }, _) => format!(" tunnel lost: {}", visible(reason)),
             _ => " waiting for the first scan".to_owned(),
         };
         frame.render_widget(wrapped(&text).style(theme.dim), area);
@@ -90,16 +93,16 @@ impl Columns {
         match row {
             Row::Port(listed) => self.listed(app, state, listed, theme),
             Row::Closed(row) => {
+                let flap = state.flap(&row.port, app.session.now);
+                let news = if flap.is_some() { " FLAPS" } else { " CLOSED" };
                 let text = format!(
                     "{}{} {}",
-                    fit(" CLOSED", NEWS),
+                    fit(news, NEWS),
                     fit(row.port.protocol_name(), 5),
                     fit_middle(&visible(&row.port.place()), self.address),
                 );
-                Line::from(vec![
-                    Span::styled(text, theme.bad),
-                    Span::styled(format!(" {}", since(app, row, true)), theme.dim),
-                ])
+                let what = flap.map_or_else(|| since(app, row, true), |flap| flap.how());
+                Line::from(vec![Span::styled(text, theme.bad), Span::styled(format!(" {what}"), theme.dim)])
             }
             _ => Line::default(),
         }
@@ -118,7 +121,12 @@ impl Columns {
     fn listed(&self, app: &App, state: &NodeState, listed: &ListedPort, theme: &Theme) -> Line<'static> {
         let seen = state.ports.rows.get(&listed.port).filter(|_| listed.socket);
         let is_new = seen.is_some_and(|row| row.opened && app.session.now.saturating_sub(row.since) < FRESH);
-        let news = if is_new { " NEW" } else { "" };
+        let flap = state.flap(&listed.port, app.session.now).filter(|_| listed.socket);
+        let (news, news_style) = match (&flap, is_new) {
+            (Some(_), _) => (" FLAPS", theme.bad),
+            (None, true) => (" NEW", theme.warn),
+            (None, false) => ("", theme.plain),
+        };
         let (class, style) = class_of(listed.class, theme);
         // Nobody but the node itself can reach it.
         let quiet = listed.socket && listed.port.local.ip().is_loopback();
@@ -126,7 +134,7 @@ impl Columns {
         let scope = if self.scope { format!("{} ", fit(scope(listed), 8)) } else { String::new() };
         let since = seen.map(|row| since(app, row, false)).unwrap_or_default();
         let mut spans = vec![
-            Span::styled(fit(news, NEWS), theme.warn),
+            Span::styled(fit(news, NEWS), news_style),
             Span::styled(
                 format!("{} {} ", fit(listed.port.protocol_name(), 5), fit_middle(&address(listed), self.address)),
                 dim(theme.plain),
@@ -137,7 +145,7 @@ impl Columns {
             Span::styled(format!("{}  ", fit_right(&since, 7)), theme.dim),
         ];
         let room = self.owner.saturating_sub(1);
-        spans.push(match probe_of(app, &state.node.name, listed, theme) {
+        spans.push(match flap.map(|flap| (flap.how(), theme.bad)).or(probe_of(app, &state.node.name, listed, theme)) {
             Some((text, style)) => Span::styled(fit(&visible(&text), room), style),
             None => Span::styled(fit(&why(listed), room), theme.dim),
         });
