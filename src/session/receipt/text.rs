@@ -1,9 +1,6 @@
 //! The receipt as text, a line a thing.
 
-use std::{
-    fmt::Write,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, fmt::Write};
 
 use nodewatch_protocol::Retention;
 
@@ -64,9 +61,10 @@ impl Receipt {
                 let _ = writeln!(out, "  fetched  {path}  {}, checked", text::bytes(*bytes));
             }
             files => {
-                let folder = common(files.iter().map(|(path, ..)| path.parent().unwrap_or(path)));
+                let paths: Vec<String> = files.iter().map(|(path, ..)| path.display().to_string()).collect();
+                let folder = common(paths.iter().map(String::as_str));
                 let all = size(&mut files.iter().map(|(_, bytes, _)| *bytes));
-                let (count, folder) = (text::counted(files.len(), "file"), folder.display().to_string());
+                let count = text::counted(files.len(), "file");
                 let _ = writeln!(out, "  fetched  {count}, {all}, checked, in {}", text::visible(&folder));
             }
         }
@@ -86,19 +84,20 @@ impl Receipt {
             .filter(|(uri, ..)| !not_compared(uri))
             .map(|(uri, bytes, _)| (uri, *bytes))
             .collect();
-        match compared.as_slice() {
-            [] => {}
-            [(uri, bytes)] => {
-                let _ = writeln!(out, "  in S3    {}  {}, checked", text::visible(uri), text::bytes(*bytes));
-            }
-            objects => {
-                let place = common(
-                    objects.iter().map(|(uri, _)| Path::new(uri.rsplit_once('/').map_or(uri.as_str(), |at| at.0))),
-                );
-                let all = size(&mut objects.iter().map(|(_, bytes)| *bytes));
-                let (count, place) = (text::counted(objects.len(), "file"), place.display().to_string());
-                let _ = writeln!(out, "  in S3    {count}, {all}, checked, in {}/", text::visible(&place));
-            }
+        // A line a bucket: a session may have delivered to more than one.
+        let bucket = |uri: &str| uri.split('/').take(3).collect::<Vec<_>>().join("/");
+        let buckets: BTreeSet<String> = compared.iter().map(|(uri, _)| bucket(uri)).collect();
+        for place in buckets {
+            let objects: Vec<&(&String, u64)> = compared.iter().filter(|(uri, _)| bucket(uri) == place).collect();
+            let all = size(&mut objects.iter().map(|(_, bytes)| *bytes));
+            let what = match objects.as_slice() {
+                [(uri, _)] => format!("{}  {all}, checked", text::visible(uri)),
+                several => {
+                    let place = common(several.iter().map(|(uri, _)| uri.as_str()));
+                    format!("{}, {all}, checked, in {}", text::counted(several.len(), "file"), text::visible(&place))
+                }
+            };
+            let _ = writeln!(out, "  in S3    {what}");
         }
         for (uri, bytes, _) in self.files.delivered.iter().filter(|(uri, ..)| not_compared(uri)) {
             let _ = writeln!(out, "  in S3    {}  {}  not compared", text::visible(uri), text::bytes(*bytes));
@@ -288,13 +287,18 @@ impl Receipt {
     }
 }
 
-/// What these paths begin with, in whole parts.
-fn common<'a>(mut paths: impl Iterator<Item = &'a Path>) -> PathBuf {
-    let Some(first) = paths.next() else { return PathBuf::new() };
-    paths.fold(first.to_owned(), |shared, path| {
-        let same = shared.components().zip(path.components()).take_while(|(a, b)| a == b);
-        same.map(|(part, _)| part).collect()
-    })
+/// The folder that all of these names are in, with its `/`.
+fn common<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let mut shared: Option<Vec<&str>> = None;
+    for name in names {
+        let mut parts: Vec<&str> = name.split('/').collect();
+        parts.pop();
+        shared = Some(match shared {
+            None => parts,
+            Some(before) => before.into_iter().zip(parts).take_while(|(a, b)| a == b).map(|(part, _)| part).collect(),
+        });
+    }
+    shared.unwrap_or_default().into_iter().fold(String::new(), |folder, part| format!("{folder}{part}/"))
 }
 
 /// A line of what has become of a thing.
@@ -308,4 +312,17 @@ fn thing_text(thing: &Thing, out: &mut String) {
         Fate::Removing => writeln!(out, "  LEFT     {name}: removal not confirmed"),
         Fate::Failed(reason) => writeln!(out, "  LEFT     {name}: {}", text::visible(reason)),
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_one_folder_is_named_by_it() {
+        assert_eq!(common(["out/7f/a/1", "out/7f/b/2"].into_iter()), "out/7f/");
+        assert_eq!(common(["s3://b/p/7f/a/1", "s3://b/p/7f/a/2"].into_iter()), "s3://b/p/7f/a/");
+        assert_eq!(common(["/tmp/x/1", "/var/1"].into_iter()), "/");
+        assert_eq!(common(["1", "2"].into_iter()), "");
+    }
 }
