@@ -340,11 +340,14 @@ fn capture(app: &App, state: &NodeState, theme: &Theme) -> (String, Style) {
         (CaptureState::Running { spec, .. }, Asked::Nothing) if state.seems_to_capture() && spec.recorder.is_some() => {
             let style = if state.agent.has_tunnel() { theme.good } else { theme.dim };
             let kept = spec.recorder.map_or(0, |recorder| recorder.seconds.get() * 1000);
+            let held = app.session.now.saturating_sub(state.counts.began);
             match state.saving(app.session.now) {
                 Some(left) => {
                     let left = lasting(left.div_ceil(1000) * 1000);
                     (format!("{} saving {left}", symbols.recorder), theme.accent)
                 }
+                // Before it holds all that it is to keep, it says how much it does.
+                None if held < kept => (format!("{} {}/{}", symbols.recorder, lasting(held), lasting(kept)), style),
                 None => (format!("{} last {}", symbols.recorder, lasting(kept)), style),
             }
         }

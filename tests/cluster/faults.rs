@@ -135,19 +135,22 @@ fn understood((width, height): (u16, u16)) {
     hands.tmux.until("capture on 2 nodes?");
     hands.keys(&["Enter"]);
     hands.tmux.until("agents 2/2 live");
-    hands.tmux.until("◉ last 2m");
+    hands.tmux.until("s/2m");
 
     // The list itself names the port that flaps; its node names the queue that is full.
     hands.tmux.until("8080 FLAPS");
     hands.keys(&["Enter"]);
     hands.tmux.until("about every");
     hands.tmux.until("1/0 FULL");
+    // With so much behind them, what they save is whole.
+    hands.keys(&["Escape"]);
+    hands.tmux.until("◉ 35s/2m");
     hands.keys(&["F"]);
     hands.tmux.until("2 flight recorders save");
     hands.tmux.until_files(2);
 
     // Both nodes in one window, each packet once.
-    hands.keys(&["Escape", "w"]);
+    hands.keys(&["w"]);
     hands.tmux.until("in the viewer");
     hands.keys(&["Down", "Enter"]);
     eventually("a clean pair in the viewer", Duration::from_secs(60), || match in_wireshark(&seen) {

@@ -49,7 +49,7 @@ fn incident(width: u16, height: u16) {
     tmux.keys(&["Escape", "C"]);
     tmux.until("Flight recorder");
     tmux.keys(&["Tab", "Tab", "Right", "Right", "Enter"]);
-    tmux.until("◉ last 2m");
+    tmux.until("◉ 6s/2m");
     tmux.keys(&["F", "f"]);
     tmux.until_files(2 * chosen);
 
