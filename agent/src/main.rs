@@ -359,13 +359,7 @@ async fn serve(
     let hub = Hub::spawn(node, ring, lifetime.clone())?;
     let rests = orders.is_some();
     if let Some(orders) = orders {
-        let hub = hub.clone();
-        tokio::spawn(async move {
-            for refused in stand_in::begin(*orders, &hub, &name, unix_millis(), has_captured).await {
-                // Nobody is left to tell when standard error is gone.
-                let _ = writeln!(io::stderr(), "nodewatch-agent: {refused}");
-            }
-        });
+        tokio::spawn(stand_in_for_the_laptop(*orders, hub.clone(), name, has_captured));
     }
     if shared {
         share(socket.path.clone(), hub.clone());
@@ -418,6 +412,14 @@ async fn serve(
         signals.next().await;
     }
     Ok(served.unwrap_or(Ok(()))?)
+}
+
+/// Does what it was ordered to before any laptop is there, and says what of it is refused.
+async fn stand_in_for_the_laptop(orders: Orders, hub: HubHandle, name: String, has_captured: bool) {
+    for refused in stand_in::begin(orders, &hub, &name, unix_millis(), has_captured).await {
+        // Nobody is left to tell when standard error is gone.
+        let _ = writeln!(io::stderr(), "nodewatch-agent: {refused}");
+    }
 }
 
 /// Serves other tunnels on the socket too. The one on standard input and output goes on without them.

@@ -63,3 +63,10 @@ fn another(expected: &ClusterIdentity, what: &str, then: &str, now: &str) -> Not
     )
     .of(Failure::BadInput)
 }
+impl super::Cluster {
+    /// Whether anything that is a Kubernetes API answers.
+    pub async fn answers(&self) -> Result<(), Notice> {
+        let attempt = Attempt { what: "ask the API server for its version".to_owned(), rights: "get on /version" };
+        self.client().apiserver_version().await.map(drop).map_err(|error| notice(&attempt, &error))
+    }
+}

@@ -176,13 +176,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Cluster {
-    /// Whether anything that is a Kubernetes API answers.
-    pub async fn answers(&self) -> Result<(), Notice> {
-        let attempt =
-            error::Attempt { what: "ask the API server for its version".to_owned(), rights: "get on /version" };
-        self.client().apiserver_version().await.map(drop).map_err(|error| error::notice(&attempt, &error))
-    }
-
     /// A session on a connected cluster. Nothing is made yet.
     pub fn new(connection: Connection, session: SessionId, settings: AgentSettings, journals: Journals) -> Self {
         Self { connection, session, settings, journals, state: Arc::default() }

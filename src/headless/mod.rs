@@ -34,7 +34,7 @@ use crate::{
     cli::{CaptureArgs, Format, NodeCommand, NodesArgs},
     model::{Failure, Notice},
     runtime::Engine,
-    session::{Listing, Session, Terms},
+    session::{FileTerms, Listing, Session, Terms},
 };
 pub use exit_code::ExitCode;
 pub use output::{Shown, print, print_names, print_values, settle, write_as};
@@ -89,7 +89,8 @@ pub struct Settings<'a> {
 pub fn terms(command: &NodeCommand, out: &Path, terms: Terms) -> Terms {
     let captures = matches!(command, NodeCommand::Capture { .. });
     let streams = captures && out.as_os_str() == STDOUT;
-    Terms { keep_files: streams, bring_home: captures && !streams, ..terms }
+    let files = FileTerms { keep_files: streams, bring_home: captures && !streams, ..terms.files };
+    Terms { files, ..terms }
 }
 
 /// Runs one command to its end.

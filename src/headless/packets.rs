@@ -213,7 +213,7 @@ fn tell_cut_short(session: &Session, team: &Team, short: &mut BTreeMap<NodeName,
 
 /// What there is of a capture that has ended before its time.
 fn what_is_left(session: &Session, state: &NodeState) -> String {
-    if session.terms.keep_files {
+    if session.terms.files.keep_files {
         return "the stream has what was read of it until then".to_owned();
     }
     let total = |files: &mut dyn Iterator<Item = &CaptureFile>| {
@@ -267,7 +267,7 @@ mod tests {
         let done = FetchProgress::Done { path: "x".into(), sha256: "00".into() };
         update(&mut session, Event::Fetch(name.clone(), "x".into(), done), 1);
         assert_eq!(left(&session), "its files are complete up to that point");
-        session.terms.keep_files = true;
+        session.terms.files.keep_files = true;
         assert_eq!(left(&session), "the stream has what was read of it until then");
     }
 }

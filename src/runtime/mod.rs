@@ -13,6 +13,7 @@ mod outlets;
 mod panics;
 mod perform;
 mod port_reports;
+mod resolve;
 pub mod spool;
 mod tailing;
 pub mod terminal;
@@ -29,7 +30,7 @@ use crate::{
     base::clock::{steady_millis, wall_ahead},
     model::{Notice, Severity},
     record::{RecordError, Recorder},
-    session::{Effect, Event, Happened, State, Terms, delivery::StorageInfo},
+    session::{Effect, Event, FileTerms, Happened, S3Terms, State, Terms, delivery::StorageInfo},
 };
 pub use merging::merge_notice;
 pub use outlets::Outlets;
@@ -68,9 +69,11 @@ impl<S: State> Engine<S> {
                 let settings = storage.settings();
                 StorageInfo { url: settings.url, way: settings.way }
             }),
-            earlier_places: outlets.earlier.iter().map(|storage| storage.settings().url).collect(),
-            storage_options: outlets.storage_options(),
-            ring_folder: site.ring_folder(),
+            s3: S3Terms {
+                earlier_places: outlets.earlier.iter().map(|storage| storage.settings().url).collect(),
+                storage_options: outlets.storage_options(),
+            },
+            files: FileTerms { ring_folder: site.ring_folder(), ..terms.files },
             reports: outlets.logs.as_ref().map(|logs| logs.settings().clone()),
             ..terms
         });

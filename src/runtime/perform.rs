@@ -21,19 +21,14 @@ use super::{
 };
 use crate::{
     agents::{client::Ask, fetch::Fetch, site::Site},
-    base::text::{chain, safe_component},
+    base::text::safe_component,
     captures::manifest,
-    model::{
-        DeployProgress, Failure, FetchProgress, Group, Keep, Node, NodeName, Notice, Removal, SessionId, StandIn,
-        Summary,
-    },
+    model::{DeployProgress, FetchProgress, Group, Keep, Node, NodeName, Notice, Removal, SessionId, StandIn, Summary},
     session::{Effect, Event, Job, ledger::Found},
 };
 
 /// Files fetched at once; each is a stream through the API server.
 const FETCHES: usize = 4;
-/// A name server has this long for each host of a filter.
-const LOOKED_UP_WITHIN: Duration = Duration::from_secs(5);
 
 pub(super) struct Performer {
     site: Arc<dyn Site>,
@@ -173,9 +168,7 @@ impl Performer {
             Effect::AllowContents(names) => self.site.allow_contents(names),
             Effect::Trust(session) => self.trust(session),
             Effect::Attach => self.follow(self.site.attach()),
-            Effect::Save { name, contents } => {
-                self.write(move |folder| handoff::save_notice(folder, &name, &contents));
-            }
+            Effect::Save { name, contents } => self.write(move |to| handoff::save_notice(to, &name, &contents)),
             Effect::WriteReport(summary) => self.write(move |folder| handoff::report_notice(folder, &summary)),
             Effect::FindContexts => self.find_contexts(),
             // The engine's and the terminal's.
@@ -185,7 +178,7 @@ impl Performer {
 
     /// Looks up the hosts that a filter names.
     fn resolve(&mut self, nodes: Vec<NodeName>, spec: CaptureSpec) {
-        self.tell(async move { Event::Resolved(nodes, spec.clone(), resolved(spec).await) });
+        self.tell(async move { Event::Resolved(nodes, spec.clone(), super::resolve::resolved(spec).await) });
     }
 
     /// Writes something into the session's folder; what is to be said of that is what the work returns.
@@ -499,21 +492,6 @@ impl Performer {
         close_tunnels(&self.tunnels, &self.tunnel_tasks).await;
         self.tasks.shutdown().await;
     }
-}
-
-/// The capture with the addresses of the hosts that its filter names.
-async fn resolved(spec: CaptureSpec) -> Result<CaptureSpec, Notice> {
-    let failed = |cause: String, next_step: &str| {
-        Notice::error("invalid capture filter", cause, next_step).of(Failure::BadInput)
-    };
-    let work = move || {
-        let hosts = nodewatch_filter::SystemHosts { within: LOOKED_UP_WITHIN };
-        let filter = spec.filter.as_deref().map(|filter| nodewatch_filter::resolve(filter, &hosts)).transpose()?;
-        Ok(CaptureSpec { filter, ..spec })
-    };
-    let found: Result<CaptureSpec, nodewatch_filter::FilterError> =
-        tokio::task::spawn_blocking(work).await.map_err(|error| failed(error.to_string(), "try again"))?;
-    found.map_err(|error| failed(chain(&error), error.next_step()))
 }
 
 #[cfg(test)]

@@ -139,7 +139,7 @@ impl Session {
 
     /// The closed files of an agent that is being ended and delivers nowhere.
     fn bring_home_what_ends(&mut self, name: &NodeName) -> Vec<Effect> {
-        let (keep, most) = (self.terms.keep_files, self.ring_bytes());
+        let (keep, most) = (self.terms.files.keep_files, self.ring_bytes());
         let Some(state) = self.nodes.get_mut(name).filter(|state| state.ending.is_some() && !keep) else {
             return Vec::new();
         };
@@ -180,7 +180,7 @@ impl Session {
     /// Its ring and its capture went with it; files that nobody else has are lost, which is said at once.
     fn agent_is_over(&mut self, name: &NodeName, why: &str) {
         let now = self.now;
-        let streamed = self.terms.keep_files;
+        let streamed = self.terms.files.keep_files;
         let Some(state) = self.nodes.get_mut(name) else { return };
         let before = state.gone.former.len();
         state.agent_is_over(now);

@@ -19,6 +19,8 @@ use crate::{
 /// What moves, and what S3 has.
 #[derive(Debug, Clone, Default)]
 pub struct Transfers {
+    /// Files come here as soon as they are closed, where no sink takes them.
+    pub(super) homing: bool,
     /// What S3 has.
     pub stored: Stored,
     /// Listings of S3 that are under way.
@@ -375,7 +377,7 @@ impl Session {
 
     /// Where captures of this session went before.
     pub(super) fn earlier_places(&self) -> impl Iterator<Item = S3Url> {
-        self.terms.earlier_places.iter().map(|place| place.below(self.terms.id.as_str()))
+        self.terms.s3.earlier_places.iter().map(|place| place.below(self.terms.id.as_str()))
     }
 
     /// The address of a delivered file: where files go now, or where they went before if its key says so. Of two

@@ -32,7 +32,7 @@ impl Session {
 
     /// Sets a node's closed files on their way that nobody else gets. One that did not come is tried again later.
     pub(super) fn bring_closed_home(&mut self, name: &NodeName) -> Vec<Effect> {
-        let (homing, sink) = (self.homing, self.terms.storage.is_some());
+        let (homing, sink) = (self.transfers.homing, self.terms.storage.is_some());
         let Some(state) = self.nodes.get_mut(name) else { return Vec::new() };
         if !homing || state.agent != Agent::Live {
             return Vec::new();
@@ -47,7 +47,7 @@ impl Session {
     pub(super) fn homing_due(&mut self) -> Vec<Effect> {
         let (now, sink) = (self.now, self.terms.storage.is_some());
         let mut effects = self.last_call();
-        if !self.homing || self.is_leaving() || now % AGAIN_EVERY >= 1000 {
+        if !self.transfers.homing || self.is_leaving() || now % AGAIN_EVERY >= 1000 {
             return effects;
         }
         for (name, state) in self.nodes.iter_mut().filter(|(_, state)| state.agent == Agent::Live) {
@@ -69,8 +69,8 @@ impl Session {
                 || state.unfetched().any(|file| stays(state, file, sink))
         };
         // Files of a stream are nobody's to fetch.
-        let meant = self.terms.place != Place::Local && !self.terms.keep_files;
-        self.homing |= meant;
+        let meant = self.terms.place != Place::Local && !self.terms.files.keep_files;
+        self.transfers.homing |= meant;
         meant && self.nodes.values().any(at_stake)
     }
 
@@ -89,7 +89,7 @@ impl Session {
         if names.is_empty() {
             return Vec::new();
         }
-        self.homing = !self.terms.keep_files;
+        self.transfers.homing = !self.terms.files.keep_files;
         let seconds = ends.unwrap_or(self.now).saturating_sub(self.now) / 1000;
         let cause = format!("the session ends in {seconds} s; files not copied elsewhere are fetched first");
         self.notify(Notice::warning("captures were stopped", cause, "{budget} moves the end").naming_keys());

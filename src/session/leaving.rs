@@ -27,7 +27,7 @@ impl Session {
             let storage = self.terms.storage.as_ref().map(|storage| storage.session(&self.terms.id));
             let mut exit = Exit::new(unattended, storage);
             exit.expect_captures(self.earlier_places());
-            exit.keep.extend(self.terms.keep_files.then_some(Group::Files));
+            exit.keep.extend(self.terms.files.keep_files.then_some(Group::Files));
             if let Some(reports) = &self.reports {
                 exit.ledger.expect(Group::Reports, What::Cloud(self.reports_there(reports)));
                 if reports.settings.alarms {

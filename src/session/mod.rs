@@ -45,7 +45,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use event::{Effect, Event, Happened, Job, Next, NoInput};
 pub use outcome::what_is_missing;
-pub use terms::{LEASE, Terms};
+pub use terms::{FileTerms, LEASE, S3Terms, Terms};
 pub use update::update;
 
 use self::{
@@ -150,8 +150,6 @@ pub struct Session {
     pub ports: Ports,
     /// How reports stand, when they go to CloudWatch Logs.
     pub reports: Option<Reports>,
-    /// Files come here as soon as they are closed, where no sink takes them.
-    homing: bool,
     /// What is under way beside the agents.
     work: Work,
     /// How it is being left.
@@ -216,7 +214,6 @@ impl Session {
             transfers: Transfers::default(),
             ports: Ports::default(),
             reports: terms.reports.clone().map(Reports::new),
-            homing: terms.bring_home,
             work: Work::default(),
             leaving: Leaving::Not,
             earlier: None,

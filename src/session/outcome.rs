@@ -43,8 +43,8 @@ impl Session {
             detached: detached.map(|exit| self.detachment(exit)),
             stranded: ended.is_some_and(|exit| exit.end.stranded),
             abandoned: ended.is_some_and(|exit| exit.end.abandoned),
-            ring_folder: self.terms.ring_folder.clone(),
-            unwanted: if self.terms.keep_files { Unwanted::Streamed } else { Unwanted::Chosen },
+            ring_folder: self.terms.files.ring_folder.clone(),
+            unwanted: if self.terms.files.keep_files { Unwanted::Streamed } else { Unwanted::Chosen },
             ..Receipt::default()
         };
         for state in self.nodes.values() {
@@ -77,7 +77,7 @@ impl Session {
     /// What was thrown away for want of room. What went another way than by files is not lost with its file.
     fn lost_in_ring(&self, state: &NodeState, receipt: &mut Receipt) {
         let discarded = state.discarded();
-        if discarded.files == 0 || self.terms.keep_files {
+        if discarded.files == 0 || self.terms.files.keep_files {
             return;
         }
         let what = text::counted(discarded.files as usize, "file");
@@ -108,7 +108,7 @@ impl Session {
             receipt.files.fetched.extend(fetched.and_then(|fetch| here(fetch, file)));
             return true;
         } else if self.terms.storage.is_some()
-            && !self.terms.keep_files
+            && !self.terms.files.keep_files
             // Agents that go on deliver what waits, and nothing twice.
             && (receipt.detached.is_none() || receipt.stranded || removed)
         {
@@ -134,7 +134,7 @@ impl Session {
         if state.is_in_s3(file) {
             let reason = "in S3 but not compared: its ring was removed with its agent".to_owned();
             receipt.files.unproved.push(note(name, file, reason));
-        } else if !self.terms.keep_files {
+        } else if !self.terms.files.keep_files {
             receipt.files.lost.push(note(name, file, "its ring was removed with its agent".to_owned()));
         }
     }
@@ -179,7 +179,7 @@ impl Session {
             return Vec::new();
         };
         let place = ["--s3".to_owned(), storage.url.to_string().trim_end_matches('/').to_owned()];
-        place.into_iter().chain(self.terms.storage_options.iter().cloned()).collect()
+        place.into_iter().chain(self.terms.s3.storage_options.iter().cloned()).collect()
     }
 
     fn detachment(&self, exit: &Exit) -> Detachment {
@@ -285,7 +285,7 @@ mod tests {
         let discarded = Amount { files: 2, bytes: 10, packets: 5 };
         state.ring = Some(RingState { discarded, ..RingState::default() });
         assert_eq!(session.receipt().files.lost.len(), 1);
-        session.terms.keep_files = true;
+        session.terms.files.keep_files = true;
         assert_eq!(session.receipt().files.lost, []);
     }
 }

@@ -51,26 +51,42 @@ pub struct Terms {
     pub expect: PortSet,
     /// Where captures go beside this laptop.
     pub storage: Option<StorageInfo>,
-    /// Where captures of it went before that.
-    #[serde(default)]
-    pub earlier_places: Vec<S3Url>,
-    /// Options that say how that place is reached, for commands that are printed.
-    pub storage_options: Vec<String>,
-    /// Where on this machine capture files stay when they are not fetched; `None` where agents keep them.
-    pub ring_folder: Option<PathBuf>,
+    /// What there is to know of S3 beside that.
+    #[serde(flatten)]
+    pub s3: S3Terms,
     /// Where reports go, when they go to CloudWatch Logs.
     pub reports: Option<LogsSettings>,
     /// The size of the ring on a node in bytes, where the user has set it.
     pub ring_bytes: Option<u64>,
     /// How much a freeze saves.
     pub freeze: Freeze,
-    /// Captured files are not fetched at the end: they go another way.
-    pub keep_files: bool,
-    /// Files come here as soon as they are closed, where no sink takes them.
-    pub bring_home: bool,
+    /// What becomes of capture files that S3 does not take.
+    #[serde(flatten)]
+    pub files: FileTerms,
     /// How the viewer shows what several nodes capture.
     #[serde(default)]
     pub sides: Sides,
+}
+
+/// What there is to know of S3 beside where captures go.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct S3Terms {
+    /// Where captures of the session went before.
+    #[serde(default)]
+    pub earlier_places: Vec<S3Url>,
+    /// Options that say how S3 is reached, for commands that are printed.
+    pub storage_options: Vec<String>,
+}
+
+/// What becomes of capture files that S3 does not take.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileTerms {
+    /// Where on this machine they stay when they are not fetched; `None` where agents keep them.
+    pub ring_folder: Option<PathBuf>,
+    /// They are not fetched at the end: they go another way.
+    pub keep_files: bool,
+    /// They come here as soon as they are closed, where no sink takes them.
+    pub bring_home: bool,
 }
 
 impl Terms {
@@ -91,14 +107,11 @@ impl Terms {
             exclude: PortSet::default(),
             expect: PortSet::default(),
             storage: None,
-            earlier_places: Vec::new(),
-            storage_options: Vec::new(),
-            ring_folder: None,
+            s3: S3Terms::default(),
             reports: None,
             ring_bytes: None,
             freeze: Freeze::default(),
-            keep_files: false,
-            bring_home: false,
+            files: FileTerms::default(),
             sides: Sides::Ask,
         }
     }

@@ -506,8 +506,8 @@ fn captures_that_went_to_two_places_are_named_in_both() {
     for before in ["s3://before/old", "s3://before/inc"] {
         let mut app = live();
         to_s3(&mut app);
-        app.session.terms.earlier_places = vec![before.parse().expect("a place")];
-        let prefix = &app.session.terms.earlier_places[0].prefix;
+        app.session.terms.s3.earlier_places = vec![before.parse().expect("a place")];
+        let prefix = &app.session.terms.s3.earlier_places[0].prefix;
         let delivery = Delivery::Delivered { key: format!("{prefix}7f3a91c2/a/1.pcapng"), size: 90, unproved: false };
         let there = CaptureFile { delivery, ..file("1.pcapng", 100, FileState::Closed) };
         feed(&mut app, [tunnel("a", ring(0, 2)), tunnel("a", Update::Files(vec![there, delivered("2.pcapng")]))]);
@@ -572,7 +572,7 @@ fn places_with_braces_blanks_and_signs_are_printed_as_they_are() {
         let mut app = live();
         app.session.terms.place = nodewatch_tui::model::Place::Local;
         app.session.terms.storage = Some(StorageInfo { url: place.parse().expect("a place"), way: Way::Grant });
-        app.session.terms.storage_options = vec!["--s3-endpoint".into(), "http://127.0.0.1:3900".into()];
+        app.session.terms.s3.storage_options = vec!["--s3-endpoint".into(), "http://127.0.0.1:3900".into()];
         let key = format!("{}7f3a91c2/a/1.pcapng", app.session.terms.storage.as_ref().expect("named").url.prefix);
         let delivery = Delivery::Delivered { key, size: 90, unproved: false };
         let there = CaptureFile { delivery, ..file("1.pcapng", 100, FileState::Closed) };

@@ -6,7 +6,7 @@ use nodewatch_tui::{
     model::{LogsSettings, NodesChange, Place, Readiness, Removal, S3Url, Way},
     record::{Player, Recorder},
     screens::{Action, App, Input},
-    session::{Event, Happened, Permission, State, Terms, delivery::StorageInfo},
+    session::{Event, FileTerms, Happened, Permission, S3Terms, State, Terms, delivery::StorageInfo},
 };
 
 use crate::sample::{NOW, app, facts, file, node, stock, tunnel};
@@ -30,13 +30,41 @@ fn starts() -> Vec<(&'static str, Terms)> {
     });
     vec![
         ("plain", plain.clone()),
-        ("local", Terms { place: Place::Local, ring_folder: Some("/tmp/ring".into()), ..plain.clone() }),
-        ("a stream", Terms { place: Place::Local, keep_files: true, ..plain.clone() }),
-        ("files that come home", Terms { bring_home: true, ring_bytes: Some(1 << 20), ..plain.clone() }),
+        (
+            "local",
+            Terms {
+                place: Place::Local,
+                files: FileTerms { ring_folder: Some("/tmp/ring".into()), ..FileTerms::default() },
+                ..plain.clone()
+            },
+        ),
+        (
+            "a stream",
+            Terms {
+                place: Place::Local,
+                files: FileTerms { keep_files: true, ..FileTerms::default() },
+                ..plain.clone()
+            },
+        ),
+        (
+            "files that come home",
+            Terms {
+                files: FileTerms { bring_home: true, ..FileTerms::default() },
+                ring_bytes: Some(1 << 20),
+                ..plain.clone()
+            },
+        ),
         ("guarded", Terms { permission: Permission::Guarded, ..plain.clone() }),
         ("read-only", Terms { permission: Permission::ReadOnly, ..plain.clone() }),
         ("a first run", Terms { first_run: true, namespace: Some("observability".into()), ..plain.clone() }),
-        ("to S3", Terms { storage, storage_options: vec!["--s3-region".into(), "x".into()], ..plain.clone() }),
+        (
+            "to S3",
+            Terms {
+                storage,
+                s3: S3Terms { storage_options: vec!["--s3-region".into(), "x".into()], ..S3Terms::default() },
+                ..plain.clone()
+            },
+        ),
         ("reports", Terms { reports, processes: true, ..plain.clone() }),
         (
             "expectations",

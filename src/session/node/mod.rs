@@ -132,15 +132,6 @@ pub struct PortRow {
     pub closed: Option<UnixMillis>,
 }
 
-impl PortRow {
-    /// A client's socket, as far as can be told by now: such are counted and not listed. One that was there from the
-    /// beginning is none as long as it is open: nobody knows since when.
-    pub fn is_client(&self, now: UnixMillis) -> bool {
-        let lived = self.closed.unwrap_or(now).saturating_sub(self.since);
-        (self.opened || self.closed.is_some()) && nodewatch_ports::is_client(&self.port, lived)
-    }
-}
-
 /// Rates of one second.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sample {

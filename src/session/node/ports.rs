@@ -11,6 +11,15 @@ use nodewatch_protocol::{
 
 use super::{FRESH, MAX_EVENTS, NodeState, PortRow};
 
+impl PortRow {
+    /// A client's socket, as far as can be told by now: such are counted and not listed. One that was there from the
+    /// beginning is none as long as it is open: nobody knows since when.
+    pub fn is_client(&self, now: UnixMillis) -> bool {
+        let lived = self.closed.unwrap_or(now).saturating_sub(self.since);
+        (self.opened || self.closed.is_some()) && nodewatch_ports::is_client(&self.port, lived)
+    }
+}
+
 impl NodeState {
     /// Ports that are open now.
     pub fn open_ports(&self) -> impl Iterator<Item = &PortRow> {

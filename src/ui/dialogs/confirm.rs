@@ -18,10 +18,6 @@ use crate::{
 };
 
 pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, question: &Confirm, theme: &Theme) {
-    let list = |names: &[NodeName]| {
-        let names: Vec<String> = names.iter().map(|name| visible(&name.0)).collect();
-        names.join(", ")
-    };
     let (title, text) = match question {
         Confirm::DefaultImage(..) => (
             "No agent image is published yet".to_owned(),
@@ -32,36 +28,7 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, question
                 theme.keys.fill("{command}image NAME")
             ),
         ),
-        Confirm::Deploy(names, goal) => {
-            let later = app.session.joining.is_wanted();
-            let (title, then) = match goal {
-                Goal::Agent => (deploy_title(names.len(), later), String::new()),
-                Goal::Captures { on, spec, .. } => {
-                    let on = counted(on.len(), "node");
-                    let filter = spec.filter.as_deref().map_or_else(|| "every packet".to_owned(), visible);
-                    let then = format!("\nThen starts a capture on {on}: {filter}, content {}.", spec.content.word());
-                    let title = match names.len() {
-                        0 => format!("Capture on {on} and on nodes that join later?"),
-                        nodes => format!("Deploy to {nodes} and capture on {on}?"),
-                    };
-                    (title, then)
-                }
-            };
-            let what = rights(app.session.terms.processes);
-            let where_to = match (names.is_empty(), later) {
-                (true, _) => " on each node that joins during this session".to_owned(),
-                (false, true) => {
-                    format!(" on each of:\n{}\nand on each node that joins during this session", list(names))
-                }
-                (false, false) => format!(" on each of:\n{}", list(names)),
-            };
-            let alone = if later && app.session.terms.daemonset {
-                "\nWhile you are detached, a DaemonSet covers later nodes until the session ends."
-            } else {
-                ""
-            };
-            (title, format!("A hostNetwork pod with {what}{where_to}{then}{alone}"))
-        }
+        Confirm::Deploy(names, goal) => deployment(app, names, goal),
         Confirm::StopCaptures(names) => {
             (format!("Stop {} captures?", names.len()), format!("Their files are kept on the nodes:\n{}", list(names)))
         }
@@ -105,6 +72,43 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, question
     let keys = key_line(&[(Action::Open, yes), (Action::Back, "no")], theme);
     let bottom = Rect { y: inside.bottom().saturating_sub(1), height: inside.height.min(1), ..inside };
     frame.render_widget(keys, bottom);
+}
+
+fn list(names: &[NodeName]) -> String {
+    let names: Vec<String> = names.iter().map(|name| visible(&name.0)).collect();
+    names.join(", ")
+}
+
+/// What is made where, and what for.
+fn deployment(app: &App, names: &[NodeName], goal: &Goal) -> (String, String) {
+    let later = app.session.joining.is_wanted();
+    let (title, then) = match goal {
+        Goal::Agent => (deploy_title(names.len(), later), String::new()),
+        Goal::Captures { on, spec, .. } => {
+            let on = counted(on.len(), "node");
+            let filter = spec.filter.as_deref().map_or_else(|| "every packet".to_owned(), visible);
+            let then = format!("\nThen starts a capture on {on}: {filter}, content {}.", spec.content.word());
+            let title = match names.len() {
+                0 => format!("Capture on {on} and on nodes that join later?"),
+                nodes => format!("Deploy to {nodes} and capture on {on}?"),
+            };
+            (title, then)
+        }
+    };
+    let what = rights(app.session.terms.processes);
+    let where_to = match (names.is_empty(), later) {
+        (true, _) => " on each node that joins during this session".to_owned(),
+        (false, true) => {
+            format!(" on each of:\n{}\nand on each node that joins during this session", list(names))
+        }
+        (false, false) => format!(" on each of:\n{}", list(names)),
+    };
+    let alone = if later && app.session.terms.daemonset {
+        "\nWhile you are detached, a DaemonSet covers later nodes until the session ends."
+    } else {
+        ""
+    };
+    (title, format!("A hostNetwork pod with {what}{where_to}{then}{alone}"))
 }
 
 fn deploy_title(nodes: usize, also_later: bool) -> String {
