@@ -211,7 +211,7 @@ impl Session {
             joining: Joining::default(),
             to_follow: BTreeSet::new(),
             showing: Showing::default(),
-            transfers: Transfers::default(),
+            transfers: Transfers { homing: terms.files.bring_home, ..Transfers::default() },
             ports: Ports::default(),
             reports: terms.reports.clone().map(Reports::new),
             work: Work::default(),
