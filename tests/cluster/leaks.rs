@@ -166,7 +166,7 @@ fn a_detached_session_is_taken_up_again() {
     tmux.keys(&["q", "Enter"]);
     let screen = tmux.until("EXIT ");
     assert!(screen.contains("EXIT 0") && screen.contains("nothing is left"), "{screen}");
-    assert_eq!(screen.matches("fetched ").count(), nodes().len(), "{screen}");
+    assert!(screen.contains(&format!("fetched  {} files, ", nodes().len())), "{screen}");
     assert_eq!(leftovers(), "");
 }
 
@@ -499,7 +499,7 @@ fn what_dies_on_one_node_disturbs_no_other_and_loses_no_closed_file() {
     tmux.keys(&["q", "Enter"]);
     let screen = tmux.until("EXIT ");
     assert!(screen.contains("EXIT 0") && screen.contains("nothing is left"), "{screen}");
-    assert_eq!(screen.matches("fetched ").count(), 2, "{screen}");
+    assert!(screen.contains("fetched  2 files, "), "{screen}");
     assert_eq!(leftovers(), "");
 }
 
