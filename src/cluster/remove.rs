@@ -409,7 +409,7 @@ impl Work {
     async fn gone(&self, object: MadeObject) {
         if let Some(journal) = &self.scope.journal {
             // An entry that is missing costs one needless look at the next cleanup.
-            let _ = journal.record(Entry::Gone(object.clone()));
+            let _ = journal.record(Entry::Gone(object.clone().into()));
         }
         self.tell(Removal::Gone(object)).await;
     }

@@ -18,7 +18,7 @@ use crate::{
     base::text::{bytes, counted},
     cli::{CleanupArgs, Format},
     journal::{Entry, Journals, Record},
-    model::{FetchProgress, Holder, NodeName, Notice, S3Url, SessionId, StorageSettings},
+    model::{FetchProgress, Holder, Made, NodeName, Notice, S3Url, SessionId, StorageSettings},
     runtime::Engine,
     session::{
         Event, Session,
@@ -240,30 +240,32 @@ pub async fn remove_captures(
                 continue;
             }
             let storage = Storage::open(settings.clone()).await;
-            if let Err(notice) = remove_captures_of(&storage, arguments, &id).await {
+            let removed = remove_captures_of(&storage, arguments, &id).await;
+            if let Err(notice) = removed.and_then(|()| note_removed(journals, arguments, &record, settings)) {
                 output::say(&format!("error: {}", notice.line()));
                 all_gone = false;
             }
         }
-        // The journal names a place for as long as anything may be in any of them.
-        let noted = if all_gone && arguments.captures { note_removed(journals, arguments, &record) } else { Ok(()) };
-        if let Err(notice) = &noted {
-            output::say(&format!("error: {}", notice.line()));
-        }
-        if !all_gone || noted.is_err() {
+        if !all_gone {
             exit = ExitCode::LeftBehind;
         }
     }
     exit
 }
 
-/// The journal lists no captures any more.
-fn note_removed(journals: &Journals, arguments: &CleanupArgs, record: &Record) -> Result<(), Notice> {
-    if arguments.dry_run || record.places().next().is_none() {
+/// The journal lists the captures of that place no more.
+fn note_removed(
+    journals: &Journals,
+    arguments: &CleanupArgs,
+    record: &Record,
+    place: &StorageSettings,
+) -> Result<(), Notice> {
+    if arguments.dry_run || !record.places().any(|known| known.is_at_the_place_of(place)) {
         return Ok(());
     }
     let named = "the journal still lists these captures";
-    let noted = journals.open(&record.header.session).and_then(|(journal, _)| journal.record(Entry::Storage(None)));
+    let gone = Entry::Gone(Made::Captures { captures: place.clone() });
+    let noted = journals.open(&record.header.session).and_then(|(journal, _)| journal.record(gone));
     noted.map_err(|error| error.notice(named))
 }
 
@@ -289,10 +291,8 @@ pub async fn remove_named(settings: StorageSettings, journals: &Journals, argume
             continue;
         }
         let removed = remove_captures_of(&storage, arguments, id).await.and_then(|()| {
-            // What is in another place than the one that was named is still listed.
-            let only = |record: &&Record| record.places().all(|place| place.is_at_the_place_of(&storage.settings()));
-            let record = records.iter().find(its_own).filter(only);
-            record.map_or(Ok(()), |record| note_removed(journals, arguments, record))
+            let record = records.iter().find(its_own);
+            record.map_or(Ok(()), |record| note_removed(journals, arguments, record, &storage.settings()))
         });
         if let Err(notice) = removed {
             output::say(&format!("error: {}", notice.line()));
@@ -375,7 +375,7 @@ mod tests {
             agents: None,
         };
         let open = journals.create(&header).expect("created");
-        open.record(Entry::Storage(Some(settings.clone()))).expect("recorded");
+        open.record(Entry::Making(Made::Captures { captures: settings.clone() })).expect("recorded");
         let (none, named) = (BTreeSet::new(), arguments(&["00000001"]));
         assert_eq!(remove_captures(&journals, &named, Some("c"), &none).await, ExitCode::LeftBehind);
         assert_eq!(remove_named(settings, &journals, &named).await, ExitCode::LeftBehind);

@@ -58,7 +58,7 @@ fn moments(line: &Line) -> Vec<Moment> {
 }
 
 fn gone_of(line: &Line) -> Option<&crate::model::MadeObject> {
-    if let Entry::Gone(object) = &line.entry { Some(object) } else { None }
+    if let Entry::Gone(made) = &line.entry { made.as_object() } else { None }
 }
 
 fn gone(line: &Line) -> Option<String> {
@@ -91,7 +91,8 @@ fn attended<'a>(lines: impl Iterator<Item = &'a Line>, from_the_start: bool, las
 fn objects(lines: &[Line]) -> Vec<ObjectSummary> {
     let gone: BTreeSet<String> = lines.iter().filter_map(gone).collect();
     let mut named = BTreeSet::new();
-    let made = lines.iter().filter_map(|line| if let Entry::Made(object) = &line.entry { Some(object) } else { None });
+    let made =
+        lines.iter().filter_map(|line| if let Entry::Made(made) = &line.entry { made.as_object() } else { None });
     let names = made.map(|object| format!("{} {}", object.kind.word(), object.name));
     names
         .filter(|name| named.insert(name.clone()))

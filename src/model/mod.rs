@@ -5,6 +5,7 @@
 
 mod image;
 mod machine;
+mod made;
 mod notice;
 mod objects;
 mod port_reports;
@@ -18,6 +19,7 @@ mod workloads;
 
 pub use image::{AgentImage, PullPolicy, parse_image};
 pub use machine::{ARCHITECTURES, Machine, NoAgent};
+pub use made::Made;
 pub use notice::{Failure, Notice, Severity};
 pub use objects::{Group, Keep, Kind, MadeObject, Purpose, Removal, SeenObject};
 pub use port_reports::{ALARM_MARK, Alarm, AlarmKind, LogsSettings, PastPort, PastQuery, PastReport};

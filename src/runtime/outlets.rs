@@ -21,7 +21,7 @@ use crate::{
     captures::manifest::{self, NodeEntry, SessionManifest},
     config::file::VIEWER,
     logs::Logs,
-    model::{FetchProgress, Node, NodeName, Notice, Outcome, PreflightCheck, SessionId},
+    model::{FetchProgress, Made, Node, NodeName, Notice, Outcome, PreflightCheck, SessionId},
     session::{Event, Job, ledger::Found},
     storage::{Storage, StorageError},
 };
@@ -114,7 +114,8 @@ impl Outlet {
     /// How an agent is to deliver. Before the first is told, the journal is.
     pub(super) async fn sink(&self, node: &NodeName) -> Result<(Sink, Option<Duration>), Notice> {
         let storage = self.storage()?;
-        self.noted.get_or_try_init(|| async { self.site.note_storage(Some(storage.settings())) }).await?;
+        let made = || Made::Captures { captures: storage.settings() };
+        self.noted.get_or_try_init(|| async { self.site.note_making(made()) }).await?;
         let sink = storage.sink(&self.session, node).await;
         sink.map_err(|error| error.notice(format!("{node} cannot deliver to S3; its ring keeps the files")))
     }
@@ -178,8 +179,8 @@ impl Outlet {
             let place = storage.session(&self.session);
             let removed = storage.remove(&self.session).await;
             found.push((place.clone(), removed.map_err(|error| error.notice(format!("{place} may still be there")))?));
+            self.site.note_gone(Made::Captures { captures: storage.settings() })?;
         }
-        self.site.note_storage(None)?;
         Ok(Found::StoredIn(found))
     }
 
