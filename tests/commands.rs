@@ -10,7 +10,7 @@ use clap::Parser;
 use nodewatch_tui::{
     cli::{Cli, Command},
     headless::{self, ExitCode, Settings},
-    model::{Failure, Notice, Place, SessionId},
+    model::{Aimed, AimedPod, Failure, Missing, Notice, Place, SessionId, Target},
     runtime::Engine,
     session::Terms,
 };
@@ -163,5 +163,92 @@ async fn a_list_that_is_not_to_be_had_now_is_waited_for() {
         site.refuses_first(Notice::error("cannot list the nodes", "503", "try again").of(failure));
         let (ended, _) = run(&Arc::new(site), HOUR, out.path(), &["nodes"]).await;
         assert_eq!(ended, exit);
+    }
+}
+
+/// Pods by name, node and address.
+fn pods(pods: &[(&str, &str, &str)]) -> Aimed {
+    let mut aimed = Aimed::default();
+    for (name, node, address) in pods {
+        let addresses = vec![address.parse().expect("an address")];
+        aimed.add((*node).into(), AimedPod { name: (*name).to_owned(), addresses });
+    }
+    aimed
+}
+
+fn toward(site: &Script, node: &str) -> Vec<(String, Option<String>, Option<u64>)> {
+    let shown = |spec: nodewatch_protocol::CaptureSpec| {
+        let toward: Vec<String> = spec.toward.iter().map(ToString::to_string).collect();
+        (toward.join(" "), spec.filter, spec.limit_seconds.map(nodewatch_protocol::Seconds::get))
+    };
+    site.captures(node).into_iter().map(shown).collect()
+}
+
+/// A pod gets another address, moves, is gone for a while and comes back: each time its files are whole, and the capture ends
+/// when it would have.
+#[tokio::test(start_paused = true)]
+async fn a_capture_of_a_pod_goes_with_it_and_ends_in_its_time() {
+    let out = tempfile::tempdir().expect("a folder");
+    let up = Fate::Up(Duration::from_secs(5));
+    let mut site = Script::new(&[("n1", up), ("n2", up), ("n3", up)], 5 * MINUTE);
+    site.aims(Duration::ZERO, Ok(pods(&[("shop/web-0", "n1", "10.1.0.4")])));
+    site.aims(5 * MINUTE, Ok(pods(&[("shop/web-0", "n1", "10.1.0.5")])));
+    site.aims(10 * MINUTE, Ok(pods(&[("shop/web-0", "n2", "10.2.0.4")])));
+    let gone = Missing { target: Target::pod("shop/web-0").expect("a pod"), near: vec![] };
+    site.aims(15 * MINUTE, Ok(Aimed { missing: vec![gone], ..Aimed::default() }));
+    site.aims(20 * MINUTE, Ok(pods(&[("shop/web-0", "n2", "10.2.0.9")])));
+    let site = Arc::new(site);
+    let capture = ["capture", "--pod", "shop/web-0", "--filter", "tcp", "--duration", "30m"];
+    let (exit, took) = run(&site, 4 * HOUR, out.path(), &capture).await;
+    assert_eq!(exit, ExitCode::Done);
+    assert!(took >= 30 * MINUTE && took < 31 * MINUTE, "{took:?}");
+    let host = |address: &str| Some(format!("(tcp) and (host {address})"));
+    let [first, second] = &toward(&site, "n1")[..] else { panic!("{:?}", toward(&site, "n1")) };
+    assert_eq!(*first, ("10.1.0.4".into(), host("10.1.0.4"), Some(1800)));
+    assert_eq!((&*second.0, &second.1), ("10.1.0.5", &host("10.1.0.5")));
+    assert!(second.2.is_some_and(|left| (1500..1520).contains(&left)), "{second:?}");
+    let [third, fourth] = &toward(&site, "n2")[..] else { panic!("{:?}", toward(&site, "n2")) };
+    assert_eq!((&*third.0, &*fourth.0), ("10.2.0.4", "10.2.0.9"));
+    assert!(fourth.2.is_some_and(|left| (590..620).contains(&left)), "{fourth:?}");
+    assert!(site.captures("n3").is_empty());
+    assert!(assert_all_here(&site, out.path(), "n1") >= 2);
+    assert!(assert_all_here(&site, out.path(), "n2") >= 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_is_gone_for_good_ends_nothing_before_the_limit() {
+    let out = tempfile::tempdir().expect("a folder");
+    let mut site = Script::new(&[("n1", Fate::Up(Duration::ZERO))], 5 * MINUTE);
+    site.aims(Duration::ZERO, Ok(pods(&[("shop/web-0", "n1", "10.1.0.4")])));
+    site.aims(3 * MINUTE, Ok(Aimed::default()));
+    let site = Arc::new(site);
+    let (exit, took) = run(&site, HOUR, out.path(), &["capture", "--pod", "shop/web-0", "--duration", "20m"]).await;
+    assert_eq!(exit, ExitCode::Done);
+    assert!(took >= 20 * MINUTE && took < 21 * MINUTE, "{took:?}");
+    assert_eq!(assert_all_here(&site, out.path(), "n1"), 1);
+}
+
+/// Nothing is deployed for what is not there, and its name is refused as bad usage.
+#[tokio::test(start_paused = true)]
+async fn what_is_not_there_or_cannot_be_captured_is_refused_before_anything_is_deployed() {
+    let missing = Missing { target: Target::pod("shop/wep").expect("a pod"), near: vec!["shop/web-0".into()] };
+    let many: Vec<(String, String)> = (0..250).map(|one| (format!("s/p{one}"), format!("10.0.1.{one}"))).collect();
+    let many: Vec<(&str, &str, &str)> = many.iter().map(|(name, ip)| (name.as_str(), "n1", ip.as_str())).collect();
+    let pending = vec!["pod shop/web-0 is Pending: it is on no node yet".to_owned()];
+    let denied = Notice::error("cannot find pod shop/web", "forbidden", "you need: list on pods");
+    for (aimed, exit) in [
+        (Ok(Aimed { missing: vec![missing], ..Aimed::default() }), ExitCode::BadUsage),
+        (Ok(pods(&many)), ExitCode::BadUsage),
+        (Ok(Aimed { gaps: pending, ..Aimed::default() }), ExitCode::Failed),
+        (Err(denied.of(Failure::NotPermitted)), ExitCode::NotPermitted),
+    ] {
+        for command in [&["capture", "--pod", "shop/wep"][..], &["ports", "--service", "shop/wep"]] {
+            let out = tempfile::tempdir().expect("a folder");
+            let mut site = Script::new(&[("n1", Fate::Up(Duration::ZERO))], MINUTE);
+            site.aims(Duration::ZERO, aimed.clone());
+            let site = Arc::new(site);
+            let (ended, _) = run(&site, HOUR, out.path(), command).await;
+            assert_eq!((ended, site.captures("n1").len()), (exit, 0), "{command:?}");
+        }
     }
 }

@@ -6,10 +6,10 @@ mod sample;
 use nodewatch_protocol::{CaptureSpec, CaptureState, FileState, Hello, StopReason, Update};
 use nodewatch_tui::{
     model::{
-        Group, Holder, Kind, Node, NodesChange, Notice, Readiness, Removal, SeenObject, SessionId, SessionSummary,
-        StoredFile, StoredSummary, TailLine, TailNews, TunnelChange,
+        Aimed, AimedPod, Group, Holder, Kind, Node, NodesChange, Notice, PodPlace, Readiness, Removal, SeenObject,
+        SessionId, SessionSummary, StoredFile, StoredSummary, TailLine, TailNews, Target, TunnelChange, Workloads,
     },
-    screens::{Action, App, Edit, Input},
+    screens::{Action, App, Column, Edit, Input, Screen},
     session::{Event, Permission, ledger::Found},
     ui::{self, Theme},
 };
@@ -110,6 +110,43 @@ fn the_dialogs() {
     let mut filter = busy();
     keys(&mut filter, &[Action::Filter, Action::Edit(Edit::Insert('(')), Action::Edit(Edit::Insert('1'))]);
     insta::assert_snapshot!("filter_80x24", draw(&filter, 80, 24));
+}
+
+#[test]
+fn the_pods() {
+    let mut app = busy();
+    keys(&mut app, &[Action::Command]);
+    keys(&mut app, &"pods".chars().map(|c| Action::Edit(Edit::Insert(c))).collect::<Vec<_>>());
+    keys(&mut app, &[Action::Open]);
+    assert!(draw(&app, 80, 24).contains("looking up pods"));
+    let pod = |name: &str, node: &str, addresses: &[&str], phase: &str, restarts: u32| PodPlace {
+        name: name.into(),
+        node: node.into(),
+        addresses: addresses.iter().map(|address| address.parse().expect("an address")).collect(),
+        phase: phase.into(),
+        restarts: Some(restarts),
+        host_network: addresses.is_empty(),
+    };
+    let (first, second) = ("ip-10-0-1-12.eu-west-1.compute.internal", "ip-10-0-1-40.eu-west-1.compute.internal");
+    let pods = vec![
+        pod("shop/web-7d9f8c6b5d-abcde", first, &["10.1.0.4", "fd00:10:1::4"], "Running", 0),
+        pod("shop/payments-0", second, &["10.1.1.9"], "CrashLoopBackOff", 41),
+        pod("kube-system/kube-proxy-x7k2p", first, &[], "Running", 2),
+        pod("hostile/\u{1b}[2J", "nowhere", &["10.1.2.3"], "Pending", 0),
+    ];
+    let gaps = vec!["services are unknown: no right to list".to_owned()];
+    let mut aimed = Aimed::default();
+    let addresses = vec!["10.1.1.9".parse().expect("an address")];
+    aimed.add(second.into(), AimedPod { name: "shop/payments-0".into(), addresses });
+    let target = vec![Target::pod("shop/payments-0").expect("a pod")];
+    let found = Event::Workloads(Workloads { pods, gaps, ..Workloads::default() });
+    feed(&mut app, [found, Event::Aim(target.clone()), Event::Aimed(target, Ok(aimed))]);
+    keys(&mut app, &[Action::Down]);
+    insta::assert_snapshot!("pods_80x24", draw(&app, 80, 24));
+    insta::assert_snapshot!("pods_140x30", draw(&app, 140, 30));
+    holds(&app, "pods");
+    keys(&mut app, &[Action::Sort(Column::Status), Action::Open]);
+    assert_eq!(app.screen, Screen::Node(second.into()), "the same pod");
 }
 
 #[test]

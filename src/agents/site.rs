@@ -18,8 +18,8 @@ use tokio::{
 use crate::{
     base::text,
     model::{
-        ContextRow, DeployProgress, Expectations, Keep, Made, MadeObject, Moment, NodeName, NodesChange, Notice,
-        Removal, SeenObject, SessionId, SessionSummary, StandIn, Summary, Workloads,
+        Aimed, ContextRow, DeployProgress, Expectations, Keep, Made, MadeObject, Moment, NodeName, NodesChange, Notice,
+        Removal, SeenObject, SessionId, SessionSummary, StandIn, Summary, Target, Workloads,
     },
 };
 
@@ -165,6 +165,11 @@ pub trait Site: Send + Sync + 'static {
     }
     /// Where pods run, and which nodes services lead to; `None` where there are no pods.
     fn workloads(&self) -> Option<BoxFuture<'static, Workloads>> {
+        None
+    }
+    /// What targets are, and every change of that, for good; after a failure, which is told, it is asked again. `None` where
+    /// there are no pods.
+    fn aim(&self, _targets: Vec<Target>) -> Option<BoxStream<'static, Result<Aimed, Notice>>> {
         None
     }
     /// Writes down that something of the session may be there from now on, before it is.

@@ -11,6 +11,7 @@ mod options;
 mod reports;
 mod s3;
 mod session;
+mod targets;
 mod words;
 
 use std::{path::PathBuf, time::Duration};
@@ -27,6 +28,7 @@ use crate::{
 };
 pub use options::{Options, SETTINGS, leaf, takes};
 pub use session::DEFAULT_IMAGE;
+pub use targets::TargetArgs;
 use words::Words;
 
 /// Live open ports, packet statistics and captures of Kubernetes nodes, with nothing left behind
@@ -54,6 +56,8 @@ Examples:
           Which ports are open on each node, and whether they should be
   nodewatch-tui capture --nodes node-1,node-2 --filter 'tcp port 8080' --duration 30s
           Packets of two nodes at the same time, as files; then nodewatch-tui merge makes one of them
+  nodewatch-tui capture --pod shop/web-0
+          Packets of one pod, wherever it runs
 
 Options can also stand before the command. Most can be set in the environment (--lease as NODEWATCH_LEASE) and in the \
 config file: see nodewatch-tui config.
@@ -200,6 +204,8 @@ pub enum NodeCommand {
         #[command(flatten)]
         nodes: NodesArgs,
         #[command(flatten)]
+        targets: TargetArgs,
+        #[command(flatten)]
         ports: PortsArgs,
         #[command(flatten)]
         output: OutputArgs,
@@ -209,6 +215,8 @@ pub enum NodeCommand {
     Capture {
         #[command(flatten)]
         nodes: NodesArgs,
+        #[command(flatten)]
+        targets: TargetArgs,
         #[command(flatten)]
         capture: CaptureArgs,
         #[command(flatten)]
@@ -233,7 +241,7 @@ pub struct PortsArgs {
     pub baseline: Option<PathBuf>,
     /// Show past reports from --cloudwatch, this far back; deploys nothing
     #[arg(long, value_name = "DURATION", value_parser = text::parse_past, requires = "cloudwatch",
-        conflicts_with_all = ["watch", "baseline", "save_baseline"])]
+        conflicts_with_all = ["watch", "baseline", "save_baseline", "pod", "service", "pods"])]
     pub since: Option<Duration>,
     /// With --since: only reports with this port, e.g. 22/tcp
     #[arg(long, value_name = "PORT", requires = "since")]
@@ -372,7 +380,7 @@ pub struct CaptureArgs {
     /// Capture filter in tcpdump syntax [default: all packets]
     #[arg(long, value_name = "EXPR")]
     pub filter: Option<String>,
-    /// Interface to capture on, repeatable [default: those with the node's addresses]
+    /// Interface to capture on, repeatable [default: those with the node's addresses, or the pods' own]
     #[arg(long = "interface", short = 'i', value_name = "NAME")]
     pub interfaces: Vec<String>,
     /// Keep at most N bytes of each packet

@@ -176,7 +176,7 @@ pub(super) async fn expected(client: Client, nodes: Vec<NodeName>) -> Expectatio
         nodes.iter().map(|node| Some(format!("spec.nodeName={node}"))).collect()
     };
     for fields in selections {
-        let selection = Selection { fields: fields.as_deref() };
+        let selection = Selection { fields: fields.as_deref(), ..Selection::default() };
         let keep = |pod: Pod| {
             found.list.extend(of_pod(&pod));
             let name = pod.metadata.full_name();

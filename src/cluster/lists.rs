@@ -46,6 +46,7 @@ struct PageMetadata {
 #[derive(Default, Clone, Copy)]
 pub(super) struct Selection<'a> {
     pub fields: Option<&'a str>,
+    pub labels: Option<&'a str>,
 }
 
 /// Hands out every object of a list, as in `/api/v1/pods`. A page is dropped before the next one is asked for.
@@ -58,7 +59,8 @@ pub(super) async fn pages<T: DeserializeOwned>(
     let mut more: Option<String> = None;
     loop {
         let mut uri = format!("{path}?limit={PAGE}");
-        for (name, value) in [("fieldSelector", selection.fields), ("continue", more.as_deref())] {
+        let of_page = ("continue", more.as_deref());
+        for (name, value) in [("fieldSelector", selection.fields), ("labelSelector", selection.labels), of_page] {
             if let Some(value) = value {
                 uri = format!("{uri}&{name}={}", urlencoding::encode(value));
             }

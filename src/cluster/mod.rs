@@ -4,6 +4,7 @@
 //! Owns every call to the API server. Speaks `model`, the journal and the tunnel's byte stream; must not know the app
 //! or a screen.
 
+mod aim;
 mod calls;
 mod connect;
 mod credentials;
@@ -60,9 +61,9 @@ use crate::{
     base::clock::{steady_at, unix_millis},
     journal::{Deployed, Entry, Header, Journal, JournalError, Journals, Pushed, Record},
     model::{
-        AgentImage, ClusterIdentity, ContextRow, DeployProgress, Expectations, Keep, Kind, Made, MadeObject, Moment,
-        NodeName, NodesChange, Notice, PreflightCheck, PullPolicy, Removal, SeenObject, SessionId, SessionSummary,
-        StandIn, Summary, Workloads,
+        self, AgentImage, Aimed, ClusterIdentity, ContextRow, DeployProgress, Expectations, Keep, Kind, Made,
+        MadeObject, Moment, NodeName, NodesChange, Notice, PreflightCheck, PullPolicy, Removal, SeenObject, SessionId,
+        SessionSummary, StandIn, Summary, Workloads,
     },
 };
 use inventory::Places;
@@ -231,7 +232,7 @@ impl Cluster {
         let session = objects::Session { id: session, settings, began, ends };
         session.yaml(nodes).map_err(|error| {
             let next_step = "see nodewatch-tui nodes for node names";
-            Notice::error("no manifests", error.to_string(), next_step).of(crate::model::Failure::BadInput)
+            Notice::error("no manifests", error.to_string(), next_step).of(model::Failure::BadInput)
         })
     }
 
@@ -348,6 +349,10 @@ impl Site for Cluster {
 
     fn workloads(&self) -> Option<BoxFuture<'static, Workloads>> {
         Some(workloads::workloads(self.client().clone()).boxed())
+    }
+
+    fn aim(&self, targets: Vec<model::Target>) -> Option<BoxStream<'static, Result<Aimed, Notice>>> {
+        Some(aim::aim(self.client().clone(), targets))
     }
 
     fn set_image(&self, reference: &str) -> Result<String, Notice> {

@@ -84,9 +84,27 @@ fn rights(settings: &AgentSettings) -> Vec<Right> {
     need("", "pods/exec", true, &["create"], Some("tunnels on Kubernetes 1.35 and later"));
     need("", "events", true, &["list", "watch"], Some("the reasons why a pod does not start"));
     need("", "namespaces", false, &["list"], Some("finding sessions started on other laptops"));
-    need("", "services", false, &["list"], Some("service names in merged captures, and their expected ports"));
-    need("", "pods", false, &["list"], Some("pod names in merged captures, and their expected ports"));
-    need("discovery.k8s.io", "endpointslices", false, &["list"], Some("whether a service's port has pods behind it"));
+    need(
+        "",
+        "services",
+        false,
+        &["list"],
+        Some("service names in merged captures, their expected ports, and --service"),
+    );
+    need(
+        "",
+        "pods",
+        false,
+        &["list"],
+        Some("pod names in merged captures, their expected ports, and captures of pods"),
+    );
+    need(
+        "discovery.k8s.io",
+        "endpointslices",
+        false,
+        &["list"],
+        Some("whether a service's port has pods behind it, and --service"),
+    );
     need("", "endpoints", false, &["list"], Some("the same on Kubernetes before 1.21"));
     if settings.reaper {
         need("rbac.authorization.k8s.io", "roles", true, &["create"], None);

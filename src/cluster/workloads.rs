@@ -35,10 +35,30 @@ struct PodSpec {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct PodStatus {
     phase: Option<String>,
     #[serde(rename = "podIPs")]
     pod_ips: Option<Vec<PodIp>>,
+    container_statuses: Option<Vec<ContainerStatus>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ContainerStatus {
+    #[serde(default)]
+    restart_count: u32,
+    state: Option<ContainerState>,
+}
+
+#[derive(Deserialize)]
+struct ContainerState {
+    waiting: Option<Waiting>,
+}
+
+#[derive(Deserialize)]
+struct Waiting {
+    reason: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -86,9 +106,15 @@ fn place(pod: Pod) -> Option<PodPlace> {
     let over = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
     let node = spec.node_name.filter(|_| !over)?;
     // One on the node's own network has the node's addresses.
-    let own = if spec.host_network == Some(true) { None } else { status.pod_ips };
+    let host_network = spec.host_network == Some(true);
+    let own = if host_network { None } else { status.pod_ips };
+    let containers = status.container_statuses.unwrap_or_default();
+    let restarts = containers.iter().fold(0_u32, |all, one| all.saturating_add(one.restart_count));
+    let waits = containers.into_iter().find_map(|one| one.state?.waiting?.reason);
+    let phase = waits.filter(|_| status.phase.as_deref() != Some("Pending")).or(status.phase).unwrap_or_default();
     let addresses = own.into_iter().flatten().filter_map(|address| address.ip.parse().ok()).collect();
-    Some(PodPlace { name: pod.metadata.full_name(), node: node.as_str().into(), addresses })
+    let (name, node) = (pod.metadata.full_name(), node.as_str().into());
+    Some(PodPlace { name, node, addresses, phase, restarts: Some(restarts), host_network })
 }
 
 async fn services(client: &Client, found: &mut BTreeMap<String, ServicePlaces>) -> Result<(), Error> {
@@ -136,6 +162,7 @@ mod tests {
         assert_eq!((there.name.as_str(), there.node.0.as_str(), there.addresses.len()), ("s/p", "a", 1));
         let host = of(json!({"nodeName": "a", "hostNetwork": true}), "Running").expect("a place");
         assert!(host.addresses.is_empty());
+        assert_eq!((there.phase.as_str(), there.restarts, host.host_network), ("Running", Some(0), true));
         assert_eq!((of(json!({}), "Pending"), of(json!({"nodeName": "a"}), "Succeeded")), (None, None));
     }
 }

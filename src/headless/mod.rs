@@ -39,6 +39,7 @@ use crate::{
 pub use exit_code::ExitCode;
 pub use output::{Shown, print, print_names, print_values, settle, write_as};
 use run::{Run, Stop};
+use select::Choice;
 pub use select::named;
 
 /// A server that cannot answer this time is asked again for so long.
@@ -46,6 +47,9 @@ const TRY_AGAIN_FOR: Duration = Duration::from_secs(15);
 
 /// Refuses what can be known to be wrong before anything is asked or created.
 pub fn check(command: &NodeCommand, ring_size: Option<u64>, out: &Path) -> Result<(), Notice> {
+    if let NodeCommand::Ports { nodes, targets, .. } | NodeCommand::Capture { nodes, targets, .. } = command {
+        Choice::of(nodes, targets)?;
+    }
     let NodeCommand::Capture { capture, .. } = command else { return Ok(()) };
     spec(capture, ring_size)?;
     if out.as_os_str() == STDOUT {
@@ -106,21 +110,24 @@ pub async fn run(engine: Engine<Session>, command: NodeCommand, settings: Settin
     let captures = matches!(command, NodeCommand::Capture { .. });
     let outcome = match command {
         NodeCommand::Nodes { selector, output } => list(&mut run, selector.as_deref(), output.format).await,
-        NodeCommand::Ports { nodes, ports, output } => {
+        NodeCommand::Ports { nodes, targets, ports, output } => {
             let work = ports::Work { arguments: &ports, interval, cluster, format: output.format };
-            ports::ports(&mut run, &nodes, &work).await
+            match Choice::of(&nodes, &targets) {
+                Ok(choice) => ports::ports(&mut run, &choice, &work).await,
+                Err(notice) => Err(Stop::Notice(notice)),
+            }
         }
-        NodeCommand::Capture { nodes, capture, output } => {
+        NodeCommand::Capture { nodes, targets, capture, output } => {
             let spec = spec(&capture, run.session().terms.ring_bytes).map_err(Stop::Notice);
             if let Ok(CaptureSpec { filter: Some(filter), .. }) = &spec
                 && capture.filter.as_ref() != Some(filter)
             {
                 output::say(&format!("filter with host names resolved: {filter}"));
             }
-            match spec {
-                Ok(spec) if out.as_os_str() == STDOUT => packets::stream(&mut run, &nodes, spec).await,
-                Ok(spec) => packets::capture(&mut run, &nodes, spec, output.format).await,
-                Err(stop) => Err(stop),
+            match (spec, Choice::of(&nodes, &targets).map_err(Stop::Notice)) {
+                (Ok(spec), Ok(choice)) if out.as_os_str() == STDOUT => packets::stream(&mut run, &choice, spec).await,
+                (Ok(spec), Ok(choice)) => packets::capture(&mut run, &choice, spec, output.format).await,
+                (Err(stop), _) | (_, Err(stop)) => Err(stop),
             }
         }
     };
@@ -197,6 +204,7 @@ fn spec(arguments: &CaptureArgs, ring_size: Option<u64>) -> Result<CaptureSpec, 
     let spec = CaptureSpec {
         interfaces: arguments.interfaces.clone(),
         filter,
+        toward: Vec::new(),
         snaplen: arguments.snaplen.unwrap_or(default.snaplen),
         rotate_bytes,
         rotate_seconds: arguments.rotate_time.map_or(default.rotate_seconds, Into::into),

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, io};
 
-use nodewatch_protocol::{CaptureFile, CaptureSpec, CaptureState, StopReason};
+use nodewatch_protocol::{CaptureFile, CaptureSpec, CaptureState, StopReason, UnixMillis};
 use tokio::{
     sync::mpsc,
     time::{Duration, timeout},
@@ -13,15 +13,19 @@ use tokio::{
 use super::{
     ExitCode, output,
     run::{Run, Stop},
-    select,
+    select::{self, Choice},
     team::Team,
 };
 use crate::{
     agents::live,
     base::text,
-    cli::{Format, NodesArgs},
+    cli::Format,
     model::{FetchProgress, NodeName, Notice, Place},
-    session::{Event, Session, node::NodeState},
+    session::{
+        Event, Session,
+        node::{Agent, NodeState},
+        targets::Aim,
+    },
 };
 
 /// What is on its way in a stream has so long to come, once captures are to end.
@@ -30,12 +34,12 @@ const REST_WITHIN: Duration = Duration::from_secs(20);
 /// Captures, until every node's has ended; the files are here or in S3 then.
 pub(super) async fn capture(
     run: &mut Run,
-    nodes: &NodesArgs,
+    choice: &Choice,
     spec: CaptureSpec,
     format: Format,
 ) -> Result<ExitCode, Stop> {
     let armed = spec.recorder.is_some();
-    let mut team = Team::gather(run, nodes, Some(select::was_given_capture)).await?;
+    let mut team = Team::gather(run, choice, Some(select::was_given_capture)).await?;
     if armed {
         let session = &run.session().terms.id;
         let here = (run.session().terms.place == Place::Local).then_some("--local");
@@ -47,6 +51,7 @@ pub(super) async fn capture(
     loop {
         start(run, &mut team, &spec);
         tell_cut_short(run.session(), &team, &mut short);
+        tell_unserved(run.session(), &team, &mut short);
         if is_through(run.session(), &team, &short) {
             break;
         }
@@ -85,19 +90,23 @@ pub(super) async fn capture(
 }
 
 /// One pcapng of all nodes on standard output, for as long as captures run and somebody reads it.
-pub(super) async fn stream(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec) -> Result<ExitCode, Stop> {
-    let mut team = Team::gather(run, nodes, Some(select::was_given_capture)).await?;
+pub(super) async fn stream(run: &mut Run, choice: &Choice, spec: CaptureSpec) -> Result<ExitCode, Stop> {
+    let mut team = Team::gather(run, choice, Some(select::was_given_capture)).await?;
     let (join, joining) = mpsc::unbounded_channel();
     let mut stream = tokio::spawn(live::follow(run.site(), joining, 0, tokio::io::stdout(), live::Live::default()));
     let mut ended_early = None;
     let mut short = BTreeMap::new();
     let mut streamed = None;
+    let mut read = BTreeMap::new();
     while streamed.is_none() {
-        for name in start(run, &mut team, &spec) {
+        let new = start(run, &mut team, &spec);
+        let begun = if run.session().aim.is_some() { begun(run.session(), &mut read) } else { new };
+        for name in begun {
             // A stream that has ended says so below.
             let _ = join.send(name);
         }
         tell_cut_short(run.session(), &team, &mut short);
+        tell_unserved(run.session(), &team, &mut short);
         if is_through(run.session(), &team, &short) {
             break;
         }
@@ -158,7 +167,11 @@ pub(super) async fn stream(run: &mut Run, nodes: &NodesArgs, spec: CaptureSpec) 
 fn start(run: &mut Run, team: &mut Team, spec: &CaptureSpec) -> Vec<NodeName> {
     let new = team.recruits(run.session());
     // Nodes that have joined were given what is left of it.
-    let given = |name: &&NodeName| !run.session().joining.joined().any(|(joined, _)| joined == *name);
+    let given = |name: &&NodeName| {
+        let session = run.session();
+        let followed = session.aim.as_ref().is_some_and(|aim| aim.captures() && aim.nodes().any(|node| node == *name));
+        !followed && !session.joining.joined().any(|(joined, _)| joined == *name)
+    };
     let first: Vec<NodeName> = new.iter().filter(given).cloned().collect();
     if !first.is_empty() {
         run.handle(Event::StartCaptures(first, spec.clone()));
@@ -167,8 +180,24 @@ fn start(run: &mut Run, team: &mut Team, spec: &CaptureSpec) -> Vec<NodeName> {
     new
 }
 
+/// Nodes of the targets' pods where a capture has begun that was not read yet: each that takes another's place is a stream of its
+/// own.
+fn begun(session: &Session, read: &mut BTreeMap<NodeName, UnixMillis>) -> Vec<NodeName> {
+    let running = |name: &NodeName| match session.nodes.get(name)?.capture {
+        CaptureState::Running { since, .. } => Some(since),
+        _ => None,
+    };
+    let nodes = session.aim.iter().flat_map(Aim::nodes);
+    let new =
+        nodes.filter(|name| running(name).is_some_and(|since| read.insert((*name).clone(), since) != Some(since)));
+    new.cloned().collect()
+}
+
 /// Every part has ended. Where one was cut short another agent may run by now, without a capture.
 fn is_through(session: &Session, team: &Team, short: &BTreeMap<NodeName, Notice>) -> bool {
+    if session.aim.as_ref().is_some_and(Aim::captures) {
+        return session.targets_are_through();
+    }
     team.is_through(session, |state| is_over(state) || short.contains_key(&state.node.name))
 }
 
@@ -207,6 +236,20 @@ fn tell_cut_short(session: &Session, team: &Team, short: &mut BTreeMap<NodeName,
             let notice = Notice::error(headline, cause, left);
             output::say(&format!("error: {}", notice.line()));
             short.insert(name, notice);
+        }
+    }
+}
+
+/// Tells, once, which nodes that a pod came to later have no agent.
+fn tell_unserved(session: &Session, team: &Team, short: &mut BTreeMap<NodeName, Notice>) {
+    let members = team.members();
+    let later = session.aim.iter().flat_map(Aim::nodes);
+    for name in later.filter(|name| !members.contains(name) && !team.is_missing(name)) {
+        let agent = session.nodes.get(name).map(|state| &state.agent);
+        if let Some(Agent::Failed(notice) | Agent::Ended(notice)) = agent.filter(|_| !short.contains_key(name)) {
+            let notice = Notice { next_step: String::new(), ..notice.clone() };
+            output::say(&format!("error: {name}: {}", notice.fact()));
+            short.insert(name.clone(), notice);
         }
     }
 }

@@ -19,9 +19,9 @@ use crate::{
     logs::{Filters, Logs, MAX_NAMES, Scope, asked as asked_for_credentials},
     model::{
         AlarmKind, Failure, Holder, LogsSettings, Made, NodeName, NodesChange, Notice, PastQuery, PastReport,
-        PortClass, PortKey, SessionId, Way,
+        PortClass, PortKey, Selector, SessionId, Way,
     },
-    session::{port_reports::changes, selector::Selector},
+    session::port_reports::changes,
 };
 
 /// Past reports that are read at most.

@@ -19,6 +19,7 @@ use super::{
     gaps::{Gap, Gaps},
     output, records,
     run::{Run, Stop},
+    select::Choice,
     team::Team,
 };
 use crate::{
@@ -26,10 +27,10 @@ use crate::{
         clock::unix_millis,
         text::{self, counted, time_of_day},
     },
-    cli::{Format, NodesArgs, PortsArgs},
+    cli::{Format, PortsArgs},
     model::{Failure, ListedPort, NodeName, Notice, Place, PortKey},
     session::{
-        Session,
+        Event, Session,
         node::{Agent, NodeState},
     },
 };
@@ -64,7 +65,7 @@ fn unusable(error: &BaselineError) -> Stop {
     Stop::Notice(Notice::error(headline, text::chain(error), next_step).of(failure))
 }
 
-pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> Result<ExitCode, Stop> {
+pub(super) async fn ports(run: &mut Run, choice: &Choice, work: &Work<'_>) -> Result<ExitCode, Stop> {
     let arguments = work.arguments;
     // A file that cannot be used is known before anything is deployed.
     let baseline = match arguments.baseline.clone() {
@@ -77,7 +78,9 @@ pub(super) async fn ports(run: &mut Run, nodes: &NodesArgs, work: &Work<'_>) -> 
     if let Some(path) = &arguments.save_baseline {
         writable(path)?;
     }
-    let mut team = Team::gather(run, nodes, arguments.watch.then_some(|_| true)).await?;
+    let mut team = Team::gather(run, choice, arguments.watch.then_some(|_| true)).await?;
+    // Where the pods are now is what is reported.
+    run.handle(Event::Aim(Vec::new()));
     let live = team.recruits(run.session());
     if live.is_empty() {
         return Ok(team.outcome(0, Vec::new()));

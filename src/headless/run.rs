@@ -76,6 +76,8 @@ pub(super) struct Run {
     telling: Telling,
     /// What was said last about each node that has joined.
     joined: HashMap<NodeName, String>,
+    /// Lines about targets that were said.
+    aimed: usize,
     /// How reports stood when that was last said.
     reports: ReportState,
     /// When the next line about captures is due.
@@ -97,6 +99,7 @@ impl Run {
             awaited: HashMap::new(),
             telling: if output::is_terse() { Telling::Outcomes } else { Telling::Steps },
             joined: HashMap::new(),
+            aimed: 0,
             reports: ReportState::default(),
             progress: Instant::now() + PROGRESS_EVERY,
             over: false,
@@ -312,6 +315,11 @@ impl Run {
                 output::progress(&format!("{name} {text}"));
                 self.joined.insert(name.clone(), text);
             }
+        }
+        if let Some(aim) = &self.engine.state.aim {
+            let (lines, count) = aim.lines_since(self.aimed);
+            lines.for_each(output::progress);
+            self.aimed = count;
         }
         let reports = self.engine.state.report_state().unwrap_or_default();
         for line in reports.news_since(&self.reports) {

@@ -1,20 +1,85 @@
 //! Which nodes a command means.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use super::{output, run::Stop};
+use tokio::time::Instant;
+
+use super::{
+    output,
+    run::{Run, Stop},
+};
 use crate::{
-    cli::NodesArgs,
-    model::{Failure, NodeName, Notice, Place},
+    cli::{NodesArgs, TargetArgs},
+    model::{Failure, NodeName, Notice, Place, Selector, Target, targets_text},
     session::{
-        Session,
+        Event, Session,
         node::{Asked, NodeState},
-        selector::Selector,
+        targets::{not_found, too_many},
     },
 };
 
 /// What a label selector may be.
 const SELECTORS: &str = "use kubectl syntax: -l 'a=b', 'a!=b', 'a in (b,c)', 'a notin (b)', 'a', '!a'";
+
+/// What a command is about.
+pub(super) enum Choice {
+    /// Nodes.
+    Nodes(NodesArgs),
+    /// Pods, whichever nodes they are on.
+    Targets(Vec<Target>),
+}
+
+impl Choice {
+    /// As the command line has it.
+    pub(super) fn of(nodes: &NodesArgs, targets: &TargetArgs) -> Result<Self, Notice> {
+        let targets = targets.targets(nodes).map_err(|error| {
+            let next_step = if targets.pods { SELECTORS } else { "see --help" };
+            Notice::error(error, "", next_step).of(Failure::BadInput)
+        })?;
+        Ok(if targets.is_empty() { Self::Nodes(nodes.clone()) } else { Self::Targets(targets) })
+    }
+}
+
+/// Where the targets are has so long to be found out.
+const AIMED_WITHIN: Duration = Duration::from_secs(60);
+
+/// The nodes of the targets' pods, before anything is deployed; what is not there is named.
+pub(super) async fn aimed(run: &mut Run, targets: &[Target]) -> Result<Vec<NodeName>, Stop> {
+    run.handle(Event::Aim(targets.to_vec()));
+    let give_up = Instant::now() + super::TRY_AGAIN_FOR;
+    let known = |session: &Session| {
+        session.aim.as_ref().is_some_and(|aim| match &aim.trouble {
+            // It is looked at again by itself.
+            Some(notice) => notice.failure != Failure::Busy || Instant::now() >= give_up,
+            None => aim.now.is_some(),
+        })
+    };
+    run.until(AIMED_WITHIN, &targets_text(targets), known).await?;
+    let Some(aim) = &run.session().aim else { return Ok(Vec::new()) };
+    let aimed = match (&aim.now, &aim.trouble) {
+        (Some(aimed), _) => aimed,
+        (None, Some(notice)) => return Err(Stop::Notice(notice.clone())),
+        (None, None) => return Ok(Vec::new()),
+    };
+    if let Some(notice) = not_found(&aimed.missing).or_else(|| too_many(aimed)) {
+        return Err(Stop::Notice(notice));
+    }
+    if aimed.nodes.is_empty() {
+        let headline = format!("nothing to capture of {}", targets_text(targets));
+        let next_step = "try again once it runs";
+        return Err(Stop::Notice(Notice::error(headline, aimed.gaps.join("; "), next_step)));
+    }
+    for gap in &aimed.gaps {
+        output::say(&format!("warning: {gap}"));
+    }
+    for (node, pods) in &aimed.nodes {
+        for pod in pods {
+            let addresses: Vec<String> = pod.addresses.iter().map(ToString::to_string).collect();
+            output::progress(&format!("pod {} is on {node} ({})", pod.name, addresses.join(", ")));
+        }
+    }
+    able(run.session(), aimed.nodes.keys().cloned().collect())
+}
 
 /// A node that has joined was given the capture that runs on the others.
 pub(super) fn was_given_capture(state: &NodeState) -> bool {

@@ -13,11 +13,10 @@ use tokio::time::Instant;
 use super::{
     ExitCode, listed, outcome, output,
     run::{Run, Stop},
-    select,
+    select::{self, Choice},
 };
 use crate::{
     base::text,
-    cli::NodesArgs,
     model::{Failure, NodeName, Notice, Place, Readiness},
     session::{
         Event, Session,
@@ -56,12 +55,15 @@ impl Team {
     /// all are chosen nodes that join take part too, as soon as they are as `later` wants them.
     pub(super) async fn gather(
         run: &mut Run,
-        arguments: &NodesArgs,
+        choice: &Choice,
         later: Option<fn(&NodeState) -> bool>,
     ) -> Result<Self, Stop> {
         listed(run).await?;
-        let chosen = select::nodes(run.session(), arguments)?;
-        let later = later.filter(|_| arguments.all && run.session().terms.place != Place::Local);
+        let (chosen, all) = match choice {
+            Choice::Nodes(arguments) => (select::nodes(run.session(), arguments)?, arguments.all),
+            Choice::Targets(targets) => (select::aimed(run, targets).await?, false),
+        };
+        let later = later.filter(|_| all && run.session().terms.place != Place::Local);
         if later.is_some() {
             output::progress("nodes that join later are included");
             run.handle(Event::MeanLaterNodes);
@@ -113,6 +115,8 @@ impl Team {
             let new: Vec<NodeName> = new.cloned().collect();
             self.chosen.extend(new);
         }
+        let followed: Vec<NodeName> = session.aim.iter().flat_map(|aim| aim.nodes()).cloned().collect();
+        self.chosen.extend(followed.into_iter().filter(|name| !self.chosen.contains(name)).collect::<Vec<_>>());
         let ready = |name: &&NodeName| !self.members.contains(*name) && session.nodes.get(*name).is_some_and(is_ready);
         let new: Vec<NodeName> = self.chosen.iter().filter(ready).cloned().collect();
         for name in &new {
@@ -143,6 +147,11 @@ impl Team {
     /// Whose part has ended before its time.
     pub(super) fn has_fallen(&self, name: &NodeName) -> bool {
         self.fallen.contains_key(name)
+    }
+
+    /// It was chosen and did not come up, which was told.
+    pub(super) fn is_missing(&self, name: &NodeName) -> bool {
+        self.missing.contains_key(name)
     }
 
     /// What was last said of the agent of a node that was away.

@@ -10,11 +10,13 @@ mod notice;
 mod objects;
 mod port_reports;
 mod ports;
+mod selector;
 mod sides;
 mod stand_in;
 mod storage;
 mod summary;
 mod tail;
+mod targets;
 mod workloads;
 
 pub use image::{AgentImage, PullPolicy, parse_image};
@@ -24,6 +26,7 @@ pub use notice::{Failure, Notice, Severity};
 pub use objects::{Group, Keep, Kind, MadeObject, Purpose, Removal, SeenObject};
 pub use port_reports::{ALARM_MARK, Alarm, AlarmKind, LogsSettings, PastPort, PastQuery, PastReport};
 pub use ports::{Expectation, Expectations, ListedPort, NodeExpectations, Origin, Owner, PortClass, PortKey};
+pub use selector::Selector;
 pub use sides::Sides;
 pub use stand_in::StandIn;
 pub use storage::{MAX_LISTED, ParseS3UrlError, S3Url, StorageSettings, StoredFile, StoredSummary, Way};
@@ -32,7 +35,7 @@ pub use summary::{
     ProbeSummary, RatePoint, SUMMARY_VERSION, Span, Summary,
 };
 pub use tail::{TailLine, TailNews};
-
+pub use targets::{Aimed, AimedPod, MOST_ADDRESSES, MOST_TARGETS, Missing, ObjectName, Target, targets_text};
 pub use workloads::{PodPlace, ServicePlaces, Workloads};
 
 use std::{

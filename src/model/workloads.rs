@@ -20,6 +20,22 @@ pub struct PodPlace {
     pub node: NodeName,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
+    /// Its phase, or what keeps a container of it from running, as kubectl says it.
+    #[serde(default)]
+    pub phase: String,
+    /// How often containers of it were restarted, all together.
+    #[serde(default)]
+    pub restarts: Option<u32>,
+    /// It has the node's network.
+    #[serde(default)]
+    pub host_network: bool,
+}
+
+impl PodPlace {
+    /// It does not run as it should.
+    pub fn is_faulty(&self) -> bool {
+        self.phase != "Running"
+    }
 }
 
 /// What a service leads to.
@@ -75,6 +91,9 @@ mod tests {
             name: name.to_owned(),
             node: node.into(),
             addresses: vec![ip.parse().expect("an address")],
+            phase: "Running".to_owned(),
+            restarts: None,
+            host_network: false,
         };
         let service = ServicePlaces {
             addresses: vec!["172.20.0.7".parse().expect("an address")],

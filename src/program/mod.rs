@@ -106,7 +106,10 @@ async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<ExitCod
                 outcome => outcome,
             }
         }
-        Some(Command::OnNodes(command)) => Box::pin(on_nodes(options, config, command)).await,
+        Some(Command::OnNodes(command)) => {
+            let (options, command) = settings::with_targets(options, command)?;
+            Box::pin(on_nodes(&options, config, command)).await
+        }
         Some(Command::Sessions { output }) => sessions(options, output).await,
         Some(Command::Cleanup(arguments)) => Box::pin(cleanup(options, &arguments)).await,
         Some(Command::Freeze { session, nodes, trust, output }) => {
@@ -188,7 +191,7 @@ async fn on_nodes(options: &Options, config: &Config, command: NodeCommand) -> R
     if matches!(command, NodeCommand::Capture { .. }) {
         can_capture(options)?;
     }
-    if let NodeCommand::Ports { nodes, ports, output } = &command
+    if let NodeCommand::Ports { nodes, ports, output, .. } = &command
         && let Some(since) = ports.since
     {
         let logs = Logs::open(logs_of(options, &cluster_name(options, None))?).await;

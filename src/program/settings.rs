@@ -13,13 +13,15 @@ use nodewatch_protocol::Freeze;
 use super::layers::{Setting, Source};
 use crate::{
     base::{text, user},
-    cli::{Options, SETTINGS},
+    cli::{NodeCommand, Options, SETTINGS},
     cluster::{AgentSettings, Push, Target},
     config::file::Config,
     headless,
     journal::{Deployed, Journals, Pushed, Record},
     logs::Logs,
-    model::{AgentImage, Failure, LogsSettings, NodeName, Notice, Place, PullPolicy, SessionId, StorageSettings, Way},
+    model::{
+        self, AgentImage, Failure, LogsSettings, NodeName, Notice, Place, PullPolicy, SessionId, StorageSettings, Way,
+    },
     runtime::Outlets,
     session::{Permission, Terms},
     storage::Storage,
@@ -57,6 +59,29 @@ pub(super) fn image(options: &Options) -> AgentImage {
         Some(stock) => AgentImage::from(stock.as_str()),
         None => AgentImage { reference: options.agents.image.clone(), is_default: options.agents.image_is_default },
     }
+}
+
+/// With `--pods` what `-n` says is where these are; agents then have a namespace of the session's own. For a pod that is named
+/// without its namespace `-n` would be either's.
+pub(super) fn with_targets(options: &Options, mut command: NodeCommand) -> Result<(Options, NodeCommand), Notice> {
+    let mut options = options.clone();
+    let (NodeCommand::Ports { targets, .. } | NodeCommand::Capture { targets, .. }) = &mut command else {
+        return Ok((options, command));
+    };
+    let bare = |target: &&model::Target| matches!(target, model::Target::Pod(name) | model::Target::Service(name) if name.namespace.is_none());
+    let typed = options.session.namespace.is_some();
+    if targets.pods && typed {
+        targets.namespace = options.session.namespace.take();
+    } else if let Some(target) = targets.pod.iter().chain(&targets.service).find(bare).filter(|_| typed) {
+        let cause = "-n is the namespace of the agents here";
+        let next_step = "name it as NAMESPACE/NAME";
+        return Err(Notice::error(format!("which namespace has {target}?"), cause, next_step).of(Failure::BadInput));
+    }
+    if options.local && (targets.pods || !targets.pod.is_empty() || !targets.service.is_empty()) {
+        let notice = Notice::error("this machine has no pods", "it is the only node", "drop --local, or the pods");
+        return Err(notice.of(Failure::BadInput));
+    }
+    Ok((options, command))
 }
 
 /// Only a reaper removes a DaemonSet whose laptop does not come back.

@@ -3,6 +3,7 @@
 //!
 //! Owns every task. The one module that sees the app and the outside world; must not draw.
 
+mod aiming;
 mod gone;
 mod guard;
 pub mod handoff;

@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::{
+    aiming::Aiming,
     handoff,
     outlets::{Outlet, Outlets},
     port_reports::Reporting,
@@ -47,6 +48,8 @@ pub(super) struct Performer {
     deployments: Vec<AbortHandle>,
     /// Packets that somebody looks at.
     tailing: Tailing,
+    /// What follows the targets of captures.
+    aiming: Aiming,
 }
 
 impl Performer {
@@ -93,6 +96,7 @@ impl Performer {
             cleanups: 0,
             deployments: Vec::new(),
             tailing: Tailing::default(),
+            aiming: Aiming::default(),
         }
     }
 
@@ -115,6 +119,7 @@ impl Performer {
             }
             Effect::Expect(nodes) => self.expect(nodes),
             Effect::FindWorkloads => self.find_workloads(),
+            Effect::Aim(targets) => self.aiming.aim(targets, &self.site, &self.events, &mut self.tasks),
             Effect::Report(node, event) => self.reporting.report(&node, event),
             Effect::Past(query) => {
                 let reporting = self.reporting.clone();

@@ -27,19 +27,20 @@ impl App {
         };
         let waiting = of(NodeState::is_to_start);
         let running = of(|state| state.agent.has_tunnel() && state.is_capturing() && state.asked != Asked::Stop);
-        if !waiting.is_empty() {
-            self.session.take_back(&waiting);
-        }
+        let mut effects = if waiting.is_empty() { Vec::new() } else { self.session.take_back(&waiting) };
         match running.len() {
             0 if waiting.is_empty() => {
                 let able = self.session.startable(&targets);
                 self.start_with_form(&able)
             }
-            0 => Vec::new(),
-            1 => self.session.stop_captures(running),
+            0 => effects,
+            1 => {
+                effects.extend(self.session.stop_captures(running));
+                effects
+            }
             _ => {
                 self.open(Layer::Confirm(Confirm::StopCaptures(running)));
-                Vec::new()
+                effects
             }
         }
     }

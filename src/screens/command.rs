@@ -46,6 +46,8 @@ enum Does {
     Key(Action),
     /// The list of nodes.
     Nodes,
+    /// The pods.
+    Pods,
     /// A node's view.
     View(View),
     /// Another context: the list, or by name.
@@ -78,8 +80,9 @@ const fn plain(names: &'static [&'static str], does: Does) -> Command {
     Command { names, does, takes: "" }
 }
 
-const COMMANDS: [Command; 25] = [
+const COMMANDS: [Command; 26] = [
     plain(&["nodes", "node", "no"], Does::Nodes),
+    plain(&["pods", "pod"], Does::Pods),
     plain(&["ports", "port", "po"], Does::Key(Action::Ports)),
     plain(&["captures", "capture", "cap"], Does::Key(Action::Files)),
     plain(&["files", "file"], Does::Key(Action::Files)),
@@ -213,6 +216,10 @@ impl App {
                 self.screen = Screen::Nodes;
                 Ok(Vec::new())
             }
+            Does::Pods => {
+                self.open_pods();
+                Ok(Vec::new())
+            }
             Does::View(view) => {
                 self.screen = self.list.cursor.clone().map_or(Screen::Nodes, Screen::Node);
                 self.view = view;
@@ -286,6 +293,10 @@ impl App {
                 self.ports.order = Some(Order::toggled(self.ports.order, column));
                 self.sift_ports();
             }
+            Screen::Pods if matches!(column, Column::Name | Column::Status) => {
+                self.pods.order = Some(Order::toggled(self.pods.order, column));
+            }
+            Screen::Pods => return Err(format!("pods cannot be sorted by {word}: use name or status")),
             Screen::Events => return Err("events are always sorted by time".to_owned()),
             Screen::Tail => return Err("packets are always in the order in which they came".to_owned()),
         }

@@ -25,6 +25,8 @@ pub enum RowKey {
     Group(PortKey),
     /// Something that has happened.
     Event(EventKey),
+    /// A pod, by `NAMESPACE/NAME`.
+    Pod(String),
 }
 
 /// A row of a node's view.

@@ -71,6 +71,7 @@ impl App {
             Screen::Node(_) => self.current().map_or_else(|| self.nodes_table(), |state| self.node_table(state)),
             Screen::Files => self.files_table(),
             Screen::Ports => self.ports_table(),
+            Screen::Pods => self.pods_table(),
             Screen::Tail => {
                 Table { name: "tail", head: vec!["time", "node", "interface", "packet"], rows: self.tail_rows() }
             }
@@ -84,6 +85,17 @@ impl App {
                     .collect(),
             },
         }
+    }
+
+    fn pods_table(&self) -> Table {
+        let row = |row: super::pods::PodRow<'_>| {
+            let pod = row.pod;
+            let addresses: Vec<String> = pod.addresses.iter().map(ToString::to_string).collect();
+            let restarts = pod.restarts.map_or_else(String::new, |count| count.to_string());
+            vec![pod.name.clone(), pod.node.0.clone(), addresses.join(" "), pod.phase.clone(), restarts]
+        };
+        let head = vec!["pod", "node", "addresses", "phase", "restarts"];
+        Table { name: "pods", head, rows: self.pod_rows().into_iter().map(row).collect() }
     }
 
     fn tail_rows(&self) -> Vec<Vec<String>> {
@@ -289,6 +301,7 @@ impl App {
                     .into_iter()
                     .collect()
             }
+            Screen::Pods => self.pod_under_cursor().map(|row| row.pod.name.clone()).into_iter().collect(),
             // The newest that is shown.
             Screen::Tail => {
                 let lines = self.tail_lines();

@@ -5,8 +5,8 @@
 use tui_input::Input;
 
 use super::{
-    App, Layer, Screen, View, action::Action, cursor::Cursor, events, files, order::Order, port_filter::PortFilter,
-    tail, text_field,
+    App, Layer, Screen, View, action::Action, cursor::Cursor, events, files, order::Order, pods,
+    port_filter::PortFilter, tail, text_field,
 };
 use crate::{
     model::Notice,
@@ -37,6 +37,7 @@ impl App {
             Screen::Ports => &self.ports.filter.0,
             Screen::Events => &self.events.filter.0,
             Screen::Tail => &self.tail.filter.0,
+            Screen::Pods => &self.pods.filter.0,
         }
     }
 
@@ -47,6 +48,7 @@ impl App {
             Screen::Node(_) => self.tabs.of(self.view).order,
             Screen::Files => self.files.order,
             Screen::Ports => self.ports.order,
+            Screen::Pods => self.pods.order,
             Screen::Events | Screen::Tail => None,
         }
     }
@@ -80,6 +82,10 @@ impl App {
             Screen::Events => {
                 self.events.filter = (own, TextFilter::parse(text, events::FIELDS)?);
                 self.events.cursor = Cursor::default();
+            }
+            Screen::Pods => {
+                self.pods.filter = (own, TextFilter::parse(text, pods::FIELDS)?);
+                self.pods.cursor = Cursor::default();
             }
             Screen::Tail => {
                 self.tail.filter = (own, TextFilter::parse(text, tail::FIELDS)?);

@@ -22,6 +22,7 @@ impl App {
             Screen::Files => self.file_hints(),
             Screen::Ports => self.port_hints(),
             Screen::Tail => vec![(Action::Pause, "hold still")],
+            Screen::Pods => self.pod_hints(),
             Screen::Events => vec![(Action::Open, "node"), (Action::Faults, "problems"), (Action::Copy, "copy")],
         };
         if self.screen != Screen::Nodes {
@@ -107,6 +108,14 @@ impl App {
             ]);
         }
         hints.push((Action::Files, "refresh"));
+        hints
+    }
+
+    fn pod_hints(&self) -> Vec<Hint> {
+        let Some(row) = self.pod_under_cursor() else { return Vec::new() };
+        let capture = if row.aimed { "stop" } else { "capture" };
+        let mut hints = vec![(Action::Capture, capture), (Action::CaptureOptions, "options"), (Action::Open, "node")];
+        hints.push((Action::Copy, "copy"));
         hints
     }
 

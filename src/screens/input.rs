@@ -69,6 +69,7 @@ impl App {
             Event::Contexts(_)
             | Event::Past(_)
             | Event::Workloads(_)
+            | Event::Aimed(..)
             | Event::Tail(..)
             | Event::Trusted(..)
             | Event::Sessions { .. }
@@ -98,6 +99,7 @@ impl App {
         if ticked {
             self.refresh_ports();
             self.settle_rows();
+            effects.extend(self.drop_idle_aim());
         }
         effects
     }
@@ -108,6 +110,7 @@ impl App {
             Event::Contexts(found) => self.found_contexts(found),
             Event::Past(past) => self.past_reports(past),
             Event::Workloads(found) => self.found_workloads(found),
+            Event::Aimed(..) => return self.targets_found(),
             Event::Tail(node, news) => self.tail_news(&node, news),
             Event::Trusted(id, outcome) => return self.trusted(&id, outcome),
             Event::Sessions { found, asked } => self.found_sessions(found, asked),
@@ -140,6 +143,7 @@ impl App {
             Screen::Ports => self.ports_key(action),
             Screen::Events => self.events_key(action),
             Screen::Tail => self.tail_key(action),
+            Screen::Pods => self.pods_key(action),
         };
         own.unwrap_or_else(|| self.common_key(action))
     }

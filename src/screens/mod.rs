@@ -20,6 +20,7 @@ pub mod node;
 pub mod nodes;
 mod order;
 mod pause;
+pub mod pods;
 mod port_filter;
 pub mod ports;
 pub mod tail;
@@ -39,7 +40,7 @@ pub use port_filter::PortFilter;
 
 use self::{
     command::Commands, cursor::RowKey, dialogs::form::CaptureForm, events::Events, files::Files, node::rows::Tabs,
-    nodes::List, ports::Ports, tail::Tail, trail::Trail,
+    nodes::List, pods::Pods, ports::Ports, tail::Tail, trail::Trail,
 };
 use crate::{
     model::{NodeName, Notice},
@@ -95,6 +96,8 @@ pub enum Screen {
     Events,
     /// A node's last packets.
     Tail,
+    /// Pods.
+    Pods,
 }
 
 impl Screen {
@@ -107,6 +110,7 @@ impl Screen {
             Self::Ports => Scope::Ports,
             // The same keys.
             Self::Events | Self::Tail => Scope::Events,
+            Self::Pods => Scope::Pods,
         }
     }
 }
@@ -124,6 +128,8 @@ pub enum Scope {
     Ports,
     /// What happened on all nodes.
     Events,
+    /// Pods.
+    Pods,
     /// A text field or a form.
     Text,
     /// A question or the guided exit.
@@ -134,8 +140,17 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: &[Self] =
-        &[Self::List, Self::Node, Self::Files, Self::Ports, Self::Events, Self::Text, Self::Dialog, Self::Reading];
+    pub const ALL: &[Self] = &[
+        Self::List,
+        Self::Node,
+        Self::Files,
+        Self::Ports,
+        Self::Events,
+        Self::Pods,
+        Self::Text,
+        Self::Dialog,
+        Self::Reading,
+    ];
 
     /// Its name, for people.
     pub fn word(self) -> &'static str {
@@ -145,6 +160,7 @@ impl Scope {
             Self::Files => "files",
             Self::Ports => "ports",
             Self::Events => "events",
+            Self::Pods => "pods",
             Self::Text => "text",
             Self::Dialog => "dialogs",
             Self::Reading => "help and notices",
@@ -212,6 +228,8 @@ pub struct App {
     pub events: Events,
     /// The Tail screen.
     pub tail: Tail,
+    /// The Pods screen.
+    pub pods: Pods,
     /// Where the user has been.
     trail: Trail,
     /// What the command line remembers.
@@ -262,6 +280,7 @@ impl App {
             ports: Ports::default(),
             events: Events::default(),
             tail: Tail::default(),
+            pods: Pods::default(),
             trail: Trail::default(),
             commands: Commands::default(),
             form: CaptureForm::default(),
@@ -329,6 +348,7 @@ impl App {
             Screen::Ports => self.port_under_cursor().and_then(|(node, _)| node),
             Screen::Events => self.event_under_cursor().map(|row| row.node.into()),
             Screen::Tail => self.tail.node.clone(),
+            Screen::Pods => self.pod_under_cursor().map(|row| row.pod.node.clone()),
         };
         of_row.into_iter().filter(|name: &NodeName| self.session.nodes.contains_key(name)).collect()
     }
@@ -347,6 +367,7 @@ impl App {
             Screen::Ports => self.ports.row(self.ports.cursor),
             Screen::Events => self.event_under_cursor().map(|row| RowKey::Event(row.key())),
             Screen::Tail => None,
+            Screen::Pods => self.pod_under_cursor().map(|row| RowKey::Pod(row.pod.name.clone())),
         }
     }
 

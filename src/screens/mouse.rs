@@ -29,6 +29,12 @@ impl App {
                     self.events.cursor.put(at, Some(key.clone()));
                 }
             }
+            (RowKey::Pod(name), Screen::Pods) => {
+                let at = self.pod_rows().iter().position(|row| row.pod.name == *name);
+                if let Some(at) = at {
+                    self.pods.cursor.put(at, Some(name.clone()));
+                }
+            }
             (RowKey::NodeRow(id), Screen::Node(_)) => self.put_on_node_row(id),
             _ => {}
         }

@@ -56,7 +56,8 @@ impl App {
         let lookup = &mut self.list.workloads;
         let old = lookup.asked.is_none_or(|at| now.saturating_sub(at) >= LOOK_AGAIN);
         let local = self.session.terms.place == Place::Local;
-        if self.list.filter.1.lead().is_none() || lookup.waiting || !old || local {
+        let seen = self.list.filter.1.lead().is_some() || self.screen == Screen::Pods;
+        if !seen || lookup.waiting || !old || local {
             return Vec::new();
         }
         (lookup.asked, lookup.waiting) = (Some(now), true);

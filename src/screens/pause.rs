@@ -37,6 +37,7 @@ impl App {
             Screen::Files => self.settle_files(),
             Screen::Events => self.settle_events(),
             Screen::Node(_) => self.settle_node_rows(),
+            Screen::Pods => self.settle_pods(),
             Screen::Nodes | Screen::Ports | Screen::Tail => {}
         }
     }
@@ -124,6 +125,7 @@ impl App {
         self.tabs.look_like(&still.tabs);
         self.files.clone_from(&still.files);
         self.events = still.events.clone();
+        self.pods.look_like(&still.pods);
         self.ports.look_like(&still.ports);
         self.trail = still.trail.clone();
         self.settle_cursor();

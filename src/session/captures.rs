@@ -125,7 +125,9 @@ impl Session {
                 state.asked = Asked::Stop;
             }
         }
-        names.into_iter().map(|name| Effect::Ask(name, Request::StopCapture)).collect()
+        let mut effects = self.targets_left(&names);
+        effects.extend(names.into_iter().map(|name| Effect::Ask(name, Request::StopCapture)));
+        effects
     }
 
     pub(super) fn fetch_progress(&mut self, name: &NodeName, file: String, progress: FetchProgress) {

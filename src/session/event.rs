@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{files::MergedFile, ledger::Found};
 use crate::model::{
-    ContextRow, DeployProgress, Expectations, FetchProgress, Group, Held, Keep, MadeObject, Moment, Node, NodeName,
-    NodesChange, Notice, PastQuery, PastReport, Removal, SeenObject, SessionId, SessionSummary, StandIn, StoredFile,
-    Summary, TailNews, TunnelChange, Workloads,
+    Aimed, ContextRow, DeployProgress, Expectations, FetchProgress, Group, Held, Keep, MadeObject, Moment, Node,
+    NodeName, NodesChange, Notice, PastQuery, PastReport, Removal, SeenObject, SessionId, SessionSummary, StandIn,
+    StoredFile, Summary, TailNews, Target, TunnelChange, Workloads,
 };
 
 /// What happened, by whoever did it.
@@ -93,6 +93,10 @@ pub enum Event {
     Expected(Vec<NodeName>, Expectations),
     /// Where pods run, and which nodes services lead to.
     Workloads(Workloads),
+    /// These are to be captured, chosen outside the screens; none ends what was followed.
+    Aim(Vec<Target>),
+    /// What these targets are now, or why that is not known.
+    Aimed(Vec<Target>, Result<Aimed, Notice>),
     /// How this laptop's reports to CloudWatch Logs stand.
     Reports(ReportState),
     /// Past reports were read back.
@@ -234,6 +238,8 @@ pub enum Effect {
     Expect(Vec<NodeName>),
     /// Find out where pods run, and which nodes services lead to.
     FindWorkloads,
+    /// Find out what these targets are, and every change of that, in place of any others; none ends that.
+    Aim(Vec<Target>),
     /// Send a report of a node.
     Report(NodeName, ReportEvent),
     /// Read past reports back.

@@ -6,11 +6,8 @@ use std::{borrow::Cow, collections::BTreeSet, net::IpAddr};
 
 use regex::{Regex, RegexBuilder};
 
-use super::{
-    node::{Agent, NodeState},
-    selector::Selector,
-};
-use crate::model::{NodeName, Workloads};
+use super::node::{Agent, NodeState};
+use crate::model::{NodeName, Selector, Workloads};
 
 /// A filter that has been read.
 #[derive(Debug, Clone, Default)]

@@ -442,7 +442,9 @@ impl Session {
                 state.node.name.clone()
             })
             .collect();
-        running.into_iter().map(|name| Effect::Ask(name, Request::StopCapture)).collect()
+        let mut effects = self.aim_at_nothing();
+        effects.extend(running.into_iter().map(|name| Effect::Ask(name, Request::StopCapture)));
+        effects
     }
 
     /// Sets every file on its way that is neither here nor under way.

@@ -26,9 +26,9 @@ pub mod port_reports;
 pub mod ports;
 pub mod probes;
 pub mod receipt;
-pub mod selector;
 mod showing;
 mod summary;
+pub mod targets;
 mod terms;
 mod update;
 mod wishes;
@@ -56,6 +56,7 @@ use self::{
     port_reports::Reports,
     ports::Ports,
     showing::Showing,
+    targets::Aim,
     work::Work,
 };
 use crate::{
@@ -140,6 +141,8 @@ pub struct Session {
     pub marks: BTreeSet<NodeName>,
     /// Whether all nodes are meant, also those that join.
     pub joining: Joining,
+    /// What is captured whichever nodes it is on.
+    pub aim: Option<Aim>,
     /// Nodes whose captures are followed in the viewer as soon as they run.
     to_follow: BTreeSet<NodeName>,
     /// How several nodes' packets are shown.
@@ -209,6 +212,7 @@ impl Session {
             listing: Listing::Loading,
             marks: BTreeSet::new(),
             joining: Joining::default(),
+            aim: None,
             to_follow: BTreeSet::new(),
             showing: Showing::default(),
             transfers: Transfers { homing: terms.files.bring_home, ..Transfers::default() },

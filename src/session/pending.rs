@@ -79,6 +79,11 @@ impl NodeState {
         self.why_no_start() == Some(RUNS_ALREADY)
     }
 
+    /// A capture can be asked for there now, at once or as soon as there is an agent.
+    pub(super) fn can_start(&self) -> bool {
+        self.why_no_start().is_none()
+    }
+
     /// A capture is to start there and has not.
     pub fn is_to_start(&self) -> bool {
         self.pending != Pending::Nothing
@@ -127,8 +132,13 @@ impl Session {
     /// Captures on these nodes, each as soon as it can. Hosts that the filter names are looked up here: no node looks
     /// names up.
     pub(crate) fn begin_captures(&mut self, names: &[NodeName], spec: &CaptureSpec, running: Running) -> Vec<Effect> {
-        let now = self.now;
         self.captured_on(names, spec);
+        self.capture_of_targets(names, spec);
+        self.begin_on(names, spec, running)
+    }
+
+    pub(super) fn begin_on(&mut self, names: &[NodeName], spec: &CaptureSpec, running: Running) -> Vec<Effect> {
+        let now = self.now;
         let named = spec.filter.as_deref().is_some_and(|filter| !nodewatch_filter::host_names(filter).is_empty());
         let mut waiting = Vec::new();
         let mut chosen = Vec::new();
@@ -189,6 +199,7 @@ impl Session {
         }
         match found {
             Ok(spec) => {
+                self.targets_resolved(asked, &spec);
                 let filter = spec.filter.unwrap_or_default();
                 self.notify(Notice::info(format!("filter with host names resolved: {filter}")));
                 names.into_iter().flat_map(|name| self.start_pending(name)).collect()
@@ -229,11 +240,12 @@ impl Session {
             return Vec::new();
         }
         state.asked = Asked::Start;
-        vec![Effect::Ask(name.clone(), Request::StartCapture(*spec))]
+        let spec = self.for_targets(name, *spec);
+        vec![Effect::Ask(name.clone(), Request::StartCapture(spec))]
     }
 
     /// The key that asked for it, again: it does not start. Its agent comes up all the same.
-    pub(crate) fn take_back(&mut self, names: &[NodeName]) {
+    pub(crate) fn take_back(&mut self, names: &[NodeName]) -> Vec<Effect> {
         let now = self.now;
         for name in names {
             if let Some(state) = self.nodes.get_mut(name) {
@@ -248,6 +260,7 @@ impl Session {
             more => format!("cancelled {} before they started", text::counted(more.len(), "capture")),
         };
         self.notify(Notice::info(what));
+        self.targets_left(names)
     }
 
     /// Nothing starts any more: the session is being left.

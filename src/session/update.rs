@@ -63,6 +63,8 @@ impl Session {
             Event::ClockSet(ahead) => self.clock_set(ahead),
             Event::Tick => self.tick(),
             Event::DeployTo(names) => self.deploy(names),
+            Event::Aim(targets) => self.aim_at(targets),
+            Event::Aimed(targets, found) => self.aimed(&targets, found),
             Event::StartCaptures(names, spec) => self.begin_captures_asked_for(&names, &spec),
             Event::Resolved(names, asked, found) => self.resolved(&names, &asked, found),
             Event::Finish => {
@@ -130,6 +132,7 @@ impl Session {
     /// What follows from news of an agent beside what they ask for themselves.
     fn after_news(&mut self, mut effects: Vec<Effect>) -> Vec<Effect> {
         effects.extend(self.follow_due());
+        effects.extend(self.follow_targets());
         effects.extend(self.check_leaving());
         effects
     }
@@ -148,6 +151,7 @@ impl Session {
         effects.extend(self.alarms_due());
         effects.extend(self.grants_due());
         effects.extend(self.serve_joined());
+        effects.extend(self.follow_targets());
         effects.extend(self.homing_due());
         effects.extend(self.acts_due());
         effects.extend(self.check_leaving());

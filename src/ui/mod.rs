@@ -20,6 +20,7 @@ mod header;
 mod hits;
 mod node;
 mod nodes;
+mod pods;
 mod ports;
 mod tail;
 mod theme;
@@ -83,6 +84,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: &Theme) -> Hits {
         Screen::Files => files::draw(frame, middle, app, theme, &mut hits),
         Screen::Ports => ports::draw(frame, middle, app, theme, &mut hits),
         Screen::Events => events::draw(frame, middle, app, theme, &mut hits),
+        Screen::Pods => pods::draw(frame, middle, app, theme, &mut hits),
         Screen::Tail => tail::draw(frame, middle, app, theme),
     }
     footer::draw(frame, bottom, app, theme);
@@ -145,6 +147,7 @@ fn filter_hint(app: &App) -> &'static str {
             View::Events | View::Capture => "regex, !regex, text:word",
         },
         Screen::Ports => PORT_FILTER_HINT,
+        Screen::Pods => "regex, !regex, pod:name, node:name, address:10.1.2.3, phase:pending",
         Screen::Files | Screen::Events | Screen::Tail => TEXT_FILTER_HINT,
     }
 }

@@ -12,3 +12,4 @@ mod kubernetes;
 mod laptop;
 mod leaks;
 mod ports;
+mod targets;

@@ -15,6 +15,7 @@ mod reports;
 mod sample;
 mod seen;
 mod starts;
+mod targets;
 mod views;
 
 use nodewatch_protocol::{

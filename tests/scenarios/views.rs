@@ -100,6 +100,9 @@ fn a_pod_a_service_and_an_address_find_their_nodes_and_are_looked_up_once() {
         name: name.into(),
         node: node.into(),
         addresses: vec![ip.parse().expect("an address")],
+        phase: "Running".into(),
+        restarts: Some(0),
+        host_network: false,
     };
     let services = [("shop/pay".to_owned(), ServicePlaces { addresses: vec![], nodes: BTreeSet::from(["a".into()]) })];
     let found = Workloads {

@@ -12,13 +12,13 @@ use futures::{
     stream::{self, BoxStream},
 };
 use nodewatch_protocol::{
-    AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureState, Delivery, Dropped, FileState, FromAgent, Hello,
-    Lines, PortsKind, PortsUpdate, Request, Response, RingState, SinkState, StopReason, ToAgent, Update, decode,
-    encode,
+    AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Delivery, Dropped, FileState,
+    FromAgent, Hello, Lines, PortsKind, PortsUpdate, Request, Response, RingState, SinkState, StopReason, ToAgent,
+    Update, decode, encode,
 };
 use nodewatch_tui::{
     agents::site::{Bulk, FilePart, OpenError, Site, StreamFrom, Tunnel},
-    model::{DeployProgress, Node, NodeName, NodesChange, Notice, Readiness},
+    model::{Aimed, DeployProgress, Node, NodeName, NodesChange, Notice, Readiness, Target},
 };
 use sha2::{Digest, Sha256};
 use tokio::{
@@ -58,6 +58,8 @@ pub struct Script {
     hanging: Mutex<BTreeSet<NodeName>>,
     /// What is said in place of the first list.
     refusal: Option<Notice>,
+    /// What targets are, and from when on.
+    aims: Vec<(Duration, Result<Aimed, Notice>)>,
 }
 
 impl Script {
@@ -67,12 +69,22 @@ impl Script {
         let slept = Arc::new(watch::Sender::new(0));
         let agent = |name: &NodeName| Arc::new(Agent::new(name, began, Arc::clone(&slept)));
         let agents = nodes.iter().map(|(name, _)| (name.clone(), agent(name))).collect();
-        Self { nodes, agents, rotate, began, slept, hanging: Mutex::default(), refusal: None }
+        Self { nodes, agents, rotate, began, slept, hanging: Mutex::default(), refusal: None, aims: Vec::new() }
     }
 
     /// The first list is not to be had; the next comes three seconds later.
     pub fn refuses_first(&mut self, notice: Notice) {
         self.refusal = Some(notice);
+    }
+
+    /// Targets are that so long after the beginning, whichever they are.
+    pub fn aims(&mut self, after: Duration, aimed: Result<Aimed, Notice>) {
+        self.aims.push((after, aimed));
+    }
+
+    /// What a node's agent was asked to capture, in order.
+    pub fn captures(&self, node: &str) -> Vec<CaptureSpec> {
+        self.agents[&node.into()].lock().specs.clone()
     }
 
     /// The laptop has slept: what was open is dead, and nobody has said so.
@@ -135,6 +147,8 @@ struct State {
     deadline: Option<Instant>,
     /// When its process began.
     started: u64,
+    /// What it was asked to capture.
+    specs: Vec<CaptureSpec>,
 }
 
 impl Agent {
@@ -147,6 +161,7 @@ impl Agent {
             next: 1,
             deadline: None,
             started: BEGIN,
+            specs: Vec::new(),
         };
         let (changed, gone) = (watch::Sender::new(0), watch::Sender::new(false));
         Self { name: name.clone(), began, state: Mutex::new(state), changed, gone, slept }
@@ -233,6 +248,7 @@ impl Agent {
             Request::StartCapture(spec) => {
                 let limit = spec.limit_seconds.map(nodewatch_protocol::Seconds::duration);
                 let interfaces = vec!["eth0".to_owned()];
+                state.specs.push(spec.clone());
                 state.capture = CaptureState::Running { since: now(self.began), interfaces, spec };
                 self.open_file(&mut state);
                 drop(state);
@@ -344,6 +360,15 @@ impl Site for Script {
         let Some(refusal) = self.refusal.clone() else { return list.boxed() };
         let pause = stream::once(sleep(Duration::from_secs(3))).filter_map(|()| async { None });
         stream::iter([NodesChange::Failed(refusal)]).chain(pause).chain(list).boxed()
+    }
+
+    fn aim(&self, _targets: Vec<Target>) -> Option<BoxStream<'static, Result<Aimed, Notice>>> {
+        let (began, aims) = (self.began, self.aims.clone());
+        let found = stream::iter(aims).then(move |(after, aimed)| async move {
+            tokio::time::sleep_until(began + after).await;
+            aimed
+        });
+        Some(found.chain(stream::pending()).boxed())
     }
 
     fn deploy(&self, nodes: Vec<NodeName>) -> BoxStream<'static, (NodeName, DeployProgress)> {

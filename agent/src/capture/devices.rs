@@ -23,6 +23,10 @@ pub struct Device {
     pub up: bool,
     /// Packets that came and that it could not take, before any capture could see them.
     pub lost: u64,
+    /// One end of a pair, whose other end is in another network namespace: a pod's.
+    pub pod_end: bool,
+    /// A bridge.
+    pub bridge: bool,
 }
 
 impl Device {
@@ -51,6 +55,10 @@ const DUMP: u16 = 0x301;
 const UP: u32 = 1;
 const NAME: u16 = 3;
 const COUNTERS: u16 = 23;
+/// IFLA_LINKINFO, in it IFLA_INFO_KIND, and IFLA_LINK_NETNSID.
+const INFO: u16 = 18;
+const KIND: u16 = 1;
+const OTHER_NAMESPACE: u16 = 37;
 
 impl Devices {
     /// Opens the socket.
@@ -111,18 +119,41 @@ fn device(message: &[u8]) -> Option<Device> {
     let link = message.get(HEADER..HEADER + LINK_HEADER)?;
     let mut name = None;
     let mut lost = 0;
-    let mut rest = &message[HEADER + LINK_HEADER..];
+    let (mut kind, mut elsewhere) = (String::new(), false);
+    attributes(&message[HEADER + LINK_HEADER..], |attribute, value| match attribute {
+        NAME => name = Some(text(value)),
+        COUNTERS => lost = lost_before_any_tap(value),
+        INFO => attributes(value, |inner, value| {
+            if inner == KIND {
+                kind = text(value);
+            }
+        }),
+        OTHER_NAMESPACE => elsewhere = true,
+        _ => {}
+    });
+    Some(Device {
+        index: u32_at(link, 4),
+        name: name?,
+        hardware: u16_at(link, 2),
+        up: u32_at(link, 8) & UP != 0,
+        lost,
+        pod_end: elsewhere && matches!(kind.as_str(), "veth" | "netkit"),
+        bridge: kind == "bridge",
+    })
+}
+
+fn attributes(mut rest: &[u8], mut take: impl FnMut(u16, &[u8])) {
     while rest.len() >= 4 {
         let length = usize::from(u16_at(rest, 0));
-        let Some(value) = rest.get(4..length) else { break };
-        match u16_at(rest, 2) {
-            NAME => name = Some(String::from_utf8_lossy(value).trim_end_matches('\0').to_owned()),
-            COUNTERS => lost = lost_before_any_tap(value),
-            _ => {}
-        }
+        let Some(value) = rest.get(4..length) else { return };
+        // Two bits of it say how the value is written.
+        take(u16_at(rest, 2) & 0x3fff, value);
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
-    Some(Device { index: u32_at(link, 4), name: name?, hardware: u16_at(link, 2), up: u32_at(link, 8) & UP != 0, lost })
+}
+
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).trim_end_matches('\0').to_owned()
 }
 
 /// `rx_dropped` is not among them: mostly it counts packets that nobody on the node wanted, which a capture has seen.

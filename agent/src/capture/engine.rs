@@ -6,6 +6,7 @@ mod figures;
 mod outages;
 
 use std::{
+    collections::BTreeSet,
     ops::ControlFlow,
     os::fd::{AsFd, OwnedFd},
     sync::{
@@ -32,7 +33,7 @@ use super::{
     own::OwnTraffic,
     packet::RawPacket,
     source::{PacketSocket, RETIRE_MILLIS},
-    start::{self, Beginning, How, Start, StartError, Word},
+    start::{self, Beginning, Chosen, How, Start, StartError, Word},
     statistics::Counters,
     taps::Tap,
     watch::{self, News, Order, Wanted},
@@ -54,6 +55,8 @@ pub enum CaptureEvent {
     Trouble(String),
     /// Something that is worth knowing; nothing is missing.
     Note(String),
+    /// That interface of a pod is captured too from now on.
+    Joined(String),
     /// All files are closed; the last event.
     Ended(StopReason),
 }
@@ -144,9 +147,10 @@ where
 {
     let mut devices = Devices::open().map_err(StartError::Devices)?;
     let Beginning { interfaces, said, opener } = start::begin(&start, &mut devices)?;
+    let Chosen { led, toward, .. } = start.chosen;
 
     let now = Moment::now();
-    let Tapped { taps, channels, feeds, left_out } = tap(interfaces, &start.spec, now);
+    let Tapped { taps, channels, feeds, left_out } = tap(interfaces, &led, &start.spec, now);
 
     let (jobs, job_queue) = mpsc::channel();
     let (give_back, empty) = mpsc::channel();
@@ -164,8 +168,9 @@ where
     let ring = start.ring.clone();
     let writer = Writer::spawn(start.ring, start.spec.recorder, job_queue, give_back, Arc::clone(&lost), to_event)
         .map_err(StartError::Threads)?;
-    let wanted = taps.iter().map(|tap| Wanted::new(tap.name.clone(), tap.index)).collect();
-    let (orders, news) = watch::spawn(wanted, devices, opener, Arc::clone(&wake)).map_err(StartError::Threads)?;
+    let wanted = taps.iter().map(|tap| Wanted::new(tap.name.clone(), tap.index, tap.led)).collect();
+    let (orders, news) =
+        watch::spawn(wanted, toward, devices, opener, Arc::clone(&wake)).map_err(StartError::Threads)?;
 
     for word in said {
         notify(word.into());
@@ -207,7 +212,7 @@ struct Tapped {
 }
 
 /// Makes a channel of each interface, and reads those that are open.
-fn tap(interfaces: Vec<start::Begun>, spec: &CaptureSpec, now: Moment) -> Tapped {
+fn tap(interfaces: Vec<start::Begun>, led: &BTreeSet<String>, spec: &CaptureSpec, now: Moment) -> Tapped {
     let mut taps: Vec<Tap> = Vec::new();
     let mut channels: Vec<Channel> = Vec::new();
     let mut feeds: Vec<Feed> = Vec::new();
@@ -224,7 +229,9 @@ fn tap(interfaces: Vec<start::Begun>, spec: &CaptureSpec, now: Moment) -> Tapped
             }
         };
         channels.push(Channel::new(&one.name, link, snaplen));
+        let led = led.contains(&one.name);
         let mut tap = Tap::new(one.name, channel);
+        tap.led = led;
         // What is missing at the beginning has been said.
         match one.how {
             How::Open(opened) => {

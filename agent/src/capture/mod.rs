@@ -14,18 +14,20 @@ mod output;
 pub mod own;
 mod packet;
 mod program;
+mod routes;
 mod save;
 mod source;
 mod start;
 mod statistics;
 mod taps;
+mod toward;
 mod watch;
 mod writer;
 
 pub use engine::{Capture, CaptureEvent};
 pub use save::save_pending;
 pub use source::permitted;
-pub use start::{Start, StartError};
+pub use start::{Chosen, Start, StartError};
 
 /// How many bytes of a packet are kept, by its interface's link type in a file.
 pub(crate) fn kept_of(content: nodewatch_protocol::Content, link_type: u16, bytes: &[u8]) -> usize {

@@ -90,6 +90,11 @@ impl Opener {
         Self { filter: filter.to_owned(), snaplen, memory: Memory::of(interfaces), known: HashMap::new() }
     }
 
+    /// So many interfaces share the memory from now on; what is open keeps what it has.
+    pub fn share_among(&mut self, interfaces: usize) {
+        self.memory = Memory::of(interfaces);
+    }
+
     /// Opens these, which are up, all at once. The answers are in their order.
     pub fn open(&mut self, devices: &[Device]) -> Vec<Result<Opened, OpenError>> {
         let known: Vec<_> = devices.iter().map(|device| self.known(device)).collect();

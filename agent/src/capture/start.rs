@@ -2,6 +2,8 @@
 //!
 //! Owns the choice between leaving an interface out, waiting for it and refusing the capture. Must not know packets.
 
+use std::{collections::BTreeSet, io, net::IpAddr};
+
 use nodewatch_filter::FilterError;
 use nodewatch_protocol::{CaptureSpec, Content, Interface, Refusal, RefusalKind};
 
@@ -10,6 +12,7 @@ use super::{
     open::{OpenError, Opened, Opener},
     own::OwnTraffic,
     source::SocketError,
+    toward::{Found, Toward},
 };
 use crate::{error::chain, ring::Ring};
 
@@ -29,7 +32,7 @@ pub enum StartError {
     NoDefault,
     /// The kernel does not say which interfaces there are.
     #[error("cannot list the node's network interfaces")]
-    Devices(#[source] std::io::Error),
+    Devices(#[source] io::Error),
     /// The filter is none.
     #[error(transparent)]
     Filter(#[from] FilterError),
@@ -38,7 +41,7 @@ pub enum StartError {
     Open(#[from] OpenError),
     /// Threads or wake-ups.
     #[error("cannot start the capture threads")]
-    Threads(#[source] std::io::Error),
+    Threads(#[source] io::Error),
 }
 
 impl StartError {
@@ -80,8 +83,8 @@ fn of_socket(error: &SocketError) -> &'static str {
 pub struct Start {
     /// What to capture; its interfaces are ignored in favour of `interfaces`.
     pub spec: CaptureSpec,
-    /// The interfaces to capture on, by name.
-    pub interfaces: Vec<String>,
+    /// The interfaces to capture on.
+    pub chosen: Chosen,
     /// The interfaces there are.
     pub known: Vec<Interface>,
     /// Where files go.
@@ -93,6 +96,45 @@ pub struct Start {
     pub gap: String,
     /// Connections that are left out.
     pub own: OwnTraffic,
+}
+
+/// The interfaces of a capture as they are chosen at its beginning.
+#[derive(Debug, Default)]
+pub struct Chosen {
+    /// All of them, by name.
+    pub interfaces: Vec<String>,
+    /// Those that are a pod's own.
+    pub led: BTreeSet<String>,
+    /// Where pods' own are looked for again.
+    pub(super) toward: Option<Toward>,
+    said: Vec<Word>,
+}
+
+impl Chosen {
+    /// These, which were named or are the node's default ones.
+    pub fn named(interfaces: Vec<String>) -> Self {
+        Self { interfaces, ..Self::default() }
+    }
+
+    /// The interfaces that lead to pods with these addresses, and the default ones too where some have none of their own.
+    pub fn toward(addresses: &[IpAddr], defaults: Vec<String>) -> io::Result<Self> {
+        let mut toward = Toward::open(addresses.to_vec(), defaults.clone())?;
+        let Found { devices, missing } = toward.look(&Devices::open()?.list()?)?;
+        let led: BTreeSet<String> = devices.into_iter().map(|device| device.name).collect();
+        let mut interfaces: Vec<String> = led.iter().cloned().collect();
+        if !missing.is_empty() {
+            let with = defaults.join(", ");
+            interfaces.extend(defaults.into_iter().filter(|name| !led.contains(name)));
+            let said = missing.into_iter().map(|why| {
+                Word::Note(format!(
+                    "no interface leads to this pod alone ({why}): {with} is captured too, where packets between pods of \
+                     this node are not seen, nor those that a tunnel wraps"
+                ))
+            });
+            return Ok(Self { interfaces, led, toward: Some(toward), said: said.collect() });
+        }
+        Ok(Self { interfaces, led, toward: Some(toward), said: Vec::new() })
+    }
 }
 
 /// One interface of the capture as it is at the beginning.
@@ -118,7 +160,7 @@ pub enum How {
 }
 
 /// What is to be said of an interface, for people.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Word {
     /// Something is not captured that was asked for.
     Trouble(String),
@@ -139,26 +181,30 @@ pub struct Beginning {
 
 /// Opens what can be opened. Fails where nothing can be read, nor ever could.
 pub fn begin(start: &Start, devices: &mut Devices) -> Result<Beginning, StartError> {
-    if start.interfaces.is_empty() {
+    let Chosen { interfaces: names, led, .. } = &start.chosen;
+    if names.is_empty() {
         return Err(StartError::NoDefault);
     }
     let there = devices.list().map_err(StartError::Devices)?;
     let found = |name: &String| there.iter().find(|device| device.name == *name);
-    if let Some(name) = start.interfaces.iter().find(|name| found(name).is_none())
+    if let Some(name) = names.iter().find(|name| found(name).is_none() && !led.contains(*name))
         && start.gap.is_empty()
     {
         let known = start.known.iter().map(|interface| interface.name.clone()).collect();
         return Err(StartError::NoInterface { name: name.clone(), known });
     }
     let filter = start.spec.filter.as_deref().unwrap_or_default();
-    let mut opener = Opener::new(filter, start.spec.snaplen, start.interfaces.len());
-    let up: Vec<Device> = start.interfaces.iter().filter_map(found).filter(|device| device.up).cloned().collect();
+    let mut opener = Opener::new(filter, start.spec.snaplen, names.len());
+    let up: Vec<Device> = names.iter().filter_map(found).filter(|device| device.up).cloned().collect();
     let mut opened = opener.open(&up).into_iter();
     let mut said = left_out_of_the_default(start);
+    said.extend(start.chosen.said.iter().cloned());
     let mut failed = None;
     let mut interfaces = Vec::new();
-    for name in &start.interfaces {
+    for name in names {
         let how = match found(name) {
+            // It has gone with its pod since it was looked for.
+            None if led.contains(name) => How::Gone,
             None => {
                 said.push(Word::Trouble(format!(
                     "interface {name} does not exist yet; capture starts when it appears"
@@ -224,7 +270,7 @@ pub fn about(name: &str, opened: &Opened, content: Content, snaplen: u32) -> Vec
 
 /// Interfaces that would be in the default set if they were up.
 fn left_out_of_the_default(start: &Start) -> Vec<Word> {
-    if !start.spec.interfaces.is_empty() {
+    if !(start.spec.interfaces.is_empty() && start.spec.toward.is_empty()) {
         return Vec::new();
     }
     let down = start.known.iter().filter(|one| !one.up && !one.loopback && !one.addresses.is_empty());

@@ -37,6 +37,8 @@ pub struct Tap {
     pub asked: u64,
     minute: Option<Instant>,
     lines: u32,
+    /// It is a pod's own: that it goes with the pod is no loss.
+    pub led: bool,
 }
 
 impl Tap {
@@ -54,7 +56,13 @@ impl Tap {
             asked: 0,
             minute: None,
             lines: 0,
+            led: false,
         }
+    }
+
+    /// One that has come to a running capture with its pod, and has no channel before it is read.
+    pub fn of_pod(name: String) -> Self {
+        Self { channels: Vec::new(), state: InterfaceState::Gone, led: true, ..Self::new(name, 0) }
     }
 
     /// The channel that its packets go into.
@@ -87,6 +95,11 @@ impl Tap {
             return None;
         }
         self.state = state;
+        if self.led && matches!(state, InterfaceState::Down | InterfaceState::Gone) {
+            // It is taken down before it goes.
+            let line = format!("interface {} is gone with its pod", self.name);
+            return if state == InterfaceState::Gone { self.say(now, line) } else { None };
+        }
         self.since.get_or_insert(now.instant);
         if let Some(channel) = channels.get_mut(self.channel()) {
             channel.begin_gap(Gap { from: now.unix_nanos, to: None, times: 1, why: why(state) });

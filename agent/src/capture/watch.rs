@@ -18,6 +18,7 @@ use super::{
     devices::{Device, Devices},
     open::{self, Opened, Opener},
     source::PacketSocket,
+    toward::Toward,
 };
 use crate::error::chain;
 
@@ -56,6 +57,8 @@ pub enum Sight {
     Gone,
     /// It is read from now on.
     Opened(Box<Opened>),
+    /// It leads to a pod, was not known before, and is to be read from now on.
+    Joined(String),
     /// It is there and cannot be read, for that reason.
     Unreadable(String),
 }
@@ -78,12 +81,14 @@ pub struct Wanted {
     index: Option<u32>,
     missing: bool,
     not_before: Option<Instant>,
+    /// It is a pod's own: once it is gone it does not come back.
+    led: bool,
 }
 
 impl Wanted {
     /// By its name, read from that device if from any.
-    pub fn new(name: String, index: Option<u32>) -> Self {
-        Self { name, index, missing: index.is_none(), not_before: None }
+    pub fn new(name: String, index: Option<u32>, led: bool) -> Self {
+        Self { name, index, missing: index.is_none(), not_before: None, led }
     }
 }
 
@@ -91,16 +96,23 @@ impl Wanted {
 pub type Ends = (Sender<Order>, Receiver<Vec<News>>);
 
 /// Starts the thread; `wake` is written to with all news of a look.
-pub fn spawn(wanted: Vec<Wanted>, devices: Devices, opener: Opener, wake: Arc<OwnedFd>) -> io::Result<Ends> {
+pub fn spawn(
+    wanted: Vec<Wanted>,
+    toward: Option<Toward>,
+    devices: Devices,
+    opener: Opener,
+    wake: Arc<OwnedFd>,
+) -> io::Result<Ends> {
     let (orders, queue) = channel();
     let (news, told) = channel();
-    let watch = Watch { wanted, devices, opener, number: 0, news, batch: Vec::new(), wake };
+    let watch = Watch { wanted, toward, devices, opener, number: 0, news, batch: Vec::new(), wake };
     thread::Builder::new().name("interfaces".to_owned()).spawn(move || watch.run(&queue))?;
     Ok((orders, told))
 }
 
 struct Watch {
     wanted: Vec<Wanted>,
+    toward: Option<Toward>,
     devices: Devices,
     opener: Opener,
     number: u64,
@@ -125,6 +137,7 @@ impl Watch {
             }
             // A list that cannot be had now is asked for again at the next look.
             if let Ok(there) = self.devices.list() {
+                self.join(&there);
                 self.look(&there);
             }
         }
@@ -138,6 +151,27 @@ impl Watch {
                 self.wanted[tap].missing = true;
             }
             Order::Close(sockets) => open::close(sockets),
+        }
+    }
+
+    /// Pods' interfaces that were not known before are wanted from now on.
+    fn join(&mut self, there: &[Device]) {
+        let Some(toward) = self.toward.as_mut().filter(|toward| toward.is_due(there)) else { return };
+        // What cannot be asked now is asked again at the next look.
+        let Ok(found) = toward.look(there) else { return };
+        for device in found.devices {
+            let known = |one: &Wanted| one.index == Some(device.index) || (one.name == device.name && !one.led);
+            if self.wanted.iter().any(known) {
+                continue;
+            }
+            // One of that name was another pod's.
+            if let Some(at) = self.wanted.iter().position(|one| one.name == device.name) {
+                self.wanted[at].missing = true;
+                continue;
+            }
+            self.wanted.push(Wanted::new(device.name.clone(), None, true));
+            self.opener.share_among(self.wanted.len());
+            self.tell(self.wanted.len() - 1, Sight::Joined(device.name));
         }
     }
 
@@ -171,7 +205,8 @@ impl Watch {
     }
 
     fn tell(&mut self, tap: usize, sight: Sight) {
-        self.wanted[tap].missing = !matches!(sight, Sight::Up(_) | Sight::Renamed(..) | Sight::Opened(_));
+        let over = self.wanted[tap].led && matches!(sight, Sight::Gone);
+        self.wanted[tap].missing = !over && !matches!(sight, Sight::Up(_) | Sight::Renamed(..) | Sight::Opened(_));
         self.batch.push(News { tap, number: self.number, sight });
     }
 }
@@ -203,12 +238,12 @@ mod tests {
     use super::*;
 
     fn device(index: u32, name: &str, up: bool) -> Device {
-        Device { index, name: name.into(), hardware: 1, up, lost: 3 }
+        Device { index, name: name.into(), hardware: 1, up, lost: 3, pod_end: false, bridge: false }
     }
 
     #[test]
     fn a_device_is_known_by_its_number_and_found_again_by_its_name() {
-        let wanted = Wanted::new("vx0".into(), Some(7));
+        let wanted = Wanted::new("vx0".into(), Some(7), false);
         let seen = |there: &[Device]| match sight(&wanted, there) {
             Seen::Is(Sight::Up(lost)) => format!("up {lost}"),
             Seen::Is(Sight::Renamed(name, lost)) => format!("up {lost} as {name}"),

@@ -18,7 +18,7 @@ use super::{
     refused,
 };
 use crate::{
-    capture::{self, Capture, CaptureEvent, interfaces},
+    capture::{self, Capture, CaptureEvent, Chosen, interfaces},
     clock::Boot,
     unix_millis,
 };
@@ -74,7 +74,11 @@ impl Hub {
         let packets: u64 = files().map(|record| record.file.packets).sum();
         let bytes: u64 = files().map(|record| record.file.size).sum();
         let mut spec = interrupted.spec;
-        spec.interfaces = interrupted.interfaces;
+        let interfaces = interrupted.interfaces;
+        // Those of pods are looked for again.
+        if spec.toward.is_empty() || !spec.interfaces.is_empty() {
+            spec.interfaces.clone_from(&interfaces);
+        }
         let lasted = self.ring.clock().boot().since(Boot::from_millis(interrupted.boot));
         spec.limit_seconds = spec.limit_seconds.map(|limit| limit.less(lasted.as_secs()));
         spec.limit_packets = spec.limit_packets.map(|limit| limit.saturating_sub(packets));
@@ -83,8 +87,7 @@ impl Hub {
         let gap =
             format!("gap: nothing was captured from {:.3} to {:.3}, while the agent restarted", time(until), time(now));
         // A tunnel that comes before it has begun again must not take it for ended.
-        self.state =
-            CaptureState::Running { since: interrupted.since, interfaces: spec.interfaces.clone(), spec: spec.clone() };
+        self.state = CaptureState::Running { since: interrupted.since, interfaces, spec: spec.clone() };
         self.want(Wanted { spec, gap, by: By::Restart(interrupted.since) });
     }
 
@@ -278,6 +281,16 @@ impl Hub {
             }
             CaptureEvent::Failed(message) => self.end_running(StopReason::Failed { message }),
             CaptureEvent::Trouble(message) => self.trouble(message),
+            CaptureEvent::Joined(name) => {
+                let message = format!("interface {name} leads to a pod of the capture and is captured too from now on");
+                if let CaptureState::Running { interfaces, .. } = &mut self.state
+                    && !interfaces.contains(&name)
+                {
+                    interfaces.push(name);
+                    self.subscribers.publish(&Update::Capture(self.state.clone()));
+                }
+                self.subscribers.publish(&Update::Note { message });
+            }
             CaptureEvent::Note(message) => self.subscribers.publish(&Update::Note { message }),
             CaptureEvent::Ended(reason) => {
                 let (since, next) = match std::mem::replace(&mut self.capture, Slot::None) {
@@ -358,21 +371,21 @@ where
     }
     let known = interfaces::list().unwrap_or_default();
     let chosen = if spec.interfaces.is_empty() {
-        default_interfaces(node, &known)
+        let defaults = default_interfaces(node, &known);
+        if spec.toward.is_empty() {
+            Chosen::named(defaults)
+        } else {
+            Chosen::toward(&spec.toward, defaults).map_err(|error| {
+                let message = format!("the node's routes cannot be read: {error}");
+                refused(RefusalKind::Failed, message, "name the interfaces, or try again")
+            })?
+        }
     } else {
         // Named twice is meant once.
         let mut seen = BTreeSet::new();
-        spec.interfaces.iter().filter(|name| seen.insert(*name)).cloned().collect()
+        Chosen::named(spec.interfaces.iter().filter(|name| seen.insert(*name)).cloned().collect())
     };
-    let start = capture::Start {
-        interfaces: chosen,
-        known,
-        ring,
-        hostname: node.hostname.clone(),
-        gap,
-        own,
-        spec: spec.clone(),
-    };
+    let start = capture::Start { chosen, known, ring, hostname: node.hostname.clone(), gap, own, spec: spec.clone() };
     match Capture::start(start, notify) {
         Ok(capture) => {
             let interfaces = capture.interfaces.clone();

@@ -15,6 +15,10 @@ pub struct CaptureSpec {
     /// A capture filter as libpcap has them; `None` takes every packet.
     #[serde(default)]
     pub filter: Option<String>,
+    /// Where no interface is named: addresses of pods, whose interfaces are taken instead of the default ones. At most
+    /// [`CaptureSpec::MOST_TOWARD`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub toward: Vec<IpAddr>,
     /// Bytes kept of each packet, 1 to [`CaptureSpec::MAX_SNAPLEN`].
     pub snaplen: u32,
     /// A file is closed and the next begun at so many bytes.
@@ -104,6 +108,8 @@ impl Default for Freeze {
 impl CaptureSpec {
     /// libpcap's own largest snaplen.
     pub const MAX_SNAPLEN: u32 = 262_144;
+    /// More addresses of pods than this are on no node.
+    pub const MOST_TOWARD: usize = 512;
     /// Below this a file holds little more than its headers.
     pub const MIN_FILE: u64 = 64 * 1024;
 
@@ -111,6 +117,9 @@ impl CaptureSpec {
     pub fn check(&self) -> Result<(), SpecError> {
         if self.snaplen == 0 || self.snaplen > Self::MAX_SNAPLEN {
             return Err(SpecError::Snaplen(self.snaplen));
+        }
+        if self.toward.len() > Self::MOST_TOWARD {
+            return Err(SpecError::Toward(self.toward.len()));
         }
         if self.rotate_bytes < Self::MIN_FILE {
             return Err(SpecError::RotateBytes(self.rotate_bytes));
@@ -142,6 +151,7 @@ impl Default for CaptureSpec {
         Self {
             interfaces: Vec::new(),
             filter: None,
+            toward: Vec::new(),
             snaplen: Self::MAX_SNAPLEN,
             rotate_bytes: 64 * 1024 * 1024,
             rotate_seconds: Seconds::new(300),
@@ -162,6 +172,9 @@ pub enum SpecError {
     /// Out of range.
     #[error("snaplen {0} is not between 1 and {max}", max = CaptureSpec::MAX_SNAPLEN)]
     Snaplen(u32),
+    /// Too many.
+    #[error("{0} addresses of pods are more than {most}", most = CaptureSpec::MOST_TOWARD)]
+    Toward(usize),
     /// Too small.
     #[error("rotation at {0} bytes is below {min} bytes", min = CaptureSpec::MIN_FILE)]
     RotateBytes(u64),

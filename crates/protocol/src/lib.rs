@@ -43,7 +43,9 @@ use serde::{Deserialize, Serialize};
 ///
 /// In version 6 a [`ReportPlan`] has what is left out and what is expected as values, with the node, address and origin of each
 /// expectation; before, both were lists of numbers in a text, by which an agent could not judge as the laptop does.
-pub const VERSION: u32 = 7;
+///
+/// In version 8 a [`CaptureSpec`] may have addresses of pods; before, an agent would have taken its default interfaces for them.
+pub const VERSION: u32 = 8;
 
 /// More listeners with connections waiting are told of no more.
 pub const MOST_QUEUES: usize = 100;

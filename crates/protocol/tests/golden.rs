@@ -13,23 +13,25 @@ use nodewatch_protocol::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-const TO_AGENT: &str = include_str!("golden/v7-to-agent.jsonl");
-const FROM_AGENT: &str = include_str!("golden/v7-from-agent.jsonl");
-const EARLIER_TO_AGENT: [&str; 6] = [
+const TO_AGENT: &str = include_str!("golden/v8-to-agent.jsonl");
+const FROM_AGENT: &str = include_str!("golden/v8-from-agent.jsonl");
+const EARLIER_TO_AGENT: [&str; 7] = [
     include_str!("golden/v1-to-agent.jsonl"),
     include_str!("golden/v2-to-agent.jsonl"),
     include_str!("golden/v3-to-agent.jsonl"),
     include_str!("golden/v4-to-agent.jsonl"),
     include_str!("golden/v5-to-agent.jsonl"),
     include_str!("golden/v6-to-agent.jsonl"),
+    include_str!("golden/v7-to-agent.jsonl"),
 ];
-const EARLIER_FROM_AGENT: [&str; 6] = [
+const EARLIER_FROM_AGENT: [&str; 7] = [
     include_str!("golden/v1-from-agent.jsonl"),
     include_str!("golden/v2-from-agent.jsonl"),
     include_str!("golden/v3-from-agent.jsonl"),
     include_str!("golden/v4-from-agent.jsonl"),
     include_str!("golden/v5-from-agent.jsonl"),
     include_str!("golden/v6-from-agent.jsonl"),
+    include_str!("golden/v7-from-agent.jsonl"),
 ];
 
 fn ask(request: Request) -> ToAgent {
@@ -77,6 +79,10 @@ fn to_agent() -> Vec<ToAgent> {
             content: Content::Dns,
             include_own: true,
             recorder: Some(Recorder::default()),
+            ..CaptureSpec::default()
+        })),
+        ask(Request::StartCapture(CaptureSpec {
+            toward: vec!["10.0.0.7".parse().expect("an address"), "fd00::7".parse().expect("an address")],
             ..CaptureSpec::default()
         })),
         ask(Request::StopCapture),
@@ -370,7 +376,7 @@ fn a_field_from_a_later_release_is_passed_over() {
 fn another_version_is_refused_with_the_way_out() {
     let hello = Hello { protocol: 99, program: "nodewatch-agent".into(), version: "9.0.0".into() };
     let error = hello.check().expect_err("another version").to_string();
-    assert!(error.contains("nodewatch-agent 9.0.0 speaks protocol 99, this program speaks 7"), "{error}");
+    assert!(error.contains("nodewatch-agent 9.0.0 speaks protocol 99, this program speaks 8"), "{error}");
     assert!(error.contains("--image"), "{error}");
 }
 

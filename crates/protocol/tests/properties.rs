@@ -27,6 +27,7 @@ fn spec() -> impl Strategy<Value = CaptureSpec> {
         |(interfaces, filter, (snaplen, rotate_bytes, rotate_seconds, ring_bytes), limits)| CaptureSpec {
             interfaces,
             filter,
+            toward: std::iter::repeat_n(std::net::Ipv4Addr::LOCALHOST.into(), (snaplen % 3) as usize).collect(),
             snaplen,
             rotate_bytes,
             rotate_seconds: rotate_seconds.into(),

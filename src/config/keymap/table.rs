@@ -75,21 +75,22 @@ const PORTS: &[Scope] = &[Scope::Ports];
 const DIALOG: &[Scope] = &[Scope::Dialog];
 const TEXT: &[Scope] = &[Scope::Text];
 const SCROLLED: &[Scope] = &[Scope::List, Scope::Files, Scope::Ports];
-const TABLES: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Ports];
-const SCREENS: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events];
+const TABLES: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Pods];
+const CAPTURING: &[Scope] = &[Scope::List, Scope::Node, Scope::Pods];
+const SCREENS: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Pods];
 const COUNTED: &[Scope] = &[Scope::List, Scope::Node, Scope::Files];
 const NODE_AND_PORTS: &[Scope] = &[Scope::Node, Scope::Ports];
 const SCREENS_AND_DIALOG: &[Scope] =
-    &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Dialog];
+    &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Pods, Scope::Dialog];
 const SCREENS_AND_READING: &[Scope] =
-    &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Reading];
+    &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Pods, Scope::Reading];
 const MARKED: &[Scope] = &[Scope::List, Scope::Files];
 const MARKED_AND_DIALOG: &[Scope] = &[Scope::List, Scope::Files, Scope::Dialog];
 const WITH_HISTORY: &[Scope] = &[Scope::List, Scope::Node, Scope::Ports];
 const WITH_VIEWS: &[Scope] = &[Scope::List, Scope::Node, Scope::Ports, Scope::Text];
-const MOVE: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Reading];
+const MOVE: &[Scope] = SCREENS_AND_READING;
 const MOVE_AND_DIALOG: &[Scope] =
-    &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Reading, Scope::Dialog];
+    &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Pods, Scope::Reading, Scope::Dialog];
 const OUTSIDE_TEXT: &[Scope] = MOVE_AND_DIALOG;
 const EVERYWHERE: &[Scope] = Scope::ALL;
 
@@ -102,14 +103,14 @@ macro_rules! table {
 /// The table. The order is the order of help inside each group.
 pub const BINDINGS: &[Binding] = table! {
     "deploy" [letter('d')] => Action::Deploy, BROWSE, Capture, "deploy the agent to the selected or marked nodes";
-    "capture" [letter('c')] => Action::Capture, BROWSE, Capture, "start a capture, deploying first; again: stop or cancel it";
-    "capture-options" [letter('C')] => Action::CaptureOptions, BROWSE, Capture, "start a capture with a filter, limits or a flight recorder";
+    "capture" [letter('c')] => Action::Capture, CAPTURING, Capture, "start a capture, deploying first; again: stop or cancel it";
+    "capture-options" [letter('C')] => Action::CaptureOptions, CAPTURING, Capture, "start a capture with a filter, limits or a flight recorder";
     "freeze" [letter('F')] => Action::Freeze, SCREENS_AND_DIALOG, Capture, "save the last seconds of all flight recorders, or the marked";
     "files" [letter('f')] => Action::Files, SCREENS, Files, "all capture files, wherever they are; again: refresh";
     "fetch-all" [letter('s')] => Action::FetchAll, SCREENS, Files, "download all finished files that are nowhere else yet";
     "follow" [letter('w')] => Action::Follow, SCREENS, Capture, "follow captures in Wireshark, live; on a file: open it";
     "tail" [letter('t')] => Action::Tail, SCREENS, Capture, "the last packets of the node, as tcpdump prints them";
-    "ports" [letter('o')] => Action::Ports, &[Scope::List, Scope::Node, Scope::Files, Scope::Events], Look, "open ports of all nodes";
+    "ports" [letter('o')] => Action::Ports, &[Scope::List, Scope::Node, Scope::Files, Scope::Events, Scope::Pods], Look, "open ports of all nodes";
     "events" [letter('v')] => Action::Events, SCREENS, Look, "events of all nodes, newest first";
     "probe" [letter('P')] => Action::Probe, NODE_AND_PORTS, Capture, "probe the port from another node";
     "exclude" [letter('e')] => Action::Exclude, NODE_AND_PORTS, Look, "leave the port out of lists and reports (still counted)";
@@ -142,7 +143,7 @@ pub const BINDINGS: &[Binding] = table! {
     "faults" [letter('!')] => Action::Faults, SCREENS, Look, "only problems";
     "zoom" [letter('z')] => Action::Zoom, SCREENS, Look, "the list or view alone, without what is around it";
     "sort-name" [letter('N')] => Action::Sort(Column::Name), TABLES, Look, "sort by name; any sort key again: reverse";
-    "sort-status" [letter('S')] => Action::Sort(Column::Status), LIST, Look, "sort by status";
+    "sort-status" [letter('S')] => Action::Sort(Column::Status), &[Scope::List, Scope::Pods], Look, "sort by status";
     "sort-zone" [letter('Z')] => Action::Sort(Column::Zone), LIST, Look, "sort by zone";
     "sort-type" [letter('T')] => Action::Sort(Column::Type), LIST, Look, "sort by instance type";
     "sort-agent" [letter('A')] => Action::Sort(Column::Agent), LIST, Look, "sort by agent";
@@ -162,7 +163,7 @@ pub const BINDINGS: &[Binding] = table! {
     "remove" [ctrl('d')] => Action::Remove, &[Scope::Files, Scope::Dialog], Files, "delete the selected file, or session";
     "details" [letter('d')] => Action::Details, DIALOG, Session, "when leaving: each thing, or a line a group";
     "skip" [letter('x')] => Action::Skip, DIALOG, Session, "when leaving: go on without it";
-    "report" [letter('r')] => Action::Report, &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Dialog], Session, "write the report; when leaving: write one at the end, or not";
+    "report" [letter('r')] => Action::Report, SCREENS_AND_DIALOG, Session, "write the report; when leaving: write one at the end, or not";
     "suspend" [ctrl('z')] => Action::Suspend, EVERYWHERE, Session, "suspend to the shell; agents go on for --lease; fg resumes";
     "help" [letter('?'), key(KeyCode::F(1))] => Action::Help, MOVE, Session, "this help";
     "quit" [letter('q'), key(KeyCode::F(10))] => Action::Quit, OUTSIDE_TEXT, Session, "quit: fetch captures, remove everything";

@@ -8,6 +8,7 @@ use tui_input::Input;
 
 use crate::{
     base::text,
+    model::Target,
     screens::{
         App, Layer,
         action::{Action, Edit},
@@ -23,6 +24,7 @@ pub enum Field {
     Content,
     Recorder,
     Interfaces,
+    Pods,
     LimitTime,
     LimitSize,
     LimitPackets,
@@ -34,11 +36,12 @@ pub enum Field {
 
 impl Field {
     /// Every field, top to bottom.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Filter,
         Self::Content,
         Self::Recorder,
         Self::Interfaces,
+        Self::Pods,
         Self::LimitTime,
         Self::LimitSize,
         Self::LimitPackets,
@@ -52,6 +55,7 @@ impl Field {
     pub fn label(self) -> &'static str {
         match self {
             Self::Filter => "Capture filter",
+            Self::Pods => "Pods",
             Self::Interfaces => "Interfaces",
             Self::Snaplen => "Snaplen",
             Self::RotateSize => "Rotate at size",
@@ -69,6 +73,7 @@ impl Field {
     pub fn placeholder(self) -> &'static str {
         match self {
             Self::Filter => "every packet",
+            Self::Pods => "of the nodes, not of pods",
             Self::Interfaces => "those with an address of the node",
             Self::Snaplen => "as the content says",
             Self::Content => "headers",
@@ -84,6 +89,7 @@ impl Field {
     pub fn example(self) -> &'static str {
         match self {
             Self::Filter => "tcp port 8080   host 10.1.2.3   tcp[tcpflags] & tcp-rst != 0",
+            Self::Pods => "shop/web-0   svc:shop/web   -n shop -l app=web   on whichever nodes they are",
             Self::Content => "headers: no payload   dns: and DNS whole   full: everything",
             Self::Recorder => "keeps only the last so much, until it is frozen: 2m   2m,512MiB",
             Self::Interfaces => "eth0   eth0,eth1   any",
@@ -188,6 +194,11 @@ impl CaptureForm {
         self.error = self.spec(u64::MAX).err().filter(|(field, _)| *field == self.focused());
     }
 
+    /// Pods are named each time: what is remembered is for any nodes.
+    fn forget_pods(&mut self) {
+        self.fields[Field::Pods as usize] = Input::default();
+    }
+
     /// Remembers the filter.
     fn used(&mut self) {
         let filter = self.value(Field::Filter).trim().to_owned();
@@ -234,8 +245,14 @@ impl CaptureForm {
         }
     }
 
+    /// The pods whose packets are meant; none means nodes.
+    pub fn targets(&self) -> Result<Vec<Target>, String> {
+        Target::parse_all(self.value(Field::Pods))
+    }
+
     fn spec(&self, ring_bytes: u64) -> Result<CaptureSpec, (Field, String)> {
         let default = CaptureSpec::default();
+        self.targets().map_err(|error| (Field::Pods, error))?;
         let filter = self.value(Field::Filter).trim();
         // Names of hosts are looked up before it starts.
         match nodewatch_filter::check(filter) {
@@ -247,6 +264,7 @@ impl CaptureForm {
         let spec = CaptureSpec {
             interfaces: split_list(self.value(Field::Interfaces)),
             filter: (!filter.is_empty()).then(|| filter.to_owned()),
+            toward: Vec::new(),
             snaplen: self.read(Field::Snaplen, |text| whole_number(text, "snaplen"))?.unwrap_or(default.snaplen),
             rotate_bytes: self.read(Field::RotateSize, text::parse_size)?.unwrap_or(default.rotate_bytes),
             rotate_seconds: self.seconds(Field::RotateTime)?.map_or(default.rotate_seconds, Into::into),
@@ -261,7 +279,7 @@ impl CaptureForm {
         spec.check().map_err(|error| {
             use nodewatch_protocol::SpecError as E;
             let field = match error {
-                E::Snaplen(_) => Field::Snaplen,
+                E::Snaplen(_) | E::Toward(_) => Field::Snaplen,
                 E::RotateBytes(_) | E::Ring { .. } => Field::RotateSize,
                 E::RotateSeconds => Field::RotateTime,
                 E::ZeroLimit => Field::LimitPackets,
@@ -328,8 +346,13 @@ impl App {
             Action::Open => {
                 if let Some(spec) = form.submit(ring_bytes) {
                     form.used();
+                    let pods = form.targets().unwrap_or_default();
                     self.form = (**form).clone();
+                    self.form.forget_pods();
                     self.close();
+                    if !pods.is_empty() {
+                        return self.aim_and_capture(pods, spec);
+                    }
                     let targets = self.targets();
                     return self.ask_start_captures(&targets, spec, Running::IsReplaced);
                 }
@@ -340,6 +363,7 @@ impl App {
                 // What is wrong with it would stop the next capture.
                 if kept.error.is_none() {
                     self.form = kept;
+                    self.form.forget_pods();
                 }
             }
             _ => {}
@@ -420,6 +444,7 @@ mod tests {
             (Field::RotateSize, "4GiB"),
             (Field::LimitTime, "soon"),
             (Field::LimitPackets, "0"),
+            (Field::Pods, "shop/Web"),
             (Field::Content, "payload"),
             (Field::Recorder, "2m,"),
             (Field::IncludeOwn, "yes"),

@@ -29,7 +29,9 @@ const BELOW: u16 = 7;
 
 pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, form: &CaptureForm, theme: &Theme) {
     let targets = app.targets();
+    let of_pods = !form.value(Field::Pods).trim().is_empty();
     let title = match targets.as_slice() {
+        _ if of_pods => "Capture of pods".to_owned(),
         [one] => format!("Capture on {}", visible(&one.0)),
         more => format!("Capture on {} nodes", more.len()),
     };
@@ -44,6 +46,7 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, form: &C
         Some((_, message)) => lines.extend(wrapped_lines(message, 1, width, theme.bad).into_iter().take(2)),
         None => lines.extend(
             replaced(app, &targets)
+                .filter(|_| !of_pods)
                 .map(|text| Line::styled(format!(" {}", fit(&text, width.saturating_sub(1))), theme.warn)),
         ),
     }

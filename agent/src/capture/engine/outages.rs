@@ -13,6 +13,7 @@ use super::{
         open::Opened,
         source::{PacketSocket, RETIRE_MILLIS},
         start,
+        taps::Tap,
         watch::{News, Order, Sight},
     },
     CaptureEvent, Engine, Feed,
@@ -49,7 +50,8 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
             self.retire(tap);
         }
         if let Some(line) = line {
-            (self.notify)(CaptureEvent::Trouble(line));
+            let quiet = self.taps[tap].led && state == InterfaceState::Gone;
+            (self.notify)(if quiet { CaptureEvent::Note(line) } else { CaptureEvent::Trouble(line) });
         }
     }
 
@@ -65,6 +67,12 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
     pub(super) fn hear(&mut self) {
         while let Ok(news) = self.news.try_recv() {
             for News { tap, number, sight } in news {
+                if let Sight::Joined(name) = sight {
+                    // In the order in which the thread that looks has them.
+                    (self.notify)(CaptureEvent::Joined(name.clone()));
+                    self.taps.push(Tap::of_pod(name));
+                    continue;
+                }
                 // Seen before the last that is known here.
                 let old = number < self.taps[tap].asked;
                 match sight {

@@ -1,0 +1,49 @@
+//! Targets in place of nodes: pods, services, pods by label.
+
+use clap::Args;
+
+use super::NodesArgs;
+use crate::model::Target;
+
+/// Which pods are meant, whichever nodes they are on.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TargetArgs {
+    /// Only the nodes of this pod, repeatable; NAME alone is in the context's namespace
+    ///
+    /// A capture takes the pod's packets alone, at the pod's own interface where the node's routes lead to it, and goes with
+    /// a pod of that name to other addresses and nodes.
+    #[arg(long, value_name = "NS/NAME", value_parser = Target::pod,
+        conflicts_with_all = ["nodes", "all", "selector", "pods"])]
+    pub pod: Vec<Target>,
+    /// Only the nodes of this service's ready pods, repeatable
+    ///
+    /// A capture takes and follows these pods as with --pod.
+    #[arg(long, value_name = "NS/NAME", value_parser = Target::service,
+        conflicts_with_all = ["nodes", "all", "selector", "pods"])]
+    pub service: Vec<Target>,
+    /// With -l: only the nodes of the pods with these labels; -n is then the pods' namespace [default: all]
+    ///
+    /// A capture takes and follows these pods as with --pod. Agents go into a namespace of the session's own.
+    #[arg(long, requires = "selector", conflicts_with_all = ["nodes", "all"])]
+    pub pods: bool,
+    /// The namespace of those with labels, which is what -n says.
+    #[arg(skip)]
+    pub namespace: Option<String>,
+}
+
+impl TargetArgs {
+    /// What is meant, if it is not nodes; the error names what cannot be read.
+    pub fn targets(&self, nodes: &NodesArgs) -> Result<Vec<Target>, String> {
+        if self.pods {
+            let labels = nodes.selector.as_deref().unwrap_or_default();
+            return Ok(vec![Target::pods(self.namespace.as_deref(), labels)?]);
+        }
+        let mut targets: Vec<Target> = Vec::new();
+        for target in self.pod.iter().chain(&self.service) {
+            if !targets.contains(target) {
+                targets.push(target.clone());
+            }
+        }
+        Ok(targets)
+    }
+}
