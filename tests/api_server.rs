@@ -14,6 +14,8 @@ mod images;
 mod patience;
 #[path = "api_server/safety.rs"]
 mod safety;
+#[path = "api_server/targets.rs"]
+mod targets;
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 

@@ -134,14 +134,14 @@ fn the_pods() {
         pod("kube-system/kube-proxy-x7k2p", first, &[], "Running", 2),
         pod("hostile/\u{1b}[2J", "nowhere", &["10.1.2.3"], "Pending", 0),
     ];
-    let gaps = vec!["services are unknown: no right to list".to_owned()];
+    let gaps = vec!["3 pods more than 200000 are left out".to_owned(), "services are unknown: no right".to_owned()];
     let mut aimed = Aimed::default();
     let addresses = vec!["10.1.1.9".parse().expect("an address")];
     aimed.add(second.into(), AimedPod { name: "shop/payments-0".into(), addresses });
     let target = vec![Target::pod("shop/payments-0").expect("a pod")];
     let found = Event::Workloads(Workloads { pods, gaps, ..Workloads::default() });
     feed(&mut app, [found, Event::Aim(target.clone()), Event::Aimed(target, Ok(aimed))]);
-    keys(&mut app, &[Action::Down]);
+    keys(&mut app, &[Action::Down, Action::Down]);
     insta::assert_snapshot!("pods_80x24", draw(&app, 80, 24));
     insta::assert_snapshot!("pods_140x30", draw(&app, 140, 30));
     holds(&app, "pods");

@@ -157,14 +157,13 @@ impl Looks {
         let mut aimed = Aimed::default();
         for target in self.targets.clone() {
             let left = end.saturating_duration_since(Instant::now());
-            match timeout(left, self.look_at(&target, &mut aimed)).await {
-                Ok(looked) => looked.map_err(|error| notice(&attempt(&target), &error))?,
-                Err(_) => {
-                    let headline = format!("cannot {}", attempt(&target).what);
-                    let cause = format!("no answer within {} s", WITHIN.as_secs());
-                    return Err(Notice::error(headline, cause, "try again").of(Failure::Busy));
-                }
-            }
+            let late = |_| {
+                let headline = format!("cannot {}", attempt(&target).what);
+                let cause = format!("no answer within {} s", WITHIN.as_secs());
+                Notice::error(headline, cause, "try again").of(Failure::Busy)
+            };
+            let looked = timeout(left, self.look_at(&target, &mut aimed)).await.map_err(late)?;
+            looked.map_err(|error| notice(&attempt(&target), &error))?;
         }
         let more = aimed.gaps.len().saturating_sub(MOST_GAPS);
         if more > 0 {

@@ -21,6 +21,7 @@ use crate::{
     session::{
         Event, Session,
         node::{Agent, NodeState},
+        targets::Aim,
     },
 };
 
@@ -115,7 +116,7 @@ impl Team {
             let new: Vec<NodeName> = new.cloned().collect();
             self.chosen.extend(new);
         }
-        let followed: Vec<NodeName> = session.aim.iter().flat_map(|aim| aim.nodes()).cloned().collect();
+        let followed: Vec<NodeName> = session.aim.iter().flat_map(Aim::nodes).cloned().collect();
         self.chosen.extend(followed.into_iter().filter(|name| !self.chosen.contains(name)).collect::<Vec<_>>());
         let ready = |name: &&NodeName| !self.members.contains(*name) && session.nodes.get(*name).is_some_and(is_ready);
         let new: Vec<NodeName> = self.chosen.iter().filter(ready).cloned().collect();

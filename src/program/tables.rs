@@ -73,7 +73,7 @@ pub fn key_table() -> String {
         let keys =
             shown_keys(binding.keys).iter().map(|key| format!("`{}`", key.replace('|', "\\|"))).collect::<Vec<_>>();
         let scopes: Vec<&str> = binding.scopes.iter().map(|scope| scope.word()).collect();
-        let shown_where = if scopes.len() > 4 { "everywhere".to_owned() } else { scopes.join(", ") };
+        let shown_where = if scopes.len() > 5 { "everywhere".to_owned() } else { scopes.join(", ") };
         let name = if binding.name.is_empty() { "fixed".to_owned() } else { format!("`{}`", binding.name) };
         let _ = writeln!(out, "| {} | {shown_where} | {} | {name} |", keys.join(" "), binding.help);
     }

@@ -82,8 +82,8 @@ const fn plain(names: &'static [&'static str], does: Does) -> Command {
 
 const COMMANDS: [Command; 26] = [
     plain(&["nodes", "node", "no"], Does::Nodes),
-    plain(&["pods", "pod"], Does::Pods),
     plain(&["ports", "port", "po"], Does::Key(Action::Ports)),
+    plain(&["pods", "pod"], Does::Pods),
     plain(&["captures", "capture", "cap"], Does::Key(Action::Files)),
     plain(&["files", "file"], Does::Key(Action::Files)),
     plain(&["flows", "flow"], Does::View(View::Flows)),

@@ -4,6 +4,7 @@
 //! asked of the [`Session`], whose fields are read here and changed nowhere. No I/O, no clock, no drawing.
 
 pub mod action;
+mod aiming;
 mod asking;
 pub mod command;
 pub mod cursor;

@@ -67,7 +67,8 @@ impl App {
     /// They were found, or some of them.
     pub(super) fn found_workloads(&mut self, found: Workloads) {
         let before = self.list.workloads.found.as_ref().map(|found| found.gaps.clone()).unwrap_or_default();
-        for gap in found.gaps.iter().filter(|gap| !before.contains(gap)) {
+        let filters = self.list.filter.1.lead().is_some();
+        for gap in found.gaps.iter().filter(|gap| filters && !before.contains(gap)) {
             self.session.notify(Notice::warning("the filter does not see everything", gap.clone(), ""));
         }
         self.list.workloads.waiting = false;

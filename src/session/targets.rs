@@ -109,12 +109,10 @@ fn narrowed(filter: Option<&str>, addresses: &BTreeSet<IpAddr>) -> Option<String
 /// Why targets that are not there cannot be captured, naming each with what is like it.
 pub fn not_found(missing: &[Missing]) -> Option<Notice> {
     let first = missing.first()?;
-    let headline = match missing {
-        [Missing { target: Target::Pods { .. }, .. }] => format!("no {}", first.target),
-        _ => {
-            let named: Vec<Target> = missing.iter().map(|one| one.target.clone()).collect();
-            format!("not found: {}", targets_text(&named))
-        }
+    let named: Vec<Target> = missing.iter().map(|one| one.target.clone()).collect();
+    let headline = match &named[..] {
+        [pods @ Target::Pods { .. }] => format!("no {pods}"),
+        _ => format!("not found: {}", targets_text(&named)),
     };
     let near: Vec<&str> = missing.iter().flat_map(|one| &one.near).map(String::as_str).take(5).collect();
     let cause = if near.is_empty() { String::new() } else { format!("there is {}", near.join(", ")) };
@@ -301,7 +299,7 @@ impl Session {
         let Some(Given { addresses, after, .. }) = given else { return spec };
         let files = || {
             let later = |file: &&CaptureFile| after.is_none_or(|after| file.sequence > after);
-            self.nodes.get(name).into_iter().flat_map(|state| state.every_file()).filter(later)
+            self.nodes.get(name).into_iter().flat_map(NodeState::every_file).filter(later)
         };
         let (bytes, packets) =
             files().fold((0, 0), |(bytes, packets), file| (bytes + file.size, packets + file.packets));

@@ -25,8 +25,11 @@ const ROOM_FOR_ADDRESSES: u16 = 60;
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, hits: &mut Hits) {
     let rows = app.pod_rows();
-    let gaps = app.list.workloads.found.as_ref().map(|found| found.gaps.join("; ")).unwrap_or_default();
-    let told = if gaps.is_empty() { 0 } else { 1 };
+    let found = app.list.workloads.found.iter().flat_map(|found| &found.gaps);
+    // What is not known of services changes nothing here.
+    let gaps: Vec<&str> = found.map(String::as_str).filter(|gap| gap.contains("pod")).collect();
+    let gaps = gaps.join("; ");
+    let told = u16::from(!gaps.is_empty());
     let [title, head, body, below] =
         Layout::vertical([Constraint::Length(1), Constraint::Length(1), Constraint::Min(0), Constraint::Length(told)])
             .areas(area);

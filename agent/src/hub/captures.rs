@@ -36,7 +36,7 @@ pub(super) enum Slot {
     /// It runs.
     Running(Capture),
     /// It was told to end; `next` begins when it has.
-    Ending { capture: Capture, next: Option<Wanted> },
+    Ending { capture: Capture, next: Option<Box<Wanted>> },
 }
 
 /// A capture that is to begin.
@@ -105,7 +105,7 @@ impl Hub {
                 state("a capture is already running", "stop it first")
             }
             Slot::Ending { next, .. } => {
-                *next = Some(wanted);
+                *next = Some(Box::new(wanted));
                 return;
             }
         };
@@ -306,7 +306,7 @@ impl Hub {
                 self.tell_ring();
                 self.subscribers.publish(&Update::Capture(self.state.clone()));
                 if let Some(wanted) = next {
-                    self.want(wanted);
+                    self.want(*wanted);
                 }
             }
         }

@@ -73,7 +73,7 @@ impl Field {
     pub fn placeholder(self) -> &'static str {
         match self {
             Self::Filter => "every packet",
-            Self::Pods => "of the nodes, not of pods",
+            Self::Pods => "all",
             Self::Interfaces => "those with an address of the node",
             Self::Snaplen => "as the content says",
             Self::Content => "headers",
