@@ -8,22 +8,20 @@ use crate::model::Target;
 /// Which pods are meant, whichever nodes they are on.
 #[derive(Debug, Clone, Default, Args)]
 pub struct TargetArgs {
-    /// Only the nodes of this pod, repeatable; NAME alone is in the context's namespace
+    /// Only this pod, on the node that it is on, repeatable
     ///
-    /// A capture takes the pod's packets alone, at the pod's own interface where the node's routes lead to it, and goes with
-    /// a pod of that name to other addresses and nodes.
+    /// A capture takes its packets alone, at its own interface where the node has one, and follows it to other nodes. NAME
+    /// alone is in the context's namespace.
     #[arg(long, value_name = "NS/NAME", value_parser = Target::pod,
         conflicts_with_all = ["nodes", "all", "selector", "pods"])]
     pub pod: Vec<Target>,
-    /// Only the nodes of this service's ready pods, repeatable
-    ///
-    /// A capture takes and follows these pods as with --pod.
+    /// Only the ready pods of this service, as with --pod, repeatable
     #[arg(long, value_name = "NS/NAME", value_parser = Target::service,
         conflicts_with_all = ["nodes", "all", "selector", "pods"])]
     pub service: Vec<Target>,
-    /// With -l: only the nodes of the pods with these labels; -n is then the pods' namespace [default: all]
+    /// Only pods with the labels of -l, in the namespace of -n [default: all]
     ///
-    /// A capture takes and follows these pods as with --pod. Agents go into a namespace of the session's own.
+    /// As with --pod. Agents then go into a namespace of the session's own.
     #[arg(long, requires = "selector", conflicts_with_all = ["nodes", "all"])]
     pub pods: bool,
     /// The namespace of those with labels, which is what -n says.

@@ -373,7 +373,7 @@ mod tests {
 
     use super::*;
 
-    fn taken(spec: Value, status: Value) -> Aimed {
+    fn taken(spec: &Value, status: &Value) -> Aimed {
         let pod = json!({"metadata": {"name": "p", "namespace": "s"}, "spec": spec, "status": status});
         let mut aimed = Aimed::default();
         take_pod(serde_json::from_value(pod).expect("a pod"), &mut aimed);
@@ -383,7 +383,7 @@ mod tests {
     #[test]
     fn a_pod_that_cannot_be_captured_is_said_by_name() {
         let ip = json!([{"ip": "10.0.0.7"}, {"ip": "fd00::7"}, {"ip": "hostile"}]);
-        let there = taken(json!({"nodeName": "a"}), json!({"phase": "Running", "podIPs": ip}));
+        let there = taken(&json!({"nodeName": "a"}), &json!({"phase": "Running", "podIPs": ip}));
         assert_eq!((there.addresses(&"a".into()).len(), there.gaps.len()), (2, 0));
         for (spec, status, said) in [
             (json!({}), json!({"phase": "Pending"}), "pod s/p is Pending: it is on no node yet"),
@@ -395,7 +395,7 @@ mod tests {
                 "pod s/p uses its node's network: capture a with a filter by its ports",
             ),
         ] {
-            let aimed = taken(spec, status);
+            let aimed = taken(&spec, &status);
             assert_eq!((aimed.nodes.len(), &aimed.gaps[..]), (0, &[said.to_owned()][..]));
         }
     }

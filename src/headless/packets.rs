@@ -166,12 +166,9 @@ pub(super) async fn stream(run: &mut Run, choice: &Choice, spec: CaptureSpec) ->
 /// Starts it on nodes that have come up; sees which are gone.
 fn start(run: &mut Run, team: &mut Team, spec: &CaptureSpec) -> Vec<NodeName> {
     let new = team.recruits(run.session());
-    // Nodes that have joined were given what is left of it.
-    let given = |name: &&NodeName| {
-        let session = run.session();
-        let followed = session.aim.as_ref().is_some_and(|aim| aim.captures() && aim.nodes().any(|node| node == *name));
-        !followed && !session.joining.joined().any(|(joined, _)| joined == *name)
-    };
+    // Nodes that have joined were given what is left of it, and so are those that pods come to once it has begun.
+    let follows = run.session().aim.as_ref().is_some_and(Aim::captures);
+    let given = |name: &&NodeName| !follows && !run.session().joining.joined().any(|(joined, _)| joined == *name);
     let first: Vec<NodeName> = new.iter().filter(given).cloned().collect();
     if !first.is_empty() {
         run.handle(Event::StartCaptures(first, spec.clone()));

@@ -322,6 +322,40 @@ mod tests {
     use super::*;
     use crate::{cli::Cli, journal::Header, model::ClusterIdentity};
 
+    #[test]
+    fn with_labels_of_pods_the_namespace_is_theirs_and_a_bare_name_beside_it_is_refused() {
+        let read = |arguments: &[&str]| {
+            let cli = Cli::try_parse_from(["nodewatch-tui", "capture"].iter().chain(arguments))
+                .map_err(|error| error.to_string())?;
+            let Some(crate::cli::Command::OnNodes(command)) = cli.command else { panic!("it is on nodes") };
+            let (options, command) = with_targets(&cli.options, command).map_err(|notice| notice.line())?;
+            let NodeCommand::Capture { nodes, targets, .. } = command else { panic!("a capture") };
+            let targets = targets.targets(&nodes)?;
+            Ok::<_, String>((options.session.namespace, model::targets_text(&targets)))
+        };
+        let text = |arguments: &[&str]| read(arguments).map(|(_, text)| text);
+        assert_eq!(read(&["--pods", "-l", "app=web", "-n", "shop"]), Ok((None, "pods with app=web in shop".into())));
+        assert_eq!(text(&["--pods", "-l", "app=web"]), Ok("pods with app=web".into()));
+        let own = (Some("tools".to_owned()), "pod shop/web-0, service shop/web".to_owned());
+        assert_eq!(
+            read(&["--pod", "shop/web-0", "--service", "shop/web", "--pod", "shop/web-0", "-n", "tools"]),
+            Ok(own)
+        );
+        assert_eq!(text(&["--pod", "web-0"]), Ok("pod web-0".into()));
+        for (wrong, told) in [
+            (&["--pod", "web-0", "-n", "shop"][..], "which namespace has pod web-0?"),
+            (&["--pod", "shop/web-0", "--local"], "this machine has no pods"),
+            (&["--pod", "shop/web-0", "--all"], "cannot be used with"),
+            (&["--pod", "shop/web-0", "-l", "a=b"], "cannot be used with"),
+            (&["--pods"], "--selector"),
+            (&["--pods", "-l", "a in b"], "found \"b\""),
+            (&["--pod", "shop/Web"], "\"Web\" is no name"),
+        ] {
+            let error = read(wrong).expect_err("refused");
+            assert!(error.contains(told), "{wrong:?}: {error}");
+        }
+    }
+
     fn record(agents: Option<Deployed>) -> Record {
         let cluster = ClusterIdentity {
             kubeconfig: Vec::new(),

@@ -428,3 +428,48 @@ fn is_spent(state: &NodeState) -> bool {
     let by_itself = |reason: &StopReason| !matches!(reason, StopReason::Asked | StopReason::AgentEnds);
     matches!(&state.capture, CaptureState::Stopped { reason, .. } if by_itself(reason))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(count: u32, v6: bool) -> BTreeSet<IpAddr> {
+        let v4 = |number: u32| IpAddr::from((0x0a00_0000 + number * 7).to_be_bytes());
+        let of =
+            |number: u32| if v6 { IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 1, number as u16 * 7]) } else { v4(number) };
+        (1..=count).map(of).collect()
+    }
+
+    #[test]
+    fn the_users_filter_holds_beside_the_addresses() {
+        let one = addresses(1, false);
+        assert_eq!(narrowed(None, &one).as_deref(), Some("host 10.0.0.7"));
+        assert_eq!(narrowed(Some(" "), &one).as_deref(), Some("host 10.0.0.7"));
+        let two = addresses(2, false);
+        let both = "(tcp or udp) and (host 10.0.0.7 or host 10.0.0.14)";
+        assert_eq!(narrowed(Some("tcp or udp"), &two).as_deref(), Some(both));
+    }
+
+    #[test]
+    fn as_many_addresses_as_a_node_may_have_make_a_filter_that_compiles() {
+        for v6 in [false, true] {
+            let filter = narrowed(Some("tcp port 80"), &addresses(MOST_ADDRESSES as u32, v6)).expect("a filter");
+            nodewatch_filter::check(&filter).expect("it compiles");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused_by_name_with_what_is_like_it() {
+        let missing = |target: Target, near: &[&str]| Missing {
+            target,
+            near: near.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let pod = missing(Target::pod("shop/wep").expect("a pod"), &["shop/web"]);
+        let told = not_found(std::slice::from_ref(&pod)).expect("told");
+        assert_eq!((told.headline.as_str(), told.failure), ("not found: pod shop/wep", Failure::BadInput));
+        assert!(told.cause.contains("shop/web"), "{told:?}");
+        let labels = missing(Target::pods(Some("shop"), "app=x").expect("labels"), &[]);
+        assert_eq!(not_found(&[labels]).expect("told").headline, "no pods with app=x in shop");
+        assert_eq!(not_found(&[]), None);
+    }
+}
