@@ -74,6 +74,8 @@ pub enum Action {
     Copy,
     /// The open ports of all nodes.
     Ports,
+    /// What the kernels of all nodes count.
+    Signals,
     /// Leave the port under the cursor out of lists and reports.
     Exclude,
     /// Take back what was left out by key.
@@ -161,6 +163,7 @@ impl Action {
             | Self::Copy
             | Self::Save
             | Self::Ports
+            | Self::Signals
             | Self::Files
             | Self::Events => true,
             Self::Open => !self.acts(screen),

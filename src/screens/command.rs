@@ -78,13 +78,14 @@ const fn plain(names: &'static [&'static str], does: Does) -> Command {
     Command { names, does, takes: "" }
 }
 
-const COMMANDS: [Command; 25] = [
+const COMMANDS: [Command; 26] = [
     plain(&["nodes", "node", "no"], Does::Nodes),
     plain(&["ports", "port", "po"], Does::Key(Action::Ports)),
     plain(&["captures", "capture", "cap"], Does::Key(Action::Files)),
     plain(&["files", "file"], Does::Key(Action::Files)),
     plain(&["flows", "flow"], Does::View(View::Flows)),
     plain(&["events", "event", "ev"], Does::Key(Action::Events)),
+    plain(&["signals", "signal", "sig"], Does::Key(Action::Signals)),
     plain(&["tail"], Does::Key(Action::Tail)),
     plain(&["sessions", "session"], Does::Key(Action::Sessions)),
     plain(&["history"], Does::Key(Action::History)),
@@ -286,6 +287,8 @@ impl App {
                 self.ports.order = Some(Order::toggled(self.ports.order, column));
                 self.sift_ports();
             }
+            Screen::Signals if matches!(column, Column::Name | Column::Packets) => self.sort_signals(column),
+            Screen::Signals => return Err(format!("signals cannot be sorted by {word}")),
             Screen::Events => return Err("events are always sorted by time".to_owned()),
             Screen::Tail => return Err("packets are always in the order in which they came".to_owned()),
         }

@@ -25,6 +25,8 @@ pub enum RowKey {
     Group(PortKey),
     /// Something that has happened.
     Event(EventKey),
+    /// A signal of all nodes, by its name.
+    Signal(String),
 }
 
 /// A row of a node's view.
@@ -38,6 +40,8 @@ pub enum RowId {
     File(String),
     /// Something that happened then.
     Event(UnixMillis, String),
+    /// A signal, by its name, and what it is about.
+    Signal(String, String),
 }
 
 /// Something that has happened: when, on which node, and what.

@@ -8,11 +8,16 @@ use serde_json::{Map, Value};
 use super::{
     App, Screen, View,
     node::rows::{Row, endpoint, transport},
+    signals::standing,
 };
 use crate::{
     base::text,
     model::{ListedPort, NodeName, Notice},
-    session::{Effect, files::FileRow, node::NodeState},
+    session::{
+        Effect,
+        files::FileRow,
+        node::{NodeState, SignalState},
+    },
 };
 
 /// Rows with a head.
@@ -71,6 +76,7 @@ impl App {
             Screen::Node(_) => self.current().map_or_else(|| self.nodes_table(), |state| self.node_table(state)),
             Screen::Files => self.files_table(),
             Screen::Ports => self.ports_table(),
+            Screen::Signals => self.signals_table(),
             Screen::Tail => {
                 Table { name: "tail", head: vec!["time", "node", "interface", "packet"], rows: self.tail_rows() }
             }
@@ -174,6 +180,13 @@ impl App {
                     })
                     .collect(),
             },
+            View::Signals => {
+                let series = rows.iter().filter_map(|row| match row {
+                    Row::Signal(series) => Some((state, *series)),
+                    _ => None,
+                });
+                self.table_of_signals(series)
+            }
             View::Capture | View::Events => {
                 Table { name: "events", head: vec!["time", "node", "event"], rows: self.node_events(state) }
             }
@@ -243,6 +256,42 @@ impl App {
         }
     }
 
+    /// What the screen shows of every node.
+    fn signals_table(&self) -> Table {
+        let nodes = &self.session.nodes;
+        let of_row = self.signals.rows.iter().flat_map(|row| {
+            nodes.values().flat_map(move |state| {
+                let own = state.signals.series.values().filter(|series| series.signal == row.signal);
+                own.map(move |series| (state, series))
+            })
+        });
+        self.table_of_signals(of_row)
+    }
+
+    fn table_of_signals<'a>(&self, series: impl Iterator<Item = (&'a NodeState, &'a SignalState)>) -> Table {
+        let now = self.session.now;
+        let row = |(state, series): (&NodeState, &SignalState)| {
+            let (info, counter) = (series.info(), series.info().is_counter());
+            let only = |number: u64| if counter { number.to_string() } else { String::new() };
+            vec![
+                state.node.name.0.clone(),
+                info.name.to_owned(),
+                series.item.clone(),
+                series.value.to_string(),
+                only(series.moved(now)),
+                only(series.total),
+                info.unit.to_owned(),
+                if standing(state, series, now).out { "yes" } else { "no" }.to_owned(),
+                info.normal.to_string(),
+            ]
+        };
+        Table {
+            name: "signals",
+            head: vec!["node", "signal", "item", "value", "last_minute", "total", "unit", "out_of_normal", "normal_is"],
+            rows: series.map(row).collect(),
+        }
+    }
+
     fn node_events(&self, state: &NodeState) -> Vec<Vec<String>> {
         let name = &state.node.name.0;
         let events = state.log.events.iter();
@@ -289,6 +338,7 @@ impl App {
                     .into_iter()
                     .collect()
             }
+            Screen::Signals => self.signal_text().into_iter().collect(),
             // The newest that is shown.
             Screen::Tail => {
                 let lines = self.tail_lines();

@@ -6,7 +6,7 @@ use tui_input::Input;
 
 use super::{
     App, Layer, Screen, View, action::Action, cursor::Cursor, events, files, order::Order, port_filter::PortFilter,
-    tail, text_field,
+    signals, tail, text_field,
 };
 use crate::{
     model::Notice,
@@ -37,6 +37,7 @@ impl App {
             Screen::Ports => &self.ports.filter.0,
             Screen::Events => &self.events.filter.0,
             Screen::Tail => &self.tail.filter.0,
+            Screen::Signals => &self.signals.filter.0,
         }
     }
 
@@ -47,6 +48,7 @@ impl App {
             Screen::Node(_) => self.tabs.of(self.view).order,
             Screen::Files => self.files.order,
             Screen::Ports => self.ports.order,
+            Screen::Signals => self.signals.order,
             Screen::Events | Screen::Tail => None,
         }
     }
@@ -84,6 +86,11 @@ impl App {
             Screen::Tail => {
                 self.tail.filter = (own, TextFilter::parse(text, tail::FIELDS)?);
                 self.tail.up = 0;
+            }
+            Screen::Signals => {
+                self.signals.filter = (own, TextFilter::parse(text, signals::FIELDS)?);
+                self.signals.go_to_top();
+                self.sift_signals();
             }
         }
         Ok(())

@@ -22,6 +22,10 @@ impl App {
             Screen::Files => self.file_hints(),
             Screen::Ports => self.port_hints(),
             Screen::Tail => vec![(Action::Pause, "hold still")],
+            Screen::Signals => {
+                let into = (!self.signals.rows.is_empty()).then_some((Action::Open, "what it means"));
+                into.into_iter().chain([(Action::Faults, "problems"), (Action::Copy, "copy")]).collect()
+            }
             Screen::Events => vec![(Action::Open, "node"), (Action::Faults, "problems"), (Action::Copy, "copy")],
         };
         if self.screen != Screen::Nodes {
@@ -77,6 +81,7 @@ impl App {
             Some(Row::File(_)) => vec![(Action::Open, "fetch")],
             Some(Row::Port(_) | Row::Closed(_)) => vec![(Action::Open, "on all nodes"), (Action::Probe, "probe")],
             Some(Row::Flow(_)) => vec![(Action::Open, "capture it")],
+            Some(Row::Signal(_)) => vec![(Action::Open, "what it means")],
             Some(Row::Event(_)) | None => Vec::new(),
         };
         let mut hints = if self.view == View::Capture { Vec::new() } else { into };

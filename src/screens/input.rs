@@ -97,6 +97,7 @@ impl App {
         }
         if ticked {
             self.refresh_ports();
+            self.refresh_signals();
             self.settle_rows();
         }
         effects
@@ -140,6 +141,7 @@ impl App {
             Screen::Ports => self.ports_key(action),
             Screen::Events => self.events_key(action),
             Screen::Tail => self.tail_key(action),
+            Screen::Signals => self.signals_key(action),
         };
         own.unwrap_or_else(|| self.common_key(action))
     }
@@ -165,6 +167,7 @@ impl App {
             }
             Action::Files => return self.open_files(),
             Action::Ports => self.open_ports(),
+            Action::Signals => self.open_signals(),
             Action::History => return self.history_of_node(),
             Action::Command => self.open_command(),
             Action::Events => {

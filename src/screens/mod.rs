@@ -22,6 +22,7 @@ mod order;
 mod pause;
 mod port_filter;
 pub mod ports;
+pub mod signals;
 pub mod tail;
 mod text_field;
 mod trail;
@@ -39,7 +40,7 @@ pub use port_filter::PortFilter;
 
 use self::{
     command::Commands, cursor::RowKey, dialogs::form::CaptureForm, events::Events, files::Files, node::rows::Tabs,
-    nodes::List, ports::Ports, tail::Tail, trail::Trail,
+    nodes::List, ports::Ports, signals::Signals, tail::Tail, trail::Trail,
 };
 use crate::{
     model::{NodeName, Notice},
@@ -57,11 +58,12 @@ pub enum View {
     Flows,
     Files,
     Events,
+    Signals,
 }
 
 impl View {
     /// In the order of the tabs.
-    pub const ALL: [Self; 5] = [Self::Ports, Self::Capture, Self::Flows, Self::Files, Self::Events];
+    pub const ALL: [Self; 6] = [Self::Ports, Self::Capture, Self::Flows, Self::Files, Self::Events, Self::Signals];
 
     /// The tab's title.
     pub fn title(self) -> &'static str {
@@ -71,6 +73,7 @@ impl View {
             Self::Flows => "Flows",
             Self::Files => "Files",
             Self::Events => "Events",
+            Self::Signals => "Signals",
         }
     }
 
@@ -95,6 +98,8 @@ pub enum Screen {
     Events,
     /// A node's last packets.
     Tail,
+    /// What the kernels of all nodes count.
+    Signals,
 }
 
 impl Screen {
@@ -107,6 +112,7 @@ impl Screen {
             Self::Ports => Scope::Ports,
             // The same keys.
             Self::Events | Self::Tail => Scope::Events,
+            Self::Signals => Scope::Signals,
         }
     }
 }
@@ -124,6 +130,8 @@ pub enum Scope {
     Ports,
     /// What happened on all nodes.
     Events,
+    /// What the kernels of all nodes count.
+    Signals,
     /// A text field or a form.
     Text,
     /// A question or the guided exit.
@@ -134,8 +142,17 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: &[Self] =
-        &[Self::List, Self::Node, Self::Files, Self::Ports, Self::Events, Self::Text, Self::Dialog, Self::Reading];
+    pub const ALL: &[Self] = &[
+        Self::List,
+        Self::Node,
+        Self::Files,
+        Self::Ports,
+        Self::Events,
+        Self::Signals,
+        Self::Text,
+        Self::Dialog,
+        Self::Reading,
+    ];
 
     /// Its name, for people.
     pub fn word(self) -> &'static str {
@@ -145,6 +162,7 @@ impl Scope {
             Self::Files => "files",
             Self::Ports => "ports",
             Self::Events => "events",
+            Self::Signals => "signals",
             Self::Text => "text",
             Self::Dialog => "dialogs",
             Self::Reading => "help and notices",
@@ -212,6 +230,8 @@ pub struct App {
     pub events: Events,
     /// The Tail screen.
     pub tail: Tail,
+    /// The Signals screen.
+    pub signals: Signals,
     /// Where the user has been.
     trail: Trail,
     /// What the command line remembers.
@@ -262,6 +282,7 @@ impl App {
             ports: Ports::default(),
             events: Events::default(),
             tail: Tail::default(),
+            signals: Signals::default(),
             trail: Trail::default(),
             commands: Commands::default(),
             form: CaptureForm::default(),
@@ -329,6 +350,8 @@ impl App {
             Screen::Ports => self.port_under_cursor().and_then(|(node, _)| node),
             Screen::Events => self.event_under_cursor().map(|row| row.node.into()),
             Screen::Tail => self.tail.node.clone(),
+            // A row is of all nodes.
+            Screen::Signals => None,
         };
         of_row.into_iter().filter(|name: &NodeName| self.session.nodes.contains_key(name)).collect()
     }
@@ -347,6 +370,9 @@ impl App {
             Screen::Ports => self.ports.row(self.ports.cursor),
             Screen::Events => self.event_under_cursor().map(|row| RowKey::Event(row.key())),
             Screen::Tail => None,
+            Screen::Signals => {
+                self.signals.row(self.signals.cursor).map(|row| RowKey::Signal(row.info().name.to_owned()))
+            }
         }
     }
 

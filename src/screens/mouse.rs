@@ -29,6 +29,7 @@ impl App {
                     self.events.cursor.put(at, Some(key.clone()));
                 }
             }
+            (RowKey::Signal(name), Screen::Signals) => self.signals.put_on(name),
             (RowKey::NodeRow(id), Screen::Node(_)) => self.put_on_node_row(id),
             _ => {}
         }

@@ -37,7 +37,7 @@ impl App {
             Screen::Files => self.settle_files(),
             Screen::Events => self.settle_events(),
             Screen::Node(_) => self.settle_node_rows(),
-            Screen::Nodes | Screen::Ports | Screen::Tail => {}
+            Screen::Nodes | Screen::Ports | Screen::Signals | Screen::Tail => {}
         }
     }
 
@@ -61,7 +61,8 @@ impl App {
             self.go_on(&still);
             return Vec::new();
         }
-        if action.only_looks(&still.screen) {
+        // What lies over the picture is looked at too.
+        if action.only_looks(&still.screen) || !still.layers.is_empty() {
             let told = still.session.notices.len();
             let effects = still.press(action);
             for (_, notice) in still.session.notices.iter().skip(told) {
@@ -125,9 +126,11 @@ impl App {
         self.files.clone_from(&still.files);
         self.events = still.events.clone();
         self.ports.look_like(&still.ports);
+        self.signals.look_like(&still.signals);
         self.trail = still.trail.clone();
         self.settle_cursor();
         self.refresh_ports();
+        self.refresh_signals();
         self.refresh_node_ports();
     }
 }

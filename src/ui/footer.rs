@@ -62,7 +62,7 @@ pub(super) fn message(app: &App, area: Rect, theme: &Theme) -> Vec<Line<'static>
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
     let scope = app.scope();
     // A dialog names its own keys.
-    if !matches!(scope, Scope::List | Scope::Node | Scope::Files | Scope::Ports | Scope::Events) {
+    if !matches!(scope, Scope::List | Scope::Node | Scope::Files | Scope::Ports | Scope::Events | Scope::Signals) {
         return;
     }
     let hints = app.hints().into_iter();

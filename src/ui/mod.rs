@@ -21,6 +21,7 @@ mod hits;
 mod node;
 mod nodes;
 mod ports;
+mod signals;
 mod tail;
 mod theme;
 mod widgets;
@@ -41,6 +42,7 @@ use crate::screens::{App, Layer, Screen, View};
 const TEXT_FILTER_HINT: &str = "regex, !regex, node:name, text:word, place:S3";
 const FILTER_HINT: &str = "regex, !regex, address, pod:NAME, svc:NAME, zone:1a, -l label=value";
 const PORT_FILTER_HINT: &str = "regex, !regex, port:22, class:unexpected, scope:all, device:, node:, owner:";
+const SIGNAL_FILTER_HINT: &str = "regex, !regex, name:conntrack, source:snmp, unit:packets";
 /// Below this many rows the list has the screen for itself.
 const ROOM_FOR_DETAIL: u16 = 16;
 
@@ -84,6 +86,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: &Theme) -> Hits {
         Screen::Ports => ports::draw(frame, middle, app, theme, &mut hits),
         Screen::Events => events::draw(frame, middle, app, theme, &mut hits),
         Screen::Tail => tail::draw(frame, middle, app, theme),
+        Screen::Signals => signals::draw(frame, middle, app, theme, &mut hits),
     }
     footer::draw(frame, bottom, app, theme);
     if let Some(layer) = app.top() {
@@ -111,6 +114,7 @@ fn draw_layer(frame: &mut Frame<'_>, (area, bottom): (Rect, Rect), app: &App, la
         Layer::Help(reading) => dialogs::help::draw(frame, area, app, reading, theme),
         Layer::Notices(reading) => dialogs::notices::draw(frame, area, app, reading, theme),
         Layer::History(history) => dialogs::history::draw(frame, area, app, history, theme),
+        Layer::Signal(view) => dialogs::signal::draw(frame, area, app, *view, theme),
         Layer::Form(form) => dialogs::form::draw(frame, area, app, form, theme),
         Layer::Typed(typed) => {
             dialogs::typed::draw(frame, area, typed, app.session.joining.is_wanted(), theme);
@@ -143,8 +147,10 @@ fn filter_hint(app: &App) -> &'static str {
             View::Flows => "regex, !regex, from:10.0.0.1, to:, proto:udp, tunnel:vxlan",
             View::Files => "regex, !regex, file:name, place:S3",
             View::Events | View::Capture => "regex, !regex, text:word",
+            View::Signals => "regex, !regex, name:conntrack, item:eth0, source:snmp",
         },
         Screen::Ports => PORT_FILTER_HINT,
+        Screen::Signals => SIGNAL_FILTER_HINT,
         Screen::Files | Screen::Events | Screen::Tail => TEXT_FILTER_HINT,
     }
 }

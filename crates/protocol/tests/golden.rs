@@ -6,30 +6,33 @@ use std::fmt::Debug;
 use nodewatch_protocol::{
     AcceptQueue, AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Content, Delivery,
     Dropped, Endpoint, Expectation, ExpectedPorts, FileState, Flow, Freeze, FromAgent, Grant, Hello, Interface,
-    InterfaceDrops, InterfaceState, Mix, ObjectForm, Origin, OwnSink, OwnersUpdate, PortChange, PortKey, PortOwner,
-    PortProtocol, PortRule, PortsKind, PortsUpdate, Probe, ProbeOutcome, Probed, Recorder, Refusal, RefusalKind,
-    ReportPlan, ReportState, Request, Response, Retention, RingState, ServerFacts, Share, Sink, SinkState, Statistics,
-    StopReason, Terms, ToAgent, Transport, Tunnel, Update, Window, decode, encode,
+    InterfaceDrops, InterfaceState, MissingSource, Mix, ObjectForm, Origin, OwnSink, OwnersUpdate, PortChange, PortKey,
+    PortOwner, PortProtocol, PortRule, PortsKind, PortsUpdate, Probe, ProbeOutcome, Probed, Recorder, Refusal,
+    RefusalKind, ReportPlan, ReportState, Request, Response, Retention, RingState, ServerFacts, Share, SignalSeries,
+    SignalsUpdate, Sink, SinkState, Statistics, StopReason, Terms, ToAgent, Transport, Tunnel, Update, Window, decode,
+    encode,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-const TO_AGENT: &str = include_str!("golden/v7-to-agent.jsonl");
-const FROM_AGENT: &str = include_str!("golden/v7-from-agent.jsonl");
-const EARLIER_TO_AGENT: [&str; 6] = [
+const TO_AGENT: &str = include_str!("golden/v8-to-agent.jsonl");
+const FROM_AGENT: &str = include_str!("golden/v8-from-agent.jsonl");
+const EARLIER_TO_AGENT: [&str; 7] = [
     include_str!("golden/v1-to-agent.jsonl"),
     include_str!("golden/v2-to-agent.jsonl"),
     include_str!("golden/v3-to-agent.jsonl"),
     include_str!("golden/v4-to-agent.jsonl"),
     include_str!("golden/v5-to-agent.jsonl"),
     include_str!("golden/v6-to-agent.jsonl"),
+    include_str!("golden/v7-to-agent.jsonl"),
 ];
-const EARLIER_FROM_AGENT: [&str; 6] = [
+const EARLIER_FROM_AGENT: [&str; 7] = [
     include_str!("golden/v1-from-agent.jsonl"),
     include_str!("golden/v2-from-agent.jsonl"),
     include_str!("golden/v3-from-agent.jsonl"),
     include_str!("golden/v4-from-agent.jsonl"),
     include_str!("golden/v5-from-agent.jsonl"),
     include_str!("golden/v6-from-agent.jsonl"),
+    include_str!("golden/v7-from-agent.jsonl"),
 ];
 
 fn ask(request: Request) -> ToAgent {
@@ -180,6 +183,30 @@ fn statistics() -> Statistics {
     }
 }
 
+fn whole_signals() -> SignalsUpdate {
+    let series = |id, name: &str, item: &str, value, total| SignalSeries {
+        id,
+        name: name.into(),
+        item: item.into(),
+        value,
+        total,
+    };
+    SignalsUpdate {
+        at: 5,
+        since: Some(4),
+        told: vec![
+            series(0, "tcp.listen_overflows", "", 12, 3),
+            series(7, "ena.pps_allowance_exceeded", "eth0", 900, 0),
+        ],
+        missing: Some(vec![MissingSource {
+            source: "/proc/net/stat/arp_cache".into(),
+            reason: "this kernel does not have it".into(),
+        }]),
+        left_out: 1,
+        ..SignalsUpdate::default()
+    }
+}
+
 #[allow(clippy::too_many_lines, reason = "a list of every message")]
 fn from_agent() -> Vec<FromAgent> {
     let answer = |response| FromAgent::Response { id: 7, response };
@@ -306,6 +333,13 @@ fn from_agent() -> Vec<FromAgent> {
         stopped(StopReason::AgentEnds),
         stopped(StopReason::Failed { message: "no space left on device".into() }),
         FromAgent::Update(Update::Statistics(Box::new(statistics()))),
+        FromAgent::Update(Update::Signals(whole_signals())),
+        FromAgent::Update(Update::Signals(SignalsUpdate {
+            at: 6,
+            moved: vec![(0, 3), (1, 250_000)],
+            gone: vec![7],
+            ..SignalsUpdate::default()
+        })),
         FromAgent::Update(Update::Files(vec![
             file(FileState::Open, Delivery::Held),
             file(FileState::Closed, Delivery::Sending { sent: 100 }),
@@ -370,7 +404,7 @@ fn a_field_from_a_later_release_is_passed_over() {
 fn another_version_is_refused_with_the_way_out() {
     let hello = Hello { protocol: 99, program: "nodewatch-agent".into(), version: "9.0.0".into() };
     let error = hello.check().expect_err("another version").to_string();
-    assert!(error.contains("nodewatch-agent 9.0.0 speaks protocol 99, this program speaks 7"), "{error}");
+    assert!(error.contains("nodewatch-agent 9.0.0 speaks protocol 99, this program speaks 8"), "{error}");
     assert!(error.contains("--image"), "{error}");
 }
 

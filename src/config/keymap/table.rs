@@ -74,22 +74,31 @@ const FILES: &[Scope] = &[Scope::Files];
 const PORTS: &[Scope] = &[Scope::Ports];
 const DIALOG: &[Scope] = &[Scope::Dialog];
 const TEXT: &[Scope] = &[Scope::Text];
-const SCROLLED: &[Scope] = &[Scope::List, Scope::Files, Scope::Ports];
-const TABLES: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Ports];
-const SCREENS: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events];
+const SCROLLED: &[Scope] = &[Scope::List, Scope::Files, Scope::Ports, Scope::Signals];
+const TABLES: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Signals];
+const SCREENS: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Signals];
 const COUNTED: &[Scope] = &[Scope::List, Scope::Node, Scope::Files];
+const COUNTED_AND_SIGNALS: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Signals];
 const NODE_AND_PORTS: &[Scope] = &[Scope::Node, Scope::Ports];
 const SCREENS_AND_DIALOG: &[Scope] =
-    &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Dialog];
+    &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Signals, Scope::Dialog];
 const SCREENS_AND_READING: &[Scope] =
-    &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Reading];
+    &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Signals, Scope::Reading];
 const MARKED: &[Scope] = &[Scope::List, Scope::Files];
 const MARKED_AND_DIALOG: &[Scope] = &[Scope::List, Scope::Files, Scope::Dialog];
 const WITH_HISTORY: &[Scope] = &[Scope::List, Scope::Node, Scope::Ports];
 const WITH_VIEWS: &[Scope] = &[Scope::List, Scope::Node, Scope::Ports, Scope::Text];
-const MOVE: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Reading];
-const MOVE_AND_DIALOG: &[Scope] =
-    &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Reading, Scope::Dialog];
+const MOVE: &[Scope] = SCREENS_AND_READING;
+const MOVE_AND_DIALOG: &[Scope] = &[
+    Scope::List,
+    Scope::Node,
+    Scope::Files,
+    Scope::Ports,
+    Scope::Events,
+    Scope::Signals,
+    Scope::Reading,
+    Scope::Dialog,
+];
 const OUTSIDE_TEXT: &[Scope] = MOVE_AND_DIALOG;
 const EVERYWHERE: &[Scope] = Scope::ALL;
 
@@ -109,7 +118,8 @@ pub const BINDINGS: &[Binding] = table! {
     "fetch-all" [letter('s')] => Action::FetchAll, SCREENS, Files, "download all finished files that are nowhere else yet";
     "follow" [letter('w')] => Action::Follow, SCREENS, Capture, "follow captures in Wireshark, live; on a file: open it";
     "tail" [letter('t')] => Action::Tail, SCREENS, Capture, "the last packets of the node, as tcpdump prints them";
-    "ports" [letter('o')] => Action::Ports, &[Scope::List, Scope::Node, Scope::Files, Scope::Events], Look, "open ports of all nodes";
+    "ports" [letter('o')] => Action::Ports, &[Scope::List, Scope::Node, Scope::Files, Scope::Events, Scope::Signals], Look, "open ports of all nodes";
+    "signals" [letter('i')] => Action::Signals, &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events], Look, "signals: what all nodes' kernels count";
     "events" [letter('v')] => Action::Events, SCREENS, Look, "events of all nodes, newest first";
     "probe" [letter('P')] => Action::Probe, NODE_AND_PORTS, Capture, "probe the port from another node";
     "exclude" [letter('e')] => Action::Exclude, NODE_AND_PORTS, Look, "leave the port out of lists and reports (still counted)";
@@ -147,7 +157,7 @@ pub const BINDINGS: &[Binding] = table! {
     "sort-type" [letter('T')] => Action::Sort(Column::Type), LIST, Look, "sort by instance type";
     "sort-agent" [letter('A')] => Action::Sort(Column::Agent), LIST, Look, "sort by agent";
     "sort-ports" [letter('O')] => Action::Sort(Column::Ports), &[Scope::List, Scope::Node, Scope::Ports], Look, "sort by number of ports; of ports: by port";
-    "sort-packets" [letter('R')] => Action::Sort(Column::Packets), COUNTED, Look, "sort by packets, or packet rate";
+    "sort-packets" [letter('R')] => Action::Sort(Column::Packets), COUNTED_AND_SIGNALS, Look, "sort by packets, or packet rate; of signals: by amount";
     "sort-bytes" [letter('B')] => Action::Sort(Column::Bytes), COUNTED, Look, "sort by bytes, or bit rate";
     "sort-drops" [letter('D')] => Action::Sort(Column::Drops), COUNTED, Look, "sort by drops";
     "sort-time" [letter('T')] => Action::Sort(Column::Time), &[Scope::Node, Scope::Files, Scope::Ports], Look, "sort by time";
@@ -162,7 +172,7 @@ pub const BINDINGS: &[Binding] = table! {
     "remove" [ctrl('d')] => Action::Remove, &[Scope::Files, Scope::Dialog], Files, "delete the selected file, or session";
     "details" [letter('d')] => Action::Details, DIALOG, Session, "when leaving: each thing, or a line a group";
     "skip" [letter('x')] => Action::Skip, DIALOG, Session, "when leaving: go on without it";
-    "report" [letter('r')] => Action::Report, &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Dialog], Session, "write the report; when leaving: write one at the end, or not";
+    "report" [letter('r')] => Action::Report, SCREENS_AND_DIALOG, Session, "write the report; when leaving: write one at the end, or not";
     "suspend" [ctrl('z')] => Action::Suspend, EVERYWHERE, Session, "suspend to the shell; agents go on for --lease; fg resumes";
     "help" [letter('?'), key(KeyCode::F(1))] => Action::Help, MOVE, Session, "this help";
     "quit" [letter('q'), key(KeyCode::F(10))] => Action::Quit, OUTSIDE_TEXT, Session, "quit: fetch captures, remove everything";

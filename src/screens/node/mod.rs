@@ -12,6 +12,7 @@ use super::{
     action::Action,
     dialogs::{Layer, form::Field},
     ports::Mode,
+    signals::{SignalView, amount_text},
 };
 use crate::{
     base::text,
@@ -83,6 +84,10 @@ impl App {
                     form.set(Field::Filter, &filter);
                 }
             }
+            Some(Row::Signal(series)) => {
+                let signal = series.signal;
+                self.open_reading(Layer::Signal(SignalView { signal }));
+            }
             Some(Row::Event(_)) | None => self.say_dead(Action::Open),
         }
         Vec::new()
@@ -121,6 +126,12 @@ impl App {
                 format!("{} {} {}", transport(flow.transport), endpoint(&flow.from), endpoint(&flow.to))
             }
             Row::File(row) => row.path().map_or_else(|| row.key.name.clone(), |path| path.display().to_string()),
+            Row::Signal(series) => {
+                let (info, item) = (series.info(), &series.item);
+                let amount = if info.is_counter() { series.moved(self.session.now) } else { series.value };
+                let item = if item.is_empty() { String::new() } else { format!(" {item}") };
+                format!("{}{item} {}", info.name, amount_text(info, amount))
+            }
             Row::Event(event) => format!("{} {}", text::rfc3339(self.session.wall(event.at)), event.text),
         })
     }

@@ -1,4 +1,4 @@
-//! The rows of a node's views: ports, flows, files, events.
+//! The rows of a node's views: ports, flows, files, events, signals.
 //!
 //! Owns which rows a view has, what of them its filter and order show, and which one the cursor is on. Ports are listed when
 //! something has changed and not while drawing: there may be very many. Pure.
@@ -14,11 +14,12 @@ use crate::{
         cursor::{Cursor, RowId},
         order::{Column, Order},
         port_filter::Sieve,
+        signals::{fields_of, rank, standing},
     },
     session::{
         files::FileRow,
         filter::TextFilter,
-        node::{FRESH, NodeEvent, NodeState, PortRow},
+        node::{FRESH, NodeEvent, NodeState, PortRow, SignalState},
     },
 };
 
@@ -35,6 +36,8 @@ pub enum Row<'a> {
     File(FileRow<'a>),
     /// Something that happened.
     Event(&'a NodeEvent),
+    /// What the kernel counts.
+    Signal(&'a SignalState),
 }
 
 impl Row<'_> {
@@ -46,6 +49,7 @@ impl Row<'_> {
             Self::Flow(flow) => RowId::Flow(flow.transport, flow.from, flow.to, flow.tunnel),
             Self::File(row) => RowId::File(row.key.name.clone()),
             Self::Event(event) => RowId::Event(event.at, event.text.clone()),
+            Self::Signal(series) => RowId::Signal(series.info().name.to_owned(), series.item.clone()),
         }
     }
 
@@ -58,6 +62,7 @@ impl Row<'_> {
             }
             (Self::File(row), RowId::File(name)) => row.key.name == *name,
             (Self::Event(event), RowId::Event(at, text)) => event.at == *at && event.text == *text,
+            (Self::Signal(series), RowId::Signal(name, item)) => series.info().name == name && series.item == *item,
             _ => false,
         }
     }
@@ -126,6 +131,7 @@ pub(in crate::screens) fn fields(view: View) -> &'static [&'static str] {
         View::Flows => &["from", "to", "proto", "tunnel"],
         View::Files => &["file", "place"],
         View::Events => &["text"],
+        View::Signals => &["name", "item", "source", "unit"],
     }
 }
 
@@ -135,6 +141,7 @@ pub(in crate::screens) fn columns(view: View) -> &'static [Column] {
         View::Ports => &[Column::Ports, Column::Time, Column::Class],
         View::Flows => &[Column::Name, Column::Packets, Column::Bytes],
         View::Files => &[Column::Name, Column::Packets, Column::Bytes, Column::Drops, Column::Time],
+        View::Signals => &[Column::Name, Column::Packets],
         View::Capture | View::Events => &[],
     }
 }
@@ -152,6 +159,7 @@ impl App {
                 let events = state.log.events.iter().rev();
                 events.filter(|event| tab.text.shows(&[("text", &event.text)])).map(Row::Event).collect()
             }
+            View::Signals => self.signal_rows(state, tab),
         }
     }
 
@@ -203,6 +211,32 @@ impl App {
             rows.sort_by(|a, b| order.files(a, b));
         }
         rows.into_iter().map(Row::File).collect()
+    }
+
+    fn signal_rows<'a>(&self, state: &'a NodeState, tab: &Tab) -> Vec<Row<'a>> {
+        let (now, faults_only) = (self.session.now, self.layout.faults_only);
+        let shown = state.signals.series.values().filter_map(|series| {
+            let info = series.info();
+            let [name, source, unit] = fields_of(info);
+            let own = standing(state, series, now);
+            let shown = tab.text.shows(&[name, ("item", series.item.as_str()), source, unit]);
+            (shown && (!faults_only || own.out)).then(|| (rank(info, &own), own.amount, series))
+        });
+        let mut rows: Vec<_> = shown.collect();
+        rows.sort_by(|(a_rank, a_amount, a), (b_rank, b_amount, b)| {
+            let by_rank = || (a_rank, a.signal, &a.item).cmp(&(b_rank, b.signal, &b.item));
+            match tab.order {
+                None => by_rank(),
+                Some(order) => {
+                    let ordering = match order.column {
+                        Column::Packets => a_amount.cmp(b_amount),
+                        _ => a.info().name.cmp(b.info().name),
+                    };
+                    order.directed(ordering).then_with(by_rank)
+                }
+            }
+        });
+        rows.into_iter().map(|(.., series)| Row::Signal(series)).collect()
     }
 
     /// Where the cursor is among the rows that are shown.

@@ -6,6 +6,7 @@ mod capture;
 mod files;
 mod ports;
 mod rollup;
+mod signals;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -17,7 +18,11 @@ use nodewatch_protocol::{
 };
 use nodewatch_report::Schedule;
 
-pub use self::{capture::reason_text, told::Run};
+pub use self::{
+    capture::reason_text,
+    signals::{NodeSignals, STEPS, SignalState},
+    told::Run,
+};
 use self::{rollup::Rollup, told::Told};
 use super::grant::GrantState;
 use crate::{
@@ -345,6 +350,8 @@ pub struct NodeState {
     pub facts: Option<AgentFacts>,
     /// Its ports.
     pub ports: NodePorts,
+    /// Its kernel's signals.
+    pub signals: NodeSignals,
     /// How its reports stand.
     pub reporting: Reporting,
     /// Its capture.
@@ -386,6 +393,7 @@ impl NodeState {
             agent: Agent::Absent,
             facts: None,
             ports: NodePorts::default(),
+            signals: NodeSignals::default(),
             reporting: Reporting::default(),
             capture: CaptureState::Idle,
             counts: Counts::default(),
@@ -463,6 +471,7 @@ impl NodeState {
             Update::Owners(owners) => self.apply_owners(owners),
             Update::PortGaps(gaps) => self.apply_port_gaps(gaps, now),
             Update::Queues(queues) => self.apply_queues(queues, now),
+            Update::Signals(update) => self.signals.apply(update, now),
             Update::Reports(state) => self.reporting.by_agent = Some(state),
             Update::Capture(state) => self.apply_capture(state, now),
             Update::Statistics(statistics) => {
