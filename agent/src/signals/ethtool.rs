@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use super::{Interfaces, Source, SourceError, Values, ioctl::Ethtool};
 
+const NO_STATISTICS: &str = "its driver keeps no statistics";
 /// So many interfaces without statistics are named.
 const NAMED: usize = 4;
 
@@ -76,15 +77,19 @@ impl Source for Drivers {
 impl Driver {
     fn look(ethtool: &mut Ethtool, index: u32, name: &Rc<str>) -> Self {
         let mut driver = Self { name: Rc::clone(name), seen: true, ..Self::default() };
-        let looked = ethtool.count(name).and_then(|count| Ok((count, ethtool.names(name, count)?)));
+        let looked = ethtool.count(name).and_then(|count| {
+            let names = if count == 0 { Vec::new() } else { ethtool.names(name, count)? };
+            Ok((count, names))
+        });
         match looked {
+            Ok((0, _)) => driver.none = Some(NO_STATISTICS.to_owned()),
             Ok((count, names)) => {
                 driver.count = count;
                 let wanted = names.iter().enumerate();
                 driver.wanted =
                     wanted.filter_map(|(at, name)| Some((at, of_driver(name)?, part(index, name)))).collect();
             }
-            Err(error) if is_unsupported(&error) => driver.none = Some("its driver keeps no statistics".to_owned()),
+            Err(error) if is_unsupported(&error) => driver.none = Some(NO_STATISTICS.to_owned()),
             Err(error) if is_gone(&error) => {}
             Err(error) => driver.none = Some(error.to_string()),
         }

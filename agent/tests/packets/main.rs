@@ -5,6 +5,7 @@ mod kept;
 mod ports;
 mod probes;
 mod ring;
+mod signals;
 
 use std::{path::Path, process::Command};
 
