@@ -82,7 +82,7 @@ impl App {
             Some(Row::Port(_) | Row::Closed(_)) => vec![(Action::Open, "on all nodes"), (Action::Probe, "probe")],
             Some(Row::Flow(_)) => vec![(Action::Open, "capture it")],
             Some(Row::Signal(_)) => vec![(Action::Open, "what it means")],
-            Some(Row::Event(_)) | None => Vec::new(),
+            Some(Row::Event(_) | Row::Missing(_)) | None => Vec::new(),
         };
         let mut hints = if self.view == View::Capture { Vec::new() } else { into };
         hints.extend(self.capture_hints());

@@ -1,7 +1,7 @@
 //! The Signals screen: what the kernels of all nodes count, what is out of the normal first.
 //!
-//! Owns which rows there are, in which order, and what a key does to one. Rows are made once a second and not while drawing.
-//! Pure.
+//! Owns which rows there are, in which order, and what a key does to one. Rows are made once a second and not while
+//! drawing. Pure.
 
 use nodewatch_protocol::UnixMillis;
 use nodewatch_signals::{Normal, SIGNALS, Signal, SignalId};

@@ -154,6 +154,8 @@ fn a_node_has_a_tab_of_its_own_with_a_row_an_interface() {
     let first = shown(&app);
     assert_eq!(first[0], ("ena.pps_allowance_exceeded".into(), "eth1".into()));
     assert_eq!((first[1].0.as_str(), first.len()), ("tcp.out_segs", 7));
+    let missing = app.node_rows(app.current().expect("a node"));
+    assert!(matches!(missing.last(), Some(Row::Missing(it)) if it.source == "/proc/pressure"), "said at the end");
     assert_eq!(key(&mut app, Action::Copy), [Effect::copy(["ena.pps_allowance_exceeded eth1 +7"])]);
     key(&mut app, Action::Open);
     assert!(matches!(app.top(), Some(Layer::Signal(_))));

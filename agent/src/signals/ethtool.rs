@@ -1,7 +1,7 @@
 //! What drivers count of their interfaces, such as the allowances of an EC2 instance.
 //!
-//! Owns which statistics of a driver are read. Those of an interface are looked up once by name, and again whenever their number
-//! has changed, as with its queues.
+//! Owns which statistics of a driver are read. Those of an interface are looked up once by name, and again whenever
+//! their number has changed, as with its queues.
 
 use std::{
     hash::{Hash, Hasher},

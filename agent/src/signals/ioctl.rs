@@ -24,8 +24,8 @@ const NAME: usize = 32;
 const HEAD: usize = 1;
 /// Of a driver with more statistics none is asked for.
 const MOST: usize = 8192;
-/// The kernel writes as many as the driver has at that moment, whatever was told before: room for many times [`MOST`]. Pages that
-/// are never written take no memory.
+/// The kernel writes as many as the driver has at that moment, whatever was told before: room for many times [`MOST`].
+/// Pages that are never written take no memory.
 const ROOM: usize = 16 * MOST * NAME / 8;
 
 /// What a driver tells of an interface.
@@ -98,9 +98,9 @@ impl Ethtool {
         word[4..].copy_from_slice(&second);
         self.buffer[..3].copy_from_slice(&[u64::from_ne_bytes(word), then, 0]);
         request.ifr_ifru.ifru_data = self.buffer.as_mut_ptr().cast();
-        // SAFETY: the kernel reads the `ifreq` and the head of the buffer, and writes the buffer only: one number, or as many
-        // names or numbers as the driver has. Whoever asks for those was told before that they are at most MOST, and the
-        // buffer, which nobody else holds meanwhile, has room for sixteen times as many names.
+        // SAFETY: the kernel reads the `ifreq` and the head of the buffer, and writes the buffer only: one number, or
+        // as many names or numbers as the driver has. Whoever asks for those was told before that they are at most
+        // MOST, and the buffer, which nobody else holds meanwhile, has room for sixteen times as many names.
         let done = unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request) };
         if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }

@@ -1,7 +1,7 @@
 //! The kernel's signals: read once a second, on a thread beside the hub.
 //!
-//! Owns the sources and what of them has moved. Needs no capability. A source that this kernel does not have is told once and
-//! is no failure. Must not know tunnels.
+//! Owns the sources and what of them has moved. Needs no capability. A source that this kernel does not have is told
+//! once and is no failure. Must not know tunnels.
 
 mod ethtool;
 mod files;
@@ -123,22 +123,22 @@ impl Values {
 /// The node's interfaces, by number, as they were listed last.
 type Interfaces = Rc<RefCell<Vec<(u32, Rc<str>)>>>;
 
-/// Every source of this machine.
-fn all() -> Vec<Box<dyn Source>> {
+/// Every source of this machine; those that are files are below that folder.
+pub fn all(proc: &Path) -> Vec<Box<dyn Source>> {
     let interfaces = Interfaces::default();
-    let mut sources = files::all(Path::new("/proc"));
+    let mut sources = files::all(proc);
     // The first lists the interfaces for the others.
     sources.push(Box::new(links::Links::new(Rc::clone(&interfaces))));
     sources.push(Box::new(links::Qdiscs::new(Rc::clone(&interfaces))));
     sources.push(Box::new(ethtool::Drivers::new(interfaces)));
-    sources.push(Box::new(sockets::Connections::new(Path::new("/proc"))));
+    sources.push(Box::new(sockets::Connections::new(proc)));
     sources
 }
 
 /// Reads on a thread of its own, until nobody takes what it tells any more.
 pub fn start(mut tell: impl FnMut(SignalsUpdate) -> bool + Send + 'static) -> io::Result<()> {
     let run = move || {
-        let mut reader = Reader::new(all(), unix_millis());
+        let mut reader = Reader::new(all(Path::new("/proc")), unix_millis());
         let mut next = Instant::now();
         while tell(reader.read(Instant::now(), unix_millis())) {
             // Seconds that were missed, as by a machine that was suspended, are not made up for.

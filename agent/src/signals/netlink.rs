@@ -1,7 +1,7 @@
 //! Dumps over netlink, message by message.
 //!
-//! Owns the socket and the walk over messages and attributes. Must not know what they say. Every length that the kernel wrote
-//! is checked before it is followed.
+//! Owns the socket and the walk over messages and attributes. Must not know what they say. Every length that the
+//! kernel wrote is checked before it is followed.
 
 use std::{os::fd::OwnedFd, time::Duration};
 

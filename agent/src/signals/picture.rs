@@ -55,3 +55,33 @@ impl Picture {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(id: u32, name: &str, value: u64, total: u64) -> SignalSeries {
+        SignalSeries { id, name: name.into(), item: String::new(), value, total }
+    }
+
+    #[test]
+    fn a_tunnel_that_comes_later_is_told_where_everything_stands() {
+        let mut picture = Picture::default();
+        assert_eq!(picture.whole(), None, "nothing was read yet");
+        let told = vec![series(0, "tcp.listen_overflows", 7, 0), series(1, "tcp.established", 20, 0)];
+        let missing = Some(vec![MissingSource { source: "/proc/pressure".into(), reason: "none".into() }]);
+        picture.take(&SignalsUpdate {
+            at: 1,
+            since: Some(1),
+            told,
+            missing: missing.clone(),
+            ..SignalsUpdate::default()
+        });
+        picture.take(&SignalsUpdate { at: 2, moved: vec![(0, 3), (1, 18), (9, 1)], ..SignalsUpdate::default() });
+        let late = vec![series(2, "udp.no_ports", 1, 1)];
+        picture.take(&SignalsUpdate { at: 3, told: late, gone: vec![1], left_out: 2, ..SignalsUpdate::default() });
+        let told = vec![series(0, "tcp.listen_overflows", 10, 3), series(2, "udp.no_ports", 1, 1)];
+        let whole = SignalsUpdate { at: 3, since: Some(1), told, missing, left_out: 2, ..SignalsUpdate::default() };
+        assert_eq!(picture.whole(), Some(Update::Signals(whole)));
+    }
+}

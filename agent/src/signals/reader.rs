@@ -1,7 +1,7 @@
 //! What has moved since the reading before.
 //!
-//! Owns the counters as they were read last, one a CPU or field of a driver, and the numbers by which signals are told. A part
-//! that is new, as a CPU or an interface that was plugged in, counts from its first reading on.
+//! Owns the counters as they were read last, one a CPU or field of a driver, and the numbers by which signals are
+//! told. A part that is new, as a CPU or an interface that was plugged in, counts from its first reading on.
 
 use std::{
     rc::Rc,

@@ -1,7 +1,7 @@
 //! How full accept queues are, and how many local ports are in use toward one address and port.
 //!
-//! Owns the count over all TCP sockets of the node's network namespace. The kernel leaves out those whose local port is none that it
-//! gives out itself. Layouts: `linux/inet_diag.h`, `net/tcp_states.h`.
+//! Owns the count over all TCP sockets of the node's network namespace. The kernel leaves out those whose local port
+//! is none that it gives out itself. Layouts: `linux/inet_diag.h`, `net/tcp_states.h`.
 
 use std::{
     cmp::Reverse,

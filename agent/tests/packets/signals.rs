@@ -16,7 +16,8 @@ use nodewatch_testing::{
 
 use crate::{possible, setup};
 
-/// The signals of an agent as its updates tell them: by name and item, what each rose by since the picture that came first.
+/// The signals of an agent as its updates tell them: by name and item, what each rose by since the picture that came
+/// first.
 #[derive(Default)]
 struct Told {
     names: BTreeMap<u32, (String, String)>,

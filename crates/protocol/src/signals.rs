@@ -1,7 +1,8 @@
 //! Signals on the wire: which a node has, and by how much they move.
 //!
-//! Owns their form, in which what does not move takes no room. What a signal means is its table's to say. A counter is told as
-//! what it rose by since this agent began, so that what is set back, or full, on the node is nobody's to undo here.
+//! Owns their form, in which what does not move takes no room. What a signal means is its table's to say. A counter is
+//! told as what it rose by since this agent began, so that what is set back, or full, on the node is nobody's to undo
+//! here.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,8 +18,8 @@ pub const LONGEST_ITEM: usize = 96;
 pub struct SignalsUpdate {
     /// When they were read.
     pub at: UnixMillis,
-    /// When this agent began to read, in a whole picture: what was told before it is void. Counters of the same beginning go
-    /// on where they were.
+    /// When this agent began to read, in a whole picture: what was told before it is void. Counters of the same
+    /// beginning go on where they were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<UnixMillis>,
     /// Signals that are new, or that are told anew.
@@ -75,4 +76,24 @@ pub struct MissingSource {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{FromAgent, MAX_LINE, Update, encode};
+
+    #[test]
+    fn all_signals_that_there_can_be_fit_one_line() {
+        let series = |id| SignalSeries {
+            id: u32::MAX - id,
+            name: "ena.conntrack_allowance_available".into(),
+            item: "eni0123456789ab".into(),
+            value: u64::MAX,
+            total: u64::MAX,
+        };
+        let told = (0..MOST_SIGNALS as u32).map(series).collect();
+        let line = encode(&FromAgent::Update(Update::Signals(SignalsUpdate { told, ..SignalsUpdate::default() })));
+        assert!(line.is_ok_and(|line| line.len() < MAX_LINE));
+    }
 }

@@ -1,7 +1,8 @@
 //! The table: every signal that there is.
 //!
-//! Owns names, fields, meanings and what is normal. The order is that of docs, and of screens where nothing else orders
-//! them. What is normal follows kernels, AWS and reports of false alarms; where they name no number it is a first guess.
+//! Owns names, fields, meanings and what is normal. The order is that of docs, and of screens where nothing else
+//! orders them. What is normal follows kernels, AWS and reports of false alarms; where they name no number it is a
+//! first guess.
 
 use super::{
     Kind,

@@ -88,7 +88,7 @@ impl App {
                 let signal = series.signal;
                 self.open_reading(Layer::Signal(SignalView { signal }));
             }
-            Some(Row::Event(_)) | None => self.say_dead(Action::Open),
+            Some(Row::Event(_) | Row::Missing(_)) | None => self.say_dead(Action::Open),
         }
         Vec::new()
     }
@@ -132,6 +132,7 @@ impl App {
                 let item = if item.is_empty() { String::new() } else { format!(" {item}") };
                 format!("{}{item} {}", info.name, amount_text(info, amount))
             }
+            Row::Missing(missing) => format!("{}: {}", missing.source, missing.reason),
             Row::Event(event) => format!("{} {}", text::rfc3339(self.session.wall(event.at)), event.text),
         })
     }

@@ -5,7 +5,7 @@
 
 use std::cmp::Ordering;
 
-use nodewatch_protocol::{Endpoint, Flow, Port, Transport, Tunnel};
+use nodewatch_protocol::{Endpoint, Flow, MissingSource, Port, Transport, Tunnel};
 
 use crate::{
     model::{ListedPort, NodeName},
@@ -38,6 +38,8 @@ pub enum Row<'a> {
     Event(&'a NodeEvent),
     /// What the kernel counts.
     Signal(&'a SignalState),
+    /// What it does not count.
+    Missing(&'a MissingSource),
 }
 
 impl Row<'_> {
@@ -50,6 +52,7 @@ impl Row<'_> {
             Self::File(row) => RowId::File(row.key.name.clone()),
             Self::Event(event) => RowId::Event(event.at, event.text.clone()),
             Self::Signal(series) => RowId::Signal(series.info().name.to_owned(), series.item.clone()),
+            Self::Missing(missing) => RowId::Signal(missing.source.clone(), missing.reason.clone()),
         }
     }
 
@@ -63,6 +66,7 @@ impl Row<'_> {
             (Self::File(row), RowId::File(name)) => row.key.name == *name,
             (Self::Event(event), RowId::Event(at, text)) => event.at == *at && event.text == *text,
             (Self::Signal(series), RowId::Signal(name, item)) => series.info().name == name && series.item == *item,
+            (Self::Missing(missing), RowId::Signal(name, item)) => missing.source == *name && missing.reason == *item,
             _ => false,
         }
     }
@@ -236,7 +240,10 @@ impl App {
                 }
             }
         });
-        rows.into_iter().map(|(.., series)| Row::Signal(series)).collect()
+        let missing = state.signals.missing.iter().filter(|missing| {
+            !faults_only && tab.text.shows(&[("name", missing.source.as_str()), ("source", missing.source.as_str())])
+        });
+        rows.into_iter().map(|(.., series)| Row::Signal(series)).chain(missing.map(Row::Missing)).collect()
     }
 
     /// Where the cursor is among the rows that are shown.

@@ -1,7 +1,7 @@
 //! A node's signals as its agent tells them, with two minutes of history.
 //!
-//! Owns what has moved when, in steps of a few seconds, and whether that is out of the normal. Most signals never move, and take no
-//! room for it. Pure.
+//! Owns what has moved when, in steps of a few seconds, and whether that is out of the normal. Most signals never
+//! move, and take no room for it. Pure.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -28,7 +28,8 @@ pub struct SignalState {
     pub total: u64,
     /// The most that was seen.
     most: u64,
-    /// By step, oldest first: what a counter rose by, where a gauge was at the end. Steps without a change are left out.
+    /// By step, oldest first: what a counter rose by, where a gauge was at the end. Steps without a change are left
+    /// out.
     steps: VecDeque<(u64, u64)>,
 }
 
@@ -43,6 +44,8 @@ pub struct NodeSignals {
     pub missing: Vec<MissingSource>,
     /// Signals that had no room.
     pub left_out: u64,
+    /// When the agent told something last, by the laptop's clock.
+    heard: UnixMillis,
     /// When the agent began to read, by its own clock.
     since: Option<UnixMillis>,
 }
@@ -186,6 +189,7 @@ impl NodeSignals {
             self.missing = missing;
         }
         self.left_out = update.left_out;
+        self.heard = now;
     }
 
     /// Whether the agent has told any.
@@ -202,6 +206,10 @@ impl NodeSignals {
     /// Whether it is out of the normal.
     pub fn is_out(&self, state: &SignalState, now: UnixMillis) -> bool {
         let info = state.info();
+        // Of an agent that says nothing any more nothing is known.
+        if now.saturating_sub(self.heard) > WINDOW_SECONDS * 1000 {
+            return false;
+        }
         if matches!(info.normal, Normal::Informative) || (info.is_counter() && state.steps.is_empty()) {
             return false;
         }
@@ -284,6 +292,7 @@ mod tests {
         let points = node.series[&0].points(NOW + 20_000);
         assert_eq!(points[STEPS - 5..], [10, 10, 80, 80, 80]);
         assert_eq!(points[0], 10);
+        assert!(!node.is_out(&node.series[&0], NOW + 71_000), "nothing was heard for more than a minute");
         node.apply(moved(&[(0, 79)]), NOW + 21_000);
         assert!(!node.is_out(&node.series[&0], NOW + 21_000));
         node.apply(SignalsUpdate { gone: vec![1], ..SignalsUpdate::default() }, NOW + 22_000);

@@ -42,8 +42,11 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, view: Si
     lines.extend(long_fact(" normal", &info.normal.to_string(), width, theme));
     lines.extend(long_fact(" source", &format!("{}, {}", info.origin.text(), info.field), width, theme));
     lines.push(fact(" kind", format!("{kind} of {}, of a {}", info.unit, info.scope.word()), theme.plain, theme));
-    let style = if out > 0 { theme.warn } else { theme.plain };
-    lines.push(fact(" out", format!("! {out} of {}", on_nodes.len()), style, theme));
+    let (told, style) = match out {
+        0 => (format!("none of {}", on_nodes.len()), theme.plain),
+        _ => (format!("! {out} of {}", on_nodes.len()), theme.warn),
+    };
+    lines.push(fact(" out", told, style, theme));
     lines.push(Line::default());
     let name = width.saturating_sub(3 + 2 * (NUMBER + 1) + STEPS + 2).clamp(12, 60);
     let head =

@@ -41,7 +41,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
     let table = Table {
         head,
         line: |row: &Row<'_>| {
-            let Row::Signal(series) = row else { return Line::default() };
+            let series = match row {
+                Row::Signal(series) => series,
+                Row::Missing(missing) => {
+                    let text = format!("- {}: {}", visible(&missing.source), visible(&missing.reason));
+                    return Line::from(Span::styled(fit(&text, width.saturating_sub(1)), theme.dim));
+                }
+                _ => return Line::default(),
+            };
             let (info, own) = (series.info(), standing(state, series, now));
             let style = style_of(&own, theme);
             let recent = if info.is_counter() { amount(info, own.amount) } else { String::new() };
@@ -62,9 +69,16 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
                 }
                 facts
             }
+            Row::Missing(missing) => {
+                vec![(format!("not on this node: {}: {}", missing.source, missing.reason), theme.plain)]
+            }
             _ => Vec::new(),
         },
-        none: " no signals yet: {deploy} deploys the agent",
+        none: if state.agent.is_missing() {
+            " no signals yet: {deploy} deploys the agent"
+        } else {
+            " no signals yet: its agent has told none"
+        },
     };
     table.draw(frame, area, app, state, theme, hits);
 }

@@ -1,3 +1,5 @@
+//! Counters by script and files as kernels write them, through the whole of a reading.
+
 use std::{cell::Cell, io, path::Path};
 
 use nodewatch_signals::find;
@@ -324,7 +326,7 @@ fn files_of_another_form_are_said_and_no_failure() {
 /// No right is needed: nothing but the two netlink sockets and the files of this machine's own kernel.
 #[test]
 fn this_machine_has_signals() {
-    let mut reader = Reader::new(crate::signals::all(), 1);
+    let mut reader = Reader::new(crate::signals::all(Path::new("/proc")), 1);
     let first = reader.read(Instant::now(), 1);
     for name in ["tcp.out_segs", "udp.no_ports", "softnet.processed", "tcp.ephemeral_range"] {
         assert!(first.told.iter().any(|it| it.name == name), "{name}: {first:?}");
