@@ -232,7 +232,7 @@ async fn leaving_fetches_every_file_and_ends_with_a_receipt() {
     driver.send(Input::Key(Action::Open));
     driver.until("the end", |_| false).await;
     assert!(driver.ended);
-    let app = driver.engine.shut_down().await;
+    let app = Box::pin(driver.engine.shut_down()).await;
     let text = app.session.receipt().text();
     assert!(text.contains("fetched") && text.contains("a.pcapng") && !text.contains("LOST"), "{text}");
 }

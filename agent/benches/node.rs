@@ -138,7 +138,7 @@ fn signals(established: usize) {
     for second in 0..seconds {
         reader.read(begin + Duration::from_secs(second), second);
     }
-    let used = busy() - before;
+    let used = busy().saturating_sub(before);
     println!(
         "signals   64 CPUs, {established} sockets: {:.2} % of a core (goal 1), {:.2?} a second",
         used.as_secs_f64() * 100.0 / seconds as f64,

@@ -20,8 +20,6 @@ const ETHTOOL_GSSET_INFO: u32 = 0x37;
 const ETH_SS_STATS: u32 = 1;
 /// Bytes of a statistic's name.
 const NAME: usize = 32;
-/// Words before the names, and before the statistics.
-const HEAD: usize = 1;
 /// Of a driver with more statistics none is asked for.
 const MOST: usize = 8192;
 /// The kernel writes as many as the driver has at that moment, whatever was told before: room for many times [`MOST`].
@@ -74,11 +72,7 @@ impl Ethtool {
         }
         self.ask(interface, [ETHTOOL_GSTATS, count as u32], 0)?;
         let told = high_half(self.buffer[0]) as usize;
-        if told == count {
-            Ok(&self.buffer[HEAD..HEAD + count])
-        } else {
-            Err(io::Error::from(io::ErrorKind::InvalidData))
-        }
+        if told == count { Ok(&self.buffer[1..=count]) } else { Err(io::Error::from(io::ErrorKind::InvalidData)) }
     }
 
     /// The buffer begins with two half words and one word; the kernel reads them and writes its answer over them.

@@ -51,9 +51,8 @@ pub enum SourceError {
 impl From<io::Error> for SourceError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::NotFound => Self::Absent,
-            // As of /proc/pressure on a kernel that was started without it.
-            io::ErrorKind::Unsupported => Self::Absent,
+            // The second is that of /proc/pressure on a kernel that was started without it.
+            io::ErrorKind::NotFound | io::ErrorKind::Unsupported => Self::Absent,
             _ => Self::File(error),
         }
     }
@@ -89,7 +88,7 @@ struct Value {
     item: Rc<str>,
     /// What of it: a CPU, or one of several fields. Each is counted by itself, and what is told is their sum.
     part: u64,
-    value: u64,
+    number: u64,
 }
 
 impl Default for Values {
@@ -106,12 +105,12 @@ impl Values {
 
     /// A part of one of the node.
     pub fn add_part(&mut self, signal: SignalId, part: u64, value: u64) {
-        self.found.push(Value { signal, item: Rc::clone(&self.none), part, value });
+        self.found.push(Value { signal, item: Rc::clone(&self.none), part, number: value });
     }
 
     /// A part of one that the node has several of.
     pub fn add_item(&mut self, signal: SignalId, item: &Rc<str>, part: u64, value: u64) {
-        self.found.push(Value { signal, item: Rc::clone(item), part, value });
+        self.found.push(Value { signal, item: Rc::clone(item), part, number: value });
     }
 
     /// A part of the source is not there.

@@ -30,7 +30,7 @@ struct Watched {
 
 /// One counter of the kernel.
 struct Part {
-    part: u64,
+    id: u64,
     last: u64,
     round: u64,
 }
@@ -119,14 +119,13 @@ impl Reader {
             |(source, reason): &(String, String)| MissingSource { source: source.clone(), reason: reason.clone() };
         let mut missing: Vec<MissingSource> = values.missing.iter().map(told).collect();
         let mut left_out = 0;
-        match outcome {
-            Err(error) => missing.push(MissingSource { source: origin.text().to_owned(), reason: chain(error) }),
-            Ok(()) => {
-                for value in &values.found {
-                    left_out += u64::from(!self.count(index, value));
-                }
-                missing.extend(self.absent(origin));
+        if let Err(error) = outcome {
+            missing.push(MissingSource { source: origin.text().to_owned(), reason: chain(error) });
+        } else {
+            for value in &values.found {
+                left_out += u64::from(!self.count(index, value));
             }
+            missing.extend(self.absent(origin));
         }
         let watched = &mut self.sources[index];
         watched.missing = missing;
@@ -134,7 +133,7 @@ impl Reader {
     }
 
     /// False where there is no room for it.
-    fn count(&mut self, source: usize, Value { signal, item, part, value }: &Value) -> bool {
+    fn count(&mut self, source: usize, Value { signal, item, part, number }: &Value) -> bool {
         let round = self.round;
         let key = (*signal, Rc::clone(item));
         let full = self.series.len() >= MOST_SIGNALS || item.len() > LONGEST_ITEM;
@@ -147,7 +146,7 @@ impl Reader {
             *next_id = next_id.wrapping_add(1);
             Series::new(id, *signal, source)
         });
-        series.count(*part, *value, round);
+        series.count(*part, *number, round);
         true
     }
 
@@ -216,11 +215,11 @@ impl Series {
         }
         self.value = self.value.saturating_add(value);
         // They come in the same order each time, as long as none comes or goes.
-        let expected = self.parts.get(self.read).filter(|known| known.part == part).map(|_| self.read);
-        let found = expected.or_else(|| self.parts.iter().position(|known| known.part == part));
+        let expected = self.parts.get(self.read).filter(|known| known.id == part).map(|_| self.read);
+        let found = expected.or_else(|| self.parts.iter().position(|known| known.id == part));
         self.read += 1;
         let Some(known) = found.and_then(|at| self.parts.get_mut(at)) else {
-            self.parts.push(Part { part, last: value, round });
+            self.parts.push(Part { id: part, last: value, round });
             // What it has counted before is part of the value, and nothing that has moved.
             self.reset = true;
             return;

@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     fn told(values: &Values) -> Vec<(&str, u64)> {
-        values.found.iter().map(|value| (&*value.item, value.value)).collect()
+        values.found.iter().map(|value| (&*value.item, value.number)).collect()
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub struct Difference {
 pub fn difference(before: u64, now: u64) -> Difference {
     let (moved, reset) = if now >= before {
         (now - before, false)
-    } else if before < FULL_32 && before >= FULL_32 - NEAR && now < NEAR {
+    } else if (FULL_32 - NEAR..FULL_32).contains(&before) && now < NEAR {
         (FULL_32 - before + now, false)
     } else if before >= u64::MAX - NEAR && now < NEAR {
         (now.wrapping_sub(before), false)

@@ -7,12 +7,14 @@ use nodewatch_signals::find;
 use super::*;
 use crate::signals::files;
 
-type Readings = Vec<Result<Vec<(&'static str, &'static str, u64, u64)>, SourceError>>;
+/// Name, item, part and value of each.
+type Reading = Result<Vec<(&'static str, &'static str, u64, u64)>, SourceError>;
+type Readings = Vec<Reading>;
 
-/// A source that says what it was given, one reading after the other: name, item, part and value.
+/// A source that says what it was given, one reading after the other.
 struct Script {
     origin: Origin,
-    readings: std::vec::IntoIter<Result<Vec<(&'static str, &'static str, u64, u64)>, SourceError>>,
+    readings: std::vec::IntoIter<Reading>,
     every: Duration,
     reads: Rc<Cell<usize>>,
 }
