@@ -160,6 +160,7 @@ fn the_pure_parts_name_nothing_that_waits() {
         "src/session",
         "src/screens",
         "src/model",
+        "crates/analysis/src",
         "crates/ports",
         "crates/protocol/src",
         "crates/pcapng/src",
@@ -340,7 +341,9 @@ fn each_way_out_is_in_one_place() {
 
 #[test]
 fn the_wire_and_the_judge_of_ports_have_no_io() {
-    for (file, text) in [sources("crates/protocol/src"), sources("crates/ports/src")].concat() {
+    for (file, text) in
+        [sources("crates/protocol/src"), sources("crates/ports/src"), sources("crates/analysis/src")].concat()
+    {
         let code = code(&text);
         for word in ["std::fs", "std::io", "std::process", "tokio", "std::time"] {
             assert!(!code.contains(word), "{} names {word}", file.display());
@@ -379,6 +382,7 @@ fn every_module_says_what_it_owns() {
     for (file, text) in [
         sources("src"),
         sources("agent/src"),
+        sources("crates/analysis/src"),
         sources("crates/filter/src"),
         sources("crates/pcapng/src"),
         sources("crates/ports/src"),

@@ -3,7 +3,6 @@
 //! Owns everything between a network interface and a capture file. Must not know tunnels or requests.
 
 mod channel;
-mod decode;
 mod devices;
 mod engine;
 mod freeze;
@@ -21,6 +20,8 @@ mod statistics;
 mod taps;
 mod watch;
 mod writer;
+
+use nodewatch_analysis::decode;
 
 pub use engine::{Capture, CaptureEvent};
 pub use save::save_pending;

@@ -12,10 +12,11 @@ use std::{
     time::Duration,
 };
 
+use nodewatch_analysis::decode::Link;
 use nodewatch_pcapng::{self as pcapng, InterfaceBlock, PACKET_OVERHEAD, SectionBlock, StatisticsBlock};
 use nodewatch_protocol::{CaptureSpec, Content, Dropped, PendingFreeze};
 
-use super::{channel::Channel, decode::Link, moment::Moment, packet::RawPacket, writer::Job};
+use super::{channel::Channel, moment::Moment, packet::RawPacket, writer::Job};
 use crate::ring::{Sequence, store::file_name};
 
 /// A buffer is handed over when the next packet would take it past this.
