@@ -107,6 +107,12 @@ pub enum Command {
     /// Merge captures into one file, in time order
     #[command(args = options::merge())]
     Merge(MergeArgs),
+    /// Show what went wrong among the packets of captures
+    ///
+    /// Connections that failed, were delayed or reset, retransmissions, questions to DNS without an answer and more, by
+    /// pairs of addresses. Needs neither a cluster nor a terminal.
+    #[command(args = options::diagnose())]
+    Diagnose(DiagnoseArgs),
     /// Check what would stop a session and how to fix it; creates nothing
     #[command(args = options::preflight())]
     Preflight {
@@ -304,6 +310,16 @@ pub struct MergeArgs {
     pub output: OutputArgs,
 }
 
+/// What to look at.
+#[derive(Debug, Clone, Args)]
+pub struct DiagnoseArgs {
+    /// Captures (pcap or pcapng, plain, gzip or zstd) or directories of them; - for standard input
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
 /// What to clean up, and how.
 #[derive(Debug, Clone, Args)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
@@ -450,6 +466,7 @@ impl Command {
             | Self::Alarms(AlarmsCommand::Create { output, .. } | AlarmsCommand::List { output }) => Some(*output),
             Self::Cleanup(arguments) => Some(arguments.output),
             Self::Merge(arguments) => Some(arguments.output),
+            Self::Diagnose(arguments) => Some(arguments.output),
             Self::Alarms(AlarmsCommand::Delete { .. })
             | Self::Attach { .. }
             | Self::Report(_)

@@ -307,6 +307,10 @@ pub(super) fn merge() -> Vec<Arg> {
     Set(command.mut_arg("out", |out| out.conflicts_with("into"))).anywhere().options()
 }
 
+pub(super) fn diagnose() -> Vec<Arg> {
+    Set::new().anywhere().options()
+}
+
 pub(super) fn preflight() -> Vec<Arg> {
     let Set(command) = Set::new().sites().deployed().upload().help("s3", "Also check this bucket");
     let local = |local: Arg| local.conflicts_with_all(["nodes", "namespace", "reaper", "daemonset", "push_agent"]);

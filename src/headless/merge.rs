@@ -218,14 +218,14 @@ fn what(merged: &Merged, out: &Path) -> String {
 }
 
 /// A time in UTC, to the microsecond.
-fn exact(nanos: i64) -> String {
+pub(super) fn exact(nanos: i64) -> String {
     let millis = u64::try_from(nanos / 1_000_000).unwrap_or(0);
     let day = clock::rfc3339(millis);
     format!("{}T{}Z", day.split('T').next().unwrap_or_default(), time_of_day(nanos))
 }
 
 /// What lies in a folder beside the captures.
-fn passed_over(files: &[(PathBuf, String)]) -> Option<String> {
+pub(super) fn passed_over(files: &[(PathBuf, String)]) -> Option<String> {
     if files.is_empty() {
         return None;
     }
@@ -237,7 +237,7 @@ fn passed_over(files: &[(PathBuf, String)]) -> Option<String> {
 }
 
 /// Files that somebody has named more than once.
-fn named_again(files: &[PathBuf]) -> Option<String> {
+pub(super) fn named_again(files: &[PathBuf]) -> Option<String> {
     let names: std::collections::BTreeSet<String> = files.iter().map(|path| path.display().to_string()).collect();
     let more = names.len().saturating_sub(NAMED);
     let named: Vec<String> = names.into_iter().take(NAMED).collect();

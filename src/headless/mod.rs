@@ -6,6 +6,7 @@
 mod ask;
 pub mod captures;
 pub mod cleanup;
+pub mod diagnose;
 mod drift;
 mod exit_code;
 mod gaps;
