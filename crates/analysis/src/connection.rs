@@ -216,9 +216,8 @@ impl Connection {
         let flow = &mut self.flows[side];
         match (segment.has(SYN), segment.has(ACK)) {
             (true, false) => {
-                let again = flow.has_begun();
                 flow.begins_again(segment.sequence);
-                again
+                false
             }
             (true, true) if flow.began_otherwise(segment.sequence) => {
                 flow.rebase(segment.sequence);

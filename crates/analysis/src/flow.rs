@@ -97,8 +97,9 @@ pub struct Flow {
     seen_up_to: u32,
     /// The last acknowledgment.
     acked: u32,
-    /// Duplicate acknowledgments since; below 0 after one of what was not seen.
-    duplicates: i32,
+    /// Duplicate acknowledgments since; all that there can be after one of what was not seen: that one may stand for
+    /// many, and Wireshark counts so.
+    duplicates: u32,
     next_at: i64,
     acked_at: i64,
     window: u16,
@@ -118,11 +119,6 @@ fn nanos(from: i64, to: i64) -> u64 {
 }
 
 impl Flow {
-    /// Its first number is known.
-    pub fn has_begun(&self) -> bool {
-        self.base.is_some()
-    }
-
     /// It has begun, and with another number than this.
     pub fn began_otherwise(&self, sequence: u32) -> bool {
         self.base.is_some_and(|base| base != sequence)
@@ -203,7 +199,7 @@ impl Flow {
         if back.marks.has(Marks::KEEP_ALIVE) {
             return marks | Marks::KEEP_ALIVE_ACK;
         }
-        self.duplicates = self.duplicates.max(0).saturating_add(1);
+        self.duplicates = self.duplicates.wrapping_add(1);
         marks | Marks::DUPLICATE_ACK
     }
 
@@ -219,12 +215,12 @@ impl Flow {
 
     /// Bytes of this direction were acknowledged that were not seen: said once for each gap.
     fn acked_unseen(&mut self) -> Marks {
-        if self.seen_up_to > self.next {
+        if after(self.next, self.seen_up_to) {
             self.seen_up_to = self.next;
             return Marks::ACKED_UNSEEN;
         }
         let said = self.duplicates != 0;
-        self.duplicates = -1;
+        self.duplicates = u32::MAX;
         if said { Marks::default() } else { Marks::ACKED_UNSEEN }
     }
 
