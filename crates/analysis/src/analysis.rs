@@ -339,6 +339,9 @@ impl Analysis {
 
     fn silent_question(&mut self, silence: &Silence) {
         let QuestionKey { client, interface, .. } = silence.key;
+        if silence.key.is_for_all() {
+            return;
+        }
         let listened = self.judging.last(interface).unwrap_or(silence.asked).saturating_sub(silence.asked);
         if listened < WAITED_AT_END {
             self.judging.unjudged.undecided += 1;

@@ -8,10 +8,13 @@ use crate::{
     decode::{Headers, Tuple},
     detail::{Icmp, Message, Neighbour, Segment},
     pairs::{PairKey, Service, Way, least},
-    questions::QuestionKey,
+    questions::{QuestionKey, is_multicast},
     symptom::Symptom,
     table::Place,
 };
+
+/// DNS, multicast DNS, and name resolution on a link: the same messages.
+const DNS_OVER_UDP: [u16; 3] = [DNS, 5353, 5355];
 
 impl Analysis {
     pub(crate) fn datagram(&mut self, seen: &Seen<'_>, headers: &Headers, tuple: &Tuple) {
@@ -19,9 +22,9 @@ impl Analysis {
         if headers.fragment.is_some_and(|fragment| !fragment.first) {
             return;
         }
-        let is_dns = tuple.source_port == DNS || tuple.destination_port == DNS;
+        let is_dns = DNS_OVER_UDP.contains(&tuple.source_port) || DNS_OVER_UDP.contains(&tuple.destination_port);
         let at = headers.place.transport as usize;
-        let payload = seen.bytes.get(at + 8..).filter(|_| is_dns && at > 0).unwrap_or_default();
+        let payload = if is_dns && at > 0 { payload(&seen.bytes[at.min(seen.bytes.len())..]) } else { &[] };
         if let Some(message) = Message::of(payload) {
             self.message(seen, headers, tuple, &message);
             return;
@@ -159,11 +162,18 @@ impl Analysis {
     }
 }
 
+/// What a datagram carries, as far as it was captured.
+fn payload(datagram: &[u8]) -> &[u8] {
+    let length = datagram.get(4..6).map_or(0, |length| usize::from(u16::from_be_bytes([length[0], length[1]])));
+    datagram.get(8..length.min(datagram.len())).unwrap_or_default()
+}
+
 /// Who asks whom; the question's number is not known here.
 fn question_key(tuple: &Tuple, seen: &Seen<'_>, headers: &Headers, answers: bool) -> QuestionKey {
     let (mut ends, mut ports) =
         ((tuple.source, tuple.destination), (tuple.source_port, tuple.destination_port));
-    if answers {
+    // What is said to all has no other end.
+    if answers && !is_multicast(tuple.destination) {
         (ends, ports) = ((ends.1, ends.0), (ports.1, ports.0));
     }
     QuestionKey {

@@ -75,6 +75,9 @@ const SOON_AFTER_ACK: u64 = 20_000_000;
 /// So late a segment may come and be out of order, where the round trip is not known.
 const OVERTAKEN: u64 = 3_000_000;
 
+/// One acknowledgment of what was not seen may stand for many that were not seen either.
+const MANY: u32 = u32::MAX;
+
 /// How windows are scaled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Scale {
@@ -97,12 +100,12 @@ pub struct Flow {
     seen_up_to: u32,
     /// The last acknowledgment.
     acked: u32,
-    /// Duplicate acknowledgments since; all that there can be after one of what was not seen: that one may stand for
-    /// many, and Wireshark counts so.
+    /// Duplicate acknowledgments since; [`MANY`] after one of what was not seen.
     duplicates: u32,
     next_at: i64,
     acked_at: i64,
-    window: u16,
+    /// `None` before its first segment.
+    window: Option<u16>,
     marks: Marks,
     scale: Scale,
     /// Its first acknowledgment after the beginning has still to come: that one's window is not scaled yet.
@@ -151,7 +154,7 @@ impl Flow {
         if back.base.is_none() && segment.has(ACK) {
             back.base = Some(segment.acknowledged.wrapping_sub(1));
         }
-        let mut marks = if segment.length == 1 && segment.sequence == self.next && back.window == 0 {
+        let mut marks = if segment.length == 1 && segment.sequence == self.next && back.window == Some(0) {
             Marks::PROBE
         } else {
             self.of_window(back, segment, plain)
@@ -190,7 +193,7 @@ impl Flow {
         if !repeats {
             return marks;
         }
-        if window != self.window {
+        if self.window != Some(window) {
             return if window == 0 { marks } else { marks | Marks::WINDOW_UPDATE };
         }
         if window == 0 {
@@ -199,7 +202,7 @@ impl Flow {
         if back.marks.has(Marks::KEEP_ALIVE) {
             return marks | Marks::KEEP_ALIVE_ACK;
         }
-        self.duplicates = self.duplicates.wrapping_add(1);
+        self.duplicates = if self.duplicates == MANY { 1 } else { self.duplicates.saturating_add(1) };
         marks | Marks::DUPLICATE_ACK
     }
 
@@ -210,7 +213,7 @@ impl Flow {
             Scale::By(shift) if !self.before_first_ack => u32::from(shift),
             Scale::By(_) | Scale::Not => 0,
         };
-        end == self.acked.wrapping_add(u32::from(self.window) << shift)
+        self.window.is_some_and(|window| end == self.acked.wrapping_add(u32::from(window) << shift))
     }
 
     /// Bytes of this direction were acknowledged that were not seen: said once for each gap.
@@ -220,7 +223,7 @@ impl Flow {
             return Marks::ACKED_UNSEEN;
         }
         let said = self.duplicates != 0;
-        self.duplicates = u32::MAX;
+        self.duplicates = MANY;
         if said { Marks::default() } else { Marks::ACKED_UNSEEN }
     }
 
@@ -258,7 +261,7 @@ impl Flow {
                 self.seen_up_to = self.next;
             }
         }
-        (self.window, self.acked, self.acked_at, self.marks) = (segment.window, segment.acknowledged, at, marks);
+        (self.window, self.acked, self.acked_at, self.marks) = (Some(segment.window), segment.acknowledged, at, marks);
     }
 
     fn settle_scale(&mut self, back: &mut Self, segment: &Segment<'_>) {

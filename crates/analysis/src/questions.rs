@@ -35,7 +35,18 @@ pub(crate) struct QuestionKey {
     pub(crate) over_tcp: bool,
 }
 
+/// Packets to it go to all that want them.
+pub(crate) fn is_multicast(address: u128) -> bool {
+    let (of_v6, of_v4) = (address >> 120 == 0xFF, address >> 28 == 0xF_FFFE);
+    of_v6 || of_v4
+}
+
 impl QuestionKey {
+    /// It is for whoever knows, and perhaps nobody does.
+    pub(crate) fn is_for_all(&self) -> bool {
+        is_multicast(self.server)
+    }
+
     pub(crate) fn pair(&self) -> PairKey {
         let Self { client, server, ports: (_, port), interface, tunnel, .. } = *self;
         PairKey { source: client, destination: server, port, service: Service::Dns, interface, tunnel }
@@ -56,8 +67,6 @@ pub(crate) struct Question {
 pub struct DnsTotals {
     /// Messages that ask.
     pub questions: u64,
-    /// Those that ask again what was not answered yet.
-    pub repeated: u64,
     /// Questions that were answered.
     pub answered: u64,
     /// Answers that say that the server failed.
@@ -67,9 +76,9 @@ pub struct DnsTotals {
 }
 
 impl DnsTotals {
-    /// Questions to which no answer was seen, each once however often it was asked.
+    /// Messages that ask to which no answer was seen; where one was asked again, the answer is that of the first.
     pub fn unanswered(&self) -> u64 {
-        self.questions.saturating_sub(self.repeated).saturating_sub(self.answered)
+        self.questions.saturating_sub(self.answered)
     }
 }
 
@@ -124,7 +133,6 @@ impl Questions {
         let known = self.table.find(&key);
         if let Some((_, question)) = known.and_then(|place| self.table.get_mut(place)) {
             if !question.answered && at.saturating_sub(question.asked) < WAITED {
-                self.totals.repeated += 1;
                 return (heard, known);
             }
             let pair = question.pair;

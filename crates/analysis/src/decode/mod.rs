@@ -10,6 +10,7 @@ mod options;
 #[cfg(test)]
 mod tests;
 mod tunnel;
+mod wireless;
 
 pub use fragments::Fragments;
 pub use link::Link;
