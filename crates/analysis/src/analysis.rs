@@ -295,9 +295,11 @@ impl Analysis {
     }
 
     fn wait(&mut self, at: i64, place: Place) {
-        if self.waiting.len() >= self.limits.connections {
-            self.waiting.pop_front();
-            self.totals.forgotten += 1;
+        if self.waiting.len() >= self.limits.connections
+            && let Some((asked, place)) = self.waiting.pop_front()
+        {
+            let known = self.connections.get_mut(place).and_then(|(_, connection)| connection.waits());
+            self.totals.forgotten += u64::from(known.is_some_and(|(since, _)| since == asked));
         }
         self.waiting.push_back((at, place));
     }

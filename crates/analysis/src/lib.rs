@@ -17,6 +17,8 @@ mod questions;
 mod streams;
 mod symptom;
 mod table;
+#[cfg(test)]
+mod tests;
 mod times;
 
 pub use analysis::{Analysis, Limits, Totals};

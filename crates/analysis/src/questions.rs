@@ -149,9 +149,12 @@ impl Questions {
     }
 
     fn wait(&mut self, at: i64, place: Option<Place>) {
-        if self.waiting.len() >= self.most {
-            self.waiting.pop_front();
-            self.forgotten += 1;
+        if self.waiting.len() >= self.most
+            && let Some((asked, place)) = self.waiting.pop_front()
+        {
+            let question = self.table.get_mut(place).map(|(_, question)| question);
+            let waits = |question: &Question| question.asked == asked && !question.answered && !question.told;
+            self.forgotten += u64::from(question.is_some_and(|question| waits(question)));
         }
         self.waiting.extend(place.map(|place| (at, place)));
     }

@@ -59,7 +59,7 @@ impl Times {
 }
 
 fn step(nanos: u64) -> usize {
-    let bits = 63 - nanos.max(1).leading_zeros();
+    let bits = nanos.max(1).ilog2();
     if bits < LEAST_BITS {
         return 0;
     }
