@@ -152,7 +152,12 @@ fn public_captures_are_counted_as_by_tshark() {
     }
     assert!(unexplained.is_empty(), "tshark's, then ours: {unexplained:#?}");
     for (at, (field, _)) in FIELDS.iter().enumerate().take(QUESTIONS) {
-        assert!(theirs[at].abs_diff(ours[at]) * 100 <= theirs[at], "{field}: {} of tshark, {} of ours", theirs[at], ours[at]);
+        assert!(
+            theirs[at].abs_diff(ours[at]) * 100 <= theirs[at],
+            "{field}: {} of tshark, {} of ours",
+            theirs[at],
+            ours[at]
+        );
     }
     assert!(theirs[0] > 200 && theirs[4] > 1000, "{theirs:?}");
 }
@@ -332,7 +337,10 @@ fn a_line_a_pair_and_the_summary_with_names_that_stay() {
     assert_eq!((&pair["failed"], &pair["attempts"], &pair["answered"]), (&1.into(), &1.into(), &1.into()));
     let packet = pair["samples"][0]["packet"].as_str().expect("a line");
     assert!(packet.starts_with("IP 10.0.0.") && packet.contains("Flags"), "{packet}");
-    assert_eq!((&summary["kind"], &summary["packets"], &summary["connections"]), (&"summary".into(), &7.into(), &1.into()));
+    assert_eq!(
+        (&summary["kind"], &summary["packets"], &summary["connections"]),
+        (&"summary".into(), &7.into(), &1.into())
+    );
     let names = |of: &Value| of.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
     assert_eq!(
         names(&summary["tcp"]),

@@ -87,7 +87,7 @@ impl Sums {
 impl Reading {
     fn new() -> Self {
         Self {
-            analysis: Analysis::new(Limits { pairs: PAIRS, ..Limits::default() }),
+            analysis: Analysis::new(Limits { pairs: PAIRS / 2, ..Limits::default() }),
             pairs: Sums::default(),
             interfaces: Vec::new(),
             span: None,

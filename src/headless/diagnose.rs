@@ -200,7 +200,8 @@ fn summary(diagnosis: &Diagnosis) -> Value {
 
 /// What the answer of a pair took, and its worst.
 fn took(times: Option<&Times>) -> String {
-    let text = |thousandths| times.and_then(|times| times.within(thousandths)).map(|nanos| format!("{:.1}", millis(nanos)));
+    let text =
+        |thousandths| times.and_then(|times| times.within(thousandths)).map(|nanos| format!("{:.1}", millis(nanos)));
     text(500).zip(text(990)).map_or_else(|| "-".to_owned(), |(half, most)| format!("{half}/{most}"))
 }
 
@@ -232,7 +233,18 @@ fn tables(diagnosis: &Diagnosis, wide: bool) {
             bytes(counts.bytes.iter().sum()),
         ]
     });
-    let heads = ["SOURCE", "DESTINATION", "INTERFACE", "FAILED", "ATTEMPTS", "ANSWER ms", "RTT ms", "SYMPTOMS", "PACKETS", "SIZE"];
+    let heads = [
+        "SOURCE",
+        "DESTINATION",
+        "INTERFACE",
+        "FAILED",
+        "ATTEMPTS",
+        "ANSWER ms",
+        "RTT ms",
+        "SYMPTOMS",
+        "PACKETS",
+        "SIZE",
+    ];
     let narrow = if wide { heads.len() } else { heads.len() - 2 };
     output::print_table(&heads[..narrow], &output::cut(shown.collect(), wide, narrow));
     if diagnosis.pairs.len() > rows {

@@ -251,16 +251,10 @@ impl Analysis {
     }
 
     /// The connection that a segment belongs to, and whether its ports had another before.
-    fn connection(
-        &mut self,
-        key: Key,
-        side: usize,
-        tuple: &Tuple,
-        segment: &Segment<'_>,
-        at: i64,
-    ) -> (Place, bool) {
+    fn connection(&mut self, key: Key, side: usize, tuple: &Tuple, segment: &Segment<'_>, at: i64) -> (Place, bool) {
         if let Some(place) = self.connections.find(&key) {
-            let begun_anew = self.connections.get_mut(place).is_some_and(|(_, known)| known.is_begun_anew(side, segment));
+            let begun_anew =
+                self.connections.get_mut(place).is_some_and(|(_, known)| known.is_begun_anew(side, segment));
             if begun_anew {
                 self.totals.connections += 1;
                 self.give_up(place, at);

@@ -170,8 +170,7 @@ fn payload(datagram: &[u8]) -> &[u8] {
 
 /// Who asks whom; the question's number is not known here.
 fn question_key(tuple: &Tuple, seen: &Seen<'_>, headers: &Headers, answers: bool) -> QuestionKey {
-    let (mut ends, mut ports) =
-        ((tuple.source, tuple.destination), (tuple.source_port, tuple.destination_port));
+    let (mut ends, mut ports) = ((tuple.source, tuple.destination), (tuple.source_port, tuple.destination_port));
     // What is said to all has no other end.
     if answers && !is_multicast(tuple.destination) {
         (ends, ports) = ((ends.1, ends.0), (ports.1, ports.0));

@@ -28,7 +28,14 @@ fn ip(protocol: u8, from: [u8; 4], to: [u8; 4], payload: &[u8]) -> Vec<u8> {
 }
 
 /// A segment from one end, with so many bytes of payload.
-fn tcp((from, to): ([u8; 4], [u8; 4]), ports: (u16, u16), flags: u8, (seq, ack): (u32, u32), window: u16, length: usize) -> Vec<u8> {
+fn tcp(
+    (from, to): ([u8; 4], [u8; 4]),
+    ports: (u16, u16),
+    flags: u8,
+    (seq, ack): (u32, u32),
+    window: u16,
+    length: usize,
+) -> Vec<u8> {
     let mut bytes = Vec::new();
     bytes.extend(ports.0.to_be_bytes());
     bytes.extend(ports.1.to_be_bytes());
@@ -324,7 +331,8 @@ fn questions_are_answered_late_wrongly_or_never() {
     listening.see(7 * SECOND, &question(5, "E"));
     listening.later(20 * SECOND);
     let (told, totals) = listening.end();
-    let (_, counts) = told.iter().find(|(pair, _)| pair.service == Service::Dns && pair.source == mapped(CLIENT)).expect("it");
+    let (_, counts) =
+        told.iter().find(|(pair, _)| pair.service == Service::Dns && pair.source == mapped(CLIENT)).expect("it");
     let of = |symptom| counts.both(symptom);
     assert_eq!((of(Symptom::DnsLate), of(Symptom::DnsFailed), of(Symptom::DnsNoName)), (1, 1, 1));
     assert_eq!((of(Symptom::DnsTruncated), of(Symptom::DnsUnanswered)), (1, 1));
@@ -416,7 +424,8 @@ fn times_are_told_of_handshakes_and_of_data_by_its_stamps() {
     listening.see(30 * MILLI, &stamped(false, (501, 201), (6, 1000), 0));
     let (counts, _) = listening.counts(Service::Tcp);
     let (answers, trips) = (counts.answers.expect("one"), counts.round_trips.expect("one"));
-    let near = |nanos: Option<u64>, wanted: i64| nanos.is_some_and(|nanos| nanos.abs_diff(wanted as u64) * 5 < wanted as u64);
+    let near =
+        |nanos: Option<u64>, wanted: i64| nanos.is_some_and(|nanos| nanos.abs_diff(wanted as u64) * 5 < wanted as u64);
     assert!(near(answers.within(500), MILLI), "{answers:?}");
     assert!(near(trips.within(990), 20 * MILLI), "{trips:?}");
 }
@@ -446,7 +455,8 @@ fn a_flood_finds_its_bound_and_what_had_no_room_is_counted() {
     for number in 0..50_000u32 {
         let [_, a, b, c] = number.to_be_bytes();
         let syn = tcp(([10, a, b, c], SERVER), (1000 + u16::from(c), 80), SYN, (number, 0), 10, 0);
-        let seen = Seen { interface: 0, link: Link::Raw, nanos: i64::from(number) * 10_000, wire_length: 40, bytes: &syn };
+        let seen =
+            Seen { interface: 0, link: Link::Raw, nanos: i64::from(number) * 10_000, wire_length: 40, bytes: &syn };
         analysis.packet(&seen);
         if number == 25_000 {
             analysis.tell(0, |_, counts| told += counts.packets.iter().sum::<u64>());

@@ -59,7 +59,8 @@ pub(super) fn source_of(path: &Path) -> String {
     let stem = path.file_name().unwrap_or_default().to_string_lossy();
     let stem = [".zst", ".gz"].iter().fold(&*stem, |stem, end| stem.trim_end_matches(end));
     let stem = stem.rsplit_once('.').map_or(stem, |(stem, _)| stem);
-    let common = stem.trim_end_matches(|letter: char| letter.is_ascii_digit() || matches!(letter, '-' | '_' | '.' | 'T' | 'Z'));
+    let common =
+        stem.trim_end_matches(|letter: char| letter.is_ascii_digit() || matches!(letter, '-' | '_' | '.' | 'T' | 'Z'));
     if common.is_empty() { stem.to_owned() } else { common.to_owned() }
 }
 
