@@ -132,12 +132,14 @@ impl Reading {
         self.analysis.end(|pair, counts| sums.add(pair, counts));
         let totals = self.analysis.totals();
         let mut pairs: Vec<(PairKey, Counts)> = self.pairs.pairs.into_iter().collect();
+        let interfaces = &self.interfaces;
         pairs.sort_by_cached_key(|(pair, counts)| {
+            let interface = interfaces.get(usize::from(pair.interface)).map_or("", String::as_str);
             let delayed = counts.both(nodewatch_analysis::Symptom::Delayed);
             let again = counts.both(nodewatch_analysis::Symptom::Retransmission);
             let sum: u64 = counts.packets.iter().sum();
             let order = (counts.failures(), u64::from(delayed), u64::from(again), sum);
-            (std::cmp::Reverse(order), pair.source, pair.destination, pair.port, pair.interface, pair.service.name())
+            (std::cmp::Reverse(order), pair.source, pair.destination, pair.port, pair.service.name(), interface)
         });
         let no_room = self.pairs.no_room + totals.no_room;
         Diagnosis { read, totals, span: self.span, pairs, interfaces: self.interfaces, lost: self.lost, no_room }

@@ -15,16 +15,12 @@ use crate::{
     judging::{Judging, Unjudged},
     neighbours::Neighbours,
     pairs::{Counts, PairKey, Pairs, Service, Way},
-    questions::{DnsTotals, QuestionKey, Questions, Silence},
+    questions::{DnsTotals, Questions, Silence},
     streams::Streams,
     symptom::Symptom,
     table::{Place, Table},
 };
 
-/// So long somebody waits for a connection. Most programs give up later, most people sooner.
-const WAITED: i64 = 10_000_000_000;
-/// At the end of a capture this long is enough.
-const WAITED_AT_END: i64 = 3_000_000_000;
 /// The port of DNS.
 pub(crate) const DNS: u16 = 53;
 
@@ -99,7 +95,7 @@ pub(crate) struct Key {
     low: u128,
     high: u128,
     ports: (u16, u16),
-    interface: u16,
+    pub(crate) interface: u16,
     tunnel: Option<Tunnel>,
 }
 
@@ -121,17 +117,24 @@ impl Key {
     }
 }
 
+/// What will be decided when more is known.
+pub(crate) enum Postponed {
+    Attempt { asked: i64, place: Place },
+    Question(Silence),
+}
+
 /// Everything that is known of packets so far.
 pub struct Analysis {
     pub(crate) connections: Table<Key, Connection>,
-    waiting: VecDeque<(i64, Place)>,
+    pub(crate) waiting: VecDeque<(i64, Place)>,
+    pub(crate) postponed: VecDeque<Postponed>,
     pub(crate) questions: Questions,
     pub(crate) streams: Streams,
     pub(crate) neighbours: Neighbours,
     pub(crate) pairs: Pairs,
     pub(crate) judging: Judging,
-    totals: Totals,
-    limits: Limits,
+    pub(crate) totals: Totals,
+    pub(crate) limits: Limits,
 }
 
 impl Analysis {
@@ -141,6 +144,7 @@ impl Analysis {
         Self {
             connections: Table::new(limits.connections, seed),
             waiting: VecDeque::new(),
+            postponed: VecDeque::new(),
             questions: Questions::new(limits.questions, seed),
             streams: Streams::new(limits.questions / 32, seed),
             neighbours: Neighbours::new(limits.questions / 8, seed),
@@ -184,6 +188,7 @@ impl Analysis {
     /// Gives out what was counted of each pair since the last time, some second ago. Of an interface that has lost packets
     /// since nothing is judged.
     pub fn tell(&mut self, now: i64, mut give: impl FnMut(&PairKey, Counts)) {
+        self.take_up(now);
         let (judging, totals) = (&self.judging, &mut self.totals);
         let forgotten = self.pairs.tell(
             |interface| judging.has_lost(interface, now),
@@ -278,73 +283,6 @@ impl Analysis {
             self.totals.forgotten += u64::from(gone.waits().is_some());
         }
         (place, false)
-    }
-
-    /// Of an attempt nothing more will come.
-    fn give_up(&mut self, place: Place, at: i64) {
-        let asked = self.connections.get_mut(place).and_then(|(_, connection)| connection.waits());
-        if let Some((asked, _)) = asked {
-            self.decide(place, asked, at);
-        }
-    }
-
-    fn wait(&mut self, at: i64, place: Place) {
-        if self.waiting.len() >= self.limits.connections
-            && let Some((asked, place)) = self.waiting.pop_front()
-        {
-            let known = self.connections.get_mut(place).and_then(|(_, connection)| connection.waits());
-            self.totals.forgotten += u64::from(known.is_some_and(|(since, _)| since == asked));
-        }
-        self.waiting.push_back((at, place));
-    }
-
-    /// Notes what has not come, and should have by now.
-    #[inline]
-    fn silences(&mut self, now: i64, at_end: bool) {
-        let waited = |asked: i64| now.saturating_sub(asked) >= WAITED;
-        while self.waiting.front().is_some_and(|&(asked, _)| at_end || waited(asked)) {
-            self.silent_attempt();
-        }
-        while let Some(silence) = self.questions.next_silence(now, at_end) {
-            self.silent_question(&silence);
-        }
-    }
-
-    #[cold]
-    fn silent_attempt(&mut self) {
-        let Some((asked, place)) = self.waiting.pop_front() else { return };
-        let Some((key, connection)) = self.connections.get_mut(place) else { return };
-        if connection.waits().is_some_and(|(since, _)| since == asked) {
-            let last = self.judging.last(key.interface).unwrap_or(asked);
-            self.decide(place, asked, last);
-        }
-    }
-
-    /// An attempt that began then has not been answered by now.
-    fn decide(&mut self, place: Place, asked: i64, now: i64) {
-        let Some((key, connection)) = self.connections.get_mut(place) else { return };
-        connection.fail();
-        let (pair, client) = (key.pair(connection.client()), connection.pair);
-        let place = self.pairs.place(client, || pair);
-        if now.saturating_sub(asked) < WAITED_AT_END {
-            self.judging.unjudged.undecided += 1;
-        } else if self.judging.may(pair.interface, asked) && self.judging.has_heard(pair.interface, pair.source) {
-            self.pairs.note_silence(place, Symptom::Unanswered, Way::There, asked);
-        }
-    }
-
-    fn silent_question(&mut self, silence: &Silence) {
-        let QuestionKey { client, interface, .. } = silence.key;
-        if silence.key.is_for_all() {
-            return;
-        }
-        let listened = self.judging.last(interface).unwrap_or(silence.asked).saturating_sub(silence.asked);
-        if listened < WAITED_AT_END {
-            self.judging.unjudged.undecided += 1;
-        } else if self.judging.may(interface, silence.asked) && self.judging.has_heard(interface, client) {
-            let place = self.pairs.place(silence.pair, || silence.key.pair());
-            self.pairs.note_silence(place, Symptom::DnsUnanswered, Way::There, silence.asked);
-        }
     }
 
     /// Counts a symptom that is not judged.

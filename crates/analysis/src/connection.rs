@@ -165,10 +165,14 @@ impl Connection {
         segment.has(SYN) && !segment.has(ACK) && self.flows[side].began_otherwise(segment.sequence)
     }
 
-    /// An attempt waits since then, and was it repeated.
-    pub(crate) fn waits(&self) -> Option<(i64, bool)> {
-        let asked = self.asked.filter(|_| self.attempt == Attempt::Waiting)?;
-        Some((asked, self.repeated))
+    /// An attempt waits since then.
+    pub(crate) fn waits(&self) -> Option<i64> {
+        self.asked.filter(|_| self.attempt == Attempt::Waiting)
+    }
+
+    /// It is that attempt which waits.
+    pub(crate) fn waits_since(&self, asked: i64) -> bool {
+        self.waits() == Some(asked)
     }
 
     /// An attempt that waited has failed.

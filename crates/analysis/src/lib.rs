@@ -14,6 +14,7 @@ mod judging;
 mod neighbours;
 mod pairs;
 mod questions;
+mod silence;
 mod streams;
 mod symptom;
 mod table;

@@ -203,6 +203,12 @@ impl Questions {
         }
     }
 
+    /// It was answered after all.
+    pub(crate) fn is_answered(&mut self, silence: &Silence) -> bool {
+        let known = self.table.find(&silence.key).and_then(|place| self.table.get_mut(place));
+        known.is_some_and(|(_, question)| question.asked == silence.asked && question.answered)
+    }
+
     /// The next question that has waited for too long, or at the end any that waits.
     pub(crate) fn next_silence(&mut self, now: i64, at_end: bool) -> Option<Silence> {
         while let Some(&(asked, place)) = self.waiting.front() {

@@ -15,9 +15,8 @@ use super::{
     entry::{Entry, Key, What},
     host,
     notes::Notes,
-    reading,
     snaplens::Snaplens,
-    source::{Capture, OpenError, Place},
+    source::{Capture, OpenError, Place, source_of},
     spool::Spooled,
 };
 use crate::packets::pairs;
@@ -331,7 +330,7 @@ pub(super) fn node_of_section(section: &Section, before: String) -> String {
 /// The node of a file by its place alone.
 pub(super) fn node_before(place: &Place, shared: &Shared) -> String {
     if shared.by_name {
-        return reading::source_of(&place.path);
+        return source_of(&place.path);
     }
     if shared.apart {
         return place.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();

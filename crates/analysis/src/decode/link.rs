@@ -111,8 +111,8 @@ pub fn read(link: Link, bytes: &[u8]) -> Headers {
             None => Headers::of_link(0),
         },
         Link::Fddi => llc(bytes, 13, 0),
-        Link::Wireless(127) => wireless::behind_radio(bytes),
-        Link::Wireless(_) => wireless::frame(bytes, 0, 0, false),
+        Link::Wireless(127) => radio(bytes, wireless::behind_radio(bytes), 0),
+        Link::Wireless(_) => wireless_frame(bytes, 0, 0),
         Link::Other(_) => Headers::of_link(0),
     }
 }
@@ -136,9 +136,18 @@ pub fn ethernet(bytes: &[u8], at: usize, depth: u8) -> Headers {
     }
 }
 
+/// An IEEE 802.11 frame that begins at `at`.
+pub fn wireless_frame(bytes: &[u8], at: usize, depth: u8) -> Headers {
+    radio(bytes, wireless::data(bytes, at, false), depth)
+}
+
+fn radio(bytes: &[u8], data: Result<usize, usize>, depth: u8) -> Headers {
+    data.map_or_else(Headers::of_link, |at| llc(bytes, at, depth))
+}
+
 /// IEEE 802.3: of what may follow only SNAP is read.
 #[cold]
-pub fn llc(bytes: &[u8], at: usize, depth: u8) -> Headers {
+fn llc(bytes: &[u8], at: usize, depth: u8) -> Headers {
     match bytes.get(at..at + 8) {
         Some(&[0xAA, 0xAA, 0x03, 0, 0, 0, high, low]) => network(u16::from_be_bytes([high, low]), bytes, at + 8, depth),
         _ => Headers::of_link(at),

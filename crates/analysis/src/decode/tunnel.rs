@@ -5,7 +5,11 @@
 
 use nodewatch_protocol::Tunnel;
 
-use super::{Headers, ip4, ip6, link::ethernet, network, raw_ip, u16_at, wireless};
+use super::{
+    Headers, ip4, ip6,
+    link::{ethernet, wireless_frame},
+    network, raw_ip, u16_at,
+};
 
 /// Tunnels, and packets that errors quote, inside each other are read to this depth.
 pub const DEEPEST: u8 = 8;
@@ -106,7 +110,7 @@ fn gre(bytes: &[u8], at: usize, depth: u8) -> Option<Headers> {
         0x22EB => (bytes.get(end)? >> 4 == 2)
             .then(|| mirrored(end + 12 + if bytes.get(end + 11).is_some_and(|byte| byte & 1 != 0) { 8 } else { 0 })),
         // Frames of an access point, as Aruba's send them.
-        0x8200..=0x83FF => Some(inside(Tunnel::Gre, end, wireless::frame(bytes, end, depth + 1, false))),
+        0x8200..=0x83FF => Some(inside(Tunnel::Gre, end, wireless_frame(bytes, end, depth + 1))),
         _ => carried(Tunnel::Gre, kind, bytes, end, depth),
     }
 }
