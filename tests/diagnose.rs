@@ -5,6 +5,7 @@
 //! Each file whose counts differ from tshark's is named here, and its kind in docs/diagnosis.md.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
@@ -177,7 +178,7 @@ type Pcap = (Vec<u8>, Vec<(u64, u32, Vec<u8>)>);
 fn read_pcap(path: &Path) -> Pcap {
     let bytes = fs::read(path).expect("there");
     let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four"));
-    assert_eq!(word(0), 0xA1B2_C3D4, "{path:?}");
+    assert_eq!(word(0), 0xA1B2_C3D4, "{}", path.display());
     let (mut packets, mut at) = (Vec::new(), 24);
     while at + 16 <= bytes.len() {
         let length = word(at + 8) as usize;
@@ -262,7 +263,7 @@ fn whatever_becomes_of_captured_bytes_nothing_panics_and_nothing_grows() {
         let limits = Limits { connections: 16, pairs: 16, questions: 16, seed: 3 };
         let mut analysis = Analysis::new(limits);
         let inputs = vec![file];
-        let merge = Merge { inputs, window: 0..=u64::MAX, names: Default::default(), pair: None };
+        let merge = Merge { inputs, window: 0..=u64::MAX, names: BTreeMap::new(), pair: None };
         let _ = merge.read(&mut |taken| {
             let link = Link::from_number(taken.link_type);
             let nanos = taken.time.unwrap_or(0);
