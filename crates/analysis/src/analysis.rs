@@ -185,8 +185,8 @@ impl Analysis {
         self.judging.loses(interface, at);
     }
 
-    /// Gives out what was counted of each pair since the last time, some second ago. Of an interface that has lost packets
-    /// since nothing is judged.
+    /// Gives out what was counted of each pair since the last time, some second ago. Of an interface that has lost
+    /// packets since nothing is judged.
     pub fn tell(&mut self, now: i64, mut give: impl FnMut(&PairKey, Counts)) {
         self.take_up(now);
         let (judging, totals) = (&self.judging, &mut self.totals);

@@ -1,7 +1,7 @@
 //! A connection, both ways, and what has become of it.
 //!
-//! Owns its state and what a segment means for it: an attempt that is refused, delayed or left without an answer, an end
-//! that resets, a window that stays closed. Must not know tables, nor whether what it says may be judged.
+//! Owns its state and what a segment means for it: an attempt that is refused, delayed or left without an answer, an
+//! end that resets, a window that stays closed. Must not know tables, nor whether what it says may be judged.
 
 use crate::{
     detail::{ACK, FIN, RST, SYN, Segment},

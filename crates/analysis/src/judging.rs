@@ -1,7 +1,7 @@
 //! What may be judged at all.
 //!
-//! Owns how long each interface was listened to, when it lost packets, and to which addresses packets were seen going: an
-//! answer can only be missed where it would have been seen.
+//! Owns how long each interface was listened to, when it lost packets, and to which addresses packets were seen going:
+//! an answer can only be missed where it would have been seen.
 
 use std::hash::BuildHasher;
 
