@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use nodewatch_pcapng::{Block, Parser, lost_before};
+use nodewatch_protocol::UnixMillis;
 use tokio::{io::AsyncReadExt, sync::mpsc};
 
 use super::{
@@ -13,7 +14,6 @@ use super::{
     site::{Site, StreamFrom},
 };
 use crate::{
-    base::clock,
     model::{NodeName, TailLine, TailNews},
     packets,
 };
@@ -27,7 +27,8 @@ const MAX_EMPTY_TRIES: u32 = 4;
 pub async fn tail(site: Arc<dyn Site>, node: NodeName, news: mpsc::Sender<TailNews>) {
     let mut empty = 0;
     loop {
-        let from = StreamFrom { since: clock::unix_millis(), capture: None, rate: Some(RATE) };
+        // Nothing but the file that is being written: the node's clock may be another than the laptop's.
+        let from = StreamFrom { since: UnixMillis::MAX, capture: None, rate: Some(RATE) };
         let (reason, packets) = match site.follow(&node, from).await {
             Err(error) => (error.to_string(), 0),
             Ok(mut bulk) => match read(&mut bulk.reader, &news).await {
@@ -80,5 +81,61 @@ async fn read(
         if !lines.is_empty() && news.send(TailNews::Lines { lines, left_out }).await.is_err() {
             return None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use futures::{
+        FutureExt, StreamExt,
+        future::BoxFuture,
+        stream::{self, BoxStream},
+    };
+
+    use super::*;
+    use crate::{
+        agents::site::{Bulk, FilePart, OpenError, Tunnel},
+        model::{DeployProgress, NodesChange},
+    };
+
+    /// What was asked for; nothing is there.
+    #[derive(Default)]
+    struct Asked(Mutex<Vec<StreamFrom>>);
+
+    impl Site for Asked {
+        fn nodes(&self) -> BoxStream<'static, NodesChange> {
+            stream::pending().boxed()
+        }
+
+        fn deploy(&self, _nodes: Vec<NodeName>) -> BoxStream<'static, (NodeName, DeployProgress)> {
+            stream::pending().boxed()
+        }
+
+        fn open(&self, _node: &NodeName) -> BoxFuture<'static, Result<Tunnel, OpenError>> {
+            async { Err(OpenError::Refused("no tunnel".into())) }.boxed()
+        }
+
+        fn fetch(&self, _node: &NodeName, _part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>> {
+            async { Err(OpenError::Refused("no file".into())) }.boxed()
+        }
+
+        fn follow(&self, _node: &NodeName, from: StreamFrom) -> BoxFuture<'static, Result<Bulk, OpenError>> {
+            self.0.lock().expect("whole").push(from);
+            async { Err(OpenError::Refused("no stream".into())) }.boxed()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_asked_for_by_the_laptops_clock_and_it_ends() {
+        let site = Arc::new(Asked::default());
+        let (sender, mut news) = mpsc::channel(1);
+        tail(Arc::clone(&site) as Arc<dyn Site>, "n".into(), sender).await;
+        assert!(matches!(news.recv().await, Some(TailNews::Ended(why)) if why.contains("no stream")));
+        let asked = site.0.lock().expect("whole").clone();
+        // A laptop whose clock is behind would get files that were closed long ago first.
+        let latest = StreamFrom { since: UnixMillis::MAX, capture: None, rate: Some(RATE) };
+        assert_eq!(asked, [latest; MAX_EMPTY_TRIES as usize]);
     }
 }
