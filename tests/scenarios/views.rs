@@ -205,9 +205,8 @@ fn a_form_is_about_the_nodes_that_it_was_opened_for() {
     key(&mut app, Action::Events);
     // The newest event is b's as the form opens, and c's as it is taken.
     let refused = |name: &str, at| (tunnel(name, Update::PortGaps(vec![format!("no udp_diag on {name}")])), at);
-    for (event, at) in [refused("b", NOW + 1000)] {
-        update(&mut app, event, at);
-    }
+    let (event, at) = refused("b", NOW + 1000);
+    update(&mut app, event, at);
     assert_eq!(app.targets(), ["b".into()]);
     key(&mut app, Action::CaptureOptions);
     let (event, at) = refused("c", NOW + 2000);
