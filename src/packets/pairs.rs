@@ -119,8 +119,8 @@ struct Held {
     payload_length: usize,
     /// Who else has seen it: the interface, and when.
     others: Vec<(u32, i64)>,
-    /// It came so late that another node's copy may have gone on.
-    late: bool,
+    /// Nodes whose copy may have gone on when it came.
+    late: Vec<usize>,
 }
 
 /// Packets that wait and are known by the same.
@@ -243,7 +243,7 @@ impl Pairs {
         }
         let number = self.first + self.held.len() as u64;
         let (mut payload, mut payload_length) = (0, 0);
-        let mut late = false;
+        let mut late = Vec::new();
         if let (Some(node), Some(headers), Some(identity)) = (node, &headers, identity) {
             // It is a part of the same bytes.
             payload = headers.payload.as_ptr() as usize - copy.data.as_ptr() as usize;
@@ -252,7 +252,7 @@ impl Pairs {
                 payload = 0;
             }
             self.waiting.entry(identity).or_default().numbers.push_back(number);
-            late = self.is_late(&identity, node, copy.time);
+            late = self.gone_before(&identity, node, copy.time);
             self.flows.add(headers, node, number);
         }
         let packet = Packet {
@@ -293,11 +293,17 @@ impl Pairs {
         near.or_else(|| candidates.into_iter().min_by_key(|number| away(*number)))
     }
 
-    /// Whether packets of that time have gone on already of another node: nobody knows whether this one was among them.
-    fn is_late(&self, identity: &Identity, node: usize, time: i64) -> bool {
+    /// Other nodes whose packets of that time have gone on already: nobody knows whether this one was among them.
+    fn gone_before(&self, identity: &Identity, node: usize, time: i64) -> Vec<usize> {
         let usual = self.ends.usual(identity, node);
-        let mut others = self.gone.iter().enumerate().filter(|(other, _)| *other != node);
-        others.any(|(other, gone)| gone.is_some_and(|gone| time.saturating_sub(usual(other)) <= gone))
+        let others = self.gone.iter().enumerate().filter(|(other, _)| *other != node);
+        let gone = others.filter(|(other, gone)| gone.is_some_and(|gone| time.saturating_sub(usual(*other)) <= gone));
+        gone.map(|(other, _)| other).collect()
+    }
+
+    /// It came too late for a node that would have it too. That one with another clock is ahead means nothing.
+    fn is_late(&self, held: &Held, identity: &Identity, node: usize) -> bool {
+        !held.late.is_empty() && self.expected(identity, node).iter().any(|other| held.late.contains(other))
     }
 
     fn node(&self, interface: u32) -> usize {
@@ -392,7 +398,7 @@ impl Pairs {
                 let name = self.nodes.get(other).map_or("", String::as_str);
                 held.packet.comment = Some(format!("{}; on {name} in other segments", self.who_saw(&held)));
             }
-            _ if !waited || held.late => self.paired.let_go += 1,
+            _ if !waited || self.is_late(&held, &identity, node) => self.paired.let_go += 1,
             Covered::InPart(other, seen) => {
                 let name = self.nodes.get(other).map_or("", String::as_str);
                 let what = format!("seen on {name} only in part: {seen} of {} bytes", identity.length);

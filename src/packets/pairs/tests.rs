@@ -260,3 +260,26 @@ fn nothing_is_claimed_of_a_copy_that_comes_when_the_others_have_gone_on() {
     let of_b = out.iter().flatten().filter(|said| said.as_str() == "seen on b only").count();
     assert_eq!(of_b, 1, "{out:?}");
 }
+
+#[test]
+fn a_node_whose_clock_is_ahead_silences_no_others() {
+    let mut pairs = Pairs::new(WITHIN, []);
+    for (number, name) in (0..).zip(["a/eth0", "b/eth0", "c/eth0"]) {
+        pairs.describe(number, name, 1);
+    }
+    let mut out = Vec::new();
+    let mut take = |interface, time: i64, data: &[u8], at| {
+        let wire_length = data.len() as u32;
+        pairs.take(&Sighting { interface, time, ticks: 0, wire_length, data, options: &[] }, at);
+        pairs.release(at, &Always, |packet| out.push(packet.comment.clone()));
+    };
+    // C has other packets alone, and its clock is a minute ahead.
+    take(2, 60_000 * MS, &datagram(b"other", false), 0);
+    take(0, MS, &there(1, 100, ACK, b""), MS);
+    take(1, MS, &there(1, 100, ACK, b""), MS);
+    take(2, 67_000 * MS, &datagram(b"other", false), 7_000 * MS);
+    take(0, 10_000 * MS, &there(2, 100, ACK, b""), 10_000 * MS);
+    let paired = pairs.end(&Always, |packet| out.push(packet.comment.clone()));
+    assert_eq!((paired.pairs, paired.let_go), (1, 0), "{paired:?}");
+    assert!(out.iter().flatten().any(|said| said == "seen on a only"), "{out:?}");
+}
