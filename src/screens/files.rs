@@ -37,6 +37,17 @@ pub struct Files {
     pub filter: (String, TextFilter),
     /// The order of rows; as they come, when there is none.
     pub order: Option<Order>,
+    /// While files are merged: the row that was under the cursor as that began, and the marks.
+    merging: Option<(Option<FileKey>, BTreeSet<FileKey>)>,
+}
+
+impl Files {
+    /// The same choices over what there is now.
+    pub(super) fn look_like(&mut self, other: &Self) {
+        let merging = self.merging.take();
+        self.clone_from(other);
+        self.merging = merging;
+    }
 }
 
 impl Order {
@@ -94,12 +105,18 @@ impl App {
         self.files.cursor = cursor;
     }
 
-    /// Puts the cursor on a file that has come to be.
+    /// Puts the cursor on a file that has come to be, unless somebody has gone on to others while it was made.
     pub(super) fn point_at_file(&mut self, key: FileKey) {
-        let at = self.file_rows().iter().position(|row| row.key == key).unwrap_or_default();
-        self.files.cursor.put(at, Some(key));
+        let Some((under_cursor, marks)) = self.files.merging.take() else { return };
+        if marks != self.files.marks || under_cursor != self.file_under_cursor().map(|row| row.key) {
+            return;
+        }
         // They are in it now.
         self.files.marks.clear();
+        let at = self.file_rows().iter().position(|row| row.key == key);
+        if let Some(at) = at {
+            self.files.cursor.put(at, Some(key));
+        }
     }
 
     fn move_in_files(&mut self, to: impl Fn(usize) -> usize) {
@@ -285,6 +302,7 @@ impl App {
             );
             return Vec::new();
         }
+        self.files.merging = Some((self.file_under_cursor().map(|row| row.key), self.files.marks.clone()));
         self.session.notify(Notice::info(format!("merging {}", text::counted(paths.len(), "file"))));
         vec![if pair { Effect::MergePairs(paths) } else { Effect::Merge(paths) }]
     }

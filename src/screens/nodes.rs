@@ -35,6 +35,15 @@ pub struct List {
     pub(super) mark_anchor: Option<NodeName>,
 }
 
+impl List {
+    /// The same choices over what there is now; what was looked up meanwhile stays.
+    pub(super) fn look_like(&mut self, other: &Self) {
+        let workloads = std::mem::take(&mut self.workloads);
+        self.clone_from(other);
+        self.workloads = workloads;
+    }
+}
+
 /// Pods and services are looked up anew after this long, in milliseconds.
 const LOOK_AGAIN: u64 = 30_000;
 
@@ -65,12 +74,12 @@ impl App {
 
     /// They were found, or some of them.
     pub(super) fn found_workloads(&mut self, found: Workloads) {
-        let before = self.list.workloads.found.as_ref().map(|found| found.gaps.clone()).unwrap_or_default();
-        for gap in found.gaps.iter().filter(|gap| !before.contains(gap)) {
+        let before = self.list.workloads.found.take().unwrap_or_default();
+        for gap in found.gaps.iter().filter(|gap| !before.gaps.contains(gap)) {
             self.session.notify(Notice::warning("the filter does not see everything", gap.clone(), ""));
         }
         self.list.workloads.waiting = false;
-        self.list.workloads.found = Some(found);
+        self.list.workloads.found = Some(found.or_before(before));
         self.follow_lead();
     }
 

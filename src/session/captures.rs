@@ -75,7 +75,15 @@ impl Session {
             let newest = state.files.iter().map(|file| file.sequence).max();
             // What an earlier one saves may still come.
             let after = state.counts.frozen.map_or(newest, |frozen| frozen.after);
-            state.counts.frozen = Some(Frozen { after, left, until });
+            let earlier = state.counts.frozen.map_or(0, |frozen| frozen.until);
+            state.counts.frozen = Some(Frozen { after, left, until, earlier });
+        }
+    }
+
+    /// A recorder does not save what it was asked to, as far as anybody knows.
+    pub(super) fn freeze_failed(&mut self, name: &NodeName) {
+        if let Some(frozen) = self.nodes.get_mut(name).and_then(|state| state.counts.frozen.as_mut()) {
+            frozen.until = frozen.earlier;
         }
     }
 

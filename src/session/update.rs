@@ -159,6 +159,9 @@ impl Session {
         if let (Request::Probe(probe), None | Some(Response::Refused(_))) = (request, &response) {
             self.ports.probing.remove(probe);
         }
+        if let (Request::Freeze(_), None | Some(Response::Refused(_))) = (request, &response) {
+            self.freeze_failed(name);
+        }
         if let (Request::Report(_), None | Some(Response::Refused(_)), Some(state)) =
             (request, &response, self.nodes.get_mut(name))
         {
@@ -211,9 +214,10 @@ impl Session {
             Some(Response::Done | Response::Checksum { .. }) => return,
         };
         state.asked = Asked::Nothing;
-        if matches!(request, Request::StopCapture) {
+        let mut notice = notice;
+        if matches!(request, Request::StopCapture) && std::mem::take(&mut state.pending) != Pending::Nothing {
             // What was to take its place does not.
-            state.pending = Pending::Nothing;
+            notice.headline.push_str("; the one that was to take its place does not start");
         }
         state.note(now, notice.line());
         state.refusal = Some(notice.clone());

@@ -303,6 +303,24 @@ fn the_files_screen_fetches_merges_copies_and_removes() {
     assert!(matches!(&effects[1], Effect::RemoveStored(key) if key.contains("7f3a91c2")), "{effects:?}");
 }
 
+#[test]
+fn a_merge_that_ends_late_takes_no_marks_and_no_cursor_from_who_has_gone_on() {
+    let mut app = live();
+    feed(&mut app, [Event::Merged(MergedFile::new("one.pcapng".into(), 2, 1, 1))]);
+    feed(&mut app, [Event::Merged(MergedFile::new("two.pcapng".into(), 2, 1, 1))]);
+    key(&mut app, Action::Files);
+    key(&mut app, Action::Mark);
+    assert_eq!(key(&mut app, Action::Merge), [Effect::Merge(vec!["one.pcapng".into()])]);
+    // It takes minutes, and other files are chosen meanwhile.
+    key(&mut app, Action::ClearMarks);
+    key(&mut app, Action::Mark);
+    let marks = app.files.marks.clone();
+    assert_eq!(marks.iter().map(|key| key.name.as_str()).collect::<Vec<_>>(), ["two.pcapng"]);
+    feed(&mut app, [Event::Merged(MergedFile::new("three.pcapng".into(), 1, 1, 1))]);
+    assert_eq!(app.files.marks, marks);
+    assert_eq!(key(&mut app, Action::Follow), [Effect::View("two.pcapng".into())]);
+}
+
 /// The lines `words` as an agent's packets.
 fn packets(words: &[&str], left_out: u64) -> Event {
     let lines = words.iter().map(|word| TailLine { nanos: 1, interface: "eth0".into(), text: (*word).to_owned() });

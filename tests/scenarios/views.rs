@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use nodewatch_protocol::{Refusal, RefusalKind};
 use nodewatch_tui::{
     model::{PodPlace, ServicePlaces, Workloads},
     screens::{Column, Input, Layer, cursor::RowId, dialogs::form::Field, node::rows::Row},
@@ -119,6 +120,22 @@ fn a_pod_a_service_and_an_address_find_their_nodes_and_are_looked_up_once() {
 }
 
 #[test]
+fn what_is_found_while_the_screen_is_paused_counts_when_it_goes_on() {
+    let mut app = two_nodes();
+    assert_eq!(filter(&mut app, "pod:x"), [Effect::FindWorkloads]);
+    key(&mut app, Action::Pause);
+    let pod = PodPlace { name: "shop/x-1".into(), node: "b".into(), addresses: vec![] };
+    feed(&mut app, [Event::Workloads(Workloads { pods: vec![pod], ..Workloads::default() })]);
+    key(&mut app, Action::Pause);
+    assert_eq!(shown(&app), ["b"]);
+    assert_eq!(
+        update(&mut app, Event::Tick, NOW + 31_000),
+        [Effect::FindWorkloads],
+        "nobody waits for the first any more"
+    );
+}
+
+#[test]
 fn what_could_not_be_listed_is_said_and_the_rest_is_used() {
     let mut app = two_nodes();
     filter(&mut app, "pod:x");
@@ -151,6 +168,52 @@ fn a_stop_that_is_refused_starts_nothing() {
     key(&mut app, Action::Open);
     update(&mut app, Event::Answer("a".into(), Request::StopCapture, None), NOW);
     assert_eq!(app.session.nodes[&"a".into()].pending, Pending::Nothing);
+    let told = app.latest_notice().expect("a word").line();
+    assert!(told.contains("the one that was to take its place does not start"), "{told}");
+}
+
+#[test]
+fn taking_back_what_was_to_replace_a_capture_leaves_that_capture_alone() {
+    let mut app = live();
+    feed(&mut app, [tunnel("a", running())]);
+    key(&mut app, Action::CaptureOptions);
+    typed(&mut app, "host db.example.com");
+    assert!(matches!(key(&mut app, Action::Open)[..], [Effect::Resolve(..)]));
+    assert_eq!(key(&mut app, Action::Capture), [], "it is not stopped");
+    assert_eq!(app.session.nodes[&"a".into()].pending, Pending::Nothing);
+}
+
+#[test]
+fn a_capture_that_has_begun_while_hosts_were_looked_up_is_not_replaced() {
+    let mut app = live();
+    key(&mut app, Action::CaptureOptions);
+    typed(&mut app, "host db.example.com");
+    let effects = key(&mut app, Action::Open);
+    let [Effect::Resolve(_, asked)] = &effects[..] else { panic!("{effects:?}") };
+    // Its tunnel is back, and tells of a capture that somebody began there.
+    feed(&mut app, [tunnel("a", running())]);
+    let spec = CaptureSpec { filter: Some("host 10.0.0.1".into()), ..CaptureSpec::default() };
+    assert_eq!(update(&mut app, Event::Resolved(vec!["a".into()], asked.clone(), Ok(spec)), NOW), []);
+    assert!(app.session.nodes[&"a".into()].is_capturing());
+    let told = app.latest_notice().expect("a word").line();
+    assert!(told.contains("no capture was started on a: a capture is already running"), "{told}");
+}
+
+#[test]
+fn a_form_is_about_the_nodes_that_it_was_opened_for() {
+    let mut app = live();
+    key(&mut app, Action::Events);
+    // The newest event is b's as the form opens, and c's as it is taken.
+    let refused = |name: &str, at| (tunnel(name, Update::PortGaps(vec![format!("no udp_diag on {name}")])), at);
+    let (event, at) = refused("b", NOW + 1000);
+    update(&mut app, event, at);
+    assert_eq!(app.targets(), ["b".into()]);
+    key(&mut app, Action::CaptureOptions);
+    let (event, at) = refused("c", NOW + 2000);
+    update(&mut app, event, at);
+    assert_eq!(app.targets(), ["c".into()]);
+    let effects = key(&mut app, Action::Open);
+    assert_eq!(effects, [Effect::Ask("b".into(), Request::StartCapture(CaptureSpec::default()))]);
 }
 
 #[test]
@@ -220,4 +283,25 @@ fn leaving_names_what_a_recorder_would_lose_and_waits_for_what_is_saved() {
     assert!(!effects.contains(&Effect::Ask("b".into(), Request::StopCapture)), "{effects:?}");
     let effects = update(&mut app, Event::Tick, NOW + 11_000);
     assert!(effects.contains(&Effect::Ask("b".into(), Request::StopCapture)), "{effects:?}");
+}
+
+#[test]
+fn a_freeze_that_is_refused_saves_nothing_and_the_exit_says_so() {
+    let mut app = live();
+    for name in ["a", "b"] {
+        feed(&mut app, [tunnel(name, armed())]);
+    }
+    key(&mut app, Action::Quit);
+    let effects = key(&mut app, Action::Freeze);
+    let [Effect::Ask(_, request), _] = &effects[..] else { panic!("{effects:?}") };
+    let full = Refusal { kind: RefusalKind::Failed, message: "no room".into(), next_step: String::new() };
+    update(&mut app, Event::Answer("a".into(), request.clone(), Some(Response::Refused(full))), NOW);
+    assert_eq!(app.session.unsaved_recorders(), Some((vec![&"a".into()], 120_000)));
+    update(&mut app, Event::Answer("b".into(), request.clone(), Some(Response::Done)), NOW);
+    assert_eq!(app.session.unsaved_recorders(), Some((vec![&"a".into()], 120_000)), "b's is being saved");
+    // The tunnel drops before b has answered a second time: it still saves what it was asked for before.
+    let later = NOW + 2_000;
+    update(&mut app, Input::Key(Action::Freeze), later);
+    update(&mut app, Event::Answer("b".into(), request.clone(), None), later);
+    assert_eq!(app.session.nodes[&"b".into()].saving(later), Some(8_000));
 }

@@ -8,6 +8,7 @@ use tui_input::Input;
 
 use crate::{
     base::text,
+    model::{NodeName, Notice},
     screens::{
         App, Layer,
         action::{Action, Edit},
@@ -112,6 +113,8 @@ pub struct CaptureForm {
     fields: [Input; Field::ALL.len()],
     /// The field that keys go to.
     pub focus: usize,
+    /// The nodes that it was opened for.
+    pub(in crate::screens) on: Vec<NodeName>,
     /// What is wrong with which field.
     pub error: Option<(Field, String)>,
     /// Filters that were used, the latest last.
@@ -128,6 +131,7 @@ impl Default for CaptureForm {
         Self {
             fields: std::array::from_fn(|_| Input::default()),
             focus: 0,
+            on: Vec::new(),
             error: None,
             filters: Vec::new(),
             recalled: 0,
@@ -328,9 +332,14 @@ impl App {
             Action::Open => {
                 if let Some(spec) = form.submit(ring_bytes) {
                     form.used();
-                    self.form = (**form).clone();
+                    let form = (**form).clone();
                     self.close();
-                    let targets = self.targets();
+                    let targets = self.form_targets(&form);
+                    if targets.is_empty() {
+                        let cause = "the selected nodes have left the cluster";
+                        self.session.notify(Notice::warning("no capture was started", cause, ""));
+                    }
+                    self.form = form;
                     return self.ask_start_captures(&targets, spec, Running::IsReplaced);
                 }
             }

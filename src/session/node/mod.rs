@@ -212,6 +212,8 @@ pub(super) struct Frozen {
     pub left: u64,
     /// When all of it is saved, by the laptop's steady clock.
     pub until: UnixMillis,
+    /// The same of what was asked for before, which holds where the last request did not arrive or was refused.
+    pub earlier: UnixMillis,
 }
 
 /// Whether the whole list of files has come over the tunnel that is up.
@@ -228,7 +230,12 @@ pub enum Pending {
     #[default]
     Nothing,
     /// This capture, once the hosts that its filter names are known by their addresses.
-    Resolving(Box<CaptureSpec>),
+    Resolving {
+        /// What.
+        spec: Box<CaptureSpec>,
+        /// In place of one that runs then.
+        replaces: bool,
+    },
     /// This capture, once the agent is live.
     Capture(Box<CaptureSpec>),
     /// This capture, in place of the one that runs, once that has ended.
@@ -440,6 +447,8 @@ impl NodeState {
         self.counts.before = Before::default();
         self.counts.frozen = None;
         self.ports.coming = Coming::default();
+        // They are of the moment, and nobody looks at them now.
+        self.ports.queues.clear();
     }
 
     /// Takes in what the agent tells.

@@ -303,6 +303,17 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_is_not_shown_as_full_when_its_agent_is_gone() {
+        let mut state = state();
+        let full = AcceptQueue { port: "tcp 0.0.0.0:80".parse().expect("a port"), waiting: 2, limit: 1 };
+        state.apply(Update::Queues(vec![full]), 1);
+        state.agent_is_over(2);
+        assert!(state.ports.queues.is_empty());
+        state.apply(Update::Queues(vec![full]), 3);
+        assert_eq!(state.log.events.len(), 2, "the next agent's is told again");
+    }
+
+    #[test]
     fn a_gap_is_told_once_and_counted_once() {
         let mut state = state();
         for now in 1..4 {

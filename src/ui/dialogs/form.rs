@@ -28,7 +28,7 @@ const LABEL: usize = 17;
 const BELOW: u16 = 7;
 
 pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, form: &CaptureForm, theme: &Theme) {
-    let targets = app.targets();
+    let targets = app.form_targets(form);
     let title = match targets.as_slice() {
         [one] => format!("Capture on {}", visible(&one.0)),
         more => format!("Capture on {} nodes", more.len()),
