@@ -156,8 +156,12 @@ impl Session {
 
     fn answered(&mut self, name: &NodeName, request: &Request, response: Option<Response>) {
         let now = self.now;
-        if let (Request::Probe(probe), None | Some(Response::Refused(_))) = (request, &response) {
-            self.ports.probing.remove(probe);
+        if let Request::Probe(probe) = request {
+            let probed = response.as_ref().and_then(|response| match response {
+                Response::Probed(probed) => Some(probed),
+                _ => None,
+            });
+            self.probed(name, *probe, probed);
         }
         if let (Request::Report(_), None | Some(Response::Refused(_)), Some(state)) =
             (request, &response, self.nodes.get_mut(name))
@@ -206,9 +210,8 @@ impl Session {
                 state.note_act(now, format!("flight recorder: saving the last {before} s and the next {after} s"));
                 return;
             }
-            Some(Response::Probed(probed)) => return self.probed(name, probed),
-            // The new state comes as an update of its own.
-            Some(Response::Done | Response::Checksum { .. }) => return,
+            // The new state comes as an update of its own, and what came of a probe is noted above.
+            Some(Response::Done | Response::Checksum { .. } | Response::Probed(_)) => return,
         };
         state.asked = Asked::Nothing;
         if matches!(request, Request::StopCapture) {
