@@ -55,7 +55,7 @@ impl Performer {
         events: mpsc::Sender<Event>,
         outlets: Outlets,
         session: SessionId,
-        place: String,
+        context: Option<String>,
     ) -> Self {
         let mut tasks = JoinSet::new();
         let mut nodes = site.nodes();
@@ -81,7 +81,7 @@ impl Performer {
             tasks.spawn(watching);
         }
         Self {
-            outlet: Outlet::new(outlets, session, place, Arc::clone(&site), Arc::clone(&fetches)),
+            outlet: Outlet::new(outlets, session, context, Arc::clone(&site), Arc::clone(&fetches)),
             reporting,
             site,
             events,

@@ -57,7 +57,7 @@ async fn after(removals: Vec<Removal>) -> String {
     outlets.storage = Some(Arc::new(Storage::open(settings).await));
     let (events, mut told) = mpsc::channel(64);
     let session = SessionId::new(1);
-    let mut performer = Performer::start(Arc::new(Removing(removals)), events, outlets, session, "here".into());
+    let mut performer = Performer::start(Arc::new(Removing(removals)), events, outlets, session, None);
     performer.perform(Effect::CleanUp { captured: Vec::new(), known: Vec::new(), keep: Keep::new() });
     performer.perform(Effect::Remove(Group::Storage));
     let outcome = loop {
@@ -91,7 +91,7 @@ async fn a_manifest_is_written_of_what_no_agent_can_say_any_more() {
     let (events, mut told) = mpsc::channel(64);
     let outlets = Outlets::from(folder.path().to_owned());
     let removing = Arc::new(Removing(vec![Removal::Finished]));
-    let mut performer = Performer::start(removing, events, outlets, SessionId::new(1), "here".into());
+    let mut performer = Performer::start(removing, events, outlets, SessionId::new(1), Some("here".into()));
     let file = serde_json::json!({"name": "x.pcapng", "size": 9, "packets": 1, "started": 1, "ended": 2,
         "state": "closed", "sha256": "ab", "fetched": true, "capture": 1, "place": "gone"});
     let files = vec![serde_json::from_value(file).expect("a record")];
@@ -102,5 +102,6 @@ async fn a_manifest_is_written_of_what_no_agent_can_say_any_more() {
     performer.shut_down().await;
     let written = std::fs::read(folder.path().join("manifest-00000001.json")).expect("a manifest");
     let written: serde_json::Value = serde_json::from_slice(&written).expect("JSON");
+    assert_eq!((&written["context"], &written["nodes"][0]["files"][0]["place"]), (&"here".into(), &"gone".into()));
     assert_eq!(written["nodes"][0]["files"][0]["sha256"], "ab", "{written}");
 }
