@@ -51,6 +51,10 @@ impl App {
                 self.point(&pointed);
                 Vec::new()
             }
+            Input::Sees(first) => {
+                self.sees(first);
+                Vec::new()
+            }
             Input::Unbound(key) => {
                 self.session.notify(help_has(format!("{key} does nothing here")));
                 Vec::new()

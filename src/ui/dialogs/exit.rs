@@ -25,8 +25,15 @@ use crate::{
     },
 };
 
-pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, view: ExitView, theme: &Theme) {
-    let Some(exit) = app.session.exit() else { return };
+/// Draws it; the first line that is shown.
+pub(in crate::ui) fn draw(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    app: &App,
+    view: ExitView,
+    theme: &Theme,
+) -> Option<usize> {
+    let exit = app.session.exit()?;
     let outside = 96.min(area.width.saturating_sub(2));
     let width = usize::from(outside.saturating_sub(2));
     let mut lines = vec![Line::styled(format!(" {}", theme.keys.fill(&headline(app, exit))), theme.title)];
@@ -46,9 +53,10 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, view: Ex
     let title = format!("Leave session {}?", app.session.terms.id);
     let inside = dialog(frame, area, (outside, height), &title, theme);
     let body = Rect { height: inside.height.saturating_sub(1), ..inside };
-    scrolled(frame, body, lines, app.scroll);
+    let first = scrolled(frame, body, lines, app.scroll);
     let bottom = Rect { y: inside.bottom().saturating_sub(1), height: inside.height.min(1), ..inside };
     frame.render_widget(key_line(&keys(app, exit, view), theme), bottom);
+    Some(first)
 }
 
 fn headline(app: &App, exit: &Exit) -> String {
