@@ -74,7 +74,7 @@ impl Session {
             event @ (Event::Stored(_)
             | Event::Download(..)
             | Event::Ended(..)
-            | Event::Merged(_)
+            | Event::Made(_)
             | Event::Told(_)
             | Event::Stocked(..)
             | Event::InBucket(_)
@@ -105,7 +105,7 @@ impl Session {
             Event::Stored(stored) => self.stored(stored),
             Event::Download(key, progress) => self.download_progress(key, progress),
             Event::Ended(job, notice) => self.job_ended(job, notice),
-            Event::Merged(merged) => self.transfers.merged.push(merged),
+            Event::Made(made) => self.transfers.made.push(made),
             Event::Told(notice) | Event::EndsSet(Err(notice)) => self.notify(notice),
             Event::ImageSet(reference, outcome) => self.image_set(&reference, outcome),
             Event::Stocked(group, found) => self.stocked(group, &found),

@@ -108,16 +108,12 @@ fn report_line(app: &App, theme: &Theme) -> Line<'static> {
 
 /// What is here already.
 fn have_line(app: &App, width: usize, theme: &Theme) -> Option<Line<'static>> {
-    let mut here = Vec::new();
-    let mut size = 0;
-    for row in app.session.all_files() {
-        if let Some(path) = row.path().filter(|_| row.key.session.is_none()) {
-            here.push(path.clone());
-            size += row.size();
-        }
-    }
-    let folder = here.first()?.parent()?.parent()?.display().to_string();
-    let text = format!("{}, {}", counted(here.len(), "file"), bytes(size));
+    let rows = app.session.all_files().into_iter().filter(|row| row.key.session.is_none() && !row.is_table());
+    let here: Vec<FileRow<'_>> = rows.filter(|row| row.path().is_some()).collect();
+    let first = here.first()?;
+    // A capture lies in its node's folder, and what was made of several beside these.
+    let folder = first.path()?.ancestors().nth(if first.made.is_some() { 1 } else { 2 })?.display().to_string();
+    let text = format!("{}, {}", counted(here.len(), "file"), bytes(here.iter().map(FileRow::size).sum()));
     let text = format!("{}  in {}", fit(&text, 34), visible(&folder));
     let room = width.saturating_sub(9);
     Some(Line::from(vec![Span::styled(" have    ", theme.good), Span::raw(tail(&text, room))]))
