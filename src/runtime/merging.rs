@@ -18,7 +18,7 @@ use crate::{
     },
     model::{Failure, Notice, Severity},
     packets::pairs::WITHIN,
-    session::{Event, Job, files::MergedFile},
+    session::{Event, Job, files::MadeFile},
 };
 
 impl Outlet {
@@ -38,9 +38,9 @@ impl Outlet {
         let merged = tokio::task::spawn_blocking(work).await;
         drop(part);
         if let Ok(Ok(merged)) = &merged {
-            let file = MergedFile::new(path.clone(), merged.files, merged.packets, merged.size);
+            let file = MadeFile::merged(path.clone(), merged.files, merged.packets, merged.size);
             // The app being gone ends everything anyway.
-            let _ = events.send(Event::Merged(file)).await;
+            let _ = events.send(Event::Made(file)).await;
         }
         Event::Ended(
             Job::Merge,

@@ -24,7 +24,7 @@ use crate::{
     base::text::safe_component,
     captures::manifest,
     model::{DeployProgress, FetchProgress, Group, Keep, Node, NodeName, Notice, Removal, SessionId, StandIn, Summary},
-    session::{Effect, Event, Job, ledger::Found},
+    session::{Effect, Event, Job, files::MadeFile, ledger::Found},
 };
 
 /// Files fetched at once; each is a stream through the API server.
@@ -55,7 +55,7 @@ impl Performer {
         events: mpsc::Sender<Event>,
         outlets: Outlets,
         session: SessionId,
-        place: String,
+        context: Option<String>,
     ) -> Self {
         let mut tasks = JoinSet::new();
         let mut nodes = site.nodes();
@@ -81,7 +81,7 @@ impl Performer {
             tasks.spawn(watching);
         }
         Self {
-            outlet: Outlet::new(outlets, session, place, Arc::clone(&site), Arc::clone(&fetches)),
+            outlet: Outlet::new(outlets, session, context, Arc::clone(&site), Arc::clone(&fetches)),
             reporting,
             site,
             events,
@@ -168,7 +168,7 @@ impl Performer {
             Effect::AllowContents(names) => self.site.allow_contents(names),
             Effect::Trust(session) => self.trust(session),
             Effect::Attach => self.follow(self.site.attach()),
-            Effect::Save { name, contents } => self.write(move |to| handoff::save_notice(to, &name, &contents)),
+            Effect::Save { name, contents, rows } => self.save(name, contents, rows),
             Effect::WriteReport(summary) => self.write(move |folder| handoff::report_notice(folder, &summary)),
             Effect::FindContexts => self.find_contexts(),
             // The engine's and the terminal's.
@@ -185,6 +185,21 @@ impl Performer {
     fn write(&mut self, work: impl FnOnce(&Path) -> Notice + Send + 'static) {
         let folder = self.outlet.folder().to_owned();
         self.tell(async move { Event::Ended(Job::Write, work(&folder)) });
+    }
+
+    /// Writes a table into the session's folder or where its name says, where it is a file of the session.
+    fn save(&mut self, name: String, contents: String, rows: usize) {
+        let (folder, events) = (self.outlet.folder().to_owned(), self.events.clone());
+        self.tell(async move {
+            let saved = handoff::save(&folder, &name, &contents);
+            if let Ok(path) = &saved {
+                let file = MadeFile::table(path.clone(), &folder, rows, contents.len() as u64);
+                // The app being gone ends everything anyway.
+                let _ = events.send(Event::Made(file)).await;
+            }
+            let told = saved.map_or_else(|notice| notice, |path| Notice::info(format!("saved {}", path.display())));
+            Event::Ended(Job::Write, told)
+        });
     }
 
     fn find_contexts(&mut self) {

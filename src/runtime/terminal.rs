@@ -269,6 +269,11 @@ async fn run_on<B: Backend<Error: Send + Sync + 'static>>(
         if dirty && Instant::now() >= next_frame {
             pointer.hits = draw_frame(engine, terminal, theme)?;
             drawn(terminal);
+            if let Some(news) = pointer.hits.news(&engine.state)
+                && engine.handle(news)
+            {
+                return Ok(());
+            }
             dirty = false;
             next_frame = Instant::now() + FRAME;
         }

@@ -20,6 +20,8 @@ pub enum Input {
     Pointed(Pointed),
     /// Pressed a key that means nothing there, by its name.
     Unbound(String),
+    /// Sees the text of a dialog from this line on: it was scrolled past its end, or is shorter now.
+    Sees(usize),
 }
 
 impl From<Input> for Happened<Input> {

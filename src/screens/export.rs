@@ -269,7 +269,7 @@ impl App {
                 return Vec::new();
             }
         };
-        vec![Effect::Save { name, contents: table.contents(form) }]
+        vec![Effect::Save { name, contents: table.contents(form), rows: table.rows.len() }]
     }
 
     /// Copies what the cursor is on.

@@ -292,6 +292,11 @@ impl App {
 
     pub(super) fn merge_marked(&mut self, pair: bool) -> Vec<Effect> {
         let rows = self.chosen_files();
+        if let Some(table) = rows.iter().find(|row| row.is_table()) {
+            let cause = format!("{} is a table and no capture", text::visible(&table.key.name));
+            self.session.notify(Notice::warning("nothing was merged", cause, "{mark} marks captures").naming_keys());
+            return Vec::new();
+        }
         let (here, away): (Vec<_>, Vec<_>) = rows.iter().map(FileRow::path).partition(Option::is_some);
         let paths: Vec<PathBuf> = here.into_iter().flatten().cloned().collect();
         let missing = away.len();
@@ -308,7 +313,13 @@ impl App {
     }
 
     fn view_file(&mut self) -> Vec<Effect> {
-        let path = self.file_under_cursor().and_then(|row| row.path().cloned());
+        let row = self.file_under_cursor();
+        if row.as_ref().is_some_and(FileRow::is_table) {
+            let next_step = "{copy} copies its path, for a program that reads CSV or JSON";
+            self.session.notify(Notice::warning("a table is not for Wireshark", "", next_step).naming_keys());
+            return Vec::new();
+        }
+        let path = row.and_then(|row| row.path().cloned());
         let Some(path) = path else {
             self.session
                 .notify(Notice::warning("the file is not on this laptop", "", "{open} fetches it").naming_keys());

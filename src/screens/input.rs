@@ -51,6 +51,10 @@ impl App {
                 self.point(&pointed);
                 Vec::new()
             }
+            Input::Sees(first) => {
+                self.sees(first);
+                Vec::new()
+            }
             Input::Unbound(key) => {
                 self.session.notify(help_has(format!("{key} does nothing here")));
                 Vec::new()
@@ -81,7 +85,7 @@ impl App {
         // What was asked for beside the agents may have changed what S3 has.
         let stored = matches!(event, Event::Told(_) | Event::Ended(..)) && self.screen == Screen::Files;
         let merged = match &event {
-            Event::Merged(merged) => Some(merged.key()),
+            Event::Made(made) if !made.is_table() => Some(made.key()),
             _ => None,
         };
         let mut effects = session::update(&mut self.session, event, now);

@@ -196,7 +196,7 @@ pub struct App {
     pub view: View,
     /// What lies over the screen, the topmost last: that one takes the keys.
     pub layers: Vec<Layer>,
-    /// First row or line shown of the view below the tabs, or of a dialog.
+    /// First line shown of a dialog.
     pub scroll: usize,
     /// What of the screens is shown.
     pub layout: Layout,

@@ -29,6 +29,14 @@ impl App {
         }
     }
 
+    /// A dialog's text was drawn from that line on.
+    pub(super) fn sees(&mut self, first: usize) {
+        match self.still.as_deref_mut() {
+            Some(still) => still.scroll = first,
+            None => self.scroll = first,
+        }
+    }
+
     /// Holds the screen still.
     pub(super) fn pause(&mut self) {
         self.still = Some(Box::new(Self { paused: true, ..self.clone() }));

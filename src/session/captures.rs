@@ -23,6 +23,9 @@ impl Session {
         if matches!(request, Request::Freeze(_)) {
             self.note_freeze(&name);
         }
+        if let Request::Probe(probe) = request {
+            self.note_probe(&name, probe);
+        }
         vec![Effect::Ask(name, request)]
     }
 

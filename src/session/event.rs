@@ -8,7 +8,7 @@ use nodewatch_protocol::{CaptureFile, CaptureSpec, ReportState, Request, Respons
 use nodewatch_report::Event as ReportEvent;
 use serde::{Deserialize, Serialize};
 
-use super::{files::MergedFile, ledger::Found};
+use super::{files::MadeFile, ledger::Found};
 use crate::model::{
     ContextRow, DeployProgress, Expectations, FetchProgress, Group, Held, Keep, MadeObject, Moment, Node, NodeName,
     NodesChange, Notice, PastQuery, PastReport, Removal, SeenObject, SessionId, SessionSummary, StandIn, StoredFile,
@@ -85,8 +85,9 @@ pub enum Event {
     Told(Notice),
     /// What was begun beside the agents has ended.
     Ended(Job, Notice),
-    /// Files were made one, which is here.
-    Merged(MergedFile),
+    /// A file was made here.
+    #[serde(alias = "Merged")]
+    Made(MadeFile),
     /// A node's packets, one by one.
     Tail(NodeName, TailNews),
     /// Which ports should answer on these nodes.
@@ -209,6 +210,8 @@ pub enum Effect {
         name: String,
         /// What is in it.
         contents: String,
+        /// How many rows that is.
+        rows: usize,
     },
     /// Read the kubeconfig's contexts.
     FindContexts,

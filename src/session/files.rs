@@ -31,38 +31,68 @@ pub struct Transfers {
     pub downloads: BTreeMap<String, FetchProgress>,
     /// How fast files move, all together.
     pub flow: Flow,
-    /// Files that were made of others here.
-    pub merged: Vec<MergedFile>,
+    /// Files that were made here: of others, and of what a screen shows.
+    pub made: Vec<MadeFile>,
 }
 
-/// A file that was made of others.
+/// A file that was made here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MergedFile {
+pub struct MadeFile {
     /// Where it is: as a file that is here.
     here: FetchProgress,
     /// Its name.
     pub name: String,
-    /// How many files it was made of.
-    pub files: usize,
-    /// Packets in it.
-    pub packets: u64,
+    /// What it was made of.
+    #[serde(flatten)]
+    pub of: MadeOf,
     /// Its bytes.
     pub bytes: u64,
 }
 
-/// Where the node's name would be, of a file that was made of several nodes' files.
-pub const MERGED: &str = "merged";
+/// What a file was made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum MadeOf {
+    /// Captures.
+    Captures {
+        /// How many.
+        files: usize,
+        /// Packets in it.
+        packets: u64,
+    },
+    /// A screen's table.
+    Table {
+        /// Rows in it.
+        rows: usize,
+    },
+}
 
-impl MergedFile {
-    /// A file at that path.
-    pub fn new(path: PathBuf, files: usize, packets: u64, bytes: u64) -> Self {
+impl MadeFile {
+    /// Captures that were merged into that file.
+    pub fn merged(path: PathBuf, files: usize, packets: u64, bytes: u64) -> Self {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        Self { here: FetchProgress::Done { path, sha256: String::new() }, name, files, packets, bytes }
+        Self::at(path, name, MadeOf::Captures { files, packets }, bytes)
     }
 
-    /// Which row it is.
+    /// A table that was saved there. One outside the session's folder goes by its path.
+    pub fn table(path: PathBuf, folder: &Path, rows: usize, bytes: u64) -> Self {
+        let name = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
+        Self::at(path, name, MadeOf::Table { rows }, bytes)
+    }
+
+    fn at(path: PathBuf, name: String, of: MadeOf, bytes: u64) -> Self {
+        Self { here: FetchProgress::Done { path, sha256: String::new() }, name, of, bytes }
+    }
+
+    /// Which row it is: what was done stands where a node's name would.
     pub fn key(&self) -> FileKey {
-        FileKey { session: None, node: MERGED.to_owned(), name: self.name.clone() }
+        let what = if self.is_table() { "saved" } else { "merged" };
+        FileKey { session: None, node: what.to_owned(), name: self.name.clone() }
+    }
+
+    /// No capture, but what a screen showed.
+    pub fn is_table(&self) -> bool {
+        matches!(self.of, MadeOf::Table { .. })
     }
 
     /// Where it is.
@@ -192,8 +222,8 @@ pub struct FileRow<'a> {
     pub removed: bool,
     /// On its way here, or here.
     pub here: Option<&'a FetchProgress>,
-    /// It was made here of others.
-    pub merged: Option<&'a MergedFile>,
+    /// It was made here.
+    pub made: Option<&'a MadeFile>,
 }
 
 impl<'a> FileRow<'a> {
@@ -201,20 +231,29 @@ impl<'a> FileRow<'a> {
     pub fn on_node(state: &'a NodeState, file: &'a CaptureFile) -> Self {
         let key = FileKey { session: None, node: state.node.name.0.clone(), name: file.name.clone() };
         let (removed, here) = (state.is_removed_from_s3(file), state.fetches.get(&file.name));
-        Self { key, on_node: Some(file), ring_is_gone: false, stored: None, removed, here, merged: None }
+        Self { key, on_node: Some(file), ring_is_gone: false, stored: None, removed, here, made: None }
     }
 
     /// Its bytes, uncompressed where that is known.
     pub fn size(&self) -> u64 {
-        if let Some(merged) = self.merged {
-            return merged.bytes;
+        if let Some(made) = self.made {
+            return made.bytes;
         }
         self.on_node.map_or_else(|| self.stored.map_or(0, |stored| stored.size), |file| file.size)
     }
 
     /// Its packets, where they are known.
     pub fn packets(&self) -> u64 {
-        self.merged.map_or(0, |merged| merged.packets) + self.on_node.map_or(0, |file| file.packets)
+        match self.made.map(|made| made.of) {
+            Some(MadeOf::Captures { packets, .. }) => packets,
+            Some(MadeOf::Table { .. }) => 0,
+            None => self.on_node.map_or(0, |file| file.packets),
+        }
+    }
+
+    /// No capture, but a table that was saved.
+    pub fn is_table(&self) -> bool {
+        self.made.is_some_and(MadeFile::is_table)
     }
 
     /// Where it is.
@@ -295,18 +334,18 @@ impl Session {
                     stored: in_s3,
                     removed: state.is_removed_from_s3(file),
                     here: fetched.or_else(|| self.transfers.downloads.get(&in_s3?.key)),
-                    merged: None,
+                    made: None,
                 });
             }
         }
-        rows.extend(self.transfers.merged.iter().map(|merged| FileRow {
+        rows.extend(self.transfers.made.iter().map(|made| FileRow {
             removed: false,
-            key: merged.key(),
+            key: made.key(),
             on_node: None,
             ring_is_gone: false,
             stored: None,
-            here: Some(&merged.here),
-            merged: Some(merged),
+            here: Some(&made.here),
+            made: Some(made),
         }));
         let Some(storage) = &self.terms.storage else { return rows };
         let mut others: Vec<FileRow<'_>> = by_key
@@ -322,7 +361,7 @@ impl Session {
                     stored: Some(stored),
                     removed: false,
                     here: self.transfers.downloads.get(&stored.key),
-                    merged: None,
+                    made: None,
                 })
             })
             .collect();

@@ -61,8 +61,10 @@ impl Session {
                 receipt.troubles.push((name.clone(), format!("and {} more", state.log.troubles.more)));
             }
         }
-        let merged = self.transfers.merged.iter().filter_map(|file| Some((file.path()?.to_owned(), file.bytes)));
-        receipt.files.merged = merged.collect();
+        for file in &self.transfers.made {
+            let files = if file.is_table() { &mut receipt.files.saved } else { &mut receipt.files.merged };
+            files.extend(file.path().map(|path| (path.to_owned(), file.bytes)));
+        }
         match ended.and_then(|exit| exit.end.in_bucket.as_ref()) {
             Some(Ok(found)) => {
                 let named = |(uri, _): &&(String, u64)| !receipt.files.delivered.iter().any(|(known, ..)| known == uri);

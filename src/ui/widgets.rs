@@ -115,11 +115,13 @@ pub(super) fn wrapped(text: &str) -> Paragraph<'static> {
     Paragraph::new(text.to_owned()).wrap(Wrap { trim: false })
 }
 
-/// Lines from that offset on; the offset never goes past the last screenful, and a very large one is from the end.
-pub(super) fn scrolled(frame: &mut Frame<'_>, area: Rect, lines: Vec<Line<'static>>, scroll: usize) {
+/// Lines from that offset on; the offset never goes past the last screenful, and a very large one is from the end. Which
+/// line is the first.
+pub(super) fn scrolled(frame: &mut Frame<'_>, area: Rect, lines: Vec<Line<'static>>, scroll: usize) -> usize {
     let first = first_line(lines.len(), usize::from(area.height), scroll);
     let shown: Vec<Line<'static>> = lines.into_iter().skip(first).take(usize::from(area.height)).collect();
     frame.render_widget(Paragraph::new(shown), area);
+    first
 }
 
 /// The first of so many lines that is shown.

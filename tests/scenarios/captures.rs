@@ -1,5 +1,7 @@
 //! Captures on their way: payloads asked about, grants, deliveries, freezes, the screen of all files.
 
+use std::path::Path;
+
 use nodewatch_protocol::{
     Amount, CaptureFile, CaptureSpec, CaptureState, Content, Delivery, FileState, Freeze, Hello, Recorder, Request,
     Response, RingState, SinkState, StopReason, Update,
@@ -9,12 +11,12 @@ use nodewatch_tui::{
         DeployProgress, FetchProgress, Group, Keep, Notice, Removal, S3Url, StoredFile, StoredSummary, TailLine,
         TailNews, TunnelChange, Way,
     },
-    screens::{Action, App, Edit, Layer, Scope, update},
+    screens::{Action, App, Edit, Input, Layer, Pointed, Scope, cursor::RowKey, update},
     session::{
         Effect, Event, Job,
         delivery::{STALLED, StorageInfo},
         exit::Phase,
-        files::MergedFile,
+        files::MadeFile,
         ledger::Found,
     },
 };
@@ -289,12 +291,29 @@ fn the_files_screen_fetches_merges_copies_and_removes() {
     assert_eq!(key(&mut app, Action::Merge), [Effect::Merge(vec!["old.pcapng".into()])]);
     assert_eq!(key(&mut app, Action::Follow), [Effect::View("old.pcapng".into())]);
     // What was made of it is a row too, under the cursor, and opens.
-    feed(&mut app, [Event::Merged(MergedFile::new("merged-1.pcapng".into(), 2, 2330, 4096))]);
-    let row = app.file_rows().into_iter().find(|row| row.merged.is_some()).map(|row| (row.size(), row.packets()));
+    feed(&mut app, [Event::Made(MadeFile::merged("merged-1.pcapng".into(), 2, 2330, 4096))]);
+    let row = app.file_rows().into_iter().find(|row| row.made.is_some()).map(|row| (row.size(), row.packets()));
     assert_eq!(row, Some((4096, 2330)));
     assert_eq!(key(&mut app, Action::Follow), [Effect::View("merged-1.pcapng".into())]);
     assert_eq!(key(&mut app, Action::Remove), [], "it is not on a node");
     assert!(app.session.receipt().text().contains("merged   merged-1.pcapng  4.00 KiB"));
+    // So is a table that was saved, but it is nothing for Wireshark, and the cursor stays.
+    feed(&mut app, [Event::Made(MadeFile::table("out/ports-1.csv".into(), Path::new("out"), 7, 512))]);
+    assert_eq!(key(&mut app, Action::Follow), [Effect::View("merged-1.pcapng".into())]);
+    let at = app.file_rows().iter().position(|row| row.is_table()).expect("a row");
+    let row = app.file_rows()[at].clone();
+    assert_eq!((row.key.text().as_str(), row.size(), row.packets()), ("saved/ports-1.csv", 512, 0));
+    let row = RowKey::File(row.key);
+    feed(&mut app, [Input::Pointed(Pointed::Row(row))]);
+    assert_eq!(key(&mut app, Action::Copy), [Effect::Copy("out/ports-1.csv".into())]);
+    for (action, told) in [(Action::Follow, "not for Wireshark"), (Action::Merge, "ports-1.csv is a table")] {
+        assert_eq!(key(&mut app, action), []);
+        assert!(app.latest_notice().is_some_and(|notice| notice.line().contains(told)), "{action:?}");
+    }
+    let receipt = app.session.receipt();
+    assert!(receipt.text().contains("saved    out/ports-1.csv  512 B"), "{}", receipt.text());
+    assert!(receipt.text().contains("open it: wireshark merged-1.pcapng"), "{}", receipt.text());
+    assert_eq!(receipt.json()["saved"][0]["path"], "out/ports-1.csv");
     // Removing is asked about, for every place that a file is in.
     key(&mut app, Action::Top);
     key(&mut app, Action::Remove);

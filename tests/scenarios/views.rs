@@ -7,7 +7,9 @@ use nodewatch_tui::{
     model::{PodPlace, ServicePlaces, Workloads},
     screens::{Column, Input, Layer, cursor::RowId, dialogs::form::Field, node::rows::Row},
     session::node::Pending,
+    ui::{self, Hits, Theme},
 };
+use ratatui::{Terminal, backend::TestBackend};
 
 use super::{captures::armed, sample::ports, *};
 
@@ -17,6 +19,60 @@ fn two_nodes() -> App {
     nodes[1].addresses = vec!["10.0.0.2".parse().expect("an address")];
     feed(&mut app, [Event::Nodes(NodesChange::Replaced(nodes))]);
     app
+}
+
+/// Draws the app, and tells it what the terminal tells it of that.
+fn drawn(app: &mut App) -> String {
+    let mut terminal = Terminal::new(TestBackend::new(80, 24)).expect("a terminal");
+    let mut hits = Hits::default();
+    terminal.draw(|frame| hits = ui::draw(frame, app.picture(), &Theme::standard())).expect("drawn");
+    let news: Vec<Input> = hits.news(app).into_iter().collect();
+    feed(app, news);
+    assert!(hits.news(app).is_none(), "nothing is told twice");
+    terminal.backend().to_string()
+}
+
+#[test]
+fn the_first_key_back_from_the_end_of_a_text_moves_it() {
+    for opened in [Action::Help, Action::Notices] {
+        let mut app = two_nodes();
+        feed(&mut app, (0..60).map(|number| Event::Told(Notice::info(format!("notice {number}")))));
+        key(&mut app, opened);
+        let top = drawn(&mut app);
+        assert_eq!(app.scroll, 0);
+        for _ in 0..30 {
+            key(&mut app, Action::PageDown);
+            drawn(&mut app);
+        }
+        let (end, last) = (drawn(&mut app), app.scroll);
+        key(&mut app, Action::Down);
+        assert_eq!((drawn(&mut app), app.scroll), (end.clone(), last), "{opened:?}");
+        key(&mut app, Action::Up);
+        assert_ne!(drawn(&mut app), end, "{opened:?}");
+        assert_eq!(app.scroll, last - 1);
+        // The other way round: what is counted from the end is no more than there is.
+        key(&mut app, Action::Bottom);
+        assert_eq!(drawn(&mut app), end);
+        for _ in 0..30 {
+            key(&mut app, Action::PageUp);
+            drawn(&mut app);
+        }
+        assert_eq!(drawn(&mut app), top);
+        key(&mut app, Action::Down);
+        assert_ne!(drawn(&mut app), top, "{opened:?}");
+    }
+}
+
+#[test]
+fn the_guided_exit_scrolls_no_further_than_it_goes() {
+    let mut app = live();
+    key(&mut app, Action::Quit);
+    assert!(matches!(app.top(), Some(Layer::Exit(_))));
+    for _ in 0..5 {
+        key(&mut app, Action::PageDown);
+        drawn(&mut app);
+    }
+    assert_eq!(app.scroll, 0, "all of it is shown");
 }
 
 fn shown(app: &App) -> Vec<String> {

@@ -49,6 +49,8 @@ pub struct Accounted {
     pub fetched: Vec<(PathBuf, u64, String)>,
     /// Made of those here, with their sizes.
     pub merged: Vec<(PathBuf, u64)>,
+    /// Tables of screens, with their sizes.
+    pub saved: Vec<(PathBuf, u64)>,
     /// In S3, with their sizes there and the checksums of what is in them.
     pub delivered: Vec<(String, u64, Option<String>)>,
     /// Which of them nobody has compared with what was sent.

@@ -68,8 +68,10 @@ impl Receipt {
                 let _ = writeln!(out, "  fetched  {count}, {all}, checked, in {}", text::visible(&folder));
             }
         }
-        for (path, bytes) in &self.files.merged {
-            let _ = writeln!(out, "  merged   {}  {}", text::visible(&path.display().to_string()), text::bytes(*bytes));
+        let merged = self.files.merged.iter().map(|file| ("merged", file));
+        for (word, (path, bytes)) in merged.chain(self.files.saved.iter().map(|file| ("saved", file))) {
+            let path = text::visible(&path.display().to_string());
+            let _ = writeln!(out, "  {word:8} {path}  {}", text::bytes(*bytes));
         }
         let newest = self.files.merged.last().map(|(path, _)| path);
         if let Some(path) = newest.or(fetched.first().map(|(path, ..)| path).filter(|_| fetched.len() == 1)) {

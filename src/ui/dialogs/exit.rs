@@ -25,8 +25,15 @@ use crate::{
     },
 };
 
-pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, view: ExitView, theme: &Theme) {
-    let Some(exit) = app.session.exit() else { return };
+/// Draws it; the first line that is shown.
+pub(in crate::ui) fn draw(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    app: &App,
+    view: ExitView,
+    theme: &Theme,
+) -> Option<usize> {
+    let exit = app.session.exit()?;
     let outside = 96.min(area.width.saturating_sub(2));
     let width = usize::from(outside.saturating_sub(2));
     let mut lines = vec![Line::styled(format!(" {}", theme.keys.fill(&headline(app, exit))), theme.title)];
@@ -46,9 +53,10 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, view: Ex
     let title = format!("Leave session {}?", app.session.terms.id);
     let inside = dialog(frame, area, (outside, height), &title, theme);
     let body = Rect { height: inside.height.saturating_sub(1), ..inside };
-    scrolled(frame, body, lines, app.scroll);
+    let first = scrolled(frame, body, lines, app.scroll);
     let bottom = Rect { y: inside.bottom().saturating_sub(1), height: inside.height.min(1), ..inside };
     frame.render_widget(key_line(&keys(app, exit, view), theme), bottom);
+    Some(first)
 }
 
 fn headline(app: &App, exit: &Exit) -> String {
@@ -100,16 +108,12 @@ fn report_line(app: &App, theme: &Theme) -> Line<'static> {
 
 /// What is here already.
 fn have_line(app: &App, width: usize, theme: &Theme) -> Option<Line<'static>> {
-    let mut here = Vec::new();
-    let mut size = 0;
-    for row in app.session.all_files() {
-        if let Some(path) = row.path().filter(|_| row.key.session.is_none()) {
-            here.push(path.clone());
-            size += row.size();
-        }
-    }
-    let folder = here.first()?.parent()?.parent()?.display().to_string();
-    let text = format!("{}, {}", counted(here.len(), "file"), bytes(size));
+    let rows = app.session.all_files().into_iter().filter(|row| row.key.session.is_none() && !row.is_table());
+    let here: Vec<FileRow<'_>> = rows.filter(|row| row.path().is_some()).collect();
+    let first = here.first()?;
+    // A capture lies in its node's folder, and what was made of several beside these.
+    let folder = first.path()?.ancestors().nth(if first.made.is_some() { 1 } else { 2 })?.display().to_string();
+    let text = format!("{}, {}", counted(here.len(), "file"), bytes(here.iter().map(FileRow::size).sum()));
     let text = format!("{}  in {}", fit(&text, 34), visible(&folder));
     let room = width.saturating_sub(9);
     Some(Line::from(vec![Span::styled(" have    ", theme.good), Span::raw(tail(&text, room))]))

@@ -16,14 +16,14 @@ use crate::{
     },
 };
 
-/// Draws it inside a dialog, over a line that says where in it one is.
+/// Draws it inside a dialog, over a line that says where in it one is. The first line that is shown.
 pub(super) fn draw(
     frame: &mut Frame<'_>,
     inside: Rect,
     lines: Vec<Line<'static>>,
     (reading, scroll): (&Reading, usize),
     theme: &Theme,
-) {
+) -> usize {
     let [body, status] = Layout::vertical([Constraint::Min(0), Constraint::Length(1)]).areas(inside);
     let (all, room) = (lines.len(), usize::from(body.height));
     let first = first_line(all, room, scroll);
@@ -41,7 +41,7 @@ pub(super) fn draw(
         if column < status.right() {
             frame.set_cursor_position((column, status.y));
         }
-        return;
+        return first;
     }
     let keys = theme.keys.fill("{down} {up} {page-down} {top} {bottom} move  {filter} search  {back} close");
     let line = Line::from(vec![
@@ -49,4 +49,5 @@ pub(super) fn draw(
         Span::styled(format!(" {keys}"), theme.dim),
     ]);
     frame.render_widget(Paragraph::new(line), status);
+    first
 }

@@ -64,10 +64,7 @@ where
         frame.render_widget(Line::styled(self.head, theme.dim), head);
         let room = usize::from(body.height);
         let cursor = full.then(|| app.node_row_place(&rows));
-        let first = match cursor {
-            Some(at) => first_shown(at, rows.len(), room),
-            None => app.scroll.min(rows.len().saturating_sub(room)),
-        };
+        let first = cursor.map_or(0, |at| first_shown(at, rows.len(), room));
         if full {
             hits.rows(body, rows.iter().skip(first).map(|row| RowKey::NodeRow(row.id())));
             hits.cursor = cursor.and_then(|at| rows.get(at)).map(|row| RowKey::NodeRow(row.id()));
