@@ -2,7 +2,9 @@
 //!
 //! Owns one task for each deployment, tunnel and file; ends them all with the program.
 
-use std::{path::Path, sync::Arc, time::Duration};
+mod writing;
+
+use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream};
 use nodewatch_protocol::{CaptureFile, CaptureSpec, Orders, ReportState, Request, Response, RingList};
@@ -24,7 +26,7 @@ use crate::{
     base::text::safe_component,
     captures::manifest,
     model::{DeployProgress, FetchProgress, Group, Keep, Node, NodeName, Notice, Removal, SessionId, StandIn, Summary},
-    session::{Effect, Event, Job, files::MadeFile, ledger::Found},
+    session::{Effect, Event, ledger::Found},
 };
 
 /// Files fetched at once; each is a stream through the API server.
@@ -179,27 +181,6 @@ impl Performer {
     /// Looks up the hosts that a filter names.
     fn resolve(&mut self, nodes: Vec<NodeName>, spec: CaptureSpec) {
         self.tell(async move { Event::Resolved(nodes, spec.clone(), super::resolve::resolved(spec).await) });
-    }
-
-    /// Writes something into the session's folder; what is to be said of that is what the work returns.
-    fn write(&mut self, work: impl FnOnce(&Path) -> Notice + Send + 'static) {
-        let folder = self.outlet.folder().to_owned();
-        self.tell(async move { Event::Ended(Job::Write, work(&folder)) });
-    }
-
-    /// Writes a table into the session's folder or where its name says, where it is a file of the session.
-    fn save(&mut self, name: String, contents: String, rows: usize) {
-        let (folder, events) = (self.outlet.folder().to_owned(), self.events.clone());
-        self.tell(async move {
-            let saved = handoff::save(&folder, &name, &contents);
-            if let Ok(path) = &saved {
-                let file = MadeFile::table(path.clone(), &folder, rows, contents.len() as u64);
-                // The app being gone ends everything anyway.
-                let _ = events.send(Event::Made(file)).await;
-            }
-            let told = saved.map_or_else(|notice| notice, |path| Notice::info(format!("saved {}", path.display())));
-            Event::Ended(Job::Write, told)
-        });
     }
 
     fn find_contexts(&mut self) {

@@ -269,9 +269,7 @@ async fn run_on<B: Backend<Error: Send + Sync + 'static>>(
         if dirty && Instant::now() >= next_frame {
             pointer.hits = draw_frame(engine, terminal, theme)?;
             drawn(terminal);
-            if let Some(news) = pointer.hits.news(&engine.state)
-                && engine.handle(news)
-            {
+            if pointer.hits.news(&engine.state).is_some_and(|news| engine.handle(news)) {
                 return Ok(());
             }
             dirty = false;

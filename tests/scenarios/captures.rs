@@ -16,7 +16,7 @@ use nodewatch_tui::{
         Effect, Event, Job,
         delivery::{STALLED, StorageInfo},
         exit::Phase,
-        files::MadeFile,
+        files::{FileRow, MadeFile},
         ledger::Found,
     },
 };
@@ -300,7 +300,7 @@ fn the_files_screen_fetches_merges_copies_and_removes() {
     // So is a table that was saved, but it is nothing for Wireshark, and the cursor stays.
     feed(&mut app, [Event::Made(MadeFile::table("out/ports-1.csv".into(), Path::new("out"), 7, 512))]);
     assert_eq!(key(&mut app, Action::Follow), [Effect::View("merged-1.pcapng".into())]);
-    let at = app.file_rows().iter().position(|row| row.is_table()).expect("a row");
+    let at = app.file_rows().iter().position(FileRow::is_table).expect("a row");
     let row = app.file_rows()[at].clone();
     assert_eq!((row.key.text().as_str(), row.size(), row.packets()), ("saved/ports-1.csv", 512, 0));
     let row = RowKey::File(row.key);
@@ -325,8 +325,8 @@ fn the_files_screen_fetches_merges_copies_and_removes() {
 #[test]
 fn a_merge_that_ends_late_takes_no_marks_and_no_cursor_from_who_has_gone_on() {
     let mut app = live();
-    feed(&mut app, [Event::Merged(MergedFile::new("one.pcapng".into(), 2, 1, 1))]);
-    feed(&mut app, [Event::Merged(MergedFile::new("two.pcapng".into(), 2, 1, 1))]);
+    feed(&mut app, [Event::Made(MadeFile::merged("one.pcapng".into(), 2, 1, 1))]);
+    feed(&mut app, [Event::Made(MadeFile::merged("two.pcapng".into(), 2, 1, 1))]);
     key(&mut app, Action::Files);
     key(&mut app, Action::Mark);
     assert_eq!(key(&mut app, Action::Merge), [Effect::Merge(vec!["one.pcapng".into()])]);
@@ -335,7 +335,7 @@ fn a_merge_that_ends_late_takes_no_marks_and_no_cursor_from_who_has_gone_on() {
     key(&mut app, Action::Mark);
     let marks = app.files.marks.clone();
     assert_eq!(marks.iter().map(|key| key.name.as_str()).collect::<Vec<_>>(), ["two.pcapng"]);
-    feed(&mut app, [Event::Merged(MergedFile::new("three.pcapng".into(), 1, 1, 1))]);
+    feed(&mut app, [Event::Made(MadeFile::merged("three.pcapng".into(), 1, 1, 1))]);
     assert_eq!(app.files.marks, marks);
     assert_eq!(key(&mut app, Action::Follow), [Effect::View("two.pcapng".into())]);
 }

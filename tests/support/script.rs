@@ -116,7 +116,7 @@ pub const FLAKY: u16 = 81;
 
 /// Every port answers each try, but for that one.
 fn probed(probe: Probe) -> Probed {
-    let refuses = |at: u16| probe.to.port() == FLAKY && at % 2 == 0;
+    let refuses = |at: u16| probe.to.port() == FLAKY && at.is_multiple_of(2);
     let once = |at| if refuses(at) { ProbeOutcome::Refused } else { ProbeOutcome::Reached };
     Probed::of(probe, (0..probe.tries).map(|at| (once(at), 100)).collect())
 }

@@ -7,6 +7,7 @@ use futures::{
 };
 
 use super::*;
+use crate::session::{Job, files::MadeFile};
 use crate::{
     agents::site::{Bulk, FilePart, OpenError, StreamFrom, Tunnel},
     model::{Kind, MadeObject, NodesChange, Purpose, StorageSettings, Way},
@@ -89,8 +90,7 @@ async fn a_table_that_was_saved_is_a_file_of_the_session() {
     let folder = tempfile::tempdir().expect("a folder");
     let (events, mut told) = mpsc::channel(64);
     let outlets = Outlets::from(folder.path().to_owned());
-    let mut performer =
-        Performer::start(Arc::new(Removing(Vec::new())), events, outlets, SessionId::new(1), None);
+    let mut performer = Performer::start(Arc::new(Removing(Vec::new())), events, outlets, SessionId::new(1), None);
     let elsewhere = folder.path().join("none/a.csv").display().to_string();
     for name in ["a.csv".to_owned(), elsewhere] {
         performer.perform(Effect::Save { name, contents: "a\n1\n".into(), rows: 1 });

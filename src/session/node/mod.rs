@@ -7,6 +7,7 @@ mod files;
 mod ports;
 mod rollup;
 mod told;
+mod troubles;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -17,7 +18,7 @@ use nodewatch_protocol::{
 };
 use nodewatch_report::Schedule;
 
-pub use self::{capture::reason_text, told::Run};
+pub use self::{capture::reason_text, told::Run, troubles::Troubles};
 use self::{rollup::Rollup, told::Told};
 use super::grant::GrantState;
 use crate::{
@@ -29,8 +30,6 @@ use crate::{
 pub const HISTORY: usize = 300;
 /// Events kept a node.
 pub(super) const MAX_EVENTS: usize = 500;
-/// Texts of failures kept a node.
-const MAX_TROUBLES: usize = 50;
 /// How long a port that opened or closed is pointed out, in milliseconds.
 pub const FRESH: u64 = 60_000;
 
@@ -148,34 +147,6 @@ pub struct NodeEvent {
     pub at: UnixMillis,
     /// What.
     pub text: String,
-}
-
-/// What failed on a node that nobody asked about, for the receipt.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Troubles {
-    /// Each once, oldest first.
-    pub texts: Vec<String>,
-    /// How many more there were than are kept.
-    pub more: u64,
-}
-
-impl Troubles {
-    fn add(&mut self, message: &str) {
-        // A scan that fails says nothing of packets, and has a counter of its own.
-        if message.starts_with("ports: ") || self.texts.iter().any(|known| known == message) {
-            return;
-        }
-        if self.texts.len() < MAX_TROUBLES {
-            self.texts.push(message.to_owned());
-        } else {
-            self.more += 1;
-        }
-    }
-
-    /// Nothing has failed.
-    pub fn is_empty(&self) -> bool {
-        self.texts.is_empty()
-    }
 }
 
 /// How a node's reports to CloudWatch Logs stand.
