@@ -10,6 +10,19 @@ use crate::base::text;
 /// What a recorder saved is still what it holds, for most of it, in milliseconds.
 const JUST_NOW: u64 = 30_000;
 
+/// What this program has asked a flight recorder to save: only that is brought home by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::session) struct Frozen {
+    /// The place in the ring's order of the newest file before.
+    pub after: Option<u64>,
+    /// Bytes that may still come of it: a ring has no more, whatever an agent lists.
+    pub left: u64,
+    /// When all of it is saved, by the laptop's steady clock.
+    pub until: UnixMillis,
+    /// The same of what was asked for before, which holds where the last request did not arrive or was refused.
+    pub earlier: UnixMillis,
+}
+
 impl NodeState {
     /// A capture runs, as far as the agent has said.
     pub fn is_capturing(&self) -> bool {

@@ -18,6 +18,7 @@ use nodewatch_protocol::{
 };
 use nodewatch_report::Schedule;
 
+pub(super) use self::capture::Frozen;
 pub use self::{capture::reason_text, told::Run, troubles::Troubles};
 use self::{rollup::Rollup, told::Told};
 use super::grant::GrantState;
@@ -172,19 +173,6 @@ pub(super) enum Before {
     ToBeListed,
     /// Files up to this place in the ring's order, if any.
     UpTo(Option<u64>),
-}
-
-/// What this program has asked a flight recorder to save: only that is brought home by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Frozen {
-    /// The place in the ring's order of the newest file before.
-    pub after: Option<u64>,
-    /// Bytes that may still come of it: a ring has no more, whatever an agent lists.
-    pub left: u64,
-    /// When all of it is saved, by the laptop's steady clock.
-    pub until: UnixMillis,
-    /// The same of what was asked for before, which holds where the last request did not arrive or was refused.
-    pub earlier: UnixMillis,
 }
 
 /// Whether the whole list of files has come over the tunnel that is up.
