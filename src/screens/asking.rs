@@ -42,12 +42,19 @@ impl App {
                 self.start_with_form(&able)
             }
             0 => Vec::new(),
-            1 => self.session.stop_captures(running),
+            1 if !self.holds_unsaved(&running) => self.session.stop_captures(running),
             _ => {
                 self.open(Layer::Confirm(Confirm::StopCaptures(running)));
                 Vec::new()
             }
         }
+    }
+
+    /// What a flight recorder there holds would be dropped, or is just being saved.
+    fn holds_unsaved(&self, names: &[NodeName]) -> bool {
+        let now = self.session.now;
+        let states = names.iter().filter_map(|name| self.session.nodes.get(name));
+        states.into_iter().any(|state| state.unsaved(now).is_some() || state.saving(now).is_some())
     }
 
     /// With the options as they were last; where they cannot be read any more the form is opened.
@@ -142,7 +149,7 @@ impl App {
             .session
             .nodes
             .iter()
-            .filter(|(name, state)| state.is_armed() && (!chosen || self.session.marks.contains(*name)))
+            .filter(|(name, state)| state.has_recorder() && (!chosen || self.session.marks.contains(*name)))
             .map(|(name, _)| name.clone())
             .collect();
         if names.is_empty() {

@@ -49,7 +49,7 @@ impl App {
         } else if !targets.is_empty() {
             hints.extend([(Action::Capture, "capture"), (Action::CaptureOptions, "options")]);
         }
-        if self.session.nodes.values().any(NodeState::is_armed) {
+        if self.session.nodes.values().any(NodeState::has_recorder) {
             hints.push((Action::Freeze, "freeze"));
         }
         if !targets.is_empty() && !all(|state| state.agent.is_deployed() && !matches!(state.agent, Agent::Failed(_))) {

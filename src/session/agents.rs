@@ -256,7 +256,12 @@ impl Session {
         if reports {
             self.tell_reports();
         }
-        if capture { self.start_pending(name) } else { Vec::new() }
+        if !capture {
+            return Vec::new();
+        }
+        let mut effects = self.freeze_due(name);
+        effects.extend(self.start_pending(name));
+        effects
     }
 
     fn tunnel_lost(&mut self, name: &NodeName, reason: String) {

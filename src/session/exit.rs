@@ -143,6 +143,8 @@ pub struct AtEnd {
     pub no_manifest: Vec<Notice>,
     /// What is to be known of the removal beside its objects.
     pub noted: Vec<String>,
+    /// What flight recorders held and nobody saved.
+    pub dropped: Vec<String>,
     /// What of others keeps the session's own namespace.
     pub holds: Vec<String>,
     /// The user has asked to remove that too, and is asked whether this is meant.

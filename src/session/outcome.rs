@@ -34,7 +34,7 @@ impl Session {
             trouble: ended.and_then(|exit| exit.trouble.clone()),
             storage_words: self.storage_words(),
             no_manifest: ended.map(|exit| exit.end.no_manifest.iter().map(Notice::line).collect()).unwrap_or_default(),
-            noted: ended.map(|exit| exit.end.noted.clone()).unwrap_or_default(),
+            noted: ended.map(|exit| [exit.end.dropped.as_slice(), &exit.end.noted].concat()).unwrap_or_default(),
             reports: self.reports.as_ref().and_then(|reports| {
                 // What agents send by themselves goes on when they do.
                 let state = if detached.is_some() { Some(reports.state.clone()) } else { self.report_state() };

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use nodewatch_protocol::{Refusal, RefusalKind};
+use nodewatch_protocol::{Freeze, Refusal, RefusalKind};
 use nodewatch_tui::{
     model::{PodPlace, ServicePlaces, Workloads},
-    screens::{Column, Input, Layer, cursor::RowId, dialogs::form::Field, node::rows::Row},
+    screens::{Column, Confirm, Input, Layer, cursor::RowId, dialogs::form::Field, node::rows::Row},
     session::node::Pending,
     ui::{self, Hits, Theme},
 };
@@ -325,20 +325,106 @@ fn a_key_that_does_nothing_says_so() {
     assert!(app.latest_notice().is_some_and(|notice| notice.line().contains("does nothing here")));
 }
 
+/// Nodes whose recorders hold something that nobody has saved, how much the longest holds and how much of it is saved.
+fn unsaved(app: &App) -> Option<(String, u64, u64)> {
+    let unsaved = app.session.unsaved_recorders()?;
+    let names: Vec<&str> = unsaved.nodes.iter().map(|(name, _)| name.0.as_str()).collect();
+    Some((names.join(" "), unsaved.held, unsaved.saved))
+}
+
 #[test]
 fn leaving_names_what_a_recorder_would_lose_and_waits_for_what_is_saved() {
     let mut app = live();
     feed(&mut app, [tunnel("b", armed())]);
-    key(&mut app, Action::Quit);
-    assert_eq!(app.session.unsaved_recorders(), Some((vec![&"b".into()], 120_000)));
-    assert_eq!(key(&mut app, Action::Freeze).len(), 1);
-    assert_eq!(app.session.unsaved_recorders(), None, "it is being saved");
-    let effects = key(&mut app, Action::Open);
+    assert_eq!(unsaved(&app), None, "it holds nothing yet");
+    let at = NOW + 12_000;
+    update(&mut app, Input::Key(Action::Quit), at);
+    assert_eq!(unsaved(&app), Some(("b".into(), 12_000, 0)));
+    let at = NOW + 300_000;
+    assert_eq!(update(&mut app, Input::Key(Action::Freeze), at).len(), 1);
+    assert_eq!(unsaved(&app), None, "it is being saved");
+    let effects = update(&mut app, Input::Key(Action::Open), at);
     assert!(!effects.contains(&Effect::Ask("b".into(), Request::StopCapture)), "{effects:?}");
-    let effects = update(&mut app, Event::Tick, NOW + 9_000);
+    let effects = update(&mut app, Event::Tick, at + 9_000);
     assert!(!effects.contains(&Effect::Ask("b".into(), Request::StopCapture)), "{effects:?}");
-    let effects = update(&mut app, Event::Tick, NOW + 11_000);
+    update(&mut app, Input::Key(Action::Back), at + 9_500);
+    assert_eq!(phase(&app), None, "nothing was removed: it can be called off");
+    update(&mut app, Event::Tick, at + 11_000);
+    assert_eq!(unsaved(&app), Some(("b".into(), 120_000, 40_000)));
+    update(&mut app, Input::Key(Action::Quit), at + 11_000);
+    let effects = update(&mut app, Input::Key(Action::Open), at + 11_000);
     assert!(effects.contains(&Effect::Ask("b".into(), Request::StopCapture)), "{effects:?}");
+}
+
+#[test]
+fn a_recorder_whose_agent_cannot_be_reached_is_named_and_saves_that_time_once_it_is_back() {
+    let mut app = live();
+    for name in ["a", "b"] {
+        feed(&mut app, [tunnel(name, armed())]);
+    }
+    let at = NOW + 100_000;
+    let lost = |name: &str| Event::Tunnel(name.into(), TunnelChange::Lost { reason: "no answer".into() });
+    update(&mut app, lost("b"), at);
+    let effects = update(&mut app, Input::Key(Action::Freeze), at);
+    assert_eq!(effects.len(), 1, "{effects:?}");
+    let told = app.latest_notice().expect("a word").line();
+    assert!(told.starts_with("cannot be reached now: b: its recorder saves this time once"), "{told}");
+    // The exit says that it is there, in vain tries too, and can be left again.
+    update(&mut app, Input::Key(Action::Quit), at + 1_000);
+    assert_eq!(unsaved(&app), Some(("b".into(), 101_000, 0)));
+    update(&mut app, Input::Key(Action::Back), at + 1_000);
+    update(&mut app, Event::Tunnel("b".into(), TunnelChange::Up(Hello::of("nodewatch-agent", "0.1.0"))), at + 5_000);
+    let effects = update(&mut app, tunnel("b", armed()), at + 5_000);
+    let freeze = Freeze { before_seconds: 35.into(), after_seconds: 5.into() };
+    assert_eq!(effects, [Effect::Ask("b".into(), Request::Freeze(freeze))]);
+    let effects = update(&mut app, tunnel("b", armed()), at + 6_000);
+    assert_eq!(effects, [], "once");
+}
+
+#[test]
+fn an_exit_that_could_not_stop_recorders_names_them_and_they_can_still_be_saved() {
+    let mut app = live();
+    feed(&mut app, [tunnel("b", armed())]);
+    let lost = Event::Tunnel("b".into(), TunnelChange::Lost { reason: "no answer".into() });
+    let mut at = NOW + 240_000;
+    update(&mut app, lost, at);
+    for action in [Action::Quit, Action::Open] {
+        update(&mut app, Input::Key(action), at);
+    }
+    at += 16_000;
+    update(&mut app, Event::Tick, at);
+    assert_eq!(phase(&app), Some(Phase::FetchFailed));
+    assert_eq!(unsaved(&app), Some(("b".into(), 120_000, 0)));
+    update(&mut app, Event::Tunnel("b".into(), TunnelChange::Up(Hello::of("nodewatch-agent", "0.1.0"))), at);
+    update(&mut app, tunnel("b", armed()), at);
+    assert_eq!(update(&mut app, Input::Key(Action::Freeze), at).len(), 1);
+    update(&mut app, Event::Tick, at + 11_000);
+    update(&mut app, Input::Key(Action::Back), at + 11_000);
+    assert_eq!(phase(&app), None);
+    // Left at last without another freeze, that is said.
+    at += 600_000;
+    for action in [Action::Quit, Action::Open] {
+        update(&mut app, Input::Key(action), at);
+    }
+    let text = app.session.receipt().text();
+    assert!(!text.contains("was dropped"), "not yet: {text}");
+    let dropped = &app.session.exit().expect("the exit").end.dropped;
+    assert_eq!(dropped, &["the flight recorder on b was dropped: its last 2m were saved nowhere"]);
+}
+
+#[test]
+fn a_key_that_would_drop_what_a_recorder_holds_asks_first() {
+    let mut app = live();
+    feed(&mut app, [tunnel("a", armed())]);
+    let at = NOW + 13_000;
+    assert_eq!(update(&mut app, Input::Key(Action::Capture), at), []);
+    assert!(matches!(app.top(), Some(Layer::Confirm(Confirm::StopCaptures(names))) if names.len() == 1));
+    let effects = update(&mut app, Input::Key(Action::Freeze), at);
+    assert!(matches!(&effects[..], [Effect::Ask(_, Request::Freeze(_))]), "{effects:?}");
+    assert!(app.top().is_none());
+    assert_eq!(update(&mut app, Input::Key(Action::Capture), at), [], "it is still saving");
+    let effects = update(&mut app, Input::Key(Action::Open), at);
+    assert_eq!(effects, [Effect::Ask("a".into(), Request::StopCapture)]);
 }
 
 #[test]
@@ -347,16 +433,17 @@ fn a_freeze_that_is_refused_saves_nothing_and_the_exit_says_so() {
     for name in ["a", "b"] {
         feed(&mut app, [tunnel(name, armed())]);
     }
-    key(&mut app, Action::Quit);
-    let effects = key(&mut app, Action::Freeze);
+    let at = NOW + 60_000;
+    update(&mut app, Input::Key(Action::Quit), at);
+    let effects = update(&mut app, Input::Key(Action::Freeze), at);
     let [Effect::Ask(_, request), _] = &effects[..] else { panic!("{effects:?}") };
     let full = Refusal { kind: RefusalKind::Failed, message: "no room".into(), next_step: String::new() };
-    update(&mut app, Event::Answer("a".into(), request.clone(), Some(Response::Refused(full))), NOW);
-    assert_eq!(app.session.unsaved_recorders(), Some((vec![&"a".into()], 120_000)));
-    update(&mut app, Event::Answer("b".into(), request.clone(), Some(Response::Done)), NOW);
-    assert_eq!(app.session.unsaved_recorders(), Some((vec![&"a".into()], 120_000)), "b's is being saved");
+    update(&mut app, Event::Answer("a".into(), request.clone(), Some(Response::Refused(full))), at);
+    assert_eq!(unsaved(&app), Some(("a".into(), 60_000, 0)));
+    update(&mut app, Event::Answer("b".into(), request.clone(), Some(Response::Done)), at);
+    assert_eq!(unsaved(&app), Some(("a".into(), 60_000, 0)), "b's is being saved");
     // The tunnel drops before b has answered a second time: it still saves what it was asked for before.
-    let later = NOW + 2_000;
+    let later = at + 2_000;
     update(&mut app, Input::Key(Action::Freeze), later);
     update(&mut app, Event::Answer("b".into(), request.clone(), None), later);
     assert_eq!(app.session.nodes[&"b".into()].saving(later), Some(8_000));

@@ -47,7 +47,7 @@ impl App {
                 view.details = !view.details;
                 self.scroll = 0;
             }
-            (Phase::Asking, Action::Freeze) => return self.freeze_recorders(),
+            (Phase::Asking | Phase::FetchFailed, Action::Freeze) => return self.freeze_recorders(),
             (_, Action::PageUp) => self.scroll = self.scroll.saturating_sub(10),
             (_, Action::PageDown) => self.scroll = self.scroll.saturating_add(10),
             (Phase::Asking, Action::Up) => view.step(exit, -1),
@@ -56,7 +56,8 @@ impl App {
                 let group = view.cursor;
                 self.session.toggle_kept(group);
             }
-            (Phase::Asking, Action::Back | Action::Quit) => self.session.call_off(),
+            (phase, Action::Back) if phase.is_before_removal() => self.session.call_off(),
+            (Phase::Asking, Action::Quit) => self.session.call_off(),
             (_, Action::Open) | (Phase::Done, Action::Quit) => return self.session.confirm_exit(),
             (_, Action::Remove) => return self.session.remove_contents(),
             (Phase::RemoveFailed, Action::Back) => self.session.spare_contents(),

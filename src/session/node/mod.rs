@@ -250,6 +250,8 @@ pub struct Counts {
     pub(super) before: Before,
     /// What its flight recorder was asked to save.
     pub(super) frozen: Option<Frozen>,
+    /// When it was asked to save something while its agent could not be reached.
+    pub(super) freeze_due: Option<UnixMillis>,
 }
 
 /// Files that are in no ring any more.

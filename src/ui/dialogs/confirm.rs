@@ -4,7 +4,7 @@ use ratatui::{Frame, layout::Rect};
 
 use super::rights;
 use crate::{
-    base::text::{bytes, counted, visible},
+    base::text::{bytes, counted, lasting, visible},
     model::{Held, NodeName, Notice, SessionId},
     screens::{Action, App, Confirm, Layer, dialogs::sessions::Sessions},
     session::{
@@ -29,9 +29,7 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, question
             ),
         ),
         Confirm::Deploy(names, goal) => deployment(app, names, goal),
-        Confirm::StopCaptures(names) => {
-            (format!("Stop {} captures?", names.len()), format!("Their files are kept on the nodes:\n{}", list(names)))
-        }
+        Confirm::StopCaptures(names) => captures_to_stop(app, names, theme),
         Confirm::FullContent(names, ..) => (
             "Capture payloads?".to_owned(),
             format!(
@@ -72,6 +70,39 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, question
     let keys = key_line(&[(Action::Open, yes), (Action::Back, "no")], theme);
     let bottom = Rect { y: inside.bottom().saturating_sub(1), height: inside.height.min(1), ..inside };
     frame.render_widget(keys, bottom);
+}
+
+/// Which captures end, and what of them goes: files stay, a recorder's memory does not.
+fn captures_to_stop(app: &App, names: &[NodeName], theme: &Theme) -> (String, String) {
+    let now = app.session.now;
+    let (recorders, others): (Vec<NodeName>, Vec<NodeName>) = names
+        .iter()
+        .cloned()
+        .partition(|name| app.session.nodes.get(name).is_some_and(|state| state.recorder().is_some()));
+    let mut text = Vec::new();
+    for name in &recorders {
+        let Some(state) = app.session.nodes.get(name) else { continue };
+        let shown = visible(&name.0);
+        if let Some(left) = state.saving(now) {
+            text.push(format!("{shown}: its flight recorder is saving, {} more.", lasting(left.div_ceil(1000) * 1000)));
+        } else if let Some((held, saved)) = state.unsaved(now) {
+            let saved = if saved == 0 { "saved nowhere".to_owned() } else { format!("{} of it saved", lasting(saved)) };
+            text.push(format!("{shown}: its flight recorder drops its last {}, {saved}.", lasting(held)));
+        } else {
+            text.push(format!("{shown}: all that its flight recorder holds is saved."));
+        }
+    }
+    if !recorders.is_empty() {
+        text.push(theme.keys.fill("{freeze} saves first, and captures go on."));
+    }
+    if !others.is_empty() {
+        text.push(format!("Files of captures are kept on the nodes:\n{}", list(&others)));
+    }
+    let title = match names {
+        [one] => format!("Stop the flight recorder on {}?", visible(&one.0)),
+        more => format!("Stop {} captures?", more.len()),
+    };
+    (title, text.join("\n"))
 }
 
 fn list(names: &[NodeName]) -> String {

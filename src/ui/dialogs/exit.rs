@@ -18,6 +18,7 @@ use crate::{
         files::{FileRow, Whereabouts},
         ledger::{Fate, Found, Thing, What},
         node::NodeState,
+        recorders::Unsaved,
     },
     ui::{
         Theme, files,
@@ -44,7 +45,7 @@ pub(in crate::ui) fn draw(
         lines.extend(group_lines(app, (exit, view), group, width, theme));
         if group == Group::Files {
             lines.extend(have_line(app, width, theme));
-            lines.extend(recorders_line(app, exit, width, theme));
+            lines.extend(recorders_lines(app, exit, width, theme));
         }
     }
     lines.push(report_line(app, theme));
@@ -82,7 +83,10 @@ fn headline(app: &App, exit: &Exit) -> String {
             format!("delivering {} to S3, {went_on}", counted(app.session.undelivered(), "file"))
         }
         Phase::Fetching => format!("fetching {}, {went_on}", counted(files, "file")),
-        Phase::FetchFailed => "some files could not be fetched".to_owned(),
+        Phase::FetchFailed => match unreachable(app) {
+            0 => "some files could not be fetched".to_owned(),
+            nodes => format!("captures on {} could not be stopped: no answer", counted(nodes, "node")),
+        },
         Phase::Removing => {
             format!("removing, {} left, {went_on} (a namespace takes 5 to 10 s)", exit.ledger.left())
         }
@@ -120,24 +124,40 @@ fn have_line(app: &App, width: usize, theme: &Theme) -> Option<Line<'static>> {
 }
 
 /// What recorders hold and nobody has saved.
-fn recorders_line(app: &App, exit: &Exit, width: usize, theme: &Theme) -> Option<Line<'static>> {
-    if !matches!(exit.phase, Phase::Asking) || exit.keeps(Group::Agents) {
-        return None;
+fn recorders_lines(app: &App, exit: &Exit, width: usize, theme: &Theme) -> Vec<Line<'static>> {
+    if !matches!(exit.phase, Phase::Asking | Phase::FetchFailed) || exit.keeps(Group::Agents) {
+        return Vec::new();
     }
-    if let Some(left) = app.session.saving() {
+    let saving = app.session.saving().map(|left| {
         let text = format!("flight recorders, {} more", lasting(left.div_ceil(1000) * 1000));
-        return Some(Line::from(vec![Span::styled(" saving  ", theme.accent), Span::raw(text)]));
-    }
-    let (names, kept) = app.session.unsaved_recorders()?;
+        Line::from(vec![Span::styled(" saving  ", theme.accent), Span::raw(text)])
+    });
+    let unsaved = app.session.unsaved_recorders().map(|unsaved| unsaved_line(&unsaved, width, theme));
+    saving.into_iter().chain(unsaved).collect()
+}
+
+fn unsaved_line(unsaved: &Unsaved<'_>, width: usize, theme: &Theme) -> Line<'static> {
     let key = theme.keys.fill("{freeze} saves it");
-    let text = format!("the recorder's last {}, saved nowhere: ", lasting(kept));
+    let (saved, style) = match unsaved.saved {
+        0 => ("saved nowhere".to_owned(), theme.bad),
+        saved => (format!("{} of it saved", lasting(saved)), theme.warn),
+    };
+    let text = format!("the recorder's last {}, {saved}: ", lasting(unsaved.held));
     let room = width.saturating_sub(9 + text.len() + key.len() + 2);
-    let names = fit(&listed(names.into_iter(), room), room).trim_end().to_owned();
-    Some(Line::from(vec![
-        Span::styled(" lose    ", theme.bad),
+    let away = unsaved.nodes.iter().filter(|(_, away)| *away).count();
+    let away = if away > 0 { format!(" ({away} unreachable)") } else { String::new() };
+    let names = listed(unsaved.nodes.iter().map(|(name, _)| *name), room.saturating_sub(away.len()));
+    let names = format!("{}{away}", fit(&names, room.saturating_sub(away.len())).trim_end());
+    Line::from(vec![
+        Span::styled(" lose    ", style),
         Span::raw(format!("{text}{names}  ")),
         Span::styled(key, theme.key),
-    ]))
+    ])
+}
+
+/// Nodes whose captures go on because their agents cannot be reached.
+fn unreachable(app: &App) -> usize {
+    app.session.nodes.values().filter(|state| state.is_writing() && !state.agent.has_tunnel()).count()
 }
 
 /// Names of nodes that fit, and how many more there are.
@@ -398,7 +418,7 @@ fn keys(app: &App, exit: &Exit, view: ExitView) -> Vec<(Action, &'static str)> {
     let details = (Action::Details, if view.details { "fewer" } else { "details" });
     match exit.phase {
         Phase::Asking => {
-            let unsaved = app.session.saving().is_none() && app.session.unsaved_recorders().is_some();
+            let unsaved = app.session.unsaved_recorders().is_some();
             let mut keys = vec![(Action::Open, "leave"), (Action::Mark, "change the line")];
             keys.extend(unsaved.then_some((Action::Freeze, "save recorders")));
             keys.extend([details, (Action::Interrupt, "detach"), (Action::Back, "stay")]);
@@ -406,10 +426,16 @@ fn keys(app: &App, exit: &Exit, view: ExitView) -> Vec<(Action, &'static str)> {
         }
         Phase::Removing | Phase::Detaching { .. } => vec![(Action::Interrupt, "do not wait"), details],
         Phase::Stopping { .. } | Phase::Delivering { .. } | Phase::Fetching => {
-            vec![(Action::Skip, "leave the files behind"), (Action::Interrupt, "detach"), details]
+            vec![
+                (Action::Back, "stay"),
+                (Action::Skip, "leave the files behind"),
+                (Action::Interrupt, "detach"),
+                details,
+            ]
         }
         Phase::FetchFailed => vec![
             (Action::Open, "retry"),
+            (Action::Back, "stay"),
             (Action::Skip, "leave the files behind"),
             (Action::Interrupt, "detach"),
             details,

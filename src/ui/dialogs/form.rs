@@ -10,7 +10,7 @@ use ratatui::{
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::{
-    base::text::visible,
+    base::text::{lasting, visible},
     model::NodeName,
     screens::{
         Action, App,
@@ -43,7 +43,7 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, form: &C
     match &form.error {
         Some((_, message)) => lines.extend(wrapped_lines(message, 1, width, theme.bad).into_iter().take(2)),
         None => lines.extend(
-            replaced(app, &targets)
+            replaced(app, &targets, theme)
                 .map(|text| Line::styled(format!(" {}", fit(&text, width.saturating_sub(1))), theme.warn)),
         ),
     }
@@ -100,7 +100,7 @@ fn ends_of(text: &str, width: usize, end: bool) -> String {
 }
 
 /// Which captures would end for this one.
-fn replaced(app: &App, targets: &[NodeName]) -> Option<String> {
+fn replaced(app: &App, targets: &[NodeName], theme: &Theme) -> Option<String> {
     let replaced = app.replaced(targets);
     let filter_of = |name: &NodeName| match &app.session.nodes.get(name)?.capture {
         CaptureState::Running { spec, .. } => {
@@ -108,12 +108,26 @@ fn replaced(app: &App, targets: &[NodeName]) -> Option<String> {
         }
         _ => None,
     };
+    let unsaved = |name: &NodeName| app.session.nodes.get(name)?.unsaved(app.session.now);
     match replaced.as_slice() {
         [] => None,
+        // What a recorder holds goes with it, unlike a capture's files.
+        [one] if let Some((held, _)) = unsaved(one) => {
+            let key = theme.keys.fill("{freeze} saves it first");
+            Some(format!("replaces the recorder on {}: drops its last {}; {key}", visible(&one.0), lasting(held)))
+        }
         [one] => {
             let what = filter_of(one).unwrap_or_default();
             Some(format!("replaces the capture on {}: {what}", visible(&one.0)))
         }
-        more => Some(format!("replaces the captures on {} nodes", more.len())),
+        more => {
+            let recorders = more.iter().filter(|name| unsaved(name).is_some()).count();
+            let drops = if recorders > 0 {
+                format!(", of which {recorders} drop what a recorder holds")
+            } else {
+                String::new()
+            };
+            Some(format!("replaces the captures on {} nodes{drops}", more.len()))
+        }
     }
 }
