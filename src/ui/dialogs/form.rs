@@ -113,7 +113,7 @@ fn replaced(app: &App, targets: &[NodeName], theme: &Theme) -> Option<String> {
         [] => None,
         // What a recorder holds goes with it, unlike a capture's files.
         [one] if let Some((held, _)) = unsaved(one) => {
-            let key = theme.keys.fill("{freeze} saves it first");
+            let key = theme.keys.fill("{back}, then {freeze} saves it");
             Some(format!("replaces the recorder on {}: drops its last {}; {key}", visible(&one.0), lasting(held)))
         }
         [one] => {
