@@ -84,7 +84,8 @@ fn headline(app: &App, exit: &Exit) -> String {
         }
         Phase::Fetching => format!("fetching {}, {went_on}", counted(files, "file")),
         Phase::FetchFailed => match unreachable(app) {
-            0 => "some files could not be fetched".to_owned(),
+            0 if files > 0 => "some files could not be fetched".to_owned(),
+            0 => "every agent answers again: {open} stops captures and goes on".to_owned(),
             nodes => format!("captures on {} could not be stopped: no answer", counted(nodes, "node")),
         },
         Phase::Removing => {
