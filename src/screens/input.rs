@@ -59,6 +59,10 @@ impl App {
                 self.session.notify(help_has(format!("{key} does nothing here")));
                 Vec::new()
             }
+            Input::Elsewhere(key, screens) => {
+                self.session.notify(help_has(format!("{key} does nothing here; it works on: {screens}")));
+                Vec::new()
+            }
         };
         // What was asked about them is answered.
         if self.layers.is_empty() && !self.to_follow.is_empty() {

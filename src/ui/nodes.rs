@@ -94,7 +94,8 @@ fn columns(
     chosen.splice(1..1, WIDE.map(spare));
     chosen.retain(|column| !empty.contains(&column.0));
     for column in chosen.iter_mut().filter(|column| urgent.contains(&column.0)) {
-        column.4 = 0;
+        // Of the same as a node's status, and behind it.
+        column.4 = if column.0 == Column::Drops { 1 } else { 0 };
     }
     for column in &mut chosen {
         let needed = wider.iter().filter(|(wider, _)| *wider == column.0).map(|(_, needed)| *needed).max();
@@ -128,7 +129,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
     let longest = shown.iter().map(|state| visible(&state.node.name.0).width()).max().unwrap_or(0).max(NAME_AT_LEAST);
     // What flaps and what was dropped is what somebody looks for, also where there is little room.
     let flaps = shown.iter().any(|state| state.worst_flap(app.session.now).is_some());
-    let drops = shown.iter().any(|state| has_dropped(state));
+    // In the wide list somebody has asked for other columns.
+    let drops = !app.layout.wide && shown.iter().any(|state| has_dropped(state));
     let urgent = [flaps.then_some(Column::Changes), drops.then_some(Column::Drops)];
     let urgent: Vec<Column> = urgent.into_iter().flatten().collect();
     let mut columns = columns(width, longest + 1, app.layout, &wider, &empty_columns(&shown), &urgent);

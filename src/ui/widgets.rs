@@ -233,6 +233,9 @@ pub(super) fn typed_part(input: &Input, width: usize) -> (String, usize) {
     if before.width() + behind.width().max(1) <= width {
         return (format!("{before}{behind}"), before.width());
     }
+    if width == 0 {
+        return (String::new(), 0);
+    }
     let (some, few) = (width / 4, width.saturating_sub(2));
     let shown_behind = behind.width().clamp(1, some.max(1));
     if before.width() <= few && before.width() + shown_behind <= width {

@@ -79,8 +79,6 @@ const TABLES: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Ports]
 const SCREENS: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events];
 const COUNTED: &[Scope] = &[Scope::List, Scope::Node, Scope::Files];
 const NODE_AND_PORTS: &[Scope] = &[Scope::Node, Scope::Ports];
-/// On the list they say where there are ports to be chosen.
-const OF_PORTS: &[Scope] = &[Scope::List, Scope::Node, Scope::Ports];
 const SCREENS_AND_DIALOG: &[Scope] =
     &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Dialog];
 const SCREENS_AND_READING: &[Scope] =
@@ -113,8 +111,8 @@ pub const BINDINGS: &[Binding] = table! {
     "tail" [letter('t')] => Action::Tail, SCREENS, Capture, "the last packets of the node, as tcpdump prints them";
     "ports" [letter('o')] => Action::Ports, &[Scope::List, Scope::Node, Scope::Files, Scope::Events], Look, "open ports of all nodes";
     "events" [letter('v')] => Action::Events, SCREENS, Look, "events of all nodes, newest first";
-    "probe" [letter('P')] => Action::Probe, OF_PORTS, Capture, "probe the port from another node";
-    "exclude" [letter('e')] => Action::Exclude, OF_PORTS, Look, "leave the port out of lists and reports (still counted)";
+    "probe" [letter('P')] => Action::Probe, NODE_AND_PORTS, Capture, "probe the port from another node";
+    "exclude" [letter('e')] => Action::Exclude, NODE_AND_PORTS, Look, "leave the port out of lists and reports (still counted)";
     "include-again" [letter('E')] => Action::IncludeAgain, PORTS, Look, "undo the exclusions made by key";
     "history" [letter('H')] => Action::History, WITH_HISTORY, Look, "past reports of the node or port, from CloudWatch Logs";
     "merge" [letter('m')] => Action::Merge, FILES, Files, "merge the marked files into one, in time order";

@@ -201,7 +201,7 @@ fn group_lines(
                 _ => visible(&thing.name()),
             };
             let names: Vec<String> = exit.ledger.of(group).map(told).collect();
-            (format!("{}  {}", fit(what, 25), names.join(", ")), lines)
+            (format!("{}  {}", fit(what, 26), names.join(", ")), lines)
         }
     };
     if !view.details {

@@ -192,6 +192,8 @@ impl Shown {
 
 /// So often the chart moves while its whole window goes by.
 const STEPS: i64 = 12;
+/// Columns of the numbers beside the chart: the first time of day ends below the axis, and moves it where they are fewer.
+const LABEL: usize = 7;
 /// Columns of three times of day with a blank between them.
 const THREE_TIMES: u16 = 26;
 
@@ -225,11 +227,11 @@ fn chart(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme:
     let top = axis_end(highest.max(100) as f64);
     let marker = if theme.symbols.unicode { Marker::Braille } else { Marker::Custom('#') };
     let data = Dataset::default().marker(marker).graph_type(GraphType::Area).style(theme.accent).data(&points);
-    let label = |value: f64| fit_right(&count(value as u64), 6);
+    let label = |value: f64| fit_right(&count(value as u64), LABEL);
     // Right of the labels and the axis, above the line of times.
     let graph = Rect {
-        x: area.x + 7.min(area.width),
-        width: area.width.saturating_sub(7),
+        x: area.x + (LABEL as u16 + 1).min(area.width),
+        width: area.width.saturating_sub(LABEL as u16 + 1),
         height: area.height.saturating_sub(2),
         ..area
     };
