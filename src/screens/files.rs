@@ -347,11 +347,10 @@ impl App {
         let open = row.as_ref().is_some_and(|row| row.on_node.is_some_and(|file| file.state == FileState::Open));
         let path = row.and_then(|row| row.path().cloned());
         let Some(path) = path else {
-            let (headline, next_step) = match open {
-                true => {
-                    ("the file is still being written", "stop the capture first, or follow it from its node's screen")
-                }
-                false => ("the file is not on this laptop", "{open} fetches it"),
+            let (headline, next_step) = if open {
+                ("the file is still being written", "stop the capture first, or follow it from its node's screen")
+            } else {
+                ("the file is not on this laptop", "{open} fetches it")
             };
             self.session.notify(Notice::warning(headline, "", next_step).naming_keys());
             return Vec::new();

@@ -95,7 +95,7 @@ fn columns(
     chosen.retain(|column| !empty.contains(&column.0));
     for column in chosen.iter_mut().filter(|column| urgent.contains(&column.0)) {
         // Of the same as a node's status, and behind it.
-        column.4 = if column.0 == Column::Drops { 1 } else { 0 };
+        column.4 = u8::from(column.0 == Column::Drops);
     }
     for column in &mut chosen {
         let needed = wider.iter().filter(|(wider, _)| *wider == column.0).map(|(_, needed)| *needed).max();
