@@ -72,6 +72,12 @@ impl Workloads {
         found.map(|pod| pod.node.clone()).collect()
     }
 
+    /// Services whose name contains that text.
+    pub fn services_named(&self, text: &str) -> Vec<&str> {
+        let text = text.to_lowercase();
+        self.services.keys().map(String::as_str).filter(|name| name.to_lowercase().contains(&text)).collect()
+    }
+
     /// Nodes with a ready pod of a service whose name contains that text.
     pub fn of_service(&self, text: &str) -> BTreeSet<NodeName> {
         let text = text.to_lowercase();

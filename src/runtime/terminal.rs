@@ -434,7 +434,15 @@ fn translate(event: &TerminalEvent, scope: Scope, keys: &Keymap, pointer: &mut P
     match event {
         TerminalEvent::Key(key) => {
             let meant = keys.action(*key, scope).map(Input::Key);
-            meant.or_else(|| keys.unbound(*key, scope).map(Input::Unbound)).into_iter().collect()
+            meant
+                .or_else(|| {
+                    keys.unbound(*key, scope).map(|name| match keys.screens_of(*key) {
+                        Some(screens) => Input::Elsewhere(name, screens),
+                        None => Input::Unbound(name),
+                    })
+                })
+                .into_iter()
+                .collect()
         }
         TerminalEvent::Paste(text) if scope == Scope::Text => vec![Input::Pasted(text.clone())],
         TerminalEvent::Mouse(mouse) => pointed(*mouse, scope, pointer),

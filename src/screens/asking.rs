@@ -108,7 +108,7 @@ impl App {
         if targets.is_empty() {
             self.session.notify(Notice::warning("no capture was started", "no node selected", ""));
         } else if !self.session.able_to_run(&targets).is_empty() {
-            self.show_form(self.form.clone(), targets);
+            self.show_form(self.form.clone().opened(), targets);
         }
     }
 

@@ -301,7 +301,7 @@ impl App {
             self.session.notify(Notice::warning("nothing was copied", "nothing selected", ""));
             return Vec::new();
         }
-        self.session.notify(Notice::info(format!("copied {}", copied.join(" "))));
+        self.session.notify(Notice::info(format!("copied {}", copied.join(" "))).as_answer());
         vec![Effect::copy(copied.iter().map(String::as_str))]
     }
 }

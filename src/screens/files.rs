@@ -71,6 +71,16 @@ impl Order {
     }
 }
 
+/// What of a file can be removed from its node.
+fn removable_on_node<'a>(row: &FileRow<'a>) -> Option<&'a CaptureFile> {
+    row.on_node.filter(|file| file.state == FileState::Closed && !row.ring_is_gone)
+}
+
+/// What of it can be removed from S3: another session's captures are that session's to remove.
+fn removable_stored(row: &FileRow<'_>) -> Option<String> {
+    row.stored.filter(|_| row.key.session.is_none()).map(|stored| stored.key.clone())
+}
+
 impl App {
     /// The rows that the screen shows, in order.
     pub fn file_rows(&self) -> Vec<FileRow<'_>> {
@@ -195,8 +205,10 @@ impl App {
         let mut wanted = Vec::new();
         let mut writing = 0;
         let mut lost = 0;
+        let mut here = 0;
         for row in self.chosen_files() {
-            if !matches!(row.here, None | Some(FetchProgress::Failed(_))) {
+            if !matches!(row.here, None | Some(FetchProgress::Failed(_))) || row.path().is_some() {
+                here += 1;
                 continue;
             }
             let node = NodeName(row.key.node.clone());
@@ -223,6 +235,10 @@ impl App {
         if writing > 0 {
             let what = text::counted(writing, "file");
             self.session.notify(Notice::warning(format!("{what} still being written"), "", "stop the capture first"));
+        }
+        if here > 0 && wanted.is_empty() && writing + lost == 0 {
+            let notice = Notice::info("nothing to fetch: it is on this laptop, or on its way");
+            self.session.notify(notice.as_answer());
         }
         let begin = |from| match from {
             From::Node(name, file) => self.session.fetch_file(&name, file),
@@ -253,8 +269,13 @@ impl App {
             );
             return Vec::new();
         }
-        self.session.notify(Notice::info(format!("copied {}", places.join(" "))));
+        self.session.notify(Notice::info(format!("copied {}", places.join(" "))).as_answer());
         vec![Effect::copy(places.iter().map(String::as_str))]
+    }
+
+    /// Whether anything of the chosen files can be removed from a node or from S3.
+    pub(super) fn can_remove_files(&self) -> bool {
+        self.chosen_files().iter().any(|row| removable_on_node(row).is_some() || removable_stored(row).is_some())
     }
 
     fn ask_remove(&mut self) {
@@ -264,15 +285,8 @@ impl App {
         let mut lost = Vec::new();
         for row in self.chosen_files() {
             bytes += row.size();
-            on_nodes.extend(
-                row.on_node
-                    .filter(|file| file.state == FileState::Closed && !row.ring_is_gone)
-                    .map(|file| (NodeName(row.key.node.clone()), file.name.clone())),
-            );
-            // Another session's captures are that session's to remove.
-            if row.key.session.is_none() {
-                stored.extend(row.stored.map(|stored| stored.key.clone()));
-            }
+            on_nodes.extend(removable_on_node(&row).map(|file| (NodeName(row.key.node.clone()), file.name.clone())));
+            stored.extend(removable_stored(&row));
             let goes = row.on_node.is_some_and(|file| file.state == FileState::Closed) || row.stored.is_some();
             let proved = row.on_node.is_some_and(|file| file.delivery.is_proved());
             let elsewhere = proved && row.stored.is_none() && !row.removed;
@@ -283,8 +297,19 @@ impl App {
             }
         }
         if on_nodes.is_empty() && stored.is_empty() {
-            let next_step = "stop the capture to remove its open file; for older sessions: cleanup SESSION --captures";
-            self.session.notify(Notice::warning("nothing to remove here", "", next_step));
+            let (cause, next_step) = match self.chosen_files().first() {
+                Some(row) if row.made.is_some() => {
+                    ("it is this laptop's own", "{copy} copies its path, to delete it in a shell")
+                }
+                Some(row) if row.key.session.is_some() => {
+                    ("it is an older session's", "in a shell: cleanup SESSION --captures")
+                }
+                Some(row) if row.on_node.is_some_and(|file| file.state == FileState::Open) => {
+                    ("it is still being written", "stop the capture first")
+                }
+                _ => ("neither a node nor S3 has it", ""),
+            };
+            self.session.notify(Notice::warning("nothing to remove here", cause, next_step).naming_keys());
         } else {
             self.open(Layer::Confirm(Confirm::RemoveFiles { on_nodes, stored, bytes, lost }));
         }
@@ -319,10 +344,15 @@ impl App {
             self.session.notify(Notice::warning("a table is not for Wireshark", "", next_step).naming_keys());
             return Vec::new();
         }
+        let open = row.as_ref().is_some_and(|row| row.on_node.is_some_and(|file| file.state == FileState::Open));
         let path = row.and_then(|row| row.path().cloned());
         let Some(path) = path else {
-            self.session
-                .notify(Notice::warning("the file is not on this laptop", "", "{open} fetches it").naming_keys());
+            let (headline, next_step) = if open {
+                ("the file is still being written", "stop the capture first, or follow it from its node's screen")
+            } else {
+                ("the file is not on this laptop", "{open} fetches it")
+            };
+            self.session.notify(Notice::warning(headline, "", next_step).naming_keys());
             return Vec::new();
         };
         vec![Effect::View(path)]

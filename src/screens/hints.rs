@@ -13,6 +13,14 @@ use crate::session::{
 /// An action, and in one or two words what it does now.
 pub type Hint = (Action, &'static str);
 
+/// A file that can be fetched is; one that is here, or still written, is not.
+fn fetch_hint(row: &FileRow<'_>) -> Vec<Hint> {
+    match row.place() {
+        Whereabouts::OnNode | Whereabouts::InS3 { .. } | Whereabouts::Uploading { .. } => vec![(Action::Open, "fetch")],
+        _ => Vec::new(),
+    }
+}
+
 impl App {
     /// What can be done now, the most telling first; the last two are help and the way out.
     pub fn hints(&self) -> Vec<Hint> {
@@ -74,7 +82,7 @@ impl App {
 
     fn node_hints(&self) -> Vec<Hint> {
         let into = match self.node_row() {
-            Some(Row::File(_)) => vec![(Action::Open, "fetch")],
+            Some(Row::File(row)) => fetch_hint(&row),
             Some(Row::Port(_) | Row::Closed(_)) => vec![(Action::Open, "on all nodes"), (Action::Probe, "probe")],
             Some(Row::Flow(_)) => vec![(Action::Open, "capture it")],
             Some(Row::Event(_)) | None => Vec::new(),
@@ -89,22 +97,19 @@ impl App {
         let mut hints = Vec::new();
         let row = self.file_under_cursor();
         match row.as_ref().map(FileRow::place) {
-            Some(Whereabouts::Here(_)) => hints.push((Action::Follow, "open")),
-            Some(Whereabouts::OnNode | Whereabouts::InS3 { .. } | Whereabouts::Uploading { .. }) => {
-                hints.extend([(Action::Open, "fetch"), (Action::Follow, "open")]);
+            Some(Whereabouts::Here(_)) if !row.as_ref().is_some_and(FileRow::is_table) => {
+                hints.push((Action::Follow, "open"));
             }
-            _ => {}
+            _ => hints.extend(row.iter().flat_map(fetch_hint)),
         }
         if self.files.marks.len() > 1 {
             hints.push((Action::Merge, "merge"));
         }
         if row.is_some() {
-            hints.extend([
-                (Action::FetchAll, "fetch all"),
-                (Action::Mark, "mark"),
-                (Action::Copy, "copy path"),
-                (Action::Remove, "delete"),
-            ]);
+            hints.extend([(Action::FetchAll, "fetch all"), (Action::Mark, "mark"), (Action::Copy, "copy path")]);
+        }
+        if self.can_remove_files() {
+            hints.push((Action::Remove, "delete"));
         }
         hints.push((Action::Files, "refresh"));
         hints

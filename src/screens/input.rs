@@ -36,7 +36,7 @@ pub fn update(app: &mut App, happened: impl Into<Happened<Input>>, now: UnixMill
 
 /// That nothing came of a key, and where the keys are told.
 fn help_has(headline: impl Into<String>) -> Notice {
-    Notice { next_step: "{help} has the keys".to_owned(), ..Notice::info(headline) }.naming_keys()
+    Notice { next_step: "{help} has the keys".to_owned(), ..Notice::info(headline) }.naming_keys().as_answer()
 }
 
 impl App {
@@ -57,6 +57,10 @@ impl App {
             }
             Input::Unbound(key) => {
                 self.session.notify(help_has(format!("{key} does nothing here")));
+                Vec::new()
+            }
+            Input::Elsewhere(key, screens) => {
+                self.session.notify(help_has(format!("{key} does nothing here; it works on: {screens}")));
                 Vec::new()
             }
         };
@@ -152,6 +156,16 @@ impl App {
     pub(super) fn say_dead(&mut self, action: Action) {
         let headline = match action {
             Action::Open => "nothing to open here",
+            Action::Probe | Action::Exclude => {
+                return self.session.notify(
+                    Notice {
+                        next_step: "{open} goes to the node, {ports} to all ports".to_owned(),
+                        ..Notice::info("that key is about the port under the cursor")
+                    }
+                    .naming_keys()
+                    .as_answer(),
+                );
+            }
             _ => "that key does nothing here",
         };
         self.session.notify(help_has(headline));

@@ -57,7 +57,7 @@ impl Session {
             return Vec::new();
         };
         let probe = Probe { protocol: port.protocol, to: target, tries: TRIES };
-        self.notify(Notice::info(format!("trying {target} of {name} {TRIES} times from {from}")));
+        self.notify(Notice::info(format!("trying {target} of {name} {TRIES} times from {from}")).as_answer());
         self.ports.probing.insert((from.clone(), probe), Some(name));
         vec![Effect::Ask(from, Request::Probe(probe))]
     }
@@ -79,14 +79,16 @@ impl Session {
         let Some(probed) = probed.filter(|probed| probed.probe == probe) else { return };
         let result = ProbeResult { from: from.clone(), at: self.now, probed: probed.clone() };
         let of = about.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
-        let text = format!("{}{of} {}", probe.to, probe_text(probed));
+        let text = format!("{}{of}: {}", probe.to, probe_text(probed));
         // It is told of the node that it is about, or else of the one that has tried.
         if let Some(state) = self.nodes.get_mut(about.as_ref().unwrap_or(from)) {
             state.note_act(self.now, format!("probe from {from}: {text}"));
         }
         let all = probed.outcome == ProbeOutcome::Reached;
         let headline = format!("{text}, from {from}");
-        self.notify(if all { Notice::info(headline) } else { Notice::warning(headline, "", "") });
+        let notice = if all { Notice::info(headline) } else { Notice::warning(headline, "", "") };
+        // The node's event is what is found later.
+        self.notify(notice.as_answer());
         self.ports.tried.insert(key, result.clone());
         if let Some(name) = about {
             let port = PortKey { port: probe.to.port(), protocol: probe.protocol };
@@ -122,6 +124,14 @@ pub fn probe_text(probed: &Probed) -> String {
         }
         _ => format!("{word} in {:.1} ms", probed.micros as f64 / 1000.0),
     }
+}
+
+/// The same where there is little room.
+pub fn probe_in_short(probed: &Probed) -> String {
+    if probed.probe.tries > 1 {
+        return format!("{}/{}", probed.reached, probed.probe.tries);
+    }
+    probed.outcome.word().to_owned()
 }
 
 /// Where a node's port is reached from elsewhere.

@@ -10,13 +10,16 @@ use ratatui::{
 
 use super::{
     Hits, Theme,
-    widgets::{bar, crumbs, cursor_row, first_shown, fit, fit_right, scrolled, short_name, wrapped_lines},
+    widgets::{bar, crumbs, cursor_row, cut, first_shown, fit, fit_right, scrolled, short_name, wrapped_lines},
 };
 use crate::{
     base::text::{bytes, count, counted, from_to, lasting, visible},
     model::{FetchProgress, NodeName},
     screens::{App, cursor::RowKey},
-    session::files::{FileRow, MadeOf, Stored, Whereabouts},
+    session::{
+        Permission,
+        files::{FileRow, MadeOf, Stored, Whereabouts},
+    },
 };
 
 /// Columns of a capture file's name: its start to the microsecond, and its number.
@@ -76,7 +79,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
     let shown = rows.iter().enumerate().skip(first).take(room);
     let mut lines: Vec<Line<'static>> = shown
         .map(|(index, row)| {
-            let line = row_line(app, row, &columns, index == cursor, theme);
+            let line = cut(row_line(app, row, &columns, index == cursor, theme), usize::from(body.width));
             if index == cursor { cursor_row(line, body.width, theme) } else { line }
         })
         .collect();
@@ -84,6 +87,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
         let narrowed = app.layout.faults_only || !app.files.filter.0.is_empty();
         let text = if narrowed {
             "  no files match: {back} shows all"
+        } else if app.session.permission == Permission::ReadOnly {
+            "  no capture files yet"
         } else {
             "  no capture files yet: {capture} on a node starts a capture"
         };

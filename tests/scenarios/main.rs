@@ -14,6 +14,7 @@ mod reports;
 #[path = "../support/sample.rs"]
 mod sample;
 mod seen;
+mod small;
 mod starts;
 mod views;
 

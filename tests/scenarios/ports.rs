@@ -166,7 +166,7 @@ fn a_probe_comes_from_another_node_and_its_outcome_is_shown() {
     assert_eq!((&result.from, &result.probed), (&"b".into(), &probed));
     assert!(
         app.latest_notice()
-            .is_some_and(|notice| notice.headline.contains("10.0.0.1:22 of a 1 of 10 reached, 0.3 ms; 2 no answer"))
+            .is_some_and(|notice| notice.headline.contains("10.0.0.1:22 of a: 1 of 10 reached, 0.3 ms; 2 no answer"))
     );
 
     // A port that only its own node reaches, and a cluster with one agent.
@@ -209,7 +209,7 @@ fn each_nodes_own_tries_of_an_address_are_its_own() {
     assert!(!app.session.ports.is_trying(&"b".into(), elsewhere) && reached(&app, "b", elsewhere).is_none());
     feed(&mut app, [Event::Asked("b".into(), Request::Probe(elsewhere)), answer("b", elsewhere, ProbeOutcome::Silent)]);
     assert_eq!(reached(&app, "b", elsewhere), Some(1));
-    assert!(app.latest_notice().is_some_and(|notice| notice.headline.starts_with("192.0.2.1:22 1 of 2 reached")));
+    assert!(app.latest_notice().is_some_and(|notice| notice.headline.starts_with("192.0.2.1:22: 1 of 2 reached")));
 }
 
 #[test]

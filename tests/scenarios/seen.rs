@@ -214,7 +214,7 @@ fn marked_files_that_are_not_shown_are_named_too() {
     assert_eq!(key(&mut app, Action::Open).len(), 2);
 }
 
-fn other(holder: Holder) -> SessionSummary {
+pub fn other(holder: Holder) -> SessionSummary {
     SessionSummary {
         id: SessionId::new(1),
         context: "c".into(),

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use crossterm::event::{KeyCode, KeyEvent};
 use nodewatch_protocol::{Freeze, Refusal, RefusalKind};
 use nodewatch_tui::{
+    config::keymap::Keymap,
     model::{PodPlace, ServicePlaces, Workloads},
     screens::{Column, Confirm, Input, Layer, cursor::RowId, dialogs::form::Field, node::rows::Row},
     session::node::Pending,
@@ -321,8 +323,15 @@ fn a_key_that_does_nothing_says_so() {
     let mut app = two_nodes();
     update(&mut app, Input::Unbound("F6".into()), NOW);
     assert!(app.latest_notice().is_some_and(|notice| notice.line() == "F6 does nothing here (help has the keys)"));
+    let screens = Keymap::default().screens_of(KeyEvent::from(KeyCode::Char('P'))).expect("it is bound");
+    update(&mut app, Input::Elsewhere("P".into(), screens), NOW);
+    assert!(
+        app.latest_notice().is_some_and(|notice| notice.headline == "P does nothing here; it works on: node, ports")
+    );
     key(&mut app, Action::Probe);
-    assert!(app.latest_notice().is_some_and(|notice| notice.line().contains("does nothing here")));
+    assert!(app.latest_notice().is_some_and(|notice| notice.line().contains("about the port under the cursor")));
+    key(&mut app, Action::Exclude);
+    assert!(app.session.terms.exclude.is_empty(), "nothing is left out unseen");
 }
 
 /// Nodes whose recorders hold something that nobody has saved, how much the longest holds and how much of it is saved.

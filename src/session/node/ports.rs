@@ -37,7 +37,12 @@ impl NodeState {
 
     /// The listener that flaps now and has closed most often.
     pub fn worst_flap(&self, now: UnixMillis) -> Option<Flap> {
-        self.ports.over_time.flaps().into_iter().find(|flap| flap.goes_on(now))
+        self.flaps_now(now).next()
+    }
+
+    /// The listeners that flap now.
+    pub fn flaps_now(&self, now: UnixMillis) -> impl Iterator<Item = Flap> {
+        self.ports.over_time.flaps().into_iter().filter(move |flap| flap.goes_on(now))
     }
 
     /// What a port does if it flaps now.

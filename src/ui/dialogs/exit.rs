@@ -6,6 +6,7 @@ use ratatui::{
     layout::Rect,
     style::Style,
     text::{Line, Span},
+    widgets::Paragraph,
 };
 use unicode_width::UnicodeWidthStr;
 
@@ -22,7 +23,7 @@ use crate::{
     },
     ui::{
         Theme, files,
-        widgets::{cursor_row, dialog, fit, fit_right, key_line, scrolled, short_name, wrapped_lines},
+        widgets::{cursor_row, dialog, first_line, fit, fit_right, key_lines, scrolled, short_name, wrapped_lines},
     },
 };
 
@@ -41,7 +42,9 @@ pub(in crate::ui) fn draw(
     if let Some(notice) = &exit.trouble {
         lines.extend(wrapped_lines(&theme.notice(notice), 1, width, theme.bad));
     }
+    let mut at = 0;
     for group in exit.groups() {
+        at = if group == view.cursor { lines.len() } else { at };
         lines.extend(group_lines(app, (exit, view), group, width, theme));
         if group == Group::Files {
             lines.extend(have_line(app, width, theme));
@@ -49,14 +52,27 @@ pub(in crate::ui) fn draw(
         }
     }
     lines.push(report_line(app, theme));
+    let keys = key_lines(&keys(app, exit, view), width, theme);
     // As high as what is in it, with its border and its keys.
-    let height = (lines.len() as u16 + 3).min(area.height.saturating_sub(2));
+    let height = ((lines.len() + keys.len()) as u16 + 2).min(area.height.saturating_sub(2));
     let title = format!("Leave session {}?", app.session.terms.id);
     let inside = dialog(frame, area, (outside, height), &title, theme);
-    let body = Rect { height: inside.height.saturating_sub(1), ..inside };
-    let first = scrolled(frame, body, lines, app.scroll);
-    let bottom = Rect { y: inside.bottom().saturating_sub(1), height: inside.height.min(1), ..inside };
-    frame.render_widget(key_line(&keys(app, exit, view), theme), bottom);
+    let bottom = inside.height.min(keys.len() as u16);
+    let body = Rect { height: inside.height - bottom, ..inside };
+    let (all, room) = (lines.len(), usize::from(body.height));
+    let mut scroll = first_line(all, room, app.scroll);
+    // The group that was gone to is seen, with what is in it.
+    if view.follow && !(scroll..scroll + room).contains(&at) {
+        scroll = at.saturating_sub(room / 2);
+    }
+    let first = scrolled(frame, body, lines, scroll);
+    frame.render_widget(Paragraph::new(keys), Rect { y: body.bottom(), height: bottom, ..inside });
+    if all > room && inside.height > 0 {
+        let more = theme.keys.fill("{page-down} {bottom} more");
+        let part = format!(" {}-{} of {all}  {more} ", first + 1, (first + room).min(all));
+        let border = Rect { y: inside.bottom(), height: 1, ..inside }.intersection(area);
+        frame.render_widget(Line::styled(fit(&part, part.width().min(width)), theme.accent), border);
+    }
     Some(first)
 }
 
@@ -206,7 +222,7 @@ fn group_lines(
                 _ => visible(&thing.name()),
             };
             let names: Vec<String> = exit.ledger.of(group).map(told).collect();
-            (format!("{}  {}", fit(what, 25), names.join(", ")), lines)
+            (format!("{}  {}", fit(what, 26), names.join(", ")), lines)
         }
     };
     if !view.details {
@@ -214,6 +230,8 @@ fn group_lines(
     }
     let asking = exit.phase == Phase::Asking;
     let fate = match (group, exit.keeps(group)) {
+        // Nothing becomes of no file.
+        (Group::Files, _) if has_no_files(app) => "",
         (Group::Files, false) => "fetch",
         (Group::Files, true) if exit.discards_files() => "discard",
         (_, false) => "remove",
@@ -226,12 +244,34 @@ fn group_lines(
         true => theme.warn,
         false => theme.accent,
     };
-    let head = Line::from(vec![
-        Span::styled(format!("{cursor}{fate:7}"), style),
-        Span::styled(format!(" {}", fit(&what, width.saturating_sub(9)).trim_end()), theme.plain),
-    ]);
-    items.insert(0, if selected { cursor_row(head, width, theme) } else { head });
-    items
+    // What does not fit goes on below.
+    let mut parts = wrapped_lines(&what, 0, width.saturating_sub(9), theme.plain).into_iter();
+    let mut head = Line::from(vec![Span::styled(format!("{cursor}{fate:7} "), style)]);
+    head.spans.extend(parts.next().unwrap_or_default().spans);
+    let mut lines = vec![if selected { cursor_row(head, width, theme) } else { head }];
+    lines.extend(parts.map(|mut part| {
+        part.spans.insert(0, Span::raw(" ".repeat(9)));
+        part
+    }));
+    lines.append(&mut items);
+    lines
+}
+
+/// No file is on a node, was lost with one, or will be there when captures have ended.
+fn has_no_files(app: &App) -> bool {
+    let none = |state: &NodeState| {
+        let only_there = state.files.iter().any(|file| is_only_there(state, file));
+        !only_there
+            && !state.is_capturing()
+            && state.late_files().next().is_none()
+            && state.lost_files().next().is_none()
+    };
+    app.session.nodes.values().all(none)
+}
+
+/// Neither here nor, as far as was proved, in S3.
+fn is_only_there(state: &NodeState, file: &CaptureFile) -> bool {
+    !matches!(state.fetches.get(&file.name), Some(FetchProgress::Done { .. })) && !state.is_proved_in_s3(file)
 }
 
 /// What has to be read of a group although nobody has asked for each thing: what failed, is unknown, or is under way.
@@ -271,8 +311,7 @@ fn file_lines(app: &App, exit: &Exit, width: usize, theme: &Theme) -> (String, V
     let mut lost = 0;
     for (name, state) in &app.session.nodes {
         for file in &state.files {
-            let here = matches!(state.fetches.get(&file.name), Some(FetchProgress::Done { .. }));
-            if !here && !state.is_proved_in_s3(file) {
+            if is_only_there(state, file) {
                 (size, count) = (size + file.size, count + 1);
             }
             let row = FileRow::on_node(state, file);
@@ -306,7 +345,8 @@ fn file_lines(app: &App, exit: &Exit, width: usize, theme: &Theme) -> (String, V
         0 => "no files that are only on nodes".to_owned(),
         count => format!("{} only on nodes, {}{lost}", counted(count, "file"), bytes(size)),
     };
-    let nodes = app.session.nodes.values().filter(|state| state.unfetched().next().is_some());
+    let nodes = app.session.nodes.values();
+    let nodes = nodes.filter(|state| state.files.iter().any(|file| is_only_there(state, file)));
     let nodes = listed(nodes.map(|state| &state.node.name), width.saturating_sub(9 + 36));
     (format!("{}  {nodes}", fit(&head, 34)).trim_end().to_owned(), lines)
 }
@@ -390,14 +430,25 @@ fn thing_lines(thing: &Thing, width: usize, theme: &Theme) -> Vec<Line<'static>>
         Fate::Failed(_) => ("LEFT", theme.bad, String::new()),
     };
     let name = visible(&thing.name());
-    // What an object is for says more than its name, which may be cut.
     let mut what = match &thing.what {
-        What::Object(object) => vec![visible(object.purpose.text()), more, name],
+        What::Object(object) => {
+            let of = visible(object.purpose.text());
+            let mut told = vec![if of.is_empty() { name } else { format!("{of}: {name}") }, more];
+            told.retain(|part| !part.is_empty());
+            vec![told.join(", ")]
+        }
         What::Captures { found, .. } if thing.fate == Fate::Gone => vec![name, Found::Stored(*found).text(&thing.what)],
         What::Captures { .. } | What::Cloud(_) => vec![name, more],
     };
     what.retain(|part| !part.is_empty());
-    let mut lines = vec![item(word, style, what.join("  "))];
+    let mut parts = wrapped_lines(&what.join("  "), 0, width.saturating_sub(13), theme.plain).into_iter();
+    let mut first = item(word, style, String::new());
+    first.spans.extend(parts.next().unwrap_or_default().spans);
+    let mut lines = vec![first];
+    lines.extend(parts.map(|mut part| {
+        part.spans.insert(0, Span::raw(" ".repeat(13)));
+        part
+    }));
     if let Fate::Failed(reason) | Fate::Unknown(reason) = &thing.fate {
         lines.extend(wrapped_lines(reason, 13, width, theme.bad));
     }

@@ -12,7 +12,7 @@ use crate::{
     screens::dialogs::reading::Reading,
     ui::{
         Theme,
-        widgets::{first_line, scrolled},
+        widgets::{first_line, scrolled, typed_part},
     },
 };
 
@@ -35,9 +35,13 @@ pub(super) fn draw(
         _ => format!(" {}-{} of {all}  ", first + 1, (first + room).min(all)),
     };
     scrolled(frame, body, lines, scroll);
+    if all == 0 && !search.is_empty() {
+        frame.render_widget(Line::styled(format!(" nothing matches {search}"), theme.dim), body);
+    }
     if reading.typing {
+        let (search, at) = typed_part(&reading.search, usize::from(status.width).saturating_sub(2));
         frame.render_widget(Line::from(vec![Span::styled(" /", theme.key), Span::raw(search)]), status);
-        let column = status.x + 2 + reading.search.visual_cursor() as u16;
+        let column = status.x + 2 + at as u16;
         if column < status.right() {
             frame.set_cursor_position((column, status.y));
         }

@@ -13,6 +13,7 @@ use crate::{
         Action, App,
         dialogs::sessions::{Sessions, Sweep},
     },
+    session::Permission,
 };
 
 pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, sessions: &Sessions, theme: &Theme) {
@@ -43,7 +44,9 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, sessions
     scrolled(frame, body, lines, first);
     let bottom = Rect { y: inside.bottom().saturating_sub(1), height: inside.height.min(1), ..inside };
     let here = sessions.rows.get(sessions.cursor).is_none_or(|(session, _)| session.holder != Holder::Elsewhere);
-    let keys: &[(Action, &str)] = if here {
+    let keys: &[(Action, &str)] = if app.session.permission == Permission::ReadOnly {
+        &[(Action::Back, "close: this is read-only")]
+    } else if here {
         &[(Action::Open, "attach"), (Action::Remove, "remove"), (Action::Back, "close")]
     } else {
         &[(Action::Remove, "remove (asks for its id)"), (Action::Back, "close")]

@@ -13,7 +13,7 @@ use crate::{
     session::node::NodeState,
     ui::{
         Hits, Theme,
-        widgets::{cursor_row, first_shown, wrapped, wrapped_lines},
+        widgets::{cursor_row, cut, first_shown, wrapped, wrapped_lines},
     },
 };
 
@@ -75,6 +75,7 @@ where
                 let selected = cursor == Some(at);
                 let sign = Span::styled(if selected { theme.symbols.cursor } else { " " }, theme.accent);
                 let line: Line<'static> = std::iter::once(sign).chain((self.line)(row).spans).collect();
+                let line = cut(line, usize::from(body.width));
                 if selected { cursor_row(line, body.width, theme) } else { line }
             })
             .collect();
