@@ -51,6 +51,7 @@ impl Folder {
             sha256: None,
             delivery: Delivery::Held,
             fetched: false,
+            since: 0,
         };
         let (place, span) = (FilePlace::Kept, None);
         self.list.files.push(FileRecord { file, capture: 7, place, span, frozen: false, asked: false });
