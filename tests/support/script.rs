@@ -187,6 +187,7 @@ impl Agent {
             sha256: None,
             delivery: Delivery::Held,
             fetched: false,
+            since: 0,
         });
     }
 

@@ -26,6 +26,7 @@ pub(crate) fn record(name: &str, sequence: u64) -> FileRecord {
         sha256: None,
         delivery: Delivery::Held,
         fetched: false,
+        since: 0,
     };
     FileRecord {
         file,
