@@ -28,8 +28,8 @@ pub use sides::Sides;
 pub use stand_in::StandIn;
 pub use storage::{MAX_LISTED, ParseS3UrlError, S3Url, StorageSettings, StoredFile, StoredSummary, Way};
 pub use summary::{
-    CaptureRun, CaptureSummary, FileSummary, Moment, NodeSummary, ObjectFate, ObjectSummary, PortMoment, PortSummary,
-    ProbeSummary, RatePoint, SUMMARY_VERSION, Span, Summary,
+    CaptureRun, CaptureSummary, FileSummary, FullQueue, Moment, NodeSummary, ObjectFate, ObjectSummary, PortMoment,
+    PortSummary, ProbeSummary, RatePoint, SUMMARY_VERSION, Span, Summary, missing_of,
 };
 pub use tail::{TailLine, TailNews};
 

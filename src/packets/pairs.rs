@@ -412,7 +412,7 @@ impl Pairs {
     /// Says of a packet that one node has that others have not, where they would have to.
     fn only_here(&mut self, held: &mut Held, identity: &Identity, node: usize, coverage: &impl Coverage, part: &str) {
         let expected = self.expected(identity, node);
-        if expected.is_empty() {
+        if expected.is_empty() && ends::may_say(&self.nodes, node, |name| coverage.covers(name, held.packet.time)) {
             self.ends.alone(identity, node);
             self.paired.one_node += 1;
             return;

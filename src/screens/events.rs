@@ -86,7 +86,7 @@ impl App {
             let row = |event: &NodeEvent| EventRow {
                 at: event.at,
                 node: &name.0,
-                severity: Severity::Info,
+                severity: event.severity,
                 text: event.text.clone(),
             };
             state.log.events.iter().map(row)

@@ -91,7 +91,15 @@ fn node(earlier: NodeSummary, now: NodeSummary) -> NodeSummary {
     let mut gaps = earlier.gaps;
     let new: Vec<String> = now.gaps.into_iter().filter(|gap| !gaps.contains(gap)).collect();
     gaps.extend(new);
+    let mut full_queues = earlier.full_queues;
+    for queue in now.full_queues {
+        match full_queues.iter().position(|known| known.port == queue.port) {
+            Some(index) => full_queues[index] = full_queues[index].clone().joined(queue),
+            None => full_queues.push(queue),
+        }
+    }
     NodeSummary {
+        full_queues,
         ports: if now.ports.is_empty() { earlier.ports } else { now.ports },
         changes,
         rates: rates(earlier.rates.into_iter().chain(now.rates).collect()),

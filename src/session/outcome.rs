@@ -10,7 +10,7 @@ use super::{
     Session,
     exit::{Exit, Later, Phase},
     ledger::Thing,
-    node::NodeState,
+    node::{Agent, NodeState},
     receipt::{Detachment, FileNote, Receipt, Unwanted},
 };
 use crate::{
@@ -56,6 +56,9 @@ impl Session {
                 self.account_for_former(state, file, &mut receipt);
             }
             let name = &state.node.name;
+            if let Agent::Failed(notice) = &state.agent {
+                receipt.without_agent.push((name.clone(), notice.fact()));
+            }
             receipt.troubles.extend(state.log.troubles.texts.iter().map(|text| (name.clone(), text.clone())));
             if state.log.troubles.more > 0 {
                 receipt.troubles.push((name.clone(), format!("and {} more", state.log.troubles.more)));
@@ -192,6 +195,7 @@ impl Session {
             until: self.wall(self.life.ends.unwrap_or(self.now)),
             agents: of(|state| state.agent.runs()),
             captures: of(|state| state.agent.runs() && state.is_capturing()),
+            recorders: of(|state| state.agent.runs() && state.recorder().is_some()),
             untold: exit.untold.iter().cloned().collect(),
             later: match &exit.end.later {
                 Later::Nothing if self.joining.stood_in => Later::Served("the session's DaemonSet".to_owned()),

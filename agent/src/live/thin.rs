@@ -114,16 +114,13 @@ impl Thin {
     }
 
     fn refill(&mut self, now: Instant) {
-        match self.looked.replace(now) {
-            Some(looked) => {
-                let most = self.most as f64;
-                self.budget = (self.budget + now.duration_since(looked).as_secs_f64() * most).min(most);
-            }
-            None => {
-                self.left_out = 0;
-                self.waiting.iter_mut().for_each(|one| one.before = 0);
-            }
-        }
+        let Some(looked) = self.looked.replace(now) else {
+            self.left_out = 0;
+            self.waiting.iter_mut().for_each(|one| one.before = 0);
+            return;
+        };
+        let most = self.most as f64;
+        self.budget = (self.budget + now.duration_since(looked).as_secs_f64() * most).min(most);
     }
 
     fn send(&mut self, most: usize, out: &mut Vec<u8>) {

@@ -24,7 +24,7 @@ use self::{rollup::Rollup, told::Told};
 use super::grant::GrantState;
 use crate::{
     base::text,
-    model::{FetchProgress, Node, Notice, Readiness},
+    model::{FetchProgress, FullQueue, Node, Notice, Readiness, Severity},
 };
 
 /// Seconds of rates kept for charts.
@@ -148,6 +148,8 @@ pub struct NodeEvent {
     pub at: UnixMillis,
     /// What.
     pub text: String,
+    /// How grave it is.
+    pub severity: Severity,
 }
 
 /// How a node's reports to CloudWatch Logs stand.
@@ -231,6 +233,8 @@ pub struct NodePorts {
     pub(super) history_is_news: bool,
     /// What they did over time: flaps, clients, and changes that are neither's.
     pub over_time: PortHistory,
+    /// Accept queues that were full, by the laptop's steady clock.
+    pub full: BTreeMap<Port, FullQueue>,
     /// What they did until then is in an earlier part of the session.
     pub(super) heard_until: UnixMillis,
 }
@@ -461,7 +465,7 @@ impl NodeState {
             Update::Trouble { message } => {
                 self.reporting.errors += 1;
                 self.log.troubles.add(&message);
-                self.note(now, message);
+                self.note_fault(now, message);
             }
         }
     }

@@ -35,6 +35,7 @@ impl Receipt {
         let there = there.map(|note| json!({"node": note.node, "file": note.file, "bytes": note.size}));
         let detached = self.detached.as_ref().map(|detached| {
             json!({"until": detached.until, "agents": detached.agents, "captures": detached.captures,
+                "recorders": detached.recorders,
                 "untold": detached.untold, "nodes_that_join": detached.later.word()})
         });
         let delivered = self.files.delivered.iter().map(|(uri, size, sha256)| {
