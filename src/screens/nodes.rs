@@ -46,12 +46,14 @@ impl List {
 
 /// Pods and services are looked up anew after this long, in milliseconds.
 const LOOK_AGAIN: u64 = 30_000;
+/// The same where nothing was found: what is looked for may just have been made.
+const LOOK_SOON: u64 = 5_000;
 
 /// How far looking up pods and services has come.
 #[derive(Debug, Clone, Default)]
 pub struct Lookup {
     /// When they were asked for last.
-    asked: Option<UnixMillis>,
+    pub asked: Option<UnixMillis>,
     /// They are being asked for.
     pub waiting: bool,
     /// What was found last.
@@ -62,10 +64,13 @@ impl App {
     /// Looks pods and services up where the list's filter needs them and what is known is old.
     pub(super) fn look_up_workloads(&mut self) -> Vec<Effect> {
         let now = self.session.now;
-        let lookup = &mut self.list.workloads;
-        let old = lookup.asked.is_none_or(|at| now.saturating_sub(at) >= LOOK_AGAIN);
         let local = self.session.terms.place == Place::Local;
-        if self.list.filter.1.lead().is_none() || lookup.waiting || !old || local {
+        if self.list.filter.1.lead().is_none() || self.list.workloads.waiting || local {
+            return Vec::new();
+        }
+        let every = if self.shown().next().is_none() { LOOK_SOON } else { LOOK_AGAIN };
+        let lookup = &mut self.list.workloads;
+        if lookup.asked.is_some_and(|at| now.saturating_sub(at) < every) {
             return Vec::new();
         }
         (lookup.asked, lookup.waiting) = (Some(now), true);

@@ -2,6 +2,8 @@
 //!
 //! Owns what is asked of agents for it, and how far files are on their way. Pure.
 
+use std::path::PathBuf;
+
 use nodewatch_protocol::{
     CaptureFile, CaptureSpec, CaptureState, FilePlace, FileRecord, Freeze, Request, RingList, SinkState,
 };
@@ -68,6 +70,22 @@ impl Session {
         }
         state.fetches.insert(file.name.clone(), FetchProgress::Bytes(0));
         Some(Effect::Fetch(name.clone(), file))
+    }
+
+    /// What some laptop has fetched may be on this one: brought by `freeze`, or by this program before it was left.
+    pub(super) fn look_for_fetched(&mut self, name: &NodeName) -> Vec<Effect> {
+        let Some(state) = self.nodes.get_mut(name) else { return Vec::new() };
+        state.to_look_for().into_iter().map(|file| Effect::LookFor(name.clone(), file)).collect()
+    }
+
+    /// It is, and counts as fetched.
+    pub(super) fn found_here(&mut self, name: &NodeName, file: String, path: PathBuf, sha256: String) {
+        let now = self.now;
+        let Some(state) = self.nodes.get_mut(name) else { return };
+        if matches!(state.fetches.get(&file), None | Some(FetchProgress::Failed(_))) {
+            state.note(now, format!("{file} is on this laptop already, verified"));
+            state.fetches.insert(file, FetchProgress::Done { path, sha256 });
+        }
     }
 
     /// From here on a recorder's new files are what this program has asked for.

@@ -50,6 +50,22 @@ impl Lead {
             Self::Address(address) => workloads.at(*address),
         }
     }
+
+    /// Why it leads to no node.
+    pub fn why_nowhere(&self, workloads: &Workloads) -> String {
+        match self {
+            Self::Pod(name) => format!("no pod {name} runs on a node"),
+            Self::Service(name) => {
+                let wanted = name.to_lowercase();
+                let is_meant = |known: &&String| known.to_lowercase().contains(&wanted);
+                match workloads.services.keys().find(is_meant) {
+                    Some(known) => format!("service {known} has no ready pod"),
+                    None => format!("no service {name}"),
+                }
+            }
+            Self::Address(address) => format!("no node, pod or service has {address}"),
+        }
+    }
 }
 
 /// `field:value` where the field is a word: a regular expression that means a colon writes `[:]`. The rest of addresses and
@@ -273,6 +289,20 @@ mod tests {
         assert!(matches!(Filter::parse("fd00::1"), Ok(Filter::Leads(Lead::Address(_)))));
         assert!(matches!(Filter::parse("10.0.0.1:80"), Ok(Filter::Matches(_))), "no field has a dot");
         assert!(matches!(Filter::parse("pod:Shop/a"), Ok(Filter::Leads(Lead::Pod(name))) if name == "shop/a"));
+    }
+
+    #[test]
+    fn why_something_leads_nowhere_is_told_apart() {
+        let services = [("shop/orphan".to_owned(), crate::model::ServicePlaces::default())].into();
+        let workloads = Workloads { services, ..Workloads::default() };
+        let why = |filter: &str| {
+            let filter = Filter::parse(filter).expect("a filter");
+            filter.lead().expect("a lead").why_nowhere(&workloads)
+        };
+        assert_eq!(why("svc:orphan"), "service shop/orphan has no ready pod");
+        assert_eq!(why("svc:nope"), "no service nope");
+        assert_eq!(why("pod:nope"), "no pod nope runs on a node");
+        assert_eq!(why("10.0.0.9"), "no node, pod or service has 10.0.0.9");
     }
 
     #[test]

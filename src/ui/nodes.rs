@@ -206,6 +206,26 @@ fn title(app: &App, shown: usize, width: usize, theme: &Theme) -> Line<'static> 
     line
 }
 
+/// Why the filter's pod, service or address leads to no node, and how old that is.
+fn led_nowhere(app: &App, theme: &Theme) -> Option<String> {
+    let lookup = &app.list.workloads;
+    let lead = app.list.filter.1.lead()?;
+    let (Some(found), Some(asked)) = (&lookup.found, lookup.asked) else {
+        return lookup.waiting.then(|| " looking up pods and services ...".to_owned());
+    };
+    let why = if found.gaps.is_empty() {
+        lead.why_nowhere(found)
+    } else {
+        format!("nothing found, and {}", found.gaps.join("; "))
+    };
+    let age = if lookup.waiting {
+        "looking again ...".to_owned()
+    } else {
+        format!("as of {} ago", lasting(app.session.now.saturating_sub(asked)))
+    };
+    Some(format!(" {} ({age})\n{}", visible(&why), theme.keys.fill(" {back} shows all")))
+}
+
 /// What stands in an empty list's place.
 fn empty(app: &App, shown: usize, theme: &Theme) -> Option<String> {
     if shown > 0 {
@@ -222,8 +242,9 @@ fn empty(app: &App, shown: usize, theme: &Theme) -> Option<String> {
             )
         }
         Listing::Current if app.session.nodes.is_empty() => " the cluster has no nodes".to_owned(),
-        Listing::Current if app.list.workloads.waiting => " looking up pods and services ...".to_owned(),
-        Listing::Current => theme.keys.fill(" no nodes match: {back} shows all"),
+        Listing::Current => {
+            led_nowhere(app, theme).unwrap_or_else(|| theme.keys.fill(" no nodes match: {back} shows all"))
+        }
     })
 }
 

@@ -11,6 +11,7 @@ use super::{
     App, Screen, View,
     action::Action,
     dialogs::{Layer, form::Field},
+    files::no_fetch,
     ports::Mode,
 };
 use crate::{
@@ -136,7 +137,12 @@ impl App {
             );
             return Vec::new();
         }
-        self.session.fetch_file(&name, file).into_iter().collect()
+        let known = no_fetch(&row);
+        let effect = self.session.fetch_file(&name, file);
+        if effect.is_none() {
+            self.session.notify(known);
+        }
+        effect.into_iter().collect()
     }
 }
 

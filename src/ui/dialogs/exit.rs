@@ -25,6 +25,9 @@ use crate::{
     },
 };
 
+/// A removal that takes longer, in milliseconds, is a slow one.
+const SLOW: u64 = 12_000;
+
 /// Draws it; the first line that is shown.
 pub(in crate::ui) fn draw(
     frame: &mut Frame<'_>,
@@ -84,7 +87,12 @@ fn headline(app: &App, exit: &Exit) -> String {
         Phase::Fetching => format!("fetching {}, {went_on}", counted(files, "file")),
         Phase::FetchFailed => "some files could not be fetched".to_owned(),
         Phase::Removing => {
-            format!("removing, {} left, {went_on} (a namespace takes 5 to 10 s)", exit.ledger.left())
+            let why = match exit.end.silent {
+                Some(seconds) => format!("the API server does not answer, {}", lasting(seconds * 1000)),
+                None if app.session.now.saturating_sub(exit.since) < SLOW => "a namespace takes 5 to 10 s".to_owned(),
+                None => "slower than usual".to_owned(),
+            };
+            format!("removing, {} left, {went_on} ({why})", exit.ledger.left())
         }
         Phase::RemoveFailed if exit.end.sure => {
             format!("also delete what is not this session's: {}?", visible(&exit.end.holds.join(", ")))
