@@ -142,13 +142,17 @@ pub async fn held(site: Arc<dyn Site>) -> Result<Vec<Held>, Notice> {
 }
 
 fn held_in(node: NodeName, ring: &RingList) -> Held {
-    let capturing = ring.captures.iter().any(|capture| capture.ended.is_none());
+    let mut running = ring.captures.iter().filter(|capture| capture.ended.is_none());
+    let running = running.next_back();
+    let capturing = running.is_some();
+    let recorder = running.and_then(|capture| capture.spec.recorder).map(|recorder| recorder.seconds.get());
     // How large a file is that is being written its ring's list does not say.
     let is_open = |record: &FileRecord| capturing && record.file.state == FileState::Open;
     let alone =
         |record: &&FileRecord| record.place == FilePlace::Kept && !record.file.is_elsewhere() && !is_open(record);
     let files = || ring.files.iter().filter(alone);
-    Held { node, capturing, files: files().count() as u64, bytes: files().map(|record| record.file.size).sum() }
+    let (count, bytes) = (files().count() as u64, files().map(|record| record.file.size).sum());
+    Held { node, capturing, recorder, files: count, bytes }
 }
 
 impl SessionManifest {

@@ -95,7 +95,7 @@ pub fn summary(journals: &Journals, session: &SessionId) -> Result<Summary, Noti
     if journals.holder(&record) == Holder::Running && told.nodes.is_empty() {
         let headline = format!("no report for session {session} yet");
         let cause = "it is still open in another program, which alone knows what was seen";
-        return Err(Notice::error(headline, cause, "press r there, or detach it there first"));
+        return Err(Notice::error(headline, cause, "write it in that program, or detach there first"));
     }
     Ok(told)
 }

@@ -346,6 +346,9 @@ pub struct Held {
     pub node: NodeName,
     /// A capture runs there.
     pub capturing: bool,
+    /// It is a flight recorder, and how many seconds it keeps; they are in no file.
+    #[serde(default)]
+    pub recorder: Option<u64>,
     /// Capture files that are neither on a laptop nor in S3, beside the one that a running capture writes.
     pub files: u64,
     /// Their bytes.

@@ -2,6 +2,7 @@
 //!
 //! Owns one task for each deployment, tunnel and file; ends them all with the program.
 
+mod looking;
 mod writing;
 
 use std::{sync::Arc, time::Duration};
@@ -23,7 +24,6 @@ use super::{
 };
 use crate::{
     agents::{client::Ask, fetch::Fetch, site::Site},
-    base::text::safe_component,
     captures::manifest,
     model::{DeployProgress, FetchProgress, Group, Keep, Node, NodeName, Notice, Removal, SessionId, StandIn, Summary},
     session::{Effect, Event, ledger::Found},
@@ -105,6 +105,7 @@ impl Performer {
             Effect::Deploy(nodes) => self.deploy(nodes),
             Effect::Ask(node, request) => self.ask(node, request),
             Effect::Fetch(node, file) => self.fetch(node, file),
+            Effect::LookFor(node, file) => self.look_for(node, file),
             Effect::Resolve(nodes, spec) => self.resolve(nodes, spec),
             Effect::Grant(node) => self.grant(node),
             Effect::ListStored => {
@@ -400,7 +401,7 @@ impl Performer {
         };
         let (site, events) = (Arc::clone(&self.site), self.events.clone());
         let (turns, tunnels) = (Arc::clone(&self.fetches), Arc::clone(&self.tunnels));
-        let (folder, most) = (self.outlet.outlets.folder.join(safe_component(&node.0)), self.outlet.outlets.largest);
+        let (folder, most) = (self.folder_of(&node), self.outlet.outlets.largest);
         self.tasks.spawn(async move {
             // The semaphore is never closed.
             let _turn = turns.acquire().await;

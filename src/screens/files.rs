@@ -18,7 +18,7 @@ use crate::{
     model::{FetchProgress, NodeName, Notice},
     session::{
         Effect,
-        files::{FileKey, FileRow},
+        files::{FileKey, FileRow, Whereabouts},
         filter::TextFilter,
     },
 };
@@ -69,16 +69,6 @@ impl Order {
         };
         self.directed(ordering).then_with(|| a.key.cmp(&b.key))
     }
-}
-
-/// What of a file can be removed from its node.
-fn removable_on_node<'a>(row: &FileRow<'a>) -> Option<&'a CaptureFile> {
-    row.on_node.filter(|file| file.state == FileState::Closed && !row.ring_is_gone)
-}
-
-/// What of it can be removed from S3: another session's captures are that session's to remove.
-fn removable_stored(row: &FileRow<'_>) -> Option<String> {
-    row.stored.filter(|_| row.key.session.is_none()).map(|stored| stored.key.clone())
 }
 
 impl App {
@@ -179,7 +169,7 @@ impl App {
     }
 
     /// Marked files, also those that the filter hides, or the one under the cursor.
-    fn chosen_files(&self) -> Vec<FileRow<'_>> {
+    pub(super) fn chosen_files(&self) -> Vec<FileRow<'_>> {
         if self.files.marks.is_empty() {
             return self.file_under_cursor().into_iter().collect();
         }
@@ -203,12 +193,11 @@ impl App {
             S3 { key: String, node: String, session: Option<String> },
         }
         let mut wanted = Vec::new();
-        let mut writing = 0;
-        let mut lost = 0;
-        let mut here = 0;
+        let (mut writing, mut lost) = (0, 0);
+        let mut here = None;
         for row in self.chosen_files() {
-            if !matches!(row.here, None | Some(FetchProgress::Failed(_))) || row.path().is_some() {
-                here += 1;
+            if !matches!(row.here, None | Some(FetchProgress::Failed(_))) {
+                here = here.or_else(|| Some(no_fetch(&row)));
                 continue;
             }
             let node = NodeName(row.key.node.clone());
@@ -236,8 +225,7 @@ impl App {
             let what = text::counted(writing, "file");
             self.session.notify(Notice::warning(format!("{what} still being written"), "", "stop the capture first"));
         }
-        if here > 0 && wanted.is_empty() && writing + lost == 0 {
-            let notice = Notice::info("nothing to fetch: it is on this laptop, or on its way");
+        if let Some(notice) = here.filter(|_| wanted.is_empty() && writing + lost == 0) {
             self.session.notify(notice.as_answer());
         }
         let begin = |from| match from {
@@ -263,19 +251,13 @@ impl App {
         };
         let places: Vec<String> = rows.iter().filter_map(place).collect();
         if places.is_empty() {
-            self.session.notify(
-                Notice::warning("nothing was copied", "the file is not in S3 or on this laptop", "{open} fetches it")
-                    .naming_keys(),
-            );
+            let next_step = rows.first().map_or("", way_home);
+            let cause = "the file is not in S3 or on this laptop";
+            self.session.notify(Notice::warning("nothing was copied", cause, next_step).naming_keys());
             return Vec::new();
         }
         self.session.notify(Notice::info(format!("copied {}", places.join(" "))).as_answer());
         vec![Effect::copy(places.iter().map(String::as_str))]
-    }
-
-    /// Whether anything of the chosen files can be removed from a node or from S3.
-    pub(super) fn can_remove_files(&self) -> bool {
-        self.chosen_files().iter().any(|row| removable_on_node(row).is_some() || removable_stored(row).is_some())
     }
 
     fn ask_remove(&mut self) {
@@ -283,10 +265,27 @@ impl App {
         let mut stored = Vec::new();
         let mut bytes = 0;
         let mut lost = Vec::new();
+        let mut why_not = "";
         for row in self.chosen_files() {
             bytes += row.size();
-            on_nodes.extend(removable_on_node(&row).map(|file| (NodeName(row.key.node.clone()), file.name.clone())));
-            stored.extend(removable_stored(&row));
+            why_not = if row.made.is_some() {
+                "it was made here: {copy} copies its path, for rm"
+            } else if row.place() == Whereabouts::Writing {
+                "stop its capture first"
+            } else if row.key.session.is_some() {
+                "it is an older session's: cleanup SESSION --captures"
+            } else {
+                "neither a node nor S3 has it any more"
+            };
+            on_nodes.extend(
+                row.on_node
+                    .filter(|file| file.state == FileState::Closed && !row.ring_is_gone)
+                    .map(|file| (NodeName(row.key.node.clone()), file.name.clone())),
+            );
+            // Another session's captures are that session's to remove.
+            if row.key.session.is_none() {
+                stored.extend(row.stored.map(|stored| stored.key.clone()));
+            }
             let goes = row.on_node.is_some_and(|file| file.state == FileState::Closed) || row.stored.is_some();
             let proved = row.on_node.is_some_and(|file| file.delivery.is_proved());
             let elsewhere = proved && row.stored.is_none() && !row.removed;
@@ -297,19 +296,7 @@ impl App {
             }
         }
         if on_nodes.is_empty() && stored.is_empty() {
-            let (cause, next_step) = match self.chosen_files().first() {
-                Some(row) if row.made.is_some() => {
-                    ("it is this laptop's own", "{copy} copies its path, to delete it in a shell")
-                }
-                Some(row) if row.key.session.is_some() => {
-                    ("it is an older session's", "in a shell: cleanup SESSION --captures")
-                }
-                Some(row) if row.on_node.is_some_and(|file| file.state == FileState::Open) => {
-                    ("it is still being written", "stop the capture first")
-                }
-                _ => ("neither a node nor S3 has it", ""),
-            };
-            self.session.notify(Notice::warning("nothing to remove here", cause, next_step).naming_keys());
+            self.session.notify(Notice::warning("nothing to remove here", "", why_not).naming_keys());
         } else {
             self.open(Layer::Confirm(Confirm::RemoveFiles { on_nodes, stored, bytes, lost }));
         }
@@ -344,15 +331,9 @@ impl App {
             self.session.notify(Notice::warning("a table is not for Wireshark", "", next_step).naming_keys());
             return Vec::new();
         }
-        let open = row.as_ref().is_some_and(|row| row.on_node.is_some_and(|file| file.state == FileState::Open));
-        let path = row.and_then(|row| row.path().cloned());
-        let Some(path) = path else {
-            let (headline, next_step) = if open {
-                ("the file is still being written", "stop the capture first, or follow it from its node's screen")
-            } else {
-                ("the file is not on this laptop", "{open} fetches it")
-            };
-            self.session.notify(Notice::warning(headline, "", next_step).naming_keys());
+        let Some(path) = row.as_ref().and_then(|row| row.path().cloned()) else {
+            let next_step = row.as_ref().map_or("", way_home);
+            self.session.notify(Notice::warning("the file is not on this laptop", "", next_step).naming_keys());
             return Vec::new();
         };
         vec![Effect::View(path)]
@@ -365,5 +346,24 @@ impl App {
             self.session.notify(Notice::info("nothing to fetch: every finished file is here, being fetched or in S3"));
         }
         effects
+    }
+}
+
+/// What brings a file here that is not.
+fn way_home(row: &FileRow<'_>) -> &'static str {
+    match row.place() {
+        Whereabouts::Writing => "it is being written: {follow} on its node shows it live",
+        Whereabouts::Coming { .. } => "it is on its way",
+        Whereabouts::Lost | Whereabouts::Gone => "it is gone",
+        Whereabouts::Here(_) => "",
+        Whereabouts::OnNode | Whereabouts::InS3 { .. } | Whereabouts::Uploading { .. } => "{open} fetches it",
+    }
+}
+
+/// That a file need not be fetched.
+pub(super) fn no_fetch(row: &FileRow<'_>) -> Notice {
+    match row.path() {
+        Some(path) => Notice::info(format!("already on this laptop: {}", path.display())),
+        None => Notice::info(format!("{} is on its way", row.key.name)),
     }
 }

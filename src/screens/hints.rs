@@ -6,20 +6,12 @@
 use super::{App, Screen, View, action::Action, node::rows::Row, ports::Mode};
 use crate::session::{
     Permission,
-    files::{FileRow, Whereabouts},
+    files::FileRow,
     node::{Agent, Asked, NodeState},
 };
 
 /// An action, and in one or two words what it does now.
 pub type Hint = (Action, &'static str);
-
-/// A file that can be fetched is; one that is here, or still written, is not.
-fn fetch_hint(row: &FileRow<'_>) -> Vec<Hint> {
-    match row.place() {
-        Whereabouts::OnNode | Whereabouts::InS3 { .. } | Whereabouts::Uploading { .. } => vec![(Action::Open, "fetch")],
-        _ => Vec::new(),
-    }
-}
 
 impl App {
     /// What can be done now, the most telling first; the last two are help and the way out.
@@ -82,10 +74,10 @@ impl App {
 
     fn node_hints(&self) -> Vec<Hint> {
         let into = match self.node_row() {
-            Some(Row::File(row)) => fetch_hint(&row),
+            Some(Row::File(row)) if row.can_be_fetched() => vec![(Action::Open, "fetch")],
             Some(Row::Port(_) | Row::Closed(_)) => vec![(Action::Open, "on all nodes"), (Action::Probe, "probe")],
             Some(Row::Flow(_)) => vec![(Action::Open, "capture it")],
-            Some(Row::Event(_)) | None => Vec::new(),
+            Some(Row::File(_) | Row::Event(_)) | None => Vec::new(),
         };
         let mut hints = if self.view == View::Capture { Vec::new() } else { into };
         hints.extend(self.capture_hints());
@@ -95,20 +87,23 @@ impl App {
 
     fn file_hints(&self) -> Vec<Hint> {
         let mut hints = Vec::new();
-        let row = self.file_under_cursor();
-        match row.as_ref().map(FileRow::place) {
-            Some(Whereabouts::Here(_)) if !row.as_ref().is_some_and(FileRow::is_table) => {
-                hints.push((Action::Follow, "open"));
-            }
-            _ => hints.extend(row.iter().flat_map(fetch_hint)),
+        let chosen = self.chosen_files();
+        if chosen.iter().any(FileRow::can_be_fetched) {
+            hints.push((Action::Open, "fetch"));
+        }
+        if self.file_under_cursor().is_some_and(|row| row.path().is_some() && !row.is_table()) {
+            hints.push((Action::Follow, "open"));
         }
         if self.files.marks.len() > 1 {
             hints.push((Action::Merge, "merge"));
         }
-        if row.is_some() {
-            hints.extend([(Action::FetchAll, "fetch all"), (Action::Mark, "mark"), (Action::Copy, "copy path")]);
+        if !chosen.is_empty() {
+            hints.extend([(Action::FetchAll, "fetch all"), (Action::Mark, "mark")]);
         }
-        if self.can_remove_files() {
+        if chosen.iter().any(FileRow::has_address) {
+            hints.push((Action::Copy, "copy path"));
+        }
+        if chosen.iter().any(FileRow::can_be_removed) {
             hints.push((Action::Remove, "delete"));
         }
         hints.push((Action::Files, "refresh"));

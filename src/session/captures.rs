@@ -2,6 +2,8 @@
 //!
 //! Owns what is asked of agents for it, and how far files are on their way. Pure.
 
+use std::path::PathBuf;
+
 use nodewatch_protocol::{CaptureFile, CaptureSpec, CaptureState, FilePlace, FileRecord, Request, RingList};
 
 use super::{
@@ -35,6 +37,22 @@ impl Session {
         }
         state.fetches.insert(file.name.clone(), FetchProgress::Bytes(0));
         Some(Effect::Fetch(name.clone(), file))
+    }
+
+    /// What some laptop has fetched may be on this one: brought by `freeze`, or by this program before it was left.
+    pub(super) fn look_for_fetched(&mut self, name: &NodeName) -> Vec<Effect> {
+        let Some(state) = self.nodes.get_mut(name) else { return Vec::new() };
+        state.take_unlooked().into_iter().map(|file| Effect::LookFor(name.clone(), file)).collect()
+    }
+
+    /// It is, and counts as fetched.
+    pub(super) fn found_here(&mut self, name: &NodeName, file: String, path: PathBuf, sha256: String) {
+        let now = self.now;
+        let Some(state) = self.nodes.get_mut(name) else { return };
+        if matches!(state.fetches.get(&file), None | Some(FetchProgress::Failed(_))) {
+            state.note(now, format!("{file} is on this laptop already, verified"));
+            state.fetches.insert(file, FetchProgress::Done { path, sha256 });
+        }
     }
 
     /// What is known here of every node's files, for where no agent can say it any more: its pod or its whole namespace

@@ -75,6 +75,17 @@ pub enum Event {
     Answer(NodeName, Request, Option<Response>),
     /// A file's way home went on.
     Fetch(NodeName, String, FetchProgress),
+    /// A file that some laptop has fetched is on this one, compared with its checksum.
+    Here {
+        /// Its node.
+        node: NodeName,
+        /// Its name in the ring.
+        file: String,
+        /// Where it is.
+        path: PathBuf,
+        /// Its checksum.
+        sha256: String,
+    },
     /// An agent was told where to deliver, and for how long that holds.
     Granted(NodeName, Result<Option<Duration>, Notice>),
     /// What S3 has.
@@ -187,6 +198,8 @@ pub enum Effect {
     Resolve(Vec<NodeName>, CaptureSpec),
     /// Bring a capture file home.
     Fetch(NodeName, CaptureFile),
+    /// Look whether a file that some laptop has fetched is on this one.
+    LookFor(NodeName, CaptureFile),
     /// Tell an agent where to deliver.
     Grant(NodeName),
     /// Find out what S3 has.

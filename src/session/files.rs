@@ -208,6 +208,22 @@ impl<'a> FileRow<'a> {
         self.place() == Whereabouts::Lost
     }
 
+    /// It is whole, elsewhere and not on its way here.
+    pub fn can_be_fetched(&self) -> bool {
+        matches!(self.place(), Whereabouts::OnNode | Whereabouts::InS3 { .. } | Whereabouts::Uploading { .. })
+    }
+
+    /// Something of it is on a node or in S3 that is this session's to remove.
+    pub fn can_be_removed(&self) -> bool {
+        let in_ring = self.on_node.is_some_and(|file| file.state == FileState::Closed) && !self.ring_is_gone;
+        in_ring || (self.key.session.is_none() && self.stored.is_some())
+    }
+
+    /// It is somewhere that can be named to others: on the laptop or in S3.
+    pub fn has_address(&self) -> bool {
+        self.path().is_some() || matches!(self.place(), Whereabouts::InS3 { .. })
+    }
+
     /// Its checksum: what a fetch has checked it against, or what its agent says.
     pub fn sha256(&self) -> Option<&'a str> {
         match self.here {
@@ -448,10 +464,13 @@ pub fn remove_files(on_nodes: Vec<(NodeName, String)>, stored: Vec<String>) -> V
 pub fn held_text(held: &Held) -> String {
     let count = text::counted(usize::try_from(held.files).unwrap_or(usize::MAX), "file");
     let files = format!("{count} ({})", text::bytes(held.bytes));
-    let what = match (held.capturing, held.files) {
-        (true, 0) => "a running capture and the file that it writes".to_owned(),
-        (true, _) => format!("a running capture and {files}"),
-        (false, _) => files,
+    let recorder = held.recorder.map(|seconds| format!("a flight recorder, last {}", text::lasting(seconds * 1000)));
+    let what = match (recorder, held.capturing, held.files) {
+        (Some(recorder), _, 0) => recorder,
+        (Some(recorder), ..) => format!("{recorder}, and {files}"),
+        (None, true, 0) => "a running capture and the file that it writes".to_owned(),
+        (None, true, _) => format!("a running capture and {files}"),
+        (None, false, _) => files,
     };
     format!("{}: {what} not copied anywhere else", text::visible(&held.node.0))
 }
@@ -462,9 +481,17 @@ mod tests {
 
     #[test]
     fn a_running_capture_is_not_said_to_have_nothing() {
-        let held = |capturing, files| held_text(&Held { node: "a".into(), capturing, files, bytes: 2048 * files });
+        let of = |recorder, capturing, files| {
+            held_text(&Held { node: "a".into(), capturing, recorder, files, bytes: 2048 * files })
+        };
+        let held = |capturing, files| of(None, capturing, files);
         assert_eq!(held(true, 0), "a: a running capture and the file that it writes not copied anywhere else");
         assert_eq!(held(true, 1), "a: a running capture and 1 file (2.00 KiB) not copied anywhere else");
         assert_eq!(held(false, 2), "a: 2 files (4.00 KiB) not copied anywhere else");
+        assert_eq!(of(Some(120), true, 0), "a: a flight recorder, last 2m not copied anywhere else");
+        assert_eq!(
+            of(Some(90), true, 1),
+            "a: a flight recorder, last 1m30s, and 1 file (2.00 KiB) not copied anywhere else"
+        );
     }
 }

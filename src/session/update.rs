@@ -84,6 +84,7 @@ impl Session {
             | Event::ImageSet(..)
             | Event::Sweep(..)
             | Event::Earlier(_)
+            | Event::Here { .. }
             | Event::MeanLaterNodes) => {
                 self.note_event(event);
                 Vec::new()
@@ -114,6 +115,7 @@ impl Session {
             Event::Stock(stock) => self.stock(stock),
             Event::Sweep(id, Removal::Finished) => self.work.swept(&id),
             Event::Earlier(earlier) => self.earlier = Some(earlier),
+            Event::Here { node, file, path, sha256 } => self.found_here(&node, file, path, sha256),
             Event::MeanLaterNodes => self.mean_later_nodes(),
             _ => {}
         }

@@ -189,6 +189,28 @@ fn a_freeze_is_for_the_marked_recorders_or_for_all_and_brings_its_file_home() {
     assert_eq!(update(&mut app, tunnel("c", Update::Files(vec![saved])), NOW), [], "S3 is where c delivers");
 }
 
+/// `freeze` in another terminal, or before this program took the session up.
+#[test]
+fn what_another_program_has_fetched_is_looked_for_here_and_then_is_on_no_node_alone() {
+    let mut app = live();
+    let saved = CaptureFile { fetched: true, sha256: Some("aa".into()), ..file("1.pcapng", 100, FileState::Closed) };
+    let unfetched = file("2.pcapng", 100, FileState::Closed);
+    let list = || tunnel("b", Update::Files(vec![saved.clone(), unfetched.clone()]));
+    assert_eq!(update(&mut app, list(), NOW), [Effect::LookFor("b".into(), saved.clone())]);
+    assert_eq!(update(&mut app, list(), NOW), [], "once");
+    let names = |app: &App| {
+        let state = &app.session.nodes[&"b".into()];
+        state.unfetched().map(|file| file.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&app), ["1.pcapng", "2.pcapng"]);
+    let here = Event::Here { node: "b".into(), file: saved.name, path: "out/b/1.pcapng".into(), sha256: "aa".into() };
+    feed(&mut app, [here]);
+    assert_eq!(names(&app), ["2.pcapng"]);
+    let summary = app.session.summary();
+    let file = summary.nodes.iter().flat_map(|node| &node.files).find(|file| file.name == "1.pcapng").expect("listed");
+    assert!(file.kept && file.checked && file.place == "out/b/1.pcapng", "{file:?}");
+}
+
 /// An agent's word that a recorder is armed brings nothing here, and its list no more than a ring can have.
 #[test]
 fn only_what_this_program_froze_is_brought_home_and_no_more_than_a_ring_holds() {

@@ -214,6 +214,7 @@ fn commands_are_completed_brought_back_and_refused_by_name() {
     for (wrong, told) in [
         ("prots", "unknown command \"prots\"; available: nodes ports"),
         ("ports 22", "ports takes no argument, got \"22\""),
+        ("probe node-1:8090", "in a shell: nodewatch-tui probe node-1:8090 --from NODE"),
         ("ns A_B", "invalid namespace \"A_B\""),
         ("filter (", "invalid regular expression \"(\""),
         ("budget soon", "invalid duration \"soon\""),

@@ -234,9 +234,9 @@ fn hints_are_what_the_row_takes() {
             if open {
                 assert!(!hinted(&app, Action::Open) && !hinted(&app, Action::Follow) && !hinted(&app, Action::Remove));
                 assert_eq!(key(&mut app, Action::Follow), []);
-                assert!(told(&app).contains("still being written"), "{}", told(&app));
+                assert!(told(&app).contains("being written"), "{}", told(&app));
                 key(&mut app, Action::Remove);
-                assert!(told(&app).contains("still being written"), "{}", told(&app));
+                assert!(told(&app).contains("stop its capture first"), "{}", told(&app));
                 seen += 1;
             } else if name.name.contains("0004") {
                 assert!(hinted(&app, Action::Open) && !hinted(&app, Action::Follow) && hinted(&app, Action::Remove));

@@ -178,6 +178,40 @@ fn a_pod_a_service_and_an_address_find_their_nodes_and_are_looked_up_once() {
 }
 
 #[test]
+fn a_namespace_that_agents_go_to_is_in_the_header() {
+    let mut app = two_nodes();
+    assert!(!drawn(&mut app).contains("  ns "));
+    app.session.terms.namespace = Some("tools".into());
+    assert!(drawn(&mut app).contains("  ns tools"));
+}
+
+/// A pod that is Ready since a moment ago is found by whoever waits for it.
+#[test]
+fn what_was_not_found_is_looked_up_again_soon_and_why_is_said() {
+    let mut app = two_nodes();
+    assert_eq!(filter(&mut app, "svc:pay"), [Effect::FindWorkloads]);
+    let with = |name: &str, nodes: &[&str]| {
+        let nodes = nodes.iter().map(|node| (*node).into()).collect();
+        let services = [(name.to_owned(), ServicePlaces { addresses: vec![], nodes })].into();
+        Event::Workloads(Workloads { services, ..Workloads::default() })
+    };
+    feed(&mut app, [with("shop/cart", &["b"])]);
+    let seen = drawn(&mut app);
+    assert!(seen.contains("no service is called \"pay\""), "{seen}");
+    assert_eq!(update(&mut app, Event::Tick, NOW + 9_000), []);
+    assert_eq!(update(&mut app, Event::Tick, NOW + 10_000), [Effect::FindWorkloads]);
+    let seen = drawn(&mut app);
+    assert!(seen.contains("so far: reading pods and services again"), "{seen}");
+    update(&mut app, with("shop/pay", &[]), NOW + 11_000);
+    let seen = drawn(&mut app);
+    assert!(seen.contains("service shop/pay has no ready pod"), "{seen}");
+    assert_eq!(update(&mut app, Event::Tick, NOW + 20_000), [Effect::FindWorkloads]);
+    update(&mut app, with("shop/pay", &["a"]), NOW + 21_000);
+    assert_eq!(shown(&app), ["a"]);
+    assert_eq!(update(&mut app, Event::Tick, NOW + 32_000), [], "what is found need not be looked up so soon");
+}
+
+#[test]
 fn what_is_found_while_the_screen_is_paused_counts_when_it_goes_on() {
     let mut app = two_nodes();
     assert_eq!(filter(&mut app, "pod:x"), [Effect::FindWorkloads]);

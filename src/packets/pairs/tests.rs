@@ -111,13 +111,13 @@ fn what_one_side_alone_has_is_named_where_the_other_would_have_had_it() {
 #[test]
 fn what_goes_elsewhere_is_not_said_to_be_lost() {
     let mut seen = vec![(0, 0, there(1, 100, SYN, b"")), (1, 20_000, there(1, 100, SYN, b""))];
-    seen.extend((0..5).map(|id| (1, 5 * MS, tcp_packet((1, 9), (5, 443), id, 1, ACK, b"z"))));
+    seen.extend((0..5).map(|id| (0, 5 * MS, tcp_packet((1, 9), (5, 443), id, 1, ACK, b"z"))));
     let (out, paired) = pair(&seen, &Always);
     assert_eq!((out.len(), paired.one_sided, paired.one_node), (6, 0, 5));
     let [conversation] = paired.conversations.as_slice() else { panic!("{paired:?}") };
     assert_eq!((conversation.node.as_str(), conversation.packets), ("a", 5));
     // A node that does not capture then is not said to have nothing of it.
-    let off: Vec<Seen> = (0..5).map(|id| (0, 5 * MS, tcp_packet((1, 9), (5, 443), id, 1, ACK, b"z"))).collect();
+    let off: Vec<Seen> = (0..5).map(|id| (1, 5 * MS, tcp_packet((1, 9), (5, 443), id, 1, ACK, b"z"))).collect();
     let (_, paired) = pair(&off, &Until(MS));
     assert_eq!((paired.outside, paired.one_node), (5, 0), "{:?}", paired.lines());
     // Behind NAT it is another packet.

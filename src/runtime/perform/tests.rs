@@ -136,3 +136,42 @@ async fn a_manifest_is_written_of_what_no_agent_can_say_any_more() {
     assert_eq!((&written["context"], &written["nodes"][0]["files"][0]["place"]), (&"here".into(), &"gone".into()));
     assert_eq!(written["nodes"][0]["files"][0]["sha256"], "ab", "{written}");
 }
+
+/// What another program has fetched is known by its bytes: another file of that name and size is not it.
+#[tokio::test]
+async fn a_file_that_is_here_already_is_found_by_its_bytes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (out, sha256) = (folder.path().join("out"), "d81c55f49c5bb0d36bc11e3966ec4efab66f8dfefbbc1761161ca9d230e5466a");
+    std::fs::create_dir_all(out.join("a")).expect("made");
+    for (name, bytes) in [("0.pcapng", "other"), ("1.pcapng", "other"), ("1-2.pcapng", "saved")] {
+        std::fs::write(out.join("a").join(name), bytes).expect("written");
+    }
+    let file = |name: &str| CaptureFile {
+        name: name.into(),
+        sequence: 1,
+        size: 5,
+        packets: 1,
+        since: 0,
+        started: 1,
+        ended: 2,
+        state: nodewatch_protocol::FileState::Closed,
+        dropped: nodewatch_protocol::Dropped::default(),
+        incomplete: String::new(),
+        sha256: Some(sha256.into()),
+        delivery: nodewatch_protocol::Delivery::Held,
+        fetched: true,
+    };
+    let (events, mut told) = mpsc::channel(64);
+    let outlets = Outlets::from(out.clone());
+    let mut performer = Performer::start(Arc::new(Removing(Vec::new())), events, outlets, SessionId::new(1), None);
+    for name in ["0.pcapng", "2.pcapng", "1.pcapng"] {
+        performer.perform(Effect::LookFor("a".into(), file(name)));
+    }
+    let found = loop {
+        if let Event::Here { file, path, sha256, .. } = told.recv().await.expect("the program goes on") {
+            break (file, path, sha256);
+        }
+    };
+    performer.shut_down().await;
+    assert_eq!(found, ("1.pcapng".to_owned(), out.join("a/1-2.pcapng"), sha256.to_owned()));
+}

@@ -7,7 +7,7 @@ pub mod rows;
 use nodewatch_protocol::{FileState, Flow};
 
 use self::rows::{Row, endpoint, transport};
-use super::{App, Screen, View, action::Action, dialogs::Layer, ports::Mode};
+use super::{App, Screen, View, action::Action, dialogs::Layer, files::no_fetch, ports::Mode};
 use crate::{
     base::text,
     model::{Notice, PortKey},
@@ -136,7 +136,12 @@ impl App {
             );
             return Vec::new();
         }
-        self.session.fetch_file(&name, file).into_iter().collect()
+        let known = no_fetch(&row);
+        let effect = self.session.fetch_file(&name, file);
+        if effect.is_none() {
+            self.session.notify(known);
+        }
+        effect.into_iter().collect()
     }
 }
 

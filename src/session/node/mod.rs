@@ -276,6 +276,8 @@ struct FileListing {
     parts: Vec<CaptureFile>,
     /// Whether the whole list has come since the tunnel is up.
     state: Listed,
+    /// Files that were looked for on this laptop, by name.
+    looked_for: BTreeSet<String>,
 }
 
 /// A node's delivery to S3.
@@ -368,7 +370,7 @@ impl NodeState {
             refusal: None,
             files: Vec::new(),
             gone: GoneFiles::default(),
-            listing: FileListing { parts: Vec::new(), state: Listed::Coming },
+            listing: FileListing { parts: Vec::new(), state: Listed::Coming, looked_for: BTreeSet::new() },
             ring: None,
             delivery: NodeDelivery::default(),
             fetches: BTreeMap::new(),

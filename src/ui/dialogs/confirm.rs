@@ -1,5 +1,6 @@
 //! Questions.
 
+use nodewatch_protocol::CaptureSpec;
 use ratatui::{Frame, layout::Rect};
 
 use super::rights;
@@ -118,7 +119,12 @@ fn deployment(app: &App, names: &[NodeName], goal: &Goal) -> (String, String) {
         Goal::Captures { on, spec, .. } => {
             let on = counted(on.len(), "node");
             let filter = spec.filter.as_deref().map_or_else(|| "every packet".to_owned(), visible);
-            let then = format!("\nThen starts a capture on {on}: {filter}, content {}.", spec.content.word());
+            let what = match spec.recorder {
+                Some(recorder) => format!("a flight recorder (last {})", lasting(recorder.seconds.get() * 1000)),
+                None => "a capture".to_owned(),
+            };
+            let files = rotation(spec);
+            let then = format!("\nThen starts {what} on {on}: {filter}, content {}{files}.", spec.content.word());
             let title = match names.len() {
                 0 => format!("Capture on {on} and on nodes that join later?"),
                 nodes => format!("Deploy to {nodes} and capture on {on}?"),
@@ -140,6 +146,18 @@ fn deployment(app: &App, names: &[NodeName], goal: &Goal) -> (String, String) {
         ""
     };
     (title, format!("A hostNetwork pod with {what}{where_to}{then}{alone}"))
+}
+
+/// When a capture begins a new file, where that is not as usual. A flight recorder's files are nobody's matter.
+fn rotation(spec: &CaptureSpec) -> String {
+    let plain = CaptureSpec::default();
+    let size = (spec.rotate_bytes != plain.rotate_bytes).then(|| bytes(spec.rotate_bytes));
+    let time = (spec.rotate_seconds != plain.rotate_seconds).then(|| lasting(spec.rotate_seconds.get() * 1000));
+    let each: Vec<String> = size.into_iter().chain(time).collect();
+    if each.is_empty() || spec.recorder.is_some() {
+        return String::new();
+    }
+    format!(", a new file each {}", each.join(" or "))
 }
 
 fn deploy_title(nodes: usize, also_later: bool) -> String {

@@ -1,5 +1,7 @@
 //! The guided exit: every group of things with what becomes of it, and on demand each thing in it.
 
+mod recorders;
+
 use nodewatch_protocol::CaptureFile;
 use ratatui::{
     Frame,
@@ -10,6 +12,7 @@ use ratatui::{
 };
 use unicode_width::UnicodeWidthStr;
 
+use self::recorders::recorders_lines;
 use crate::{
     base::text::{bytes, counted, lasting, visible},
     model::{FetchProgress, Group, NodeName},
@@ -19,13 +22,15 @@ use crate::{
         files::{FileRow, Whereabouts},
         ledger::{Fate, Found, Thing, What},
         node::NodeState,
-        recorders::Unsaved,
     },
     ui::{
         Theme, files,
         widgets::{cursor_row, dialog, first_line, fit, fit_right, key_lines, scrolled, short_name, wrapped_lines},
     },
 };
+
+/// A removal that takes longer, in milliseconds, is a slow one.
+const SLOW: u64 = 12_000;
 
 /// Draws it; the first line that is shown.
 pub(in crate::ui) fn draw(
@@ -105,7 +110,12 @@ fn headline(app: &App, exit: &Exit) -> String {
             nodes => format!("captures on {} could not be stopped: no answer", counted(nodes, "node")),
         },
         Phase::Removing => {
-            format!("removing, {} left, {went_on} (a namespace takes 5 to 10 s)", exit.ledger.left())
+            let why = match exit.end.silent {
+                Some(seconds) => format!("the API server does not answer, {}", lasting(seconds * 1000)),
+                None if app.session.now.saturating_sub(exit.since) < SLOW => "a namespace takes 5 to 10 s".to_owned(),
+                None => "slower than usual".to_owned(),
+            };
+            format!("removing, {} left, {went_on} ({why})", exit.ledger.left())
         }
         Phase::RemoveFailed if exit.end.sure => {
             format!("also delete what is not this session's: {}?", visible(&exit.end.holds.join(", ")))
@@ -138,38 +148,6 @@ fn have_line(app: &App, width: usize, theme: &Theme) -> Option<Line<'static>> {
     let text = format!("{}  in {}", fit(&text, 34), visible(&folder));
     let room = width.saturating_sub(9);
     Some(Line::from(vec![Span::styled(" have    ", theme.good), Span::raw(tail(&text, room))]))
-}
-
-/// What recorders hold and nobody has saved.
-fn recorders_lines(app: &App, exit: &Exit, width: usize, theme: &Theme) -> Vec<Line<'static>> {
-    if !matches!(exit.phase, Phase::Asking | Phase::FetchFailed) || exit.keeps(Group::Agents) {
-        return Vec::new();
-    }
-    let saving = app.session.saving().map(|left| {
-        let text = format!("flight recorders, {} more", lasting(left.div_ceil(1000) * 1000));
-        Line::from(vec![Span::styled(" saving  ", theme.accent), Span::raw(text)])
-    });
-    let unsaved = app.session.unsaved_recorders().map(|unsaved| unsaved_line(&unsaved, width, theme));
-    saving.into_iter().chain(unsaved).collect()
-}
-
-fn unsaved_line(unsaved: &Unsaved<'_>, width: usize, theme: &Theme) -> Line<'static> {
-    let key = theme.keys.fill("{freeze} saves it");
-    let (saved, style) = match unsaved.saved {
-        0 => ("saved nowhere".to_owned(), theme.bad),
-        saved => (format!("{} of it saved", lasting(saved)), theme.warn),
-    };
-    let text = format!("the recorder's last {}, {saved}: ", lasting(unsaved.held));
-    let room = width.saturating_sub(9 + text.len() + key.len() + 2);
-    let away = unsaved.nodes.iter().filter(|(_, away)| *away).count();
-    let away = if away > 0 { format!(" ({away} unreachable)") } else { String::new() };
-    let names = listed(unsaved.nodes.iter().map(|(name, _)| *name), room.saturating_sub(away.len()));
-    let names = format!("{}{away}", fit(&names, room.saturating_sub(away.len())).trim_end());
-    Line::from(vec![
-        Span::styled(" lose    ", style),
-        Span::raw(format!("{text}{names}  ")),
-        Span::styled(key, theme.key),
-    ])
 }
 
 /// Nodes whose captures go on because their agents cannot be reached.
