@@ -124,7 +124,7 @@ fn a_node_that_joins_while_nobody_is_there_is_captured_and_found_again() {
     tmux.until_so("its capture", |screen| screen.lines().any(|line| line.contains(NODE) && line.contains('●')));
     tmux.keys(&["q", "Enter"]);
     let screen = tmux.until("EXIT ");
-    assert!(screen.contains("EXIT 0") && screen.contains("  removed  "), "{screen}");
+    assert!(screen.contains("EXIT 0") && screen.contains("confirmed removed; nothing is left"), "{screen}");
     assert!(screen.contains(&format!("fetched  {} files, ", before + 1)), "{screen}");
     assert_eq!(leftovers(), "");
 }
