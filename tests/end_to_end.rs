@@ -163,6 +163,7 @@ fn claimed(name: &str, size: u64) -> CaptureFile {
         sha256: None,
         delivery: Delivery::Held,
         fetched: false,
+        since: 0,
     }
 }
 
@@ -232,7 +233,7 @@ async fn leaving_fetches_every_file_and_ends_with_a_receipt() {
     driver.send(Input::Key(Action::Open));
     driver.until("the end", |_| false).await;
     assert!(driver.ended);
-    let app = driver.engine.shut_down().await;
+    let app = Box::pin(driver.engine.shut_down()).await;
     let text = app.session.receipt().text();
     assert!(text.contains("fetched") && text.contains("a.pcapng") && !text.contains("LOST"), "{text}");
 }

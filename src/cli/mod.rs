@@ -8,6 +8,7 @@ mod cloudwatch;
 mod connection;
 mod display;
 mod options;
+mod probe;
 mod reports;
 mod s3;
 mod session;
@@ -26,6 +27,7 @@ use crate::{
     model::{PortKey, SessionId},
 };
 pub use options::{Options, SETTINGS, leaf, takes};
+pub use probe::{ProbeArgs, ProbeHost, ProbeTarget};
 pub use session::DEFAULT_IMAGE;
 use words::Words;
 
@@ -217,6 +219,16 @@ pub enum NodeCommand {
         nodes: NodesArgs,
         #[command(flatten)]
         capture: CaptureArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Try ports from nodes, several times: deploy, probe, clean up
+    ///
+    /// Exits with 3 if not every try was answered.
+    #[command(args = options::probe())]
+    Probe {
+        #[command(flatten)]
+        probe: ProbeArgs,
         #[command(flatten)]
         output: OutputArgs,
     },
@@ -457,7 +469,8 @@ impl Command {
             Self::OnNodes(
                 NodeCommand::Nodes { output, .. }
                 | NodeCommand::Ports { output, .. }
-                | NodeCommand::Capture { output, .. },
+                | NodeCommand::Capture { output, .. }
+                | NodeCommand::Probe { output, .. },
             )
             | Self::Sessions { output }
             | Self::Freeze { output, .. }

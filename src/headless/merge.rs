@@ -124,7 +124,8 @@ fn merged(arguments: &MergeArgs, out: &Path) -> Result<ExitCode, Notice> {
             None => output::progress(&what(&merged, out)),
         },
     }
-    if let (Some(filter), None) = (merged.side_filter(), &merged.paired) {
+    // Of a file that was not written there is nothing to say.
+    if let (Some(filter), None, false) = (merged.side_filter(), &merged.paired, merged.is_outside()) {
         output::say(&format!(
             "each packet is in it once a node: in Wireshark {filter} shows one side; --pair writes one of each"
         ));

@@ -29,7 +29,7 @@ pub const TIMES: [&str; 8] = ["at", "from", "began", "ends", "created", "first_s
 pub type Part = (&'static str, &'static [(&'static str, &'static str)]);
 
 /// What stands in records under these names, as an object or a list of objects.
-pub const PARTS: [Part; 5] = [
+pub const PARTS: [Part; 6] = [
     (
         "ports",
         &[
@@ -47,6 +47,15 @@ pub const PARTS: [Part; 5] = [
         ],
     ),
     ("without_socket", &[("protocol", ""), ("port", ""), ("class", ""), ("why", "")]),
+    (
+        "failures",
+        &[
+            ("outcome", "`refused`, `no_answer`, `unreachable` or `not_tried`"),
+            ("count", "of so many tries"),
+            ("by", "the address that says so; `null` where nobody else does"),
+            ("reason", ""),
+        ],
+    ),
     ("dropped", &[("kernel", ""), ("interface", ""), ("queue", "")]),
     ("object", &[("kind", ""), ("namespace", ""), ("name", ""), ("uid", ""), ("purpose", "")]),
     (
@@ -302,6 +311,26 @@ pub const SUMMARY: Record = Record {
     ],
 };
 
+/// What came of trying a port.
+pub const PROBE: Record = Record {
+    kind: "probe",
+    commands: "probe",
+    one: "target and node that tried it",
+    name: "NODE ADDRESS:PORT, of those that answered every time",
+    fields: &[
+        ("node", "that tried"),
+        ("target", "as it was named"),
+        ("address", ""),
+        ("port", ""),
+        ("protocol", "`tcp` or `udp`"),
+        ("at", "when the last try was over"),
+        ("tries", "a count"),
+        ("answered", "a count"),
+        ("microseconds", "until the answer, the median; `null` without one"),
+        ("failures", "see below; empty if all were answered"),
+    ],
+};
+
 /// A session that has left something, or runs.
 pub const SESSION: Record = Record {
     kind: "session",
@@ -403,7 +432,7 @@ pub const SETTING: Record = Record {
 };
 
 /// All kinds, in the order of the reference.
-pub const RECORDS: [&Record; 20] = [
+pub const RECORDS: [&Record; 21] = [
     &NODE,
     &PORT_REPORT,
     &PORT_CHANGE,
@@ -417,6 +446,7 @@ pub const RECORDS: [&Record; 20] = [
     &ONE_NODE,
     &PAIR,
     &SUMMARY,
+    &PROBE,
     &SESSION,
     &REMOVAL,
     &PLANNED_REMOVAL,

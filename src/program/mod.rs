@@ -367,6 +367,7 @@ async fn freeze(
     }
     let journals = journals()?;
     let record = journals.record(session).map_err(|error| error.notice(headline))?;
+    headless::captures::check_freeze(&record, &names(&nodes))?;
     let (begun, told) = as_begun(options, &record, in_force);
     for notice in told {
         say(&format!("warning: {}", notice.line()));
