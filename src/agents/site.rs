@@ -18,8 +18,8 @@ use tokio::{
 use crate::{
     base::text,
     model::{
-        ContextRow, DeployProgress, Expectations, Keep, LogsSettings, MadeObject, Moment, NodeName, NodesChange,
-        Notice, Removal, SeenObject, SessionId, SessionSummary, StandIn, StorageSettings, Summary, Workloads,
+        ContextRow, DeployProgress, Expectations, Keep, Made, MadeObject, Moment, NodeName, NodesChange, Notice,
+        Removal, SeenObject, SessionId, SessionSummary, StandIn, Summary, Workloads,
     },
 };
 
@@ -167,12 +167,12 @@ pub trait Site: Send + Sync + 'static {
     fn workloads(&self) -> Option<BoxFuture<'static, Workloads>> {
         None
     }
-    /// Writes down where reports go and which alarms there are, before the first is made; `None` when they are gone.
-    fn note_logs(&self, _logs: Option<LogsSettings>) -> Result<(), Notice> {
+    /// Writes down that something of the session may be there from now on, before it is.
+    fn note_making(&self, _made: Made) -> Result<(), Notice> {
         Ok(())
     }
-    /// Writes down where in S3 the session's captures are, before the first gets there; `None` when they are gone.
-    fn note_storage(&self, _storage: Option<StorageSettings>) -> Result<(), Notice> {
+    /// Writes down that something of the session was seen gone.
+    fn note_gone(&self, _made: Made) -> Result<(), Notice> {
         Ok(())
     }
     /// Deploys agents from that image from now on, in this session for good; what is odd about it is returned.

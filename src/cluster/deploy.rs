@@ -245,7 +245,7 @@ pub(super) async fn create(
         let object = draft.object.clone();
         let rights = create_right(object.kind);
         let dynamic = draft.dynamic().map_err(|error| broken(&error))?;
-        record(&journal, Entry::Making(object.clone())).await.map_err(|error| unrecorded(&error))?;
+        record(&journal, Entry::Making(object.clone().into())).await.map_err(|error| unrecorded(&error))?;
         lock(&cluster.state.made).push((steady_millis(), object.clone()));
         let api = kinds::api(cluster.client(), object.kind, object.namespace.as_deref());
         let attempt = Attempt { what: format!("create {}", object.text()), rights };
@@ -256,14 +256,14 @@ pub(super) async fn create(
                     known.1 = made.clone();
                 }
                 // Without it the object is found by its label.
-                let _ = record(&journal, Entry::Made(made)).await;
+                let _ = record(&journal, Entry::Made(made.into())).await;
                 Ok(())
             }
             Err(Uncreated { error, was_asked }) => {
                 // A refusal of the first try means that it does not exist; anything else leaves that open.
                 if !was_asked && is_refusal(&error) {
                     lock(&cluster.state.made).retain(|(_, known)| *known != object);
-                    let _ = record(&journal, Entry::Gone(object)).await;
+                    let _ = record(&journal, Entry::Gone(object.into())).await;
                 }
                 Err(notice(&attempt, &error))
             }

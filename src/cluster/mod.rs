@@ -60,9 +60,9 @@ use crate::{
     base::clock::{steady_at, unix_millis},
     journal::{Deployed, Entry, Header, Journal, JournalError, Journals, Pushed, Record},
     model::{
-        AgentImage, ClusterIdentity, ContextRow, DeployProgress, Expectations, Keep, Kind, LogsSettings, MadeObject,
-        Moment, NodeName, NodesChange, Notice, PreflightCheck, PullPolicy, Removal, SeenObject, SessionId,
-        SessionSummary, StandIn, StorageSettings, Summary, Workloads,
+        AgentImage, ClusterIdentity, ContextRow, DeployProgress, Expectations, Keep, Kind, Made, MadeObject, Moment,
+        NodeName, NodesChange, Notice, PreflightCheck, PullPolicy, Removal, SeenObject, SessionId, SessionSummary,
+        StandIn, Summary, Workloads,
     },
 };
 use inventory::Places;
@@ -354,16 +354,16 @@ impl Site for Cluster {
         terms::set_image(self, reference)
     }
 
-    fn note_logs(&self, logs: Option<LogsSettings>) -> Result<(), Notice> {
+    fn note_making(&self, made: Made) -> Result<(), Notice> {
         let Some((journal, _)) = self.journal() else { return Ok(()) };
-        let recorded = journal.record(Entry::Logs(logs));
-        recorded.map_err(|error| error.notice("nothing is reported until it is recorded"))
+        let not_before = format!("no {} until that is recorded", made.text());
+        journal.record(Entry::Making(made)).map_err(|error| error.notice(not_before))
     }
 
-    fn note_storage(&self, storage: Option<StorageSettings>) -> Result<(), Notice> {
+    fn note_gone(&self, made: Made) -> Result<(), Notice> {
         let Some((journal, _)) = self.journal() else { return Ok(()) };
-        let recorded = journal.record(Entry::Storage(storage));
-        recorded.map_err(|error| error.notice("nothing is delivered to S3 until it is recorded"))
+        let still = format!("the journal still lists {}", made.text());
+        journal.record(Entry::Gone(made)).map_err(|error| error.notice(still))
     }
 
     fn fetch(&self, node: &NodeName, part: FilePart) -> BoxFuture<'static, Result<Bulk, OpenError>> {

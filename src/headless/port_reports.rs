@@ -18,8 +18,8 @@ use crate::{
     journal::{Entry, Journals, Record},
     logs::{Filters, Logs, MAX_NAMES, Scope, asked as asked_for_credentials},
     model::{
-        AlarmKind, Failure, Holder, LogsSettings, NodeName, NodesChange, Notice, PastQuery, PastReport, PortClass,
-        PortKey, SessionId, Way,
+        AlarmKind, Failure, Holder, LogsSettings, Made, NodeName, NodesChange, Notice, PastQuery, PastReport,
+        PortClass, PortKey, SessionId, Way,
     },
     session::{port_reports::changes, selector::Selector},
 };
@@ -287,8 +287,11 @@ async fn remove_one(
     if !(alarms.is_empty() && groups.is_empty()) {
         output::say(&format!("removed  {what}"));
     }
-    let rest = (!arguments.reports).then_some(LogsSettings { alarms: false, ..settings });
+    let reports = arguments.reports.then(|| Made::Reports { reports: settings.clone() });
     let headline = format!("the journal of session {id} still lists its alarms");
     let (journal, _) = journals.open(id).map_err(|error| error.notice(headline.clone()))?;
-    journal.record(Entry::Logs(rest)).map_err(|error| error.notice(headline))
+    for gone in [Made::Alarms { alarms: settings }].into_iter().chain(reports) {
+        journal.record(Entry::Gone(gone)).map_err(|error| error.notice(headline.clone()))?;
+    }
+    Ok(())
 }

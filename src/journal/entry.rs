@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 use nodewatch_protocol::UnixMillis;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ClusterIdentity, LogsSettings, MadeObject, Moment, SessionId, StorageSettings};
+use crate::model::{ClusterIdentity, Made, Moment, SessionId};
 
 /// What a session begins with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,11 +76,11 @@ pub enum Entry {
     /// The first line.
     Began(Header),
     /// About to be created. Without a later line it may exist or not.
-    Making(MadeObject),
+    Making(Made),
     /// Created, with its UID.
-    Made(MadeObject),
+    Made(Made),
     /// Seen gone.
-    Gone(MadeObject),
+    Gone(Made),
     /// What was in the session's own namespace before anything of the session: `ConfigMap/NAME`.
     Before(BTreeSet<String>),
     /// The session's cluster has another address or CA now, and the user has said that this is right.
@@ -89,10 +89,6 @@ pub enum Entry {
     Ends(UnixMillis),
     /// Agents are deployed from that image from now on.
     Image(String),
-    /// Where in S3 its captures go from now on; `None` once they are gone, also from where they went before.
-    Storage(Option<StorageSettings>),
-    /// Where its reports go and whether there are alarms on them; `None` once the alarms are gone.
-    Logs(Option<LogsSettings>),
     /// What was done on nodes.
     Did(Vec<Moment>),
     /// Left running on purpose.
@@ -108,23 +104,17 @@ impl Entry {
     pub(super) fn text(&self) -> Option<String> {
         Some(match self {
             Self::Began(header) => format!("started by {} in context {}", header.owner, header.cluster.context),
-            Self::Made(object) => format!("created {}", object.text()),
-            Self::Gone(object) => format!("seen gone: {}", object.text()),
+            Self::Making(Made::Captures { captures }) => format!("captures go to {}", captures.url),
+            Self::Making(Made::Reports { reports }) => format!("reports go to log group {}", reports.group),
+            Self::Making(Made::Alarms { alarms }) => format!("alarms are created on log group {}", alarms.group),
+            Self::Made(made) => format!("created {}", made.text()),
+            Self::Gone(made) => format!("seen gone: {}", made.text()),
             Self::Ends(_) => "end moved".to_owned(),
             Self::Image(image) => format!("agents are deployed from image {image} from now on"),
             Self::Moved(cluster) => format!("cluster trusted at {}", cluster.server),
-            Self::Storage(Some(storage)) => format!("captures go to {}", storage.url),
-            Self::Logs(Some(logs)) => format!("reports go to log group {}", logs.group),
             Self::Detached => "left running on purpose".to_owned(),
             Self::Attached => "attached again".to_owned(),
-            Self::Making(_)
-            | Self::Before(_)
-            | Self::Storage(None)
-            | Self::Logs(None)
-            | Self::Did(_)
-            | Self::Receipt(_) => {
-                return None;
-            }
+            Self::Making(Made::Object(_)) | Self::Before(_) | Self::Did(_) | Self::Receipt(_) => return None,
         })
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use nodewatch_protocol::UnixMillis;
 
 use super::entry::{Entry, Header, Line};
-use crate::model::{LogsSettings, MadeObject, StorageSettings};
+use crate::model::{LogsSettings, Made, MadeObject, StorageSettings};
 
 /// A session as its journal tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,15 +52,16 @@ impl Record {
         self.last = line.at;
         match line.entry {
             Entry::Began(_) | Entry::Did(_) | Entry::Receipt(_) => {}
-            Entry::Making(object) => self.objects.push((line.at, object)),
-            Entry::Made(object) => {
+            Entry::Making(Made::Object(object)) => self.objects.push((line.at, object)),
+            Entry::Made(Made::Object(object)) => {
                 let making = |known: &MadeObject| known.uid.is_none() && known.is_named_as(&object);
                 match self.objects.iter_mut().find(|(_, known)| making(known)) {
                     Some(known) => known.1 = object,
                     None => self.objects.push((line.at, object)),
                 }
             }
-            Entry::Gone(object) => self.objects.retain(|(_, known)| !known.is(&object)),
+            Entry::Making(made) | Entry::Made(made) => self.go_to(made),
+            Entry::Gone(made) => self.forget(&made),
             Entry::Before(before) => self.before = before,
             Entry::Moved(cluster) => self.header.cluster = cluster,
             Entry::Ends(ends) => self.ends = ends,
@@ -69,18 +70,43 @@ impl Record {
                     agents.image = image;
                 }
             }
-            Entry::Storage(Some(now)) => {
-                self.earlier_storage.extend(self.storage.take());
-                self.earlier_storage.retain(|then| !then.is_at_the_place_of(&now));
-                self.storage = Some(now);
-            }
-            Entry::Storage(None) => {
-                self.storage = None;
-                self.earlier_storage.clear();
-            }
-            Entry::Logs(logs) => self.logs = logs,
             Entry::Detached => self.detached = true,
             Entry::Attached => self.detached = false,
+        }
+    }
+
+    /// Captures or reports go there from now on.
+    fn go_to(&mut self, made: Made) {
+        match made {
+            Made::Object(_) => {}
+            Made::Captures { captures } => {
+                self.earlier_storage.extend(self.storage.take());
+                self.earlier_storage.retain(|then| !then.is_at_the_place_of(&captures));
+                self.storage = Some(captures);
+            }
+            Made::Reports { reports } => {
+                let alarms = reports.alarms || self.has_alarms();
+                self.logs = Some(LogsSettings { alarms, ..reports });
+            }
+            Made::Alarms { alarms } => self.logs = Some(LogsSettings { alarms: true, ..alarms }),
+        }
+    }
+
+    fn forget(&mut self, gone: &Made) {
+        match gone {
+            Made::Object(object) => self.objects.retain(|(_, known)| !known.is(object)),
+            Made::Captures { captures } => {
+                let stay = |then: &StorageSettings| !then.is_at_the_place_of(captures);
+                self.storage = self.storage.take().filter(stay);
+                self.earlier_storage.retain(stay);
+            }
+            // Alarms may outlive what they look at.
+            Made::Reports { .. } => self.logs = self.logs.take().filter(|logs| logs.alarms),
+            Made::Alarms { .. } => {
+                if let Some(logs) = &mut self.logs {
+                    logs.alarms = false;
+                }
+            }
         }
     }
 }

@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{ClusterIdentity, Kind, MadeObject, Moment, ObjectFate, ObjectSummary, StorageSettings};
+use crate::model::{
+    ClusterIdentity, Kind, LogsSettings, Made, MadeObject, Moment, ObjectFate, ObjectSummary, StorageSettings,
+};
 
 fn header(id: u32) -> Header {
     Header {
@@ -56,9 +58,9 @@ fn a_session_can_be_told_after_it_has_ended_and_goes_with_its_journal() {
     let folder = tempfile::tempdir().expect("a folder");
     let journals = Journals::in_folder(folder.path());
     let journal = journals.create(&header(1)).expect("created");
-    journal.record(Entry::Making(job("a", None))).expect("recorded");
-    journal.record(Entry::Made(job("a", Some("1")))).expect("recorded");
-    journal.record(Entry::Gone(job("a", Some("1")))).expect("recorded");
+    journal.record(Entry::Making(job("a", None).into())).expect("recorded");
+    journal.record(Entry::Made(job("a", Some("1")).into())).expect("recorded");
+    journal.record(Entry::Gone(job("a", Some("1")).into())).expect("recorded");
     drop(journal);
     let session = header(1).session;
     let record = journals.all().remove(0).expect("readable");
@@ -91,7 +93,7 @@ fn what_a_program_did_that_was_killed_is_told_with_its_times() {
     let folder = tempfile::tempdir().expect("a folder");
     let journals = Journals::in_folder(folder.path());
     let journal = journals.create(&header(1)).expect("created");
-    journal.record(Entry::Made(job("a", Some("1")))).expect("recorded");
+    journal.record(Entry::Made(job("a", Some("1")).into())).expect("recorded");
     journal
         .record(Entry::Did(vec![act(5, "capture started on eth0"), act(9, "capture ended: stopped")]))
         .expect("recorded");
@@ -109,7 +111,7 @@ fn what_was_left_running_and_removed_from_elsewhere_is_told_as_gone() {
     let folder = tempfile::tempdir().expect("a folder");
     let journals = Journals::in_folder(folder.path());
     let journal = journals.create(&header(1)).expect("created");
-    journal.record(Entry::Made(job("a", Some("1")))).expect("recorded");
+    journal.record(Entry::Made(job("a", Some("1")).into())).expect("recorded");
     let left = ObjectSummary {
         name: format!("{} a", Kind::Job.word()),
         in_cluster: true,
@@ -129,7 +131,7 @@ fn what_was_left_running_and_removed_from_elsewhere_is_told_as_gone() {
     assert_eq!((before.detached, before.objects[0].fate), (true, ObjectFate::Left));
     journal.record(Entry::Attached).expect("recorded");
     journal.record(Entry::Did(vec![act(8, "probe from node-2")])).expect("recorded");
-    journal.record(Entry::Gone(job("a", Some("1")))).expect("recorded");
+    journal.record(Entry::Gone(job("a", Some("1")).into())).expect("recorded");
     drop(journal);
     let after = told(&journals);
     assert_eq!((after.detached, after.objects[0].fate), (false, ObjectFate::Gone));
@@ -141,17 +143,54 @@ fn what_was_left_running_and_removed_from_elsewhere_is_told_as_gone() {
 }
 
 #[test]
+fn what_was_made_and_removed_after_the_last_summary_is_told_whatever_the_clock_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let journals = Journals::in_folder(folder.path());
+    let journal = journals.create(&header(1)).expect("created");
+    journal.record(Entry::Made(job("a", Some("1")).into())).expect("recorded");
+    let left = ObjectSummary {
+        name: format!("{} a", Kind::Job.word()),
+        in_cluster: true,
+        fate: ObjectFate::Left,
+        why: String::new(),
+    };
+    // The laptop's clock was an hour ahead then, and has been set since.
+    let seen = Summary {
+        written: unix_millis() + 3_600_000,
+        detached: true,
+        objects: vec![left],
+        ..Summary::new(header(1).session, "cluster test".into())
+    };
+    journals.save_summary(&seen).expect("saved");
+    for entry in [
+        Entry::Attached,
+        Entry::Made(job("b", Some("2")).into()),
+        Entry::Made(job("c", Some("3")).into()),
+        Entry::Gone(job("a", Some("1")).into()),
+        Entry::Gone(job("b", Some("2")).into()),
+        Entry::Gone(job("never", None).into()),
+    ] {
+        journal.record(entry).expect("recorded");
+    }
+    drop(journal);
+    let summary = told(&journals);
+    let fates: Vec<(&str, ObjectFate)> =
+        summary.objects.iter().map(|object| (object.name.as_str(), object.fate)).collect();
+    assert_eq!(fates, [("Job a", ObjectFate::Gone), ("Job b", ObjectFate::Gone), ("Job c", ObjectFate::Left)]);
+}
+
+#[test]
 fn what_was_about_to_be_made_is_known_until_it_is_seen_gone() {
     let folder = tempfile::tempdir().expect("a folder");
     let journals = Journals::in_folder(folder.path());
     let journal = journals.create(&header(1)).expect("created");
     for entry in [
-        Entry::Making(job("a", None)),
-        Entry::Made(job("a", Some("1"))),
-        Entry::Making(job("b", None)),
-        Entry::Making(job("c", None)),
-        Entry::Made(job("c", Some("3"))),
-        Entry::Gone(job("c", Some("3"))),
+        Entry::Making(job("a", None).into()),
+        Entry::Made(job("a", Some("1")).into()),
+        Entry::Making(job("b", None).into()),
+        Entry::Making(job("c", None).into()),
+        Entry::Made(job("c", Some("3")).into()),
+        Entry::Gone(job("c", Some("3")).into()),
         Entry::Ends(200),
         Entry::Detached,
     ] {
@@ -162,8 +201,8 @@ fn what_was_about_to_be_made_is_known_until_it_is_seen_gone() {
     assert_eq!(names(&record), [("a", Some("1")), ("b", None)]);
     assert_eq!((record.ends, record.detached, record.is_over()), (200, true, false));
     // Another object of the same name is not the one that was made.
-    journal.record(Entry::Gone(job("a", Some("9")))).expect("recorded");
-    journal.record(Entry::Gone(job("b", Some("2")))).expect("recorded");
+    journal.record(Entry::Gone(job("a", Some("9")).into())).expect("recorded");
+    journal.record(Entry::Gone(job("b", Some("2")).into())).expect("recorded");
     journal.record(Entry::Attached).expect("recorded");
     let record = journals.all().remove(0).expect("readable");
     assert_eq!((names(&record), record.detached), (vec![("a", Some("1"))], false));
@@ -194,7 +233,7 @@ fn a_line_torn_by_a_crash_costs_itself_and_not_the_next() {
     let folder = tempfile::tempdir().expect("a folder");
     let journals = Journals::in_folder(folder.path());
     let journal = journals.create(&header(1)).expect("created");
-    journal.record(Entry::Making(job("a", None))).expect("recorded");
+    journal.record(Entry::Making(job("a", None).into())).expect("recorded");
     let path = journal.path.clone();
     drop(journal);
     let mut torn = fs::read(&path).expect("readable");
@@ -203,7 +242,7 @@ fn a_line_torn_by_a_crash_costs_itself_and_not_the_next() {
 
     let (journal, record) = journals.open(&SessionId::new(1)).expect("opened");
     assert_eq!(names(&record), [("a", None)]);
-    journal.record(Entry::Made(job("a", Some("1")))).expect("recorded");
+    journal.record(Entry::Made(job("a", Some("1")).into())).expect("recorded");
     assert_eq!(names(&read(&path).expect("readable")), [("a", Some("1"))]);
 }
 
@@ -239,14 +278,49 @@ fn captures_in_s3_are_remembered_wherever_they_went() {
     let journal = journals.create(&header(1)).expect("created");
     let place =
         |url: &str| -> StorageSettings { serde_json::from_value(serde_json::json!({"url": url})).expect("settings") };
+    let captures = |url: &str| Made::Captures { captures: place(url) };
     for url in ["s3://aaa/x", "s3://bbb/x", "s3://bbb/x", "s3://aaa/x", "s3://ccc/x"] {
-        journal.record(Entry::Storage(Some(place(url)))).expect("recorded");
+        journal.record(Entry::Making(captures(url))).expect("recorded");
     }
-    let record = journals.record(&SessionId::new(1)).expect("readable");
-    let places: Vec<String> = record.places().map(|place| place.url.to_string()).collect();
-    assert_eq!(places, ["s3://ccc/x/", "s3://bbb/x/", "s3://aaa/x/"]);
-    journal.record(Entry::Storage(None)).expect("recorded");
-    assert_eq!(journals.record(&SessionId::new(1)).expect("readable").places().count(), 0);
+    let places = || -> Vec<String> {
+        let record = journals.record(&SessionId::new(1)).expect("readable");
+        record.places().map(|place| place.url.to_string()).collect()
+    };
+    assert_eq!(places(), ["s3://ccc/x/", "s3://bbb/x/", "s3://aaa/x/"]);
+    journal.record(Entry::Gone(captures("s3://bbb/x"))).expect("recorded");
+    assert_eq!(places(), ["s3://ccc/x/", "s3://aaa/x/"], "one that cannot be removed leaves the others as they are");
+    journal.record(Entry::Gone(captures("s3://ccc/x"))).expect("recorded");
+    journal.record(Entry::Gone(captures("s3://aaa/x"))).expect("recorded");
+    assert!(places().is_empty());
+}
+
+#[test]
+fn alarms_and_the_reports_that_they_look_at_go_one_by_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let journals = Journals::in_folder(folder.path());
+    let journal = journals.create(&header(1)).expect("created");
+    let settings: LogsSettings = serde_json::from_value(serde_json::json!({
+        "group": "/nodes", "per_node": false, "retention_days": 7, "interval_seconds": 60, "cluster": "c"
+    }))
+    .expect("settings");
+    let reports = Made::Reports { reports: settings.clone() };
+    let alarms = Made::Alarms { alarms: settings };
+    let left = || {
+        let record = journals.record(&SessionId::new(1)).expect("readable");
+        (record.logs.is_some(), record.has_alarms())
+    };
+    let steps = [
+        (Entry::Making(reports.clone()), (true, false)),
+        (Entry::Making(alarms.clone()), (true, true)),
+        (Entry::Making(reports.clone()), (true, true)),
+        (Entry::Gone(reports.clone()), (true, true)),
+        (Entry::Gone(alarms), (true, false)),
+        (Entry::Gone(reports), (false, false)),
+    ];
+    for (entry, then) in steps {
+        journal.record(entry.clone()).expect("recorded");
+        assert_eq!(left(), then, "{entry:?}");
+    }
 }
 
 /// Only of what is there can be said that it is damaged, and what is to be done about it.

@@ -5,6 +5,7 @@
 
 mod image;
 mod machine;
+mod made;
 mod notice;
 mod objects;
 mod port_reports;
@@ -18,6 +19,7 @@ mod workloads;
 
 pub use image::{AgentImage, PullPolicy, parse_image};
 pub use machine::{ARCHITECTURES, Machine, NoAgent};
+pub use made::Made;
 pub use notice::{Failure, Notice, Severity};
 pub use objects::{Group, Keep, Kind, MadeObject, Purpose, Removal, SeenObject};
 pub use port_reports::{ALARM_MARK, Alarm, AlarmKind, LogsSettings, PastPort, PastQuery, PastReport};
@@ -26,8 +28,8 @@ pub use sides::Sides;
 pub use stand_in::StandIn;
 pub use storage::{MAX_LISTED, ParseS3UrlError, S3Url, StorageSettings, StoredFile, StoredSummary, Way};
 pub use summary::{
-    CaptureRun, CaptureSummary, FileSummary, Moment, NodeSummary, ObjectFate, ObjectSummary, PortMoment, PortSummary,
-    ProbeSummary, RatePoint, SUMMARY_VERSION, Span, Summary,
+    CaptureRun, CaptureSummary, FileSummary, FullQueue, Moment, NodeSummary, ObjectFate, ObjectSummary, PortMoment,
+    PortSummary, ProbeSummary, RatePoint, SUMMARY_VERSION, Span, Summary, missing_of,
 };
 pub use tail::{TailLine, TailNews};
 
@@ -344,6 +346,9 @@ pub struct Held {
     pub node: NodeName,
     /// A capture runs there.
     pub capturing: bool,
+    /// It is a flight recorder, and how many seconds it keeps; they are in no file.
+    #[serde(default)]
+    pub recorder: Option<u64>,
     /// Capture files that are neither on a laptop nor in S3, beside the one that a running capture writes.
     pub files: u64,
     /// Their bytes.

@@ -21,7 +21,7 @@ use crate::{
     captures::manifest::{self, NodeEntry, SessionManifest},
     config::file::VIEWER,
     logs::Logs,
-    model::{FetchProgress, Node, NodeName, Notice, Outcome, PreflightCheck, SessionId},
+    model::{FetchProgress, Made, Node, NodeName, Notice, Outcome, PreflightCheck, SessionId},
     session::{Event, Job, ledger::Found},
     storage::{Storage, StorageError},
 };
@@ -76,7 +76,8 @@ impl Outlets {
 pub(super) struct Outlet {
     pub(super) outlets: Outlets,
     pub(super) session: SessionId,
-    pub(super) place: String,
+    /// The kubeconfig's context; none on this machine.
+    pub(super) context: Option<String>,
     pub(super) site: Arc<dyn Site>,
     /// The journal knows where in S3 captures go.
     noted: Arc<OnceCell<()>>,
@@ -89,11 +90,11 @@ impl Outlet {
     pub(super) fn new(
         outlets: Outlets,
         session: SessionId,
-        place: String,
+        context: Option<String>,
         site: Arc<dyn Site>,
         turns: Arc<Semaphore>,
     ) -> Self {
-        Self { outlets, session, place, site, noted: Arc::default(), copies: Arc::default(), turns }
+        Self { outlets, session, context, site, noted: Arc::default(), copies: Arc::default(), turns }
     }
 
     /// The session's folder on the laptop.
@@ -114,7 +115,8 @@ impl Outlet {
     /// How an agent is to deliver. Before the first is told, the journal is.
     pub(super) async fn sink(&self, node: &NodeName) -> Result<(Sink, Option<Duration>), Notice> {
         let storage = self.storage()?;
-        self.noted.get_or_try_init(|| async { self.site.note_storage(Some(storage.settings())) }).await?;
+        let made = || Made::Captures { captures: storage.settings() };
+        self.noted.get_or_try_init(|| async { self.site.note_making(made()) }).await?;
         let sink = storage.sink(&self.session, node).await;
         sink.map_err(|error| error.notice(format!("{node} cannot deliver to S3; its ring keeps the files")))
     }
@@ -178,8 +180,8 @@ impl Outlet {
             let place = storage.session(&self.session);
             let removed = storage.remove(&self.session).await;
             found.push((place.clone(), removed.map_err(|error| error.notice(format!("{place} may still be there")))?));
+            self.site.note_gone(Made::Captures { captures: storage.settings() })?;
         }
-        self.site.note_storage(None)?;
         Ok(Found::StoredIn(found))
     }
 
@@ -248,7 +250,7 @@ impl Outlet {
         let (nodes, names) = tokio::join!(manifest::gather(Arc::clone(&self.site), captured), self.site.names());
         let mut manifest = SessionManifest {
             session: self.session.clone(),
-            place: self.place.clone(),
+            context: self.context.clone(),
             written: crate::base::clock::rfc3339(crate::base::clock::unix_millis()),
             nodes,
             names,

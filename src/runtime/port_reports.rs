@@ -19,7 +19,7 @@ use crate::{
     agents::site::Site,
     base::text::counted,
     logs::{Logs, Scope},
-    model::{Group, LogsSettings, NodeName, Notice, PastQuery, PastReport, SessionId, Way},
+    model::{Group, Made, NodeName, Notice, PastQuery, PastReport, SessionId, Way},
     session::Event,
 };
 
@@ -73,7 +73,7 @@ impl Reporting {
         let Ok(logs) = self.logs() else { return };
         let settings = logs.settings();
         let begin = || {
-            self.site.note_logs(Some(settings.clone()))?;
+            self.site.note_making(Made::Reports { reports: settings.clone() })?;
             Ok(logs.reporter(&self.session))
         };
         if let Ok(reporter) = self.reporter.get_or_init(begin) {
@@ -128,7 +128,7 @@ impl Reporting {
         if *over {
             return Ok((0, 0));
         }
-        self.site.note_logs(Some(logs.settings().clone()))?;
+        self.site.note_making(Made::Alarms { alarms: logs.settings().clone() })?;
         let scope = Scope::Session(self.session.clone());
         logs.reconcile(&scope, nodes).await.map_err(|error| error.notice("not every alarm was created"))
     }
@@ -162,12 +162,13 @@ impl Reporting {
             *over = true;
             let scope = Scope::Session(self.session.clone());
             logs.delete_alarms(&scope).await.map_err(|error| error.notice(left("alarms")))?;
-            return self.site.note_logs(Some(LogsSettings { alarms: false, ..logs.settings().clone() }));
+            return self.site.note_gone(Made::Alarms { alarms: logs.settings().clone() });
         }
         let removed = async {
             let groups = logs.groups_of(&self.session).await?;
             logs.remove_groups(&groups).await
         };
-        removed.await.map_err(|error| error.notice(left("log groups")))
+        removed.await.map_err(|error| error.notice(left("log groups")))?;
+        self.site.note_gone(Made::Reports { reports: logs.settings().clone() })
     }
 }

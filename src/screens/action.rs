@@ -20,6 +20,10 @@ pub enum Input {
     Pointed(Pointed),
     /// Pressed a key that means nothing there, by its name.
     Unbound(String),
+    /// Pressed a key that means nothing there: by its name, and the screens where it means something.
+    Elsewhere(String, String),
+    /// Sees the text of a dialog from this line on: it was scrolled past its end, or is shorter now.
+    Sees(usize),
 }
 
 impl From<Input> for Happened<Input> {

@@ -318,7 +318,7 @@ impl App {
                 return Vec::new();
             }
         };
-        vec![Effect::Save { name, contents: table.contents(form) }]
+        vec![Effect::Save { name, contents: table.contents(form), rows: table.rows.len() }]
     }
 
     /// Copies what the cursor is on.
@@ -351,7 +351,7 @@ impl App {
             self.session.notify(Notice::warning("nothing was copied", "nothing selected", ""));
             return Vec::new();
         }
-        self.session.notify(Notice::info(format!("copied {}", copied.join(" "))));
+        self.session.notify(Notice::info(format!("copied {}", copied.join(" "))).as_answer());
         vec![Effect::copy(copied.iter().map(String::as_str))]
     }
 }

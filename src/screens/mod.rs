@@ -44,7 +44,7 @@ use self::{
 };
 use crate::{
     model::{NodeName, Notice},
-    session::{Effect, Happened, Session, State, Terms, node::NodeState},
+    session::{Effect, Happened, Permission, Session, State, Terms, node::NodeState},
 };
 
 /// How long a notice stays in the bottom line, in milliseconds.
@@ -214,7 +214,7 @@ pub struct App {
     pub view: View,
     /// What lies over the screen, the topmost last: that one takes the keys.
     pub layers: Vec<Layer>,
-    /// First row or line shown of the view below the tabs, or of a dialog.
+    /// First line shown of a dialog.
     pub scroll: usize,
     /// What of the screens is shown.
     pub layout: Layout,
@@ -317,7 +317,8 @@ impl App {
 
     /// Nothing was deployed with this program yet: a line says what to begin with.
     pub fn is_first_run(&self) -> bool {
-        self.session.terms.first_run && self.session.life.began.is_none()
+        let may = self.session.permission != Permission::ReadOnly;
+        may && self.session.terms.first_run && self.session.life.began.is_none()
     }
 
     /// Which keys are in force.

@@ -7,7 +7,10 @@ use super::{
     App, Confirm, Layer, Screen,
     action::{Action, Pointed},
 };
-use crate::{model::Notice, session::Effect};
+use crate::{
+    model::{NodeName, Notice},
+    session::Effect,
+};
 
 impl App {
     /// What is to be drawn: this, or while it is paused what it was, as the user has moved in it since.
@@ -23,6 +26,14 @@ impl App {
                 self.still = Some(still);
             }
             None => self.pointed(pointed),
+        }
+    }
+
+    /// A dialog's text was drawn from that line on.
+    pub(super) fn sees(&mut self, first: usize) {
+        match self.still.as_deref_mut() {
+            Some(still) => still.scroll = first,
+            None => self.scroll = first,
         }
     }
 
@@ -78,7 +89,10 @@ impl App {
         // What the picture shows may be over: then nobody has asked for what would be done now.
         let mut now = self.clone();
         let effects = now.press_where_shown(action);
-        if effects == still.press_where_shown(action) && now.question() == still.question() {
+        if effects == still.press_where_shown(action)
+            && now.question() == still.question()
+            && now.form_is_on() == still.form_is_on()
+        {
             *self = now;
             return effects;
         }
@@ -89,6 +103,13 @@ impl App {
     fn question(&self) -> Option<&Confirm> {
         match self.layers.last() {
             Some(Layer::Confirm(question)) => Some(question),
+            _ => None,
+        }
+    }
+
+    fn form_is_on(&self) -> Option<&[NodeName]> {
+        match self.layers.last() {
+            Some(Layer::Form(form)) => Some(&form.on),
             _ => None,
         }
     }
@@ -121,14 +142,14 @@ impl App {
         self.view = still.view;
         self.scroll = still.scroll;
         self.layout = still.layout;
-        self.list.clone_from(&still.list);
+        self.list.look_like(&still.list);
         self.tabs.look_like(&still.tabs);
-        self.files.clone_from(&still.files);
+        self.files.look_like(&still.files);
         self.events = still.events.clone();
         self.ports.look_like(&still.ports);
         self.signals.look_like(&still.signals);
         self.trail = still.trail.clone();
-        self.settle_cursor();
+        self.follow_lead();
         self.refresh_ports();
         self.refresh_signals();
         self.refresh_node_ports();

@@ -89,31 +89,37 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: &Theme) -> Hits {
         Screen::Signals => signals::draw(frame, middle, app, theme, &mut hits),
     }
     footer::draw(frame, bottom, app, theme);
-    if let Some(layer) = app.top() {
-        draw_layer(frame, (area, bottom), app, layer, theme);
-    }
+    let first_line = app.top().and_then(|layer| draw_layer(frame, (area, bottom), app, layer, theme));
     if !theme.symbols.unicode {
         in_ascii(frame.buffer_mut());
     }
     // What lies under a dialog is nobody's to point at.
     if app.top().is_some() {
-        return Hits::default();
+        return Hits::of_dialog(first_line);
     }
     hits.cursor = hits.cursor.take().or_else(|| app.row_under_cursor());
     hits
 }
 
-fn draw_layer(frame: &mut Frame<'_>, (area, bottom): (Rect, Rect), app: &App, layer: &Layer, theme: &Theme) {
+/// Draws it; the first line that is shown of a text that scrolls.
+fn draw_layer(
+    frame: &mut Frame<'_>,
+    (area, bottom): (Rect, Rect),
+    app: &App,
+    layer: &Layer,
+    theme: &Theme,
+) -> Option<usize> {
     match layer {
+        Layer::Help(reading) => return Some(dialogs::help::draw(frame, area, app, reading, theme)),
+        Layer::Notices(reading) => return Some(dialogs::notices::draw(frame, area, app, reading, theme)),
+        Layer::History(history) => return Some(dialogs::history::draw(frame, area, app, history, theme)),
+        Layer::Exit(view) => return dialogs::exit::draw(frame, area, app, *view, theme),
         Layer::Filter(line) => {
             footer::draw_input(frame, bottom, "/", &line.input, line.error.as_deref(), filter_hint(app), theme);
         }
         Layer::Command(line) => {
             footer::draw_input(frame, bottom, ":", &line.input, line.error.as_deref(), &app.command_hint(), theme);
         }
-        Layer::Help(reading) => dialogs::help::draw(frame, area, app, reading, theme),
-        Layer::Notices(reading) => dialogs::notices::draw(frame, area, app, reading, theme),
-        Layer::History(history) => dialogs::history::draw(frame, area, app, history, theme),
         Layer::Signal(view) => dialogs::signal::draw(frame, area, app, *view, theme),
         Layer::Form(form) => dialogs::form::draw(frame, area, app, form, theme),
         Layer::Typed(typed) => {
@@ -123,8 +129,8 @@ fn draw_layer(frame: &mut Frame<'_>, (area, bottom): (Rect, Rect), app: &App, la
         Layer::Sessions(list) => dialogs::sessions::draw(frame, area, app, list, theme),
         Layer::Contexts(contexts) => dialogs::contexts::draw(frame, area, app, contexts, theme),
         Layer::Sides(view) => dialogs::sides::draw(frame, area, app, *view, theme),
-        Layer::Exit(view) => dialogs::exit::draw(frame, area, app, *view, theme),
     }
+    None
 }
 
 /// What the library draws of charts, and letters of others that the terminal has no sign for.

@@ -122,6 +122,7 @@ pub fn file(name: &str, size: u64, state: FileState) -> CaptureFile {
         sha256: None,
         delivery: Delivery::Held,
         fetched: false,
+        since: 0,
     }
 }
 

@@ -251,6 +251,7 @@ fn from_agent() -> Vec<FromAgent> {
         sha256: Some("00ff".into()),
         delivery,
         fetched: true,
+        since: 0,
     };
     let amount = Amount { files: 1, bytes: 480, packets: 3 };
     let ring = |sink| {

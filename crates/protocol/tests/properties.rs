@@ -140,6 +140,7 @@ fn update() -> impl Strategy<Value = Update> {
         incomplete: if open { "torn".into() } else { String::new() },
         sha256: None,
         fetched: open,
+        since: size,
         delivery: if open { Delivery::Held } else { Delivery::Sending { sent: size } },
     });
     let stopped = any::<String>().prop_map(|message| {

@@ -10,7 +10,8 @@ use self::rows::{Row, endpoint, transport};
 use super::{
     App, Screen, View,
     action::Action,
-    dialogs::{Layer, form::Field},
+    dialogs::Layer,
+    files::no_fetch,
     ports::Mode,
     signals::{SignalView, amount_text},
 };
@@ -81,7 +82,7 @@ impl App {
                 let filter = flow_filter(flow);
                 self.open_form();
                 if let Some(Layer::Form(form)) = self.layers.last_mut() {
-                    form.set(Field::Filter, &filter);
+                    form.give_filter(&filter);
                 }
             }
             Some(Row::Signal(series)) => {
@@ -140,7 +141,12 @@ impl App {
     pub(super) fn fetch_selected(&mut self) -> Vec<Effect> {
         let Some(name) = self.current().map(|state| state.node.name.clone()) else { return Vec::new() };
         let Some(Row::File(row)) = self.node_row() else { return Vec::new() };
-        let Some(file) = row.on_node.cloned() else { return Vec::new() };
+        let (here, Some(file)) = (row.path().cloned(), row.on_node.cloned()) else { return Vec::new() };
+        if let Some(path) = here {
+            let path = text::visible(&path.display().to_string());
+            self.session.notify(Notice::info(format!("nothing to fetch: it is here, {path}")).as_answer());
+            return Vec::new();
+        }
         if file.state == FileState::Open {
             self.session.notify(
                 Notice::warning(format!("{} is still being written", file.name), "", "{capture} stops the capture")
@@ -148,7 +154,12 @@ impl App {
             );
             return Vec::new();
         }
-        self.session.fetch_file(&name, file).into_iter().collect()
+        let known = no_fetch(&row);
+        let effect = self.session.fetch_file(&name, file);
+        if effect.is_none() {
+            self.session.notify(known);
+        }
+        effect.into_iter().collect()
     }
 }
 

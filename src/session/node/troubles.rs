@@ -1,6 +1,6 @@
-//! What failed on a node, each text once.
+//! What failed on a node that nobody asked about.
 //!
-//! Owns how many of them are kept. Pure.
+//! Owns what of it is kept, each once. Pure.
 
 /// Texts of failures kept a node.
 const MAX_TROUBLES: usize = 50;
