@@ -18,8 +18,8 @@ use futures::{
     stream::{self, BoxStream},
 };
 use nodewatch_protocol::{
-    CaptureSpec, CaptureState, Dropped, FromAgent, Hello, PortsKind, PortsUpdate, Share, Statistics, Update, Window,
-    encode,
+    CaptureSpec, CaptureState, Dropped, FromAgent, Hello, PortsKind, PortsUpdate, Share, SignalSeries, SignalsUpdate,
+    Statistics, Update, Window, encode,
 };
 use nodewatch_tui::{
     agents::site::{Bulk, FilePart, OpenError, Site, StreamFrom, Tunnel},
@@ -140,6 +140,7 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(measure());
     ports();
+    signals();
 }
 
 async fn measure() {
@@ -259,6 +260,66 @@ fn ports() {
     println!("          scrolling p50 {:.2?}, p99 {:.2?} (goal 8 ms)", at(&scrolls, 50), at(&scrolls, 99));
     println!("          filtering p50 {:.2?}, p99 {:.2?} (goal 8 ms)", at(&filters, 50), at(&filters, 99));
     println!("          a second in which every node has changed p50 {:.2?}", at(&seconds, 50));
+}
+
+/// The Signals screen of nodes that have every signal, of which thirty move in each second: a key and the frame that
+/// follows it, and a second's updates of all nodes with the frame after them.
+fn signals() {
+    let place = Place::Cluster { context: "bench".into(), flavour: None };
+    let mut app = App::new(Terms::new(place, SessionId::new(1), Duration::from_secs(3600)));
+    let node = |index: usize| Node { readiness: Readiness::Ready, ..Node::named(name(index)) };
+    update(&mut app, Event::Nodes(NodesChange::Replaced((0..NODES).map(node).collect())), 1);
+    let told: Vec<SignalSeries> = nodewatch_signals::SIGNALS
+        .iter()
+        .zip(0..)
+        .map(|(signal, id)| SignalSeries {
+            id,
+            name: signal.name.into(),
+            item: if signal.scope.has_items() { "eth0".into() } else { String::new() },
+            value: 1000,
+            total: 0,
+        })
+        .collect();
+    let tell = |app: &mut App, index: usize, update: SignalsUpdate, now: u64| {
+        let event = Event::Tunnel(name(index), TunnelChange::Update(Update::Signals(update)));
+        nodewatch_tui::screens::update(app, event, now);
+    };
+    for index in 0..NODES {
+        tell(&mut app, index, SignalsUpdate { since: Some(1), told: told.clone(), ..SignalsUpdate::default() }, 1);
+    }
+    let viewport = TerminalOptions { viewport: Viewport::Fixed(Rect::new(0, 0, 160, 50)) };
+    let mut screen = Terminal::with_options(CrosstermBackend::new(io::sink()), viewport).unwrap();
+    let theme = Theme::standard();
+    let mut now = 1_000_000;
+    update(&mut app, Input::Key(Action::Signals), now);
+    assert_eq!(app.signals.rows.len(), told.len());
+    let (mut seconds, mut ticks, mut frames) = (Vec::new(), Vec::new(), Vec::new());
+    for second in 0..150 {
+        now += 1000;
+        let begin = Instant::now();
+        for index in 0..NODES {
+            let moved = (0..30).map(|id| (id * 4, 1 + u64::from(id) * second % 7)).collect();
+            tell(&mut app, index, SignalsUpdate { at: now, moved, ..SignalsUpdate::default() }, now);
+        }
+        seconds.push(begin.elapsed());
+        let begin = Instant::now();
+        update(&mut app, Event::Tick, now);
+        ticks.push(begin.elapsed());
+        for action in [Action::Down, Action::Right, Action::PageDown, Action::Up] {
+            let begin = Instant::now();
+            update(&mut app, Input::Key(action), now);
+            screen.draw(|frame| drop(ui::draw(frame, &app, &theme))).unwrap();
+            frames.push(begin.elapsed());
+        }
+    }
+    frames.sort();
+    ticks.sort();
+    seconds.sort();
+    let at = |sorted: &[Duration], percent: usize| sorted[(sorted.len() - 1) * percent / 100];
+    println!("signals   {NODES} nodes, {} signals each, 30 of them moving, 160x50", told.len());
+    println!("          key and frame p50 {:.2?}, p99 {:.2?} (goal 8 ms)", at(&frames, 50), at(&frames, 99));
+    println!("          rows made anew once a second p50 {:.2?}, p99 {:.2?}", at(&ticks, 50), at(&ticks, 99));
+    println!("          a second's updates of all nodes p50 {:.2?}", at(&seconds, 50));
 }
 
 /// User and system time of this process.

@@ -114,6 +114,12 @@ fn an_invalid_value_is_named() {
         (&["cleanup", "7f3a91c2", "--local", "--forget"], "cannot be used with '--forget'"),
         (&["cleanup", "--forget"], "SESSIONS"),
         (&["manifests", "--nodes", "a b"], "\"a b\""),
+        (&["probe", "node-1", "--from", "node-2"], "\"node-1\" has no port"),
+        (&["probe", "fd00::1:53", "--from", "node-2"], "\"fd00::1:53\" is ambiguous"),
+        (&["probe", "node-1:8090"], "--from"),
+        (&["probe", "--from", "node-2"], "<TARGET>"),
+        (&["probe", "node-1:8090", "--from", "node-2", "--count", "0"], "0 is not in 1..=1000"),
+        (&["probe", "--local", "elsewhere:8090"], "node \"elsewhere\" of \"elsewhere:8090\" not found"),
         (&["preflight", "--local", "--reaper"], "'--local' cannot be used with '--reaper'"),
     ] {
         let said = refused(arguments, 2);

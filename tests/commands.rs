@@ -154,6 +154,38 @@ async fn a_watch_of_ports_with_a_hole_in_it_is_not_whole() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_probe_is_done_when_every_node_was_answered_every_time() {
+    let up = Fate::Up(Duration::ZERO);
+    for (second, targets, exit) in [
+        (up, &["10.0.0.5:80", "[fd00::1]:80"][..], ExitCode::Done),
+        (up, &["10.0.0.5:80", "10.0.0.5:81"], ExitCode::Partly),
+        (Fate::Failed, &["10.0.0.5:80"], ExitCode::Partly),
+    ] {
+        let out = tempfile::tempdir().expect("a folder");
+        let site = Arc::new(Script::new(&[("n1", up), ("n2", second), ("n3", Fate::Never)], MINUTE));
+        let (ended, took) = run(&site, HOUR, out.path(), &[&["probe", "--from", "n1,n2"], targets].concat()).await;
+        assert_eq!(ended, exit, "{second:?} {targets:?}");
+        assert!(took < MINUTE, "{took:?}");
+    }
+    let out = tempfile::tempdir().expect("a folder");
+    let site = Arc::new(Script::new(&[("n1", Fate::Failed)], MINUTE));
+    let (ended, _) = run(&site, HOUR, out.path(), &["probe", "--from", "n1", "10.0.0.5:80"]).await;
+    assert_eq!(ended, ExitCode::Failed, "nobody has tried");
+}
+
+/// Nothing is deployed for what cannot be tried: the node would never come up.
+#[tokio::test(start_paused = true)]
+async fn a_target_that_is_no_node_is_refused_before_anything_is_deployed() {
+    let out = tempfile::tempdir().expect("a folder");
+    let site = Arc::new(Script::new(&[("n1", Fate::Never)], MINUTE));
+    for [from, target] in [["n1", "n2:80"], ["n1", "n1:80"], ["n2", "10.0.0.5:80"]] {
+        let (ended, took) = run(&site, HOUR, out.path(), &["probe", target, "--from", from]).await;
+        assert_eq!(ended, ExitCode::BadUsage, "{target} from {from}");
+        assert!(took < Duration::from_secs(10), "{took:?}");
+    }
+}
+
 /// A server that cannot answer this time is asked again; one that refuses is not.
 #[tokio::test(start_paused = true)]
 async fn a_list_that_is_not_to_be_had_now_is_waited_for() {

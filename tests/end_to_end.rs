@@ -163,6 +163,7 @@ fn claimed(name: &str, size: u64) -> CaptureFile {
         sha256: None,
         delivery: Delivery::Held,
         fetched: false,
+        since: 0,
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is made from the source is what is committed: the example config, the reference's tables. What is made on demand,
+//! What is made from the source is what is committed: the example config, the reference's tables, the signals. What is made on demand,
 //! completions and the manual page, has every command and option in it.
 //!
 //! `UPDATE_GENERATED=1 cargo test --test generated` writes the committed ones anew.
@@ -65,6 +65,11 @@ fn the_references_tables_are_the_sources() {
     hold(REFERENCE, &reference_with(&tables::option_tables(), "options"));
     hold(REFERENCE, &reference_with(&tables::record_table(), "records"));
     hold(REFERENCE, &reference_with(&tables::exit_code_table(), "exit codes"));
+}
+
+#[test]
+fn the_table_of_signals_is_the_sources() {
+    hold("docs/signals.md", &nodewatch_signals::reference());
 }
 
 /// They show local time; the Makefile sets the zone.

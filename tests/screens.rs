@@ -58,7 +58,7 @@ fn nodes_that_no_agent_can_run_on_say_why() {
 fn a_node_in_every_view() {
     let mut app = busy();
     keys(&mut app, &[Action::Open]);
-    for view in ["ports", "capture", "flows", "files", "events"] {
+    for view in ["ports", "capture", "flows", "files", "events", "signals"] {
         insta::assert_snapshot!(format!("node_{view}_80x24"), draw(&app, 80, 24));
         keys(&mut app, &[Action::NextView]);
     }
@@ -78,6 +78,18 @@ fn the_ports_of_all_nodes_in_every_mode() {
     }
     keys(&mut app, &[Action::Back, Action::Quit]);
     insta::assert_snapshot!("exit_with_reports_100x30", draw(&app, 100, 30));
+}
+
+#[test]
+fn the_signals_of_all_nodes_and_of_one() {
+    let mut app = sample::counting();
+    keys(&mut app, &[Action::Signals]);
+    insta::assert_snapshot!("signals_80x24", draw(&app, 80, 24));
+    insta::assert_snapshot!("signals_140x30", draw(&app, 140, 30));
+    keys(&mut app, &[Action::Open]);
+    insta::assert_snapshot!("signal_100x30", draw(&app, 100, 30));
+    keys(&mut app, &[Action::Back, Action::Back, Action::Open, Action::PreviousView]);
+    insta::assert_snapshot!("node_signals_140x30", draw(&app, 140, 30));
 }
 
 #[test]
@@ -333,6 +345,8 @@ fn every_screen_survives_every_size() {
         vec![Action::Open, Action::NextView, Action::NextView],
         vec![Action::Files],
         vec![Action::Open, Action::PreviousView],
+        vec![Action::Signals],
+        vec![Action::Signals, Action::Open],
         vec![Action::Help],
         vec![Action::Notices],
         vec![Action::Filter],
@@ -452,7 +466,7 @@ fn failing() -> App {
 }
 
 /// Every screen, view and mode, by the keys that lead there.
-const SCREENS: [(&str, &[Action]); 17] = [
+const SCREENS: [(&str, &[Action]); 20] = [
     ("nodes", &[]),
     ("nodes, wide", &[Action::Wide]),
     ("nodes, faults", &[Action::Faults]),
@@ -460,13 +474,16 @@ const SCREENS: [(&str, &[Action]); 17] = [
     ("node, ports", &[Action::Open]),
     ("node, capture", &[Action::Open, Action::NextView]),
     ("node, flows", &[Action::Open, Action::NextView, Action::NextView]),
-    ("node, files", &[Action::Open, Action::PreviousView, Action::PreviousView]),
-    ("node, events", &[Action::Open, Action::PreviousView]),
+    ("node, files", &[Action::Open, Action::PreviousView, Action::PreviousView, Action::PreviousView]),
+    ("node, events", &[Action::Open, Action::PreviousView, Action::PreviousView]),
+    ("node, signals", &[Action::Open, Action::PreviousView]),
     ("files", &[Action::Files]),
     ("ports", &[Action::Ports]),
     ("ports by port", &[Action::Ports, Action::NextView]),
     ("ports, matrix", &[Action::Ports, Action::PreviousView]),
     ("events", &[Action::Events]),
+    ("signals", &[Action::Signals]),
+    ("signal", &[Action::Signals, Action::Open]),
     ("command", &[Action::Command]),
     ("notices", &[Action::Notices]),
     ("exit", &[Action::Quit]),
@@ -488,7 +505,7 @@ fn holds(app: &App, what: &str) {
 #[test]
 fn every_screen_empty_busy_failing_and_hostile() {
     for (state, make) in
-        [("empty", app as fn() -> App), ("busy", sample::reporting), ("failing", failing), ("hostile", hostile)]
+        [("empty", app as fn() -> App), ("busy", sample::counting), ("failing", failing), ("hostile", hostile)]
     {
         for (name, actions) in SCREENS {
             let mut app = make();

@@ -14,7 +14,8 @@ mod requests;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use nodewatch_protocol::{
-    AgentFacts, CaptureRecord, CaptureState, Refusal, RefusalKind, Response, RingState, SinkState, Statistics, Update,
+    AgentFacts, CaptureRecord, CaptureState, Refusal, RefusalKind, Response, RingState, SignalsUpdate, SinkState,
+    Statistics, Update,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -27,6 +28,7 @@ use crate::{
     port_reports::{ReportError, Reports},
     ports::{Looked, Ports},
     ring::{Ring, listing::Listing},
+    signals::picture::Picture,
     subscribers::Subscribers,
     unix_millis,
     upload::Uploader,
@@ -65,6 +67,7 @@ pub struct NodeFacts {
 enum Found {
     Facts(Box<AgentFacts>),
     Ports(Box<Looked>),
+    Signals(Box<SignalsUpdate>),
     Capture(Box<Started>),
     Reports { number: u64, made: Box<Result<Reports, ReportError>>, reply: Option<oneshot::Sender<Response>> },
     Trouble(String),
@@ -83,6 +86,7 @@ pub struct Hub {
     /// When interfaces are looked at next; `None` while that is under way.
     facts_due: Option<Instant>,
     ports: Ports,
+    signals: Picture,
     reporting: Reporting,
     capture: Slot,
     state: CaptureState,
@@ -145,6 +149,7 @@ impl Hub {
             facts: facts::read(&node, unix_millis()),
             facts_due: Some(Instant::now() + FACTS_EVERY),
             ports: Ports::new(node.processes),
+            signals: Picture::default(),
             node,
             reporting: Reporting::default(),
             capture: Slot::None,
@@ -161,6 +166,7 @@ impl Hub {
     }
 
     async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        self.begin_to_read_signals();
         if let Some(interrupted) = self.ring.interrupted() {
             self.resume(interrupted);
         }
@@ -258,6 +264,7 @@ impl Hub {
                 }
             }
             Found::Ports(looked) => self.looked_at_ports(*looked),
+            Found::Signals(update) => self.signals_read(*update),
             Found::Capture(started) => self.capture_started(*started),
             Found::Reports { number, made, reply } => self.reports_made(number, *made, reply),
             Found::Trouble(message) => self.trouble(message),
@@ -268,6 +275,7 @@ impl Hub {
     fn picture(&self) -> Vec<Update> {
         let mut picture = vec![Update::Agent(self.facts())];
         picture.extend(self.ports.picture());
+        picture.extend(self.signals.whole());
         picture.extend(self.reporting.reports.as_ref().and_then(Reports::state).map(Update::Reports));
         picture.push(Update::Capture(self.state.clone()));
         picture.extend(self.statistics.clone().map(Update::Statistics));

@@ -19,6 +19,7 @@ pub mod reaper;
 #[allow(missing_docs, reason = "inner parts of the agent; the protocol crate is its documented face")]
 pub mod ring;
 pub mod server;
+pub mod signals;
 pub mod sockets;
 pub mod stand_in;
 mod subscribers;

@@ -14,7 +14,7 @@ use std::{
     os::unix::fs::FileExt,
     rc::Rc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nodewatch_pcapng::{MAX_BLOCK, SectionBlock, section_header};
@@ -91,7 +91,7 @@ pub fn follow(store: &Store, from: &From, out: &mut impl Write) -> Result<Missed
     let (capture, mut last) = begun(&mut list, from)?;
     // Up to there everything was told.
     let mut known = last;
-    let thin = from.rate.map(|rate| Thin::new(rate as usize / LOOKS_A_SECOND));
+    let thin = from.rate.map(|rate| Thin::new(rate as usize));
     let mut stream = Stream { out, missed: Missed::default(), buffer: vec![0; BUFFER], thin };
     stream.mark(&StreamMark::Capture(capture))?;
     loop {
@@ -158,6 +158,17 @@ impl<'a> List<'a> {
     }
 }
 
+/// When the latest packets go out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Show {
+    /// When it is time to.
+    WhenDue,
+    /// What there is.
+    Now,
+    /// All, for nothing more of this file can go out.
+    Rest,
+}
+
 struct Stream<'a, W> {
     out: &'a mut W,
     missed: Missed,
@@ -210,7 +221,7 @@ impl<W: Write> Stream<'_, W> {
                 continue;
             }
             // What was read goes out, and the file's last packets before the next file begins.
-            self.show(true)?;
+            self.show(if closed.is_some() { Show::Rest } else { Show::Now })?;
             let Some(listed) = closed else {
                 thread::sleep(LOOK_EVERY);
                 continue;
@@ -222,10 +233,15 @@ impl<W: Write> Stream<'_, W> {
     }
 
     /// Sends the latest packets, when it is time to or when nothing more is there to be read.
-    fn show(&mut self, now: bool) -> io::Result<()> {
-        let Some(thin) = self.thin.as_mut().filter(|thin| now || thin.is_due(LOOK_EVERY)) else { return Ok(()) };
-        let mut bytes = Vec::new();
-        thin.look(&mut bytes);
+    fn show(&mut self, show: Show) -> io::Result<()> {
+        let due = |thin: &&mut Thin| show != Show::WhenDue || thin.is_due(LOOK_EVERY);
+        let Some(thin) = self.thin.as_mut().filter(due) else { return Ok(()) };
+        let (now, mut bytes) = (Instant::now(), Vec::new());
+        if show == Show::Rest {
+            thin.finish(now, &mut bytes);
+        } else {
+            thin.look(now, &mut bytes);
+        }
         self.out.write_all(&bytes)?;
         self.out.flush()
     }
@@ -252,7 +268,7 @@ impl<W: Write> Stream<'_, W> {
                     return Err(io::ErrorKind::InvalidData.into());
                 }
                 self.out.write_all(&bytes)?;
-                self.show(false)?;
+                self.show(Show::WhenDue)?;
             }
         }
         *at += whole.bytes as u64;

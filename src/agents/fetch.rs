@@ -2,7 +2,10 @@
 //!
 //! Owns what is asked of the agent. Must not know what carries the bytes, nor how files get onto the disk.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use nodewatch_protocol::{CaptureFile, Request, Response};
 use tokio::{
@@ -88,6 +91,12 @@ impl Fetch {
         if self.file.size > self.most {
             return Err(FetchError::TooLarge { size: self.file.size, most: self.most });
         }
+        if let Some(sum) = self.file.sha256.clone()
+            && let Some(path) = find(&self.folder, &self.file, sum.clone()).await
+        {
+            self.say_fetched();
+            return Ok((path, sum));
+        }
         let whole = self.bytes(site, progress).await?;
         let expected = self.checksum().await?;
         if whole.sha256 != expected {
@@ -95,16 +104,19 @@ impl Fetch {
         }
         let sum = whole.sha256.clone();
         let path = disk::aside(self.folder.clone(), move || whole.keep()).await?;
+        self.say_fetched();
+        Ok((path, sum))
+    }
+
+    fn say_fetched(&self) {
         let (answer, _nobody_waits) = oneshot::channel();
         // An agent that does not hear it keeps the file longer than it must, and no more.
         let _ = self.asks.try_send(Ask { request: Request::Fetched { file: self.file.name.clone() }, answer });
-        Ok((path, sum))
     }
 
     /// The file's bytes, on the disk.
     async fn bytes(&self, site: &dyn Site, progress: &impl Fn(FetchProgress)) -> Result<Whole, FetchError> {
-        // The name comes from an agent.
-        let name = crate::base::text::safe_component(self.file.name.rsplit('/').next().unwrap_or_default());
+        let name = name_here(&self.file);
         let mut part = Part::begun(self.folder.clone(), name, self.file.size).await?;
         // Before anything is asked of the node.
         part.fits(self.file.size)?;
@@ -195,4 +207,33 @@ impl Fetch {
         }
         Err(FetchError::NoChecksum(reason))
     }
+}
+
+/// What a file is called on the laptop: its name comes from an agent.
+fn name_here(file: &CaptureFile) -> String {
+    crate::base::text::safe_component(file.name.rsplit('/').next().unwrap_or_default())
+}
+
+/// Where an earlier fetch into this folder, perhaps another program's, has put the file with that checksum.
+async fn find(folder: &Path, file: &CaptureFile, sha256: String) -> Option<PathBuf> {
+    let (wanted, size) = (folder.join(name_here(file)), file.size);
+    let found = disk::aside(wanted.clone(), move || Ok(disk::find(&wanted, size, &sha256))).await;
+    found.ok().flatten()
+}
+
+/// The same, with the checksum, which its agent is asked for where its list lacks it.
+pub async fn look_for(folder: &Path, file: &CaptureFile, asks: Option<mpsc::Sender<Ask>>) -> Option<(PathBuf, String)> {
+    if !disk::has_size(&folder.join(name_here(file)), file.size) {
+        return None;
+    }
+    let sum = if let Some(sum) = &file.sha256 {
+        sum.clone()
+    } else {
+        let (answer, response) = oneshot::channel();
+        let request = Request::Checksum { file: file.name.clone() };
+        asks?.send(Ask { request, answer }).await.ok()?;
+        let Response::Checksum { sha256, .. } = response.await.ok()? else { return None };
+        sha256
+    };
+    Some((find(folder, file, sum.clone()).await?, sum))
 }

@@ -243,10 +243,24 @@ impl Whole {
     }
 
     fn is_same(&self, path: &Path) -> bool {
-        // A pipe would be waited for, and a link leads who knows where.
-        let like = fs::symlink_metadata(path).is_ok_and(|facts| facts.is_file() && facts.len() == self.size());
-        like && File::open(path).and_then(|file| sum_of(&file)).is_ok_and(|(sum, _)| sum == self.sha256)
+        has_size(path, self.size()) && has_sum(path, &self.sha256)
     }
+}
+
+/// Whether a file of that name may be one that was written here: there is one of that size.
+pub fn has_size(path: &Path, size: u64) -> bool {
+    // A pipe would be waited for, and a link leads who knows where.
+    fs::symlink_metadata(path).is_ok_and(|facts| facts.is_file() && facts.len() == size)
+}
+
+fn has_sum(path: &Path, sha256: &str) -> bool {
+    File::open(path).and_then(|file| sum_of(&file)).is_ok_and(|(sum, _)| sum == sha256)
+}
+
+/// The file of that name, or of that name with a number, that has these bytes.
+pub fn find(wanted: &Path, size: u64, sha256: &str) -> Option<PathBuf> {
+    let mut there = numbered(wanted).take_while(|path| fs::symlink_metadata(path).is_ok());
+    there.find(|path| has_size(path, size) && has_sum(path, sha256))
 }
 
 /// Does it on a thread that may wait for a disk.

@@ -13,7 +13,7 @@ use std::{
 
 use futures::{StreamExt, stream};
 use nodewatch_protocol::{FilePlace, FileRecord, FileState, MANIFEST, RingList, is_manifest, manifest_name};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use tokio::{io::AsyncReadExt, time::timeout};
 
 use crate::{
@@ -37,14 +37,20 @@ const LARGEST: u64 = 256 << 20;
 pub struct SessionManifest {
     /// The session.
     pub session: SessionId,
-    /// Where it ran.
-    pub place: String,
+    /// The kubeconfig's context that it ran in; none on this machine.
+    #[serde(default, alias = "place", deserialize_with = "context")]
+    pub context: Option<String>,
     /// When this was written, RFC 3339.
     pub written: String,
     /// Nodes with captures.
     pub nodes: Vec<NodeEntry>,
     /// What the addresses of pods, services and nodes were called then.
     pub names: BTreeMap<IpAddr, String>,
+}
+
+/// Earlier versions wrote it as a place, as a file has one, and had words for this machine.
+fn context<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.filter(|context| context != "this machine"))
 }
 
 /// One node's part.
@@ -136,13 +142,17 @@ pub async fn held(site: Arc<dyn Site>) -> Result<Vec<Held>, Notice> {
 }
 
 fn held_in(node: NodeName, ring: &RingList) -> Held {
-    let capturing = ring.captures.iter().any(|capture| capture.ended.is_none());
+    let mut running = ring.captures.iter().filter(|capture| capture.ended.is_none());
+    let running = running.next_back();
+    let capturing = running.is_some();
+    let recorder = running.and_then(|capture| capture.spec.recorder).map(|recorder| recorder.seconds.get());
     // How large a file is that is being written its ring's list does not say.
     let is_open = |record: &FileRecord| capturing && record.file.state == FileState::Open;
     let alone =
         |record: &&FileRecord| record.place == FilePlace::Kept && !record.file.is_elsewhere() && !is_open(record);
     let files = || ring.files.iter().filter(alone);
-    Held { node, capturing, files: files().count() as u64, bytes: files().map(|record| record.file.size).sum() }
+    let (count, bytes) = (files().count() as u64, files().map(|record| record.file.size).sum());
+    Held { node, capturing, recorder, files: count, bytes }
 }
 
 impl SessionManifest {
@@ -324,7 +334,7 @@ mod tests {
         let entry = RingList { node: node.into(), ..RingList::default() };
         SessionManifest {
             session: SessionId::new(session),
-            place: "here".into(),
+            context: Some("here".into()),
             written: "then".into(),
             nodes: vec![NodeEntry { instance_id: Some("i-1".into()), manifest: entry }],
             names: [("10.0.0.1".parse().expect("an address"), format!("pod of {node}"))].into(),
@@ -353,6 +363,19 @@ mod tests {
         second.nodes[0].manifest.delivered.files = 1;
         let whole = second.with(first);
         assert_eq!((whole.nodes.len(), whole.nodes[0].manifest.delivered.files), (1, 3));
+    }
+
+    #[test]
+    fn where_a_session_ran_is_its_context_and_was_its_place() {
+        let mut now = serde_json::to_value(manifest(1, "a")).expect("JSON");
+        assert_eq!((&now["context"], now.get("place")), (&"here".into(), None));
+        now.as_object_mut().expect("an object").remove("context");
+        for (place, context) in [("prod (EKS)", Some("prod (EKS)")), ("this machine", None)] {
+            let mut old = now.clone();
+            old["place"] = place.into();
+            let read: SessionManifest = serde_json::from_value(old).expect("an old manifest");
+            assert_eq!(read.context.as_deref(), context);
+        }
     }
 
     #[test]

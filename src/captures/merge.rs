@@ -14,6 +14,7 @@ mod notes;
 mod once;
 mod paired;
 mod pcap;
+mod reading;
 mod snaplens;
 mod source;
 mod spool;
@@ -47,6 +48,8 @@ pub use notes::Notes;
 use once::Once;
 use paired::nanos;
 pub use paired::side_filter;
+use reading::Take;
+pub use reading::Taken;
 use snaplens::Snaplens;
 use source::{OpenError, Place};
 use spool::Spool;
@@ -183,17 +186,19 @@ impl Merge {
 
     fn write_with(&self, out: impl Write, path: &Path, aside: &Path) -> Result<(Merged, Snaplens), MergeError> {
         let slots = limit::files().max(FEW);
-        self.write_in(out, path, aside, slots)
+        self.write_in(out, path, aside, slots, None)
     }
 
     /// With no more than so many files open at once.
-    fn write_in(
-        &self,
+    fn write_in<'a>(
+        &'a self,
         out: impl Write,
-        path: &Path,
-        aside: &Path,
+        path: &'a Path,
+        aside: &'a Path,
         slots: usize,
+        take: Option<Take<'a>>,
     ) -> Result<(Merged, Snaplens), MergeError> {
+        let is_read = take.is_some();
         let mut comments = vec![format!("merged from {} files", self.inputs.len())];
         let shared = Shared {
             table: InterfaceTable::default(),
@@ -206,11 +211,12 @@ impl Merge {
             interfaces: Vec::new(),
             cover: Cover::default(),
             apart: self.pair.is_some(),
+            by_name: is_read,
         };
         let names = || self.names.iter().map(|(address, name)| (*address, name.clone()));
         let pairs = self.pair.map(|within| Pairs::new(within, names()));
         let (once, merged) = (Once::default(), Merged::default());
-        let mut work = Work { merge: self, out, path, aside, shared, merged, once, pairs, now: i64::MIN };
+        let mut work = Work { merge: self, out, path, aside, shared, merged, once, pairs, now: i64::MIN, take };
         let mut waiting = Vec::new();
         for (number, input) in self.inputs.iter().enumerate() {
             waiting.extend(work.look(input, number as u32, &mut comments)?);
@@ -227,7 +233,8 @@ impl Merge {
             name_resolution(&mut work.shared.held, names);
         }
         work.run(waiting, slots, None)?;
-        if work.merged.packets == 0 && work.merged.cut == 0 && !work.shared.notes.damaged.is_empty() {
+        let nothing = work.merged.packets == 0 && work.merged.cut == 0 && !is_read;
+        if nothing && !work.shared.notes.damaged.is_empty() {
             return Err(work.nothing());
         }
         work.finish()
@@ -255,6 +262,8 @@ struct Work<'a, W> {
     pairs: Option<Pairs>,
     /// The latest time of a packet.
     now: i64,
+    /// Takes packets instead of the new file.
+    take: Option<Take<'a>>,
 }
 
 impl<W: Write> Work<'_, W> {
@@ -267,7 +276,7 @@ impl<W: Write> Work<'_, W> {
             Err(error) => return self.not_opened(path, error).map(|()| None),
         };
         let mut ours = false;
-        let mut node = input::node_before(&place, self.shared.apart);
+        let mut node = input::node_before(&place, &self.shared);
         let mut so_far: usize = comments.iter().map(String::len).sum();
         let key = loop {
             match capture.next_block() {
@@ -346,7 +355,7 @@ impl<W: Write> Work<'_, W> {
                 let (mut input, cost) = if fits {
                     let Some(next) = waiting.pop() else { break };
                     let at_once = (READ_AT_ONCE / (heads.len() + 1)).clamp(LEAST_AT_ONCE, MOST_AT_ONCE);
-                    match Input::open(&next.place, next.file, at_once, self.shared.apart) {
+                    match Input::open(&next.place, next.file, at_once, &self.shared) {
                         Ok(input) => (input, next.cost),
                         Err(error) => {
                             self.not_opened(&next.place.path, error)?;
@@ -445,8 +454,12 @@ impl<W: Write> Work<'_, W> {
                 if !self.merged.takes(&self.merge.window, entry.key.time()) {
                     return Ok(());
                 }
-                enhanced_packet(&mut self.shared.buffer, interface, ticks, wire_length, [data], options);
                 self.merged.packets += 1;
+                if let (Some(take), Some(from)) = (&mut self.take, known) {
+                    take(&Taken::new(interface, from, time, wire_length, (data, options)));
+                    return Ok(());
+                }
+                enhanced_packet(&mut self.shared.buffer, interface, ticks, wire_length, [data], options);
             }
             What::Block => self.shared.buffer.extend_from_slice(data),
         }

@@ -1,6 +1,7 @@
-//! Captures once they are files: many merged into one, and what goes along with a session's.
+//! Captures once they are files: many merged into one, what their packets say, and what goes along with a session's.
 //!
 //! Owns none of it but the list. Must not know sessions or screens.
 
+pub mod diagnose;
 pub mod manifest;
 pub mod merge;

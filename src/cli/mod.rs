@@ -8,6 +8,7 @@ mod cloudwatch;
 mod connection;
 mod display;
 mod options;
+mod probe;
 mod reports;
 mod s3;
 mod session;
@@ -27,6 +28,7 @@ use crate::{
     model::{PortKey, SessionId},
 };
 pub use options::{Options, SETTINGS, leaf, takes};
+pub use probe::{ProbeArgs, ProbeHost, ProbeTarget};
 pub use session::DEFAULT_IMAGE;
 pub use targets::TargetArgs;
 use words::Words;
@@ -111,6 +113,12 @@ pub enum Command {
     /// Merge captures into one file, in time order
     #[command(args = options::merge())]
     Merge(MergeArgs),
+    /// Show what went wrong among the packets of captures
+    ///
+    /// Connections that failed, were delayed or reset, retransmissions, questions to DNS without an answer and more, by
+    /// pairs of addresses. Needs neither a cluster nor a terminal.
+    #[command(args = options::diagnose())]
+    Diagnose(DiagnoseArgs),
     /// Check what would stop a session and how to fix it; creates nothing
     #[command(args = options::preflight())]
     Preflight {
@@ -222,6 +230,16 @@ pub enum NodeCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
+    /// Try ports from nodes, several times: deploy, probe, clean up
+    ///
+    /// Exits with 3 if not every try was answered.
+    #[command(args = options::probe())]
+    Probe {
+        #[command(flatten)]
+        probe: ProbeArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
 }
 
 /// How ports are reported.
@@ -308,6 +326,16 @@ pub struct MergeArgs {
     /// New file to write, or - for standard output [default: merged.pcapng]
     #[arg(short = 'w', long = "into", value_name = "FILE")]
     pub into: Option<PathBuf>,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// What to look at.
+#[derive(Debug, Clone, Args)]
+pub struct DiagnoseArgs {
+    /// Captures (pcap or pcapng, plain, gzip or zstd) or directories of them; - for standard input
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -449,7 +477,8 @@ impl Command {
             Self::OnNodes(
                 NodeCommand::Nodes { output, .. }
                 | NodeCommand::Ports { output, .. }
-                | NodeCommand::Capture { output, .. },
+                | NodeCommand::Capture { output, .. }
+                | NodeCommand::Probe { output, .. },
             )
             | Self::Sessions { output }
             | Self::Freeze { output, .. }
@@ -458,6 +487,7 @@ impl Command {
             | Self::Alarms(AlarmsCommand::Create { output, .. } | AlarmsCommand::List { output }) => Some(*output),
             Self::Cleanup(arguments) => Some(arguments.output),
             Self::Merge(arguments) => Some(arguments.output),
+            Self::Diagnose(arguments) => Some(arguments.output),
             Self::Alarms(AlarmsCommand::Delete { .. })
             | Self::Attach { .. }
             | Self::Report(_)

@@ -280,6 +280,10 @@ pub(super) fn capture() -> Vec<Arg> {
     Set::new().session().with::<OutArgs>().help("out", out).upload().options()
 }
 
+pub(super) fn probe() -> Vec<Arg> {
+    Set::new().session().options()
+}
+
 pub(super) fn sessions() -> Vec<Arg> {
     Set::new().sites().options()
 }
@@ -305,6 +309,10 @@ pub(super) fn alarms_create() -> Vec<Arg> {
 pub(super) fn merge() -> Vec<Arg> {
     let Set(command) = Set::out("Same as --into; in an existing directory, merged.pcapng");
     Set(command.mut_arg("out", |out| out.conflicts_with("into"))).anywhere().options()
+}
+
+pub(super) fn diagnose() -> Vec<Arg> {
+    Set::new().anywhere().options()
 }
 
 pub(super) fn preflight() -> Vec<Arg> {

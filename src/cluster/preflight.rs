@@ -121,6 +121,14 @@ fn rights(settings: &AgentSettings) -> Vec<Right> {
     rights
 }
 
+/// The command that sees the same.
+fn again(settings: &AgentSettings) -> String {
+    match &settings.namespace {
+        Some(name) => text::command(["preflight", "--namespace", name]),
+        None => text::command(["preflight"]),
+    }
+}
+
 /// Refuses what is known to fail; else what is worth knowing before the session.
 pub(super) async fn gate(
     connection: &Connection,
@@ -135,7 +143,7 @@ pub(super) async fn gate(
         return Ok(warnings(&told.collect::<Vec<_>>()));
     };
     let details: Vec<String> = failed.iter().map(|check| format!("{}: {}", check.check, check.detail)).collect();
-    let next_step = "nodewatch-tui preflight shows how to fix it; nothing was created";
+    let next_step = format!("{} shows how to fix it; nothing was created", again(settings));
     let failure = if worst == Outcome::NotPermitted { Failure::NotPermitted } else { Failure::Other };
     Err(Notice::error("preflight found problems that would stop the session", details.join("; "), next_step)
         .of(failure))

@@ -6,6 +6,7 @@ mod claims;
 
 use std::{
     collections::BTreeSet,
+    pin::pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -37,6 +38,8 @@ use claims::{Claim, claims};
 
 /// Calls to a server that cannot be reached are tried again for this long.
 const UNREACHABLE: Duration = Duration::from_secs(60);
+/// That a server says nothing is told after this long, and then each second.
+const SILENT_AFTER: Duration = Duration::from_secs(3);
 /// Looking into a namespace is tried again for this long at most.
 const LOOK_INTO: Duration = Duration::from_secs(15);
 /// Between two looks at first; it grows, as what hangs does not hurry.
@@ -149,15 +152,34 @@ impl Work {
     /// What the server says, if it says anything in time.
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, Notice>>) -> Result<T, Notice> {
         let since = *lock(&self.silent).get_or_insert_with(Instant::now);
-        let Ok(said) = timeout_at(since + self.at_most(), work).await else {
+        let mut answer = pin!(timeout_at(since + self.at_most(), work));
+        let said = loop {
+            tokio::select! {
+                said = &mut answer => break said,
+                () = sleep(Duration::from_secs(1)) => self.tell_silent(since).await,
+            }
+        };
+        let Ok(said) = said else {
             let cause = format!("the API server has not answered for {} s", self.at_most().as_secs());
             let next_step = format!("once it can be reached again: nodewatch-tui cleanup {}", self.scope.session);
             return Err(Notice::error("the removal cannot continue", cause, next_step));
         };
-        if !matches!(&said, Err(notice) if notice.failure == Failure::Unreachable) {
+        if matches!(&said, Err(notice) if notice.failure == Failure::Unreachable) {
+            self.tell_silent(since).await;
+        } else {
             *lock(&self.silent) = None;
+            if since.elapsed() >= SILENT_AFTER {
+                self.tell(Removal::Silent(0)).await;
+            }
         }
         said
+    }
+
+    async fn tell_silent(&self, since: Instant) {
+        let silent = since.elapsed();
+        if silent >= SILENT_AFTER {
+            self.tell(Removal::Silent(silent.as_secs())).await;
+        }
     }
 
     async fn run(&self, keep: &Keep) -> Result<(), Notice> {

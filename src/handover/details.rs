@@ -10,9 +10,6 @@ use crate::{
 
 /// Captures that began within so long of one another, and are the same, were one act.
 const TOGETHER: u64 = 5_000;
-/// A file is begun so little before what is told of its capture, at most.
-const BEFORE: u64 = 2_000;
-
 /// A line of what was done and seen.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Act<'a> {
@@ -99,7 +96,7 @@ pub(super) fn captures(summary: &Summary) -> (Vec<Capture<'_>>, Vec<(&NodeName, 
     let mut runs: Vec<(&NodeSummary, &CaptureRun)> = runs.collect();
     runs.sort_by_key(|(node, run)| (run.began, &node.name));
     for (node, run) in runs {
-        let files = node.files.iter().filter(|file| capture_of(node, file) == Some(run)).map(|file| (&node.name, file));
+        let files = node.files.iter().filter(|file| node.run_of(file) == Some(run)).map(|file| (&node.name, file));
         let same = |known: &&mut Capture<'_>| {
             let alike = (&known.run.options, &known.run.interfaces) == (&run.options, &run.interfaces);
             alike && run.began - known.run.began <= TOGETHER && !known.nodes.contains(&&node.name)
@@ -113,15 +110,9 @@ pub(super) fn captures(summary: &Summary) -> (Vec<Capture<'_>>, Vec<(&NodeName, 
         }
     }
     for node in &summary.nodes {
-        others.extend(node.files.iter().filter(|file| capture_of(node, file).is_none()).map(|file| (&node.name, file)));
+        others.extend(node.files.iter().filter(|file| node.run_of(file).is_none()).map(|file| (&node.name, file)));
     }
     (all, others)
-}
-
-/// The capture that a file is of: the last one that had begun.
-fn capture_of<'a>(node: &'a NodeSummary, file: &FileSummary) -> Option<&'a CaptureRun> {
-    let begun = node.captures.iter().filter(|run| run.since <= file.started.saturating_add(BEFORE));
-    begun.max_by_key(|run| run.since)
 }
 
 /// What the last capture of a node has counted.

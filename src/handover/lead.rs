@@ -9,7 +9,10 @@ use nodewatch_protocol::{Dropped, Port, PortScope};
 use super::times::{Days, length, whole};
 use crate::{
     base::text::{self, bytes, counted},
-    model::{FileSummary, NodeName, NodeSummary, ObjectFate, ObjectSummary, PortClass, Span, Summary},
+    model::{
+        CaptureRun, FileSummary, FullQueue, NodeName, NodeSummary, ObjectFate, ObjectSummary, PortClass, Span, Summary,
+        missing_of,
+    },
 };
 
 /// So many of a kind are named.
@@ -60,10 +63,10 @@ fn head(summary: &Summary) -> String {
 
 fn seen(summary: &Summary, days: Days) -> Vec<Finding> {
     let nodes = || summary.nodes.iter();
-    let mut findings = flaps(summary, days);
+    let mut findings: Vec<Finding> = nodes().flat_map(|node| full_queues(node, days)).collect();
+    findings.extend(flaps(summary, days));
     findings.extend(of_class(summary, PortClass::Dead, |count| {
-        let verb = if count == 1 { "answers" } else { "answer" };
-        format!("{}, by the cluster, but nothing there {verb}", counted(count, "port should be open"))
+        format!("{} should be open, as the cluster declares, but nothing answers there", counted(count, "port"))
     }));
     findings.extend(nodes().flat_map(|node| unanswered(node, days)));
     findings.extend(undeclared(summary));
@@ -71,6 +74,7 @@ fn seen(summary: &Summary, days: Days) -> Vec<Finding> {
     findings.extend(nodes().filter_map(|node| unreachable(node, days)));
     findings.extend(unattended(summary, days));
     findings.extend(incomplete(summary));
+    findings.extend(nodes().flat_map(|node| unsaved(node, days)));
     findings.extend(
         nodes().flat_map(|node| {
             node.gaps.iter().map(|gap| Finding { text: format!("{}: {gap}.", node.name), grave: true })
@@ -84,6 +88,34 @@ fn seen(summary: &Summary, days: Days) -> Vec<Finding> {
         findings.push(Finding { text: if told { text } else { nothing }.to_owned(), grave: false });
     }
     findings
+}
+
+/// Connections were dropped there, whatever a probe says now.
+fn full_queues(node: &NodeSummary, days: Days) -> Vec<Finding> {
+    let mut queues: Vec<_> = node.full_queues.iter().collect();
+    queues.sort_by_key(|queue| std::cmp::Reverse(queue.times));
+    let told = queues.into_iter().take(2 * NAMED).map(|queue| {
+        let FullQueue { port, times, first, last, waiting, limit } = queue;
+        let times = counted(*times as usize, "time");
+        let when = match last.saturating_sub(*first) {
+            ..1000 => format!("at {}", days.time(*first)),
+            _ => format!("from {} to {}", days.time(*first), days.time(*last)),
+        };
+        let name = &node.name;
+        format!("{port} ({name}): accept queue full {times}, {when}, up to {waiting} waiting, backlog {limit}.")
+    });
+    told.map(|text| Finding { text, grave: true }).collect()
+}
+
+/// Flight recorders of which nothing was saved: what they held is nowhere.
+fn unsaved(node: &NodeSummary, days: Days) -> Vec<Finding> {
+    let saved = |run: &CaptureRun| node.files.iter().any(|file| node.run_of(file) == Some(run));
+    let lost = node.captures.iter().filter(|run| run.is_recorder() && run.ended.is_some() && !saved(run));
+    let told = lost.map(|run| {
+        let span = days.span(Span { from: run.began, until: run.ended });
+        format!("Nothing was saved of the flight recorder on {}, armed {span}.", node.name)
+    });
+    told.map(|text| Finding { text, grave: false }).collect()
 }
 
 fn flaps(summary: &Summary, days: Days) -> Vec<Finding> {
@@ -229,7 +261,7 @@ fn incomplete(summary: &Summary) -> Option<Finding> {
     let files = summary.nodes.iter().flat_map(|node| node.files.iter().map(move |file| (node, file)));
     let holes: Vec<String> = files
         .filter(|(_, file)| !file.incomplete.is_empty())
-        .map(|(node, file)| format!("{} of {} ({})", file.name, node.name, file.incomplete))
+        .map(|(node, file)| format!("{} of {} ({})", file.name, node.name, missing_of(&file.incomplete)))
         .collect();
     let verb = if holes.len() == 1 { "is" } else { "are" };
     let what = counted(holes.len(), "file");
@@ -239,12 +271,16 @@ fn incomplete(summary: &Summary) -> Option<Finding> {
 fn captured(summary: &Summary) -> String {
     let files: Vec<&FileSummary> = summary.nodes.iter().flat_map(|node| &node.files).collect();
     if files.is_empty() {
-        let runs: usize = summary.nodes.iter().map(|node| node.captures.len()).sum();
-        return if runs == 0 {
-            "nothing.".to_owned()
-        } else {
-            format!("no file is left of {}.", counted(runs, "capture"))
-        };
+        let runs = || summary.nodes.iter().flat_map(|node| &node.captures);
+        let recorders = runs().filter(|run| run.is_recorder()).count();
+        let captures = runs().count() - recorders;
+        let of = [
+            (captures, counted(captures, "capture"), "no file is left"),
+            (recorders, counted(recorders, "flight recorder"), "nothing was saved"),
+        ];
+        let told = of.into_iter().filter(|(count, ..)| *count > 0).map(|(_, whose, what)| format!("{what} of {whose}"));
+        let told = told.collect::<Vec<_>>().join(", ");
+        return if told.is_empty() { "nothing.".to_owned() } else { told + "." };
     }
     let size = bytes(files.iter().map(|file| file.bytes).sum());
     let drops = drops(sum(files.iter().copied()));

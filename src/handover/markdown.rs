@@ -45,7 +45,9 @@ pub fn markdown(summary: &Summary) -> String {
 
 /// What the picture of the page marks.
 fn time_line(out: &mut String, summary: &Summary, days: Days) {
-    let rows = chart::rows(summary);
+    let mut rows = chart::rows(summary);
+    // A list of times is read in their order.
+    rows.sort_by_key(|row| row.marks.iter().map(|(from, _)| *from).min());
     if rows.is_empty() {
         return;
     }

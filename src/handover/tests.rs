@@ -5,8 +5,8 @@ use nodewatch_protocol::Dropped;
 
 use super::*;
 use crate::model::{
-    CaptureRun, CaptureSummary, FileSummary, Moment, ObjectFate, ObjectSummary, PortMoment, ProbeSummary, RatePoint,
-    SessionId, Span, Summary,
+    CaptureRun, CaptureSummary, FileSummary, FullQueue, Moment, ObjectFate, ObjectSummary, PortMoment, ProbeSummary,
+    RatePoint, SessionId, Span, Summary,
 };
 
 const HOSTILE: &str = "<script>alert(1)</script>|`x`\u{1b}[2J\n# head";
@@ -44,6 +44,7 @@ fn summary(text: &str) -> Summary {
             ended: NOW + 60_000,
             kept: true,
             checked: true,
+            since: NOW,
         }],
         flaps: vec![Flap {
             port: "tcp 10.89.0.11:8080".parse().expect("a port"),
@@ -78,6 +79,14 @@ fn summary(text: &str) -> Summary {
             text: "no answer".into(),
         }],
         gaps: vec![text.into()],
+        full_queues: vec![FullQueue {
+            port: "tcp 0.0.0.0:8090".into(),
+            times: 3,
+            first: NOW,
+            last: NOW + 20_000,
+            waiting: 2,
+            limit: 1,
+        }],
         ..NodeSummary::named(text.into())
     };
     Summary {
@@ -117,6 +126,7 @@ fn everything_that_was_seen_is_told_in_both_forms() {
             "Packets dropped on node-1: 3 by the kernel, 2 by the interface, 1 by the agent&#39;s own queue.",
             "The agent on node-1 could not be reached 2 times, 45 s in all, first at 22:14:30, and since 22:21:40.",
             "Nobody was attached from 22:14:20 to 22:16:40 (2 min)",
+            "tcp 0.0.0.0:8090 (node-1): accept queue full 3 times, from 22:13:20 to 22:13:40, up to 2 waiting, backlog",
             "1 file is incomplete: node-1 of node-1 (node-1).",
             "1 file, 1.00 KiB, dropped 3 by the kernel",
             "1 object: 0 gone, 1 may still be there (Job agent-1); to remove what is left: nodewatch-tui cleanup 00000007.",
@@ -132,10 +142,64 @@ fn everything_that_was_seen_is_told_in_both_forms() {
 
 #[test]
 fn the_most_important_comes_first_and_the_same_in_both_forms() {
-    let order = ["closed 36 times", "no answer", "declares", "Packets dropped", "could not be reached", "Nobody was"];
+    let order = [
+        "accept queue full",
+        "closed 36 times",
+        "no answer",
+        "declares",
+        "Packets dropped",
+        "could not be reached",
+        "Nobody was",
+    ];
     for report in both(&summary("node-1")) {
         let places: Vec<Option<usize>> = order.iter().map(|text| report.find(text)).collect();
         assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}");
+    }
+}
+
+#[test]
+fn files_stand_with_the_capture_that_they_are_of_whatever_their_times_say() {
+    let mut summary = summary("node-1");
+    let node = &mut summary.nodes[0];
+    node.files[0].incomplete = "incomplete: torn; incomplete: a gap".into();
+    // A freeze of the first: its time reaches into that of the second.
+    node.files[0].started = NOW + 50_000;
+    let second = CaptureRun { since: NOW + 40_000, filter: Some("udp".into()), ..node.captures[0].clone() };
+    let options = vec!["--recorder".to_owned(), "120s,9".to_owned()];
+    node.captures.push(CaptureRun { began: NOW + 40_000, options, ..second });
+    for report in both(&summary) {
+        let (first, second) = (report.find("tcp port 8080, on").expect("told"), report.find("udp, on").expect("told"));
+        let none = report.find("No file of it was kept").expect("told");
+        assert!(first < second && second < none, "{report}");
+        assert!(report.contains("(torn; a gap)"), "{report}");
+        assert!(report.contains("Nothing was saved of the flight recorder on node-1, armed from 22:14:00 to 22:14:20"));
+    }
+    summary.nodes[0].files.clear();
+    assert!(
+        both(&summary)
+            .iter()
+            .all(|report| { report.contains("no file is left of 1 capture, nothing was saved of 1 flight recorder.") })
+    );
+}
+
+#[test]
+fn the_list_of_the_time_line_is_in_order_of_time() {
+    let mut summary = summary("node-1");
+    summary.nodes[0].probes[0].at = NOW + 300_000;
+    let text = markdown(&summary);
+    let list = text.split("## Time line").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("there");
+    let times: Vec<&str> = list.lines().filter(|line| line.starts_with("| 2")).map(|line| &line[..10]).collect();
+    assert!(times.len() >= 4 && times.is_sorted(), "{list}");
+}
+
+#[test]
+fn ports_that_do_not_answer_are_told_in_a_sentence() {
+    let mut summary = summary("node-1");
+    for (count, said) in [(1, "1 port should be open, as"), (3, "3 ports should be open, as")] {
+        let dead =
+            |number| PortSummary { port: format!("tcp 0.0.0.0:{number}"), class: PortClass::Dead, why: String::new() };
+        summary.nodes[0].ports = (0..count).map(dead).collect();
+        assert!(both(&summary).iter().all(|report| report.contains(said)), "{said}");
     }
 }
 

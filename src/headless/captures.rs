@@ -13,15 +13,16 @@ use serde_json::json;
 use super::{
     ExitCode, output, records,
     run::{Run, Stop},
+    select,
 };
 use crate::{
     base::text::{bytes, counted},
     cli::{CleanupArgs, Format},
     journal::{Entry, Journals, Record},
-    model::{FetchProgress, Holder, Made, NodeName, Notice, S3Url, SessionId, StorageSettings},
+    model::{Failure, FetchProgress, Holder, Kind, Made, NodeName, Notice, Purpose, S3Url, SessionId, StorageSettings},
     runtime::Engine,
     session::{
-        Event, Session,
+        Event, Listing, Session,
         node::{Agent, NodeState},
     },
     storage::Storage,
@@ -51,14 +52,65 @@ pub async fn freeze(mut engine: Engine<Session>, nodes: &[NodeName], freeze: Fre
     }
 }
 
-async fn freeze_all(run: &mut Run, nodes: &[NodeName], freeze: Freeze, format: Format) -> Result<ExitCode, Stop> {
+/// Refuses what a session's journal says nothing can come of: it has ended, or none of these nodes has an agent.
+pub fn check_freeze(record: &Record, nodes: &[NodeName]) -> Result<(), Notice> {
+    let refused = |cause: String, next_step: &str| {
+        let headline = format!("cannot freeze session {}", record.header.session);
+        Err(Notice::error(headline, cause, next_step).of(Failure::BadInput))
+    };
+    if record.is_over() {
+        return refused("it has ended and left nothing behind".to_owned(), "see nodewatch-tui sessions");
+    }
+    let objects = || record.objects.iter().map(|(_, object)| object);
+    let agents: BTreeSet<&NodeName> = objects()
+        .filter_map(|object| match &object.purpose {
+            Purpose::Agent(node) if object.is_agent() => Some(node),
+            _ => None,
+        })
+        .collect();
+    // The agents of a DaemonSet are in no journal.
+    let all_known = !agents.is_empty() && !objects().any(|object| object.kind == Kind::DaemonSet);
+    if !all_known || nodes.is_empty() || nodes.iter().any(|node| agents.contains(node)) {
+        return Ok(());
+    }
+    let listed = |names: &mut dyn Iterator<Item = &NodeName>| {
+        let names: Vec<String> = names.map(ToString::to_string).collect();
+        names.join(", ")
+    };
+    let cause = format!("it has no agent on {}", listed(&mut nodes.iter()));
+    refused(cause, &format!("its agents: {}", listed(&mut agents.into_iter())))
+}
+
+/// Named nodes of which there is no agent of the session to ask.
+fn without_agent(session: &Session, nodes: &[NodeName]) -> Vec<NodeName> {
+    let deployed = |name: &NodeName| session.nodes.get(name).is_some_and(|state| state.agent.is_deployed());
+    nodes.iter().filter(|name| !deployed(name)).cloned().collect()
+}
+
+/// Nodes whose recorders can save, and those of which that is not known or cannot be, which are named.
+async fn gathered(run: &mut Run, nodes: &[NodeName]) -> Result<(Vec<NodeName>, Vec<NodeName>), Stop> {
     let meant = |state: &NodeState| state.agent.is_deployed() && (nodes.is_empty() || nodes.contains(&state.node.name));
     let seen = |state: &NodeState| state.ring.is_some() || !state.agent.runs();
+    // Of a node that is not there nothing comes.
+    let nowhere = |session: &Session| {
+        let unknown = |name: &NodeName| !session.nodes.contains_key(name);
+        !nodes.is_empty() && session.listing == Listing::Current && nodes.iter().all(unknown)
+    };
     let all_seen = run.until(AGENTS_WITHIN, "its agents", |session| {
+        if nowhere(session) {
+            return true;
+        }
         let mut wanted = session.nodes.values().filter(|state| meant(state)).peekable();
         wanted.peek().is_some() && wanted.all(seen)
     });
     let waited = all_seen.await;
+    if nowhere(run.session()) {
+        let names: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+        let headline = format!("nothing to freeze: no node {}", names.join(", "));
+        return Err(Stop::Notice(
+            Notice::error(headline, select::known(run.session()), "see nodewatch-tui nodes").of(Failure::BadInput),
+        ));
+    }
     let armed: Vec<NodeName> = run
         .session()
         .nodes
@@ -67,7 +119,7 @@ async fn freeze_all(run: &mut Run, nodes: &[NodeName], freeze: Freeze, format: F
         .map(|state| state.node.name.clone())
         .collect();
     // One node that does not answer keeps no other from being saved.
-    let unseen: Vec<NodeName> = match waited {
+    let mut unseen: Vec<NodeName> = match waited {
         Err(Stop::Notice(_)) if !armed.is_empty() => {
             let unseen = run.session().nodes.values().filter(|state| meant(state) && !seen(state));
             unseen.map(|state| state.node.name.clone()).collect()
@@ -77,10 +129,25 @@ async fn freeze_all(run: &mut Run, nodes: &[NodeName], freeze: Freeze, format: F
     for name in &unseen {
         output::say(&format!("error: {name}: not frozen: its agent does not answer"));
     }
-    if armed.is_empty() {
-        let next_step = "arm one with capture --recorder or in the terminal program";
-        return Err(Stop::Notice(Notice::error("nothing to freeze", "no flight recorder is armed", next_step)));
+    let absent = without_agent(run.session(), nodes);
+    for name in &absent {
+        output::say(&format!("error: {name}: not frozen: it has no agent of this session"));
     }
+    unseen.extend(absent);
+    if armed.is_empty() {
+        let mut states = run.session().nodes.values().filter(|state| meant(state));
+        let (cause, next_step) = if states.any(|state| state.agent.runs()) {
+            ("no flight recorder is armed", "arm one with capture --recorder or in the terminal program")
+        } else {
+            ("its agents have ended", "see nodewatch-tui sessions")
+        };
+        return Err(Stop::Notice(Notice::error("nothing to freeze", cause, next_step)));
+    }
+    Ok((armed, unseen))
+}
+
+async fn freeze_all(run: &mut Run, nodes: &[NodeName], freeze: Freeze, format: Format) -> Result<ExitCode, Stop> {
+    let (armed, unseen) = gathered(run, nodes).await?;
     let before: BTreeMap<NodeName, u64> =
         armed.iter().map(|name| (name.clone(), run.session().nodes.get(name).map_or(0, newest))).collect();
     let after = freeze.after_seconds.duration().as_secs();
@@ -336,8 +403,56 @@ mod tests {
     use crate::{
         cli::{Cli, Command},
         journal::Header,
-        model::ClusterIdentity,
+        model::{ClusterIdentity, MadeObject},
     };
+
+    fn header(id: &SessionId) -> Header {
+        let cluster = ClusterIdentity {
+            kubeconfig: vec![],
+            context: "c".into(),
+            server: "https://s".into(),
+            ca_sha256: None,
+            kube_system_uid: "u".into(),
+        };
+        Header {
+            session: id.clone(),
+            owner: "me@here".into(),
+            began: 1,
+            ends: 2,
+            cluster,
+            namespace: "n".into(),
+            own_namespace: true,
+            agents: None,
+        }
+    }
+
+    #[test]
+    fn a_freeze_that_nothing_can_come_of_is_refused_at_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journals = Journals::in_folder(folder.path());
+        let id = SessionId::new(1);
+        let journal = journals.create(&header(&id)).expect("created");
+        let refused = |nodes: &[&str]| {
+            let nodes: Vec<NodeName> = nodes.iter().map(|&name| name.into()).collect();
+            check_freeze(&journals.record(&id).expect("readable"), &nodes).err().map(|notice| notice.line())
+        };
+        assert!(refused(&[]).is_some_and(|told| told.contains("it has ended")));
+        let made = |kind, name: &str, purpose| MadeObject {
+            kind,
+            namespace: Some("n".into()),
+            name: name.into(),
+            uid: Some(name.into()),
+            purpose,
+        };
+        let job = made(Kind::Job, "agent-1", Purpose::Agent("node-1".into()));
+        journal.record(Entry::Made(Made::Object(job))).expect("recorded");
+        assert_eq!((refused(&[]), refused(&["node-1"]), refused(&["node-9", "node-1"])), (None, None, None));
+        let told = refused(&["node-9"]).expect("refused");
+        assert!(told.contains("no agent on node-9") && told.contains("its agents: node-1"), "{told}");
+        let later = made(Kind::DaemonSet, "later", Purpose::LaterNodes);
+        journal.record(Entry::Made(Made::Object(later))).expect("recorded");
+        assert_eq!(refused(&["node-9"]), None, "it may have joined");
+    }
 
     fn arguments(more: &[&str]) -> CleanupArgs {
         let words = ["nodewatch-tui", "cleanup", "--captures", "--yes"];
@@ -357,23 +472,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let journals = Journals::in_folder(folder.path());
         let id = SessionId::new(1);
-        let cluster = ClusterIdentity {
-            kubeconfig: vec![],
-            context: "c".into(),
-            server: "https://s".into(),
-            ca_sha256: None,
-            kube_system_uid: "u".into(),
-        };
-        let header = Header {
-            session: id.clone(),
-            owner: "me@here".into(),
-            began: 1,
-            ends: 2,
-            cluster,
-            namespace: "n".into(),
-            own_namespace: true,
-            agents: None,
-        };
+        let header = header(&id);
         let open = journals.create(&header).expect("created");
         open.record(Entry::Making(Made::Captures { captures: settings.clone() })).expect("recorded");
         let (none, named) = (BTreeSet::new(), arguments(&["00000001"]));

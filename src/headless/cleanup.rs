@@ -410,6 +410,7 @@ async fn remove(plan: Plan, journals: &Journals, arguments: &CleanupArgs, under:
     let mut removals = session.remove_with(journals.clone(), patience, others);
     let mut all_gone = true;
     let mut gone = 0;
+    let mut silent = false;
     while let Some(removal) = removals.next().await {
         let (object, outcome, reason) = match &removal {
             Removal::Gone(object) => {
@@ -425,6 +426,13 @@ async fn remove(plan: Plan, journals: &Journals, arguments: &CleanupArgs, under:
             }
             Removal::Noted(text) => {
                 output::say(&format!("session {id}: {text}"));
+                continue;
+            }
+            Removal::Silent(seconds) => {
+                if *seconds > 0 && !silent {
+                    output::say(&format!("session {id}: the API server does not answer; trying on"));
+                }
+                silent = *seconds > 0;
                 continue;
             }
             // They are in the reason, which comes next.

@@ -34,7 +34,7 @@ impl ExitCode {
             }
             Self::Partly => {
                 "done in part: something is missing or not where it should be; the recording (`--record`) is not whole; \
-                 with `ports --baseline`, something differs"
+                 with `ports --baseline`, something differs; with `probe`, not every try was answered"
             }
             Self::LeftBehind => {
                 "something was left behind, and is listed: also captures of `--local` that were not fetched, and with \

@@ -124,7 +124,8 @@ fn merged(arguments: &MergeArgs, out: &Path) -> Result<ExitCode, Notice> {
             None => output::progress(&what(&merged, out)),
         },
     }
-    if let (Some(filter), None) = (merged.side_filter(), &merged.paired) {
+    // Of a file that was not written there is nothing to say.
+    if let (Some(filter), None, false) = (merged.side_filter(), &merged.paired, merged.is_outside()) {
         output::say(&format!(
             "each packet is in it once a node: in Wireshark {filter} shows one side; --pair writes one of each"
         ));
@@ -218,14 +219,14 @@ fn what(merged: &Merged, out: &Path) -> String {
 }
 
 /// A time in UTC, to the microsecond.
-fn exact(nanos: i64) -> String {
+pub(super) fn exact(nanos: i64) -> String {
     let millis = u64::try_from(nanos / 1_000_000).unwrap_or(0);
     let day = clock::rfc3339(millis);
     format!("{}T{}Z", day.split('T').next().unwrap_or_default(), time_of_day(nanos))
 }
 
 /// What lies in a folder beside the captures.
-fn passed_over(files: &[(PathBuf, String)]) -> Option<String> {
+pub(super) fn passed_over(files: &[(PathBuf, String)]) -> Option<String> {
     if files.is_empty() {
         return None;
     }
@@ -237,7 +238,7 @@ fn passed_over(files: &[(PathBuf, String)]) -> Option<String> {
 }
 
 /// Files that somebody has named more than once.
-fn named_again(files: &[PathBuf]) -> Option<String> {
+pub(super) fn named_again(files: &[PathBuf]) -> Option<String> {
     let names: std::collections::BTreeSet<String> = files.iter().map(|path| path.display().to_string()).collect();
     let more = names.len().saturating_sub(NAMED);
     let named: Vec<String> = names.into_iter().take(NAMED).collect();

@@ -6,6 +6,7 @@
 mod ask;
 pub mod captures;
 pub mod cleanup;
+pub mod diagnose;
 mod drift;
 mod exit_code;
 mod gaps;
@@ -16,6 +17,7 @@ mod packets;
 pub mod port_reports;
 mod ports;
 pub mod preflight;
+mod probe;
 pub mod records;
 pub mod rings;
 mod run;
@@ -130,6 +132,7 @@ pub async fn run(engine: Engine<Session>, command: NodeCommand, settings: Settin
                 (Err(stop), _) | (_, Err(stop)) => Err(stop),
             }
         }
+        NodeCommand::Probe { probe, output } => probe::probe(&mut run, &probe, output.format).await,
     };
     run.clean_up().await;
     let (session, unrecorded) = Box::pin(run.shut_down()).await;

@@ -29,7 +29,7 @@ pub const TIMES: [&str; 8] = ["at", "from", "began", "ends", "created", "first_s
 pub type Part = (&'static str, &'static [(&'static str, &'static str)]);
 
 /// What stands in records under these names, as an object or a list of objects.
-pub const PARTS: [Part; 5] = [
+pub const PARTS: [Part; 6] = [
     (
         "ports",
         &[
@@ -47,6 +47,15 @@ pub const PARTS: [Part; 5] = [
         ],
     ),
     ("without_socket", &[("protocol", ""), ("port", ""), ("class", ""), ("why", "")]),
+    (
+        "failures",
+        &[
+            ("outcome", "`refused`, `no_answer`, `unreachable` or `not_tried`"),
+            ("count", "of so many tries"),
+            ("by", "the address that says so; `null` where nobody else does"),
+            ("reason", ""),
+        ],
+    ),
     ("dropped", &[("kernel", ""), ("interface", ""), ("queue", "")]),
     ("object", &[("kind", ""), ("namespace", ""), ("name", ""), ("uid", ""), ("purpose", "")]),
     (
@@ -240,6 +249,88 @@ pub const ONE_NODE: Record = Record {
     fields: &[("node", ""), ("between", "two addresses"), ("packets", "")],
 };
 
+/// What is known of a pair of ends.
+pub const PAIR: Record = Record {
+    kind: "pair",
+    commands: "diagnose",
+    one: "pair of ends, service and interface",
+    name: "SOURCE DESTINATION:PORT/SERVICE",
+    fields: &[
+        ("source", "who connects or asks"),
+        ("destination", ""),
+        ("port", ""),
+        ("service", "`tcp`, `udp`, `dns`, `neighbour` (ARP and Neighbour Discovery) or `other`"),
+        ("interface", "where it was captured; of others' files what is known"),
+        ("tunnel", "the one that its packets came in"),
+        ("packets", "`there` and `back`"),
+        ("bytes", "`there` and `back`, on the wire"),
+        ("attempts", "connections begun, or questions"),
+        ("answered", ""),
+        ("failed", "the sum of those symptoms that are failures"),
+        ("lookups", "names looked up, each perhaps with several questions"),
+        ("symptoms", "by name, each with `there` and `back`: those that were seen"),
+        ("answer", "`count`, `p50_ms` and `p99_ms` from SYN to SYN-ACK, or from question to answer"),
+        ("round_trip", "`count`, `p50_ms` and `p99_ms` from data to its acknowledgment, by TCP timestamps"),
+        ("stalled_ms", "`there` and `back`: how long windows were closed"),
+        ("idle_ms", "the longest silence before a failure"),
+        ("path_mtu", "the least that a router has said"),
+        ("told_by", "who sent the last ICMP error"),
+        ("reset_ttl", "of the last RST"),
+        ("samples", "up to three packets a symptom: `symptom`, `time`, and `packet` as tcpdump prints it"),
+    ],
+};
+
+/// What all packets amount to.
+pub const SUMMARY: Record = Record {
+    kind: "summary",
+    commands: "diagnose",
+    one: "run, at the end",
+    name: "",
+    fields: &[
+        ("files", ""),
+        ("packets", ""),
+        ("connections", ""),
+        ("from", "the first packet"),
+        ("until", "the last packet"),
+        (
+            "tcp",
+            "as Wireshark counts them: `retransmissions` (all kinds), `spurious_retransmissions`, `fast_retransmissions`, `out_of_order`, `duplicate_acks`, `zero_windows`, `keep_alives`, `resets`",
+        ),
+        ("dns", "`questions`, `unanswered`, `servfail`, `nxdomain`"),
+        ("pairs", "how many"),
+        ("failed", "of all pairs"),
+        ("symptoms", "all of them by name, with their counts"),
+        ("not_judged", "what was left undecided, by reason: `first_seconds`, `one_direction`, `dropped`, `undecided`"),
+        ("dropped_packets", "while capturing, as the files say"),
+        ("not_read", "packets that are neither IP nor ARP"),
+        ("no_room", "packets of pairs beyond those that are counted one by one"),
+        ("evicted", "connections forgotten before they were over"),
+        ("forgotten", "attempts and questions forgotten before they were decided"),
+        ("identical", "packets of overlapping files, counted once"),
+        ("warnings", ""),
+    ],
+};
+
+/// What came of trying a port.
+pub const PROBE: Record = Record {
+    kind: "probe",
+    commands: "probe",
+    one: "target and node that tried it",
+    name: "NODE ADDRESS:PORT, of those that answered every time",
+    fields: &[
+        ("node", "that tried"),
+        ("target", "as it was named"),
+        ("address", ""),
+        ("port", ""),
+        ("protocol", "`tcp` or `udp`"),
+        ("at", "when the last try was over"),
+        ("tries", "a count"),
+        ("answered", "a count"),
+        ("microseconds", "until the answer, the median; `null` without one"),
+        ("failures", "see below; empty if all were answered"),
+    ],
+};
+
 /// A session that has left something, or runs.
 pub const SESSION: Record = Record {
     kind: "session",
@@ -341,7 +432,7 @@ pub const SETTING: Record = Record {
 };
 
 /// All kinds, in the order of the reference.
-pub const RECORDS: [&Record; 18] = [
+pub const RECORDS: [&Record; 21] = [
     &NODE,
     &PORT_REPORT,
     &PORT_CHANGE,
@@ -353,6 +444,9 @@ pub const RECORDS: [&Record; 18] = [
     &MERGED_FILE,
     &ONE_SIDE,
     &ONE_NODE,
+    &PAIR,
+    &SUMMARY,
+    &PROBE,
     &SESSION,
     &REMOVAL,
     &PLANNED_REMOVAL,

@@ -91,11 +91,7 @@ pub(super) fn nodes(session: &Session, arguments: &NodesArgs) -> Result<Vec<Node
     let bad = |headline: String, cause: String, next_step: &str| {
         Stop::Notice(Notice::error(headline, cause, next_step).of(Failure::BadInput))
     };
-    let known = || {
-        let names: Vec<String> = session.nodes.keys().take(20).map(ToString::to_string).collect();
-        let more = if session.nodes.len() > names.len() { ", ..." } else { "" };
-        format!("available nodes: {}{more}", names.join(", "))
-    };
+    let known = || known(session);
     if let Some(selector) = &arguments.selector {
         // What is wrong says itself that it is the selector.
         let labels = Selector::parse(selector).map_err(|error| bad(error, String::new(), SELECTORS))?;
@@ -132,6 +128,13 @@ pub(super) fn nodes(session: &Session, arguments: &NodesArgs) -> Result<Vec<Node
         }
     }
     Ok(chosen)
+}
+
+/// The nodes that there are, for somebody who has named none of them.
+pub(super) fn known(session: &Session) -> String {
+    let names: Vec<String> = session.nodes.keys().take(20).map(ToString::to_string).collect();
+    let more = if session.nodes.len() > names.len() { ", ..." } else { "" };
+    format!("available nodes: {}{more}", names.join(", "))
 }
 
 /// A node as it is named, by itself or as kubectl and `-o name` have it: `node/NAME`.

@@ -90,7 +90,14 @@ pub fn summary(journals: &Journals, session: &SessionId) -> Result<Summary, Noti
         let next_step = format!("{}; to report from a recording, use --from", notice.next_step);
         Notice { next_step, ..notice }
     })?;
-    Ok(journals.told(&record))
+    let told = journals.told(&record);
+    // Agents, packets and ports are known to the program that has it open, and to nobody else before that ends.
+    if journals.holder(&record) == Holder::Running && told.nodes.is_empty() {
+        let headline = format!("no report for session {session} yet");
+        let cause = "it is still open in another program, which alone knows what was seen";
+        return Err(Notice::error(headline, cause, "write it in that program, or detach there first"));
+    }
+    Ok(told)
 }
 
 /// All sessions; what could not be asked is said and returned. Without a usable context the journals' clusters are
@@ -110,4 +117,38 @@ pub(super) async fn find_all(
         output::say(&format!("error: {}", notice.line()));
     }
     (found, notices)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{journal::Header, model::ClusterIdentity};
+
+    #[test]
+    fn a_session_that_another_program_has_open_has_no_report_yet() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journals = Journals::in_folder(folder.path());
+        let session = SessionId::new(1);
+        let header = Header {
+            session: session.clone(),
+            owner: "me@here".into(),
+            began: 1,
+            ends: 100,
+            cluster: ClusterIdentity {
+                kubeconfig: vec!["/k".into()],
+                context: "c".into(),
+                server: "https://s".into(),
+                ca_sha256: None,
+                kube_system_uid: "u".into(),
+            },
+            namespace: "n".into(),
+            own_namespace: true,
+            agents: None,
+        };
+        let journal = journals.create(&header).expect("created");
+        let notice = summary(&journals, &session).expect_err("it goes on");
+        assert!(notice.line().contains("still open in another program"), "{}", notice.line());
+        drop(journal);
+        assert!(summary(&journals, &session).is_ok(), "what its journal has");
+    }
 }

@@ -143,6 +143,43 @@ fn what_was_left_running_and_removed_from_elsewhere_is_told_as_gone() {
 }
 
 #[test]
+fn what_was_made_and_removed_after_the_last_summary_is_told_whatever_the_clock_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let journals = Journals::in_folder(folder.path());
+    let journal = journals.create(&header(1)).expect("created");
+    journal.record(Entry::Made(job("a", Some("1")).into())).expect("recorded");
+    let left = ObjectSummary {
+        name: format!("{} a", Kind::Job.word()),
+        in_cluster: true,
+        fate: ObjectFate::Left,
+        why: String::new(),
+    };
+    // The laptop's clock was an hour ahead then, and has been set since.
+    let seen = Summary {
+        written: unix_millis() + 3_600_000,
+        detached: true,
+        objects: vec![left],
+        ..Summary::new(header(1).session, "cluster test".into())
+    };
+    journals.save_summary(&seen).expect("saved");
+    for entry in [
+        Entry::Attached,
+        Entry::Made(job("b", Some("2")).into()),
+        Entry::Made(job("c", Some("3")).into()),
+        Entry::Gone(job("a", Some("1")).into()),
+        Entry::Gone(job("b", Some("2")).into()),
+        Entry::Gone(job("never", None).into()),
+    ] {
+        journal.record(entry).expect("recorded");
+    }
+    drop(journal);
+    let summary = told(&journals);
+    let fates: Vec<(&str, ObjectFate)> =
+        summary.objects.iter().map(|object| (object.name.as_str(), object.fate)).collect();
+    assert_eq!(fates, [("Job a", ObjectFate::Gone), ("Job b", ObjectFate::Gone), ("Job c", ObjectFate::Left)]);
+}
+
+#[test]
 fn what_was_about_to_be_made_is_known_until_it_is_seen_gone() {
     let folder = tempfile::tempdir().expect("a folder");
     let journals = Journals::in_folder(folder.path());

@@ -2,8 +2,6 @@
 //!
 //! Owns how the summary that was written down when a program left is joined with what the journal has since.
 
-use std::collections::BTreeSet;
-
 use nodewatch_protocol::UnixMillis;
 
 use super::{Entry, Journals, Record, entry::Line};
@@ -28,12 +26,8 @@ impl Journals {
         summary.timeline.sort_by_key(|moment| moment.at);
         // A program that was killed has left no summary of what it saw.
         summary.watched.extend(attended(new(), by_journal_alone, record.last));
-        let gone: BTreeSet<String> = new().filter_map(gone).collect();
-        for object in summary.objects.iter_mut().filter(|object| gone.contains(&object.name)) {
-            (object.fate, object.why) = (ObjectFate::Gone, String::new());
-        }
-        if summary.objects.is_empty() {
-            summary.objects = objects(&lines);
+        for object in objects(&lines) {
+            tell_of(&mut summary.objects, object);
         }
         if let Some(last) = new().filter(|line| gone_of(line).is_some()).map(|line| line.at).max() {
             summary.gone_at = Some(last);
@@ -61,8 +55,15 @@ fn gone_of(line: &Line) -> Option<&crate::model::MadeObject> {
     if let Entry::Gone(made) = &line.entry { made.as_object() } else { None }
 }
 
-fn gone(line: &Line) -> Option<String> {
-    gone_of(line).map(|object| format!("{} {}", object.kind.word(), object.name))
+/// What the journal says of an object, beside what was seen of it: by its lines in their order and not by their times,
+/// as the clock may have been set meanwhile.
+fn tell_of(seen: &mut Vec<ObjectSummary>, by_journal: ObjectSummary) {
+    match seen.iter_mut().find(|object| object.name == by_journal.name) {
+        // It was made by a program that was killed, after another one had told of what it saw.
+        None => seen.push(by_journal),
+        Some(object) if by_journal.fate == ObjectFate::Gone => *object = by_journal,
+        Some(_) => {}
+    }
 }
 
 /// When a program was attached, by the lines that one writes as it comes and goes.
@@ -87,18 +88,22 @@ fn attended<'a>(lines: impl Iterator<Item = &'a Line>, from_the_start: bool, las
     spans
 }
 
-/// What a journal says was made in the cluster, and whether it was seen gone.
+/// What a journal says was made in the cluster, and whether it was seen gone since.
 fn objects(lines: &[Line]) -> Vec<ObjectSummary> {
-    let gone: BTreeSet<String> = lines.iter().filter_map(gone).collect();
-    let mut named = BTreeSet::new();
-    let made =
-        lines.iter().filter_map(|line| if let Entry::Made(made) = &line.entry { made.as_object() } else { None });
-    let names = made.map(|object| format!("{} {}", object.kind.word(), object.name));
-    names
-        .filter(|name| named.insert(name.clone()))
-        .map(|name| {
-            let fate = if gone.contains(&name) { ObjectFate::Gone } else { ObjectFate::Left };
-            ObjectSummary { name, in_cluster: true, fate, why: String::new() }
-        })
-        .collect()
+    let mut objects: Vec<ObjectSummary> = Vec::new();
+    for line in lines {
+        let (made, fate) = match &line.entry {
+            Entry::Made(made) => (made.as_object(), ObjectFate::Left),
+            Entry::Gone(made) => (made.as_object(), ObjectFate::Gone),
+            _ => continue,
+        };
+        let Some(name) = made.map(|object| format!("{} {}", object.kind.word(), object.name)) else { continue };
+        match objects.iter_mut().find(|object| object.name == name) {
+            Some(object) => object.fate = fate,
+            // One that was never made is not told of as gone.
+            None if fate == ObjectFate::Gone => {}
+            None => objects.push(ObjectSummary { name, in_cluster: true, fate, why: String::new() }),
+        }
+    }
+    objects
 }

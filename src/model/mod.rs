@@ -31,8 +31,8 @@ pub use sides::Sides;
 pub use stand_in::StandIn;
 pub use storage::{MAX_LISTED, ParseS3UrlError, S3Url, StorageSettings, StoredFile, StoredSummary, Way};
 pub use summary::{
-    CaptureRun, CaptureSummary, FileSummary, Moment, NodeSummary, ObjectFate, ObjectSummary, PortMoment, PortSummary,
-    ProbeSummary, RatePoint, SUMMARY_VERSION, Span, Summary,
+    CaptureRun, CaptureSummary, FileSummary, FullQueue, Moment, NodeSummary, ObjectFate, ObjectSummary, PortMoment,
+    PortSummary, ProbeSummary, RatePoint, SUMMARY_VERSION, Span, Summary, missing_of,
 };
 pub use tail::{TailLine, TailNews};
 pub use targets::{Aimed, AimedPod, MOST_ADDRESSES, MOST_TARGETS, Missing, ObjectName, Target, targets_text};
@@ -349,6 +349,9 @@ pub struct Held {
     pub node: NodeName,
     /// A capture runs there.
     pub capturing: bool,
+    /// It is a flight recorder, and how many seconds it keeps; they are in no file.
+    #[serde(default)]
+    pub recorder: Option<u64>,
     /// Capture files that are neither on a laptop nor in S3, beside the one that a running capture writes.
     pub files: u64,
     /// Their bytes.

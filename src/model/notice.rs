@@ -31,6 +31,9 @@ pub struct Notice {
     pub names_keys: bool,
     /// What kind of failure it is, for exit codes.
     pub failure: Failure,
+    /// It only answers a key: nothing has happened that somebody looks for later.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub passing: bool,
 }
 
 /// The kinds of failure that exit codes tell apart.
@@ -69,6 +72,7 @@ impl Notice {
             next_step: next_step.into(),
             names_keys: false,
             failure: Failure::Other,
+            passing: false,
         }
     }
 
@@ -93,6 +97,12 @@ impl Notice {
     #[must_use]
     pub fn naming_keys(self) -> Self {
         Self { names_keys: true, ..self }
+    }
+
+    /// The same, as an answer to a key and no event.
+    #[must_use]
+    pub fn as_answer(self) -> Self {
+        Self { passing: true, ..self }
     }
 
     /// What happened and why, without what to do about it, which may name keys: for what is written down.

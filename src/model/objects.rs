@@ -194,6 +194,8 @@ pub enum Removal {
     Noted(String),
     /// What of others keeps the session's own namespace, as in `ConfigMap notes`.
     Holds(Vec<String>),
+    /// The server has not answered for so many seconds; 0 once it does again.
+    Silent(u64),
     /// Every object has been tried.
     Finished,
 }

@@ -11,6 +11,9 @@ use super::{NodeName, PortClass, SessionId};
 /// The form of [`Summary`] on disk.
 pub const SUMMARY_VERSION: u32 = 1;
 
+/// A file may be begun so little before what is told of its capture.
+const BEFORE: u64 = 2_000;
+
 /// A session as its report tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
@@ -167,6 +170,9 @@ pub struct NodeSummary {
     /// What is not known of it, and why.
     #[serde(default)]
     pub gaps: Vec<String>,
+    /// Accept queues that were full.
+    #[serde(default)]
+    pub full_queues: Vec<FullQueue>,
 }
 
 impl NodeSummary {
@@ -187,7 +193,19 @@ impl NodeSummary {
             captures: Vec::new(),
             probes: Vec::new(),
             gaps: Vec::new(),
+            full_queues: Vec::new(),
         }
+    }
+}
+
+impl NodeSummary {
+    /// The capture that a file is of: the one that it names, and of files of earlier versions the last that had begun.
+    pub fn run_of(&self, file: &FileSummary) -> Option<&CaptureRun> {
+        if file.since > 0 {
+            return self.captures.iter().find(|run| run.since == file.since);
+        }
+        let begun = self.captures.iter().filter(|run| run.since <= file.started.saturating_add(BEFORE));
+        begun.max_by_key(|run| run.since)
     }
 }
 
@@ -210,6 +228,13 @@ pub struct CaptureRun {
     pub content: String,
     /// What the command that captures the same has beside the nodes.
     pub options: Vec<String>,
+}
+
+impl CaptureRun {
+    /// It kept its last minutes only, in memory that went with it.
+    pub fn is_recorder(&self) -> bool {
+        self.options.iter().any(|option| option == "--recorder")
+    }
 }
 
 /// A port that was tried from another node.
@@ -314,4 +339,43 @@ pub struct FileSummary {
     /// Its bytes there were compared with the node's by their checksum.
     #[serde(default)]
     pub checked: bool,
+    /// The capture that it is of, as [`CaptureRun::since`] has it; 0 where nobody has said.
+    #[serde(default)]
+    pub since: UnixMillis,
+}
+
+/// An accept queue that was full: connections were dropped before anybody accepted them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FullQueue {
+    /// Protocol and address of the listener.
+    pub port: String,
+    /// How many times it became full.
+    pub times: u64,
+    /// When it was first seen full.
+    pub first: UnixMillis,
+    /// When it was last seen full.
+    pub last: UnixMillis,
+    /// The most that waited.
+    pub waiting: u32,
+    /// The backlog.
+    pub limit: u32,
+}
+
+impl FullQueue {
+    /// The same queue, seen by two programs one after the other.
+    #[must_use]
+    pub fn joined(self, later: Self) -> Self {
+        Self {
+            times: self.times + later.times,
+            first: self.first.min(later.first),
+            waiting: self.waiting.max(later.waiting),
+            ..later
+        }
+    }
+}
+
+/// What an agent says is missing, without the word that it is: for where that stands before it anyway.
+pub fn missing_of(incomplete: &str) -> String {
+    let parts = incomplete.split("; ").map(|part| part.strip_prefix("incomplete: ").unwrap_or(part));
+    parts.collect::<Vec<_>>().join("; ")
 }

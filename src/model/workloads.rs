@@ -59,11 +59,39 @@ pub struct Workloads {
 }
 
 impl Workloads {
+    /// With what was found before, where not everything could be found out now: a node too many is better than one too
+    /// few for somebody who looks for a pod. It grows no further than the larger of both.
+    #[must_use]
+    pub fn or_before(mut self, before: Self) -> Self {
+        if self.gaps.is_empty() {
+            return self;
+        }
+        let room = before.pods.len().saturating_sub(self.pods.len());
+        let known: BTreeSet<String> = self.pods.iter().map(|pod| pod.name.clone()).collect();
+        self.pods.extend(before.pods.into_iter().filter(|pod| !known.contains(&pod.name)).take(room));
+        let most = before.services.len();
+        for (name, places) in before.services {
+            let room = self.services.len() < most;
+            match self.services.get_mut(&name) {
+                Some(now) if now.nodes.is_empty() => now.nodes = places.nodes,
+                None if room => drop(self.services.insert(name, places)),
+                Some(_) | None => {}
+            }
+        }
+        self
+    }
+
     /// Nodes with a pod whose name contains that text, in any case.
     pub fn with_pod(&self, text: &str) -> BTreeSet<NodeName> {
         let text = text.to_lowercase();
         let found = self.pods.iter().filter(|pod| pod.name.to_lowercase().contains(&text));
         found.map(|pod| pod.node.clone()).collect()
+    }
+
+    /// Services whose name contains that text.
+    pub fn services_named(&self, text: &str) -> Vec<&str> {
+        let text = text.to_lowercase();
+        self.services.keys().map(String::as_str).filter(|name| name.to_lowercase().contains(&text)).collect()
     }
 
     /// Nodes with a ready pod of a service whose name contains that text.
@@ -84,6 +112,29 @@ impl Workloads {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_listed_now_is_as_it_was_before_and_nothing_grows() {
+        let pod = |name: &str, node: &str| PodPlace { name: name.into(), node: node.into(), addresses: vec![] };
+        let service = |nodes: &[&str]| ServicePlaces {
+            addresses: vec![],
+            nodes: nodes.iter().map(|node| (*node).into()).collect(),
+        };
+        let of = |pods: &[(&str, &str)], services: &[(&str, &[&str])], gaps: &[&str]| Workloads {
+            pods: pods.iter().map(|(name, node)| pod(name, node)).collect(),
+            services: services.iter().map(|(name, nodes)| ((*name).to_owned(), service(nodes))).collect(),
+            gaps: gaps.iter().map(|gap| (*gap).to_owned()).collect(),
+        };
+        let before = of(&[("s/a", "a"), ("s/b", "b")], &[("s/x", &["a"]), ("s/y", &["b"])], &[]);
+        // The server fails in the middle of both.
+        let now = of(&[("s/a", "c")], &[("s/x", &[])], &["pods are unknown", "services are unknown"]);
+        let both = now.clone().or_before(before.clone());
+        assert_eq!(both.pods, [pod("s/a", "c"), pod("s/b", "b")]);
+        assert_eq!(both.services, of(&[], &[("s/x", &["a"]), ("s/y", &["b"])], &[]).services);
+        assert_eq!((both.gaps.len(), now.or_before(both.clone())), (2, both));
+        let whole = of(&[("s/a", "c")], &[], &[]);
+        assert_eq!(whole.clone().or_before(before), whole, "what is gone is gone");
+    }
 
     #[test]
     fn a_name_or_an_address_leads_to_its_nodes() {

@@ -4,8 +4,9 @@
 
 use std::net::IpAddr;
 
-use super::headers::{ARP, Headers, Transport, half, network};
+use super::headers::{Headers, Transport, half};
 
+const ARP: u16 = 0x0806;
 /// The flags of TCP, from FIN up, as tcpdump has them.
 const FLAGS: [char; 8] = ['F', 'S', 'R', 'P', '.', 'U', 'E', 'W'];
 const ACK: u8 = 0x10;
@@ -22,7 +23,7 @@ pub fn line(link_type: u16, data: &[u8], wire_length: u32) -> String {
 
 fn of_ip(headers: &Headers<'_>) -> String {
     let ip = if headers.source.is_ipv4() { "IP" } else { "IP6" };
-    let inside = if headers.tunnels > 0 { " (in a tunnel)" } else { "" };
+    let inside = if headers.tunneled { " (in a tunnel)" } else { "" };
     let (from, to) = headers.ports().map_or((None, None), |(from, to)| (Some(from), Some(to)));
     let ends = format!("{ip} {} > {}{inside}", end(headers.source, from), end(headers.destination, to));
     let length = headers.length;
@@ -96,6 +97,22 @@ fn of_link(link_type: u16, data: &[u8], wire_length: u32) -> String {
         }
     }
     format!("ethertype 0x{kind:04x}, length {length}")
+}
+
+/// The kind of what the link layer carries, and where that begins.
+fn network(link_type: u16, data: &[u8]) -> Option<(u16, usize)> {
+    match link_type {
+        1 => {
+            let mut at = 12;
+            while matches!(half(data, at)?, 0x8100 | 0x88A8 | 0x9100) {
+                at += 4;
+            }
+            Some((half(data, at)?, at + 2))
+        }
+        113 => Some((half(data, 14)?, 16)),
+        276 => Some((half(data, 0)?, 20)),
+        _ => None,
+    }
 }
 
 /// The time of day in UTC, to the microsecond: `14:34:02.741188`.

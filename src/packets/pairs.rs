@@ -28,7 +28,7 @@ pub const WITHIN: i64 = 5_000_000_000;
 /// Bytes of packets that wait, and what each takes beside them.
 const MOST_HELD: usize = 192 * 1024 * 1024;
 const OVERHEAD: usize = 256;
-/// Copies that look alike and are compared with a new one.
+/// Of copies that look alike, so many at each of two places are compared with a new one.
 const ALIKE: usize = 64;
 /// Copies that are no further apart than this, against what is usual, are taken in the order in which they came; of
 /// others the nearest. A sender waits longer before it sends the same again.
@@ -119,6 +119,37 @@ struct Held {
     payload_length: usize,
     /// Who else has seen it: the interface, and when.
     others: Vec<(u32, i64)>,
+    /// Nodes whose copy may have gone on when it came.
+    late: Vec<usize>,
+}
+
+/// Packets that wait and are known by the same.
+#[derive(Default)]
+struct Alike {
+    /// In the order in which they came.
+    numbers: VecDeque<u64>,
+    /// By interface: the last one that a copy from there was the same as. The next is most often behind it.
+    reached: Vec<(u32, u64)>,
+}
+
+impl Alike {
+    fn reach(&mut self, interface: u32, number: u64) {
+        match self.reached.iter_mut().find(|(known, _)| *known == interface) {
+            Some((_, reached)) => *reached = number.max(*reached),
+            None => self.reached.push((interface, number)),
+        }
+    }
+
+    /// Those that a copy from an interface is compared with: around where it has got to, and around those of its time,
+    /// before which are those for which `earlier` says so. A stream of datagrams has very many that look alike.
+    fn near(&self, interface: u32, earlier: impl Fn(u64) -> bool) -> impl Iterator<Item = u64> {
+        let reached = self.reached.iter().find(|(known, _)| *known == interface).map_or(0, |(_, reached)| *reached);
+        let behind = self.numbers.partition_point(|number| *number <= reached).saturating_sub(ALIKE / 4);
+        let then = self.numbers.partition_point(|number| earlier(*number)).saturating_sub(ALIKE / 2);
+        let (first, second) = (behind.min(then), behind.max(then).max(behind.min(then) + ALIKE));
+        let around = |at: usize| self.numbers.iter().skip(at).take(ALIKE).copied();
+        around(first).chain(around(second))
+    }
 }
 
 impl Held {
@@ -152,7 +183,9 @@ pub struct Pairs {
     /// The number of the first that is held.
     first: u64,
     bytes: usize,
-    waiting: HashMap<Identity, Vec<u64>>,
+    waiting: HashMap<Identity, Alike>,
+    /// By node: the latest time of its packets that have gone on.
+    gone: Vec<Option<i64>>,
     flows: Flows,
     ends: Ends,
     /// Names of addresses: where a node is called like it, its packets are expected there.
@@ -171,6 +204,7 @@ impl Pairs {
             first: 0,
             bytes: 0,
             waiting: HashMap::new(),
+            gone: Vec::new(),
             flows: Flows::default(),
             ends: Ends::default(),
             names: names.into_iter().collect(),
@@ -188,6 +222,7 @@ impl Pairs {
             let node = node_of(name);
             let node = self.nodes.iter().position(|known| known == node).unwrap_or_else(|| {
                 self.nodes.push(node.to_owned());
+                self.gone.push(None);
                 self.nodes.len() - 1
             });
             self.interfaces[at] = Some(Interface { node, name: name.to_owned(), link_type });
@@ -208,6 +243,7 @@ impl Pairs {
         }
         let number = self.first + self.held.len() as u64;
         let (mut payload, mut payload_length) = (0, 0);
+        let mut late = Vec::new();
         if let (Some(node), Some(headers), Some(identity)) = (node, &headers, identity) {
             // It is a part of the same bytes.
             payload = headers.payload.as_ptr() as usize - copy.data.as_ptr() as usize;
@@ -215,7 +251,8 @@ impl Pairs {
             if payload_length == 0 {
                 payload = 0;
             }
-            self.waiting.entry(identity).or_default().push(number);
+            self.waiting.entry(identity).or_default().numbers.push_back(number);
+            late = self.gone_before(&identity, node, copy.time);
             self.flows.add(headers, node, number);
         }
         let packet = Packet {
@@ -227,7 +264,7 @@ impl Pairs {
             options: copy.options.into(),
             comment: None,
         };
-        let held = Held { packet, at, identity, payload, payload_length, others: Vec::new() };
+        let held = Held { packet, at, identity, payload, payload_length, others: Vec::new(), late };
         self.bytes += held.bytes();
         self.held.push_back(held);
     }
@@ -235,8 +272,8 @@ impl Pairs {
     /// The one that waits and is the same packet, seen elsewhere.
     fn same(&self, identity: Identity, payload: &[u8], interface: u32, time: i64) -> Option<u64> {
         let usual = self.ends.usual(&identity, self.node(interface));
-        let fits = |number: &&u64| {
-            let Some(held) = self.held.get((**number - self.first) as usize) else { return false };
+        let fits = |number: &u64| {
+            let Some(held) = self.held.get((*number - self.first) as usize) else { return false };
             let again = held.packet.interface == interface || held.others.iter().any(|(other, _)| *other == interface);
             // Nodes may keep more or less of a packet.
             let most = held.payload_length.min(payload.len());
@@ -247,9 +284,26 @@ impl Pairs {
             let expected = usual(self.node(held.packet.interface));
             time.saturating_sub(held.packet.time).saturating_sub(expected).saturating_abs()
         };
-        let candidates: Vec<u64> = self.waiting.get(&identity)?.iter().take(ALIKE).filter(fits).copied().collect();
+        let earlier = |number: u64| {
+            let held = self.held.get((number - self.first) as usize);
+            held.is_some_and(|held| held.packet.time.saturating_add(usual(self.node(held.packet.interface))) < time)
+        };
+        let candidates: Vec<u64> = self.waiting.get(&identity)?.near(interface, earlier).filter(fits).collect();
         let near = candidates.iter().copied().find(|number| away(*number) <= NEAR);
         near.or_else(|| candidates.into_iter().min_by_key(|number| away(*number)))
+    }
+
+    /// Other nodes whose packets of that time have gone on already: nobody knows whether this one was among them.
+    fn gone_before(&self, identity: &Identity, node: usize, time: i64) -> Vec<usize> {
+        let usual = self.ends.usual(identity, node);
+        let others = self.gone.iter().enumerate().filter(|(other, _)| *other != node);
+        let gone = others.filter(|(other, gone)| gone.is_some_and(|gone| time.saturating_sub(usual(*other)) <= gone));
+        gone.map(|(other, _)| other).collect()
+    }
+
+    /// It came too late for a node that would have it too. That one with another clock is ahead means nothing.
+    fn is_late(&self, held: &Held, identity: &Identity, node: usize) -> bool {
+        !held.late.is_empty() && self.expected(identity, node).iter().any(|other| held.late.contains(other))
     }
 
     fn node(&self, interface: u32) -> usize {
@@ -264,6 +318,9 @@ impl Pairs {
         let Some(held) = self.held.get_mut((number - self.first) as usize) else { return };
         held.others.push((copy.interface, copy.time));
         let Some(identity) = held.identity else { return };
+        if let Some(alike) = self.waiting.get_mut(&identity) {
+            alike.reach(copy.interface, number);
+        }
         if node != first_node {
             self.ends.matched(&identity, (first_node, held.packet.time), (node, copy.time));
             self.flows.matched(number);
@@ -282,6 +339,10 @@ impl Pairs {
             let number = self.first;
             self.first += 1;
             self.forget(&held, number);
+            let node = self.node(held.packet.interface);
+            if let Some(gone) = self.gone.get_mut(node) {
+                *gone = (*gone).max(Some(held.packet.time));
+            }
             let at = held.at;
             self.judge(held, number, waited, coverage, &mut give);
             self.flows.done_with(number, at, self.within);
@@ -298,8 +359,11 @@ impl Pairs {
     fn forget(&mut self, held: &Held, number: u64) {
         let Some(identity) = held.identity else { return };
         if let Some(alike) = self.waiting.get_mut(&identity) {
-            alike.retain(|other| *other != number);
-            if alike.is_empty() {
+            // They go in the order in which they came.
+            if alike.numbers.front() == Some(&number) {
+                alike.numbers.pop_front();
+            }
+            if alike.numbers.is_empty() {
                 self.waiting.remove(&identity);
             }
         }
@@ -334,7 +398,7 @@ impl Pairs {
                 let name = self.nodes.get(other).map_or("", String::as_str);
                 held.packet.comment = Some(format!("{}; on {name} in other segments", self.who_saw(&held)));
             }
-            _ if !waited => self.paired.let_go += 1,
+            _ if !waited || self.is_late(&held, &identity, node) => self.paired.let_go += 1,
             Covered::InPart(other, seen) => {
                 let name = self.nodes.get(other).map_or("", String::as_str);
                 let what = format!("seen on {name} only in part: {seen} of {} bytes", identity.length);
@@ -348,7 +412,7 @@ impl Pairs {
     /// Says of a packet that one node has that others have not, where they would have to.
     fn only_here(&mut self, held: &mut Held, identity: &Identity, node: usize, coverage: &impl Coverage, part: &str) {
         let expected = self.expected(identity, node);
-        if expected.is_empty() {
+        if expected.is_empty() && ends::may_say(&self.nodes, node, |name| coverage.covers(name, held.packet.time)) {
             self.ends.alone(identity, node);
             self.paired.one_node += 1;
             return;

@@ -93,7 +93,7 @@ async fn sessions(
     told: &mut String,
 ) -> Result<ExitCode, Notice> {
     let mut options = options.clone();
-    // What to return to if a switch fails, and the notice to show then.
+    // What to return to if a switch fails, and what is to be told once the next session is there.
     let mut before: Option<Options> = None;
     let mut failed: Option<Notice> = None;
     // The worst exit of all sessions counts.
@@ -146,10 +146,25 @@ async fn sessions(
                 match next {
                     Next::Attach(session) => attach = Some(session),
                     Next::Context(name) => (options.connection.context, options.local) = (Some(name), false),
-                    Next::Namespace(name) => options.session.namespace = name,
+                    Next::Namespace(name) => {
+                        failed = Some(agents_go_to(name.as_deref()));
+                        options.session.namespace = name;
+                    }
                 }
             }
         }
+    }
+}
+
+/// That agents go elsewhere from now on; nobody has asked the cluster yet.
+fn agents_go_to(namespace: Option<&str>) -> Notice {
+    match namespace {
+        Some(name) => {
+            let check = text::command(["preflight", "--namespace", name]);
+            let told = Notice::info(format!("agents are deployed to namespace {name}"));
+            Notice { next_step: format!("{check} checks it"), ..told }
+        }
+        None => Notice::info("agents are deployed to a namespace of the session's own"),
     }
 }
 

@@ -117,6 +117,7 @@ async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<ExitCod
         }
         Some(Command::Alarms(command)) => alarms(options, command).await,
         Some(Command::Merge(arguments)) => Ok(headless::merge::merge(arguments, options.out.as_deref()).await),
+        Some(Command::Diagnose(arguments)) => Ok(headless::diagnose::diagnose(arguments).await),
         Some(Command::Preflight { nodes, output }) => preflight(options, nodes, output).await,
         Some(Command::Manifests { nodes, session }) => manifests(options, &nodes, session),
         Some(Command::Config { output }) => Ok(settings_in_force(in_force, config, output)),
@@ -369,6 +370,7 @@ async fn freeze(
     }
     let journals = journals()?;
     let record = journals.record(session).map_err(|error| error.notice(headline))?;
+    headless::captures::check_freeze(&record, &names(&nodes))?;
     let (begun, told) = as_begun(options, &record, in_force);
     for notice in told {
         say(&format!("warning: {}", notice.line()));

@@ -35,16 +35,14 @@ pub(super) fn report_notice(folder: &Path, summary: &Summary) -> Notice {
     }
 }
 
-pub(super) fn save_notice(folder: &Path, name: &str, contents: &str) -> Notice {
+/// Writes a table; where, or why not.
+pub(super) fn save(folder: &Path, name: &str, contents: &str) -> Result<PathBuf, Notice> {
     let named = Path::new(name).parent().filter(|_| name.contains('/'));
     if let Some(missing) = named.filter(|folder| !folder.is_dir()) {
         let cause = format!("there is no folder {}", missing.display());
-        return Notice::error("the table was not saved", cause, "make it first, or name another one");
+        return Err(Notice::error("the table was not saved", cause, "make it first, or name another one"));
     }
-    match write(folder, name, contents) {
-        Ok(path) => Notice::info(format!("saved {}", path.display())),
-        Err(error) => failed("the table was not saved", &error),
-    }
+    write(folder, name, contents).map_err(|error| failed("the table was not saved", &error))
 }
 
 fn failed(headline: &str, error: &DiskError) -> Notice {
@@ -67,9 +65,9 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         let elsewhere = folder.path().join("there.json");
         assert_eq!(write(&out, elsewhere.to_str().expect("text"), "").expect("written"), elsewhere);
-        assert!(save_notice(Path::new("/proc/none"), "a", "").line().contains("/proc/none"));
+        assert!(save(Path::new("/proc/none"), "a", "").expect_err("no folder").line().contains("/proc/none"));
         let missing = folder.path().join("none/there.csv");
-        let told = save_notice(&out, missing.to_str().expect("text"), "").line();
+        let told = save(&out, missing.to_str().expect("text"), "").expect_err("no folder").line();
         assert!(told.contains("there is no folder") && !folder.path().join("none").exists(), "{told}");
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     },
     model::{Failure, Notice, Severity},
     packets::pairs::WITHIN,
-    session::{Event, Job, files::MergedFile},
+    session::{Event, Job, files::MadeFile},
 };
 
 impl Outlet {
@@ -38,15 +38,15 @@ impl Outlet {
         let merged = tokio::task::spawn_blocking(work).await;
         drop(part);
         if let Ok(Ok(merged)) = &merged {
-            let file = MergedFile::new(path.clone(), merged.files, merged.packets, merged.size);
+            let file = MadeFile::merged(path.clone(), merged.files, merged.packets, merged.size);
             // The app being gone ends everything anyway.
-            let _ = events.send(Event::Merged(file)).await;
+            let _ = events.send(Event::Made(file)).await;
         }
         Event::Ended(
             Job::Merge,
             match merged {
                 Ok(Ok(merged)) => told(&merged, &path),
-                Ok(Err(error)) => merge_notice(&error),
+                Ok(Err(error)) => notice_here(&error),
                 Err(error) => Notice::error("nothing was merged", error.to_string(), "try again"),
             },
         )
@@ -86,6 +86,19 @@ fn told(merged: &Merged, path: &Path) -> Notice {
     };
     let severity = if notes > 0 { Severity::Warning } else { Severity::Info };
     Notice { severity, cause, next_step, ..Notice::info(headline) }.naming_keys()
+}
+
+/// A merge that failed on the screen, where no option names another place.
+fn notice_here(error: &MergeError) -> Notice {
+    let notice = merge_notice(error);
+    let next_step = match error {
+        MergeError::Output { source, .. } => match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free disk space",
+            _ => "sessions that begin with --out write elsewhere",
+        },
+        _ => return notice,
+    };
+    Notice { next_step: next_step.to_owned(), ..notice }
 }
 
 /// A merge that failed, for the user.
@@ -148,6 +161,7 @@ mod tests {
             (MergeError::Open { path: "in".into(), source: io::ErrorKind::NotFound.into() }, Failure::BadInput, "name"),
         ] {
             let notice = merge_notice(&error);
+            assert!(!notice_here(&error).line().contains("-w"), "no key is called so");
             assert_eq!(notice.failure, failure, "{error}");
             assert!(notice.line().contains(advice), "{}", notice.line());
         }

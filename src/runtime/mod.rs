@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 use crate::{
     agents::site::Site,
     base::clock::{steady_millis, wall_ahead},
-    model::{Notice, Severity},
+    model::{Notice, Place, Severity},
     record::{RecordError, Recorder},
     session::{Effect, Event, FileTerms, Happened, S3Terms, State, Terms, delivery::StorageInfo},
 };
@@ -79,7 +79,8 @@ impl<S: State> Engine<S> {
             ..terms
         });
         let session = state.session();
-        let performer = Performer::start(site, sender, outlets, session.terms.id.clone(), session.place_text());
+        let context = matches!(session.terms.place, Place::Cluster { .. }).then(|| session.place_text());
+        let performer = Performer::start(site, sender, outlets, session.terms.id.clone(), context);
         Self {
             state,
             performer,

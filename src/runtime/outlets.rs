@@ -76,7 +76,8 @@ impl Outlets {
 pub(super) struct Outlet {
     pub(super) outlets: Outlets,
     pub(super) session: SessionId,
-    pub(super) place: String,
+    /// The kubeconfig's context; none on this machine.
+    pub(super) context: Option<String>,
     pub(super) site: Arc<dyn Site>,
     /// The journal knows where in S3 captures go.
     noted: Arc<OnceCell<()>>,
@@ -89,11 +90,11 @@ impl Outlet {
     pub(super) fn new(
         outlets: Outlets,
         session: SessionId,
-        place: String,
+        context: Option<String>,
         site: Arc<dyn Site>,
         turns: Arc<Semaphore>,
     ) -> Self {
-        Self { outlets, session, place, site, noted: Arc::default(), copies: Arc::default(), turns }
+        Self { outlets, session, context, site, noted: Arc::default(), copies: Arc::default(), turns }
     }
 
     /// The session's folder on the laptop.
@@ -249,7 +250,7 @@ impl Outlet {
         let (nodes, names) = tokio::join!(manifest::gather(Arc::clone(&self.site), captured), self.site.names());
         let mut manifest = SessionManifest {
             session: self.session.clone(),
-            place: self.place.clone(),
+            context: self.context.clone(),
             written: crate::base::clock::rfc3339(crate::base::clock::unix_millis()),
             nodes,
             names,

@@ -2,7 +2,10 @@
 //!
 //! Owns one task for each deployment, tunnel and file; ends them all with the program.
 
-use std::{path::Path, sync::Arc, time::Duration};
+mod looking;
+mod writing;
+
+use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream};
 use nodewatch_protocol::{CaptureFile, CaptureSpec, Orders, ReportState, Request, Response, RingList};
@@ -22,10 +25,9 @@ use super::{
 };
 use crate::{
     agents::{client::Ask, fetch::Fetch, site::Site},
-    base::text::safe_component,
     captures::manifest,
     model::{DeployProgress, FetchProgress, Group, Keep, Node, NodeName, Notice, Removal, SessionId, StandIn, Summary},
-    session::{Effect, Event, Job, ledger::Found},
+    session::{Effect, Event, ledger::Found},
 };
 
 /// Files fetched at once; each is a stream through the API server.
@@ -58,7 +60,7 @@ impl Performer {
         events: mpsc::Sender<Event>,
         outlets: Outlets,
         session: SessionId,
-        place: String,
+        context: Option<String>,
     ) -> Self {
         let mut tasks = JoinSet::new();
         let mut nodes = site.nodes();
@@ -84,7 +86,7 @@ impl Performer {
             tasks.spawn(watching);
         }
         Self {
-            outlet: Outlet::new(outlets, session, place, Arc::clone(&site), Arc::clone(&fetches)),
+            outlet: Outlet::new(outlets, session, context, Arc::clone(&site), Arc::clone(&fetches)),
             reporting,
             site,
             events,
@@ -107,6 +109,7 @@ impl Performer {
             Effect::Deploy(nodes) => self.deploy(nodes),
             Effect::Ask(node, request) => self.ask(node, request),
             Effect::Fetch(node, file) => self.fetch(node, file),
+            Effect::LookFor(node, file) => self.look_for(node, file),
             Effect::Resolve(nodes, spec) => self.resolve(nodes, spec),
             Effect::Grant(node) => self.grant(node),
             Effect::ListStored => {
@@ -173,7 +176,7 @@ impl Performer {
             Effect::AllowContents(names) => self.site.allow_contents(names),
             Effect::Trust(session) => self.trust(session),
             Effect::Attach => self.follow(self.site.attach()),
-            Effect::Save { name, contents } => self.write(move |to| handoff::save_notice(to, &name, &contents)),
+            Effect::Save { name, contents, rows } => self.save(name, contents, rows),
             Effect::WriteReport(summary) => self.write(move |folder| handoff::report_notice(folder, &summary)),
             Effect::FindContexts => self.find_contexts(),
             // The engine's and the terminal's.
@@ -184,12 +187,6 @@ impl Performer {
     /// Looks up the hosts that a filter names.
     fn resolve(&mut self, nodes: Vec<NodeName>, spec: CaptureSpec) {
         self.tell(async move { Event::Resolved(nodes, spec.clone(), super::resolve::resolved(spec).await) });
-    }
-
-    /// Writes something into the session's folder; what is to be said of that is what the work returns.
-    fn write(&mut self, work: impl FnOnce(&Path) -> Notice + Send + 'static) {
-        let folder = self.outlet.folder().to_owned();
-        self.tell(async move { Event::Ended(Job::Write, work(&folder)) });
     }
 
     fn find_contexts(&mut self) {
@@ -409,7 +406,7 @@ impl Performer {
         };
         let (site, events) = (Arc::clone(&self.site), self.events.clone());
         let (turns, tunnels) = (Arc::clone(&self.fetches), Arc::clone(&self.tunnels));
-        let (folder, most) = (self.outlet.outlets.folder.join(safe_component(&node.0)), self.outlet.outlets.largest);
+        let (folder, most) = (self.folder_of(&node), self.outlet.outlets.largest);
         self.tasks.spawn(async move {
             // The semaphore is never closed.
             let _turn = turns.acquire().await;

@@ -269,6 +269,9 @@ async fn run_on<B: Backend<Error: Send + Sync + 'static>>(
         if dirty && Instant::now() >= next_frame {
             pointer.hits = draw_frame(engine, terminal, theme)?;
             drawn(terminal);
+            if pointer.hits.news(&engine.state).is_some_and(|news| engine.handle(news)) {
+                return Ok(());
+            }
             dirty = false;
             next_frame = Instant::now() + FRAME;
         }
@@ -431,7 +434,15 @@ fn translate(event: &TerminalEvent, scope: Scope, keys: &Keymap, pointer: &mut P
     match event {
         TerminalEvent::Key(key) => {
             let meant = keys.action(*key, scope).map(Input::Key);
-            meant.or_else(|| keys.unbound(*key, scope).map(Input::Unbound)).into_iter().collect()
+            meant
+                .or_else(|| {
+                    keys.unbound(*key, scope).map(|name| match keys.screens_of(*key) {
+                        Some(screens) => Input::Elsewhere(name, screens),
+                        None => Input::Unbound(name),
+                    })
+                })
+                .into_iter()
+                .collect()
         }
         TerminalEvent::Paste(text) if scope == Scope::Text => vec![Input::Pasted(text.clone())],
         TerminalEvent::Mouse(mouse) => pointed(*mouse, scope, pointer),

@@ -20,6 +20,10 @@ pub enum Input {
     Pointed(Pointed),
     /// Pressed a key that means nothing there, by its name.
     Unbound(String),
+    /// Pressed a key that means nothing there: by its name, and the screens where it means something.
+    Elsewhere(String, String),
+    /// Sees the text of a dialog from this line on: it was scrolled past its end, or is shorter now.
+    Sees(usize),
 }
 
 impl From<Input> for Happened<Input> {
@@ -74,6 +78,8 @@ pub enum Action {
     Copy,
     /// The open ports of all nodes.
     Ports,
+    /// What the kernels of all nodes count.
+    Signals,
     /// Leave the port under the cursor out of lists and reports.
     Exclude,
     /// Take back what was left out by key.
@@ -161,6 +167,7 @@ impl Action {
             | Self::Copy
             | Self::Save
             | Self::Ports
+            | Self::Signals
             | Self::Files
             | Self::Events => true,
             Self::Open => !self.acts(screen),

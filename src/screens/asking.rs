@@ -6,7 +6,10 @@ use nodewatch_protocol::{CaptureSpec, Content};
 
 use super::{
     App, Confirm, Layer, Screen,
-    dialogs::{form::Field, typed::Purpose},
+    dialogs::{
+        form::{CaptureForm, Field},
+        typed::Purpose,
+    },
 };
 use crate::{
     base::text,
@@ -26,7 +29,10 @@ impl App {
             targets.iter().filter(|name| self.session.nodes.get(*name).is_some_and(so)).cloned().collect()
         };
         let waiting = of(NodeState::is_to_start);
-        let running = of(|state| state.agent.has_tunnel() && state.is_capturing() && state.asked != Asked::Stop);
+        // One that is to be replaced goes on when what was to replace it is taken back.
+        let running = of(|state| {
+            state.agent.has_tunnel() && state.is_capturing() && state.asked != Asked::Stop && !state.is_to_start()
+        });
         let mut effects = if waiting.is_empty() { Vec::new() } else { self.session.take_back(&waiting) };
         match running.len() {
             0 if waiting.is_empty() => {
@@ -34,7 +40,7 @@ impl App {
                 self.start_with_form(&able)
             }
             0 => effects,
-            1 => {
+            1 if !self.holds_unsaved(&running) => {
                 effects.extend(self.session.stop_captures(running));
                 effects
             }
@@ -43,6 +49,13 @@ impl App {
                 effects
             }
         }
+    }
+
+    /// What a flight recorder there holds would be dropped, or is just being saved.
+    fn holds_unsaved(&self, names: &[NodeName]) -> bool {
+        let now = self.session.now;
+        let states = names.iter().filter_map(|name| self.session.nodes.get(name));
+        states.into_iter().any(|state| state.unsaved(now).is_some() || state.saving(now).is_some())
     }
 
     /// With the options as they were last; where they cannot be read any more the form is opened.
@@ -63,8 +76,22 @@ impl App {
             }
             return self.ask_start_captures(names, spec, Running::Stays);
         }
-        self.open(Layer::Form(Box::new(form)));
+        self.show_form(form, names.to_vec());
         Vec::new()
+    }
+
+    /// The form is about these nodes, wherever the cursor goes while it is open.
+    fn show_form(&mut self, mut form: CaptureForm, on: Vec<NodeName>) {
+        form.on = on;
+        self.open(Layer::Form(Box::new(form)));
+    }
+
+    /// The nodes that a form is about. Where those that join are meant too, they are.
+    pub fn form_targets(&self, form: &CaptureForm) -> Vec<NodeName> {
+        if self.session.joining.is_wanted() {
+            return self.targets();
+        }
+        form.on.iter().filter(|name| self.session.nodes.contains_key(*name)).cloned().collect()
     }
 
     /// What the next capture takes that nobody is asked about, where that is not everything.
@@ -82,7 +109,7 @@ impl App {
         if targets.is_empty() {
             self.session.notify(Notice::warning("no capture was started", "no node selected", ""));
         } else if !self.session.able_to_run(&targets).is_empty() {
-            self.open(Layer::Form(Box::new(self.form.clone())));
+            self.show_form(self.form.clone().opened(), targets);
         }
     }
 
@@ -123,7 +150,7 @@ impl App {
             .session
             .nodes
             .iter()
-            .filter(|(name, state)| state.is_armed() && (!chosen || self.session.marks.contains(*name)))
+            .filter(|(name, state)| state.has_recorder() && (!chosen || self.session.marks.contains(*name)))
             .map(|(name, _)| name.clone())
             .collect();
         if names.is_empty() {

@@ -62,6 +62,8 @@ enum Does {
     Filter,
     /// End the session in so long.
     Budget,
+    /// A try of the port under the cursor.
+    Probe,
     /// Files into one.
     Merge,
     /// The image of agents that are deployed from now on.
@@ -88,6 +90,7 @@ const COMMANDS: [Command; 26] = [
     plain(&["files", "file"], Does::Key(Action::Files)),
     plain(&["flows", "flow"], Does::View(View::Flows)),
     plain(&["events", "event", "ev"], Does::Key(Action::Events)),
+    plain(&["signals", "signal", "sig"], Does::Key(Action::Signals)),
     plain(&["tail"], Does::Key(Action::Tail)),
     plain(&["sessions", "session"], Does::Key(Action::Sessions)),
     plain(&["history"], Does::Key(Action::History)),
@@ -101,7 +104,7 @@ const COMMANDS: [Command; 26] = [
     Command { names: &["budget"], does: Does::Budget, takes: "DURATION" },
     Command { names: &["image"], does: Does::Image, takes: "NAME, for agents deployed from now on" },
     plain(&["freeze"], Does::Key(Action::Freeze)),
-    plain(&["probe"], Does::Key(Action::Probe)),
+    Command { names: &["probe"], does: Does::Probe, takes: "nothing: it tries the port under the cursor" },
     plain(&["wireshark", "follow"], Does::Key(Action::Follow)),
     plain(&["report"], Does::Key(Action::Report)),
     plain(&["pause"], Does::Key(Action::Pause)),
@@ -209,8 +212,12 @@ impl App {
         let needs = |what: &str| if rest.is_empty() { Err(format!("{} {what}", command.names[0])) } else { Ok(()) };
         let line = self.layers.pop();
         let outcome = match command.does {
-            // What the screen has a meaning of its own for.
-            Does::Key(action @ Action::Probe) => Ok(self.act(action)),
+            // The screen has a meaning of its own for it.
+            Does::Probe if rest.is_empty() => Ok(self.act(Action::Probe)),
+            Does::Probe => {
+                let elsewhere = text::command(["probe", rest, "--from", "NODE"]);
+                Err(format!("probe tries the port under the cursor; any other, in a shell: {elsewhere}"))
+            }
             Does::Key(action) => Ok(self.common_key(action)),
             Does::Nodes => {
                 self.screen = Screen::Nodes;
@@ -297,6 +304,8 @@ impl App {
                 self.pods.order = Some(Order::toggled(self.pods.order, column));
             }
             Screen::Pods => return Err(format!("pods cannot be sorted by {word}: use name or status")),
+            Screen::Signals if matches!(column, Column::Name | Column::Packets) => self.sort_signals(column),
+            Screen::Signals => return Err(format!("signals cannot be sorted by {word}")),
             Screen::Events => return Err("events are always sorted by time".to_owned()),
             Screen::Tail => return Err("packets are always in the order in which they came".to_owned()),
         }

@@ -27,6 +27,8 @@ pub enum RowKey {
     Event(EventKey),
     /// A pod, by `NAMESPACE/NAME`.
     Pod(String),
+    /// A signal of all nodes, by its name.
+    Signal(String),
 }
 
 /// A row of a node's view.
@@ -40,6 +42,8 @@ pub enum RowId {
     File(String),
     /// Something that happened then.
     Event(UnixMillis, String),
+    /// A signal, by its name, and what it is about.
+    Signal(String, String),
 }
 
 /// Something that has happened: when, on which node, and what.

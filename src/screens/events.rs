@@ -86,17 +86,14 @@ impl App {
             let row = |event: &NodeEvent| EventRow {
                 at: event.at,
                 node: &name.0,
-                severity: Severity::Info,
+                severity: event.severity,
                 text: event.text.clone(),
             };
             state.log.events.iter().map(row)
         });
-        let told = self.session.notices.iter().map(|(at, notice)| EventRow {
-            at: *at,
-            node: "",
-            severity: notice.severity,
-            text: notice.fact(),
-        });
+        let happened = self.session.notices.iter().filter(|(_, notice)| !notice.passing);
+        let told =
+            happened.map(|(at, notice)| EventRow { at: *at, node: "", severity: notice.severity, text: notice.fact() });
         let filter = &self.events.filter.1;
         let faulty = |row: &EventRow<'_>| !self.layout.faults_only || row.severity != Severity::Info;
         let mut rows: Vec<EventRow<'_>> = of_nodes

@@ -8,11 +8,16 @@ use serde_json::{Map, Value};
 use super::{
     App, Screen, View,
     node::rows::{Row, endpoint, transport},
+    signals::standing,
 };
 use crate::{
     base::text,
     model::{ListedPort, NodeName, Notice},
-    session::{Effect, files::FileRow, node::NodeState},
+    session::{
+        Effect,
+        files::FileRow,
+        node::{NodeState, SignalState},
+    },
 };
 
 /// Rows with a head.
@@ -72,6 +77,7 @@ impl App {
             Screen::Files => self.files_table(),
             Screen::Ports => self.ports_table(),
             Screen::Pods => self.pods_table(),
+            Screen::Signals => self.signals_table(),
             Screen::Tail => {
                 Table { name: "tail", head: vec!["time", "node", "interface", "packet"], rows: self.tail_rows() }
             }
@@ -186,6 +192,13 @@ impl App {
                     })
                     .collect(),
             },
+            View::Signals => {
+                let series = rows.iter().filter_map(|row| match row {
+                    Row::Signal(series) => Some((state, *series)),
+                    _ => None,
+                });
+                self.table_of_signals(series)
+            }
             View::Capture | View::Events => {
                 Table { name: "events", head: vec!["time", "node", "event"], rows: self.node_events(state) }
             }
@@ -255,6 +268,42 @@ impl App {
         }
     }
 
+    /// What the screen shows of every node.
+    fn signals_table(&self) -> Table {
+        let nodes = &self.session.nodes;
+        let of_row = self.signals.rows.iter().flat_map(|row| {
+            nodes.values().flat_map(move |state| {
+                let own = state.signals.series.values().filter(|series| series.signal == row.signal);
+                own.map(move |series| (state, series))
+            })
+        });
+        self.table_of_signals(of_row)
+    }
+
+    fn table_of_signals<'a>(&self, series: impl Iterator<Item = (&'a NodeState, &'a SignalState)>) -> Table {
+        let now = self.session.now;
+        let row = |(state, series): (&NodeState, &SignalState)| {
+            let (info, counter) = (series.info(), series.info().is_counter());
+            let only = |number: u64| if counter { number.to_string() } else { String::new() };
+            vec![
+                state.node.name.0.clone(),
+                info.name.to_owned(),
+                series.item.clone(),
+                series.value.to_string(),
+                only(series.moved(now)),
+                only(series.total),
+                info.unit.to_owned(),
+                if standing(state, series, now).out { "yes" } else { "no" }.to_owned(),
+                info.normal.to_string(),
+            ]
+        };
+        Table {
+            name: "signals",
+            head: vec!["node", "signal", "item", "value", "last_minute", "total", "unit", "out_of_normal", "normal_is"],
+            rows: series.map(row).collect(),
+        }
+    }
+
     fn node_events(&self, state: &NodeState) -> Vec<Vec<String>> {
         let name = &state.node.name.0;
         let events = state.log.events.iter();
@@ -281,7 +330,7 @@ impl App {
                 return Vec::new();
             }
         };
-        vec![Effect::Save { name, contents: table.contents(form) }]
+        vec![Effect::Save { name, contents: table.contents(form), rows: table.rows.len() }]
     }
 
     /// Copies what the cursor is on.
@@ -302,6 +351,7 @@ impl App {
                     .collect()
             }
             Screen::Pods => self.pod_under_cursor().map(|row| row.pod.name.clone()).into_iter().collect(),
+            Screen::Signals => self.signal_text().into_iter().collect(),
             // The newest that is shown.
             Screen::Tail => {
                 let lines = self.tail_lines();
@@ -314,7 +364,7 @@ impl App {
             self.session.notify(Notice::warning("nothing was copied", "nothing selected", ""));
             return Vec::new();
         }
-        self.session.notify(Notice::info(format!("copied {}", copied.join(" "))));
+        self.session.notify(Notice::info(format!("copied {}", copied.join(" "))).as_answer());
         vec![Effect::copy(copied.iter().map(String::as_str))]
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     model::{FetchProgress, NodeName, Notice},
     session::{
         Effect,
-        files::{FileKey, FileRow},
+        files::{FileKey, FileRow, Whereabouts},
         filter::TextFilter,
     },
 };
@@ -37,6 +37,17 @@ pub struct Files {
     pub filter: (String, TextFilter),
     /// The order of rows; as they come, when there is none.
     pub order: Option<Order>,
+    /// While files are merged: the row that was under the cursor as that began, and the marks.
+    merging: Option<(Option<FileKey>, BTreeSet<FileKey>)>,
+}
+
+impl Files {
+    /// The same choices over what there is now.
+    pub(super) fn look_like(&mut self, other: &Self) {
+        let merging = self.merging.take();
+        self.clone_from(other);
+        self.merging = merging;
+    }
 }
 
 impl Order {
@@ -94,12 +105,18 @@ impl App {
         self.files.cursor = cursor;
     }
 
-    /// Puts the cursor on a file that has come to be.
+    /// Puts the cursor on a file that has come to be, unless somebody has gone on to others while it was made.
     pub(super) fn point_at_file(&mut self, key: FileKey) {
-        let at = self.file_rows().iter().position(|row| row.key == key).unwrap_or_default();
-        self.files.cursor.put(at, Some(key));
+        let Some((under_cursor, marks)) = self.files.merging.take() else { return };
+        if marks != self.files.marks || under_cursor != self.file_under_cursor().map(|row| row.key) {
+            return;
+        }
         // They are in it now.
         self.files.marks.clear();
+        let at = self.file_rows().iter().position(|row| row.key == key);
+        if let Some(at) = at {
+            self.files.cursor.put(at, Some(key));
+        }
     }
 
     fn move_in_files(&mut self, to: impl Fn(usize) -> usize) {
@@ -152,7 +169,7 @@ impl App {
     }
 
     /// Marked files, also those that the filter hides, or the one under the cursor.
-    fn chosen_files(&self) -> Vec<FileRow<'_>> {
+    pub(super) fn chosen_files(&self) -> Vec<FileRow<'_>> {
         if self.files.marks.is_empty() {
             return self.file_under_cursor().into_iter().collect();
         }
@@ -176,10 +193,11 @@ impl App {
             S3 { key: String, node: String, session: Option<String> },
         }
         let mut wanted = Vec::new();
-        let mut writing = 0;
-        let mut lost = 0;
+        let (mut writing, mut lost) = (0, 0);
+        let mut here = None;
         for row in self.chosen_files() {
             if !matches!(row.here, None | Some(FetchProgress::Failed(_))) {
+                here = here.or_else(|| Some(no_fetch(&row)));
                 continue;
             }
             let node = NodeName(row.key.node.clone());
@@ -207,6 +225,9 @@ impl App {
             let what = text::counted(writing, "file");
             self.session.notify(Notice::warning(format!("{what} still being written"), "", "stop the capture first"));
         }
+        if let Some(notice) = here.filter(|_| wanted.is_empty() && writing + lost == 0) {
+            self.session.notify(notice.as_answer());
+        }
         let begin = |from| match from {
             From::Node(name, file) => self.session.fetch_file(&name, file),
             From::S3 { key, node, session } => Some(self.session.download(key, node, session)),
@@ -230,13 +251,12 @@ impl App {
         };
         let places: Vec<String> = rows.iter().filter_map(place).collect();
         if places.is_empty() {
-            self.session.notify(
-                Notice::warning("nothing was copied", "the file is not in S3 or on this laptop", "{open} fetches it")
-                    .naming_keys(),
-            );
+            let next_step = rows.first().map_or("", way_home);
+            let cause = "the file is not in S3 or on this laptop";
+            self.session.notify(Notice::warning("nothing was copied", cause, next_step).naming_keys());
             return Vec::new();
         }
-        self.session.notify(Notice::info(format!("copied {}", places.join(" "))));
+        self.session.notify(Notice::info(format!("copied {}", places.join(" "))).as_answer());
         vec![Effect::copy(places.iter().map(String::as_str))]
     }
 
@@ -245,8 +265,18 @@ impl App {
         let mut stored = Vec::new();
         let mut bytes = 0;
         let mut lost = Vec::new();
+        let mut why_not = "";
         for row in self.chosen_files() {
             bytes += row.size();
+            why_not = if row.made.is_some() {
+                "it was made here: {copy} copies its path, for rm"
+            } else if row.place() == Whereabouts::Writing {
+                "stop its capture first"
+            } else if row.key.session.is_some() {
+                "it is an older session's: cleanup SESSION --captures"
+            } else {
+                "neither a node nor S3 has it any more"
+            };
             on_nodes.extend(
                 row.on_node
                     .filter(|file| file.state == FileState::Closed && !row.ring_is_gone)
@@ -266,8 +296,7 @@ impl App {
             }
         }
         if on_nodes.is_empty() && stored.is_empty() {
-            let next_step = "stop the capture to remove its open file; for older sessions: cleanup SESSION --captures";
-            self.session.notify(Notice::warning("nothing to remove here", "", next_step));
+            self.session.notify(Notice::warning("nothing to remove here", "", why_not).naming_keys());
         } else {
             self.open(Layer::Confirm(Confirm::RemoveFiles { on_nodes, stored, bytes, lost }));
         }
@@ -275,6 +304,11 @@ impl App {
 
     pub(super) fn merge_marked(&mut self, pair: bool) -> Vec<Effect> {
         let rows = self.chosen_files();
+        if let Some(table) = rows.iter().find(|row| row.is_table()) {
+            let cause = format!("{} is a table and no capture", text::visible(&table.key.name));
+            self.session.notify(Notice::warning("nothing was merged", cause, "{mark} marks captures").naming_keys());
+            return Vec::new();
+        }
         let (here, away): (Vec<_>, Vec<_>) = rows.iter().map(FileRow::path).partition(Option::is_some);
         let paths: Vec<PathBuf> = here.into_iter().flatten().cloned().collect();
         let missing = away.len();
@@ -285,15 +319,21 @@ impl App {
             );
             return Vec::new();
         }
+        self.files.merging = Some((self.file_under_cursor().map(|row| row.key), self.files.marks.clone()));
         self.session.notify(Notice::info(format!("merging {}", text::counted(paths.len(), "file"))));
         vec![if pair { Effect::MergePairs(paths) } else { Effect::Merge(paths) }]
     }
 
     fn view_file(&mut self) -> Vec<Effect> {
-        let path = self.file_under_cursor().and_then(|row| row.path().cloned());
-        let Some(path) = path else {
-            self.session
-                .notify(Notice::warning("the file is not on this laptop", "", "{open} fetches it").naming_keys());
+        let row = self.file_under_cursor();
+        if row.as_ref().is_some_and(FileRow::is_table) {
+            let next_step = "{copy} copies its path, for a program that reads CSV or JSON";
+            self.session.notify(Notice::warning("a table is not for Wireshark", "", next_step).naming_keys());
+            return Vec::new();
+        }
+        let Some(path) = row.as_ref().and_then(|row| row.path().cloned()) else {
+            let next_step = row.as_ref().map_or("", way_home);
+            self.session.notify(Notice::warning("the file is not on this laptop", "", next_step).naming_keys());
             return Vec::new();
         };
         vec![Effect::View(path)]
@@ -306,5 +346,24 @@ impl App {
             self.session.notify(Notice::info("nothing to fetch: every finished file is here, being fetched or in S3"));
         }
         effects
+    }
+}
+
+/// What brings a file here that is not.
+fn way_home(row: &FileRow<'_>) -> &'static str {
+    match row.place() {
+        Whereabouts::Writing => "it is being written: {follow} on its node shows it live",
+        Whereabouts::Coming { .. } => "it is on its way",
+        Whereabouts::Lost | Whereabouts::Gone => "it is gone",
+        Whereabouts::Here(_) => "",
+        Whereabouts::OnNode | Whereabouts::InS3 { .. } | Whereabouts::Uploading { .. } => "{open} fetches it",
+    }
+}
+
+/// That a file need not be fetched.
+pub(super) fn no_fetch(row: &FileRow<'_>) -> Notice {
+    match row.path() {
+        Some(path) => Notice::info(format!("already on this laptop: {}", path.display())),
+        None => Notice::info(format!("{} is on its way", row.key.name)),
     }
 }

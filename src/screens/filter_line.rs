@@ -6,7 +6,7 @@ use tui_input::Input;
 
 use super::{
     App, Layer, Screen, View, action::Action, cursor::Cursor, events, files, order::Order, pods,
-    port_filter::PortFilter, tail, text_field,
+    port_filter::PortFilter, signals, tail, text_field,
 };
 use crate::{
     model::Notice,
@@ -38,6 +38,7 @@ impl App {
             Screen::Events => &self.events.filter.0,
             Screen::Tail => &self.tail.filter.0,
             Screen::Pods => &self.pods.filter.0,
+            Screen::Signals => &self.signals.filter.0,
         }
     }
 
@@ -49,6 +50,7 @@ impl App {
             Screen::Files => self.files.order,
             Screen::Ports => self.ports.order,
             Screen::Pods => self.pods.order,
+            Screen::Signals => self.signals.order,
             Screen::Events | Screen::Tail => None,
         }
     }
@@ -90,6 +92,11 @@ impl App {
             Screen::Tail => {
                 self.tail.filter = (own, TextFilter::parse(text, tail::FIELDS)?);
                 self.tail.up = 0;
+            }
+            Screen::Signals => {
+                self.signals.filter = (own, TextFilter::parse(text, signals::FIELDS)?);
+                self.signals.go_to_top();
+                self.sift_signals();
             }
         }
         Ok(())

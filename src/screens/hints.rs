@@ -6,7 +6,7 @@
 use super::{App, Screen, View, action::Action, node::rows::Row, ports::Mode};
 use crate::session::{
     Permission,
-    files::{FileRow, Whereabouts},
+    files::FileRow,
     node::{Agent, Asked, NodeState},
 };
 
@@ -23,6 +23,10 @@ impl App {
             Screen::Ports => self.port_hints(),
             Screen::Tail => vec![(Action::Pause, "hold still")],
             Screen::Pods => self.pod_hints(),
+            Screen::Signals => {
+                let into = (!self.signals.rows.is_empty()).then_some((Action::Open, "what it means"));
+                into.into_iter().chain([(Action::Faults, "problems"), (Action::Copy, "copy")]).collect()
+            }
             Screen::Events => vec![(Action::Open, "node"), (Action::Faults, "problems"), (Action::Copy, "copy")],
         };
         if self.screen != Screen::Nodes {
@@ -50,7 +54,7 @@ impl App {
         } else if !targets.is_empty() {
             hints.extend([(Action::Capture, "capture"), (Action::CaptureOptions, "options")]);
         }
-        if self.session.nodes.values().any(NodeState::is_armed) {
+        if self.session.nodes.values().any(NodeState::has_recorder) {
             hints.push((Action::Freeze, "freeze"));
         }
         if !targets.is_empty() && !all(|state| state.agent.is_deployed() && !matches!(state.agent, Agent::Failed(_))) {
@@ -75,10 +79,11 @@ impl App {
 
     fn node_hints(&self) -> Vec<Hint> {
         let into = match self.node_row() {
-            Some(Row::File(_)) => vec![(Action::Open, "fetch")],
+            Some(Row::File(row)) if row.can_be_fetched() => vec![(Action::Open, "fetch")],
             Some(Row::Port(_) | Row::Closed(_)) => vec![(Action::Open, "on all nodes"), (Action::Probe, "probe")],
             Some(Row::Flow(_)) => vec![(Action::Open, "capture it")],
-            Some(Row::Event(_)) | None => Vec::new(),
+            Some(Row::Signal(_)) => vec![(Action::Open, "what it means")],
+            Some(Row::File(_) | Row::Event(_) | Row::Missing(_)) | None => Vec::new(),
         };
         let mut hints = if self.view == View::Capture { Vec::new() } else { into };
         hints.extend(self.capture_hints());
@@ -88,24 +93,24 @@ impl App {
 
     fn file_hints(&self) -> Vec<Hint> {
         let mut hints = Vec::new();
-        let row = self.file_under_cursor();
-        match row.as_ref().map(FileRow::place) {
-            Some(Whereabouts::Here(_)) => hints.push((Action::Follow, "open")),
-            Some(Whereabouts::OnNode | Whereabouts::InS3 { .. } | Whereabouts::Uploading { .. }) => {
-                hints.extend([(Action::Open, "fetch"), (Action::Follow, "open")]);
-            }
-            _ => {}
+        let chosen = self.chosen_files();
+        if chosen.iter().any(FileRow::can_be_fetched) {
+            hints.push((Action::Open, "fetch"));
+        }
+        if self.file_under_cursor().is_some_and(|row| row.path().is_some() && !row.is_table()) {
+            hints.push((Action::Follow, "open"));
         }
         if self.files.marks.len() > 1 {
             hints.push((Action::Merge, "merge"));
         }
-        if row.is_some() {
-            hints.extend([
-                (Action::FetchAll, "fetch all"),
-                (Action::Mark, "mark"),
-                (Action::Copy, "copy path"),
-                (Action::Remove, "delete"),
-            ]);
+        if !chosen.is_empty() {
+            hints.extend([(Action::FetchAll, "fetch all"), (Action::Mark, "mark")]);
+        }
+        if chosen.iter().any(FileRow::has_address) {
+            hints.push((Action::Copy, "copy path"));
+        }
+        if chosen.iter().any(FileRow::can_be_removed) {
+            hints.push((Action::Remove, "delete"));
         }
         hints.push((Action::Files, "refresh"));
         hints

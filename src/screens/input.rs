@@ -36,7 +36,7 @@ pub fn update(app: &mut App, happened: impl Into<Happened<Input>>, now: UnixMill
 
 /// That nothing came of a key, and where the keys are told.
 fn help_has(headline: impl Into<String>) -> Notice {
-    Notice { next_step: "{help} has the keys".to_owned(), ..Notice::info(headline) }.naming_keys()
+    Notice { next_step: "{help} has the keys".to_owned(), ..Notice::info(headline) }.naming_keys().as_answer()
 }
 
 impl App {
@@ -51,8 +51,16 @@ impl App {
                 self.point(&pointed);
                 Vec::new()
             }
+            Input::Sees(first) => {
+                self.sees(first);
+                Vec::new()
+            }
             Input::Unbound(key) => {
                 self.session.notify(help_has(format!("{key} does nothing here")));
+                Vec::new()
+            }
+            Input::Elsewhere(key, screens) => {
+                self.session.notify(help_has(format!("{key} does nothing here; it works on: {screens}")));
                 Vec::new()
             }
         };
@@ -82,7 +90,7 @@ impl App {
         // What was asked for beside the agents may have changed what S3 has.
         let stored = matches!(event, Event::Told(_) | Event::Ended(..)) && self.screen == Screen::Files;
         let merged = match &event {
-            Event::Merged(merged) => Some(merged.key()),
+            Event::Made(made) if !made.is_table() => Some(made.key()),
             _ => None,
         };
         let mut effects = session::update(&mut self.session, event, now);
@@ -98,6 +106,7 @@ impl App {
         }
         if ticked {
             self.refresh_ports();
+            self.refresh_signals();
             self.settle_rows();
             effects.extend(self.drop_idle_aim());
         }
@@ -144,6 +153,7 @@ impl App {
             Screen::Events => self.events_key(action),
             Screen::Tail => self.tail_key(action),
             Screen::Pods => self.pods_key(action),
+            Screen::Signals => self.signals_key(action),
         };
         own.unwrap_or_else(|| self.common_key(action))
     }
@@ -152,6 +162,16 @@ impl App {
     pub(super) fn say_dead(&mut self, action: Action) {
         let headline = match action {
             Action::Open => "nothing to open here",
+            Action::Probe | Action::Exclude => {
+                return self.session.notify(
+                    Notice {
+                        next_step: "{open} goes to the node, {ports} to all ports".to_owned(),
+                        ..Notice::info("that key is about the port under the cursor")
+                    }
+                    .naming_keys()
+                    .as_answer(),
+                );
+            }
             _ => "that key does nothing here",
         };
         self.session.notify(help_has(headline));
@@ -169,6 +189,7 @@ impl App {
             }
             Action::Files => return self.open_files(),
             Action::Ports => self.open_ports(),
+            Action::Signals => self.open_signals(),
             Action::History => return self.history_of_node(),
             Action::Command => self.open_command(),
             Action::Events => {

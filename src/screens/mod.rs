@@ -24,6 +24,7 @@ mod pause;
 pub mod pods;
 mod port_filter;
 pub mod ports;
+pub mod signals;
 pub mod tail;
 mod text_field;
 mod trail;
@@ -41,11 +42,11 @@ pub use port_filter::PortFilter;
 
 use self::{
     command::Commands, cursor::RowKey, dialogs::form::CaptureForm, events::Events, files::Files, node::rows::Tabs,
-    nodes::List, pods::Pods, ports::Ports, tail::Tail, trail::Trail,
+    nodes::List, pods::Pods, ports::Ports, signals::Signals, tail::Tail, trail::Trail,
 };
 use crate::{
     model::{NodeName, Notice},
-    session::{Effect, Happened, Session, State, Terms, node::NodeState},
+    session::{Effect, Happened, Permission, Session, State, Terms, node::NodeState},
 };
 
 /// How long a notice stays in the bottom line, in milliseconds.
@@ -59,11 +60,12 @@ pub enum View {
     Flows,
     Files,
     Events,
+    Signals,
 }
 
 impl View {
     /// In the order of the tabs.
-    pub const ALL: [Self; 5] = [Self::Ports, Self::Capture, Self::Flows, Self::Files, Self::Events];
+    pub const ALL: [Self; 6] = [Self::Ports, Self::Capture, Self::Flows, Self::Files, Self::Events, Self::Signals];
 
     /// The tab's title.
     pub fn title(self) -> &'static str {
@@ -73,6 +75,7 @@ impl View {
             Self::Flows => "Flows",
             Self::Files => "Files",
             Self::Events => "Events",
+            Self::Signals => "Signals",
         }
     }
 
@@ -99,6 +102,8 @@ pub enum Screen {
     Tail,
     /// Pods.
     Pods,
+    /// What the kernels of all nodes count.
+    Signals,
 }
 
 impl Screen {
@@ -112,6 +117,7 @@ impl Screen {
             // The same keys.
             Self::Events | Self::Tail => Scope::Events,
             Self::Pods => Scope::Pods,
+            Self::Signals => Scope::Signals,
         }
     }
 }
@@ -131,6 +137,8 @@ pub enum Scope {
     Events,
     /// Pods.
     Pods,
+    /// What the kernels of all nodes count.
+    Signals,
     /// A text field or a form.
     Text,
     /// A question or the guided exit.
@@ -148,6 +156,7 @@ impl Scope {
         Self::Ports,
         Self::Events,
         Self::Pods,
+        Self::Signals,
         Self::Text,
         Self::Dialog,
         Self::Reading,
@@ -162,6 +171,7 @@ impl Scope {
             Self::Ports => "ports",
             Self::Events => "events",
             Self::Pods => "pods",
+            Self::Signals => "signals",
             Self::Text => "text",
             Self::Dialog => "dialogs",
             Self::Reading => "help and notices",
@@ -213,7 +223,7 @@ pub struct App {
     pub view: View,
     /// What lies over the screen, the topmost last: that one takes the keys.
     pub layers: Vec<Layer>,
-    /// First row or line shown of the view below the tabs, or of a dialog.
+    /// First line shown of a dialog.
     pub scroll: usize,
     /// What of the screens is shown.
     pub layout: Layout,
@@ -231,6 +241,8 @@ pub struct App {
     pub tail: Tail,
     /// The Pods screen.
     pub pods: Pods,
+    /// The Signals screen.
+    pub signals: Signals,
     /// Where the user has been.
     trail: Trail,
     /// What the command line remembers.
@@ -282,6 +294,7 @@ impl App {
             events: Events::default(),
             tail: Tail::default(),
             pods: Pods::default(),
+            signals: Signals::default(),
             trail: Trail::default(),
             commands: Commands::default(),
             form: CaptureForm::default(),
@@ -316,7 +329,8 @@ impl App {
 
     /// Nothing was deployed with this program yet: a line says what to begin with.
     pub fn is_first_run(&self) -> bool {
-        self.session.terms.first_run && self.session.life.began.is_none()
+        let may = self.session.permission != Permission::ReadOnly;
+        may && self.session.terms.first_run && self.session.life.began.is_none()
     }
 
     /// Which keys are in force.
@@ -350,6 +364,8 @@ impl App {
             Screen::Events => self.event_under_cursor().map(|row| row.node.into()),
             Screen::Tail => self.tail.node.clone(),
             Screen::Pods => self.pod_under_cursor().map(|row| row.pod.node.clone()),
+            // A row is of all nodes.
+            Screen::Signals => None,
         };
         of_row.into_iter().filter(|name: &NodeName| self.session.nodes.contains_key(name)).collect()
     }
@@ -369,6 +385,9 @@ impl App {
             Screen::Events => self.event_under_cursor().map(|row| RowKey::Event(row.key())),
             Screen::Tail => None,
             Screen::Pods => self.pod_under_cursor().map(|row| RowKey::Pod(row.pod.name.clone())),
+            Screen::Signals => {
+                self.signals.row(self.signals.cursor).map(|row| RowKey::Signal(row.info().name.to_owned()))
+            }
         }
     }
 

@@ -35,6 +35,7 @@ impl App {
                     self.pods.cursor.put(at, Some(name.clone()));
                 }
             }
+            (RowKey::Signal(name), Screen::Signals) => self.signals.put_on(name),
             (RowKey::NodeRow(id), Screen::Node(_)) => self.put_on_node_row(id),
             _ => {}
         }

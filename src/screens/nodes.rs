@@ -10,7 +10,11 @@ use super::{App, Screen, action::Action, order::Order};
 use crate::{
     base::text,
     model::{NodeName, Notice, Place, Workloads},
-    session::{Effect, filter::Filter, node::NodeState},
+    session::{
+        Effect,
+        filter::{Filter, Lead},
+        node::NodeState,
+    },
 };
 
 /// Rows that a page key moves.
@@ -35,8 +39,19 @@ pub struct List {
     pub(super) mark_anchor: Option<NodeName>,
 }
 
-/// Pods and services are looked up anew after this long, in milliseconds.
+impl List {
+    /// The same choices over what there is now; what was looked up meanwhile stays.
+    pub(super) fn look_like(&mut self, other: &Self) {
+        let workloads = std::mem::take(&mut self.workloads);
+        self.clone_from(other);
+        self.workloads = workloads;
+    }
+}
+
+/// Pods and services are looked up anew after this long, in milliseconds; where what was looked for was not among them, it
+/// may just have been made.
 const LOOK_AGAIN: u64 = 30_000;
+const LOOK_AGAIN_SOON: u64 = 10_000;
 
 /// How far looking up pods and services has come.
 #[derive(Debug, Clone, Default)]
@@ -53,11 +68,16 @@ impl App {
     /// Looks pods and services up where the list's filter needs them and what is known is old.
     pub(super) fn look_up_workloads(&mut self) -> Vec<Effect> {
         let now = self.session.now;
+        let leads = self.list.filter.1.lead().is_some();
+        if !leads && self.screen != Screen::Pods {
+            return Vec::new();
+        }
+        let nothing = if leads { self.shown().next().is_none() } else { self.pod_rows().is_empty() };
+        let after = if nothing { LOOK_AGAIN_SOON } else { LOOK_AGAIN };
         let lookup = &mut self.list.workloads;
-        let old = lookup.asked.is_none_or(|at| now.saturating_sub(at) >= LOOK_AGAIN);
+        let old = lookup.asked.is_none_or(|at| now.saturating_sub(at) >= after);
         let local = self.session.terms.place == Place::Local;
-        let seen = self.list.filter.1.lead().is_some() || self.screen == Screen::Pods;
-        if !seen || lookup.waiting || !old || local {
+        if lookup.waiting || !old || local {
             return Vec::new();
         }
         (lookup.asked, lookup.waiting) = (Some(now), true);
@@ -66,13 +86,13 @@ impl App {
 
     /// They were found, or some of them.
     pub(super) fn found_workloads(&mut self, found: Workloads) {
-        let before = self.list.workloads.found.as_ref().map(|found| found.gaps.clone()).unwrap_or_default();
+        let before = self.list.workloads.found.take().unwrap_or_default();
         let filters = self.list.filter.1.lead().is_some();
-        for gap in found.gaps.iter().filter(|gap| filters && !before.contains(gap)) {
+        for gap in found.gaps.iter().filter(|gap| filters && !before.gaps.contains(gap)) {
             self.session.notify(Notice::warning("the filter does not see everything", gap.clone(), ""));
         }
         self.list.workloads.waiting = false;
-        self.list.workloads.found = Some(found);
+        self.list.workloads.found = Some(found.or_before(before));
         self.follow_lead();
     }
 
@@ -82,6 +102,28 @@ impl App {
         let found = lead.zip(self.list.workloads.found.as_ref()).map(|(lead, found)| lead.nodes(found));
         self.list.led_to = found.unwrap_or_default();
         self.settle_cursor();
+    }
+
+    /// Why a pod, a service or an address leads nowhere, and how old what is known of them is.
+    pub fn leads_nowhere(&self) -> Option<String> {
+        let (lead, lookup) = (self.list.filter.1.lead()?, &self.list.workloads);
+        let found = lookup.found.as_ref()?;
+        let why = match lead {
+            Lead::Pod(name) => format!("no pod on a node is called {name:?}"),
+            Lead::Service(name) => match found.services_named(name).as_slice() {
+                [] => format!("no service is called {name:?}"),
+                [one] => format!("service {one} has no ready pod"),
+                more => format!("none of {} services called {name:?} has a ready pod", more.len()),
+            },
+            Lead::Address(address) => format!("no node, pod or service has the address {address}"),
+        };
+        let why = found.gaps.first().map_or_else(|| why.clone(), |gap| format!("{why}, as far as is known ({gap})"));
+        let age = text::lasting(self.session.now.saturating_sub(lookup.asked.unwrap_or(self.session.now)));
+        Some(if lookup.waiting {
+            format!("{why} so far: reading pods and services again")
+        } else {
+            format!("{why}: pods and services were read {age} ago, and are again every {} s", LOOK_AGAIN_SOON / 1000)
+        })
     }
 
     /// The nodes that the list shows, in order.

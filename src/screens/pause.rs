@@ -7,7 +7,10 @@ use super::{
     App, Confirm, Layer, Screen,
     action::{Action, Pointed},
 };
-use crate::{model::Notice, session::Effect};
+use crate::{
+    model::{NodeName, Notice},
+    session::Effect,
+};
 
 impl App {
     /// What is to be drawn: this, or while it is paused what it was, as the user has moved in it since.
@@ -26,6 +29,14 @@ impl App {
         }
     }
 
+    /// A dialog's text was drawn from that line on.
+    pub(super) fn sees(&mut self, first: usize) {
+        match self.still.as_deref_mut() {
+            Some(still) => still.scroll = first,
+            None => self.scroll = first,
+        }
+    }
+
     /// Holds the screen still.
     pub(super) fn pause(&mut self) {
         self.still = Some(Box::new(Self { paused: true, ..self.clone() }));
@@ -38,7 +49,7 @@ impl App {
             Screen::Events => self.settle_events(),
             Screen::Node(_) => self.settle_node_rows(),
             Screen::Pods => self.settle_pods(),
-            Screen::Nodes | Screen::Ports | Screen::Tail => {}
+            Screen::Nodes | Screen::Ports | Screen::Signals | Screen::Tail => {}
         }
     }
 
@@ -62,7 +73,8 @@ impl App {
             self.go_on(&still);
             return Vec::new();
         }
-        if action.only_looks(&still.screen) {
+        // What lies over the picture is looked at too.
+        if action.only_looks(&still.screen) || !still.layers.is_empty() {
             let told = still.session.notices.len();
             let effects = still.press(action);
             for (_, notice) in still.session.notices.iter().skip(told) {
@@ -78,7 +90,10 @@ impl App {
         // What the picture shows may be over: then nobody has asked for what would be done now.
         let mut now = self.clone();
         let effects = now.press_where_shown(action);
-        if effects == still.press_where_shown(action) && now.question() == still.question() {
+        if effects == still.press_where_shown(action)
+            && now.question() == still.question()
+            && now.form_is_on() == still.form_is_on()
+        {
             *self = now;
             return effects;
         }
@@ -89,6 +104,13 @@ impl App {
     fn question(&self) -> Option<&Confirm> {
         match self.layers.last() {
             Some(Layer::Confirm(question)) => Some(question),
+            _ => None,
+        }
+    }
+
+    fn form_is_on(&self) -> Option<&[NodeName]> {
+        match self.layers.last() {
+            Some(Layer::Form(form)) => Some(&form.on),
             _ => None,
         }
     }
@@ -121,15 +143,17 @@ impl App {
         self.view = still.view;
         self.scroll = still.scroll;
         self.layout = still.layout;
-        self.list.clone_from(&still.list);
+        self.list.look_like(&still.list);
         self.tabs.look_like(&still.tabs);
-        self.files.clone_from(&still.files);
+        self.files.look_like(&still.files);
         self.events = still.events.clone();
         self.pods.look_like(&still.pods);
         self.ports.look_like(&still.ports);
+        self.signals.look_like(&still.signals);
         self.trail = still.trail.clone();
-        self.settle_cursor();
+        self.follow_lead();
         self.refresh_ports();
+        self.refresh_signals();
         self.refresh_node_ports();
     }
 }

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use nodewatch_ports::may_be_client;
+
 use super::{
     App, Screen, View,
     action::Action,
@@ -261,11 +263,16 @@ impl App {
         let (mut excluded, mut clients) = (0, 0);
         for (node, (name, list)) in ports.lists.iter().enumerate() {
             let node_matches = sieve.node(name);
+            let state = session.nodes.get(name);
+            // Few are on such a port, so few are looked up.
+            let is_client = |listed: &ListedPort| {
+                let row = || state?.ports.rows.get(&listed.port);
+                may_be_client(&listed.port) && listed.socket && row().is_some_and(|row| row.is_client(session.now))
+            };
             for (at, listed) in list.iter().enumerate() {
-                let row = session.nodes.get(name).and_then(|state| state.ports.rows.get(&listed.port));
                 if session.leaves_out(&listed.port) {
                     excluded += 1;
-                } else if listed.socket && row.is_some_and(|row| row.is_client(session.now)) {
+                } else if is_client(listed) {
                     clients += 1;
                 } else if (!faults_only || listed.is_fault()) && sieve.shows(node_matches, listed) {
                     rows.push((node, at));

@@ -66,6 +66,10 @@ impl App {
                 self.ports.look_again();
                 Screen::Ports
             }
+            Screen::Signals => {
+                self.open_signals();
+                Screen::Signals
+            }
             other => other,
         };
         self.view = spot.view;

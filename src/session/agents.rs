@@ -251,12 +251,18 @@ impl Session {
             let mut effects = self.bring_frozen_home(name);
             effects.extend(self.bring_home_what_ends(name));
             effects.extend(self.bring_closed_home(name));
+            effects.extend(self.look_for_fetched(name));
             return effects;
         }
         if reports {
             self.tell_reports();
         }
-        if capture { self.start_pending(name) } else { Vec::new() }
+        if !capture {
+            return Vec::new();
+        }
+        let mut effects = self.freeze_due(name);
+        effects.extend(self.start_pending(name));
+        effects
     }
 
     fn tunnel_lost(&mut self, name: &NodeName, reason: String) {
@@ -281,9 +287,7 @@ impl Session {
             // On this machine the agent is a child on that tunnel.
             let (headline, next_step) = match self.terms.place {
                 Place::Local => (format!("the agent on {name} has ended"), "starting a new one"),
-                Place::Cluster { .. } => {
-                    (format!("lost the tunnel to {name}"), "the agent keeps running; reconnecting")
-                }
+                Place::Cluster { .. } => (format!("lost the tunnel to {name}"), "reconnecting"),
             };
             self.notify(Notice::warning(headline, reason, next_step));
         }

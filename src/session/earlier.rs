@@ -89,9 +89,17 @@ fn node(earlier: NodeSummary, now: NodeSummary) -> NodeSummary {
     let mut changes: Vec<_> = earlier.changes.into_iter().chain(now.changes).collect();
     changes.drain(..changes.len().saturating_sub(MOST_MOMENTS));
     let mut gaps = earlier.gaps;
-    gaps.extend(now.gaps);
-    gaps.dedup();
+    let new: Vec<String> = now.gaps.into_iter().filter(|gap| !gaps.contains(gap)).collect();
+    gaps.extend(new);
+    let mut full_queues = earlier.full_queues;
+    for queue in now.full_queues {
+        match full_queues.iter().position(|known| known.port == queue.port) {
+            Some(index) => full_queues[index] = full_queues[index].clone().joined(queue),
+            None => full_queues.push(queue),
+        }
+    }
     NodeSummary {
+        full_queues,
         ports: if now.ports.is_empty() { earlier.ports } else { now.ports },
         changes,
         rates: rates(earlier.rates.into_iter().chain(now.rates).collect()),
@@ -166,4 +174,19 @@ fn rates(mut points: Vec<RatePoint>) -> Vec<RatePoint> {
         points = fewer;
     }
     points
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_that_is_still_there_is_told_once() {
+        let of = |gaps: &[&str]| NodeSummary {
+            gaps: gaps.iter().map(|gap| (*gap).to_owned()).collect(),
+            ..NodeSummary::named("a".into())
+        };
+        let both = node(of(&["ports: no udp_diag", "the ring was full"]), of(&["ports: no udp_diag", "evicted"]));
+        assert_eq!(both.gaps, ["ports: no udp_diag", "the ring was full", "evicted"]);
+    }
 }

@@ -8,7 +8,7 @@ use nodewatch_protocol::{CaptureFile, CaptureSpec, ReportState, Request, Respons
 use nodewatch_report::Event as ReportEvent;
 use serde::{Deserialize, Serialize};
 
-use super::{files::MergedFile, ledger::Found};
+use super::{files::MadeFile, ledger::Found};
 use crate::model::{
     Aimed, ContextRow, DeployProgress, Expectations, FetchProgress, Group, Held, Keep, MadeObject, Moment, Node,
     NodeName, NodesChange, Notice, PastQuery, PastReport, Removal, SeenObject, SessionId, SessionSummary, StandIn,
@@ -75,6 +75,17 @@ pub enum Event {
     Answer(NodeName, Request, Option<Response>),
     /// A file's way home went on.
     Fetch(NodeName, String, FetchProgress),
+    /// A file that some laptop has fetched is on this one, compared with its checksum.
+    Here {
+        /// Its node.
+        node: NodeName,
+        /// Its name in the ring.
+        file: String,
+        /// Where it is.
+        path: PathBuf,
+        /// Its checksum.
+        sha256: String,
+    },
     /// An agent was told where to deliver, and for how long that holds.
     Granted(NodeName, Result<Option<Duration>, Notice>),
     /// What S3 has.
@@ -85,8 +96,9 @@ pub enum Event {
     Told(Notice),
     /// What was begun beside the agents has ended.
     Ended(Job, Notice),
-    /// Files were made one, which is here.
-    Merged(MergedFile),
+    /// A file was made here.
+    #[serde(alias = "Merged")]
+    Made(MadeFile),
     /// A node's packets, one by one.
     Tail(NodeName, TailNews),
     /// Which ports should answer on these nodes.
@@ -190,6 +202,8 @@ pub enum Effect {
     Resolve(Vec<NodeName>, CaptureSpec),
     /// Bring a capture file home.
     Fetch(NodeName, CaptureFile),
+    /// Look whether a file that some laptop has fetched is on this one.
+    LookFor(NodeName, CaptureFile),
     /// Tell an agent where to deliver.
     Grant(NodeName),
     /// Find out what S3 has.
@@ -213,6 +227,8 @@ pub enum Effect {
         name: String,
         /// What is in it.
         contents: String,
+        /// How many rows that is.
+        rows: usize,
     },
     /// Read the kubeconfig's contexts.
     FindContexts,

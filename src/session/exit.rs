@@ -143,8 +143,12 @@ pub struct AtEnd {
     pub no_manifest: Vec<Notice>,
     /// What is to be known of the removal beside its objects.
     pub noted: Vec<String>,
+    /// What flight recorders held and nobody saved.
+    pub dropped: Vec<String>,
     /// What of others keeps the session's own namespace.
     pub holds: Vec<String>,
+    /// For so many seconds the cluster has not answered to the removal.
+    pub silent: Option<u64>,
     /// The user has asked to remove that too, and is asked whether this is meant.
     pub sure: bool,
 }
@@ -251,7 +255,12 @@ impl Exit {
                 self.end.holds = others;
                 return false;
             }
+            Removal::Silent(seconds) => {
+                self.end.silent = (seconds > 0).then_some(seconds);
+                return false;
+            }
             Removal::Finished => {
+                self.end.silent = None;
                 self.ledger.objects_were_tried();
                 return self.settle();
             }
@@ -299,6 +308,20 @@ mod tests {
         assert!(receipt.left_behind());
         assert!(receipt.text().contains("another cluster: its UID differs"), "{}", receipt.text());
         assert_eq!(receipt.json()["left_behind"], true);
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_is_known_until_it_does() {
+        let mut exit = Exit::new(false, None);
+        for (removal, silent) in [
+            (Removal::Silent(20), Some(20)),
+            (Removal::Silent(0), None),
+            (Removal::Silent(5), Some(5)),
+            (Removal::Finished, None),
+        ] {
+            exit.apply(removal);
+            assert_eq!(exit.end.silent, silent);
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! Owns where each one is, and what of S3 is known. Pure.
 
+mod made;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -10,6 +12,7 @@ use std::{
 use nodewatch_protocol::{CaptureFile, Delivery, FileState, Request, UnixMillis};
 use serde::{Deserialize, Serialize};
 
+pub use self::made::{MadeFile, MadeOf};
 use super::{Effect, Session, node::NodeState};
 use crate::{
     base::text,
@@ -31,47 +34,8 @@ pub struct Transfers {
     pub downloads: BTreeMap<String, FetchProgress>,
     /// How fast files move, all together.
     pub flow: Flow,
-    /// Files that were made of others here.
-    pub merged: Vec<MergedFile>,
-}
-
-/// A file that was made of others.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MergedFile {
-    /// Where it is: as a file that is here.
-    here: FetchProgress,
-    /// Its name.
-    pub name: String,
-    /// How many files it was made of.
-    pub files: usize,
-    /// Packets in it.
-    pub packets: u64,
-    /// Its bytes.
-    pub bytes: u64,
-}
-
-/// Where the node's name would be, of a file that was made of several nodes' files.
-pub const MERGED: &str = "merged";
-
-impl MergedFile {
-    /// A file at that path.
-    pub fn new(path: PathBuf, files: usize, packets: u64, bytes: u64) -> Self {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        Self { here: FetchProgress::Done { path, sha256: String::new() }, name, files, packets, bytes }
-    }
-
-    /// Which row it is.
-    pub fn key(&self) -> FileKey {
-        FileKey { session: None, node: MERGED.to_owned(), name: self.name.clone() }
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> Option<&Path> {
-        match &self.here {
-            FetchProgress::Done { path, .. } => Some(path),
-            _ => None,
-        }
-    }
+    /// Files that were made here: of others, and of what a screen shows.
+    pub made: Vec<MadeFile>,
 }
 
 /// Listings of S3 that are under way, and what each of them must show: what was there before the first was asked for.
@@ -192,8 +156,8 @@ pub struct FileRow<'a> {
     pub removed: bool,
     /// On its way here, or here.
     pub here: Option<&'a FetchProgress>,
-    /// It was made here of others.
-    pub merged: Option<&'a MergedFile>,
+    /// It was made here.
+    pub made: Option<&'a MadeFile>,
 }
 
 impl<'a> FileRow<'a> {
@@ -201,20 +165,29 @@ impl<'a> FileRow<'a> {
     pub fn on_node(state: &'a NodeState, file: &'a CaptureFile) -> Self {
         let key = FileKey { session: None, node: state.node.name.0.clone(), name: file.name.clone() };
         let (removed, here) = (state.is_removed_from_s3(file), state.fetches.get(&file.name));
-        Self { key, on_node: Some(file), ring_is_gone: false, stored: None, removed, here, merged: None }
+        Self { key, on_node: Some(file), ring_is_gone: false, stored: None, removed, here, made: None }
     }
 
     /// Its bytes, uncompressed where that is known.
     pub fn size(&self) -> u64 {
-        if let Some(merged) = self.merged {
-            return merged.bytes;
+        if let Some(made) = self.made {
+            return made.bytes;
         }
         self.on_node.map_or_else(|| self.stored.map_or(0, |stored| stored.size), |file| file.size)
     }
 
     /// Its packets, where they are known.
     pub fn packets(&self) -> u64 {
-        self.merged.map_or(0, |merged| merged.packets) + self.on_node.map_or(0, |file| file.packets)
+        match self.made.map(|made| made.of) {
+            Some(MadeOf::Captures { packets, .. }) => packets,
+            Some(MadeOf::Table { .. }) => 0,
+            None => self.on_node.map_or(0, |file| file.packets),
+        }
+    }
+
+    /// No capture, but a table that was saved.
+    pub fn is_table(&self) -> bool {
+        self.made.is_some_and(MadeFile::is_table)
     }
 
     /// Where it is.
@@ -233,6 +206,22 @@ impl<'a> FileRow<'a> {
     /// It was in a ring that is gone, and is nowhere else nor on its way.
     pub fn is_lost(&self) -> bool {
         self.place() == Whereabouts::Lost
+    }
+
+    /// It is whole, elsewhere and not on its way here.
+    pub fn can_be_fetched(&self) -> bool {
+        matches!(self.place(), Whereabouts::OnNode | Whereabouts::InS3 { .. } | Whereabouts::Uploading { .. })
+    }
+
+    /// Something of it is on a node or in S3 that is this session's to remove.
+    pub fn can_be_removed(&self) -> bool {
+        let in_ring = self.on_node.is_some_and(|file| file.state == FileState::Closed) && !self.ring_is_gone;
+        in_ring || (self.key.session.is_none() && self.stored.is_some())
+    }
+
+    /// It is somewhere that can be named to others: on the laptop or in S3.
+    pub fn has_address(&self) -> bool {
+        self.path().is_some() || matches!(self.place(), Whereabouts::InS3 { .. })
     }
 
     /// Its checksum: what a fetch has checked it against, or what its agent says.
@@ -295,18 +284,18 @@ impl Session {
                     stored: in_s3,
                     removed: state.is_removed_from_s3(file),
                     here: fetched.or_else(|| self.transfers.downloads.get(&in_s3?.key)),
-                    merged: None,
+                    made: None,
                 });
             }
         }
-        rows.extend(self.transfers.merged.iter().map(|merged| FileRow {
+        rows.extend(self.transfers.made.iter().map(|made| FileRow {
             removed: false,
-            key: merged.key(),
+            key: made.key(),
             on_node: None,
             ring_is_gone: false,
             stored: None,
-            here: Some(&merged.here),
-            merged: Some(merged),
+            here: Some(&made.here),
+            made: Some(made),
         }));
         let Some(storage) = &self.terms.storage else { return rows };
         let mut others: Vec<FileRow<'_>> = by_key
@@ -322,7 +311,7 @@ impl Session {
                     stored: Some(stored),
                     removed: false,
                     here: self.transfers.downloads.get(&stored.key),
-                    merged: None,
+                    made: None,
                 })
             })
             .collect();
@@ -475,10 +464,13 @@ pub fn remove_files(on_nodes: Vec<(NodeName, String)>, stored: Vec<String>) -> V
 pub fn held_text(held: &Held) -> String {
     let count = text::counted(usize::try_from(held.files).unwrap_or(usize::MAX), "file");
     let files = format!("{count} ({})", text::bytes(held.bytes));
-    let what = match (held.capturing, held.files) {
-        (true, 0) => "a running capture and the file that it writes".to_owned(),
-        (true, _) => format!("a running capture and {files}"),
-        (false, _) => files,
+    let recorder = held.recorder.map(|seconds| format!("a flight recorder, last {}", text::lasting(seconds * 1000)));
+    let what = match (recorder, held.capturing, held.files) {
+        (Some(recorder), _, 0) => recorder,
+        (Some(recorder), ..) => format!("{recorder}, and {files}"),
+        (None, true, 0) => "a running capture and the file that it writes".to_owned(),
+        (None, true, _) => format!("a running capture and {files}"),
+        (None, false, _) => files,
     };
     format!("{}: {what} not copied anywhere else", text::visible(&held.node.0))
 }
@@ -489,9 +481,17 @@ mod tests {
 
     #[test]
     fn a_running_capture_is_not_said_to_have_nothing() {
-        let held = |capturing, files| held_text(&Held { node: "a".into(), capturing, files, bytes: 2048 * files });
+        let of = |recorder, capturing, files| {
+            held_text(&Held { node: "a".into(), capturing, recorder, files, bytes: 2048 * files })
+        };
+        let held = |capturing, files| of(None, capturing, files);
         assert_eq!(held(true, 0), "a: a running capture and the file that it writes not copied anywhere else");
         assert_eq!(held(true, 1), "a: a running capture and 1 file (2.00 KiB) not copied anywhere else");
         assert_eq!(held(false, 2), "a: 2 files (4.00 KiB) not copied anywhere else");
+        assert_eq!(of(Some(120), true, 0), "a: a flight recorder, last 2m not copied anywhere else");
+        assert_eq!(
+            of(Some(90), true, 1),
+            "a: a flight recorder, last 1m30s, and 1 file (2.00 KiB) not copied anywhere else"
+        );
     }
 }

@@ -100,7 +100,13 @@ impl Session {
                     self.enter(Phase::Fetching)
                 }
             }
-            Some(Phase::Asking | Phase::FetchFailed) => self.enter(Phase::Stopping { until }),
+            Some(Phase::Asking | Phase::FetchFailed) => {
+                let dropped = self.dropped_recorders();
+                if let Leaving::Going(exit) = &mut self.leaving {
+                    exit.end.dropped = dropped;
+                }
+                self.enter(Phase::Stopping { until })
+            }
             Some(Phase::RemoveFailed) => {
                 if let Leaving::Going(exit) = &mut self.leaving {
                     (exit.end.holds, exit.end.sure) = (Vec::new(), false);

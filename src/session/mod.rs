@@ -26,6 +26,8 @@ pub mod port_reports;
 pub mod ports;
 pub mod probes;
 pub mod receipt;
+pub mod recorders;
+pub mod selector;
 mod showing;
 mod summary;
 pub mod targets;

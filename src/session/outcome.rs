@@ -10,7 +10,7 @@ use super::{
     Session,
     exit::{Exit, Later, Phase},
     ledger::Thing,
-    node::NodeState,
+    node::{Agent, NodeState},
     receipt::{Detachment, FileNote, Receipt, Unwanted},
 };
 use crate::{
@@ -34,7 +34,7 @@ impl Session {
             trouble: ended.and_then(|exit| exit.trouble.clone()),
             storage_words: self.storage_words(),
             no_manifest: ended.map(|exit| exit.end.no_manifest.iter().map(Notice::line).collect()).unwrap_or_default(),
-            noted: ended.map(|exit| exit.end.noted.clone()).unwrap_or_default(),
+            noted: ended.map(|exit| [exit.end.dropped.as_slice(), &exit.end.noted].concat()).unwrap_or_default(),
             reports: self.reports.as_ref().and_then(|reports| {
                 // What agents send by themselves goes on when they do.
                 let state = if detached.is_some() { Some(reports.state.clone()) } else { self.report_state() };
@@ -56,13 +56,18 @@ impl Session {
                 self.account_for_former(state, file, &mut receipt);
             }
             let name = &state.node.name;
+            if let Agent::Failed(notice) = &state.agent {
+                receipt.without_agent.push((name.clone(), notice.fact()));
+            }
             receipt.troubles.extend(state.log.troubles.texts.iter().map(|text| (name.clone(), text.clone())));
             if state.log.troubles.more > 0 {
                 receipt.troubles.push((name.clone(), format!("and {} more", state.log.troubles.more)));
             }
         }
-        let merged = self.transfers.merged.iter().filter_map(|file| Some((file.path()?.to_owned(), file.bytes)));
-        receipt.files.merged = merged.collect();
+        for file in &self.transfers.made {
+            let files = if file.is_table() { &mut receipt.files.saved } else { &mut receipt.files.merged };
+            files.extend(file.path().map(|path| (path.to_owned(), file.bytes)));
+        }
         match ended.and_then(|exit| exit.end.in_bucket.as_ref()) {
             Some(Ok(found)) => {
                 let named = |(uri, _): &&(String, u64)| !receipt.files.delivered.iter().any(|(known, ..)| known == uri);
@@ -190,6 +195,7 @@ impl Session {
             until: self.wall(self.life.ends.unwrap_or(self.now)),
             agents: of(|state| state.agent.runs()),
             captures: of(|state| state.agent.runs() && state.is_capturing()),
+            recorders: of(|state| state.agent.runs() && state.recorder().is_some()),
             untold: exit.untold.iter().cloned().collect(),
             later: match &exit.end.later {
                 Later::Nothing if self.joining.stood_in => Later::Served("the session's DaemonSet".to_owned()),

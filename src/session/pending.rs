@@ -67,7 +67,7 @@ impl NodeState {
             (Pending::Replacing(_), _) => {
                 Some("the capture starts once the one that runs has ended; {capture} cancels it")
             }
-            (Pending::Resolving(_), Agent::Live) => {
+            (Pending::Resolving { .. }, Agent::Live) => {
                 Some("the capture starts once the host names in its filter are resolved; {capture} cancels it")
             }
             _ => Some("the capture starts as soon as the agent is live; {capture} cancels it"),
@@ -150,7 +150,7 @@ impl Session {
             }
             let spec = Box::new(spec.clone());
             state.pending = match (named, replaces) {
-                (true, _) => Pending::Resolving(spec),
+                (true, replaces) => Pending::Resolving { spec, replaces },
                 (false, true) => Pending::Replacing(spec),
                 (false, false) => Pending::Capture(spec),
             };
@@ -181,16 +181,17 @@ impl Session {
         asked: &CaptureSpec,
         found: Result<CaptureSpec, Notice>,
     ) -> Vec<Effect> {
-        let waits = |state: &NodeState| matches!(&state.pending, Pending::Resolving(spec) if **spec == *asked);
+        let waits = |state: &NodeState| matches!(&state.pending, Pending::Resolving { spec, .. } if **spec == *asked);
         let names: Vec<&NodeName> = names.iter().filter(|name| self.nodes.get(*name).is_some_and(waits)).collect();
         if names.is_empty() {
             return Vec::new();
         }
         for name in &names {
             if let Some(state) = self.nodes.get_mut(*name) {
+                // One that has begun meanwhile was not meant.
+                let replaces = matches!(state.pending, Pending::Resolving { replaces: true, .. });
                 state.pending = match &found {
-                    // It was asked for where one ran, to take its place.
-                    Ok(spec) if state.can_replace() => Pending::Replacing(Box::new(spec.clone())),
+                    Ok(spec) if replaces && state.can_replace() => Pending::Replacing(Box::new(spec.clone())),
                     Ok(spec) => Pending::Capture(Box::new(spec.clone())),
                     Err(_) => Pending::Nothing,
                 };
@@ -223,7 +224,7 @@ impl Session {
             // It is being stopped, or has not said yet that it has ended.
             Pending::Replacing(_) if state.is_capturing() => return Vec::new(),
             Pending::Capture(_) | Pending::Replacing(_) => {}
-            Pending::Nothing | Pending::Resolving(_) => return Vec::new(),
+            Pending::Nothing | Pending::Resolving { .. } => return Vec::new(),
         }
         let (Pending::Capture(spec) | Pending::Replacing(spec)) = std::mem::take(&mut state.pending) else {
             return Vec::new();

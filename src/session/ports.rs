@@ -34,10 +34,12 @@ pub struct Ports {
     asked_for: BTreeSet<NodeName>,
     /// The nodes that it was said of.
     expected_for: BTreeSet<NodeName>,
-    /// Probes under way, with the node that each is about.
-    pub(super) probing: HashMap<Probe, NodeName>,
-    /// What came of probes.
+    /// Probes under way by who tries them, with the node that each is about, if it is about one.
+    pub(super) probing: HashMap<(NodeName, Probe), Option<NodeName>>,
+    /// What came of probes of nodes.
     pub probes: BTreeMap<(NodeName, PortKey), ProbeResult>,
+    /// What came last of each probe, by who tried it.
+    pub tried: HashMap<(NodeName, Probe), ProbeResult>,
 }
 
 impl Ports {
@@ -46,10 +48,15 @@ impl Ports {
         self.expected_for.contains(node)
     }
 
+    /// Whether that node still tries.
+    pub fn is_trying(&self, from: &NodeName, probe: Probe) -> bool {
+        self.probing.contains_key(&(from.clone(), probe))
+    }
+
     /// Whether a probe of a node is under way.
     pub fn is_probing(&self, node: &NodeName, key: PortKey) -> bool {
-        let is = |(probe, of): (&Probe, &NodeName)| {
-            of == node && PortKey { port: probe.to.port(), protocol: probe.protocol } == key
+        let is = |((_, probe), of): (&(NodeName, Probe), &Option<NodeName>)| {
+            of.as_ref() == Some(node) && PortKey { port: probe.to.port(), protocol: probe.protocol } == key
         };
         self.probing.iter().any(is)
     }

@@ -57,24 +57,43 @@ impl Session {
             return Vec::new();
         };
         let probe = Probe { protocol: port.protocol, to: target, tries: TRIES };
-        self.notify(Notice::info(format!("trying {target} of {name} {TRIES} times from {from}")));
-        self.ports.probing.insert(probe, name);
+        self.notify(Notice::info(format!("trying {target} of {name} {TRIES} times from {from}")).as_answer());
+        self.ports.probing.insert((from.clone(), probe), Some(name));
         vec![Effect::Ask(from, Request::Probe(probe))]
     }
 
-    /// What came of it.
-    pub(super) fn probed(&mut self, from: &NodeName, probed: Probed) {
-        let Some(name) = self.ports.probing.remove(&probed.probe) else { return };
-        let text = format!("{} of {name} {}", probed.probe.to, probe_text(&probed));
-        let now = self.now;
-        if let Some(state) = self.nodes.get_mut(&name) {
-            state.note_act(now, format!("probe from {from}: {text}"));
+    /// Somebody outside the screens has a node try that address, which may be another node's.
+    pub(super) fn note_probe(&mut self, from: &NodeName, probe: Probe) {
+        let about = self.nodes.values().find(|state| state.node.addresses.contains(&probe.to.ip()));
+        let about = about.map(|state| state.node.name.clone());
+        let key = (from.clone(), probe);
+        self.ports.tried.remove(&key);
+        self.ports.probing.insert(key, about);
+    }
+
+    /// What came of it; `None` where no answer to it came.
+    pub(super) fn probed(&mut self, from: &NodeName, probe: Probe, probed: Option<&Probed>) {
+        let key = (from.clone(), probe);
+        let Some(about) = self.ports.probing.remove(&key) else { return };
+        // An answer to something else is none.
+        let Some(probed) = probed.filter(|probed| probed.probe == probe) else { return };
+        let result = ProbeResult { from: from.clone(), at: self.now, probed: probed.clone() };
+        let of = about.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
+        let text = format!("{}{of}: {}", probe.to, probe_text(probed));
+        // It is told of the node that it is about, or else of the one that has tried.
+        if let Some(state) = self.nodes.get_mut(about.as_ref().unwrap_or(from)) {
+            state.note_act(self.now, format!("probe from {from}: {text}"));
         }
         let all = probed.outcome == ProbeOutcome::Reached;
         let headline = format!("{text}, from {from}");
-        self.notify(if all { Notice::info(headline) } else { Notice::warning(headline, "", "") });
-        let key = PortKey { port: probed.probe.to.port(), protocol: probed.probe.protocol };
-        self.ports.probes.insert((name, key), ProbeResult { from: from.clone(), at: now, probed });
+        let notice = if all { Notice::info(headline) } else { Notice::warning(headline, "", "") };
+        // The node's event is what is found later.
+        self.notify(notice.as_answer());
+        self.ports.tried.insert(key, result.clone());
+        if let Some(name) = about {
+            let port = PortKey { port: probe.to.port(), protocol: probe.protocol };
+            self.ports.probes.insert((name, port), result);
+        }
     }
 }
 
@@ -105,6 +124,14 @@ pub fn probe_text(probed: &Probed) -> String {
         }
         _ => format!("{word} in {:.1} ms", probed.micros as f64 / 1000.0),
     }
+}
+
+/// The same where there is little room.
+pub fn probe_in_short(probed: &Probed) -> String {
+    if probed.probe.tries > 1 {
+        return format!("{}/{}", probed.reached, probed.probe.tries);
+    }
+    probed.outcome.word().to_owned()
 }
 
 /// Where a node's port is reached from elsewhere.

@@ -14,8 +14,8 @@ use super::{
 use crate::{
     base::text,
     model::{
-        CaptureRun, CaptureSummary, FetchProgress, FileSummary, Group, Moment, NodeSummary, ObjectFate, ObjectSummary,
-        Place, PortMoment, PortSummary, ProbeSummary, Span, Summary,
+        CaptureRun, CaptureSummary, FetchProgress, FileSummary, FullQueue, Group, Moment, NodeSummary, ObjectFate,
+        ObjectSummary, Place, PortMoment, PortSummary, ProbeSummary, Span, Summary,
     },
 };
 
@@ -91,7 +91,9 @@ impl Session {
         let node = &state.node;
         let facts = [Some(node.readiness.word()), node.zone.as_deref(), node.instance_type.as_deref()];
         let ports = self.list_ports(state).into_iter().map(|listed| {
-            let why: Vec<&str> = [&*listed.why, &*listed.owner].into_iter().filter(|why| !why.is_empty()).collect();
+            // What declares a port may be the pod that holds it.
+            let owner = if listed.why.contains(&*listed.owner) { "" } else { &*listed.owner };
+            let why: Vec<&str> = [&*listed.why, owner].into_iter().filter(|why| !why.is_empty()).collect();
             PortSummary { port: listed.port.to_string(), class: listed.class, why: why.join(", ") }
         });
         let over_time = &state.ports.over_time;
@@ -125,6 +127,7 @@ impl Session {
             captures: told.runs.iter().map(|run| self.capture_run(run)).collect(),
             probes: self.probe_summaries(state),
             gaps: gaps(state),
+            full_queues: self.full_queues(state),
             ..NodeSummary::named(node.name.clone())
         }
     }
@@ -132,6 +135,15 @@ impl Session {
     fn rates(&self, state: &NodeState) -> Vec<crate::model::RatePoint> {
         let points = state.counts.of_session.points().iter();
         points.map(|point| crate::model::RatePoint { at: self.wall(point.at), ..*point }).collect()
+    }
+
+    fn full_queues(&self, state: &NodeState) -> Vec<FullQueue> {
+        let by_clock = |queue: &FullQueue| FullQueue {
+            first: self.wall(queue.first),
+            last: self.wall(queue.last),
+            ..queue.clone()
+        };
+        state.ports.full.values().map(by_clock).collect()
     }
 
     fn probe_summaries(&self, state: &NodeState) -> Vec<ProbeSummary> {
@@ -219,6 +231,7 @@ impl Session {
             ended: file.ended,
             kept,
             checked,
+            since: file.since,
         }
     }
 }

@@ -76,7 +76,7 @@ impl Session {
             event @ (Event::Stored(_)
             | Event::Download(..)
             | Event::Ended(..)
-            | Event::Merged(_)
+            | Event::Made(_)
             | Event::Told(_)
             | Event::Stocked(..)
             | Event::InBucket(_)
@@ -86,6 +86,7 @@ impl Session {
             | Event::ImageSet(..)
             | Event::Sweep(..)
             | Event::Earlier(_)
+            | Event::Here { .. }
             | Event::MeanLaterNodes) => {
                 self.note_event(event);
                 Vec::new()
@@ -107,7 +108,7 @@ impl Session {
             Event::Stored(stored) => self.stored(stored),
             Event::Download(key, progress) => self.download_progress(key, progress),
             Event::Ended(job, notice) => self.job_ended(job, notice),
-            Event::Merged(merged) => self.transfers.merged.push(merged),
+            Event::Made(made) => self.transfers.made.push(made),
             Event::Told(notice) | Event::EndsSet(Err(notice)) => self.notify(notice),
             Event::ImageSet(reference, outcome) => self.image_set(&reference, outcome),
             Event::Stocked(group, found) => self.stocked(group, &found),
@@ -116,6 +117,7 @@ impl Session {
             Event::Stock(stock) => self.stock(stock),
             Event::Sweep(id, Removal::Finished) => self.work.swept(&id),
             Event::Earlier(earlier) => self.earlier = Some(earlier),
+            Event::Here { node, file, path, sha256 } => self.found_here(&node, file, path, sha256),
             Event::MeanLaterNodes => self.mean_later_nodes(),
             _ => {}
         }
@@ -160,8 +162,15 @@ impl Session {
 
     fn answered(&mut self, name: &NodeName, request: &Request, response: Option<Response>) {
         let now = self.now;
-        if let (Request::Probe(probe), None | Some(Response::Refused(_))) = (request, &response) {
-            self.ports.probing.remove(probe);
+        if let Request::Probe(probe) = request {
+            let probed = response.as_ref().and_then(|response| match response {
+                Response::Probed(probed) => Some(probed),
+                _ => None,
+            });
+            self.probed(name, *probe, probed);
+        }
+        if let (Request::Freeze(_), None | Some(Response::Refused(_))) = (request, &response) {
+            self.freeze_failed(name);
         }
         if let (Request::Report(_), None | Some(Response::Refused(_)), Some(state)) =
             (request, &response, self.nodes.get_mut(name))
@@ -210,14 +219,14 @@ impl Session {
                 state.note_act(now, format!("flight recorder: saving the last {before} s and the next {after} s"));
                 return;
             }
-            Some(Response::Probed(probed)) => return self.probed(name, probed),
-            // The new state comes as an update of its own.
-            Some(Response::Done | Response::Checksum { .. }) => return,
+            // The new state comes as an update of its own, and what came of a probe is noted above.
+            Some(Response::Done | Response::Checksum { .. } | Response::Probed(_)) => return,
         };
         state.asked = Asked::Nothing;
-        if matches!(request, Request::StopCapture) {
+        let mut notice = notice;
+        if matches!(request, Request::StopCapture) && std::mem::take(&mut state.pending) != Pending::Nothing {
             // What was to take its place does not.
-            state.pending = Pending::Nothing;
+            notice.headline.push_str("; the one that was to take its place does not start");
         }
         state.note(now, notice.line());
         state.refusal = Some(notice.clone());

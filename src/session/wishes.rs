@@ -18,11 +18,13 @@ impl Session {
         }
     }
 
-    /// The session is not left after all, as long as nothing was begun.
+    /// The session is not left after all, as long as nothing was removed.
     pub(crate) fn call_off(&mut self) {
-        if self.exit_phase() == Some(Phase::Asking) {
-            self.leaving = Leaving::Not;
-            self.next = None;
+        let Some(phase) = self.exit_phase().filter(|phase| phase.is_before_removal()) else { return };
+        self.leaving = Leaving::Not;
+        self.next = None;
+        if phase != Phase::Asking {
+            self.notify(Notice::info("the session continues; captures that were stopped stay stopped"));
         }
     }
 

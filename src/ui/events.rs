@@ -9,7 +9,7 @@ use ratatui::{
 
 use super::{
     Hits, Theme,
-    widgets::{crumbs, cursor_row, first_shown, fit, short_name, wrapped_lines},
+    widgets::{crumbs, cursor_row, cut, first_shown, fit, short_name, wrapped_lines},
 };
 use crate::{
     base::text::{time_of_day, visible},
@@ -62,6 +62,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
                 Span::styled(format!("{}  ", fit(&visible(&node), node_width)), theme.plain),
                 Span::styled(format!("{word}{}", visible(&row.text)), style),
             ]);
+            let line = cut(line, usize::from(body.width));
             if selected { cursor_row(line, body.width, theme) } else { line }
         })
         .collect();

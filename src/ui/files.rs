@@ -10,13 +10,16 @@ use ratatui::{
 
 use super::{
     Hits, Theme,
-    widgets::{bar, crumbs, cursor_row, first_shown, fit, fit_right, scrolled, short_name, wrapped_lines},
+    widgets::{bar, crumbs, cursor_row, cut, first_shown, fit, fit_right, scrolled, short_name, wrapped_lines},
 };
 use crate::{
     base::text::{bytes, count, counted, from_to, lasting, visible},
     model::{FetchProgress, NodeName},
     screens::{App, cursor::RowKey},
-    session::files::{FileRow, Stored, Whereabouts},
+    session::{
+        Permission,
+        files::{FileRow, MadeOf, Stored, Whereabouts},
+    },
 };
 
 /// Columns of a capture file's name: its start to the microsecond, and its number.
@@ -76,7 +79,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
     let shown = rows.iter().enumerate().skip(first).take(room);
     let mut lines: Vec<Line<'static>> = shown
         .map(|(index, row)| {
-            let line = row_line(app, row, &columns, index == cursor, theme);
+            let line = cut(row_line(app, row, &columns, index == cursor, theme), usize::from(body.width));
             if index == cursor { cursor_row(line, body.width, theme) } else { line }
         })
         .collect();
@@ -84,6 +87,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
         let narrowed = app.layout.faults_only || !app.files.filter.0.is_empty();
         let text = if narrowed {
             "  no files match: {back} shows all"
+        } else if app.session.permission == Permission::ReadOnly {
+            "  no capture files yet"
         } else {
             "  no capture files yet: {capture} on a node starts a capture"
         };
@@ -144,7 +149,7 @@ fn row_line(app: &App, row: &FileRow<'_>, columns: &Columns, selected: bool, the
         Some(session) => format!("{session}:{}", short_name(&node, columns.node.saturating_sub(session.len() + 1))),
         None => short_name(&node, columns.node),
     };
-    let known = row.on_node.is_some() || row.merged.is_some();
+    let known = row.on_node.is_some() || row.made.is_some_and(|made| !made.is_table());
     let packets = if known { count(row.packets()) } else { "-".to_owned() };
     let dropped = row.on_node.map_or_else(|| "-".to_owned(), |file| drops(file.dropped).to_string());
     let text = format!(
@@ -226,11 +231,15 @@ pub(super) fn place(row: &FileRow<'_>, theme: &Theme) -> (String, Style) {
         Whereabouts::Coming { have, resuming: Some(why) } => {
             (format!("{word} {} resuming: {}", progress(have, size, theme), visible(why)), theme.warn)
         }
-        Whereabouts::Here(path) if row.merged.is_some() => {
-            let files = counted(row.merged.map_or(0, |merged| merged.files), "file");
-            (format!("{files}, {word}: {}", visible(&path.display().to_string())), theme.good)
+        Whereabouts::Here(path) => {
+            let path = visible(&path.display().to_string());
+            let what = match row.made.map(|made| made.of) {
+                None => return (format!("{word}, checked: {path}"), theme.good),
+                Some(MadeOf::Captures { files, .. }) => counted(files, "file"),
+                Some(MadeOf::Table { rows }) => counted(rows, "row"),
+            };
+            (format!("{what}, {word}: {path}"), theme.good)
         }
-        Whereabouts::Here(path) => (format!("{word}, checked: {}", visible(&path.display().to_string())), theme.good),
         Whereabouts::InS3 { compared: true } if row.on_node.is_some() => (format!("{word}, checked"), theme.good),
         Whereabouts::InS3 { compared: true } => (word.to_owned(), theme.good),
         Whereabouts::InS3 { compared: false } => (word.to_owned(), theme.warn),

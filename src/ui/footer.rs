@@ -12,7 +12,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{
     Theme,
-    widgets::{fit, wrapped_lines},
+    widgets::{fit, typed_part, wrapped_lines},
 };
 use crate::{
     base::text::{line, visible},
@@ -21,10 +21,12 @@ use crate::{
     screens::{App, Scope},
 };
 
-/// Below this many rows a message has one line.
+/// Below so many rows a message has one line, and from so many on it has as many as it needs, up to [`MOST_LINES`].
 const ROOM_FOR_TWO: u16 = 12;
+const ROOM_FOR_ALL: u16 = 20;
+const MOST_LINES: usize = 5;
 
-/// The latest notice, on lines of its own: what to do about it first, so that this is never what is cut off.
+/// The latest notice, on lines of its own: what it is about first, then what to do, which is never what is cut off.
 pub(super) fn message(app: &App, area: Rect, theme: &Theme) -> Vec<Line<'static>> {
     let Some(notice) = app.latest_notice() else { return Vec::new() };
     let (word, style) = match notice.severity {
@@ -32,37 +34,47 @@ pub(super) fn message(app: &App, area: Rect, theme: &Theme) -> Vec<Line<'static>
         Severity::Warning => ("warning: ", theme.warn),
         Severity::Error => ("error: ", theme.bad),
     };
-    let width = usize::from(area.width).saturating_sub(1);
+    let width = usize::from(area.width).saturating_sub(1).max(1);
     let (fact, step) = (line(&notice.fact()), line(&theme.next_step(notice)));
-    let texts = match (step.is_empty(), notice.severity) {
-        (true, _) => vec![format!("{word}{fact}")],
-        (false, Severity::Info) => vec![format!("{fact} ({step})")],
-        (false, _) if word.width() + step.width() + fact.width() + 2 <= width => vec![format!("{word}{step}: {fact}")],
-        (false, _) => vec![format!("{word}{step}"), format!("{}{fact}", " ".repeat(word.len()))],
+    let most = match area.height {
+        0..ROOM_FOR_TWO => 1,
+        ROOM_FOR_TWO..ROOM_FOR_ALL => 2,
+        ROOM_FOR_ALL.. => MOST_LINES,
     };
-    let most = if area.height < ROOM_FOR_TWO { 1 } else { 2 };
-    let mut lines: Vec<String> = match texts.as_slice() {
-        [text] => textwrap::wrap(text, textwrap::Options::new(width.max(1)).subsequent_indent("  "))
-            .into_iter()
-            .map(Into::into)
-            .collect(),
-        _ => texts,
+    let wrap = |text: &str, indent: &'static str| -> Vec<String> {
+        let options = textwrap::Options::new(width).initial_indent(indent).subsequent_indent("  ");
+        textwrap::wrap(text, options).into_iter().map(Into::into).collect()
     };
-    if lines.len() > most {
-        lines.truncate(most);
-        // Whoever wants the rest finds it among the notices.
-        let more = theme.keys.fill(" ~ {notices}");
-        if let Some(last) = lines.last_mut() {
-            *last = format!("{}{more}", fit(last, width.saturating_sub(more.width())).trim_end());
+    let beside = if step.is_empty() { format!("{word}{fact}") } else { format!("{word}{fact} ({step})") };
+    // What is good to know reads on; what is to be done stands on lines of its own where it is much.
+    let (facts, steps) = if step.is_empty() || notice.severity == Severity::Info || beside.width() <= width {
+        (wrap(&beside, ""), Vec::new())
+    } else if most == 1 {
+        (vec![format!("{word}{step}: {fact}")], Vec::new())
+    } else {
+        (wrap(&format!("{word}{fact}"), ""), wrap(&step, "  "))
+    };
+    // Whoever wants the rest finds it among the notices.
+    let more = theme.keys.fill(" ~ {notices}");
+    let shorten = |mut lines: Vec<String>, most: usize| {
+        if lines.len() > most || lines.iter().any(|line| line.width() > width) {
+            lines.truncate(most);
+            if let Some(last) = lines.last_mut() {
+                *last = format!("{}{more}", fit(last, width.saturating_sub(more.width())).trim_end());
+            }
         }
-    }
-    lines.into_iter().map(|text| Line::styled(format!(" {}", fit(&text, width)), style)).collect()
+        lines
+    };
+    let steps = shorten(steps, most.saturating_sub(1));
+    let facts = shorten(facts, most - steps.len());
+    facts.into_iter().chain(steps).map(|text| Line::styled(format!(" {}", fit(&text, width)), style)).collect()
 }
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
     let scope = app.scope();
     // A dialog names its own keys.
-    if !matches!(scope, Scope::List | Scope::Node | Scope::Files | Scope::Ports | Scope::Events | Scope::Pods) {
+    let screens = [Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Pods, Scope::Signals];
+    if !screens.contains(&scope) {
         return;
     }
     let hints = app.hints().into_iter();
@@ -96,7 +108,7 @@ pub(super) fn draw_input(
     theme: &Theme,
 ) {
     frame.render_widget(Clear, area);
-    let text = visible(input.value());
+    let (text, at) = typed_part(input, usize::from(area.width).saturating_sub(1));
     let (told, style) = error.map_or_else(|| (hint.to_owned(), theme.dim), |error| (visible(error), theme.bad));
     let mut spans = vec![Span::styled(sign, theme.key), Span::raw(text)];
     let room = usize::from(area.width).saturating_sub(spans.iter().map(Span::width).sum::<usize>() + 3);
@@ -111,7 +123,7 @@ pub(super) fn draw_input(
         frame.render_widget(Paragraph::new(lines), above);
     }
     frame.render_widget(Line::from(spans), area);
-    let column = area.x + 1 + input.visual_cursor() as u16;
+    let column = area.x + 1 + at as u16;
     if column < area.right() {
         frame.set_cursor_position((column, area.y));
     }

@@ -22,6 +22,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) 
     };
     let name = if area.width >= 40 { " nodewatch  " } else { " " };
     let mut spans = vec![Span::styled(name, theme.title), Span::styled(visible(&app.session.place_text()), place)];
+    // Where agents go, when that is not a namespace of the session's own.
+    let namespace = app.session.terms.namespace.as_deref();
+    spans.extend(namespace.map(|name| Span::styled(format!("  ns {}", visible(name)), theme.plain)));
     spans.extend(guard.map(|word| Span::styled(format!("  {word}"), theme.warn)));
     if app.session.life.began.is_some() {
         spans.push(Span::raw(format!("  session {}", app.session.terms.id)));

@@ -5,7 +5,7 @@
 use nodewatch_protocol::UnixMillis;
 use ratatui::layout::{Position, Rect};
 
-use crate::screens::cursor::RowKey;
+use crate::screens::{App, Input, cursor::RowKey};
 
 /// What a place on the screen stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,9 +26,16 @@ pub struct Hits {
     chart: Option<(Rect, UnixMillis, UnixMillis)>,
     /// The row that is shown under the cursor.
     pub cursor: Option<RowKey>,
+    /// The first line that is shown of a dialog whose text scrolls.
+    pub first_line: Option<usize>,
 }
 
 impl Hits {
+    /// Those of a frame with a dialog.
+    pub(super) fn of_dialog(first_line: Option<usize>) -> Self {
+        Self { first_line, ..Self::default() }
+    }
+
     /// Rows from the top of an area on.
     pub(super) fn rows(&mut self, area: Rect, rows: impl Iterator<Item = RowKey>) {
         for (line, row) in rows.take(usize::from(area.height)).enumerate() {
@@ -44,6 +51,11 @@ impl Hits {
 
     pub(super) fn chart(&mut self, area: Rect, from: UnixMillis, to: UnixMillis) {
         self.chart = Some((area, from, to));
+    }
+
+    /// What the app does not know of what it shows: how far a text can be scrolled, its drawing says.
+    pub fn news(&self, app: &App) -> Option<Input> {
+        self.first_line.filter(|first| *first != app.picture().scroll).map(Input::Sees)
     }
 
     /// What is there.

@@ -22,6 +22,7 @@ mod node;
 mod nodes;
 mod pods;
 mod ports;
+mod signals;
 mod tail;
 mod theme;
 mod widgets;
@@ -42,6 +43,7 @@ use crate::screens::{App, Layer, Screen, View};
 const TEXT_FILTER_HINT: &str = "regex, !regex, node:name, text:word, place:S3";
 const FILTER_HINT: &str = "regex, !regex, address, pod:NAME, svc:NAME, zone:1a, -l label=value";
 const PORT_FILTER_HINT: &str = "regex, !regex, port:22, class:unexpected, scope:all, device:, node:, owner:";
+const SIGNAL_FILTER_HINT: &str = "regex, !regex, name:conntrack, source:snmp, unit:packets";
 /// Below this many rows the list has the screen for itself.
 const ROOM_FOR_DETAIL: u16 = 16;
 
@@ -86,33 +88,41 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: &Theme) -> Hits {
         Screen::Events => events::draw(frame, middle, app, theme, &mut hits),
         Screen::Pods => pods::draw(frame, middle, app, theme, &mut hits),
         Screen::Tail => tail::draw(frame, middle, app, theme),
+        Screen::Signals => signals::draw(frame, middle, app, theme, &mut hits),
     }
     footer::draw(frame, bottom, app, theme);
-    if let Some(layer) = app.top() {
-        draw_layer(frame, (area, bottom), app, layer, theme);
-    }
+    let first_line = app.top().and_then(|layer| draw_layer(frame, (area, bottom), app, layer, theme));
     if !theme.symbols.unicode {
         in_ascii(frame.buffer_mut());
     }
     // What lies under a dialog is nobody's to point at.
     if app.top().is_some() {
-        return Hits::default();
+        return Hits::of_dialog(first_line);
     }
     hits.cursor = hits.cursor.take().or_else(|| app.row_under_cursor());
     hits
 }
 
-fn draw_layer(frame: &mut Frame<'_>, (area, bottom): (Rect, Rect), app: &App, layer: &Layer, theme: &Theme) {
+/// Draws it; the first line that is shown of a text that scrolls.
+fn draw_layer(
+    frame: &mut Frame<'_>,
+    (area, bottom): (Rect, Rect),
+    app: &App,
+    layer: &Layer,
+    theme: &Theme,
+) -> Option<usize> {
     match layer {
+        Layer::Help(reading) => return Some(dialogs::help::draw(frame, area, app, reading, theme)),
+        Layer::Notices(reading) => return Some(dialogs::notices::draw(frame, area, app, reading, theme)),
+        Layer::History(history) => return Some(dialogs::history::draw(frame, area, app, history, theme)),
+        Layer::Exit(view) => return dialogs::exit::draw(frame, area, app, *view, theme),
         Layer::Filter(line) => {
             footer::draw_input(frame, bottom, "/", &line.input, line.error.as_deref(), filter_hint(app), theme);
         }
         Layer::Command(line) => {
             footer::draw_input(frame, bottom, ":", &line.input, line.error.as_deref(), &app.command_hint(), theme);
         }
-        Layer::Help(reading) => dialogs::help::draw(frame, area, app, reading, theme),
-        Layer::Notices(reading) => dialogs::notices::draw(frame, area, app, reading, theme),
-        Layer::History(history) => dialogs::history::draw(frame, area, app, history, theme),
+        Layer::Signal(view) => dialogs::signal::draw(frame, area, app, *view, theme),
         Layer::Form(form) => dialogs::form::draw(frame, area, app, form, theme),
         Layer::Typed(typed) => {
             dialogs::typed::draw(frame, area, typed, app.session.joining.is_wanted(), theme);
@@ -121,8 +131,8 @@ fn draw_layer(frame: &mut Frame<'_>, (area, bottom): (Rect, Rect), app: &App, la
         Layer::Sessions(list) => dialogs::sessions::draw(frame, area, app, list, theme),
         Layer::Contexts(contexts) => dialogs::contexts::draw(frame, area, app, contexts, theme),
         Layer::Sides(view) => dialogs::sides::draw(frame, area, app, *view, theme),
-        Layer::Exit(view) => dialogs::exit::draw(frame, area, app, *view, theme),
     }
+    None
 }
 
 /// What the library draws of charts, and letters of others that the terminal has no sign for.
@@ -145,9 +155,11 @@ fn filter_hint(app: &App) -> &'static str {
             View::Flows => "regex, !regex, from:10.0.0.1, to:, proto:udp, tunnel:vxlan",
             View::Files => "regex, !regex, file:name, place:S3",
             View::Events | View::Capture => "regex, !regex, text:word",
+            View::Signals => "regex, !regex, name:conntrack, item:eth0, source:snmp",
         },
         Screen::Ports => PORT_FILTER_HINT,
         Screen::Pods => "regex, !regex, pod:name, node:name, address:10.1.2.3, phase:pending",
+        Screen::Signals => SIGNAL_FILTER_HINT,
         Screen::Files | Screen::Events | Screen::Tail => TEXT_FILTER_HINT,
     }
 }

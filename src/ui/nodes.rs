@@ -84,7 +84,7 @@ fn columns(
     layout: Layout,
     wider: &[(Column, usize)],
     empty: &[Column],
-    urgent: Option<Column>,
+    urgent: &[Column],
 ) -> Vec<(Column, &'static str, usize, bool)> {
     let mut chosen: Vec<_> = COLUMNS.to_vec();
     let spare = |mut column: (Column, &'static str, usize, bool, u8)| {
@@ -93,8 +93,9 @@ fn columns(
     };
     chosen.splice(1..1, WIDE.map(spare));
     chosen.retain(|column| !empty.contains(&column.0));
-    for column in chosen.iter_mut().filter(|column| urgent == Some(column.0)) {
-        column.4 = 0;
+    for column in chosen.iter_mut().filter(|column| urgent.contains(&column.0)) {
+        // Of the same as a node's status, and behind it.
+        column.4 = u8::from(column.0 == Column::Drops);
     }
     for column in &mut chosen {
         let needed = wider.iter().filter(|(wider, _)| *wider == column.0).map(|(_, needed)| *needed).max();
@@ -126,10 +127,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
     let addresses = shown.iter().filter_map(|state| Some(state.node.addresses.first()?.to_string().len()));
     let wider = [(Column::Status, if both { BOTH } else { 0 }), (Column::Address, addresses.max().unwrap_or(0))];
     let longest = shown.iter().map(|state| visible(&state.node.name.0).width()).max().unwrap_or(0).max(NAME_AT_LEAST);
-    // What flaps is what somebody looks for, also where there is little room.
+    // What flaps and what was dropped is what somebody looks for, also where there is little room.
     let flaps = shown.iter().any(|state| state.worst_flap(app.session.now).is_some());
-    let urgent = flaps.then_some(Column::Changes);
-    let mut columns = columns(width, longest + 1, app.layout, &wider, &empty_columns(&shown), urgent);
+    // In the wide list somebody has asked for other columns.
+    let drops = !app.layout.wide && shown.iter().any(|state| has_dropped(state));
+    let urgent = [flaps.then_some(Column::Changes), drops.then_some(Column::Drops)];
+    let urgent: Vec<Column> = urgent.into_iter().flatten().collect();
+    let mut columns = columns(width, longest + 1, app.layout, &wider, &empty_columns(&shown), &urgent);
     let fixed: usize = columns.iter().map(|column| column.2 + 1).sum();
     let room = width.saturating_sub(3 + fixed);
     let name_width = room.min(longest + 1);
@@ -222,7 +226,13 @@ fn empty(app: &App, shown: usize, theme: &Theme) -> Option<String> {
             )
         }
         Listing::Current if app.session.nodes.is_empty() => " the cluster has no nodes".to_owned(),
-        Listing::Current if app.list.workloads.waiting => " looking up pods and services ...".to_owned(),
+        Listing::Current if app.list.workloads.waiting && app.list.workloads.found.is_none() => {
+            " looking up pods and services ...".to_owned()
+        }
+        Listing::Current if !app.layout.faults_only && app.leads_nowhere().is_some() => {
+            let why = app.leads_nowhere().unwrap_or_default();
+            format!(" {}\n {}", visible(&why), theme.keys.fill("{back} shows all"))
+        }
         Listing::Current => theme.keys.fill(" no nodes match: {back} shows all"),
     })
 }
@@ -370,8 +380,12 @@ fn drops(state: &NodeState, theme: &Theme) -> (String, Style) {
     let Some(statistics) = &state.counts.latest else { return (String::new(), theme.plain) };
     let dropped = statistics.dropped;
     let text = format!("{}/{}/{}", count(dropped.kernel), count(dropped.interface), count(dropped.queue));
-    let any = dropped.kernel > 0 || dropped.interface > 0 || dropped.queue > 0;
-    (text, if any { theme.bad } else { theme.dim })
+    (text, if has_dropped(state) { theme.bad } else { theme.dim })
+}
+
+fn has_dropped(state: &NodeState) -> bool {
+    let dropped = state.counts.latest.as_ref().map(|statistics| statistics.dropped);
+    dropped.is_some_and(|dropped| dropped.kernel > 0 || dropped.interface > 0 || dropped.queue > 0)
 }
 
 #[cfg(test)]
@@ -381,26 +395,30 @@ mod tests {
     #[test]
     fn columns_go_by_priority_and_the_agent_goes_last() {
         let narrow = Layout::default();
-        let of = |width| columns(width, NAME_AT_LEAST, narrow, &[], &[], None);
+        let of = |width| columns(width, NAME_AT_LEAST, narrow, &[], &[], &[]);
         assert_eq!(of(250).len(), COLUMNS.len() + WIDE.len(), "room for all is used");
-        assert_eq!(columns(250, 160, narrow, &[], &[], None).len(), COLUMNS.len(), "but a name comes first");
+        assert_eq!(columns(250, 160, narrow, &[], &[], &[]).len(), COLUMNS.len(), "but a name comes first");
         assert!(of(80).iter().all(|column| column.0 != Column::Spark && column.0 != Column::Zone));
         assert!(of(80).iter().any(|column| column.0 == Column::Drops));
         assert!(of(31).iter().all(|column| column.0 == Column::Agent));
         assert!(of(1).is_empty());
-        let flaps = columns(80, NAME_AT_LEAST, narrow, &[], &[], Some(Column::Changes));
+        let flaps = columns(80, NAME_AT_LEAST, narrow, &[], &[], &[Column::Changes]);
         assert!(flaps.iter().any(|column| column.0 == Column::Changes), "what is urgent stays");
-        let bare = columns(250, NAME_AT_LEAST, narrow, &[], &[Column::Zone], None);
+        let both = columns(80, NAME_AT_LEAST, narrow, &[], &[], &[Column::Changes, Column::Drops]);
+        for urgent in [Column::Changes, Column::Drops] {
+            assert!(both.iter().any(|column| column.0 == urgent), "and pushes nothing urgent away");
+        }
+        let bare = columns(250, NAME_AT_LEAST, narrow, &[], &[Column::Zone], &[]);
         assert!(bare.iter().all(|column| column.0 != Column::Zone), "what is empty on every row takes no room");
     }
 
     #[test]
     fn the_wide_list_has_addresses_and_can_be_moved_through() {
         let wide = Layout { wide: true, ..Layout::default() };
-        let of = |width, layout| columns(width, NAME_AT_LEAST, layout, &[], &[], None);
+        let of = |width, layout| columns(width, NAME_AT_LEAST, layout, &[], &[], &[]);
         assert!(of(120, wide).iter().any(|column| column.0 == Column::Address));
         let six = (Column::Address, "2600:1f18:1234:5600:aaaa:bbbb:cccc:dddd".len());
-        let sixes = columns(200, NAME_AT_LEAST, wide, &[six], &[], None);
+        let sixes = columns(200, NAME_AT_LEAST, wide, &[six], &[], &[]);
         assert!(sixes.iter().any(|column| column.0 == Column::Address && column.2 == 39), "an IPv6 address is whole");
         let moved = Layout { first_column: 4, ..wide };
         assert!(of(300, moved).iter().all(|column| column.0 != Column::Address));

@@ -2,7 +2,9 @@
 //!
 //! Only the rows that fit are made: there may be tens of thousands.
 
-use nodewatch_protocol::{Port, ProbeOutcome};
+mod marks;
+
+use nodewatch_protocol::{AcceptQueue, Port, ProbeOutcome};
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
@@ -12,6 +14,7 @@ use ratatui::{
 };
 use unicode_width::UnicodeWidthStr;
 
+use self::marks::{Mark, Marks};
 use super::{
     Hits, Theme,
     widgets::{crumbs, cursor_row, first_shown, fit, fit_middle, fit_right, short_name, wrapped_lines},
@@ -23,7 +26,11 @@ use crate::{
         App,
         ports::{Mode, PortGroup, Ports},
     },
-    session::probes::{ProbeResult, probe_text},
+    session::{
+        Permission,
+        node::NodeState,
+        probes::{ProbeResult, probe_in_short, probe_text},
+    },
 };
 
 /// Rows below the list for what there is to say of the cursor's row.
@@ -40,7 +47,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
     frame.render_widget(title_line(app, usize::from(title.width), theme), title);
     frame.render_widget(tab_line(ports, tabs, theme, hits), tabs);
     if ports.is_empty() {
-        let text = if ports.lists.is_empty() {
+        let text = if ports.lists.is_empty() && app.session.permission == Permission::ReadOnly {
+            "  no ports yet: no agent has told any, and this is read-only"
+        } else if ports.lists.is_empty() {
             "  no ports yet: deploy to nodes first ({back}, {mark}, {deploy})"
         } else {
             "  no ports match: {back} shows all"
@@ -67,12 +76,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
                 format!("   {} {} {}  NODES", fit("PORT", 11), fit_right("OPEN", 9), fit("CLASS", 28)),
                 theme.dim,
             ));
-            lines.extend(shown.map(|at| group_row(ports, at, width, theme)));
+            let marks = Marks::of(app);
+            lines.extend(shown.map(|at| group_row(ports, &marks, at, width, theme)));
         }
         Mode::Matrix => {
             let nodes = Matrix::of(ports, width);
             lines.push(nodes.head(ports, theme));
-            lines.extend(shown.map(|at| nodes.row(ports, at, theme)));
+            let marks = Marks::of(app);
+            lines.extend(shown.map(|at| nodes.row(ports, &marks, at, theme)));
         }
     }
     // Below the heads.
@@ -213,10 +224,17 @@ impl Columns {
             Span::styled(format!("{} ", fit(class, 10)), style),
             Span::styled(since, theme.dim),
         ];
-        let flap = app.session.nodes.get(name).and_then(|state| state.flap(&listed.port, app.session.now));
-        let flap = flap.filter(|_| listed.socket).map(|flap| (format!("FLAPS: {}", flap.how()), theme.bad));
-        spans.push(match probe_of(app, name, listed, theme).or(flap) {
-            Some((text, style)) => Span::styled(fit(&visible(&text), self.owner), style),
+        let state = app.session.nodes.get(name).filter(|_| listed.socket);
+        let flap = state.and_then(|state| state.flap(&listed.port, app.session.now));
+        let flap = flap.map(|flap| (format!("FLAPS: {}", flap.how()), format!("FLAPS x{}", flap.closed), theme.bad));
+        let full = state.and_then(|state| full_queue(state, listed));
+        let full = full
+            .map(|queue| (format!("FULL: {} wait, backlog {}", queue.waiting, queue.limit), "FULL".into(), theme.bad));
+        spans.push(match probe_of(app, name, listed, theme).or(flap).or(full) {
+            Some((text, short, style)) => {
+                let text = visible(&text);
+                Span::styled(fit(if text.width() <= self.owner { &text } else { &short }, self.owner), style)
+            }
             None => Span::styled(fit(&why(listed), self.owner), theme.dim),
         });
         Some(Line::from(spans))
@@ -238,7 +256,7 @@ pub(super) fn why(listed: &ListedPort) -> String {
     parts.collect::<Vec<_>>().join(", ")
 }
 
-fn group_row(ports: &Ports, at: usize, width: usize, theme: &Theme) -> Line<'static> {
+fn group_row(ports: &Ports, marks: &Marks, at: usize, width: usize, theme: &Theme) -> Line<'static> {
     let Some(group) = ports.groups.get(at) else { return Line::default() };
     let selected = at == ports.cursor;
     let all = ports.lists.len();
@@ -266,11 +284,17 @@ fn group_row(ports: &Ports, at: usize, width: usize, theme: &Theme) -> Line<'sta
     } else {
         format!("not on {}", names(false))
     };
+    let marked = marks.text(group.key);
+    let (counts, style) = if marked.is_empty() {
+        (class_counts(group), worst(group, theme))
+    } else {
+        (format!("{marked} {}", class_counts(group)), theme.bad)
+    };
     Line::from(vec![
         Span::styled(if selected { theme.symbols.cursor } else { " " }, theme.accent),
         Span::styled(format!("  {} ", fit(&group.key.to_string(), 11)), theme.plain),
         Span::styled(format!("{} ", fit_right(&format!("{open}/{all}"), 9)), some),
-        Span::styled(format!("{}  ", fit(&class_counts(group), 28)), worst(group, theme)),
+        Span::styled(format!("{}  ", fit(&counts, 28)), style),
         Span::styled(fit(&text, room), theme.dim),
     ])
 }
@@ -328,7 +352,7 @@ impl Matrix {
         Line::styled(head, theme.dim)
     }
 
-    fn row(&self, ports: &Ports, at: usize, theme: &Theme) -> Line<'static> {
+    fn row(&self, ports: &Ports, marks: &Marks, at: usize, theme: &Theme) -> Line<'static> {
         let Some(group) = ports.groups.get(at) else { return Line::default() };
         let selected = at == ports.cursor;
         let mut spans = vec![
@@ -338,13 +362,15 @@ impl Matrix {
         for node in self.first..self.first + self.nodes {
             // Nodes of a group are in order.
             let found = group.nodes.binary_search_by_key(&node, |(known, _)| *known);
-            let (word, style) = match found.map(|at| group.nodes[at].1) {
-                Err(_) => (".", theme.dim),
-                Ok(PortClass::Unknown) => ("o", theme.plain),
-                Ok(PortClass::Expected) => ("o", theme.good),
-                Ok(PortClass::Unexpected) => ("o!", theme.warn),
-                Ok(PortClass::ByRules) => ("r", theme.accent),
-                Ok(PortClass::Dead) => ("DEAD", theme.bad),
+            let (word, style) = match (marks.at(node, group.key), found.map(|at| group.nodes[at].1)) {
+                (Some(Mark::Flaps), _) => ("FLAP", theme.bad),
+                (Some(Mark::Full), _) => ("FULL", theme.bad),
+                (None, Err(_)) => (".", theme.dim),
+                (None, Ok(PortClass::Unknown)) => ("o", theme.plain),
+                (None, Ok(PortClass::Expected)) => ("o", theme.good),
+                (None, Ok(PortClass::Unexpected)) => ("o!", theme.warn),
+                (None, Ok(PortClass::ByRules)) => ("r", theme.accent),
+                (None, Ok(PortClass::Dead)) => ("DEAD", theme.bad),
             };
             spans.push(Span::styled(fit(word, self.cell), style));
         }
@@ -372,9 +398,23 @@ fn fact_lines(app: &App, width: usize, theme: &Theme) -> Vec<Line<'static>> {
                 worst(group, theme),
             );
             if ports.mode == Mode::Matrix {
-                let legend = "o open, o! unexpected, r served by packet rules, DEAD expected but missing, . closed; \
-                              {left} {right} scroll";
+                let legend = "o open, o! unexpected, r served by packet rules, DEAD should answer and nothing does, \
+                              FLAP closes again and again, FULL accept queue full, . closed; {left} {right} scroll";
                 say(theme.keys.fill(legend), theme.dim);
+            }
+            for (name, _) in &ports.lists {
+                let Some(state) = app.session.nodes.get(name) else { continue };
+                for flap in state.flaps_now(app.session.now).filter(|flap| PortKey::from(flap.port) == group.key) {
+                    say(format!("{flap}, on {name}"), theme.bad);
+                }
+                let full = state.ports.queues.values().filter(|queue| queue.is_full());
+                for queue in full.filter(|queue| PortKey::from(queue.port) == group.key) {
+                    let AcceptQueue { port, waiting, limit } = queue;
+                    say(
+                        format!("accept queue of {port} full on {name}: {waiting} wait, the backlog is {limit}"),
+                        theme.bad,
+                    );
+                }
             }
             for ((name, key), probe) in &app.session.ports.probes {
                 if *key == group.key {
@@ -392,18 +432,32 @@ pub(super) fn fact_of(app: &App, name: &NodeName, listed: &ListedPort, theme: &T
     let probe = app.session.ports.probes.get(&(name.clone(), PortKey::from(listed.port)));
     let gaps = app.session.nodes.get(name).into_iter().flat_map(|state| &state.ports.gaps);
     let flap = app.session.nodes.get(name).and_then(|state| state.flap(&listed.port, app.session.now));
+    let full = app.session.nodes.get(name).and_then(|state| full_queue(state, listed));
+    let full = full
+        .map(|queue| format!("accept queue full: {} connections wait, the backlog is {}", queue.waiting, queue.limit));
     std::iter::once((format!("{} on {name}: {class}{}", place(listed), reason(listed)), style))
+        .chain(full.map(|text| (text, theme.bad)))
         .chain(flap.map(|flap| (flap.to_string(), theme.bad)))
         .chain(probe.map(|probe| (probe_line(name, probe), theme.accent)))
         .chain(gaps.map(|gap| (gap.clone(), theme.warn)))
         .collect()
 }
 
-/// What came of the last probe of a port.
-pub(super) fn probe_of(app: &App, name: &NodeName, listed: &ListedPort, theme: &Theme) -> Option<(String, Style)> {
+/// A port's accept queue, where it takes no more.
+fn full_queue<'a>(state: &'a NodeState, listed: &ListedPort) -> Option<&'a AcceptQueue> {
+    state.ports.queues.get(&listed.port).filter(|queue| queue.is_full())
+}
+
+/// What came of the last probe of a port, also in short.
+pub(super) fn probe_of(
+    app: &App,
+    name: &NodeName,
+    listed: &ListedPort,
+    theme: &Theme,
+) -> Option<(String, String, Style)> {
     let probe = app.session.ports.probes.get(&(name.clone(), listed.port.into()))?;
     let style = if probe.probed.outcome == ProbeOutcome::Reached { theme.good } else { theme.bad };
-    Some((probe_text(&probe.probed), style))
+    Some((probe_text(&probe.probed), probe_in_short(&probe.probed), style))
 }
 
 fn place(listed: &ListedPort) -> String {
@@ -418,7 +472,7 @@ fn place(listed: &ListedPort) -> String {
 fn reason(listed: &ListedPort) -> String {
     let why = match listed.class {
         PortClass::ByRules => ", forwarded to its pods by packet rules",
-        PortClass::Dead => ", but nothing can answer",
+        PortClass::Dead => ": should answer, and nothing does",
         _ => "",
     };
     let parts: Vec<&str> = [&*listed.why, &*listed.owner].into_iter().filter(|part| !part.is_empty()).collect();

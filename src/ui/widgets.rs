@@ -7,6 +7,7 @@ use ratatui::{
     text::{Line, Span},
     widgets::{Block, BorderType, Clear, Paragraph, Wrap},
 };
+use tui_input::Input;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::Theme;
@@ -115,11 +116,13 @@ pub(super) fn wrapped(text: &str) -> Paragraph<'static> {
     Paragraph::new(text.to_owned()).wrap(Wrap { trim: false })
 }
 
-/// Lines from that offset on; the offset never goes past the last screenful, and a very large one is from the end.
-pub(super) fn scrolled(frame: &mut Frame<'_>, area: Rect, lines: Vec<Line<'static>>, scroll: usize) {
+/// Lines from that offset on; the offset never goes past the last screenful, and a very large one is from the end. Which
+/// line is the first.
+pub(super) fn scrolled(frame: &mut Frame<'_>, area: Rect, lines: Vec<Line<'static>>, scroll: usize) -> usize {
     let first = first_line(lines.len(), usize::from(area.height), scroll);
     let shown: Vec<Line<'static>> = lines.into_iter().skip(first).take(usize::from(area.height)).collect();
     frame.render_widget(Paragraph::new(shown), area);
+    first
 }
 
 /// The first of so many lines that is shown.
@@ -198,6 +201,79 @@ pub(super) fn wrapped_lines(text: &str, indent: usize, width: usize, style: Styl
     lines.iter().map(|line| Line::styled(format!("{}{line}", " ".repeat(indent)), style)).collect()
 }
 
+/// A line in at most that many columns, with a sign where it is cut.
+pub(super) fn cut(line: Line<'static>, width: usize) -> Line<'static> {
+    if line.width() <= width {
+        return line;
+    }
+    let mut left = width;
+    let mut whole = Line { spans: Vec::new(), ..line };
+    for span in line.spans {
+        let needed = span.width();
+        // One column is for the sign.
+        if needed < left {
+            left -= needed;
+            whole.spans.push(span);
+        } else {
+            let fitted = if needed == left { format!("{} ", span.content) } else { span.content.into_owned() };
+            whole.spans.push(Span::styled(fit(&fitted, left), span.style));
+            break;
+        }
+    }
+    whole
+}
+
+/// What is seen of a line that is being typed, in that many columns, and where in it its cursor is: what is around the
+/// cursor stays in sight.
+pub(super) fn typed_part(input: &Input, width: usize) -> (String, usize) {
+    let value = input.value();
+    let at = value.char_indices().nth(input.cursor()).map_or(value.len(), |(at, _)| at);
+    let (before, behind) = (visible(&value[..at]), visible(&value[at..]));
+    // Behind the text the cursor takes a column of its own.
+    if before.width() + behind.width().max(1) <= width {
+        return (format!("{before}{behind}"), before.width());
+    }
+    if width == 0 {
+        return (String::new(), 0);
+    }
+    let (some, few) = (width / 4, width.saturating_sub(2));
+    let shown_behind = behind.width().clamp(1, some.max(1));
+    if before.width() <= few && before.width() + shown_behind <= width {
+        return (fit(&format!("{before}{behind}"), width).trim_end().to_owned(), before.width());
+    }
+    let front = tail_of(&before, width.saturating_sub(shown_behind));
+    let place = front.width();
+    (format!("{front}{}", fit(&behind, shown_behind)).trim_end().to_owned(), place)
+}
+
+/// The end of a text in at most that many columns, behind a sign.
+fn tail_of(text: &str, width: usize) -> String {
+    let mut from = text.len();
+    let mut used = 1;
+    for (at, character) in text.char_indices().rev() {
+        used += character.width().unwrap_or(0);
+        if used > width {
+            break;
+        }
+        from = at;
+    }
+    if width == 0 { String::new() } else { format!("~{}", &text[from..]) }
+}
+
+/// Keys with what they do here, for a dialog's last lines: none is cut off.
+pub(super) fn key_lines(keys: &[(Action, &str)], width: usize, theme: &Theme) -> Vec<Line<'static>> {
+    let mut lines: Vec<Line<'static>> = Vec::new();
+    for key in keys {
+        let one = key_line(std::slice::from_ref(key), theme);
+        match lines.last_mut() {
+            // The blanks behind the last need no room.
+            Some(line) if line.width() + one.width() <= width + 2 => line.spans.extend(one.spans),
+            _ => lines.push(one),
+        }
+    }
+    lines
+}
+
 /// Keys with what they do here, for a dialog's last line.
 pub(super) fn key_line(keys: &[(Action, &str)], theme: &Theme) -> Line<'static> {
     let mut spans = Vec::new();
@@ -220,6 +296,40 @@ mod tests {
                 assert_eq!(fit_right(text, width).width(), width, "{text:?} in {width}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_typed_is_seen_around_its_cursor() {
+        let long = "tcp port 8080 and host db.example.com and not 日本語のノード";
+        for cursor in 0..=long.chars().count() {
+            let input = Input::new(long.to_owned()).with_cursor(cursor);
+            for width in 0..80 {
+                let (shown, at) = typed_part(&input, width);
+                assert!(shown.width() <= width && at <= width, "{shown:?} in {width}");
+                if width > 8 {
+                    let before: String = long.chars().take(cursor).collect();
+                    let end: String = before.chars().rev().take(1).collect();
+                    assert!(at < width && shown.contains(&end), "{end:?} before the cursor: {shown:?} in {width}");
+                }
+            }
+        }
+        let (shown, at) = typed_part(&Input::new("a very long filter".to_owned()), 10);
+        assert_eq!((shown.as_str(), at), ("~g filter", 9), "the end that is typed is shown");
+    }
+
+    #[test]
+    fn a_line_that_is_cut_says_so_and_no_key_is_cut_off() {
+        let line =
+            |parts: &[&str]| Line::from(parts.iter().map(|part| Span::raw((*part).to_owned())).collect::<Vec<_>>());
+        for (width, shown) in [(9, "udp 53535"), (8, "udp 535~"), (5, "udp ~"), (4, "udp~"), (2, "u~"), (0, "")] {
+            assert_eq!(cut(line(&["udp ", "53535"]), width).to_string(), shown, "{width}");
+        }
+        let keys = [(Action::Open, "leave"), (Action::Mark, "change the line"), (Action::Back, "stay")];
+        let texts: Vec<String> = key_lines(&keys, 30, &Theme::standard()).iter().map(Line::to_string).collect();
+        assert_eq!(
+            texts.iter().map(|text| text.trim()).collect::<Vec<_>>(),
+            ["Enter leave", "Space change the line", "Esc stay"]
+        );
     }
 
     #[test]

@@ -76,10 +76,12 @@ fn held(value: &Value) {
 
 #[test]
 fn every_form_says_the_same() {
-    let _listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+    let target = listener.local_addr().expect("an address").to_string();
     for (arguments, kind) in [
         (&["nodes", "--local"][..], "node"),
         (&["ports", "--local"], "port_report"),
+        (&["probe", "--local", &target, "--count", "2"], "probe"),
         (&["preflight", "--local"], "preflight_check"),
         (&["config"], "setting"),
     ] {
@@ -107,6 +109,33 @@ fn every_form_says_the_same() {
     let node = printed(&["nodes", "--local", "-o", "name"]);
     assert!(node.starts_with("node/"), "{node}");
     printed(&["ports", "--local", "--nodes", node.trim()]);
+}
+
+#[test]
+fn a_probe_counts_the_tries_that_were_answered_and_says_what_became_of_the_others() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+    let open = listener.local_addr().expect("an address").to_string();
+    // Nobody else is given the port of a socket that is bound, and only listening ones accept.
+    let bound = std::net::UdpSocket::bind("127.0.0.1:0").expect("bind");
+    let closed = format!("127.0.0.2:{}", bound.local_addr().expect("an address").port());
+    let output = run(&["probe", "--local", &open, &closed, "--count", "2", "-o", "json"]);
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    let text = String::from_utf8(output.stdout.clone()).expect("text");
+    let values: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    values.iter().for_each(held);
+    assert_eq!(values.len(), 2, "{text}");
+    let of = |value: &Value| (value["tries"].as_u64(), value["answered"].as_u64(), value["microseconds"].is_u64());
+    assert_eq!((of(&values[0]), of(&values[1])), ((Some(2), Some(2), true), (Some(2), Some(0), false)), "{text}");
+    assert!(values[0]["at_time"].is_string() && values[0]["protocol"] == "tcp", "{text}");
+    assert_eq!(values[1]["failures"][0]["outcome"], "refused", "{text}");
+    assert_eq!(values[1]["failures"][0]["count"], 2, "{text}");
+    let said = said(&output);
+    assert!(said.contains(&format!("trying {closed} 2 times from ")) && said.contains("nothing is left"), "{said}");
+
+    let table = run(&["probe", "--local", &closed, "--count", "1", "-q", "--no-headers"]);
+    let row = String::from_utf8_lossy(&table.stdout).into_owned();
+    assert_eq!((table.status.code(), row.lines().count()), (Some(3), 1), "{row}");
+    assert!(row.contains(" 0/1 ") && row.trim_end().ends_with("1 refused") && table.stderr.is_empty(), "{row}");
 }
 
 #[test]

@@ -48,12 +48,13 @@ fn a_capture_of_all_nodes_reaches_one_that_joins() {
     let Some(disturb) = disturb() else { return };
     let joined = Joined::begin(disturb);
     let out = tempfile::tempdir().expect("a folder");
-    let mut child = laptop::start(&["capture", "--all", "--out", out.path().to_str().expect("a path")]);
+    let folder = out.path().to_str().expect("a path");
+    let mut child = laptop::start(&["capture", "--all", "--rotate-time", "2s", "--out", folder]);
     let mut lines = errors(&mut child);
-    line_with(&mut lines, ": 1s");
+    laptop::files_come(out.path(), &nodes()[0], 1);
     joined.join();
     line_with(&mut lines, &format!("{NODE} joined"));
-    line_with(&mut lines, &format!("{NODE}: 1s"));
+    laptop::files_come(out.path(), NODE, 1);
     program::kill(&child, "INT");
     let rest: Vec<String> = lines.map_while(Result::ok).collect();
     assert_eq!(child.wait().expect("it ends").code(), Some(0), "{rest:?}");
@@ -123,7 +124,7 @@ fn a_node_that_joins_while_nobody_is_there_is_captured_and_found_again() {
     tmux.until_so("its capture", |screen| screen.lines().any(|line| line.contains(NODE) && line.contains('●')));
     tmux.keys(&["q", "Enter"]);
     let screen = tmux.until("EXIT ");
-    assert!(screen.contains("EXIT 0") && screen.contains("removed  DaemonSet"), "{screen}");
+    assert!(screen.contains("EXIT 0") && screen.contains("confirmed removed; nothing is left"), "{screen}");
     assert!(screen.contains(&format!("fetched  {} files, ", before + 1)), "{screen}");
     assert_eq!(leftovers(), "");
 }

@@ -3,12 +3,15 @@
 use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Output},
+    time::Duration,
 };
 
 use nodewatch_testing::{
     program::{self, said},
     terminal::Tmux,
 };
+
+use crate::kubernetes::until;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_nodewatch-tui");
 
@@ -57,6 +60,12 @@ pub fn run_to(code: i32, arguments: &[&str]) -> String {
 /// The program, running, with its output read here.
 pub fn start(arguments: &[&str]) -> Child {
     program::start(&mut command(arguments))
+}
+
+/// Waits until so many of a node's capture files are here, as they come while a capture runs.
+pub fn files_come(out: &Path, node: &str, count: usize) {
+    let here = || std::fs::read_dir(out.join(node)).map_or(0, Iterator::count);
+    until(&format!("{count} files of {node}"), Duration::from_secs(90), || here() >= count);
 }
 
 /// The program in a terminal of that size.

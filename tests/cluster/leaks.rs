@@ -598,14 +598,13 @@ fn a_pod_that_is_deleted_ends_its_nodes_part_of_a_capture() {
     let folder = out.path().to_str().expect("a path");
     let mut child =
         laptop::start(&["capture", "--all", "--duration", "45s", "--rotate-time", "3s", "--out", folder, "-o", "json"]);
-    let mut errors = program::errors(&mut child);
-    // Some files of three seconds each are closed by then.
-    for _ in 0..16 {
-        program::line_with(&mut errors, " packets, ");
-    }
-    let pod = &ours("pods")[0];
+    let errors = program::errors(&mut child);
+    let node = nodes()[0].clone();
+    // Files of three seconds each.
+    laptop::files_come(out.path(), &node, 3);
+    let pods = ours("pods");
+    let pod = pods.iter().find(|pod| pod["spec"]["nodeName"] == node.as_str()).expect("its agent");
     let (name, namespace) = (pod["metadata"]["name"].as_str(), pod["metadata"]["namespace"].as_str());
-    let node = pod["spec"]["nodeName"].as_str().expect("a node").to_owned();
     kubectl(&["delete", "pod", "--wait=false", "-n", namespace.expect("one"), name.expect("one")]);
     let begin = Instant::now();
     let said: Vec<String> = errors.map_while(Result::ok).collect();

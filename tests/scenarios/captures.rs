@@ -1,5 +1,7 @@
 //! Captures on their way: payloads asked about, grants, deliveries, freezes, the screen of all files.
 
+use std::path::Path;
+
 use nodewatch_protocol::{
     Amount, CaptureFile, CaptureSpec, CaptureState, Content, Delivery, FileState, Freeze, Hello, Recorder, Request,
     Response, RingState, SinkState, StopReason, Update,
@@ -9,12 +11,12 @@ use nodewatch_tui::{
         DeployProgress, FetchProgress, Group, Keep, Notice, Removal, S3Url, StoredFile, StoredSummary, TailLine,
         TailNews, TunnelChange, Way,
     },
-    screens::{Action, App, Edit, Layer, Scope, update},
+    screens::{Action, App, Edit, Input, Layer, Pointed, Scope, cursor::RowKey, update},
     session::{
         Effect, Event, Job,
         delivery::{STALLED, StorageInfo},
         exit::Phase,
-        files::MergedFile,
+        files::{FileRow, MadeFile},
         ledger::Found,
     },
 };
@@ -187,6 +189,28 @@ fn a_freeze_is_for_the_marked_recorders_or_for_all_and_brings_its_file_home() {
     assert_eq!(update(&mut app, tunnel("c", Update::Files(vec![saved])), NOW), [], "S3 is where c delivers");
 }
 
+/// `freeze` in another terminal, or before this program took the session up.
+#[test]
+fn what_another_program_has_fetched_is_looked_for_here_and_then_is_on_no_node_alone() {
+    let mut app = live();
+    let saved = CaptureFile { fetched: true, sha256: Some("aa".into()), ..file("1.pcapng", 100, FileState::Closed) };
+    let unfetched = file("2.pcapng", 100, FileState::Closed);
+    let list = || tunnel("b", Update::Files(vec![saved.clone(), unfetched.clone()]));
+    assert_eq!(update(&mut app, list(), NOW), [Effect::LookFor("b".into(), saved.clone())]);
+    assert_eq!(update(&mut app, list(), NOW), [], "once");
+    let names = |app: &App| {
+        let state = &app.session.nodes[&"b".into()];
+        state.unfetched().map(|file| file.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&app), ["1.pcapng", "2.pcapng"]);
+    let here = Event::Here { node: "b".into(), file: saved.name, path: "out/b/1.pcapng".into(), sha256: "aa".into() };
+    feed(&mut app, [here]);
+    assert_eq!(names(&app), ["2.pcapng"]);
+    let summary = app.session.summary();
+    let file = summary.nodes.iter().flat_map(|node| &node.files).find(|file| file.name == "1.pcapng").expect("listed");
+    assert!(file.kept && file.checked && file.place == "out/b/1.pcapng", "{file:?}");
+}
+
 /// An agent's word that a recorder is armed brings nothing here, and its list no more than a ring can have.
 #[test]
 fn only_what_this_program_froze_is_brought_home_and_no_more_than_a_ring_holds() {
@@ -289,18 +313,53 @@ fn the_files_screen_fetches_merges_copies_and_removes() {
     assert_eq!(key(&mut app, Action::Merge), [Effect::Merge(vec!["old.pcapng".into()])]);
     assert_eq!(key(&mut app, Action::Follow), [Effect::View("old.pcapng".into())]);
     // What was made of it is a row too, under the cursor, and opens.
-    feed(&mut app, [Event::Merged(MergedFile::new("merged-1.pcapng".into(), 2, 2330, 4096))]);
-    let row = app.file_rows().into_iter().find(|row| row.merged.is_some()).map(|row| (row.size(), row.packets()));
+    feed(&mut app, [Event::Made(MadeFile::merged("merged-1.pcapng".into(), 2, 2330, 4096))]);
+    let row = app.file_rows().into_iter().find(|row| row.made.is_some()).map(|row| (row.size(), row.packets()));
     assert_eq!(row, Some((4096, 2330)));
     assert_eq!(key(&mut app, Action::Follow), [Effect::View("merged-1.pcapng".into())]);
     assert_eq!(key(&mut app, Action::Remove), [], "it is not on a node");
     assert!(app.session.receipt().text().contains("merged   merged-1.pcapng  4.00 KiB"));
+    // So is a table that was saved, but it is nothing for Wireshark, and the cursor stays.
+    feed(&mut app, [Event::Made(MadeFile::table("out/ports-1.csv".into(), Path::new("out"), 7, 512))]);
+    assert_eq!(key(&mut app, Action::Follow), [Effect::View("merged-1.pcapng".into())]);
+    let at = app.file_rows().iter().position(FileRow::is_table).expect("a row");
+    let row = app.file_rows()[at].clone();
+    assert_eq!((row.key.text().as_str(), row.size(), row.packets()), ("saved/ports-1.csv", 512, 0));
+    let row = RowKey::File(row.key);
+    feed(&mut app, [Input::Pointed(Pointed::Row(row))]);
+    assert_eq!(key(&mut app, Action::Copy), [Effect::Copy("out/ports-1.csv".into())]);
+    for (action, told) in [(Action::Follow, "not for Wireshark"), (Action::Merge, "ports-1.csv is a table")] {
+        assert_eq!(key(&mut app, action), []);
+        assert!(app.latest_notice().is_some_and(|notice| notice.line().contains(told)), "{action:?}");
+    }
+    let receipt = app.session.receipt();
+    assert!(receipt.text().contains("saved    out/ports-1.csv  512 B"), "{}", receipt.text());
+    assert!(receipt.text().contains("open it: wireshark merged-1.pcapng"), "{}", receipt.text());
+    assert_eq!(receipt.json()["saved"][0]["path"], "out/ports-1.csv");
     // Removing is asked about, for every place that a file is in.
     key(&mut app, Action::Top);
     key(&mut app, Action::Remove);
     let effects = key(&mut app, Action::Open);
     assert!(matches!(&effects[0], Effect::Ask(_, Request::RemoveFile { .. })), "{effects:?}");
     assert!(matches!(&effects[1], Effect::RemoveStored(key) if key.contains("7f3a91c2")), "{effects:?}");
+}
+
+#[test]
+fn a_merge_that_ends_late_takes_no_marks_and_no_cursor_from_who_has_gone_on() {
+    let mut app = live();
+    feed(&mut app, [Event::Made(MadeFile::merged("one.pcapng".into(), 2, 1, 1))]);
+    feed(&mut app, [Event::Made(MadeFile::merged("two.pcapng".into(), 2, 1, 1))]);
+    key(&mut app, Action::Files);
+    key(&mut app, Action::Mark);
+    assert_eq!(key(&mut app, Action::Merge), [Effect::Merge(vec!["one.pcapng".into()])]);
+    // It takes minutes, and other files are chosen meanwhile.
+    key(&mut app, Action::ClearMarks);
+    key(&mut app, Action::Mark);
+    let marks = app.files.marks.clone();
+    assert_eq!(marks.iter().map(|key| key.name.as_str()).collect::<Vec<_>>(), ["two.pcapng"]);
+    feed(&mut app, [Event::Made(MadeFile::merged("three.pcapng".into(), 1, 1, 1))]);
+    assert_eq!(app.files.marks, marks);
+    assert_eq!(key(&mut app, Action::Follow), [Effect::View("two.pcapng".into())]);
 }
 
 /// The lines `words` as an agent's packets.

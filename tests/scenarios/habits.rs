@@ -214,6 +214,7 @@ fn commands_are_completed_brought_back_and_refused_by_name() {
     for (wrong, told) in [
         ("prots", "unknown command \"prots\"; available: nodes ports"),
         ("ports 22", "ports takes no argument, got \"22\""),
+        ("probe node-1:8090", "in a shell: nodewatch-tui probe node-1:8090 --from NODE"),
         ("ns A_B", "invalid namespace \"A_B\""),
         ("filter (", "invalid regular expression \"(\""),
         ("budget soon", "invalid duration \"soon\""),
@@ -255,7 +256,7 @@ fn every_screen_has_a_filter_whose_mistakes_are_told_while_typing() {
 fn tables_are_saved_and_rows_copied() {
     let mut app = busy();
     let saved = command(&mut app, "save nodes.json");
-    let [Effect::Save { name, contents }] = &saved[..] else { panic!("{saved:?}") };
+    let [Effect::Save { name, contents, rows: 5 }] = &saved[..] else { panic!("{saved:?}") };
     let first: serde_json::Value = serde_json::from_str(contents.lines().next().expect("a line")).expect("JSON");
     assert_eq!(name, "nodes.json");
     assert_eq!((&first["status"], contents.lines().count()), (&"Ready".into(), 5));
@@ -265,7 +266,7 @@ fn tables_are_saved_and_rows_copied() {
         assert!(told.contains("ends in neither .csv nor .json (name it FILE.csv or FILE.json)"), "{told}");
     }
     let saved = key(&mut app, Action::Save);
-    assert!(matches!(&saved[..], [Effect::Save { name, contents }]
+    assert!(matches!(&saved[..], [Effect::Save { name, contents, .. }]
         if name.starts_with("nodes-") && name.contains(".csv") && contents.starts_with("node,status,zone")));
     assert_eq!(key(&mut app, Action::Copy), [Effect::Copy("ip-10-0-1-12.eu-west-1.compute.internal".into())]);
     let mut app = reporting();

@@ -14,6 +14,8 @@ mod reports;
 #[path = "../support/sample.rs"]
 mod sample;
 mod seen;
+mod signals;
+mod small;
 mod starts;
 mod targets;
 mod views;
@@ -473,6 +475,18 @@ fn other_sessions_are_taken_up_or_removed_each_in_its_way() {
     assert_eq!(key(&mut app, Action::Open), [], "the other one is still being removed");
     assert_eq!(update(&mut app, Event::Sweep(SessionId::new(2), Removal::Finished), NOW), [Effect::Quit]);
     assert_eq!(app.session.next, Some(Next::Attach(SessionId::new(1))));
+
+    // What runs in another window is no leftover; who asks sees it, and nothing is done to it here.
+    let mut app = self::app();
+    feed(&mut app, [Event::Sessions { found: Ok(vec![session(3, Holder::Running)]), asked: false }]);
+    assert_eq!(app.layers.len(), 0);
+    feed(&mut app, [Event::Sessions { found: Ok(vec![session(3, Holder::Running)]), asked: true }]);
+    assert_eq!(app.layers.len(), 1);
+    for action in [Action::Open, Action::Remove] {
+        assert_eq!(key(&mut app, action), []);
+        let told = app.latest_notice().expect("told").line();
+        assert!(told.contains("another nodewatch-tui on this laptop"), "{told}");
+    }
 }
 
 fn job() -> nodewatch_tui::model::MadeObject {

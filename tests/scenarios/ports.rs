@@ -166,7 +166,7 @@ fn a_probe_comes_from_another_node_and_its_outcome_is_shown() {
     assert_eq!((&result.from, &result.probed), (&"b".into(), &probed));
     assert!(
         app.latest_notice()
-            .is_some_and(|notice| notice.headline.contains("10.0.0.1:22 of a 1 of 10 reached, 0.3 ms; 2 no answer"))
+            .is_some_and(|notice| notice.headline.contains("10.0.0.1:22 of a: 1 of 10 reached, 0.3 ms; 2 no answer"))
     );
 
     // A port that only its own node reaches, and a cluster with one agent.
@@ -180,6 +180,36 @@ fn a_probe_comes_from_another_node_and_its_outcome_is_shown() {
     key(&mut app, Action::Up);
     assert_eq!(key(&mut app, Action::Probe), []);
     assert!(app.latest_notice().is_some_and(|notice| notice.cause.contains("another node")));
+}
+
+/// As the command has it: several nodes try the same address, which may be nobody's.
+#[test]
+fn each_nodes_own_tries_of_an_address_are_its_own() {
+    let mut app = scanned();
+    let probe = |to: &str| Probe { protocol: PortProtocol::Tcp, to: to.parse().expect("an address"), tries: 2 };
+    let answer = |from: &str, probe, outcome| {
+        let probed = Probed::of(probe, vec![(ProbeOutcome::Reached, 300), (outcome, 300)]);
+        Event::Answer(from.into(), Request::Probe(probe), Some(Response::Probed(probed)))
+    };
+    let (of_a, elsewhere) = (probe("10.0.0.1:22"), probe("192.0.2.1:22"));
+    for (from, probe) in [("b", of_a), ("c", of_a), ("b", elsewhere)] {
+        feed(&mut app, [Event::Asked(from.into(), Request::Probe(probe))]);
+        assert!(app.session.ports.is_trying(&from.into(), probe));
+    }
+    feed(&mut app, [answer("b", of_a, ProbeOutcome::Reached), answer("c", of_a, ProbeOutcome::Refused)]);
+    let reached = |app: &App, from: &str, probe| {
+        app.session.ports.tried.get(&(from.into(), probe)).map(|result| result.probed.reached)
+    };
+    assert_eq!((reached(&app, "b", of_a), reached(&app, "c", of_a)), (Some(2), Some(1)));
+    // What is known of a node's port is what was seen last.
+    assert_eq!(app.session.ports.probes[&("a".into(), tcp(22))].from, "c".into());
+    // An answer to something else is none, and the try is over.
+    let other = Probed::of(of_a, vec![(ProbeOutcome::Reached, 1)]);
+    feed(&mut app, [Event::Answer("b".into(), Request::Probe(elsewhere), Some(Response::Probed(other)))]);
+    assert!(!app.session.ports.is_trying(&"b".into(), elsewhere) && reached(&app, "b", elsewhere).is_none());
+    feed(&mut app, [Event::Asked("b".into(), Request::Probe(elsewhere)), answer("b", elsewhere, ProbeOutcome::Silent)]);
+    assert_eq!(reached(&app, "b", elsewhere), Some(1));
+    assert!(app.latest_notice().is_some_and(|notice| notice.headline.starts_with("192.0.2.1:22: 1 of 2 reached")));
 }
 
 #[test]

@@ -214,7 +214,53 @@ fn marked_files_that_are_not_shown_are_named_too() {
     assert_eq!(key(&mut app, Action::Open).len(), 2);
 }
 
-fn other(holder: Holder) -> SessionSummary {
+#[test]
+fn keys_that_do_nothing_with_a_file_are_not_offered_and_say_what_does() {
+    let mut app = live();
+    let files = |name: &str, state| Update::Files(vec![file(name, 900, state)]);
+    feed(
+        &mut app,
+        [tunnel("a", files("1.pcapng", FileState::Open)), tunnel("b", files("2.pcapng", FileState::Closed))],
+    );
+    feed(&mut app, [tunnel("c", files("3.pcapng", FileState::Closed))]);
+    let done = FetchProgress::Done { path: "c/3.pcapng".into(), sha256: "00".into() };
+    feed(&mut app, [Event::Fetch("c".into(), "3.pcapng".into(), done)]);
+    key(&mut app, Action::Files);
+    let offered = |app: &App| {
+        let is = |action: Action| app.hints().iter().any(|(offered, _)| *offered == action);
+        [Action::Open, Action::Follow, Action::Copy, Action::Remove].map(is)
+    };
+    let step = |app: &App| app.session.notices.back().map(|(_, notice)| notice.next_step.clone()).unwrap_or_default();
+    assert_eq!(offered(&app), [false; 4], "it is being written");
+    assert_eq!(key(&mut app, Action::Follow), []);
+    assert!(step(&app).contains("it is being written"), "{}", step(&app));
+    assert_eq!(key(&mut app, Action::Remove), []);
+    assert_eq!(step(&app), "stop its capture first");
+    key(&mut app, Action::Down);
+    assert_eq!(offered(&app), [true, false, false, true], "it is on its node");
+    assert_eq!(key(&mut app, Action::Follow), []);
+    assert_eq!(step(&app), "{open} fetches it");
+    key(&mut app, Action::Down);
+    assert_eq!(offered(&app), [false, true, true, true], "it is here");
+    assert_eq!(key(&mut app, Action::Open), []);
+    assert_eq!(told(&app), "already on this laptop: c/3.pcapng");
+}
+
+#[test]
+fn a_removal_says_when_the_server_is_silent_and_when_it_is_slow() {
+    let mut app = live();
+    key(&mut app, Action::Quit);
+    key(&mut app, Action::Open);
+    assert_eq!(phase(&app), Some(Phase::Removing));
+    assert!(screen(&app).contains("(a namespace takes 5 to 10 s)"), "{}", screen(&app));
+    feed(&mut app, [Event::Removal(Removal::Silent(20))]);
+    assert!(screen(&app).contains("(the API server does not answer, 20s)"), "{}", screen(&app));
+    feed(&mut app, [Event::Removal(Removal::Silent(0))]);
+    update(&mut app, Event::Tick, NOW + 22_000);
+    assert!(screen(&app).contains("22s (slower than usual)"), "{}", screen(&app));
+}
+
+pub fn other(holder: Holder) -> SessionSummary {
     SessionSummary {
         id: SessionId::new(1),
         context: "c".into(),
@@ -235,7 +281,7 @@ fn another_session_goes_after_a_question_that_says_what_goes_with_it() {
     feed(&mut app, [Event::Sessions { found: Ok(vec![other(Holder::Detached)]), asked: true }]);
     assert_eq!(key(&mut app, Action::Remove), [Effect::AskHeld(id())]);
     assert!(screen(&app).contains("Asking its agents"), "{}", screen(&app));
-    let held = Held { node: "a".into(), capturing: true, files: 2, bytes: 4096 };
+    let held = Held { node: "a".into(), capturing: true, recorder: None, files: 2, bytes: 4096 };
     feed(&mut app, [Event::Held(id(), Ok(vec![held]))]);
     let drawn = screen(&app);
     assert!(drawn.contains("a: a running capture and 2 files (4.00 KiB) not copied"), "{drawn}");

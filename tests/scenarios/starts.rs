@@ -4,7 +4,7 @@
 use nodewatch_protocol::Recorder;
 use nodewatch_tui::{
     model::{Place, Sides},
-    screens::{Confirm, Layer},
+    screens::{Confirm, Layer, dialogs::form::Field},
     session::node::Pending,
 };
 
@@ -85,6 +85,27 @@ fn an_agent_that_is_on_its_way_captures_when_it_comes() {
     assert_eq!(key(&mut app, Action::Deploy), [deploys(&["a"])]);
     assert_eq!(key(&mut app, Action::Capture), [], "it is deployed once");
     assert_eq!(comes_up(&mut app, "a"), [start("a")]);
+}
+
+#[test]
+fn the_question_says_that_it_is_a_flight_recorder_or_how_files_rotate() {
+    for (fields, told) in [
+        (&[(Field::Recorder, "2m")][..], "Then starts a flight recorder (last 2m) on 3 nodes"),
+        (&[(Field::RotateTime, "7m")], "a new file each 7m."),
+    ] {
+        let mut app = listed();
+        key(&mut app, Action::MarkAll);
+        key(&mut app, Action::CaptureOptions);
+        if let Some(Layer::Form(form)) = app.layers.last_mut() {
+            for (field, text) in fields {
+                form.set(*field, text);
+            }
+        }
+        assert_eq!(key(&mut app, Action::Open), []);
+        let shown: String =
+            screen(&app, 80, 24).split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
+        assert!(shown.contains(told), "{shown}");
+    }
 }
 
 #[test]

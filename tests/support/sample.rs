@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use nodewatch_protocol::{
     AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Delivery, Dropped, Endpoint, FileState,
-    Flow, Hello, Mix, OwnersUpdate, PortOwner, PortProtocol, PortsKind, PortsUpdate, ReportState, Retention, RingState,
-    Share, SinkState, Statistics, Transport, Update, Window,
+    Flow, Hello, MissingSource, Mix, OwnersUpdate, PortOwner, PortProtocol, PortsKind, PortsUpdate, ReportState,
+    Retention, RingState, Share, SignalSeries, SignalsUpdate, SinkState, Statistics, Transport, Update, Window,
 };
 use nodewatch_tui::{
     model::{
@@ -122,6 +122,7 @@ pub fn file(name: &str, size: u64, state: FileState) -> CaptureFile {
         sha256: None,
         delivery: Delivery::Held,
         fetched: false,
+        since: 0,
     }
 }
 
@@ -195,6 +196,70 @@ pub fn busy() -> App {
     );
     feed(&mut app, [Input::Key(Action::Mark)]);
     app.list.cursor = Some(live.into());
+    app.session.notices.clear();
+    app
+}
+
+/// Every signal of a node that the samples have, and what moves in so many steps of five seconds.
+fn signals(item: &str, steps: u64) -> Vec<Update> {
+    let series = |(id, (name, item, value)): (usize, (&str, &str, u64))| SignalSeries {
+        id: id as u32,
+        name: name.into(),
+        item: item.into(),
+        value,
+        total: 0,
+    };
+    let told = [
+        ("tcp.listen_overflows", "", 14),
+        ("tcp.out_segs", "", 81_003_412),
+        ("tcp.established", "", 211),
+        ("udp.no_ports", "", 40),
+        ("conntrack.count", "", 201_300),
+        ("conntrack.max", "", 262_144),
+        ("conntrack.invalid", "", 3_100),
+        ("softnet.dropped", "", 0),
+        ("ena.pps_allowance_exceeded", item, 2_900),
+        ("ena.conntrack_allowance_available", item, 120_000),
+        ("link.rx_dropped", item, 12),
+    ];
+    let missing = MissingSource { source: "/proc/pressure".into(), reason: "this kernel does not have it".into() };
+    let whole = SignalsUpdate {
+        at: NOW,
+        since: Some(NOW),
+        told: told.into_iter().enumerate().map(series).collect(),
+        missing: Some(vec![missing]),
+        ..SignalsUpdate::default()
+    };
+    let step = |step: u64| SignalsUpdate {
+        at: NOW,
+        moved: vec![(1, 5_000 + step * 37 % 11 * 900), (2, 200 + step * 7 % 13), (6, step % 3), (8, step % 4 * 90)],
+        ..SignalsUpdate::default()
+    };
+    std::iter::once(whole).chain((0..steps).map(step)).map(Update::Signals).collect()
+}
+
+/// The reporting app, with signals of three nodes.
+pub fn counting() -> App {
+    let mut app = reporting();
+    let names: Vec<_> = app.session.nodes.keys().cloned().collect();
+    for (at, item) in [(0, "eth0"), (2, "ens5"), (3, "ev\u{1b}[2Jil")] {
+        for (step, update) in signals(item, 20).into_iter().enumerate() {
+            // Further back in time, so that there is something to see of the last two minutes.
+            let now = NOW - 100_000 + step as u64 * 5_000;
+            nodewatch_tui::screens::update(&mut app, tunnel(&names[at].0, update), now);
+        }
+    }
+    feed(
+        &mut app,
+        [tunnel(
+            &names[2].0,
+            Update::Signals(SignalsUpdate {
+                at: NOW,
+                moved: vec![(0, 34), (3, 2), (4, 231_000)],
+                ..SignalsUpdate::default()
+            }),
+        )],
+    );
     app.session.notices.clear();
     app
 }

@@ -13,8 +13,8 @@ use futures::{
 };
 use nodewatch_protocol::{
     AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Delivery, Dropped, FileState,
-    FromAgent, Hello, Lines, PortsKind, PortsUpdate, Request, Response, RingState, SinkState, StopReason, ToAgent,
-    Update, decode, encode,
+    FromAgent, Hello, Lines, PortsKind, PortsUpdate, Probe, ProbeOutcome, Probed, Request, Response, RingState,
+    SinkState, StopReason, ToAgent, Update, decode, encode,
 };
 use nodewatch_tui::{
     agents::site::{Bulk, FilePart, OpenError, Site, StreamFrom, Tunnel},
@@ -123,6 +123,16 @@ fn now(began: Instant) -> u64 {
     BEGIN + began.elapsed().as_millis() as u64
 }
 
+/// A port that refuses every other try.
+pub const FLAKY: u16 = 81;
+
+/// Every port answers each try, but for that one.
+fn probed(probe: Probe) -> Probed {
+    let refuses = |at: u16| probe.to.port() == FLAKY && at.is_multiple_of(2);
+    let once = |at| if refuses(at) { ProbeOutcome::Refused } else { ProbeOutcome::Reached };
+    Probed::of(probe, (0..probe.tries).map(|at| (once(at), 100)).collect())
+}
+
 /// What is in a file of that name.
 pub fn contents(name: &str) -> Vec<u8> {
     name.repeat(40).into_bytes()
@@ -192,6 +202,7 @@ impl Agent {
             sha256: None,
             delivery: Delivery::Held,
             fetched: false,
+            since: 0,
         });
     }
 
@@ -272,6 +283,7 @@ impl Agent {
                     tokio::spawn(Arc::clone(self).live());
                 }
             }
+            Request::Probe(probe) => return Response::Probed(probed(probe)),
             Request::Checksum { file } => {
                 let bytes = contents(&file);
                 let sha256 =

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use super::decode::Link;
+use nodewatch_analysis::decode::Link;
 
 /// Gaps of an interface that are known one by one; the oldest of more are told as one.
 const MAX_GAPS: usize = 32;

@@ -18,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nodewatch_analysis::decode::{self, Fragments, Link};
 use nodewatch_protocol::{
     CaptureRecord, CaptureSpec, Content, InterfaceState, PendingFreeze, Share, Statistics, StopReason, UnixMillis,
 };
@@ -25,7 +26,6 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use super::{
     channel::Channel,
-    decode::{self, Fragments, Link},
     devices::Devices,
     moment::Moment,
     open,

@@ -5,10 +5,10 @@
 
 use std::{collections::HashMap, fs, path::Path, sync::Arc, thread};
 
+use nodewatch_analysis::decode::Link;
 use nodewatch_filter::FilterError;
 
 use super::{
-    decode::Link,
     devices::Device,
     program,
     source::{self, Memory, PacketSocket, Setup, SocketError},

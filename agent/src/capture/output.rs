@@ -12,10 +12,11 @@ use std::{
     time::Duration,
 };
 
+use nodewatch_analysis::decode::Link;
 use nodewatch_pcapng::{self as pcapng, InterfaceBlock, PACKET_OVERHEAD, SectionBlock, StatisticsBlock};
 use nodewatch_protocol::{CaptureSpec, Content, Dropped, PendingFreeze};
 
-use super::{channel::Channel, decode::Link, moment::Moment, packet::RawPacket, writer::Job};
+use super::{channel::Channel, moment::Moment, packet::RawPacket, writer::Job};
 use crate::ring::{Sequence, store::file_name};
 
 /// A buffer is handed over when the next packet would take it past this.
@@ -161,7 +162,7 @@ impl Output {
             // What was captured until now must belong to closed files: without a buffer to go on in, it is not yet
             // time.
             if self.rotate(channels, now) {
-                self.freeze(&due, now);
+                self.freeze(&due);
             }
         } else if age.as_secs() >= self.rotate_seconds || (self.recorder && self.clock_was_set(now)) {
             self.rotate(channels, now);
@@ -198,7 +199,7 @@ impl Output {
         self.append_and_go_on_in(Vec::new());
         self.send(Job::Close { ended: now.unix_millis(), boot: now.boot, dropped, incomplete });
         let rest: Vec<PendingFreeze> = self.pending(freezes).collect();
-        self.freeze(&rest, now);
+        self.freeze(&rest);
     }
 
     /// Packets that reached no file although they were captured: no buffer was free, or the disk failed.
@@ -210,10 +211,10 @@ impl Output {
         freezes.iter().filter(|freeze| !self.frozen.contains(&freeze.id)).copied()
     }
 
-    fn freeze(&mut self, freezes: &[PendingFreeze], now: Moment) {
+    fn freeze(&mut self, freezes: &[PendingFreeze]) {
         for &freeze in freezes {
             self.frozen.push(freeze.id);
-            self.send(Job::Freeze { name: name(now, freeze.id), freeze });
+            self.send(Job::Freeze { freeze });
         }
     }
 

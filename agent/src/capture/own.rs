@@ -12,10 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nodewatch_analysis::decode::Tuple;
 use nodewatch_protocol::Transport;
 use rustc_hash::FxHashMap;
-
-use super::decode::Tuple;
 
 /// The last packets of a closed connection come for so long.
 const LINGER: Duration = Duration::from_secs(60);

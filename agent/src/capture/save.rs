@@ -22,8 +22,15 @@ use crate::{
 
 /// The wall clock went as the boot-time clock within a piece when they differ by less than this, in milliseconds.
 const STEADY: i64 = 250;
+/// The first piece of a recorder begins within so long after its capture, in milliseconds.
+const ARMED: u64 = 2000;
 /// Room for a file's first and last blocks.
 const AROUND: u64 = 4 * 1024;
+
+/// What a freeze's file is called: as other files are, by the time that it begins with.
+pub fn name_of(ring: &Ring, freeze: &PendingFreeze) -> String {
+    file_name(begins(freeze, &ring.pieces(freeze)).0, 0, freeze.id)
+}
 
 /// Saves what is there of a freeze. Waits for the disk.
 pub fn save(ring: &Ring, name: &str, freeze: &PendingFreeze) {
@@ -45,7 +52,7 @@ pub fn save_pending(ring: &Ring) -> std::io::Result<Option<JoinHandle<()>>> {
     let work = move || {
         let _turn = ring.saving();
         for freeze in ring.freezes() {
-            save(&ring, &file_name(ring.clock().unix_millis(), 0, freeze.id), &freeze);
+            save(&ring, &name_of(&ring, &freeze), &freeze);
         }
     };
     thread::Builder::new().name("freeze".to_owned()).spawn(work).map(Some)
@@ -53,28 +60,24 @@ pub fn save_pending(ring: &Ring) -> std::io::Result<Option<JoinHandle<()>>> {
 
 fn try_save(ring: &Ring, name: &str, freeze: &PendingFreeze) -> Result<(), StoreError> {
     let pieces = ring.pieces(freeze);
-    let mut words: Vec<String> = Vec::new();
-    for incomplete in pieces.iter().map(|piece| &piece.file.incomplete).filter(|words| !words.is_empty()) {
-        if !words.contains(incomplete) {
-            words.push(incomplete.clone());
-        }
-    }
-    let spans: Vec<BootSpan> = pieces.iter().filter_map(|piece| piece.span).collect();
-    words.extend(holes(freeze, &spans).into_iter().map(|hole| missing(freeze, hole)));
+    let (mut words, mut said) = known_missing(ring, freeze, &pieces);
+    said.splice(..0, words.iter().cloned());
     // What is found out later comes at the file's end. A piece that is open may go: its memory is worth less than what
     // was saved before, and is not lost to this one.
     let mut inputs = pieces.iter().map(|piece| open(ring, freeze, piece)).peekable();
     inputs.peek();
     let mut room = ring.make_room(AROUND)?;
+    let (started, boot) = begins(freeze, &pieces);
     let mut out = ring.begin(Beginning {
         name: name.to_owned(),
-        started: freeze.from,
-        boot: freeze.span.from,
+        started,
+        boot,
         place: FilePlace::Kept,
         frozen: true,
+        capture: Some(freeze.capture).filter(|capture| *capture > 0),
         incomplete: String::new(),
     })?;
-    let mut assembly = Assembly::new(&mut out, words.clone());
+    let mut assembly = Assembly::new(&mut out, said);
     let mut told = (0, 0);
     let mut broken = None;
     for piece in &pieces {
@@ -125,6 +128,30 @@ fn try_save(ring: &Ring, name: &str, freeze: &PendingFreeze) -> Result<(), Store
     let incomplete = words.join("; ");
     let ending = Ending { ended: freeze.to, boot: freeze.span.to, dropped, incomplete };
     ring.close_freeze(freeze.id, name, &ending)
+}
+
+/// What of a freeze is known to be missing before a packet is copied, and what else its file says of itself.
+fn known_missing(ring: &Ring, freeze: &PendingFreeze, pieces: &[FileRecord]) -> (Vec<String>, Vec<String>) {
+    let mut words: Vec<String> = Vec::new();
+    for incomplete in pieces.iter().map(|piece| &piece.file.incomplete).filter(|words| !words.is_empty()) {
+        if !words.contains(incomplete) {
+            words.push(incomplete.clone());
+        }
+    }
+    let spans: Vec<BootSpan> = pieces.iter().filter_map(|piece| piece.span).collect();
+    let mut holes = holes(freeze, &spans);
+    // A recorder that was armed since then lacks nothing from before.
+    let armed = ring.freeze_capture_began(freeze).filter(|armed| *armed > freeze.span.from);
+    let young = armed.filter(|armed| {
+        holes.first().is_some_and(|hole| hole.from == freeze.span.from && hole.to <= armed.saturating_add(ARMED))
+    });
+    if young.is_some() {
+        holes.remove(0);
+    }
+    words.extend(holes.into_iter().map(|hole| missing(freeze, hole)));
+    let young =
+        young.map(|_| "the flight recorder was armed later than this freeze begins: nothing is missing".to_owned());
+    (words, young.into_iter().collect())
 }
 
 enum Trouble {
@@ -191,6 +218,13 @@ fn within(freeze: &PendingFreeze, piece: &FileRecord) -> BootSpan {
     BootSpan { from: clamp(span.from), to: clamp(span.to) }
 }
 
+/// When the first piece begins that has something of a freeze, by the clock on the wall and by the boot-time one.
+fn begins(freeze: &PendingFreeze, pieces: &[FileRecord]) -> (UnixMillis, u64) {
+    let parts = pieces.iter().map(|piece| within(freeze, piece)).filter(|part| part.from < part.to);
+    let boot = parts.map(|part| part.from).min().unwrap_or(freeze.span.from);
+    (freeze.from.saturating_add(boot.saturating_sub(freeze.span.from)), boot)
+}
+
 /// The parts of a freeze that no piece stands for.
 fn holes(freeze: &PendingFreeze, pieces: &[BootSpan]) -> Vec<BootSpan> {
     let BootSpan { from, to } = freeze.span;
@@ -226,7 +260,7 @@ mod tests {
     use std::{io::Write, time::Duration};
 
     use nodewatch_pcapng as pcapng;
-    use nodewatch_protocol::{CaptureFile, FileState, SinkState};
+    use nodewatch_protocol::{CaptureFile, CaptureRecord, FileState, SinkState};
 
     use super::*;
     use crate::{clock::Clock, ring::store::Store};
@@ -395,6 +429,32 @@ mod tests {
         let nothing = recorded.save(2);
         assert_eq!((nothing.packets, nothing.state), (0, FileState::Closed));
         assert!(nothing.incomplete.contains("no packets for 2.000 s"), "{}", nothing.incomplete);
+    }
+
+    #[test]
+    fn a_freeze_of_a_young_recorder_begins_with_it_lacks_nothing_and_is_of_its_capture() {
+        let recorded = Recorded::new(1 << 20);
+        let capture = CaptureRecord {
+            since: WALL + 10_000,
+            boot: recorded.clock.boot().as_millis(),
+            ..crate::ring::tests::capture(1 << 20)
+        };
+        recorded.ring.capture_began(capture, false);
+        recorded.piece(0, "");
+        let freeze = recorded.ring.add_freeze(Duration::from_secs(30), Duration::ZERO).expect("few wait");
+        // Another one has begun before it was saved.
+        let later = CaptureRecord { since: WALL + 90_000, ..crate::ring::tests::capture(1 << 20) };
+        let name = name_of(&recorded.ring, &freeze);
+        recorded.ring.capture_began(later, true);
+        save(&recorded.ring, &name, &freeze);
+        let file = recorded.ring.files().pop().unwrap_or_else(|| panic!("{:?}", recorded.ring.messages()));
+        assert_eq!((file.since, file.started, file.incomplete.as_str()), (WALL + 10_000, WALL, ""));
+        assert!(
+            file.name.starts_with("20231114T221320.000000Z-"),
+            "its first packet's, not the freeze's: {}",
+            file.name
+        );
+        assert_eq!(recorded.read(&file).0, 10);
     }
 
     #[test]

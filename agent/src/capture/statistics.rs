@@ -7,10 +7,9 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
+use nodewatch_analysis::decode::{Class, Headers, Tuple};
 use nodewatch_protocol::{Endpoint, Flow, Mix, SIZE_BUCKETS, Share, Transport, Tunnel};
 use rustc_hash::FxSeededState;
-
-use super::decode::{Class, Headers, Tuple};
 
 /// Flows kept at most; with more, the half with the fewest bytes goes. About 1.5 MiB.
 pub const MAX_FLOWS: usize = 16_384;
@@ -181,6 +180,8 @@ fn address(bits: u128) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use nodewatch_analysis::decode::Place;
+
     use super::*;
 
     fn packet(from: u128, to: u128, ports: (u16, u16)) -> Headers {
@@ -188,6 +189,7 @@ mod tests {
             length: 0,
             tunnel: None,
             fragment: None,
+            place: Place::default(),
             class: Class::Tcp,
             tuple: Some(Tuple {
                 transport: Transport::Tcp,
@@ -245,8 +247,9 @@ mod tests {
     fn sizes_and_mix_add_up() {
         let mut counters = Counters::default();
         for length in [64, 65, 1518, 9001] {
-            counters
-                .count(&Headers { class: Class::Arp, tuple: None, length: 42, tunnel: None, fragment: None }, length);
+            let place = Place::default();
+            let arp = Headers { class: Class::Arp, tuple: None, length: 42, tunnel: None, fragment: None, place };
+            counters.count(&arp, length);
         }
         assert_eq!(counters.sizes(), [1, 1, 0, 0, 0, 1, 1]);
         assert_eq!(counters.mix().len(), 1);

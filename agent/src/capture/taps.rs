@@ -187,7 +187,7 @@ fn why(state: InterfaceState) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::decode::Link;
+    use nodewatch_analysis::decode::Link;
 
     fn at(began: Moment, millis: u64) -> Moment {
         Moment {

@@ -61,8 +61,6 @@ pub enum Job {
     },
     /// Save this part of what the recorder holds; all of it is in closed files.
     Freeze {
-        /// The new file's name.
-        name: String,
         /// Which part.
         freeze: PendingFreeze,
     },
@@ -135,7 +133,7 @@ impl<N: FnMut(String) + Send + 'static> Writer<N> {
             Job::Close { ended, boot, dropped, incomplete } => {
                 self.close(Ending { ended, boot: boot.as_millis(), dropped, incomplete })
             }
-            Job::Freeze { name, freeze } => self.freeze(name, freeze),
+            Job::Freeze { freeze } => self.freeze(freeze),
         };
         if let Err(error) = done {
             self.fail(&error);
@@ -156,8 +154,15 @@ impl<N: FnMut(String) + Send + 'static> Writer<N> {
             return Ok(());
         }
         let place = if self.recorder.is_some() { FilePlace::Recorder } else { FilePlace::Kept };
-        let beginning =
-            Beginning { name: name.clone(), started, boot: boot.as_millis(), place, frozen: false, incomplete };
+        let beginning = Beginning {
+            name: name.clone(),
+            started,
+            boot: boot.as_millis(),
+            place,
+            frozen: false,
+            capture: None,
+            incomplete,
+        };
         let file = self.ring.begin(beginning)?;
         self.open = Some(Open { name, file, packets: 0 });
         Ok(())
@@ -217,9 +222,9 @@ impl<N: FnMut(String) + Send + 'static> Writer<N> {
     }
 
     /// On a thread of its own: copying must not hold up what is being captured.
-    fn freeze(&mut self, name: String, freeze: PendingFreeze) -> Result<(), StoreError> {
+    fn freeze(&mut self, freeze: PendingFreeze) -> Result<(), StoreError> {
         let ring = self.ring.clone();
-        let work = move || save::save(&ring, &name, &freeze);
+        let work = move || save::save(&ring, &save::name_of(&ring, &freeze), &freeze);
         let thread = thread::Builder::new().name("freeze".to_owned()).spawn(work).map_err(StoreError::Thread)?;
         self.freezing.retain(|one| !one.is_finished());
         self.freezing.push(thread);

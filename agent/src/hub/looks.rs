@@ -1,12 +1,12 @@
-//! Looks at the node: its interfaces and its open ports.
+//! Looks at the node: its interfaces, its open ports and its kernel's signals.
 //!
 //! Owns when a look begins and what is told of what it saw. The look itself asks the kernel, on a thread beside the
 //! hub.
 
-use nodewatch_protocol::Update;
+use nodewatch_protocol::{SignalsUpdate, Update};
 
 use super::{Found, Hub, facts};
-use crate::ports::Looked;
+use crate::{error::chain, ports::Looked, signals};
 
 impl Hub {
     /// Beside the hub, unless that is under way.
@@ -47,6 +47,21 @@ impl Hub {
         }
         if let Some(reports) = &mut self.reporting.reports {
             reports.due(&self.ports);
+        }
+    }
+
+    /// Beside the hub, for as long as it is there.
+    pub(super) fn begin_to_read_signals(&mut self) {
+        let found = self.found.0.clone();
+        if let Err(error) = signals::start(move |update| found.send(Found::Signals(Box::new(update))).is_ok()) {
+            self.trouble(format!("signals are not read: {}", chain(&error)));
+        }
+    }
+
+    pub(super) fn signals_read(&mut self, update: SignalsUpdate) {
+        self.signals.take(&update);
+        if update.says_something() {
+            self.subscribers.publish(&Update::Signals(update));
         }
     }
 }

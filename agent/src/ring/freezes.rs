@@ -32,6 +32,14 @@ impl Ring {
         added.then_some(freeze)
     }
 
+    /// When the capture of a freeze began, by the boot-time clock; `None` where it goes on with an earlier one, whose
+    /// clock may be another.
+    pub fn freeze_capture_began(&self, freeze: &PendingFreeze) -> Option<u64> {
+        let inner = self.lock();
+        let capture = inner.list.head.captures.iter().find(|one| one.since == freeze.capture)?;
+        capture.resumes.is_none().then_some(capture.boot)
+    }
+
     /// It was saved, or cannot be.
     pub fn drop_freeze(&self, id: u64) {
         self.change(|inner| inner.list.drop_freeze(id));

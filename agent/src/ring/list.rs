@@ -8,8 +8,8 @@ use std::{
 };
 
 use nodewatch_protocol::{
-    Amount, BootSpan, CaptureFile, CaptureRecord, Delivery, Dropped, FilePlace, FileRecord, FileState, PendingFreeze,
-    RingList, StopReason, UnixMillis,
+    Amount, BootSpan, CaptureFile, CaptureRecord, CaptureSpec, Delivery, Dropped, FilePlace, FileRecord, FileState,
+    PendingFreeze, RingList, StopReason, UnixMillis,
 };
 
 use super::store::sequence_of;
@@ -366,15 +366,28 @@ impl List {
     /// The recorder's closed pieces that have to do with a freeze, in order.
     pub fn pieces(&self, freeze: &PendingFreeze) -> Vec<FileRecord> {
         let closed = |record: &&FileRecord| {
-            record.place == FilePlace::Recorder && record.file.state == FileState::Closed && touches(record, freeze)
+            record.place == FilePlace::Recorder && record.file.state == FileState::Closed && self.wants(freeze, record)
         };
         self.records().filter(closed).cloned().collect()
+    }
+
+    /// A freeze takes that piece: one of its time, and of a capture of the same packets. What an earlier recorder with another
+    /// filter has left is none of its.
+    fn wants(&self, freeze: &PendingFreeze, record: &FileRecord) -> bool {
+        let of = |since: UnixMillis| self.head.captures.iter().find(|capture| capture.since == since);
+        let same = record.capture == freeze.capture
+            || match (of(record.capture), of(freeze.capture)) {
+                (Some(before), Some(now)) => takes_the_same(&before.spec, &now.spec),
+                _ => true,
+            };
+        same && touches(record, freeze)
     }
 
     /// A freeze that waits will copy this piece yet.
     pub fn is_needed(&self, record: &FileRecord) -> bool {
         self.head.freezes.iter().any(|freeze| {
-            touches(record, freeze) && self.copied.get(&freeze.id).is_none_or(|copied| *copied < record.file.sequence)
+            self.wants(freeze, record)
+                && self.copied.get(&freeze.id).is_none_or(|copied| *copied < record.file.sequence)
         })
     }
 
@@ -433,6 +446,14 @@ pub(super) fn is_discarded(record: &FileRecord) -> bool {
 /// It can never be delivered, and no laptop has it.
 pub(super) fn is_lost(record: &FileRecord) -> bool {
     matches!(record.file.delivery, Delivery::Lost { .. }) && !record.file.fetched
+}
+
+/// Two captures keep the same of the same packets.
+fn takes_the_same(one: &CaptureSpec, other: &CaptureSpec) -> bool {
+    let of = |spec: &CaptureSpec| {
+        (spec.filter.clone(), spec.interfaces.clone(), spec.snaplen, spec.content, spec.include_own)
+    };
+    of(one) == of(other)
 }
 
 /// A piece of which nothing is known when it was captured is taken for one that matters.

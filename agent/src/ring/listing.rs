@@ -87,6 +87,7 @@ mod tests {
             sha256: Some("0".repeat(64)),
             delivery: Delivery::Waiting { reason: "no answer".repeat(sequence as usize % 7) },
             fetched: true,
+            since: 0,
         };
         let all: Vec<CaptureFile> = (0..5000).map(file).collect();
         let parts = parts(all.clone());

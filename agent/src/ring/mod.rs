@@ -71,6 +71,8 @@ pub struct Beginning {
     pub place: FilePlace,
     /// It is saved out of a recorder's memory.
     pub frozen: bool,
+    /// Of which capture it is, by when that began; `None` is the one that runs.
+    pub capture: Option<UnixMillis>,
     /// What is missing before it; empty for nothing.
     pub incomplete: String,
 }
@@ -269,12 +271,13 @@ impl Ring {
 
     /// Begins a file of the running capture.
     pub fn begin(&self, beginning: Beginning) -> Result<File, StoreError> {
-        let Beginning { name, started, boot, place, frozen, incomplete } = beginning;
+        let Beginning { name, started, boot, place, frozen, incomplete, capture } = beginning;
         let file = self.shared.store.create(&name)?;
         let sequence = store::sequence_of(&name).unwrap_or_else(|| self.shared.sequence.take());
         self.shared.sequence.pass(sequence);
         self.change(|inner| {
-            let capture = inner.list.head.captures.last().map_or(started, |capture| capture.since);
+            let running = || inner.list.head.captures.last().map_or(started, |capture| capture.since);
+            let capture = capture.unwrap_or_else(running);
             let file = CaptureFile {
                 name,
                 sequence,
@@ -288,6 +291,7 @@ impl Ring {
                 sha256: None,
                 delivery: Delivery::Held,
                 fetched: false,
+                since: capture,
             };
             let span = Some(BootSpan { from: boot, to: boot });
             inner.list.insert(FileRecord { file, capture, place, span, frozen, asked: false });

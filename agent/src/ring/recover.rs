@@ -262,6 +262,7 @@ fn unknown(
         sha256: None,
         delivery: Delivery::Held,
         fetched: false,
+        since: capture.map_or(started, |capture| capture.since),
     };
     let records = capture.is_some_and(|capture| capture.ended.is_none() && capture.spec.recorder.is_some());
     let place = if records { FilePlace::Recorder } else { FilePlace::Kept };

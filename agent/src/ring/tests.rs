@@ -26,6 +26,7 @@ pub(crate) fn record(name: &str, sequence: u64) -> FileRecord {
         sha256: None,
         delivery: Delivery::Held,
         fetched: false,
+        since: 0,
     };
     FileRecord {
         file,
@@ -378,6 +379,30 @@ fn a_recorder_forgets_by_age_and_size_whatever_the_wall_says_but_not_what_is_to_
     assert_eq!(pieces(&ring), names[3..]);
     assert_eq!(ring.list().discarded, Amount::default());
     assert_eq!(ring.list().files.len(), 1, "what went leaves no record");
+}
+
+#[test]
+fn a_freeze_takes_nothing_of_an_earlier_recorder_that_kept_other_packets() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = Clock::standing(1_000_000, WALL);
+    let ring = recorder(&folder, &clock);
+    piece(&ring, &clock, "1.pcapng");
+    let spec = |filter: &str| CaptureSpec {
+        filter: Some(filter.into()),
+        recorder: Some(Recorder { seconds: 60.into(), bytes: 1 << 20 }),
+        ..CaptureSpec::default()
+    };
+    let mut since = 1_000;
+    for (filter, name) in [("udp", "2.pcapng"), ("udp", "3.pcapng")] {
+        ring.capture_ended(clock.unix_millis(), StopReason::Asked);
+        since += 1_000;
+        let record = CaptureRecord { spec: spec(filter), since, boot: clock.boot().as_millis(), ..capture(1000) };
+        ring.capture_began(record, false);
+        piece(&ring, &clock, name);
+    }
+    let freeze = ring.add_freeze(Duration::from_secs(60), Duration::ZERO).expect("few wait");
+    let taken: Vec<String> = ring.pieces(&freeze).into_iter().map(|record| record.file.name).collect();
+    assert_eq!(taken, ["2.pcapng", "3.pcapng"], "the same packets, though it was stopped and started");
 }
 
 #[test]

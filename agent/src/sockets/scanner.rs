@@ -139,8 +139,12 @@ impl Scanner {
 fn queues(sockets: &[Socket]) -> Vec<AcceptQueue> {
     let mut fullest: BTreeMap<Port, (u32, u32)> = BTreeMap::new();
     for Socket { port, queue, .. } in sockets.iter().filter(|socket| socket.queue.0 > 0) {
+        // One that is full counts before one with more room in which more wait.
+        let fullness = |(waiting, limit): (u32, u32)| (waiting > limit, waiting, limit);
         let known = fullest.entry(*port).or_insert(*queue);
-        *known = (*known).max(*queue);
+        if fullness(*queue) > fullness(*known) {
+            *known = *queue;
+        }
     }
     let mut queues: Vec<AcceptQueue> =
         fullest.into_iter().map(|(port, (waiting, limit))| AcceptQueue { port, waiting, limit }).collect();
@@ -229,6 +233,15 @@ mod tests {
         });
         let ports: BTreeSet<Port> = listed.expect("no error").sockets().iter().map(|socket| socket.port).collect();
         (ports.iter().map(|port| port.local.port().to_string()).collect(), asked)
+    }
+
+    #[test]
+    fn of_several_sockets_of_a_port_one_that_is_full_counts_whatever_waits_in_others() {
+        let with = |inode, queue| Socket { queue, ..socket(inode, "tcp 0.0.0.0:80") };
+        let port = port("tcp 0.0.0.0:80");
+        let of = |sockets: &[Socket]| queues(sockets);
+        assert_eq!(of(&[with(1, (9, 128)), with(2, (2, 1))]), [AcceptQueue { port, waiting: 2, limit: 1 }]);
+        assert_eq!(of(&[with(1, (3, 128)), with(2, (9, 128))]), [AcceptQueue { port, waiting: 9, limit: 128 }]);
     }
 
     #[test]

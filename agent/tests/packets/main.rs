@@ -6,6 +6,7 @@ mod ports;
 mod probes;
 mod ring;
 mod toward;
+mod signals;
 
 use std::{path::Path, process::Command};
 

@@ -35,7 +35,8 @@ pub fn is_client(port: &Port, lived: u64) -> bool {
     may_be_client(port) && lived < CLIENT_LIVES
 }
 
-fn may_be_client(port: &Port) -> bool {
+/// Whether it is on a port that the kernel chooses for clients: only such a socket can be one.
+pub fn may_be_client(port: &Port) -> bool {
     matches!(port.protocol, PortProtocol::Udp | PortProtocol::UdpLite) && EPHEMERAL.contains(&port.local.port())
 }
 

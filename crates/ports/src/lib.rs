@@ -12,7 +12,7 @@ mod set;
 mod spelling;
 
 pub use class::PortClass;
-pub use flaps::{FLAPS_WITHIN, Flap, PortHistory, flaps, is_client};
+pub use flaps::{FLAPS_WITHIN, Flap, PortHistory, flaps, is_client, may_be_client};
 pub use judge::{Expected, Judgement, Missing, judge};
 pub use nodewatch_protocol::{Expectation, ExpectedPorts, Origin, ParsePortKeyError, PortKey, PortRule};
 pub use set::{ParsePortSetError, PortSet, contains};

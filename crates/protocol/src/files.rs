@@ -40,6 +40,14 @@ pub struct CaptureFile {
     /// A laptop has it, checked.
     #[serde(default)]
     pub fetched: bool,
+    /// The capture that it is of, by when that began; 0 where nobody has said.
+    #[serde(default, skip_serializing_if = "is_unsaid")]
+    pub since: UnixMillis,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+fn is_unsaid(since: &UnixMillis) -> bool {
+    *since == 0
 }
 
 impl CaptureFile {

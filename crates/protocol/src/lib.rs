@@ -15,6 +15,7 @@ mod orders;
 mod ports;
 mod reports;
 mod seconds;
+mod signals;
 mod stream;
 
 pub use capture::{
@@ -35,6 +36,7 @@ pub use ports::{
 };
 pub use reports::{Probe, ProbeOutcome, Probed, ReportPlan, ReportState, Retention};
 pub use seconds::Seconds;
+pub use signals::{LONGEST_ITEM, MOST_SIGNALS, MissingSource, SignalSeries, SignalsUpdate};
 pub use stream::StreamMark;
 
 use serde::{Deserialize, Serialize};
@@ -257,6 +259,8 @@ pub enum Update {
     Capture(CaptureState),
     /// Once a second while a capture runs, and once after its end.
     Statistics(Box<Statistics>),
+    /// The kernel's signals: the whole picture, then once a second what has moved.
+    Signals(SignalsUpdate),
     /// The first part of the list of capture files, where it is too long for one line; [`Update::Files`] is its end.
     FilesPart(Vec<CaptureFile>),
     /// All capture files in the ring, by sequence, together with the parts just before this line.

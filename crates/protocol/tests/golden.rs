@@ -6,10 +6,11 @@ use std::fmt::Debug;
 use nodewatch_protocol::{
     AcceptQueue, AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Content, Delivery,
     Dropped, Endpoint, Expectation, ExpectedPorts, FileState, Flow, Freeze, FromAgent, Grant, Hello, Interface,
-    InterfaceDrops, InterfaceState, Mix, ObjectForm, Origin, OwnSink, OwnersUpdate, PortChange, PortKey, PortOwner,
-    PortProtocol, PortRule, PortsKind, PortsUpdate, Probe, ProbeOutcome, Probed, Recorder, Refusal, RefusalKind,
-    ReportPlan, ReportState, Request, Response, Retention, RingState, ServerFacts, Share, Sink, SinkState, Statistics,
-    StopReason, Terms, ToAgent, Transport, Tunnel, Update, Window, decode, encode,
+    InterfaceDrops, InterfaceState, MissingSource, Mix, ObjectForm, Origin, OwnSink, OwnersUpdate, PortChange, PortKey,
+    PortOwner, PortProtocol, PortRule, PortsKind, PortsUpdate, Probe, ProbeOutcome, Probed, Recorder, Refusal,
+    RefusalKind, ReportPlan, ReportState, Request, Response, Retention, RingState, ServerFacts, Share, SignalSeries,
+    SignalsUpdate, Sink, SinkState, Statistics, StopReason, Terms, ToAgent, Transport, Tunnel, Update, Window, decode,
+    encode,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -186,6 +187,30 @@ fn statistics() -> Statistics {
     }
 }
 
+fn whole_signals() -> SignalsUpdate {
+    let series = |id, name: &str, item: &str, value, total| SignalSeries {
+        id,
+        name: name.into(),
+        item: item.into(),
+        value,
+        total,
+    };
+    SignalsUpdate {
+        at: 5,
+        since: Some(4),
+        told: vec![
+            series(0, "tcp.listen_overflows", "", 12, 3),
+            series(7, "ena.pps_allowance_exceeded", "eth0", 900, 0),
+        ],
+        missing: Some(vec![MissingSource {
+            source: "/proc/net/stat/arp_cache".into(),
+            reason: "this kernel does not have it".into(),
+        }]),
+        left_out: 1,
+        ..SignalsUpdate::default()
+    }
+}
+
 #[allow(clippy::too_many_lines, reason = "a list of every message")]
 fn from_agent() -> Vec<FromAgent> {
     let answer = |response| FromAgent::Response { id: 7, response };
@@ -230,6 +255,7 @@ fn from_agent() -> Vec<FromAgent> {
         sha256: Some("00ff".into()),
         delivery,
         fetched: true,
+        since: 0,
     };
     let amount = Amount { files: 1, bytes: 480, packets: 3 };
     let ring = |sink| {
@@ -312,6 +338,13 @@ fn from_agent() -> Vec<FromAgent> {
         stopped(StopReason::AgentEnds),
         stopped(StopReason::Failed { message: "no space left on device".into() }),
         FromAgent::Update(Update::Statistics(Box::new(statistics()))),
+        FromAgent::Update(Update::Signals(whole_signals())),
+        FromAgent::Update(Update::Signals(SignalsUpdate {
+            at: 6,
+            moved: vec![(0, 3), (1, 250_000)],
+            gone: vec![7],
+            ..SignalsUpdate::default()
+        })),
         FromAgent::Update(Update::Files(vec![
             file(FileState::Open, Delivery::Held),
             file(FileState::Closed, Delivery::Sending { sent: 100 }),

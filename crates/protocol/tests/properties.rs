@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use nodewatch_protocol::{
     CaptureFile, CaptureSpec, CaptureState, DecodeError, Delivery, Device, Dropped, Endpoint, FileState, Flow,
     FromAgent, Hello, Lines, MAX_LINE, Mix, Port, PortProtocol, PortsKind, PortsUpdate, Recorder, Refusal, RefusalKind,
-    Request, Response, Share, Statistics, StopReason, Terms, ToAgent, Transport, Update, Window, decode, encode,
+    Request, Response, Share, SignalSeries, SignalsUpdate, Statistics, StopReason, Terms, ToAgent, Transport, Update,
+    Window, decode, encode,
 };
 use proptest::{collection::vec, option, prelude::*};
 
@@ -18,6 +19,23 @@ fn port() -> impl Strategy<Value = Port> {
         let v6only = v6only && address.is_ipv6() && address.is_unspecified();
         Port { protocol, local, device: device.as_deref().and_then(Device::named), v6only }
     })
+}
+
+fn signals() -> impl Strategy<Value = SignalsUpdate> {
+    let series = (any::<u32>(), any::<String>(), any::<String>(), any::<u64>(), any::<u64>())
+        .prop_map(|(id, name, item, value, total)| SignalSeries { id, name, item, value, total });
+    let moved = vec((any::<u32>(), any::<u64>()), 0..5);
+    (any::<u64>(), option::of(any::<u64>()), vec(series, 0..5), moved, vec(any::<u32>(), 0..5)).prop_map(
+        |(at, since, told, moved, gone)| SignalsUpdate {
+            at,
+            since,
+            told,
+            moved,
+            gone,
+            missing: since.map(|_| Vec::new()),
+            left_out: at % 3,
+        },
+    )
 }
 
 fn spec() -> impl Strategy<Value = CaptureSpec> {
@@ -123,6 +141,7 @@ fn update() -> impl Strategy<Value = Update> {
         incomplete: if open { "torn".into() } else { String::new() },
         sha256: None,
         fetched: open,
+        since: size,
         delivery: if open { Delivery::Held } else { Delivery::Sending { sent: size } },
     });
     let stopped = any::<String>().prop_map(|message| {
@@ -138,6 +157,7 @@ fn update() -> impl Strategy<Value = Update> {
         stopped,
         running,
         statistics().prop_map(|statistics| Update::Statistics(Box::new(statistics))),
+        signals().prop_map(Update::Signals),
         any::<u64>().prop_map(|updates| Update::Dropped { updates }),
         any::<String>().prop_map(|message| Update::Trouble { message }),
     ]

@@ -16,7 +16,7 @@ use super::{
     host,
     notes::Notes,
     snaplens::Snaplens,
-    source::{Capture, OpenError, Place},
+    source::{Capture, OpenError, Place, source_of},
     spool::Spooled,
 };
 use crate::packets::pairs;
@@ -47,6 +47,8 @@ pub(super) struct Shared {
     pub(super) cover: Cover,
     /// Files of others are each of a node of its own.
     pub(super) apart: bool,
+    /// So they are, but for those that differ in their numbers only.
+    pub(super) by_name: bool,
 }
 
 /// An interface of the new file.
@@ -98,8 +100,8 @@ pub(super) struct Input {
 }
 
 impl Input {
-    pub(super) fn open(place: &Place, file: u32, most: usize, apart: bool) -> Result<Self, OpenError> {
-        Ok(Self::new(place.path.clone(), node_before(place, apart), file, From::Capture(place.open(most)?)))
+    pub(super) fn open(place: &Place, file: u32, most: usize, shared: &Shared) -> Result<Self, OpenError> {
+        Ok(Self::new(place.path.clone(), node_before(place, shared), file, From::Capture(place.open(most)?)))
     }
 
     pub(super) fn of_spool(spool: Spooled) -> Self {
@@ -326,8 +328,11 @@ pub(super) fn node_of_section(section: &Section, before: String) -> String {
 }
 
 /// The node of a file by its place alone.
-pub(super) fn node_before(place: &Place, apart: bool) -> String {
-    if apart {
+pub(super) fn node_before(place: &Place, shared: &Shared) -> String {
+    if shared.by_name {
+        return source_of(&place.path);
+    }
+    if shared.apart {
         return place.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     }
     folder_name(place)

@@ -393,7 +393,7 @@ fn more_files_at_once_than_may_be_open_make_the_same_file() {
     let made = |slots| {
         let mut out = Vec::new();
         let merge = Merge { inputs: inputs.clone(), window: 2..=15_000, names: BTreeMap::new(), pair: None };
-        let (merged, _) = merge.write_in(&mut out, Path::new("out"), folder.path(), slots).expect("merged");
+        let (merged, _) = merge.write_in(&mut out, Path::new("out"), folder.path(), slots, None).expect("merged");
         (
             merged,
             read(&out)

@@ -30,6 +30,8 @@ pub(super) enum Answer {
     Refused(String),
     /// The user may not create it.
     NotPermitted(String),
+    /// It is there already, as the session has made it before; nobody refuses it.
+    Exists,
     /// The question makes no sense there, or cannot be asked without making something.
     NotAsked(String),
     /// No answer this time.
@@ -96,7 +98,8 @@ fn read(code: u16, warnings: Vec<String>, body: &[u8]) -> Answer {
         401 => Answer::NotPermitted(said()),
         // What a role does not allow is told apart from what a policy refuses only by the words.
         403 if said().contains("cannot create resource") => Answer::NotPermitted(said()),
-        // No such namespace; or it is there already, and nobody refuses it.
+        409 if value["reason"] == "AlreadyExists" => Answer::Exists,
+        // No such namespace, for one.
         404 | 409 => Answer::NotAsked(said()),
         429 | 500.. => Answer::Unknown(said()),
         _ => Answer::Refused(said()),
@@ -131,6 +134,7 @@ fn checks(what: &str, sent: &Value, answer: Answer) -> Vec<PreflightCheck> {
         Answer::NotPermitted(words) => {
             vec![check(name, Outcome::NotPermitted, format!("you may not create {what}: {words}"), "")]
         }
+        Answer::Exists => vec![check(name, Outcome::Passed, format!("{what} is there already"), "")],
         Answer::NotAsked(words) => vec![check(name, Outcome::Unknown, format!("{what}: not checked: {words}"), "")],
         Answer::Unknown(words) => vec![check(name, Outcome::Unknown, format!("{what}: no answer: {words}"), "")],
     }
@@ -209,7 +213,7 @@ pub(super) async fn in_the_namespace(
     let mut secrets = Vec::new();
     let pod_checks = match of_pod {
         // Jobs make their pods themselves, so a user needs no right to.
-        Answer::NotPermitted(_) | Answer::NotAsked(_) => Vec::new(),
+        Answer::NotPermitted(_) | Answer::NotAsked(_) | Answer::Exists => Vec::new(),
         answer => {
             if let Answer::Taken(got, _) = &answer {
                 secrets = pull_secrets(&got["spec"]);
@@ -340,6 +344,17 @@ mod tests {
             assert!(checks[0].detail.contains(words));
         }
         assert!(matches!(read(200, vec![], b"<html>log in</html>"), Answer::Unknown(_)));
+    }
+
+    /// The Job of an agent that was killed, as the next deployment finds it.
+    #[test]
+    fn what_the_session_has_made_before_is_nothing_to_warn_of() {
+        let said = json!({"kind": "Status", "reason": "AlreadyExists",
+            "message": "jobs.batch \"agent-1\" already exists"});
+        let answer = read(409, Vec::new(), said.to_string().as_bytes());
+        assert_eq!(answer, Answer::Exists);
+        assert_eq!(verdict(checks("an agent's Job", &json!({}), answer)), Ok(Vec::new()));
+        assert!(matches!(refusal(409, "the object has been modified"), Answer::NotAsked(_)));
     }
 
     #[test]

@@ -195,6 +195,14 @@ impl Keymap {
         (dead && self.action(event, scope).is_none()).then(|| pressed.to_string())
     }
 
+    /// The screens where a key press means something, in words.
+    pub fn screens_of(&self, event: KeyEvent) -> Option<String> {
+        let screens = [Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events];
+        let bound: Vec<&str> =
+            screens.into_iter().filter(|scope| self.action(event, *scope).is_some()).map(Scope::word).collect();
+        (!bound.is_empty()).then(|| bound.join(", "))
+    }
+
     /// The first key of an action, for texts that name it.
     pub fn key_for(&self, action: Action) -> String {
         let bound = self.rows().find(|(binding, _)| binding.action == action);

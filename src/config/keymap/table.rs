@@ -74,23 +74,33 @@ const FILES: &[Scope] = &[Scope::Files];
 const PORTS: &[Scope] = &[Scope::Ports];
 const DIALOG: &[Scope] = &[Scope::Dialog];
 const TEXT: &[Scope] = &[Scope::Text];
-const SCROLLED: &[Scope] = &[Scope::List, Scope::Files, Scope::Ports];
-const TABLES: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Pods];
+const SCROLLED: &[Scope] = &[Scope::List, Scope::Files, Scope::Ports, Scope::Signals];
+const TABLES: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Pods, Scope::Signals];
 const CAPTURING: &[Scope] = &[Scope::List, Scope::Node, Scope::Pods];
-const SCREENS: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Pods];
+const SCREENS: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Pods, Scope::Signals];
 const COUNTED: &[Scope] = &[Scope::List, Scope::Node, Scope::Files];
+const COUNTED_AND_SIGNALS: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Signals];
 const NODE_AND_PORTS: &[Scope] = &[Scope::Node, Scope::Ports];
 const SCREENS_AND_DIALOG: &[Scope] =
-    &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Pods, Scope::Dialog];
+    &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Pods, Scope::Signals, Scope::Dialog];
 const SCREENS_AND_READING: &[Scope] =
-    &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Pods, Scope::Reading];
+    &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Pods, Scope::Signals, Scope::Reading];
 const MARKED: &[Scope] = &[Scope::List, Scope::Files];
 const MARKED_AND_DIALOG: &[Scope] = &[Scope::List, Scope::Files, Scope::Dialog];
 const WITH_HISTORY: &[Scope] = &[Scope::List, Scope::Node, Scope::Ports];
 const WITH_VIEWS: &[Scope] = &[Scope::List, Scope::Node, Scope::Ports, Scope::Text];
 const MOVE: &[Scope] = SCREENS_AND_READING;
-const MOVE_AND_DIALOG: &[Scope] =
-    &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Pods, Scope::Reading, Scope::Dialog];
+const MOVE_AND_DIALOG: &[Scope] = &[
+    Scope::List,
+    Scope::Node,
+    Scope::Files,
+    Scope::Ports,
+    Scope::Events,
+    Scope::Pods,
+    Scope::Signals,
+    Scope::Reading,
+    Scope::Dialog,
+];
 const OUTSIDE_TEXT: &[Scope] = MOVE_AND_DIALOG;
 const EVERYWHERE: &[Scope] = Scope::ALL;
 
@@ -110,7 +120,8 @@ pub const BINDINGS: &[Binding] = table! {
     "fetch-all" [letter('s')] => Action::FetchAll, SCREENS, Files, "download all finished files that are nowhere else yet";
     "follow" [letter('w')] => Action::Follow, SCREENS, Capture, "follow captures in Wireshark, live; on a file: open it";
     "tail" [letter('t')] => Action::Tail, SCREENS, Capture, "the last packets of the node, as tcpdump prints them";
-    "ports" [letter('o')] => Action::Ports, &[Scope::List, Scope::Node, Scope::Files, Scope::Events, Scope::Pods], Look, "open ports of all nodes";
+    "ports" [letter('o')] => Action::Ports, &[Scope::List, Scope::Node, Scope::Files, Scope::Events, Scope::Pods, Scope::Signals], Look, "open ports of all nodes";
+    "signals" [letter('i')] => Action::Signals, &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Pods], Look, "signals: what all nodes' kernels count";
     "events" [letter('v')] => Action::Events, SCREENS, Look, "events of all nodes, newest first";
     "probe" [letter('P')] => Action::Probe, NODE_AND_PORTS, Capture, "probe the port from another node";
     "exclude" [letter('e')] => Action::Exclude, NODE_AND_PORTS, Look, "leave the port out of lists and reports (still counted)";
@@ -135,8 +146,8 @@ pub const BINDINGS: &[Binding] = table! {
     "" [key(KeyCode::Down)] => Action::Down, TEXT, Move, "";
     "left" [letter('h'), key(KeyCode::Left)] => Action::Left, SCROLLED, Move, "scroll columns left";
     "right" [letter('l'), key(KeyCode::Right)] => Action::Right, SCROLLED, Move, "scroll columns right";
-    "top" [letter('g'), key(KeyCode::Home)] => Action::Top, MOVE, Move, "first";
-    "bottom" [letter('G'), key(KeyCode::End)] => Action::Bottom, MOVE, Move, "last";
+    "top" [letter('g'), key(KeyCode::Home)] => Action::Top, MOVE_AND_DIALOG, Move, "first";
+    "bottom" [letter('G'), key(KeyCode::End)] => Action::Bottom, MOVE_AND_DIALOG, Move, "last";
     "page-up" [ctrl('b'), key(KeyCode::PageUp)] => Action::PageUp, MOVE_AND_DIALOG, Move, "page up";
     "page-down" [ctrl('f'), key(KeyCode::PageDown)] => Action::PageDown, MOVE_AND_DIALOG, Move, "page down";
     "wide" [ctrl('w')] => Action::Wide, LIST, Look, "more columns: address, version, instance";
@@ -148,7 +159,7 @@ pub const BINDINGS: &[Binding] = table! {
     "sort-type" [letter('T')] => Action::Sort(Column::Type), LIST, Look, "sort by instance type";
     "sort-agent" [letter('A')] => Action::Sort(Column::Agent), LIST, Look, "sort by agent";
     "sort-ports" [letter('O')] => Action::Sort(Column::Ports), &[Scope::List, Scope::Node, Scope::Ports], Look, "sort by number of ports; of ports: by port";
-    "sort-packets" [letter('R')] => Action::Sort(Column::Packets), COUNTED, Look, "sort by packets, or packet rate";
+    "sort-packets" [letter('R')] => Action::Sort(Column::Packets), COUNTED_AND_SIGNALS, Look, "sort by packets, or packet rate; of signals: by amount";
     "sort-bytes" [letter('B')] => Action::Sort(Column::Bytes), COUNTED, Look, "sort by bytes, or bit rate";
     "sort-drops" [letter('D')] => Action::Sort(Column::Drops), COUNTED, Look, "sort by drops";
     "sort-time" [letter('T')] => Action::Sort(Column::Time), &[Scope::Node, Scope::Files, Scope::Ports], Look, "sort by time";

@@ -158,3 +158,10 @@ fn median(direction: &Direction) -> Option<i64> {
     all.sort_unstable();
     all.get(all.len() / 2).copied()
 }
+
+/// Another node captured then, so that it says something that only this one has it. Where there is no other, nothing
+/// else can be said.
+pub(super) fn may_say(nodes: &[String], node: usize, captured: impl Fn(&str) -> bool) -> bool {
+    let mut others = nodes.iter().enumerate().filter(|(other, _)| *other != node).peekable();
+    others.peek().is_none() || others.any(|(_, name)| captured(name))
+}

@@ -112,7 +112,7 @@ impl Paired {
             lines.push(format!("{} of a time in which the other node was not capturing", packets(self.outside)));
         }
         if self.let_go > 0 {
-            lines.push(format!("{} not compared: too many at once", packets(self.let_go)));
+            lines.push(format!("{} not compared: too many at once, or too late", packets(self.let_go)));
         }
         if self.others > 0 {
             lines.push(format!("{} not compared: not IP", packets(self.others)));

@@ -116,6 +116,10 @@ fn what_goes_elsewhere_is_not_said_to_be_lost() {
     assert_eq!((out.len(), paired.one_sided, paired.one_node), (6, 0, 5));
     let [conversation] = paired.conversations.as_slice() else { panic!("{paired:?}") };
     assert_eq!((conversation.node.as_str(), conversation.packets), ("a", 5));
+    // A node that does not capture then is not said to have nothing of it.
+    let off: Vec<Seen> = (0..5).map(|id| (1, 5 * MS, tcp_packet((1, 9), (5, 443), id, 1, ACK, b"z"))).collect();
+    let (_, paired) = pair(&off, &Until(MS));
+    assert_eq!((paired.outside, paired.one_node), (5, 0), "{:?}", paired.lines());
     // Behind NAT it is another packet.
     let (out, paired) =
         pair(&[(0, 0, there(1, 100, SYN, b"")), (1, 9, tcp_packet((7, 2), (4431, 8080), 1, 100, SYN, b""))], &Always);
@@ -197,4 +201,89 @@ fn what_waits_is_bounded_and_then_nothing_is_claimed() {
 #[test]
 fn differences_are_said_with_their_sign_and_unit() {
     assert_eq!([apart(20_999), apart(-1_234_567), apart(2_000_003_000)], ["+20 us", "-1.234 ms", "+2.000003 s"]);
+}
+
+/// A datagram of A to B without a number of its own, as one of a stream is, and perhaps its headers alone.
+fn datagram(payload: &[u8], headers: bool) -> Vec<u8> {
+    let mut data = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0];
+    data.extend((28 + payload.len() as u16).to_be_bytes());
+    data.extend([0, 0, 0x40, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0x20, 0, 0x20, 1]);
+    data.extend((8 + payload.len() as u16).to_be_bytes());
+    data.extend([0, 0]);
+    if !headers {
+        data.extend(payload);
+    }
+    data
+}
+
+#[test]
+fn of_a_stream_of_datagrams_that_look_alike_each_finds_its_copy_and_what_was_lost_is_named() {
+    for headers in [false, true] {
+        let mut seen = Vec::new();
+        let mut lost = 0;
+        for number in 0..2000u32 {
+            let at = i64::from(number) * 2 * MS;
+            let data = datagram(&number.to_be_bytes(), headers);
+            seen.push((0, at, data.clone()));
+            // A hundred in a row, more than are compared at one place.
+            if !headers && (700..800).contains(&number) {
+                lost += 1;
+            } else {
+                seen.push((1, at + 300_000, data));
+            }
+        }
+        let (_, paired) = pair(&seen, &Always);
+        assert_eq!((paired.pairs, paired.one_sided), (2000 - lost, lost), "{headers}");
+    }
+}
+
+#[test]
+fn nothing_is_claimed_of_a_copy_that_comes_when_the_others_have_gone_on() {
+    let mut pairs = Pairs::new(WITHIN, []);
+    pairs.describe(0, "a/eth0", 1);
+    pairs.describe(1, "b/eth0", 1);
+    let mut out = Vec::new();
+    let mut take = |interface, time: i64, id, at| {
+        let data = there(id, 100, ACK, b"");
+        let wire_length = data.len() as u32;
+        let sighting = Sighting { interface, time, ticks: 0, wire_length, data: &data, options: &[] };
+        pairs.take(&sighting, at);
+        pairs.release(at, &Until(15_000 * MS), |packet| out.push(packet.comment.clone()));
+    };
+    take(0, 0, 1, 0);
+    take(1, 20_000, 1, MS);
+    take(0, 10_000 * MS, 2, 10_000 * MS);
+    take(0, 15_000 * MS, 3, 15_000 * MS);
+    take(0, 16_000 * MS, 4, 16_000 * MS);
+    // B's stream was held up, and comes only now; what A had of that time has gone on.
+    take(1, 10_000 * MS, 2, 22_000 * MS);
+    // What A has not, and would have: that is claimed.
+    take(1, 20_000 * MS, 5, 22_000 * MS);
+    let paired = pairs.end(&Always, |packet| out.push(packet.comment.clone()));
+    assert_eq!((paired.pairs, paired.let_go), (1, 1), "{paired:?}");
+    let of_b = out.iter().flatten().filter(|said| said.as_str() == "seen on b only").count();
+    assert_eq!(of_b, 1, "{out:?}");
+}
+
+#[test]
+fn a_node_whose_clock_is_ahead_silences_no_others() {
+    let mut pairs = Pairs::new(WITHIN, []);
+    for (number, name) in (0..).zip(["a/eth0", "b/eth0", "c/eth0"]) {
+        pairs.describe(number, name, 1);
+    }
+    let mut out = Vec::new();
+    let mut take = |interface, time: i64, data: &[u8], at| {
+        let wire_length = data.len() as u32;
+        pairs.take(&Sighting { interface, time, ticks: 0, wire_length, data, options: &[] }, at);
+        pairs.release(at, &Always, |packet| out.push(packet.comment.clone()));
+    };
+    // C has other packets alone, and its clock is a minute ahead.
+    take(2, 60_000 * MS, &datagram(b"other", false), 0);
+    take(0, MS, &there(1, 100, ACK, b""), MS);
+    take(1, MS, &there(1, 100, ACK, b""), MS);
+    take(2, 67_000 * MS, &datagram(b"other", false), 7_000 * MS);
+    take(0, 10_000 * MS, &there(2, 100, ACK, b""), 10_000 * MS);
+    let paired = pairs.end(&Always, |packet| out.push(packet.comment.clone()));
+    assert_eq!((paired.pairs, paired.let_go), (1, 0), "{paired:?}");
+    assert!(out.iter().flatten().any(|said| said == "seen on a only"), "{out:?}");
 }

@@ -165,6 +165,7 @@ const GROUPS: [(&[&str], &[&str]); 20] = [
             "manifests",
             "freeze",
             "merge",
+            "diagnose",
             "report",
             "replay",
         ],
@@ -190,7 +191,7 @@ const GROUPS: [(&[&str], &[&str]); 20] = [
 ];
 
 /// The other commands, with the arguments that they require.
-const COMMANDS: [&[&str]; 16] = [
+const COMMANDS: [&[&str]; 17] = [
     &["nodes"],
     &["ports"],
     &["capture"],
@@ -201,6 +202,7 @@ const COMMANDS: [&[&str]; 16] = [
     &["alarms", "list"],
     &["alarms", "delete"],
     &["merge", "x"],
+    &["diagnose", "x"],
     &["preflight"],
     &["report", "7f3a91c2"],
     &["replay", "x"],

@@ -11,6 +11,7 @@ use crate::{
     session::{
         Effect,
         files::{FileKey, remove_files},
+        node::NodeState,
         pending::{Goal, Running},
     },
 };
@@ -22,7 +23,7 @@ pub enum Confirm {
     DefaultImage(Vec<NodeName>, Goal),
     /// Deploy to several nodes, and what for.
     Deploy(Vec<NodeName>, Goal),
-    /// Stop captures on several nodes.
+    /// Stop captures on several nodes, or one whose flight recorder holds what nobody has saved.
     StopCaptures(Vec<NodeName>),
     /// Capture payloads too.
     FullContent(Vec<NodeName>, Box<CaptureSpec>, Running),
@@ -61,6 +62,12 @@ impl App {
         let Some(Layer::Confirm(question)) = self.top() else { return Vec::new() };
         match (action, question.clone()) {
             (Action::Open, Confirm::Leave) => self.session.quit_now(),
+            (Action::Freeze, Confirm::StopCaptures(names)) => {
+                self.close();
+                let armed = |name: &NodeName| self.session.nodes.get(name).is_some_and(NodeState::has_recorder);
+                let armed: Vec<NodeName> = names.into_iter().filter(armed).collect();
+                self.session.freeze(armed)
+            }
             (Action::Open, question) => {
                 self.close();
                 self.confirmed(question)

@@ -8,7 +8,7 @@ use tui_input::Input;
 
 use crate::{
     base::text,
-    model::Target,
+    model::{NodeName, Notice, Target},
     screens::{
         App, Layer,
         action::{Action, Edit},
@@ -91,12 +91,12 @@ impl Field {
             Self::Filter => "tcp port 8080   host 10.1.2.3   tcp[tcpflags] & tcp-rst != 0",
             Self::Pods => "shop/web-0   svc:shop/web   -n shop -l app=web   on whichever nodes they are",
             Self::Content => "headers: no payload   dns: and DNS whole   full: everything",
-            Self::Recorder => "keeps only the last so much, until it is frozen: 2m   2m,512MiB",
+            Self::Recorder => "2m   2m,512MiB: keeps the latest packets only, for a freeze to save",
             Self::Interfaces => "eth0   eth0,eth1   any",
             Self::LimitTime | Self::RotateTime => "30s   5m   1h30m",
             Self::LimitSize | Self::RotateSize => "64MiB   1GB",
             Self::LimitPackets => "1000",
-            Self::Snaplen => "96: so many bytes of each packet",
+            Self::Snaplen => "96: the first 96 bytes of each packet",
             Self::IncludeOwn => "include: also what this session itself sends and receives",
         }
     }
@@ -118,12 +118,16 @@ pub struct CaptureForm {
     fields: [Input; Field::ALL.len()],
     /// The field that keys go to.
     pub focus: usize,
+    /// The nodes that it was opened for.
+    pub(in crate::screens) on: Vec<NodeName>,
     /// What is wrong with which field.
     pub error: Option<(Field, String)>,
     /// Filters that were used, the latest last.
     filters: Vec<String>,
     /// How many of them back, when an earlier one was brought back.
     recalled: usize,
+    /// The filter that nobody has typed, of the row that it was opened on, and the one that was there before.
+    given: Option<(String, String)>,
 }
 
 /// Filters remembered.
@@ -134,9 +138,11 @@ impl Default for CaptureForm {
         Self {
             fields: std::array::from_fn(|_| Input::default()),
             focus: 0,
+            on: Vec::new(),
             error: None,
             filters: Vec::new(),
             recalled: 0,
+            given: None,
         }
     }
 }
@@ -147,9 +153,39 @@ impl CaptureForm {
         self.fields[field as usize].value()
     }
 
-    /// Where the focused field's cursor is, in columns.
-    pub fn cursor(&self) -> usize {
-        self.fields[self.focus].visual_cursor()
+    /// What is typed into the focused field.
+    pub fn input(&self) -> &Input {
+        &self.fields[self.focus]
+    }
+
+    /// As it is opened: at the first field, but for one that is wrong.
+    pub(in crate::screens) fn opened(mut self) -> Self {
+        self.focus = self.error.as_ref().map_or(0, |(field, _)| *field as usize);
+        self.recalled = 0;
+        self
+    }
+
+    /// Puts in the filter of the row that it was opened on.
+    pub(in crate::screens) fn give_filter(&mut self, text: &str) {
+        let before = self.value(Field::Filter).to_owned();
+        self.set(Field::Filter, text);
+        self.given = Some((text.to_owned(), before));
+    }
+
+    /// It has a filter that nobody has typed or changed.
+    pub fn is_as_given(&self) -> bool {
+        self.given.as_ref().is_some_and(|(given, _)| given == self.value(Field::Filter))
+    }
+
+    /// As it is kept when it is closed: what nobody has typed is no one's choice for the next capture.
+    fn kept(mut self) -> Self {
+        if self.is_as_given()
+            && let Some((_, before)) = self.given.take()
+        {
+            self.set(Field::Filter, &before);
+        }
+        self.given = None;
+        self
     }
 
     /// The field that keys go to.
@@ -203,6 +239,7 @@ impl CaptureForm {
     fn used(&mut self) {
         let filter = self.value(Field::Filter).trim().to_owned();
         self.recalled = 0;
+        self.given = None;
         if filter.is_empty() {
             return;
         }
@@ -347,18 +384,24 @@ impl App {
                 if let Some(spec) = form.submit(ring_bytes) {
                     form.used();
                     let pods = form.targets().unwrap_or_default();
-                    self.form = (**form).clone();
-                    self.form.forget_pods();
+                    let mut form = (**form).clone();
                     self.close();
                     if !pods.is_empty() {
+                        form.forget_pods();
+                        self.form = form;
                         return self.aim_and_capture(pods, spec);
                     }
-                    let targets = self.targets();
+                    let targets = self.form_targets(&form);
+                    if targets.is_empty() {
+                        let cause = "the selected nodes have left the cluster";
+                        self.session.notify(Notice::warning("no capture was started", cause, ""));
+                    }
+                    self.form = form;
                     return self.ask_start_captures(&targets, spec, Running::IsReplaced);
                 }
             }
             Action::Back => {
-                let kept = (**form).clone();
+                let kept = (**form).clone().kept();
                 self.close();
                 // What is wrong with it would stop the next capture.
                 if kept.error.is_none() {

@@ -41,10 +41,12 @@ impl App {
             Err(notice) if asked => return self.session.notify(notice),
             Err(_) => return,
         };
-        let found: Vec<SessionSummary> = found
-            .into_iter()
-            .filter(|session| session.holder != Holder::Running && !session.objects.is_empty())
-            .collect();
+        // What another program here has open is nothing left over, but somebody who asks is to see it.
+        let is_listed = |session: &SessionSummary| match session.holder {
+            Holder::Running => asked && session.id != self.session.terms.id,
+            Holder::Detached | Holder::Abandoned | Holder::Elsewhere => !session.objects.is_empty(),
+        };
+        let found: Vec<SessionSummary> = found.into_iter().filter(is_listed).collect();
         let ours = found.iter().any(|session| session.holder != Holder::Elsewhere);
         if found.is_empty() {
             if asked {
@@ -90,6 +92,10 @@ impl App {
             Action::Down => sessions.cursor = (sessions.cursor + 1).min(sessions.rows.len() - 1),
             Action::Back | Action::Quit => self.close(),
             Action::Open | Action::Remove if self.session.permission == Permission::ReadOnly => self.refuse_read_only(),
+            Action::Open | Action::Remove if holder == Holder::Running => {
+                let headline = "another nodewatch-tui on this laptop has this session open";
+                self.session.notify(Notice::warning(headline, "", "leave it there first"));
+            }
             Action::Open | Action::Remove if moved && idle => self.ask_typed(Purpose::Trust(id)),
             Action::Open if holder == Holder::Elsewhere => {
                 self.session.notify(Notice::warning(
@@ -175,8 +181,12 @@ impl App {
                 Removal::Failed(object, reason) => *sweep = Sweep::Failed(format!("{}: {reason}", object.text())),
                 Removal::Refused(notice) => *sweep = Sweep::Failed(notice.line()),
                 Removal::Finished if matches!(sweep, Sweep::Running(_)) => *sweep = Sweep::Gone,
-                Removal::Removing(_) | Removal::Kept(_) | Removal::Noted(_) | Removal::Holds(_) | Removal::Finished => {
-                }
+                Removal::Removing(_)
+                | Removal::Kept(_)
+                | Removal::Noted(_)
+                | Removal::Holds(_)
+                | Removal::Silent(_)
+                | Removal::Finished => {}
             }
         } else {
             // The list was closed meanwhile; a failure is told all the same.

@@ -10,8 +10,10 @@ use self::rows::{Row, endpoint, transport};
 use super::{
     App, Screen, View,
     action::Action,
-    dialogs::{Layer, form::Field},
+    dialogs::Layer,
+    files::no_fetch,
     ports::Mode,
+    signals::{SignalView, amount_text},
 };
 use crate::{
     base::text,
@@ -80,10 +82,14 @@ impl App {
                 let filter = flow_filter(flow);
                 self.open_form();
                 if let Some(Layer::Form(form)) = self.layers.last_mut() {
-                    form.set(Field::Filter, &filter);
+                    form.give_filter(&filter);
                 }
             }
-            Some(Row::Event(_)) | None => self.say_dead(Action::Open),
+            Some(Row::Signal(series)) => {
+                let signal = series.signal;
+                self.open_reading(Layer::Signal(SignalView { signal }));
+            }
+            Some(Row::Event(_) | Row::Missing(_)) | None => self.say_dead(Action::Open),
         }
         Vec::new()
     }
@@ -121,6 +127,13 @@ impl App {
                 format!("{} {} {}", transport(flow.transport), endpoint(&flow.from), endpoint(&flow.to))
             }
             Row::File(row) => row.path().map_or_else(|| row.key.name.clone(), |path| path.display().to_string()),
+            Row::Signal(series) => {
+                let (info, item) = (series.info(), &series.item);
+                let amount = if info.is_counter() { series.moved(self.session.now) } else { series.value };
+                let item = if item.is_empty() { String::new() } else { format!(" {item}") };
+                format!("{}{item} {}", info.name, amount_text(info, amount))
+            }
+            Row::Missing(missing) => format!("{}: {}", missing.source, missing.reason),
             Row::Event(event) => format!("{} {}", text::rfc3339(self.session.wall(event.at)), event.text),
         })
     }
@@ -128,7 +141,12 @@ impl App {
     pub(super) fn fetch_selected(&mut self) -> Vec<Effect> {
         let Some(name) = self.current().map(|state| state.node.name.clone()) else { return Vec::new() };
         let Some(Row::File(row)) = self.node_row() else { return Vec::new() };
-        let Some(file) = row.on_node.cloned() else { return Vec::new() };
+        let (here, Some(file)) = (row.path().cloned(), row.on_node.cloned()) else { return Vec::new() };
+        if let Some(path) = here {
+            let path = text::visible(&path.display().to_string());
+            self.session.notify(Notice::info(format!("nothing to fetch: it is here, {path}")).as_answer());
+            return Vec::new();
+        }
         if file.state == FileState::Open {
             self.session.notify(
                 Notice::warning(format!("{} is still being written", file.name), "", "{capture} stops the capture")
@@ -136,7 +154,12 @@ impl App {
             );
             return Vec::new();
         }
-        self.session.fetch_file(&name, file).into_iter().collect()
+        let known = no_fetch(&row);
+        let effect = self.session.fetch_file(&name, file);
+        if effect.is_none() {
+            self.session.notify(known);
+        }
+        effect.into_iter().collect()
     }
 }
 

@@ -1,11 +1,11 @@
-//! The rows of a node's views: ports, flows, files, events.
+//! The rows of a node's views: ports, flows, files, events, signals.
 //!
 //! Owns which rows a view has, what of them its filter and order show, and which one the cursor is on. Ports are listed when
 //! something has changed and not while drawing: there may be very many. Pure.
 
 use std::cmp::Ordering;
 
-use nodewatch_protocol::{Endpoint, Flow, Port, Transport, Tunnel};
+use nodewatch_protocol::{Endpoint, Flow, MissingSource, Port, Transport, Tunnel};
 
 use crate::{
     model::{ListedPort, NodeName},
@@ -14,11 +14,12 @@ use crate::{
         cursor::{Cursor, RowId},
         order::{Column, Order},
         port_filter::Sieve,
+        signals::{fields_of, rank, standing},
     },
     session::{
         files::FileRow,
         filter::TextFilter,
-        node::{FRESH, NodeEvent, NodeState, PortRow},
+        node::{FRESH, NodeEvent, NodeState, PortRow, SignalState},
     },
 };
 
@@ -35,6 +36,10 @@ pub enum Row<'a> {
     File(FileRow<'a>),
     /// Something that happened.
     Event(&'a NodeEvent),
+    /// What the kernel counts.
+    Signal(&'a SignalState),
+    /// What it does not count.
+    Missing(&'a MissingSource),
 }
 
 impl Row<'_> {
@@ -46,6 +51,8 @@ impl Row<'_> {
             Self::Flow(flow) => RowId::Flow(flow.transport, flow.from, flow.to, flow.tunnel),
             Self::File(row) => RowId::File(row.key.name.clone()),
             Self::Event(event) => RowId::Event(event.at, event.text.clone()),
+            Self::Signal(series) => RowId::Signal(series.info().name.to_owned(), series.item.clone()),
+            Self::Missing(missing) => RowId::Signal(missing.source.clone(), missing.reason.clone()),
         }
     }
 
@@ -58,6 +65,8 @@ impl Row<'_> {
             }
             (Self::File(row), RowId::File(name)) => row.key.name == *name,
             (Self::Event(event), RowId::Event(at, text)) => event.at == *at && event.text == *text,
+            (Self::Signal(series), RowId::Signal(name, item)) => series.info().name == name && series.item == *item,
+            (Self::Missing(missing), RowId::Signal(name, item)) => missing.source == *name && missing.reason == *item,
             _ => false,
         }
     }
@@ -126,6 +135,7 @@ pub(in crate::screens) fn fields(view: View) -> &'static [&'static str] {
         View::Flows => &["from", "to", "proto", "tunnel"],
         View::Files => &["file", "place"],
         View::Events => &["text"],
+        View::Signals => &["name", "item", "source", "unit"],
     }
 }
 
@@ -135,6 +145,7 @@ pub(in crate::screens) fn columns(view: View) -> &'static [Column] {
         View::Ports => &[Column::Ports, Column::Time, Column::Class],
         View::Flows => &[Column::Name, Column::Packets, Column::Bytes],
         View::Files => &[Column::Name, Column::Packets, Column::Bytes, Column::Drops, Column::Time],
+        View::Signals => &[Column::Name, Column::Packets],
         View::Capture | View::Events => &[],
     }
 }
@@ -152,6 +163,7 @@ impl App {
                 let events = state.log.events.iter().rev();
                 events.filter(|event| tab.text.shows(&[("text", &event.text)])).map(Row::Event).collect()
             }
+            View::Signals => self.signal_rows(state, tab),
         }
     }
 
@@ -203,6 +215,35 @@ impl App {
             rows.sort_by(|a, b| order.files(a, b));
         }
         rows.into_iter().map(Row::File).collect()
+    }
+
+    fn signal_rows<'a>(&self, state: &'a NodeState, tab: &Tab) -> Vec<Row<'a>> {
+        let (now, faults_only) = (self.session.now, self.layout.faults_only);
+        let shown = state.signals.series.values().filter_map(|series| {
+            let info = series.info();
+            let [name, source, unit] = fields_of(info);
+            let own = standing(state, series, now);
+            let shown = tab.text.shows(&[name, ("item", series.item.as_str()), source, unit]);
+            (shown && (!faults_only || own.out)).then(|| (rank(info, &own), own.amount, series))
+        });
+        let mut rows: Vec<_> = shown.collect();
+        rows.sort_by(|(a_rank, a_amount, a), (b_rank, b_amount, b)| {
+            let by_rank = || (a_rank, a.signal, &a.item).cmp(&(b_rank, b.signal, &b.item));
+            match tab.order {
+                None => by_rank(),
+                Some(order) => {
+                    let ordering = match order.column {
+                        Column::Packets => a_amount.cmp(b_amount),
+                        _ => a.info().name.cmp(b.info().name),
+                    };
+                    order.directed(ordering).then_with(by_rank)
+                }
+            }
+        });
+        let missing = state.signals.missing.iter().filter(|missing| {
+            !faults_only && tab.text.shows(&[("name", missing.source.as_str()), ("source", missing.source.as_str())])
+        });
+        rows.into_iter().map(|(.., series)| Row::Signal(series)).chain(missing.map(Row::Missing)).collect()
     }
 
     /// Where the cursor is among the rows that are shown.

@@ -7,8 +7,20 @@ use nodewatch_protocol::{CaptureState, FileState, Recorder, StopReason, UnixMill
 use super::{Agent, Asked, Before, Listed, NodeState, Run, Sample};
 use crate::base::text;
 
-/// What a recorder saved is still what it holds, for most of it, in milliseconds.
-const JUST_NOW: u64 = 30_000;
+/// What this program has asked a flight recorder to save: only that is brought home by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::session) struct Frozen {
+    /// The place in the ring's order of the newest file before.
+    pub after: Option<u64>,
+    /// Bytes that may still come of it: a ring has no more, whatever an agent lists.
+    pub left: u64,
+    /// From when on it is saved, by the laptop's steady clock.
+    pub from: UnixMillis,
+    /// When all of it is saved, by the same.
+    pub until: UnixMillis,
+    /// The same of what was asked for before, which holds where the last request did not arrive or was refused.
+    pub earlier: UnixMillis,
+}
 
 impl NodeState {
     /// A capture runs, as far as the agent has said.
@@ -20,6 +32,11 @@ impl NodeState {
     pub fn is_armed(&self) -> bool {
         let recorder = matches!(&self.capture, CaptureState::Running { spec, .. } if spec.recorder.is_some());
         self.agent.has_tunnel() && recorder
+    }
+
+    /// A flight recorder runs there, or most likely does: its agent cannot be reached now.
+    pub fn has_recorder(&self) -> bool {
+        self.recorder().is_some() && matches!(self.agent, Agent::Live | Agent::Lost { .. } | Agent::Connecting)
     }
 
     /// An agent that is there, or may come back, has a file that is not closed yet.
@@ -34,11 +51,6 @@ impl NodeState {
             CaptureState::Running { spec, .. } => spec.recorder,
             CaptureState::Idle | CaptureState::Stopped { .. } => None,
         }
-    }
-
-    /// What its flight recorder holds was saved a moment ago, or is being saved.
-    pub fn was_saved(&self, now: UnixMillis) -> bool {
-        self.counts.frozen.is_some_and(|frozen| now < frozen.until + JUST_NOW)
     }
 
     /// How long its flight recorder still saves, in milliseconds; `None` when it does not.

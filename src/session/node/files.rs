@@ -49,6 +49,14 @@ impl NodeState {
         })
     }
 
+    /// Files that some laptop has fetched, by their agent's word, and that are not known to be here: each once.
+    pub(in crate::session) fn take_unlooked(&mut self) -> Vec<CaptureFile> {
+        let Self { files, fetches, listing, .. } = self;
+        let fetched = files.iter().filter(|file| file.fetched && file.state == FileState::Closed);
+        let unknown = fetched.filter(|file| !fetches.contains_key(&file.name));
+        unknown.filter(|file| listing.looked_for.insert(file.name.clone())).cloned().collect()
+    }
+
     /// What was thrown away for want of room, in all rings of the node.
     pub fn discarded(&self) -> Amount {
         let now = self.ring.as_ref().map(|ring| ring.discarded).unwrap_or_default();

@@ -6,7 +6,9 @@ mod capture;
 mod files;
 mod ports;
 mod rollup;
+mod signals;
 mod told;
+mod troubles;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -17,20 +19,24 @@ use nodewatch_protocol::{
 };
 use nodewatch_report::Schedule;
 
-pub use self::{capture::reason_text, told::Run};
+pub(super) use self::capture::Frozen;
+pub use self::{
+    capture::reason_text,
+    signals::{NodeSignals, STEPS, SignalState},
+    told::Run,
+    troubles::Troubles,
+};
 use self::{rollup::Rollup, told::Told};
 use super::grant::GrantState;
 use crate::{
     base::text,
-    model::{FetchProgress, Node, Notice, Readiness},
+    model::{FetchProgress, FullQueue, Node, Notice, Readiness, Severity},
 };
 
 /// Seconds of rates kept for charts.
 pub const HISTORY: usize = 300;
 /// Events kept a node.
 pub(super) const MAX_EVENTS: usize = 500;
-/// Texts of failures kept a node.
-const MAX_TROUBLES: usize = 50;
 /// How long a port that opened or closed is pointed out, in milliseconds.
 pub const FRESH: u64 = 60_000;
 
@@ -148,34 +154,8 @@ pub struct NodeEvent {
     pub at: UnixMillis,
     /// What.
     pub text: String,
-}
-
-/// What failed on a node that nobody asked about, for the receipt.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Troubles {
-    /// Each once, oldest first.
-    pub texts: Vec<String>,
-    /// How many more there were than are kept.
-    pub more: u64,
-}
-
-impl Troubles {
-    fn add(&mut self, message: &str) {
-        // A scan that fails says nothing of packets, and has a counter of its own.
-        if message.starts_with("ports: ") || self.texts.iter().any(|known| known == message) {
-            return;
-        }
-        if self.texts.len() < MAX_TROUBLES {
-            self.texts.push(message.to_owned());
-        } else {
-            self.more += 1;
-        }
-    }
-
-    /// Nothing has failed.
-    pub fn is_empty(&self) -> bool {
-        self.texts.is_empty()
-    }
+    /// How grave it is.
+    pub severity: Severity,
 }
 
 /// How a node's reports to CloudWatch Logs stand.
@@ -203,17 +183,6 @@ pub(super) enum Before {
     UpTo(Option<u64>),
 }
 
-/// What this program has asked a flight recorder to save: only that is brought home by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Frozen {
-    /// The place in the ring's order of the newest file before.
-    pub after: Option<u64>,
-    /// Bytes that may still come of it: a ring has no more, whatever an agent lists.
-    pub left: u64,
-    /// When all of it is saved, by the laptop's steady clock.
-    pub until: UnixMillis,
-}
-
 /// Whether the whole list of files has come over the tunnel that is up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Listed {
@@ -228,7 +197,12 @@ pub enum Pending {
     #[default]
     Nothing,
     /// This capture, once the hosts that its filter names are known by their addresses.
-    Resolving(Box<CaptureSpec>),
+    Resolving {
+        /// What.
+        spec: Box<CaptureSpec>,
+        /// In place of one that runs then.
+        replaces: bool,
+    },
     /// This capture, once the agent is live.
     Capture(Box<CaptureSpec>),
     /// This capture, in place of the one that runs, once that has ended.
@@ -265,6 +239,8 @@ pub struct NodePorts {
     pub(super) history_is_news: bool,
     /// What they did over time: flaps, clients, and changes that are neither's.
     pub over_time: PortHistory,
+    /// Accept queues that were full, by the laptop's steady clock.
+    pub full: BTreeMap<Port, FullQueue>,
     /// What they did until then is in an earlier part of the session.
     pub(super) heard_until: UnixMillis,
 }
@@ -284,6 +260,8 @@ pub struct Counts {
     pub(super) before: Before,
     /// What its flight recorder was asked to save.
     pub(super) frozen: Option<Frozen>,
+    /// When it was asked to save something while its agent could not be reached.
+    pub(super) freeze_due: Option<UnixMillis>,
 }
 
 /// Files that are in no ring any more.
@@ -304,6 +282,8 @@ struct FileListing {
     parts: Vec<CaptureFile>,
     /// Whether the whole list has come since the tunnel is up.
     state: Listed,
+    /// Files that were looked for on this laptop, by name.
+    looked_for: BTreeSet<String>,
 }
 
 /// A node's delivery to S3.
@@ -345,6 +325,8 @@ pub struct NodeState {
     pub facts: Option<AgentFacts>,
     /// Its ports.
     pub ports: NodePorts,
+    /// Its kernel's signals.
+    pub signals: NodeSignals,
     /// How its reports stand.
     pub reporting: Reporting,
     /// Its capture.
@@ -386,6 +368,7 @@ impl NodeState {
             agent: Agent::Absent,
             facts: None,
             ports: NodePorts::default(),
+            signals: NodeSignals::default(),
             reporting: Reporting::default(),
             capture: CaptureState::Idle,
             counts: Counts::default(),
@@ -396,7 +379,7 @@ impl NodeState {
             refusal: None,
             files: Vec::new(),
             gone: GoneFiles::default(),
-            listing: FileListing { parts: Vec::new(), state: Listed::Coming },
+            listing: FileListing { parts: Vec::new(), state: Listed::Coming, looked_for: BTreeSet::new() },
             ring: None,
             delivery: NodeDelivery::default(),
             fetches: BTreeMap::new(),
@@ -440,6 +423,8 @@ impl NodeState {
         self.counts.before = Before::default();
         self.counts.frozen = None;
         self.ports.coming = Coming::default();
+        // They are of the moment, and nobody looks at them now.
+        self.ports.queues.clear();
     }
 
     /// Takes in what the agent tells.
@@ -463,6 +448,7 @@ impl NodeState {
             Update::Owners(owners) => self.apply_owners(owners),
             Update::PortGaps(gaps) => self.apply_port_gaps(gaps, now),
             Update::Queues(queues) => self.apply_queues(queues, now),
+            Update::Signals(update) => self.signals.apply(update, now),
             Update::Reports(state) => self.reporting.by_agent = Some(state),
             Update::Capture(state) => self.apply_capture(state, now),
             Update::Statistics(statistics) => {
@@ -491,7 +477,7 @@ impl NodeState {
             Update::Trouble { message } => {
                 self.reporting.errors += 1;
                 self.log.troubles.add(&message);
-                self.note(now, message);
+                self.note_fault(now, message);
             }
         }
     }

@@ -9,7 +9,8 @@ use nodewatch_protocol::{
     AcceptQueue, MOST_QUEUES, OwnersUpdate, Port, PortChange, PortsKind, PortsUpdate, UnixMillis,
 };
 
-use super::{FRESH, MAX_EVENTS, NodeState, PortRow};
+use super::{FRESH, MAX_EVENTS, NodeEvent, NodeState, PortRow};
+use crate::model::{FullQueue, Severity};
 
 impl PortRow {
     /// A client's socket, as far as can be told by now: such are counted and not listed. One that was there from the
@@ -37,7 +38,12 @@ impl NodeState {
 
     /// The listener that flaps now and has closed most often.
     pub fn worst_flap(&self, now: UnixMillis) -> Option<Flap> {
-        self.ports.over_time.flaps().into_iter().find(|flap| flap.goes_on(now))
+        self.flaps_now(now).next()
+    }
+
+    /// The listeners that flap now.
+    pub fn flaps_now(&self, now: UnixMillis) -> impl Iterator<Item = Flap> {
+        self.ports.over_time.flaps().into_iter().filter(move |flap| flap.goes_on(now))
     }
 
     /// What a port does if it flaps now.
@@ -51,9 +57,10 @@ impl NodeState {
         if let Some(flap) = self.flap(&port, at) {
             let (begins, own) = (format!("{port} flaps: "), [format!("opened {port}"), format!("closed {port}")]);
             self.log.events.retain(|event| !event.text.starts_with(&begins) && !own.contains(&event.text));
-            self.note_port(at, flap.to_string());
+            self.note_port(NodeEvent { at, text: flap.to_string(), severity: Severity::Warning });
         } else if !nodewatch_ports::is_client(&port, lived) {
-            self.note_port(at, format!("{} {port}", if opened { "opened" } else { "closed" }));
+            let text = format!("{} {port}", if opened { "opened" } else { "closed" });
+            self.note_port(NodeEvent { at, text, severity: Severity::Info });
         }
     }
 
@@ -138,8 +145,21 @@ impl NodeState {
         let was_full = |port: &Port| before.get(port).is_some_and(AcceptQueue::is_full);
         let full: Vec<AcceptQueue> =
             self.ports.queues.values().filter(|queue| queue.is_full() && !was_full(&queue.port)).copied().collect();
+        for queue in self.ports.queues.values().filter(|queue| queue.is_full()) {
+            let AcceptQueue { port, waiting, limit } = *queue;
+            let times = u64::from(!was_full(&port));
+            let seen = FullQueue { port: port.to_string(), times, first: now, last: now, waiting, limit };
+            let room = self.ports.full.len() < MOST_QUEUES;
+            match self.ports.full.get_mut(&port) {
+                Some(known) => *known = known.clone().joined(seen),
+                None if room => {
+                    self.ports.full.insert(port, seen);
+                }
+                None => {}
+            }
+        }
         for AcceptQueue { port, waiting, limit } in full {
-            self.note(now, format!("accept queue full: {port} has {waiting} waiting, its backlog is {limit}"));
+            self.note_fault(now, format!("accept queue full: {port} has {waiting} waiting, its backlog is {limit}"));
         }
     }
 
@@ -148,7 +168,7 @@ impl NodeState {
         let new: Vec<String> = self.ports.gaps.iter().filter(|gap| !before.contains(gap)).cloned().collect();
         for gap in new {
             self.reporting.errors += 1;
-            self.note(now, format!("ports: {gap}"));
+            self.note_fault(now, format!("ports: {gap}"));
         }
     }
 
@@ -300,6 +320,21 @@ mod tests {
             state.apply(Update::Queues(queues), 1);
             assert_eq!(state.log.events.len(), events, "{waiting}");
         }
+    }
+
+    #[test]
+    fn a_queue_is_not_shown_as_full_when_its_agent_is_gone() {
+        let mut state = state();
+        let full = AcceptQueue { port: "tcp 0.0.0.0:80".parse().expect("a port"), waiting: 2, limit: 1 };
+        state.apply(Update::Queues(vec![full]), 1);
+        state.agent_is_over(2);
+        assert!(state.ports.queues.is_empty());
+        state.apply(Update::Queues(vec![full]), 3);
+        state.apply(Update::Queues(vec![AcceptQueue { waiting: 5, ..full }]), 4);
+        let known = &state.ports.full[&full.port];
+        assert_eq!((known.times, known.first, known.last, known.waiting), (2, 1, 4, 5), "for the report");
+        assert!(state.log.events.iter().all(|event| event.severity == Severity::Warning), "it is a problem");
+        assert_eq!(state.log.events.len(), 2, "the next agent's is told again");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{collections::VecDeque, mem::take};
 use nodewatch_protocol::{CaptureSpec, UnixMillis};
 
 use super::{MAX_EVENTS, NodeEvent, NodeState};
-use crate::model::Span;
+use crate::model::{Severity, Span};
 
 /// Captures, and times without a tunnel, that are kept a node.
 const MOST: usize = 200;
@@ -77,23 +77,31 @@ impl Told {
 impl NodeState {
     /// Remembers that something happened.
     pub fn note(&mut self, at: UnixMillis, text: impl Into<String>) {
-        let text = text.into();
-        self.log.told.event(NodeEvent { at, text: text.clone() });
-        self.note_port(at, text);
+        self.remember(NodeEvent { at, text: text.into(), severity: Severity::Info });
+    }
+
+    /// The same of something that is not as it should be.
+    pub fn note_fault(&mut self, at: UnixMillis, text: impl Into<String>) {
+        self.remember(NodeEvent { at, text: text.into(), severity: Severity::Warning });
+    }
+
+    fn remember(&mut self, event: NodeEvent) {
+        self.log.told.event(event.clone());
+        self.note_port(event);
     }
 
     /// The same of a port, of which there may be many.
-    pub(super) fn note_port(&mut self, at: UnixMillis, text: String) {
+    pub(super) fn note_port(&mut self, event: NodeEvent) {
         if self.log.events.len() == MAX_EVENTS {
             self.log.events.pop_front();
         }
-        self.log.events.push_back(NodeEvent { at, text });
+        self.log.events.push_back(event);
     }
 
     /// Remembers something that was done on purpose; the journal has it too.
     pub(in crate::session) fn note_act(&mut self, at: UnixMillis, text: String) {
         if self.log.told.acts.len() < MAX_EVENTS {
-            self.log.told.acts.push(NodeEvent { at, text: text.clone() });
+            self.log.told.acts.push(NodeEvent { at, text: text.clone(), severity: Severity::Info });
         }
         self.note(at, text);
     }

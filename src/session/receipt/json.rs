@@ -25,7 +25,7 @@ impl Receipt {
             .fetched
             .iter()
             .map(|(path, size, sha256)| json!({"path": path, "bytes": size, "sha256": sha256}));
-        let merged = self.files.merged.iter().map(|(path, size)| json!({"path": path, "bytes": size}));
+        let made = |(path, size): &(std::path::PathBuf, u64)| json!({"path": path, "bytes": size});
         let lost = self
             .files
             .lost
@@ -35,6 +35,7 @@ impl Receipt {
         let there = there.map(|note| json!({"node": note.node, "file": note.file, "bytes": note.size}));
         let detached = self.detached.as_ref().map(|detached| {
             json!({"until": detached.until, "agents": detached.agents, "captures": detached.captures,
+                "recorders": detached.recorders,
                 "untold": detached.untold, "nodes_that_join": detached.later.word()})
         });
         let delivered = self.files.delivered.iter().map(|(uri, size, sha256)| {
@@ -72,7 +73,8 @@ impl Receipt {
             "storage_earlier": places.collect::<Vec<_>>(),
             "session": self.session, "place": self.place, "left_behind": self.left_behind(),
             "objects": objects.collect::<Vec<_>>(), "fetched": fetched.collect::<Vec<_>>(),
-            "merged": merged.collect::<Vec<_>>(),
+            "merged": self.files.merged.iter().map(made).collect::<Vec<_>>(),
+            "saved": self.files.saved.iter().map(made).collect::<Vec<_>>(),
             "lost": lost.collect::<Vec<_>>(), "left_on_nodes": there.collect::<Vec<_>>(), "detached": detached,
             "trouble": self.trouble.as_ref().map(Notice::line),
             "incomplete": self.files.incomplete.iter().map(of_file).collect::<Vec<_>>(),

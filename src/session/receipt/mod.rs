@@ -21,6 +21,8 @@ pub struct Detachment {
     pub agents: Vec<NodeName>,
     /// Nodes whose capture goes on.
     pub captures: Vec<NodeName>,
+    /// Which of these are flight recorders.
+    pub recorders: Vec<NodeName>,
     /// Agents that could not be told, and so end after their lease.
     pub untold: Vec<NodeName>,
     /// What becomes of nodes that join.
@@ -49,6 +51,8 @@ pub struct Accounted {
     pub fetched: Vec<(PathBuf, u64, String)>,
     /// Made of those here, with their sizes.
     pub merged: Vec<(PathBuf, u64)>,
+    /// Tables of screens, with their sizes.
+    pub saved: Vec<(PathBuf, u64)>,
     /// In S3, with their sizes there and the checksums of what is in them.
     pub delivered: Vec<(String, u64, Option<String>)>,
     /// Which of them nobody has compared with what was sent.
@@ -102,6 +106,8 @@ pub struct Receipt {
     pub noted: Vec<String>,
     /// Where reports went, and how they stood at the end.
     pub reports: Option<(String, ReportState)>,
+    /// Nodes that have no agent although one was asked for, and why.
+    pub without_agent: Vec<(NodeName, String)>,
     /// What failed on nodes while they were captured.
     pub troubles: Vec<(NodeName, String)>,
     /// Files in rings are why the session stays, and nobody has chosen so.
@@ -184,7 +190,8 @@ mod tests {
             detached: Some(Detachment {
                 until: 0,
                 agents: vec!["a".into(), "b".into()],
-                captures: vec!["a".into()],
+                captures: vec!["a".into(), "b".into()],
+                recorders: vec!["b".into()],
                 untold: vec!["b".into()],
                 later: Later::Served("DaemonSet agents-7f3a91c2".into()),
                 reaped: false,
@@ -197,6 +204,8 @@ mod tests {
         for part in [
             "2 agents: a, b",
             "1 capture: a",
+            "1 flight recorder: b",
+            "save what they hold: nodewatch-tui freeze 00000001",
             "NOT TOLD b",
             "an empty namespace is left",
             "nodewatch-tui attach 00000001",
@@ -204,6 +213,29 @@ mod tests {
             assert!(text.contains(part), "{text}");
         }
         assert!(!receipt.left_behind());
+    }
+
+    #[test]
+    fn what_is_gone_is_one_line_and_what_is_missing_is_short() {
+        let reason = "incomplete: the recorder has no packets for 9.0 s from 2026-11-26T09:12:28.123Z to \
+                      2026-11-26T09:12:37.123Z; dropped 3 by kernel; incomplete: torn";
+        let note = FileNote { node: "n".into(), file: "f.pcapng".into(), size: 1, reason: reason.into() };
+        let named = |name: &str| Thing::object(MadeObject { name: name.into(), ..object(Kind::Job) }, Fate::Gone);
+        let receipt = Receipt {
+            things: ["a", "b", "c", "d"].map(named).to_vec(),
+            files: Accounted { incomplete: vec![note], ..Accounted::default() },
+            without_agent: vec![("n2".into(), "the image i cannot be pulled".into())],
+            ..Receipt::default()
+        };
+        let text = receipt.text();
+        for line in [
+            "  INCOMPLETE f.pcapng of n: the recorder has no packets for 9.0 s; dropped 3 by kernel; and 1 more",
+            "  removed  Job a, Job b, Job c and 1 more",
+            "  NO AGENT n2: the image i cannot be pulled",
+            "  4 objects created, 4 confirmed removed; nothing is left",
+        ] {
+            assert!(text.lines().any(|told| told == line), "{line}: {text}");
+        }
     }
 
     #[test]

@@ -7,12 +7,17 @@ use nodewatch_protocol::Retention;
 use super::{Detachment, FileNote, Receipt, Unwanted};
 use crate::{
     base::text,
-    model::{Group, NodeName},
+    model::{Group, NodeName, missing_of},
     session::{
         exit::Later,
         ledger::{Fate, Thing, What},
     },
 };
+
+/// So many of the objects that are gone are named.
+const NAMED: usize = 3;
+/// So many reasons why a file is incomplete are told.
+const REASONS: usize = 2;
 
 impl Receipt {
     /// The receipt as text, a line a thing.
@@ -68,8 +73,10 @@ impl Receipt {
                 let _ = writeln!(out, "  fetched  {count}, {all}, checked, in {}", text::visible(&folder));
             }
         }
-        for (path, bytes) in &self.files.merged {
-            let _ = writeln!(out, "  merged   {}  {}", text::visible(&path.display().to_string()), text::bytes(*bytes));
+        let merged = self.files.merged.iter().map(|file| ("merged", file));
+        for (word, (path, bytes)) in merged.chain(self.files.saved.iter().map(|file| ("saved", file))) {
+            let path = text::visible(&path.display().to_string());
+            let _ = writeln!(out, "  {word:8} {path}  {}", text::bytes(*bytes));
         }
         let newest = self.files.merged.last().map(|(path, _)| path);
         if let Some(path) = newest.or(fetched.first().map(|(path, ..)| path).filter(|_| fetched.len() == 1)) {
@@ -122,7 +129,10 @@ impl Receipt {
             let _ = writeln!(out, "  NOTE     {}", text::visible(what));
         }
         for FileNote { node, file, reason: why, .. } in &self.files.incomplete {
-            let _ = writeln!(out, "  INCOMPLETE {}", text::visible(&format!("{file} of {node}: {why}")));
+            let _ = writeln!(out, "  INCOMPLETE {}", text::visible(&format!("{file} of {node}: {}", brief(why))));
+        }
+        for (node, why) in &self.without_agent {
+            let _ = writeln!(out, "  NO AGENT {}", text::visible(&format!("{node}: {why}")));
         }
         for (node, what) in &self.troubles {
             let _ = writeln!(out, "  TROUBLE  {}", text::visible(&format!("{node}: {what}")));
@@ -155,10 +165,16 @@ impl Receipt {
             names.join(", ")
         };
         let until = text::date_and_time(detached.until);
-        let (agents, captures) = (&detached.agents, &detached.captures);
+        let (agents, recorders) = (&detached.agents, &detached.recorders);
+        let captures: Vec<NodeName> = detached.captures.iter().filter(|it| !recorders.contains(it)).cloned().collect();
         let _ = writeln!(out, "  until {until}: {}: {}", text::counted(agents.len(), "agent"), list(agents));
-        if !captures.is_empty() {
-            let _ = writeln!(out, "  until {until}: {}: {}", text::counted(captures.len(), "capture"), list(captures));
+        for (names, what) in [(&captures, "capture"), (recorders, "flight recorder")] {
+            if !names.is_empty() {
+                let _ = writeln!(out, "  until {until}: {}: {}", text::counted(names.len(), what), list(names));
+            }
+        }
+        if let (false, Some(session)) = (recorders.is_empty(), &self.session) {
+            let _ = writeln!(out, "  save what they hold: {}", text::command(["freeze", session.as_str()]));
         }
         if !detached.untold.is_empty() {
             let untold = list(&detached.untold);
@@ -225,7 +241,16 @@ impl Receipt {
 
     fn objects_text(&self, out: &mut String) {
         let objects = || self.things.iter().filter(|thing| thing.as_object().is_some());
-        for thing in objects() {
+        // What is gone is one line; each object by name is in the report and in the JSON.
+        let gone: Vec<String> =
+            objects().filter(|thing| thing.fate == Fate::Gone).map(|thing| text::visible(&thing.name())).collect();
+        if !gone.is_empty() {
+            let named = gone.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+            let more = gone.len().saturating_sub(NAMED);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let _ = writeln!(out, "  removed  {named}{more}");
+        }
+        for thing in objects().filter(|thing| thing.fate != Fate::Gone) {
             thing_text(thing, out);
         }
         self.storage_text(out);
@@ -284,6 +309,17 @@ impl Receipt {
                 let _ = writeln!(out, "  kept     captures in {place}{unlisted}{again}");
             }
         }
+    }
+}
+
+/// What is missing from a file, on a line: the file and the manifest beside it have it word by word.
+fn brief(why: &str) -> String {
+    let why = missing_of(why);
+    // Without the moments, which are the file's to tell.
+    let parts: Vec<&str> = why.split("; ").map(|part| part.split(" from 20").next().unwrap_or(part)).collect();
+    match parts.len().checked_sub(REASONS) {
+        Some(more @ 1..) => format!("{}; and {more} more", parts[..REASONS].join("; ")),
+        _ => parts.join("; "),
     }
 }
 

@@ -1,10 +1,11 @@
 //! Questions.
 
+use nodewatch_protocol::CaptureSpec;
 use ratatui::{Frame, layout::Rect};
 
 use super::rights;
 use crate::{
-    base::text::{bytes, counted, visible},
+    base::text::{bytes, counted, lasting, visible},
     model::{Held, NodeName, Notice, SessionId},
     screens::{Action, App, Confirm, Layer, dialogs::sessions::Sessions},
     session::{
@@ -29,9 +30,7 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, question
             ),
         ),
         Confirm::Deploy(names, goal) => deployment(app, names, goal),
-        Confirm::StopCaptures(names) => {
-            (format!("Stop {} captures?", names.len()), format!("Their files are kept on the nodes:\n{}", list(names)))
-        }
+        Confirm::StopCaptures(names) => captures_to_stop(app, names, theme),
         Confirm::FullContent(names, ..) => (
             "Capture payloads?".to_owned(),
             format!(
@@ -74,6 +73,39 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, question
     frame.render_widget(keys, bottom);
 }
 
+/// Which captures end, and what of them goes: files stay, a recorder's memory does not.
+fn captures_to_stop(app: &App, names: &[NodeName], theme: &Theme) -> (String, String) {
+    let now = app.session.now;
+    let (recorders, others): (Vec<NodeName>, Vec<NodeName>) = names
+        .iter()
+        .cloned()
+        .partition(|name| app.session.nodes.get(name).is_some_and(|state| state.recorder().is_some()));
+    let mut text = Vec::new();
+    for name in &recorders {
+        let Some(state) = app.session.nodes.get(name) else { continue };
+        let shown = visible(&name.0);
+        if let Some(left) = state.saving(now) {
+            text.push(format!("{shown}: its flight recorder is saving, {} more.", lasting(left.div_ceil(1000) * 1000)));
+        } else if let Some((held, saved)) = state.unsaved(now) {
+            let saved = if saved == 0 { "saved nowhere".to_owned() } else { format!("{} of it saved", lasting(saved)) };
+            text.push(format!("{shown}: its flight recorder drops its last {}, {saved}.", lasting(held)));
+        } else {
+            text.push(format!("{shown}: all that its flight recorder holds is saved."));
+        }
+    }
+    if !recorders.is_empty() {
+        text.push(theme.keys.fill("{freeze} saves first, and captures go on."));
+    }
+    if !others.is_empty() {
+        text.push(format!("Files of captures are kept on the nodes:\n{}", list(&others)));
+    }
+    let title = match names {
+        [one] => format!("Stop the flight recorder on {}?", visible(&one.0)),
+        more => format!("Stop {} captures?", more.len()),
+    };
+    (title, text.join("\n"))
+}
+
 fn list(names: &[NodeName]) -> String {
     let names: Vec<String> = names.iter().map(|name| visible(&name.0)).collect();
     names.join(", ")
@@ -87,7 +119,12 @@ fn deployment(app: &App, names: &[NodeName], goal: &Goal) -> (String, String) {
         Goal::Captures { on, spec, .. } => {
             let on = counted(on.len(), "node");
             let filter = spec.filter.as_deref().map_or_else(|| "every packet".to_owned(), visible);
-            let then = format!("\nThen starts a capture on {on}: {filter}, content {}.", spec.content.word());
+            let what = match spec.recorder {
+                Some(recorder) => format!("a flight recorder (last {})", lasting(recorder.seconds.get() * 1000)),
+                None => "a capture".to_owned(),
+            };
+            let files = rotation(spec);
+            let then = format!("\nThen starts {what} on {on}: {filter}, content {}{files}.", spec.content.word());
             let title = match names.len() {
                 0 => format!("Capture on {on} and on nodes that join later?"),
                 nodes => format!("Deploy to {nodes} and capture on {on}?"),
@@ -109,6 +146,18 @@ fn deployment(app: &App, names: &[NodeName], goal: &Goal) -> (String, String) {
         ""
     };
     (title, format!("A hostNetwork pod with {what}{where_to}{then}{alone}"))
+}
+
+/// When a capture begins a new file, where that is not as usual. A flight recorder's files are nobody's matter.
+fn rotation(spec: &CaptureSpec) -> String {
+    let plain = CaptureSpec::default();
+    let size = (spec.rotate_bytes != plain.rotate_bytes).then(|| bytes(spec.rotate_bytes));
+    let time = (spec.rotate_seconds != plain.rotate_seconds).then(|| lasting(spec.rotate_seconds.get() * 1000));
+    let each: Vec<String> = size.into_iter().chain(time).collect();
+    if each.is_empty() || spec.recorder.is_some() {
+        return String::new();
+    }
+    format!(", a new file each {}", each.join(" or "))
 }
 
 fn deploy_title(nodes: usize, also_later: bool) -> String {

@@ -1,14 +1,18 @@
 //! The guided exit: every group of things with what becomes of it, and on demand each thing in it.
 
+mod recorders;
+
 use nodewatch_protocol::CaptureFile;
 use ratatui::{
     Frame,
     layout::Rect,
     style::Style,
     text::{Line, Span},
+    widgets::Paragraph,
 };
 use unicode_width::UnicodeWidthStr;
 
+use self::recorders::recorders_lines;
 use crate::{
     base::text::{bytes, counted, lasting, visible},
     model::{FetchProgress, Group, NodeName},
@@ -21,34 +25,60 @@ use crate::{
     },
     ui::{
         Theme, files,
-        widgets::{cursor_row, dialog, fit, fit_right, key_line, scrolled, short_name, wrapped_lines},
+        widgets::{cursor_row, dialog, first_line, fit, fit_right, key_lines, scrolled, short_name, wrapped_lines},
     },
 };
 
-pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, view: ExitView, theme: &Theme) {
-    let Some(exit) = app.session.exit() else { return };
+/// A removal that takes longer, in milliseconds, is a slow one.
+const SLOW: u64 = 12_000;
+
+/// Draws it; the first line that is shown.
+pub(in crate::ui) fn draw(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    app: &App,
+    view: ExitView,
+    theme: &Theme,
+) -> Option<usize> {
+    let exit = app.session.exit()?;
     let outside = 96.min(area.width.saturating_sub(2));
     let width = usize::from(outside.saturating_sub(2));
     let mut lines = vec![Line::styled(format!(" {}", theme.keys.fill(&headline(app, exit))), theme.title)];
     if let Some(notice) = &exit.trouble {
         lines.extend(wrapped_lines(&theme.notice(notice), 1, width, theme.bad));
     }
+    let mut at = 0;
     for group in exit.groups() {
+        at = if group == view.cursor { lines.len() } else { at };
         lines.extend(group_lines(app, (exit, view), group, width, theme));
         if group == Group::Files {
             lines.extend(have_line(app, width, theme));
-            lines.extend(recorders_line(app, exit, width, theme));
+            lines.extend(recorders_lines(app, exit, width, theme));
         }
     }
     lines.push(report_line(app, theme));
+    let keys = key_lines(&keys(app, exit, view), width, theme);
     // As high as what is in it, with its border and its keys.
-    let height = (lines.len() as u16 + 3).min(area.height.saturating_sub(2));
+    let height = ((lines.len() + keys.len()) as u16 + 2).min(area.height.saturating_sub(2));
     let title = format!("Leave session {}?", app.session.terms.id);
     let inside = dialog(frame, area, (outside, height), &title, theme);
-    let body = Rect { height: inside.height.saturating_sub(1), ..inside };
-    scrolled(frame, body, lines, app.scroll);
-    let bottom = Rect { y: inside.bottom().saturating_sub(1), height: inside.height.min(1), ..inside };
-    frame.render_widget(key_line(&keys(app, exit, view), theme), bottom);
+    let bottom = inside.height.min(keys.len() as u16);
+    let body = Rect { height: inside.height - bottom, ..inside };
+    let (all, room) = (lines.len(), usize::from(body.height));
+    let mut scroll = first_line(all, room, app.scroll);
+    // The group that was gone to is seen, with what is in it.
+    if view.follow && !(scroll..scroll + room).contains(&at) {
+        scroll = at.saturating_sub(room / 2);
+    }
+    let first = scrolled(frame, body, lines, scroll);
+    frame.render_widget(Paragraph::new(keys), Rect { y: body.bottom(), height: bottom, ..inside });
+    if all > room && inside.height > 0 {
+        let more = theme.keys.fill("{page-down} {bottom} more");
+        let part = format!(" {}-{} of {all}  {more} ", first + 1, (first + room).min(all));
+        let border = Rect { y: inside.bottom(), height: 1, ..inside }.intersection(area);
+        frame.render_widget(Line::styled(fit(&part, part.width().min(width)), theme.accent), border);
+    }
+    Some(first)
 }
 
 fn headline(app: &App, exit: &Exit) -> String {
@@ -74,9 +104,18 @@ fn headline(app: &App, exit: &Exit) -> String {
             format!("delivering {} to S3, {went_on}", counted(app.session.undelivered(), "file"))
         }
         Phase::Fetching => format!("fetching {}, {went_on}", counted(files, "file")),
-        Phase::FetchFailed => "some files could not be fetched".to_owned(),
+        Phase::FetchFailed => match unreachable(app) {
+            0 if files > 0 => "some files could not be fetched".to_owned(),
+            0 => "every agent answers again: {open} stops captures and goes on".to_owned(),
+            nodes => format!("captures on {} could not be stopped: no answer", counted(nodes, "node")),
+        },
         Phase::Removing => {
-            format!("removing, {} left, {went_on} (a namespace takes 5 to 10 s)", exit.ledger.left())
+            let why = match exit.end.silent {
+                Some(seconds) => format!("the API server does not answer, {}", lasting(seconds * 1000)),
+                None if app.session.now.saturating_sub(exit.since) < SLOW => "a namespace takes 5 to 10 s".to_owned(),
+                None => "slower than usual".to_owned(),
+            };
+            format!("removing, {} left, {went_on} ({why})", exit.ledger.left())
         }
         Phase::RemoveFailed if exit.end.sure => {
             format!("also delete what is not this session's: {}?", visible(&exit.end.holds.join(", ")))
@@ -100,40 +139,20 @@ fn report_line(app: &App, theme: &Theme) -> Line<'static> {
 
 /// What is here already.
 fn have_line(app: &App, width: usize, theme: &Theme) -> Option<Line<'static>> {
-    let mut here = Vec::new();
-    let mut size = 0;
-    for row in app.session.all_files() {
-        if let Some(path) = row.path().filter(|_| row.key.session.is_none()) {
-            here.push(path.clone());
-            size += row.size();
-        }
-    }
-    let folder = here.first()?.parent()?.parent()?.display().to_string();
-    let text = format!("{}, {}", counted(here.len(), "file"), bytes(size));
+    let rows = app.session.all_files().into_iter().filter(|row| row.key.session.is_none() && !row.is_table());
+    let here: Vec<FileRow<'_>> = rows.filter(|row| row.path().is_some()).collect();
+    let first = here.first()?;
+    // A capture lies in its node's folder, and what was made of several beside these.
+    let folder = first.path()?.ancestors().nth(if first.made.is_some() { 1 } else { 2 })?.display().to_string();
+    let text = format!("{}, {}", counted(here.len(), "file"), bytes(here.iter().map(FileRow::size).sum()));
     let text = format!("{}  in {}", fit(&text, 34), visible(&folder));
     let room = width.saturating_sub(9);
     Some(Line::from(vec![Span::styled(" have    ", theme.good), Span::raw(tail(&text, room))]))
 }
 
-/// What recorders hold and nobody has saved.
-fn recorders_line(app: &App, exit: &Exit, width: usize, theme: &Theme) -> Option<Line<'static>> {
-    if !matches!(exit.phase, Phase::Asking) || exit.keeps(Group::Agents) {
-        return None;
-    }
-    if let Some(left) = app.session.saving() {
-        let text = format!("flight recorders, {} more", lasting(left.div_ceil(1000) * 1000));
-        return Some(Line::from(vec![Span::styled(" saving  ", theme.accent), Span::raw(text)]));
-    }
-    let (names, kept) = app.session.unsaved_recorders()?;
-    let key = theme.keys.fill("{freeze} saves it");
-    let text = format!("the recorder's last {}, saved nowhere: ", lasting(kept));
-    let room = width.saturating_sub(9 + text.len() + key.len() + 2);
-    let names = fit(&listed(names.into_iter(), room), room).trim_end().to_owned();
-    Some(Line::from(vec![
-        Span::styled(" lose    ", theme.bad),
-        Span::raw(format!("{text}{names}  ")),
-        Span::styled(key, theme.key),
-    ]))
+/// Nodes whose captures go on because their agents cannot be reached.
+fn unreachable(app: &App) -> usize {
+    app.session.nodes.values().filter(|state| state.is_writing() && !state.agent.has_tunnel()).count()
 }
 
 /// Names of nodes that fit, and how many more there are.
@@ -181,7 +200,7 @@ fn group_lines(
                 _ => visible(&thing.name()),
             };
             let names: Vec<String> = exit.ledger.of(group).map(told).collect();
-            (format!("{}  {}", fit(what, 25), names.join(", ")), lines)
+            (format!("{}  {}", fit(what, 26), names.join(", ")), lines)
         }
     };
     if !view.details {
@@ -189,6 +208,8 @@ fn group_lines(
     }
     let asking = exit.phase == Phase::Asking;
     let fate = match (group, exit.keeps(group)) {
+        // Nothing becomes of no file.
+        (Group::Files, _) if has_no_files(app) => "",
         (Group::Files, false) => "fetch",
         (Group::Files, true) if exit.discards_files() => "discard",
         (_, false) => "remove",
@@ -201,12 +222,34 @@ fn group_lines(
         true => theme.warn,
         false => theme.accent,
     };
-    let head = Line::from(vec![
-        Span::styled(format!("{cursor}{fate:7}"), style),
-        Span::styled(format!(" {}", fit(&what, width.saturating_sub(9)).trim_end()), theme.plain),
-    ]);
-    items.insert(0, if selected { cursor_row(head, width, theme) } else { head });
-    items
+    // What does not fit goes on below.
+    let mut parts = wrapped_lines(&what, 0, width.saturating_sub(9), theme.plain).into_iter();
+    let mut head = Line::from(vec![Span::styled(format!("{cursor}{fate:7} "), style)]);
+    head.spans.extend(parts.next().unwrap_or_default().spans);
+    let mut lines = vec![if selected { cursor_row(head, width, theme) } else { head }];
+    lines.extend(parts.map(|mut part| {
+        part.spans.insert(0, Span::raw(" ".repeat(9)));
+        part
+    }));
+    lines.append(&mut items);
+    lines
+}
+
+/// No file is on a node, was lost with one, or will be there when captures have ended.
+fn has_no_files(app: &App) -> bool {
+    let none = |state: &NodeState| {
+        let only_there = state.files.iter().any(|file| is_only_there(state, file));
+        !only_there
+            && !state.is_capturing()
+            && state.late_files().next().is_none()
+            && state.lost_files().next().is_none()
+    };
+    app.session.nodes.values().all(none)
+}
+
+/// Neither here nor, as far as was proved, in S3.
+fn is_only_there(state: &NodeState, file: &CaptureFile) -> bool {
+    !matches!(state.fetches.get(&file.name), Some(FetchProgress::Done { .. })) && !state.is_proved_in_s3(file)
 }
 
 /// What has to be read of a group although nobody has asked for each thing: what failed, is unknown, or is under way.
@@ -246,8 +289,7 @@ fn file_lines(app: &App, exit: &Exit, width: usize, theme: &Theme) -> (String, V
     let mut lost = 0;
     for (name, state) in &app.session.nodes {
         for file in &state.files {
-            let here = matches!(state.fetches.get(&file.name), Some(FetchProgress::Done { .. }));
-            if !here && !state.is_proved_in_s3(file) {
+            if is_only_there(state, file) {
                 (size, count) = (size + file.size, count + 1);
             }
             let row = FileRow::on_node(state, file);
@@ -281,7 +323,8 @@ fn file_lines(app: &App, exit: &Exit, width: usize, theme: &Theme) -> (String, V
         0 => "no files that are only on nodes".to_owned(),
         count => format!("{} only on nodes, {}{lost}", counted(count, "file"), bytes(size)),
     };
-    let nodes = app.session.nodes.values().filter(|state| state.unfetched().next().is_some());
+    let nodes = app.session.nodes.values();
+    let nodes = nodes.filter(|state| state.files.iter().any(|file| is_only_there(state, file)));
     let nodes = listed(nodes.map(|state| &state.node.name), width.saturating_sub(9 + 36));
     (format!("{}  {nodes}", fit(&head, 34)).trim_end().to_owned(), lines)
 }
@@ -365,14 +408,25 @@ fn thing_lines(thing: &Thing, width: usize, theme: &Theme) -> Vec<Line<'static>>
         Fate::Failed(_) => ("LEFT", theme.bad, String::new()),
     };
     let name = visible(&thing.name());
-    // What an object is for says more than its name, which may be cut.
     let mut what = match &thing.what {
-        What::Object(object) => vec![visible(object.purpose.text()), more, name],
+        What::Object(object) => {
+            let of = visible(object.purpose.text());
+            let mut told = vec![if of.is_empty() { name } else { format!("{of}: {name}") }, more];
+            told.retain(|part| !part.is_empty());
+            vec![told.join(", ")]
+        }
         What::Captures { found, .. } if thing.fate == Fate::Gone => vec![name, Found::Stored(*found).text(&thing.what)],
         What::Captures { .. } | What::Cloud(_) => vec![name, more],
     };
     what.retain(|part| !part.is_empty());
-    let mut lines = vec![item(word, style, what.join("  "))];
+    let mut parts = wrapped_lines(&what.join("  "), 0, width.saturating_sub(13), theme.plain).into_iter();
+    let mut first = item(word, style, String::new());
+    first.spans.extend(parts.next().unwrap_or_default().spans);
+    let mut lines = vec![first];
+    lines.extend(parts.map(|mut part| {
+        part.spans.insert(0, Span::raw(" ".repeat(13)));
+        part
+    }));
     if let Fate::Failed(reason) | Fate::Unknown(reason) = &thing.fate {
         lines.extend(wrapped_lines(reason, 13, width, theme.bad));
     }
@@ -394,7 +448,7 @@ fn keys(app: &App, exit: &Exit, view: ExitView) -> Vec<(Action, &'static str)> {
     let details = (Action::Details, if view.details { "fewer" } else { "details" });
     match exit.phase {
         Phase::Asking => {
-            let unsaved = app.session.saving().is_none() && app.session.unsaved_recorders().is_some();
+            let unsaved = app.session.unsaved_recorders().is_some();
             let mut keys = vec![(Action::Open, "leave"), (Action::Mark, "change the line")];
             keys.extend(unsaved.then_some((Action::Freeze, "save recorders")));
             keys.extend([details, (Action::Interrupt, "detach"), (Action::Back, "stay")]);
@@ -402,10 +456,16 @@ fn keys(app: &App, exit: &Exit, view: ExitView) -> Vec<(Action, &'static str)> {
         }
         Phase::Removing | Phase::Detaching { .. } => vec![(Action::Interrupt, "do not wait"), details],
         Phase::Stopping { .. } | Phase::Delivering { .. } | Phase::Fetching => {
-            vec![(Action::Skip, "leave the files behind"), (Action::Interrupt, "detach"), details]
+            vec![
+                (Action::Back, "stay"),
+                (Action::Skip, "leave the files behind"),
+                (Action::Interrupt, "detach"),
+                details,
+            ]
         }
         Phase::FetchFailed => vec![
             (Action::Open, "retry"),
+            (Action::Back, "stay"),
             (Action::Skip, "leave the files behind"),
             (Action::Interrupt, "detach"),
             details,

@@ -20,7 +20,7 @@ use crate::{
 const KEYS: usize = 16;
 const ROW: u16 = 78;
 
-pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, reading: &Reading, theme: &Theme) {
+pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, reading: &Reading, theme: &Theme) -> usize {
     let two = area.width >= 120;
     let here = section(app, reading, theme, true);
     let elsewhere = section(app, reading, theme, false);
@@ -31,7 +31,7 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, reading:
     let searching = reading.typing || !reading.search.value().is_empty();
     let height = if searching { area.height } else { lines.len() as u16 + 3 };
     let inside = dialog(frame, area, (width, height), title, theme);
-    reading::draw(frame, inside, lines, (reading, app.scroll), theme);
+    reading::draw(frame, inside, lines, (reading, app.scroll), theme)
 }
 
 /// The keys of this screen, or all others, group by group.

@@ -12,8 +12,8 @@ use crate::{
     },
 };
 
-/// What changed between past reports, newest first.
-pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, history: &History, theme: &Theme) {
+/// What changed between past reports, newest first. The first line that is shown.
+pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, history: &History, theme: &Theme) -> usize {
     let size = (area.width.saturating_sub(4), area.height.saturating_sub(4));
     let title = closes(&visible(&history.title), theme);
     let inside = dialog(frame, area, size, &title, theme);
@@ -33,5 +33,5 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, history:
             lines
         }
     };
-    scrolled(frame, inside, lines, app.scroll);
+    scrolled(frame, inside, lines, app.scroll)
 }

@@ -10,6 +10,7 @@ pub(super) mod notices;
 mod reading;
 pub(super) mod sessions;
 pub(super) mod sides;
+pub(super) mod signal;
 pub(super) mod typed;
 
 use crate::ui::Theme;

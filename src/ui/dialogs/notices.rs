@@ -21,12 +21,12 @@ use crate::{
 /// Columns of the time, and before the text.
 const TIME: usize = 10;
 
-pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, reading: &Reading, theme: &Theme) {
+pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, reading: &Reading, theme: &Theme) -> usize {
     let size = (area.width.saturating_sub(4), area.height.saturating_sub(4));
     let inside = dialog(frame, area, size, "Notices", theme);
     if app.session.notices.is_empty() {
         frame.render_widget(Line::styled(" none yet", theme.dim), inside);
-        return;
+        return 0;
     }
     let width = usize::from(inside.width);
     let mut lines = Vec::new();
@@ -48,7 +48,7 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, reading:
         }
         lines.extend(told);
     }
-    reading::draw(frame, inside, lines, (reading, app.scroll), theme);
+    reading::draw(frame, inside, lines, (reading, app.scroll), theme)
 }
 
 fn beside_its_time(line: &Line<'_>, time: &str, style: Style, theme: &Theme) -> Line<'static> {

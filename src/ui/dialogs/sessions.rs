@@ -13,6 +13,7 @@ use crate::{
         Action, App,
         dialogs::sessions::{Sessions, Sweep},
     },
+    session::Permission,
 };
 
 pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, sessions: &Sessions, theme: &Theme) {
@@ -42,11 +43,12 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, sessions
     let first = (sessions.cursor * 3).saturating_sub(usize::from(body.height).saturating_sub(4));
     scrolled(frame, body, lines, first);
     let bottom = Rect { y: inside.bottom().saturating_sub(1), height: inside.height.min(1), ..inside };
-    let here = sessions.rows.get(sessions.cursor).is_none_or(|(session, _)| session.holder != Holder::Elsewhere);
-    let keys: &[(Action, &str)] = if here {
-        &[(Action::Open, "attach"), (Action::Remove, "remove"), (Action::Back, "close")]
-    } else {
-        &[(Action::Remove, "remove (asks for its id)"), (Action::Back, "close")]
+    let holder = sessions.rows.get(sessions.cursor).map(|(session, _)| session.holder);
+    let keys: &[(Action, &str)] = match holder {
+        _ if app.session.permission == Permission::ReadOnly => &[(Action::Back, "close: this is read-only")],
+        Some(Holder::Elsewhere) => &[(Action::Remove, "remove (asks for its id)"), (Action::Back, "close")],
+        Some(Holder::Running) => &[(Action::Back, "close")],
+        _ => &[(Action::Open, "attach"), (Action::Remove, "remove"), (Action::Back, "close")],
     };
     frame.render_widget(key_line(keys, theme), bottom);
 }

@@ -15,7 +15,7 @@ use crate::{
     session::pending::Goal,
     ui::{
         Theme,
-        widgets::{dialog, key_line, wrapped},
+        widgets::{dialog, key_line, typed_part, wrapped},
     },
 };
 
@@ -54,15 +54,13 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, typed: &Typed, late
     let text_area = Rect { height: inside.height.min(3), ..inside };
     frame.render_widget(wrapped(&text), text_area);
     let row = |at: u16| Rect { y: inside.y + at, height: u16::from(inside.height > at), ..inside };
-    frame.render_widget(
-        Line::from(vec![Span::styled("> ", theme.key), Span::raw(visible(typed.input.value()))]),
-        row(3),
-    );
+    let (text, at) = typed_part(&typed.input, usize::from(inside.width).saturating_sub(2));
+    frame.render_widget(Line::from(vec![Span::styled("> ", theme.key), Span::raw(text)]), row(3));
     if let Some(error) = &typed.error {
         frame.render_widget(Line::styled(visible(error), theme.bad), row(4));
     }
     frame.render_widget(key_line(&[(Action::Open, "ok"), (Action::Back, "cancel")], theme), row(6));
-    let column = inside.x + 2 + typed.input.visual_cursor() as u16;
+    let column = inside.x + 2 + at as u16;
     if column < inside.right() && inside.height > 3 {
         frame.set_cursor_position((column, inside.y + 3));
     }

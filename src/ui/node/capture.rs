@@ -14,14 +14,17 @@ use crate::ui::{
     widgets::{bar, fact, fit, fit_right, long_fact, wrapped},
 };
 use crate::{
-    base::text::{axis_end, bit_rate, bits_per_second, bytes, count, lasting, visible},
+    base::text::{axis_end, bit_rate, bits_per_second, bytes, count, lasting, time_of_day, visible},
     screens::{Action, App},
-    session::node::{HISTORY, NodeState, Sample, reason_text},
+    session::{
+        Permission,
+        node::{HISTORY, NodeState, Sample, reason_text},
+    },
 };
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme, hits: &mut Hits) {
     let Some(statistics) = &state.counts.latest else {
-        frame.render_widget(wrapped(&idle_text(state, theme)).style(theme.dim), area);
+        frame.render_widget(wrapped(&idle_text(app, state, theme)).style(theme.dim), area);
         return;
     };
     let [left, right] = Layout::horizontal([Constraint::Max(44), Constraint::Min(0)]).areas(area);
@@ -41,7 +44,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
     frame.render_widget(Paragraph::new(size_lines(statistics, sizes_area.width, theme)), sizes_area);
 }
 
-fn idle_text(state: &NodeState, theme: &Theme) -> String {
+fn idle_text(app: &App, state: &NodeState, theme: &Theme) -> String {
     let ability = state.facts.as_ref().map(|facts| &facts.capture);
     if let Some(CaptureAbility::Missing { right, next_step }) = ability {
         return format!(" capture is not possible: the agent lacks {}\n {}", visible(right), visible(next_step));
@@ -52,6 +55,7 @@ fn idle_text(state: &NodeState, theme: &Theme) -> String {
     match &state.capture {
         CaptureState::Running { .. } => " waiting for the first statistics".to_owned(),
         CaptureState::Stopped { reason, .. } => format!(" capture ended: {}", visible(&reason_text(reason))),
+        CaptureState::Idle if app.session.permission == Permission::ReadOnly => " no capture yet".to_owned(),
         CaptureState::Idle => theme.keys.fill(" no capture yet: {capture} starts one, {capture-options} with options"),
     }
 }
@@ -153,60 +157,95 @@ fn size_lines(statistics: &Statistics, width: u16, theme: &Theme) -> Vec<Line<'s
     lines
 }
 
+/// What part of the time the chart shows, in whole seconds back from the latest sample: below zero is still to come.
+struct Shown {
+    from: i64,
+    to: i64,
+    /// When the latest sample was taken.
+    end: u64,
+    picked: bool,
+}
+
+impl Shown {
+    /// The window grows with the capture up to the whole history. It moves once in a while and by as much: columns that are
+    /// drawn stay where they are, so that a second costs a column and not the whole chart again.
+    fn of(app: &App, state: &NodeState) -> Self {
+        let seconds = state.counts.rates.len();
+        let span = seconds.next_multiple_of(STEPS as usize).clamp(60, HISTORY) as i64;
+        let elapsed = state.counts.latest.as_ref().map_or(0, |statistics| statistics.elapsed);
+        let end = if state.counts.began == 0 { app.session.now } else { state.counts.began + elapsed };
+        if let Some((from, to)) = app.layout.window {
+            let back = |at: u64| end.saturating_sub(at).div_ceil(1000).min(span as u64) as i64;
+            return Self { from: back(from).max(back(to) + 1), to: back(to), end, picked: true };
+        }
+        let step = span / STEPS;
+        let at = (elapsed + 500) / 1000;
+        let to_come = (step - at as i64 % step) % step;
+        Self { from: span - to_come, to: -to_come, end, picked: false }
+    }
+
+    /// The time so many seconds before the latest sample.
+    fn at(&self, back: i64) -> u64 {
+        self.end.saturating_add_signed(back.saturating_mul(-1000))
+    }
+}
+
+/// So often the chart moves while its whole window goes by.
+const STEPS: i64 = 12;
+/// Columns of the numbers beside the chart: the first time of day ends below the axis, and moves it where they are fewer.
+const LABEL: usize = 7;
+/// Columns of three times of day with a blank between them.
+const THREE_TIMES: u16 = 26;
+
 fn chart(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, theme: &Theme, hits: &mut Hits) {
     if area.height < 4 {
         return;
     }
-    let seconds = state.counts.rates.len();
-    // The window grows with the capture up to the whole history.
-    let span = seconds.clamp(60, HISTORY);
-    let end = app.session.now;
-    let picked = app.layout.window.map(|(from, to)| {
-        let back = |at: u64| end.saturating_sub(at).div_ceil(1000).min(span as u64) as usize;
-        (back(from).max(back(to) + 1), back(to))
-    });
-    let (from, to) = picked.unwrap_or((span, 0));
-    let shown: Vec<(usize, &Sample)> = state
+    let shown = Shown::of(app, state);
+    let latest = state.counts.rates.len() as i64 - 1;
+    let samples: Vec<(i64, &Sample)> = state
         .counts
         .rates
         .iter()
         .enumerate()
-        .map(|(index, sample)| (seconds - index - 1, sample))
-        .filter(|(back, _)| (to..=from).contains(back))
+        .map(|(index, sample)| (latest - index as i64, sample))
+        .filter(|(back, _)| (shown.to..=shown.from).contains(back))
         .collect();
     let [title_area, area] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
     let rate = |sample: &Sample| bits_per_second(sample.bytes, 1000);
-    let mean = shown.iter().map(|(_, sample)| rate(sample)).sum::<u64>() / shown.len().max(1) as u64;
-    let highest = shown.iter().map(|(_, sample)| rate(sample)).max().unwrap_or(0);
-    let packets = shown.iter().map(|(_, sample)| sample.packets).sum::<u64>() / shown.len().max(1) as u64;
+    let mean = samples.iter().map(|(_, sample)| rate(sample)).sum::<u64>() / samples.len().max(1) as u64;
+    let highest = samples.iter().map(|(_, sample)| rate(sample)).max().unwrap_or(0);
+    let packets = samples.iter().map(|(_, sample)| sample.packets).sum::<u64>() / samples.len().max(1) as u64;
     let title = format!(" mean {} max {} bit/s {} pps", count(mean), count(highest), count(packets));
-    let title = if picked.is_some() { format!("{title}, selected") } else { title };
+    let title = if shown.picked { format!("{title}, selected") } else { title };
     let title = fit(&title, usize::from(title_area.width));
-    frame.render_widget(Line::styled(title, if picked.is_some() { theme.accent } else { theme.dim }), title_area);
+    frame.render_widget(Line::styled(title, if shown.picked { theme.accent } else { theme.dim }), title_area);
     let mut points: Vec<(f64, f64)> =
-        shown.iter().map(|(back, sample)| (-(*back as f64), rate(sample) as f64)).collect();
+        samples.iter().map(|(back, sample)| (-(*back as f64), rate(sample) as f64)).collect();
     // An area lies between two points.
     points.extend(if points.len() == 1 { points.first().copied() } else { None });
     let top = axis_end(highest.max(100) as f64);
     let marker = if theme.symbols.unicode { Marker::Braille } else { Marker::Custom('#') };
     let data = Dataset::default().marker(marker).graph_type(GraphType::Area).style(theme.accent).data(&points);
-    let label = |value: f64| fit_right(&count(value as u64), 6);
-    let now = |back: usize| if back == 0 { "now".to_owned() } else { format!("-{back} s") };
-    let times = [now(from), now(usize::midpoint(from, to)), now(to)];
-    let x = Axis::default().bounds([-(from as f64), -(to as f64)]).labels(times).style(theme.dim);
+    let label = |value: f64| fit_right(&count(value as u64), LABEL);
+    // Right of the labels and the axis, above the line of times.
+    let graph = Rect {
+        x: area.x + (LABEL as u16 + 1).min(area.width),
+        width: area.width.saturating_sub(LABEL as u16 + 1),
+        height: area.height.saturating_sub(2),
+        ..area
+    };
+    let mut times = vec![shown.from, i64::midpoint(shown.from, shown.to), shown.to];
+    if graph.width < THREE_TIMES {
+        times.remove(1);
+    }
+    let times = times.into_iter().map(|back| time_of_day(app.session.wall(shown.at(back))));
+    let x = Axis::default().bounds([-(shown.from as f64), -(shown.to as f64)]).labels(times).style(theme.dim);
     let y = Axis::default()
         .title("bit/s")
         .bounds([0.0, top])
         .labels([label(0.0), label(top / 2.0), label(top)])
         .style(theme.dim);
     frame.render_widget(Chart::new(vec![data]).x_axis(x).y_axis(y), area);
-    // Right of the labels and the axis, above the line of times.
-    let graph = Rect {
-        x: area.x + 7.min(area.width),
-        width: area.width.saturating_sub(7),
-        height: area.height.saturating_sub(2),
-        ..area
-    };
-    let back = |seconds: usize| end.saturating_sub(seconds as u64 * 1000);
-    hits.chart(graph, back(from), back(to));
+    hits.chart(graph, shown.at(shown.from), shown.at(shown.to));
 }

@@ -6,6 +6,7 @@ mod files;
 mod flows;
 mod ports;
 mod rows;
+mod signals;
 
 use ratatui::{
     Frame,
@@ -42,14 +43,15 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
         View::Flows => flows::draw(frame, body, app, state, theme, hits),
         View::Files => files::draw(frame, body, app, state, theme, hits),
         View::Events => events::draw(frame, body, app, state, theme, hits),
+        View::Signals => signals::draw(frame, body, app, state, theme, hits),
     }
 }
 
 /// What filter, order and faults-only make of the view.
 fn narrowed(app: &App, theme: &Theme) -> String {
     let tab = app.tabs.of(app.view);
-    let faults =
-        (app.layout.faults_only && matches!(app.view, View::Ports | View::Files)).then(|| "faults only".to_owned());
+    let faults = (app.layout.faults_only && matches!(app.view, View::Ports | View::Files | View::Signals))
+        .then(|| "faults only".to_owned());
     let order = tab.order.map(|order| format!("by {}", order.text(theme.symbols.unicode)));
     let filter = (!tab.filter.is_empty()).then(|| format!("filter: {}", visible(&tab.filter)));
     let clients = (app.view == View::Ports).then(|| app.current().map_or(0, |state| app.clients(state)));
@@ -84,7 +86,7 @@ fn draw_tabs(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, th
     // The tabs and the rules between them come first.
     let full = matches!(app.screen, Screen::Node(_));
     let lead = if full { format!(" NODES {} ", theme.symbols.crumb) } else { format!(" {rule} ") };
-    let room = usize::from(area.width).saturating_sub(49 + lead.width());
+    let room = usize::from(area.width).saturating_sub(59 + lead.width());
     let mut spans = vec![
         Span::styled(lead, theme.dim),
         Span::styled(widgets::short_name(&state.node.name, room), theme.title),

@@ -1,5 +1,6 @@
 //! A node's open ports, and those that closed a moment ago.
 
+use nodewatch_ports::Flap;
 use nodewatch_protocol::AcceptQueue;
 use ratatui::{
     Frame,
@@ -14,7 +15,10 @@ use crate::{
     base::text::{lasting, visible},
     model::ListedPort,
     screens::{App, node::rows::Row},
-    session::node::{Agent, FRESH, NodeState, PortRow},
+    session::{
+        Permission,
+        node::{Agent, FRESH, NodeState, PortRow},
+    },
     ui::{
         Hits, Theme,
         ports::{ADDRESS, address, class_of, fact_of, probe_of, scope, why},
@@ -26,6 +30,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
     if !state.ports.known {
         let text = match (&state.agent, state.node.cannot_run()) {
             (Agent::Absent, Some(reason)) => format!(" no agent can run here: {}", visible(&reason.to_string())),
+            (Agent::Absent, None) if app.session.permission == Permission::ReadOnly => {
+                " no agent on this node, and this is read-only".to_owned()
+            }
             (Agent::Absent, None) => {
                 theme.keys.fill(" no agent on this node: {deploy} deploys one, {capture} deploys one and captures")
             }
@@ -37,7 +44,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
         frame.render_widget(wrapped(&text).style(theme.dim), area);
         return;
     }
-    let columns = Columns::of(usize::from(area.width), !state.ports.queues.is_empty());
+    let columns = Columns::of(usize::from(area.width));
     let table = Table {
         head: columns.head(),
         line: |row: &Row<'_>| columns.line(app, state, row, theme),
@@ -54,7 +61,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
 /// How wide what varies is.
 struct Columns {
     scope: bool,
-    queue: bool,
+    queue: usize,
     address: usize,
     owner: usize,
 }
@@ -62,28 +69,31 @@ struct Columns {
 /// `CLOSED`, and what is before and behind it.
 const NEWS: usize = 8;
 
-/// `4096/4096 FULL`.
+/// `4096/4096 FULL`, and where there is little room `4096 FULL`.
 const QUEUE: usize = 14;
+const NARROW_QUEUE: usize = 9;
+/// Below so many columns there is little room.
+const NARROW: usize = 90;
 
 impl Columns {
-    fn of(width: usize, queues: bool) -> Self {
-        let scope = width >= 90;
-        // Where no connection waits anywhere the column has nothing to say.
-        let queue = queues || width >= 90;
-        let fixed = 1 + NEWS + 6 + 11 + 9 + if scope { 9 } else { 0 } + if queue { QUEUE + 1 } else { 0 };
+    fn of(width: usize) -> Self {
+        let scope = width >= NARROW;
+        // Always there, and always as wide: what stands behind it would jump.
+        let queue = if scope { QUEUE } else { NARROW_QUEUE };
+        let fixed = 1 + NEWS + 6 + 11 + 9 + if scope { 9 } else { 0 } + queue + 1;
         let address = (width.saturating_sub(fixed) / 2).clamp(ADDRESS, 48);
         Self { scope, queue, address, owner: width.saturating_sub(fixed + address + 1) }
     }
 
     fn head(&self) -> String {
         let scope = if self.scope { format!("{} ", fit("SCOPE", 8)) } else { String::new() };
-        let queue = if self.queue { format!("{} ", fit("QUEUE", QUEUE)) } else { String::new() };
         format!(
-            " {}{} {} {scope}{} {queue}{} {}",
+            " {}{} {} {scope}{} {} {} {}",
             fit("", NEWS),
             fit("PROTO", 5),
             fit("ADDRESS", self.address),
             fit("CLASS", 10),
+            fit("QUEUE", self.queue),
             fit_right("SINCE", 7),
             fit(" OWNER", self.owner)
         )
@@ -109,13 +119,16 @@ impl Columns {
     }
 
     fn queue(&self, queue: Option<&AcceptQueue>, theme: &Theme) -> Span<'static> {
-        let (text, style) = match queue {
-            _ if !self.queue => return Span::raw(""),
-            None => (String::new(), theme.plain),
-            Some(queue) if queue.is_full() => (format!("{}/{} FULL", queue.waiting, queue.limit), theme.bad),
-            Some(queue) => (format!("{}/{}", queue.waiting, queue.limit), theme.plain),
+        let (text, short, style) = match queue {
+            None => (String::new(), String::new(), theme.plain),
+            Some(AcceptQueue { waiting, limit, .. }) => {
+                let full = queue.is_some_and(AcceptQueue::is_full);
+                let (word, style) = if full { (" FULL", theme.bad) } else { ("", theme.plain) };
+                (format!("{waiting}/{limit}{word}"), format!("{waiting}{word}"), style)
+            }
         };
-        Span::styled(format!("{} ", fit(&text, QUEUE)), style)
+        let text = if text.width() <= self.queue { text } else { short };
+        Span::styled(format!("{} ", fit(&text, self.queue)), style)
     }
 
     fn listed(&self, app: &App, state: &NodeState, listed: &ListedPort, theme: &Theme) -> Line<'static> {
@@ -145,13 +158,23 @@ impl Columns {
             Span::styled(format!("{}  ", fit_right(&since, 7)), theme.dim),
         ];
         let room = self.owner.saturating_sub(1);
-        spans.push(match flap.map(|flap| (flap.how(), theme.bad)).or(probe_of(app, &state.node.name, listed, theme)) {
-            Some((text, style)) => Span::styled(fit(&visible(&text), room), style),
+        let flap = flap.map(|flap| (flap.how(), flap_in_short(&flap), theme.bad));
+        spans.push(match flap.or_else(|| probe_of(app, &state.node.name, listed, theme)) {
+            // What is cut off says nothing: the lines below the list have it whole.
+            Some((text, short, style)) => {
+                let text = visible(&text);
+                Span::styled(fit(if text.width() <= room { &text } else { &short }, room), style)
+            }
             None => Span::styled(fit(&why(listed), room), theme.dim),
         });
         debug_assert!(news.width() < NEWS);
         Line::from(spans)
     }
+}
+
+/// What a flapping port does, where there is little room.
+fn flap_in_short(flap: &Flap) -> String {
+    format!("flap x{} {}", flap.closed, lasting(flap.every))
 }
 
 /// How long it has been so.

@@ -13,7 +13,7 @@ use crate::{
     session::node::NodeState,
     ui::{
         Hits, Theme,
-        widgets::{cursor_row, first_shown, wrapped, wrapped_lines},
+        widgets::{cursor_row, cut, first_shown, wrapped, wrapped_lines},
     },
 };
 
@@ -64,10 +64,7 @@ where
         frame.render_widget(Line::styled(self.head, theme.dim), head);
         let room = usize::from(body.height);
         let cursor = full.then(|| app.node_row_place(&rows));
-        let first = match cursor {
-            Some(at) => first_shown(at, rows.len(), room),
-            None => app.scroll.min(rows.len().saturating_sub(room)),
-        };
+        let first = cursor.map_or(0, |at| first_shown(at, rows.len(), room));
         if full {
             hits.rows(body, rows.iter().skip(first).map(|row| RowKey::NodeRow(row.id())));
             hits.cursor = cursor.and_then(|at| rows.get(at)).map(|row| RowKey::NodeRow(row.id()));
@@ -78,6 +75,7 @@ where
                 let selected = cursor == Some(at);
                 let sign = Span::styled(if selected { theme.symbols.cursor } else { " " }, theme.accent);
                 let line: Line<'static> = std::iter::once(sign).chain((self.line)(row).spans).collect();
+                let line = cut(line, usize::from(body.width));
                 if selected { cursor_row(line, body.width, theme) } else { line }
             })
             .collect();

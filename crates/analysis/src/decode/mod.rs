@@ -10,6 +10,7 @@ mod options;
 #[cfg(test)]
 mod tests;
 mod tunnel;
+mod wireless;
 
 pub use fragments::Fragments;
 pub use link::Link;
@@ -19,13 +20,21 @@ use tunnel::{mpls, ppp, pppoe};
 /// The classes of the protocol mix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
+    /// TCP.
     Tcp,
+    /// UDP.
     Udp,
+    /// ICMP of IPv4.
     Icmp,
+    /// ICMP of IPv6.
     Icmp6,
+    /// ARP.
     Arp,
+    /// Anything else in IPv4.
     Ip4Other,
+    /// Anything else in IPv6.
     Ip6Other,
+    /// Anything else.
     Other,
 }
 
@@ -52,10 +61,15 @@ impl Class {
 /// Addresses, ports and protocol of an IP packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tuple {
+    /// What IP carries.
     pub transport: Transport,
+    /// Where it comes from.
     pub source: u128,
+    /// Where it goes.
     pub destination: u128,
+    /// 0 where there is none.
     pub source_port: u16,
+    /// 0 where there is none.
     pub destination_port: u16,
 }
 
@@ -71,6 +85,7 @@ pub struct Fragment {
 /// What the headers say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Headers {
+    /// What it is.
     pub class: Class,
     /// Of the innermost packet.
     pub tuple: Option<Tuple>,
@@ -80,12 +95,25 @@ pub struct Headers {
     pub tunnel: Option<Tunnel>,
     /// Where it is only a piece of a packet.
     pub fragment: Option<Fragment>,
+    /// Where details are read from.
+    pub place: Place,
+}
+
+/// Where the innermost packet's parts are, in bytes from the beginning.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Its IP header, or that of ARP.
+    pub network: u32,
+    /// Its transport header; 0 where there is none to be read.
+    pub transport: u32,
+    /// Its end by its own IP header, which may be behind what was captured; 0 where that does not say.
+    pub end: u32,
 }
 
 impl Headers {
     /// A packet of which only the link layer is understood.
     fn of_link(length: usize) -> Self {
-        Self { class: Class::Other, tuple: None, length, tunnel: None, fragment: None }
+        Self { class: Class::Other, tuple: None, length, tunnel: None, fragment: None, place: Place::default() }
     }
 
     /// From or to a port of DNS or multicast DNS.
@@ -150,7 +178,9 @@ fn plain(bytes: &[u8]) -> Option<Headers> {
         source_port: u16::from_be_bytes([frame[ENDS], frame[ENDS + 1]]),
         destination_port: u16::from_be_bytes([frame[ENDS + 2], frame[ENDS + 3]]),
     };
-    Some(Headers { class: Class::Tcp, tuple: Some(tuple), length: ENDS + tcp, tunnel: None, fragment: None })
+    let total = u32::from(u16::from_be_bytes([frame[16], frame[17]]));
+    let place = Place { network: 14, transport: ENDS as u32, end: 14 + total };
+    Some(Headers { class: Class::Tcp, tuple: Some(tuple), length: ENDS + tcp, tunnel: None, fragment: None, place })
 }
 
 /// What an Ethernet type says comes at `at`.
@@ -178,7 +208,10 @@ fn less_common(mut kind: u16, bytes: &[u8], mut at: usize, depth: u8) -> Headers
     match kind {
         0x0800 => ip4(bytes, at, depth),
         0x86DD => ip6(bytes, at, depth),
-        0x0806 => Headers { class: Class::Arp, length: at + arp(bytes, at), ..only },
+        0x0806 => {
+            let place = Place { network: at as u32, ..Place::default() };
+            Headers { class: Class::Arp, length: at + arp(bytes, at), place, ..only }
+        }
         0x8847 | 0x8848 => mpls(bytes, at, depth).unwrap_or(only),
         0x8864 => pppoe(bytes, at, depth).unwrap_or(only),
         _ => only,
@@ -224,26 +257,26 @@ fn ip4(bytes: &[u8], at: usize, depth: u8) -> Headers {
         (mapped([fixed[12], fixed[13], fixed[14], fixed[15]]), mapped([fixed[16], fixed[17], fixed[18], fixed[19]]));
     let protocol = fixed[9];
     let end = at + header;
+    let ip = Ip { bytes, at, end: if total == 0 { 0 } else { at + total }, depth };
     if header > 20 {
         let options = bytes.get(at + 20..end.min(bytes.len())).unwrap_or_default();
         let legal = options::ip4(options);
         if legal < header - 20 {
-            return transport(protocol, Class::Ip4Other, addresses, bytes, Err(at + 20 + legal), depth);
+            return transport(protocol, Class::Ip4Other, addresses, ip, Err(at + 20 + legal));
         }
     }
     let fragment = u16::from_be_bytes([fixed[6], fixed[7]]);
     if fragment & 0x3FFF != 0 {
         let first = fragment & 0x1FFF == 0;
         let id = u32::from(u16::from_be_bytes([fixed[4], fixed[5]]));
-        let read =
-            transport(protocol, Class::Ip4Other, addresses, bytes, if first { Ok(end) } else { Err(end) }, depth);
+        let read = transport(protocol, Class::Ip4Other, addresses, ip, if first { Ok(end) } else { Err(end) });
         return Headers { fragment: Some(Fragment { key: fragments::key(addresses, id, protocol), first }), ..read };
     }
     if protocol == 51 {
         let (protocol, payload, _) = extensions(protocol, bytes, end);
-        return transport(protocol, Class::Ip4Other, addresses, bytes, payload, depth);
+        return transport(protocol, Class::Ip4Other, addresses, ip, payload);
     }
-    transport(protocol, Class::Ip4Other, addresses, bytes, Ok(end), depth)
+    transport(protocol, Class::Ip4Other, addresses, ip, Ok(end))
 }
 
 #[inline]
@@ -260,11 +293,12 @@ fn ip6(bytes: &[u8], at: usize, depth: u8) -> Headers {
     // A length of 0 is that of a jumbogram, or of a segment which the network card will cut up.
     let length = usize::from(u16::from_be_bytes([fixed[4], fixed[5]]));
     let bytes = if length == 0 { bytes } else { &bytes[..bytes.len().min(at + 40 + length)] };
+    let ip = Ip { bytes, at, end: if length == 0 { 0 } else { at + 40 + length }, depth };
     if matches!(fixed[6], 6 | 17) {
-        return transport(fixed[6], Class::Ip6Other, addresses, bytes, Ok(at + 40), depth);
+        return transport(fixed[6], Class::Ip6Other, addresses, ip, Ok(at + 40));
     }
     let (protocol, payload, fragment) = extensions(fixed[6], bytes, at + 40);
-    let read = transport(protocol, Class::Ip6Other, addresses, bytes, payload, depth);
+    let read = transport(protocol, Class::Ip6Other, addresses, ip, payload);
     let whole = fragment.map(|(id, first)| Fragment { key: fragments::key(addresses, id, 0), first });
     Headers { fragment: whole.or(read.fragment), ..read }
 }
@@ -317,16 +351,29 @@ fn extensions(mut next: u8, bytes: &[u8], mut at: usize) -> Extensions {
     (next, Err(at), fragment)
 }
 
+/// An IP packet that is being read.
+#[derive(Clone, Copy)]
+struct Ip<'a> {
+    /// All bytes up to its end.
+    bytes: &'a [u8],
+    /// Where it begins.
+    at: usize,
+    /// Where it ends, as it says.
+    end: usize,
+    depth: u8,
+}
+
 /// `payload` is where the transport header begins, or, where there is none, where the IP headers end.
 #[inline]
 fn transport(
     protocol: u8,
     other: Class,
     (source, destination): (u128, u128),
-    bytes: &[u8],
+    ip: Ip<'_>,
     payload: Result<usize, usize>,
-    depth: u8,
 ) -> Headers {
+    let Ip { bytes, depth, .. } = ip;
+    let place = Place { network: ip.at as u32, transport: payload.map_or(0, |at| at as u32), end: ip.end as u32 };
     let (class, transport) = match protocol {
         6 => (Class::Tcp, Transport::Tcp),
         17 => (Class::Udp, Transport::Udp),
@@ -340,6 +387,7 @@ fn transport(
         length: length.min(bytes.len()),
         tunnel: None,
         fragment: None,
+        place,
     };
     let at = match payload {
         Ok(at) => at,

@@ -122,6 +122,14 @@ fn segment() -> Vec<u8> {
     [&[0, 5, 0, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0x18, 0, 0, 0, 0, 0, 0][..], MARK].concat()
 }
 
+const SNAP: [u8; 8] = [0xAA, 0xAA, 3, 0, 0, 0, 8, 0];
+
+/// An 802.11 header that begins so, and what comes between it and IPv4.
+fn wireless(control: [u8; 2]) -> Vec<u8> {
+    let more = if control[1] & 3 == 3 { 6 } else { 0 } + if control[0] & 0x80 == 0 { 0 } else { 2 };
+    [&control[..], &vec![0; 22 + more], &SNAP].concat()
+}
+
 const VXLAN: [u8; 8] = [8, 0, 0, 0, 0, 0, 42, 0];
 const GENEVE: [u8; 16] = [2, 0, 0x65, 0x58, 0, 0, 3, 0, 1, 2, 0x80, 1, 9, 9, 9, 9];
 
@@ -340,6 +348,11 @@ fn what_is_true_in_a_header_is_kept() {
 fn every_link_type_that_is_read_leads_to_the_same_ports() {
     let packet = v4(6, &segment());
     let cooked = [&[0, 0, 0x03, 0x0A, 0, 0][..], &[0; 8], &[8, 0]].concat();
+    let quality = wireless([0x88, 1]);
+    let behind_a_radio =
+        |flags: u8, bytes: &[u8]| [&[0, 0, 17, 0, 3, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, flags][..], bytes].concat();
+    // The data of one with quality of service may be moved to a multiple of four bytes.
+    let aligned = [&quality[..26], &[0, 0], &quality[26..]].concat();
     for (number, header) in [
         (1, [&[2; 12][..], &[8, 0]].concat()),
         (101, vec![]),
@@ -351,6 +364,13 @@ fn every_link_type_that_is_read_leads_to_the_same_ports() {
         (9, vec![0x21]),
         (50, vec![0xFF, 3, 0, 0x21]),
         (104, vec![0x0F, 0, 8, 0]),
+        (12, vec![]),
+        (228, vec![]),
+        (10, [&[3; 13][..], &SNAP].concat()),
+        (105, quality.clone()),
+        (105, wireless([8, 3])),
+        (127, behind_a_radio(0, &quality)),
+        (127, behind_a_radio(0x20, &aligned)),
     ] {
         let bytes = [&header[..], &packet].concat();
         let found = headers(Link::from_number(number), &bytes);
@@ -359,6 +379,36 @@ fn every_link_type_that_is_read_leads_to_the_same_ports() {
     }
     let unread = headers(Link::Other(127), &packet);
     assert_eq!((unread.length, unread.tuple), (0, None));
+}
+
+#[test]
+fn frames_of_a_radio_that_hold_no_packet_are_not_read() {
+    let packet = v4(6, &segment());
+    // No data, a piece, encrypted.
+    for control in [[0x80, 0], [0x48, 1], [8, 5], [8, 0x41]] {
+        let found = headers(Link::from_number(105), &[wireless(control), packet.clone()].concat());
+        assert_eq!(found.tuple, None, "{control:?}");
+    }
+    let mut packed = wireless([0x88, 1]);
+    packed[24] = 0x80;
+    assert_eq!(headers(Link::from_number(105), &[packed, packet].concat()).tuple, None);
+}
+
+#[test]
+fn gre_carries_frames_of_access_points_and_numbered_ppp() {
+    let packet = v4(6, &segment());
+    let access_point = [&[0, 0, 0x82, 0][..], &wireless([0x88, 1]), &packet].concat();
+    let numbers = [1, 2, 3, 4];
+    let pptp = [&[0x30, 0x81, 0x88, 0x0B, 0, 9, 0, 7][..], &numbers, &numbers, &[0xFF, 3, 0, 0x21], &packet].concat();
+    let not_acknowledged = [&[0x30, 1, 0x88, 0x0B, 0, 9, 0, 7][..], &numbers, &[0x21], &packet].concat();
+    for inside in [access_point, pptp, not_acknowledged] {
+        let frame = ethernet(0x0800, &v4(47, &inside));
+        let found = headers(Link::Ethernet, &frame);
+        assert_eq!((found.tunnel, found.tuple.map(|tuple| tuple.source_port)), (Some(Tunnel::Gre), Some(5)));
+        assert_eq!(found.length, frame.len() - MARK.len());
+    }
+    let only_acknowledged = ethernet(0x0800, &v4(47, &[0x20, 0x81, 0x88, 0x0B, 0, 0, 0, 7, 0, 0, 0, 9]));
+    assert_eq!(headers(Link::Ethernet, &only_acknowledged).tunnel, None);
 }
 
 #[test]

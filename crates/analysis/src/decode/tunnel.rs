@@ -5,7 +5,11 @@
 
 use nodewatch_protocol::Tunnel;
 
-use super::{Headers, ip4, ip6, link::ethernet, network, raw_ip, u16_at};
+use super::{
+    Headers, ip4, ip6,
+    link::{ethernet, wireless_frame},
+    network, raw_ip, u16_at,
+};
 
 /// Tunnels, and packets that errors quote, inside each other are read to this depth.
 pub const DEEPEST: u8 = 8;
@@ -88,6 +92,9 @@ fn gre(bytes: &[u8], at: usize, depth: u8) -> Option<Headers> {
     const KEY: u16 = 0x2000;
     const SEQUENCE: u16 = 0x1000;
     let flags = u16_at(bytes, at)?;
+    if flags & 0x7 == 1 {
+        return pptp(flags, bytes, at, depth);
+    }
     // Version 0, no source route, nothing reserved.
     if flags & !(CHECKSUM | KEY | SEQUENCE) != 0 {
         return None;
@@ -102,8 +109,24 @@ fn gre(bytes: &[u8], at: usize, depth: u8) -> Option<Headers> {
         0x88BE => (bytes.get(end)? >> 4 == 1).then(|| mirrored(end + 8)),
         0x22EB => (bytes.get(end)? >> 4 == 2)
             .then(|| mirrored(end + 12 + if bytes.get(end + 11).is_some_and(|byte| byte & 1 != 0) { 8 } else { 0 })),
+        // Frames of an access point, as Aruba's send them.
+        0x8200..=0x83FF => Some(inside(Tunnel::Gre, end, wireless_frame(bytes, end, depth + 1))),
         _ => carried(Tunnel::Gre, kind, bytes, end, depth),
     }
+}
+
+/// GRE in its other version: PPP, numbered and acknowledged.
+fn pptp(flags: u16, bytes: &[u8], at: usize, depth: u8) -> Option<Headers> {
+    const KEY: u16 = 0x2000;
+    const SEQUENCE: u16 = 0x1000;
+    const ACKNOWLEDGED: u16 = 0x0080;
+    let is_it = flags & !(SEQUENCE | ACKNOWLEDGED) == KEY | 1 && u16_at(bytes, at + 2)? == 0x880B;
+    if !is_it || flags & SEQUENCE == 0 {
+        return None;
+    }
+    let end = at + if flags & ACKNOWLEDGED == 0 { 12 } else { 16 };
+    let skipped = if bytes.get(end..end + 2)? == [0xFF, 0x03] { 2 } else { 0 };
+    Some(inside(Tunnel::Gre, end, ppp(bytes, end + skipped, depth + 1)))
 }
 
 /// A tunnel that names what it carries by its Ethernet type.

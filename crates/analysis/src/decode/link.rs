@@ -2,7 +2,7 @@
 //!
 //! Owns the numbers and the link layer's headers. Pure.
 
-use super::{Headers, network, ppp, raw_ip, u16_at};
+use super::{Headers, network, ppp, raw_ip, u16_at, wireless};
 
 /// How an interface's packets begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,10 @@ pub enum Link {
     Ppp(u16),
     /// LINKTYPE_C_HDLC (104).
     CiscoHdlc,
+    /// LINKTYPE_FDDI (10).
+    Fddi,
+    /// LINKTYPE_IEEE802_11 (105), and (127) behind a radiotap header.
+    Wireless(u16),
     /// One whose packets are written and not read.
     Other(u16),
 }
@@ -44,13 +48,15 @@ impl Link {
     pub fn from_number(number: u16) -> Self {
         match number {
             1 => Self::Ethernet,
-            // The latter two hold one version each.
-            101 => Self::Raw,
+            // Files of other systems have numbers of their own; the latter two hold one version each.
+            101 | 12 | 14 | 228 | 229 => Self::Raw,
             113 => Self::Cooked,
             276 => Self::Cooked2,
             0 | 108 => Self::Family(number),
             9 | 50 => Self::Ppp(number),
             104 => Self::CiscoHdlc,
+            10 => Self::Fddi,
+            105 | 127 => Self::Wireless(number),
             number => Self::Other(number),
         }
     }
@@ -73,7 +79,8 @@ impl Link {
             Self::Cooked => 113,
             Self::Cooked2 => 276,
             Self::CiscoHdlc => 104,
-            Self::Family(number) | Self::Ppp(number) | Self::Other(number) => number,
+            Self::Fddi => 10,
+            Self::Family(number) | Self::Ppp(number) | Self::Wireless(number) | Self::Other(number) => number,
         }
     }
 
@@ -103,6 +110,9 @@ pub fn read(link: Link, bytes: &[u8]) -> Headers {
             Some(kind) => network(kind, bytes, 4, 0),
             None => Headers::of_link(0),
         },
+        Link::Fddi => llc(bytes, 13, 0),
+        Link::Wireless(127) => radio(bytes, wireless::behind_radio(bytes), 0),
+        Link::Wireless(_) => wireless_frame(bytes, 0, 0),
         Link::Other(_) => Headers::of_link(0),
     }
 }
@@ -124,6 +134,15 @@ pub fn ethernet(bytes: &[u8], at: usize, depth: u8) -> Headers {
         Some(_) => llc(bytes, at + 14, depth),
         None => Headers::of_link(at + 12),
     }
+}
+
+/// An IEEE 802.11 frame that begins at `at`.
+pub fn wireless_frame(bytes: &[u8], at: usize, depth: u8) -> Headers {
+    radio(bytes, wireless::data(bytes, at, false), depth)
+}
+
+fn radio(bytes: &[u8], data: Result<usize, usize>, depth: u8) -> Headers {
+    data.map_or_else(Headers::of_link, |at| llc(bytes, at, depth))
 }
 
 /// IEEE 802.3: of what may follow only SNAP is read.
@@ -153,9 +172,11 @@ mod tests {
             (127, 127),
             (253, 253),
             (276, 276),
+            (10, 10),
+            (105, 105),
         ] {
             assert_eq!(Link::from_dlt(dlt).number(), number, "DLT {dlt}");
         }
-        assert_eq!(Link::from_dlt(127), Link::Other(127));
+        assert_eq!(Link::from_dlt(147), Link::Other(147));
     }
 }

@@ -1,0 +1,335 @@
+//! The way of a packet through everything that is known: connections, questions, neighbours, pairs.
+//!
+//! Owns the connection table, the waiting attempts and the totals; what is judged at all is asked of `judging`.
+
+use std::collections::VecDeque;
+
+use nodewatch_protocol::Tunnel;
+
+use crate::{
+    Seen,
+    connection::{Connection, Said},
+    decode::{self, Class, Headers, Tuple},
+    detail::{ACK, RST, SYN, Segment, hops_left},
+    flow::Marks,
+    judging::{Judging, Unjudged},
+    neighbours::Neighbours,
+    pairs::{Counts, PairKey, Pairs, Service, Way},
+    questions::{DnsTotals, Questions, Silence},
+    streams::Streams,
+    symptom::Symptom,
+    table::{Place, Table},
+};
+
+/// The port of DNS.
+pub(crate) const DNS: u16 = 53;
+
+/// What Wireshark says of a segment, and the name under which it is counted.
+const COUNTED: [(Marks, Symptom); 11] = [
+    (Marks::RETRANSMISSION, Symptom::Retransmission),
+    (Marks::FAST, Symptom::FastRetransmission),
+    (Marks::SPURIOUS, Symptom::SpuriousRetransmission),
+    (Marks::OUT_OF_ORDER, Symptom::OutOfOrder),
+    (Marks::DUPLICATE_ACK, Symptom::DuplicateAck),
+    (Marks::ZERO_WINDOW, Symptom::ZeroWindow),
+    (Marks::WINDOW_FULL, Symptom::WindowFull),
+    (Marks::KEEP_ALIVE, Symptom::KeepAlive),
+    (Marks::PREVIOUS_UNSEEN, Symptom::PreviousUnseen),
+    (Marks::ACKED_UNSEEN, Symptom::AckedUnseen),
+    (Marks::PORTS_REUSED, Symptom::PortsReused),
+];
+
+/// How much is remembered at most.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections, of some 300 bytes each.
+    pub connections: usize,
+    /// Pairs of ends, of some 1 KiB each.
+    pub pairs: usize,
+    /// Questions to DNS, of some 150 bytes each.
+    pub questions: usize,
+    /// Whoever knows it can make packets that are slow to look up.
+    pub seed: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 1 << 16, pairs: 1 << 13, questions: 1 << 15, seed: 0 }
+    }
+}
+
+/// What was counted since the beginning.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Packets.
+    pub packets: u64,
+    /// Those that were not IP or ARP, or could not be read as such.
+    pub unread: u64,
+    /// Segments of TCP.
+    pub segments: u64,
+    /// Connections of TCP.
+    pub connections: u64,
+    /// Connections that had to make room for others before they were over.
+    pub evicted: u64,
+    /// Attempts and questions that had to make room before they were decided.
+    pub forgotten: u64,
+    /// What no pair had room for.
+    pub no_room: u64,
+    /// What was not judged, and why.
+    pub unjudged: Unjudged,
+    /// DNS.
+    pub dns: DnsTotals,
+    symptoms: [u64; Symptom::COUNT],
+}
+
+impl Totals {
+    /// How often a symptom was seen.
+    pub fn of(&self, symptom: Symptom) -> u64 {
+        self.symptoms[symptom as usize]
+    }
+}
+
+/// A connection's ends in an order of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    low: u128,
+    high: u128,
+    ports: (u16, u16),
+    pub(crate) interface: u16,
+    tunnel: Option<Tunnel>,
+}
+
+impl Key {
+    /// The connection of a packet, and which of its ends has sent it.
+    #[inline]
+    pub(crate) fn of(tuple: &Tuple, interface: u16, tunnel: Option<Tunnel>) -> (Self, usize) {
+        let (from, to) = ((tuple.source, tuple.source_port), (tuple.destination, tuple.destination_port));
+        let side = usize::from(from > to);
+        let (low, high) = if side == 0 { (from, to) } else { (to, from) };
+        (Self { low: low.0, high: high.0, ports: (low.1, high.1), interface, tunnel }, side)
+    }
+
+    pub(crate) fn pair(&self, client: usize) -> PairKey {
+        let ends = [(self.low, self.ports.0), (self.high, self.ports.1)];
+        let ((source, _), (destination, port)) = (ends[client], ends[1 - client]);
+        let Self { interface, tunnel, .. } = *self;
+        PairKey { source, destination, port, service: Service::Tcp, interface, tunnel }
+    }
+}
+
+/// What will be decided when more is known.
+pub(crate) enum Postponed {
+    Attempt { asked: i64, place: Place },
+    Question(Silence),
+}
+
+/// Everything that is known of packets so far.
+pub struct Analysis {
+    pub(crate) connections: Table<Key, Connection>,
+    pub(crate) waiting: VecDeque<(i64, Place)>,
+    pub(crate) postponed: VecDeque<Postponed>,
+    pub(crate) questions: Questions,
+    pub(crate) streams: Streams,
+    pub(crate) neighbours: Neighbours,
+    pub(crate) pairs: Pairs,
+    pub(crate) judging: Judging,
+    pub(crate) totals: Totals,
+    pub(crate) limits: Limits,
+}
+
+impl Analysis {
+    /// Knows nothing yet.
+    pub fn new(limits: Limits) -> Self {
+        let seed = limits.seed;
+        Self {
+            connections: Table::new(limits.connections, seed),
+            waiting: VecDeque::new(),
+            postponed: VecDeque::new(),
+            questions: Questions::new(limits.questions, seed),
+            streams: Streams::new(limits.questions / 32, seed),
+            neighbours: Neighbours::new(limits.questions / 8, seed),
+            pairs: Pairs::new(limits.pairs, seed),
+            judging: Judging::new(seed),
+            totals: Totals::default(),
+            limits,
+        }
+    }
+
+    /// Takes a packet; those of one interface come in order. Says what Wireshark would.
+    #[inline]
+    pub fn packet(&mut self, seen: &Seen<'_>) -> Marks {
+        self.read(seen, &decode::headers(seen.link, seen.bytes))
+    }
+
+    /// Takes a packet whose headers were read already.
+    pub fn read(&mut self, seen: &Seen<'_>, headers: &Headers) -> Marks {
+        self.totals.packets += 1;
+        self.silences(seen.nanos, false);
+        self.judging.listens(seen.interface, seen.nanos);
+        match (headers.class, &headers.tuple) {
+            (Class::Tcp, Some(tuple)) => return self.segment(seen, headers, tuple),
+            (Class::Udp, Some(tuple)) => self.datagram(seen, headers, tuple),
+            (Class::Icmp | Class::Icmp6, Some(tuple)) => {
+                self.judging.hears(seen.interface, tuple.destination);
+                self.error(seen, headers, tuple.source);
+                self.neighbour(seen, headers);
+            }
+            (Class::Arp, _) => self.neighbour(seen, headers),
+            (class, _) => self.totals.unread += u64::from(class == Class::Other),
+        }
+        Marks::default()
+    }
+
+    /// An interface has lost packets before that moment.
+    pub fn lost(&mut self, interface: u16, at: i64) {
+        self.judging.loses(interface, at);
+    }
+
+    /// Gives out what was counted of each pair since the last time, some second ago. Of an interface that has lost
+    /// packets since nothing is judged.
+    pub fn tell(&mut self, now: i64, mut give: impl FnMut(&PairKey, Counts)) {
+        self.take_up(now);
+        let (judging, totals) = (&self.judging, &mut self.totals);
+        let forgotten = self.pairs.tell(
+            |interface| judging.has_lost(interface, now),
+            |pair, counts| {
+                for symptom in Symptom::ALL.into_iter().filter(|symptom| symptom.is_judged()) {
+                    totals.symptoms[symptom as usize] += u64::from(counts.both(symptom));
+                }
+                give(pair, counts);
+            },
+        );
+        self.judging.unjudged.lost_packets += forgotten;
+    }
+
+    /// Nothing comes any more: what can be decided is decided.
+    pub fn end(&mut self, give: impl FnMut(&PairKey, Counts)) {
+        self.silences(i64::MAX, true);
+        self.tell(i64::MAX, give);
+    }
+
+    /// What was counted since the beginning, of symptoms that are judged until the last time that they were told.
+    pub fn totals(&self) -> Totals {
+        Totals {
+            no_room: self.pairs.no_room,
+            forgotten: self.totals.forgotten + self.questions.forgotten,
+            unjudged: self.judging.unjudged,
+            dns: self.questions.totals,
+            ..self.totals.clone()
+        }
+    }
+
+    fn segment(&mut self, seen: &Seen<'_>, headers: &Headers, tuple: &Tuple) -> Marks {
+        let Some(segment) = Segment::of(headers, seen.bytes, seen.wire_length) else { return Marks::default() };
+        self.totals.segments += 1;
+        let (key, side) = Key::of(tuple, seen.interface, headers.tunnel);
+        let (place, reused) = self.connection(key, side, tuple, &segment, seen.nanos);
+        let Some((_, connection)) = self.connections.get_mut(place) else { return Marks::default() };
+        let is_reset = segment.has(RST);
+        let hops = hops_left(headers, seen.bytes);
+        let before = connection.client();
+        let mut said = connection.take(side, &segment, seen.nanos, hops);
+        if reused {
+            said.marks |= Marks::PORTS_REUSED;
+        }
+        let client = connection.client();
+        let known = connection.pair.filter(|_| before == client);
+        let pair = self.pairs.place(known, || key.pair(client));
+        connection.pair = pair;
+        let way = if side == client { Way::There } else { Way::Back };
+        if said.first_of_end {
+            self.judging.hears(seen.interface, tuple.destination);
+        }
+        if said.attempt {
+            self.wait(seen.nanos, place);
+        }
+        if let Some(counts) = self.pairs.counts(pair, seen.nanos) {
+            count(counts, &said, way, seen, hops.filter(|_| is_reset));
+        }
+        if !said.marks.is_empty() || is_reset || said.is_felt() {
+            self.note(seen, headers, (pair, way), &said, is_reset);
+        }
+        if tuple.source_port == DNS || tuple.destination_port == DNS {
+            self.stream(seen, headers, tuple, &segment);
+        }
+        said.marks
+    }
+
+    /// The connection that a segment belongs to, and whether its ports had another before.
+    fn connection(&mut self, key: Key, side: usize, tuple: &Tuple, segment: &Segment<'_>, at: i64) -> (Place, bool) {
+        if let Some(place) = self.connections.find(&key) {
+            let begun_anew =
+                self.connections.get_mut(place).is_some_and(|(_, known)| known.is_begun_anew(side, segment));
+            if begun_anew {
+                self.totals.connections += 1;
+                self.give_up(place, at);
+                if let Some((_, known)) = self.connections.get_mut(place) {
+                    *known = Connection::new(side);
+                }
+            }
+            return (place, begun_anew);
+        }
+        let client = match (segment.has(SYN), segment.has(ACK)) {
+            (true, false) => side,
+            (true, true) => 1 - side,
+            // Services have the lower ports.
+            _ if tuple.source_port >= tuple.destination_port => side,
+            _ => 1 - side,
+        };
+        self.totals.connections += 1;
+        let (place, gone) = self.connections.insert(key, Connection::new(client), Connection::worth);
+        if let Some((_, gone)) = gone {
+            self.totals.evicted += u64::from(!gone.is_over());
+            self.totals.forgotten += u64::from(gone.waits().is_some());
+        }
+        (place, false)
+    }
+
+    /// Counts a symptom that is not judged.
+    pub(crate) fn total(&mut self, symptom: Symptom) {
+        self.totals.symptoms[symptom as usize] += 1;
+    }
+
+    /// Notes all that a segment says.
+    #[cold]
+    fn note(
+        &mut self,
+        seen: &Seen<'_>,
+        headers: &Headers,
+        (pair, way): (Option<Place>, Way),
+        said: &Said,
+        is_reset: bool,
+    ) {
+        let marked = COUNTED.iter().filter(|(mark, _)| said.marks.has(*mark)).map(|&(_, symptom)| symptom);
+        for symptom in marked.chain(is_reset.then_some(Symptom::ResetFlag)) {
+            self.total(symptom);
+            self.pairs.note(pair, symptom, way, seen, headers.length);
+        }
+        if !said.is_felt() || !self.judging.may(seen.interface, seen.nanos) {
+            return;
+        }
+        let stalled = said.stalled.filter(|&(_, felt)| felt).map(|_| Symptom::Stalled);
+        let idle = said.silence.map(|_| Symptom::IdleBefore);
+        for symptom in [said.symptom, stalled, idle].into_iter().flatten() {
+            self.pairs.note(pair, symptom, way, seen, headers.length);
+        }
+    }
+}
+
+fn count(counts: &mut Counts, said: &Said, way: Way, seen: &Seen<'_>, reset_hops: Option<u8>) {
+    counts.packets[way as usize] += 1;
+    counts.bytes[way as usize] += u64::from(seen.wire_length);
+    counts.attempts += u64::from(said.attempt);
+    if let Some(took) = said.answer {
+        counts.answered += 1;
+        counts.answers.get_or_insert_default().count(took);
+    }
+    if let Some(took) = said.round_trip {
+        counts.round_trips.get_or_insert_default().count(took);
+    }
+    if let Some((closed, _)) = said.stalled {
+        counts.stalled[way as usize] += closed;
+    }
+    counts.idle = counts.idle.max(said.silence.unwrap_or(0));
+    counts.hops_left = reset_hops.or(counts.hops_left);
+}

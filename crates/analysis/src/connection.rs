@@ -1,0 +1,313 @@
+//! A connection, both ways, and what has become of it.
+//!
+//! Owns its state and what a segment means for it: an attempt that is refused, delayed or left without an answer, an
+//! end that resets, a window that stays closed. Must not know tables, nor whether what it says may be judged.
+
+use crate::{
+    detail::{ACK, FIN, RST, SYN, Segment},
+    flow::{Flow, Marks},
+    symptom::Symptom,
+    table::Place,
+};
+
+/// The same beginning again after this time is one that was not answered; sooner it is a copy.
+const REPEATED: i64 = 900_000_000;
+/// A window that opens again sooner was not felt.
+const FELT: i64 = 200_000_000;
+/// A silence that may have cost the connection.
+const SILENCE: i64 = 60_000_000_000;
+
+/// How far a connection has come, a bit each, as Wireshark counts it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fate(u8);
+
+impl Fate {
+    /// It was begun.
+    pub const SYN: u8 = 1;
+    /// The beginning was answered.
+    pub const SYN_ACK: u8 = 2;
+    /// Something was acknowledged.
+    pub const ACK: u8 = 4;
+    /// It carried data.
+    pub const DATA: u8 = 8;
+    /// An end has sent its last.
+    pub const FIN: u8 = 16;
+    /// It was reset.
+    pub const RST: u8 = 32;
+
+    /// One of these has happened.
+    pub fn has(self, bits: u8) -> bool {
+        self.0 & bits != 0
+    }
+
+    fn advance(&mut self, segment: &Segment<'_>, is_first: bool) {
+        let begins = segment.has(SYN) && !segment.has(ACK);
+        if is_first {
+            self.0 = if begins { Self::SYN } else { 0 };
+            return;
+        }
+        if segment.has(ACK) {
+            self.0 |= match (segment.has(SYN), segment.length) {
+                (true, _) => Self::SYN_ACK,
+                (false, 0) => Self::ACK,
+                (false, _) => Self::DATA,
+            };
+            self.0 |= if segment.has(FIN) { Self::FIN } else { 0 };
+        }
+        self.0 |= if segment.has(RST) { Self::RST } else { 0 };
+    }
+}
+
+/// What is known of an attempt to connect.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Attempt {
+    /// Its beginning was not seen.
+    #[default]
+    Unseen,
+    Waiting,
+    Answered,
+    /// It has failed, which was said.
+    Failed,
+}
+
+/// One end.
+#[derive(Debug, Clone, Copy, Default)]
+struct End {
+    /// Its clock as it was in data that has not come back yet, and when that was seen.
+    stamp: Option<(u32, i64)>,
+    /// Since when it takes nothing.
+    closed: Option<i64>,
+    /// Hops that its packets have left.
+    hops: Option<u8>,
+    seen: bool,
+    /// It has sent its last.
+    done: bool,
+    /// More came for it after that.
+    late: bool,
+}
+
+/// A connection.
+#[derive(Debug, Default)]
+pub(crate) struct Connection {
+    flows: [Flow; 2],
+    ends: [End; 2],
+    /// The last beginning, and the first one of the same attempt.
+    begun: Option<i64>,
+    asked: Option<i64>,
+    /// From the beginning to the first acknowledgment; 0 where that is not known.
+    round_trip: i64,
+    pub(crate) last: i64,
+    /// Where its pair is counted.
+    pub(crate) pair: Option<Place>,
+    /// The end that began it.
+    client: usize,
+    attempt: Attempt,
+    fate: Fate,
+    repeated: bool,
+    /// A segment was seen.
+    known: bool,
+    was_reset: bool,
+}
+
+/// What a segment says.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Said {
+    /// By Wireshark's definitions.
+    pub(crate) marks: Marks,
+    /// What a user feels.
+    pub(crate) symptom: Option<Symptom>,
+    /// It begins an attempt.
+    pub(crate) attempt: bool,
+    /// It repeats one that was not answered.
+    pub(crate) repeats: bool,
+    /// An attempt was answered after this time.
+    pub(crate) answer: Option<u64>,
+    /// Data came back acknowledged after this time.
+    pub(crate) round_trip: Option<u64>,
+    /// A window was closed for so long, and whether that was felt.
+    pub(crate) stalled: Option<(u64, bool)>,
+    /// Before that it was silent for so long.
+    pub(crate) silence: Option<u64>,
+    /// It is the first of its sender.
+    pub(crate) first_of_end: bool,
+}
+
+impl Said {
+    /// Somebody has felt something.
+    pub(crate) fn is_felt(&self) -> bool {
+        self.symptom.is_some() || self.stalled.is_some_and(|(_, felt)| felt)
+    }
+}
+
+impl Connection {
+    /// One of which nothing is known but who begins it, as it seems.
+    pub(crate) fn new(client: usize) -> Self {
+        Self { client, ..Self::default() }
+    }
+
+    /// The end that began it.
+    pub(crate) fn client(&self) -> usize {
+        self.client
+    }
+
+    /// It is over, as far as is to be seen.
+    pub(crate) fn is_over(&self) -> bool {
+        self.fate.has(Fate::RST) || (self.ends[0].done && self.ends[1].done)
+    }
+
+    /// How much it matters that it stays known.
+    pub(crate) fn worth(&self) -> i64 {
+        if self.is_over() { self.last.saturating_sub(1 << 40) } else { self.last }
+    }
+
+    /// This segment begins another connection between the same ports.
+    pub(crate) fn is_begun_anew(&self, side: usize, segment: &Segment<'_>) -> bool {
+        segment.has(SYN) && !segment.has(ACK) && self.flows[side].began_otherwise(segment.sequence)
+    }
+
+    /// An attempt waits since then.
+    pub(crate) fn waits(&self) -> Option<i64> {
+        self.asked.filter(|_| self.attempt == Attempt::Waiting)
+    }
+
+    /// It is that attempt which waits.
+    pub(crate) fn waits_since(&self, asked: i64) -> bool {
+        self.waits() == Some(asked)
+    }
+
+    /// An attempt that waited has failed.
+    pub(crate) fn fail(&mut self) {
+        self.attempt = Attempt::Failed;
+    }
+
+    /// A segment that one end has sent; `hops` are left to it.
+    pub(crate) fn take(&mut self, side: usize, segment: &Segment<'_>, at: i64, hops: Option<u8>) -> Said {
+        let mut said = Said { first_of_end: !self.ends[side].seen, ..Said::default() };
+        let reused = self.beginnings(side, segment);
+        self.fate.advance(segment, !std::mem::replace(&mut self.known, true));
+        let [low, high] = &mut self.flows;
+        let (flow, back) = if side == 0 { (low, high) } else { (high, low) };
+        said.marks = flow.judge(back, segment, at, self.round_trip);
+        if reused {
+            said.marks |= Marks::PORTS_REUSED;
+        }
+        if segment.has(SYN) {
+            self.begin(side, segment, at, &mut said);
+        } else if segment.has(ACK)
+            && self.round_trip == 0
+            && let Some(begun) = self.begun
+        {
+            self.round_trip = at.saturating_sub(begun);
+        }
+        if segment.has(RST) {
+            self.reset(side, segment, at, hops, &mut said);
+        } else {
+            self.ends[side].hops = hops;
+        }
+        self.window(side, segment, at, &mut said);
+        said.round_trip = self.stamps(side, segment, at);
+        let done = self.ends[1 - side].done;
+        self.ends[1 - side].late |= done && segment.length > 0;
+        let end = &mut self.ends[side];
+        end.done |= segment.has(FIN);
+        end.seen = true;
+        self.last = at;
+        said
+    }
+
+    /// A beginning where there was one already.
+    fn beginnings(&mut self, side: usize, segment: &Segment<'_>) -> bool {
+        let flow = &mut self.flows[side];
+        match (segment.has(SYN), segment.has(ACK)) {
+            (true, false) => {
+                flow.begins_again(segment.sequence);
+                false
+            }
+            (true, true) if flow.began_otherwise(segment.sequence) => {
+                flow.rebase(segment.sequence);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn begin(&mut self, side: usize, segment: &Segment<'_>, at: i64, said: &mut Said) {
+        if segment.has(ACK) {
+            self.client = 1 - side;
+            if self.attempt != Attempt::Waiting {
+                return;
+            }
+            self.attempt = Attempt::Answered;
+            said.answer = self.begun.map(|begun| at.saturating_sub(begun).max(0) as u64);
+            said.symptom = self.repeated.then_some(Symptom::Delayed);
+            return;
+        }
+        self.client = side;
+        self.begun = Some(at);
+        match (self.attempt, self.asked) {
+            (Attempt::Waiting | Attempt::Failed, Some(asked)) => {
+                said.repeats = at.saturating_sub(asked) >= REPEATED;
+                self.repeated |= said.repeats;
+            }
+            (Attempt::Unseen, _) => {
+                (self.attempt, self.asked, said.attempt) = (Attempt::Waiting, Some(at), true);
+            }
+            _ => {}
+        }
+    }
+
+    fn reset(&mut self, side: usize, segment: &Segment<'_>, at: i64, hops: Option<u8>, said: &mut Said) {
+        if self.attempt == Attempt::Waiting {
+            // The other one ends what it has begun itself, or an old connection between the same ports is ended.
+            let asked_for = segment.has(ACK) && segment.acknowledged == self.flows[1 - side].next();
+            if side != self.client && asked_for {
+                self.attempt = Attempt::Failed;
+                said.symptom = Some(Symptom::Refused);
+            }
+            return;
+        }
+        if self.attempt == Attempt::Failed || std::mem::replace(&mut self.was_reset, true) {
+            return;
+        }
+        let (end, other) = (&self.ends[side], &self.ends[1 - side]);
+        if end.done && end.late {
+            said.symptom = Some(Symptom::ClosedTooSoon);
+        } else if !end.done && !other.done && other.seen {
+            let foreign = end.hops.zip(hops).is_some_and(|(usual, this)| usual.abs_diff(this) > 1);
+            said.symptom = Some(if foreign { Symptom::ForeignReset } else { Symptom::Reset });
+        }
+        let silence = at.saturating_sub(self.last);
+        if said.symptom.is_some() && silence >= SILENCE {
+            said.silence = Some(silence as u64);
+        }
+    }
+
+    fn window(&mut self, side: usize, segment: &Segment<'_>, at: i64, said: &mut Said) {
+        let end = &mut self.ends[side];
+        if said.marks.has(Marks::ZERO_WINDOW) {
+            end.closed.get_or_insert(at);
+        } else if (segment.window > 0 || segment.has(RST))
+            && let Some(since) = end.closed.take()
+        {
+            let closed = at.saturating_sub(since).max(0);
+            said.stalled = Some((closed as u64, closed >= FELT));
+        }
+    }
+
+    /// How long data took to come back acknowledged, by the clocks that the ends write into their segments.
+    fn stamps(&mut self, side: usize, segment: &Segment<'_>, at: i64) -> Option<u64> {
+        let (own, seen) = segment.stamps()?;
+        let mut took = None;
+        if segment.has(ACK)
+            && let Some((stamp, since)) = self.ends[1 - side].stamp
+            && seen.wrapping_sub(stamp) as i32 >= 0
+        {
+            took = (seen == stamp).then(|| at.saturating_sub(since).max(0) as u64);
+            self.ends[1 - side].stamp = None;
+        }
+        if segment.length > 0 {
+            self.ends[side].stamp.get_or_insert((own, at));
+        }
+        took
+    }
+}

@@ -1,0 +1,198 @@
+//! What packets other than segments of TCP say: questions and answers of DNS, errors of ICMP, questions for neighbours.
+
+use nodewatch_protocol::Transport;
+
+use crate::{
+    Seen,
+    analysis::{Analysis, DNS, Key},
+    decode::{Headers, Tuple},
+    detail::{Icmp, Message, Neighbour, Segment},
+    pairs::{PairKey, Service, Way, least},
+    questions::{QuestionKey, is_multicast},
+    symptom::Symptom,
+    table::Place,
+};
+
+/// DNS, multicast DNS, and name resolution on a link: the same messages.
+const DNS_OVER_UDP: [u16; 3] = [DNS, 5353, 5355];
+
+impl Analysis {
+    pub(crate) fn datagram(&mut self, seen: &Seen<'_>, headers: &Headers, tuple: &Tuple) {
+        // A later piece of a packet has no ports.
+        if headers.fragment.is_some_and(|fragment| !fragment.first) {
+            return;
+        }
+        let is_dns = DNS_OVER_UDP.contains(&tuple.source_port) || DNS_OVER_UDP.contains(&tuple.destination_port);
+        let at = headers.place.transport as usize;
+        let payload = if is_dns && at > 0 { payload(&seen.bytes[at.min(seen.bytes.len())..]) } else { &[] };
+        if let Some(message) = Message::of(payload) {
+            self.message(seen, headers, tuple, &message);
+            return;
+        }
+        let (pair, way) = pair_of(tuple, Service::Udp, seen, headers);
+        let place = self.pairs.place(None, || pair);
+        self.count_packet(place, way, seen);
+    }
+
+    /// What a segment of a stream of DNS carries.
+    pub(crate) fn stream(&mut self, seen: &Seen<'_>, headers: &Headers, tuple: &Tuple, segment: &Segment<'_>) {
+        let mut messages = Vec::new();
+        let whose = (seen.interface, headers.tunnel);
+        self.streams.take(whose, tuple, segment, seen.nanos, |message| messages.push(message));
+        for message in messages {
+            self.message(seen, headers, tuple, &message);
+        }
+    }
+
+    fn message(&mut self, seen: &Seen<'_>, headers: &Headers, tuple: &Tuple, message: &Message) {
+        let key = QuestionKey { id: message.id, ..question_key(tuple, seen, headers, message.answers) };
+        let (heard, place) = self.questions.take(key, message, seen.nanos);
+        let known = self.questions.pair(place).and_then(|question| question.pair);
+        let pair = self.pairs.place(known, || key.pair());
+        if let Some(question) = self.questions.pair(place) {
+            question.pair = pair;
+        }
+        let way = if message.answers { Way::Back } else { Way::There };
+        if !key.over_tcp {
+            self.count_packet(pair, way, seen);
+        }
+        if message.answers {
+            self.judging.hears(seen.interface, key.client);
+        }
+        if let Some(counts) = self.pairs.counts(pair, seen.nanos) {
+            counts.attempts += u64::from(heard.question.is_some());
+            counts.lookups += u64::from(heard.question == Some(true));
+            if let Some(took) = heard.answer {
+                counts.answered += 1;
+                counts.answers.get_or_insert_default().count(took);
+            }
+        }
+        for symptom in heard.symptoms.into_iter().flatten() {
+            self.judge(seen, headers, (pair, way), symptom);
+        }
+    }
+
+    /// Notes a symptom, where that may be judged.
+    fn judge(&mut self, seen: &Seen<'_>, headers: &Headers, (pair, way): (Option<Place>, Way), symptom: Symptom) {
+        if !symptom.is_judged() {
+            self.total(symptom);
+        } else if !self.judging.may(seen.interface, seen.nanos) {
+            return;
+        }
+        self.pairs.note(pair, symptom, way, seen, headers.length);
+    }
+
+    fn count_packet(&mut self, pair: Option<Place>, way: Way, seen: &Seen<'_>) {
+        if let Some(counts) = self.pairs.counts(pair, seen.nanos) {
+            counts.packets[way as usize] += 1;
+            counts.bytes[way as usize] += u64::from(seen.wire_length);
+        }
+    }
+
+    /// An error of ICMP is about a connection, a question, or something else that it quotes.
+    pub(crate) fn error(&mut self, seen: &Seen<'_>, headers: &Headers, teller: u128) {
+        let Some(icmp) = Icmp::of(headers, seen.bytes) else { return };
+        let Some(quoted) = icmp.quoted else { return };
+        let too_big = icmp.too_big(headers.class);
+        let unreachable = icmp.is_unreachable(headers.class);
+        if too_big.is_none() && !unreachable {
+            return;
+        }
+        // It comes where the quoted packet was seen, and goes back to where that came from.
+        let about = Headers { tunnel: quoted.tunnel, ..*headers };
+        let (place, failed) = match quoted.tuple.transport {
+            Transport::Tcp => self.quoted_connection(seen, &about, &quoted.tuple),
+            Transport::Udp if quoted.tuple.destination_port == DNS => {
+                let mut key = question_key(&quoted.tuple, seen, &about, false);
+                key.id = quoted.number.unwrap_or_default();
+                self.questions.fail(&key);
+                (self.pairs.place(None, || key.pair()), unreachable)
+            }
+            transport => {
+                let service = if transport == Transport::Udp { Service::Udp } else { Service::Other };
+                let (pair, way) = pair_of(&quoted.tuple, service, seen, &about);
+                // That nobody listens for an answer any more is no failure of the service.
+                (self.pairs.place(None, || pair), unreachable && way == Way::There)
+            }
+        };
+        if let Some(counts) = self.pairs.counts(place, seen.nanos) {
+            counts.told_by = teller;
+            counts.longest = least(counts.longest, too_big.unwrap_or(0));
+        }
+        if too_big.is_some() {
+            self.judge(seen, headers, (place, Way::Back), Symptom::TooBig);
+        } else if failed {
+            self.judge(seen, headers, (place, Way::Back), Symptom::Unreachable);
+        }
+    }
+
+    /// Where the connection of a quoted packet is counted, and whether it was an attempt that has failed by that.
+    fn quoted_connection(&mut self, seen: &Seen<'_>, about: &Headers, tuple: &Tuple) -> (Option<Place>, bool) {
+        let (key, side) = Key::of(tuple, seen.interface, about.tunnel);
+        let known = self.connections.find(&key).and_then(|place| self.connections.get_mut(place));
+        let Some((_, connection)) = known else { return (self.pairs.place(None, || key.pair(side)), false) };
+        let failed = connection.waits().is_some() && connection.client() == side;
+        if failed {
+            connection.fail();
+        }
+        let (known, client) = (connection.pair, connection.client());
+        (self.pairs.place(known, || key.pair(client)), failed)
+    }
+
+    pub(crate) fn neighbour(&mut self, seen: &Seen<'_>, headers: &Headers) {
+        let Some(neighbour) = Neighbour::of(headers, seen.bytes) else { return };
+        if !neighbour.asks {
+            self.judging.hears(seen.interface, neighbour.asker);
+        }
+        if !self.neighbours.take(seen.interface, &neighbour, seen.nanos) {
+            return;
+        }
+        let pair = PairKey {
+            source: neighbour.asker,
+            destination: neighbour.address,
+            port: 0,
+            service: Service::Neighbour,
+            interface: seen.interface,
+            tunnel: headers.tunnel,
+        };
+        if self.judging.has_heard(seen.interface, neighbour.asker) {
+            let place = self.pairs.place(None, || pair);
+            self.judge(seen, headers, (place, Way::There), Symptom::NeighbourUnanswered);
+        }
+    }
+}
+
+/// What a datagram carries, as far as it was captured.
+fn payload(datagram: &[u8]) -> &[u8] {
+    let length = datagram.get(4..6).map_or(0, |length| usize::from(u16::from_be_bytes([length[0], length[1]])));
+    datagram.get(8..length.min(datagram.len())).unwrap_or_default()
+}
+
+/// Who asks whom; the question's number is not known here.
+fn question_key(tuple: &Tuple, seen: &Seen<'_>, headers: &Headers, answers: bool) -> QuestionKey {
+    let (mut ends, mut ports) = ((tuple.source, tuple.destination), (tuple.source_port, tuple.destination_port));
+    // What is said to all has no other end.
+    if answers && !is_multicast(tuple.destination) {
+        (ends, ports) = ((ends.1, ends.0), (ports.1, ports.0));
+    }
+    QuestionKey {
+        client: ends.0,
+        server: ends.1,
+        ports,
+        id: 0,
+        interface: seen.interface,
+        tunnel: headers.tunnel,
+        over_tcp: tuple.transport == Transport::Tcp,
+    }
+}
+
+/// The pair of a packet, and its way: services have the lower ports.
+fn pair_of(tuple: &Tuple, service: Service, seen: &Seen<'_>, headers: &Headers) -> (PairKey, Way) {
+    let Tuple { source, destination, source_port, destination_port, .. } = *tuple;
+    let way = if source_port >= destination_port { Way::There } else { Way::Back };
+    let (source, destination, port) = match way {
+        Way::There => (source, destination, destination_port),
+        Way::Back => (destination, source, source_port),
+    };
+    (PairKey { source, destination, port, service, interface: seen.interface, tunnel: headers.tunnel }, way)
+}

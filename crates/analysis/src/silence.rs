@@ -1,0 +1,152 @@
+//! What has not come: attempts and questions without an answer.
+//!
+//! Owns how long is waited, and that nothing is decided of an interface that has been silent since: what came there may
+//! not have been captured. Such a decision waits for the next packet there.
+
+use crate::{
+    analysis::{Analysis, Postponed},
+    pairs::Way,
+    questions::Silence,
+    symptom::Symptom,
+    table::Place,
+};
+
+/// So long somebody waits for a connection. Most programs give up later, most people sooner.
+const WAITED: i64 = 10_000_000_000;
+/// So long an interface must have been listened to since. At the end of a capture this is enough.
+const LISTENED: i64 = 3_000_000_000;
+/// Of an interface that was silent for longer nothing is known.
+const PATIENCE: i64 = 60_000_000_000;
+
+impl Analysis {
+    /// An attempt to connect has begun.
+    pub(crate) fn wait(&mut self, at: i64, place: Place) {
+        if self.waiting.len() >= self.limits.connections
+            && let Some((asked, place)) = self.waiting.pop_front()
+        {
+            self.forget(asked, place);
+        }
+        self.waiting.push_back((at, place));
+    }
+
+    fn forget(&mut self, asked: i64, place: Place) {
+        if let Some((_, connection)) = self.connections.get_mut(place)
+            && connection.waits_since(asked)
+        {
+            connection.fail();
+            self.totals.forgotten += 1;
+        }
+    }
+
+    /// Of an attempt nothing more will come: the same ports have another.
+    pub(crate) fn give_up(&mut self, place: Place, at: i64) {
+        let asked = self.connections.get_mut(place).and_then(|(_, connection)| connection.waits());
+        if let Some(asked) = asked {
+            self.decide_attempt(asked, place, at);
+        }
+    }
+
+    /// Notes what has not come, and should have by now.
+    #[inline]
+    pub(crate) fn silences(&mut self, now: i64, at_end: bool) {
+        let waited = |asked: i64| now.saturating_sub(asked) >= WAITED;
+        while self.waiting.front().is_some_and(|&(asked, _)| at_end || waited(asked)) {
+            self.silent_attempt(at_end);
+        }
+        while let Some(silence) = self.questions.next_silence(now, at_end) {
+            self.silent_question(silence, at_end);
+        }
+    }
+
+    /// The interface was listened to for long enough since then; otherwise the last time that it was.
+    fn listened(&self, interface: u16, since: i64) -> Result<i64, i64> {
+        let last = self.judging.last(interface).unwrap_or(since);
+        if last.saturating_sub(since) >= LISTENED { Ok(last) } else { Err(last) }
+    }
+
+    #[cold]
+    fn silent_attempt(&mut self, at_end: bool) {
+        let Some((asked, place)) = self.waiting.pop_front() else { return };
+        let Some((key, connection)) = self.connections.get_mut(place) else { return };
+        if !connection.waits_since(asked) {
+            return;
+        }
+        let interface = key.interface;
+        match self.listened(interface, asked) {
+            Ok(last) => self.decide_attempt(asked, place, last),
+            Err(last) if at_end => self.decide_attempt(asked, place, last),
+            Err(_) => self.postpone(Postponed::Attempt { asked, place }),
+        }
+    }
+
+    #[cold]
+    fn silent_question(&mut self, silence: Silence, at_end: bool) {
+        match self.listened(silence.key.interface, silence.asked) {
+            _ if silence.key.is_for_all() => {}
+            Ok(last) => self.decide_question(&silence, last),
+            Err(last) if at_end => self.decide_question(&silence, last),
+            Err(_) => self.postpone(Postponed::Question(silence)),
+        }
+    }
+
+    fn postpone(&mut self, postponed: Postponed) {
+        if self.postponed.len() < self.limits.questions {
+            self.postponed.push_back(postponed);
+        } else {
+            self.totals.forgotten += 1;
+        }
+    }
+
+    /// Decides what was postponed and can be decided now.
+    pub(crate) fn take_up(&mut self, now: i64) {
+        for _ in 0..self.postponed.len() {
+            let Some(postponed) = self.postponed.pop_front() else { return };
+            let (asked, interface) = match &postponed {
+                Postponed::Attempt { asked, place } => match self.connections.get_mut(*place) {
+                    Some((key, connection)) if connection.waits_since(*asked) => (*asked, key.interface),
+                    _ => continue,
+                },
+                Postponed::Question(silence) => (silence.asked, silence.key.interface),
+            };
+            let last = match self.listened(interface, asked) {
+                Err(_) if now.saturating_sub(asked) < PATIENCE => {
+                    self.postponed.push_back(postponed);
+                    continue;
+                }
+                Ok(last) if last.saturating_sub(asked) > PATIENCE => asked,
+                Ok(last) | Err(last) => last,
+            };
+            match postponed {
+                Postponed::Attempt { asked, place } => self.decide_attempt(asked, place, last),
+                Postponed::Question(silence) => self.decide_question(&silence, last),
+            }
+        }
+    }
+
+    /// An attempt that began then has not been answered, as far as was listened.
+    fn decide_attempt(&mut self, asked: i64, place: Place, last: i64) {
+        let Some((key, connection)) = self.connections.get_mut(place) else { return };
+        connection.fail();
+        let (pair, known) = (key.pair(connection.client()), connection.pair);
+        if self.may_decide(pair.interface, pair.source, asked, last) {
+            let place = self.pairs.place(known, || pair);
+            self.pairs.note_silence(place, Symptom::Unanswered, Way::There, asked);
+        }
+    }
+
+    fn decide_question(&mut self, silence: &Silence, last: i64) {
+        let key = &silence.key;
+        if !self.questions.is_answered(silence) && self.may_decide(key.interface, key.client, silence.asked, last) {
+            let place = self.pairs.place(silence.pair, || key.pair());
+            self.pairs.note_silence(place, Symptom::DnsUnanswered, Way::There, silence.asked);
+        }
+    }
+
+    fn may_decide(&mut self, interface: u16, asker: u128, asked: i64, last: i64) -> bool {
+        if last.saturating_sub(asked) < LISTENED {
+            self.judging.unjudged.undecided += 1;
+            return false;
+        }
+        self.judging.may(interface, asked) && self.judging.has_heard(interface, asker)
+    }
+}

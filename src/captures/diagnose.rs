@@ -1,0 +1,147 @@
+//! What went wrong among the packets of capture files, pair by pair.
+//!
+//! Owns the way from files to what is known of each pair, in bounded memory: what finds no room is counted. Must not know
+//! how it is told.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    path::PathBuf,
+};
+
+use nodewatch_analysis::{Analysis, Counts, Limits, PairKey, Seen, Totals, decode::Link};
+
+use super::merge::{Merge, MergeError, Merged, Taken};
+
+/// Pairs that are told one by one.
+const PAIRS: usize = 1 << 15;
+/// Packets that are kept of all of them, to show what is meant.
+const SAMPLES: usize = 1 << 16;
+/// What was counted is put to the rest so often, by the packets' own time.
+const SECOND: i64 = 1_000_000_000;
+
+/// What is known of the packets of files.
+#[derive(Debug)]
+pub struct Diagnosis {
+    /// How the files were read.
+    pub read: Merged,
+    /// What was counted of all packets.
+    pub totals: Totals,
+    /// The times of the first and the last packet, in nanoseconds since the Unix epoch.
+    pub span: Option<(i64, i64)>,
+    /// What was counted of each pair, those first of which most has failed.
+    pub pairs: Vec<(PairKey, Counts)>,
+    /// The names of interfaces, by their numbers.
+    pub interfaces: Vec<String>,
+    /// Packets that interfaces had lost.
+    pub lost: u64,
+    /// Of pairs that found no room, packets.
+    pub no_room: u64,
+}
+
+/// Reads files, packet by packet.
+pub fn diagnose(inputs: Vec<PathBuf>) -> Result<Diagnosis, MergeError> {
+    let merge = Merge { inputs, window: 0..=u64::MAX, names: std::collections::BTreeMap::new(), pair: None };
+    let mut reading = Reading::new();
+    let read = merge.read(&mut |taken| reading.take(taken))?;
+    Ok(reading.end(read))
+}
+
+struct Reading {
+    analysis: Analysis,
+    pairs: Sums,
+    interfaces: Vec<String>,
+    span: Option<(i64, i64)>,
+    told: i64,
+    lost: u64,
+}
+
+/// What was counted of each pair so far.
+#[derive(Default)]
+struct Sums {
+    pairs: HashMap<PairKey, Counts>,
+    samples: usize,
+    no_room: u64,
+}
+
+impl Sums {
+    fn add(&mut self, pair: &PairKey, mut counts: Counts) {
+        if self.samples >= SAMPLES {
+            counts.samples.clear();
+        }
+        let is_full = self.pairs.len() >= PAIRS;
+        match self.pairs.entry(*pair) {
+            Entry::Occupied(mut known) => {
+                let before = known.get().samples.len();
+                known.get_mut().add(counts);
+                self.samples += known.get().samples.len() - before;
+            }
+            Entry::Vacant(_) if is_full => self.no_room += counts.packets.iter().sum::<u64>(),
+            Entry::Vacant(free) => {
+                self.samples += counts.samples.len();
+                free.insert(counts);
+            }
+        }
+    }
+}
+
+impl Reading {
+    fn new() -> Self {
+        Self {
+            analysis: Analysis::new(Limits { pairs: PAIRS / 2, ..Limits::default() }),
+            pairs: Sums::default(),
+            interfaces: Vec::new(),
+            span: None,
+            told: i64::MIN,
+            lost: 0,
+        }
+    }
+
+    #[inline]
+    fn take(&mut self, taken: &Taken<'_>) {
+        // What does not say when it came has come with the one before.
+        let at = taken.time.or_else(|| self.span.map(|(_, last)| last)).unwrap_or(0);
+        let interface = taken.interface as usize;
+        if self.interfaces.len() <= interface {
+            self.interfaces.resize(interface + 1, String::new());
+            taken.name.clone_into(&mut self.interfaces[interface]);
+        }
+        let (first, last) = self.span.unwrap_or((at, at));
+        self.span = Some((first.min(at), last.max(at)));
+        let interface = u16::try_from(interface).unwrap_or(u16::MAX);
+        if at.saturating_sub(self.told) >= SECOND {
+            self.tell(at);
+        }
+        if taken.lost > 0 {
+            self.lost = self.lost.saturating_add(taken.lost);
+            self.analysis.lost(interface, at);
+        }
+        let link = Link::from_number(taken.link_type);
+        let Taken { wire_length, bytes, .. } = *taken;
+        self.analysis.packet(&Seen { interface, link, nanos: at, wire_length, bytes });
+    }
+
+    #[cold]
+    fn tell(&mut self, at: i64) {
+        let pairs = &mut self.pairs;
+        self.analysis.tell(at, |pair, counts| pairs.add(pair, counts));
+        self.told = at;
+    }
+
+    fn end(mut self, read: Merged) -> Diagnosis {
+        let sums = &mut self.pairs;
+        self.analysis.end(|pair, counts| sums.add(pair, counts));
+        let totals = self.analysis.totals();
+        let mut pairs: Vec<(PairKey, Counts)> = self.pairs.pairs.into_iter().collect();
+        let interfaces = &self.interfaces;
+        pairs.sort_by_cached_key(|(pair, counts)| {
+            let interface = interfaces.get(usize::from(pair.interface)).map_or("", String::as_str);
+            let delayed = counts.both(nodewatch_analysis::Symptom::Delayed);
+            let again = counts.both(nodewatch_analysis::Symptom::Retransmission);
+            let sum: u64 = counts.packets.iter().sum();
+            let order = (counts.failures(), u64::from(delayed), u64::from(again), sum);
+            (std::cmp::Reverse(order), pair.source, pair.destination, pair.port, pair.service.name(), interface)
+        });
+        let no_room = self.pairs.no_room + totals.no_room;
+        Diagnosis { read, totals, span: self.span, pairs, interfaces: self.interfaces, lost: self.lost, no_room }
+    }
+}

@@ -1,0 +1,30 @@
+//! Files of rings that are on this laptop already: another program fetched them, or this one before it was left.
+//!
+//! Owns where they are looked for. Must not know who wants them.
+
+use std::path::PathBuf;
+
+use nodewatch_protocol::CaptureFile;
+
+use super::{Performer, lock};
+use crate::{agents::fetch, base::text::safe_component, model::NodeName, session::Event};
+
+impl Performer {
+    /// Where files of a node go.
+    pub(super) fn folder_of(&self, node: &NodeName) -> PathBuf {
+        self.outlet.folder().join(safe_component(&node.0))
+    }
+
+    /// Tells of a file only when it is there with the same bytes.
+    pub(super) fn look_for(&mut self, node: NodeName, file: CaptureFile) {
+        let asks = lock(&self.tunnels).get(&node).cloned();
+        let (folder, events, turns) = (self.folder_of(&node), self.events.clone(), self.fetches.clone());
+        self.tasks.spawn(async move {
+            // The semaphore is never closed.
+            let _turn = turns.acquire().await;
+            let Some((path, sha256)) = fetch::look_for(&folder, &file, asks).await else { return };
+            // The app being gone ends everything anyway.
+            let _ = events.send(Event::Here { node, file: file.name, path, sha256 }).await;
+        });
+    }
+}
