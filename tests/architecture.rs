@@ -342,14 +342,13 @@ fn each_way_out_is_in_one_place() {
 
 #[test]
 fn the_wire_and_the_judge_of_ports_have_no_io() {
-    for (file, text) in
-        [
-            sources("crates/protocol/src"),
-            sources("crates/ports/src"),
-            sources("crates/analysis/src"),
-            sources("crates/signals/src"),
-        ]
-        .concat()
+    for (file, text) in [
+        sources("crates/protocol/src"),
+        sources("crates/ports/src"),
+        sources("crates/analysis/src"),
+        sources("crates/signals/src"),
+    ]
+    .concat()
     {
         let code = code(&text);
         for word in ["std::fs", "std::io", "std::process", "tokio", "std::time"] {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{
     ExitCode, listed, output, records,
     run::{Run, Stop},
-    select,
+    select::{self, Choice},
     team::Team,
 };
 use crate::{
@@ -47,7 +47,7 @@ pub(super) async fn probe(run: &mut Run, arguments: &ProbeArgs, format: Format) 
             aims.push((target, probe));
         }
     }
-    let nodes = NodesArgs { nodes: arguments.from.clone(), all: false, selector: None };
+    let nodes = Choice::Nodes(NodesArgs { nodes: arguments.from.clone(), all: false, selector: None });
     let mut team = Team::gather(run, &nodes, None).await?;
     let from = team.recruits(run.session());
     let (mut rows, mut failed, mut stopped) = (Vec::new(), Vec::new(), None);

@@ -115,7 +115,14 @@ mod tests {
 
     #[test]
     fn what_cannot_be_listed_now_is_as_it_was_before_and_nothing_grows() {
-        let pod = |name: &str, node: &str| PodPlace { name: name.into(), node: node.into(), addresses: vec![] };
+        let pod = |name: &str, node: &str| PodPlace {
+            name: name.into(),
+            node: node.into(),
+            addresses: vec![],
+            phase: "Running".into(),
+            restarts: None,
+            host_network: false,
+        };
         let service = |nodes: &[&str]| ServicePlaces {
             addresses: vec![],
             nodes: nodes.iter().map(|node| (*node).into()).collect(),

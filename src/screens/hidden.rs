@@ -37,7 +37,9 @@ impl App {
             // The viewer opens the cursor's alone.
             Screen::Files if action == Action::Follow => Vec::new(),
             Screen::Files => self.hidden_files().iter().map(FileKey::text).collect(),
-            Screen::Node(_) | Screen::Ports | Screen::Events | Screen::Tail | Screen::Pods | Screen::Signals => Vec::new(),
+            Screen::Node(_) | Screen::Ports | Screen::Events | Screen::Tail | Screen::Pods | Screen::Signals => {
+                Vec::new()
+            }
         }
     }
 }

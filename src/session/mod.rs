@@ -27,7 +27,6 @@ pub mod ports;
 pub mod probes;
 pub mod receipt;
 pub mod recorders;
-pub mod selector;
 mod showing;
 mod summary;
 pub mod targets;

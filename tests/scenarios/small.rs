@@ -284,7 +284,14 @@ fn a_service_that_leads_nowhere_says_why_and_is_looked_for_again() {
     assert!(screen(&mut app, 100, 24).contains("9s ago"));
     assert_eq!(update(&mut app, Event::Tick, NOW + 10_000), [Effect::FindWorkloads]);
     assert!(screen(&mut app, 100, 24).contains("again"), "{}", screen(&mut app, 100, 24));
-    let pod = PodPlace { name: "shop/pay-1".into(), node: "a".into(), addresses: vec![] };
+    let pod = PodPlace {
+        name: "shop/pay-1".into(),
+        node: "a".into(),
+        addresses: vec![],
+        phase: "Running".into(),
+        restarts: None,
+        host_network: false,
+    };
     update(&mut app, Event::Workloads(Workloads { pods: vec![pod], ..found }), NOW + 10_500);
     assert_eq!(app.shown().count(), 1);
 }

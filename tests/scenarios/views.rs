@@ -219,7 +219,14 @@ fn what_is_found_while_the_screen_is_paused_counts_when_it_goes_on() {
     let mut app = two_nodes();
     assert_eq!(filter(&mut app, "pod:x"), [Effect::FindWorkloads]);
     key(&mut app, Action::Pause);
-    let pod = PodPlace { name: "shop/x-1".into(), node: "b".into(), addresses: vec![] };
+    let pod = PodPlace {
+        name: "shop/x-1".into(),
+        node: "b".into(),
+        addresses: vec![],
+        phase: "Running".into(),
+        restarts: None,
+        host_network: false,
+    };
     feed(&mut app, [Event::Workloads(Workloads { pods: vec![pod], ..Workloads::default() })]);
     key(&mut app, Action::Pause);
     assert_eq!(shown(&app), ["b"]);

@@ -5,8 +5,8 @@ mod kept;
 mod ports;
 mod probes;
 mod ring;
-mod toward;
 mod signals;
+mod toward;
 
 use std::{path::Path, process::Command};
 

@@ -77,7 +77,8 @@ const TEXT: &[Scope] = &[Scope::Text];
 const SCROLLED: &[Scope] = &[Scope::List, Scope::Files, Scope::Ports, Scope::Signals];
 const TABLES: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Pods, Scope::Signals];
 const CAPTURING: &[Scope] = &[Scope::List, Scope::Node, Scope::Pods];
-const SCREENS: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Pods, Scope::Signals];
+const SCREENS: &[Scope] =
+    &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Pods, Scope::Signals];
 const COUNTED: &[Scope] = &[Scope::List, Scope::Node, Scope::Files];
 const COUNTED_AND_SIGNALS: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Signals];
 const NODE_AND_PORTS: &[Scope] = &[Scope::Node, Scope::Ports];
