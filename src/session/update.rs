@@ -195,6 +195,8 @@ impl Session {
             Request::RemoveFile { .. } => ("did not remove a file", "may not have removed a file"),
             Request::Probe(_) => ("did not probe a port", "may not have probed a port"),
             Request::Report(_) => ("rejected the report settings", "may have missed the report settings"),
+            Request::Watch(Some(_)) => ("did not begin to watch", "may not have begun to watch"),
+            Request::Watch(None) => ("did not stop watching", "may not have stopped watching"),
             Request::Fetched { .. } | Request::Checksum { .. } | Request::Heartbeat | Request::Goodbye => {
                 ("did not answer", "may not have answered")
             }

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use nodewatch_protocol::Tunnel;
+use nodewatch_protocol::{Service, Symptom, Tunnel};
 
 use crate::{
     Seen,
@@ -14,10 +14,9 @@ use crate::{
     flow::Marks,
     judging::{Judging, Unjudged},
     neighbours::Neighbours,
-    pairs::{Counts, PairKey, Pairs, Service, Way},
+    pairs::{Counts, PairKey, Pairs, Way},
     questions::{DnsTotals, Questions, Silence},
     streams::Streams,
-    symptom::Symptom,
     table::{Place, Table},
 };
 

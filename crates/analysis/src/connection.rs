@@ -3,10 +3,11 @@
 //! Owns its state and what a segment means for it: an attempt that is refused, delayed or left without an answer, an
 //! end that resets, a window that stays closed. Must not know tables, nor whether what it says may be judged.
 
+use nodewatch_protocol::Symptom;
+
 use crate::{
     detail::{ACK, FIN, RST, SYN, Segment},
     flow::{Flow, Marks},
-    symptom::Symptom,
     table::Place,
 };
 

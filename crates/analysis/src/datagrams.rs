@@ -1,15 +1,14 @@
 //! What packets other than segments of TCP say: questions and answers of DNS, errors of ICMP, questions for neighbours.
 
-use nodewatch_protocol::Transport;
+use nodewatch_protocol::{Service, Symptom, Transport};
 
 use crate::{
     Seen,
     analysis::{Analysis, DNS, Key},
     decode::{Headers, Tuple},
     detail::{Icmp, Message, Neighbour, Segment},
-    pairs::{PairKey, Service, Way, least},
+    pairs::{PairKey, Way, least},
     questions::{QuestionKey, is_multicast},
-    symptom::Symptom,
     table::Place,
 };
 

@@ -16,7 +16,6 @@ mod pairs;
 mod questions;
 mod silence;
 mod streams;
-mod symptom;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -25,9 +24,9 @@ mod times;
 pub use analysis::{Analysis, Limits, Totals};
 pub use flow::Marks;
 pub use judging::Unjudged;
-pub use pairs::{Counts, PairKey, Sample, Service, Way};
+pub use nodewatch_protocol::{Service, Symptom};
+pub use pairs::{Counts, PairKey, Sample, Way};
 pub use questions::DnsTotals;
-pub use symptom::Symptom;
 pub use times::Times;
 
 use decode::Link;

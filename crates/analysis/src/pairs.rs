@@ -2,11 +2,10 @@
 //!
 //! Owns the counts, three packets of each symptom, and the bound on both. What found no room is counted.
 
-use nodewatch_protocol::Tunnel;
+use nodewatch_protocol::{Service, Symptom, Tunnel};
 
 use crate::{
     Seen,
-    symptom::Symptom,
     table::{Place, Table},
     times::Times,
 };
@@ -17,34 +16,6 @@ const SAMPLES: usize = 3;
 const SAMPLE_BYTES: usize = 128;
 /// Packets that are kept of all pairs.
 const ALL_SAMPLES: usize = 16_384;
-
-/// What the ends do with each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Service {
-    /// Connections of TCP.
-    Tcp,
-    /// Datagrams.
-    Udp,
-    /// Questions to DNS, over either.
-    Dns,
-    /// Questions for hardware addresses.
-    Neighbour,
-    /// Anything else that an ICMP error was about.
-    Other,
-}
-
-impl Service {
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-            Self::Dns => "dns",
-            Self::Neighbour => "neighbour",
-            Self::Other => "other",
-        }
-    }
-}
 
 /// Who asks whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

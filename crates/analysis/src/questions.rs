@@ -5,12 +5,11 @@
 
 use std::collections::VecDeque;
 
-use nodewatch_protocol::Tunnel;
+use nodewatch_protocol::{Service, Symptom, Tunnel};
 
 use crate::{
     detail::Message,
-    pairs::{PairKey, Service},
-    symptom::Symptom,
+    pairs::PairKey,
     table::{Place, Table},
 };
 

@@ -3,11 +3,12 @@
 //! Owns how long is waited, and that nothing is decided of an interface that has been silent since: what came there may
 //! not have been captured. Such a decision waits for the next packet there.
 
+use nodewatch_protocol::Symptom;
+
 use crate::{
     analysis::{Analysis, Postponed},
     pairs::Way,
     questions::Silence,
-    symptom::Symptom,
     table::Place,
 };
 

@@ -17,6 +17,8 @@ mod reports;
 mod seconds;
 mod signals;
 mod stream;
+mod symptom;
+mod watch;
 
 pub use capture::{
     CaptureSpec, CaptureState, Content, Dropped, Endpoint, Flow, Freeze, InterfaceDrops, InterfaceState, Mix, Recorder,
@@ -38,6 +40,11 @@ pub use reports::{Probe, ProbeOutcome, Probed, ReportPlan, ReportState, Retentio
 pub use seconds::Seconds;
 pub use signals::{LONGEST_ITEM, MOST_SIGNALS, MissingSource, SignalSeries, SignalsUpdate};
 pub use stream::StreamMark;
+pub use symptom::{Symptom, UnknownSymptom};
+pub use watch::{
+    MOST_PAIRS, MOST_SAMPLES, NotJudged, Role, SamplePacket, Service, Spread, SymptomCount, Symptoms, Unlisted,
+    WatchSpec, WatchState, WatchedInterface, WatchedPair,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -169,6 +176,8 @@ pub enum Request {
     Probe(Probe),
     /// Report open ports to CloudWatch Logs from now on, with the agent's own credentials; `None` ends it.
     Report(Option<Box<ReportPlan>>),
+    /// Watch packets from now on, instead of what is watched; `None` ends it.
+    Watch(Option<WatchSpec>),
     /// From now on the agent may go on for so long. Every request renews the lease.
     Terms(Terms),
     /// The tunnel is about to be closed on purpose; nothing else changes.
@@ -259,6 +268,11 @@ pub enum Update {
     Capture(CaptureState),
     /// Once a second while a capture runs, and once after its end.
     Statistics(Box<Statistics>),
+    /// How watching stands, whenever that changes.
+    Watch(WatchState),
+    /// What went between whom: once a second while packets are watched or captured, a line of those that are watched and
+    /// one of those that are captured.
+    Symptoms(Box<Symptoms>),
     /// The kernel's signals: the whole picture, then once a second what has moved.
     Signals(SignalsUpdate),
     /// The first part of the list of capture files, where it is too long for one line; [`Update::Files`] is its end.

@@ -6,11 +6,12 @@ use std::fmt::Debug;
 use nodewatch_protocol::{
     AcceptQueue, AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Content, Delivery,
     Dropped, Endpoint, Expectation, ExpectedPorts, FileState, Flow, Freeze, FromAgent, Grant, Hello, Interface,
-    InterfaceDrops, InterfaceState, MissingSource, Mix, ObjectForm, Origin, OwnSink, OwnersUpdate, PortChange, PortKey,
-    PortOwner, PortProtocol, PortRule, PortsKind, PortsUpdate, Probe, ProbeOutcome, Probed, Recorder, Refusal,
-    RefusalKind, ReportPlan, ReportState, Request, Response, Retention, RingState, ServerFacts, Share, SignalSeries,
-    SignalsUpdate, Sink, SinkState, Statistics, StopReason, Terms, ToAgent, Transport, Tunnel, Update, Window, decode,
-    encode,
+    InterfaceDrops, InterfaceState, MissingSource, Mix, NotJudged, ObjectForm, Origin, OwnSink, OwnersUpdate,
+    PortChange, PortKey, PortOwner, PortProtocol, PortRule, PortsKind, PortsUpdate, Probe, ProbeOutcome, Probed,
+    Recorder, Refusal, RefusalKind, ReportPlan, ReportState, Request, Response, Retention, RingState, Role,
+    SamplePacket, ServerFacts, Service, Share, SignalSeries, SignalsUpdate, Sink, SinkState, Spread, Statistics,
+    StopReason, Symptom, SymptomCount, Symptoms, Terms, ToAgent, Transport, Tunnel, Unlisted, Update, WatchSpec,
+    WatchState, WatchedInterface, WatchedPair, Window, decode, encode,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -87,6 +88,9 @@ fn to_agent() -> Vec<ToAgent> {
             ..CaptureSpec::default()
         })),
         ask(Request::StopCapture),
+        ask(Request::Watch(Some(WatchSpec::default()))),
+        ask(Request::Watch(Some(WatchSpec { interfaces: vec!["eth0".into()], filter: Some("tcp port 443".into()) }))),
+        ask(Request::Watch(None)),
         ask(Request::Freeze(Freeze::default())),
         ask(Request::Sink(Sink::Ring)),
         ask(Request::Sink(Sink::Grant(Grant {
@@ -184,6 +188,75 @@ fn statistics() -> Statistics {
         flows_tracked: 3,
         flows_overflow: Share::default(),
         left_out: share,
+    }
+}
+
+fn symptoms() -> Symptoms {
+    let whole = WatchedPair {
+        source: "10.0.0.1".parse().expect("an address"),
+        destination: "2001:db8::1".parse().expect("an address"),
+        port: 443,
+        service: Service::Tcp,
+        interface: 0,
+        tunnel: Some(Tunnel::Vxlan),
+        packets: [7, 6],
+        bytes: [700, 600],
+        attempts: 3,
+        answered: 2,
+        lookups: 1,
+        symptoms: vec![SymptomCount(Symptom::Refused, 0, 1), SymptomCount(Symptom::Retransmission, 2, 0)],
+        stalled_millis: [200, 0],
+        idle_millis: 350_000,
+        mtu: Some(1400),
+        told_by: Some("10.0.0.254".parse().expect("an address")),
+        hops_left: Some(63),
+        answers: Some(Spread { count: 2, p50: 180, p99: 240 }),
+        round_trips: Some(Spread { count: 9, p50: 200, p99: 900 }),
+    };
+    let bare = WatchedPair {
+        tunnel: None,
+        attempts: 0,
+        answered: 0,
+        lookups: 0,
+        symptoms: vec![],
+        stalled_millis: [0, 0],
+        idle_millis: 0,
+        mtu: None,
+        told_by: None,
+        hops_left: None,
+        answers: None,
+        round_trips: None,
+        service: Service::Neighbour,
+        ..whole.clone()
+    };
+    let interface = |name: &str, role, lost| WatchedInterface {
+        name: name.into(),
+        role,
+        packets: 13,
+        dropped: lost,
+        skipped: lost,
+    };
+    Symptoms {
+        captured: false,
+        at: 1_700_000_000_000,
+        millis: 1000,
+        interfaces: vec![
+            interface("eth0", Role::Node, 0),
+            interface("veth1", Role::Pod, 2),
+            interface("cni0", Role::Other, 0),
+        ],
+        connections: 40,
+        pairs: vec![whole, bare],
+        samples: vec![SamplePacket {
+            pair: 0,
+            symptom: Symptom::Refused,
+            at: 1_700_000_000_000_000_000,
+            link_type: 1,
+            length: 60,
+            headers: "00ff".into(),
+        }],
+        unlisted: Unlisted { pairs: 1, packets: 2, no_room: 3, evicted: 4 },
+        not_judged: NotJudged { first_seconds: 1, one_direction: 2, dropped: 3, undecided: 4 },
     }
 }
 
@@ -338,6 +411,16 @@ fn from_agent() -> Vec<FromAgent> {
         stopped(StopReason::AgentEnds),
         stopped(StopReason::Failed { message: "no space left on device".into() }),
         FromAgent::Update(Update::Statistics(Box::new(statistics()))),
+        FromAgent::Update(Update::Watch(WatchState::Off)),
+        FromAgent::Update(Update::Watch(WatchState::On { since: 1, spec: WatchSpec::default() })),
+        FromAgent::Update(Update::Watch(WatchState::Failed { message: "no room".into() })),
+        FromAgent::Update(Update::Symptoms(Box::new(symptoms()))),
+        FromAgent::Update(Update::Symptoms(Box::new(Symptoms {
+            captured: true,
+            at: 2,
+            millis: 1000,
+            ..Symptoms::default()
+        }))),
         FromAgent::Update(Update::Signals(whole_signals())),
         FromAgent::Update(Update::Signals(SignalsUpdate {
             at: 6,

@@ -448,6 +448,7 @@ impl NodeState {
             Update::Owners(owners) => self.apply_owners(owners),
             Update::PortGaps(gaps) => self.apply_port_gaps(gaps, now),
             Update::Queues(queues) => self.apply_queues(queues, now),
+            Update::Watch(_) | Update::Symptoms(_) => {}
             Update::Signals(update) => self.signals.apply(update, now),
             Update::Reports(state) => self.reporting.by_agent = Some(state),
             Update::Capture(state) => self.apply_capture(state, now),

@@ -2,8 +2,11 @@
 //!
 //! Owns the names, which are those of JSON too, and which of them are failures.
 
+use serde::{Deserialize, Serialize};
+
 /// What a user feels, or what Wireshark would say of packets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "&'static str", try_from = "String")]
 #[repr(u8)]
 pub enum Symptom {
     /// An attempt to connect was answered with RST.
@@ -176,6 +179,25 @@ impl Symptom {
     /// It is a judgement, which needs both directions and a tap that sees all; the rest is counted as it is.
     pub fn is_judged(self) -> bool {
         (self as u8) <= Self::DnsLate as u8
+    }
+}
+
+impl From<Symptom> for &'static str {
+    fn from(symptom: Symptom) -> Self {
+        symptom.name()
+    }
+}
+
+/// That there is no symptom of that name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown symptom {0:?}")]
+pub struct UnknownSymptom(String);
+
+impl TryFrom<String> for Symptom {
+    type Error = UnknownSymptom;
+
+    fn try_from(name: String) -> Result<Self, UnknownSymptom> {
+        Self::ALL.into_iter().find(|symptom| symptom.name() == name).ok_or(UnknownSymptom(name))
     }
 }
 
