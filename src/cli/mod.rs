@@ -27,7 +27,7 @@ use crate::{
     },
     model::{PortKey, SessionId},
 };
-pub use options::{Options, SETTINGS, leaf, takes};
+pub use options::{Options, SETTINGS, command_of, leaf, takes};
 pub use probe::{ProbeArgs, ProbeHost, ProbeTarget};
 pub use session::DEFAULT_IMAGE;
 pub use targets::TargetArgs;

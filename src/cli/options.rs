@@ -5,7 +5,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, Error, FromArgMatches};
 use nodewatch_protocol::ObjectForm;
 
 use super::{
@@ -147,9 +147,10 @@ impl Args for Options {
 impl FromArgMatches for Options {
     /// Of the command that was given, however deep it is below these.
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
-        let given = leaf(matches);
+        let (root, given) = (super::Cli::command(), leaf(matches));
+        let command = command_of(&root, matches);
         let defaults = Command::new("").args(terminal()).no_binary_name(true).try_get_matches_from::<_, &str>([])?;
-        let all = (given, &defaults);
+        let all = (command, given, &defaults);
         Ok(Self {
             connection: group(all)?,
             local: group::<LocalArgs>(all)?.local,
@@ -183,15 +184,22 @@ pub fn leaf(matches: &ArgMatches) -> &ArgMatches {
     matches.subcommand().map_or(matches, |(_, below)| leaf(below))
 }
 
-/// Whether a command takes an option at all.
-pub fn takes(matches: &ArgMatches, option: &str) -> bool {
-    matches.try_contains_id(option).is_ok()
+/// The command that was given, of the whole command line's.
+pub fn command_of<'a>(root: &'a Command, matches: &ArgMatches) -> &'a Command {
+    let below = matches.subcommand().and_then(|(name, below)| Some((root.find_subcommand(name)?, below)));
+    below.map_or(root, |(command, below)| command_of(command, below))
+}
+
+/// Whether a command takes an option at all. What was parsed does not know that: only with debug assertions does clap keep
+/// the names of options that were not given.
+pub fn takes(command: &Command, option: &str) -> bool {
+    command.get_arguments().any(|argument| argument.get_id() == option)
 }
 
 /// A group of the command's, or its defaults.
-fn group<G: Args>((given, defaults): (&ArgMatches, &ArgMatches)) -> Result<G, Error> {
+fn group<G: Args>((command, given, defaults): (&Command, &ArgMatches, &ArgMatches)) -> Result<G, Error> {
     let own = Set::new().with::<G>().options();
-    let is_taken = own.iter().all(|argument| takes(given, argument.get_id().as_str()));
+    let is_taken = own.iter().all(|argument| takes(command, argument.get_id().as_str()));
     G::from_arg_matches(if is_taken { given } else { defaults })
 }
 

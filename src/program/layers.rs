@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     base::text::visible,
-    cli::{Cli, DEFAULT_IMAGE, SETTINGS, leaf, takes},
+    cli::{Cli, DEFAULT_IMAGE, SETTINGS, command_of, leaf, takes},
     config::{
         file::{Config, ConfigError, Entry},
         keymap::{Keymap, shown_keys},
@@ -136,19 +136,20 @@ fn read_with(
         judge(&root, entry, config)?;
     }
     let is_typed = |key: &str| leaf(&typed).value_source(key) == Some(ValueSource::CommandLine);
-    let layers = layers((&root, leaf(&typed)), config, environment)?;
+    let given = command_of(&root, &typed);
+    let layers = layers((&root, given, leaf(&typed)), config, environment)?;
     let is_there = |key: &str| is_typed(key) || layers.iter().any(|layer| layer.key == key);
     let is_used = |layer: &&Layer| {
         let beside = NOT_BESIDE.iter().find(|(key, _)| *key == layer.key).map_or(&[][..], |(_, others)| others);
         let needed = NEEDS.iter().find(|(key, _)| *key == layer.key).is_none_or(|(_, needed)| is_there(needed));
-        let kept_out = beside.iter().any(|other| takes(leaf(&typed), other) && is_typed(other));
+        let kept_out = beside.iter().any(|other| takes(given, other) && is_typed(other));
         needed && !kept_out
     };
     path.extend(layers.iter().filter(is_used).filter_map(|layer| layer.option.clone()));
     path.extend(options);
-    let matches = parse(root, &path)?;
+    let matches = parse(root.clone(), &path)?;
     let mut cli = Cli::from_arg_matches(&matches)?;
-    let in_force = in_force((leaf(&typed), leaf(&matches)), &layers, config);
+    let in_force = in_force(given, (leaf(&typed), leaf(&matches)), &layers, config);
     cli.options.agents.image_is_default = in_force.iter().any(is_default_image);
     Ok((cli, in_force))
 }
@@ -198,11 +199,11 @@ fn parse(mut command: clap::Command, arguments: &[OsString]) -> Result<ArgMatche
 
 /// The values from the environment, else the file, of settings that the command takes and that are not typed.
 fn layers(
-    (root, typed): (&clap::Command, &ArgMatches),
+    (root, given, typed): (&clap::Command, &clap::Command, &ArgMatches),
     config: &Config,
     environment: &dyn Fn(&str) -> Option<OsString>,
 ) -> Result<Vec<Layer>, LayersError> {
-    let is_open = |key: &&&str| takes(typed, key) && typed.value_source(key) != Some(ValueSource::CommandLine);
+    let is_open = |key: &&&str| takes(given, key) && typed.value_source(key) != Some(ValueSource::CommandLine);
     let mut found = Vec::new();
     for key in SETTINGS.iter().filter(is_open) {
         if let Some(value) = environment(&variable(key)).filter(|value| !value.is_empty()) {
@@ -288,8 +289,13 @@ fn judge(root: &clap::Command, entry: &Entry, config: &Config) -> Result<(), Con
 }
 
 /// Every setting that the command takes, the options first.
-fn in_force((typed, matches): (&ArgMatches, &ArgMatches), layers: &[Layer], config: &Config) -> Vec<Setting> {
-    let flags = SETTINGS.iter().filter(|key| takes(matches, key)).map(|&key| {
+fn in_force(
+    given: &clap::Command,
+    (typed, matches): (&ArgMatches, &ArgMatches),
+    layers: &[Layer],
+    config: &Config,
+) -> Vec<Setting> {
+    let flags = SETTINGS.iter().filter(|key| takes(given, key)).map(|&key| {
         let (value, source) = match (typed.value_source(key), layers.iter().find(|layer| layer.key == key)) {
             (Some(ValueSource::CommandLine), _) => (value_of(matches, key), Source::Flag),
             (_, Some(layer)) => (layer.value.clone(), layer.source),

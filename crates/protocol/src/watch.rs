@@ -263,6 +263,7 @@ pub struct Symptoms {
     pub not_judged: NotJudged,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }
