@@ -179,7 +179,7 @@ fn merge() {
 /// How long it takes, and its highest memory in KiB.
 fn measured(mut command: Command) -> (Duration, u64) {
     let begin = Instant::now();
-    let mut child: Child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child: Child = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());
     let mut highest = 0;
     loop {

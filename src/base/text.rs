@@ -21,7 +21,7 @@ pub const MOST_PACKETS: u64 = 1_000_000_000_000;
 
 /// Foreign text with everything that could steer a terminal or hide itself made visible, as `\u{1b}`.
 pub fn visible(text: &str) -> String {
-    if !text.chars().any(is_hidden) {
+    if is_plain(text) || !text.chars().any(is_hidden) {
         return text.to_owned();
     }
     text.chars().fold(String::with_capacity(text.len() + 16), |mut shown, character| {
@@ -32,6 +32,11 @@ pub fn visible(text: &str) -> String {
         }
         shown
     })
+}
+
+/// Letters that every terminal has, each one column wide: nearly all names, so that looking no further pays.
+pub(crate) fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 /// A word of a command line as a shell takes it; one that needs no quotes stays as it is. What could steer a terminal is

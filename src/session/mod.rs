@@ -245,9 +245,9 @@ impl Session {
 
     /// Nodes with an agent, and how many of these are live.
     pub fn agents(&self) -> (usize, usize) {
-        let deployed = self.nodes.values().filter(|state| state.agent.is_deployed()).count();
-        let live = self.nodes.values().filter(|state| state.agent == Agent::Live).count();
-        (live, deployed)
+        self.nodes.values().fold((0, 0), |(live, deployed), state| {
+            (live + usize::from(state.agent == Agent::Live), deployed + usize::from(state.agent.is_deployed()))
+        })
     }
 
     /// How the place is written in the header.

@@ -13,7 +13,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{
     Hits, Theme,
-    widgets::{crumbs, cursor_row, first_shown, fit, fit_right, short_name, sparkline, wrapped},
+    widgets::{crumbs, cursor_row, first_shown, fit, fit_right, short_name, sparkline, width_of, wrapped},
 };
 use crate::{
     base::text::{bit_rate, count, lasting, visible},
@@ -124,9 +124,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
     let mut lines = vec![title(app, shown.len(), width, theme)];
     // Room for two words only where a node is both, and for IPv6 only where nodes have it.
     let both = shown.iter().any(|state| state.node.cordoned && state.node.readiness != Readiness::Ready);
-    let addresses = shown.iter().filter_map(|state| Some(state.node.addresses.first()?.to_string().len()));
+    let addresses = shown.iter().filter_map(|state| state.node.addresses.first()).filter(|address| address.is_ipv6());
+    let addresses = addresses.map(|address| address.to_string().len());
     let wider = [(Column::Status, if both { BOTH } else { 0 }), (Column::Address, addresses.max().unwrap_or(0))];
-    let longest = shown.iter().map(|state| visible(&state.node.name.0).width()).max().unwrap_or(0).max(NAME_AT_LEAST);
+    let longest =
+        shown.iter().map(|state| width_of(&visible(&state.node.name.0))).max().unwrap_or(0).max(NAME_AT_LEAST);
     // What flaps and what was dropped is what somebody looks for, also where there is little room.
     let flaps = shown.iter().any(|state| state.worst_flap(app.session.now).is_some());
     // In the wide list somebody has asked for other columns.

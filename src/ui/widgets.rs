@@ -12,14 +12,19 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::Theme;
 use crate::{
-    base::text::visible,
+    base::text::{is_plain, visible},
     model::NodeName,
     screens::{Action, App, dialogs::reading::END},
 };
 
+/// How many columns a text takes.
+pub(super) fn width_of(text: &str) -> usize {
+    if is_plain(text) { text.len() } else { text.width() }
+}
+
 /// Text in exactly that many columns: cut with an ellipsis, or padded. The text must be visible already.
 pub(super) fn fit(text: &str, width: usize) -> String {
-    let have = text.width();
+    let have = width_of(text);
     if have <= width {
         return format!("{text}{}", " ".repeat(width - have));
     }
@@ -42,7 +47,7 @@ pub(super) fn fit(text: &str, width: usize) -> String {
 
 /// The same, at the right edge.
 pub(super) fn fit_right(text: &str, width: usize) -> String {
-    let have = text.width();
+    let have = width_of(text);
     if have <= width { format!("{}{text}", " ".repeat(width - have)) } else { fit(text, width) }
 }
 
