@@ -71,7 +71,7 @@ pub struct AgentArgs {
     ///
     /// Agents then see the host's processes and run as uid 0 with SYS_PTRACE and DAC_READ_SEARCH: they could read every
     /// file and process of the node.
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub processes: bool,
     /// Disk space for undelivered captures on each node (at most 80 % of what is free) [default: 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = text::parse_size, hide_short_help = true)]

@@ -42,7 +42,7 @@ fn hinted(app: &App, action: Action) -> bool {
 fn the_form_has_its_field_its_example_and_its_error_on_the_smallest_screen() {
     let mut app = live();
     key(&mut app, Action::CaptureOptions);
-    for _ in 0..9 {
+    for _ in 0..10 {
         key(&mut app, Action::NextView);
     }
     typed(&mut app, "many");

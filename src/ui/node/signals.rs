@@ -52,14 +52,17 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
             let (info, own) = (series.info(), standing(state, series, now));
             let style = style_of(&own, theme);
             let recent = if info.is_counter() { amount(info, own.amount) } else { String::new() };
-            Line::from(vec![
+            let mut spans = vec![
                 Span::styled(if own.out { "! " } else { "  " }, theme.warn),
                 Span::styled(format!("{} ", named(info, &series.item, name)), style),
                 Span::styled(format!("{} ", fit_right(&recent, NUMBER)), style),
                 Span::styled(format!("{} ", fit_right(&count(series.value), NUMBER)), style),
                 Span::styled(sparkline(series.points(now).into_iter(), STEPS, theme), theme.accent),
-                Span::styled(format!(" {}", fit(&info.normal.to_string(), normal)), theme.dim),
-            ])
+            ];
+            if normal > 0 {
+                spans.push(Span::styled(format!(" {}", fit(&info.normal.to_string(), normal)), theme.dim));
+            }
+            Line::from(spans)
         },
         facts: |row: &Row<'_>| match row {
             Row::Signal(series) => {
