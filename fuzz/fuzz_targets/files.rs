@@ -3,10 +3,7 @@
 
 use std::{
     fs::File,
-    os::{
-        fd::AsRawFd,
-        unix::fs::FileExt,
-    },
+    os::{fd::AsRawFd, unix::fs::FileExt},
     path::{Path, PathBuf},
     sync::LazyLock,
 };

@@ -52,7 +52,8 @@ fn tcp(back: bool, flags: u8, (sequence, acknowledged): (u32, u32), payload: &[u
 }
 
 fn udp(port: u16, payload: &[u8]) -> Vec<u8> {
-    let mut bytes: Vec<u8> = [40_001, port, 8 + payload.len() as u16, 0].iter().flat_map(|half| half.to_be_bytes()).collect();
+    let mut bytes: Vec<u8> =
+        [40_001, port, 8 + payload.len() as u16, 0].iter().flat_map(|half| half.to_be_bytes()).collect();
     bytes.extend(payload);
     ip4(17, (CLIENT, SERVER), &bytes)
 }
@@ -102,7 +103,8 @@ fn packets() -> Vec<Vec<u8>> {
     let arp = [&[0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1][..], &CLIENT, &[0; 6], &SERVER].concat();
     let cooked = inside(&[0, 0, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0, 8, 0], syn);
     let cooked2 = inside(&[8, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0], syn);
-    let radio = inside(&[0, 0, 8, 0, 0, 0, 0, 0, 8, 1, 0, 0], &[&[2; 20][..], &[0xAA, 0xAA, 3, 0, 0, 0, 8, 0], syn].concat());
+    let radio =
+        inside(&[0, 0, 8, 0, 0, 0, 0, 0, 8, 1, 0, 0], &[&[2; 20][..], &[0xAA, 0xAA, 3, 0, 0, 0, 8, 0], syn].concat());
     let frames: Vec<Vec<u8>> = connection().iter().map(|packet| frame(0x0800, packet)).collect();
     vec![
         of(0, &frames),
@@ -110,7 +112,14 @@ fn packets() -> Vec<Vec<u8>> {
         of(1, &[refused, udp(4789, &vxlan), udp(6081, &geneve), udp(53, &message(1, [1, 0], "a.b"))]),
         of(1, &[ip6(58, &asks), ip6(44, &fragment), ip6(0, &inside(&[6, 0, 1, 4, 0, 0, 0, 0], &syn[20..]))]),
         of(1, &[ip4(47, (CLIENT, SERVER), &inside(&[0, 0, 8, 0], syn)), ip4(4, (CLIENT, SERVER), syn)]),
-        of(0, &[frame(0x0806, &arp), frame(0x8100, &inside(&[0, 1, 8, 0], syn)), frame(0x8847, &inside(&[0, 1, 0x11, 64], syn))]),
+        of(
+            0,
+            &[
+                frame(0x0806, &arp),
+                frame(0x8100, &inside(&[0, 1, 8, 0], syn)),
+                frame(0x8847, &inside(&[0, 1, 0x11, 64], syn)),
+            ],
+        ),
         of(0, &[frame(0x8864, &inside(&[0x11, 0, 0, 1, 0, 54, 0, 0x21], syn))]),
         of(2, &[cooked]),
         of(3, &[cooked2]),
