@@ -10,7 +10,7 @@ IMAGE ?= nodewatch-agent:$(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml 
 # Screens show local time; the tests hold them in UTC.
 export TZ = UTC
 
-.PHONY: help run build test lint advisories checkov test-cluster cluster-up cluster-down bench image pictures static deb dist deps deps-cluster
+.PHONY: help run build test lint advisories checkov fuzz test-cluster cluster-up cluster-down bench image pictures static deb dist deps deps-cluster
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -27,9 +27,10 @@ DENY = PATH="$$PATH:$(CACHE)/cargo-deny/bin"; ! command -v cargo-deny >/dev/null
 
 lint: deps ## formatting, clippy, shell scripts, what dependencies may be
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	$(DENY) licenses bans sources
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
-	! command -v shellcheck >/dev/null || shellcheck tests/*.sh tests/cluster/*.sh .ci/run
+	! command -v shellcheck >/dev/null || shellcheck tests/*.sh tests/cluster/*.sh fuzz/run.sh .ci/run
 
 advisories: deps ## what RustSec knows of the dependencies; needs the internet
 	$(DENY) advisories
@@ -39,6 +40,11 @@ checkov: deps ## the manifests against Checkov's rules; skips and their reasons 
 
 test: lint checkov ## everything that needs no cluster; real packets where root allows
 	cargo nextest run --workspace
+
+FUZZ_SECONDS ?= 60
+fuzz: ## the decoders and the readers of files against libFuzzer, each for FUZZ_SECONDS (60)
+	@tests/deps.sh fuzz
+	fuzz/run.sh $(FUZZ_SECONDS)
 
 test-cluster: deps-cluster ## a real cluster, or the one that KUBECONFIG names
 	tests/cluster/run.sh

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Sees that what the tests need is there, and installs it on Debian and Ubuntu when run as root.
-#   deps.sh build | test | cluster | static | deb
+#   deps.sh build | test | fuzz | cluster | static | deb
 set -euo pipefail
 declare -A package=(
-  [pcap.h]=libpcap-dev [cc]=gcc [tshark]=tshark [tcpdump]=tcpdump [ip]=iproute2 [setpriv]=util-linux [tmux]=tmux
+  [pcap.h]=libpcap-dev [cc]=gcc [c++]=g++ [tshark]=tshark [tcpdump]=tcpdump [ip]=iproute2 [tc]=iproute2 [nft]=nftables [setpriv]=util-linux [tmux]=tmux
   [etcd]=etcd-server [containerd]=containerd [runc]=runc [openssl]=openssl [setcap]=libcap2-bin [python3]=python3
   [pip]=python3-pip [mergecap]=wireshark-common [zsh]=zsh [fish]=fish
   [flex]=flex [bison]=bison [make]=make [dpkg]=dpkg
@@ -11,7 +11,8 @@ declare -A package=(
 )
 case ${1:?} in
   build) wanted=(cc pcap.h) ;;
-  test) wanted=(cc pcap.h openssl tshark mergecap tcpdump ip setpriv tmux python3 pip pgrep zsh fish) ;;
+  fuzz) wanted=(cc c++) ;;
+  test) wanted=(cc pcap.h openssl tshark mergecap tcpdump ip tc nft setpriv tmux python3 pip pgrep zsh fish) ;;
   cluster)
     wanted=(setcap python3 kubectl)
     [ -n "${KUBECONFIG:-}" ] || wanted+=(etcd containerd runc openssl bridge pkill socat)
@@ -35,7 +36,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     echo "missing: ${missing[*]} (the names of Debian's packages)" >&2
     # Without these nothing builds; the tests that need the others say that they were skipped.
-    for name in "${missing[@]}"; do case $name in libpcap-dev | gcc) exit 1 ;; esac; done
+    for name in "${missing[@]}"; do case $name in libpcap-dev | gcc | g++) exit 1 ;; esac; done
     exit 0
   fi
   echo "installing ${missing[*]}" >&2
@@ -61,7 +62,7 @@ fi
 if [ "$1" = deb ] && ! command -v cargo-deb >/dev/null && [ ! -x "$cache/cargo-deb/bin/cargo-deb" ]; then
   cargo install cargo-deb --locked --quiet --root "$cache/cargo-deb"
 fi
-case $1 in build | static | deb) exit 0 ;; esac
+case $1 in build | fuzz | static | deb) exit 0 ;; esac
 # A real S3 server for the tests, and AWS's own answers: both into the cache folder, once.
 [ -x "${NODEWATCH_GARAGE:-$cache/garage/bin/garage}" ] ||
   cargo install garage --locked --quiet --root "$cache/garage"

@@ -285,7 +285,8 @@ fn whatever_becomes_of_captured_bytes_nothing_panics_and_nothing_grows() {
         });
         let mut pairs = 0;
         analysis.end(|_, _| pairs += 1);
-        assert!(pairs <= 16, "{pairs}");
+        // Those that are known, and those of connections whose pair is not.
+        assert!(pairs <= 16 + 16, "{pairs}");
         given += pairs;
     }
     assert!(packets > 20_000 && given > 500, "{packets} {given}");

@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use nodewatch_analysis::{Counts, PairKey, Sample, Service, Symptom, Times, Totals, Way};
+use nodewatch_analysis::{Counts, FATES, PairKey, Sample, Service, Symptom, Times, Totals, Way};
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
@@ -146,7 +146,7 @@ fn pair_value(diagnosis: &Diagnosis, pair: &PairKey, counts: &Counts) -> Value {
         "tunnel": pair.tunnel.map(nodewatch_protocol::Tunnel::name),
         "packets": ways(counts.packets), "bytes": ways(counts.bytes),
         "attempts": counts.attempts, "answered": counts.answered, "failed": counts.failures(),
-        "lookups": counts.lookups, "symptoms": symptoms,
+        "fates": fates(counts.fates.map(u64::from)), "lookups": counts.lookups, "symptoms": symptoms,
         "answer": times(counts.answers.as_ref()), "round_trip": times(counts.round_trips.as_ref()),
         "stalled_ms": ways(counts.stalled.map(|nanos| nanos / MILLION)), "idle_ms": counts.idle / MILLION,
         "path_mtu": (counts.longest > 0).then_some(counts.longest),
@@ -154,6 +154,12 @@ fn pair_value(diagnosis: &Diagnosis, pair: &PairKey, counts: &Counts) -> Value {
         "reset_ttl": counts.hops_left,
         "samples": counts.samples.iter().map(sample).collect::<Vec<_>>(),
     })
+}
+
+/// How far connections have come: those names that there are.
+fn fates(counts: [u64; FATES.len()]) -> Value {
+    let some = FATES.into_iter().zip(counts).filter(|(_, count)| *count > 0);
+    Value::Object(some.map(|(name, count)| (name.to_owned(), count.into())).collect())
 }
 
 fn sample(sample: &Sample) -> Value {
@@ -171,6 +177,7 @@ fn summary(diagnosis: &Diagnosis) -> Value {
     let milli = |nanos: i64| u64::try_from(nanos).unwrap_or(0) / MILLION;
     json!({
         "files": diagnosis.read.files, "packets": totals.packets, "connections": totals.connections,
+        "fates": fates(totals.fates),
         "from": diagnosis.span.map(|(first, _)| milli(first)), "until": diagnosis.span.map(|(_, last)| milli(last)),
         "tcp": {
             "retransmissions": of(Symptom::Retransmission),

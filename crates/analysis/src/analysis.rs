@@ -8,7 +8,7 @@ use nodewatch_protocol::{Service, Symptom, Tunnel};
 
 use crate::{
     Seen,
-    connection::{Connection, Said},
+    connection::{Connection, FATES, Said},
     decode::{self, Class, Headers, Tuple},
     detail::{ACK, RST, SYN, Segment, hops_left},
     flow::Marks,
@@ -78,6 +78,8 @@ pub struct Totals {
     pub unjudged: Unjudged,
     /// DNS.
     pub dns: DnsTotals,
+    /// How far connections have come that are not known any more, in the order of [`FATES`].
+    pub fates: [u64; FATES.len()],
     symptoms: [u64; Symptom::COUNT],
 }
 
@@ -201,10 +203,28 @@ impl Analysis {
         self.judging.unjudged.lost_packets += forgotten;
     }
 
-    /// Nothing comes any more: what can be decided is decided.
-    pub fn end(&mut self, give: impl FnMut(&PairKey, Counts)) {
+    /// Nothing comes any more: what can be decided is decided, and how far each connection has come is told.
+    pub fn end(&mut self, mut give: impl FnMut(&PairKey, Counts)) {
         self.silences(i64::MAX, true);
+        self.take_up(i64::MAX);
+        for (key, connection) in self.connections.take_all() {
+            if let Some(kind) = self.part(&connection, i64::MAX) {
+                // Its pair had to make room for others.
+                let mut counts = Counts::default();
+                counts.fates[kind] = 1;
+                give(&key.pair(connection.client()), counts);
+            }
+        }
         self.tell(i64::MAX, give);
+    }
+
+    /// A connection is not known any more. How far it came is given back where its pair is not known either.
+    fn part(&mut self, connection: &Connection, at: i64) -> Option<usize> {
+        let kind = connection.fate().kind();
+        self.totals.fates[kind] += 1;
+        let Some(counts) = self.pairs.counts(connection.pair, at) else { return Some(kind) };
+        counts.fates[kind] = counts.fates[kind].saturating_add(1);
+        None
     }
 
     /// What was counted since the beginning, of symptoms that are judged until the last time that they were told.
@@ -262,8 +282,9 @@ impl Analysis {
             if begun_anew {
                 self.totals.connections += 1;
                 self.give_up(place, at);
-                if let Some((_, known)) = self.connections.get_mut(place) {
-                    *known = Connection::new(side);
+                let known = self.connections.get_mut(place).map(|(_, known)| known);
+                if let Some(gone) = known.map(|known| std::mem::replace(known, Connection::new(side))) {
+                    self.part(&gone, at);
                 }
             }
             return (place, begun_anew);
@@ -280,6 +301,7 @@ impl Analysis {
         if let Some((_, gone)) = gone {
             self.totals.evicted += u64::from(!gone.is_over());
             self.totals.forgotten += u64::from(gone.waits().is_some());
+            self.part(&gone, at);
         }
         (place, false)
     }

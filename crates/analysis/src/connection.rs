@@ -22,6 +22,10 @@ const SILENCE: i64 = 60_000_000_000;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Fate(u8);
 
+/// What Wireshark calls how far a connection has come (`tcp.completeness`), in the order of [`Fate::kind`].
+pub const FATES: [&str; 7] =
+    ["syn_sent", "client_established", "established", "data", "complete_no_data", "complete_with_data", "incomplete"];
+
 impl Fate {
     /// It was begun.
     pub const SYN: u8 = 1;
@@ -39,6 +43,19 @@ impl Fate {
     /// One of these has happened.
     pub fn has(self, bits: u8) -> bool {
         self.0 & bits != 0
+    }
+
+    /// Which of [`FATES`] it is: the last one of those whose beginning was not seen, or not answered in order.
+    pub fn kind(self) -> usize {
+        const BEGUN: u8 = Fate::SYN | Fate::SYN_ACK | Fate::ACK;
+        let is_over = self.has(Self::FIN | Self::RST);
+        match self.0 & !(Self::FIN | Self::RST) {
+            Self::SYN if !is_over => 0,
+            3 if !is_over => 1,
+            BEGUN => if is_over { 4 } else { 2 },
+            15 => if is_over { 5 } else { 3 },
+            _ => 6,
+        }
     }
 
     fn advance(&mut self, segment: &Segment<'_>, is_first: bool) {
@@ -149,6 +166,11 @@ impl Connection {
     /// The end that began it.
     pub(crate) fn client(&self) -> usize {
         self.client
+    }
+
+    /// How far it has come.
+    pub(crate) fn fate(&self) -> Fate {
+        self.fate
     }
 
     /// It is over, as far as is to be seen.

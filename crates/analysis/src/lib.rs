@@ -22,6 +22,7 @@ mod tests;
 mod times;
 
 pub use analysis::{Analysis, Limits, Totals};
+pub use connection::FATES;
 pub use flow::Marks;
 pub use judging::Unjudged;
 pub use nodewatch_protocol::{Service, Symptom};

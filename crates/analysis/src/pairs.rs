@@ -6,6 +6,7 @@ use nodewatch_protocol::{Service, Symptom, Tunnel};
 
 use crate::{
     Seen,
+    connection::FATES,
     table::{Place, Table},
     times::Times,
 };
@@ -72,6 +73,8 @@ pub struct Counts {
     /// Names that were looked up, each perhaps with several questions.
     pub lookups: u64,
     symptoms: [[u32; Symptom::COUNT]; 2],
+    /// How far connections have come that are not known any more, in the order of [`FATES`].
+    pub fates: [u32; FATES.len()],
     /// Windows were closed for so long.
     pub stalled: [u64; 2],
     /// The longest silence before a failure.
@@ -126,6 +129,9 @@ impl Counts {
             for (count, more) in self.symptoms[way].iter_mut().zip(later.symptoms[way]) {
                 *count = count.saturating_add(more);
             }
+        }
+        for (count, more) in self.fates.iter_mut().zip(later.fates) {
+            *count = count.saturating_add(more);
         }
         self.attempts += later.attempts;
         self.answered += later.answered;

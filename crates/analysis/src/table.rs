@@ -103,6 +103,12 @@ impl<K: Hash + Eq + Copy, V> Table<K, V> {
         (Place { index: index as u32, stamp }, Some((gone.key, gone.value)))
     }
 
+    /// All of them, which are not in it any more.
+    pub fn take_all(&mut self) -> impl Iterator<Item = (K, V)> + use<K, V> {
+        self.slots.fill(0);
+        std::mem::take(&mut self.entries).into_iter().map(|Entry { key, value, .. }| (key, value))
+    }
+
     fn least(&mut self, worth: impl Fn(&V) -> i64) -> usize {
         let looked = LOOKED_AT.min(self.entries.len());
         let from = self.hand;

@@ -453,6 +453,22 @@ fn times_are_told_of_handshakes_and_of_data_by_its_stamps() {
 }
 
 #[test]
+fn how_far_each_connection_has_come_is_told_when_it_is_not_known_any_more() {
+    let mut listening = Listening::new();
+    handshake(&mut listening);
+    listening.see(3 * MILLI, &there(ACK, (101, 501), 10));
+    listening.see(4 * MILLI, &back(FIN | ACK, (501, 111), 0));
+    // The same ports again, without an answer, and again with one.
+    listening.see(SECOND, &there(SYN, (9000, 0), 0));
+    listening.see(2 * SECOND, &there(SYN, (19_000, 0), 0));
+    listening.see(2 * SECOND + 1, &back(SYN | ACK, (700, 19_001), 0));
+    let (counts, totals) = listening.counts(Service::Tcp);
+    let told: Vec<(&str, u32)> = FATES.into_iter().zip(counts.fates).filter(|(_, count)| *count > 0).collect();
+    assert_eq!(told, [("syn_sent", 1), ("client_established", 1), ("complete_with_data", 1)]);
+    assert_eq!(totals.fates.iter().sum::<u64>(), totals.connections);
+}
+
+#[test]
 fn taps_and_tunnels_are_kept_apart() {
     let mut analysis = Analysis::new(Limits::default());
     let syn = there(SYN, (100, 0), 0);
@@ -525,11 +541,15 @@ proptest! {
             let link = if kind == 10 || kind == 9 { Link::Ethernet } else { Link::from_number(link) };
             analysis.packet(&Seen { interface: u16::from(kind & 1), link, nanos: last, wire_length: 100, bytes });
         }
-        let mut pairs = 0;
+        let (mut pairs, mut fates) = (0, 0);
         analysis.end(|_, counts| {
             pairs += 1;
+            fates += counts.fates.iter().map(|&count| u64::from(count)).sum::<u64>();
             assert!(counts.samples.len() <= 3 * Symptom::COUNT);
         });
-        prop_assert!(pairs <= 4);
+        // Those that are known, and those of connections whose pair is not.
+        prop_assert!(pairs <= 4 + 4);
+        let totals = analysis.totals();
+        prop_assert!(fates <= totals.connections && totals.fates.iter().sum::<u64>() == totals.connections);
     }
 }
