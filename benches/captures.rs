@@ -1,7 +1,8 @@
 //! Captures on their way, beside the tools that a user would pick instead, in one run, as ratios: `aws s3 cp` for
-//! delivery, `mergecap` for merging, and `tcpdump -w` for a capture that delivers while it runs.
+//! delivery, `mergecap` for merging, `tshark -z expert` for diagnosing, and `tcpdump -w` for a capture that delivers while it
+//! runs.
 //!
-//! Needs root, Garage (`make deps`), `aws`, `mergecap` and `tcpdump`. Run by `make bench`.
+//! Needs root, Garage (`make deps`), `aws`, `mergecap`, `tshark` and `tcpdump`. Run by `make bench`.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, reason = "a program for people")]
 
 #[path = "../tests/s3/storage.rs"]
@@ -35,6 +36,7 @@ fn main() {
     }
     deliver();
     merge();
+    diagnose();
     let names = Namespaces::make();
     capture(&names, Traffic::Mixed, "mixed packets, RFC 6985");
     capture(&names, Traffic::Small, "small packets alone");
@@ -173,6 +175,121 @@ fn merge() {
         wall(&theirs),
         memory(&theirs),
         wall(&ours) as f64 / wall(&theirs) as f64
+    );
+}
+
+// ---------------------------------------------------------------------------------------------------- diagnosing
+
+const SYN: u8 = 2;
+const PUSH: u8 = 8;
+const ACK: u8 = 16;
+const FIN: u8 = 1;
+
+/// An Ethernet frame with IPv4 in it, between a client of that number and a server.
+fn frame(protocol: u8, client: u32, back: bool, transport: &[u8]) -> Vec<u8> {
+    let [_, a, b, c] = client.to_be_bytes();
+    let (client, server) = ([10, a, b, c], [172, 16, 0, 1 + c % 16]);
+    let mut bytes = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0];
+    bytes.extend((20 + transport.len() as u16).to_be_bytes());
+    bytes.extend([0, 0, 0x40, 0, 64, protocol, 0, 0]);
+    bytes.extend(if back { [server, client] } else { [client, server] }.concat());
+    bytes.extend(transport);
+    bytes
+}
+
+fn segment(client: u32, back: bool, flags: u8, (sequence, acknowledged): (u32, u32), length: usize) -> Vec<u8> {
+    let port = 10_000 + (client % 50_000) as u16;
+    let mut bytes = if back { [443, port] } else { [port, 443] }.map(u16::to_be_bytes).concat();
+    bytes.extend([sequence, acknowledged].map(u32::to_be_bytes).concat());
+    bytes.extend([0x80, flags, 0xFF, 0, 0, 0, 0, 0, 1, 1, 8, 10]);
+    bytes.extend([sequence, acknowledged].map(u32::to_be_bytes).concat());
+    bytes.resize(bytes.len() + length, 7);
+    frame(6, client, back, &bytes)
+}
+
+fn datagram(client: u32, back: bool, port: u16, payload: &[u8]) -> Vec<u8> {
+    let ports = if back { [port, 40_000] } else { [40_000, port] };
+    let mut bytes = ports.map(u16::to_be_bytes).concat();
+    bytes.extend((8 + payload.len() as u16).to_be_bytes());
+    bytes.extend([0, 0]);
+    bytes.extend(payload);
+    frame(17, client, back, &bytes)
+}
+
+/// What a client does, in order: it asks for a name, connects, asks, is answered in full segments of which one comes twice in
+/// every eighth connection, and one ends it.
+fn conversation(client: u32) -> Vec<Vec<u8>> {
+    let mut name = vec![client as u8, (client >> 8) as u8, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    name.extend(b"\x07service\x07default\x03svc\0\0\x01\0\x01");
+    let mut answer = name.clone();
+    answer[2] = 0x81;
+    let mut packets = vec![datagram(client, false, 53, &name), datagram(client, true, 53, &answer)];
+    packets.extend([
+        segment(client, false, SYN, (100, 0), 0),
+        segment(client, true, SYN | ACK, (900, 101), 0),
+        segment(client, false, ACK, (101, 901), 0),
+        segment(client, false, PUSH | ACK, (101, 901), 300),
+    ]);
+    for number in 0..8 {
+        let sequence = 901 + number * 1448;
+        packets.push(segment(client, true, ACK, (sequence, 401), 1448));
+        if number == 3 && client.is_multiple_of(8) {
+            packets.push(segment(client, true, ACK, (sequence, 401), 1448));
+        }
+        packets.push(segment(client, false, ACK, (401, sequence + 1448), 0));
+    }
+    packets.push(segment(client, true, FIN | ACK, (12_485, 401), 0));
+    packets.push(segment(client, false, FIN | ACK, (401, 12_486), 0));
+    packets.extend((0..4).map(|_| datagram(client, false, 4433, &[9; 700])));
+    packets
+}
+
+/// Conversations, many at once, until the file is so large.
+fn conversations(path: &Path, size: usize) {
+    const AT_ONCE: u32 = 200;
+    let mut out = std::io::BufWriter::with_capacity(1 << 20, std::fs::File::create(path).unwrap());
+    let mut bytes = Vec::new();
+    section_header(&mut bytes, &SectionBlock { hardware: "node-1", application: "bench", comments: &[] });
+    let interface = InterfaceBlock { name: "eth0", link_type: 1, snaplen: 262_144, filter: None, description: "" };
+    interface_description(&mut bytes, &interface);
+    let (mut written, mut nanos, mut first) = (0, 1_700_000_000_000_000_000, 0);
+    while written < size {
+        let all: Vec<Vec<Vec<u8>>> = (first..first + AT_ONCE).map(conversation).collect();
+        first += AT_ONCE;
+        for step in 0..all.iter().map(Vec::len).max().unwrap_or(0) {
+            for packet in all.iter().filter_map(|packets| packets.get(step)) {
+                enhanced_packet(&mut bytes, 0, nanos, packet.len() as u32, [&packet[..]], &[]);
+                nanos += 20_000;
+            }
+        }
+        out.write_all(&bytes).unwrap();
+        written += bytes.len();
+        bytes.clear();
+    }
+    out.flush().unwrap();
+}
+
+fn diagnose() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mixed.pcapng");
+    conversations(&file, 1_000_000_000);
+    let run = |program: &Path, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(arguments).arg(&file);
+        measured(command)
+    };
+    let program = agent_program().with_file_name("nodewatch-tui");
+    let ours: Vec<_> = (0..ROUNDS).map(|_| run(&program, &["diagnose", "-o", "json"])).collect();
+    // Once: it takes minutes.
+    let (theirs, their_memory) = run(Path::new("tshark"), &["-n", "-q", "-z", "expert", "-r"]);
+    let wall = median(ours.iter().map(|result| result.0.as_millis() as u64).collect());
+    let memory = ours.iter().map(|result| result.1).max().unwrap_or(0) / 1024;
+    println!(
+        "diagnose  ours    1 GB of connections and questions: {wall} ms, {memory} MB at most (goal 128)\n          tshark  {} \
+         ms, {} MB at most; {:.1} times as long (goal 10)",
+        theirs.as_millis(),
+        their_memory / 1024,
+        theirs.as_millis() as f64 / wall as f64
     );
 }
 

@@ -8,13 +8,19 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::Write,
+    net::{TcpListener, TcpStream, UdpSocket},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::Mutex,
 };
 
-use nodewatch_analysis::{Analysis, Limits, Seen, Symptom, decode::Link};
-use nodewatch_testing::here::skip;
+use nodewatch_analysis::{Analysis, FATES, Limits, Seen, Symptom, decode::Link};
+use nodewatch_testing::{
+    eventually,
+    here::{self, skip},
+    namespaces::{Net, in_namespace, ip},
+    program::{SOON, ended_soon, errors, kill, line_with, start},
+};
 use nodewatch_tui::captures::{diagnose::diagnose, merge::Merge};
 use serde_json::Value;
 
@@ -63,6 +69,33 @@ fn by_tshark(file: &Path) -> Counts {
         }
     }
     counts[ANSWERED] = counts[QUESTIONS] - counts[ANSWERED].min(counts[QUESTIONS]);
+    counts
+}
+
+/// How far connections have come, by what tshark says of each one's last segment.
+fn fates_by_tshark(file: &Path) -> [u64; FATES.len()] {
+    let mut command = Command::new("tshark");
+    command.args(["-n", "-2", "-T", "fields", "-e", "tcp.stream", "-e", "tcp.completeness", "-r"]).arg(file);
+    let output = command.stderr(Stdio::null()).output().expect("tshark");
+    let mut last = BTreeMap::new();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        if let Some((Ok(stream), Ok(bits))) = line.split_once('\t').map(|(a, b)| (a.parse::<u32>(), b.parse::<u8>())) {
+            last.insert(stream, bits);
+        }
+    }
+    let mut counts = [0; FATES.len()];
+    for bits in last.into_values() {
+        let name = match bits {
+            1 => "syn_sent",
+            3 => "client_established",
+            7 => "established",
+            15 => "data",
+            23 | 39 | 55 => "complete_no_data",
+            31 | 47 | 63 => "complete_with_data",
+            _ => "incomplete",
+        };
+        counts[FATES.iter().position(|fate| *fate == name).expect("one of them")] += 1;
+    }
     counts
 }
 
@@ -246,9 +279,116 @@ fn packets_that_are_lost_doubled_and_overtaken_are_counted_as_by_tshark() {
     let mut sum = 0;
     for (file, expected, found) in both(&made) {
         assert_eq!(found[..QUESTIONS], expected[..QUESTIONS], "{file:?}: ours, then tshark's");
+        let fates = diagnose(vec![file.clone()]).expect("read").totals.fates;
+        // The same connection inside and outside of tunnels is one to tshark.
+        if !file.ends_with("tunnels_gre-sample.pcap") {
+            assert_eq!(fates, fates_by_tshark(&file), "{file:?}: ours, then tshark's");
+        }
         sum += found.iter().sum::<u64>();
     }
     assert!(sum > 1000, "{sum}");
+}
+
+/// Of what comes to the other side some is lost, and some waits behind a slow queue while the rest overtakes it.
+const DISTURBING: &str = "table inet disturbing {
+  chain out {
+    type filter hook postrouting priority 0; policy accept;
+    udp dport 9 meta priority set 1:3
+    tcp flags & (syn|ack) == syn meta priority set 1:3
+    tcp dport 5001 numgen inc mod 61 == 40 counter drop
+    tcp dport 5001 numgen inc mod 29 == 20 counter meta priority set 1:2
+    udp sport 53 numgen inc mod 5 == 1 counter drop
+  }
+}";
+
+/// Runs in a namespace; what it reads is that text.
+fn there(namespace: &str, program: &str, arguments: &[&str], input: &str) {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", namespace, program]).args(arguments).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("ip");
+    child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("taken");
+    let output = child.wait_with_output().expect("waited for");
+    assert!(output.status.success(), "{program} {arguments:?}: {output:?}");
+}
+
+/// tcpdump on the other side, which listens.
+fn tcpdump(net: &Net, file: &Path) -> Child {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", &net.there, "tcpdump", "-Z", "root", "-i", "veth0", "-U", "--immediate-mode"]);
+    // Room for all of it, however slowly tcpdump gets its turn.
+    command.args(["-B", "65536", "-w"]);
+    let mut child = start(command.arg(file));
+    let mut said = errors(&mut child);
+    line_with(&mut said, "listening on");
+    // In the end it says how many there were.
+    std::thread::spawn(move || said.for_each(drop));
+    child
+}
+
+/// A transfer of some MiB, and questions of which some are not answered.
+fn traffic(net: &Net) {
+    const QUESTION: &[u8] = b"\0\0\x01\0\0\x01\0\0\0\0\0\0\x04name\0\0\x01\0\x01";
+    let (listener, asker) = in_namespace(&net.there, || {
+        let asker = UdpSocket::bind("10.66.0.2:40000").expect("bound");
+        (TcpListener::bind("10.66.0.2:5001").expect("bound"), asker)
+    });
+    let server = in_namespace(&net.here, || UdpSocket::bind("10.66.0.1:53").expect("bound"));
+    let mut sender = in_namespace(&net.here, || {
+        // The beginning has to wait behind these: what is overtaken comes within a round trip then, which tshark goes by.
+        let socket = UdpSocket::bind("10.66.0.1:0").expect("bound");
+        (0..10).for_each(|_| assert_eq!(socket.send_to(&[0; 1400], "10.66.0.2:9").expect("sent"), 1400));
+        TcpStream::connect("10.66.0.2:5001").expect("connected")
+    });
+    let (mut receiver, _) = listener.accept().expect("accepted");
+    let reading = std::thread::spawn(move || std::io::copy(&mut receiver, &mut std::io::sink()).expect("read"));
+    sender.write_all(&vec![7; 4 << 20]).expect("written");
+    drop(sender);
+    assert_eq!(reading.join().expect("no panic"), 4 << 20);
+    for number in 0..20 {
+        let mut message = QUESTION.to_vec();
+        message[1] = number;
+        asker.send_to(&message, "10.66.0.1:53").expect("sent");
+        let (length, from) = server.recv_from(&mut message).expect("asked");
+        message[2] = 0x81;
+        // What nftables drops is told as an error.
+        let _ = server.send_to(&message[..length], from);
+    }
+}
+
+#[test]
+fn real_traffic_of_which_some_is_lost_and_overtaken_is_counted_as_by_tshark() {
+    if !here::possible(&["ip", "tc", "nft", "tcpdump", "tshark"]) {
+        return;
+    }
+    let net = Net::new();
+    let file = net.ring.path().join("there.pcap");
+    // Segments as they are on a wire.
+    ip(&["-n", &net.here, "link", "set", "veth0", "gso_max_segs", "1"]);
+    ip(&["-n", &net.there, "link", "set", "veth0", "gso_max_segs", "1"]);
+    let queues = "qdisc add dev veth0 root handle 1: htb default 1\n\
+                  class add dev veth0 parent 1: classid 1:1 htb rate 1gbit\n\
+                  class add dev veth0 parent 1: classid 1:2 htb rate 4mbit burst 1600 cburst 1600\n\
+                  class add dev veth0 parent 1: classid 1:3 htb rate 200kbit burst 1600 cburst 1600\n";
+    there(&net.here, "tc", &["-batch", "-"], queues);
+    there(&net.here, "nft", &["-f", "-"], DISTURBING);
+    let listening = tcpdump(&net, &file);
+    traffic(&net);
+    let last = b"the last packet";
+    net.send("10.66.0.1:9", 1, last);
+    eventually("the capture has the last packet", SOON, || {
+        let bytes = fs::read(&file).unwrap_or_default();
+        bytes.windows(last.len()).any(|window| window == last).then_some(()).ok_or(bytes.len())
+    });
+    kill(&listening, "INT");
+    assert!(ended_soon(listening).status.success());
+
+    let (theirs, ours) = (by_tshark(&file), by_us(&file));
+    assert_eq!(ours, theirs, "ours, then tshark's");
+    let [again, _, _, overtaken, duplicate_acks, ..] = ours;
+    assert!(again + overtaken > 10 && duplicate_acks > 20, "{ours:?}");
+    assert_eq!(ours[QUESTIONS..], [20, 4, 0], "questions, unanswered");
+    let totals = diagnose(vec![file.clone()]).expect("read").totals;
+    assert_eq!(totals.fates, fates_by_tshark(&file), "ours, then tshark's");
 }
 
 #[test]
@@ -346,6 +486,8 @@ fn a_line_a_pair_and_the_summary_with_names_that_stay() {
     assert_eq!(pair["symptoms"]["retransmissions"]["there"], 1);
     assert_eq!(pair["symptoms"]["reset"]["back"], 1);
     assert_eq!((&pair["failed"], &pair["attempts"], &pair["answered"]), (&1.into(), &1.into(), &1.into()));
+    assert_eq!(pair["fates"], serde_json::json!({"complete_with_data": 1}));
+    assert_eq!(summary["fates"], pair["fates"]);
     let packet = pair["samples"][0]["packet"].as_str().expect("a line");
     assert!(packet.starts_with("IP 10.0.0.") && packet.contains("Flags"), "{packet}");
     assert_eq!(

@@ -2,10 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use nodewatch_analysis::{Analysis, Limits, Seen, Service, decode::Link};
+use nodewatch_analysis::{Analysis, Limits, Seen, decode::Link};
 use nodewatch_fuzz::{Input, later, seeds};
 
-const LIMITS: Limits = Limits { connections: 8, pairs: 8, questions: 64, seed: 1 };
+const LIMITS: Limits = Limits { connections: 8, pairs: 8, questions: 4, seed: 1 };
 const BACK: u8 = 0x10;
 const OVER_TCP: u8 = 0x20;
 /// Something in between was not captured; over UDP, to another port than usual.
@@ -24,10 +24,7 @@ fuzz_target!(init: seeds::plant("dns"), |data: &[u8]| {
         analysis.packet(&Seen { interface: 0, link: Link::Raw, nanos, wire_length, bytes: &bytes });
     }
     let mut attempts = 0;
-    analysis.end(|pair, counts| {
-        assert!(counts.answered <= counts.attempts || pair.service != Service::Dns || LIMITS.pairs < 9);
-        attempts += counts.attempts;
-    });
+    analysis.end(|_, counts| attempts += counts.attempts);
     let dns = analysis.totals().dns;
     assert!(dns.answered <= dns.questions && dns.unanswered() <= dns.questions, "{dns:?}");
     assert!(attempts <= dns.questions + analysis.totals().connections);

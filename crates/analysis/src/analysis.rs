@@ -349,7 +349,8 @@ fn count(counts: &mut Counts, said: &Said, way: Way, seen: &Seen<'_>, reset_hops
         counts.round_trips.get_or_insert_default().count(took);
     }
     if let Some((closed, _)) = said.stalled {
-        counts.stalled[way as usize] += closed;
+        // Times of damaged files are further apart than any.
+        counts.stalled[way as usize] = counts.stalled[way as usize].saturating_add(closed);
     }
     counts.idle = counts.idle.max(said.silence.unwrap_or(0));
     counts.hops_left = reset_hops.or(counts.hops_left);

@@ -52,8 +52,10 @@ impl Fate {
         match self.0 & !(Self::FIN | Self::RST) {
             Self::SYN if !is_over => 0,
             3 if !is_over => 1,
-            BEGUN => if is_over { 4 } else { 2 },
-            15 => if is_over { 5 } else { 3 },
+            BEGUN if !is_over => 2,
+            15 if !is_over => 3,
+            BEGUN => 4,
+            15 => 5,
             _ => 6,
         }
     }

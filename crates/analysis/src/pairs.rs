@@ -125,7 +125,7 @@ impl Counts {
         for way in 0..2 {
             self.packets[way] += later.packets[way];
             self.bytes[way] += later.bytes[way];
-            self.stalled[way] += later.stalled[way];
+            self.stalled[way] = self.stalled[way].saturating_add(later.stalled[way]);
             for (count, more) in self.symptoms[way].iter_mut().zip(later.symptoms[way]) {
                 *count = count.saturating_add(more);
             }

@@ -140,7 +140,9 @@ impl Questions {
             return (heard, known);
         }
         let question = Question { asked: at, answered: false, told: false, pair: None };
-        let worth = |question: &Question| if question.answered { question.asked - WAITED } else { question.asked };
+        let worth = |question: &Question| {
+            if question.answered { question.asked.saturating_sub(WAITED) } else { question.asked }
+        };
         let (place, gone) = self.table.insert(key, question, worth);
         self.forgotten += u64::from(gone.is_some_and(|(_, question)| !question.answered && !question.told));
         self.wait(at, Some(place));

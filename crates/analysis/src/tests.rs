@@ -311,6 +311,26 @@ fn a_window_that_stays_closed_stalls() {
 }
 
 #[test]
+fn times_that_are_as_far_apart_as_can_be_fit() {
+    let mut analysis = Analysis::new(Limits { questions: 1, ..Limits::default() });
+    let mut see = |nanos: i64, bytes: &[u8]| {
+        analysis.packet(&Seen { interface: 0, link: Link::Raw, nanos, wire_length: bytes.len() as u32, bytes });
+    };
+    let closed = tcp((SERVER, CLIENT), (80, 40_000), ACK, (501, 101), 0, 0);
+    for _ in 0..3 {
+        see(i64::MIN, &closed);
+        see(i64::MAX, &back(ACK, (501, 101), 0));
+    }
+    see(i64::MIN, &question(1, "one"));
+    see(i64::MIN, &answer(1, 0, "one"));
+    see(i64::MIN, &question(2, "another, which needs its room"));
+    let mut stalled = 0;
+    analysis.end(|_, counts| stalled = stalled.max(counts.stalled[Way::Back as usize]));
+    assert_eq!(stalled, u64::MAX);
+    assert_eq!(analysis.totals().dns.questions, 2);
+}
+
+#[test]
 fn an_error_of_icmp_fails_the_attempt_that_it_quotes() {
     let syn = there(SYN, (100, 0), 0);
     let error = |kind: u8, code: u8, rest: u32| {
