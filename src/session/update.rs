@@ -50,18 +50,13 @@ impl Session {
             event @ (Event::Expected(..) | Event::Reports(_) | Event::Alarms(_)) => self.report_event(event),
             Event::Removed(group, outcome) => self.removed(group, &outcome),
             Event::Removal(removal) => {
-                if let Removal::Gone(_) = removal {
-                    self.life.last_gone = Some(self.now);
-                }
+                self.note_gone(&removal);
                 self.removal(removal)
             }
             Event::StoodIn(outcome) => self.stood_in(outcome),
             Event::Attach { began, ends, stood_in } => self.attach(began, ends, stood_in),
             Event::StopCaptures => self.stop_all_captures(),
-            Event::Watch(names, spec) => {
-                self.watched_everywhere(&spec);
-                self.watch(&names, &spec)
-            }
+            Event::Watch(names, spec) => self.watch_asked_for(&names, &spec),
             Event::Observe => vec![Effect::Attach],
             Event::Asked(name, request) => self.asked(name, request),
             Event::ClockSet(ahead) => self.clock_set(ahead),
@@ -124,6 +119,12 @@ impl Session {
             Event::Here { node, file, path, sha256 } => self.found_here(&node, file, path, sha256),
             Event::MeanLaterNodes => self.mean_later_nodes(),
             _ => {}
+        }
+    }
+
+    fn note_gone(&mut self, removal: &Removal) {
+        if let Removal::Gone(_) = removal {
+            self.life.last_gone = Some(self.now);
         }
     }
 

@@ -59,13 +59,29 @@ impl Session {
         able
     }
 
+    /// The same on all that are up, as a command asks for it.
+    pub(super) fn watch_asked_for(&mut self, names: &[NodeName], spec: &WatchSpec) -> Vec<Effect> {
+        self.watched_everywhere(spec);
+        self.watch(names, spec)
+    }
+
     /// Watches these nodes, each as soon as it can.
     pub(crate) fn watch(&mut self, names: &[NodeName], spec: &WatchSpec) -> Vec<Effect> {
         self.watched_on(names, spec);
         let now = self.now;
-        let mut waiting = Vec::new();
+        let (mut waiting, mut replaced) = (Vec::new(), Vec::new());
         for name in names {
-            let Some(state) = self.nodes.get_mut(name).filter(|state| state.why_no_watch().is_none()) else { continue };
+            let Some(state) = self.nodes.get_mut(name) else { continue };
+            let other = state.is_watching() && state.seen.watch.wanted.as_ref() != Some(spec);
+            if other && state.agent.has_tunnel() {
+                // In place of what it watches.
+                (state.seen.watch.wanted, state.seen.watch.asked) = (Some(spec.clone()), Asked::Start);
+                replaced.push(Effect::Ask(name.clone(), Request::Watch(Some(spec.clone()))));
+                continue;
+            }
+            if state.why_no_watch().is_some() {
+                continue;
+            }
             state.seen.watch.wanted = Some(spec.clone());
             state.refusal = None;
             if !state.agent.has_tunnel() {
@@ -79,7 +95,8 @@ impl Session {
             "{watch} cancels it".clone_into(&mut notice.next_step);
             self.notify(notice.naming_keys());
         }
-        names.iter().filter_map(|name| self.watch_due(name)).collect()
+        replaced.extend(names.iter().filter_map(|name| self.watch_due(name)));
+        replaced
     }
 
     /// These are watched no more, or will not be after all.

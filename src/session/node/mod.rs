@@ -7,6 +7,7 @@ mod files;
 mod ports;
 mod rollup;
 mod signals;
+mod sums;
 mod told;
 mod troubles;
 pub mod watch;
@@ -18,7 +19,7 @@ use nodewatch_protocol::{
     AcceptQueue, AgentFacts, Amount, CaptureFile, CaptureSpec, CaptureState, Port, PortChange, PortOwner, ReportPlan,
     ReportState, RingState, Statistics, StopReason, UnixMillis, Update,
 };
-use nodewatch_report::Schedule;
+use nodewatch_report::{Reported, Schedule};
 
 pub(super) use self::capture::Frozen;
 pub use self::{
@@ -27,7 +28,7 @@ pub use self::{
     told::Run,
     troubles::Troubles,
 };
-use self::{rollup::Rollup, told::Told, watch::NodeWatch};
+use self::{rollup::Rollup, told::Told, watch::Seen};
 use super::grant::GrantState;
 use crate::{
     base::text,
@@ -169,6 +170,8 @@ pub struct Reporting {
     pub schedule: Schedule,
     /// What failed on the node since the last one.
     pub errors: u64,
+    /// How far what is reported besides ports was at the last one.
+    pub(super) seen: Reported,
     /// What the agent was told to report by itself.
     pub told: Option<ReportPlan>,
     /// How that stands.
@@ -312,15 +315,6 @@ pub struct NodeLog {
     pub dropped_updates: u64,
     /// What is for the report.
     pub told: Told,
-}
-
-/// What its agent sees happen there beside ports and captures.
-#[derive(Debug, Clone, Default)]
-pub struct Seen {
-    /// Its kernel's signals.
-    pub signals: NodeSignals,
-    /// What is watched.
-    pub watch: NodeWatch,
 }
 
 /// Where its agent comes from, and where it goes.

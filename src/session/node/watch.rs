@@ -3,16 +3,19 @@
 //! Owns what was seen in the last minute and since watching began, in bounded memory: pairs that were not seen for longest
 //! are forgotten and counted. What an agent that has gone told gets older and never new. Pure.
 
-use std::{collections::VecDeque, net::IpAddr, ops::AddAssign};
+use std::net::IpAddr;
 
 use nodewatch_protocol::{
-    NotJudged, Role, SamplePacket, Service, Spread, Symptom, Symptoms, Tunnel, UnixMillis, Unlisted, WatchSpec,
-    WatchState, WatchedInterface, WatchedPair,
+    NotJudged, Role, SamplePacket, Service, Symptom, Symptoms, Tunnel, UnixMillis, Unlisted, WatchSpec, WatchState,
+    WatchedInterface, WatchedPair,
 };
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
-use super::Asked;
+pub use super::sums::{Recent, Sums, Took, WINDOW};
+use crate::base::text;
+
+use super::{Asked, NodeSignals, sums::Window};
 
 /// Pairs of a node that are kept.
 pub const MOST_PAIRS_KEPT: usize = 2_000;
@@ -24,8 +27,6 @@ const SAMPLES_OF_PAIR: usize = 24;
 const SAMPLES_OF_NODE: usize = 2_000;
 /// Bytes kept of a sample packet.
 const SAMPLE_BYTES: usize = 256;
-/// What counts as recent, in milliseconds.
-pub const WINDOW: UnixMillis = 60_000;
 /// Milliseconds of a step of a pair's window, and of a node's.
 const PAIR_STEP: UnixMillis = 5_000;
 const NODE_STEP: UnixMillis = 1_000;
@@ -49,182 +50,6 @@ pub struct PairKey {
     pub role: Role,
     /// In which tunnel.
     pub tunnel: Option<Tunnel>,
-}
-
-/// Sums of a while.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Sums {
-    /// Packets, both ways.
-    pub packets: u64,
-    /// Packets of TCP.
-    pub segments: u64,
-    /// Bytes on the wire.
-    pub bytes: u64,
-    /// Connections that were begun, questions that were asked.
-    pub attempts: u64,
-    /// Those that were answered.
-    pub answered: u64,
-    /// Names that were looked up.
-    pub lookups: u64,
-    /// Failures, whichever symptom.
-    pub failed: u64,
-    /// Attempts that had to be repeated.
-    pub delayed: u64,
-    /// Segments that were sent again.
-    pub retransmitted: u64,
-    /// Questions to DNS without an answer.
-    pub dns_unanswered: u64,
-}
-
-impl Sums {
-    fn of(pair: &WatchedPair) -> Self {
-        let count = |so: fn(Symptom) -> bool| {
-            let those = pair.symptoms.iter().filter(|it| so(it.0));
-            those.map(|it| u64::from(it.1) + u64::from(it.2)).sum()
-        };
-        let packets = pair.packets[0].saturating_add(pair.packets[1]);
-        Self {
-            packets,
-            segments: if pair.service == Service::Tcp { packets } else { 0 },
-            bytes: pair.bytes[0].saturating_add(pair.bytes[1]),
-            attempts: pair.attempts,
-            answered: pair.answered,
-            lookups: pair.lookups,
-            failed: count(Symptom::is_failure),
-            delayed: count(|symptom| symptom == Symptom::Delayed),
-            retransmitted: count(|symptom| symptom == Symptom::Retransmission),
-            dns_unanswered: count(|symptom| symptom == Symptom::DnsUnanswered),
-        }
-    }
-}
-
-impl AddAssign for Sums {
-    fn add_assign(&mut self, other: Self) {
-        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
-        add(&mut self.packets, other.packets);
-        add(&mut self.segments, other.segments);
-        add(&mut self.bytes, other.bytes);
-        add(&mut self.attempts, other.attempts);
-        add(&mut self.answered, other.answered);
-        add(&mut self.lookups, other.lookups);
-        add(&mut self.failed, other.failed);
-        add(&mut self.delayed, other.delayed);
-        add(&mut self.retransmitted, other.retransmitted);
-        add(&mut self.dns_unanswered, other.dns_unanswered);
-    }
-}
-
-/// What was seen lately. There are very many of these.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Recent {
-    /// Packets, both ways.
-    pub packets: u32,
-    /// Packets of TCP.
-    pub segments: u32,
-    /// Connections that were begun, questions that were asked.
-    pub attempts: u32,
-    /// Failures, whichever symptom.
-    pub failed: u32,
-    /// Attempts that had to be repeated.
-    pub delayed: u32,
-    /// Segments that were sent again.
-    pub retransmitted: u32,
-}
-
-impl From<Sums> for Recent {
-    fn from(sums: Sums) -> Self {
-        let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
-        Self {
-            packets: small(sums.packets),
-            segments: small(sums.segments),
-            attempts: small(sums.attempts),
-            failed: small(sums.failed),
-            delayed: small(sums.delayed),
-            retransmitted: small(sums.retransmitted),
-        }
-    }
-}
-
-impl AddAssign for Recent {
-    fn add_assign(&mut self, other: Self) {
-        let add = |sum: &mut u32, more: u32| *sum = sum.saturating_add(more);
-        add(&mut self.packets, other.packets);
-        add(&mut self.segments, other.segments);
-        add(&mut self.attempts, other.attempts);
-        add(&mut self.failed, other.failed);
-        add(&mut self.delayed, other.delayed);
-        add(&mut self.retransmitted, other.retransmitted);
-    }
-}
-
-impl Recent {
-    /// Segments of TCP that were sent again, in thousandths; `None` where there were none at all.
-    pub fn retransmitted_share(&self) -> Option<u64> {
-        let share = u64::from(self.retransmitted) * 1000 / u64::from(self.segments).max(1);
-        (self.segments > 0).then_some(share.min(1000))
-    }
-}
-
-/// What was seen in the last [`WINDOW`], by steps; those in which nothing was seen take no room.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Window(VecDeque<(u64, Recent)>);
-
-impl Window {
-    fn add(&mut self, now: UnixMillis, step: UnixMillis, seen: Recent) {
-        let at = now / step;
-        match self.0.back_mut() {
-            Some((last, known)) if *last >= at => *known += seen,
-            _ => self.0.push_back((at, seen)),
-        }
-        while self.0.front().is_some_and(|(first, _)| first + WINDOW / step <= at) {
-            self.0.pop_front();
-        }
-    }
-
-    fn sum(&self, now: UnixMillis, step: UnixMillis) -> Recent {
-        let mut sum = Recent::default();
-        for (_, seen) in self.0.iter().rev().take_while(|(at, _)| at + WINDOW / step > now / step) {
-            sum += *seen;
-        }
-        sum
-    }
-}
-
-/// How long something took lately: what was told last weighs most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Took {
-    /// How many were measured, in all.
-    pub count: u64,
-    /// What those that are remembered weigh.
-    weight: u64,
-    /// Half of them took no longer, in microseconds.
-    pub p50: u64,
-    /// 99 of a hundred took no longer, in microseconds.
-    pub p99: u64,
-}
-
-impl Took {
-    fn and(known: Option<Self>, told: Spread) -> Option<Self> {
-        let Some(before) = known else {
-            let Spread { count, p50, p99 } = told;
-            return (count > 0).then_some(Self { count, weight: count, p50, p99 });
-        };
-        // What was known until now counts half.
-        let (old, new) = (u128::from(before.weight / 2), u128::from(told.count));
-        let mean = |a: u64, b: u64| {
-            let mean = (u128::from(a) * old + u128::from(b) * new) / (old + new).max(1);
-            u64::try_from(mean).unwrap_or(u64::MAX)
-        };
-        if told.count == 0 {
-            return known;
-        }
-        Some(Self {
-            count: before.count.saturating_add(told.count),
-            weight: (before.weight / 2).saturating_add(told.count),
-            p50: mean(before.p50, told.p50),
-            p99: mean(before.p99, told.p99),
-        })
-    }
 }
 
 /// A packet that shows a symptom.
@@ -324,6 +149,15 @@ impl PairState {
         let found = self.symptoms.iter().find(|(known, _)| *known == symptom);
         found.map_or(0, |(_, ways)| ways[0].saturating_add(ways[1]))
     }
+}
+
+/// What its agent sees happen there beside ports and captures.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// Its kernel's signals.
+    pub signals: NodeSignals,
+    /// What is watched.
+    pub watch: NodeWatch,
 }
 
 /// Whether and what a node's agent watches.
@@ -486,17 +320,14 @@ impl NodeWatch {
 
 /// A packet as its agent tells it; `None` when it is none.
 fn read(told: &SamplePacket) -> Option<Sample> {
-    let digits = told.headers.as_bytes();
-    let digit = |at: usize| digits.get(at).and_then(|digit| char::from(*digit).to_digit(16));
-    let byte = |at: usize| Some((digit(at)? << 4 | digit(at + 1)?) as u8);
-    let headers: Option<Vec<u8>> = (0..digits.len() / 2).take(SAMPLE_BYTES).map(|at| byte(2 * at)).collect();
+    let headers = text::from_hex(told.headers.get(..2 * SAMPLE_BYTES).unwrap_or(&told.headers))?;
     let SamplePacket { symptom, at, link_type, length, .. } = *told;
-    Some(Sample { symptom, nanos: at, link_type, length, headers: headers? })
+    (headers.len() <= SAMPLE_BYTES).then_some(Sample { symptom, nanos: at, link_type, length, headers })
 }
 
 #[cfg(test)]
 mod tests {
-    use nodewatch_protocol::SymptomCount;
+    use nodewatch_protocol::{Spread, SymptomCount};
 
     use super::*;
 
