@@ -54,7 +54,7 @@ fn each_layer_knows_only_what_it_may() {
         ("session/", &["base", "model"]),
         ("screens/", &["base", "model", "session"]),
         ("config/", &["base", "model", "screens", "session"]),
-        ("ui/", &["base", "config", "model", "screens", "session"]),
+        ("ui/", &["base", "config", "model", "packets", "screens", "session"]),
         ("handover/", &["base", "model"]),
         ("record/", &["base", "model", "session"]),
         ("cli/", &["base", "model", "ui"]),

@@ -59,6 +59,8 @@ fn an_invalid_value_is_named() {
         (["capture", "--local", "--max-bytes", "12XB"], "\"12XB\""),
         (["capture", "--local", "--snaplen", "0"], "snaplen 0 is not between 1 and 262144"),
         (["capture", "--local", "--filter", "tcp prt 80"], "\"tcp prt 80\" does not compile"),
+        (["watch", "--local", "--filter", "tcp prt 80"], "\"tcp prt 80\" does not compile"),
+        (["watch", "--local", "--duration", "soon"], "\"soon\""),
         (["ports", "--local", "--exclude", "22,,80"], "an empty item"),
         (["ports", "--local", "--nodes", "elsewhere"], "node \"elsewhere\" not found"),
         (["ports", "--local", "-l", "zone=1a"], "no nodes match the selector \"zone=1a\""),
@@ -284,6 +286,7 @@ fn help_names_every_command_and_the_exit_codes() {
         "nodes",
         "ports",
         "capture",
+        "watch",
         "sessions",
         "cleanup",
         "attach",
@@ -354,6 +357,7 @@ fn what_cannot_be_reported_replayed_or_pushed_is_named() {
         (&["manifests", "--push-agent", "busybox:1", "--reaper"], "--reaper cannot be used with --push-agent"),
         (&["manifests", "--push-agent-as-root"], "--push-agent"),
         (&["capture", "--all", "--push-agent", "busybox:1"], "cannot carry the capability NET_RAW"),
+        (&["watch", "--all", "--push-agent", "busybox:1"], "cannot carry the capability NET_RAW"),
     ] {
         let said = refused(arguments, 2);
         assert!(said.contains(token), "{arguments:?}: {said}");
@@ -446,6 +450,7 @@ fn short_help_fits_on_a_screen() {
         &["nodes"],
         &["ports"],
         &["capture"],
+        &["watch"],
         &["sessions"],
         &["cleanup"],
         &["attach"],
@@ -479,6 +484,7 @@ fn help_has_only_the_groups_that_a_command_takes() {
         (&["cleanup"], &["Arguments:", "Options:", "Connection:", "S3:"]),
         (&["ports"], &["Options:", "Connection:", "Session:", "Port reports:", "CloudWatch:", "Agent credentials:"]),
         (&["capture"], &["Options:", "Connection:", "Session:", "S3:", "Agent credentials:"]),
+        (&["watch"], &["Options:", "Connection:", "Session:"]),
     ] {
         let text = help(&[command, &["--help"]].concat());
         let found: Vec<&str> =

@@ -7,6 +7,7 @@ mod script;
 use std::{path::Path, sync::Arc, time::Duration};
 
 use clap::Parser;
+use nodewatch_protocol::WatchSpec;
 use nodewatch_tui::{
     cli::{Cli, Command},
     headless::{self, ExitCode, Settings},
@@ -245,6 +246,37 @@ async fn a_capture_of_a_pod_goes_with_it_and_ends_in_its_time() {
     assert!(site.captures("n3").is_empty());
     assert!(assert_all_here(&site, out.path(), "n1") >= 2);
     assert!(assert_all_here(&site, out.path(), "n2") >= 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_are_watched_for_as_long_as_was_asked_and_a_new_agent_is_asked_again() {
+    let out = tempfile::tempdir().expect("a folder");
+    let fates = [("n1", Fate::Up(Duration::ZERO)), ("n2", Fate::Replaced(3 * MINUTE)), ("n3", Fate::Failed)];
+    let site = Arc::new(Script::new(&fates, 5 * MINUTE));
+    let watch = ["watch", "--all", "--filter", "tcp", "--interface", "eth1", "--duration", "10m"];
+    let (exit, took) = run(&site, HOUR, out.path(), &watch).await;
+    assert_eq!(exit, ExitCode::Partly, "one node never came up");
+    assert!(took >= 10 * MINUTE && took < 12 * MINUTE, "{took:?}");
+    let spec = WatchSpec { interfaces: vec!["eth1".into()], filter: Some("tcp".into()) };
+    assert_eq!(site.watches("n1"), [Some(spec.clone())]);
+    assert!(!site.watches("n2").is_empty() && site.watches("n2").iter().all(|it| *it == Some(spec.clone())));
+    assert!(site.captures("n1").is_empty(), "nothing is captured");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_are_watched_wherever_they_are() {
+    let out = tempfile::tempdir().expect("a folder");
+    let up = Fate::Up(Duration::ZERO);
+    let mut site = Script::new(&[("n1", up), ("n2", up)], 5 * MINUTE);
+    site.aims(Duration::ZERO, Ok(pods(&[("shop/web-0", "n1", "10.1.0.4")])));
+    site.aims(5 * MINUTE, Ok(pods(&[("shop/web-0", "n1", "10.1.0.5")])));
+    site.aims(10 * MINUTE, Ok(pods(&[("shop/web-0", "n2", "10.2.0.4")])));
+    let site = Arc::new(site);
+    let (exit, _) = run(&site, HOUR, out.path(), &["watch", "--pod", "shop/web-0", "--duration", "20m"]).await;
+    assert_eq!(exit, ExitCode::Done);
+    let host = |address: &str| Some(WatchSpec { interfaces: vec![], filter: Some(format!("host {address}")) });
+    assert_eq!(site.watches("n1"), [host("10.1.0.4"), host("10.1.0.5"), None]);
+    assert_eq!(site.watches("n2"), [host("10.2.0.4")]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -58,7 +58,7 @@ fn nodes_that_no_agent_can_run_on_say_why() {
 fn a_node_in_every_view() {
     let mut app = busy();
     keys(&mut app, &[Action::Open]);
-    for view in ["ports", "capture", "flows", "files", "events", "signals"] {
+    for view in ["ports", "capture", "flows", "files", "events", "signals", "connections"] {
         insta::assert_snapshot!(format!("node_{view}_80x24"), draw(&app, 80, 24));
         keys(&mut app, &[Action::NextView]);
     }
@@ -88,8 +88,33 @@ fn the_signals_of_all_nodes_and_of_one() {
     insta::assert_snapshot!("signals_140x30", draw(&app, 140, 30));
     keys(&mut app, &[Action::Open]);
     insta::assert_snapshot!("signal_100x30", draw(&app, 100, 30));
-    keys(&mut app, &[Action::Back, Action::Back, Action::Open, Action::PreviousView]);
+    keys(&mut app, &[Action::Back, Action::Back, Action::Open, Action::PreviousView, Action::PreviousView]);
     insta::assert_snapshot!("node_signals_140x30", draw(&app, 140, 30));
+}
+
+#[test]
+fn the_connections_of_all_nodes_and_of_one() {
+    let mut app = app();
+    keys(&mut app, &[Action::Connections]);
+    insta::assert_snapshot!("connections_empty_80x24", draw(&app, 80, 24));
+    let mut app = sample::watching();
+    insta::assert_snapshot!("nodes_watched_80x24", draw(&app, 80, 24));
+    insta::assert_snapshot!("nodes_watched_200x24", draw(&app, 200, 24));
+    keys(&mut app, &[Action::Connections]);
+    for (width, height) in [(80, 24), (120, 24), (180, 30)] {
+        insta::assert_snapshot!(format!("connections_{width}x{height}"), draw(&app, width, height));
+    }
+    keys(&mut app, &[Action::Open]);
+    insta::assert_snapshot!("connection_100x40", draw(&app, 100, 40));
+    keys(&mut app, &[Action::Back, Action::Back, Action::Open, Action::PreviousView]);
+    insta::assert_snapshot!("node_connections_140x30", draw(&app, 140, 30));
+    // Nothing that failed is an answer too.
+    let mut well = sample::counting();
+    let name = well.session.nodes.keys().next().cloned().expect("a node");
+    let told = sample::symptoms("eth0", vec![sample::pair("10.0.0.1", "10.0.0.2", 80, &[])]);
+    feed(&mut well, [tunnel(&name.0, sample::on()), tunnel(&name.0, Update::Symptoms(Box::new(told)))]);
+    keys(&mut well, &[Action::Connections, Action::Faults]);
+    insta::assert_snapshot!("connections_nothing_failed_80x24", draw(&well, 80, 24));
 }
 
 #[test]
@@ -347,6 +372,8 @@ fn every_screen_survives_every_size() {
         vec![Action::Open, Action::PreviousView],
         vec![Action::Signals],
         vec![Action::Signals, Action::Open],
+        vec![Action::Connections],
+        vec![Action::Connections, Action::Open],
         vec![Action::Help],
         vec![Action::Notices],
         vec![Action::Filter],
@@ -432,6 +459,10 @@ fn hostile() -> App {
     let wide = "ノード-日本語の名前-とても長い-".repeat(3);
     feed(&mut app, [Event::Nodes(NodesChange::Replaced(vec![first, node(&wide, &wide, Readiness::NotReady)]))]);
     feed(&mut app, [Event::DeployTo(vec![bad.into()])]);
+    let refused = sample::pair("10.0.0.1", "fe80::1", 65_535, &[(nodewatch_protocol::Symptom::Refused, u32::MAX)]);
+    let mut harm = sample::symptoms(bad, vec![refused]);
+    harm.samples = vec![sample::sample_of(nodewatch_protocol::Symptom::Refused)];
+    harm.samples[0].headers = "1b5b324a".repeat(99);
     feed(
         &mut app,
         [
@@ -441,6 +472,8 @@ fn hostile() -> App {
             tunnel(bad, sample::statistics(5)),
             tunnel(bad, Update::Files(vec![file(bad, 5, FileState::Closed)])),
             tunnel(bad, Update::Trouble { message: bad.into() }),
+            tunnel(bad, sample::on()),
+            tunnel(bad, Update::Symptoms(Box::new(harm))),
             Event::Told(Notice::error(bad, bad, bad)),
         ],
     );
@@ -466,7 +499,7 @@ fn failing() -> App {
 }
 
 /// Every screen, view and mode, by the keys that lead there.
-const SCREENS: [(&str, &[Action]); 20] = [
+const SCREENS: [(&str, &[Action]); 23] = [
     ("nodes", &[]),
     ("nodes, wide", &[Action::Wide]),
     ("nodes, faults", &[Action::Faults]),
@@ -474,9 +507,10 @@ const SCREENS: [(&str, &[Action]); 20] = [
     ("node, ports", &[Action::Open]),
     ("node, capture", &[Action::Open, Action::NextView]),
     ("node, flows", &[Action::Open, Action::NextView, Action::NextView]),
-    ("node, files", &[Action::Open, Action::PreviousView, Action::PreviousView, Action::PreviousView]),
-    ("node, events", &[Action::Open, Action::PreviousView, Action::PreviousView]),
-    ("node, signals", &[Action::Open, Action::PreviousView]),
+    ("node, files", &[Action::Open, Action::NextView, Action::NextView, Action::NextView]),
+    ("node, events", &[Action::Open, Action::PreviousView, Action::PreviousView, Action::PreviousView]),
+    ("node, signals", &[Action::Open, Action::PreviousView, Action::PreviousView]),
+    ("node, connections", &[Action::Open, Action::PreviousView]),
     ("files", &[Action::Files]),
     ("ports", &[Action::Ports]),
     ("ports by port", &[Action::Ports, Action::NextView]),
@@ -484,6 +518,8 @@ const SCREENS: [(&str, &[Action]); 20] = [
     ("events", &[Action::Events]),
     ("signals", &[Action::Signals]),
     ("signal", &[Action::Signals, Action::Open]),
+    ("connections", &[Action::Connections]),
+    ("connection", &[Action::Connections, Action::Open]),
     ("command", &[Action::Command]),
     ("notices", &[Action::Notices]),
     ("exit", &[Action::Quit]),
@@ -505,7 +541,7 @@ fn holds(app: &App, what: &str) {
 #[test]
 fn every_screen_empty_busy_failing_and_hostile() {
     for (state, make) in
-        [("empty", app as fn() -> App), ("busy", sample::counting), ("failing", failing), ("hostile", hostile)]
+        [("empty", app as fn() -> App), ("busy", sample::watching), ("failing", failing), ("hostile", hostile)]
     {
         for (name, actions) in SCREENS {
             let mut app = make();

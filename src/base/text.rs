@@ -386,6 +386,12 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
+/// Bytes from hexadecimal; `None` where it is none.
+pub fn from_hex(hex: &str) -> Option<Vec<u8>> {
+    let digit = |digit: u8| char::from(digit).to_digit(16);
+    hex.as_bytes().chunks_exact(2).map(|pair| u8::try_from((digit(pair[0])? << 4) | digit(pair[1])?).ok()).collect()
+}
+
 /// A name from outside as one part of a path or key; Kubernetes' own names pass unchanged.
 pub fn safe_component(name: &str) -> String {
     let safe: String = name

@@ -7,12 +7,14 @@ mod arn;
 mod cloudwatch;
 mod connection;
 mod display;
+mod files;
 mod options;
 mod probe;
 mod reports;
 mod s3;
 mod session;
 mod targets;
+mod watch;
 mod words;
 
 use std::{path::PathBuf, time::Duration};
@@ -21,16 +23,15 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use nodewatch_protocol::{Content, Recorder};
 
 use crate::{
-    base::{
-        clock::{self, Moment},
-        text,
-    },
+    base::text,
     model::{PortKey, SessionId},
 };
+pub use files::{DiagnoseArgs, MergeArgs};
 pub use options::{Options, SETTINGS, command_of, leaf, takes};
 pub use probe::{ProbeArgs, ProbeHost, ProbeTarget};
 pub use session::DEFAULT_IMAGE;
 pub use targets::TargetArgs;
+pub use watch::WatchArgs;
 use words::Words;
 
 /// Live open ports, packet statistics and captures of Kubernetes nodes, with nothing left behind
@@ -230,6 +231,21 @@ pub enum NodeCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
+    /// Watch packets on nodes for what fails: deploy, analyse, clean up
+    ///
+    /// Connections that failed, were delayed or reset, retransmissions, questions to DNS without an answer and more, by
+    /// pairs of addresses, once a second. No packet is written anywhere.
+    #[command(args = options::watch())]
+    Watch {
+        #[command(flatten)]
+        nodes: NodesArgs,
+        #[command(flatten)]
+        targets: TargetArgs,
+        #[command(flatten)]
+        watch: WatchArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
     /// Try ports from nodes, several times: deploy, probe, clean up
     ///
     /// Exits with 3 if not every try was answered.
@@ -300,44 +316,6 @@ pub enum AlarmsCommand {
         #[arg(short = 'y', long)]
         yes: bool,
     },
-}
-
-/// What to merge.
-#[derive(Debug, Clone, Args)]
-pub struct MergeArgs {
-    /// Captures (pcap or pcapng, plain, gzip or zstd) or directories of them; - for standard input
-    #[arg(required = true)]
-    pub files: Vec<PathBuf>,
-    /// Only packets from this time on: RFC 3339, or e.g. 14:05 or 23:40+09:00 for today; UTC without an offset
-    #[arg(long, value_name = "TIME", value_parser = clock::parse_time)]
-    pub from: Option<Moment>,
-    /// Only packets up to this time
-    #[arg(long, value_name = "TIME", value_parser = clock::parse_time)]
-    pub to: Option<Moment>,
-    /// Times without an offset are local, not UTC
-    #[arg(long)]
-    pub local_time: bool,
-    /// Write packets that several nodes captured once, with all times in a comment; list what one node alone has
-    #[arg(long)]
-    pub pair: bool,
-    /// With --pair: how far apart two nodes' copies may be, clocks included [default: 5s]
-    #[arg(long, value_name = "DURATION", value_parser = text::parse_duration, requires = "pair")]
-    pub pair_within: Option<Duration>,
-    /// New file to write, or - for standard output [default: merged.pcapng]
-    #[arg(short = 'w', long = "into", value_name = "FILE")]
-    pub into: Option<PathBuf>,
-    #[command(flatten)]
-    pub output: OutputArgs,
-}
-
-/// What to look at.
-#[derive(Debug, Clone, Args)]
-pub struct DiagnoseArgs {
-    /// Captures (pcap or pcapng, plain, gzip or zstd) or directories of them; - for standard input
-    #[arg(required = true)]
-    pub files: Vec<PathBuf>,
-    #[command(flatten)]
-    pub output: OutputArgs,
 }
 
 /// What to clean up, and how.
@@ -478,6 +456,7 @@ impl Command {
                 NodeCommand::Nodes { output, .. }
                 | NodeCommand::Ports { output, .. }
                 | NodeCommand::Capture { output, .. }
+                | NodeCommand::Watch { output, .. }
                 | NodeCommand::Probe { output, .. },
             )
             | Self::Sessions { output }

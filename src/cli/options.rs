@@ -288,6 +288,10 @@ pub(super) fn capture() -> Vec<Arg> {
     Set::new().session().with::<OutArgs>().help("out", out).upload().options()
 }
 
+pub(super) fn watch() -> Vec<Arg> {
+    Set::new().session().options()
+}
+
 pub(super) fn probe() -> Vec<Arg> {
     Set::new().session().options()
 }

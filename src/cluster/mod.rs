@@ -61,9 +61,9 @@ use crate::{
     base::clock::{steady_at, unix_millis},
     journal::{Deployed, Entry, Header, Journal, JournalError, Journals, Pushed, Record},
     model::{
-        self, AgentImage, Aimed, ClusterIdentity, ContextRow, DeployProgress, Expectations, Keep, Kind, Made,
-        MadeObject, Moment, NodeName, NodesChange, Notice, PreflightCheck, PullPolicy, Removal, SeenObject, SessionId,
-        SessionSummary, StandIn, Summary, Workloads,
+        self, AgentImage, Aimed, ContextRow, DeployProgress, Expectations, Keep, Kind, Made, MadeObject, Moment,
+        NodeName, NodesChange, Notice, PreflightCheck, PullPolicy, Removal, SeenObject, SessionId, SessionSummary,
+        StandIn, Summary, Workloads,
     },
 };
 use inventory::Places;
@@ -487,13 +487,12 @@ impl Site for Cluster {
 
 /// The identity that a journal is begun with.
 async fn header(cluster: &Cluster, began: UnixMillis, ends: UnixMillis) -> Result<Header, Notice> {
-    let identity: ClusterIdentity = cluster.connection.identity().await?;
     Ok(Header {
         session: cluster.session.clone(),
         owner: cluster.settings.owner.clone(),
         began,
         ends,
-        cluster: identity,
+        cluster: cluster.connection.identity().await?,
         namespace: cluster.namespace(),
         own_namespace: cluster.settings.namespace.is_none(),
         agents: Some(Box::new(cluster.settings().deployed())),

@@ -25,6 +25,7 @@ mod select;
 pub mod sessions;
 mod signals;
 mod team;
+mod watch;
 
 use std::{fs, io, path::Path, time::Duration};
 
@@ -49,8 +50,14 @@ const TRY_AGAIN_FOR: Duration = Duration::from_secs(15);
 
 /// Refuses what can be known to be wrong before anything is asked or created.
 pub fn check(command: &NodeCommand, ring_size: Option<u64>, out: &Path) -> Result<(), Notice> {
-    if let NodeCommand::Ports { nodes, targets, .. } | NodeCommand::Capture { nodes, targets, .. } = command {
+    if let NodeCommand::Ports { nodes, targets, .. }
+    | NodeCommand::Capture { nodes, targets, .. }
+    | NodeCommand::Watch { nodes, targets, .. } = command
+    {
         Choice::of(nodes, targets)?;
+    }
+    if let NodeCommand::Watch { watch, .. } = command {
+        watch::spec(watch)?;
     }
     let NodeCommand::Capture { capture, .. } = command else { return Ok(()) };
     spec(capture, ring_size)?;
@@ -132,6 +139,10 @@ pub async fn run(engine: Engine<Session>, command: NodeCommand, settings: Settin
                 (Err(stop), _) | (_, Err(stop)) => Err(stop),
             }
         }
+        NodeCommand::Watch { nodes, targets, watch, output } => match Choice::of(&nodes, &targets) {
+            Ok(choice) => watch::watch(&mut run, &choice, &watch, output.format).await,
+            Err(notice) => Err(Stop::Notice(notice)),
+        },
         NodeCommand::Probe { probe, output } => probe::probe(&mut run, &probe, output.format).await,
     };
     run.clean_up().await;
@@ -196,14 +207,19 @@ fn outcome(worked: usize, failed: &[Notice]) -> ExitCode {
 /// A host's name in a filter is looked up here, where it is seen what becomes of it; an agent looks none up.
 const LOOKED_UP_WITHIN: Duration = Duration::from_secs(5);
 
+/// A filter with the addresses of the hosts that it names.
+fn resolved_filter(filter: Option<&str>, headline: &str) -> Result<Option<String>, Notice> {
+    let hosts = nodewatch_filter::SystemHosts { within: LOOKED_UP_WITHIN };
+    let filter = filter.map(|filter| nodewatch_filter::resolve(filter, &hosts)).transpose();
+    filter.map_err(|error| Notice::error(headline, text::chain(&error), error.next_step()).of(Failure::BadInput))
+}
+
 /// The capture that the arguments ask for.
 fn spec(arguments: &CaptureArgs, ring_size: Option<u64>) -> Result<CaptureSpec, Notice> {
     let default = CaptureSpec::default();
     let rotate_bytes = arguments.rotate_size.unwrap_or(default.rotate_bytes);
     let bad = |cause: String, next_step: &str| Notice::error("invalid capture", cause, next_step).of(Failure::BadInput);
-    let hosts = nodewatch_filter::SystemHosts { within: LOOKED_UP_WITHIN };
-    let filter = arguments.filter.as_deref().map(|filter| nodewatch_filter::resolve(filter, &hosts)).transpose();
-    let filter = filter.map_err(|error| bad(text::chain(&error), error.next_step()))?;
+    let filter = resolved_filter(arguments.filter.as_deref(), "invalid capture")?;
     let spec = CaptureSpec {
         interfaces: arguments.interfaces.clone(),
         filter,

@@ -133,7 +133,7 @@ pub const PORT_CHANGE: Record = Record {
 /// Results that a slow reader missed.
 pub const LEFT_OUT: Record = Record {
     kind: "left_out",
-    commands: "ports --watch",
+    commands: "ports --watch, watch",
     one: "gap in the results, for a slow reader",
     name: "",
     fields: &[("event", "`left_out`"), ("results", "how many")],
@@ -278,6 +278,25 @@ pub const PAIR: Record = Record {
         ("told_by", "who sent the last ICMP error"),
         ("reset_ttl", "of the last RST"),
         ("samples", "up to three packets a symptom: `symptom`, `time`, and `packet` as tcpdump prints it"),
+    ],
+};
+
+/// What was seen on a node in a second.
+pub const WATCH: Record = Record {
+    kind: "watch",
+    commands: "watch",
+    one: "node and second; two, where it is captured too",
+    name: "NODE SOURCE DESTINATION:PORT/SERVICE, of those on which something failed",
+    fields: &[
+        ("node", ""),
+        ("at", "when the second ended, by the node's clock"),
+        ("millis", "how long it was"),
+        ("captured", "of the packets that a capture takes, not of those that are only watched"),
+        ("interfaces", "`name`, `role` (`node`, `pod` or `other`), and the second's `packets`, `dropped`, `skipped`"),
+        ("connections", "that are followed now"),
+        ("pairs", "a list of what `pair` has, of this second"),
+        ("unlisted", "what is not among the pairs: `pairs`, their `packets`; `no_room`, `evicted` as in `summary`"),
+        ("not_judged", "as in `summary`"),
     ],
 };
 
@@ -434,7 +453,7 @@ pub const SETTING: Record = Record {
 };
 
 /// All kinds, in the order of the reference.
-pub const RECORDS: [&Record; 21] = [
+pub const RECORDS: [&Record; 22] = [
     &NODE,
     &PORT_REPORT,
     &PORT_CHANGE,
@@ -448,6 +467,7 @@ pub const RECORDS: [&Record; 21] = [
     &ONE_NODE,
     &PAIR,
     &SUMMARY,
+    &WATCH,
     &PROBE,
     &SESSION,
     &REMOVAL,

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use nodewatch_protocol::{ReportState, Request, Update};
+use nodewatch_protocol::{ReportState, Request, Symptoms, Update};
 use tokio::time::{Instant, sleep};
 
 use super::{ExitCode, output, signals::Signals};
@@ -86,6 +86,8 @@ pub(super) struct Run {
     over: bool,
     /// That the recording has stopped was told.
     unrecorded: bool,
+    /// What agents have seen and nobody has taken yet, where somebody takes it.
+    seen: Option<Vec<(NodeName, Box<Symptoms>)>>,
 }
 
 impl Run {
@@ -104,6 +106,7 @@ impl Run {
             progress: Instant::now() + PROGRESS_EVERY,
             over: false,
             unrecorded: false,
+            seen: None,
         })
     }
 
@@ -119,9 +122,24 @@ impl Run {
 
     pub(super) fn handle(&mut self, event: Event) {
         self.tell_failure(&event);
+        if let (Some(seen), Event::Tunnel(node, TunnelChange::Update(Update::Symptoms(told)))) =
+            (&mut self.seen, &event)
+        {
+            seen.push((node.clone(), told.clone()));
+        }
         self.over |= self.engine.handle(event);
         self.tell_unrecorded();
         self.tell_progress();
+    }
+
+    /// From now on what agents see is kept until it is taken.
+    pub(super) fn keep_what_is_seen(&mut self) {
+        self.seen = Some(Vec::new());
+    }
+
+    /// Takes what agents have seen since.
+    pub(super) fn seen(&mut self) -> Vec<(NodeName, Box<Symptoms>)> {
+        self.seen.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// A recording that stops is told when it does, once.

@@ -189,7 +189,7 @@ async fn on_nodes(options: &Options, config: &Config, command: NodeCommand) -> R
     can_stand_in(options)?;
     has_a_sink(options)?;
     let recorder = recorder(options)?;
-    if matches!(command, NodeCommand::Capture { .. }) {
+    if matches!(command, NodeCommand::Capture { .. } | NodeCommand::Watch { .. }) {
         can_capture(options)?;
     }
     if let NodeCommand::Ports { nodes, ports, output, .. } = &command

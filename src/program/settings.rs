@@ -65,7 +65,10 @@ pub(super) fn image(options: &Options) -> AgentImage {
 /// without its namespace `-n` would be either's.
 pub(super) fn with_targets(options: &Options, mut command: NodeCommand) -> Result<(Options, NodeCommand), Notice> {
     let mut options = options.clone();
-    let (NodeCommand::Ports { targets, .. } | NodeCommand::Capture { targets, .. }) = &mut command else {
+    let (NodeCommand::Ports { targets, .. }
+    | NodeCommand::Capture { targets, .. }
+    | NodeCommand::Watch { targets, .. }) = &mut command
+    else {
         return Ok((options, command));
     };
     let bare = |target: &&model::Target| matches!(target, model::Target::Pod(name) | model::Target::Service(name) if name.namespace.is_none());

@@ -166,10 +166,7 @@ impl Performer {
                 self.tasks.spawn_blocking(move || site.remember(acts));
             }
             Effect::Detach => self.site.detach(),
-            Effect::Abandon => {
-                let made = self.site.made();
-                self.tell(async move { Event::Abandon(made) });
-            }
+            Effect::Abandon => self.abandon(),
             Effect::FindSessions => self.find_sessions(true),
             Effect::AskHeld(session) => self.ask_held(session),
             Effect::Sweep(session) => self.sweep(session),
@@ -189,9 +186,9 @@ impl Performer {
         self.tell(async move { Event::Resolved(nodes, spec.clone(), super::resolve::resolved(spec).await) });
     }
 
-    fn find_contexts(&mut self) {
-        let site = Arc::clone(&self.site);
-        self.tell(async move { Event::Contexts(site.contexts()) });
+    fn abandon(&mut self) {
+        let made = self.site.made();
+        self.tell(async move { Event::Abandon(made) });
     }
 
     fn trust(&mut self, session: SessionId) {

@@ -53,6 +53,8 @@ pub enum Action {
     Deploy,
     Capture,
     CaptureOptions,
+    /// Look at every packet of the node, or no more.
+    Watch,
     Files,
     FetchAll,
     Notices,
@@ -80,6 +82,8 @@ pub enum Action {
     Ports,
     /// What the kernels of all nodes count.
     Signals,
+    /// What is seen between pairs of ends.
+    Connections,
     /// Leave the port under the cursor out of lists and reports.
     Exclude,
     /// Take back what was left out by key.
@@ -129,6 +133,7 @@ impl Action {
             Self::Deploy
             | Self::Capture
             | Self::CaptureOptions
+            | Self::Watch
             | Self::Freeze
             | Self::Follow
             | Self::Remove
@@ -168,6 +173,7 @@ impl Action {
             | Self::Save
             | Self::Ports
             | Self::Signals
+            | Self::Connections
             | Self::Files
             | Self::Events => true,
             Self::Open => !self.acts(screen),
@@ -177,7 +183,16 @@ impl Action {
 
     /// Hidden and refused where nothing may be changed.
     pub fn changes_cluster(self) -> bool {
-        matches!(self, Self::Deploy | Self::Capture | Self::CaptureOptions | Self::Budget | Self::Remove | Self::Freeze)
+        matches!(
+            self,
+            Self::Deploy
+                | Self::Capture
+                | Self::CaptureOptions
+                | Self::Watch
+                | Self::Budget
+                | Self::Remove
+                | Self::Freeze
+        )
     }
 }
 

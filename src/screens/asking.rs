@@ -2,7 +2,7 @@
 //!
 //! Owns which nodes a key is about. Pure.
 
-use nodewatch_protocol::{CaptureSpec, Content};
+use nodewatch_protocol::{CaptureSpec, Content, WatchSpec};
 
 use super::{
     App, Confirm, Layer, Screen,
@@ -49,6 +49,37 @@ impl App {
                 effects
             }
         }
+    }
+
+    /// Watches no more where nodes are watched or are to be, otherwise watches them.
+    pub(super) fn toggle_watch(&mut self) -> Vec<Effect> {
+        let targets = self.targets();
+        let of = |so: fn(&NodeState) -> bool| -> Vec<NodeName> {
+            targets.iter().filter(|name| self.session.nodes.get(*name).is_some_and(so)).cloned().collect()
+        };
+        let (waiting, running) = (of(NodeState::is_to_watch), of(NodeState::is_watching));
+        match (waiting.is_empty(), running.len()) {
+            (true, 0) => {
+                let able = self.session.watchable(&targets);
+                if able.is_empty() { Vec::new() } else { self.ask_deploy_for_watch(able) }
+            }
+            (_, 0 | 1) => self.session.stop_watching(&[waiting, running].concat()),
+            (_, _) => {
+                self.open(Layer::Confirm(Confirm::StopWatching([waiting, running].concat())));
+                Vec::new()
+            }
+        }
+    }
+
+    /// Deploys where there is no agent, after what questions that takes, and watches.
+    fn ask_deploy_for_watch(&mut self, names: Vec<NodeName>) -> Vec<Effect> {
+        let spec = WatchSpec::default();
+        let missing = self.session.without_agent(&names);
+        let later = self.session.joining.is_wanted() && !self.session.joining.is_active();
+        if missing.is_empty() && !later {
+            return self.session.watch(&names, &spec);
+        }
+        self.deploy_if_permitted(missing, Goal::Watch { on: names, spec: Box::new(spec) })
     }
 
     /// What a flight recorder there holds would be dropped, or is just being saved.

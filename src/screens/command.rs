@@ -7,6 +7,7 @@ use tui_input::Input;
 use super::{
     App, Layer, Screen, View,
     action::{Action, Edit},
+    connections,
     order::{Column, Order},
     text_field,
 };
@@ -82,7 +83,7 @@ const fn plain(names: &'static [&'static str], does: Does) -> Command {
     Command { names, does, takes: "" }
 }
 
-const COMMANDS: [Command; 27] = [
+const COMMANDS: [Command; 29] = [
     plain(&["nodes", "node", "no"], Does::Nodes),
     plain(&["ports", "port", "po"], Does::Key(Action::Ports)),
     plain(&["pods", "pod"], Does::Pods),
@@ -91,6 +92,8 @@ const COMMANDS: [Command; 27] = [
     plain(&["flows", "flow"], Does::View(View::Flows)),
     plain(&["events", "event", "ev"], Does::Key(Action::Events)),
     plain(&["signals", "signal", "sig"], Does::Key(Action::Signals)),
+    plain(&["connections", "connection", "conn"], Does::Key(Action::Connections)),
+    plain(&["watch"], Does::Key(Action::Watch)),
     plain(&["tail"], Does::Key(Action::Tail)),
     plain(&["sessions", "session"], Does::Key(Action::Sessions)),
     plain(&["history"], Does::Key(Action::History)),
@@ -159,9 +162,10 @@ impl App {
                 }
             }
             Action::Up | Action::Down => {
-                let most = self.commands.typed.len();
+                let most = self.past.commands.typed.len();
                 *recalled = if action == Action::Up { (*recalled + 1).min(most) } else { recalled.saturating_sub(1) };
-                let text = self.commands.typed.iter().rev().nth(recalled.wrapping_sub(1)).cloned().unwrap_or_default();
+                let text =
+                    self.past.commands.typed.iter().rev().nth(recalled.wrapping_sub(1)).cloned().unwrap_or_default();
                 *input = Input::new(text);
                 *error = None;
             }
@@ -191,11 +195,11 @@ impl App {
         };
         match outcome {
             Ok(effects) => {
-                self.commands.typed.retain(|known| known != typed);
-                if self.commands.typed.len() == REMEMBERED {
-                    self.commands.typed.remove(0);
+                self.past.commands.typed.retain(|known| known != typed);
+                if self.past.commands.typed.len() == REMEMBERED {
+                    self.past.commands.typed.remove(0);
                 }
-                self.commands.typed.push(typed.to_owned());
+                self.past.commands.typed.push(typed.to_owned());
                 effects
             }
             Err(message) => {
@@ -234,9 +238,10 @@ impl App {
             }
             Does::Context if rest.is_empty() => Ok(vec![Effect::FindContexts]),
             Does::Context
-                if !self.commands.contexts.is_empty() && !self.commands.contexts.iter().any(|name| name == rest) =>
+                if !self.past.commands.contexts.is_empty()
+                    && !self.past.commands.contexts.iter().any(|name| name == rest) =>
             {
-                Err(format!("no context {rest:?}; available: {}", self.commands.contexts.join(" ")))
+                Err(format!("no context {rest:?}; available: {}", self.past.commands.contexts.join(" ")))
             }
             Does::Context => Ok(self.session.switch(Next::Context(rest.to_owned()))),
             Does::Namespace => self.namespace_command(rest),
@@ -306,6 +311,8 @@ impl App {
             Screen::Pods => return Err(format!("pods cannot be sorted by {word}: use name or status")),
             Screen::Signals if matches!(column, Column::Name | Column::Packets) => self.sort_signals(column),
             Screen::Signals => return Err(format!("signals cannot be sorted by {word}")),
+            Screen::Connections if connections::COLUMNS.contains(&column) => self.sort_connections(column),
+            Screen::Connections => return Err(format!("connections cannot be sorted by {word}")),
             Screen::Events => return Err("events are always sorted by time".to_owned()),
             Screen::Tail => return Err("packets are always in the order in which they came".to_owned()),
         }
@@ -321,7 +328,7 @@ impl App {
             Some((name, word)) => {
                 let command = meant(name).ok()?;
                 let candidates = match command.does {
-                    Does::Context => self.commands.contexts.clone(),
+                    Does::Context => self.past.commands.contexts.clone(),
                     Does::Sort => Column::ALL.map(|column| column.word().to_owned()).to_vec(),
                     Does::Filter => filter::field_names().map(|name| format!("{name}:")).collect(),
                     _ => return None,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{NodeName, PortKey},
-    session::files::FileKey,
+    session::{files::FileKey, node::watch::PairKey},
 };
 
 /// A row of a screen, wherever it is now.
@@ -29,6 +29,8 @@ pub enum RowKey {
     Pod(String),
     /// A signal of all nodes, by its name.
     Signal(String),
+    /// A pair of ends, as a node has seen it.
+    Connection(NodeName, PairKey),
 }
 
 /// A row of a node's view.
@@ -44,6 +46,8 @@ pub enum RowId {
     Event(UnixMillis, String),
     /// A signal, by its name, and what it is about.
     Signal(String, String),
+    /// A pair of ends.
+    Pair(PairKey),
 }
 
 /// Something that has happened: when, on which node, and what.

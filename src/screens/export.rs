@@ -16,7 +16,10 @@ use crate::{
     session::{
         Effect,
         files::FileRow,
-        node::{NodeState, SignalState},
+        node::{
+            NodeState, SignalState,
+            watch::{PairKey, PairState, Took},
+        },
     },
 };
 
@@ -30,6 +33,34 @@ pub struct Table {
     /// A row's values, one a column.
     pub rows: Vec<Vec<String>>,
 }
+
+/// The columns of what was seen between pairs of ends; times are in microseconds.
+const PAIR_HEAD: [&str; 24] = [
+    "node",
+    "source",
+    "source_name",
+    "destination",
+    "destination_name",
+    "port",
+    "service",
+    "interface",
+    "role",
+    "tunnel",
+    "attempts_last_minute",
+    "failed_last_minute",
+    "attempts",
+    "answered",
+    "failed",
+    "delayed",
+    "segments",
+    "retransmitted",
+    "answer_p50_us",
+    "answer_p99_us",
+    "round_trip_p50_us",
+    "round_trip_p99_us",
+    "last_seen",
+    "symptoms",
+];
 
 /// Forms of a saved table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +109,10 @@ impl App {
             Screen::Ports => self.ports_table(),
             Screen::Pods => self.pods_table(),
             Screen::Signals => self.signals_table(),
+            Screen::Connections => {
+                let rows = self.connections.rows.iter();
+                self.table_of_pairs(rows.filter_map(|row| Some((&row.node, &row.key, self.pair(&row.node, &row.key)?))))
+            }
             Screen::Tail => {
                 Table { name: "tail", head: vec!["time", "node", "interface", "packet"], rows: self.tail_rows() }
             }
@@ -199,6 +234,10 @@ impl App {
                 });
                 self.table_of_signals(series)
             }
+            View::Connections => self.table_of_pairs(rows.iter().filter_map(|row| match row {
+                Row::Pair(key, pair, _) => Some((name, *key, *pair)),
+                _ => None,
+            })),
             View::Capture | View::Events => {
                 Table { name: "events", head: vec!["time", "node", "event"], rows: self.node_events(state) }
             }
@@ -273,7 +312,7 @@ impl App {
         let nodes = &self.session.nodes;
         let of_row = self.signals.rows.iter().flat_map(|row| {
             nodes.values().flat_map(move |state| {
-                let own = state.signals.series.values().filter(|series| series.signal == row.signal);
+                let own = state.seen.signals.series.values().filter(|series| series.signal == row.signal);
                 own.map(move |series| (state, series))
             })
         });
@@ -302,6 +341,47 @@ impl App {
             head: vec!["node", "signal", "item", "value", "last_minute", "total", "unit", "out_of_normal", "normal_is"],
             rows: series.map(row).collect(),
         }
+    }
+
+    fn table_of_pairs<'a>(&self, pairs: impl Iterator<Item = (&'a NodeName, &'a PairKey, &'a PairState)>) -> Table {
+        let now = self.session.now;
+        let took = |took: Option<Took>, of: fn(Took) -> u64| took.map_or_else(String::new, |it| of(it).to_string());
+        let row = |(node, key, pair): (&NodeName, &PairKey, &PairState)| {
+            let (recent, all) = (pair.recent(now), &pair.all);
+            let symptoms: Vec<String> = pair
+                .symptoms
+                .iter()
+                .map(|(symptom, [there, back])| format!("{} {}", symptom.name(), there.saturating_add(*back)))
+                .collect();
+            let name = |address| self.connections.name_of(address).unwrap_or_default().to_owned();
+            vec![
+                node.0.clone(),
+                key.source.to_string(),
+                name(key.source),
+                key.destination.to_string(),
+                name(key.destination),
+                key.port.to_string(),
+                key.service.name().to_owned(),
+                key.interface.to_string(),
+                key.role.word().to_owned(),
+                key.tunnel.map_or("", Tunnel::name).to_owned(),
+                recent.attempts.to_string(),
+                recent.failed.to_string(),
+                all.attempts.to_string(),
+                all.answered.to_string(),
+                all.failed.to_string(),
+                all.delayed.to_string(),
+                all.segments.to_string(),
+                all.retransmitted.to_string(),
+                took(pair.answers, |took| took.p50),
+                took(pair.answers, |took| took.p99),
+                took(pair.round_trips, |took| took.p50),
+                took(pair.round_trips, |took| took.p99),
+                text::rfc3339(self.session.wall(pair.last)),
+                symptoms.join(", "),
+            ]
+        };
+        Table { name: "connections", head: PAIR_HEAD.to_vec(), rows: pairs.map(row).collect() }
     }
 
     fn node_events(&self, state: &NodeState) -> Vec<Vec<String>> {
@@ -352,6 +432,7 @@ impl App {
             }
             Screen::Pods => self.pod_under_cursor().map(|row| row.pod.name.clone()).into_iter().collect(),
             Screen::Signals => self.signal_text().into_iter().collect(),
+            Screen::Connections => self.connection_text().into_iter().collect(),
             // The newest that is shown.
             Screen::Tail => {
                 let lines = self.tail_lines();

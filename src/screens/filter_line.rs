@@ -5,7 +5,7 @@
 use tui_input::Input;
 
 use super::{
-    App, Layer, Screen, View, action::Action, cursor::Cursor, events, files, order::Order, pods,
+    App, Layer, Screen, View, action::Action, connections, cursor::Cursor, events, files, order::Order, pods,
     port_filter::PortFilter, signals, tail, text_field,
 };
 use crate::{
@@ -39,6 +39,7 @@ impl App {
             Screen::Tail => &self.tail.filter.0,
             Screen::Pods => &self.pods.filter.0,
             Screen::Signals => &self.signals.filter.0,
+            Screen::Connections => &self.connections.filter.0,
         }
     }
 
@@ -51,6 +52,7 @@ impl App {
             Screen::Ports => self.ports.order,
             Screen::Pods => self.pods.order,
             Screen::Signals => self.signals.order,
+            Screen::Connections => self.connections.order,
             Screen::Events | Screen::Tail => None,
         }
     }
@@ -97,6 +99,11 @@ impl App {
                 self.signals.filter = (own, TextFilter::parse(text, signals::FIELDS)?);
                 self.signals.go_to_top();
                 self.sift_signals();
+            }
+            Screen::Connections => {
+                self.connections.filter = (own, TextFilter::parse(text, connections::FIELDS)?);
+                self.connections.cursor = Cursor::default();
+                self.sift_connections();
             }
         }
         Ok(())

@@ -37,9 +37,13 @@ impl App {
             // The viewer opens the cursor's alone.
             Screen::Files if action == Action::Follow => Vec::new(),
             Screen::Files => self.hidden_files().iter().map(FileKey::text).collect(),
-            Screen::Node(_) | Screen::Ports | Screen::Events | Screen::Tail | Screen::Pods | Screen::Signals => {
-                Vec::new()
-            }
+            Screen::Node(_)
+            | Screen::Ports
+            | Screen::Events
+            | Screen::Tail
+            | Screen::Pods
+            | Screen::Signals
+            | Screen::Connections => Vec::new(),
         }
     }
 }

@@ -27,6 +27,7 @@ impl App {
                 let into = (!self.signals.rows.is_empty()).then_some((Action::Open, "what it means"));
                 into.into_iter().chain([(Action::Faults, "problems"), (Action::Copy, "copy")]).collect()
             }
+            Screen::Connections => self.connection_hints(),
             Screen::Events => vec![(Action::Open, "node"), (Action::Faults, "problems"), (Action::Copy, "copy")],
         };
         if self.screen != Screen::Nodes {
@@ -54,12 +55,33 @@ impl App {
         } else if !targets.is_empty() {
             hints.extend([(Action::Capture, "capture"), (Action::CaptureOptions, "options")]);
         }
+        hints.extend(self.watch_hint());
         if self.session.nodes.values().any(NodeState::has_recorder) {
             hints.push((Action::Freeze, "freeze"));
         }
         if !targets.is_empty() && !all(|state| state.agent.is_deployed() && !matches!(state.agent, Agent::Failed(_))) {
             hints.push((Action::Deploy, "deploy"));
         }
+        hints
+    }
+
+    /// What the key for watching does now.
+    fn watch_hint(&self) -> Option<Hint> {
+        let targets = self.targets();
+        let any = |so: fn(&NodeState) -> bool| targets.iter().any(|name| self.session.nodes.get(name).is_some_and(so));
+        let word = match (any(NodeState::is_to_watch), any(NodeState::is_watching)) {
+            (false, false) => "watch",
+            _ => "unwatch",
+        };
+        (!targets.is_empty()).then_some((Action::Watch, word))
+    }
+
+    fn connection_hints(&self) -> Vec<Hint> {
+        let mut hints = Vec::new();
+        if !self.connections.rows.is_empty() {
+            hints.extend([(Action::Open, "symptoms, packets"), (Action::Faults, "problems"), (Action::Copy, "copy")]);
+        }
+        hints.extend(self.watch_hint());
         hints
     }
 
@@ -83,6 +105,7 @@ impl App {
             Some(Row::Port(_) | Row::Closed(_)) => vec![(Action::Open, "on all nodes"), (Action::Probe, "probe")],
             Some(Row::Flow(_)) => vec![(Action::Open, "capture it")],
             Some(Row::Signal(_)) => vec![(Action::Open, "what it means")],
+            Some(Row::Pair(..)) => vec![(Action::Open, "symptoms, packets")],
             Some(Row::File(_) | Row::Event(_) | Row::Missing(_)) | None => Vec::new(),
         };
         let mut hints = if self.view == View::Capture { Vec::new() } else { into };
@@ -120,6 +143,7 @@ impl App {
         let Some(row) = self.pod_under_cursor() else { return Vec::new() };
         let capture = if row.aimed { "stop" } else { "capture" };
         let mut hints = vec![(Action::Capture, capture), (Action::CaptureOptions, "options"), (Action::Open, "node")];
+        hints.extend(self.watch_hint());
         hints.push((Action::Copy, "copy"));
         hints
     }

@@ -107,6 +107,7 @@ impl App {
         if ticked {
             self.refresh_ports();
             self.refresh_signals();
+            self.refresh_connections();
             self.settle_rows();
             effects.extend(self.drop_idle_aim());
         }
@@ -154,6 +155,7 @@ impl App {
             Screen::Tail => self.tail_key(action),
             Screen::Pods => self.pods_key(action),
             Screen::Signals => self.signals_key(action),
+            Screen::Connections => self.connections_key(action),
         };
         own.unwrap_or_else(|| self.common_key(action))
     }
@@ -190,6 +192,7 @@ impl App {
             Action::Files => return self.open_files(),
             Action::Ports => self.open_ports(),
             Action::Signals => self.open_signals(),
+            Action::Connections => self.open_connections(),
             Action::History => return self.history_of_node(),
             Action::Command => self.open_command(),
             Action::Events => {
@@ -216,6 +219,7 @@ impl App {
             Action::Budget => self.ask_budget(),
             Action::Sessions => return vec![Effect::FindSessions],
             Action::Capture => return self.toggle_capture(),
+            Action::Watch => return self.toggle_watch(),
             Action::CaptureOptions => self.open_form(),
             Action::Pause => self.pause(),
             Action::Help => self.open_reading(Layer::Help(Reading::default())),

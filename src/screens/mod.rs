@@ -7,6 +7,7 @@ pub mod action;
 mod aiming;
 mod asking;
 pub mod command;
+pub mod connections;
 pub mod cursor;
 pub mod dialogs;
 pub mod events;
@@ -41,8 +42,8 @@ pub use order::{Column, Order};
 pub use port_filter::PortFilter;
 
 use self::{
-    command::Commands, cursor::RowKey, dialogs::form::CaptureForm, events::Events, files::Files, node::rows::Tabs,
-    nodes::List, pods::Pods, ports::Ports, signals::Signals, tail::Tail, trail::Trail,
+    command::Commands, connections::Connections, cursor::RowKey, dialogs::form::CaptureForm, events::Events,
+    files::Files, node::rows::Tabs, nodes::List, pods::Pods, ports::Ports, signals::Signals, tail::Tail, trail::Trail,
 };
 use crate::{
     model::{NodeName, Notice},
@@ -61,11 +62,13 @@ pub enum View {
     Files,
     Events,
     Signals,
+    Connections,
 }
 
 impl View {
     /// In the order of the tabs.
-    pub const ALL: [Self; 6] = [Self::Ports, Self::Capture, Self::Flows, Self::Files, Self::Events, Self::Signals];
+    pub const ALL: [Self; 7] =
+        [Self::Ports, Self::Capture, Self::Flows, Self::Files, Self::Events, Self::Signals, Self::Connections];
 
     /// The tab's title.
     pub fn title(self) -> &'static str {
@@ -76,6 +79,7 @@ impl View {
             Self::Files => "Files",
             Self::Events => "Events",
             Self::Signals => "Signals",
+            Self::Connections => "Connections",
         }
     }
 
@@ -104,6 +108,8 @@ pub enum Screen {
     Pods,
     /// What the kernels of all nodes count.
     Signals,
+    /// What is seen between pairs of ends.
+    Connections,
 }
 
 impl Screen {
@@ -118,6 +124,7 @@ impl Screen {
             Self::Events | Self::Tail => Scope::Events,
             Self::Pods => Scope::Pods,
             Self::Signals => Scope::Signals,
+            Self::Connections => Scope::Connections,
         }
     }
 }
@@ -139,6 +146,8 @@ pub enum Scope {
     Pods,
     /// What the kernels of all nodes count.
     Signals,
+    /// What is seen between pairs of ends.
+    Connections,
     /// A text field or a form.
     Text,
     /// A question or the guided exit.
@@ -157,6 +166,7 @@ impl Scope {
         Self::Events,
         Self::Pods,
         Self::Signals,
+        Self::Connections,
         Self::Text,
         Self::Dialog,
         Self::Reading,
@@ -172,6 +182,7 @@ impl Scope {
             Self::Events => "events",
             Self::Pods => "pods",
             Self::Signals => "signals",
+            Self::Connections => "connections",
             Self::Text => "text",
             Self::Dialog => "dialogs",
             Self::Reading => "help and notices",
@@ -243,16 +254,32 @@ pub struct App {
     pub pods: Pods,
     /// The Signals screen.
     pub signals: Signals,
-    /// Where the user has been.
-    trail: Trail,
-    /// What the command line remembers.
-    commands: Commands,
+    /// The Connections screen.
+    pub connections: Connections,
+    /// Where the user has been, and what was typed.
+    past: Past,
     /// The capture form's last contents.
     pub form: CaptureForm,
     /// What the user has said once, for the whole session.
     pub choices: Choices,
     /// Nodes whose captures are to be followed in the viewer, once what was asked about them is answered.
     to_follow: BTreeSet<NodeName>,
+    /// Whether the screen stands still.
+    hold: Hold,
+}
+
+/// Where the user has been, and what was typed.
+#[derive(Debug, Clone, Default)]
+struct Past {
+    /// Screens.
+    trail: Trail,
+    /// What the command line remembers.
+    commands: Commands,
+}
+
+/// Whether the screen stands still.
+#[derive(Debug, Clone, Default)]
+struct Hold {
     /// This is a picture that stands still.
     paused: bool,
     /// The picture that stands still for reading.
@@ -295,14 +322,12 @@ impl App {
             tail: Tail::default(),
             pods: Pods::default(),
             signals: Signals::default(),
-            trail: Trail::default(),
-            commands: Commands::default(),
+            connections: Connections::default(),
+            past: Past::default(),
             form: CaptureForm::default(),
             choices: Choices::default(),
             to_follow: BTreeSet::new(),
-            paused: false,
-            still: None,
-            touched: false,
+            hold: Hold::default(),
         }
     }
 
@@ -324,7 +349,7 @@ impl App {
 
     /// Whether the screen stands still.
     pub fn is_paused(&self) -> bool {
-        self.paused || self.still.is_some()
+        self.hold.paused || self.hold.still.is_some()
     }
 
     /// Nothing was deployed with this program yet: a line says what to begin with.
@@ -335,7 +360,7 @@ impl App {
 
     /// Which keys are in force.
     pub fn scope(&self) -> Scope {
-        match (&self.still, self.top()) {
+        match (&self.hold.still, self.top()) {
             (Some(still), _) => still.scope(),
             (None, Some(layer)) => layer.scope(),
             (None, None) => self.screen.scope(),
@@ -366,13 +391,14 @@ impl App {
             Screen::Pods => self.pod_under_cursor().map(|row| row.pod.node.clone()),
             // A row is of all nodes.
             Screen::Signals => None,
+            Screen::Connections => self.connections.row().map(|row| row.node.clone()),
         };
         of_row.into_iter().filter(|name: &NodeName| self.session.nodes.contains_key(name)).collect()
     }
 
     /// The row under the cursor of the screen.
     pub fn row_under_cursor(&self) -> Option<RowKey> {
-        if let Some(still) = &self.still {
+        if let Some(still) = &self.hold.still {
             return still.row_under_cursor();
         }
         match &self.screen {
@@ -387,6 +413,9 @@ impl App {
             Screen::Pods => self.pod_under_cursor().map(|row| RowKey::Pod(row.pod.name.clone())),
             Screen::Signals => {
                 self.signals.row(self.signals.cursor).map(|row| RowKey::Signal(row.info().name.to_owned()))
+            }
+            Screen::Connections => {
+                self.connections.row().map(|row| RowKey::Connection(row.node.clone(), row.key.clone()))
             }
         }
     }

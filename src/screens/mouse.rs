@@ -36,6 +36,7 @@ impl App {
                 }
             }
             (RowKey::Signal(name), Screen::Signals) => self.signals.put_on(name),
+            (RowKey::Connection(node, key), Screen::Connections) => self.connections.put_on(node, key),
             (RowKey::NodeRow(id), Screen::Node(_)) => self.put_on_node_row(id),
             _ => {}
         }

@@ -69,10 +69,15 @@ impl App {
     pub(super) fn look_up_workloads(&mut self) -> Vec<Effect> {
         let now = self.session.now;
         let leads = self.list.filter.1.lead().is_some();
-        if !leads && self.screen != Screen::Pods {
+        let names = self.sees_connections() && self.connections_told();
+        if !leads && !names && self.screen != Screen::Pods {
             return Vec::new();
         }
-        let nothing = if leads { self.shown().next().is_none() } else { self.pod_rows().is_empty() };
+        let nothing = match (leads, &self.screen) {
+            (true, _) => self.shown().next().is_none(),
+            (false, Screen::Pods) => self.pod_rows().is_empty(),
+            (false, _) => false,
+        };
         let after = if nothing { LOOK_AGAIN_SOON } else { LOOK_AGAIN };
         let lookup = &mut self.list.workloads;
         let old = lookup.asked.is_none_or(|at| now.saturating_sub(at) >= after);
@@ -93,6 +98,7 @@ impl App {
         }
         self.list.workloads.waiting = false;
         self.list.workloads.found = Some(found.or_before(before));
+        self.refresh_connections();
         self.follow_lead();
     }
 

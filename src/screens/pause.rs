@@ -4,7 +4,7 @@
 //! picture shows, end it, and do nothing where that is no longer so. Pure.
 
 use super::{
-    App, Confirm, Layer, Screen,
+    App, Confirm, Hold, Layer, Screen,
     action::{Action, Pointed},
 };
 use crate::{
@@ -15,15 +15,15 @@ use crate::{
 impl App {
     /// What is to be drawn: this, or while it is paused what it was, as the user has moved in it since.
     pub fn picture(&self) -> &App {
-        self.still.as_deref().unwrap_or(self)
+        self.hold.still.as_deref().unwrap_or(self)
     }
 
     /// The mouse was pointed at something of what is shown.
     pub(super) fn point(&mut self, pointed: &Pointed) {
-        match self.still.take() {
+        match self.hold.still.take() {
             Some(mut still) => {
                 still.pointed(pointed);
-                self.still = Some(still);
+                self.hold.still = Some(still);
             }
             None => self.pointed(pointed),
         }
@@ -31,7 +31,7 @@ impl App {
 
     /// A dialog's text was drawn from that line on.
     pub(super) fn sees(&mut self, first: usize) {
-        match self.still.as_deref_mut() {
+        match self.hold.still.as_deref_mut() {
             Some(still) => still.scroll = first,
             None => self.scroll = first,
         }
@@ -39,7 +39,8 @@ impl App {
 
     /// Holds the screen still.
     pub(super) fn pause(&mut self) {
-        self.still = Some(Box::new(Self { paused: true, ..self.clone() }));
+        let hold = Hold { paused: true, ..Hold::default() };
+        self.hold.still = Some(Box::new(Self { hold, ..self.clone() }));
     }
 
     /// Cursors keep to their rows while those move.
@@ -49,7 +50,7 @@ impl App {
             Screen::Events => self.settle_events(),
             Screen::Node(_) => self.settle_node_rows(),
             Screen::Pods => self.settle_pods(),
-            Screen::Nodes | Screen::Ports | Screen::Signals | Screen::Tail => {}
+            Screen::Nodes | Screen::Ports | Screen::Signals | Screen::Connections | Screen::Tail => {}
         }
     }
 
@@ -67,8 +68,8 @@ impl App {
 
     /// A key, on what is shown.
     pub(super) fn key(&mut self, action: Action) -> Vec<Effect> {
-        self.touched = true;
-        let Some(mut still) = self.still.take() else { return self.press_where_shown(action) };
+        self.hold.touched = true;
+        let Some(mut still) = self.hold.still.take() else { return self.press_where_shown(action) };
         if action == Action::Pause {
             self.go_on(&still);
             return Vec::new();
@@ -80,7 +81,7 @@ impl App {
             for (_, notice) in still.session.notices.iter().skip(told) {
                 self.session.notify(notice.clone());
             }
-            self.still = Some(still);
+            self.hold.still = Some(still);
             return effects;
         }
         self.go_on(&still);
@@ -118,7 +119,7 @@ impl App {
     /// What has to be seen ends the pause.
     pub(super) fn show_dialogs(&mut self) {
         if !self.layers.is_empty()
-            && let Some(still) = self.still.take()
+            && let Some(still) = self.hold.still.take()
         {
             self.go_on(&still);
         }
@@ -150,10 +151,12 @@ impl App {
         self.pods.look_like(&still.pods);
         self.ports.look_like(&still.ports);
         self.signals.look_like(&still.signals);
-        self.trail = still.trail.clone();
+        self.connections.look_like(&still.connections);
+        self.past.trail = still.past.trail.clone();
         self.follow_lead();
         self.refresh_ports();
         self.refresh_signals();
+        self.refresh_connections();
         self.refresh_node_ports();
     }
 }

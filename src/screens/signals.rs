@@ -113,7 +113,7 @@ pub(super) fn rank(signal: &Signal, standing: &Standing) -> u8 {
 /// How each signal stands on a node, by its place in the table: interfaces and the like together.
 pub fn standings(state: &NodeState, now: UnixMillis) -> Vec<Option<Standing>> {
     let mut all = vec![None; SIGNALS.len()];
-    for series in state.signals.series.values() {
+    for series in state.seen.signals.series.values() {
         let own = standing(state, series, now);
         let Some(known) = all.get_mut(usize::from(series.signal)) else { continue };
         let sum = known.get_or_insert_with(Standing::default);
@@ -125,7 +125,7 @@ pub fn standings(state: &NodeState, now: UnixMillis) -> Vec<Option<Standing>> {
 /// How one series of a node stands.
 pub fn standing(state: &NodeState, series: &SignalState, now: UnixMillis) -> Standing {
     let amount = if series.info().is_counter() { series.moved(now) } else { series.value };
-    Standing { amount, out: state.signals.is_out(series, now), moved: series.has_moved(now) }
+    Standing { amount, out: state.seen.signals.is_out(series, now), moved: series.has_moved(now) }
 }
 
 impl Standing {
@@ -211,10 +211,10 @@ impl App {
         let now = self.session.now;
         let mut rows: Vec<Option<SignalRow>> = vec![None; SIGNALS.len()];
         let mut nodes = Vec::new();
-        for (name, state) in self.session.nodes.iter().filter(|(_, state)| state.signals.is_known()) {
+        for (name, state) in self.session.nodes.iter().filter(|(_, state)| state.seen.signals.is_known()) {
             // A node counts once, however many of its interfaces are out of the normal.
             let mut counted = vec![false; SIGNALS.len()];
-            for series in state.signals.series.values() {
+            for series in state.seen.signals.series.values() {
                 let at = usize::from(series.signal);
                 let (Some(row), Some(counted)) = (rows.get_mut(at), counted.get_mut(at)) else { continue };
                 let own = standing(state, series, now);
@@ -298,7 +298,7 @@ impl App {
         let now = self.session.now;
         let mut found = Vec::new();
         for (name, state) in &self.session.nodes {
-            let own = state.signals.series.values().filter(|series| series.signal == signal);
+            let own = state.seen.signals.series.values().filter(|series| series.signal == signal);
             found.extend(own.map(|series| (name, series, standing(state, series, now))));
         }
         found.sort_by(|(a, one, x), (b, two, y)| {

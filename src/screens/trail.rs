@@ -31,25 +31,25 @@ impl App {
         if spot.screen == self.screen {
             return;
         }
-        if self.trail.back.len() == LONGEST {
-            self.trail.back.remove(0);
+        if self.past.trail.back.len() == LONGEST {
+            self.past.trail.back.remove(0);
         }
-        self.trail.back.push(spot);
-        self.trail.forward.clear();
+        self.past.trail.back.push(spot);
+        self.past.trail.forward.clear();
     }
 
     pub(super) fn go_back(&mut self) {
-        if let Some(spot) = self.trail.back.pop() {
+        if let Some(spot) = self.past.trail.back.pop() {
             let here = self.spot();
-            self.trail.forward.push(here);
+            self.past.trail.forward.push(here);
             self.go_to(spot);
         }
     }
 
     pub(super) fn go_forward(&mut self) {
-        if let Some(spot) = self.trail.forward.pop() {
+        if let Some(spot) = self.past.trail.forward.pop() {
             let here = self.spot();
-            self.trail.back.push(here);
+            self.past.trail.back.push(here);
             self.go_to(spot);
         }
     }
@@ -69,6 +69,11 @@ impl App {
             Screen::Signals => {
                 self.open_signals();
                 Screen::Signals
+            }
+            Screen::Connections => {
+                self.screen = Screen::Connections;
+                self.refresh_connections();
+                Screen::Connections
             }
             other => other,
         };

@@ -8,7 +8,7 @@ use nodewatch_protocol::{CaptureFile, CaptureState, Request, SinkState, Update};
 use super::{
     Effect, Session,
     grant::GrantState,
-    node::{Agent, NodeState, Pending},
+    node::{Agent, Asked, NodeState, Pending},
     pending::Goal,
 };
 use crate::{
@@ -46,8 +46,10 @@ impl Session {
         // Where all have one, those that join later are what was asked about.
         self.deployed_to(&names);
         let mut effects = if names.is_empty() { Vec::new() } else { self.deploy(names) };
-        if let Goal::Captures { on, spec, running } = goal {
-            effects.extend(self.begin_captures(&on, &spec, running));
+        match goal {
+            Goal::Agent => {}
+            Goal::Captures { on, spec, running } => effects.extend(self.begin_captures(&on, &spec, running)),
+            Goal::Watch { on, spec } => effects.extend(self.watch(&on, &spec)),
         }
         effects
     }
@@ -66,7 +68,7 @@ impl Session {
             }
             if let Some(state) = self.nodes.get_mut(name) {
                 state.agent = Agent::Deploying("requested".to_owned());
-                state.found = false;
+                state.fate.found = false;
                 state.refusal = None;
                 state.note(now, "deployment requested");
             }
@@ -80,7 +82,7 @@ impl Session {
         // A session that is taken up knows its nodes before the list does.
         let state = self.nodes.entry(name.clone()).or_insert_with(|| NodeState::new(Node::named(name.clone())));
         if taken_up && state.agent == Agent::Absent {
-            state.found = true;
+            state.fate.found = true;
             state.ports.heard_until = heard_until;
         }
         match (progress, &state.agent) {
@@ -127,11 +129,11 @@ impl Session {
     fn agent_is_ending(&mut self, name: &NodeName, reason: String) -> Vec<Effect> {
         let now = self.now;
         let Some(state) = self.nodes.get_mut(name) else { return Vec::new() };
-        if state.ending.as_ref() == Some(&reason) {
+        if state.fate.ending.as_ref() == Some(&reason) {
             return Vec::new();
         }
         state.note(now, reason.clone());
-        state.ending = Some(reason.clone());
+        state.fate.ending = Some(reason.clone());
         let headline = format!("the agent on {name} is being shut down");
         self.notify(Notice::warning(headline, reason, "fetching its capture files while it is up"));
         self.bring_home_what_ends(name)
@@ -140,7 +142,7 @@ impl Session {
     /// The closed files of an agent that is being ended and delivers nowhere.
     fn bring_home_what_ends(&mut self, name: &NodeName) -> Vec<Effect> {
         let (keep, most) = (self.terms.files.keep_files, self.ring_bytes());
-        let Some(state) = self.nodes.get_mut(name).filter(|state| state.ending.is_some() && !keep) else {
+        let Some(state) = self.nodes.get_mut(name).filter(|state| state.fate.ending.is_some() && !keep) else {
             return Vec::new();
         };
         if state.ring.as_ref().is_none_or(|ring| ring.sink != SinkState::Ring) {
@@ -211,10 +213,15 @@ impl Session {
                     state.note(now, "tunnel reconnected");
                     state.log.told.outage(since, now);
                 } else {
-                    let word = if state.found { "attached: " } else { "" };
+                    let word = if state.fate.found { "attached: " } else { "" };
                     state.note(now, format!("{word}the agent is live, version {}", hello.version));
                 }
                 state.agent = Agent::Live;
+                let watch = &mut state.seen.watch;
+                (watch.said, watch.up_since) = (false, now);
+                if watch.asked == Asked::Start {
+                    watch.asked = Asked::Nothing;
+                }
                 // It may be another process than before, or a session that was left alone.
                 state.delivery.grant = GrantState::Nothing;
                 state.reporting.told = None;
@@ -241,6 +248,9 @@ impl Session {
 
     fn tunnel_told(&mut self, name: &NodeName, update: Update) -> Vec<Effect> {
         let now = self.now;
+        if let Update::Watch(told) = update {
+            return self.watch_told(name, told).into_iter().collect();
+        }
         let Some(state) = self.nodes.get_mut(name) else { return Vec::new() };
         let files = matches!(update, Update::Files(_) | Update::FilesChanged { .. });
         let reports = matches!(update, Update::Reports(_));
@@ -272,7 +282,7 @@ impl Session {
         if matches!(state.agent, Agent::Failed(_) | Agent::Deploying(_)) {
             return;
         }
-        if let Some(ending) = state.ending.take() {
+        if let Some(ending) = state.fate.ending.take() {
             return self.agent_ended(name, ending);
         }
         let (attempts, since) = match &state.agent {
@@ -296,12 +306,20 @@ impl Session {
     /// A deployment came to nothing: what was to start then does not. The notice says so in place of one of its own.
     fn no_start_after(&mut self, name: &NodeName, notice: Notice) -> Notice {
         let now = self.now;
-        let Some(state) = self.nodes.get_mut(name).filter(|state| state.pending != Pending::Nothing) else {
-            return notice;
+        let Some(state) = self.nodes.get_mut(name) else { return notice };
+        // One that ran goes on to be wanted: its Job may bring it back.
+        let watch = state.seen.watch.is_wanted() && matches!(state.agent, Agent::Failed(_));
+        let capture = std::mem::take(&mut state.pending) != Pending::Nothing;
+        if watch {
+            state.seen.watch.wanted = None;
+        }
+        let what = match (capture, watch) {
+            (false, false) => return notice,
+            (true, _) => "no capture on",
+            (false, true) => "no watching of",
         };
-        state.pending = Pending::Nothing;
-        state.note(now, "pending capture cancelled");
-        let notice = Notice { headline: format!("no capture on {name}: {}", notice.headline), ..notice };
+        state.note(now, if capture { "pending capture cancelled" } else { "pending watching cancelled" });
+        let notice = Notice { headline: format!("{what} {name}: {}", notice.headline), ..notice };
         state.refusal = Some(notice.clone());
         notice
     }

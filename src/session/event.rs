@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use nodewatch_protocol::{CaptureFile, CaptureSpec, ReportState, Request, Response, RingList, UnixMillis};
+use nodewatch_protocol::{CaptureFile, CaptureSpec, ReportState, Request, Response, RingList, UnixMillis, WatchSpec};
 use nodewatch_report::Event as ReportEvent;
 use serde::{Deserialize, Serialize};
 
@@ -171,6 +171,8 @@ pub enum Event {
     Resolved(Vec<NodeName>, CaptureSpec, Result<CaptureSpec, Notice>),
     /// Somebody outside the screens asks an agent something.
     Asked(NodeName, Request),
+    /// Watch these nodes, and those that join where all are meant; asked outside the screens.
+    Watch(Vec<NodeName>, WatchSpec),
     /// End every capture, asked outside the screens.
     StopCaptures,
     /// The clock on the laptop's wall was set: it is that far ahead of the steady one, in milliseconds.

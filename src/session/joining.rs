@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nodewatch_protocol::{CaptureSpec, Orders, UnixMillis};
+use nodewatch_protocol::{CaptureSpec, Orders, UnixMillis, WatchSpec};
 
 use super::{
     Effect, Listing, Permission, Session,
@@ -70,6 +70,8 @@ pub struct Joining {
     joined: BTreeMap<NodeName, Stage>,
     /// The capture that all nodes were given, and when.
     capture: Option<(CaptureSpec, UnixMillis)>,
+    /// What is watched on all nodes.
+    watch: Option<WatchSpec>,
 }
 
 impl Joining {
@@ -174,6 +176,31 @@ impl Session {
         }
     }
 
+    /// Nodes are watched: where that is all of them, later nodes are too.
+    pub(super) fn watched_on(&mut self, names: &[NodeName], spec: &WatchSpec) {
+        let passed = |state: &NodeState| {
+            let ended = matches!(state.agent, Agent::Failed(_) | Agent::Ended(_));
+            ended || state.seen.watch.is_wanted() || state.node.cannot_run().is_some()
+        };
+        if self.are_all(names, passed) {
+            self.watched_everywhere(spec);
+        }
+    }
+
+    /// All nodes that are up are watched.
+    pub(super) fn watched_everywhere(&mut self, spec: &WatchSpec) {
+        if self.joining.wanted {
+            self.joining.watch = Some(spec.clone());
+        }
+    }
+
+    /// Nodes are watched no more: where that is all of them, later nodes are not either.
+    pub(super) fn watches_stopped(&mut self, names: &[NodeName]) {
+        if self.are_all(names, |state| !state.seen.watch.is_wanted()) {
+            self.joining.watch = None;
+        }
+    }
+
     /// Gives nodes that have joined what the others have.
     pub(super) fn serve_joined(&mut self) -> Vec<Effect> {
         if !self.joining.wanted || self.listing == Listing::Loading {
@@ -185,6 +212,7 @@ impl Session {
         }
         let mut deploy = Vec::new();
         let mut capture = Vec::new();
+        let mut watch = Vec::new();
         for name in self.joining.joined.keys().cloned().collect::<Vec<_>>() {
             let Some(before) = self.joining.joined.get(&name).cloned() else { continue };
             let Some(state) = self.nodes.get(&name) else { continue };
@@ -195,6 +223,9 @@ impl Session {
             }
             if stage == Stage::Settled && before != stage && !state.is_capturing() && state.asked == Asked::Nothing {
                 capture.push(name.clone());
+            }
+            if stage == Stage::Settled && before != stage {
+                watch.push(name.clone());
             }
             if stage.text() != before.text() && stage != Stage::Settled {
                 self.tell_joined(&name, &stage);
@@ -209,6 +240,9 @@ impl Session {
             && self.nodes.values().any(runs)
         {
             effects.extend(self.begin_captures(&capture, &spec, Running::Stays));
+        }
+        if let Some(spec) = self.joining.watch.clone().filter(|_| !watch.is_empty()) {
+            effects.extend(self.watch(&watch, &spec));
         }
         effects
     }

@@ -32,6 +32,7 @@ mod summary;
 pub mod targets;
 mod terms;
 mod update;
+mod watching;
 mod wishes;
 mod work;
 
@@ -144,8 +145,6 @@ pub struct Session {
     pub joining: Joining,
     /// What is captured whichever nodes it is on.
     pub aim: Option<Aim>,
-    /// Nodes whose captures are followed in the viewer as soon as they run.
-    to_follow: BTreeSet<NodeName>,
     /// How several nodes' packets are shown.
     pub showing: Showing,
     /// What moves, and what S3 has.
@@ -214,7 +213,6 @@ impl Session {
             marks: BTreeSet::new(),
             joining: Joining::default(),
             aim: None,
-            to_follow: BTreeSet::new(),
             showing: Showing::default(),
             transfers: Transfers { homing: terms.files.bring_home, ..Transfers::default() },
             ports: Ports::default(),

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use nodewatch_protocol::{CaptureAbility, CaptureSpec, Request};
+use nodewatch_protocol::{CaptureAbility, CaptureSpec, Request, WatchSpec};
 
 use super::{
     Effect, Session,
@@ -33,6 +33,13 @@ pub enum Goal {
         spec: Box<CaptureSpec>,
         /// What becomes of captures that run there.
         running: Running,
+    },
+    /// Watching these nodes, of which some may have an agent already.
+    Watch {
+        /// All nodes that are to be watched.
+        on: Vec<NodeName>,
+        /// What of them.
+        spec: Box<WatchSpec>,
     },
 }
 
@@ -253,7 +260,7 @@ impl Session {
                 state.pending = Pending::Nothing;
                 state.note(now, "capture cancelled before it started");
             }
-            self.to_follow.remove(name);
+            self.showing.to_follow.remove(name);
         }
         self.captures_stopped(names);
         let what = match names {
@@ -267,16 +274,19 @@ impl Session {
     /// Nothing starts any more: the session is being left.
     pub(super) fn drop_pending(&mut self) {
         let now = self.now;
-        self.to_follow.clear();
+        self.showing.to_follow.clear();
         for state in self.nodes.values_mut().filter(|state| state.is_to_start()) {
             state.pending = Pending::Nothing;
             state.note(now, "pending capture cancelled: leaving the session");
+        }
+        for state in self.nodes.values_mut().filter(|state| state.is_to_watch()) {
+            state.seen.watch.wanted = None;
         }
     }
 
     /// The captures of these nodes are followed in the viewer, once each of them runs or never will.
     pub(crate) fn follow_once_they_run(&mut self, names: BTreeSet<NodeName>) {
-        self.to_follow = names;
+        self.showing.to_follow = names;
     }
 
     /// Follows captures that were started to be followed, once each of them runs or never will.
@@ -284,10 +294,10 @@ impl Session {
         let starting = |name: &NodeName| {
             self.nodes.get(name).is_some_and(|state| state.is_to_start() || state.asked == Asked::Start)
         };
-        if self.to_follow.is_empty() || self.to_follow.iter().any(starting) {
+        if self.showing.to_follow.is_empty() || self.showing.to_follow.iter().any(starting) {
             return Vec::new();
         }
-        let names = std::mem::take(&mut self.to_follow);
+        let names = std::mem::take(&mut self.showing.to_follow);
         let runs = |name: &NodeName| {
             self.nodes.get(name).is_some_and(|state| state.agent.has_tunnel() && state.is_capturing())
         };

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nodewatch_protocol::{ExpectedPorts, ReportPlan, ReportState, Request, Retention, UnixMillis};
-use nodewatch_report::{Occasion, Report, Stream};
+use nodewatch_report::{Occasion, Report, Seen, Stream, Watched};
 
 use super::{
     Effect, Event, Session,
@@ -143,9 +143,10 @@ impl Session {
         let reporting = &mut self.nodes.get_mut(name)?.reporting;
         let interval = settings.interval_seconds.into();
         let occasion = Occasion::due(&mut reporting.schedule, interval, moment, &mut reporting.errors)?;
+        let seen = self.nodes.get_mut(name)?.seen_since_report();
         let plan = self.plan_of(name, settings);
         let open = self.nodes.get(name)?.open_ports().map(|row| (row.port, self.wall(row.since)));
-        Some(Effect::Report(name.clone(), Report::of(&plan, open, occasion).event()))
+        Some(Effect::Report(name.clone(), Report::of(&plan, open, occasion).with(seen).event()))
     }
 
     fn tell_plan(&mut self, name: &NodeName, settings: &LogsSettings) -> Option<Effect> {
@@ -191,6 +192,23 @@ impl Session {
             excluded: self.terms.exclude.clone().and(&self.ports.left_out).into_rules(),
             expectations,
         }
+    }
+}
+
+impl NodeState {
+    /// What was seen of its packets, and which of its kernel's counters rose, since the last report.
+    fn seen_since_report(&mut self) -> Seen {
+        let watch = &self.seen.watch;
+        let all = &watch.all;
+        let sums = Watched {
+            failed: all.failed,
+            delayed: all.delayed,
+            retransmitted: all.retransmitted,
+            dns_unanswered: all.dns_unanswered,
+        };
+        let watched = watch.heard().filter(|_| self.is_watching()).map(|(since, _)| (since, sums));
+        let counters = self.seen.signals.series.values().filter(|series| series.info().is_counter());
+        self.reporting.seen.since(watched, counters.map(|series| (series.info().name, series.total)))
     }
 }
 

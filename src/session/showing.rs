@@ -2,6 +2,8 @@
 //!
 //! Owns the choice, which holds for the whole session. Pure.
 
+use std::collections::BTreeSet;
+
 use super::{Effect, Session};
 use crate::model::{NodeName, Sides};
 
@@ -12,6 +14,8 @@ pub struct Showing {
     answer: Option<Sides>,
     /// Nodes whose captures wait for an answer.
     pub asked: Vec<NodeName>,
+    /// Nodes whose captures are followed in the viewer as soon as they run.
+    pub(super) to_follow: BTreeSet<NodeName>,
 }
 
 impl Session {

@@ -96,7 +96,7 @@ impl Aim {
 }
 
 /// Packets that are the user's, and from or to one of these addresses.
-fn narrowed(filter: Option<&str>, addresses: &BTreeSet<IpAddr>) -> Option<String> {
+pub fn narrowed(filter: Option<&str>, addresses: &BTreeSet<IpAddr>) -> Option<String> {
     let hosts: Vec<String> = addresses.iter().map(|address| format!("host {address}")).collect();
     let hosts = hosts.join(" or ");
     match filter.map(str::trim).filter(|filter| !filter.is_empty()) {

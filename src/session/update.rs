@@ -50,14 +50,13 @@ impl Session {
             event @ (Event::Expected(..) | Event::Reports(_) | Event::Alarms(_)) => self.report_event(event),
             Event::Removed(group, outcome) => self.removed(group, &outcome),
             Event::Removal(removal) => {
-                if let Removal::Gone(_) = removal {
-                    self.life.last_gone = Some(self.now);
-                }
+                self.note_gone(&removal);
                 self.removal(removal)
             }
             Event::StoodIn(outcome) => self.stood_in(outcome),
             Event::Attach { began, ends, stood_in } => self.attach(began, ends, stood_in),
             Event::StopCaptures => self.stop_all_captures(),
+            Event::Watch(names, spec) => self.watch_asked_for(&names, &spec),
             Event::Observe => vec![Effect::Attach],
             Event::Asked(name, request) => self.asked(name, request),
             Event::ClockSet(ahead) => self.clock_set(ahead),
@@ -123,6 +122,12 @@ impl Session {
         }
     }
 
+    fn note_gone(&mut self, removal: &Removal) {
+        if let Removal::Gone(_) = removal {
+            self.life.last_gone = Some(self.now);
+        }
+    }
+
     fn attach(&mut self, began: UnixMillis, ends: Option<UnixMillis>, stood_in: bool) -> Vec<Effect> {
         self.joining.stood_in = stood_in;
         self.life.attached = Some(self.now);
@@ -153,6 +158,7 @@ impl Session {
         effects.extend(self.alarms_due());
         effects.extend(self.grants_due());
         effects.extend(self.serve_joined());
+        effects.extend(self.watches_due());
         effects.extend(self.follow_targets());
         effects.extend(self.homing_due());
         effects.extend(self.acts_due());
@@ -185,6 +191,9 @@ impl Session {
                 return;
             }
         }
+        if let Request::Watch(spec) = request {
+            return self.watch_answered(name, spec.is_some(), response);
+        }
         let Some(state) = self.nodes.get_mut(name) else { return };
         let (refused, unanswered) = match request {
             Request::StartCapture(_) => ("did not start a capture", "may not have started a capture"),
@@ -195,11 +204,11 @@ impl Session {
             Request::RemoveFile { .. } => ("did not remove a file", "may not have removed a file"),
             Request::Probe(_) => ("did not probe a port", "may not have probed a port"),
             Request::Report(_) => ("rejected the report settings", "may have missed the report settings"),
-            Request::Watch(Some(_)) => ("did not begin to watch", "may not have begun to watch"),
-            Request::Watch(None) => ("did not stop watching", "may not have stopped watching"),
-            Request::Fetched { .. } | Request::Checksum { .. } | Request::Heartbeat | Request::Goodbye => {
-                ("did not answer", "may not have answered")
-            }
+            Request::Fetched { .. }
+            | Request::Checksum { .. }
+            | Request::Heartbeat
+            | Request::Goodbye
+            | Request::Watch(_) => ("did not answer", "may not have answered"),
         };
         let notice = match response {
             Some(Response::Refused(refusal)) => {

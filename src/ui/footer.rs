@@ -73,8 +73,7 @@ pub(super) fn message(app: &App, area: Rect, theme: &Theme) -> Vec<Line<'static>
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
     let scope = app.scope();
     // A dialog names its own keys.
-    let screens = [Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Pods, Scope::Signals];
-    if !screens.contains(&scope) {
+    if matches!(scope, Scope::Text | Scope::Dialog | Scope::Reading) {
         return;
     }
     let hints = app.hints().into_iter();

@@ -13,6 +13,9 @@ use crate::{
     session::{Permission, node::NodeState},
 };
 
+/// From this width on it says how many nodes are watched, which the rows say too.
+const ROOM_FOR_WATCHED: u16 = 100;
+
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) {
     // The context is always there, and looks different where something is at stake.
     let (place, guard) = match app.session.permission {
@@ -40,6 +43,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) 
         let (live, all) = app.session.agents();
         let style = if live < all { theme.warn } else { theme.good };
         spans.push(Span::styled(format!("  agents {live}/{all} live"), style));
+    }
+    let watched = app.session.nodes.values().filter(|state| state.is_watching()).count();
+    if watched > 0 && area.width >= ROOM_FOR_WATCHED {
+        spans.push(Span::styled(format!("  watching {watched}"), theme.good));
     }
     if app.session.terms.storage.is_some() {
         let trouble = app.session.nodes.values().any(|state| state.delivery_trouble().is_some());

@@ -12,6 +12,7 @@
 //! footer       keys
 //! ```
 
+mod connections;
 mod dialogs;
 mod events;
 mod files;
@@ -43,6 +44,7 @@ use crate::screens::{App, Layer, Screen, View};
 const TEXT_FILTER_HINT: &str = "regex, !regex, node:name, text:word, place:S3";
 const FILTER_HINT: &str = "regex, !regex, address, pod:NAME, svc:NAME, zone:1a, -l label=value";
 const PORT_FILTER_HINT: &str = "regex, !regex, port:22, class:unexpected, scope:all, device:, node:, owner:";
+const PAIR_FILTER_HINT: &str = "regex, !regex, from:, to:, node:, port:443, service:dns, symptom:refused";
 const SIGNAL_FILTER_HINT: &str = "regex, !regex, name:conntrack, source:snmp, unit:packets";
 /// Below this many rows the list has the screen for itself.
 const ROOM_FOR_DETAIL: u16 = 16;
@@ -89,6 +91,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: &Theme) -> Hits {
         Screen::Pods => pods::draw(frame, middle, app, theme, &mut hits),
         Screen::Tail => tail::draw(frame, middle, app, theme),
         Screen::Signals => signals::draw(frame, middle, app, theme, &mut hits),
+        Screen::Connections => connections::draw(frame, middle, app, theme, &mut hits),
     }
     footer::draw(frame, bottom, app, theme);
     let first_line = app.top().and_then(|layer| draw_layer(frame, (area, bottom), app, layer, theme));
@@ -123,6 +126,7 @@ fn draw_layer(
             footer::draw_input(frame, bottom, ":", &line.input, line.error.as_deref(), &app.command_hint(), theme);
         }
         Layer::Signal(view) => dialogs::signal::draw(frame, area, app, *view, theme),
+        Layer::Connection(view) => return dialogs::connection::draw(frame, area, app, view, theme),
         Layer::Form(form) => dialogs::form::draw(frame, area, app, form, theme),
         Layer::Typed(typed) => {
             dialogs::typed::draw(frame, area, typed, app.session.joining.is_wanted(), theme);
@@ -156,10 +160,12 @@ fn filter_hint(app: &App) -> &'static str {
             View::Files => "regex, !regex, file:name, place:S3",
             View::Events | View::Capture => "regex, !regex, text:word",
             View::Signals => "regex, !regex, name:conntrack, item:eth0, source:snmp",
+            View::Connections => PAIR_FILTER_HINT,
         },
         Screen::Ports => PORT_FILTER_HINT,
         Screen::Pods => "regex, !regex, pod:name, node:name, address:10.1.2.3, phase:pending",
         Screen::Signals => SIGNAL_FILTER_HINT,
+        Screen::Connections => PAIR_FILTER_HINT,
         Screen::Files | Screen::Events | Screen::Tail => TEXT_FILTER_HINT,
     }
 }

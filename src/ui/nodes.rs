@@ -13,6 +13,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{
     Hits, Theme,
+    connections::share_text,
     widgets::{crumbs, cursor_row, first_shown, fit, fit_right, short_name, sparkline, width_of, wrapped},
 };
 use crate::{
@@ -47,6 +48,9 @@ enum Column {
     Packets,
     Bits,
     Drops,
+    Failed,
+    Delayed,
+    Again,
     Spark,
 }
 
@@ -73,6 +77,14 @@ const WIDE: [(Column, &str, usize, bool, u8); 3] = [
     (Column::Version, "VERSION", 12, false, 5),
     (Column::Instance, "INSTANCE", 19, false, 6),
 ];
+/// What was seen where packets are watched, in the wide list too. What is not as it should be stands on narrow screens.
+const WATCHED: [(Column, &str, usize, bool, u8); 3] = [
+    (Column::Failed, "FAILED", 6, true, 4),
+    (Column::Delayed, "DELAYED", 7, true, 5),
+    (Column::Again, "RETR%", 5, true, 6),
+];
+/// From so many thousandths of segments on it is worth a column that they are sent again.
+const MANY_AGAIN: u64 = 10;
 /// What the wide columns' priorities are behind where nobody has asked for them.
 const SPARE: u8 = 20;
 
@@ -91,11 +103,13 @@ fn columns(
         column.4 += if layout.wide { 0 } else { SPARE };
         column
     };
+    let end = chosen.len() - 1;
+    chosen.splice(end..end, WATCHED.map(spare));
     chosen.splice(1..1, WIDE.map(spare));
     chosen.retain(|column| !empty.contains(&column.0));
     for column in chosen.iter_mut().filter(|column| urgent.contains(&column.0)) {
         // Of the same as a node's status, and behind it.
-        column.4 = u8::from(column.0 == Column::Drops);
+        column.4 = u8::from(column.0 != Column::Changes);
     }
     for column in &mut chosen {
         let needed = wider.iter().filter(|(wider, _)| *wider == column.0).map(|(_, needed)| *needed).max();
@@ -133,7 +147,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
     let flaps = shown.iter().any(|state| state.worst_flap(app.session.now).is_some());
     // In the wide list somebody has asked for other columns.
     let drops = !app.layout.wide && shown.iter().any(|state| has_dropped(state));
-    let urgent = [flaps.then_some(Column::Changes), drops.then_some(Column::Drops)];
+    let mut urgent = vec![flaps.then_some(Column::Changes), drops.then_some(Column::Drops)];
+    urgent.extend(seen_wrong(app, &shown));
     let urgent: Vec<Column> = urgent.into_iter().flatten().collect();
     let mut columns = columns(width, longest + 1, app.layout, &wider, &empty_columns(&shown), &urgent);
     let fixed: usize = columns.iter().map(|column| column.2 + 1).sum();
@@ -170,10 +185,27 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
     frame.render_widget(Paragraph::new(lines), area);
 }
 
+/// Columns of what went wrong in the last minute on some node that is watched.
+fn seen_wrong(app: &App, shown: &[&NodeState]) -> [Option<Column>; 3] {
+    let mut wrong = [false; 3];
+    for state in shown.iter().filter(|state| state.seen.watch.heard().is_some()) {
+        let recent = state.seen.watch.recent(app.session.now);
+        wrong[0] |= recent.failed > 0;
+        wrong[1] |= recent.delayed > 0;
+        wrong[2] |= recent.retransmitted_share().is_some_and(|share| share >= MANY_AGAIN);
+    }
+    let columns = [Column::Failed, Column::Delayed, Column::Again];
+    std::array::from_fn(|at| (wrong[at] && !app.layout.wide).then_some(columns[at]))
+}
+
 /// Columns that no node has anything for.
 fn empty_columns(shown: &[&NodeState]) -> Vec<Column> {
     let without = |of: fn(&Node) -> bool, column| (!shown.iter().any(|state| of(&state.node))).then_some(column);
+    let unwatched = !shown.iter().any(|state| state.seen.watch.heard().is_some());
     [
+        unwatched.then_some(Column::Failed),
+        unwatched.then_some(Column::Delayed),
+        unwatched.then_some(Column::Again),
         without(|node| node.zone.is_some(), Column::Zone),
         without(|node| node.instance_type.is_some(), Column::Type),
         without(|node| node.version.is_some(), Column::Version),
@@ -252,7 +284,7 @@ fn row(
     let mut spans = vec![
         Span::styled(if at_cursor { theme.symbols.cursor } else { " " }, theme.accent),
         Span::styled(if marked { theme.symbols.mark } else { " " }, theme.warn),
-        Span::raw(" "),
+        watched(state, theme),
         Span::styled(
             fit(&short_name(&state.node.name, name_width), name_width),
             match (marked, unable) {
@@ -307,6 +339,34 @@ fn cell(app: &App, state: &NodeState, column: Column, width: usize, theme: &Them
             (sparkline(state.counts.rates.iter().map(|sample| sample.packets), width, theme), theme.accent)
         }
         Column::Packets | Column::Bits | Column::Spark => plain(String::new()),
+        Column::Failed | Column::Delayed | Column::Again => seen(app, state, column, theme),
+    }
+}
+
+/// That its packets are watched, or are to be.
+fn watched(state: &NodeState, theme: &Theme) -> Span<'static> {
+    match (state.is_watching(), state.is_to_watch()) {
+        (true, _) if state.agent.has_tunnel() => Span::styled("W", theme.good),
+        (true, _) => Span::styled("W", theme.dim),
+        (false, true) => Span::styled("w", theme.accent),
+        (false, false) => Span::raw(" "),
+    }
+}
+
+/// What was seen of its packets in the last minute.
+fn seen(app: &App, state: &NodeState, column: Column, theme: &Theme) -> (String, Style) {
+    let watch = &state.seen.watch;
+    let recent = watch.recent(app.session.now);
+    let number = |amount: u32, bad: Style| match (amount, state.is_watching()) {
+        (0, true) => ("0".to_owned(), theme.dim),
+        (0, false) => (String::new(), theme.dim),
+        (some, _) => (count(some.into()), bad),
+    };
+    match (column, recent.retransmitted_share()) {
+        (Column::Failed, _) => number(recent.failed, theme.bad),
+        (Column::Delayed, _) => number(recent.delayed, theme.warn),
+        (_, Some(share)) => (share_text(share), if share >= MANY_AGAIN { theme.warn } else { theme.plain }),
+        (_, None) => (String::new(), theme.dim),
     }
 }
 
@@ -398,7 +458,7 @@ mod tests {
     fn columns_go_by_priority_and_the_agent_goes_last() {
         let narrow = Layout::default();
         let of = |width| columns(width, NAME_AT_LEAST, narrow, &[], &[], &[]);
-        assert_eq!(of(250).len(), COLUMNS.len() + WIDE.len(), "room for all is used");
+        assert_eq!(of(250).len(), COLUMNS.len() + WIDE.len() + WATCHED.len(), "room for all is used");
         assert_eq!(columns(250, 160, narrow, &[], &[], &[]).len(), COLUMNS.len(), "but a name comes first");
         assert!(of(80).iter().all(|column| column.0 != Column::Spark && column.0 != Column::Zone));
         assert!(of(80).iter().any(|column| column.0 == Column::Drops));

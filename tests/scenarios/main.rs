@@ -19,6 +19,7 @@ mod small;
 mod starts;
 mod targets;
 mod views;
+mod watch;
 
 use nodewatch_protocol::{
     AgentFacts, CaptureAbility, CaptureSpec, CaptureState, FileState, Hello, PortChange, PortsKind, Request, Response,

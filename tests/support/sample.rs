@@ -6,7 +6,9 @@ use std::{collections::BTreeMap, time::Duration};
 use nodewatch_protocol::{
     AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Delivery, Dropped, Endpoint, FileState,
     Flow, Hello, MissingSource, Mix, OwnersUpdate, PortOwner, PortProtocol, PortsKind, PortsUpdate, ReportState,
-    Retention, RingState, Share, SignalSeries, SignalsUpdate, SinkState, Statistics, Transport, Update, Window,
+    Retention, RingState, Role, SamplePacket, Service, Share, SignalSeries, SignalsUpdate, SinkState, Spread,
+    Statistics, Symptom, SymptomCount, Symptoms, Transport, Tunnel, Update, WatchSpec, WatchState, WatchedInterface,
+    WatchedPair, Window,
 };
 use nodewatch_tui::{
     model::{
@@ -236,6 +238,75 @@ fn signals(item: &str, steps: u64) -> Vec<Update> {
         ..SignalsUpdate::default()
     };
     std::iter::once(whole).chain((0..steps).map(step)).map(Update::Signals).collect()
+}
+
+/// A pair of ends as an agent tells it, on its first interface.
+pub fn pair(from: &str, to: &str, port: u16, symptoms: &[(Symptom, u32)]) -> WatchedPair {
+    WatchedPair {
+        source: from.parse().expect("an address"),
+        destination: to.parse().expect("an address"),
+        port,
+        service: if port == 53 { Service::Dns } else { Service::Tcp },
+        interface: 0,
+        tunnel: None,
+        packets: [400, 380],
+        bytes: [40_000, 900_000],
+        attempts: 12,
+        answered: 11,
+        lookups: 0,
+        symptoms: symptoms.iter().map(|(symptom, count)| SymptomCount(*symptom, *count, 0)).collect(),
+        stalled_millis: [0, 0],
+        idle_millis: 0,
+        mtu: None,
+        told_by: None,
+        hops_left: None,
+        answers: Some(Spread { count: 11, p50: 840, p99: 12_400 }),
+        round_trips: Some(Spread { count: 300, p50: 1_210, p99: 48_000 }),
+    }
+}
+
+/// What was seen in a second at two interfaces, the first of the node and the other one of a pod.
+pub fn symptoms(interface: &str, pairs: Vec<WatchedPair>) -> Symptoms {
+    let seen = |name: &str, role| WatchedInterface { name: name.into(), role, packets: 900, dropped: 0, skipped: 0 };
+    Symptoms {
+        at: NOW,
+        millis: 1000,
+        interfaces: vec![seen(interface, Role::Node), seen("veth1a2b", Role::Pod)],
+        connections: 40,
+        pairs,
+        ..Symptoms::default()
+    }
+}
+
+/// An agent that watches.
+pub fn on() -> Update {
+    Update::Watch(WatchState::On { since: NOW, spec: WatchSpec::default() })
+}
+
+/// A SYN that shows a symptom of the second's first pair.
+pub fn sample_of(symptom: Symptom) -> SamplePacket {
+    let syn = "0202020202020a0a0a0a0a0a0800\
+               4500003c1c4640004006b1e60a00010c0a000309\
+               a0f801bb00000001000000005002fa0000000000";
+    SamplePacket { pair: 0, symptom, at: NOW as i64 * 1_000_000, link_type: 1, length: 74, headers: syn.into() }
+}
+
+/// The app with signals, two of whose nodes are watched, and a third one's agent is on its way.
+pub fn watching() -> App {
+    let mut app = counting();
+    let names: Vec<_> = app.session.nodes.keys().cloned().collect();
+    let refused = pair("10.0.1.12", "10.0.3.9", 443, &[(Symptom::Refused, 3), (Symptom::Retransmission, 9)]);
+    let delayed = WatchedPair { interface: 1, ..pair("10.0.1.12", "2001:db8::53", 53, &[(Symptom::DnsLate, 2)]) };
+    let mut told = symptoms("eth0", vec![refused, delayed, pair("10.0.1.40", "10.0.1.12", 8080, &[])]);
+    told.samples = vec![sample_of(Symptom::Refused)];
+    told.unlisted.pairs = 3;
+    let hostile = pair("10.9.9.9", "10.0.1.12", 22, &[(Symptom::Delayed, 1)]);
+    let hostile = WatchedPair { tunnel: Some(Tunnel::Vxlan), ..hostile };
+    for (name, told) in [(&names[0], told), (&names[2], symptoms("ev\u{1b}[2Jil", vec![hostile]))] {
+        feed(&mut app, [tunnel(&name.0, on()), tunnel(&name.0, Update::Symptoms(Box::new(told)))]);
+    }
+    app.session.notices.clear();
+    app
 }
 
 /// The reporting app, with signals of three nodes.

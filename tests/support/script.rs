@@ -14,7 +14,7 @@ use futures::{
 use nodewatch_protocol::{
     AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Delivery, Dropped, FileState,
     FromAgent, Hello, Lines, PortsKind, PortsUpdate, Probe, ProbeOutcome, Probed, Request, Response, RingState,
-    SinkState, StopReason, ToAgent, Update, decode, encode,
+    SinkState, StopReason, ToAgent, Update, WatchSpec, WatchState, decode, encode,
 };
 use nodewatch_tui::{
     agents::site::{Bulk, FilePart, OpenError, Site, StreamFrom, Tunnel},
@@ -85,6 +85,11 @@ impl Script {
     /// What a node's agent was asked to capture, in order.
     pub fn captures(&self, node: &str) -> Vec<CaptureSpec> {
         self.agents[&node.into()].lock().specs.clone()
+    }
+
+    /// What a node's agent was asked to watch, in order; `None` is nothing any more.
+    pub fn watches(&self, node: &str) -> Vec<Option<WatchSpec>> {
+        self.agents[&node.into()].lock().watches.clone()
     }
 
     /// The laptop has slept: what was open is dead, and nobody has said so.
@@ -159,6 +164,9 @@ struct State {
     started: u64,
     /// What it was asked to capture.
     specs: Vec<CaptureSpec>,
+    watch: WatchState,
+    /// What it was asked to watch.
+    watches: Vec<Option<WatchSpec>>,
 }
 
 impl Agent {
@@ -172,6 +180,8 @@ impl Agent {
             deadline: None,
             started: BEGIN,
             specs: Vec::new(),
+            watch: WatchState::Off,
+            watches: Vec::new(),
         };
         let (changed, gone) = (watch::Sender::new(0), watch::Sender::new(false));
         Self { name: name.clone(), began, state: Mutex::new(state), changed, gone, slept }
@@ -270,6 +280,13 @@ impl Agent {
                 drop(state);
                 self.stop(StopReason::Asked);
             }
+            Request::Watch(spec) => {
+                let since = now(self.began);
+                state.watch = spec.clone().map_or(WatchState::Off, |spec| WatchState::On { since, spec });
+                state.watches.push(spec);
+                drop(state);
+                self.tell();
+            }
             Request::Fetched { file } => {
                 for known in state.files.iter_mut().filter(|known| known.name == file) {
                     known.fetched = true;
@@ -313,7 +330,8 @@ impl Agent {
     fn updates(&self) -> Vec<Update> {
         let state = self.lock();
         let ring = RingState { discarded: state.discarded, sink: SinkState::Ring, ..RingState::default() };
-        vec![Update::Ring(ring), Update::Files(state.files.clone()), Update::Capture(state.capture.clone())]
+        let files = Update::Files(state.files.clone());
+        vec![Update::Ring(ring), files, Update::Capture(state.capture.clone()), Update::Watch(state.watch.clone())]
     }
 
     fn picture(&self) -> Vec<Update> {
@@ -422,6 +440,7 @@ impl Site for Script {
                 sleep(Duration::from_secs(60)).await;
                 let mut state = another.lock();
                 (state.files, state.capture, state.started) = (Vec::new(), CaptureState::Idle, now(another.began));
+                state.watch = WatchState::Off;
                 drop(state);
                 another.gone.send_replace(false);
                 (third, DeployProgress::Running)

@@ -399,7 +399,7 @@ pub struct Flow {
 }
 
 /// A way to carry packets inside packets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tunnel {
     /// VXLAN.

@@ -9,7 +9,7 @@ use nodewatch_ports::{Expected, ListedPortFields, PortClass, PortKey, contains};
 use nodewatch_protocol::{Port, ReportPlan, UnixMillis};
 use serde_json::{Value, json};
 
-use crate::{limits::MAX_EVENT_BYTES, schedule::Occasion};
+use crate::{limits::MAX_EVENT_BYTES, schedule::Occasion, seen::Seen};
 
 /// The metrics' namespace.
 pub const NAMESPACE: &str = "nodewatch";
@@ -51,6 +51,8 @@ pub struct Report<'a> {
     pub unexpected: Option<usize>,
     /// What failed on the node since the last report.
     pub agent_errors: u64,
+    /// What else happened there since then.
+    pub seen: Seen,
 }
 
 /// A report as it is sent.
@@ -92,7 +94,14 @@ impl<'a> Report<'a> {
             ports,
             excluded,
             agent_errors: occasion.agent_errors,
+            seen: Seen::default(),
         }
+    }
+
+    /// With what else happened on the node since the last report.
+    #[must_use]
+    pub fn with(self, seen: Seen) -> Self {
+        Self { seen, ..self }
     }
 
     /// The events. All of a report's have its time, session and sequence; metrics are in the first alone, so that they count once.
@@ -168,6 +177,8 @@ impl<'a> Report<'a> {
         let metrics: Vec<Value> = METRICS
             .iter()
             .filter(|&&name| name != "UnexpectedPorts" || self.unexpected.is_some())
+            .copied()
+            .chain(self.seen.metrics().map(|(name, _)| name))
             .map(|name| json!({"Name": name, "Unit": "Count"}))
             .collect();
         // The node's own metrics, and the whole cluster's, for an alarm that need not name every node.
@@ -184,6 +195,9 @@ impl<'a> Report<'a> {
         value["excluded"] = json!(self.excluded);
         if let Some(unexpected) = self.unexpected {
             value["UnexpectedPorts"] = json!(unexpected);
+        }
+        for (name, count) in self.seen.metrics() {
+            value[name] = json!(count);
         }
     }
 }
@@ -208,6 +222,7 @@ mod tests {
             excluded: 2,
             unexpected,
             agent_errors: 0,
+            seen: Seen::default(),
         }
     }
 
@@ -219,7 +234,13 @@ mod tests {
 
     #[test]
     fn every_metric_that_is_named_is_in_the_event_as_a_number_and_every_dimension_as_a_text() {
-        for report in [report(&["tcp 0.0.0.0:22", "udp6 [::1]:53"], Some(1)), report(&[], None)] {
+        let seen = Seen {
+            watched: Some(crate::Watched { failed: 4, ..crate::Watched::default() }),
+            moved: [("ConntrackDrop".to_owned(), 7)].into(),
+        };
+        let watched = report(&[], None).with(seen);
+        assert_eq!((&read(&watched)["FailedAttempts"], &read(&watched)["ConntrackDrop"]), (&json!(4), &json!(7)));
+        for report in [report(&["tcp 0.0.0.0:22", "udp6 [::1]:53"], Some(1)), report(&[], None), watched] {
             let event = read(&report);
             let directive = &event["_aws"]["CloudWatchMetrics"][0];
             for metric in directive["Metrics"].as_array().expect("metrics") {

@@ -75,17 +75,46 @@ const PORTS: &[Scope] = &[Scope::Ports];
 const DIALOG: &[Scope] = &[Scope::Dialog];
 const TEXT: &[Scope] = &[Scope::Text];
 const SCROLLED: &[Scope] = &[Scope::List, Scope::Files, Scope::Ports, Scope::Signals];
-const TABLES: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Pods, Scope::Signals];
+const TABLES: &[Scope] =
+    &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Pods, Scope::Signals, Scope::Connections];
 const CAPTURING: &[Scope] = &[Scope::List, Scope::Node, Scope::Pods];
-const SCREENS: &[Scope] =
-    &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Pods, Scope::Signals];
+const SCREENS: &[Scope] = &[
+    Scope::List,
+    Scope::Node,
+    Scope::Files,
+    Scope::Ports,
+    Scope::Events,
+    Scope::Pods,
+    Scope::Signals,
+    Scope::Connections,
+];
+const WATCHING: &[Scope] = &[Scope::List, Scope::Node, Scope::Pods, Scope::Connections];
 const COUNTED: &[Scope] = &[Scope::List, Scope::Node, Scope::Files];
-const COUNTED_AND_SIGNALS: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Signals];
+const COUNTED_AND_PAIRS: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Connections];
+const COUNTED_SIGNALS_PAIRS: &[Scope] = &[Scope::List, Scope::Node, Scope::Files, Scope::Signals, Scope::Connections];
 const NODE_AND_PORTS: &[Scope] = &[Scope::Node, Scope::Ports];
-const SCREENS_AND_DIALOG: &[Scope] =
-    &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Pods, Scope::Signals, Scope::Dialog];
-const SCREENS_AND_READING: &[Scope] =
-    &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Pods, Scope::Signals, Scope::Reading];
+const SCREENS_AND_DIALOG: &[Scope] = &[
+    Scope::List,
+    Scope::Node,
+    Scope::Files,
+    Scope::Ports,
+    Scope::Events,
+    Scope::Pods,
+    Scope::Signals,
+    Scope::Connections,
+    Scope::Dialog,
+];
+const SCREENS_AND_READING: &[Scope] = &[
+    Scope::List,
+    Scope::Node,
+    Scope::Files,
+    Scope::Ports,
+    Scope::Events,
+    Scope::Pods,
+    Scope::Signals,
+    Scope::Connections,
+    Scope::Reading,
+];
 const MARKED: &[Scope] = &[Scope::List, Scope::Files];
 const MARKED_AND_DIALOG: &[Scope] = &[Scope::List, Scope::Files, Scope::Dialog];
 const WITH_HISTORY: &[Scope] = &[Scope::List, Scope::Node, Scope::Ports];
@@ -99,6 +128,7 @@ const MOVE_AND_DIALOG: &[Scope] = &[
     Scope::Events,
     Scope::Pods,
     Scope::Signals,
+    Scope::Connections,
     Scope::Reading,
     Scope::Dialog,
 ];
@@ -116,13 +146,15 @@ pub const BINDINGS: &[Binding] = table! {
     "deploy" [letter('d')] => Action::Deploy, BROWSE, Capture, "deploy the agent to the selected or marked nodes";
     "capture" [letter('c')] => Action::Capture, CAPTURING, Capture, "start a capture, deploying first; again: stop or cancel it";
     "capture-options" [letter('C')] => Action::CaptureOptions, CAPTURING, Capture, "start a capture with a filter, limits or a flight recorder";
+    "watch" [letter('a')] => Action::Watch, WATCHING, Capture, "analyse packets without a capture, deploying first; again: stop";
     "freeze" [letter('F')] => Action::Freeze, SCREENS_AND_DIALOG, Capture, "save the last seconds of all flight recorders, or the marked";
     "files" [letter('f')] => Action::Files, SCREENS, Files, "all capture files, wherever they are; again: refresh";
     "fetch-all" [letter('s')] => Action::FetchAll, SCREENS, Files, "download all finished files that are nowhere else yet";
     "follow" [letter('w')] => Action::Follow, SCREENS, Capture, "follow captures in Wireshark, live; on a file: open it";
     "tail" [letter('t')] => Action::Tail, SCREENS, Capture, "the last packets of the node, as tcpdump prints them";
-    "ports" [letter('o')] => Action::Ports, &[Scope::List, Scope::Node, Scope::Files, Scope::Events, Scope::Pods, Scope::Signals], Look, "open ports of all nodes";
-    "signals" [letter('i')] => Action::Signals, &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Pods], Look, "signals: what all nodes' kernels count";
+    "ports" [letter('o')] => Action::Ports, &[Scope::List, Scope::Node, Scope::Files, Scope::Events, Scope::Pods, Scope::Signals, Scope::Connections], Look, "open ports of all nodes";
+    "signals" [letter('i')] => Action::Signals, &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Pods, Scope::Connections], Look, "signals: what all nodes' kernels count";
+    "connections" [letter('K')] => Action::Connections, &[Scope::List, Scope::Node, Scope::Files, Scope::Ports, Scope::Events, Scope::Pods, Scope::Signals], Look, "connections: failed, delayed, retransmitted, by pair";
     "events" [letter('v')] => Action::Events, SCREENS, Look, "events of all nodes, newest first";
     "probe" [letter('P')] => Action::Probe, NODE_AND_PORTS, Capture, "probe the port from another node";
     "exclude" [letter('e')] => Action::Exclude, NODE_AND_PORTS, Look, "leave the port out of lists and reports (still counted)";
@@ -159,11 +191,11 @@ pub const BINDINGS: &[Binding] = table! {
     "sort-zone" [letter('Z')] => Action::Sort(Column::Zone), LIST, Look, "sort by zone";
     "sort-type" [letter('T')] => Action::Sort(Column::Type), LIST, Look, "sort by instance type";
     "sort-agent" [letter('A')] => Action::Sort(Column::Agent), LIST, Look, "sort by agent";
-    "sort-ports" [letter('O')] => Action::Sort(Column::Ports), &[Scope::List, Scope::Node, Scope::Ports], Look, "sort by number of ports; of ports: by port";
-    "sort-packets" [letter('R')] => Action::Sort(Column::Packets), COUNTED_AND_SIGNALS, Look, "sort by packets, or packet rate; of signals: by amount";
+    "sort-ports" [letter('O')] => Action::Sort(Column::Ports), &[Scope::List, Scope::Node, Scope::Ports, Scope::Connections], Look, "sort by number of ports; of ports: by port";
+    "sort-packets" [letter('R')] => Action::Sort(Column::Packets), COUNTED_SIGNALS_PAIRS, Look, "sort by packets, or rate; of signals: by amount";
     "sort-bytes" [letter('B')] => Action::Sort(Column::Bytes), COUNTED, Look, "sort by bytes, or bit rate";
-    "sort-drops" [letter('D')] => Action::Sort(Column::Drops), COUNTED, Look, "sort by drops";
-    "sort-time" [letter('T')] => Action::Sort(Column::Time), &[Scope::Node, Scope::Files, Scope::Ports], Look, "sort by time";
+    "sort-drops" [letter('D')] => Action::Sort(Column::Drops), COUNTED_AND_PAIRS, Look, "sort by drops; of connections: by failures";
+    "sort-time" [letter('T')] => Action::Sort(Column::Time), &[Scope::Node, Scope::Files, Scope::Ports, Scope::Connections], Look, "sort by time; of connections: by answer time";
     "sort-class" [letter('A')] => Action::Sort(Column::Class), NODE_AND_PORTS, Look, "sort by class, worst first";
     "pause" [letter('p')] => Action::Pause, SCREENS, Look, "hold the screen still; nothing is lost";
     "copy" [letter('y')] => Action::Copy, SCREENS, Look, "copy the row; of a file its path here or in S3";

@@ -1,8 +1,9 @@
-//! Files of rings that are on this laptop already: another program fetched them, or this one before it was left.
+//! What is looked for on this laptop: the kubeconfig's contexts, and files of rings that are here already, as another
+//! program fetched them, or this one before it was left.
 //!
-//! Owns where they are looked for. Must not know who wants them.
+//! Owns where that is looked for. Must not know who wants it.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use nodewatch_protocol::CaptureFile;
 
@@ -10,6 +11,11 @@ use super::{Performer, lock};
 use crate::{agents::fetch, base::text::safe_component, model::NodeName, session::Event};
 
 impl Performer {
+    pub(super) fn find_contexts(&mut self) {
+        let site = Arc::clone(&self.site);
+        self.tell(async move { Event::Contexts(site.contexts()) });
+    }
+
     /// Where files of a node go.
     pub(super) fn folder_of(&self, node: &NodeName) -> PathBuf {
         self.outlet.folder().join(safe_component(&node.0))

@@ -25,6 +25,8 @@ pub enum Confirm {
     Deploy(Vec<NodeName>, Goal),
     /// Stop captures on several nodes, or one whose flight recorder holds what nobody has saved.
     StopCaptures(Vec<NodeName>),
+    /// Watch several nodes no more.
+    StopWatching(Vec<NodeName>),
     /// Capture payloads too.
     FullContent(Vec<NodeName>, Box<CaptureSpec>, Running),
     /// Remove files for good.
@@ -92,6 +94,7 @@ impl App {
             }
             Confirm::Deploy(names, goal) => self.session.deploy_for(&names, goal),
             Confirm::StopCaptures(names) => self.session.stop_captures(names),
+            Confirm::StopWatching(names) => self.session.stop_watching(&names),
             Confirm::FullContent(names, spec, running) => {
                 self.choices.full_content = true;
                 self.ask_deploy_for_captures(names, *spec, running)

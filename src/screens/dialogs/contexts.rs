@@ -25,7 +25,7 @@ impl App {
             Err(notice) => self.session.notify(notice),
             Ok(rows) if rows.is_empty() => self.session.notify(Notice::info("the kubeconfig has no contexts")),
             Ok(rows) => {
-                self.commands.contexts = rows.iter().map(|row| row.name.clone()).collect();
+                self.past.commands.contexts = rows.iter().map(|row| row.name.clone()).collect();
                 if !self.layers.is_empty() {
                     // Nothing opens over what is being typed or answered.
                     return;

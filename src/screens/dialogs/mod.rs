@@ -19,7 +19,10 @@ use self::{
     contexts::Contexts, exit::ExitView, form::CaptureForm, history::History, reading::Reading, sessions::Sessions,
     sides::SidesView, typed::Typed,
 };
-use super::{App, Scope, action::Action, command::CommandLine, filter_line::FilterLine, signals::SignalView};
+use super::{
+    App, Scope, action::Action, command::CommandLine, connections::ConnectionView, filter_line::FilterLine,
+    signals::SignalView,
+};
 use crate::session::Effect;
 
 /// A dialog, or a line that is typed.
@@ -33,6 +36,8 @@ pub enum Layer {
     History(History),
     /// What a signal means, and how it stands on each node.
     Signal(SignalView),
+    /// What is known of a pair of ends.
+    Connection(ConnectionView),
     /// The screen's filter is being typed.
     Filter(FilterLine),
     /// A command is being typed.
@@ -58,7 +63,9 @@ impl Layer {
     pub fn scope(&self) -> Scope {
         match self {
             Self::Help(reading) | Self::Notices(reading) if reading.typing => Scope::Text,
-            Self::Help(_) | Self::Notices(_) | Self::History(_) | Self::Signal(_) => Scope::Reading,
+            Self::Help(_) | Self::Notices(_) | Self::History(_) | Self::Signal(_) | Self::Connection(_) => {
+                Scope::Reading
+            }
             Self::Filter(_) | Self::Command(_) | Self::Form(_) | Self::Typed(_) => Scope::Text,
             Self::Confirm(_) | Self::Sessions(_) | Self::Contexts(_) | Self::Sides(_) | Self::Exit(_) => Scope::Dialog,
         }
@@ -75,7 +82,9 @@ impl App {
     pub(in crate::screens) fn layer_key(&mut self, action: Action) -> Vec<Effect> {
         match self.top() {
             None => Vec::new(),
-            Some(Layer::Help(_) | Layer::Notices(_) | Layer::History(_) | Layer::Signal(_)) => self.reading_key(action),
+            Some(Layer::Help(_) | Layer::Notices(_) | Layer::History(_) | Layer::Signal(_) | Layer::Connection(_)) => {
+                self.reading_key(action)
+            }
             Some(Layer::Filter(_)) => self.filter_key(action),
             Some(Layer::Command(_)) => self.command_key(action),
             Some(Layer::Form(_)) => self.form_key(action),

@@ -52,7 +52,7 @@ impl App {
             if asked {
                 self.session.notify(Notice::info("nothing left by other sessions"));
             }
-        } else if self.layers.is_empty() && (asked || (ours && !self.touched)) {
+        } else if self.layers.is_empty() && (asked || (ours && !self.hold.touched)) {
             let rows = found.into_iter().map(|session| (session, Sweep::Not)).collect();
             self.open(Layer::Sessions(Sessions { rows, cursor: 0 }));
         } else {

@@ -10,6 +10,7 @@ use self::rows::{Row, endpoint, transport};
 use super::{
     App, Screen, View,
     action::Action,
+    connections::text_of,
     dialogs::Layer,
     files::no_fetch,
     ports::Mode,
@@ -89,6 +90,12 @@ impl App {
                 let signal = series.signal;
                 self.open_reading(Layer::Signal(SignalView { signal }));
             }
+            Some(Row::Pair(key, ..)) => {
+                let (node, key) = (self.current().map(|state| state.node.name.clone()), key.clone());
+                if let Some(node) = node {
+                    self.open_connection(node, key);
+                }
+            }
             Some(Row::Event(_) | Row::Missing(_)) | None => self.say_dead(Action::Open),
         }
         Vec::new()
@@ -133,6 +140,7 @@ impl App {
                 let item = if item.is_empty() { String::new() } else { format!(" {item}") };
                 format!("{}{item} {}", info.name, amount_text(info, amount))
             }
+            Row::Pair(key, pair, _) => text_of(&self.current()?.node.name, key, pair),
             Row::Missing(missing) => format!("{}: {}", missing.source, missing.reason),
             Row::Event(event) => format!("{} {}", text::rfc3339(self.session.wall(event.at)), event.text),
         })

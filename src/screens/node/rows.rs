@@ -1,4 +1,4 @@
-//! The rows of a node's views: ports, flows, files, events, signals.
+//! The rows of a node's views: ports, flows, files, events, signals, pairs of ends.
 //!
 //! Owns which rows a view has, what of them its filter and order show, and which one the cursor is on. Ports are listed when
 //! something has changed and not while drawing: there may be very many. Pure.
@@ -10,7 +10,7 @@ use nodewatch_protocol::{Endpoint, Flow, MissingSource, Port, Transport, Tunnel}
 use crate::{
     model::{ListedPort, NodeName},
     screens::{
-        App, PortFilter, View,
+        App, PortFilter, View, connections,
         cursor::{Cursor, RowId},
         order::{Column, Order},
         port_filter::Sieve,
@@ -19,7 +19,10 @@ use crate::{
     session::{
         files::FileRow,
         filter::TextFilter,
-        node::{FRESH, NodeEvent, NodeState, PortRow, SignalState},
+        node::{
+            FRESH, NodeEvent, NodeState, PortRow, SignalState,
+            watch::{PairKey, PairState, Recent},
+        },
     },
 };
 
@@ -40,6 +43,8 @@ pub enum Row<'a> {
     Signal(&'a SignalState),
     /// What it does not count.
     Missing(&'a MissingSource),
+    /// What was seen between two ends, and in the last minute of it.
+    Pair(&'a PairKey, &'a PairState, Recent),
 }
 
 impl Row<'_> {
@@ -53,6 +58,7 @@ impl Row<'_> {
             Self::Event(event) => RowId::Event(event.at, event.text.clone()),
             Self::Signal(series) => RowId::Signal(series.info().name.to_owned(), series.item.clone()),
             Self::Missing(missing) => RowId::Signal(missing.source.clone(), missing.reason.clone()),
+            Self::Pair(key, ..) => RowId::Pair((*key).clone()),
         }
     }
 
@@ -66,6 +72,7 @@ impl Row<'_> {
             (Self::File(row), RowId::File(name)) => row.key.name == *name,
             (Self::Event(event), RowId::Event(at, text)) => event.at == *at && event.text == *text,
             (Self::Signal(series), RowId::Signal(name, item)) => series.info().name == name && series.item == *item,
+            (Self::Pair(key, ..), RowId::Pair(known)) => *key == known,
             (Self::Missing(missing), RowId::Signal(name, item)) => missing.source == *name && missing.reason == *item,
             _ => false,
         }
@@ -136,6 +143,7 @@ pub(in crate::screens) fn fields(view: View) -> &'static [&'static str] {
         View::Files => &["file", "place"],
         View::Events => &["text"],
         View::Signals => &["name", "item", "source", "unit"],
+        View::Connections => connections::FIELDS,
     }
 }
 
@@ -146,6 +154,7 @@ pub(in crate::screens) fn columns(view: View) -> &'static [Column] {
         View::Flows => &[Column::Name, Column::Packets, Column::Bytes],
         View::Files => &[Column::Name, Column::Packets, Column::Bytes, Column::Drops, Column::Time],
         View::Signals => &[Column::Name, Column::Packets],
+        View::Connections => connections::COLUMNS,
         View::Capture | View::Events => &[],
     }
 }
@@ -164,6 +173,7 @@ impl App {
                 events.filter(|event| tab.text.shows(&[("text", &event.text)])).map(Row::Event).collect()
             }
             View::Signals => self.signal_rows(state, tab),
+            View::Connections => self.pair_rows(state, tab),
         }
     }
 
@@ -219,7 +229,7 @@ impl App {
 
     fn signal_rows<'a>(&self, state: &'a NodeState, tab: &Tab) -> Vec<Row<'a>> {
         let (now, faults_only) = (self.session.now, self.layout.faults_only);
-        let shown = state.signals.series.values().filter_map(|series| {
+        let shown = state.seen.signals.series.values().filter_map(|series| {
             let info = series.info();
             let [name, source, unit] = fields_of(info);
             let own = standing(state, series, now);
@@ -240,10 +250,22 @@ impl App {
                 }
             }
         });
-        let missing = state.signals.missing.iter().filter(|missing| {
+        let missing = state.seen.signals.missing.iter().filter(|missing| {
             !faults_only && tab.text.shows(&[("name", missing.source.as_str()), ("source", missing.source.as_str())])
         });
         rows.into_iter().map(|(.., series)| Row::Signal(series)).chain(missing.map(Row::Missing)).collect()
+    }
+
+    fn pair_rows<'a>(&self, state: &'a NodeState, tab: &Tab) -> Vec<Row<'a>> {
+        let (now, faults_only) = (self.session.now, self.layout.faults_only);
+        let name_of = |address| self.connections.name_of(address).map(str::to_owned);
+        let shown = state.seen.watch.pairs().filter(|(key, pair)| {
+            let fails = pair.all.failed > 0;
+            (!faults_only || fails) && connections::shows(&tab.text, &state.node.name, (key, pair), name_of)
+        });
+        let mut rows: Vec<connections::Ranked<'_>> = shown.map(|(key, pair)| (key, pair, pair.recent(now))).collect();
+        rows.sort_unstable_by(|a, b| connections::compare(tab.order, a, b));
+        rows.into_iter().map(|(key, pair, recent)| Row::Pair(key, pair, recent)).collect()
     }
 
     /// Where the cursor is among the rows that are shown.

@@ -103,7 +103,7 @@ impl NodeState {
                 let filter = spec.filter.as_deref().unwrap_or("every packet");
                 let content = spec.content.word();
                 let what = format!("on {}: {filter}, content {content}", interfaces.join(", "));
-                if self.found && ran > 0 {
+                if self.fate.found && ran > 0 {
                     self.note(now, format!("attached to the capture {what}; it has run for {}", text::lasting(ran)));
                 } else {
                     self.note_act(now, format!("capture started {what}"));

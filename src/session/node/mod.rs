@@ -7,8 +7,10 @@ mod files;
 mod ports;
 mod rollup;
 mod signals;
+mod sums;
 mod told;
 mod troubles;
+pub mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -17,7 +19,7 @@ use nodewatch_protocol::{
     AcceptQueue, AgentFacts, Amount, CaptureFile, CaptureSpec, CaptureState, Port, PortChange, PortOwner, ReportPlan,
     ReportState, RingState, Statistics, StopReason, UnixMillis, Update,
 };
-use nodewatch_report::Schedule;
+use nodewatch_report::{Reported, Schedule};
 
 pub(super) use self::capture::Frozen;
 pub use self::{
@@ -26,7 +28,7 @@ pub use self::{
     told::Run,
     troubles::Troubles,
 };
-use self::{rollup::Rollup, told::Told};
+use self::{rollup::Rollup, told::Told, watch::Seen};
 use super::grant::GrantState;
 use crate::{
     base::text,
@@ -115,9 +117,10 @@ impl Agent {
 }
 
 /// A capture as the user sees it: what the agent says, or what was asked and not yet confirmed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Asked {
     /// Nothing is outstanding.
+    #[default]
     Nothing,
     /// A start was asked for.
     Start,
@@ -167,6 +170,8 @@ pub struct Reporting {
     pub schedule: Schedule,
     /// What failed on the node since the last one.
     pub errors: u64,
+    /// How far what is reported besides ports was at the last one.
+    pub(super) seen: Reported,
     /// What the agent was told to report by itself.
     pub told: Option<ReportPlan>,
     /// How that stands.
@@ -312,6 +317,15 @@ pub struct NodeLog {
     pub told: Told,
 }
 
+/// Where its agent comes from, and where it goes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fate {
+    /// Somebody else is ending it, and why.
+    pub(super) ending: Option<String>,
+    /// It was there before this program: what runs there may have been started by another one.
+    pub(super) found: bool,
+}
+
 /// Everything known of one node.
 #[derive(Debug, Clone)]
 pub struct NodeState {
@@ -325,8 +339,8 @@ pub struct NodeState {
     pub facts: Option<AgentFacts>,
     /// Its ports.
     pub ports: NodePorts,
-    /// Its kernel's signals.
-    pub signals: NodeSignals,
+    /// What else its agent sees.
+    pub seen: Seen,
     /// How its reports stand.
     pub reporting: Reporting,
     /// Its capture.
@@ -337,10 +351,8 @@ pub struct NodeState {
     pub asked: Asked,
     /// What its agent is to do as soon as it can.
     pub pending: Pending,
-    /// Somebody else is ending its agent, and why.
-    pub(super) ending: Option<String>,
-    /// Its agent was there before this program: what runs there may have been started by another one.
-    pub(super) found: bool,
+    /// Where its agent comes from, and where it goes.
+    pub(super) fate: Fate,
     /// Why the agent did not do what it was asked last.
     pub refusal: Option<Notice>,
     /// Files in the agent's ring, by sequence.
@@ -368,14 +380,13 @@ impl NodeState {
             agent: Agent::Absent,
             facts: None,
             ports: NodePorts::default(),
-            signals: NodeSignals::default(),
+            seen: Seen::default(),
             reporting: Reporting::default(),
             capture: CaptureState::Idle,
             counts: Counts::default(),
             asked: Asked::Nothing,
             pending: Pending::Nothing,
-            ending: None,
-            found: false,
+            fate: Fate::default(),
             refusal: None,
             files: Vec::new(),
             gone: GoneFiles::default(),
@@ -410,7 +421,8 @@ impl NodeState {
             self.gone.discarded.packets += packets;
         }
         self.facts = None;
-        self.ending = None;
+        self.fate.ending = None;
+        self.seen.watch.agent_is_over();
         self.asked = Asked::Nothing;
         if let CaptureState::Running { since, .. } = self.capture {
             // In the agent's time, which may differ from this side's.
@@ -448,8 +460,10 @@ impl NodeState {
             Update::Owners(owners) => self.apply_owners(owners),
             Update::PortGaps(gaps) => self.apply_port_gaps(gaps, now),
             Update::Queues(queues) => self.apply_queues(queues, now),
-            Update::Watch(_) | Update::Symptoms(_) => {}
-            Update::Signals(update) => self.signals.apply(update, now),
+            // What follows from it is the session's to say.
+            Update::Watch(state) => self.seen.watch.state = state,
+            Update::Symptoms(told) => self.seen.watch.apply(*told, now),
+            Update::Signals(update) => self.seen.signals.apply(update, now),
             Update::Reports(state) => self.reporting.by_agent = Some(state),
             Update::Capture(state) => self.apply_capture(state, now),
             Update::Statistics(statistics) => {

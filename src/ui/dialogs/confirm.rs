@@ -31,6 +31,10 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, question
         ),
         Confirm::Deploy(names, goal) => deployment(app, names, goal),
         Confirm::StopCaptures(names) => captures_to_stop(app, names, theme),
+        Confirm::StopWatching(names) => (
+            format!("Stop watching {}?", counted(names.len(), "node")),
+            format!("Captures go on, and what was seen stays on the screen.\n{}", list(names)),
+        ),
         Confirm::FullContent(names, ..) => (
             "Capture payloads?".to_owned(),
             format!(
@@ -56,7 +60,10 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, question
     };
     let hidden = app.hidden_marks();
     let text = match question {
-        Confirm::Deploy(names, _) | Confirm::StopCaptures(names) | Confirm::FullContent(names, ..) => {
+        Confirm::Deploy(names, _)
+        | Confirm::StopCaptures(names)
+        | Confirm::StopWatching(names)
+        | Confirm::FullContent(names, ..) => {
             let unseen: Vec<NodeName> = names.iter().filter(|name| hidden.contains(name)).cloned().collect();
             if unseen.is_empty() { text } else { format!("{text}\nOf these, not shown: {}", list(&unseen)) }
         }
@@ -130,6 +137,14 @@ fn deployment(app: &App, names: &[NodeName], goal: &Goal) -> (String, String) {
                 nodes => format!("Deploy to {nodes} and capture on {on}?"),
             };
             (title, then)
+        }
+        Goal::Watch { on, .. } => {
+            let on = counted(on.len(), "node");
+            let title = match names.len() {
+                0 => format!("Watch {on} and nodes that join later?"),
+                nodes => format!("Deploy to {nodes} and watch {on}?"),
+            };
+            (title, format!("\nThen watches {on}: packets are analysed, none is written."))
         }
     };
     let what = rights(app.session.terms.processes);

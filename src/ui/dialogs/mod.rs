@@ -1,6 +1,7 @@
 //! What lies over a screen, one file each: the same names as in `screens/dialogs`.
 
 pub(super) mod confirm;
+pub(super) mod connection;
 pub(super) mod contexts;
 pub(super) mod exit;
 pub(super) mod form;

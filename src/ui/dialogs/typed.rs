@@ -27,6 +27,7 @@ pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, typed: &Typed, late
                 Goal::Captures { on, .. } => {
                     (format!(", captures on {}", counted(on.len(), "node")), "deploy and capture")
                 }
+                Goal::Watch { on, .. } => (format!(", watching {}", counted(on.len(), "node")), "deploy and watch"),
             };
             let agents = counted(nodes.len(), "node");
             let also = if later { ", and on nodes that join," } else { "" };

@@ -1,6 +1,7 @@
 //! One node: the tabs of its views, and the chosen one.
 
 mod capture;
+mod connections;
 mod events;
 mod files;
 mod flows;
@@ -24,6 +25,9 @@ use crate::{
     session::node::{Agent, NodeState},
 };
 
+/// From this width on there is room for rules between tabs.
+const ROOM_FOR_RULES: u16 = 100;
+
 /// The tabs of the cursor's node, and the chosen view.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, hits: &mut Hits) {
     let [tabs, body] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
@@ -44,14 +48,16 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
         View::Files => files::draw(frame, body, app, state, theme, hits),
         View::Events => events::draw(frame, body, app, state, theme, hits),
         View::Signals => signals::draw(frame, body, app, state, theme, hits),
+        View::Connections => connections::draw(frame, body, app, state, theme, hits),
     }
 }
 
 /// What filter, order and faults-only make of the view.
 fn narrowed(app: &App, theme: &Theme) -> String {
     let tab = app.tabs.of(app.view);
-    let faults = (app.layout.faults_only && matches!(app.view, View::Ports | View::Files | View::Signals))
-        .then(|| "faults only".to_owned());
+    let faults = (app.layout.faults_only
+        && matches!(app.view, View::Ports | View::Files | View::Signals | View::Connections))
+    .then(|| "faults only".to_owned());
     let order = tab.order.map(|order| format!("by {}", order.text(theme.symbols.unicode)));
     let filter = (!tab.filter.is_empty()).then(|| format!("filter: {}", visible(&tab.filter)));
     let clients = (app.view == View::Ports).then(|| app.current().map_or(0, |state| app.clients(state)));
@@ -86,7 +92,11 @@ fn draw_tabs(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, th
     // The tabs and the rules between them come first.
     let full = matches!(app.screen, Screen::Node(_));
     let lead = if full { format!(" NODES {} ", theme.symbols.crumb) } else { format!(" {rule} ") };
-    let room = usize::from(area.width).saturating_sub(59 + lead.width());
+    // On a narrow screen tabs stand closer, so that the node's name has room.
+    let gap = if area.width >= ROOM_FOR_RULES { format!(" {rule} ") } else { " ".to_owned() };
+    let titles: usize = View::ALL.iter().map(|view| view.title().len()).sum();
+    let between = (View::ALL.len() - 1) * gap.width();
+    let room = usize::from(area.width).saturating_sub(titles + between + 9 + lead.width());
     let mut spans = vec![
         Span::styled(lead, theme.dim),
         Span::styled(widgets::short_name(&state.node.name, room), theme.title),
@@ -95,8 +105,8 @@ fn draw_tabs(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeState, th
     let mut used: usize = spans.iter().map(Span::width).sum();
     for (index, view) in View::ALL.into_iter().enumerate() {
         if index > 0 {
-            spans.push(Span::styled(format!(" {rule} "), theme.dim));
-            used += 3;
+            used += gap.width();
+            spans.push(Span::styled(gap.clone(), theme.dim));
         }
         let width = view.title().len() + if view == app.view { 2 } else { 0 };
         hits.tab(area, used, width, index);

@@ -26,7 +26,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, state: &NodeSta
     let width = usize::from(area.width);
     let name = width.saturating_sub(3 + 2 * (NUMBER + 1) + 1 + STEPS).clamp(24, 60);
     let normal = width.saturating_sub(3 + name + 2 * (NUMBER + 1) + 1 + STEPS + 1);
-    let missing = match state.signals.missing.len() {
+    let missing = match state.seen.signals.missing.len() {
         0 => String::new(),
         many => format!("  ({} missing)", counted(many, "source")),
     };

@@ -1,0 +1,129 @@
+//! What a report says besides ports: what was seen of packets since the last one, and which of the kernel's counters rose.
+//!
+//! Owns the metrics' names, which of the signals are among them, and what has happened since the last report. Pure.
+
+use std::collections::BTreeMap;
+
+use nodewatch_protocol::UnixMillis;
+
+/// Metrics of what was seen of packets; they are in reports of nodes that are watched.
+pub const SEEN_METRICS: [&str; 4] = ["FailedAttempts", "DelayedAttempts", "RetransmittedSegments", "DnsUnanswered"];
+
+/// What was seen of packets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Watched {
+    /// What did not come about, whichever symptom.
+    pub failed: u64,
+    /// Attempts that had to be repeated.
+    pub delayed: u64,
+    /// Segments that were sent again.
+    pub retransmitted: u64,
+    /// Questions to DNS without an answer.
+    pub dns_unanswered: u64,
+}
+
+/// What happened on a node since the last report.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Of its packets; `None` where these are not watched.
+    pub watched: Option<Watched>,
+    /// Counters that rose, by the names of their metrics, and by how much.
+    pub moved: BTreeMap<String, u64>,
+}
+
+impl Seen {
+    /// The metrics that a report has of it.
+    pub(crate) fn metrics(&self) -> impl Iterator<Item = (&str, u64)> {
+        let watched = self.watched.map(|Watched { failed, delayed, retransmitted, dns_unanswered }| {
+            SEEN_METRICS.into_iter().zip([failed, delayed, retransmitted, dns_unanswered])
+        });
+        watched.into_iter().flatten().chain(self.moved.iter().map(|(name, by)| (name.as_str(), *by)))
+    }
+}
+
+/// The metric of a signal, where reports have it when it rises: `ena.pps_allowance_exceeded` is
+/// `EnaPpsAllowanceExceeded`. Those of the network card's allowances and of connection tracking are.
+pub fn metric_of(signal: &str) -> Option<String> {
+    if !(signal.starts_with("ena.") || signal.starts_with("conntrack.")) {
+        return None;
+    }
+    let words = signal.split(['.', '_']);
+    let capital = |word: &str| {
+        let mut letters = word.chars();
+        letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect::<String>()
+    };
+    Some(words.map(capital).collect())
+}
+
+/// How far counters were when they were last reported.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reported {
+    watched: Option<(UnixMillis, Watched)>,
+    counters: BTreeMap<String, u64>,
+}
+
+impl Reported {
+    /// What has happened since this was asked last. `watched` are the sums since watching began, and when that was;
+    /// `counters` the names of signals and what each has risen by since its agent began, of each interface or altogether.
+    pub fn since<'a>(
+        &mut self,
+        watched: Option<(UnixMillis, Watched)>,
+        counters: impl Iterator<Item = (&'a str, u64)>,
+    ) -> Seen {
+        let mut now: BTreeMap<String, u64> = BTreeMap::new();
+        for (signal, risen) in counters {
+            let Some(metric) = metric_of(signal) else { continue };
+            let sum = now.entry(metric).or_default();
+            *sum = sum.saturating_add(risen);
+        }
+        let rose = |before: u64, now: u64| now.checked_sub(before).unwrap_or(now);
+        let before = std::mem::replace(&mut self.counters, now.clone());
+        let moved = now.into_iter().map(|(metric, risen)| {
+            let by = rose(before.get(&metric).copied().unwrap_or(0), risen);
+            (metric, by)
+        });
+        let moved = moved.filter(|(_, by)| *by > 0).collect();
+        let same = self.watched.filter(|(began, _)| watched.is_some_and(|(now, _)| now == *began));
+        let before = same.map(|(_, before)| before).unwrap_or_default();
+        let watched_since = watched.map(|(_, now)| Watched {
+            failed: rose(before.failed, now.failed),
+            delayed: rose(before.delayed, now.delayed),
+            retransmitted: rose(before.retransmitted, now.retransmitted),
+            dns_unanswered: rose(before.dns_unanswered, now.dns_unanswered),
+        });
+        self.watched = watched;
+        Seen { watched: watched_since, moved }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_has_what_rose_since_the_last_one() {
+        let mut reported = Reported::default();
+        let watched = |failed| Some((5, Watched { failed, delayed: 1, ..Watched::default() }));
+        let ena = |eth0, eth1| {
+            [
+                ("ena.pps_allowance_exceeded", eth0),
+                ("ena.pps_allowance_exceeded", eth1),
+                ("conntrack.drop", 0),
+                ("tcp.out_segs", 900),
+            ]
+        };
+        let first = reported.since(watched(3), ena(1, 2).into_iter());
+        let metrics: Vec<(&str, u64)> = first.metrics().collect();
+        assert_eq!(metrics[..2], [("FailedAttempts", 3), ("DelayedAttempts", 1)]);
+        assert_eq!(metrics[4..], [("EnaPpsAllowanceExceeded", 3)], "what has not moved is no metric");
+        let second = reported.since(watched(10), ena(1, 7).into_iter());
+        assert_eq!(second.watched.map(|it| (it.failed, it.delayed)), Some((7, 0)));
+        assert_eq!(second.moved.get("EnaPpsAllowanceExceeded"), Some(&5));
+        let third = reported.since(watched(10), ena(1, 7).into_iter());
+        assert_eq!((third.watched, third.moved.len()), (Some(Watched::default()), 0));
+        // Another agent counts from nothing, and so does another watch.
+        let anew = reported.since(Some((9, Watched { failed: 2, ..Watched::default() })), ena(1, 1).into_iter());
+        assert_eq!((anew.watched.map(|it| it.failed), anew.moved["EnaPpsAllowanceExceeded"]), (Some(2), 2));
+        assert_eq!(reported.since(None, std::iter::empty()), Seen::default());
+    }
+}
