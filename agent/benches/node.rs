@@ -17,7 +17,10 @@ use std::{
 use nodewatch_agent::{signals::Reader, sockets::Scanner};
 use nodewatch_ports::PortClass;
 use nodewatch_report::{Report, ReportedPort};
-use support::{Agent, Namespaces, Outcome, Traffic, agent_program, agent_round, flood, tcpdump_round};
+use support::{
+    Agent, Namespaces, Outcome, Traffic, agent_program, agent_round, flood, tcpdump_into, tcpdump_round, watch_round,
+    watched_capture_round,
+};
 
 const LISTENERS: usize = 1_000;
 const CONNECTIONS: usize = 100_000;
@@ -28,6 +31,10 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["flood", to, count, kind] => flood(to.parse().unwrap(), count.parse().unwrap(), kind == "mixed"),
+        ["connections", each_second, seconds] => {
+            begin_connections(each_second.parse().unwrap(), seconds.parse().unwrap());
+        }
+        ["watch"] => watch(&Namespaces::make()),
         ["hold", pairs] => hold(pairs.parse().unwrap()),
         ["sockets"] => sockets(),
         _ => {
@@ -35,6 +42,7 @@ fn main() {
             idle();
             names.run(&std::env::current_exe().unwrap(), &["sockets"]).status().unwrap();
             capture(&names);
+            watch(&names);
         }
     }
 }
@@ -213,4 +221,76 @@ fn capture(names: &Namespaces) {
         dropped(&theirs),
         cost(&ours) as f64 / cost(&theirs) as f64
     );
+}
+
+// ---------------------------------------------------------------------------------------------------- watching
+
+fn watch(names: &Namespaces) {
+    let mut rounds: [Vec<Outcome>; 4] = Default::default();
+    for _ in 0..ROUNDS {
+        rounds[0].push(watch_round(names, Traffic::Small));
+        rounds[1].push(tcpdump_into(names, Traffic::Small, "/dev/null"));
+        rounds[2].push(watched_capture_round(names, Traffic::Small));
+        rounds[3].push(tcpdump_round(names, Traffic::Small));
+    }
+    let dropped = |at: usize| rounds[at].iter().map(|round| round.dropped).sum::<u64>();
+    let cost = |at: usize| median(rounds[at].iter().map(Outcome::nanos_a_packet).collect());
+    for (what, other, at, goal) in
+        [("watch     ", "tcpdump -w /dev/null", 0, "0.80"), ("both      ", "tcpdump -w", 2, "1.00")]
+    {
+        println!(
+            "{what}{} ns a packet, {} dropped or not analysed in {ROUNDS} rounds; {other} {} ns, {} dropped; ratio {:.2} (goal {goal})",
+            cost(at),
+            dropped(at),
+            cost(at + 1),
+            dropped(at + 1),
+            cost(at) as f64 / cost(at + 1) as f64
+        );
+    }
+    connections(names);
+}
+
+/// Every packet is of another connection.
+fn connections(names: &Namespaces) {
+    let (each_second, seconds) = (100_000, 12);
+    let mut agent = support::watching(names);
+    let before = agent.memory("VmRSS");
+    let program = std::env::current_exe().unwrap();
+    let arguments = ["connections", &each_second.to_string(), &seconds.to_string()];
+    let mut sender = names.run(&program, &arguments).spawn().unwrap();
+    let begin = Instant::now();
+    std::thread::sleep(Duration::from_secs(4));
+    let early = agent.memory("VmHWM");
+    assert!(sender.wait().unwrap().success());
+    let took = begin.elapsed();
+    std::thread::sleep(Duration::from_millis(1300));
+    let late = agent.memory("VmHWM");
+    let (packets, dropped) = agent.end_watching();
+    agent.end();
+    println!(
+        "connect   {:.0} new connections a second: {} kB more after 4 s, {} kB after {:.0} s (bound 65536), {dropped} of \
+         {packets} dropped or not analysed",
+        packets as f64 / took.as_secs_f64(),
+        early.saturating_sub(before),
+        late.saturating_sub(before),
+        took.as_secs_f64()
+    );
+}
+
+/// First segments of connections, each of another one, at that rate.
+fn begin_connections(each_second: u64, seconds: u64) {
+    let mut wire = pcap::Capture::from_device("veth0").unwrap().open().unwrap();
+    let mut frame = vec![2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 8, 8, 0];
+    frame.extend([0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 0, 10, 77, 0, 9]);
+    frame.extend([0, 0, 0, 9, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0xFF, 0xFF, 0, 0, 0, 0]);
+    let begin = Instant::now();
+    for number in 0..each_second * seconds {
+        frame[27..30].copy_from_slice(&(number as u32 >> 8).to_be_bytes()[1..]);
+        frame[34..36].copy_from_slice(&(1024 + number as u16 % 60_000).to_be_bytes());
+        wire.sendpacket(frame.as_slice()).unwrap();
+        let due = begin + Duration::from_nanos(number * 1_000_000_000 / each_second);
+        if number % 100 == 0 {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+    }
 }

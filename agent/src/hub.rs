@@ -10,6 +10,7 @@ mod handle;
 mod looks;
 mod reporting;
 mod requests;
+mod watching;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -28,16 +29,17 @@ use crate::{
     port_reports::{ReportError, Reports},
     ports::{Looked, Ports},
     ring::{Ring, listing::Listing},
-    signals::picture::Picture,
     subscribers::Subscribers,
     unix_millis,
     upload::Uploader,
+    watch::WatchEvent,
 };
 use captures::{Slot, Started};
 use handle::Command;
 pub use handle::{HubFailed, HubHandle};
 use reporting::Reporting;
 use requests::Turns;
+use watching::{Begun, Seen};
 
 /// How often ports are scanned.
 const SCAN_EVERY: Duration = Duration::from_secs(1);
@@ -69,7 +71,14 @@ enum Found {
     Ports(Box<Looked>),
     Signals(Box<SignalsUpdate>),
     Capture(Box<Started>),
-    Reports { number: u64, made: Box<Result<Reports, ReportError>>, reply: Option<oneshot::Sender<Response>> },
+    Watching(Box<Begun>),
+    /// Of what was asked for under that number.
+    Watch(u64, WatchEvent),
+    Reports {
+        number: u64,
+        made: Box<Result<Reports, ReportError>>,
+        reply: Option<oneshot::Sender<Response>>,
+    },
     Trouble(String),
 }
 
@@ -77,7 +86,6 @@ enum Found {
 pub struct Hub {
     node: NodeFacts,
     ring: Ring,
-    ring_changes: watch::Receiver<u64>,
     told: ToldRing,
     uploader: Uploader,
     own: OwnTraffic,
@@ -86,7 +94,7 @@ pub struct Hub {
     /// When interfaces are looked at next; `None` while that is under way.
     facts_due: Option<Instant>,
     ports: Ports,
-    signals: Picture,
+    seen: Seen,
     reporting: Reporting,
     capture: Slot,
     state: CaptureState,
@@ -102,6 +110,7 @@ pub struct Hub {
 
 /// What tunnels have been told of the ring.
 struct ToldRing {
+    changes: watch::Receiver<u64>,
     state: RingState,
     /// How far the list of files was told.
     listing: Listing,
@@ -140,8 +149,12 @@ impl Hub {
             _ => CaptureState::Idle,
         };
         Ok(Self {
-            ring_changes: ring.changes(),
-            told: ToldRing { state: RingState::default(), listing: Listing::default(), next: Instant::now() },
+            told: ToldRing {
+                changes: ring.changes(),
+                state: RingState::default(),
+                listing: Listing::default(),
+                next: Instant::now(),
+            },
             uploader: Uploader::start(ring.clone(), own.clone())?,
             own,
             ring,
@@ -149,7 +162,7 @@ impl Hub {
             facts: facts::read(&node, unix_millis()),
             facts_due: Some(Instant::now() + FACTS_EVERY),
             ports: Ports::new(node.processes),
-            signals: Picture::default(),
+            seen: Seen::default(),
             node,
             reporting: Reporting::default(),
             capture: Slot::None,
@@ -187,7 +200,7 @@ impl Hub {
                     self.uploader.wake();
                     owed = true;
                 }
-                Ok(()) = self.ring_changes.changed() => {
+                Ok(()) = self.told.changes.changed() => {
                     self.uploader.wake();
                     owed = true;
                 }
@@ -232,6 +245,7 @@ impl Hub {
         if self.closed_by.is_none() {
             self.closed_by = Some(Instant::now() + GRACE);
             self.end_capture();
+            self.end_watching();
         }
     }
 
@@ -266,6 +280,8 @@ impl Hub {
             Found::Ports(looked) => self.looked_at_ports(*looked),
             Found::Signals(update) => self.signals_read(*update),
             Found::Capture(started) => self.capture_started(*started),
+            Found::Watching(begun) => self.watch_begun(*begun),
+            Found::Watch(number, event) => self.watch_event(number, event),
             Found::Reports { number, made, reply } => self.reports_made(number, *made, reply),
             Found::Trouble(message) => self.trouble(message),
         }
@@ -275,7 +291,8 @@ impl Hub {
     fn picture(&self) -> Vec<Update> {
         let mut picture = vec![Update::Agent(self.facts())];
         picture.extend(self.ports.picture());
-        picture.extend(self.signals.whole());
+        picture.extend(self.seen.signals.whole());
+        picture.push(Update::Watch(self.seen.watch.state.clone()));
         picture.extend(self.reporting.reports.as_ref().and_then(Reports::state).map(Update::Reports));
         picture.push(Update::Capture(self.state.clone()));
         picture.extend(self.statistics.clone().map(Update::Statistics));

@@ -23,8 +23,10 @@ pub mod signals;
 pub mod sockets;
 pub mod stand_in;
 mod subscribers;
+mod symptoms;
 #[allow(missing_docs, reason = "inner parts of the agent; the protocol crate is its documented face")]
 pub mod upload;
+mod watch;
 
 /// Milliseconds since the Unix epoch.
 pub fn unix_millis() -> nodewatch_protocol::UnixMillis {

@@ -1,20 +1,49 @@
-//! What a panic means in a program that nobody watches: its end, and not a process that is deaf in one part.
+//! What a panic means in a program that nobody watches: its end, and not a process that is deaf in one part. But for
+//! what says itself that it has ended.
 //!
 //! Owns the exit code. A container that ends so is started again, and goes on with what is in its ring.
 
 use std::{
+    cell::RefCell,
     io::{self, Write},
-    panic,
+    panic::{self, AssertUnwindSafe},
+    thread,
 };
 
 /// What Rust's own programs end with when their first thread panics.
 pub const EXIT_CODE: i32 = 101;
+
+thread_local! {
+    /// What is said if this thread panics, where that does not end the process.
+    static CONTAINED: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+}
+
+/// Does that on this thread, of which a panic ends nothing but this work: then `say` is called.
+pub fn contained(say: impl FnOnce() + 'static, work: impl FnOnce()) {
+    CONTAINED.set(Some(Box::new(say)));
+    let done = panic::catch_unwind(AssertUnwindSafe(work));
+    // Where no hook has said it.
+    if let (Err(_), Some(say)) = (done, CONTAINED.take()) {
+        say();
+    }
+}
+
+/// Goes on to unwind; a program that cannot unwind would end, so there the thread stands still for ever.
+fn end_the_thread() {
+    while cfg!(panic = "abort") {
+        thread::park();
+    }
+}
 
 /// From now on a panic of any thread or task, caught or not, ends this process once it is told on standard error.
 pub fn end_the_process() {
     let tell = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         tell(panic);
+        if let Some(say) = CONTAINED.take() {
+            say();
+            return end_the_thread();
+        }
         // Nobody is left to tell when standard error is gone.
         let _ = writeln!(io::stderr(), "nodewatch-agent: this is a bug; exiting so that the agent is restarted");
         // Nothing is closed here, as a lock may be held: the next start cuts and marks what is torn.
@@ -39,13 +68,30 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async move {
             match part.as_str() {
-                "thread" => drop(std::thread::spawn(|| panic!("a thread"))),
+                "thread" => drop(thread::spawn(|| panic!("a thread"))),
                 "task" => drop(tokio::spawn(async { panic!("a task") })),
+                "contained" => {
+                    let (said, hears) = std::sync::mpsc::channel();
+                    let say = move || said.send("over").expect("it is heard");
+                    thread::spawn(move || contained(say, || panic!("a part that says so")));
+                    assert_eq!(hears.recv(), Ok("over"));
+                    std::process::exit(7);
+                }
                 "blocking" => drop(tokio::task::spawn_blocking(|| panic!("a thread beside the hub"))),
                 other => drop(panic::catch_unwind(|| panic!("caught: {other}"))),
             }
             std::future::pending::<()>().await;
         });
+    }
+
+    #[test]
+    fn a_part_that_says_that_it_has_ended_ends_alone() {
+        let mut command = Command::new(std::env::current_exe().expect("this test"));
+        command
+            .args(["--exact", "panics::tests::a_process_with_a_part_that_panics", "--nocapture"])
+            .env(PART, "contained");
+        assert_eq!(command.output().expect("it ran").status.code(), Some(7));
+        contained(|| panic!("nothing has failed"), || ());
     }
 
     #[test]

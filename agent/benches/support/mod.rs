@@ -189,15 +189,32 @@ pub fn send(names: &Namespaces, traffic: Traffic) {
 /// One capture of a flood. `sink` is a request for where to deliver, and makes files small enough to be delivered
 /// meanwhile.
 pub fn agent_round(names: &Namespaces, traffic: Traffic, content: &str, sink: Option<&str>) -> Outcome {
+    capture_round(names, traffic, content, sink, false)
+}
+
+/// The same of all packets, which are watched meanwhile.
+pub fn watched_capture_round(names: &Namespaces, traffic: Traffic) -> Outcome {
+    capture_round(names, traffic, "full", None, true)
+}
+
+fn capture_round(names: &Namespaces, traffic: Traffic, content: &str, sink: Option<&str>, watched: bool) -> Outcome {
     let mut agent = Agent::start(names.run_there(&agent_program(), &["serve", "--stdio"]));
+    if watched {
+        agent.say(r#"{"request":{"id":9,"request":{"watch":{"interfaces":["veth0"]}}}}"#);
+        agent.line_with("\"watch\":{\"on\"");
+    }
+    let filter = if watched { "" } else { "udp and port 9" };
     if let Some(sink) = sink {
         agent.say(sink);
     }
     let rotate = if sink.is_some() { 16 * 1024 * 1024 } else { 1024 * 1024 * 1024 };
     agent.say(&format!(
-        r#"{{"request":{{"id":1,"request":{{"start_capture":{{"interfaces":["veth0"],"filter":"udp and port 9","snaplen":262144,"rotate_bytes":{rotate},"rotate_seconds":3600,"ring_bytes":1073741824,"content":"{content}"}}}}}}}}"#
+        r#"{{"request":{{"id":1,"request":{{"start_capture":{{"interfaces":["veth0"],"filter":"{filter}","snaplen":262144,"rotate_bytes":{rotate},"rotate_seconds":3600,"ring_bytes":1073741824,"content":"{content}"}}}}}}}}"#
     ));
     agent.line_with("\"running\"");
+    if watched {
+        agent.line_with("\"captured\":true");
+    }
     send(names, traffic);
     std::thread::sleep(Duration::from_millis(300));
     agent.say(r#"{"request":{"id":2,"request":"stop_capture"}}"#);
@@ -219,10 +236,60 @@ pub fn agent_round(names: &Namespaces, traffic: Traffic, content: &str, sink: Op
     Outcome { packets: number(&counts["packets"]), dropped, cpu }
 }
 
+/// Watches a flood; what was not analysed counts as dropped.
+pub fn watch_round(names: &Namespaces, traffic: Traffic) -> Outcome {
+    let mut agent = watching(names);
+    send(names, traffic);
+    std::thread::sleep(Duration::from_millis(1300));
+    let (packets, dropped) = agent.end_watching();
+    let (cpu, _) = agent.end();
+    Outcome { packets, dropped, cpu }
+}
+
+/// An agent that watches what the flood goes to.
+pub fn watching(names: &Namespaces) -> Agent {
+    let mut agent = Agent::start(names.run_there(&agent_program(), &["serve", "--stdio"]));
+    agent.say(r#"{"request":{"id":1,"request":{"watch":{"interfaces":["veth0"],"filter":"port 9"}}}}"#);
+    agent.line_with("\"watch\":{\"on\"");
+    agent
+}
+
+impl Agent {
+    /// Ends what is watched; how many packets came, and how many of them were not analysed or had no room.
+    pub fn end_watching(&mut self) -> (u64, u64) {
+        self.say(r#"{"request":{"id":2,"request":{"watch":null}}}"#);
+        let (mut packets, mut dropped) = (0, 0);
+        loop {
+            let line = self.lines.next().unwrap().unwrap();
+            if line.contains("\"watch\":\"off\"") {
+                return (packets, dropped);
+            }
+            let told: serde_json::Value = serde_json::from_str(&line).unwrap();
+            let interfaces = told["update"]["symptoms"]["interfaces"].as_array();
+            for interface in interfaces.into_iter().flatten() {
+                let number = |name: &str| interface[name].as_u64().unwrap_or(0);
+                packets += number("packets");
+                dropped += number("dropped") + number("skipped");
+            }
+        }
+    }
+
+    /// A line of its status, such as `VmHWM`, in kB.
+    pub fn memory(&self, line: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|one| one.starts_with(line)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
 pub fn tcpdump_round(names: &Namespaces, traffic: Traffic) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("out.pcap");
-    let arguments = ["-i", "veth0", "-n", "-Z", "root", "-w", file.to_str().unwrap(), "udp and port 9"];
+    tcpdump_into(names, traffic, folder.path().join("out.pcap").to_str().unwrap())
+}
+
+/// What tcpdump takes, into that file.
+pub fn tcpdump_into(names: &Namespaces, traffic: Traffic, file: &str) -> Outcome {
+    let arguments = ["-i", "veth0", "-n", "-Z", "root", "-w", file, "udp and port 9"];
     let mut child = names.run_there(Path::new("tcpdump"), &arguments).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
     said.by_ref().map(Result::unwrap).find(|line| line.contains("listening on")).unwrap();

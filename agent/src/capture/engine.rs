@@ -4,6 +4,7 @@
 
 mod figures;
 mod outages;
+mod shown;
 
 use std::{
     collections::BTreeSet,
@@ -20,7 +21,8 @@ use std::{
 
 use nodewatch_analysis::decode::{self, Fragments, Link};
 use nodewatch_protocol::{
-    CaptureRecord, CaptureSpec, Content, InterfaceState, PendingFreeze, Share, Statistics, StopReason, UnixMillis,
+    CaptureRecord, CaptureSpec, Content, InterfaceState, PendingFreeze, Share, Statistics, StopReason, Symptoms,
+    UnixMillis,
 };
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
@@ -39,7 +41,9 @@ use super::{
     watch::{self, News, Order, Wanted},
     writer::Writer,
 };
-use crate::ring::Ring;
+use crate::{ring::Ring, symptoms::Lag};
+pub use shown::Ask;
+use shown::Shown;
 
 /// How long a disk may take to have the end of a capture written before that is told.
 const REMEMBERED_WITHIN: Duration = Duration::from_secs(2);
@@ -49,6 +53,8 @@ const REMEMBERED_WITHIN: Duration = Duration::from_secs(2);
 pub enum CaptureEvent {
     /// Once a second, and once at the end.
     Statistics(Box<Statistics>),
+    /// What the packets show, once a second while that is asked for.
+    Symptoms(Box<Symptoms>),
     /// Files cannot be written any more.
     Failed(String),
     /// An interface is in trouble; the capture goes on.
@@ -74,6 +80,7 @@ impl From<Word> for CaptureEvent {
 pub struct Capture {
     stop: Arc<OnceLock<StopReason>>,
     wake: Arc<OwnedFd>,
+    asks: Sender<Ask>,
     /// When it began.
     pub since: UnixMillis,
     /// The interfaces that it reads, or will when they are there.
@@ -91,7 +98,8 @@ impl Capture {
             .map_err(|errno| StartError::Threads(errno.into()))?;
         let wake = Arc::new(wake);
         let stop = Arc::new(OnceLock::new());
-        let (engine, writer) = begin(start, Arc::clone(&wake), Arc::clone(&stop), notify)?;
+        let (asks, asked) = mpsc::channel();
+        let (engine, writer) = begin(start, Arc::clone(&wake), Arc::clone(&stop), asked, notify)?;
         let since = engine.began.unix_millis();
         let interfaces = engine.taps.iter().map(|tap| tap.name.clone()).collect();
         let ring = engine.ring.clone();
@@ -113,7 +121,12 @@ impl Capture {
                 ring.capture_ended(Moment::now().unix_millis(), failed(&error.to_string()));
                 StartError::Threads(error)
             })?;
-        Ok(Self { stop, wake, since, interfaces })
+        Ok(Self { stop, wake, asks, since, interfaces })
+    }
+
+    /// The way to ask for symptoms of its packets, or for none any more.
+    pub fn asks(&self) -> Sender<Ask> {
+        self.asks.clone()
     }
 
     /// Asks the capture to end; [`CaptureEvent::Ended`] follows when its files are closed.
@@ -140,6 +153,7 @@ fn begin<N>(
     start: Start,
     wake: Arc<OwnedFd>,
     stop: Arc<OnceLock<StopReason>>,
+    asked: Receiver<Ask>,
     notify: N,
 ) -> Result<(Engine<N>, thread::JoinHandle<()>), StartError>
 where
@@ -190,6 +204,7 @@ where
         counters: Counters::default(),
         fragments: Fragments::default(),
         left_out: Share::default(),
+        shown: Shown::new(asked),
         own: start.own,
         ring,
         spec: start.spec,
@@ -236,7 +251,7 @@ fn tap(interfaces: Vec<start::Begun>, led: &BTreeSet<String>, spec: &CaptureSpec
         match one.how {
             How::Open(opened) => {
                 tap.reading(opened.index, opened.lost, &mut channels, now);
-                feeds.push(Feed { socket: opened.socket, tap: taps.len(), channel, until: None });
+                feeds.push(Feed::new(opened.socket, taps.len(), channel));
             }
             How::Down(_) => drop(tap.missing(InterfaceState::Down, &mut channels, now)),
             How::Gone | How::LeftOut => drop(tap.missing(InterfaceState::Gone, &mut channels, now)),
@@ -253,6 +268,13 @@ struct Feed {
     channel: usize,
     /// Its interface is gone: it is closed then, or when nothing is left in it.
     until: Option<Instant>,
+    lag: Lag,
+}
+
+impl Feed {
+    fn new(socket: PacketSocket, tap: usize, channel: usize) -> Self {
+        Self { socket, tap, channel, until: None, lag: Lag::default() }
+    }
 }
 
 struct Engine<N> {
@@ -268,6 +290,7 @@ struct Engine<N> {
     fragments: Fragments,
     /// This product's own packets, which are in no count and no file.
     left_out: Share,
+    shown: Shown,
     own: OwnTraffic,
     ring: Ring,
     output: Output,
@@ -301,6 +324,7 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
             }
             self.wait(next_tick.saturating_duration_since(now));
             self.hear();
+            self.heed();
             if let ControlFlow::Break(reason) = self.drain() {
                 break reason;
             }
@@ -334,17 +358,21 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
 
     /// Takes what the sockets hold. Breaks at a limit.
     fn drain(&mut self) -> ControlFlow<StopReason> {
-        let Self { channels, feeds, counters, fragments, output, spec, own, left_out, .. } = self;
+        let Self { channels, feeds, counters, fragments, output, spec, own, left_out, shown, .. } = self;
         let mut reached = None;
-        for Feed { socket, channel, .. } in feeds.iter_mut() {
+        for Feed { socket, channel, lag, .. } in feeds.iter_mut() {
             let index = *channel;
             let link = channels[index].link;
+            let mut shown = shown.of(index, &channels[index].name, || lag.passes_over(socket.is_behind()));
             socket.drain(|packet| {
                 let headers = decode::headers(link, packet.data);
                 if !spec.include_own && headers.tuple.as_ref().is_some_and(|tuple| own.has(tuple)) {
                     left_out.packets += 1;
                     left_out.bytes += u64::from(packet.wire_length);
                     return ControlFlow::Continue(());
+                }
+                if let Some(shown) = &mut shown {
+                    shown.packet(link, &packet, &headers, own);
                 }
                 let whole = spec.content == Content::Dns
                     && headers.fragment.is_some()
@@ -412,6 +440,7 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
         self.output.tick(&self.channels, &freezes, now);
         let statistics = self.statistics(now);
         (self.notify)(CaptureEvent::Statistics(Box::new(statistics)));
+        self.show(now);
     }
 
     fn freezes(&self) -> Vec<PendingFreeze> {

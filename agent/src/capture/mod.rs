@@ -3,19 +3,19 @@
 //! Owns everything between a network interface and a capture file. Must not know tunnels or requests.
 
 mod channel;
-mod devices;
+pub(crate) mod devices;
 mod engine;
 mod freeze;
 pub mod interfaces;
 mod moment;
-mod open;
+pub(crate) mod open;
 mod output;
 pub mod own;
 mod packet;
 mod program;
 mod routes;
 mod save;
-mod source;
+pub(crate) mod source;
 mod start;
 mod statistics;
 mod taps;
@@ -25,7 +25,7 @@ mod writer;
 
 use nodewatch_analysis::decode;
 
-pub use engine::{Capture, CaptureEvent};
+pub use engine::{Ask, Capture, CaptureEvent};
 pub use save::save_pending;
 pub use source::permitted;
 pub use start::{Chosen, Start, StartError};

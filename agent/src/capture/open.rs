@@ -95,6 +95,11 @@ impl Opener {
         self.memory = Memory::of(interfaces);
     }
 
+    /// What is opened from now on gets that much memory.
+    pub fn give_each(&mut self, memory: Memory) {
+        self.memory = memory;
+    }
+
     /// Opens these, which are up, all at once. The answers are in their order.
     pub fn open(&mut self, devices: &[Device]) -> Vec<Result<Opened, OpenError>> {
         let known: Vec<_> = devices.iter().map(|device| self.known(device)).collect();

@@ -61,7 +61,11 @@ impl Memory {
     pub fn of(sockets: usize) -> Self {
         let sockets = sockets.max(1);
         // A few sockets get four large blocks each at the least; hundreds share what all may take.
-        let share = (Self::USUAL / sockets).max(4 * Self::LARGEST).min(Self::MOST / sockets);
+        Self::within((Self::USUAL / sockets).max(4 * Self::LARGEST).min(Self::MOST / sockets))
+    }
+
+    /// As much as has room in so many bytes, and two small blocks at the least.
+    pub fn within(share: usize) -> Self {
         let mut block = Self::LARGEST;
         while block > Self::SMALLEST && share / block < 3 {
             block /= 2;
@@ -69,7 +73,8 @@ impl Memory {
         Self { block, blocks: (share / block).max(2) }
     }
 
-    fn bytes(self) -> usize {
+    /// All of it.
+    pub fn bytes(self) -> usize {
         self.block * self.blocks
     }
 
@@ -199,6 +204,22 @@ impl PacketSocket {
     /// The agent filters packets itself, because the kernel does not take the filter.
     pub fn filters_here(&self) -> bool {
         self.sieve.is_some()
+    }
+
+    /// The memory that it has got.
+    pub fn memory(&self) -> Memory {
+        self.memory
+    }
+
+    /// More than half of its memory waits to be drained.
+    pub fn is_behind(&self) -> bool {
+        // Blocks are filled in their order.
+        let middle = (self.next + self.memory.blocks / 2) % self.memory.blocks;
+        // SAFETY: `middle` is below `blocks`, so the block lies in the map.
+        let descriptor = unsafe { self.map.add(middle * self.memory.block) }.cast::<libc::tpacket_block_desc>();
+        // SAFETY: block_status is an aligned u32 in the map that the kernel writes; hence atomic.
+        let status = unsafe { AtomicU32::from_ptr(&raw mut (*descriptor.as_ptr()).hdr.bh1.block_status) };
+        status.load(Ordering::Relaxed) & libc::TP_STATUS_USER != 0
     }
 
     /// Hands every packet of every finished block to `each`, until it breaks or a round is done. Returns the number

@@ -165,6 +165,7 @@ impl Hub {
                         Slot::Ending { capture, next: None }
                     }
                 };
+                self.share_with_capture();
                 for event in early {
                     self.capture_event(event);
                 }
@@ -279,6 +280,11 @@ impl Hub {
                 self.subscribers.publish(&Update::Statistics(statistics.clone()));
                 self.statistics = Some(statistics);
             }
+            CaptureEvent::Symptoms(symptoms) => {
+                if self.seen.watch.state.is_on() {
+                    self.subscribers.publish(&Update::Symptoms(symptoms));
+                }
+            }
             CaptureEvent::Failed(message) => self.end_running(StopReason::Failed { message }),
             CaptureEvent::Trouble(message) => self.trouble(message),
             CaptureEvent::Joined(name) => {
@@ -305,6 +311,7 @@ impl Hub {
                 // Whoever sees the end sees the files as they are then.
                 self.tell_ring();
                 self.subscribers.publish(&Update::Capture(self.state.clone()));
+                self.share_with_capture();
                 if let Some(wanted) = next {
                     self.want(*wanted);
                 }

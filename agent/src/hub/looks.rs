@@ -59,7 +59,7 @@ impl Hub {
     }
 
     pub(super) fn signals_read(&mut self, update: SignalsUpdate) {
-        self.signals.take(&update);
+        self.seen.signals.take(&update);
         if update.says_something() {
             self.subscribers.publish(&Update::Signals(update));
         }

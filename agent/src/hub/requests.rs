@@ -75,7 +75,7 @@ impl Hub {
                 });
                 return;
             }
-            Request::Watch(_) => refused(RefusalKind::State, "watching is not there yet".to_owned(), "capture instead"),
+            Request::Watch(spec) => return self.watch(spec, reply),
             Request::Report(plan) => return self.report(plan.map(|plan| *plan), Some(reply)),
         };
         answer(Some(reply), response);

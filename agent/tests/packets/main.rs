@@ -7,6 +7,7 @@ mod probes;
 mod ring;
 mod signals;
 mod toward;
+mod watch;
 
 use std::{path::Path, process::Command};
 

@@ -33,7 +33,7 @@ fn as_in_a_cluster() -> Option<(Net, Agent, TempDir)> {
 }
 
 /// A pod's namespace beside a node's; gone when dropped.
-struct Pod {
+pub(crate) struct Pod {
     name: String,
     address: String,
 }
@@ -46,7 +46,7 @@ impl Drop for Pod {
 
 impl Pod {
     /// One at the node's end of a veth pair of that name, to which a route of its own leads.
-    fn routed(net: &Net, host_end: &str, address: &str) -> Self {
+    pub(crate) fn routed(net: &Net, host_end: &str, address: &str) -> Self {
         let pod = Self::paired(net, host_end, address, "32");
         ip(&["-n", &net.here, "route", "add", &format!("{address}/32"), "dev", host_end, "scope", "link"]);
         ip(&["-n", &pod.name, "route", "add", "10.66.0.1", "dev", "eth0"]);
@@ -64,7 +64,7 @@ impl Pod {
     }
 
     /// A packet from it to the node.
-    fn send(&self, to: &str) {
+    pub(crate) fn send(&self, to: &str) {
         in_namespace(&self.name, || {
             let socket = std::net::UdpSocket::bind("0.0.0.0:0").expect("bind");
             for _ in 0..3 {

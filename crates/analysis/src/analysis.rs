@@ -186,6 +186,26 @@ impl Analysis {
         self.judging.loses(interface, at);
     }
 
+    /// An interface was listened to until that moment, whether or not packets came.
+    pub fn listens(&mut self, interface: u16, at: i64) {
+        self.judging.listens(interface, at);
+    }
+
+    /// An interface is gone: its number may be given to another one.
+    pub fn is_gone(&mut self, interface: u16) {
+        self.judging.forgets(interface);
+    }
+
+    /// All packets until that moment have come: what they leave without an answer is decided.
+    pub fn passes(&mut self, now: i64) {
+        self.silences(now, false);
+    }
+
+    /// Connections that are not over, as far as was seen.
+    pub fn followed(&self) -> usize {
+        self.connections.values().filter(|connection| !connection.is_over()).count()
+    }
+
     /// Gives out what was counted of each pair since the last time, some second ago. Of an interface that has lost
     /// packets since nothing is judged.
     pub fn tell(&mut self, now: i64, mut give: impl FnMut(&PairKey, Counts)) {

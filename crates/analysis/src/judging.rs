@@ -13,6 +13,8 @@ const BEGINNING: i64 = 2_000_000_000;
 const AROUND_LOSS: i64 = 1_000_000_000;
 /// Bits that addresses leave; with a few thousand addresses one in a hundred is wrongly taken for heard of.
 const BITS: usize = 1 << 19;
+/// With so many of them set, those of the time before are forgotten: an analysis may go on for days.
+const FULL: usize = BITS / 8;
 
 /// What was not judged, and why.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,6 +47,10 @@ struct Tap {
 pub(crate) struct Judging {
     taps: Vec<Option<Tap>>,
     heard: Box<[u64]>,
+    /// The addresses of the time before.
+    before: Box<[u64]>,
+    /// Bits that are set in `heard`.
+    set: usize,
     hasher: FxSeededState,
     pub(crate) unjudged: Unjudged,
 }
@@ -52,7 +58,8 @@ pub(crate) struct Judging {
 impl Judging {
     pub(crate) fn new(seed: usize) -> Self {
         let hasher = FxSeededState::with_seed(seed);
-        Self { taps: Vec::new(), heard: vec![0; BITS / 64].into(), hasher, unjudged: Unjudged::default() }
+        let none = || vec![0; BITS / 64].into();
+        Self { taps: Vec::new(), heard: none(), before: none(), set: 0, hasher, unjudged: Unjudged::default() }
     }
 
     /// An interface's packets come.
@@ -70,6 +77,13 @@ impl Judging {
             self.taps.resize(index + 1, None);
         }
         self.taps[index] = Some(Tap { began: at, last: at, lost: None });
+    }
+
+    /// Of an interface nothing is known any more.
+    pub(crate) fn forgets(&mut self, interface: u16) {
+        if let Some(tap) = self.taps.get_mut(usize::from(interface)) {
+            *tap = None;
+        }
     }
 
     /// An interface has lost packets before that moment.
@@ -112,14 +126,39 @@ impl Judging {
     /// A packet went to that address.
     pub(crate) fn hears(&mut self, interface: u16, address: u128) {
         for bit in self.bits(interface, address) {
-            self.heard[bit / 64] |= 1 << (bit % 64);
+            let (word, mask) = (&mut self.heard[bit / 64], 1 << (bit % 64));
+            self.set += usize::from(*word & mask == 0);
+            *word |= mask;
+        }
+        if self.set >= FULL {
+            self.set = 0;
+            std::mem::swap(&mut self.heard, &mut self.before);
+            self.heard.fill(0);
         }
     }
 
     /// Packets to that address are seen there.
     pub(crate) fn has_heard(&mut self, interface: u16, address: u128) -> bool {
-        let heard = self.bits(interface, address).into_iter().all(|bit| self.heard[bit / 64] >> (bit % 64) & 1 == 1);
+        let bits = self.bits(interface, address);
+        let are_in = |all: &[u64]| bits.iter().all(|bit| all[bit / 64] >> (bit % 64) & 1 == 1);
+        let heard = are_in(&self.heard) || are_in(&self.before);
         self.unjudged.one_way += u64::from(!heard);
         heard
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_very_many_addresses_the_latest_are_known_and_others_are_not_taken_for_them() {
+        let mut judging = Judging::new(7);
+        for address in 0..1_000_000 {
+            judging.hears(1, address);
+        }
+        assert!((980_000..1_000_000).all(|address| judging.has_heard(1, address)));
+        let wrong = (2_000_000..2_010_000).filter(|&address| judging.has_heard(1, address)).count();
+        assert!(wrong < 500, "{wrong} of 10,000");
     }
 }

@@ -49,6 +49,11 @@ impl<K: Hash + Eq + Copy, V> Table<K, V> {
         self.entries.len()
     }
 
+    /// All that is in it.
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        self.entries.iter().map(|entry| &entry.value)
+    }
+
     /// No other finds room without one that goes.
     pub fn is_full(&self) -> bool {
         self.entries.len() >= self.most

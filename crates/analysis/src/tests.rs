@@ -154,6 +154,35 @@ fn an_attempt_is_refused_by_who_was_asked() {
 }
 
 #[test]
+fn what_is_not_answered_is_decided_also_where_no_packet_comes() {
+    let mut listening = Listening::new();
+    listening.see(0, &there(SYN, (100, 0), 0));
+    listening.see(MILLI, &question(1, "quiet"));
+    let mut told = Vec::new();
+    for second in 1..13 {
+        listening.analysis.listens(3, second * SECOND);
+        listening.analysis.passes(second * SECOND);
+        listening.analysis.tell(second * SECOND, |pair, counts| {
+            if counts.failures() > 0 {
+                told.push((second, pair.service));
+            }
+        });
+    }
+    assert_eq!(told, [(6, Service::Dns), (10, Service::Tcp)]);
+    assert_eq!(listening.analysis.followed(), 1);
+}
+
+#[test]
+fn an_interface_that_has_the_number_of_another_one_begins_anew() {
+    let mut listening = Listening::new();
+    listening.analysis.is_gone(3);
+    listening.see(0, &there(SYN, (100, 0), 0));
+    listening.see(MILLI, &back(RST | ACK, (0, 101), 0));
+    let (counts, totals) = listening.counts(Service::Tcp);
+    assert_eq!((counts.failures(), totals.unjudged.at_the_beginning), (0, 1));
+}
+
+#[test]
 fn an_old_answer_refuses_nothing() {
     let mut listening = Listening::new();
     listening.see(0, &there(SYN, (100, 0), 0));

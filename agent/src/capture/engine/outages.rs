@@ -138,7 +138,7 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
         let channels = &mut self.taps[tap].channels;
         channels.retain(|&one| one != channel);
         channels.push(channel);
-        self.feeds.push(Feed { socket, tap, channel, until: None });
+        self.feeds.push(Feed::new(socket, tap, channel));
     }
 
     /// Hands over the sockets of interfaces that are gone once they are empty, to be closed elsewhere.

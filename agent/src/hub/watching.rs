@@ -1,0 +1,197 @@
+//! Watching from the ask to the end: begun beside the hub, one at a time, and of a capture's packets by the capture.
+//!
+//! Owns what is asked while another one is beginning. What is told is told to who is there: only how it stands is kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nodewatch_protocol::{CaptureSpec, CaptureState, RefusalKind, Response, Update, WatchSpec, WatchState};
+use tokio::sync::oneshot;
+
+use super::{
+    Found, Hub, answer,
+    captures::Slot,
+    facts::{GRANT_NET_RAW, NET_RAW},
+    refused,
+};
+use crate::{
+    capture::{self, Ask},
+    signals::picture::Picture,
+    watch::{self, WatchEvent, Watching},
+};
+
+/// Packets of a capture that are cut shorter say too little.
+const SHORTEST: u32 = 96;
+
+/// What is seen of the node without anything being written.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// The kernel's signals.
+    pub(super) signals: Picture,
+    /// Packets.
+    pub(super) watch: Watched,
+}
+
+/// The one watching that there can be.
+#[derive(Default)]
+pub(super) struct Watched {
+    pub(super) state: WatchState,
+    /// It, and the number under which it was asked for.
+    running: Option<(u64, Watching)>,
+    /// Counts asks, so that of two the later one stands.
+    asked: u64,
+    /// Counts what captures were asked.
+    of_captures: u64,
+}
+
+/// What came of beginning.
+pub(super) struct Begun {
+    number: u64,
+    spec: WatchSpec,
+    outcome: Result<Watching, Response>,
+    reply: oneshot::Sender<Response>,
+}
+
+impl Hub {
+    /// Watches that from now on, or nothing any more. What is refused leaves what is watched as it is.
+    pub(super) fn watch(&mut self, spec: Option<WatchSpec>, reply: oneshot::Sender<Response>) {
+        self.seen.watch.asked += 1;
+        let Some(spec) = spec else {
+            self.end_watching();
+            return answer(Some(reply), Response::Done);
+        };
+        if self.closed_by.is_some() {
+            let word = refused(RefusalKind::State, "the agent is ending", "deploy another one");
+            return answer(Some(reply), word);
+        }
+        if matches!(&self.seen.watch.state, WatchState::On { spec: same, .. } if *same == spec) {
+            return answer(Some(reply), Response::Done);
+        }
+        let number = self.seen.watch.asked;
+        let (addresses, own, found) = (self.node.addresses.clone(), self.own.clone(), self.found.0.clone());
+        let left_out = self.captured_of(&spec);
+        // Lists of interfaces and packet sockets are waited for there.
+        tokio::task::spawn_blocking(move || {
+            let events = found.clone();
+            let notify = move |event| {
+                // The hub may have ended.
+                let _ = events.send(Found::Watch(number, event));
+            };
+            let outcome = match capture::permitted() {
+                Ok(()) => Watching::start(&spec, addresses, left_out, own, notify)
+                    .map_err(|error| Response::Refused(error.refusal())),
+                Err(error) => {
+                    let message = format!("this agent cannot capture: it lacks {NET_RAW}: {error}");
+                    Err(refused(RefusalKind::NotPermitted, message, GRANT_NET_RAW))
+                }
+            };
+            // The hub may have ended.
+            let _ = found.send(Found::Watching(Box::new(Begun { number, spec, outcome, reply })));
+        });
+    }
+
+    pub(super) fn watch_begun(&mut self, begun: Begun) {
+        let Begun { number, spec, outcome, reply } = begun;
+        let response = match outcome {
+            _ if number != self.seen.watch.asked || self.closed_by.is_some() => {
+                refused(RefusalKind::State, "a later request replaced this one", "check what is watched now")
+            }
+            Ok(watching) => {
+                let since = watching.since;
+                self.seen.watch.running = Some((number, watching));
+                self.watch_is(WatchState::On { since, spec });
+                Response::Done
+            }
+            Err(refusal) => refusal,
+        };
+        answer(Some(reply), response);
+    }
+
+    pub(super) fn watch_event(&mut self, number: u64, event: WatchEvent) {
+        if self.seen.watch.running.as_ref().is_none_or(|(running, _)| *running != number) {
+            return;
+        }
+        match event {
+            WatchEvent::Symptoms(symptoms) => self.subscribers.publish(&Update::Symptoms(symptoms)),
+            WatchEvent::Trouble(message) => self.trouble(message),
+            WatchEvent::Failed(message) => {
+                self.seen.watch.running = None;
+                self.watch_is(WatchState::Failed { message });
+            }
+        }
+    }
+
+    /// Nothing is watched any more; what is beginning is not to run.
+    pub(super) fn end_watching(&mut self) {
+        self.seen.watch.asked += 1;
+        self.seen.watch.running = None;
+        self.watch_is(WatchState::Off);
+    }
+
+    fn watch_is(&mut self, state: WatchState) {
+        if self.seen.watch.state != state {
+            self.seen.watch.state = state.clone();
+            self.subscribers.publish(&Update::Watch(state));
+            self.share_with_capture();
+        }
+    }
+
+    /// The interfaces that a capture reads, where it shows all that watching would show of them.
+    fn captured_of(&self, watched: &WatchSpec) -> BTreeSet<String> {
+        let (Slot::Running(_) | Slot::Ending { .. }, CaptureState::Running { interfaces, spec, .. }) =
+            (&self.capture, &self.state)
+        else {
+            return BTreeSet::new();
+        };
+        if !shows_all(spec) || watched.filter.as_deref().is_some_and(|filter| !filter.trim().is_empty()) {
+            return BTreeSet::new();
+        }
+        let named = |name: &&String| watched.interfaces.is_empty() || watched.interfaces.contains(name);
+        interfaces.iter().filter(named).cloned().collect()
+    }
+
+    /// What a capture reads is analysed there, and not a second time by what watches.
+    pub(super) fn share_with_capture(&mut self) {
+        let names = match &self.seen.watch.state {
+            WatchState::On { spec, .. } => self.captured_of(spec),
+            WatchState::Off | WatchState::Failed { .. } => BTreeSet::new(),
+        };
+        if let Some((_, watching)) = &self.seen.watch.running {
+            watching.leave_out(names.clone());
+        }
+        let Slot::Running(capture) = &self.capture else { return };
+        self.seen.watch.of_captures += 1;
+        let (number, asks) = (self.seen.watch.of_captures, capture.asks());
+        if names.is_empty() {
+            // It may have ended.
+            let _ = asks.send(Ask { number, roles: BTreeMap::new() });
+            return;
+        }
+        let addresses = self.node.addresses.clone();
+        tokio::task::spawn_blocking(move || {
+            let names: Vec<String> = names.into_iter().collect();
+            let roles = watch::roles(&names, &addresses).into_iter().collect();
+            // It may have ended.
+            let _ = asks.send(Ask { number, roles });
+        });
+    }
+}
+
+/// A capture takes all packets of its interfaces, and enough of each.
+fn shows_all(spec: &CaptureSpec) -> bool {
+    let filtered = spec.filter.as_deref().is_some_and(|filter| !filter.trim().is_empty());
+    !filtered && spec.toward.is_empty() && spec.snaplen >= SHORTEST
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capture_of_some_packets_or_of_little_of_each_shows_not_all() {
+        let all = CaptureSpec { filter: Some(" ".into()), ..CaptureSpec::default() };
+        assert!(shows_all(&all) && shows_all(&CaptureSpec { snaplen: 96, ..all.clone() }));
+        assert!(!shows_all(&CaptureSpec { snaplen: 95, ..all.clone() }));
+        assert!(!shows_all(&CaptureSpec { filter: Some("tcp".into()), ..all.clone() }));
+        assert!(!shows_all(&CaptureSpec { toward: vec![[10, 0, 0, 1].into()], ..all }));
+    }
+}
