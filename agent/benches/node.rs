@@ -16,7 +16,7 @@ use std::{
 
 use nodewatch_agent::{signals::Reader, sockets::Scanner};
 use nodewatch_ports::PortClass;
-use nodewatch_report::{Report, ReportedPort};
+use nodewatch_report::{Report, ReportedPort, Seen};
 use support::{
     Agent, Namespaces, Outcome, Traffic, agent_program, agent_round, flood, tcpdump_into, tcpdump_round, watch_round,
     watched_capture_round,
@@ -95,6 +95,7 @@ fn sockets() {
             excluded: 0,
             unexpected: Some(0),
             agent_errors: 0,
+            seen: Seen::default(),
         };
         assert!(report.event().parts[0].len() > LISTENERS * 20);
         reports.push(begin.elapsed());

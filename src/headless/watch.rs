@@ -196,10 +196,10 @@ impl Told {
                 std::mem::take(count).to_string(),
                 names,
             ];
-            if !std::mem::replace(&mut self.headed, true) {
-                output::print_table(&HEAD, &[row]);
-            } else {
+            if std::mem::replace(&mut self.headed, true) {
                 output::print(&format!("{}\n", text::line(&row.join("  "))));
+            } else {
+                output::print_table(&HEAD, &[row]);
             }
         }
     }

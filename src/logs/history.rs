@@ -245,6 +245,7 @@ mod tests {
             excluded: 2,
             unexpected: Some(1),
             agent_errors: 0,
+            seen: nodewatch_report::Seen::default(),
         };
         report.event().parts
     }

@@ -127,7 +127,7 @@ async fn sessions(
         }
         let was_first = engine.state.session.terms.first_run;
         let drawn = screen.run(&mut engine).await;
-        let (app, unrecorded) = engine.concluded().await;
+        let (app, unrecorded) = Box::pin(engine.concluded()).await;
         let session = &app.session;
         if was_first && session.life.began.is_some() {
             no_longer_first();

@@ -223,11 +223,8 @@ impl Session {
     pub(super) fn watch_answered(&mut self, name: &NodeName, start: bool, response: Option<Response>) {
         let now = self.now;
         let Some(state) = self.nodes.get_mut(name) else { return };
-        let refusal = match response {
-            Some(Response::Refused(refusal)) => refusal,
-            // A tunnel that was cut is asked again once it is back.
-            _ => return,
-        };
+        // A tunnel that was cut is asked again once it is back.
+        let Some(Response::Refused(refusal)) = response else { return };
         state.seen.watch.asked = Asked::Nothing;
         if start {
             state.seen.watch.wanted = None;

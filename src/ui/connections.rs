@@ -163,7 +163,7 @@ pub(super) fn share_text(thousandths: u64) -> String {
 fn rate_text(hundredths: u64) -> String {
     match hundredths {
         0 => String::new(),
-        ..1_000 => format!("{}.{:02}", hundredths / 100, hundredths % 100),
+        1..1_000 => format!("{}.{:02}", hundredths / 100, hundredths % 100),
         _ => count(hundredths / 100),
     }
 }

@@ -126,7 +126,7 @@ fn draw_layer(
             footer::draw_input(frame, bottom, ":", &line.input, line.error.as_deref(), &app.command_hint(), theme);
         }
         Layer::Signal(view) => dialogs::signal::draw(frame, area, app, *view, theme),
-        Layer::Connection(view) => return dialogs::connection::draw(frame, area, app, view, theme),
+        Layer::Connection(view) => return Some(dialogs::connection::draw(frame, area, app, view, theme)),
         Layer::Form(form) => dialogs::form::draw(frame, area, app, form, theme),
         Layer::Typed(typed) => {
             dialogs::typed::draw(frame, area, typed, app.session.joining.is_wanted(), theme);

@@ -255,6 +255,7 @@ async fn a_hundred_and_twenty_thousand_ports_go_there_and_come_back() {
         excluded: 0,
         unexpected: None,
         agent_errors: 0,
+        seen: nodewatch_report::Seen::default(),
     };
     reporter.push(&place(), report(1, 0..120_000).event());
     reporter.push(&place(), report(2, 1..120_000).event());

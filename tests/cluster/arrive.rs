@@ -78,7 +78,7 @@ fn begin(tmux: &mut Tmux) {
     // Content, then rotate after.
     tmux.keys(&["Tab"]);
     tmux.text("full");
-    tmux.keys(&["Tab"; 7]);
+    tmux.keys(&["Tab"; 8]);
     tmux.text("2s");
     tmux.keys(&["Enter"]);
     tmux.until("Capture payloads?");

@@ -252,7 +252,7 @@ fn the_api_server_dies_and_the_capture_goes_on() {
     tmux.until("lost");
     disturb(&["start", "apiserver"]);
     tmux.until("agents 2/2 live");
-    tmux.keys(&["BTab"]);
+    tmux.keys(&["Tab"; 4]);
     let events = tmux.until("tunnel reconnected");
     assert_eq!(events.matches("capture started").count(), 1, "the same capture goes on: {events}");
     tmux.keys(&["q", "Enter"]);

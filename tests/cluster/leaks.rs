@@ -160,7 +160,7 @@ fn a_detached_session_is_taken_up_again() {
     until("the new deadline", Duration::from_secs(20), || {
         ours("jobs").iter().all(|job| job["spec"]["activeDeadlineSeconds"].as_u64().is_some_and(|end| end < 900))
     });
-    tmux.keys(&["BTab"]);
+    tmux.keys(&["Tab"; 4]);
     let events = tmux.until("attached to the capture");
     assert!(!events.contains("capture ended"), "undisturbed: {events}");
     tmux.keys(&["q", "Enter"]);

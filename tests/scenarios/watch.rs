@@ -1,9 +1,7 @@
 //! Watching: what the key does with and without an agent, what survives a cut tunnel and a replaced agent, and the
 //! Connections screen.
 
-use nodewatch_protocol::{
-    Amount, RefusalKind, RingState, SinkState, Symptom, Symptoms, WatchSpec, WatchState, WatchedPair,
-};
+use nodewatch_protocol::{RefusalKind, RingState, Symptom, Symptoms, WatchSpec, WatchState, WatchedPair};
 use nodewatch_tui::{
     model::{PodPlace, Workloads},
     screens::{Column, Confirm, Input, Layer, View, node::rows::Row},

@@ -27,13 +27,7 @@ use crate::{
 const SYMPTOM: usize = 25;
 const NUMBER: usize = 9;
 
-pub(in crate::ui) fn draw(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    app: &App,
-    view: &ConnectionView,
-    theme: &Theme,
-) -> Option<usize> {
+pub(in crate::ui) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, view: &ConnectionView, theme: &Theme) -> usize {
     let size = (area.width.saturating_sub(4), area.height.saturating_sub(4));
     let inside = dialog(frame, area, size, &closes("connection", theme), theme);
     let width = usize::from(inside.width);
@@ -41,7 +35,7 @@ pub(in crate::ui) fn draw(
         Some(pair) => facts(app, view, pair, width, theme),
         None => vec![Line::styled(" not remembered any more: it was not seen for long", theme.dim)],
     };
-    Some(scrolled(frame, inside, lines, app.scroll))
+    scrolled(frame, inside, lines, app.scroll)
 }
 
 fn facts(app: &App, view: &ConnectionView, pair: &PairState, width: usize, theme: &Theme) -> Vec<Line<'static>> {
