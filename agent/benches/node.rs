@@ -240,7 +240,8 @@ fn watch(names: &Namespaces) {
         [("watch     ", "tcpdump -w /dev/null", 0, "0.80"), ("both      ", "tcpdump -w", 2, "1.00")]
     {
         println!(
-            "{what}{} ns a packet, {} dropped or not analysed in {ROUNDS} rounds; {other} {} ns, {} dropped; ratio {:.2} (goal {goal})",
+            "{what}{} ns a packet, {} dropped or not analysed in {ROUNDS} rounds; {other} {} ns, {} dropped; \
+             ratio {:.2} (goal {goal})",
             cost(at),
             dropped(at),
             cost(at + 1),

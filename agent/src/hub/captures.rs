@@ -280,11 +280,7 @@ impl Hub {
                 self.subscribers.publish(&Update::Statistics(statistics.clone()));
                 self.statistics = Some(statistics);
             }
-            CaptureEvent::Symptoms(symptoms) => {
-                if self.seen.watch.state.is_on() {
-                    self.subscribers.publish(&Update::Symptoms(symptoms));
-                }
-            }
+            CaptureEvent::Symptoms(symptoms) => self.tell_symptoms(symptoms),
             CaptureEvent::Failed(message) => self.end_running(StopReason::Failed { message }),
             CaptureEvent::Trouble(message) => self.trouble(message),
             CaptureEvent::Joined(name) => {

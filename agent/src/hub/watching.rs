@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nodewatch_protocol::{CaptureSpec, CaptureState, RefusalKind, Response, Update, WatchSpec, WatchState};
+use nodewatch_protocol::{CaptureSpec, CaptureState, RefusalKind, Response, Symptoms, Update, WatchSpec, WatchState};
 use tokio::sync::oneshot;
 
 use super::{
@@ -111,12 +111,19 @@ impl Hub {
             return;
         }
         match event {
-            WatchEvent::Symptoms(symptoms) => self.subscribers.publish(&Update::Symptoms(symptoms)),
+            WatchEvent::Symptoms(symptoms) => self.tell_symptoms(symptoms),
             WatchEvent::Trouble(message) => self.trouble(message),
             WatchEvent::Failed(message) => {
                 self.seen.watch.running = None;
                 self.watch_is(WatchState::Failed { message });
             }
+        }
+    }
+
+    /// To who is there; it is no state, and nobody is told later.
+    pub(super) fn tell_symptoms(&mut self, symptoms: Box<Symptoms>) {
+        if self.seen.watch.state.is_on() && !self.subscribers.is_empty() {
+            self.subscribers.publish(&Update::Symptoms(symptoms));
         }
     }
 

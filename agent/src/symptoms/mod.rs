@@ -1,7 +1,7 @@
 //! Packets of several interfaces on their way through the analysis, and what a second of it has shown.
 //!
-//! Owns the bound of what is remembered, and that an interface is not judged of which packets were lost or left out. For
-//! what is only watched and for what is captured too. Must not know sockets.
+//! Owns the bound of what is remembered, and that an interface is not judged of which packets were lost or left out.
+//! For what is only watched and for what is captured too. Must not know sockets.
 
 mod told;
 
