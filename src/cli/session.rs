@@ -27,7 +27,7 @@ pub struct SessionArgs {
         hide_short_help = true)]
     pub lease: Duration,
     /// Also run a cleanup Job in the cluster, in case this program cannot clean up
-    #[arg(long, conflicts_with = "namespace")]
+    #[arg(long, conflicts_with = "namespace", hide_short_help = true)]
     pub reaper: bool,
     /// With --reaper: also cover nodes that join after you detach
     ///
