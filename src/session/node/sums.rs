@@ -134,14 +134,14 @@ impl Window {
             Some((last, known)) if *last >= at => *known += seen,
             _ => self.0.push_back((at, seen)),
         }
-        while self.0.front().is_some_and(|(first, _)| first + WINDOW / step <= at) {
+        while self.0.front().is_some_and(|(first, _)| first.saturating_add(WINDOW / step) <= at) {
             self.0.pop_front();
         }
     }
 
     pub(super) fn sum(&self, now: UnixMillis, step: UnixMillis) -> Recent {
         let mut sum = Recent::default();
-        for (_, seen) in self.0.iter().rev().take_while(|(at, _)| at + WINDOW / step > now / step) {
+        for (_, seen) in self.0.iter().rev().take_while(|(at, _)| at.saturating_add(WINDOW / step) > now / step) {
             sum += *seen;
         }
         sum
@@ -168,7 +168,8 @@ impl Took {
             return (count > 0).then_some(Self { count, weight: count, p50, p99 });
         };
         // What was known until now counts half.
-        let (old, new) = (u128::from(before.weight / 2), u128::from(told.count));
+        let weight = |count: u64| u128::from(u32::try_from(count).unwrap_or(u32::MAX));
+        let (old, new) = (weight(before.weight / 2), weight(told.count));
         let mean = |a: u64, b: u64| {
             let mean = (u128::from(a) * old + u128::from(b) * new) / (old + new).max(1);
             u64::try_from(mean).unwrap_or(u64::MAX)
