@@ -9,8 +9,8 @@ use std::{
 };
 
 use nodewatch_cloudwatch::{Bounds, MANAGED_BY, Reporter};
-use nodewatch_protocol::{ReportPlan, ReportState};
-use nodewatch_report::{Event, Occasion, Report, Schedule, Stream};
+use nodewatch_protocol::{ReportPlan, ReportState, UnixMillis};
+use nodewatch_report::{Event, Occasion, Report, Reported, Schedule, Stream, Watched};
 use tokio::time::Instant;
 
 use crate::{
@@ -41,6 +41,17 @@ pub(crate) struct Reports {
     began: Instant,
     schedule: Schedule,
     errors: u64,
+    /// How far what else was counted on the node was at the last report.
+    reported: Reported,
+}
+
+/// What else is counted on a node, as it stands now.
+#[derive(Debug, Default)]
+pub struct Standing<'a> {
+    /// What was seen of packets since watching began, and when that was; `None` where they are not watched.
+    pub watched: Option<(UnixMillis, Watched)>,
+    /// Names of signals and what each has risen by since the agent began.
+    pub counters: Vec<(&'a str, u64)>,
 }
 
 impl Reports {
@@ -63,6 +74,7 @@ impl Reports {
             // A restarted agent's events are others than those before.
             schedule: Schedule::from(unix_millis()),
             errors: 0,
+            reported: Reported::default(),
             plan,
         })
     }
@@ -88,12 +100,15 @@ impl Reports {
     }
 
     /// The report that is due now, if one is.
-    pub fn due(&mut self, ports: &Ports) -> Option<Event> {
+    pub fn due<'a>(&mut self, ports: &Ports, standing: impl FnOnce() -> Standing<'a>) -> Option<Event> {
         let open = ports.open()?;
         let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let interval = self.plan.interval_seconds;
         let occasion = Occasion::due(&mut self.schedule, interval, (now, unix_millis()), &mut self.errors)?;
-        let event = Report::of(&self.plan, open.iter().map(|(port, since)| (*port, *since)), occasion).event();
+        let Standing { watched, counters } = standing();
+        let seen = self.reported.since(watched, counters.into_iter());
+        let report = Report::of(&self.plan, open.iter().map(|(port, since)| (*port, *since)), occasion);
+        let event = report.with(seen).event();
         if let Some(reporter) = &self.reporter {
             reporter.push(&self.stream, event.clone());
         }
@@ -145,7 +160,8 @@ pub async fn run(plan: ReportPlan, end: impl Future<Output = io::Result<()>>) ->
                 }
             }
         }
-        if let Some(event) = reports.due(&ports) {
+        // Ports are all that this process reads.
+        if let Some(event) = reports.due(&ports, Standing::default) {
             let mut output = io::stdout().lock();
             for part in &event.parts {
                 output.write_all(format!("{part}\n").as_bytes()).map_err(ReportError::Output)?;
@@ -219,16 +235,16 @@ mod tests {
         };
         let mut ports = Ports::new(false);
         let mut reports = Reports::new(plan.clone(), None).expect("reports");
-        assert!(reports.due(&ports).is_none(), "nothing is known yet");
+        assert!(reports.due(&ports, Standing::default).is_none(), "nothing is known yet");
         let looked = ports.look().expect("none is under way").run();
         ports.looked(looked);
-        assert!(reports.due(&ports).is_some());
-        assert!(reports.due(&ports).is_none());
+        assert!(reports.due(&ports, Standing::default).is_some());
+        assert!(reports.due(&ports, Standing::default).is_none());
         // Another plan changes what is said and not when.
         reports.replan(ReportPlan { cluster: "c".to_owned(), ..plan });
-        assert!(reports.due(&ports).is_none());
+        assert!(reports.due(&ports, Standing::default).is_none());
         tokio::time::advance(Duration::from_secs(60)).await;
-        let event = reports.due(&ports).expect("due");
+        let event = reports.due(&ports, Standing::default).expect("due");
         assert!(event.parts[0].contains("\"cluster\":\"c\""), "{event:?}");
     }
 }

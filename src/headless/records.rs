@@ -267,7 +267,10 @@ pub const PAIR: Record = Record {
         ("attempts", "connections begun, or questions"),
         ("answered", ""),
         ("failed", "the sum of those symptoms that are failures"),
-        ("fates", "of `diagnose`: connections by how far they came, as `tcp.completeness` of Wireshark has it: see diagnosis.md"),
+        (
+            "fates",
+            "of `diagnose`: connections by how far they came, as `tcp.completeness` of Wireshark has it: see diagnosis.md",
+        ),
         ("lookups", "names looked up, each perhaps with several questions"),
         ("symptoms", "by name, each with `there` and `back`: those that were seen"),
         ("answer", "`count`, `p50_ms` and `p99_ms` from SYN to SYN-ACK, or from question to answer"),

@@ -46,7 +46,7 @@ impl Hub {
             self.subscribers.publish(&update);
         }
         if let Some(reports) = &mut self.reporting.reports {
-            reports.due(&self.ports);
+            reports.due(&self.ports, || self.seen.standing());
         }
     }
 

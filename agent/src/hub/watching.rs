@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     capture::{self, Ask},
+    port_reports::Standing,
     signals::picture::Picture,
     watch::{self, WatchEvent, Watching},
 };
@@ -31,12 +32,25 @@ pub(super) struct Seen {
     pub(super) watch: Watched,
 }
 
+impl Seen {
+    /// What reports say besides ports.
+    pub(super) fn standing(&self) -> Standing<'_> {
+        let watched = match &self.watch.state {
+            WatchState::On { since, .. } => Some((*since, self.watch.sums)),
+            WatchState::Off | WatchState::Failed { .. } => None,
+        };
+        Standing { watched, counters: self.signals.counters().collect() }
+    }
+}
+
 /// The one watching that there can be.
 #[derive(Default)]
 pub(super) struct Watched {
     pub(super) state: WatchState,
     /// It, and the number under which it was asked for.
     running: Option<(u64, Watching)>,
+    /// What was seen since it began.
+    sums: nodewatch_report::Watched,
     /// Counts asks, so that of two the later one stands.
     asked: u64,
     /// Counts what captures were asked.
@@ -122,7 +136,11 @@ impl Hub {
 
     /// To who is there; it is no state, and nobody is told later.
     pub(super) fn tell_symptoms(&mut self, symptoms: Box<Symptoms>) {
-        if self.seen.watch.state.is_on() && !self.subscribers.is_empty() {
+        if !self.seen.watch.state.is_on() {
+            return;
+        }
+        self.seen.watch.sums.add(&symptoms.pairs);
+        if !self.subscribers.is_empty() {
             self.subscribers.publish(&Update::Symptoms(symptoms));
         }
     }
@@ -136,6 +154,7 @@ impl Hub {
 
     fn watch_is(&mut self, state: WatchState) {
         if self.seen.watch.state != state {
+            self.seen.watch.sums = nodewatch_report::Watched::default();
             self.seen.watch.state = state.clone();
             self.subscribers.publish(&Update::Watch(state));
             self.share_with_capture();

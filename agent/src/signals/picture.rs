@@ -45,6 +45,11 @@ impl Picture {
         self.last = SignalsUpdate { at: update.at, since, left_out: update.left_out, ..SignalsUpdate::default() };
     }
 
+    /// Names of counters, and what each has risen by since the first reading.
+    pub fn counters(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.series.values().filter(|(_, counter)| *counter).map(|(series, _)| (series.name.as_str(), series.total))
+    }
+
     /// All of it; nothing before the first reading.
     pub fn whole(&self) -> Option<Update> {
         self.last.since?;
