@@ -1,4 +1,4 @@
-//! The packet socket of one interface (AF_PACKET, TPACKET_V3): the one file with `unsafe`.
+//! The packet socket of one interface (AF_PACKET, TPACKET_V3), with `unsafe` for its memory.
 //!
 //! Owns the socket, its memory map and the walk over its blocks. Must not know files, statistics or protocols.
 //! Layouts: `linux/if_packet.h`, Documentation/networking/packet_mmap.rst. Every offset that the kernel wrote is
