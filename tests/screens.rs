@@ -493,6 +493,7 @@ fn failing() -> App {
             tunnel(&names[0].0, Update::Capture(stopped)),
             Event::Tunnel(names[0].clone(), TunnelChange::Lost { reason: "cut".into() }),
             Event::Told(notice),
+            Event::Tick,
         ],
     );
     app

@@ -105,6 +105,7 @@ impl App {
             self.settle_screen();
         }
         if ticked {
+            self.measure_list();
             self.refresh_ports();
             self.refresh_signals();
             self.refresh_connections();

@@ -12,6 +12,7 @@ pub mod cursor;
 pub mod dialogs;
 pub mod events;
 mod export;
+pub mod extent;
 pub mod files;
 pub mod filter_line;
 mod hidden;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use nodewatch_protocol::UnixMillis;
 
-use super::{App, Screen, action::Action, order::Order};
+use super::{App, Screen, action::Action, extent::Extent, order::Order};
 use crate::{
     base::text,
     model::{NodeName, Notice, Place, Workloads},
@@ -35,6 +35,8 @@ pub struct List {
     led_to: BTreeSet<NodeName>,
     /// Where pods run, as far as somebody has looked for one.
     pub workloads: Lookup,
+    /// What the nodes that are shown need room for.
+    pub extent: Extent,
     /// Where a range of marks begins.
     pub(super) mark_anchor: Option<NodeName>,
 }
@@ -211,11 +213,12 @@ impl App {
     }
 
     fn move_cursor(&mut self, by: isize) {
-        let names: Vec<NodeName> = self.shown().map(|state| state.node.name.clone()).collect();
-        let at = self.list.cursor.as_ref().and_then(|cursor| names.iter().position(|name| name == cursor));
-        let last = names.len().saturating_sub(1);
+        let shown: Vec<&NodeState> = self.shown().collect();
+        let under = self.list.cursor.as_ref().and_then(|cursor| self.session.nodes.get(cursor));
+        let at = under.and_then(|under| shown.iter().position(|state| std::ptr::eq(*state, under)));
+        let last = shown.len().saturating_sub(1);
         let next = at.map_or(0, |at| at.saturating_add_signed(by).min(last));
-        let next = names.get(next).cloned();
+        let next = shown.get(next).map(|state| state.node.name.clone());
         if next != self.list.cursor {
             self.scroll = 0;
             self.tabs.forget_rows();
@@ -223,8 +226,9 @@ impl App {
         self.list.cursor = next;
     }
 
-    /// Keeps the cursor on a node that is shown.
+    /// Keeps the cursor on a node that is shown, and the columns to what is shown.
     pub(super) fn settle_cursor(&mut self) {
+        self.measure_list();
         // What fills the screen is what keys are about, whatever the list's filter says of it meanwhile.
         if matches!(&self.screen, Screen::Node(name) if self.session.nodes.contains_key(name)) {
             return;

@@ -14,12 +14,16 @@ use unicode_width::UnicodeWidthStr;
 use super::{
     Hits, Theme,
     connections::share_text,
-    widgets::{crumbs, cursor_row, first_shown, fit, fit_right, short_name, sparkline, width_of, wrapped},
+    widgets::{crumbs, cursor_row, first_shown, fit, fit_right, short_name, sparkline, wrapped},
 };
 use crate::{
     base::text::{bit_rate, count, lasting, visible},
-    model::{Node, Readiness},
-    screens::{App, Layout, cursor::RowKey},
+    model::Readiness,
+    screens::{
+        App, Layout,
+        cursor::RowKey,
+        extent::{Extent, MANY_AGAIN, Trait},
+    },
     session::{
         Listing,
         node::{Agent, Asked, NodeState},
@@ -83,8 +87,6 @@ const WATCHED: [(Column, &str, usize, bool, u8); 3] = [
     (Column::Delayed, "DELAYED", 7, true, 5),
     (Column::Again, "RETR%", 5, true, 6),
 ];
-/// From so many thousandths of segments on it is worth a column that they are sent again.
-const MANY_AGAIN: u64 = 10;
 /// What the wide columns' priorities are behind where nobody has asked for them.
 const SPARE: u8 = 20;
 
@@ -137,20 +139,12 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
     let shown: Vec<&NodeState> = app.shown().collect();
     let mut lines = vec![title(app, shown.len(), width, theme)];
     // Room for two words only where a node is both, and for IPv6 only where nodes have it.
-    let both = shown.iter().any(|state| state.node.cordoned && state.node.readiness != Readiness::Ready);
-    let addresses = shown.iter().filter_map(|state| state.node.addresses.first()).filter(|address| address.is_ipv6());
-    let addresses = addresses.map(|address| address.to_string().len());
-    let wider = [(Column::Status, if both { BOTH } else { 0 }), (Column::Address, addresses.max().unwrap_or(0))];
-    let longest =
-        shown.iter().map(|state| width_of(&visible(&state.node.name.0))).max().unwrap_or(0).max(NAME_AT_LEAST);
-    // What flaps and what was dropped is what somebody looks for, also where there is little room.
-    let flaps = shown.iter().any(|state| state.worst_flap(app.session.now).is_some());
-    // In the wide list somebody has asked for other columns.
-    let drops = !app.layout.wide && shown.iter().any(|state| has_dropped(state));
-    let mut urgent = vec![flaps.then_some(Column::Changes), drops.then_some(Column::Drops)];
-    urgent.extend(seen_wrong(app, &shown));
-    let urgent: Vec<Column> = urgent.into_iter().flatten().collect();
-    let mut columns = columns(width, longest + 1, app.layout, &wider, &empty_columns(&shown), &urgent);
+    let extent = &app.list.extent;
+    let both = if extent.has(Trait::Both) { BOTH } else { 0 };
+    let wider = [(Column::Status, both), (Column::Address, extent.address)];
+    let longest = extent.name.max(NAME_AT_LEAST);
+    let mut columns =
+        columns(width, longest + 1, app.layout, &wider, &empty_columns(extent), &urgent(extent, app.layout));
     let fixed: usize = columns.iter().map(|column| column.2 + 1).sum();
     let room = width.saturating_sub(3 + fixed);
     let name_width = room.min(longest + 1);
@@ -173,7 +167,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
     lines.push(Line::styled(heads, theme.dim));
 
     let room = usize::from(area.height).saturating_sub(lines.len());
-    let at = app.list.cursor.as_ref().and_then(|cursor| shown.iter().position(|state| state.node.name == *cursor));
+    let under = app.list.cursor.as_ref().and_then(|cursor| app.session.nodes.get(cursor));
+    let at = under.and_then(|under| shown.iter().position(|state| std::ptr::eq(*state, under)));
     let first = first_shown(at.unwrap_or(0), shown.len(), room);
     let rows = Rect { y: (area.y + 2).min(area.bottom()), height: area.height.saturating_sub(2), ..area };
     hits.rows(rows, shown.iter().skip(first).map(|state| RowKey::Node(state.node.name.clone())));
@@ -185,35 +180,34 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
     frame.render_widget(Paragraph::new(lines), area);
 }
 
-/// Columns of what went wrong in the last minute on some node that is watched.
-fn seen_wrong(app: &App, shown: &[&NodeState]) -> [Option<Column>; 3] {
-    let mut wrong = [false; 3];
-    for state in shown.iter().filter(|state| state.seen.watch.heard().is_some()) {
-        let recent = state.seen.watch.recent(app.session.now);
-        wrong[0] |= recent.failed > 0;
-        wrong[1] |= recent.delayed > 0;
-        wrong[2] |= recent.retransmitted_share().is_some_and(|share| share >= MANY_AGAIN);
-    }
-    let columns = [Column::Failed, Column::Delayed, Column::Again];
-    std::array::from_fn(|at| (wrong[at] && !app.layout.wide).then_some(columns[at]))
+/// What somebody looks for, also where there is little room.
+fn urgent(extent: &Extent, layout: Layout) -> Vec<Column> {
+    let flaps = extent.has(Trait::Flaps).then_some(Column::Changes);
+    let wrong = [
+        (Trait::Drops, Column::Drops),
+        (Trait::Failed, Column::Failed),
+        (Trait::Delayed, Column::Delayed),
+        (Trait::Again, Column::Again),
+    ];
+    // In the wide list somebody has asked for other columns.
+    let wrong = wrong.into_iter().filter(|(what, _)| !layout.wide && extent.has(*what)).map(|(_, column)| column);
+    flaps.into_iter().chain(wrong).collect()
 }
 
 /// Columns that no node has anything for.
-fn empty_columns(shown: &[&NodeState]) -> Vec<Column> {
-    let without = |of: fn(&Node) -> bool, column| (!shown.iter().any(|state| of(&state.node))).then_some(column);
-    let unwatched = !shown.iter().any(|state| state.seen.watch.heard().is_some());
+fn empty_columns(extent: &Extent) -> Vec<Column> {
     [
-        unwatched.then_some(Column::Failed),
-        unwatched.then_some(Column::Delayed),
-        unwatched.then_some(Column::Again),
-        without(|node| node.zone.is_some(), Column::Zone),
-        without(|node| node.instance_type.is_some(), Column::Type),
-        without(|node| node.version.is_some(), Column::Version),
-        without(|node| node.instance_id.is_some(), Column::Instance),
-        without(|node| !node.addresses.is_empty(), Column::Address),
+        (Trait::Watched, Column::Failed),
+        (Trait::Watched, Column::Delayed),
+        (Trait::Watched, Column::Again),
+        (Trait::Zone, Column::Zone),
+        (Trait::Type, Column::Type),
+        (Trait::Version, Column::Version),
+        (Trait::Instance, Column::Instance),
+        (Trait::Address, Column::Address),
     ]
     .into_iter()
-    .flatten()
+    .filter_map(|(what, column)| (!extent.has(what)).then_some(column))
     .collect()
 }
 
@@ -442,12 +436,7 @@ fn drops(state: &NodeState, theme: &Theme) -> (String, Style) {
     let Some(statistics) = &state.counts.latest else { return (String::new(), theme.plain) };
     let dropped = statistics.dropped;
     let text = format!("{}/{}/{}", count(dropped.kernel), count(dropped.interface), count(dropped.queue));
-    (text, if has_dropped(state) { theme.bad } else { theme.dim })
-}
-
-fn has_dropped(state: &NodeState) -> bool {
-    let dropped = state.counts.latest.as_ref().map(|statistics| statistics.dropped);
-    dropped.is_some_and(|dropped| dropped.kernel > 0 || dropped.interface > 0 || dropped.queue > 0)
+    (text, if state.has_dropped() { theme.bad } else { theme.dim })
 }
 
 #[cfg(test)]

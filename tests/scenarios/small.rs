@@ -187,6 +187,8 @@ fn flapping() -> App {
     }
     let full = AcceptQueue { port: "tcp 0.0.0.0:22".parse().expect("a port"), waiting: 4096, limit: 4095 };
     update(&mut app, tunnel(live, Update::Queues(vec![full])), NOW + 8_000);
+    // Which columns the list has is looked at once a second.
+    update(&mut app, Event::Tick, NOW + 8_000);
     app
 }
 

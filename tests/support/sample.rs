@@ -305,6 +305,8 @@ pub fn watching() -> App {
     for (name, told) in [(&names[0], told), (&names[2], symptoms("ev\u{1b}[2Jil", vec![hostile]))] {
         feed(&mut app, [tunnel(&name.0, on()), tunnel(&name.0, Update::Symptoms(Box::new(told)))]);
     }
+    // Which columns the list has is looked at once a second.
+    feed(&mut app, [Event::Tick]);
     app.session.notices.clear();
     app
 }

@@ -400,13 +400,17 @@ impl NodeState {
 
     /// Something is wrong with the node, its agent or its capture.
     pub fn is_faulty(&self) -> bool {
-        let dropped =
-            self.counts.latest.as_ref().is_some_and(|it| it.dropped != nodewatch_protocol::Dropped::default());
+        let dropped = self.has_dropped();
         let failed = matches!(&self.capture, CaptureState::Stopped { reason: StopReason::Failed { .. }, .. });
         let agent = matches!(self.agent, Agent::Lost { .. } | Agent::Failed(_) | Agent::Ended(_));
         let node = !self.present || self.node.cordoned || self.node.readiness != Readiness::Ready;
         let lost = self.lost_files().next().is_some();
         node || agent || failed || dropped || lost || self.refusal.is_some() || self.delivery_trouble().is_some()
+    }
+
+    /// Its capture lost packets.
+    pub fn has_dropped(&self) -> bool {
+        self.counts.latest.as_ref().is_some_and(|it| it.dropped != nodewatch_protocol::Dropped::default())
     }
 
     /// Its agent is no more, and so are its ring and its capture.
