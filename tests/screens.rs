@@ -474,6 +474,7 @@ fn hostile() -> App {
             tunnel(bad, Update::Trouble { message: bad.into() }),
             tunnel(bad, sample::on()),
             tunnel(bad, Update::Symptoms(Box::new(harm))),
+            Event::Tick,
             Event::Told(Notice::error(bad, bad, bad)),
         ],
     );
