@@ -320,6 +320,24 @@ fn each_library_stays_where_it_belongs() {
     }
 }
 
+/// Built as a whole the workspace has every feature that any of its parts asks for; a program that is built alone has its
+/// own.
+#[test]
+fn each_program_asks_for_the_parts_of_rustix_that_it_uses() {
+    for (manifest, folder) in [("Cargo.toml", "src"), ("agent/Cargo.toml", "agent/src")] {
+        let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(manifest)).expect("text");
+        let asked: Vec<&str> = manifest.lines().filter(|line| line.starts_with("rustix = ")).collect();
+        let mut used = BTreeSet::new();
+        for (_, text) in sources(folder) {
+            used.extend(after(&code(&text), "rustix::").into_iter().filter(|part| !part.is_empty() && part != "io"));
+        }
+        assert!(used.len() > 2, "the rule reads the wrong thing");
+        for part in used {
+            assert!(asked[0].contains(&format!("{part:?}")), "{folder} uses rustix::{part}");
+        }
+    }
+}
+
 /// What is foreign is made visible on its way out: each way out is in one place, where that is done.
 #[test]
 fn each_way_out_is_in_one_place() {

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     error::{Attempt, notice},
+    fields::{Endpoint, Endpoints, Pod, Slice},
     lists::{Selection, pages},
     metadata::Metadata,
 };
@@ -36,81 +37,6 @@ const MOST_GAPS: usize = 20;
 /// Names that are looked through for one that is like an unknown one, and that are told.
 const MOST_NAMES: usize = 5_000;
 const NEAR: usize = 3;
-
-#[derive(Deserialize)]
-struct Pod {
-    metadata: Metadata,
-    spec: Option<PodSpec>,
-    status: Option<PodStatus>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PodSpec {
-    node_name: Option<String>,
-    host_network: Option<bool>,
-}
-
-#[derive(Deserialize)]
-struct PodStatus {
-    phase: Option<String>,
-    #[serde(rename = "podIPs")]
-    pod_ips: Option<Vec<PodIp>>,
-}
-
-#[derive(Deserialize)]
-struct PodIp {
-    #[serde(default)]
-    ip: String,
-}
-
-#[derive(Deserialize)]
-struct Slice {
-    metadata: Metadata,
-    endpoints: Option<Vec<Endpoint>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Endpoint {
-    addresses: Option<Vec<String>>,
-    conditions: Option<Conditions>,
-    node_name: Option<String>,
-    target_ref: Option<Reference>,
-}
-
-#[derive(Deserialize)]
-struct Conditions {
-    ready: Option<bool>,
-}
-
-#[derive(Deserialize)]
-struct Reference {
-    #[serde(default)]
-    kind: String,
-    #[serde(default)]
-    name: String,
-}
-
-/// The same of servers before Kubernetes 1.21.
-#[derive(Deserialize)]
-struct Endpoints {
-    metadata: Metadata,
-    subsets: Option<Vec<Subset>>,
-}
-
-#[derive(Deserialize)]
-struct Subset {
-    addresses: Option<Vec<Address>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Address {
-    ip: Option<String>,
-    node_name: Option<String>,
-    target_ref: Option<Reference>,
-}
 
 #[derive(Deserialize)]
 struct Named {
@@ -229,8 +155,7 @@ impl Looks {
         let namespace = self.namespace(name);
         let mut found: BTreeMap<(String, String), Vec<IpAddr>> = BTreeMap::new();
         let mut take = |endpoint: Endpoint| {
-            // Where a controller says nothing of readiness, the endpoint is ready.
-            let ready = endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true);
+            let ready = endpoint.is_ready();
             let pod = endpoint.target_ref.filter(|reference| reference.kind == "Pod");
             let (Some(pod), Some(node), true) = (pod, endpoint.node_name, ready) else { return };
             let addresses = endpoint.addresses.into_iter().flatten();
@@ -241,7 +166,7 @@ impl Looks {
         let selection = Selection { labels: Some(&labels), ..Selection::default() };
         let slices = format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices");
         let listed = pages(&self.client, &slices, selection, |slice: Slice| {
-            let is_its = slice.metadata.labels.and_then(|labels| labels.service).is_some_and(|of| of == name.name);
+            let is_its = slice.service() == Some(name.name.as_str());
             slice.endpoints.into_iter().flatten().filter(|_| is_its).for_each(&mut take);
         });
         match listed.await {
@@ -249,10 +174,8 @@ impl Looks {
                 let fields = format!("metadata.name={}", name.name);
                 let selection = Selection { fields: Some(&fields), ..Selection::default() };
                 pages(&self.client, &path("endpoints", Some(&namespace)), selection, |endpoints: Endpoints| {
-                    let its = endpoints.subsets.filter(|_| endpoints.metadata.name == name.name);
-                    let addresses = its.into_iter().flatten().flat_map(|subset| subset.addresses.into_iter().flatten());
-                    for Address { ip, node_name, target_ref } in addresses {
-                        take(Endpoint { addresses: ip.map(|ip| vec![ip]), conditions: None, node_name, target_ref });
+                    if endpoints.metadata.name == name.name {
+                        endpoints.ready().for_each(&mut take);
                     }
                 })
                 .await?;
@@ -343,8 +266,10 @@ fn attempt(target: &Target) -> Attempt {
 /// A pod that can be captured, or why it cannot.
 fn take_pod(pod: Pod, aimed: &mut Aimed) {
     let name = text::visible(&pod.metadata.full_name());
-    let (node, host) = pod.spec.map(|spec| (spec.node_name, spec.host_network == Some(true))).unwrap_or_default();
-    let (phase, ips) = pod.status.map(|status| (status.phase, status.pod_ips)).unwrap_or_default();
+    let host = pod.is_on_host();
+    let mut addresses: Vec<IpAddr> = pod.addresses().collect();
+    let node = pod.spec.and_then(|spec| spec.node_name);
+    let phase = pod.status.and_then(|status| status.phase);
     let phase = text::visible(&phase.unwrap_or_else(|| "Unknown".to_owned()));
     if matches!(phase.as_str(), "Succeeded" | "Failed") {
         return aimed.gaps.push(format!("pod {name} has ended ({phase})"));
@@ -358,7 +283,6 @@ fn take_pod(pod: Pod, aimed: &mut Aimed) {
             .gaps
             .push(format!("pod {name} uses its node's network: capture {node} with a filter by its ports"));
     }
-    let mut addresses: Vec<IpAddr> = ips.into_iter().flatten().filter_map(|one| one.ip.parse().ok()).collect();
     addresses.sort_unstable();
     addresses.dedup();
     if addresses.is_empty() {

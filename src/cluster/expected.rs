@@ -11,13 +11,12 @@ use std::{
 
 use kube::{Client, Error};
 use nodewatch_protocol::PortProtocol;
-use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     error::{Attempt, notice},
+    fields::{Endpoints, Pod, Service, Slice},
     lists::{Selection, pages},
-    metadata::Metadata,
 };
 use crate::model::{Expectation, Expectations, NodeName, Origin, PortKey};
 
@@ -26,130 +25,7 @@ const BY_NODE: usize = 20;
 /// They are asked for anew every 30 s.
 const WITHIN: Duration = Duration::from_secs(25);
 
-#[derive(Deserialize)]
-struct Service {
-    metadata: Metadata,
-    spec: Option<ServiceSpec>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ServiceSpec {
-    external_traffic_policy: Option<String>,
-    health_check_node_port: Option<i32>,
-    ports: Option<Vec<ServicePort>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ServicePort {
-    node_port: Option<i32>,
-    protocol: Option<String>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Slice {
-    metadata: Metadata,
-    endpoints: Option<Vec<SliceEndpoint>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SliceEndpoint {
-    node_name: Option<String>,
-    conditions: Option<Conditions>,
-}
-
-#[derive(Deserialize)]
-struct Conditions {
-    ready: Option<bool>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Endpoints {
-    metadata: Metadata,
-    subsets: Option<Vec<Subset>>,
-}
-
-impl Slice {
-    /// Its service, and where ready pods of it are; `None` as a node is a backend outside any. A service may have many.
-    pub(super) fn ready_nodes(self) -> Option<(String, Vec<Option<String>>)> {
-        let service = self.metadata.labels.and_then(|labels| labels.service)?;
-        // Where a controller says nothing of readiness, the endpoint is ready.
-        let ready =
-            self.endpoints.into_iter().flatten().filter(|endpoint| {
-                endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
-            });
-        let nodes = ready.map(|endpoint| endpoint.node_name).collect();
-        Some((format!("{}/{service}", self.metadata.namespace), nodes))
-    }
-}
-
-impl Endpoints {
-    /// The same, of servers that have no slices.
-    pub(super) fn ready_nodes(self) -> (String, Vec<Option<String>>) {
-        let subsets = self.subsets.into_iter().flatten();
-        let ready = subsets.flat_map(|subset| subset.addresses.into_iter().flatten());
-        (self.metadata.full_name(), ready.map(|address| address.node_name).collect())
-    }
-}
-
-#[derive(Deserialize)]
-struct Subset {
-    addresses: Option<Vec<Address>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Address {
-    node_name: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Pod {
-    metadata: Metadata,
-    spec: Option<PodSpec>,
-    status: Option<PodStatus>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PodSpec {
-    node_name: Option<String>,
-    host_network: Option<bool>,
-    #[serde(default)]
-    containers: Vec<Container>,
-}
-
-#[derive(Deserialize)]
-struct Container {
-    ports: Option<Vec<ContainerPort>>,
-}
-
-#[derive(Deserialize)]
-struct ContainerPort {
-    #[serde(rename = "containerPort")]
-    inside: i32,
-    #[serde(rename = "hostPort")]
-    host: Option<i32>,
-    #[serde(rename = "hostIP")]
-    host_ip: Option<String>,
-    protocol: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct PodStatus {
-    phase: Option<String>,
-    conditions: Option<Vec<PodCondition>>,
-}
-
-#[derive(Deserialize)]
-struct PodCondition {
-    #[serde(rename = "type")]
-    kind: String,
-    status: String,
-}
-
+/// What is expected to be open on these nodes, as far as the server says it in time.
 pub(super) async fn expected(client: Client, nodes: Vec<NodeName>) -> Expectations {
     let end = Instant::now() + WITHIN;
     let mut found = Expectations::default();

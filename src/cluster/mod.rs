@@ -12,6 +12,7 @@ mod deploy;
 mod error;
 mod exec;
 mod expected;
+mod fields;
 mod identity;
 mod image;
 mod inventory;

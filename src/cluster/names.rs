@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::{
     connect::Connection,
+    fields::{Pod, Service},
     lists::{Selection, pages},
     metadata::Metadata,
 };
@@ -23,44 +24,6 @@ use super::{
 const MAX_NAMES: usize = 100_000;
 /// All of them are had within this time, or fewer are.
 const WITHIN: Duration = Duration::from_secs(10);
-
-#[derive(Deserialize)]
-struct Service {
-    metadata: Metadata,
-    spec: Option<ServiceSpec>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ServiceSpec {
-    #[serde(rename = "clusterIPs")]
-    cluster_ips: Option<Vec<String>>,
-}
-
-#[derive(Deserialize)]
-struct Pod {
-    metadata: Metadata,
-    spec: Option<PodSpec>,
-    status: Option<PodStatus>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PodSpec {
-    host_network: Option<bool>,
-}
-
-#[derive(Deserialize)]
-struct PodStatus {
-    #[serde(rename = "podIPs")]
-    pod_ips: Option<Vec<PodIp>>,
-}
-
-#[derive(Deserialize)]
-struct PodIp {
-    #[serde(default)]
-    ip: String,
-}
 
 #[derive(Deserialize)]
 struct Node {
@@ -95,20 +58,18 @@ async fn gather(connection: &Connection, names: &Names) {
     let client = &connection.client;
     // A list that is refused has no names: the others have.
     let _ = pages(client, "/api/v1/services", Selection::default(), |service: Service| {
-        let addresses = service.spec.and_then(|spec| spec.cluster_ips).unwrap_or_default();
-        names.add("svc", &service.metadata, addresses.iter().map(String::as_str));
+        names.add("svc", &service.metadata, service.addresses());
     })
     .await;
     let _ = pages(client, "/api/v1/nodes", Selection::default(), |node: Node| {
         let addresses = node.status.and_then(|status| status.addresses).unwrap_or_default();
-        names.add("", &node.metadata, addresses.iter().map(|one| one.address.as_str()));
+        names.add("", &node.metadata, addresses.iter().filter_map(|one| one.address.parse().ok()));
     })
     .await;
     let _ = pages(client, "/api/v1/pods", Selection::default(), |pod: Pod| {
         // One on the node's own network has the node's addresses.
-        if pod.spec.and_then(|spec| spec.host_network) != Some(true) {
-            let addresses = pod.status.and_then(|status| status.pod_ips).unwrap_or_default();
-            names.add("pod", &pod.metadata, addresses.iter().map(|one| one.ip.as_str()));
+        if !pod.is_on_host() {
+            names.add("pod", &pod.metadata, pod.addresses());
         }
     })
     .await;
@@ -118,11 +79,11 @@ async fn gather(connection: &Connection, names: &Names) {
 struct Names(Mutex<BTreeMap<IpAddr, String>>);
 
 impl Names {
-    fn add<'a>(&self, kind: &str, metadata: &Metadata, addresses: impl Iterator<Item = &'a str>) {
+    fn add(&self, kind: &str, metadata: &Metadata, addresses: impl Iterator<Item = IpAddr>) {
         let Metadata { name, namespace, .. } = metadata;
         // Every change is one call, so the map is whole even if a holder panicked.
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for address in addresses.filter_map(|address| address.parse().ok()) {
+        for address in addresses {
             if names.len() < MAX_NAMES {
                 let name = if kind.is_empty() { name.clone() } else { format!("{name}.{namespace}.{kind}") };
                 names.insert(address, name);

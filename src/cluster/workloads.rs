@@ -2,16 +2,15 @@
 //!
 //! Owns which objects are asked. What may not be listed is named as a gap: the rest is worth having all the same.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use kube::{Client, Error};
-use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    expected::{self, Endpoints, Slice},
+    expected,
+    fields::{Endpoints, Pod, Service, Slice},
     lists::{Selection, pages},
-    metadata::Metadata,
 };
 use crate::model::{PodPlace, ServicePlaces, Workloads};
 
@@ -19,66 +18,6 @@ use crate::model::{PodPlace, ServicePlaces, Workloads};
 const MOST: usize = 200_000;
 /// All of it is had within this time, or less is.
 const WITHIN: Duration = Duration::from_secs(25);
-
-#[derive(Deserialize)]
-struct Pod {
-    metadata: Metadata,
-    spec: Option<PodSpec>,
-    status: Option<PodStatus>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PodSpec {
-    node_name: Option<String>,
-    host_network: Option<bool>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PodStatus {
-    phase: Option<String>,
-    #[serde(rename = "podIPs")]
-    pod_ips: Option<Vec<PodIp>>,
-    container_statuses: Option<Vec<ContainerStatus>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ContainerStatus {
-    #[serde(default)]
-    restart_count: u32,
-    state: Option<ContainerState>,
-}
-
-#[derive(Deserialize)]
-struct ContainerState {
-    waiting: Option<Waiting>,
-}
-
-#[derive(Deserialize)]
-struct Waiting {
-    reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct PodIp {
-    #[serde(default)]
-    ip: String,
-}
-
-#[derive(Deserialize)]
-struct Service {
-    metadata: Metadata,
-    spec: Option<ServiceSpec>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ServiceSpec {
-    #[serde(rename = "clusterIPs")]
-    cluster_ips: Option<Vec<String>>,
-}
 
 /// What there is now.
 pub(super) async fn workloads(client: Client) -> Workloads {
@@ -102,27 +41,23 @@ pub(super) async fn workloads(client: Client) -> Workloads {
 }
 
 fn place(pod: Pod) -> Option<PodPlace> {
+    // One on the node's own network has the node's addresses.
+    let host_network = pod.is_on_host();
+    let addresses = pod.addresses().filter(|_| !host_network).collect();
     let (spec, status) = (pod.spec?, pod.status?);
     let over = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
     let node = spec.node_name.filter(|_| !over)?;
-    // One on the node's own network has the node's addresses.
-    let host_network = spec.host_network == Some(true);
-    let own = if host_network { None } else { status.pod_ips };
     let containers = status.container_statuses.unwrap_or_default();
     let restarts = containers.iter().fold(0_u32, |all, one| all.saturating_add(one.restart_count));
     let waits = containers.into_iter().find_map(|one| one.state?.waiting?.reason);
     let phase = waits.filter(|_| status.phase.as_deref() != Some("Pending")).or(status.phase).unwrap_or_default();
-    let addresses = own.into_iter().flatten().filter_map(|address| address.ip.parse().ok()).collect();
     let (name, node) = (pod.metadata.full_name(), node.as_str().into());
     Some(PodPlace { name, node, addresses, phase, restarts: Some(restarts), host_network })
 }
 
 async fn services(client: &Client, found: &mut BTreeMap<String, ServicePlaces>) -> Result<(), Error> {
     pages(client, "/api/v1/services", Selection::default(), |service: Service| {
-        let addresses = service.spec.and_then(|spec| spec.cluster_ips).unwrap_or_default();
-        // A headless one says None.
-        let addresses: Vec<IpAddr> = addresses.iter().filter_map(|address| address.parse().ok()).collect();
-        found.entry(service.metadata.full_name()).or_default().addresses = addresses;
+        found.entry(service.metadata.full_name()).or_default().addresses = service.addresses().collect();
     })
     .await?;
     let slices = pages(client, "/apis/discovery.k8s.io/v1/endpointslices", Selection::default(), |slice: Slice| {

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     base::text,
     model::{Notice, Place},
-    session::{Effect, Next, filter},
+    session::{Effect, Next},
 };
 
 /// Commands remembered.
@@ -330,7 +330,7 @@ impl App {
                 let candidates = match command.does {
                     Does::Context => self.past.commands.contexts.clone(),
                     Does::Sort => Column::ALL.map(|column| column.word().to_owned()).to_vec(),
-                    Does::Filter => filter::field_names().map(|name| format!("{name}:")).collect(),
+                    Does::Filter => self.filter_fields().iter().map(|name| format!("{name}:")).collect(),
                     _ => return None,
                 };
                 (format!("{name} "), word, candidates)

@@ -64,7 +64,7 @@ impl Extent {
         let six = node.addresses.first().filter(|address| address.is_ipv6());
         self.address = self.address.max(six.map_or(0, |address| address.to_string().len()));
         let watched = state.seen.watch.heard().is_some();
-        let recent = watched.then(|| state.seen.watch.recent(now)).unwrap_or_default();
+        let recent = state.seen.watch.recent(now);
         let found = [
             (Trait::Address, !node.addresses.is_empty()),
             (Trait::Version, node.version.is_some()),

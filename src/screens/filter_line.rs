@@ -5,14 +5,22 @@
 use tui_input::Input;
 
 use super::{
-    App, Layer, Screen, View, action::Action, connections, cursor::Cursor, events, files, order::Order, pods,
-    port_filter::PortFilter, signals, tail, text_field,
+    App, Layer, Screen, View,
+    action::Action,
+    connections,
+    cursor::Cursor,
+    events, files,
+    node::rows,
+    order::Order,
+    pods,
+    port_filter::{self, PortFilter},
+    signals, tail, text_field,
 };
 use crate::{
     model::Notice,
     session::{
         Effect,
-        filter::{Filter, TextFilter},
+        filter::{self, Filter, TextFilter},
     },
 };
 
@@ -64,6 +72,22 @@ impl App {
         }
         let before = self.filter_text().to_owned();
         self.open(Layer::Filter(FilterLine { input: Input::new(before.clone()), error: None, before }));
+    }
+
+    /// What the screen's filter can name.
+    pub(super) fn filter_fields(&self) -> Vec<&'static str> {
+        match self.screen {
+            Screen::Node(_) if self.view == View::Ports => port_filter::field_names().collect(),
+            Screen::Node(_) => rows::fields(self.view).to_vec(),
+            Screen::Nodes => filter::field_names().collect(),
+            Screen::Files => files::FIELDS.to_vec(),
+            Screen::Ports => port_filter::field_names().collect(),
+            Screen::Events => events::FIELDS.to_vec(),
+            Screen::Pods => pods::FIELDS.to_vec(),
+            Screen::Tail => tail::FIELDS.to_vec(),
+            Screen::Signals => signals::FIELDS.to_vec(),
+            Screen::Connections => connections::FIELDS.to_vec(),
+        }
     }
 
     /// Filters the screen; the error names what is wrong, and the filter before it stays.

@@ -137,8 +137,10 @@ impl App {
     /// The nodes that the list shows, in order.
     pub fn shown(&self) -> std::vec::IntoIter<&NodeState> {
         let faults = self.layout.faults_only;
+        // What fails there is a fault of its own.
+        let wrong = |state: &NodeState| state.is_faulty() || state.seen.watch.recent(self.session.now).failed > 0;
         let shown =
-            |state: &&NodeState| (!faults || state.is_faulty()) && self.list.filter.1.shows(state, &self.list.led_to);
+            |state: &&NodeState| (!faults || wrong(state)) && self.list.filter.1.shows(state, &self.list.led_to);
         let mut nodes: Vec<&NodeState> = self.session.nodes.values().filter(shown).collect();
         if let Some(order) = self.list.order {
             nodes.sort_by(|a, b| order.nodes(a, b));

@@ -47,6 +47,11 @@ impl PortField {
     ];
 }
 
+/// What `field:value` can name.
+pub(super) fn field_names() -> impl Iterator<Item = &'static str> {
+    PortField::ALL.iter().map(|(name, _)| *name)
+}
+
 impl PortFilter {
     /// Reads a filter; the error names what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
@@ -56,7 +61,7 @@ impl PortFilter {
         }
         if let Some((name, value)) = filter::field_of(text) {
             let field = PortField::ALL.iter().find(|(known, _)| *known == name).map(|(_, field)| *field);
-            let unknown = || filter::unknown_field(name, PortField::ALL.iter().map(|(name, _)| *name));
+            let unknown = || filter::unknown_field(name, field_names());
             return Ok(Self::Field(field.ok_or_else(unknown)?, value.to_lowercase()));
         }
         match text.strip_prefix('!') {

@@ -195,6 +195,23 @@ fn commands_are_completed_brought_back_and_refused_by_name() {
     key(&mut app, Action::NextView);
     assert_eq!(text(&app), "sort zone");
     key(&mut app, Action::Open);
+    // A filter's fields are those of the screen.
+    for (screen, begun, whole) in [
+        ("nodes", "zo", "zone:"),
+        ("connections", "sy", "symptom:"),
+        ("ports", "ow", "owner:"),
+        ("pods", "ph", "phase:"),
+        ("signals", "un", "unit:"),
+    ] {
+        command(&mut app, screen);
+        key(&mut app, Action::Command);
+        typed(&mut app, &format!("filter {begun}"));
+        key(&mut app, Action::NextView);
+        assert_eq!(text(&app), format!("filter {whole}"));
+        key(&mut app, Action::Back);
+    }
+    let mut app = busy();
+    command(&mut app, "sort zone");
     command(&mut app, "events");
     command(&mut app, "nodes");
     key(&mut app, Action::Command);

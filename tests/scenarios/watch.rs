@@ -283,6 +283,9 @@ fn failures_stand_first_then_the_busiest_and_rows_are_filtered_sorted_and_saved(
     key(&mut app, Action::Back);
     key(&mut app, Action::Back);
     assert_eq!(app.screen, Screen::Nodes);
+    // A node on which connections fail is one with a fault.
+    key(&mut app, Action::Faults);
+    assert!(app.shown().any(|state| state.node.name == "a".into()));
 }
 
 #[test]
