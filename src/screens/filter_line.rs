@@ -10,7 +10,6 @@ use super::{
     connections,
     cursor::Cursor,
     events, files,
-    node::rows,
     order::Order,
     pods,
     port_filter::{self, PortFilter},
@@ -77,8 +76,7 @@ impl App {
     /// What the screen's filter can name.
     pub(super) fn filter_fields(&self) -> Vec<&'static str> {
         match self.screen {
-            Screen::Node(_) if self.view == View::Ports => port_filter::field_names().collect(),
-            Screen::Node(_) => rows::fields(self.view).to_vec(),
+            Screen::Node(_) => self.tab_filter_fields(),
             Screen::Nodes => filter::field_names().collect(),
             Screen::Files => files::FIELDS.to_vec(),
             Screen::Ports => port_filter::field_names().collect(),

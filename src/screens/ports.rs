@@ -240,14 +240,14 @@ impl App {
             return;
         }
         let before = self.ports.made_of.replace(made_of.clone()).filter(|(version, _)| *version == made_of.0);
-        let before: BTreeMap<NodeName, u64> = before.map(|(_, sources)| sources).into_iter().flatten().collect();
-        let mut lists: BTreeMap<NodeName, Vec<ListedPort>> =
-            std::mem::take(&mut self.ports.lists).into_iter().collect();
+        let versions = before.map(|(_, sources)| sources).unwrap_or_default();
+        // Both are in the order of names.
+        let mut before = versions.into_iter().zip(std::mem::take(&mut self.ports.lists)).peekable();
         let list = |state: &&NodeState| {
             let name = &state.node.name;
-            let same = before.get(name) == Some(&state.ports.version);
-            let list = lists.remove(name).filter(|_| same);
-            (name.clone(), list.unwrap_or_else(|| session.list_ports(state)))
+            while before.next_if(|((known, _), _)| known < name).is_some() {}
+            let same = before.next_if(|((known, version), _)| known == name && *version == state.ports.version);
+            same.map_or_else(|| (name.clone(), session.list_ports(state)), |(_, list)| list)
         };
         let lists = known.iter().map(list).collect();
         self.ports.lists = lists;
@@ -263,10 +263,9 @@ impl App {
         let (mut excluded, mut clients) = (0, 0);
         for (node, (name, list)) in ports.lists.iter().enumerate() {
             let node_matches = sieve.node(name);
-            let state = session.nodes.get(name);
             // Few are on such a port, so few are looked up.
             let is_client = |listed: &ListedPort| {
-                let row = || state?.ports.rows.get(&listed.port);
+                let row = || session.nodes.get(name)?.ports.rows.get(&listed.port);
                 may_be_client(&listed.port) && listed.socket && row().is_some_and(|row| row.is_client(session.now))
             };
             for (at, listed) in list.iter().enumerate() {

@@ -13,7 +13,7 @@ use crate::{
         App, PortFilter, View, connections,
         cursor::{Cursor, RowId},
         order::{Column, Order},
-        port_filter::Sieve,
+        port_filter::{self, Sieve},
         signals::{fields_of, rank, standing},
     },
     session::{
@@ -160,6 +160,14 @@ pub(in crate::screens) fn columns(view: View) -> &'static [Column] {
 }
 
 impl App {
+    /// What the filter of the view that is in front can name.
+    pub(in crate::screens) fn tab_filter_fields(&self) -> Vec<&'static str> {
+        match self.view {
+            View::Ports => port_filter::field_names().collect(),
+            view => fields(view).to_vec(),
+        }
+    }
+
     /// The rows of a node's view that is in front, in order.
     pub fn node_rows<'a>(&'a self, state: &'a NodeState) -> Vec<Row<'a>> {
         let tab = self.tabs.of(self.view);

@@ -340,7 +340,7 @@ pub struct NodeState {
     /// Its ports.
     pub ports: NodePorts,
     /// What else its agent sees.
-    pub seen: Seen,
+    pub seen: Box<Seen>,
     /// How its reports stand.
     pub reporting: Reporting,
     /// Its capture.
@@ -368,7 +368,7 @@ pub struct NodeState {
     /// Files on their way home or here, by name.
     pub fetches: BTreeMap<String, FetchProgress>,
     /// What has happened there.
-    pub log: NodeLog,
+    pub log: Box<NodeLog>,
 }
 
 impl NodeState {
@@ -380,7 +380,7 @@ impl NodeState {
             agent: Agent::Absent,
             facts: None,
             ports: NodePorts::default(),
-            seen: Seen::default(),
+            seen: Box::default(),
             reporting: Reporting::default(),
             capture: CaptureState::Idle,
             counts: Counts::default(),
@@ -394,7 +394,7 @@ impl NodeState {
             ring: None,
             delivery: NodeDelivery::default(),
             fetches: BTreeMap::new(),
-            log: NodeLog::default(),
+            log: Box::default(),
         }
     }
 
