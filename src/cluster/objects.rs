@@ -149,6 +149,15 @@ impl Session<'_> {
         Ok(draft(kind, value, Purpose::Agent(node.clone())))
     }
 
+    /// The same as it is made: the manifest is for kubectl too, which refuses what a server before 1.28 does not know;
+    /// the server passes it over.
+    pub fn made_job(&self, node: &NodeName, attempt: usize, left: Duration) -> Result<Draft, ManifestError> {
+        let mut job = self.agent_job(node, attempt, left)?;
+        // A pod that is still ending has its ring: another one begins when it is gone.
+        job.value["spec"]["podReplacementPolicy"] = json!("Failed");
+        Ok(job)
+    }
+
     /// Agents for nodes that join later, in pods as those of the Jobs.
     pub fn agent_daemonset(&self, what: &StandIn) -> Result<Draft, ManifestError> {
         let kind = Kind::DaemonSet;

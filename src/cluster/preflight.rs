@@ -163,6 +163,11 @@ pub(super) fn warnings(checks: &[PreflightCheck]) -> Option<Notice> {
     Some(Notice::warning("preflight warns", details.join("; "), next_step))
 }
 
+/// Asks for these in a namespace that is there, before the first of them is made.
+pub(super) async fn asked_for(client: &Client, drafts: &[Draft]) -> Result<Option<Notice>, Notice> {
+    Ok(warnings(&admission::verdict(admission::ask_for_all(client, drafts).await)?))
+}
+
 /// Asks for an agent in the session's own namespace, which is there now; nothing of an agent is made yet.
 pub(super) async fn in_own_namespace(
     client: &Client,
