@@ -303,6 +303,29 @@ mod tests {
         with(0x7f3a_91c2, &settings(), job).map(|draft| draft.value)
     }
 
+    /// As SECURITY.md and the guide say it.
+    #[test]
+    fn no_autoscaler_takes_an_agents_node_and_a_drain_has_its_grace() {
+        let job = job("n").expect("a job");
+        let daemonset = |session: Session<'_>| session.agent_daemonset(&StandIn::default());
+        let later = with(1, &settings(), daemonset).expect("a DaemonSet").value;
+        let told = include_str!("../../SECURITY.md").split_whitespace().collect::<Vec<_>>().join(" ");
+        for object in [job, later] {
+            let template = &object["spec"]["template"];
+            for (key, value) in
+                [("cluster-autoscaler.kubernetes.io/safe-to-evict", "false"), ("karpenter.sh/do-not-disrupt", "true")]
+            {
+                assert_eq!(template["metadata"]["annotations"][key], value);
+                assert!(told.contains(&format!("`{key}: \"{value}\"`")), "{key}");
+            }
+            let grace = template["spec"]["terminationGracePeriodSeconds"].as_u64().expect("a number");
+            assert_eq!(grace, 30);
+            let guide = include_str!("../../docs/guide.md");
+            assert!(guide.contains(&format!("at most {grace} s, the pod's grace period")));
+            assert!(template["spec"]["priorityClassName"].is_null() && object["kind"] != "PodDisruptionBudget");
+        }
+    }
+
     #[test]
     fn only_who_asks_for_processes_gets_the_rights_for_it() {
         let plain = job("n").expect("a job");
