@@ -142,6 +142,29 @@ impl NodeState {
         }
     }
 
+    /// The name of the ring that its agent has; empty where nobody has said.
+    pub(in crate::session) fn ring_name(&self) -> &str {
+        &self.listing.ring
+    }
+
+    /// Its ring and the files in it as they were when somebody last looked.
+    pub(in crate::session) fn ring_was(&mut self, name: String, mut files: Vec<CaptureFile>) {
+        files.sort_by_key(|file| file.sequence);
+        (self.listing.ring, self.files) = (name, files);
+    }
+
+    /// Its agent says which ring it has; true where it was another one before.
+    pub(in crate::session) fn ring_is_another(&self, name: &str) -> bool {
+        ![name, &self.listing.ring].contains(&"") && self.listing.ring != name
+    }
+
+    /// Its agent has that ring.
+    pub(super) fn ring_is(&mut self, name: &str) {
+        if !name.is_empty() {
+            name.clone_into(&mut self.listing.ring);
+        }
+    }
+
     /// Takes in what the agent says of its ring's files.
     pub(super) fn apply_files(&mut self, update: Update) {
         match update {

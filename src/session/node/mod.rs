@@ -283,6 +283,8 @@ pub struct GoneFiles {
 /// How far the list of a ring's files has come.
 #[derive(Debug, Clone)]
 struct FileListing {
+    /// The name of the ring that they are in; empty where nobody has said.
+    ring: String,
     /// The parts of a long list whose end has not come yet.
     parts: Vec<CaptureFile>,
     /// Whether the whole list has come since the tunnel is up.
@@ -324,6 +326,8 @@ pub(super) struct Fate {
     pub(super) ending: Option<String>,
     /// It was there before this program: what runs there may have been started by another one.
     pub(super) found: bool,
+    /// A capture ran when an earlier program left, and nothing was heard of that agent since.
+    pub(super) unseen: bool,
 }
 
 /// Everything known of one node.
@@ -390,7 +394,12 @@ impl NodeState {
             refusal: None,
             files: Vec::new(),
             gone: GoneFiles::default(),
-            listing: FileListing { parts: Vec::new(), state: Listed::Coming, looked_for: BTreeSet::new() },
+            listing: FileListing {
+                ring: String::new(),
+                parts: Vec::new(),
+                state: Listed::Coming,
+                looked_for: BTreeSet::new(),
+            },
             ring: None,
             delivery: NodeDelivery::default(),
             fetches: BTreeMap::new(),
@@ -414,6 +423,7 @@ impl NodeState {
         self.gone.former.append(&mut self.files);
         self.listing.parts.clear();
         self.listing.state = Listed::Coming;
+        self.listing.ring.clear();
         if let Some(ring) = self.ring.take() {
             let Amount { files, bytes, packets } = ring.discarded;
             self.gone.discarded.files += files;
@@ -450,6 +460,7 @@ impl NodeState {
                 if before.is_some_and(|before| before != facts.started) {
                     self.note(now, "the agent restarted");
                 }
+                self.ring_is(&facts.ring);
                 self.facts = Some(facts);
                 // The first of a picture: what an earlier tunnel did not tell to the end is no part of it.
                 self.listing.parts.clear();
