@@ -133,7 +133,7 @@ fn pod_text(pod: usize, managed: &str) -> String {
 /// With the images that a kubelet lists.
 fn node_text(node: usize, managed: &str) -> String {
     let image = |number: usize| {
-        format!(r#"{{"names":["registry.example/team/app-{number}@sha256:{:064}"],"sizeBytes":{number}}}"#, number)
+        format!(r#"{{"names":["registry.example/team/app-{number}@sha256:{number:064}"],"sizeBytes":{number}}}"#)
     };
     let images: Vec<String> = (0..50).map(image).collect();
     format!(

@@ -197,9 +197,7 @@ async fn run_on<B: Backend<Error: Send + Sync + 'static>>(
     let mut next_frame = Instant::now();
     let mut dirty = true;
     loop {
-        if panics::happened() {
-            return Err(io::Error::other("the program has failed, see above"));
-        }
+        no_panic()?;
         if mem::take(&mut engine.suspend) && io::stdout().is_terminal() {
             suspend(mouse)?;
             // The screen is blank, and so is what is held to be on it. Ratatui's own clearing asks for the cursor.
@@ -257,20 +255,29 @@ async fn run_on<B: Backend<Error: Send + Sync + 'static>>(
                 dirty = true;
             }
             event = engine.next() => {
-                if engine.handle(event) {
+                if engine.handle(event) || takes_in_waiting(engine) {
                     return Ok(());
-                }
-                for _ in 0..BATCH {
-                    let Some(event) = engine.try_next() else { break };
-                    if engine.handle(event) {
-                        return Ok(());
-                    }
                 }
                 dirty = true;
             }
             () = sleep_until(next_frame), if dirty => {}
         }
     }
+}
+
+fn no_panic() -> io::Result<()> {
+    if panics::happened() { Err(io::Error::other("the program has failed, see above")) } else { Ok(()) }
+}
+
+/// Takes in events that are waiting, before keys are looked at again. True when the program is to end.
+fn takes_in_waiting(engine: &mut Engine<App>) -> bool {
+    for _ in 0..BATCH {
+        let Some(event) = engine.try_next() else { return false };
+        if engine.handle(event) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Draws and records a frame, and gives the terminal what it is to take into its clipboard. What lies where.

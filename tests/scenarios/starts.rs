@@ -83,7 +83,8 @@ fn the_same_key_takes_it_back_before_it_began() {
 #[test]
 fn to_see_packets_deploys_captures_and_shows_them_as_soon_as_there_are_some() {
     let mut app = listed();
-    key(&mut app, Action::Down);
+    // Whatever is marked: the screen has one node's.
+    key(&mut app, Action::Mark);
     assert_eq!(key(&mut app, Action::Tail), [deploys(&["b"])]);
     assert!(screen(&app, 80, 24).contains("starting"), "on its row");
     assert_eq!(comes_up(&mut app, "b"), [start("b")]);

@@ -6,8 +6,28 @@ use std::collections::BTreeSet;
 
 use nodewatch_protocol::{Amount, CaptureFile, CaptureState, Delivery, FileState, Update};
 
-use super::{Before, Listed, NodeState};
+use super::{Before, NodeState};
 use crate::model::FetchProgress;
+
+/// Whether the whole list of files has come over the tunnel that is up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Listed {
+    #[default]
+    Coming,
+    Whole,
+}
+
+/// How far the list of a ring's files has come.
+#[derive(Debug, Clone, Default)]
+pub(super) struct FileListing {
+    /// The name of the ring that they are in; empty where nobody has said.
+    pub(super) ring: String,
+    /// The parts of a long list whose end has not come yet.
+    pub(super) parts: Vec<CaptureFile>,
+    pub(super) state: Listed,
+    /// Files that were looked for on this laptop, by name.
+    looked_for: BTreeSet<String>,
+}
 
 impl NodeState {
     /// A file that its ring has let go is still on its way.

@@ -28,7 +28,12 @@ pub use self::{
     told::Run,
     troubles::Troubles,
 };
-use self::{rollup::Rollup, told::Told, watch::Seen};
+use self::{
+    files::{FileListing, Listed},
+    rollup::Rollup,
+    told::Told,
+    watch::Seen,
+};
 use super::grant::GrantState;
 use crate::{
     base::text,
@@ -188,13 +193,6 @@ pub(super) enum Before {
     UpTo(Option<u64>),
 }
 
-/// Whether the whole list of files has come over the tunnel that is up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Listed {
-    Coming,
-    Whole,
-}
-
 /// What a node's agent is to do as soon as it can.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Pending {
@@ -278,19 +276,6 @@ pub struct GoneFiles {
     pub let_go: Vec<CaptureFile>,
     /// What earlier rings of the node had thrown away.
     discarded: Amount,
-}
-
-/// How far the list of a ring's files has come.
-#[derive(Debug, Clone)]
-struct FileListing {
-    /// The name of the ring that they are in; empty where nobody has said.
-    ring: String,
-    /// The parts of a long list whose end has not come yet.
-    parts: Vec<CaptureFile>,
-    /// Whether the whole list has come since the tunnel is up.
-    state: Listed,
-    /// Files that were looked for on this laptop, by name.
-    looked_for: BTreeSet<String>,
 }
 
 /// A node's delivery to S3.
@@ -394,12 +379,7 @@ impl NodeState {
             refusal: None,
             files: Vec::new(),
             gone: GoneFiles::default(),
-            listing: FileListing {
-                ring: String::new(),
-                parts: Vec::new(),
-                state: Listed::Coming,
-                looked_for: BTreeSet::new(),
-            },
+            listing: FileListing::default(),
             ring: None,
             delivery: NodeDelivery::default(),
             fetches: BTreeMap::new(),
