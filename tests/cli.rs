@@ -2,6 +2,8 @@
 
 #[path = "cli/results.rs"]
 mod results;
+#[path = "cli/silent.rs"]
+mod silent;
 
 use std::{
     path::Path,

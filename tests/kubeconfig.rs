@@ -8,10 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::StreamExt;
 use nodewatch_testing::recorder::{Head, Recorder};
 use nodewatch_tui::{
+    base::loan,
     cluster::{Connection, Target},
-    model::{Failure, Notice},
+    model::{Failure, Notice, Severity},
 };
 
 const PKI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/pki");
@@ -206,7 +208,7 @@ async fn a_token_file_is_read_again_when_its_token_is_refused() {
 #[tokio::test(flavor = "current_thread")]
 async fn a_plugin_that_hangs_holds_nothing_else_up() {
     let files = Files::new();
-    let plugin = files.plugin("plugin", "sleep 600");
+    let plugin = files.plugin("plugin", "exec sleep 600");
     let path = files.config("config", "server: 'https://127.0.0.1:1'", &exec(&plugin, ""));
     let began = Instant::now();
     let given_up = tokio::time::timeout(Duration::from_millis(200), open(path)).await;
@@ -245,6 +247,33 @@ async fn a_plugin_that_fails_is_told_in_its_own_words() {
     let line =
         open(files.config("config", "server: 'https://127.0.0.1:1'", missing)).await.err().expect("missing").line();
     assert!(line.contains("no-such-authenticator is not installed: brew install it, or see the docs"), "{line}");
+}
+
+/// Here no screen is drawn over, so nothing but the notice has it.
+#[tokio::test]
+async fn what_a_plugin_says_while_there_is_a_screen_is_a_notice() {
+    loan::screen_opens();
+    let files = Files::new();
+    let server = server(|calls, token| if calls == 1 { token == "Bearer t-1" } else { token == "Bearer t-2" });
+    let counter = files.path("runs").display().to_string();
+    let count =
+        format!("echo run >> '{counter}'; n=$(wc -l < '{counter}'); printf 'WARNING: \\033[31mrun %s\\n\\n' $n >&2");
+    let plugin = files.plugin("plugin", &format!("{count}\n{}", answer(r#""token":"t-'$n'""#)));
+    let path = files.config("config", &secured(server.port), &exec(&plugin, ""));
+    let connection = open(path).await.expect("open");
+    let mut news = connection.news();
+    let mut heard = async || {
+        let next = tokio::time::timeout(Duration::from_secs(20), news.next());
+        next.await.expect("told").expect("a notice")
+    };
+    let notice = heard().await;
+    let said = format!("the credential plugin {} says: WARNING: ", plugin.display());
+    assert_eq!(notice.headline, format!(r"{said}\u{{1b}}[31mrun 1"));
+    assert_eq!(notice.severity, Severity::Warning);
+    // Renewed in the background.
+    connection.identity().await.expect("by the first");
+    connection.identity().await.expect("by the second");
+    assert!(heard().await.headline.ends_with("[31mrun 2"));
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! A cluster of fifteen thousand pods: what is needed of each is kept, not what it is. Measured in a process of its own.
+//! A cluster of fifteen thousand pods on five thousand nodes: what is needed of each is kept, not what it is. Measured in a
+//! process of its own.
 
 use std::{
     fmt::Write as _,
@@ -17,6 +18,7 @@ use nodewatch_tui::{
 };
 
 const PODS: usize = 15_000;
+const NODES: usize = 5_000;
 /// In MiB, with the program itself.
 const AT_MOST: u64 = 150;
 /// Tells the process that is measured where the server is.
@@ -53,7 +55,8 @@ fn fifteen_thousand_pods_fit_into_little_memory() {
     assert!(peak / 1024 < AT_MOST, "{} MiB", peak / 1024);
 }
 
-/// Lists everything twice, for names and for ports, and says how much memory that took at most, in KiB.
+/// Lists everything for names, for ports, for filters and before a deployment, and says how much memory that took at most,
+/// in KiB.
 #[allow(clippy::print_stdout, reason = "read by the test")]
 fn look(kubeconfig: PathBuf) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -65,6 +68,10 @@ fn look(kubeconfig: PathBuf) {
         assert!(!cluster.names().await.is_empty());
         let nodes: Vec<NodeName> = (0..100).map(|number| NodeName(format!("node-{number}"))).collect();
         assert!(!cluster.expected(nodes).expect("a cluster").await.pods.is_empty());
+        assert_eq!(cluster.workloads().expect("a cluster").await.pods.len(), PODS);
+        let checks = cluster.preflight(&[]).await;
+        let ready = format!("{NODES} Ready");
+        assert!(checks.iter().any(|check| check.check == "nodes" && check.detail == ready), "{checks:?}");
     });
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
@@ -86,7 +93,9 @@ fn serve(connection: TcpStream) {
         }
         let path = request.split(' ').nth(1).unwrap_or_default();
         let body = if path.starts_with("/api/v1/pods?") {
-            page(path, &managed)
+            page(path, PODS, |pod| pod_text(pod, &managed))
+        } else if path.starts_with("/api/v1/nodes") {
+            page(path, NODES, |node| node_text(node, &managed))
         } else {
             r#"{"kind":"List","metadata":{},"items":[]}"#.to_owned()
         };
@@ -98,28 +107,40 @@ fn serve(connection: TcpStream) {
     }
 }
 
-fn page(path: &str, managed: &str) -> String {
+/// The part of a list that was asked for; all of it where no part was.
+fn page(path: &str, all: usize, text: impl Fn(usize) -> String) -> String {
     let number = |name: &str| {
         let value = path.split(['?', '&']).find_map(|part| part.strip_prefix(name));
         value.and_then(|value| value.parse::<usize>().ok())
     };
     let first = number("continue=").unwrap_or(0);
-    let end = PODS.min(first + number("limit=").unwrap_or(PODS));
-    let mut body = String::from(r#"{"kind":"PodList","apiVersion":"v1","items":["#);
-    for pod in first..end {
-        let comma = if pod > first { "," } else { "" };
-        let address = format!("10.{}.{}.{}", pod / 65536, pod / 256 % 256, pod % 256);
-        let _ = write!(
-            body,
-            r#"{comma}{{"metadata":{{"name":"pod-{pod}","namespace":"apps","uid":"u-{pod}","managedFields":{managed}}},
-            "spec":{{"nodeName":"node-{}","containers":[{{"name":"c","image":"x"}}]}},
-            "status":{{"phase":"Running","podIPs":[{{"ip":"{address}"}}]}}}}"#,
-            pod % 100
-        );
-    }
-    let more = if end < PODS { end.to_string() } else { String::new() };
-    let _ = write!(body, r#"],"metadata":{{"continue":"{more}"}}}}"#);
-    body
+    let end = all.min(first + number("limit=").unwrap_or(all));
+    let items: Vec<String> = (first..end).map(text).collect();
+    let more = if end < all { end.to_string() } else { String::new() };
+    format!(r#"{{"kind":"List","apiVersion":"v1","items":[{}],"metadata":{{"continue":"{more}"}}}}"#, items.join(","))
+}
+
+fn pod_text(pod: usize, managed: &str) -> String {
+    let address = format!("10.{}.{}.{}", pod / 65536, pod / 256 % 256, pod % 256);
+    format!(
+        r#"{{"metadata":{{"name":"pod-{pod}","namespace":"apps","uid":"u-{pod}","managedFields":{managed}}},
+        "spec":{{"nodeName":"node-{}","containers":[{{"name":"c","image":"x"}}]}},
+        "status":{{"phase":"Running","podIPs":[{{"ip":"{address}"}}]}}}}"#,
+        pod % 100
+    )
+}
+
+/// With the images that a kubelet lists.
+fn node_text(node: usize, managed: &str) -> String {
+    let image = |number: usize| {
+        format!(r#"{{"names":["registry.example/team/app-{number}@sha256:{number:064}"],"sizeBytes":{number}}}"#)
+    };
+    let images: Vec<String> = (0..50).map(image).collect();
+    format!(
+        r#"{{"metadata":{{"name":"node-{node}","uid":"n-{node}","managedFields":{managed}}},"spec":{{}},
+        "status":{{"images":[{}],"conditions":[{{"type":"Ready","status":"True"}}]}}}}"#,
+        images.join(",")
+    )
 }
 
 /// 10 KB, as kubelets and controllers leave them.

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""The program on a pseudo-terminal of its own, which closes, answers, pastes and sends signals. One line a fault; none is good.
+"""The program on a pseudo-terminal of its own, which closes, answers, pastes, sends signals and is lent. One line a fault; none
+is good.
 
-    terminal.py PROGRAM
+    terminal.py PROGRAM PKI
 """
 import fcntl
 import os
@@ -15,9 +16,28 @@ import tempfile
 import termios
 import time
 
-PROGRAM = sys.argv[1]
+from api import Api
+
+PROGRAM, PKI = sys.argv[1:3]
 FAULTS: list[str] = []
 LEFT = b"\x1b[?1049l"
+BACK = b"\x1b[?1049h"
+# Gives what is typed as the token, where it may ask.
+PLUGIN = """#!/bin/sh
+case "$KUBERNETES_EXEC_INFO" in
+*'"interactive":true'*) printf 'Code: ' >&2; read code ;;
+*) echo 'a code is needed' >&2; exit 1 ;;
+esac
+echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"'$code'"}}'
+"""
+KUBECONFIG = """apiVersion: v1
+kind: Config
+current-context: x
+clusters: [{{name: c, cluster: {{server: 'https://127.0.0.1:{port}', certificate-authority: '{pki}/ca.pem'}}}}]
+contexts: [{{name: x, context: {{cluster: c, user: u}}}}]
+users: [{{name: u, user: {{exec: {{apiVersion: client.authentication.k8s.io/v1, command: '{state}/plugin',
+  interactiveMode: IfAvailable}}}}}}]
+"""
 
 
 def check(good: bool, what: str) -> None:
@@ -26,13 +46,13 @@ def check(good: bool, what: str) -> None:
 
 
 class Terminal:
-    def __init__(self, state: str, term: str = "xterm-256color") -> None:
+    def __init__(self, state: str, term: str = "xterm-256color", arguments: tuple[str, ...] = ("--local",)) -> None:
         self.state, self.shown, self.code = state, b"", None
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
             os.environ.update(LANG="C.UTF-8", TERM=term, XDG_STATE_HOME=state, XDG_CONFIG_HOME=state)
-            os.execv(PROGRAM, [PROGRAM, "--local"])
+            os.execv(PROGRAM, [PROGRAM, *arguments])
 
     def read(self, seconds: float) -> bytes:
         end, got = time.monotonic() + seconds, b""
@@ -180,6 +200,37 @@ def dumb(state: str) -> None:
     check(b"TERM is dumb" in terminal.shown and b"\x1b" not in terminal.shown, f"TERM=dumb: {terminal.shown!r}")
 
 
+def lent(state: str) -> None:
+    """A plugin that must ask: before the screen, and again when the guided exit needs other credentials."""
+    with open(f"{state}/plugin", "w", opener=lambda path, flags: os.open(path, flags, 0o755)) as plugin:
+        plugin.write(PLUGIN)
+    with Api(PKI, "one") as api:
+        with open(f"{state}/config", "w") as config:
+            config.write(KUBECONFIG.format(port=api.port, pki=PKI, state=state))
+        arguments = ("--kubeconfig", f"{state}/config", "--image", "registry.example/agent:1")
+        terminal = Terminal(state, arguments=arguments)
+        check(terminal.until(b"Code: "), "it does not ask before the screen")
+        terminal.send(b"one\n")
+        check(terminal.until(b"Ready"), f"no list: {terminal.shown[-300:]!r}")
+        terminal.send(b"d")
+        end = time.monotonic() + 20
+        while not api.has("/jobs/") and time.monotonic() < end:
+            terminal.read(0.1)
+        check(api.has("/jobs/"), f"nothing was deployed: {terminal.shown[-500:]!r}")
+        api.takes, terminal.shown = "two", b""
+        terminal.send(b"q")
+        check(terminal.until(b"Code: "), f"it does not ask in the guided exit: {terminal.shown[-500:]!r}")
+        check(LEFT in terminal.shown, "it asks on the screen")
+        terminal.send(b"two\n")
+        check(terminal.until(BACK), f"the screen does not come back: {terminal.shown[-500:]!r}")
+        end = time.monotonic() + 30
+        while not terminal.ended(0.5) and time.monotonic() < end:
+            terminal.send(b"\r")
+        check(terminal.code == 0, f"code {terminal.code}: {terminal.shown[-1500:]!r}")
+        check(not api.has("nodewatch"), f"left: {api.paths()}")
+        terminal.kill()
+
+
 def main() -> None:
     for case in [
         closes,
@@ -190,6 +241,7 @@ def main() -> None:
         lambda state: pasted(state, False),
         answers,
         dumb,
+        lent,
     ]:
         with tempfile.TemporaryDirectory() as state:
             case(state)

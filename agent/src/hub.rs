@@ -332,7 +332,7 @@ impl Hub {
     }
 
     fn facts(&self) -> AgentFacts {
-        AgentFacts { now: unix_millis(), ..self.facts.clone() }
+        AgentFacts { now: unix_millis(), ring: self.ring.name(), ..self.facts.clone() }
     }
 }
 

@@ -6,6 +6,7 @@ pub mod aws_http;
 pub mod clock;
 pub mod disk;
 pub mod folders;
+pub mod loan;
 pub mod proxy;
 pub mod text;
 pub mod user;

@@ -103,7 +103,7 @@ impl Connection {
         })?;
         let namespace = chosen.config.default_namespace.clone();
         let way = Way { config: chosen.config, proxy: chosen.proxy };
-        let sender = Sender::new(way, credentials).map_err(|error| unusable(error.as_ref()))?;
+        let sender = Sender::new(way, Arc::clone(&credentials)).map_err(|error| unusable(error.as_ref()))?;
         let connections = sender.clone();
         let builder = ClientBuilder::new(sender, namespace)
             .with_layer(&headers)
@@ -112,6 +112,9 @@ impl Connection {
         let kubeconfig = files.iter().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone())).collect();
         let over = Self::over(builder, Place::Cluster { context: context.clone(), flavour });
         over.calls.when_woken(move || connections.forget());
+        let calls = Arc::downgrade(&over.calls);
+        credentials
+            .listen(move |program, said| calls.upgrade().inspect(|calls| calls.news.said(program, said)).is_some());
         Ok(Self { kubeconfig, server, ca_sha256, ..over })
     }
 

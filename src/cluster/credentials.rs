@@ -157,7 +157,13 @@ struct State {
     current: Option<Arc<Credential>>,
     running: Option<Shared<BoxFuture<'static, Outcome>>>,
     failed: Option<(Instant, CredentialError)>,
+    /// What a plugin has said that nobody has heard.
+    said: Option<String>,
+    listeners: Vec<Listener>,
 }
+
+/// Takes a plugin's name and what it has said; false once nobody is there any more.
+type Listener = Box<dyn Fn(&str, &str) -> bool + Send>;
 
 impl std::fmt::Debug for State {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -187,6 +193,24 @@ impl Credentials {
     fn state(&self) -> MutexGuard<'_, State> {
         // Each change is one assignment, so it is whole even if a holder panicked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From here on this hears what a plugin says while a screen hides it, and what it has said already.
+    pub fn listen(&self, listener: impl Fn(&str, &str) -> bool + Send + 'static) {
+        let mut state = self.state();
+        state.listeners.push(Box::new(listener));
+        if let Some(said) = state.said.take() {
+            self.say(&mut state, said);
+        }
+    }
+
+    fn say(&self, state: &mut State, said: String) {
+        let Source::Plugin(plugin) = &self.source else { return };
+        let program = plugin.program();
+        state.listeners.retain(|listener| listener(&program, &said));
+        if state.listeners.is_empty() {
+            state.said = Some(said);
+        }
     }
 
     /// What a call goes out with now. What has ended is renewed first.
@@ -276,6 +300,9 @@ impl Credentials {
             }
             Source::Plugin(plugin) => {
                 let answer = plugin.run().await?;
+                if let Some(said) = answer.said {
+                    self.say(&mut self.state(), said);
+                }
                 let unusable = |reason| CredentialError::Unusable { program: plugin.program(), reason };
                 let identity = answer.certificate.map(|(certificate, key)| {
                     Identity::from_pem(certificate.as_bytes(), key.as_bytes()).map_err(unusable)

@@ -13,7 +13,6 @@ use kube::{
     ResourceExt,
     api::{Api, DynamicObject, PostParams},
 };
-use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use super::{
@@ -104,7 +103,11 @@ async fn make_base(cluster: &Cluster, nodes: &[NodeName]) -> Result<Vec<Notice>,
     if cluster.settings.reaper
         && let Some(MadeObject { uid: Some(uid), .. }) = has(Kind::Namespace, &namespace)
     {
-        for draft in with_session(cluster, |session| session.reaper(&uid))? {
+        let drafts = with_session(cluster, |session| session.reaper(&uid))?;
+        if !drafts.iter().all(|draft| has(draft.object.kind, &draft.object.name).is_some()) {
+            warnings.extend(preflight::asked_for(cluster.client(), &drafts).await?);
+        }
+        for draft in drafts {
             if has(draft.object.kind, &draft.object.name).is_none() {
                 create(cluster, &journal, || Ok(draft)).await?;
             }
@@ -183,10 +186,7 @@ async fn make_job(cluster: &Cluster, node: &NodeName, tell: &Progress) -> Result
             let next_step = "move its end with {budget}, then deploy again";
             return Err(Notice::error(headline, "the session's budget is spent", next_step).naming_keys());
         }
-        let mut job = with_session(cluster, |session| session.agent_job(node, attempt, Duration::from_millis(left)))?;
-        // A pod that is still ending has its ring: another one begins when it is gone. The manifest is for kubectl too,
-        // which refuses what a server before 1.28 does not know; the server passes it over.
-        job.value["spec"]["podReplacementPolicy"] = json!("Failed");
+        let job = with_session(cluster, |session| session.made_job(node, attempt, Duration::from_millis(left)))?;
         // Known before it exists, so that its first pod finds its node; pods of an earlier Job speak for it no more.
         {
             let mut jobs = lock(&cluster.state.jobs);

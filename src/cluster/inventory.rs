@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::{
     error::{Attempt, notice},
     kinds,
+    lists::every,
     objects::{BEGAN, ENDS, MANAGED_BY, NODE, OWNER, SESSION_LABEL},
 };
 use crate::{
@@ -85,9 +86,10 @@ pub(super) async fn look(client: &Client, places: &Places, session: &SessionId) 
     for namespace in &places.namespaces {
         for (kind, parameters, rights) in lists.iter().chain(&daemonsets) {
             let what = format!("list the {}s in {namespace}", kind.word());
-            let listed = kinds::api(client, *kind, Some(namespace)).list(parameters).await;
-            let listed = listed.map_err(|error| notice(&Attempt { what, rights }, &error))?;
-            seen.extend(listed.items.into_iter().map(|found| read(*kind, found)));
+            let api = &kinds::api(client, *kind, Some(namespace));
+            let page = |page: ListParams| async move { api.list(&page).await };
+            let listed = every(parameters.clone(), page, |found| seen.push(read(*kind, found))).await;
+            listed.map_err(|error| notice(&Attempt { what, rights }, &error))?;
         }
     }
     Ok(seen)
@@ -104,12 +106,15 @@ pub(super) async fn everywhere(client: &Client) -> Result<Vec<Seen>, Notice> {
         (Kind::DaemonSet, "list on daemonsets (apps)"),
     ] {
         let attempt = Attempt { what: format!("look for {}s of earlier sessions", kind.word()), rights };
-        let listed = match kinds::api(client, kind, None).list(&ours).await {
+        let api = &kinds::api(client, kind, None);
+        let page = |page: ListParams| async move { api.list(&page).await };
+        let listed =
+            every(ours.clone(), page, |found| seen.extend(Some(read(kind, found)).filter(|one| one.session.is_some())));
+        match listed.await {
             // Nobody who may not look at these has made one, and one of somebody else goes with its namespace.
-            Err(kube::Error::Api(status)) if kind == Kind::DaemonSet && status.code == 403 => continue,
+            Err(kube::Error::Api(status)) if kind == Kind::DaemonSet && status.code == 403 => {}
             listed => listed.map_err(|error| notice(&attempt, &error))?,
-        };
-        seen.extend(listed.items.into_iter().map(|found| read(kind, found)).filter(|one| one.session.is_some()));
+        }
     }
     Ok(seen)
 }
@@ -119,7 +124,9 @@ fn is_reapers(name: &str) -> bool {
     name.starts_with("reaper-") || name.starts_with("nodewatch-reaper")
 }
 
-fn read(kind: Kind, found: DynamicObject) -> Seen {
+fn read(kind: Kind, mut found: DynamicObject) -> Seen {
+    // The most of it, and of no interest.
+    found.metadata.managed_fields = None;
     let state = state(kind, &found);
     let purpose = match (found.annotations().get(NODE), kind) {
         (Some(node), _) => Purpose::Agent(NodeName(node.clone())),

@@ -8,7 +8,7 @@ use std::{fmt::Debug, sync::Arc, sync::atomic::Ordering, time::Duration};
 use futures::{Stream, StreamExt, stream, stream::BoxStream};
 use kube::{
     Client, Error, Resource,
-    api::Api,
+    api::{Api, DynamicObject, ListParams, ObjectList, PartialObjectMeta},
     runtime::watcher::{self, Event, watcher},
 };
 use rand::Rng;
@@ -73,6 +73,35 @@ pub(super) async fn pages<T: DeserializeOwned>(
             return Ok(());
         }
     }
+}
+
+/// The same of a list that is asked for otherwise, as one of objects of any kind.
+pub(super) async fn every<T: Clone, F>(
+    parameters: ListParams,
+    mut ask: impl FnMut(ListParams) -> F,
+    mut each: impl FnMut(T),
+) -> Result<(), Error>
+where
+    F: Future<Output = Result<ObjectList<T>, Error>>,
+{
+    let mut page = parameters.limit(PAGE);
+    loop {
+        let listed = ask(page.clone()).await?;
+        let more = listed.metadata.continue_.filter(|token| !token.is_empty());
+        listed.items.into_iter().for_each(&mut each);
+        match more {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Every object of a kind by what is known of it without its contents.
+pub(super) async fn every_metadata(
+    api: &Api<DynamicObject>,
+    each: impl FnMut(PartialObjectMeta<DynamicObject>),
+) -> Result<(), Error> {
+    every(ListParams::default(), |page| async move { api.list_metadata(&page).await }, each).await
 }
 
 /// Everything that is there, and every change, for good. After each failure, which is told, all is listed anew.

@@ -54,7 +54,6 @@ use nodewatch_protocol::UnixMillis;
 use connect::contexts;
 pub use connect::{Connection, Target, context_name, sign_in, sign_in_again};
 pub use leftovers::{Leftover, leftovers, sessions, trust, trust_cluster};
-pub use plugin::screen_opens;
 pub use push::Push;
 
 use crate::{

@@ -149,6 +149,15 @@ impl Session<'_> {
         Ok(draft(kind, value, Purpose::Agent(node.clone())))
     }
 
+    /// The same as it is made: the manifest is for kubectl too, which refuses what a server before 1.28 does not know;
+    /// the server passes it over.
+    pub fn made_job(&self, node: &NodeName, attempt: usize, left: Duration) -> Result<Draft, ManifestError> {
+        let mut job = self.agent_job(node, attempt, left)?;
+        // A pod that is still ending has its ring: another one begins when it is gone.
+        job.value["spec"]["podReplacementPolicy"] = json!("Failed");
+        Ok(job)
+    }
+
     /// Agents for nodes that join later, in pods as those of the Jobs.
     pub fn agent_daemonset(&self, what: &StandIn) -> Result<Draft, ManifestError> {
         let kind = Kind::DaemonSet;
@@ -292,6 +301,29 @@ mod tests {
     fn job(node: &str) -> Result<Value, ManifestError> {
         let job = |session: Session<'_>| session.agent_job(&node.into(), 1, Duration::from_secs(90));
         with(0x7f3a_91c2, &settings(), job).map(|draft| draft.value)
+    }
+
+    /// As SECURITY.md and the guide say it.
+    #[test]
+    fn no_autoscaler_takes_an_agents_node_and_a_drain_has_its_grace() {
+        let job = job("n").expect("a job");
+        let daemonset = |session: Session<'_>| session.agent_daemonset(&StandIn::default());
+        let later = with(1, &settings(), daemonset).expect("a DaemonSet").value;
+        let told = include_str!("../../SECURITY.md").split_whitespace().collect::<Vec<_>>().join(" ");
+        for object in [job, later] {
+            let template = &object["spec"]["template"];
+            for (key, value) in
+                [("cluster-autoscaler.kubernetes.io/safe-to-evict", "false"), ("karpenter.sh/do-not-disrupt", "true")]
+            {
+                assert_eq!(template["metadata"]["annotations"][key], value);
+                assert!(told.contains(&format!("`{key}: \"{value}\"`")), "{key}");
+            }
+            let grace = template["spec"]["terminationGracePeriodSeconds"].as_u64().expect("a number");
+            assert_eq!(grace, 30);
+            let guide = include_str!("../../docs/guide.md");
+            assert!(guide.contains(&format!("at most {grace} s, the pod's grace period")));
+            assert!(template["spec"]["priorityClassName"].is_null() && object["kind"] != "PodDisruptionBudget");
+        }
     }
 
     #[test]

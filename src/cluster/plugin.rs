@@ -7,7 +7,7 @@ use std::{
     io::{IsTerminal, Write},
     process::{ExitStatus, Stdio},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -21,7 +21,10 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt},
     process::{Child, Command},
     sync::oneshot,
+    time::Instant,
 };
+
+use crate::base::loan::{self, Loan};
 
 /// How long it may take where nobody sees what it waits for.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -35,17 +38,14 @@ const LINES: usize = 6;
 const ANSWER: usize = 1024 * 1024;
 /// How long output may come after its end, from what it has started.
 const AFTERWARDS: Duration = Duration::from_millis(500);
+/// One that has failed on a terminal that was lent to it does not get it again so soon: the screen would come and go.
+const NOT_AGAIN: Duration = Duration::from_secs(20);
 
-/// Whether a screen is drawn on this process's terminal, where nothing else may write and nobody else may read.
-static SCREEN: AtomicBool = AtomicBool::new(false);
-
-/// From now on plugins keep off the terminal.
-pub fn screen_opens() {
-    SCREEN.store(true, Ordering::SeqCst);
-}
+/// When one failed on a terminal that was lent to it.
+static IN_VAIN: Mutex<Option<Instant>> = Mutex::new(None);
 
 fn may_ask() -> bool {
-    !SCREEN.load(Ordering::SeqCst) && std::io::stdin().is_terminal()
+    !loan::is_taken() && std::io::stdin().is_terminal()
 }
 
 /// A plugin as the kubeconfig has it.
@@ -66,6 +66,8 @@ pub(super) struct Answer {
     pub certificate: Option<(String, String)>,
     /// When they end.
     pub ends: Option<Timestamp>,
+    /// What it said beside that, where nobody has seen it.
+    pub said: Option<String>,
 }
 
 /// Why it gave nothing. What it wrote to its standard output is in none of them: it may be a secret.
@@ -93,13 +95,19 @@ impl PluginError {
         matches!(self, Self::Failed { .. } | Self::NoAnswer { .. })
     }
 
+    /// It may give something when it can ask somebody.
+    fn may_be_asked_for(&self) -> bool {
+        matches!(self, Self::NeedsTerminal { .. }) || self.may_pass()
+    }
+
     /// What to do about it.
     pub fn next_step(&self) -> &'static str {
         match self {
             Self::NotInstalled { .. } => "install it, or put it on PATH, and try again",
             Self::NoCommand | Self::Start { .. } => "fix the user's exec in the kubeconfig",
             Self::NeedsTerminal { .. } => {
-                "start the program on a terminal with this context (--context): it then asks before the screen opens"
+                "start the program on a terminal with this context (--context): it then asks before the screen opens; it \
+                 also asks when the session is left"
             }
             Self::Failed { .. } | Self::NoAnswer { .. } | Self::Answer { .. } => {
                 "renew what it needs (for EKS: aws sso login) and try again"
@@ -110,9 +118,16 @@ impl PluginError {
 
 /// Its last words, on one line.
 fn words(said: &str) -> String {
+    match last_words(said) {
+        Some(last) => format!(": {last}"),
+        None => ", without a message".to_owned(),
+    }
+}
+
+fn last_words(said: &str) -> Option<String> {
     let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let last = lines[lines.len().saturating_sub(LINES)..].join("; ");
-    if last.is_empty() { ", without a message".to_owned() } else { format!(": {}", crate::base::text::visible(&last)) }
+    (!last.is_empty()).then(|| crate::base::text::visible(&last))
 }
 
 fn hinted(hint: Option<&str>) -> String {
@@ -173,18 +188,41 @@ impl Plugin {
         self.exec.interactive_mode != Some(ExecInteractiveMode::Never)
     }
 
-    /// Runs it once.
+    /// Runs it; where it has to ask and a screen lends the terminal for that, there.
     pub async fn run(&self) -> Result<Answer, PluginError> {
+        let on_screen = loan::is_taken() && std::io::stdin().is_terminal();
+        match self.run_once().await {
+            Err(error) if on_screen && self.may_ask() && error.may_be_asked_for() => {
+                let in_vain = whole(&IN_VAIN).is_some_and(|at| at.elapsed() < NOT_AGAIN);
+                let loan = if in_vain { None } else { loan::borrow().await };
+                match loan {
+                    Some(loan) => self.run_on(loan).await,
+                    None => Err(error),
+                }
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Runs it on the terminal, which goes back afterwards.
+    async fn run_on(&self, _loan: Loan) -> Result<Answer, PluginError> {
+        let outcome = self.run_once().await;
+        *whole(&IN_VAIN) = outcome.is_err().then(Instant::now);
+        outcome
+    }
+
+    async fn run_once(&self) -> Result<Answer, PluginError> {
         let program = self.program();
         if program.is_empty() {
             return Err(PluginError::NoCommand);
         }
         let terminal = may_ask();
         if self.exec.interactive_mode == Some(ExecInteractiveMode::Always) && !terminal {
-            let reason = if SCREEN.load(Ordering::SeqCst) { "the screen is using it" } else { "there is none" };
+            let reason = if loan::is_taken() { "the screen is using it" } else { "there is none" };
             return Err(PluginError::NeedsTerminal { program, reason });
         }
         let asks = terminal && self.may_ask();
+        let unseen = loan::is_taken();
         let child = self.command(asks).spawn().map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => {
                 PluginError::NotInstalled { program: program.clone(), hint: self.exec.install_hint.clone() }
@@ -197,7 +235,10 @@ impl Plugin {
         if !status.success() {
             return Err(PluginError::Failed { program, status, said });
         }
-        self.read(&answer).map_err(|what| PluginError::Answer { program, what, said })
+        match self.read(&answer) {
+            Ok(answer) => Ok(Answer { said: last_words(&said).filter(|_| unseen), ..answer }),
+            Err(what) => Err(PluginError::Answer { program, what, said }),
+        }
     }
 
     fn command(&self, asks: bool) -> Command {
@@ -212,7 +253,7 @@ impl Plugin {
         command.env("KUBERNETES_EXEC_INFO", told.to_string());
         command.stdin(if asks { Stdio::inherit() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        if SCREEN.load(Ordering::SeqCst) {
+        if loan::is_taken() {
             // In the background of the terminal it can neither read keys nor change how they are read.
             command.process_group(0);
         }
@@ -245,7 +286,7 @@ impl Plugin {
         }
         let ends = filled(status.expiration_timestamp);
         let ends = ends.map(|at| at.parse().map_err(|_| "returned an invalid expirationTimestamp".to_owned()));
-        Ok(Answer { token, certificate, ends: ends.transpose()? })
+        Ok(Answer { token, certificate, ends: ends.transpose()?, said: None })
     }
 }
 
@@ -264,7 +305,12 @@ impl Drop for Group {
 type Kept = Arc<Mutex<Vec<u8>>>;
 
 fn taken(kept: &Kept) -> Vec<u8> {
-    std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner))
+    std::mem::take(&mut *whole(kept))
+}
+
+/// What is behind a lock is one value, so it is whole even if a holder panicked.
+fn whole<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits for its end: how it ended, its answer, and the end of what it said.
@@ -273,7 +319,7 @@ async fn watched(
     program: &str,
     deadline: Option<Duration>,
 ) -> Result<(ExitStatus, Vec<u8>, String), PluginError> {
-    let drawn_on = SCREEN.load(Ordering::SeqCst);
+    let drawn_on = loan::is_taken();
     let pid = child.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
     let mut group = Group(pid.filter(|_| drawn_on));
     let (answer, said) = (Kept::default(), Kept::default());
@@ -342,7 +388,7 @@ impl Heard {
     ) {
         let mut full = Some(full);
         let answers = drain(stdout, |bytes| {
-            let mut answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut answer = whole(&self.answer);
             answer.extend_from_slice(bytes);
             if answer.len() > ANSWER
                 && let Some(full) = full.take()
@@ -359,7 +405,7 @@ impl Heard {
                 let mut terminal = std::io::stderr().lock();
                 let _ = terminal.write_all(bytes).and_then(|()| terminal.flush());
             }
-            let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut said = whole(&self.said);
             said.extend_from_slice(bytes);
             let over = said.len().saturating_sub(SAID);
             said.drain(..over);

@@ -28,7 +28,8 @@ use super::{
     connect::Connection,
     error::{Attempt, notice},
     image::{Reading, read},
-    objects::{Session, namespace_name},
+    lists::{Selection, pages},
+    objects::{Draft, Session, namespace_name},
     template::ManifestError,
 };
 use crate::{
@@ -160,6 +161,11 @@ pub(super) fn warnings(checks: &[PreflightCheck]) -> Option<Notice> {
         _ => "nodewatch-tui preflight shows how to fix it".to_owned(),
     };
     Some(Notice::warning("preflight warns", details.join("; "), next_step))
+}
+
+/// Asks for these in a namespace that is there, before the first of them is made.
+pub(super) async fn asked_for(client: &Client, drafts: &[Draft]) -> Result<Option<Notice>, Notice> {
+    Ok(warnings(&admission::verdict(admission::ask_for_all(client, drafts).await)?))
 }
 
 /// Asks for an agent in the session's own namespace, which is there now; nothing of an agent is made yet.
@@ -405,20 +411,17 @@ async fn agents_namespace(client: &Client, settings: &AgentSettings, nodes: &[No
 }
 
 async fn machines(client: &Client, chosen: &[NodeName], program_for: Option<&str>) -> Vec<PreflightCheck> {
-    let nodes = match Api::<KubeNode>::all(client.clone()).list(&ListParams::default()).await {
-        Ok(nodes) => nodes.items,
-        Err(error) => {
-            let attempt = Attempt { what: "list the nodes".to_owned(), rights: "list and watch on nodes" };
-            return vec![unanswered("nodes", &notice(&attempt, &error))];
-        }
-    };
     let wanted = |node: &Node| chosen.is_empty() || chosen.contains(&node.name);
-    let nodes = nodes.iter().map(|node| {
-        let mut node = super::nodes::convert(node);
+    let mut nodes: Vec<Node> = Vec::new();
+    let each = |node: KubeNode| {
+        let mut node = super::nodes::convert(&node);
         node.machine.program_for = program_for.map(str::to_owned);
-        node
-    });
-    let nodes: Vec<Node> = nodes.filter(wanted).collect();
+        nodes.extend(Some(node).filter(wanted));
+    };
+    if let Err(error) = pages(client, "/api/v1/nodes", Selection::default(), each).await {
+        let attempt = Attempt { what: "list the nodes".to_owned(), rights: "list and watch on nodes" };
+        return vec![unanswered("nodes", &notice(&attempt, &error))];
+    }
     // Those of nodes that no agent runs on are of no interest.
     let tainted = nodes.iter().filter(|node| node.cannot_run().is_none() && !node.machine.taints.is_empty()).count();
     check_nodes(&nodes, tainted)

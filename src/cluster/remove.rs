@@ -14,7 +14,7 @@ use std::{
 use futures::{StreamExt, stream, stream::BoxStream};
 use kube::{
     Client, Error, ResourceExt,
-    api::{DeleteParams, ListParams, ObjectMeta, Preconditions, PropagationPolicy},
+    api::{DeleteParams, ObjectMeta, Preconditions, PropagationPolicy},
 };
 use tokio::{
     sync::mpsc,
@@ -26,7 +26,9 @@ use super::{
     error::{Attempt, Patience, notice},
     identity,
     inventory::{Places, Seen, look},
-    kinds, lock,
+    kinds,
+    lists::every_metadata,
+    lock,
     strangers::{self, Contents, Known, Stranger},
 };
 use crate::{
@@ -404,9 +406,9 @@ impl Work {
                     }));
                 }
             } else {
-                let listed = api.list_metadata(&ListParams::default()).await;
-                let listed = listed.map_err(|error| notice(&attempt, &error))?;
-                there.extend(listed.items.iter().map(|one| (one.uid().unwrap_or_default(), held_by(&one.metadata))));
+                let listed =
+                    every_metadata(&api, |one| there.push((one.uid().unwrap_or_default(), held_by(&one.metadata))));
+                listed.await.map_err(|error| notice(&attempt, &error))?;
             }
         }
         Ok(there)

@@ -25,7 +25,7 @@ use super::{
     Cluster,
     error::{Attempt, watch_notice},
     inventory,
-    lists::watched,
+    lists::{every, watched},
     lock, objects,
 };
 use crate::{
@@ -119,8 +119,10 @@ async fn stood_in(cluster: &Cluster) -> Result<Vec<NodeName>, kube::Error> {
     }
     let labels = format!("{}={},{}", objects::SESSION_LABEL, cluster.session, objects::STAND_IN);
     let api: Api<Pod> = Api::namespaced(cluster.client().clone(), &cluster.namespace());
-    let listed = api.list(&ListParams::default().labels(&labels)).await?;
-    Ok(listed.into_iter().filter_map(|pod| node_of(cluster, &pod)).collect())
+    let (api, mut nodes) = (&api, Vec::new());
+    let page = |page: ListParams| async move { api.list(&page).await };
+    every(ListParams::default().labels(&labels), page, |pod| nodes.extend(node_of(cluster, &pod))).await?;
+    Ok(nodes)
 }
 
 /// Nodes that the journal has a Job for.

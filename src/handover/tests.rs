@@ -45,6 +45,8 @@ fn summary(text: &str) -> Summary {
             kept: true,
             checked: true,
             since: NOW,
+            in_ring: true,
+            sequence: 1,
         }],
         flaps: vec![Flap {
             port: "tcp 10.89.0.11:8080".parse().expect("a port"),

@@ -127,6 +127,7 @@ mod tests {
             interfaces: vec![],
             default_interfaces: vec![],
             capture: CaptureAbility::Ready,
+            ring: String::new(),
         })
     }
 

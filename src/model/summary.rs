@@ -173,6 +173,9 @@ pub struct NodeSummary {
     /// Accept queues that were full.
     #[serde(default)]
     pub full_queues: Vec<FullQueue>,
+    /// The name of its agent's ring; empty where nobody has said.
+    #[serde(default)]
+    pub ring: String,
 }
 
 impl NodeSummary {
@@ -194,6 +197,7 @@ impl NodeSummary {
             probes: Vec::new(),
             gaps: Vec::new(),
             full_queues: Vec::new(),
+            ring: String::new(),
         }
     }
 }
@@ -342,6 +346,12 @@ pub struct FileSummary {
     /// The capture that it is of, as [`CaptureRun::since`] has it; 0 where nobody has said.
     #[serde(default)]
     pub since: UnixMillis,
+    /// It was in its agent's ring, which is [`NodeSummary::ring`].
+    #[serde(default)]
+    pub in_ring: bool,
+    /// Its place in the order of that ring's files.
+    #[serde(default)]
+    pub sequence: u64,
 }
 
 /// An accept queue that was full: connections were dropped before anybody accepted them.

@@ -27,7 +27,7 @@ use crate::{
         rings::Rings,
     },
     base::{
-        clock, folders,
+        clock, folders, loan,
         text::{self, visible},
     },
     cli::Options,
@@ -57,7 +57,7 @@ pub(super) async fn run(
     let recorder = recorder(options)?;
     let theme = Theme::from_environment(options.display.theme, options.display.ascii, config.keys.clone());
     signed_in(options, attach.as_ref()).await?;
-    cluster::screen_opens();
+    loan::screen_opens();
     let mut screen = Screen::open(theme, options.mouse).map_err(|error| terminal_failed(&error))?;
     let mut told = String::new();
     let outcome = Box::pin(sessions(&mut screen, (options, in_force), config, attach, recorder, &mut told)).await;

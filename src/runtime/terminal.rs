@@ -12,7 +12,7 @@ use std::{
 
 use crossterm::{
     clipboard::CopyToClipboard,
-    event::{Event as TerminalEvent, EventStream, MouseButton, MouseEvent, MouseEventKind},
+    event::{Event as TerminalEvent, MouseButton, MouseEvent, MouseEventKind},
     execute,
 };
 use futures::{Stream, StreamExt, poll};
@@ -20,19 +20,22 @@ use ratatui::{
     Terminal,
     backend::{Backend, CrosstermBackend},
 };
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 
+pub use super::signals::Signals;
 use super::{
     Engine,
-    gone::{Gone, is_gone},
+    gone::is_gone,
     guard::{Guard, Paper, restore},
     input::Input as Keys,
-    panics, spool,
+    keyboard::Keyboard,
+    lending::lend,
+    panics,
+    signals::End,
+    spool,
 };
 use crate::{
+    base::loan::{self, Ask},
     config::keymap::Keymap,
     model::{Failure, Notice},
     screens::{Action, App, Edit, Input, Pointed, Scope},
@@ -65,90 +68,11 @@ pub fn check(instead: &str) -> Result<(), Notice> {
     Ok(())
 }
 
-/// What the system tells the program. Listened to for as long as there is a screen: a signal that comes between two
-/// sessions is not lost.
-pub struct Signals {
-    ends: Ends,
-    stop: Signal,
-    /// How often the program was asked to end since it began to leave.
-    asked: u32,
-}
-
-/// Those that end something.
-struct Ends {
-    interrupt: Signal,
-    terminate: Signal,
-    hang_up: Signal,
-    /// Of the terminal that is drawn on, where one is.
-    gone: Option<Gone>,
-}
-
-/// Why the screen ends without a key.
-enum End {
-    /// Somebody wants the program to end.
-    Asked,
-    /// Nobody sees it any more.
-    Gone,
-}
-
-impl Ends {
-    /// The next one of somebody who wants an end. A hang-up says that nobody sees it, and may come several times over.
-    /// Cancel-safe.
-    async fn asked(&mut self) {
-        let Self { interrupt, terminate, .. } = self;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        spool::hurry();
-    }
-
-    /// The next one. Cancel-safe.
-    async fn next(&mut self) -> End {
-        let end = self.any().await;
-        spool::hurry();
-        end
-    }
-
-    async fn any(&mut self) -> End {
-        let Self { interrupt, terminate, hang_up, gone } = self;
-        let gone = async {
-            match gone {
-                Some(gone) => gone.told().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = interrupt.recv() => End::Asked,
-            _ = terminate.recv() => End::Asked,
-            _ = hang_up.recv() => End::Gone,
-            () = gone => End::Gone,
-        }
-    }
-}
-
-impl Signals {
-    /// From here on these signals end nothing by themselves.
-    pub fn listen() -> io::Result<Self> {
-        Ok(Self {
-            ends: Ends {
-                // Ctrl-C is a key while there is a screen: this one comes from outside.
-                interrupt: signal(SignalKind::interrupt())?,
-                terminate: signal(SignalKind::terminate())?,
-                hang_up: signal(SignalKind::hangup())?,
-                gone: None,
-            },
-            stop: signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))?,
-            asked: 0,
-        })
-    }
-}
-
 /// The real terminal, for as long as the program draws on it.
 pub struct Screen {
     terminal: Terminal<CrosstermBackend<Paper>>,
     theme: Theme,
-    input: Keys<EventStream>,
+    input: Keys<Keyboard>,
     signals: Signals,
     guard: Guard,
 }
@@ -157,11 +81,11 @@ impl Screen {
     /// Takes the terminal over.
     pub fn open(theme: Theme, mouse: bool) -> io::Result<Self> {
         let mut signals = Signals::listen()?;
-        signals.ends.gone = Some(Gone::watch());
+        signals.watch_terminal();
         let guard = Guard::enter(mouse)?;
         panics::install();
         let terminal = Terminal::new(CrosstermBackend::new(Paper::default()))?;
-        Ok(Self { terminal, theme, input: Keys::new(EventStream::new()), signals, guard })
+        Ok(Self { terminal, theme, input: Keys::new(Keyboard::default()), signals, guard })
     }
 
     /// Shows the app while something is under way that it cannot do without; `None` when the user does not wait for it.
@@ -178,6 +102,25 @@ impl Screen {
             tokio::select! {
                 done = &mut work => return Ok(Some(done)),
                 _ = self.signals.ends.next() => return Ok(None),
+                ask = loan::asked() => {
+                    let meanwhile = async {
+                        tokio::select! {
+                            done = &mut work => Some(done),
+                            () = self.signals.while_lent() => None,
+                        }
+                    };
+                    match lend(ask, &mut self.input, self.guard.mouse, meanwhile).await? {
+                        Some(None) => return Ok(None),
+                        Some(done) => {
+                            mem::forget(Guard::enter(self.guard.mouse)?);
+                            return Ok(done);
+                        }
+                        None => {
+                            self.terminal.swap_buffers();
+                            self.terminal.draw(|frame| drop(ui::draw(frame, app, &self.theme)))?;
+                        }
+                    }
+                }
                 key = self.input.next() => {
                     let Some(event) = key.transpose()? else { return Ok(None) };
                     let events = translate(&event, Scope::List, &self.theme.keys, &mut Pointer::default());
@@ -254,9 +197,7 @@ async fn run_on<B: Backend<Error: Send + Sync + 'static>>(
     let mut next_frame = Instant::now();
     let mut dirty = true;
     loop {
-        if panics::happened() {
-            return Err(io::Error::other("the program has failed, see above"));
-        }
+        no_panic()?;
         if mem::take(&mut engine.suspend) && io::stdout().is_terminal() {
             suspend(mouse)?;
             // The screen is blank, and so is what is held to be on it. Ratatui's own clearing asks for the cursor.
@@ -306,21 +247,37 @@ async fn run_on<B: Backend<Error: Send + Sync + 'static>>(
                 finish(engine, signals).await;
                 return Ok(());
             }
-            event = engine.next() => {
-                if engine.handle(event) {
+            ask = loan::asked() => {
+                if lent(engine, (&mut input, &mut *signals), mouse, ask).await? {
                     return Ok(());
                 }
-                for _ in 0..BATCH {
-                    let Some(event) = engine.try_next() else { break };
-                    if engine.handle(event) {
-                        return Ok(());
-                    }
+                terminal.swap_buffers();
+                dirty = true;
+            }
+            event = engine.next() => {
+                if engine.handle(event) || takes_in_waiting(engine) {
+                    return Ok(());
                 }
                 dirty = true;
             }
             () = sleep_until(next_frame), if dirty => {}
         }
     }
+}
+
+fn no_panic() -> io::Result<()> {
+    if panics::happened() { Err(io::Error::other("the program has failed, see above")) } else { Ok(()) }
+}
+
+/// Takes in events that are waiting, before keys are looked at again. True when the program is to end.
+fn takes_in_waiting(engine: &mut Engine<App>) -> bool {
+    for _ in 0..BATCH {
+        let Some(event) = engine.try_next() else { return false };
+        if engine.handle(event) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Draws and records a frame, and gives the terminal what it is to take into its clipboard. What lies where.
@@ -360,6 +317,32 @@ fn suspend(mouse: bool) -> io::Result<()> {
     // It is put back by the guard that there is already.
     mem::forget(Guard::enter(mouse)?);
     Ok(())
+}
+
+/// Lends the terminal to who must ask for what the guided exit needs, and to nobody else. True when the program is to end.
+async fn lent(
+    engine: &mut Engine<App>,
+    (input, signals): (&mut (impl Stream<Item = io::Result<TerminalEvent>> + Unpin), &mut Signals),
+    mouse: bool,
+    ask: Ask,
+) -> io::Result<bool> {
+    if engine.state.session.exit().is_none_or(|exit| exit.unattended) {
+        return Ok(false);
+    }
+    let meanwhile = async {
+        loop {
+            tokio::select! {
+                biased;
+                () = signals.while_lent() => {
+                    is_gone();
+                    finish(engine, signals).await;
+                    return;
+                }
+                event = engine.next() => if engine.handle(event) { return },
+            }
+        }
+    };
+    Ok(lend(ask, input, mouse, meanwhile).await?.is_some())
 }
 
 /// Takes in that somebody wants the program to end: it begins to leave, and ends without waiting when it was asked so

@@ -136,6 +136,7 @@ impl Action {
             | Self::Watch
             | Self::Freeze
             | Self::Follow
+            | Self::Tail
             | Self::Remove
             | Self::Merge
             | Self::Probe

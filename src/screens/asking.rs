@@ -90,7 +90,7 @@ impl App {
     }
 
     /// With the options as they were last; where they cannot be read any more the form is opened.
-    fn start_with_form(&mut self, names: &[NodeName]) -> Vec<Effect> {
+    pub(super) fn start_with_form(&mut self, names: &[NodeName]) -> Vec<Effect> {
         if names.is_empty() {
             return Vec::new();
         }

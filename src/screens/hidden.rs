@@ -33,6 +33,8 @@ impl App {
             return Vec::new();
         }
         match self.screen {
+            // The cursor's node alone.
+            _ if action == Action::Tail => Vec::new(),
             Screen::Nodes => self.hidden_marks().iter().map(|name| text::visible(&name.0)).collect(),
             // The viewer opens the cursor's alone.
             Screen::Files if action == Action::Follow => Vec::new(),

@@ -30,6 +30,7 @@ pub fn update(app: &mut App, happened: impl Into<Happened<Input>>, now: UnixMill
     app.show_dialogs();
     app.refresh_node_ports();
     effects.extend(app.look_up_workloads());
+    effects.extend(app.tail_due());
     effects.extend(app.end_tail_unseen());
     effects
 }

@@ -1,13 +1,17 @@
 //! The Tail screen: the last packets of a node, as lines.
 //!
-//! Owns which lines are kept and which of them the filter shows. Pure.
+//! Owns which lines are kept, which of them the filter shows, and what waits for its capture to be shown. Pure.
 
 use std::collections::VecDeque;
 
 use super::{App, Screen, action::Action};
 use crate::{
     model::{NodeName, Notice, TailLine, TailNews},
-    session::{Effect, filter::TextFilter},
+    session::{
+        Effect, Permission,
+        filter::TextFilter,
+        node::{Asked, NodeState},
+    },
 };
 
 /// Lines that are kept.
@@ -36,6 +40,18 @@ pub struct Tail {
     pub filter: (String, TextFilter),
     /// They are being read.
     is_on: bool,
+    /// What is shown as soon as its capture runs.
+    wanted: Option<Wanted>,
+}
+
+/// A node whose packets are to be shown once its capture runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wanted {
+    node: NodeName,
+    /// Where the key was pressed: who has gone on is not called back.
+    screen: Screen,
+    /// The capture is begun for it, and is taken back with it.
+    begun: bool,
 }
 
 impl Tail {
@@ -50,23 +66,77 @@ impl App {
         self.tail.lines.iter().filter(|line| self.tail.shows(line)).collect()
     }
 
-    /// Shows the packets of the node under the cursor.
+    /// Shows the packets of the node under the cursor. Where no capture runs one is started for it; the same key again
+    /// takes that back.
     pub(super) fn open_tail(&mut self) -> Vec<Effect> {
-        let node = self.targets().first().cloned().or_else(|| self.tail.node.clone());
-        let Some(node) = node else {
+        let of_row = match self.screen {
+            Screen::Nodes => self.list.cursor.clone(),
+            _ => self.targets().first().cloned(),
+        };
+        let Some(node) = of_row.or_else(|| self.tail.node.clone()) else {
             self.session.notify(Notice::warning("no packets to show", "no node selected", ""));
             return Vec::new();
         };
-        let runs = self.session.nodes.get(&node).is_some_and(|state| state.agent.has_tunnel() && state.is_capturing());
-        if !runs {
-            let cause = format!("no capture is running on {node}");
-            self.session.notify(Notice::warning("no packets to show", cause, "{capture} starts one").naming_keys());
+        if self.runs_capture(&node) {
+            return vec![self.show_tail(node)];
+        }
+        let waits = self.session.nodes.get(&node).is_some_and(NodeState::is_to_start);
+        if let Some(wanted) = self.tail.wanted.take_if(|wanted| wanted.node == node) {
+            if wanted.begun && waits {
+                return self.session.take_back(&[node]);
+            }
+            self.session.notify(Notice::info(format!("the packets of {node} are not shown")));
             return Vec::new();
         }
+        if self.awaits_capture(&node) {
+            self.session.notify(Notice::info(format!("the packets of {node} are shown once the capture is running")));
+            self.tail.wanted = Some(Wanted { node, screen: self.screen.clone(), begun: false });
+            return Vec::new();
+        }
+        // Elsewhere the chosen node is not on the screen.
+        let seen = matches!(self.screen, Screen::Nodes | Screen::Node(_));
+        if !seen || self.session.permission == Permission::ReadOnly {
+            let cause = format!("no capture is running on {node}");
+            let notice = Notice::warning("no packets to show", cause, "{capture} starts one from the node list");
+            self.session.notify(notice.naming_keys());
+            return Vec::new();
+        }
+        let able = self.session.startable(&[node]);
+        let wanted = |node: &NodeName| Wanted { node: node.clone(), screen: self.screen.clone(), begun: true };
+        self.tail.wanted = able.first().map(wanted);
+        self.start_with_form(&able)
+    }
+
+    fn runs_capture(&self, node: &NodeName) -> bool {
+        self.session.nodes.get(node).is_some_and(|state| state.agent.has_tunnel() && state.is_capturing())
+    }
+
+    /// A capture is to start there, or was asked for.
+    fn awaits_capture(&self, node: &NodeName) -> bool {
+        self.session.nodes.get(node).is_some_and(|state| state.is_to_start() || state.asked == Asked::Start)
+    }
+
+    fn show_tail(&mut self, node: NodeName) -> Effect {
         self.screen = Screen::Tail;
         let filter = std::mem::take(&mut self.tail.filter);
         self.tail = Tail { node: Some(node.clone()), filter, is_on: true, ..Tail::default() };
-        vec![Effect::Tail(node)]
+        Effect::Tail(node)
+    }
+
+    /// Shows what was waited for, once its capture runs. What hinders that was told.
+    pub(super) fn tail_due(&mut self) -> Option<Effect> {
+        let waits = |wanted: &Wanted| !self.layers.is_empty() || self.awaits_capture(&wanted.node);
+        if self.tail.wanted.as_ref().is_none_or(waits) {
+            return None;
+        }
+        let wanted = self.tail.wanted.take().filter(|wanted| self.runs_capture(&wanted.node))?;
+        if self.screen == wanted.screen && !self.is_paused() {
+            return Some(self.show_tail(wanted.node));
+        }
+        let mut notice = Notice::info(format!("the capture on {} is running", wanted.node));
+        "{tail} shows its packets".clone_into(&mut notice.next_step);
+        self.session.notify(notice.naming_keys());
+        None
     }
 
     /// Packets that have come, or why none do any more.

@@ -7,6 +7,7 @@ use nodewatch_protocol::{CaptureFile, CaptureState, Request, SinkState, Update};
 
 use super::{
     Effect, Session,
+    files::Missed,
     grant::GrantState,
     node::{Agent, Asked, NodeState, Pending},
     pending::Goal,
@@ -84,7 +85,9 @@ impl Session {
         if taken_up && state.agent == Agent::Absent {
             state.fate.found = true;
             state.ports.heard_until = heard_until;
+            self.take_up_ring(name);
         }
+        let Some(state) = self.nodes.get_mut(name) else { return Vec::new() };
         match (progress, &state.agent) {
             (DeployProgress::Step(step), Agent::Absent | Agent::Deploying(_) | Agent::Failed(_) | Agent::Ended(_)) => {
                 if state.agent != Agent::Deploying(step.clone()) {
@@ -181,12 +184,24 @@ impl Session {
 
     /// Its ring and its capture went with it; files that nobody else has are lost, which is said at once.
     fn agent_is_over(&mut self, name: &NodeName, why: &str) {
-        let now = self.now;
-        let streamed = self.terms.files.keep_files;
+        let (now, sink) = (self.now, self.terms.storage.is_some());
         let Some(state) = self.nodes.get_mut(name) else { return };
         let before = state.gone.former.len();
         state.agent_is_over(now);
-        let is_new = |file: &&CaptureFile| state.gone.former[before..].iter().any(|new| new.name == file.name);
+        // A sink has what was closed meanwhile.
+        if std::mem::take(&mut state.fate.unseen) && !sink {
+            state.log.troubles.add(&format!("{why}; what it captured while nobody was attached is lost with it"));
+        }
+        let files = state.gone.former[before..].iter().map(|file| file.name.clone()).collect();
+        self.missed(Missed { node: name.clone(), files, why: why.to_owned() });
+    }
+
+    /// Those of these files that nobody has are lost.
+    pub(super) fn tell_lost(&mut self, missed: &Missed) {
+        let (now, name, why) = (self.now, &missed.node, &missed.why);
+        let streamed = self.terms.files.keep_files;
+        let Some(state) = self.nodes.get_mut(name) else { return };
+        let is_new = |file: &&CaptureFile| missed.files.contains(&file.name);
         let (count, bytes) =
             state.lost_files().filter(is_new).fold((0, 0), |(count, bytes), file| (count + 1, bytes + file.size));
         if count == 0 || streamed {
@@ -256,6 +271,14 @@ impl Session {
         let reports = matches!(update, Update::Reports(_));
         // The first that is heard of its capture says whether one runs already.
         let capture = matches!(update, Update::Capture(_));
+        if let Update::Agent(facts) = &update {
+            let another = state.ring_is_another(&facts.ring);
+            if another {
+                self.agent_is_over(name, "its agent was replaced");
+            }
+        }
+        let Some(state) = self.nodes.get_mut(name) else { return Vec::new() };
+        state.fate.unseen = false;
         state.apply(update, now);
         if files {
             let mut effects = self.bring_frozen_home(name);

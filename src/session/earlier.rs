@@ -2,10 +2,14 @@
 //!
 //! Owns what of both goes into one report. Pure.
 
-use nodewatch_protocol::UnixMillis;
+use nodewatch_protocol::{CaptureFile, Delivery, FileState, UnixMillis};
 
-use super::{Effect, Session, exit::Phase};
-use crate::model::{CaptureRun, FileSummary, Moment, NodeSummary, RatePoint, Span, Summary};
+use super::{
+    Effect, Session,
+    exit::Phase,
+    files::{Missed, Stored},
+};
+use crate::model::{CaptureRun, FileSummary, Moment, NodeName, NodeSummary, RatePoint, Span, Summary};
 
 /// Points of rates a node in a report.
 const MOST_POINTS: usize = 1024;
@@ -37,6 +41,70 @@ impl Session {
         // A program that was killed has told nothing of them.
         let told = self.earlier.as_ref().filter(|earlier| !earlier.nodes.is_empty());
         told.map_or(0, |earlier| self.steady(earlier.written))
+    }
+
+    /// Files that went with their ring. What was delivered while nobody was attached S3 alone can tell.
+    pub(super) fn missed(&mut self, missed: Missed) {
+        let unsure = self.life.attached.is_some()
+            && self.terms.storage.is_some()
+            && matches!(self.transfers.stored, Stored::Unknown | Stored::Asked);
+        if unsure {
+            self.transfers.missed.push(missed);
+        } else {
+            self.find_in_s3();
+            self.tell_lost(&missed);
+        }
+    }
+
+    /// What S3 has is known, or cannot be.
+    pub(super) fn settle_missed(&mut self) {
+        self.find_in_s3();
+        for missed in std::mem::take(&mut self.transfers.missed) {
+            self.tell_lost(&missed);
+        }
+    }
+
+    /// Files of rings that are gone, of which nobody has heard that they were delivered, may be in S3.
+    fn find_in_s3(&mut self) {
+        let (Some(storage), Stored::Known(stored)) = (&self.terms.storage, &self.transfers.stored) else { return };
+        for object in stored {
+            let Some((session, node, name)) = storage.url.split_key(&object.key) else { continue };
+            let state = self.nodes.get_mut(&NodeName(node.to_owned())).filter(|_| session == self.terms.id);
+            let name = name.strip_suffix(".zst").unwrap_or(name);
+            let file = state.and_then(|state| state.gone.former.iter_mut().find(|file| file.name == name));
+            if let Some(file) = file.filter(|file| !file.delivery.is_over()) {
+                file.delivery = Delivery::Delivered { key: object.key.clone(), size: object.size, unproved: false };
+            }
+        }
+    }
+
+    /// A node's ring as it was when an earlier program left: what of it is gone since is missed.
+    pub(super) fn take_up_ring(&mut self, name: &NodeName) {
+        let node = self.earlier.as_ref().and_then(|earlier| earlier.nodes.iter().find(|node| node.name == *name));
+        let (Some(node), Some(state)) = (node, self.nodes.get_mut(name)) else { return };
+        let files = node.files.iter().filter(|file| file.in_ring && !file.kept).map(file_of).collect();
+        state.ring_was(node.ring.clone(), files);
+        let ran = node.captures.last().is_some_and(|run| run.ended.is_none() && !run.is_recorder());
+        state.fate.unseen = ran;
+    }
+}
+
+/// A file of a ring as it was told.
+fn file_of(file: &FileSummary) -> CaptureFile {
+    CaptureFile {
+        name: file.name.clone(),
+        sequence: file.sequence,
+        size: file.bytes,
+        packets: file.packets,
+        started: file.started,
+        ended: file.ended,
+        state: if file.ended == 0 { FileState::Open } else { FileState::Closed },
+        dropped: file.dropped,
+        incomplete: file.incomplete.clone(),
+        sha256: file.sha256.clone(),
+        delivery: Delivery::Held,
+        fetched: false,
+        since: file.since,
     }
 }
 
@@ -100,6 +168,7 @@ fn node(earlier: NodeSummary, now: NodeSummary) -> NodeSummary {
     }
     NodeSummary {
         full_queues,
+        ring: if now.ring.is_empty() { earlier.ring } else { now.ring },
         ports: if now.ports.is_empty() { earlier.ports } else { now.ports },
         changes,
         rates: rates(earlier.rates.into_iter().chain(now.rates).collect()),
@@ -130,7 +199,7 @@ fn files(earlier: Vec<FileSummary>, mut now: Vec<FileSummary>) -> Vec<FileSummar
                 });
             }
             None if before.kept => all.push(before),
-            None => all.push(FileSummary { place: "no longer on the node".to_owned(), ..before }),
+            None => all.push(FileSummary { place: "no longer on the node".to_owned(), in_ring: false, ..before }),
         }
     }
     all.append(&mut now);

@@ -36,6 +36,8 @@ pub struct Transfers {
     pub flow: Flow,
     /// Files that were made here: of others, and of what a screen shows.
     pub made: Vec<MadeFile>,
+    /// What went with rings and is to be told once it is known what S3 has.
+    pub(super) missed: Vec<Missed>,
 }
 
 /// Listings of S3 that are under way, and what each of them must show: what was there before the first was asked for.
@@ -43,6 +45,15 @@ pub struct Transfers {
 pub(super) struct Listings {
     under_way: usize,
     due: BTreeSet<String>,
+}
+
+/// Files that went with their ring.
+#[derive(Debug, Clone)]
+pub(super) struct Missed {
+    pub(super) node: NodeName,
+    pub(super) files: Vec<String>,
+    /// Why the ring is gone.
+    pub(super) why: String,
 }
 
 /// How much had moved at a time, and how fast it did until then.
@@ -362,6 +373,7 @@ impl Session {
                 self.transfers.stored = Stored::Failed(notice);
             }
         }
+        self.settle_missed();
     }
 
     /// Where captures of this session went before.

@@ -105,7 +105,8 @@ impl Session {
         let former = state.gone.former.iter().map(|file| self.file_summary(state, file, LOST));
         let let_go = state.gone.let_go.iter().map(|file| self.file_summary(state, file, "being fetched"));
         let on_node = self.on_node_word();
-        let in_ring = state.files.iter().map(|file| self.file_summary(state, file, on_node));
+        let in_ring =
+            state.files.iter().map(|file| FileSummary { in_ring: true, ..self.file_summary(state, file, on_node) });
         let told = &state.log.told;
         let wall = |span: Span| Span { from: self.wall(span.from), until: span.until.map(|at| self.wall(at)) };
         let over = self.ended().is_some_and(|exit| !matches!(exit.phase, Phase::Detaching { .. }));
@@ -128,6 +129,7 @@ impl Session {
             probes: self.probe_summaries(state),
             gaps: gaps(state),
             full_queues: self.full_queues(state),
+            ring: state.ring_name().to_owned(),
             ..NodeSummary::named(node.name.clone())
         }
     }
@@ -232,6 +234,8 @@ impl Session {
             kept,
             checked,
             since: file.since,
+            in_ring: false,
+            sequence: file.sequence,
         }
     }
 }

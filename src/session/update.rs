@@ -133,7 +133,10 @@ impl Session {
         self.life.attached = Some(self.now);
         self.life.began = Some(self.steady(began));
         self.life.ends = ends.map(|ends| self.steady(ends));
-        vec![Effect::Attach]
+        // What was delivered meanwhile is no ring's to tell any more, where that is gone.
+        let mut effects = self.list_stored();
+        effects.push(Effect::Attach);
+        effects
     }
 
     /// What follows from news of an agent beside what they ask for themselves.

@@ -637,3 +637,30 @@ fn a_second_signal_ends_without_waiting_and_names_what_stays() {
     }
     clean_up();
 }
+
+/// Its Job makes another one, or has ended: whoever attaches is told what went with the ring.
+#[test]
+#[ignore = "needs a cluster: make test-cluster"]
+fn files_of_a_pod_that_went_while_nobody_was_attached_are_missed() {
+    let mut tmux = laptop::terminal(120, 36, "");
+    tmux.until("Ready");
+    tmux.keys(&["c"]);
+    tmux.until("● 2s");
+    tmux.keys(&["c", "f"]);
+    tmux.until("on the node");
+    tmux.keys(&["Escape", "C-c"]);
+    tmux.until("other object");
+    tmux.keys(&["C-c"]);
+    tmux.until("EXIT 0");
+    drop(tmux);
+    let pods = ours("pods");
+    let text = |field: &str| pods[0]["metadata"][field].as_str().expect("text").to_owned();
+    kubectl(&["delete", "pod", "-n", &text("namespace"), &text("name")]);
+
+    let mut tmux = laptop::terminal(120, 36, &format!("attach {}", id(&session())));
+    tmux.until("lost 1 capture file of");
+    tmux.keys(&["q", "Enter"]);
+    let screen = tmux.until("EXIT ");
+    assert!(screen.contains("EXIT 3") && screen.contains("LOST") && screen.contains("nothing is left"), "{screen}");
+    assert_eq!(leftovers(), "");
+}

@@ -2,9 +2,9 @@
 
 use nodewatch_protocol::{CaptureState, FileState, RingState, StopReason, Update};
 use nodewatch_tui::{
-    model::{Node, Severity},
+    model::{Node, Severity, StoredFile, Summary, Way},
     screens::Input,
-    session::{Listing, exit::Phase, receipt::FileNote},
+    session::{Listing, delivery::StorageInfo, exit::Phase, receipt::FileNote},
 };
 
 use super::*;
@@ -21,8 +21,12 @@ fn deploy(name: &str, progress: DeployProgress) -> Event {
     Event::Deploy(name.into(), progress)
 }
 
+fn failure() -> Notice {
+    Notice::error("the pod cannot be scheduled onto its node", "0/2 nodes", "free some CPU")
+}
+
 fn failed() -> DeployProgress {
-    DeployProgress::Failed(Notice::error("the pod cannot be scheduled onto its node", "0/2 nodes", "free some CPU"))
+    DeployProgress::Failed(failure())
 }
 
 fn agent<'a>(app: &'a App, name: &str) -> &'a Agent {
@@ -74,6 +78,114 @@ fn an_agent_that_has_ended_stays_so_and_can_be_deployed_again() {
     assert_eq!(key(&mut app, Action::Deploy), [Effect::Deploy(vec!["a".into()])]);
     feed(&mut app, [deploy("a", DeployProgress::Running), up("a")]);
     assert_eq!(*agent(&app, "a"), Agent::Live);
+}
+
+/// As an agent with that ring says it first.
+fn ring_of(name: &str, ring: &str) -> Event {
+    let Update::Agent(facts) = facts() else { panic!("facts") };
+    tunnel(name, Update::Agent(AgentFacts { ring: ring.into(), ..facts }))
+}
+
+/// What a session wrote down when its laptop was detached: a captures and has two files that are nowhere else.
+fn left_running() -> Summary {
+    let mut app = live();
+    let files = [("1", 100), ("2", 50), ("3", 25)]
+        .map(|(number, size)| file(&format!("old-000{number}.pcapng"), size, FileState::Closed))
+        .to_vec();
+    feed(&mut app, [ring_of("a", "first"), tunnel("a", running()), tunnel("a", Update::Files(files))]);
+    let done = FetchProgress::Done { path: "old-0001.pcapng".into(), sha256: "00".into() };
+    feed(&mut app, [Event::Fetch("a".into(), "old-0001.pcapng".into(), done)]);
+    let told = serde_json::to_string(&app.session.summary()).expect("JSON");
+    serde_json::from_str(&told).expect("as it is read back")
+}
+
+fn attached(earlier: Summary) -> App {
+    let mut app = app();
+    let attach = Event::Attach { began: NOW, ends: Some(NOW + 7_200_000), stood_in: false };
+    feed(&mut app, [Event::Earlier(Box::new(earlier)), attach]);
+    app
+}
+
+/// Names of files that the receipt has as lost with their ring.
+fn lost_files(app: &App) -> Vec<String> {
+    let lost = app.session.receipt().files.lost.into_iter();
+    lost.filter(|lost| lost.reason == "its ring was removed with its agent").map(|lost| lost.file).collect()
+}
+
+#[test]
+fn files_of_a_pod_that_was_replaced_while_nobody_was_attached_are_lost_files() {
+    let new = || tunnel("a", Update::Files(vec![file("new-0001.pcapng", 10, FileState::Closed)]));
+    let mut app = attached(left_running());
+    feed(&mut app, [deploy("a", DeployProgress::Running), up("a"), ring_of("a", "second"), new()]);
+    let said = |app: &App, headline: &str| app.session.notices.iter().any(|(_, notice)| notice.headline == headline);
+    assert!(said(&app, "lost 2 capture files of a (75 B)"), "{:?}", app.session.notices);
+    assert_eq!(lost_files(&app), ["old-0002.pcapng", "old-0003.pcapng"]);
+    let done = FetchProgress::Done { path: "new-0001.pcapng".into(), sha256: "00".into() };
+    feed(&mut app, [Event::Fetch("a".into(), "new-0001.pcapng".into(), done)]);
+    let receipt = app.session.receipt();
+    assert!(receipt.files.lost.len() == 2 && !receipt.is_whole(), "exit code 3");
+    assert!(receipt.text().contains("captured while nobody was attached is lost"), "{}", receipt.text());
+    // Once, and the next summary knows it too.
+    feed(&mut app, [lost("a"), up("a"), ring_of("a", "second"), new()]);
+    assert_eq!(lost_files(&app).len(), 2);
+    let mut again = attached(app.session.summary());
+    feed(&mut again, [deploy("a", DeployProgress::Running), up("a"), ring_of("a", "second"), new()]);
+    assert_eq!(lost_files(&again), Vec::<String>::new(), "they were lost, and that was told");
+
+    // Its Job is gone, and with it all that it had.
+    let mut app = attached(left_running());
+    feed(&mut app, [deploy("a", DeployProgress::Ended("its Job is gone".into()))]);
+    assert!(said(&app, "lost 2 capture files of a (75 B)") && lost_files(&app).len() == 2);
+}
+
+/// What agents have delivered by themselves only S3 can tell of, once their rings are gone.
+#[test]
+fn what_was_delivered_while_nobody_was_attached_is_not_lost() {
+    let stored = StoredFile { key: "inc/7f3a91c2/a/old-0002.pcapng.zst".into(), size: 20, modified: NOW };
+    let outcomes = [
+        (Ok(vec![stored]), &["old-0003.pcapng"][..], "lost 1 capture file of a (25 B)"),
+        (Err(failure()), &["old-0002.pcapng", "old-0003.pcapng"], "lost 2 capture files of a (75 B)"),
+    ];
+    for (outcome, lost, said) in outcomes {
+        let mut app = app();
+        let url = "s3://captures/inc".parse().expect("a place");
+        app.session.terms.storage = Some(StorageInfo { url, way: Way::Grant });
+        feed(&mut app, [Event::Earlier(Box::new(left_running()))]);
+        let attach = Event::Attach { began: NOW, ends: Some(NOW + 7_200_000), stood_in: false };
+        assert_eq!(update(&mut app, attach, NOW), [Effect::ListStored, Effect::Attach]);
+        feed(&mut app, [deploy("a", DeployProgress::Ended("its Job is gone".into()))]);
+        let is_said = |app: &App| app.session.notices.iter().any(|(_, notice)| notice.headline == said);
+        assert!(!is_said(&app), "S3 may have them");
+        feed(&mut app, [Event::Stored(outcome)]);
+        assert!(is_said(&app), "{:?}", app.session.notices);
+        assert_eq!(lost_files(&app), lost);
+        let troubles = app.session.receipt().troubles;
+        assert!(troubles.is_empty(), "what it captured since was delivered too: {troubles:?}");
+    }
+}
+
+#[test]
+fn a_ring_that_is_still_there_has_lost_nothing() {
+    let mut app = attached(left_running());
+    feed(&mut app, [deploy("a", DeployProgress::Running), up("a"), ring_of("a", "first"), tunnel("a", running())]);
+    let listed = ["old-0002.pcapng", "old-0003.pcapng", "old-0004.pcapng"];
+    let listed = listed.map(|name| file(name, 50, FileState::Closed)).to_vec();
+    feed(&mut app, [tunnel("a", Update::Files(listed))]);
+    assert!(app.session.notices.iter().all(|(_, notice)| notice.severity != Severity::Error));
+    let state = &app.session.nodes[&"a".into()];
+    assert_eq!((state.files.len(), state.lost_files().count()), (3, 0));
+    assert!(app.session.receipt().troubles.is_empty());
+}
+
+/// The watch of pods has not told of it yet.
+#[test]
+fn a_tunnel_that_leads_to_another_ring_is_another_agents() {
+    let mut app = live();
+    let files = || tunnel("a", Update::Files(vec![file("old-0001.pcapng", 100, FileState::Closed)]));
+    feed(&mut app, [ring_of("a", "first"), files(), lost("a"), up("a"), ring_of("a", "first"), files()]);
+    assert_eq!(lost_files(&app), Vec::<String>::new());
+    feed(&mut app, [lost("a"), up("a"), ring_of("a", "second"), tunnel("a", Update::Files(vec![]))]);
+    assert_eq!(app.session.nodes[&"a".into()].lost_files().count(), 1);
 }
 
 /// Its Job makes another pod: nobody has to press anything.

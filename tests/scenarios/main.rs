@@ -128,6 +128,7 @@ fn a_capture_starts_where_it_can_and_says_where_not() {
         now: NOW,
         interfaces: vec![],
         default_interfaces: vec![],
+        ring: String::new(),
         capture: CaptureAbility::Missing { right: "CAP_NET_RAW".into(), next_step: "grant it".into() },
     };
     let lost = TunnelChange::Lost { reason: "cut".into() };

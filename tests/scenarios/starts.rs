@@ -79,6 +79,55 @@ fn the_same_key_takes_it_back_before_it_began() {
     assert_eq!(key(&mut app, Action::Capture), [start("a")]);
 }
 
+/// The packets of a node are one key away too.
+#[test]
+fn to_see_packets_deploys_captures_and_shows_them_as_soon_as_there_are_some() {
+    let mut app = listed();
+    // Whatever is marked: the screen has one node's.
+    key(&mut app, Action::Mark);
+    assert_eq!(key(&mut app, Action::Tail), [deploys(&["b"])]);
+    assert!(screen(&app, 80, 24).contains("starting"), "on its row");
+    assert_eq!(comes_up(&mut app, "b"), [start("b")]);
+    assert_eq!(update(&mut app, tunnel("b", running()), NOW), [Effect::Tail("b".into())]);
+    assert_eq!(app.screen, Screen::Tail);
+    // On a node with an agent it captures; who has gone on is told instead.
+    key(&mut app, Action::Back);
+    key(&mut app, Action::Up);
+    comes_up(&mut app, "a");
+    assert_eq!(key(&mut app, Action::Tail), [start("a")]);
+    key(&mut app, Action::Files);
+    assert_eq!(update(&mut app, tunnel("a", running()), NOW), []);
+    assert_eq!(app.screen, Screen::Files);
+    assert!(app.latest_notice().is_some_and(|notice| notice.headline == "the capture on a is running"));
+}
+
+#[test]
+fn to_see_packets_is_taken_back_by_the_same_key_and_with_what_it_was_to_start() {
+    let mut app = listed();
+    key(&mut app, Action::Tail);
+    assert_eq!(key(&mut app, Action::Tail), []);
+    assert_eq!(state(&app, "a").pending, Pending::Nothing);
+    assert_eq!(comes_up(&mut app, "a"), [], "the agent is there, and nothing more");
+    // A capture of its own stays.
+    key(&mut app, Action::Down);
+    key(&mut app, Action::Capture);
+    key(&mut app, Action::Tail);
+    assert_eq!(key(&mut app, Action::Tail), []);
+    assert_eq!(comes_up(&mut app, "b"), [start("b")]);
+    assert_eq!(update(&mut app, tunnel("b", running()), NOW), []);
+    assert_eq!(app.screen, Screen::Nodes);
+    // What is not to be is not waited for: a question that is answered with no, a deployment that fails.
+    key(&mut app, Action::Down);
+    app.session.permission = Permission::Guarded;
+    assert_eq!(key(&mut app, Action::Tail), []);
+    assert_eq!(key(&mut app, Action::Back), []);
+    app.session.permission = Permission::Free;
+    key(&mut app, Action::Tail);
+    let failed = Notice::error("the pod does not start", "no room", "make some");
+    feed(&mut app, [Event::Deploy("c".into(), DeployProgress::Failed(failed))]);
+    assert_eq!(key(&mut app, Action::Tail), [deploys(&["c"])], "it begins anew");
+}
+
 #[test]
 fn an_agent_that_is_on_its_way_captures_when_it_comes() {
     let mut app = listed();
@@ -132,7 +181,7 @@ fn several_nodes_are_asked_about_once_with_what_is_to_start() {
 fn guards_stay_before_the_first_object() {
     let mut app = listed();
     app.session.permission = Permission::ReadOnly;
-    for action in [Action::Capture, Action::CaptureOptions, Action::Follow] {
+    for action in [Action::Capture, Action::CaptureOptions, Action::Follow, Action::Tail] {
         assert_eq!(key(&mut app, action), []);
         assert!(app.layers.is_empty() && !state(&app, "a").is_to_start());
     }

@@ -136,6 +136,7 @@ pub fn facts() -> Update {
         interfaces: vec![],
         default_interfaces: vec!["eth0".into()],
         capture: CaptureAbility::Ready,
+        ring: String::new(),
     })
 }
 

@@ -343,6 +343,7 @@ impl Agent {
             interfaces: vec![],
             default_interfaces: vec!["eth0".into()],
             capture: CaptureAbility::Ready,
+            ring: String::new(),
         };
         let ports = PortsUpdate { at, kind: PortsKind::Snapshot, opened: vec![], closed: vec![], more: false };
         [Update::Agent(facts), Update::Ports(ports)].into_iter().chain(self.updates()).collect()

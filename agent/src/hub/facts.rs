@@ -28,6 +28,8 @@ pub(super) fn read(node: &NodeFacts, started: UnixMillis) -> AgentFacts {
             Ok(()) => CaptureAbility::Ready,
             Err(_) => CaptureAbility::Missing { right: NET_RAW.to_owned(), next_step: GRANT_NET_RAW.to_owned() },
         },
+        // The hub's to say.
+        ring: String::new(),
     }
 }
 

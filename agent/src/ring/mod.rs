@@ -213,6 +213,11 @@ impl Ring {
         self.shared.list()
     }
 
+    /// Its own name, which no other ring of the node has.
+    pub fn name(&self) -> String {
+        self.lock().list.head.ring.clone()
+    }
+
     /// Files in the ring in their order, a flight recorder's memory left out.
     pub fn files(&self) -> Vec<CaptureFile> {
         self.lock().list.kept().map(|record| record.file.clone()).collect()

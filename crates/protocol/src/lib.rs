@@ -321,6 +321,9 @@ pub struct AgentFacts {
     pub default_interfaces: Vec<String>,
     /// Whether capture is possible.
     pub capture: CaptureAbility,
+    /// The name of its ring, as [`RingList::ring`] has it: an agent with another one has none of the files of before.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub ring: String,
 }
 
 /// One network interface of a node.

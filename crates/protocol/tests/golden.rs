@@ -305,6 +305,7 @@ fn from_agent() -> Vec<FromAgent> {
             interfaces: vec![interface],
             default_interfaces: vec!["eth0".into()],
             capture,
+            ring: "0123456789abcdef".into(),
         };
         FromAgent::Update(Update::Agent(facts))
     };

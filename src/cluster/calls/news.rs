@@ -1,4 +1,5 @@
-//! What a connection has to tell that is no answer to anything: warnings of the API server, and that it asks to wait.
+//! What a connection has to tell that is no answer to anything: warnings of the API server, that it asks to wait, and what a
+//! credential plugin says.
 //!
 //! Owns that nothing is told twice in a row. Must not know who listens.
 
@@ -37,6 +38,12 @@ impl News {
     /// A warning of the API server's: once.
     pub(super) fn warning(&self, words: &str) {
         let headline = format!("the API server warns: {}", foreign(words));
+        self.tell(Notice::warning(headline, "", ""), Duration::MAX);
+    }
+
+    /// What a credential plugin has said beside its answer: once.
+    pub fn said(&self, program: &str, words: &str) {
+        let headline = format!("the credential plugin {} says: {}", foreign(program), foreign(words));
         self.tell(Notice::warning(headline, "", ""), Duration::MAX);
     }
 

@@ -3,9 +3,13 @@
 //!
 //! Owns the asking and what an answer means. Must not create anything.
 
+use std::time::Duration;
+
+use futures::future::join_all;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::{Api, Client, Error, client::Body};
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 use super::{
     changes::{Change, changes},
@@ -18,8 +22,14 @@ use crate::{
         objects::{Draft, Session},
         template::ManifestError,
     },
-    model::{Failure, Kind, NodeName, Notice, Outcome, PreflightCheck, SessionId},
+    model::{Failure, Kind, NodeName, Notice, Outcome, PreflightCheck, Purpose, SessionId, StandIn},
 };
+
+/// What controllers make in a new namespace is waited for so long, and asked for so often.
+const COMES_WITHIN: Duration = Duration::from_secs(10);
+const ASK_EVERY: Duration = Duration::from_millis(500);
+/// How a server says that a pod's account is not there.
+const NO_ACCOUNT: &str = "error looking up service account";
 
 /// What became of a dry run.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,7 +54,26 @@ pub(super) async fn ask(client: &Client, draft: &Draft) -> Answer {
     ask_for(client, object.kind, object.namespace.as_deref(), &draft.value).await
 }
 
+/// Asks, and again while the refusal says no more than that the namespace is new.
 async fn ask_for(client: &Client, kind: Kind, namespace: Option<&str>, value: &Value) -> Answer {
+    let until = Instant::now() + COMES_WITHIN;
+    loop {
+        match ask_once(client, kind, namespace, value).await {
+            Answer::Refused(words) if is_coming(&words, value) && Instant::now() < until => sleep(ASK_EVERY).await,
+            answer => return answer,
+        }
+    }
+}
+
+/// What is missing comes by itself: the account that every namespace gets, one that was just made, the sums of a quota.
+/// One that somebody has named does not.
+fn is_coming(words: &str, pod: &Value) -> bool {
+    let account = pod.pointer("/spec/serviceAccountName").and_then(Value::as_str);
+    let comes = account.is_none_or(|account| account.starts_with("nodewatch-agent-"));
+    words.contains("status unknown for quota") || (comes && words.contains(NO_ACCOUNT))
+}
+
+async fn ask_once(client: &Client, kind: Kind, namespace: Option<&str>, value: &Value) -> Answer {
     let plural = match kind {
         Kind::Namespace => "namespaces",
         Kind::ServiceAccount => "serviceaccounts",
@@ -128,7 +157,11 @@ fn checks(what: &str, sent: &Value, answer: Answer) -> Vec<PreflightCheck> {
             checks
         }
         Answer::Refused(words) => {
-            let fix = "ask whoever owns the policy for an exception, or use a namespace that has one (--namespace)";
+            let fix = if words.contains(NO_ACCOUNT) {
+                "create the service account there, or name one that exists (--service-account)"
+            } else {
+                "ask whoever owns the policy for an exception, or use a namespace that has one (--namespace)"
+            };
             vec![check(name, Outcome::Failed, format!("{what} is refused: {words}"), fix)]
         }
         Answer::NotPermitted(words) => {
@@ -158,8 +191,11 @@ pub(super) async fn before_the_namespace(
     let session = session(&id, settings);
     let namespace = session.namespace()?;
     let elsewhere = AgentSettings { namespace: Some(ELSEWHERE.to_owned()), ..settings.clone() };
-    let job = self::session(&id, &elsewhere).agent_job(&first(nodes), 1, settings.budget)?;
-    let (of_namespace, of_job) = tokio::join!(ask(client, &namespace), ask(client, &job));
+    let there = self::session(&id, &elsewhere);
+    let job = there.made_job(&first(nodes), 1, settings.budget)?;
+    let others = others(there, nodes)?;
+    let (of_namespace, of_job, of_others) =
+        tokio::join!(ask(client, &namespace), ask(client, &job), ask_for_all(client, &others));
     let mut all = checks("the session's namespace", &namespace.value, of_namespace);
     all.extend(checks(&format!("an agent's Job in namespace {ELSEWHERE}"), &job.value, of_job).into_iter().map(
         |one| {
@@ -172,15 +208,54 @@ pub(super) async fn before_the_namespace(
                         .to_owned(),
                     ..one
                 },
-                Outcome::Warning | Outcome::Failed => PreflightCheck {
-                    outcome: Outcome::Warning,
-                    detail: format!("{}; it is checked again in the session's own namespace", one.detail),
-                    ..one
-                },
+                Outcome::Warning | Outcome::Failed => checked_again(one),
             }
         },
     ));
+    let told = of_others.into_iter().filter(|one| matches!(one.outcome, Outcome::Warning | Outcome::Failed));
+    all.extend(told.map(checked_again));
     Ok(all)
+}
+
+/// For another namespace other rules may hold.
+fn checked_again(one: PreflightCheck) -> PreflightCheck {
+    let detail = format!("{}; it is checked again in the session's own namespace", one.detail);
+    PreflightCheck { outcome: Outcome::Warning, detail, ..one }
+}
+
+/// What goes into a session's own namespace beside the agents' Jobs.
+fn others(session: Session<'_>, nodes: &[NodeName]) -> Result<Vec<Draft>, ManifestError> {
+    let mut drafts = Vec::new();
+    if session.settings.service_account.is_none() {
+        drafts.push(session.service_account()?);
+    }
+    if session.settings.reaper {
+        drafts.extend(session.reaper("not made yet")?);
+    }
+    drafts.extend(for_later(session, nodes)?);
+    Ok(drafts)
+}
+
+/// What gives agents to nodes that join, where that was asked for.
+fn for_later(session: Session<'_>, nodes: &[NodeName]) -> Result<Option<Draft>, ManifestError> {
+    let what = StandIn { besides: nodes.to_vec(), ..StandIn::default() };
+    session.settings.daemonset.then(|| session.agent_daemonset(&what)).transpose()
+}
+
+/// Asks for all of these at once.
+pub(super) async fn ask_for_all(client: &Client, drafts: &[Draft]) -> Vec<PreflightCheck> {
+    let asked = drafts.iter().map(|draft| async move {
+        let object = &draft.object;
+        let namespace = object.namespace.as_deref().unwrap_or_default();
+        let whose = if object.purpose == Purpose::Reaper { "the reaper's" } else { "a" };
+        let what = format!("{whose} {} in namespace {namespace}", object.kind.word());
+        match ask(client, draft).await {
+            // A binding is asked about its Role, which is not there before it is made.
+            Answer::NotAsked(_) if object.kind == Kind::RoleBinding => Vec::new(),
+            answer => checks(&what, &draft.value, answer),
+        }
+    });
+    join_all(asked).await.concat()
 }
 
 /// Everything that is to be made in a namespace that is there.
@@ -192,10 +267,11 @@ pub(super) async fn in_the_namespace(
     account_is_there: bool,
 ) -> Result<Vec<PreflightCheck>, ManifestError> {
     let settings = session.settings;
-    let job = session.agent_job(&first(nodes), 1, settings.budget)?;
+    let job = session.made_job(&first(nodes), 1, settings.budget)?;
     let account = session.service_account()?;
     let pod = pod_of(&job.value, account_is_there);
-    let (of_account, of_job, of_pod) = tokio::join!(
+    let later: Vec<Draft> = for_later(session, nodes)?.into_iter().collect();
+    let (of_account, of_job, of_pod, of_later) = tokio::join!(
         async {
             match settings.service_account {
                 None if !account_is_there => Some(ask(client, &account).await),
@@ -204,6 +280,7 @@ pub(super) async fn in_the_namespace(
         },
         ask(client, &job),
         ask_for(client, Kind::Pod, Some(namespace), &pod),
+        ask_for_all(client, &later),
     );
     let mut all = Vec::new();
     if let Some(answer) = of_account {
@@ -211,19 +288,25 @@ pub(super) async fn in_the_namespace(
     }
     let job_checks = checks(&format!("an agent's Job in namespace {namespace}"), &job.value, of_job);
     let mut secrets = Vec::new();
+    let what = format!("an agent's pod in namespace {namespace}");
     let pod_checks = match of_pod {
+        // The pod stands in for one with an account that is made later.
+        Answer::Refused(words) if words.contains(NO_ACCOUNT) && !account_is_there => {
+            checks(&what, &pod, Answer::NotAsked(words))
+        }
         // Jobs make their pods themselves, so a user needs no right to.
         Answer::NotPermitted(_) | Answer::NotAsked(_) | Answer::Exists => Vec::new(),
         answer => {
             if let Answer::Taken(got, _) = &answer {
                 secrets = pull_secrets(&got["spec"]);
             }
-            let told = checks(&format!("an agent's pod in namespace {namespace}"), &pod, answer);
+            let told = checks(&what, &pod, answer);
             told.into_iter().filter(|one| one.outcome != Outcome::Passed).collect()
         }
     };
     all.extend(job_checks);
     all.extend(pod_checks);
+    all.extend(of_later);
     all.extend(check_pull_secrets(client, namespace, settings, secrets).await);
     Ok(all)
 }

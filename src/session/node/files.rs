@@ -6,8 +6,28 @@ use std::collections::BTreeSet;
 
 use nodewatch_protocol::{Amount, CaptureFile, CaptureState, Delivery, FileState, Update};
 
-use super::{Before, Listed, NodeState};
+use super::{Before, NodeState};
 use crate::model::FetchProgress;
+
+/// Whether the whole list of files has come over the tunnel that is up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Listed {
+    #[default]
+    Coming,
+    Whole,
+}
+
+/// How far the list of a ring's files has come.
+#[derive(Debug, Clone, Default)]
+pub(super) struct FileListing {
+    /// The name of the ring that they are in; empty where nobody has said.
+    pub(super) ring: String,
+    /// The parts of a long list whose end has not come yet.
+    pub(super) parts: Vec<CaptureFile>,
+    pub(super) state: Listed,
+    /// Files that were looked for on this laptop, by name.
+    looked_for: BTreeSet<String>,
+}
 
 impl NodeState {
     /// A file that its ring has let go is still on its way.
@@ -139,6 +159,29 @@ impl NodeState {
         if self.counts.before == Before::ToBeListed {
             let older = self.files.iter().filter(|file| file.state == FileState::Closed && file.ended < since);
             self.counts.before = Before::UpTo(older.map(|file| file.sequence).max());
+        }
+    }
+
+    /// The name of the ring that its agent has; empty where nobody has said.
+    pub(in crate::session) fn ring_name(&self) -> &str {
+        &self.listing.ring
+    }
+
+    /// Its ring and the files in it as they were when somebody last looked.
+    pub(in crate::session) fn ring_was(&mut self, name: String, mut files: Vec<CaptureFile>) {
+        files.sort_by_key(|file| file.sequence);
+        (self.listing.ring, self.files) = (name, files);
+    }
+
+    /// Its agent says which ring it has; true where it was another one before.
+    pub(in crate::session) fn ring_is_another(&self, name: &str) -> bool {
+        ![name, &self.listing.ring].contains(&"") && self.listing.ring != name
+    }
+
+    /// Its agent has that ring.
+    pub(super) fn ring_is(&mut self, name: &str) {
+        if !name.is_empty() {
+            name.clone_into(&mut self.listing.ring);
         }
     }
 

@@ -28,7 +28,12 @@ pub use self::{
     told::Run,
     troubles::Troubles,
 };
-use self::{rollup::Rollup, told::Told, watch::Seen};
+use self::{
+    files::{FileListing, Listed},
+    rollup::Rollup,
+    told::Told,
+    watch::Seen,
+};
 use super::grant::GrantState;
 use crate::{
     base::text,
@@ -188,13 +193,6 @@ pub(super) enum Before {
     UpTo(Option<u64>),
 }
 
-/// Whether the whole list of files has come over the tunnel that is up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Listed {
-    Coming,
-    Whole,
-}
-
 /// What a node's agent is to do as soon as it can.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Pending {
@@ -280,17 +278,6 @@ pub struct GoneFiles {
     discarded: Amount,
 }
 
-/// How far the list of a ring's files has come.
-#[derive(Debug, Clone)]
-struct FileListing {
-    /// The parts of a long list whose end has not come yet.
-    parts: Vec<CaptureFile>,
-    /// Whether the whole list has come since the tunnel is up.
-    state: Listed,
-    /// Files that were looked for on this laptop, by name.
-    looked_for: BTreeSet<String>,
-}
-
 /// A node's delivery to S3.
 #[derive(Debug, Clone, Default)]
 pub struct NodeDelivery {
@@ -324,6 +311,8 @@ pub(super) struct Fate {
     pub(super) ending: Option<String>,
     /// It was there before this program: what runs there may have been started by another one.
     pub(super) found: bool,
+    /// A capture ran when an earlier program left, and nothing was heard of that agent since.
+    pub(super) unseen: bool,
 }
 
 /// Everything known of one node.
@@ -390,7 +379,7 @@ impl NodeState {
             refusal: None,
             files: Vec::new(),
             gone: GoneFiles::default(),
-            listing: FileListing { parts: Vec::new(), state: Listed::Coming, looked_for: BTreeSet::new() },
+            listing: FileListing::default(),
             ring: None,
             delivery: NodeDelivery::default(),
             fetches: BTreeMap::new(),
@@ -418,6 +407,7 @@ impl NodeState {
         self.gone.former.append(&mut self.files);
         self.listing.parts.clear();
         self.listing.state = Listed::Coming;
+        self.listing.ring.clear();
         if let Some(ring) = self.ring.take() {
             let Amount { files, bytes, packets } = ring.discarded;
             self.gone.discarded.files += files;
@@ -454,6 +444,7 @@ impl NodeState {
                 if before.is_some_and(|before| before != facts.started) {
                     self.note(now, "the agent restarted");
                 }
+                self.ring_is(&facts.ring);
                 self.facts = Some(facts);
                 // The first of a picture: what an earlier tunnel did not tell to the end is no part of it.
                 self.listing.parts.clear();

@@ -15,7 +15,7 @@ pub struct Troubles {
 }
 
 impl Troubles {
-    pub(super) fn add(&mut self, message: &str) {
+    pub(in crate::session) fn add(&mut self, message: &str) {
         // A scan that fails says nothing of packets, and has a counter of its own.
         if message.starts_with("ports: ") || self.texts.iter().any(|known| known == message) {
             return;
