@@ -7,7 +7,7 @@ pub(crate) mod devices;
 mod engine;
 mod freeze;
 pub mod interfaces;
-mod moment;
+pub(crate) mod moment;
 pub(crate) mod open;
 mod output;
 pub mod own;
