@@ -29,7 +29,6 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use super::{
     channel::Channel,
     devices::Devices,
-    moment::Moment,
     open,
     output::{Origin, Output, Ways},
     own::OwnTraffic,
@@ -41,7 +40,7 @@ use super::{
     watch::{self, News, Order, Wanted},
     writer::Writer,
 };
-use crate::{ring::Ring, symptoms::Lag};
+use crate::{moment::Moment, ring::Ring, symptoms::Lag};
 pub use shown::Ask;
 use shown::Shown;
 

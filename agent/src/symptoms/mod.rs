@@ -18,7 +18,7 @@ use nodewatch_analysis::{
 };
 use nodewatch_protocol::{Symptoms, WatchedInterface, WatchedPair};
 
-use crate::capture::moment::Moment;
+use crate::moment::Moment;
 use timeline::Timeline;
 use told::Second;
 

@@ -3,7 +3,7 @@
 //! Owns how far the clock on the wall, by which the kernel stamps packets, is ahead of the node's boot-time clock, and
 //! whether somebody has set it. Pure: what the clocks say comes in from outside.
 
-use crate::capture::moment::Moment;
+use crate::moment::Moment;
 
 /// Two clocks that are read one after the other are so far apart, in nanoseconds; further, one of them was set.
 const SET: i64 = 100_000_000;

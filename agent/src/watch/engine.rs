@@ -28,11 +28,11 @@ use super::{
 };
 use crate::{
     capture::{
-        moment::Moment,
         open::{self, Opened},
         own::OwnTraffic,
         source::{PacketSocket, RETIRE_MILLIS},
     },
+    moment::Moment,
     symptoms::{Analyst, Face, Lag},
 };
 

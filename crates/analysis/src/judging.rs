@@ -13,7 +13,7 @@ const BEGINNING: i64 = 2_000_000_000;
 /// What was lost was lost within this time.
 const AROUND_LOSS: i64 = 1_000_000_000;
 /// A packet this much earlier than the one before it on its interface was stamped by a clock that was set back.
-pub(crate) const SET_BACK: i64 = 10_000_000_000;
+const SET_BACK: i64 = 10_000_000_000;
 /// Bits that addresses leave; with a few thousand addresses one in a hundred is wrongly taken for heard of.
 const BITS: usize = 1 << 19;
 /// With so many of them set, those of the time before are forgotten: an analysis may go on for days.
@@ -167,6 +167,11 @@ impl Judging {
         self.unjudged.one_way += u64::from(!heard);
         heard
     }
+}
+
+/// That moment is so far ahead that the clock was set back since.
+pub(crate) fn is_to_come(asked: i64, now: i64) -> bool {
+    asked.saturating_sub(now) > SET_BACK
 }
 
 #[cfg(test)]

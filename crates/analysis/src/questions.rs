@@ -9,8 +9,8 @@ use nodewatch_protocol::{Service, Symptom, Tunnel};
 
 use crate::{
     detail::Message,
+    judging::is_to_come,
     pairs::PairKey,
-    silence::is_to_come,
     table::{Place, Table},
 };
 

@@ -7,7 +7,7 @@ use nodewatch_protocol::Symptom;
 
 use crate::{
     analysis::{Analysis, Postponed},
-    judging::{Kind, SET_BACK},
+    judging::{Kind, is_to_come},
     questions::Silence,
     table::Place,
 };
@@ -158,9 +158,4 @@ impl Analysis {
         }
         self.judging.may(interface, asked) && self.judging.has_heard(interface, kind, asker)
     }
-}
-
-/// That moment is so far ahead that the clock was set back since.
-pub(crate) fn is_to_come(asked: i64, now: i64) -> bool {
-    asked.saturating_sub(now) > SET_BACK
 }

@@ -11,10 +11,13 @@ use nodewatch_analysis::{
 use nodewatch_protocol::{Role, WatchedInterface};
 
 use super::{
-    super::{moment::Moment, own::OwnTraffic, packet::RawPacket},
+    super::{own::OwnTraffic, packet::RawPacket},
     CaptureEvent, Engine,
 };
-use crate::symptoms::{Analyst, Face};
+use crate::{
+    moment::Moment,
+    symptoms::{Analyst, Face},
+};
 
 /// What is to be analysed from now on.
 #[derive(Debug, Clone)]
