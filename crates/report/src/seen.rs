@@ -102,7 +102,8 @@ impl Reported {
             retransmitted: rose(before.retransmitted, now.retransmitted),
             dns_unanswered: rose(before.dns_unanswered, now.dns_unanswered),
         });
-        self.watched = watched;
+        // What was told before a rest is not told again after it.
+        self.watched = watched.or(self.watched);
         Seen { watched: watched_since, moved }
     }
 }
@@ -145,5 +146,8 @@ mod tests {
         let anew = reported.since(Some((9, Watched { failed: 2, ..Watched::default() })), ena(1, 1).into_iter());
         assert_eq!((anew.watched.map(|it| it.failed), anew.moved["EnaPpsAllowanceExceeded"]), (Some(2), 2));
         assert_eq!(reported.since(None, std::iter::empty()), Seen::default());
+        // It was not watched for a while, and is again.
+        let again = reported.since(Some((9, Watched { failed: 3, ..Watched::default() })), std::iter::empty());
+        assert_eq!(again.watched.map(|it| it.failed), Some(1));
     }
 }

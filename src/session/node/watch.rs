@@ -190,6 +190,8 @@ pub struct NodeWatch {
     pub forgotten: u64,
     /// Of the whole node; what several of its interfaces have shown counts once, but for packets and bytes.
     pub all: Sums,
+    /// The same while its agent watched, not counting what captures alone have shown: this is what reports have.
+    pub watched: Sums,
     recent: Window,
     /// Interfaces of the latest line: of those that are captured, and of those that are only watched.
     interfaces: [Vec<WatchedInterface>; 2],
@@ -242,6 +244,9 @@ impl NodeWatch {
             }
         }
         self.all += told.sums;
+        if self.state.is_on() {
+            self.watched += told.sums;
+        }
         self.recent.add(now, NODE_STEP, told.sums.into());
         for interface in &told.interfaces {
             self.lost = self.lost.saturating_add(interface.dropped).saturating_add(interface.skipped);
