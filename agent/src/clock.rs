@@ -35,6 +35,11 @@ impl Boot {
         self.0.as_millis() as u64
     }
 
+    /// Nanoseconds since the node was started.
+    pub fn as_nanos(self) -> i64 {
+        i64::try_from(self.0.as_nanos()).unwrap_or(i64::MAX)
+    }
+
     /// How long ago `earlier` was; nothing when it is still to come.
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)

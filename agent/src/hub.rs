@@ -162,7 +162,7 @@ impl Hub {
             facts: facts::read(&node, unix_millis()),
             facts_due: Some(Instant::now() + FACTS_EVERY),
             ports: Ports::new(node.processes),
-            seen: Seen::default(),
+            seen: Seen::new(),
             node,
             reporting: Reporting::default(),
             capture: Slot::None,
@@ -225,6 +225,7 @@ impl Hub {
                     self.look_at_ports();
                     self.tell_reports();
                     self.tell_ring_state();
+                    self.look_who_is_told();
                     if self.facts_due.is_some_and(|due| due <= Instant::now()) {
                         self.look_at_interfaces();
                     }

@@ -11,6 +11,7 @@ pub mod gone;
 pub mod hub;
 pub mod lifetime;
 pub mod live;
+mod moment;
 pub mod panics;
 pub mod port_reports;
 mod ports;

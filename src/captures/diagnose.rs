@@ -17,7 +17,7 @@ const PAIRS: usize = 1 << 15;
 /// Packets that are kept of all of them, to show what is meant.
 const SAMPLES: usize = 1 << 16;
 /// What was counted is put to the rest so often, by the packets' own time.
-const SECOND: i64 = 1_000_000_000;
+const SECOND: u64 = 1_000_000_000;
 
 /// What is known of the packets of files.
 #[derive(Debug)]
@@ -108,7 +108,8 @@ impl Reading {
         let (first, last) = self.span.unwrap_or((at, at));
         self.span = Some((first.min(at), last.max(at)));
         let interface = u16::try_from(interface).unwrap_or(u16::MAX);
-        if at.saturating_sub(self.told) >= SECOND {
+        // Also where a clock was set back.
+        if at.abs_diff(self.told) >= SECOND {
             self.tell(at);
         }
         if taken.lost > 0 {

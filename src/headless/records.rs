@@ -297,9 +297,23 @@ pub const WATCH: Record = Record {
         ("captured", "of the packets that a capture takes, not of those that are only watched"),
         ("interfaces", "`name`, `role` (`node`, `pod` or `other`), and the second's `packets`, `dropped`, `skipped`"),
         ("connections", "that are followed now"),
+        (
+            "sums",
+            "of all pairs, each thing once however many interfaces show it, but for `packets` and `bytes`: `attempts`, \
+             `answered`, `lookups`, `failed`, `delayed`, `segments`, `retransmitted`, `dns_unanswered`",
+        ),
         ("pairs", "a list of what `pair` has, of this second"),
-        ("unlisted", "what is not among the pairs: `pairs`, their `packets`; `no_room`, `evicted` as in `summary`"),
+        (
+            "unlisted",
+            "what is not among the pairs: `pairs`, their `packets`, `failed` and `felt`; `no_room`, `evicted` as in \
+             `summary`",
+        ),
         ("not_judged", "as in `summary`"),
+        (
+            "unseen_millis",
+            "since it began, the time of which not all was seen: `dropped` (the kernel had no room), `behind` (the analysis \
+             was), `untold` (no tunnel)",
+        ),
     ],
 };
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use nodewatch_protocol::{Request, SamplePacket, Service, Spread, Symptom, Symptoms, WatchSpec, WatchedPair};
+use nodewatch_protocol::{SamplePacket, Service, Spread, Symptom, Symptoms, WatchSpec, WatchedPair};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
@@ -19,7 +19,7 @@ use super::{
     team::Team,
 };
 use crate::{
-    base::text::{self, bytes, counted, time_of_day},
+    base::text::{self, bytes, counted, lasting, time_of_day},
     cli::{Format, WatchArgs},
     model::{Failure, NodeName, Notice},
     packets,
@@ -27,7 +27,7 @@ use crate::{
         Event, Session,
         node::{
             NodeState,
-            watch::{PairKey, PairState, Recent, Took},
+            watch::{PairKey, PairState, Recent, Took, Unseen},
         },
         targets::narrowed,
     },
@@ -126,7 +126,7 @@ fn begin(run: &mut Run, team: &mut Team, spec: &WatchSpec, given: &mut BTreeMap<
     let left: Vec<NodeName> = given.keys().filter(|name| !aimed.nodes.contains_key(*name)).cloned().collect();
     for name in left {
         given.remove(&name);
-        run.ask(name, Request::Watch(None));
+        run.handle(Event::StopWatching(vec![name]));
     }
 }
 
@@ -159,7 +159,9 @@ impl Told {
                 if self.left_out > 0 {
                     output::print_left_out(std::mem::take(&mut self.left_out), self.format);
                 }
-                output::print_values(&records::WATCH, std::iter::once(value(node, seen)), self.format);
+                let watch = session.nodes.get(node).map(|state| state.seen.watch.unseen(session.now));
+                let value = value(node, seen, &watch.unwrap_or_default());
+                output::print_values(&records::WATCH, std::iter::once(value), self.format);
             }
             Format::Name => {}
             Format::Table | Format::Wide => self.lines(session, node, seen),
@@ -255,6 +257,7 @@ fn tables(session: &Session, failing: &[(&NodeName, &PairKey, &PairState)], wide
                 share.map_or_else(|| "-".to_owned(), |share| format!("{}.{}", share / 10, share % 10)),
                 all.dns_unanswered.to_string(),
                 watch.lost.to_string(),
+                lasting(watch.unseen(session.now).total()),
                 bytes(all.bytes),
             ]
         })
@@ -262,7 +265,8 @@ fn tables(session: &Session, failing: &[(&NodeName, &PairKey, &PairState)], wide
     if rows.is_empty() {
         return;
     }
-    let heads = ["NODE", "PAIRS", "ATTEMPTS", "FAILED", "DELAYED", "RETR%", "DNS UNANSWERED", "LOST", "SIZE"];
+    let heads =
+        ["NODE", "PAIRS", "ATTEMPTS", "FAILED", "DELAYED", "RETR%", "DNS UNANSWERED", "LOST", "NOT SEEN", "SIZE"];
     output::print_table(&heads, &rows);
     if failing.is_empty() {
         output::print("# nothing failed\n");
@@ -301,7 +305,7 @@ fn millis(micros: u64) -> f64 {
 }
 
 /// A second of a node, for programs.
-fn value(node: &NodeName, seen: &Symptoms) -> Value {
+fn value(node: &NodeName, seen: &Symptoms, unseen: &Unseen) -> Value {
     let interface = |it: &nodewatch_protocol::WatchedInterface| {
         json!({"name": it.name, "role": it.role.word(), "packets": it.packets, "dropped": it.dropped,
             "skipped": it.skipped})
@@ -314,19 +318,26 @@ fn value(node: &NodeName, seen: &Symptoms) -> Value {
         let interface = seen.interfaces.get(usize::from(pair.interface)).map_or("", |it| it.name.as_str());
         pair_value(pair, interface, samples.get(&at).map_or(&[][..], Vec::as_slice))
     });
-    let (unlisted, unjudged) = (&seen.unlisted, &seen.not_judged);
+    let (unlisted, unjudged, sums) = (&seen.unlisted, &seen.not_judged, &seen.sums);
     json!({
         "node": node.0, "at": seen.at, "millis": seen.millis, "captured": seen.captured,
         "interfaces": seen.interfaces.iter().map(interface).collect::<Vec<_>>(),
-        "connections": seen.connections, "pairs": pairs.collect::<Vec<_>>(),
+        "connections": seen.connections,
+        "sums": {
+            "packets": sums.packets, "segments": sums.segments, "bytes": sums.bytes, "attempts": sums.attempts,
+            "answered": sums.answered, "lookups": sums.lookups, "failed": sums.failed, "delayed": sums.delayed,
+            "retransmitted": sums.retransmitted, "dns_unanswered": sums.dns_unanswered,
+        },
+        "pairs": pairs.collect::<Vec<_>>(),
         "unlisted": {
-            "pairs": unlisted.pairs, "packets": unlisted.packets, "no_room": unlisted.no_room,
-            "evicted": unlisted.evicted,
+            "pairs": unlisted.pairs, "packets": unlisted.packets, "failed": unlisted.failed, "felt": unlisted.felt,
+            "no_room": unlisted.no_room, "evicted": unlisted.evicted,
         },
         "not_judged": {
             "first_seconds": unjudged.first_seconds, "one_direction": unjudged.one_direction,
             "dropped": unjudged.dropped, "undecided": unjudged.undecided,
         },
+        "unseen_millis": {"dropped": unseen.dropped, "behind": unseen.behind, "untold": unseen.untold},
     })
 }
 
@@ -393,7 +404,7 @@ mod tests {
 
     #[test]
     fn a_second_has_the_fields_of_the_reference_and_pairs_those_of_diagnose() {
-        let mut value = value(&"a".into(), &seen());
+        let mut value = value(&"a".into(), &seen(), &Unseen::default());
         assert_eq!(records::undocumented(&records::WATCH, &value), Vec::<String>::new());
         let pair = value["pairs"][0].take();
         assert_eq!(records::undocumented(&records::PAIR, &pair), Vec::<String>::new());

@@ -21,7 +21,7 @@ use crate::{
         filter::TextFilter,
         node::{
             NodeState,
-            watch::{PairKey, PairState, Recent, WINDOW},
+            watch::{PairKey, PairState, Recent, Unseen, WINDOW},
         },
     },
 };
@@ -58,6 +58,8 @@ pub struct ConnectionView {
 pub struct Looked {
     /// Nodes that are watched.
     pub watched: usize,
+    /// Nodes that are not, and whose captures are analysed.
+    pub captured: usize,
     /// Nodes that are to be watched as soon as they can.
     pub pending: usize,
     /// Nodes that have told something.
@@ -76,6 +78,8 @@ pub struct Looked {
     pub lost: u64,
     /// What was left undecided, for whatever reason.
     pub not_judged: u64,
+    /// Time of which not all was seen.
+    pub unseen: Unseen,
 }
 
 /// The screen's own state.
@@ -284,7 +288,7 @@ impl App {
         let mut looked = Looked::default();
         let mut found: Vec<(&NodeName, Ranked<'_>)> = Vec::new();
         for (name, state) in &self.session.nodes {
-            looked.add(state);
+            looked.add(state, now);
             for (key, pair) in state.seen.watch.pairs() {
                 let recent = pair.recent(now);
                 looked.failing += usize::from(recent.failed > 0);
@@ -375,9 +379,10 @@ impl App {
 }
 
 impl Looked {
-    fn add(&mut self, state: &NodeState) {
+    fn add(&mut self, state: &NodeState, now: UnixMillis) {
         let watch = &state.seen.watch;
         self.watched += usize::from(state.is_watching());
+        self.captured += usize::from(!state.is_watching() && state.seen.watch.is_told(now));
         self.pending += usize::from(state.is_to_watch());
         let Some((first, _)) = watch.heard() else { return };
         self.told += 1;
@@ -386,6 +391,7 @@ impl Looked {
         self.attempts = self.attempts.saturating_add(watch.all.attempts);
         self.not_listed = self.not_listed.saturating_add(watch.forgotten).saturating_add(watch.unlisted.pairs);
         self.lost = self.lost.saturating_add(watch.lost);
+        self.unseen.add(&watch.unseen(now));
         let unjudged = &watch.not_judged;
         for count in [unjudged.first_seconds, unjudged.one_direction, unjudged.dropped, unjudged.undecided] {
             self.not_judged = self.not_judged.saturating_add(count);

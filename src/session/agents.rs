@@ -9,7 +9,7 @@ use super::{
     Effect, Session,
     files::Missed,
     grant::GrantState,
-    node::{Agent, Asked, NodeState, Pending},
+    node::{Agent, NodeState, Pending},
     pending::Goal,
 };
 use crate::{
@@ -232,11 +232,7 @@ impl Session {
                     state.note(now, format!("{word}the agent is live, version {}", hello.version));
                 }
                 state.agent = Agent::Live;
-                let watch = &mut state.seen.watch;
-                (watch.said, watch.up_since) = (false, now);
-                if watch.asked == Asked::Start {
-                    watch.asked = Asked::Nothing;
-                }
+                state.seen.watch.comes_up(now);
                 // It may be another process than before, or a session that was left alone.
                 state.delivery.grant = GrantState::Nothing;
                 state.reporting.told = None;
@@ -334,7 +330,7 @@ impl Session {
         let watch = state.seen.watch.is_wanted() && matches!(state.agent, Agent::Failed(_));
         let capture = std::mem::take(&mut state.pending) != Pending::Nothing;
         if watch {
-            state.seen.watch.wanted = None;
+            state.seen.watch.wish(None);
         }
         let what = match (capture, watch) {
             (false, false) => return notice,

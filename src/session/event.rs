@@ -173,6 +173,8 @@ pub enum Event {
     Asked(NodeName, Request),
     /// Watch these nodes, and those that join where all are meant; asked outside the screens.
     Watch(Vec<NodeName>, WatchSpec),
+    /// Watch these nodes no more; asked outside the screens.
+    StopWatching(Vec<NodeName>),
     /// End every capture, asked outside the screens.
     StopCaptures,
     /// The clock on the laptop's wall was set: it is that far ahead of the steady one, in milliseconds.

@@ -280,7 +280,7 @@ impl Session {
             state.note(now, "pending capture cancelled: leaving the session");
         }
         for state in self.nodes.values_mut().filter(|state| state.is_to_watch()) {
-            state.seen.watch.wanted = None;
+            state.seen.watch.wish(None);
         }
     }
 

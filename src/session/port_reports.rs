@@ -199,7 +199,7 @@ impl NodeState {
     /// What was seen of its packets, and which of its kernel's counters rose, since the last report.
     fn seen_since_report(&mut self) -> Seen {
         let watch = &self.seen.watch;
-        let all = &watch.all;
+        let all = &watch.watched;
         let sums = Watched {
             failed: all.failed,
             delayed: all.delayed,

@@ -57,6 +57,7 @@ impl Session {
             Event::Attach { began, ends, stood_in } => self.attach(began, ends, stood_in),
             Event::StopCaptures => self.stop_all_captures(),
             Event::Watch(names, spec) => self.watch_asked_for(&names, &spec),
+            Event::StopWatching(names) => self.stop_watching(&names),
             Event::Observe => vec![Effect::Attach],
             Event::Asked(name, request) => self.asked(name, request),
             Event::ClockSet(ahead) => self.clock_set(ahead),
@@ -195,7 +196,7 @@ impl Session {
             }
         }
         if let Request::Watch(spec) = request {
-            return self.watch_answered(name, spec.is_some(), response);
+            return self.watch_answered(name, spec.as_ref(), response);
         }
         let Some(state) = self.nodes.get_mut(name) else { return };
         let (refused, unanswered) = match request {

@@ -1,7 +1,7 @@
 //! Watching: which agents are to watch, and what is asked of them for it.
 //!
 //! Owns what waits for an agent, what is taken back, and what is asked again after a tunnel was cut or an agent replaced:
-//! an agent says how it stands first, so that nothing is asked twice. Pure.
+//! an agent says how it stands first, so that nothing is asked twice. Of several wishes the newest stands. Pure.
 
 use nodewatch_protocol::{CaptureAbility, RefusalKind, Request, Response, UnixMillis, WatchSpec, WatchState};
 
@@ -32,8 +32,7 @@ impl NodeState {
 
     /// Why it cannot be asked to watch now; `None` when it can, at once or as soon as there is an agent.
     fn why_no_watch(&self) -> Option<&'static str> {
-        match (&self.agent, self.seen.watch.asked) {
-            (Agent::Live, Asked::Stop) => Some("it is being told to stop watching"),
+        match &self.agent {
             _ if self.is_watching() => Some("it is watched already"),
             _ if self.is_to_watch() => Some("watching was requested; the agent has not answered yet"),
             _ if !self.present && self.agent.is_missing() => Some("the node has left the cluster"),
@@ -69,21 +68,25 @@ impl Session {
     pub(crate) fn watch(&mut self, names: &[NodeName], spec: &WatchSpec) -> Vec<Effect> {
         self.watched_on(names, spec);
         let now = self.now;
-        let (mut waiting, mut replaced) = (Vec::new(), Vec::new());
+        let mut waiting = Vec::new();
         for name in names {
             let Some(state) = self.nodes.get_mut(name) else { continue };
-            let other = state.is_watching() && state.seen.watch.wanted.as_ref() != Some(spec);
-            if other && state.agent.has_tunnel() {
-                // In place of what it watches.
-                (state.seen.watch.wanted, state.seen.watch.asked) = (Some(spec.clone()), Asked::Start);
-                replaced.push(Effect::Ask(name.clone(), Request::Watch(Some(spec.clone()))));
+            let goes_on = state.is_watching() || state.is_to_watch();
+            let is_same = state.seen.watch.wanted.as_ref() == Some(spec);
+            // Another one takes the place of what is watched, or was asked for.
+            let stays = if goes_on { is_same } else { state.why_no_watch().is_some() };
+            if stays {
                 continue;
             }
-            if state.why_no_watch().is_some() {
-                continue;
-            }
-            state.seen.watch.wanted = Some(spec.clone());
+            state.seen.watch.wish(Some(spec.clone()));
             state.refusal = None;
+            if goes_on {
+                continue;
+            }
+            if !state.agent.has_tunnel() && state.seen.watch.asked == Asked::Stop {
+                // It has not heard of that.
+                state.seen.watch.asked = Asked::Nothing;
+            }
             if !state.agent.has_tunnel() {
                 state.note(now, "watching starts as soon as the agent is live");
                 waiting.push(name.clone());
@@ -95,8 +98,7 @@ impl Session {
             "{watch} cancels it".clone_into(&mut notice.next_step);
             self.notify(notice.naming_keys());
         }
-        replaced.extend(names.iter().filter_map(|name| self.watch_due(name)));
-        replaced
+        names.iter().filter_map(|name| self.watch_due(name)).collect()
     }
 
     /// These are watched no more, or will not be after all.
@@ -107,7 +109,7 @@ impl Session {
         for name in names {
             let Some(state) = self.nodes.get_mut(name) else { continue };
             let watch = &mut state.seen.watch;
-            watch.wanted = None;
+            watch.wish(None);
             if state.agent.has_tunnel() && (watch.state.is_on() || watch.asked == Asked::Start) {
                 watch.asked = Asked::Stop;
                 effects.push(Effect::Ask(name.clone(), Request::Watch(None)));
@@ -131,7 +133,7 @@ impl Session {
         effects
     }
 
-    /// Asks an agent to watch that is to, does not, and can be asked.
+    /// Asks an agent to watch that is to, does not or does otherwise, and can be asked.
     fn watch_due(&mut self, name: &NodeName) -> Option<Effect> {
         let now = self.now;
         if self.is_leaving() {
@@ -140,26 +142,31 @@ impl Session {
         let state = self.nodes.get_mut(name)?;
         let watch = &mut state.seen.watch;
         let spoken = watch.said || now.saturating_sub(watch.up_since) >= SAYS_WITHIN;
-        if !spoken || !state.agent.has_tunnel() || watch.state.is_on() || watch.asked != Asked::Nothing {
+        let spec = watch.wanted.clone()?;
+        let does = match (watch.asked, &watch.state) {
+            (Asked::Start, _) => watch.sent.as_ref() == Some(&spec),
+            (Asked::Nothing, WatchState::On { .. }) => !watch.changed,
+            (Asked::Nothing | Asked::Stop, _) => false,
+        };
+        if !spoken || !state.agent.has_tunnel() || does {
             return None;
         }
-        let spec = watch.wanted.clone()?;
         if let Some(CaptureAbility::Missing { right, next_step }) = state.facts.as_ref().map(|facts| &facts.capture) {
-            watch.wanted = None;
+            watch.wish(None);
             let notice = Notice::error(format!("{name} is not watched"), format!("the agent lacks {right}"), next_step)
                 .of(Failure::NotPermitted);
             state.refusal = Some(notice.clone());
             self.notify(notice);
             return None;
         }
-        watch.asked = Asked::Start;
+        (watch.asked, watch.sent) = (Asked::Start, Some(spec.clone()));
         Some(Effect::Ask(name.clone(), Request::Watch(Some(spec))))
     }
 
     /// The same on all nodes, for agents that have not said how they stand.
     pub(super) fn watches_due(&mut self) -> Vec<Effect> {
-        let wanted =
-            self.nodes.values().filter(|state| state.seen.watch.is_wanted() && !state.seen.watch.state.is_on());
+        let is_wanted = |state: &&NodeState| state.seen.watch.is_wanted();
+        let wanted = self.nodes.values().filter(is_wanted);
         let names: Vec<NodeName> = wanted.map(|state| state.node.name.clone()).collect();
         names.iter().filter_map(|name| self.watch_due(name)).collect()
     }
@@ -173,21 +180,23 @@ impl Session {
         let before = std::mem::replace(&mut watch.state, told.clone());
         match told {
             WatchState::On { spec, .. } => {
-                if watch.asked == Asked::Start {
-                    watch.asked = Asked::Nothing;
-                }
                 if watch.asked == Asked::Stop {
                     // Over a tunnel that is new it has not heard of it.
                     return first.then(|| Effect::Ask(name.clone(), Request::Watch(None)));
                 }
-                // One that watches already goes on to, also when its agent is replaced.
-                if watch.wanted.is_none() {
-                    watch.wanted = Some(spec);
+                let is_wanted = watch.wanted.as_ref().is_none_or(|wanted| *wanted == spec);
+                if is_wanted && watch.asked == Asked::Start {
+                    watch.asked = Asked::Nothing;
+                }
+                // One that watches already goes on to, also when its agent is replaced; and so does what somebody else
+                // wants of it. A newer wish of this side takes its place.
+                if is_wanted || !watch.changed {
+                    watch.watches(spec);
                 }
                 if !before.is_on() {
                     state.note_act(now, "watching".to_owned());
                 }
-                None
+                self.watch_due(name)
             }
             WatchState::Off => {
                 if watch.asked == Asked::Stop {
@@ -199,13 +208,14 @@ impl Session {
                 let watch = &mut state.seen.watch;
                 // Somebody else has ended it; what comes first over a tunnel is only how it stands.
                 if !first && before.is_on() && watch.asked == Asked::Nothing {
-                    watch.wanted = None;
+                    watch.wish(None);
                 }
                 self.watch_due(name)
             }
             WatchState::Failed { message } => {
                 let is_new = before != watch.state;
-                (watch.asked, watch.wanted) = (Asked::Nothing, None);
+                watch.asked = Asked::Nothing;
+                watch.wish(None);
                 if is_new {
                     let notice =
                         Notice::error(format!("watching {name} has failed"), message, "{watch} starts it again");
@@ -220,14 +230,33 @@ impl Session {
     }
 
     /// What came of asking an agent to watch, or not to; a new state comes as an update of its own.
-    pub(super) fn watch_answered(&mut self, name: &NodeName, start: bool, response: Option<Response>) {
+    pub(super) fn watch_answered(&mut self, name: &NodeName, spec: Option<&WatchSpec>, response: Option<Response>) {
         let now = self.now;
         let Some(state) = self.nodes.get_mut(name) else { return };
+        let watch = &mut state.seen.watch;
+        // Of what was wanted before.
+        if watch.wanted.as_ref() != spec {
+            return;
+        }
+        let goes_on = match &watch.state {
+            WatchState::On { spec, .. } => Some(spec.clone()),
+            WatchState::Off | WatchState::Failed { .. } => None,
+        };
         // A tunnel that was cut is asked again once it is back.
-        let Some(Response::Refused(refusal)) = response else { return };
-        state.seen.watch.asked = Asked::Nothing;
-        if start {
-            state.seen.watch.wanted = None;
+        let refusal = match response {
+            Some(Response::Refused(refusal)) => refusal,
+            Some(_) if spec.is_some() && goes_on.as_ref() == spec => {
+                // What it watched already, of which it says nothing new.
+                (watch.asked, watch.changed) = (Asked::Nothing, false);
+                return;
+            }
+            Some(_) | None => return,
+        };
+        let start = spec.is_some();
+        watch.asked = Asked::Nothing;
+        match goes_on {
+            Some(goes_on) if start => watch.watches(goes_on),
+            _ => watch.wish(None),
         }
         let failure = match refusal.kind {
             RefusalKind::Invalid => Failure::BadInput,

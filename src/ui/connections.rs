@@ -25,7 +25,7 @@ use crate::{
         connections::{Connections, Looked, rate},
         cursor::RowKey,
     },
-    session::node::watch::{PairKey, PairState, Recent, Took, WINDOW},
+    session::node::watch::{PairKey, PairState, Recent, Took, Unseen, WINDOW},
 };
 
 /// Rows below the list for the pair under the cursor, and from how many rows on they are there.
@@ -279,7 +279,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
 }
 
 fn heading(connections: &Connections) -> String {
-    let Looked { watched, pending, failing, .. } = connections.looked;
+    let Looked { watched, captured, pending, failing, .. } = connections.looked;
     let of =
         if connections.more > 0 { format!(" of {}", connections.rows.len() + connections.more) } else { String::new() };
     let mut parts = vec![format!("{}{of}", connections.rows.len())];
@@ -287,6 +287,9 @@ fn heading(connections: &Connections) -> String {
         parts.push(format!("{failing} failing"));
     }
     parts.push(format!("{} watched", counted(watched, "node")));
+    if captured > 0 {
+        parts.push(format!("{captured} captured"));
+    }
     if pending > 0 {
         parts.push(format!("{pending} to be watched"));
     }
@@ -301,7 +304,16 @@ fn notes(app: &App) -> String {
     let gaps = gaps.filter(|_| looked.told > 0).map(|gap| format!("no names: {gap}"));
     let lost = told(looked.lost, "packets lost, nothing around them is judged");
     let hidden = told(looked.not_listed, "pairs not listed");
-    lost.into_iter().chain(hidden).chain(gaps).collect::<Vec<_>>().join("; ")
+    let unseen = unseen(&looked.unseen);
+    lost.into_iter().chain(unseen).chain(hidden).chain(gaps).collect::<Vec<_>>().join("; ")
+}
+
+/// Of how much time not all was seen, and why; `None` where all was.
+fn unseen(unseen: &Unseen) -> Option<String> {
+    let part = |millis: u64, why: &str| (millis >= 1_000).then(|| format!("{} {why}", lasting(millis)));
+    let parts = [part(unseen.dropped, "dropped"), part(unseen.behind, "behind"), part(unseen.untold, "not told")];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| format!("not seen: {}", parts.join(", ")))
 }
 
 /// Why there is no row: what to press, or what was looked at without finding anything.
@@ -340,6 +352,7 @@ fn nothing(app: &App) -> String {
         0 => String::new(),
         some => format!("; {} not judged, as not all of it was seen", count(some)),
     };
+    let unjudged = unseen(&looked.unseen).into_iter().fold(unjudged, |text, unseen| format!("{text}; {unseen}"));
     if app.layout.faults_only && looked.pairs > 0 {
         return format!("nothing failed: {seen}{unjudged}. {{back}} shows all");
     }

@@ -156,6 +156,76 @@ fn a_stop_without_a_tunnel_is_told_once_there_is_one() {
 }
 
 #[test]
+fn of_several_wishes_the_newest_stands() {
+    let [old, new] = ["host 10.0.0.1", "host 10.0.0.2"]
+        .map(|filter| WatchSpec { filter: Some(filter.into()), ..WatchSpec::default() });
+    let ask = |spec: &WatchSpec| Effect::Ask("a".into(), Request::Watch(Some(spec.clone())));
+    let wish = |app: &mut App, spec: &WatchSpec| asked(app, [Event::Watch(vec!["a".into()], spec.clone())]);
+    let on = |spec: &WatchSpec| tunnel("a", Update::Watch(WatchState::On { since: NOW, spec: spec.clone() }));
+    let refused = |spec: &WatchSpec| {
+        let refusal = nodewatch_protocol::Refusal {
+            kind: RefusalKind::State,
+            message: "a later request replaced this one".into(),
+            next_step: String::new(),
+        };
+        Event::Answer("a".into(), Request::Watch(Some(spec.clone())), Some(Response::Refused(refusal)))
+    };
+    let notices = |app: &App| app.session.notices.len();
+    // Before there is an agent.
+    let mut app = listed();
+    assert_eq!([wish(&mut app, &old), wish(&mut app, &new)], [vec![], vec![]]);
+    assert_eq!(comes_up(&mut app, "a", off()), [ask(&new)]);
+    // While it begins; what comes late is of the one before.
+    assert_eq!(wish(&mut app, &old), [ask(&old)]);
+    let before = notices(&app);
+    assert_eq!(asked(&mut app, [refused(&new), on(&new), tunnel("a", off())]), []);
+    assert_eq!((asked(&mut app, [on(&old)]), notices(&app)), (vec![], before));
+    assert!(state(&app, "a").is_watching() && tick(&mut app, 9).is_empty());
+    // While there is no tunnel.
+    feed(&mut app, [lost("a")]);
+    assert_eq!(wish(&mut app, &new), []);
+    assert_eq!(asked(&mut app, [up("a"), on(&old)]), [ask(&new)]);
+    assert_eq!(asked(&mut app, [on(&new)]), []);
+    // While it is told to stop.
+    assert_eq!(asked(&mut app, [Event::StopWatching(vec!["a".into()])]), [unwatch("a")]);
+    assert_eq!(wish(&mut app, &new), [ask(&new)]);
+    let done = Event::Answer("a".into(), Request::Watch(None), Some(Response::Done));
+    assert_eq!(asked(&mut app, [done, tunnel("a", off()), on(&new)]), []);
+    assert!(state(&app, "a").is_watching());
+    // One that is refused leaves the one before it, also with the next agent.
+    assert_eq!(wish(&mut app, &old), [ask(&old)]);
+    assert_eq!(asked(&mut app, [refused(&old)]), []);
+    feed(&mut app, [lost("a")]);
+    assert_eq!(asked(&mut app, [up("a"), tunnel("a", off())]), [ask(&new)]);
+    // Another laptop's is newer than this one's.
+    assert_eq!(asked(&mut app, [on(&new), on(&old)]), []);
+    feed(&mut app, [lost("a")]);
+    assert_eq!(asked(&mut app, [up("a"), tunnel("a", off())]), [ask(&old)]);
+}
+
+#[test]
+fn time_in_which_nothing_is_told_is_said() {
+    let mut app = watching();
+    let second = || tunnel("a", told(symptoms("eth0", vec![failing(1, 0)])));
+    feed(&mut app, [second()]);
+    feed(&mut app, [lost("a")]);
+    key(&mut app, Action::Connections);
+    tick(&mut app, 30);
+    assert_eq!(app.connections.looked.unseen.untold, 30_000);
+    for event in [up("a"), tunnel("a", on()), second()] {
+        update(&mut app, event, NOW + 30_000);
+    }
+    tick(&mut app, 31);
+    assert_eq!(app.connections.looked.unseen.untold, 29_000);
+    key(&mut app, Action::Back);
+    app.list.cursor = Some("a".into());
+    update(&mut app, Input::Key(Action::Watch), NOW + 31_000);
+    key(&mut app, Action::Connections);
+    tick(&mut app, 600);
+    assert_eq!(app.connections.looked.unseen.untold, 29_000, "nobody wants it any more");
+}
+
+#[test]
 fn an_agent_that_is_replaced_watches_again_and_old_news_gets_older() {
     let mut app = watching();
     feed(&mut app, [tunnel("a", told(symptoms("eth0", vec![failing(1, 2)])))]);

@@ -7,8 +7,8 @@ use nodewatch_protocol::{
     AgentFacts, Amount, CaptureAbility, CaptureFile, CaptureSpec, CaptureState, Delivery, Dropped, Endpoint, FileState,
     Flow, Hello, MissingSource, Mix, OwnersUpdate, PortOwner, PortProtocol, PortsKind, PortsUpdate, ReportState,
     Retention, RingState, Role, SamplePacket, Service, Share, SignalSeries, SignalsUpdate, SinkState, Spread,
-    Statistics, Symptom, SymptomCount, Symptoms, Transport, Tunnel, Update, WatchSpec, WatchState, WatchedInterface,
-    WatchedPair, Window,
+    Statistics, Sums, Symptom, SymptomCount, Symptoms, Transport, Tunnel, Update, WatchSpec, WatchState,
+    WatchedInterface, WatchedPair, Window,
 };
 use nodewatch_tui::{
     model::{
@@ -269,11 +269,16 @@ pub fn pair(from: &str, to: &str, port: u16, symptoms: &[(Symptom, u32)]) -> Wat
 /// What was seen in a second at two interfaces, the first of the node and the other one of a pod.
 pub fn symptoms(interface: &str, pairs: Vec<WatchedPair>) -> Symptoms {
     let seen = |name: &str, role| WatchedInterface { name: name.into(), role, packets: 900, dropped: 0, skipped: 0 };
+    let mut sums = Sums::default();
+    for pair in &pairs {
+        sums += Sums::of(pair);
+    }
     Symptoms {
         at: NOW,
         millis: 1000,
         interfaces: vec![seen(interface, Role::Node), seen("veth1a2b", Role::Pod)],
         connections: 40,
+        sums,
         pairs,
         ..Symptoms::default()
     }

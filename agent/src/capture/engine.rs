@@ -29,7 +29,6 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use super::{
     channel::Channel,
     devices::Devices,
-    moment::Moment,
     open,
     output::{Origin, Output, Ways},
     own::OwnTraffic,
@@ -41,7 +40,7 @@ use super::{
     watch::{self, News, Order, Wanted},
     writer::Writer,
 };
-use crate::{ring::Ring, symptoms::Lag};
+use crate::{moment::Moment, ring::Ring, symptoms::Lag};
 pub use shown::Ask;
 use shown::Shown;
 
@@ -53,7 +52,7 @@ const REMEMBERED_WITHIN: Duration = Duration::from_secs(2);
 pub enum CaptureEvent {
     /// Once a second, and once at the end.
     Statistics(Box<Statistics>),
-    /// What the packets show, once a second while that is asked for.
+    /// What the packets show, once a second while somebody is there to be told.
     Symptoms(Box<Symptoms>),
     /// Files cannot be written any more.
     Failed(String),
@@ -63,6 +62,8 @@ pub enum CaptureEvent {
     Note(String),
     /// That interface of a pod is captured too from now on.
     Joined(String),
+    /// No more packets are read; files are still to be closed.
+    Closing(StopReason),
     /// All files are closed; the last event.
     Ended(StopReason),
 }
@@ -108,6 +109,7 @@ impl Capture {
             .spawn(move || {
                 let ring = engine.ring.clone();
                 let (reason, sockets, notify) = engine.run();
+                notify(CaptureEvent::Closing(reason.clone()));
                 // The last file is closed before the end is told.
                 let reason = if writer.join().is_ok() { reason } else { failed("the writer thread panicked") };
                 ring.capture_ended(Moment::now().unix_millis(), reason.clone());
@@ -204,7 +206,7 @@ where
         counters: Counters::default(),
         fragments: Fragments::default(),
         left_out: Share::default(),
-        shown: Shown::new(asked),
+        shown: Shown::new(asked, start.echoes),
         own: start.own,
         ring,
         spec: start.spec,
@@ -359,6 +361,7 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
     /// Takes what the sockets hold. Breaks at a limit.
     fn drain(&mut self) -> ControlFlow<StopReason> {
         let Self { channels, feeds, counters, fragments, output, spec, own, left_out, shown, .. } = self;
+        shown.look();
         let mut reached = None;
         for Feed { socket, channel, lag, .. } in feeds.iter_mut() {
             let index = *channel;
@@ -366,13 +369,13 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
             let mut shown = shown.of(index, &channels[index].name, || lag.passes_over(socket.is_behind()));
             socket.drain(|packet| {
                 let headers = decode::headers(link, packet.data);
+                if let Some(shown) = &mut shown {
+                    shown.packet(link, &packet, &headers, own);
+                }
                 if !spec.include_own && headers.tuple.as_ref().is_some_and(|tuple| own.has(tuple)) {
                     left_out.packets += 1;
                     left_out.bytes += u64::from(packet.wire_length);
                     return ControlFlow::Continue(());
-                }
-                if let Some(shown) = &mut shown {
-                    shown.packet(link, &packet, &headers, own);
                 }
                 let whole = spec.content == Content::Dns
                     && headers.fragment.is_some()

@@ -7,7 +7,6 @@ pub(crate) mod devices;
 mod engine;
 mod freeze;
 pub mod interfaces;
-mod moment;
 pub(crate) mod open;
 mod output;
 pub mod own;

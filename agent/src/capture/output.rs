@@ -16,8 +16,11 @@ use nodewatch_analysis::decode::Link;
 use nodewatch_pcapng::{self as pcapng, InterfaceBlock, PACKET_OVERHEAD, SectionBlock, StatisticsBlock};
 use nodewatch_protocol::{CaptureSpec, Content, Dropped, PendingFreeze};
 
-use super::{channel::Channel, moment::Moment, packet::RawPacket, writer::Job};
-use crate::ring::{Sequence, store::file_name};
+use super::{channel::Channel, packet::RawPacket, writer::Job};
+use crate::{
+    moment::Moment,
+    ring::{Sequence, store::file_name},
+};
 
 /// A buffer is handed over when the next packet would take it past this.
 const BUFFER: usize = 512 * 1024;

@@ -75,12 +75,21 @@ impl OwnTraffic {
         self.any.store(true, Ordering::Release);
     }
 
-    /// A packet of one of these connections or places, either way.
+    /// A packet of one of these connections or places, either way: no capture needs it.
     #[inline]
     pub fn has(&self, tuple: &Tuple) -> bool {
-        self.any.load(Ordering::Acquire)
-            && tuple.transport == Transport::Tcp
-            && (self.lists(tuple) || self.is_delivery(tuple))
+        self.is_any(tuple) && (self.lists(tuple) || self.is_delivery(tuple))
+    }
+
+    /// A packet of one of these connections, either way. What others do at the places that captures go to is theirs, and
+    /// may go wrong.
+    #[inline]
+    pub fn is_ours(&self, tuple: &Tuple) -> bool {
+        self.is_any(tuple) && self.lists(tuple)
+    }
+
+    fn is_any(&self, tuple: &Tuple) -> bool {
+        self.any.load(Ordering::Acquire) && tuple.transport == Transport::Tcp
     }
 
     fn is_delivery(&self, tuple: &Tuple) -> bool {
@@ -154,6 +163,10 @@ mod tests {
         let (anybody, there) = ((77, 50_000), (bits(place), 443));
         own.leave_out(&[place]);
         assert!(own.has(&packet(anybody, there)) && own.has(&packet(there, anybody)));
+        assert!(!own.is_ours(&packet(anybody, there)) && !own.is_ours(&packet(there, anybody)), "it may go wrong");
+        let ours = own.connecting(50_001, place);
+        assert!(own.is_ours(&packet((77, 50_001), there)) && own.is_ours(&packet(there, (77, 50_001))));
+        drop(ours);
         assert!(!own.has(&packet(anybody, (bits(place), 80))) && !own.has(&packet(anybody, (78, 443))));
         let many: Vec<SocketAddr> = (0..1000).map(|port| ([10, 0, 0, 9], 1000 + port).into()).collect();
         for address in &many {

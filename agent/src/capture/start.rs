@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeSet, io, net::IpAddr};
 
+use nodewatch_analysis::Echoes;
 use nodewatch_filter::FilterError;
 use nodewatch_protocol::{CaptureSpec, Content, Interface, Refusal, RefusalKind};
 
@@ -96,6 +97,8 @@ pub struct Start {
     pub gap: String,
     /// Connections that are left out.
     pub own: OwnTraffic,
+    /// What the node's interfaces have shown, where packets are analysed.
+    pub echoes: Echoes,
 }
 
 /// The interfaces of a capture as they are chosen at its beginning.

@@ -6,10 +6,8 @@ use std::time::{Duration, Instant};
 
 use nodewatch_protocol::InterfaceState;
 
-use super::{
-    channel::{Channel, Gap},
-    moment::Moment,
-};
+use super::channel::{Channel, Gap};
+use crate::moment::Moment;
 
 /// Lines about one interface in a minute: one that goes up and down all the time is counted, not told each time.
 const LINES_A_MINUTE: u32 = 12;

@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use nodewatch_analysis::Echoes;
 use nodewatch_protocol::{
     CaptureRecord, CaptureSpec, CaptureState, Freeze, RefusalKind, Response, StopReason, UnixMillis, Update,
 };
@@ -119,7 +120,8 @@ impl Hub {
             return self.not_begun(by, refused(RefusalKind::Invalid, error.to_string(), "choose another value"));
         }
         self.capture = Slot::Beginning { stop: None, early: Vec::new() };
-        let (node, ring, own) = (self.node.clone(), self.ring.clone(), self.own.clone());
+        let (node, ring) = (self.node.clone(), self.ring.clone());
+        let shared = (self.own.clone(), self.seen.echoes.clone());
         let (events, found) = (self.capture_events.0.clone(), self.found.0.clone());
         let resumes = matches!(by, By::Restart(_));
         let start = move || {
@@ -132,7 +134,7 @@ impl Hub {
                 // The hub drains its events until the last capture has ended.
                 let _ = events.send(event);
             };
-            start(&node, spec, gap, (ring, own), notify)
+            start(&node, spec, gap, (ring, shared), notify)
         };
         tokio::spawn(async move {
             let started = begun(start, by, &found).await;
@@ -227,6 +229,8 @@ impl Hub {
             }
             other => other,
         };
+        // Its files may take long to be closed; it reads no packets any more.
+        self.share_with_capture();
     }
 
     /// The agent ends.
@@ -282,6 +286,7 @@ impl Hub {
             }
             CaptureEvent::Symptoms(symptoms) => self.tell_symptoms(symptoms),
             CaptureEvent::Failed(message) => self.end_running(StopReason::Failed { message }),
+            CaptureEvent::Closing(reason) => self.end_running(reason),
             CaptureEvent::Trouble(message) => self.trouble(message),
             CaptureEvent::Joined(name) => {
                 let message = format!("interface {name} leads to a pod of the capture and is captured too from now on");
@@ -362,7 +367,7 @@ fn start<N>(
     node: &NodeFacts,
     spec: CaptureSpec,
     gap: String,
-    (ring, own): (crate::ring::Ring, capture::own::OwnTraffic),
+    (ring, (own, echoes)): (crate::ring::Ring, (capture::own::OwnTraffic, Echoes)),
     notify: N,
 ) -> Result<(Capture, Vec<String>, CaptureSpec), Response>
 where
@@ -388,7 +393,8 @@ where
         let mut seen = BTreeSet::new();
         Chosen::named(spec.interfaces.iter().filter(|name| seen.insert(*name)).cloned().collect())
     };
-    let start = capture::Start { chosen, known, ring, hostname: node.hostname.clone(), gap, own, spec: spec.clone() };
+    let hostname = node.hostname.clone();
+    let start = capture::Start { chosen, known, ring, hostname, gap, own, echoes, spec: spec.clone() };
     match Capture::start(start, notify) {
         Ok(capture) => {
             let interfaces = capture.interfaces.clone();

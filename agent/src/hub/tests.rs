@@ -1,16 +1,16 @@
 //! A hub whose disk, server or neighbours never answer. A disk that hangs is a FIFO in the place of a file.
 
-use std::{path::Path, process::Command};
+use std::{collections::BTreeSet, path::Path, process::Command};
 
 use nodewatch_protocol::{
-    CaptureSpec, Freeze, FromAgent, Grant, Recorder, ReportPlan, Request, Sink, StopReason, Terms, decode,
+    CaptureSpec, Freeze, FromAgent, Grant, Recorder, ReportPlan, Request, Sink, StopReason, Terms, WatchSpec, decode,
 };
 use tokio::time::timeout;
 
 use super::captures::{By, Started};
 use super::*;
 use crate::{
-    capture::CaptureEvent,
+    capture::{self, Capture, CaptureEvent, Chosen},
     ring::{store::Store, tests::capture},
 };
 
@@ -261,4 +261,41 @@ async fn a_capture_that_is_to_go_on_and_fails_too_late_has_ended() {
     hub.capture_started(Started { outcome, by, late: true });
     assert!(matches!(hub.state, CaptureState::Stopped { since: 7, .. }), "{:?}", hub.state);
     assert!(hub.ring.interrupted().is_none(), "its record is closed");
+}
+
+#[tokio::test]
+async fn what_a_capture_has_read_is_watched_as_soon_as_it_reads_no_more() {
+    if !nodewatch_testing::here::possible(&[]) {
+        return;
+    }
+    for by_itself in [false, true] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ring = Ring::open(Store::open(folder.path()).expect("a ring"), "test").expect("a ring");
+        let lifetime = Lifetime::begin(None, None, None);
+        let mut hub = Hub::new(NodeFacts::default(), ring, lifetime, watch::channel(None).1).expect("a hub");
+        let spec = CaptureSpec { interfaces: vec!["lo".into()], ..CaptureSpec::default() };
+        let start = capture::Start {
+            chosen: Chosen::named(spec.interfaces.clone()),
+            known: capture::interfaces::list().expect("interfaces"),
+            ring: hub.ring.clone(),
+            hostname: "test".into(),
+            gap: String::new(),
+            own: hub.own.clone(),
+            echoes: hub.seen.echoes.clone(),
+            spec: spec.clone(),
+        };
+        let capture = Capture::start(start, |_| {}).expect("a capture of lo");
+        hub.state = CaptureState::Running { since: capture.since, interfaces: vec!["lo".into()], spec };
+        hub.capture = Slot::Running(capture);
+        let left_out = |hub: &Hub| hub.captured_of(&WatchSpec::default());
+        assert_eq!(left_out(&hub), BTreeSet::from(["lo".to_owned()]));
+        if by_itself {
+            hub.capture_event(CaptureEvent::Closing(StopReason::PacketLimit));
+        } else {
+            assert_eq!(hub.stop_capture(), Response::Done);
+        }
+        // Its files may take as long as the disk does: nobody has told the hub of an end.
+        assert!(matches!(hub.state, CaptureState::Running { .. }));
+        assert_eq!(left_out(&hub), BTreeSet::new());
+    }
 }

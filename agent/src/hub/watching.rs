@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use nodewatch_analysis::Echoes;
 use nodewatch_protocol::{CaptureSpec, CaptureState, RefusalKind, Response, Symptoms, Update, WatchSpec, WatchState};
 use tokio::sync::oneshot;
 
@@ -17,6 +18,7 @@ use crate::{
     capture::{self, Ask},
     port_reports::Standing,
     signals::picture::Picture,
+    symptoms,
     watch::{self, WatchEvent, Watching},
 };
 
@@ -24,15 +26,20 @@ use crate::{
 const SHORTEST: u32 = 96;
 
 /// What is seen of the node without anything being written.
-#[derive(Default)]
 pub(super) struct Seen {
     /// The kernel's signals.
     pub(super) signals: Picture,
     /// Packets.
     pub(super) watch: Watched,
+    /// What its interfaces have shown lately, to whoever analyses their packets.
+    pub(super) echoes: Echoes,
 }
 
 impl Seen {
+    pub(super) fn new() -> Self {
+        Self { signals: Picture::default(), watch: Watched::default(), echoes: symptoms::echoes() }
+    }
+
     /// What reports say besides ports.
     pub(super) fn standing(&self) -> Standing<'_> {
         let watched = match &self.watch.state {
@@ -51,6 +58,8 @@ pub(super) struct Watched {
     running: Option<(u64, Watching)>,
     /// What was seen since it began.
     sums: nodewatch_report::Watched,
+    /// Interfaces whose packets the capture analyses.
+    shared: BTreeSet<String>,
     /// Counts asks, so that of two the later one stands.
     asked: u64,
     /// Counts what captures were asked.
@@ -81,7 +90,8 @@ impl Hub {
             return answer(Some(reply), Response::Done);
         }
         let number = self.seen.watch.asked;
-        let (addresses, own, found) = (self.node.addresses.clone(), self.own.clone(), self.found.0.clone());
+        let (addresses, found) = (self.node.addresses.clone(), self.found.0.clone());
+        let shared = (self.own.clone(), self.seen.echoes.clone());
         let left_out = self.captured_of(&spec);
         // Lists of interfaces and packet sockets are waited for there.
         tokio::task::spawn_blocking(move || {
@@ -91,7 +101,7 @@ impl Hub {
                 let _ = events.send(Found::Watch(number, event));
             };
             let outcome = match capture::permitted() {
-                Ok(()) => Watching::start(&spec, addresses, left_out, own, notify)
+                Ok(()) => Watching::start(&spec, addresses, left_out, shared, notify)
                     .map_err(|error| Response::Refused(error.refusal())),
                 Err(error) => {
                     let message = format!("this agent cannot capture: it lacks {NET_RAW}: {error}");
@@ -136,10 +146,11 @@ impl Hub {
 
     /// To who is there; it is no state, and nobody is told later.
     pub(super) fn tell_symptoms(&mut self, symptoms: Box<Symptoms>) {
-        if !self.seen.watch.state.is_on() {
+        if self.seen.watch.state.is_on() {
+            self.seen.watch.sums.add(&symptoms.sums);
+        } else if !symptoms.captured {
             return;
         }
-        self.seen.watch.sums.add(&symptoms.pairs);
         if !self.subscribers.is_empty() {
             self.subscribers.publish(&Update::Symptoms(symptoms));
         }
@@ -162,10 +173,8 @@ impl Hub {
     }
 
     /// The interfaces that a capture reads, where it shows all that watching would show of them.
-    fn captured_of(&self, watched: &WatchSpec) -> BTreeSet<String> {
-        let (Slot::Running(_) | Slot::Ending { .. }, CaptureState::Running { interfaces, spec, .. }) =
-            (&self.capture, &self.state)
-        else {
+    pub(super) fn captured_of(&self, watched: &WatchSpec) -> BTreeSet<String> {
+        let (Slot::Running(_), CaptureState::Running { interfaces, spec, .. }) = (&self.capture, &self.state) else {
             return BTreeSet::new();
         };
         if !shows_all(spec) || watched.filter.as_deref().is_some_and(|filter| !filter.trim().is_empty()) {
@@ -175,12 +184,28 @@ impl Hub {
         interfaces.iter().filter(named).cloned().collect()
     }
 
+    /// The interfaces whose packets the capture is to analyse: those that are watched, and without a watch all of them
+    /// while somebody is there to be told.
+    fn analysed_there(&mut self) -> BTreeSet<String> {
+        let is_told = !self.subscribers.is_empty();
+        match &self.seen.watch.state {
+            WatchState::On { spec, .. } => self.captured_of(spec),
+            WatchState::Off if is_told => self.captured_of(&WatchSpec::default()),
+            WatchState::Off | WatchState::Failed { .. } => BTreeSet::new(),
+        }
+    }
+
+    /// Somebody has come to be told, or nobody is there any more.
+    pub(super) fn look_who_is_told(&mut self) {
+        if self.analysed_there() != self.seen.watch.shared {
+            self.share_with_capture();
+        }
+    }
+
     /// What a capture reads is analysed there, and not a second time by what watches.
     pub(super) fn share_with_capture(&mut self) {
-        let names = match &self.seen.watch.state {
-            WatchState::On { spec, .. } => self.captured_of(spec),
-            WatchState::Off | WatchState::Failed { .. } => BTreeSet::new(),
-        };
+        let names = self.analysed_there();
+        self.seen.watch.shared.clone_from(&names);
         if let Some((_, watching)) = &self.seen.watch.running {
             watching.leave_out(names.clone());
         }

@@ -1,8 +1,10 @@
 //! Packets of several interfaces on their way through the analysis, and what a second of it has shown.
 //!
-//! Owns the bound of what is remembered, and that an interface is not judged of which packets were lost or left out.
-//! For what is only watched and for what is captured too. Must not know sockets.
+//! Owns the bound of what is remembered, and that an interface is not judged of which packets were lost or left out, nor
+//! any around a moment at which the clock was set. For what is only watched and for what is captured too. Must not know
+//! sockets.
 
+mod timeline;
 mod told;
 
 use std::{
@@ -11,17 +13,26 @@ use std::{
 };
 
 use nodewatch_analysis::{
-    Analysis, Limits, Seen, Totals,
+    Analysis, Echoes, Limits, Seen, Totals,
     decode::{Headers, Link},
 };
 use nodewatch_protocol::{Symptoms, WatchedInterface, WatchedPair};
 
+use crate::moment::Moment;
+use timeline::Timeline;
 use told::Second;
 
 /// All of it takes less than 24 MiB, also where every packet is of another connection.
 const LIMITS: Limits = Limits { connections: 1 << 15, pairs: 1 << 12, questions: 1 << 13, seed: 0 };
 /// A packet is told by the kernel this long after it came at the latest, in nanoseconds.
 const LATE: i64 = 300_000_000;
+/// A second that was longer than this was none: the machine was suspended, or nothing was read.
+const LONGEST: i64 = 5_000_000_000;
+
+/// What all analyses of a node share: whoever sends packets must not know where they are kept.
+pub fn echoes() -> Echoes {
+    Echoes::new(RandomState::new().hash_one(0) as usize)
+}
 
 /// One interface in a second.
 #[derive(Debug, Clone, Default)]
@@ -38,30 +49,38 @@ pub struct Face {
 pub struct Analyst {
     analysis: Analysis,
     before: Totals,
-    /// When it was told last, in nanoseconds since the Unix epoch.
+    timeline: Timeline,
+    /// When it was told last.
     since: i64,
     captured: bool,
 }
 
 impl Analyst {
-    /// One that begins now, in nanoseconds since the Unix epoch: of packets that are captured too, or only watched.
-    pub fn new(captured: bool, now: i64) -> Self {
-        // Whoever sends packets must not know where they are kept.
+    /// One that begins now: of packets that are captured too, or only watched.
+    pub fn new(captured: bool, now: Moment, echoes: Echoes) -> Self {
         let seed = RandomState::new().hash_one(0) as usize;
-        let analysis = Analysis::new(Limits { seed, ..LIMITS });
-        Self { analysis, before: Totals::default(), since: now, captured }
+        let analysis = Analysis::new(Limits { seed, ..LIMITS }).beside(echoes, u16::from(captured));
+        let timeline = Timeline::new(now);
+        Self { analysis, before: Totals::default(), timeline, since: timeline.now(), captured }
+    }
+
+    /// Packets are about to be read, and this is when.
+    pub fn look(&mut self, now: Moment) {
+        self.timeline.look(now);
     }
 
     /// Takes a packet whose headers were read.
     #[inline]
     pub fn read(&mut self, (interface, link): (u16, Link), packet: (u64, u32, &[u8]), headers: &Headers) {
-        let (nanos, wire_length, bytes) = packet;
-        self.analysis.read(&Seen { interface, link, nanos: nanos as i64, wire_length, bytes }, headers);
+        let (stamp, wire_length, bytes) = packet;
+        let nanos = self.timeline.steady(stamp as i64);
+        self.analysis.read(&Seen { interface, link, nanos, wire_length, bytes }, headers);
     }
 
     /// An interface is listened to from now on.
-    pub fn listens(&mut self, number: u16, now: i64) {
-        self.analysis.listens(number, now);
+    pub fn listens(&mut self, number: u16, now: Moment) {
+        self.timeline.look(now);
+        self.analysis.listens(number, self.timeline.now());
     }
 
     /// An interface is gone for long.
@@ -70,9 +89,13 @@ impl Analyst {
     }
 
     /// What the second that ends now has shown.
-    pub fn tell(&mut self, now: i64, faces: Vec<Face>) -> Symptoms {
+    pub fn tell(&mut self, moment: Moment, faces: Vec<Face>) -> Symptoms {
+        self.timeline.look(moment);
+        let now = self.timeline.now();
+        let took = now.saturating_sub(std::mem::replace(&mut self.since, now));
+        let disturbed = self.timeline.was_set() || took > LONGEST;
         for face in &faces {
-            if face.watched.dropped > 0 || face.watched.skipped > 0 {
+            if disturbed || face.watched.dropped > 0 || face.watched.skipped > 0 {
                 self.analysis.lost(face.number, now);
             } else if face.open {
                 self.analysis.listens(face.number, now.saturating_sub(LATE));
@@ -85,14 +108,17 @@ impl Analyst {
         let places: BTreeMap<u16, u16> = (0..).zip(&faces).map(|(place, face)| (face.number, place)).collect();
         let mut told = second.told(|number| places.get(&number).copied(), &self.before, &after);
         self.before = after;
+        for sample in &mut told.samples {
+            sample.at = self.timeline.on_the_wall(sample.at);
+        }
         let interfaces = listed(faces, &mut told.pairs);
-        let millis = now.saturating_sub(std::mem::replace(&mut self.since, now)).max(0) / 1_000_000;
         Symptoms {
             captured: self.captured,
-            at: (now / 1_000_000) as u64,
-            millis: millis as u64,
+            at: moment.unix_millis(),
+            millis: (took / 1_000_000).max(0) as u64,
             interfaces,
             connections: self.analysis.followed() as u64,
+            sums: told.sums,
             pairs: told.pairs,
             samples: told.samples,
             unlisted: told.unlisted,
@@ -131,7 +157,98 @@ impl Lag {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use nodewatch_analysis::decode;
+    use nodewatch_protocol::Symptom;
+
     use super::*;
+    use crate::clock::Clock;
+
+    /// A segment of TCP from an end to the other one's port 80, or back.
+    fn segment(there: bool, port: u16, flags: u8) -> Vec<u8> {
+        let (ends, ports) = ([[10, 0, 0, 1], [10, 0, 0, 2]], [port.to_be_bytes(), [0, 80]]);
+        let from = usize::from(!there);
+        let mut bytes = vec![0x45, 0, 0, 40, 0, 0, 0x40, 0, 60, 6, 0, 0];
+        bytes.extend(ends[from].into_iter().chain(ends[1 - from]).chain(ports[from]).chain(ports[1 - from]));
+        bytes.extend([0, 0, port.to_be_bytes()[1], 7, 0, 0, 0, 0, 0x50, flags, 1, 0, 0, 0, 0, 0]);
+        bytes
+    }
+
+    /// An analyst of one interface whose clocks a test moves.
+    struct Second {
+        clock: Clock,
+        analyst: Analyst,
+        told: Vec<(Symptom, u64)>,
+        millis: Vec<u64>,
+    }
+
+    impl Second {
+        fn begun() -> Self {
+            let clock = Clock::standing(10_000, 1_700_000_000_000);
+            let analyst = Analyst::new(false, Moment::by(&clock), echoes());
+            let mut new = Self { clock, analyst, told: Vec::new(), millis: Vec::new() };
+            (0..4).for_each(|_| new.passes());
+            // What comes back to the client is seen.
+            new.see(&segment(true, 1, 0x10));
+            new.see(&segment(false, 1, 0x10));
+            new
+        }
+
+        fn see(&mut self, packet: &[u8]) {
+            let headers = decode::headers(Link::Raw, packet);
+            self.analyst.look(Moment::by(&self.clock));
+            self.stamped(packet, &headers);
+        }
+
+        /// One that waits to be read since the clocks were looked at.
+        fn stamped(&mut self, packet: &[u8], headers: &Headers) {
+            self.analyst.read((3, Link::Raw), (self.clock.unix_nanos(), 40, packet), headers);
+        }
+
+        /// A second in which nothing is lost.
+        fn passes(&mut self) {
+            self.clock.advance(Duration::from_secs(1));
+            let told =
+                self.analyst.tell(Moment::by(&self.clock), vec![Face { number: 3, open: true, ..Face::default() }]);
+            self.millis.push(told.millis);
+            let counts = told.pairs.iter().flat_map(|pair| &pair.symptoms);
+            self.told.extend(counts.filter(|it| it.0.is_failure()).map(|it| (it.0, u64::from(it.1 + it.2))));
+        }
+
+        fn set(&self, by: i64) {
+            self.clock.set_wall(self.clock.unix_millis().saturating_add_signed(by));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_fails_nothing_and_what_comes_after_is_judged_in_its_time() {
+        for by in [3_600_000, -3_600_000, 12_000, -12_000] {
+            let mut second = Second::begun();
+            second.see(&segment(true, 5001, 2));
+            second.passes();
+            second.set(by);
+            // Before the clocks are looked at again.
+            second.stamped(&segment(true, 5002, 2), &decode::headers(Link::Raw, &segment(true, 5002, 2)));
+            (0..4).for_each(|_| second.passes());
+            assert_eq!(second.told, [], "by {by} ms");
+            second.see(&segment(true, 5003, 2));
+            (0..9).for_each(|_| second.passes());
+            assert_eq!(second.told, [], "by {by} ms: it has waited for nine seconds");
+            (0..2).for_each(|_| second.passes());
+            assert_eq!(second.told, [(Symptom::Unanswered, 1)], "by {by} ms");
+            assert!(second.millis.iter().all(|&millis| millis == 1000), "{:?}", second.millis);
+        }
+    }
+
+    #[test]
+    fn a_machine_that_was_suspended_fails_nothing() {
+        let mut second = Second::begun();
+        second.see(&segment(true, 5001, 2));
+        second.clock.advance(Duration::from_secs(600));
+        (0..20).for_each(|_| second.passes());
+        assert_eq!(second.told, []);
+    }
 
     #[test]
     fn an_interface_that_is_gone_is_listed_while_something_is_told_of_it() {
@@ -139,18 +256,21 @@ mod tests {
             let watched = WatchedInterface { name: name.into(), ..WatchedInterface::default() };
             Face { number, open, watched }
         };
-        let mut analyst = Analyst::new(false, 0);
+        let clock = Clock::standing(10_000, 1_000_000);
+        let mut analyst = Analyst::new(false, Moment::by(&clock), echoes());
         let faces = || vec![face("gone", 1, false), face("silent", 2, false), face("eth0", 3, true)];
         let names = |told: &Symptoms| told.interfaces.iter().map(|one| one.name.clone()).collect::<Vec<_>>();
-        let told = analyst.tell(1_500_000_000, faces());
-        assert_eq!((names(&told), told.millis, told.at), (vec!["eth0".to_owned()], 1500, 1500));
+        clock.advance(Duration::from_millis(1500));
+        let told = analyst.tell(Moment::by(&clock), faces());
+        assert_eq!((names(&told), told.millis, told.at), (vec!["eth0".to_owned()], 1500, 1_001_500));
         let mut packet = vec![0x45, 0, 0, 28, 0, 0, 0x40, 0, 60, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
         packet.extend([0x90, 0, 0, 80, 0, 8, 0, 0]);
         for number in [3, 1] {
-            let headers = nodewatch_analysis::decode::headers(Link::Raw, &packet);
-            analyst.read((number, Link::Raw), (1_600_000_000, 28, &packet), &headers);
+            let headers = decode::headers(Link::Raw, &packet);
+            analyst.read((number, Link::Raw), (1_001_600_000_000, 28, &packet), &headers);
         }
-        let told = analyst.tell(2_500_000_000, faces());
+        clock.advance(Duration::from_secs(1));
+        let told = analyst.tell(Moment::by(&clock), faces());
         assert_eq!(names(&told), ["gone", "eth0"]);
         let mut places: Vec<u16> = told.pairs.iter().map(|pair| pair.interface).collect();
         places.sort_unstable();

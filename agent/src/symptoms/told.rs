@@ -1,6 +1,7 @@
 //! What an analysis has counted in a second, as it crosses the wire.
 //!
-//! Owns what is listed where not all has room: failures first, then bytes. What is not listed is counted. Pure.
+//! Owns what is listed where not all has room: failures first, then what was felt, then what was sent again, then bytes.
+//! What is not listed is counted, and is in the sums. Pure.
 
 use std::{
     cmp::Reverse,
@@ -10,7 +11,7 @@ use std::{
 
 use nodewatch_analysis::{Counts, PairKey, Sample, Times, Totals, Way};
 use nodewatch_protocol::{
-    MOST_PAIRS, MOST_SAMPLES, NotJudged, SamplePacket, Spread, Symptom, SymptomCount, Unlisted, WatchedPair,
+    MOST_PAIRS, MOST_SAMPLES, NotJudged, SamplePacket, Spread, Sums, Symptom, SymptomCount, Unlisted, WatchedPair,
 };
 
 const MILLI: u64 = 1_000_000;
@@ -21,6 +22,7 @@ const MICRO: u64 = 1_000;
 pub struct Second {
     pairs: Vec<(PairKey, Counts)>,
     unlisted: Unlisted,
+    sums: Sums,
 }
 
 /// What is told of them.
@@ -30,6 +32,8 @@ pub struct Told {
     pub pairs: Vec<WatchedPair>,
     /// Packets of these.
     pub samples: Vec<SamplePacket>,
+    /// What all of them amount to.
+    pub sums: Sums,
     /// What is not among them.
     pub unlisted: Unlisted,
     /// What was not judged.
@@ -39,6 +43,7 @@ pub struct Told {
 impl Second {
     /// One more pair.
     pub fn take(&mut self, key: &PairKey, counts: Counts) {
+        self.sums += counts.sums(key.service);
         self.pairs.push((*key, counts));
         if self.pairs.len() >= 4 * MOST_PAIRS {
             self.cut();
@@ -48,8 +53,9 @@ impl Second {
     /// In their order, and no more of them than may be told.
     fn cut(&mut self) {
         self.pairs.sort_by_cached_key(|(key, counts)| {
-            let bytes: u64 = counts.bytes.iter().sum();
-            (Reverse((counts.failures(), bytes)), key.source, key.destination, key.port, key.interface)
+            let (bytes, again): (u64, _) = (counts.bytes.iter().sum(), counts.both(Symptom::Retransmission));
+            let matters = (counts.failures(), counts.felt(), again, bytes);
+            (Reverse(matters), key.source, key.destination, key.port, key.interface)
         });
         for (_, counts) in self.pairs.drain(MOST_PAIRS.min(self.pairs.len())..) {
             leave(&mut self.unlisted, &counts);
@@ -59,7 +65,7 @@ impl Second {
     /// The whole second. `place` is where an interface is listed; the totals are those of its beginning and its end.
     pub fn told(mut self, place: impl Fn(u16) -> Option<u16>, before: &Totals, after: &Totals) -> Told {
         self.cut();
-        let mut told = Told { unlisted: self.unlisted, ..Told::default() };
+        let mut told = Told { unlisted: self.unlisted, sums: self.sums, ..Told::default() };
         let mut samples = Vec::new();
         for (key, counts) in self.pairs {
             let Some(interface) = place(key.interface) else {
@@ -94,6 +100,8 @@ impl Second {
 fn leave(unlisted: &mut Unlisted, counts: &Counts) {
     unlisted.pairs += 1;
     unlisted.packets += counts.packets.iter().sum::<u64>();
+    unlisted.failed += counts.failures();
+    unlisted.felt += counts.felt();
 }
 
 fn watched(key: &PairKey, interface: u16, counts: &Counts) -> WatchedPair {
@@ -216,6 +224,36 @@ mod tests {
         assert!(told.samples.iter().all(|sample| sample.symptom == Symptom::Refused && sample.headers.len() == 80));
         assert!(told.samples[0].headers.starts_with("4500") && told.samples[0].link_type == 101);
         assert_eq!((told.not_judged, told.unlisted.no_room), (NotJudged::default(), 0));
+    }
+
+    #[test]
+    fn what_was_felt_comes_before_plain_traffic_and_what_of_it_has_no_room_is_counted() {
+        let mut analysis = Analysis::new(Limits::default());
+        analysis.listens(5, 0);
+        let [mut syn, _] = refused(1);
+        let mut answer = refused(1)[1].clone();
+        answer[33] = 0x12;
+        let clients = MOST_PAIRS as u16 + 50;
+        for client in 0..clients {
+            let ends = client.to_be_bytes();
+            syn[14..16].copy_from_slice(&ends);
+            answer[18..20].copy_from_slice(&ends);
+            see(&mut analysis, 3 * SECOND, &syn);
+            see(&mut analysis, 4 * SECOND, &syn);
+            see(&mut analysis, 4 * SECOND + 1, &answer);
+        }
+        let totals = analysis.totals();
+        let mut second = Second::default();
+        for other in 0..2000 {
+            second.take(&key(other, 5), counts(2, 1_000_000));
+        }
+        analysis.tell(5 * SECOND, |key, counts| second.take(key, counts));
+        let told = second.told(|_| Some(0), &totals, &totals);
+        let delayed = |pair: &WatchedPair| pair.symptoms.contains(&SymptomCount(Symptom::Delayed, 0, 1));
+        assert!(told.pairs.len() == MOST_PAIRS && told.pairs.iter().all(delayed), "{:?}", told.pairs[0]);
+        assert_eq!((told.unlisted.pairs, told.unlisted.failed, told.unlisted.felt), (2050, 0, 50));
+        assert_eq!((told.sums.delayed, told.sums.failed), (clients.into(), 0), "all of them");
+        assert_eq!(told.sums.packets, 4000 + 3 * u64::from(clients));
     }
 
     #[test]

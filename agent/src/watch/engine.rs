@@ -12,10 +12,13 @@ use std::{
         mpsc::{Receiver, Sender},
     },
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
-use nodewatch_analysis::decode::{self, Link};
+use nodewatch_analysis::{
+    Echoes,
+    decode::{self, Link},
+};
 use nodewatch_protocol::{Role, WatchedInterface};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -29,6 +32,7 @@ use crate::{
         own::OwnTraffic,
         source::{PacketSocket, RETIRE_MILLIS},
     },
+    moment::Moment,
     symptoms::{Analyst, Face, Lag},
 };
 
@@ -82,13 +86,13 @@ pub struct Engine<N> {
 impl<N: Fn(WatchEvent)> Engine<N> {
     /// One that reads nothing yet.
     pub fn new(
-        own: OwnTraffic,
+        (own, echoes): (OwnTraffic, Echoes),
         (orders, news): (Sender<Order>, Receiver<Vec<News>>),
         wake: Arc<OwnedFd>,
         stop: Arc<AtomicBool>,
         notify: N,
     ) -> Self {
-        let analyst = Analyst::new(false, unix_nanos());
+        let analyst = Analyst::new(false, Moment::now(), echoes);
         let (taps, gone) = (Vec::new(), VecDeque::new());
         Self { analyst, taps, gone, next_number: 0, own, orders, news, wake, stop, notify }
     }
@@ -139,6 +143,7 @@ impl<N: Fn(WatchEvent)> Engine<N> {
     /// Takes what the sockets hold; true where one of them had so much that there is more.
     fn drain(&mut self) -> bool {
         let Self { taps, analyst, own, .. } = self;
+        analyst.look(Moment::now());
         let mut more = false;
         for tap in taps {
             let Tap { number, link, socket, lag, packets, skipped, .. } = tap;
@@ -156,7 +161,7 @@ impl<N: Fn(WatchEvent)> Engine<N> {
             }
             socket.drain(|packet| {
                 let headers = decode::headers(*link, packet.data);
-                if !headers.tuple.as_ref().is_some_and(|tuple| own.has(tuple)) {
+                if !headers.tuple.as_ref().is_some_and(|tuple| own.is_ours(tuple)) {
                     *packets += 1;
                     analyst.read((*number, *link), (packet.nanos, packet.wire_length, packet.data), &headers);
                 }
@@ -179,8 +184,10 @@ impl<N: Fn(WatchEvent)> Engine<N> {
                 }
                 News::Gone(index) => {
                     let until = Instant::now() + EMPTY_AFTER;
-                    for tap in self.taps.iter_mut().filter(|tap| tap.index == index) {
-                        tap.until.get_or_insert(until);
+                    for tap in self.taps.iter_mut().filter(|tap| tap.index == index && tap.until.is_none()) {
+                        tap.until = Some(until);
+                        // What comes from now on may be a capture's. Of one that is gone nothing comes anyway.
+                        let _ = tap.socket.refuse_further();
                     }
                 }
                 News::Trouble(message) => (self.notify)(WatchEvent::Trouble(message)),
@@ -191,7 +198,7 @@ impl<N: Fn(WatchEvent)> Engine<N> {
     fn opened(&mut self, name: String, role: Role, opened: Opened) {
         let Opened { index, link, socket, .. } = opened;
         let number = self.number();
-        self.analyst.listens(number, unix_nanos());
+        self.analyst.listens(number, Moment::now());
         let (lag, packets, dropped, skipped) = (Lag::default(), 0, 0, 0);
         self.taps.push(Tap { index, number, name, role, link, socket, lag, packets, dropped, skipped, until: None });
     }
@@ -220,7 +227,7 @@ impl<N: Fn(WatchEvent)> Engine<N> {
             let watched = WatchedInterface { name: gone.name.clone(), role: gone.role, ..WatchedInterface::default() };
             faces.push(Face { number: gone.number, open: false, watched });
         }
-        let symptoms = self.analyst.tell(unix_nanos(), faces);
+        let symptoms = self.analyst.tell(Moment::now(), faces);
         (self.notify)(WatchEvent::Symptoms(Box::new(symptoms)));
         self.close(now);
     }
@@ -253,9 +260,4 @@ impl Tap {
         };
         Face { number: self.number, open: self.until.is_none(), watched }
     }
-}
-
-fn unix_nanos() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_nanos() as i64)
 }

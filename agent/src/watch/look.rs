@@ -27,6 +27,7 @@ use crate::{
         source::{Memory, PacketSocket},
     },
     error::chain,
+    panics,
 };
 
 /// How often is looked.
@@ -149,8 +150,14 @@ impl Look {
         Ok((look, news))
     }
 
-    /// Goes on until nobody is left to give orders.
-    pub fn spawn(mut self, orders: Receiver<Order>, news: Sender<Vec<News>>, wake: Arc<OwnedFd>) -> io::Result<()> {
+    /// Goes on until nobody is left to give orders. `say` is called where that fails.
+    pub fn spawn(
+        mut self,
+        orders: Receiver<Order>,
+        news: Sender<Vec<News>>,
+        wake: Arc<OwnedFd>,
+        say: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
         let run = move || {
             let mut next = Instant::now() + EVERY;
             loop {
@@ -177,7 +184,7 @@ impl Look {
                 }
             }
         };
-        thread::Builder::new().name("watched".to_owned()).spawn(run).map(drop)
+        thread::Builder::new().name("watched".to_owned()).spawn(move || panics::contained(say, run)).map(drop)
     }
 
     /// Opens what has come and tells of what is gone; returns why one could not be opened.

@@ -18,6 +18,7 @@ use std::{
     thread,
 };
 
+use nodewatch_analysis::Echoes;
 use nodewatch_protocol::{Role, Symptoms, UnixMillis, WatchSpec};
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -55,12 +56,13 @@ pub struct Watching {
 
 impl Watching {
     /// Opens the packet sockets, then starts the threads. This may take a while. `addresses` are the node's own, where
-    /// they are known; the interfaces in `left_out` are a capture's.
+    /// they are known; the interfaces in `left_out` are a capture's; `own` is not analysed, and `echoes` are those of the
+    /// node.
     pub fn start<N>(
         spec: &WatchSpec,
         addresses: Vec<IpAddr>,
         left_out: BTreeSet<String>,
-        own: OwnTraffic,
+        (own, echoes): (OwnTraffic, Echoes),
         notify: N,
     ) -> Result<Self, StartError>
     where
@@ -72,10 +74,16 @@ impl Watching {
         let (look, begun) = Look::begin(spec, addresses, left_out)?;
         let (orders, queue) = channel();
         let (news, told) = channel();
-        look.spawn(queue, news, Arc::clone(&wake)).map_err(StartError::Threads)?;
-        let mut engine = Engine::new(own, (orders.clone(), told), Arc::clone(&wake), Arc::clone(&stop), notify.clone());
+        let failed = |notify: N, what: &str| {
+            let message = format!("{what} has failed: this is a bug");
+            move || notify(WatchEvent::Failed(message))
+        };
+        let say = failed(notify.clone(), "looking after its interfaces");
+        look.spawn(queue, news, Arc::clone(&wake), say).map_err(StartError::Threads)?;
+        let mut engine =
+            Engine::new((own, echoes), (orders.clone(), told), Arc::clone(&wake), Arc::clone(&stop), notify.clone());
         engine.hear(begun);
-        let say = move || notify(WatchEvent::Failed("its analysis has failed: this is a bug".to_owned()));
+        let say = failed(notify, "its analysis");
         thread::Builder::new()
             .name("watch".to_owned())
             .spawn(move || panics::contained(say, || engine.run()))

@@ -63,6 +63,11 @@ impl Pod {
         pod
     }
 
+    /// Its namespace.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// A packet from it to the node.
     pub(crate) fn send(&self, to: &str) {
         in_namespace(&self.name, || {

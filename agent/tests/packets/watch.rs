@@ -8,7 +8,7 @@ use std::{
 };
 
 use nodewatch_protocol::{
-    FromAgent, RefusalKind, Request, Response, Role, Service, Symptom, Symptoms, Update, WatchSpec, WatchState,
+    FromAgent, RefusalKind, Request, Response, Role, Service, Sums, Symptom, Symptoms, Update, WatchSpec, WatchState,
 };
 use nodewatch_testing::{
     agent::Agent,
@@ -31,6 +31,8 @@ type Place = (IpAddr, IpAddr, u16, Service, String, Role);
 struct Told {
     symptoms: BTreeMap<(Place, Symptom), u32>,
     packets: BTreeMap<(Place, bool), u64>,
+    /// Of the node.
+    sums: Sums,
     seconds: usize,
     last: Symptoms,
 }
@@ -47,6 +49,7 @@ impl Told {
                 *self.symptoms.entry((place.clone(), count.0)).or_default() += count.1 + count.2;
             }
         }
+        self.sums += symptoms.sums;
         self.seconds += 1;
         self.last = symptoms;
     }
@@ -279,6 +282,62 @@ fn what_is_captured_is_told_once_and_its_files_are_whole() {
     agent.start(crate::filtered("udp port 7"));
     told.seconds(&mut agent, 3);
     assert!(!told.last.captured && told.lists("veth0"), "{:?}", told.last);
+}
+
+#[test]
+fn a_capture_that_takes_all_shows_what_goes_wrong_without_being_asked() {
+    let Some((net, mut agent)) = setup() else { return };
+    agent.start(on(&["veth0"]));
+    let mut told = Told::default();
+    told.seconds(&mut agent, 4);
+    assert!(told.last.captured && told.lists("veth0") && !told.lists("veth1"), "{:?}", told.last);
+    assert!(in_namespace(&net.there, || TcpStream::connect("10.66.0.1:1")).is_err());
+    let refused = place(THERE, HERE, 1, Service::Tcp);
+    told.until(&mut agent, "the refusal", |told| told.of(&refused, Symptom::Refused) == 1);
+    // Watching takes over what it does not read, and leaves it at its end.
+    watch(&mut agent, WatchSpec::default());
+    told.until(&mut agent, "the rest", |told| !told.last.captured && told.lists("veth1") && !told.lists("veth0"));
+    assert_eq!(agent.ask(Request::Watch(None)), Response::Done);
+    let seconds = told.seconds;
+    told.until(&mut agent, "the capture's", |told| told.seconds > seconds + 3 && told.last.captured);
+    agent.stop();
+}
+
+#[test]
+fn what_passes_several_interfaces_of_a_node_counts_once_there_also_behind_another_address() {
+    if !nodewatch_testing::here::possible(&["nft"]) {
+        return;
+    }
+    let Some((net, mut agent, mut told)) = watching() else { return };
+    let pod = Pod::routed(&net, "eni7", "10.77.0.9");
+    ip(&["-n", pod.name(), "route", "add", "10.66.0.2", "via", "10.66.0.1"]);
+    let here = |arguments: &[&str]| {
+        let output = run("ip", &[&["netns", "exec", net.here.as_str()], arguments].concat());
+        assert!(output.status.success(), "{}", nodewatch_testing::program::said(&output));
+    };
+    here(&["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]);
+    here(&["nft", "add table ip masks"]);
+    here(&["nft", "add chain ip masks out { type nat hook postrouting priority 100; }"]);
+    here(&["nft", "add rule ip masks out oifname veth0 masquerade"]);
+    let of_pod = ([10, 77, 0, 9].into(), THERE.into(), 1, Service::Tcp, "eni7".to_owned(), Role::Pod);
+    let of_node = place(HERE, THERE, 1, Service::Tcp);
+    told.until(&mut agent, "its interface", |told| told.lists("eni7"));
+    told.seconds(&mut agent, 4);
+    assert_eq!((told.sums.failed, told.sums.attempts), (0, 0), "{:?}", told.symptoms);
+    for count in 1..=2 {
+        assert!(in_namespace(pod.name(), || TcpStream::connect("10.66.0.2:1")).is_err());
+        told.until(&mut agent, "both", |told| {
+            [&of_pod, &of_node].iter().all(|place| told.of(place, Symptom::Refused) == count)
+        });
+        told.seconds(&mut agent, 2);
+        assert_eq!((told.sums.failed, told.sums.attempts), (u64::from(count), u64::from(count)));
+        if count == 1 {
+            // The node's interface is analysed by the capture from now on.
+            agent.start(on(&["veth0"]));
+            let end = told.seconds + 10;
+            told.until(&mut agent, "what is captured", |told| told.seconds >= end);
+        }
+    }
 }
 
 /// Packet sockets that are open in a namespace.

@@ -2,7 +2,7 @@
 //!
 //! Owns the connection table, the waiting attempts and the totals; what is judged at all is asked of `judging`.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, hash::Hash};
 
 use nodewatch_protocol::{Service, Symptom, Tunnel};
 
@@ -11,8 +11,9 @@ use crate::{
     connection::{Connection, FATES, Said},
     decode::{self, Class, Headers, Tuple},
     detail::{ACK, RST, SYN, Segment, hops_left},
+    echoes::Echoes,
     flow::Marks,
-    judging::{Judging, Unjudged},
+    judging::{Judging, Kind, Unjudged},
     neighbours::Neighbours,
     pairs::{Counts, PairKey, Pairs, Way},
     questions::{DnsTotals, Questions, Silence},
@@ -134,6 +135,8 @@ pub struct Analysis {
     pub(crate) neighbours: Neighbours,
     pub(crate) pairs: Pairs,
     pub(crate) judging: Judging,
+    /// What the node's interfaces have shown, and what tells those here from those of other analyses.
+    pub(crate) echoes: (Echoes, u16),
     pub(crate) totals: Totals,
     pub(crate) limits: Limits,
 }
@@ -151,9 +154,26 @@ impl Analysis {
             neighbours: Neighbours::new(limits.questions / 8, seed),
             pairs: Pairs::new(limits.pairs, seed),
             judging: Judging::new(seed),
+            echoes: (Echoes::new(seed), 0),
             totals: Totals::default(),
             limits,
         }
+    }
+
+    /// Knows what other analyses of the same node have shown too. The number tells it from these.
+    #[must_use]
+    pub fn beside(mut self, echoes: Echoes, number: u16) -> Self {
+        self.echoes = (echoes, number);
+        self
+    }
+
+    /// Another interface of the node has shown this at about that moment.
+    pub(crate) fn is_echo(&self, what: impl Hash, (interface, tunnel): (u16, Option<Tunnel>), at: i64) -> bool {
+        let (echoes, number) = &self.echoes;
+        // Inside and outside of a tunnel are two places too.
+        let inside = tunnel.map_or(0, |tunnel| 1 + tunnel as u16);
+        let place = interface.wrapping_mul(32).wrapping_add(number * 16).wrapping_add(inside);
+        echoes.is_echo(what, place, at)
     }
 
     /// Takes a packet; those of one interface come in order. Says what Wireshark would.
@@ -171,7 +191,6 @@ impl Analysis {
             (Class::Tcp, Some(tuple)) => return self.segment(seen, headers, tuple),
             (Class::Udp, Some(tuple)) => self.datagram(seen, headers, tuple),
             (Class::Icmp | Class::Icmp6, Some(tuple)) => {
-                self.judging.hears(seen.interface, tuple.destination);
                 self.error(seen, headers, tuple.source);
                 self.neighbour(seen, headers);
             }
@@ -276,17 +295,24 @@ impl Analysis {
         let pair = self.pairs.place(known, || key.pair(client));
         connection.pair = pair;
         let way = if side == client { Way::There } else { Way::Back };
-        if said.first_of_end {
-            self.judging.hears(seen.interface, tuple.destination);
+        let mut is_echo = connection.is_echo;
+        if said.both_ways {
+            // What goes to either end is seen here.
+            self.judging.hears(seen.interface, Kind::Tcp, tuple.source);
+            self.judging.hears(seen.interface, Kind::Tcp, tuple.destination);
         }
         if said.attempt {
             self.wait(seen.nanos, place);
+            is_echo = self.is_echo((SYN, segment.sequence), (seen.interface, headers.tunnel), seen.nanos);
+            if let Some((_, connection)) = self.connections.get_mut(place) {
+                connection.is_echo = is_echo;
+            }
         }
         if let Some(counts) = self.pairs.counts(pair, seen.nanos) {
-            count(counts, &said, way, seen, hops.filter(|_| is_reset));
+            count(counts, &said, (way, is_echo), seen, hops.filter(|_| is_reset));
         }
         if !said.marks.is_empty() || is_reset || said.is_felt() {
-            self.note(seen, headers, (pair, way), &said, is_reset);
+            self.note(seen, headers, (pair, way, is_echo), &said, &segment);
         }
         if tuple.source_port == DNS || tuple.destination_port == DNS {
             self.stream(seen, headers, tuple, &segment);
@@ -337,14 +363,14 @@ impl Analysis {
         &mut self,
         seen: &Seen<'_>,
         headers: &Headers,
-        (pair, way): (Option<Place>, Way),
+        (pair, way, is_echo): (Option<Place>, Way, bool),
         said: &Said,
-        is_reset: bool,
+        segment: &Segment<'_>,
     ) {
         let marked = COUNTED.iter().filter(|(mark, _)| said.marks.has(*mark)).map(|&(_, symptom)| symptom);
-        for symptom in marked.chain(is_reset.then_some(Symptom::ResetFlag)) {
+        for symptom in marked.chain(segment.has(RST).then_some(Symptom::ResetFlag)) {
             self.total(symptom);
-            self.pairs.note(pair, symptom, way, seen, headers.length);
+            self.pairs.note((pair, way), (symptom, is_echo), seen, headers.length);
         }
         if !said.is_felt() || !self.judging.may(seen.interface, seen.nanos) {
             return;
@@ -352,17 +378,26 @@ impl Analysis {
         let stalled = said.stalled.filter(|&(_, felt)| felt).map(|_| Symptom::Stalled);
         let idle = said.silence.map(|_| Symptom::IdleBefore);
         for symptom in [said.symptom, stalled, idle].into_iter().flatten() {
-            self.pairs.note(pair, symptom, way, seen, headers.length);
+            // The interface that could be judged has shown it, whichever has shown the beginning.
+            let what = (symptom as u8, segment.sequence, segment.acknowledged);
+            let is_echo = self.is_echo(what, (seen.interface, headers.tunnel), seen.nanos);
+            self.pairs.note((pair, way), (symptom, is_echo), seen, headers.length);
         }
     }
 }
 
-fn count(counts: &mut Counts, said: &Said, way: Way, seen: &Seen<'_>, reset_hops: Option<u8>) {
+fn count(counts: &mut Counts, said: &Said, (way, is_echo): (Way, bool), seen: &Seen<'_>, reset_hops: Option<u8>) {
     counts.packets[way as usize] += 1;
     counts.bytes[way as usize] += u64::from(seen.wire_length);
-    counts.attempts += u64::from(said.attempt);
+    let (attempts, answered) = (u64::from(said.attempt), u64::from(said.answer.is_some() || said.answered_elsewhere));
+    counts.attempts += attempts;
+    counts.answered += answered;
+    if is_echo {
+        counts.echoed.segments += 1;
+        counts.echoed.attempts += attempts;
+        counts.echoed.answered += answered;
+    }
     if let Some(took) = said.answer {
-        counts.answered += 1;
         counts.answers.get_or_insert_default().count(took);
     }
     if let Some(took) = said.round_trip {

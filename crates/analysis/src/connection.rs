@@ -86,6 +86,8 @@ enum Attempt {
     Unseen,
     Waiting,
     Answered,
+    /// The end that began it has gone on after the answer.
+    Established,
     /// It has failed, which was said.
     Failed,
 }
@@ -124,9 +126,9 @@ pub(crate) struct Connection {
     attempt: Attempt,
     fate: Fate,
     repeated: bool,
-    /// A segment was seen.
-    known: bool,
     was_reset: bool,
+    /// Another interface has shown its beginning already.
+    pub(crate) is_echo: bool,
 }
 
 /// What a segment says.
@@ -138,8 +140,6 @@ pub(crate) struct Said {
     pub(crate) symptom: Option<Symptom>,
     /// It begins an attempt.
     pub(crate) attempt: bool,
-    /// It repeats one that was not answered.
-    pub(crate) repeats: bool,
     /// An attempt was answered after this time.
     pub(crate) answer: Option<u64>,
     /// Data came back acknowledged after this time.
@@ -148,8 +148,10 @@ pub(crate) struct Said {
     pub(crate) stalled: Option<(u64, bool)>,
     /// Before that it was silent for so long.
     pub(crate) silence: Option<u64>,
-    /// It is the first of its sender.
-    pub(crate) first_of_end: bool,
+    /// An attempt was answered, and not here: its ends go on.
+    pub(crate) answered_elsewhere: bool,
+    /// It is the first of its sender, and of the other end some were seen.
+    pub(crate) both_ways: bool,
 }
 
 impl Said {
@@ -168,6 +170,11 @@ impl Connection {
     /// The end that began it.
     pub(crate) fn client(&self) -> usize {
         self.client
+    }
+
+    /// The number with which the end that began it has begun.
+    pub(crate) fn beginning(&self) -> Option<u32> {
+        self.flows[self.client].base()
     }
 
     /// How far it has come.
@@ -207,9 +214,10 @@ impl Connection {
 
     /// A segment that one end has sent; `hops` are left to it.
     pub(crate) fn take(&mut self, side: usize, segment: &Segment<'_>, at: i64, hops: Option<u8>) -> Said {
-        let mut said = Said { first_of_end: !self.ends[side].seen, ..Said::default() };
+        let both_ways = !self.ends[side].seen && self.ends[1 - side].seen;
+        let mut said = Said { both_ways, answered_elsewhere: self.answers_elsewhere(side, segment), ..Said::default() };
         let reused = self.beginnings(side, segment);
-        self.fate.advance(segment, !std::mem::replace(&mut self.known, true));
+        self.fate.advance(segment, self.ends.iter().all(|end| !end.seen));
         let [low, high] = &mut self.flows;
         let (flow, back) = if side == 0 { (low, high) } else { (high, low) };
         said.marks = flow.judge(back, segment, at, self.round_trip);
@@ -223,6 +231,9 @@ impl Connection {
             && let Some(begun) = self.begun
         {
             self.round_trip = at.saturating_sub(begun);
+        }
+        if self.attempt == Attempt::Answered && side == self.client && segment.has(ACK) && !segment.has(SYN | RST) {
+            self.attempt = Attempt::Established;
         }
         if segment.has(RST) {
             self.reset(side, segment, at, hops, &mut said);
@@ -256,6 +267,26 @@ impl Connection {
         }
     }
 
+    /// An attempt waits, as far as was seen here, and this segment goes on from an answer to it: that has taken another
+    /// way. Segments of an older connection between the same ports do not go on from there.
+    fn answers_elsewhere(&mut self, side: usize, segment: &Segment<'_>) -> bool {
+        if self.attempt != Attempt::Waiting || segment.has(SYN) {
+            return false;
+        }
+        let next = self.flows[self.client].next();
+        let goes_on = if side == self.client {
+            // Who begins ends what is answered unasked with the number that the answer has; its own is that of an abort.
+            let ahead = segment.sequence.wrapping_sub(next);
+            if segment.has(RST) { ahead == 0 } else { segment.has(ACK) && (ahead as i32) >= 0 }
+        } else {
+            segment.has(ACK) && !segment.has(RST) && segment.acknowledged == next
+        };
+        if goes_on {
+            self.attempt = Attempt::Answered;
+        }
+        goes_on
+    }
+
     fn begin(&mut self, side: usize, segment: &Segment<'_>, at: i64, said: &mut Said) {
         if segment.has(ACK) {
             self.client = 1 - side;
@@ -271,8 +302,7 @@ impl Connection {
         self.begun = Some(at);
         match (self.attempt, self.asked) {
             (Attempt::Waiting | Attempt::Failed, Some(asked)) => {
-                said.repeats = at.saturating_sub(asked) >= REPEATED;
-                self.repeated |= said.repeats;
+                self.repeated |= at.saturating_sub(asked) >= REPEATED;
             }
             (Attempt::Unseen, _) => {
                 (self.attempt, self.asked, said.attempt) = (Attempt::Waiting, Some(at), true);
@@ -292,6 +322,10 @@ impl Connection {
             return;
         }
         if self.attempt == Attempt::Failed || std::mem::replace(&mut self.was_reset, true) {
+            return;
+        }
+        // Who has begun it wants it no more: a scan that is half open, or a program that has given up.
+        if self.attempt == Attempt::Answered && side == self.client {
             return;
         }
         let (end, other) = (&self.ends[side], &self.ends[1 - side]);

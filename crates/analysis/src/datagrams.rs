@@ -1,12 +1,15 @@
 //! What packets other than segments of TCP say: questions and answers of DNS, errors of ICMP, questions for neighbours.
 
+use std::hash::Hash;
+
 use nodewatch_protocol::{Service, Symptom, Transport};
 
 use crate::{
     Seen,
     analysis::{Analysis, DNS, Key},
     decode::{Headers, Tuple},
-    detail::{Icmp, Message, Neighbour, Segment},
+    detail::{Icmp, Message, Neighbour, Quoted, Segment},
+    judging::Kind,
     pairs::{PairKey, Way, least},
     questions::{QuestionKey, is_multicast},
     table::Place,
@@ -55,30 +58,47 @@ impl Analysis {
         if !key.over_tcp {
             self.count_packet(pair, way, seen);
         }
-        if message.answers {
-            self.judging.hears(seen.interface, key.client);
+        // What is said to all is said by its own sender.
+        if message.answers && !key.is_for_all() {
+            self.judging.hears(seen.interface, Kind::Dns, key.client);
         }
+        let what = |part: u8| (part, message.id, message.name);
+        let is_echo =
+            self.is_echo(what(u8::MAX - u8::from(message.answers)), (seen.interface, headers.tunnel), seen.nanos);
         if let Some(counts) = self.pairs.counts(pair, seen.nanos) {
-            counts.attempts += u64::from(heard.question.is_some());
-            counts.lookups += u64::from(heard.question == Some(true));
+            let (attempts, lookups) = (u64::from(heard.question.is_some()), u64::from(heard.question == Some(true)));
+            counts.attempts += attempts;
+            counts.lookups += lookups;
+            counts.answered += u64::from(heard.answer.is_some());
+            if is_echo {
+                counts.echoed.attempts += attempts;
+                counts.echoed.lookups += lookups;
+                counts.echoed.answered += u64::from(heard.answer.is_some());
+            }
             if let Some(took) = heard.answer {
-                counts.answered += 1;
                 counts.answers.get_or_insert_default().count(took);
             }
         }
         for symptom in heard.symptoms.into_iter().flatten() {
-            self.judge(seen, headers, (pair, way), symptom);
+            self.judge(seen, headers, (pair, way), (symptom, what(symptom as u8)));
         }
     }
 
-    /// Notes a symptom, where that may be judged.
-    fn judge(&mut self, seen: &Seen<'_>, headers: &Headers, (pair, way): (Option<Place>, Way), symptom: Symptom) {
+    /// Notes a symptom, where that may be judged. `what` is the same wherever on the node it is shown.
+    fn judge(
+        &mut self,
+        seen: &Seen<'_>,
+        headers: &Headers,
+        pair: (Option<Place>, Way),
+        (symptom, what): (Symptom, impl Hash),
+    ) {
         if !symptom.is_judged() {
             self.total(symptom);
         } else if !self.judging.may(seen.interface, seen.nanos) {
             return;
         }
-        self.pairs.note(pair, symptom, way, seen, headers.length);
+        let is_echo = self.is_echo(what, (seen.interface, headers.tunnel), seen.nanos);
+        self.pairs.note(pair, (symptom, is_echo), seen, headers.length);
     }
 
     fn count_packet(&mut self, pair: Option<Place>, way: Way, seen: &Seen<'_>) {
@@ -100,7 +120,7 @@ impl Analysis {
         // It comes where the quoted packet was seen, and goes back to where that came from.
         let about = Headers { tunnel: quoted.tunnel, ..*headers };
         let (place, failed) = match quoted.tuple.transport {
-            Transport::Tcp => self.quoted_connection(seen, &about, &quoted.tuple),
+            Transport::Tcp => self.quoted_connection(seen, &about, &quoted),
             Transport::Udp if quoted.tuple.destination_port == DNS => {
                 let mut key = question_key(&quoted.tuple, seen, &about, false);
                 key.id = quoted.number.unwrap_or_default();
@@ -118,19 +138,21 @@ impl Analysis {
             counts.told_by = teller;
             counts.longest = least(counts.longest, too_big.unwrap_or(0));
         }
-        if too_big.is_some() {
-            self.judge(seen, headers, (place, Way::Back), Symptom::TooBig);
-        } else if failed {
-            self.judge(seen, headers, (place, Way::Back), Symptom::Unreachable);
+        let symptom = if too_big.is_some() { Some(Symptom::TooBig) } else { failed.then_some(Symptom::Unreachable) };
+        if let Some(symptom) = symptom {
+            let what = (symptom as u8, quoted.tuple.source_port, quoted.sequence, quoted.number, icmp.code);
+            self.judge(seen, headers, (place, Way::Back), (symptom, what));
         }
     }
 
     /// Where the connection of a quoted packet is counted, and whether it was an attempt that has failed by that.
-    fn quoted_connection(&mut self, seen: &Seen<'_>, about: &Headers, tuple: &Tuple) -> (Option<Place>, bool) {
-        let (key, side) = Key::of(tuple, seen.interface, about.tunnel);
+    fn quoted_connection(&mut self, seen: &Seen<'_>, about: &Headers, quoted: &Quoted) -> (Option<Place>, bool) {
+        let (key, side) = Key::of(&quoted.tuple, seen.interface, about.tunnel);
         let known = self.connections.find(&key).and_then(|place| self.connections.get_mut(place));
         let Some((_, connection)) = known else { return (self.pairs.place(None, || key.pair(side)), false) };
-        let failed = connection.waits().is_some() && connection.client() == side;
+        // Of an older attempt between the same ports, or of none, it says nothing of this one.
+        let of_it = quoted.sequence.is_none_or(|sequence| connection.beginning() == Some(sequence));
+        let failed = connection.waits().is_some() && connection.client() == side && of_it;
         if failed {
             connection.fail();
         }
@@ -141,7 +163,7 @@ impl Analysis {
     pub(crate) fn neighbour(&mut self, seen: &Seen<'_>, headers: &Headers) {
         let Some(neighbour) = Neighbour::of(headers, seen.bytes) else { return };
         if !neighbour.asks {
-            self.judging.hears(seen.interface, neighbour.asker);
+            self.judging.hears(seen.interface, Kind::Neighbour, neighbour.asker);
         }
         if !self.neighbours.take(seen.interface, &neighbour, seen.nanos) {
             return;
@@ -154,9 +176,10 @@ impl Analysis {
             interface: seen.interface,
             tunnel: headers.tunnel,
         };
-        if self.judging.has_heard(seen.interface, neighbour.asker) {
+        if self.judging.has_heard(seen.interface, Kind::Neighbour, neighbour.asker) {
             let place = self.pairs.place(None, || pair);
-            self.judge(seen, headers, (place, Way::There), Symptom::NeighbourUnanswered);
+            let what = (Symptom::NeighbourUnanswered as u8, neighbour.asker, neighbour.address);
+            self.judge(seen, headers, (place, Way::There), (Symptom::NeighbourUnanswered, what));
         }
     }
 }

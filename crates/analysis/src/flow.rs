@@ -139,6 +139,11 @@ impl Flow {
         self.base = Some(sequence);
     }
 
+    /// The first number, as far as it is known.
+    pub fn base(&self) -> Option<u32> {
+        self.base
+    }
+
     /// The number that is expected next; 0 where nothing was seen.
     pub fn next(&self) -> u32 {
         self.next

@@ -1,7 +1,8 @@
 //! What may be judged at all.
 //!
-//! Owns how long each interface was listened to, when it lost packets, and to which addresses packets were seen going:
-//! an answer can only be missed where it would have been seen.
+//! Owns how long each interface was listened to, when it lost packets, and where answers to which addresses were seen:
+//! one can only be missed where it would have been seen, and that of one kind says nothing of another, as a filter may
+//! let one pass alone.
 
 use std::hash::BuildHasher;
 
@@ -11,6 +12,8 @@ use rustc_hash::FxSeededState;
 const BEGINNING: i64 = 2_000_000_000;
 /// What was lost was lost within this time.
 const AROUND_LOSS: i64 = 1_000_000_000;
+/// A packet this much earlier than the one before it on its interface was stamped by a clock that was set back.
+const SET_BACK: i64 = 10_000_000_000;
 /// Bits that addresses leave; with a few thousand addresses one in a hundred is wrongly taken for heard of.
 const BITS: usize = 1 << 19;
 /// With so many of them set, those of the time before are forgotten: an analysis may go on for days.
@@ -36,8 +39,21 @@ impl Unjudged {
     }
 }
 
+/// What is asked and answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    /// Connections of TCP.
+    Tcp,
+    /// Questions to DNS.
+    Dns,
+    /// Questions for hardware addresses.
+    Neighbour,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Tap {
+    /// No other has it, nor has one that had the interface's number before.
+    id: u32,
     began: i64,
     last: i64,
     lost: Option<i64>,
@@ -46,6 +62,8 @@ struct Tap {
 /// What is known of where and when was listened.
 pub(crate) struct Judging {
     taps: Vec<Option<Tap>>,
+    /// Taps that there were so far.
+    begun: u32,
     heard: Box<[u64]>,
     /// The addresses of the time before.
     before: Box<[u64]>,
@@ -59,14 +77,16 @@ impl Judging {
     pub(crate) fn new(seed: usize) -> Self {
         let hasher = FxSeededState::with_seed(seed);
         let none = || vec![0; BITS / 64].into();
-        Self { taps: Vec::new(), heard: none(), before: none(), set: 0, hasher, unjudged: Unjudged::default() }
+        let taps = Vec::new();
+        Self { taps, begun: 0, heard: none(), before: none(), set: 0, hasher, unjudged: Unjudged::default() }
     }
 
     /// An interface's packets come.
     #[inline]
     pub(crate) fn listens(&mut self, interface: u16, at: i64) {
         match self.taps.get_mut(usize::from(interface)) {
-            Some(Some(tap)) => tap.last = at,
+            Some(Some(tap)) if tap.last.saturating_sub(at) < SET_BACK => tap.last = at,
+            // Of a clock that was set back it is another one's time.
             _ => self.begin(interface.into(), at),
         }
     }
@@ -76,7 +96,8 @@ impl Judging {
         if self.taps.len() <= index {
             self.taps.resize(index + 1, None);
         }
-        self.taps[index] = Some(Tap { began: at, last: at, lost: None });
+        self.begun = self.begun.wrapping_add(1);
+        self.taps[index] = Some(Tap { id: self.begun, began: at, last: at, lost: None });
     }
 
     /// Of an interface nothing is known any more.
@@ -118,14 +139,15 @@ impl Judging {
         tap.and_then(|tap| tap.lost).is_some_and(|lost| at.saturating_sub(lost) < AROUND_LOSS)
     }
 
-    fn bits(&self, interface: u16, address: u128) -> [usize; 2] {
-        let hash = self.hasher.hash_one((interface, address));
+    fn bits(&self, interface: u16, kind: Kind, address: u128) -> [usize; 2] {
+        let tap = self.taps.get(usize::from(interface)).copied().flatten();
+        let hash = self.hasher.hash_one((tap.map(|tap| tap.id), kind, address));
         [hash as usize % BITS, (hash >> 32) as usize % BITS]
     }
 
-    /// A packet went to that address.
-    pub(crate) fn hears(&mut self, interface: u16, address: u128) {
-        for bit in self.bits(interface, address) {
+    /// An answer went to that address, or would have been seen there.
+    pub(crate) fn hears(&mut self, interface: u16, kind: Kind, address: u128) {
+        for bit in self.bits(interface, kind, address) {
             let (word, mask) = (&mut self.heard[bit / 64], 1 << (bit % 64));
             self.set += usize::from(*word & mask == 0);
             *word |= mask;
@@ -137,14 +159,19 @@ impl Judging {
         }
     }
 
-    /// Packets to that address are seen there.
-    pub(crate) fn has_heard(&mut self, interface: u16, address: u128) -> bool {
-        let bits = self.bits(interface, address);
+    /// Answers of that kind to that address are seen there.
+    pub(crate) fn has_heard(&mut self, interface: u16, kind: Kind, address: u128) -> bool {
+        let bits = self.bits(interface, kind, address);
         let are_in = |all: &[u64]| bits.iter().all(|bit| all[bit / 64] >> (bit % 64) & 1 == 1);
         let heard = are_in(&self.heard) || are_in(&self.before);
         self.unjudged.one_way += u64::from(!heard);
         heard
     }
+}
+
+/// That moment is so far ahead that the clock was set back since.
+pub(crate) fn is_to_come(asked: i64, now: i64) -> bool {
+    asked.saturating_sub(now) > SET_BACK
 }
 
 #[cfg(test)]
@@ -155,10 +182,10 @@ mod tests {
     fn of_very_many_addresses_the_latest_are_known_and_others_are_not_taken_for_them() {
         let mut judging = Judging::new(7);
         for address in 0..1_000_000 {
-            judging.hears(1, address);
+            judging.hears(1, Kind::Tcp, address);
         }
-        assert!((980_000..1_000_000).all(|address| judging.has_heard(1, address)));
-        let wrong = (2_000_000..2_010_000).filter(|&address| judging.has_heard(1, address)).count();
+        assert!((980_000..1_000_000).all(|address| judging.has_heard(1, Kind::Tcp, address)));
+        let wrong = (2_000_000..2_010_000).filter(|&address| judging.has_heard(1, Kind::Tcp, address)).count();
         assert!(wrong < 500, "{wrong} of 10,000");
     }
 }

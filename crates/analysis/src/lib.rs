@@ -9,6 +9,7 @@ mod connection;
 mod datagrams;
 pub mod decode;
 pub mod detail;
+mod echoes;
 mod flow;
 mod judging;
 mod neighbours;
@@ -23,6 +24,7 @@ mod times;
 
 pub use analysis::{Analysis, Limits, Totals};
 pub use connection::FATES;
+pub use echoes::Echoes;
 pub use flow::Marks;
 pub use judging::Unjudged;
 pub use nodewatch_protocol::{Service, Symptom};

@@ -2,7 +2,7 @@
 //!
 //! Owns the counts, three packets of each symptom, and the bound on both. What found no room is counted.
 
-use nodewatch_protocol::{Service, Symptom, Tunnel};
+use nodewatch_protocol::{Service, Sums, Symptom, Tunnel};
 
 use crate::{
     Seen,
@@ -59,6 +59,47 @@ pub struct Sample {
     pub bytes: Box<[u8]>,
 }
 
+/// What was counted of a pair that another interface of its node has shown too.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Echoed {
+    /// Segments of connections whose beginning was.
+    pub segments: u64,
+    /// Of these, those that were sent again.
+    pub retransmitted: u64,
+    /// Connections that were begun, questions that were asked.
+    pub attempts: u64,
+    /// Those that were answered.
+    pub answered: u64,
+    /// Names that were looked up.
+    pub lookups: u64,
+    /// Failures.
+    pub failed: u64,
+    /// Attempts that had to be repeated.
+    pub delayed: u64,
+    /// Questions to DNS without an answer.
+    pub dns_unanswered: u64,
+}
+
+impl Echoed {
+    fn note(&mut self, symptom: Symptom) {
+        self.failed += u64::from(symptom.is_failure());
+        self.delayed += u64::from(symptom == Symptom::Delayed);
+        self.dns_unanswered += u64::from(symptom == Symptom::DnsUnanswered);
+        self.retransmitted += u64::from(symptom == Symptom::Retransmission);
+    }
+
+    fn add(&mut self, more: &Self) {
+        self.segments += more.segments;
+        self.retransmitted += more.retransmitted;
+        self.attempts += more.attempts;
+        self.answered += more.answered;
+        self.lookups += more.lookups;
+        self.failed += more.failed;
+        self.delayed += more.delayed;
+        self.dns_unanswered += more.dns_unanswered;
+    }
+}
+
 /// What was counted of a pair, each by way.
 #[derive(Debug, Clone, Default)]
 pub struct Counts {
@@ -73,6 +114,8 @@ pub struct Counts {
     /// Names that were looked up, each perhaps with several questions.
     pub lookups: u64,
     symptoms: [[u32; Symptom::COUNT]; 2],
+    /// What of all this another interface has shown too.
+    pub echoed: Echoed,
     /// How far connections have come that are not known any more, in the order of [`FATES`].
     pub fates: [u32; FATES.len()],
     /// Windows were closed for so long.
@@ -99,6 +142,14 @@ impl Counts {
         self.symptoms[way as usize][symptom as usize]
     }
 
+    fn see(&mut self, symptom: Symptom, way: Way, is_echo: bool) {
+        let count = &mut self.symptoms[way as usize][symptom as usize];
+        *count = count.saturating_add(1);
+        if is_echo {
+            self.echoed.note(symptom);
+        }
+    }
+
     /// The same, either way.
     pub fn both(&self, symptom: Symptom) -> u32 {
         self.of(symptom, Way::There).saturating_add(self.of(symptom, Way::Back))
@@ -109,6 +160,30 @@ impl Counts {
         Symptom::ALL.iter().filter(|symptom| symptom.is_failure()).map(|&symptom| u64::from(self.both(symptom))).sum()
     }
 
+    /// What was felt without having failed, as delays.
+    pub fn felt(&self) -> u64 {
+        Symptom::ALL.iter().filter(|symptom| symptom.is_felt()).map(|&symptom| u64::from(self.both(symptom))).sum()
+    }
+
+    /// What it amounts to on its node, where that has shown some of it on several interfaces.
+    pub fn sums(&self, service: Service) -> Sums {
+        let count = |symptom| u64::from(self.both(symptom));
+        let (packets, echoed) = (self.packets.iter().sum(), &self.echoed);
+        let segments = if service == Service::Tcp { packets } else { 0 };
+        Sums {
+            packets,
+            segments: segments.saturating_sub(echoed.segments),
+            bytes: self.bytes.iter().sum(),
+            attempts: self.attempts.saturating_sub(echoed.attempts),
+            answered: self.answered.saturating_sub(echoed.answered),
+            lookups: self.lookups.saturating_sub(echoed.lookups),
+            failed: self.failures().saturating_sub(echoed.failed),
+            delayed: count(Symptom::Delayed).saturating_sub(echoed.delayed),
+            retransmitted: count(Symptom::Retransmission).saturating_sub(echoed.retransmitted),
+            dns_unanswered: count(Symptom::DnsUnanswered).saturating_sub(echoed.dns_unanswered),
+        }
+    }
+
     fn forget_judgements(&mut self) -> u64 {
         let mut gone = 0;
         for symptom in Symptom::ALL.into_iter().filter(|symptom| symptom.is_judged()) {
@@ -117,6 +192,7 @@ impl Counts {
             }
         }
         self.samples.retain(|sample| !sample.symptom.is_judged());
+        (self.echoed.failed, self.echoed.delayed, self.echoed.dns_unanswered) = (0, 0, 0);
         gone
     }
 
@@ -136,6 +212,7 @@ impl Counts {
         self.attempts += later.attempts;
         self.answered += later.answered;
         self.lookups += later.lookups;
+        self.echoed.add(&later.echoed);
         self.idle = self.idle.max(later.idle);
         self.longest = least(self.longest, later.longest);
         self.told_by = if later.told_by == 0 { self.told_by } else { later.told_by };
@@ -221,15 +298,20 @@ impl Pairs {
         Some(&mut pair.counts)
     }
 
-    /// Counts a symptom that a packet shows.
-    pub(crate) fn note(&mut self, place: Option<Place>, symptom: Symptom, way: Way, seen: &Seen<'_>, headers: usize) {
+    /// Counts a symptom that a packet shows, on another interface too where it is an echo.
+    pub(crate) fn note(
+        &mut self,
+        (place, way): (Option<Place>, Way),
+        (symptom, is_echo): (Symptom, bool),
+        seen: &Seen<'_>,
+        headers: usize,
+    ) {
         let room = self.samples < ALL_SAMPLES;
         let Some(counts) = self.counts(place, seen.nanos) else {
             self.no_room += 1;
             return;
         };
-        let count = &mut counts.symptoms[way as usize][symptom as usize];
-        *count = count.saturating_add(1);
+        counts.see(symptom, way, is_echo);
         if room && counts.samples.iter().filter(|sample| sample.symptom == symptom).count() < SAMPLES {
             let kept = headers.min(seen.bytes.len()).min(SAMPLE_BYTES);
             counts.samples.push(Sample {
@@ -243,13 +325,10 @@ impl Pairs {
         }
     }
 
-    /// Counts a symptom that no packet shows.
-    pub(crate) fn note_silence(&mut self, place: Option<Place>, symptom: Symptom, way: Way, at: i64) {
+    /// Counts a symptom that no packet shows: something was asked then, and no answer came.
+    pub(crate) fn note_silence(&mut self, place: Option<Place>, (symptom, is_echo): (Symptom, bool), at: i64) {
         match self.counts(place, at) {
-            Some(counts) => {
-                let count = &mut counts.symptoms[way as usize][symptom as usize];
-                *count = count.saturating_add(1);
-            }
+            Some(counts) => counts.see(symptom, Way::There, is_echo),
             None => self.no_room += 1,
         }
     }

@@ -9,6 +9,7 @@ use nodewatch_protocol::{Service, Symptom, Tunnel};
 
 use crate::{
     detail::Message,
+    judging::is_to_come,
     pairs::PairKey,
     table::{Place, Table},
 };
@@ -58,6 +59,8 @@ pub(crate) struct Question {
     asked: i64,
     answered: bool,
     told: bool,
+    /// Its name, as a number.
+    name: u64,
     pub(crate) pair: Option<Place>,
 }
 
@@ -96,6 +99,8 @@ pub(crate) struct Silence {
     pub(crate) key: QuestionKey,
     pub(crate) pair: Option<Place>,
     pub(crate) asked: i64,
+    /// The question's name, as a number.
+    pub(crate) name: u64,
 }
 
 /// All questions that are known.
@@ -135,11 +140,11 @@ impl Questions {
                 return (heard, known);
             }
             let pair = question.pair;
-            *question = Question { asked: at, answered: false, told: false, pair };
+            *question = Question { asked: at, answered: false, told: false, name: message.name, pair };
             self.wait(at, known);
             return (heard, known);
         }
-        let question = Question { asked: at, answered: false, told: false, pair: None };
+        let question = Question { asked: at, answered: false, told: false, name: message.name, pair: None };
         let worth = |question: &Question| {
             if question.answered { question.asked.saturating_sub(WAITED) } else { question.asked }
         };
@@ -213,7 +218,7 @@ impl Questions {
     /// The next question that has waited for too long, or at the end any that waits.
     pub(crate) fn next_silence(&mut self, now: i64, at_end: bool) -> Option<Silence> {
         while let Some(&(asked, place)) = self.waiting.front() {
-            if !at_end && now.saturating_sub(asked) < WAITED {
+            if !at_end && now.saturating_sub(asked) < WAITED && !is_to_come(asked, now) {
                 return None;
             }
             self.waiting.pop_front();
@@ -222,7 +227,7 @@ impl Questions {
                 && !question.answered
                 && !std::mem::replace(&mut question.told, true)
             {
-                return Some(Silence { key, pair: question.pair, asked });
+                return Some(Silence { key, pair: question.pair, asked, name: question.name });
             }
         }
         None

@@ -7,7 +7,7 @@ use nodewatch_protocol::Symptom;
 
 use crate::{
     analysis::{Analysis, Postponed},
-    pairs::Way,
+    judging::{Kind, is_to_come},
     questions::Silence,
     table::Place,
 };
@@ -50,12 +50,12 @@ impl Analysis {
     /// Notes what has not come, and should have by now.
     #[inline]
     pub(crate) fn silences(&mut self, now: i64, at_end: bool) {
-        let waited = |asked: i64| now.saturating_sub(asked) >= WAITED;
+        let waited = |asked: i64| now.saturating_sub(asked) >= WAITED || is_to_come(asked, now);
         while self.waiting.front().is_some_and(|&(asked, _)| at_end || waited(asked)) {
-            self.silent_attempt(at_end);
+            self.silent_attempt(now, at_end);
         }
         while let Some(silence) = self.questions.next_silence(now, at_end) {
-            self.silent_question(silence, at_end);
+            self.silent_question(silence, now, at_end);
         }
     }
 
@@ -66,7 +66,7 @@ impl Analysis {
     }
 
     #[cold]
-    fn silent_attempt(&mut self, at_end: bool) {
+    fn silent_attempt(&mut self, now: i64, at_end: bool) {
         let Some((asked, place)) = self.waiting.pop_front() else { return };
         let Some((key, connection)) = self.connections.get_mut(place) else { return };
         if !connection.waits_since(asked) {
@@ -74,6 +74,8 @@ impl Analysis {
         }
         let interface = key.interface;
         match self.listened(interface, asked) {
+            // How long it has waited is not known.
+            _ if is_to_come(asked, now) => self.decide_attempt(asked, place, asked),
             Ok(last) => self.decide_attempt(asked, place, last),
             Err(last) if at_end => self.decide_attempt(asked, place, last),
             Err(_) => self.postpone(Postponed::Attempt { asked, place }),
@@ -81,9 +83,10 @@ impl Analysis {
     }
 
     #[cold]
-    fn silent_question(&mut self, silence: Silence, at_end: bool) {
+    fn silent_question(&mut self, silence: Silence, now: i64, at_end: bool) {
         match self.listened(silence.key.interface, silence.asked) {
             _ if silence.key.is_for_all() => {}
+            _ if is_to_come(silence.asked, now) => self.decide_question(&silence, silence.asked),
             Ok(last) => self.decide_question(&silence, last),
             Err(last) if at_end => self.decide_question(&silence, last),
             Err(_) => self.postpone(Postponed::Question(silence)),
@@ -110,6 +113,7 @@ impl Analysis {
                 Postponed::Question(silence) => (silence.asked, silence.key.interface),
             };
             let last = match self.listened(interface, asked) {
+                _ if is_to_come(asked, now) => asked,
                 Err(_) if now.saturating_sub(asked) < PATIENCE => {
                     self.postponed.push_back(postponed);
                     continue;
@@ -128,26 +132,30 @@ impl Analysis {
     fn decide_attempt(&mut self, asked: i64, place: Place, last: i64) {
         let Some((key, connection)) = self.connections.get_mut(place) else { return };
         connection.fail();
-        let (pair, known) = (key.pair(connection.client()), connection.pair);
-        if self.may_decide(pair.interface, pair.source, asked, last) {
+        let (pair, known, begun) = (key.pair(connection.client()), connection.pair, connection.beginning());
+        if self.may_decide((pair.interface, Kind::Tcp), pair.source, asked, last) {
+            let is_echo = self.is_echo((Symptom::Unanswered as u8, begun), (pair.interface, pair.tunnel), asked);
             let place = self.pairs.place(known, || pair);
-            self.pairs.note_silence(place, Symptom::Unanswered, Way::There, asked);
+            self.pairs.note_silence(place, (Symptom::Unanswered, is_echo), asked);
         }
     }
 
     fn decide_question(&mut self, silence: &Silence, last: i64) {
         let key = &silence.key;
-        if !self.questions.is_answered(silence) && self.may_decide(key.interface, key.client, silence.asked, last) {
+        let asker = (key.interface, Kind::Dns);
+        if !self.questions.is_answered(silence) && self.may_decide(asker, key.client, silence.asked, last) {
+            let what = (Symptom::DnsUnanswered as u8, key.id, silence.name);
+            let is_echo = self.is_echo(what, (key.interface, key.tunnel), silence.asked);
             let place = self.pairs.place(silence.pair, || key.pair());
-            self.pairs.note_silence(place, Symptom::DnsUnanswered, Way::There, silence.asked);
+            self.pairs.note_silence(place, (Symptom::DnsUnanswered, is_echo), silence.asked);
         }
     }
 
-    fn may_decide(&mut self, interface: u16, asker: u128, asked: i64, last: i64) -> bool {
+    fn may_decide(&mut self, (interface, kind): (u16, Kind), asker: u128, asked: i64, last: i64) -> bool {
         if last.saturating_sub(asked) < LISTENED {
             self.judging.unjudged.undecided += 1;
             return false;
         }
-        self.judging.may(interface, asked) && self.judging.has_heard(interface, asker)
+        self.judging.may(interface, asked) && self.judging.has_heard(interface, kind, asker)
     }
 }

@@ -17,6 +17,7 @@ mod reports;
 mod seconds;
 mod signals;
 mod stream;
+mod sums;
 mod symptom;
 mod watch;
 
@@ -40,6 +41,7 @@ pub use reports::{Probe, ProbeOutcome, Probed, ReportPlan, ReportState, Retentio
 pub use seconds::Seconds;
 pub use signals::{LONGEST_ITEM, MOST_SIGNALS, MissingSource, SignalSeries, SignalsUpdate};
 pub use stream::StreamMark;
+pub use sums::Sums;
 pub use symptom::{Symptom, UnknownSymptom};
 pub use watch::{
     MOST_PAIRS, MOST_SAMPLES, NotJudged, Role, SamplePacket, Service, Spread, SymptomCount, Symptoms, Unlisted,

@@ -176,6 +176,11 @@ impl Symptom {
         (self as u8) <= Self::NeighbourUnanswered as u8
     }
 
+    /// Something was felt, though it has not failed.
+    pub fn is_felt(self) -> bool {
+        self.is_judged() && !self.is_failure()
+    }
+
     /// It is a judgement, which needs both directions and a tap that sees all; the rest is counted as it is.
     pub fn is_judged(self) -> bool {
         (self as u8) <= Self::DnsLate as u8

@@ -6,9 +6,10 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Symptom, Tunnel, UnixMillis};
+use crate::{Sums, Symptom, Tunnel, UnixMillis};
 
-/// Pairs of ends that are told of in one second: those with failures first, then those with the most bytes.
+/// Pairs of ends that are told of in one second: those with failures first, then those with delays, then those with the
+/// most bytes.
 pub const MOST_PAIRS: usize = 250;
 /// Packets that are told of in one second.
 pub const MOST_SAMPLES: usize = 60;
@@ -217,6 +218,12 @@ pub struct Unlisted {
     pub pairs: u64,
     /// Their packets.
     pub packets: u64,
+    /// What of theirs has failed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed: u64,
+    /// What of theirs was felt without having failed, as delays.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub felt: u64,
     /// Packets that no pair had room for at all.
     pub no_room: u64,
     /// Connections that were forgotten before they were over.
@@ -230,7 +237,7 @@ pub struct NotJudged {
     pub first_seconds: u64,
     /// The other direction is not seen there.
     pub one_direction: u64,
-    /// Packets were lost or left out around then.
+    /// Packets were lost or left out around then, or the clock that stamps them was set.
     pub dropped: u64,
     /// Watching ended before it was decided.
     pub undecided: u64,
@@ -250,6 +257,10 @@ pub struct Symptoms {
     pub interfaces: Vec<WatchedInterface>,
     /// Connections that are followed now.
     pub connections: u64,
+    /// What all pairs amount to, also those that are not told of one by one. What several interfaces of the node have
+    /// shown counts once, but for packets and bytes.
+    #[serde(default)]
+    pub sums: Sums,
     /// Pairs of ends, at most [`MOST_PAIRS`].
     pub pairs: Vec<WatchedPair>,
     /// Packets of these, at most [`MOST_SAMPLES`].

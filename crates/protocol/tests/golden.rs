@@ -10,7 +10,7 @@ use nodewatch_protocol::{
     PortChange, PortKey, PortOwner, PortProtocol, PortRule, PortsKind, PortsUpdate, Probe, ProbeOutcome, Probed,
     Recorder, Refusal, RefusalKind, ReportPlan, ReportState, Request, Response, Retention, RingState, Role,
     SamplePacket, ServerFacts, Service, Share, SignalSeries, SignalsUpdate, Sink, SinkState, Spread, Statistics,
-    StopReason, Symptom, SymptomCount, Symptoms, Terms, ToAgent, Transport, Tunnel, Unlisted, Update, WatchSpec,
+    StopReason, Sums, Symptom, SymptomCount, Symptoms, Terms, ToAgent, Transport, Tunnel, Unlisted, Update, WatchSpec,
     WatchState, WatchedInterface, WatchedPair, Window, decode, encode,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -246,6 +246,18 @@ fn symptoms() -> Symptoms {
             interface("cni0", Role::Other, 0),
         ],
         connections: 40,
+        sums: Sums {
+            packets: 26,
+            segments: 13,
+            bytes: 2600,
+            attempts: 3,
+            answered: 2,
+            lookups: 1,
+            failed: 1,
+            delayed: 4,
+            retransmitted: 2,
+            dns_unanswered: 5,
+        },
         pairs: vec![whole, bare],
         samples: vec![SamplePacket {
             pair: 0,
@@ -255,7 +267,7 @@ fn symptoms() -> Symptoms {
             length: 60,
             headers: "00ff".into(),
         }],
-        unlisted: Unlisted { pairs: 1, packets: 2, no_room: 3, evicted: 4 },
+        unlisted: Unlisted { pairs: 1, packets: 2, failed: 5, felt: 6, no_room: 3, evicted: 4 },
         not_judged: NotJudged { first_seconds: 1, one_direction: 2, dropped: 3, undecided: 4 },
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use nodewatch_protocol::{Symptom, SymptomCount, UnixMillis, WatchedPair};
+use nodewatch_protocol::{Sums, UnixMillis};
 
 /// Metrics of what was seen of packets; they are in reports of nodes that are watched.
 pub const SEEN_METRICS: [&str; 4] = ["FailedAttempts", "DelayedAttempts", "RetransmittedSegments", "DnsUnanswered"];
@@ -24,20 +24,12 @@ pub struct Watched {
 
 impl Watched {
     /// Counts what was seen in one second.
-    pub fn add(&mut self, pairs: &[WatchedPair]) {
-        for SymptomCount(symptom, there, back) in pairs.iter().flat_map(|pair| &pair.symptoms) {
-            let count = u64::from(*there) + u64::from(*back);
-            let sum = |of: &mut u64| *of = of.saturating_add(count);
-            if symptom.is_failure() {
-                sum(&mut self.failed);
-            }
-            match symptom {
-                Symptom::Delayed => sum(&mut self.delayed),
-                Symptom::Retransmission => sum(&mut self.retransmitted),
-                Symptom::DnsUnanswered => sum(&mut self.dns_unanswered),
-                _ => {}
-            }
-        }
+    pub fn add(&mut self, second: &Sums) {
+        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
+        add(&mut self.failed, second.failed);
+        add(&mut self.delayed, second.delayed);
+        add(&mut self.retransmitted, second.retransmitted);
+        add(&mut self.dns_unanswered, second.dns_unanswered);
     }
 }
 
@@ -110,7 +102,8 @@ impl Reported {
             retransmitted: rose(before.retransmitted, now.retransmitted),
             dns_unanswered: rose(before.dns_unanswered, now.dns_unanswered),
         });
-        self.watched = watched;
+        // What was told before a rest is not told again after it.
+        self.watched = watched.or(self.watched);
         Seen { watched: watched_since, moved }
     }
 }
@@ -120,18 +113,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_symptom_of_a_second_is_counted_where_it_belongs() {
-        let pair: WatchedPair = serde_json::from_value(serde_json::json!({
-            "source": "10.0.0.1", "destination": "10.0.0.2", "port": 53, "service": "dns", "interface": 0,
-            "packets": [3, 2], "bytes": [300, 200],
-            "symptoms": [["refused", 0, 2], ["dns_unanswered", 3, 0], ["delayed", 1, 0], ["retransmissions", 4, 5],
-                ["fast_retransmissions", 4, 5]],
-        }))
-        .expect("a pair");
+    fn seconds_are_added_up_and_overflow_nothing() {
+        let second = Sums { failed: 5, delayed: 1, retransmitted: u64::MAX, dns_unanswered: 3, ..Sums::default() };
         let mut sums = Watched::default();
-        sums.add(std::slice::from_ref(&pair));
-        sums.add(&[pair]);
-        assert_eq!(sums, Watched { failed: 10, delayed: 2, retransmitted: 18, dns_unanswered: 6 });
+        sums.add(&second);
+        sums.add(&second);
+        assert_eq!(sums, Watched { failed: 10, delayed: 2, retransmitted: u64::MAX, dns_unanswered: 6 });
     }
 
     #[test]
@@ -159,5 +146,8 @@ mod tests {
         let anew = reported.since(Some((9, Watched { failed: 2, ..Watched::default() })), ena(1, 1).into_iter());
         assert_eq!((anew.watched.map(|it| it.failed), anew.moved["EnaPpsAllowanceExceeded"]), (Some(2), 2));
         assert_eq!(reported.since(None, std::iter::empty()), Seen::default());
+        // It was not watched for a while, and is again.
+        let again = reported.since(Some((9, Watched { failed: 3, ..Watched::default() })), std::iter::empty());
+        assert_eq!(again.watched.map(|it| it.failed), Some(1));
     }
 }

@@ -10,6 +10,7 @@ mod signals;
 mod sums;
 mod told;
 mod troubles;
+mod unseen;
 pub mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -1,76 +1,13 @@
-//! What was counted of pairs of ends: in all, in the last minute, and how long things took.
+//! What was counted of pairs of ends: in the last minute, and how long things took.
 //!
 //! Owns how a second is added, and how what is recent gets old. No number overflows. Pure.
 
 use std::{collections::VecDeque, ops::AddAssign};
 
-use nodewatch_protocol::{Service, Spread, Symptom, UnixMillis, WatchedPair};
+use nodewatch_protocol::{Spread, Sums, UnixMillis};
 
 /// What counts as recent, in milliseconds.
 pub const WINDOW: UnixMillis = 60_000;
-
-/// Sums of a while.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Sums {
-    /// Packets, both ways.
-    pub packets: u64,
-    /// Packets of TCP.
-    pub segments: u64,
-    /// Bytes on the wire.
-    pub bytes: u64,
-    /// Connections that were begun, questions that were asked.
-    pub attempts: u64,
-    /// Those that were answered.
-    pub answered: u64,
-    /// Names that were looked up.
-    pub lookups: u64,
-    /// Failures, whichever symptom.
-    pub failed: u64,
-    /// Attempts that had to be repeated.
-    pub delayed: u64,
-    /// Segments that were sent again.
-    pub retransmitted: u64,
-    /// Questions to DNS without an answer.
-    pub dns_unanswered: u64,
-}
-
-impl Sums {
-    pub(super) fn of(pair: &WatchedPair) -> Self {
-        let count = |so: fn(Symptom) -> bool| {
-            let those = pair.symptoms.iter().filter(|it| so(it.0));
-            those.map(|it| u64::from(it.1) + u64::from(it.2)).sum()
-        };
-        let packets = pair.packets[0].saturating_add(pair.packets[1]);
-        Self {
-            packets,
-            segments: if pair.service == Service::Tcp { packets } else { 0 },
-            bytes: pair.bytes[0].saturating_add(pair.bytes[1]),
-            attempts: pair.attempts,
-            answered: pair.answered,
-            lookups: pair.lookups,
-            failed: count(Symptom::is_failure),
-            delayed: count(|symptom| symptom == Symptom::Delayed),
-            retransmitted: count(|symptom| symptom == Symptom::Retransmission),
-            dns_unanswered: count(|symptom| symptom == Symptom::DnsUnanswered),
-        }
-    }
-}
-
-impl AddAssign for Sums {
-    fn add_assign(&mut self, other: Self) {
-        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
-        add(&mut self.packets, other.packets);
-        add(&mut self.segments, other.segments);
-        add(&mut self.bytes, other.bytes);
-        add(&mut self.attempts, other.attempts);
-        add(&mut self.answered, other.answered);
-        add(&mut self.lookups, other.lookups);
-        add(&mut self.failed, other.failed);
-        add(&mut self.delayed, other.delayed);
-        add(&mut self.retransmitted, other.retransmitted);
-        add(&mut self.dns_unanswered, other.dns_unanswered);
-    }
-}
 
 /// What was seen lately. There are very many of these.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

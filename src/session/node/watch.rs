@@ -6,13 +6,16 @@
 use std::net::IpAddr;
 
 use nodewatch_protocol::{
-    NotJudged, Role, SamplePacket, Service, Symptom, Symptoms, Tunnel, UnixMillis, Unlisted, WatchSpec, WatchState,
-    WatchedInterface, WatchedPair,
+    NotJudged, Role, SamplePacket, Service, Sums, Symptom, Symptoms, Tunnel, UnixMillis, Unlisted, WatchSpec,
+    WatchState, WatchedInterface, WatchedPair,
 };
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
-pub use super::sums::{Recent, Sums, Took, WINDOW};
+pub use super::{
+    sums::{Recent, Took, WINDOW},
+    unseen::Unseen,
+};
 use crate::base::text;
 
 use super::{Asked, NodeSignals, sums::Window};
@@ -30,6 +33,8 @@ const SAMPLE_BYTES: usize = 256;
 /// Milliseconds of a step of a pair's window, and of a node's.
 const PAIR_STEP: UnixMillis = 5_000;
 const NODE_STEP: UnixMillis = 1_000;
+/// What was told no longer ago, in milliseconds, goes on.
+const JUST_NOW: UnixMillis = 5_000;
 /// Longest name of an interface that is believed.
 const LONGEST_NAME: usize = 64;
 
@@ -167,8 +172,12 @@ pub struct NodeWatch {
     pub state: WatchState,
     /// What it is to watch.
     pub(in crate::session) wanted: Option<WatchSpec>,
+    /// That is newer than what its agent has taken up.
+    pub(in crate::session) changed: bool,
     /// What is outstanding.
     pub asked: Asked,
+    /// What its agent was last asked to watch over the tunnel that is up.
+    pub(in crate::session) sent: Option<WatchSpec>,
     /// Over the tunnel that is up it has said how it stands.
     pub(in crate::session) said: bool,
     /// Since when the tunnel is up.
@@ -179,13 +188,16 @@ pub struct NodeWatch {
     samples: usize,
     /// Pairs that were forgotten.
     pub forgotten: u64,
-    /// Of the whole node, as far as pairs are told of.
+    /// Of the whole node; what several of its interfaces have shown counts once, but for packets and bytes.
     pub all: Sums,
+    /// The same while its agent watched, not counting what captures alone have shown: this is what reports have.
+    pub watched: Sums,
     recent: Window,
     /// Interfaces of the latest line: of those that are captured, and of those that are only watched.
     interfaces: [Vec<WatchedInterface>; 2],
     /// Packets that were dropped or left out.
     pub lost: u64,
+    unseen: Unseen,
     /// What found no room.
     pub unlisted: Unlisted,
     /// What was not judged.
@@ -198,13 +210,13 @@ impl NodeWatch {
     /// Takes in what was seen in a second.
     pub(super) fn apply(&mut self, told: Symptoms, now: UnixMillis) {
         self.heard = Some((self.heard.map_or(now, |(first, _)| first), now));
+        self.unseen.hear(&told, now);
         let names: Vec<Box<str>> = told
             .interfaces
             .iter()
             .map(|interface| interface.name.chars().take(LONGEST_NAME).collect::<String>().into())
             .collect();
         let mut keys = Vec::with_capacity(told.pairs.len());
-        let mut of_node = Sums::default();
         for pair in &told.pairs {
             let at = usize::from(pair.interface);
             let (Some(interface), Some(name)) = (told.interfaces.get(at), names.get(at)) else {
@@ -221,7 +233,6 @@ impl NodeWatch {
                 tunnel: pair.tunnel,
             };
             let sums = Sums::of(pair);
-            of_node += sums;
             let new = || PairState { first: now, ..PairState::default() };
             self.pairs.entry(key.clone()).or_insert_with(new).add(pair, sums, now);
             keys.push(Some(key));
@@ -232,13 +243,18 @@ impl NodeWatch {
                 self.samples += state.keep(sample);
             }
         }
-        self.all += of_node;
-        self.recent.add(now, NODE_STEP, of_node.into());
+        self.all += told.sums;
+        if self.state.is_on() {
+            self.watched += told.sums;
+        }
+        self.recent.add(now, NODE_STEP, told.sums.into());
         for interface in &told.interfaces {
             self.lost = self.lost.saturating_add(interface.dropped).saturating_add(interface.skipped);
         }
         self.unlisted.pairs = self.unlisted.pairs.saturating_add(told.unlisted.pairs);
         self.unlisted.packets = self.unlisted.packets.saturating_add(told.unlisted.packets);
+        self.unlisted.failed = self.unlisted.failed.saturating_add(told.unlisted.failed);
+        self.unlisted.felt = self.unlisted.felt.saturating_add(told.unlisted.felt);
         self.unlisted.no_room = self.unlisted.no_room.saturating_add(told.unlisted.no_room);
         self.unlisted.evicted = self.unlisted.evicted.saturating_add(told.unlisted.evicted);
         let unjudged = &mut self.not_judged;
@@ -304,9 +320,41 @@ impl NodeWatch {
         self.interfaces.iter().flatten()
     }
 
+    /// Something was told just now: its agent watches, or analyses the packets of a capture.
+    pub fn is_told(&self, now: UnixMillis) -> bool {
+        self.heard.is_some_and(|(_, last)| now.saturating_sub(last) < JUST_NOW)
+    }
+
+    /// Of which time not all was seen.
+    pub fn unseen(&self, now: UnixMillis) -> Unseen {
+        self.unseen.at(now)
+    }
+
     /// It is to watch.
     pub fn is_wanted(&self) -> bool {
         self.wanted.is_some()
+    }
+
+    /// It is to watch that, as people want it now, or nothing any more.
+    pub(in crate::session) fn wish(&mut self, spec: Option<WatchSpec>) {
+        if spec.is_none() {
+            self.unseen.rests();
+        }
+        self.changed = spec.is_some();
+        self.wanted = spec;
+    }
+
+    /// Its agent watches that, and somebody has wanted it.
+    pub(in crate::session) fn watches(&mut self, spec: WatchSpec) {
+        (self.wanted, self.changed) = (Some(spec), false);
+    }
+
+    /// Its tunnel is up; what was asked over another one may not have arrived.
+    pub(in crate::session) fn comes_up(&mut self, now: UnixMillis) {
+        (self.said, self.up_since, self.sent) = (false, now, None);
+        if self.asked == Asked::Start {
+            self.asked = Asked::Nothing;
+        }
     }
 
     /// The agent was replaced or has ended, and nothing of what it watched goes on.
@@ -359,7 +407,11 @@ mod tests {
 
     fn second(pairs: Vec<WatchedPair>) -> Symptoms {
         let eth0 = WatchedInterface { name: "eth0".into(), role: Role::Node, ..WatchedInterface::default() };
-        Symptoms { millis: 1000, interfaces: vec![eth0], pairs, ..Symptoms::default() }
+        let mut sums = Sums::default();
+        for pair in &pairs {
+            sums += Sums::of(pair);
+        }
+        Symptoms { millis: 1000, interfaces: vec![eth0], sums, pairs, ..Symptoms::default() }
     }
 
     fn only(node: &NodeWatch) -> &PairState {

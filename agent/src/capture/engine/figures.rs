@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use nodewatch_protocol::{Dropped, InterfaceDrops, InterfaceState, Statistics, Window};
 
-use super::{super::moment::Moment, CaptureEvent, Engine};
+use super::{CaptureEvent, Engine};
+use crate::moment::Moment;
 
 impl<N: Fn(CaptureEvent)> Engine<N> {
     pub(super) fn statistics(&mut self, now: Moment) -> Statistics {

@@ -9,7 +9,6 @@ use nodewatch_protocol::InterfaceState;
 use super::{
     super::{
         channel::Channel,
-        moment::Moment,
         open::Opened,
         source::{PacketSocket, RETIRE_MILLIS},
         start,
@@ -18,6 +17,7 @@ use super::{
     },
     CaptureEvent, Engine, Feed,
 };
+use crate::moment::Moment;
 
 impl<N: Fn(CaptureEvent)> Engine<N> {
     /// A socket has an error: mostly, its interface is down or gone.

@@ -1,17 +1,23 @@
-//! What the packets of a capture show, while somebody watches: from the same sockets, and never in their way.
+//! What the packets of a capture show, while somebody is told: from the same sockets, and never in their way.
 //!
 //! Owns which interfaces that is about. What is behind is captured and not analysed, and counted as such.
 
 use std::{collections::BTreeMap, sync::mpsc::Receiver};
 
-use nodewatch_analysis::decode::{Headers, Link};
+use nodewatch_analysis::{
+    Echoes,
+    decode::{Headers, Link},
+};
 use nodewatch_protocol::{Role, WatchedInterface};
 
 use super::{
-    super::{moment::Moment, own::OwnTraffic, packet::RawPacket},
+    super::{own::OwnTraffic, packet::RawPacket},
     CaptureEvent, Engine,
 };
-use crate::symptoms::{Analyst, Face};
+use crate::{
+    moment::Moment,
+    symptoms::{Analyst, Face},
+};
 
 /// What is to be analysed from now on.
 #[derive(Debug, Clone)]
@@ -28,6 +34,8 @@ pub(super) struct Shown {
     number: u64,
     roles: BTreeMap<String, Role>,
     analyst: Option<Box<Analyst>>,
+    /// What the node's interfaces have shown.
+    echoes: Echoes,
     /// A channel of the capture each.
     seconds: Vec<Second>,
 }
@@ -51,8 +59,15 @@ pub(super) struct Channel<'a> {
 }
 
 impl Shown {
-    pub(super) fn new(asked: Receiver<Ask>) -> Self {
-        Self { asked, number: 0, roles: BTreeMap::new(), analyst: None, seconds: Vec::new() }
+    pub(super) fn new(asked: Receiver<Ask>, echoes: Echoes) -> Self {
+        Self { asked, number: 0, roles: BTreeMap::new(), analyst: None, echoes, seconds: Vec::new() }
+    }
+
+    /// Packets are about to be read.
+    pub(super) fn look(&mut self) {
+        if let Some(analyst) = &mut self.analyst {
+            analyst.look(Moment::now());
+        }
     }
 
     /// That channel, where its packets are analysed. `passes_over` says that they are not, as too many wait.
@@ -74,8 +89,8 @@ impl Channel<'_> {
     /// A packet as it was captured.
     #[inline]
     pub(super) fn packet(&mut self, link: Link, packet: &RawPacket<'_>, headers: &Headers, own: &OwnTraffic) {
-        // A capture may be told to keep these.
-        if headers.tuple.as_ref().is_some_and(|tuple| own.has(tuple)) {
+        // A capture may be told to keep these, or to leave out more.
+        if headers.tuple.as_ref().is_some_and(|tuple| own.is_ours(tuple)) {
             return;
         }
         self.second.packets += 1;
@@ -100,9 +115,10 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
             if same {
                 continue;
             }
-            let now = Moment::now().unix_nanos as i64;
+            let now = Moment::now();
             self.shown.seconds.clear();
-            self.shown.analyst = (!roles.is_empty()).then(|| Box::new(Analyst::new(true, now)));
+            let echoes = || self.shown.echoes.clone();
+            self.shown.analyst = (!roles.is_empty()).then(|| Box::new(Analyst::new(true, now, echoes())));
             self.shown.roles = roles;
             for (index, channel) in self.channels.iter().enumerate() {
                 let dropped = channel.kernel_drops;
@@ -132,7 +148,7 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
             (second.packets, second.skipped, second.dropped) = (0, 0, channel.kernel_drops);
             faces.push(Face { number: index as u16, open, watched });
         }
-        let symptoms = analyst.tell(now.unix_nanos as i64, faces);
+        let symptoms = analyst.tell(now, faces);
         (self.notify)(CaptureEvent::Symptoms(Box::new(symptoms)));
     }
 }

@@ -1,4 +1,6 @@
-//! One moment on every clock that a capture needs.
+//! One moment on every clock that packets need.
+//!
+//! Owns that all of them are read at once. Must not know what the moment is for.
 
 use std::time::Instant;
 

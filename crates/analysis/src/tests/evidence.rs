@@ -1,0 +1,225 @@
+//! What is judged only by what was seen before, in its own time, and once on its node.
+
+use super::*;
+
+#[test]
+fn an_answer_is_missed_only_where_one_of_its_kind_was_seen() {
+    const OTHER: [u8; 4] = [10, 0, 0, 3];
+    let ports = |from: u16| (from, 80);
+    let tcp_there = tcp((CLIENT, OTHER), ports(7000), ACK, (1, 1), 9, 1);
+    let tcp_back = tcp((OTHER, CLIENT), (80, 7000), ACK, (1, 2), 9, 1);
+    let begins = tcp((OTHER, CLIENT), ports(7001), SYN, (1, 0), 9, 0);
+    let named = udp((SERVER, CLIENT), (53, 1), &dns(9, 0x8180, "before"));
+    let to_all = udp((CLIENT, [224, 0, 0, 251]), (5353, 5353), &dns(9, 0x8180, "mine"));
+    let ping = ip(1, OTHER, CLIENT, &[0; 16]);
+    let frame = |packet: &[u8]| [&[0; 12][..], &[8, 0], packet].concat();
+    let found = arp(2, OTHER, CLIENT);
+    // What is seen before, and of which kind missing answers are judged then.
+    let cases: [(&[Vec<u8>], &[Service]); 6] = [
+        (&[frame(&ping), frame(&begins), frame(&to_all)], &[]),
+        (&[frame(&tcp_there)], &[]),
+        (&[frame(&tcp_back)], &[]),
+        (&[frame(&tcp_there), frame(&tcp_back)], &[Service::Tcp]),
+        (&[frame(&named)], &[Service::Dns]),
+        (&[found], &[Service::Neighbour]),
+    ];
+    for (before, wanted) in cases {
+        let mut listening = Listening::just_begun();
+        let see = |listening: &mut Listening, nanos: i64, bytes: &[u8]| {
+            let wire_length = bytes.len() as u32;
+            listening.analysis.packet(&Seen { interface: 3, link: Link::Ethernet, nanos, wire_length, bytes });
+        };
+        for packet in before {
+            see(&mut listening, -5 * SECOND, packet);
+        }
+        see(&mut listening, 0, &frame(&there(SYN, (100, 0), 0)));
+        see(&mut listening, 0, &frame(&question(1, "a")));
+        (0..3).for_each(|second| see(&mut listening, second * SECOND, &arp(1, CLIENT, SERVER)));
+        see(&mut listening, 15 * SECOND, &frame(&udp(([10, 9, 9, 9], [10, 9, 9, 8]), (9, 9), b"")));
+        let (told, totals) = listening.end();
+        let failed = |service| told.iter().any(|(pair, counts)| pair.service == service && counts.failures() > 0);
+        let judged: Vec<Service> =
+            [Service::Tcp, Service::Dns, Service::Neighbour].into_iter().filter(|&service| failed(service)).collect();
+        assert_eq!(judged, wanted, "{totals:?}");
+        assert_eq!(totals.unjudged.one_way, 3 - wanted.len() as u64);
+    }
+}
+
+#[test]
+fn an_interface_with_the_number_of_another_one_has_heard_nothing() {
+    let mut listening = Listening::new();
+    listening.analysis.is_gone(3);
+    listening.later(0);
+    listening.see(5 * SECOND, &there(SYN, (100, 0), 0));
+    listening.later(20 * SECOND);
+    let (counts, totals) = listening.counts(Service::Tcp);
+    assert_eq!((counts.failures(), totals.unjudged.one_way), (0, 1));
+}
+
+#[test]
+fn an_attempt_whose_ends_go_on_was_answered_on_another_way() {
+    let ways: [Vec<u8>; 3] = [there(ACK, (101, 501), 0), there(ACK, (121, 501), 20), back(ACK, (501, 101), 30)];
+    for packet in ways {
+        let mut listening = Listening::new();
+        listening.see(0, &there(SYN, (100, 0), 0));
+        listening.see(5 * MILLI, &packet);
+        listening.later(30 * SECOND);
+        let (counts, totals) = listening.counts(Service::Tcp);
+        assert_eq!((counts.attempts, counts.answered, counts.failures()), (1, 1, 0));
+        assert!(counts.answers.is_none() && totals.unjudged.total() == 0, "how long it took was not seen");
+    }
+    // What was there before the attempt goes on from nothing of it.
+    for packet in [there(ACK, (77, 501), 0), back(ACK, (501, 77), 0), there(RST, (77, 0), 0)] {
+        let mut listening = Listening::new();
+        listening.see(0, &there(SYN, (100, 0), 0));
+        listening.see(5 * MILLI, &packet);
+        listening.later(30 * SECOND);
+        let (counts, _) = listening.counts(Service::Tcp);
+        assert_eq!((counts.answered, counts.both(Symptom::Unanswered)), (0, 1));
+    }
+}
+
+#[test]
+fn who_ends_what_it_has_begun_itself_has_no_failure() {
+    let abort = there(RST, (101, 0), 0);
+    for answered in [true, false] {
+        let mut listening = Listening::new();
+        listening.see(0, &there(SYN, (100, 0), 0));
+        if answered {
+            listening.see(MILLI, &back(SYN | ACK, (500, 101), 0));
+        }
+        listening.see(2 * MILLI, &abort);
+        listening.later(30 * SECOND);
+        let (counts, totals) = listening.counts(Service::Tcp);
+        assert_eq!((counts.failures(), counts.answered, totals.of(Symptom::ResetFlag)), (0, 1, 1), "{answered}");
+    }
+    // Once it goes on it is a connection, whoever ends it.
+    let mut listening = Listening::new();
+    handshake(&mut listening);
+    listening.see(3 * MILLI, &abort);
+    let (counts, _) = listening.counts(Service::Tcp);
+    assert_eq!(counts.of(Symptom::Reset, Way::There), 1);
+    // The other end may not end it before that.
+    let mut listening = Listening::new();
+    listening.see(0, &there(SYN, (100, 0), 0));
+    listening.see(MILLI, &back(SYN | ACK, (500, 101), 0));
+    listening.see(2 * MILLI, &back(RST, (501, 0), 0));
+    let (counts, _) = listening.counts(Service::Tcp);
+    assert_eq!(counts.of(Symptom::Reset, Way::Back), 1);
+}
+
+#[test]
+fn a_clock_that_was_set_back_fails_nothing_and_silences_nothing() {
+    let hour = 3600 * SECOND;
+    let mut listening = Listening::new();
+    listening.see(hour, &there(SYN, (100, 0), 0));
+    listening.see(hour + MILLI, &question(1, "a"));
+    let later = tcp((CLIENT, SERVER), (40_001, 80), SYN, (900, 0), 5000, 0);
+    // An hour back: what was asked before is not known to have waited for so long.
+    listening.see(SECOND, &tcp((CLIENT, SERVER), (40_002, 80), ACK, (1, 1), 9, 0));
+    listening.see(SECOND, &tcp((SERVER, CLIENT), (80, 40_002), ACK, (1, 1), 9, 0));
+    assert_eq!(listening.analysis.totals().unjudged.undecided, 2);
+    listening.see(5 * SECOND, &later);
+    listening.later(20 * SECOND);
+    let mut failed = Vec::new();
+    listening.analysis.tell(20 * SECOND, |pair, counts| failed.push((pair.service, counts.failures())));
+    failed.retain(|(_, count)| *count > 0);
+    assert_eq!(failed, [(Service::Tcp, 1)], "and what is asked after it is told in its time");
+}
+
+#[test]
+fn what_several_interfaces_of_a_node_show_counts_once_in_sums_also_behind_other_addresses() {
+    let mut listening = Listening::new();
+    let other = Analysis::new(Limits::default()).beside(listening.analysis.echoes.0.clone(), 1);
+    let analyses = [&mut listening.analysis, &mut { other }];
+    let mut sums = nodewatch_protocol::Sums::default();
+    // A pod asks for a service; on the node's interface that is one of its pods; the third one is captured.
+    for (interface, analysis, server, port) in
+        [(3, 0, SERVER, 80), (4, 0, [10, 0, 7, 7], 8080), (0, 1, [10, 0, 7, 7], 8080)]
+    {
+        let analysis = &mut *analyses[analysis];
+        analysis.listens(interface, -5 * SECOND);
+        for kind in [Kind::Tcp, Kind::Dns] {
+            analysis.judging.hears(interface, kind, mapped(CLIENT));
+        }
+        let mut see = |nanos: i64, bytes: &[u8]| {
+            let wire_length = bytes.len() as u32;
+            let nanos = nanos + i64::from(interface) * 100_000;
+            analysis.packet(&Seen { interface, link: Link::Raw, nanos, wire_length, bytes });
+        };
+        let there = |from: u16, flags, numbers, length| tcp((CLIENT, server), (from, port), flags, numbers, 9, length);
+        let back = |to: u16, flags, numbers| tcp((server, CLIENT), (port, to), flags, numbers, 9, 0);
+        see(0, &there(40_000, SYN, (100, 0), 0));
+        see(MILLI, &back(40_000, RST | ACK, (0, 101)));
+        see(2 * MILLI, &there(40_001, SYN, (7_000, 0), 0));
+        see(3 * MILLI, &there(40_002, SYN, (9_000, 0), 0));
+        see(1003 * MILLI, &there(40_002, SYN, (9_000, 0), 0));
+        see(1004 * MILLI, &back(40_002, SYN | ACK, (500, 9_001)));
+        see(1005 * MILLI, &there(40_002, ACK, (9_001, 501), 10));
+        see(1300 * MILLI, &there(40_002, ACK, (9_001, 501), 10));
+        see(1400 * MILLI, &udp((CLIENT, server), (5000, 53), &dns(4, 0x0100, "a")));
+        see(30 * SECOND, &udp(([10, 9, 9, 9], [10, 9, 9, 8]), (9, 9), b""));
+    }
+    let mut failed = 0;
+    for analysis in analyses {
+        analysis.tell(30 * SECOND, |pair, counts| {
+            failed += counts.failures();
+            sums += counts.sums(pair.service);
+        });
+    }
+    assert_eq!(failed, 9, "each interface's pairs have their own");
+    assert_eq!((sums.failed, sums.dns_unanswered, sums.delayed), (3, 1, 1));
+    assert_eq!((sums.attempts, sums.answered, sums.lookups), (4, 1, 1));
+    assert_eq!((sums.retransmitted, sums.segments), (2, 8));
+}
+
+#[test]
+fn an_interface_that_has_the_number_of_another_one_begins_anew() {
+    let mut listening = Listening::new();
+    listening.analysis.is_gone(3);
+    listening.see(0, &there(SYN, (100, 0), 0));
+    listening.see(MILLI, &back(RST | ACK, (0, 101), 0));
+    let (counts, totals) = listening.counts(Service::Tcp);
+    assert_eq!((counts.failures(), totals.unjudged.at_the_beginning), (0, 1));
+}
+
+#[test]
+fn what_comes_too_early_or_one_way_or_with_losses_is_not_judged() {
+    let refused = |listening: &mut Listening| {
+        listening.see(0, &there(SYN, (100, 0), 0));
+        listening.see(MILLI, &back(RST | ACK, (0, 101), 0));
+    };
+    let mut early = Listening::just_begun();
+    refused(&mut early);
+    let (counts, totals) = early.counts(Service::Tcp);
+    assert_eq!((counts.failures(), totals.unjudged.at_the_beginning), (0, 1));
+
+    let mut lossy = Listening::new();
+    refused(&mut lossy);
+    lossy.analysis.lost(3, 500 * MILLI);
+    let mut told = Vec::new();
+    lossy.analysis.tell(SECOND, |_, counts| told.push(counts.failures()));
+    assert_eq!(told.iter().sum::<u64>(), 0);
+    assert_eq!(lossy.analysis.totals().unjudged.lost_packets, 1);
+    lossy.see(20 * SECOND, &there(SYN, (100_000, 0), 0));
+    lossy.see(20 * SECOND + MILLI, &back(RST | ACK, (0, 100_001), 0));
+    let (counts, _) = lossy.counts(Service::Tcp);
+    assert_eq!(counts.failures(), 1, "the loss is over");
+
+    let mut one_way = Listening::just_begun();
+    one_way.later(-5 * SECOND);
+    one_way.see(0, &there(SYN, (100, 0), 0));
+    one_way.later(15 * SECOND);
+    let (counts, totals) = one_way.counts(Service::Tcp);
+    assert_eq!((counts.failures(), totals.unjudged.one_way), (0, 1));
+}
+
+/// ARP, as it is on Ethernet.
+fn arp(operation: u8, sender: [u8; 4], target: [u8; 4]) -> Vec<u8> {
+    let mut bytes = vec![0; 12];
+    bytes.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, operation, 2, 2, 2, 2, 2, 2]);
+    bytes.extend(sender);
+    bytes.extend([0; 6]);
+    bytes.extend(target);
+    bytes
+}
