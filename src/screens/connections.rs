@@ -382,7 +382,7 @@ impl Looked {
     fn add(&mut self, state: &NodeState, now: UnixMillis) {
         let watch = &state.seen.watch;
         self.watched += usize::from(state.is_watching());
-        self.captured += usize::from(!state.is_watching() && state.seen.watch.is_told(now));
+        self.captured += usize::from(!state.is_watching() && state.is_analysing(now));
         self.pending += usize::from(state.is_to_watch());
         let Some((first, _)) = watch.heard() else { return };
         self.told += 1;

@@ -25,6 +25,11 @@ impl NodeState {
         watch.state.is_on() && goes_on && watch.asked != Asked::Stop
     }
 
+    /// Its agent watches, or tells what the packets of a capture show.
+    pub fn is_analysing(&self, now: UnixMillis) -> bool {
+        self.is_watching() || (self.agent.has_tunnel() && self.seen.watch.is_told(now))
+    }
+
     /// It is to watch and does not yet.
     pub fn is_to_watch(&self) -> bool {
         self.seen.watch.is_wanted() && !self.is_watching() && self.agent.runs()

@@ -351,8 +351,7 @@ fn watched(state: &NodeState, theme: &Theme) -> Span<'static> {
 fn seen(app: &App, state: &NodeState, column: Column, theme: &Theme) -> (String, Style) {
     let watch = &state.seen.watch;
     let recent = watch.recent(app.session.now);
-    let goes_on = state.is_watching() || watch.is_told(app.session.now);
-    let number = |amount: u32, bad: Style| match (amount, goes_on) {
+    let number = |amount: u32, bad: Style| match (amount, state.is_analysing(app.session.now)) {
         (0, true) => ("0".to_owned(), theme.dim),
         (0, false) => (String::new(), theme.dim),
         (some, _) => (count(some.into()), bad),

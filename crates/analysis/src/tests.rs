@@ -87,6 +87,16 @@ fn answer(id: u16, flags: u16, name: &str) -> Vec<u8> {
     udp((SERVER, CLIENT), (53, 5000), &dns(id, 0x8180 | flags, name))
 }
 
+/// ARP, as it is on Ethernet.
+fn arp(operation: u8, sender: [u8; 4], target: [u8; 4]) -> Vec<u8> {
+    let mut bytes = vec![0; 12];
+    bytes.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, operation, 2, 2, 2, 2, 2, 2]);
+    bytes.extend(sender);
+    bytes.extend([0; 6]);
+    bytes.extend(target);
+    bytes
+}
+
 /// Listens since five seconds ago, and has seen answers of each kind to the client.
 struct Listening {
     analysis: Analysis,

@@ -213,13 +213,3 @@ fn what_comes_too_early_or_one_way_or_with_losses_is_not_judged() {
     let (counts, totals) = one_way.counts(Service::Tcp);
     assert_eq!((counts.failures(), totals.unjudged.one_way), (0, 1));
 }
-
-/// ARP, as it is on Ethernet.
-fn arp(operation: u8, sender: [u8; 4], target: [u8; 4]) -> Vec<u8> {
-    let mut bytes = vec![0; 12];
-    bytes.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, operation, 2, 2, 2, 2, 2, 2]);
-    bytes.extend(sender);
-    bytes.extend([0; 6]);
-    bytes.extend(target);
-    bytes
-}
