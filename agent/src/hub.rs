@@ -246,7 +246,7 @@ impl Hub {
         if self.closed_by.is_none() {
             self.closed_by = Some(Instant::now() + GRACE);
             self.end_capture();
-            self.end_watching();
+            self.rest_watching();
         }
     }
 

@@ -99,7 +99,7 @@ pub(super) fn attach(cluster: Cluster) -> BoxStream<'static, (NodeName, DeployPr
             gone.retain(|known| *known != node);
             lock(&cluster.state.jobs).insert(job.object.name.clone(), node.clone());
             let progress = if job.over {
-                DeployProgress::Ended(format!("its Job {}", job.state))
+                DeployProgress::Ended(format!("its Job is over: {}", job.state))
             } else {
                 DeployProgress::Step("taking it up again".to_owned())
             };

@@ -268,6 +268,11 @@ fn tables(session: &Session, failing: &[(&NodeName, &PairKey, &PairState)], wide
     let heads =
         ["NODE", "PAIRS", "ATTEMPTS", "FAILED", "DELAYED", "RETR%", "DNS UNANSWERED", "LOST", "NOT SEEN", "SIZE"];
     output::print_table(&heads, &rows);
+    let open: u64 = session.nodes.values().map(|state| state.seen.watch.all.open()).sum();
+    if open > 0 {
+        let what = counted(open as usize, "attempt");
+        output::print(&format!("# {what} had no answer yet and are not judged: one is waited for 10 s\n"));
+    }
     if failing.is_empty() {
         output::print("# nothing failed\n");
         return;

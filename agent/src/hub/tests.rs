@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, path::Path, process::Command};
 
 use nodewatch_protocol::{
-    CaptureSpec, Freeze, FromAgent, Grant, Recorder, ReportPlan, Request, Sink, StopReason, Terms, WatchSpec, decode,
+    CaptureSpec, Freeze, FromAgent, Grant, Recorder, ReportPlan, Request, Sink, StopReason, Terms, WatchSpec,
+    WatchState, decode,
 };
 use tokio::time::timeout;
 
@@ -261,6 +262,15 @@ async fn a_capture_that_is_to_go_on_and_fails_too_late_has_ended() {
     hub.capture_started(Started { outcome, by, late: true });
     assert!(matches!(hub.state, CaptureState::Stopped { since: 7, .. }), "{:?}", hub.state);
     assert!(hub.ring.interrupted().is_none(), "its record is closed");
+}
+
+#[tokio::test]
+async fn an_agent_that_ends_takes_back_no_wish_to_watch() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut hub = armed(folder.path());
+    hub.seen.watch.state = WatchState::On { since: 1, spec: WatchSpec::default() };
+    hub.begin_to_end();
+    assert!(hub.seen.watch.state.is_on(), "that it is off would say that somebody has ended it");
 }
 
 #[tokio::test]

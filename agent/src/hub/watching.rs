@@ -163,6 +163,12 @@ impl Hub {
         self.watch_is(WatchState::Off);
     }
 
+    /// The agent ends, which takes back nothing that anybody wants: one in its place is asked for the same.
+    pub(super) fn rest_watching(&mut self) {
+        self.seen.watch.asked += 1;
+        self.seen.watch.running = None;
+    }
+
     fn watch_is(&mut self, state: WatchState) {
         if self.seen.watch.state != state {
             self.seen.watch.sums = nodewatch_report::Watched::default();

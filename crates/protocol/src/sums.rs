@@ -34,6 +34,11 @@ pub struct Sums {
 }
 
 impl Sums {
+    /// Attempts, at least so many, of which neither an answer nor a failure was seen.
+    pub fn open(&self) -> u64 {
+        self.attempts.saturating_sub(self.answered.saturating_add(self.failed))
+    }
+
     /// Those of one pair, as one interface has seen it.
     pub fn of(pair: &WatchedPair) -> Self {
         let count = |so: fn(Symptom) -> bool| {
