@@ -229,7 +229,7 @@ impl Session {
         let gaps = aimed.gaps.iter().filter(|gap| !before.gaps.contains(gap));
         said.extend(gaps.map(|gap| (None, gap.clone())));
         for missing in aimed.missing.iter().filter(|one| !before.missing.iter().any(|old| old.target == one.target)) {
-            let back = "the capture goes on when there is one again";
+            let back = "what is asked of it goes on when there is one again";
             said.push((None, format!("{} is not there any more; {back}", missing.target)));
         }
         let now = self.now;

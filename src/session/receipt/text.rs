@@ -315,12 +315,25 @@ impl Receipt {
 /// What is missing from a file, on a line: the file and the manifest beside it have it word by word.
 fn brief(why: &str) -> String {
     let why = missing_of(why);
-    // Without the moments, which are the file's to tell.
-    let parts: Vec<&str> = why.split("; ").map(|part| part.split(" from 20").next().unwrap_or(part)).collect();
+    let parts: Vec<String> = why.split("; ").map(timeless).collect();
     match parts.len().checked_sub(REASONS) {
         Some(more @ 1..) => format!("{}; and {more} more", parts[..REASONS].join("; ")),
         _ => parts.join("; "),
     }
+}
+
+/// How long something was in place of its moments, which are the file's to tell.
+fn timeless(part: &str) -> String {
+    let Some((head, moments)) = part.split_once(" from 20") else { return part.to_owned() };
+    let span = || {
+        let (from, rest) = moments.split_once(" to ")?;
+        let (to, tail) = rest.split_at(rest.find([',', ' ']).unwrap_or(rest.len()));
+        let moment = |text: &str| text.parse::<jiff::Timestamp>().ok();
+        let lasted = moment(to)?.duration_since(moment(&format!("20{from}"))?);
+        let lasted = text::lasting(lasted.as_millis().try_into().ok()?);
+        Some(if head.contains(" for ") { format!("{head}{tail}") } else { format!("{head} for {lasted}{tail}") })
+    };
+    span().unwrap_or_else(|| head.to_owned())
 }
 
 /// The folder that all of these names are in, with its `/`.
@@ -360,5 +373,23 @@ mod tests {
         assert_eq!(common(["s3://b/p/7f/a/1", "s3://b/p/7f/a/2"].into_iter()), "s3://b/p/7f/a/");
         assert_eq!(common(["/tmp/x/1", "/var/1"].into_iter()), "/");
         assert_eq!(common(["1", "2"].into_iter()), "");
+    }
+
+    #[test]
+    fn a_gap_says_how_long_it_was_and_why() {
+        let span = "from 2026-11-26T19:27:40.123Z to 2026-11-26T19:28:05.623Z";
+        for (told, brief) in [
+            (
+                format!("gap: nothing was captured {span}, while the agent restarted"),
+                "gap: nothing was captured for 25s, while the agent restarted",
+            ),
+            (
+                format!("nothing was captured from eth0 {span} (it went away)"),
+                "nothing was captured from eth0 for 25s (it went away)",
+            ),
+            ("nothing was captured from 2026-99 to hostile".to_owned(), "nothing was captured"),
+        ] {
+            assert_eq!(timeless(&told), brief);
+        }
     }
 }
