@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use nodewatch_protocol::{SamplePacket, Service, Spread, Symptom, Symptoms, WatchSpec, WatchedPair};
+use nodewatch_protocol::{NotJudged, SamplePacket, Service, Spread, Symptom, Symptoms, WatchSpec, WatchedPair};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
@@ -268,10 +268,22 @@ fn tables(session: &Session, failing: &[(&NodeName, &PairKey, &PairState)], wide
     let heads =
         ["NODE", "PAIRS", "ATTEMPTS", "FAILED", "DELAYED", "RETR%", "DNS UNANSWERED", "LOST", "NOT SEEN", "SIZE"];
     output::print_table(&heads, &rows);
+    let unjudged = session.nodes.values().map(|state| &state.seen.watch.not_judged);
+    let all = |of: fn(&NotJudged) -> u64| unjudged.clone().map(of).fold(0, u64::saturating_add);
+    for (count, why) in [
+        (all(|it| it.one_direction), "as no answer of the kind was ever seen there"),
+        (all(|it| it.first_seconds), "as watching had just begun"),
+        (all(|it| it.dropped), "as packets were dropped around then"),
+        (all(|it| it.undecided), "as watching ended first"),
+    ] {
+        if count > 0 {
+            output::print(&format!("# {count} not judged, {why}\n"));
+        }
+    }
     let open: u64 = session.nodes.values().map(|state| state.seen.watch.all.open()).sum();
     if open > 0 {
         let what = counted(open as usize, "attempt");
-        output::print(&format!("# {what} had no answer yet and are not judged: one is waited for 10 s\n"));
+        output::print(&format!("# {what} without an answer so far; one that is judged fails after 10 s\n"));
     }
     if failing.is_empty() {
         output::print("# nothing failed\n");
