@@ -6,7 +6,7 @@ mod results;
 mod silent;
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output},
 };
 
@@ -242,19 +242,25 @@ fn a_config_that_cannot_be_understood_stops_everything() {
 }
 
 /// A session of a cluster that no longer answers is reported and kept, and forgotten only on purpose.
-#[test]
-fn a_session_whose_cluster_is_gone_is_kept_until_it_is_forgotten() {
-    let state = tempfile::tempdir().expect("a folder");
-    let file = kubeconfig("https://127.0.0.1:1");
-    let identity = serde_json::json!({"kubeconfig": [file.path()], "context": "here",
-        "server": "https://127.0.0.1:1", "ca_sha256": null, "kube_system_uid": "u"});
+/// A journal of a session that was left on the cluster of that kubeconfig's only context; the folder that it is in.
+fn leave_session(state: &Path, kubeconfig: &Path, server: &str) -> PathBuf {
+    let identity = serde_json::json!({"kubeconfig": [kubeconfig], "context": "here", "server": server,
+        "ca_sha256": null, "kube_system_uid": "u"});
     let began = serde_json::json!({"at": 1, "began": {"session": "7f3a91c2", "owner": "me@here", "began": 1, "ends": 2,
         "cluster": identity, "namespace": "nodewatch-7f3a91c2", "own_namespace": true}});
     let made = serde_json::json!({"at": 1, "made": {"kind": "Namespace", "namespace": null,
         "name": "nodewatch-7f3a91c2", "uid": "x", "purpose": "the session"}});
-    let folder = state.path().join("nodewatch-tui/sessions");
+    let folder = state.join("nodewatch-tui/sessions");
     std::fs::create_dir_all(&folder).expect("a folder");
     std::fs::write(folder.join("7f3a91c2.json"), format!("{began}\n{made}\n")).expect("written");
+    folder
+}
+
+#[test]
+fn a_session_whose_cluster_is_gone_is_kept_until_it_is_forgotten() {
+    let state = tempfile::tempdir().expect("a folder");
+    let file = kubeconfig("https://127.0.0.1:1");
+    let folder = leave_session(state.path(), file.path(), "https://127.0.0.1:1");
     let run = |arguments: &[&str]| {
         let output = Command::new(PROGRAM)
             .args(arguments)

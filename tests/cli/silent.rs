@@ -24,15 +24,7 @@ fn a_cleanup_ends_within_its_timeout_and_names_what_it_could_not_see() {
     let state = tempfile::tempdir().expect("a folder");
     let server = format!("http://127.0.0.1:{}", silent());
     let file = kubeconfig(&server);
-    let identity = serde_json::json!({"kubeconfig": [file.path()], "context": "here", "server": server,
-        "ca_sha256": null, "kube_system_uid": "u"});
-    let began = serde_json::json!({"at": 1, "began": {"session": "7f3a91c2", "owner": "me@here", "began": 1, "ends": 2,
-        "cluster": identity, "namespace": "nodewatch-7f3a91c2", "own_namespace": true}});
-    let made = serde_json::json!({"at": 1, "made": {"kind": "Namespace", "namespace": null,
-        "name": "nodewatch-7f3a91c2", "uid": "x", "purpose": "the session"}});
-    let folder = state.path().join("nodewatch-tui/sessions");
-    std::fs::create_dir_all(&folder).expect("a folder");
-    std::fs::write(folder.join("7f3a91c2.json"), format!("{began}\n{made}\n")).expect("written");
+    leave_session(state.path(), file.path(), &server);
     for which in ["--all", "7f3a91c2"] {
         let begin = Instant::now();
         let output = Command::new(PROGRAM)
