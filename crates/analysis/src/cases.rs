@@ -131,18 +131,19 @@ impl Analysis {
         case.other = other.map(|(bits, _)| address(bits));
     }
 
-    /// An attempt was not answered, or by an error that somebody else has sent.
-    pub(crate) fn show_failed(&mut self, place: Place, what: Finding, (at, teller): (i64, Option<u128>)) {
+    /// An attempt was not answered, or by an error that somebody else has sent, and its code.
+    pub(crate) fn show_failed(&mut self, place: Place, what: Finding, at: i64, told: Option<(u128, u8)>) {
         let Some((key, connection)) = self.connections.get_mut(place) else { return };
         let client = connection.client();
         let shown = Shown { what, side: client, at, hops: None };
         let case = connection.case(&key.pair(client), key.port(client), &shown);
-        self.cases.put(Case { other: teller.map(address), ..case });
+        let (other, amount) = (told.map(|told| address(told.0)), told.map_or(0, |told| told.1.into()));
+        self.cases.put(Case { other, amount, ..case });
     }
 
     /// What a question, or an address that is asked for, has shown.
     pub(crate) fn show_question(&mut self, pair: &PairKey, what: Finding, asked: &Asked) {
-        let Asked { port, id, began, at, teller } = *asked;
+        let Asked { port, id, began, at, told } = *asked;
         self.cases.put(Case {
             what,
             source: address(pair.source),
@@ -159,9 +160,9 @@ impl Analysis {
             usual_hops: None,
             by_server: false,
             silence_millis: 0,
-            amount: 0,
+            amount: told.map_or(0, |told| told.1.into()),
             others_pass: false,
-            other: teller.map(address),
+            other: told.map(|told| address(told.0)),
         });
     }
 }
@@ -177,6 +178,6 @@ pub(crate) struct Asked {
     pub(crate) began: i64,
     /// When it was shown.
     pub(crate) at: i64,
-    /// Who has sent an error.
-    pub(crate) teller: Option<u128>,
+    /// Who has sent an error, and its code.
+    pub(crate) told: Option<(u128, u8)>,
 }

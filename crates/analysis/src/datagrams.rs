@@ -85,7 +85,7 @@ impl Analysis {
             if may && matches!(symptom, Symptom::DnsFailed | Symptom::DnsLate) {
                 let began = seen.nanos.saturating_sub(heard.answer.unwrap_or(0) as i64);
                 let id = Some((message.id.into(), message.name as u32));
-                let asked = Asked { port: key.ports.0, id, began, at: seen.nanos, teller: None };
+                let asked = Asked { port: key.ports.0, id, began, at: seen.nanos, told: None };
                 self.show_question(&key.pair(), Finding::Symptom(symptom), &asked);
             }
         }
@@ -151,31 +151,38 @@ impl Analysis {
             let what = (symptom as u8, quoted.tuple.source_port, quoted.sequence, quoted.number, icmp.code);
             let may = self.judge(seen, headers, (place, Way::Back), (symptom, what));
             if may {
-                self.show_error(seen, &about, &quoted, (symptom, teller));
+                self.show_error(seen, &about, &quoted, (symptom, (teller, icmp.code)));
             }
         }
         if unreachable && quoted.tuple.transport == Transport::Udp && quoted.tuple.source_port == DNS {
             let mut key = question_key(&quoted.tuple, seen, &about, true);
             key.id = quoted.number.unwrap_or_default();
             let id = Some((key.id.into(), 0));
-            let asked = Asked { port: key.ports.0, id, began: seen.nanos, at: seen.nanos, teller: Some(teller) };
+            let asked =
+                Asked { port: key.ports.0, id, began: seen.nanos, at: seen.nanos, told: Some((teller, icmp.code)) };
             self.show_question(&key.pair(), Finding::AnswerTooLate, &asked);
         }
     }
 
     /// An error is about that connection, or question.
-    fn show_error(&mut self, seen: &Seen<'_>, about: &Headers, quoted: &Quoted, (symptom, teller): (Symptom, u128)) {
+    fn show_error(
+        &mut self,
+        seen: &Seen<'_>,
+        about: &Headers,
+        quoted: &Quoted,
+        (symptom, told): (Symptom, (u128, u8)),
+    ) {
         let what = Finding::Symptom(symptom);
         let (key, _) = Key::of(&quoted.tuple, seen.interface, about.tunnel);
         let known = self.connections.find(&key).filter(|_| quoted.tuple.transport == Transport::Tcp);
         if let Some(place) = known {
-            return self.show_failed(place, what, (seen.nanos, Some(teller)));
+            return self.show_failed(place, what, seen.nanos, Some(told));
         }
         let service = if quoted.tuple.destination_port == DNS { Service::Dns } else { Service::Udp };
         let (pair, _) = pair_of(&quoted.tuple, service, seen, about);
         let id = quoted.number.map(|number| (number.into(), 0));
         let port = quoted.tuple.source_port;
-        self.show_question(&pair, what, &Asked { port, id, began: seen.nanos, at: seen.nanos, teller: Some(teller) });
+        self.show_question(&pair, what, &Asked { port, id, began: seen.nanos, at: seen.nanos, told: Some(told) });
     }
 
     /// Where the connection of a quoted packet is counted, and whether it was an attempt that has failed by that.
@@ -214,7 +221,7 @@ impl Analysis {
             let what = (Symptom::NeighbourUnanswered as u8, neighbour.asker, neighbour.address);
             let may = self.judge(seen, headers, (place, Way::There), (Symptom::NeighbourUnanswered, what));
             if may {
-                let asked = Asked { port: 0, id: None, began: seen.nanos, at: seen.nanos, teller: None };
+                let asked = Asked { port: 0, id: None, began: seen.nanos, at: seen.nanos, told: None };
                 self.show_question(&pair, Finding::Symptom(Symptom::NeighbourUnanswered), &asked);
             }
         }

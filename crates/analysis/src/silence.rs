@@ -138,7 +138,7 @@ impl Analysis {
             let is_echo = self.is_echo((Symptom::Unanswered as u8, begun), (pair.interface, pair.tunnel), asked);
             let counted = self.pairs.place(known, || pair);
             self.pairs.note_silence(counted, (Symptom::Unanswered, is_echo), asked);
-            self.show_failed(place, Finding::Symptom(Symptom::Unanswered), (last, None));
+            self.show_failed(place, Finding::Symptom(Symptom::Unanswered), last, None);
         }
     }
 
@@ -151,7 +151,7 @@ impl Analysis {
             let place = self.pairs.place(silence.pair, || key.pair());
             self.pairs.note_silence(place, (Symptom::DnsUnanswered, is_echo), silence.asked);
             let id = Some((key.id.into(), silence.name as u32));
-            let asked = Asked { port: key.ports.0, id, began: silence.asked, at: last, teller: None };
+            let asked = Asked { port: key.ports.0, id, began: silence.asked, at: last, told: None };
             self.show_question(&key.pair(), Finding::Symptom(Symptom::DnsUnanswered), &asked);
         }
     }

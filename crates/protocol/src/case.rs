@@ -123,7 +123,7 @@ pub struct Case {
     /// Before that it was silent, in milliseconds.
     #[serde(default, skip_serializing_if = "is_long_zero")]
     pub silence_millis: u64,
-    /// Bytes of the segment that does not arrive, or milliseconds of a window that stayed closed.
+    /// Bytes of the segment that does not arrive, milliseconds of a window that stayed closed, or the code of an ICMP error.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub amount: u32,
     /// Smaller or later bytes of the same connection have arrived.
