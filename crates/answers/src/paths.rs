@@ -147,6 +147,12 @@ impl Trouble {
         matches!(self.what, Finding::Symptom(Symptom::Unanswered | Symptom::Delayed))
     }
 
+    /// The most bytes, or milliseconds, that one of them shows.
+    pub(crate) fn amount(&self) -> u32 {
+        let shown = self.seen.iter().filter(|it| it.case.what == self.what);
+        shown.map(|it| it.case.amount).max().unwrap_or(0)
+    }
+
     /// The moment in milliseconds.
     pub(crate) fn millis(&self) -> u64 {
         u64::try_from(self.began / 1_000_000).unwrap_or(0)
@@ -164,26 +170,30 @@ impl Trouble {
 /// What of a connection stays the same everywhere.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Identity {
-    Begun(Service, (u32, u32)),
+    /// The sender's clock is another one in each beginning that is repeated.
+    Begun(Service, u32, u32),
     Ends(Service, IpAddr, IpAddr, (u16, u16)),
 }
 
 fn identity(case: &Case) -> Identity {
     match case.id {
-        Some(id) => Identity::Begun(case.service, id),
+        Some((sequence, _)) if case.service == Service::Tcp => Identity::Begun(case.service, sequence, 0),
+        Some((number, name)) => Identity::Begun(case.service, number, name),
         None => Identity::Ends(case.service, case.source, case.destination, case.ports),
     }
 }
 
 /// What belongs together is seen within this time, in nanoseconds.
-const TOGETHER: i64 = 5_000_000_000;
+const TOGETHER: u64 = 5_000_000_000;
+/// Beginnings of one attempt have clocks that differ by less: two minutes, of clocks that count milliseconds.
+const CLOCKS: u32 = 120_000;
 /// Ways that are known.
 const MOST_WAYS: usize = 8192;
 /// Agents tell of the same moment within this time, in milliseconds.
 const SETTLED: u64 = 3_000;
 
 /// The places that connections take, learned from those that were answered.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Ways {
     by_ends: FxHashMap<(TapId, IpAddr, IpAddr, u16), Vec<TapId>>,
     by_target: FxHashMap<(TapId, IpAddr, u16), Vec<TapId>>,
@@ -196,7 +206,8 @@ impl Ways {
         if self.by_ends.len() + self.by_target.len() + self.by_backend.len() > MOST_WAYS {
             *self = Self::default();
         }
-        let taps: Vec<TapId> = way.iter().map(|sighting| sighting.tap).collect();
+        let mut taps: Vec<TapId> = way.iter().map(|sighting| sighting.tap).collect();
+        taps.dedup();
         let (case, port) = (&first.case, first.case.ports.1);
         let longer = |known: &mut Vec<TapId>| {
             if known.len() <= taps.len() {
@@ -228,9 +239,7 @@ pub(crate) fn join(
     let mut groups: FxHashMap<Identity, Vec<Vec<&Sighting>>> = FxHashMap::default();
     for sighting in cases {
         let of_identity = groups.entry(identity(&sighting.case)).or_default();
-        let near = |group: &&mut Vec<&Sighting>| {
-            group.first().is_some_and(|one| one.case.began.abs_diff(sighting.case.began) <= TOGETHER as u64)
-        };
+        let near = |group: &&mut Vec<&Sighting>| group.first().is_some_and(|one| are_one(&one.case, &sighting.case));
         match of_identity.iter_mut().find(near) {
             Some(group) => group.push(sighting),
             None => of_identity.push(vec![sighting]),
@@ -241,13 +250,24 @@ pub(crate) fn join(
     for group in &mut groups {
         in_order(group);
     }
-    for group in groups.iter().filter(|group| group.iter().any(|it| it.case.what == Finding::Answered)) {
+    // One that was lost in places shows no way.
+    for group in groups.iter().filter(|group| group.iter().all(|it| it.case.what == Finding::Answered)) {
         ways.learn(group);
     }
     let troubles = groups.into_iter().filter(|group| group.iter().any(|it| it.case.what != Finding::Answered));
     let mut troubles: Vec<Trouble> = troubles.map(|group| trouble(group, taps, ways, (now, over))).collect();
     troubles.sort_by_key(|trouble| (trouble.began, trouble.first().source, trouble.first().ports));
     troubles
+}
+
+/// What has the same numbers is the same where it was begun at about the same time, by the ends' clocks too.
+fn are_one(one: &Case, other: &Case) -> bool {
+    let near = one.began.abs_diff(other.began) <= TOGETHER;
+    let clocks = match (one.id, other.id) {
+        (Some((_, here)), Some((_, there))) if one.service == Service::Tcp => here.abs_diff(there) <= CLOCKS,
+        _ => true,
+    };
+    near && clocks
 }
 
 /// Packets have fewer hops left the further they have come; where that does not tell, earlier is nearer.

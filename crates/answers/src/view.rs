@@ -9,6 +9,7 @@ use std::{
 };
 
 use nodewatch_protocol::{Service, Sums};
+use rustc_hash::FxHashMap;
 
 use crate::{
     Answer, Certainty, Code, Journal, Place, Proof, Runner, Source, Step,
@@ -25,11 +26,10 @@ const SHARE: f64 = 0.005;
 /// A counter and what it does are told within this time of each other, in milliseconds.
 const TOGETHER: u64 = 2_500;
 
-/// Two ends at one place.
+/// Who is asked, as one place sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Ends {
     pub(crate) tap: TapId,
-    pub(crate) source: IpAddr,
     pub(crate) destination: IpAddr,
     pub(crate) port: u16,
     pub(crate) dns: bool,
@@ -41,7 +41,7 @@ pub(crate) struct View<'a> {
     pub(crate) window: (u64, u64),
     pub(crate) taps: &'a [Tap],
     pub(crate) troubles: &'a [Trouble],
-    pub(crate) pairs: &'a BTreeMap<Ends, Sums>,
+    pub(crate) pairs: &'a FxHashMap<Ends, Sums>,
     /// What links take, where errors have said so: by who is asked.
     pub(crate) mtu: &'a BTreeMap<IpAddr, u32>,
     pub(crate) signals: &'a Signals,
@@ -194,13 +194,15 @@ impl<'a> View<'a> {
         if let Some(other) = first.other {
             what = format!("{what}, by {other}");
         }
+        let mut seen: Vec<TapId> = trouble.seen.iter().map(|it| it.tap).collect();
+        seen.dedup();
         Proof {
             at: trouble.began,
             source: (first.source, first.ports.0),
             destination: (first.destination, first.ports.1),
             service: first.service,
             what,
-            seen: trouble.seen.iter().map(|it| text(it.tap)).collect(),
+            seen: seen.into_iter().map(text).collect(),
             missing: trouble.missing.iter().map(|tap| text(*tap)).collect(),
         }
     }
