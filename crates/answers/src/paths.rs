@@ -187,6 +187,8 @@ fn identity(case: &Case) -> Identity {
 const TOGETHER: u64 = 5_000_000_000;
 /// Beginnings of one attempt have clocks that differ by less: two minutes, of clocks that count milliseconds.
 const CLOCKS: u32 = 120_000;
+/// A beginning that is this much later than the first, in nanoseconds, is a repeated one.
+const REPEATED: u64 = 500_000_000;
 /// Ways that are known.
 const MOST_WAYS: usize = 8192;
 /// Agents tell of the same moment within this time, in milliseconds.
@@ -302,7 +304,9 @@ fn trouble(seen: Vec<Sighting>, taps: &[Tap], ways: &Ways, (now, over): (u64, bo
             tap.first <= moment && tap.last + 1_000 >= moment && !around
         })
     };
-    let missing: Vec<TapId> = way.iter().filter(|tap| !has_seen(tap) && could_see(tap)).copied().collect();
+    // Of places before one that has seen it, nothing follows.
+    let behind = way.iter().rposition(&has_seen).map_or(way, |at| &way[at..]);
+    let missing: Vec<TapId> = behind.iter().filter(|tap| !has_seen(tap) && could_see(tap)).copied().collect();
     let segment = settled.then(|| segment(&seen, what, way, &missing, taps)).flatten();
     let began = seen[0].case.began;
     Trouble { seen, what, began, missing, segment, settled }
@@ -323,13 +327,12 @@ fn segment(seen: &[Sighting], what: Finding, way: &[TapId], missing: &[TapId], t
     if !attempt {
         return None;
     }
-    // Nearest to who asks, an answer was seen; before it there was none: the answer is lost between.
-    let answered = |it: &Sighting| matches!(it.case.what, Finding::Answered | Finding::AnswerRepeated);
-    let unanswered =
-        |it: &Sighting| matches!(it.case.what, Finding::Symptom(Symptom::Unanswered | Symptom::DnsUnanswered));
-    if let Some(at) = seen.iter().position(answered)
+    // Where it was answered at its first beginning and the end that asks has not heard of it, the answer is lost between.
+    let first = seen.first()?;
+    let is_answer = |it: &Sighting| matches!(it.case.what, Finding::Answered | Finding::AnswerRepeated);
+    let at_once = |it: &Sighting| it.case.began.abs_diff(first.case.began) < REPEATED;
+    if let Some(at) = seen.iter().position(|it| is_answer(it) && at_once(it))
         && at > 0
-        && unanswered(&seen[at - 1])
     {
         let (to, from) = (tap(seen[at - 1].tap)?, tap(seen[at].tap)?);
         return Some(if to.node == from.node {
@@ -338,10 +341,15 @@ fn segment(seen: &[Sighting], what: Finding, way: &[TapId], missing: &[TapId], t
             Segment::Between { from: from.node.clone(), to: to.node.clone() }
         });
     }
-    let last = seen.last()?;
+    // What came through at a later beginning has not come through at the first.
+    let last = seen.iter().rev().find(|it| !is_answer(it))?;
     let here = tap(last.tap)?;
-    let next = way.iter().skip_while(|id| **id != last.tap).skip(1).find(|id| missing.contains(id));
-    if let Some(next) = next.and_then(|next| tap(*next)) {
+    let came_late = |id: TapId| seen.iter().any(|it| it.tap == id && is_answer(it));
+    let behind = way.iter().skip_while(|id| **id != last.tap).skip(1);
+    let next = behind.copied().find(|id| missing.contains(id) || came_late(*id));
+    let next =
+        next.or_else(|| seen.iter().skip_while(|it| it.tap != last.tap).find(|it| is_answer(it)).map(|it| it.tap));
+    if let Some(next) = next.and_then(tap) {
         return Some(if next.node == here.node {
             Segment::Node { node: here.node.clone(), back: false }
         } else {

@@ -115,6 +115,15 @@ impl<'a> View<'a> {
             && least_share(hurt.len() as u64, of.max(hurt.len() as u64)) > SHARE
     }
 
+    /// Where most of these were lost.
+    pub(crate) fn segment_of(&self, hurt: &[usize]) -> Option<&'a Segment> {
+        let mut counts: BTreeMap<String, (usize, &'a Segment)> = BTreeMap::new();
+        for segment in hurt.iter().filter_map(|&at| self.troubles[at].segment.as_ref()) {
+            counts.entry(segment.text()).or_insert((0, segment)).0 += 1;
+        }
+        counts.into_values().max_by_key(|(count, _)| *count).map(|(_, segment)| segment)
+    }
+
     /// Attempts to reach a target in this minute: the most that one place has seen of them, and how many were answered.
     pub(crate) fn attempts(&self, so: impl Fn(&Ends) -> bool) -> (u64, u64) {
         let mut by_tap: BTreeMap<TapId, (u64, u64)> = BTreeMap::new();
