@@ -206,7 +206,8 @@ pub const FAULTS: &[Fault] = &[
         only_v4: true,
         ..Fault::new("the way back is another", Code::ReturnPath, |lab, variant| {
             plain(lab, variant);
-            lab.inside("b", &["ip", "link", "add", "eth9", "type", "dummy"]);
+            lab.inside("b", &["ip", "link", "add", "eth9", "type", "veth", "peer", "name", "eth8"]);
+            lab.inside("b", &["ip", "link", "set", "eth8", "up"]);
             lab.inside("b", &["ip", "link", "set", "eth9", "up"]);
             lab.inside("b", &["ip", "route", "add", "10.1.0.2/32", "dev", "eth9"]);
             lab.inside("b", &["sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1", "net.ipv4.conf.eth0.rp_filter=1"]);
