@@ -2,7 +2,11 @@
 //!
 //! Owns the words, which are a contract: docs/reference.md is made of them, and tests hold what is printed to them.
 
+mod of_answers;
+
 use serde_json::Value;
+
+pub use of_answers::{ANSWER, LOOKED};
 
 /// The form of all records. A field that goes or means something else makes a new one; a field that comes does not.
 pub const SCHEMA: u32 = 1;
@@ -484,8 +488,8 @@ pub const RECORDS: [&Record; 24] = [
     &ONE_NODE,
     &PAIR,
     &SUMMARY,
-    &super::answers::ANSWER,
-    &super::answers::LOOKED,
+    &ANSWER,
+    &LOOKED,
     &WATCH,
     &PROBE,
     &SESSION,

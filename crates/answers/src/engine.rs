@@ -8,7 +8,7 @@ use std::{
     net::IpAddr,
 };
 
-use nodewatch_protocol::{Finding, Service, Sums, Symptom};
+use nodewatch_protocol::{Service, Sums};
 use rustc_hash::FxHashMap;
 
 use crate::{
@@ -352,9 +352,4 @@ fn settle(mut drafts: Vec<Draft>) -> Vec<Draft> {
         }
     }
     settled
-}
-
-/// Symptoms of which connections are the subject of located answers: everything that was lost.
-pub(crate) fn is_lost(what: Finding) -> bool {
-    matches!(what, Finding::Symptom(Symptom::Unanswered | Symptom::Delayed | Symptom::DnsUnanswered))
 }

@@ -142,6 +142,11 @@ impl Trouble {
         self.seen.iter().any(|sighting| sighting.case.what == what)
     }
 
+    /// An attempt or a question that was lost somewhere.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.is_lost_attempt() || self.what == Finding::Symptom(Symptom::DnsUnanswered)
+    }
+
     /// An attempt that was lost, or had to be repeated.
     pub(crate) fn is_lost_attempt(&self) -> bool {
         matches!(self.what, Finding::Symptom(Symptom::Unanswered | Symptom::Delayed))

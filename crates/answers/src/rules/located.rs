@@ -7,7 +7,7 @@ use crate::{
 
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let groups = view.grouped(|trouble| {
-        let segment = trouble.segment.clone().filter(|_| crate::engine::is_lost(trouble.what));
+        let segment = trouble.segment.clone().filter(|_| trouble.is_lost());
         segment.map(|segment| (segment.text(), trouble.backend().1))
     });
     let mut drafts = Vec::new();

@@ -18,7 +18,7 @@ const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
 
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let groups = view.grouped(|trouble| match &trouble.segment {
-        Some(Segment::Between { from, to }) if crate::engine::is_lost(trouble.what) => {
+        Some(Segment::Between { from, to }) if trouble.is_lost() => {
             Some((from.clone(), to.clone(), trouble.backend().1))
         }
         _ => None,
