@@ -9,6 +9,7 @@
 mod answer;
 mod code;
 mod engine;
+mod joined;
 mod journal;
 mod paths;
 mod rules;
