@@ -39,6 +39,8 @@ const AGAIN_AFTER: Duration = Duration::from_secs(10);
 const MOST_TOLD: usize = 10_000;
 /// Pairs in the table at the end; the rest is in the other forms.
 const ROWS: usize = 40;
+/// Agents have so long to tell what they have seen last.
+const LAST_WITHIN: Duration = Duration::from_secs(5);
 
 /// What the arguments ask for, before anything is asked of a cluster.
 pub(super) fn spec(arguments: &WatchArgs) -> Result<WatchSpec, Notice> {
@@ -87,7 +89,11 @@ pub(super) async fn watch(
             break;
         }
     }
-    told.end(run.session());
+    let untold = rest(run).await;
+    for (node, seen) in run.seen() {
+        told.second(run.session(), &node, &seen);
+    }
+    told.end(run.session(), &untold);
     let members = team.members();
     run.clean_up().await;
     let states = members.iter().filter_map(|name| run.session().nodes.get(name));
@@ -96,6 +102,28 @@ pub(super) async fn watch(
         output::say(&format!("error: {}", notice.line()));
     }
     Ok(team.outcome(members.len().saturating_sub(refused.len()), refused))
+}
+
+/// Ends watching on all nodes, each of which tells what it has seen last, and what of it was not decided. Those that have
+/// not told it by then, or cannot be reached.
+async fn rest(run: &mut Run) -> BTreeSet<NodeName> {
+    let wanted = run.session().nodes.values().filter(|state| state.seen.watch.is_wanted());
+    let wanted: BTreeSet<NodeName> = wanted.map(|state| state.node.name.clone()).collect();
+    let watches = |session: &Session, name: &NodeName| {
+        session.nodes.get(name).is_some_and(|state| state.agent.has_tunnel() && state.seen.watch.state.is_on())
+    };
+    let asked: Vec<NodeName> = wanted.iter().filter(|name| watches(run.session(), name)).cloned().collect();
+    if !asked.is_empty() {
+        run.handle(Event::StopWatching(asked.clone()));
+        let is_over = |session: &Session| !asked.iter().any(|name| watches(session, name));
+        // Whoever has not told it by then, or before another signal, is among those that are given back.
+        let _ = run.until(LAST_WITHIN, "what agents have seen last", is_over).await;
+    }
+    let has_told = |name: &NodeName| {
+        let state = run.session().nodes.get(name);
+        asked.contains(name) && state.is_some_and(|state| state.agent.has_tunnel() && !state.seen.watch.state.is_on())
+    };
+    wanted.into_iter().filter(|name| !has_told(name)).collect()
 }
 
 /// Tells nodes that have come up what to watch, and of targets' nodes what these are now.
@@ -206,8 +234,8 @@ impl Told {
         }
     }
 
-    /// What it amounts to.
-    fn end(&mut self, session: &Session) {
+    /// What it amounts to; these nodes have not told their last.
+    fn end(&mut self, session: &Session, untold: &BTreeSet<NodeName>) {
         let mut failing: Vec<(&NodeName, &PairKey, &PairState)> = Vec::new();
         for (name, state) in &session.nodes {
             let pairs = state.seen.watch.pairs().filter(|(_, pair)| pair.all.failed > 0);
@@ -227,7 +255,7 @@ impl Told {
                 if self.headed {
                     output::print("\n");
                 }
-                tables(session, &failing, format == Format::Wide);
+                tables(session, &failing, untold, format == Format::Wide);
             }
         }
     }
@@ -242,7 +270,7 @@ fn target(destination: IpAddr, port: u16, service: Service) -> String {
     }
 }
 
-fn tables(session: &Session, failing: &[(&NodeName, &PairKey, &PairState)], wide: bool) {
+fn tables(session: &Session, failing: &[(&NodeName, &PairKey, &PairState)], untold: &BTreeSet<NodeName>, wide: bool) {
     let watched = session.nodes.values().filter(|state| state.seen.watch.heard().is_some());
     let rows: Vec<Vec<String>> = watched
         .map(|state| {
@@ -280,7 +308,9 @@ fn tables(session: &Session, failing: &[(&NodeName, &PairKey, &PairState)], wide
             output::print(&format!("# {count} not judged, {why}\n"));
         }
     }
-    let open: u64 = session.nodes.values().map(|state| state.seen.watch.all.open()).sum();
+    // Of the others all was decided.
+    let open = session.nodes.iter().filter(|(name, _)| untold.contains(*name));
+    let open: u64 = open.map(|(_, state)| state.seen.watch.all.open()).sum();
     if open > 0 {
         let what = counted(open as usize, "attempt");
         output::print(&format!("# {what} without an answer so far; one that is judged fails after 10 s\n"));

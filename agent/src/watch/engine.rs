@@ -115,7 +115,29 @@ impl<N: Fn(WatchEvent)> Engine<N> {
                 thread::sleep(PAUSE);
             }
         }
+        self.finish();
         open::close(self.taps.into_iter().map(|tap| tap.socket).collect());
+    }
+
+    /// Lets no more in, takes what has come until now, and tells of it for the last time.
+    fn finish(&mut self) {
+        for tap in &self.taps {
+            // What comes all the same is told of too.
+            let _ = tap.socket.refuse_further();
+        }
+        let until = Instant::now() + EMPTY_AFTER;
+        loop {
+            self.read_drops();
+            self.drain();
+            if self.taps.iter().all(|tap| tap.socket.is_drained()) || Instant::now() >= until {
+                break;
+            }
+            thread::sleep(PAUSE);
+        }
+        let faces = self.faces();
+        let symptoms = self.analyst.end(Moment::now(), faces);
+        (self.notify)(WatchEvent::Symptoms(Box::new(symptoms)));
+        (self.notify)(WatchEvent::Ended);
     }
 
     fn wait(&mut self, at_most: Duration) {
@@ -217,19 +239,29 @@ impl<N: Fn(WatchEvent)> Engine<N> {
     }
 
     fn tick(&mut self, now: Instant) {
+        self.read_drops();
+        let faces = self.faces();
+        let symptoms = self.analyst.tell(Moment::now(), faces);
+        (self.notify)(WatchEvent::Symptoms(Box::new(symptoms)));
+        self.close(now);
+    }
+
+    fn read_drops(&mut self) {
         for tap in &mut self.taps {
             // What cannot be asked is asked again in a second.
             tap.dropped += tap.socket.drops().unwrap_or(0);
         }
+    }
+
+    /// All interfaces of which something may be told.
+    fn faces(&mut self) -> Vec<Face> {
         let mut faces: Vec<Face> = self.taps.iter_mut().map(Tap::face).collect();
         // Of those that are gone things may still be decided.
         for gone in self.gone.iter().filter(|gone| gone.at.elapsed() < KNOWN_FOR) {
             let watched = WatchedInterface { name: gone.name.clone(), role: gone.role, ..WatchedInterface::default() };
             faces.push(Face { number: gone.number, open: false, watched });
         }
-        let symptoms = self.analyst.tell(Moment::now(), faces);
-        (self.notify)(WatchEvent::Symptoms(Box::new(symptoms)));
-        self.close(now);
+        faces
     }
 
     /// Hands over the sockets of interfaces that are gone once they are empty, to be closed elsewhere.

@@ -43,9 +43,11 @@ pub enum WatchEvent {
     Trouble(String),
     /// It has ended by itself.
     Failed(String),
+    /// It was told to end, and has told all that it has seen.
+    Ended,
 }
 
-/// What is watched now. Dropping it ends that, and closes the sockets.
+/// What is watched now. Dropping it ends that and closes the sockets; the last that was seen is told after it.
 pub struct Watching {
     stop: Arc<AtomicBool>,
     wake: Arc<OwnedFd>,

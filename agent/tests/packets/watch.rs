@@ -8,7 +8,8 @@ use std::{
 };
 
 use nodewatch_protocol::{
-    FromAgent, RefusalKind, Request, Response, Role, Service, Sums, Symptom, Symptoms, Update, WatchSpec, WatchState,
+    FromAgent, RefusalKind, Request, Response, Role, Service, Sums, Symptom, Symptoms, ToAgent, Update, WatchSpec,
+    WatchState,
 };
 use nodewatch_testing::{
     agent::Agent,
@@ -337,6 +338,38 @@ fn what_passes_several_interfaces_of_a_node_counts_once_there_also_behind_anothe
             let end = told.seconds + 10;
             told.until(&mut agent, "what is captured", |told| told.seconds >= end);
         }
+    }
+}
+
+#[test]
+fn what_waits_for_an_answer_at_the_end_is_judged_or_counted_and_told_before_it_is_off() {
+    let [old, young] = [4444, 4445].map(|port| place(THERE, [10, 66, 0, 77], port, Service::Tcp));
+    for told_to_stop in [true, false] {
+        let Some((net, mut agent, mut told)) = watching() else { return };
+        serve(&net.here, "10.66.0.1:8080");
+        talk(&net.there, "10.66.0.1:8080", 10);
+        ip(&["-n", &net.there, "neigh", "replace", "10.66.0.77", "lladdr", "02:00:00:00:00:77", "dev", "veth0"]);
+        let _old = begin(&net.there, "10.66.0.77:4444");
+        told.until(&mut agent, "its packets", |told| told.packets.contains_key(&(old.clone(), false)));
+        told.seconds(&mut agent, 4);
+        let _young = begin(&net.there, "10.66.0.77:4445");
+        told.until(&mut agent, "its packets", |told| told.packets.contains_key(&(young.clone(), false)));
+        assert_eq!((told.of(&old, Symptom::Unanswered), told.last.not_judged.undecided), (0, 0));
+        if told_to_stop {
+            agent.say(&ToAgent::Request { id: 0, request: Request::Watch(None) });
+        } else {
+            assert!(run("kill", &["-TERM", &agent.child.id().to_string()]).status.success());
+        }
+        agent.until("its last word", |message| match message {
+            FromAgent::Update(Update::Symptoms(symptoms)) => {
+                told.take(*symptoms);
+                (!told_to_stop && told.last.not_judged.undecided > 0).then_some(())
+            }
+            FromAgent::Update(Update::Watch(WatchState::Off)) => Some(()),
+            _ => None,
+        });
+        assert_eq!((told.of(&old, Symptom::Unanswered), told.last.not_judged.undecided), (1, 1), "{:?}", told.last);
+        assert_eq!((told.of(&young, Symptom::Unanswered), told.sums.failed), (0, 1));
     }
 }
 

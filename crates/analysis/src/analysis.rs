@@ -242,10 +242,21 @@ impl Analysis {
         self.judging.unjudged.lost_packets += forgotten;
     }
 
-    /// Nothing comes any more: what can be decided is decided, and how far each connection has come is told.
-    pub fn end(&mut self, mut give: impl FnMut(&PairKey, Counts)) {
+    /// Nobody listens any more: what can be decided is decided, and what is younger is counted as undecided. Gives out
+    /// what was counted as [`Self::tell`] does.
+    pub fn conclude(&mut self, now: i64, give: impl FnMut(&PairKey, Counts)) {
+        self.decide_all();
+        self.tell(now, give);
+    }
+
+    fn decide_all(&mut self) {
         self.silences(i64::MAX, true);
         self.take_up(i64::MAX);
+    }
+
+    /// Nothing comes any more: what can be decided is decided, and how far each connection has come is told.
+    pub fn end(&mut self, mut give: impl FnMut(&PairKey, Counts)) {
+        self.decide_all();
         for (key, connection) in self.connections.take_all() {
             if let Some(kind) = self.part(&connection, i64::MAX) {
                 // Its pair had to make room for others.

@@ -211,6 +211,10 @@ impl NodeWatch {
     pub(super) fn apply(&mut self, told: Symptoms, now: UnixMillis) {
         self.heard = Some((self.heard.map_or(now, |(first, _)| first), now));
         self.unseen.hear(&told, now);
+        if self.wanted.is_none() {
+            // This is what was seen until nobody wanted it any more.
+            self.unseen.rests();
+        }
         let names: Vec<Box<str>> = told
             .interfaces
             .iter()

@@ -8,7 +8,7 @@ use nodewatch_analysis::{
     Echoes,
     decode::{Headers, Link},
 };
-use nodewatch_protocol::{Role, WatchedInterface};
+use nodewatch_protocol::{Role, Symptoms, WatchedInterface};
 
 use super::{
     super::{own::OwnTraffic, packet::RawPacket},
@@ -116,6 +116,7 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
                 continue;
             }
             let now = Moment::now();
+            self.show(now, Analyst::end);
             self.shown.seconds.clear();
             let echoes = || self.shown.echoes.clone();
             self.shown.analyst = (!roles.is_empty()).then(|| Box::new(Analyst::new(true, now, echoes())));
@@ -131,8 +132,8 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
         }
     }
 
-    /// Tells what the second that ends now has shown.
-    pub(super) fn show(&mut self, now: Moment) {
+    /// Tells what the second that ends now has shown, by that way of the analysis.
+    pub(super) fn show(&mut self, now: Moment, tell: fn(&mut Analyst, Moment, Vec<Face>) -> Symptoms) {
         let Shown { analyst: Some(analyst), seconds, .. } = &mut self.shown else { return };
         let mut faces = Vec::new();
         for (index, (second, channel)) in seconds.iter_mut().zip(&self.channels).enumerate() {
@@ -148,7 +149,7 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
             (second.packets, second.skipped, second.dropped) = (0, 0, channel.kernel_drops);
             faces.push(Face { number: index as u16, open, watched });
         }
-        let symptoms = analyst.tell(now, faces);
+        let symptoms = tell(analyst, now, faces);
         (self.notify)(CaptureEvent::Symptoms(Box::new(symptoms)));
     }
 }
