@@ -228,7 +228,7 @@ impl Hub {
         let (Slot::Running(_), CaptureState::Running { interfaces, spec, .. }) = (&self.capture, &self.state) else {
             return BTreeSet::new();
         };
-        if !shows_all(spec) || watched.filter.as_deref().is_some_and(|filter| !filter.trim().is_empty()) {
+        if !shows_all(spec) || watched.is_filtered() {
             return BTreeSet::new();
         }
         let named = |name: &&String| watched.interfaces.is_empty() || watched.interfaces.contains(name);

@@ -53,6 +53,7 @@ pub struct Analyst {
     /// When it was told last.
     since: i64,
     captured: bool,
+    filtered: bool,
 }
 
 impl Analyst {
@@ -61,7 +62,13 @@ impl Analyst {
         let seed = RandomState::new().hash_one(0) as usize;
         let analysis = Analysis::new(Limits { seed, ..LIMITS }).beside(echoes, u16::from(captured));
         let timeline = Timeline::new(now);
-        Self { analysis, before: Totals::default(), timeline, since: timeline.now(), captured }
+        Self { analysis, before: Totals::default(), timeline, since: timeline.now(), captured, filtered: false }
+    }
+
+    /// Only some packets of interfaces come: what is missing may not have passed the filter.
+    #[must_use]
+    pub fn filtered(self) -> Self {
+        Self { filtered: true, ..self }
     }
 
     /// Packets are about to be read, and this is when.
@@ -81,6 +88,9 @@ impl Analyst {
     pub fn listens(&mut self, number: u16, now: Moment) {
         self.timeline.look(now);
         self.analysis.listens(number, self.timeline.now());
+        if !self.filtered {
+            self.analysis.is_whole(number);
+        }
     }
 
     /// An interface is gone for long.

@@ -15,10 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nodewatch_analysis::{
-    Echoes,
-    decode::{self, Link},
-};
+use nodewatch_analysis::decode::{self, Link};
 use nodewatch_protocol::{Role, WatchedInterface};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -86,13 +83,12 @@ pub struct Engine<N> {
 impl<N: Fn(WatchEvent)> Engine<N> {
     /// One that reads nothing yet.
     pub fn new(
-        (own, echoes): (OwnTraffic, Echoes),
+        (own, analyst): (OwnTraffic, Analyst),
         (orders, news): (Sender<Order>, Receiver<Vec<News>>),
         wake: Arc<OwnedFd>,
         stop: Arc<AtomicBool>,
         notify: N,
     ) -> Self {
-        let analyst = Analyst::new(false, Moment::now(), echoes);
         let (taps, gone) = (Vec::new(), VecDeque::new());
         Self { analyst, taps, gone, next_number: 0, own, orders, news, wake, stop, notify }
     }

@@ -29,7 +29,10 @@ use crate::{
         interfaces::{self, Traits},
         own::OwnTraffic,
     },
-    panics, unix_millis,
+    moment::Moment,
+    panics,
+    symptoms::Analyst,
+    unix_millis,
 };
 use engine::Engine;
 use look::{Look, Order};
@@ -82,8 +85,10 @@ impl Watching {
         };
         let say = failed(notify.clone(), "looking after its interfaces");
         look.spawn(queue, news, Arc::clone(&wake), say).map_err(StartError::Threads)?;
+        let analyst = Analyst::new(false, Moment::now(), echoes);
+        let analyst = if spec.is_filtered() { analyst.filtered() } else { analyst };
         let mut engine =
-            Engine::new((own, echoes), (orders.clone(), told), Arc::clone(&wake), Arc::clone(&stop), notify.clone());
+            Engine::new((own, analyst), (orders.clone(), told), Arc::clone(&wake), Arc::clone(&stop), notify.clone());
         engine.hear(begun);
         let say = failed(notify, "its analysis");
         thread::Builder::new()

@@ -25,6 +25,13 @@ pub struct WatchSpec {
     pub filter: Option<String>,
 }
 
+impl WatchSpec {
+    /// Not every packet is watched.
+    pub fn is_filtered(&self) -> bool {
+        self.filter.as_deref().is_some_and(|filter| !filter.trim().is_empty())
+    }
+}
+
 /// What an interface is on its node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
