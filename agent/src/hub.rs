@@ -131,7 +131,7 @@ impl Hub {
             // Who waits for it may have gone away meanwhile.
             let _ = over.send(true);
         });
-        Ok(HubHandle { commands, end: Arc::new(end), over: is_over })
+        Ok(HubHandle { commands, end: Arc::new(end), over: is_over, tunnels: Arc::new(watch::Sender::new(0)) })
     }
 
     fn new(

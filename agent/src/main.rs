@@ -6,7 +6,7 @@ use std::{
     io::{self, Read, Write},
     net::IpAddr,
     path::{Path, PathBuf},
-    pin::pin,
+    pin::{Pin, pin},
     process::ExitCode,
     time::Duration,
 };
@@ -302,6 +302,8 @@ const NO_SIGNALS: &str = "cannot listen for signals";
 
 /// To end in, where a pod's grace period of 30 s runs.
 const AT_ONCE: Duration = Duration::from_secs(22);
+/// What was told last has so long to be written.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
 /// To end in, where nobody waits.
 const IN_PEACE: Duration = Duration::from_secs(600);
 
@@ -407,11 +409,22 @@ async fn serve(
             }
         }
     }
+    if served.is_none() {
+        served = last_words(tunnels, &hub).await;
+    }
     if rests && !told && (lapsed || due) {
         // Started again it would only end again: whoever has made the pod removes it.
         signals.next().await;
     }
     Ok(served.unwrap_or(Ok(()))?)
+}
+
+/// Lets tunnels write what they were told last; how they ended, if they have.
+async fn last_words<T>(tunnels: Pin<&mut impl Future<Output = T>>, hub: &HubHandle) -> Option<T> {
+    tokio::select! {
+        outcome = tunnels => Some(outcome),
+        () = hub.written(WRITTEN_WITHIN) => None,
+    }
 }
 
 /// Does what it was ordered to before any laptop is there, and says what of it is refused.

@@ -233,13 +233,13 @@ mod tests {
         /// A second in which nothing is lost.
         fn passes(&mut self) {
             self.clock.advance(Duration::from_secs(1));
-            let told = self.analyst.tell(Moment::by(&self.clock), vec![self.face()]);
+            let told = self.analyst.tell(Moment::by(&self.clock), vec![Self::face()]);
             self.millis.push(told.millis);
             let counts = told.pairs.iter().flat_map(|pair| &pair.symptoms);
             self.told.extend(counts.filter(|it| it.0.is_failure()).map(|it| (it.0, u64::from(it.1 + it.2))));
         }
 
-        fn face(&self) -> Face {
+        fn face() -> Face {
             Face { number: 3, open: true, ..Face::default() }
         }
 
@@ -278,7 +278,7 @@ mod tests {
         second.passes();
         assert_eq!(second.told, [], "they have waited for five seconds and for one");
         second.clock.advance(Duration::from_millis(300));
-        let told = second.analyst.end(Moment::by(&second.clock), vec![second.face()]);
+        let told = second.analyst.end(Moment::by(&second.clock), vec![Second::face()]);
         let failed: Vec<_> = told.pairs.iter().flat_map(|pair| &pair.symptoms).filter(|it| it.0.is_failure()).collect();
         assert!(matches!(failed[..], [SymptomCount(Symptom::Unanswered, 1, 0)]), "{failed:?}");
         assert_eq!((told.sums.failed, told.not_judged.undecided, told.millis), (1, 2, 300));
