@@ -267,6 +267,32 @@ async fn nodes_are_watched_for_as_long_as_was_asked_and_a_new_agent_is_asked_aga
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_watch_with_a_hole_in_it_or_at_its_end_is_done_in_part() {
+    let watch = ["watch", "--all", "--duration", "10m"];
+    let last = Duration::from_secs(595);
+    for (fate, exit) in [
+        (Fate::Up(Duration::ZERO), ExitCode::Done),
+        (Fate::Replaced(3 * MINUTE), ExitCode::Partly),
+        // Too late to be waited for.
+        (Fate::Deleted(last), ExitCode::Partly),
+    ] {
+        let out = tempfile::tempdir().expect("a folder");
+        let site = Arc::new(Script::new(&[("n1", Fate::Up(Duration::ZERO)), ("n2", fate)], 5 * MINUTE));
+        assert_eq!(run(&site, HOUR, out.path(), &watch).await.0, exit, "{fate:?}");
+    }
+    // The API server answers for that node no more, and its tunnel is dead.
+    let out = tempfile::tempdir().expect("a folder");
+    let site = Arc::new(Script::new(&[("n1", Fate::Up(Duration::ZERO)), ("n2", Fate::Up(Duration::ZERO))], 5 * MINUTE));
+    let hangs = Arc::clone(&site);
+    tokio::spawn(async move {
+        tokio::time::sleep(9 * MINUTE + Duration::from_secs(20)).await;
+        hangs.hang("n2");
+        hangs.sleep();
+    });
+    assert_eq!(run(&site, HOUR, out.path(), &watch).await.0, ExitCode::Partly);
+}
+
+#[tokio::test(start_paused = true)]
 async fn pods_are_watched_wherever_they_are() {
     let out = tempfile::tempdir().expect("a folder");
     let up = Fate::Up(Duration::ZERO);

@@ -6,12 +6,13 @@ use std::{
     process::{Child, Command, Output},
     sync::mpsc,
     thread,
+    time::Instant,
 };
 
 use nodewatch_testing::{
     here,
     namespaces::{Net, in_namespace, ip},
-    program::{SOON, ended_soon, kill, said, start},
+    program::{SOON, ended_soon, kill, printed, run, said, start},
 };
 use serde_json::Value;
 
@@ -56,8 +57,9 @@ impl Watch {
     /// The next record that is so.
     #[track_caller]
     fn until(&mut self, what: &str, so: impl Fn(&Value) -> bool) -> Value {
+        let end = Instant::now() + SOON;
         loop {
-            let record = self.results.recv_timeout(SOON);
+            let record = self.results.recv_timeout(end.saturating_duration_since(Instant::now()));
             let record = record.unwrap_or_else(|_| panic!("{what} did not come: {:?}", self.records.last()));
             self.records.push(record.clone());
             if so(&record) {
@@ -84,6 +86,7 @@ impl Watch {
     }
 
     /// Told to end, it ends; everything that it has printed is in `records`.
+    #[track_caller]
     fn ended(&mut self) -> Output {
         kill(&self.child, "TERM");
         let child = std::mem::replace(&mut self.child, Command::new("true").spawn().expect("a process"));
@@ -119,4 +122,32 @@ fn what_waits_for_an_answer_at_the_end_is_judged_or_counted_in_the_last_record()
     assert_eq!((&last["not_judged"]["undecided"], &last["sums"]["failed"]), (&1.into(), &1.into()), "{last}");
     let failed: u64 = watch.records.iter().filter_map(|record| record["sums"]["failed"].as_u64()).sum();
     assert_eq!(failed, 1);
+}
+
+#[test]
+fn an_agent_that_goes_is_named_with_the_time_that_it_was_away_and_the_watch_is_done_in_part() {
+    let Some(mut watch) = Watch::begun() else { return };
+    let agents = run("pgrep", &["-P", &watch.child.id().to_string(), "nodewatch-agent"]);
+    let agent = printed(&agents);
+    assert!(run("kill", &["-KILL", agent.trim()]).status.success(), "{agent}");
+    let gap = watch.until("the time without it", |record| record["kind"] == "gap");
+    assert!(gap["node"].is_string() && gap["until"].as_u64() >= gap["from"].as_u64(), "{gap}");
+    watch.seconds(2);
+    let output = watch.ended();
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+}
+
+#[test]
+fn an_interface_that_is_deleted_is_named_on_standard_error_and_gone_in_the_record() {
+    let Some(mut watch) = Watch::begun() else { return };
+    ip(&["-n", &watch.net.here, "link", "del", "veth1"]);
+    let gone = |record: &Value| {
+        let all = record["interfaces"].as_array().into_iter().flatten();
+        all.filter(|one| one["gone"] == true).map(|one| one["name"].clone()).collect::<Vec<_>>()
+    };
+    watch.until("what is gone", |record| gone(record) == ["veth1"]);
+    let record = watch.until("its time", |record| record["unseen_millis"]["gone"].as_u64() >= Some(2_000));
+    assert_eq!(record["unseen_millis"]["untold"], 0, "{record}");
+    let told = said(&watch.ended());
+    assert!(told.contains("interface veth1 is gone"), "{told}");
 }

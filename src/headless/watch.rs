@@ -13,7 +13,9 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::{
-    ExitCode, merge, output, records, resolved_filter,
+    ExitCode,
+    gaps::{Gap, Gaps},
+    merge, output, records, resolved_filter,
     run::{Run, Stop},
     select::Choice,
     team::Team,
@@ -72,11 +74,18 @@ pub(super) async fn watch(
     let end = arguments.duration.map(|length| Instant::now() + length);
     let mut told = Told::new(format);
     let mut given = BTreeMap::new();
+    let mut gaps = Gaps::default();
     loop {
         begin(run, &mut team, &spec, &mut given);
+        team.take_back(run.session());
         team.look(run.session(), |state| state.refusal.is_some());
         for (node, seen) in run.seen() {
             told.second(run.session(), &node, &seen);
+        }
+        for state in team.members().iter().filter_map(|name| run.session().nodes.get(name)) {
+            if let Some(gap) = gaps.look(state, run.session(), team.last_word(&state.node.name)) {
+                told.gap(&gap);
+            }
         }
         if team.is_through(run.session(), |state| state.refusal.is_some()) {
             break;
@@ -93,6 +102,9 @@ pub(super) async fn watch(
     for (node, seen) in run.seen() {
         told.second(run.session(), &node, &seen);
     }
+    for gap in left(run.session(), &team, &mut gaps, &untold) {
+        told.gap(&gap);
+    }
     told.end(run.session(), &untold);
     let members = team.members();
     run.clean_up().await;
@@ -101,7 +113,10 @@ pub(super) async fn watch(
     for notice in &refused {
         output::say(&format!("error: {}", notice.line()));
     }
-    Ok(team.outcome(members.len().saturating_sub(refused.len()), refused))
+    Ok(match team.outcome(members.len().saturating_sub(refused.len()), refused) {
+        ExitCode::Done if gaps.count > 0 => ExitCode::Partly,
+        exit => exit,
+    })
 }
 
 /// Ends watching on all nodes, each of which tells what it has seen last, and what of it was not decided. Those that have
@@ -124,6 +139,15 @@ async fn rest(run: &mut Run) -> BTreeSet<NodeName> {
         asked.contains(name) && state.is_some_and(|state| state.agent.has_tunnel() && !state.seen.watch.state.is_on())
     };
     wanted.into_iter().filter(|name| !has_told(name)).collect()
+}
+
+/// Times that are missing at the end, of nodes that are away and of those that have not told their last.
+fn left(session: &Session, team: &Team, gaps: &mut Gaps, untold: &BTreeSet<NodeName>) -> Vec<Gap> {
+    let aimed = session.aim.as_ref().and_then(|aim| aim.now.as_ref());
+    let mut left = gaps.at_end(session, team, |name| aimed.is_none_or(|aimed| aimed.nodes.contains_key(name)));
+    let reached = untold.iter().filter_map(|name| session.nodes.get(name)).filter(|state| state.agent.has_tunnel());
+    left.extend(reached.map(|state| gaps.untold(state, session)));
+    left
 }
 
 /// Tells nodes that have come up what to watch, and of targets' nodes what these are now.
@@ -193,6 +217,16 @@ impl Told {
             }
             Format::Name => {}
             Format::Table | Format::Wide => self.lines(session, node, seen),
+        }
+    }
+
+    /// A time in which nobody looked at a node.
+    fn gap(&mut self, gap: &Gap) {
+        match self.format {
+            Format::Json | Format::Yaml if output::is_behind() => self.left_out += 1,
+            Format::Json | Format::Yaml => output::print_values(&records::GAP, [gap.value()].into_iter(), self.format),
+            Format::Name => {}
+            Format::Table | Format::Wide => output::print(&format!("{}\n", gap.line())),
         }
     }
 
@@ -357,7 +391,7 @@ fn millis(micros: u64) -> f64 {
 fn value(node: &NodeName, seen: &Symptoms, unseen: &Unseen) -> Value {
     let interface = |it: &nodewatch_protocol::WatchedInterface| {
         json!({"name": it.name, "role": it.role.word(), "packets": it.packets, "dropped": it.dropped,
-            "skipped": it.skipped})
+            "skipped": it.skipped, "gone": it.gone})
     };
     let mut samples: HashMap<usize, Vec<&SamplePacket>> = HashMap::new();
     for sample in &seen.samples {
@@ -386,7 +420,9 @@ fn value(node: &NodeName, seen: &Symptoms, unseen: &Unseen) -> Value {
             "first_seconds": unjudged.first_seconds, "one_direction": unjudged.one_direction,
             "dropped": unjudged.dropped, "undecided": unjudged.undecided,
         },
-        "unseen_millis": {"dropped": unseen.dropped, "behind": unseen.behind, "untold": unseen.untold},
+        "unseen_millis": {
+            "dropped": unseen.dropped, "behind": unseen.behind, "gone": unseen.gone, "untold": unseen.untold,
+        },
     })
 }
 

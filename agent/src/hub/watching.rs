@@ -163,6 +163,7 @@ impl Hub {
         match event {
             WatchEvent::Symptoms(symptoms) => self.tell_symptoms(symptoms),
             WatchEvent::Trouble(message) => self.trouble(message),
+            WatchEvent::Note(message) => self.subscribers.publish(&Update::Note { message }),
             WatchEvent::Failed(message) if ends => {
                 self.trouble(format!("what was watched last is not told: {message}"));
                 self.watch_ended(number);

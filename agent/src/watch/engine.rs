@@ -16,7 +16,7 @@ use std::{
 };
 
 use nodewatch_analysis::decode::{self, Link};
-use nodewatch_protocol::{Role, WatchedInterface};
+use nodewatch_protocol::{Role, Symptoms, WatchedInterface};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
@@ -71,6 +71,8 @@ pub struct Engine<N> {
     analyst: Analyst,
     taps: Vec<Tap>,
     gone: VecDeque<Gone>,
+    /// Those that are to be watched, and cannot be: they are not there, or down.
+    away: Vec<(String, Role)>,
     next_number: u16,
     own: OwnTraffic,
     orders: Sender<Order>,
@@ -89,8 +91,8 @@ impl<N: Fn(WatchEvent)> Engine<N> {
         stop: Arc<AtomicBool>,
         notify: N,
     ) -> Self {
-        let (taps, gone) = (Vec::new(), VecDeque::new());
-        Self { analyst, taps, gone, next_number: 0, own, orders, news, wake, stop, notify }
+        let (taps, gone, away) = (Vec::new(), VecDeque::new(), Vec::new());
+        Self { analyst, taps, gone, away, next_number: 0, own, orders, news, wake, stop, notify }
     }
 
     /// Reads until it is told to stop.
@@ -132,8 +134,19 @@ impl<N: Fn(WatchEvent)> Engine<N> {
         }
         let faces = self.faces();
         let symptoms = self.analyst.end(Moment::now(), faces);
-        (self.notify)(WatchEvent::Symptoms(Box::new(symptoms)));
+        self.tell(symptoms);
         (self.notify)(WatchEvent::Ended);
+    }
+
+    fn tell(&self, mut symptoms: Symptoms) {
+        let away = |(name, role): &(String, Role)| WatchedInterface {
+            name: name.clone(),
+            role: *role,
+            gone: true,
+            ..WatchedInterface::default()
+        };
+        symptoms.interfaces.extend(self.away.iter().map(away));
+        (self.notify)(WatchEvent::Symptoms(Box::new(symptoms)));
     }
 
     fn wait(&mut self, at_most: Duration) {
@@ -208,7 +221,9 @@ impl<N: Fn(WatchEvent)> Engine<N> {
                         let _ = tap.socket.refuse_further();
                     }
                 }
+                News::Away(away) => self.away = away,
                 News::Trouble(message) => (self.notify)(WatchEvent::Trouble(message)),
+                News::Note(message) => (self.notify)(WatchEvent::Note(message)),
             }
         }
     }
@@ -238,7 +253,7 @@ impl<N: Fn(WatchEvent)> Engine<N> {
         self.read_drops();
         let faces = self.faces();
         let symptoms = self.analyst.tell(Moment::now(), faces);
-        (self.notify)(WatchEvent::Symptoms(Box::new(symptoms)));
+        self.tell(symptoms);
         self.close(now);
     }
 
@@ -285,6 +300,7 @@ impl Tap {
             packets: std::mem::take(&mut self.packets),
             dropped: std::mem::take(&mut self.dropped),
             skipped: std::mem::take(&mut self.skipped),
+            gone: false,
         };
         Face { number: self.number, open: self.until.is_none(), watched }
     }

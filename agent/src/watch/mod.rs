@@ -2,6 +2,7 @@
 //!
 //! Owns its threads: one reads the packets, one looks after the interfaces. Must not know tunnels or requests.
 
+mod away;
 mod choose;
 mod engine;
 mod look;
@@ -44,6 +45,8 @@ pub enum WatchEvent {
     Symptoms(Box<Symptoms>),
     /// An interface is in trouble; others are watched.
     Trouble(String),
+    /// Something that is worth knowing; nothing is missing.
+    Note(String),
     /// It has ended by itself.
     Failed(String),
     /// It was told to end, and has told all that it has seen.

@@ -253,6 +253,28 @@ fn a_pods_interface_that_comes_is_watched_and_goes_with_its_pod() {
 }
 
 #[test]
+fn an_interface_of_the_node_that_goes_is_told_and_listed_as_gone_until_it_is_back() {
+    let Some((net, mut agent, mut told)) = watching() else { return };
+    let gone = |told: &Told| {
+        let gone = told.last.interfaces.iter().filter(|one| one.gone);
+        gone.map(|one| (one.name.clone(), one.role)).collect::<Vec<_>>()
+    };
+    assert_eq!(gone(&told), []);
+    ip(&["-n", &net.here, "link", "del", "veth1"]);
+    let word = agent.until("a word", |message| match message {
+        FromAgent::Update(Update::Trouble { message }) => Some(message),
+        _ => None,
+    });
+    assert_eq!(word, "interface veth1 is gone; not watched until it is back");
+    told.until(&mut agent, "what is gone", |told| gone(told) == [("veth1".to_owned(), Role::Node)]);
+    assert!(told.lists("veth0"));
+    ip(&["-n", &net.here, "link", "add", "veth1", "type", "veth", "peer", "name", "veth1", "netns", &net.there]);
+    ip(&["-n", &net.here, "addr", "add", "10.66.1.1/24", "dev", "veth1"]);
+    ip(&["-n", &net.here, "link", "set", "veth1", "up"]);
+    told.until(&mut agent, "it is back", |told| gone(told).is_empty() && told.lists("veth1"));
+}
+
+#[test]
 fn what_is_captured_is_told_once_and_its_files_are_whole() {
     let Some((net, mut agent, mut told)) = watching() else { return };
     agent.start(on(&["veth0", "veth1"]));

@@ -99,6 +99,9 @@ pub struct WatchedInterface {
     /// Packets that were not analysed because it was behind; nothing of the second is judged.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub skipped: u64,
+    /// It is to be watched, and is not there or down: nothing of it was seen in this second.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gone: bool,
 }
 
 /// What two ends do with each other.

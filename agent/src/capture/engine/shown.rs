@@ -145,6 +145,7 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
                 packets: second.packets,
                 dropped: channel.kernel_drops.saturating_sub(second.dropped),
                 skipped: second.skipped,
+                gone: false,
             };
             (second.packets, second.skipped, second.dropped) = (0, 0, channel.kernel_drops);
             faces.push(Face { number: index as u16, open, watched });
