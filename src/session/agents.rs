@@ -233,6 +233,7 @@ impl Session {
                 }
                 state.agent = Agent::Live;
                 state.seen.watch.comes_up(now);
+                state.seen.signals.comes_up();
                 // It may be another process than before, or a session that was left alone.
                 state.delivery.grant = GrantState::Nothing;
                 state.reporting.told = None;

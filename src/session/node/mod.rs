@@ -3,6 +3,7 @@
 //! Owns what an agent's updates do to that picture. Pure.
 
 mod capture;
+mod dated;
 mod files;
 mod ports;
 mod rollup;
