@@ -51,15 +51,8 @@ pub use terms::{FileTerms, LEASE, S3Terms, Terms};
 pub use update::update;
 
 use self::{
-    exit::Leaving,
-    files::Transfers,
-    joining::Joining,
-    node::{Agent, NodeState},
-    port_reports::Reports,
-    ports::Ports,
-    showing::Showing,
-    targets::Aim,
-    work::Work,
+    exit::Leaving, files::Transfers, joining::Joining, node::NodeState, port_reports::Reports, ports::Ports,
+    showing::Showing, targets::Aim, work::Work,
 };
 use crate::{
     base::text,
@@ -241,11 +234,12 @@ impl Session {
         wall.saturating_add_signed(self.wall_ahead.saturating_neg())
     }
 
-    /// Nodes with an agent, and how many of these are live.
-    pub fn agents(&self) -> (usize, usize) {
-        self.nodes.values().fold((0, 0), |(live, deployed), state| {
-            (live + usize::from(state.agent == Agent::Live), deployed + usize::from(state.agent.is_deployed()))
-        })
+    /// How many nodes have an agent that is live, and how many have one at all; `None` once they are being removed.
+    pub fn agents(&self) -> Option<(usize, usize)> {
+        let count = self.nodes.values().fold((0, 0), |(live, deployed), state| {
+            (live + usize::from(state.is_live()), deployed + usize::from(state.agent.is_deployed()))
+        });
+        (!self.is_removing()).then_some(count)
     }
 
     /// How the place is written in the header.

@@ -299,7 +299,7 @@ fn row(
 }
 
 fn cell(app: &App, state: &NodeState, column: Column, width: usize, theme: &Theme) -> (String, Style) {
-    let live = state.agent == Agent::Live;
+    let live = state.is_live();
     let plain = |text: String| (text, theme.plain);
     let foreign = |text: &Option<String>| plain(text.as_deref().map(visible).unwrap_or_default());
     match column {
@@ -312,9 +312,9 @@ fn cell(app: &App, state: &NodeState, column: Column, width: usize, theme: &Them
         Column::Agent => {
             let style = match &state.agent {
                 Agent::Absent => theme.dim,
-                Agent::Live => theme.good,
+                Agent::Live if state.is_live() => theme.good,
                 Agent::Deploying(_) | Agent::Connecting => theme.accent,
-                Agent::Lost { .. } => theme.warn,
+                Agent::Live | Agent::Lost { .. } => theme.warn,
                 Agent::Failed(_) | Agent::Ended(_) => theme.bad,
             };
             (agent_text(app, state), style)
@@ -382,7 +382,7 @@ fn agent_text(app: &App, state: &NodeState) -> String {
             None => state.agent.word().to_owned(),
         },
         Agent::Lost { since, .. } => format!("lost {}", lasting(app.session.now.saturating_sub(*since))),
-        other => other.word().to_owned(),
+        _ => state.agent_word().to_owned(),
     }
 }
 
