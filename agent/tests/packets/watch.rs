@@ -447,5 +447,5 @@ fn it_ends_when_told_and_later_tunnels_know_how_it_stands() {
     assert_eq!(state(&mut two), WatchState::Off);
     eventually("all are closed", SOON, || sockets(&net.here) == 0);
     assert!(run("kill", &["-TERM", &serve.id().to_string()]).status.success());
-    assert!(serve.wait().expect("it ends").success());
+    assert_eq!(serve.wait().expect("it ends").code(), Some(143));
 }
