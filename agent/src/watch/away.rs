@@ -9,11 +9,19 @@ use std::{
 
 use nodewatch_protocol::Role;
 
-use super::look::News;
 use crate::capture::devices::Device;
 
 /// Of one that comes and goes is told so often at the most.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// What is to be said of it, for people.
+#[derive(Debug)]
+pub(super) enum Word {
+    /// One is away.
+    Trouble(String),
+    /// One is back.
+    Note(String),
+}
 
 /// What should be there.
 pub(super) struct Away {
@@ -45,36 +53,38 @@ impl Away {
         self.opened(name, role);
     }
 
-    /// Sees which are away: neither open nor a capture's. What is up and cannot be opened is told of elsewhere.
+    /// Sees which are away: neither open nor a capture's. What is up and cannot be opened is told of elsewhere. Where others
+    /// are than before, these, and what is to be said of it.
     pub(super) fn look(
         &mut self,
         there: &[Device],
         is_read: impl Fn(&str) -> bool,
         now: Instant,
-        news: &mut Vec<News>,
-    ) {
+    ) -> Option<(Vec<(String, Role)>, Vec<Word>)> {
         let up = |name: &String| there.iter().any(|device| device.name == *name && device.up);
         let is_away = |name: &&String| !is_read(name) && !up(name);
         let away: BTreeSet<String> = self.expected.keys().filter(is_away).cloned().collect();
         if away == self.missing {
-            return;
+            return None;
         }
+        let mut words = Vec::new();
         for name in away.symmetric_difference(&self.missing) {
             if self.told.get(name).is_some_and(|told| now.duration_since(*told) < TOLD_EVERY) {
                 continue;
             }
             self.told.insert(name.clone(), now);
-            news.push(match away.contains(name) {
-                true if there.iter().any(|device| device.name == *name) => {
-                    News::Trouble(format!("interface {name} is down; not watched until it is up again"))
-                }
-                true => News::Trouble(format!("interface {name} is gone; not watched until it is back")),
-                false => News::Note(format!("interface {name} is back")),
+            words.push(if !away.contains(name) {
+                Word::Note(format!("interface {name} is back"))
+            } else if there.iter().any(|device| device.name == *name) {
+                Word::Trouble(format!("interface {name} is down; not watched until it is up again"))
+            } else {
+                Word::Trouble(format!("interface {name} is gone; not watched until it is back"))
             });
         }
         let role = |name: &String| self.expected.get(name).copied().unwrap_or_default();
-        news.push(News::Away(away.iter().map(|name| (name.clone(), role(name))).collect()));
+        let listed = away.iter().map(|name| (name.clone(), role(name))).collect();
         self.missing = away;
+        Some((listed, words))
     }
 }
 
@@ -86,16 +96,14 @@ mod tests {
         Device { index: 1, name: name.into(), hardware: 1, up, lost: 0, pod_end: false, bridge: false }
     }
 
-    fn said(news: &[News]) -> Vec<String> {
-        let said = news.iter().map(|one| match one {
-            News::Trouble(text) | News::Note(text) => text.clone(),
-            News::Away(away) => {
-                let away: Vec<String> = away.iter().map(|(name, role)| format!("{name} {}", role.word())).collect();
-                away.join(", ")
-            }
-            other => format!("{other:?}"),
+    /// What is said, and last what is away.
+    fn said(seen: Option<(Vec<(String, Role)>, Vec<Word>)>) -> Vec<String> {
+        let Some((away, words)) = seen else { return Vec::new() };
+        let said = words.into_iter().map(|word| match word {
+            Word::Trouble(text) | Word::Note(text) => text,
         });
-        said.collect()
+        let away: Vec<String> = away.iter().map(|(name, role)| format!("{name} {}", role.word())).collect();
+        said.chain([away.join(", ")]).collect()
     }
 
     #[test]
@@ -106,10 +114,8 @@ mod tests {
         }
         let begun = Instant::now();
         let mut look = |seconds, there: &[Device]| {
-            let mut news = Vec::new();
             let is_up = |name: &str| there.iter().any(|device| device.up && device.name == name);
-            away.look(there, is_up, begun + Duration::from_secs(seconds), &mut news);
-            said(&news)
+            said(away.look(there, is_up, begun + Duration::from_secs(seconds)))
         };
         assert_eq!(look(1, &[device("eth0", true), device("eth1", true)]), <[String; 0]>::default());
         let gone = "interface eth1 is gone; not watched until it is back";

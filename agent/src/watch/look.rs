@@ -17,7 +17,10 @@ use std::{
 
 use nodewatch_protocol::{Role, WatchSpec};
 
-use super::{away::Away, choose::Known};
+use super::{
+    away::{Away, Word},
+    choose::Known,
+};
 use crate::{
     capture::{
         StartError,
@@ -227,7 +230,13 @@ impl Look {
         let failed = self.open(come, news);
         let Self { open, left_out, away, .. } = self;
         let is_read = |name: &str| left_out.contains(name) || open.values().any(|open| open.name == name);
-        away.look(there, is_read, now, news);
+        if let Some((away, words)) = away.look(there, is_read, now) {
+            news.extend(words.into_iter().map(|word| match word {
+                Word::Trouble(text) => News::Trouble(text),
+                Word::Note(text) => News::Note(text),
+            }));
+            news.push(News::Away(away));
+        }
         failed
     }
 
