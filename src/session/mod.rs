@@ -243,7 +243,15 @@ impl Session {
         let count = self.nodes.values().fold((0, 0), |(live, deployed), state| {
             (live + usize::from(state.is_live()), deployed + usize::from(state.agent.is_deployed()))
         });
-        (!self.is_removing()).then_some(count)
+        (!self.removes_agents()).then_some(count)
+    }
+
+    /// One word for a node's agent, as the session has it.
+    pub fn agent_word(&self, state: &NodeState) -> &'static str {
+        if !(self.removes_agents() && state.agent.runs()) {
+            return state.agent_word();
+        }
+        if self.ended().is_some() { "removed" } else { "removing" }
     }
 
     /// How the place is written in the header.

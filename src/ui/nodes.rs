@@ -313,6 +313,7 @@ fn cell(app: &App, state: &NodeState, column: Column, width: usize, theme: &Them
         Column::Type => foreign(&state.node.instance_type),
         Column::Agent => {
             let style = match &state.agent {
+                agent if app.session.agents().is_none() && agent.runs() => theme.dim,
                 Agent::Absent => theme.dim,
                 Agent::Live if state.is_live() => theme.good,
                 Agent::Deploying(_) | Agent::Connecting => theme.accent,
@@ -384,7 +385,7 @@ fn agent_text(app: &App, state: &NodeState) -> String {
             None => state.agent.word().to_owned(),
         },
         Agent::Lost { since, .. } => format!("lost {}", lasting(app.session.now.saturating_sub(*since))),
-        _ => state.agent_word().to_owned(),
+        _ => app.session.agent_word(state).to_owned(),
     }
 }
 

@@ -95,6 +95,7 @@ fn an_agent_that_does_not_answer_is_not_live_and_those_that_are_removed_are_not_
     assert_eq!(told(&mut app, up), ("live", Some((3, 3))));
     feed(&mut app, [Event::Finish]);
     assert_eq!((phase(&app), app.session.agents()), (Some(Phase::Removing), None));
+    assert_eq!(app.session.agent_word(&app.session.nodes[&"a".into()]), "removing");
 }
 
 #[test]

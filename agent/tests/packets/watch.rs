@@ -252,6 +252,21 @@ fn a_pods_interface_that_comes_is_watched_and_goes_with_its_pod() {
     }
 }
 
+/// Nothing but the neighbour's address has ever come to that pod.
+#[test]
+fn a_pod_whose_only_peer_drops_everything_has_failed_attempts() {
+    let Some((net, mut agent, mut told)) = watching() else { return };
+    let pod = Pod::routed(&net, "eni7", "10.77.0.9");
+    told.until(&mut agent, "its interface", |told| told.lists("eni7"));
+    told.seconds(&mut agent, 3);
+    // The node passes nothing on, and says so to nobody.
+    ip(&["-n", pod.name(), "route", "add", "10.66.0.99", "via", "10.66.0.1"]);
+    let _unanswered = begin(pod.name(), "10.66.0.99:4444");
+    let of_pod = ([10, 77, 0, 9].into(), [10, 66, 0, 99].into(), 4444, Service::Tcp, "eni7".to_owned(), Role::Pod);
+    told.until(&mut agent, "its failure", |told| told.of(&of_pod, Symptom::Unanswered) == 1);
+    assert_eq!((told.sums.failed, told.last.not_judged.one_direction), (1, 0));
+}
+
 #[test]
 fn an_interface_of_the_node_that_goes_is_told_and_listed_as_gone_until_it_is_back() {
     let Some((net, mut agent, mut told)) = watching() else { return };
