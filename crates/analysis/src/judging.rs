@@ -4,9 +4,7 @@
 //! one can only be missed where it would have been seen, and that of one kind says nothing of another, as a filter may
 //! let one pass alone.
 
-use std::hash::BuildHasher;
-
-use rustc_hash::FxSeededState;
+use ahash::RandomState;
 
 /// Nothing is judged before an interface was listened to for so long: what was under way is not known.
 const BEGINNING: i64 = 2_000_000_000;
@@ -69,13 +67,13 @@ pub(crate) struct Judging {
     before: Box<[u64]>,
     /// Bits that are set in `heard`.
     set: usize,
-    hasher: FxSeededState,
+    hasher: RandomState,
     pub(crate) unjudged: Unjudged,
 }
 
 impl Judging {
     pub(crate) fn new(seed: usize) -> Self {
-        let hasher = FxSeededState::with_seed(seed);
+        let hasher = RandomState::with_seed(seed);
         let none = || vec![0; BITS / 64].into();
         let taps = Vec::new();
         Self { taps, begun: 0, heard: none(), before: none(), set: 0, hasher, unjudged: Unjudged::default() }
