@@ -9,8 +9,12 @@ use std::{
 };
 
 use nodewatch_analysis::{Analysis, Counts, Limits, PairKey, Seen, Totals, decode::Link};
+use nodewatch_answers::{Answer, Engine, Looked};
 
-use super::merge::{Merge, MergeError, Merged, Taken};
+use super::{
+    merge::{Merge, MergeError, Merged, Taken},
+    taps::Taps,
+};
 
 /// Pairs that are told one by one.
 const PAIRS: usize = 1 << 15;
@@ -36,6 +40,10 @@ pub struct Diagnosis {
     pub lost: u64,
     /// Of pairs that found no room, packets.
     pub no_room: u64,
+    /// Why connections fail, those answers first that hurt most.
+    pub answers: Vec<Answer>,
+    /// What was looked at for these.
+    pub looked: Looked,
 }
 
 /// Reads files, packet by packet.
@@ -48,6 +56,8 @@ pub fn diagnose(inputs: Vec<PathBuf>) -> Result<Diagnosis, MergeError> {
 
 struct Reading {
     analysis: Analysis,
+    engine: Engine,
+    taps: Taps,
     pairs: Sums,
     interfaces: Vec<String>,
     span: Option<(i64, i64)>,
@@ -88,6 +98,8 @@ impl Reading {
     fn new() -> Self {
         Self {
             analysis: Analysis::new(Limits { pairs: PAIRS / 2, ..Limits::default() }),
+            engine: Engine::default(),
+            taps: Taps::default(),
             pairs: Sums::default(),
             interfaces: Vec::new(),
             span: None,
@@ -104,6 +116,7 @@ impl Reading {
         if self.interfaces.len() <= interface {
             self.interfaces.resize(interface + 1, String::new());
             taken.name.clone_into(&mut self.interfaces[interface]);
+            self.taps.name(interface, taken.name);
         }
         let (first, last) = self.span.unwrap_or((at, at));
         self.span = Some((first.min(at), last.max(at)));
@@ -115,6 +128,7 @@ impl Reading {
         if taken.lost > 0 {
             self.lost = self.lost.saturating_add(taken.lost);
             self.analysis.lost(interface, at);
+            self.taps.lose(interface);
         }
         let link = Link::from_number(taken.link_type);
         let Taken { wire_length, bytes, .. } = *taken;
@@ -123,14 +137,37 @@ impl Reading {
 
     #[cold]
     fn tell(&mut self, at: i64) {
-        let pairs = &mut self.pairs;
-        self.analysis.tell(at, |pair, counts| pairs.add(pair, counts));
+        let (pairs, taps) = (&mut self.pairs, &mut self.taps);
+        self.analysis.tell(at, |pair, counts| {
+            taps.pair(pair, &counts);
+            pairs.add(pair, counts);
+        });
+        self.answer(at, false);
         self.told = at;
     }
 
+    /// Tells the rules of what was seen until then, and asks them where there is something to ask.
+    fn answer(&mut self, at: i64, over: bool) {
+        let taps = &mut self.taps;
+        let left_out = self.analysis.tell_cases(at, |case| taps.case(case));
+        let now = u64::try_from(at / 1_000_000).unwrap_or(0);
+        let before = u64::try_from(self.told / 1_000_000).unwrap_or(now);
+        for told in self.taps.take(now, now.saturating_sub(before), left_out) {
+            self.engine.hear(&told);
+        }
+        self.engine.judge(now, over);
+    }
+
     fn end(mut self, read: Merged) -> Diagnosis {
-        let sums = &mut self.pairs;
-        self.analysis.end(|pair, counts| sums.add(pair, counts));
+        let (sums, taps) = (&mut self.pairs, &mut self.taps);
+        self.analysis.end(|pair, counts| {
+            taps.pair(pair, &counts);
+            sums.add(pair, counts);
+        });
+        let last = self.span.map_or(0, |(_, last)| last);
+        self.answer(last, true);
+        let (engine, looked) = (&self.engine, self.engine.looked());
+        let answers: Vec<Answer> = engine.answers().iter().chain(engine.history()).cloned().collect();
         let totals = self.analysis.totals();
         let mut pairs: Vec<(PairKey, Counts)> = self.pairs.pairs.into_iter().collect();
         let interfaces = &self.interfaces;
@@ -143,6 +180,7 @@ impl Reading {
             (std::cmp::Reverse(order), pair.source, pair.destination, pair.port, pair.service.name(), interface)
         });
         let no_room = self.pairs.no_room + totals.no_room;
-        Diagnosis { read, totals, span: self.span, pairs, interfaces: self.interfaces, lost: self.lost, no_room }
+        let (span, interfaces, lost) = (self.span, self.interfaces, self.lost);
+        Diagnosis { read, totals, span, pairs, interfaces, lost, no_room, answers, looked }
     }
 }

@@ -5,3 +5,4 @@
 pub mod diagnose;
 pub mod manifest;
 pub mod merge;
+mod taps;

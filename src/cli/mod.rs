@@ -65,7 +65,8 @@ Examples:
 Options can also stand before the command. Most can be set in the environment (--lease as NODEWATCH_LEASE) and in the \
 config file: see nodewatch-tui config.
 
-Exit codes: 0 done, 1 failed, 2 bad usage, 3 done in part, 4 something was left behind, 5 not permitted";
+Exit codes: 0 done, 1 failed, 2 bad usage, 3 done in part, 4 something was left behind, 5 not permitted, \
+6 diagnose has found a cause";
 
 /// The commands.
 #[derive(Debug, Subcommand)]

@@ -8,7 +8,7 @@ use nodewatch_analysis::{Counts, FATES, PairKey, Sample, Service, Symptom, Times
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
-use super::{ExitCode, merge, output, records, signals::Signals};
+use super::{ExitCode, answers, merge, output, records, signals::Signals};
 use crate::{
     base::{
         clock,
@@ -67,7 +67,11 @@ fn read(arguments: &DiagnoseArgs) -> Result<ExitCode, Notice> {
         output::say(&format!("warning: {line}"));
     }
     print(&diagnosis, arguments.output);
-    Ok(if diagnosis.read.notes.damaged.is_empty() { ExitCode::Done } else { ExitCode::Partly })
+    // Of what could be read the answers are true.
+    Ok(match answers::exit_code(&diagnosis.answers) {
+        ExitCode::Done if !diagnosis.read.notes.damaged.is_empty() => ExitCode::Partly,
+        code => code,
+    })
 }
 
 fn warnings(diagnosis: &Diagnosis) -> Vec<String> {
@@ -92,10 +96,14 @@ fn print(diagnosis: &Diagnosis, asked: OutputArgs) {
         format @ (Format::Json | Format::Yaml) => {
             let pairs = diagnosis.pairs.iter().map(|(pair, counts)| pair_value(diagnosis, pair, counts));
             output::print_values(&records::PAIR, pairs, format);
+            answers::print(&diagnosis.answers, &diagnosis.looked, asked);
             output::print_values(&records::SUMMARY, std::iter::once(summary(diagnosis)), format);
         }
         Format::Name => output::print_names(diagnosis.pairs.iter().map(|(pair, _)| name(pair))),
-        format @ (Format::Table | Format::Wide) => tables(diagnosis, format == Format::Wide),
+        format @ (Format::Table | Format::Wide) => {
+            answers::print(&diagnosis.answers, &diagnosis.looked, asked);
+            tables(diagnosis, format == Format::Wide);
+        }
     }
 }
 

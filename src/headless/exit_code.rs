@@ -13,12 +13,13 @@ pub enum ExitCode {
     Partly,
     LeftBehind,
     NotPermitted,
+    Found,
 }
 
 impl ExitCode {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Done, Self::Failed, Self::BadUsage, Self::Partly, Self::LeftBehind, Self::NotPermitted];
+    pub const ALL: [Self; 7] =
+        [Self::Done, Self::Failed, Self::BadUsage, Self::Partly, Self::LeftBehind, Self::NotPermitted, Self::Found];
 
     /// What it says to whoever wrote a script.
     pub fn meaning(self) -> &'static str {
@@ -41,6 +42,7 @@ impl ExitCode {
                  `cleanup` a named session that is open in another `nodewatch-tui`"
             }
             Self::NotPermitted => "not permitted: a permission is missing",
+            Self::Found => "`diagnose` has found why connections fail: a verdict or a likely answer",
         }
     }
 
@@ -53,6 +55,7 @@ impl ExitCode {
             Self::Partly => 3,
             Self::LeftBehind => 4,
             Self::NotPermitted => 5,
+            Self::Found => 6,
         }
     }
 

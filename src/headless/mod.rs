@@ -3,6 +3,7 @@
 //! Owns what they wait for, what they print and the exit code. Results go to standard output, everything else to
 //! standard error. SIGINT, SIGTERM and SIGHUP end the work, clean up and then end the program.
 
+mod answers;
 mod ask;
 pub mod captures;
 pub mod cleanup;

@@ -23,7 +23,7 @@ pub struct Record {
 }
 
 /// Moments in milliseconds since 1970, each of which has its RFC 3339 text beside it, under its name and `_time`.
-pub const TIMES: [&str; 8] = ["at", "from", "began", "ends", "created", "first_seen", "last_seen", "until"];
+pub const TIMES: [&str; 9] = ["at", "from", "since", "began", "ends", "created", "first_seen", "last_seen", "until"];
 
 /// A part of records: its name, and its fields.
 pub type Part = (&'static str, &'static [(&'static str, &'static str)]);
@@ -470,7 +470,7 @@ pub const SETTING: Record = Record {
 };
 
 /// All kinds, in the order of the reference.
-pub const RECORDS: [&Record; 22] = [
+pub const RECORDS: [&Record; 24] = [
     &NODE,
     &PORT_REPORT,
     &PORT_CHANGE,
@@ -484,6 +484,8 @@ pub const RECORDS: [&Record; 22] = [
     &ONE_NODE,
     &PAIR,
     &SUMMARY,
+    &super::answers::ANSWER,
+    &super::answers::LOOKED,
     &WATCH,
     &PROBE,
     &SESSION,

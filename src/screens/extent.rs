@@ -29,6 +29,8 @@ pub enum Trait {
     Both,
     /// A listener that opens and closes in turn.
     Flaps,
+    /// A capture or a recorder that runs, or is about to.
+    Captures,
     /// Packets that its capture lost.
     Drops,
     /// Packets that are watched.
@@ -73,6 +75,7 @@ impl Extent {
             (Trait::Zone, node.zone.is_some()),
             (Trait::Both, node.cordoned && node.readiness != Readiness::Ready),
             (Trait::Flaps, state.worst_flap(now).is_some()),
+            (Trait::Captures, state.is_capturing() || state.is_to_start()),
             (Trait::Drops, state.has_dropped()),
             (Trait::Watched, watched),
             (Trait::Failed, recent.failed > 0),

@@ -90,11 +90,11 @@ const WATCHED: [(Column, &str, usize, bool, u8); 3] = [
 /// What the wide columns' priorities are behind where nobody has asked for them.
 const SPARE: u8 = 20;
 
-/// Those that there is room for beside the names; some may need more than they usually have, and those that are empty on
-/// every row need none.
+/// Those that there is room for beside the names, as long as they are and as short as they may become; some may need more
+/// than they usually have, and those that are empty on every row need none.
 fn columns(
     width: usize,
-    name: usize,
+    (name, name_at_least): (usize, usize),
     layout: Layout,
     wider: &[(Column, usize)],
     empty: &[Column],
@@ -126,7 +126,7 @@ fn columns(
         chosen.remove(least);
     }
     chosen.drain(..layout.first_column.min(chosen.len() - 1));
-    while needs(&chosen, NAME_AT_LEAST) > width && !chosen.is_empty() {
+    while needs(&chosen, name_at_least) > width && !chosen.is_empty() {
         let least = chosen.iter().enumerate().max_by_key(|(_, column)| column.4).map_or(0, |(at, _)| at);
         chosen.remove(least);
     }
@@ -142,9 +142,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
     let extent = &app.list.extent;
     let both = if extent.has(Trait::Both) { BOTH } else { 0 };
     let wider = [(Column::Status, both), (Column::Address, extent.address)];
-    let longest = extent.name.max(NAME_AT_LEAST);
-    let mut columns =
-        columns(width, longest + 1, app.layout, &wider, &empty_columns(extent), &urgent(extent, app.layout));
+    let longest = extent.name.max("NAME".len());
+    let names = (longest + 1, NAME_AT_LEAST.min(longest + 1));
+    let mut columns = columns(width, names, app.layout, &wider, &empty_columns(extent), &urgent(extent, app.layout));
     let fixed: usize = columns.iter().map(|column| column.2 + 1).sum();
     let room = width.saturating_sub(3 + fixed);
     let name_width = room.min(longest + 1);
@@ -183,6 +183,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, 
 /// What somebody looks for, also where there is little room.
 fn urgent(extent: &Extent, layout: Layout) -> Vec<Column> {
     let flaps = extent.has(Trait::Flaps).then_some(Column::Changes);
+    // What runs is never out of sight, whatever else there is to say.
+    let runs = extent.has(Trait::Captures).then_some(Column::Capture);
     let wrong = [
         (Trait::Drops, Column::Drops),
         (Trait::Failed, Column::Failed),
@@ -191,7 +193,7 @@ fn urgent(extent: &Extent, layout: Layout) -> Vec<Column> {
     ];
     // In the wide list somebody has asked for other columns.
     let wrong = wrong.into_iter().filter(|(what, _)| !layout.wide && extent.has(*what)).map(|(_, column)| column);
-    flaps.into_iter().chain(wrong).collect()
+    flaps.into_iter().chain(runs).chain(wrong).collect()
 }
 
 /// Columns that no node has anything for.
@@ -443,33 +445,51 @@ fn drops(state: &NodeState, theme: &Theme) -> (String, Style) {
 mod tests {
     use super::*;
 
+    /// A list of names of the usual length.
+    const LONG: (usize, usize) = (NAME_AT_LEAST, NAME_AT_LEAST);
+
     #[test]
     fn columns_go_by_priority_and_the_agent_goes_last() {
         let narrow = Layout::default();
-        let of = |width| columns(width, NAME_AT_LEAST, narrow, &[], &[], &[]);
+        let of = |width| columns(width, LONG, narrow, &[], &[], &[]);
         assert_eq!(of(250).len(), COLUMNS.len() + WIDE.len() + WATCHED.len(), "room for all is used");
-        assert_eq!(columns(250, 160, narrow, &[], &[], &[]).len(), COLUMNS.len(), "but a name comes first");
+        assert_eq!(
+            columns(250, (160, NAME_AT_LEAST), narrow, &[], &[], &[]).len(),
+            COLUMNS.len(),
+            "but a name comes first"
+        );
         assert!(of(80).iter().all(|column| column.0 != Column::Spark && column.0 != Column::Zone));
         assert!(of(80).iter().any(|column| column.0 == Column::Drops));
         assert!(of(31).iter().all(|column| column.0 == Column::Agent));
         assert!(of(1).is_empty());
-        let flaps = columns(80, NAME_AT_LEAST, narrow, &[], &[], &[Column::Changes]);
+        let flaps = columns(80, LONG, narrow, &[], &[], &[Column::Changes]);
         assert!(flaps.iter().any(|column| column.0 == Column::Changes), "what is urgent stays");
-        let both = columns(80, NAME_AT_LEAST, narrow, &[], &[], &[Column::Changes, Column::Drops]);
+        let both = columns(80, LONG, narrow, &[], &[], &[Column::Changes, Column::Drops]);
         for urgent in [Column::Changes, Column::Drops] {
             assert!(both.iter().any(|column| column.0 == urgent), "and pushes nothing urgent away");
         }
-        let bare = columns(250, NAME_AT_LEAST, narrow, &[], &[Column::Zone], &[]);
+        let bare = columns(250, LONG, narrow, &[], &[Column::Zone], &[]);
         assert!(bare.iter().all(|column| column.0 != Column::Zone), "what is empty on every row takes no room");
+    }
+
+    #[test]
+    fn a_capture_stays_in_sight_beside_everything_that_is_wrong() {
+        let wrong = [Column::Changes, Column::Capture, Column::Failed, Column::Delayed, Column::Again];
+        for names in [(7, 7), (50, NAME_AT_LEAST)] {
+            let shown = columns(79, names, Layout::default(), &[], &[], &wrong);
+            for there in [Column::Agent, Column::Status, Column::Changes, Column::Capture, Column::Failed] {
+                assert!(shown.iter().any(|column| column.0 == there), "{names:?}");
+            }
+        }
     }
 
     #[test]
     fn the_wide_list_has_addresses_and_can_be_moved_through() {
         let wide = Layout { wide: true, ..Layout::default() };
-        let of = |width, layout| columns(width, NAME_AT_LEAST, layout, &[], &[], &[]);
+        let of = |width, layout| columns(width, LONG, layout, &[], &[], &[]);
         assert!(of(120, wide).iter().any(|column| column.0 == Column::Address));
         let six = (Column::Address, "2600:1f18:1234:5600:aaaa:bbbb:cccc:dddd".len());
-        let sixes = columns(200, NAME_AT_LEAST, wide, &[six], &[], &[]);
+        let sixes = columns(200, LONG, wide, &[six], &[], &[]);
         assert!(sixes.iter().any(|column| column.0 == Column::Address && column.2 == 39), "an IPv6 address is whole");
         let moved = Layout { first_column: 4, ..wide };
         assert!(of(300, moved).iter().all(|column| column.0 != Column::Address));

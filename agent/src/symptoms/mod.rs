@@ -16,7 +16,7 @@ use nodewatch_analysis::{
     Analysis, Echoes, Limits, Seen, Totals,
     decode::{Headers, Link},
 };
-use nodewatch_protocol::{Symptoms, WatchedInterface, WatchedPair};
+use nodewatch_protocol::{Case, MOST_CASES, Symptoms, WatchedInterface, WatchedPair};
 
 use crate::moment::Moment;
 use timeline::Timeline;
@@ -111,7 +111,22 @@ impl Analyst {
         for sample in &mut told.samples {
             sample.at = self.timeline.on_the_wall(sample.at);
         }
-        let interfaces = listed(faces, &mut told.pairs);
+        let mut cases = Vec::new();
+        let mut left_out = self.analysis.tell_cases(now, |mut case| {
+            if let Some(&place) = places.get(&case.interface) {
+                case.interface = place;
+                cases.push(case);
+            }
+        });
+        cases.sort_by_key(|case| !case.what.is_felt());
+        left_out += cases.iter().skip(MOST_CASES).filter(|case| case.what.is_felt()).count() as u64;
+        cases.truncate(MOST_CASES);
+        for case in &mut cases {
+            case.began = self.timeline.on_the_wall(case.began);
+            case.at = self.timeline.on_the_wall(case.at);
+        }
+        told.unlisted.cases = left_out;
+        let interfaces = listed(faces, &mut told.pairs, &mut cases);
         Symptoms {
             captured: self.captured,
             at: moment.unix_millis(),
@@ -121,15 +136,17 @@ impl Analyst {
             sums: told.sums,
             pairs: told.pairs,
             samples: told.samples,
+            cases,
             unlisted: told.unlisted,
             not_judged: told.not_judged,
         }
     }
 }
 
-/// Those that are open or of which something is told, and the pairs by their places in that list.
-fn listed(faces: Vec<Face>, pairs: &mut [WatchedPair]) -> Vec<WatchedInterface> {
-    let named: BTreeSet<u16> = pairs.iter().map(|pair| pair.interface).collect();
+/// Those that are open or of which something is told, and pairs and cases by their places in that list.
+fn listed(faces: Vec<Face>, pairs: &mut [WatchedPair], cases: &mut [Case]) -> Vec<WatchedInterface> {
+    let of_pairs = pairs.iter().map(|pair| pair.interface);
+    let named: BTreeSet<u16> = of_pairs.chain(cases.iter().map(|case| case.interface)).collect();
     let mut places = BTreeMap::new();
     let mut listed = Vec::new();
     for (place, Face { open, watched, .. }) in (0..).zip(faces) {
@@ -138,8 +155,9 @@ fn listed(faces: Vec<Face>, pairs: &mut [WatchedPair]) -> Vec<WatchedInterface> 
             listed.push(watched);
         }
     }
-    for pair in pairs {
-        pair.interface = places.get(&pair.interface).copied().unwrap_or_default();
+    let of_pairs = pairs.iter_mut().map(|pair| &mut pair.interface);
+    for place in of_pairs.chain(cases.iter_mut().map(|case| &mut case.interface)) {
+        *place = places.get(place).copied().unwrap_or_default();
     }
     listed
 }

@@ -11,6 +11,7 @@ use nodewatch_protocol::{Service, Symptom, Tunnel};
 
 use crate::{
     Seen,
+    cases::Cases,
     connection::{Connection, FATES, Said},
     decode::{self, Class, Headers, Tuple},
     detail::{ACK, RST, SYN, Segment, hops_left},
@@ -123,6 +124,16 @@ impl Key {
         (Self { low: low.0, high: high.0, ports: (low.1, high.1), interface, tunnel }, side)
     }
 
+    /// Address and port of an end.
+    pub(crate) fn end(&self, side: usize) -> (u128, u16) {
+        if side == 0 { (self.low, self.ports.0) } else { (self.high, self.ports.1) }
+    }
+
+    /// The port of an end.
+    pub(crate) fn port(&self, side: usize) -> u16 {
+        self.end(side).1
+    }
+
     pub(crate) fn pair(&self, client: usize) -> PairKey {
         let ends = [(self.low, self.ports.0), (self.high, self.ports.1)];
         let ((source, _), (destination, port)) = (ends[client], ends[1 - client]);
@@ -146,6 +157,7 @@ pub struct Analysis {
     pub(crate) streams: Streams,
     pub(crate) neighbours: Neighbours,
     pub(crate) pairs: Pairs,
+    pub(crate) cases: Cases,
     pub(crate) judging: Judging,
     /// What the node's interfaces have shown, and what tells those here from those of other analyses.
     pub(crate) echoes: (Echoes, u16),
@@ -165,6 +177,7 @@ impl Analysis {
             streams: Streams::new(limits.questions / 32, seed),
             neighbours: Neighbours::new(limits.questions / 8, seed),
             pairs: Pairs::new(limits.pairs, seed),
+            cases: Cases::default(),
             judging: Judging::new(seed),
             echoes: (Echoes::new(seed), 0),
             totals: Totals::default(),
@@ -324,7 +337,13 @@ impl Analysis {
             count(counts, &said, (way, is_echo), seen, hops.filter(|_| is_reset));
         }
         if !said.marks.is_empty() || is_reset || said.is_felt() {
-            self.note(seen, headers, (pair, way, is_echo), &said, &segment);
+            let may = self.note(seen, headers, (pair, way, is_echo), &said, &segment);
+            if may {
+                self.show(place, side, &said, (seen.nanos, hops.filter(|_| is_reset)));
+            }
+        }
+        if said.answer.is_some() {
+            self.answered(place, seen.nanos);
         }
         if tuple.source_port == DNS || tuple.destination_port == DNS {
             self.stream(seen, headers, tuple, &segment);
@@ -369,7 +388,7 @@ impl Analysis {
         self.totals.symptoms[symptom as usize] += 1;
     }
 
-    /// Notes all that a segment says.
+    /// Notes all that a segment says; whether what is felt of it may be judged.
     #[cold]
     fn note(
         &mut self,
@@ -378,14 +397,14 @@ impl Analysis {
         (pair, way, is_echo): (Option<Place>, Way, bool),
         said: &Said,
         segment: &Segment<'_>,
-    ) {
+    ) -> bool {
         let marked = COUNTED.iter().filter(|(mark, _)| said.marks.has(*mark)).map(|&(_, symptom)| symptom);
         for symptom in marked.chain(segment.has(RST).then_some(Symptom::ResetFlag)) {
             self.total(symptom);
             self.pairs.note((pair, way), (symptom, is_echo), seen, headers.length);
         }
         if !said.is_felt() || !self.judging.may(seen.interface, seen.nanos) {
-            return;
+            return false;
         }
         let stalled = said.stalled.filter(|&(_, felt)| felt).map(|_| Symptom::Stalled);
         let idle = said.silence.map(|_| Symptom::IdleBefore);
@@ -395,6 +414,7 @@ impl Analysis {
             let is_echo = self.is_echo(what, (seen.interface, headers.tunnel), seen.nanos);
             self.pairs.note((pair, way), (symptom, is_echo), seen, headers.length);
         }
+        true
     }
 }
 

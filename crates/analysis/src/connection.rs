@@ -3,11 +3,13 @@
 //! Owns its state and what a segment means for it: an attempt that is refused, delayed or left without an answer, an
 //! end that resets, a window that stays closed. Must not know tables, nor whether what it says may be judged.
 
-use nodewatch_protocol::Symptom;
+use nodewatch_protocol::{Case, Finding, Symptom};
 
 use crate::{
+    cases::address,
     detail::{ACK, FIN, RST, SYN, Segment},
     flow::{Flow, Marks},
+    pairs::PairKey,
     table::Place,
 };
 
@@ -17,6 +19,14 @@ const REPEATED: i64 = 900_000_000;
 const FELT: i64 = 200_000_000;
 /// A silence that may have cost the connection.
 const SILENCE: i64 = 60_000_000_000;
+/// What is sent more often is not silent.
+const QUIET: i64 = 1_000_000_000;
+/// What fails so soon after a silence may have failed because of it.
+const AFTER_SILENCE: i64 = 10_000_000_000;
+/// Sent again so often without having arrived, a segment is stuck.
+const STUCK: u8 = 3;
+/// A packet that comes from nowhere is refused at once.
+const AT_ONCE: i64 = 5_000_000;
 
 /// How far a connection has come, a bit each, as Wireshark counts it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -106,6 +116,14 @@ struct End {
     done: bool,
     /// More came for it after that.
     late: bool,
+    /// Before it had sent its last, nothing was sent for so long.
+    rested: i64,
+    /// Its longest segments: since all was acknowledged, and of those that were.
+    longest: [u32; 2],
+    /// What it has sent was acknowledged up to there, beyond a gap.
+    beyond_gap: Option<u32>,
+    /// The segment that it has sent again last, and how often.
+    again: (u32, u8),
 }
 
 /// A connection.
@@ -116,6 +134,14 @@ pub(crate) struct Connection {
     /// The last beginning, and the first one of the same attempt.
     begun: Option<i64>,
     asked: Option<i64>,
+    /// When it was answered.
+    answered: i64,
+    /// The clock of who begins, as the beginning has it.
+    stamp: u32,
+    /// How often the beginning was repeated.
+    repeats: u32,
+    /// The last silence: when it ended, and how long it was.
+    quiet: (i64, i64),
     /// From the beginning to the first acknowledgment; 0 where that is not known.
     round_trip: i64,
     pub(crate) last: i64,
@@ -129,6 +155,19 @@ pub(crate) struct Connection {
     was_reset: bool,
     /// Another interface has shown its beginning already.
     pub(crate) is_echo: bool,
+}
+
+/// Something that a connection shows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shown {
+    /// What.
+    pub(crate) what: Finding,
+    /// The end that has shown it.
+    pub(crate) side: usize,
+    /// When.
+    pub(crate) at: i64,
+    /// Hops that were left to a refusal.
+    pub(crate) hops: Option<u8>,
 }
 
 /// What a segment says.
@@ -148,6 +187,8 @@ pub(crate) struct Said {
     pub(crate) stalled: Option<(u64, bool)>,
     /// Before that it was silent for so long.
     pub(crate) silence: Option<u64>,
+    /// What it shows that is no symptom.
+    pub(crate) finding: Option<Finding>,
     /// An attempt was answered, and not here: its ends go on.
     pub(crate) answered_elsewhere: bool,
     /// It is the first of its sender, and of the other end some were seen.
@@ -157,7 +198,7 @@ pub(crate) struct Said {
 impl Said {
     /// Somebody has felt something.
     pub(crate) fn is_felt(&self) -> bool {
-        self.symptom.is_some() || self.stalled.is_some_and(|(_, felt)| felt)
+        self.symptom.is_some() || self.finding.is_some() || self.stalled.is_some_and(|(_, felt)| felt)
     }
 }
 
@@ -175,6 +216,11 @@ impl Connection {
     /// The number with which the end that began it has begun.
     pub(crate) fn beginning(&self) -> Option<u32> {
         self.flows[self.client].base()
+    }
+
+    /// What stays the same wherever it is seen, where its beginning was.
+    pub(crate) fn id(&self) -> Option<(u32, u32)> {
+        self.beginning().filter(|_| self.asked.is_some()).map(|sequence| (sequence, self.stamp))
     }
 
     /// How far it has come.
@@ -215,6 +261,10 @@ impl Connection {
     /// A segment that one end has sent; `hops` are left to it.
     pub(crate) fn take(&mut self, side: usize, segment: &Segment<'_>, at: i64, hops: Option<u8>) -> Said {
         let both_ways = !self.ends[side].seen && self.ends[1 - side].seen;
+        let gap = at.saturating_sub(self.last);
+        if gap >= QUIET && self.ends[0].seen | self.ends[1].seen {
+            self.quiet = (at, gap);
+        }
         let mut said = Said { both_ways, answered_elsewhere: self.answers_elsewhere(side, segment), ..Said::default() };
         let reused = self.beginnings(side, segment);
         self.fate.advance(segment, self.ends.iter().all(|end| !end.seen));
@@ -232,6 +282,10 @@ impl Connection {
         {
             self.round_trip = at.saturating_sub(begun);
         }
+        if segment.length > 0 {
+            said.finding = self.carries(side, segment, said.marks);
+        }
+        self.acknowledges(side, segment, said.marks);
         if self.attempt == Attempt::Answered && side == self.client && segment.has(ACK) && !segment.has(SYN | RST) {
             self.attempt = Attempt::Established;
         }
@@ -242,6 +296,9 @@ impl Connection {
         }
         self.window(side, segment, at, &mut said);
         said.round_trip = self.stamps(side, segment, at);
+        if segment.has(FIN) && !self.ends[side].done {
+            self.ends[side].rested = gap;
+        }
         let done = self.ends[1 - side].done;
         self.ends[1 - side].late |= done && segment.length > 0;
         let end = &mut self.ends[side];
@@ -291,9 +348,11 @@ impl Connection {
         if segment.has(ACK) {
             self.client = 1 - side;
             if self.attempt != Attempt::Waiting {
+                said.finding = self.answers_again(at);
                 return;
             }
             self.attempt = Attempt::Answered;
+            self.answered = at;
             said.answer = self.begun.map(|begun| at.saturating_sub(begun).max(0) as u64);
             said.symptom = self.repeated.then_some(Symptom::Delayed);
             return;
@@ -303,9 +362,11 @@ impl Connection {
         match (self.attempt, self.asked) {
             (Attempt::Waiting | Attempt::Failed, Some(asked)) => {
                 self.repeated |= at.saturating_sub(asked) >= REPEATED;
+                self.repeats = self.repeats.saturating_add(1);
             }
             (Attempt::Unseen, _) => {
                 (self.attempt, self.asked, said.attempt) = (Attempt::Waiting, Some(at), true);
+                self.stamp = segment.stamps().map_or(0, |(own, _)| own);
             }
             _ => {}
         }
@@ -324,6 +385,10 @@ impl Connection {
         if self.attempt == Attempt::Failed || std::mem::replace(&mut self.was_reset, true) {
             return;
         }
+        let is_unknown = self.attempt == Attempt::Unseen && !self.ends[side].seen && self.ends[1 - side].seen;
+        if is_unknown && at.saturating_sub(self.last) <= AT_ONCE && !self.ends[1 - side].done {
+            said.finding = Some(Finding::Stray);
+        }
         // Who has begun it wants it no more: a scan that is half open, or a program that has given up.
         if self.attempt == Attempt::Answered && side == self.client {
             return;
@@ -335,9 +400,94 @@ impl Connection {
             let foreign = end.hops.zip(hops).is_some_and(|(usual, this)| usual.abs_diff(this) > 1);
             said.symptom = Some(if foreign { Symptom::ForeignReset } else { Symptom::Reset });
         }
-        let silence = at.saturating_sub(self.last);
+        let silence = self.silence_before(at);
         if said.symptom.is_some() && silence >= SILENCE {
             said.silence = Some(silence as u64);
+        }
+    }
+
+    /// The silence that came before what happens now, and may be why.
+    fn silence_before(&self, at: i64) -> i64 {
+        let (ended, length) = self.quiet;
+        if at.saturating_sub(ended) < AFTER_SILENCE { length } else { 0 }
+    }
+
+    /// An answer to an attempt comes again.
+    fn answers_again(&self, at: i64) -> Option<Finding> {
+        let is_late = at.saturating_sub(self.answered) >= REPEATED;
+        match self.attempt {
+            Attempt::Answered if is_late => Some(Finding::AnswerRepeated),
+            Attempt::Established if is_late => Some(Finding::NotAccepted),
+            _ => None,
+        }
+    }
+
+    /// A segment with data; whether it is stuck.
+    fn carries(&mut self, side: usize, segment: &Segment<'_>, marks: Marks) -> Option<Finding> {
+        let end = &mut self.ends[side];
+        end.longest[0] = end.longest[0].max(segment.length);
+        if !marks.has(Marks::RETRANSMISSION) || marks.has(Marks::SPURIOUS | Marks::KEEP_ALIVE) {
+            return None;
+        }
+        let times = if end.again.0 == segment.sequence { end.again.1.saturating_add(1) } else { 1 };
+        end.again = (segment.sequence, times);
+        let takes_nothing = self.ends[1 - side].closed.is_some();
+        (times == STUCK && !takes_nothing).then_some(Finding::Stuck)
+    }
+
+    /// What a segment acknowledges of the other end's.
+    #[inline]
+    fn acknowledges(&mut self, side: usize, segment: &Segment<'_>, marks: Marks) {
+        let next = self.flows[1 - side].next();
+        let sender = &mut self.ends[1 - side];
+        if segment.acknowledged == next && sender.longest[0] > 0 {
+            sender.longest = [0, sender.longest[0].max(sender.longest[1])];
+        }
+        if marks.has(Marks::DUPLICATE_ACK) {
+            let options = segment.options();
+            let edges = options.ranges.iter().take(options.ranges_said.into()).map(|range| range.1);
+            sender.beyond_gap = edges.last().or(sender.beyond_gap);
+        }
+    }
+
+    /// Bytes of the segment that this end sends in vain, and whether smaller or later ones arrive.
+    fn stuck(&self, side: usize) -> (u32, bool) {
+        let end = &self.ends[side];
+        let later = end.beyond_gap.is_some_and(|beyond| (beyond.wrapping_sub(end.again.0) as i32) > 0);
+        let begun = self.flows[side].base().is_some_and(|base| end.again.0.wrapping_sub(base) as i32 > 1);
+        let smaller = begun && end.longest[1] > 0 && u64::from(end.longest[1]) * 10 < u64::from(end.longest[0]) * 9;
+        (end.longest[0], later || smaller)
+    }
+
+    /// What this interface has seen of it; times are its own.
+    pub(crate) fn case(&self, pair: &PairKey, client_port: u16, shown: &Shown) -> Case {
+        let Shown { what, side, at, hops } = *shown;
+        let end = &self.ends[side];
+        let (stuck, others_pass) = self.stuck(side);
+        let silence = match what {
+            Finding::Symptom(Symptom::ClosedTooSoon) => end.rested,
+            Finding::Symptom(Symptom::Reset | Symptom::ForeignReset) | Finding::Stuck => self.silence_before(at),
+            _ => 0,
+        };
+        Case {
+            what,
+            source: address(pair.source),
+            destination: address(pair.destination),
+            ports: (client_port, pair.port),
+            service: pair.service,
+            interface: pair.interface,
+            began: self.asked.unwrap_or(at),
+            at,
+            id: self.id(),
+            repeats: self.repeats,
+            hops: self.ends[self.client].hops,
+            refusal_hops: hops,
+            usual_hops: end.hops.filter(|_| hops.is_some()),
+            by_server: side != self.client,
+            silence_millis: (silence.max(0) / 1_000_000) as u64,
+            amount: if what == Finding::Stuck { stuck } else { 0 },
+            others_pass: what == Finding::Stuck && others_pass,
+            other: None,
         }
     }
 

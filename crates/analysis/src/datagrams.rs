@@ -2,11 +2,12 @@
 
 use std::hash::Hash;
 
-use nodewatch_protocol::{Service, Symptom, Transport};
+use nodewatch_protocol::{Finding, Service, Symptom, Transport};
 
 use crate::{
     Seen,
     analysis::{Analysis, DNS, Key},
+    cases::Asked,
     decode::{Headers, Tuple},
     detail::{Icmp, Message, Neighbour, Quoted, Segment},
     judging::Kind,
@@ -79,7 +80,13 @@ impl Analysis {
             }
         }
         for symptom in heard.symptoms.into_iter().flatten() {
-            self.judge(seen, headers, (pair, way), (symptom, what(symptom as u8)));
+            let may = self.judge(seen, headers, (pair, way), (symptom, what(symptom as u8)));
+            if may && matches!(symptom, Symptom::DnsFailed | Symptom::DnsLate) {
+                let began = seen.nanos.saturating_sub(heard.answer.unwrap_or(0) as i64);
+                let id = Some((message.id.into(), message.name as u32));
+                let asked = Asked { port: key.ports.0, id, began, at: seen.nanos, told: None };
+                self.show_question(&key.pair(), Finding::Symptom(symptom), &asked);
+            }
         }
     }
 
@@ -90,14 +97,15 @@ impl Analysis {
         headers: &Headers,
         pair: (Option<Place>, Way),
         (symptom, what): (Symptom, impl Hash),
-    ) {
+    ) -> bool {
         if !symptom.is_judged() {
             self.total(symptom);
         } else if !self.judging.may(seen.interface, seen.nanos) {
-            return;
+            return false;
         }
         let is_echo = self.is_echo(what, (seen.interface, headers.tunnel), seen.nanos);
         self.pairs.note(pair, (symptom, is_echo), seen, headers.length);
+        true
     }
 
     #[inline]
@@ -141,8 +149,40 @@ impl Analysis {
         let symptom = if too_big.is_some() { Some(Symptom::TooBig) } else { failed.then_some(Symptom::Unreachable) };
         if let Some(symptom) = symptom {
             let what = (symptom as u8, quoted.tuple.source_port, quoted.sequence, quoted.number, icmp.code);
-            self.judge(seen, headers, (place, Way::Back), (symptom, what));
+            let may = self.judge(seen, headers, (place, Way::Back), (symptom, what));
+            if may {
+                self.show_error(seen, &about, &quoted, (symptom, (teller, icmp.code)));
+            }
         }
+        if unreachable && quoted.tuple.transport == Transport::Udp && quoted.tuple.source_port == DNS {
+            let mut key = question_key(&quoted.tuple, seen, &about, true);
+            key.id = quoted.number.unwrap_or_default();
+            let id = Some((key.id.into(), 0));
+            let asked =
+                Asked { port: key.ports.0, id, began: seen.nanos, at: seen.nanos, told: Some((teller, icmp.code)) };
+            self.show_question(&key.pair(), Finding::AnswerTooLate, &asked);
+        }
+    }
+
+    /// An error is about that connection, or question.
+    fn show_error(
+        &mut self,
+        seen: &Seen<'_>,
+        about: &Headers,
+        quoted: &Quoted,
+        (symptom, told): (Symptom, (u128, u8)),
+    ) {
+        let what = Finding::Symptom(symptom);
+        let (key, _) = Key::of(&quoted.tuple, seen.interface, about.tunnel);
+        let known = self.connections.find(&key).filter(|_| quoted.tuple.transport == Transport::Tcp);
+        if let Some(place) = known {
+            return self.show_failed(place, what, seen.nanos, Some(told));
+        }
+        let service = if quoted.tuple.destination_port == DNS { Service::Dns } else { Service::Udp };
+        let (pair, _) = pair_of(&quoted.tuple, service, seen, about);
+        let id = quoted.number.map(|number| (number.into(), 0));
+        let port = quoted.tuple.source_port;
+        self.show_question(&pair, what, &Asked { port, id, began: seen.nanos, at: seen.nanos, told: Some(told) });
     }
 
     /// Where the connection of a quoted packet is counted, and whether it was an attempt that has failed by that.
@@ -179,7 +219,11 @@ impl Analysis {
         if self.judging.has_heard(seen.interface, Kind::Neighbour, neighbour.asker) {
             let place = self.pairs.place(None, || pair);
             let what = (Symptom::NeighbourUnanswered as u8, neighbour.asker, neighbour.address);
-            self.judge(seen, headers, (place, Way::There), (Symptom::NeighbourUnanswered, what));
+            let may = self.judge(seen, headers, (place, Way::There), (Symptom::NeighbourUnanswered, what));
+            if may {
+                let asked = Asked { port: 0, id: None, began: seen.nanos, at: seen.nanos, told: None };
+                self.show_question(&pair, Finding::Symptom(Symptom::NeighbourUnanswered), &asked);
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 mod analysis;
+mod cases;
 mod connection;
 mod datagrams;
 pub mod decode;

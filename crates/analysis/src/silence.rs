@@ -3,10 +3,11 @@
 //! Owns how long is waited, and that nothing is decided of an interface that has been silent since: what came there may
 //! not have been captured. Such a decision waits for the next packet there.
 
-use nodewatch_protocol::Symptom;
+use nodewatch_protocol::{Finding, Symptom};
 
 use crate::{
     analysis::{Analysis, Postponed},
+    cases::Asked,
     judging::{Kind, is_to_come},
     questions::Silence,
     table::Place,
@@ -135,8 +136,9 @@ impl Analysis {
         let (pair, known, begun) = (key.pair(connection.client()), connection.pair, connection.beginning());
         if self.may_decide((pair.interface, Kind::Tcp), pair.source, asked, last) {
             let is_echo = self.is_echo((Symptom::Unanswered as u8, begun), (pair.interface, pair.tunnel), asked);
-            let place = self.pairs.place(known, || pair);
-            self.pairs.note_silence(place, (Symptom::Unanswered, is_echo), asked);
+            let counted = self.pairs.place(known, || pair);
+            self.pairs.note_silence(counted, (Symptom::Unanswered, is_echo), asked);
+            self.show_failed(place, Finding::Symptom(Symptom::Unanswered), last, None);
         }
     }
 
@@ -148,6 +150,9 @@ impl Analysis {
             let is_echo = self.is_echo(what, (key.interface, key.tunnel), silence.asked);
             let place = self.pairs.place(silence.pair, || key.pair());
             self.pairs.note_silence(place, (Symptom::DnsUnanswered, is_echo), silence.asked);
+            let id = Some((key.id.into(), silence.name as u32));
+            let asked = Asked { port: key.ports.0, id, began: silence.asked, at: last, told: None };
+            self.show_question(&key.pair(), Finding::Symptom(Symptom::DnsUnanswered), &asked);
         }
     }
 

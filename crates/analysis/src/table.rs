@@ -56,6 +56,11 @@ impl<K: Hash + Eq + Copy, V> Table<K, V> {
         self.entries.iter().map(|entry| &entry.value)
     }
 
+    /// All by which it is found.
+    pub fn keys(&self) -> impl Iterator<Item = &K> {
+        self.entries.iter().map(|entry| &entry.key)
+    }
+
     /// No other finds room without one that goes.
     pub fn is_full(&self) -> bool {
         self.entries.len() >= self.most

@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 mod capture;
+mod case;
 mod expect;
 mod files;
 mod join;
@@ -25,6 +26,7 @@ pub use capture::{
     CaptureSpec, CaptureState, Content, Dropped, Endpoint, Flow, Freeze, InterfaceDrops, InterfaceState, Mix, Recorder,
     SIZE_BUCKETS, Share, SpecError, Statistics, StopReason, Transport, Tunnel, Window,
 };
+pub use case::{Case, Finding, MOST_CASES, UnknownFinding};
 pub use expect::{Expectation, ExpectedPorts, Origin, ParsePortKeyError, PortKey, PortRule};
 pub use files::{
     Amount, BootSpan, CaptureFile, CaptureRecord, Delivery, FilePlace, FileRecord, FileState, Grant, MANIFEST,

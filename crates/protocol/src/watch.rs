@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Sums, Symptom, Tunnel, UnixMillis};
+use crate::{Case, Sums, Symptom, Tunnel, UnixMillis};
 
 /// Pairs of ends that are told of in one second: those with failures first, then those with delays, then those with the
 /// most bytes.
@@ -224,6 +224,9 @@ pub struct Unlisted {
     /// What of theirs was felt without having failed, as delays.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub felt: u64,
+    /// Cases of theirs, or of pairs that are told of.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cases: u64,
     /// Packets that no pair had room for at all.
     pub no_room: u64,
     /// Connections that were forgotten before they were over.
@@ -266,6 +269,9 @@ pub struct Symptoms {
     /// Packets of these, at most [`MOST_SAMPLES`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub samples: Vec<SamplePacket>,
+    /// What connections and questions have shown one by one, at most [`crate::MOST_CASES`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cases: Vec<Case>,
     /// What is not among the pairs.
     #[serde(default)]
     pub unlisted: Unlisted,

@@ -1,0 +1,214 @@
+//! An answer: what it says, how sure it is, and what it is proved by.
+//!
+//! Owns its parts and the words of certainty. Must not know how it was found, nor how it is shown.
+
+use std::net::IpAddr;
+
+use nodewatch_protocol::Service;
+use serde::{Deserialize, Serialize};
+
+use crate::{Code, Segment};
+
+/// How sure an answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Certainty {
+    /// Symptom, mechanism, same time and place, and no neighbour is left.
+    Verdict,
+    /// The same, but a neighbour could not be excluded; it is named.
+    Likely,
+    /// Where it is lost is known, why is not.
+    Located,
+    /// A counter alone: nobody has felt anything.
+    Note,
+}
+
+impl Certainty {
+    /// One word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Verdict => "verdict",
+            Self::Likely => "likely",
+            Self::Located => "located",
+            Self::Note => "note",
+        }
+    }
+
+    /// It counts as an answer: for the badge, and for the exit code.
+    pub fn is_answer(self) -> bool {
+        matches!(self, Self::Verdict | Self::Likely)
+    }
+}
+
+/// Where it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// The node; of files, what the file is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// The interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// `NAMESPACE/NAME` of the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// `NAMESPACE/NAME` of the service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// The address and port of who is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<(IpAddr, u16)>,
+    /// On which part of the way it is lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<Segment>,
+}
+
+impl Place {
+    /// For people: the narrowest that is known.
+    pub fn text(&self) -> String {
+        let target = self.target.map(|(address, port)| match port {
+            0 => address.to_string(),
+            port => std::net::SocketAddr::new(address, port).to_string(),
+        });
+        let what = match (&self.pod, &self.service, target) {
+            (Some(pod), _, Some(_)) => self
+                .target
+                .map_or_else(|| pod.clone(), |(_, port)| if port == 0 { pod.clone() } else { format!("{pod}:{port}") }),
+            (Some(what), _, None) | (None, Some(what), None) => what.clone(),
+            (None, Some(service), Some(target)) => format!("{service} ({target})"),
+            (None, None, Some(target)) => target,
+            (None, None, None) => String::new(),
+        };
+        let on = match (&self.node, &self.interface) {
+            (Some(node), Some(interface)) => format!("{interface} of {node}"),
+            (Some(one), None) | (None, Some(one)) => one.clone(),
+            (None, None) => String::new(),
+        };
+        match (what.is_empty(), on.is_empty()) {
+            (false, false) => format!("{what} on {on}"),
+            _ => format!("{what}{on}"),
+        }
+    }
+}
+
+/// One connection that shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// When it was begun, in nanoseconds since the Unix epoch.
+    pub at: i64,
+    /// Who asks, and from which port.
+    pub source: (IpAddr, u16),
+    /// Who is asked, and on which.
+    pub destination: (IpAddr, u16),
+    /// For what.
+    pub service: Service,
+    /// What became of it, in words.
+    pub what: String,
+    /// Where it was seen, in the order of its way; then where it was not seen although others are.
+    pub seen: Vec<String>,
+    /// Where it was not.
+    pub missing: Vec<String>,
+}
+
+/// A counter that has moved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// On which node.
+    pub node: String,
+    /// The signal's name, and what of the node it is about.
+    pub signal: String,
+    /// Before.
+    pub before: u64,
+    /// After.
+    pub after: u64,
+}
+
+/// The cause that fits next best.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runner {
+    /// Which.
+    pub code: Code,
+    /// The one check that would decide between the two.
+    pub check: String,
+}
+
+/// What is known of why connections fail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The cause; `None` where only the place is known.
+    pub code: Option<Code>,
+    /// How sure it is.
+    pub certainty: Certainty,
+    /// The whole of it in one sentence.
+    pub text: String,
+    /// Where.
+    pub place: Place,
+    /// When its first evidence was seen, in milliseconds since the Unix epoch.
+    pub since: u64,
+    /// When its last evidence was seen, where it has ended.
+    pub until: Option<u64>,
+    /// When its last evidence was seen.
+    pub last: u64,
+    /// Connections and questions that it has hurt in the last minute of its evidence.
+    pub failed: u64,
+    /// Of so many.
+    pub of: u64,
+    /// The same since it began.
+    pub in_all: u64,
+    /// Three of them.
+    pub proof: Vec<Proof>,
+    /// Counters that say the same.
+    pub counters: Vec<Step>,
+    /// What it is not, and by what that is known.
+    pub ruled_out: Vec<String>,
+    /// What could not be seen.
+    pub not_seen: Vec<String>,
+    /// What fits next best.
+    pub runner_up: Option<Runner>,
+    /// What to do: commands as they can be typed, or where to look. The first one is copied.
+    pub next: Vec<String>,
+}
+
+impl Answer {
+    /// `N-11 accept queue full`, or that only the place is known.
+    pub fn title(&self) -> String {
+        match (self.code, &self.place.segment) {
+            (Some(code), _) => format!("{} {}", code.text(), code.name()),
+            (None, Some(segment)) => segment.text(),
+            (None, None) => self.text.clone(),
+        }
+    }
+
+    /// Its code in all outputs.
+    pub fn code_text(&self) -> &'static str {
+        self.code.map_or("-", Code::text)
+    }
+
+    /// Whether it goes on.
+    pub fn is_current(&self) -> bool {
+        self.until.is_none()
+    }
+
+    /// A display filter of Wireshark for exactly its connections, as far as they are kept.
+    pub fn filter(&self) -> String {
+        let of = |proof: &Proof| {
+            let transport = if proof.service == Service::Tcp { "tcp" } else { "udp" };
+            let address = |(address, _): (IpAddr, u16)| match address {
+                IpAddr::V4(address) => format!("ip.addr == {address}"),
+                IpAddr::V6(address) => format!("ipv6.addr == {address}"),
+            };
+            match proof.service {
+                Service::Neighbour => format!("arp.dst.proto_ipv4 == {}", proof.destination.0),
+                _ if proof.source.1 == 0 => format!("({} and {})", address(proof.source), address(proof.destination)),
+                _ => format!("({} and {transport}.port == {})", address(proof.source), proof.source.1),
+            }
+        };
+        let mut parts: Vec<String> = self.proof.iter().map(of).collect();
+        parts.dedup();
+        parts.join(" or ")
+    }
+}
+
+/// Codes that are silenced: their answers are counted and not shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quiet(pub Vec<Code>);

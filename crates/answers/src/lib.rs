@@ -1,0 +1,24 @@
+//! Why connections fail: answers, each with its proof, from what interfaces have seen of connections, from kernels'
+//! counters and from what was changed in the cluster at that moment.
+//!
+//! Owns the rules, one file a cause, and how what several interfaces and nodes have seen of one connection is put
+//! together. Pure: no clock, no I/O, memory with a bound. The same rules judge live agents, recordings and files; what
+//! cannot be known from them is said and not guessed. Must not know where its evidence comes from.
+#![warn(missing_docs)]
+
+mod answer;
+mod code;
+mod engine;
+mod journal;
+mod paths;
+mod rules;
+mod signals;
+mod told;
+mod view;
+
+pub use answer::{Answer, Certainty, Place, Proof, Quiet, Runner, Step};
+pub use code::{Code, UnknownCode};
+pub use engine::{Engine, Looked};
+pub use journal::{Backend, Journal, Pod, PodPhase, Policy, Source};
+pub use paths::{Segment, Tap, TapId};
+pub use told::{Face, Pair, Told};

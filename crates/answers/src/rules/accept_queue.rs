@@ -1,0 +1,75 @@
+//! N-11: the server's accept queue is full.
+
+use std::net::{IpAddr, SocketAddr};
+
+use nodewatch_protocol::Finding;
+
+use crate::{
+    Certainty, Code, Runner, Segment,
+    paths::Trouble,
+    rules,
+    view::{Draft, ENOUGH, ENOUGH_EXACT, View},
+};
+
+/// An attempt that the server's end has not taken, as far as is known.
+fn is_of_it(trouble: &Trouble) -> bool {
+    let not_taken = matches!(trouble.segment, Some(Segment::Pod { .. } | Segment::Beyond { .. }));
+    trouble.shows(Finding::NotAccepted) || (trouble.is_lost_attempt() && not_taken)
+}
+
+pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
+    let groups = view.grouped(|trouble| is_of_it(trouble).then(|| trouble.backend()));
+    groups.into_iter().filter_map(|(target, hurt)| of(view, target, hurt)).collect()
+}
+
+fn of(view: &View<'_>, target: (IpAddr, u16), hurt: Vec<usize>) -> Option<Draft> {
+    let exact = hurt.iter().filter(|&&at| view.troubles[at].shows(Finding::NotAccepted)).count();
+    let reached = hurt.iter().filter(|&&at| matches!(view.troubles[at].segment, Some(Segment::Pod { .. }))).count();
+    let (of, answered) = view.attempts_of(&hurt);
+    let last = &view.troubles[hurt[hurt.len() - 1]];
+    let counters = view.steps(view.last_node(last), "tcp.listen_overflows", &hurt);
+    let is_exact = exact >= ENOUGH_EXACT;
+    // One that answers nothing at all is dead or shut off, and not overrun.
+    if answered == 0 || !(is_exact || view.enough(&hurt, of, ENOUGH)) {
+        return None;
+    }
+    let at = view.troubles[hurt[0]].millis();
+    let socket = SocketAddr::new(target.0, target.1);
+    let name = view.name(target, at);
+    let sure = is_exact || reached * 2 > hurt.len() || !counters.is_empty();
+    let how = if is_exact {
+        format!("{exact} handshakes were complete and not taken")
+    } else if reached * 2 > hurt.len() {
+        format!("{reached} have reached its pod")
+    } else {
+        "only their first packets were lost".to_owned()
+    };
+    let text = format!(
+        "{} of {of} connections to {name} were not accepted in time: {how}, {answered} others were answered",
+        hurt.len()
+    );
+    let mut draft = Draft::of(Code::AcceptQueue, if sure { Certainty::Verdict } else { Certainty::Likely }, text);
+    draft.place = view.place_of(target, at);
+    draft.of = of;
+    if reached > 0 {
+        draft.ruled_out.push("loss and policy: the attempts have reached the pod".to_owned());
+    }
+    draft.ruled_out.push(format!("a dead server: it has answered {answered} attempts in the same minute"));
+    if counters.is_empty() {
+        draft.not_seen.push("the pod's own counters (ListenOverflows)".to_owned());
+    }
+    draft.counters = counters;
+    if !sure {
+        draft.runner_up = Some(Runner { code: Code::WireLoss, check: rules::check(Code::WireLoss).to_owned() });
+    }
+    let pod = view.journal.pod_at(target.0, at).and_then(|pod| pod.name.split_once('/'));
+    draft.next = vec![
+        match pod {
+            Some((namespace, pod)) => format!("kubectl exec -n {namespace} {pod} -- ss -ltn 'sport = :{}'", target.1),
+            None => format!("ss -ltn 'sport = :{}'    # where {socket} listens: is Recv-Q above Send-Q", target.1),
+        },
+        "raise the backlog of listen() and net.core.somaxconn (securityContext.sysctls), or add replicas".to_owned(),
+    ];
+    draft.hurt = hurt;
+    Some(draft)
+}

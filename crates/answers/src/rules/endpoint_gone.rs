@@ -1,0 +1,115 @@
+//! N-01: traffic to a backend that is leaving or gone.
+
+use std::net::{IpAddr, SocketAddr};
+
+use nodewatch_protocol::{Finding, Symptom};
+
+use crate::{
+    Certainty, Code, PodPhase, Source,
+    paths::Trouble,
+    view::{Draft, ENOUGH, View},
+};
+
+/// Rules of a node that are this much older than the change of the endpoints, in milliseconds, are stale.
+const STALE: u64 = 10_000;
+/// A pod that is younger than this, in milliseconds, may have the address of another one.
+const YOUNG: u64 = 120_000;
+
+fn is_of_it(trouble: &Trouble) -> bool {
+    let what = |symptom| trouble.what == Finding::Symptom(symptom);
+    what(Symptom::Refused) || what(Symptom::Unanswered) || what(Symptom::Unreachable)
+}
+
+pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
+    let groups = view.grouped(|trouble| is_of_it(trouble).then(|| trouble.backend()));
+    groups
+        .into_iter()
+        .filter_map(|(backend, hurt)| known(view, backend, &hurt).or_else(|| seen(view, backend, &hurt)))
+        .collect()
+}
+
+/// What the API's journal knows of the backend at that moment.
+fn known(view: &View<'_>, (address, port): (IpAddr, u16), hurt: &[usize]) -> Option<Draft> {
+    let at = view.troubles[hurt[0]].millis();
+    let last = view.troubles[hurt[hurt.len() - 1]].millis();
+    let pod = view.journal.pod_at(address, last);
+    let left = view.journal.left(address, port, last);
+    let leaving = pod.filter(|pod| matches!(pod.phase, PodPhase::Terminating | PodPhase::Gone));
+    let (of, answered) = view.attempts_of(hurt);
+    if !view.enough(hurt, of, ENOUGH) {
+        return None;
+    }
+    let target = SocketAddr::new(address, port);
+    let service = view.journal.service_at(address, port).or_else(|| view.journal.service_of(address, port));
+    let whose = service.map_or_else(|| target.to_string(), |service| format!("{service} ({target})"));
+    let count = hurt.len();
+    let text = if let Some(pod) = leaving {
+        let how = if pod.phase == PodPhase::Gone { "is gone" } else { "is being deleted" };
+        let late = pod.deleted.or(left).map(|since| last.saturating_sub(since)).filter(|late| *late > STALE);
+        let stale =
+            late.map_or_else(String::new, |late| format!(", {} s after that: its rules are stale", late / 1000));
+        format!("{count} connections went to {whose} although its pod {} {how}{stale}", pod.name)
+    } else if let Some(left) = left {
+        let late = last.saturating_sub(left);
+        format!("{count} connections went to {whose}, which has taken no traffic for {} s", late / 1000)
+    } else if let Some(pod) = pod.filter(|pod| pod.restarts.1.is_some_and(|when| when + YOUNG >= at)) {
+        format!("{count} connections to {whose} were refused while {} was restarted", pod.name)
+    } else if let Some(pod) = pod.filter(|pod| pod.phase == PodPhase::NotReady && last < pod.started + YOUNG) {
+        format!("{count} connections went to {whose}: the address is that of {}, which is not ready yet", pod.name)
+    } else {
+        return None;
+    };
+    let mut draft = Draft::of(Code::EndpointGone, Certainty::Verdict, text);
+    draft.place = view.place_of((address, port), last);
+    draft.of = of;
+    draft.next = next(service, pod.map(|pod| pod.name.as_str()));
+    draft.ruled_out = vec![format!("the service as a whole: {answered} of {of} attempts were answered")];
+    draft.hurt = hurt.to_vec();
+    Some(draft)
+}
+
+/// Without the journal: other backends of the same service answer, and this one does not.
+fn seen(view: &View<'_>, (address, port): (IpAddr, u16), hurt: &[usize]) -> Option<Draft> {
+    let first = view.troubles[hurt[0]].first();
+    let translated = (first.destination, first.ports.1) != (address, port);
+    let refused = hurt.iter().all(|&at| !matches!(view.troubles[at].what, Finding::Symptom(Symptom::Unanswered)));
+    let (own, own_answered) = view.attempts(|ends| ends.destination == address && ends.port == port);
+    let (of, answered) = view.attempts(|ends| ends.destination == first.destination && ends.port == first.ports.1);
+    let others_answer = translated && answered > own_answered;
+    // One that answers now and then is no backend that is gone; nor is one that has never answered.
+    if !view.enough(hurt, of, ENOUGH) || !(others_answer && own_answered * 2 < own.max(1)) {
+        return None;
+    }
+    let how = if refused { "refuses" } else { "does not answer" };
+    let (whole, target) = (SocketAddr::new(first.destination, first.ports.1), SocketAddr::new(address, port));
+    let text = format!(
+        "{} of {of} connections to {whole} went to {target}, which {how}; the other backends answer",
+        hurt.len()
+    );
+    let mut draft = Draft::of(Code::EndpointGone, Certainty::Likely, text);
+    draft.place = view.place_of((address, port), view.troubles[hurt[0]].millis());
+    draft.of = of;
+    draft.next = next(view.journal.service_at(first.destination, first.ports.1), None);
+    draft.not_seen = view.unheard(&[Source::Pods, Source::Endpoints]);
+    draft.not_seen.push("whether its process was restarted".to_owned());
+    draft.ruled_out = vec![format!("the service as a whole: {answered} of {of} attempts were answered")];
+    draft.hurt = hurt.to_vec();
+    Some(draft)
+}
+
+fn next(service: Option<&str>, pod: Option<&str>) -> Vec<String> {
+    let mut next = Vec::new();
+    if let Some((namespace, name)) = service.and_then(|service| service.split_once('/')) {
+        next.push(format!("kubectl get endpointslice -n {namespace} -l kubernetes.io/service-name={name} -o wide"));
+    }
+    if let Some((namespace, name)) = pod.and_then(|pod| pod.split_once('/')) {
+        next.push(format!("kubectl get pod -n {namespace} {name} -o jsonpath='{{.metadata.deletionTimestamp}}'"));
+    }
+    if next.is_empty() {
+        next.push("kubectl get endpointslice -A -o wide".to_owned());
+    }
+    next.push(
+        "a preStop sleep of 15 s and more, and a readiness probe, so that traffic ends before the pod does".to_owned(),
+    );
+    next
+}

@@ -1,0 +1,50 @@
+//! Where it is lost, where no cause is known.
+
+use crate::{
+    Certainty, Segment,
+    view::{Draft, ENOUGH, View},
+};
+
+pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
+    let groups = view.grouped(|trouble| {
+        let segment = trouble.segment.clone().filter(|_| crate::engine::is_lost(trouble.what));
+        segment.map(|segment| (segment.text(), trouble.backend().1))
+    });
+    let mut drafts = Vec::new();
+    for ((_, port), hurt) in groups {
+        let (of, answered) = view.attempts_of(&hurt);
+        if !view.enough(&hurt, of, ENOUGH) {
+            continue;
+        }
+        let trouble = &view.troubles[hurt[0]];
+        let Some(segment) = trouble.segment.clone() else { continue };
+        let at = trouble.millis();
+        let target = trouble.backend();
+        let text =
+            format!("{} of {of} attempts to reach {} were {}", hurt.len(), view.name(target, at), segment.text());
+        let mut draft = Draft { certainty: Some(Certainty::Located), text, ..Draft::default() };
+        draft.place.segment = Some(segment.clone());
+        draft.place.target = Some(target);
+        draft.place.node = segment.node().map(str::to_owned);
+        draft.of = of;
+        draft.not_seen = match &segment {
+            Segment::Beyond { tap } => vec![format!("what is beyond {tap}: watch the node of {}", target.0)],
+            Segment::Pod { .. } if answered == 0 => {
+                vec!["why the pod answers nothing: dead, frozen, or shut off by rules of its own".to_owned()]
+            }
+            _ => vec!["the mechanism".to_owned()],
+        };
+        draft.next = match &segment {
+            Segment::Beyond { .. } => vec![format!(
+                "nodewatch-tui: watch (a) the node that has {}, to tell the network from the server on port {port}",
+                target.0
+            )],
+            Segment::Node { node, .. } => vec![format!("nft list ruleset; ip rule; ip -s link    # on {node}")],
+            Segment::Pod { .. } => vec![format!("kubectl exec POD -- ss -ltn 'sport = :{port}'")],
+            Segment::Between { from, to } => vec![format!("security groups and routes between {from} and {to}")],
+        };
+        draft.hurt = hurt;
+        drafts.push(draft);
+    }
+    drafts
+}

@@ -1,0 +1,79 @@
+//! N-15: an address on the link is not resolved.
+
+use nodewatch_protocol::{Finding, Symptom};
+
+use super::conntrack_full::node_of;
+use crate::{
+    Certainty, Code,
+    view::{Draft, ENOUGH, ENOUGH_EXACT, View},
+};
+
+const FULL: &str = "arp.table_fulls";
+
+pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
+    let mut drafts = Vec::new();
+    for (node, hurt) in view.grouped(|trouble| node_of(view, trouble)) {
+        let counters = view.steps(&node, FULL, &hurt);
+        if counters.is_empty() || hurt.len() < ENOUGH {
+            continue;
+        }
+        let (of, _) = view.attempts_of(&hurt);
+        let text = format!(
+            "{} connections were lost in {node}: its neighbour table is full, so it cannot ask for addresses",
+            hurt.len()
+        );
+        let mut draft = Draft::of(Code::Neighbour, Certainty::Verdict, text);
+        draft.place.node = Some(node.clone());
+        draft.of = of;
+        draft.counters = counters;
+        draft.next = vec![
+            format!(
+                "ip -s neigh | wc -l    # on {node}; net.ipv4.neigh.default.gc_thresh3 of four times its pods and nodes"
+            ),
+            "Bottlerocket: settings.kernel.sysctl".to_owned(),
+        ];
+        draft.hurt = hurt;
+        drafts.push(draft);
+    }
+    drafts.extend(silent(view));
+    drafts
+}
+
+/// Somebody who should be there does not answer for its address, and connections to it fail.
+fn silent(view: &View<'_>) -> Vec<Draft> {
+    let asked = view.grouped(|trouble| {
+        let unanswered = trouble.what == Finding::Symptom(Symptom::NeighbourUnanswered);
+        unanswered.then(|| (trouble.backend().0, view.last_node(trouble).to_owned()))
+    });
+    let mut drafts = Vec::new();
+    for ((address, node), mut hurt) in asked {
+        let failed = view.troubles.iter().enumerate().filter(|(_, trouble)| {
+            let what =
+                matches!(trouble.what, Finding::Symptom(Symptom::Unanswered | Symptom::Unreachable | Symptom::Delayed));
+            trouble.settled && what && trouble.backend().0 == address
+        });
+        let failed: Vec<usize> = failed.map(|(at, _)| at).collect();
+        // A pod that is gone answers for nothing; that is another cause.
+        let gone = view.journal.pod_at(address, view.window.1).is_some_and(|pod| pod.phase == crate::PodPhase::Gone);
+        let (of, answered) = view.attempts_of(&failed);
+        if failed.len() < ENOUGH_EXACT || gone || (failed.is_empty() && answered == 0) {
+            continue;
+        }
+        let text = format!(
+            "{} connections to {address} failed: nobody answers for that address on the link of {node}",
+            failed.len()
+        );
+        let sure = view.journal.pod_at(address, view.window.1).is_some();
+        let mut draft = Draft::of(Code::Neighbour, if sure { Certainty::Verdict } else { Certainty::Likely }, text);
+        draft.place.node = Some(node.clone());
+        draft.place.target = Some((address, 0));
+        draft.of = of;
+        draft.not_seen = view.unheard(&[crate::Source::Pods]);
+        draft.next =
+            vec![format!("ip neigh show {address}    # on {node}: FAILED; is the address still that of an interface")];
+        hurt.extend(failed);
+        draft.hurt = hurt;
+        drafts.push(draft);
+    }
+    drafts
+}

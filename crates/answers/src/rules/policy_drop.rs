@@ -1,0 +1,117 @@
+//! N-02: the node's policy drops it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use nodewatch_protocol::{Finding, Service, Symptom};
+
+use crate::{
+    Certainty, Code, Runner, Source,
+    paths::Trouble,
+    rules,
+    view::{Draft, ENOUGH, View, inside},
+};
+
+/// Codes of ICMP that say that an administrator forbids it: IPv4's, then IPv6's.
+const FORBIDDEN: [u32; 4] = [9, 10, 13, 1];
+/// A pod so young, in milliseconds, may be ahead of its policies.
+const YOUNG: u64 = 15_000;
+/// Counters that say that something else has dropped it inside the node.
+const OTHERS: [&str; 4] = ["conntrack.insert_failed", "conntrack.drop", "ip.reverse_path_drops", "arp.table_fulls"];
+
+pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
+    let mut drafts: Vec<Draft> = view
+        .grouped(rejected_by)
+        .into_iter()
+        .filter_map(|((teller, target), hurt)| rejected(view, teller, target, &hurt))
+        .collect();
+    let dropped = view.grouped(|trouble| {
+        let node = inside(trouble.segment.as_ref()).filter(|_| trouble.is_lost_attempt());
+        node.map(|node| (node.to_owned(), trouble.backend()))
+    });
+    drafts.extend(dropped.into_iter().filter_map(|((node, target), hurt)| dropped_in(view, &node, target, &hurt)));
+    drafts
+}
+
+/// Who has said of a connection that it is forbidden.
+fn rejected_by(trouble: &Trouble) -> Option<(IpAddr, (IpAddr, u16))> {
+    let case = trouble.first();
+    let forbidden = trouble.what == Finding::Symptom(Symptom::Unreachable) && FORBIDDEN.contains(&case.amount);
+    // The end itself says that nothing listens there.
+    case.other.filter(|_| forbidden && case.service == Service::Tcp).map(|teller| (teller, trouble.backend()))
+}
+
+fn rejected(view: &View<'_>, teller: IpAddr, target: (IpAddr, u16), hurt: &[usize]) -> Option<Draft> {
+    let (of, _) = view.attempts_of(hurt);
+    if !view.enough(hurt, of, ENOUGH) {
+        return None;
+    }
+    let at = view.troubles[hurt[0]].millis();
+    let text = format!(
+        "{} connections to {} were rejected by {teller}: administratively prohibited",
+        hurt.len(),
+        view.name(target, at)
+    );
+    let mut draft = Draft::of(Code::PolicyDrop, Certainty::Verdict, text);
+    draft.place = view.place_of(target, at);
+    draft.of = of;
+    draft.ruled_out = vec!["loss: an ICMP error has come back for each".to_owned()];
+    draft.next = vec![format!("iptables-save | grep REJECT    # on the node with {teller}; nft list ruleset")];
+    draft.next.extend(commands(view, target, at));
+    draft.hurt = hurt.to_vec();
+    Some(draft)
+}
+
+fn dropped_in(view: &View<'_>, node: &str, target: (IpAddr, u16), hurt: &[usize]) -> Option<Draft> {
+    let (of, _) = view.attempts_of(hurt);
+    let moved = OTHERS.iter().any(|name| !view.steps(node, name, hurt).is_empty());
+    if moved || !view.enough(hurt, of, ENOUGH) {
+        return None;
+    }
+    let trouble = &view.troubles[hurt[0]];
+    let at = trouble.millis();
+    let ends = [trouble.first().source, target.0];
+    let pods: Vec<_> = ends.iter().filter_map(|address| view.journal.pod_at(*address, at)).collect();
+    let policies: Vec<&str> =
+        pods.iter().flat_map(|pod| view.journal.policies_of(pod)).map(|policy| policy.name.as_str()).collect();
+    let young = pods.iter().find(|pod| at < pod.started + YOUNG);
+    let heard = view.journal.since(Source::Policies).is_some() && view.journal.since(Source::Pods).is_some();
+    // Nothing selects the pods: their drop is another's.
+    if heard && policies.is_empty() {
+        return None;
+    }
+    let counters = view.signals.knows(node);
+    let why = match (policies.first(), young) {
+        (Some(policy), Some(pod)) => format!(": {} had begun less than 15 s before, and {policy} selects it", pod.name),
+        (Some(policy), None) => format!(": {policy} selects an end of them"),
+        (None, _) => String::new(),
+    };
+    let text =
+        format!("{} connections to {} entered {node} and did not leave it{why}", hurt.len(), view.name(target, at));
+    let sure = heard && counters;
+    let mut draft = Draft::of(Code::PolicyDrop, if sure { Certainty::Verdict } else { Certainty::Likely }, text);
+    draft.place = view.place_of(target, at);
+    draft.place.node = Some(node.to_owned());
+    draft.of = of;
+    if counters {
+        draft.ruled_out = vec!["conntrack, reverse path and neighbour table: none of their counters moved".to_owned()];
+    } else {
+        draft.not_seen.push(format!("counters of {node}"));
+        draft.runner_up = Some(Runner { code: Code::ReturnPath, check: rules::check(Code::ReturnPath).to_owned() });
+    }
+    draft.not_seen.extend(view.unheard(&[Source::Policies, Source::Pods]));
+    draft.next = commands(view, target, at);
+    draft.hurt = hurt.to_vec();
+    Some(draft)
+}
+
+fn commands(view: &View<'_>, (address, port): (IpAddr, u16), at: u64) -> Vec<String> {
+    let namespace = view.journal.pod_at(address, at).and_then(|pod| pod.name.split('/').next().map(str::to_owned));
+    let scope = namespace.map_or_else(|| "-A".to_owned(), |namespace| format!("-n {namespace}"));
+    vec![
+        format!("kubectl get networkpolicy {scope}"),
+        format!(
+            "grep {} /var/log/aws-routed-eni/network-policy-agent.log    # on the node, where the VPC CNI enforces",
+            SocketAddr::new(address, port).ip()
+        ),
+    ]
+}

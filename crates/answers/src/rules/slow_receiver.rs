@@ -1,0 +1,49 @@
+//! N-16: the application does not read what comes.
+
+use nodewatch_protocol::{Finding, Symptom};
+
+use crate::{
+    Certainty, Code,
+    view::{Draft, ENOUGH_EXACT, View},
+};
+
+/// A window that is closed for less is no stall, in milliseconds.
+const LONG: u32 = 500;
+
+pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
+    let groups = view.grouped(|trouble| {
+        let stalled = trouble.seen.iter().find(|it| it.case.what == Finding::Symptom(Symptom::Stalled));
+        let case = &stalled.filter(|it| it.case.amount >= LONG)?.case;
+        let (client, server) = ((case.source, 0), trouble.backend());
+        Some(if case.by_server { (server, client, true) } else { (client, server, false) })
+    });
+    let mut drafts = Vec::new();
+    for ((receiver, sender, by_server), hurt) in groups {
+        if hurt.len() < ENOUGH_EXACT {
+            continue;
+        }
+        let at = view.troubles[hurt[0]].millis();
+        let closed: u64 = hurt.iter().map(|&at| u64::from(view.troubles[at].first().amount)).sum();
+        let name = view.name(receiver, at);
+        let text = format!(
+            "{name} does not read: its window was closed {} times for 0.5 s and more, {:.1} s in all, while {} had to wait",
+            hurt.len(),
+            closed as f64 / 1000.0,
+            view.name(sender, at)
+        );
+        let mut draft = Draft::of(Code::SlowReceiver, Certainty::Verdict, text);
+        draft.place = view.place_of(receiver, at);
+        draft.of = view.attempts(|ends| ends.destination == if by_server { receiver.0 } else { sender.0 }).0;
+        draft.ruled_out = vec!["loss: the receiver itself has said that it takes nothing".to_owned()];
+        draft.next = match view.journal.pod_at(receiver.0, at).and_then(|pod| pod.name.split_once('/')) {
+            Some((namespace, pod)) => vec![format!("kubectl top pod -n {namespace} {pod} --containers")],
+            None => vec![format!("ss -tmi    # where {} is: Recv-Q and rcv_space", receiver.0)],
+        };
+        draft.next.push(
+            "container_cpu_cfs_throttled_periods_total; a fixed SO_RCVBUF that is too small; consumer lag".to_owned(),
+        );
+        draft.hurt = hurt;
+        drafts.push(draft);
+    }
+    drafts
+}

@@ -1,0 +1,73 @@
+//! N-14: lost between two nodes.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    Certainty, Code, Segment,
+    view::{Draft, ENOUGH, View},
+};
+
+const LIMITS: [&str; 4] = [
+    "ena.conntrack_allowance_exceeded",
+    "ena.pps_allowance_exceeded",
+    "ena.bw_in_allowance_exceeded",
+    "ena.bw_out_allowance_exceeded",
+];
+/// Ports that Linux takes by itself.
+const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
+
+pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
+    let groups = view.grouped(|trouble| match &trouble.segment {
+        Some(Segment::Between { from, to }) if crate::engine::is_lost(trouble.what) => {
+            Some((from.clone(), to.clone(), trouble.backend().1))
+        }
+        _ => None,
+    });
+    groups.into_iter().filter_map(|((from, to, port), hurt)| of(view, (from, to), port, hurt)).collect()
+}
+
+fn of(view: &View<'_>, (from, to): (String, String), port: u16, hurt: Vec<usize>) -> Option<Draft> {
+    let (of, answered) = view.attempts_of(&hurt);
+    if !view.enough(&hurt, of, ENOUGH) {
+        return None;
+    }
+    let limited =
+        [&from, &to].into_iter().any(|node| LIMITS.iter().any(|limit| !view.steps(node, limit, &hurt).is_empty()));
+    if limited {
+        return None;
+    }
+    let ports: BTreeSet<u16> =
+        hurt.iter().map(|&at| view.troubles[at].seen[view.troubles[at].seen.len() - 1].case.ports.0).collect();
+    let outside = ports.iter().filter(|port| !EPHEMERAL.contains(port)).count();
+    let depends = outside * 10 >= ports.len() * 9 && answered > 0 && ports.len() >= ENOUGH;
+    let trouble = &view.troubles[hurt[0]];
+    let all = answered == 0;
+    let how = if all {
+        "none passes: a security group, network ACL or route".to_owned()
+    } else if depends {
+        "those from ports outside 32768-60999 do not pass: a network ACL or firewall with a port range".to_owned()
+    } else {
+        format!("{answered} others passed")
+    };
+    let text =
+        format!("{} of {of} connections to port {port} left {from} and did not arrive at {to}: {how}", hurt.len());
+    let mut draft = Draft::of(Code::WireLoss, Certainty::Verdict, text);
+    draft.place.segment = Some(Segment::Between { from: from.clone(), to: to.clone() });
+    draft.place.target = Some(trouble.backend()).filter(|_| all);
+    draft.of = of;
+    draft.ruled_out =
+        vec!["both nodes: it was seen leaving one, and not seen at the other, which saw others".to_owned()];
+    if view.signals.knows(&from) && view.signals.knows(&to) {
+        draft.ruled_out.push("limits of the instances: none of their counters moved".to_owned());
+    } else {
+        draft.not_seen = vec!["counters of the nodes' interfaces".to_owned()];
+    }
+    draft.next = vec![
+        format!(
+            "aws ec2 create-network-insights-path --source ENI-OF-{from} --destination ENI-OF-{to} --protocol tcp --destination-port {port}"
+        ),
+        "security groups and network ACLs of both interfaces; VPC flow log: REJECT; AWS Health".to_owned(),
+    ];
+    draft.hurt = hurt;
+    Some(draft)
+}

@@ -1,0 +1,121 @@
+//! Counters and gauges of nodes in the last minutes.
+//!
+//! Owns what has moved when, in bounded memory. What each means is the table's in the crate of signals to say.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::Step;
+
+/// Milliseconds that are kept.
+const KEPT: u64 = 150_000;
+/// Movements of one counter that are kept.
+const MOST_STEPS: usize = 160;
+/// Series of all nodes.
+const MOST_SERIES: usize = 200_000;
+
+#[derive(Debug, Clone, Default)]
+struct Series {
+    value: u64,
+    /// When it was found higher, and from where to where.
+    steps: VecDeque<(u64, u64, u64)>,
+}
+
+/// Of all nodes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Signals {
+    nodes: BTreeMap<String, BTreeMap<(String, String), Series>>,
+    series: usize,
+}
+
+impl Signals {
+    /// A signal, of an item of the node or of the node itself, is this high.
+    pub(crate) fn put(&mut self, now: u64, (node, name, item): (&str, &str, &str), value: u64) {
+        if !self.nodes.contains_key(node) {
+            self.nodes.insert(node.to_owned(), BTreeMap::new());
+        }
+        let Some(known) = self.nodes.get_mut(node) else { return };
+        let key = (name.to_owned(), item.to_owned());
+        let Some(series) = known.get_mut(&key) else {
+            if self.series < MOST_SERIES {
+                self.series += 1;
+                known.insert(key, Series { value, steps: VecDeque::new() });
+            }
+            return;
+        };
+        let before = std::mem::replace(&mut series.value, value);
+        if value > before {
+            series.steps.push_back((now, before, value));
+        }
+        while series.steps.len() > MOST_STEPS || series.steps.front().is_some_and(|(at, ..)| at + KEPT < now) {
+            series.steps.pop_front();
+        }
+    }
+
+    /// A node's signals are not known any more.
+    pub(crate) fn forget(&mut self, node: &str) {
+        self.series -= self.nodes.remove(node).map_or(0, |series| series.len());
+    }
+
+    /// Whether anything is known of a node's signals.
+    pub(crate) fn knows(&self, node: &str) -> bool {
+        self.nodes.contains_key(node)
+    }
+
+    /// How high a signal of a node is.
+    pub(crate) fn value(&self, node: &str, name: &str) -> Option<u64> {
+        self.nodes.get(node)?.get(&(name.to_owned(), String::new())).map(|series| series.value)
+    }
+
+    /// By how much a counter has risen within a time, of all its items that have.
+    pub(crate) fn steps(&self, node: &str, name: &str, (from, to): (u64, u64)) -> Vec<Step> {
+        let Some(known) = self.nodes.get(node) else { return Vec::new() };
+        let of_name = known.range((name.to_owned(), String::new())..).take_while(|((known, _), _)| known == name);
+        of_name
+            .filter_map(|((_, item), series)| {
+                let mut within = series.steps.iter().filter(|(at, ..)| (from..=to).contains(at));
+                let &(_, before, first) = within.next()?;
+                let after = within.next_back().map_or(first, |step| step.2);
+                let signal = if item.is_empty() { name.to_owned() } else { format!("{name} {item}") };
+                Some(Step { node: node.to_owned(), signal, before, after })
+            })
+            .collect()
+    }
+
+    /// By how much in all.
+    pub(crate) fn rise(&self, node: &str, name: &str, within: (u64, u64)) -> u64 {
+        self.steps(node, name, within).iter().map(|step| step.after - step.before).sum()
+    }
+
+    /// Nodes of which signals are known.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &str> {
+        self.nodes.keys().map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rise_is_told_of_its_time_alone_and_by_item() {
+        let mut signals = Signals::default();
+        for (now, value) in [(1_000, 5), (2_000, 5), (3_000, 9), (5_000, 12), (9_000, 12)] {
+            signals.put(now, ("a", "ena.pps", "eth0"), value);
+        }
+        signals.put(3_000, ("a", "ena.ppsx", ""), 1);
+        let step = |before, after| Step { node: "a".into(), signal: "ena.pps eth0".into(), before, after };
+        assert_eq!(signals.steps("a", "ena.pps", (2_500, 6_000)), [step(5, 12)]);
+        assert_eq!(signals.steps("a", "ena.pps", (4_000, 6_000)), [step(9, 12)]);
+        assert_eq!(signals.steps("a", "ena.pps", (6_000, 9_000)), []);
+        assert_eq!((signals.rise("a", "ena.pps", (0, 9_000)), signals.rise("b", "ena.pps", (0, 9_000))), (7, 0));
+    }
+
+    #[test]
+    fn what_is_set_back_is_no_rise() {
+        let mut signals = Signals::default();
+        for (now, value) in [(1_000, 500), (2_000, 3), (3_000, 4)] {
+            signals.put(now, ("a", "x", ""), value);
+        }
+        assert_eq!((signals.rise("a", "x", (0, 9_000)), signals.value("a", "x")), (1, Some(4)));
+    }
+}

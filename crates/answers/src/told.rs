@@ -1,0 +1,92 @@
+//! What one node, or one set of files, has told of one second.
+//!
+//! Owns the form that the engine takes, whoever tells it.
+
+use std::net::IpAddr;
+
+use nodewatch_protocol::{Case, Role, Service, Sums, Symptom, Symptoms};
+
+/// One interface.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Face {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub role: Role,
+    /// Packets were lost or left out there.
+    pub lost: bool,
+}
+
+/// Two ends, as one interface has seen them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// Who asks.
+    pub source: IpAddr,
+    /// Who is asked.
+    pub destination: IpAddr,
+    /// On which port.
+    pub port: u16,
+    /// For what.
+    pub service: Service,
+    /// Where: a place in the list of interfaces.
+    pub interface: u16,
+    /// What was counted.
+    pub sums: Sums,
+    /// Packets that were too long for a link, where an error has said so, and what it takes.
+    pub mtu: Option<u32>,
+    /// Answers of DNS that there is no such name.
+    pub no_name: u64,
+}
+
+/// One second.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Which node; of files, which of them.
+    pub node: String,
+    /// When it ended, in milliseconds since the Unix epoch.
+    pub at: u64,
+    /// How long it was, in milliseconds.
+    pub millis: u64,
+    /// Its interfaces.
+    pub faces: Vec<Face>,
+    /// Pairs.
+    pub pairs: Vec<Pair>,
+    /// Cases.
+    pub cases: Vec<Case>,
+    /// What is not among them: connections that were felt and not judged, and cases without room.
+    pub left_out: u64,
+    /// What all pairs of it amount to.
+    pub sums: Sums,
+}
+
+impl Told {
+    /// What an agent has told, by the clock of who hears it.
+    pub fn by(node: &str, symptoms: &Symptoms, at: u64) -> Self {
+        let faces = symptoms.interfaces.iter().map(|face| Face {
+            name: face.name.clone(),
+            role: face.role,
+            lost: face.dropped > 0 || face.skipped > 0,
+        });
+        let no_name = |count: &nodewatch_protocol::SymptomCount| u64::from(count.1) + u64::from(count.2);
+        let pairs = symptoms.pairs.iter().map(|pair| Pair {
+            source: pair.source,
+            destination: pair.destination,
+            port: pair.port,
+            service: pair.service,
+            interface: pair.interface,
+            sums: Sums::of(pair),
+            mtu: pair.mtu,
+            no_name: pair.symptoms.iter().filter(|count| count.0 == Symptom::DnsNoName).map(no_name).sum(),
+        });
+        Self {
+            node: node.to_owned(),
+            at,
+            millis: symptoms.millis,
+            faces: faces.collect(),
+            pairs: pairs.collect(),
+            cases: symptoms.cases.clone(),
+            left_out: symptoms.unlisted.cases,
+            sums: symptoms.sums,
+        }
+    }
+}

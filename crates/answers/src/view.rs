@@ -1,0 +1,278 @@
+//! What the rules look at: the last minute of everything that is known.
+//!
+//! Owns the gates that all rules share: how many connections a cause must have hurt, and of how many. Must not know any
+//! cause.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use nodewatch_protocol::{Service, Sums};
+
+use crate::{
+    Answer, Certainty, Code, Journal, Place, Proof, Runner, Source, Step,
+    paths::{Segment, Tap, TapId, Trouble},
+    signals::Signals,
+};
+
+/// Distinct connections, or questions, that a cause must have hurt.
+pub(crate) const ENOUGH: usize = 5;
+/// The same, where their pattern leaves no doubt.
+pub(crate) const ENOUGH_EXACT: usize = 3;
+/// Of thousands of a kind, so many must fail at least, as far as the sample is large enough to say.
+const SHARE: f64 = 0.005;
+/// A counter and what it does are told within this time of each other, in milliseconds.
+const TOGETHER: u64 = 2_500;
+
+/// Two ends at one place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Ends {
+    pub(crate) tap: TapId,
+    pub(crate) source: IpAddr,
+    pub(crate) destination: IpAddr,
+    pub(crate) port: u16,
+    pub(crate) dns: bool,
+}
+
+/// What the rules look at.
+pub(crate) struct View<'a> {
+    /// The last minute, in milliseconds since the Unix epoch.
+    pub(crate) window: (u64, u64),
+    pub(crate) taps: &'a [Tap],
+    pub(crate) troubles: &'a [Trouble],
+    pub(crate) pairs: &'a BTreeMap<Ends, Sums>,
+    /// What links take, where errors have said so: by who is asked.
+    pub(crate) mtu: &'a BTreeMap<IpAddr, u32>,
+    pub(crate) signals: &'a Signals,
+    pub(crate) journal: &'a Journal,
+    /// A silence from which on a connection may be forgotten, in milliseconds.
+    pub(crate) idle: u64,
+}
+
+/// What a rule has found.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Draft {
+    pub(crate) code: Option<Code>,
+    pub(crate) certainty: Option<Certainty>,
+    pub(crate) text: String,
+    pub(crate) place: Place,
+    /// Which of the troubles.
+    pub(crate) hurt: Vec<usize>,
+    pub(crate) of: u64,
+    pub(crate) counters: Vec<Step>,
+    pub(crate) ruled_out: Vec<String>,
+    pub(crate) not_seen: Vec<String>,
+    pub(crate) runner_up: Option<Runner>,
+    pub(crate) next: Vec<String>,
+}
+
+/// The lower end of the share that a sample allows, with 95 of a hundred samples right (Wilson, 1927).
+pub(crate) fn least_share(failed: u64, of: u64) -> f64 {
+    if of == 0 {
+        return 0.0;
+    }
+    let (n, z) = (of as f64, 1.96_f64);
+    let share = (failed.min(of)) as f64 / n;
+    let middle = share + z * z / (2.0 * n);
+    let around = z * ((share * (1.0 - share) + z * z / (4.0 * n)) / n).sqrt();
+    ((middle - around) / (1.0 + z * z / n)).max(0.0)
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn tap(&self, id: TapId) -> Option<&'a Tap> {
+        self.taps.get(usize::from(id.0))
+    }
+
+    /// The node at which a trouble was seen last on its way.
+    pub(crate) fn last_node(&self, trouble: &Trouble) -> &'a str {
+        trouble.seen.last().and_then(|it| self.tap(it.tap)).map_or("", |tap| tap.node.as_str())
+    }
+
+    /// All nodes that have seen it.
+    pub(crate) fn nodes_of(&self, trouble: &Trouble) -> BTreeSet<&'a str> {
+        trouble.seen.iter().filter_map(|it| self.tap(it.tap)).map(|tap| tap.node.as_str()).collect()
+    }
+
+    /// Those troubles of which that is true, by what they have in common; those that are not settled yet wait.
+    pub(crate) fn grouped<K: Ord>(&self, by: impl Fn(&Trouble) -> Option<K>) -> BTreeMap<K, Vec<usize>> {
+        let mut groups: BTreeMap<K, Vec<usize>> = BTreeMap::new();
+        for (at, trouble) in self.troubles.iter().enumerate().filter(|(_, trouble)| trouble.settled) {
+            if let Some(key) = by(trouble) {
+                groups.entry(key).or_default().push(at);
+            }
+        }
+        groups
+    }
+
+    /// So many different connections as a cause needs, asked from more than one port, and enough of all.
+    pub(crate) fn enough(&self, hurt: &[usize], of: u64, least: usize) -> bool {
+        let ports: BTreeSet<(IpAddr, u16)> =
+            hurt.iter().map(|&at| self.troubles[at].first()).map(|case| (case.source, case.ports.0)).collect();
+        let one_port = hurt.iter().all(|&at| self.troubles[at].first().service == Service::Dns);
+        hurt.len() >= least
+            && (ports.len() >= 2 || one_port)
+            && least_share(hurt.len() as u64, of.max(hurt.len() as u64)) > SHARE
+    }
+
+    /// Attempts to reach a target in this minute: the most that one place has seen of them, and how many were answered.
+    pub(crate) fn attempts(&self, so: impl Fn(&Ends) -> bool) -> (u64, u64) {
+        let mut by_tap: BTreeMap<TapId, (u64, u64)> = BTreeMap::new();
+        for (ends, sums) in self.pairs.iter().filter(|(ends, _)| so(ends)) {
+            let sum = by_tap.entry(ends.tap).or_default();
+            *sum = (sum.0 + sums.attempts, sum.1 + sums.answered);
+        }
+        by_tap.into_values().max().unwrap_or_default()
+    }
+
+    /// Attempts at what these were to reach.
+    pub(crate) fn attempts_of(&self, hurt: &[usize]) -> (u64, u64) {
+        let targets: BTreeSet<(IpAddr, u16)> = hurt
+            .iter()
+            .flat_map(|&at| &self.troubles[at].seen)
+            .map(|it| (it.case.destination, it.case.ports.1))
+            .collect();
+        let (attempts, answered) = self.attempts(|ends| targets.contains(&(ends.destination, ends.port)));
+        (attempts.max(hurt.len() as u64), answered)
+    }
+
+    /// Counters of a node that have risen at the moments of these, and by how much.
+    pub(crate) fn steps(&self, node: &str, name: &str, hurt: &[usize]) -> Vec<Step> {
+        let moments = hurt.iter().map(|&at| (self.troubles[at].millis(), self.troubles[at].shown()));
+        let from = moments.clone().map(|(from, _)| from).min().unwrap_or(self.window.0);
+        let to = moments.map(|(_, to)| to).max().unwrap_or(self.window.1);
+        self.signals.steps(node, name, (from.saturating_sub(TOGETHER), to.saturating_add(TOGETHER)))
+    }
+
+    /// The same in this minute.
+    pub(crate) fn rise(&self, node: &str, name: &str) -> u64 {
+        self.signals.rise(node, name, self.window)
+    }
+
+    /// Part of how full a table of a node is: entries and the most it takes.
+    pub(crate) fn fill(&self, node: &str) -> Option<(u64, u64)> {
+        let count = self.signals.value(node, "conntrack.count")?;
+        self.signals.value(node, "conntrack.max").filter(|most| *most > 0).map(|most| (count, most))
+    }
+
+    /// What address and port are called at a moment.
+    pub(crate) fn name(&self, (address, port): (IpAddr, u16), at: u64) -> String {
+        match self.journal.name(address, port, at) {
+            name if port == 0 || name.contains(':') && !name.contains('/') => name,
+            name => format!("{name}:{port}"),
+        }
+    }
+
+    /// The place of a target, with the names that it had.
+    pub(crate) fn place_of(&self, target: (IpAddr, u16), at: u64) -> Place {
+        let (address, port) = target;
+        let pod = self.journal.pod_at(address, at).map(|pod| pod.name.clone());
+        let service = self.journal.service_at(address, port).or_else(|| self.journal.service_of(address, port));
+        Place { pod, service: service.map(str::to_owned), target: Some(target), ..Place::default() }
+    }
+
+    /// Kinds of the API's journal that a rule would want and are not heard.
+    pub(crate) fn unheard(&self, wanted: &[Source]) -> Vec<String> {
+        let deaf = wanted.iter().filter(|source| self.journal.since(**source).is_none());
+        deaf.map(|source| format!("{} of the API server", source.resource())).collect()
+    }
+
+    /// One connection, as proof.
+    pub(crate) fn proof(&self, trouble: &Trouble) -> Proof {
+        let (first, last) = (trouble.first(), trouble.last());
+        let text = |id: TapId| self.tap(id).map(Tap::text).unwrap_or_default();
+        let mut what = trouble.what.name().replace('_', " ");
+        if first.repeats > 0 {
+            what = format!("{what}, begun again {}", times(first.repeats));
+        }
+        if first.silence_millis > 0 {
+            what = format!("{what}, after {:.1} s without a packet", first.silence_millis as f64 / 1000.0);
+        }
+        if (first.destination, first.ports.1) != (last.destination, last.ports.1) {
+            what = format!("{what}, translated to {}", std::net::SocketAddr::new(last.destination, last.ports.1));
+        }
+        if let Some(other) = first.other {
+            what = format!("{what}, by {other}");
+        }
+        Proof {
+            at: trouble.began,
+            source: (first.source, first.ports.0),
+            destination: (first.destination, first.ports.1),
+            service: first.service,
+            what,
+            seen: trouble.seen.iter().map(|it| text(it.tap)).collect(),
+            missing: trouble.missing.iter().map(|tap| text(*tap)).collect(),
+        }
+    }
+}
+
+fn times(count: u32) -> String {
+    match count {
+        1 => "once".to_owned(),
+        2 => "twice".to_owned(),
+        more => format!("{more} times"),
+    }
+}
+
+impl Draft {
+    /// One with a code.
+    pub(crate) fn of(code: Code, certainty: Certainty, text: String) -> Self {
+        Self { code: Some(code), certainty: Some(certainty), text, ..Self::default() }
+    }
+
+    /// What tells it from others of the same minute.
+    pub(crate) fn key(&self) -> (Option<Code>, Place) {
+        (self.code, self.place.clone())
+    }
+
+    /// As an answer; `None` of the times are known yet.
+    pub(crate) fn answer(self, view: &View<'_>) -> Answer {
+        let moments = || self.hurt.iter().map(|&at| &view.troubles[at]);
+        let since = moments().map(Trouble::millis).min().unwrap_or(view.window.1);
+        let last = moments().map(Trouble::shown).max().unwrap_or(view.window.1);
+        // The first, the last and one between show that it goes on.
+        let count = self.hurt.len();
+        let mut shown = vec![0, count / 2, count.saturating_sub(1)];
+        shown.dedup();
+        let proof = shown.iter().filter_map(|&at| self.hurt.get(at)).map(|&at| view.proof(&view.troubles[at]));
+        Answer {
+            code: self.code,
+            certainty: self.certainty.unwrap_or(Certainty::Note),
+            text: self.text,
+            place: self.place,
+            since,
+            until: None,
+            last,
+            failed: count as u64,
+            of: self.of.max(count as u64),
+            in_all: count as u64,
+            proof: proof.collect(),
+            counters: self.counters,
+            ruled_out: self.ruled_out,
+            not_seen: self.not_seen,
+            runner_up: self.runner_up,
+            next: self.next,
+        }
+    }
+}
+
+/// A segment, and in what it lies.
+pub(crate) fn inside(segment: Option<&Segment>) -> Option<&str> {
+    match segment {
+        Some(Segment::Node { node, .. }) => Some(node),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::least_share;
+
+    #[test]
+    fn a_share_is_believed_as_far_as_its_sample_allows() {
+        // Compared with the interval that statistics packages give (R's binom.confint, method "wilson").
+        assert!((least_share(5, 1000) - 0.002_14).abs() < 0.000_05, "{}", least_share(5, 1000));
+        assert!((least_share(5, 10) - 0.236_6).abs() < 0.000_5);
+        assert!(least_share(0, 10) < 1e-9 && least_share(1, 0) < 1e-9 && least_share(9, 3) <= 1.0);
+    }
+}

@@ -1,0 +1,130 @@
+//! Files as places on the way of a connection: which node, which of its interfaces, and what that is.
+//!
+//! Owns how names of files and interfaces are read, and what was seen at each place in a second. Pure.
+
+use std::collections::BTreeMap;
+
+use nodewatch_analysis::{Counts, PairKey, Symptom};
+use nodewatch_answers::{Face, Pair, Told};
+use nodewatch_protocol::{Case, Role};
+use std::net::Ipv6Addr;
+
+/// What hosts' ends of pods' interfaces are called by network plugins: VPC CNI, bridges, Calico, Cilium, GKE.
+const OF_PODS: [&str; 6] = ["pod", "eni", "veth", "cali", "lxc", "gke"];
+/// What nodes' own interfaces are called.
+const OF_NODES: [&str; 6] = ["eth", "ens", "enp", "eno", "bond", "node"];
+
+/// All places.
+#[derive(Debug, Default)]
+pub struct Taps {
+    /// By the interface's number: which node, and which of its faces.
+    places: Vec<Option<(usize, u16)>>,
+    nodes: Vec<Told>,
+    by_node: BTreeMap<String, usize>,
+}
+
+/// Node and interface of a name such as `NODE/INTERFACE`, or of a file such as `NODE.INTERFACE.pcap`.
+fn parts(name: &str) -> (&str, &str) {
+    let (place, interface) = name.rsplit_once('/').unwrap_or((name, ""));
+    // The name of an interface in a file that is named after its place says less than that.
+    match place.split_once('.') {
+        Some((node, rest)) if role(rest) != Role::Other => (node, rest),
+        _ => (place, interface),
+    }
+}
+
+fn role(interface: &str) -> Role {
+    let begins = |names: &[&str]| names.iter().any(|name| interface.starts_with(name));
+    match () {
+        () if begins(&OF_PODS) => Role::Pod,
+        () if begins(&OF_NODES) => Role::Node,
+        () => Role::Other,
+    }
+}
+
+impl Taps {
+    /// An interface has that name.
+    pub fn name(&mut self, number: usize, name: &str) {
+        let (node, interface) = parts(name);
+        let at = *self.by_node.entry(node.to_owned()).or_insert_with(|| {
+            self.nodes.push(Told { node: node.to_owned(), ..Told::default() });
+            self.nodes.len() - 1
+        });
+        if self.places.len() <= number {
+            self.places.resize(number + 1, None);
+        }
+        let faces = &mut self.nodes[at].faces;
+        let known = faces.iter().position(|face| face.name == interface);
+        let face = known.unwrap_or_else(|| {
+            faces.push(Face { name: interface.to_owned(), role: role(interface), lost: false });
+            faces.len() - 1
+        });
+        self.places[number] = u16::try_from(face).ok().map(|face| (at, face));
+    }
+
+    fn place(&self, number: u16) -> Option<(usize, u16)> {
+        self.places.get(usize::from(number)).copied().flatten()
+    }
+
+    /// An interface has lost packets.
+    pub fn lose(&mut self, number: u16) {
+        if let Some((node, face)) = self.place(number) {
+            self.nodes[node].faces[usize::from(face)].lost = true;
+        }
+    }
+
+    /// What was counted of a pair in this second.
+    pub fn pair(&mut self, key: &PairKey, counts: &Counts) {
+        let Some((node, interface)) = self.place(key.interface) else { return };
+        let sums = counts.sums(key.service);
+        let told = &mut self.nodes[node];
+        told.sums += sums;
+        let address = |bits| Ipv6Addr::from_bits(bits).to_canonical();
+        told.pairs.push(Pair {
+            source: address(key.source),
+            destination: address(key.destination),
+            port: key.port,
+            service: key.service,
+            interface,
+            sums,
+            mtu: (counts.longest > 0).then_some(counts.longest),
+            no_name: counts.both(Symptom::DnsNoName).into(),
+        });
+    }
+
+    /// What a connection has shown.
+    pub fn case(&mut self, case: Case) {
+        if let Some((node, interface)) = self.place(case.interface) {
+            self.nodes[node].cases.push(Case { interface, ..case });
+        }
+    }
+
+    /// The second of each node that ends at that moment, in milliseconds since the Unix epoch.
+    pub fn take(&mut self, at: u64, millis: u64, left_out: u64) -> impl Iterator<Item = Told> + use<'_> {
+        self.nodes.iter_mut().enumerate().map(move |(number, told)| {
+            let faces = told.faces.iter().map(|face| Face { lost: false, ..face.clone() }).collect();
+            let next = Told { node: told.node.clone(), faces, ..Told::default() };
+            let left_out = if number == 0 { left_out } else { 0 };
+            Told { at, millis, left_out, ..std::mem::replace(told, next) }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_files_and_interfaces_say_which_place_it_is() {
+        let read = |name: &'static str| {
+            let (node, interface) = parts(name);
+            (node, interface, role(interface))
+        };
+        assert_eq!(read("A.pod"), ("A", "pod", Role::Pod));
+        assert_eq!(read("B.eth0"), ("B", "eth0", Role::Node));
+        assert_eq!(read("B.eth0/eth0"), ("B", "eth0", Role::Node));
+        assert_eq!(read("ip-10-0-1-2.ec2.internal/eni0a1b"), ("ip-10-0-1-2.ec2.internal", "eni0a1b", Role::Pod));
+        assert_eq!(read("ip-10-0-1-2.ec2.internal/ens5"), ("ip-10-0-1-2.ec2.internal", "ens5", Role::Node));
+        assert_eq!(read("trace"), ("trace", "", Role::Other));
+    }
+}

@@ -1,0 +1,185 @@
+//! Answers without a terminal: as blocks of text, and as one JSON value each.
+//!
+//! Owns the words and fields of both. Must not know how answers are found.
+
+use nodewatch_answers::{Answer, Certainty, Looked, Proof};
+use serde_json::{Value, json};
+
+use super::{ExitCode, merge, output, records::Record};
+use crate::{
+    base::{
+        clock,
+        text::{counted, lasting, visible},
+    },
+    cli::{Format, OutputArgs},
+};
+
+/// What is known of why connections fail.
+pub const ANSWER: Record = Record {
+    kind: "answer",
+    commands: "diagnose",
+    one: "answer, those first that hurt most",
+    name: "",
+    fields: &[
+        ("code", "`N-01` to `N-16`, see `explain`; `null` where only the place is known"),
+        ("certainty", "`verdict`, `likely`, `located` or `note`"),
+        ("text", "all of it in one sentence"),
+        ("place", "`node`, `interface`, `pod`, `service`, `target`, `segment`: those that are known"),
+        ("since", "its first evidence"),
+        ("until", "its last evidence, where it has ended"),
+        ("failed", "connections and questions that it has hurt, in the last minute of its evidence"),
+        ("of", "of so many"),
+        ("in_all", "the same since it began"),
+        ("proof", "up to three connections: `time`, `source`, `destination`, `service`, `what`, `seen`, `missing`"),
+        ("counters", "that moved with it: `node`, `signal`, `before`, `after`"),
+        ("ruled_out", "what it is not, and by what that is known"),
+        ("not_seen", "what could not be seen"),
+        ("runner_up", "what fits next best: `code`, and the `check` that would decide"),
+        ("next", "what to do: commands, or where to look"),
+        ("filter", "a display filter of Wireshark for these connections"),
+    ],
+};
+
+/// What was looked at.
+pub const LOOKED: Record = Record {
+    kind: "looked",
+    commands: "diagnose",
+    one: "run, behind its answers",
+    name: "",
+    fields: &[
+        ("since", ""),
+        ("until", ""),
+        ("nodes", "of files: places that they name"),
+        ("taps", "interfaces"),
+        ("attempts", "connections begun and questions asked"),
+        ("failed", ""),
+        ("delayed", ""),
+        ("dns_unanswered", ""),
+        ("unexplained", "connections with a symptom that no answer explains, in the last minute"),
+        ("left_out", "connections with a symptom that had no room"),
+    ],
+};
+
+/// With a verdict or a likely answer, that is the result.
+pub fn exit_code(answers: &[Answer]) -> ExitCode {
+    if answers.iter().any(|answer| answer.certainty.is_answer()) { ExitCode::Found } else { ExitCode::Done }
+}
+
+/// Prints them.
+pub fn print(answers: &[Answer], looked: &Looked, asked: OutputArgs) {
+    match asked.format {
+        format @ (Format::Json | Format::Yaml) => {
+            output::print_values(&ANSWER, answers.iter().map(value), format);
+            output::print_values(&LOOKED, std::iter::once(looked_at(looked)), format);
+        }
+        Format::Name => {}
+        Format::Table | Format::Wide => output::print(&text(answers, looked)),
+    }
+}
+
+fn value(answer: &Answer) -> Value {
+    json!({
+        "code": answer.code.map(nodewatch_answers::Code::text), "certainty": answer.certainty.word(),
+        "text": answer.text, "place": answer.place, "since": answer.since, "until": answer.until,
+        "failed": answer.failed, "of": answer.of, "in_all": answer.in_all,
+        "proof": answer.proof.iter().map(proof).collect::<Vec<_>>(), "counters": answer.counters,
+        "ruled_out": answer.ruled_out, "not_seen": answer.not_seen, "runner_up": answer.runner_up,
+        "next": answer.next, "filter": answer.filter(),
+    })
+}
+
+fn proof(proof: &Proof) -> Value {
+    json!({
+        "time": merge::exact(proof.at), "source": end(proof.source), "destination": end(proof.destination),
+        "service": proof.service.name(), "what": proof.what, "seen": proof.seen, "missing": proof.missing,
+    })
+}
+
+fn end((address, port): (std::net::IpAddr, u16)) -> String {
+    if port == 0 { address.to_string() } else { std::net::SocketAddr::new(address, port).to_string() }
+}
+
+fn looked_at(looked: &Looked) -> Value {
+    let Looked { since, until, nodes, taps, attempts, dns_unanswered, failed, delayed, unexplained, left_out } =
+        *looked;
+    json!({
+        "since": since, "until": until, "nodes": nodes, "taps": taps, "attempts": attempts, "failed": failed,
+        "delayed": delayed, "dns_unanswered": dns_unanswered, "unexplained": unexplained, "left_out": left_out,
+    })
+}
+
+/// As people read them.
+pub fn text(answers: &[Answer], looked: &Looked) -> String {
+    let mut lines: Vec<String> = answers.iter().flat_map(block).collect();
+    if !answers.iter().any(|answer| answer.certainty != Certainty::Note) {
+        lines.push(nothing(looked));
+    } else if looked.unexplained > 0 {
+        lines.push(format!(
+            "{} unexplained",
+            counted(looked.unexplained as usize, "failure or delay of the last minute is")
+        ));
+    }
+    lines.push(String::new());
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// What was looked at, where nothing was found in it.
+pub fn nothing(looked: &Looked) -> String {
+    let over = lasting(looked.until.saturating_sub(looked.since));
+    let attempts = counted(looked.attempts as usize, "attempt");
+    if looked.failed + looked.delayed == 0 {
+        return format!("nothing failed among {attempts} of {} in {over}", counted(looked.taps, "interface"));
+    }
+    format!(
+        "no cause found: {} failed and {} were delayed of {attempts} of {} in {over}",
+        looked.failed,
+        looked.delayed,
+        counted(looked.taps, "interface")
+    )
+}
+
+/// The certainty, the code and its name, where, how many, and when; then all that is known of it.
+fn block(answer: &Answer) -> Vec<String> {
+    let place = visible(&answer.place.text());
+    let many = if answer.of > 0 { format!("{} of {}", answer.failed, answer.of) } else { String::new() };
+    let when = clock::span_in_both_zones(answer.since, answer.until.unwrap_or(answer.last));
+    let head: Vec<String> = [answer.certainty.word().to_uppercase(), answer.title(), place, many, when]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect();
+    let mut lines = vec![visible(&head.join("  ")), format!("  {}", visible(&answer.text))];
+    let mut put = |what: &str, texts: &[String]| {
+        for (at, text) in texts.iter().enumerate() {
+            lines.push(format!("  {:<10} {}", if at == 0 { what } else { "" }, visible(text)));
+        }
+    };
+    let samples: Vec<String> = answer.proof.iter().map(sample).collect();
+    put("proof", &samples);
+    let counters: Vec<String> = answer
+        .counters
+        .iter()
+        .map(|step| format!("{}: {} {} -> {}", step.node, step.signal, step.before, step.after))
+        .collect();
+    put("counters", &counters);
+    put("ruled out", &answer.ruled_out);
+    put("not seen", &answer.not_seen);
+    let other =
+        answer.runner_up.as_ref().map(|other| format!("{} {}: {}", other.code.text(), other.code.name(), other.check));
+    put("or", other.as_slice());
+    put("do", &answer.next);
+    lines.push(String::new());
+    lines
+}
+
+/// One connection in one line.
+pub fn sample(proof: &Proof) -> String {
+    let mut text =
+        format!("{} {} -> {} {}", merge::exact(proof.at), end(proof.source), end(proof.destination), proof.what);
+    if !proof.seen.is_empty() {
+        text = format!("{text}; seen at {}", proof.seen.join(", "));
+    }
+    if !proof.missing.is_empty() {
+        text = format!("{text}, not at {}", proof.missing.join(", "));
+    }
+    text
+}
