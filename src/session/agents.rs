@@ -275,7 +275,16 @@ impl Session {
         }
         let Some(state) = self.nodes.get_mut(name) else { return Vec::new() };
         state.fate.unseen = false;
+        let signals = if let Update::Signals(told) = &update { Some(told.clone()) } else { None };
+        if let Update::Symptoms(told) = &update {
+            self.hear_symptoms(name, told);
+        }
+        let Some(state) = self.nodes.get_mut(name) else { return Vec::new() };
         state.apply(update, now);
+        if let Some(signals) = signals {
+            self.hear_signals(name, &signals);
+            return Vec::new();
+        }
         if files {
             let mut effects = self.bring_frozen_home(name);
             effects.extend(self.bring_home_what_ends(name));

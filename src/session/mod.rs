@@ -5,6 +5,7 @@
 //! as [`Effect`]s. Its fields change nowhere else.
 
 mod agents;
+pub mod answers;
 mod captures;
 pub mod delivery;
 mod earlier;
@@ -51,6 +52,7 @@ pub use terms::{FileTerms, LEASE, S3Terms, Terms};
 pub use update::update;
 
 use self::{
+    answers::Answering,
     exit::Leaving,
     files::Transfers,
     joining::Joining,
@@ -151,6 +153,8 @@ pub struct Session {
     pub transfers: Transfers,
     /// What should be open, is left out and was probed.
     pub ports: Ports,
+    /// Why connections fail.
+    pub answers: Answering,
     /// How reports stand, when they go to CloudWatch Logs.
     pub reports: Option<Reports>,
     /// What is under way beside the agents.
@@ -216,6 +220,7 @@ impl Session {
             showing: Showing::default(),
             transfers: Transfers { homing: terms.files.bring_home, ..Transfers::default() },
             ports: Ports::default(),
+            answers: Answering::default(),
             reports: terms.reports.clone().map(Reports::new),
             work: Work::default(),
             leaving: Leaving::Not,

@@ -342,7 +342,7 @@ impl Analysis {
                 self.show(place, side, &said, (seen.nanos, hops.filter(|_| is_reset)));
             }
         }
-        if said.answer.is_some() {
+        if said.answer.is_some() && said.symptom.is_none() {
             self.answered(place, seen.nanos);
         }
         if tuple.source_port == DNS || tuple.destination_port == DNS {

@@ -27,8 +27,8 @@ pub(crate) fn address(bits: u128) -> IpAddr {
 }
 
 /// A number that is the same wherever the attempt is seen, and spread evenly.
-fn lot((sequence, stamp): (u32, u32)) -> u32 {
-    (sequence ^ stamp.rotate_left(16)).wrapping_mul(0x9E37_79B1)
+fn lot(number: u32) -> u32 {
+    number.wrapping_mul(0x9E37_79B1)
 }
 
 /// What was not told yet.
@@ -85,10 +85,19 @@ impl Analysis {
     pub(crate) fn answered(&mut self, place: Place, at: i64) {
         let Some((key, connection)) = self.connections.get_mut(place) else { return };
         let Some(id) = connection.id() else { return };
-        let lot = lot(id);
+        let lot = lot(id.0);
         if self.cases.wants(lot) {
             let (client, shown) = (connection.client(), Shown { what: Finding::Answered, side: 0, at, hops: None });
             let case = connection.case(&key.pair(client), key.port(client), &shown);
+            self.cases.put_answered(lot, case);
+        }
+    }
+
+    /// A question was answered here.
+    pub(crate) fn answered_question(&mut self, pair: &PairKey, asked: &Asked) {
+        let lot = lot(asked.id.map_or(0, |(number, name)| number ^ name));
+        if self.cases.wants(lot) {
+            let case = question(pair, Finding::Answered, asked);
             self.cases.put_answered(lot, case);
         }
     }
@@ -143,27 +152,31 @@ impl Analysis {
 
     /// What a question, or an address that is asked for, has shown.
     pub(crate) fn show_question(&mut self, pair: &PairKey, what: Finding, asked: &Asked) {
-        let Asked { port, id, began, at, told } = *asked;
-        self.cases.put(Case {
-            what,
-            source: address(pair.source),
-            destination: address(pair.destination),
-            ports: (port, pair.port),
-            service: pair.service,
-            interface: pair.interface,
-            began,
-            at,
-            id,
-            repeats: 0,
-            hops: None,
-            refusal_hops: None,
-            usual_hops: None,
-            by_server: false,
-            silence_millis: 0,
-            amount: told.map_or(0, |told| told.1.into()),
-            others_pass: false,
-            other: told.map(|told| address(told.0)),
-        });
+        self.cases.put(question(pair, what, asked));
+    }
+}
+
+fn question(pair: &PairKey, what: Finding, asked: &Asked) -> Case {
+    let Asked { port, id, began, at, hops, told } = *asked;
+    Case {
+        what,
+        source: address(pair.source),
+        destination: address(pair.destination),
+        ports: (port, pair.port),
+        service: pair.service,
+        interface: pair.interface,
+        began,
+        at,
+        id,
+        repeats: 0,
+        hops,
+        refusal_hops: None,
+        usual_hops: None,
+        by_server: false,
+        silence_millis: 0,
+        amount: told.map_or(0, |told| told.1.into()),
+        others_pass: false,
+        other: told.map(|told| address(told.0)),
     }
 }
 
@@ -178,6 +191,8 @@ pub(crate) struct Asked {
     pub(crate) began: i64,
     /// When it was shown.
     pub(crate) at: i64,
+    /// Hops that it had left, where that is known.
+    pub(crate) hops: Option<u8>,
     /// Who has sent an error, and its code.
     pub(crate) told: Option<(u128, u8)>,
 }

@@ -122,8 +122,8 @@ struct End {
     longest: [u32; 2],
     /// What it has sent was acknowledged up to there, beyond a gap.
     beyond_gap: Option<u32>,
-    /// The segment that it has sent again last, and how often.
-    again: (u32, u8),
+    /// The segment that it has sent again last: its number, its length, and how often.
+    again: (u32, u32, u8),
 }
 
 /// A connection.
@@ -429,8 +429,8 @@ impl Connection {
         if !marks.has(Marks::RETRANSMISSION) || marks.has(Marks::SPURIOUS | Marks::KEEP_ALIVE) {
             return None;
         }
-        let times = if end.again.0 == segment.sequence { end.again.1.saturating_add(1) } else { 1 };
-        end.again = (segment.sequence, times);
+        let times = if end.again.0 == segment.sequence { end.again.2.saturating_add(1) } else { 1 };
+        end.again = (segment.sequence, segment.length, times);
         let takes_nothing = self.ends[1 - side].closed.is_some();
         (times == STUCK && !takes_nothing).then_some(Finding::Stuck)
     }
@@ -455,8 +455,8 @@ impl Connection {
         let end = &self.ends[side];
         let later = end.beyond_gap.is_some_and(|beyond| (beyond.wrapping_sub(end.again.0) as i32) > 0);
         let begun = self.flows[side].base().is_some_and(|base| end.again.0.wrapping_sub(base) as i32 > 1);
-        let smaller = begun && end.longest[1] > 0 && u64::from(end.longest[1]) * 10 < u64::from(end.longest[0]) * 9;
-        (end.longest[0], later || smaller)
+        let smaller = begun && end.longest[1] > 0 && u64::from(end.longest[1]) * 10 < u64::from(end.again.1) * 9;
+        (end.again.1, later || smaller)
     }
 
     /// What this interface has seen of it; times are its own.

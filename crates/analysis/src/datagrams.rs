@@ -9,7 +9,7 @@ use crate::{
     analysis::{Analysis, DNS, Key},
     cases::Asked,
     decode::{Headers, Tuple},
-    detail::{Icmp, Message, Neighbour, Quoted, Segment},
+    detail::{Icmp, Message, Neighbour, Quoted, Segment, hops_left},
     judging::Kind,
     pairs::{PairKey, Way, least},
     questions::{QuestionKey, is_multicast},
@@ -53,6 +53,9 @@ impl Analysis {
         let pair = self.pairs.place(known, || key.pair());
         if let Some(question) = self.questions.pair(place) {
             question.pair = pair;
+            if !message.answers {
+                question.hops = hops_left(headers, seen.bytes);
+            }
         }
         let way = if message.answers { Way::Back } else { Way::There };
         if !key.over_tcp {
@@ -79,12 +82,19 @@ impl Analysis {
                 counts.answers.get_or_insert_default().count(took);
             }
         }
+        if let Some(took) = heard.answer.filter(|_| heard.symptoms.iter().all(Option::is_none)) {
+            let hops = self.questions.pair(place).and_then(|question| question.hops);
+            let began = seen.nanos.saturating_sub(took as i64);
+            let id = Some((message.id.into(), message.name as u32));
+            let asked = Asked { port: key.ports.0, id, began, at: seen.nanos, hops, told: None };
+            self.answered_question(&key.pair(), &asked);
+        }
         for symptom in heard.symptoms.into_iter().flatten() {
             let may = self.judge(seen, headers, (pair, way), (symptom, what(symptom as u8)));
             if may && matches!(symptom, Symptom::DnsFailed | Symptom::DnsLate) {
                 let began = seen.nanos.saturating_sub(heard.answer.unwrap_or(0) as i64);
                 let id = Some((message.id.into(), message.name as u32));
-                let asked = Asked { port: key.ports.0, id, began, at: seen.nanos, told: None };
+                let asked = Asked { port: key.ports.0, id, began, at: seen.nanos, hops: None, told: None };
                 self.show_question(&key.pair(), Finding::Symptom(symptom), &asked);
             }
         }
@@ -158,8 +168,14 @@ impl Analysis {
             let mut key = question_key(&quoted.tuple, seen, &about, true);
             key.id = quoted.number.unwrap_or_default();
             let id = Some((key.id.into(), 0));
-            let asked =
-                Asked { port: key.ports.0, id, began: seen.nanos, at: seen.nanos, told: Some((teller, icmp.code)) };
+            let asked = Asked {
+                port: key.ports.0,
+                id,
+                began: seen.nanos,
+                at: seen.nanos,
+                hops: None,
+                told: Some((teller, icmp.code)),
+            };
             self.show_question(&key.pair(), Finding::AnswerTooLate, &asked);
         }
     }
@@ -182,7 +198,11 @@ impl Analysis {
         let (pair, _) = pair_of(&quoted.tuple, service, seen, about);
         let id = quoted.number.map(|number| (number.into(), 0));
         let port = quoted.tuple.source_port;
-        self.show_question(&pair, what, &Asked { port, id, began: seen.nanos, at: seen.nanos, told: Some(told) });
+        self.show_question(
+            &pair,
+            what,
+            &Asked { port, id, began: seen.nanos, at: seen.nanos, hops: None, told: Some(told) },
+        );
     }
 
     /// Where the connection of a quoted packet is counted, and whether it was an attempt that has failed by that.
@@ -221,7 +241,7 @@ impl Analysis {
             let what = (Symptom::NeighbourUnanswered as u8, neighbour.asker, neighbour.address);
             let may = self.judge(seen, headers, (place, Way::There), (Symptom::NeighbourUnanswered, what));
             if may {
-                let asked = Asked { port: 0, id: None, began: seen.nanos, at: seen.nanos, told: None };
+                let asked = Asked { port: 0, id: None, began: seen.nanos, at: seen.nanos, hops: None, told: None };
                 self.show_question(&pair, Finding::Symptom(Symptom::NeighbourUnanswered), &asked);
             }
         }

@@ -62,6 +62,8 @@ pub(crate) struct Question {
     /// Its name, as a number.
     name: u64,
     pub(crate) pair: Option<Place>,
+    /// Hops that it had left.
+    pub(crate) hops: Option<u8>,
 }
 
 /// What was counted of DNS, as Wireshark would.
@@ -101,6 +103,8 @@ pub(crate) struct Silence {
     pub(crate) asked: i64,
     /// The question's name, as a number.
     pub(crate) name: u64,
+    /// Hops that it had left.
+    pub(crate) hops: Option<u8>,
 }
 
 /// All questions that are known.
@@ -140,11 +144,12 @@ impl Questions {
                 return (heard, known);
             }
             let pair = question.pair;
-            *question = Question { asked: at, answered: false, told: false, name: message.name, pair };
+            *question =
+                Question { asked: at, answered: false, told: false, name: message.name, pair, hops: question.hops };
             self.wait(at, known);
             return (heard, known);
         }
-        let question = Question { asked: at, answered: false, told: false, name: message.name, pair: None };
+        let question = Question { asked: at, answered: false, told: false, name: message.name, pair: None, hops: None };
         let worth = |question: &Question| {
             if question.answered { question.asked.saturating_sub(WAITED) } else { question.asked }
         };
@@ -227,7 +232,7 @@ impl Questions {
                 && !question.answered
                 && !std::mem::replace(&mut question.told, true)
             {
-                return Some(Silence { key, pair: question.pair, asked, name: question.name });
+                return Some(Silence { key, pair: question.pair, asked, name: question.name, hops: question.hops });
             }
         }
         None

@@ -151,7 +151,7 @@ impl Analysis {
             let place = self.pairs.place(silence.pair, || key.pair());
             self.pairs.note_silence(place, (Symptom::DnsUnanswered, is_echo), silence.asked);
             let id = Some((key.id.into(), silence.name as u32));
-            let asked = Asked { port: key.ports.0, id, began: silence.asked, at: last, told: None };
+            let asked = Asked { port: key.ports.0, id, began: silence.asked, at: last, hops: silence.hops, told: None };
             self.show_question(&key.pair(), Finding::Symptom(Symptom::DnsUnanswered), &asked);
         }
     }

@@ -12,7 +12,7 @@ use nodewatch_protocol::{Finding, Service, Sums, Symptom};
 use rustc_hash::FxHashMap;
 
 use crate::{
-    Answer, Certainty, Code, Journal, Place, Runner, Told,
+    Answer, Certainty, Code, Journal, Pair, Place, Runner, Told,
     paths::{Sighting, Tap, TapId, Ways, join},
     rules,
     signals::Signals,
@@ -60,6 +60,7 @@ pub struct Looked {
 }
 
 /// Everything that is known.
+#[derive(Debug, Clone)]
 pub struct Engine {
     taps: Vec<Tap>,
     by_name: FxHashMap<(String, String), TapId>,
@@ -67,7 +68,7 @@ pub struct Engine {
     ways: Ways,
     /// Sums by step, and of all steps of the window.
     steps: VecDeque<(u64, FxHashMap<Ends, Sums>)>,
-    pairs: BTreeMap<Ends, Sums>,
+    pairs: FxHashMap<Ends, Sums>,
     mtu: BTreeMap<IpAddr, u32>,
     signals: Signals,
     /// What the API server has said.
@@ -94,7 +95,7 @@ impl Engine {
             cases: VecDeque::new(),
             ways: Ways::default(),
             steps: VecDeque::new(),
-            pairs: BTreeMap::new(),
+            pairs: FxHashMap::default(),
             mtu: BTreeMap::new(),
             signals: Signals::default(),
             journal: Journal::default(),
@@ -125,8 +126,8 @@ impl Engine {
         }
         for pair in &told.pairs {
             let Some(tap) = place(pair.interface) else { continue };
-            let (source, destination, port) = (pair.source, pair.destination, pair.port);
-            let ends = Ends { tap, source, destination, port, dns: pair.service == Service::Dns };
+            let Pair { destination, port, .. } = *pair;
+            let ends = Ends { tap, destination, port, dns: pair.service == Service::Dns };
             if let Some((_, sums)) = self.steps.back_mut() {
                 *sums.entry(ends).or_default() += pair.sums;
             }
@@ -171,11 +172,6 @@ impl Engine {
     /// A signal of a node is this high at that moment.
     pub fn signal(&mut self, now: u64, (node, name, item): (&str, &str, &str), value: u64) {
         self.signals.put(now, (node, name, item), value);
-    }
-
-    /// A node is not watched any more.
-    pub fn forget(&mut self, node: &str) {
-        self.signals.forget(node);
     }
 
     /// Answers as they stand, those that hurt most first.

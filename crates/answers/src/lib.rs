@@ -21,4 +21,5 @@ pub use code::{Code, UnknownCode};
 pub use engine::{Engine, Looked};
 pub use journal::{Backend, Journal, Pod, PodPhase, Policy, Source};
 pub use paths::{Segment, Tap, TapId};
+pub use signals::is_wanted;
 pub use told::{Face, Pair, Told};

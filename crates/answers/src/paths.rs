@@ -147,6 +147,12 @@ impl Trouble {
         matches!(self.what, Finding::Symptom(Symptom::Unanswered | Symptom::Delayed))
     }
 
+    /// The most bytes, or milliseconds, that one of them shows.
+    pub(crate) fn amount(&self) -> u32 {
+        let shown = self.seen.iter().filter(|it| it.case.what == self.what);
+        shown.map(|it| it.case.amount).max().unwrap_or(0)
+    }
+
     /// The moment in milliseconds.
     pub(crate) fn millis(&self) -> u64 {
         u64::try_from(self.began / 1_000_000).unwrap_or(0)
@@ -164,26 +170,32 @@ impl Trouble {
 /// What of a connection stays the same everywhere.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Identity {
-    Begun(Service, (u32, u32)),
+    /// The sender's clock is another one in each beginning that is repeated.
+    Begun(Service, u32, u32),
     Ends(Service, IpAddr, IpAddr, (u16, u16)),
 }
 
 fn identity(case: &Case) -> Identity {
     match case.id {
-        Some(id) => Identity::Begun(case.service, id),
+        Some((sequence, _)) if case.service == Service::Tcp => Identity::Begun(case.service, sequence, 0),
+        Some((number, name)) => Identity::Begun(case.service, number, name),
         None => Identity::Ends(case.service, case.source, case.destination, case.ports),
     }
 }
 
 /// What belongs together is seen within this time, in nanoseconds.
-const TOGETHER: i64 = 5_000_000_000;
+const TOGETHER: u64 = 5_000_000_000;
+/// Beginnings of one attempt have clocks that differ by less: two minutes, of clocks that count milliseconds.
+const CLOCKS: u32 = 120_000;
+/// A beginning that is this much later than the first, in nanoseconds, is a repeated one.
+const REPEATED: u64 = 500_000_000;
 /// Ways that are known.
 const MOST_WAYS: usize = 8192;
 /// Agents tell of the same moment within this time, in milliseconds.
 const SETTLED: u64 = 3_000;
 
 /// The places that connections take, learned from those that were answered.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Ways {
     by_ends: FxHashMap<(TapId, IpAddr, IpAddr, u16), Vec<TapId>>,
     by_target: FxHashMap<(TapId, IpAddr, u16), Vec<TapId>>,
@@ -196,7 +208,8 @@ impl Ways {
         if self.by_ends.len() + self.by_target.len() + self.by_backend.len() > MOST_WAYS {
             *self = Self::default();
         }
-        let taps: Vec<TapId> = way.iter().map(|sighting| sighting.tap).collect();
+        let mut taps: Vec<TapId> = way.iter().map(|sighting| sighting.tap).collect();
+        taps.dedup();
         let (case, port) = (&first.case, first.case.ports.1);
         let longer = |known: &mut Vec<TapId>| {
             if known.len() <= taps.len() {
@@ -228,9 +241,7 @@ pub(crate) fn join(
     let mut groups: FxHashMap<Identity, Vec<Vec<&Sighting>>> = FxHashMap::default();
     for sighting in cases {
         let of_identity = groups.entry(identity(&sighting.case)).or_default();
-        let near = |group: &&mut Vec<&Sighting>| {
-            group.first().is_some_and(|one| one.case.began.abs_diff(sighting.case.began) <= TOGETHER as u64)
-        };
+        let near = |group: &&mut Vec<&Sighting>| group.first().is_some_and(|one| are_one(&one.case, &sighting.case));
         match of_identity.iter_mut().find(near) {
             Some(group) => group.push(sighting),
             None => of_identity.push(vec![sighting]),
@@ -241,13 +252,24 @@ pub(crate) fn join(
     for group in &mut groups {
         in_order(group);
     }
-    for group in groups.iter().filter(|group| group.iter().any(|it| it.case.what == Finding::Answered)) {
+    // One that was lost in places shows no way.
+    for group in groups.iter().filter(|group| group.iter().all(|it| it.case.what == Finding::Answered)) {
         ways.learn(group);
     }
     let troubles = groups.into_iter().filter(|group| group.iter().any(|it| it.case.what != Finding::Answered));
     let mut troubles: Vec<Trouble> = troubles.map(|group| trouble(group, taps, ways, (now, over))).collect();
     troubles.sort_by_key(|trouble| (trouble.began, trouble.first().source, trouble.first().ports));
     troubles
+}
+
+/// What has the same numbers is the same where it was begun at about the same time, by the ends' clocks too.
+fn are_one(one: &Case, other: &Case) -> bool {
+    let near = one.began.abs_diff(other.began) <= TOGETHER;
+    let clocks = match (one.id, other.id) {
+        (Some((_, here)), Some((_, there))) if one.service == Service::Tcp => here.abs_diff(there) <= CLOCKS,
+        _ => true,
+    };
+    near && clocks
 }
 
 /// Packets have fewer hops left the further they have come; where that does not tell, earlier is nearer.
@@ -282,7 +304,9 @@ fn trouble(seen: Vec<Sighting>, taps: &[Tap], ways: &Ways, (now, over): (u64, bo
             tap.first <= moment && tap.last + 1_000 >= moment && !around
         })
     };
-    let missing: Vec<TapId> = way.iter().filter(|tap| !has_seen(tap) && could_see(tap)).copied().collect();
+    // Of places before one that has seen it, nothing follows.
+    let behind = way.iter().rposition(&has_seen).map_or(way, |at| &way[at..]);
+    let missing: Vec<TapId> = behind.iter().filter(|tap| !has_seen(tap) && could_see(tap)).copied().collect();
     let segment = settled.then(|| segment(&seen, what, way, &missing, taps)).flatten();
     let began = seen[0].case.began;
     Trouble { seen, what, began, missing, segment, settled }
@@ -303,13 +327,12 @@ fn segment(seen: &[Sighting], what: Finding, way: &[TapId], missing: &[TapId], t
     if !attempt {
         return None;
     }
-    // Nearest to who asks, an answer was seen; before it there was none: the answer is lost between.
-    let answered = |it: &Sighting| matches!(it.case.what, Finding::Answered | Finding::AnswerRepeated);
-    let unanswered =
-        |it: &Sighting| matches!(it.case.what, Finding::Symptom(Symptom::Unanswered | Symptom::DnsUnanswered));
-    if let Some(at) = seen.iter().position(answered)
+    // Where it was answered at its first beginning and the end that asks has not heard of it, the answer is lost between.
+    let first = seen.first()?;
+    let is_answer = |it: &Sighting| matches!(it.case.what, Finding::Answered | Finding::AnswerRepeated);
+    let at_once = |it: &Sighting| it.case.began.abs_diff(first.case.began) < REPEATED;
+    if let Some(at) = seen.iter().position(|it| is_answer(it) && at_once(it))
         && at > 0
-        && unanswered(&seen[at - 1])
     {
         let (to, from) = (tap(seen[at - 1].tap)?, tap(seen[at].tap)?);
         return Some(if to.node == from.node {
@@ -318,10 +341,15 @@ fn segment(seen: &[Sighting], what: Finding, way: &[TapId], missing: &[TapId], t
             Segment::Between { from: from.node.clone(), to: to.node.clone() }
         });
     }
-    let last = seen.last()?;
+    // What came through at a later beginning has not come through at the first.
+    let last = seen.iter().rev().find(|it| !is_answer(it))?;
     let here = tap(last.tap)?;
-    let next = way.iter().skip_while(|id| **id != last.tap).skip(1).find(|id| missing.contains(id));
-    if let Some(next) = next.and_then(|next| tap(*next)) {
+    let came_late = |id: TapId| seen.iter().any(|it| it.tap == id && is_answer(it));
+    let behind = way.iter().skip_while(|id| **id != last.tap).skip(1);
+    let next = behind.copied().find(|id| missing.contains(id) || came_late(*id));
+    let next =
+        next.or_else(|| seen.iter().skip_while(|it| it.tap != last.tap).find(|it| is_answer(it)).map(|it| it.tap));
+    if let Some(next) = next.and_then(tap) {
         return Some(if next.node == here.node {
             Segment::Node { node: here.node.clone(), back: false }
         } else {

@@ -20,6 +20,30 @@ struct Series {
     steps: VecDeque<(u64, u64, u64)>,
 }
 
+/// Signals that rules look at.
+const WANTED: [&str; 15] = [
+    "arp.table_fulls",
+    "conntrack.count",
+    "conntrack.drop",
+    "conntrack.early_drop",
+    "conntrack.insert_failed",
+    "conntrack.max",
+    "ena.bw_in_allowance_exceeded",
+    "ena.bw_out_allowance_exceeded",
+    "ena.conntrack_allowance_exceeded",
+    "ena.linklocal_allowance_exceeded",
+    "ena.pps_allowance_exceeded",
+    "ip.fragmentation_fails",
+    "ip.reverse_path_drops",
+    "softnet.dropped",
+    "tcp.listen_overflows",
+];
+
+/// Whether a rule looks at the signal of that name.
+pub fn is_wanted(signal: &str) -> bool {
+    WANTED.contains(&signal)
+}
+
 /// Of all nodes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Signals {
@@ -49,11 +73,6 @@ impl Signals {
         while series.steps.len() > MOST_STEPS || series.steps.front().is_some_and(|(at, ..)| at + KEPT < now) {
             series.steps.pop_front();
         }
-    }
-
-    /// A node's signals are not known any more.
-    pub(crate) fn forget(&mut self, node: &str) {
-        self.series -= self.nodes.remove(node).map_or(0, |series| series.len());
     }
 
     /// Whether anything is known of a node's signals.

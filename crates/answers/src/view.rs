@@ -9,6 +9,7 @@ use std::{
 };
 
 use nodewatch_protocol::{Service, Sums};
+use rustc_hash::FxHashMap;
 
 use crate::{
     Answer, Certainty, Code, Journal, Place, Proof, Runner, Source, Step,
@@ -25,11 +26,10 @@ const SHARE: f64 = 0.005;
 /// A counter and what it does are told within this time of each other, in milliseconds.
 const TOGETHER: u64 = 2_500;
 
-/// Two ends at one place.
+/// Who is asked, as one place sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Ends {
     pub(crate) tap: TapId,
-    pub(crate) source: IpAddr,
     pub(crate) destination: IpAddr,
     pub(crate) port: u16,
     pub(crate) dns: bool,
@@ -41,7 +41,7 @@ pub(crate) struct View<'a> {
     pub(crate) window: (u64, u64),
     pub(crate) taps: &'a [Tap],
     pub(crate) troubles: &'a [Trouble],
-    pub(crate) pairs: &'a BTreeMap<Ends, Sums>,
+    pub(crate) pairs: &'a FxHashMap<Ends, Sums>,
     /// What links take, where errors have said so: by who is asked.
     pub(crate) mtu: &'a BTreeMap<IpAddr, u32>,
     pub(crate) signals: &'a Signals,
@@ -113,6 +113,15 @@ impl<'a> View<'a> {
         hurt.len() >= least
             && (ports.len() >= 2 || one_port)
             && least_share(hurt.len() as u64, of.max(hurt.len() as u64)) > SHARE
+    }
+
+    /// Where most of these were lost.
+    pub(crate) fn segment_of(&self, hurt: &[usize]) -> Option<&'a Segment> {
+        let mut counts: BTreeMap<String, (usize, &'a Segment)> = BTreeMap::new();
+        for segment in hurt.iter().filter_map(|&at| self.troubles[at].segment.as_ref()) {
+            counts.entry(segment.text()).or_insert((0, segment)).0 += 1;
+        }
+        counts.into_values().max_by_key(|(count, _)| *count).map(|(_, segment)| segment)
     }
 
     /// Attempts to reach a target in this minute: the most that one place has seen of them, and how many were answered.
@@ -194,13 +203,15 @@ impl<'a> View<'a> {
         if let Some(other) = first.other {
             what = format!("{what}, by {other}");
         }
+        let mut seen: Vec<TapId> = trouble.seen.iter().map(|it| it.tap).collect();
+        seen.dedup();
         Proof {
             at: trouble.began,
             source: (first.source, first.ports.0),
             destination: (first.destination, first.ports.1),
             service: first.service,
             what,
-            seen: trouble.seen.iter().map(|it| text(it.tap)).collect(),
+            seen: seen.into_iter().map(text).collect(),
             missing: trouble.missing.iter().map(|tap| text(*tap)).collect(),
         }
     }

@@ -42,7 +42,6 @@ fn of(view: &View<'_>, server: (IpAddr, u16), hurt: Vec<usize>, (all, asked): (u
     {
         return None;
     }
-    let trouble = &view.troubles[hurt[0]];
     let at = view.troubles[hurt[hurt.len() - 1]].millis();
     let left = view.journal.left(server.0, server.1, at);
     let ports: BTreeSet<u16> = hurt.iter().map(|&at| view.troubles[at].first().ports.0).collect();
@@ -50,7 +49,7 @@ fn of(view: &View<'_>, server: (IpAddr, u16), hurt: Vec<usize>, (all, asked): (u
     let stuck = ports.len() == 1 && hurt.len() >= ENOUGH;
     let name = view.name(server, at);
     let count = hurt.len();
-    let (how, sure) = match (left, &trouble.segment) {
+    let (how, sure) = match (left, view.segment_of(&hurt)) {
         (Some(left), _) => {
             (format!("it has been no endpoint for {} s: the mapping is stale", at.saturating_sub(left) / 1000), true)
         }

@@ -30,7 +30,7 @@ fn of(view: &View<'_>, (from, to): (IpAddr, IpAddr), hurt: Vec<usize>) -> Option
     }
     let trouble = &view.troubles[hurt[0]];
     let at = trouble.millis();
-    let stuck = hurt.iter().map(|&at| view.troubles[at].first().amount).min().unwrap_or(0);
+    let stuck = hurt.iter().map(|&at| view.troubles[at].amount()).min().unwrap_or(0);
     let said = view.mtu.get(&to).or_else(|| view.mtu.get(&from)).copied();
     let node = view.last_node(trouble);
     let fragmentation = view.steps(node, "ip.fragmentation_fails", &hurt);

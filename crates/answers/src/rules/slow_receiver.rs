@@ -23,7 +23,7 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
             continue;
         }
         let at = view.troubles[hurt[0]].millis();
-        let closed: u64 = hurt.iter().map(|&at| u64::from(view.troubles[at].first().amount)).sum();
+        let closed: u64 = hurt.iter().map(|&at| u64::from(view.troubles[at].amount())).sum();
         let name = view.name(receiver, at);
         let text = format!(
             "{name} does not read: its window was closed {} times for 0.5 s and more, {:.1} s in all, while {} had to wait",
