@@ -11,7 +11,7 @@ const FULL: u64 = 95;
 
 /// Nodes in which it may have been lost: the one that is known, or the last one that has seen it.
 pub(super) fn node_of(view: &View<'_>, trouble: &Trouble) -> Option<String> {
-    if !crate::engine::is_lost(trouble.what) {
+    if !trouble.is_lost() {
         return None;
     }
     match &trouble.segment {
@@ -29,7 +29,7 @@ fn of(view: &View<'_>, node: String, hurt: Vec<usize>) -> Option<Draft> {
     let (count, most) = view.fill(&node)?;
     let mut counters = view.steps(&node, "conntrack.drop", &hurt);
     counters.extend(view.steps(&node, "conntrack.early_drop", &hurt));
-    let is_full = count * 100 >= most * FULL;
+    let is_full = count.saturating_mul(100) >= most.saturating_mul(FULL);
     let others = !view.steps(&node, "conntrack.insert_failed", &hurt).is_empty();
     if !is_full || counters.is_empty() || others || hurt.len() < ENOUGH {
         return None;

@@ -83,7 +83,7 @@ fn dropped_in(view: &View<'_>, node: &str, target: (IpAddr, u16), hurt: &[usize]
     let pods: Vec<_> = ends.iter().filter_map(|address| view.journal.pod_at(*address, at)).collect();
     let policies: Vec<&str> =
         pods.iter().flat_map(|pod| view.journal.policies_of(pod)).map(|policy| policy.name.as_str()).collect();
-    let young = pods.iter().find(|pod| at < pod.started + YOUNG);
+    let young = pods.iter().find(|pod| at < pod.started.saturating_add(YOUNG));
     let heard = view.journal.since(Source::Policies).is_some() && view.journal.since(Source::Pods).is_some();
     // Nothing selects the pods: their drop is another's.
     if heard && policies.is_empty() {
