@@ -2,14 +2,11 @@
 //!
 //! Owns the connection table, the waiting attempts and the totals; what is judged at all is asked of `judging`.
 
-<<<<<<< HEAD
 use std::{
     collections::VecDeque,
     hash::{Hash, Hasher},
+    num::NonZeroU64,
 };
-=======
-use std::{collections::VecDeque, hash::Hash, num::NonZeroU64};
->>>>>>> main
 
 use nodewatch_protocol::{Service, Symptom, Tunnel};
 
