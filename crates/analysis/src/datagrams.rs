@@ -7,12 +7,12 @@ use nodewatch_protocol::{Finding, Service, Symptom, Transport};
 use crate::{
     Seen,
     analysis::{Analysis, DNS, Key},
-    cases::Asked,
     decode::{Headers, Tuple},
     detail::{Icmp, Message, Neighbour, Quoted, Segment, hops_left},
     judging::Kind,
     pairs::{PairKey, Way, least},
     questions::{QuestionKey, is_multicast},
+    showing::Asked,
     table::Place,
 };
 

@@ -7,9 +7,9 @@ use nodewatch_protocol::{Finding, Symptom};
 
 use crate::{
     analysis::{Analysis, Postponed},
-    cases::Asked,
     judging::{Kind, is_to_come},
     questions::Silence,
+    showing::Asked,
     table::Place,
 };
 
