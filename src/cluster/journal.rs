@@ -18,7 +18,10 @@ use kube::{
     runtime::watcher::{self, Event},
 };
 use nodewatch_answers::News;
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
 
 use super::{
     calls::Shared,
@@ -33,6 +36,8 @@ use objects::{Object, Pod, Policy, Service, Slice, Told};
 /// for a moment, and that is over by then.
 const FIRST_PAUSE: Duration = Duration::from_secs(15);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// A watch that was not refused for so long may be.
+const HOLDS: Duration = Duration::from_secs(60);
 
 type Tell = mpsc::Sender<Result<News, Notice>>;
 
@@ -46,18 +51,20 @@ pub(super) fn news(connection: &Connection) -> BoxStream<'static, Result<News, N
 fn heard<T: Told>(connection: &Connection) -> BoxStream<'static, Result<News, Notice>> {
     let (client, calls) = (connection.client.clone(), Arc::clone(&connection.calls));
     produce(move |tell| async move {
-        let mut refusals = 0;
+        let mut refusals = 0_u32;
         loop {
+            let begun = Instant::now();
             let mut refusal = None;
             for version in T::VERSIONS {
-                refusal = listen::<T>(&client, &calls, version, &tell, &mut refusals).await;
+                refusal = listen::<T>(&client, &calls, version, &tell).await;
                 // An older server may have it in an older form.
                 if !refusal.as_ref().is_some_and(is_unknown) {
                     break;
                 }
             }
             let Some(refusal) = refusal else { return };
-            refusals += 1;
+            // A list may be allowed and its watch not: only one that has held was heard.
+            refusals = if begun.elapsed() > HOLDS { 1 } else { refusals + 1 };
             if refusals == 2 && tell.send(Err(unheard::<T>(&refusal))).await.is_err() {
                 return;
             }
@@ -72,7 +79,6 @@ async fn listen<T: Told>(
     calls: &Arc<Shared>,
     version: &'static str,
     tell: &Tell,
-    refusals: &mut u32,
 ) -> Option<watcher::Error> {
     let api = Api::<Object<T>>::all_with(client.clone(), &version);
     let mut events = watched(api, watcher::Config::default(), Arc::clone(calls)).boxed();
@@ -83,7 +89,7 @@ async fn listen<T: Told>(
             Ok(Event::InitApply(object) | Event::Apply(object)) => (object.told.news(), None),
             Ok(Event::Delete(object)) => (object.told.gone(), None),
             Ok(Event::InitDone) => {
-                (hears, *refusals) = (true, 0);
+                hears = true;
                 (Some(News::Listed(T::SOURCE)), None)
             }
             Err(error) => {

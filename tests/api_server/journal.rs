@@ -124,6 +124,33 @@ async fn a_right_that_is_missing_is_a_deaf_source_told_once_and_asked_for_ever_m
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_list_without_its_watch_is_deaf_too_and_not_listed_again_and_again() {
+    let test = cluster(|path, watches, _| {
+        let refused =
+            refusal(403, "Forbidden", "services is forbidden: User \"me\" cannot watch resource \"services\"");
+        (path == "/api/v1/services" && watches).then(|| refused.into())
+    });
+    let mut journal = Journal::default();
+    let mut notices = Vec::new();
+    let mut changes = test.cluster.changes().expect("a cluster");
+    let half_an_hour = tokio::time::sleep(Duration::from_secs(1_800));
+    tokio::pin!(half_an_hour);
+    loop {
+        tokio::select! {
+            () = &mut half_an_hour => break,
+            change = changes.next() => match change.expect("it goes on for good") {
+                Ok(news) => journal.take_in(1_000, news),
+                Err(notice) => notices.push(notice),
+            },
+        }
+    }
+    assert_eq!(journal.blind(), [Source::Services, Source::Nodes]);
+    assert!(notices.len() == 1 && notices[0].next_step.contains("list and watch on services"), "{notices:?}");
+    let lists = lists(&test, "/api/v1/services");
+    assert!((2..=11).contains(&lists), "{lists} lists");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_watch_whose_place_was_forgotten_is_listed_anew_and_what_the_list_lacks_is_gone() {
     let test = cluster(|path, watches, count| match (path, watches, count) {
         (PODS, false, 1) => Some(list(&[pod("a", 1), pod("b", 1)])),
