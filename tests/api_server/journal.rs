@@ -231,3 +231,24 @@ async fn nothing_is_asked_before_somebody_listens() {
     drop(changes);
     assert_eq!(test.server.lock().calls.len(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn preflight_warns_of_rights_that_only_answers_need_and_refuses_nothing_for_them() {
+    let test = test(|call| {
+        let asked = &call.body["spec"]["resourceAttributes"];
+        let everywhere = asked["namespace"].is_null() && asked["resource"] != "nodes";
+        let denied = (asked["verb"] == "watch" && everywhere) || asked["resource"] == "networkpolicies";
+        denied.then(|| (201, json!({"metadata": {}, "spec": {}, "status": {"allowed": false}})))
+    });
+    let checks = test.cluster.preflight(&[]).await;
+    let rights = checks.iter().filter(|check| check.check == "rights" && check.outcome != Outcome::Passed);
+    let told: Vec<(Outcome, &str)> = rights.map(|check| (check.outcome, check.detail.as_str())).collect();
+    let without = "optional: needed for answers that know what was changed in the cluster";
+    let wanted = [
+        format!("no right to watch on pods; {without}"),
+        format!("no right to watch on services; {without}"),
+        format!("no right to watch on endpointslices (discovery.k8s.io); {without}"),
+        format!("no right to list, watch on networkpolicies (networking.k8s.io); {without}"),
+    ];
+    assert_eq!(told, wanted.each_ref().map(|text| (Outcome::Warning, text.as_str())));
+}
