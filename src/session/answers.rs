@@ -28,6 +28,8 @@ pub struct Answering {
     /// Something was told since.
     fresh: bool,
     silenced: BTreeSet<Code>,
+    /// The API server is heard, until then at least.
+    pub(super) hears_until: Option<UnixMillis>,
 }
 
 impl Answering {
