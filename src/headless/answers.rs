@@ -74,7 +74,7 @@ pub fn text(answers: &[Answer], looked: &Looked) -> String {
         ));
     }
     lines.push(String::new());
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    lines.join("\n")
 }
 
 /// What was looked at, where nothing was found in it.

@@ -51,7 +51,9 @@ impl Session {
         match change {
             NodesChange::Replaced(nodes) => {
                 journal.lists(Source::Nodes);
-                nodes.iter().for_each(|node| journal.node(&node.name.0, &node.addresses));
+                for node in nodes {
+                    journal.node(&node.name.0, &node.addresses);
+                }
                 return journal.listed(wall, Source::Nodes);
             }
             NodesChange::Applied(node) => journal.node(&node.name.0, &node.addresses),
