@@ -17,6 +17,7 @@ mod signals;
 mod tests;
 mod told;
 mod view;
+pub mod words;
 
 pub use answer::{Answer, Certainty, Place, Proof, Quiet, Runner, Step};
 pub use code::{Code, UnknownCode};
