@@ -64,6 +64,7 @@ cluster-down: ## removes it
 bench: deps ## speed and memory beside ss, tcpdump, aws s3 cp, mergecap; with a cluster up, the first packet too
 	cargo build --release --quiet --workspace
 	cargo bench --quiet -p nodewatch-agent --bench node
+	cargo bench --quiet -p nodewatch-answers --bench rules
 	cargo bench --quiet -p nodewatch-tui --bench screens
 	tests/first-frame.py target/release/nodewatch-tui --local -- kubectl version --client
 	cargo bench --quiet -p nodewatch-tui --bench captures

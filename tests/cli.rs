@@ -124,6 +124,7 @@ fn an_invalid_value_is_named() {
         (&["probe", "--from", "node-2"], "<TARGET>"),
         (&["probe", "node-1:8090", "--from", "node-2", "--count", "0"], "0 is not in 1..=1000"),
         (&["probe", "--local", "elsewhere:8090"], "node \"elsewhere\" of \"elsewhere:8090\" not found"),
+        (&["explain", "N-11", "N-17"], "no cause has the code \"N-17\": there are N-01 to N-16; nodewatch-tui explain"),
         (&["preflight", "--local", "--reaper"], "'--local' cannot be used with '--reaper'"),
     ] {
         let said = refused(arguments, 2);
@@ -298,6 +299,7 @@ fn help_names_every_command_and_the_exit_codes() {
         "sessions",
         "cleanup",
         "attach",
+        "explain",
         "preflight",
         "manifests",
         "--reaper",
@@ -467,6 +469,7 @@ fn short_help_fits_on_a_screen() {
         &["alarms", "create"],
         &["alarms", "delete"],
         &["merge"],
+        &["explain"],
         &["preflight"],
         &["config"],
         &["report"],

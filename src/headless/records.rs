@@ -33,7 +33,7 @@ pub const TIMES: [&str; 9] = ["at", "from", "since", "began", "ends", "created",
 pub type Part = (&'static str, &'static [(&'static str, &'static str)]);
 
 /// What stands in records under these names, as an object or a list of objects.
-pub const PARTS: [Part; 6] = [
+pub const PARTS: [Part; 7] = [
     (
         "ports",
         &[
@@ -71,6 +71,16 @@ pub const PARTS: [Part; 6] = [
             ("uid", ""),
             ("purpose", ""),
             ("state", "what the server says"),
+        ],
+    ),
+    (
+        "sections",
+        &[
+            ("what_it_means", ""),
+            ("how_it_is_decided", ""),
+            ("what_looks_like_it", ""),
+            ("prove_it_by_hand", ""),
+            ("fix_it", ""),
         ],
     ),
 ];
@@ -353,6 +363,15 @@ pub const SUMMARY: Record = Record {
     ],
 };
 
+/// What the code of an answer means.
+pub const EXPLANATION: Record = Record {
+    kind: "explanation",
+    commands: "explain",
+    one: "code",
+    name: "its code",
+    fields: &[("code", "`N-01` to `N-16`"), ("name", "in a few words"), ("sections", "see below; each is Markdown")],
+};
+
 /// What came of trying a port.
 pub const PROBE: Record = Record {
     kind: "probe",
@@ -474,7 +493,7 @@ pub const SETTING: Record = Record {
 };
 
 /// All kinds, in the order of the reference.
-pub const RECORDS: [&Record; 24] = [
+pub const RECORDS: [&Record; 25] = [
     &NODE,
     &PORT_REPORT,
     &PORT_CHANGE,
@@ -491,6 +510,7 @@ pub const RECORDS: [&Record; 24] = [
     &ANSWER,
     &LOOKED,
     &WATCH,
+    &EXPLANATION,
     &PROBE,
     &SESSION,
     &REMOVAL,

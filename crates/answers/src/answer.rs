@@ -208,7 +208,3 @@ impl Answer {
         parts.join(" or ")
     }
 }
-
-/// Codes that are silenced: their answers are counted and not shown.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Quiet(pub Vec<Code>);

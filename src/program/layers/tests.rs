@@ -166,6 +166,7 @@ const GROUPS: [(&[&str], &[&str]); 20] = [
             "freeze",
             "merge",
             "diagnose",
+            "explain",
             "report",
             "replay",
         ],
@@ -191,7 +192,7 @@ const GROUPS: [(&[&str], &[&str]); 20] = [
 ];
 
 /// The other commands, with the arguments that they require.
-const COMMANDS: [&[&str]; 17] = [
+const COMMANDS: [&[&str]; 18] = [
     &["nodes"],
     &["ports"],
     &["capture"],
@@ -203,6 +204,7 @@ const COMMANDS: [&[&str]; 17] = [
     &["alarms", "delete"],
     &["merge", "x"],
     &["diagnose", "x"],
+    &["explain", "N-11"],
     &["preflight"],
     &["report", "7f3a91c2"],
     &["replay", "x"],
