@@ -8,7 +8,7 @@ use nodewatch_answers::{Answer, Certainty, Code, words};
 use nodewatch_protocol::UnixMillis;
 
 use super::{
-    App, Screen,
+    App, Layer, Screen,
     action::Action,
     cursor::{AnswerKey, Cursor},
     order::{Column, Order},
@@ -320,6 +320,17 @@ impl App {
         let answer = self.answer_row()?.answer()?;
         let nodes = answer.place.node.as_deref().into_iter().chain(words::nodes(answer));
         nodes.map(NodeName::from).find(|name| self.session.nodes.contains_key(name))
+    }
+
+    /// Opens what a cause means: of that code, or of the answer under the cursor.
+    pub(super) fn explain(&mut self, typed: &str) -> Result<Vec<Effect>, String> {
+        let own = || self.answer_row().and_then(|row| row.answer()?.code).filter(|_| self.screen == Screen::Answers);
+        let code = match typed {
+            "" => own().ok_or_else(|| "explain CODE: N-01 to N-16".to_owned())?,
+            typed => typed.parse::<Code>().map_err(|error| error.to_string())?,
+        };
+        self.open_reading(Layer::Explanation(code));
+        Ok(Vec::new())
     }
 
     /// Opens its packets in the viewer: a file that is here, otherwise what its nodes capture now; and where there is neither,

@@ -2,6 +2,7 @@
 //!
 //! Owns their names, completion and history. Each does what some key does, or takes a word that no key could. Pure.
 
+use nodewatch_answers::Code;
 use tui_input::Input;
 
 use super::{
@@ -53,6 +54,8 @@ enum Does {
     Answers,
     /// The same of one pair.
     Why,
+    /// What a cause means.
+    Explain,
     /// A node's view.
     View(View),
     /// Another context: the list, or by name.
@@ -87,7 +90,7 @@ const fn plain(names: &'static [&'static str], does: Does) -> Command {
     Command { names, does, takes: "" }
 }
 
-const COMMANDS: [Command; 31] = [
+const COMMANDS: [Command; 32] = [
     plain(&["nodes", "node", "no"], Does::Nodes),
     plain(&["ports", "port", "po"], Does::Key(Action::Ports)),
     plain(&["pods", "pod"], Does::Pods),
@@ -99,6 +102,11 @@ const COMMANDS: [Command; 31] = [
     plain(&["connections", "connection", "conn"], Does::Key(Action::Connections)),
     plain(&["answers", "answer"], Does::Answers),
     Command { names: &["why"], does: Does::Why, takes: "SOURCE TARGET: address, NAMESPACE/NAME or node, with :PORT" },
+    Command {
+        names: &["explain"],
+        does: Does::Explain,
+        takes: "CODE, or nothing: that of the answer under the cursor",
+    },
     plain(&["watch"], Does::Key(Action::Watch)),
     plain(&["tail"], Does::Key(Action::Tail)),
     plain(&["sessions", "session"], Does::Key(Action::Sessions)),
@@ -242,6 +250,7 @@ impl App {
                 Ok(Vec::new())
             }
             Does::Why => self.ask_why(rest),
+            Does::Explain => self.explain(rest),
             Does::View(view) => {
                 self.screen = self.list.cursor.clone().map_or(Screen::Nodes, Screen::Node);
                 self.view = view;
@@ -344,6 +353,7 @@ impl App {
                     Does::Context => self.past.commands.contexts.clone(),
                     Does::Sort => Column::ALL.map(|column| column.word().to_owned()).to_vec(),
                     Does::Filter => self.filter_fields().iter().map(|name| format!("{name}:")).collect(),
+                    Does::Explain => Code::ALL.map(|code| code.text().to_owned()).to_vec(),
                     Does::Why => self.known_names().into_iter().map(str::to_owned).collect(),
                     _ => return None,
                 };

@@ -129,6 +129,7 @@ fn draw_layer(
         }
         Layer::Signal(view) => dialogs::signal::draw(frame, area, app, *view, theme),
         Layer::Connection(view) => return Some(dialogs::connection::draw(frame, area, app, view, theme)),
+        Layer::Explanation(code) => return Some(dialogs::explain::draw(frame, area, app, *code, theme)),
         Layer::Form(form) => dialogs::form::draw(frame, area, app, form, theme),
         Layer::Typed(typed) => {
             dialogs::typed::draw(frame, area, typed, app.session.joining.is_wanted(), theme);

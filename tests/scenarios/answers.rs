@@ -258,6 +258,25 @@ fn why_narrows_answers_and_connections_to_a_pair() {
 }
 
 #[test]
+fn a_code_is_explained_in_the_program() {
+    let mut app = found();
+    command(&mut app, "explain");
+    let shown = drawn(&app, 120, 40);
+    assert!(shown.contains("N-11 accept queue full") && shown.contains("What it means"), "{shown}");
+    key(&mut app, Action::Back);
+    command(&mut app, "explain n-5");
+    assert!(drawn(&app, 120, 40).contains("N-05 idle connection cut"));
+    key(&mut app, Action::Back);
+    command(&mut app, "explain N-99");
+    assert!(drawn(&app, 120, 40).contains("no cause has the code"));
+    for (width, height) in [(1, 1), (7, 3), (80, 24)] {
+        app.layers.clear();
+        command(&mut app, "explain 1");
+        drawn(&app, width, height);
+    }
+}
+
+#[test]
 fn nothing_foreign_reaches_the_terminal_raw() {
     let mut app = live();
     let mut hostile = unanswered(6);
