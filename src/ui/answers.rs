@@ -104,7 +104,8 @@ fn row_lines(row: &AnswerRow<'_>, width: usize, theme: &Theme) -> Vec<Line<'stat
             let many =
                 if *standing > 0 { format!(", {} of it now", counted(*standing, "answer")) } else { String::new() };
             let key = theme.keys.fill("{silence} shows it");
-            vec![Line::styled(format!("  {} {} silenced{many}: {key}", code.text(), code.name()), theme.dim)]
+            let text = format!("  {} {} silenced{many}: {key}", code.text(), code.name());
+            vec![Line::from(Span::styled(text, theme.dim))]
         }
     }
 }
@@ -115,12 +116,14 @@ fn head(answer: &Answer, open: bool, width: usize, theme: &Theme) -> Line<'stati
     let (title, times) = if wide { (LONG_TITLE, WAS) } else { (TITLE, WHEN) };
     let place = width.saturating_sub(FRONT + CERTAINTY + 1 + title + 1 + MANY + 2 + times + 1);
     let over = !answer.is_current();
+    let plain = if over || answer.certainty == Certainty::Note { theme.dim } else { theme.plain };
     let style = match answer.certainty {
         _ if over => theme.dim,
         Certainty::Verdict => theme.bad,
         Certainty::Likely => theme.warn,
         Certainty::Located => theme.plain,
-        Certainty::Note => theme.dim,
+        // It is never loud.
+        Certainty::Note => plain,
     };
     let word = match (over, answer.certainty.is_answer()) {
         (true, _) if !wide => "over".to_owned(),
@@ -128,7 +131,6 @@ fn head(answer: &Answer, open: bool, width: usize, theme: &Theme) -> Line<'stati
         _ => answer.certainty.word().to_owned(),
     };
     let times_text = if over && wide { format!("was {}", when(answer)) } else { when(answer) };
-    let plain = if over { theme.dim } else { theme.plain };
     let name = match answer.certainty {
         // A note is a sentence, and has neither code nor a number of those that it hurts.
         Certainty::Note => fit(&visible(&answer.text), (title + 1 + place + 1 + MANY).min(width)),
