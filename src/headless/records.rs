@@ -156,7 +156,7 @@ pub const LEFT_OUT: Record = Record {
 /// A time in which nobody looked.
 pub const GAP: Record = Record {
     kind: "gap",
-    commands: "ports --watch",
+    commands: "ports --watch, watch",
     one: "time in which a node was not watched: its agent was replaced, or is away at the end",
     name: "",
     fields: &[("event", "`gap`"), ("node", ""), ("from", ""), ("until", ""), ("reason", "")],
@@ -309,7 +309,11 @@ pub const WATCH: Record = Record {
         ("at", "when the second ended, by the node's clock"),
         ("millis", "how long it was"),
         ("captured", "of the packets that a capture takes, not of those that are only watched"),
-        ("interfaces", "`name`, `role` (`node`, `pod` or `other`), and the second's `packets`, `dropped`, `skipped`"),
+        (
+            "interfaces",
+            "`name`, `role` (`node`, `pod` or `other`), the second's `packets`, `dropped`, `skipped`, and whether it is \
+             `gone` (not there, or down)",
+        ),
         ("connections", "that are followed now"),
         (
             "sums",
@@ -326,7 +330,7 @@ pub const WATCH: Record = Record {
         (
             "unseen_millis",
             "since it began, the time of which not all was seen: `dropped` (the kernel had no room), `behind` (the analysis \
-             was), `untold` (no tunnel)",
+             was), `gone` (an interface was), `untold` (no tunnel)",
         ),
     ],
 };

@@ -3,6 +3,8 @@
 //! Owns its state and what a segment means for it: an attempt that is refused, delayed or left without an answer, an
 //! end that resets, a window that stays closed. Must not know tables, nor whether what it says may be judged.
 
+use std::num::NonZeroU64;
+
 use nodewatch_protocol::{Finding, Symptom};
 
 use crate::{
@@ -145,6 +147,8 @@ pub(crate) struct Connection {
     pub(crate) last: i64,
     /// Where its pair is counted.
     pub(crate) pair: Option<Place>,
+    /// The way that answers to its beginning take on the link, where that is known.
+    pub(crate) link: Option<NonZeroU64>,
     /// The end that began it.
     client: usize,
     attempt: Attempt,
