@@ -200,16 +200,18 @@ impl Session {
         } else if !blind.is_empty() {
             spots.push(format!("what is changed in the cluster: nothing is heard of {}", blind.join(", ")));
         }
-        let mut unseen = [(0, "dropped"), (0, "behind"), (0, "not told")];
+        let mut unseen = [(0_u64, "dropped"), (0, "behind"), (0, "gone"), (0, "not told")];
         let mut unjudged = 0_u64;
         for state in self.nodes.values() {
             let watch = &state.seen.watch;
             let of = watch.unseen(self.now);
-            for (sum, millis) in unseen.iter_mut().zip([of.dropped, of.behind, of.untold]) {
-                sum.0 += millis;
+            for (sum, millis) in unseen.iter_mut().zip([of.dropped, of.behind, of.gone, of.untold]) {
+                sum.0 = sum.0.saturating_add(millis);
             }
             let not = &watch.not_judged;
-            unjudged += not.first_seconds + not.one_direction + not.dropped + not.undecided;
+            for count in [not.first_seconds, not.one_direction, not.dropped, not.undecided] {
+                unjudged = unjudged.saturating_add(count);
+            }
         }
         let parts = unseen.iter().filter(|(millis, _)| *millis >= 1_000);
         let parts: Vec<String> = parts.map(|(millis, why)| format!("{} {why}", lasting(*millis))).collect();
