@@ -31,7 +31,7 @@ pub use options::{Options, SETTINGS, command_of, leaf, takes};
 pub use probe::{ProbeArgs, ProbeHost, ProbeTarget};
 pub use session::DEFAULT_IMAGE;
 pub use targets::TargetArgs;
-pub use watch::WatchArgs;
+pub use watch::{PacketArgs, WatchArgs};
 use words::Words;
 
 /// Live open ports, packet statistics and captures of Kubernetes nodes, with nothing left behind
@@ -61,6 +61,8 @@ Examples:
           Packets of two nodes at the same time, as files; then nodewatch-tui merge makes one of them
   nodewatch-tui capture --pod shop/web-0
           Packets of one pod, wherever it runs
+  nodewatch-tui diagnose --all --duration 5m
+          Why connections fail, and what to do
 
 Options can also stand before the command. Most can be set in the environment (--lease as NODEWATCH_LEASE) and in the \
 config file: see nodewatch-tui config.
@@ -115,12 +117,6 @@ pub enum Command {
     /// Merge captures into one file, in time order
     #[command(args = options::merge())]
     Merge(MergeArgs),
-    /// Show what went wrong among the packets of captures
-    ///
-    /// Connections that failed, were delayed or reset, retransmissions, questions to DNS without an answer and more, by
-    /// pairs of addresses. Needs neither a cluster nor a terminal.
-    #[command(args = options::diagnose())]
-    Diagnose(DiagnoseArgs),
     /// Check what would stop a session and how to fix it; creates nothing
     #[command(args = options::preflight())]
     Preflight {
@@ -247,6 +243,13 @@ pub enum NodeCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
+    /// Show why connections fail, on nodes or in captures
+    ///
+    /// On nodes: deploy, analyse packets for --duration, print the answers, clean up. Of captures, also what went wrong
+    /// among their packets, by pairs of addresses; needs neither a cluster nor a terminal. Exits with 6 if a cause was
+    /// found.
+    #[command(args = options::diagnose())]
+    Diagnose(DiagnoseArgs),
     /// Try ports from nodes, several times: deploy, probe, clean up
     ///
     /// Exits with 3 if not every try was answered.
@@ -466,8 +469,8 @@ impl Command {
             | Self::Config { output }
             | Self::Alarms(AlarmsCommand::Create { output, .. } | AlarmsCommand::List { output }) => Some(*output),
             Self::Cleanup(arguments) => Some(arguments.output),
+            Self::OnNodes(NodeCommand::Diagnose(arguments)) => Some(arguments.output),
             Self::Merge(arguments) => Some(arguments.output),
-            Self::Diagnose(arguments) => Some(arguments.output),
             Self::Alarms(AlarmsCommand::Delete { .. })
             | Self::Attach { .. }
             | Self::Report(_)

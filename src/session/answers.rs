@@ -49,6 +49,13 @@ impl Answering {
         self.engine.looked()
     }
 
+    /// What is known where nothing more will be told: answers that stand, then those that are over, and what was looked at.
+    pub fn concluded(&self, now: UnixMillis) -> (Vec<Answer>, Looked) {
+        let mut ended = self.clone();
+        ended.engine.judge(now, true);
+        (ended.current().chain(ended.history()).cloned().collect(), ended.looked())
+    }
+
     /// Codes that are not shown.
     pub fn silenced(&self) -> &BTreeSet<Code> {
         &self.silenced
