@@ -117,8 +117,8 @@ pub fn text(answers: &[Answer], looked: &Looked, not_seen: &[String]) -> String 
         lines.push(nothing(looked));
     } else if looked.unexplained > 0 {
         lines.push(format!(
-            "{} unexplained",
-            counted(looked.unexplained as usize, "failure or delay of the last minute is")
+            "{} of the last minute not explained",
+            counted(looked.unexplained as usize, "other symptom")
         ));
     }
     lines.extend(not_seen.iter().map(|what| format!("not seen: {}", visible(what))));
@@ -150,7 +150,10 @@ fn block(answer: &Answer) -> Vec<String> {
         .into_iter()
         .filter(|part| !part.is_empty())
         .collect();
-    let mut lines = vec![visible(&head.join("  ")), format!("  {}", visible(&answer.text))];
+    let mut lines = vec![visible(&head.join("  "))];
+    if answer.title() != answer.text {
+        lines.push(format!("  {}", visible(&answer.text)));
+    }
     let mut put = |what: &str, texts: &[String]| {
         for (at, text) in texts.iter().enumerate() {
             lines.push(format!("  {:<10} {}", if at == 0 { what } else { "" }, visible(text)));

@@ -13,6 +13,8 @@ use crate::model::NodeName;
 
 /// Milliseconds between two judgements.
 const EVERY: u64 = 1_000;
+/// A line is no older than this, in milliseconds.
+const LATE: u64 = 30_000;
 /// Lines of a node by which its clock is known.
 const LINES: usize = 20;
 
@@ -85,8 +87,9 @@ impl Session {
     /// A node has told of a second.
     pub(super) fn hear_symptoms(&mut self, name: &NodeName, symptoms: &Symptoms) {
         let wall = self.wall(self.now);
-        let by = self.answers.behind(name, wall as i64 - symptoms.at as i64);
-        let at = symptoms.at.saturating_add_signed(by);
+        let by = self.answers.behind(name, (wall as i64).saturating_sub_unsigned(symptoms.at));
+        // Whatever it says, it is told now.
+        let at = symptoms.at.saturating_add_signed(by).clamp(wall.saturating_sub(LATE), wall);
         let mut told = Told::by(&name.0, symptoms, at);
         for case in &mut told.cases {
             let nanos = by.saturating_mul(1_000_000);

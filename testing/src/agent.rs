@@ -80,6 +80,11 @@ impl Agent {
         }
     }
 
+    /// What it has said and nobody has taken in yet, the oldest first.
+    pub fn heard(&mut self) -> Option<FromAgent> {
+        self.updates.try_recv().ok()
+    }
+
     /// Asks for something, and waits for the answer.
     #[track_caller]
     pub fn ask(&mut self, request: Request) -> Response {

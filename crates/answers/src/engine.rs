@@ -115,11 +115,11 @@ impl Engine {
         self.looked.until = self.looked.until.max(now);
         let places: Vec<Option<TapId>> = told.faces.iter().map(|face| self.tap(told, face)).collect();
         let place = |interface: u16| places.get(usize::from(interface)).copied().flatten();
-        self.looked.attempts += told.sums.attempts;
-        self.looked.failed += told.sums.failed;
-        self.looked.delayed += told.sums.delayed;
-        self.looked.dns_unanswered += told.sums.dns_unanswered;
-        self.looked.left_out += told.left_out;
+        self.looked.attempts = self.looked.attempts.saturating_add(told.sums.attempts);
+        self.looked.failed = self.looked.failed.saturating_add(told.sums.failed);
+        self.looked.delayed = self.looked.delayed.saturating_add(told.sums.delayed);
+        self.looked.dns_unanswered = self.looked.dns_unanswered.saturating_add(told.sums.dns_unanswered);
+        self.looked.left_out = self.looked.left_out.saturating_add(told.left_out);
         let step = now / STEP;
         if self.steps.back().is_none_or(|(at, _)| *at < step) {
             self.steps.push_back((step, FxHashMap::default()));
@@ -152,7 +152,14 @@ impl Engine {
             None => {
                 let id = TapId(self.taps.len() as u16);
                 let (node, interface) = key.clone();
-                self.taps.push(Tap { node, interface, role: face.role, first: begun, last: told.at, lost: None });
+                self.taps.push(Tap {
+                    node,
+                    interface,
+                    role: face.role,
+                    first: begun,
+                    last: told.at,
+                    lost: VecDeque::new(),
+                });
                 self.by_name.insert(key, id);
                 id
             }
@@ -164,7 +171,10 @@ impl Engine {
         tap.last = tap.last.max(told.at);
         tap.role = face.role;
         if face.lost {
-            tap.lost = Some(told.at);
+            tap.lost.push_back(told.at);
+        }
+        while tap.lost.front().is_some_and(|lost| lost.saturating_add(2 * WINDOW) < told.at) {
+            tap.lost.pop_front();
         }
         Some(id)
     }
@@ -207,7 +217,7 @@ impl Engine {
         let explained: usize = drafts.iter().map(|draft| draft.hurt.len()).sum();
         let felt = troubles.iter().filter(|trouble| trouble.what.is_felt()).count();
         self.looked.unexplained = felt.saturating_sub(explained) as u64;
-        let watched = |tap: &&Tap| tap.last + SILENT >= now;
+        let watched = |tap: &&Tap| tap.last.saturating_add(SILENT) >= now;
         self.looked.taps = self.taps.iter().filter(watched).count();
         let nodes: std::collections::BTreeSet<&str> =
             self.taps.iter().filter(watched).map(|tap| tap.node.as_str()).collect();
@@ -265,7 +275,7 @@ impl Engine {
                 self.looked.left_out += u64::from(!is_old(&gone) && gone.case.what.is_felt());
             }
         }
-        while self.steps.front().is_some_and(|(step, _)| (step + 1) * STEP < old) {
+        while self.steps.front().is_some_and(|(step, _)| step.saturating_add(1).saturating_mul(STEP) < old) {
             let Some((_, gone)) = self.steps.pop_front() else { break };
             for (ends, sums) in gone {
                 if let Some(known) = self.pairs.get_mut(&ends) {

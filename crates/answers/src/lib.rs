@@ -13,6 +13,8 @@ mod journal;
 mod paths;
 mod rules;
 mod signals;
+#[cfg(test)]
+mod tests;
 mod told;
 mod view;
 

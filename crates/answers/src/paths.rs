@@ -27,8 +27,8 @@ pub struct Tap {
     pub first: u64,
     /// When it was last told of.
     pub last: u64,
-    /// When packets were last lost there.
-    pub lost: Option<u64>,
+    /// When packets were lost there, in the last minutes.
+    pub lost: VecDeque<u64>,
 }
 
 impl Tap {
@@ -300,8 +300,8 @@ fn trouble(seen: Vec<Sighting>, taps: &[Tap], ways: &Ways, (now, over): (u64, bo
     let moment = u64::try_from(seen[0].case.began / 1_000_000).unwrap_or(0);
     let could_see = |tap: &TapId| {
         taps.get(usize::from(tap.0)).is_some_and(|tap| {
-            let around = tap.lost.is_some_and(|lost| lost.abs_diff(moment) < 2_000);
-            tap.first <= moment && tap.last + 1_000 >= moment && !around
+            let around = tap.lost.iter().any(|lost| lost.abs_diff(moment) < 2_000);
+            tap.first <= moment && tap.last.saturating_add(1_000) >= moment && !around
         })
     };
     // Of places before one that has seen it, nothing follows.

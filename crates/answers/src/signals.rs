@@ -70,7 +70,9 @@ impl Signals {
         if value > before {
             series.steps.push_back((now, before, value));
         }
-        while series.steps.len() > MOST_STEPS || series.steps.front().is_some_and(|(at, ..)| at + KEPT < now) {
+        while series.steps.len() > MOST_STEPS
+            || series.steps.front().is_some_and(|(at, ..)| at.saturating_add(KEPT) < now)
+        {
             series.steps.pop_front();
         }
     }
@@ -102,7 +104,9 @@ impl Signals {
 
     /// By how much in all.
     pub(crate) fn rise(&self, node: &str, name: &str, within: (u64, u64)) -> u64 {
-        self.steps(node, name, within).iter().map(|step| step.after - step.before).sum()
+        self.steps(node, name, within)
+            .iter()
+            .fold(0, |sum, step| sum.saturating_add(step.after.saturating_sub(step.before)))
     }
 
     /// Nodes of which signals are known.

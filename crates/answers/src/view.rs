@@ -129,7 +129,7 @@ impl<'a> View<'a> {
         let mut by_tap: BTreeMap<TapId, (u64, u64)> = BTreeMap::new();
         for (ends, sums) in self.pairs.iter().filter(|(ends, _)| so(ends)) {
             let sum = by_tap.entry(ends.tap).or_default();
-            *sum = (sum.0 + sums.attempts, sum.1 + sums.answered);
+            *sum = (sum.0.saturating_add(sums.attempts), sum.1.saturating_add(sums.answered));
         }
         by_tap.into_values().max().unwrap_or_default()
     }

@@ -29,7 +29,7 @@ fn of(view: &View<'_>, node: String, hurt: Vec<usize>) -> Option<Draft> {
     let (count, most) = view.fill(&node)?;
     let mut counters = view.steps(&node, "conntrack.drop", &hurt);
     counters.extend(view.steps(&node, "conntrack.early_drop", &hurt));
-    let is_full = count * 100 >= most * FULL;
+    let is_full = count.saturating_mul(100) >= most.saturating_mul(FULL);
     let others = !view.steps(&node, "conntrack.insert_failed", &hurt).is_empty();
     if !is_full || counters.is_empty() || others || hurt.len() < ENOUGH {
         return None;

@@ -52,9 +52,11 @@ fn known(view: &View<'_>, (address, port): (IpAddr, u16), hurt: &[usize]) -> Opt
     } else if let Some(left) = left {
         let late = last.saturating_sub(left);
         format!("{count} connections went to {whose}, which has taken no traffic for {} s", late / 1000)
-    } else if let Some(pod) = pod.filter(|pod| pod.restarts.1.is_some_and(|when| when + YOUNG >= at)) {
+    } else if let Some(pod) = pod.filter(|pod| pod.restarts.1.is_some_and(|when| when.saturating_add(YOUNG) >= at)) {
         format!("{count} connections to {whose} were refused while {} was restarted", pod.name)
-    } else if let Some(pod) = pod.filter(|pod| pod.phase == PodPhase::NotReady && last < pod.started + YOUNG) {
+    } else if let Some(pod) =
+        pod.filter(|pod| pod.phase == PodPhase::NotReady && last < pod.started.saturating_add(YOUNG))
+    {
         format!("{count} connections went to {whose}: the address is that of {}, which is not ready yet", pod.name)
     } else {
         return None;

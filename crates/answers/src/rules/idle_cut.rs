@@ -32,8 +32,8 @@ fn of(view: &View<'_>, target: (IpAddr, u16), hurt: Vec<usize>) -> Option<Draft>
     silences.sort_unstable();
     let (shortest, median, longest) = (silences[0], silences[silences.len() / 2], silences[silences.len() - 1]);
     let foreign = hurt.iter().filter(|&&at| is_foreign(view, &view.troubles[at])).count();
-    let clustered = (longest - shortest) * 100 <= median * 2 * SPREAD;
-    let is_known = KNOWN.iter().any(|known| known.abs_diff(median) * 100 <= known * SPREAD);
+    let clustered = (longest - shortest).saturating_mul(100) <= median.saturating_mul(2 * SPREAD);
+    let is_known = KNOWN.iter().any(|known| known.abs_diff(median).saturating_mul(100) <= known * SPREAD);
     let exact = foreign * 2 > hurt.len();
     let least = if exact || clustered { ENOUGH_EXACT } else { ENOUGH };
     let (of, answered) = view.attempts_of(&hurt);

@@ -10,9 +10,9 @@ use crate::{
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     // From the same port the client has a connection with another address.
     let groups = view.grouped(|trouble| {
-        let other = trouble.first().other.filter(|other| *other != trouble.first().destination);
-        let is_stray = trouble.what == Finding::Stray;
-        other.filter(|_| is_stray).map(|other| (view.last_node(trouble).to_owned(), other, trouble.first().destination))
+        let stray = trouble.seen.iter().map(|it| &it.case).find(|case| case.what == Finding::Stray)?;
+        let other = stray.other.filter(|other| *other != stray.destination)?;
+        Some((view.last_node(trouble).to_owned(), other, stray.destination))
     });
     let mut drafts = Vec::new();
     for ((node, known_as, backend), hurt) in groups {

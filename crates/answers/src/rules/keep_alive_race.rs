@@ -29,7 +29,7 @@ fn of(view: &View<'_>, target: (IpAddr, u16), hurt: Vec<usize>) -> Option<Draft>
     let mut rests: Vec<u64> = hurt.iter().map(|&at| view.troubles[at].first().silence_millis).collect();
     rests.sort_unstable();
     let median = rests[rests.len() / 2];
-    let near = |rest: &&u64| rest.abs_diff(median) <= (median * SPREAD / 100).max(JITTER);
+    let near = |rest: &&u64| rest.abs_diff(median) <= (median.saturating_mul(SPREAD) / 100).max(JITTER);
     let same = rests.iter().filter(near).count();
     if hurt.len() < ENOUGH_EXACT || same * 4 < rests.len() * 3 {
         return None;

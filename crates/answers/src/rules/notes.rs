@@ -25,8 +25,13 @@ const COUNTERS: [(&str, u64, &str); 7] = [
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let mut drafts = Vec::new();
     for node in view.signals.nodes() {
-        if let Some((count, most)) = view.fill(node).filter(|(count, most)| count * 100 >= most * WORTH) {
-            let text = format!("the connection table of {node} is {} % full, nothing is lost", count * 100 / most);
+        if let Some((count, most)) =
+            view.fill(node).filter(|(count, most)| count.saturating_mul(100) >= most.saturating_mul(WORTH))
+        {
+            let text = format!(
+                "the connection table of {node} is {} % full, nothing is lost",
+                count.saturating_mul(100) / most
+            );
             drafts.push(note(node, text, "sysctl net.netfilter.nf_conntrack_max".to_owned()));
         }
         for (signal, least, meaning) in COUNTERS {
@@ -51,8 +56,10 @@ fn note(node: &str, text: String, next: String) -> Draft {
 fn searches(view: &View<'_>) -> Option<Draft> {
     const MANY: u64 = 4;
     let dns = view.pairs.iter().filter(|(ends, _)| ends.dns);
-    let (asked, names) = dns.fold((0, 0), |sum, (_, sums)| (sum.0 + sums.attempts, sum.1 + sums.lookups));
-    (names >= 100 && asked >= names * MANY).then(|| {
+    let (asked, names) = dns.fold((0_u64, 0_u64), |sum, (_, sums)| {
+        (sum.0.saturating_add(sums.attempts), sum.1.saturating_add(sums.lookups))
+    });
+    (names >= 100 && asked >= names.saturating_mul(MANY)).then(|| {
         let text = format!("search lists: {:.1} questions to DNS a name", asked as f64 / names as f64);
         let next = "dnsConfig ndots:2, or names that end with a dot".to_owned();
         Draft { certainty: Some(Certainty::Note), text, next: vec![next], ..Draft::default() }

@@ -5,14 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use nodewatch_protocol::{Finding, Service, Symptom};
 
 use crate::{
-    Certainty, Code, Runner, Source,
+    Certainty, Code, Place, Runner, Source,
     paths::Trouble,
     rules,
     view::{Draft, ENOUGH, View, inside},
 };
 
-/// Codes of ICMP that say that an administrator forbids it: IPv4's, then IPv6's.
-const FORBIDDEN: [u32; 4] = [9, 10, 13, 1];
+/// Codes of ICMP, and of ICMPv6, that say that an administrator forbids it.
+const FORBIDDEN: [&[u32]; 2] = [&[9, 10, 13], &[1]];
 /// A pod so young, in milliseconds, may be ahead of its policies.
 const YOUNG: u64 = 15_000;
 /// Counters that say that something else has dropped it inside the node.
@@ -24,9 +24,18 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
         .into_iter()
         .filter_map(|((teller, target), hurt)| rejected(view, teller, target, &hurt))
         .collect();
-    let dropped = view.grouped(|trouble| {
+    let rejected: Vec<Place> = drafts.iter().map(|draft| draft.place.clone()).collect();
+    let mut dropped = view.grouped(|trouble| {
         let node = inside(trouble.segment.as_ref()).filter(|_| trouble.is_lost_attempt());
         node.map(|node| (node.to_owned(), trouble.backend()))
+    });
+    // Not every rejection is told: ICMP errors are limited.
+    dropped.retain(|(_, target), hurt| match rejected.iter().position(|place| place.target == Some(*target)) {
+        Some(at) => {
+            drafts[at].hurt.append(hurt);
+            false
+        }
+        None => true,
     });
     drafts.extend(dropped.into_iter().filter_map(|((node, target), hurt)| dropped_in(view, &node, target, &hurt)));
     drafts
@@ -35,7 +44,8 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
 /// Who has said of a connection that it is forbidden.
 fn rejected_by(trouble: &Trouble) -> Option<(IpAddr, (IpAddr, u16))> {
     let case = trouble.first();
-    let forbidden = trouble.what == Finding::Symptom(Symptom::Unreachable) && FORBIDDEN.contains(&case.amount);
+    let codes = FORBIDDEN[usize::from(case.source.is_ipv6())];
+    let forbidden = trouble.what == Finding::Symptom(Symptom::Unreachable) && codes.contains(&case.amount);
     // The end itself says that nothing listens there.
     case.other.filter(|_| forbidden && case.service == Service::Tcp).map(|teller| (teller, trouble.backend()))
 }
@@ -73,7 +83,7 @@ fn dropped_in(view: &View<'_>, node: &str, target: (IpAddr, u16), hurt: &[usize]
     let pods: Vec<_> = ends.iter().filter_map(|address| view.journal.pod_at(*address, at)).collect();
     let policies: Vec<&str> =
         pods.iter().flat_map(|pod| view.journal.policies_of(pod)).map(|policy| policy.name.as_str()).collect();
-    let young = pods.iter().find(|pod| at < pod.started + YOUNG);
+    let young = pods.iter().find(|pod| at < pod.started.saturating_add(YOUNG));
     let heard = view.journal.since(Source::Policies).is_some() && view.journal.since(Source::Pods).is_some();
     // Nothing selects the pods: their drop is another's.
     if heard && policies.is_empty() {
