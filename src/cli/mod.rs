@@ -20,7 +20,7 @@ mod words;
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use nodewatch_protocol::{Content, Recorder};
+use nodewatch_protocol::{Content, FreezeOn, Recorder};
 
 use crate::{
     base::text,
@@ -421,6 +421,12 @@ pub struct CaptureArgs {
     /// Flight recorder: keep only the last part, e.g. 2m or 2m,512MiB, for `freeze` to save
     #[arg(long, value_name = "TIME[,SIZE]", value_parser = text::parse_recorder)]
     pub recorder: Option<Recorder>,
+    /// With --recorder: freeze by itself on a verdict, on causes (N-05,N-11) or on failures>1%
+    ///
+    /// Each node judges its own packets and counters, also while nobody is attached, and freezes at most once in ten
+    /// minutes for one reason. `explain` says what causes mean.
+    #[arg(long, value_name = "WHEN", requires = "recorder")]
+    pub freeze_on: Option<FreezeOn>,
 }
 
 /// How results are written.

@@ -222,10 +222,10 @@ mod tests {
             assert_eq!(records::undocumented(record, &value), Vec::<String>::new());
             assert!(record.fields.iter().all(|(field, _)| value.get(field).is_some()), "{value}");
         }
-        let said = text(&[answer.clone()], &Looked::default(), &not_seen);
+        let said = text(std::slice::from_ref(&answer), &Looked::default(), &not_seen);
         assert!(said.starts_with("VERDICT  N-11") && said.contains("\nnot seen: node-3: no agent\n"), "{said}");
         assert!(!said.contains('\u{1b}'), "{said}");
-        assert_eq!(exit_code(&[answer.clone()]), ExitCode::Found);
+        assert_eq!(exit_code(std::slice::from_ref(&answer)), ExitCode::Found);
         assert_eq!(exit_code(&[Answer { certainty: Certainty::Located, ..answer }]), ExitCode::Done);
     }
 }

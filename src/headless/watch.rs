@@ -99,12 +99,7 @@ pub(super) async fn watch(
 }
 
 /// Tells nodes that have come up what to watch, and of targets' nodes what these are now.
-pub(super) fn begin(
-    run: &mut Run,
-    team: &mut Team,
-    spec: &WatchSpec,
-    given: &mut BTreeMap<NodeName, WatchSpec>,
-) {
+pub(super) fn begin(run: &mut Run, team: &mut Team, spec: &WatchSpec, given: &mut BTreeMap<NodeName, WatchSpec>) {
     let new = team.recruits(run.session());
     let Some(aimed) = run.session().aim.as_ref().map(|aim| aim.now.clone()) else {
         // Nodes that have joined are told by themselves.

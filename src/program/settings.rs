@@ -243,7 +243,7 @@ pub(super) fn terms(options: &Options, place: Place, session: SessionId) -> Term
 }
 
 pub(super) fn frozen(options: &Options) -> Freeze {
-    Freeze { before_seconds: options.freeze.before.into(), after_seconds: options.freeze.after.into() }
+    Freeze { before_seconds: options.freeze.before.into(), after_seconds: options.freeze.after.into(), cause: None }
 }
 
 pub(super) async fn outlets(options: &Options, config: &Config, folder: &Path, cluster: &str) -> Outlets {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use nodewatch_answers::{Answer, Code, Engine, Looked, Told, is_wanted};
 use nodewatch_protocol::{SignalsUpdate, Symptoms, UnixMillis};
 
-use super::{Session, node::NodeState};
+use super::{Effect, Session, node::NodeState};
 use crate::model::NodeName;
 
 /// Milliseconds between two judgements.
@@ -114,11 +114,12 @@ impl Session {
         }
     }
 
-    /// Judges, where it is time to; answers that are new are events of their nodes.
-    pub(super) fn judge(&mut self) {
+    /// Judges, where it is time to; answers that are new are events of their nodes, and what flight recorders are to freeze on
+    /// makes them.
+    pub(super) fn judge(&mut self) -> Vec<Effect> {
         let due = self.now.saturating_sub(self.answers.judged) >= EVERY;
         if !due || !(self.answers.fresh || !self.answers.engine.answers().is_empty()) {
-            return;
+            return Vec::new();
         }
         let before: Vec<(Option<Code>, nodewatch_answers::Place)> =
             self.answers.engine.answers().iter().map(|answer| (answer.code, answer.place.clone())).collect();
@@ -138,6 +139,7 @@ impl Session {
                 state.note(now, text);
             }
         }
+        self.freeze_by_answers()
     }
 
     /// Silences a code, or shows it again; whether it is silenced now.

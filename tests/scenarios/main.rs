@@ -4,6 +4,7 @@ mod agents;
 mod captures;
 mod clocks;
 mod compute;
+mod freezing;
 mod habits;
 mod images;
 mod joining;

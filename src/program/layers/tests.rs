@@ -151,7 +151,10 @@ fn what_is_in_force_can_be_read_back() {
 /// An option of each group, with a value, and the commands that take it. The terminal program, `attach` and `config` take
 /// all of them.
 const GROUPS: [(&[&str], &[&str]); 20] = [
-    (&["--kubeconfig", "/nonexistent/k"], &["nodes", "ports", "capture", "diagnose", "sessions", "cleanup", "alarms", "preflight"]),
+    (
+        &["--kubeconfig", "/nonexistent/k"],
+        &["nodes", "ports", "capture", "diagnose", "sessions", "cleanup", "alarms", "preflight"],
+    ),
     (
         &["--local"],
         &[
