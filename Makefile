@@ -10,7 +10,7 @@ IMAGE ?= nodewatch-agent:$(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml 
 # Screens show local time; the tests hold them in UTC.
 export TZ = UTC
 
-.PHONY: help run build test lint advisories checkov fuzz test-cluster cluster-up cluster-down bench image pictures static deb dist deps deps-cluster
+.PHONY: help run build test lint advisories checkov fuzz test-cluster cluster-up cluster-down bench faults image pictures static deb dist deps deps-cluster
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -46,8 +46,14 @@ fuzz: ## the decoders and the readers of files against libFuzzer, each for FUZZ_
 	@tests/deps.sh fuzz
 	fuzz/run.sh $(FUZZ_SECONDS)
 
-test-cluster: deps-cluster ## a real cluster, or the one that KUBECONFIG names
+test-cluster: deps-cluster ## a real cluster, or the one that KUBECONFIG names; without one, faults first
+	[ -n "$$KUBECONFIG" ] || NODEWATCH_QUIET=180 $(MAKE) faults
 	tests/cluster/run.sh
+
+# One fault by a part of its name: NODEWATCH_FAULTS; variants of each: NODEWATCH_VARIANTS; seconds of what is well: NODEWATCH_QUIET.
+faults: deps ## each cause made for real in namespaces, against the answer that is given; as root
+	cargo build --quiet
+	cargo test --quiet --test faults -- --ignored --nocapture
 
 cluster-up: deps-cluster ## leaves a real two-node cluster running for hands-on use
 	tests/cluster/run.sh up
@@ -58,6 +64,7 @@ cluster-down: ## removes it
 bench: deps ## speed and memory beside ss, tcpdump, aws s3 cp, mergecap; with a cluster up, the first packet too
 	cargo build --release --quiet --workspace
 	cargo bench --quiet -p nodewatch-agent --bench node
+	cargo bench --quiet -p nodewatch-answers --bench rules
 	cargo bench --quiet -p nodewatch-tui --bench screens
 	tests/first-frame.py target/release/nodewatch-tui --local -- kubectl version --client
 	cargo bench --quiet -p nodewatch-tui --bench captures

@@ -152,7 +152,7 @@ async fn measure() {
         engine.handle(event);
     }
     engine.handle(Event::DeployTo((0..NODES).map(name).collect()));
-    while engine.state.session.agents().0 < NODES {
+    while engine.state.session.agents().is_some_and(|(live, _)| live < NODES) {
         let event = engine.next().await;
         engine.handle(event);
     }

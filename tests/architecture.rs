@@ -161,6 +161,7 @@ fn the_pure_parts_name_nothing_that_waits() {
         "src/screens",
         "src/model",
         "crates/analysis/src",
+        "crates/answers/src",
         "crates/ports",
         "crates/protocol/src",
         "crates/pcapng/src",
@@ -366,6 +367,7 @@ fn the_wire_and_the_judge_of_ports_have_no_io() {
         sources("crates/protocol/src"),
         sources("crates/ports/src"),
         sources("crates/analysis/src"),
+        sources("crates/answers/src"),
         sources("crates/signals/src"),
     ]
     .concat()
@@ -410,6 +412,7 @@ fn every_module_says_what_it_owns() {
         sources("src"),
         sources("agent/src"),
         sources("crates/analysis/src"),
+        sources("crates/answers/src"),
         sources("crates/filter/src"),
         sources("crates/pcapng/src"),
         sources("crates/ports/src"),

@@ -258,8 +258,11 @@ async fn nodes_are_watched_for_as_long_as_was_asked_and_a_new_agent_is_asked_aga
     assert_eq!(exit, ExitCode::Partly, "one node never came up");
     assert!(took >= 10 * MINUTE && took < 12 * MINUTE, "{took:?}");
     let spec = WatchSpec { interfaces: vec!["eth1".into()], filter: Some("tcp".into()) };
-    assert_eq!(site.watches("n1"), [Some(spec.clone())]);
-    assert!(!site.watches("n2").is_empty() && site.watches("n2").iter().all(|it| *it == Some(spec.clone())));
+    // At the end all are told to stop, and tell what they have seen last.
+    assert_eq!(site.watches("n1"), [Some(spec.clone()), None]);
+    let asked = site.watches("n2");
+    assert!(matches!(&asked[..], [first, .., None] if *first == Some(spec.clone())), "{asked:?}");
+    assert!(asked[..asked.len() - 1].iter().all(|it| *it == Some(spec.clone())), "{asked:?}");
     assert!(site.captures("n1").is_empty(), "nothing is captured");
 }
 
@@ -281,6 +284,32 @@ async fn nodes_are_diagnosed_for_as_long_as_was_asked_and_one_that_was_not_reach
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_watch_with_a_hole_in_it_or_at_its_end_is_done_in_part() {
+    let watch = ["watch", "--all", "--duration", "10m"];
+    let last = Duration::from_secs(595);
+    for (fate, exit) in [
+        (Fate::Up(Duration::ZERO), ExitCode::Done),
+        (Fate::Replaced(3 * MINUTE), ExitCode::Partly),
+        // Too late to be waited for.
+        (Fate::Deleted(last), ExitCode::Partly),
+    ] {
+        let out = tempfile::tempdir().expect("a folder");
+        let site = Arc::new(Script::new(&[("n1", Fate::Up(Duration::ZERO)), ("n2", fate)], 5 * MINUTE));
+        assert_eq!(run(&site, HOUR, out.path(), &watch).await.0, exit, "{fate:?}");
+    }
+    // The API server answers for that node no more, and its tunnel is dead.
+    let out = tempfile::tempdir().expect("a folder");
+    let site = Arc::new(Script::new(&[("n1", Fate::Up(Duration::ZERO)), ("n2", Fate::Up(Duration::ZERO))], 5 * MINUTE));
+    let hangs = Arc::clone(&site);
+    tokio::spawn(async move {
+        tokio::time::sleep(9 * MINUTE + Duration::from_secs(20)).await;
+        hangs.hang("n2");
+        hangs.sleep();
+    });
+    assert_eq!(run(&site, HOUR, out.path(), &watch).await.0, ExitCode::Partly);
+}
+
+#[tokio::test(start_paused = true)]
 async fn pods_are_watched_wherever_they_are() {
     let out = tempfile::tempdir().expect("a folder");
     let up = Fate::Up(Duration::ZERO);
@@ -293,7 +322,7 @@ async fn pods_are_watched_wherever_they_are() {
     assert_eq!(exit, ExitCode::Done);
     let host = |address: &str| Some(WatchSpec { interfaces: vec![], filter: Some(format!("host {address}")) });
     assert_eq!(site.watches("n1"), [host("10.1.0.4"), host("10.1.0.5"), None]);
-    assert_eq!(site.watches("n2"), [host("10.2.0.4")]);
+    assert_eq!(site.watches("n2"), [host("10.2.0.4"), None]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -549,6 +549,10 @@ fn exit_codes_say_what_is_missing() {
     assert_eq!(code(&[]), Some(2));
     assert_eq!(code(&["nowhere.pcap"]), Some(2));
     assert_eq!(code(&["text"]), Some(2));
+    let nothing = run(folder.path(), &["/dev/null"], Stdio::null());
+    let told = String::from_utf8_lossy(&nothing.stderr).into_owned();
+    assert!(nothing.status.code() == Some(2) && !told.contains("merge"), "{told}");
+    assert!(told.contains("nothing was diagnosed: cannot read \"/dev/null\""), "{told}");
     assert_eq!(code(&["one.pcap", "text"]), Some(3));
     let torn = run(folder.path(), &["torn.pcap", "-o", "json"], Stdio::null());
     assert_eq!(torn.status.code(), Some(3));

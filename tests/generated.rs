@@ -1,4 +1,4 @@
-//! What is made from the source is what is committed: the example config, the reference's tables, the signals. What is made on demand,
+//! What is made from the source is what is committed: the example config, the reference's tables, signals and answers. What is made on demand,
 //! completions and the manual page, has every command and option in it.
 //!
 //! `UPDATE_GENERATED=1 cargo test --test generated` writes the committed ones anew.
@@ -70,6 +70,11 @@ fn the_references_tables_are_the_sources() {
 #[test]
 fn the_table_of_signals_is_the_sources() {
     hold("docs/signals.md", &nodewatch_signals::reference());
+}
+
+#[test]
+fn the_page_of_answers_is_the_explanations() {
+    hold("docs/answers.md", &nodewatch_answers::reference());
 }
 
 /// They show local time; the Makefile sets the zone.
@@ -148,6 +153,7 @@ fn shells_complete_commands_options_and_their_words() {
     assert_eq!(bash("nodewatch-tui --theme hi").as_deref(), Some("high-contrast\n"));
     // Only what the command takes.
     assert_eq!(bash("nodewatch-tui nodes --s").as_deref(), Some("--selector\n"));
+    assert!(bash("nodewatch-tui explain N-0").is_some_and(|codes| codes.starts_with("N-01 N-02 ")));
     assert_eq!(bash("nodewatch-tui completions --").as_deref(), Some("--help\n"));
     let fish = |line: &str| asked("fish", &["--no-config"], &format!("source SCRIPT; complete -C '{line}'"));
     if let Some(words) = fish("nodewatch-tui replay --theme ") {

@@ -200,6 +200,18 @@ def dumb(state: str) -> None:
     check(b"TERM is dumb" in terminal.shown and b"\x1b" not in terminal.shown, f"TERM=dumb: {terminal.shown!r}")
 
 
+def explained(state: str) -> None:
+    """On a terminal a text is laid out for its width; only commands, which are copied, may be longer."""
+    terminal = Terminal(state, arguments=("explain", "N-11"))
+    check(terminal.ended(10) and terminal.code == 0, f"explain: code {terminal.code}")
+    terminal.read(0.2)
+    lines = [line.rstrip() for line in terminal.shown.decode().splitlines()]
+    check("\x1b[1mWHAT IT MEANS\x1b[0m" in lines, f"explain: no bold heading: {lines!r}")
+    wide = [line for line in lines if len(line) > 100 and not line.startswith(" " * 6)]
+    check(not wide and not any("##" in line or "```" in line for line in lines), f"explain: {lines!r}")
+    check(any(len(line) > 80 for line in lines), f"explain: the width is not used: {lines!r}")
+
+
 def lent(state: str) -> None:
     """A plugin that must ask: before the screen, and again when the guided exit needs other credentials."""
     with open(f"{state}/plugin", "w", opener=lambda path, flags: os.open(path, flags, 0o755)) as plugin:
@@ -241,6 +253,7 @@ def main() -> None:
         lambda state: pasted(state, False),
         answers,
         dumb,
+        explained,
         lent,
     ]:
         with tempfile.TemporaryDirectory() as state:

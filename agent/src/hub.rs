@@ -132,7 +132,7 @@ impl Hub {
             // Who waits for it may have gone away meanwhile.
             let _ = over.send(true);
         });
-        Ok(HubHandle { commands, end: Arc::new(end), over: is_over })
+        Ok(HubHandle { commands, end: Arc::new(end), over: is_over, tunnels: Arc::new(watch::Sender::new(0)) })
     }
 
     fn new(
@@ -264,7 +264,7 @@ impl Hub {
         // Past the grace period the torn tail is cut at the next start. What is not delivered by the end stays in the
         // ring, for as long as the ring does.
         let saved = matches!(self.capture, Slot::None) && self.ring.freezes().is_empty();
-        let closed = saved || now >= closed_by;
+        let closed = (saved && self.has_told_all()) || now >= closed_by;
         let reported = self.reporting.reports.as_ref().is_none_or(Reports::is_idle);
         let fetched = now >= closed_by + FETCHED_AFTER || !self.is_fetched_from();
         now >= by || (closed && self.uploader.is_idle() && reported && fetched)

@@ -6,7 +6,7 @@ use std::{
     io::{self, Read, Write},
     net::IpAddr,
     path::{Path, PathBuf},
-    pin::pin,
+    pin::{Pin, pin},
     process::ExitCode,
     time::Duration,
 };
@@ -210,7 +210,8 @@ fn main() -> ExitCode {
     panics::end_the_process();
     let outcome = run(Cli::parse().command);
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(By::Itself) => ExitCode::SUCCESS,
+        Ok(By::Signal) => ExitCode::from(TERMINATED),
         Err(error) => {
             // Nobody is left to tell when standard error is gone.
             let _ = writeln!(io::stderr(), "nodewatch-agent: {}", chain(error.as_ref()));
@@ -219,7 +220,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> anyhow::Result<()> {
+/// What shells say of a program that SIGTERM has ended. For a Job that is no success: one whose pod is deleted makes another
+/// pod, where with 0 it would be complete, and the other pod removed with it.
+const TERMINATED: u8 = 143;
+
+/// What has ended the program.
+#[derive(Clone, Copy)]
+enum By {
+    /// There is nothing left to do.
+    Itself,
+    /// Somebody has told it to end.
+    Signal,
+}
+
+fn run(command: Command) -> anyhow::Result<By> {
     match command {
         Command::Serve {
             ring,
@@ -244,7 +258,7 @@ fn run(command: Command) -> anyhow::Result<()> {
                 deadline: [deadline, ends].into_iter().flatten().min(),
                 lease: lease.map(Duration::from_secs),
             };
-            block_on(serve(ring, socket, (stdio, shared), (node, stand_in.and_then(|Begin(it)| it)), limits))?
+            return block_on(serve(ring, socket, (stdio, shared), (node, stand_in.and_then(|Begin(it)| it)), limits))?;
         }
         Command::Report(arguments) => {
             let state = block_on(async {
@@ -257,36 +271,38 @@ fn run(command: Command) -> anyhow::Result<()> {
             })??;
             let lost = state.lost();
             anyhow::ensure!(lost == 0, "{lost} reports did not reach CloudWatch Logs: {}", state.why_lost());
-            Ok(())
         }
         Command::Reap { namespace, uid, session } => {
             let reaper = Reaper { namespace, uid, session, server: reaper::InCluster::from_pod()? };
-            block_on(async {
+            return block_on(async {
                 let mut signals = Signals::listen().context(NO_SIGNALS)?;
                 tokio::select! {
-                    done = tokio::task::spawn_blocking(move || reaper.run()) => Ok(done??),
-                    () = signals.next() => Ok(()),
+                    done = tokio::task::spawn_blocking(move || reaper.run()) => {
+                        done??;
+                        Ok(By::Itself)
+                    }
+                    () = signals.next() => Ok(By::Signal),
                 }
-            })?
+            })?;
         }
         Command::Connect { socket } => {
-            Ok(block_on(server::connect(&socket.path, tokio::io::stdin(), tokio::io::stdout()))??)
+            block_on(server::connect(&socket.path, tokio::io::stdin(), tokio::io::stdout()))??;
         }
         Command::Follow { ring, since, capture, rate } => {
             gone::end_with_the_reader();
             let from = live::From { since, capture, rate };
             let missed = live::follow(&Store::open(ring.folder)?, &from, &mut io::stdout().lock())?;
             anyhow::ensure!(missed.is_nothing(), "{missed}");
-            Ok(())
         }
         Command::Fetch { ring, file, offset, length } => {
             gone::end_with_the_reader();
             let file = Store::open(ring.folder)?.read_from(&file, offset)?;
             let mut output = io::stdout().lock();
             io::copy(&mut file.take(length), &mut output)?;
-            Ok(output.flush()?)
+            output.flush()?;
         }
     }
+    Ok(By::Itself)
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
@@ -302,6 +318,8 @@ const NO_SIGNALS: &str = "cannot listen for signals";
 
 /// To end in, where a pod's grace period of 30 s runs.
 const AT_ONCE: Duration = Duration::from_secs(22);
+/// What was told last has so long to be written.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
 /// To end in, where nobody waits.
 const IN_PEACE: Duration = Duration::from_secs(600);
 
@@ -344,7 +362,7 @@ async fn serve(
     (stdio, shared): (bool, bool),
     (node, orders): (NodeFacts, Option<Box<Orders>>),
     limits: Limits,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<By> {
     // Before anything else: the first process of a container does not hear a signal that it has not asked for.
     let mut signals = Signals::listen().context(NO_SIGNALS)?;
     let hostname = node.hostname.clone();
@@ -353,7 +371,7 @@ async fn serve(
     let (ring, lifetime) = tokio::select! {
         opened = opened => opened??,
         // What is recovered half is recovered at the next start.
-        () = signals.next() => return Ok(()),
+        () = signals.next() => return Ok(By::Signal),
     };
     let has_captured = !ring.list().captures.is_empty();
     let hub = Hub::spawn(node, ring, lifetime.clone())?;
@@ -374,6 +392,8 @@ async fn serve(
     let mut tunnels = pin!(tunnels);
     let mut served = None;
     let mut told = false;
+    // The first cause stands.
+    let mut by = None;
     let mut lapsed = false;
     let mut due = false;
     // Whatever comes later can only bring the end nearer.
@@ -381,24 +401,21 @@ async fn serve(
         tokio::select! {
             outcome = &mut tunnels, if served.is_none() => {
                 served = Some(outcome);
+                by.get_or_insert(By::Itself);
                 hub.end_within(AT_ONCE);
             }
-            end = lifetime.over(), if !lapsed && !due => match end {
-                Ending::Lease => {
-                    lapsed = true;
-                    hub.end_within(IN_PEACE);
-                }
-                Ending::Deadline => {
-                    due = true;
-                    hub.end_within(AT_ONCE);
-                }
-            },
+            end = lifetime.over(), if !lapsed && !due => {
+                by.get_or_insert(By::Itself);
+                (lapsed, due) = (end == Ending::Lease, end == Ending::Deadline);
+                hub.end_within(if lapsed { IN_PEACE } else { AT_ONCE });
+            }
             _ = lifetime.deadline(), if lapsed && !due => {
                 due = true;
                 hub.end_within(AT_ONCE);
             }
             () = signals.next() => {
                 told = true;
+                by.get_or_insert(By::Signal);
                 hub.end_within(AT_ONCE);
             }
             over = hub.over() => {
@@ -407,11 +424,23 @@ async fn serve(
             }
         }
     }
+    if served.is_none() {
+        served = last_words(tunnels, &hub).await;
+    }
     if rests && !told && (lapsed || due) {
         // Started again it would only end again: whoever has made the pod removes it.
         signals.next().await;
     }
-    Ok(served.unwrap_or(Ok(()))?)
+    served.unwrap_or(Ok(()))?;
+    Ok(by.unwrap_or(By::Itself))
+}
+
+/// Lets tunnels write what they were told last; how they ended, if they have.
+async fn last_words<T>(tunnels: Pin<&mut impl Future<Output = T>>, hub: &HubHandle) -> Option<T> {
+    tokio::select! {
+        outcome = tunnels => Some(outcome),
+        () = hub.written(WRITTEN_WITHIN) => None,
+    }
 }
 
 /// Does what it was ordered to before any laptop is there, and says what of it is refused.

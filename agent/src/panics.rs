@@ -1,10 +1,10 @@
 //! What a panic means in a program that nobody watches: its end, and not a process that is deaf in one part. But for
-//! what says itself that it has ended.
+//! what says itself that it has ended, and for what its caller can do without.
 //!
 //! Owns the exit code. A container that ends so is started again, and goes on with what is in its ring.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io::{self, Write},
     panic::{self, AssertUnwindSafe},
     thread,
@@ -16,6 +16,21 @@ pub const EXIT_CODE: i32 = 101;
 thread_local! {
     /// What is said if this thread panics, where that does not end the process.
     static CONTAINED: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+    /// A panic on this thread is its caller's to deal with.
+    static CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What was done has panicked, which was told on standard error.
+#[derive(Debug, thiserror::Error)]
+#[error("it has panicked: this is a bug")]
+pub struct Panicked;
+
+/// Does that, of which a panic ends nothing but this work. A program that cannot unwind ends all the same.
+pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
+    let before = CAUGHT.replace(true);
+    let done = panic::catch_unwind(AssertUnwindSafe(work));
+    CAUGHT.set(before);
+    done.map_err(|_| Panicked)
 }
 
 /// Does that on this thread, of which a panic ends nothing but this work: then `say` is called.
@@ -40,6 +55,9 @@ pub fn end_the_process() {
     let tell = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         tell(panic);
+        if cfg!(panic = "unwind") && CAUGHT.get() {
+            return;
+        }
         if let Some(say) = CONTAINED.take() {
             say();
             return end_the_thread();
@@ -77,6 +95,11 @@ mod tests {
                     assert_eq!(hears.recv(), Ok("over"));
                     std::process::exit(7);
                 }
+                "work" => {
+                    assert!(caught(|| panic!("what its caller can do without")).is_err());
+                    assert_eq!(caught(|| 7).ok(), Some(7));
+                    thread::spawn(|| panic!("nobody's")).join().expect_err("the process has ended by then");
+                }
                 "blocking" => drop(tokio::task::spawn_blocking(|| panic!("a thread beside the hub"))),
                 other => drop(panic::catch_unwind(|| panic!("caught: {other}"))),
             }
@@ -96,7 +119,7 @@ mod tests {
 
     #[test]
     fn whatever_part_panics_the_process_ends_and_says_so() {
-        for part in ["thread", "task", "blocking", "caught"] {
+        for part in ["thread", "task", "blocking", "caught", "work"] {
             let mut command = Command::new(std::env::current_exe().expect("this test"));
             command
                 .args(["--exact", "panics::tests::a_process_with_a_part_that_panics", "--nocapture"])
@@ -105,6 +128,7 @@ mod tests {
             assert_eq!(output.status.code(), Some(EXIT_CODE), "{part}");
             let told = String::from_utf8_lossy(&output.stderr);
             assert!(told.contains("panicked at") && told.contains("so that the agent is restarted"), "{part}: {told}");
+            assert_eq!(told.contains("nobody's"), part == "work", "{part}: {told}");
         }
     }
 }

@@ -127,6 +127,7 @@ where
         Some(ToAgent::Request { .. }) => return Err(ServeError::Order),
         None => return Ok(()),
     }
+    let _writing = hub.writing();
     let Some(updates) = hub.subscribe().await else { return Ok(()) };
     let (answers, queue) = mpsc::channel(ANSWERS);
     // Reading and writing side by side: a peer that does not read is still noticed when it goes silent.

@@ -49,7 +49,19 @@ fn every_signal_that_ends_it_ends_it_well() {
         let folder = tempfile::tempdir().expect("a folder");
         let child = serve(folder.path(), "");
         signal(&child, word);
-        assert_eq!(ended(child), Some(0), "{word:?}");
+        // A Job makes another pod of one that was deleted: this is no success.
+        assert_eq!(ended(child), Some(143), "{word:?}");
+    }
+}
+
+#[test]
+fn one_whose_time_is_over_has_done_its_work_and_a_job_is_complete_with_it() {
+    for limit in ["--lease", "--deadline"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = Command::new(PROGRAM);
+        command.args(["serve", limit, "1", "--ring"]).arg(folder.path().join("ring")).arg("--socket");
+        let child = command.arg(folder.path().join("agent.sock")).stdin(Stdio::null()).spawn().expect("it starts");
+        assert_eq!(ended(child), Some(0), "{limit}");
     }
 }
 
@@ -71,7 +83,7 @@ fn a_signal_while_the_ring_is_recovered_is_heeded() {
         options.write(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32).open(&fifo)
     });
     signal(&child, rustix::process::Signal::TERM);
-    assert_eq!(ended(child), Some(0));
+    assert_eq!(ended(child), Some(143));
 }
 
 #[test]
@@ -85,7 +97,7 @@ fn connections_beyond_its_descriptors_cost_nobody_the_agent() {
     drop(many);
     assert_eq!(connect(folder.path()).ask(Request::Heartbeat), Response::Done);
     signal(&child, rustix::process::Signal::TERM);
-    assert_eq!(ended(child), Some(0));
+    assert_eq!(ended(child), Some(143));
 }
 
 #[test]
@@ -99,7 +111,7 @@ fn a_second_agent_leaves_the_first_ones_socket_alone() {
     assert!(output.status.code() == Some(1) && told.contains("another agent is serving on the socket"), "{told}");
     assert_eq!(connect(folder.path()).ask(Request::Heartbeat), Response::Done);
     signal(&first, rustix::process::Signal::TERM);
-    assert_eq!(ended(first), Some(0));
+    assert_eq!(ended(first), Some(143));
 }
 
 /// `follow` with nothing to write, as behind a quiet filter.

@@ -25,6 +25,8 @@ use crate::{
 
 /// An agent answers every heartbeat, so a tunnel that says nothing for this long is cut.
 const SILENCE: Duration = Duration::from_secs(3 * HEARTBEAT_SECONDS);
+/// One that says nothing for this long has left an answer out.
+const QUIET: Duration = Duration::from_secs(HEARTBEAT_SECONDS + 2);
 /// Whoever looks so much later than it wanted to was not running.
 const STOPPED: Duration = Duration::from_secs(5);
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
@@ -85,7 +87,9 @@ impl Telling {
         }
         // Of tunnels that came and went with nothing in between only the last is news.
         if matches!(change, TunnelChange::Lost { .. }) {
-            while matches!(self.held.back(), Some(TunnelChange::Lost { .. } | TunnelChange::Up(_))) {
+            let passing =
+                |change: &TunnelChange| !matches!(change, TunnelChange::Update(_) | TunnelChange::Incompatible(_));
+            while self.held.back().is_some_and(passing) {
                 self.held.pop_back();
             }
         }
@@ -184,6 +188,7 @@ async fn one_tunnel(
     let mut waiting: HashMap<u64, oneshot::Sender<Response>> = HashMap::new();
     let mut next_id = 0;
     let mut heard = Instant::now();
+    let mut quiet = Quiet::At(heard + QUIET);
     loop {
         let request = tokio::select! {
             // While this side is slow nothing more is read, and the agent counts what it leaves out.
@@ -192,6 +197,12 @@ async fn one_tunnel(
                     return Ok(());
                 }
                 heard = Instant::now();
+                continue;
+            }
+            () = quiet.comes(), if !telling.is_held_up() => {
+                if quiet.is_told(telling).is_err() {
+                    return Ok(());
+                }
                 continue;
             }
             line = timeout_at(heard + SILENCE, input.next()), if !telling.is_held_up() => {
@@ -204,6 +215,9 @@ async fn one_tunnel(
                     Err(_) if heard > due + STOPPED => continue,
                     Err(_) => return Err(TunnelError::Silent),
                 };
+                if quiet.is_over(telling).is_err() {
+                    return Ok(());
+                }
                 match line {
                     FromAgent::Hello(_) => return Err(TunnelError::Order),
                     FromAgent::Update(update) => {
@@ -236,6 +250,47 @@ async fn one_tunnel(
             .await
             .map_err(|_| TunnelError::Silent)??;
         next_id += 1;
+    }
+}
+
+/// Whether the agent leaves answers out.
+enum Quiet {
+    /// Not before then.
+    At(Instant),
+    /// It does, which was told.
+    Told,
+}
+
+impl Quiet {
+    /// Waits until it does. Cancel-safe.
+    async fn comes(&self) {
+        match self {
+            Self::At(at) => tokio::time::sleep_until(*at).await,
+            Self::Told => std::future::pending().await,
+        }
+    }
+
+    fn is_told(&mut self, telling: &mut Telling) -> Result<(), Unheard> {
+        match *self {
+            // This program did not run itself: what the agent said meanwhile comes now.
+            Self::At(at) if Instant::now() > at + STOPPED => {
+                *self = Self::At(Instant::now() + QUIET);
+                Ok(())
+            }
+            Self::At(_) => {
+                *self = Self::Told;
+                telling.tell(TunnelChange::Silent)
+            }
+            Self::Told => Ok(()),
+        }
+    }
+
+    /// The agent has said something.
+    fn is_over(&mut self, telling: &mut Telling) -> Result<(), Unheard> {
+        match std::mem::replace(self, Self::At(Instant::now() + QUIET)) {
+            Self::At(_) => Ok(()),
+            Self::Told => telling.tell(TunnelChange::Heard),
+        }
     }
 }
 
@@ -314,8 +369,24 @@ mod tests {
         let next = told.recv().await;
         assert!(matches!(next, Some(TunnelChange::Update(_))), "{next:?}");
         // An agent that says nothing while this program runs is silent.
+        assert_eq!(told.recv().await, Some(TunnelChange::Silent));
         let Some(TunnelChange::Lost { reason, .. }) = told.recv().await else { panic!("it is lost") };
         assert_eq!(reason, "the agent sent nothing for 15 s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_that_leaves_an_answer_out_is_told_of_before_it_is_cut_and_when_it_answers_again() {
+        let (mut stream, _asks, mut told) = tunnel();
+        up(&mut stream, &mut told).await;
+        let begun = Instant::now();
+        assert_eq!(told.recv().await, Some(TunnelChange::Silent));
+        assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+        let note = nodewatch_protocol::Update::Note { message: "here".into() };
+        stream.write_all(&encode(&FromAgent::Update(note.clone())).expect("a line")).await.expect("room");
+        assert_eq!(told.recv().await, Some(TunnelChange::Heard));
+        assert_eq!(told.recv().await, Some(TunnelChange::Update(note)));
+        assert_eq!(told.recv().await, Some(TunnelChange::Silent));
+        assert!(matches!(told.recv().await, Some(TunnelChange::Lost { .. })));
     }
 
     /// Whatever holds this program up, its agents hear that it is there.

@@ -7,6 +7,7 @@ mod arn;
 mod cloudwatch;
 mod connection;
 mod display;
+mod explain;
 mod files;
 mod options;
 mod probe;
@@ -26,6 +27,7 @@ use crate::{
     base::text,
     model::{PortKey, SessionId},
 };
+pub use explain::ExplainArgs;
 pub use files::{DiagnoseArgs, MergeArgs};
 pub use options::{Options, SETTINGS, command_of, leaf, takes};
 pub use probe::{ProbeArgs, ProbeHost, ProbeTarget};
@@ -117,6 +119,12 @@ pub enum Command {
     /// Merge captures into one file, in time order
     #[command(args = options::merge())]
     Merge(MergeArgs),
+    /// Explain the codes of answers, such as N-11
+    ///
+    /// What each cause means, how it is decided, what looks like it, how to prove it by hand and how to fix it. Needs
+    /// neither a cluster nor a terminal.
+    #[command(args = options::explain())]
+    Explain(ExplainArgs),
     /// Check what would stop a session and how to fix it; creates nothing
     #[command(args = options::preflight())]
     Preflight {
@@ -477,6 +485,7 @@ impl Command {
             Self::Cleanup(arguments) => Some(arguments.output),
             Self::OnNodes(NodeCommand::Diagnose(arguments)) => Some(arguments.output),
             Self::Merge(arguments) => Some(arguments.output),
+            Self::Explain(arguments) => Some(arguments.output),
             Self::Alarms(AlarmsCommand::Delete { .. })
             | Self::Attach { .. }
             | Self::Report(_)

@@ -327,6 +327,10 @@ pub(super) fn diagnose() -> Vec<Arg> {
     Set::new().session().options()
 }
 
+pub(super) fn explain() -> Vec<Arg> {
+    Set::new().anywhere().options()
+}
+
 pub(super) fn preflight() -> Vec<Arg> {
     let Set(command) = Set::new().sites().deployed().upload().help("s3", "Also check this bucket");
     let local = |local: Arg| local.conflicts_with_all(["nodes", "namespace", "reaper", "daemonset", "push_agent"]);

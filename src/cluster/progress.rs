@@ -12,7 +12,10 @@ use crate::model::{DeployProgress, Failure, Notice};
 pub(super) fn of_pod(pod: &Pod) -> DeployProgress {
     let status = pod.status.as_ref();
     let reason = |text: &Option<String>| text.clone().unwrap_or_default();
+    let is_deleted = pod.metadata.deletion_timestamp.is_some();
     match status.and_then(|status| status.phase.as_deref()) {
+        // How it has ended since is no news.
+        Some("Succeeded" | "Failed") if is_deleted => return DeployProgress::Ended("its pod was deleted".to_owned()),
         Some("Succeeded") => return DeployProgress::Ended("the agent ended by itself".to_owned()),
         Some("Failed") => {
             let (why, message) =
@@ -23,7 +26,7 @@ pub(super) fn of_pod(pod: &Pod) -> DeployProgress {
     }
     let agent = status.and_then(agent_status);
     let runs = |container: &ContainerStatus| container.state.as_ref().is_some_and(|state| state.running.is_some());
-    if pod.metadata.deletion_timestamp.is_some() {
+    if is_deleted {
         let why = "its pod is being deleted".to_owned();
         // For as long as it is let, it closes its files and delivers.
         return if agent.is_some_and(runs) { DeployProgress::Ending(why) } else { DeployProgress::Ended(why) };
@@ -219,6 +222,19 @@ mod tests {
             assert_eq!(headline(Some(waiting(reason))), "the image reg/agent:1 cannot be pulled");
         }
         assert_eq!(waiting("ContainerCreating"), DeployProgress::Step("waiting: ContainerCreating".into()));
+    }
+
+    #[test]
+    fn a_pod_that_was_deleted_has_ended_by_that_however_its_agent_did() {
+        let time = "2026-01-01T10:00:00Z";
+        for (phase, code) in [("Succeeded", 0), ("Failed", 143)] {
+            let terminated = serde_json::json!({"terminated": {"exitCode": code}});
+            let told = of_pod(&serde_json::from_value(serde_json::json!({
+                "metadata": {"deletionTimestamp": time}, "status": {"phase": phase, "containerStatuses": [{
+                    "name": "agent", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": terminated}]}}))
+            .expect("a pod"));
+            assert_eq!(told, DeployProgress::Ended("its pod was deleted".into()), "{phase}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Owns for how long is looked, what is told meanwhile and at the end, and the exit code. How answers are found and how
 //! they read is not known here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nodewatch_answers::{Answer, Code, Place as Where};
 use tokio::time::Instant;
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     base::text::{lasting, time_of_day},
     cli::DiagnoseArgs,
-    model::{Notice, Place},
+    model::{NodeName, Notice, Place},
     session::{Session, node::NodeState},
 };
 
@@ -42,13 +42,14 @@ pub(super) async fn diagnose(run: &mut Run, choice: &Choice, arguments: &Diagnos
             break;
         }
     }
+    let untold = watch::rest(run).await;
     let session = run.session();
     let members = team.members();
     let states = members.iter().filter_map(|name| session.nodes.get(name));
     let refusals: Vec<Notice> = states.filter_map(|state| state.refusal.clone()).collect();
     let (found, looked) = session.answers.concluded(session.wall(session.now));
     let missing: Vec<&Notice> = team.failures().chain(&refusals).collect();
-    answers::print(&found, &looked, &not_seen(session, &missing), arguments.output);
+    answers::print(&found, &looked, &not_seen(session, &missing, &untold), arguments.output);
     for notice in &refusals {
         output::say(&format!("error: {}", notice.line()));
     }
@@ -73,8 +74,9 @@ fn tell_new(session: &Session, told: &mut Vec<Key>) {
 }
 
 /// What answers do not know of.
-fn not_seen(session: &Session, missing: &[&Notice]) -> Vec<String> {
+fn not_seen(session: &Session, missing: &[&Notice], untold: &BTreeSet<NodeName>) -> Vec<String> {
     let mut lines: Vec<String> = missing.iter().map(|notice| notice.headline.clone()).collect();
+    lines.extend(untold.iter().map(|name| format!("{name}: what its agent has seen last")));
     for (name, state) in &session.nodes {
         let unseen = state.seen.watch.unseen(session.now).total();
         if unseen > 0 {

@@ -5,60 +5,13 @@
 use nodewatch_answers::{Answer, Certainty, Looked, Proof};
 use serde_json::{Value, json};
 
-use super::{ExitCode, merge, output, records::Record};
+use super::{ExitCode, merge, output, records};
 use crate::{
     base::{
         clock,
         text::{counted, lasting, visible},
     },
     cli::{Format, OutputArgs},
-};
-
-/// What is known of why connections fail.
-pub const ANSWER: Record = Record {
-    kind: "answer",
-    commands: "diagnose",
-    one: "answer, those first that hurt most",
-    name: "",
-    fields: &[
-        ("code", "`N-01` to `N-16`, see `explain`; `null` where only the place is known"),
-        ("certainty", "`verdict`, `likely`, `located` or `note`"),
-        ("text", "all of it in one sentence"),
-        ("place", "`node`, `interface`, `pod`, `service`, `target`, `segment`: those that are known"),
-        ("since", "its first evidence"),
-        ("until", "its last evidence, where it has ended"),
-        ("failed", "connections and questions that it has hurt, in the last minute of its evidence"),
-        ("of", "of so many"),
-        ("in_all", "the same since it began"),
-        ("proof", "up to three connections: `time`, `source`, `destination`, `service`, `what`, `seen`, `missing`"),
-        ("counters", "that moved with it: `node`, `signal`, `before`, `after`"),
-        ("ruled_out", "what it is not, and by what that is known"),
-        ("not_seen", "what could not be seen"),
-        ("runner_up", "what fits next best: `code`, and the `check` that would decide"),
-        ("next", "what to do: commands, or where to look"),
-        ("filter", "a display filter of Wireshark for these connections"),
-    ],
-};
-
-/// What was looked at.
-pub const LOOKED: Record = Record {
-    kind: "looked",
-    commands: "diagnose",
-    one: "run, behind its answers",
-    name: "",
-    fields: &[
-        ("since", ""),
-        ("until", ""),
-        ("nodes", "of files: places that they name"),
-        ("taps", "interfaces"),
-        ("attempts", "connections begun and questions asked"),
-        ("failed", ""),
-        ("delayed", ""),
-        ("dns_unanswered", ""),
-        ("unexplained", "connections with a symptom that no answer explains, in the last minute"),
-        ("left_out", "connections with a symptom that had no room"),
-        ("not_seen", "what could not be seen: nodes, times, what the API server knows"),
-    ],
 };
 
 /// With a verdict or a likely answer, that is the result.
@@ -70,8 +23,8 @@ pub fn exit_code(answers: &[Answer]) -> ExitCode {
 pub fn print(answers: &[Answer], looked: &Looked, not_seen: &[String], asked: OutputArgs) {
     match asked.format {
         format @ (Format::Json | Format::Yaml) => {
-            output::print_values(&ANSWER, answers.iter().map(value), format);
-            output::print_values(&LOOKED, std::iter::once(looked_at(looked, not_seen)), format);
+            output::print_values(&records::ANSWER, answers.iter().map(value), format);
+            output::print_values(&records::LOOKED, std::iter::once(looked_at(looked, not_seen)), format);
         }
         Format::Name => {}
         Format::Table | Format::Wide => output::print(&text(answers, looked, not_seen)),
@@ -195,7 +148,6 @@ mod tests {
     use nodewatch_answers::{Code, Place};
 
     use super::*;
-    use crate::headless::records;
 
     #[test]
     fn what_is_printed_has_the_fields_of_the_reference() {
@@ -218,7 +170,7 @@ mod tests {
             next: Vec::new(),
         };
         let not_seen = ["node-3: no agent".to_owned(), "an \u{1b}[31m escape".to_owned()];
-        for (record, value) in [(&ANSWER, value(&answer)), (&LOOKED, looked_at(&Looked::default(), &not_seen))] {
+        for (record, value) in [(&records::ANSWER, value(&answer)), (&records::LOOKED, looked_at(&Looked::default(), &not_seen))] {
             assert_eq!(records::undocumented(record, &value), Vec::<String>::new());
             assert!(record.fields.iter().all(|(field, _)| value.get(field).is_some()), "{value}");
         }

@@ -1,4 +1,4 @@
-//! `ports --watch`: times in which nobody looked at a node's ports.
+//! `ports --watch` and `watch`: times in which nobody looked at a node.
 //!
 //! Owns when such a time begins and ends, and its line.
 
@@ -27,7 +27,7 @@ struct Watched {
     left: UnixMillis,
 }
 
-/// A time in which nobody looked at a node's ports.
+/// A time in which nobody looked at a node.
 pub(super) struct Gap {
     node: NodeName,
     from: UnixMillis,
@@ -75,8 +75,8 @@ impl Gaps {
         Some(Gap { node: node.clone(), from, until: now, reason })
     }
 
-    /// Those that have not ended when the watch does.
-    pub(super) fn at_end(&mut self, session: &Session, team: &Team) -> Vec<Gap> {
+    /// Those that have not ended when the watch does, of nodes that are meant until then.
+    pub(super) fn at_end(&mut self, session: &Session, team: &Team, is_meant: impl Fn(&NodeName) -> bool) -> Vec<Gap> {
         let until = session.wall(session.now);
         let away = |name: &NodeName| session.nodes.get(name).filter(|state| state.agent != Agent::Live);
         let gap = |name: NodeName| {
@@ -89,9 +89,17 @@ impl Gaps {
             };
             Some(Gap { node: name, from, until, reason })
         };
-        let gaps: Vec<Gap> = team.members().into_iter().filter_map(gap).collect();
+        let gaps: Vec<Gap> = team.members().into_iter().filter(is_meant).filter_map(gap).collect();
         self.count += gaps.len();
         gaps
+    }
+
+    /// Of an agent that is reached and has not told what it saw last.
+    pub(super) fn untold(&mut self, state: &NodeState, session: &Session) -> Gap {
+        self.count += 1;
+        let heard = state.seen.watch.heard().map_or(session.now, |(_, last)| last);
+        let reason = "its agent did not tell what it saw last".to_owned();
+        Gap { node: state.node.name.clone(), from: session.wall(heard), until: session.wall(session.now), reason }
     }
 }
 

@@ -11,6 +11,7 @@ pub mod cleanup;
 pub mod diagnose;
 mod drift;
 mod exit_code;
+pub mod explain;
 mod gaps;
 pub mod merge;
 mod nodes;

@@ -106,7 +106,7 @@ pub(super) async fn ports(run: &mut Run, choice: &Choice, work: &Work<'_>) -> Re
             let printed = watch.may_print();
             drifted |= report(run, &team.members(), baseline.as_ref(), work, printed);
         }
-        for gap in watch.gaps.at_end(run.session(), &team) {
+        for gap in watch.gaps.at_end(run.session(), &team, |_| true) {
             watch.tell_gap(&gap);
         }
         whole = watch.left_out.0 == 0 && watch.gaps.count == 0;

@@ -2,7 +2,11 @@
 //!
 //! Owns the words, which are a contract: docs/reference.md is made of them, and tests hold what is printed to them.
 
+mod of_answers;
+
 use serde_json::Value;
+
+pub use of_answers::{ANSWER, LOOKED};
 
 /// The form of all records. A field that goes or means something else makes a new one; a field that comes does not.
 pub const SCHEMA: u32 = 1;
@@ -29,7 +33,7 @@ pub const TIMES: [&str; 9] = ["at", "from", "since", "began", "ends", "created",
 pub type Part = (&'static str, &'static [(&'static str, &'static str)]);
 
 /// What stands in records under these names, as an object or a list of objects.
-pub const PARTS: [Part; 6] = [
+pub const PARTS: [Part; 7] = [
     (
         "ports",
         &[
@@ -67,6 +71,16 @@ pub const PARTS: [Part; 6] = [
             ("uid", ""),
             ("purpose", ""),
             ("state", "what the server says"),
+        ],
+    ),
+    (
+        "sections",
+        &[
+            ("what_it_means", ""),
+            ("how_it_is_decided", ""),
+            ("what_looks_like_it", ""),
+            ("prove_it_by_hand", ""),
+            ("fix_it", ""),
         ],
     ),
 ];
@@ -142,7 +156,7 @@ pub const LEFT_OUT: Record = Record {
 /// A time in which nobody looked.
 pub const GAP: Record = Record {
     kind: "gap",
-    commands: "ports --watch",
+    commands: "ports --watch, watch",
     one: "time in which a node was not watched: its agent was replaced, or is away at the end",
     name: "",
     fields: &[("event", "`gap`"), ("node", ""), ("from", ""), ("until", ""), ("reason", "")],
@@ -295,7 +309,11 @@ pub const WATCH: Record = Record {
         ("at", "when the second ended, by the node's clock"),
         ("millis", "how long it was"),
         ("captured", "of the packets that a capture takes, not of those that are only watched"),
-        ("interfaces", "`name`, `role` (`node`, `pod` or `other`), and the second's `packets`, `dropped`, `skipped`"),
+        (
+            "interfaces",
+            "`name`, `role` (`node`, `pod` or `other`), the second's `packets`, `dropped`, `skipped`, and whether it is \
+             `gone` (not there, or down)",
+        ),
         ("connections", "that are followed now"),
         (
             "sums",
@@ -312,7 +330,7 @@ pub const WATCH: Record = Record {
         (
             "unseen_millis",
             "since it began, the time of which not all was seen: `dropped` (the kernel had no room), `behind` (the analysis \
-             was), `untold` (no tunnel)",
+             was), `gone` (an interface was), `untold` (no tunnel)",
         ),
     ],
 };
@@ -347,6 +365,15 @@ pub const SUMMARY: Record = Record {
         ("identical", "packets of overlapping files, counted once"),
         ("warnings", ""),
     ],
+};
+
+/// What the code of an answer means.
+pub const EXPLANATION: Record = Record {
+    kind: "explanation",
+    commands: "explain",
+    one: "code",
+    name: "its code",
+    fields: &[("code", "`N-01` to `N-16`"), ("name", "in a few words"), ("sections", "see below; each is Markdown")],
 };
 
 /// What came of trying a port.
@@ -470,7 +497,7 @@ pub const SETTING: Record = Record {
 };
 
 /// All kinds, in the order of the reference.
-pub const RECORDS: [&Record; 24] = [
+pub const RECORDS: [&Record; 25] = [
     &NODE,
     &PORT_REPORT,
     &PORT_CHANGE,
@@ -484,9 +511,10 @@ pub const RECORDS: [&Record; 24] = [
     &ONE_NODE,
     &PAIR,
     &SUMMARY,
-    &super::answers::ANSWER,
-    &super::answers::LOOKED,
+    &ANSWER,
+    &LOOKED,
     &WATCH,
+    &EXPLANATION,
     &PROBE,
     &SESSION,
     &REMOVAL,

@@ -13,7 +13,9 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::{
-    ExitCode, merge, output, records, resolved_filter,
+    ExitCode,
+    gaps::{Gap, Gaps},
+    merge, output, records, resolved_filter,
     run::{Run, Stop},
     select::Choice,
     team::Team,
@@ -39,6 +41,8 @@ const AGAIN_AFTER: Duration = Duration::from_secs(10);
 const MOST_TOLD: usize = 10_000;
 /// Pairs in the table at the end; the rest is in the other forms.
 const ROWS: usize = 40;
+/// Agents have so long to tell what they have seen last.
+const LAST_WITHIN: Duration = Duration::from_secs(5);
 
 /// What the arguments ask for, before anything is asked of a cluster.
 pub(super) fn spec(arguments: &PacketArgs) -> Result<WatchSpec, Notice> {
@@ -70,11 +74,18 @@ pub(super) async fn watch(
     let end = arguments.duration.map(|length| Instant::now() + length);
     let mut told = Told::new(format);
     let mut given = BTreeMap::new();
+    let mut gaps = Gaps::default();
     loop {
         begin(run, &mut team, &spec, &mut given);
+        team.take_back(run.session());
         team.look(run.session(), |state| state.refusal.is_some());
         for (node, seen) in run.seen() {
             told.second(run.session(), &node, &seen);
+        }
+        for state in team.members().iter().filter_map(|name| run.session().nodes.get(name)) {
+            if let Some(gap) = gaps.look(state, run.session(), team.last_word(&state.node.name)) {
+                told.gap(&gap);
+            }
         }
         if team.is_through(run.session(), |state| state.refusal.is_some()) {
             break;
@@ -87,7 +98,14 @@ pub(super) async fn watch(
             break;
         }
     }
-    told.end(run.session());
+    let untold = rest(run).await;
+    for (node, seen) in run.seen() {
+        told.second(run.session(), &node, &seen);
+    }
+    for gap in left(run.session(), &team, &mut gaps, &untold) {
+        told.gap(&gap);
+    }
+    told.end(run.session(), &untold);
     let members = team.members();
     run.clean_up().await;
     let states = members.iter().filter_map(|name| run.session().nodes.get(name));
@@ -95,7 +113,41 @@ pub(super) async fn watch(
     for notice in &refused {
         output::say(&format!("error: {}", notice.line()));
     }
-    Ok(team.outcome(members.len().saturating_sub(refused.len()), refused))
+    Ok(match team.outcome(members.len().saturating_sub(refused.len()), refused) {
+        ExitCode::Done if gaps.count > 0 => ExitCode::Partly,
+        exit => exit,
+    })
+}
+
+/// Ends watching on all nodes, each of which tells what it has seen last, and what of it was not decided. Those that have
+/// not told it by then, or cannot be reached.
+pub(super) async fn rest(run: &mut Run) -> BTreeSet<NodeName> {
+    let wanted = run.session().nodes.values().filter(|state| state.seen.watch.is_wanted());
+    let wanted: BTreeSet<NodeName> = wanted.map(|state| state.node.name.clone()).collect();
+    let watches = |session: &Session, name: &NodeName| {
+        session.nodes.get(name).is_some_and(|state| state.agent.has_tunnel() && state.seen.watch.state.is_on())
+    };
+    let asked: Vec<NodeName> = wanted.iter().filter(|name| watches(run.session(), name)).cloned().collect();
+    if !asked.is_empty() {
+        run.handle(Event::StopWatching(asked.clone()));
+        let is_over = |session: &Session| !asked.iter().any(|name| watches(session, name));
+        // Whoever has not told it by then, or before another signal, is among those that are given back.
+        let _ = run.until(LAST_WITHIN, "what agents have seen last", is_over).await;
+    }
+    let has_told = |name: &NodeName| {
+        let state = run.session().nodes.get(name);
+        asked.contains(name) && state.is_some_and(|state| state.agent.has_tunnel() && !state.seen.watch.state.is_on())
+    };
+    wanted.into_iter().filter(|name| !has_told(name)).collect()
+}
+
+/// Times that are missing at the end, of nodes that are away and of those that have not told their last.
+fn left(session: &Session, team: &Team, gaps: &mut Gaps, untold: &BTreeSet<NodeName>) -> Vec<Gap> {
+    let aimed = session.aim.as_ref().and_then(|aim| aim.now.as_ref());
+    let mut left = gaps.at_end(session, team, |name| aimed.is_none_or(|aimed| aimed.nodes.contains_key(name)));
+    let reached = untold.iter().filter_map(|name| session.nodes.get(name)).filter(|state| state.agent.has_tunnel());
+    left.extend(reached.map(|state| gaps.untold(state, session)));
+    left
 }
 
 /// Tells nodes that have come up what to watch, and of targets' nodes what these are now.
@@ -168,6 +220,16 @@ impl Told {
         }
     }
 
+    /// A time in which nobody looked at a node.
+    fn gap(&mut self, gap: &Gap) {
+        match self.format {
+            Format::Json | Format::Yaml if output::is_behind() => self.left_out += 1,
+            Format::Json | Format::Yaml => output::print_values(&records::GAP, [gap.value()].into_iter(), self.format),
+            Format::Name => {}
+            Format::Table | Format::Wide => output::print(&format!("{}\n", gap.line())),
+        }
+    }
+
     /// A line a pair that fails: when it begins to, and while it goes on now and then.
     fn lines(&mut self, session: &Session, node: &NodeName, seen: &Symptoms) {
         for pair in &seen.pairs {
@@ -206,8 +268,8 @@ impl Told {
         }
     }
 
-    /// What it amounts to.
-    fn end(&mut self, session: &Session) {
+    /// What it amounts to; these nodes have not told their last.
+    fn end(&mut self, session: &Session, untold: &BTreeSet<NodeName>) {
         let mut failing: Vec<(&NodeName, &PairKey, &PairState)> = Vec::new();
         for (name, state) in &session.nodes {
             let pairs = state.seen.watch.pairs().filter(|(_, pair)| pair.all.failed > 0);
@@ -227,7 +289,7 @@ impl Told {
                 if self.headed {
                     output::print("\n");
                 }
-                tables(session, &failing, format == Format::Wide);
+                tables(session, &failing, untold, format == Format::Wide);
             }
         }
     }
@@ -242,7 +304,7 @@ fn target(destination: IpAddr, port: u16, service: Service) -> String {
     }
 }
 
-fn tables(session: &Session, failing: &[(&NodeName, &PairKey, &PairState)], wide: bool) {
+fn tables(session: &Session, failing: &[(&NodeName, &PairKey, &PairState)], untold: &BTreeSet<NodeName>, wide: bool) {
     let watched = session.nodes.values().filter(|state| state.seen.watch.heard().is_some());
     let rows: Vec<Vec<String>> = watched
         .map(|state| {
@@ -271,7 +333,9 @@ fn tables(session: &Session, failing: &[(&NodeName, &PairKey, &PairState)], wide
     for text in not_judged(session) {
         output::print(&format!("# {text}\n"));
     }
-    let open: u64 = session.nodes.values().map(|state| state.seen.watch.all.open()).sum();
+    // Of the others all was decided.
+    let open = session.nodes.iter().filter(|(name, _)| untold.contains(*name));
+    let open: u64 = open.map(|(_, state)| state.seen.watch.all.open()).sum();
     if open > 0 {
         let what = counted(open as usize, "attempt");
         output::print(&format!("# {what} without an answer so far; one that is judged fails after 10 s\n"));
@@ -332,7 +396,7 @@ fn millis(micros: u64) -> f64 {
 fn value(node: &NodeName, seen: &Symptoms, unseen: &Unseen) -> Value {
     let interface = |it: &nodewatch_protocol::WatchedInterface| {
         json!({"name": it.name, "role": it.role.word(), "packets": it.packets, "dropped": it.dropped,
-            "skipped": it.skipped})
+            "skipped": it.skipped, "gone": it.gone})
     };
     let mut samples: HashMap<usize, Vec<&SamplePacket>> = HashMap::new();
     for sample in &seen.samples {
@@ -361,7 +425,9 @@ fn value(node: &NodeName, seen: &Symptoms, unseen: &Unseen) -> Value {
             "first_seconds": unjudged.first_seconds, "one_direction": unjudged.one_direction,
             "dropped": unjudged.dropped, "undecided": unjudged.undecided,
         },
-        "unseen_millis": {"dropped": unseen.dropped, "behind": unseen.behind, "untold": unseen.untold},
+        "unseen_millis": {
+            "dropped": unseen.dropped, "behind": unseen.behind, "gone": unseen.gone, "untold": unseen.untold,
+        },
     })
 }
 

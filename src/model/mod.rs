@@ -256,6 +256,10 @@ pub enum TunnelChange {
     Up(Hello),
     /// The agent told something.
     Update(Update),
+    /// The agent has not answered for a while; it is not cut yet.
+    Silent,
+    /// The agent has said something again.
+    Heard,
     /// It was cut, or could not be opened; another try comes.
     Lost {
         /// Why, for people.

@@ -82,6 +82,7 @@ async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<ExitCod
             Command::Attach { .. }
                 | Command::Sessions { .. }
                 | Command::Cleanup(_)
+                | Command::Explain(_)
                 | Command::Completions { .. }
                 | Command::Man
                 | Command::Config { .. }
@@ -120,6 +121,7 @@ async fn obey(cli: Cli, config: &Config, in_force: &[Setting]) -> Result<ExitCod
         }
         Some(Command::Alarms(command)) => alarms(options, command).await,
         Some(Command::Merge(arguments)) => Ok(headless::merge::merge(arguments, options.out.as_deref()).await),
+        Some(Command::Explain(arguments)) => Ok(headless::explain::explain(&arguments)),
         Some(Command::Preflight { nodes, output }) => preflight(options, nodes, output).await,
         Some(Command::Manifests { nodes, session }) => manifests(options, &nodes, session),
         Some(Command::Config { output }) => Ok(settings_in_force(in_force, config, output)),

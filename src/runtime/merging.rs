@@ -128,7 +128,7 @@ pub fn merge_notice(error: &MergeError) -> Notice {
             _ => ("raise the limit of open files (ulimit -n), or leave it out", Failure::Other),
         },
         MergeError::Input { .. } => ("leave it out, or fetch it again", Failure::BadInput),
-        MergeError::Aside { .. } => ("free space there, or merge fewer files at once", Failure::Other),
+        MergeError::Aside { .. } => ("free space there, or give fewer files at once", Failure::Other),
         MergeError::Output { source, .. } => match source.kind() {
             io::ErrorKind::NotFound => ("create its folder first", Failure::BadInput),
             io::ErrorKind::BrokenPipe => ("the reader closed the pipe", Failure::Other),

@@ -162,7 +162,7 @@ impl App {
                 node.instance_type.clone().unwrap_or_default(),
                 addresses.join(" "),
                 node.version.clone().unwrap_or_default(),
-                state.agent.word().to_owned(),
+                state.agent_word().to_owned(),
                 if state.ports.known { state.open_ports().count().to_string() } else { String::new() },
                 rates.packets.to_string(),
                 (rates.bytes * 8).to_string(),

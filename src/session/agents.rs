@@ -184,10 +184,10 @@ impl Session {
 
     /// Its ring and its capture went with it; files that nobody else has are lost, which is said at once.
     fn agent_is_over(&mut self, name: &NodeName, why: &str) {
-        let (now, sink) = (self.now, self.terms.storage.is_some());
+        let (now, wall, sink) = (self.now, self.wall(self.now), self.terms.storage.is_some());
         let Some(state) = self.nodes.get_mut(name) else { return };
         let before = state.gone.former.len();
-        state.agent_is_over(now);
+        state.agent_is_over(now, wall);
         // A sink has what was closed meanwhile.
         if std::mem::take(&mut state.fate.unseen) && !sink {
             state.log.troubles.add(&format!("{why}; what it captured while nobody was attached is lost with it"));
@@ -232,7 +232,9 @@ impl Session {
                     state.note(now, format!("{word}the agent is live, version {}", hello.version));
                 }
                 state.agent = Agent::Live;
+                state.fate.silent = false;
                 state.seen.watch.comes_up(now);
+                state.seen.signals.comes_up();
                 // It may be another process than before, or a session that was left alone.
                 state.delivery.grant = GrantState::Nothing;
                 state.reporting.told = None;
@@ -243,6 +245,14 @@ impl Session {
                 effects
             }
             TunnelChange::Update(update) => self.tunnel_told(name, update),
+            TunnelChange::Silent => {
+                state.fate.silent = true;
+                Vec::new()
+            }
+            TunnelChange::Heard => {
+                state.fate.silent = false;
+                Vec::new()
+            }
             TunnelChange::Lost { reason } => {
                 self.tunnel_lost(name, reason);
                 Vec::new()

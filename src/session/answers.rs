@@ -123,6 +123,8 @@ impl Session {
         }
         let before: Vec<(Option<Code>, nodewatch_answers::Place)> =
             self.answers.engine.answers().iter().map(|answer| (answer.code, answer.place.clone())).collect();
+        let addresses = self.nodes.values().flat_map(|state| state.node.addresses.iter().copied());
+        self.answers.engine.nodes_have(addresses);
         self.answers.judged = self.now;
         self.answers.fresh = false;
         let wall = self.wall(self.now);

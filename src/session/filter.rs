@@ -205,7 +205,7 @@ impl Field {
             Self::Agent => match (&state.agent, state.node.cannot_run()) {
                 // The word that the list shows.
                 (Agent::Absent, Some(reason)) => reason.word().to_owned().into(),
-                _ => state.agent.word().into(),
+                _ => state.agent_word().into(),
             },
         }
     }

@@ -191,6 +191,17 @@ impl Session {
         }
     }
 
+    /// Agents are being removed, or were: none of them is left alone.
+    pub(super) fn removes_agents(&self) -> bool {
+        match &self.leaving {
+            Leaving::Not => false,
+            Leaving::Going(exit) | Leaving::Over(exit) => {
+                let stays = exit.phase.is_before_removal() || matches!(exit.phase, Phase::Detaching { .. });
+                !stays && !exit.end.stranded
+            }
+        }
+    }
+
     /// The guided exit, while it goes on.
     pub fn exit(&self) -> Option<&Exit> {
         match &self.leaving {

@@ -52,16 +52,8 @@ pub use terms::{FileTerms, LEASE, S3Terms, Terms};
 pub use update::update;
 
 use self::{
-    answers::Answering,
-    exit::Leaving,
-    files::Transfers,
-    joining::Joining,
-    node::{Agent, NodeState},
-    port_reports::Reports,
-    ports::Ports,
-    showing::Showing,
-    targets::Aim,
-    work::Work,
+    answers::Answering, exit::Leaving, files::Transfers, joining::Joining, node::NodeState, port_reports::Reports,
+    ports::Ports, showing::Showing, targets::Aim, work::Work,
 };
 use crate::{
     base::text,
@@ -246,11 +238,20 @@ impl Session {
         wall.saturating_add_signed(self.wall_ahead.saturating_neg())
     }
 
-    /// Nodes with an agent, and how many of these are live.
-    pub fn agents(&self) -> (usize, usize) {
-        self.nodes.values().fold((0, 0), |(live, deployed), state| {
-            (live + usize::from(state.agent == Agent::Live), deployed + usize::from(state.agent.is_deployed()))
-        })
+    /// How many nodes have an agent that is live, and how many have one at all; `None` once they are being removed.
+    pub fn agents(&self) -> Option<(usize, usize)> {
+        let count = self.nodes.values().fold((0, 0), |(live, deployed), state| {
+            (live + usize::from(state.is_live()), deployed + usize::from(state.agent.is_deployed()))
+        });
+        (!self.removes_agents()).then_some(count)
+    }
+
+    /// One word for a node's agent, as the session has it.
+    pub fn agent_word(&self, state: &NodeState) -> &'static str {
+        if !(self.removes_agents() && state.agent.runs()) {
+            return state.agent_word();
+        }
+        if self.ended().is_some() { "removed" } else { "removing" }
     }
 
     /// How the place is written in the header.

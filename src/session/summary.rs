@@ -116,7 +116,7 @@ impl Session {
         };
         NodeSummary {
             facts: facts.into_iter().flatten().collect::<Vec<_>>().join(", "),
-            agent: if over && state.agent.runs() { "removed" } else { state.agent.word() }.to_owned(),
+            agent: if over && state.agent.runs() { "removed" } else { state.agent_word() }.to_owned(),
             ports: ports.collect(),
             changes: changes.collect(),
             rates: self.rates(state),

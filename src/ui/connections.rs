@@ -311,7 +311,12 @@ fn notes(app: &App) -> String {
 /// Of how much time not all was seen, and why; `None` where all was.
 fn unseen(unseen: &Unseen) -> Option<String> {
     let part = |millis: u64, why: &str| (millis >= 1_000).then(|| format!("{} {why}", lasting(millis)));
-    let parts = [part(unseen.dropped, "dropped"), part(unseen.behind, "behind"), part(unseen.untold, "not told")];
+    let parts = [
+        part(unseen.dropped, "dropped"),
+        part(unseen.behind, "behind"),
+        part(unseen.gone, "interface gone"),
+        part(unseen.untold, "not told"),
+    ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     (!parts.is_empty()).then(|| format!("not seen: {}", parts.join(", ")))
 }

@@ -40,9 +40,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme) 
                 .filter(|_| roomy)
                 .map(|ends| Span::raw(format!("  ends {}", &time_of_day(app.session.wall(ends))[..5]))),
         );
-        let (live, all) = app.session.agents();
-        let style = if live < all { theme.warn } else { theme.good };
-        spans.push(Span::styled(format!("  agents {live}/{all} live"), style));
+        spans.extend(app.session.agents().map(|(live, all)| {
+            let style = if live < all { theme.warn } else { theme.good };
+            Span::styled(format!("  agents {live}/{all} live"), style)
+        }));
     }
     let watched = app.session.nodes.values().filter(|state| state.is_watching()).count();
     if watched > 0 && area.width >= ROOM_FOR_WATCHED {

@@ -301,7 +301,7 @@ fn row(
 }
 
 fn cell(app: &App, state: &NodeState, column: Column, width: usize, theme: &Theme) -> (String, Style) {
-    let live = state.agent == Agent::Live;
+    let live = state.is_live();
     let plain = |text: String| (text, theme.plain);
     let foreign = |text: &Option<String>| plain(text.as_deref().map(visible).unwrap_or_default());
     match column {
@@ -313,10 +313,11 @@ fn cell(app: &App, state: &NodeState, column: Column, width: usize, theme: &Them
         Column::Type => foreign(&state.node.instance_type),
         Column::Agent => {
             let style = match &state.agent {
+                agent if app.session.agents().is_none() && agent.runs() => theme.dim,
                 Agent::Absent => theme.dim,
-                Agent::Live => theme.good,
+                Agent::Live if state.is_live() => theme.good,
                 Agent::Deploying(_) | Agent::Connecting => theme.accent,
-                Agent::Lost { .. } => theme.warn,
+                Agent::Live | Agent::Lost { .. } => theme.warn,
                 Agent::Failed(_) | Agent::Ended(_) => theme.bad,
             };
             (agent_text(app, state), style)
@@ -384,7 +385,7 @@ fn agent_text(app: &App, state: &NodeState) -> String {
             None => state.agent.word().to_owned(),
         },
         Agent::Lost { since, .. } => format!("lost {}", lasting(app.session.now.saturating_sub(*since))),
-        other => other.word().to_owned(),
+        _ => app.session.agent_word(state).to_owned(),
     }
 }
 

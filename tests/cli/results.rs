@@ -46,6 +46,7 @@ fn results_that_cannot_be_written_are_an_error() {
         &["config", "-o", "yaml"],
         &["completions", "bash"],
         &["man"],
+        &["explain", "N-11"],
         &["--help"],
         &["--version"],
         &["replay", recording, "--print"],
@@ -84,6 +85,8 @@ fn every_form_says_the_same() {
         (&["probe", "--local", &target, "--count", "2"], "probe"),
         (&["preflight", "--local"], "preflight_check"),
         (&["config"], "setting"),
+        (&["explain"], "explanation"),
+        (&["explain", "N-11", "n5"], "explanation"),
     ] {
         let form = |form: &'static str| printed(&[arguments, &["-o", form, "-q"]].concat());
         let values: Vec<Value> = form("json").lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();

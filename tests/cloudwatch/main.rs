@@ -5,6 +5,9 @@ mod alarms;
 mod program;
 mod refusals;
 mod reports;
+#[path = "../support/sample.rs"]
+mod sample;
+mod seen;
 mod service;
 
 use aws_config::SdkConfig;

@@ -23,7 +23,7 @@ use lab::{Family, Lab};
 /// A fault is known within this time.
 const WITHIN: Duration = Duration::from_secs(60);
 /// Labs at a time: each has programs of its own.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 6;
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)

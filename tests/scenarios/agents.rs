@@ -80,6 +80,36 @@ fn an_agent_that_has_ended_stays_so_and_can_be_deployed_again() {
     assert_eq!(*agent(&app, "a"), Agent::Live);
 }
 
+#[test]
+fn an_agent_that_does_not_answer_is_not_live_and_those_that_are_removed_are_not_counted() {
+    let mut app = live();
+    let told = |app: &mut App, change| {
+        feed(app, [Event::Tunnel("a".into(), change)]);
+        (app.session.nodes[&"a".into()].agent_word(), app.session.agents())
+    };
+    assert_eq!(told(&mut app, TunnelChange::Silent), ("silent", Some((2, 3))));
+    assert_eq!(told(&mut app, TunnelChange::Heard), ("live", Some((3, 3))));
+    told(&mut app, TunnelChange::Silent);
+    assert_eq!(told(&mut app, TunnelChange::Lost { reason: "silent".into() }), ("lost", Some((2, 3))));
+    let up = TunnelChange::Up(Hello::of("nodewatch-agent", "0.1.0"));
+    assert_eq!(told(&mut app, up), ("live", Some((3, 3))));
+    feed(&mut app, [Event::Finish]);
+    assert_eq!((phase(&app), app.session.agents()), (Some(Phase::Removing), None));
+    assert_eq!(app.session.agent_word(&app.session.nodes[&"a".into()]), "removing");
+}
+
+#[test]
+fn a_file_that_was_open_when_its_agent_went_ends_then() {
+    let mut app = live();
+    let files = vec![file("x-0001.pcapng", 9, FileState::Closed), file("x-0002.pcapng", 100, FileState::Open)];
+    feed(&mut app, [tunnel("a", running()), tunnel("a", Update::Files(files)), lost("a")]);
+    let ended = deploy("a", DeployProgress::Ended("its pod was deleted".into()));
+    update(&mut app, ended, NOW + 90_000);
+    update(&mut app, Event::Tick, NOW + 900_000);
+    let former = &app.session.nodes[&"a".into()].gone.former;
+    assert_eq!(former.iter().map(|file| file.ended).collect::<Vec<_>>(), [NOW + 60_000, NOW + 90_000]);
+}
+
 /// As an agent with that ring says it first.
 fn ring_of(name: &str, ring: &str) -> Event {
     let Update::Agent(facts) = facts() else { panic!("facts") };

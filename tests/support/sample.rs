@@ -268,7 +268,8 @@ pub fn pair(from: &str, to: &str, port: u16, symptoms: &[(Symptom, u32)]) -> Wat
 
 /// What was seen in a second at two interfaces, the first of the node and the other one of a pod.
 pub fn symptoms(interface: &str, pairs: Vec<WatchedPair>) -> Symptoms {
-    let seen = |name: &str, role| WatchedInterface { name: name.into(), role, packets: 900, dropped: 0, skipped: 0 };
+    let seen =
+        |name: &str, role| WatchedInterface { name: name.into(), role, packets: 900, ..WatchedInterface::default() };
     let mut sums = Sums::default();
     for pair in &pairs {
         sums += Sums::of(pair);

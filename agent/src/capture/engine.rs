@@ -40,7 +40,11 @@ use super::{
     watch::{self, News, Order, Wanted},
     writer::Writer,
 };
-use crate::{moment::Moment, ring::Ring, symptoms::Lag};
+use crate::{
+    moment::Moment,
+    ring::Ring,
+    symptoms::{Analyst, Lag},
+};
 pub use shown::Ask;
 use shown::Shown;
 
@@ -331,7 +335,8 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
                 break reason;
             }
         };
-        self.tick();
+        let now = self.count();
+        self.show(now, Analyst::end);
         let freezes = self.freezes();
         self.output.end(&self.channels, &freezes, Moment::now());
         (reason, self.feeds.into_iter().map(|feed| feed.socket).collect(), self.notify)
@@ -434,6 +439,12 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
     }
 
     fn tick(&mut self) {
+        let now = self.count();
+        self.show(now, Analyst::tell);
+    }
+
+    /// Tells what was captured since the last time, and when this is.
+    fn count(&mut self) -> Moment {
         self.read_drops();
         self.close_retired();
         let now = Moment::now();
@@ -443,7 +454,7 @@ impl<N: Fn(CaptureEvent)> Engine<N> {
         self.output.tick(&self.channels, &freezes, now);
         let statistics = self.statistics(now);
         (self.notify)(CaptureEvent::Statistics(Box::new(statistics)));
-        self.show(now);
+        now
     }
 
     fn freezes(&self) -> Vec<PendingFreeze> {

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use nodewatch_protocol::{Request, Response};
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use crate::subscribers::Line;
@@ -31,6 +31,17 @@ pub struct HubHandle {
     pub(super) end: Arc<watch::Sender<Option<Instant>>>,
     /// True once it has.
     pub(super) over: watch::Receiver<bool>,
+    /// Tunnels that have something to write, or may have.
+    pub(super) tunnels: Arc<watch::Sender<usize>>,
+}
+
+/// A tunnel, for as long as it may have something to write.
+pub(crate) struct Writing(Arc<watch::Sender<usize>>);
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count = count.saturating_sub(1));
+    }
 }
 
 impl HubHandle {
@@ -39,6 +50,19 @@ impl HubHandle {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Subscribe(reply)).await.ok()?;
         answer.await.ok()
+    }
+
+    /// A tunnel that writes what it is told until this is dropped.
+    pub(crate) fn writing(&self) -> Writing {
+        self.tunnels.send_modify(|count| *count += 1);
+        Writing(Arc::clone(&self.tunnels))
+    }
+
+    /// Waits until tunnels have written all that they were told, for so long at most: who reads nothing holds up no end.
+    pub async fn written(&self, within: Duration) {
+        let mut tunnels = self.tunnels.subscribe();
+        // What is not written by then is lost with its tunnel.
+        let _ = timeout(within, tunnels.wait_for(|count| *count == 0)).await;
     }
 
     /// Asks, in the order of the calls; the answer comes in its own time. `None` when the hub has ended.

@@ -148,7 +148,7 @@ async fn an_end_can_come_nearer_and_never_goes_away() {
 async fn a_hub_that_dies_is_noticed() {
     let folder = tempfile::tempdir().expect("a folder");
     let (hub, _ring) = spawn(folder.path());
-    let HubHandle { commands, end, over } = hub;
+    let HubHandle { commands, end, over, tunnels } = hub;
     // Its task ends with the last way to it.
     drop((commands, end));
     let mut over = over;
@@ -158,7 +158,7 @@ async fn a_hub_that_dies_is_noticed() {
     drop(dead);
     let (commands, queue) = mpsc::channel(1);
     drop(queue);
-    let hub = HubHandle { commands, end: Arc::new(watch::channel(None).0), over };
+    let hub = HubHandle { commands, end: Arc::new(watch::channel(None).0), over, tunnels };
     assert!(hub.over().await.is_err());
     assert_eq!(hub.ask(Request::Heartbeat).await, None);
 }

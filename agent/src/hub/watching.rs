@@ -1,6 +1,7 @@
 //! Watching from the ask to the end: begun beside the hub, one at a time, and of a capture's packets by the capture.
 //!
-//! Owns what is asked while another one is beginning. What is told is told to who is there: only how it stands is kept.
+//! Owns what is asked while another one is beginning or ending. What is told is told to who is there: only how it stands
+//! is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,6 +60,8 @@ pub(super) struct Watched {
     pub(super) state: WatchState,
     /// It, and the number under which it was asked for.
     running: Option<(u64, Watching)>,
+    /// Those that were told to end and are still to tell what they have seen last.
+    ending: BTreeMap<u64, Then>,
     /// What was seen since it began.
     sums: nodewatch_report::Watched,
     /// Interfaces whose packets the capture analyses.
@@ -69,12 +72,31 @@ pub(super) struct Watched {
     of_captures: u64,
 }
 
+/// What follows when one has told its last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// Nothing is watched any more.
+    Off,
+    /// Another one has taken its place, or the agent ends.
+    Nothing,
+}
+
 /// What came of beginning.
 pub(super) struct Begun {
     number: u64,
     spec: WatchSpec,
     outcome: Result<Watching, Response>,
     reply: oneshot::Sender<Response>,
+}
+
+impl Watched {
+    /// What runs is to end.
+    fn ends(&mut self, then: Then) {
+        if let Some((number, watching)) = self.running.take() {
+            drop(watching);
+            self.ending.insert(number, then);
+        }
+    }
 }
 
 impl Hub {
@@ -89,7 +111,8 @@ impl Hub {
             let word = refused(RefusalKind::State, "the agent is ending", "deploy another one");
             return answer(Some(reply), word);
         }
-        if matches!(&self.seen.watch.state, WatchState::On { spec: same, .. } if *same == spec) {
+        let runs = self.seen.watch.running.is_some();
+        if runs && matches!(&self.seen.watch.state, WatchState::On { spec: same, .. } if *same == spec) {
             return answer(Some(reply), Response::Done);
         }
         let number = self.seen.watch.asked;
@@ -124,6 +147,8 @@ impl Hub {
             }
             Ok(watching) => {
                 let since = watching.since;
+                self.seen.watch.ends(Then::Nothing);
+                self.seen.watch.ending.values_mut().for_each(|then| *then = Then::Nothing);
                 self.seen.watch.running = Some((number, watching));
                 self.watch_is(WatchState::On { since, spec });
                 Response::Done
@@ -134,16 +159,30 @@ impl Hub {
     }
 
     pub(super) fn watch_event(&mut self, number: u64, event: WatchEvent) {
-        if self.seen.watch.running.as_ref().is_none_or(|(running, _)| *running != number) {
+        let ends = self.seen.watch.ending.contains_key(&number);
+        if !ends && self.seen.watch.running.as_ref().is_none_or(|(running, _)| *running != number) {
             return;
         }
         match event {
             WatchEvent::Symptoms(symptoms) => self.tell_symptoms(symptoms),
             WatchEvent::Trouble(message) => self.trouble(message),
+            WatchEvent::Note(message) => self.subscribers.publish(&Update::Note { message }),
+            WatchEvent::Failed(message) if ends => {
+                self.trouble(format!("what was watched last is not told: {message}"));
+                self.watch_ended(number);
+            }
             WatchEvent::Failed(message) => {
                 self.seen.watch.running = None;
                 self.watch_is(WatchState::Failed { message });
             }
+            WatchEvent::Ended => self.watch_ended(number),
+        }
+    }
+
+    /// It has told its last.
+    fn watch_ended(&mut self, number: u64) {
+        if self.seen.watch.ending.remove(&number) == Some(Then::Off) {
+            self.watch_is(WatchState::Off);
         }
     }
 
@@ -166,14 +205,21 @@ impl Hub {
     /// Nothing is watched any more; what is beginning is not to run.
     pub(super) fn end_watching(&mut self) {
         self.seen.watch.asked += 1;
-        self.seen.watch.running = None;
-        self.watch_is(WatchState::Off);
+        self.seen.watch.ends(Then::Off);
+        if !self.seen.watch.ending.values().any(|then| *then == Then::Off) {
+            self.watch_is(WatchState::Off);
+        }
     }
 
     /// The agent ends, which takes back nothing that anybody wants: one in its place is asked for the same.
     pub(super) fn rest_watching(&mut self) {
         self.seen.watch.asked += 1;
-        self.seen.watch.running = None;
+        self.seen.watch.ends(Then::Nothing);
+    }
+
+    /// All that was watched is told.
+    pub(super) fn has_told_all(&self) -> bool {
+        self.seen.watch.ending.is_empty()
     }
 
     fn watch_is(&mut self, state: WatchState) {
@@ -190,7 +236,7 @@ impl Hub {
         let (Slot::Running(_), CaptureState::Running { interfaces, spec, .. }) = (&self.capture, &self.state) else {
             return BTreeSet::new();
         };
-        if !shows_all(spec) || watched.filter.as_deref().is_some_and(|filter| !filter.trim().is_empty()) {
+        if !shows_all(spec) || watched.is_filtered() {
             return BTreeSet::new();
         }
         let named = |name: &&String| watched.interfaces.is_empty() || watched.interfaces.contains(name);

@@ -13,7 +13,7 @@ use std::{
 };
 
 use nodewatch_analysis::{
-    Analysis, Echoes, Limits, Seen, Totals,
+    Analysis, Counts, Echoes, Limits, PairKey, Seen, Totals,
     decode::{Headers, Link},
 };
 use nodewatch_protocol::{Case, MOST_CASES, Symptoms, WatchedInterface, WatchedPair};
@@ -53,6 +53,7 @@ pub struct Analyst {
     /// When it was told last.
     since: i64,
     captured: bool,
+    filtered: bool,
 }
 
 impl Analyst {
@@ -61,7 +62,13 @@ impl Analyst {
         let seed = RandomState::new().hash_one(0) as usize;
         let analysis = Analysis::new(Limits { seed, ..LIMITS }).beside(echoes, u16::from(captured));
         let timeline = Timeline::new(now);
-        Self { analysis, before: Totals::default(), timeline, since: timeline.now(), captured }
+        Self { analysis, before: Totals::default(), timeline, since: timeline.now(), captured, filtered: false }
+    }
+
+    /// Only some packets of interfaces come: what is missing may not have passed the filter.
+    #[must_use]
+    pub fn filtered(self) -> Self {
+        Self { filtered: true, ..self }
     }
 
     /// Packets are about to be read, and this is when.
@@ -81,6 +88,9 @@ impl Analyst {
     pub fn listens(&mut self, number: u16, now: Moment) {
         self.timeline.look(now);
         self.analysis.listens(number, self.timeline.now());
+        if !self.filtered {
+            self.analysis.is_whole(number);
+        }
     }
 
     /// An interface is gone for long.
@@ -90,6 +100,20 @@ impl Analyst {
 
     /// What the second that ends now has shown.
     pub fn tell(&mut self, moment: Moment, faces: Vec<Face>) -> Symptoms {
+        self.second(moment, faces, |analysis, now, give| analysis.tell(now, give))
+    }
+
+    /// The same of the last second: nothing is listened to any more, and what waits for an answer is decided.
+    pub fn end(&mut self, moment: Moment, faces: Vec<Face>) -> Symptoms {
+        self.second(moment, faces, |analysis, now, give| analysis.conclude(now, give))
+    }
+
+    fn second(
+        &mut self,
+        moment: Moment,
+        faces: Vec<Face>,
+        tell: impl Fn(&mut Analysis, i64, &mut dyn FnMut(&PairKey, Counts)),
+    ) -> Symptoms {
         self.timeline.look(moment);
         let now = self.timeline.now();
         let took = now.saturating_sub(std::mem::replace(&mut self.since, now));
@@ -103,7 +127,7 @@ impl Analyst {
         }
         self.analysis.passes(now.saturating_sub(LATE));
         let mut second = Second::default();
-        self.analysis.tell(now, |key, counts| second.take(key, counts));
+        tell(&mut self.analysis, now, &mut |key, counts| second.take(key, counts));
         let after = self.analysis.totals();
         let places: BTreeMap<u16, u16> = (0..).zip(&faces).map(|(place, face)| (face.number, place)).collect();
         let mut told = second.told(|number| places.get(&number).copied(), &self.before, &after);
@@ -178,7 +202,7 @@ mod tests {
     use std::time::Duration;
 
     use nodewatch_analysis::decode;
-    use nodewatch_protocol::Symptom;
+    use nodewatch_protocol::{Symptom, SymptomCount};
 
     use super::*;
     use crate::clock::Clock;
@@ -227,11 +251,14 @@ mod tests {
         /// A second in which nothing is lost.
         fn passes(&mut self) {
             self.clock.advance(Duration::from_secs(1));
-            let told =
-                self.analyst.tell(Moment::by(&self.clock), vec![Face { number: 3, open: true, ..Face::default() }]);
+            let told = self.analyst.tell(Moment::by(&self.clock), vec![Self::face()]);
             self.millis.push(told.millis);
             let counts = told.pairs.iter().flat_map(|pair| &pair.symptoms);
             self.told.extend(counts.filter(|it| it.0.is_failure()).map(|it| (it.0, u64::from(it.1 + it.2))));
+        }
+
+        fn face() -> Face {
+            Face { number: 3, open: true, ..Face::default() }
         }
 
         fn set(&self, by: i64) {
@@ -257,6 +284,22 @@ mod tests {
             assert_eq!(second.told, [(Symptom::Unanswered, 1)], "by {by} ms");
             assert!(second.millis.iter().all(|&millis| millis == 1000), "{:?}", second.millis);
         }
+    }
+
+    #[test]
+    fn what_waits_at_the_end_is_judged_where_it_was_listened_to_for_long_enough() {
+        let mut second = Second::begun();
+        second.see(&segment(true, 5001, 2));
+        (0..4).for_each(|_| second.passes());
+        second.see(&segment(true, 5002, 2));
+        second.see(&segment(true, 5003, 2));
+        second.passes();
+        assert_eq!(second.told, [], "they have waited for five seconds and for one");
+        second.clock.advance(Duration::from_millis(300));
+        let told = second.analyst.end(Moment::by(&second.clock), vec![Second::face()]);
+        let failed: Vec<_> = told.pairs.iter().flat_map(|pair| &pair.symptoms).filter(|it| it.0.is_failure()).collect();
+        assert!(matches!(failed[..], [SymptomCount(Symptom::Unanswered, 1, 0)]), "{failed:?}");
+        assert_eq!((told.sums.failed, told.not_judged.undecided, told.millis), (1, 2, 300));
     }
 
     #[test]

@@ -15,11 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nodewatch_analysis::{
-    Echoes,
-    decode::{self, Link},
-};
-use nodewatch_protocol::{Role, WatchedInterface};
+use nodewatch_analysis::decode::{self, Link};
+use nodewatch_protocol::{Role, Symptoms, WatchedInterface};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
@@ -74,6 +71,8 @@ pub struct Engine<N> {
     analyst: Analyst,
     taps: Vec<Tap>,
     gone: VecDeque<Gone>,
+    /// Those that are to be watched, and cannot be: they are not there, or down.
+    away: Vec<(String, Role)>,
     next_number: u16,
     own: OwnTraffic,
     orders: Sender<Order>,
@@ -86,15 +85,14 @@ pub struct Engine<N> {
 impl<N: Fn(WatchEvent)> Engine<N> {
     /// One that reads nothing yet.
     pub fn new(
-        (own, echoes): (OwnTraffic, Echoes),
+        (own, analyst): (OwnTraffic, Analyst),
         (orders, news): (Sender<Order>, Receiver<Vec<News>>),
         wake: Arc<OwnedFd>,
         stop: Arc<AtomicBool>,
         notify: N,
     ) -> Self {
-        let analyst = Analyst::new(false, Moment::now(), echoes);
-        let (taps, gone) = (Vec::new(), VecDeque::new());
-        Self { analyst, taps, gone, next_number: 0, own, orders, news, wake, stop, notify }
+        let (taps, gone, away) = (Vec::new(), VecDeque::new(), Vec::new());
+        Self { analyst, taps, gone, away, next_number: 0, own, orders, news, wake, stop, notify }
     }
 
     /// Reads until it is told to stop.
@@ -115,7 +113,40 @@ impl<N: Fn(WatchEvent)> Engine<N> {
                 thread::sleep(PAUSE);
             }
         }
+        self.finish();
         open::close(self.taps.into_iter().map(|tap| tap.socket).collect());
+    }
+
+    /// Lets no more in, takes what has come until now, and tells of it for the last time.
+    fn finish(&mut self) {
+        for tap in &self.taps {
+            // What comes all the same is told of too.
+            let _ = tap.socket.refuse_further();
+        }
+        let until = Instant::now() + EMPTY_AFTER;
+        loop {
+            self.read_drops();
+            self.drain();
+            if self.taps.iter().all(|tap| tap.socket.is_drained()) || Instant::now() >= until {
+                break;
+            }
+            thread::sleep(PAUSE);
+        }
+        let faces = self.faces();
+        let symptoms = self.analyst.end(Moment::now(), faces);
+        self.tell(symptoms);
+        (self.notify)(WatchEvent::Ended);
+    }
+
+    fn tell(&self, mut symptoms: Symptoms) {
+        let away = |(name, role): &(String, Role)| WatchedInterface {
+            name: name.clone(),
+            role: *role,
+            gone: true,
+            ..WatchedInterface::default()
+        };
+        symptoms.interfaces.extend(self.away.iter().map(away));
+        (self.notify)(WatchEvent::Symptoms(Box::new(symptoms)));
     }
 
     fn wait(&mut self, at_most: Duration) {
@@ -190,7 +221,9 @@ impl<N: Fn(WatchEvent)> Engine<N> {
                         let _ = tap.socket.refuse_further();
                     }
                 }
+                News::Away(away) => self.away = away,
                 News::Trouble(message) => (self.notify)(WatchEvent::Trouble(message)),
+                News::Note(message) => (self.notify)(WatchEvent::Note(message)),
             }
         }
     }
@@ -217,19 +250,29 @@ impl<N: Fn(WatchEvent)> Engine<N> {
     }
 
     fn tick(&mut self, now: Instant) {
+        self.read_drops();
+        let faces = self.faces();
+        let symptoms = self.analyst.tell(Moment::now(), faces);
+        self.tell(symptoms);
+        self.close(now);
+    }
+
+    fn read_drops(&mut self) {
         for tap in &mut self.taps {
             // What cannot be asked is asked again in a second.
             tap.dropped += tap.socket.drops().unwrap_or(0);
         }
+    }
+
+    /// All interfaces of which something may be told.
+    fn faces(&mut self) -> Vec<Face> {
         let mut faces: Vec<Face> = self.taps.iter_mut().map(Tap::face).collect();
         // Of those that are gone things may still be decided.
         for gone in self.gone.iter().filter(|gone| gone.at.elapsed() < KNOWN_FOR) {
             let watched = WatchedInterface { name: gone.name.clone(), role: gone.role, ..WatchedInterface::default() };
             faces.push(Face { number: gone.number, open: false, watched });
         }
-        let symptoms = self.analyst.tell(Moment::now(), faces);
-        (self.notify)(WatchEvent::Symptoms(Box::new(symptoms)));
-        self.close(now);
+        faces
     }
 
     /// Hands over the sockets of interfaces that are gone once they are empty, to be closed elsewhere.
@@ -257,6 +300,7 @@ impl Tap {
             packets: std::mem::take(&mut self.packets),
             dropped: std::mem::take(&mut self.dropped),
             skipped: std::mem::take(&mut self.skipped),
+            gone: false,
         };
         Face { number: self.number, open: self.until.is_none(), watched }
     }

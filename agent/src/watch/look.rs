@@ -17,7 +17,10 @@ use std::{
 
 use nodewatch_protocol::{Role, WatchSpec};
 
-use super::choose::Known;
+use super::{
+    away::{Away, Word},
+    choose::Known,
+};
 use crate::{
     capture::{
         StartError,
@@ -80,8 +83,12 @@ pub enum News {
     },
     /// It is not watched any more.
     Gone(u32),
+    /// These are to be watched and are not there, or down.
+    Away(Vec<(String, Role)>),
     /// Something that people should know.
     Trouble(String),
+    /// The same, and nothing is missing.
+    Note(String),
 }
 
 /// One that is open.
@@ -103,6 +110,7 @@ pub struct Look {
     /// Those that were up when addresses were asked for last.
     up: BTreeSet<u32>,
     open: BTreeMap<u32, Open>,
+    away: Away,
     /// When an interface that cannot be opened is tried again.
     not_before: HashMap<u32, Instant>,
     too_many: bool,
@@ -125,6 +133,7 @@ impl Look {
             known: (Known::default(), None),
             up: BTreeSet::new(),
             open: BTreeMap::new(),
+            away: Away::new(&spec.interfaces),
             not_before: HashMap::new(),
             too_many: false,
         };
@@ -209,6 +218,7 @@ impl Look {
         for (device, role) in chosen {
             match self.open.get_mut(&device.index) {
                 Some(open) if open.name != device.name || open.role != role => {
+                    self.away.renamed(&open.name, &device.name, role);
                     (open.name, open.role) = (device.name.clone(), role);
                     news.push(News::Called { index: device.index, name: device.name, role });
                 }
@@ -217,7 +227,17 @@ impl Look {
                 None => come.push((device, role)),
             }
         }
-        self.open(come, news)
+        let failed = self.open(come, news);
+        let Self { open, left_out, away, .. } = self;
+        let is_read = |name: &str| left_out.contains(name) || open.values().any(|open| open.name == name);
+        if let Some((away, words)) = away.look(there, is_read, now) {
+            news.extend(words.into_iter().map(|word| match word {
+                Word::Trouble(text) => News::Trouble(text),
+                Word::Note(text) => News::Note(text),
+            }));
+            news.push(News::Away(away));
+        }
+        failed
     }
 
     /// Which are the default ones and hold which addresses, where that may have changed.
@@ -247,6 +267,7 @@ impl Look {
                 Ok(opened) => {
                     let bytes = opened.socket.memory().bytes();
                     self.open.insert(*index, Open { name: name.clone(), role, bytes });
+                    self.away.opened(name, role);
                     self.not_before.remove(index);
                     news.push(News::Opened { name: name.clone(), role, opened: Box::new(opened) });
                 }

@@ -2,6 +2,7 @@
 //!
 //! Owns its threads: one reads the packets, one looks after the interfaces. Must not know tunnels or requests.
 
+mod away;
 mod choose;
 mod engine;
 mod look;
@@ -29,7 +30,10 @@ use crate::{
         interfaces::{self, Traits},
         own::OwnTraffic,
     },
-    panics, unix_millis,
+    moment::Moment,
+    panics,
+    symptoms::Analyst,
+    unix_millis,
 };
 use engine::Engine;
 use look::{Look, Order};
@@ -41,11 +45,15 @@ pub enum WatchEvent {
     Symptoms(Box<Symptoms>),
     /// An interface is in trouble; others are watched.
     Trouble(String),
+    /// Something that is worth knowing; nothing is missing.
+    Note(String),
     /// It has ended by itself.
     Failed(String),
+    /// It was told to end, and has told all that it has seen.
+    Ended,
 }
 
-/// What is watched now. Dropping it ends that, and closes the sockets.
+/// What is watched now. Dropping it ends that and closes the sockets; the last that was seen is told after it.
 pub struct Watching {
     stop: Arc<AtomicBool>,
     wake: Arc<OwnedFd>,
@@ -80,8 +88,10 @@ impl Watching {
         };
         let say = failed(notify.clone(), "looking after its interfaces");
         look.spawn(queue, news, Arc::clone(&wake), say).map_err(StartError::Threads)?;
+        let analyst = Analyst::new(false, Moment::now(), echoes);
+        let analyst = if spec.is_filtered() { analyst.filtered() } else { analyst };
         let mut engine =
-            Engine::new((own, echoes), (orders.clone(), told), Arc::clone(&wake), Arc::clone(&stop), notify.clone());
+            Engine::new((own, analyst), (orders.clone(), told), Arc::clone(&wake), Arc::clone(&stop), notify.clone());
         engine.hear(begun);
         let say = failed(notify, "its analysis");
         thread::Builder::new()

@@ -8,7 +8,8 @@ use std::{
 };
 
 use nodewatch_protocol::{
-    FromAgent, RefusalKind, Request, Response, Role, Service, Sums, Symptom, Symptoms, Update, WatchSpec, WatchState,
+    FromAgent, RefusalKind, Request, Response, Role, Service, Sums, Symptom, Symptoms, ToAgent, Update, WatchSpec,
+    WatchState,
 };
 use nodewatch_testing::{
     agent::Agent,
@@ -251,6 +252,43 @@ fn a_pods_interface_that_comes_is_watched_and_goes_with_its_pod() {
     }
 }
 
+/// Nothing but the neighbour's address has ever come to that pod.
+#[test]
+fn a_pod_whose_only_peer_drops_everything_has_failed_attempts() {
+    let Some((net, mut agent, mut told)) = watching() else { return };
+    let pod = Pod::routed(&net, "eni7", "10.77.0.9");
+    told.until(&mut agent, "its interface", |told| told.lists("eni7"));
+    told.seconds(&mut agent, 3);
+    // The node passes nothing on, and says so to nobody.
+    ip(&["-n", pod.name(), "route", "add", "10.66.0.99", "via", "10.66.0.1"]);
+    let _unanswered = begin(pod.name(), "10.66.0.99:4444");
+    let of_pod = ([10, 77, 0, 9].into(), [10, 66, 0, 99].into(), 4444, Service::Tcp, "eni7".to_owned(), Role::Pod);
+    told.until(&mut agent, "its failure", |told| told.of(&of_pod, Symptom::Unanswered) == 1);
+    assert_eq!((told.sums.failed, told.last.not_judged.one_direction), (1, 0));
+}
+
+#[test]
+fn an_interface_of_the_node_that_goes_is_told_and_listed_as_gone_until_it_is_back() {
+    let Some((net, mut agent, mut told)) = watching() else { return };
+    let gone = |told: &Told| {
+        let gone = told.last.interfaces.iter().filter(|one| one.gone);
+        gone.map(|one| (one.name.clone(), one.role)).collect::<Vec<_>>()
+    };
+    assert_eq!(gone(&told), []);
+    ip(&["-n", &net.here, "link", "del", "veth1"]);
+    let word = agent.until("a word", |message| match message {
+        FromAgent::Update(Update::Trouble { message }) => Some(message),
+        _ => None,
+    });
+    assert_eq!(word, "interface veth1 is gone; not watched until it is back");
+    told.until(&mut agent, "what is gone", |told| gone(told) == [("veth1".to_owned(), Role::Node)]);
+    assert!(told.lists("veth0"));
+    ip(&["-n", &net.here, "link", "add", "veth1", "type", "veth", "peer", "name", "veth1", "netns", &net.there]);
+    ip(&["-n", &net.here, "addr", "add", "10.66.1.1/24", "dev", "veth1"]);
+    ip(&["-n", &net.here, "link", "set", "veth1", "up"]);
+    told.until(&mut agent, "it is back", |told| gone(told).is_empty() && told.lists("veth1"));
+}
+
 #[test]
 fn what_is_captured_is_told_once_and_its_files_are_whole() {
     let Some((net, mut agent, mut told)) = watching() else { return };
@@ -340,6 +378,38 @@ fn what_passes_several_interfaces_of_a_node_counts_once_there_also_behind_anothe
     }
 }
 
+#[test]
+fn what_waits_for_an_answer_at_the_end_is_judged_or_counted_and_told_before_it_is_off() {
+    let [old, young] = [4444, 4445].map(|port| place(THERE, [10, 66, 0, 77], port, Service::Tcp));
+    for told_to_stop in [true, false] {
+        let Some((net, mut agent, mut told)) = watching() else { return };
+        serve(&net.here, "10.66.0.1:8080");
+        talk(&net.there, "10.66.0.1:8080", 10);
+        ip(&["-n", &net.there, "neigh", "replace", "10.66.0.77", "lladdr", "02:00:00:00:00:77", "dev", "veth0"]);
+        let _old = begin(&net.there, "10.66.0.77:4444");
+        told.until(&mut agent, "its packets", |told| told.packets.contains_key(&(old.clone(), false)));
+        told.seconds(&mut agent, 4);
+        let _young = begin(&net.there, "10.66.0.77:4445");
+        told.until(&mut agent, "its packets", |told| told.packets.contains_key(&(young.clone(), false)));
+        assert_eq!((told.of(&old, Symptom::Unanswered), told.last.not_judged.undecided), (0, 0));
+        if told_to_stop {
+            agent.say(&ToAgent::Request { id: 0, request: Request::Watch(None) });
+        } else {
+            assert!(run("kill", &["-TERM", &agent.child.id().to_string()]).status.success());
+        }
+        agent.until("its last word", |message| match message {
+            FromAgent::Update(Update::Symptoms(symptoms)) => {
+                told.take(*symptoms);
+                (!told_to_stop && told.last.not_judged.undecided > 0).then_some(())
+            }
+            FromAgent::Update(Update::Watch(WatchState::Off)) => Some(()),
+            _ => None,
+        });
+        assert_eq!((told.of(&old, Symptom::Unanswered), told.last.not_judged.undecided), (1, 1), "{:?}", told.last);
+        assert_eq!((told.of(&young, Symptom::Unanswered), told.sums.failed), (0, 1));
+    }
+}
+
 /// Packet sockets that are open in a namespace.
 fn sockets(namespace: &str) -> usize {
     let output = run("ip", &["netns", "exec", namespace, "cat", "/proc/net/packet"]);
@@ -392,5 +462,5 @@ fn it_ends_when_told_and_later_tunnels_know_how_it_stands() {
     assert_eq!(state(&mut two), WatchState::Off);
     eventually("all are closed", SOON, || sockets(&net.here) == 0);
     assert!(run("kill", &["-TERM", &serve.id().to_string()]).status.success());
-    assert!(serve.wait().expect("it ends").success());
+    assert_eq!(serve.wait().expect("it ends").code(), Some(143));
 }

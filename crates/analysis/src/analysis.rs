@@ -2,7 +2,7 @@
 //!
 //! Owns the connection table, the waiting attempts and the totals; what is judged at all is asked of `judging`.
 
-use std::{collections::VecDeque, hash::Hash};
+use std::{collections::VecDeque, hash::Hash, num::NonZeroU64};
 
 use nodewatch_protocol::{Service, Symptom, Tunnel};
 
@@ -10,7 +10,7 @@ use crate::{
     Seen,
     cases::Cases,
     connection::{Connection, FATES, Said},
-    decode::{self, Class, Headers, Tuple},
+    decode::{self, Class, Headers, Link, Tuple},
     detail::{ACK, RST, SYN, Segment, hops_left},
     echoes::Echoes,
     flow::Marks,
@@ -202,8 +202,12 @@ impl Analysis {
         self.judging.listens(seen.interface, seen.nanos);
         match (headers.class, &headers.tuple) {
             (Class::Tcp, Some(tuple)) => return self.segment(seen, headers, tuple),
-            (Class::Udp, Some(tuple)) => self.datagram(seen, headers, tuple),
+            (Class::Udp, Some(tuple)) => {
+                self.judging.reaches(seen.interface, tuple.destination);
+                self.datagram(seen, headers, tuple);
+            }
             (Class::Icmp | Class::Icmp6, Some(tuple)) => {
+                self.judging.reaches(seen.interface, tuple.destination);
                 self.error(seen, headers, tuple.source);
                 self.neighbour(seen, headers);
             }
@@ -221,6 +225,11 @@ impl Analysis {
     /// An interface was listened to until that moment, whether or not packets came.
     pub fn listens(&mut self, interface: u16, at: i64) {
         self.judging.listens(interface, at);
+    }
+
+    /// All packets of an interface come, whatever they are. Otherwise a filter may let only some pass.
+    pub fn is_whole(&mut self, interface: u16) {
+        self.judging.is_whole(interface);
     }
 
     /// An interface is gone: its number may be given to another one.
@@ -255,10 +264,21 @@ impl Analysis {
         self.judging.unjudged.lost_packets += forgotten;
     }
 
-    /// Nothing comes any more: what can be decided is decided, and how far each connection has come is told.
-    pub fn end(&mut self, mut give: impl FnMut(&PairKey, Counts)) {
+    /// Nobody listens any more: what can be decided is decided, and what is younger is counted as undecided. Gives out
+    /// what was counted as [`Self::tell`] does.
+    pub fn conclude(&mut self, now: i64, give: impl FnMut(&PairKey, Counts)) {
+        self.decide_all();
+        self.tell(now, give);
+    }
+
+    fn decide_all(&mut self) {
         self.silences(i64::MAX, true);
         self.take_up(i64::MAX);
+    }
+
+    /// Nothing comes any more: what can be decided is decided, and how far each connection has come is told.
+    pub fn end(&mut self, mut give: impl FnMut(&PairKey, Counts)) {
+        self.decide_all();
         for (key, connection) in self.connections.take_all() {
             if let Some(kind) = self.part(&connection, i64::MAX) {
                 // Its pair had to make room for others.
@@ -313,12 +333,15 @@ impl Analysis {
             // What goes to either end is seen here.
             self.judging.hears(seen.interface, Kind::Tcp, tuple.source);
             self.judging.hears(seen.interface, Kind::Tcp, tuple.destination);
+            for way in link_ways(seen).into_iter().flatten() {
+                self.judging.hears_on(seen.interface, way);
+            }
         }
         if said.attempt {
             self.wait(seen.nanos, place);
             is_echo = self.is_echo((SYN, segment.sequence), (seen.interface, headers.tunnel), seen.nanos);
             if let Some((_, connection)) = self.connections.get_mut(place) {
-                connection.is_echo = is_echo;
+                (connection.is_echo, connection.link) = (is_echo, link_ways(seen)[1]);
             }
         }
         if let Some(counts) = self.pairs.counts(pair, seen.nanos) {
@@ -362,6 +385,9 @@ impl Analysis {
             _ => 1 - side,
         };
         self.totals.connections += 1;
+        if !segment.has(SYN) || segment.has(ACK) {
+            self.judging.reaches(key.interface, tuple.destination);
+        }
         let (place, gone) = self.connections.insert(key, Connection::new(client), Connection::worth);
         if let Some((_, gone)) = gone {
             self.totals.evicted += u64::from(!gone.is_over());
@@ -404,6 +430,15 @@ impl Analysis {
         }
         true
     }
+}
+
+/// The way of a packet on its link, and the way back, where the link has addresses.
+fn link_ways(seen: &Seen<'_>) -> [Option<NonZeroU64>; 2] {
+    let (Link::Ethernet, Some((ends, _))) = (seen.link, seen.bytes.split_first_chunk::<12>()) else { return [None; 2] };
+    let address = |at: usize| ends[at..at + 6].iter().fold(0, |bits, &byte| bits << 8 | u64::from(byte));
+    let (to, from) = (address(0), address(6));
+    let way = |from: u64, to: u64| NonZeroU64::new(from.rotate_left(16) ^ to);
+    [way(from, to), way(to, from)]
 }
 
 fn count(counts: &mut Counts, said: &Said, (way, is_echo): (Way, bool), seen: &Seen<'_>, reset_hops: Option<u8>) {

@@ -3,13 +3,13 @@
 //! Owns its state and what a segment means for it: an attempt that is refused, delayed or left without an answer, an
 //! end that resets, a window that stays closed. Must not know tables, nor whether what it says may be judged.
 
-use nodewatch_protocol::{Case, Finding, Symptom};
+use std::num::NonZeroU64;
+
+use nodewatch_protocol::{Finding, Symptom};
 
 use crate::{
-    cases::address,
     detail::{ACK, FIN, RST, SYN, Segment},
     flow::{Flow, Marks},
-    pairs::PairKey,
     table::Place,
 };
 
@@ -147,6 +147,8 @@ pub(crate) struct Connection {
     pub(crate) last: i64,
     /// Where its pair is counted.
     pub(crate) pair: Option<Place>,
+    /// The way that answers to its beginning take on the link, where that is known.
+    pub(crate) link: Option<NonZeroU64>,
     /// The end that began it.
     client: usize,
     attempt: Attempt,
@@ -168,6 +170,27 @@ pub(crate) struct Shown {
     pub(crate) at: i64,
     /// Hops that were left to a refusal.
     pub(crate) hops: Option<u8>,
+}
+
+/// What is known of a connection that shows something.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Portrait {
+    /// When it was begun, as far as that was seen.
+    pub(crate) began: i64,
+    /// What stays the same wherever it is seen.
+    pub(crate) id: Option<(u32, u32)>,
+    /// How often it was begun again.
+    pub(crate) repeats: u32,
+    /// Hops that packets of who began it have left.
+    pub(crate) hops: Option<u8>,
+    /// Those of the end that has shown it, where it has refused something.
+    pub(crate) usual_hops: Option<u8>,
+    /// The end that was asked has shown it.
+    pub(crate) by_server: bool,
+    /// Before that nothing was sent for so long.
+    pub(crate) silence_millis: u64,
+    /// Bytes of the segment that is sent in vain, and whether others arrive.
+    pub(crate) stuck: (u32, bool),
 }
 
 /// What a segment says.
@@ -459,35 +482,24 @@ impl Connection {
         (end.again.1, later || smaller)
     }
 
-    /// What this interface has seen of it; times are its own.
-    pub(crate) fn case(&self, pair: &PairKey, client_port: u16, shown: &Shown) -> Case {
+    /// What is known of it where it shows something.
+    pub(crate) fn portrait(&self, shown: &Shown) -> Portrait {
         let Shown { what, side, at, hops } = *shown;
         let end = &self.ends[side];
-        let (stuck, others_pass) = self.stuck(side);
         let silence = match what {
             Finding::Symptom(Symptom::ClosedTooSoon) => end.rested,
             Finding::Symptom(Symptom::Reset | Symptom::ForeignReset) | Finding::Stuck => self.silence_before(at),
             _ => 0,
         };
-        Case {
-            what,
-            source: address(pair.source),
-            destination: address(pair.destination),
-            ports: (client_port, pair.port),
-            service: pair.service,
-            interface: pair.interface,
+        Portrait {
             began: self.asked.unwrap_or(at),
-            at,
             id: self.id(),
             repeats: self.repeats,
             hops: self.ends[self.client].hops,
-            refusal_hops: hops,
             usual_hops: end.hops.filter(|_| hops.is_some()),
             by_server: side != self.client,
             silence_millis: (silence.max(0) / 1_000_000) as u64,
-            amount: if what == Finding::Stuck { stuck } else { 0 },
-            others_pass: what == Finding::Stuck && others_pass,
-            other: None,
+            stuck: if what == Finding::Stuck { self.stuck(side) } else { (0, false) },
         }
     }
 

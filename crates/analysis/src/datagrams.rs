@@ -7,12 +7,12 @@ use nodewatch_protocol::{Finding, Service, Symptom, Transport};
 use crate::{
     Seen,
     analysis::{Analysis, DNS, Key},
-    cases::Asked,
     decode::{Headers, Tuple},
     detail::{Icmp, Message, Neighbour, Quoted, Segment, hops_left},
-    judging::Kind,
+    judging::{Asker, Kind},
     pairs::{PairKey, Way, least},
     questions::{QuestionKey, is_multicast},
+    showing::Asked,
     table::Place,
 };
 
@@ -236,7 +236,8 @@ impl Analysis {
             interface: seen.interface,
             tunnel: headers.tunnel,
         };
-        if self.judging.has_heard(seen.interface, Kind::Neighbour, neighbour.asker) {
+        let asker = Asker { interface: seen.interface, kind: Kind::Neighbour, address: neighbour.asker, link: None };
+        if self.judging.has_heard(&asker) {
             let place = self.pairs.place(None, || pair);
             let what = (Symptom::NeighbourUnanswered as u8, neighbour.asker, neighbour.address);
             let may = self.judge(seen, headers, (place, Way::There), (Symptom::NeighbourUnanswered, what));

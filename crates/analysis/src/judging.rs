@@ -1,10 +1,10 @@
 //! What may be judged at all.
 //!
 //! Owns how long each interface was listened to, when it lost packets, and where answers to which addresses were seen:
-//! one can only be missed where it would have been seen, and that of one kind says nothing of another, as a filter may
-//! let one pass alone.
+//! one can only be missed where it would have been seen. Of one kind it says nothing of another where a filter may let one
+//! pass alone; but who connects goes on after an answer, which is seen wherever the attempt was.
 
-use std::hash::BuildHasher;
+use std::{hash::BuildHasher, num::NonZeroU64};
 
 use rustc_hash::FxSeededState;
 
@@ -14,10 +14,10 @@ const BEGINNING: i64 = 2_000_000_000;
 const AROUND_LOSS: i64 = 1_000_000_000;
 /// A packet this much earlier than the one before it on its interface was stamped by a clock that was set back.
 const SET_BACK: i64 = 10_000_000_000;
-/// Bits that addresses leave; with a few thousand addresses one in a hundred is wrongly taken for heard of.
+/// Bits that addresses with answers leave; with a few thousand addresses one in a hundred is wrongly taken for heard of.
 const BITS: usize = 1 << 19;
-/// With so many of them set, those of the time before are forgotten: an analysis may go on for days.
-const FULL: usize = BITS / 8;
+/// Those of addresses to which anything else went: whoever sends to very many makes only these be forgotten.
+const BITS_OF_OTHERS: usize = 1 << 16;
 
 /// What was not judged, and why.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,6 +48,18 @@ pub(crate) enum Kind {
     Dns,
     /// Questions for hardware addresses.
     Neighbour,
+    /// Connections that pass from one address on the link to another.
+    Link,
+}
+
+/// Who waits for an answer, and where.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asker {
+    pub(crate) interface: u16,
+    pub(crate) kind: Kind,
+    pub(crate) address: u128,
+    /// The way that an answer takes on the link, where that is known.
+    pub(crate) link: Option<NonZeroU64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +69,49 @@ struct Tap {
     began: i64,
     last: i64,
     lost: Option<i64>,
+    /// A bit each kind of which answers were seen to pass.
+    passes: u8,
+}
+
+/// Hashes that were put in lately. Others are taken for them now and then.
+struct Filter {
+    now: Box<[u64]>,
+    /// Those of the time before.
+    before: Box<[u64]>,
+    /// Bits that are set in `now`.
+    set: usize,
+}
+
+impl Filter {
+    fn new(bits: usize) -> Self {
+        let none = || vec![0; bits / 64].into();
+        Self { now: none(), before: none(), set: 0 }
+    }
+
+    fn bits(&self, hash: u64) -> [usize; 2] {
+        let bits = self.now.len() * 64;
+        [hash as usize % bits, (hash >> 32) as usize % bits]
+    }
+
+    fn put(&mut self, hash: u64) {
+        for bit in self.bits(hash) {
+            let (word, mask) = (&mut self.now[bit / 64], 1 << (bit % 64));
+            self.set += usize::from(*word & mask == 0);
+            *word |= mask;
+        }
+        // An analysis may go on for days.
+        if self.set >= self.now.len() * 8 {
+            self.set = 0;
+            std::mem::swap(&mut self.now, &mut self.before);
+            self.now.fill(0);
+        }
+    }
+
+    fn has(&self, hash: u64) -> bool {
+        let bits = self.bits(hash);
+        let are_in = |all: &[u64]| bits.iter().all(|bit| all[bit / 64] >> (bit % 64) & 1 == 1);
+        are_in(&self.now) || are_in(&self.before)
+    }
 }
 
 /// What is known of where and when was listened.
@@ -64,11 +119,11 @@ pub(crate) struct Judging {
     taps: Vec<Option<Tap>>,
     /// Taps that there were so far.
     begun: u32,
-    heard: Box<[u64]>,
-    /// The addresses of the time before.
-    before: Box<[u64]>,
-    /// Bits that are set in `heard`.
-    set: usize,
+    /// Addresses to which answers went.
+    heard: Filter,
+    /// Addresses to which anything else went, and the last of them.
+    reached: Filter,
+    last_reached: (u16, u128),
     hasher: FxSeededState,
     pub(crate) unjudged: Unjudged,
 }
@@ -76,9 +131,15 @@ pub(crate) struct Judging {
 impl Judging {
     pub(crate) fn new(seed: usize) -> Self {
         let hasher = FxSeededState::with_seed(seed);
-        let none = || vec![0; BITS / 64].into();
-        let taps = Vec::new();
-        Self { taps, begun: 0, heard: none(), before: none(), set: 0, hasher, unjudged: Unjudged::default() }
+        Self {
+            taps: Vec::new(),
+            begun: 0,
+            heard: Filter::new(BITS),
+            reached: Filter::new(BITS_OF_OTHERS),
+            last_reached: (0, 0),
+            hasher,
+            unjudged: Unjudged::default(),
+        }
     }
 
     /// An interface's packets come.
@@ -97,7 +158,15 @@ impl Judging {
             self.taps.resize(index + 1, None);
         }
         self.begun = self.begun.wrapping_add(1);
-        self.taps[index] = Some(Tap { id: self.begun, began: at, last: at, lost: None });
+        self.taps[index] = Some(Tap { id: self.begun, began: at, last: at, lost: None, passes: 0 });
+        self.last_reached = (0, 0);
+    }
+
+    /// All packets of an interface come: no filter lets one kind pass alone.
+    pub(crate) fn is_whole(&mut self, interface: u16) {
+        if let Some(Some(tap)) = self.taps.get_mut(usize::from(interface)) {
+            tap.passes = u8::MAX;
+        }
     }
 
     /// Of an interface nothing is known any more.
@@ -139,33 +208,54 @@ impl Judging {
         tap.and_then(|tap| tap.lost).is_some_and(|lost| at.saturating_sub(lost) < AROUND_LOSS)
     }
 
-    fn bits(&self, interface: u16, kind: Kind, address: u128) -> [usize; 2] {
-        let tap = self.taps.get(usize::from(interface)).copied().flatten();
-        let hash = self.hasher.hash_one((tap.map(|tap| tap.id), kind, address));
-        [hash as usize % BITS, (hash >> 32) as usize % BITS]
+    fn tap(&self, interface: u16) -> Option<&Tap> {
+        self.taps.get(usize::from(interface))?.as_ref()
+    }
+
+    fn hash(&self, interface: u16, kind: Option<Kind>, address: u128) -> u64 {
+        self.hasher.hash_one((self.tap(interface).map(|tap| tap.id), kind, address))
     }
 
     /// An answer went to that address, or would have been seen there.
     pub(crate) fn hears(&mut self, interface: u16, kind: Kind, address: u128) {
-        for bit in self.bits(interface, kind, address) {
-            let (word, mask) = (&mut self.heard[bit / 64], 1 << (bit % 64));
-            self.set += usize::from(*word & mask == 0);
-            *word |= mask;
-        }
-        if self.set >= FULL {
-            self.set = 0;
-            std::mem::swap(&mut self.heard, &mut self.before);
-            self.heard.fill(0);
+        self.heard.put(self.hash(interface, Some(kind), address));
+        if let Some(Some(tap)) = self.taps.get_mut(usize::from(interface)) {
+            tap.passes |= 1 << kind as u8;
         }
     }
 
-    /// Answers of that kind to that address are seen there.
-    pub(crate) fn has_heard(&mut self, interface: u16, kind: Kind, address: u128) -> bool {
-        let bits = self.bits(interface, kind, address);
-        let are_in = |all: &[u64]| bits.iter().all(|bit| all[bit / 64] >> (bit % 64) & 1 == 1);
-        let heard = are_in(&self.heard) || are_in(&self.before);
+    /// Connections are seen in both directions of that way on the link.
+    pub(crate) fn hears_on(&mut self, interface: u16, link: NonZeroU64) {
+        self.hears(interface, Kind::Link, link.get().into());
+    }
+
+    /// Something that is no answer went to that address.
+    #[inline]
+    pub(crate) fn reaches(&mut self, interface: u16, address: u128) {
+        if self.last_reached != (interface, address) {
+            self.last_reached = (interface, address);
+            self.reached.put(self.hash(interface, None, address));
+        }
+    }
+
+    /// An answer to whoever waits there would have been seen.
+    pub(crate) fn has_heard(&mut self, asker: &Asker) -> bool {
+        let heard = self.would_see(asker);
         self.unjudged.one_way += u64::from(!heard);
         heard
+    }
+
+    fn would_see(&self, &Asker { interface, kind, address, link }: &Asker) -> bool {
+        let heard = |kind: Kind, address: u128| self.heard.has(self.hash(interface, Some(kind), address));
+        if heard(kind, address) || link.is_some_and(|link| heard(Kind::Link, link.get().into())) {
+            return true;
+        }
+        let passes = self.tap(interface).is_some_and(|tap| tap.passes >> kind as u8 & 1 == 1);
+        let is_reached = || {
+            self.reached.has(self.hash(interface, None, address))
+                || [Kind::Tcp, Kind::Dns, Kind::Neighbour].into_iter().any(|kind| heard(kind, address))
+        };
+        (kind == Kind::Tcp || passes) && is_reached()
     }
 }
 
@@ -184,8 +274,14 @@ mod tests {
         for address in 0..1_000_000 {
             judging.hears(1, Kind::Tcp, address);
         }
-        assert!((980_000..1_000_000).all(|address| judging.has_heard(1, Kind::Tcp, address)));
-        let wrong = (2_000_000..2_010_000).filter(|&address| judging.has_heard(1, Kind::Tcp, address)).count();
-        assert!(wrong < 500, "{wrong} of 10,000");
+        let asker = |address: u128| Asker { interface: 1, kind: Kind::Tcp, address, link: None };
+        assert!((980_000..1_000_000).all(|address| judging.has_heard(&asker(address))));
+        let wrong = |judging: &mut Judging| {
+            (2_000_000..2_010_000).filter(|&address| judging.has_heard(&asker(address))).count()
+        };
+        assert!(wrong(&mut judging) < 500, "{} of 10,000", wrong(&mut judging));
+        (0..1_000_000).for_each(|address| judging.reaches(1, address));
+        assert!((999_000..1_000_000).all(|address| judging.has_heard(&asker(address))));
+        assert!(wrong(&mut judging) < 1000, "{} of 10,000", wrong(&mut judging));
     }
 }

@@ -16,6 +16,7 @@ mod judging;
 mod neighbours;
 mod pairs;
 mod questions;
+mod showing;
 mod silence;
 mod streams;
 mod table;

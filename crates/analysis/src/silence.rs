@@ -7,9 +7,9 @@ use nodewatch_protocol::{Finding, Symptom};
 
 use crate::{
     analysis::{Analysis, Postponed},
-    cases::Asked,
-    judging::{Kind, is_to_come},
+    judging::{Asker, Kind, is_to_come},
     questions::Silence,
+    showing::Asked,
     table::Place,
 };
 
@@ -134,7 +134,8 @@ impl Analysis {
         let Some((key, connection)) = self.connections.get_mut(place) else { return };
         connection.fail();
         let (pair, known, begun) = (key.pair(connection.client()), connection.pair, connection.beginning());
-        if self.may_decide((pair.interface, Kind::Tcp), pair.source, asked, last) {
+        let (interface, address, link) = (pair.interface, pair.source, connection.link);
+        if self.may_decide(&Asker { interface, kind: Kind::Tcp, address, link }, asked, last) {
             let is_echo = self.is_echo((Symptom::Unanswered as u8, begun), (pair.interface, pair.tunnel), asked);
             let counted = self.pairs.place(known, || pair);
             self.pairs.note_silence(counted, (Symptom::Unanswered, is_echo), asked);
@@ -144,8 +145,8 @@ impl Analysis {
 
     fn decide_question(&mut self, silence: &Silence, last: i64) {
         let key = &silence.key;
-        let asker = (key.interface, Kind::Dns);
-        if !self.questions.is_answered(silence) && self.may_decide(asker, key.client, silence.asked, last) {
+        let asker = Asker { interface: key.interface, kind: Kind::Dns, address: key.client, link: None };
+        if !self.questions.is_answered(silence) && self.may_decide(&asker, silence.asked, last) {
             let what = (Symptom::DnsUnanswered as u8, key.id, silence.name);
             let is_echo = self.is_echo(what, (key.interface, key.tunnel), silence.asked);
             let place = self.pairs.place(silence.pair, || key.pair());
@@ -156,11 +157,11 @@ impl Analysis {
         }
     }
 
-    fn may_decide(&mut self, (interface, kind): (u16, Kind), asker: u128, asked: i64, last: i64) -> bool {
+    fn may_decide(&mut self, asker: &Asker, asked: i64, last: i64) -> bool {
         if last.saturating_sub(asked) < LISTENED {
             self.judging.unjudged.undecided += 1;
             return false;
         }
-        self.judging.may(interface, asked) && self.judging.has_heard(interface, kind, asker)
+        self.judging.may(asker.interface, asked) && self.judging.has_heard(asker)
     }
 }

@@ -225,7 +225,3 @@ impl Answer {
 fn node_of(tap: &str) -> Option<&str> {
     tap.rsplit_once(" of ").map(|(_, node)| node)
 }
-
-/// Codes that are silenced: their answers are counted and not shown.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Quiet(pub Vec<Code>);

@@ -8,25 +8,26 @@ use std::{
     net::IpAddr,
 };
 
-use nodewatch_protocol::{Finding, Service, Sums, Symptom};
-use rustc_hash::FxHashMap;
+use nodewatch_protocol::{Role, Service, Sums};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
     Answer, Certainty, Code, Journal, Pair, Place, Runner, Told,
-    paths::{Sighting, Tap, TapId, Ways, join},
+    joined::Joined,
+    paths::{Sighting, Tap, TapId},
     rules,
     signals::Signals,
-    view::{Draft, Ends, View},
+    view::{Draft, Target, View},
 };
 
 /// Milliseconds that are judged together.
 const WINDOW: u64 = 60_000;
 /// Without new evidence for so long, an answer is over. Some of what has failed is known only after 10 s.
 const OVER: u64 = 60_000 + 15_000;
-/// Cases that are kept.
-const MOST_CASES: usize = 12_000;
 /// Places that are known.
 const MOST_TAPS: usize = 8_000;
+/// Answers that stand.
+const MOST_ANSWERS: usize = 500;
 /// Answers that are over.
 const MOST_HISTORY: usize = 200;
 /// Seconds of pairs are summed so many at once, in milliseconds.
@@ -64,15 +65,16 @@ pub struct Looked {
 pub struct Engine {
     taps: Vec<Tap>,
     by_name: FxHashMap<(String, String), TapId>,
-    cases: VecDeque<Sighting>,
-    ways: Ways,
+    joined: Joined,
     /// Sums by step, and of all steps of the window.
-    steps: VecDeque<(u64, FxHashMap<Ends, Sums>)>,
-    pairs: FxHashMap<Ends, Sums>,
+    steps: VecDeque<(u64, FxHashMap<(Target, TapId), Sums>)>,
+    pairs: FxHashMap<Target, BTreeMap<TapId, Sums>>,
     mtu: BTreeMap<IpAddr, u32>,
     signals: Signals,
     /// What the API server has said.
     pub journal: Journal,
+    /// The nodes' own addresses.
+    nodes: FxHashSet<IpAddr>,
     answers: Vec<Answer>,
     history: VecDeque<Answer>,
     looked: Looked,
@@ -92,13 +94,13 @@ impl Engine {
         Self {
             taps: Vec::new(),
             by_name: FxHashMap::default(),
-            cases: VecDeque::new(),
-            ways: Ways::default(),
+            joined: Joined::default(),
             steps: VecDeque::new(),
             pairs: FxHashMap::default(),
             mtu: BTreeMap::new(),
             signals: Signals::default(),
             journal: Journal::default(),
+            nodes: FxHashSet::default(),
             answers: Vec::new(),
             history: VecDeque::new(),
             looked: Looked::default(),
@@ -127,18 +129,24 @@ impl Engine {
         for pair in &told.pairs {
             let Some(tap) = place(pair.interface) else { continue };
             let Pair { destination, port, .. } = *pair;
-            let ends = Ends { tap, destination, port, dns: pair.service == Service::Dns };
+            let target = Target { destination, port, dns: pair.service == Service::Dns };
             if let Some((_, sums)) = self.steps.back_mut() {
-                *sums.entry(ends).or_default() += pair.sums;
+                *sums.entry((target, tap)).or_default() += pair.sums;
             }
-            *self.pairs.entry(ends).or_default() += pair.sums;
+            *self.pairs.entry(target).or_default().entry(tap).or_default() += pair.sums;
             if let Some(mtu) = pair.mtu.filter(|_| self.mtu.len() < MOST_TAPS) {
                 self.mtu.insert(pair.destination, mtu);
             }
         }
         for case in &told.cases {
+            // A kubelet that looks after its pods: what is not ready refuses it, which is what it wants to know.
+            let role = told.faces.get(usize::from(case.interface)).map(|face| face.role);
+            let from_here = matches!(case.hops, Some(64 | 128 | 255)) && self.nodes.contains(&case.source);
+            if role == Some(Role::Pod) && from_here {
+                continue;
+            }
             if let Some(tap) = place(case.interface) {
-                self.cases.push_back(Sighting { tap, heard: now, case: case.clone() });
+                self.joined.put(Sighting { tap, heard: now, case: case.clone() });
             }
         }
     }
@@ -179,6 +187,12 @@ impl Engine {
         Some(id)
     }
 
+    /// The addresses of all nodes: what these ask their own pods is looking after them, and no traffic.
+    pub fn nodes_have(&mut self, addresses: impl Iterator<Item = IpAddr>) {
+        self.nodes.clear();
+        self.nodes.extend(addresses);
+    }
+
     /// A signal of a node is this high at that moment.
     pub fn signal(&mut self, now: u64, (node, name, item): (&str, &str, &str), value: u64) {
         self.signals.put(now, (node, name, item), value);
@@ -202,7 +216,8 @@ impl Engine {
     /// Asks the rules at that moment. `over`: nothing more will be told.
     pub fn judge(&mut self, now: u64, over: bool) {
         self.forget_old(now);
-        let troubles = join(&self.cases, &self.taps, &mut self.ways, (now, over));
+        self.joined.settle(&self.taps, now, over);
+        let troubles = self.joined.troubles();
         let view = View {
             window: (now.saturating_sub(WINDOW), now),
             taps: &self.taps,
@@ -257,6 +272,7 @@ impl Engine {
         while self.history.len() > MOST_HISTORY {
             self.history.pop_front();
         }
+        // Those that hurt least go, where there are very many.
         self.answers.sort_by(|one, other| {
             let order = |answer: &Answer| {
                 let note = answer.certainty == Certainty::Note;
@@ -264,21 +280,18 @@ impl Engine {
             };
             order(one).cmp(&order(other)).then_with(|| one.text.cmp(&other.text))
         });
+        self.answers.truncate(MOST_ANSWERS);
     }
 
     fn forget_old(&mut self, now: u64) {
         let old = now.saturating_sub(WINDOW);
-        // What is decided late is judged by when it was begun, and waits for others to tell of it.
-        let is_old = |it: &Sighting| it.heard < old;
-        while self.cases.front().is_some_and(is_old) || self.cases.len() > MOST_CASES {
-            if let Some(gone) = self.cases.pop_front() {
-                self.looked.left_out += u64::from(!is_old(&gone) && gone.case.what.is_felt());
-            }
-        }
+        let felt = self.joined.forget(now, old);
+        self.looked.left_out = self.looked.left_out.saturating_add(felt);
         while self.steps.front().is_some_and(|(step, _)| step.saturating_add(1).saturating_mul(STEP) < old) {
             let Some((_, gone)) = self.steps.pop_front() else { break };
-            for (ends, sums) in gone {
-                if let Some(known) = self.pairs.get_mut(&ends) {
+            for ((target, tap), sums) in gone {
+                let Some(taps) = self.pairs.get_mut(&target) else { continue };
+                if let Some(known) = taps.get_mut(&tap) {
                     known.attempts = known.attempts.saturating_sub(sums.attempts);
                     known.answered = known.answered.saturating_sub(sums.answered);
                     known.failed = known.failed.saturating_sub(sums.failed);
@@ -288,8 +301,11 @@ impl Engine {
                     known.retransmitted = known.retransmitted.saturating_sub(sums.retransmitted);
                     known.lookups = known.lookups.saturating_sub(sums.lookups);
                     if known.packets == 0 && known.attempts == 0 {
-                        self.pairs.remove(&ends);
+                        taps.remove(&tap);
                     }
+                }
+                if taps.is_empty() {
+                    self.pairs.remove(&target);
                 }
             }
         }
@@ -352,9 +368,4 @@ fn settle(mut drafts: Vec<Draft>) -> Vec<Draft> {
         }
     }
     settled
-}
-
-/// Symptoms of which connections are the subject of located answers: everything that was lost.
-pub(crate) fn is_lost(what: Finding) -> bool {
-    matches!(what, Finding::Symptom(Symptom::Unanswered | Symptom::Delayed | Symptom::DnsUnanswered))
 }

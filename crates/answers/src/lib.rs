@@ -9,6 +9,8 @@
 mod answer;
 mod code;
 mod engine;
+mod explain;
+mod joined;
 mod journal;
 mod paths;
 mod rules;
@@ -18,9 +20,10 @@ mod tests;
 mod told;
 mod view;
 
-pub use answer::{Answer, Certainty, Place, Proof, Quiet, Runner, Step};
+pub use answer::{Answer, Certainty, Place, Proof, Runner, Step};
 pub use code::{Code, UnknownCode};
 pub use engine::{Engine, Looked};
+pub use explain::{Block, Explanation, blocks, explain, reference};
 pub use journal::{Backend, Journal, Pod, PodPhase, Policy, Source};
 pub use paths::{Segment, Tap, TapId};
 pub use signals::is_wanted;

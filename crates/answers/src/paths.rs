@@ -1,13 +1,10 @@
-//! The way of one connection over several interfaces, and on which part of it something was lost.
+//! Places where packets are seen, parts of the way between them, and one connection as all places have seen it.
 //!
-//! Owns how what was seen of one connection in several places is put together: by the numbers that no translation of
-//! addresses changes, in the order of the hops that its packets had left. Which places a connection takes is learned from
-//! those that were answered. Pure.
+//! Owns these forms. How sightings are put together is told elsewhere.
 
 use std::{collections::VecDeque, net::IpAddr};
 
-use nodewatch_protocol::{Case, Finding, Role, Service, Symptom};
-use rustc_hash::FxHashMap;
+use nodewatch_protocol::{Case, Finding, Role, Symptom};
 use serde::{Deserialize, Serialize};
 
 /// A place where packets are seen, by number.
@@ -117,8 +114,8 @@ pub(crate) struct Trouble {
     pub(crate) missing: Vec<TapId>,
     /// Where it was lost, as far as that is known.
     pub(crate) segment: Option<Segment>,
-    /// Nothing more is to be expected of it.
-    pub(crate) settled: bool,
+    /// Which way connections of its kind take is not known.
+    pub(crate) way_is_unknown: bool,
 }
 
 impl Trouble {
@@ -140,6 +137,11 @@ impl Trouble {
     /// One of them shows that.
     pub(crate) fn shows(&self, what: Finding) -> bool {
         self.seen.iter().any(|sighting| sighting.case.what == what)
+    }
+
+    /// An attempt or a question that was lost somewhere.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.is_lost_attempt() || self.what == Finding::Symptom(Symptom::DnsUnanswered)
     }
 
     /// An attempt that was lost, or had to be repeated.
@@ -165,200 +167,4 @@ impl Trouble {
         let decided_late = matches!(self.what, Finding::Symptom(Symptom::Unanswered | Symptom::DnsUnanswered));
         if decided_late { self.millis() } else { u64::try_from(latest.unwrap_or(0) / 1_000_000).unwrap_or(0) }
     }
-}
-
-/// What of a connection stays the same everywhere.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Identity {
-    /// The sender's clock is another one in each beginning that is repeated.
-    Begun(Service, u32, u32),
-    Ends(Service, IpAddr, IpAddr, (u16, u16)),
-}
-
-fn identity(case: &Case) -> Identity {
-    match case.id {
-        Some((sequence, _)) if case.service == Service::Tcp => Identity::Begun(case.service, sequence, 0),
-        Some((number, name)) => Identity::Begun(case.service, number, name),
-        None => Identity::Ends(case.service, case.source, case.destination, case.ports),
-    }
-}
-
-/// What belongs together is seen within this time, in nanoseconds.
-const TOGETHER: u64 = 5_000_000_000;
-/// Beginnings of one attempt have clocks that differ by less: two minutes, of clocks that count milliseconds.
-const CLOCKS: u32 = 120_000;
-/// A beginning that is this much later than the first, in nanoseconds, is a repeated one.
-const REPEATED: u64 = 500_000_000;
-/// Ways that are known.
-const MOST_WAYS: usize = 8192;
-/// Agents tell of the same moment within this time, in milliseconds.
-const SETTLED: u64 = 3_000;
-
-/// The places that connections take, learned from those that were answered.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Ways {
-    by_ends: FxHashMap<(TapId, IpAddr, IpAddr, u16), Vec<TapId>>,
-    by_target: FxHashMap<(TapId, IpAddr, u16), Vec<TapId>>,
-    by_backend: FxHashMap<(IpAddr, u16), Vec<TapId>>,
-}
-
-impl Ways {
-    fn learn(&mut self, way: &[Sighting]) {
-        let (Some(first), Some(last)) = (way.first(), way.last()) else { return };
-        if self.by_ends.len() + self.by_target.len() + self.by_backend.len() > MOST_WAYS {
-            *self = Self::default();
-        }
-        let mut taps: Vec<TapId> = way.iter().map(|sighting| sighting.tap).collect();
-        taps.dedup();
-        let (case, port) = (&first.case, first.case.ports.1);
-        let longer = |known: &mut Vec<TapId>| {
-            if known.len() <= taps.len() {
-                known.clone_from(&taps);
-            }
-        };
-        longer(self.by_ends.entry((first.tap, case.source, case.destination, port)).or_default());
-        longer(self.by_target.entry((first.tap, case.destination, port)).or_default());
-        longer(self.by_backend.entry((last.case.destination, last.case.ports.1)).or_default());
-    }
-
-    /// The way that such a connection takes.
-    fn of(&self, first: &Sighting) -> Option<&[TapId]> {
-        let (case, port) = (&first.case, first.case.ports.1);
-        let ends = self.by_ends.get(&(first.tap, case.source, case.destination, port));
-        let target = || self.by_target.get(&(first.tap, case.destination, port));
-        let backend = || self.by_backend.get(&(case.destination, port));
-        ends.or_else(target).or_else(backend).map(Vec::as_slice).filter(|way| way.contains(&first.tap))
-    }
-}
-
-/// Puts together what was seen of the same connections. `over`: nothing more will be heard.
-pub(crate) fn join(
-    cases: &VecDeque<Sighting>,
-    taps: &[Tap],
-    ways: &mut Ways,
-    (now, over): (u64, bool),
-) -> Vec<Trouble> {
-    let mut groups: FxHashMap<Identity, Vec<Vec<&Sighting>>> = FxHashMap::default();
-    for sighting in cases {
-        let of_identity = groups.entry(identity(&sighting.case)).or_default();
-        let near = |group: &&mut Vec<&Sighting>| group.first().is_some_and(|one| are_one(&one.case, &sighting.case));
-        match of_identity.iter_mut().find(near) {
-            Some(group) => group.push(sighting),
-            None => of_identity.push(vec![sighting]),
-        }
-    }
-    let mut groups: Vec<Vec<Sighting>> =
-        groups.into_values().flatten().map(|group| group.into_iter().cloned().collect()).collect();
-    for group in &mut groups {
-        in_order(group);
-    }
-    // One that was lost in places shows no way.
-    for group in groups.iter().filter(|group| group.iter().all(|it| it.case.what == Finding::Answered)) {
-        ways.learn(group);
-    }
-    let troubles = groups.into_iter().filter(|group| group.iter().any(|it| it.case.what != Finding::Answered));
-    let mut troubles: Vec<Trouble> = troubles.map(|group| trouble(group, taps, ways, (now, over))).collect();
-    troubles.sort_by_key(|trouble| (trouble.began, trouble.first().source, trouble.first().ports));
-    troubles
-}
-
-/// What has the same numbers is the same where it was begun at about the same time, by the ends' clocks too.
-fn are_one(one: &Case, other: &Case) -> bool {
-    let near = one.began.abs_diff(other.began) <= TOGETHER;
-    let clocks = match (one.id, other.id) {
-        (Some((_, here)), Some((_, there))) if one.service == Service::Tcp => here.abs_diff(there) <= CLOCKS,
-        _ => true,
-    };
-    near && clocks
-}
-
-/// Packets have fewer hops left the further they have come; where that does not tell, earlier is nearer.
-fn in_order(group: &mut [Sighting]) {
-    group.sort_by_key(|it| (std::cmp::Reverse(it.case.hops.unwrap_or(0)), it.case.began, it.tap));
-}
-
-fn rank(what: Finding) -> u8 {
-    match what {
-        Finding::NotAccepted => 0,
-        Finding::Stray => 1,
-        Finding::Stuck => 2,
-        Finding::Symptom(symptom) if symptom.is_failure() => 3,
-        Finding::Symptom(symptom) if symptom.is_judged() => 4,
-        Finding::Symptom(_) | Finding::AnswerTooLate => 5,
-        Finding::AnswerRepeated => 6,
-        Finding::Answered => 7,
-    }
-}
-
-fn trouble(seen: Vec<Sighting>, taps: &[Tap], ways: &Ways, (now, over): (u64, bool)) -> Trouble {
-    let worst = |it: &&Sighting| rank(it.case.what);
-    let what = seen.iter().min_by_key(worst).map_or(Finding::Answered, |it| it.case.what);
-    let heard = seen.iter().map(|it| it.heard).min().unwrap_or(now);
-    let settled = over || now.saturating_sub(heard) >= SETTLED;
-    let way = ways.of(&seen[0]).unwrap_or_default();
-    let has_seen = |tap: &TapId| seen.iter().any(|it| it.tap == *tap);
-    let moment = u64::try_from(seen[0].case.began / 1_000_000).unwrap_or(0);
-    let could_see = |tap: &TapId| {
-        taps.get(usize::from(tap.0)).is_some_and(|tap| {
-            let around = tap.lost.iter().any(|lost| lost.abs_diff(moment) < 2_000);
-            tap.first <= moment && tap.last.saturating_add(1_000) >= moment && !around
-        })
-    };
-    // Of places before one that has seen it, nothing follows.
-    let behind = way.iter().rposition(&has_seen).map_or(way, |at| &way[at..]);
-    let missing: Vec<TapId> = behind.iter().filter(|tap| !has_seen(tap) && could_see(tap)).copied().collect();
-    let segment = settled.then(|| segment(&seen, what, way, &missing, taps)).flatten();
-    let began = seen[0].case.began;
-    Trouble { seen, what, began, missing, segment, settled }
-}
-
-/// A tap at the host's end of the interface of the pod that is asked: packets come there from elsewhere.
-fn is_servers(sighting: &Sighting, tap: &Tap) -> bool {
-    let from_here = matches!(sighting.case.hops, Some(64 | 128 | 255));
-    tap.role == Role::Pod && !from_here
-}
-
-fn segment(seen: &[Sighting], what: Finding, way: &[TapId], missing: &[TapId], taps: &[Tap]) -> Option<Segment> {
-    let tap = |id: TapId| taps.get(usize::from(id.0));
-    let attempt = matches!(
-        what,
-        Finding::Symptom(Symptom::Unanswered | Symptom::Delayed | Symptom::DnsUnanswered) | Finding::NotAccepted
-    );
-    if !attempt {
-        return None;
-    }
-    // Where it was answered at its first beginning and the end that asks has not heard of it, the answer is lost between.
-    let first = seen.first()?;
-    let is_answer = |it: &Sighting| matches!(it.case.what, Finding::Answered | Finding::AnswerRepeated);
-    let at_once = |it: &Sighting| it.case.began.abs_diff(first.case.began) < REPEATED;
-    if let Some(at) = seen.iter().position(|it| is_answer(it) && at_once(it))
-        && at > 0
-    {
-        let (to, from) = (tap(seen[at - 1].tap)?, tap(seen[at].tap)?);
-        return Some(if to.node == from.node {
-            Segment::Node { node: to.node.clone(), back: true }
-        } else {
-            Segment::Between { from: from.node.clone(), to: to.node.clone() }
-        });
-    }
-    // What came through at a later beginning has not come through at the first.
-    let last = seen.iter().rev().find(|it| !is_answer(it))?;
-    let here = tap(last.tap)?;
-    let came_late = |id: TapId| seen.iter().any(|it| it.tap == id && is_answer(it));
-    let behind = way.iter().skip_while(|id| **id != last.tap).skip(1);
-    let next = behind.copied().find(|id| missing.contains(id) || came_late(*id));
-    let next =
-        next.or_else(|| seen.iter().skip_while(|it| it.tap != last.tap).find(|it| is_answer(it)).map(|it| it.tap));
-    if let Some(next) = next.and_then(tap) {
-        return Some(if next.node == here.node {
-            Segment::Node { node: here.node.clone(), back: false }
-        } else {
-            Segment::Between { from: here.node.clone(), to: next.node.clone() }
-        });
-    }
-    let is_last = way.last() == Some(&last.tap) && way.len() > 1;
-    if is_servers(last, here) || (is_last && here.role == Role::Pod) {
-        return Some(Segment::Pod { node: here.node.clone(), interface: here.interface.clone() });
-    }
-    Some(Segment::Beyond { tap: here.text() })
 }

@@ -26,10 +26,9 @@ const SHARE: f64 = 0.005;
 /// A counter and what it does are told within this time of each other, in milliseconds.
 const TOGETHER: u64 = 2_500;
 
-/// Who is asked, as one place sees it.
+/// Who is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Ends {
-    pub(crate) tap: TapId,
+pub(crate) struct Target {
     pub(crate) destination: IpAddr,
     pub(crate) port: u16,
     pub(crate) dns: bool,
@@ -40,8 +39,9 @@ pub(crate) struct View<'a> {
     /// The last minute, in milliseconds since the Unix epoch.
     pub(crate) window: (u64, u64),
     pub(crate) taps: &'a [Tap],
-    pub(crate) troubles: &'a [Trouble],
-    pub(crate) pairs: &'a FxHashMap<Ends, Sums>,
+    pub(crate) troubles: &'a [&'a Trouble],
+    /// What was counted at each place of attempts to reach each.
+    pub(crate) pairs: &'a FxHashMap<Target, BTreeMap<TapId, Sums>>,
     /// What links take, where errors have said so: by who is asked.
     pub(crate) mtu: &'a BTreeMap<IpAddr, u32>,
     pub(crate) signals: &'a Signals,
@@ -79,6 +79,16 @@ pub(crate) fn least_share(failed: u64, of: u64) -> f64 {
     ((middle - around) / (1.0 + z * z / n)).max(0.0)
 }
 
+/// Attempts, and those of them that were answered, at the place that has seen most.
+fn most<'a>(targets: impl Iterator<Item = &'a BTreeMap<TapId, Sums>>) -> (u64, u64) {
+    let mut by_tap: BTreeMap<TapId, (u64, u64)> = BTreeMap::new();
+    for (tap, sums) in targets.flatten() {
+        let sum = by_tap.entry(*tap).or_default();
+        *sum = (sum.0.saturating_add(sums.attempts), sum.1.saturating_add(sums.answered));
+    }
+    by_tap.into_values().max().unwrap_or_default()
+}
+
 impl<'a> View<'a> {
     pub(crate) fn tap(&self, id: TapId) -> Option<&'a Tap> {
         self.taps.get(usize::from(id.0))
@@ -94,10 +104,10 @@ impl<'a> View<'a> {
         trouble.seen.iter().filter_map(|it| self.tap(it.tap)).map(|tap| tap.node.as_str()).collect()
     }
 
-    /// Those troubles of which that is true, by what they have in common; those that are not settled yet wait.
+    /// Those troubles of which that is true, by what they have in common.
     pub(crate) fn grouped<K: Ord>(&self, by: impl Fn(&Trouble) -> Option<K>) -> BTreeMap<K, Vec<usize>> {
         let mut groups: BTreeMap<K, Vec<usize>> = BTreeMap::new();
-        for (at, trouble) in self.troubles.iter().enumerate().filter(|(_, trouble)| trouble.settled) {
+        for (at, trouble) in self.troubles.iter().enumerate() {
             if let Some(key) = by(trouble) {
                 groups.entry(key).or_default().push(at);
             }
@@ -115,6 +125,13 @@ impl<'a> View<'a> {
             && least_share(hurt.len() as u64, of.max(hurt.len() as u64)) > SHARE
     }
 
+    /// Who is asked in the end, where that is the same for all of these.
+    pub(crate) fn one_target(&self, hurt: &[usize]) -> Option<(IpAddr, u16)> {
+        let mut targets = hurt.iter().map(|&at| self.troubles[at].backend());
+        let first = targets.next()?;
+        targets.all(|target| target == first).then_some(first)
+    }
+
     /// Where most of these were lost.
     pub(crate) fn segment_of(&self, hurt: &[usize]) -> Option<&'a Segment> {
         let mut counts: BTreeMap<String, (usize, &'a Segment)> = BTreeMap::new();
@@ -124,24 +141,24 @@ impl<'a> View<'a> {
         counts.into_values().max_by_key(|(count, _)| *count).map(|(_, segment)| segment)
     }
 
-    /// Attempts to reach a target in this minute: the most that one place has seen of them, and how many were answered.
-    pub(crate) fn attempts(&self, so: impl Fn(&Ends) -> bool) -> (u64, u64) {
-        let mut by_tap: BTreeMap<TapId, (u64, u64)> = BTreeMap::new();
-        for (ends, sums) in self.pairs.iter().filter(|(ends, _)| so(ends)) {
-            let sum = by_tap.entry(ends.tap).or_default();
-            *sum = (sum.0.saturating_add(sums.attempts), sum.1.saturating_add(sums.answered));
-        }
-        by_tap.into_values().max().unwrap_or_default()
+    /// Attempts to reach such targets in this minute: the most that one place has seen of them, and how many were answered.
+    pub(crate) fn attempts(&self, so: impl Fn(&Target) -> bool) -> (u64, u64) {
+        most(self.pairs.iter().filter(|(target, _)| so(target)).map(|(_, taps)| taps))
+    }
+
+    /// The same of one address and port.
+    pub(crate) fn attempts_at(&self, (destination, port): (IpAddr, u16)) -> (u64, u64) {
+        most([false, true].iter().filter_map(|&dns| self.pairs.get(&Target { destination, port, dns })))
     }
 
     /// Attempts at what these were to reach.
     pub(crate) fn attempts_of(&self, hurt: &[usize]) -> (u64, u64) {
-        let targets: BTreeSet<(IpAddr, u16)> = hurt
-            .iter()
-            .flat_map(|&at| &self.troubles[at].seen)
-            .map(|it| (it.case.destination, it.case.ports.1))
-            .collect();
-        let (attempts, answered) = self.attempts(|ends| targets.contains(&(ends.destination, ends.port)));
+        let seen = hurt.iter().flat_map(|&at| &self.troubles[at].seen);
+        let targets: BTreeSet<(IpAddr, u16)> = seen.map(|it| (it.case.destination, it.case.ports.1)).collect();
+        let of = targets.into_iter().flat_map(|(destination, port)| {
+            [false, true].into_iter().filter_map(move |dns| self.pairs.get(&Target { destination, port, dns }))
+        });
+        let (attempts, answered) = most(of);
         (attempts.max(hurt.len() as u64), answered)
     }
 
@@ -238,14 +255,14 @@ impl Draft {
 
     /// As an answer; `None` of the times are known yet.
     pub(crate) fn answer(self, view: &View<'_>) -> Answer {
-        let moments = || self.hurt.iter().map(|&at| &view.troubles[at]);
+        let moments = || self.hurt.iter().map(|&at| view.troubles[at]);
         let since = moments().map(Trouble::millis).min().unwrap_or(view.window.1);
         let last = moments().map(Trouble::shown).max().unwrap_or(view.window.1);
         // The first, the last and one between show that it goes on.
         let count = self.hurt.len();
         let mut shown = vec![0, count / 2, count.saturating_sub(1)];
         shown.dedup();
-        let proof = shown.iter().filter_map(|&at| self.hurt.get(at)).map(|&at| view.proof(&view.troubles[at]));
+        let proof = shown.iter().filter_map(|&at| self.hurt.get(at)).map(|&at| view.proof(view.troubles[at]));
         Answer {
             code: self.code,
             certainty: self.certainty.unwrap_or(Certainty::Note),

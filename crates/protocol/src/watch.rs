@@ -25,6 +25,13 @@ pub struct WatchSpec {
     pub filter: Option<String>,
 }
 
+impl WatchSpec {
+    /// Not every packet is watched.
+    pub fn is_filtered(&self) -> bool {
+        self.filter.as_deref().is_some_and(|filter| !filter.trim().is_empty())
+    }
+}
+
 /// What an interface is on its node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -92,6 +99,9 @@ pub struct WatchedInterface {
     /// Packets that were not analysed because it was behind; nothing of the second is judged.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub skipped: u64,
+    /// It is to be watched, and is not there or down: nothing of it was seen in this second.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gone: bool,
 }
 
 /// What two ends do with each other.

@@ -249,6 +249,7 @@ fn symptoms() -> Symptoms {
         packets: 13,
         dropped: lost,
         skipped: lost,
+        gone: role == Role::Other,
     };
     Symptoms {
         captured: false,

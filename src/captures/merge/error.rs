@@ -22,7 +22,7 @@ pub enum MergeError {
         source: io::Error,
     },
     /// No input has a packet, and this one is no capture, or a damaged one.
-    #[error("cannot merge {path:?}: {why}")]
+    #[error("cannot read {path:?}: {why}")]
     Input {
         /// Which.
         path: PathBuf,

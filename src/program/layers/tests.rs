@@ -169,6 +169,7 @@ const GROUPS: [(&[&str], &[&str]); 20] = [
             "freeze",
             "merge",
             "diagnose",
+            "explain",
             "report",
             "replay",
         ],
@@ -194,7 +195,7 @@ const GROUPS: [(&[&str], &[&str]); 20] = [
 ];
 
 /// The other commands, with the arguments that they require.
-const COMMANDS: [&[&str]; 17] = [
+const COMMANDS: [&[&str]; 18] = [
     &["nodes"],
     &["ports"],
     &["capture"],
@@ -206,6 +207,7 @@ const COMMANDS: [&[&str]; 17] = [
     &["alarms", "delete"],
     &["merge", "x"],
     &["diagnose"],
+    &["explain", "N-11"],
     &["preflight"],
     &["report", "7f3a91c2"],
     &["replay", "x"],

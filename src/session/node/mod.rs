@@ -3,6 +3,7 @@
 //! Owns what an agent's updates do to that picture. Pure.
 
 mod capture;
+mod dated;
 mod files;
 mod ports;
 mod rollup;
@@ -316,6 +317,8 @@ pub(super) struct Fate {
     pub(super) found: bool,
     /// A capture ran when an earlier program left, and nothing was heard of that agent since.
     pub(super) unseen: bool,
+    /// It does not answer over a tunnel that is up.
+    pub(super) silent: bool,
 }
 
 /// Everything known of one node.
@@ -400,13 +403,27 @@ impl NodeState {
         node || agent || failed || dropped || lost || self.refusal.is_some() || self.delivery_trouble().is_some()
     }
 
+    /// Its tunnel is up, and the agent answers on it.
+    pub fn is_live(&self) -> bool {
+        self.agent == Agent::Live && !self.fate.silent
+    }
+
+    /// One word for its agent.
+    pub fn agent_word(&self) -> &'static str {
+        if self.agent == Agent::Live && self.fate.silent { "silent" } else { self.agent.word() }
+    }
+
     /// Its capture lost packets.
     pub fn has_dropped(&self) -> bool {
         self.counts.latest.as_ref().is_some_and(|it| it.dropped != nodewatch_protocol::Dropped::default())
     }
 
-    /// Its agent is no more, and so are its ring and its capture.
-    pub(super) fn agent_is_over(&mut self, now: UnixMillis) {
+    /// Its agent is no more, and so are its ring and its capture; it is `wall` on the wall's clock.
+    pub(super) fn agent_is_over(&mut self, now: UnixMillis, wall: UnixMillis) {
+        // What it was writing ends now, as far as anybody can know.
+        for file in self.files.iter_mut().filter(|file| file.ended == 0) {
+            file.ended = wall.max(file.started);
+        }
         self.gone.former.append(&mut self.files);
         self.listing.parts.clear();
         self.listing.state = Listed::Coming;

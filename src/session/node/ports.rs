@@ -327,7 +327,7 @@ mod tests {
         let mut state = state();
         let full = AcceptQueue { port: "tcp 0.0.0.0:80".parse().expect("a port"), waiting: 2, limit: 1 };
         state.apply(Update::Queues(vec![full]), 1);
-        state.agent_is_over(2);
+        state.agent_is_over(2, 2);
         assert!(state.ports.queues.is_empty());
         state.apply(Update::Queues(vec![full]), 3);
         state.apply(Update::Queues(vec![AcceptQueue { waiting: 5, ..full }]), 4);

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use nodewatch_protocol::{LONGEST_ITEM, MOST_SIGNALS, MissingSource, SignalSeries, SignalsUpdate, UnixMillis};
 use nodewatch_signals::{Normal, SIGNALS, Seen, Signal, SignalId, WINDOW_SECONDS, find};
 
+use super::dated::Dated;
+
 /// Milliseconds of a step.
 const STEP: u64 = 5_000;
 /// Steps of history: 120 s.
@@ -46,6 +48,8 @@ pub struct NodeSignals {
     pub left_out: u64,
     /// When the agent told something last, by the laptop's clock.
     heard: UnixMillis,
+    /// When that was read which was told last.
+    dated: Dated,
     /// When the agent began to read, by its own clock.
     since: Option<UnixMillis>,
 }
@@ -139,6 +143,9 @@ impl SignalState {
 impl NodeSignals {
     /// Takes in what the agent tells.
     pub(super) fn apply(&mut self, update: SignalsUpdate, now: UnixMillis) {
+        self.heard = now;
+        // It may have waited in the tunnel.
+        let now = self.dated.date(update.at, 0, now);
         let anew = update.since.is_some_and(|since| self.since != Some(since));
         let mut before = None;
         if let Some(since) = update.since {
@@ -189,7 +196,11 @@ impl NodeSignals {
             self.missing = missing;
         }
         self.left_out = update.left_out;
-        self.heard = now;
+    }
+
+    /// A tunnel is up, which brings nothing old.
+    pub(in crate::session) fn comes_up(&mut self) {
+        self.dated = Dated::default();
     }
 
     /// Whether the agent has told any.

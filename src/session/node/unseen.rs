@@ -16,6 +16,8 @@ pub struct Unseen {
     pub dropped: UnixMillis,
     /// The analysis was behind and has left packets out.
     pub behind: UnixMillis,
+    /// An interface was not there, or down.
+    pub gone: UnixMillis,
     /// Nothing was told: the tunnel was cut, or the agent was replaced.
     pub untold: UnixMillis,
     /// Up to then what was lost is counted.
@@ -28,11 +30,14 @@ impl Unseen {
     /// A second was told of.
     pub(super) fn hear(&mut self, told: &Symptoms, now: UnixMillis) {
         let is = |lost: fn(&nodewatch_protocol::WatchedInterface) -> u64| told.interfaces.iter().any(|it| lost(it) > 0);
-        let (dropped, behind) = (is(|it| it.dropped), is(|it| it.skipped));
-        if dropped || behind {
+        let of = [
+            (is(|it| it.dropped), &mut self.dropped),
+            (is(|it| it.skipped), &mut self.behind),
+            (is(|it| it.gone.into()), &mut self.gone),
+        ];
+        if let Some((_, of)) = of.into_iter().find(|(is_so, _)| *is_so) {
             // What is captured is told of apart from the rest of the same second.
             let lost = told.millis.min(now.saturating_sub(self.counted));
-            let of = if dropped { &mut self.dropped } else { &mut self.behind };
             *of = of.saturating_add(lost);
             self.counted = now;
         }
@@ -67,13 +72,14 @@ impl Unseen {
 
     /// All of it.
     pub fn total(&self) -> UnixMillis {
-        self.dropped.saturating_add(self.behind).saturating_add(self.untold)
+        [self.dropped, self.behind, self.gone, self.untold].into_iter().fold(0, UnixMillis::saturating_add)
     }
 
     /// Adds those of another node.
     pub fn add(&mut self, other: &Self) {
         self.dropped = self.dropped.saturating_add(other.dropped);
         self.behind = self.behind.saturating_add(other.behind);
+        self.gone = self.gone.saturating_add(other.gone);
         self.untold = self.untold.saturating_add(other.untold);
     }
 }
@@ -93,8 +99,20 @@ mod tests {
 
     fn counts(unseen: &Unseen, now: UnixMillis) -> [UnixMillis; 3] {
         let unseen = unseen.at(now);
-        assert_eq!(unseen.total(), unseen.dropped + unseen.behind + unseen.untold);
+        assert_eq!(unseen.total(), unseen.dropped + unseen.behind + unseen.gone + unseen.untold);
         [unseen.dropped, unseen.behind, unseen.untold]
+    }
+
+    #[test]
+    fn time_in_which_an_interface_is_gone_is_counted() {
+        let mut unseen = Unseen::default();
+        unseen.hear(&second(false, 0, 0), NOW);
+        let interface = WatchedInterface { gone: true, ..WatchedInterface::default() };
+        let gone = Symptoms { interfaces: vec![WatchedInterface::default(), interface], ..second(false, 0, 0) };
+        unseen.hear(&gone, NOW + 1_000);
+        unseen.hear(&gone, NOW + 2_000);
+        unseen.hear(&second(false, 0, 0), NOW + 3_000);
+        assert_eq!((unseen.gone, counts(&unseen, NOW + 3_000)), (2_000, [0; 3]));
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub use super::{
 };
 use crate::base::text;
 
-use super::{Asked, NodeSignals, sums::Window};
+use super::{Asked, NodeSignals, dated::Dated, sums::Window};
 
 /// Pairs of a node that are kept.
 pub const MOST_PAIRS_KEPT: usize = 2_000;
@@ -75,9 +75,9 @@ pub struct Sample {
 /// What is known of a pair.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PairState {
-    /// When it was first and last told of, by the laptop's clock.
+    /// When it was first and last seen, by the laptop's clock.
     pub first: UnixMillis,
-    /// When it was last told of.
+    /// When it was last seen.
     pub last: UnixMillis,
     /// Since it was first told of.
     pub all: Sums,
@@ -198,6 +198,8 @@ pub struct NodeWatch {
     /// Packets that were dropped or left out.
     pub lost: u64,
     unseen: Unseen,
+    /// When that was seen which was told last, of what is only watched and of what is captured.
+    dated: [Dated; 2],
     /// What found no room.
     pub unlisted: Unlisted,
     /// What was not judged.
@@ -211,6 +213,11 @@ impl NodeWatch {
     pub(super) fn apply(&mut self, told: Symptoms, now: UnixMillis) {
         self.heard = Some((self.heard.map_or(now, |(first, _)| first), now));
         self.unseen.hear(&told, now);
+        if self.wanted.is_none() {
+            // This is what was seen until nobody wanted it any more.
+            self.unseen.rests();
+        }
+        let seen = self.dated[usize::from(told.captured)].date(told.at, told.millis, now);
         let names: Vec<Box<str>> = told
             .interfaces
             .iter()
@@ -233,8 +240,8 @@ impl NodeWatch {
                 tunnel: pair.tunnel,
             };
             let sums = Sums::of(pair);
-            let new = || PairState { first: now, ..PairState::default() };
-            self.pairs.entry(key.clone()).or_insert_with(new).add(pair, sums, now);
+            let new = || PairState { first: seen, ..PairState::default() };
+            self.pairs.entry(key.clone()).or_insert_with(new).add(pair, sums, seen);
             keys.push(Some(key));
         }
         for sample in told.samples {
@@ -247,7 +254,7 @@ impl NodeWatch {
         if self.state.is_on() {
             self.watched += told.sums;
         }
-        self.recent.add(now, NODE_STEP, told.sums.into());
+        self.recent.add(seen, NODE_STEP, told.sums.into());
         for interface in &told.interfaces {
             self.lost = self.lost.saturating_add(interface.dropped).saturating_add(interface.skipped);
         }
@@ -352,6 +359,7 @@ impl NodeWatch {
     /// Its tunnel is up; what was asked over another one may not have arrived.
     pub(in crate::session) fn comes_up(&mut self, now: UnixMillis) {
         (self.said, self.up_since, self.sent) = (false, now, None);
+        self.dated = Default::default();
         if self.asked == Asked::Start {
             self.asked = Asked::Nothing;
         }
@@ -439,6 +447,24 @@ mod tests {
         assert_eq!(only(&node).recent(NOW + 70_000), Recent::default());
         assert_eq!((only(&node).all.failed, only(&node).last, node.all.attempts), (2, NOW + 1_000, 10));
         assert_eq!(node.heard(), Some((NOW, NOW + 1_000)));
+    }
+
+    #[test]
+    fn what_has_waited_in_the_tunnel_is_no_news() {
+        let mut node = NodeWatch::default();
+        let told = |at: u64| Symptoms { at: 7_000 + at * 1_000, ..second(vec![pair(1, &[(Symptom::Refused, 1)])]) };
+        node.apply(told(0), NOW);
+        // Four minutes in which nothing comes, and then all of it.
+        let now = NOW + 240_000;
+        (1..=240).for_each(|second| node.apply(told(second), now));
+        let recent = node.recent(now);
+        assert!((58..=62).contains(&recent.failed), "{recent:?}");
+        assert!((55..=65).contains(&only(&node).recent(now).failed), "{:?}", only(&node).recent(now));
+        assert_eq!((only(&node).all.failed, only(&node).last), (241, now));
+        // A tunnel that is new brings no old lines.
+        node.comes_up(now + 60_000);
+        node.apply(told(290), now + 60_000);
+        assert_eq!(only(&node).last, now + 60_000);
     }
 
     #[test]

@@ -216,6 +216,21 @@ mod tests {
     }
 
     #[test]
+    fn a_detached_session_without_agents_says_so() {
+        let detached = Some(Detachment {
+            until: 0,
+            agents: Vec::new(),
+            captures: Vec::new(),
+            recorders: Vec::new(),
+            untold: Vec::new(),
+            later: Later::Nothing,
+            reaped: false,
+        });
+        let text = Receipt { session: Some(SessionId::new(1)), detached, ..Receipt::default() }.text();
+        assert!(text.contains("  no agent is running any more\n") && !text.contains("0 agents"), "{text}");
+    }
+
+    #[test]
     fn what_is_gone_is_one_line_and_what_is_missing_is_short() {
         let reason = "incomplete: the recorder has no packets for 9.0 s from 2026-11-26T09:12:28.123Z to \
                       2026-11-26T09:12:37.123Z; dropped 3 by kernel; incomplete: torn";

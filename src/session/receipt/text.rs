@@ -167,7 +167,10 @@ impl Receipt {
         let until = text::date_and_time(detached.until);
         let (agents, recorders) = (&detached.agents, &detached.recorders);
         let captures: Vec<NodeName> = detached.captures.iter().filter(|it| !recorders.contains(it)).cloned().collect();
-        let _ = writeln!(out, "  until {until}: {}: {}", text::counted(agents.len(), "agent"), list(agents));
+        let _ = match agents.as_slice() {
+            [] => writeln!(out, "  no agent is running any more"),
+            some => writeln!(out, "  until {until}: {}: {}", text::counted(some.len(), "agent"), list(some)),
+        };
         for (names, what) in [(&captures, "capture"), (recorders, "flight recorder")] {
             if !names.is_empty() {
                 let _ = writeln!(out, "  until {until}: {}: {}", text::counted(names.len(), what), list(names));

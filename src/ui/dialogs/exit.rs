@@ -338,7 +338,7 @@ fn object_lines(app: &App, exit: &Exit, group: Group, width: usize, theme: &Them
         let deployed = app.session.nodes.values().filter(|state| state.agent.is_deployed());
         lines.extend(deployed.map(|state| {
             let capture = if state.is_capturing() { ", capturing" } else { "" };
-            item(state.agent.word(), theme.plain, format!("agent on {}{capture}", visible(&state.node.name.0)))
+            item(state.agent_word(), theme.plain, format!("agent on {}{capture}", visible(&state.node.name.0)))
         }));
     }
     if group == Group::Agents {

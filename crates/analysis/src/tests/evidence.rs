@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn an_answer_is_missed_only_where_one_of_its_kind_was_seen() {
+fn an_answer_is_missed_only_where_it_would_have_been_seen() {
     const OTHER: [u8; 4] = [10, 0, 0, 3];
     let ports = |from: u16| (from, 80);
     let tcp_there = tcp((CLIENT, OTHER), ports(7000), ACK, (1, 1), 9, 1);
@@ -14,14 +14,20 @@ fn an_answer_is_missed_only_where_one_of_its_kind_was_seen() {
     let ping = ip(1, OTHER, CLIENT, &[0; 16]);
     let frame = |packet: &[u8]| [&[0; 12][..], &[8, 0], packet].concat();
     let found = arp(2, OTHER, CLIENT);
+    let other_named = udp((SERVER, OTHER), (53, 1), &dns(9, 0x8180, "before"));
+    let other_found = arp(2, SERVER, OTHER);
     // What is seen before, and of which kind missing answers are judged then.
-    let cases: [(&[Vec<u8>], &[Service]); 6] = [
-        (&[frame(&ping), frame(&begins), frame(&to_all)], &[]),
+    let cases: [(&[Vec<u8>], &[Service]); 8] = [
+        (&[frame(&begins), frame(&to_all)], &[]),
         (&[frame(&tcp_there)], &[]),
-        (&[frame(&tcp_back)], &[]),
+        // Something comes to the client: it would go on after an answer, whichever way that takes.
+        (&[frame(&ping)], &[Service::Tcp]),
+        (&[frame(&tcp_back)], &[Service::Tcp]),
         (&[frame(&tcp_there), frame(&tcp_back)], &[Service::Tcp]),
-        (&[frame(&named)], &[Service::Dns]),
-        (&[found], &[Service::Neighbour]),
+        (&[frame(&named)], &[Service::Tcp, Service::Dns]),
+        (&[found], &[Service::Tcp, Service::Neighbour]),
+        // Of others answers come through the filter, and to the client something.
+        (&[frame(&ping), frame(&other_named), other_found], &[Service::Tcp, Service::Dns, Service::Neighbour]),
     ];
     for (before, wanted) in cases {
         let mut listening = Listening::just_begun();
@@ -42,6 +48,49 @@ fn an_answer_is_missed_only_where_one_of_its_kind_was_seen() {
             [Service::Tcp, Service::Dns, Service::Neighbour].into_iter().filter(|&service| failed(service)).collect();
         assert_eq!(judged, wanted, "{totals:?}");
         assert_eq!(totals.unjudged.one_way, 3 - wanted.len() as u64);
+    }
+}
+
+#[test]
+fn without_a_filter_whatever_comes_to_who_waits_shows_that_answers_would() {
+    for (comes, judged) in [(true, 2), (false, 0)] {
+        let mut listening = Listening::just_begun();
+        listening.later(-5 * SECOND);
+        listening.analysis.is_whole(3);
+        if comes {
+            listening.see(-4 * SECOND, &udp(([10, 0, 0, 3], CLIENT), (123, 123), b""));
+        }
+        listening.see(0, &there(SYN, (100, 0), 0));
+        listening.see(0, &question(1, "a"));
+        listening.later(15 * SECOND);
+        let (told, totals) = listening.end();
+        let failed: u64 = told.iter().map(|(_, counts)| counts.failures()).sum();
+        assert_eq!((failed, totals.unjudged.one_way), (judged, 2 - judged), "{comes}");
+    }
+}
+
+/// On an interface of the node: a pod to which nothing comes asks somebody who is gone, by the same neighbour as others
+/// or by another one. What passes no neighbour of which answers come may come back elsewhere.
+#[test]
+fn an_attempt_by_a_neighbour_that_brings_answers_to_others_is_missed_and_one_by_another_is_not() {
+    const OTHER: [u8; 4] = [10, 0, 0, 3];
+    let frame = |from: u8, to: u8, packet: &[u8]| [&[2, 0, 0, 0, 0, to, 2, 0, 0, 0, 0, from, 8, 0], packet].concat();
+    for (neighbour, judged) in [(9, 1), (8, 0)] {
+        let mut listening = Listening::just_begun();
+        let mut see = |nanos: i64, bytes: &[u8]| {
+            let wire_length = bytes.len() as u32;
+            listening.analysis.packet(&Seen { interface: 3, link: Link::Ethernet, nanos, wire_length, bytes });
+        };
+        let of_others = |ends, ports, flags| tcp(ends, ports, flags, (1, 1), 9, 1);
+        see(-5 * SECOND, &frame(1, 9, &of_others((OTHER, [10, 0, 9, 9]), (7000, 80), ACK)));
+        see(-4 * SECOND, &frame(9, 1, &of_others(([10, 0, 9, 9], OTHER), (80, 7000), ACK)));
+        // Nobody answers by the other one.
+        see(-3 * SECOND, &frame(1, 8, &of_others((OTHER, [10, 0, 8, 8]), (7001, 80), ACK)));
+        see(0, &frame(1, neighbour, &there(SYN, (100, 0), 0)));
+        see(15 * SECOND, &frame(1, 9, &udp(([10, 9, 9, 9], [10, 9, 9, 8]), (9, 9), b"")));
+        let (told, totals) = listening.end();
+        let failed: u64 = told.iter().map(|(_, counts)| counts.failures()).sum();
+        assert_eq!((failed, totals.unjudged.one_way), (judged, 1 - judged), "by {neighbour}");
     }
 }
 

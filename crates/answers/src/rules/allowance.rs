@@ -24,7 +24,7 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
             .troubles
             .iter()
             .enumerate()
-            .filter(|(_, trouble)| trouble.settled && crate::engine::is_lost(trouble.what))
+            .filter(|(_, trouble)| trouble.is_lost())
             .filter(|(_, trouble)| match &trouble.segment {
                 Some(Segment::Between { from, to }) => from == node || to == node,
                 Some(Segment::Beyond { .. }) => view.nodes_of(trouble).contains(node),

@@ -11,7 +11,7 @@ const FULL: u64 = 95;
 
 /// Nodes in which it may have been lost: the one that is known, or the last one that has seen it.
 pub(super) fn node_of(view: &View<'_>, trouble: &Trouble) -> Option<String> {
-    if !crate::engine::is_lost(trouble.what) {
+    if !trouble.is_lost() {
         return None;
     }
     match &trouble.segment {

@@ -75,8 +75,8 @@ fn seen(view: &View<'_>, (address, port): (IpAddr, u16), hurt: &[usize]) -> Opti
     let first = view.troubles[hurt[0]].first();
     let translated = (first.destination, first.ports.1) != (address, port);
     let refused = hurt.iter().all(|&at| !matches!(view.troubles[at].what, Finding::Symptom(Symptom::Unanswered)));
-    let (own, own_answered) = view.attempts(|ends| ends.destination == address && ends.port == port);
-    let (of, answered) = view.attempts(|ends| ends.destination == first.destination && ends.port == first.ports.1);
+    let (own, own_answered) = view.attempts_at((address, port));
+    let (of, answered) = view.attempts_at((first.destination, first.ports.1));
     let others_answer = translated && answered > own_answered;
     // One that answers now and then is no backend that is gone; nor is one that has never answered.
     if !view.enough(hurt, of, ENOUGH) || !(others_answer && own_answered * 2 < own.max(1)) {

@@ -7,11 +7,12 @@ use crate::{
 
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let groups = view.grouped(|trouble| {
-        let segment = trouble.segment.clone().filter(|_| crate::engine::is_lost(trouble.what));
-        segment.map(|segment| (segment.text(), trouble.backend().1))
+        let segment = trouble.segment.clone().filter(|_| trouble.is_lost());
+        segment.map(|segment| (segment.text(), trouble.backend()))
     });
     let mut drafts = Vec::new();
-    for ((_, port), hurt) in groups {
+    for ((_, target), hurt) in groups {
+        let port = target.1;
         let (of, answered) = view.attempts_of(&hurt);
         if !view.enough(&hurt, of, ENOUGH) {
             continue;
@@ -19,7 +20,6 @@ pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
         let trouble = &view.troubles[hurt[0]];
         let Some(segment) = trouble.segment.clone() else { continue };
         let at = trouble.millis();
-        let target = trouble.backend();
         let text =
             format!("{} of {of} attempts to reach {} were {}", hurt.len(), view.name(target, at), segment.text());
         let mut draft = Draft { certainty: Some(Certainty::Located), text, ..Draft::default() };

@@ -50,7 +50,7 @@ fn silent(view: &View<'_>) -> Vec<Draft> {
         let failed = view.troubles.iter().enumerate().filter(|(_, trouble)| {
             let what =
                 matches!(trouble.what, Finding::Symptom(Symptom::Unanswered | Symptom::Unreachable | Symptom::Delayed));
-            trouble.settled && what && trouble.backend().0 == address
+            what && trouble.backend().0 == address
         });
         let failed: Vec<usize> = failed.map(|(at, _)| at).collect();
         // A pod that is gone answers for nothing; that is another cause.

@@ -55,7 +55,7 @@ fn note(node: &str, text: String, next: String) -> Draft {
 /// Names that are looked up in many domains: more questions than need be.
 fn searches(view: &View<'_>) -> Option<Draft> {
     const MANY: u64 = 4;
-    let dns = view.pairs.iter().filter(|(ends, _)| ends.dns);
+    let dns = view.pairs.iter().filter(|(target, _)| target.dns).flat_map(|(_, taps)| taps);
     let (asked, names) = dns.fold((0_u64, 0_u64), |sum, (_, sums)| {
         (sum.0.saturating_add(sums.attempts), sum.1.saturating_add(sums.lookups))
     });

@@ -18,7 +18,7 @@ const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
 
 pub(super) fn find(view: &View<'_>) -> Vec<Draft> {
     let groups = view.grouped(|trouble| match &trouble.segment {
-        Some(Segment::Between { from, to }) if crate::engine::is_lost(trouble.what) => {
+        Some(Segment::Between { from, to }) if trouble.is_lost() => {
             Some((from.clone(), to.clone(), trouble.backend().1))
         }
         _ => None,
@@ -40,7 +40,6 @@ fn of(view: &View<'_>, (from, to): (String, String), port: u16, hurt: Vec<usize>
         hurt.iter().map(|&at| view.troubles[at].seen[view.troubles[at].seen.len() - 1].case.ports.0).collect();
     let outside = ports.iter().filter(|port| !EPHEMERAL.contains(port)).count();
     let depends = outside * 10 >= ports.len() * 9 && answered > 0 && ports.len() >= ENOUGH;
-    let trouble = &view.troubles[hurt[0]];
     let all = answered == 0;
     let how = if all {
         "none passes: a security group, network ACL or route".to_owned()
@@ -53,7 +52,7 @@ fn of(view: &View<'_>, (from, to): (String, String), port: u16, hurt: Vec<usize>
         format!("{} of {of} connections to port {port} left {from} and did not arrive at {to}: {how}", hurt.len());
     let mut draft = Draft::of(Code::WireLoss, Certainty::Verdict, text);
     draft.place.segment = Some(Segment::Between { from: from.clone(), to: to.clone() });
-    draft.place.target = Some(trouble.backend()).filter(|_| all);
+    draft.place.target = view.one_target(&hurt).filter(|_| all);
     draft.of = of;
     draft.ruled_out =
         vec!["both nodes: it was seen leaving one, and not seen at the other, which saw others".to_owned()];

@@ -1,0 +1,108 @@
+//! What reports say besides ports: of packets that are watched, and of the kernel's counters.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use nodewatch_protocol::{Hello, PortsKind, SignalSeries, SignalsUpdate, Sums, Symptoms, Update};
+use nodewatch_testing::bucket::Moto;
+use nodewatch_tui::{
+    model::{NodesChange, Readiness, SessionId, TunnelChange},
+    screens::{App, update},
+    session::{Effect, Event, port_reports::Reports},
+};
+use serde_json::Value;
+
+use crate::{
+    logs, messages,
+    sample::{app, facts, node, on, ports, tunnel},
+    settings,
+};
+
+/// What a report tells CloudWatch to count, by name.
+fn metrics(event: &str) -> BTreeMap<String, u64> {
+    let event: Value = serde_json::from_str(event).expect("JSON");
+    let named = event["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().expect("metrics");
+    let names = named.iter().map(|metric| metric["Name"].as_str().expect("a name"));
+    names.map(|name| (name.to_owned(), event[name].as_u64().expect("a number beside its name"))).collect()
+}
+
+fn signals(since: Option<u64>, told: &[(u32, &str, &str)], moved: &[(u32, u64)]) -> Event {
+    let series = |&(id, name, item): &(u32, &str, &str)| SignalSeries {
+        id,
+        name: name.into(),
+        item: item.into(),
+        value: 7,
+        total: 0,
+    };
+    let told = told.iter().map(series).collect();
+    tunnel("a", Update::Signals(SignalsUpdate { since, told, moved: moved.to_vec(), ..SignalsUpdate::default() }))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_seen_since_the_last_report_and_the_counters_that_rose_are_metrics() {
+    let Some(moto) = Moto::start() else { return };
+    let settings = settings(&moto.endpoint, "seen");
+    let reporter = logs(&moto.endpoint, "seen").reporter(&SessionId::new(1));
+    let mut app = app();
+    app.session.reports = Some(Reports::new(settings.clone()));
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis() as u64;
+    let at = |app: &mut App, second: u64, event: Event| {
+        for effect in update(app, event, now + second * 1000) {
+            if let Effect::Report(node, report) = effect {
+                reporter.push(&settings.stream(&node), report);
+            }
+        }
+    };
+    let second =
+        |sums: Sums| tunnel("a", Update::Symptoms(Box::new(Symptoms { sums, millis: 1000, ..Symptoms::default() })));
+    at(&mut app, 0, Event::Nodes(NodesChange::Replaced(vec![node("a", "1a", Readiness::Ready)])));
+    at(&mut app, 0, Event::DeployTo(vec!["a".into()]));
+    at(&mut app, 0, Event::Tunnel("a".into(), TunnelChange::Up(Hello::of("nodewatch-agent", "0.1.0"))));
+    at(&mut app, 0, tunnel("a", facts()));
+    at(&mut app, 0, tunnel("a", ports(PortsKind::Snapshot, &["tcp 0.0.0.0:22"], &[])));
+    let told = [
+        (0, "ena.pps_allowance_exceeded", "eth0"),
+        (1, "ena.pps_allowance_exceeded", "eth1"),
+        (2, "conntrack.drop", ""),
+        (3, "conntrack.insert_failed", ""),
+        (4, "tcp.out_segs", ""),
+    ];
+    at(&mut app, 1, signals(Some(now), &told, &[]));
+    // Nobody watches yet.
+    at(&mut app, 20, Event::Tick);
+    at(&mut app, 21, tunnel("a", on()));
+    for step in 0..3 {
+        let sums =
+            Sums { attempts: 9, failed: 2, delayed: 1, retransmitted: 30, dns_unanswered: step, ..Sums::default() };
+        at(&mut app, 30 + step, second(sums));
+    }
+    at(&mut app, 40, signals(None, &[], &[(0, 40), (1, 2), (2, 5), (4, 9000)]));
+    at(&mut app, 90, Event::Tick);
+    at(&mut app, 160, Event::Tick);
+    reporter.settle(Duration::from_secs(20)).await;
+    let state = reporter.state();
+    assert_eq!((state.sent, state.queued, state.rejected), (3, 0, 0), "{state:?}");
+
+    let events = messages(&moto.endpoint, "seen", "a").await;
+    let [before, seen, after] = [0, 1, 2].map(|report: usize| {
+        let mut metrics = metrics(&events[report]);
+        for usual in nodewatch_report::METRICS {
+            metrics.remove(usual);
+        }
+        metrics.into_iter().collect::<Vec<_>>()
+    });
+    let told = |all: &[(&str, u64)]| all.iter().map(|&(name, count)| (name.to_owned(), count)).collect::<Vec<_>>();
+    assert_eq!(before, told(&[]), "what is not watched has no zeros");
+    let packets = |counts: [u64; 4]| {
+        let names = ["FailedAttempts", "DelayedAttempts", "RetransmittedSegments", "DnsUnanswered"];
+        names.into_iter().zip(counts).collect::<Vec<_>>()
+    };
+    let sorted = |all: Vec<(&str, u64)>| {
+        let mut all = told(&all);
+        all.sort();
+        all
+    };
+    let risen = vec![("EnaPpsAllowanceExceeded", 42), ("ConntrackDrop", 5)];
+    assert_eq!(seen, sorted([packets([6, 3, 90, 3]), risen].concat()), "those that have not risen are not among them");
+    assert_eq!(after, sorted(packets([0; 4])), "since the last report");
+}
