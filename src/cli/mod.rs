@@ -419,7 +419,7 @@ pub struct CaptureArgs {
     /// Start a new file after this long
     #[arg(long, value_name = "DURATION", value_parser = text::parse_duration)]
     pub rotate_time: Option<Duration>,
-    /// What to keep of packets: headers, dns (headers and whole DNS packets) or full [default: headers]
+    /// Keep headers, dns (headers and whole DNS packets) or full packets [default: headers]
     #[arg(long, value_name = "WHAT", hide_possible_values = true,
         value_parser = Words::new(text::parse_content, Content::ALL.map(Content::word)))]
     pub content: Option<Content>,
@@ -429,10 +429,7 @@ pub struct CaptureArgs {
     /// Flight recorder: keep only the last part, e.g. 2m or 2m,512MiB, for `freeze` to save
     #[arg(long, value_name = "TIME[,SIZE]", value_parser = text::parse_recorder)]
     pub recorder: Option<Recorder>,
-    /// With --recorder: freeze by itself on a verdict, on causes (N-05,N-11) or on failures>1%
-    ///
-    /// Each node judges its own packets and counters, also while nobody is attached, and freezes at most once in ten
-    /// minutes for one reason. `explain` says what causes mean.
+    /// With --recorder: freeze by itself too, on verdict, on causes (N-05,N-11) or on failures>1%
     #[arg(long, value_name = "WHEN", requires = "recorder")]
     pub freeze_on: Option<FreezeOn>,
 }

@@ -68,7 +68,7 @@ impl Field {
             Self::Content => "Content",
             Self::Recorder => "Flight recorder",
             Self::IncludeOwn => "Own traffic",
-            Self::FreezeOn => "Recorder freezes",
+            Self::FreezeOn => "Freezes on",
         }
     }
 
