@@ -76,7 +76,7 @@ pub fn text(answers: &[Answer], looked: &Looked, not_seen: &[String]) -> String 
     }
     lines.extend(not_seen.iter().map(|what| format!("not seen: {}", visible(what))));
     lines.push(String::new());
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    lines.join("\n")
 }
 
 /// What was looked at, where nothing was found in it.

@@ -28,6 +28,8 @@ pub struct Answering {
     /// Something was told since.
     fresh: bool,
     silenced: BTreeSet<Code>,
+    /// The API server is heard, until then at least.
+    pub(super) hears_until: Option<UnixMillis>,
 }
 
 impl Answering {
@@ -118,7 +120,8 @@ impl Session {
     /// makes them.
     pub(super) fn judge(&mut self) -> Vec<Effect> {
         let due = self.now.saturating_sub(self.answers.judged) >= EVERY;
-        if !due || !(self.answers.fresh || !self.answers.engine.answers().is_empty()) {
+        let nothing_to_judge = !self.answers.fresh && self.answers.engine.answers().is_empty();
+        if !due || nothing_to_judge {
             return Vec::new();
         }
         let before: Vec<(Option<Code>, nodewatch_answers::Place)> =
