@@ -161,7 +161,7 @@ impl Session {
         if !due || !(self.answers.fresh || !self.answers.engine.answers().is_empty()) {
             return;
         }
-        let before: Vec<(Option<Code>, nodewatch_answers::Place)> =
+        let before: Vec<(Option<Code>, Place)> =
             self.answers.engine.answers().iter().map(|answer| (answer.code, answer.place.clone())).collect();
         let addresses = self.nodes.values().flat_map(|state| state.node.addresses.iter().copied());
         self.answers.engine.nodes_have(addresses);
